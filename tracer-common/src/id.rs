@@ -1,0 +1,29 @@
+//! Who: the identity of a process.
+
+use crate::assert_layout;
+
+/// A process, told apart from every other process that ever had its pid.
+///
+/// `start_ns` is `task_struct.start_boottime` of the thread group leader (nanoseconds since boot,
+/// Linux 5.5 and later): it survives `exec` by any thread, because `de_thread()` hands it over.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProcessId {
+    /// Start of the thread group leader, nanoseconds since boot.
+    pub start_ns: u64,
+    /// Thread group id in the initial pid namespace: what users call the pid.
+    pub tgid: u32,
+    /// Always zero; keeps the struct free of padding because it is part of a map key.
+    pub zero: u32,
+}
+
+impl ProcessId {
+    /// The process with this tgid that started at `start_ns`.
+    #[must_use]
+    #[inline(always)]
+    pub const fn new(tgid: u32, start_ns: u64) -> Self {
+        Self { start_ns, tgid, zero: 0 }
+    }
+}
+
+assert_layout!(ProcessId, 16);

@@ -1,0 +1,84 @@
+//! The ledger: what one process did to one object through one fd, in one direction.
+
+use crate::{assert_layout, id::ProcessId, object::ObjectId};
+
+/// Bytes put into the object.
+pub const WRITE: u32 = 0;
+/// Bytes taken out of the object.
+pub const READ: u32 = 1;
+
+/// A row's address.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LedgerKey {
+    /// Who.
+    pub process: ProcessId,
+    /// On what.
+    pub object: ObjectId,
+    /// Through which fd number.
+    pub fd: i32,
+    /// [`WRITE`] or [`READ`].
+    pub direction: u32,
+}
+
+/// Error classes, as indices into [`LedgerRow::errors`].
+pub mod error {
+    /// The reader is gone.
+    pub const EPIPE: u32 = 0;
+    /// The object is full (or empty) and the fd does not block.
+    pub const EAGAIN: u32 = 1;
+    /// The fd was not open, or not for this direction.
+    pub const EBADF: u32 = 2;
+    /// The disk is full.
+    pub const ENOSPC: u32 = 3;
+    /// Hardware or hang-up.
+    pub const EIO: u32 = 4;
+    /// A signal came first; nothing was transferred.
+    pub const EINTR: u32 = 5;
+    /// Any other errno.
+    pub const OTHER: u32 = 6;
+    /// How many classes there are.
+    pub const COUNT: usize = 7;
+    /// The names users know, in index order.
+    pub const NAMES: [&str; COUNT] = ["EPIPE", "EAGAIN", "EBADF", "ENOSPC", "EIO", "EINTR", "OTHER"];
+}
+
+/// A row's content. Sums are exact: every change is one atomic add.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LedgerRow {
+    /// Bytes transferred, as the kernel returned them.
+    pub bytes: u64,
+    /// Calls that returned 0 or more.
+    pub calls: u64,
+    /// Bytes that were asked for and refused with `EAGAIN`, summed over all refusals (a caller that
+    /// retries is refused the same bytes again).
+    pub refused: u64,
+    /// First call, nanoseconds since boot.
+    pub first_ns: u64,
+    /// Last call, nanoseconds since boot.
+    pub last_ns: u64,
+    /// Calls that transferred fewer bytes than asked for, but some.
+    pub short: u32,
+    /// Calls that transferred nothing and did not fail.
+    pub zero: u32,
+    /// Failed calls by class, see [`error`].
+    pub errors: [u32; error::COUNT],
+    /// Bit set of [`crate::op`] codes, `1 << op`.
+    pub ops: u32,
+    /// Bytes asked for by the latest refused call.
+    pub last_refused: u64,
+    /// The window (see [`WINDOW_SHIFT`]) of the latest write.
+    pub window: u64,
+    /// Bytes transferred in [`LedgerRow::window`].
+    pub window_bytes: u64,
+    /// Bytes transferred in the window before it.
+    pub previous_window_bytes: u64,
+}
+
+/// A window is `1 << WINDOW_SHIFT` nanoseconds: 67.1 ms. The two latest ones are kept for each row,
+/// so that "how much came in the last moments" has an answer without one event per write.
+pub const WINDOW_SHIFT: u32 = 26;
+
+assert_layout!(LedgerKey, 40);
+assert_layout!(LedgerRow, 112);

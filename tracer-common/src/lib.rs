@@ -1,0 +1,29 @@
+//! What crosses the border between tracer's eBPF programs and its loader.
+//!
+//! Layouts, numbers and names only: no formatting, no policy, no allocation. Every struct here is
+//! `repr(C)`, has no implicit padding and is checked at compile time, because one side writes the
+//! bytes and the other reads them.
+#![no_std]
+
+pub mod event;
+pub mod id;
+pub mod ledger;
+pub mod limits;
+pub mod loss;
+pub mod names;
+pub mod object;
+pub mod offsets;
+pub mod op;
+pub mod process;
+
+#[cfg(feature = "user")]
+mod pod;
+
+/// Fails the build when a border struct has padding or a size nobody expected.
+macro_rules! assert_layout {
+    ($type:ty, $size:expr) => {
+        const _: () = assert!(core::mem::size_of::<$type>() == $size);
+        const _: () = assert!(core::mem::align_of::<$type>() <= 8);
+    };
+}
+pub(crate) use assert_layout;

@@ -1,0 +1,29 @@
+//! Capacities, each with the reason for its number.
+
+/// Processes followed at once. 64 Ki is the default `pid_max` doubled; raised by option.
+pub const PROCESSES: u32 = 65_536;
+/// Ledger rows at once: three rows (0, 1, 2) for each process, rounded up; rows of dead processes
+/// are taken out while the trace runs.
+pub const LEDGER_ROWS: u32 = 262_144;
+/// Objects under watch at once.
+pub const OBJECTS: u32 = 65_536;
+/// io_uring requests in flight at once, over all traced processes.
+pub const URING_REQUESTS: u32 = 16_384;
+/// Ring buffer in bytes: 4 MiB holds some 10,000 lifecycle events while user space is busy.
+pub const RING_BYTES: u32 = 4 << 20;
+/// Bytes of argv kept from the kernel at exec; user space completes longer ones from `/proc`.
+pub const ARGV: usize = 1024;
+/// Bytes of a path kept from the kernel.
+pub const PATH: usize = 1024;
+/// Bytes of a fact's text (socket address, executable path).
+pub const FACT: usize = 256;
+/// Facts of one kind kept for one process; the rest are only counted.
+pub const FACTS_PER_PROCESS: u32 = 32;
+/// `TASK_COMM_LEN`, `include/linux/sched.h`.
+pub const COMM: usize = 16;
+/// `UIO_MAXIOV`, `include/uapi/linux/uio.h`: the most segments (or messages) one call takes.
+pub const IOV: u32 = 1024;
+/// Slots looked at when a pipe's unread bytes are summed; `pipe-max-size` is 256 pages by default.
+pub const PIPE_SLOTS: u32 = 1024;
+/// Levels of cgroups walked upwards; deeper nesting than this is unheard of.
+pub const CGROUP_DEPTH: u32 = 32;

@@ -1,0 +1,37 @@
+//! Names of programs and maps, so that no string is typed on both sides.
+
+/// Map: ring buffer of [`crate::event`] records.
+pub const MAP_EVENTS: &str = "EVENTS";
+/// Map: tgid to [`crate::process::ProcessEntry`].
+pub const MAP_PROCESSES: &str = "PROCESSES";
+/// Map: [`crate::ledger::LedgerKey`] to [`crate::ledger::LedgerRow`].
+pub const MAP_LEDGER: &str = "LEDGER";
+/// Map: [`crate::object::ObjectId`] to `u32`, the objects under watch.
+pub const MAP_OBJECTS: &str = "OBJECTS";
+/// Map: per-CPU [`crate::loss::LossCell`] by reason.
+pub const MAP_LOSSES: &str = "LOSSES";
+/// Map: io_uring request address to who submitted it.
+pub const MAP_URING: &str = "URING";
+/// Map: cgroup id to `u32`, the target cgroups.
+pub const MAP_CGROUPS: &str = "CGROUPS";
+
+/// Program: every syscall's return.
+pub const SYS_EXIT: &str = "sys_exit";
+/// Program: a process or thread was created.
+pub const FORK: &str = "process_fork";
+/// Program: an image was replaced.
+pub const EXEC: &str = "process_exec";
+/// Program: a thread ended.
+pub const EXIT: &str = "process_exit";
+/// Program: a task was moved into a cgroup.
+pub const CGROUP_ATTACH: &str = "cgroup_attach";
+/// Program: an io_uring request was submitted.
+pub const URING_SUBMIT: &str = "uring_submit";
+/// Program: an io_uring request got its file.
+pub const URING_FILE: &str = "uring_file";
+/// Program: an io_uring request completed.
+pub const URING_COMPLETE: &str = "uring_complete";
+/// Program: iterator that adopts the processes that were there before the hooks.
+pub const ADOPT: &str = "adopt_tasks";
+/// Program: iterator that lists who holds the objects under watch.
+pub const HOLDERS: &str = "list_holders";

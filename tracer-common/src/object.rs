@@ -1,0 +1,116 @@
+//! What an fd points to: its identity, and the facts that are fixed at first sight.
+
+use crate::assert_layout;
+
+/// Identity of an open object: the same for every fd, process and `dup` that refers to it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectId {
+    /// `inode.i_ino`.
+    pub ino: u64,
+    /// `super_block.s_dev`, in the kernel's own encoding: `major << 20 | minor`.
+    pub dev: u32,
+    /// Tells apart what shares an inode number: the tty index + 1 for terminals (every pty master
+    /// shares the inode of `/dev/ptmx`), `i_generation` for regular files (numbers are reused).
+    pub discriminator: u32,
+}
+
+impl ObjectId {
+    /// No object: the fd was not open.
+    pub const NONE: Self = Self { ino: 0, dev: 0, discriminator: 0 };
+
+    /// Whether this is [`ObjectId::NONE`].
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        self.ino == 0 && self.dev == 0
+    }
+}
+
+/// What one fd pointed to at one moment.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FdState {
+    /// The object, or [`ObjectId::NONE`] when the fd was closed.
+    pub object: ObjectId,
+    /// `inode.i_mode` (file type and permissions, `S_IFMT` as in `stat(2)`); 0 when closed.
+    pub mode: u32,
+    /// `file.f_flags` (`O_WRONLY`, `O_NONBLOCK`, `O_APPEND` … as in `fcntl(F_GETFL)`).
+    pub flags: u32,
+}
+
+/// A pipe's buffer at one moment (`struct pipe_inode_info`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PipeState {
+    /// Bytes written and not yet read.
+    pub unread: u64,
+    /// Slots of one page each; capacity in bytes is `slots * 4096` (`F_GETPIPE_SZ`).
+    pub slots: u32,
+    /// Open file descriptions with read access.
+    pub readers: u32,
+    /// Open file descriptions with write access.
+    pub writers: u32,
+    /// 1 when the fields above were read, 0 when the object is no pipe or was unreadable.
+    pub valid: u32,
+}
+
+/// A terminal (`struct tty_struct`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TtyState {
+    /// Index: the N of `/dev/pts/N`, the same for a pty's master and slave.
+    pub index: u32,
+    /// `tty_driver.major`: 128 for a Unix98 pty master, 136 for its slave.
+    pub major: u32,
+    /// 1 when the fields above were read.
+    pub valid: u32,
+    /// Always zero.
+    pub zero: u32,
+}
+
+/// A socket (`struct sock_common`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketState {
+    /// Inode of the connected unix socket at the other end; 0 when there is none.
+    pub peer_ino: u64,
+    /// Local IPv4/IPv6 address, network order (an IPv4 address fills the first four bytes).
+    pub local: [u8; 16],
+    /// Remote IPv4/IPv6 address, network order.
+    pub remote: [u8; 16],
+    /// Address family (`AF_UNIX` 1, `AF_INET` 2, `AF_INET6` 10).
+    pub family: u16,
+    /// `SOCK_STREAM` 1, `SOCK_DGRAM` 2, `SOCK_SEQPACKET` 5.
+    pub kind: u16,
+    /// Local port, host order.
+    pub local_port: u16,
+    /// Remote port, host order.
+    pub remote_port: u16,
+}
+
+assert_layout!(ObjectId, 16);
+assert_layout!(FdState, 24);
+assert_layout!(PipeState, 24);
+assert_layout!(TtyState, 16);
+assert_layout!(SocketState, 48);
+
+/// `S_IFMT` and its values (`stat(2)`, `inode(7)`).
+pub mod mode {
+    /// Mask of the file type bits.
+    pub const S_IFMT: u32 = 0o170_000;
+    /// Socket.
+    pub const S_IFSOCK: u32 = 0o140_000;
+    /// Regular file.
+    pub const S_IFREG: u32 = 0o100_000;
+    /// Character device.
+    pub const S_IFCHR: u32 = 0o020_000;
+    /// Pipe or FIFO.
+    pub const S_IFIFO: u32 = 0o010_000;
+}
+
+/// `inode.i_rdev` of `/dev/null`: major 1, minor 3 (`Documentation/admin-guide/devices.txt`).
+pub const NULL_RDEV: u32 = 1 << 20 | 3;
+/// `tty_driver.major` of Unix98 pty slaves (`devices.txt`: 136 to 143).
+pub const PTY_SLAVE_MAJOR: u32 = 136;
+/// `tty_driver.major` of Unix98 pty masters (`devices.txt`: 128 to 135).
+pub const PTY_MASTER_MAJOR: u32 = 128;

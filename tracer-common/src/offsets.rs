@@ -1,0 +1,153 @@
+//! Kernel facts that differ between kernels: where a member lives, found in BTF by the loader.
+//!
+//! The loader writes each value into the read-only global of the same name before the programs are
+//! loaded; the verifier then sees constants.
+
+/// One member of one kernel struct, and the global that carries its byte offset.
+#[derive(Clone, Copy, Debug)]
+pub struct Offset {
+    /// Name of the `.rodata` global.
+    pub global: &'static str,
+    /// Kernel struct.
+    pub strukt: &'static str,
+    /// Member; a dotted path walks into nested structs.
+    pub member: &'static str,
+    /// Whether no trace is possible without it; an optional one that is missing stays [`MISSING`].
+    pub required: bool,
+}
+
+/// Value of an optional offset that this kernel does not have.
+pub const MISSING: u64 = u64::MAX;
+
+/// Declares [`OFFSETS`] and hands the global names to the eBPF crate.
+#[macro_export]
+macro_rules! kernel_offsets {
+    ($callback:ident) => {
+        $callback! {
+            TASK_TGID "task_struct" "tgid" true;
+            TASK_PID "task_struct" "pid" true;
+            TASK_COMM "task_struct" "comm" true;
+            TASK_FILES "task_struct" "files" true;
+            TASK_GROUP_LEADER "task_struct" "group_leader" true;
+            TASK_REAL_PARENT "task_struct" "real_parent" true;
+            TASK_START "task_struct" "start_boottime" true;
+            TASK_SIGNAL "task_struct" "signal" true;
+            TASK_EXIT_CODE "task_struct" "exit_code" true;
+            TASK_FLAGS "task_struct" "flags" true;
+            TASK_MM "task_struct" "mm" true;
+            TASK_STATUS "task_struct" "thread_info.status" true;
+            TASK_CGROUPS "task_struct" "cgroups" true;
+            TASK_PID_STRUCT "task_struct" "thread_pid" true;
+            SIGNAL_LIVE "signal_struct" "live" true;
+            SIGNAL_FLAGS "signal_struct" "flags" true;
+            SIGNAL_EXIT_CODE "signal_struct" "group_exit_code" true;
+            MM_ARG_START "mm_struct" "arg_start" true;
+            MM_ARG_END "mm_struct" "arg_end" true;
+            PID_LEVEL "pid" "level" true;
+            PID_NUMBERS "pid" "numbers" true;
+            UPID_SIZE "upid" "" true;
+            UPID_NR "upid" "nr" true;
+            FILES_FDT "files_struct" "fdt" true;
+            FDT_MAX "fdtable" "max_fds" true;
+            FDT_FD "fdtable" "fd" true;
+            FILE_INODE "file" "f_inode" true;
+            FILE_FLAGS "file" "f_flags" true;
+            FILE_MODE "file" "f_mode" true;
+            FILE_PRIVATE "file" "private_data" true;
+            FILE_DENTRY "file" "f_path.dentry" true;
+            FILE_MNT "file" "f_path.mnt" true;
+            INODE_INO "inode" "i_ino" true;
+            INODE_MODE "inode" "i_mode" true;
+            INODE_RDEV "inode" "i_rdev" true;
+            INODE_SB "inode" "i_sb" true;
+            INODE_SIZE "inode" "i_size" true;
+            INODE_NLINK "inode" "i_nlink" true;
+            INODE_GENERATION "inode" "i_generation" true;
+            INODE_PIPE "inode" "i_pipe" true;
+            SB_DEV "super_block" "s_dev" true;
+            DENTRY_PARENT "dentry" "d_parent" true;
+            DENTRY_NAME "dentry" "d_name.name" true;
+            MOUNT_PARENT "mount" "mnt_parent" true;
+            MOUNT_POINT "mount" "mnt_mountpoint" true;
+            MOUNT_MNT "mount" "mnt" true;
+            VFSMOUNT_ROOT "vfsmount" "mnt_root" true;
+            PIPE_HEAD "pipe_inode_info" "head" true;
+            PIPE_TAIL "pipe_inode_info" "tail" true;
+            PIPE_SLOTS "pipe_inode_info" "ring_size" true;
+            PIPE_READERS "pipe_inode_info" "readers" true;
+            PIPE_WRITERS "pipe_inode_info" "writers" true;
+            PIPE_BUFS "pipe_inode_info" "bufs" true;
+            PIPE_BUFFER_SIZE "pipe_buffer" "" true;
+            PIPE_BUFFER_LEN "pipe_buffer" "len" true;
+            TTY_FILE_TTY "tty_file_private" "tty" true;
+            TTY_INDEX "tty_struct" "index" true;
+            TTY_DRIVER "tty_struct" "driver" true;
+            TTY_DRIVER_MAJOR "tty_driver" "major" true;
+            SOCKET_SK "socket" "sk" true;
+            SOCKET_TYPE "socket" "type" true;
+            SOCK_SOCKET "sock" "sk_socket" true;
+            SOCK_FAMILY "sock_common" "skc_family" true;
+            SOCK_DPORT "sock_common" "skc_dport" true;
+            SOCK_NUM "sock_common" "skc_num" true;
+            SOCK_DADDR "sock_common" "skc_daddr" true;
+            SOCK_RCV_SADDR "sock_common" "skc_rcv_saddr" true;
+            SOCK_V6_DADDR "sock_common" "skc_v6_daddr" false;
+            SOCK_V6_RCV_SADDR "sock_common" "skc_v6_rcv_saddr" false;
+            UNIX_PEER "unix_sock" "peer" true;
+            UNIX_ADDR "unix_sock" "addr" true;
+            UNIX_ADDRESS_LEN "unix_address" "len" true;
+            UNIX_ADDRESS_NAME "unix_address" "name" true;
+            SOCKET_ALLOC_INODE "socket_alloc" "vfs_inode" true;
+            SOCKET_ALLOC_SOCKET "socket_alloc" "socket" true;
+            CSS_SET_DFL "css_set" "dfl_cgrp" true;
+            CSS_SET_SUBSYS "css_set" "subsys" true;
+            CSS_CGROUP "cgroup_subsys_state" "cgroup" true;
+            CSS_PARENT "cgroup_subsys_state" "parent" true;
+            CGROUP_SELF "cgroup" "self" true;
+            CGROUP_KN "cgroup" "kn" true;
+            KN_ID "kernfs_node" "id" true;
+            URING_FILE_OFF "io_kiocb" "file" false;
+            URING_OPCODE "io_kiocb" "opcode" false;
+            URING_FLAGS "io_kiocb" "flags" false;
+            URING_CQE_FD "io_kiocb" "cqe.fd" false;
+            URING_CQE_RES "io_kiocb" "cqe.res" false;
+            URING_CQE_DATA "io_kiocb" "cqe.user_data" false;
+        }
+    };
+}
+
+macro_rules! declare_offsets {
+    ($($global:ident $strukt:literal $member:literal $required:literal;)*) => {
+        /// Every member that the eBPF programs read. An empty member asks for the struct's size.
+        pub const OFFSETS: &[Offset] = &[
+            $(Offset {
+                global: stringify!($global), strukt: $strukt, member: $member, required: $required,
+            },)*
+        ];
+    };
+}
+kernel_offsets!(declare_offsets);
+
+/// Read-only globals that carry settings rather than offsets.
+pub mod settings {
+    /// `u64`: bit n set when fd n is of interest.
+    pub const FD_MASK: &str = "FD_MASK";
+    /// `u32`: 1 when every fd is of interest.
+    pub const ALL_FDS: &str = "ALL_FDS";
+    /// `u32`: 1 when children of targets become targets.
+    pub const FOLLOW_CHILDREN: &str = "FOLLOW_CHILDREN";
+    /// `u32`: 1 when cgroup membership makes a target.
+    pub const BY_CGROUP: &str = "BY_CGROUP";
+    /// `u32`: index into `css_set.subsys`, or [`CGROUP_V2`].
+    pub const CGROUP_SUBSYS: &str = "CGROUP_SUBSYS";
+    /// `u32`: tgid of the tracer itself, never counted.
+    pub const SELF_TGID: &str = "SELF_TGID";
+    /// `u32`: 1 when the kernel has `bpf_get_current_task_btf` (5.11).
+    pub const HAS_TASK_BTF: &str = "HAS_TASK_BTF";
+    /// `u32`: 1 when `aya-log` debug records are wanted; else the verifier drops them.
+    pub const DEBUG_LOG: &str = "DEBUG_LOG";
+    /// `u32`: 1 when the io_uring hooks are attached, so that use of io_uring is covered.
+    pub const URING_COVERED: &str = "URING_COVERED";
+    /// [`CGROUP_SUBSYS`] value for the unified (v2) hierarchy.
+    pub const CGROUP_V2: u32 = u32::MAX;
+}

@@ -1,0 +1,30 @@
+//! The process table's entry: who is followed, and in which role.
+
+use crate::assert_layout;
+
+/// Named by the user, or found as a descendant or cgroup member: every fd of interest counts.
+pub const ROLE_TARGET: u32 = 1;
+/// Not a target, but writes to or reads from an object under watch: only those objects count.
+pub const ROLE_PARTICIPANT: u32 = 2;
+
+/// One followed process.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessEntry {
+    /// Start of the leader, nanoseconds since boot; 0 until the adopting iterator has seen it.
+    pub start_ns: u64,
+    /// [`ROLE_TARGET`] or [`ROLE_PARTICIPANT`].
+    pub role: u32,
+    /// Facts emitted so far, all kinds.
+    pub facts: u32,
+    /// Bytes written through fds that are not of interest, to objects not under watch.
+    pub other_bytes: u64,
+    /// Calls that wrote them.
+    pub other_calls: u64,
+    /// Bit n: fd n was asked `TCGETS` and said no; bit 8+n: it said yes.
+    pub tty_asked: u32,
+    /// Always zero.
+    pub zero: u32,
+}
+
+assert_layout!(ProcessEntry, 40);
