@@ -23,7 +23,8 @@ pub const FACTS_PER_PROCESS: u32 = 32;
 pub const COMM: usize = 16;
 /// `UIO_MAXIOV`, `include/uapi/linux/uio.h`: the most segments (or messages) one call takes.
 pub const IOV: u32 = 1024;
-/// Slots looked at when a pipe's unread bytes are summed; `pipe-max-size` is 256 pages by default.
-pub const PIPE_SLOTS: u32 = 1024;
+/// Slots looked at when a pipe's unread bytes are summed; `pipe-max-size` is 256 pages by default. A
+/// pipe with more filled slots has no known number of unread bytes.
+pub const PIPE_SLOTS: u32 = 256;
 /// Levels of cgroups walked upwards; deeper nesting than this is unheard of.
 pub const CGROUP_DEPTH: u32 = 32;

@@ -12,6 +12,12 @@ pub const MAP_OBJECTS: &str = "OBJECTS";
 pub const MAP_LOSSES: &str = "LOSSES";
 /// Map: io_uring request address to who submitted it.
 pub const MAP_URING: &str = "URING";
+/// Map: tid to the ledger row of a call that was interrupted and may yet be restarted.
+pub const MAP_RESTARTS: &str = "RESTARTS";
+/// Map: one `u32`, 1 while existing processes are being adopted.
+pub const MAP_ADOPTING: &str = "ADOPTING";
+/// Map: one `u64`, how many processes the iterator has adopted.
+pub const MAP_ADOPTED: &str = "ADOPTED";
 /// Map: cgroup id to `u32`, the target cgroups.
 pub const MAP_CGROUPS: &str = "CGROUPS";
 
@@ -23,12 +29,12 @@ pub const FORK: &str = "process_fork";
 pub const EXEC: &str = "process_exec";
 /// Program: a thread ended.
 pub const EXIT: &str = "process_exit";
+/// Program: a signal is about to be handled.
+pub const SIGNAL: &str = "signal_delivered";
 /// Program: a task was moved into a cgroup.
 pub const CGROUP_ATTACH: &str = "cgroup_attach";
 /// Program: an io_uring request was submitted.
 pub const URING_SUBMIT: &str = "uring_submit";
-/// Program: an io_uring request got its file.
-pub const URING_FILE: &str = "uring_file";
 /// Program: an io_uring request completed.
 pub const URING_COMPLETE: &str = "uring_complete";
 /// Program: iterator that adopts the processes that were there before the hooks.

@@ -65,6 +65,9 @@ macro_rules! kernel_offsets {
             INODE_GENERATION "inode" "i_generation" true;
             INODE_PIPE "inode" "i_pipe" true;
             SB_DEV "super_block" "s_dev" true;
+            SB_MAGIC "super_block" "s_magic" true;
+            KSIG_HANDLER "k_sigaction" "sa.sa_handler" true;
+            KSIG_FLAGS "k_sigaction" "sa.sa_flags" true;
             DENTRY_PARENT "dentry" "d_parent" true;
             DENTRY_NAME "dentry" "d_name.name" true;
             MOUNT_PARENT "mount" "mnt_parent" true;
@@ -110,8 +113,7 @@ macro_rules! kernel_offsets {
             URING_OPCODE "io_kiocb" "opcode" false;
             URING_FLAGS "io_kiocb" "flags" false;
             URING_CQE_FD "io_kiocb" "cqe.fd" false;
-            URING_CQE_RES "io_kiocb" "cqe.res" false;
-            URING_CQE_DATA "io_kiocb" "cqe.user_data" false;
+            URING_CQE_FLAGS "io_kiocb" "cqe.flags" false;
         }
     };
 }
@@ -146,6 +148,13 @@ pub mod settings {
     pub const HAS_TASK_BTF: &str = "HAS_TASK_BTF";
     /// `u32`: 1 when `aya-log` debug records are wanted; else the verifier drops them.
     pub const DEBUG_LOG: &str = "DEBUG_LOG";
+    /// `u32`: 1 when `io_uring_complete` carries a `struct io_uring_cqe *` (6.15), 0 when it carries
+    /// the result itself.
+    pub const URING_CQE_ARG: &str = "URING_CQE_ARG";
+    /// `u32`: 1 when every offset into `struct inode` that identity needs fits one short read.
+    pub const INODE_WINDOW: &str = "INODE_WINDOW";
+    /// How long that read is, in bytes.
+    pub const INODE_WINDOW_BYTES: u64 = 96;
     /// `u32`: 1 when the io_uring hooks are attached, so that use of io_uring is covered.
     pub const URING_COVERED: &str = "URING_COVERED";
     /// [`CGROUP_SUBSYS`] value for the unified (v2) hierarchy.

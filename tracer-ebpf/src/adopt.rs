@@ -1,0 +1,96 @@
+//! Processes that were there before the hooks, found by the kernel's own task iterator.
+//!
+//! `iter/task` and `iter/task_file` (Linux 5.8, `kernel/bpf/task_iter.c`) walk every task in the
+//! kernel, so no process can hide between two reads of `/proc`, and what an fd points to is named by
+//! the same code as in the hooks.
+
+use tracer_common::{
+    event::{self, kind},
+    process::{ProcessEntry, ROLE_TARGET},
+};
+
+use crate::{
+    atomic::add,
+    cgroup, emit,
+    globals::{FOLLOW_CHILDREN, TASK_FILES, TASK_PID, TASK_TGID},
+    kread::Kptr,
+    maps::{ADOPTED, PROCESSES, slot},
+    membership, object, task,
+};
+
+/// Adopts `task` if it is a target that no hook has seen.
+#[inline(always)]
+pub(crate) fn consider(task: Kptr) -> Option<()> {
+    let tgid: u32 = task.member(&TASK_TGID)?;
+    if task.member::<u32>(&TASK_PID)? != tgid || task::is_kernel_thread(task) {
+        return None;
+    }
+    let process = task::process_of(task)?;
+    match PROCESSES.get_ptr_mut(tgid) {
+        Some(entry) => complete(entry, process.start_ns)?,
+        None if is_target(task) => {
+            if !membership::follow(process, ROLE_TARGET) {
+                return None;
+            }
+        }
+        None => return None,
+    }
+    if let Some(count) = ADOPTED.get_ptr_mut(0) {
+        // SAFETY: points to a live map value.
+        unsafe { add(count, 1) };
+    }
+    announce(slot::ADOPT, kind::ADOPTED, task, ROLE_TARGET);
+    Some(())
+}
+
+/// Gives an entry that user space made its start time; `None` when it has one.
+#[inline(always)]
+fn complete(entry: *mut ProcessEntry, start_ns: u64) -> Option<()> {
+    // SAFETY: points to a live map value; only this iterator writes the field.
+    unsafe {
+        if (*entry).start_ns != 0 {
+            return None;
+        }
+        (*entry).start_ns = start_ns;
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn is_target(task: Kptr) -> bool {
+    if cgroup::contains(task) {
+        return true;
+    }
+    if FOLLOW_CHILDREN.load() == 0 {
+        return false;
+    }
+    let Some(parent) = task::parent_of(task) else { return false };
+    let Some(entry) = membership::entry(parent.tgid) else { return false };
+    membership::is_target(membership::read(parent.tgid, entry).1)
+}
+
+/// Puts a task's stdio under watch and describes the process.
+#[inline(always)]
+pub(crate) fn announce(slot: u32, kind: u32, task: Kptr, role: u32) {
+    let Some(process) = task::process_of(task) else { return };
+    let files = task.follow(&TASK_FILES).unwrap_or(Kptr(0));
+    membership::watch_stdio(slot, &process, files);
+    if let Some(record) = emit::start::<event::Image>(slot, kind) {
+        describe(&mut record.payload, task, role);
+        record.send(0);
+    }
+}
+
+/// A process and its stdio, as far as they can be told without its memory.
+#[inline(always)]
+pub(crate) fn describe(image: &mut event::Image, task: Kptr, role: u32) {
+    image.process = task::process_of(task).unwrap_or_default();
+    image.parent = task::parent_of(task).unwrap_or_default();
+    image.ns_pid = task::ns_tgid(task).unwrap_or(0);
+    image.role = role;
+    image.comm = task::comm_of(task);
+    let files = task.follow(&TASK_FILES).unwrap_or(Kptr(0));
+    object::fd_state(files, 0, &mut image.stdio[0]);
+    object::fd_state(files, 1, &mut image.stdio[1]);
+    object::fd_state(files, 2, &mut image.stdio[2]);
+}

@@ -1,0 +1,38 @@
+//! Whether a task is in a target cgroup, or below one.
+
+use tracer_common::{limits, offsets::settings::CGROUP_V2};
+
+use crate::{
+    globals::{
+        BY_CGROUP, CGROUP_KN, CGROUP_SELF, CGROUP_SUBSYS, CSS_CGROUP, CSS_PARENT, CSS_SET_DFL,
+        CSS_SET_SUBSYS, KN_ID, TASK_CGROUPS,
+    },
+    kread::Kptr,
+    maps::CGROUPS,
+};
+
+/// Whether `task` belongs to a target cgroup or one of its descendants.
+#[inline(always)]
+pub(crate) fn contains(task: Kptr) -> bool {
+    BY_CGROUP.load() == 1 && walk(task).unwrap_or(false)
+}
+
+#[inline(always)]
+fn walk(task: Kptr) -> Option<bool> {
+    let set = task.follow(&TASK_CGROUPS)?;
+    let mut cgroup = if CGROUP_SUBSYS.load() == CGROUP_V2 {
+        set.follow(&CSS_SET_DFL)?
+    } else {
+        let slot = set.at(&CSS_SET_SUBSYS).0 + u64::from(CGROUP_SUBSYS.load()) * 8;
+        Kptr(Kptr(slot).read()?).non_null()?.follow(&CSS_CGROUP)?
+    };
+    for _ in 0..limits::CGROUP_DEPTH {
+        let id: u64 = cgroup.follow(&CGROUP_KN)?.member(&KN_ID)?;
+        if CGROUPS.get_ptr(id).is_some() {
+            return Some(true);
+        }
+        // `cgroup_parent()`, include/linux/cgroup.h: the parent css belongs to the parent cgroup.
+        cgroup = cgroup.at(&CGROUP_SELF).follow(&CSS_PARENT)?.follow(&CSS_CGROUP)?;
+    }
+    Some(false)
+}

@@ -1,0 +1,173 @@
+//! Small facts that explain a verdict: who asked for a terminal, what could not be reached, what
+//! replaced fd 1. Targets only, and a bounded number for each process.
+
+use tracer_common::{
+    event::{self, fact, kind},
+    limits, loss,
+    process::ProcessEntry,
+};
+
+use crate::{
+    atomic::add32,
+    emit,
+    globals::URING_COVERED,
+    loss as losses,
+    maps::slot,
+    membership, object,
+    syscalls::{Call, table},
+    task,
+    usermem,
+};
+
+/// `TCGETS` and `TCGETS2` (`include/uapi/asm-generic/ioctls.h`): what `isatty(3)` asks.
+const TCGETS: u64 = 0x5401;
+const TCGETS2: u64 = 0x802c_542a;
+/// `fcntl(2)` commands (`include/uapi/asm-generic/fcntl.h`, `linux/fcntl.h`).
+const F_DUPFD: u64 = 0;
+const F_SETFL: u64 = 4;
+const F_DUPFD_CLOEXEC: u64 = 1030;
+const O_NONBLOCK: u64 = 0o4000;
+/// `connect` in progress is no failure (`errno.h`).
+const EINPROGRESS: i64 = 115;
+/// The longest `sockaddr` that is kept (`struct sockaddr_un` is 110 bytes).
+const SOCKADDR: u64 = 128;
+
+/// Looks at a call that moved no bytes.
+#[inline(never)]
+pub(crate) fn observe(call: &Call, entry: *mut ProcessEntry) {
+    match call.class {
+        table::IOCTL => ioctl(call, entry),
+        table::CONNECT => connect(call, entry),
+        table::EXECVE => exec_failed(call, entry, call.args.get::<0>()),
+        table::EXECVEAT => exec_failed(call, entry, call.args.get::<1>()),
+        table::NEW_FD => replaced(call, entry, call.result),
+        table::FCNTL => fcntl(call, entry),
+        table::CLOSE if call.result == 0 => closed(call, entry, call.args.fd::<0>()),
+        table::CLOSE_RANGE if call.result == 0 => closed(call, entry, call.args.fd::<0>()),
+        table::AIO if call.result > 0 => losses::count(loss::AIO_NOT_COVERED, 0),
+        table::URING_ENTER if call.result > 0 && URING_COVERED.load() == 0 => {
+            losses::count(loss::URING_NOT_COVERED, 0);
+        }
+        _ => {}
+    }
+}
+
+#[inline(always)]
+fn is_stdio(fd: i64) -> bool {
+    (0..3).contains(&fd)
+}
+
+#[inline(always)]
+fn ioctl(call: &Call, entry: *mut ProcessEntry) {
+    let (fd, command) = (call.args.fd::<0>(), call.args.get::<1>());
+    if !is_stdio(i64::from(fd)) || (command != TCGETS && command != TCGETS2) {
+        return;
+    }
+    let bit = 1u32 << ((fd as u32 & 3) + if call.result == 0 { 8 } else { 0 });
+    // SAFETY: the entry points to a live map value; a race costs one duplicate event.
+    unsafe {
+        if (*entry).tty_asked & bit != 0 {
+            return;
+        }
+        (*entry).tty_asked |= bit;
+    }
+    send(call, fact::TTY_ASKED, fd);
+}
+
+#[inline(always)]
+fn connect(call: &Call, entry: *mut ProcessEntry) {
+    if call.result >= 0 || call.result == -EINPROGRESS || !has_room(entry) {
+        return;
+    }
+    let length = call.args.get::<2>();
+    let length = if length > SOCKADDR { SOCKADDR } else { length } as u32;
+    with_text(call, fact::CONNECT_FAILED, call.args.fd::<0>(), |text| {
+        if usermem::copy(call.args.get::<1>(), length, text) { length } else { 0 }
+    });
+}
+
+#[inline(always)]
+fn exec_failed(call: &Call, entry: *mut ProcessEntry, path: u64) {
+    if call.result >= 0 || !has_room(entry) {
+        return;
+    }
+    with_text(call, fact::EXEC_FAILED, -1, |text| usermem::string(path, text));
+}
+
+#[inline(always)]
+fn replaced(call: &Call, entry: *mut ProcessEntry, fd: i64) {
+    if !is_stdio(fd) || !has_room(entry) {
+        return;
+    }
+    let fd = fd as i32;
+    membership::watch_fd(slot::SYS_EXIT, &call.process, task::current_files(), fd);
+    if let Some(record) = start(call, fact::FD_REPLACED, fd) {
+        object::fd_state(task::current_files(), fd, &mut record.payload.state);
+        record.send(0);
+    }
+}
+
+#[inline(always)]
+fn fcntl(call: &Call, entry: *mut ProcessEntry) {
+    match call.args.get::<1>() {
+        F_DUPFD | F_DUPFD_CLOEXEC => replaced(call, entry, call.result),
+        F_SETFL if call.result == 0 && call.args.get::<2>() & O_NONBLOCK != 0 => {
+            let fd = call.args.fd::<0>();
+            let Some(record) = start(call, fact::NONBLOCK, fd) else { return };
+            record.payload.detail = 1;
+            object::fd_state(task::current_files(), fd, &mut record.payload.state);
+            if membership::is_watched(&record.payload.state.object) && has_room(entry) {
+                record.send(0);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[inline(always)]
+fn closed(call: &Call, entry: *mut ProcessEntry, fd: i32) {
+    if is_stdio(i64::from(fd)) && has_room(entry) {
+        send(call, fact::FD_CLOSED, fd);
+    }
+}
+
+/// Whether this process may still send a fact.
+#[inline(always)]
+fn has_room(entry: *mut ProcessEntry) -> bool {
+    // SAFETY: the entry points to a live map value.
+    unsafe {
+        if (*entry).facts >= limits::FACTS_PER_PROCESS {
+            return false;
+        }
+        add32(&raw mut (*entry).facts, 1);
+    }
+    true
+}
+
+/// Starts the record of a fact about `call`.
+#[inline(always)]
+fn start(call: &Call, fact: u32, fd: i32) -> Option<&'static mut emit::Record<event::Fact>> {
+    let record = emit::start::<event::Fact>(slot::SYS_EXIT, kind::FACT)?;
+    record.payload.process = call.process;
+    record.payload.fact = fact;
+    record.payload.fd = fd;
+    record.payload.errno = if call.result < 0 { (-call.result) as u32 } else { 0 };
+    Some(record)
+}
+
+#[inline(always)]
+fn send(call: &Call, fact: u32, fd: i32) {
+    if let Some(record) = start(call, fact, fd) {
+        record.send(0);
+    }
+}
+
+#[inline(always)]
+fn with_text(call: &Call, fact: u32, fd: i32, fill: impl FnOnce(&mut [u8; limits::FACT]) -> u32) {
+    if let Some(record) = start(call, fact, fd) {
+        // SAFETY: the text is longer than FACT bytes, so its front is an array of FACT bytes.
+        let front = unsafe { &mut *record.text.as_mut_ptr().cast::<[u8; limits::FACT]>() };
+        let length = fill(front);
+        record.send(length);
+    }
+}

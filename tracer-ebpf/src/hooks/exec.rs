@@ -1,0 +1,70 @@
+//! A new image: `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *)`
+//! (include/trace/events/sched.h, Linux 5.10 to 7.2). The new arguments are already in memory.
+
+use aya_ebpf::{
+    helpers::generated::bpf_probe_read_user, macros::btf_tracepoint, programs::BtfTracePointContext,
+};
+use tracer_common::{
+    event::{self, TEXT, kind},
+    limits,
+    process::ROLE_TARGET,
+};
+
+use crate::{
+    adopt, cgroup, emit,
+    globals::{DEBUG_LOG, MM_ARG_END, MM_ARG_START, TASK_FILES, TASK_MM},
+    kread::{Kptr, bounded},
+    maps::slot,
+    membership, task,
+};
+
+/// See the module.
+#[btf_tracepoint(function = "sched_process_exec")]
+pub(crate) fn process_exec(ctx: BtfTracePointContext) -> i32 {
+    let followed = replaced(Kptr(ctx.arg::<u64>(0)));
+    if DEBUG_LOG.load() == 1 && followed.is_some() {
+        aya_log_ebpf::debug!(&ctx, "exec: pid {}", task::current_tgid());
+    }
+    0
+}
+
+#[inline(always)]
+fn replaced(task: Kptr) -> Option<()> {
+    let process = task::process_of(task)?;
+    let role = match membership::entry(process.tgid) {
+        Some(entry) => membership::read(process.tgid, entry).1,
+        None if cgroup::contains(task) && membership::follow(process, ROLE_TARGET) => ROLE_TARGET,
+        None => return None,
+    };
+    let files = task.follow(&TASK_FILES)?;
+    if membership::is_target(role) {
+        membership::watch_stdio(slot::EXEC, &process, files);
+    }
+    let record = emit::start::<event::Image>(slot::EXEC, kind::EXEC)?;
+    adopt::describe(&mut record.payload, task, role);
+    let (length, total) = arguments(task, &mut record.text).unwrap_or((0, 0));
+    record.payload.argv_len = total;
+    record.send(length);
+    Some(())
+}
+
+/// Copies argv as it lies in memory (strings, each ended by NUL); returns how much was copied and
+/// how much there is.
+#[inline(always)]
+fn arguments(task: Kptr, text: &mut [u8; TEXT]) -> Option<(u32, u32)> {
+    let mm = task.follow(&TASK_MM)?;
+    let start: u64 = mm.member(&MM_ARG_START)?;
+    let total = mm.member::<u64>(&MM_ARG_END)?.wrapping_sub(start);
+    let length = if total > limits::ARGV as u64 { limits::ARGV as u64 } else { total };
+    let length = bounded(length as u32 & (2 * limits::ARGV as u32 - 1));
+    if length as usize > limits::ARGV {
+        return None;
+    }
+    // SAFETY: `length` is at most ARGV bytes, which is the size of the text.
+    let failed = unsafe {
+        bpf_probe_read_user(text.as_mut_ptr().cast(), length, start as *const _)
+    };
+    (failed == 0).then_some((length, total as u32))
+}
+
+const _: () = assert!(limits::ARGV <= TEXT);

@@ -1,0 +1,91 @@
+//! The end of a process: `sched_process_exit(struct task_struct *p)` (include/trace/events/sched.h;
+//! Linux 6.17 adds `bool group_dead`). Its fds are still open at this point.
+
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use tracer_common::event::{self, kind};
+
+use crate::{
+    emit, fdlookup,
+    globals::{
+        SIGNAL_EXIT_CODE, SIGNAL_FLAGS, SIGNAL_LIVE, TASK_EXIT_CODE, TASK_FILES, TASK_GROUP_LEADER,
+        TASK_SIGNAL, TASK_TGID,
+    },
+    kread::Kptr,
+    maps::{PROCESSES, slot},
+    membership, object, task,
+    task::FilesTable,
+};
+
+/// `SIGNAL_GROUP_EXIT` (`include/linux/sched/signal.h`): the status is in `group_exit_code`.
+const SIGNAL_GROUP_EXIT: u32 = 0x0000_0004;
+
+/// See the module.
+#[btf_tracepoint(function = "sched_process_exit")]
+pub(crate) fn process_exit(ctx: BtfTracePointContext) -> i32 {
+    let _ = ended(Kptr(ctx.arg::<u64>(0)));
+    0
+}
+
+#[inline(always)]
+fn ended(task: Kptr) -> Option<()> {
+    let tgid: u32 = task.typed(&TASK_TGID);
+    let entry = membership::entry(tgid)?;
+    let signal = task.follow(&TASK_SIGNAL)?;
+    // `do_exit()` has already taken this thread off the count of live ones.
+    if signal.member::<u32>(&SIGNAL_LIVE)? != 0 {
+        return None;
+    }
+    let process = task::process_of(task)?;
+    let (_, role) = membership::read(tgid, entry);
+    if let Some(record) = emit::start::<event::Exit>(slot::EXIT, kind::EXIT) {
+        let exit = &mut record.payload;
+        exit.process = process;
+        exit.status = status(task, signal).unwrap_or(0);
+        exit.role = role;
+        exit.comm = task::comm_of(task);
+        // SAFETY: the entry points to a live map value.
+        (exit.other_bytes, exit.other_calls) =
+            unsafe { ((*entry).other_bytes, (*entry).other_calls) };
+        let files = task.follow(&TASK_FILES).unwrap_or(Kptr(0));
+        describe_exit_fd(files.0, 0);
+        describe_exit_fd(files.0, 1);
+        describe_exit_fd(files.0, 2);
+        record.send(0);
+    }
+    let _ = PROCESSES.remove(tgid);
+    Some(())
+}
+
+/// The status as `wait4(2)` gives it (`wait_task_zombie`, kernel/exit.c).
+#[inline(always)]
+fn status(task: Kptr, signal: Kptr) -> Option<u32> {
+    if signal.member::<u32>(&SIGNAL_FLAGS)? & SIGNAL_GROUP_EXIT != 0 {
+        signal.member(&SIGNAL_EXIT_CODE)
+    } else {
+        task.follow(&TASK_GROUP_LEADER)?.member(&TASK_EXIT_CODE)
+    }
+}
+
+/// Adds one of fd 0, 1 and 2 to the record in this program's slot. Exported, so that the verifier
+/// checks its loop once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn describe_exit_fd(files: u64, fd: u64) -> u64 {
+    let _ = describe(FilesTable::Probed(Kptr(files)), fd as i32);
+    0
+}
+
+#[inline(always)]
+fn describe(files: FilesTable, fd: i32) -> Option<()> {
+    let file = fdlookup::file_of(files, fd)?;
+    let inode = object::inode_apart(file)?;
+    let state = object::file_state(file)?;
+    let pipe = object::pipe_state(&inode);
+    let exit = &mut emit::resume::<event::Exit>(slot::EXIT)?.payload;
+    match fd {
+        0 => (exit.stdio[0], exit.pipes[0]) = (state, pipe),
+        1 => (exit.stdio[1], exit.pipes[1]) = (state, pipe),
+        _ => (exit.stdio[2], exit.pipes[2]) = (state, pipe),
+    }
+    Some(())
+}

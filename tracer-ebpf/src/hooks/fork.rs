@@ -1,0 +1,90 @@
+//! A new process: `sched_process_fork(struct task_struct *parent, struct task_struct *child)`
+//! (include/trace/events/sched.h, Linux 5.10 to 7.2). The child has not run yet, so nothing that it
+//! does is missed.
+
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use tracer_common::{
+    event::{self, kind},
+    process::ROLE_TARGET,
+};
+
+use crate::{
+    cgroup, emit,
+    globals::{DEBUG_LOG, FOLLOW_CHILDREN, TASK_REAL_PARENT, TASK_TGID},
+    kread::Kptr,
+    maps::{ADOPTING, slot},
+    membership, task,
+};
+
+/// Generations looked up while existing processes are being adopted.
+const GENERATIONS: u32 = 16;
+
+/// See the module.
+#[btf_tracepoint(function = "sched_process_fork")]
+pub(crate) fn process_fork(ctx: BtfTracePointContext) -> i32 {
+    let inherited = inherit(Kptr(ctx.arg::<u64>(0)), Kptr(ctx.arg::<u64>(1)));
+    if DEBUG_LOG.load() == 1
+        && let Some(tgid) = inherited
+    {
+        aya_log_ebpf::debug!(&ctx, "fork: following pid {}", tgid);
+    }
+    0
+}
+
+#[inline(always)]
+fn inherit(parent: Kptr, child: Kptr) -> Option<u32> {
+    let parent_tgid: u32 = parent.typed(&TASK_TGID);
+    let child_tgid: u32 = child.typed(&TASK_TGID);
+    // A new thread belongs to a process that is followed or not already.
+    if parent_tgid == child_tgid || !becomes_target(parent, parent_tgid, child) {
+        return None;
+    }
+    let process = task::process_of(child)?;
+    if !membership::follow(process, ROLE_TARGET) {
+        return None;
+    }
+    let record = emit::start::<event::Fork>(slot::FORK, kind::FORK)?;
+    record.payload = event::Fork {
+        parent: task::process_of(parent).unwrap_or_default(),
+        child: process,
+        ns_pid: task::ns_tgid(child).unwrap_or(0),
+        role: ROLE_TARGET,
+        comm: task::comm_of(child),
+    };
+    record.send(0);
+    Some(child_tgid)
+}
+
+#[inline(always)]
+fn becomes_target(parent: Kptr, parent_tgid: u32, child: Kptr) -> bool {
+    if FOLLOW_CHILDREN.load() == 1 && (is_target(parent_tgid) || descends(parent)) {
+        return true;
+    }
+    cgroup::contains(child)
+}
+
+#[inline(always)]
+fn is_target(tgid: u32) -> bool {
+    membership::entry(tgid).is_some_and(|entry| membership::is_target(membership::read(tgid, entry).1))
+}
+
+/// While existing processes are being adopted, a parent may itself still be unknown.
+#[inline(always)]
+fn descends(parent: Kptr) -> bool {
+    if ADOPTING.get(0).is_none_or(|adopting| *adopting == 0) {
+        return false;
+    }
+    let mut ancestor = parent;
+    for _ in 0..GENERATIONS {
+        let Some(next) = ancestor.follow(&TASK_REAL_PARENT) else { return false };
+        let Some(tgid) = next.member::<u32>(&TASK_TGID) else { return false };
+        if is_target(tgid) {
+            return true;
+        }
+        if tgid <= 1 {
+            return false;
+        }
+        ancestor = next;
+    }
+    false
+}

@@ -1,0 +1,157 @@
+//! Transfers that io_uring makes, whoever completes them.
+//!
+//! `io_uring_submit_req(struct io_kiocb *req)` (Linux 6.4; `io_uring_submit_sqe(req, bool)` from
+//! 5.19) names process and fd; `io_uring_complete(ctx, req, struct io_uring_cqe *)` (6.15; the
+//! result itself before) has the outcome. Older kernels do not pass the request: there the loader
+//! attaches nothing and use of io_uring is counted as not covered.
+
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use tracer_common::{
+    id::ProcessId,
+    ledger::{READ, WRITE},
+    loss, op,
+};
+
+use crate::{
+    fdlookup,
+    globals::{
+        URING_CQE_ARG, URING_CQE_FD, URING_CQE_FLAGS, URING_FILE_OFF, URING_FLAGS, URING_OPCODE,
+    },
+    kread::Kptr,
+    ledger::{self, Transfer, UNKNOWN},
+    loss as losses,
+    maps::{URING, UringRequest, slot},
+    membership, object,
+    syscalls::io,
+    task,
+};
+
+/// `REQ_F_FIXED_FILE` (`include/linux/io_uring_types.h`): the fd is an index of registered files.
+const FIXED_FILE: u32 = 1 << 0;
+/// `REQ_F_CQE_SKIP`: success posts no completion.
+const CQE_SKIP: u32 = 1 << 6;
+/// `IORING_CQE_F_MORE` (`include/uapi/linux/io_uring.h`): the request completes again later.
+const CQE_F_MORE: u32 = 1 << 1;
+/// Offset of `res` in `struct io_uring_cqe` (uapi, fixed).
+const CQE_RES: u64 = 8;
+
+/// A request was submitted, Linux 6.4 and later.
+#[btf_tracepoint(function = "io_uring_submit_req")]
+pub(crate) fn uring_submit(ctx: BtfTracePointContext) -> i32 {
+    let _ = submitted(Kptr(ctx.arg::<u64>(0)));
+    0
+}
+
+/// A request completed.
+#[btf_tracepoint(function = "io_uring_complete")]
+pub(crate) fn uring_complete(ctx: BtfTracePointContext) -> i32 {
+    let request = Kptr(ctx.arg::<u64>(1));
+    if request.0 == 0 {
+        return 0;
+    }
+    let result = if URING_CQE_ARG.load() == 1 {
+        Kptr(ctx.arg::<u64>(2) + CQE_RES).read::<i32>().unwrap_or(0)
+    } else {
+        ctx.arg::<u64>(3) as i32
+    };
+    let _ = completed(request, i64::from(result));
+    0
+}
+
+/// What an opcode (`enum io_uring_op`, uapi) does to its file.
+#[inline(always)]
+fn direction(opcode: u8) -> Option<u32> {
+    match opcode {
+        // WRITEV WRITE_FIXED SENDMSG WRITE SEND SPLICE TEE SEND_ZC SENDMSG_ZC WRITEV_FIXED
+        2 | 5 | 9 | 23 | 26 | 30 | 33 | 47 | 48 | 61 => Some(WRITE),
+        // READV READ_FIXED RECVMSG READ RECV READ_MULTISHOT READV_FIXED
+        1 | 4 | 10 | 22 | 27 | 49 | 60 => Some(READ),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn submitted(request: Kptr) -> Option<()> {
+    let opcode: u8 = request.member(&URING_OPCODE)?;
+    let direction = direction(opcode)?;
+    let tgid = task::current_tgid();
+    let (_, process, role) = io::caller(tgid);
+    let flags: u32 = request.member(&URING_FLAGS)?;
+    let fd: i32 = if flags & FIXED_FILE != 0 { -1 } else { request.member(&URING_CQE_FD)? };
+    let process = if role == 0 { stranger(fd)? } else { process };
+    if flags & CQE_SKIP != 0 && direction == WRITE {
+        losses::count(loss::URING_SILENT, 0);
+    }
+    if URING.insert(request.0, UringRequest { process, fd, role }, 0).is_err() {
+        losses::count(loss::URING_FULL, 0);
+    }
+    Some(())
+}
+
+/// A process outside the target matters only when the fd leads to an object under watch.
+#[inline(always)]
+fn stranger(fd: i32) -> Option<ProcessId> {
+    let (files, _) = task::current_files_and_compat();
+    let state = object::file_state(fdlookup::file_of(files, fd)?)?;
+    if !membership::is_shared_watch(&state.object) {
+        return None;
+    }
+    let process = task::process_of(task::current())?;
+    membership::note_participant(process);
+    Some(process)
+}
+
+#[inline(always)]
+fn completed(request: Kptr, result: i64) -> Option<()> {
+    let opcode: u8 = request.member(&URING_OPCODE)?;
+    let direction = direction(opcode)?;
+    // SAFETY: the map is created without preallocation; a request has one owner at a time.
+    let (owner, known) = match unsafe { URING.get(request.0) } {
+        Some(owner) => (*owner, true),
+        None => (unmatched(result)?, false),
+    };
+    let more = request.member::<u32>(&URING_CQE_FLAGS).unwrap_or(0) & CQE_F_MORE != 0;
+    if known && !more {
+        let _ = URING.remove(request.0);
+    }
+    let file = request.follow(&URING_FILE_OFF)?;
+    let inode = object::inode_apart(file)?;
+    let id = object::identity(file, &inode)?;
+    let fd = if owner.fd >= 0 { owner.fd } else { number_of(file) };
+    let of_interest = membership::is_target(owner.role) && io::is_of_interest(fd);
+    if !of_interest && !membership::is_watched(&id) {
+        return None;
+    }
+    let key = ledger::key(owner.process, id, fd, direction);
+    let transfer = Transfer { op: op::IO_URING, result, requested: UNKNOWN };
+    if !ledger::book(&key, &transfer) {
+        if of_interest {
+            membership::watch(slot::URING, &owner.process, fd, file, &id);
+        }
+        ledger::open(slot::URING, &key, owner.role, &transfer);
+    }
+    Some(())
+}
+
+/// A request whose submission was not seen, completed in its owner's context.
+#[inline(always)]
+fn unmatched(result: i64) -> Option<UringRequest> {
+    let (_, process, role) = io::caller(task::current_tgid());
+    if !membership::is_target(role) {
+        return None;
+    }
+    losses::count(loss::URING_UNMATCHED, result.max(0) as u64);
+    Some(UringRequest { process, fd: -1, role })
+}
+
+/// The standard fd that refers to a registered file, or -1.
+#[inline(always)]
+fn number_of(file: Kptr) -> i32 {
+    let (files, _) = task::current_files_and_compat();
+    for fd in [1, 2, 0] {
+        if fdlookup::file_of(files, fd).is_some_and(|open| open.0 == file.0) {
+            return fd;
+        }
+    }
+    -1
+}

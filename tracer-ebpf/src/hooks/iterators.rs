@@ -1,0 +1,58 @@
+//! The two iterators that user space runs: `bpf_iter__task` and `bpf_iter__task_file` contexts
+//! (`kernel/bpf/task_iter.c`, Linux 5.8). The layout is fixed ABI: 8-byte slots.
+
+use tracer_common::event::{self, kind};
+
+use crate::{
+    adopt, emit,
+    globals::TASK_TGID,
+    kread::Kptr,
+    maps::slot,
+    membership,
+    object, task,
+};
+
+/// Adopts existing processes; user space repeats it until none is new.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+pub(crate) fn adopt_tasks(ctx: *const u64) -> i32 {
+    // SAFETY: the context is `{ meta, task }`; the last call of a walk has a NULL task.
+    let task = Kptr(unsafe { *ctx.add(1) });
+    if task.0 != 0 {
+        let _ = adopt::consider(task);
+    }
+    0
+}
+
+/// Reports who holds the objects under watch.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+pub(crate) fn list_holders(ctx: *const u64) -> i32 {
+    // SAFETY: the context is `{ meta, task, u32 fd, file }`; the last call has NULL pointers.
+    let (task, fd, file) =
+        unsafe { (Kptr(*ctx.add(1)), *ctx.add(2).cast::<u32>(), Kptr(*ctx.add(3))) };
+    if task.0 != 0 && file.0 != 0 {
+        let _ = holder(task, fd as i32, file);
+    }
+    0
+}
+
+#[inline(always)]
+fn holder(task: Kptr, fd: i32, file: Kptr) -> Option<()> {
+    let state = object::file_state(file)?;
+    if !membership::is_shared_watch(&state.object) {
+        return None;
+    }
+    let tgid: u32 = task.member(&TASK_TGID)?;
+    let role = membership::entry(tgid).map_or(0, |entry| membership::read(tgid, entry).1);
+    let record = emit::start::<event::Holder>(slot::HOLDERS, kind::HOLDER)?;
+    let holder = &mut record.payload;
+    holder.process = task::process_of(task)?;
+    holder.state = state;
+    holder.fd = fd;
+    holder.role = role;
+    holder.comm = task::comm_of(task);
+    holder.pipe = object::pipe_state(&object::inode_apart(file)?);
+    record.send(0);
+    Some(())
+}

@@ -1,0 +1,42 @@
+//! A signal about to be handled: `signal_deliver(int sig, struct kernel_siginfo *info, struct
+//! k_sigaction *ka)` (include/trace/events/signal.h, Linux 5.10 to 7.2).
+//!
+//! A call interrupted by a signal returns an internal restart code at `sys_exit`. The caller only
+//! sees `EINTR` when the handler was installed without `SA_RESTART`, which is known here.
+
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+
+use crate::{
+    globals::{KSIG_FLAGS, KSIG_HANDLER},
+    kread::Kptr,
+    ledger,
+    maps::RESTARTS,
+    task,
+};
+
+/// `SA_RESTART` (`include/uapi/asm-generic/signal-defs.h`).
+const SA_RESTART: u64 = 0x1000_0000;
+
+/// See the module.
+#[btf_tracepoint(function = "signal_deliver")]
+pub(crate) fn signal_delivered(ctx: BtfTracePointContext) -> i32 {
+    let _ = delivered(Kptr(ctx.arg::<u64>(2)));
+    0
+}
+
+#[inline(always)]
+fn delivered(action: Kptr) -> Option<()> {
+    let tid = task::current_tid();
+    // SAFETY: the map is created without preallocation; only this thread uses its own entry.
+    let key = *unsafe { RESTARTS.get(tid) }?;
+    let handler: u64 = action.member(&KSIG_HANDLER)?;
+    let flags: u64 = action.member(&KSIG_FLAGS)?;
+    // SIG_DFL (0) ends or stops the process, SIG_IGN (1) restarts the call.
+    if handler > 1 {
+        if flags & SA_RESTART == 0 {
+            ledger::book_interrupt(&key);
+        }
+        let _ = RESTARTS.remove(tid);
+    }
+    Some(())
+}

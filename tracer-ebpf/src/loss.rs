@@ -1,0 +1,15 @@
+//! Counts what could not be recorded. Nothing is ever dropped without passing here.
+
+use crate::{atomic::add, maps::LOSSES};
+
+/// Adds one lost fact that stood for `bytes` bytes under a reason of [`tracer_common::loss`].
+#[inline(always)]
+pub(crate) fn count(reason: u32, bytes: u64) {
+    if let Some(cell) = LOSSES.get_ptr_mut(reason) {
+        // SAFETY: the map returned a valid, aligned pointer to this CPU's cell.
+        unsafe {
+            add(&raw mut (*cell).events, 1);
+            add(&raw mut (*cell).bytes, bytes);
+        }
+    }
+}

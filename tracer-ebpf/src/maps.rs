@@ -1,0 +1,98 @@
+//! Every map, with why it has this type.
+
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    macros::map,
+    maps::{Array, HashMap, PerCpuArray, RingBuf},
+};
+use tracer_common::{
+    id::ProcessId,
+    ledger::{LedgerKey, LedgerRow},
+    limits, loss,
+    loss::LossCell,
+    object::ObjectId,
+    process::ProcessEntry,
+};
+
+/// Lifecycle events. One ring for all CPUs keeps their order.
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(limits::RING_BYTES, 0);
+
+/// Who is followed, by tgid. Never an LRU: forgetting a process silently would be a wrong count.
+#[map]
+pub(crate) static PROCESSES: HashMap<u32, ProcessEntry> =
+    HashMap::with_max_entries(limits::PROCESSES, BPF_F_NO_PREALLOC);
+
+/// The ledger. Shared rather than per CPU: rows are many and short-lived, and one atomic add is
+/// cheaper than memory for every CPU. Not preallocated, so an idle tracer stays small.
+#[map]
+pub(crate) static LEDGER: HashMap<LedgerKey, LedgerRow> =
+    HashMap::with_max_entries(limits::LEDGER_ROWS, BPF_F_NO_PREALLOC);
+
+/// Objects under watch: whoever transfers bytes to or from one of them is counted.
+#[map]
+pub(crate) static OBJECTS: HashMap<ObjectId, u32> =
+    HashMap::with_max_entries(limits::OBJECTS, BPF_F_NO_PREALLOC);
+
+/// What could not be recorded, by reason.
+#[map]
+pub(crate) static LOSSES: PerCpuArray<LossCell> = PerCpuArray::with_max_entries(loss::COUNT, 0);
+
+/// Target cgroups by id (the inode number of their directory).
+#[map]
+pub(crate) static CGROUPS: HashMap<u64, u32> = HashMap::with_max_entries(64, 0);
+
+/// io_uring requests in flight: address of the request to who submitted it and through which fd.
+#[map]
+pub(crate) static URING: HashMap<u64, UringRequest> =
+    HashMap::with_max_entries(limits::URING_REQUESTS, BPF_F_NO_PREALLOC);
+
+/// Calls that a signal interrupted, by tid: whether the kernel restarts them is only known when the
+/// signal is delivered.
+#[map]
+pub(crate) static RESTARTS: HashMap<u32, LedgerKey> =
+    HashMap::with_max_entries(limits::PROCESSES, BPF_F_NO_PREALLOC);
+
+/// 1 while existing processes are being adopted: forks then look further up for a target.
+#[map]
+pub(crate) static ADOPTING: Array<u32> = Array::with_max_entries(1, 0);
+
+/// How many processes the iterator has adopted so far; user space repeats until it stands still.
+#[map]
+pub(crate) static ADOPTED: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Room to build a record in; one slot for each program, because a program cannot interrupt itself.
+#[map]
+pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(SCRATCH_SLOTS, 0);
+
+/// Who submitted an io_uring request.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct UringRequest {
+    /// The process that owns the ring.
+    pub(crate) process: ProcessId,
+    /// The fd number in the request; -1 for a registered file.
+    pub(crate) fd: i32,
+    /// `ROLE_*` of the process.
+    pub(crate) role: u32,
+}
+
+/// The largest record, rounded up to a power of two so that its length can be masked.
+pub(crate) const SCRATCH_BYTES: usize = 2048;
+/// Scratch memory of one program.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+pub(crate) struct Scratch(pub(crate) [u8; SCRATCH_BYTES]);
+
+/// Scratch slots, one per program that emits.
+pub(crate) mod slot {
+    pub(crate) const SYS_EXIT: u32 = 0;
+    pub(crate) const FORK: u32 = 1;
+    pub(crate) const EXEC: u32 = 2;
+    pub(crate) const EXIT: u32 = 3;
+    pub(crate) const CGROUP: u32 = 4;
+    pub(crate) const URING: u32 = 5;
+    pub(crate) const ADOPT: u32 = 6;
+    pub(crate) const HOLDERS: u32 = 7;
+}
+const SCRATCH_SLOTS: u32 = 8;

@@ -1,0 +1,181 @@
+//! Identity of an open file, and the facts that are taken once, at first sight.
+
+use tracer_common::{
+    event,
+    object::{FdState, ObjectId, TtyState, mode},
+    offsets::settings::INODE_WINDOW_BYTES,
+};
+
+use crate::{
+    emit,
+    fdlookup::file_of,
+    globals::{
+        FILE_DENTRY, FILE_FLAGS, FILE_INODE, FILE_MNT, FILE_PRIVATE, INODE_GENERATION, INODE_INO,
+        INODE_MODE, INODE_NLINK, INODE_RDEV, INODE_SB, INODE_SIZE, INODE_WINDOW, SB_DEV, SB_MAGIC,
+        TTY_DRIVER, TTY_DRIVER_MAJOR, TTY_FILE_TTY, TTY_INDEX,
+    },
+    kread::Kptr,
+    task::FilesTable,
+};
+
+mod path;
+mod pipe;
+mod socket;
+
+pub(crate) use pipe::pipe_state;
+
+/// The members of `struct inode` that identity is made of.
+#[derive(Clone, Copy)]
+pub(crate) struct Inode {
+    pub(crate) address: Kptr,
+    pub(crate) mode: u32,
+    pub(crate) rdev: u32,
+    pub(crate) ino: u64,
+    pub(crate) sb: Kptr,
+}
+
+/// Reads what identity needs, in one short read where the kernel's layout allows it.
+#[inline(always)]
+pub(crate) fn inode_of(file: Kptr) -> Option<Inode> {
+    let inode = file.follow(&FILE_INODE)?;
+    if INODE_WINDOW.load() == 1 {
+        let window: [u64; INODE_WINDOW_BYTES as usize / 8] = inode.read()?;
+        let base = &raw const window as *const u8;
+        // SAFETY: the loader sets INODE_WINDOW only when each of these offsets, and the member
+        // behind it, lies within the window; the verifier checks it again.
+        unsafe {
+            Some(Inode {
+                address: inode,
+                mode: u32::from(*base.add(INODE_MODE.load() as usize).cast::<u16>()),
+                rdev: *base.add(INODE_RDEV.load() as usize).cast::<u32>(),
+                ino: *base.add(INODE_INO.load() as usize).cast::<u64>(),
+                sb: Kptr(*base.add(INODE_SB.load() as usize).cast::<u64>()),
+            })
+        }
+    } else {
+        Some(Inode {
+            address: inode,
+            mode: u32::from(inode.member::<u16>(&INODE_MODE)?),
+            rdev: inode.member(&INODE_RDEV)?,
+            ino: inode.member(&INODE_INO)?,
+            sb: inode.follow(&INODE_SB)?,
+        })
+    }
+}
+
+/// Whether a character device with this number is a terminal (`devices.txt`): consoles and serial
+/// lines, `/dev/tty`, `/dev/ptmx`, and both halves of Unix98 ptys.
+#[inline(always)]
+fn is_tty(rdev: u32) -> bool {
+    matches!(rdev >> 20, 4 | 5 | 128..=143 | 188 | 204 | 229)
+}
+
+/// Identity of the object behind an open file.
+#[inline(always)]
+pub(crate) fn identity(file: Kptr, inode: &Inode) -> Option<ObjectId> {
+    let dev: u32 = inode.sb.member(&SB_DEV)?;
+    let discriminator = match inode.mode & mode::S_IFMT {
+        mode::S_IFREG => inode.address.member::<u32>(&INODE_GENERATION)?,
+        // Major 5 is /dev/tty, /dev/console and /dev/ptmx: one inode, many terminals.
+        mode::S_IFCHR if inode.rdev >> 20 == 5 => tty_state(file, inode).index + 1,
+        _ => 0,
+    };
+    Some(ObjectId { ino: inode.ino, dev, discriminator })
+}
+
+/// Writes what `fd` of a file table points to now; leaves `out` alone when it is closed.
+#[inline(never)]
+pub(crate) fn fd_state(files: Kptr, fd: i32, out: &mut FdState) {
+    if let Some(state) = file_of(FilesTable::Probed(files), fd).and_then(file_state) {
+        *out = state;
+    }
+}
+
+/// What an open file is.
+#[inline(always)]
+pub(crate) fn file_state(file: Kptr) -> Option<FdState> {
+    let mut state = FdState::default();
+    load_state(file, &mut state).then_some(state)
+}
+
+/// A frame of its own, gone before the next call: the BPF stack is 512 bytes for all frames.
+#[inline(never)]
+fn load_state(file: Kptr, out: &mut FdState) -> bool {
+    let Some(inode) = inode_of(file) else { return false };
+    let Some(object) = identity(file, &inode) else { return false };
+    let Some(flags) = file.member(&FILE_FLAGS) else { return false };
+    *out = FdState { object, mode: inode.mode, flags };
+    true
+}
+
+/// As [`inode_of`], in a frame of its own; for everything but the hot path.
+#[inline(always)]
+pub(crate) fn inode_apart(file: Kptr) -> Option<Inode> {
+    let mut inode = Inode { address: Kptr(0), mode: 0, rdev: 0, ino: 0, sb: Kptr(0) };
+    load_inode(file, &mut inode).then_some(inode)
+}
+
+#[inline(never)]
+fn load_inode(file: Kptr, out: &mut Inode) -> bool {
+    let Some(inode) = inode_of(file) else { return false };
+    *out = inode;
+    true
+}
+
+#[inline(always)]
+fn tty_state(file: Kptr, inode: &Inode) -> TtyState {
+    read_tty(file, inode).unwrap_or_default()
+}
+
+#[inline(always)]
+fn read_tty(file: Kptr, inode: &Inode) -> Option<TtyState> {
+    if inode.mode & mode::S_IFMT != mode::S_IFCHR || !is_tty(inode.rdev) {
+        return None;
+    }
+    let tty = file.follow(&FILE_PRIVATE)?.follow(&TTY_FILE_TTY)?;
+    Some(TtyState {
+        index: tty.member(&TTY_INDEX)?,
+        major: tty.follow(&TTY_DRIVER)?.member(&TTY_DRIVER_MAJOR)?,
+        valid: 1,
+        zero: 0,
+    })
+}
+
+/// Fills the record that was begun in `slot` with what is known about an open file.
+///
+/// Exported, so that the verifier checks it once instead of at each call: it holds the loops.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn describe_object(slot: u64, file: u64) -> u64 {
+    if let Some(record) = emit::resume::<event::Object>(slot as u32) {
+        describe(Kptr(file), record);
+    }
+    0
+}
+
+#[inline(always)]
+fn describe(file: Kptr, record: &mut emit::Record<event::Object>) {
+    let Some(inode) = inode_apart(file) else { return };
+    let out = &mut record.payload;
+    out.mode = inode.mode;
+    out.rdev = inode.rdev;
+    out.flags = file.member(&FILE_FLAGS).unwrap_or(0);
+    out.size = inode.address.member(&INODE_SIZE).unwrap_or(0);
+    out.nlink = inode.address.member(&INODE_NLINK).unwrap_or(1);
+    out.magic = inode.sb.member(&SB_MAGIC).unwrap_or(0);
+    out.tty = tty_state(file, &inode);
+    let kind = inode.mode & mode::S_IFMT;
+    if kind == mode::S_IFSOCK {
+        if let Some(socket) = file.follow(&FILE_PRIVATE) {
+            socket::describe(socket, record);
+        }
+        return;
+    }
+    if kind == mode::S_IFIFO {
+        out.pipe = pipe_state(&inode);
+    }
+    out.text_kind = event::text::COMPONENTS;
+    if let (Some(dentry), Some(mount)) = (file.follow(&FILE_DENTRY), file.follow(&FILE_MNT)) {
+        path::components(dentry, mount, record);
+    }
+}

@@ -1,0 +1,71 @@
+//! A path, from the file up to the root of its mount namespace.
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
+use tracer_common::event::{self, TEXT};
+
+use crate::{
+    emit::Record,
+    globals::{
+        DENTRY_NAME, DENTRY_PARENT, MOUNT_MNT, MOUNT_PARENT, MOUNT_POINT, VFSMOUNT_ROOT,
+    },
+    kread::Kptr,
+};
+
+/// Steps upwards (components plus mount crossings) before the walk gives up.
+const STEPS: u32 = 40;
+/// `NAME_MAX` plus its NUL (`include/uapi/linux/limits.h`).
+const NAME: u32 = 256;
+
+/// Writes the names from `dentry` upwards into the record's text, each ended by NUL, and counts them
+/// in its header. A path that does not fit is cut at its upper end.
+#[inline(always)]
+pub(super) fn components(dentry: Kptr, vfsmount: Kptr, record: &mut Record<event::Object>) {
+    let mut dentry = dentry;
+    let mut vfsmount = vfsmount;
+    for _ in 0..STEPS {
+        let Some(root) = vfsmount.follow(&VFSMOUNT_ROOT) else { break };
+        if dentry.0 == root.0 {
+            // `container_of(vfsmount, struct mount, mnt)`, fs/mount.h.
+            let mount = Kptr(vfsmount.0.wrapping_sub(MOUNT_MNT.load()));
+            let Some(parent) = mount.follow(&MOUNT_PARENT) else { break };
+            let Some(point) = mount.follow(&MOUNT_POINT) else { break };
+            if parent.0 == mount.0 {
+                break;
+            }
+            dentry = point;
+            vfsmount = parent.at(&MOUNT_MNT);
+            continue;
+        }
+        let Some(name) = dentry.follow(&DENTRY_NAME) else { break };
+        if !append(name, record) {
+            break;
+        }
+        let Some(parent) = dentry.follow(&DENTRY_PARENT) else { break };
+        if parent.0 == dentry.0 {
+            break;
+        }
+        dentry = parent;
+    }
+}
+
+/// Appends one name. The length lives in the record, not in a register: what the verifier loads from
+/// a map it knows nothing about, so every turn of the loop looks the same to it.
+#[inline(always)]
+fn append(name: Kptr, record: &mut Record<event::Object>) -> bool {
+    let used = record.text_len() as usize & (TEXT - 1);
+    if used > TEXT - NAME as usize {
+        return false;
+    }
+    // SAFETY: `used` is at most TEXT - NAME, so NAME bytes at it are inside the text; the helper
+    // checks the source.
+    let length = unsafe {
+        bpf_probe_read_kernel_str(record.text.as_mut_ptr().add(used).cast(), NAME, name.0 as *const _)
+    };
+    if length <= 0 {
+        return false;
+    }
+    record.set_text_len((used + length as usize) as u32);
+    true
+}
+
+const _: () = assert!(TEXT.is_power_of_two());

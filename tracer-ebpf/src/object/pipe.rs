@@ -1,0 +1,58 @@
+//! A pipe's buffer, read without holding an end of the pipe.
+
+use tracer_common::{
+    limits,
+    object::{PipeState, mode},
+};
+
+use super::Inode;
+use crate::{
+    globals::{
+        INODE_PIPE, PIPE_BUFFER_LEN, PIPE_BUFFER_SIZE, PIPE_BUFS, PIPE_HEAD, PIPE_READERS,
+        PIPE_SLOTS, PIPE_TAIL, PIPE_WRITERS,
+    },
+    kread::Kptr,
+};
+
+/// The state of the pipe or FIFO behind an inode; `valid` is 0 for anything else.
+///
+/// Read without the pipe's mutex: exact when nobody transfers bytes at that very moment, which the
+/// session model checks against the ledger.
+#[inline(always)]
+pub(crate) fn pipe_state(inode: &Inode) -> PipeState {
+    if inode.mode & mode::S_IFMT != mode::S_IFIFO {
+        return PipeState::default();
+    }
+    read(inode).unwrap_or_default()
+}
+
+#[inline(always)]
+fn read(inode: &Inode) -> Option<PipeState> {
+    let pipe = inode.address.follow(&INODE_PIPE)?;
+    let head: u32 = pipe.member(&PIPE_HEAD)?;
+    let tail: u32 = pipe.member(&PIPE_TAIL)?;
+    let slots: u32 = pipe.member(&PIPE_SLOTS)?;
+    let buffers = pipe.follow(&PIPE_BUFS)?;
+    let mut unread = 0;
+    let mut slot = tail;
+    for _ in 0..limits::PIPE_SLOTS {
+        if slot == head {
+            break;
+        }
+        // `ring_size` is a power of two (`pipe_resize_ring`, fs/pipe.c).
+        let index = slot & slots.wrapping_sub(1);
+        let buffer = Kptr(buffers.0 + u64::from(index) * PIPE_BUFFER_SIZE.load());
+        unread += u64::from(buffer.member::<u32>(&PIPE_BUFFER_LEN)?);
+        slot = slot.wrapping_add(1);
+    }
+    if slot != head {
+        return None;
+    }
+    Some(PipeState {
+        unread,
+        slots,
+        readers: pipe.member(&PIPE_READERS)?,
+        writers: pipe.member(&PIPE_WRITERS)?,
+        valid: 1,
+    })
+}

@@ -1,0 +1,97 @@
+//! A socket: family, addresses and, for a unix socket, who is at the other end.
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use tracer_common::event::{self, TEXT};
+
+use crate::{
+    emit::Record,
+    globals::{
+        INODE_INO, SOCK_DADDR, SOCK_DPORT, SOCK_FAMILY, SOCK_NUM, SOCK_RCV_SADDR, SOCK_SOCKET,
+        SOCK_V6_DADDR, SOCK_V6_RCV_SADDR, SOCKET_ALLOC_INODE, SOCKET_ALLOC_SOCKET, SOCKET_SK,
+        SOCKET_TYPE, UNIX_ADDR, UNIX_ADDRESS_LEN, UNIX_ADDRESS_NAME, UNIX_PEER,
+    },
+    kread::{Kptr, bounded},
+};
+
+const AF_UNIX: u16 = 1;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+/// `sizeof(struct sockaddr_un)` (`unix(7)`).
+const SOCKADDR_UN: u32 = 110;
+/// `sun_path` follows the two bytes of `sun_family`.
+const SUN_PATH: u32 = 2;
+
+/// Fills the socket part of an object's record.
+#[inline(always)]
+pub(super) fn describe(socket: Kptr, record: &mut Record<event::Object>) {
+    let Some(sk) = socket.follow(&SOCKET_SK) else { return };
+    let out = &mut record.payload;
+    let family = sk.member::<u16>(&SOCK_FAMILY).unwrap_or(0);
+    out.socket.family = family;
+    out.socket.kind = socket.member::<u16>(&SOCKET_TYPE).unwrap_or(0);
+    match family {
+        AF_UNIX => {
+            let length = unix(sk, out, &mut record.text);
+            record.set_text_len(length);
+        }
+        AF_INET | AF_INET6 => inet(sk, family, out),
+        _ => {}
+    }
+}
+
+#[inline(always)]
+fn inet(sk: Kptr, family: u16, out: &mut event::Object) {
+    out.socket.local_port = sk.member::<u16>(&SOCK_NUM).unwrap_or(0);
+    out.socket.remote_port = u16::from_be(sk.member::<u16>(&SOCK_DPORT).unwrap_or(0));
+    if family == AF_INET {
+        let local: [u8; 4] = sk.member(&SOCK_RCV_SADDR).unwrap_or_default();
+        let remote: [u8; 4] = sk.member(&SOCK_DADDR).unwrap_or_default();
+        out.socket.local[..4].copy_from_slice(&local);
+        out.socket.remote[..4].copy_from_slice(&remote);
+    } else if SOCK_V6_DADDR.load() != tracer_common::offsets::MISSING {
+        out.socket.local = sk.member(&SOCK_V6_RCV_SADDR).unwrap_or_default();
+        out.socket.remote = sk.member(&SOCK_V6_DADDR).unwrap_or_default();
+    }
+}
+
+#[inline(always)]
+fn unix(sk: Kptr, out: &mut event::Object, text: &mut [u8; TEXT]) -> u32 {
+    let peer = sk.follow(&UNIX_PEER);
+    if let Some(peer) = peer {
+        out.socket.peer_ino = inode_of_sock(peer).unwrap_or(0);
+    }
+    // A connected client has no name of its own; its peer, the listening side, has.
+    let length = address(sk, text);
+    let length = match peer {
+        Some(peer) if length == 0 => address(peer, text),
+        _ => length,
+    };
+    if length > 0 {
+        out.text_kind = event::text::UNIX;
+    }
+    length
+}
+
+/// `SOCK_INODE(sk->sk_socket)->i_ino` (`include/net/sock.h`).
+#[inline(always)]
+fn inode_of_sock(sk: Kptr) -> Option<u64> {
+    let socket = sk.follow(&SOCK_SOCKET)?;
+    let alloc = Kptr(socket.0.wrapping_sub(SOCKET_ALLOC_SOCKET.load()));
+    alloc.at(&SOCKET_ALLOC_INODE).member(&INODE_INO)
+}
+
+#[inline(always)]
+fn address(sk: Kptr, text: &mut [u8; TEXT]) -> u32 {
+    let Some(address) = sk.follow(&UNIX_ADDR) else { return 0 };
+    let length = address.member::<u32>(&UNIX_ADDRESS_LEN).unwrap_or(0);
+    if length <= SUN_PATH || length > SOCKADDR_UN {
+        return 0;
+    }
+    let length = bounded((length - SUN_PATH) & 127);
+    let source = address.at(&UNIX_ADDRESS_NAME).0 + u64::from(SUN_PATH);
+    // SAFETY: at most 127 bytes are written to a buffer of TEXT bytes; the helper checks the source.
+    let failed = unsafe {
+        bpf_probe_read_kernel(text.as_mut_ptr().cast(), length, source as *const _)
+    };
+    if failed == 0 { length } else { 0 }
+}

@@ -1,0 +1,279 @@
+//! Transfers between memory and one fd.
+
+use tracer_common::{
+    id::ProcessId,
+    ledger::{READ, WRITE},
+    loss,
+    object::ObjectId,
+    op,
+    process::{ProcessEntry, ROLE_PARTICIPANT},
+};
+
+use super::{Call, table};
+use crate::{
+    atomic::add,
+    fdlookup,
+    globals::{ALL_FDS, FD_MASK, FILE_MODE},
+    ledger::{self, Transfer, UNKNOWN},
+    loss as losses,
+    maps::slot,
+    membership, object, task, usermem,
+};
+
+/// `MSG_PEEK` (`include/linux/socket.h`): looks at bytes without taking them.
+const MSG_PEEK: u64 = 2;
+/// `FMODE_WRITE` (`include/linux/fs.h`).
+const FMODE_WRITE: u32 = 2;
+
+/// One direction of a call on one fd.
+#[derive(Clone, Copy)]
+pub(crate) struct Leg {
+    /// Through which fd.
+    pub(crate) fd: i32,
+    /// [`WRITE`] or [`READ`].
+    pub(crate) direction: u32,
+    /// What happened.
+    pub(crate) transfer: Transfer,
+    /// The fd at the other end of a copy, or -1.
+    pub(crate) source: i32,
+}
+
+/// Books a call that moves bytes.
+#[inline(always)]
+pub(crate) fn transfer(call: &Call) {
+    let Some(leg) = decode(call) else { return };
+    book(call, &leg);
+    if leg.source >= 0 && leg.transfer.result > 0 {
+        book_source(call, &leg);
+    }
+}
+
+/// The reading side of a copy that succeeded: the same bytes came out of the source.
+#[inline(never)]
+fn book_source(call: &Call, leg: &Leg) {
+    let transfer = Transfer { requested: UNKNOWN, ..leg.transfer };
+    book(call, &Leg { fd: leg.source, direction: READ, transfer, source: -1 });
+}
+
+/// What a call means: which fd, which way, how much was asked for.
+#[inline(always)]
+fn decode(call: &Call) -> Option<Leg> {
+    if call.class == table::SOCKETCALL {
+        return socketcall(call);
+    }
+    let args = call.args;
+    let code = call.class - table::IO_BASE;
+    let leg = Leg {
+        fd: args.fd::<0>(),
+        direction: if code >= op::READ { READ } else { WRITE },
+        transfer: Transfer { op: code, result: call.result, requested: UNKNOWN },
+        source: -1,
+    };
+    match code {
+        op::WRITE | op::PWRITE64 | op::SENDTO => Some(leg.wanting(args.get::<2>())),
+        op::SENDFILE => Some(leg.wanting(args.get::<3>()).copying(args.fd::<1>(), args.fd::<0>())),
+        op::SPLICE | op::COPY_FILE_RANGE => {
+            Some(leg.wanting(args.get::<4>()).copying(args.fd::<0>(), args.fd::<2>()))
+        }
+        // tee leaves the bytes in the first pipe: nothing is read.
+        op::TEE => Some(leg.wanting(args.get::<2>()).copying(-1, args.fd::<1>())),
+        op::RECVFROM if args.get::<3>() & MSG_PEEK != 0 => None,
+        op::RECVMSG if args.get::<2>() & MSG_PEEK != 0 => None,
+        op::RECVMMSG if args.get::<3>() & MSG_PEEK != 0 => None,
+        op::WRITEV | op::PWRITEV | op::PWRITEV2 | op::VMSPLICE | op::SENDMSG | op::SENDMMSG
+        | op::RECVMMSG
+            if call.role != 0 || code >= op::VMSPLICE || code == op::SENDMMSG =>
+        {
+            Some(from_memory(call, leg))
+        }
+        _ => Some(leg),
+    }
+}
+
+impl Leg {
+    #[inline(always)]
+    fn wanting(mut self, requested: u64) -> Self {
+        self.transfer.requested = requested;
+        self
+    }
+
+    #[inline(always)]
+    fn copying(mut self, from: i32, to: i32) -> Self {
+        self.fd = to;
+        self.source = from;
+        self
+    }
+}
+
+/// Completes a leg whose length or direction is not in the registers.
+#[inline(always)]
+fn from_memory(call: &Call, mut leg: Leg) -> Leg {
+    let (list, count) = (call.args.get::<1>(), call.args.get::<2>());
+    let compat = call.args.compat;
+    match leg.transfer.op {
+        op::SENDMMSG | op::RECVMMSG => leg.transfer.result = messages(list, call.result, compat),
+        op::SENDMSG => {
+            leg.transfer.requested = usermem::msghdr_bytes(list, compat).unwrap_or(UNKNOWN);
+        }
+        code => {
+            if code == op::VMSPLICE && !is_writable(call, leg.fd) {
+                leg.direction = READ;
+            }
+            leg.transfer.requested = usermem::iovec_bytes(list, count, compat).unwrap_or(UNKNOWN);
+        }
+    }
+    leg
+}
+
+/// `sendmmsg` and `recvmmsg` return a number of messages; the bytes are in the caller's list.
+#[inline(always)]
+fn messages(list: u64, result: i64, compat: bool) -> i64 {
+    if result <= 0 {
+        return result;
+    }
+    match usermem::mmsg_bytes(list, result as u64, compat) {
+        Some(bytes) => bytes as i64,
+        None => 0,
+    }
+}
+
+/// `vmsplice(2)` writes into the write end of a pipe and reads out of the read end.
+#[inline(always)]
+fn is_writable(call: &Call, fd: i32) -> bool {
+    fdlookup::file_of(call.files, fd)
+        .and_then(|file| file.member::<u32>(&FILE_MODE))
+        .is_some_and(|mode| mode & FMODE_WRITE != 0)
+}
+
+/// `socketcall(2)`: the number of the call, then a pointer to its 32-bit arguments.
+#[inline(always)]
+fn socketcall(call: &Call) -> Option<Leg> {
+    let list = call.args.get::<1>();
+    let Some([fd, second, third, flags]) = usermem::read::<[u32; 4]>(list) else {
+        losses::count(loss::USER_MEMORY, 0);
+        return None;
+    };
+    let peeks = |flags: u32| u64::from(flags) & MSG_PEEK != 0;
+    let leg = |code: u32, result: i64, requested: u64| Leg {
+        fd: fd as i32,
+        direction: if code >= op::READ { READ } else { WRITE },
+        transfer: Transfer { op: code, result, requested },
+        source: -1,
+    };
+    let list = u64::from(second);
+    // Numbers: include/uapi/linux/net.h.
+    match call.args.get::<0>() {
+        9 | 11 => Some(leg(op::SENDTO, call.result, u64::from(third))),
+        10 | 12 if !peeks(flags) => Some(leg(op::RECVFROM, call.result, UNKNOWN)),
+        16 => {
+            let requested = usermem::msghdr_bytes(list, true).unwrap_or(UNKNOWN);
+            Some(leg(op::SENDMSG, call.result, requested))
+        }
+        17 if !peeks(third) => Some(leg(op::RECVMSG, call.result, UNKNOWN)),
+        19 if !peeks(flags) => Some(leg(op::RECVMMSG, messages(list, call.result, true), UNKNOWN)),
+        20 => Some(leg(op::SENDMMSG, messages(list, call.result, true), UNKNOWN)),
+        _ => None,
+    }
+}
+
+/// Books one leg in its row, opening the row when it is the first.
+#[inline(always)]
+fn book(call: &Call, leg: &Leg) {
+    let Some(file) = fdlookup::file_of(call.files, leg.fd) else {
+        without_object(call, leg);
+        return;
+    };
+    let Some(id) = object::inode_of(file).and_then(|inode| object::identity(file, &inode)) else {
+        if call.role != 0 {
+            losses::count(loss::KERNEL_MEMORY, leg.transfer.result.max(0) as u64);
+        }
+        return;
+    };
+    if call.role == 0 {
+        if membership::is_shared_watch(&id) {
+            stranger(leg, &id);
+        }
+        return;
+    }
+    let of_interest = membership::is_target(call.role) && is_of_interest(leg.fd);
+    if !of_interest && !counts_by_object(call.role, &id) {
+        count_elsewhere(call, leg);
+        return;
+    }
+    let key = ledger::key(call.process, id, leg.fd, leg.direction);
+    if !ledger::book(&key, &leg.transfer) {
+        if of_interest {
+            membership::watch(slot::SYS_EXIT, &call.process, leg.fd, file, &id);
+        }
+        ledger::open(slot::SYS_EXIT, &key, call.role, &leg.transfer);
+    }
+}
+
+/// Whether bytes on this object count whatever the fd number is.
+#[inline(always)]
+fn counts_by_object(role: u32, id: &ObjectId) -> bool {
+    if membership::is_target(role) { membership::is_watched(id) } else { membership::is_shared_watch(id) }
+}
+
+/// A process outside the target, seen on a watched object for the first time.
+#[inline(never)]
+fn stranger(leg: &Leg, id: &ObjectId) {
+    let Some(process) = task::process_of(task::current()) else {
+        losses::count(loss::KERNEL_MEMORY, leg.transfer.result.max(0) as u64);
+        return;
+    };
+    membership::note_participant(process);
+    let key = ledger::key(process, *id, leg.fd, leg.direction);
+    if !ledger::book(&key, &leg.transfer) {
+        ledger::open(slot::SYS_EXIT, &key, ROLE_PARTICIPANT, &leg.transfer);
+    }
+}
+
+/// The fd was closed when the call returned: refused with `EBADF`, or closed by another thread.
+#[inline(always)]
+fn without_object(call: &Call, leg: &Leg) {
+    if !membership::is_target(call.role) || !is_of_interest(leg.fd) {
+        return;
+    }
+    if leg.transfer.result > 0 {
+        losses::count(loss::FD_GONE, leg.transfer.result as u64);
+    }
+    let key = ledger::key(call.process, ObjectId::NONE, leg.fd, leg.direction);
+    if !ledger::book(&key, &leg.transfer) {
+        ledger::open(slot::SYS_EXIT, &key, call.role, &leg.transfer);
+    }
+}
+
+/// Whether the user asked for this fd number.
+#[inline(always)]
+pub(crate) fn is_of_interest(fd: i32) -> bool {
+    ALL_FDS.load() == 1 || (0..64).contains(&fd) && FD_MASK.load() >> (fd as u32 & 63) & 1 == 1
+}
+
+/// Bytes that went to an object nobody watches: only their sum is kept, for the hint "it wrote
+/// elsewhere".
+#[inline(always)]
+fn count_elsewhere(call: &Call, leg: &Leg) {
+    if leg.direction != WRITE || leg.transfer.result <= 0 {
+        return;
+    }
+    if let Some(entry) = call.entry {
+        // SAFETY: the entry points to a live map value.
+        unsafe {
+            add(&raw mut (*entry).other_bytes, leg.transfer.result as u64);
+            add(&raw mut (*entry).other_calls, 1);
+        }
+    }
+}
+
+/// The table entry, identity and role of a process; a stranger has only its tgid.
+#[inline(always)]
+pub(crate) fn caller(tgid: u32) -> (Option<*mut ProcessEntry>, ProcessId, u32) {
+    match membership::entry(tgid) {
+        Some(entry) => {
+            let (process, role) = membership::read(tgid, entry);
+            (Some(entry), process, role)
+        }
+        None => (None, ProcessId::new(tgid, 0), 0),
+    }
+}

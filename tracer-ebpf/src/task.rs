@@ -1,0 +1,106 @@
+//! Facts about tasks.
+
+use aya_ebpf::helpers::{
+    bpf_get_current_pid_tgid,
+    generated::{bpf_get_current_task, bpf_get_current_task_btf},
+};
+use tracer_common::{id::ProcessId, limits};
+
+use crate::{
+    globals::{
+        HAS_TASK_BTF, PID_LEVEL, PID_NUMBERS, TASK_COMM, TASK_FILES, TASK_FLAGS, TASK_GROUP_LEADER,
+        TASK_PID_STRUCT, TASK_REAL_PARENT, TASK_START, TASK_STATUS, TASK_TGID, UPID_NR, UPID_SIZE,
+    },
+    kread::Kptr,
+};
+
+/// `TS_COMPAT` in `thread_info.status` (`arch/x86/include/asm/thread_info.h`): a 32-bit syscall is
+/// in progress.
+const TS_COMPAT: u32 = 0x0002;
+/// `PF_KTHREAD` (`include/linux/sched.h`).
+const PF_KTHREAD: u32 = 0x0020_0000;
+
+/// The tgid of the current task in the initial pid namespace.
+#[inline(always)]
+pub(crate) fn current_tgid() -> u32 {
+    (bpf_get_current_pid_tgid() >> 32) as u32
+}
+
+/// The tid of the current task.
+#[inline(always)]
+pub(crate) fn current_tid() -> u32 {
+    bpf_get_current_pid_tgid() as u32
+}
+
+/// The current task, for probed reads.
+#[inline(always)]
+pub(crate) fn current() -> Kptr {
+    // SAFETY: takes no argument and returns the address of the running task.
+    Kptr(unsafe { bpf_get_current_task() })
+}
+
+/// The open file table of the current task, and whether a 32-bit syscall is in progress.
+#[inline(always)]
+pub(crate) fn current_files_and_compat() -> (FilesTable, bool) {
+    if HAS_TASK_BTF.load() == 1 {
+        // SAFETY: takes no argument; the verifier knows the result as `struct task_struct *`.
+        let task = Kptr(unsafe { bpf_get_current_task_btf() } as u64);
+        let status: u32 = task.typed(&TASK_STATUS);
+        (FilesTable::Typed(task.typed_follow(&TASK_FILES)), status & TS_COMPAT != 0)
+    } else {
+        let task = current();
+        let status: u32 = task.member(&TASK_STATUS).unwrap_or(0);
+        let files = task.follow(&TASK_FILES).unwrap_or(Kptr(0));
+        (FilesTable::Probed(files), status & TS_COMPAT != 0)
+    }
+}
+
+/// A `struct files_struct *` and how it may be read.
+#[derive(Clone, Copy)]
+pub(crate) enum FilesTable {
+    /// The verifier knows its type.
+    Typed(Kptr),
+    /// Only an address.
+    Probed(Kptr),
+}
+
+/// The address of the current task's open file table, for probed reads; 0 when it has none.
+#[inline(always)]
+pub(crate) fn current_files() -> Kptr {
+    current().follow(&TASK_FILES).unwrap_or(Kptr(0))
+}
+
+/// Identity of the process that `task` belongs to.
+#[inline(always)]
+pub(crate) fn process_of(task: Kptr) -> Option<ProcessId> {
+    let tgid: u32 = task.member(&TASK_TGID)?;
+    let start_ns: u64 = task.follow(&TASK_GROUP_LEADER)?.member(&TASK_START)?;
+    Some(ProcessId::new(tgid, start_ns))
+}
+
+/// The parent process as `getppid` would name it.
+#[inline(always)]
+pub(crate) fn parent_of(task: Kptr) -> Option<ProcessId> {
+    process_of(task.follow(&TASK_REAL_PARENT)?)
+}
+
+/// The tgid inside the innermost pid namespace (the last of `NSpid` in `/proc/PID/status`).
+#[inline(always)]
+pub(crate) fn ns_tgid(task: Kptr) -> Option<u32> {
+    let pid = task.follow(&TASK_GROUP_LEADER)?.follow(&TASK_PID_STRUCT)?;
+    let level: u32 = pid.member(&PID_LEVEL)?;
+    let upid = Kptr(pid.at(&PID_NUMBERS).0 + u64::from(level) * UPID_SIZE.load());
+    upid.member(&UPID_NR)
+}
+
+/// The task's name, NUL-padded.
+#[inline(always)]
+pub(crate) fn comm_of(task: Kptr) -> [u8; limits::COMM] {
+    task.member(&TASK_COMM).unwrap_or([0; limits::COMM])
+}
+
+/// Whether this is a kernel thread.
+#[inline(always)]
+pub(crate) fn is_kernel_thread(task: Kptr) -> bool {
+    task.member::<u32>(&TASK_FLAGS).is_none_or(|flags| flags & PF_KTHREAD != 0)
+}

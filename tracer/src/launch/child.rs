@@ -1,0 +1,334 @@
+//! The child between fork and exec.
+//!
+//! After fork in a process with threads only async-signal-safe calls are allowed: the child makes
+//! system calls on data that was laid out before, allocates nothing and never returns. It waits in
+//! `poll(2)`, not `read(2)`, so that no transfer of the tracer's own shows in the command's ledger.
+
+use std::{
+    ffi::{CString, OsStr, OsString},
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::{ffi::OsStrExt, process::ExitStatusExt},
+    },
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    ptr,
+};
+
+use nix::{
+    libc,
+    sys::signal::{SigSet, SigmaskHow},
+    unistd::{ForkResult, fork},
+};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+    pipe::{PipeFlags, pipe_with},
+    process::{
+        Pid, PidfdFlags, Signal, WaitOptions, ioctl_tiocsctty, pidfd_open, pidfd_send_signal, setsid,
+        waitpid,
+    },
+};
+
+use super::{LaunchError, user::Identity};
+
+/// Signals of Linux, real-time ones included, are numbered up to this one.
+const LAST_SIGNAL: i32 = 64;
+
+/// What to become, laid out as `execve(2)` takes it.
+pub(super) struct Image {
+    path: CString,
+    /// Own what the pointers below point to.
+    _strings: [Vec<CString>; 2],
+    argv: Vec<*const libc::c_char>,
+    environment: Vec<*const libc::c_char>,
+}
+
+impl Image {
+    pub(super) fn new(
+        program: &Path,
+        argv: &[OsString],
+        environment: Vec<(OsString, OsString)>,
+    ) -> Result<Self, LaunchError> {
+        let path = c_string(program.as_os_str())?;
+        let argv = argv.iter().map(|argument| c_string(argument)).collect::<Result<Vec<_>, _>>()?;
+        let environment = environment
+            .into_iter()
+            .map(|(mut variable, value)| {
+                variable.push("=");
+                variable.push(value);
+                c_string(&variable)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
+            strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+        };
+        Ok(Self {
+            path,
+            argv: pointers(&argv),
+            environment: pointers(&environment),
+            _strings: [argv, environment],
+        })
+    }
+
+    /// Returns only when the kernel refuses.
+    fn execute(&self) -> Errno {
+        // SAFETY: the path ends in zero, both arrays end in a null pointer, and what they point to is
+        // owned by `self` and not changed after `new`.
+        unsafe {
+            libc::execve(self.path.as_ptr(), self.argv.as_ptr(), self.environment.as_ptr());
+        }
+        last_errno()
+    }
+}
+
+/// What the child does before it waits, and what it becomes after.
+pub(super) struct Plan {
+    pub(super) program: PathBuf,
+    pub(super) image: Image,
+    pub(super) identity: Option<Identity>,
+    /// The command's end of its new terminal.
+    pub(super) slave: Option<OwnedFd>,
+}
+
+/// How far the child got; sent with an errno.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Stage {
+    Ready = b'r',
+    Terminal = b't',
+    User = b'u',
+    Exec = b'x',
+}
+
+/// A stage and an errno.
+type Message = [u8; 5];
+
+/// A child that waits; killed when dropped.
+#[derive(Debug)]
+pub(super) struct Parked {
+    /// None once the child has been handed over or reaped.
+    process: Option<(Pid, OwnedFd)>,
+    pid: Pid,
+    release: OwnedFd,
+    messages: OwnedFd,
+    program: PathBuf,
+    user: String,
+}
+
+impl Parked {
+    /// Forks and waits until the child waits.
+    pub(super) fn fork(plan: Plan) -> Result<Self, LaunchError> {
+        let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|errno| LaunchError::Fork(errno.into()));
+        let ((wait, release), (messages, report)) = (pipe()?, pipe()?);
+        let pid = fork_child(&plan, [&wait, &release, &messages, &report])?;
+        // Only the child's ends may keep the pipes and the terminal open.
+        drop((wait, report));
+        let Plan { program, image: _, identity, slave: _ } = plan;
+        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(pidfd) => pidfd,
+            Err(errno) => {
+                drop(release); // Which ends the child.
+                let _ = reap(pid);
+                return Err(LaunchError::Fork(errno.into()));
+            }
+        };
+        let user = identity.map(|identity| identity.name).unwrap_or_default();
+        let mut parked =
+            Self { process: Some((pid, pidfd)), pid, release, messages, program, user };
+        match parked.receive() {
+            Ok(Some((Stage::Ready, _))) => Ok(parked),
+            Ok(Some((stage, errno))) => Err(parked.explain(stage, errno)),
+            Ok(None) => Err(parked.explain_end()),
+            Err(error) => Err(LaunchError::Fork(error)),
+        }
+    }
+
+    pub(super) fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Lets the child go on to exec; returns when it has.
+    pub(super) fn release(mut self) -> Result<(Pid, OwnedFd), LaunchError> {
+        match rustix::io::retry_on_intr(|| rustix::io::write(&self.release, b"!")) {
+            Ok(_) => {}
+            Err(Errno::PIPE) => return Err(self.explain_end()),
+            Err(errno) => return Err(LaunchError::Fork(errno.into())),
+        }
+        match self.receive() {
+            // Exec closed the child's end.
+            Ok(None) => self.process.take().ok_or_else(|| self.explain_end()),
+            Ok(Some((stage, errno))) => Err(self.explain(stage, errno)),
+            Err(error) => Err(LaunchError::Fork(error)),
+        }
+    }
+
+    /// The child's next message; none when its end is closed.
+    fn receive(&self) -> io::Result<Option<(Stage, Errno)>> {
+        let mut message: Message = [0; 5];
+        // Written at once and shorter than PIPE_BUF, so never read in parts.
+        let length = rustix::io::retry_on_intr(|| rustix::io::read(&self.messages, &mut message))?;
+        if length < message.len() {
+            return Ok(None);
+        }
+        let [stage, errno @ ..] = message;
+        let known = [Stage::Ready, Stage::Terminal, Stage::User, Stage::Exec];
+        let stage = known.into_iter().find(|known| *known as u8 == stage);
+        Ok(stage.map(|stage| (stage, Errno::from_raw_os_error(i32::from_ne_bytes(errno)))))
+    }
+
+    fn explain(&self, stage: Stage, errno: Errno) -> LaunchError {
+        match stage {
+            Stage::Terminal => LaunchError::Terminal(errno.into()),
+            Stage::User => {
+                LaunchError::CannotSwitchUser { name: self.user.clone(), source: errno.into() }
+            }
+            Stage::Ready | Stage::Exec => {
+                LaunchError::NotExecutable { path: self.program.clone(), errno: errno.into() }
+            }
+        }
+    }
+
+    fn explain_end(&mut self) -> LaunchError {
+        let status = match self.process.take().map(|(pid, _)| reap(pid)) {
+            Some(Ok(status)) => status.to_string(),
+            Some(Err(error)) => error.to_string(),
+            None => "reaped".to_owned(),
+        };
+        LaunchError::EndedEarly { status }
+    }
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        if let Some((pid, pidfd)) = self.process.take() {
+            // It may be stopped, or have failed and be gone already.
+            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+            let _ = reap(pid);
+        }
+    }
+}
+
+fn reap(pid: Pid) -> io::Result<ExitStatus> {
+    let reaped = rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty()))?;
+    let status = reaped.map_or(0, |(_, status)| status.as_raw());
+    Ok(ExitStatus::from_raw(status))
+}
+
+fn fork_child(plan: &Plan, pipes: [&OwnedFd; 4]) -> Result<Pid, LaunchError> {
+    // A handler of the tracer, run in the child, would write to what parent and child share.
+    let own_mask = SigSet::all()
+        .thread_swap_mask(SigmaskHow::SIG_SETMASK)
+        .map_err(|errno| LaunchError::Fork(errno.into()))?;
+    // SAFETY: the child calls nothing but `become_command`, which is async-signal-safe.
+    let forked = unsafe { fork() };
+    if let Ok(ForkResult::Child) = forked {
+        become_command(plan, pipes);
+    }
+    let restored = own_mask.thread_set_mask();
+    match (forked, restored) {
+        (Ok(ForkResult::Parent { child }), Ok(())) => {
+            Pid::from_raw(child.as_raw()).ok_or(LaunchError::Fork(Errno::CHILD.into()))
+        }
+        (Ok(_), Err(errno)) | (Err(errno), _) => Err(LaunchError::Fork(errno.into())),
+        (Ok(ForkResult::Child), Ok(())) => Err(LaunchError::Fork(Errno::CHILD.into())),
+    }
+}
+
+/// All that the child does.
+fn become_command(plan: &Plan, [wait, release, _, report]: [&OwnedFd; 4]) -> ! {
+    // The child's own copy would keep the pipe open after the parent's is closed.
+    // SAFETY: the child never uses nor drops this descriptor again; the parent's is another.
+    unsafe { libc::close(std::os::fd::AsRawFd::as_raw_fd(release)) };
+    let (stage, errno) = match prepare(plan) {
+        Ok(()) => {
+            send(report, Stage::Ready, Errno::from_raw_os_error(0));
+            if !is_released(wait) {
+                leave();
+            }
+            (Stage::Exec, plan.image.execute())
+        }
+        Err(failure) => failure,
+    };
+    send(report, stage, errno);
+    leave()
+}
+
+fn prepare(plan: &Plan) -> Result<(), (Stage, Errno)> {
+    if let Some(slave) = &plan.slave {
+        take_terminal(slave).map_err(|errno| (Stage::Terminal, errno))?;
+    }
+    if let Some(identity) = &plan.identity {
+        identity.assume().map_err(|errno| (Stage::User, errno))?;
+    }
+    reset_signals();
+    Ok(())
+}
+
+/// Makes the terminal the child's controlling one and all its standard streams.
+fn take_terminal(slave: &OwnedFd) -> rustix::io::Result<()> {
+    setsid()?;
+    ioctl_tiocsctty(slave)?;
+    rustix::stdio::dup2_stdin(slave)?;
+    rustix::stdio::dup2_stdout(slave)?;
+    rustix::stdio::dup2_stderr(slave)
+}
+
+/// Undoes what the tracer did to signals: its handlers, the mask, and the SIGPIPE that every Rust
+/// program ignores. What was ignored before the tracer, as by nohup(1), stays ignored, as it would
+/// without the tracer.
+fn reset_signals() {
+    for signal in 1..=LAST_SIGNAL {
+        // SAFETY: both structures live here and are valid when zero; numbers that libc keeps to
+        // itself, SIGKILL and SIGSTOP are refused without effect.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(signal, ptr::null(), &raw mut action);
+            if action.sa_sigaction != libc::SIG_IGN || signal == libc::SIGPIPE {
+                let mut default: libc::sigaction = std::mem::zeroed();
+                default.sa_sigaction = libc::SIG_DFL;
+                libc::sigaction(signal, &raw const default, ptr::null_mut());
+            }
+        }
+    }
+    // SAFETY: an empty mask, laid out here.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+    }
+}
+
+/// Waits for the byte that releases; false when the parent let go without it.
+fn is_released(wait: &OwnedFd) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(wait.as_fd(), PollFlags::IN)];
+    loop {
+        match poll(&mut fds, None) {
+            Ok(_) => return fds[0].revents().contains(PollFlags::IN),
+            Err(Errno::INTR) => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+fn send(report: &OwnedFd, stage: Stage, errno: Errno) {
+    let [a, b, c, d] = errno.raw_os_error().to_ne_bytes();
+    // Nobody is left to tell when this fails.
+    let _ = rustix::io::write(report, &[stage as u8, a, b, c, d]);
+}
+
+fn leave() -> ! {
+    // SAFETY: ends the process without running the parent's exit handlers.
+    unsafe { libc::_exit(127) }
+}
+
+fn last_errno() -> Errno {
+    // SAFETY: libc's pointer to this thread's errno is always valid.
+    Errno::from_raw_os_error(unsafe { *libc::__errno_location() })
+}
+
+fn c_string(text: &OsStr) -> Result<CString, LaunchError> {
+    CString::new(text.as_bytes())
+        .map_err(|_| LaunchError::ZeroByte { argument: text.to_string_lossy().into_owned() })
+}

@@ -1,0 +1,111 @@
+//! Why a command was not started.
+
+use std::{io, path::PathBuf};
+
+use rustix::io::Errno;
+use thiserror::Error;
+
+use crate::exit_kind::ExitKind;
+
+/// Why the command does not run.
+#[derive(Debug, Error)]
+pub enum LaunchError {
+    /// An empty argument list.
+    #[error("no command was given: write it after `--`")]
+    NoCommand,
+    /// An argument that cannot be handed to a program.
+    #[error("argument `{argument}` contains a zero byte, which ends an argument: leave it out")]
+    ZeroByte {
+        /// The argument, made printable.
+        argument: String,
+    },
+    /// No such file, or no such name in `PATH`.
+    #[error("{}", describe_missing(.name))]
+    CommandNotFound {
+        /// What was typed.
+        name: String,
+    },
+    /// The file exists but cannot be executed.
+    #[error("`{}` cannot be run: {}", .path.display(), describe_refusal(.errno))]
+    NotExecutable {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel answered.
+        errno: io::Error,
+    },
+    /// No such user.
+    #[error("there is no user `{name}` on this machine: `getent passwd` lists the users")]
+    UnknownUser {
+        /// What was typed.
+        name: String,
+    },
+    /// The user database does not answer.
+    #[error("user `{name}` cannot be looked up ({source}): give the number of the user instead")]
+    UserLookup {
+        /// What was typed.
+        name: String,
+        /// What the user database answered.
+        source: io::Error,
+    },
+    /// The kernel does not let the child change its user.
+    #[error("the command cannot be run as user `{name}` ({source}): run tracer as root")]
+    CannotSwitchUser {
+        /// The user.
+        name: String,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+    /// No pseudo-terminal.
+    #[error("no terminal could be made for the command ({0}): check that /dev/pts is mounted")]
+    Terminal(#[source] io::Error),
+    /// No child.
+    #[error("no process could be started for the command ({0}): check the limit on processes")]
+    Fork(#[source] io::Error),
+    /// The child was killed while it waited.
+    #[error("the process for the command ended before it was released ({status}): start it again")]
+    EndedEarly {
+        /// How it ended.
+        status: String,
+    },
+}
+
+impl LaunchError {
+    /// Whether to type something else or to look at the machine.
+    pub fn exit_kind(&self) -> ExitKind {
+        match self {
+            Self::NoCommand | Self::ZeroByte { .. } => ExitKind::Usage,
+            Self::CommandNotFound { .. }
+            | Self::NotExecutable { .. }
+            | Self::UnknownUser { .. }
+            | Self::UserLookup { .. }
+            | Self::CannotSwitchUser { .. }
+            | Self::Terminal(_)
+            | Self::Fork(_)
+            | Self::EndedEarly { .. } => ExitKind::Environment,
+        }
+    }
+}
+
+fn describe_missing(name: &str) -> String {
+    if name.contains('/') {
+        format!("`{name}` does not exist: check the path")
+    } else {
+        format!("no command `{name}` is in PATH: check the spelling or give its path")
+    }
+}
+
+fn describe_refusal(errno: &io::Error) -> String {
+    match Errno::from_io_error(errno) {
+        Some(Errno::ACCESS) => {
+            "permission is denied: `chmod +x` it, or look at its directory and mount options".into()
+        }
+        Some(Errno::NOEXEC) => {
+            "it is no program for this machine and no script that begins with `#!`: start it through its interpreter".into()
+        }
+        Some(Errno::NOENT) => {
+            "the interpreter it asks for does not exist: install that, or start it through another".into()
+        }
+        Some(Errno::ISDIR) => "it is a directory: give a program".into(),
+        _ => format!("{errno}: see whether it starts without tracer"),
+    }
+}

@@ -1,0 +1,28 @@
+//! The only module that knows aya: loads the programs, attaches them, reads the maps.
+//!
+//! Order of a run: [`Loader::load`] → [`Loader::take_events`] → [`Loader::attach`] →
+//! [`Loader::adopt`] → … → [`Loader::detach`] → read the ledger and the losses.
+
+mod attach;
+mod error;
+mod hooks;
+mod iterate;
+mod ledgers;
+mod object;
+mod ring;
+
+use aya::Ebpf;
+
+pub use self::{
+    attach::{HookCheck, check_hooks},
+    error::LoaderError,
+    object::{CgroupScope, KernelSettings},
+    ring::{EventRing, RawRecord},
+};
+
+/// The programs and maps of one trace.
+pub struct Loader {
+    bpf: Ebpf,
+    btf: aya::Btf,
+    uring_covered: bool,
+}

@@ -1,0 +1,77 @@
+//! What can go wrong between this process and the kernel's BPF subsystem.
+
+use crate::btf::BtfError;
+
+/// Why a trace could not be set up or read.
+#[derive(Debug, thiserror::Error)]
+pub enum LoaderError {
+    /// The binary was built by plain `cargo build`.
+    #[error("this binary was built without its eBPF object; build it with `cargo xtask build`")]
+    NoObject,
+    /// The kernel's types are unusable.
+    #[error(transparent)]
+    Btf(#[from] BtfError),
+    /// The kernel refused the object or one of its maps.
+    #[error("the kernel refused tracer's eBPF object: {reason}")]
+    Object {
+        /// The kernel's or aya's words.
+        reason: String,
+    },
+    /// The kernel refused a program.
+    #[error("the kernel refused the program for {hook}: {reason}")]
+    Program {
+        /// Which hook.
+        hook: &'static str,
+        /// The kernel's words, with the verifier's last lines.
+        reason: String,
+    },
+    /// A map could not be read or written.
+    #[error("cannot {operation} the {map} map: {reason}")]
+    Map {
+        /// What was tried.
+        operation: &'static str,
+        /// Which map.
+        map: &'static str,
+        /// The kernel's words.
+        reason: String,
+    },
+    /// A cgroup v1 controller that this kernel does not have.
+    #[error("this kernel has no cgroup controller named {controller}")]
+    NoController {
+        /// The controller's name as in `/proc/cgroups`.
+        controller: String,
+    },
+}
+
+impl LoaderError {
+    /// A map error out of any displayable cause.
+    pub(super) fn map(
+        operation: &'static str,
+        map: &'static str,
+        cause: impl std::fmt::Display,
+    ) -> Self {
+        Self::Map { operation, map, reason: cause.to_string() }
+    }
+}
+
+/// The sentence and the cause of an error in one line; the verifier's log is cut to its end, where
+/// the reason stands.
+pub(super) fn reason(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let skip = lines.len().saturating_sub(VERIFIER_LINES);
+    let head = lines.first().copied().unwrap_or_default();
+    if skip == 0 { lines.join(" | ") } else { format!("{head} | … | {}", lines[skip..].join(" | ")) }
+}
+
+/// Lines kept of a verifier log.
+const VERIFIER_LINES: usize = 8;

@@ -1,0 +1,160 @@
+//! The embedded object: settings in, map sizes in, programs into memory.
+
+use aya::{Btf, EbpfLoader, maps::HashMap};
+use tracer_common::{
+    limits, names,
+    offsets::settings,
+    process::{ProcessEntry, ROLE_TARGET},
+};
+
+use super::{Loader, LoaderError, error::reason, hooks};
+use crate::btf::KernelTypes;
+
+/// The programs, compiled from `tracer-ebpf`; empty in a build without a BPF compiler.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer.o"));
+
+/// What the kernel side must know before it is loaded.
+#[derive(Clone, Debug)]
+pub struct KernelSettings {
+    /// Bit n: fd n is of interest.
+    pub fd_mask: u64,
+    /// Every fd is of interest.
+    pub all_fds: bool,
+    /// Children of targets become targets.
+    pub follow_children: bool,
+    /// Membership in this cgroup makes a target.
+    pub cgroup: Option<CgroupScope>,
+    /// Debug records from the programs through `aya-log`.
+    pub debug_log: bool,
+    /// Processes followed at once.
+    pub max_processes: u32,
+    /// Objects watched at once; the ledger has four rows for each.
+    pub max_objects: u32,
+}
+
+impl Default for KernelSettings {
+    fn default() -> Self {
+        Self {
+            fd_mask: 0b110,
+            all_fds: false,
+            follow_children: true,
+            cgroup: None,
+            debug_log: false,
+            max_processes: limits::PROCESSES,
+            max_objects: limits::OBJECTS,
+        }
+    }
+}
+
+/// A target cgroup as the kernel side recognises it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CgroupScope {
+    /// Inode number of the cgroup's directory.
+    pub id: u64,
+    /// The v1 controller whose hierarchy it is in, `None` for the unified hierarchy.
+    pub controller: Option<String>,
+}
+
+impl Loader {
+    /// Loads the object into the kernel; nothing is attached yet.
+    ///
+    /// # Errors
+    /// [`LoaderError`] names the program, map or kernel fact that stood in the way.
+    pub fn load(settings: &KernelSettings) -> Result<Self, LoaderError> {
+        if OBJECT.is_empty() {
+            return Err(LoaderError::NoObject);
+        }
+        let path = KernelTypes::path();
+        let types = KernelTypes::read(&path)?;
+        let globals = Globals::collect(&types, settings)?;
+        let btf = Btf::parse_file(&path, aya::Endianness::default())
+            .map_err(|error| LoaderError::Object { reason: reason(&error) })?;
+        let mut loader = EbpfLoader::new();
+        loader.btf(Some(&btf));
+        for (name, value) in &globals.wide {
+            loader.override_global(name, value, true);
+        }
+        for (name, value) in &globals.narrow {
+            loader.override_global(name, value, true);
+        }
+        loader.map_max_entries(names::MAP_PROCESSES, settings.max_processes);
+        loader.map_max_entries(names::MAP_OBJECTS, settings.max_objects);
+        loader.map_max_entries(names::MAP_LEDGER, ledger_rows(settings.max_objects));
+        let bpf = loader
+            .load(OBJECT)
+            .map_err(|error| LoaderError::Object { reason: reason(&error) })?;
+        let mut this = Self { bpf, btf, uring_covered: globals.uring_covered };
+        this.declare_cgroup(settings)?;
+        Ok(this)
+    }
+
+    fn declare_cgroup(&mut self, settings: &KernelSettings) -> Result<(), LoaderError> {
+        let Some(scope) = &settings.cgroup else { return Ok(()) };
+        let map = self.bpf.map_mut(names::MAP_CGROUPS).ok_or(LoaderError::NoObject)?;
+        let mut cgroups: HashMap<_, u64, u32> = HashMap::try_from(map)
+            .map_err(|error| LoaderError::map("open", names::MAP_CGROUPS, error))?;
+        cgroups
+            .insert(scope.id, 1, 0)
+            .map_err(|error| LoaderError::map("fill", names::MAP_CGROUPS, error))
+    }
+
+    /// Makes a process a target. Its start time is filled in by [`Loader::adopt`].
+    ///
+    /// # Errors
+    /// [`LoaderError::Map`].
+    pub fn add_target(&mut self, tgid: u32) -> Result<(), LoaderError> {
+        let map = self.bpf.map_mut(names::MAP_PROCESSES).ok_or(LoaderError::NoObject)?;
+        let mut processes: HashMap<_, u32, ProcessEntry> = HashMap::try_from(map)
+            .map_err(|error| LoaderError::map("open", names::MAP_PROCESSES, error))?;
+        let entry = ProcessEntry { role: ROLE_TARGET, ..ProcessEntry::default() };
+        processes
+            .insert(tgid, entry, 0)
+            .map_err(|error| LoaderError::map("fill", names::MAP_PROCESSES, error))
+    }
+}
+
+/// Ledger rows for a number of objects, with the default as the floor's ratio.
+fn ledger_rows(objects: u32) -> u32 {
+    objects.saturating_mul(limits::LEDGER_ROWS / limits::OBJECTS)
+}
+
+/// Values of the read-only globals.
+struct Globals {
+    wide: Vec<(&'static str, u64)>,
+    narrow: Vec<(&'static str, u32)>,
+    uring_covered: bool,
+}
+
+impl Globals {
+    fn collect(types: &KernelTypes, settings: &KernelSettings) -> Result<Self, LoaderError> {
+        let mut wide = types.offsets()?;
+        wide.push((settings::FD_MASK, settings.fd_mask));
+        let uring = hooks::uring(types);
+        let narrow = vec![
+            (settings::ALL_FDS, u32::from(settings.all_fds)),
+            (settings::FOLLOW_CHILDREN, u32::from(settings.follow_children)),
+            (settings::BY_CGROUP, u32::from(settings.cgroup.is_some())),
+            (settings::CGROUP_SUBSYS, subsystem(types, settings)?),
+            (settings::SELF_TGID, std::process::id()),
+            (settings::HAS_TASK_BTF, u32::from(has_task_btf(types))),
+            (settings::DEBUG_LOG, u32::from(settings.debug_log)),
+            (settings::URING_COVERED, u32::from(uring.is_some())),
+            (settings::URING_CQE_ARG, u32::from(uring.is_some_and(|uring| uring.cqe_argument))),
+            (settings::INODE_WINDOW, u32::from(types.inode_fits_window())),
+        ];
+        Ok(Self { wide, narrow, uring_covered: uring.is_some() })
+    }
+}
+
+/// `bpf_get_current_task_btf` came with Linux 5.11, and so did the enumerator of its number.
+fn has_task_btf(types: &KernelTypes) -> bool {
+    types.enumerator("bpf_func_id", "BPF_FUNC_get_current_task_btf").is_some()
+}
+
+fn subsystem(types: &KernelTypes, settings: &KernelSettings) -> Result<u32, LoaderError> {
+    let controller = settings.cgroup.as_ref().and_then(|scope| scope.controller.as_ref());
+    let Some(controller) = controller else { return Ok(settings::CGROUP_V2) };
+    types
+        .enumerator("cgroup_subsys_id", &format!("{controller}_cgrp_id"))
+        .ok_or_else(|| LoaderError::NoController { controller: controller.clone() })
+}

@@ -1,0 +1,85 @@
+//! The ring of lifecycle events, as an asynchronous stream of raw records.
+
+use aya::maps::{MapData, RingBuf};
+use bytes::{Bytes, BytesMut};
+use tokio::io::unix::AsyncFd;
+use tracer_common::names;
+
+use super::{Loader, LoaderError};
+
+/// One record as the kernel wrote it; decoded by [`crate::event`].
+pub type RawRecord = Bytes;
+
+/// The reading end of the ring.
+pub struct EventRing {
+    ring: AsyncFd<RingBuf<MapData>>,
+}
+
+impl Loader {
+    /// Takes the ring out of the loader. Once; must run inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`LoaderError::Map`].
+    pub fn take_events(&mut self) -> Result<EventRing, LoaderError> {
+        let map = self.bpf.take_map(names::MAP_EVENTS).ok_or(LoaderError::NoObject)?;
+        let ring = RingBuf::try_from(map)
+            .map_err(|error| LoaderError::map("open", names::MAP_EVENTS, error))?;
+        // SAFETY: the ring owns its map's fd and keeps it open and unchanged for its whole life.
+        let ring = unsafe { AsyncFd::register(ring) }
+            .map_err(|error| LoaderError::map("poll", names::MAP_EVENTS, error))?;
+        Ok(EventRing { ring })
+    }
+
+    /// Starts forwarding the programs' own debug records to `tracing`.
+    ///
+    /// # Errors
+    /// [`LoaderError::Object`].
+    pub fn start_debug_log(&mut self) -> Result<(), LoaderError> {
+        let logger = aya_log::EbpfLogger::init(&mut self.bpf)
+            .map_err(|error| LoaderError::Object { reason: error.to_string() })?;
+        // SAFETY: the logger owns its ring's fd, as above.
+        let mut logger = unsafe { AsyncFd::register(logger) }
+            .map_err(|error| LoaderError::map("poll", "AYA_LOGS", error))?;
+        tokio::spawn(async move {
+            while let Ok(mut guard) = logger.readable_mut().await {
+                guard.get_inner_mut().flush();
+                guard.clear_ready();
+            }
+        });
+        Ok(())
+    }
+}
+
+impl EventRing {
+    /// Waits until the ring has records, then takes all of them: one allocation for the batch, and
+    /// each record a slice of it.
+    ///
+    /// # Errors
+    /// An error of `epoll`.
+    pub async fn next_batch(&mut self) -> std::io::Result<Vec<RawRecord>> {
+        let mut guard = self.ring.readable_mut().await?;
+        let batch = drain(guard.get_inner_mut());
+        guard.clear_ready();
+        Ok(batch)
+    }
+
+    /// Takes what is in the ring now.
+    pub fn drain(&mut self) -> Vec<RawRecord> {
+        drain(self.ring.get_mut())
+    }
+}
+
+/// Bytes taken in one go: bounds the memory of a batch when the kernel is faster than we are.
+const BATCH_BYTES: usize = 1 << 20;
+
+fn drain(ring: &mut RingBuf<MapData>) -> Vec<RawRecord> {
+    let mut buffer = BytesMut::new();
+    let mut lengths = Vec::new();
+    while buffer.len() < BATCH_BYTES {
+        let Some(record) = ring.next() else { break };
+        buffer.extend_from_slice(&record);
+        lengths.push(record.len());
+    }
+    let mut all = buffer.freeze();
+    lengths.into_iter().map(|length| all.split_to(length)).collect()
+}

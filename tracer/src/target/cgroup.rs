@@ -1,0 +1,225 @@
+//! A cgroup named by its path.
+//!
+//! The kernel side matches on the cgroup's id in its hierarchy, so that a process is followed from
+//! the moment it is moved in, whoever started it.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Component, Path, PathBuf},
+};
+
+use super::{
+    Roots, TargetError,
+    hierarchy::{CgroupMount, CgroupMounts, Hierarchy, MountKind},
+};
+
+/// A cgroup as the kernel identifies it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CgroupTarget {
+    /// The inode number of its directory, which is `cgroup.kn.id` in the kernel.
+    pub id: u64,
+    /// The hierarchy in which `id` means this cgroup.
+    pub hierarchy: Hierarchy,
+    /// Its directory.
+    pub path: PathBuf,
+    /// What to call it in reports.
+    pub label: String,
+}
+
+impl CgroupTarget {
+    pub(super) fn at(
+        path: PathBuf,
+        hierarchy: Hierarchy,
+        label: String,
+    ) -> Result<Self, TargetError> {
+        match fs::metadata(&path) {
+            Ok(metadata) => Ok(Self { id: metadata.ino(), hierarchy, path, label }),
+            Err(source) => Err(TargetError::Unreadable { path, source }),
+        }
+    }
+}
+
+/// Finds a cgroup by an absolute path, or by a path relative to the root of a hierarchy.
+pub(super) fn resolve(roots: &Roots, path: &Path) -> Result<CgroupTarget, TargetError> {
+    if path.as_os_str().is_empty() {
+        return Err(TargetError::EmptyName { what: "cgroup path" });
+    }
+    let mounts = CgroupMounts::read(&roots.proc, &roots.cgroup)?;
+    if mounts.usable().next().is_none() {
+        return Err(TargetError::NoCgroupMount { root: roots.cgroup.clone() });
+    }
+    let mut looked_at = Vec::new();
+    for place in places(roots, &mounts, path) {
+        match fs::canonicalize(&place) {
+            Ok(directory) if directory.is_dir() => {
+                return identify(roots, &mounts, path, directory);
+            }
+            Ok(_) => return Err(not_a_cgroup(roots, path)),
+            Err(_) => looked_at.push(place),
+        }
+    }
+    if path.is_absolute() && path.exists() {
+        return Err(not_a_cgroup(roots, path));
+    }
+    Err(TargetError::CgroupNotFound {
+        path: path.to_owned(),
+        looked_at,
+        root: roots.cgroup.clone(),
+    })
+}
+
+/// Where a path may point: as it stands if it leads into the mounted hierarchies, else below the
+/// root of each hierarchy that engines and service managers fill.
+fn places(roots: &Roots, mounts: &CgroupMounts, path: &Path) -> Vec<PathBuf> {
+    let is_mounted = mounts.iter().any(|mount| path.starts_with(&mount.mount_point));
+    // `/sys/fs/cgroup/cpu` can be a link beside the mount `/sys/fs/cgroup/cpu,cpuacct`.
+    if is_mounted || path.starts_with(&roots.cgroup) {
+        return vec![path.to_owned()];
+    }
+    let below: PathBuf =
+        path.components().filter(|component| !matches!(component, Component::RootDir)).collect();
+    let is_filled = |hierarchy: &Hierarchy| match hierarchy {
+        Hierarchy::V2 => true,
+        Hierarchy::V1 { controller } => controller == "memory" || controller == "pids",
+    };
+    mounts
+        .usable()
+        .filter(|(hierarchy, _)| is_filled(hierarchy))
+        .map(|(_, mount)| mount.mount_point.join(&below))
+        .collect()
+}
+
+fn identify(
+    roots: &Roots,
+    mounts: &CgroupMounts,
+    typed: &Path,
+    directory: PathBuf,
+) -> Result<CgroupTarget, TargetError> {
+    let Some(mount) = mounts.containing(&directory) else {
+        return Err(not_a_cgroup(roots, typed));
+    };
+    let hierarchy = match &mount.kind {
+        MountKind::Usable(hierarchy) => hierarchy.clone(),
+        MountKind::Named(name) => {
+            return Err(TargetError::CgroupHierarchyUnsupported {
+                path: typed.to_owned(),
+                hierarchy: name.clone(),
+                instead: mounts
+                    .usable()
+                    .next()
+                    .map_or_else(|| roots.cgroup.clone(), |(_, mount)| mount.mount_point.clone()),
+            });
+        }
+    };
+    let label = label_of(mount, &directory);
+    CgroupTarget::at(directory, hierarchy, label)
+}
+
+fn label_of(mount: &CgroupMount, directory: &Path) -> String {
+    let below = directory.strip_prefix(&mount.mount_point).unwrap_or(directory);
+    format!("/{}", below.display())
+}
+
+fn not_a_cgroup(roots: &Roots, path: &Path) -> TargetError {
+    TargetError::NotACgroup { path: path.to_owned(), root: roots.cgroup.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::machine::Machine;
+
+    fn resolve_on(machine: &Machine, path: impl AsRef<Path>) -> Result<CgroupTarget, TargetError> {
+        resolve(&machine.roots(), path.as_ref())
+    }
+
+    fn ino(path: &Path) -> u64 {
+        fs::metadata(path).unwrap().ino()
+    }
+
+    #[test]
+    fn an_absolute_path_is_taken_in_its_own_hierarchy() {
+        let machine = Machine::hybrid();
+        let memory = machine.make_cgroup("memory", "web");
+        let unified = machine.make_cgroup("unified", "web");
+        let target = resolve_on(&machine, &memory).unwrap();
+        assert_eq!(target.hierarchy, Hierarchy::V1 { controller: "memory".to_owned() });
+        assert_eq!((target.id, target.label.as_str()), (ino(&memory), "/web"));
+        let target = resolve_on(&machine, &unified).unwrap();
+        assert_eq!((target.id, target.hierarchy), (ino(&unified), Hierarchy::V2));
+    }
+
+    #[test]
+    fn a_relative_path_is_looked_up_in_version_2_first() {
+        let machine = Machine::hybrid();
+        machine.make_cgroup("memory", "docker/ab");
+        let unified = machine.make_cgroup("unified", "docker/ab");
+        for typed in ["/docker/ab", "docker/ab", "docker/ab/"] {
+            let target = resolve_on(&machine, typed).unwrap();
+            assert_eq!((&target.path, &target.hierarchy), (&unified, &Hierarchy::V2), "{typed}");
+        }
+        let only_v1 = machine.make_cgroup("pids", "old.slice");
+        assert_eq!(resolve_on(&machine, "old.slice").unwrap().path, only_v1);
+    }
+
+    #[test]
+    fn co_mounted_controllers_are_reached_through_their_link() {
+        let machine = Machine::hybrid();
+        let directory = machine.make_cgroup("cpu,cpuacct", "web");
+        let typed = machine.roots().cgroup.join("cpuacct/web");
+        let target = resolve_on(&machine, typed).unwrap();
+        assert_eq!(target.path, directory);
+        assert_eq!(target.hierarchy, Hierarchy::V1 { controller: "cpu".to_owned() });
+    }
+
+    #[test]
+    fn a_hierarchy_without_controller_is_refused_with_another_to_use() {
+        let machine = Machine::hybrid();
+        let directory = machine.make_cgroup("systemd", "web");
+        let error = resolve_on(&machine, directory).unwrap_err();
+        assert!(matches!(error, TargetError::CgroupHierarchyUnsupported { .. }));
+        assert!(error.to_string().contains("`systemd`"), "{error}");
+        assert!(error.to_string().ends_with("unified"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_cgroup_is_refused() {
+        let machine = Machine::hybrid();
+        let file = machine.make_cgroup("unified", "web").join("cgroup.procs");
+        fs::write(&file, "").unwrap();
+        for path in [file.as_path(), &machine.roots().cgroup, Path::new("/usr"), Path::new("../..")]
+        {
+            let error = resolve_on(&machine, path).unwrap_err();
+            assert!(matches!(error, TargetError::NotACgroup { .. }), "{}: {error}", path.display());
+        }
+    }
+
+    #[test]
+    fn a_missing_cgroup_is_reported_with_the_places_tried() {
+        let machine = Machine::hybrid();
+        let error = resolve_on(&machine, "no/such").unwrap_err();
+        let message = error.to_string();
+        assert!(matches!(error, TargetError::CgroupNotFound { .. }));
+        assert!(message.contains("unified/no/such"), "{message}");
+        assert!(message.contains("memory/no/such"), "{message}");
+        assert!(matches!(resolve_on(&machine, ""), Err(TargetError::EmptyName { .. })));
+    }
+
+    #[test]
+    fn without_any_hierarchy_the_mount_is_asked_for() {
+        let machine = Machine::without_cgroups();
+        let error = resolve_on(&machine, "web").unwrap_err();
+        assert!(matches!(error, TargetError::NoCgroupMount { .. }));
+    }
+
+    #[test]
+    fn the_root_of_a_mounted_hierarchy_of_this_machine_is_found() {
+        let roots = Roots::host();
+        let mounts = CgroupMounts::read(&roots.proc, &roots.cgroup).unwrap();
+        let Some((hierarchy, mount)) = mounts.usable().next() else { return };
+        let target = resolve(&roots, &mount.mount_point).unwrap();
+        assert_eq!(&target.hierarchy, hierarchy);
+        assert_eq!((target.id, target.label.as_str()), (ino(&mount.mount_point), "/"));
+    }
+}

@@ -1,0 +1,242 @@
+//! The part of the Docker engine's HTTP API that Podman speaks too: list containers, inspect one.
+//!
+//! <https://docs.docker.com/reference/api/engine/>
+
+use std::{
+    io::{self, Read, Write},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, de::DeserializeOwned};
+use thiserror::Error;
+
+use super::{
+    Answer, Candidate, Engine, Init, Survey,
+    http::{self, HttpError},
+};
+
+/// How long an engine may keep silent.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The longest answer that is read: some ten thousand containers.
+const LONGEST_ANSWER: u64 = 64 << 20;
+
+/// Why an engine did not tell.
+#[derive(Debug, Error)]
+pub(crate) enum ApiError {
+    #[error("nobody listens on {}: start the engine", .0.display())]
+    Refused(PathBuf),
+    #[error("{} may not be opened: run as root", .0.display())]
+    Forbidden(PathBuf),
+    #[error("{} did not answer within {} s: look whether the engine hangs", .0.display(), PATIENCE.as_secs())]
+    Silent(PathBuf),
+    #[error("{} cannot be talked to ({}): look whether the engine runs", .0.display(), .1)]
+    Broken(PathBuf, io::Error),
+    #[error("{} answered what is no HTTP ({}): look what listens there", .0.display(), .1)]
+    NotHttp(PathBuf, HttpError),
+    #[error("{} answered with status {}", .0.display(), .1)]
+    Status(PathBuf, u16),
+    #[error("{} answered in a form this version does not know ({})", .0.display(), .1)]
+    UnknownForm(PathBuf, serde_json::Error),
+}
+
+/// One engine's socket.
+#[derive(Clone, Debug)]
+pub(crate) struct EngineApi {
+    socket: PathBuf,
+}
+
+/// A line of `GET /containers/json`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    id: String,
+    /// With a leading slash each; null for a container that is being removed.
+    #[serde(default)]
+    names: Option<Vec<String>>,
+}
+
+/// What is needed of `GET /containers/ID/json`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Inspected {
+    state: InitState,
+}
+
+/// A container's state.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct InitState {
+    /// The first process; 0 while there is none.
+    pub(crate) pid: u32,
+    /// The engine's word for the state, such as `running` or `exited`.
+    pub(crate) status: String,
+}
+
+/// Asks every socket that exists and puts the answers together.
+pub(super) fn survey(engine: Engine, sockets: &[PathBuf]) -> Survey {
+    let mut candidates = Vec::new();
+    let mut failure = None;
+    let mut was_answered = false;
+    for socket in sockets.iter().filter(|socket| socket.exists()) {
+        match (EngineApi { socket: socket.clone() }).list(engine) {
+            Ok(listed) => {
+                was_answered = true;
+                candidates.extend(listed);
+            }
+            Err(error) => failure = Some(error.to_string()),
+        }
+    }
+    match failure {
+        _ if was_answered => Survey::listed(engine, candidates),
+        Some(reason) => Survey::empty(engine, Answer::Failed(reason)),
+        None => {
+            let looked_at = sockets.first().cloned().unwrap_or_default();
+            Survey::empty(engine, Answer::Absent { looked_at })
+        }
+    }
+}
+
+impl EngineApi {
+    /// Every container, running or not.
+    fn list(&self, engine: Engine) -> Result<Vec<Candidate>, ApiError> {
+        let listed: Vec<Listed> = self.get("/containers/json?all=1")?;
+        let candidate = |Listed { id, names }: Listed| Candidate {
+            engine,
+            id,
+            names: names.unwrap_or_default().iter().filter_map(|name| own_name(name)).collect(),
+            init: Init::Ask(self.clone()),
+            declared_cgroup: None,
+        };
+        Ok(listed.into_iter().map(candidate).collect())
+    }
+
+    /// The first process of a listed container.
+    pub(super) fn init_state(&self, id: &str) -> Result<InitState, ApiError> {
+        let Inspected { state } = self.get(&format!("/containers/{id}/json"))?;
+        Ok(state)
+    }
+
+    fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
+        let answer = exchange(&self.socket, path).map_err(|error| self.explain(error))?;
+        let response =
+            http::decode(&answer).map_err(|error| ApiError::NotHttp(self.socket.clone(), error))?;
+        if response.status != 200 {
+            return Err(ApiError::Status(self.socket.clone(), response.status));
+        }
+        serde_json::from_slice(&response.body)
+            .map_err(|error| ApiError::UnknownForm(self.socket.clone(), error))
+    }
+
+    fn explain(&self, error: io::Error) -> ApiError {
+        let socket = self.socket.clone();
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => ApiError::Refused(socket),
+            io::ErrorKind::PermissionDenied => ApiError::Forbidden(socket),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ApiError::Silent(socket),
+            _ => ApiError::Broken(socket, error),
+        }
+    }
+}
+
+/// A linked container is also listed under its alias, `/other/alias`, which is not its name.
+fn own_name(listed: &str) -> Option<String> {
+    let name = listed.strip_prefix('/').unwrap_or(listed);
+    (!name.contains('/')).then(|| name.to_owned())
+}
+
+fn exchange(socket: &Path, path: &str) -> io::Result<Vec<u8>> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: tracer\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.take(LONGEST_ANSWER).read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::net::UnixListener, thread};
+
+    use super::*;
+
+    /// Answers each connection with the next of `answers`; returns what it was asked.
+    fn serve(socket: &Path, answers: Vec<&'static str>) -> thread::JoinHandle<Vec<String>> {
+        let listener = UnixListener::bind(socket).unwrap();
+        thread::spawn(move || {
+            let mut asked = Vec::new();
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = [0; 1024];
+                let length = stream.read(&mut request).unwrap();
+                asked.push(String::from_utf8_lossy(&request[..length]).into_owned());
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+            asked
+        })
+    }
+
+    #[test]
+    fn a_listed_container_tells_its_names_and_its_first_process() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("docker.sock");
+        let list = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+            30\r\n[{\"Id\":\"ab12\",\"Names\":[\"/web\",\"/proxy/backend\"]}\r\n\
+            1b\r\n,{\"Id\":\"cd34\",\"Names\":null}\r\n1\r\n]\r\n0\r\n\r\n";
+        let inspect = "HTTP/1.1 200 OK\r\nContent-Length: 39\r\n\r\n\
+            {\"State\":{\"Pid\":42,\"Status\":\"running\"}}";
+        let server = serve(&socket, vec![list, inspect]);
+
+        let survey = survey(Engine::Docker, std::slice::from_ref(&socket));
+        assert_eq!(survey.answer.answer, Answer::Listed(2));
+        assert_eq!(survey.candidates[0].names, ["web"], "an alias is no name");
+        assert!(survey.candidates[1].names.is_empty());
+        let Init::Ask(api) = &survey.candidates[0].init else { panic!("no api") };
+        let state = api.init_state("ab12").unwrap();
+        assert_eq!((state.pid, state.status.as_str()), (42, "running"));
+
+        let asked = server.join().unwrap();
+        assert!(asked[0].starts_with("GET /containers/json?all=1 HTTP/1.1\r\n"));
+        assert!(asked[0].contains("\r\nConnection: close\r\n"));
+        assert!(asked[1].starts_with("GET /containers/ab12/json HTTP/1.1\r\n"));
+    }
+
+    #[test]
+    fn a_socket_nobody_listens_on_is_a_failure_with_its_cure() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("docker.sock");
+        drop(UnixListener::bind(&socket).unwrap());
+        let survey = survey(Engine::Docker, &[socket]);
+        let message = survey.answer.to_string();
+        assert!(message.starts_with("docker: nobody listens on /"), "{message}");
+        assert!(message.ends_with("start the engine"), "{message}");
+    }
+
+    #[test]
+    fn a_missing_socket_means_no_engine() {
+        let survey = survey(Engine::Podman, &[PathBuf::from("/nonexistent/podman.sock")]);
+        assert_eq!(survey.answer.to_string(), "podman: nothing at /nonexistent/podman.sock");
+    }
+
+    #[test]
+    fn an_unexpected_answer_is_a_failure() {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, answer, expected) in [
+            ("a", "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", "status 500"),
+            ("b", "220 mail.example ESMTP\r\n", "no HTTP"),
+            ("c", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "form"),
+        ] {
+            let socket = directory.path().join(name);
+            let server = serve(&socket, vec![answer]);
+            let survey = survey(Engine::Docker, &[socket]);
+            assert!(survey.answer.to_string().contains(expected), "{}", survey.answer);
+            server.join().unwrap();
+        }
+    }
+}

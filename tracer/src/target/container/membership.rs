@@ -1,0 +1,351 @@
+//! From a container to its cgroup, and from cgroup paths back to container ids.
+//!
+//! Engines name a container's cgroup after its id: `/docker/ID`, `/system.slice/docker-ID.scope`,
+//! `libpod-ID.scope`, `kubepods.slice/…/cri-containerd-ID.scope`, `…:cri-containerd:ID`. Programs
+//! inside may make cgroups below it, so a process's path is cut after the component with the id.
+
+use std::path::PathBuf;
+
+use procfs::{
+    ProcResult,
+    process::{Process, all_processes_with_root},
+};
+
+use super::{
+    Candidate, Engine, Init,
+    engine_api::{EngineApi, InitState},
+};
+use crate::target::{
+    CgroupTarget, Hierarchy, Roots, TargetError,
+    hierarchy::{CgroupMount, CgroupMounts},
+};
+
+/// Digits in the id of a container of Docker, Podman, CRI-O and Kubernetes.
+pub(super) const ID_LENGTH: usize = 64;
+
+/// Fewer typed digits than this are not looked for in cgroup paths.
+const SHORTEST_PREFIX: usize = 4;
+
+/// One line of a process's cgroup file.
+#[derive(Debug, PartialEq, Eq)]
+struct Membership {
+    /// Empty for version 2.
+    controllers: Vec<String>,
+    path: String,
+}
+
+/// Where a container's cgroup is.
+enum Place {
+    At(Hierarchy, PathBuf),
+    /// The kernel shows this path, but no mounted hierarchy reaches it.
+    Hidden(String),
+    Nowhere,
+}
+
+/// Containers that no engine listed, found by the id in the cgroup paths of running processes.
+pub(super) fn candidates_by_id(roots: &Roots, typed: &str) -> Result<Vec<Candidate>, TargetError> {
+    let mut found: Vec<Candidate> = Vec::new();
+    if typed.len() < SHORTEST_PREFIX || !is_hexadecimal(typed) {
+        return Ok(found);
+    }
+    for (pid, memberships) in all_memberships(roots)? {
+        let ids = memberships.iter().flat_map(|membership| ids_in(&membership.path));
+        for (id, engine) in ids.filter(|(id, _)| id.starts_with(typed)) {
+            if found.iter().all(|known| known.id != id) {
+                found.push(Candidate {
+                    engine,
+                    id: id.to_owned(),
+                    names: Vec::new(),
+                    init: Init::Written(pid),
+                    declared_cgroup: None,
+                });
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The cgroup of a container.
+pub(super) fn locate(roots: &Roots, candidate: &Candidate) -> Result<CgroupTarget, TargetError> {
+    let mounts = CgroupMounts::read(&roots.proc, &roots.cgroup)?;
+    if mounts.usable().next().is_none() {
+        return Err(TargetError::NoCgroupMount { root: roots.cgroup.clone() });
+    }
+    let (told, written) = match &candidate.init {
+        Init::Ask(api) => (Some(ask_for_init(api, candidate)?), None),
+        Init::Written(pid) => (None, Some(*pid)),
+        Init::Search => (None, None),
+    };
+    let mut place = place_by_id(roots, &mounts, candidate, told.or(written))?;
+    if let (Place::Nowhere, Some(pid)) = (&place, told) {
+        place = place_beside_parent(roots, &mounts, pid);
+    }
+    let container = candidate.as_match();
+    match (place, told) {
+        (Place::At(hierarchy, directory), _) => {
+            CgroupTarget::at(directory, hierarchy, container.label().to_owned())
+        }
+        (Place::Hidden(cgroup), _) => Err(TargetError::ContainerCgroupHidden {
+            container,
+            cgroup,
+            root: roots.cgroup.clone(),
+        }),
+        (Place::Nowhere, Some(pid)) => Err(TargetError::ContainerWithoutCgroup { container, pid }),
+        (Place::Nowhere, None) => {
+            Err(TargetError::ContainerNotRunning { container, state: "stopped".to_owned() })
+        }
+    }
+}
+
+fn ask_for_init(api: &EngineApi, candidate: &Candidate) -> Result<u32, TargetError> {
+    match api.init_state(&candidate.id) {
+        Ok(InitState { pid: 0, status }) => {
+            Err(TargetError::ContainerNotRunning { container: candidate.as_match(), state: status })
+        }
+        Ok(InitState { pid, .. }) => Ok(pid),
+        Err(error) => Err(TargetError::ContainerUnreadable {
+            container: candidate.as_match(),
+            reason: error.to_string(),
+        }),
+    }
+}
+
+/// Looks at the known first process, then at all: a written pid can be stale, and that of an engine
+/// in another pid namespace means another process here, so the id decides.
+fn place_by_id(
+    roots: &Roots,
+    mounts: &CgroupMounts,
+    candidate: &Candidate,
+    init: Option<u32>,
+) -> Result<Place, TargetError> {
+    let place_of = |memberships: &[Membership]| {
+        find_place(mounts, memberships, |line| cut_after_container(&line.path, candidate))
+    };
+    if let Some(memberships) = init.and_then(|pid| memberships_of(roots, pid)) {
+        let place = place_of(&memberships);
+        if !matches!(place, Place::Nowhere) {
+            return Ok(place);
+        }
+    }
+    let mut best = Place::Nowhere;
+    for (_, memberships) in all_memberships(roots)? {
+        match place_of(&memberships) {
+            Place::Nowhere => {}
+            place @ Place::At(..) => return Ok(place),
+            place @ Place::Hidden(_) => best = place,
+        }
+    }
+    Ok(best)
+}
+
+/// For a container whose cgroup is not named after its id: any that its parent, which is outside of
+/// the container, is not in.
+fn place_beside_parent(roots: &Roots, mounts: &CgroupMounts, pid: u32) -> Place {
+    let parent = open(roots, pid)
+        .and_then(|process| process.stat())
+        .ok()
+        .and_then(|stat| u32::try_from(stat.ppid).ok())
+        .and_then(|parent| memberships_of(roots, parent));
+    let (Some(own), Some(parent)) = (memberships_of(roots, pid), parent) else {
+        return Place::Nowhere;
+    };
+    find_place(mounts, &own, |membership| {
+        let is_own = membership.path != "/" && !parent.contains(membership);
+        is_own.then(|| membership.path.as_str())
+    })
+}
+
+/// The first hierarchy, in order of preference, in which `choose` finds a cgroup.
+fn find_place<'a>(
+    mounts: &CgroupMounts,
+    memberships: &'a [Membership],
+    choose: impl Fn(&'a Membership) -> Option<&'a str>,
+) -> Place {
+    let mut hidden = None;
+    for (hierarchy, mount) in mounts.usable() {
+        let in_hierarchy = |membership: &&Membership| match hierarchy {
+            Hierarchy::V2 => membership.controllers.is_empty(),
+            Hierarchy::V1 { controller } => membership.controllers.contains(controller),
+        };
+        let chosen = memberships.iter().find(in_hierarchy).and_then(&choose);
+        match chosen.map(|path| (path, existing_directory(mount, path))) {
+            Some((_, Some(directory))) => return Place::At(hierarchy.clone(), directory),
+            Some((path, None)) => hidden = hidden.or(Some(path)),
+            None => {}
+        }
+    }
+    hidden.map_or(Place::Nowhere, |path| Place::Hidden(path.to_owned()))
+}
+
+fn existing_directory(mount: &CgroupMount, path: &str) -> Option<PathBuf> {
+    mount.directory_of(path).filter(|directory| directory.is_dir())
+}
+
+/// The part of a process's cgroup path that is the container's own cgroup.
+fn cut_after_container<'a>(path: &'a str, candidate: &Candidate) -> Option<&'a str> {
+    if let Some(declared) = &candidate.declared_cgroup {
+        let rest = path.strip_prefix(declared.as_str());
+        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+            return path.get(..declared.len());
+        }
+    }
+    let id = candidate.id.as_str();
+    let is_long = id.len() == ID_LENGTH && is_hexadecimal(id);
+    if !is_long && candidate.declared_cgroup.is_some() {
+        return None; // A short id such as `1` would be found where it means something else.
+    }
+    let is_named_after = |component: &str| {
+        component == id || is_long && long_id(component).is_some_and(|(_, found)| found == id)
+    };
+    components(path).find(|(component, _)| is_named_after(component)).map(|(_, upto)| upto)
+}
+
+/// Every long id in a path, with the engine its component tells.
+fn ids_in(path: &str) -> impl Iterator<Item = (&str, Engine)> {
+    let mut above = "";
+    components(path).filter_map(move |(component, _)| {
+        let parent = std::mem::replace(&mut above, component);
+        let (prefix, id) = long_id(component)?;
+        let hint = if prefix.is_empty() { parent } else { prefix };
+        Some((id, engine_of(hint)))
+    })
+}
+
+/// Each component of a path with the path up to its end.
+fn components(path: &str) -> impl Iterator<Item = (&str, &str)> {
+    let ends = path.match_indices('/').map(|(at, _)| at).skip(1).chain([path.len()]);
+    ends.filter_map(move |end| {
+        let upto = path.get(..end)?;
+        Some((upto.rsplit('/').next()?, upto))
+    })
+}
+
+/// Splits `docker-ID.scope` and its like into what is before the id and the id. The cgroup of conmon,
+/// which holds the container's output open from outside, is not the container's.
+fn long_id(component: &str) -> Option<(&str, &str)> {
+    let stem = component.strip_suffix(".scope").unwrap_or(component);
+    let (prefix, id) = stem.split_at_checked(stem.len().checked_sub(ID_LENGTH)?)?;
+    let is_separated = prefix.is_empty() || prefix.ends_with(['-', ':']);
+    (is_separated && is_hexadecimal(id) && !prefix.contains("conmon")).then_some((prefix, id))
+}
+
+fn engine_of(hint: &str) -> Engine {
+    let known = [
+        ("cri-containerd", Engine::Containerd),
+        ("nerdctl", Engine::Containerd),
+        ("crio", Engine::Crio),
+        ("libpod", Engine::Podman),
+        ("docker", Engine::Docker),
+    ];
+    known
+        .into_iter()
+        .find_map(|(name, engine)| hint.contains(name).then_some(engine))
+        .unwrap_or(Engine::Unknown)
+}
+
+fn is_hexadecimal(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn all_memberships(
+    roots: &Roots,
+) -> Result<impl Iterator<Item = (u32, Vec<Membership>)>, TargetError> {
+    let processes = all_processes_with_root(&roots.proc)
+        .map_err(TargetError::procfs("the list of processes"))?;
+    Ok(processes.filter_map(|process| {
+        // Processes end while the list is read.
+        let process = process.ok()?;
+        Some((u32::try_from(process.pid()).ok()?, read_memberships(&process)?))
+    }))
+}
+
+fn memberships_of(roots: &Roots, pid: u32) -> Option<Vec<Membership>> {
+    read_memberships(&open(roots, pid).ok()?)
+}
+
+fn open(roots: &Roots, pid: u32) -> ProcResult<Process> {
+    Process::new_with_root(roots.proc.join(pid.to_string()))
+}
+
+fn read_memberships(process: &Process) -> Option<Vec<Membership>> {
+    let lines = process.cgroups().ok()?.into_iter();
+    Some(
+        lines
+            .map(|line| Membership { controllers: line.controllers, path: line.pathname })
+            .collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn candidate(id: &str, declared: Option<&str>) -> Candidate {
+        Candidate {
+            engine: Engine::Unknown,
+            id: id.to_owned(),
+            names: Vec::new(),
+            init: Init::Search,
+            declared_cgroup: declared.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn every_known_form_of_path_tells_id_and_engine() {
+        let forms = [
+            (format!("/docker/{ID}"), Engine::Docker),
+            (format!("/system.slice/docker-{ID}.scope"), Engine::Docker),
+            (format!("/machine.slice/libpod-{ID}.scope/container"), Engine::Podman),
+            (format!("/kubepods.slice/pod1.slice/cri-containerd-{ID}.scope"), Engine::Containerd),
+            (format!("/system.slice/x.service/pod1.slice:cri-containerd:{ID}"), Engine::Containerd),
+            (format!("/kubepods.slice/crio-{ID}.scope"), Engine::Crio),
+            (format!("/kubepods/burstable/pod1/{ID}"), Engine::Unknown),
+        ];
+        for (path, engine) in forms {
+            assert_eq!(ids_in(&path).collect::<Vec<_>>(), [(ID, engine)], "{path}");
+            let cut = cut_after_container(&path, &candidate(ID, None)).unwrap();
+            assert!(cut.contains(ID) && !cut.ends_with("/container"), "{cut}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_container_is_passed_over() {
+        let paths = [
+            "/".to_owned(),
+            "/user.slice/session-1.scope".to_owned(),
+            format!("/machine.slice/libpod-conmon-{ID}.scope"),
+            format!("/x{ID}"),
+            format!("/{}", &ID[1..]),
+            format!("/{}g", &ID[1..]),
+        ];
+        for path in paths {
+            assert_eq!(ids_in(&path).count(), 0, "{path}");
+            assert_eq!(cut_after_container(&path, &candidate(ID, None)), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_container_inside_of_another_is_told_from_it() {
+        let inner = ID.replace('0', "f");
+        let path = format!("/docker/{ID}/docker/{inner}/init.scope");
+        let outer = cut_after_container(&path, &candidate(ID, None)).unwrap();
+        assert_eq!(outer, format!("/docker/{ID}"));
+        let cut = cut_after_container(&path, &candidate(&inner, None)).unwrap();
+        assert_eq!(cut, format!("/docker/{ID}/docker/{inner}"));
+        assert_eq!(ids_in(&path).count(), 2);
+    }
+
+    #[test]
+    fn a_declared_path_decides_for_short_ids() {
+        let web = candidate("1", Some("/default/1"));
+        assert_eq!(cut_after_container("/default/1", &web), Some("/default/1"));
+        assert_eq!(cut_after_container("/default/1/sub", &web), Some("/default/1"));
+        assert_eq!(cut_after_container("/default/10", &web), None);
+        assert_eq!(cut_after_container("/other/1", &web), None);
+        let undeclared = candidate("web", None);
+        assert_eq!(cut_after_container("/ns/web/sub", &undeclared), Some("/ns/web"));
+        assert_eq!(cut_after_container("/ns/my-web.scope", &undeclared), None);
+    }
+}
