@@ -66,7 +66,7 @@ pub struct LedgerRow {
     pub errors: [u32; error::COUNT],
     /// Bit set of [`crate::op`] codes, `1 << op`.
     pub ops: u32,
-    /// Bytes asked for by the latest refused call.
+    /// Bytes that the latest call was refused with `EAGAIN`; 0 when a later call succeeded.
     pub last_refused: u64,
     /// The window (see [`WINDOW_SHIFT`]) of the latest write.
     pub window: u64,

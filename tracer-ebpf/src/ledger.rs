@@ -124,6 +124,9 @@ fn succeed(row: *mut LedgerRow, transfer: &Transfer, now: u64) {
             (*row).window = window;
         }
         add(&raw mut (*row).window_bytes, bytes);
+        if (*row).last_refused != 0 {
+            (*row).last_refused = 0;
+        }
     }
 }
 

@@ -1,1 +1,3 @@
+//! What this machine offers and lacks for a trace.
 
+pub mod environment;

@@ -1,7 +1,7 @@
 //! Starts the command after `--` so that it can be traced from its first instruction.
 //!
 //! ```text
-//! start    fork; the child takes its user, terminal and signals, says "ready" and waits in poll(2)
+//! start    fork; the child takes its user, terminal and signals and waits in poll(2)
 //! caller   puts the child's pid where the kernel side looks
 //! release  the child goes from poll(2) straight to execve(2): nothing of tracer's own is counted
 //! ```
@@ -107,13 +107,10 @@ impl Launched {
     /// When the kernel refuses to execute the command: not a program, no permission, no interpreter.
     pub fn release(self) -> Result<Running, LaunchError> {
         let Self { parked, terminal } = self;
+        // Before the command runs, so that nothing runs unattended when there can be no relay.
+        let relay = terminal.map(|(pty, streams)| PtyRelay::start(pty, streams)).transpose();
+        let relay = relay.map_err(LaunchError::Terminal)?;
         let (pid, pidfd) = parked.release()?;
-        let relay = match terminal {
-            Some((pty, streams)) => {
-                Some(PtyRelay::start(pty, streams).map_err(LaunchError::Terminal)?)
-            }
-            None => None,
-        };
         Ok(Running { pid, pidfd, relay, ended: None })
     }
 }

@@ -1,7 +1,21 @@
 //! Says where a program's output went: counted in the kernel, both ends, with a verdict.
 //!
-//! Data flows one way: kernel → [`loader`] → [`event`] → session → verdict → render. Only `loader`
-//! knows aya, only `cli` knows clap, only renderers print.
+//! Data flows one way: kernel → [`loader`] → [`event`] → [`session`] → [`verdict`] → [`report`] →
+//! [`render`]. Only `loader` knows aya, only `cli` knows clap, only renderers print. `session`,
+//! `verdict` and `report` do no I/O and read no clock.
 
+pub mod app;
 pub mod btf;
+pub mod cli;
+pub mod doctor;
+pub mod errno;
+pub mod event;
+pub mod exit_kind;
+pub mod launch;
 pub mod loader;
+pub mod render;
+pub mod report;
+pub mod session;
+pub mod settings;
+pub mod target;
+pub mod verdict;

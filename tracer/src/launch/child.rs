@@ -8,7 +8,7 @@ use std::{
     ffi::{CString, OsStr, OsString},
     io,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, AsRawFd, OwnedFd},
         unix::{ffi::OsStrExt, process::ExitStatusExt},
     },
     path::{Path, PathBuf},
@@ -16,18 +16,14 @@ use std::{
     ptr,
 };
 
-use nix::{
-    libc,
-    sys::signal::{SigSet, SigmaskHow},
-    unistd::{ForkResult, fork},
-};
+use procfs::process::{Process, StatFlags};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
     pipe::{PipeFlags, pipe_with},
     process::{
-        Pid, PidfdFlags, Signal, WaitOptions, ioctl_tiocsctty, pidfd_open, pidfd_send_signal, setsid,
-        waitpid,
+        Pid, PidfdFlags, Signal, WaitOptions, ioctl_tiocsctty, pidfd_open, pidfd_send_signal,
+        setsid, waitpid,
     },
 };
 
@@ -92,18 +88,17 @@ pub(super) struct Plan {
     pub(super) slave: Option<OwnedFd>,
 }
 
-/// How far the child got; sent with an errno.
+/// What the child did not get done; sent with an errno.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Stage {
-    Ready = b'r',
     Terminal = b't',
     User = b'u',
     Exec = b'x',
 }
 
 /// A stage and an errno.
-type Message = [u8; 5];
+type Failure = [u8; 5];
 
 /// A child that waits; killed when dropped.
 #[derive(Debug)]
@@ -111,36 +106,51 @@ pub(super) struct Parked {
     /// None once the child has been handed over or reaped.
     process: Option<(Pid, OwnedFd)>,
     pid: Pid,
-    release: OwnedFd,
-    messages: OwnedFd,
+    ends: ParentEnds,
     program: PathBuf,
     user: String,
+}
+
+/// The parent's ends of the pipes.
+#[derive(Debug)]
+struct ParentEnds {
+    /// A byte releases the child; closing ends it.
+    release: OwnedFd,
+    /// Closed without a word once the child waits.
+    setup: OwnedFd,
+    /// Closed without a word by exec.
+    exec: OwnedFd,
+}
+
+/// The child's ends. It writes to them only when it fails: a write could otherwise be counted as the
+/// command's, by a tracer quick enough to look at the child before the call has returned.
+struct ChildEnds {
+    wait: OwnedFd,
+    setup: OwnedFd,
+    exec: OwnedFd,
 }
 
 impl Parked {
     /// Forks and waits until the child waits.
     pub(super) fn fork(plan: Plan) -> Result<Self, LaunchError> {
-        let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|errno| LaunchError::Fork(errno.into()));
-        let ((wait, release), (messages, report)) = (pipe()?, pipe()?);
-        let pid = fork_child(&plan, [&wait, &release, &messages, &report])?;
+        let (ends, child_ends) = make_pipes().map_err(|errno| LaunchError::Fork(errno.into()))?;
+        let pid = fork_child(&plan, &ends, &child_ends)?;
         // Only the child's ends may keep the pipes and the terminal open.
-        drop((wait, report));
+        drop(child_ends);
         let Plan { program, image: _, identity, slave: _ } = plan;
         let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(pidfd) => pidfd,
             Err(errno) => {
-                drop(release); // Which ends the child.
+                drop(ends); // Which ends the child.
                 let _ = reap(pid);
                 return Err(LaunchError::Fork(errno.into()));
             }
         };
         let user = identity.map(|identity| identity.name).unwrap_or_default();
-        let mut parked =
-            Self { process: Some((pid, pidfd)), pid, release, messages, program, user };
-        match parked.receive() {
-            Ok(Some((Stage::Ready, _))) => Ok(parked),
+        let parked = Self { process: Some((pid, pidfd)), pid, ends, program, user };
+        match receive(&parked.ends.setup) {
+            Ok(None) => Ok(parked),
             Ok(Some((stage, errno))) => Err(parked.explain(stage, errno)),
-            Ok(None) => Err(parked.explain_end()),
             Err(error) => Err(LaunchError::Fork(error)),
         }
     }
@@ -151,42 +161,27 @@ impl Parked {
 
     /// Lets the child go on to exec; returns when it has.
     pub(super) fn release(mut self) -> Result<(Pid, OwnedFd), LaunchError> {
-        match rustix::io::retry_on_intr(|| rustix::io::write(&self.release, b"!")) {
+        match rustix::io::retry_on_intr(|| rustix::io::write(&self.ends.release, b"!")) {
             Ok(_) => {}
             Err(Errno::PIPE) => return Err(self.explain_end()),
             Err(errno) => return Err(LaunchError::Fork(errno.into())),
         }
-        match self.receive() {
-            // Exec closed the child's end.
-            Ok(None) => self.process.take().ok_or_else(|| self.explain_end()),
+        match receive(&self.ends.exec) {
+            // Exec closed the child's end, unless death did.
+            Ok(None) if has_executed(self.pid) => {
+                self.process.take().ok_or_else(|| self.explain_end())
+            }
+            Ok(None) => Err(self.explain_end()),
             Ok(Some((stage, errno))) => Err(self.explain(stage, errno)),
             Err(error) => Err(LaunchError::Fork(error)),
         }
     }
 
-    /// The child's next message; none when its end is closed.
-    fn receive(&self) -> io::Result<Option<(Stage, Errno)>> {
-        let mut message: Message = [0; 5];
-        // Written at once and shorter than PIPE_BUF, so never read in parts.
-        let length = rustix::io::retry_on_intr(|| rustix::io::read(&self.messages, &mut message))?;
-        if length < message.len() {
-            return Ok(None);
-        }
-        let [stage, errno @ ..] = message;
-        let known = [Stage::Ready, Stage::Terminal, Stage::User, Stage::Exec];
-        let stage = known.into_iter().find(|known| *known as u8 == stage);
-        Ok(stage.map(|stage| (stage, Errno::from_raw_os_error(i32::from_ne_bytes(errno)))))
-    }
-
-    fn explain(&self, stage: Stage, errno: Errno) -> LaunchError {
+    fn explain(&self, stage: Stage, errno: io::Error) -> LaunchError {
         match stage {
-            Stage::Terminal => LaunchError::Terminal(errno.into()),
-            Stage::User => {
-                LaunchError::CannotSwitchUser { name: self.user.clone(), source: errno.into() }
-            }
-            Stage::Ready | Stage::Exec => {
-                LaunchError::NotExecutable { path: self.program.clone(), errno: errno.into() }
-            }
+            Stage::Terminal => LaunchError::Terminal(errno),
+            Stage::User => LaunchError::CannotSwitchUser { name: self.user.clone(), source: errno },
+            Stage::Exec => LaunchError::NotExecutable { path: self.program.clone(), errno },
         }
     }
 
@@ -210,49 +205,89 @@ impl Drop for Parked {
     }
 }
 
+fn make_pipes() -> rustix::io::Result<(ParentEnds, ChildEnds)> {
+    let (wait, release) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (setup, setup_writer) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (exec, exec_writer) = pipe_with(PipeFlags::CLOEXEC)?;
+    let child_ends = ChildEnds { wait, setup: setup_writer, exec: exec_writer };
+    Ok((ParentEnds { release, setup, exec }, child_ends))
+}
+
+/// What the child reports; none when it closes its end instead.
+fn receive(end: &OwnedFd) -> io::Result<Option<(Stage, io::Error)>> {
+    let mut failure: Failure = [0; 5];
+    // Written at once and shorter than PIPE_BUF, so never read in parts.
+    let length = rustix::io::retry_on_intr(|| rustix::io::read(end, &mut failure))?;
+    if length < failure.len() {
+        return Ok(None);
+    }
+    let [stage, errno @ ..] = failure;
+    let known = [Stage::Terminal, Stage::User, Stage::Exec];
+    let stage = known.into_iter().find(|known| *known as u8 == stage);
+    Ok(stage.map(|stage| (stage, io::Error::from_raw_os_error(i32::from_ne_bytes(errno)))))
+}
+
+/// Whether a child that closed its pipe did so by exec; the kernel keeps the flag for a zombie too.
+fn has_executed(pid: Pid) -> bool {
+    let stat = Process::new(pid.as_raw_pid()).and_then(|process| process.stat());
+    // Without procfs nothing is lost but the better message.
+    stat.map_or(true, |stat| stat.flags & StatFlags::PF_FORKNOEXEC.bits() == 0)
+}
+
 fn reap(pid: Pid) -> io::Result<ExitStatus> {
     let reaped = rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty()))?;
     let status = reaped.map_or(0, |(_, status)| status.as_raw());
     Ok(ExitStatus::from_raw(status))
 }
 
-fn fork_child(plan: &Plan, pipes: [&OwnedFd; 4]) -> Result<Pid, LaunchError> {
+fn fork_child(plan: &Plan, ends: &ParentEnds, child: &ChildEnds) -> Result<Pid, LaunchError> {
     // A handler of the tracer, run in the child, would write to what parent and child share.
-    let own_mask = SigSet::all()
-        .thread_swap_mask(SigmaskHow::SIG_SETMASK)
-        .map_err(|errno| LaunchError::Fork(errno.into()))?;
+    let own_mask = swap_signal_mask(None);
     // SAFETY: the child calls nothing but `become_command`, which is async-signal-safe.
-    let forked = unsafe { fork() };
-    if let Ok(ForkResult::Child) = forked {
-        become_command(plan, pipes);
+    let forked = unsafe { libc::fork() };
+    if forked == 0 {
+        become_command(plan, ends, child);
     }
-    let restored = own_mask.thread_set_mask();
-    match (forked, restored) {
-        (Ok(ForkResult::Parent { child }), Ok(())) => {
-            Pid::from_raw(child.as_raw()).ok_or(LaunchError::Fork(Errno::CHILD.into()))
-        }
-        (Ok(_), Err(errno)) | (Err(errno), _) => Err(LaunchError::Fork(errno.into())),
-        (Ok(ForkResult::Child), Ok(())) => Err(LaunchError::Fork(Errno::CHILD.into())),
+    let failure = io::Error::last_os_error();
+    swap_signal_mask(Some(&own_mask));
+    let pid = if forked > 0 { Pid::from_raw(forked) } else { None };
+    pid.ok_or(LaunchError::Fork(failure))
+}
+
+/// Sets this thread's signal mask, to all signals if none is given, and returns the one before.
+fn swap_signal_mask(new: Option<&libc::sigset_t>) -> libc::sigset_t {
+    // SAFETY: signal sets are plain bits, and those passed are initialised here or by an earlier call;
+    // with valid pointers and a valid `how` the call cannot fail.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        let mut old: libc::sigset_t = std::mem::zeroed();
+        libc::pthread_sigmask(libc::SIG_SETMASK, new.unwrap_or(&all), &raw mut old);
+        old
     }
 }
 
 /// All that the child does.
-fn become_command(plan: &Plan, [wait, release, _, report]: [&OwnedFd; 4]) -> ! {
-    // The child's own copy would keep the pipe open after the parent's is closed.
-    // SAFETY: the child never uses nor drops this descriptor again; the parent's is another.
-    unsafe { libc::close(std::os::fd::AsRawFd::as_raw_fd(release)) };
-    let (stage, errno) = match prepare(plan) {
-        Ok(()) => {
-            send(report, Stage::Ready, Errno::from_raw_os_error(0));
-            if !is_released(wait) {
-                leave();
-            }
-            (Stage::Exec, plan.image.execute())
-        }
-        Err(failure) => failure,
-    };
-    send(report, stage, errno);
+fn become_command(plan: &Plan, ends: &ParentEnds, child: &ChildEnds) -> ! {
+    // Its copy would keep the pipe open after the parent's is closed.
+    close(&ends.release);
+    if let Err((stage, errno)) = prepare(plan) {
+        send(&child.setup, stage, errno);
+        leave();
+    }
+    close(&child.setup);
+    if is_released(&child.wait) {
+        let errno = plan.image.execute();
+        send(&child.exec, Stage::Exec, errno);
+    }
     leave()
+}
+
+/// Closes a descriptor of the child, which has its own table.
+fn close(end: &OwnedFd) {
+    // SAFETY: the child ends by exec or `_exit`, so nothing uses the descriptor again or drops its
+    // owner; the parent's descriptor of the same number is another.
+    unsafe { libc::close(end.as_raw_fd()) };
 }
 
 fn prepare(plan: &Plan) -> Result<(), (Stage, Errno)> {
@@ -312,10 +347,11 @@ fn is_released(wait: &OwnedFd) -> bool {
     }
 }
 
-fn send(report: &OwnedFd, stage: Stage, errno: Errno) {
+fn send(end: &OwnedFd, stage: Stage, errno: Errno) {
     let [a, b, c, d] = errno.raw_os_error().to_ne_bytes();
+    let failure: Failure = [stage as u8, a, b, c, d];
     // Nobody is left to tell when this fails.
-    let _ = rustix::io::write(report, &[stage as u8, a, b, c, d]);
+    let _ = rustix::io::write(end, &failure);
 }
 
 fn leave() -> ! {

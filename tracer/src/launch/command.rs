@@ -43,7 +43,8 @@ pub(super) fn find(name: &OsStr, search: Option<&OsStr>) -> Result<PathBuf, Laun
     let mut refused = None;
     for directory in std::env::split_paths(search.unwrap_or(OsStr::new(DEFAULT_PATH))) {
         // An empty entry means the working directory; without a slash the name would be looked up again.
-        let directory = if directory.as_os_str().is_empty() { PathBuf::from(".") } else { directory };
+        let directory =
+            if directory.as_os_str().is_empty() { PathBuf::from(".") } else { directory };
         let path = directory.join(name);
         match look_at(&path) {
             Found::Executable => return Ok(path),
@@ -105,7 +106,10 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let missing = root.path().join("missing");
         let error = find(missing.as_os_str(), None).unwrap_err();
-        assert_eq!(error.to_string(), format!("`{}` does not exist: check the path", missing.display()));
+        assert_eq!(
+            error.to_string(),
+            format!("`{}` does not exist: check the path", missing.display())
+        );
         let error = find(root.path().as_os_str(), None).unwrap_err();
         assert!(error.to_string().contains("is a directory"), "{error}");
         assert_eq!(find(OsStr::new("/bin/sh"), None).unwrap(), Path::new("/bin/sh"));

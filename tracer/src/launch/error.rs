@@ -39,14 +39,6 @@ pub enum LaunchError {
         /// What was typed.
         name: String,
     },
-    /// The user database does not answer.
-    #[error("user `{name}` cannot be looked up ({source}): give the number of the user instead")]
-    UserLookup {
-        /// What was typed.
-        name: String,
-        /// What the user database answered.
-        source: io::Error,
-    },
     /// The kernel does not let the child change its user.
     #[error("the command cannot be run as user `{name}` ({source}): run tracer as root")]
     CannotSwitchUser {
@@ -77,7 +69,6 @@ impl LaunchError {
             Self::CommandNotFound { .. }
             | Self::NotExecutable { .. }
             | Self::UnknownUser { .. }
-            | Self::UserLookup { .. }
             | Self::CannotSwitchUser { .. }
             | Self::Terminal(_)
             | Self::Fork(_)

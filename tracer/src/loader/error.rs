@@ -36,10 +36,10 @@ pub enum LoaderError {
         reason: String,
     },
     /// A cgroup v1 controller that this kernel does not have.
-    #[error("this kernel has no cgroup controller named {controller}")]
+    #[error("this kernel has no cgroup controller {enumerator}; name the cgroup by its v2 path")]
     NoController {
-        /// The controller's name as in `/proc/cgroups`.
-        controller: String,
+        /// As in the kernel's `enum cgroup_subsys_id`.
+        enumerator: String,
     },
 }
 

@@ -51,8 +51,8 @@ impl Default for KernelSettings {
 pub struct CgroupScope {
     /// Inode number of the cgroup's directory.
     pub id: u64,
-    /// The v1 controller whose hierarchy it is in, `None` for the unified hierarchy.
-    pub controller: Option<String>,
+    /// Enumerator of `enum cgroup_subsys_id` for a v1 hierarchy, `None` for the unified one.
+    pub subsystem: Option<String>,
 }
 
 impl Loader {
@@ -152,9 +152,10 @@ fn has_task_btf(types: &KernelTypes) -> bool {
 }
 
 fn subsystem(types: &KernelTypes, settings: &KernelSettings) -> Result<u32, LoaderError> {
-    let controller = settings.cgroup.as_ref().and_then(|scope| scope.controller.as_ref());
-    let Some(controller) = controller else { return Ok(settings::CGROUP_V2) };
+    let Some(name) = settings.cgroup.as_ref().and_then(|scope| scope.subsystem.as_ref()) else {
+        return Ok(settings::CGROUP_V2);
+    };
     types
-        .enumerator("cgroup_subsys_id", &format!("{controller}_cgrp_id"))
-        .ok_or_else(|| LoaderError::NoController { controller: controller.clone() })
+        .enumerator("cgroup_subsys_id", name)
+        .ok_or_else(|| LoaderError::NoController { enumerator: name.clone() })
 }

@@ -151,7 +151,7 @@ fn place_beside_parent(roots: &Roots, mounts: &CgroupMounts, pid: u32) -> Place 
     };
     find_place(mounts, &own, |membership| {
         let is_own = membership.path != "/" && !parent.contains(membership);
-        is_own.then(|| membership.path.as_str())
+        is_own.then_some(membership.path.as_str())
     })
 }
 

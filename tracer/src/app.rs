@@ -1,0 +1,261 @@
+//! One run: resolve, load, attach, collect, judge, render.
+
+mod collect;
+mod doctor;
+mod error;
+mod log;
+mod output;
+mod outside;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
+
+use self::{collect::Collector, output::Destination, outside::{FromOutside, Outside}};
+use crate::{
+    doctor::environment,
+    launch::{self, Launched, Running},
+    loader::{CgroupScope, EventRing, KernelSettings, Loader},
+    render,
+    report::{self, Report},
+    settings::{Settings, TargetChoice},
+    target::{self, PinnedProcess, Request, Target},
+};
+
+pub use self::{doctor::doctor, error::AppError, log::init as init_log};
+
+/// What a run traces, resolved.
+struct Subject {
+    target: report::Target,
+    pids: Vec<PinnedProcess>,
+    launched: Option<Launched>,
+}
+
+/// Traces until the target has ended, the time is up or a signal comes; then reports.
+///
+/// Returns whether output was lost or nothing was written.
+///
+/// # Errors
+/// [`AppError`], one sentence each.
+pub fn trace(settings: &Settings) -> Result<bool, AppError> {
+    environment::preflight()?;
+    let destination = Destination::open(settings)?;
+    let mut kernel = settings.kernel.clone();
+    let subject = resolve(&settings.target, &mut kernel)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| AppError::Runtime { source })?;
+    let report = runtime.block_on(record(settings, &kernel, subject, &destination))?;
+    destination.write(&report, settings.format)?;
+    Ok(report.has_loss())
+}
+
+fn resolve(choice: &TargetChoice, kernel: &mut KernelSettings) -> Result<Subject, AppError> {
+    let request = match choice {
+        TargetChoice::Existing(request) => request,
+        TargetChoice::Command(launch) => {
+            let words: Vec<String> =
+                launch.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+            let launched = launch::start(launch)?;
+            let target = report::Target {
+                kind: "command".into(),
+                name: words.join(" "),
+                pids: vec![launched.pid()],
+            };
+            return Ok(Subject { target, pids: Vec::new(), launched: Some(launched) });
+        }
+    };
+    match target::resolve(request)? {
+        Target::Processes(pids) => {
+            let numbers: Vec<u32> = pids.iter().map(|pinned| pinned.pid).collect();
+            let name =
+                numbers.iter().map(|pid| format!("--pid {pid}")).collect::<Vec<_>>().join(" ");
+            let target = report::Target { kind: "pid".into(), name, pids: numbers };
+            Ok(Subject { target, pids, launched: None })
+        }
+        Target::Cgroup(cgroup) => {
+            kernel.cgroup = Some(CgroupScope {
+                id: cgroup.id,
+                subsystem: cgroup.hierarchy.subsystem_id(),
+            });
+            let (kind, name) = match request {
+                Request::Container(name) => ("container", format!("--container {name}")),
+                _ => ("cgroup", format!("--cgroup {}", cgroup.path.display())),
+            };
+            let target = report::Target { kind: kind.into(), name, pids: Vec::new() };
+            Ok(Subject { target, pids: Vec::new(), launched: None })
+        }
+    }
+}
+
+/// Attaches, collects and judges.
+async fn record(
+    settings: &Settings,
+    kernel: &KernelSettings,
+    subject: Subject,
+    destination: &Destination,
+) -> Result<Report, AppError> {
+    let mut outside = FromOutside::listen(settings.duration)?;
+    let mut loader = Loader::load(kernel)?;
+    if kernel.debug_log {
+        loader.start_debug_log()?;
+    }
+    let events = loader.take_events()?;
+    let mut collector = Collector::new(destination.live(settings));
+    let (start_ns, start) = (boot_ns(), Timestamp::now());
+    collector.session.start_ns = start_ns;
+    attach(&mut loader, kernel, &subject)?;
+    let mut run = Run { loader, events, collector };
+    run.collect_waiting();
+    ensure_alive(&subject.pids)?;
+    let mut running = match subject.launched {
+        Some(launched) => {
+            run.collector.session.started_here(launched.pid());
+            announce(settings, &subject.target);
+            Some(launched.release()?)
+        }
+        None => {
+            announce(settings, &subject.target);
+            None
+        }
+    };
+    run.survey();
+    run.until(&mut outside, running.as_mut(), &subject.pids).await?;
+    let session = run.finish(running)?;
+    Ok(report::build(&session, subject.target, start, &settings.stdio_of_interest))
+}
+
+/// Targets first, then the hooks, then whoever was there before them: nobody is missed.
+fn attach(
+    loader: &mut Loader,
+    kernel: &KernelSettings,
+    subject: &Subject,
+) -> Result<(), AppError> {
+    for pid in &subject.target.pids {
+        loader.add_target(*pid)?;
+    }
+    loader.attach(kernel)?;
+    let adopted = loader.adopt()?;
+    tracing::debug!(adopted, "adopted the processes that were there");
+    Ok(())
+}
+
+/// A process that ended before the hooks were attached left nothing to see.
+fn ensure_alive(pids: &[PinnedProcess]) -> Result<(), AppError> {
+    match pids.iter().find(|pinned| pinned.has_ended().unwrap_or(false)) {
+        Some(gone) if pids.len() == 1 => {
+            Err(AppError::EndedBeforeAttach { pid: gone.pid, comm: gone.comm.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The line that scripts wait for.
+fn announce(settings: &Settings, target: &report::Target) {
+    if !settings.quiet {
+        let name = render::escape(&target.name);
+        output::say(&format!("tracer: attached to {name}; stops when it ends, or on Ctrl-C"));
+    }
+}
+
+/// Nanoseconds since boot, the clock of the kernel side's time stamps.
+fn boot_ns() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
+
+/// A trace that is attached.
+struct Run {
+    loader: Loader,
+    events: EventRing,
+    collector: Collector,
+}
+
+/// How often the end of the target is looked for when no event tells.
+const TICK: Duration = Duration::from_millis(100);
+
+impl Run {
+    /// Takes in events until there is a reason to stop.
+    async fn until(
+        &mut self,
+        outside: &mut FromOutside,
+        mut running: Option<&mut Running>,
+        pids: &[PinnedProcess],
+    ) -> Result<(), AppError> {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                batch = self.events.next_batch() => {
+                    let batch = batch.map_err(|source| AppError::Runtime { source })?;
+                    self.collector.take(&batch, &mut self.loader);
+                }
+                _ = tick.tick() => {
+                    if self.is_over(running.as_deref_mut(), pids) {
+                        return Ok(());
+                    }
+                    if self.collector.wants_survey() {
+                        self.survey();
+                    }
+                }
+                news = outside.next() => match (news, &running) {
+                    (Outside::Stop, _) => return Ok(()),
+                    (Outside::WindowChanged, Some(running)) => {
+                        // A terminal that refuses its size is no reason to stop a trace.
+                        let _ = running.resize_terminal();
+                    }
+                    (Outside::WindowChanged, None) => {}
+                },
+            }
+        }
+    }
+
+    /// Whether every process of the target has ended.
+    fn is_over(&mut self, running: Option<&mut Running>, pids: &[PinnedProcess]) -> bool {
+        if let Some(running) = running {
+            // Reaps the command, so that it does not stay a zombie while its children run on.
+            let _ = running.try_wait();
+        }
+        let roots_ended = pids.iter().all(|pinned| pinned.has_ended().unwrap_or(true));
+        roots_ended && self.collector.target_has_ended()
+    }
+
+    /// Asks the kernel who holds the watched objects open.
+    fn survey(&mut self) {
+        self.collector.session.begin_survey();
+        if let Err(error) = self.loader.list_holders() {
+            tracing::warn!("cannot list who holds the pipes open: {error}");
+        }
+        self.collect_waiting();
+    }
+
+    /// Takes in what is in the ring now.
+    fn collect_waiting(&mut self) {
+        loop {
+            let batch = self.events.drain();
+            if batch.is_empty() {
+                return;
+            }
+            self.collector.take(&batch, &mut self.loader);
+        }
+    }
+
+    /// Detaches, takes in what is left, reads the books.
+    fn finish(
+        mut self,
+        running: Option<Running>,
+    ) -> Result<crate::session::Session, AppError> {
+        self.loader.detach();
+        self.collector.session.end_ns = boot_ns();
+        self.collect_waiting();
+        self.survey();
+        if let Some(mut running) = running
+            && let Err(error) = running.finish_relay()
+        {
+            tracing::warn!("the command's terminal was not passed on completely: {error}");
+        }
+        Ok(self.collector.close(&mut self.loader)?)
+    }
+}

@@ -1,0 +1,210 @@
+//! The one owner of the session: takes events in, takes dead rows out of the kernel.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tracer_common::{
+    id::ProcessId,
+    ledger::{LedgerKey, READ},
+    loss::LossCell,
+    process::ROLE_TARGET,
+};
+
+use crate::{
+    errno,
+    event::{self, Event, EventKind},
+    loader::{Loader, LoaderError, RawRecord},
+    render::{self, LiveEvent},
+    report,
+    session::Session,
+};
+
+/// Where live lines go; `None` when they are not wanted.
+pub(super) type LiveSink = Option<render::Style>;
+
+/// Reads events into the session.
+pub(super) struct Collector {
+    pub(super) session: Session,
+    live: LiveSink,
+    /// Rows that are open in the kernel, by process, so that they can be taken out at its end.
+    open_rows: BTreeMap<ProcessId, Vec<LedgerKey>>,
+    /// Targets that have not ended, as far as events tell.
+    alive: BTreeSet<ProcessId>,
+    undecodable: u64,
+    new_objects: bool,
+}
+
+impl Collector {
+    pub(super) fn new(live: LiveSink) -> Self {
+        Self {
+            session: Session::default(),
+            live,
+            open_rows: BTreeMap::new(),
+            alive: BTreeSet::new(),
+            undecodable: 0,
+            new_objects: false,
+        }
+    }
+
+    /// Takes a batch of records in.
+    pub(super) fn take(&mut self, batch: &[RawRecord], loader: &mut Loader) {
+        for record in batch {
+            match event::decode(record) {
+                Ok(event) => self.apply(event, loader),
+                Err(error) => {
+                    self.undecodable += 1;
+                    tracing::warn!("unreadable record from the kernel side: {error}");
+                }
+            }
+        }
+    }
+
+    /// Whether an object came under watch since the latest survey.
+    pub(super) fn wants_survey(&mut self) -> bool {
+        std::mem::take(&mut self.new_objects)
+    }
+
+    /// Whether targets were seen and all of them have ended. An exit event can be lost, so the few
+    /// that seem alive are looked up.
+    pub(super) fn target_has_ended(&mut self) -> bool {
+        if self.session.processes.values().all(|process| !process.is_target) {
+            return false;
+        }
+        if self.alive.len() <= LOOKED_UP {
+            self.alive.retain(|id| std::fs::exists(format!("/proc/{}", id.tgid)).unwrap_or(true));
+        }
+        self.alive.is_empty()
+    }
+
+    fn apply(&mut self, mut event: Event, loader: &mut Loader) {
+        complete_arguments(&mut event);
+        self.session.apply(&event);
+        match &event.kind {
+            EventKind::Fork { child, .. } => {
+                self.alive.insert(*child);
+            }
+            EventKind::Image(image) if image.role == ROLE_TARGET => {
+                self.alive.insert(image.process);
+            }
+            EventKind::FirstIo { first, .. } => {
+                self.open_rows.entry(first.key.process).or_default().push(first.key);
+            }
+            EventKind::Object { .. } => self.new_objects = true,
+            EventKind::Exit(exit) => {
+                self.alive.remove(&exit.process);
+                self.reap(exit.process, loader);
+            }
+            _ => {}
+        }
+        if let Some(style) = &self.live
+            && let Some(line) = self.live_event(&event)
+        {
+            super::output::say(&render::live_line(&line, style));
+        }
+    }
+
+    /// Takes the rows of an ended process out of the kernel, so that long runs stay bounded.
+    fn reap(&mut self, process: ProcessId, loader: &mut Loader) {
+        for key in self.open_rows.remove(&process).unwrap_or_default() {
+            match loader.take_row(&key) {
+                Ok(Some(row)) => self.session.add_row(key, &row),
+                Ok(None) => {}
+                Err(error) => tracing::warn!("{error}"),
+            }
+        }
+    }
+
+    /// Reads the rest of the ledger and the losses; the session is complete then.
+    pub(super) fn close(mut self, loader: &mut Loader) -> Result<Session, LoaderError> {
+        for (key, row) in loader.rows()? {
+            self.session.add_row(key, &row);
+        }
+        for (reason, cell) in loader.losses()? {
+            self.session.add_loss(reason, cell);
+        }
+        let own = [("undecodable", self.undecodable), ("skipped_runs", loader.skipped_runs())];
+        for (reason, events) in own {
+            self.session.add_loss(reason, LossCell { events, bytes: 0 });
+        }
+        Ok(self.session)
+    }
+
+    /// The event as a live line; only what concerns the target.
+    fn live_event(&self, event: &Event) -> Option<LiveEvent> {
+        let at_ms = self.session.since_start_ms(event.time_ns);
+        let process = |id: &ProcessId| self.session.processes.get(id);
+        match &event.kind {
+            EventKind::Image(image) if image.role == ROLE_TARGET && image.executed => {
+                Some(LiveEvent::Started {
+                    at_ms,
+                    pid: image.process.tgid,
+                    command: process(&image.process)?.command(),
+                    ppid: image.parent.tgid,
+                })
+            }
+            EventKind::FirstIo { first, comm } => self.first_io(at_ms, first, comm),
+            EventKind::Exit(exit) => {
+                let known = process(&exit.process).filter(|known| known.is_target)?;
+                let bytes = |fd: i32| {
+                    self.session
+                        .rows_of(exit.process, tracer_common::ledger::WRITE)
+                        .filter(|(key, _)| key.fd == fd)
+                        .map(|(_, row)| row.bytes)
+                        .sum()
+                };
+                Some(LiveEvent::Ended {
+                    at_ms,
+                    pid: exit.process.tgid,
+                    command: known.command(),
+                    exit: Some(report::Exit { code: known.exit_code(), signal: known.signal() }),
+                    bytes_stdout: bytes(1),
+                    bytes_stderr: bytes(2),
+                })
+            }
+            _ => None,
+        }
+    }
+
+    fn first_io(
+        &self,
+        at_ms: f64,
+        first: &tracer_common::event::FirstIo,
+        comm: &str,
+    ) -> Option<LiveEvent> {
+        let known = self.session.processes.get(&first.key.process)?;
+        let command = if known.is_target { known.command() } else { comm.to_owned() };
+        let object = self.session.object_name(&first.key.object);
+        let (pid, fd) = (first.key.process.tgid, first.key.fd);
+        Some(match (first.key.direction, u64::try_from(first.result)) {
+            (READ, Ok(0)) => return None,
+            (READ, Ok(bytes)) => LiveEvent::FirstRead { at_ms, pid, command, object, bytes },
+            (READ, Err(_)) => return None,
+            (_, Ok(bytes)) => LiveEvent::FirstWrite { at_ms, pid, command, fd, object, bytes },
+            (_, Err(_)) => {
+                let error = errno::name(first.result.unsigned_abs() as u32);
+                LiveEvent::WriteFailed { at_ms, pid, command, fd, object, error }
+            }
+        })
+    }
+}
+
+/// Processes that are looked up in `/proc` one by one.
+const LOOKED_UP: usize = 16;
+
+/// Fills in the arguments that the kernel side could not read: those of a process that was there
+/// before, and those longer than a record.
+fn complete_arguments(event: &mut Event) {
+    let EventKind::Image(image) = &mut event.kind else { return };
+    if image.executed && !image.argv_cut {
+        return;
+    }
+    let path = format!("/proc/{}/cmdline", image.process.tgid);
+    // Gone already: what the kernel side read stays.
+    let Ok(raw) = std::fs::read(path) else { return };
+    let body = raw.strip_suffix(&[0]).unwrap_or(&raw);
+    if !body.is_empty() {
+        image.argv = body
+            .split(|byte| *byte == 0)
+            .map(|word| String::from_utf8_lossy(word).into_owned())
+            .collect();
+    }
+}

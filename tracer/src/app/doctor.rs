@@ -1,0 +1,68 @@
+//! `tracer doctor`: would a trace work here?
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use super::output::{wants_color, width_of};
+use crate::{
+    doctor::environment::{self, Status},
+    loader::check_hooks,
+    render::{self, DoctorLine, LineStatus, Style},
+    settings::ColorChoice,
+};
+
+/// Checks and prints; returns whether a trace would work.
+///
+/// # Errors
+/// Standard output could not be written to.
+pub fn doctor(color: ColorChoice) -> io::Result<bool> {
+    let mut lines: Vec<DoctorLine> = environment::inspect()
+        .into_iter()
+        .map(|check| DoctorLine {
+            ok: match check.status {
+                Status::Ok => LineStatus::Ok,
+                Status::Warn => LineStatus::Warn,
+                Status::Fail => LineStatus::Fail,
+            },
+            name: check.name.to_owned(),
+            found: check.found,
+            cure: check.cure,
+        })
+        .collect();
+    lines.extend(hooks());
+    let stdout = io::stdout();
+    let style = Style {
+        color: wants_color(color, stdout.is_terminal()),
+        width: width_of(&stdout),
+    };
+    let mut out = stdout.lock();
+    let works = !lines.iter().any(|line| line.ok == LineStatus::Fail);
+    match render::doctor(&lines, &style, &mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(works),
+        result => result.map(|()| works),
+    }
+}
+
+/// One line for each hook, by really loading it.
+fn hooks() -> Vec<DoctorLine> {
+    match check_hooks() {
+        Ok(checks) => checks
+            .into_iter()
+            .map(|check| {
+                let (ok, found, cure) = match (check.refused, check.optional) {
+                    (None, _) => (LineStatus::Ok, format!("loads ({})", check.purpose), None),
+                    (Some(reason), true) => (LineStatus::Warn, reason, None),
+                    (Some(reason), false) => (LineStatus::Fail, reason, Some(REFUSED.to_owned())),
+                };
+                DoctorLine { ok, name: format!("hook {}", check.name), found, cure }
+            })
+            .collect(),
+        Err(error) => vec![DoctorLine {
+            ok: LineStatus::Fail,
+            name: "hooks".into(),
+            found: error.to_string(),
+            cure: None,
+        }],
+    }
+}
+
+const REFUSED: &str = "the lines above say what this kernel lacks; if all are well, report this line";

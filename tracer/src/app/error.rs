@@ -1,0 +1,63 @@
+//! Everything that keeps a run from starting, as one sentence and an exit code.
+
+use std::{io, path::PathBuf};
+
+use crate::{
+    doctor::environment::EnvironmentError, exit_kind::ExitKind, launch::LaunchError,
+    loader::LoaderError, target::TargetError,
+};
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// This machine does not allow a trace.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    /// The target could not be found.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// The command could not be started.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// The kernel refused.
+    #[error(transparent)]
+    Loader(#[from] LoaderError),
+    /// The process ended between its discovery and the attach.
+    #[error("process {pid} ({comm}) ended before tracer could attach; start it under `tracer -- COMMAND` instead")]
+    EndedBeforeAttach {
+        /// Its pid.
+        pid: u32,
+        /// Its name.
+        comm: String,
+    },
+    /// The report cannot be written.
+    #[error("cannot write the report to {}: {source}", path.display())]
+    Output {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// The asynchronous runtime failed.
+    #[error("cannot wait for events: {source}")]
+    Runtime {
+        /// The system's words.
+        source: io::Error,
+    },
+}
+
+impl AppError {
+    /// The kind of failure, which decides the exit code.
+    #[must_use]
+    pub fn exit_kind(&self) -> ExitKind {
+        match self {
+            Self::Environment(error) => error.exit_kind(),
+            Self::Target(error) => error.exit_kind(),
+            Self::Launch(error) => error.exit_kind(),
+            Self::Loader(_)
+            | Self::EndedBeforeAttach { .. }
+            | Self::Output { .. }
+            | Self::Runtime { .. } => ExitKind::Environment,
+        }
+    }
+}

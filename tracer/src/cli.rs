@@ -1,0 +1,306 @@
+//! The command line: what was typed, and what it means.
+
+mod values;
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracer_common::limits;
+
+use crate::{
+    launch::Launch,
+    loader::KernelSettings,
+    render::Format,
+    settings::{ColorChoice, Settings, TargetChoice},
+    target::Request,
+};
+
+/// Says where a program's output went: counted in the kernel, with a verdict.
+///
+/// tracer watches a process tree, counts every byte that it writes to stdout and stderr, follows the
+/// bytes to whoever reads them, and says in one sentence what happened.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tracer",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_long_help = "\
+EXAMPLES
+  tracer --pid 4242                  a manager and everything it starts
+  tracer -- docker pull busybox      a command, from its first instruction
+  tracer --container web             a container, `docker exec` included
+  tracer --pid 4242 --format json -o report.json
+  tracer doctor                      would a trace work here, and if not, why
+
+EXIT STATUS
+  0  the output is accounted for
+  1  output was lost, or nothing was written
+  2  the command line is wrong
+  3  the environment does not allow it: no such process, not root, kernel too old …
+
+A run ends when the whole target has ended, after --duration, or on Ctrl-C; each prints the report."
+)]
+pub struct Cli {
+    /// Another thing to do than tracing.
+    #[command(subcommand)]
+    pub action: Option<Action>,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    scope: ScopeArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Things to do other than tracing.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Check whether a trace would work here: one line each, with the cure.
+    Doctor {
+        /// When to colour the output.
+        #[arg(long, value_enum, default_value_t)]
+        color: Color,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Target (one kind)")]
+struct TargetArgs {
+    /// Trace this process and all its descendants, existing and future; repeatable.
+    #[arg(short, long, value_name = "N", value_parser = values::pid, group = "target")]
+    pid: Vec<u32>,
+    /// Trace every process in this cgroup or below it.
+    #[arg(long, value_name = "PATH", group = "target")]
+    cgroup: Option<PathBuf>,
+    /// Trace a container of docker, containerd or podman: name, id or beginning of its id.
+    #[arg(long, value_name = "NAME", group = "target")]
+    container: Option<String>,
+    /// Start this command and trace it from its first instruction.
+    #[arg(last = true, value_name = "COMMAND", group = "target")]
+    command: Vec<OsString>,
+    /// Run COMMAND as this user rather than as root.
+    #[arg(long, value_name = "NAME", requires = "command")]
+    user: Option<String>,
+    /// Give COMMAND a terminal: shows whether it writes differently to one.
+    #[arg(long, requires = "command")]
+    pty: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What counts")]
+struct ScopeArgs {
+    /// Count writes through these fds; any other fd of the same object counts too.
+    #[arg(long, value_name = "N,N…", value_delimiter = ',', default_value = "1,2", value_parser = values::fd)]
+    fds: Vec<u32>,
+    /// Count writes through every fd.
+    #[arg(long, conflicts_with = "fds")]
+    all_fds: bool,
+    /// Do not follow children.
+    #[arg(long)]
+    no_children: bool,
+    /// Stop after this long (30s, 5m, 1h30m).
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    duration: Option<Duration>,
+    /// Processes followed at once; more are counted as lost.
+    #[arg(long, value_name = "N", default_value_t = limits::PROCESSES, value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
+    max_processes: u32,
+    /// Pipes, files and sockets watched at once; more are counted as lost.
+    #[arg(long, value_name = "N", default_value_t = limits::OBJECTS, value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
+    max_objects: u32,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+struct OutputArgs {
+    /// Form of the report.
+    #[arg(long, value_enum, default_value_t)]
+    format: ReportFormat,
+    /// Write the report to this file (mode 0600) rather than to standard output.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// When to colour.
+    #[arg(long, value_enum, default_value_t)]
+    color: Color,
+    /// A line on stderr when a process starts, first writes, ends [default: on a terminal].
+    #[arg(long, overrides_with = "no_live")]
+    live: bool,
+    /// No such lines, not on a terminal either.
+    #[arg(long)]
+    no_live: bool,
+    /// More log on stderr (repeatable); RUST_LOG is honoured as well.
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Nothing on stderr but errors.
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
+}
+
+/// `--format`.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum ReportFormat {
+    /// Sentences and tables.
+    #[default]
+    Human,
+    /// One JSON document, schema tracer.report/1.
+    Json,
+    /// One JSON object a line.
+    Ndjson,
+}
+
+/// `--color`.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl From<Color> for ColorChoice {
+    fn from(color: Color) -> Self {
+        match color {
+            Color::Auto => Self::Auto,
+            Color::Always => Self::Always,
+            Color::Never => Self::Never,
+        }
+    }
+}
+
+impl Cli {
+    /// How much log was asked for: -1 for `--quiet`, else the number of `-v`.
+    #[must_use]
+    pub fn verbosity(&self) -> i8 {
+        if self.output.quiet { -1 } else { i8::try_from(self.output.verbose).unwrap_or(i8::MAX) }
+    }
+
+    /// What was typed, as a run.
+    ///
+    /// # Errors
+    /// A sentence for the user when no target was named.
+    pub fn into_settings(self) -> Result<Settings, String> {
+        let verbose = self.output.verbose;
+        let fds = self.scope.fds;
+        let kernel = KernelSettings {
+            fd_mask: fds.iter().fold(0, |mask, fd| mask | 1 << fd),
+            all_fds: self.scope.all_fds,
+            follow_children: !self.scope.no_children,
+            cgroup: None,
+            debug_log: verbose >= 3,
+            max_processes: self.scope.max_processes,
+            max_objects: self.scope.max_objects,
+        };
+        Ok(Settings {
+            target: self.target.choice()?,
+            kernel,
+            stdio_of_interest: (0..3).filter(|fd| fds.contains(&(*fd as u32))).collect(),
+            duration: self.scope.duration,
+            format: match self.output.format {
+                ReportFormat::Human => Format::Human,
+                ReportFormat::Json => Format::Json,
+                ReportFormat::Ndjson => Format::Ndjson,
+            },
+            output: self.output.output,
+            color: self.output.color.into(),
+            live: match (self.output.live, self.output.no_live || self.output.quiet) {
+                (true, _) => Some(true),
+                (_, true) => Some(false),
+                _ => None,
+            },
+            quiet: self.output.quiet,
+        })
+    }
+}
+
+impl TargetArgs {
+    fn choice(self) -> Result<TargetChoice, String> {
+        if !self.pid.is_empty() {
+            Ok(TargetChoice::Existing(Request::Pids(self.pid)))
+        } else if let Some(path) = self.cgroup {
+            Ok(TargetChoice::Existing(Request::Cgroup(path)))
+        } else if let Some(name) = self.container {
+            Ok(TargetChoice::Existing(Request::Container(name)))
+        } else if !self.command.is_empty() {
+            let launch = Launch { argv: self.command, user: self.user, pty: self.pty };
+            Ok(TargetChoice::Command(launch))
+        } else {
+            Err("nothing to trace: name a --pid N, a --cgroup PATH, a --container NAME, or a \
+                 command after --"
+                .to_owned())
+        }
+    }
+}
+
+/// The first sentence of a clap error, on one line.
+#[must_use]
+pub fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let paragraph: Vec<&str> =
+        text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect();
+    let sentence = paragraph.join(" ");
+    let sentence = sentence.strip_prefix("error: ").unwrap_or(&sentence);
+    format!("{} (see tracer --help)", sentence.trim_end_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_tree_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_a_heading_and_a_help() {
+        for argument in Cli::command().get_arguments() {
+            let id = argument.get_id().as_str();
+            if matches!(id, "help" | "version") {
+                continue;
+            }
+            assert!(argument.get_help().is_some(), "{id} has no help");
+            assert!(argument.get_help_heading().is_some(), "{id} has no heading");
+        }
+    }
+
+    fn settings(args: &[&str]) -> Settings {
+        Cli::try_parse_from(args).unwrap().into_settings().unwrap()
+    }
+
+    #[test]
+    fn fds_become_a_mask() {
+        let settings = settings(&["tracer", "--fds", "0,2", "--pid", "1"]);
+        assert_eq!(settings.kernel.fd_mask, 0b101);
+        assert_eq!(settings.stdio_of_interest, [0, 2]);
+    }
+
+    #[test]
+    fn a_command_keeps_its_own_flags() {
+        let settings = settings(&["tracer", "--", "docker", "pull", "-q", "x"]);
+        let TargetChoice::Command(launch) = settings.target else { panic!("no command") };
+        assert_eq!(launch.argv, ["docker", "pull", "-q", "x"]);
+    }
+
+    #[test]
+    fn no_target_is_one_sentence() {
+        let refused = Cli::try_parse_from(["tracer"]).unwrap().into_settings().unwrap_err();
+        assert!(refused.starts_with("nothing to trace"));
+        assert_eq!(refused.lines().count(), 1);
+    }
+
+    #[test]
+    fn two_kinds_of_target_are_refused_in_one_line() {
+        let error = Cli::try_parse_from(["tracer", "--pid", "1", "--container", "x"]).unwrap_err();
+        assert_eq!(one_line(&error).lines().count(), 1);
+    }
+
+    #[test]
+    fn a_bad_pid_names_itself() {
+        let error = Cli::try_parse_from(["tracer", "--pid", "abc"]).unwrap_err();
+        assert!(one_line(&error).contains("abc"), "{}", one_line(&error));
+    }
+}

@@ -1,0 +1,110 @@
+//! A lifecycle event, decoded. Decoding is total: any byte string gives an event or a named error.
+
+mod decode;
+
+use tracer_common::{
+    event as layout,
+    id::ProcessId,
+    object::{FdState, PipeState},
+};
+
+pub use self::decode::{DecodeError, decode};
+
+/// One event and when it happened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Nanoseconds since boot.
+    pub time_ns: u64,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EventKind {
+    /// A target created a process.
+    Fork {
+        /// Who called `fork`, `vfork` or `clone`.
+        parent: ProcessId,
+        /// Who was created.
+        child: ProcessId,
+        /// The child's pid in its innermost namespace.
+        ns_pid: u32,
+        /// The child's name.
+        comm: String,
+    },
+    /// A process has an image: it called `execve`, or it was there before the hooks.
+    Image(Image),
+    /// The last thread of a process ended.
+    Exit(Exit),
+    /// An object came under watch.
+    Object {
+        /// The facts that are fixed at first sight.
+        object: layout::Object,
+        /// Its path, or its socket address; empty when it has none.
+        name: String,
+    },
+    /// A ledger row was opened.
+    FirstIo {
+        /// The row and the call that opened it.
+        first: layout::FirstIo,
+        /// Name of the process.
+        comm: String,
+    },
+    /// A small fact.
+    Fact {
+        /// The fact.
+        fact: layout::Fact,
+        /// The raw text: a `sockaddr` or a path.
+        text: Vec<u8>,
+    },
+    /// Somebody holds a watched object open.
+    Holder {
+        /// Who and what.
+        holder: layout::Holder,
+        /// Name of the process.
+        comm: String,
+    },
+}
+
+/// A process and its image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Image {
+    /// Who.
+    pub process: ProcessId,
+    /// Its parent.
+    pub parent: ProcessId,
+    /// Pid in its innermost namespace.
+    pub ns_pid: u32,
+    /// `ROLE_*`.
+    pub role: u32,
+    /// Whether it called `execve` just now; otherwise it was adopted.
+    pub executed: bool,
+    /// Its name.
+    pub comm: String,
+    /// Its arguments, as far as the kernel side read them.
+    pub argv: Vec<String>,
+    /// Whether `argv` was cut.
+    pub argv_cut: bool,
+    /// What fd 0, 1 and 2 point to.
+    pub stdio: [FdState; 3],
+}
+
+/// The end of a process.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exit {
+    /// Who.
+    pub process: ProcessId,
+    /// As `waitpid` gives it.
+    pub status: u32,
+    /// Its name at the end.
+    pub comm: String,
+    /// What fd 0, 1 and 2 point to at the end.
+    pub stdio: [FdState; 3],
+    /// The pipes behind them at that moment.
+    pub pipes: [PipeState; 3],
+    /// Bytes written through fds that were not of interest.
+    pub other_bytes: u64,
+    /// Calls that wrote them.
+    pub other_calls: u64,
+}

@@ -1,0 +1,296 @@
+//! Passes bytes between a command's terminal and tracer's own standard streams.
+//!
+//! One thread, which ends when the command's side is closed by all who had it open, or when it is
+//! stopped: then it first passes on what the terminal still holds.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use rustix::{
+    event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
+    io::{Errno, fcntl_dupfd_cloexec},
+    process::getpgrp,
+    termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcsetattr},
+};
+
+use super::pty::Pty;
+
+/// More than a terminal can hold: what comes after that many bytes was written after the command
+/// ended, by what it left in the background.
+const LARGEST_BACKLOG: usize = 1 << 20;
+
+/// The first descriptor that is no standard stream.
+const FIRST_FREE: i32 = 3;
+
+/// tracer's side of the relay.
+#[derive(Debug)]
+pub(super) struct Streams {
+    pub(super) input: OwnedFd,
+    pub(super) output: OwnedFd,
+}
+
+impl Streams {
+    /// Standard input and output.
+    pub(super) fn standard() -> io::Result<Self> {
+        Ok(Self {
+            input: fcntl_dupfd_cloexec(rustix::stdio::stdin(), FIRST_FREE)?,
+            output: fcntl_dupfd_cloexec(rustix::stdio::stdout(), FIRST_FREE)?,
+        })
+    }
+
+    /// A terminal may be read by its foreground process group only: others are stopped for it.
+    fn may_read_input(&self) -> bool {
+        !isatty(&self.input) || self.is_foreground_terminal()
+    }
+
+    fn is_foreground_terminal(&self) -> bool {
+        tcgetpgrp(&self.input).is_ok_and(|foreground| foreground == getpgrp())
+    }
+}
+
+/// A relay that runs; stops when dropped.
+#[derive(Debug)]
+pub(super) struct PtyRelay {
+    thread: Option<JoinHandle<io::Result<()>>>,
+    stop: Arc<OwnedFd>,
+    pty: Arc<Pty>,
+    streams: Arc<Streams>,
+    raw_mode: Option<RawMode>,
+}
+
+impl PtyRelay {
+    /// Puts a real terminal into raw mode, so that Ctrl-C and the like reach the command's terminal
+    /// as bytes and do there what they do, and starts to relay.
+    pub(super) fn start(pty: Pty, streams: Streams) -> io::Result<Self> {
+        let (pty, streams) = (Arc::new(pty), Arc::new(streams));
+        let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
+        let raw_mode = RawMode::enter(&streams);
+        let relay = Relay {
+            pty: Arc::clone(&pty),
+            streams: Arc::clone(&streams),
+            stop: Arc::clone(&stop),
+            is_stopping: false,
+            reads_input: streams.may_read_input(),
+            pending: Vec::new(),
+            is_at_line_start: true,
+            failure: None,
+        };
+        let thread = thread::Builder::new().name("pty-relay".to_owned()).spawn(|| relay.run())?;
+        Ok(Self { thread: Some(thread), stop, pty, streams, raw_mode })
+    }
+
+    /// Follows the real terminal's size.
+    pub(super) fn resize(&self) -> io::Result<()> {
+        self.pty.copy_size(&self.streams)
+    }
+
+    /// Passes on the rest and restores the real terminal.
+    pub(super) fn finish(mut self) -> io::Result<()> {
+        self.stop()
+    }
+
+    fn stop(&mut self) -> io::Result<()> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        let told =
+            rustix::io::retry_on_intr(|| rustix::io::write(&*self.stop, &1_u64.to_ne_bytes()));
+        let relayed = match told {
+            Ok(_) => thread.join().unwrap_or_else(|_| Err(io::Error::other("the relay panicked"))),
+            Err(errno) => Err(errno.into()),
+        };
+        self.raw_mode = None;
+        relayed
+    }
+}
+
+impl Drop for PtyRelay {
+    fn drop(&mut self) {
+        // Whoever wants to know calls `finish`.
+        let _ = self.stop();
+    }
+}
+
+/// The real terminal in raw mode; as it was again when dropped.
+struct RawMode {
+    streams: Arc<Streams>,
+    saved: Termios,
+}
+
+impl std::fmt::Debug for RawMode {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("RawMode")
+    }
+}
+
+impl RawMode {
+    fn enter(streams: &Arc<Streams>) -> Option<Self> {
+        if !streams.is_foreground_terminal() {
+            return None;
+        }
+        let saved = tcgetattr(&streams.input).ok()?;
+        let mut raw = saved.clone();
+        raw.make_raw();
+        tcsetattr(&streams.input, OptionalActions::Now, &raw).ok()?;
+        Some(Self { streams: Arc::clone(streams), saved })
+    }
+}
+
+impl Drop for RawMode {
+    fn drop(&mut self) {
+        // Nothing can be done about a terminal that is gone.
+        let _ = tcsetattr(&self.streams.input, OptionalActions::Now, &self.saved);
+    }
+}
+
+/// The thread's state.
+struct Relay {
+    pty: Arc<Pty>,
+    streams: Arc<Streams>,
+    stop: Arc<OwnedFd>,
+    is_stopping: bool,
+    reads_input: bool,
+    /// Input that the command's terminal has not taken yet; no more is read before it has.
+    pending: Vec<u8>,
+    is_at_line_start: bool,
+    /// The first failure to write; output is thrown away from then on, so that the command is not
+    /// held up.
+    failure: Option<io::Error>,
+}
+
+/// What can be done without blocking.
+struct Ready {
+    output: bool,
+    input: bool,
+    space: bool,
+}
+
+impl Relay {
+    fn run(mut self) -> io::Result<()> {
+        let mut backlog = 0;
+        let mut buffer = vec![0; 16 << 10];
+        loop {
+            // Only what is found empty after the stop is empty for good.
+            let was_stopping = self.is_stopping;
+            let ready = self.wait()?;
+            if ready.output {
+                match self.pass_output(&mut buffer) {
+                    Some(length) if was_stopping => backlog += length,
+                    Some(_) => {}
+                    None => break,
+                }
+            } else if was_stopping {
+                break;
+            }
+            if backlog > LARGEST_BACKLOG {
+                break;
+            }
+            if ready.input {
+                self.take_input(&mut buffer);
+            }
+            if ready.space {
+                self.pass_input();
+            }
+        }
+        self.failure.map_or(Ok(()), Err)
+    }
+
+    fn wait(&mut self) -> io::Result<Ready> {
+        let wants_space = !self.pending.is_empty();
+        let wants_input = self.reads_input && !wants_space && !self.is_stopping;
+        let mut events = PollFlags::IN;
+        events.set(PollFlags::OUT, wants_space);
+        let mut fds = vec![PollFd::from_borrowed_fd(self.pty.as_fd(), events)];
+        if !self.is_stopping {
+            fds.push(PollFd::from_borrowed_fd(self.stop.as_fd(), PollFlags::IN));
+        }
+        if wants_input {
+            fds.push(PollFd::from_borrowed_fd(self.streams.input.as_fd(), PollFlags::IN));
+        }
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        rustix::io::retry_on_intr(|| poll(&mut fds, self.is_stopping.then_some(&at_once)))?;
+        let mut results = fds.iter().map(PollFd::revents);
+        let mut next = || results.next().unwrap_or(PollFlags::empty());
+        let terminal = next();
+        let ready = Ready {
+            output: terminal.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
+            space: terminal.contains(PollFlags::OUT),
+            input: false,
+        };
+        let is_stopped = !self.is_stopping && !next().is_empty();
+        let input = wants_input && !next().is_empty();
+        drop(fds);
+        self.is_stopping |= is_stopped;
+        Ok(Ready { input, ..ready })
+    }
+
+    /// From the command's terminal to tracer's output; none at the end.
+    fn pass_output(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        match rustix::io::read(&*self.pty, &mut *buffer) {
+            // Linux answers EIO when no process has the command's side open any more.
+            Ok(0) | Err(Errno::IO) => None,
+            Ok(length) => {
+                if self.failure.is_none() {
+                    let output = buffer.get(..length).unwrap_or_default();
+                    self.failure = write_all(&self.streams.output, output).err();
+                }
+                Some(length)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Some(0),
+            Err(errno) => {
+                self.failure.get_or_insert(errno.into());
+                None
+            }
+        }
+    }
+
+    fn take_input(&mut self, buffer: &mut [u8]) {
+        match rustix::io::read(&self.streams.input, &mut *buffer) {
+            Ok(0) => {
+                self.reads_input = false;
+                if let Some(end) = self.pty.end_of_input() {
+                    // On a line that is not empty the character only hands the line over.
+                    let count = if self.is_at_line_start { 1 } else { 2 };
+                    self.pending = vec![end; count];
+                }
+            }
+            Ok(length) => {
+                self.pending = buffer.get(..length).unwrap_or_default().to_vec();
+                self.is_at_line_start = self.pending.ends_with(b"\n");
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => self.reads_input = false,
+        }
+    }
+
+    fn pass_input(&mut self) {
+        match rustix::io::write(&*self.pty, &self.pending) {
+            Ok(length) => {
+                self.pending.drain(..length);
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => {
+                self.pending.clear();
+                self.reads_input = false;
+            }
+        }
+    }
+}
+
+fn write_all(output: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(output, bytes) {
+            Ok(length) => bytes = bytes.get(length..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                // Standard output can be shared with one who made it non-blocking.
+                let mut fds = [PollFd::from_borrowed_fd(output.as_fd(), PollFlags::OUT)];
+                rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}

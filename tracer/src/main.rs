@@ -1,0 +1,69 @@
+//! Parse, install the log, run, map the result to an exit code.
+
+use std::{
+    io::Write as _,
+    process::ExitCode,
+};
+
+use clap::{Parser as _, error::ErrorKind};
+use tracer::{
+    app,
+    cli::{self, Action, Cli},
+    exit_kind::ExitKind,
+    render,
+};
+
+/// Output was lost, or nothing was written.
+const FINDING: u8 = 1;
+/// The command line is wrong.
+const USAGE: u8 = 2;
+/// The environment does not allow it.
+const ENVIRONMENT: u8 = 3;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    app::init_log(cli.verbosity());
+    if let Some(Action::Doctor { color }) = cli.action {
+        return match app::doctor(color.into()) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::from(ENVIRONMENT),
+            Err(error) => fail(&error.to_string(), ENVIRONMENT),
+        };
+    }
+    let settings = match cli.into_settings() {
+        Ok(settings) => settings,
+        Err(sentence) => return fail(&format!("{sentence} (see tracer --help)"), USAGE),
+    };
+    match app::trace(&settings) {
+        Ok(false) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::from(FINDING),
+        Err(error) => fail(
+            &error.to_string(),
+            match error.exit_kind() {
+                ExitKind::Usage => USAGE,
+                ExitKind::Environment => ENVIRONMENT,
+            },
+        ),
+    }
+}
+
+/// Help and version are answers; anything else is one sentence.
+fn refuse(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // A reader that closes the pipe early has read enough.
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        _ => fail(&cli::one_line(error), USAGE),
+    }
+}
+
+fn fail(sentence: &str, code: u8) -> ExitCode {
+    // Nothing is left to do when standard error is closed as well.
+    let _ = writeln!(std::io::stderr(), "tracer: {}", render::escape(sentence));
+    ExitCode::from(code)
+}

@@ -1,0 +1,55 @@
+//! The report for a person: what happened, what to do, and then the numbers it rests on.
+
+mod fds;
+mod losses;
+mod objects;
+mod processes;
+mod selection;
+mod verdict;
+
+use std::{collections::HashMap, io};
+
+use self::selection::Selection;
+use super::{
+    Style,
+    command::short_name,
+    palette::FAINT,
+    text::{Page, Text},
+    units::duration,
+};
+use crate::report::{Object, Party, Report};
+
+/// Writes the whole text.
+pub(super) fn write(report: &Report, style: &Style, out: &mut dyn io::Write) -> io::Result<()> {
+    let mut page = Page::new(style, out);
+    let selection = Selection::of(report);
+    let objects: HashMap<&str, &Object> =
+        report.objects.iter().map(|object| (object.id.as_str(), object)).collect();
+    verdict::write(&mut page, report)?;
+    processes::write(&mut page, &selection, &objects)?;
+    objects::write(&mut page, report, &selection)?;
+    losses::write(&mut page, &report.losses)?;
+    page.section()?;
+    let seconds = duration(report.window.seconds * 1e3);
+    let words = format!("traced {} for {seconds}, from {}", report.target.name, report.window.start);
+    page.words(Text::default(), 2, FAINT, &words)
+}
+
+/// Whether somebody reads what is written to it, so that both sides can be compared.
+fn has_reader(kind: &str) -> bool {
+    matches!(kind, "pipe" | "fifo" | "socket" | "pty")
+}
+
+/// `manager (60)`, `manager (60), tee (61) and 3 more`, by the words that each is named with.
+fn parties(parties: &[Party], most: usize, words: fn(&Party) -> String) -> String {
+    let named: Vec<String> = parties.iter().take(most).map(words).collect();
+    let named = named.join(", ");
+    match parties.len().saturating_sub(most) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
+fn name(party: &Party) -> String {
+    short_name(&party.comm, party.pid)
+}

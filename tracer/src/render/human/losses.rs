@@ -1,0 +1,73 @@
+//! What the tracer itself missed, in words.
+
+use std::{collections::BTreeMap, io};
+
+use tracer_common::loss::{self, NAMES};
+
+use crate::{
+    render::{
+        palette::{ODD, PLAIN},
+        text::{Page, Text},
+        units::{bytes, count},
+    },
+    report::Loss,
+};
+
+/// A sentence for each reason, in the order of [`NAMES`].
+const SENTENCES: [&str; loss::COUNT as usize] = [
+    "the event buffer was full: starts, ends or facts of processes are missing",
+    "the process table was full: some processes were not followed",
+    "the ledger was full: bytes moved that are in no line above",
+    "the object table was full: the readers of some pipes or sockets are not known",
+    "the program's memory could not be read: sizes of some calls are not known",
+    "a kernel structure could not be read: what some fds pointed to is not known",
+    "a fd was closed by another thread during the call: bytes without a target",
+    "the table of io_uring requests was full: some requests were not counted",
+    "io_uring requests were submitted before the trace began: they were not counted",
+    "io_uring requests asked for no completion: their bytes are not known",
+    "io_uring was used, and this kernel does not tell which file a request is about",
+    "native AIO (io_submit) was used, which is not counted",
+    "a pid was used again before its previous owner's end was recorded",
+    "io_uring requests changed their file or were of a kind that cannot be counted",
+];
+
+/// Writes one line for each reason that was hit.
+pub(super) fn write(page: &mut Page<'_>, losses: &BTreeMap<String, Loss>) -> io::Result<()> {
+    let mut hit = losses.iter().filter(|(_, loss)| loss.events > 0 || loss.bytes > 0).peekable();
+    if hit.peek().is_none() {
+        return Ok(());
+    }
+    page.section()?;
+    page.line(&Text::styled(ODD, "What tracer could not record:"))?;
+    for (reason, loss) in hit {
+        let words = format!("{} ({})", sentence(reason), amount(*loss));
+        page.words(Text::blank(2), 4, PLAIN, &words)?;
+    }
+    Ok(())
+}
+
+fn sentence(reason: &str) -> &str {
+    let known = NAMES.iter().position(|&name| name == reason);
+    known.and_then(|index| SENTENCES.get(index).copied()).unwrap_or(reason)
+}
+
+fn amount(Loss { events, bytes: size }: Loss) -> String {
+    let times = count(events, "time", "times");
+    if size == 0 { times } else { format!("{times}, {}", bytes(size)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_sentence_and_unknown_ones_their_name() {
+        for (index, name) in NAMES.iter().enumerate() {
+            assert_eq!(sentence(name), SENTENCES[index]);
+            assert!(!SENTENCES[..index].contains(&SENTENCES[index]), "{name}");
+        }
+        assert_eq!(sentence("ring_full").split(':').next(), Some("the event buffer was full"));
+        assert_eq!(sentence("uring_uncounted"), SENTENCES[13]);
+        assert_eq!(sentence("quantum_foam"), "quantum_foam");
+    }
+}

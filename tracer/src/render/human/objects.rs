@@ -1,0 +1,114 @@
+//! The books of each pipe, socket and terminal: written, read, left inside.
+
+use std::{collections::HashSet, io};
+
+use super::{has_reader, name, parties, selection::Selection};
+use crate::{
+    render::{
+        command::short_name,
+        palette::{FAINT, ODD, PLAIN},
+        text::{Page, Text},
+        units::{bytes, count},
+    },
+    report::{Object, Party, Report},
+};
+
+/// Objects that get a line; a person does not read more.
+const MOST_OBJECTS: usize = 100;
+/// A longer name does not push the numbers of other lines to the right.
+const WIDEST_NAME: usize = 40;
+/// Writers, readers or holders named.
+const MOST_PARTIES: usize = 4;
+
+/// Writes the objects that saw bytes or are stdout or stderr of a process that is shown.
+pub(super) fn write(
+    page: &mut Page<'_>,
+    report: &Report,
+    selection: &Selection<'_>,
+) -> io::Result<()> {
+    let stdio = selection.shown.iter().flat_map(|shown| shown.process.stdio.iter().skip(1).take(2));
+    let stdio: HashSet<&str> = stdio.map(String::as_str).collect();
+    let mut objects: Vec<(usize, &Object)> = report
+        .objects
+        .iter()
+        .enumerate()
+        .filter(|(_, object)| has_reader(&object.kind))
+        .filter(|(_, object)| {
+            object.written > 0 || object.read > 0 || stdio.contains(object.id.as_str())
+        })
+        .collect();
+    if objects.is_empty() {
+        return Ok(());
+    }
+    let unnamed = objects.len().saturating_sub(MOST_OBJECTS);
+    objects.sort_by_key(|(_, object)| !is_odd(object));
+    objects.truncate(MOST_OBJECTS);
+    objects.sort_by_key(|(index, _)| *index);
+    page.section()?;
+    let names = objects.iter().map(|(_, object)| title(object).width());
+    let names = names.filter(|&width| width <= WIDEST_NAME).max().unwrap_or(0);
+    for (_, object) in objects {
+        let lead = title(object).padded(names).and(PLAIN, "  ");
+        let column = lead.width();
+        page.parts(lead, column, " · ", books(object))?;
+    }
+    if unnamed == 0 {
+        return Ok(());
+    }
+    let more = count(unnamed as u64, "object", "objects");
+    page.line(&Text::styled(FAINT, &format!("… and {more} that are only in the JSON report")))
+}
+
+fn is_odd(object: &Object) -> bool {
+    object.balanced == Some(false) || object.unread.is_some_and(|unread| unread > 0)
+}
+
+fn title(object: &Object) -> Text {
+    if object.path.is_empty() || object.path == object.id {
+        return Text::plain(&object.id);
+    }
+    Text::plain(&object.id).and(FAINT, &format!(" {}", object.path))
+}
+
+/// `written 2,048 B`, `read 2,048 B by manager (60)`, `unread 0 B`
+fn books(object: &Object) -> Vec<Text> {
+    let by = |who: &[Party]| match who {
+        [] => String::new(),
+        [only] => format!(" by {}", name(only)),
+        _ => format!(" by {}", parties(who, MOST_PARTIES, share)),
+    };
+    let mut books = Vec::new();
+    if let Some(before) = object.unread_before.filter(|&before| before > 0) {
+        books.push(Text::plain(&format!("{} inside before", bytes(before))));
+    }
+    // A single writer is the process above that names this object.
+    let writers = if object.writers.len() > 1 { by(&object.writers) } else { String::new() };
+    books.push(Text::plain(&format!("written {}{writers}", bytes(object.written))));
+    books.push(Text::plain(&format!("read {}{}", bytes(object.read), by(&object.readers))));
+    if let Some(unread) = object.unread {
+        let ink = if unread > 0 { ODD } else { PLAIN };
+        books.push(Text::styled(ink, &format!("unread {}", bytes(unread))));
+    }
+    if object.balanced == Some(false) {
+        books.push(Text::styled(ODD, "does not add up"));
+    }
+    books.extend(waiting(object));
+    books
+}
+
+fn share(party: &Party) -> String {
+    format!("{} {}", name(party), bytes(party.bytes))
+}
+
+/// Who could still read what is inside.
+fn waiting(object: &Object) -> Option<Text> {
+    if object.unread.is_none_or(|unread| unread == 0) {
+        return None;
+    }
+    let readers = object.holders.iter().filter(|holder| holder.access != "write");
+    let names: Vec<String> = readers
+        .take(MOST_PARTIES)
+        .map(|holder| format!("{} fd {}", short_name(&holder.comm, holder.pid), holder.fd))
+        .collect();
+    (!names.is_empty()).then(|| Text::plain(&format!("open for reading in {}", names.join(", "))))
+}

@@ -1,0 +1,102 @@
+//! Each process that matters with its fds, and the others by name.
+
+use std::{collections::HashMap, io};
+
+use super::{
+    fds,
+    selection::{Selection, Shown},
+};
+use crate::{
+    render::{
+        command::{short_command, short_name},
+        exit,
+        palette::{FAINT, PLAIN, STRONG},
+        text::{Page, Text},
+        units::{bytes, count, duration, grouped},
+    },
+    report::{Object, Process},
+};
+
+/// Columns for one level of the tree.
+const STEP: usize = 2;
+/// Levels that are still indented further.
+const DEEPEST: usize = 6;
+/// Names in a line of processes that are not shown.
+const MOST_NAMES: usize = 8;
+/// A command line keeps at least this many columns.
+const SHORTEST_COMMAND: usize = 24;
+
+/// Writes all processes.
+pub(super) fn write(
+    page: &mut Page<'_>,
+    selection: &Selection<'_>,
+    objects: &HashMap<&str, &Object>,
+) -> io::Result<()> {
+    let Selection { shown, silent, crowd } = selection;
+    if shown.is_empty() && silent.is_empty() && crowd.is_empty() {
+        return Ok(());
+    }
+    page.section()?;
+    for one in shown {
+        write_process(page, one, objects)?;
+    }
+    if !crowd.is_empty() {
+        let total = crowd.iter().flat_map(|process| &process.fds).map(|row| row.bytes);
+        let total = total.fold(0, u64::saturating_add);
+        let what = format!("that wrote {} and are all in the JSON report", bytes(total));
+        write_names(page, crowd, &what)?;
+    }
+    if !silent.is_empty() {
+        write_names(page, silent, "that wrote nothing")?;
+    }
+    Ok(())
+}
+
+fn write_process(
+    page: &mut Page<'_>,
+    Shown { process, depth }: &Shown<'_>,
+    objects: &HashMap<&str, &Object>,
+) -> io::Result<()> {
+    let indent = STEP * (*depth).min(DEEPEST);
+    let circumstances = circumstances(process);
+    let room = page.width().saturating_sub(indent + circumstances.width());
+    let command = short_command(&process.argv, &process.comm, room.max(SHORTEST_COMMAND));
+    let header = Text::blank(indent).and(STRONG, &command).then(circumstances);
+    page.line(&header)?;
+    fds::write(page, indent + STEP, process, objects)
+}
+
+/// `  pid 71 (1 in its namespace) · exit 0 · 1.24 s`
+fn circumstances(process: &Process) -> Text {
+    let mut pid = format!("  pid {}", process.pid);
+    if process.ns_pid != process.pid {
+        pid.push_str(&format!(" ({} in its namespace)", process.ns_pid));
+    }
+    let (exit, ink) = exit::words(process.exit);
+    let mut text = Text::plain(&pid).and(PLAIN, " · ").and(ink, &exit);
+    if let Some(end_ms) = process.end_ms {
+        text = text.and(PLAIN, &format!(" · {}", duration(end_ms - process.start_ms)));
+    }
+    if process.attached_late {
+        text = text.and(PLAIN, " · ").and(FAINT, "started before the trace");
+    }
+    text
+}
+
+/// `… and 2 processes that wrote nothing: sh (71), sh (72)`
+fn write_names(page: &mut Page<'_>, processes: &[&Process], what: &str) -> io::Result<()> {
+    let how_many = processes.len() as u64;
+    let lead = format!("… and {} {what}:", count(how_many, "process", "processes"));
+    let mut names: Vec<String> = processes
+        .iter()
+        .take(MOST_NAMES)
+        .map(|process| short_name(&process.comm, process.pid))
+        .collect();
+    let last = names.len().saturating_sub(1);
+    names[..last].iter_mut().for_each(|name| name.push(','));
+    if let Some(unnamed) = how_many.checked_sub(MOST_NAMES as u64).filter(|&unnamed| unnamed > 0) {
+        names.push(format!("and {} more", grouped(unnamed)));
+    }
+    let names = names.iter().map(|name| Text::styled(FAINT, name));
+    page.parts(Text::styled(FAINT, &lead).and(PLAIN, " "), STEP, " ", names)
+}

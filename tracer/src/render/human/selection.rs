@@ -1,0 +1,152 @@
+//! Which processes are worth a block of lines, and how they are indented.
+//!
+//! A process matters when it wrote or tried to, when a finding is about it, or when it executed a
+//! program and nothing below it matters. What is left are shells that only start others, subshells
+//! and bystanders: they are named in one line.
+
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+};
+
+use crate::report::{Fd, Process, Report, Severity};
+
+/// Processes with output that get a block; a person does not read more.
+const MOST_ACTIVE: usize = 100;
+/// Silent processes that get a block.
+const MOST_SILENT: usize = 20;
+
+/// The processes of a report, sorted by how they are shown.
+pub(super) struct Selection<'a> {
+    /// Shown in full: parents before their children, siblings by start.
+    pub(super) shown: Vec<Shown<'a>>,
+    /// Wrote nothing and are only named.
+    pub(super) silent: Vec<&'a Process>,
+    /// Wrote, but are too many.
+    pub(super) crowd: Vec<&'a Process>,
+}
+
+/// A process with its place in the tree.
+pub(super) struct Shown<'a> {
+    /// Which.
+    pub(super) process: &'a Process,
+    /// How many of its ancestors are shown.
+    pub(super) depth: usize,
+}
+
+impl<'a> Selection<'a> {
+    /// Sorts the processes of a report.
+    pub(super) fn of(report: &'a Report) -> Self {
+        let mut processes: Vec<&Process> = report.processes.iter().collect();
+        processes.sort_by(|one, other| one.start_ms.total_cmp(&other.start_ms));
+        let parents = parents(&processes);
+        let subjects = subjects(report);
+        let matters = matters(&processes, &parents, &subjects);
+        let is_shown = strongest(&processes, &matters, &subjects);
+        let (mut silent, mut crowd) = (Vec::new(), Vec::new());
+        for (&process, &is_shown) in processes.iter().zip(&is_shown) {
+            match (is_shown, is_active(process)) {
+                (true, _) => {}
+                (false, true) => crowd.push(process),
+                (false, false) => silent.push(process),
+            }
+        }
+        Self { shown: in_tree_order(&processes, &parents, &is_shown), silent, crowd }
+    }
+}
+
+/// Whether something went, or should have gone, through this row.
+pub(super) fn is_used(row: &Fd) -> bool {
+    row.bytes > 0 || row.writes > 0 || row.short > 0 || row.zero > 0 || !row.errors.is_empty()
+}
+
+fn is_active(process: &Process) -> bool {
+    process.elsewhere.bytes.is_some_and(|bytes| bytes > 0) || process.fds.iter().any(is_used)
+}
+
+/// Index of each process's parent: the latest process of that pid that started before it.
+fn parents(processes: &[&Process]) -> Vec<Option<usize>> {
+    let mut latest: HashMap<u32, usize> = HashMap::new();
+    let mut parents = Vec::with_capacity(processes.len());
+    for (index, process) in processes.iter().enumerate() {
+        parents.push(latest.get(&process.ppid).copied());
+        latest.insert(process.pid, index);
+    }
+    parents
+}
+
+/// Pids that a finding is about: the first whatever it says, the others when they are bad.
+fn subjects(report: &Report) -> HashSet<u32> {
+    let findings = report.findings.iter().enumerate();
+    findings
+        .filter(|(index, finding)| *index == 0 || finding.severity != Severity::Info)
+        .map(|(_, finding)| finding.pid)
+        .collect()
+}
+
+fn matters(
+    processes: &[&Process],
+    parents: &[Option<usize>],
+    subjects: &HashSet<u32>,
+) -> Vec<bool> {
+    let mut matters = vec![false; processes.len()];
+    let mut above_one = vec![false; processes.len()];
+    for (index, process) in processes.iter().enumerate().rev() {
+        let is_silent_program = process.executed && !above_one[index];
+        matters[index] =
+            is_active(process) || subjects.contains(&process.pid) || is_silent_program;
+        if let Some(parent) = parents[index] {
+            above_one[parent] |= matters[index] || above_one[index];
+        }
+    }
+    matters
+}
+
+/// Of the processes that matter the ones to show: findings' subjects, failures, most bytes.
+fn strongest(processes: &[&Process], matters: &[bool], subjects: &HashSet<u32>) -> Vec<bool> {
+    let mut ranked: Vec<usize> = (0..processes.len()).filter(|&index| matters[index]).collect();
+    ranked.sort_by_key(|&index| {
+        let process = processes[index];
+        let failed = process.fds.iter().any(|row| !row.errors.is_empty());
+        let bytes = process.fds.iter().map(|row| u128::from(row.bytes)).sum::<u128>();
+        Reverse((subjects.contains(&process.pid), failed, bytes))
+    });
+    let mut is_shown = vec![false; processes.len()];
+    let (mut active, mut silent) = (0, 0);
+    for index in ranked {
+        let (count, most) = if is_active(processes[index]) {
+            (&mut active, MOST_ACTIVE)
+        } else {
+            (&mut silent, MOST_SILENT)
+        };
+        is_shown[index] = *count < most;
+        *count += 1;
+    }
+    is_shown
+}
+
+fn in_tree_order<'a>(
+    processes: &[&'a Process],
+    parents: &[Option<usize>],
+    is_shown: &[bool],
+) -> Vec<Shown<'a>> {
+    let mut above: Vec<Option<usize>> = Vec::with_capacity(processes.len());
+    let mut below: Vec<Vec<usize>> = vec![Vec::new(); processes.len()];
+    let mut roots = Vec::new();
+    for index in 0..processes.len() {
+        let nearest = parents[index].and_then(|parent| {
+            if is_shown[parent] { Some(parent) } else { above[parent] }
+        });
+        above.push(nearest);
+        if is_shown[index] {
+            nearest.map_or(&mut roots, |parent| &mut below[parent]).push(index);
+        }
+    }
+    let mut shown = Vec::new();
+    let mut pending: Vec<(usize, usize)> = roots.iter().rev().map(|&root| (root, 0)).collect();
+    while let Some((index, depth)) = pending.pop() {
+        shown.push(Shown { process: processes[index], depth });
+        pending.extend(below[index].iter().rev().map(|&child| (child, depth + 1)));
+    }
+    shown
+}

@@ -1,0 +1,40 @@
+//! The top of the text: the verdict, what to do about it, and the other findings.
+
+use std::io;
+
+use anstyle::Style as Ink;
+
+use crate::{
+    render::{
+        palette::{PLAIN, STRONG, mark},
+        text::{Page, Text},
+    },
+    report::{Finding, Report},
+};
+
+/// Writes verdict, advice and further findings.
+pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
+    page.words(Text::default(), 2, STRONG, &report.verdict)?;
+    let (first, others) = match report.findings.split_first() {
+        // The verdict says it already: only its advice is left to say.
+        Some((first, others)) if report.verdict.contains(&first.message) => (Some(first), others),
+        _ => (None, report.findings.as_slice()),
+    };
+    if let Some(advice) = first.and_then(|finding| finding.advice.as_ref()) {
+        page.words(Text::plain("→ "), 2, PLAIN, advice)?;
+    }
+    if others.is_empty() {
+        return Ok(());
+    }
+    page.section()?;
+    others.iter().try_for_each(|finding| write_finding(page, finding))
+}
+
+fn write_finding(page: &mut Page<'_>, finding: &Finding) -> io::Result<()> {
+    let (mark, ink): (&str, Ink) = mark(finding.severity);
+    page.words(Text::styled(ink, mark).and(PLAIN, " "), 2, PLAIN, &finding.message)?;
+    match &finding.advice {
+        Some(advice) => page.words(Text::plain("  → "), 4, PLAIN, advice),
+        None => Ok(()),
+    }
+}

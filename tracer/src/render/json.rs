@@ -1,0 +1,74 @@
+//! The report for scripts: one document, or one object on each line. `SCHEMA.md` describes both.
+
+use std::io;
+
+use serde::Serialize;
+
+use super::escape::is_hazard;
+use crate::report::{Loss, Report, Target, Window};
+
+/// Writes one indented document.
+pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
+    let document = serde_json::to_string_pretty(report)?;
+    writeln!(out, "{}", harmless(&document))
+}
+
+/// Writes one object on each line, the report's head first.
+pub(super) fn write_lines(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
+    let Report { schema, verdict, target, window, processes, objects, findings, losses } = report;
+    line(out, schema, "report", &Head { verdict, target, window })?;
+    processes.iter().try_for_each(|process| line(out, schema, "process", process))?;
+    objects.iter().try_for_each(|object| line(out, schema, "object", object))?;
+    findings.iter().try_for_each(|finding| line(out, schema, "finding", finding))?;
+    losses.iter().try_for_each(|(reason, loss)| line(out, schema, "loss", &Reason { reason, loss }))
+}
+
+/// What every line has.
+#[derive(Serialize)]
+struct Line<'a, T> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    schema: &'a str,
+    #[serde(flatten)]
+    body: &'a T,
+}
+
+#[derive(Serialize)]
+struct Head<'a> {
+    verdict: &'a str,
+    target: &'a Target,
+    window: &'a Window,
+}
+
+#[derive(Serialize)]
+struct Reason<'a> {
+    reason: &'a str,
+    #[serde(flatten)]
+    loss: &'a Loss,
+}
+
+fn line<T: Serialize>(
+    out: &mut dyn io::Write,
+    schema: &str,
+    kind: &'static str,
+    body: &T,
+) -> io::Result<()> {
+    let text = serde_json::to_string(&Line { kind, schema, body })?;
+    writeln!(out, "{}", harmless(&text))
+}
+
+/// JSON of the same meaning that is safe to look at: serde_json escapes C0 only. Outside of strings
+/// JSON has no character above 0x7e, so whatever is found here is inside one.
+fn harmless(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
+        if is_hazard(character) && character != '\n' {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                text.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            text.push(character);
+        }
+    }
+    text
+}

@@ -1,0 +1,18 @@
+//! Golden texts, hostile input and the published schema.
+
+mod golden;
+mod hostile;
+mod samples;
+mod schema;
+
+use super::{Format, Style, write};
+use crate::report::Report;
+
+/// No colour, 100 columns.
+const PLAIN: Style = Style { color: false, width: 100 };
+
+fn rendered(report: &Report, format: Format, style: &Style) -> String {
+    let mut out = Vec::new();
+    write(report, format, style, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}

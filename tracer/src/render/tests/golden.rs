@@ -1,0 +1,138 @@
+//! Whole texts, compared with files to the byte.
+
+use super::{
+    super::{DoctorLine, Format, LineStatus, LiveEvent, Style, doctor, live_line},
+    PLAIN, rendered, samples,
+};
+use crate::report::{Exit, Process, Report};
+
+/// Compares with `golden/NAME.txt` and shows the whole text where it differs.
+fn same(name: &str, text: &str, golden: &str) {
+    assert!(text == golden, "golden/{name}.txt differs from what was rendered:\n{text}");
+}
+
+fn human(report: &Report) -> String {
+    rendered(report, Format::Human, &PLAIN)
+}
+
+#[test]
+fn delivered_output_names_the_reader() {
+    same("delivered", &human(&samples::delivered()), include_str!("../golden/delivered.txt"));
+}
+
+#[test]
+fn output_on_stderr_only_shows_stdout_as_silent() {
+    same("stderr_only", &human(&samples::stderr_only()), include_str!("../golden/stderr_only.txt"));
+}
+
+#[test]
+fn a_process_that_never_wrote_shows_where_it_could_have() {
+    same("never_wrote", &human(&samples::never_wrote()), include_str!("../golden/never_wrote.txt"));
+}
+
+#[test]
+fn unread_bytes_and_own_losses_are_spelled_out() {
+    same("unread", &human(&samples::unread()), include_str!("../golden/unread.txt"));
+}
+
+#[test]
+fn shells_that_only_start_others_are_folded() {
+    same("tree", &human(&samples::tree()), include_str!("../golden/tree.txt"));
+}
+
+#[test]
+fn a_narrow_page_wraps_between_parts() {
+    let style = Style { width: 60, ..PLAIN };
+    let text = rendered(&samples::unread(), Format::Human, &style);
+    same("unread_narrow", &text, include_str!("../golden/unread_narrow.txt"));
+}
+
+#[test]
+fn colour_changes_nothing_but_colour() {
+    for report in [samples::delivered(), samples::unread(), samples::tree()] {
+        let colored = rendered(&report, Format::Human, &Style { color: true, ..PLAIN });
+        assert!(colored.starts_with("\x1b[1m"), "the verdict is bold");
+        assert_eq!(anstream::adapter::strip_str(&colored).to_string(), human(&report));
+    }
+}
+
+#[test]
+fn a_first_finding_that_the_verdict_does_not_contain_is_not_swallowed() {
+    let mut report = samples::never_wrote();
+    report.verdict = "No output was lost.".into();
+    assert!(human(&report).contains("! `sleep 60` (pid 71) wrote nothing"));
+}
+
+#[test]
+fn a_crowd_is_cut_and_counted() {
+    let mut report = samples::tree();
+    let writer = report.processes[3].clone();
+    let silent = report.processes[5].clone();
+    report.processes.extend((1000..1200).map(|pid| Process { pid, ns_pid: pid, ..writer.clone() }));
+    report.processes.extend((2000..2100).map(|pid| Process { pid, ns_pid: pid, ..silent.clone() }));
+    let text = human(&report);
+    assert!(text.contains("\n… and 102 processes that wrote 612 B and are all in the JSON report"));
+    assert!(text.contains("\n… and 96 processes that wrote nothing: sh (61), sh (63), "), "{text}");
+    assert_eq!(text.matches(" · exit ").count(), 120);
+}
+
+#[test]
+fn each_live_event_is_one_line() {
+    let command = "docker pull x".to_owned();
+    let (pid, fd) = (71, 1);
+    let object = "pipe:[88123]".to_owned();
+    let exit = Some(Exit { code: Some(0), signal: None });
+    let events = [
+        LiveEvent::Started { at_ms: 12.0, pid, command: command.clone(), ppid: 60 },
+        LiveEvent::FirstWrite {
+            at_ms: 340.0,
+            pid,
+            command: command.clone(),
+            fd,
+            object: object.clone(),
+            bytes: 189,
+        },
+        LiveEvent::FirstRead {
+            at_ms: 341.0,
+            pid: 60,
+            command: "manager".into(),
+            object: object.clone(),
+            bytes: 189,
+        },
+        LiveEvent::WriteFailed {
+            at_ms: 900.0,
+            pid,
+            command: command.clone(),
+            fd: 2,
+            object,
+            error: "EPIPE".into(),
+        },
+        LiveEvent::Ended { at_ms: 1240.0, pid, command, exit, bytes_stdout: 12_189, bytes_stderr: 0 },
+    ];
+    let lines: Vec<String> = events.iter().map(|event| live_line(event, &PLAIN)).collect();
+    same("live", &(lines.join("\n") + "\n"), include_str!("../golden/live.txt"));
+}
+
+#[test]
+fn doctor_aligns_what_it_found_and_indents_cures() {
+    let line = |ok, name: &str, found: &str, cure: Option<&str>| DoctorLine {
+        ok,
+        name: name.into(),
+        found: found.into(),
+        cure: cure.map(str::to_owned),
+    };
+    let lines = [
+        line(LineStatus::Ok, "root", "effective capabilities: all", None),
+        line(
+            LineStatus::Warn,
+            "io_uring",
+            "this kernel's tracepoints do not tell which file a request is about, so writes by \
+             io_uring are not counted",
+            Some("Use Linux 6.1 or later where programs write by io_uring."),
+        ),
+        line(LineStatus::Fail, "btf", "no /sys/kernel/btf/vmlinux", Some("Name a file.")),
+    ];
+    let mut out = Vec::new();
+    doctor(&lines, &PLAIN, &mut out).unwrap();
+    same("doctor", &String::from_utf8(out).unwrap(), include_str!("../golden/doctor.txt"));
+}

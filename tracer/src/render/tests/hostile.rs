@@ -1,0 +1,179 @@
+//! Traced programs choose most of a report's text; none of it may reach a terminal as it is.
+
+use proptest::{collection::vec, prelude::*};
+use serde_json::Value;
+
+use super::{
+    super::{
+        DoctorLine, Format, LineStatus, LiveEvent, Style, doctor, escape::is_hazard, live_line,
+        palette,
+    },
+    rendered, samples,
+};
+use crate::report::{Fact, Loss, Report};
+
+/// Text rich in what terminals act upon.
+fn hostile() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        any::<char>().prop_map(String::from),
+        (0_u8..=0xa0).prop_map(|code| char::from(code).to_string()),
+        (0x2000_u32..0x2070).prop_map(|code| char::from_u32(code).unwrap().to_string()),
+        Just("\x1b[31m".to_owned()),
+        Just("\x1b[1m\x1b[0m".to_owned()),
+        Just("\x1b]0;pwned\x07".to_owned()),
+        Just("\u{9b}2J".to_owned()),
+        Just("\n✓ all output was delivered\n".to_owned()),
+        Just("✓ all output was delivered ".to_owned()),
+        Just("\r".to_owned()),
+        Just(" ".to_owned()),
+        Just("word".repeat(40)),
+    ];
+    vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+}
+
+fn reports() -> impl Strategy<Value = Report> {
+    let samples = vec![
+        samples::delivered(),
+        samples::stderr_only(),
+        samples::never_wrote(),
+        samples::unread(),
+        samples::tree(),
+    ];
+    (prop::sample::select(samples), vec(hostile(), 1..30))
+        .prop_map(|(report, words)| poisoned(report, &words))
+}
+
+/// Puts hostile text into every string of a report.
+fn poisoned(mut report: Report, words: &[String]) -> Report {
+    let mut words = words.iter().cycle().cloned();
+    let mut next = || words.next().unwrap();
+    report.schema = next();
+    report.verdict = next();
+    report.target.kind = next();
+    report.target.name = next();
+    report.window.start = next();
+    for process in &mut report.processes {
+        process.comm = next();
+        process.argv.iter_mut().for_each(|argument| *argument = next());
+        process.stdio.iter_mut().for_each(|object| *object = next());
+        process.facts = vec![Fact {
+            kind: next(),
+            at_ms: 1.0,
+            fd: None,
+            error: Some(next()),
+            about: next(),
+        }];
+        for row in &mut process.fds {
+            row.errors.insert(next(), 1);
+            row.ways = vec![next()];
+        }
+    }
+    // What rows and objects are called agrees, else no reader would be shown.
+    let (id, kinds) = (format!("/{}", next()), ["pipe", "socket"]);
+    for row in report.processes.iter_mut().flat_map(|process| &mut process.fds) {
+        row.object.clone_from(&id);
+    }
+    for (object, kind) in report.objects.iter_mut().zip(kinds) {
+        (object.id, object.path, object.kind) = (id.clone(), next(), kind.to_owned());
+        object.readers.iter_mut().for_each(|party| party.comm = next());
+        object.writers.iter_mut().for_each(|party| party.comm = next());
+        object.holders.iter_mut().for_each(|holder| holder.comm = next());
+    }
+    for finding in &mut report.findings {
+        (finding.rule, finding.message, finding.advice) = (next(), next(), Some(next()));
+        finding.evidence.insert(next(), Value::String(next()));
+    }
+    report.losses.insert(next(), Loss { events: 1, bytes: 1 });
+    report
+}
+
+/// Fails on anything but text, line ends and, with colour, our own styles.
+fn check_harmless(text: &str, color: bool) -> Result<(), TestCaseError> {
+    let mut rest = text.to_owned();
+    if color {
+        for ink in [palette::STRONG, palette::FAINT, palette::BAD, palette::ODD, palette::GOOD] {
+            rest = rest.replace(&ink.render().to_string(), "");
+        }
+        rest = rest.replace(&palette::STRONG.render_reset().to_string(), "");
+    }
+    let hazard = rest.chars().find(|&character| is_hazard(character) && character != '\n');
+    prop_assert!(hazard.is_none(), "{:?} in {:?}", hazard, text);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        // A report is large and an unoptimised build slow; `PROPTEST_CASES` still counts.
+        cases: ProptestConfig::default().cases.div_ceil(4),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn human_text_is_harmless(report in reports(), color: bool, width in 0_usize..200) {
+        let text = rendered(&report, Format::Human, &Style { color, width });
+        check_harmless(&text, color)?;
+        let forged = text.lines().skip(1).any(|line| line.starts_with("✓ all output"));
+        prop_assert!(!forged, "quoted text poses as a line of its own:\n{}", text);
+    }
+
+    #[test]
+    fn json_is_harmless_and_loses_nothing(report in reports()) {
+        let text = rendered(&report, Format::Json, &super::PLAIN);
+        check_harmless(&text, false)?;
+        prop_assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+    }
+
+    #[test]
+    fn every_ndjson_line_is_an_object_with_type_and_schema(report in reports()) {
+        let text = rendered(&report, Format::Ndjson, &super::PLAIN);
+        check_harmless(&text, false)?;
+        let lines: Vec<Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        prop_assert_eq!(
+            lines.len(),
+            1 + report.processes.len() + report.objects.len() + report.findings.len()
+                + report.losses.len()
+        );
+        prop_assert_eq!(&lines[0]["type"], "report");
+        for line in &lines {
+            prop_assert!(line["type"].is_string());
+            prop_assert_eq!(line["schema"].as_str(), Some(report.schema.as_str()));
+        }
+    }
+
+    #[test]
+    fn a_live_line_is_one_harmless_line(
+        command in hostile(), object in hostile(), error in hostile(), color: bool,
+    ) {
+        let (at_ms, pid, fd) = (12.0, 71, 1);
+        let events = [
+            LiveEvent::Started { at_ms, pid, command: command.clone(), ppid: 60 },
+            LiveEvent::FirstWrite {
+                at_ms, pid, command: command.clone(), fd, object: object.clone(), bytes: 1,
+            },
+            LiveEvent::WriteFailed {
+                at_ms, pid, command: command.clone(), fd, object: object.clone(), error,
+            },
+            LiveEvent::FirstRead { at_ms, pid, command: command.clone(), object, bytes: 1 },
+            LiveEvent::Ended {
+                at_ms, pid, command, exit: None, bytes_stdout: 1, bytes_stderr: 1,
+            },
+        ];
+        for event in &events {
+            let line = live_line(event, &Style { color, width: 100 });
+            check_harmless(&line, color)?;
+            prop_assert!(!line.contains('\n'));
+        }
+    }
+
+    #[test]
+    fn doctor_lines_are_harmless(
+        name in hostile(), found in hostile(), cure in hostile(), color: bool,
+    ) {
+        let line = DoctorLine { ok: LineStatus::Fail, name, found, cure: Some(cure) };
+        let mut out = Vec::new();
+        doctor(&[line], &Style { color, width: 80 }, &mut out).unwrap();
+        check_harmless(&String::from_utf8(out).unwrap(), color)?;
+    }
+}

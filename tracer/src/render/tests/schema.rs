@@ -1,0 +1,93 @@
+//! `SCHEMA.md` and the code say the same: every field, line type and reason, and the example.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use tracer_common::loss;
+
+use super::{super::Format, PLAIN, rendered, samples};
+use crate::report::{Report, SCHEMA};
+
+const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../SCHEMA.md"));
+
+fn example() -> Value {
+    let (_, after) = PAGE.split_once("```json\n").unwrap();
+    let (json, _) = after.split_once("```").unwrap();
+    serde_json::from_str(json).unwrap()
+}
+
+/// First cells, in backquotes, of the rows of every table whose first column has this name.
+fn first_cells(column: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let mut inside = false;
+    for line in PAGE.lines() {
+        if !line.starts_with('|') {
+            inside = false;
+        } else if line.starts_with(&format!("| {column} |")) {
+            inside = true;
+        } else if inside && let Some(name) = line.split('`').nth(1) {
+            names.insert(name.to_owned());
+        }
+    }
+    names
+}
+
+/// Every field below a value, as the tables name it.
+fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            let is_map = ["errors", "evidence", "losses"].iter().any(|name| path.ends_with(name));
+            for (name, member) in members {
+                let name = if is_map { "*" } else { name };
+                let inner =
+                    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+                fields(member, &inner, found);
+                found.insert(inner);
+            }
+        }
+        Value::Array(items) => {
+            items.iter().for_each(|item| fields(item, &format!("{path}[]"), found));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[test]
+fn the_example_is_a_report_with_every_field_and_no_other() {
+    let report: Report = serde_json::from_value(example()).unwrap();
+    assert_eq!(report.schema, SCHEMA);
+    assert_eq!(serde_json::to_value(report).unwrap(), example());
+}
+
+#[test]
+fn the_tables_name_every_field_and_no_other() {
+    let mut found = BTreeSet::new();
+    fields(&example(), "", &mut found);
+    assert_eq!(first_cells("field"), found);
+}
+
+#[test]
+fn the_tables_name_every_reason_and_no_other() {
+    let reasons: BTreeSet<String> = loss::NAMES.iter().map(|&name| name.to_owned()).collect();
+    assert_eq!(first_cells("reason (open)"), reasons);
+}
+
+#[test]
+fn the_tables_name_every_line_type_and_no_other() {
+    let report: Report = serde_json::from_value(example()).unwrap();
+    let lines = rendered(&report, Format::Ndjson, &PLAIN);
+    let types: BTreeSet<String> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|line| line["type"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(first_cells("type (open)"), types);
+}
+
+#[test]
+fn a_report_is_the_same_after_json() {
+    for report in [samples::delivered(), samples::never_wrote(), samples::unread()] {
+        let text = rendered(&report, Format::Json, &PLAIN);
+        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+    }
+}

@@ -1,0 +1,170 @@
+//! Lines of text whose width is known before they are coloured, and the page they are written on.
+//!
+//! This is the only way to the human output, and [`Text`] escapes whatever is put into it: a line
+//! ends, and a colour begins, only where this module says so.
+
+use std::{fmt::Write as _, io};
+
+use anstyle::Style as Ink;
+use textwrap::{Options, WordSplitter, core::display_width};
+
+use super::{Style, escape::escape, palette::PLAIN};
+
+/// Narrower pages are not laid out: the terminal wraps.
+const NARROWEST: usize = 40;
+
+/// A line, or a part of one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Text {
+    spans: Vec<(Ink, String)>,
+    width: usize,
+}
+
+impl Text {
+    /// Unstyled text.
+    pub(super) fn plain(text: &str) -> Self {
+        Self::styled(PLAIN, text)
+    }
+
+    /// Styled text.
+    pub(super) fn styled(ink: Ink, text: &str) -> Self {
+        Self::default().and(ink, text)
+    }
+
+    /// Blank columns.
+    pub(super) fn blank(columns: usize) -> Self {
+        Self::plain(&" ".repeat(columns))
+    }
+
+    /// Adds styled text.
+    pub(super) fn and(mut self, ink: Ink, text: &str) -> Self {
+        let shown = escape(text).into_owned();
+        self.width += display_width(&shown);
+        self.spans.push((ink, shown));
+        self
+    }
+
+    /// Adds another line's content.
+    pub(super) fn then(mut self, other: Self) -> Self {
+        self.width += other.width;
+        self.spans.extend(other.spans);
+        self
+    }
+
+    /// Adds blanks up to a width.
+    pub(super) fn padded(self, width: usize) -> Self {
+        let missing = width.saturating_sub(self.width);
+        if missing == 0 { self } else { self.then(Self::blank(missing)) }
+    }
+
+    /// Columns it takes.
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// As it is sent to the terminal, without blanks at its end.
+    pub(super) fn render(&self, style: &Style) -> String {
+        let mut line = String::new();
+        let filled = self.spans.iter().rposition(|(_, text)| !text.trim_end_matches(' ').is_empty());
+        for (index, (ink, text)) in self.spans.iter().enumerate() {
+            let text = match filled {
+                Some(last) if index < last => text,
+                Some(last) if index == last => text.trim_end_matches(' '),
+                _ => break,
+            };
+            if style.color {
+                // Writing to a string cannot fail.
+                let _ = write!(line, "{ink}{text}{ink:#}");
+            } else {
+                line.push_str(text);
+            }
+        }
+        line
+    }
+}
+
+/// Where human text goes.
+pub(super) struct Page<'a> {
+    out: &'a mut dyn io::Write,
+    style: &'a Style,
+    begun: bool,
+}
+
+impl<'a> Page<'a> {
+    /// An empty page.
+    pub(super) fn new(style: &'a Style, out: &'a mut dyn io::Write) -> Self {
+        Self { out, style, begun: false }
+    }
+
+    /// Columns of a line.
+    pub(super) fn width(&self) -> usize {
+        self.style.width.max(NARROWEST)
+    }
+
+    /// Sets what follows apart from what was written before.
+    pub(super) fn section(&mut self) -> io::Result<()> {
+        if self.begun { writeln!(self.out) } else { Ok(()) }
+    }
+
+    /// Writes one line.
+    pub(super) fn line(&mut self, text: &Text) -> io::Result<()> {
+        self.begun = true;
+        writeln!(self.out, "{}", text.render(self.style))
+    }
+
+    /// Writes words after `lead`, wrapped; further lines are indented to `indent`, so that quoted
+    /// text can never pose as a line of its own.
+    pub(super) fn words(
+        &mut self,
+        lead: Text,
+        indent: usize,
+        ink: Ink,
+        words: &str,
+    ) -> io::Result<()> {
+        let words = escape(words);
+        let first = " ".repeat(lead.width());
+        let next = " ".repeat(indent);
+        // A path or an option that is cut in two cannot be copied: long words stick out.
+        let options = Options::new(self.width())
+            .initial_indent(&first)
+            .subsequent_indent(&next)
+            .word_splitter(WordSplitter::NoHyphenation)
+            .break_words(false);
+        let lines = textwrap::wrap(&words, options);
+        let mut lead = Some(lead);
+        for line in lines {
+            let text = match lead.take() {
+                Some(lead) => lead.and(ink, line.get(first.len()..).unwrap_or_default()),
+                None => Text::plain(&next).and(ink, line.get(next.len()..).unwrap_or_default()),
+            };
+            self.line(&text)?;
+        }
+        Ok(())
+    }
+
+    /// Writes parts after `lead`; a part that does not fit starts a line, indented to `indent` or
+    /// to three fifths of the page.
+    pub(super) fn parts(
+        &mut self,
+        lead: Text,
+        indent: usize,
+        between: &str,
+        parts: impl IntoIterator<Item = Text>,
+    ) -> io::Result<()> {
+        let indent = indent.min(self.width() * 3 / 5);
+        let mut line = lead;
+        let mut gap = "";
+        for part in parts {
+            let width = line.width() + display_width(gap) + part.width();
+            // Where the next line has no more room than this one, it does not help.
+            if width > self.width() && line.width() > indent {
+                self.line(&line)?;
+                line = Text::blank(indent).then(part);
+            } else {
+                line = line.and(PLAIN, gap).then(part);
+            }
+            gap = between;
+        }
+        self.line(&line)
+    }
+}

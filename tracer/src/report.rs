@@ -1,0 +1,267 @@
+//! The finished report: what every renderer shows and what scripts read.
+//!
+//! The JSON form of these types is the public schema `tracer.report/1`, described field by field in
+//! `SCHEMA.md`. Only additions are allowed under that name.
+
+mod build;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::build::build;
+
+/// The schema's name and version.
+pub const SCHEMA: &str = "tracer.report/1";
+
+/// Everything a run found out.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// The sentence to read first.
+    pub verdict: String,
+    /// What was traced.
+    pub target: Target,
+    /// When.
+    pub window: Window,
+    /// Processes in order of their start.
+    pub processes: Vec<Process>,
+    /// Objects under watch, in order of first sight.
+    pub objects: Vec<Object>,
+    /// Findings, the most important first.
+    pub findings: Vec<Finding>,
+    /// Facts that could not be recorded, by reason; reasons never hit are absent.
+    pub losses: BTreeMap<String, Loss>,
+}
+
+/// What the user asked to trace.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct Target {
+    /// `pid`, `cgroup`, `container` or `command`.
+    pub kind: String,
+    /// As the user would name it again: `--pid 71`, `--container web`, `docker pull x`.
+    pub name: String,
+    /// The processes named or started.
+    pub pids: Vec<u32>,
+}
+
+/// The time that the trace covers.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Window {
+    /// RFC 3339, UTC: when every hook was attached.
+    pub start: String,
+    /// Length in seconds.
+    pub seconds: f64,
+}
+
+/// One process of the target.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Process {
+    /// Pid in the initial pid namespace.
+    pub pid: u32,
+    /// Pid inside its innermost pid namespace; equal to `pid` outside containers.
+    pub ns_pid: u32,
+    /// Pid of its parent, 0 when unknown.
+    pub ppid: u32,
+    /// Name of its latest image (`comm`).
+    pub comm: String,
+    /// Arguments of its latest image; empty when they could not be read.
+    pub argv: Vec<String>,
+    /// Milliseconds from the window's start to its start; negative when it was there before.
+    pub start_ms: f64,
+    /// Milliseconds from the window's start to its end.
+    pub end_ms: Option<f64>,
+    /// How it ended; `null` while it runs.
+    pub exit: Option<Exit>,
+    /// Whether it was there before the hooks, so that earlier output is unknown.
+    pub attached_late: bool,
+    /// Whether it replaced its image (`execve`) while traced.
+    pub executed: bool,
+    /// Output through fds that were not of interest.
+    pub elsewhere: Elsewhere,
+    /// One row for each fd and object.
+    pub fds: Vec<Fd>,
+    /// What fd 0, 1 and 2 pointed to at the latest sight; the `object` of each.
+    pub stdio: Vec<String>,
+    /// Small facts: a terminal asked for, a failed connect, a failed exec, a replaced fd.
+    pub facts: Vec<Fact>,
+}
+
+/// How a process ended: one of the two is set.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Exit {
+    /// Exit code.
+    pub code: Option<u32>,
+    /// Signal number.
+    pub signal: Option<u32>,
+}
+
+/// Bytes through fds that were not asked for.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Bytes written; `null` while the process runs, because the sum is handed over at its end.
+    pub bytes: Option<u64>,
+    /// Calls that wrote them.
+    pub writes: Option<u64>,
+}
+
+/// What a process wrote through one fd to one object.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct Fd {
+    /// Fd number; -1 for a file registered with io_uring that is on no standard fd.
+    pub fd: i32,
+    /// The object's id, as in [`Object::id`].
+    pub object: String,
+    /// `pipe fifo pty socket file null device closed unknown`.
+    pub kind: String,
+    /// Bytes written, as the kernel counted them.
+    pub bytes: u64,
+    /// Calls that returned 0 or more.
+    pub writes: u64,
+    /// Failed calls by error class.
+    pub errors: BTreeMap<String, u32>,
+    /// Calls that wrote fewer bytes than asked for, but some.
+    pub short: u32,
+    /// Calls that wrote nothing and did not fail.
+    pub zero: u32,
+    /// Bytes refused with `EAGAIN`, summed over all refusals.
+    pub refused_bytes: u64,
+    /// Bytes in the last 67 to 134 ms before the latest write; a thread race can make it too small.
+    pub last_moments_bytes: u64,
+    /// Milliseconds from the window's start to the first call.
+    pub first_write_ms: Option<f64>,
+    /// Milliseconds from the window's start to the latest call.
+    pub last_write_ms: Option<f64>,
+    /// How it wrote: syscalls and io_uring.
+    pub ways: Vec<String>,
+}
+
+/// A small fact about a process.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Fact {
+    /// `tty_asked connect_failed exec_failed fd_replaced fd_closed nonblock`.
+    pub kind: String,
+    /// Milliseconds from the window's start.
+    pub at_ms: f64,
+    /// The fd concerned, where there is one.
+    pub fd: Option<i32>,
+    /// The error's name (`ENOENT`), where the call failed.
+    pub error: Option<String>,
+    /// What it was about: an address, a path, an object.
+    pub about: String,
+}
+
+/// An object that the target's output goes to or comes from.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct Object {
+    /// Name within this report: `pipe:[88123]`, `/var/log/x`, `/dev/pts/3`, `socket:[5]`.
+    pub id: String,
+    /// As in [`Fd::kind`].
+    pub kind: String,
+    /// Path in its own mount namespace, or the socket's address; empty for a pipe.
+    pub path: String,
+    /// Bytes written while watched, by anybody.
+    pub written: u64,
+    /// Bytes read while watched, by anybody.
+    pub read: u64,
+    /// Bytes inside when it came under watch; `null` when that is not known.
+    pub unread_before: Option<u64>,
+    /// Bytes that nobody has read: `unread_before + written - read`. `null` for objects without a
+    /// reader's side (files, devices, terminals).
+    pub unread: Option<u64>,
+    /// Whether the books balance; `null` where they cannot be checked.
+    pub balanced: Option<bool>,
+    /// Who wrote, most bytes first.
+    pub writers: Vec<Party>,
+    /// Who read, most bytes first.
+    pub readers: Vec<Party>,
+    /// Who else holds it open, and for what.
+    pub holders: Vec<Holder>,
+}
+
+/// A process at one end of an object.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Party {
+    /// Pid in the initial pid namespace.
+    pub pid: u32,
+    /// Its name.
+    pub comm: String,
+    /// Bytes it moved.
+    pub bytes: u64,
+}
+
+/// A process that holds an object open.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Holder {
+    /// Pid in the initial pid namespace.
+    pub pid: u32,
+    /// Its name.
+    pub comm: String,
+    /// Fd number.
+    pub fd: i32,
+    /// `read`, `write` or `both`.
+    pub access: String,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Bytes did not arrive.
+    Loss,
+    /// Something the operator should know to find the output.
+    Warning,
+    /// As it should be.
+    Info,
+}
+
+/// Whether own losses or a late attach weaken a finding.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Confidence {
+    /// Proven by complete counts.
+    Certain,
+    /// Something was not seen; the message says what.
+    Unsure,
+}
+
+/// One statement with its evidence.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Finding {
+    /// The rule that found it, a stable name (`never_wrote`, `other_stream` …).
+    pub rule: String,
+    /// How bad.
+    pub severity: Severity,
+    /// How sure.
+    pub confidence: Confidence,
+    /// The process concerned, 0 when it is about the whole run.
+    pub pid: u32,
+    /// The fd concerned, where it is about one.
+    pub fd: Option<i32>,
+    /// One plain sentence.
+    pub message: String,
+    /// What to do, where there is something.
+    pub advice: Option<String>,
+    /// The numbers it rests on.
+    pub evidence: serde_json::Map<String, serde_json::Value>,
+}
+
+/// One reason's count.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Loss {
+    /// Facts not recorded.
+    pub events: u64,
+    /// Bytes they stood for, where known.
+    pub bytes: u64,
+}
+
+impl Report {
+    /// Whether output was lost or nothing was written: exit code 1.
+    #[must_use]
+    pub fn has_loss(&self) -> bool {
+        self.findings
+            .iter()
+            .any(|finding| finding.severity == Severity::Loss || finding.rule == "never_wrote")
+    }
+}

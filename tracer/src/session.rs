@@ -1,0 +1,114 @@
+//! The session: everything a run recorded, as a pure model.
+//!
+//! Events and ledger rows go in, in any order; nothing here does I/O, reads a clock or panics on an
+//! odd sequence. A verdict is a function of this alone.
+
+mod apply;
+mod flow;
+mod object;
+mod process;
+
+use std::collections::BTreeMap;
+
+use tracer_common::{
+    id::ProcessId,
+    ledger::{LedgerKey, LedgerRow, error},
+    loss::LossCell,
+    object::ObjectId,
+};
+
+pub use self::{
+    flow::{Flow, Flows, Party},
+    object::{Holding, Kind, Object},
+    process::{Fact, FactKind, Process},
+};
+
+/// Everything recorded so far.
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    /// Nanoseconds since boot at which every hook was attached.
+    pub start_ns: u64,
+    /// Nanoseconds since boot at which the hooks were detached.
+    pub end_ns: u64,
+    /// Processes: targets, and strangers who touched a watched object.
+    pub processes: BTreeMap<ProcessId, Process>,
+    /// Objects under watch.
+    pub objects: BTreeMap<ObjectId, Object>,
+    /// The ledger, rows of ended processes included.
+    pub ledger: BTreeMap<LedgerKey, LedgerRow>,
+    /// What could not be recorded, by reason.
+    pub losses: BTreeMap<String, LossCell>,
+}
+
+impl Session {
+    /// Adds a ledger row to what is known of it: a row that was taken out of the kernel may have
+    /// been opened again by a late completion.
+    pub fn add_row(&mut self, key: LedgerKey, row: &LedgerRow) {
+        self.ledger.entry(key).and_modify(|known| merge(known, row)).or_insert(*row);
+    }
+
+    /// Adds to a loss reason.
+    pub fn add_loss(&mut self, reason: &str, cell: LossCell) {
+        if cell.events == 0 && cell.bytes == 0 {
+            return;
+        }
+        let known = self.losses.entry(reason.to_owned()).or_default();
+        known.events = known.events.saturating_add(cell.events);
+        known.bytes = known.bytes.saturating_add(cell.bytes);
+    }
+
+    /// Rows of one process in one direction.
+    pub fn rows_of(
+        &self,
+        process: ProcessId,
+        direction: u32,
+    ) -> impl Iterator<Item = (&LedgerKey, &LedgerRow)> {
+        let first = LedgerKey { process, ..LedgerKey::default() };
+        self.ledger
+            .range(first..)
+            .take_while(move |(key, _)| key.process == process)
+            .filter(move |(key, _)| key.direction == direction)
+    }
+
+    /// Milliseconds from the window's start to a moment.
+    #[must_use]
+    pub fn since_start_ms(&self, time_ns: u64) -> f64 {
+        (time_ns as f64 - self.start_ns as f64) / 1e6
+    }
+
+    /// The object's name in reports.
+    #[must_use]
+    pub fn object_name(&self, id: &ObjectId) -> String {
+        self.objects.get(id).map_or_else(|| object::unknown_name(id), Object::name)
+    }
+
+    /// The object's kind; `Unknown` when its first sight was lost.
+    #[must_use]
+    pub fn object_kind(&self, id: &ObjectId) -> Kind {
+        if id.is_none() {
+            return Kind::Closed;
+        }
+        self.objects.get(id).map_or(Kind::Unknown, |object| object.kind)
+    }
+}
+
+/// Adds up two parts of one row.
+fn merge(known: &mut LedgerRow, part: &LedgerRow) {
+    known.bytes = known.bytes.saturating_add(part.bytes);
+    known.calls = known.calls.saturating_add(part.calls);
+    known.refused = known.refused.saturating_add(part.refused);
+    known.first_ns = known.first_ns.min(part.first_ns);
+    if part.last_ns >= known.last_ns {
+        known.last_ns = part.last_ns;
+        known.last_refused = part.last_refused;
+        known.window = part.window;
+        known.window_bytes = part.window_bytes;
+        known.previous_window_bytes = part.previous_window_bytes;
+    }
+    known.short = known.short.saturating_add(part.short);
+    known.zero = known.zero.saturating_add(part.zero);
+    for class in 0..error::COUNT {
+        known.errors[class] = known.errors[class].saturating_add(part.errors[class]);
+    }
+    known.ops |= part.ops;
+}

@@ -1,0 +1,218 @@
+//! One event into the session.
+
+use tracer_common::{
+    event::fact,
+    id::ProcessId,
+    object::{FdState, PipeState},
+    process::ROLE_TARGET,
+};
+
+use super::{Fact, FactKind, Holding, Object, Process, Session};
+use crate::event::{Event, EventKind, Exit, Image};
+
+impl Session {
+    /// Takes one event in. Events may come in any order and more than once.
+    pub fn apply(&mut self, event: &Event) {
+        match &event.kind {
+            EventKind::Fork { parent, child, ns_pid, comm } => {
+                self.forked(*parent, *child, *ns_pid, comm);
+            }
+            EventKind::Image(image) => self.image(image),
+            EventKind::Exit(exit) => self.ended(exit, event.time_ns),
+            EventKind::Object { object, name } => {
+                let seen = Object::first_seen(object, name.clone(), event.time_ns);
+                self.objects.entry(object.id).or_insert(seen);
+            }
+            EventKind::FirstIo { first, comm } => {
+                let process = self.process(first.key.process);
+                process.is_target |= first.role == ROLE_TARGET;
+                if process.comm.is_empty() {
+                    process.comm.clone_from(comm);
+                }
+            }
+            EventKind::Fact { fact, text } => {
+                let fact_kind = fact_kind(fact.fact);
+                let about = self.about(fact.fact, &fact.state, text);
+                let Some(kind) = fact_kind else { return };
+                self.process(fact.process).facts.push(Fact {
+                    time_ns: event.time_ns,
+                    kind,
+                    fd: (fact.fd >= 0).then_some(fact.fd),
+                    errno: fact.errno,
+                    about,
+                });
+            }
+            EventKind::Holder { holder, comm } => {
+                let holding = Holding {
+                    process: holder.process,
+                    comm: comm.clone(),
+                    fd: holder.fd,
+                    flags: holder.state.flags,
+                    time_ns: event.time_ns,
+                };
+                self.held(&holder.state, holding, holder.pipe);
+            }
+        }
+    }
+
+    /// Says that a process was started by tracer itself: it was there before the hooks, but it had
+    /// not run yet.
+    pub fn started_here(&mut self, tgid: u32) {
+        for process in self.processes.values_mut().filter(|process| process.id.tgid == tgid) {
+            process.attached_late = false;
+        }
+    }
+
+    /// Forgets who held objects open: a new survey begins.
+    pub fn begin_survey(&mut self) {
+        for object in self.objects.values_mut() {
+            object.holders.clear();
+        }
+    }
+
+    fn process(&mut self, id: ProcessId) -> &mut Process {
+        self.processes.entry(id).or_insert_with(|| Process { id, ..Process::default() })
+    }
+
+    fn forked(&mut self, parent: ProcessId, child: ProcessId, ns_pid: u32, comm: &str) {
+        let (argv, stdio) = self
+            .processes
+            .get(&parent)
+            .map(|parent| (parent.argv.clone(), parent.stdio))
+            .unwrap_or_default();
+        let process = self.process(child);
+        process.parent = parent;
+        process.ns_pid = ns_pid;
+        process.is_target = true;
+        if process.comm.is_empty() {
+            process.comm = comm.to_owned();
+        }
+        if process.argv.is_empty() {
+            process.argv = argv;
+        }
+        process.stdio = process.stdio.or(stdio);
+    }
+
+    fn image(&mut self, image: &Image) {
+        let process = self.process(image.process);
+        process.parent = image.parent;
+        process.ns_pid = image.ns_pid;
+        process.comm.clone_from(&image.comm);
+        process.stdio = Some(image.stdio);
+        process.is_target |= image.role == ROLE_TARGET;
+        if image.executed {
+            process.executed = true;
+            process.argv.clone_from(&image.argv);
+        } else {
+            process.attached_late = true;
+        }
+    }
+
+    fn ended(&mut self, exit: &Exit, time_ns: u64) {
+        let process = self.process(exit.process);
+        process.end_ns = Some(time_ns);
+        process.status = Some(exit.status);
+        process.stdio_at_end = Some(exit.stdio);
+        process.other_bytes = Some(exit.other_bytes);
+        process.other_calls = Some(exit.other_calls);
+        if process.comm.is_empty() {
+            process.comm.clone_from(&exit.comm);
+        }
+        for (state, pipe) in exit.stdio.iter().zip(exit.pipes) {
+            self.pipe_seen(state, pipe);
+        }
+    }
+
+    fn held(&mut self, state: &FdState, holding: Holding, pipe: PipeState) {
+        self.pipe_seen(state, pipe);
+        if let Some(object) = self.objects.get_mut(&state.object) {
+            object.holders.retain(|known| {
+                known.process != holding.process || known.fd != holding.fd
+            });
+            object.holders.push(holding);
+        }
+    }
+
+    fn pipe_seen(&mut self, state: &FdState, pipe: PipeState) {
+        if pipe.valid == 1
+            && let Some(object) = self.objects.get_mut(&state.object)
+        {
+            object.latest_pipe = Some(pipe);
+        }
+    }
+
+    fn about(&self, kind: u32, state: &FdState, text: &[u8]) -> String {
+        match kind {
+            fact::CONNECT_FAILED => socket_address(text),
+            fact::FD_REPLACED | fact::NONBLOCK => self.object_name(&state.object),
+            _ => String::from_utf8_lossy(text).into_owned(),
+        }
+    }
+}
+
+fn fact_kind(kind: u32) -> Option<FactKind> {
+    match kind {
+        fact::TTY_ASKED => Some(FactKind::TtyAsked),
+        fact::CONNECT_FAILED => Some(FactKind::ConnectFailed),
+        fact::EXEC_FAILED => Some(FactKind::ExecFailed),
+        fact::FD_REPLACED => Some(FactKind::FdReplaced),
+        fact::FD_CLOSED => Some(FactKind::FdClosed),
+        fact::NONBLOCK => Some(FactKind::Nonblock),
+        _ => None,
+    }
+}
+
+/// A raw `sockaddr` in words: `unix:/run/x.sock`, `127.0.0.1:5000`, `[::1]:5000`.
+fn socket_address(raw: &[u8]) -> String {
+    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+    let field = |at: usize| raw.get(at).copied().unwrap_or(0);
+    let family = u16::from_ne_bytes([field(0), field(1)]);
+    let port = u16::from_be_bytes([field(2), field(3)]);
+    match family {
+        1 => {
+            let path = raw.get(2..).unwrap_or_default();
+            let (mark, path) = match path.split_first() {
+                Some((0, rest)) => ("@", rest),
+                _ => ("", path),
+            };
+            let end = path.iter().position(|byte| *byte == 0).unwrap_or(path.len());
+            format!("unix:{mark}{}", String::from_utf8_lossy(&path[..end]))
+        }
+        2 => {
+            let address = Ipv4Addr::new(field(4), field(5), field(6), field(7));
+            SocketAddr::from((address, port)).to_string()
+        }
+        10 => {
+            let mut octets = [0; 16];
+            for (at, octet) in octets.iter_mut().enumerate() {
+                *octet = field(8 + at);
+            }
+            SocketAddr::from((Ipv6Addr::from(octets), port)).to_string()
+        }
+        other => format!("an address of family {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unix_address_is_readable() {
+        let mut raw = 1u16.to_ne_bytes().to_vec();
+        raw.extend(b"/tmp/nope.sock\0");
+        assert_eq!(socket_address(&raw), "unix:/tmp/nope.sock");
+    }
+
+    #[test]
+    fn an_internet_address_is_readable() {
+        let mut raw = 2u16.to_ne_bytes().to_vec();
+        raw.extend([0x13, 0x88, 127, 0, 0, 1]);
+        assert_eq!(socket_address(&raw), "127.0.0.1:5000");
+    }
+
+    #[test]
+    fn an_empty_address_is_no_panic() {
+        assert_eq!(socket_address(&[]), "an address of family 0");
+    }
+}

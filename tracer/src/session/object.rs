@@ -1,0 +1,205 @@
+//! One object as the session knows it.
+
+use tracer_common::{
+    event as layout,
+    id::ProcessId,
+    object::{
+        NULL_RDEV, ObjectId, PTY_MASTER_MAJOR, PTY_SLAVE_MAJOR, PipeState, SocketState, TtyState,
+        mode,
+    },
+};
+
+/// What an object is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// Anonymous pipe.
+    Pipe,
+    /// Named pipe.
+    Fifo,
+    /// Either half of a pseudo-terminal.
+    Pty,
+    /// Socket of any family.
+    Socket,
+    /// Regular file, directory or memory file.
+    File,
+    /// `/dev/null`.
+    Null,
+    /// Any other device, real terminals included.
+    Device,
+    /// The fd was not open.
+    Closed,
+    /// Its first sight was lost.
+    #[default]
+    Unknown,
+}
+
+impl Kind {
+    /// Its name in the report.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pipe => "pipe",
+            Self::Fifo => "fifo",
+            Self::Pty => "pty",
+            Self::Socket => "socket",
+            Self::File => "file",
+            Self::Null => "null",
+            Self::Device => "device",
+            Self::Closed => "closed",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether what is written waits inside for a reader, first in, first out.
+    #[must_use]
+    pub const fn is_pipe(self) -> bool {
+        matches!(self, Self::Pipe | Self::Fifo)
+    }
+}
+
+/// An object under watch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Object {
+    /// Its identity.
+    pub id: ObjectId,
+    /// What it is.
+    pub kind: Kind,
+    /// Path or socket address; empty for a pipe.
+    pub path: String,
+    /// When it came under watch, nanoseconds since boot.
+    pub seen_ns: u64,
+    /// The pipe at first sight.
+    pub pipe: PipeState,
+    /// The terminal.
+    pub tty: TtyState,
+    /// The socket.
+    pub socket: SocketState,
+    /// Size of a file at first sight.
+    pub size: u64,
+    /// Whether the file had no name any more at first sight.
+    pub deleted: bool,
+    /// Who holds it open, as of the latest survey.
+    pub holders: Vec<Holding>,
+    /// The pipe at the latest survey or exit.
+    pub latest_pipe: Option<PipeState>,
+}
+
+/// Somebody who holds an object open.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Holding {
+    /// Who.
+    pub process: ProcessId,
+    /// Its name.
+    pub comm: String,
+    /// Through which fd.
+    pub fd: i32,
+    /// `file.f_flags`.
+    pub flags: u32,
+    /// When that was seen.
+    pub time_ns: u64,
+}
+
+/// `O_ACCMODE` and its values (`open(2)`).
+const ACCESS_MODE: u32 = 3;
+const WRITE_ONLY: u32 = 1;
+const READ_WRITE: u32 = 2;
+
+impl Holding {
+    /// Whether it can read from the object.
+    #[must_use]
+    pub fn reads(&self) -> bool {
+        self.flags & ACCESS_MODE != WRITE_ONLY
+    }
+
+    /// `read`, `write` or `both`.
+    #[must_use]
+    pub fn access(&self) -> &'static str {
+        match self.flags & ACCESS_MODE {
+            WRITE_ONLY => "write",
+            READ_WRITE => "both",
+            _ => "read",
+        }
+    }
+}
+
+impl Object {
+    /// An object as the kernel described it at first sight.
+    #[must_use]
+    pub fn first_seen(seen: &layout::Object, name: String, time_ns: u64) -> Self {
+        let kind = kind_of(seen, &name);
+        let path = match kind {
+            Kind::Pty if seen.tty.valid == 1 => format!("/dev/pts/{}", seen.tty.index),
+            Kind::Socket if name.is_empty() => inet_pair(&seen.socket),
+            _ => name,
+        };
+        Self {
+            id: seen.id,
+            kind,
+            path,
+            seen_ns: time_ns,
+            pipe: seen.pipe,
+            tty: seen.tty,
+            socket: seen.socket,
+            size: seen.size,
+            deleted: seen.nlink == 0 && kind == Kind::File,
+            holders: Vec::new(),
+            latest_pipe: None,
+        }
+    }
+
+    /// Its name in reports: what `ls -l /proc/PID/fd` would show.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.kind {
+            Kind::Pipe => format!("pipe:[{}]", self.id.ino),
+            Kind::Socket => format!("socket:[{}]", self.id.ino),
+            Kind::Null => "/dev/null".into(),
+            Kind::Pty if self.tty.major == PTY_MASTER_MAJOR => format!("{} (master)", self.path),
+            Kind::File if self.deleted => format!("{} (deleted)", self.path),
+            Kind::Closed => "closed".into(),
+            _ if self.path.is_empty() => unknown_name(&self.id),
+            _ => self.path.clone(),
+        }
+    }
+}
+
+fn kind_of(seen: &layout::Object, name: &str) -> Kind {
+    match seen.mode & mode::S_IFMT {
+        mode::S_IFIFO if name.is_empty() => Kind::Pipe,
+        mode::S_IFIFO => Kind::Fifo,
+        mode::S_IFSOCK => Kind::Socket,
+        mode::S_IFCHR if seen.rdev == NULL_RDEV => Kind::Null,
+        mode::S_IFCHR if is_pty(&seen.tty) => Kind::Pty,
+        mode::S_IFCHR => Kind::Device,
+        _ => Kind::File,
+    }
+}
+
+fn is_pty(tty: &TtyState) -> bool {
+    tty.valid == 1
+        && ((PTY_SLAVE_MAJOR..PTY_SLAVE_MAJOR + 8).contains(&tty.major)
+            || (PTY_MASTER_MAJOR..PTY_MASTER_MAJOR + 8).contains(&tty.major))
+}
+
+/// `local -> remote` of an internet socket; empty for other families.
+fn inet_pair(socket: &SocketState) -> String {
+    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+    let pair = |raw: [u8; 16], port: u16| match socket.family {
+        2 => Some(SocketAddr::from((Ipv4Addr::new(raw[0], raw[1], raw[2], raw[3]), port))),
+        10 => Some(SocketAddr::from((Ipv6Addr::from(raw), port))),
+        _ => None,
+    };
+    match (pair(socket.local, socket.local_port), pair(socket.remote, socket.remote_port)) {
+        (Some(local), Some(remote)) => format!("{local} -> {remote}"),
+        _ => String::new(),
+    }
+}
+
+/// Name of an object of which only the identity is known.
+#[must_use]
+pub(super) fn unknown_name(id: &ObjectId) -> String {
+    if id.is_none() {
+        return "closed".into();
+    }
+    format!("object:[{}:{}:{}]", id.dev >> 20, id.dev & 0xf_ffff, id.ino)
+}

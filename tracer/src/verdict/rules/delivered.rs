@@ -1,0 +1,65 @@
+//! Everything that was written arrived at the other end of its pipe, file or terminal.
+
+use serde_json::json;
+
+use super::super::{Case, Stream, Subject, evidence, words};
+use crate::{
+    report::{Confidence, Finding, Severity},
+    session::Kind,
+};
+
+pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
+    let used: Vec<&Stream> =
+        subject.streams().into_iter().filter(|stream| stream.row.bytes > 0).collect();
+    if used.is_empty() || !used.iter().all(|stream| is_delivered(case, stream)) {
+        return Vec::new();
+    }
+    // stderr alone is told by its own rule, with the same facts.
+    if subject.stdout.row.bytes == 0 && subject.stdout.object != subject.stderr.object {
+        return Vec::new();
+    }
+    let parts: Vec<String> = used
+        .iter()
+        .map(|stream| {
+            format!(
+                "{} to {}, {}",
+                words::bytes(stream.row.bytes),
+                stream.name(),
+                words::fate(case, stream)
+            )
+        })
+        .collect();
+    let silent = if used.len() == 1 && subject.stderr.row.bytes == 0 { "; nothing to stderr" } else { "" };
+    let since = match case.confidence(subject) {
+        Confidence::Certain => "",
+        Confidence::Unsure => " since tracer attached",
+    };
+    let message = format!(
+        "{} wrote {}{silent}{since}.{}",
+        words::who(subject),
+        parts.join(", and "),
+        words::ending(subject)
+    );
+    let mut finding = evidence::finding(case, subject, "delivered", Severity::Info, message);
+    let readers: Vec<String> = used
+        .iter()
+        .filter(|stream| stream.kind.is_pipe())
+        .filter_map(|stream| case.flows.get(&stream.object).readers_in_words())
+        .collect();
+    if let Some(reader) = readers.first() {
+        finding.advice = Some(format!(
+            "If the output is missing, the loss is above the kernel: {reader} has it."
+        ));
+    }
+    vec![evidence::with(finding, "readers", json!(readers))]
+}
+
+/// Whether a stream's bytes are where they should be.
+fn is_delivered(case: &Case<'_>, stream: &Stream) -> bool {
+    let flow = case.flows.get(&stream.object);
+    match stream.kind {
+        Kind::Pipe | Kind::Fifo => flow.unread == Some(0),
+        Kind::File | Kind::Pty | Kind::Socket | Kind::Device => true,
+        Kind::Null | Kind::Closed | Kind::Unknown => false,
+    }
+}

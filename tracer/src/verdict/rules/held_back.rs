@@ -1,0 +1,61 @@
+//! Nearly everything came at the very end of a long run: the program kept its output in a buffer.
+
+use serde_json::json;
+
+use super::super::{Case, Subject, evidence, words};
+use crate::report::{Finding, Severity};
+
+/// A run shorter than this cannot be told from one that simply writes once.
+const LONG_RUN_NS: u64 = 1_000_000_000;
+/// Percent of the bytes that must have come in the last moments.
+const SHARE: u64 = 90;
+
+pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
+    let process = subject.process;
+    let Some(end_ns) = process.end_ns else { return Vec::new() };
+    let began = process.id.start_ns.max(case.session.start_ns);
+    subject
+        .streams()
+        .into_iter()
+        .filter(|stream| stream.row.bytes > 0 && end_ns.saturating_sub(began) >= LONG_RUN_NS)
+        .filter_map(|stream| {
+            let last = last_moments(case, subject, stream.object);
+            let waited = stream.row.first_ns.saturating_sub(began);
+            let late = last * 100 >= stream.row.bytes * SHARE && waited * 2 > end_ns - began;
+            late.then(|| {
+                let message = format!(
+                    "{} held its output back: {} of {} to {} came in the last moments before its \
+                     end, {:.1} s after its start.",
+                    words::who(subject),
+                    words::bytes(last),
+                    words::bytes(stream.row.bytes),
+                    stream.name(),
+                    waited as f64 / 1e9
+                );
+                let finding =
+                    evidence::finding(case, subject, "held_back", Severity::Info, message);
+                let mut finding = evidence::with_stream(finding, case, stream);
+                finding.advice = Some(
+                    "It buffers when its output is no terminal: try `stdbuf -oL`, `python -u` or \
+                     `tracer --pty -- COMMAND`."
+                        .into(),
+                );
+                evidence::with(finding, "last_moments_bytes", json!(last))
+            })
+        })
+        .collect()
+}
+
+fn last_moments(
+    case: &Case<'_>,
+    subject: &Subject<'_>,
+    object: tracer_common::object::ObjectId,
+) -> u64 {
+    subject
+        .members
+        .iter()
+        .flat_map(|member| case.session.rows_of(*member, tracer_common::ledger::WRITE))
+        .filter(|(key, _)| key.object == object)
+        .map(|(_, row)| row.window_bytes + row.previous_window_bytes)
+        .sum()
+}

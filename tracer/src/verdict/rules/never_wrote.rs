@@ -1,0 +1,60 @@
+//! The command wrote nothing: no byte and no attempt on stdout or stderr, by it or what it started.
+
+use serde_json::json;
+
+use super::super::{Case, Subject, evidence, words};
+use crate::report::{Confidence, Finding, Severity};
+
+pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
+    if subject.attempts() > 0 || !subject.redirected.is_empty() {
+        return Vec::new();
+    }
+    let who = words::who(subject);
+    let running = subject.process.end_ns.is_none();
+    let message = match (case.confidence(subject), running) {
+        (Confidence::Certain, false) => format!(
+            "{who} wrote nothing: no byte and no attempt on stdout or stderr, from its first \
+             instruction to its end.{}",
+            words::ending(subject)
+        ),
+        (Confidence::Certain, true) => format!("{who} has written nothing so far and still runs."),
+        (Confidence::Unsure, _) => format!(
+            "{who} wrote nothing to stdout or stderr while tracer watched; what it did before is \
+             not known.{}",
+            words::ending(subject)
+        ),
+    };
+    let mut finding = evidence::finding(case, subject, "never_wrote", Severity::Warning, message);
+    finding.advice = Some(advice(case, subject));
+    finding = evidence::with(finding, "stdout", json!(case.session.object_name(&subject.stdout.object)));
+    finding = evidence::with(finding, "stderr", json!(case.session.object_name(&subject.stderr.object)));
+    let asked = subject.was_refused_a_terminal(1) || subject.was_refused_a_terminal(2);
+    vec![evidence::with(finding, "asked_for_terminal", json!(asked))]
+}
+
+/// The likeliest reason, most telling first.
+fn advice(case: &Case<'_>, subject: &Subject<'_>) -> String {
+    let process = subject.process;
+    let where_to = format!(
+        "Its output would have gone to {} and {}.",
+        words::destination(case, &subject.stdout),
+        words::destination(case, &subject.stderr)
+    );
+    let hint = if let Some(bytes) = process.other_bytes.filter(|bytes| *bytes > 0) {
+        format!(
+            "It wrote {} through other fds: run again with --all-fds to see where.",
+            words::bytes(bytes)
+        )
+    } else if process.signal().is_some() {
+        "It was killed: buffered output that was never flushed is gone.".to_owned()
+    } else if subject.was_refused_a_terminal(1) || subject.was_refused_a_terminal(2) {
+        "It asked for a terminal and was told there is none; it may stay silent or keep its output \
+         in a buffer because of that. Try `tracer --pty -- COMMAND`."
+            .to_owned()
+    } else if process.exit_code().is_some_and(|code| code != 0) {
+        "It failed without a word: look at its exit code.".to_owned()
+    } else {
+        "No manager could have received anything: look at the command itself.".to_owned()
+    };
+    format!("{hint} {where_to}")
+}

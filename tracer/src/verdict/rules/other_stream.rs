@@ -1,0 +1,30 @@
+//! Everything went to stderr: whoever reads stdout only sees nothing.
+
+use super::super::{Case, Subject, evidence, words};
+use crate::{
+    report::{Finding, Severity},
+    session::Kind,
+};
+
+pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
+    let (stdout, stderr) = (&subject.stdout, &subject.stderr);
+    let separate = stdout.object != stderr.object;
+    if stdout.row.bytes > 0 || stderr.row.bytes == 0 || !separate || stdout.kind == Kind::Closed {
+        return Vec::new();
+    }
+    let message = format!(
+        "{} wrote nothing to stdout and {} to stderr, {}.{}",
+        words::who(subject),
+        words::bytes(stderr.row.bytes),
+        words::fate(case, stderr),
+        words::ending(subject)
+    );
+    let finding = evidence::finding(case, subject, "other_stream", Severity::Warning, message);
+    let mut finding = evidence::with_stream(finding, case, stderr);
+    finding.advice = Some(match subject.process.exit_code() {
+        Some(0) => "Read stderr as well as stdout: this program reports its progress there.".into(),
+        Some(_) => "Read stderr as well as stdout: the error message is there.".into(),
+        None => "Read stderr as well as stdout.".into(),
+    });
+    vec![finding]
+}

@@ -1,0 +1,59 @@
+//! The kernel refused bytes and the program did not come back for them, or could not write at all.
+
+use serde_json::json;
+use tracer_common::ledger::error;
+
+use super::super::{Case, Stream, Subject, evidence, words};
+use crate::report::{Finding, Severity};
+
+/// Errors that lose output, with what each means to an operator.
+const CLASSES: [(u32, &str, &str); 4] = [
+    (error::EAGAIN, "the pipe was full and the fd is set to O_NONBLOCK", "Find out who set O_NONBLOCK on the shared file description, or let the reader read faster."),
+    (error::EBADF, "the fd was closed or not open for writing", "Whoever starts it must pass an open stdout and stderr."),
+    (error::ENOSPC, "the disk is full", "Free space where the output goes."),
+    (error::EIO, "the terminal or disk behind it is gone", "Check what the fd points to."),
+];
+
+pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for stream in subject.streams() {
+        for (class, why, advice) in CLASSES {
+            if is_lost(stream, class) {
+                findings.push(refusal(case, subject, stream, (class, why, advice)));
+            }
+        }
+    }
+    findings
+}
+
+/// A refusal with `EAGAIN` loses bytes only when no later call succeeded.
+fn is_lost(stream: &Stream, class: u32) -> bool {
+    stream.errors(class) > 0 && (class != error::EAGAIN || stream.row.last_refused > 0)
+}
+
+fn refusal(
+    case: &Case<'_>,
+    subject: &Subject<'_>,
+    stream: &Stream,
+    (class, why, advice): (u32, &str, &str),
+) -> Finding {
+    let name = error::NAMES[class as usize];
+    let count = stream.errors(class);
+    let refused = if class == error::EAGAIN {
+        format!("refused {} at the end", words::bytes(stream.row.last_refused))
+    } else {
+        format!("refused {count} writes")
+    };
+    let message = format!(
+        "The kernel {refused} of {} to {} with {name}: {why}.{}",
+        words::who(subject),
+        stream.name(),
+        words::ending(subject)
+    );
+    let finding = evidence::finding(case, subject, "refused", Severity::Loss, message);
+    let mut finding = evidence::with_stream(finding, case, stream);
+    finding.advice = Some(advice.into());
+    let finding = evidence::with(finding, "error", json!(name));
+    let finding = evidence::with(finding, "refusals", json!(count));
+    evidence::with(finding, "refused_bytes", json!(stream.row.last_refused))
+}

@@ -1,0 +1,239 @@
+//! The commands a report is about, and what each of their streams carried.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tracer_common::{
+    id::ProcessId,
+    ledger::{LedgerRow, WRITE, error},
+    object::ObjectId,
+};
+
+use crate::session::{FactKind, Kind, Process, Session};
+
+/// A command the operator cares about, with everything that descends from it.
+pub struct Subject<'a> {
+    /// The command's own process.
+    pub process: &'a Process,
+    /// It and its descendants, other subjects and theirs left out.
+    pub members: BTreeSet<ProcessId>,
+    /// What went to its stdout.
+    pub stdout: Stream,
+    /// What went to its stderr.
+    pub stderr: Stream,
+    /// Bytes its own fd 1 and 2 carried to other objects than at the start (redirections).
+    pub redirected: Vec<(ObjectId, u64)>,
+}
+
+/// One standard stream of a subject.
+#[derive(Clone, Debug, Default)]
+pub struct Stream {
+    /// 1 or 2.
+    pub fd: i32,
+    /// What it pointed to at the start.
+    pub object: ObjectId,
+    /// What that is.
+    pub kind: Kind,
+    /// Everything that members wrote to it.
+    pub row: LedgerRow,
+}
+
+impl Stream {
+    /// `stdout` or `stderr`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        if self.fd == 1 { "stdout" } else { "stderr" }
+    }
+
+    /// Failed calls of a class.
+    #[must_use]
+    pub fn errors(&self, class: u32) -> u32 {
+        self.row.errors.get(class as usize).copied().unwrap_or(0)
+    }
+}
+
+impl Subject<'_> {
+    /// Both streams, stdout first.
+    #[must_use]
+    pub fn streams(&self) -> [&Stream; 2] {
+        [&self.stdout, &self.stderr]
+    }
+
+    /// Bytes that reached what stdout and stderr pointed to.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.stdout.row.bytes + self.stderr.row.bytes
+    }
+
+    /// Calls that tried to write, successful or not.
+    #[must_use]
+    pub fn attempts(&self) -> u64 {
+        self.streams()
+            .iter()
+            .map(|stream| {
+                stream.row.calls + stream.row.errors.iter().map(|count| u64::from(*count)).sum::<u64>()
+            })
+            .sum()
+    }
+
+    /// Whether the program asked for a terminal on this fd and was told that it is none.
+    #[must_use]
+    pub fn was_refused_a_terminal(&self, fd: i32) -> bool {
+        self.process.facts.iter().any(|fact| {
+            fact.kind == FactKind::TtyAsked && fact.fd == Some(fd) && fact.errno != 0
+        })
+    }
+}
+
+/// The subjects of a session in order of their start.
+#[must_use]
+pub(super) fn subjects(session: &Session) -> Vec<Subject<'_>> {
+    let children = children(session);
+    let mut chosen: BTreeSet<ProcessId> = BTreeSet::new();
+    for root in roots(session) {
+        choose(session, &children, root, &mut chosen);
+    }
+    let mut subjects: Vec<Subject<'_>> = chosen
+        .iter()
+        .filter_map(|id| session.processes.get(id))
+        .map(|process| subject(session, process, &children, &chosen))
+        .collect();
+    subjects.sort_by_key(|subject| subject.process.id);
+    subjects
+}
+
+fn children(session: &Session) -> BTreeMap<ProcessId, Vec<ProcessId>> {
+    let mut children: BTreeMap<ProcessId, Vec<ProcessId>> = BTreeMap::new();
+    for process in session.processes.values().filter(|process| process.is_target) {
+        children.entry(process.parent).or_default().push(process.id);
+    }
+    children
+}
+
+/// Targets whose parent is no target.
+fn roots(session: &Session) -> impl Iterator<Item = &Process> {
+    session.processes.values().filter(|process| {
+        process.is_target
+            && session.processes.get(&process.parent).is_none_or(|parent| !parent.is_target)
+    })
+}
+
+/// A root that was started under the trace is the subject. One that was there before is a manager:
+/// the commands that it started are, and it itself when it wrote or when there is nobody else.
+fn choose(
+    session: &Session,
+    children: &BTreeMap<ProcessId, Vec<ProcessId>>,
+    root: &Process,
+    chosen: &mut BTreeSet<ProcessId>,
+) {
+    if !root.attached_late {
+        chosen.insert(root.id);
+        return;
+    }
+    let before = chosen.len();
+    let mut open = vec![root.id];
+    while let Some(id) = open.pop() {
+        for child in children.get(&id).into_iter().flatten() {
+            let Some(process) = session.processes.get(child) else { continue };
+            if process.attached_late {
+                if wrote(session, *child) {
+                    chosen.insert(*child);
+                }
+                open.push(*child);
+            } else if is_command(process) {
+                chosen.insert(*child);
+            } else {
+                open.push(*child);
+            }
+        }
+    }
+    if chosen.len() == before || wrote(session, root.id) {
+        chosen.insert(root.id);
+    }
+}
+
+/// Whether a process is a command of its own: it replaced its image, or tried to.
+fn is_command(process: &Process) -> bool {
+    process.executed || process.facts.iter().any(|fact| fact.kind == FactKind::ExecFailed)
+}
+
+fn wrote(session: &Session, process: ProcessId) -> bool {
+    session.rows_of(process, WRITE).any(|(key, _)| key.fd == 1 || key.fd == 2)
+}
+
+fn subject<'a>(
+    session: &'a Session,
+    process: &'a Process,
+    children: &BTreeMap<ProcessId, Vec<ProcessId>>,
+    chosen: &BTreeSet<ProcessId>,
+) -> Subject<'a> {
+    let members = members(process.id, children, chosen);
+    let object = |fd: usize| process.stdio.map_or(ObjectId::NONE, |stdio| stdio[fd].object);
+    let stream = |fd: i32| Stream {
+        fd,
+        object: object(fd as usize),
+        kind: session.object_kind(&object(fd as usize)),
+        row: LedgerRow::default(),
+    };
+    let mut subject = Subject {
+        process,
+        members,
+        stdout: stream(1),
+        stderr: stream(2),
+        redirected: Vec::new(),
+    };
+    fill(session, &mut subject);
+    subject
+}
+
+fn members(
+    root: ProcessId,
+    children: &BTreeMap<ProcessId, Vec<ProcessId>>,
+    chosen: &BTreeSet<ProcessId>,
+) -> BTreeSet<ProcessId> {
+    let mut members = BTreeSet::from([root]);
+    let mut open = vec![root];
+    while let Some(id) = open.pop() {
+        for child in children.get(&id).into_iter().flatten() {
+            if !chosen.contains(child) && members.insert(*child) {
+                open.push(*child);
+            }
+        }
+    }
+    members
+}
+
+/// Sorts every row of the members into the stream that it belongs to: by object, and by fd number
+/// where both streams are the same object (`2>&1`).
+fn fill(session: &Session, subject: &mut Subject<'_>) {
+    let shared = subject.stdout.object == subject.stderr.object;
+    for member in subject.members.clone() {
+        for (key, row) in session.rows_of(member, WRITE) {
+            let to_stderr = if shared { key.fd == 2 } else { key.object == subject.stderr.object };
+            let on_stream = key.object == subject.stdout.object || key.object == subject.stderr.object;
+            let of_closed = key.object.is_none() && (key.fd == 1 || key.fd == 2);
+            if of_closed {
+                let stream = if key.fd == 2 { &mut subject.stderr } else { &mut subject.stdout };
+                add(&mut stream.row, row);
+            } else if on_stream {
+                let stream = if to_stderr { &mut subject.stderr } else { &mut subject.stdout };
+                add(&mut stream.row, row);
+            } else if key.process == subject.process.id && row.bytes > 0 {
+                subject.redirected.push((key.object, row.bytes));
+            }
+        }
+    }
+}
+
+fn add(sum: &mut LedgerRow, row: &LedgerRow) {
+    sum.bytes += row.bytes;
+    sum.calls += row.calls;
+    sum.refused += row.refused;
+    sum.last_refused += row.last_refused;
+    sum.short += row.short;
+    sum.zero += row.zero;
+    sum.first_ns = if sum.first_ns == 0 { row.first_ns } else { sum.first_ns.min(row.first_ns) };
+    sum.last_ns = sum.last_ns.max(row.last_ns);
+    for class in 0..error::COUNT {
+        sum.errors[class] += row.errors[class];
+    }
+}
