@@ -104,9 +104,9 @@ async fn record(
     }
     let events = loader.take_events()?;
     let mut collector = Collector::new(destination.live(settings));
-    let (start_ns, start) = (boot_ns(), Timestamp::now());
-    collector.session.start_ns = start_ns;
     attach(&mut loader, kernel, &subject)?;
+    let start = Timestamp::now();
+    collector.session.start_ns = boot_ns();
     let mut run = Run { loader, events, collector };
     run.collect_waiting();
     ensure_alive(&subject.pids)?;

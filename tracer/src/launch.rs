@@ -64,8 +64,8 @@ pub struct Running {
 ///
 /// # Errors
 ///
-/// When the command or the user does not exist, or the child cannot be set up. Only what `execve(2)`
-/// itself refuses is left for [`Launched::release`] to report.
+/// When the command or the user does not exist, or the child cannot be set up. Only what
+/// `execve(2)` itself refuses is left for [`Launched::release`] to report.
 pub fn start(launch: &Launch) -> Result<Launched, LaunchError> {
     start_between(launch, Streams::standard)
 }
@@ -104,14 +104,24 @@ impl Launched {
     ///
     /// # Errors
     ///
-    /// When the kernel refuses to execute the command: not a program, no permission, no interpreter.
+    /// When the kernel refuses to execute the command: not a program, no permission, no
+    /// interpreter.
     pub fn release(self) -> Result<Running, LaunchError> {
         let Self { parked, terminal } = self;
-        // Before the command runs, so that nothing runs unattended when there can be no relay.
-        let relay = terminal.map(|(pty, streams)| PtyRelay::start(pty, streams)).transpose();
-        let relay = relay.map_err(LaunchError::Terminal)?;
         let (pid, pidfd) = parked.release()?;
-        Ok(Running { pid, pidfd, relay, ended: None })
+        let mut running = Running { pid, pidfd, relay: None, ended: None };
+        if let Some((pty, streams)) = terminal {
+            match PtyRelay::start(pty, streams) {
+                Ok(relay) => running.relay = Some(relay),
+                Err(error) => {
+                    // It would run with nobody to read what it writes. Gone already is as good.
+                    let _ = running.signal(Signal::KILL);
+                    let _ = running.wait();
+                    return Err(LaunchError::Terminal(error));
+                }
+            }
+        }
+        Ok(running)
     }
 }
 
@@ -174,12 +184,13 @@ impl Running {
         self.relay.as_ref().map_or(Ok(()), PtyRelay::resize)
     }
 
-    /// Passes on what the command's terminal still holds and gives the real one back as it was: to be
-    /// called once the command has ended. Does nothing without a terminal or when called again.
+    /// Passes on what the command's terminal still holds and gives the real one back as it was: to
+    /// be called once the command has ended. Does nothing without a terminal or when called again.
     ///
     /// # Errors
     ///
-    /// When output could not be passed on, for example because the reader of standard output is gone.
+    /// When output could not be passed on, for example because the reader of standard output is
+    /// gone.
     pub fn finish_relay(&mut self) -> io::Result<()> {
         self.relay.take().map_or(Ok(()), PtyRelay::finish)
     }

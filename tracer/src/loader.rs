@@ -13,6 +13,8 @@ mod ring;
 
 use aya::Ebpf;
 
+use crate::btf::KernelTypes;
+
 pub use self::{
     attach::{HookCheck, check_hooks},
     error::LoaderError,
@@ -24,5 +26,6 @@ pub use self::{
 pub struct Loader {
     bpf: Ebpf,
     btf: aya::Btf,
+    types: KernelTypes,
     uring_covered: bool,
 }

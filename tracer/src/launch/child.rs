@@ -14,6 +14,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitStatus,
     ptr,
+    sync::{Mutex, PoisonError},
 };
 
 use procfs::process::{Process, StatFlags};
@@ -31,6 +32,9 @@ use super::{LaunchError, user::Identity};
 
 /// Signals of Linux, real-time ones included, are numbered up to this one.
 const LAST_SIGNAL: i32 = 64;
+
+/// Held from making a child's pipes until the parent has closed the child's ends.
+static FORKING: Mutex<()> = Mutex::new(());
 
 /// What to become, laid out as `execve(2)` takes it.
 pub(super) struct Image {
@@ -70,8 +74,8 @@ impl Image {
 
     /// Returns only when the kernel refuses.
     fn execute(&self) -> Errno {
-        // SAFETY: the path ends in zero, both arrays end in a null pointer, and what they point to is
-        // owned by `self` and not changed after `new`.
+        // SAFETY: the path ends in zero, both arrays end in a null pointer, and what they point to
+        // is owned by `self` and not changed after `new`.
         unsafe {
             libc::execve(self.path.as_ptr(), self.argv.as_ptr(), self.environment.as_ptr());
         }
@@ -122,8 +126,8 @@ struct ParentEnds {
     exec: OwnedFd,
 }
 
-/// The child's ends. It writes to them only when it fails: a write could otherwise be counted as the
-/// command's, by a tracer quick enough to look at the child before the call has returned.
+/// The child's ends. It writes to them only when it fails: a write could otherwise be counted as
+/// the command's, by a tracer quick enough to look at the child before the call has returned.
 struct ChildEnds {
     wait: OwnedFd,
     setup: OwnedFd,
@@ -133,10 +137,7 @@ struct ChildEnds {
 impl Parked {
     /// Forks and waits until the child waits.
     pub(super) fn fork(plan: Plan) -> Result<Self, LaunchError> {
-        let (ends, child_ends) = make_pipes().map_err(|errno| LaunchError::Fork(errno.into()))?;
-        let pid = fork_child(&plan, &ends, &child_ends)?;
-        // Only the child's ends may keep the pipes and the terminal open.
-        drop(child_ends);
+        let (pid, ends) = fork_child(&plan)?;
         let Plan { program, image: _, identity, slave: _ } = plan;
         let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(pidfd) => pidfd,
@@ -240,24 +241,27 @@ fn reap(pid: Pid) -> io::Result<ExitStatus> {
     Ok(ExitStatus::from_raw(status))
 }
 
-fn fork_child(plan: &Plan, ends: &ParentEnds, child: &ChildEnds) -> Result<Pid, LaunchError> {
+fn fork_child(plan: &Plan) -> Result<(Pid, ParentEnds), LaunchError> {
+    // Two children that inherited each other's ends would keep both parents waiting.
+    let _alone = FORKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let (ends, child) = make_pipes().map_err(|errno| LaunchError::Fork(errno.into()))?;
     // A handler of the tracer, run in the child, would write to what parent and child share.
     let own_mask = swap_signal_mask(None);
     // SAFETY: the child calls nothing but `become_command`, which is async-signal-safe.
     let forked = unsafe { libc::fork() };
     if forked == 0 {
-        become_command(plan, ends, child);
+        become_command(plan, &ends, &child);
     }
     let failure = io::Error::last_os_error();
     swap_signal_mask(Some(&own_mask));
     let pid = if forked > 0 { Pid::from_raw(forked) } else { None };
-    pid.ok_or(LaunchError::Fork(failure))
+    Ok((pid.ok_or(LaunchError::Fork(failure))?, ends))
 }
 
 /// Sets this thread's signal mask, to all signals if none is given, and returns the one before.
 fn swap_signal_mask(new: Option<&libc::sigset_t>) -> libc::sigset_t {
-    // SAFETY: signal sets are plain bits, and those passed are initialised here or by an earlier call;
-    // with valid pointers and a valid `how` the call cannot fail.
+    // SAFETY: signal sets are plain bits, and those passed are initialised here or by an earlier
+    // call; with valid pointers and a valid `how` the call cannot fail.
     unsafe {
         let mut all: libc::sigset_t = std::mem::zeroed();
         libc::sigfillset(&raw mut all);

@@ -1,7 +1,7 @@
 //! Finds the file that a command name means, before anything is attached.
 //!
-//! A shell would try `execve(2)` in one directory of `PATH` after the other; each miss would show in
-//! the trace as the command's own failure.
+//! A shell would try `execve(2)` in one directory of `PATH` after the other; each miss would show
+//! in the trace as the command's own failure.
 
 use std::{
     ffi::OsStr,
@@ -42,7 +42,8 @@ pub(super) fn find(name: &OsStr, search: Option<&OsStr>) -> Result<PathBuf, Laun
     }
     let mut refused = None;
     for directory in std::env::split_paths(search.unwrap_or(OsStr::new(DEFAULT_PATH))) {
-        // An empty entry means the working directory; without a slash the name would be looked up again.
+        // An empty entry means the working directory; without a slash the name would be looked up
+        // again.
         let directory =
             if directory.as_os_str().is_empty() { PathBuf::from(".") } else { directory };
         let path = directory.join(name);

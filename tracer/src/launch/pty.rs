@@ -24,8 +24,8 @@ pub(super) struct Pty {
 }
 
 impl Pty {
-    /// Makes a terminal with the settings and size of the real one, if there is one, and returns the
-    /// command's end beside it.
+    /// Makes a terminal with the settings and size of the real one, if there is one, and returns
+    /// the command's end beside it.
     pub(super) fn open(streams: &Streams, owner: Option<Uid>) -> io::Result<(Self, OwnedFd)> {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = openpt(flags)?;

@@ -1,8 +1,8 @@
 //! The user a command is run as: ids, groups and the variables that follow from them.
 //!
 //! The user database is read from its files, or asked for through getent(1) and id(1). libc's own
-//! functions would load the plug-ins that nsswitch.conf names, and a statically linked program crashes
-//! in those: glibc's own FAQ warns of it, and `systemd` in nsswitch.conf is enough.
+//! functions would load the plug-ins that nsswitch.conf names, and a statically linked program
+//! crashes in those: glibc's own FAQ warns of it, and `systemd` in nsswitch.conf is enough.
 
 use std::{ffi::OsString, fs, path::Path, process::Command};
 

@@ -8,7 +8,6 @@ use super::{
     error::reason,
     hooks::{self, HOOKS, Hook, Need},
 };
-use crate::btf::KernelTypes;
 
 /// Whether one hook would work here, found out by really loading it.
 #[derive(Clone, Debug)]
@@ -29,7 +28,6 @@ impl Loader {
     /// # Errors
     /// [`LoaderError::Program`] with the kernel's words.
     pub fn attach(&mut self, settings: &KernelSettings) -> Result<(), LoaderError> {
-        let types = KernelTypes::read(&KernelTypes::path())?;
         for hook in HOOKS {
             let wanted = match hook.need {
                 Need::Always => true,
@@ -37,16 +35,16 @@ impl Loader {
                 Need::Uring => self.uring_covered,
             };
             if wanted {
-                self.load_hook(hook, &types)?;
-                self.attach_hook(hook, &types)?;
+                self.load_hook(hook)?;
+                self.attach_hook(hook)?;
             }
         }
         self.load_iterator(names::ADOPT, "task")?;
         self.load_iterator(names::HOLDERS, "task_file")
     }
 
-    fn load_hook(&mut self, hook: &Hook, types: &KernelTypes) -> Result<(), LoaderError> {
-        let name = hooks::tracepoint(hook, types);
+    fn load_hook(&mut self, hook: &Hook) -> Result<(), LoaderError> {
+        let name = hooks::tracepoint(hook, &self.types);
         let refused = |error: &dyn std::error::Error| LoaderError::Program {
             hook: hook.tracepoints[0],
             reason: reason(error),
@@ -56,8 +54,8 @@ impl Loader {
         program.load(name, &self.btf).map_err(|error| refused(&error))
     }
 
-    fn attach_hook(&mut self, hook: &Hook, types: &KernelTypes) -> Result<(), LoaderError> {
-        let name = hooks::tracepoint(hook, types);
+    fn attach_hook(&mut self, hook: &Hook) -> Result<(), LoaderError> {
+        let name = hooks::tracepoint(hook, &self.types);
         let refused = |error: &dyn std::error::Error| LoaderError::Program {
             hook: name,
             reason: reason(error),
@@ -95,17 +93,16 @@ impl Loader {
 /// [`LoaderError`] when not even the object could be prepared.
 pub fn check_hooks() -> Result<Vec<HookCheck>, LoaderError> {
     let mut loader = Loader::load(&KernelSettings::default())?;
-    let types = KernelTypes::read(&KernelTypes::path())?;
     let mut checks = Vec::new();
     for hook in HOOKS {
         let absent = hook.need == Need::Uring && !loader.uring_covered;
         let refused = if absent {
             Some("this kernel's io_uring tracepoints do not name the request (needs 5.19)".into())
         } else {
-            loader.load_hook(hook, &types).err().map(|error| error.to_string())
+            loader.load_hook(hook).err().map(|error| error.to_string())
         };
         checks.push(HookCheck {
-            name: hooks::tracepoint(hook, &types),
+            name: hooks::tracepoint(hook, &loader.types),
             purpose: hook.purpose,
             refused,
             optional: hook.need == Need::Uring,

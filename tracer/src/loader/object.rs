@@ -83,7 +83,7 @@ impl Loader {
         let bpf = loader
             .load(OBJECT)
             .map_err(|error| LoaderError::Object { reason: reason(&error) })?;
-        let mut this = Self { bpf, btf, uring_covered: globals.uring_covered };
+        let mut this = Self { bpf, btf, types, uring_covered: globals.uring_covered };
         this.declare_cgroup(settings)?;
         Ok(this)
     }

@@ -40,9 +40,8 @@ pub(super) fn short_name(comm: &str, pid: u32) -> String {
 }
 
 fn push_quoted(line: &mut String, argument: &str) {
-    let is_bare = |character: char| {
-        character.is_alphanumeric() || "%+,-./:=@_^{}[]~".contains(character)
-    };
+    let is_bare =
+        |character: char| character.is_alphanumeric() || "%+,-./:=@_^{}[]~".contains(character);
     if !argument.is_empty() && argument.chars().all(is_bare) {
         return line.push_str(argument);
     }

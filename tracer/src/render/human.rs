@@ -31,7 +31,8 @@ pub(super) fn write(report: &Report, style: &Style, out: &mut dyn io::Write) -> 
     losses::write(&mut page, &report.losses)?;
     page.section()?;
     let seconds = duration(report.window.seconds * 1e3);
-    let words = format!("traced {} for {seconds}, from {}", report.target.name, report.window.start);
+    let words =
+        format!("traced {} for {seconds}, from {}", report.target.name, report.window.start);
     page.words(Text::default(), 2, FAINT, &words)
 }
 
@@ -40,13 +41,15 @@ fn has_reader(kind: &str) -> bool {
     matches!(kind, "pipe" | "fifo" | "socket" | "pty")
 }
 
-/// `manager (60)`, `manager (60), tee (61) and 3 more`, by the words that each is named with.
-fn parties(parties: &[Party], most: usize, words: fn(&Party) -> String) -> String {
-    let named: Vec<String> = parties.iter().take(most).map(words).collect();
-    let named = named.join(", ");
-    match parties.len().saturating_sub(most) {
-        0 => named,
-        more => format!("{named} and {more} more"),
+/// ` by manager (60), tee (61) and 3 more`: who moved bytes, each in the given words; empty when
+/// nobody did. A party without bytes only tried.
+fn by(parties: &[Party], most: usize, words: fn(&Party) -> String) -> String {
+    let moved: Vec<&Party> = parties.iter().filter(|party| party.bytes > 0).collect();
+    let named: Vec<String> = moved.iter().take(most).map(|&party| words(party)).collect();
+    match moved.len().saturating_sub(most) {
+        _ if moved.is_empty() => String::new(),
+        0 => format!(" by {}", named.join(", ")),
+        more => format!(" by {} and {more} more", named.join(", ")),
     }
 }
 

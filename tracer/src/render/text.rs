@@ -6,7 +6,7 @@
 use std::{fmt::Write as _, io};
 
 use anstyle::Style as Ink;
-use textwrap::{Options, WordSplitter, core::display_width};
+use textwrap::{Options, WordSeparator, WordSplitter, core::display_width};
 
 use super::{Style, escape::escape, palette::PLAIN};
 
@@ -65,7 +65,8 @@ impl Text {
     /// As it is sent to the terminal, without blanks at its end.
     pub(super) fn render(&self, style: &Style) -> String {
         let mut line = String::new();
-        let filled = self.spans.iter().rposition(|(_, text)| !text.trim_end_matches(' ').is_empty());
+        let filled =
+            self.spans.iter().rposition(|(_, text)| !text.trim_end_matches(' ').is_empty());
         for (index, (ink, text)) in self.spans.iter().enumerate() {
             let text = match filled {
                 Some(last) if index < last => text,
@@ -128,6 +129,7 @@ impl<'a> Page<'a> {
         let options = Options::new(self.width())
             .initial_indent(&first)
             .subsequent_indent(&next)
+            .word_separator(WordSeparator::AsciiSpace)
             .word_splitter(WordSplitter::NoHyphenation)
             .break_words(false);
         let lines = textwrap::wrap(&words, options);

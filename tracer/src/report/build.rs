@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use tracer_common::{
     ledger::{LedgerKey, LedgerRow, WRITE, error},
+    object::FdState,
     op,
 };
 
@@ -84,16 +85,21 @@ fn process(session: &Session, known: &session::Process, stdio_of_interest: &[i32
     }
 }
 
-/// A standard fd that never saw a write is listed with what it points to.
+/// A standard fd that never saw a write is listed with what it pointed to at the start, and, where
+/// it was replaced without a write since, with what it points to now.
 fn silent_fd(session: &Session, known: &session::Process, number: i32, fds: &mut Vec<Fd>) {
     let Ok(index) = usize::try_from(number) else { return };
-    let Some(state) = known.latest_stdio(index) else { return };
-    let object = session.object_name(&state.object);
-    if fds.iter().any(|row| row.fd == number && row.object == object) {
-        return;
+    let at = |stdio: Option<[FdState; 3]>| stdio.and_then(|stdio| stdio.get(index).copied());
+    let wrote = fds.iter().any(|row| row.fd == number);
+    let latest = at(known.stdio_at_end).filter(|state| !wrote && !state.object.is_none());
+    for state in at(known.stdio).into_iter().chain(latest) {
+        let object = session.object_name(&state.object);
+        if fds.iter().any(|row| row.fd == number && row.object == object) {
+            continue;
+        }
+        let kind = session.object_kind(&state.object).name().to_owned();
+        fds.push(Fd { fd: number, object, kind, ..Fd::default() });
     }
-    let kind = session.object_kind(&state.object).name().to_owned();
-    fds.push(Fd { fd: number, object, kind, ..Fd::default() });
 }
 
 fn fd(session: &Session, key: &LedgerKey, row: &LedgerRow) -> Fd {

@@ -59,8 +59,8 @@ pub enum CgroupLayout {
     Hybrid,
 }
 
-/// Controllers in the order of the kernel's `include/linux/cgroup_subsys.h`, which is also the order
-/// of co-mounted ones.
+/// Controllers in the order of the kernel's `include/linux/cgroup_subsys.h`, which is also the
+/// order of co-mounted ones.
 const CONTROLLERS: [&str; 16] = [
     "cpuset",
     "cpu",

@@ -4,7 +4,7 @@ use std::{collections::HashMap, io};
 
 use anstyle::Style as Ink;
 
-use super::{has_reader, name, parties, selection::is_used};
+use super::{by, has_reader, name, selection::is_used};
 use crate::{
     render::{
         live::fd_name,
@@ -112,8 +112,9 @@ fn target(row: &Fd, object: Option<&Object>) -> Text {
     let Some(object) = object.filter(|object| has_reader(&object.kind)) else {
         return text;
     };
-    if !object.readers.is_empty() {
-        return text.and(PLAIN, &format!(" read by {}", parties(&object.readers, MOST_READERS, name)));
+    let readers = by(&object.readers, MOST_READERS, name);
+    if !readers.is_empty() {
+        return text.and(PLAIN, " read").and(PLAIN, &readers);
     }
     match object.kind.as_str() {
         // Who reads at the far end of a socket or a terminal need not be on this machine.
@@ -138,6 +139,7 @@ fn failures(row: &Fd) -> Vec<Text> {
             refused if class == "EAGAIN" && refused > 0 => format!(", {} refused", bytes(refused)),
             _ => String::new(),
         };
+        let class = if class == "OTHER" { "other error" } else { class };
         Text::styled(BAD, &format!("{class} ×{times}{refused}"))
     });
     let weak = [("short", row.short), ("zero-byte", row.zero)].into_iter();

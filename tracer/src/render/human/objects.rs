@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, io};
 
-use super::{has_reader, name, parties, selection::Selection};
+use super::{by, has_reader, name, selection::Selection};
 use crate::{
     render::{
         command::short_name,
@@ -72,19 +72,15 @@ fn title(object: &Object) -> Text {
 
 /// `written 2,048 B`, `read 2,048 B by manager (60)`, `unread 0 B`
 fn books(object: &Object) -> Vec<Text> {
-    let by = |who: &[Party]| match who {
-        [] => String::new(),
-        [only] => format!(" by {}", name(only)),
-        _ => format!(" by {}", parties(who, MOST_PARTIES, share)),
-    };
     let mut books = Vec::new();
     if let Some(before) = object.unread_before.filter(|&before| before > 0) {
         books.push(Text::plain(&format!("{} inside before", bytes(before))));
     }
+    let shared = |who: &[Party]| by(who, MOST_PARTIES, if who.len() > 1 { share } else { name });
     // A single writer is the process above that names this object.
-    let writers = if object.writers.len() > 1 { by(&object.writers) } else { String::new() };
+    let writers = if object.writers.len() > 1 { shared(&object.writers) } else { String::new() };
     books.push(Text::plain(&format!("written {}{writers}", bytes(object.written))));
-    books.push(Text::plain(&format!("read {}{}", bytes(object.read), by(&object.readers))));
+    books.push(Text::plain(&format!("read {}{}", bytes(object.read), shared(&object.readers))));
     if let Some(unread) = object.unread {
         let ink = if unread > 0 { ODD } else { PLAIN };
         books.push(Text::styled(ink, &format!("unread {}", bytes(unread))));

@@ -75,9 +75,10 @@ fn parents(processes: &[&Process]) -> Vec<Option<usize>> {
     parents
 }
 
-/// Pids that a finding is about: the first whatever it says, the others when they are bad.
+/// Pids that a finding is about: the first one whatever it says, the others when they are bad.
 fn subjects(report: &Report) -> HashSet<u32> {
-    let findings = report.findings.iter().enumerate();
+    // Pid 0 stands for the whole run.
+    let findings = report.findings.iter().filter(|finding| finding.pid != 0).enumerate();
     findings
         .filter(|(index, finding)| *index == 0 || finding.severity != Severity::Info)
         .map(|(_, finding)| finding.pid)
@@ -93,8 +94,7 @@ fn matters(
     let mut above_one = vec![false; processes.len()];
     for (index, process) in processes.iter().enumerate().rev() {
         let is_silent_program = process.executed && !above_one[index];
-        matters[index] =
-            is_active(process) || subjects.contains(&process.pid) || is_silent_program;
+        matters[index] = is_active(process) || subjects.contains(&process.pid) || is_silent_program;
         if let Some(parent) = parents[index] {
             above_one[parent] |= matters[index] || above_one[index];
         }
@@ -134,9 +134,8 @@ fn in_tree_order<'a>(
     let mut below: Vec<Vec<usize>> = vec![Vec::new(); processes.len()];
     let mut roots = Vec::new();
     for index in 0..processes.len() {
-        let nearest = parents[index].and_then(|parent| {
-            if is_shown[parent] { Some(parent) } else { above[parent] }
-        });
+        let nearest = parents[index]
+            .and_then(|parent| if is_shown[parent] { Some(parent) } else { above[parent] });
         above.push(nearest);
         if is_shown[index] {
             nearest.map_or(&mut roots, |parent| &mut below[parent]).push(index);

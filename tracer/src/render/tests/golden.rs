@@ -64,6 +64,16 @@ fn a_first_finding_that_the_verdict_does_not_contain_is_not_swallowed() {
 }
 
 #[test]
+fn a_reader_that_got_nothing_is_no_reader() {
+    let mut report = samples::stderr_only();
+    report.objects[1].readers[0].bytes = 0;
+    report.objects[1].read = 0;
+    let text = human(&report);
+    assert!(text.contains("→ pipe:[88124] read by nobody"), "{text}");
+    assert!(text.contains("written 122 B · read 0 B · unread"), "{text}");
+}
+
+#[test]
 fn a_crowd_is_cut_and_counted() {
     let mut report = samples::tree();
     let writer = report.processes[3].clone();
@@ -107,7 +117,14 @@ fn each_live_event_is_one_line() {
             object,
             error: "EPIPE".into(),
         },
-        LiveEvent::Ended { at_ms: 1240.0, pid, command, exit, bytes_stdout: 12_189, bytes_stderr: 0 },
+        LiveEvent::Ended {
+            at_ms: 1240.0,
+            pid,
+            command,
+            exit,
+            bytes_stdout: 12_189,
+            bytes_stderr: 0,
+        },
     ];
     let lines: Vec<String> = events.iter().map(|event| live_line(event, &PLAIN)).collect();
     same("live", &(lines.join("\n") + "\n"), include_str!("../golden/live.txt"));

@@ -56,13 +56,8 @@ fn poisoned(mut report: Report, words: &[String]) -> Report {
         process.comm = next();
         process.argv.iter_mut().for_each(|argument| *argument = next());
         process.stdio.iter_mut().for_each(|object| *object = next());
-        process.facts = vec![Fact {
-            kind: next(),
-            at_ms: 1.0,
-            fd: None,
-            error: Some(next()),
-            about: next(),
-        }];
+        process.facts =
+            vec![Fact { kind: next(), at_ms: 1.0, fd: None, error: Some(next()), about: next() }];
         for row in &mut process.fds {
             row.errors.insert(next(), 1);
             row.ways = vec![next()];

@@ -17,7 +17,9 @@ pub(super) fn delivered() -> Report {
     );
     report.findings = vec![
         Finding {
-            advice: Some("Read what manager (60) did with these bytes: they left the kernel.".into()),
+            advice: Some(
+                "Read what manager (60) did with these bytes: they left the kernel.".into(),
+            ),
             message: report.verdict.clone(),
             ..finding("delivered", Severity::Info, 71)
         },
@@ -148,11 +150,8 @@ pub(super) fn unread() -> Report {
 /// Shells that start programs, subshells, and a command that failed in silence.
 pub(super) fn tree() -> Report {
     let mut report = pid_report("`make all` (pid 62) wrote 26 B to stdout; all of it was read.");
-    report.target = Target {
-        kind: "command".into(),
-        name: "sh -c 'make all; false'".into(),
-        pids: vec![61],
-    };
+    report.target =
+        Target { kind: "command".into(), name: "sh -c 'make all; false'".into(), pids: vec![61] };
     report.findings = vec![Finding {
         message: report.verdict.clone(),
         ..finding("delivered", Severity::Info, 62)
@@ -162,10 +161,7 @@ pub(super) fn tree() -> Report {
     let echo = Process { comm: "sh".into(), ..process(64, 62, &[], 30.0) };
     report.processes = vec![
         exited(shell, 1, 90.0),
-        Process {
-            fds: vec![fd(1, "pipe:[5]", 20, 1, (40.0, 40.0))],
-            ..exited(make, 0, 80.0)
-        },
+        Process { fds: vec![fd(1, "pipe:[5]", 20, 1, (40.0, 40.0))], ..exited(make, 0, 80.0) },
         exited(process(63, 62, &["sh", "-c", "cc 'a b.c'"], 20.0), 0, 50.0),
         Process {
             fds: vec![fd(1, "pipe:[5]", 6, 1, (33.0, 33.0))],

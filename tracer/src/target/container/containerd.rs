@@ -1,8 +1,9 @@
 //! Containers of containerd, from the state directories of its runtime.
 //!
-//! One directory for each running task, `NAMESPACE/ID`, with the OCI configuration and the pid of the
-//! first process in it. Names exist only above containerd; nerdctl and the Kubernetes plug-in leave
-//! theirs in the configuration's annotations. Docker's containers are here too, as namespace `moby`.
+//! One directory for each running task, `NAMESPACE/ID`, with the OCI configuration and the pid of
+//! the first process in it. Names exist only above containerd; nerdctl and the Kubernetes plug-in
+//! leave theirs in the configuration's annotations. Docker's containers are here too, as namespace
+//! `moby`.
 
 use std::{
     collections::HashMap,

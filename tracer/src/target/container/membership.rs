@@ -220,8 +220,8 @@ fn components(path: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// Splits `docker-ID.scope` and its like into what is before the id and the id. The cgroup of conmon,
-/// which holds the container's output open from outside, is not the container's.
+/// Splits `docker-ID.scope` and its like into what is before the id and the id. The cgroup of
+/// conmon, which holds the container's output open from outside, is not the container's.
 fn long_id(component: &str) -> Option<(&str, &str)> {
     let stem = component.strip_suffix(".scope").unwrap_or(component);
     let (prefix, id) = stem.split_at_checked(stem.len().checked_sub(ID_LENGTH)?)?;
