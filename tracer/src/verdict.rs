@@ -77,6 +77,7 @@ fn rank(finding: &Finding) -> (u8, Severity, u8) {
         "reader_gone" => 2,
         "refused" => 3,
         "other_stream" => 4,
+        "elsewhere" if finding.severity == Severity::Info => 11,
         "elsewhere" => 5,
         "discarded" => 6,
         "never_wrote" => 7,

@@ -32,7 +32,12 @@ pub(crate) fn process_exec(ctx: BtfTracePointContext) -> i32 {
 fn replaced(task: Kptr) -> Option<()> {
     let process = task::process_of(task)?;
     let role = match membership::entry(process.tgid) {
-        Some(entry) => membership::read(process.tgid, entry).1,
+        Some(entry) => {
+            // A new image has its own facts to tell; the search along PATH used up the old ones.
+            // SAFETY: the entry points to a live map value.
+            unsafe { ((*entry).facts, (*entry).tty_asked) = (0, 0) };
+            membership::read(process.tgid, entry).1
+        }
         None if cgroup::contains(task) && membership::follow(process, ROLE_TARGET) => ROLE_TARGET,
         None => return None,
     };

@@ -134,7 +134,7 @@ fn signals_and_descriptors_are_as_without_a_tracer() {
 
 #[test]
 fn the_command_can_be_signalled_and_awaited_by_its_pidfd() {
-    let mut running = start(&shell("sleep 60")).unwrap().release().unwrap();
+    let mut running = start(&shell("exec sleep 60")).unwrap().release().unwrap();
     assert_eq!(running.try_wait().unwrap(), None);
     running.signal(Signal::TERM).unwrap();
     let mut fds =

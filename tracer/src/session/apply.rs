@@ -102,6 +102,8 @@ impl Session {
         process.is_target |= image.role == ROLE_TARGET;
         if image.executed {
             process.executed = true;
+            // What failed before was the search along PATH.
+            process.facts.retain(|fact| fact.kind != FactKind::ExecFailed);
             process.argv.clone_from(&image.argv);
         } else {
             process.attached_late = true;
