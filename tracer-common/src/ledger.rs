@@ -40,7 +40,8 @@ pub mod error {
     /// How many classes there are.
     pub const COUNT: usize = 7;
     /// The names users know, in index order.
-    pub const NAMES: [&str; COUNT] = ["EPIPE", "EAGAIN", "EBADF", "ENOSPC", "EIO", "EINTR", "OTHER"];
+    pub const NAMES: [&str; COUNT] =
+        ["EPIPE", "EAGAIN", "EBADF", "ENOSPC", "EIO", "EINTR", "OTHER"];
 }
 
 /// A row's content. Sums are exact: every change is one atomic add.

@@ -49,6 +49,7 @@ pub const URING_UNCOUNTED: u32 = 13;
 pub const COUNT: u32 = 14;
 
 /// Machine-readable names, in index order; also the keys of `losses` in the JSON report.
+#[rustfmt::skip]
 pub const NAMES: [&str; COUNT as usize] = [
     "ring_full", "processes_full", "ledger_full", "objects_full", "user_memory", "kernel_memory",
     "fd_gone", "uring_full", "uring_unmatched", "uring_silent", "uring_not_covered",

@@ -1,6 +1,7 @@
 //! The ways of transferring bytes, as small codes shared by both sides.
 
 /// Names in code order; `NAMES[code]` is the syscall or io_uring operation.
+#[rustfmt::skip]
 pub const NAMES: [&str; 24] = [
     "write", "pwrite64", "writev", "pwritev", "pwritev2", "sendto", "sendmsg", "sendmmsg",
     "sendfile", "splice", "tee", "vmsplice", "copy_file_range", "io_uring", "read", "pread64",

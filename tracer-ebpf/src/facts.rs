@@ -15,8 +15,7 @@ use crate::{
     maps::slot,
     membership, object,
     syscalls::{Call, table},
-    task,
-    usermem,
+    task, usermem,
 };
 
 /// `TCGETS` and `TCGETS2` (`include/uapi/asm-generic/ioctls.h`): what `isatty(3)` asks.

@@ -89,7 +89,11 @@ pub(crate) fn mmsg_bytes(list: u64, sent: u64, compat: bool) -> Option<u64> {
 pub(crate) fn string(address: u64, buffer: &mut [u8; limits::FACT]) -> u32 {
     // SAFETY: the helper writes at most FACT bytes and checks the source.
     let length = unsafe {
-        bpf_probe_read_user_str(buffer.as_mut_ptr().cast(), limits::FACT as u32, address as *const _)
+        bpf_probe_read_user_str(
+            buffer.as_mut_ptr().cast(),
+            limits::FACT as u32,
+            address as *const _,
+        )
     };
     if length > 0 && length <= limits::FACT as i64 { (length - 1) as u32 } else { 0 }
 }

@@ -12,7 +12,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
-use self::{collect::Collector, output::Destination, outside::{FromOutside, Outside}};
+use self::{
+    collect::Collector,
+    output::Destination,
+    outside::{FromOutside, Outside},
+};
 use crate::{
     doctor::environment,
     launch::{self, Launched, Running},
@@ -76,10 +80,8 @@ fn resolve(choice: &TargetChoice, kernel: &mut KernelSettings) -> Result<Subject
             Ok(Subject { target, pids, launched: None })
         }
         Target::Cgroup(cgroup) => {
-            kernel.cgroup = Some(CgroupScope {
-                id: cgroup.id,
-                subsystem: cgroup.hierarchy.subsystem_id(),
-            });
+            kernel.cgroup =
+                Some(CgroupScope { id: cgroup.id, subsystem: cgroup.hierarchy.subsystem_id() });
             let (kind, name) = match request {
                 Request::Container(name) => ("container", format!("--container {name}")),
                 _ => ("cgroup", format!("--cgroup {}", cgroup.path.display())),
@@ -128,11 +130,7 @@ async fn record(
 }
 
 /// Targets first, then the hooks, then whoever was there before them: nobody is missed.
-fn attach(
-    loader: &mut Loader,
-    kernel: &KernelSettings,
-    subject: &Subject,
-) -> Result<(), AppError> {
+fn attach(loader: &mut Loader, kernel: &KernelSettings, subject: &Subject) -> Result<(), AppError> {
     for pid in &subject.target.pids {
         loader.add_target(*pid)?;
     }
@@ -243,10 +241,7 @@ impl Run {
     }
 
     /// Detaches, takes in what is left, reads the books.
-    fn finish(
-        mut self,
-        running: Option<Running>,
-    ) -> Result<crate::session::Session, AppError> {
+    fn finish(mut self, running: Option<Running>) -> Result<crate::session::Session, AppError> {
         self.loader.detach();
         self.collector.session.end_ns = boot_ns();
         self.collect_waiting();

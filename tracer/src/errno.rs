@@ -25,6 +25,7 @@ pub fn meaning(errno: u32) -> String {
     }
 }
 
+#[rustfmt::skip]
 const TABLE: &[(u32, &str)] = &[
     (1, "EPERM"), (2, "ENOENT"), (4, "EINTR"), (5, "EIO"), (6, "ENXIO"), (7, "E2BIG"),
     (8, "ENOEXEC"), (9, "EBADF"), (11, "EAGAIN"), (12, "ENOMEM"), (13, "EACCES"), (14, "EFAULT"),

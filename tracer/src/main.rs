@@ -1,9 +1,6 @@
 //! Parse, install the log, run, map the result to an exit code.
 
-use std::{
-    io::Write as _,
-    process::ExitCode,
-};
+use std::{io::Write as _, process::ExitCode};
 
 use clap::{Parser as _, error::ErrorKind};
 use tracer::{

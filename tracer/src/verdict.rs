@@ -89,19 +89,15 @@ fn rank(finding: &Finding) -> (u8, Severity, u8) {
 }
 
 /// Drops findings that a stronger one about the same process already says.
-fn without_weaker(findings: Vec<Finding>) -> Vec<Finding> {
+fn without_weaker(mut findings: Vec<Finding>) -> Vec<Finding> {
     let has = |rule: &str| findings.iter().any(|finding| finding.rule == rule);
-    let never_started = has("exec_failed");
-    let somewhere = has("elsewhere");
+    let (never_started, elsewhere) = (has("exec_failed"), has("elsewhere"));
+    findings.retain(|finding| match finding.rule.as_str() {
+        "never_wrote" => !never_started && !elsewhere,
+        "daemon_unreachable" => !never_started,
+        _ => true,
+    });
     findings
-        .iter()
-        .filter(|finding| match finding.rule.as_str() {
-            "never_wrote" => !never_started && !somewhere,
-            "daemon_unreachable" => !never_started,
-            _ => true,
-        })
-        .cloned()
-        .collect()
 }
 
 /// A thousand commands that did the same are told as three and a number.

@@ -66,9 +66,8 @@ fn arguments(task: Kptr, text: &mut [u8; TEXT]) -> Option<(u32, u32)> {
         return None;
     }
     // SAFETY: `length` is at most ARGV bytes, which is the size of the text.
-    let failed = unsafe {
-        bpf_probe_read_user(text.as_mut_ptr().cast(), length, start as *const _)
-    };
+    let failed =
+        unsafe { bpf_probe_read_user(text.as_mut_ptr().cast(), length, start as *const _) };
     (failed == 0).then_some((length, total as u32))
 }
 

@@ -65,7 +65,8 @@ fn becomes_target(parent: Kptr, parent_tgid: u32, child: Kptr) -> bool {
 
 #[inline(always)]
 fn is_target(tgid: u32) -> bool {
-    membership::entry(tgid).is_some_and(|entry| membership::is_target(membership::read(tgid, entry).1))
+    membership::entry(tgid)
+        .is_some_and(|entry| membership::is_target(membership::read(tgid, entry).1))
 }
 
 /// While existing processes are being adopted, a parent may itself still be unknown.

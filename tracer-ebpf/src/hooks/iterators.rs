@@ -3,14 +3,7 @@
 
 use tracer_common::event::{self, kind};
 
-use crate::{
-    adopt, emit,
-    globals::TASK_TGID,
-    kread::Kptr,
-    maps::slot,
-    membership,
-    object, task,
-};
+use crate::{adopt, emit, globals::TASK_TGID, kread::Kptr, maps::slot, membership, object, task};
 
 /// Adopts existing processes; user space repeats it until none is new.
 #[unsafe(no_mangle)]

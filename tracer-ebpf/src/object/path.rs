@@ -5,9 +5,7 @@ use tracer_common::event::{self, TEXT};
 
 use crate::{
     emit::Record,
-    globals::{
-        DENTRY_NAME, DENTRY_PARENT, MOUNT_MNT, MOUNT_PARENT, MOUNT_POINT, VFSMOUNT_ROOT,
-    },
+    globals::{DENTRY_NAME, DENTRY_PARENT, MOUNT_MNT, MOUNT_PARENT, MOUNT_POINT, VFSMOUNT_ROOT},
     kread::Kptr,
 };
 
@@ -59,7 +57,11 @@ fn append(name: Kptr, record: &mut Record<event::Object>) -> bool {
     // SAFETY: `used` is at most TEXT - NAME, so NAME bytes at it are inside the text; the helper
     // checks the source.
     let length = unsafe {
-        bpf_probe_read_kernel_str(record.text.as_mut_ptr().add(used).cast(), NAME, name.0 as *const _)
+        bpf_probe_read_kernel_str(
+            record.text.as_mut_ptr().add(used).cast(),
+            NAME,
+            name.0 as *const _,
+        )
     };
     if length <= 0 {
         return false;

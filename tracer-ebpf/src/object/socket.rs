@@ -90,8 +90,7 @@ fn address(sk: Kptr, text: &mut [u8; TEXT]) -> u32 {
     let length = bounded((length - SUN_PATH) & 127);
     let source = address.at(&UNIX_ADDRESS_NAME).0 + u64::from(SUN_PATH);
     // SAFETY: at most 127 bytes are written to a buffer of TEXT bytes; the helper checks the source.
-    let failed = unsafe {
-        bpf_probe_read_kernel(text.as_mut_ptr().cast(), length, source as *const _)
-    };
+    let failed =
+        unsafe { bpf_probe_read_kernel(text.as_mut_ptr().cast(), length, source as *const _) };
     if failed == 0 { length } else { 0 }
 }

@@ -80,7 +80,12 @@ fn decode(call: &Call) -> Option<Leg> {
         op::RECVFROM if args.get::<3>() & MSG_PEEK != 0 => None,
         op::RECVMSG if args.get::<2>() & MSG_PEEK != 0 => None,
         op::RECVMMSG if args.get::<3>() & MSG_PEEK != 0 => None,
-        op::WRITEV | op::PWRITEV | op::PWRITEV2 | op::VMSPLICE | op::SENDMSG | op::SENDMMSG
+        op::WRITEV
+        | op::PWRITEV
+        | op::PWRITEV2
+        | op::VMSPLICE
+        | op::SENDMSG
+        | op::SENDMMSG
         | op::RECVMMSG
             if call.role != 0 || code >= op::VMSPLICE || code == op::SENDMMSG =>
         {
@@ -212,7 +217,11 @@ fn book(call: &Call, leg: &Leg) {
 /// Whether bytes on this object count whatever the fd number is.
 #[inline(always)]
 fn counts_by_object(role: u32, id: &ObjectId) -> bool {
-    if membership::is_target(role) { membership::is_watched(id) } else { membership::is_shared_watch(id) }
+    if membership::is_target(role) {
+        membership::is_watched(id)
+    } else {
+        membership::is_shared_watch(id)
+    }
 }
 
 /// A process outside the target, seen on a watched object for the first time.

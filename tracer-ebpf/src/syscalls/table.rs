@@ -41,6 +41,7 @@ const fn io(op: u32) -> u32 {
 
 /// `(number, class)` pairs of the native entry.
 #[cfg(any(bpf_target_arch = "x86_64", not(target_arch = "bpf")))]
+#[rustfmt::skip]
 const NATIVE: &[(usize, u32)] = &[
     (0, io(op::READ)), (1, io(op::WRITE)), (2, NEW_FD), (3, CLOSE), (16, IOCTL),
     (17, io(op::PREAD64)), (18, io(op::PWRITE64)), (19, io(op::READV)), (20, io(op::WRITEV)),
@@ -55,6 +56,7 @@ const NATIVE: &[(usize, u32)] = &[
 
 /// `(number, class)` pairs of the native entry.
 #[cfg(bpf_target_arch = "aarch64")]
+#[rustfmt::skip]
 const NATIVE: &[(usize, u32)] = &[
     (2, AIO), (23, NEW_FD), (24, NEW_FD), (25, FCNTL), (29, IOCTL), (56, NEW_FD), (57, CLOSE),
     (63, io(op::READ)), (64, io(op::WRITE)), (65, io(op::READV)), (66, io(op::WRITEV)),
@@ -68,6 +70,7 @@ const NATIVE: &[(usize, u32)] = &[
 
 /// `(number, class)` pairs of the 32-bit entry (`int 0x80`, `sysenter`).
 #[cfg(any(bpf_target_arch = "x86_64", not(target_arch = "bpf")))]
+#[rustfmt::skip]
 const COMPAT: &[(usize, u32)] = &[
     (3, io(op::READ)), (4, io(op::WRITE)), (5, NEW_FD), (6, CLOSE), (8, NEW_FD), (11, EXECVE),
     (41, NEW_FD), (54, IOCTL), (55, FCNTL), (63, NEW_FD), (102, SOCKETCALL),
@@ -112,7 +115,9 @@ pub(crate) fn classes(number: u64) -> u32 {
         return 0;
     }
     // SAFETY: bounded above; volatile so that the load stays one indexed load out of `.rodata`.
-    u32::from(unsafe { core::ptr::read_volatile((&raw const CLASSES).cast::<u16>().add(number as usize)) })
+    u32::from(unsafe {
+        core::ptr::read_volatile((&raw const CLASSES).cast::<u16>().add(number as usize))
+    })
 }
 
 /// Whether a class moves bytes.

@@ -30,10 +30,7 @@ pub fn doctor(color: ColorChoice) -> io::Result<bool> {
         .collect();
     lines.extend(hooks());
     let stdout = io::stdout();
-    let style = Style {
-        color: wants_color(color, stdout.is_terminal()),
-        width: width_of(&stdout),
-    };
+    let style = Style { color: wants_color(color, stdout.is_terminal()), width: width_of(&stdout) };
     let mut out = stdout.lock();
     let works = !lines.iter().any(|line| line.ok == LineStatus::Fail);
     match render::doctor(&lines, &style, &mut out).and_then(|()| out.flush()) {
@@ -65,4 +62,5 @@ fn hooks() -> Vec<DoctorLine> {
     }
 }
 
-const REFUSED: &str = "the lines above say what this kernel lacks; if all are well, report this line";
+const REFUSED: &str =
+    "the lines above say what this kernel lacks; if all are well, report this line";

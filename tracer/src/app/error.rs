@@ -23,7 +23,9 @@ pub enum AppError {
     #[error(transparent)]
     Loader(#[from] LoaderError),
     /// The process ended between its discovery and the attach.
-    #[error("process {pid} ({comm}) ended before tracer could attach; start it under `tracer -- COMMAND` instead")]
+    #[error(
+        "process {pid} ({comm}) ended before tracer could attach; start it under `tracer -- COMMAND` instead"
+    )]
     EndedBeforeAttach {
         /// Its pid.
         pid: u32,

@@ -14,5 +14,6 @@ pub fn init(verbosity: i8) {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new(format!("off,tracer={level}")));
     // A second call, as tests make, finds the log installed.
-    let _ = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
+    let _ =
+        fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
 }

@@ -101,6 +101,9 @@ pub(super) fn wants_color(choice: ColorChoice, terminal: bool) -> bool {
 
 /// Columns of a terminal.
 pub(super) fn width_of(stream: &impl std::os::fd::AsFd) -> usize {
-    tcgetwinsize(stream).ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns >= 40)
+    tcgetwinsize(stream)
+        .ok()
+        .map(|size| usize::from(size.ws_col))
+        .filter(|columns| *columns >= 40)
         .unwrap_or(WIDTH)
 }

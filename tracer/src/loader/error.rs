@@ -70,7 +70,11 @@ pub(super) fn reason(error: &dyn std::error::Error) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let skip = lines.len().saturating_sub(VERIFIER_LINES);
     let head = lines.first().copied().unwrap_or_default();
-    if skip == 0 { lines.join(" | ") } else { format!("{head} | … | {}", lines[skip..].join(" | ")) }
+    if skip == 0 {
+        lines.join(" | ")
+    } else {
+        format!("{head} | … | {}", lines[skip..].join(" | "))
+    }
 }
 
 /// Lines kept of a verifier log.

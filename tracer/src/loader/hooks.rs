@@ -95,11 +95,10 @@ pub(super) fn uring(types: &KernelTypes) -> Option<Uring> {
     let complete = types.tracepoint_arguments("io_uring_complete")?;
     // (ctx, req, cqe) since 6.15; (ctx, req, user_data, res, cflags, extra1, extra2) since 5.19;
     // (ctx, user_data, res[, cflags]) before, when io_kiocb had no cqe member either.
-    let has_cqe_member = types
-        .offsets()
-        .ok()?
-        .iter()
-        .any(|(name, value)| *name == "URING_CQE_FD" && *value != tracer_common::offsets::MISSING);
+    let has_cqe_member =
+        types.offsets().ok()?.iter().any(|(name, value)| {
+            *name == "URING_CQE_FD" && *value != tracer_common::offsets::MISSING
+        });
     match (submit?, complete) {
         (1 | 2, 3) if has_cqe_member => Some(Uring { cqe_argument: true }),
         (1 | 2, 7) if has_cqe_member => Some(Uring { cqe_argument: false }),

@@ -85,7 +85,9 @@ impl Loader {
         value.trim().parse().ok()
     }
 
-    fn ledger(&mut self) -> Result<HashMap<&mut aya::maps::MapData, LedgerKey, LedgerRow>, LoaderError> {
+    fn ledger(
+        &mut self,
+    ) -> Result<HashMap<&mut aya::maps::MapData, LedgerKey, LedgerRow>, LoaderError> {
         let map = self.bpf.map_mut(names::MAP_LEDGER).ok_or(LoaderError::NoObject)?;
         HashMap::try_from(map).map_err(|error| LoaderError::map("open", names::MAP_LEDGER, error))
     }

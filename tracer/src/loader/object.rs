@@ -80,9 +80,8 @@ impl Loader {
         loader.map_max_entries(names::MAP_PROCESSES, settings.max_processes);
         loader.map_max_entries(names::MAP_OBJECTS, settings.max_objects);
         loader.map_max_entries(names::MAP_LEDGER, ledger_rows(settings.max_objects));
-        let bpf = loader
-            .load(OBJECT)
-            .map_err(|error| LoaderError::Object { reason: reason(&error) })?;
+        let bpf =
+            loader.load(OBJECT).map_err(|error| LoaderError::Object { reason: reason(&error) })?;
         let mut this = Self { bpf, btf, types, uring_covered: globals.uring_covered };
         this.declare_cgroup(settings)?;
         Ok(this)

@@ -21,7 +21,12 @@ use crate::{
 /// Judges a session and puts the report together. `start` is the window's start in real time;
 /// `stdio_of_interest` lists which of fd 0, 1 and 2 the user asked for.
 #[must_use]
-pub fn build(session: &Session, target: Target, start: Timestamp, stdio_of_interest: &[i32]) -> Report {
+pub fn build(
+    session: &Session,
+    target: Target,
+    start: Timestamp,
+    stdio_of_interest: &[i32],
+) -> Report {
     let flows = Flows::of(session);
     let case = Case::new(session, &flows);
     let findings = verdict::judge(&case);
@@ -48,20 +53,20 @@ pub fn build(session: &Session, target: Target, start: Timestamp, stdio_of_inter
         losses: session
             .losses
             .iter()
-            .map(|(reason, cell)| {
-                (reason.clone(), Loss { events: cell.events, bytes: cell.bytes })
-            })
+            .map(|(reason, cell)| (reason.clone(), Loss { events: cell.events, bytes: cell.bytes }))
             .collect(),
     }
 }
 
 fn process(session: &Session, known: &session::Process, stdio_of_interest: &[i32]) -> Process {
-    let mut fds: Vec<Fd> = session.rows_of(known.id, WRITE).map(|(key, row)| fd(session, key, row)).collect();
+    let mut fds: Vec<Fd> =
+        session.rows_of(known.id, WRITE).map(|(key, row)| fd(session, key, row)).collect();
     for number in stdio_of_interest {
         silent_fd(session, known, *number, &mut fds);
     }
     fds.sort_by(|a, b| {
-        (a.fd, a.first_write_ms.unwrap_or(0.0)).partial_cmp(&(b.fd, b.first_write_ms.unwrap_or(0.0)))
+        (a.fd, a.first_write_ms.unwrap_or(0.0))
+            .partial_cmp(&(b.fd, b.first_write_ms.unwrap_or(0.0)))
             .unwrap_or(std::cmp::Ordering::Equal)
     });
     Process {

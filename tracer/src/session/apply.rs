@@ -128,9 +128,9 @@ impl Session {
     fn held(&mut self, state: &FdState, holding: Holding, pipe: PipeState) {
         self.pipe_seen(state, pipe);
         if let Some(object) = self.objects.get_mut(&state.object) {
-            object.holders.retain(|known| {
-                known.process != holding.process || known.fd != holding.fd
-            });
+            object
+                .holders
+                .retain(|known| known.process != holding.process || known.fd != holding.fd);
             object.holders.push(holding);
         }
     }

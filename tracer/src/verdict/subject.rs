@@ -70,7 +70,8 @@ impl Subject<'_> {
         self.streams()
             .iter()
             .map(|stream| {
-                stream.row.calls + stream.row.errors.iter().map(|count| u64::from(*count)).sum::<u64>()
+                stream.row.calls
+                    + stream.row.errors.iter().map(|count| u64::from(*count)).sum::<u64>()
             })
             .sum()
     }
@@ -78,9 +79,10 @@ impl Subject<'_> {
     /// Whether the program asked for a terminal on this fd and was told that it is none.
     #[must_use]
     pub fn was_refused_a_terminal(&self, fd: i32) -> bool {
-        self.process.facts.iter().any(|fact| {
-            fact.kind == FactKind::TtyAsked && fact.fd == Some(fd) && fact.errno != 0
-        })
+        self.process
+            .facts
+            .iter()
+            .any(|fact| fact.kind == FactKind::TtyAsked && fact.fd == Some(fd) && fact.errno != 0)
     }
 }
 
@@ -174,13 +176,8 @@ fn subject<'a>(
         kind: session.object_kind(&object(fd as usize)),
         row: LedgerRow::default(),
     };
-    let mut subject = Subject {
-        process,
-        members,
-        stdout: stream(1),
-        stderr: stream(2),
-        redirected: Vec::new(),
-    };
+    let mut subject =
+        Subject { process, members, stdout: stream(1), stderr: stream(2), redirected: Vec::new() };
     fill(session, &mut subject);
     subject
 }
@@ -209,7 +206,8 @@ fn fill(session: &Session, subject: &mut Subject<'_>) {
     for member in subject.members.clone() {
         for (key, row) in session.rows_of(member, WRITE) {
             let to_stderr = if shared { key.fd == 2 } else { key.object == subject.stderr.object };
-            let on_stream = key.object == subject.stdout.object || key.object == subject.stderr.object;
+            let on_stream =
+                key.object == subject.stdout.object || key.object == subject.stderr.object;
             let of_closed = key.object.is_none() && (key.fd == 1 || key.fd == 2);
             if of_closed {
                 let stream = if key.fd == 2 { &mut subject.stderr } else { &mut subject.stdout };

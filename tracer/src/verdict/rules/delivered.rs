@@ -29,7 +29,8 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
             )
         })
         .collect();
-    let silent = if used.len() == 1 && subject.stderr.row.bytes == 0 { "; nothing to stderr" } else { "" };
+    let silent =
+        if used.len() == 1 && subject.stderr.row.bytes == 0 { "; nothing to stderr" } else { "" };
     let since = match case.confidence(subject) {
         Confidence::Certain => "",
         Confidence::Unsure => " since tracer attached",

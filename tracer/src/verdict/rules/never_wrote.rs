@@ -26,8 +26,10 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     };
     let mut finding = evidence::finding(case, subject, "never_wrote", Severity::Warning, message);
     finding.advice = Some(advice(case, subject));
-    finding = evidence::with(finding, "stdout", json!(case.session.object_name(&subject.stdout.object)));
-    finding = evidence::with(finding, "stderr", json!(case.session.object_name(&subject.stderr.object)));
+    finding =
+        evidence::with(finding, "stdout", json!(case.session.object_name(&subject.stdout.object)));
+    finding =
+        evidence::with(finding, "stderr", json!(case.session.object_name(&subject.stderr.object)));
     let asked = subject.was_refused_a_terminal(1) || subject.was_refused_a_terminal(2);
     vec![evidence::with(finding, "asked_for_terminal", json!(asked))]
 }

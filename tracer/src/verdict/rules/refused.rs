@@ -8,8 +8,16 @@ use crate::report::{Finding, Severity};
 
 /// Errors that lose output, with what each means to an operator.
 const CLASSES: [(u32, &str, &str); 4] = [
-    (error::EAGAIN, "the pipe was full and the fd is set to O_NONBLOCK", "Find out who set O_NONBLOCK on the shared file description, or let the reader read faster."),
-    (error::EBADF, "the fd was closed or not open for writing", "Whoever starts it must pass an open stdout and stderr."),
+    (
+        error::EAGAIN,
+        "the pipe was full and the fd is set to O_NONBLOCK",
+        "Find out who set O_NONBLOCK on the shared file description, or let the reader read faster.",
+    ),
+    (
+        error::EBADF,
+        "the fd was closed or not open for writing",
+        "Whoever starts it must pass an open stdout and stderr.",
+    ),
     (error::ENOSPC, "the disk is full", "Free space where the output goes."),
     (error::EIO, "the terminal or disk behind it is gone", "Check what the fd points to."),
 ];

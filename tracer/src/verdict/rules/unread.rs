@@ -16,14 +16,18 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
             let flow = case.flows.get(&stream.object);
             let unread = flow.unread.filter(|unread| *unread > 0)?;
             let object = case.session.objects.get(&stream.object)?;
-            let reader = object.holders.iter().find(|holding| {
-                holding.reads() && !subject.members.contains(&holding.process)
-            });
+            let reader = object
+                .holders
+                .iter()
+                .find(|holding| holding.reads() && !subject.members.contains(&holding.process));
             let written = words::bytes(flow.written);
             let (severity, fate, advice) = match reader {
                 Some(reader) => (
                     Severity::Warning,
-                    format!("{} (pid {}) can still read it but has not", reader.comm, reader.process.tgid),
+                    format!(
+                        "{} (pid {}) can still read it but has not",
+                        reader.comm, reader.process.tgid
+                    ),
                     "The reader is slow, blocked or has stopped reading: look at what it does.",
                 ),
                 None => (
