@@ -1,1 +1,25 @@
-//! placeholder
+//! Harness of the tests on the real kernel.
+//!
+//! A *workload* does real I/O and writes down what the kernel returned (its [`truth`]); the
+//! [`tracer`] runs beside it; [`expect`] compares the two to the byte. Nothing here knows how
+//! the tracer works: it is driven through its command line and read through its JSON report.
+//!
+//! Every wait has a deadline and says what it waited for; no sleep stands in for an event.
+
+pub mod cgroup;
+pub mod deadline;
+pub mod docker;
+pub mod expect;
+pub mod gate;
+pub mod paths;
+pub mod privilege;
+pub mod process_manager;
+pub mod procfs;
+pub mod reader;
+pub mod refusal;
+pub mod report;
+pub mod scenario;
+pub mod stdio;
+pub mod tracer;
+pub mod truth;
+pub mod workload;

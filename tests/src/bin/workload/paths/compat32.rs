@@ -1,0 +1,154 @@
+//! The 32-bit entry (`int 0x80`) used from 64-bit code: other numbers, 32-bit pointers.
+//! A tracer that reads the number by the 64-bit table sees quite another call.
+
+use std::{arch::asm, ffi::c_long, os::fd::RawFd, ptr::NonNull};
+
+use anyhow::Result;
+
+use super::{plain::at_position, source};
+use crate::{
+    ledger::Ledger,
+    sys::{self, Outcome, Unsupported},
+};
+
+const WRITE: u32 = 4;
+const SOCKETCALL: u32 = 102;
+const WRITEV: u32 = 146;
+const PWRITE64: u32 = 181;
+const SENDFILE64: u32 = 239;
+const SENDTO: u32 = 369;
+
+/// `SYS_SEND` of `socketcall(2)`.
+const SEND: u32 = 9;
+
+/// `write`, number 4.
+pub(crate) fn write(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
+    let arena = Arena::map()?;
+    each(ledger, fd, sizes, |rest| int80(WRITE, [fd as u32, arena.data(), rest, 0, 0, 0]))
+}
+
+/// `writev`, number 146, with two pieces.
+pub(crate) fn writev(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
+    let arena = Arena::map()?;
+    each(ledger, fd, sizes, |rest| {
+        let first = rest / 3;
+        let table = arena.table([arena.data(), first, arena.data(), rest - first]);
+        int80(WRITEV, [fd as u32, table, 2, 0, 0, 0])
+    })
+}
+
+/// `pwrite64`, number 181: the position comes in two halves.
+pub(crate) fn pwrite64(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
+    let arena = Arena::map()?;
+    at_position(ledger, fd, sizes, |bytes, position| {
+        let (low, high) = (position as u32, (position >> 32) as u32);
+        int80(PWRITE64, [fd as u32, arena.data(), bytes.len() as u32, low, high, 0])
+    })
+}
+
+/// `socketcall(SYS_SEND)`, number 102: the arguments are in memory.
+pub(crate) fn socketcall_send(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
+    let arena = Arena::map()?;
+    each(ledger, fd, sizes, |rest| {
+        let table = arena.table([fd as u32, arena.data(), rest, 0]);
+        int80(SOCKETCALL, [SEND, table, 0, 0, 0, 0])
+    })
+}
+
+/// `sendto`, number 369, which newer 32-bit libraries use in its place.
+pub(crate) fn sendto(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
+    let arena = Arena::map()?;
+    each(ledger, fd, sizes, |rest| int80(SENDTO, [fd as u32, arena.data(), rest, 0, 0, 0]))
+}
+
+/// `sendfile64`, number 239.
+pub(crate) fn sendfile64(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
+    use std::os::fd::AsRawFd;
+    sizes.iter().try_for_each(|size| {
+        let source = source::file(*size)?;
+        let from = source.as_raw_fd() as u32;
+        each(ledger, fd, &[*size], |rest| int80(SENDFILE64, [fd as u32, from, 0, rest, 0, 0]))
+    })
+}
+
+fn each(
+    ledger: &mut Ledger,
+    fd: RawFd,
+    sizes: &[usize],
+    call: impl Fn(u32) -> Outcome,
+) -> Result<()> {
+    sizes.iter().try_for_each(|size| ledger.transfer(fd, *size, |_, rest| call(rest as u32)))
+}
+
+/// Memory that a 32-bit pointer can reach: data, and behind it a small argument table.
+#[derive(Debug)]
+struct Arena(NonNull<u8>);
+
+impl Arena {
+    const DATA: usize = 128 * 1024;
+    const SIZE: usize = Self::DATA + 4096;
+
+    fn map() -> Result<Self> {
+        if let Err(errno) = int80(20 /* getpid */, [0; 6]) {
+            return Err(Unsupported(format!("no 32-bit entry: errno {errno}")).into());
+        }
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT;
+        // SAFETY: a new anonymous mapping at an address of the kernel's choice.
+        let start =
+            unsafe { libc::mmap(std::ptr::null_mut(), Self::SIZE, protection, flags, -1, 0) };
+        sys::check("mmap", if start == libc::MAP_FAILED { -1 } else { 0 as c_long })?;
+        Ok(Self(NonNull::new(start.cast()).ok_or_else(|| anyhow::anyhow!("mapped at 0"))?))
+    }
+
+    fn data(&self) -> u32 {
+        self.0.as_ptr() as usize as u32
+    }
+
+    /// Writes the table and says where it is.
+    fn table(&self, words: [u32; 4]) -> u32 {
+        // SAFETY: the table lies in the mapping, behind the data, and is aligned to a page.
+        unsafe {
+            let table = self.0.as_ptr().add(Self::DATA);
+            table.cast::<[u32; 4]>().write_volatile(words);
+            table as usize as u32
+        }
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        // SAFETY: unmaps exactly what `map` mapped; no pointer into it is left.
+        unsafe { libc::munmap(self.0.as_ptr().cast(), Self::SIZE) };
+    }
+}
+
+/// One system call by the 32-bit entry: number in eax, arguments in ebx ecx edx esi edi ebp.
+fn int80(number: u32, arguments: [u32; 6]) -> Outcome {
+    // ebx and ebp are not the compiler's to give: they are loaded through r8 and put back.
+    let hidden = [arguments[0], arguments[5]];
+    let returned: i32;
+    // SAFETY: registers are saved as said above; the calls made here only read memory they are
+    // given, and that memory is mapped.
+    unsafe {
+        asm!(
+            "push rbx",
+            "push rbp",
+            "mov ebx, dword ptr [r8]",
+            "mov ebp, dword ptr [r8 + 4]",
+            "int 0x80",
+            "pop rbp",
+            "pop rbx",
+            inlateout("eax") number => returned,
+            inlateout("r8") hidden.as_ptr() => _,
+            in("ecx") arguments[1],
+            in("edx") arguments[2],
+            in("esi") arguments[3],
+            in("edi") arguments[4],
+            lateout("r9") _,
+            lateout("r10") _,
+            lateout("r11") _,
+        );
+    }
+    usize::try_from(returned).map_err(|_| -returned)
+}

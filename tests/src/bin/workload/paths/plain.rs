@@ -1,0 +1,95 @@
+//! `write`, `pwrite64` and the vectored calls.
+
+use std::{ffi::c_long, os::fd::RawFd};
+
+use anyhow::Result;
+
+use crate::{ledger::Ledger, sys};
+
+/// `write(2)`.
+pub(crate) fn write(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
+    sizes.iter().try_for_each(|size| {
+        let bytes = vec![b'w'; *size];
+        ledger.transfer(fd, *size, |done, _| sys::write(fd, &bytes[done..]))
+    })
+}
+
+/// `pwrite64(2)` at the file's own position, which it does not move.
+pub(crate) fn pwrite64(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
+    at_position(ledger, fd, sizes, |bytes, position| {
+        // SAFETY: the buffer is valid for its length during the call.
+        sys::outcome(unsafe {
+            libc::syscall(libc::SYS_pwrite64, fd, bytes.as_ptr(), bytes.len(), position)
+        })
+    })
+}
+
+/// `writev(2)` with three pieces of different length.
+pub(crate) fn writev(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
+    sizes.iter().try_for_each(|size| {
+        let bytes = vec![b'v'; *size];
+        ledger.transfer(fd, *size, |done, _| {
+            let pieces = pieces(&bytes[done..]);
+            // SAFETY: each piece lies in `bytes`, which outlives the call.
+            sys::outcome(unsafe {
+                libc::syscall(libc::SYS_writev, fd, pieces.as_ptr(), pieces.len())
+            })
+        })
+    })
+}
+
+/// `pwritev(2)` with three pieces, at the file's own position.
+pub(crate) fn pwritev(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
+    at_position(ledger, fd, sizes, |bytes, position| {
+        let pieces = pieces(bytes);
+        // SAFETY: each piece lies in `bytes`, which outlives the call.
+        sys::outcome(unsafe {
+            libc::syscall(libc::SYS_pwritev, fd, pieces.as_ptr(), pieces.len(), position, 0)
+        })
+    })
+}
+
+/// `pwritev2(2)` with three pieces, at the file's own position, without flags.
+pub(crate) fn pwritev2(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
+    at_position(ledger, fd, sizes, |bytes, position| {
+        let pieces = pieces(bytes);
+        // SAFETY: each piece lies in `bytes`, which outlives the call.
+        sys::outcome(unsafe {
+            libc::syscall(libc::SYS_pwritev2, fd, pieces.as_ptr(), pieces.len(), position, 0, 0)
+        })
+    })
+}
+
+/// Three pieces of uneven length that together are `bytes`; some may be empty.
+pub(crate) fn pieces(bytes: &[u8]) -> [libc::iovec; 3] {
+    let (first, rest) = bytes.split_at(bytes.len() / 5);
+    let (second, third) = rest.split_at(rest.len() / 3);
+    [first, second, third].map(piece)
+}
+
+/// One slice as the kernel wants it.
+pub(crate) fn piece(bytes: &[u8]) -> libc::iovec {
+    libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
+}
+
+/// Writes at the position and moves it along: it is shared by every process with this file, so
+/// the file's length in the end is the sum of what all of them wrote.
+pub(crate) fn at_position(
+    ledger: &mut Ledger,
+    fd: RawFd,
+    sizes: &[usize],
+    call: impl Fn(&[u8], c_long) -> sys::Outcome,
+) -> Result<()> {
+    for size in sizes {
+        let bytes = vec![b'p'; *size];
+        let start = seek(fd, 0)?;
+        ledger.transfer(fd, *size, |done, _| call(&bytes[done..], start + done as c_long))?;
+        seek(fd, *size as c_long)?;
+    }
+    Ok(())
+}
+
+fn seek(fd: RawFd, by: c_long) -> Result<c_long> {
+    // SAFETY: takes no pointer.
+    Ok(sys::check("lseek", unsafe { libc::lseek(fd, by, libc::SEEK_CUR) })? as c_long)
+}

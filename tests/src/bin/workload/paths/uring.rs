@@ -1,0 +1,213 @@
+//! Requests to an `io_uring`: no write call is made at all; the completions say what was taken.
+
+use std::os::fd::RawFd;
+
+use anyhow::{Context, Result, bail, ensure};
+use io_uring::{IoUring, opcode, squeue, types};
+
+use super::{
+    plain::{piece, pieces},
+    socket::message,
+    source::SourcePipe,
+};
+use crate::{
+    ledger::Ledger,
+    sys::{Outcome, Unsupported},
+};
+
+const ENTRIES: u32 = 16;
+
+/// The file's own position; what a pipe wants as well.
+const CURRENT: u64 = u64::MAX;
+
+/// `IORING_OP_WRITE`, all sizes in one submission.
+pub(crate) fn write(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
+    write_batch(ledger, &mut ring()?, fd, sizes, squeue::Flags::empty())
+}
+
+/// `IORING_OP_WRITE` that a kernel worker must complete (`IOSQE_ASYNC`).
+pub(crate) fn forced_async(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
+    write_batch(ledger, &mut ring()?, fd, sizes, squeue::Flags::ASYNC)
+}
+
+/// `IORING_OP_WRITE` picked up by the kernel's submission thread: no system call submits it.
+pub(crate) fn sqpoll(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
+    const IDLE_MS: u32 = 1000;
+    let ring = IoUring::builder().setup_sqpoll(IDLE_MS).build(ENTRIES);
+    write_batch(ledger, &mut supported(ring)?, fd, sizes, squeue::Flags::empty())
+}
+
+/// `IORING_OP_WRITEV` with three pieces.
+pub(crate) fn writev(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
+    let mut ring = ring()?;
+    sizes.iter().try_for_each(|size| {
+        let bytes = vec![b'v'; *size];
+        transfer(ledger, &mut ring, fd, *size, |ring, done, _| {
+            let pieces = pieces(&bytes[done..]);
+            let request = opcode::Writev::new(types::Fd(fd), pieces.as_ptr(), 3).offset(CURRENT);
+            complete_one(ring, &request.build())
+        })
+    })
+}
+
+/// `IORING_OP_WRITE_FIXED` from a registered buffer.
+pub(crate) fn write_fixed(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
+    let mut ring = ring()?;
+    let bytes = vec![b'f'; sizes.iter().copied().max().unwrap_or(0)];
+    let table = [piece(&bytes)];
+    // SAFETY: `bytes` outlives the ring's use of it: every request is awaited below.
+    unsafe { ring.submitter().register_buffers(&table) }.context("register buffers")?;
+    sizes.iter().try_for_each(|size| {
+        transfer(ledger, &mut ring, fd, *size, |ring, done, rest| {
+            let from = bytes[done..].as_ptr();
+            let request = opcode::WriteFixed::new(types::Fd(fd), from, rest as u32, 0);
+            complete_one(ring, &request.offset(CURRENT).build())
+        })
+    })
+}
+
+/// `IORING_OP_WRITE` to a registered file: the request carries an index, not an fd.
+pub(crate) fn registered_file(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
+    let mut ring = ring()?;
+    ring.submitter().register_files(&[fd]).context("register files")?;
+    sizes.iter().try_for_each(|size| {
+        let bytes = vec![b'r'; *size];
+        transfer(ledger, &mut ring, fd, *size, |ring, done, rest| {
+            let from = bytes[done..].as_ptr();
+            let request = opcode::Write::new(types::Fixed(0), from, rest as u32);
+            complete_one(ring, &request.offset(CURRENT).build())
+        })
+    })
+}
+
+/// `IORING_OP_SEND`.
+pub(crate) fn send(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
+    let mut ring = ring()?;
+    sizes.iter().try_for_each(|size| {
+        let bytes = vec![b's'; *size];
+        transfer(ledger, &mut ring, fd, *size, |ring, done, rest| {
+            let request = opcode::Send::new(types::Fd(fd), bytes[done..].as_ptr(), rest as u32);
+            complete_one(ring, &request.build())
+        })
+    })
+}
+
+/// `IORING_OP_SENDMSG` with three pieces.
+pub(crate) fn sendmsg(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
+    let mut ring = ring()?;
+    sizes.iter().try_for_each(|size| {
+        let bytes = vec![b'm'; *size];
+        transfer(ledger, &mut ring, fd, *size, |ring, done, _| {
+            let mut pieces = pieces(&bytes[done..]);
+            let message = message(&mut pieces);
+            complete_one(ring, &opcode::SendMsg::new(types::Fd(fd), &raw const message).build())
+        })
+    })
+}
+
+/// `IORING_OP_SPLICE` from a pipe.
+pub(crate) fn splice(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
+    const NO_OFFSET: i64 = -1;
+    let mut ring = ring()?;
+    let source = SourcePipe::open()?;
+    let sizes = sizes.iter().map(|size| (*size).min(SourcePipe::CAPACITY));
+    for size in sizes {
+        source.fill(size)?;
+        transfer(ledger, &mut ring, fd, size, |ring, _, rest| {
+            let (from, to) = (types::Fd(source.end()), types::Fd(fd));
+            let request = opcode::Splice::new(from, NO_OFFSET, to, NO_OFFSET, rest as u32);
+            complete_one(ring, &request.build())
+        })?;
+    }
+    Ok(())
+}
+
+/// One write request per size, in flight together; what is left of a short one goes again.
+fn write_batch(
+    ledger: &mut Ledger,
+    ring: &mut IoUring,
+    fd: RawFd,
+    sizes: &[usize],
+    flags: squeue::Flags,
+) -> Result<()> {
+    let bytes = vec![b'b'; sizes.iter().copied().max().unwrap_or(0)];
+    let mut rest: Vec<usize> = sizes.to_vec();
+    while rest.iter().any(|rest| *rest > 0) {
+        let requests = rest.iter().enumerate().filter(|(_, rest)| **rest > 0);
+        let mut in_flight = 0;
+        for (index, rest) in requests {
+            let request = opcode::Write::new(types::Fd(fd), bytes.as_ptr(), *rest as u32);
+            let entry = request.offset(CURRENT).build().flags(flags).user_data(index as u64);
+            push(ring, &entry)?;
+            in_flight += 1;
+        }
+        for (index, outcome) in complete(ring, in_flight)? {
+            let index = index as usize;
+            match ledger.note(fd, rest[index], outcome) {
+                Ok(taken) => rest[index] -= taken,
+                Err(errno) => bail!("request of {} bytes failed: errno {errno}", rest[index]),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// [`Ledger::transfer`] with a ring at hand and room for failures of the ring itself.
+fn transfer(
+    ledger: &mut Ledger,
+    ring: &mut IoUring,
+    fd: RawFd,
+    size: usize,
+    mut attempt: impl FnMut(&mut IoUring, usize, usize) -> Result<Outcome>,
+) -> Result<()> {
+    let mut broken = None;
+    let moved = ledger.transfer(fd, size, |done, rest| {
+        attempt(ring, done, rest).unwrap_or_else(|error| {
+            broken = Some(error);
+            Err(libc::EIO)
+        })
+    });
+    broken.map_or(moved, Err)
+}
+
+fn complete_one(ring: &mut IoUring, entry: &squeue::Entry) -> Result<Outcome> {
+    push(ring, entry)?;
+    let completions = complete(ring, 1)?;
+    completions.first().map(|(_, outcome)| *outcome).context("no completion")
+}
+
+fn push(ring: &mut IoUring, entry: &squeue::Entry) -> Result<()> {
+    // SAFETY: what the entry points to outlives `complete`, which every caller runs next.
+    unsafe { ring.submission().push(entry) }.context("the submission queue is full")
+}
+
+/// Submits and waits for that many completions.
+fn complete(ring: &mut IoUring, count: usize) -> Result<Vec<(u64, Outcome)>> {
+    let mut completions = Vec::new();
+    while completions.len() < count {
+        match ring.submit_and_wait(count - completions.len()) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error).context("io_uring_enter"),
+        }
+        completions.extend(ring.completion().map(|done| {
+            let outcome = usize::try_from(done.result()).map_err(|_| -done.result());
+            (done.user_data(), outcome)
+        }));
+    }
+    ensure!(completions.len() == count, "{} completions of {count}", completions.len());
+    Ok(completions)
+}
+
+fn ring() -> Result<IoUring> {
+    supported(IoUring::new(ENTRIES))
+}
+
+fn supported(ring: std::io::Result<IoUring>) -> Result<IoUring> {
+    ring.map_err(|error| match error.raw_os_error() {
+        Some(libc::ENOSYS) | Some(libc::EPERM) => {
+            Unsupported(format!("io_uring is not offered here: {error}")).into()
+        }
+        _ => anyhow::Error::from(error).context("io_uring_setup"),
+    })
+}

@@ -1,0 +1,69 @@
+//! Stories: errors the kernel returns, and trees of processes.
+
+mod blocked;
+mod errors;
+mod interrupted;
+mod namespace;
+mod replaced;
+mod side;
+mod storm;
+mod threads;
+mod trees;
+mod victims;
+
+use anyhow::Result;
+
+use crate::ledger::Ledger;
+
+/// Who waits at the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// The program, before the story begins.
+    AtStart,
+    /// The story itself, somewhere in the middle.
+    Own,
+}
+
+/// One story.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scenario {
+    /// When it waits.
+    pub(crate) gate: Gate,
+    /// The story.
+    pub(crate) play: fn(&mut Ledger) -> Result<()>,
+}
+
+/// The story of this name.
+pub(crate) fn find(name: &str) -> Option<Scenario> {
+    let own = |play| Scenario { gate: Gate::Own, play };
+    let gated = |play: fn(&mut Ledger) -> Result<()>| Scenario { gate: Gate::AtStart, play };
+    Some(match name {
+        "epipe" => gated(errors::epipe),
+        "eagain" => gated(errors::eagain),
+        "ebadf" => gated(errors::ebadf),
+        "enospc" => gated(errors::enospc),
+        "eio" => gated(errors::eio),
+        "short" => gated(errors::short),
+        "zero" => gated(errors::zero),
+        "eintr-pipe" => gated(interrupted::pipe),
+        "eintr-socket" => gated(interrupted::socket),
+        "restarted" => gated(interrupted::restarted),
+        "sigkill" => gated(victims::killed_while_blocked),
+        "sigpipe" => gated(victims::killed_by_sigpipe),
+        "wide" => gated(trees::wide),
+        "deep" => gated(trees::deep),
+        "daemon" => gated(trees::daemon),
+        "threads" => gated(threads::at_once),
+        "exec-thread" => gated(threads::exec_by_non_leader),
+        "vfork-exec" => gated(replaced::vfork_exec),
+        "pidns" => gated(namespace::new_pid_namespace),
+        "side-file" => gated(side::another_file),
+        "reused-inode" => gated(side::reused_inode),
+        "silent" => gated(side::silent),
+        "storm" => own(storm::play),
+        "blocked" => own(blocked::at_attach),
+        "before-and-after" => own(blocked::before_and_after),
+        "linger" => own(blocked::linger),
+        _ => return None,
+    })
+}

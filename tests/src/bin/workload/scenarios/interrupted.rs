@@ -1,0 +1,123 @@
+//! Blocked writes that a signal handler interrupts.
+
+use std::{
+    ffi::{c_int, c_long},
+    mem,
+    os::fd::AsRawFd,
+    ptr,
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+};
+
+use anyhow::{Result, anyhow, ensure};
+use tracer_tests::deadline::wait_until;
+
+use crate::{ledger::Ledger, process, sys};
+
+/// How often the handler ran.
+static ALARMS: AtomicU32 = AtomicU32::new(0);
+
+/// On a full pipe. Inside the kernel this is `-ERESTARTSYS`; the signal delivery that follows
+/// makes `EINTR` of it, because the handler was set without `SA_RESTART`.
+pub(crate) fn pipe(ledger: &mut Ledger) -> Result<()> {
+    ledger.write(1, sys::pipe_capacity(1)?)?;
+    interrupt_one_write(ledger)?;
+    ledger.write(2, 17)
+}
+
+/// On a full socket with a send timeout: here the kernel itself says `-EINTR`.
+pub(crate) fn socket(ledger: &mut Ledger) -> Result<()> {
+    const CHUNK: usize = 8192;
+    sys::set_nonblocking(1, true)?;
+    while ledger.note(1, CHUNK, sys::write(1, &[b'x'; CHUNK])).is_ok() {}
+    sys::set_nonblocking(1, false)?;
+    let timeout = libc::timeval { tv_sec: 60, tv_usec: 0 };
+    // SAFETY: the option's value is a `timeval` of the length given.
+    let set = unsafe {
+        let length = mem::size_of_val(&timeout) as libc::socklen_t;
+        let value = (&raw const timeout).cast();
+        libc::setsockopt(1, libc::SOL_SOCKET, libc::SO_SNDTIMEO, value, length)
+    };
+    sys::check("SO_SNDTIMEO", c_long::from(set))?;
+    interrupt_one_write(ledger)?;
+    ledger.write(2, 18)
+}
+
+/// On a full pipe, with `SA_RESTART`: the program sees one call that took all, however often the
+/// kernel left and entered it.
+pub(crate) fn restarted(ledger: &mut Ledger) -> Result<()> {
+    let (read, write) = sys::pipe()?;
+    sys::dup2(write.as_raw_fd(), 1)?;
+    ledger.write(1, sys::pipe_capacity(1)?)?;
+    handle_alarms(libc::SA_RESTART)?;
+    set_timer(20_000)?;
+    let rescuer = thread::spawn(move || -> Result<()> {
+        block_alarms()?;
+        let is_enough = || Ok((ALARMS.load(Ordering::SeqCst) >= 5).then_some(()));
+        wait_until("five alarms during the write", is_enough)?;
+        let drained = sys::read(read.as_raw_fd(), &mut [0; 40_000]);
+        ensure!(drained == Ok(40_000), "the rescuer read {drained:?}");
+        // The read end goes back to nobody: it must outlive the write.
+        mem::forget(read);
+        Ok(())
+    });
+    ledger.write(1, 10)?;
+    set_timer(0)?;
+    restore_alarms();
+    process::arm_watchdog();
+    rescuer.join().map_err(|_| anyhow!("the rescuer panicked"))??;
+    ledger.write(2, 19)
+}
+
+fn interrupt_one_write(ledger: &mut Ledger) -> Result<()> {
+    handle_alarms(0)?;
+    // Again and again: an alarm that comes before the write has begun interrupts nothing.
+    set_timer(20_000)?;
+    let written = ledger.note(1, 10, sys::write(1, &[b'x'; 10]));
+    set_timer(0)?;
+    restore_alarms();
+    process::arm_watchdog();
+    ensure!(written == Err(libc::EINTR), "the blocked write returned {written:?}");
+    Ok(())
+}
+
+extern "C" fn count(_signal: c_int) {
+    ALARMS.fetch_add(1, Ordering::SeqCst);
+}
+
+fn handle_alarms(flags: c_int) -> Result<()> {
+    // SAFETY: all-zero is a valid `sigaction` with an empty mask; the handler only adds to an
+    // atomic, which is safe at any moment.
+    let set = unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        action.sa_sigaction = count as extern "C" fn(c_int) as usize;
+        action.sa_flags = flags;
+        libc::sigaction(libc::SIGALRM, &raw const action, ptr::null_mut())
+    };
+    sys::check("sigaction", c_long::from(set)).map(drop)
+}
+
+/// Leaves the alarms to the thread whose write they shall interrupt.
+fn block_alarms() -> Result<()> {
+    // SAFETY: both calls work on a set that is valid for them; the old mask is not asked for.
+    let set = unsafe {
+        let mut alarms: libc::sigset_t = mem::zeroed();
+        libc::sigaddset(&raw mut alarms, libc::SIGALRM);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const alarms, ptr::null_mut())
+    };
+    ensure!(set == 0, "pthread_sigmask: errno {set}");
+    Ok(())
+}
+
+fn restore_alarms() {
+    // SAFETY: takes no pointer; puts back the action the watchdog relies on.
+    unsafe { libc::signal(libc::SIGALRM, libc::SIG_DFL) };
+}
+
+fn set_timer(microseconds: libc::suseconds_t) -> Result<()> {
+    let value = libc::timeval { tv_sec: 0, tv_usec: microseconds };
+    let timer = libc::itimerval { it_interval: value, it_value: value };
+    // SAFETY: `timer` is valid for the call; the old value is not asked for.
+    let set = unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, ptr::null_mut()) };
+    sys::check("setitimer", c_long::from(set)).map(drop)
+}

@@ -1,0 +1,51 @@
+//! Several threads of one process.
+
+use std::{
+    sync::{Arc, Barrier},
+    thread,
+};
+
+use anyhow::{Result, anyhow};
+use tracer_tests::paths::Identity;
+
+use crate::{ledger::Ledger, process::Image, sys};
+
+/// Sixteen threads write to the same fds at the same moment.
+pub(crate) fn at_once(ledger: &mut Ledger) -> Result<()> {
+    const THREADS: usize = 16;
+    const ROUNDS: usize = 200;
+    let start = Arc::new(Barrier::new(THREADS));
+    let threads = (0..THREADS)
+        .map(|number| {
+            let (start, mut own) = (Arc::clone(&start), ledger.fresh()?);
+            Ok(thread::spawn(move || -> Result<Ledger> {
+                start.wait();
+                for round in 0..ROUNDS {
+                    own.write(1, number * 10 + round % 7 + 1)?;
+                    own.write(2, number + 1)?;
+                }
+                Ok(own)
+            }))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    for thread in threads {
+        ledger.absorb(thread.join().map_err(|_| anyhow!("a thread panicked"))??);
+    }
+    Ok(())
+}
+
+/// A thread that is not the leader execs: it takes over the leader's pid, and the leader ends
+/// without an exit of its own.
+pub(crate) fn exec_by_non_leader(ledger: &mut Ledger) -> Result<()> {
+    ledger.write(1, 11)?;
+    ledger.publish()?;
+    let mut own = ledger.fresh()?;
+    let image = Image::of_self(&["write", Identity::Direct.word()])?;
+    thread::spawn(move || -> Result<()> {
+        let failed = own.write(1, 222).and_then(|()| own.write(2, 33)).and_then(|()| own.publish());
+        failed.and_then(|()| Err(image.exec()))
+    })
+    .join()
+    .map_err(|_| anyhow!("the thread panicked"))??;
+    Err(anyhow!("exec returned, errno {}", sys::errno()))
+}

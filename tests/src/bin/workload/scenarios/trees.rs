@@ -1,0 +1,67 @@
+//! Shapes of process trees.
+
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+
+use anyhow::{Context, Result};
+
+use crate::{ledger::Ledger, process, sys};
+
+/// 1,000 children, fifty at a time, each with a number of bytes of its own.
+pub(crate) fn wide(ledger: &mut Ledger) -> Result<()> {
+    const CHILDREN: usize = 1000;
+    const AT_A_TIME: usize = 50;
+    for first in (0..CHILDREN).step_by(AT_A_TIME) {
+        let children = (first..first + AT_A_TIME)
+            .map(|number| {
+                process::fork(ledger, |own| {
+                    own.write(1, number * 37 % 5003 + 1)?;
+                    own.write(2, number % 10 + 1)
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        children.into_iter().try_for_each(process::wait_success)?;
+    }
+    ledger.write(1, 3)
+}
+
+/// Ten levels, each the child of the one above; each writes before and after its child lives.
+pub(crate) fn deep(ledger: &mut Ledger) -> Result<()> {
+    descend(ledger, 10)
+}
+
+fn descend(ledger: &mut Ledger, levels: usize) -> Result<()> {
+    ledger.write(1, levels * 100 + 1)?;
+    if levels > 1 {
+        let child = process::fork(ledger, |own| descend(own, levels - 1))?;
+        process::wait_success(child)?;
+    }
+    ledger.write(2, levels)?;
+    ledger.write(1, levels * 1000)
+}
+
+/// A double fork with `setsid`: the daemon writes when its parents are long gone.
+pub(crate) fn daemon(ledger: &mut Ledger) -> Result<()> {
+    ledger.write(1, 19)?;
+    // Nobody writes to it, and nobody but the daemon closes it: a reader sees the end when the
+    // last process above the daemon is gone.
+    let (read, write) = sys::pipe()?;
+    let write = write.into_raw_fd();
+    let middle = process::fork(ledger, |own| {
+        // SAFETY: takes no pointer.
+        sys::check("setsid", libc::c_long::from(unsafe { libc::setsid() }))?;
+        own.write(2, 29)?;
+        process::fork(own, |own| {
+            sys::close(write)?;
+            wait_for_end(&read)?;
+            own.write(1, 4242)?;
+            own.write(2, 24)
+        })
+        .map(drop)
+    })?;
+    process::wait_success(middle)
+}
+
+fn wait_for_end(read: &OwnedFd) -> Result<()> {
+    let end = sys::read(read.as_raw_fd(), &mut [0]);
+    end.map_err(std::io::Error::from_raw_os_error).context("waiting for the parents").map(drop)
+}

@@ -1,0 +1,101 @@
+//! System calls by number. Nothing here retries, buffers or picks another call.
+
+use std::{
+    ffi::c_long,
+    fmt,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+};
+
+use anyhow::{Context, Result};
+
+/// What a call returned: how much it took, or an errno.
+pub(crate) type Outcome = Result<usize, i32>;
+
+/// The kernel does not offer what this workload is about.
+#[derive(Debug)]
+pub(crate) struct Unsupported(pub(crate) String);
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unsupported {}
+
+/// The errno of the call that failed last in this thread.
+pub(crate) fn errno() -> i32 {
+    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}
+
+/// Turns a return value of `libc::syscall` into an [`Outcome`].
+pub(crate) fn outcome(returned: c_long) -> Outcome {
+    usize::try_from(returned).map_err(|_| errno())
+}
+
+/// Turns a failed call into an error that names it; for calls that are no subject of the test.
+pub(crate) fn check(name: &str, returned: c_long) -> Result<usize> {
+    outcome(returned).map_err(std::io::Error::from_raw_os_error).with_context(|| name.to_owned())
+}
+
+/// `write(2)`.
+pub(crate) fn write(fd: RawFd, bytes: &[u8]) -> Outcome {
+    // SAFETY: the buffer is valid for its length during the call.
+    outcome(unsafe { libc::syscall(libc::SYS_write, fd, bytes.as_ptr(), bytes.len()) })
+}
+
+/// `read(2)`.
+pub(crate) fn read(fd: RawFd, bytes: &mut [u8]) -> Outcome {
+    // SAFETY: the buffer is valid for its length during the call.
+    outcome(unsafe { libc::syscall(libc::SYS_read, fd, bytes.as_mut_ptr(), bytes.len()) })
+}
+
+/// `close(2)` on a number, whoever owns it.
+pub(crate) fn close(fd: RawFd) -> Result<()> {
+    // SAFETY: the callers close fd numbers the workload inherited; nothing of Rust's owns them.
+    check("close", c_long::from(unsafe { libc::close(fd) })).map(drop)
+}
+
+/// `dup(2)`.
+pub(crate) fn dup(fd: RawFd) -> Result<RawFd> {
+    // SAFETY: takes no pointer.
+    Ok(check("dup", c_long::from(unsafe { libc::dup(fd) }))? as RawFd)
+}
+
+/// `dup2(2)`.
+pub(crate) fn dup2(from: RawFd, to: RawFd) -> Result<RawFd> {
+    // SAFETY: takes no pointer; `to` is a number the workload keeps free for this.
+    Ok(check("dup2", c_long::from(unsafe { libc::dup2(from, to) }))? as RawFd)
+}
+
+/// The same file under a number no workload writes through: fd 1 and fd 2 may be free at times.
+pub(crate) fn out_of_the_way(fd: OwnedFd) -> Result<OwnedFd> {
+    const FIRST: i32 = 100;
+    // SAFETY: takes no pointer.
+    let high = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, FIRST) };
+    let high = check("F_DUPFD_CLOEXEC", c_long::from(high))? as RawFd;
+    drop(fd);
+    // SAFETY: the call above made this number, and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(high) })
+}
+
+/// A pipe whose ends are out of the way.
+pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    Ok((out_of_the_way(read)?, out_of_the_way(write)?))
+}
+
+/// Sets or clears `O_NONBLOCK` on the description behind a number.
+pub(crate) fn set_nonblocking(fd: RawFd, on: bool) -> Result<()> {
+    // SAFETY: takes no pointer.
+    let flags = check("F_GETFL", c_long::from(unsafe { libc::fcntl(fd, libc::F_GETFL) }))? as i32;
+    let flags = if on { flags | libc::O_NONBLOCK } else { flags & !libc::O_NONBLOCK };
+    // SAFETY: takes no pointer.
+    check("F_SETFL", c_long::from(unsafe { libc::fcntl(fd, libc::F_SETFL, flags) })).map(drop)
+}
+
+/// How many bytes a pipe holds.
+pub(crate) fn pipe_capacity(fd: RawFd) -> Result<usize> {
+    // SAFETY: takes no pointer.
+    check("F_GETPIPE_SZ", c_long::from(unsafe { libc::fcntl(fd, libc::F_GETPIPE_SZ) }))
+}

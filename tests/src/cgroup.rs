@@ -1,0 +1,49 @@
+//! A cgroup of the test's own, removed when the test ends.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+
+/// A scratch cgroup of version 2.
+#[derive(Debug)]
+pub struct ScratchCgroup {
+    path: PathBuf,
+}
+
+impl ScratchCgroup {
+    /// Makes it below the root of the version-2 hierarchy.
+    pub fn create(name: &str) -> Result<Self> {
+        let path = mount_point()?.join(format!("{name}-{}", std::process::id()));
+        fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self { path })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Moves a process into it.
+    pub fn admit(&self, pid: u32) -> Result<()> {
+        fs::write(self.path.join("cgroup.procs"), pid.to_string())
+            .with_context(|| format!("cannot move {pid} to {}", self.path.display()))
+    }
+}
+
+impl Drop for ScratchCgroup {
+    fn drop(&mut self) {
+        // Fails while a member is left; then the test has failed with a better message already.
+        let _ = fs::remove_dir(&self.path);
+    }
+}
+
+fn mount_point() -> Result<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    let mount = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let found = mount.into_iter().find(|words| words.get(2) == Some(&"cgroup2"));
+    let words = found.context("no cgroup version 2 is mounted")?;
+    Ok(PathBuf::from(words[1]))
+}

@@ -1,0 +1,250 @@
+//! Compares the tracer's report with a workload's truth, to the byte, and says every difference.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    os::unix::process::ExitStatusExt,
+};
+
+use anyhow::{Result, ensure};
+
+use crate::{
+    report::{Exit, Report},
+    scenario::Traced,
+    truth::{FdTruth, ProcessTruth, Truth},
+    workload::Finished,
+};
+
+/// How the rows of the two sides are matched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MatchBy {
+    /// Process, fd number and object.
+    Fd,
+    /// Process and object: for requests that carry no fd number.
+    Object,
+}
+
+/// The numbers both sides must agree on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Sums {
+    bytes: u64,
+    calls: u64,
+    zero: u64,
+    errors: BTreeMap<String, u64>,
+}
+
+impl Sums {
+    fn add(&mut self, bytes: u64, calls: u64, zero: u64, errors: &BTreeMap<String, u64>) {
+        self.bytes += bytes;
+        self.calls += calls;
+        self.zero += zero;
+        for (class, count) in errors.iter().filter(|(_, count)| **count > 0) {
+            *self.errors.entry(class.clone()).or_default() += count;
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Process, fd (unless matched by object), object (unless unknown or worded freely).
+type Key = (u32, Option<i32>, String);
+
+/// The whole law for a traced workload: it counted what arrived, the tracer agrees to the byte,
+/// lost nothing, knows how it ended, and the pipes balance.
+pub fn exact(traced: &Traced) -> Result<()> {
+    exact_by(traced, MatchBy::Fd)
+}
+
+/// [`exact`] with a choice of how rows are matched.
+pub fn exact_by(traced: &Traced, by: MatchBy) -> Result<()> {
+    if let Some(reason) = &traced.workload.skipped {
+        eprintln!("SKIPPED: workload {}: {reason}", traced.words);
+        return Ok(());
+    }
+    traced.workload.check_arrival()?;
+    rows_agree(&traced.report, &traced.workload.truth, by)
+        .and_then(|()| pipes_balance(&traced.report, &traced.workload.truth))
+        .and_then(|()| no_losses(&traced.report))
+        .and_then(|()| exit_agrees(traced))
+        .map_err(|error| {
+            error.context(format!(
+                "workload {}, traced; the tracer said: {}",
+                traced.words, traced.tracer.stderr
+            ))
+        })
+}
+
+/// Every row of the truth is reported with its numbers, and nothing beside them.
+pub fn rows_agree(report: &Report, truth: &Truth, by: MatchBy) -> Result<()> {
+    let (counted, reported) = (truth_sums(truth, by), report_sums(report, by));
+    let mut text = String::new();
+    let has_written = |process: &&ProcessTruth| process.fds.iter().any(FdTruth::is_active);
+    for process in truth.processes.values().filter(has_written) {
+        if report.of_pid(process.pid).next().is_none() {
+            writeln!(text, "  pid {}: not in the report", process.pid)?;
+        }
+    }
+    let nothing = Sums::default();
+    for key in counted.keys().chain(reported.keys()).collect::<BTreeSet<_>>() {
+        let [counted, reported] =
+            [&counted, &reported].map(|side| side.get(key).unwrap_or(&nothing));
+        if counted != reported {
+            writeln!(text, "  {}: {}", describe_key(key), describe(counted, reported))?;
+        }
+    }
+    ensure!(text.is_empty(), "the report differs from what the workload counted:\n{text}");
+    Ok(())
+}
+
+/// The first process's end is reported as the harness saw it.
+fn exit_agrees(traced: &Traced) -> Result<()> {
+    let Finished { pid, status, .. } = traced.workload;
+    let seen = Exit { code: status.code(), signal: status.signal() };
+    let reported = traced.report.of_pid(pid).find_map(|process| process.exit);
+    ensure!(reported == Some(seen), "pid {pid} ended as {seen:?}, reported is {reported:?}");
+    Ok(())
+}
+
+/// The tracer says that it missed nothing.
+pub fn no_losses(report: &Report) -> Result<()> {
+    let losses = report.losses();
+    ensure!(losses.is_empty(), "the tracer itself lost something: {losses:?}");
+    Ok(())
+}
+
+/// Every pipe that bytes went into is listed: what went in is what the workload counted, and it
+/// came out or is still inside.
+pub fn pipes_balance(report: &Report, truth: &Truth) -> Result<()> {
+    let objects: BTreeSet<_> = truth
+        .rows()
+        .filter_map(|(_, row)| row.object.as_deref())
+        .filter(|object| object.starts_with("pipe:"))
+        .collect();
+    for id in objects {
+        let counted = truth.written_to(id);
+        let Some(object) = report.object(id) else {
+            ensure!(counted == 0, "{id}: {counted} bytes went in, and it is not listed");
+            continue;
+        };
+        let written = object.written;
+        ensure!(
+            written.unwrap_or(0) == counted,
+            "{id}: the workload put {counted} bytes in, the report says {written:?}"
+        );
+        ensure!(object.balanced != Some(false), "{id} does not balance: {object:?}");
+    }
+    Ok(())
+}
+
+fn truth_sums(truth: &Truth, by: MatchBy) -> BTreeMap<Key, Sums> {
+    let mut sums = BTreeMap::<Key, Sums>::new();
+    for (pid, row) in truth.rows().filter(|(_, row)| row.is_active()) {
+        let object = row.object.as_deref().unwrap_or_default();
+        let entry = sums.entry(key(pid, Some(row.fd), object, by)).or_default();
+        entry.add(row.bytes, row.calls, row.zero, &row.errors);
+    }
+    sums
+}
+
+fn report_sums(report: &Report, by: MatchBy) -> BTreeMap<Key, Sums> {
+    let mut sums = BTreeMap::<Key, Sums>::new();
+    for (pid, row) in report.rows() {
+        let mut own = Sums::default();
+        own.add(row.bytes, row.writes, row.zero, &row.errors);
+        if !own.is_empty() {
+            let entry = sums.entry(key(pid, row.fd, &row.object, by)).or_default();
+            entry.add(row.bytes, row.writes, row.zero, &row.errors);
+        }
+    }
+    sums
+}
+
+fn key(pid: u32, fd: Option<i32>, object: &str, by: MatchBy) -> Key {
+    // Only `pipe:[…]` and `socket:[…]` are one word for both sides: paths may be shortened, and
+    // a closed fd has no object at all.
+    let object = if object.ends_with(']') { object } else { "" };
+    match by {
+        MatchBy::Fd => (pid, fd, object.to_owned()),
+        MatchBy::Object => (pid, None, object.to_owned()),
+    }
+}
+
+fn describe_key((pid, fd, object): &Key) -> String {
+    let fd = fd.map_or(String::new(), |fd| format!(" fd {fd}"));
+    let object = if object.is_empty() { String::new() } else { format!(" {object}") };
+    format!("pid {pid}{fd}{object}")
+}
+
+fn describe(counted: &Sums, reported: &Sums) -> String {
+    let mut parts = Vec::new();
+    let numbers = [
+        ("bytes", counted.bytes, reported.bytes),
+        ("calls", counted.calls, reported.calls),
+        ("zero-byte calls", counted.zero, reported.zero),
+    ];
+    for (name, counted, reported) in numbers {
+        if counted != reported {
+            parts.push(format!("{name} {counted} counted, {reported} reported"));
+        }
+    }
+    if counted.errors != reported.errors {
+        parts.push(format!("errors {:?} counted, {:?} reported", counted.errors, reported.errors));
+    }
+    parts.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn truth(bytes: u64) -> Truth {
+        let mut row = FdTruth::new(1, Some("pipe:[5]".to_owned()));
+        row.bytes = bytes;
+        row.calls = 1;
+        let process = ProcessTruth { pid: 7, ns_pid: 7, fds: vec![row] };
+        Truth { processes: [(7, process)].into() }
+    }
+
+    fn report(rows: &str) -> Report {
+        let text = format!(
+            r#"{{"schema":"tracer.report/1","processes":[{{"pid":7,"exit":null,"fds":[{rows}]}}]}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    const ROW: &str = r#"{"fd":1,"object":"pipe:[5]","kind":"pipe","bytes":10,"writes":1}"#;
+
+    #[test]
+    fn equal_sides_agree_and_empty_rows_do_not_matter() {
+        let idle = r#"{"fd":2,"object":"pipe:[6]","kind":"pipe","bytes":0,"writes":0}"#;
+        rows_agree(&report(&format!("{ROW},{idle}")), &truth(10), MatchBy::Fd).unwrap();
+    }
+
+    #[test]
+    fn one_byte_less_is_a_difference_that_names_the_row() {
+        let error = rows_agree(&report(ROW), &truth(11), MatchBy::Fd).unwrap_err().to_string();
+        assert!(error.contains("pid 7 fd 1 pipe:[5]: bytes 11 counted, 10 reported"), "{error}");
+    }
+
+    #[test]
+    fn bytes_nobody_wrote_and_missing_processes_are_differences() {
+        let extra = r#"{"fd":2,"object":"pipe:[6]","kind":"pipe","bytes":1,"writes":1}"#;
+        let both = report(&format!("{ROW},{extra}"));
+        assert!(rows_agree(&both, &truth(10), MatchBy::Fd).is_err());
+        let mut more = truth(10);
+        let mut other = truth(3).processes.remove(&7).unwrap();
+        other.pid = 8;
+        more.processes.insert(8, other);
+        let error = rows_agree(&report(ROW), &more, MatchBy::Fd).unwrap_err().to_string();
+        assert!(error.contains("pid 8: not in the report"), "{error}");
+    }
+
+    #[test]
+    fn a_registered_file_matches_by_object() {
+        let row = r#"{"fd":null,"object":"pipe:[5]","kind":"pipe","bytes":10,"writes":1}"#;
+        assert!(rows_agree(&report(row), &truth(10), MatchBy::Fd).is_err());
+        rows_agree(&report(row), &truth(10), MatchBy::Object).unwrap();
+    }
+}

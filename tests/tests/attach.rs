@@ -1,0 +1,207 @@
+//! How a trace begins and ends: in the middle of things, on several targets, by a signal.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use tracer_tests::{
+    cgroup::ScratchCgroup,
+    deadline::{describe, wait_until},
+    expect::{self, MatchBy},
+    procfs::is_blocked_in_write,
+    scenario::{Traced, trace, trace_with},
+    tracer::{Tracer, parse},
+    truth::{TRUTH_ENV, Truth},
+    workload::{RunningWorkload, Workload, sibling_binary},
+};
+
+/// Generations of processes come and go while the tracer looks for the tree.
+#[test]
+#[ignore = "needs root"]
+fn a_fork_storm_at_attach_hides_nobody() -> Result<()> {
+    let traced = trace(&Workload::new("storm"))?;
+    expect::exact(&traced)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_write_that_was_asleep_at_attach_is_counted_in_full() -> Result<()> {
+    let workload = Workload::new("blocked").unread().gated();
+    let mut running = workload.spawn()?;
+    let pid = running.pid();
+    wait_until("the workload to sleep in write", || Ok(is_blocked_in_write(pid, 1).then_some(())))?;
+    let tracer = Tracer::on_pid(pid).start()?;
+    running.release_readers();
+    running.open_gate()?;
+    let finished = running.finish()?;
+    let outcome = tracer.finish()?;
+    let report = outcome.report()?;
+    let words = workload.words();
+    expect::exact(&Traced { words, workload: finished, tracer: outcome, report })
+}
+
+#[test]
+#[ignore = "needs root"]
+fn bytes_from_before_the_attach_are_not_claimed() -> Result<()> {
+    let workload = Workload::new("before-and-after").gated();
+    let mut running = workload.spawn()?;
+    // It writes its first, empty truth between the two parts.
+    wait_until("the workload's first part", || Ok(running.truth_so_far().ok()))?;
+    let tracer = Tracer::on_pid(running.pid()).start()?;
+    running.open_gate()?;
+    let finished = running.finish()?;
+    let report = tracer.finish()?.report()?;
+    expect::rows_agree(&report, &finished.truth, MatchBy::Fd)
+}
+
+/// Starts a workload that goes on after its writes, and a tracer on it that has seen them.
+fn lingering(adjust: impl FnOnce(Tracer) -> Tracer) -> Result<Lingering> {
+    let mut running = Workload::new("linger").gated().spawn()?;
+    let tracer = adjust(Tracer::on_pid(running.pid())).start()?;
+    running.open_gate()?;
+    let truth = wait_until("the workload's truth", || Ok(running.truth_so_far().ok()))?;
+    Ok(Lingering { running, tracer, truth })
+}
+
+struct Lingering {
+    running: RunningWorkload,
+    tracer: tracer_tests::tracer::RunningTracer,
+    truth: Truth,
+}
+
+#[test]
+#[ignore = "needs root"]
+fn an_interrupt_ends_the_run_with_its_report() -> Result<()> {
+    let Lingering { running, tracer, truth } = lingering(|tracer| tracer)?;
+    tracer.interrupt()?;
+    let outcome = tracer.finish()?;
+    let report = outcome.report()?;
+    expect::rows_agree(&report, &truth, MatchBy::Fd)?;
+    expect::no_losses(&report)?;
+    ensure!(
+        report.of_pid(running.pid()).all(|process| process.exit.is_none()),
+        "a process that goes on is reported as ended"
+    );
+    ensure!(outcome.status.code().is_some_and(|code| code <= 1), "{}", describe(outcome.status));
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_duration_ends_the_run_while_the_target_goes_on() -> Result<()> {
+    let Lingering { tracer, truth, running } =
+        lingering(|tracer| tracer.arg("--duration").arg("2s"))?;
+    let outcome = tracer.finish()?;
+    expect::rows_agree(&outcome.report()?, &truth, MatchBy::Fd)?;
+    drop(running);
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_command_is_traced_from_its_first_byte() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let [truth, report] = ["truth.jsonl", "report.json"].map(|name| directory.path().join(name));
+    let tracer = Tracer::default()
+        .env(TRUTH_ENV, &truth)
+        .arg("-o")
+        .arg(&report)
+        .arg("--")
+        .arg(sibling_binary("workload")?)
+        .arg("write")
+        .arg("exec")
+        .launch()?;
+    let outcome = tracer.finish()?;
+    let text = fs::read_to_string(&report).with_context(|| outcome.stderr.clone())?;
+    let report = parse(&text)?;
+    let truth = Truth::load(&truth)?;
+    expect::rows_agree(&report, &truth, MatchBy::Fd)?;
+    expect::no_losses(&report)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn two_pids_are_traced_in_one_run() -> Result<()> {
+    let mut first = Workload::new("deep").gated().spawn()?;
+    let mut second = Workload::new("write").arg("fork").gated().spawn()?;
+    let tracer = Tracer::on_pid(first.pid()).arg("--pid").arg(second.pid().to_string()).start()?;
+    first.open_gate()?;
+    second.open_gate()?;
+    let mut truth = first.finish()?.truth;
+    truth.processes.extend(second.finish()?.truth.processes);
+    let report = tracer.finish()?.report()?;
+    expect::rows_agree(&report, &truth, MatchBy::Fd)?;
+    expect::no_losses(&report)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_cgroup_counts_its_members_and_nobody_else() -> Result<()> {
+    let cgroup = ScratchCgroup::create("tracer-test")?;
+    let mut member = Workload::new("deep").gated().spawn()?;
+    let mut stranger = Workload::new("write").gated().spawn()?;
+    cgroup.admit(member.pid())?;
+    let tracer = Tracer::on_cgroup(cgroup.path()).start()?;
+    member.open_gate()?;
+    stranger.open_gate()?;
+    let truth = member.finish()?.truth;
+    stranger.finish()?;
+    // A cgroup may get members again; whether the tracer has ended by itself is its own choice.
+    let _ = tracer.interrupt();
+    let report = tracer.finish()?.report()?;
+    expect::rows_agree(&report, &truth, MatchBy::Fd)?;
+    expect::no_losses(&report)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_process_that_joins_the_cgroup_later_is_counted() -> Result<()> {
+    let cgroup = ScratchCgroup::create("tracer-test-late")?;
+    let mut first = Workload::new("write").gated().spawn()?;
+    let mut late = Workload::new("write").arg("fork").gated().spawn()?;
+    cgroup.admit(first.pid())?;
+    let tracer = Tracer::on_cgroup(cgroup.path()).start()?;
+    cgroup.admit(late.pid())?;
+    late.open_gate()?;
+    let mut truth = late.finish()?.truth;
+    first.open_gate()?;
+    truth.processes.extend(first.finish()?.truth.processes);
+    let _ = tracer.interrupt();
+    let report = tracer.finish()?.report()?;
+    expect::rows_agree(&report, &truth, MatchBy::Fd)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn other_fds_are_out_of_sight_by_default() -> Result<()> {
+    let mut traced = trace(&Workload::new("side-file"))?;
+    for process in traced.workload.truth.processes.values_mut() {
+        process.fds.retain(|row| row.fd != 9);
+    }
+    expect::exact(&traced)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_file_with_the_inode_of_a_removed_stdout_is_not_taken_for_it() -> Result<()> {
+    expect::exact(&trace(&Workload::new("reused-inode"))?)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_process_met_running_is_told_with_its_command_line() -> Result<()> {
+    let traced = trace(&Workload::new("silent"))?;
+    let mut met = traced.report.of_pid(traced.workload.pid);
+    let argv = met.next().map(|process| process.argv.clone()).unwrap_or_default();
+    ensure!(argv.last().is_some_and(|word| word == "silent"), "reported as {argv:?}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn all_fds_shows_a_log_file_as_well() -> Result<()> {
+    let traced = trace_with(&Workload::new("side-file"), |tracer| tracer.arg("--all-fds"))?;
+    let pid = traced.workload.pid;
+    let counted = [1, 2, 9].map(|fd| traced.report.bytes_of(pid, fd));
+    ensure!(counted == [81, 83, 8200], "fds 1, 2 and 9: {counted:?}");
+    expect::no_losses(&traced.report)
+}

@@ -1,0 +1,40 @@
+//! Output through the 32-bit entry, where the same number means another call.
+
+use anyhow::Result;
+use tracer_tests::{expect::MatchBy, scenario::every_identity};
+
+#[test]
+#[ignore = "needs root"]
+fn compat_write_is_counted_to_the_byte() -> Result<()> {
+    every_identity("compat-write", MatchBy::Fd)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn compat_writev_is_counted_to_the_byte() -> Result<()> {
+    every_identity("compat-writev", MatchBy::Fd)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn compat_pwrite64_is_counted_to_the_byte() -> Result<()> {
+    every_identity("compat-pwrite64", MatchBy::Fd)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn compat_send_by_socketcall_is_counted_to_the_byte() -> Result<()> {
+    every_identity("compat-socketcall-send", MatchBy::Fd)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn compat_sendto_is_counted_to_the_byte() -> Result<()> {
+    every_identity("compat-sendto", MatchBy::Fd)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn compat_sendfile64_is_counted_to_the_byte() -> Result<()> {
+    every_identity("compat-sendfile64", MatchBy::Fd)
+}

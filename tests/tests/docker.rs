@@ -1,0 +1,143 @@
+//! Docker commands under a process manager: the tracer counts what the manager received.
+//!
+//! Needs a running `dockerd` and, in `TRACER_TEST_IMAGE`, an image of a registry on this machine.
+
+use std::{fs, process::Command};
+
+use anyhow::{Result, ensure};
+use tracer_tests::{
+    deadline::describe,
+    docker::{Managed, docker, forget_image, image, trace_managed},
+    expect, refusal,
+    tracer::Tracer,
+};
+
+/// Checks bytes on both hops: into the manager's pipes, and out of the command's own fds.
+fn exact(managed: Managed) -> Result<Managed> {
+    managed.check()?;
+    managed.check_single_writer()?;
+    Ok(managed)
+}
+
+#[test]
+#[ignore = "needs root and docker"]
+fn pull_is_counted_to_the_byte() -> Result<()> {
+    let image = image()?;
+    forget_image(&image)?;
+    let pull = exact(trace_managed(&["docker", "pull", &image], &[])?)?;
+    ensure!(pull.account.code == Some(0), "{:?}", pull.account);
+    ensure!(pull.account.stdout.bytes > 0 && pull.account.stderr.bytes == 0);
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and docker"]
+fn quiet_pull_is_counted_to_the_byte() -> Result<()> {
+    let image = image()?;
+    forget_image(&image)?;
+    let pull = exact(trace_managed(&["docker", "pull", "-q", &image], &[])?)?;
+    // The name and a line feed.
+    ensure!(pull.account.stdout.bytes == image.len() as u64 + 1, "{:?}", pull.account);
+    Ok(())
+}
+
+/// A wrong flag: nothing on stdout, a message on stderr, and an exit code that tells.
+#[test]
+#[ignore = "needs root and docker"]
+fn pull_with_a_flag_it_does_not_have_wrote_to_stderr_only() -> Result<()> {
+    let image = image()?;
+    let pull = exact(trace_managed(&["docker", "pull", "--progress=plain", &image], &[])?)?;
+    ensure!(pull.account.code == Some(125), "{:?}", pull.account);
+    ensure!(pull.account.stdout.bytes == 0 && pull.account.stderr.bytes > 0);
+    ensure!(pull.account.stderr.text.contains("unknown flag"), "{:?}", pull.account);
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and docker"]
+fn classic_build_is_counted_to_the_byte_on_both_streams() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let dockerfile = format!("FROM {}\nENV TRACED=yes\nCMD [\"/bin/true\"]\n", image()?);
+    fs::write(directory.path().join("Dockerfile"), dockerfile)?;
+    let path = directory.path().display().to_string();
+    let argv = ["docker", "build", "--no-cache", "--force-rm", &path];
+    let build = trace_managed(&argv, &[("DOCKER_BUILDKIT", "0")])?;
+    build.check()?;
+    ensure!(build.account.code == Some(0), "{:?}", build.account);
+    ensure!(build.account.stdout.bytes > 0, "{:?}", build.account);
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and docker"]
+fn run_is_counted_to_the_byte_on_both_streams() -> Result<()> {
+    let image = image()?;
+    let script = "seq 1 3000; echo trouble >&2; exit 3";
+    let argv = ["docker", "run", "--rm", &image, "sh", "-c", script];
+    let run = exact(trace_managed(&argv, &[])?)?;
+    ensure!(run.account.code == Some(3), "{:?}", run.account);
+    ensure!(run.account.stdout.bytes == 13_893 && run.account.stderr.bytes == 8);
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and docker"]
+fn a_client_without_a_daemon_wrote_to_stderr_only() -> Result<()> {
+    let host = [("DOCKER_HOST", "unix:///tmp/nope.sock")];
+    let list = exact(trace_managed(&["docker", "ps"], &host)?)?;
+    ensure!(list.account.code == Some(1), "{:?}", list.account);
+    ensure!(list.account.stdout.bytes == 0 && list.account.stderr.bytes > 0);
+    Ok(())
+}
+
+/// A container that is removed with its test.
+struct Container(String);
+
+impl Container {
+    fn start(image: &str, name: &str) -> Result<Self> {
+        // Owned before it is made: a container that could not be started is left behind as well.
+        let container = Self(format!("tracer-test-{name}-{}", std::process::id()));
+        docker(&["run", "--detach", "--name", &container.0, image, "sleep", "600"])?;
+        Ok(container)
+    }
+
+    /// Runs a shell line inside; what arrives at the client's two streams.
+    fn exec(&self, script: &str) -> Result<[u64; 2]> {
+        let mut exec = Command::new("docker");
+        exec.args(["exec", &self.0, "sh", "-c", script]);
+        let output = refusal::run_command(&mut exec)?;
+        ensure!(output.status.success(), "docker exec: {}", describe(output.status));
+        Ok([output.stdout.len() as u64, output.stderr.len() as u64])
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        // Fails if the test has removed it already.
+        let _ = docker(&["rm", "--force", &self.0]);
+    }
+}
+
+/// `docker exec` starts processes that descend from the engine, not from the container's first.
+#[test]
+#[ignore = "needs root and docker"]
+fn a_container_counts_what_is_executed_in_it_later() -> Result<()> {
+    let container = Container::start(&image()?, "exec")?;
+    let tracer = Tracer::on_container(&container.0).start()?;
+    let mut received = [0, 0];
+    // No `echo … >&2`: a shell makes stderr its fd 1 for that and writes through fd 1.
+    for script in ["seq 1 5000", "cat /none; echo one", "(echo a; cat /nowhere) & wait; seq 9"] {
+        let [stdout, stderr] = container.exec(script)?;
+        received[0] += stdout;
+        received[1] += stderr;
+    }
+    ensure!(received[0] > 20_000 && received[1] > 20, "the client received {received:?}");
+    docker(&["rm", "--force", &container.0])?;
+    let report = tracer.finish()?.report()?;
+    let sum = |fd| -> u64 {
+        report.rows().filter(|(_, row)| row.fd == Some(fd)).map(|(_, row)| row.bytes).sum()
+    };
+    let reported = [sum(1), sum(2)];
+    ensure!(reported == received, "the client received {received:?}, reported are {reported:?}");
+    expect::no_losses(&report)
+}
