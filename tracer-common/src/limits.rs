@@ -17,7 +17,8 @@ pub const ARGV: usize = 1024;
 pub const PATH: usize = 1024;
 /// Bytes of a fact's text (socket address, executable path).
 pub const FACT: usize = 256;
-/// Facts of one kind kept for one process; the rest are only counted.
+/// Facts told of one image of a process, all kinds together. They explain a verdict, they do not make
+/// a count: more of them change nothing that is counted.
 pub const FACTS_PER_PROCESS: u32 = 32;
 /// `TASK_COMM_LEN`, `include/linux/sched.h`.
 pub const COMM: usize = 16;

@@ -95,11 +95,15 @@ fn exec_failed(call: &Call, entry: *mut ProcessEntry, path: u64) {
 
 #[inline(always)]
 fn replaced(call: &Call, entry: *mut ProcessEntry, fd: i64) {
-    if !is_stdio(fd) || !has_room(entry) {
+    if !is_stdio(fd) {
         return;
     }
     let fd = fd as i32;
+    // Whatever was told before: the watch decides what counts.
     membership::watch_fd(slot::SYS_EXIT, &call.process, task::current_files(), fd);
+    if !has_room(entry) {
+        return;
+    }
     if let Some(record) = start(call, fact::FD_REPLACED, fd) {
         object::fd_state(task::current_files(), fd, &mut record.payload.state);
         record.send(0);

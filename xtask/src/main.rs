@@ -1,1 +1,155 @@
-fn main() {}
+//! tracer's own tasks: everything between a fresh clone and a running, tested tool.
+//!
+//! Every task says what it does on standard error; standard output belongs to what it runs
+//! (the tool's JSON, the tests' results).
+
+mod build;
+mod cargo;
+mod cargo_tool;
+mod ci;
+mod command;
+mod docker;
+mod environment;
+mod fingerprint;
+mod image;
+mod packages;
+mod run;
+mod service;
+mod setup;
+mod stamp;
+mod tally;
+mod test;
+mod toolchain;
+mod workspace;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::{
+    build::{Profile, Voice},
+    setup::Extras,
+    workspace::Workspace,
+};
+
+/// tracer's own tasks. Start with `cargo xtask run -- --help`.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    after_help = "The usual way:\n  \
+        cargo xtask run -- --help     build what changed and start the tool\n  \
+        cargo xtask test              run every test (as root: the privileged ones too)\n  \
+        cargo xtask ci                what the continuous integration runs, in the same order\n\n\
+        `run`, `build`, `test` and `ci` do what `setup` does by themselves."
+)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Find or install what the build needs.
+    ///
+    /// Needed: a compiler with `core` for the BPF target and LLVM 22 (a rustup toolchain with
+    /// rust-src, or Debian's rustc-web with libstd-rust-web-dev-bpf), bpf-linker 0.10.4 and a C
+    /// linker. Whatever is missing is announced before it is installed; packages need root.
+    /// With nothing to do it returns at once.
+    Setup {
+        /// Also what the privileged tests need: docker with a registry, busybox, strace, gcc, …
+        #[arg(long)]
+        tests: bool,
+        /// Also what `ci` needs: cargo-deny, rustfmt, and clippy for both compilers
+        #[arg(long)]
+        ci: bool,
+    },
+    /// Build the eBPF object from source, then the tool with the object inside it.
+    ///
+    /// The object ends up in target/ebpf/tracer.o, the tool in target/release/tracer.
+    Build {
+        /// Build the tool without optimisation, into target/debug (the object is always optimised)
+        #[arg(long)]
+        debug: bool,
+    },
+    /// Build what changed and start the tool with the arguments after `--`.
+    ///
+    /// The tool takes this process's place: signals, exit code and standard output are its own.
+    /// With nothing changed it starts at once and nothing else is printed.
+    #[command(after_help = "Examples:\n  \
+        cargo xtask run -- --help\n  \
+        cargo xtask run -- run -- ls -l       (`run` and `--` after the first `--` are the tool's)")]
+    Run {
+        /// Arguments of the tool
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+        args: Vec<OsString>,
+    },
+    /// Run every test; the last line is `N passed, N failed, N skipped`.
+    ///
+    /// As root this includes the privileged tests: real eBPF programs, and docker (a daemon and
+    /// a loopback registry are started for the tests and stopped after them). Without root the
+    /// privileged tests are counted as skipped.
+    Test {
+        /// Only tests whose name contains this text
+        #[arg(long, value_name = "STR")]
+        filter: Option<String>,
+    },
+    /// Everything the continuous integration checks, in the same order, with a table of times.
+    ///
+    /// Order: formatting, the eBPF object, clippy (host, then BPF), licences and sources of
+    /// dependencies, documentation, tests. Every step runs even when an earlier one failed.
+    Ci,
+}
+
+fn main() -> ExitCode {
+    match perform(Cli::parse().task) {
+        Ok(code) => code,
+        Err(error) => {
+            command::say(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> Result<ExitCode> {
+    let workspace = Workspace::locate()?;
+    match task {
+        Task::Setup { tests, ci } => {
+            let ready = setup::ensure(&workspace, Extras { tests, ci })?;
+            command::say(&ready.to_string());
+        }
+        Task::Build { debug } => {
+            let ready = setup::ensure(&workspace, Extras::default())?;
+            let profile = if debug { Profile::Debug } else { Profile::Release };
+            build::build(&workspace, &ready, profile, Voice::Full)?;
+        }
+        Task::Run { args } => return Err(run::run(&workspace, &args)),
+        Task::Test { filter } => {
+            let tally = test::run(&workspace, filter.as_deref())?;
+            test::print_tally(tally)?;
+            return Ok(tally.exit_code());
+        }
+        Task::Ci => return ci::run(&workspace),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::{Cli, Parser as _, Task};
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_hands_options_after_the_dashes_to_the_tool() {
+        let cli = Cli::parse_from(["xtask", "run", "--", "run", "--json", "--", "ls", "-l"]);
+        let Task::Run { args } = cli.task else { panic!("not the run task") };
+        assert_eq!(args, ["run", "--json", "--", "ls", "-l"]);
+    }
+}

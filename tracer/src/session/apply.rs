@@ -104,9 +104,11 @@ impl Session {
             process.executed = true;
             // What failed before was the search along PATH.
             process.facts.retain(|fact| fact.kind != FactKind::ExecFailed);
-            process.argv.clone_from(&image.argv);
         } else {
             process.attached_late = true;
+        }
+        if image.executed || !image.argv.is_empty() {
+            process.argv.clone_from(&image.argv);
         }
     }
 

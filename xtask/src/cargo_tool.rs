@@ -1,0 +1,81 @@
+//! Programs that `cargo install` builds: found in `PATH`, or kept in the user's cache by version
+//! so that every checkout shares one build.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    cargo,
+    command::{self, say},
+    workspace::Workspace,
+};
+
+/// A program at the one version that is known to work.
+pub(crate) struct CargoTool {
+    /// Name of the crate and of the program.
+    pub(crate) name: &'static str,
+    /// Exact version.
+    pub(crate) version: &'static str,
+    /// What to expect of the build, said before it starts.
+    pub(crate) takes: &'static str,
+}
+
+/// Links the eBPF object. 0.11 and later want the development files of a newer LLVM.
+pub(crate) const BPF_LINKER: CargoTool =
+    CargoTool { name: "bpf-linker", version: "0.10.4", takes: "about two minutes" };
+/// Checks licences and sources of dependencies.
+pub(crate) const CARGO_DENY: CargoTool =
+    CargoTool { name: "cargo-deny", version: "0.20.2", takes: "a few minutes" };
+
+impl CargoTool {
+    /// Where the program is, after building it if it is nowhere.
+    pub(crate) fn ensure(&self, workspace: &Workspace) -> Result<PathBuf> {
+        if let Some(found) = self.find()? {
+            return Ok(found);
+        }
+        let Self { name, version, takes } = self;
+        let root = self.cache_dir()?;
+        say(&format!("installing {name} {version} into {} ({takes})", root.display()));
+        let mut install = cargo::cargo(workspace);
+        install
+            // Its own temporary directory: ours may belong to somebody else, and would grow.
+            .env_remove("CARGO_TARGET_DIR")
+            .args(["install", name, "--version", version, "--locked", "--quiet", "--root"])
+            .arg(&root);
+        command::run(&mut install)?;
+        match self.find()? {
+            Some(found) => Ok(found),
+            None => bail!("cargo installed {name} {version}, but not as {}", root.display()),
+        }
+    }
+
+    /// Where the program is: in `PATH` if it is the right version, else in the cache.
+    pub(crate) fn find(&self) -> Result<Option<PathBuf>> {
+        if let Some(found) = command::find(self.name)
+            && self.is_version_of(&found)
+        {
+            return Ok(Some(found));
+        }
+        let cached = self.cache_dir()?.join("bin").join(self.name);
+        Ok(command::is_executable(&cached).then_some(cached))
+    }
+
+    fn is_version_of(&self, program: &Path) -> bool {
+        command::capture(Command::new(program).arg("--version"))
+            .is_ok_and(|said| said.split_whitespace().last() == Some(self.version))
+    }
+
+    fn cache_dir(&self) -> Result<PathBuf> {
+        let cache = env::var_os("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .filter(|dir| dir.is_absolute()) // the XDG specification: relative paths are invalid
+            .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")))
+            .with_context(|| format!("set HOME: {} is kept in a cache there", self.name))?;
+        Ok(cache.join("tracer").join(format!("{}-{}", self.name, self.version)))
+    }
+}

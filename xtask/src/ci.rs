@@ -1,0 +1,233 @@
+//! Everything the continuous integration checks, in order. Every step runs even when an earlier
+//! one failed, so that one run names all that is wrong.
+
+use std::{
+    env, fmt, fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    build::{self, OBJECT_VARIABLE, Voice},
+    cargo,
+    cargo_tool::CARGO_DENY,
+    command::{self, say},
+    setup::{self, Extras, Ready},
+    tally::Tally,
+    test,
+    workspace::Workspace,
+};
+
+/// One thing to check, under the name the table gives it.
+type Step<'a> = (&'static str, Box<dyn FnOnce() -> Result<Checked> + 'a>);
+
+/// How a step that did not fail ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Checked {
+    /// Nothing was found wrong.
+    Good,
+    /// It could not be checked on this machine, and that is no failure.
+    Not,
+}
+
+/// The sum of tests that could not even be started: nothing that reads it may take it for good.
+const NOT_RUN: Tally = Tally { passed: 0, failed: 1, skipped: 0 };
+
+/// Runs all steps, then writes a table of them and, last, the sum of the tests.
+pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
+    let mut report = Report::default();
+    let mut ready = None;
+    report.perform("setup", || {
+        ready = Some(setup::ensure(workspace, Extras { tests: false, ci: true })?);
+        Ok(Checked::Good)
+    });
+    let Some(ready) = ready else { return report.finish(NOT_RUN) };
+    for (name, step) in checks(workspace, &ready) {
+        report.perform(name, step);
+    }
+    let mut tally = NOT_RUN;
+    report.perform("tests", || {
+        tally = test::run(workspace, None)?;
+        if tally.failed > 0 {
+            bail!("{tally}");
+        }
+        Ok(Checked::Good)
+    });
+    report.finish(tally)
+}
+
+/// What is checked besides the tests.
+fn checks<'a>(workspace: &'a Workspace, ready: &'a Ready) -> Vec<Step<'a>> {
+    vec![
+        ("formatting", Box::new(|| formatting(workspace))),
+        // Before anything compiles the tool: the object is embedded into it.
+        ("eBPF object", Box::new(|| object(workspace, ready))),
+        ("clippy, host", Box::new(|| clippy_host(workspace))),
+        ("clippy, BPF", Box::new(|| clippy_bpf(workspace, ready))),
+        ("licences and sources", Box::new(|| deny(workspace))),
+        ("advisories", Box::new(|| advisories(workspace))),
+        ("documentation", Box::new(|| documentation(workspace))),
+    ]
+}
+
+fn object(workspace: &Workspace, ready: &Ready) -> Result<Checked> {
+    build::build_object(workspace, ready, Voice::Full)?;
+    Ok(Checked::Good)
+}
+
+/// Runs a program whose failure is a finding.
+fn check(command: &mut Command) -> Result<Checked> {
+    command::run(command)?;
+    Ok(Checked::Good)
+}
+
+fn formatting(workspace: &Workspace) -> Result<Checked> {
+    check(cargo::cargo(workspace).args(["fmt", "--all", "--", "--check"]))
+        .context("run `cargo fmt --all`")
+}
+
+fn clippy_host(workspace: &Workspace) -> Result<Checked> {
+    let mut clippy = host_cargo(workspace, "clippy");
+    check(clippy.args(["--all-targets", "--", "-D", "warnings"]))
+}
+
+/// The clippy of the BPF compiler, because lints need the `core` of the BPF target. It is given
+/// the cargo that started us; in release, so that the build's macros and scripts are shared.
+fn clippy_bpf(workspace: &Workspace, ready: &Ready) -> Result<Checked> {
+    let mut clippy = cargo::with_program(workspace, ready.toolchain.companion("cargo-clippy"));
+    clippy
+        .env("CARGO", cargo::program())
+        .args(["clippy", "--package", "tracer-ebpf", "--package", "tracer-common", "--release"])
+        .arg("--target-dir")
+        .arg(workspace.bpf_target());
+    ready.configure(&mut clippy);
+    check(clippy.args(["--", "-D", "warnings"]))
+}
+
+fn deny(workspace: &Workspace) -> Result<Checked> {
+    check(cargo_deny(workspace)?.args(["check", "licenses", "bans", "sources"]))
+}
+
+/// Known vulnerabilities, as far as their database is on this machine: fetching it here would
+/// make the outcome depend on the network and on the day.
+fn advisories(workspace: &Workspace) -> Result<Checked> {
+    let databases = advisory_databases()?;
+    if holds_a_directory(&databases) {
+        return check(cargo_deny(workspace)?.args(["--offline", "check", "advisories"]));
+    }
+    say(&format!(
+        "advisories were NOT checked: no database is in {} (`cargo deny fetch` clones it where \
+         github.com can be reached)",
+        databases.display()
+    ));
+    Ok(Checked::Not)
+}
+
+/// A failed attempt to fetch leaves nothing but a lock file.
+fn holds_a_directory(dir: &Path) -> bool {
+    fs::read_dir(dir)
+        .is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(|e| e.path().is_dir())))
+}
+
+/// cargo-deny's default place for its databases.
+fn advisory_databases() -> Result<PathBuf> {
+    let cargo_home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")))
+        .context("set HOME: cargo-deny keeps its database there")?;
+    Ok(cargo_home.join("advisory-dbs"))
+}
+
+fn cargo_deny(workspace: &Workspace) -> Result<Command> {
+    let mut deny = cargo::with_program(workspace, CARGO_DENY.ensure(workspace)?);
+    deny.arg("--locked");
+    Ok(deny)
+}
+
+fn documentation(workspace: &Workspace) -> Result<Checked> {
+    let mut doc = host_cargo(workspace, "doc");
+    doc.args(["--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", "-D warnings");
+    check(&mut doc)
+}
+
+/// A cargo command for all crates of the host.
+fn host_cargo(workspace: &Workspace, subcommand: &str) -> Command {
+    let mut command = cargo::cargo(workspace);
+    command
+        .args([subcommand, "--workspace", "--exclude", "tracer-ebpf"])
+        .env(OBJECT_VARIABLE, workspace.ebpf_object());
+    command
+}
+
+/// What ran, how long it took, and whether it failed.
+#[derive(Default)]
+struct Report {
+    rows: Vec<Row>,
+}
+
+struct Row {
+    name: &'static str,
+    time: Duration,
+    /// `None` if it failed.
+    outcome: Option<Checked>,
+}
+
+impl Report {
+    fn perform(&mut self, name: &'static str, step: impl FnOnce() -> Result<Checked>) {
+        say(&format!("== {name}"));
+        let start = Instant::now();
+        let outcome = step();
+        if let Err(error) = &outcome {
+            say(&format!("{name}: {error:#}"));
+        }
+        self.rows.push(Row { name, time: start.elapsed(), outcome: outcome.ok() });
+    }
+
+    /// Writes the table, then the tests' sum on the last line.
+    fn finish(self, tally: Tally) -> Result<ExitCode> {
+        eprint!("\n{self}\n");
+        test::print_tally(tally)?;
+        let failed = self.rows.iter().any(|row| row.outcome.is_none());
+        Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Row { name, time, outcome } in &self.rows {
+            let outcome = match outcome {
+                Some(Checked::Good) => "ok",
+                Some(Checked::Not) => "not checked",
+                None => "FAILED",
+            };
+            writeln!(f, "{name:<22}{:>9.1} s  {outcome}", time.as_secs_f64())?;
+        }
+        let total: Duration = self.rows.iter().map(|row| row.time).sum();
+        writeln!(f, "{:<22}{:>9.1} s", "total", total.as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_step_does_not_stop_the_next_one_and_fails_the_run() {
+        let mut report = Report::default();
+        report.perform("first", || bail!("broken"));
+        report.perform("second", || Ok(Checked::Good));
+        report.perform("third", || Ok(Checked::Not));
+        report.rows.iter_mut().for_each(|row| row.time = Duration::from_millis(1500));
+        assert_eq!(
+            report.to_string(),
+            "first                       1.5 s  FAILED\n\
+             second                      1.5 s  ok\n\
+             third                       1.5 s  not checked\n\
+             total                       4.5 s\n"
+        );
+        assert!(report.rows.iter().any(|row| row.outcome.is_none()));
+    }
+}

@@ -1,0 +1,108 @@
+//! What a build depends on, as a text that is equal as long as nothing changed.
+//!
+//! Starting cargo to hear that nothing is to be done costs most of a second; comparing the
+//! times of a hundred files costs a millisecond. The text is kept as it is, without a hash, so
+//! that `diff` can tell why something was rebuilt.
+
+use std::{
+    env,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{build::Profile, cargo, setup::Ready, stamp, workspace::Workspace};
+
+/// What the tool is built from.
+const SOURCES: [&str; 6] =
+    [".cargo", "Cargo.lock", "Cargo.toml", "tracer", "tracer-common", "tracer-ebpf"];
+
+/// Variables with which a user changes how cargo builds.
+const VARIABLES: [&str; 4] =
+    ["CARGO_BUILD_TARGET", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTFLAGS"];
+
+/// The source files, the compilers and the settings of a build.
+pub(crate) fn of_sources(workspace: &Workspace, ready: &Ready) -> Result<String> {
+    let mut text = format!("cargo {}\n{ready}\n", cargo::program().display());
+    for variable in VARIABLES {
+        let value = env::var_os(variable).unwrap_or_default();
+        line(&mut text, format_args!("{variable}={}", value.display()));
+    }
+    for source in SOURCES {
+        add_files(&mut text, &workspace.root().join(source))?;
+    }
+    Ok(text)
+}
+
+/// What a build left behind: another cargo command may have replaced it since.
+pub(crate) fn of_products(workspace: &Workspace, profile: Profile) -> Result<String> {
+    let mut text = String::new();
+    for product in [workspace.ebpf_object(), workspace.tool(profile)] {
+        add_file(&mut text, &product)?;
+    }
+    Ok(text)
+}
+
+fn add_files(text: &mut String, path: &Path) -> Result<()> {
+    if !path.is_dir() {
+        return add_file(text, path);
+    }
+    let entries = fs::read_dir(path).with_context(|| format!("cannot list {}", path.display()))?;
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("cannot list {}", path.display()))?;
+    paths.sort();
+    paths.iter().try_for_each(|path| add_files(text, path))
+}
+
+fn add_file(text: &mut String, path: &Path) -> Result<()> {
+    let identity =
+        stamp::identity(path).with_context(|| format!("{} is missing", path.display()))?;
+    line(text, format_args!("{} {identity}", path.display()));
+    Ok(())
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(dir: &Path) -> String {
+        let mut text = String::new();
+        add_files(&mut text, dir).unwrap();
+        text
+    }
+
+    #[test]
+    fn a_new_a_changed_and_a_removed_file_are_noticed() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = temporary.path();
+        fs::create_dir_all(dir.join("src")).unwrap();
+        fs::write(dir.join("src/a.rs"), "a").unwrap();
+        let first = files(dir);
+        assert_eq!(files(dir), first);
+
+        fs::write(dir.join("src/b.rs"), "b").unwrap();
+        let second = files(dir);
+        assert_ne!(second, first);
+
+        fs::write(dir.join("src/b.rs"), "bb").unwrap();
+        assert_ne!(files(dir), second);
+
+        fs::remove_file(dir.join("src/b.rs")).unwrap();
+        assert_eq!(files(dir), first);
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = add_file(&mut String::new(), Path::new("/no/such/file")).unwrap_err();
+        assert_eq!(error.to_string(), "/no/such/file is missing");
+    }
+}

@@ -1,0 +1,146 @@
+//! Programs that come as Debian packages: which are missing, and their installation.
+
+use std::{
+    fs,
+    io::Read as _,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use anyhow::{Result, bail};
+
+use crate::command::{self, say};
+
+/// A program, and the package it comes in.
+pub(crate) struct Provided {
+    program: &'static str,
+    package: &'static str,
+}
+
+const fn from_package(program: &'static str, package: &'static str) -> Provided {
+    Provided { program, package }
+}
+
+/// cargo links with it.
+pub(crate) const C_LINKER: [&str; 2] = ["gcc", "libc6-dev"];
+
+/// What the privileged tests start. busybox must be static: it is all there is in their image.
+pub(crate) const FOR_TESTS: [Provided; 10] = [
+    from_package("dockerd", "docker.io"),
+    from_package("docker", "docker.io"),
+    from_package("runc", "runc"),
+    from_package("containerd", "containerd"),
+    from_package("iptables", "iptables"),
+    from_package("docker-registry", "docker-registry"),
+    from_package("strace", "strace"),
+    from_package("gcc", "gcc"),
+    from_package("python3", "python3"),
+    from_package("git", "git"),
+];
+
+/// The package of a busybox that needs no library.
+const STATIC_BUSYBOX: &str = "busybox-static";
+
+/// Whether this process may install packages and load eBPF programs.
+pub(crate) fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
+}
+
+/// Whether packages can be installed at all.
+pub(crate) fn has_apt() -> bool {
+    command::find("apt-get").is_some()
+}
+
+/// The packages to install so that the privileged tests can run.
+pub(crate) fn missing_for_tests() -> Vec<&'static str> {
+    let mut missing: Vec<_> = FOR_TESTS
+        .iter()
+        .filter(|provided| command::find(provided.program).is_none())
+        .map(|provided| provided.package)
+        .collect();
+    if static_busybox().is_none() {
+        missing.push(STATIC_BUSYBOX);
+    }
+    missing.dedup();
+    missing
+}
+
+/// Where busybox is, provided that it runs without any library.
+pub(crate) fn static_busybox() -> Option<std::path::PathBuf> {
+    command::find("busybox").filter(|busybox| is_static(busybox))
+}
+
+/// Installs packages after saying so; `purpose` completes "… is needed to".
+pub(crate) fn install(packages: &[&str], purpose: &str) -> Result<()> {
+    let list = packages.join(" ");
+    if !has_apt() {
+        bail!(
+            "{list} is needed to {purpose}, and there is no apt-get to install it: install what \
+             these Debian packages hold with the package manager of this system"
+        );
+    }
+    if !is_root() {
+        bail!(
+            "{list} is needed to {purpose}; run as root: apt-get update && apt-get install -y \
+             --no-install-recommends {list}"
+        );
+    }
+    say(&format!("installing the packages {list}: needed to {purpose}"));
+    update_lists();
+    let mut apt = apt_get();
+    command::run(apt.args(["install", "--yes", "--no-install-recommends"]).args(packages))
+}
+
+/// Fetches the package lists, once. Some sources may be unreachable while the one that counts
+/// is not, so a failure is reported and installation decides.
+fn update_lists() {
+    static DONE: AtomicBool = AtomicBool::new(false);
+
+    if DONE.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    if let Err(error) = command::run(apt_get().arg("update")) {
+        say(&format!("{error:#}; going on with the package lists as they are"));
+    }
+}
+
+fn apt_get() -> Command {
+    let mut apt = Command::new("apt-get");
+    // Neither questions, nor needrestart's survey of running services.
+    apt.env("DEBIAN_FRONTEND", "noninteractive").env("NEEDRESTART_SUSPEND", "1").args([
+        "-qq",
+        "-o",
+        "Dpkg::Use-Pty=0",
+        // Another apt may be at work, for instance right after a machine was started.
+        "-o",
+        "DPkg::Lock::Timeout=300",
+    ]);
+    apt
+}
+
+/// A dynamic executable names its loader, always near its beginning (the `PT_INTERP` segment).
+fn is_static(program: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = fs::File::open(program).and_then(|file| file.take(4096).read_to_end(&mut head));
+    read.is_ok() && head.starts_with(b"\x7fELF") && !contains(&head, b"/ld-")
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dynamic_program_and_a_script_are_not_static() {
+        assert!(!is_static(&command::find("sh").unwrap()));
+        let dir = tempfile::tempdir().unwrap();
+        let script = dir.path().join("script");
+        fs::write(&script, "#!/bin/sh\n").unwrap();
+        assert!(!is_static(&script));
+    }
+}

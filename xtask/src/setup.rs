@@ -1,0 +1,250 @@
+//! Finds or installs what the tasks need.
+//!
+//! `run` goes through here each time, so what was found is kept in a stamp and believed for as
+//! long as the same files are there.
+
+use std::{
+    env, fmt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    cargo,
+    cargo_tool::{BPF_LINKER, CARGO_DENY},
+    command, packages, stamp,
+    toolchain::{self, BpfToolchain, Core, RustcVersion},
+    workspace::Workspace,
+};
+
+/// What to look for beyond the needs of a build.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Extras {
+    /// What the privileged tests start.
+    pub(crate) tests: bool,
+    /// What `ci` checks with.
+    pub(crate) ci: bool,
+}
+
+/// Everything a build needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ready {
+    /// The compiler of the eBPF programs.
+    pub(crate) toolchain: BpfToolchain,
+    /// bpf-linker.
+    pub(crate) linker: PathBuf,
+    /// The directory in which bpf-linker finds the compiler's LLVM.
+    pub(crate) llvm_dir: PathBuf,
+}
+
+impl Ready {
+    /// Makes a cargo command build for the BPF target.
+    pub(crate) fn configure(&self, cargo: &mut Command) {
+        self.toolchain.configure(cargo, &self.linker, &self.llvm_dir);
+    }
+}
+
+impl fmt::Display for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { toolchain, linker, llvm_dir: _ } = self;
+        write!(f, "ready: BPF compiler {toolchain}, bpf-linker {}", linker.display())
+    }
+}
+
+/// Finds what is there and installs the rest.
+pub(crate) fn ensure(workspace: &Workspace, extras: Extras) -> Result<Ready> {
+    let ready = ensure_for_build(workspace)?;
+    if extras.tests {
+        ensure_for_tests()?;
+    }
+    if extras.ci {
+        ensure_for_ci(workspace, &ready)?;
+    }
+    Ok(ready)
+}
+
+fn ensure_for_build(workspace: &Workspace) -> Result<Ready> {
+    let stamp = workspace.stamp("setup");
+    if let Some(ready) = stamp::read(&stamp).as_deref().and_then(recall) {
+        return Ok(ready);
+    }
+    if command::find("cc").is_none() {
+        packages::install(&packages::C_LINKER, "link Rust programs")?;
+    }
+    let toolchain = find_or_install_toolchain()?;
+    let linker = BPF_LINKER.ensure(workspace)?;
+    let llvm_dir = workspace.llvm_dir();
+    toolchain.expose_llvm(&llvm_dir)?;
+    let ready = Ready { toolchain, linker, llvm_dir };
+    stamp::write(&stamp, &remember(&ready))?;
+    Ok(ready)
+}
+
+fn find_or_install_toolchain() -> Result<BpfToolchain> {
+    let search = toolchain::search()?;
+    if let Some(found) = search.found {
+        return Ok(found);
+    }
+    if !(packages::has_apt() && packages::is_root()) {
+        bail!(search.what_is_missing());
+    }
+    let purpose = "compile eBPF programs";
+    packages::install(&toolchain::DEBIAN_PACKAGES, purpose)
+        .with_context(|| search.what_is_missing())?;
+    let search = toolchain::search()?;
+    match search.found {
+        Some(found) => Ok(found),
+        None => bail!(search.what_is_missing()),
+    }
+}
+
+fn ensure_for_tests() -> Result<()> {
+    let missing = packages::missing_for_tests();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    packages::install(&missing, "run the privileged tests")?;
+    let missing = packages::missing_for_tests();
+    if !missing.is_empty() {
+        let list = missing.join(" ");
+        bail!("installed, but the programs expected of {list} are still not found in PATH");
+    }
+    Ok(())
+}
+
+fn ensure_for_ci(workspace: &Workspace, ready: &Ready) -> Result<()> {
+    for component in ["fmt", "clippy"] {
+        let mut version = cargo::cargo(workspace);
+        if !command::succeeds(version.args([component, "--version"])) {
+            bail!(
+                "`cargo {component}` does not work: install the components rustfmt and clippy \
+                 (`rustup component add rustfmt clippy`)"
+            );
+        }
+    }
+    let clippy = ready.toolchain.companion("clippy-driver");
+    if !command::is_executable(&clippy) {
+        match ready.toolchain.core {
+            Core::Precompiled => packages::install(&["rust-web-clippy"], "check the BPF crates")?,
+            Core::FromSource => bail!(
+                "{} is missing: add clippy to that toolchain (`rustup component add clippy \
+                 --toolchain NAME`)",
+                clippy.display()
+            ),
+        }
+    }
+    CARGO_DENY.ensure(workspace)?;
+    Ok(())
+}
+
+/// The stamp: what was found, and how the files looked.
+fn remember(ready: &Ready) -> String {
+    let Ready { toolchain, linker, llvm_dir } = ready;
+    let BpfToolchain { rustc, core, core_path, llvm, version } = toolchain;
+    let identity = |file: &Path| stamp::identity(file).unwrap_or_default();
+    format!(
+        "rustc={}\nrustc-file={}\ncore={}\ncore-path={}\nrelease={}\nllvm-major={}\n\
+         llvm={}\nllvm-file={}\nllvm-dir={}\nlinker={}\nlinker-file={}\ncc={}\n\
+         rustup-home={}\n",
+        rustc.display(),
+        identity(rustc),
+        match core {
+            Core::Precompiled => "precompiled",
+            Core::FromSource => "source",
+        },
+        core_path.display(),
+        version.release,
+        version.llvm_major,
+        llvm.display(),
+        identity(llvm),
+        llvm_dir.display(),
+        linker.display(),
+        identity(linker),
+        command::find("cc").unwrap_or_default().display(),
+        rustup_home(),
+    )
+}
+
+/// What the stamp says, if the same files are still there.
+fn recall(stamp: &str) -> Option<Ready> {
+    let field =
+        |name: &str| stamp.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    let core = match field("core")? {
+        "precompiled" => Core::Precompiled,
+        "source" => Core::FromSource,
+        _ => return None,
+    };
+    let release = field("release")?.to_owned();
+    let version = RustcVersion { release, llvm_major: field("llvm-major")?.parse().ok()? };
+    let path = |name: &str| field(name).map(PathBuf::from);
+    let ready = Ready {
+        toolchain: BpfToolchain {
+            rustc: path("rustc")?,
+            core,
+            core_path: path("core-path")?,
+            llvm: path("llvm")?,
+            version,
+        },
+        linker: path("linker")?,
+        llvm_dir: path("llvm-dir")?,
+    };
+    // Comparing the whole text notices every file that changed, appeared or went away.
+    let unchanged = ready.toolchain.version.llvm_major == toolchain::LLVM_MAJOR
+        && ready.toolchain.core_path.exists()
+        && ready.llvm_dir.join(toolchain::LLVM_LINK).exists()
+        && command::is_executable(&ready.linker)
+        && command::find("cc").is_some()
+        && remember(&ready) == stamp;
+    unchanged.then_some(ready)
+}
+
+/// Another rustup home may hold another toolchain.
+fn rustup_home() -> String {
+    env::var_os("RUSTUP_HOME").unwrap_or_default().display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ready(dir: &Path) -> Ready {
+        std::fs::write(dir.join(toolchain::LLVM_LINK), "").unwrap();
+        let sh = command::find("sh").unwrap();
+        let version = RustcVersion { release: "1.96.0".into(), llvm_major: 22 };
+        Ready {
+            toolchain: BpfToolchain {
+                rustc: sh.clone(),
+                core: Core::Precompiled,
+                core_path: "/".into(),
+                llvm: sh.clone(),
+                version,
+            },
+            linker: sh,
+            llvm_dir: dir.into(),
+        }
+    }
+
+    #[test]
+    fn what_was_found_is_recalled_while_the_files_are_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let ready = ready(dir.path());
+        assert_eq!(recall(&remember(&ready)), Some(ready));
+    }
+
+    #[test]
+    fn a_changed_or_missing_file_is_looked_for_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ready = ready(dir.path());
+        let changed = remember(&ready).replace("linker-file=", "linker-file=1");
+        assert_eq!(recall(&changed), None);
+        ready.toolchain.core_path = dir.path().join("gone");
+        assert_eq!(recall(&remember(&ready)), None);
+    }
+
+    #[test]
+    fn a_foreign_stamp_is_ignored() {
+        assert_eq!(recall("something else\n"), None);
+    }
+}

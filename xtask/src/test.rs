@@ -1,0 +1,146 @@
+//! Runs every test: first those that need nothing, then those that need root.
+
+use std::{
+    io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    build::{self, OBJECT_VARIABLE, Profile, Voice},
+    cargo,
+    command::say,
+    docker::Docker,
+    packages,
+    setup::{self, Extras},
+    tally::Tally,
+    workspace::Workspace,
+};
+
+/// The package whose tests need root; each of them is marked `#[ignore]`.
+const PRIVILEGED: &str = "tracer-tests";
+/// The variable that names the tool to the privileged tests.
+const TOOL_VARIABLE: &str = "TRACER_BIN";
+/// The variable that names a pullable image to the privileged tests.
+const IMAGE_VARIABLE: &str = "TRACER_TEST_IMAGE";
+
+/// Builds, then runs all tests whose name contains `filter`, however many fail.
+pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<Tally> {
+    let root = packages::is_root();
+    let ready = setup::ensure(workspace, Extras { tests: root, ci: false })?;
+    build::build(workspace, &ready, Profile::Release, Voice::Full)?;
+    let mut tally = host_tests(workspace, filter)?;
+    tally += if root {
+        privileged_tests(workspace, filter)?
+    } else {
+        skipped_privileged_tests(workspace, filter)?
+    };
+    Ok(tally)
+}
+
+/// Writes the sum, alone on its line.
+pub(crate) fn print_tally(tally: Tally) -> Result<()> {
+    writeln!(io::stdout(), "{tally}").context("cannot write to standard output")
+}
+
+fn host_tests(workspace: &Workspace, filter: Option<&str>) -> Result<Tally> {
+    let mut test = cargo_test(workspace);
+    test.args(["--workspace", "--exclude", "tracer-ebpf", "--exclude", PRIVILEGED]);
+    stream(&mut with_filter(test, filter, &[]), &mut io::stdout())
+}
+
+fn privileged_tests(workspace: &Workspace, filter: Option<&str>) -> Result<Tally> {
+    let mut test = cargo_test(workspace);
+    test.args(["--package", PRIVILEGED, "--tests"])
+        .env(TOOL_VARIABLE, workspace.tool(Profile::Release))
+        .env_remove(IMAGE_VARIABLE);
+    let docker = Docker::start(&workspace.test_logs());
+    let mut tally = Tally::default();
+    match &docker {
+        Ok(docker) => {
+            test.env(IMAGE_VARIABLE, docker.image());
+        }
+        Err(error) => {
+            // The other tests still say something, but the run must not pass without docker.
+            say(&format!("{error:#}; counted as one failure"));
+            tally.failed += 1;
+        }
+    }
+    // One at a time: a test that counts what the whole machine does must be alone.
+    let harness = ["--include-ignored", "--test-threads=1"];
+    tally += stream(&mut with_filter(test, filter, &harness), &mut io::stdout())?;
+    Ok(tally)
+}
+
+fn skipped_privileged_tests(workspace: &Workspace, filter: Option<&str>) -> Result<Tally> {
+    let mut test = cargo_test(workspace);
+    test.args(["--package", PRIVILEGED, "--tests"]);
+    let tally = stream(&mut with_filter(test, filter, &[]), &mut io::stdout())?;
+    let skipped = tally.skipped;
+    say(&format!("skipped {skipped} privileged tests: not root (run: sudo cargo xtask test)"));
+    Ok(tally)
+}
+
+fn cargo_test(workspace: &Workspace) -> Command {
+    let mut test = cargo::cargo(workspace);
+    test.args(["test", "--no-fail-fast"]).env(OBJECT_VARIABLE, workspace.ebpf_object());
+    test
+}
+
+fn with_filter(mut test: Command, filter: Option<&str>, harness: &[&str]) -> Command {
+    test.arg("--").args(filter).args(harness);
+    // The harness writes to our pipe and would never use colour by itself.
+    if io::stdout().is_terminal() {
+        test.arg("--color=always");
+    }
+    test
+}
+
+/// Runs tests, passing their output through to `out`, and sums up what they report.
+fn stream(test: &mut Command, out: &mut dyn io::Write) -> Result<Tally> {
+    let mut child = test
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start `cargo test`")?;
+    let output = child.stdout.take().context("`cargo test` has no standard output")?;
+    let mut tally = Tally::default();
+    let mut reader = BufReader::new(output);
+    let mut line = Vec::new();
+    // Bytes, not strings: what a failing test printed need not be UTF-8.
+    while reader.read_until(b'\n', &mut line).context("cannot read from `cargo test`")? > 0 {
+        out.write_all(&line).context("cannot write to standard output")?;
+        if let Some(result) = Tally::from_line(&String::from_utf8_lossy(&line)) {
+            tally += result;
+        }
+        line.clear();
+    }
+    let status = child.wait().context("cannot wait for `cargo test`")?;
+    if !status.success() && tally.failed == 0 {
+        say("a test binary was not built or died before it could report: counted as one failure");
+        tally.failed = 1;
+    }
+    Ok(tally)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_script(script: &str) -> Tally {
+        stream(Command::new("sh").args(["-c", script]), &mut io::sink()).unwrap()
+    }
+
+    #[test]
+    fn results_of_several_binaries_are_summed() {
+        let line = "echo 'test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured'";
+        let sum = of_script(&format!("{line}; {line}"));
+        assert_eq!(sum.to_string(), "4 passed, 0 failed, 2 skipped");
+    }
+
+    #[test]
+    fn a_binary_that_died_counts_as_a_failure() {
+        assert_eq!(of_script("exit 101").to_string(), "0 passed, 1 failed, 0 skipped");
+    }
+}
