@@ -41,17 +41,20 @@ pub const URING_SILENT: u32 = 9;
 pub const URING_NOT_COVERED: u32 = 10;
 /// `io_submit(2)` (Linux native AIO) was used; its transfers are not counted.
 pub const AIO_NOT_COVERED: u32 = 11;
-/// A pid was reused before its previous owner's exit was recorded.
-pub const STALE_PROCESS: u32 = 12;
-/// An io_uring request changed its file while in flight, or used a kind that cannot be counted.
-pub const URING_UNCOUNTED: u32 = 13;
+/// A program with the x32 ABI made a syscall that moves bytes; its numbers are not decoded.
+pub const X32_NOT_COVERED: u32 = 12;
+/// A record of the ring buffer could not be decoded (counted in user space).
+pub const UNDECODABLE: u32 = 13;
+/// The kernel skipped a program that was already running on that CPU (`recursion_misses`, read in
+/// user space).
+pub const SKIPPED_RUNS: u32 = 14;
 /// How many reasons there are.
-pub const COUNT: u32 = 14;
+pub const COUNT: u32 = 15;
 
 /// Machine-readable names, in index order; also the keys of `losses` in the JSON report.
 #[rustfmt::skip]
 pub const NAMES: [&str; COUNT as usize] = [
     "ring_full", "processes_full", "ledger_full", "objects_full", "user_memory", "kernel_memory",
     "fd_gone", "uring_full", "uring_unmatched", "uring_silent", "uring_not_covered",
-    "aio_not_covered", "stale_process", "uring_uncounted",
+    "aio_not_covered", "x32_not_covered", "undecodable", "skipped_runs",
 ];

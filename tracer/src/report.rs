@@ -31,8 +31,11 @@ pub struct Report {
     pub objects: Vec<Object>,
     /// Findings, the most important first.
     pub findings: Vec<Finding>,
-    /// Facts that could not be recorded, by reason; reasons never hit are absent.
-    pub losses: BTreeMap<String, Loss>,
+    /// How many facts could not be recorded, for every reason; all 0 when nothing was missed.
+    pub losses: BTreeMap<String, u64>,
+    /// Bytes that they stood for, where known; reasons without any are absent.
+    #[serde(default)]
+    pub lost_bytes: BTreeMap<String, u64>,
 }
 
 /// What the user asked to trace.
@@ -82,8 +85,12 @@ pub struct Process {
     pub elsewhere: Elsewhere,
     /// One row for each fd and object.
     pub fds: Vec<Fd>,
-    /// What fd 0, 1 and 2 pointed to at the latest sight; the `object` of each.
+    /// What fd 0, 1 and 2 pointed to when it started its latest image, or when tracer attached: the
+    /// id of each object.
     pub stdio: Vec<String>,
+    /// What they pointed to at its end; empty while it runs.
+    #[serde(default)]
+    pub stdio_at_end: Vec<String>,
     /// Small facts: a terminal asked for, a failed connect, a failed exec, a replaced fd.
     pub facts: Vec<Fact>,
 }
@@ -161,6 +168,12 @@ pub struct Object {
     pub kind: String,
     /// Path in its own mount namespace, or the socket's address; empty for a pipe.
     pub path: String,
+    /// Bytes in a file at first sight; `null` for everything else.
+    #[serde(default)]
+    pub size: Option<u64>,
+    /// Id of the socket at the other end; `null` when there is none on this machine.
+    #[serde(default)]
+    pub peer: Option<String>,
     /// Bytes written while watched, by anybody.
     pub written: u64,
     /// Bytes read while watched, by anybody.
@@ -170,7 +183,7 @@ pub struct Object {
     /// Bytes that nobody has read: `unread_before + written - read`. `null` for objects without a
     /// reader's side (files, devices, terminals).
     pub unread: Option<u64>,
-    /// Whether the books balance; `null` where they cannot be checked.
+    /// Whether no more was read than there was; `null` where that cannot be checked.
     pub balanced: Option<bool>,
     /// Who wrote, most bytes first.
     pub writers: Vec<Party>,
@@ -245,15 +258,6 @@ pub struct Finding {
     pub advice: Option<String>,
     /// The numbers it rests on.
     pub evidence: serde_json::Map<String, serde_json::Value>,
-}
-
-/// One reason's count.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
-pub struct Loss {
-    /// Facts not recorded.
-    pub events: u64,
-    /// Bytes they stood for, where known.
-    pub bytes: u64,
 }
 
 impl Report {

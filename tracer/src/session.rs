@@ -38,6 +38,9 @@ pub struct Session {
     pub ledger: BTreeMap<LedgerKey, LedgerRow>,
     /// What could not be recorded, by reason.
     pub losses: BTreeMap<String, LossCell>,
+    /// How many objects have each name: one path can name several files, one after another or in
+    /// several mount namespaces.
+    names: BTreeMap<String, u32>,
 }
 
 impl Session {
@@ -76,10 +79,25 @@ impl Session {
         (time_ns as f64 - self.start_ns as f64) / 1e6
     }
 
-    /// The object's name in reports.
+    /// The object's name in reports, the same for no two objects: a shared path gets device and
+    /// inode behind it.
     #[must_use]
     pub fn object_name(&self, id: &ObjectId) -> String {
-        self.objects.get(id).map_or_else(|| object::unknown_name(id), Object::name)
+        let Some(object) = self.objects.get(id) else { return object::unknown_name(id) };
+        let name = object.name();
+        if self.names.get(&name).is_some_and(|count| *count > 1) {
+            let (major, minor) = (id.dev >> 20, id.dev & 0xf_ffff);
+            return format!("{name} (inode {} on {major}:{minor})", id.ino);
+        }
+        name
+    }
+
+    /// Puts an object under watch; later descriptions of it change nothing.
+    pub fn add_object(&mut self, object: Object) {
+        if !self.objects.contains_key(&object.id) {
+            *self.names.entry(object.name()).or_default() += 1;
+            self.objects.insert(object.id, object);
+        }
     }
 
     /// The object's kind; `Unknown` when its first sight was lost.
@@ -111,4 +129,42 @@ fn merge(known: &mut LedgerRow, part: &LedgerRow) {
         known.errors[class] = known.errors[class].saturating_add(part.errors[class]);
     }
     known.ops |= part.ops;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(ino: u64) -> Object {
+        let id = ObjectId { ino, dev: 8 << 20 | 1, discriminator: 0 };
+        Object { id, kind: Kind::File, path: "/var/log/x".into(), ..Object::default() }
+    }
+
+    #[test]
+    fn two_files_of_one_path_have_two_names() {
+        let mut session = Session::default();
+        session.add_object(file(5));
+        assert_eq!(session.object_name(&file(5).id), "/var/log/x");
+        session.add_object(file(6));
+        session.add_object(file(6));
+        assert_eq!(session.object_name(&file(5).id), "/var/log/x (inode 5 on 8:1)");
+        assert_eq!(session.object_name(&file(6).id), "/var/log/x (inode 6 on 8:1)");
+    }
+
+    #[test]
+    fn parts_of_a_row_add_up() {
+        let mut session = Session::default();
+        let key = LedgerKey::default();
+        let part = |bytes, first_ns, last_ns| LedgerRow {
+            bytes,
+            calls: 1,
+            first_ns,
+            last_ns,
+            ..LedgerRow::default()
+        };
+        session.add_row(key, &part(10, 5, 6));
+        session.add_row(key, &part(3, 8, 9));
+        let row = session.ledger[&key];
+        assert_eq!((row.bytes, row.calls, row.first_ns, row.last_ns), (13, 2, 5, 9));
+    }
 }

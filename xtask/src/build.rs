@@ -100,7 +100,7 @@ pub(crate) fn build_object(workspace: &Workspace, ready: &Ready, voice: Voice) -
 
 fn build_tool(workspace: &Workspace, profile: Profile, voice: Voice) -> Result<()> {
     if voice == Voice::Brief {
-        say("building the tool (the first time takes a minute or two)");
+        say("building the tool (the first time takes a few minutes)");
     }
     let mut build = cargo::cargo(workspace);
     build.args(["build", "--package", "tracer"]);

@@ -79,7 +79,8 @@ enum Task {
     /// With nothing changed it starts at once and nothing else is printed.
     #[command(after_help = "Examples:\n  \
         cargo xtask run -- --help\n  \
-        cargo xtask run -- run -- ls -l       (`run` and `--` after the first `--` are the tool's)")]
+        cargo xtask run -- --pid 4242\n  \
+        cargo xtask run -- -- ls -l       (the second `--` is the tool's: a command to start)")]
     Run {
         /// Arguments of the tool
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
@@ -148,8 +149,12 @@ mod tests {
 
     #[test]
     fn run_hands_options_after_the_dashes_to_the_tool() {
-        let cli = Cli::parse_from(["xtask", "run", "--", "run", "--json", "--", "ls", "-l"]);
-        let Task::Run { args } = cli.task else { panic!("not the run task") };
-        assert_eq!(args, ["run", "--json", "--", "ls", "-l"]);
+        for args in [vec!["--json", "--", "ls", "-l"], vec!["--", "ls"], vec![]] {
+            let line = ["xtask", "run", "--"].into_iter().chain(args.iter().copied());
+            let Task::Run { args: handed } = Cli::parse_from(line).task else {
+                panic!("not the run task")
+            };
+            assert_eq!(handed, args);
+        }
     }
 }

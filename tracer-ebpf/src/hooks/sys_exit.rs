@@ -5,11 +5,13 @@
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
+use tracer_common::loss;
+
 use crate::{
     facts,
     globals::SELF_TGID,
     kread::Kptr,
-    membership,
+    loss as losses, membership,
     regs::{self, Args},
     syscalls::{Call, io, table},
     task,
@@ -22,10 +24,26 @@ pub(crate) fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// The x32 ABI (`__X32_SYSCALL_BIT`, bit 30; arch/x86/include/uapi/asm/unistd.h) has its own numbers
+/// from 512 on and 32-bit structures: a transfer by a target is reported, not guessed.
+#[inline(never)]
+fn x32(number: u64) {
+    let base = number & !(1 << 30);
+    let moves_bytes = base >= table::NUMBERS as u64 || table::is_io(table::classes(base) & 0xff);
+    let (_, _, role) = io::caller(task::current_tgid());
+    if moves_bytes && membership::is_target(role) {
+        losses::count(loss::X32_NOT_COVERED, 0);
+    }
+}
+
 #[inline(always)]
 fn returned(regs: Kptr, result: i64) {
-    let classes = table::classes(regs::number(regs));
+    let number = regs::number(regs);
+    let classes = table::classes(number);
     if classes == 0 {
+        if number >> 30 == 1 {
+            x32(number);
+        }
         return;
     }
     let tgid = task::current_tgid();

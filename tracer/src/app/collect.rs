@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tracer_common::{
     id::ProcessId,
     ledger::{LedgerKey, READ},
-    loss::LossCell,
+    loss::{self, LossCell},
     process::ROLE_TARGET,
 };
 
@@ -121,9 +121,11 @@ impl Collector {
         for (reason, cell) in loader.losses()? {
             self.session.add_loss(reason, cell);
         }
-        let own = [("undecodable", self.undecodable), ("skipped_runs", loader.skipped_runs())];
+        let own =
+            [(loss::UNDECODABLE, self.undecodable), (loss::SKIPPED_RUNS, loader.skipped_runs())];
         for (reason, events) in own {
-            self.session.add_loss(reason, LossCell { events, bytes: 0 });
+            let name = loss::NAMES[reason as usize];
+            self.session.add_loss(name, LossCell { events, bytes: 0 });
         }
         Ok(self.session)
     }

@@ -28,7 +28,7 @@ pub(super) fn write(report: &Report, style: &Style, out: &mut dyn io::Write) -> 
     verdict::write(&mut page, report)?;
     processes::write(&mut page, &selection, &objects)?;
     objects::write(&mut page, report, &selection)?;
-    losses::write(&mut page, &report.losses)?;
+    losses::write(&mut page, report)?;
     page.section()?;
     let seconds = duration(report.window.seconds * 1e3);
     let words =

@@ -5,7 +5,7 @@ use std::io;
 use serde::Serialize;
 
 use super::escape::is_hazard;
-use crate::report::{Loss, Report, Target, Window};
+use crate::report::{Report, Target, Window};
 
 /// Writes one indented document.
 pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
@@ -15,12 +15,25 @@ pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> 
 
 /// Writes one object on each line, the report's head first.
 pub(super) fn write_lines(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
-    let Report { schema, verdict, target, window, processes, objects, findings, losses } = report;
+    let Report {
+        schema,
+        verdict,
+        target,
+        window,
+        processes,
+        objects,
+        findings,
+        losses,
+        lost_bytes,
+    } = report;
     line(out, schema, "report", &Head { verdict, target, window })?;
     processes.iter().try_for_each(|process| line(out, schema, "process", process))?;
     objects.iter().try_for_each(|object| line(out, schema, "object", object))?;
     findings.iter().try_for_each(|finding| line(out, schema, "finding", finding))?;
-    losses.iter().try_for_each(|(reason, loss)| line(out, schema, "loss", &Reason { reason, loss }))
+    losses.iter().try_for_each(|(reason, events)| {
+        let bytes = lost_bytes.get(reason).copied().unwrap_or(0);
+        line(out, schema, "loss", &Reason { reason, events: *events, bytes })
+    })
 }
 
 /// What every line has.
@@ -43,8 +56,8 @@ struct Head<'a> {
 #[derive(Serialize)]
 struct Reason<'a> {
     reason: &'a str,
-    #[serde(flatten)]
-    loss: &'a Loss,
+    events: u64,
+    bytes: u64,
 }
 
 fn line<T: Serialize>(

@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use tracer_common::{
     ledger::{LedgerKey, LedgerRow, WRITE, error},
+    loss,
     object::FdState,
     op,
 };
 
 use super::{
-    Elsewhere, Exit, Fact, Fd, Holder, Loss, Object, Party, Process, Report, SCHEMA, Target, Window,
+    Elsewhere, Exit, Fact, Fd, Holder, Object, Party, Process, Report, SCHEMA, Target, Window,
 };
 use crate::{
     errno,
-    session::{self, Flows, Session},
+    session::{self, Flows, Kind, Session},
     verdict::{self, Case},
 };
 
@@ -48,14 +49,24 @@ pub fn build(
             seconds: session.end_ns.saturating_sub(session.start_ns) as f64 / 1e9,
         },
         processes,
-        objects: seen.into_iter().map(|known| object(known, &flows)).collect(),
+        objects: seen.into_iter().map(|known| object(session, known, &flows)).collect(),
         findings,
-        losses: session
+        losses: losses(session),
+        lost_bytes: session
             .losses
             .iter()
-            .map(|(reason, cell)| (reason.clone(), Loss { events: cell.events, bytes: cell.bytes }))
+            .filter(|(_, cell)| cell.bytes > 0)
+            .map(|(reason, cell)| (reason.clone(), cell.bytes))
             .collect(),
     }
+}
+
+/// Every reason by name, those that were never hit with 0.
+fn losses(session: &Session) -> BTreeMap<String, u64> {
+    let mut losses: BTreeMap<String, u64> =
+        loss::NAMES.iter().map(|name| ((*name).to_owned(), 0)).collect();
+    losses.extend(session.losses.iter().map(|(reason, cell)| (reason.clone(), cell.events)));
+    losses
 }
 
 fn process(session: &Session, known: &session::Process, stdio_of_interest: &[i32]) -> Process {
@@ -82,12 +93,14 @@ fn process(session: &Session, known: &session::Process, stdio_of_interest: &[i32
         executed: known.executed,
         elsewhere: Elsewhere { bytes: known.other_bytes, writes: known.other_calls },
         fds,
-        stdio: (0..3)
-            .filter_map(|fd| known.latest_stdio(fd))
-            .map(|state| session.object_name(&state.object))
-            .collect(),
+        stdio: stdio(session, known.stdio),
+        stdio_at_end: stdio(session, known.stdio_at_end),
         facts: known.facts.iter().map(|known| fact(session, known)).collect(),
     }
+}
+
+fn stdio(session: &Session, states: Option<[FdState; 3]>) -> Vec<String> {
+    states.iter().flatten().map(|state| session.object_name(&state.object)).collect()
 }
 
 /// A standard fd that never saw a write is listed with what it pointed to at the start, and, where
@@ -153,7 +166,7 @@ fn fact(session: &Session, known: &session::Fact) -> Fact {
     }
 }
 
-fn object(known: &session::Object, flows: &Flows) -> Object {
+fn object(session: &Session, known: &session::Object, flows: &Flows) -> Object {
     let flow = flows.get(&known.id);
     let party = |party: &session::Party| Party {
         pid: party.process.tgid,
@@ -161,9 +174,11 @@ fn object(known: &session::Object, flows: &Flows) -> Object {
         bytes: party.bytes,
     };
     Object {
-        id: known.name(),
+        id: session.object_name(&known.id),
         kind: known.kind.name().to_owned(),
         path: known.path.clone(),
+        size: (known.kind == Kind::File).then_some(known.size),
+        peer: (known.socket.peer_ino != 0).then(|| format!("socket:[{}]", known.socket.peer_ino)),
         written: flow.written,
         read: flow.read,
         unread_before: flow.before,

@@ -20,8 +20,7 @@ impl Session {
             EventKind::Image(image) => self.image(image),
             EventKind::Exit(exit) => self.ended(exit, event.time_ns),
             EventKind::Object { object, name } => {
-                let seen = Object::first_seen(object, name.clone(), event.time_ns);
-                self.objects.entry(object.id).or_insert(seen);
+                self.add_object(Object::first_seen(object, name.clone(), event.time_ns));
             }
             EventKind::FirstIo { first, comm } => {
                 let process = self.process(first.key.process);

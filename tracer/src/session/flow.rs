@@ -120,7 +120,7 @@ mod tests {
         let id = ObjectId { ino: 5, dev: 1, discriminator: 0 };
         let mut session = Session::default();
         let pipe = PipeState { unread: before, valid: 1, ..PipeState::default() };
-        session.objects.insert(id, Object { id, kind: Kind::Pipe, pipe, ..Object::default() });
+        session.add_object(Object { id, kind: Kind::Pipe, pipe, ..Object::default() });
         for (tgid, direction, bytes) in [(1, WRITE, written), (2, READ, read)] {
             let process = ProcessId::new(tgid, 0);
             let key = LedgerKey { process, object: id, fd: 1, direction };

@@ -50,12 +50,6 @@ impl Process {
         self.status.map(|status| status & 0x7f).filter(|signal| *signal != 0)
     }
 
-    /// The latest known state of a standard fd.
-    #[must_use]
-    pub fn latest_stdio(&self, fd: usize) -> Option<FdState> {
-        self.stdio_at_end.or(self.stdio).and_then(|stdio| stdio.get(fd).copied())
-    }
-
     /// The command as the user would recognise it: its arguments, else its name.
     #[must_use]
     pub fn command(&self) -> String {

@@ -1,6 +1,6 @@
 //! What the tracer itself missed, in words.
 
-use std::{collections::BTreeMap, io};
+use std::io;
 
 use tracer_common::loss::{self, NAMES};
 
@@ -10,7 +10,7 @@ use crate::{
         text::{Page, Text},
         units::{bytes, count},
     },
-    report::Loss,
+    report::Report,
 };
 
 /// A sentence for each reason, in the order of [`NAMES`].
@@ -27,20 +27,22 @@ const SENTENCES: [&str; loss::COUNT as usize] = [
     "io_uring requests asked for no completion: their bytes are not known",
     "io_uring was used, and this kernel does not tell which file a request is about",
     "native AIO (io_submit) was used, which is not counted",
-    "a pid was used again before its previous owner's end was recorded",
-    "io_uring requests changed their file or were of a kind that cannot be counted",
+    "a program with the x32 ABI was used, whose calls are not counted",
+    "records of the kernel side could not be read",
+    "the kernel skipped the counting program while it ran already on that CPU",
 ];
 
 /// Writes one line for each reason that was hit.
-pub(super) fn write(page: &mut Page<'_>, losses: &BTreeMap<String, Loss>) -> io::Result<()> {
-    let mut hit = losses.iter().filter(|(_, loss)| loss.events > 0 || loss.bytes > 0).peekable();
+pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
+    let mut hit = report.losses.iter().filter(|(_, events)| **events > 0).peekable();
     if hit.peek().is_none() {
         return Ok(());
     }
     page.section()?;
     page.line(&Text::styled(ODD, "What tracer could not record:"))?;
-    for (reason, loss) in hit {
-        let words = format!("{} ({})", sentence(reason), amount(*loss));
+    for (reason, events) in hit {
+        let size = report.lost_bytes.get(reason).copied().unwrap_or(0);
+        let words = format!("{} ({})", sentence(reason), amount(*events, size));
         page.words(Text::blank(2), 4, PLAIN, &words)?;
     }
     Ok(())
@@ -51,7 +53,7 @@ fn sentence(reason: &str) -> &str {
     known.and_then(|index| SENTENCES.get(index).copied()).unwrap_or(reason)
 }
 
-fn amount(Loss { events, bytes: size }: Loss) -> String {
+fn amount(events: u64, size: u64) -> String {
     let times = count(events, "time", "times");
     if size == 0 { times } else { format!("{times}, {}", bytes(size)) }
 }
@@ -67,7 +69,7 @@ mod tests {
             assert!(!SENTENCES[..index].contains(&SENTENCES[index]), "{name}");
         }
         assert_eq!(sentence("ring_full").split(':').next(), Some("the event buffer was full"));
-        assert_eq!(sentence("uring_uncounted"), SENTENCES[13]);
+        assert_eq!(sentence("undecodable"), SENTENCES[13]);
         assert_eq!(sentence("quantum_foam"), "quantum_foam");
     }
 }

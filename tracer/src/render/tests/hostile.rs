@@ -10,7 +10,7 @@ use super::{
     },
     rendered, samples,
 };
-use crate::report::{Fact, Loss, Report};
+use crate::report::{Fact, Report};
 
 /// Text rich in what terminals act upon.
 fn hostile() -> impl Strategy<Value = String> {
@@ -78,7 +78,7 @@ fn poisoned(mut report: Report, words: &[String]) -> Report {
         (finding.rule, finding.message, finding.advice) = (next(), next(), Some(next()));
         finding.evidence.insert(next(), Value::String(next()));
     }
-    report.losses.insert(next(), Loss { events: 1, bytes: 1 });
+    report.losses.insert(next(), 1);
     report
 }
 

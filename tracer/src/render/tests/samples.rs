@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Map;
 
 use crate::report::{
-    Confidence, Elsewhere, Exit, Fd, Finding, Holder, Loss, Object, Party, Process, Report, SCHEMA,
+    Confidence, Elsewhere, Exit, Fd, Finding, Holder, Object, Party, Process, Report, SCHEMA,
     Severity, Target, Window,
 };
 
@@ -37,6 +37,7 @@ pub(super) fn delivered() -> Report {
             ns_pid: 1,
             fds: vec![fd(1, "pipe:[88123]", 2048, 3, (12.0, 340.0))],
             stdio: stdio("pipe:[88123]", "pipe:[88124]"),
+            stdio_at_end: Vec::new(),
             ..exited(process(71, 60, &["docker", "pull", "nginx:1.27"], 3.0), 0, 1_243.0)
         },
     ];
@@ -69,6 +70,7 @@ pub(super) fn stderr_only() -> Report {
     report.processes = vec![Process {
         fds: vec![fd(2, "pipe:[88124]", 122, 2, (41.5, 41.8))],
         stdio: stdio("pipe:[88123]", "pipe:[88124]"),
+        stdio_at_end: Vec::new(),
         ..exited(process(71, 60, &argv, 1.0), 125, 62.4)
     }];
     report.objects = vec![
@@ -92,6 +94,7 @@ pub(super) fn never_wrote() -> Report {
     }];
     report.processes = vec![Process {
         stdio: stdio("/dev/null", "/var/log/sleep.log"),
+        stdio_at_end: Vec::new(),
         exit: Some(Exit { code: None, signal: Some(9) }),
         end_ms: Some(2_741.0),
         ..process(71, 60, &["sleep", "60"], 0.4)
@@ -139,11 +142,12 @@ pub(super) fn unread() -> Report {
         ..pipe("pipe:[88123]")
     }];
     report.losses = BTreeMap::from([
-        ("ring_full".to_owned(), Loss { events: 3, bytes: 0 }),
-        ("ledger_full".to_owned(), Loss { events: 1, bytes: 455 }),
-        ("never_hit".to_owned(), Loss::default()),
-        ("later_reason".to_owned(), Loss { events: 1, bytes: 0 }),
+        ("ring_full".to_owned(), 3),
+        ("ledger_full".to_owned(), 1),
+        ("never_hit".to_owned(), 0),
+        ("later_reason".to_owned(), 1),
     ]);
+    report.lost_bytes = BTreeMap::from([("ledger_full".to_owned(), 455)]);
     report
 }
 
@@ -194,6 +198,7 @@ fn pid_report(verdict: &str) -> Report {
         objects: Vec::new(),
         findings: Vec::new(),
         losses: BTreeMap::new(),
+        lost_bytes: BTreeMap::new(),
     }
 }
 
@@ -227,6 +232,7 @@ fn process(pid: u32, ppid: u32, argv: &[&str], start_ms: f64) -> Process {
         elsewhere: Elsewhere::default(),
         fds: Vec::new(),
         stdio: Vec::new(),
+        stdio_at_end: Vec::new(),
         facts: Vec::new(),
     }
 }

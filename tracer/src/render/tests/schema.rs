@@ -36,7 +36,9 @@ fn first_cells(column: &str) -> BTreeSet<String> {
 fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(members) => {
-            let is_map = ["errors", "evidence", "losses"].iter().any(|name| path.ends_with(name));
+            let is_map = ["errors", "evidence", "losses", "lost_bytes"]
+                .iter()
+                .any(|name| path.ends_with(name));
             for (name, member) in members {
                 let name = if is_map { "*" } else { name };
                 let inner =
