@@ -15,6 +15,7 @@ use crate::{
     cargo,
     cargo_tool::CARGO_DENY,
     command::{self, say},
+    examples,
     setup::{self, Extras, Ready},
     tally::Tally,
     test,
@@ -63,6 +64,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
 fn checks<'a>(workspace: &'a Workspace, ready: &'a Ready) -> Vec<Step<'a>> {
     vec![
         ("formatting", Box::new(|| formatting(workspace))),
+        ("examples", Box::new(|| examples::check(workspace.root()).map(|()| Checked::Good))),
         // Before anything compiles the tool: the object is embedded into it.
         ("eBPF object", Box::new(|| object(workspace, ready))),
         ("clippy, host", Box::new(|| clippy_host(workspace))),

@@ -10,6 +10,7 @@ mod ci;
 mod command;
 mod docker;
 mod environment;
+mod examples;
 mod fingerprint;
 mod image;
 mod packages;
@@ -96,6 +97,8 @@ enum Task {
         #[arg(long, value_name = "STR")]
         filter: Option<String>,
     },
+    /// Regenerate the examples in README.md by running them (root; starts docker).
+    Examples,
     /// Everything the continuous integration checks, in the same order, with a table of times.
     ///
     /// Order: formatting, the eBPF object, clippy (host, then BPF), licences and sources of
@@ -131,6 +134,7 @@ fn perform(task: Task) -> Result<ExitCode> {
             test::print_tally(tally)?;
             return Ok(tally.exit_code());
         }
+        Task::Examples => examples::run(&workspace)?,
         Task::Ci => return ci::run(&workspace),
     }
     Ok(ExitCode::SUCCESS)
