@@ -121,6 +121,9 @@ pub struct Object {
     pub flags: u32,
     /// `inode.i_size` in bytes.
     pub size: u64,
+    /// Bytes of the write through which it was seen first: they are inside already, and in the ledger
+    /// as well.
+    pub in_flight: u64,
     /// `super_block.s_magic` (`include/uapi/linux/magic.h`), 0 when unreadable.
     pub magic: u64,
     /// `inode.i_nlink`; 0 for a file that was deleted.
@@ -220,7 +223,7 @@ assert_layout!(Header, 16);
 assert_layout!(Fork, 56);
 assert_layout!(Image, 136);
 assert_layout!(Exit, 200);
-assert_layout!(Object, 160);
+assert_layout!(Object, 168);
 assert_layout!(FirstIo, 72);
 assert_layout!(Fact, 56);
 assert_layout!(Holder, 88);

@@ -12,7 +12,7 @@ use tracer_common::{
 use crate::{
     atomic::add,
     cgroup, emit,
-    globals::{FOLLOW_CHILDREN, TASK_FILES, TASK_PID, TASK_TGID},
+    globals::{FOLLOW_CHILDREN, SELF_TGID, TASK_FILES, TASK_PID, TASK_TGID},
     kread::Kptr,
     maps::{ADOPTED, PROCESSES, slot},
     membership, object, task,
@@ -25,15 +25,16 @@ pub(crate) fn consider(task: Kptr) -> Option<()> {
     if task.member::<u32>(&TASK_PID)? != tgid || task::is_kernel_thread(task) {
         return None;
     }
+    // tracer under a traced shell is no target; what it writes counts like a stranger's.
+    if tgid == SELF_TGID.load() {
+        return None;
+    }
     let process = task::process_of(task)?;
-    match PROCESSES.get_ptr_mut(tgid) {
-        Some(entry) => complete(entry, process.start_ns)?,
-        None if is_target(task) => {
-            if !membership::follow(process, ROLE_TARGET) {
-                return None;
-            }
-        }
-        None => return None,
+    // Named by the user: its entry waits for its start time. Anybody else has to be a target, and
+    // must not be one already.
+    let named = PROCESSES.get_ptr_mut(tgid).and_then(|entry| complete(entry, process.start_ns));
+    if named.is_none() && !(is_target(task) && membership::follow(process, ROLE_TARGET)) {
+        return None;
     }
     if let Some(count) = ADOPTED.get_ptr_mut(0) {
         // SAFETY: points to a live map value.

@@ -32,7 +32,7 @@ pub(crate) static BY_CGROUP: Global<u32> = Global::new(0);
 /// Index into `css_set.subsys`, or `u32::MAX` for the unified hierarchy.
 #[unsafe(no_mangle)]
 pub(crate) static CGROUP_SUBSYS: Global<u32> = Global::new(u32::MAX);
-/// The tracer's own tgid: its writes to the operator's terminal are nobody's output.
+/// The tracer's own tgid: never a target.
 #[unsafe(no_mangle)]
 pub(crate) static SELF_TGID: Global<u32> = Global::new(0);
 /// 1: `bpf_get_current_task_btf` exists (Linux 5.11).

@@ -40,18 +40,32 @@ pub(crate) fn read(tgid: u32, entry: *mut ProcessEntry) -> (ProcessId, u32) {
     unsafe { (ProcessId::new(tgid, (*entry).start_ns), (*entry).role) }
 }
 
-/// Starts to follow a process. `false` when it was followed already or the table is full.
+/// Starts to follow a process. `false` when it was followed in this role already or the table is
+/// full. A participant becomes a target when it turns out to be one.
 #[inline(always)]
 pub(crate) fn follow(process: ProcessId, role: u32) -> bool {
     let entry = ProcessEntry { start_ns: process.start_ns, role, ..ProcessEntry::default() };
     match PROCESSES.insert(process.tgid, entry, NOEXIST) {
         Ok(()) => true,
-        Err(EXISTS) => false,
+        Err(EXISTS) => role == ROLE_TARGET && promote(process.tgid),
         Err(_) => {
             losses::count(loss::PROCESSES_FULL, 0);
             false
         }
     }
+}
+
+#[inline(always)]
+fn promote(tgid: u32) -> bool {
+    let Some(entry) = entry(tgid) else { return false };
+    // SAFETY: the pointer comes from the map and is not NULL; the field is a plain integer.
+    unsafe {
+        if (*entry).role == ROLE_TARGET {
+            return false;
+        }
+        (*entry).role = ROLE_TARGET;
+    }
+    true
 }
 
 /// Makes sure that a stranger who touched a watched object is followed to its end.
@@ -76,27 +90,44 @@ pub(crate) fn is_watched(id: &ObjectId) -> bool {
     OBJECTS.get_ptr(id).is_some()
 }
 
+/// Through whom an object is seen.
+#[derive(Clone, Copy)]
+pub(crate) struct Sighting {
+    /// Who.
+    pub(crate) process: ProcessId,
+    /// What.
+    pub(crate) id: ObjectId,
+    /// Through which fd.
+    pub(crate) fd: i32,
+    /// Scratch slot of the calling program.
+    pub(crate) slot: u32,
+    /// Bytes that were just written to it.
+    pub(crate) in_flight: u64,
+}
+
 /// Puts an object under watch and describes it, the first time it is seen.
 #[inline(always)]
-pub(crate) fn watch(slot: u32, process: &ProcessId, fd: i32, file: Kptr, id: &ObjectId) {
-    if !is_watched(id) {
-        begin_watch(slot, process, fd, file, id);
+pub(crate) fn watch(sighting: &Sighting, file: Kptr) {
+    if !is_watched(&sighting.id) {
+        begin_watch(sighting, file);
     }
 }
 
 /// Cold: once for each object.
 #[inline(never)]
-fn begin_watch(slot: u32, process: &ProcessId, fd: i32, file: Kptr, id: &ObjectId) {
+fn begin_watch(sighting: &Sighting, file: Kptr) {
+    let slot = sighting.slot;
     let Some(record) = emit::start::<event::Object>(slot, kind::OBJECT) else { return };
-    record.payload.id = *id;
-    record.payload.process = *process;
-    record.payload.fd = fd;
+    record.payload.id = sighting.id;
+    record.payload.process = sighting.process;
+    record.payload.fd = sighting.fd;
+    record.payload.in_flight = sighting.in_flight;
     object::describe_object(u64::from(slot), file.0);
     let payload = &record.payload;
     let private_to_targets =
         payload.rdev == NULL_RDEV && payload.mode & mode::S_IFMT == mode::S_IFCHR;
     let value = if private_to_targets { TARGETS_ONLY } else { EVERYBODY };
-    match OBJECTS.insert(id, value, NOEXIST) {
+    match OBJECTS.insert(sighting.id, value, NOEXIST) {
         Ok(()) => record.send(record.text_len()),
         Err(EXISTS) => {}
         Err(_) => losses::count(loss::OBJECTS_FULL, 0),
@@ -126,7 +157,8 @@ extern "C" fn watch_open_fd(slot: u64, files: u64, fd: u64, tgid: u64, start_ns:
     if let Some(file) = fdlookup::file_of(FilesTable::Probed(Kptr(files)), fd)
         && let Some(state) = object::file_state(file)
     {
-        watch(slot as u32, &process, fd, file, &state.object);
+        let slot = slot as u32;
+        watch(&Sighting { process, id: state.object, fd, slot, in_flight: 0 }, file);
     }
     0
 }

@@ -98,6 +98,21 @@ pub(crate) fn file_state(file: Kptr) -> Option<FdState> {
     load_state(file, &mut state).then_some(state)
 }
 
+/// Identity of the object behind an open file, in a frame of its own.
+#[inline(always)]
+pub(crate) fn id_of(file: Kptr) -> Option<ObjectId> {
+    let mut id = ObjectId::NONE;
+    load_id(file, &mut id).then_some(id)
+}
+
+#[inline(never)]
+fn load_id(file: Kptr, out: &mut ObjectId) -> bool {
+    let Some(inode) = inode_of(file) else { return false };
+    let Some(id) = identity(file, &inode) else { return false };
+    *out = id;
+    true
+}
+
 /// A frame of its own, gone before the next call: the BPF stack is 512 bytes for all frames.
 #[inline(never)]
 fn load_state(file: Kptr, out: &mut FdState) -> bool {

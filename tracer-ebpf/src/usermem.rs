@@ -4,9 +4,9 @@ use aya_ebpf::helpers::{
     bpf_probe_read_user,
     generated::{bpf_probe_read_user as read_raw, bpf_probe_read_user_str},
 };
-use tracer_common::{limits, loss};
+use tracer_common::limits;
 
-use crate::{kread::bounded, loss as losses};
+use crate::kread::bounded;
 
 /// Reads a `T` from the current process.
 #[inline(always)]
@@ -54,15 +54,12 @@ extern "C" fn sum_lengths(first: u64, count: u64, stride: u64, width: u64) -> u6
 #[inline(always)]
 fn sum(first: u64, count: u64, stride: u64, width: u64) -> Option<u64> {
     match sum_lengths(first, count, stride, width) {
-        UNREADABLE => {
-            losses::count(loss::USER_MEMORY, 0);
-            None
-        }
+        UNREADABLE => None,
         total => Some(total),
     }
 }
 
-/// Sum of `iov_len` over a segment list (`readv(2)`); a list that cannot be read is counted.
+/// Sum of `iov_len` over a segment list (`readv(2)`); `None` when it cannot be read.
 #[inline(always)]
 pub(crate) fn iovec_bytes(list: u64, count: u64, compat: bool) -> Option<u64> {
     let width = if compat { 4 } else { 8 };

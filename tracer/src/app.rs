@@ -7,7 +7,7 @@ mod log;
 mod output;
 mod outside;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
@@ -34,6 +34,8 @@ struct Subject {
     target: report::Target,
     pids: Vec<PinnedProcess>,
     launched: Option<Launched>,
+    /// The target cgroup's directory: the target ends when it is gone.
+    cgroup: Option<PathBuf>,
 }
 
 /// Traces until the target has ended, the time is up or a signal comes; then reports.
@@ -68,7 +70,12 @@ fn resolve(choice: &TargetChoice, kernel: &mut KernelSettings) -> Result<Subject
                 name: words.join(" "),
                 pids: vec![launched.pid()],
             };
-            return Ok(Subject { target, pids: Vec::new(), launched: Some(launched) });
+            return Ok(Subject {
+                target,
+                pids: Vec::new(),
+                launched: Some(launched),
+                cgroup: None,
+            });
         }
     };
     match target::resolve(request)? {
@@ -77,7 +84,7 @@ fn resolve(choice: &TargetChoice, kernel: &mut KernelSettings) -> Result<Subject
             let name =
                 numbers.iter().map(|pid| format!("--pid {pid}")).collect::<Vec<_>>().join(" ");
             let target = report::Target { kind: "pid".into(), name, pids: numbers };
-            Ok(Subject { target, pids, launched: None })
+            Ok(Subject { target, pids, launched: None, cgroup: None })
         }
         Target::Cgroup(cgroup) => {
             kernel.cgroup =
@@ -87,7 +94,7 @@ fn resolve(choice: &TargetChoice, kernel: &mut KernelSettings) -> Result<Subject
                 _ => ("cgroup", format!("--cgroup {}", cgroup.path.display())),
             };
             let target = report::Target { kind: kind.into(), name, pids: Vec::new() };
-            Ok(Subject { target, pids: Vec::new(), launched: None })
+            Ok(Subject { target, pids: Vec::new(), launched: None, cgroup: Some(cgroup.path) })
         }
     }
 }
@@ -109,7 +116,7 @@ async fn record(
     attach(&mut loader, kernel, &subject)?;
     let start = Timestamp::now();
     collector.session.start_ns = boot_ns();
-    let mut run = Run { loader, events, collector };
+    let mut run = Run { loader, events, collector, cgroup: subject.cgroup };
     run.collect_waiting();
     ensure_alive(&subject.pids)?;
     let mut running = match subject.launched {
@@ -169,6 +176,7 @@ struct Run {
     loader: Loader,
     events: EventRing,
     collector: Collector,
+    cgroup: Option<PathBuf>,
 }
 
 /// How often the end of the target is looked for when no event tells.
@@ -216,8 +224,12 @@ impl Run {
             // Reaps the command, so that it does not stay a zombie while its children run on.
             let _ = running.try_wait();
         }
+        // An empty cgroup may fill again: `docker exec` into a container, a service between two jobs.
+        if self.cgroup.as_ref().is_some_and(|path| path.exists()) {
+            return false;
+        }
         let roots_ended = pids.iter().all(|pinned| pinned.has_ended().unwrap_or(true));
-        roots_ended && self.collector.target_has_ended()
+        roots_ended && (self.cgroup.is_some() || self.collector.target_has_ended())
     }
 
     /// Asks the kernel who holds the watched objects open.
@@ -242,6 +254,7 @@ impl Run {
 
     /// Detaches, takes in what is left, reads the books.
     fn finish(mut self, running: Option<Running>) -> Result<crate::session::Session, AppError> {
+        let skipped = self.loader.skipped_runs();
         self.loader.detach();
         self.collector.session.end_ns = boot_ns();
         self.collect_waiting();
@@ -251,6 +264,6 @@ impl Run {
         {
             tracing::warn!("the command's terminal was not passed on completely: {error}");
         }
-        Ok(self.collector.close(&mut self.loader)?)
+        Ok(self.collector.close(&mut self.loader, skipped)?)
     }
 }

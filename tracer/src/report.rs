@@ -264,8 +264,10 @@ impl Report {
     /// Whether output was lost or nothing was written: exit code 1.
     #[must_use]
     pub fn has_loss(&self) -> bool {
-        self.findings
-            .iter()
-            .any(|finding| finding.severity == Severity::Loss || finding.rule == "never_wrote")
+        self.findings.iter().any(|finding| match finding.rule.as_str() {
+            "exec_failed" => true,
+            "never_wrote" => finding.severity != Severity::Info,
+            _ => finding.severity == Severity::Loss,
+        })
     }
 }

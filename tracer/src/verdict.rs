@@ -52,7 +52,14 @@ pub fn judge(case: &Case<'_>) -> Vec<Finding> {
     for subject in &case.subjects {
         let about: Vec<Finding> =
             rules::PER_SUBJECT.iter().flat_map(|rule| rule(case, subject)).collect();
-        findings.extend(without_weaker(about));
+        let about = without_weaker(about);
+        if about.is_empty() {
+            findings.push(rules::accounted::find(case, subject));
+        }
+        findings.extend(about);
+    }
+    if case.subjects.iter().any(|subject| subject.bytes() > 0) {
+        quiet_helpers(&mut findings);
     }
     findings.sort_by_key(rank);
     fold_similar(findings)
@@ -77,15 +84,24 @@ fn rank(finding: &Finding) -> (u8, Severity, u8) {
         "reader_gone" => 2,
         "refused" => 3,
         "other_stream" => 4,
-        "elsewhere" if finding.severity == Severity::Info => 11,
+        "elsewhere" if finding.severity == Severity::Info => 12,
         "elsewhere" => 5,
         "discarded" => 6,
+        "never_wrote" if finding.severity == Severity::Info => 12,
         "never_wrote" => 7,
+        "put_off" => 9,
         "daemon_unreachable" => 8,
-        "delivered" => 9,
-        _ => 10,
+        "delivered" => 10,
+        _ => 11,
     };
     (blindness, finding.severity, order)
+}
+
+/// Where one command wrote, another one's silence is a fact and no alarm: a manager also runs `sleep`.
+fn quiet_helpers(findings: &mut [Finding]) {
+    for finding in findings.iter_mut().filter(|finding| finding.rule == "never_wrote") {
+        finding.severity = Severity::Info;
+    }
 }
 
 /// Drops findings that a stronger one about the same process already says.

@@ -36,6 +36,10 @@ fn replaced(task: Kptr) -> Option<()> {
             // A new image has its own facts to tell; the search along PATH used up the old ones.
             // SAFETY: the entry points to a live map value.
             unsafe { ((*entry).facts, (*entry).tty_asked) = (0, 0) };
+            let (_, role) = membership::read(process.tgid, entry);
+            if !membership::is_target(role) && cgroup::contains(task) {
+                membership::follow(process, ROLE_TARGET);
+            }
             membership::read(process.tgid, entry).1
         }
         None if cgroup::contains(task) && membership::follow(process, ROLE_TARGET) => ROLE_TARGET,

@@ -21,7 +21,8 @@ use crate::{
     ledger::{self, Transfer, UNKNOWN},
     loss as losses,
     maps::{URING, UringRequest, slot},
-    membership, object,
+    membership::{self, Sighting},
+    object,
     syscalls::io,
     task,
 };
@@ -115,8 +116,7 @@ fn completed(request: Kptr, result: i64) -> Option<()> {
         let _ = URING.remove(request.0);
     }
     let file = request.follow(&URING_FILE_OFF)?;
-    let inode = object::inode_apart(file)?;
-    let id = object::identity(file, &inode)?;
+    let id = object::id_of(file)?;
     let fd = if owner.fd >= 0 { owner.fd } else { number_of(file) };
     let of_interest = membership::is_target(owner.role) && io::is_of_interest(fd);
     if !of_interest && !membership::is_watched(&id) {
@@ -126,7 +126,9 @@ fn completed(request: Kptr, result: i64) -> Option<()> {
     let transfer = Transfer { op: op::IO_URING, result, requested: UNKNOWN };
     if !ledger::book(&key, &transfer) {
         if of_interest {
-            membership::watch(slot::URING, &owner.process, fd, file, &id);
+            let in_flight = if direction == WRITE { result.max(0) as u64 } else { 0 };
+            let (process, slot) = (owner.process, slot::URING);
+            membership::watch(&Sighting { process, id, fd, slot, in_flight }, file);
         }
         ledger::open(slot::URING, &key, owner.role, &transfer);
     }

@@ -9,7 +9,6 @@ use tracer_common::loss;
 
 use crate::{
     facts,
-    globals::SELF_TGID,
     kread::Kptr,
     loss as losses, membership,
     regs::{self, Args},
@@ -47,9 +46,6 @@ fn returned(regs: Kptr, result: i64) {
         return;
     }
     let tgid = task::current_tgid();
-    if tgid == SELF_TGID.load() {
-        return;
-    }
     let (entry, process, role) = io::caller(tgid);
     let (files, compat) = task::current_files_and_compat();
     let class = if compat { classes >> 8 } else { classes & 0xff };

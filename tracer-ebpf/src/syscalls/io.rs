@@ -17,7 +17,8 @@ use crate::{
     ledger::{self, Transfer, UNKNOWN},
     loss as losses,
     maps::slot,
-    membership, object, task, usermem,
+    membership::{self, Sighting},
+    object, task, usermem,
 };
 
 /// `MSG_PEEK` (`include/linux/socket.h`): looks at bytes without taking them.
@@ -41,7 +42,11 @@ pub(crate) struct Leg {
 /// Books a call that moves bytes.
 #[inline(always)]
 pub(crate) fn transfer(call: &Call) {
-    let Some(leg) = decode(call) else { return };
+    let transfer = Transfer { op: 0, result: call.result, requested: UNKNOWN };
+    let mut leg = Leg { fd: -1, direction: WRITE, transfer, source: -1 };
+    if !decode(call, &mut leg) {
+        return;
+    }
     book(call, &leg);
     if leg.source >= 0 && leg.transfer.result > 0 {
         book_source(call, &leg);
@@ -55,31 +60,29 @@ fn book_source(call: &Call, leg: &Leg) {
     book(call, &Leg { fd: leg.source, direction: READ, transfer, source: -1 });
 }
 
-/// What a call means: which fd, which way, how much was asked for.
+/// What a call means: which fd, which way, how much was asked for. `false` when it moved nothing that
+/// counts. Filled in place: an optional struct would have bytes that the verifier never sees written.
 #[inline(always)]
-fn decode(call: &Call) -> Option<Leg> {
+fn decode(call: &Call, leg: &mut Leg) -> bool {
     if call.class == table::SOCKETCALL {
-        return socketcall(call);
+        return socketcall(call, leg);
     }
     let args = call.args;
     let code = call.class - table::IO_BASE;
-    let leg = Leg {
-        fd: args.fd::<0>(),
-        direction: if code >= op::READ { READ } else { WRITE },
-        transfer: Transfer { op: code, result: call.result, requested: UNKNOWN },
-        source: -1,
-    };
+    leg.fd = args.fd::<0>();
+    leg.direction = if code >= op::READ { READ } else { WRITE };
+    leg.transfer.op = code;
     match code {
-        op::WRITE | op::PWRITE64 | op::SENDTO => Some(leg.wanting(args.get::<2>())),
-        op::SENDFILE => Some(leg.wanting(args.get::<3>()).copying(args.fd::<1>(), args.fd::<0>())),
+        op::WRITE | op::PWRITE64 | op::SENDTO => leg.transfer.requested = args.get::<2>(),
+        op::SENDFILE => leg.copy(args.fd::<1>(), args.fd::<0>(), args.get::<3>()),
         op::SPLICE | op::COPY_FILE_RANGE => {
-            Some(leg.wanting(args.get::<4>()).copying(args.fd::<0>(), args.fd::<2>()))
+            leg.copy(args.fd::<0>(), args.fd::<2>(), args.get::<4>());
         }
         // tee leaves the bytes in the first pipe: nothing is read.
-        op::TEE => Some(leg.wanting(args.get::<2>()).copying(-1, args.fd::<1>())),
-        op::RECVFROM if args.get::<3>() & MSG_PEEK != 0 => None,
-        op::RECVMSG if args.get::<2>() & MSG_PEEK != 0 => None,
-        op::RECVMMSG if args.get::<3>() & MSG_PEEK != 0 => None,
+        op::TEE => leg.copy(-1, args.fd::<1>(), args.get::<2>()),
+        op::RECVFROM if args.get::<3>() & MSG_PEEK != 0 => return false,
+        op::RECVMSG if args.get::<2>() & MSG_PEEK != 0 => return false,
+        op::RECVMMSG if args.get::<3>() & MSG_PEEK != 0 => return false,
         op::WRITEV
         | op::PWRITEV
         | op::PWRITEV2
@@ -87,32 +90,36 @@ fn decode(call: &Call) -> Option<Leg> {
         | op::SENDMSG
         | op::SENDMMSG
         | op::RECVMMSG
-            if call.role != 0 || code >= op::VMSPLICE || code == op::SENDMMSG =>
+            if call.role != 0 || call.result > 0 =>
         {
-            Some(from_memory(call, leg))
+            from_memory(call, leg);
         }
-        _ => Some(leg),
+        _ => {}
     }
+    true
 }
 
 impl Leg {
+    /// A copy between two fds.
     #[inline(always)]
-    fn wanting(mut self, requested: u64) -> Self {
-        self.transfer.requested = requested;
-        self
-    }
-
-    #[inline(always)]
-    fn copying(mut self, from: i32, to: i32) -> Self {
+    fn copy(&mut self, from: i32, to: i32, requested: u64) {
         self.fd = to;
         self.source = from;
-        self
+        self.transfer.requested = requested;
+    }
+
+    /// A transfer that `socketcall(2)` wraps.
+    #[inline(always)]
+    fn wrapped(&mut self, code: u32, result: i64, requested: u64) -> bool {
+        self.direction = if code >= op::READ { READ } else { WRITE };
+        self.transfer = Transfer { op: code, result, requested };
+        true
     }
 }
 
 /// Completes a leg whose length or direction is not in the registers.
-#[inline(always)]
-fn from_memory(call: &Call, mut leg: Leg) -> Leg {
+#[inline(never)]
+fn from_memory(call: &Call, leg: &mut Leg) {
     let (list, count) = (call.args.get::<1>(), call.args.get::<2>());
     let compat = call.args.compat;
     match leg.transfer.op {
@@ -124,10 +131,12 @@ fn from_memory(call: &Call, mut leg: Leg) -> Leg {
             if code == op::VMSPLICE && !is_writable(call, leg.fd) {
                 leg.direction = READ;
             }
-            leg.transfer.requested = usermem::iovec_bytes(list, count, compat).unwrap_or(UNKNOWN);
+            if call.role != 0 {
+                leg.transfer.requested =
+                    usermem::iovec_bytes(list, count, compat).unwrap_or(UNKNOWN);
+            }
         }
     }
-    leg
 }
 
 /// `sendmmsg` and `recvmmsg` return a number of messages; the bytes are in the caller's list.
@@ -138,7 +147,10 @@ fn messages(list: u64, result: i64, compat: bool) -> i64 {
     }
     match usermem::mmsg_bytes(list, result as u64, compat) {
         Some(bytes) => bytes as i64,
-        None => 0,
+        None => {
+            losses::count(loss::USER_MEMORY, 0);
+            0
+        }
     }
 }
 
@@ -152,32 +164,29 @@ fn is_writable(call: &Call, fd: i32) -> bool {
 
 /// `socketcall(2)`: the number of the call, then a pointer to its 32-bit arguments.
 #[inline(always)]
-fn socketcall(call: &Call) -> Option<Leg> {
+fn socketcall(call: &Call, leg: &mut Leg) -> bool {
     let list = call.args.get::<1>();
     let Some([fd, second, third, flags]) = usermem::read::<[u32; 4]>(list) else {
-        losses::count(loss::USER_MEMORY, 0);
-        return None;
+        if call.role != 0 {
+            losses::count(loss::USER_MEMORY, 0);
+        }
+        return false;
     };
     let peeks = |flags: u32| u64::from(flags) & MSG_PEEK != 0;
-    let leg = |code: u32, result: i64, requested: u64| Leg {
-        fd: fd as i32,
-        direction: if code >= op::READ { READ } else { WRITE },
-        transfer: Transfer { op: code, result, requested },
-        source: -1,
-    };
-    let list = u64::from(second);
+    let (list, result) = (u64::from(second), call.result);
+    leg.fd = fd as i32;
     // Numbers: include/uapi/linux/net.h.
     match call.args.get::<0>() {
-        9 | 11 => Some(leg(op::SENDTO, call.result, u64::from(third))),
-        10 | 12 if !peeks(flags) => Some(leg(op::RECVFROM, call.result, UNKNOWN)),
+        9 | 11 => leg.wrapped(op::SENDTO, result, u64::from(third)),
+        10 | 12 if !peeks(flags) => leg.wrapped(op::RECVFROM, result, UNKNOWN),
         16 => {
             let requested = usermem::msghdr_bytes(list, true).unwrap_or(UNKNOWN);
-            Some(leg(op::SENDMSG, call.result, requested))
+            leg.wrapped(op::SENDMSG, result, requested)
         }
-        17 if !peeks(third) => Some(leg(op::RECVMSG, call.result, UNKNOWN)),
-        19 if !peeks(flags) => Some(leg(op::RECVMMSG, messages(list, call.result, true), UNKNOWN)),
-        20 => Some(leg(op::SENDMMSG, messages(list, call.result, true), UNKNOWN)),
-        _ => None,
+        17 if !peeks(third) => leg.wrapped(op::RECVMSG, result, UNKNOWN),
+        19 if !peeks(flags) => leg.wrapped(op::RECVMMSG, messages(list, result, true), UNKNOWN),
+        20 => leg.wrapped(op::SENDMMSG, messages(list, result, true), UNKNOWN),
+        _ => false,
     }
 }
 
@@ -188,7 +197,7 @@ fn book(call: &Call, leg: &Leg) {
         without_object(call, leg);
         return;
     };
-    let Some(id) = object::inode_of(file).and_then(|inode| object::identity(file, &inode)) else {
+    let Some(id) = object::id_of(file) else {
         if call.role != 0 {
             losses::count(loss::KERNEL_MEMORY, leg.transfer.result.max(0) as u64);
         }
@@ -208,7 +217,10 @@ fn book(call: &Call, leg: &Leg) {
     let key = ledger::key(call.process, id, leg.fd, leg.direction);
     if !ledger::book(&key, &leg.transfer) {
         if of_interest {
-            membership::watch(slot::SYS_EXIT, &call.process, leg.fd, file, &id);
+            let in_flight =
+                if leg.direction == WRITE { leg.transfer.result.max(0) as u64 } else { 0 };
+            let (process, fd, slot) = (call.process, leg.fd, slot::SYS_EXIT);
+            membership::watch(&Sighting { process, id, fd, slot, in_flight }, file);
         }
         ledger::open(slot::SYS_EXIT, &key, call.role, &leg.transfer);
     }
@@ -239,7 +251,7 @@ fn stranger(leg: &Leg, id: &ObjectId) {
 }
 
 /// The fd was closed when the call returned: refused with `EBADF`, or closed by another thread.
-#[inline(always)]
+#[inline(never)]
 fn without_object(call: &Call, leg: &Leg) {
     if !membership::is_target(call.role) || !is_of_interest(leg.fd) {
         return;
@@ -281,6 +293,11 @@ pub(crate) fn caller(tgid: u32) -> (Option<*mut ProcessEntry>, ProcessId, u32) {
     match membership::entry(tgid) {
         Some(entry) => {
             let (process, role) = membership::read(tgid, entry);
+            // Named by the user and not adopted yet: the table does not know its start.
+            let process = match process.start_ns {
+                0 => task::process_of(task::current()).unwrap_or(process),
+                _ => process,
+            };
             (Some(entry), process, role)
         }
         None => (None, ProcessId::new(tgid, 0), 0),

@@ -114,15 +114,18 @@ impl Collector {
     }
 
     /// Reads the rest of the ledger and the losses; the session is complete then.
-    pub(super) fn close(mut self, loader: &mut Loader) -> Result<Session, LoaderError> {
+    pub(super) fn close(
+        mut self,
+        loader: &mut Loader,
+        skipped: u64,
+    ) -> Result<Session, LoaderError> {
         for (key, row) in loader.rows()? {
             self.session.add_row(key, &row);
         }
         for (reason, cell) in loader.losses()? {
             self.session.add_loss(reason, cell);
         }
-        let own =
-            [(loss::UNDECODABLE, self.undecodable), (loss::SKIPPED_RUNS, loader.skipped_runs())];
+        let own = [(loss::UNDECODABLE, self.undecodable), (loss::SKIPPED_RUNS, skipped)];
         for (reason, events) in own {
             let name = loss::NAMES[reason as usize];
             self.session.add_loss(name, LossCell { events, bytes: 0 });

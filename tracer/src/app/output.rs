@@ -1,9 +1,9 @@
 //! Where the report goes, and the lines beside it.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, Permissions},
     io::{self, IsTerminal as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::PathBuf,
 };
 
@@ -31,14 +31,21 @@ impl Destination {
         let file = match &settings.output {
             None => None,
             Some(path) => {
+                let refused = |source| AppError::Output { path: path.clone(), source };
+                // NONBLOCK: a FIFO without a reader refuses at once instead of hanging. What the
+                // file holds stays until there is a report.
+                let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
                 let file = OpenOptions::new()
                     .write(true)
                     .create(true)
-                    .truncate(true)
+                    .truncate(false)
                     .mode(0o600)
-                    .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+                    .custom_flags(flags.bits().cast_signed())
                     .open(path)
-                    .map_err(|source| AppError::Output { path: path.clone(), source })?;
+                    .map_err(refused)?;
+                if file.metadata().map_err(refused)?.is_file() {
+                    file.set_permissions(Permissions::from_mode(0o600)).map_err(refused)?;
+                }
                 Some((file, path.clone()))
             }
         };
@@ -62,6 +69,8 @@ impl Destination {
     pub(super) fn write(self, report: &Report, format: Format) -> Result<(), AppError> {
         match self.file {
             Some((file, path)) => {
+                // Devices and pipes have no length to set.
+                let _ = file.set_len(0);
                 let mut buffered = io::BufWriter::new(file);
                 render::write(report, format, &self.style, &mut buffered)
                     .and_then(|()| buffered.flush())

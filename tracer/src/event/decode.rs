@@ -104,6 +104,7 @@ fn object(fields: &mut Fields, text_len: usize) -> Result<EventKind, DecodeError
         rdev: fields.u32()?,
         flags: fields.u32()?,
         size: fields.u64()?,
+        in_flight: fields.u64()?,
         magic: fields.u64()?,
         nlink: fields.u32()?,
         text_kind: fields.u32()?,

@@ -28,19 +28,19 @@ impl Loader {
     /// # Errors
     /// [`LoaderError::Program`] with the kernel's words.
     pub fn attach(&mut self, settings: &KernelSettings) -> Result<(), LoaderError> {
-        for hook in HOOKS {
-            let wanted = match hook.need {
-                Need::Always => true,
-                Need::Cgroup => settings.cgroup.is_some(),
-                Need::Uring => self.uring_covered,
-            };
-            if wanted {
-                self.load_hook(hook)?;
-                self.attach_hook(hook)?;
-            }
+        let covered = self.uring_covered;
+        let wanted = |hook: &&Hook| match hook.need {
+            Need::Always => true,
+            Need::Cgroup => settings.cgroup.is_some(),
+            Need::Uring => covered,
+        };
+        // All of the verifier's work comes before the first hook, so that they start together.
+        for hook in HOOKS.iter().filter(wanted) {
+            self.load_hook(hook)?;
         }
         self.load_iterator(names::ADOPT, "task")?;
-        self.load_iterator(names::HOLDERS, "task_file")
+        self.load_iterator(names::HOLDERS, "task_file")?;
+        HOOKS.iter().filter(wanted).try_for_each(|hook| self.attach_hook(hook))
     }
 
     fn load_hook(&mut self, hook: &Hook) -> Result<(), LoaderError> {

@@ -28,37 +28,14 @@ pub(super) enum Need {
     Uring,
 }
 
-/// Attach order: life cycle first, so that no process is created unseen; bytes last.
+/// Attach order: bytes first, births last. Whoever is born under the fork hook is counted from its
+/// first instruction; whoever was there before it is adopted, and known to be late.
 pub(super) const HOOKS: &[Hook] = &[
     Hook {
-        program: names::FORK,
-        tracepoints: &["sched_process_fork"],
-        purpose: "new processes",
+        program: names::SYS_EXIT,
+        tracepoints: &["sys_exit"],
+        purpose: "every write and read",
         need: Need::Always,
-    },
-    Hook {
-        program: names::EXEC,
-        tracepoints: &["sched_process_exec"],
-        purpose: "new images",
-        need: Need::Always,
-    },
-    Hook {
-        program: names::EXIT,
-        tracepoints: &["sched_process_exit"],
-        purpose: "ends and exit codes",
-        need: Need::Always,
-    },
-    Hook {
-        program: names::SIGNAL,
-        tracepoints: &["signal_deliver"],
-        purpose: "interrupted calls",
-        need: Need::Always,
-    },
-    Hook {
-        program: names::CGROUP_ATTACH,
-        tracepoints: &["cgroup_attach_task"],
-        purpose: "processes moved into a container",
-        need: Need::Cgroup,
     },
     Hook {
         program: names::URING_SUBMIT,
@@ -73,9 +50,33 @@ pub(super) const HOOKS: &[Hook] = &[
         need: Need::Uring,
     },
     Hook {
-        program: names::SYS_EXIT,
-        tracepoints: &["sys_exit"],
-        purpose: "every write and read",
+        program: names::SIGNAL,
+        tracepoints: &["signal_deliver"],
+        purpose: "interrupted calls",
+        need: Need::Always,
+    },
+    Hook {
+        program: names::EXIT,
+        tracepoints: &["sched_process_exit"],
+        purpose: "ends and exit codes",
+        need: Need::Always,
+    },
+    Hook {
+        program: names::EXEC,
+        tracepoints: &["sched_process_exec"],
+        purpose: "new images",
+        need: Need::Always,
+    },
+    Hook {
+        program: names::CGROUP_ATTACH,
+        tracepoints: &["cgroup_attach_task"],
+        purpose: "processes moved into a container",
+        need: Need::Cgroup,
+    },
+    Hook {
+        program: names::FORK,
+        tracepoints: &["sched_process_fork"],
+        purpose: "new processes",
         need: Need::Always,
     },
 ];

@@ -93,8 +93,12 @@ impl Session {
     }
 
     fn image(&mut self, image: &Image) {
+        let started_before = image.process.start_ns < self.start_ns;
         let process = self.process(image.process);
-        process.parent = image.parent;
+        // The parent that created it, also when that one has ended and init has taken over.
+        if process.parent == ProcessId::default() {
+            process.parent = image.parent;
+        }
         process.ns_pid = image.ns_pid;
         process.comm.clone_from(&image.comm);
         process.stdio = Some(image.stdio);
@@ -104,7 +108,7 @@ impl Session {
             // What failed before was the search along PATH.
             process.facts.retain(|fact| fact.kind != FactKind::ExecFailed);
         } else {
-            process.attached_late = true;
+            process.attached_late = started_before;
         }
         if image.executed || !image.argv.is_empty() {
             process.argv.clone_from(&image.argv);

@@ -137,7 +137,10 @@ impl Object {
             kind,
             path,
             seen_ns: time_ns,
-            pipe: seen.pipe,
+            pipe: PipeState {
+                unread: seen.pipe.unread.saturating_sub(seen.in_flight),
+                ..seen.pipe
+            },
             tty: seen.tty,
             socket: seen.socket,
             size: seen.size,

@@ -1,5 +1,6 @@
 //! The list of rules, one file each.
 
+pub(super) mod accounted;
 mod daemon_unreachable;
 mod delivered;
 mod discarded;

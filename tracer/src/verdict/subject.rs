@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tracer_common::{
     id::ProcessId,
-    ledger::{LedgerRow, WRITE, error},
+    ledger::{LedgerRow, READ, WRITE, error},
     object::ObjectId,
 };
 
@@ -20,7 +20,7 @@ pub struct Subject<'a> {
     pub stdout: Stream,
     /// What went to its stderr.
     pub stderr: Stream,
-    /// Bytes its own fd 1 and 2 carried to other objects than at the start (redirections).
+    /// Bytes that fd 1 and 2 of its members carried to other objects than at the start.
     pub redirected: Vec<(ObjectId, u64)>,
 }
 
@@ -132,6 +132,7 @@ fn choose(
         return;
     }
     let before = chosen.len();
+    let mut root_wrote = wrote(session, root.id);
     let mut open = vec![root.id];
     while let Some(id) = open.pop() {
         for child in children.get(&id).into_iter().flatten() {
@@ -144,11 +145,13 @@ fn choose(
             } else if is_command(process) {
                 chosen.insert(*child);
             } else {
+                // A worker of the manager itself.
+                root_wrote |= wrote(session, *child);
                 open.push(*child);
             }
         }
     }
-    if chosen.len() == before || wrote(session, root.id) {
+    if chosen.len() == before || root_wrote {
         chosen.insert(root.id);
     }
 }
@@ -215,11 +218,26 @@ fn fill(session: &Session, subject: &mut Subject<'_>) {
             } else if on_stream {
                 let stream = if to_stderr { &mut subject.stderr } else { &mut subject.stdout };
                 add(&mut stream.row, row);
-            } else if key.process == subject.process.id && row.bytes > 0 {
+            } else if (key.fd == 1 || key.fd == 2)
+                && row.bytes > 0
+                && leads_out(session, subject, &key.object)
+            {
                 subject.redirected.push((key.object, row.bytes));
             }
         }
     }
+}
+
+/// Whether an object takes output out of the subject: not `/dev/null`, where nobody looks for it, and
+/// not a pipe between two of its own processes.
+fn leads_out(session: &Session, subject: &Subject<'_>, object: &ObjectId) -> bool {
+    let kind = session.object_kind(object);
+    let inside = kind.is_pipe()
+        && subject
+            .members
+            .iter()
+            .any(|member| session.rows_of(*member, READ).any(|(key, _)| key.object == *object));
+    kind != Kind::Null && !inside
 }
 
 fn add(sum: &mut LedgerRow, row: &LedgerRow) {

@@ -31,12 +31,12 @@ pub(super) fn bytes(count: u64) -> String {
     text + " B"
 }
 
-/// How the subject ended: ` It exited with 125.`; empty while it runs.
+/// How the subject ended: ` It exited with 125.`, ` It still runs.`
 pub(super) fn ending(subject: &Subject<'_>) -> String {
     match (subject.process.exit_code(), subject.process.signal()) {
         (Some(code), _) => format!(" It exited with {code}."),
         (None, Some(signal)) => format!(" It was killed by signal {signal}."),
-        (None, None) => String::new(),
+        (None, None) => " It still runs.".to_owned(),
     }
 }
 

@@ -29,8 +29,14 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
             )
         })
         .collect();
-    let silent =
-        if used.len() == 1 && subject.stderr.row.bytes == 0 { "; nothing to stderr" } else { "" };
+    let silent = if used.len() == 1
+        && subject.stderr.row.bytes == 0
+        && subject.stdout.object != subject.stderr.object
+    {
+        "; nothing to stderr"
+    } else {
+        ""
+    };
     let since = match case.confidence(subject) {
         Confidence::Certain => "",
         Confidence::Unsure => " since tracer attached",
@@ -59,7 +65,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
 fn is_delivered(case: &Case<'_>, stream: &Stream) -> bool {
     let flow = case.flows.get(&stream.object);
     match stream.kind {
-        Kind::Pipe | Kind::Fifo => flow.unread == Some(0),
+        Kind::Pipe | Kind::Fifo => flow.unread == Some(0) && flow.balanced != Some(false),
         Kind::File | Kind::Pty | Kind::Socket | Kind::Device => true,
         Kind::Null | Kind::Closed | Kind::Unknown => false,
     }

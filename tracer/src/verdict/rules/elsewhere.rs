@@ -1,5 +1,7 @@
 //! fd 1 or 2 was pointed somewhere else after the start: the manager's pipe is not where it went.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::super::{Case, Subject, evidence, words};
@@ -10,8 +12,9 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     if bytes == 0 || subject.process.attached_late {
         return Vec::new();
     }
+    let objects: BTreeSet<_> = subject.redirected.iter().map(|(object, _)| *object).collect();
     let places: Vec<String> =
-        subject.redirected.iter().map(|(object, _)| case.session.object_name(object)).collect();
+        objects.iter().map(|object| case.session.object_name(object)).collect();
     let message = format!(
         "{} wrote {} to {}, not to the stdout and stderr it was started with.{}",
         words::who(subject),

@@ -7,6 +7,8 @@ use crate::report::{Finding, Severity};
 
 /// A run shorter than this cannot be told from one that simply writes once.
 const LONG_RUN_NS: u64 = 1_000_000_000;
+/// The latest write must lie this close to the end.
+const LAST_MOMENTS_NS: u64 = 200_000_000;
 /// Percent of the bytes that must have come in the last moments.
 const SHARE: u64 = 90;
 
@@ -21,7 +23,9 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         .filter_map(|stream| {
             let last = last_moments(case, subject, stream.object);
             let waited = stream.row.first_ns.saturating_sub(began);
-            let late = last * 100 >= stream.row.bytes * SHARE && waited * 2 > end_ns - began;
+            let at_the_end = end_ns.saturating_sub(stream.row.last_ns) < LAST_MOMENTS_NS;
+            let late =
+                at_the_end && last * 100 >= stream.row.bytes * SHARE && waited * 2 > end_ns - began;
             late.then(|| {
                 let message = format!(
                     "{} held its output back: {} of {} to {} came in the last moments before its \

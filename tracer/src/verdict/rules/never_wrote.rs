@@ -17,7 +17,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
              instruction to its end.{}",
             words::ending(subject)
         ),
-        (Confidence::Certain, true) => format!("{who} has written nothing so far and still runs."),
+        (Confidence::Certain, true) => format!("{who} has written nothing so far, and still runs."),
         (Confidence::Unsure, _) => format!(
             "{who} wrote nothing to stdout or stderr while tracer watched; what it did before is \
              not known.{}",

@@ -4,10 +4,10 @@ use serde_json::json;
 use tracer_common::ledger::error;
 
 use super::super::{Case, Stream, Subject, evidence, words};
-use crate::report::{Finding, Severity};
+use crate::report::{Confidence, Finding, Severity};
 
 /// Errors that lose output, with what each means to an operator.
-const CLASSES: [(u32, &str, &str); 4] = [
+const CLASSES: [(u32, &str, &str); 5] = [
     (
         error::EAGAIN,
         "the pipe was full and the fd is set to O_NONBLOCK",
@@ -20,6 +20,11 @@ const CLASSES: [(u32, &str, &str); 4] = [
     ),
     (error::ENOSPC, "the disk is full", "Free space where the output goes."),
     (error::EIO, "the terminal or disk behind it is gone", "Check what the fd points to."),
+    (
+        error::OTHER,
+        "for a reason that tracer does not classify",
+        "Look at what the fd points to: a file size limit, a quota, a reset connection.",
+    ),
 ];
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
@@ -30,6 +35,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
                 findings.push(refusal(case, subject, stream, (class, why, advice)));
             }
         }
+        findings.extend(put_off(case, subject, stream));
     }
     findings
 }
@@ -37,6 +43,34 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
 /// A refusal with `EAGAIN` loses bytes only when no later call succeeded.
 fn is_lost(stream: &Stream, class: u32) -> bool {
     stream.errors(class) > 0 && (class != error::EAGAIN || stream.row.last_refused > 0)
+}
+
+/// Refused for the moment, and later writes went through: whether the same bytes came again cannot
+/// be told from counts.
+fn put_off(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Option<Finding> {
+    let refusals = stream.errors(error::EAGAIN);
+    if stream.row.last_refused > 0 || (refusals == 0 && stream.row.short == 0) {
+        return None;
+    }
+    let message = format!(
+        "{} writes of {} to {} were refused with EAGAIN ({} in all) and {} were cut short; it went on \
+         writing, but whether it wrote those bytes again cannot be told.",
+        refusals,
+        words::who(subject),
+        stream.name(),
+        words::bytes(stream.row.refused),
+        stream.row.short
+    );
+    let finding = evidence::finding(case, subject, "put_off", Severity::Warning, message);
+    let mut finding = evidence::with_stream(finding, case, stream);
+    finding.confidence = Confidence::Unsure;
+    finding.advice = Some(
+        "Compare with what it should have written; a logger that drops on a full pipe looks like this."
+            .into(),
+    );
+    let finding = evidence::with(finding, "refusals", json!(refusals));
+    let finding = evidence::with(finding, "short", json!(stream.row.short));
+    Some(evidence::with(finding, "refused_bytes", json!(stream.row.refused)))
 }
 
 fn refusal(

@@ -20,7 +20,9 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
                 .holders
                 .iter()
                 .find(|holding| holding.reads() && !subject.members.contains(&holding.process));
-            let written = words::bytes(flow.written);
+            let own = if shared { subject.bytes() } else { stream.row.bytes };
+            let written = words::bytes(own);
+            let others = if flow.written > own { " together with others" } else { "" };
             let (severity, fate, advice) = match reader {
                 Some(reader) => (
                     Severity::Warning,
@@ -37,7 +39,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
                 ),
             };
             let message = format!(
-                "{} wrote {written} to {}, of which {} are still unread in {}; {fate}.{}",
+                "{} wrote {written}{others} to {}; {} are still unread in {}; {fate}.{}",
                 words::who(subject),
                 stream.name(),
                 words::bytes(unread),
