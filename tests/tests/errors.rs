@@ -51,6 +51,16 @@ fn writes_to_a_full_non_blocking_pipe_are_counted_as_eagain() -> Result<()> {
     is_a_finding(&traced)
 }
 
+/// The refusal is counted, but the bytes came through later: nothing is lost.
+#[test]
+#[ignore = "needs root"]
+fn a_refusal_that_was_overcome_is_no_finding() -> Result<()> {
+    let traced = exact_unread("eagain-overcome", Kind::Pipe)?;
+    let refusals = traced.report.findings.iter().filter(|finding| finding.rule == "refused");
+    ensure!(refusals.count() == 0, "{:?}", traced.report.findings);
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs root"]
 fn writes_to_a_closed_fd_are_counted_as_ebadf() -> Result<()> {

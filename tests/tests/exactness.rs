@@ -161,6 +161,28 @@ fn the_reader_of_a_pipe_is_found_with_what_it_read() -> Result<()> {
     Ok(())
 }
 
+/// The reading side of a copy between two fds is in the books too.
+#[test]
+#[ignore = "needs root"]
+fn what_is_spliced_out_of_a_pipe_is_counted_as_read() -> Result<()> {
+    let traced = trace(&Workload::new("spliced-away"))?;
+    expect::exact(&traced)?;
+    let read = traced.report.objects.iter().any(|object| object.read == Some(8400));
+    ensure!(read, "8400 bytes were read: {:?}", traced.report.objects);
+    Ok(())
+}
+
+/// A copy stops where the pipe is full or the source ends: that is no short write.
+#[test]
+#[ignore = "needs root"]
+fn a_copy_in_several_calls_has_no_short_writes() -> Result<()> {
+    let traced = trace(&Workload::new("sendfile"))?;
+    expect::exact(&traced)?;
+    let short: u64 = traced.report.rows().map(|(_, row)| row.short).sum();
+    ensure!(short == 0, "{short} short writes are reported");
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs root"]
 fn a_silent_process_is_listed_with_two_empty_streams() -> Result<()> {
@@ -174,6 +196,16 @@ fn a_silent_process_is_listed_with_two_empty_streams() -> Result<()> {
     }
     ensure!(traced.tracer.status.code() == Some(1), "nothing written is a finding");
     expect::exact(&traced)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn output_that_came_all_at_the_end_is_called_held_back() -> Result<()> {
+    let traced = trace(&Workload::new("held-back"))?;
+    expect::exact(&traced)?;
+    let told = traced.report.findings.iter().any(|finding| finding.rule == "held_back");
+    ensure!(told, "{:?}", traced.report.findings);
+    Ok(())
 }
 
 #[test]

@@ -39,6 +39,13 @@ fn threads_that_write_at_once_add_up() -> Result<()> {
     exact("threads").map(drop)
 }
 
+/// A process whose thread ended is still a target: what it opens and whom it forks counts.
+#[test]
+#[ignore = "needs root"]
+fn the_end_of_one_thread_is_not_the_end_of_its_process() -> Result<()> {
+    exact("thread-ends").map(drop)
+}
+
 #[test]
 #[ignore = "needs root"]
 fn an_exec_by_another_thread_keeps_the_process() -> Result<()> {

@@ -1,7 +1,11 @@
 //! Output through `io_uring`, where no write call is made: counted by completion.
 
 use anyhow::Result;
-use tracer_tests::{expect::MatchBy, scenario::every_identity};
+use tracer_tests::{
+    expect::{self, MatchBy},
+    scenario::{every_identity, trace},
+    workload::Workload,
+};
 
 #[test]
 #[ignore = "needs root"]
@@ -26,6 +30,13 @@ fn uring_write_from_a_registered_buffer_is_counted_to_the_byte() -> Result<()> {
 #[ignore = "needs root"]
 fn uring_write_to_a_registered_file_is_counted_for_its_object() -> Result<()> {
     every_identity("uring-registered-file", MatchBy::Object)
+}
+
+/// The index is not taken for an fd number: the standard fd of the same file is told.
+#[test]
+#[ignore = "needs root"]
+fn uring_write_to_registered_stdout_is_counted_for_fd_1_and_2() -> Result<()> {
+    expect::exact(&trace(&Workload::new("uring-registered-file"))?)
 }
 
 #[test]

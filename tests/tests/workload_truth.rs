@@ -132,7 +132,9 @@ fn bytes_of_killed_writers_are_counted_for_them() -> Result<()> {
 
 #[test]
 fn trees_count_what_arrives() -> Result<()> {
-    for (name, processes) in [("wide", 1001), ("deep", 10), ("daemon", 3), ("vfork-exec", 2)] {
+    let scenarios =
+        [("wide", 1001), ("deep", 10), ("daemon", 3), ("vfork-exec", 2), ("thread-ends", 2)];
+    for (name, processes) in scenarios {
         let finished = run(name, Kind::Pipe)?;
         let seen = finished.truth.processes.len();
         ensure!(seen == processes, "{name}: {seen} processes instead of {processes}");

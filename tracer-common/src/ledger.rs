@@ -77,6 +77,25 @@ pub struct LedgerRow {
     pub previous_window_bytes: u64,
 }
 
+impl LedgerRow {
+    /// A row in which nothing has happened.
+    pub const ZERO: Self = Self {
+        bytes: 0,
+        calls: 0,
+        refused: 0,
+        first_ns: 0,
+        last_ns: 0,
+        short: 0,
+        zero: 0,
+        errors: [0; error::COUNT],
+        ops: 0,
+        last_refused: 0,
+        window: 0,
+        window_bytes: 0,
+        previous_window_bytes: 0,
+    };
+}
+
 /// A window is `1 << WINDOW_SHIFT` nanoseconds: 67.1 ms. The two latest ones are kept for each row,
 /// so that "how much came in the last moments" has an answer without one event per write.
 pub const WINDOW_SHIFT: u32 = 26;

@@ -20,6 +20,9 @@ const NOEXIST: u64 = 1;
 const ERESTARTSYS: i64 = 512;
 const ERESTART_RESTARTBLOCK: i64 = 516;
 
+/// A new row. In `.rodata`, because the stack of all frames together is 512 bytes.
+static FRESH: LedgerRow = LedgerRow::ZERO;
+
 /// `requested` when the caller's wish is not known.
 pub(crate) const UNKNOWN: u64 = u64::MAX;
 
@@ -55,12 +58,15 @@ pub(crate) fn book(key: &LedgerKey, transfer: &Transfer) -> bool {
 #[inline(never)]
 pub(crate) fn open(slot: u32, key: &LedgerKey, role: u32, transfer: &Transfer) {
     let now = emit::now();
-    let fresh = LedgerRow { first_ns: now, ..LedgerRow::default() };
-    let opened = LEDGER.insert(key, fresh, NOEXIST).is_ok();
+    let opened = LEDGER.insert(key, &FRESH, NOEXIST).is_ok();
     let Some(row) = LEDGER.get_ptr_mut(key) else {
         losses::count(loss::LEDGER_FULL, transfer.result.max(0) as u64);
         return;
     };
+    if opened {
+        // SAFETY: as in `apply`.
+        unsafe { (*row).first_ns = now };
+    }
     apply(row, transfer, now);
     if !opened {
         return;
@@ -79,11 +85,18 @@ pub(crate) fn open(slot: u32, key: &LedgerKey, role: u32, transfer: &Transfer) {
 #[inline(always)]
 pub(crate) fn book_interrupt(key: &LedgerKey) {
     if LEDGER.get_ptr_mut(key).is_none() {
-        let fresh = LedgerRow { first_ns: emit::now(), ..LedgerRow::default() };
-        let _ = LEDGER.insert(key, fresh, NOEXIST);
+        let _ = LEDGER.insert(key, &FRESH, NOEXIST);
     }
     match LEDGER.get_ptr_mut(key) {
-        Some(row) => count_error(row, error::EINTR),
+        Some(row) => {
+            // SAFETY: as in `apply`.
+            unsafe {
+                if (*row).first_ns == 0 {
+                    (*row).first_ns = emit::now();
+                }
+            }
+            count_error(row, error::EINTR);
+        }
         None => losses::count(loss::LEDGER_FULL, 0),
     }
 }

@@ -36,7 +36,7 @@ pub(crate) struct Inode {
 
 /// Reads what identity needs, in one short read where the kernel's layout allows it.
 #[inline(always)]
-pub(crate) fn inode_of(file: Kptr) -> Option<Inode> {
+fn inode_of(file: Kptr) -> Option<Inode> {
     let inode = file.follow(&FILE_INODE)?;
     if INODE_WINDOW.load() == 1 {
         let window: [u64; INODE_WINDOW_BYTES as usize / 8] = inode.read()?;
@@ -53,14 +53,20 @@ pub(crate) fn inode_of(file: Kptr) -> Option<Inode> {
             })
         }
     } else {
-        Some(Inode {
-            address: inode,
-            mode: u32::from(inode.member::<u16>(&INODE_MODE)?),
-            rdev: inode.member(&INODE_RDEV)?,
-            ino: inode.member(&INODE_INO)?,
-            sb: inode.follow(&INODE_SB)?,
-        })
+        inode_by_members(inode)
     }
+}
+
+/// Reads member by member: slower, with a smaller frame. For everything but the hot path.
+#[inline(always)]
+fn inode_by_members(inode: Kptr) -> Option<Inode> {
+    Some(Inode {
+        address: inode,
+        mode: u32::from(inode.member::<u16>(&INODE_MODE)?),
+        rdev: inode.member(&INODE_RDEV)?,
+        ino: inode.member(&INODE_INO)?,
+        sb: inode.follow(&INODE_SB)?,
+    })
 }
 
 /// Whether a character device with this number is a terminal (`devices.txt`): consoles and serial
@@ -116,7 +122,7 @@ fn load_id(file: Kptr, out: &mut ObjectId) -> bool {
 /// A frame of its own, gone before the next call: the BPF stack is 512 bytes for all frames.
 #[inline(never)]
 fn load_state(file: Kptr, out: &mut FdState) -> bool {
-    let Some(inode) = inode_of(file) else { return false };
+    let Some(inode) = file.follow(&FILE_INODE).and_then(inode_by_members) else { return false };
     let Some(object) = identity(file, &inode) else { return false };
     let Some(flags) = file.member(&FILE_FLAGS) else { return false };
     *out = FdState { object, mode: inode.mode, flags };
@@ -132,7 +138,7 @@ pub(crate) fn inode_apart(file: Kptr) -> Option<Inode> {
 
 #[inline(never)]
 fn load_inode(file: Kptr, out: &mut Inode) -> bool {
-    let Some(inode) = inode_of(file) else { return false };
+    let Some(inode) = file.follow(&FILE_INODE).and_then(inode_by_members) else { return false };
     *out = inode;
     true
 }

@@ -39,8 +39,9 @@ pub(crate) struct Leg {
     pub(crate) source: i32,
 }
 
-/// Books a call that moves bytes.
-#[inline(always)]
+/// Books a call that moves bytes. In a frame of its own: kernels before 6.13 give all frames of a call
+/// chain 512 bytes together.
+#[inline(never)]
 pub(crate) fn transfer(call: &Call) {
     let transfer = Transfer { op: 0, result: call.result, requested: UNKNOWN };
     let mut leg = Leg { fd: -1, direction: WRITE, transfer, source: -1 };

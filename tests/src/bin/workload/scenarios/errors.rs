@@ -26,6 +26,22 @@ pub(crate) fn eagain(ledger: &mut Ledger) -> Result<()> {
     Ok(())
 }
 
+/// A full non-blocking pipe refuses, is made larger, and takes what is offered again.
+pub(crate) fn eagain_overcome(ledger: &mut Ledger) -> Result<()> {
+    const SIZE: usize = 4096;
+    sys::set_nonblocking(1, true)?;
+    let capacity = sys::pipe_capacity(1)?;
+    for _ in 0..capacity / SIZE {
+        ledger.write(1, SIZE)?;
+    }
+    ledger.write_failing(1, 300, libc::EAGAIN)?;
+    // SAFETY: takes no pointer.
+    let grown = unsafe { libc::fcntl(1, libc::F_SETPIPE_SZ, i32::try_from(2 * capacity)?) };
+    sys::check("F_SETPIPE_SZ", grown.into())?;
+    ledger.write(1, 300)?;
+    ledger.write(2, 34)
+}
+
 /// fd 1 is closed.
 pub(crate) fn ebadf(ledger: &mut Ledger) -> Result<()> {
     ledger.write(1, 21)?;

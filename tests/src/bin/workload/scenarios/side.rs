@@ -4,9 +4,12 @@ use std::{
     fs::{self, File},
     os::{fd::AsRawFd, unix::fs::MetadataExt},
     path::Path,
+    ptr::null_mut,
+    thread,
+    time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tracer_tests::truth::path_from_env;
 
 use crate::{
@@ -50,6 +53,29 @@ pub(crate) fn reused_inode(ledger: &mut Ledger) -> Result<()> {
 fn create_with_inode(path: &Path, number: usize, inode: u64) -> Option<File> {
     let file = File::create(path.with_extension(number.to_string())).ok()?;
     file.metadata().is_ok_and(|metadata| metadata.ino() == inode).then_some(file)
+}
+
+/// What goes to fd 1 is spliced out of the pipe again: no buffer is ever read into.
+pub(crate) fn spliced_away(ledger: &mut Ledger) -> Result<()> {
+    const SIZE: usize = 8400;
+    const NO_OFFSET: *mut libc::loff_t = null_mut();
+    let file = File::create(path_from_env()?.with_extension("spliced"))?;
+    let (read, write) = sys::pipe()?;
+    sys::dup2(write.as_raw_fd(), 1)?;
+    ledger.write(1, SIZE)?;
+    let (from, to) = (read.as_raw_fd(), file.as_raw_fd());
+    // SAFETY: both offsets are null.
+    let moved = sys::outcome(unsafe {
+        libc::syscall(libc::SYS_splice, from, NO_OFFSET, to, NO_OFFSET, SIZE, 0)
+    });
+    ensure!(moved == Ok(SIZE), "splice returned {moved:?}");
+    ledger.write(2, 86)
+}
+
+/// Nothing for a while, then everything at once: what a program that buffers looks like.
+pub(crate) fn held_back(ledger: &mut Ledger) -> Result<()> {
+    thread::sleep(Duration::from_millis(1500));
+    ledger.write(1, 5100)
 }
 
 /// Nothing at all.

@@ -1,14 +1,20 @@
 //! Several threads of one process.
 
 use std::{
+    fs, mem,
+    os::fd::AsRawFd,
     sync::{Arc, Barrier},
     thread,
 };
 
 use anyhow::{Result, anyhow};
-use tracer_tests::paths::Identity;
+use tracer_tests::{deadline::wait_until, paths::Identity};
 
-use crate::{ledger::Ledger, process::Image, sys};
+use crate::{
+    ledger::Ledger,
+    process::{self, Image},
+    sys,
+};
 
 /// Sixteen threads write to the same fds at the same moment.
 pub(crate) fn at_once(ledger: &mut Ledger) -> Result<()> {
@@ -48,4 +54,25 @@ pub(crate) fn exec_by_non_leader(ledger: &mut Ledger) -> Result<()> {
     .join()
     .map_err(|_| anyhow!("the thread panicked"))??;
     Err(anyhow!("exec returned, errno {}", sys::errno()))
+}
+
+/// A thread ends and the process goes on: its fd 1 becomes another pipe, and it forks. Who takes
+/// the thread's end for the process's end knows neither.
+pub(crate) fn one_ends(ledger: &mut Ledger) -> Result<()> {
+    ledger.write(1, 91)?;
+    thread::spawn(|| ()).join().map_err(|_| anyhow!("the thread panicked"))?;
+    // `join` returns while the kernel is still busy with the thread's end.
+    let is_alone = || Ok((fs::read_dir("/proc/self/task")?.count() == 1).then_some(()));
+    wait_until("the thread to be gone", is_alone)?;
+    let (read, write) = sys::pipe()?;
+    sys::dup2(write.as_raw_fd(), 1)?;
+    ledger.write(1, 920)?;
+    let child = process::fork(ledger, |own| {
+        own.write(1, 93)?;
+        own.write(2, 940)
+    })?;
+    process::wait_success(child)?;
+    // Nobody reads it, and it must outlive the writes.
+    mem::forget(read);
+    ledger.write(2, 95)
 }
