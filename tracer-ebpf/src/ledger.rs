@@ -23,6 +23,11 @@ const ERESTART_RESTARTBLOCK: i64 = 516;
 /// A new row. In `.rodata`, because the stack of all frames together is 512 bytes.
 static FRESH: LedgerRow = LedgerRow::ZERO;
 
+#[inline(always)]
+fn fresh() -> &'static LedgerRow {
+    &FRESH
+}
+
 /// `requested` when the caller's wish is not known.
 pub(crate) const UNKNOWN: u64 = u64::MAX;
 
@@ -58,7 +63,7 @@ pub(crate) fn book(key: &LedgerKey, transfer: &Transfer) -> bool {
 #[inline(never)]
 pub(crate) fn open(slot: u32, key: &LedgerKey, role: u32, transfer: &Transfer) {
     let now = emit::now();
-    let opened = LEDGER.insert(key, &FRESH, NOEXIST).is_ok();
+    let opened = LEDGER.insert(key, fresh(), NOEXIST).is_ok();
     let Some(row) = LEDGER.get_ptr_mut(key) else {
         losses::count(loss::LEDGER_FULL, transfer.result.max(0) as u64);
         return;
@@ -85,7 +90,7 @@ pub(crate) fn open(slot: u32, key: &LedgerKey, role: u32, transfer: &Transfer) {
 #[inline(always)]
 pub(crate) fn book_interrupt(key: &LedgerKey) {
     if LEDGER.get_ptr_mut(key).is_none() {
-        let _ = LEDGER.insert(key, &FRESH, NOEXIST);
+        let _ = LEDGER.insert(key, fresh(), NOEXIST);
     }
     match LEDGER.get_ptr_mut(key) {
         Some(row) => {

@@ -39,26 +39,36 @@ pub(crate) struct Leg {
     pub(crate) source: i32,
 }
 
-/// Books a call that moves bytes. In a frame of its own: kernels before 6.13 give all frames of a call
-/// chain 512 bytes together.
-#[inline(never)]
+/// Books a call that moves bytes.
+#[inline(always)]
 pub(crate) fn transfer(call: &Call) {
+    let source = book_first(call);
+    if source >= 0 && call.result > 0 {
+        book_source(call, source);
+    }
+}
+
+/// Books what the call did to its first (or only) fd; returns the fd that a copy came from, or -1.
+///
+/// It and [`book_source`] have frames of their own, side by side: kernels before 6.13 give all frames
+/// of a call chain 512 bytes together.
+#[inline(never)]
+fn book_first(call: &Call) -> i32 {
     let transfer = Transfer { op: 0, result: call.result, requested: UNKNOWN };
     let mut leg = Leg { fd: -1, direction: WRITE, transfer, source: -1 };
     if !decode(call, &mut leg) {
-        return;
+        return -1;
     }
     book(call, &leg);
-    if leg.source >= 0 && leg.transfer.result > 0 {
-        book_source(call, &leg);
-    }
+    leg.source
 }
 
 /// The reading side of a copy that succeeded: the same bytes came out of the source.
 #[inline(never)]
-fn book_source(call: &Call, leg: &Leg) {
-    let transfer = Transfer { requested: UNKNOWN, ..leg.transfer };
-    book(call, &Leg { fd: leg.source, direction: READ, transfer, source: -1 });
+fn book_source(call: &Call, source: i32) {
+    let op = call.class - table::IO_BASE;
+    let transfer = Transfer { op, result: call.result, requested: UNKNOWN };
+    book(call, &Leg { fd: source, direction: READ, transfer, source: -1 });
 }
 
 /// What a call means: which fd, which way, how much was asked for. `false` when it moved nothing that
