@@ -73,9 +73,13 @@ pub(crate) fn open(slot: u32, key: &LedgerKey, role: u32, transfer: &Transfer) {
         unsafe { (*row).first_ns = now };
     }
     apply(row, transfer, now);
-    if !opened {
-        return;
+    if opened {
+        announce(slot, key, role, transfer);
     }
+}
+
+#[inline(never)]
+fn announce(slot: u32, key: &LedgerKey, role: u32, transfer: &Transfer) {
     if let Some(record) = emit::start::<event::FirstIo>(slot, kind::FIRST_IO) {
         record.payload.key = *key;
         record.payload.result = transfer.result;

@@ -69,10 +69,10 @@ fn promote(tgid: u32) -> bool {
 }
 
 /// Makes sure that a stranger who touched a watched object is followed to its end.
-#[inline(always)]
-pub(crate) fn note_participant(process: ProcessId) {
+#[inline(never)]
+pub(crate) fn note_participant(process: &ProcessId) {
     if PROCESSES.get_ptr(process.tgid).is_none() {
-        follow(process, ROLE_PARTICIPANT);
+        follow(*process, ROLE_PARTICIPANT);
     }
 }
 

@@ -1,5 +1,8 @@
 //! Identity of an open file, and the facts that are taken once, at first sight.
 
+use core::mem::MaybeUninit;
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use tracer_common::{
     event,
     object::{FdState, ObjectId, TtyState, mode},
@@ -39,8 +42,20 @@ pub(crate) struct Inode {
 fn inode_of(file: Kptr) -> Option<Inode> {
     let inode = file.follow(&FILE_INODE)?;
     if INODE_WINDOW.load() == 1 {
-        let window: [u64; INODE_WINDOW_BYTES as usize / 8] = inode.read()?;
-        let base = &raw const window as *const u8;
+        let mut window = MaybeUninit::<[u64; INODE_WINDOW_BYTES as usize / 8]>::uninit();
+        // Straight into one buffer: returned by value it would stand on the stack twice.
+        // SAFETY: the helper writes the whole window or fails.
+        let failed = unsafe {
+            bpf_probe_read_kernel(
+                window.as_mut_ptr().cast(),
+                INODE_WINDOW_BYTES as u32,
+                inode.0 as *const _,
+            )
+        };
+        if failed != 0 {
+            return None;
+        }
+        let base = window.as_ptr().cast::<u8>();
         // SAFETY: the loader sets INODE_WINDOW only when each of these offsets, and the member
         // behind it, lies within the window; the verifier checks it again.
         unsafe {

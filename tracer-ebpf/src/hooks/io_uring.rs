@@ -98,7 +98,7 @@ fn stranger(fd: i32) -> Option<ProcessId> {
         return None;
     }
     let process = task::process_of(task::current())?;
-    membership::note_participant(process);
+    membership::note_participant(&process);
     Some(process)
 }
 

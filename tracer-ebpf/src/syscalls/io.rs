@@ -254,7 +254,7 @@ fn stranger(leg: &Leg, id: &ObjectId) {
         losses::count(loss::KERNEL_MEMORY, leg.transfer.result.max(0) as u64);
         return;
     };
-    membership::note_participant(process);
+    membership::note_participant(&process);
     let key = ledger::key(process, *id, leg.fd, leg.direction);
     if !ledger::book(&key, &leg.transfer) {
         ledger::open(slot::SYS_EXIT, &key, ROLE_PARTICIPANT, &leg.transfer);
