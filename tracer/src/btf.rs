@@ -52,7 +52,9 @@ impl KernelTypes {
     /// The BTF file to use: [`PATH_VARIABLE`] or [`DEFAULT_PATH`].
     #[must_use]
     pub fn path() -> PathBuf {
-        std::env::var_os(PATH_VARIABLE).map_or_else(|| PathBuf::from(DEFAULT_PATH), PathBuf::from)
+        std::env::var_os(PATH_VARIABLE)
+            .filter(|path| !path.is_empty())
+            .map_or_else(|| PathBuf::from(DEFAULT_PATH), PathBuf::from)
     }
 
     /// Reads a BTF file.
@@ -109,14 +111,6 @@ impl KernelTypes {
             return None;
         };
         prototype.parameters.len().checked_sub(1)
-    }
-
-    /// Whether the kernel has a function or helper stub of this name.
-    #[must_use]
-    pub fn has_function(&self, name: &str) -> bool {
-        self.btf
-            .resolve_types_by_name(name)
-            .is_ok_and(|types| types.iter().any(|found| matches!(found, Type::Func(_))))
     }
 
     /// Value of an enumerator, for instance `memory_cgrp_id` of `enum cgroup_subsys_id`.

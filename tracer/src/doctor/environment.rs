@@ -10,11 +10,7 @@ use std::path::PathBuf;
 
 pub use error::EnvironmentError;
 
-/// Names a file with the kernel's type information, for kernels that do not carry their own.
-pub const BTF_PATH_VARIABLE: &str = "TRACER_BTF_PATH";
-
-/// Where a kernel with `CONFIG_DEBUG_INFO_BTF` shows its type information.
-const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+use crate::btf::KernelTypes;
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,17 +55,10 @@ impl Places {
         Self {
             proc: PathBuf::from("/proc"),
             sys: PathBuf::from("/sys"),
-            btf: btf_path(),
+            btf: KernelTypes::path(),
             architecture: std::env::consts::ARCH,
         }
     }
-}
-
-/// The file with the kernel's type information: that of `TRACER_BTF_PATH`, else the kernel's own.
-pub fn btf_path() -> PathBuf {
-    std::env::var_os(BTF_PATH_VARIABLE)
-        .filter(|path| !path.is_empty())
-        .map_or_else(|| PathBuf::from(KERNEL_BTF), PathBuf::from)
 }
 
 /// Looks at everything that a trace depends on.

@@ -5,6 +5,7 @@ use std::{fs, os::unix::fs::symlink};
 use tempfile::TempDir;
 
 use super::*;
+use crate::btf::PATH_VARIABLE;
 
 /// A machine on which everything is as it should be.
 struct Machine {
@@ -137,7 +138,7 @@ fn missing_or_foreign_type_information_is_told_apart() {
     machine.places.btf = machine.directory.path().join("nowhere");
     let error = machine.preflight().unwrap_err();
     assert!(error.found().ends_with("does not exist"), "{error}");
-    assert!(error.cure().contains(BTF_PATH_VARIABLE));
+    assert!(error.cure().contains(PATH_VARIABLE));
     machine.write("nowhere", &[0x9f, 0xeb, 1, 0]);
     assert_eq!(machine.preflight(), Ok(()));
 }
