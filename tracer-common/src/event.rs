@@ -29,6 +29,11 @@ pub mod kind {
     pub const ADOPTED: u32 = 7;
     /// Payload [`super::Holder`].
     pub const HOLDER: u32 = 8;
+    /// Payload [`super::Holder`]: the fd was closed just now; `state` and `pipe` are what it was.
+    pub const CLOSED: u32 = 9;
+    /// Payload [`super::Holder`]: a target created a pipe or a pair of sockets; sent for each end that
+    /// can be read.
+    pub const CREATED: u32 = 10;
 }
 
 /// Starts every record.
@@ -136,6 +141,12 @@ pub struct Object {
     pub tty: TtyState,
     /// The socket, where it is one.
     pub socket: SocketState,
+    /// The half that was seen before it: this one is the other end of that pty or unix socket.
+    pub joined: ObjectId,
+    /// How many readers away from the target its writers are ([`crate::object::watch`]).
+    pub hop: u32,
+    /// Always zero.
+    pub zero: u32,
 }
 
 /// Meaning of the text after an [`Object`].
@@ -198,7 +209,7 @@ pub mod fact {
     pub const NONBLOCK: u32 = 6;
 }
 
-/// Somebody holds an object under watch open.
+/// Somebody holds an object open, has created it, or has closed it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Holder {
@@ -214,6 +225,10 @@ pub struct Holder {
     pub comm: [u8; limits::COMM],
     /// The pipe, where it is one.
     pub pipe: PipeState,
+    /// `inode.i_size` of a file.
+    pub size: u64,
+    /// Inode of the connected unix socket at the other end; 0 when there is none.
+    pub peer_ino: u64,
 }
 
 /// The largest text any record carries.
@@ -223,7 +238,7 @@ assert_layout!(Header, 16);
 assert_layout!(Fork, 56);
 assert_layout!(Image, 136);
 assert_layout!(Exit, 200);
-assert_layout!(Object, 168);
+assert_layout!(Object, 192);
 assert_layout!(FirstIo, 72);
 assert_layout!(Fact, 56);
-assert_layout!(Holder, 88);
+assert_layout!(Holder, 104);

@@ -7,6 +7,8 @@ pub const PROCESSES: u32 = 65_536;
 pub const LEDGER_ROWS: u32 = 262_144;
 /// Objects under watch at once.
 pub const OBJECTS: u32 = 65_536;
+/// Read ends whose close is told. A pipe has one, rarely two.
+pub const READ_ENDS: u32 = 65_536;
 /// io_uring requests in flight at once, over all traced processes.
 pub const URING_REQUESTS: u32 = 16_384;
 /// Ring buffer in bytes: 4 MiB holds some 10,000 lifecycle events while user space is busy.
@@ -27,5 +29,7 @@ pub const IOV: u32 = 1024;
 /// Slots looked at when a pipe's unread bytes are summed; `pipe-max-size` is 256 pages by default. A
 /// pipe with more filled slots has no known number of unread bytes.
 pub const PIPE_SLOTS: u32 = 256;
+/// Fds looked up when `close_range(2)` closes many at once.
+pub const CLOSE_RANGE: u32 = 64;
 /// Levels of cgroups walked upwards; deeper nesting than this is unheard of.
 pub const CGROUP_DEPTH: u32 = 32;

@@ -48,13 +48,15 @@ pub const UNDECODABLE: u32 = 13;
 /// The kernel skipped a program that was already running on that CPU (`recursion_misses`, read in
 /// user space).
 pub const SKIPPED_RUNS: u32 = 14;
+/// The table of read ends was full: who closes one will not be known.
+pub const READ_ENDS_FULL: u32 = 15;
 /// How many reasons there are.
-pub const COUNT: u32 = 15;
+pub const COUNT: u32 = 16;
 
 /// Machine-readable names, in index order; also the keys of `losses` in the JSON report.
 #[rustfmt::skip]
 pub const NAMES: [&str; COUNT as usize] = [
     "ring_full", "processes_full", "ledger_full", "objects_full", "user_memory", "kernel_memory",
     "fd_gone", "uring_full", "uring_unmatched", "uring_silent", "uring_not_covered",
-    "aio_not_covered", "x32_not_covered", "undecodable", "skipped_runs",
+    "aio_not_covered", "x32_not_covered", "undecodable", "skipped_runs", "read_ends_full",
 ];

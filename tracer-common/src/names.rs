@@ -14,6 +14,8 @@ pub const MAP_LOSSES: &str = "LOSSES";
 pub const MAP_URING: &str = "URING";
 /// Map: tid to the ledger row of a call that was interrupted and may yet be restarted.
 pub const MAP_RESTARTS: &str = "RESTARTS";
+/// Map: [`crate::object::EndKey`] to [`crate::object::ReadEnd`], the read ends whose close is told.
+pub const MAP_READ_ENDS: &str = "READ_ENDS";
 /// Map: one `u32`, 1 while existing processes are being adopted.
 pub const MAP_ADOPTING: &str = "ADOPTING";
 /// Map: one `u64`, how many processes the iterator has adopted.

@@ -88,6 +88,47 @@ pub struct SocketState {
     pub remote_port: u16,
 }
 
+/// Where a process holds the reading end of an object.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EndKey {
+    /// Process (tgid in the initial pid namespace).
+    pub tgid: u32,
+    /// Its fd.
+    pub fd: i32,
+}
+
+/// The reading end behind an [`EndKey`], kept because a closed fd no longer leads to it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadEnd {
+    /// The object.
+    pub object: ObjectId,
+    /// Address of its `struct inode`; checked against `object` before it is believed.
+    pub inode: u64,
+    /// Start of the process, so that a reused pid is not taken for it.
+    pub start_ns: u64,
+}
+
+/// Value of an object under watch: who is counted on it, and how far from the target it is.
+pub mod watch {
+    /// Everybody is counted; otherwise targets only (`/dev/null` is shared by the whole machine).
+    pub const EVERYBODY: u32 = 1;
+    /// What a reader takes out of it goes on: its own output is followed, where hops are left.
+    pub const PASSES_ON: u32 = 2;
+    /// Shift of the hop: how many readers away from the target its writers are.
+    pub const HOP_SHIFT: u32 = 8;
+
+    /// The hop in a value.
+    #[must_use]
+    #[inline(always)]
+    pub const fn hop(value: u32) -> u32 {
+        value >> HOP_SHIFT
+    }
+}
+
+assert_layout!(EndKey, 8);
+assert_layout!(ReadEnd, 32);
 assert_layout!(ObjectId, 16);
 assert_layout!(FdState, 24);
 assert_layout!(PipeState, 24);
@@ -108,6 +149,8 @@ pub mod mode {
     pub const S_IFIFO: u32 = 0o010_000;
 }
 
+/// `ANON_INODE_FS_MAGIC` (`include/uapi/linux/magic.h`): eventfd, epoll, timerfd … share one inode.
+pub const ANON_INODE_FS_MAGIC: u64 = 0x0904_1934;
 /// `inode.i_rdev` of `/dev/null`: major 1, minor 3 (`Documentation/admin-guide/devices.txt`).
 pub const NULL_RDEV: u32 = 1 << 20 | 3;
 /// `tty_driver.major` of Unix98 pty slaves (`devices.txt`: 136 to 143).

@@ -83,10 +83,15 @@ macro_rules! kernel_offsets {
             PIPE_BUFFER_SIZE "pipe_buffer" "" true;
             PIPE_BUFFER_LEN "pipe_buffer" "len" true;
             TTY_FILE_TTY "tty_file_private" "tty" true;
+            TTY_FILE_FILE "tty_file_private" "file" true;
+            TTY_FILE_LIST "tty_file_private" "list" true;
+            TTY_FILES "tty_struct" "tty_files" true;
+            TTY_LINK "tty_struct" "link" true;
             TTY_INDEX "tty_struct" "index" true;
             TTY_DRIVER "tty_struct" "driver" true;
             TTY_DRIVER_MAJOR "tty_driver" "major" true;
             SOCKET_SK "socket" "sk" true;
+            SOCKET_FILE "socket" "file" true;
             SOCKET_TYPE "socket" "type" true;
             SOCK_SOCKET "sock" "sk_socket" true;
             SOCK_FAMILY "sock_common" "skc_family" true;
@@ -144,6 +149,8 @@ pub mod settings {
     pub const CGROUP_SUBSYS: &str = "CGROUP_SUBSYS";
     /// `u32`: tgid of the tracer itself, never counted.
     pub const SELF_TGID: &str = "SELF_TGID";
+    /// `u32`: how many readers away from the target output is followed.
+    pub const FOLLOW_READERS: &str = "FOLLOW_READERS";
     /// `u32`: 1 when the kernel has `bpf_get_current_task_btf` (5.11).
     pub const HAS_TASK_BTF: &str = "HAS_TASK_BTF";
     /// `u32`: 1 when `aya-log` debug records are wanted; else the verifier drops them.

@@ -23,8 +23,9 @@ pub struct ProcessEntry {
     pub other_calls: u64,
     /// Bit n: fd n was asked `TCGETS` and said no; bit 8+n: it said yes.
     pub tty_asked: u32,
-    /// Always zero.
-    pub zero: u32,
+    /// How many readers away from the target this process is; its output is followed when this is not
+    /// 0. The manager that reads a target's pipe is 1.
+    pub hop: u32,
 }
 
 assert_layout!(ProcessEntry, 40);

@@ -1,5 +1,6 @@
 //! Small facts that explain a verdict: who asked for a terminal, what could not be reached, what
-//! replaced fd 1. Targets only, and a bounded number for each process.
+//! replaced fd 1, who closed a reading end, who made a pipe non-blocking. A bounded number for each
+//! process.
 
 use tracer_common::{
     event::{self, fact, kind},
@@ -13,7 +14,7 @@ use crate::{
     globals::URING_COVERED,
     loss as losses,
     maps::slot,
-    membership, object,
+    membership, object, read_ends,
     syscalls::{Call, table},
     task, usermem,
 };
@@ -26,14 +27,72 @@ const F_DUPFD: u64 = 0;
 const F_SETFL: u64 = 4;
 const F_DUPFD_CLOEXEC: u64 = 1030;
 const O_NONBLOCK: u64 = 0o4000;
+/// `include/uapi/asm-generic/ioctls.h`.
+const FIONBIO: u64 = 0x5421;
 /// `connect` in progress is no failure (`errno.h`).
 const EINPROGRESS: i64 = 115;
 /// The longest `sockaddr` that is kept (`struct sockaddr_un` is 110 bytes).
 const SOCKADDR: u64 = 128;
 
 /// Looks at a call that moved no bytes.
+#[inline(always)]
+pub(crate) fn observe(call: &Call) {
+    match call.entry {
+        Some(entry) => {
+            of_ends(call);
+            if membership::is_target(call.role) {
+                of_target(call, entry);
+            } else {
+                of_stranger(call);
+            }
+        }
+        None => of_stranger(call),
+    }
+}
+
+/// A stranger matters for one thing: it can make a pipe of the target non-blocking.
+#[inline(always)]
+fn of_stranger(call: &Call) {
+    if call.class == table::FCNTL || call.class == table::IOCTL {
+        nonblock(call);
+    }
+}
+
+/// Reading ends that this call created or closed.
 #[inline(never)]
-pub(crate) fn observe(call: &Call, entry: *mut ProcessEntry) {
+fn of_ends(call: &Call) {
+    if call.result < 0 {
+        return;
+    }
+    match call.class {
+        table::CLOSE => read_ends::closed(call, call.args.fd::<0>()),
+        table::CLOSE_RANGE => {
+            read_ends::closed_range(call, call.args.get::<0>() as u32, call.args.get::<1>() as u32);
+        }
+        table::NEW_FD => read_ends::closed(call, call.result as i32),
+        table::PIPE => created(call, call.args.get::<0>(), false),
+        table::SOCKETPAIR => created(call, call.args.get::<3>(), true),
+        _ => {}
+    }
+}
+
+#[inline(always)]
+fn created(call: &Call, list: u64, both: bool) {
+    if !membership::is_target(call.role) {
+        return;
+    }
+    let Some([first, second]) = usermem::read::<[i32; 2]>(list) else {
+        losses::count(loss::USER_MEMORY, 0);
+        return;
+    };
+    read_ends::created(call, first);
+    if both {
+        read_ends::created(call, second);
+    }
+}
+
+#[inline(never)]
+fn of_target(call: &Call, entry: *mut ProcessEntry) {
     match call.class {
         table::IOCTL => ioctl(call, entry),
         table::CONNECT => connect(call, entry),
@@ -59,6 +118,10 @@ fn is_stdio(fd: i64) -> bool {
 #[inline(always)]
 fn ioctl(call: &Call, entry: *mut ProcessEntry) {
     let (fd, command) = (call.args.fd::<0>(), call.args.get::<1>());
+    if command == FIONBIO {
+        nonblock(call);
+        return;
+    }
     if !is_stdio(i64::from(fd)) || (command != TCGETS && command != TCGETS2) {
         return;
     }
@@ -114,16 +177,39 @@ fn replaced(call: &Call, entry: *mut ProcessEntry, fd: i64) {
 fn fcntl(call: &Call, entry: *mut ProcessEntry) {
     match call.args.get::<1>() {
         F_DUPFD | F_DUPFD_CLOEXEC => replaced(call, entry, call.result),
-        F_SETFL if call.result == 0 && call.args.get::<2>() & O_NONBLOCK != 0 => {
-            let fd = call.args.fd::<0>();
-            let Some(record) = start(call, fact::NONBLOCK, fd) else { return };
-            record.payload.detail = 1;
-            object::fd_state(task::current_files(), fd, &mut record.payload.state);
-            if membership::is_watched(&record.payload.state.object) && has_room(entry) {
-                record.send(0);
-            }
-        }
-        _ => {}
+        _ => nonblock(call),
+    }
+}
+
+/// Whether the call switched `O_NONBLOCK` on: `fcntl(F_SETFL)` or `ioctl(FIONBIO)`.
+#[inline(always)]
+fn asks_for_nonblock(call: &Call) -> bool {
+    let (command, argument) = (call.args.get::<1>(), call.args.get::<2>());
+    match call.class {
+        table::FCNTL => command == F_SETFL && argument & O_NONBLOCK != 0,
+        _ => command == FIONBIO && usermem::read::<u32>(argument).is_some_and(|on| on != 0),
+    }
+}
+
+/// Somebody, in the target or not, made a watched object non-blocking for everybody who shares its
+/// open file.
+#[inline(never)]
+fn nonblock(call: &Call) {
+    if call.result != 0 || !asks_for_nonblock(call) {
+        return;
+    }
+    let fd = call.args.fd::<0>();
+    let Some(record) = start(call, fact::NONBLOCK, fd) else { return };
+    record.payload.detail = 1;
+    object::fd_state(task::current_files(), fd, &mut record.payload.state);
+    if !membership::is_shared_watch(&record.payload.state.object) {
+        return;
+    }
+    let Some(process) = task::process_of(task::current()) else { return };
+    membership::note_participant(&process);
+    record.payload.process = process;
+    if membership::entry(process.tgid).is_some_and(has_room) {
+        record.send(0);
     }
 }
 

@@ -26,6 +26,9 @@ pub(crate) static ALL_FDS: Global<u32> = Global::new(0);
 /// 1: children of targets become targets.
 #[unsafe(no_mangle)]
 pub(crate) static FOLLOW_CHILDREN: Global<u32> = Global::new(1);
+/// How many readers away from the target output is followed.
+#[unsafe(no_mangle)]
+pub(crate) static FOLLOW_READERS: Global<u32> = Global::new(1);
 /// 1: membership in a target cgroup makes a target.
 #[unsafe(no_mangle)]
 pub(crate) static BY_CGROUP: Global<u32> = Global::new(0);

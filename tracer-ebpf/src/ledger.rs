@@ -11,11 +11,10 @@ use crate::{
     atomic::{add, add32},
     emit, loss as losses,
     maps::{LEDGER, RESTARTS},
+    membership::NOEXIST,
     task,
 };
 
-/// `BPF_NOEXIST`, `include/uapi/linux/bpf.h`.
-const NOEXIST: u64 = 1;
 /// The kernel's internal restart codes (`include/linux/errno.h`): no error yet.
 const ERESTARTSYS: i64 = 512;
 const ERESTART_RESTARTBLOCK: i64 = 516;

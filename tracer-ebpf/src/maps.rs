@@ -10,7 +10,7 @@ use tracer_common::{
     ledger::{LedgerKey, LedgerRow},
     limits, loss,
     loss::LossCell,
-    object::ObjectId,
+    object::{EndKey, ObjectId, ReadEnd},
     process::ProcessEntry,
 };
 
@@ -33,6 +33,12 @@ pub(crate) static LEDGER: HashMap<LedgerKey, LedgerRow> =
 #[map]
 pub(crate) static OBJECTS: HashMap<ObjectId, u32> =
     HashMap::with_max_entries(limits::OBJECTS, BPF_F_NO_PREALLOC);
+
+/// Reading ends whose close is told: a closed fd no longer leads to what it was. User space takes out
+/// those of processes that ended.
+#[map]
+pub(crate) static READ_ENDS: HashMap<EndKey, ReadEnd> =
+    HashMap::with_max_entries(limits::READ_ENDS, BPF_F_NO_PREALLOC);
 
 /// What could not be recorded, by reason.
 #[map]
@@ -94,5 +100,6 @@ pub(crate) mod slot {
     pub(crate) const URING: u32 = 5;
     pub(crate) const ADOPT: u32 = 6;
     pub(crate) const HOLDERS: u32 = 7;
+    pub(crate) const READ_END: u32 = 8;
 }
-const SCRATCH_SLOTS: u32 = 8;
+const SCRATCH_SLOTS: u32 = 9;

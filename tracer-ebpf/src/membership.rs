@@ -4,12 +4,13 @@ use tracer_common::{
     event::{self, kind},
     id::ProcessId,
     loss,
-    object::{NULL_RDEV, ObjectId, mode},
+    object::{ANON_INODE_FS_MAGIC, NULL_RDEV, ObjectId, PTY_MASTER_MAJOR, mode, watch},
     process::{ProcessEntry, ROLE_PARTICIPANT, ROLE_TARGET},
 };
 
 use crate::{
     emit, fdlookup,
+    globals::SELF_TGID,
     kread::Kptr,
     loss as losses,
     maps::{OBJECTS, PROCESSES},
@@ -17,15 +18,11 @@ use crate::{
     task::FilesTable,
 };
 
-/// `BPF_NOEXIST`, `include/uapi/linux/bpf.h`.
-const NOEXIST: u64 = 1;
+/// `BPF_ANY` and `BPF_NOEXIST`, `include/uapi/linux/bpf.h`.
+const ANY: u64 = 0;
+pub(crate) const NOEXIST: u64 = 1;
 /// `-EEXIST`.
 const EXISTS: i32 = -17;
-
-/// Value of an object that only targets are counted on: everybody shares `/dev/null`.
-const TARGETS_ONLY: u32 = 0;
-/// Value of an object that everybody is counted on.
-const EVERYBODY: u32 = 1;
 
 /// The entry of a followed process.
 #[inline(always)]
@@ -76,12 +73,33 @@ pub(crate) fn note_participant(process: &ProcessId) {
     }
 }
 
+/// From now on everything this process writes counts: it reads what the target wrote.
+#[inline(never)]
+pub(crate) fn follow_output(tgid: u32, hop: u32) {
+    if tgid == SELF_TGID.load() {
+        return;
+    }
+    let Some(entry) = entry(tgid) else { return };
+    // SAFETY: the pointer comes from the map and is not NULL; the field is a plain integer.
+    unsafe {
+        if (*entry).hop == 0 || (*entry).hop > hop {
+            (*entry).hop = hop;
+        }
+    }
+}
+
+/// How an object is watched ([`watch`]); `None` when it is not.
+#[inline(always)]
+pub(crate) fn value(id: &ObjectId) -> Option<u32> {
+    // SAFETY: the map is created without preallocation, so the value is not recycled while an RCU
+    // reader looks at it.
+    unsafe { OBJECTS.get(id) }.copied()
+}
+
 /// Whether bytes on this object count for a process that is no target.
 #[inline(always)]
 pub(crate) fn is_shared_watch(id: &ObjectId) -> bool {
-    // SAFETY: the map is created without preallocation, so the value is not recycled while an RCU
-    // reader looks at it.
-    unsafe { OBJECTS.get(id) }.is_some_and(|value| *value == EVERYBODY)
+    value(id).is_some_and(|value| value & watch::EVERYBODY != 0)
 }
 
 /// Whether the object is under watch at all.
@@ -101,37 +119,90 @@ pub(crate) struct Sighting {
     pub(crate) fd: i32,
     /// Scratch slot of the calling program.
     pub(crate) slot: u32,
+    /// How many readers away from the target.
+    pub(crate) hop: u32,
     /// Bytes that were just written to it.
     pub(crate) in_flight: u64,
 }
 
-/// Puts an object under watch and describes it, the first time it is seen.
+/// Puts an object under watch and describes it, the first time it is seen, or seen nearer to the
+/// target; the other half of a pty or a unix socket with it.
 #[inline(always)]
 pub(crate) fn watch(sighting: &Sighting, file: Kptr) {
-    if !is_watched(&sighting.id) {
-        begin_watch(sighting, file);
+    if is_news(sighting) && begin_watch(sighting, file, &ObjectId::NONE) {
+        let ProcessId { tgid, start_ns, .. } = sighting.process;
+        let place = u64::from(sighting.slot) << 32 | u64::from(sighting.hop);
+        watch_joined(place, file.0, u64::from(tgid), start_ns);
     }
 }
 
-/// Cold: once for each object.
+#[inline(always)]
+fn is_news(sighting: &Sighting) -> bool {
+    value(&sighting.id).is_none_or(|value| watch::hop(value) > sighting.hop)
+}
+
+/// Cold: once for each object. `joined` is its other half, where that one was seen before it. Returns
+/// whether it came under watch just now.
 #[inline(never)]
-fn begin_watch(sighting: &Sighting, file: Kptr) {
+fn begin_watch(sighting: &Sighting, file: Kptr, joined: &ObjectId) -> bool {
     let slot = sighting.slot;
-    let Some(record) = emit::start::<event::Object>(slot, kind::OBJECT) else { return };
+    let Some(record) = emit::start::<event::Object>(slot, kind::OBJECT) else { return false };
     record.payload.id = sighting.id;
     record.payload.process = sighting.process;
     record.payload.fd = sighting.fd;
     record.payload.in_flight = sighting.in_flight;
+    record.payload.joined = *joined;
+    record.payload.hop = sighting.hop;
     object::describe_object(u64::from(slot), file.0);
-    let payload = &record.payload;
-    let private_to_targets =
-        payload.rdev == NULL_RDEV && payload.mode & mode::S_IFMT == mode::S_IFCHR;
-    let value = if private_to_targets { TARGETS_ONLY } else { EVERYBODY };
-    match OBJECTS.insert(sighting.id, value, NOEXIST) {
-        Ok(()) => record.send(record.text_len()),
-        Err(EXISTS) => {}
-        Err(_) => losses::count(loss::OBJECTS_FULL, 0),
+    let value = manner(&record.payload) | sighting.hop << watch::HOP_SHIFT;
+    let flags = if is_watched(&sighting.id) { ANY } else { NOEXIST };
+    match OBJECTS.insert(sighting.id, value, flags) {
+        Ok(()) => {
+            record.send(record.text_len());
+            true
+        }
+        Err(EXISTS) => false,
+        Err(_) => {
+            losses::count(loss::OBJECTS_FULL, 0);
+            false
+        }
     }
+}
+
+/// Who is counted on an object, and whether its readers pass on what they take out.
+#[inline(always)]
+fn manner(seen: &event::Object) -> u32 {
+    let kind = seen.mode & mode::S_IFMT;
+    // One inode for everybody: /dev/null, and all eventfds, timers and their like.
+    if kind == mode::S_IFCHR && seen.rdev == NULL_RDEV || seen.magic == ANON_INODE_FS_MAGIC {
+        return 0;
+    }
+    let is_master = seen.tty.valid == 1 && seen.tty.major >> 3 == PTY_MASTER_MAJOR >> 3;
+    if kind == mode::S_IFIFO || kind == mode::S_IFSOCK || is_master {
+        return watch::EVERYBODY | watch::PASSES_ON;
+    }
+    watch::EVERYBODY
+}
+
+/// Puts the other half of a pty or of a connected unix socket under watch. Exported, so that the
+/// verifier checks it once; therefore it takes numbers only (`place`: slot above hop).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn watch_joined(place: u64, file: u64, tgid: u64, start_ns: u64) -> u64 {
+    let _ = joined(place, Kptr(file), ProcessId::new(tgid as u32, start_ns));
+    0
+}
+
+#[inline(always)]
+fn joined(place: u64, file: Kptr, process: ProcessId) -> Option<()> {
+    let other = object::joined_file(file)?;
+    let (slot, hop) = ((place >> 32) as u32, place as u32);
+    let sighting =
+        Sighting { process, id: object::id_of(other)?, fd: -1, slot, hop, in_flight: 0 };
+    if is_news(&sighting) {
+        begin_watch(&sighting, other, &object::id_of(file)?);
+    }
+    Some(())
 }
 
 /// Puts what fd 0, 1 and 2 of a process point to under watch.
@@ -158,7 +229,7 @@ extern "C" fn watch_open_fd(slot: u64, files: u64, fd: u64, tgid: u64, start_ns:
         && let Some(state) = object::file_state(file)
     {
         let slot = slot as u32;
-        watch(&Sighting { process, id: state.object, fd, slot, in_flight: 0 }, file);
+        watch(&Sighting { process, id: state.object, fd, slot, hop: 0, in_flight: 0 }, file);
     }
     0
 }

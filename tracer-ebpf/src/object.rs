@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use tracer_common::{
     event,
-    object::{FdState, ObjectId, TtyState, mode},
+    object::{FdState, ObjectId, mode},
     offsets::settings::INODE_WINDOW_BYTES,
 };
 
@@ -15,7 +15,6 @@ use crate::{
     globals::{
         FILE_DENTRY, FILE_FLAGS, FILE_INODE, FILE_MNT, FILE_PRIVATE, INODE_GENERATION, INODE_INO,
         INODE_MODE, INODE_NLINK, INODE_RDEV, INODE_SB, INODE_SIZE, INODE_WINDOW, SB_DEV, SB_MAGIC,
-        TTY_DRIVER, TTY_DRIVER_MAJOR, TTY_FILE_TTY, TTY_INDEX,
     },
     kread::Kptr,
     task::FilesTable,
@@ -24,8 +23,10 @@ use crate::{
 mod path;
 mod pipe;
 mod socket;
+mod tty;
 
-pub(crate) use pipe::pipe_state;
+pub(crate) use pipe::{pipe_at, pipe_state};
+pub(crate) use socket::peer_inode;
 
 /// The members of `struct inode` that identity is made of.
 #[derive(Clone, Copy)]
@@ -84,13 +85,6 @@ fn inode_by_members(inode: Kptr) -> Option<Inode> {
     })
 }
 
-/// Whether a character device with this number is a terminal (`devices.txt`): consoles and serial
-/// lines, `/dev/tty`, `/dev/ptmx`, and both halves of Unix98 ptys.
-#[inline(always)]
-fn is_tty(rdev: u32) -> bool {
-    matches!(rdev >> 20, 4 | 5 | 128..=143 | 188 | 204 | 229)
-}
-
 /// Identity of the object behind an open file.
 #[inline(always)]
 pub(crate) fn identity(file: Kptr, inode: &Inode) -> Option<ObjectId> {
@@ -98,7 +92,7 @@ pub(crate) fn identity(file: Kptr, inode: &Inode) -> Option<ObjectId> {
     let discriminator = match inode.mode & mode::S_IFMT {
         mode::S_IFREG => inode.address.member::<u32>(&INODE_GENERATION)?,
         // Major 5 is /dev/tty, /dev/console and /dev/ptmx: one inode, many terminals.
-        mode::S_IFCHR if inode.rdev >> 20 == 5 => tty_state(file, inode).index + 1,
+        mode::S_IFCHR if inode.rdev >> 20 == 5 => tty::state(file, inode).index + 1,
         _ => 0,
     };
     Some(ObjectId { ino: inode.ino, dev, discriminator })
@@ -158,23 +152,15 @@ fn load_inode(file: Kptr, out: &mut Inode) -> bool {
     true
 }
 
+/// The other half of a pty or of a connected unix stream, as an open file.
 #[inline(always)]
-fn tty_state(file: Kptr, inode: &Inode) -> TtyState {
-    read_tty(file, inode).unwrap_or_default()
-}
-
-#[inline(always)]
-fn read_tty(file: Kptr, inode: &Inode) -> Option<TtyState> {
-    if inode.mode & mode::S_IFMT != mode::S_IFCHR || !is_tty(inode.rdev) {
-        return None;
+pub(crate) fn joined_file(file: Kptr) -> Option<Kptr> {
+    let inode = inode_apart(file)?;
+    match inode.mode & mode::S_IFMT {
+        mode::S_IFSOCK => socket::peer_file(file.follow(&FILE_PRIVATE)?),
+        mode::S_IFCHR => tty::other_half(file, &inode),
+        _ => None,
     }
-    let tty = file.follow(&FILE_PRIVATE)?.follow(&TTY_FILE_TTY)?;
-    Some(TtyState {
-        index: tty.member(&TTY_INDEX)?,
-        major: tty.follow(&TTY_DRIVER)?.member(&TTY_DRIVER_MAJOR)?,
-        valid: 1,
-        zero: 0,
-    })
 }
 
 /// Fills the record that was begun in `slot` with what is known about an open file.
@@ -199,7 +185,7 @@ fn describe(file: Kptr, record: &mut emit::Record<event::Object>) {
     out.size = inode.address.member(&INODE_SIZE).unwrap_or(0);
     out.nlink = inode.address.member(&INODE_NLINK).unwrap_or(1);
     out.magic = inode.sb.member(&SB_MAGIC).unwrap_or(0);
-    out.tty = tty_state(file, &inode);
+    out.tty = tty::state(file, &inode);
     let kind = inode.mode & mode::S_IFMT;
     if kind == mode::S_IFSOCK {
         if let Some(socket) = file.follow(&FILE_PRIVATE) {

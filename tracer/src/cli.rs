@@ -98,6 +98,10 @@ struct ScopeArgs {
     /// Do not follow children.
     #[arg(long)]
     no_children: bool,
+    /// Follow the bytes this many readers on: what reads the target's output is followed in what it
+    /// writes itself. 1 is the manager; docker's chain to the log file or the client is 3.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=16))]
+    follow_readers: u32,
     /// Stop after this long (30s, 5m, 1h30m).
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     duration: Option<Duration>,
@@ -187,6 +191,7 @@ impl Cli {
             fd_mask: fds.iter().fold(0, |mask, fd| mask | 1 << fd),
             all_fds: self.scope.all_fds,
             follow_children: !self.scope.no_children,
+            follow_readers: self.scope.follow_readers,
             cgroup: None,
             debug_log: verbose >= 3,
             max_processes: self.scope.max_processes,

@@ -58,13 +58,26 @@ pub enum EventKind {
         /// The raw text: a `sockaddr` or a path.
         text: Vec<u8>,
     },
-    /// Somebody holds a watched object open.
+    /// An end of an object: somebody holds it open, has created it, or has closed it.
     Holder {
         /// Who and what.
         holder: layout::Holder,
         /// Name of the process.
         comm: String,
+        /// Which of the three.
+        sighting: Sighting,
     },
+}
+
+/// What is told of an end of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sighting {
+    /// A survey found it open.
+    Open,
+    /// A target created it just now: a pipe, a pair of sockets.
+    Created,
+    /// It was closed just now, and it could be read.
+    Closed,
 }
 
 /// A process and its image.

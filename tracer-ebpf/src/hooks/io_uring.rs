@@ -21,7 +21,7 @@ use crate::{
     ledger::{self, Transfer, UNKNOWN},
     loss as losses,
     maps::{URING, UringRequest, slot},
-    membership::{self, Sighting},
+    membership,
     object,
     syscalls::io,
     task,
@@ -122,15 +122,16 @@ fn completed(request: Kptr, result: i64) -> Option<()> {
     if !of_interest && !membership::is_watched(&id) {
         return None;
     }
-    let key = ledger::key(owner.process, id, fd, direction);
+    let opening = io::Opening {
+        key: ledger::key(owner.process, id, fd, direction),
+        file,
+        role: owner.role,
+        slot: slot::URING,
+        hop: if of_interest { 0 } else { io::NOT_OURS },
+    };
     let transfer = Transfer { op: op::IO_URING, result, requested: UNKNOWN };
-    if !ledger::book(&key, &transfer) {
-        if of_interest {
-            let in_flight = if direction == WRITE { result.max(0) as u64 } else { 0 };
-            let (process, slot) = (owner.process, slot::URING);
-            membership::watch(&Sighting { process, id, fd, slot, in_flight }, file);
-        }
-        ledger::open(slot::URING, &key, owner.role, &transfer);
+    if !ledger::book(&opening.key, &transfer) {
+        io::open(&opening, &transfer);
     }
     Some(())
 }

@@ -1,9 +1,22 @@
 //! The two iterators that user space runs: `bpf_iter__task` and `bpf_iter__task_file` contexts
 //! (`kernel/bpf/task_iter.c`, Linux 5.8). The layout is fixed ABI: 8-byte slots.
 
-use tracer_common::event::{self, kind};
+use tracer_common::{
+    event::{self, kind},
+    object::{mode, watch},
+};
 
-use crate::{adopt, emit, globals::TASK_TGID, kread::Kptr, maps::slot, membership, object, task};
+use crate::{
+    adopt, emit,
+    globals::{FILE_PRIVATE, INODE_SIZE},
+    kread::Kptr,
+    maps::slot,
+    membership, object, read_ends, task,
+};
+
+/// `open(2)`.
+const O_ACCMODE: u32 = 3;
+const O_WRONLY: u32 = 1;
 
 /// Adopts existing processes; user space repeats it until none is new.
 #[unsafe(no_mangle)]
@@ -33,19 +46,32 @@ pub(crate) fn list_holders(ctx: *const u64) -> i32 {
 #[inline(always)]
 fn holder(task: Kptr, fd: i32, file: Kptr) -> Option<()> {
     let state = object::file_state(file)?;
-    if !membership::is_shared_watch(&state.object) {
+    let value = membership::value(&state.object)?;
+    if value & watch::EVERYBODY == 0 {
         return None;
     }
-    let tgid: u32 = task.member(&TASK_TGID)?;
-    let role = membership::entry(tgid).map_or(0, |entry| membership::read(tgid, entry).1);
+    let process = task::process_of(task)?;
+    if value & watch::PASSES_ON != 0 && state.flags & O_ACCMODE != O_WRONLY {
+        // Its close and its end will be told.
+        membership::note_participant(&process);
+        read_ends::remember(&process, fd, &state.object, file);
+    }
+    let entry = membership::entry(process.tgid);
+    let role = entry.map_or(0, |entry| membership::read(process.tgid, entry).1);
     let record = emit::start::<event::Holder>(slot::HOLDERS, kind::HOLDER)?;
     let holder = &mut record.payload;
-    holder.process = task::process_of(task)?;
+    holder.process = process;
     holder.state = state;
     holder.fd = fd;
     holder.role = role;
     holder.comm = task::comm_of(task);
-    holder.pipe = object::pipe_state(&object::inode_apart(file)?);
+    let inode = object::inode_apart(file)?;
+    holder.pipe = object::pipe_state(&inode);
+    match inode.mode & mode::S_IFMT {
+        mode::S_IFREG => holder.size = inode.address.member(&INODE_SIZE)?,
+        mode::S_IFSOCK => holder.peer_ino = object::peer_inode(file.follow(&FILE_PRIVATE)?),
+        _ => {}
+    }
     record.send(0);
     Some(())
 }

@@ -52,9 +52,7 @@ fn returned(regs: Kptr, result: i64) {
     let call = Call { class, args: Args { regs, compat }, result, files, entry, process, role };
     if table::is_io(class) {
         io::transfer(&call);
-    } else if let Some(entry) = entry
-        && membership::is_target(role)
-    {
-        facts::observe(&call, entry);
+    } else {
+        facts::observe(&call);
     }
 }

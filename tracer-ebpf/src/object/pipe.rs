@@ -8,7 +8,7 @@ use tracer_common::{
 use super::Inode;
 use crate::{
     globals::{
-        INODE_PIPE, PIPE_BUFFER_LEN, PIPE_BUFFER_SIZE, PIPE_BUFS, PIPE_HEAD, PIPE_READERS,
+        INODE_INO, INODE_PIPE, PIPE_BUFFER_LEN, PIPE_BUFFER_SIZE, PIPE_BUFS, PIPE_HEAD, PIPE_READERS,
         PIPE_SLOTS, PIPE_TAIL, PIPE_WRITERS,
     },
     kread::Kptr,
@@ -24,6 +24,20 @@ pub(crate) fn pipe_state(inode: &Inode) -> PipeState {
         return PipeState::default();
     }
     read(inode).unwrap_or_default()
+}
+
+/// The pipe behind the inode at an address that was noted earlier, if it is still inode `ino`; `valid`
+/// is 0 when it is gone. Its memory may have been freed and used again, hence the check on both sides
+/// of the read.
+#[inline(always)]
+pub(crate) fn pipe_at(address: Kptr, ino: u64) -> PipeState {
+    let is_the_same = || address.member::<u64>(&INODE_INO).is_some_and(|found| found == ino);
+    if !is_the_same() {
+        return PipeState::default();
+    }
+    let inode = Inode { address, mode: mode::S_IFIFO, rdev: 0, ino, sb: Kptr(0) };
+    let state = pipe_state(&inode);
+    if is_the_same() { state } else { PipeState::default() }
 }
 
 #[inline(always)]

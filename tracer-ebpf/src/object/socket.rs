@@ -7,7 +7,7 @@ use crate::{
     emit::Record,
     globals::{
         INODE_INO, SOCK_DADDR, SOCK_DPORT, SOCK_FAMILY, SOCK_NUM, SOCK_RCV_SADDR, SOCK_SOCKET,
-        SOCK_V6_DADDR, SOCK_V6_RCV_SADDR, SOCKET_ALLOC_INODE, SOCKET_ALLOC_SOCKET, SOCKET_SK,
+        SOCK_V6_DADDR, SOCK_V6_RCV_SADDR, SOCKET_ALLOC_INODE, SOCKET_ALLOC_SOCKET, SOCKET_FILE, SOCKET_SK,
         SOCKET_TYPE, UNIX_ADDR, UNIX_ADDRESS_LEN, UNIX_ADDRESS_NAME, UNIX_PEER,
     },
     kread::{Kptr, bounded},
@@ -16,6 +16,7 @@ use crate::{
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
+const SOCK_DGRAM: u16 = 2;
 /// `sizeof(struct sockaddr_un)` (`unix(7)`).
 const SOCKADDR_UN: u32 = 110;
 /// `sun_path` follows the two bytes of `sun_family`.
@@ -70,6 +71,30 @@ fn unix(sk: Kptr, out: &mut event::Object, text: &mut [u8; TEXT]) -> u32 {
         out.text_kind = event::text::UNIX;
     }
     length
+}
+
+/// The connected unix socket at the other end. Not for datagrams: many may send to one.
+#[inline(always)]
+fn unix_peer(socket: Kptr) -> Option<Kptr> {
+    let sk = socket.follow(&SOCKET_SK)?;
+    if sk.member::<u16>(&SOCK_FAMILY)? != AF_UNIX
+        || socket.member::<u16>(&SOCKET_TYPE)? == SOCK_DGRAM
+    {
+        return None;
+    }
+    sk.follow(&UNIX_PEER)
+}
+
+/// The open file of the unix socket at the other end.
+#[inline(always)]
+pub(super) fn peer_file(socket: Kptr) -> Option<Kptr> {
+    unix_peer(socket)?.follow(&SOCK_SOCKET)?.follow(&SOCKET_FILE)
+}
+
+/// The inode of the unix socket at the other end; 0 when there is none.
+#[inline(always)]
+pub(crate) fn peer_inode(socket: Kptr) -> u64 {
+    unix_peer(socket).and_then(inode_of_sock).unwrap_or(0)
 }
 
 /// `SOCK_INODE(sk->sk_socket)->i_ino` (`include/net/sock.h`).

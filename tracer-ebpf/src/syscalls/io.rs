@@ -2,9 +2,9 @@
 
 use tracer_common::{
     id::ProcessId,
-    ledger::{READ, WRITE},
+    ledger::{LedgerKey, READ, WRITE},
     loss,
-    object::ObjectId,
+    object::{ObjectId, watch},
     op,
     process::{ProcessEntry, ROLE_PARTICIPANT},
 };
@@ -13,12 +13,13 @@ use super::{Call, table};
 use crate::{
     atomic::add,
     fdlookup,
-    globals::{ALL_FDS, FD_MASK, FILE_MODE},
+    globals::{ALL_FDS, FD_MASK, FILE_MODE, FOLLOW_READERS},
+    kread::Kptr,
     ledger::{self, Transfer, UNKNOWN},
     loss as losses,
     maps::slot,
     membership::{self, Sighting},
-    object, task, usermem,
+    object, read_ends, task, usermem,
 };
 
 /// `MSG_PEEK` (`include/linux/socket.h`): looks at bytes without taking them.
@@ -216,24 +217,90 @@ fn book(call: &Call, leg: &Leg) {
     };
     if call.role == 0 {
         if membership::is_shared_watch(&id) {
-            stranger(leg, &id);
+            stranger(leg, &id, file);
         }
         return;
     }
-    let of_interest = membership::is_target(call.role) && is_of_interest(leg.fd);
-    if !of_interest && !counts_by_object(call.role, &id) {
-        count_elsewhere(call, leg);
+    let mut hop = NOT_OURS;
+    if membership::is_target(call.role) && is_of_interest(leg.fd) {
+        hop = 0;
+    } else if !counts_by_object(call.role, &id) {
+        hop = output_hop(call, leg);
+        if hop == NOT_OURS {
+            count_elsewhere(call, leg);
+            return;
+        }
+    }
+    let opening = Opening {
+        key: ledger::key(call.process, id, leg.fd, leg.direction),
+        file,
+        role: call.role,
+        slot: slot::SYS_EXIT,
+        hop,
+    };
+    if !ledger::book(&opening.key, &leg.transfer) {
+        open(&opening, &leg.transfer);
+    }
+}
+
+/// [`Opening::hop`] of a row that puts nothing under watch.
+pub(crate) const NOT_OURS: u32 = u32::MAX;
+
+/// A row that does not exist yet.
+#[derive(Clone, Copy)]
+pub(crate) struct Opening {
+    /// Its address.
+    pub(crate) key: LedgerKey,
+    /// The open file.
+    pub(crate) file: Kptr,
+    /// `ROLE_*` of the process.
+    pub(crate) role: u32,
+    /// Scratch slot of the calling program.
+    pub(crate) slot: u32,
+    /// How far from the target its object is; [`NOT_OURS`] when that is for others to say.
+    pub(crate) hop: u32,
+}
+
+/// Opens a row: puts its object under watch, and notes who reads. Cold: once for each row.
+#[inline(never)]
+pub(crate) fn open(opening: &Opening, transfer: &Transfer) {
+    let LedgerKey { process, object: id, fd, direction } = opening.key;
+    if opening.hop != NOT_OURS {
+        let in_flight = if direction == WRITE { transfer.result.max(0) as u64 } else { 0 };
+        let (slot, hop) = (opening.slot, opening.hop);
+        membership::watch(&Sighting { process, id, fd, slot, hop, in_flight }, opening.file);
+    }
+    if direction == READ {
+        note_reader(&process, fd, &id, opening.file);
+    }
+    ledger::open(opening.slot, &opening.key, opening.role, transfer);
+}
+
+/// A process that reads what passes on: its close will be told, and its own output followed.
+#[inline(never)]
+fn note_reader(process: &ProcessId, fd: i32, id: &ObjectId, file: Kptr) {
+    let Some(value) = membership::value(id) else { return };
+    if value & watch::PASSES_ON == 0 {
         return;
     }
-    let key = ledger::key(call.process, id, leg.fd, leg.direction);
-    if !ledger::book(&key, &leg.transfer) {
-        if of_interest {
-            let in_flight =
-                if leg.direction == WRITE { leg.transfer.result.max(0) as u64 } else { 0 };
-            let (process, fd, slot) = (call.process, leg.fd, slot::SYS_EXIT);
-            membership::watch(&Sighting { process, id, fd, slot, in_flight }, file);
-        }
-        ledger::open(slot::SYS_EXIT, &key, call.role, &leg.transfer);
+    read_ends::remember(process, fd, id, file);
+    let hop = watch::hop(value) + 1;
+    if hop <= FOLLOW_READERS.load() {
+        membership::follow_output(process.tgid, hop);
+    }
+}
+
+/// How far from the target the output of a process is that read what the target wrote.
+#[inline(always)]
+fn output_hop(call: &Call, leg: &Leg) -> u32 {
+    if leg.direction != WRITE || leg.transfer.result <= 0 {
+        return NOT_OURS;
+    }
+    let Some(entry) = call.entry else { return NOT_OURS };
+    // SAFETY: the entry points to a live map value.
+    match unsafe { (*entry).hop } {
+        0 => NOT_OURS,
+        hop => hop,
     }
 }
 
@@ -249,15 +316,21 @@ fn counts_by_object(role: u32, id: &ObjectId) -> bool {
 
 /// A process outside the target, seen on a watched object for the first time.
 #[inline(never)]
-fn stranger(leg: &Leg, id: &ObjectId) {
+fn stranger(leg: &Leg, id: &ObjectId, file: Kptr) {
     let Some(process) = task::process_of(task::current()) else {
         losses::count(loss::KERNEL_MEMORY, leg.transfer.result.max(0) as u64);
         return;
     };
     membership::note_participant(&process);
-    let key = ledger::key(process, *id, leg.fd, leg.direction);
-    if !ledger::book(&key, &leg.transfer) {
-        ledger::open(slot::SYS_EXIT, &key, ROLE_PARTICIPANT, &leg.transfer);
+    let opening = Opening {
+        key: ledger::key(process, *id, leg.fd, leg.direction),
+        file,
+        role: ROLE_PARTICIPANT,
+        slot: slot::SYS_EXIT,
+        hop: NOT_OURS,
+    };
+    if !ledger::book(&opening.key, &leg.transfer) {
+        open(&opening, &leg.transfer);
     }
 }
 

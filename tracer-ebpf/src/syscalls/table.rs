@@ -27,6 +27,10 @@ pub(crate) const FCNTL: u32 = 37;
 pub(crate) const CLOSE: u32 = 38;
 /// `close_range(2)`.
 pub(crate) const CLOSE_RANGE: u32 = 39;
+/// `pipe(2)` and `pipe2(2)`.
+pub(crate) const PIPE: u32 = 42;
+/// `socketpair(2)`.
+pub(crate) const SOCKETPAIR: u32 = 43;
 /// `io_submit(2)`.
 pub(crate) const AIO: u32 = 40;
 /// `io_uring_enter(2)`.
@@ -45,6 +49,7 @@ const fn io(op: u32) -> u32 {
 const NATIVE: &[(usize, u32)] = &[
     (0, io(op::READ)), (1, io(op::WRITE)), (2, NEW_FD), (3, CLOSE), (16, IOCTL),
     (17, io(op::PREAD64)), (18, io(op::PWRITE64)), (19, io(op::READV)), (20, io(op::WRITEV)),
+    (22, PIPE), (53, SOCKETPAIR), (293, PIPE),
     (32, NEW_FD), (33, NEW_FD), (40, io(op::SENDFILE)), (42, CONNECT), (44, io(op::SENDTO)),
     (45, io(op::RECVFROM)), (46, io(op::SENDMSG)), (47, io(op::RECVMSG)), (59, EXECVE),
     (72, FCNTL), (85, NEW_FD), (209, AIO), (257, NEW_FD), (275, io(op::SPLICE)),
@@ -58,7 +63,7 @@ const NATIVE: &[(usize, u32)] = &[
 #[cfg(bpf_target_arch = "aarch64")]
 #[rustfmt::skip]
 const NATIVE: &[(usize, u32)] = &[
-    (2, AIO), (23, NEW_FD), (24, NEW_FD), (25, FCNTL), (29, IOCTL), (56, NEW_FD), (57, CLOSE),
+    (2, AIO), (59, PIPE), (199, SOCKETPAIR), (23, NEW_FD), (24, NEW_FD), (25, FCNTL), (29, IOCTL), (56, NEW_FD), (57, CLOSE),
     (63, io(op::READ)), (64, io(op::WRITE)), (65, io(op::READV)), (66, io(op::WRITEV)),
     (67, io(op::PREAD64)), (68, io(op::PWRITE64)), (69, io(op::PREADV)), (70, io(op::PWRITEV)),
     (71, io(op::SENDFILE)), (75, io(op::VMSPLICE)), (76, io(op::SPLICE)), (77, io(op::TEE)),
@@ -73,7 +78,7 @@ const NATIVE: &[(usize, u32)] = &[
 #[rustfmt::skip]
 const COMPAT: &[(usize, u32)] = &[
     (3, io(op::READ)), (4, io(op::WRITE)), (5, NEW_FD), (6, CLOSE), (8, NEW_FD), (11, EXECVE),
-    (41, NEW_FD), (54, IOCTL), (55, FCNTL), (63, NEW_FD), (102, SOCKETCALL),
+    (41, NEW_FD), (42, PIPE), (331, PIPE), (360, SOCKETPAIR), (54, IOCTL), (55, FCNTL), (63, NEW_FD), (102, SOCKETCALL),
     (145, io(op::READV)), (146, io(op::WRITEV)), (180, io(op::PREAD64)),
     (181, io(op::PWRITE64)), (187, io(op::SENDFILE)), (221, FCNTL), (239, io(op::SENDFILE)),
     (248, AIO), (295, NEW_FD), (313, io(op::SPLICE)), (315, io(op::TEE)),

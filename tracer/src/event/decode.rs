@@ -10,7 +10,7 @@ use tracer_common::{
     object::{FdState, ObjectId, PipeState, SocketState, TtyState},
 };
 
-use super::{Event, EventKind, Exit, Image};
+use super::{Event, EventKind, Exit, Image, Sighting};
 
 /// Why a record is no event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,7 +47,9 @@ pub fn decode(record: &[u8]) -> Result<Event, DecodeError> {
         kind::OBJECT => object(&mut fields, text_len)?,
         kind::FIRST_IO => first_io(&mut fields)?,
         kind::FACT => fact(&mut fields, text_len)?,
-        kind::HOLDER => holder(&mut fields)?,
+        kind::HOLDER => holder(&mut fields, Sighting::Open)?,
+        kind::CLOSED => holder(&mut fields, Sighting::Closed)?,
+        kind::CREATED => holder(&mut fields, Sighting::Created)?,
         kind => return Err(DecodeError::UnknownKind { kind }),
     };
     Ok(Event { time_ns, kind })
@@ -126,6 +128,9 @@ fn object(fields: &mut Fields, text_len: usize) -> Result<EventKind, DecodeError
         local_port: fields.u16()?,
         remote_port: fields.u16()?,
     };
+    object.joined = fields.object()?;
+    object.hop = fields.u32()?;
+    let _zero = fields.u32()?;
     let raw = fields.text(text_len)?;
     let name = match object.text_kind {
         text::COMPONENTS => path(&raw),
@@ -161,14 +166,15 @@ fn fact(fields: &mut Fields, text_len: usize) -> Result<EventKind, DecodeError> 
     Ok(EventKind::Fact { fact, text: fields.text(text_len)?.to_vec() })
 }
 
-fn holder(fields: &mut Fields) -> Result<EventKind, DecodeError> {
+fn holder(fields: &mut Fields, sighting: Sighting) -> Result<EventKind, DecodeError> {
     let process = fields.process()?;
     let state = fields.fd_state()?;
     let (fd, role) = (fields.i32()?, fields.u32()?);
     let comm: [u8; limits::COMM] = fields.array()?;
     let pipe = fields.pipe()?;
-    let holder = layout::Holder { process, state, fd, role, comm, pipe };
-    Ok(EventKind::Holder { holder, comm: name(&comm) })
+    let (size, peer_ino) = (fields.u64()?, fields.u64()?);
+    let holder = layout::Holder { process, state, fd, role, comm, pipe, size, peer_ino };
+    Ok(EventKind::Holder { holder, comm: name(&comm), sighting })
 }
 
 /// A kernel name: the bytes before the first NUL.
@@ -336,7 +342,7 @@ mod tests {
 
         #[test]
         fn any_payload_of_a_known_kind_is_total(
-            kind in 1u32..9,
+            kind in 1u32..11,
             text_len in 0u32..2000,
             payload in proptest::collection::vec(any::<u8>(), 0..400),
         ) {

@@ -22,6 +22,8 @@ pub struct KernelSettings {
     pub all_fds: bool,
     /// Children of targets become targets.
     pub follow_children: bool,
+    /// How many readers away from the target output is followed.
+    pub follow_readers: u32,
     /// Membership in this cgroup makes a target.
     pub cgroup: Option<CgroupScope>,
     /// Debug records from the programs through `aya-log`.
@@ -38,6 +40,7 @@ impl Default for KernelSettings {
             fd_mask: 0b110,
             all_fds: false,
             follow_children: true,
+            follow_readers: 1,
             cgroup: None,
             debug_log: false,
             max_processes: limits::PROCESSES,
@@ -132,6 +135,7 @@ impl Globals {
         let narrow = vec![
             (settings::ALL_FDS, u32::from(settings.all_fds)),
             (settings::FOLLOW_CHILDREN, u32::from(settings.follow_children)),
+            (settings::FOLLOW_READERS, settings.follow_readers),
             (settings::BY_CGROUP, u32::from(settings.cgroup.is_some())),
             (settings::CGROUP_SUBSYS, subsystem(types, settings)?),
             (settings::SELF_TGID, std::process::id()),

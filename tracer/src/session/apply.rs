@@ -41,7 +41,7 @@ impl Session {
                     about,
                 });
             }
-            EventKind::Holder { holder, comm } => {
+            EventKind::Holder { holder, comm, .. } => {
                 let holding = Holding {
                     process: holder.process,
                     comm: comm.clone(),

@@ -30,6 +30,7 @@ const SENTENCES: [&str; loss::COUNT as usize] = [
     "a program with the x32 ABI was used, whose calls are not counted",
     "records of the kernel side could not be read",
     "the kernel skipped the counting program while it ran already on that CPU",
+    "the table of read ends was full: who closed some pipes is not known",
 ];
 
 /// Writes one line for each reason that was hit.

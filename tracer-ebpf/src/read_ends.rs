@@ -1,0 +1,101 @@
+//! The reading ends whose close is told. Once an fd is closed it no longer leads to what it was, so
+//! the end is noted while it is open: when it is created, first read from, or found by the survey.
+
+use tracer_common::{
+    event::{self, kind},
+    id::ProcessId,
+    limits, loss,
+    object::{EndKey, FdState, ObjectId, ReadEnd},
+};
+
+use crate::{
+    emit,
+    fdlookup::file_of,
+    globals::FILE_INODE,
+    kread::Kptr,
+    loss as losses,
+    maps::{READ_ENDS, slot},
+    membership, object,
+    syscalls::Call,
+    task,
+    task::FilesTable,
+};
+
+/// Notes a reading end.
+#[inline(never)]
+pub(crate) fn remember(process: &ProcessId, fd: i32, object: &ObjectId, file: Kptr) {
+    let inode = file.follow(&FILE_INODE).unwrap_or(Kptr(0)).0;
+    let end = ReadEnd { object: *object, inode, start_ns: process.start_ns };
+    if READ_ENDS.insert(EndKey { tgid: process.tgid, fd }, end, 0).is_err() {
+        losses::count(loss::READ_ENDS_FULL, 0);
+    }
+}
+
+/// A target created a pipe or a pair of sockets: notes an end that can be read, and tells of it.
+#[inline(never)]
+pub(crate) fn created(call: &Call, fd: i32) {
+    let files = FilesTable::Probed(task::current_files());
+    let Some(file) = file_of(files, fd) else { return };
+    let Some(state) = object::file_state(file) else { return };
+    remember(&call.process, fd, &state.object, file);
+    if let Some(record) = begin(call, kind::CREATED, fd, state) {
+        record.send(0);
+    }
+}
+
+/// `fd` of the caller was closed, or means something new.
+#[inline(never)]
+pub(crate) fn closed(call: &Call, fd: i32) {
+    let key = EndKey { tgid: call.process.tgid, fd };
+    // SAFETY: the map is created without preallocation, so the value is not recycled meanwhile.
+    let Some(end) = (unsafe { READ_ENDS.get(key) }) else { return };
+    let (inode, start_ns) = (end.inode, end.start_ns);
+    let state = FdState { object: end.object, mode: 0, flags: 0 };
+    let _ = READ_ENDS.remove(key);
+    if start_ns != call.process.start_ns || !membership::is_shared_watch(&state.object) {
+        return;
+    }
+    if let Some(record) = begin(call, kind::CLOSED, fd, state) {
+        describe_closed(inode, state.object.ino);
+        record.send(0);
+    }
+}
+
+/// Every noted end from `first` to `last`, as far as a bounded loop goes.
+#[inline(never)]
+pub(crate) fn closed_range(call: &Call, first: u32, last: u32) {
+    for offset in 0..limits::CLOSE_RANGE {
+        let fd = first.wrapping_add(offset);
+        if fd > last || fd > i32::MAX as u32 {
+            break;
+        }
+        closed(call, fd as i32);
+    }
+}
+
+#[inline(always)]
+fn begin(
+    call: &Call,
+    kind: u32,
+    fd: i32,
+    state: FdState,
+) -> Option<&'static mut emit::Record<event::Holder>> {
+    let record = emit::start::<event::Holder>(slot::READ_END, kind)?;
+    record.payload.process = call.process;
+    record.payload.state = state;
+    record.payload.fd = fd;
+    record.payload.role = call.role;
+    record.payload.comm = task::comm_of(task::current());
+    Some(record)
+}
+
+/// Reads the pipe behind a closed end into this program's slot. Exported, so that the verifier checks
+/// its loop once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn describe_closed(inode: u64, ino: u64) -> u64 {
+    if let Some(record) = emit::resume::<event::Holder>(slot::READ_END) {
+        record.payload.pipe = object::pipe_at(Kptr(inode), ino);
+    }
+    0
+}
