@@ -1,7 +1,10 @@
 //! `aya::Pod` for what user space reads out of maps.
 
 use crate::{
-    id::ProcessId, ledger::LedgerKey, ledger::LedgerRow, loss::LossCell, object::ObjectId,
+    id::ProcessId,
+    ledger::{LedgerKey, LedgerRow},
+    loss::LossCell,
+    object::{EndKey, ObjectId, ReadEnd},
     process::ProcessEntry,
 };
 
@@ -15,4 +18,4 @@ macro_rules! pod {
     };
 }
 
-pod!(ProcessId, ObjectId, LedgerKey, LedgerRow, LossCell, ProcessEntry);
+pod!(ProcessId, ObjectId, EndKey, ReadEnd, LedgerKey, LedgerRow, LossCell, ProcessEntry);

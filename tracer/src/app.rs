@@ -7,7 +7,10 @@ mod log;
 mod output;
 mod outside;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
@@ -21,7 +24,7 @@ use crate::{
     doctor::environment,
     launch::{self, Launched, Running},
     loader::{CgroupScope, EventRing, KernelSettings, Loader},
-    render,
+    observe, render,
     report::{self, Report},
     settings::{Settings, TargetChoice},
     target::{self, PinnedProcess, Request, Target},
@@ -116,7 +119,8 @@ async fn record(
     attach(&mut loader, kernel, &subject)?;
     let start = Timestamp::now();
     collector.session.start_ns = boot_ns();
-    let mut run = Run { loader, events, collector, cgroup: subject.cgroup };
+    let mut run =
+        Run { loader, events, collector, cgroup: subject.cgroup, over_since: None };
     run.collect_waiting();
     ensure_alive(&subject.pids)?;
     let mut running = match subject.launched {
@@ -177,8 +181,12 @@ struct Run {
     events: EventRing,
     collector: Collector,
     cgroup: Option<PathBuf>,
+    /// When the target's end was seen first.
+    over_since: Option<Instant>,
 }
 
+/// How long readers may take to read the rest once the target has ended.
+const GRACE: Duration = Duration::from_secs(2);
 /// How often the end of the target is looked for when no event tells.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -199,11 +207,12 @@ impl Run {
                     self.collector.take(&batch, &mut self.loader);
                 }
                 _ = tick.tick() => {
-                    if self.is_over(running.as_deref_mut(), pids) {
-                        return Ok(());
-                    }
-                    if self.collector.wants_survey() {
+                    let is_over = self.is_over(running.as_deref_mut(), pids);
+                    if self.collector.wants_survey() || is_over {
                         self.survey();
+                    }
+                    if is_over && self.is_drained() {
+                        return Ok(());
                     }
                 }
                 news = outside.next() => match (news, &running) {
@@ -232,6 +241,12 @@ impl Run {
         roots_ended && (self.cgroup.is_some() || self.collector.target_has_ended())
     }
 
+    /// Whether the readers have taken what the target wrote, or have had time enough for it.
+    fn is_drained(&mut self) -> bool {
+        let over_since = *self.over_since.get_or_insert_with(Instant::now);
+        over_since.elapsed() >= GRACE || !self.collector.session.has_bytes_underway()
+    }
+
     /// Asks the kernel who holds the watched objects open.
     fn survey(&mut self) {
         self.collector.session.begin_survey();
@@ -252,13 +267,18 @@ impl Run {
         }
     }
 
-    /// Detaches, takes in what is left, reads the books.
+    /// Looks around once more, detaches, takes in what is left, reads the books.
+    ///
+    /// The survey comes before the detach: what moves after it is in the ledger, and then nobody takes
+    /// the survey for the last word on that pipe.
     fn finish(mut self, running: Option<Running>) -> Result<crate::session::Session, AppError> {
+        self.survey();
+        self.collector.outside(observe::threads_asleep(&self.collector.session, boot_ns()));
         let skipped = self.loader.skipped_runs();
         self.loader.detach();
         self.collector.session.end_ns = boot_ns();
         self.collect_waiting();
-        self.survey();
+        self.collector.outside(observe::files_now(&self.collector.session));
         if let Some(mut running) = running
             && let Err(error) = running.finish_relay()
         {

@@ -1,6 +1,7 @@
 //! A lifecycle event, decoded. Decoding is total: any byte string gives an event or a named error.
 
 mod decode;
+mod outside;
 
 use tracer_common::{
     event as layout,
@@ -8,7 +9,10 @@ use tracer_common::{
     object::{FdState, PipeState},
 };
 
-pub use self::decode::{DecodeError, decode};
+pub use self::{
+    decode::{DecodeError, decode},
+    outside::{Asleep, FileNow, HandedOut, LogTally, Outside, Waiting},
+};
 
 /// One event and when it happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +71,8 @@ pub enum EventKind {
         /// Which of the three.
         sighting: Sighting,
     },
+    /// Something that user space saw, beside the hooks.
+    Outside(Outside),
 }
 
 /// What is told of an end of an object.

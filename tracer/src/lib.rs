@@ -13,6 +13,7 @@ pub mod event;
 pub mod exit_kind;
 pub mod launch;
 pub mod loader;
+pub mod observe;
 pub mod render;
 pub mod report;
 pub mod session;

@@ -29,6 +29,12 @@ pub struct Report {
     pub processes: Vec<Process>,
     /// Objects under watch, in order of first sight.
     pub objects: Vec<Object>,
+    /// The ways that output took from process to process.
+    #[serde(default)]
+    pub hops: Vec<Chain>,
+    /// What managers' logs say they handed out, beside what the kernel counted.
+    #[serde(default)]
+    pub claims: Vec<Claim>,
     /// Findings, the most important first.
     pub findings: Vec<Finding>,
     /// How many facts could not be recorded, for every reason; all 0 when nothing was missed.
@@ -93,6 +99,10 @@ pub struct Process {
     pub stdio_at_end: Vec<String>,
     /// Small facts: a terminal asked for, a failed connect, a failed exec, a replaced fd.
     pub facts: Vec<Fact>,
+    /// Environment variables that change what programs print, those that are set; `null` when they
+    /// could not be read.
+    #[serde(default)]
+    pub environment: Option<BTreeMap<String, String>>,
 }
 
 /// How a process ended: one of the two is set.
@@ -174,16 +184,39 @@ pub struct Object {
     /// Id of the socket at the other end; `null` when there is none on this machine.
     #[serde(default)]
     pub peer: Option<String>,
+    /// Id of the other half of a pty or unix stream: what is written to this one is read there.
+    #[serde(default)]
+    pub joined: Option<String>,
+    /// What became of a file: `same`, `replaced` (rotated) or `gone`.
+    #[serde(default)]
+    pub now: Option<String>,
+    /// Bytes in the file at the end, where its path still leads to it.
+    #[serde(default)]
+    pub size_after: Option<u64>,
+    /// Bytes that a pipe can hold.
+    #[serde(default)]
+    pub capacity: Option<u64>,
+    /// How many readers away from the target its writers are.
+    #[serde(default)]
+    pub hop: u32,
     /// Bytes written while watched, by anybody.
     pub written: u64,
-    /// Bytes read while watched, by anybody.
+    /// Bytes read while watched, by anybody; at the other half, where there is one.
     pub read: u64,
     /// Bytes inside when it came under watch; `null` when that is not known.
     pub unread_before: Option<u64>,
-    /// Bytes that nobody has read: `unread_before + written - read`. `null` for objects without a
-    /// reader's side (files, devices, terminals).
+    /// Bytes that nobody has read. `null` for objects without a reader's side (files, devices,
+    /// terminals).
     pub unread: Option<u64>,
-    /// Whether no more was read than there was; `null` where that cannot be checked.
+    /// Bytes in a pipe as the kernel had them when nothing moved any more; `null` when the pipe was
+    /// gone or still in use.
+    #[serde(default)]
+    pub inside: Option<u64>,
+    /// Bytes of a write that waits in the kernel for room: inside already, and in no row yet.
+    #[serde(default)]
+    pub in_flight: u64,
+    /// Whether `unread_before + written + in_flight = read + unread`; `null` where that cannot be
+    /// checked.
     pub balanced: Option<bool>,
     /// Who wrote, most bytes first.
     pub writers: Vec<Party>,
@@ -191,6 +224,69 @@ pub struct Object {
     pub readers: Vec<Party>,
     /// Who else holds it open, and for what.
     pub holders: Vec<Holder>,
+    /// Who gave up a reading end, in order.
+    #[serde(default)]
+    pub closes: Vec<Close>,
+}
+
+/// A reading end that was given up.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Close {
+    /// Pid in the initial pid namespace.
+    pub pid: u32,
+    /// Its name.
+    pub comm: String,
+    /// Fd number.
+    pub fd: i32,
+    /// Milliseconds from the window's start.
+    pub at_ms: f64,
+    /// `close`, or `exit` when the process ended with it open.
+    pub by: String,
+}
+
+/// One way that output took: each step's process reads what the step before it wrote.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Chain {
+    /// The command it begins with.
+    pub subject_pid: u32,
+    /// Its stream: 1 or 2.
+    pub fd: i32,
+    /// The steps.
+    pub steps: Vec<Step>,
+}
+
+/// One process on the way.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Step {
+    /// Pid in the initial pid namespace.
+    pub pid: u32,
+    /// Its name.
+    pub comm: String,
+    /// Bytes that it took out of the object of the step before it; `null` in the first step.
+    pub read: Option<u64>,
+    /// Id of what it wrote to; `null` where it was seen writing nothing.
+    pub object: Option<String>,
+    /// Bytes that it wrote there.
+    pub bytes: u64,
+}
+
+/// What a manager's log says of one stream of one process, beside what the kernel counted.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Claim {
+    /// Pid in the initial pid namespace; 0 when no traced process fits.
+    pub pid: u32,
+    /// Pid that the log names.
+    pub ns_pid: u32,
+    /// Container that the log names.
+    pub container: Option<String>,
+    /// `stdout` or `stderr`.
+    pub stream: String,
+    /// Bytes that the process wrote to it.
+    pub written: u64,
+    /// Bytes that were read from it.
+    pub read: u64,
+    /// Bytes handed out according to the log; `null` when it has no line about it.
+    pub handed_out: Option<u64>,
 }
 
 /// A process at one end of an object.

@@ -4,11 +4,15 @@
 //! odd sequence. A verdict is a function of this alone.
 
 mod apply;
+mod claims;
+mod ends;
 mod flow;
+mod hops;
 mod object;
+mod outside;
 mod process;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracer_common::{
     id::ProcessId,
@@ -17,8 +21,12 @@ use tracer_common::{
     object::ObjectId,
 };
 
+use crate::event::{Asleep, HandedOut};
+
 pub use self::{
+    ends::{Close, PipeSeen},
     flow::{Flow, Flows, Party},
+    hops::{Chain, Step, chains},
     object::{Holding, Kind, Object},
     process::{Fact, FactKind, Process},
 };
@@ -38,6 +46,20 @@ pub struct Session {
     pub ledger: BTreeMap<LedgerKey, LedgerRow>,
     /// What could not be recorded, by reason.
     pub losses: BTreeMap<String, LossCell>,
+    /// Pairs of objects that are the two halves of one pty or one unix stream, both ways round.
+    pub joined: BTreeMap<ObjectId, ObjectId>,
+    /// Threads that were asleep in a call when the trace ended.
+    pub asleep: Vec<Asleep>,
+    /// What managers' logs say that they handed out.
+    pub handed_out: Vec<HandedOut>,
+    /// Reading ends that are open, as far as events tell.
+    ends: BTreeMap<(ProcessId, i32), ObjectId>,
+    /// Reading ends that were given up, in order.
+    closes: BTreeMap<ObjectId, Vec<Close>>,
+    /// Pipes as they were seen last.
+    pipes: BTreeMap<ObjectId, PipeSeen>,
+    /// Objects whose creation was seen: nothing was inside before.
+    created: BTreeSet<ObjectId>,
     /// How many objects have each name: one path can name several files, one after another or in
     /// several mount namespaces.
     names: BTreeMap<String, u32>,
@@ -92,12 +114,27 @@ impl Session {
         name
     }
 
-    /// Puts an object under watch; later descriptions of it change nothing.
+    /// Puts an object under watch; of a later description only a shorter distance counts.
     pub fn add_object(&mut self, object: Object) {
-        if !self.objects.contains_key(&object.id) {
+        if let Some(known) = self.objects.get_mut(&object.id) {
+            known.hop = known.hop.min(object.hop);
+        } else {
             *self.names.entry(object.name()).or_default() += 1;
             self.objects.insert(object.id, object);
         }
+    }
+
+    /// The half from which comes out what is written to this object: the other half of a pty or unix
+    /// stream, else the object itself.
+    #[must_use]
+    pub fn far_end(&self, object: &ObjectId) -> ObjectId {
+        self.joined.get(object).copied().unwrap_or(*object)
+    }
+
+    /// Whether the object's creation was seen.
+    #[must_use]
+    pub fn was_created_here(&self, object: &ObjectId) -> bool {
+        self.created.contains(object)
     }
 
     /// The object's kind; `Unknown` when its first sight was lost.

@@ -11,8 +11,9 @@ use tracer_common::{
 
 use crate::{
     errno,
-    event::{self, Event, EventKind},
+    event::{self, Event, EventKind, Outside, Sighting},
     loader::{Loader, LoaderError, RawRecord},
+    observe,
     render::{self, LiveEvent},
     report,
     session::Session,
@@ -27,6 +28,8 @@ pub(super) struct Collector {
     live: LiveSink,
     /// Rows that are open in the kernel, by process, so that they can be taken out at its end.
     open_rows: BTreeMap<ProcessId, Vec<LedgerKey>>,
+    /// Reading ends that may be noted in the kernel, for the same reason.
+    read_ends: BTreeSet<(ProcessId, i32)>,
     /// Targets that have not ended, as far as events tell.
     alive: BTreeSet<ProcessId>,
     undecodable: u64,
@@ -39,6 +42,7 @@ impl Collector {
             session: Session::default(),
             live,
             open_rows: BTreeMap::new(),
+            read_ends: BTreeSet::new(),
             alive: BTreeSet::new(),
             undecodable: 0,
             new_objects: false,
@@ -84,11 +88,16 @@ impl Collector {
             }
             EventKind::Image(image) if image.role == ROLE_TARGET => {
                 self.alive.insert(image.process);
+                self.outside(observe::environment(image.process));
             }
             EventKind::FirstIo { first, .. } => {
                 self.open_rows.entry(first.key.process).or_default().push(first.key);
+                if first.key.direction == READ {
+                    self.read_ends.insert((first.key.process, first.key.fd));
+                }
             }
             EventKind::Object { .. } => self.new_objects = true,
+            EventKind::Holder { holder, sighting, .. } => self.end_seen(holder, *sighting),
             EventKind::Exit(exit) => {
                 self.alive.remove(&exit.process);
                 self.reap(exit.process, loader);
@@ -102,6 +111,14 @@ impl Collector {
         }
     }
 
+    /// Takes in what user space saw.
+    pub(super) fn outside(&mut self, seen: impl IntoIterator<Item = Outside>) {
+        for seen in seen {
+            let kind = EventKind::Outside(seen);
+            self.session.apply(&Event { time_ns: super::boot_ns(), kind });
+        }
+    }
+
     /// Takes the rows of an ended process out of the kernel, so that long runs stay bounded.
     fn reap(&mut self, process: ProcessId, loader: &mut Loader) {
         for key in self.open_rows.remove(&process).unwrap_or_default() {
@@ -111,6 +128,21 @@ impl Collector {
                 Err(error) => tracing::warn!("{error}"),
             }
         }
+        let first = (process, i32::MIN);
+        let ends: Vec<i32> =
+            self.read_ends.range(first..=(process, i32::MAX)).map(|(_, fd)| *fd).collect();
+        for fd in ends {
+            self.read_ends.remove(&(process, fd));
+            loader.forget_read_end(process, fd);
+        }
+    }
+
+    /// Keeps the list of what is to be taken out of the kernel when a process ends.
+    fn end_seen(&mut self, end: &tracer_common::event::Holder, sighting: Sighting) {
+        match sighting {
+            Sighting::Closed => self.read_ends.remove(&(end.process, end.fd)),
+            Sighting::Open | Sighting::Created => self.read_ends.insert((end.process, end.fd)),
+        };
     }
 
     /// Reads the rest of the ledger and the losses; the session is complete then.

@@ -2,9 +2,11 @@
 
 use aya::maps::{HashMap, MapError, PerCpuArray};
 use tracer_common::{
+    id::ProcessId,
     ledger::{LedgerKey, LedgerRow},
     loss::{self, LossCell},
     names,
+    object::{EndKey, ReadEnd},
 };
 
 use super::{Loader, LoaderError, hooks::HOOKS};
@@ -24,6 +26,18 @@ impl Loader {
             }
             Err(MapError::KeyNotFound) => Ok(None),
             Err(error) => Err(LoaderError::map("read", names::MAP_LEDGER, error)),
+        }
+    }
+
+    /// Forgets a reading end of a process that has ended.
+    pub fn forget_read_end(&mut self, process: ProcessId, fd: i32) {
+        let Some(map) = self.bpf.map_mut(names::MAP_READ_ENDS) else { return };
+        let Ok(mut ends) = HashMap::<_, EndKey, ReadEnd>::try_from(map) else { return };
+        let key = EndKey { tgid: process.tgid, fd };
+        // A process of the same pid that came later keeps its own.
+        if ends.get(&key, 0).is_ok_and(|end| end.start_ns == process.start_ns) {
+            // Gone already is fine.
+            let _ = ends.remove(&key);
         }
     }
 

@@ -6,6 +6,7 @@ mod objects;
 mod processes;
 mod selection;
 mod verdict;
+mod way;
 
 use std::{collections::HashMap, io};
 
@@ -28,6 +29,7 @@ pub(super) fn write(report: &Report, style: &Style, out: &mut dyn io::Write) -> 
     verdict::write(&mut page, report)?;
     processes::write(&mut page, &selection, &objects)?;
     objects::write(&mut page, report, &selection)?;
+    way::write(&mut page, report)?;
     losses::write(&mut page, report)?;
     page.section()?;
     let seconds = duration(report.window.seconds * 1e3);

@@ -22,6 +22,8 @@ pub(super) fn write_lines(report: &Report, out: &mut dyn io::Write) -> io::Resul
         window,
         processes,
         objects,
+        hops,
+        claims,
         findings,
         losses,
         lost_bytes,
@@ -29,6 +31,8 @@ pub(super) fn write_lines(report: &Report, out: &mut dyn io::Write) -> io::Resul
     line(out, schema, "report", &Head { verdict, target, window })?;
     processes.iter().try_for_each(|process| line(out, schema, "process", process))?;
     objects.iter().try_for_each(|object| line(out, schema, "object", object))?;
+    hops.iter().try_for_each(|chain| line(out, schema, "hop", chain))?;
+    claims.iter().try_for_each(|claim| line(out, schema, "claim", claim))?;
     findings.iter().try_for_each(|finding| line(out, schema, "finding", finding))?;
     losses.iter().try_for_each(|(reason, events)| {
         let bytes = lost_bytes.get(reason).copied().unwrap_or(0);

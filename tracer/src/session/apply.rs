@@ -1,14 +1,16 @@
 //! One event into the session.
 
 use tracer_common::{
+    event as layout,
     event::fact,
     id::ProcessId,
-    object::{FdState, PipeState},
+    ledger::READ,
+    object::{FdState, ObjectId},
     process::ROLE_TARGET,
 };
 
-use super::{Fact, FactKind, Holding, Object, Process, Session};
-use crate::event::{Event, EventKind, Exit, Image};
+use super::{Close, Fact, FactKind, Holding, Object, Process, Session};
+use crate::event::{Event, EventKind, Exit, Image, Sighting};
 
 impl Session {
     /// Takes one event in. Events may come in any order and more than once.
@@ -20,13 +22,17 @@ impl Session {
             EventKind::Image(image) => self.image(image),
             EventKind::Exit(exit) => self.ended(exit, event.time_ns),
             EventKind::Object { object, name } => {
-                self.add_object(Object::first_seen(object, name.clone(), event.time_ns));
+                self.object_seen(object, name, event.time_ns);
             }
             EventKind::FirstIo { first, comm } => {
                 let process = self.process(first.key.process);
                 process.is_target |= first.role == ROLE_TARGET;
                 if process.comm.is_empty() {
                     process.comm.clone_from(comm);
+                }
+                let key = first.key;
+                if key.direction == READ && self.object_kind(&key.object).passes_on() {
+                    self.end_opened(key.process, key.fd, key.object);
                 }
             }
             EventKind::Fact { fact, text } => {
@@ -41,16 +47,10 @@ impl Session {
                     about,
                 });
             }
-            EventKind::Holder { holder, comm, .. } => {
-                let holding = Holding {
-                    process: holder.process,
-                    comm: comm.clone(),
-                    fd: holder.fd,
-                    flags: holder.state.flags,
-                    time_ns: event.time_ns,
-                };
-                self.held(&holder.state, holding, holder.pipe);
+            EventKind::Holder { holder, comm, sighting } => {
+                self.end_seen(holder, comm, *sighting, event.time_ns);
             }
+            EventKind::Outside(seen) => self.outside(seen),
         }
     }
 
@@ -125,26 +125,61 @@ impl Session {
         if process.comm.is_empty() {
             process.comm.clone_from(&exit.comm);
         }
+        let comm = process.comm.clone();
+        self.ends_of_the_dead(exit.process, &comm, time_ns);
         for (state, pipe) in exit.stdio.iter().zip(exit.pipes) {
-            self.pipe_seen(state, pipe);
+            self.saw_pipe(state.object, pipe, time_ns);
         }
     }
 
-    fn held(&mut self, state: &FdState, holding: Holding, pipe: PipeState) {
-        self.pipe_seen(state, pipe);
-        if let Some(object) = self.objects.get_mut(&state.object) {
-            object
-                .holders
-                .retain(|known| known.process != holding.process || known.fd != holding.fd);
-            object.holders.push(holding);
+    fn object_seen(&mut self, seen: &layout::Object, name: &str, time_ns: u64) {
+        let object = Object::first_seen(seen, name.to_owned(), time_ns);
+        if !seen.joined.is_none() {
+            self.join(seen.id, seen.joined);
+        }
+        self.add_object(object);
+    }
+
+    fn join(&mut self, one: ObjectId, other: ObjectId) {
+        self.joined.insert(one, other);
+        self.joined.insert(other, one);
+    }
+
+    fn end_seen(&mut self, end: &layout::Holder, comm: &str, sighting: Sighting, time_ns: u64) {
+        let (process, fd, object) = (end.process, end.fd, end.state.object);
+        self.saw_pipe(object, end.pipe, time_ns);
+        let holding =
+            Holding { process, comm: comm.to_owned(), fd, flags: end.state.flags, time_ns };
+        match sighting {
+            Sighting::Created => {
+                self.created.insert(object);
+                self.end_opened(process, fd, object);
+            }
+            Sighting::Closed => {
+                let comm = holding.comm;
+                self.end_closed(object, Close { process, comm, fd, time_ns, by_exit: false });
+            }
+            Sighting::Open => {
+                let passes_on = self.object_kind(&object).passes_on();
+                if passes_on && holding.reads() {
+                    self.end_opened(process, fd, object);
+                }
+                if let Some(known) = self.objects.get_mut(&object) {
+                    known.holders.retain(|held| held.process != process || held.fd != fd);
+                    known.holders.push(holding);
+                }
+                self.joined_late(end);
+            }
         }
     }
 
-    fn pipe_seen(&mut self, state: &FdState, pipe: PipeState) {
-        if pipe.valid == 1
-            && let Some(object) = self.objects.get_mut(&state.object)
+    /// A socket whose other end was not accepted yet when it came under watch.
+    fn joined_late(&mut self, end: &layout::Holder) {
+        let one = end.state.object;
+        let other = ObjectId { ino: end.peer_ino, ..one };
+        if end.peer_ino != 0 && !self.joined.contains_key(&one) && self.objects.contains_key(&other)
         {
-            object.latest_pipe = Some(pipe);
+            self.join(one, other);
         }
     }
 

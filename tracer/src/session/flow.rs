@@ -2,9 +2,14 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use tracer_common::{id::ProcessId, ledger::WRITE, object::ObjectId};
+use tracer_common::{
+    id::ProcessId,
+    ledger::{READ, WRITE},
+    object::ObjectId,
+};
 
-use super::{Object, Session};
+use super::{Kind, Session};
+use crate::event::Waiting;
 
 /// One process at one end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +22,7 @@ pub struct Party {
     pub bytes: u64,
 }
 
-/// The books of one object.
+/// The books of one object: what was put into it, and what came out at its far end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
     /// Who wrote, most bytes first.
@@ -28,11 +33,15 @@ pub struct Flow {
     pub written: u64,
     /// Bytes read while watched.
     pub read: u64,
-    /// Bytes inside at first sight, where the object is a pipe and they could be read.
+    /// Bytes inside at first sight; `None` where that is not known or has no meaning.
     pub before: Option<u64>,
-    /// Bytes nobody has read: `before + written - read`; `None` where that has no meaning.
+    /// Bytes in a pipe when the kernel side saw it last, where nothing has moved since.
+    pub inside: Option<u64>,
+    /// Bytes of calls that still wait in the kernel: partly inside a full pipe, not yet in the ledger.
+    pub in_flight: u64,
+    /// Bytes nobody has read; `None` where that has no meaning.
     pub unread: Option<u64>,
-    /// Whether more was not read than was there; `None` where it cannot be checked.
+    /// Whether unread at first sight + written = read + unread; `None` where it cannot be checked.
     pub balanced: Option<bool>,
 }
 
@@ -42,28 +51,38 @@ pub struct Flows {
     flows: BTreeMap<ObjectId, Flow>,
 }
 
+/// One end of one object: who moved how much, and when last.
+#[derive(Default)]
+struct End {
+    parties: Vec<Party>,
+    last_ns: u64,
+}
+
 impl Flows {
     /// Adds up the ledger of a session.
     #[must_use]
     pub fn of(session: &Session) -> Self {
-        let mut parties: BTreeMap<(ObjectId, u32, ProcessId), u64> = BTreeMap::new();
-        for (key, row) in &session.ledger {
-            *parties.entry((key.object, key.direction, key.process)).or_default() += row.bytes;
-        }
-        let mut flows: BTreeMap<ObjectId, Flow> =
-            session.objects.keys().map(|id| (*id, Flow::default())).collect();
-        for ((object, direction, process), bytes) in parties {
-            let comm = session.processes.get(&process).map(|process| process.comm.clone());
-            let party = Party { process, comm: comm.unwrap_or_default(), bytes };
-            let flow = flows.entry(object).or_default();
-            match direction {
-                WRITE => flow.writers.push(party),
-                _ => flow.readers.push(party),
-            }
-        }
-        for (id, flow) in &mut flows {
-            flow.close(session.objects.get(id));
-        }
+        let mut ends = ends(session);
+        let ids: Vec<ObjectId> = session
+            .objects
+            .keys()
+            .copied()
+            .chain(ends.keys().map(|(object, _)| *object))
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        let flows = ids
+            .into_iter()
+            .map(|id| {
+                let put_in = ends.remove(&(id, WRITE)).unwrap_or_default();
+                let taken_out = match session.objects.get(&id).map(|object| object.kind) {
+                    // What is read from a socket or terminal itself came from the other side.
+                    Some(Kind::Socket | Kind::Pty) if session.far_end(&id) == id => End::default(),
+                    _ => ends.remove(&(session.far_end(&id), READ)).unwrap_or_default(),
+                };
+                (id, Flow::close(session, &id, put_in, taken_out))
+            })
+            .collect();
         Self { flows }
     }
 
@@ -74,19 +93,64 @@ impl Flows {
     }
 }
 
+/// The ledger by object and direction, parties with the most bytes first.
+fn ends(session: &Session) -> BTreeMap<(ObjectId, u32), End> {
+    let mut sums: BTreeMap<(ObjectId, u32, ProcessId), (u64, u64)> = BTreeMap::new();
+    for (key, row) in &session.ledger {
+        let sum = sums.entry((key.object, key.direction, key.process)).or_default();
+        *sum = (sum.0 + row.bytes, sum.1.max(row.last_ns));
+    }
+    let mut ends: BTreeMap<(ObjectId, u32), End> = BTreeMap::new();
+    for ((object, direction, process), (bytes, last_ns)) in sums {
+        let comm = session.processes.get(&process).map(|process| process.comm.clone());
+        let end = ends.entry((object, direction)).or_default();
+        end.parties.push(Party { process, comm: comm.unwrap_or_default(), bytes });
+        end.last_ns = end.last_ns.max(last_ns);
+    }
+    for end in ends.values_mut() {
+        end.parties.sort_by_key(|party| (Reverse(party.bytes), party.process));
+    }
+    ends
+}
+
 impl Flow {
-    /// Totals, order and the balance.
-    fn close(&mut self, object: Option<&Object>) {
-        for side in [&mut self.writers, &mut self.readers] {
-            side.sort_by_key(|party| (Reverse(party.bytes), party.process));
+    /// Totals and the balance.
+    fn close(session: &Session, id: &ObjectId, put_in: End, taken_out: End) -> Self {
+        let last_ns = put_in.last_ns.max(taken_out.last_ns);
+        let total = |end: &End| end.parties.iter().map(|party| party.bytes).sum::<u64>();
+        let (written, read) = (total(&put_in), total(&taken_out));
+        let mut flow = Self {
+            written,
+            read,
+            writers: put_in.parties,
+            readers: taken_out.parties,
+            before: before(session, id),
+            ..Self::default()
+        };
+        let is_pipe = session.object_kind(id).is_pipe();
+        let seen = session.pipe_seen(id).filter(|seen| is_pipe && seen.time_ns >= last_ns);
+        flow.inside = seen.map(|seen| seen.state.unread);
+        let supply = flow.before.map(|before| before.saturating_add(written));
+        flow.unread = supply.map(|supply| supply.saturating_sub(read));
+        flow.balanced = supply.map(|supply| read <= supply);
+        if let (Some(supply), Some(inside)) = (supply, flow.inside) {
+            flow.check(session, id, supply, inside);
         }
-        self.written = self.writers.iter().map(|party| party.bytes).sum();
-        self.read = self.readers.iter().map(|party| party.bytes).sum();
-        let pipe = object.filter(|object| object.kind.is_pipe() && object.pipe.valid == 1);
-        self.before = pipe.map(|object| object.pipe.unread);
-        let supply = self.before.map(|before| before.saturating_add(self.written));
-        self.unread = supply.map(|supply| supply.saturating_sub(self.read));
-        self.balanced = supply.map(|supply| self.read <= supply);
+        flow
+    }
+
+    /// Holds the books against what the kernel saw in the pipe when nothing moved any more.
+    fn check(&mut self, session: &Session, id: &ObjectId, supply: u64, inside: u64) {
+        let expected = supply.saturating_sub(self.read);
+        let asleep = session.asleep.iter().any(|asleep| {
+            asleep.call == Waiting::Write && asleep.object.as_ref() == Some(id)
+        });
+        if asleep {
+            // A write that waits for room has put in what fitted, and is booked when it returns.
+            self.in_flight = inside.saturating_sub(expected);
+        }
+        self.balanced = Some(self.read <= supply && expected + self.in_flight == inside);
+        self.unread = Some(inside);
     }
 
     /// The readers that took bytes, as a phrase: `manager (pid 60)`.
@@ -106,15 +170,25 @@ impl Flow {
     }
 }
 
+/// What was inside at first sight: a pipe tells; what was created under the trace was empty.
+fn before(session: &Session, id: &ObjectId) -> Option<u64> {
+    let object = session.objects.get(id)?;
+    match object.kind {
+        Kind::Pipe | Kind::Fifo if object.pipe.valid == 1 => Some(object.pipe.unread),
+        Kind::Socket if session.was_created_here(id) && session.far_end(id) != *id => Some(0),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tracer_common::{
-        ledger::{LedgerKey, LedgerRow, READ},
+        ledger::{LedgerKey, LedgerRow},
         object::PipeState,
     };
 
     use super::*;
-    use crate::session::Kind;
+    use crate::session::Object;
 
     fn session(before: u64, written: u64, read: u64) -> (Session, ObjectId) {
         let id = ObjectId { ino: 5, dev: 1, discriminator: 0 };

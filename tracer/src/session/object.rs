@@ -9,6 +9,8 @@ use tracer_common::{
     },
 };
 
+use crate::event::{FileNow, LogTally};
+
 /// What an object is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
@@ -50,6 +52,12 @@ impl Kind {
         }
     }
 
+    /// Whether what is written comes out for a reader: it has another end.
+    #[must_use]
+    pub const fn passes_on(self) -> bool {
+        matches!(self, Self::Pipe | Self::Fifo | Self::Socket | Self::Pty)
+    }
+
     /// Whether what is written waits inside for a reader, first in, first out.
     #[must_use]
     pub const fn is_pipe(self) -> bool {
@@ -80,8 +88,12 @@ pub struct Object {
     pub deleted: bool,
     /// Who holds it open, as of the latest survey.
     pub holders: Vec<Holding>,
-    /// The pipe at the latest survey or exit.
-    pub latest_pipe: Option<PipeState>,
+    /// How many readers away from the target its writers are.
+    pub hop: u32,
+    /// What became of the file.
+    pub now: Option<FileNow>,
+    /// What a log file of a known form holds.
+    pub log: Option<LogTally>,
 }
 
 /// Somebody who holds an object open.
@@ -143,10 +155,12 @@ impl Object {
             },
             tty: seen.tty,
             socket: seen.socket,
-            size: seen.size,
+            size: size_before(seen),
             deleted: seen.nlink == 0 && kind == Kind::File,
             holders: Vec::new(),
-            latest_pipe: None,
+            hop: seen.hop,
+            now: None,
+            log: None,
         }
     }
 
@@ -164,6 +178,15 @@ impl Object {
             _ => self.path.clone(),
         }
     }
+}
+
+/// `O_APPEND` (`include/uapi/asm-generic/fcntl.h`).
+const O_APPEND: u32 = 0o2000;
+
+/// Size of a file before the write through which it was seen first.
+fn size_before(seen: &layout::Object) -> u64 {
+    let grew = seen.flags & O_APPEND != 0 || seen.size == seen.in_flight;
+    if grew { seen.size.saturating_sub(seen.in_flight) } else { seen.size }
 }
 
 fn kind_of(seen: &layout::Object, name: &str) -> Kind {

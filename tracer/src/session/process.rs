@@ -33,6 +33,8 @@ pub struct Process {
     pub other_bytes: Option<u64>,
     /// Calls that wrote them.
     pub other_calls: Option<u64>,
+    /// Environment variables that change what programs print; `None` when they could not be read.
+    pub environment: Option<Vec<(String, String)>>,
     /// Small facts in order.
     pub facts: Vec<Fact>,
 }

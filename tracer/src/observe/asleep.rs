@@ -1,0 +1,95 @@
+//! Threads that sleep in a call on a watched object: the writer before a full pipe, the reader that
+//! waits for something else.
+
+use std::path::PathBuf;
+
+use procfs::process::{Process, Syscall};
+use rustix::fs::{major, minor, stat};
+use tracer_common::{id::ProcessId, object::ObjectId};
+
+use crate::{
+    event::{Asleep, Outside, Waiting},
+    session::Session,
+};
+
+/// Processes looked at; more are not, and then nothing is claimed about them.
+const MOST_PROCESSES: usize = 4096;
+/// Threads of one process looked at.
+const MOST_THREADS: usize = 256;
+
+/// Every thread of a live process of the session that sleeps in a call.
+#[must_use]
+pub fn threads_asleep(session: &Session, now_ns: u64) -> Vec<Outside> {
+    session
+        .processes
+        .values()
+        .filter(|process| process.end_ns.is_none())
+        .take(MOST_PROCESSES)
+        .flat_map(|process| of_process(session, process.id, now_ns))
+        .map(Outside::Asleep)
+        .collect()
+}
+
+fn of_process(session: &Session, process: ProcessId, time_ns: u64) -> Vec<Asleep> {
+    let tasks = i32::try_from(process.tgid)
+        .ok()
+        .and_then(|pid| Process::new(pid).ok())
+        .and_then(|known| known.tasks().ok());
+    let Some(tasks) = tasks else { return Vec::new() };
+    tasks
+        .filter_map(Result::ok)
+        .take(MOST_THREADS)
+        .filter_map(|task| {
+            let Ok(Syscall::Blocked { syscall_number, argument_registers, .. }) = task.syscall()
+            else {
+                return None;
+            };
+            let (call, fd) = call(syscall_number, argument_registers);
+            let object = fd.and_then(|fd| object(session, process.tgid, fd));
+            let tid = u32::try_from(task.tid).ok()?;
+            Some(Asleep { process, tid, call, fd, object, time_ns })
+        })
+        .collect()
+}
+
+/// What a call waits for, and on which fd, by its number for native programs (`syscall(2)`).
+fn call(number: i64, arguments: [u64; 6]) -> (Waiting, Option<i32>) {
+    let fd = |at: usize| arguments.get(at).and_then(|raw| i32::try_from(*raw & 0xffff_ffff).ok());
+    match number {
+        libc::SYS_write
+        | libc::SYS_writev
+        | libc::SYS_pwritev2
+        | libc::SYS_sendto
+        | libc::SYS_sendmsg
+        | libc::SYS_sendmmsg
+        | libc::SYS_sendfile
+        | libc::SYS_vmsplice => (Waiting::Write, fd(0)),
+        libc::SYS_splice | libc::SYS_copy_file_range => (Waiting::Write, fd(2)),
+        libc::SYS_tee => (Waiting::Write, fd(1)),
+        libc::SYS_read
+        | libc::SYS_readv
+        | libc::SYS_preadv2
+        | libc::SYS_recvfrom
+        | libc::SYS_recvmsg
+        | libc::SYS_recvmmsg => (Waiting::Read, fd(0)),
+        _ => (Waiting::Other, None),
+    }
+}
+
+/// The watched object behind an fd of a process, by inode and device.
+fn object(session: &Session, tgid: u32, fd: i32) -> Option<ObjectId> {
+    let seen = stat(PathBuf::from(format!("/proc/{tgid}/fd/{fd}"))).ok()?;
+    let dev = major(seen.st_dev) << 20 | minor(seen.st_dev);
+    let first = ObjectId { ino: seen.st_ino, dev: 0, discriminator: 0 };
+    let mut same = session
+        .objects
+        .range(first..)
+        .map(|(id, _)| *id)
+        .take_while(|id| id.ino == seen.st_ino)
+        .filter(|id| id.dev == dev);
+    // Several terminals share the inode of /dev/ptmx: then it is not known which.
+    match (same.next(), same.next()) {
+        (Some(only), None) => Some(only),
+        _ => None,
+    }
+}

@@ -1,0 +1,74 @@
+//! What became of the files that output went to: their size, or that they were rotated or removed.
+
+use std::{
+    fs::{self, Metadata},
+    io::ErrorKind,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{major, minor};
+use tracer_common::{ledger::WRITE, object::ObjectId};
+
+use crate::{
+    event::{FileNow, Outside},
+    session::{Kind, Object, Process, Session},
+};
+
+/// Files looked at.
+const MOST_FILES: usize = 1024;
+
+/// One event for each file of which something is known.
+#[must_use]
+pub fn files_now(session: &Session) -> Vec<Outside> {
+    session
+        .objects
+        .values()
+        .filter(|object| object.kind == Kind::File && !object.deleted && !object.path.is_empty())
+        .take(MOST_FILES)
+        .filter_map(|object| {
+            let now = file_now(session, object)?;
+            Some(Outside::File { object: object.id, now })
+        })
+        .collect()
+}
+
+/// `None` when it cannot be told: a file of another mount namespace whose processes have all ended.
+fn file_now(session: &Session, object: &Object) -> Option<FileNow> {
+    let (path, is_certain) = path_now(session, object);
+    match fs::metadata(path) {
+        Ok(found) if is_the_same(&object.id, &found) => Some(FileNow::Same { size: found.len() }),
+        Ok(found) if device(&found) == object.id.dev => Some(FileNow::Replaced),
+        Err(error) if error.kind() == ErrorKind::NotFound && is_certain => Some(FileNow::Gone),
+        _ => None,
+    }
+}
+
+fn is_the_same(id: &ObjectId, found: &Metadata) -> bool {
+    found.ino() == id.ino && device(found) == id.dev
+}
+
+/// `st_dev` in the kernel's own encoding.
+fn device(found: &Metadata) -> u32 {
+    major(found.dev()) << 20 | minor(found.dev())
+}
+
+/// The path as a live writer sees it, else as tracer does. It is certain to mean the same when a
+/// writer's root was used, or when no writer lived in a pid namespace of its own.
+fn path_now(session: &Session, object: &Object) -> (PathBuf, bool) {
+    let writers: Vec<&Process> = session
+        .ledger
+        .keys()
+        .filter(|key| key.object == object.id && key.direction == WRITE)
+        .filter_map(|key| session.processes.get(&key.process))
+        .collect();
+    let relative = Path::new(&object.path).strip_prefix("/").unwrap_or(Path::new(&object.path));
+    for writer in writers.iter().filter(|writer| writer.end_ns.is_none()) {
+        let root = PathBuf::from(format!("/proc/{}/root", writer.id.tgid));
+        if root.exists() {
+            return (root.join(relative), true);
+        }
+    }
+    let at_home = writers.iter().all(|writer| writer.ns_pid == writer.id.tgid || writer.ns_pid == 0);
+    (PathBuf::from(&object.path), at_home)
+}

@@ -1,0 +1,84 @@
+//! The ways of the output from process to process, and what managers' logs say of it.
+
+use std::{collections::HashSet, io};
+
+use crate::{
+    render::{
+        command::short_name,
+        palette::{ODD, PLAIN},
+        text::{Page, Text},
+        units::bytes,
+    },
+    report::{Chain, Claim, Report, Step},
+};
+
+/// Ways that get a line; a person does not read more.
+const MOST_WAYS: usize = 20;
+
+/// Writes the ways that have more than one stage, then the claims.
+pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
+    let ways: Vec<&Chain> = report.hops.iter().filter(|chain| is_relayed(chain)).collect();
+    if !ways.is_empty() {
+        page.section()?;
+    }
+    let mut told = HashSet::new();
+    for chain in ways.into_iter().take(MOST_WAYS) {
+        let lead = Text::plain(&name(chain.steps.first(), chain.subject_pid));
+        let column = 4;
+        page.parts(lead, column, " ", stages(chain, &mut told))?;
+    }
+    if report.claims.is_empty() {
+        return Ok(());
+    }
+    page.section()?;
+    report.claims.iter().try_for_each(|claim| page.line(&claimed(claim)))
+}
+
+/// Whether a reader wrote something itself; a reader alone is in the books above.
+fn is_relayed(chain: &Chain) -> bool {
+    chain.steps.iter().skip(1).any(|step| step.object.is_some())
+}
+
+fn name(step: Option<&Step>, pid: u32) -> String {
+    step.map_or_else(|| pid.to_string(), |step| short_name(&step.comm, step.pid))
+}
+
+/// `──122 B──▶ pipe:[9]`, `──122 B──▶ manager (60)` …; `told` has what was marked in a line above.
+fn stages(chain: &Chain, told: &mut HashSet<(u32, Option<u64>)>) -> Vec<Text> {
+    let mut stages = Vec::new();
+    for step in &chain.steps {
+        if let Some(read) = step.read {
+            stages.push(arrow(read, &short_name(&step.comm, step.pid)));
+        }
+        let Some(object) = &step.object else { continue };
+        stages.push(arrow(step.bytes, object));
+        // Only of the largest output, which comes first: the others carry something else.
+        let Some(read) = step.read else { continue };
+        if told.insert((step.pid, step.read)) && step.bytes < read {
+            let fewer = format!("⚠ {} fewer than it read", bytes(read - step.bytes));
+            stages.push(Text::styled(ODD, &fewer));
+        }
+    }
+    stages
+}
+
+fn arrow(amount: u64, to: &str) -> Text {
+    Text::plain(&format!("──{}──▶ {to}", bytes(amount)))
+}
+
+/// `pid 71 (9 inside) stdout  written 12 B · read 12 B · handed out 0 B according to the log`
+fn claimed(claim: &Claim) -> Text {
+    let who = match claim.pid {
+        0 => format!("pid {} of the log, not traced", claim.ns_pid),
+        pid if pid == claim.ns_pid => format!("pid {pid}"),
+        pid => format!("pid {pid} ({} in its container)", claim.ns_pid),
+    };
+    let books = format!("written {} · read {} · ", bytes(claim.written), bytes(claim.read));
+    let handed = match claim.handed_out {
+        Some(handed) => format!("handed out {} according to the log", bytes(handed)),
+        None => "no line about it in the log".to_owned(),
+    };
+    let is_odd = claim.handed_out != Some(claim.read);
+    Text::plain(&format!("{who} {}  {books}", claim.stream))
+        .and(if is_odd { ODD } else { PLAIN }, &handed)
+}

@@ -1,0 +1,74 @@
+//! One object of the report, with its books.
+
+use crate::{
+    event::FileNow,
+    report::{Close, Holder, Object, Party},
+    session::{self, Flows, Kind, Session},
+};
+
+/// Bytes of a page, which is what one slot of a pipe holds (`PAGE_SIZE`, x86-64 and most arm64).
+const PAGE: u64 = 4096;
+
+/// An object as the report shows it.
+pub(super) fn object(session: &Session, known: &session::Object, flows: &Flows) -> Object {
+    let flow = flows.get(&known.id);
+    let far = session.far_end(&known.id);
+    let peer = known.socket.peer_ino;
+    Object {
+        id: session.object_name(&known.id),
+        kind: known.kind.name().to_owned(),
+        path: known.path.clone(),
+        size: (known.kind == Kind::File).then_some(known.size),
+        peer: (peer != 0).then(|| format!("socket:[{peer}]")),
+        joined: (far != known.id).then(|| session.object_name(&far)),
+        now: known.now.map(|now| word(now).to_owned()),
+        size_after: match known.now {
+            Some(FileNow::Same { size }) => Some(size),
+            _ => None,
+        },
+        capacity: (known.pipe.valid == 1).then(|| u64::from(known.pipe.slots) * PAGE),
+        hop: known.hop,
+        written: flow.written,
+        read: flow.read,
+        unread_before: flow.before,
+        unread: flow.unread,
+        inside: flow.inside,
+        in_flight: flow.in_flight,
+        balanced: flow.balanced,
+        writers: flow.writers.iter().map(party).collect(),
+        readers: flow.readers.iter().map(party).collect(),
+        holders: session.holders(&known.id).map(holder).collect(),
+        closes: session.closes(&known.id).iter().map(|close| closed(session, close)).collect(),
+    }
+}
+
+fn word(now: FileNow) -> &'static str {
+    match now {
+        FileNow::Same { .. } => "same",
+        FileNow::Replaced => "replaced",
+        FileNow::Gone => "gone",
+    }
+}
+
+fn party(party: &session::Party) -> Party {
+    Party { pid: party.process.tgid, comm: party.comm.clone(), bytes: party.bytes }
+}
+
+fn holder(holding: &session::Holding) -> Holder {
+    Holder {
+        pid: holding.process.tgid,
+        comm: holding.comm.clone(),
+        fd: holding.fd,
+        access: holding.access().to_owned(),
+    }
+}
+
+fn closed(session: &Session, close: &session::Close) -> Close {
+    Close {
+        pid: close.process.tgid,
+        comm: close.comm.clone(),
+        fd: close.fd,
+        at_ms: session.since_start_ms(close.time_ns),
+        by: if close.by_exit { "exit" } else { "close" }.to_owned(),
+    }
+}

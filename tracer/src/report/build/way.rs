@@ -1,0 +1,68 @@
+//! The ways of the output, and what managers' logs say of it.
+
+use crate::{
+    report::{Chain, Claim, Step},
+    session::{self, Flows, Session},
+    verdict::{Case, Subject},
+};
+
+/// Ways told in one report.
+const MOST: usize = 256;
+
+/// The ways of every stream that carried bytes and has a reader.
+pub(super) fn hops(case: &Case<'_>) -> Vec<Chain> {
+    case.subjects.iter().flat_map(|subject| of_subject(case, subject)).take(MOST).collect()
+}
+
+fn of_subject(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Chain> {
+    let mut ways = Vec::new();
+    for stream in subject.streams() {
+        if stream.row.bytes == 0 || case.flows.get(&stream.object).readers.is_empty() {
+            continue;
+        }
+        let from = subject.process.id;
+        let found =
+            session::chains(case.session, case.flows, from, stream.object, stream.row.bytes);
+        ways.extend(found.into_iter().map(|chain| Chain {
+            subject_pid: from.tgid,
+            fd: stream.fd,
+            steps: chain.iter().map(|taken| step(case.session, taken)).collect(),
+        }));
+    }
+    ways
+}
+
+fn step(session: &Session, taken: &session::Step) -> Step {
+    let comm = session.processes.get(&taken.process).map(|process| process.comm.clone());
+    Step {
+        pid: taken.process.tgid,
+        comm: comm.unwrap_or_default(),
+        read: taken.read,
+        object: taken.object.map(|object| session.object_name(&object)),
+        bytes: taken.written,
+    }
+}
+
+/// Two lines for each process that a log names.
+pub(super) fn claims(session: &Session, flows: &Flows) -> Vec<Claim> {
+    session.handed_out.iter().flat_map(|said| of_log(session, flows, said)).collect()
+}
+
+fn of_log(session: &Session, flows: &Flows, said: &crate::event::HandedOut) -> [Claim; 2] {
+    let process = session.claimant(said);
+    [(1, said.stdout), (2, said.stderr)].map(|(fd, handed_out)| {
+        let flow = process
+            .and_then(|process| process.stdio)
+            .and_then(|stdio| stdio.get(fd).map(|state| flows.get(&state.object)))
+            .unwrap_or_default();
+        Claim {
+            pid: process.map_or(0, |process| process.id.tgid),
+            ns_pid: said.pid,
+            container: said.container.clone(),
+            stream: if fd == 1 { "stdout" } else { "stderr" }.to_owned(),
+            written: flow.written,
+            read: flow.read,
+            handed_out,
+        }
+    })
+}

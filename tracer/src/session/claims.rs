@@ -1,0 +1,25 @@
+//! Which process a manager's log means.
+
+use super::{Process, Session};
+use crate::event::HandedOut;
+
+impl Session {
+    /// The process that a log line is about: its pid is that of the innermost pid namespace. Where
+    /// several processes have it (one container each), the command decides.
+    #[must_use]
+    pub fn claimant(&self, said: &HandedOut) -> Option<&Process> {
+        let fits = |process: &&Process| {
+            let inside = if process.ns_pid == 0 { process.id.tgid } else { process.ns_pid };
+            process.is_target && (inside == said.pid || process.id.tgid == said.pid)
+        };
+        let same_command = |process: &&Process| {
+            !said.command.is_empty() && process.argv.len() == said.command.len()
+                && process.argv.iter().zip(&said.command).all(|(one, other)| one == other)
+        };
+        let candidates = || self.processes.values().filter(fits);
+        candidates().find(same_command).or_else(|| match candidates().collect::<Vec<_>>()[..] {
+            [only] => Some(only),
+            _ => None,
+        })
+    }
+}

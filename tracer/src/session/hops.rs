@@ -1,0 +1,171 @@
+//! The way of bytes from process to process: whoever reads one object writes another.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use tracer_common::{
+    id::ProcessId,
+    ledger::{READ, WRITE},
+    object::ObjectId,
+};
+
+use super::{Flows, Session};
+
+/// One process on the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Who.
+    pub process: ProcessId,
+    /// Bytes that it took out of the object of the step before it; `None` for the first.
+    pub read: Option<u64>,
+    /// What it wrote to; `None` where it was seen writing nothing.
+    pub object: Option<ObjectId>,
+    /// Bytes that it wrote there.
+    pub written: u64,
+}
+
+/// One way from a first writer to the last process or object that was seen.
+pub type Chain = Vec<Step>;
+
+/// Processes on one way.
+const LONGEST: usize = 8;
+/// Outputs of one process that are followed, those with the most bytes.
+const BRANCHES: usize = 4;
+/// Ways out of one object.
+const CHAINS: usize = 16;
+
+/// The ways out of `object`, to which `writer` put `written` bytes.
+#[must_use]
+pub fn chains(
+    session: &Session,
+    flows: &Flows,
+    writer: ProcessId,
+    object: ObjectId,
+    written: u64,
+) -> Vec<Chain> {
+    let first = Step { process: writer, read: None, object: Some(object), written };
+    let mut search = Search { session, flows, found: Vec::new() };
+    search.walk(vec![first]);
+    search.found
+}
+
+struct Search<'a> {
+    session: &'a Session,
+    flows: &'a Flows,
+    found: Vec<Chain>,
+}
+
+impl Search<'_> {
+    fn walk(&mut self, chain: Chain) {
+        if self.found.len() >= CHAINS {
+            return;
+        }
+        let Some(object) = chain.last().and_then(|step| step.object) else { return };
+        let flow = self.flows.get(&object);
+        let readers: Vec<_> = flow
+            .readers
+            .iter()
+            .filter(|party| party.bytes > 0)
+            .filter(|party| chain.iter().all(|step| step.process != party.process))
+            .collect();
+        if readers.is_empty() || chain.len() >= LONGEST {
+            self.found.push(chain);
+            return;
+        }
+        for reader in readers {
+            let read = Some(reader.bytes);
+            let outputs = self.outputs(reader.process, &object, &chain);
+            if outputs.is_empty() {
+                let mut whole = chain.clone();
+                whole.push(Step { process: reader.process, read, object: None, written: 0 });
+                self.found.push(whole);
+            }
+            for (output, written) in outputs {
+                let mut longer = chain.clone();
+                let process = reader.process;
+                longer.push(Step { process, read, object: Some(output), written });
+                self.walk(longer);
+            }
+        }
+    }
+
+    /// What a reader wrote to after it had begun to read, most bytes first; not what the way has come
+    /// through already, and not back to where it came from.
+    fn outputs(&self, reader: ProcessId, input: &ObjectId, chain: &Chain) -> Vec<(ObjectId, u64)> {
+        let far = self.session.far_end(input);
+        let began = self
+            .session
+            .rows_of(reader, READ)
+            .filter(|(key, _)| key.object == far)
+            .map(|(_, row)| row.first_ns)
+            .min()
+            .unwrap_or(0);
+        let passed: BTreeSet<ObjectId> = chain
+            .iter()
+            .filter_map(|step| step.object)
+            .flat_map(|object| [object, self.session.far_end(&object)])
+            .collect();
+        let mut sums: BTreeMap<ObjectId, u64> = BTreeMap::new();
+        for (key, row) in self.session.rows_of(reader, WRITE) {
+            if row.last_ns >= began && row.bytes > 0 && !passed.contains(&key.object) {
+                *sums.entry(key.object).or_default() += row.bytes;
+            }
+        }
+        let mut outputs: Vec<(ObjectId, u64)> = sums.into_iter().collect();
+        outputs.sort_by_key(|(_, bytes)| Reverse(*bytes));
+        outputs.truncate(BRANCHES);
+        outputs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_common::ledger::{LedgerKey, LedgerRow};
+
+    use super::*;
+    use crate::session::{Kind, Object};
+
+    fn object(ino: u64) -> ObjectId {
+        ObjectId { ino, dev: 1, discriminator: 0 }
+    }
+
+    fn session(rows: &[(u32, u32, u64, u64)]) -> Session {
+        let mut session = Session::default();
+        for (tgid, direction, ino, bytes) in rows {
+            let id = object(*ino);
+            session.add_object(Object { id, kind: Kind::Pipe, ..Object::default() });
+            let process = ProcessId::new(*tgid, 0);
+            let key = LedgerKey { process, object: id, fd: 1, direction: *direction };
+            session.add_row(key, &LedgerRow { bytes: *bytes, ..LedgerRow::default() });
+        }
+        session
+    }
+
+    #[test]
+    fn a_relay_is_followed_to_its_own_output() {
+        let session =
+            session(&[(1, WRITE, 5, 100), (2, READ, 5, 100), (2, WRITE, 6, 80), (3, READ, 6, 80)]);
+        let flows = Flows::of(&session);
+        let found = chains(&session, &flows, ProcessId::new(1, 0), object(5), 100);
+        let steps: Vec<(u32, Option<u64>, u64)> =
+            found[0].iter().map(|step| (step.process.tgid, step.read, step.written)).collect();
+        assert_eq!(found.len(), 1);
+        assert_eq!(steps, [(1, None, 100), (2, Some(100), 80), (3, Some(80), 0)]);
+    }
+
+    #[test]
+    fn two_that_write_to_each_other_end_the_way() {
+        let session = session(&[
+            (1, WRITE, 5, 9),
+            (2, READ, 5, 9),
+            (2, WRITE, 6, 9),
+            (1, READ, 6, 9),
+        ]);
+        let found =
+            chains(&session, &Flows::of(&session), ProcessId::new(1, 0), object(5), 9);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].len(), 2);
+    }
+}
