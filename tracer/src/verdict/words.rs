@@ -10,7 +10,8 @@ pub(super) fn who(subject: &Subject<'_>) -> String {
     format!("{} (pid {})", shortened(&subject.process.command()), subject.process.id.tgid)
 }
 
-fn shortened(command: &str) -> String {
+/// A command line on one line, cut where it is long.
+pub(super) fn shortened(command: &str) -> String {
     let one_line = command.split_whitespace().collect::<Vec<_>>().join(" ");
     if one_line.chars().count() <= COMMAND {
         return one_line;
@@ -29,6 +30,16 @@ pub(super) fn bytes(count: u64) -> String {
         text.push(digit);
     }
     text + " B"
+}
+
+/// A span between two moments: `2.0 s`, `12 ms`.
+pub(super) fn seconds(later_ns: u64, earlier_ns: u64) -> String {
+    let span = later_ns.saturating_sub(earlier_ns);
+    if span >= 1_000_000_000 {
+        format!("{:.1} s", span as f64 / 1e9)
+    } else {
+        format!("{:.0} ms", span as f64 / 1e6)
+    }
 }
 
 /// How the subject ended: ` It exited with 125.`, ` It still runs.`

@@ -1,0 +1,60 @@
+//! Two processes took bytes out of the same stream: each has a part only.
+
+use serde_json::json;
+
+use super::super::{Case, Subject, evidence, words};
+use crate::{
+    report::{Finding, Severity},
+    session::Party,
+};
+
+pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
+    subject
+        .distinct_streams()
+        .into_iter()
+        .filter(|stream| stream.kind.is_pipe())
+        .filter_map(|stream| {
+            let flow = case.flows.get(&stream.object);
+            let mut readers: Vec<&Party> = flow
+                .readers
+                .iter()
+                .filter(|party| party.bytes > 0 && !subject.members.contains(&party.process))
+                .collect();
+            // The manager is the parent, where the parent reads at all.
+            readers.sort_by_key(|party| party.process != subject.process.parent);
+            let (main, others) = readers.split_first()?;
+            if others.is_empty() {
+                return None;
+            }
+            let taken: u64 = others.iter().map(|party| party.bytes).sum();
+            let names: Vec<String> = others
+                .iter()
+                .map(|party| format!("{} (pid {})", party.comm, party.process.tgid))
+                .collect();
+            let message = format!(
+                "{} of what {} wrote to {} were taken by {}, and {} by {} (pid {}): neither has all.",
+                words::bytes(taken),
+                words::who(subject),
+                stream.name(),
+                names.join(", "),
+                words::bytes(main.bytes),
+                main.comm,
+                main.process.tgid
+            );
+            let finding =
+                evidence::finding(case, subject, "read_by_other", Severity::Warning, message);
+            let mut finding = evidence::with_stream(finding, case, stream);
+            finding.advice =
+                Some("Give each reader a pipe of its own, or let one read and copy (tee).".into());
+            let others: Vec<_> = others
+                .iter()
+                .map(|party| {
+                    json!({
+                        "pid": party.process.tgid, "comm": party.comm, "bytes": party.bytes
+                    })
+                })
+                .collect();
+            Some(evidence::with(finding, "others", json!(others)))
+        })
+        .collect()
+}

@@ -1,0 +1,99 @@
+//! The manager read the bytes, and its own log, or its log file, has fewer: the loss is above the
+//! kernel, in the manager.
+
+use serde_json::json;
+
+use super::super::{Case, Stream, Subject, evidence, words};
+use crate::{
+    event::HandedOut,
+    report::{Finding, Severity},
+};
+
+/// gRPC's default limit of a received message (`defaultClientMaxReceiveMessageSize`).
+const GRPC_LIMIT: u64 = 4 << 20;
+
+pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
+    let said: Vec<&HandedOut> = case
+        .session
+        .handed_out
+        .iter()
+        .filter(|said| {
+            let claimant = case.session.claimant(said);
+            claimant.is_some_and(|process| subject.members.contains(&process.id))
+        })
+        .collect();
+    if said.is_empty() {
+        return Vec::new();
+    }
+    subject
+        .distinct_streams()
+        .into_iter()
+        .filter_map(|stream| of_stream(case, subject, stream, &said))
+        .collect()
+}
+
+fn of_stream(
+    case: &Case<'_>,
+    subject: &Subject<'_>,
+    stream: &Stream,
+    said: &[&HandedOut],
+) -> Option<Finding> {
+    let flow = case.flows.get(&stream.object);
+    let both = subject.stdout.object == subject.stderr.object;
+    let of = |said: &HandedOut| match (both, stream.fd) {
+        (true, _) => [said.stdout, said.stderr].into_iter().flatten().reduce(|a, b| a + b),
+        (false, 1) => said.stdout,
+        (false, _) => said.stderr,
+    };
+    let handed: Option<u64> = said.iter().filter_map(|said| of(said)).reduce(|a, b| a + b);
+    let lost = flow.read.checked_sub(handed.unwrap_or(0)).filter(|lost| *lost > 0)?;
+    let reader = flow.readers_in_words().unwrap_or_else(|| "its reader".to_owned());
+    let claim = match handed {
+        Some(handed) => format!("its log says that it handed out {}", words::bytes(handed)),
+        None => "its log has no line that it handed any of it out".to_owned(),
+    };
+    let message = format!(
+        "{reader} read {} of {} from {}, and {claim}: {} were lost in the manager, above the kernel.{}",
+        words::bytes(flow.read),
+        stream.name(),
+        words::who(subject),
+        words::bytes(lost),
+        words::ending(subject)
+    );
+    let finding = evidence::finding(case, subject, "read_then_lost", Severity::Loss, message);
+    let mut finding = evidence::with_stream(finding, case, stream);
+    finding.advice = Some(advice(subject, flow.read, handed));
+    for (name, value) in [
+        ("read", json!(flow.read)),
+        ("handed_out", json!(handed.unwrap_or(0))),
+        ("lost", json!(lost)),
+        ("source", json!("worker log")),
+    ] {
+        finding = evidence::with(finding, name, value);
+    }
+    Some(finding)
+}
+
+/// The likeliest of the known ways in which a manager loses what it has read.
+fn advice(subject: &Subject<'_>, read: u64, handed: Option<u64>) -> String {
+    if read > GRPC_LIMIT {
+        return format!(
+            "{} are more than gRPC's default limit of {} for one answer: the answer fails after the \
+             buffer was emptied.",
+            words::bytes(read),
+            words::bytes(GRPC_LIMIT)
+        );
+    }
+    match (subject.process.exit_code(), handed) {
+        (Some(code), None) if code != 0 => format!(
+            "It exited with {code}: a manager that waits for the command and returns an error drops \
+             the output with it."
+        ),
+        (_, None) => "An answer that failed after the buffer was emptied leaves no line: look for \
+                      RPC errors, and for output that is not UTF-8 where the answer is text."
+            .to_owned(),
+        _ => "Look at what the manager does with what it has read: limits, retries of a read that \
+              empties, dropped lines."
+            .to_owned(),
+    }
+}

@@ -1,0 +1,160 @@
+//! The writer sleeps in its write: the pipe is full, and whoever should read it does not.
+
+use serde_json::{Value, json};
+use tracer_common::{id::ProcessId, ledger::READ};
+
+use super::super::{Case, Stream, Subject, evidence, words};
+use crate::{
+    event::{Asleep, Waiting},
+    report::{Finding, Severity},
+    session::Process,
+};
+
+/// A reader that took something this recently is at work.
+const AT_WORK_NS: u64 = 500_000_000;
+/// Bytes of a page: what one slot of a pipe holds.
+const PAGE: u64 = 4096;
+
+pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
+    subject
+        .distinct_streams()
+        .into_iter()
+        .filter_map(|stream| {
+            let sleeper = sleeper(case, subject, stream)?;
+            let reader = reader(case, stream);
+            let at_work = reader.as_ref().and_then(|reader| reader.last_ns).is_some_and(|last| {
+                case.session.end_ns.saturating_sub(last) < AT_WORK_NS
+            });
+            (!at_work).then(|| tell(case, subject, stream, sleeper, reader))
+        })
+        .collect()
+}
+
+/// The member that sleeps in a write to the stream.
+fn sleeper<'a>(case: &'a Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Option<&'a Asleep> {
+    case.session.asleep.iter().find(|asleep| {
+        asleep.call == Waiting::Write
+            && asleep.object == Some(stream.object)
+            && subject.members.contains(&asleep.process)
+    })
+}
+
+/// Who should read, and what is known of it.
+struct Reader<'a> {
+    process: ProcessId,
+    comm: String,
+    last_ns: Option<u64>,
+    /// What its threads sleep in, where it is a read of another watched object.
+    waits_on: Option<&'a Asleep>,
+}
+
+/// The latest reader, else whoever could read.
+fn reader<'a>(case: &'a Case<'_>, stream: &Stream) -> Option<Reader<'a>> {
+    let far = case.session.far_end(&stream.object);
+    let latest = case
+        .session
+        .ledger
+        .iter()
+        .filter(|(key, _)| key.object == far && key.direction == READ)
+        .max_by_key(|(_, row)| row.last_ns)
+        .map(|(key, row)| (key.process, (row.bytes > 0).then_some(row.last_ns)));
+    let holder = || {
+        let mut holders = case.session.holders(&far).filter(|holding| holding.reads());
+        holders.next().map(|holding| (holding.process, None))
+    };
+    let (process, last_ns) = latest.or_else(holder)?;
+    let waits_on = case.session.asleep.iter().find(|asleep| {
+        asleep.process == process
+            && asleep.call == Waiting::Read
+            && asleep.object.is_some_and(|object| object != far)
+    });
+    let comm = case.session.processes.get(&process).map(|known| known.comm.clone());
+    let of_holder = || {
+        let mut holders = case.session.holders(&far);
+        holders.find(|held| held.process == process).map(|held| held.comm.clone())
+    };
+    let comm = comm.filter(|comm| !comm.is_empty()).or_else(of_holder).unwrap_or_default();
+    Some(Reader { process, comm, last_ns, waits_on })
+}
+
+fn tell(
+    case: &Case<'_>,
+    subject: &Subject<'_>,
+    stream: &Stream,
+    sleeper: &Asleep,
+    reader: Option<Reader<'_>>,
+) -> Finding {
+    let object = case.session.object_name(&stream.object);
+    let inside = case.session.pipe_seen(&stream.object).map(|seen| seen.state.unread);
+    let slots = case.session.pipe_seen(&stream.object).map(|seen| seen.state.slots);
+    let capacity = slots.map(|slots| u64::from(slots) * PAGE);
+    let writer = case.session.processes.get(&sleeper.process).map(Process::short);
+    let full = match (inside, capacity) {
+        (Some(inside), Some(capacity)) => {
+            format!("{object} holds {} of {}", words::bytes(inside), words::bytes(capacity))
+        }
+        _ => format!("{object} takes no more"),
+    };
+    let message = format!(
+        "{} is stuck: {} sleeps in a write to {}; {full}, and {}.",
+        words::who(subject),
+        writer.unwrap_or_else(|| format!("pid {}", sleeper.process.tgid)),
+        stream.name(),
+        idle(case, reader.as_ref())
+    );
+    let finding = evidence::finding(case, subject, "stuck", Severity::Warning, message);
+    let mut finding = evidence::with_stream(finding, case, stream);
+    finding.pid = sleeper.process.tgid;
+    finding.advice = Some(advice(reader.as_ref()));
+    for (name, value) in [
+        ("inside", json!(inside)),
+        ("capacity", json!(capacity)),
+        ("asleep_in", json!("write")),
+        ("reader_pid", json!(reader.as_ref().map(|reader| reader.process.tgid))),
+        ("reader_comm", json!(reader.as_ref().map(|reader| &reader.comm))),
+        ("reader_last_read_ms", last_read(case, reader.as_ref())),
+        ("reader_waits_on", waits_on(case, reader.as_ref())),
+    ] {
+        finding = evidence::with(finding, name, value);
+    }
+    finding
+}
+
+/// What the reader does instead: `manager (pid 60) has read nothing for 4.2 s`.
+fn idle(case: &Case<'_>, reader: Option<&Reader<'_>>) -> String {
+    let Some(reader) = reader else { return "nobody is known to read it".to_owned() };
+    let who = format!("{} (pid {})", reader.comm, reader.process.tgid);
+    let last = match reader.last_ns {
+        Some(last) => {
+            format!("{who} has read nothing for {}", words::seconds(case.session.end_ns, last))
+        }
+        None => format!("{who}, which could read it, has read nothing at all"),
+    };
+    match reader.waits_on.and_then(|asleep| asleep.object) {
+        Some(object) => format!("{last}: it waits to read {}", case.session.object_name(&object)),
+        None => last,
+    }
+}
+
+fn advice(reader: Option<&Reader<'_>>) -> String {
+    match reader {
+        Some(reader) if reader.waits_on.is_some() => {
+            "The reader must read stdout and stderr at the same time, not one after the other."
+                .into()
+        }
+        Some(reader) => format!(
+            "Look at what {} (pid {}) does: stopped, blocked, or no longer interested.",
+            reader.comm, reader.process.tgid
+        ),
+        None => "Whoever holds the read end must read.".into(),
+    }
+}
+
+fn last_read(case: &Case<'_>, reader: Option<&Reader<'_>>) -> Value {
+    json!(reader.and_then(|reader| reader.last_ns).map(|last| case.session.since_start_ms(last)))
+}
+
+fn waits_on(case: &Case<'_>, reader: Option<&Reader<'_>>) -> Value {
+    let object = reader.and_then(|reader| reader.waits_on).and_then(|asleep| asleep.object);
+    json!(object.map(|object| case.session.object_name(&object)))
+}

@@ -1,0 +1,66 @@
+//! The books of a pipe do not balance: some of its bytes passed uncounted.
+
+use serde_json::{Map, json};
+
+use super::super::{Case, words};
+use crate::report::{Confidence, Finding, Severity};
+
+pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
+    case.session
+        .objects
+        .values()
+        .filter(|object| object.hop == 0)
+        .filter_map(|object| {
+            let flow = case.flows.get(&object.id);
+            if flow.balanced != Some(false) {
+                return None;
+            }
+            let before = flow.before.unwrap_or(0);
+            let left = flow.unread.unwrap_or(0);
+            let supply = before + flow.written + flow.in_flight;
+            let message = format!(
+                "The books of {} do not balance: {} inside before + {} written is not {} read + {} \
+                 unread; {} passed uncounted ({}).",
+                case.session.object_name(&object.id),
+                words::bytes(before),
+                words::bytes(flow.written),
+                words::bytes(flow.read),
+                words::bytes(left),
+                words::bytes(supply.abs_diff(flow.read + left)),
+                reasons(case)
+            );
+            let mut evidence = Map::new();
+            for (name, value) in [
+                ("unread_before", before),
+                ("written", flow.written),
+                ("in_flight", flow.in_flight),
+                ("read", flow.read),
+                ("unread", left),
+            ] {
+                evidence.insert(name.into(), json!(value));
+            }
+            evidence.insert("object".into(), json!(case.session.object_name(&object.id)));
+            Some(Finding {
+                rule: "unbalanced".into(),
+                severity: Severity::Warning,
+                confidence: Confidence::Certain,
+                pid: 0,
+                fd: None,
+                message,
+                advice: Some(
+                    "Trace from before the first write: start the command with `tracer -- COMMAND`."
+                        .into(),
+                ),
+                evidence,
+            })
+        })
+        .collect()
+}
+
+fn reasons(case: &Case<'_>) -> String {
+    let losses = &case.session.losses;
+    if losses.is_empty() {
+        return "it was in use when tracer attached".to_owned();
+    }
+    losses.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
