@@ -6,7 +6,7 @@ use super::MAX_LINE;
 pub(super) const HEAD: usize = 1024;
 
 /// A line without its line break.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Line<'a> {
     Whole(&'a [u8]),
     TooLong { head: &'a [u8] },
