@@ -167,14 +167,23 @@ mod tests {
     #[test]
     fn a_value_that_only_begins_like_a_list_is_bare() {
         assert_eq!(
-            read("container_id=[x] pid=3"),
-            pairs([("container_id", json!("[x]")), ("pid", json!("3"))])
+            read("container_id=[x] pid=3 x=[1]y"),
+            pairs([("container_id", json!("[x]")), ("pid", json!("3")), ("x", json!("[1]y"))])
         );
     }
 
     #[test]
     fn what_is_no_field_is_refused() {
-        for text in ["pid", "=3", "pid=3 and", r#"x="a"b"#, r#"x="a"#, "cmd=[a b pid=3", "a b=3"] {
+        for text in [
+            "pid",
+            "=3",
+            "pid=3 and",
+            r#"x="a"b"#,
+            r#"x="a"pid=3"#,
+            r#"x="a"#,
+            "cmd=[a b pid=3",
+            "a b=3",
+        ] {
             assert_eq!(fields(text), Err(Unreadable), "{text}");
         }
     }

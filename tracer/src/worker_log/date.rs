@@ -66,6 +66,7 @@ mod tests {
         for text in ["", "3:04PM", "1970-01-01", "1970-01-01 00:00:00Z", "1970-01-01T00:00:00"] {
             assert_eq!(rfc3339(text), None, "{text}");
         }
+        assert_eq!(rfc3339("1970-01-01T00:00:00Z[UTC]"), None, "no logger writes it so");
         assert_eq!(rfc3339("9999-01-01T00:00:00Z"), None, "does not fit 64 bits of nanoseconds");
     }
 

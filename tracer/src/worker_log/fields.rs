@@ -26,7 +26,8 @@ impl Fields {
         self.0.iter().any(|(known, _)| known == name)
     }
 
-    /// The last value of that name that is text.
+    /// The last value of that name, if it is text. For the time only, which a logger set up twice
+    /// writes twice: either will do.
     pub(super) fn last_text(&self, name: &str) -> Option<&str> {
         self.0.iter().rev().find(|(known, _)| known == name)?.1.as_str()
     }

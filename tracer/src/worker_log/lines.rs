@@ -86,13 +86,15 @@ mod tests {
             assert!(splitter.held.capacity() <= 2 * MAX_LINE);
         }
         assert_eq!(splitter.held.len(), HEAD);
-        splitter.feed(b"tail\nnext\r\n", |line| {
-            seen.push(match line {
-                Line::Whole(text) => String::from_utf8(text.to_vec()).unwrap(),
-                Line::TooLong { head } => format!("{} of too many", head.len()),
+        for chunk in ["tail\nnext\r\nin ", "two\n"] {
+            splitter.feed(chunk.as_bytes(), |line| {
+                seen.push(match line {
+                    Line::Whole(text) => String::from_utf8(text.to_vec()).unwrap(),
+                    Line::TooLong { head } => format!("{} of too many", head.len()),
+                });
             });
-        });
-        assert_eq!(seen, ["1024 of too many", "next"]);
+        }
+        assert_eq!(seen, ["1024 of too many", "next", "in two"]);
     }
 
     #[test]

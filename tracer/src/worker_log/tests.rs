@@ -148,13 +148,15 @@ fn go_quoted_values_are_read() {
 
 #[test]
 fn more_fields_and_another_order_do_no_harm() {
-    let log = "\
-DBG read stdout error=\"rpc error: [x\" stdout_len=7 worker={\"id\":1} pid=1 list=[1,2] took=1.5ms
-{\"message\":\"read stdout\",\"stdout_len\":7,\"time\":\"x\",\"time\":1,\"level\":\"debug\",\"pid\":1}
-";
+    let log = r#"
+DBG read stdout error="rpc error: [x" stdout_len=7 worker={"id":1} pid=1 list=[1,2] took=1.5ms
+{"message":"read stdout","stdout_len":7,"time":1787151845,"level":"debug","pid":1}
+{"message":"read stdout","stdout_len":7,"time":"","time":"2026-08-19T15:04:05Z","level":"debug","pid":1}
+"#;
     let what = ClaimKind::HandedOut { stream: Stream::Stdout, bytes: 7 };
     let claim = Claim { container: None, pid: 1, time: None, what };
-    assert_eq!(claims(log), [claim.clone(), claim]);
+    let dated = Claim { time: exactly(AT), ..claim.clone() };
+    assert_eq!(claims(log), [claim.clone(), claim, dated]);
 }
 
 #[test]

@@ -54,6 +54,8 @@ fn a_finer_stamp_replaces_whole_seconds_of_the_line() {
     let json = JSON.lines().nth(3).unwrap();
     let log = format!("2026-08-19T15:04:06.25Z stdout F {json}\n");
     assert_eq!(claims(&log)[0].time, exactly(AT + SECOND + SECOND / 4));
+    let dated = LINE.replace("3:04PM", "2026-08-19T15:04:05Z");
+    assert_eq!(claims(&format!("{STAMP} stdout F {dated}\n")), [claim(AT + 7)]);
     let log = format!("2026-08-19T15:09:06.25Z stdout F {json}\n");
     assert_eq!(claims(&log)[0].time, exactly(AT + SECOND), "shipped five minutes later");
 }
@@ -74,6 +76,15 @@ fn cri_pieces_of_one_stream_are_joined() {
         "{STAMP} stdout P {first}\n{STAMP} stderr P {third}\n{STAMP} stdout P:x {second}\n\
          {STAMP} stderr F noise\n2027-01-01T00:00:00Z stdout F {third}\n"
     );
+    assert_eq!(claims(&log), [claim(AT + 7)]);
+}
+
+#[test]
+fn pieces_inside_another_wrapper_are_joined() {
+    let (first, second) = LINE.split_at(40);
+    let log = docker(&format!("{STAMP} stdout P {first}\n"))
+        + &docker(&format!("{STAMP} stderr F noise\n"))
+        + &docker(&format!("{STAMP} stdout F {second}\n"));
     assert_eq!(claims(&log), [claim(AT + 7)]);
 }
 
