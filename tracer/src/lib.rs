@@ -20,3 +20,4 @@ pub mod session;
 pub mod settings;
 pub mod target;
 pub mod verdict;
+pub mod worker_log;

@@ -1,0 +1,156 @@
+//! Which lines are claims, and what they say.
+
+use super::{
+    Claim, ClaimKind, ClaimTime, Stream, ansi,
+    console::{self, Head},
+    date,
+    fields::{Fields, Unreadable},
+    wrapper,
+};
+
+/// What one line without wrappers is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    Claim(Claim),
+    /// Looks like a claim and cannot be read.
+    Bad,
+    Unrelated,
+}
+
+/// The messages that are claims.
+#[derive(Clone, Copy, Debug)]
+enum Message {
+    Started,
+    Read(Stream),
+}
+
+impl Message {
+    const ALL: [Self; 3] = [Self::Started, Self::Read(Stream::Stdout), Self::Read(Stream::Stderr)];
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Started => "sandbox process started",
+            Self::Read(Stream::Stdout) => "read stdout",
+            Self::Read(Stream::Stderr) => "read stderr",
+        }
+    }
+
+    /// The field that only this message has.
+    const fn own_field(self) -> &'static str {
+        match self {
+            Self::Started => "cmd",
+            Self::Read(Stream::Stdout) => "stdout_len",
+            Self::Read(Stream::Stderr) => "stderr_len",
+        }
+    }
+
+    fn claim(self, fields: &Fields, time: Option<ClaimTime>) -> Result<Claim, Unreadable> {
+        let what = match self {
+            Self::Started => ClaimKind::Started { command: fields.list(self.own_field())? },
+            Self::Read(stream) => {
+                ClaimKind::HandedOut { stream, bytes: fields.number(self.own_field())? }
+            }
+        };
+        claim(fields, time, what)
+    }
+}
+
+/// Reads a line; `stamp` is the date that its wrappers gave it.
+pub(super) fn read(line: &[u8], stamp: Option<i64>) -> Reading {
+    let line = String::from_utf8_lossy(line);
+    if line.starts_with('{') { json(&line, stamp) } else { console(&line, stamp) }
+}
+
+fn json(line: &str, stamp: Option<i64>) -> Reading {
+    let Ok(fields) = serde_json::from_str::<Fields>(line) else {
+        return bad_if(looks_like_a_claim(line));
+    };
+    let written = fields.last_text("time").and_then(date::rfc3339);
+    let time = date::finer(stamp, written).map(ClaimTime::UnixNanos);
+    if fields.has("level") || fields.has("message") {
+        return match logged_at_debug(&fields) {
+            Ok(Some(message)) => message.claim(&fields, time).into(),
+            Ok(None) => Reading::Unrelated,
+            Err(Unreadable) => bad_if(looks_like_a_claim(line)),
+        };
+    }
+    if fields.has("stream") && fields.has("bytes") {
+        return plain(&fields, time).into();
+    }
+    Reading::Unrelated
+}
+
+fn logged_at_debug(fields: &Fields) -> Result<Option<Message>, Unreadable> {
+    let (level, message) = (fields.text("level")?, fields.text("message")?);
+    if level.as_deref() != Some("debug") {
+        return Ok(None);
+    }
+    Ok(Message::ALL.into_iter().find(|known| message.as_deref() == Some(known.text())))
+}
+
+/// The form for any manager: `{"pid":71,"stream":"stdout","bytes":4096}`.
+fn plain(fields: &Fields, time: Option<ClaimTime>) -> Result<Claim, Unreadable> {
+    let name = fields.text("stream")?.ok_or(Unreadable)?;
+    let stream = wrapper::stream(name.as_bytes()).ok_or(Unreadable)?;
+    claim(fields, time, ClaimKind::HandedOut { stream, bytes: fields.number("bytes")? })
+}
+
+fn claim(fields: &Fields, time: Option<ClaimTime>, what: ClaimKind) -> Result<Claim, Unreadable> {
+    let pid = u32::try_from(fields.number("pid")?).map_err(|_| Unreadable)?;
+    Ok(Claim { container: fields.text("container_id")?, pid, time, what })
+}
+
+fn console(line: &str, stamp: Option<i64>) -> Reading {
+    let plain = ansi::without(line.as_bytes());
+    let plain = String::from_utf8_lossy(&plain);
+    match console::head(&plain) {
+        Head::NotConsole => bad_if(looks_like_a_claim(&plain)),
+        Head::OtherLevel => Reading::Unrelated,
+        Head::Debug { time, message_and_fields } => {
+            let time = stamp.map(ClaimTime::UnixNanos).or(time);
+            Message::ALL
+                .into_iter()
+                .find_map(|message| console_message(message, message_and_fields, time))
+                .unwrap_or(Reading::Unrelated)
+        }
+    }
+}
+
+/// Reads a debug line, if it has that message.
+///
+/// The form has no border between message and fields. So a longer message that begins with the
+/// same words is another message, unless the line has the field that only this message has.
+fn console_message(message: Message, text: &str, time: Option<ClaimTime>) -> Option<Reading> {
+    let rest = text.strip_prefix(message.text())?;
+    if rest.trim_end().is_empty() {
+        return Some(Reading::Bad);
+    }
+    let after = rest.strip_prefix(' ')?.trim_start_matches(' ');
+    if console::name(after).is_none() {
+        return Some(bad_if(after.contains(&format!("{}=", message.own_field()))));
+    }
+    Some(console::fields(after).and_then(|fields| message.claim(&fields, time)).into())
+}
+
+/// Whether a line that has neither form was meant to be a claim.
+fn looks_like_a_claim(line: &str) -> bool {
+    let has_message = Message::ALL.into_iter().map(Message::text).any(|text| {
+        // The last is how a cut-off wrapper quotes a logger's object.
+        [format!("DBG {text}"), format!("\"{text}\""), format!("\"{text}\\\"")]
+            .iter()
+            .any(|pattern| line.contains(pattern))
+    });
+    let is_plain =
+        line.starts_with('{') && line.contains("\"stream\"") && line.contains("\"bytes\"");
+    has_message || is_plain
+}
+
+fn bad_if(is_bad: bool) -> Reading {
+    if is_bad { Reading::Bad } else { Reading::Unrelated }
+}
+
+impl From<Result<Claim, Unreadable>> for Reading {
+    fn from(result: Result<Claim, Unreadable>) -> Self {
+        result.map_or(Self::Bad, Self::Claim)
+    }
+}
