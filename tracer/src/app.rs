@@ -24,7 +24,8 @@ use crate::{
     doctor::environment,
     launch::{self, Launched, Running},
     loader::{CgroupScope, EventRing, KernelSettings, Loader},
-    observe, render,
+    observe::{self, WorkerLogs},
+    render,
     report::{self, Report},
     settings::{Settings, TargetChoice},
     target::{self, PinnedProcess, Request, Target},
@@ -109,6 +110,8 @@ async fn record(
     subject: Subject,
     destination: &Destination,
 ) -> Result<Report, AppError> {
+    let mut logs = WorkerLogs::open(&settings.worker_logs)
+        .map_err(|(path, source)| AppError::WorkerLog { path, source })?;
     let mut outside = FromOutside::listen(settings.duration)?;
     let mut loader = Loader::load(kernel)?;
     if kernel.debug_log {
@@ -118,9 +121,11 @@ async fn record(
     let mut collector = Collector::new(destination.live(settings));
     attach(&mut loader, kernel, &subject)?;
     let start = Timestamp::now();
+    logs.trace_begins(i64::try_from(start.as_nanosecond()).unwrap_or(i64::MAX));
     collector.session.start_ns = boot_ns();
-    let mut run =
-        Run { loader, events, collector, cgroup: subject.cgroup, over_since: None };
+    let settle = kernel.follow_readers > 1 || !logs.is_empty();
+    let cgroup = subject.cgroup;
+    let mut run = Run { loader, events, collector, logs, cgroup, over_since: None, settle };
     run.collect_waiting();
     ensure_alive(&subject.pids)?;
     let mut running = match subject.launched {
@@ -181,12 +186,18 @@ struct Run {
     events: EventRing,
     collector: Collector,
     cgroup: Option<PathBuf>,
+    /// Managers' logs.
+    logs: WorkerLogs,
     /// When the target's end was seen first.
     over_since: Option<Instant>,
+    /// Whether somebody behind the first reader is of interest, who needs a moment.
+    settle: bool,
 }
 
 /// How long readers may take to read the rest once the target has ended.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long whoever comes after them may take: a manager that answers, an engine that logs.
+const SETTLE: Duration = Duration::from_secs(1);
 /// How often the end of the target is looked for when no event tells.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -207,6 +218,7 @@ impl Run {
                     self.collector.take(&batch, &mut self.loader);
                 }
                 _ = tick.tick() => {
+                    self.logs.follow();
                     let is_over = self.is_over(running.as_deref_mut(), pids);
                     if self.collector.wants_survey() || is_over {
                         self.survey();
@@ -244,7 +256,10 @@ impl Run {
     /// Whether the readers have taken what the target wrote, or have had time enough for it.
     fn is_drained(&mut self) -> bool {
         let over_since = *self.over_since.get_or_insert_with(Instant::now);
-        over_since.elapsed() >= GRACE || !self.collector.session.has_bytes_underway()
+        let waited = over_since.elapsed();
+        let at_least = if self.settle { SETTLE } else { Duration::ZERO };
+        waited >= GRACE
+            || waited >= at_least && !self.collector.session.has_bytes_underway()
     }
 
     /// Asks the kernel who holds the watched objects open.
@@ -279,6 +294,8 @@ impl Run {
         self.collector.session.end_ns = boot_ns();
         self.collect_waiting();
         self.collector.outside(observe::files_now(&self.collector.session));
+        self.collector.outside(observe::engine_logs(&self.collector.session));
+        self.collector.outside(std::mem::take(&mut self.logs).finish());
         if let Some(mut running) = running
             && let Err(error) = running.finish_relay()
         {

@@ -102,6 +102,11 @@ struct ScopeArgs {
     /// writes itself. 1 is the manager; docker's chain to the log file or the client is 3.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=16))]
     follow_readers: u32,
+    /// Compare with what this log of the manager says it handed out; - is standard input. Repeatable,
+    /// and followed while it grows. Read are beta9's worker logs (console and JSON) and lines like
+    /// {"pid":71,"stream":"stdout","bytes":12}.
+    #[arg(long, value_name = "FILE")]
+    worker_log: Vec<PathBuf>,
     /// Stop after this long (30s, 5m, 1h30m).
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     duration: Option<Duration>,
@@ -201,6 +206,7 @@ impl Cli {
             target: self.target.choice()?,
             kernel,
             stdio_of_interest: (0..3).filter(|fd| fds.contains(&(*fd as u32))).collect(),
+            worker_logs: self.scope.worker_log,
             duration: self.scope.duration,
             format: match self.output.format {
                 ReportFormat::Human => Format::Human,

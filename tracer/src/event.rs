@@ -11,7 +11,7 @@ use tracer_common::{
 
 pub use self::{
     decode::{DecodeError, decode},
-    outside::{Asleep, FileNow, HandedOut, LogTally, Outside, Waiting},
+    outside::{Asleep, FileNow, HandedOut, LogRead, LogTally, Outside, Waiting},
 };
 
 /// One event and when it happened.

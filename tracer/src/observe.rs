@@ -4,7 +4,12 @@
 //! vanished meanwhile gives none.
 
 mod asleep;
+mod engine_logs;
 mod environment;
 mod files;
+mod worker_logs;
 
-pub use self::{asleep::threads_asleep, environment::environment, files::files_now};
+pub use self::{
+    asleep::threads_asleep, engine_logs::engine_logs, environment::environment, files::files_now,
+    worker_logs::WorkerLogs,
+};

@@ -35,6 +35,9 @@ pub struct Report {
     /// What managers' logs say they handed out, beside what the kernel counted.
     #[serde(default)]
     pub claims: Vec<Claim>,
+    /// How well those logs could be read.
+    #[serde(default)]
+    pub worker_logs: Vec<WorkerLog>,
     /// Findings, the most important first.
     pub findings: Vec<Finding>,
     /// How many facts could not be recorded, for every reason; all 0 when nothing was missed.
@@ -270,10 +273,23 @@ pub struct Step {
     pub bytes: u64,
 }
 
+/// How well a manager's log could be read.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct WorkerLog {
+    /// Its path, or `-` for standard input.
+    pub path: String,
+    /// Lines read.
+    pub lines: u64,
+    /// Lines that look like claims and could not be read.
+    pub bad: u64,
+    /// The first of those, shortened.
+    pub first_bad: Option<String>,
+}
+
 /// What a manager's log says of one stream of one process, beside what the kernel counted.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 pub struct Claim {
-    /// Pid in the initial pid namespace; 0 when no traced process fits.
+    /// Pid in the initial pid namespace.
     pub pid: u32,
     /// Pid that the log names.
     pub ns_pid: u32,
@@ -361,7 +377,7 @@ impl Report {
     #[must_use]
     pub fn has_loss(&self) -> bool {
         self.findings.iter().any(|finding| match finding.rule.as_str() {
-            "exec_failed" => true,
+            "exec_failed" | "stuck" => true,
             "never_wrote" => finding.severity != Severity::Info,
             _ => finding.severity == Severity::Loss,
         })

@@ -21,7 +21,7 @@ use tracer_common::{
     object::ObjectId,
 };
 
-use crate::event::{Asleep, HandedOut};
+use crate::event::{Asleep, HandedOut, LogRead};
 
 pub use self::{
     ends::{Close, PipeSeen},
@@ -52,6 +52,8 @@ pub struct Session {
     pub asleep: Vec<Asleep>,
     /// What managers' logs say that they handed out.
     pub handed_out: Vec<HandedOut>,
+    /// How well those logs could be read.
+    pub logs_read: Vec<LogRead>,
     /// Reading ends that are open, as far as events tell.
     ends: BTreeMap<(ProcessId, i32), ObjectId>,
     /// Reading ends that were given up, in order.

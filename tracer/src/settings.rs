@@ -13,6 +13,8 @@ pub struct Settings {
     pub kernel: KernelSettings,
     /// Which of fd 0, 1 and 2 the user asked for.
     pub stdio_of_interest: Vec<i32>,
+    /// Managers' logs to compare with; `-` is standard input.
+    pub worker_logs: Vec<PathBuf>,
     /// Stop after this long.
     pub duration: Option<Duration>,
     /// How the report looks.

@@ -8,6 +8,8 @@ mod rules;
 mod subject;
 mod words;
 
+use tracer_common::{id::ProcessId, object::FdState};
+
 use crate::{
     report::{Confidence, Finding, Severity},
     session::{Flows, Session},
@@ -26,22 +28,46 @@ pub struct Case<'a> {
     pub flows: &'a Flows,
     /// The commands in question.
     pub subjects: Vec<Subject<'a>>,
+    /// Commands inside of them whose output goes to the outer one: a manager under `tracer --`, a
+    /// pipeline.
+    pub inner: Vec<Subject<'a>>,
+    /// Whether a target runs a sandbox or virtual machine, into which this kernel does not see.
+    has_guests: bool,
 }
 
 impl<'a> Case<'a> {
     /// Prepares a session for judgement.
     #[must_use]
     pub fn new(session: &'a Session, flows: &'a Flows) -> Self {
-        Self { session, flows, subjects: subject::subjects(session) }
+        let subjects = subject::subjects(session);
+        let inner = subject::inner(session, &subjects);
+        let mut targets = session.processes.values().filter(|process| process.is_target);
+        let has_guests = targets.any(|process| rules::out_of_sight::guest(process).is_some());
+        Self { session, flows, subjects, inner, has_guests }
     }
 
     /// Whether everything about a subject was seen.
     fn confidence(&self, subject: &Subject<'_>) -> Confidence {
-        if self.session.losses.is_empty() && !subject.process.attached_late {
-            Confidence::Certain
-        } else {
-            Confidence::Unsure
-        }
+        let balances = |stream: &&Stream| self.flows.get(&stream.object).balanced != Some(false);
+        let is_complete = self.session.losses.is_empty()
+            && !subject.process.attached_late
+            && !self.has_guests
+            && subject.streams().iter().all(balances);
+        if is_complete { Confidence::Certain } else { Confidence::Unsure }
+    }
+
+    /// Whether a process is the next command of a pipeline, which ended well: what it left unread, it
+    /// did not want.
+    fn is_beside(&self, subject: &Subject<'_>, process: ProcessId) -> bool {
+        let Some(known) = self.session.processes.get(&process) else { return false };
+        let reads = |state: &FdState| {
+            subject.streams().iter().any(|stream| {
+                !stream.object.is_none()
+                    && state.object == self.session.far_end(&stream.object)
+            })
+        };
+        let stdin = known.stdio.as_ref().and_then(|stdio| stdio.first());
+        known.is_target && known.exit_code() == Some(0) && stdin.is_some_and(reads)
     }
 }
 
@@ -52,13 +78,18 @@ pub fn judge(case: &Case<'_>) -> Vec<Finding> {
     for subject in &case.subjects {
         let about: Vec<Finding> =
             rules::PER_SUBJECT.iter().flat_map(|rule| rule(case, subject)).collect();
-        let about = without_weaker(about);
+        let about = without_weaker(about, case.has_guests);
         if about.is_empty() {
             findings.push(rules::accounted::find(case, subject));
         }
         findings.extend(about);
     }
-    if case.subjects.iter().any(|subject| subject.bytes() > 0) {
+    for inner in &case.inner {
+        let about = rules::PER_INNER.iter().flat_map(|rule| rule(case, inner)).collect();
+        let about = without_weaker(about, case.has_guests);
+        findings.extend(about.into_iter().filter(|finding| finding.severity != Severity::Info));
+    }
+    if case.subjects.iter().chain(&case.inner).any(|subject| subject.bytes() > 0) {
         quiet_helpers(&mut findings);
     }
     findings.sort_by_key(rank);
@@ -77,25 +108,35 @@ pub fn headline(findings: &[Finding]) -> String {
 /// Own blindness first, then losses, then what explains silence, then what went well; a failed start
 /// explains everything that follows from it.
 fn rank(finding: &Finding) -> (u8, Severity, u8) {
-    let blindness = u8::from(finding.rule != "own_losses");
-    let order = match finding.rule.as_str() {
-        "exec_failed" => 0,
-        "unread" => 1,
-        "reader_gone" => 2,
-        "refused" => 3,
-        "other_stream" => 4,
-        "elsewhere" if finding.severity == Severity::Info => 12,
-        "elsewhere" => 5,
-        "discarded" => 6,
-        "never_wrote" if finding.severity == Severity::Info => 12,
-        "never_wrote" => 7,
-        "put_off" => 9,
-        "daemon_unreachable" => 8,
-        "delivered" => 10,
-        _ => 11,
-    };
-    (blindness, finding.severity, order)
+    let is_blind = finding.severity != Severity::Info
+        && matches!(finding.rule.as_str(), "own_losses" | "out_of_sight" | "unbalanced");
+    let place = ORDER.iter().position(|rule| *rule == finding.rule).unwrap_or(ORDER.len());
+    (u8::from(!is_blind), finding.severity, u8::try_from(place).unwrap_or(u8::MAX))
 }
+
+/// The order of what is equally grave.
+const ORDER: [&str; 20] = [
+    "own_losses",
+    "out_of_sight",
+    "unbalanced",
+    "exec_failed",
+    "stuck",
+    "read_then_lost",
+    "reader_gone",
+    "unread",
+    "refused",
+    "read_by_other",
+    "late_writer",
+    "other_stream",
+    "elsewhere",
+    "discarded",
+    "never_wrote",
+    "daemon_unreachable",
+    "put_off",
+    "delivered",
+    "accounted",
+    "held_back",
+];
 
 /// Where one command wrote, another one's silence is a fact and no alarm: a manager also runs `sleep`.
 fn quiet_helpers(findings: &mut [Finding]) {
@@ -104,13 +145,17 @@ fn quiet_helpers(findings: &mut [Finding]) {
     }
 }
 
-/// Drops findings that a stronger one about the same process already says.
-fn without_weaker(mut findings: Vec<Finding>) -> Vec<Finding> {
+/// Drops findings that a stronger one about the same command already says.
+fn without_weaker(mut findings: Vec<Finding>, has_guests: bool) -> Vec<Finding> {
     let has = |rule: &str| findings.iter().any(|finding| finding.rule == rule);
-    let (never_started, elsewhere) = (has("exec_failed"), has("elsewhere"));
+    let (never_started, elsewhere, stuck) = (has("exec_failed"), has("elsewhere"), has("stuck"));
+    // What the reader did not live to read is the same loss that EPIPE tells of.
+    let (gone, lost) = (has("reader_gone"), has("read_then_lost"));
     findings.retain(|finding| match finding.rule.as_str() {
-        "never_wrote" => !never_started && !elsewhere,
+        "never_wrote" => !never_started && !elsewhere && !has_guests,
         "daemon_unreachable" => !never_started,
+        "unread" => !stuck && !gone,
+        "delivered" => !lost,
         _ => true,
     });
     findings

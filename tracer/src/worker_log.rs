@@ -17,6 +17,7 @@
 //! line break in it starts a line that no reader can tell from the manager's own. JSON has no such
 //! hole.
 
+mod account;
 mod ansi;
 mod claim;
 mod console;
@@ -30,7 +31,7 @@ mod wrapper;
 
 use std::borrow::Cow;
 
-pub use self::docker_tally::DockerLogTally;
+pub use self::{account::Account, docker_tally::DockerLogTally};
 use self::{
     claim::Reading,
     lines::{Line, LineSplitter},

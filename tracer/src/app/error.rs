@@ -40,6 +40,14 @@ pub enum AppError {
         /// The system's words.
         source: io::Error,
     },
+    /// A manager's log cannot be read.
+    #[error("cannot read the worker log {}: {source}; name a file, or - for standard input", path.display())]
+    WorkerLog {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
     /// The asynchronous runtime failed.
     #[error("cannot wait for events: {source}")]
     Runtime {
@@ -59,6 +67,7 @@ impl AppError {
             Self::Loader(_)
             | Self::EndedBeforeAttach { .. }
             | Self::Output { .. }
+            | Self::WorkerLog { .. }
             | Self::Runtime { .. } => ExitKind::Environment,
         }
     }

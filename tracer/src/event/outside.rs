@@ -30,6 +30,8 @@ pub enum Outside {
     Asleep(Asleep),
     /// What a manager's log says.
     HandedOut(HandedOut),
+    /// How well a manager's log could be read.
+    LogRead(LogRead),
 }
 
 /// A thread that was asleep in a call.
@@ -83,6 +85,19 @@ pub struct LogTally {
     pub stderr: u64,
     /// Lines.
     pub lines: u64,
+}
+
+/// How well a manager's log could be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogRead {
+    /// Its path, or `-`.
+    pub name: String,
+    /// Lines read.
+    pub lines: u64,
+    /// Lines that look like claims and could not be read.
+    pub bad: u64,
+    /// The first of those, shortened.
+    pub first_bad: Option<String>,
 }
 
 /// What a manager's log says of one process.

@@ -24,6 +24,7 @@ pub(super) fn write_lines(report: &Report, out: &mut dyn io::Write) -> io::Resul
         objects,
         hops,
         claims,
+        worker_logs,
         findings,
         losses,
         lost_bytes,
@@ -33,6 +34,7 @@ pub(super) fn write_lines(report: &Report, out: &mut dyn io::Write) -> io::Resul
     objects.iter().try_for_each(|object| line(out, schema, "object", object))?;
     hops.iter().try_for_each(|chain| line(out, schema, "hop", chain))?;
     claims.iter().try_for_each(|claim| line(out, schema, "claim", claim))?;
+    worker_logs.iter().try_for_each(|log| line(out, schema, "worker_log", log))?;
     findings.iter().try_for_each(|finding| line(out, schema, "finding", finding))?;
     losses.iter().try_for_each(|(reason, events)| {
         let bytes = lost_bytes.get(reason).copied().unwrap_or(0);

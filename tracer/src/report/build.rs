@@ -48,6 +48,7 @@ pub fn build(
         objects: seen.into_iter().map(|known| object::object(session, known, &flows)).collect(),
         hops: way::hops(&case),
         claims: way::claims(session, &flows),
+        worker_logs: way::worker_logs(session),
         findings,
         losses: losses(session),
         lost_bytes: session

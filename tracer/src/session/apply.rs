@@ -45,6 +45,7 @@ impl Session {
                     fd: (fact.fd >= 0).then_some(fact.fd),
                     errno: fact.errno,
                     about,
+                    object: (!fact.state.object.is_none()).then_some(fact.state.object),
                 });
             }
             EventKind::Holder { holder, comm, sighting } => {

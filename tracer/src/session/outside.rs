@@ -23,6 +23,7 @@ impl Session {
                 }
             }
             Outside::Asleep(asleep) => self.asleep.push(asleep.clone()),
+            Outside::LogRead(log) => self.logs_read.push(log.clone()),
             Outside::HandedOut(handed_out) => self.handed_out.push(handed_out.clone()),
         }
     }

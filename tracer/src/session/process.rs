@@ -1,6 +1,9 @@
 //! One process as the session knows it.
 
-use tracer_common::{id::ProcessId, object::FdState};
+use tracer_common::{
+    id::ProcessId,
+    object::{FdState, ObjectId},
+};
 
 /// A process: a target, or a stranger who touched a watched object.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -76,8 +79,10 @@ pub struct Fact {
     pub fd: Option<i32>,
     /// Positive errno, 0 for success.
     pub errno: u32,
-    /// What it was about: an address, a path.
+    /// What it was about: an address, a path, an object's name.
     pub about: String,
+    /// The object, where it is about one.
+    pub object: Option<ObjectId>,
 }
 
 /// Kinds of facts.

@@ -3,7 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::{Case, Stream, Subject};
-use crate::report::{Finding, Severity};
+use crate::{
+    report::{Finding, Severity},
+    session::Close,
+};
 
 /// A finding about a subject with its basic evidence.
 pub(super) fn finding(
@@ -49,6 +52,21 @@ pub(super) fn with_stream(mut finding: Finding, case: &Case<'_>, stream: &Stream
     put("read", json!(flow.read));
     put("unread", json!(flow.unread));
     put("calls", json!(stream.row.calls));
+    put("bytes_per_write", json!(stream.row.bytes.checked_div(stream.row.calls)));
+    if stream.row.calls > 0 {
+        put("first_write_ms", json!(case.session.since_start_ms(stream.row.first_ns)));
+    }
+    finding
+}
+
+/// Adds who gave up the last reading end, and when.
+pub(super) fn with_closer(mut finding: Finding, case: &Case<'_>, closer: Option<&Close>) -> Finding {
+    let mut put = |name: &str, value: Value| {
+        finding.evidence.insert(name.to_owned(), value);
+    };
+    put("closer_pid", json!(closer.map(|closer| closer.process.tgid)));
+    put("closer_comm", json!(closer.map(|closer| &closer.comm)));
+    put("closed_ms", json!(closer.map(|closer| case.session.since_start_ms(closer.time_ns))));
     finding
 }
 

@@ -52,10 +52,35 @@ impl Stream {
 }
 
 impl Subject<'_> {
+    /// Leaves only the streams that are its own.
+    fn forget_streams(&mut self, own: [bool; 2]) {
+        for (stream, is_own) in [&mut self.stdout, &mut self.stderr].into_iter().zip(own) {
+            if !is_own {
+                *stream = Stream { fd: stream.fd, ..Stream::default() };
+            }
+        }
+    }
+
     /// Both streams, stdout first.
     #[must_use]
     pub fn streams(&self) -> [&Stream; 2] {
         [&self.stdout, &self.stderr]
+    }
+
+    /// Both streams, or one where they are the same object (`2>&1`).
+    #[must_use]
+    pub fn distinct_streams(&self) -> Vec<&Stream> {
+        if self.stdout.object == self.stderr.object {
+            vec![&self.stdout]
+        } else {
+            vec![&self.stdout, &self.stderr]
+        }
+    }
+
+    /// Bytes that reached a stream's object, through either stream where both are the same.
+    #[must_use]
+    pub fn bytes_to(&self, stream: &Stream) -> u64 {
+        if self.stdout.object == self.stderr.object { self.bytes() } else { stream.row.bytes }
     }
 
     /// Bytes that reached what stdout and stderr pointed to.
@@ -165,6 +190,40 @@ fn wrote(session: &Session, process: ProcessId) -> bool {
     session.rows_of(process, WRITE).any(|(key, _)| key.fd == 1 || key.fd == 2)
 }
 
+/// Commands inside the subjects whose stdout or stderr is a pipe, socket or terminal of their own:
+/// whoever started them reads it.
+#[must_use]
+pub(super) fn inner<'a>(session: &'a Session, outer: &[Subject<'a>]) -> Vec<Subject<'a>> {
+    let children = children(session);
+    let mut found = Vec::new();
+    for subject in outer {
+        let members = subject.members.iter().filter(|member| **member != subject.process.id);
+        for process in members.filter_map(|member| session.processes.get(member)) {
+            let own = own_streams(session, process);
+            if process.executed && own.contains(&true) {
+                let mut inner = self::subject(session, process, &children, &BTreeSet::new());
+                inner.forget_streams(own);
+                found.push(inner);
+            }
+        }
+    }
+    found
+}
+
+/// For stdout and stderr, whether it leads to somebody else than the parent's does.
+fn own_streams(session: &Session, process: &Process) -> [bool; 2] {
+    let parent = session.processes.get(&process.parent).and_then(|parent| parent.stdio);
+    [1, 2].map(|fd| {
+        let Some(object) = process.stdio.and_then(|stdio| stdio.get(fd).map(|state| state.object))
+        else {
+            return false;
+        };
+        let inherited =
+            parent.is_some_and(|stdio| stdio.iter().skip(1).any(|state| state.object == object));
+        !inherited && session.object_kind(&object).passes_on()
+    })
+}
+
 fn subject<'a>(
     session: &'a Session,
     process: &'a Process,
@@ -229,14 +288,15 @@ fn fill(session: &Session, subject: &mut Subject<'_>) {
 }
 
 /// Whether an object takes output out of the subject: not `/dev/null`, where nobody looks for it, and
-/// not a pipe between two of its own processes.
+/// not a pipe that was made inside of it.
 fn leads_out(session: &Session, subject: &Subject<'_>, object: &ObjectId) -> bool {
     let kind = session.object_kind(object);
-    let inside = kind.is_pipe()
-        && subject
-            .members
-            .iter()
-            .any(|member| session.rows_of(*member, READ).any(|(key, _)| key.object == *object));
+    let far = session.far_end(object);
+    let is_read_within = || {
+        let mut members = subject.members.iter();
+        members.any(|member| session.rows_of(*member, READ).any(|(key, _)| key.object == far))
+    };
+    let inside = kind.passes_on() && (session.was_created_here(object) || is_read_within());
     kind != Kind::Null && !inside
 }
 

@@ -1,6 +1,10 @@
 //! Phrases that rules share, so that every sentence names things alike.
 
 use super::{Case, Stream, Subject};
+use crate::{
+    event::FileNow,
+    session::{Close, Kind},
+};
 
 /// Characters of a command line in a sentence.
 const COMMAND: usize = 60;
@@ -42,6 +46,25 @@ pub(super) fn seconds(later_ns: u64, earlier_ns: u64) -> String {
     }
 }
 
+/// A number and its noun: `1 write`, `3 writes`.
+pub(super) fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Who gave up the read end: `python3 (pid 7) closed its read end 12 ms after the end of the command`.
+pub(super) fn gave_up(closer: &Close, subject: &Subject<'_>) -> String {
+    let how = if closer.by_exit { "ended with its read end open" } else { "closed its read end" };
+    let who = format!("{} (pid {})", closer.comm, closer.process.tgid);
+    let since = match subject.process.end_ns {
+        Some(end) if closer.time_ns >= end => {
+            format!(" {} after the command had ended", seconds(closer.time_ns, end))
+        }
+        Some(end) => format!(" {} before the command ended", seconds(end, closer.time_ns)),
+        None => String::new(),
+    };
+    format!("{who} {how}{since}")
+}
+
 /// How the subject ended: ` It exited with 125.`, ` It still runs.`
 pub(super) fn ending(subject: &Subject<'_>) -> String {
     match (subject.process.exit_code(), subject.process.signal()) {
@@ -51,48 +74,64 @@ pub(super) fn ending(subject: &Subject<'_>) -> String {
     }
 }
 
-/// Where a stream leads: `pipe:[9] (held open for reading by manager (pid 60))`.
+/// Where a stream leads: `pipe:[9], whose read end manager (pid 60) holds`.
 pub(super) fn destination(case: &Case<'_>, stream: &Stream) -> String {
     let name = case.session.object_name(&stream.object);
-    let readers: Vec<String> = case
-        .session
-        .objects
-        .get(&stream.object)
-        .filter(|object| object.kind.is_pipe())
-        .into_iter()
-        .flat_map(|object| &object.holders)
-        .filter(|holding| holding.reads())
-        .map(|holding| format!("{} (pid {})", holding.comm, holding.process.tgid))
-        .collect();
-    match readers.first() {
-        Some(reader) => format!("{name}, whose read end {reader} holds"),
+    let far = case.session.far_end(&stream.object);
+    let mut readers = case.session.holders(&far).filter(|holding| holding.reads());
+    match readers.next().filter(|_| stream.kind.passes_on() && stream.kind != Kind::Pty) {
+        Some(reader) => {
+            format!("{name}, whose read end {} (pid {}) holds", reader.comm, reader.process.tgid)
+        }
         None => name,
     }
 }
 
 /// What became of a stream's bytes: `all read by manager (pid 60)`.
 pub(super) fn fate(case: &Case<'_>, stream: &Stream) -> String {
-    use crate::session::Kind;
-    let flow = case.flows.get(&stream.object);
     let name = case.session.object_name(&stream.object);
     match stream.kind {
-        Kind::Pipe | Kind::Fifo => match (flow.unread, flow.readers_in_words()) {
-            (Some(0), Some(readers)) => format!("all read by {readers}"),
-            (Some(unread), Some(readers)) => {
-                format!("{} of it read by {readers}, {} unread", bytes(flow.read), bytes(unread))
-            }
-            (_, None) => format!("read by nobody so far, in {name}"),
-            (None, Some(readers)) => format!("{} read by {readers}", bytes(flow.read)),
-        },
+        Kind::Pipe | Kind::Fifo => taken(case, stream),
+        Kind::Socket if case.session.far_end(&stream.object) != stream.object => {
+            taken(case, stream)
+        }
         Kind::Null => "discarded in /dev/null".to_owned(),
-        Kind::File => format!("into the file {name}"),
-        Kind::Pty => format!("to the terminal {name}"),
-        Kind::Socket => match flow.readers_in_words() {
-            Some(readers) => format!("into {name}, used by {readers} too"),
-            None => format!("into {name}"),
+        Kind::File => file(case, stream),
+        Kind::Pty => match case.flows.get(&stream.object).readers_in_words() {
+            Some(reader) => format!("to the terminal {name}, which {reader} shows"),
+            None => format!("to the terminal {name}"),
         },
+        Kind::Socket => format!("into {name}, beyond which this machine's sight ends"),
         Kind::Device | Kind::Unknown => format!("to {name}"),
         Kind::Closed => "to a closed fd".to_owned(),
+    }
+}
+
+/// What readers took out.
+fn taken(case: &Case<'_>, stream: &Stream) -> String {
+    let flow = case.flows.get(&stream.object);
+    match (flow.unread, flow.readers_in_words()) {
+        (Some(0), Some(readers)) => format!("all read by {readers}"),
+        (Some(unread), Some(readers)) => {
+            format!("{} of it read by {readers}, {} unread", bytes(flow.read), bytes(unread))
+        }
+        (_, None) => {
+            format!("read by nobody so far, in {}", case.session.object_name(&stream.object))
+        }
+        (None, Some(readers)) => format!("{} read by {readers}", bytes(flow.read)),
+    }
+}
+
+/// The file, and whether its path still leads to it.
+fn file(case: &Case<'_>, stream: &Stream) -> String {
+    let name = case.session.object_name(&stream.object);
+    let now = case.session.objects.get(&stream.object).and_then(|object| object.now);
+    match now {
+        Some(FileNow::Replaced) => format!(
+            "into the file that was {name}; another file has that name now (rotated or replaced)"
+        ),
+        Some(FileNow::Gone) => format!("into the file {name}, which has been removed since"),
+        _ => format!("into the file {name}"),
     }
 }
 

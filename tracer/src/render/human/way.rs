@@ -7,9 +7,9 @@ use crate::{
         command::short_name,
         palette::{ODD, PLAIN},
         text::{Page, Text},
-        units::bytes,
+        units::{bytes, count},
     },
-    report::{Chain, Claim, Report, Step},
+    report::{Chain, Claim, Report, Step, WorkerLog},
 };
 
 /// Ways that get a line; a person does not read more.
@@ -27,11 +27,23 @@ pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
         let column = 4;
         page.parts(lead, column, " ", stages(chain, &mut told))?;
     }
-    if report.claims.is_empty() {
-        return Ok(());
+    if !report.worker_logs.is_empty() {
+        page.section()?;
     }
-    page.section()?;
-    report.claims.iter().try_for_each(|claim| page.line(&claimed(claim)))
+    report.claims.iter().try_for_each(|claim| page.line(&claimed(claim)))?;
+    report.worker_logs.iter().try_for_each(|log| page.line(&quality(log)))
+}
+
+/// `worker.log: 12 lines read, 1 of them not understood: …`
+fn quality(log: &WorkerLog) -> Text {
+    let lines = count(log.lines, "line", "lines");
+    let read = Text::plain(&format!("worker log {}: {lines} read", log.path));
+    match &log.first_bad {
+        Some(first) => {
+            read.and(ODD, &format!(", {} of them not understood, the first: {first}", log.bad))
+        }
+        None => read,
+    }
 }
 
 /// Whether a reader wrote something itself; a reader alone is in the books above.
@@ -69,7 +81,6 @@ fn arrow(amount: u64, to: &str) -> Text {
 /// `pid 71 (9 inside) stdout  written 12 B · read 12 B · handed out 0 B according to the log`
 fn claimed(claim: &Claim) -> Text {
     let who = match claim.pid {
-        0 => format!("pid {} of the log, not traced", claim.ns_pid),
         pid if pid == claim.ns_pid => format!("pid {pid}"),
         pid => format!("pid {pid} ({} in its container)", claim.ns_pid),
     };

@@ -1,7 +1,7 @@
 //! The ways of the output, and what managers' logs say of it.
 
 use crate::{
-    report::{Chain, Claim, Step},
+    report::{Chain, Claim, Step, WorkerLog},
     session::{self, Flows, Session},
     verdict::{Case, Subject},
 };
@@ -43,9 +43,10 @@ fn step(session: &Session, taken: &session::Step) -> Step {
     }
 }
 
-/// Two lines for each process that a log names.
+/// Two lines for each traced process that a log names.
 pub(super) fn claims(session: &Session, flows: &Flows) -> Vec<Claim> {
-    session.handed_out.iter().flat_map(|said| of_log(session, flows, said)).collect()
+    let traced = session.handed_out.iter().filter(|said| session.claimant(said).is_some());
+    traced.flat_map(|said| of_log(session, flows, said)).collect()
 }
 
 fn of_log(session: &Session, flows: &Flows, said: &crate::event::HandedOut) -> [Claim; 2] {
@@ -65,4 +66,18 @@ fn of_log(session: &Session, flows: &Flows, said: &crate::event::HandedOut) -> [
             handed_out,
         }
     })
+}
+
+/// How well each log could be read.
+pub(super) fn worker_logs(session: &Session) -> Vec<WorkerLog> {
+    session
+        .logs_read
+        .iter()
+        .map(|log| WorkerLog {
+            path: log.name.clone(),
+            lines: log.lines,
+            bad: log.bad,
+            first_bad: log.first_bad.clone(),
+        })
+        .collect()
 }

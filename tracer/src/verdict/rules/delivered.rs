@@ -10,7 +10,7 @@ use crate::{
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let used: Vec<&Stream> =
-        subject.streams().into_iter().filter(|stream| stream.row.bytes > 0).collect();
+        subject.streams().into_iter().filter(|stream| carries(stream)).collect();
     if used.is_empty() || !used.iter().all(|stream| is_delivered(case, stream)) {
         return Vec::new();
     }
@@ -50,7 +50,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let mut finding = evidence::finding(case, subject, "delivered", Severity::Info, message);
     let readers: Vec<String> = used
         .iter()
-        .filter(|stream| stream.kind.is_pipe())
+        .filter(|stream| stream.kind.passes_on())
         .filter_map(|stream| case.flows.get(&stream.object).readers_in_words())
         .collect();
     if let Some(reader) = readers.first() {
@@ -61,12 +61,22 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     vec![evidence::with(finding, "readers", json!(readers))]
 }
 
+/// Whether a stream has bytes that somebody can look for; of `/dev/null` another rule tells.
+fn carries(stream: &Stream) -> bool {
+    stream.row.bytes > 0 && stream.kind != Kind::Null
+}
+
 /// Whether a stream's bytes are where they should be.
 fn is_delivered(case: &Case<'_>, stream: &Stream) -> bool {
     let flow = case.flows.get(&stream.object);
     match stream.kind {
         Kind::Pipe | Kind::Fifo => flow.unread == Some(0) && flow.balanced != Some(false),
-        Kind::File | Kind::Pty | Kind::Socket | Kind::Device => true,
+        // Where the other end is not on this machine, another rule speaks.
+        Kind::Socket => {
+            case.session.far_end(&stream.object) != stream.object
+                && flow.unread.is_none_or(|unread| unread == 0)
+        }
+        Kind::File | Kind::Pty | Kind::Device => true,
         Kind::Null | Kind::Closed | Kind::Unknown => false,
     }
 }

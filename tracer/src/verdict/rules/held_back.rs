@@ -44,7 +44,11 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
                      `tracer --pty -- COMMAND`."
                         .into(),
                 );
-                evidence::with(finding, "last_moments_bytes", json!(last))
+                let finding = evidence::with(finding, "last_moments_bytes", json!(last));
+                let waited_ms = json!(waited as f64 / 1e6);
+                let finding = evidence::with(finding, "first_byte_after_ms", waited_ms);
+                let block = stream.row.bytes.checked_div(stream.row.calls);
+                evidence::with(finding, "bytes_per_write", json!(block))
             })
         })
         .collect()

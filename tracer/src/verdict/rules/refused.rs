@@ -4,7 +4,13 @@ use serde_json::json;
 use tracer_common::ledger::error;
 
 use super::super::{Case, Stream, Subject, evidence, words};
-use crate::report::{Confidence, Finding, Severity};
+use crate::{
+    report::{Confidence, Finding, Severity},
+    session::{FactKind, Process},
+};
+
+/// `O_NONBLOCK` (`include/uapi/asm-generic/fcntl.h`).
+const O_NONBLOCK: u32 = 0o4000;
 
 /// Errors that lose output, with what each means to an operator.
 const CLASSES: [(u32, &str, &str); 5] = [
@@ -53,13 +59,13 @@ fn put_off(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Option<Fi
         return None;
     }
     let message = format!(
-        "{} writes of {} to {} were refused with EAGAIN ({} in all) and {} were cut short; it went on \
-         writing, but whether it wrote those bytes again cannot be told.",
-        refusals,
+        "{} had {} to {} refused with EAGAIN ({} in all) and {} cut short; it went on writing, but \
+         whether it wrote those bytes again cannot be told.",
         words::who(subject),
+        words::count(u64::from(refusals), "write"),
         stream.name(),
         words::bytes(stream.row.refused),
-        stream.row.short
+        words::count(u64::from(stream.row.short), "write")
     );
     let finding = evidence::finding(case, subject, "put_off", Severity::Warning, message);
     let mut finding = evidence::with_stream(finding, case, stream);
@@ -84,10 +90,12 @@ fn refusal(
     let refused = if class == error::EAGAIN {
         format!("refused {} at the end", words::bytes(stream.row.last_refused))
     } else {
-        format!("refused {count} writes")
+        format!("refused {}", words::count(u64::from(count), "write"))
     };
+    let nonblock = (class == error::EAGAIN).then(|| nonblock(case, subject, stream)).flatten();
+    let by = nonblock.as_ref().map_or(String::new(), |nonblock| format!(" {}", nonblock.sentence));
     let message = format!(
-        "The kernel {refused} of {} to {} with {name}: {why}.{}",
+        "The kernel {refused} of {} to {} with {name}: {why}.{by}{}",
         words::who(subject),
         stream.name(),
         words::ending(subject)
@@ -95,7 +103,42 @@ fn refusal(
     let finding = evidence::finding(case, subject, "refused", Severity::Loss, message);
     let mut finding = evidence::with_stream(finding, case, stream);
     finding.advice = Some(advice.into());
+    let by = nonblock.as_ref().and_then(|nonblock| nonblock.by);
+    let finding = evidence::with(finding, "nonblock_pid", json!(by.map(|by| by.id.tgid)));
+    let finding = evidence::with(finding, "nonblock_comm", json!(by.map(|by| &by.comm)));
     let finding = evidence::with(finding, "error", json!(name));
     let finding = evidence::with(finding, "refusals", json!(count));
     evidence::with(finding, "refused_bytes", json!(stream.row.last_refused))
+}
+
+/// Who made the stream's open file non-blocking.
+struct Nonblock<'a> {
+    by: Option<&'a Process>,
+    sentence: String,
+}
+
+fn nonblock<'a>(
+    case: &'a Case<'_>,
+    subject: &Subject<'_>,
+    stream: &Stream,
+) -> Option<Nonblock<'a>> {
+    let far = case.session.far_end(&stream.object);
+    let switched = case
+        .session
+        .processes
+        .values()
+        .flat_map(|process| process.facts.iter().map(move |fact| (process, fact)))
+        .filter(|(_, fact)| fact.kind == FactKind::Nonblock)
+        .filter(|(_, fact)| fact.object == Some(stream.object) || fact.object == Some(far))
+        .max_by_key(|(_, fact)| fact.time_ns);
+    if let Some((by, _)) = switched {
+        let sentence = format!("{} had set O_NONBLOCK on it.", by.short());
+        return Some(Nonblock { by: Some(by), sentence });
+    }
+    let at = usize::try_from(stream.fd).ok()?;
+    let state = subject.process.stdio.as_ref()?.get(at)?;
+    (state.flags & O_NONBLOCK != 0).then(|| Nonblock {
+        by: None,
+        sentence: "O_NONBLOCK was set on it already when the command started.".to_owned(),
+    })
 }

@@ -1,55 +1,91 @@
-//! Bytes were left in the pipe.
+//! Bytes were left in the pipe: nobody took them out, and perhaps nobody can any more.
 
 use serde_json::json;
 
-use super::super::{Case, Subject, evidence, words};
-use crate::report::{Finding, Severity};
+use super::super::{Case, Stream, Subject, evidence, words};
+use crate::{
+    report::{Finding, Severity},
+    session::{Close, Holding},
+};
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
-    let streams = subject.streams();
-    let shared = streams[0].object == streams[1].object;
-    let distinct = if shared { &streams[..1] } else { &streams[..] };
-    distinct
-        .iter()
-        .filter(|stream| stream.row.bytes > 0 || streams[1].row.bytes > 0 && shared)
+    subject
+        .distinct_streams()
+        .into_iter()
         .filter_map(|stream| {
             let flow = case.flows.get(&stream.object);
             let unread = flow.unread.filter(|unread| *unread > 0)?;
-            let object = case.session.objects.get(&stream.object)?;
-            let reader = object
-                .holders
-                .iter()
-                .find(|holding| holding.reads() && !subject.members.contains(&holding.process));
-            let own = if shared { subject.bytes() } else { stream.row.bytes };
-            let written = words::bytes(own);
-            let others = if flow.written > own { " together with others" } else { "" };
-            let (severity, fate, advice) = match reader {
-                Some(reader) => (
-                    Severity::Warning,
-                    format!(
-                        "{} (pid {}) can still read it but has not",
-                        reader.comm, reader.process.tgid
-                    ),
-                    "The reader is slow, blocked or has stopped reading: look at what it does.",
-                ),
-                None => (
-                    Severity::Loss,
-                    "nobody holds its read end any more: lost".to_owned(),
-                    "The reader closed the pipe before it had read to the end.",
-                ),
-            };
-            let message = format!(
-                "{} wrote {written}{others} to {}; {} are still unread in {}; {fate}.{}",
-                words::who(subject),
-                stream.name(),
-                words::bytes(unread),
-                object.name(),
-                words::ending(subject)
-            );
-            let finding = evidence::finding(case, subject, "unread", severity, message);
-            let mut finding = evidence::with_stream(finding, case, stream);
-            finding.advice = Some(advice.into());
-            Some(evidence::with(finding, "reader_alive", json!(reader.is_some())))
+            let own = subject.bytes_to(stream) + flow.in_flight;
+            (own > 0).then(|| tell(case, subject, stream, own, unread))
         })
         .collect()
+}
+
+fn tell(
+    case: &Case<'_>,
+    subject: &Subject<'_>,
+    stream: &Stream,
+    own: u64,
+    unread: u64,
+) -> Finding {
+    let flow = case.flows.get(&stream.object);
+    let far = case.session.far_end(&stream.object);
+    let reader = case
+        .session
+        .holders(&far)
+        .find(|holding| holding.reads() && !subject.members.contains(&holding.process));
+    let closer = case.session.last_closer(&far).filter(|_| reader.is_none());
+    let others = if flow.written + flow.in_flight > own { " together with others" } else { "" };
+    let message = format!(
+        "{} wrote {}{others} to {}; {} are still unread in {}: {}.{}",
+        words::who(subject),
+        words::bytes(own),
+        stream.name(),
+        words::bytes(unread),
+        case.session.object_name(&stream.object),
+        fate(subject, reader, closer),
+        words::ending(subject)
+    );
+    let severity = severity(case, subject, reader, closer);
+    let finding = evidence::finding(case, subject, "unread", severity, message);
+    let mut finding = evidence::with_stream(finding, case, stream);
+    finding.advice = Some(advice(reader, severity).into());
+    let finding = evidence::with_closer(finding, case, closer);
+    evidence::with(finding, "reader_alive", json!(reader.is_some()))
+}
+
+fn fate(subject: &Subject<'_>, reader: Option<&Holding>, closer: Option<&Close>) -> String {
+    match (reader, closer) {
+        (Some(reader), _) => {
+            format!("{} (pid {}) can still read it but has not", reader.comm, reader.process.tgid)
+        }
+        (None, Some(closer)) => format!("{}: lost", words::gave_up(closer, subject)),
+        (None, None) => "nobody holds its read end any more: lost".to_owned(),
+    }
+}
+
+/// A reader that still can is slow; a command beside it that had enough (`head`) is by design.
+fn severity(
+    case: &Case<'_>,
+    subject: &Subject<'_>,
+    reader: Option<&Holding>,
+    closer: Option<&Close>,
+) -> Severity {
+    match (reader, closer) {
+        (Some(_), _) => Severity::Warning,
+        (None, Some(closer)) if case.is_beside(subject, closer.process) => Severity::Info,
+        _ => Severity::Loss,
+    }
+}
+
+fn advice(reader: Option<&Holding>, severity: Severity) -> &'static str {
+    match (reader, severity) {
+        (Some(_), _) => {
+            "The reader is slow, blocked or has stopped reading: look at what it does."
+        }
+        (None, Severity::Info) => {
+            "The next command of the pipeline had read what it wanted (as `head` does)."
+        }
+        _ => "The reader must read to the end of the stream before it closes the pipe.",
+    }
 }

@@ -1,0 +1,182 @@
+//! Follows managers' logs while they grow.
+
+use std::{
+    fs::File,
+    io::{self, Read as _, Seek as _, SeekFrom},
+    path::{Path, PathBuf},
+    sync::mpsc::{Receiver, TryRecvError, sync_channel},
+    thread,
+};
+
+use crate::{
+    event::{LogRead, Outside},
+    worker_log::{Account, Reader},
+};
+
+/// Bytes read in one go.
+const CHUNK: usize = 64 << 10;
+/// Chunks of standard input that wait for the session.
+const WAITING: usize = 64;
+
+/// The logs of one run.
+#[derive(Default)]
+pub struct WorkerLogs {
+    logs: Vec<Log>,
+    trace_began_unix_ns: i64,
+}
+
+struct Log {
+    name: String,
+    source: Source,
+    reader: Reader,
+    account: Account,
+}
+
+enum Source {
+    File { file: File, path: PathBuf, read: u64 },
+    Stdin { chunks: Receiver<Vec<u8>>, ended: bool },
+}
+
+impl WorkerLogs {
+    /// Opens every log; `-` is standard input.
+    ///
+    /// # Errors
+    /// The first path that cannot be opened, and why.
+    pub fn open(paths: &[PathBuf]) -> Result<Self, (PathBuf, io::Error)> {
+        let logs = paths
+            .iter()
+            .map(|path| {
+                let source = open(path).map_err(|error| (path.clone(), error))?;
+                Ok(Log {
+                    name: path.display().to_string(),
+                    source,
+                    reader: Reader::new(),
+                    account: Account::default(),
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { logs, trace_began_unix_ns: i64::MIN / 2 })
+    }
+
+    /// Whether there is any.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.logs.is_empty()
+    }
+
+    /// Claims from before this moment are about other processes.
+    pub fn trace_begins(&mut self, unix_ns: i64) {
+        self.trace_began_unix_ns = unix_ns;
+    }
+
+    /// Reads what has been written since the last time.
+    pub fn follow(&mut self) {
+        for log in &mut self.logs {
+            let (reader, account) = (&mut log.reader, &mut log.account);
+            let began = self.trace_began_unix_ns;
+            let taken = log.source.take(|chunk| account.add(reader.feed(chunk), began));
+            if let Err(error) = taken {
+                tracing::warn!("cannot read the worker log {}: {error}", log.name);
+            }
+        }
+    }
+
+    /// Reads the rest; what the logs say, and how well they could be read.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<Outside> {
+        self.follow();
+        let mut seen = Vec::new();
+        for mut log in self.logs {
+            // A file may still be written to: half a number at its end is no number.
+            if log.source.has_ended() {
+                log.account.add(log.reader.finish(), self.trace_began_unix_ns);
+            }
+            seen.extend(log.account.handed_out().into_iter().map(Outside::HandedOut));
+            seen.push(Outside::LogRead(LogRead {
+                name: log.name,
+                lines: log.reader.lines(),
+                bad: log.reader.bad(),
+                first_bad: log.reader.first_bad().map(str::to_owned),
+            }));
+        }
+        seen
+    }
+}
+
+fn open(path: &Path) -> io::Result<Source> {
+    if path == Path::new("-") {
+        return Ok(stdin());
+    }
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::Error::from(io::ErrorKind::IsADirectory));
+    }
+    Ok(Source::File { file, path: path.to_owned(), read: 0 })
+}
+
+/// Standard input is read by a thread, because a read of it may wait for ever.
+fn stdin() -> Source {
+    let (send, chunks) = sync_channel(WAITING);
+    thread::spawn(move || {
+        let mut buffer = vec![0; CHUNK];
+        while let Ok(length) = io::stdin().read(&mut buffer) {
+            let chunk = buffer.get(..length).unwrap_or_default().to_vec();
+            if length == 0 || send.send(chunk).is_err() {
+                return;
+            }
+        }
+    });
+    Source::Stdin { chunks, ended: false }
+}
+
+impl Source {
+    fn take(&mut self, mut feed: impl FnMut(&[u8])) -> io::Result<()> {
+        match self {
+            Self::Stdin { chunks, ended } => loop {
+                match chunks.try_recv() {
+                    Ok(chunk) => feed(&chunk),
+                    Err(TryRecvError::Empty) => return Ok(()),
+                    Err(TryRecvError::Disconnected) => {
+                        *ended = true;
+                        return Ok(());
+                    }
+                }
+            },
+            Self::File { file, path, read } => {
+                reopen_if_rotated(file, path, read)?;
+                let mut buffer = vec![0; CHUNK];
+                loop {
+                    let length = file.read(&mut buffer)?;
+                    if length == 0 {
+                        return Ok(());
+                    }
+                    *read += length as u64;
+                    feed(buffer.get(..length).unwrap_or_default());
+                }
+            }
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(self, Self::Stdin { ended: true, .. })
+    }
+}
+
+/// Begins anew where the log was cut, and goes on in the new file where it was replaced.
+fn reopen_if_rotated(file: &mut File, path: &Path, read: &mut u64) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    let open = file.metadata()?;
+    if open.len() < *read {
+        file.seek(SeekFrom::Start(0))?;
+        *read = 0;
+    }
+    let at_end = open.len() == *read;
+    if at_end
+        && let Ok(named) = std::fs::metadata(path)
+        && (named.ino(), named.dev()) != (open.ino(), open.dev())
+    {
+        *file = File::open(path)?;
+        *read = 0;
+    }
+    Ok(())
+}
