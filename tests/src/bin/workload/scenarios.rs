@@ -3,6 +3,7 @@
 mod blocked;
 mod errors;
 mod interrupted;
+mod lost;
 mod namespace;
 mod replaced;
 mod side;
@@ -64,6 +65,14 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
         "spliced-away" => gated(side::spliced_away),
         "held-back" => gated(side::held_back),
         "silent" => gated(side::silent),
+        "heedless" => gated(lost::heedless),
+        "fills-stdout" => gated(lost::fills_stdout),
+        "fills-stderr" => gated(lost::fills_stderr),
+        "never-flushed" => gated(lost::never_flushed),
+        "asks-for-terminal" => gated(lost::asks_for_terminal),
+        "without-daemon" => gated(lost::without_daemon),
+        "by-message" => gated(lost::by_message),
+        "rotated" => gated(lost::rotated),
         "storm" => own(storm::play),
         "blocked" => own(blocked::at_attach),
         "before-and-after" => own(blocked::before_and_after),
