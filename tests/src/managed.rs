@@ -1,6 +1,10 @@
 //! Commands under the faulty process manager ([`crate::goproc`]), with the tracer on it.
 
-use std::{fs, path::PathBuf, process::Command, process::Stdio};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
@@ -160,11 +164,7 @@ impl RunningGoproc {
 
     /// Its account, once it has come this far.
     pub fn account_at(&self, stage: Stage) -> Result<Account> {
-        wait_until(&format!("{} to be {stage:?}", self.name), || {
-            let Ok(text) = fs::read(&self.account) else { return Ok(None) };
-            let account: Account = serde_json::from_slice(&text)?;
-            Ok((account.stage >= stage).then_some(account))
-        })
+        account_at(&self.account, stage).with_context(|| self.name.clone())
     }
 
     /// What the worker has logged so far; nothing if it writes no log.
@@ -188,6 +188,15 @@ impl RunningGoproc {
         drop(self.directory);
         Ok((account, relayed))
     }
+}
+
+/// The account that a manager writes to this file, once it has come this far.
+pub fn account_at(path: &Path, stage: Stage) -> Result<Account> {
+    wait_until(&format!("a manager to be {stage:?}"), || {
+        let Ok(text) = fs::read(path) else { return Ok(None) };
+        let account: Account = serde_json::from_slice(&text)?;
+        Ok((account.stage >= stage).then_some(account))
+    })
 }
 
 /// A manager and the tracer on it.
