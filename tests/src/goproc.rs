@@ -47,11 +47,13 @@ pub enum Behaviour {
     Thief,
     /// Passes only a part of stdout on to its own stdout.
     SlowRelay,
+    /// Passes stdout on as packets, and does not care which of them the socket refuses.
+    PacketRelay,
 }
 
 impl Behaviour {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Faithful,
         Self::Empties,
         Self::DropOnFailure,
@@ -67,6 +69,7 @@ impl Behaviour {
         Self::KillClose,
         Self::Thief,
         Self::SlowRelay,
+        Self::PacketRelay,
     ];
 
     /// The command line's word for it.
@@ -87,6 +90,7 @@ impl Behaviour {
             Self::KillClose => "kill-close",
             Self::Thief => "thief",
             Self::SlowRelay => "slow-relay",
+            Self::PacketRelay => "packet-relay",
         }
     }
 

@@ -30,13 +30,21 @@ pub struct Goproc {
     bytes: usize,
     log: Option<LogFormat>,
     has_own_pids: bool,
+    follows: Option<&'static str>,
     variables: Vec<(String, String)>,
 }
 
 impl Goproc {
     /// A manager that behaves like this and writes no log.
     pub fn new(behaviour: Behaviour) -> Self {
-        Self { behaviour, bytes: 0, log: None, has_own_pids: false, variables: Vec::new() }
+        Self {
+            behaviour,
+            bytes: 0,
+            log: None,
+            has_own_pids: false,
+            follows: None,
+            variables: Vec::new(),
+        }
     }
 
     /// How many bytes its behaviour is about.
@@ -57,6 +65,12 @@ impl Goproc {
         self
     }
 
+    /// The tracer follows readers this far.
+    pub fn following(mut self, hops: &'static str) -> Self {
+        self.follows = Some(hops);
+        self
+    }
+
     /// Sets a variable for it and its command.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
@@ -74,6 +88,9 @@ impl Goproc {
         let mut tracer = Tracer::on_pid(running.manager_pid()?);
         if let Some(log) = &running.log {
             tracer = tracer.arg("--worker-log").arg(log);
+        }
+        if let Some(hops) = self.follows {
+            tracer = tracer.args(["--follow-readers", hops]);
         }
         let tracer = tracer.start()?;
         running.gate.open()?;

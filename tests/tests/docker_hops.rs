@@ -29,6 +29,10 @@ fn on_daemons_while<T>(act: impl FnOnce() -> Result<T>) -> Result<(T, Report)> {
     for pid in daemons {
         tracer = tracer.arg("--pid").arg(pid.to_string());
     }
+    while_traced(tracer, act)
+}
+
+fn while_traced<T>(tracer: Tracer, act: impl FnOnce() -> Result<T>) -> Result<(T, Report)> {
     let tracer = tracer.start()?;
     let outcome = act()?;
     tracer.interrupt()?;
@@ -94,11 +98,17 @@ fn run_on_a_terminal_is_followed_through_it() -> Result<()> {
     Ok(())
 }
 
+/// The container's shim was there before: it descends from nobody any more, and is found as the
+/// reader of what the container writes.
 #[test]
 #[ignore = "needs root and docker"]
 fn exec_is_followed_from_the_container_to_the_daemon() -> Result<()> {
     let container = Container::start(&image()?, "exec-hops")?;
-    let (output, report) = on_daemons(&["exec", container.name(), "seq", "1", "3000"])?;
+    let tracer = Tracer::on_container(container.name()).args(["--follow-readers", "4"]);
+    let (output, report) = while_traced(tracer, || {
+        let exec = ["exec", container.name(), "seq", "1", "3000"];
+        refusal::run_command(Command::new("docker").args(exec))
+    })?;
     succeeded(&output, 13_893)?;
     let steps = hops(&report, pid_of(&report, &["seq", "1", "3000"])?)?;
     ensure!(steps[0].bytes == 13_893, "{steps:#?}");

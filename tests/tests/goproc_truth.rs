@@ -104,6 +104,16 @@ fn a_thief_and_a_relay_account_for_their_parts() -> Result<()> {
 }
 
 #[test]
+fn a_relay_of_packets_accounts_for_what_its_socket_took() -> Result<()> {
+    let relay = Goproc::new(Behaviour::PacketRelay);
+    let (account, _, relayed) = run(&relay, &["head", "-c", "1000000", "/dev/zero"])?;
+    let (read, taken, left) = stdout(&account);
+    ensure!((read, left) == (1_000_000, Some(0)) && taken == relayed, "{account:?}");
+    ensure!(0 < taken && taken < read, "{account:?}");
+    Ok(())
+}
+
+#[test]
 fn a_flattened_exit_code_is_1_whatever_it_was() -> Result<()> {
     let account = alone(Behaviour::FlattenExit, 0, &["sh", "-c", "exit 3"])?;
     ensure!((account.code, account.told_code) == (Some(3), Some(1)), "{account:?}");

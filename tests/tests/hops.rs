@@ -37,7 +37,7 @@ fn read_by_test(report: &Report, object: &str) -> Result<u64> {
 #[test]
 #[ignore = "needs root"]
 fn a_relay_in_the_tree_shows_where_the_rest_stayed() -> Result<()> {
-    let relay = Goproc::new(Behaviour::SlowRelay).bytes(5000);
+    let relay = Goproc::new(Behaviour::SlowRelay).bytes(5000).following("2");
     let managed = relay.trace(&["head", "-c", "20000", "/dev/zero"])?;
     managed.check()?;
     ensure!(managed.relayed.len() == 5000, "{} bytes were passed on", managed.relayed.len());
@@ -48,6 +48,23 @@ fn a_relay_in_the_tree_shows_where_the_rest_stayed() -> Result<()> {
         [step(*pid, "head", &stdout.object, 20_000), step(*manager, "goproc", &last.object, 5000)];
     ensure!(*steps == expected, "{steps:#?}");
     ensure!(read_by_test(&managed.report, &last.object)? == 5000, "{:?}", managed.report.objects);
+    Ok(())
+}
+
+/// C5: a relay that ignores what its client's socket refuses; the client has all the rest.
+#[test]
+#[ignore = "needs root"]
+fn a_relay_that_ignores_refusals_is_short_by_what_was_refused() -> Result<()> {
+    let relay = Goproc::new(Behaviour::PacketRelay).following("3");
+    let managed = relay.trace(&["head", "-c", "1000000", "/dev/zero"])?;
+    managed.check()?;
+    let Account { manager, pid, stdout, .. } = &managed.account;
+    let taken = stdout.handed_out;
+    ensure!(taken < 1_000_000 && managed.relayed.len() == taken, "{taken} bytes were taken");
+    let steps = &managed.report.chain(*pid, 1)?.steps;
+    let shape: Vec<_> = steps.iter().map(|step| (step.comm.as_str(), step.bytes)).collect();
+    let expected = [("head", 1_000_000), ("goproc", taken), ("cat", taken)];
+    ensure!(shape == expected && steps[1].pid == *manager, "{steps:#?}");
     Ok(())
 }
 

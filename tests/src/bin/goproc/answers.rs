@@ -13,7 +13,7 @@ pub(crate) fn hand_out(child: &mut Child, log: &mut WorkerLog, behaviour: Behavi
         Behaviour::DropOnFailure => log.started(child)?,
         Behaviour::FlattenExit => child.flatten_exit(),
         // What it passed on is all that anybody gets.
-        Behaviour::SlowRelay => return Ok(()),
+        Behaviour::SlowRelay | Behaviour::PacketRelay => return Ok(()),
         Behaviour::Empties
         | Behaviour::Faithful
         | Behaviour::Utf8Only

@@ -48,6 +48,7 @@ fn main() -> Result<()> {
         Behaviour::KillClose => reading::kill_and_close(&mut child, options.bytes)?,
         Behaviour::Thief => relays::share_with_thief(&mut child, options.bytes)?,
         Behaviour::SlowRelay => relays::pass_on_a_part(&mut child, options.bytes)?,
+        Behaviour::PacketRelay => relays::pass_on_as_packets(&mut child)?,
     }
     answers::hand_out(&mut child, &mut log, options.behaviour)?;
     child.publish(Stage::Done)

@@ -6,6 +6,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair},
+};
 use tracer_tests::goproc::Thief;
 
 use crate::{child::Child, reading};
@@ -37,5 +41,26 @@ pub(crate) fn pass_on_a_part(child: &mut Child, bytes: usize) -> Result<()> {
     own.write_all(part)?;
     own.flush()?;
     child.stdout.handed_out(part.len());
+    Ok(())
+}
+
+/// Reads everything, sends it in packets to a socket that nobody reads yet, and goes on after
+/// each refusal. Then an attached client, `cat`, reads what the socket took.
+pub(crate) fn pass_on_as_packets(child: &mut Child) -> Result<()> {
+    const PACKET: usize = 8192;
+    reading::to_the_end(child)?;
+    let all = child.stdout.take();
+    let (end, far) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    for packet in all.chunks(PACKET) {
+        match send(&end, packet, SendFlags::DONTWAIT) {
+            Ok(taken) => child.stdout.handed_out(taken),
+            Err(Errno::AGAIN) => {}
+            Err(error) => return Err(error).context("cannot send to the attached client"),
+        }
+    }
+    drop(end);
+    let status = Command::new("cat").stdin(far).status().context("cannot start cat")?;
+    ensure!(status.success(), "cat ended with {status}");
     Ok(())
 }
