@@ -35,6 +35,12 @@ pub fn children_of(parent: u32) -> Result<Vec<u32>> {
     Ok(pids.filter(is_child).collect())
 }
 
+/// The parent of a process.
+pub fn parent_of(pid: u32) -> Result<u32> {
+    let parent = status_of(pid, "PPid:").with_context(|| format!("process {pid} is gone"))?;
+    parent.parse().with_context(|| format!("process {pid} has the parent {parent}"))
+}
+
 /// Every process with this short name.
 pub fn named(comm: &str) -> Result<Vec<u32>> {
     let pids = pids()?.into_iter();

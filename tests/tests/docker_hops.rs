@@ -4,14 +4,19 @@
 //!
 //! Needs a running `dockerd` and, in `TRACER_TEST_IMAGE`, an image of a registry on this machine.
 
-use std::process::{Command, Output};
+use std::{
+    process::{Command, Output},
+    thread::sleep,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use tracer_tests::{
-    deadline::describe,
+    deadline::{describe, raw_pid, wait_until},
     docker::{Container, docker, image},
     expect,
-    procfs::named,
+    procfs::{is_blocked_in_write, named, parent_of},
     refusal,
     report::{Report, Step},
     tracer::Tracer,
@@ -164,4 +169,49 @@ fn a_log_driver_that_drops_lines_is_told_with_what_it_kept() -> Result<()> {
         .expect("handed_out", kept)?
         .expect("lost", 1_288_895 - kept)?;
     lost.fact("source").map(drop)
+}
+
+/// A process that stands still until the end of its test.
+struct Stopped(Pid);
+
+impl Stopped {
+    fn new(pid: u32) -> Result<Self> {
+        let pid = raw_pid(pid)?;
+        kill_process(pid, Signal::STOP)?;
+        Ok(Self(pid))
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // Fails only if it is gone, which is not this test's doing.
+        let _ = kill_process(self.0, Signal::CONT);
+    }
+}
+
+/// C17: the shim stands still, and soon so does the container.
+#[test]
+#[ignore = "needs root and docker"]
+fn a_container_behind_a_stopped_shim_is_stuck_with_the_shim_named() -> Result<()> {
+    const A_WHILE: Duration = Duration::from_secs(1);
+    let container = Container::named("stuck");
+    let endless = ["yes", "a line that nobody reads"];
+    let image = image()?;
+    let run = ["run", "--detach", "--log-driver", "none", "--name", container.name(), &image];
+    docker(&[&run[..], &endless].concat())?;
+    let writer = docker(&["inspect", "--format", "{{.State.Pid}}", container.name()])?;
+    let writer: u32 = writer.parse().context("docker names no pid")?;
+    let shim = parent_of(writer)?;
+    let tracer = Tracer::on_container(container.name());
+    let (_stopped, report) = while_traced(tracer, || {
+        let stopped = Stopped::new(shim)?;
+        wait_until("the container to sleep in write", || {
+            Ok(is_blocked_in_write(writer, 1).then_some(()))
+        })?;
+        sleep(A_WHILE);
+        Ok(stopped)
+    })?;
+    let finding = report.headline("stuck")?.about(writer)?;
+    finding.expect("reader_pid", shim)?.expect("reader_comm", "containerd-shim")?;
+    Ok(())
 }

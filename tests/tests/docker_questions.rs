@@ -30,6 +30,7 @@ fn a_pull_that_does_not_know_its_flag_spoke_on_stderr() -> Result<()> {
     ensure!(out == 0 && err > 0 && managed.account.code == Some(125), "{:?}", managed.account);
     let finding = managed.headline("other_stream")?.about(managed.account.pid)?;
     finding.expect("stdout_bytes", 0)?.expect("stderr_bytes", err)?;
+    ensure!(finding.severity == "warning", "{finding:?}");
     Ok(())
 }
 
@@ -89,7 +90,8 @@ fn a_client_without_a_daemon_is_told_with_the_socket() -> Result<()> {
     ensure!(out == 0 && err > 0 && managed.account.code == Some(1), "{:?}", managed.account);
     let finding = managed.report.finding("daemon_unreachable")?.about(managed.account.pid)?;
     ensure!(finding.message.contains("/tmp/nope.sock"), "{finding:?}");
-    managed.report.finding("other_stream").map(drop)
+    managed.report.finding("other_stream")?;
+    managed.report.check_exit_code(managed.tracer.status.code())
 }
 
 /// C28: the message is on stderr, and the exit code tells of the failure.

@@ -22,7 +22,8 @@ fn step(pid: u32, comm: &str, object: &str, bytes: u64) -> Step {
 /// A process that keeps a trace going until the test has seen enough.
 fn bystander() -> Result<OwnedChild> {
     let mut command = Command::new("sleep");
-    OwnedChild::spawn(command.arg("600").stdin(Stdio::null()), "sleep 600")
+    command.arg("600").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    OwnedChild::spawn(&mut command, "sleep 600")
 }
 
 /// The object that a process wrote to, by the chain itself, and what this test read from it.

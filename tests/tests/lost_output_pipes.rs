@@ -27,7 +27,7 @@ fn workload() -> Result<String> {
 /// The finding names the manager as the one who closed, and says when.
 fn closed_by_manager(finding: &Finding, managed: &Managed) -> Result<()> {
     finding.expect("closer_pid", managed.account.manager)?.expect("closer_comm", "goproc")?;
-    ensure!(finding.fact("closed_ms")?.is_f64(), "closed_ms: {finding:?}");
+    ensure!(finding.fact("closed_ms")?.is_number(), "closed_ms: {finding:?}");
     Ok(())
 }
 
@@ -198,7 +198,7 @@ fn a_writer_asleep_at_a_full_pipe_is_stuck_with_its_idle_reader() -> Result<()> 
 fn a_reader_that_stopped_in_the_middle_is_told_with_its_last_read() -> Result<()> {
     let managed = asleep(&Goproc::new(Behaviour::NoRead).bytes(100), "fills-stdout", 1)?;
     let finding = stuck(&managed, PIPE - 100)?;
-    ensure!(finding.fact("reader_last_read_ms")?.is_f64(), "{finding:?}");
+    ensure!(finding.fact("reader_last_read_ms")?.is_number(), "{finding:?}");
     ensure!(managed.stdout()?.read == Some(100), "{:?}", managed.stdout());
     Ok(())
 }
@@ -242,7 +242,7 @@ fn a_descendant_that_writes_later_is_named() -> Result<()> {
         .expect("late_comm", "sh")?
         .expect("late_bytes", 5)?
         .expect("still_open", false)?;
-    ensure!(finding.fact("leader_end_ms")?.is_f64(), "{finding:?}");
+    ensure!(finding.fact("leader_end_ms")?.is_number(), "{finding:?}");
     managed.report.accuses_nobody()
 }
 
