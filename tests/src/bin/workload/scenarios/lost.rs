@@ -12,8 +12,23 @@ use tracer_tests::truth::path_from_env;
 
 use crate::{ledger::Ledger, process, sys};
 
+/// The story of this name.
+pub(super) fn find(name: &str) -> Option<fn(&mut Ledger) -> Result<()>> {
+    Some(match name {
+        "heedless" => heedless,
+        "fills-stdout" => fills_stdout,
+        "fills-stderr" => fills_stderr,
+        "never-flushed" => never_flushed,
+        "asks-for-terminal" => asks_for_terminal,
+        "without-daemon" => without_daemon,
+        "by-message" => by_message,
+        "rotated" => rotated,
+        _ => return None,
+    })
+}
+
 /// 4,000 times 100 bytes to fd 1, whatever the kernel says to it.
-pub(crate) fn heedless(ledger: &mut Ledger) -> Result<()> {
+fn heedless(ledger: &mut Ledger) -> Result<()> {
     const LINE: [u8; 100] = [b'x'; 100];
     for _ in 0..4000 {
         // The outcome is booked; not caring about it is what this program is about.
@@ -23,18 +38,18 @@ pub(crate) fn heedless(ledger: &mut Ledger) -> Result<()> {
 }
 
 /// One write that is larger than any pipe.
-pub(crate) fn fills_stdout(ledger: &mut Ledger) -> Result<()> {
+fn fills_stdout(ledger: &mut Ledger) -> Result<()> {
     ledger.write(1, 200_003)
 }
 
 /// Fills stderr before it says anything on stdout.
-pub(crate) fn fills_stderr(ledger: &mut Ledger) -> Result<()> {
+fn fills_stderr(ledger: &mut Ledger) -> Result<()> {
     ledger.write(2, 200_003)?;
     ledger.write(1, 5)
 }
 
 /// Asks about a terminal, keeps its output in a buffer because there is none, and is killed.
-pub(crate) fn never_flushed(ledger: &mut Ledger) -> Result<()> {
+fn never_flushed(ledger: &mut Ledger) -> Result<()> {
     ensure!(!is_terminal(1), "stdout is a terminal");
     ledger.publish()?;
     // SAFETY: takes no pointer; ends this process, buffers and all.
@@ -43,7 +58,7 @@ pub(crate) fn never_flushed(ledger: &mut Ledger) -> Result<()> {
 }
 
 /// Asks about a terminal on both streams, is told no, and says less for that.
-pub(crate) fn asks_for_terminal(ledger: &mut Ledger) -> Result<()> {
+fn asks_for_terminal(ledger: &mut Ledger) -> Result<()> {
     ensure!(!is_terminal(1) && !is_terminal(2), "a stream is a terminal");
     ledger.write(1, 31)?;
     ledger.write(2, 47)
@@ -55,7 +70,7 @@ fn is_terminal(fd: i32) -> bool {
 }
 
 /// Cannot reach its daemon, says so on stderr and fails.
-pub(crate) fn without_daemon(ledger: &mut Ledger) -> Result<()> {
+fn without_daemon(ledger: &mut Ledger) -> Result<()> {
     let socket = path_from_env()?.with_extension("sock");
     ensure!(UnixStream::connect(&socket).is_err(), "somebody listens on {}", socket.display());
     ledger.write(2, 92)?;
@@ -64,7 +79,7 @@ pub(crate) fn without_daemon(ledger: &mut Ledger) -> Result<()> {
 }
 
 /// Sends what others print over a socket to its parent: nothing on fd 1 or fd 2.
-pub(crate) fn by_message(ledger: &mut Ledger) -> Result<()> {
+fn by_message(ledger: &mut Ledger) -> Result<()> {
     const SIZE: usize = 700;
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
@@ -77,7 +92,7 @@ pub(crate) fn by_message(ledger: &mut Ledger) -> Result<()> {
 }
 
 /// Its log file is renamed and made anew while it runs; it goes on writing to the old one.
-pub(crate) fn rotated(ledger: &mut Ledger) -> Result<()> {
+fn rotated(ledger: &mut Ledger) -> Result<()> {
     let path: PathBuf = fs::read_link("/proc/self/fd/1").context("fd 1 is no file")?;
     ledger.write(1, 100)?;
     fs::rename(&path, path.with_extension("1"))?;
