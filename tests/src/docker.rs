@@ -43,6 +43,37 @@ pub fn forget_image(image: &str) -> Result<()> {
     Ok(())
 }
 
+/// A container that is removed with its test.
+#[derive(Debug)]
+pub struct Container(String);
+
+impl Container {
+    /// Reserves a name for a container that the test makes itself.
+    pub fn named(name: &str) -> Self {
+        Self(format!("tracer-test-{name}-{}", std::process::id()))
+    }
+
+    /// Starts one that sleeps.
+    pub fn start(image: &str, name: &str) -> Result<Self> {
+        // Owned before it is made: a container that could not be started is left behind as well.
+        let container = Self::named(name);
+        docker(&["run", "--detach", "--name", &container.0, image, "sleep", "600"])?;
+        Ok(container)
+    }
+
+    /// What docker knows it by.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        // Fails if the test has removed it already.
+        let _ = docker(&["rm", "--force", &self.0]);
+    }
+}
+
 /// A managed command that has been traced.
 #[derive(Debug)]
 pub struct Managed {

@@ -11,6 +11,8 @@ pub mod deadline;
 pub mod docker;
 pub mod expect;
 pub mod gate;
+pub mod goproc;
+pub mod managed;
 pub mod paths;
 pub mod privilege;
 pub mod process_manager;

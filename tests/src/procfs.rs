@@ -16,6 +16,49 @@ pub fn own_pid() -> Result<u32> {
     link.to_string_lossy().parse().context("/proc/self names no pid")
 }
 
+/// The pid that a child of this process has in the namespace `/proc` was mounted for.
+pub fn outer_pid_of_child(child: u32) -> Result<u32> {
+    let own = own_pid()?;
+    if own == std::process::id() {
+        return Ok(child);
+    }
+    let mut children = children_of(own)?.into_iter();
+    children
+        .find(|pid| status_of(*pid, "NSpid:").and_then(|text| text.parse().ok()) == Some(child))
+        .with_context(|| format!("/proc knows no child {child} of process {own}"))
+}
+
+/// The children of a process.
+pub fn children_of(parent: u32) -> Result<Vec<u32>> {
+    let pids = pids()?.into_iter();
+    let is_child = |pid: &u32| status_of(*pid, "PPid:").is_some_and(|of| of == parent.to_string());
+    Ok(pids.filter(is_child).collect())
+}
+
+/// The parent of a process.
+pub fn parent_of(pid: u32) -> Result<u32> {
+    let parent = status_of(pid, "PPid:").with_context(|| format!("process {pid} is gone"))?;
+    parent.parse().with_context(|| format!("process {pid} has the parent {parent}"))
+}
+
+/// Every process with this short name.
+pub fn named(comm: &str) -> Result<Vec<u32>> {
+    let pids = pids()?.into_iter();
+    Ok(pids.filter(|pid| status_of(*pid, "Name:").is_some_and(|name| name == comm)).collect())
+}
+
+fn pids() -> Result<Vec<u32>> {
+    let entries = fs::read_dir("/proc")?.map_while(|entry| entry.ok());
+    Ok(entries.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok()).collect())
+}
+
+/// The last word of a line of a process's status; nothing once it is gone.
+fn status_of(pid: u32, line: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let found = status.lines().find(|candidate| candidate.starts_with(line))?;
+    found.split_whitespace().last().map(str::to_owned)
+}
+
 /// Whether a process is asleep inside `write` to this fd (x86-64).
 pub fn is_blocked_in_write(pid: u32, fd: i32) -> bool {
     // Says `running` unless the process sleeps; then number and arguments, in hexadecimal.

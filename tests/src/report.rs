@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -24,6 +25,12 @@ pub struct Report {
     /// What the tracer itself failed to see; every number must be 0.
     #[serde(default)]
     pub losses: BTreeMap<String, Value>,
+    /// Ways of bytes from hand to hand.
+    #[serde(default)]
+    pub hops: Vec<Chain>,
+    /// What a worker's log claims of each process.
+    #[serde(default)]
+    pub claims: Vec<Claim>,
 }
 
 /// One process.
@@ -46,6 +53,16 @@ pub struct Process {
     /// What it wrote, by fd and object.
     #[serde(default)]
     pub fds: Vec<FdRow>,
+    /// What it wrote through fds that were not asked for.
+    #[serde(default)]
+    pub elsewhere: Elsewhere,
+}
+
+/// Output through other fds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Elsewhere {
+    /// Its bytes.
+    pub bytes: Option<u64>,
 }
 
 /// How a process ended.
@@ -107,6 +124,73 @@ pub struct Object {
     /// Who read.
     #[serde(default)]
     pub readers: Vec<Party>,
+    /// What a pipe can hold.
+    pub capacity: Option<u64>,
+    /// What was inside when the kernel was asked last.
+    pub inside: Option<u64>,
+    /// Closed read ends.
+    #[serde(default)]
+    pub closes: Vec<Close>,
+    /// The other half of a terminal or a socket pair.
+    pub joined: Option<String>,
+    /// The size of a file at the end.
+    pub size_after: Option<u64>,
+}
+
+/// A read end that was closed.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Close {
+    /// Who closed it.
+    pub pid: u32,
+    /// Its short name.
+    pub comm: String,
+    /// The number it had.
+    pub fd: i32,
+    /// When, in milliseconds from the start of the trace.
+    pub at_ms: f64,
+}
+
+/// The way of one process's output through others.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Chain {
+    /// Whose output.
+    pub subject_pid: u32,
+    /// Through which fd it began.
+    pub fd: i32,
+    /// Every writer on the way, the subject first.
+    pub steps: Vec<Step>,
+}
+
+/// One process that wrote to one object, out of which the next one read.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Step {
+    /// The writer.
+    pub pid: u32,
+    /// Its short name.
+    pub comm: String,
+    /// What it wrote to.
+    pub object: String,
+    /// How much.
+    pub bytes: u64,
+}
+
+/// What a worker's log says about one stream of one process, beside what the kernel says.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Claim {
+    /// The process, in the initial pid namespace.
+    pub pid: u32,
+    /// The process as the log names it.
+    pub ns_pid: u32,
+    /// The container that the log names.
+    pub container: Option<String>,
+    /// `stdout` or `stderr`.
+    pub stream: String,
+    /// Bytes the process wrote.
+    pub written: Option<u64>,
+    /// Bytes its manager read.
+    pub read: Option<u64>,
+    /// Bytes the log says were handed out.
+    pub handed_out: Option<u64>,
 }
 
 /// One process at one end of an object.
@@ -134,6 +218,29 @@ pub struct Finding {
     /// The sentence for the user.
     #[serde(default)]
     pub message: String,
+    /// The numbers it rests on.
+    #[serde(default)]
+    pub evidence: BTreeMap<String, Value>,
+}
+
+impl Finding {
+    /// A value of the evidence, which must be there; `null` is a value.
+    pub fn fact(&self, name: &str) -> Result<&Value> {
+        self.evidence.get(name).with_context(|| format!("no {name} in the evidence: {self:?}"))
+    }
+
+    /// Whether the evidence holds exactly this.
+    pub fn expect(&self, name: &str, value: impl Into<Value>) -> Result<&Self> {
+        let (found, value) = (self.fact(name)?, value.into());
+        ensure!(*found == value, "{name} is {found}, not {value}: {self:?}");
+        Ok(self)
+    }
+
+    /// Whether it is about this process.
+    pub fn about(&self, pid: u32) -> Result<&Self> {
+        ensure!(self.pid == Some(pid), "it is not about pid {pid}: {self:?}");
+        Ok(self)
+    }
 }
 
 impl Report {
@@ -163,6 +270,58 @@ impl Report {
     /// The object with this id.
     pub fn object(&self, id: &str) -> Option<&Object> {
         self.objects.iter().find(|object| object.id == id)
+    }
+
+    /// The first finding, which must come from this rule.
+    pub fn headline(&self, rule: &str) -> Result<&Finding> {
+        let first = self.findings.first().context("no finding at all")?;
+        ensure!(first.rule == rule, "the headline is not {rule}: {:#?}", self.findings);
+        Ok(first)
+    }
+
+    /// The finding of this rule, wherever it stands.
+    pub fn finding(&self, rule: &str) -> Result<&Finding> {
+        let found = self.findings.iter().find(|finding| finding.rule == rule);
+        found.with_context(|| format!("no finding {rule}: {:#?}", self.findings))
+    }
+
+    /// No finding of this rule.
+    pub fn never_says(&self, rule: &str) -> Result<()> {
+        let found = self.findings.iter().find(|finding| finding.rule == rule);
+        ensure!(found.is_none(), "a false {rule}: {found:#?}");
+        Ok(())
+    }
+
+    /// Nobody is accused: no finding is a loss.
+    pub fn accuses_nobody(&self) -> Result<()> {
+        let loss = self.findings.iter().find(|finding| finding.severity == "loss");
+        ensure!(loss.is_none(), "nothing was lost: {loss:#?}");
+        Ok(())
+    }
+
+    /// The tracer's exit code says whether output was lost or nothing was written.
+    pub fn check_exit_code(&self, code: Option<i32>) -> Result<()> {
+        let is_loss = self.findings.iter().any(|finding| match finding.rule.as_str() {
+            "exec_failed" => true,
+            "never_wrote" => finding.severity != "info",
+            _ => finding.severity == "loss",
+        });
+        ensure!(code == Some(i32::from(is_loss)), "exit code {code:?}: {:#?}", self.findings);
+        Ok(())
+    }
+
+    /// The way of the output of this fd of this process.
+    pub fn chain(&self, pid: u32, fd: i32) -> Result<&Chain> {
+        let mut chains = self.hops.iter();
+        let found = chains.find(|chain| chain.subject_pid == pid && chain.fd == fd);
+        found.with_context(|| format!("no way of pid {pid} fd {fd}: {:#?}", self.hops))
+    }
+
+    /// What the worker's log claims of one stream (`stdout`, `stderr`) of one process.
+    pub fn claim(&self, pid: u32, stream: &str) -> Result<&Claim> {
+        let mut claims = self.claims.iter();
+        let found = claims.find(|claim| claim.pid == pid && claim.stream == stream);
+        found.with_context(|| format!("no claim on {stream} of pid {pid}: {:#?}", self.claims))
     }
 
     /// Loss counters that are not 0, by name.
@@ -199,5 +358,25 @@ mod tests {
         assert_eq!(report.written_to("pipe:[5]"), 3);
         assert_eq!(report.bytes_of(7, 1), 3);
         assert_eq!(report.losses().len(), 1);
+    }
+
+    #[test]
+    fn hops_claims_closes_and_evidence_are_read() {
+        let text = r#"{"schema":"tracer.report/1","processes":[],
+            "objects":[{"id":"pipe:[5]","capacity":65536,"inside":null,"joined":null,
+                "closes":[{"pid":6,"comm":"goproc","fd":9,"at_ms":1.5}]}],
+            "findings":[{"rule":"unread","severity":"loss","pid":7,"evidence":{"unread":9}}],
+            "hops":[{"subject_pid":7,"fd":1,"steps":[
+                {"pid":7,"comm":"head","object":"pipe:[5]","bytes":9}]}],
+            "claims":[{"pid":7,"ns_pid":2,"container":"c","stream":"stdout",
+                "written":9,"read":9,"handed_out":0}]}"#;
+        let report: Report = serde_json::from_str(text).unwrap();
+        assert_eq!(report.object("pipe:[5]").unwrap().closes[0].pid, 6);
+        assert_eq!(report.chain(7, 1).unwrap().steps[0].bytes, 9);
+        assert_eq!(report.claim(7, "stdout").unwrap().handed_out, Some(0));
+        report.headline("unread").unwrap().about(7).unwrap().expect("unread", 9).unwrap();
+        assert!(report.headline("delivered").is_err() && report.accuses_nobody().is_err());
+        report.check_exit_code(Some(1)).unwrap();
+        assert!(report.check_exit_code(Some(0)).is_err());
     }
 }

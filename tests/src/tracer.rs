@@ -66,6 +66,12 @@ impl Tracer {
         self
     }
 
+    /// Adds several.
+    pub fn args<const N: usize>(mut self, arguments: [&str; N]) -> Self {
+        self.arguments.extend(arguments.map(OsString::from));
+        self
+    }
+
     /// Sets a variable for the tracer and, if it starts one, its command.
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));

@@ -7,7 +7,7 @@ use std::{fs, process::Command};
 use anyhow::{Result, ensure};
 use tracer_tests::{
     deadline::describe,
-    docker::{Managed, docker, forget_image, image, trace_managed},
+    docker::{Container, Managed, docker, forget_image, image, trace_managed},
     expect, refusal,
     tracer::Tracer,
 };
@@ -90,32 +90,13 @@ fn a_client_without_a_daemon_wrote_to_stderr_only() -> Result<()> {
     Ok(())
 }
 
-/// A container that is removed with its test.
-struct Container(String);
-
-impl Container {
-    fn start(image: &str, name: &str) -> Result<Self> {
-        // Owned before it is made: a container that could not be started is left behind as well.
-        let container = Self(format!("tracer-test-{name}-{}", std::process::id()));
-        docker(&["run", "--detach", "--name", &container.0, image, "sleep", "600"])?;
-        Ok(container)
-    }
-
-    /// Runs a shell line inside; what arrives at the client's two streams.
-    fn exec(&self, script: &str) -> Result<[u64; 2]> {
-        let mut exec = Command::new("docker");
-        exec.args(["exec", &self.0, "sh", "-c", script]);
-        let output = refusal::run_command(&mut exec)?;
-        ensure!(output.status.success(), "docker exec: {}", describe(output.status));
-        Ok([output.stdout.len() as u64, output.stderr.len() as u64])
-    }
-}
-
-impl Drop for Container {
-    fn drop(&mut self) {
-        // Fails if the test has removed it already.
-        let _ = docker(&["rm", "--force", &self.0]);
-    }
+/// Runs a shell line inside; what arrives at the client's two streams.
+fn exec(container: &Container, script: &str) -> Result<[u64; 2]> {
+    let mut exec = Command::new("docker");
+    exec.args(["exec", container.name(), "sh", "-c", script]);
+    let output = refusal::run_command(&mut exec)?;
+    ensure!(output.status.success(), "docker exec: {}", describe(output.status));
+    Ok([output.stdout.len() as u64, output.stderr.len() as u64])
 }
 
 /// `docker exec` starts processes that descend from the engine, not from the container's first.
@@ -123,16 +104,16 @@ impl Drop for Container {
 #[ignore = "needs root and docker"]
 fn a_container_counts_what_is_executed_in_it_later() -> Result<()> {
     let container = Container::start(&image()?, "exec")?;
-    let tracer = Tracer::on_container(&container.0).start()?;
+    let tracer = Tracer::on_container(container.name()).start()?;
     let mut received = [0, 0];
     // No `echo … >&2`: a shell makes stderr its fd 1 for that and writes through fd 1.
     for script in ["seq 1 5000", "cat /none; echo one", "(echo a; cat /nowhere) & wait; seq 9"] {
-        let [stdout, stderr] = container.exec(script)?;
+        let [stdout, stderr] = exec(&container, script)?;
         received[0] += stdout;
         received[1] += stderr;
     }
     ensure!(received[0] > 20_000 && received[1] > 20, "the client received {received:?}");
-    docker(&["rm", "--force", &container.0])?;
+    docker(&["rm", "--force", container.name()])?;
     let report = tracer.finish()?.report()?;
     let sum = |fd| -> u64 {
         report.rows().filter(|(_, row)| row.fd == Some(fd)).map(|(_, row)| row.bytes).sum()

@@ -3,6 +3,7 @@
 mod blocked;
 mod errors;
 mod interrupted;
+mod lost;
 mod namespace;
 mod replaced;
 mod side;
@@ -68,6 +69,6 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
         "blocked" => own(blocked::at_attach),
         "before-and-after" => own(blocked::before_and_after),
         "linger" => own(blocked::linger),
-        _ => return None,
+        _ => return lost::find(name).map(gated),
     })
 }

@@ -1,0 +1,55 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail, ensure};
+use tracer_tests::goproc::{Behaviour, LogFormat};
+
+/// What was asked for.
+#[derive(Debug)]
+pub(crate) struct Options {
+    /// Where the account is written.
+    pub(crate) account: PathBuf,
+    /// The fault.
+    pub(crate) behaviour: Behaviour,
+    /// How many bytes the fault is about.
+    pub(crate) bytes: usize,
+    /// Where the worker's log goes.
+    pub(crate) log: Option<PathBuf>,
+    /// Its format.
+    pub(crate) log_format: LogFormat,
+    /// The command.
+    pub(crate) argv: Vec<String>,
+}
+
+impl Options {
+    /// Reads the words after the program's name.
+    pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Self> {
+        let mut options = Self {
+            account: PathBuf::new(),
+            behaviour: Behaviour::Faithful,
+            bytes: 0,
+            log: None,
+            log_format: LogFormat::Console,
+            argv: Vec::new(),
+        };
+        while let Some(word) = words.next() {
+            if word == "--" {
+                options.argv = words.collect();
+                break;
+            }
+            let value = words.next().with_context(|| format!("{word} needs a value"))?;
+            match word.as_str() {
+                "--account" => options.account = value.into(),
+                "--behaviour" => options.behaviour = Behaviour::from_word(&value)?,
+                "--bytes" => options.bytes = value.parse().context("--bytes")?,
+                "--log" => options.log = Some(value.into()),
+                "--log-format" => options.log_format = LogFormat::from_word(&value)?,
+                _ => bail!("no option is called {word}"),
+            }
+        }
+        ensure!(!options.argv.is_empty(), "no command after --");
+        ensure!(!options.account.as_os_str().is_empty(), "--account FILE is needed");
+        Ok(options)
+    }
+}

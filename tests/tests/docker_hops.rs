@@ -1,0 +1,217 @@
+//! Docker from the inside: the way of a container's output through shim and daemon to the client,
+//! and what the daemon read and did not keep. The tracer is on the daemons, so it is there before
+//! the container is.
+//!
+//! Needs a running `dockerd` and, in `TRACER_TEST_IMAGE`, an image of a registry on this machine.
+
+use std::{
+    process::{Command, Output},
+    thread::sleep,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use tracer_tests::{
+    deadline::{describe, raw_pid, wait_until},
+    docker::{Container, docker, image},
+    expect,
+    procfs::{is_blocked_in_write, named, parent_of},
+    refusal,
+    report::{Report, Step},
+    tracer::Tracer,
+};
+
+/// Runs a docker command while the daemons and all they start are traced.
+fn on_daemons(arguments: &[&str]) -> Result<(Output, Report)> {
+    on_daemons_while(|| refusal::run_command(Command::new("docker").args(arguments)))
+}
+
+fn on_daemons_while<T>(act: impl FnOnce() -> Result<T>) -> Result<(T, Report)> {
+    let daemons = [named("dockerd")?, named("containerd")?].concat();
+    ensure!(!daemons.is_empty(), "no dockerd runs on this machine");
+    let mut tracer = Tracer::default().args(["--follow-readers", "4"]);
+    for pid in daemons {
+        tracer = tracer.arg("--pid").arg(pid.to_string());
+    }
+    while_traced(tracer, act)
+}
+
+fn while_traced<T>(tracer: Tracer, act: impl FnOnce() -> Result<T>) -> Result<(T, Report)> {
+    let tracer = tracer.start()?;
+    let outcome = act()?;
+    tracer.interrupt()?;
+    let report = tracer.finish()?.report()?;
+    expect::no_losses(&report)?;
+    Ok((outcome, report))
+}
+
+/// The pid of the process with these very words.
+fn pid_of(report: &Report, argv: &[&str]) -> Result<u32> {
+    let found = report.processes.iter().find(|process| process.argv == argv);
+    Ok(found.with_context(|| format!("{argv:?} is not in the report"))?.pid)
+}
+
+/// All hops that the stdout of a process took, over every branch.
+fn hops(report: &Report, pid: u32) -> Result<Vec<&Step>> {
+    let own = report.hops.iter().filter(|chain| chain.subject_pid == pid && chain.fd == 1);
+    let steps: Vec<_> = own.flat_map(|chain| &chain.steps).collect();
+    ensure!(!steps.is_empty(), "no way of pid {pid}: {:#?}", report.hops);
+    Ok(steps)
+}
+
+/// The hop of the first process with this name, as the kernel cuts it off.
+fn hop<'a>(steps: &[&'a Step], comm: &str) -> Result<&'a Step> {
+    let found = steps.iter().find(|step| step.comm == comm);
+    found.copied().with_context(|| format!("{comm} is no hop: {steps:#?}"))
+}
+
+fn succeeded(output: &Output, received: u64) -> Result<()> {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "docker: {}, {stderr}", describe(output.status));
+    ensure!(output.stdout.len() as u64 == received, "the client received {output:?}");
+    Ok(())
+}
+
+/// Container, shim, daemon, client: each hop has every byte (the daemon frames them).
+#[test]
+#[ignore = "needs root and docker"]
+fn run_is_followed_from_the_container_to_the_client() -> Result<()> {
+    let image = image()?;
+    let (output, report) = on_daemons(&["run", "--rm", &image, "echo", "hello"])?;
+    succeeded(&output, 6)?;
+    let pid = pid_of(&report, &["echo", "hello"])?;
+    let steps = hops(&report, pid)?;
+    ensure!((steps[0].pid, steps[0].bytes) == (pid, 6), "{steps:#?}");
+    ensure!(hop(&steps, "containerd-shim")?.bytes == 6, "{steps:#?}");
+    ensure!(hop(&steps, "dockerd")?.bytes >= 6, "{steps:#?}");
+    ensure!(hop(&steps, "docker")?.bytes == 6, "{steps:#?}");
+    Ok(())
+}
+
+/// A terminal makes two characters of every line feed, between the container and the shim.
+#[test]
+#[ignore = "needs root and docker"]
+fn run_on_a_terminal_is_followed_through_it() -> Result<()> {
+    let image = image()?;
+    let (output, report) = on_daemons(&["run", "--tty", "--rm", &image, "echo", "hello"])?;
+    succeeded(&output, 7)?;
+    let pid = pid_of(&report, &["echo", "hello"])?;
+    let steps = hops(&report, pid)?;
+    ensure!((steps[0].pid, steps[0].bytes) == (pid, 6), "{steps:#?}");
+    ensure!(hop(&steps, "containerd-shim")?.bytes == 7, "{steps:#?}");
+    Ok(())
+}
+
+/// The container's shim was there before: it descends from nobody any more, and is found as the
+/// reader of what the container writes.
+#[test]
+#[ignore = "needs root and docker"]
+fn exec_is_followed_from_the_container_to_the_daemon() -> Result<()> {
+    let container = Container::start(&image()?, "exec-hops")?;
+    let tracer = Tracer::on_container(container.name()).args(["--follow-readers", "4"]);
+    let (output, report) = while_traced(tracer, || {
+        let exec = ["exec", container.name(), "seq", "1", "3000"];
+        refusal::run_command(Command::new("docker").args(exec))
+    })?;
+    succeeded(&output, 13_893)?;
+    let steps = hops(&report, pid_of(&report, &["seq", "1", "3000"])?)?;
+    ensure!(steps[0].bytes == 13_893, "{steps:#?}");
+    ensure!(hop(&steps, "containerd-shim")?.bytes == 13_893, "{steps:#?}");
+    ensure!(hop(&steps, "dockerd")?.bytes >= 13_893, "{steps:#?}");
+    Ok(())
+}
+
+/// Runs a detached container to its end, and gives its log back.
+fn run_and_read_log(name: &str, options: &[&str], argv: &[&str]) -> Result<String> {
+    let container = Container::named(name);
+    let image = image()?;
+    let create = [&["create", "--name", container.name()], options, &[&image], argv].concat();
+    docker(&create)?;
+    docker(&["start", container.name()])?;
+    let logs = ["logs", "--follow", container.name()];
+    let output = refusal::run_command(Command::new("docker").args(logs))?;
+    ensure!(output.status.success(), "docker logs: {}", describe(output.status));
+    docker(&["wait", container.name()])?;
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// The log of a container that nobody is attached to: in the file, and out of it.
+#[test]
+#[ignore = "needs root and docker"]
+fn a_detached_container_is_followed_to_its_log_file() -> Result<()> {
+    let (log, report) = on_daemons_while(|| run_and_read_log("logs", &[], &["seq", "1", "3000"]))?;
+    ensure!(log.len() == 13_893, "the log has {} bytes", log.len());
+    let pid = pid_of(&report, &["seq", "1", "3000"])?;
+    let steps = hops(&report, pid)?;
+    ensure!(hop(&steps, "containerd-shim")?.bytes == 13_893, "{steps:#?}");
+    let to_file = steps.iter().find(|step| step.object.ends_with("-json.log"));
+    let to_file = to_file.with_context(|| format!("no log file is a hop: {steps:#?}"))?;
+    ensure!(to_file.comm == "dockerd" && to_file.bytes > 13_893, "{to_file:?}");
+    report.never_says("read_then_lost")
+}
+
+/// C19: a log driver that may drop lines does so without a word.
+#[test]
+#[ignore = "needs root and docker"]
+fn a_log_driver_that_drops_lines_is_told_with_what_it_kept() -> Result<()> {
+    let options = ["--log-driver", "json-file", "--log-opt", "mode=non-blocking"];
+    let options = [&options[..], &["--log-opt", "max-buffer-size=1k"]].concat();
+    let (log, report) =
+        on_daemons_while(|| run_and_read_log("dropped", &options, &["seq", "1", "200000"]))?;
+    let kept = log.len() as u64;
+    ensure!(kept < 1_288_895, "nothing was dropped: {kept} bytes in the log");
+    let pid = pid_of(&report, &["seq", "1", "200000"])?;
+    let lost = report.findings.iter().find(|finding| finding.rule == "read_then_lost");
+    let lost = lost.with_context(|| format!("no read_then_lost: {:#?}", report.findings))?;
+    lost.about(pid)?
+        .expect("read", 1_288_895)?
+        .expect("handed_out", kept)?
+        .expect("lost", 1_288_895 - kept)?;
+    lost.fact("source").map(drop)
+}
+
+/// A process that stands still until the end of its test.
+struct Stopped(Pid);
+
+impl Stopped {
+    fn new(pid: u32) -> Result<Self> {
+        let pid = raw_pid(pid)?;
+        kill_process(pid, Signal::STOP)?;
+        Ok(Self(pid))
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // Fails only if it is gone, which is not this test's doing.
+        let _ = kill_process(self.0, Signal::CONT);
+    }
+}
+
+/// C17: the shim stands still, and soon so does the container.
+#[test]
+#[ignore = "needs root and docker"]
+fn a_container_behind_a_stopped_shim_is_stuck_with_the_shim_named() -> Result<()> {
+    const A_WHILE: Duration = Duration::from_secs(1);
+    let container = Container::named("stuck");
+    let endless = ["yes", "a line that nobody reads"];
+    let image = image()?;
+    let run = ["run", "--detach", "--log-driver", "none", "--name", container.name(), &image];
+    docker(&[&run[..], &endless].concat())?;
+    let writer = docker(&["inspect", "--format", "{{.State.Pid}}", container.name()])?;
+    let writer: u32 = writer.parse().context("docker names no pid")?;
+    let shim = parent_of(writer)?;
+    let tracer = Tracer::on_container(container.name());
+    let (_stopped, report) = while_traced(tracer, || {
+        let stopped = Stopped::new(shim)?;
+        wait_until("the container to sleep in write", || {
+            Ok(is_blocked_in_write(writer, 1).then_some(()))
+        })?;
+        sleep(A_WHILE);
+        Ok(stopped)
+    })?;
+    let finding = report.headline("stuck")?.about(writer)?;
+    finding.expect("reader_pid", shim)?.expect("reader_comm", "containerd-shim")?;
+    Ok(())
+}

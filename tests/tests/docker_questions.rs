@@ -1,0 +1,106 @@
+//! The questions of the original report, asked of docker commands under a process manager: did
+//! it write, to which stream, did the manager read it, did the manager hand it out?
+//!
+//! Needs a running `dockerd` and, in `TRACER_TEST_IMAGE`, an image of a registry on this machine.
+
+use anyhow::{Result, ensure};
+use tracer_tests::{
+    docker::{forget_image, image},
+    goproc::{Behaviour, LogFormat},
+    managed::{Goproc, Managed},
+};
+
+fn managed(argv: &[&str]) -> Result<Managed> {
+    let managed = Goproc::new(Behaviour::Faithful).trace(argv)?;
+    managed.check()?;
+    Ok(managed)
+}
+
+/// What the manager read from stdout and from stderr.
+fn received(managed: &Managed) -> (u64, u64) {
+    (managed.account.stdout.read, managed.account.stderr.read)
+}
+
+/// "It wrote nothing": it did, to the other stream, and failed.
+#[test]
+#[ignore = "needs root and docker"]
+fn a_pull_that_does_not_know_its_flag_spoke_on_stderr() -> Result<()> {
+    let managed = managed(&["docker", "pull", "--progress=plain", &image()?])?;
+    let (out, err) = received(&managed);
+    ensure!(out == 0 && err > 0 && managed.account.code == Some(125), "{:?}", managed.account);
+    let finding = managed.headline("other_stream")?.about(managed.account.pid)?;
+    finding.expect("stdout_bytes", 0)?.expect("stderr_bytes", err)?;
+    ensure!(finding.severity == "warning", "{finding:?}");
+    Ok(())
+}
+
+/// "The pull shows no output": it wrote, the manager read it, and its log hands all of it out.
+#[test]
+#[ignore = "needs root and docker"]
+fn a_pull_whose_output_was_handed_out_is_delivered() -> Result<()> {
+    let image = image()?;
+    forget_image(&image)?;
+    let goproc = Goproc::new(Behaviour::Empties).logging(LogFormat::Console);
+    let managed = goproc.trace(&["docker", "pull", &image])?;
+    managed.check()?;
+    let (out, err) = received(&managed);
+    ensure!(out > 0 && err == 0 && managed.account.code == Some(0), "{:?}", managed.account);
+    managed.headline("delivered")?.about(managed.account.pid)?;
+    let claim = managed.report.claim(managed.account.pid, "stdout")?;
+    ensure!((claim.read, claim.handed_out) == (Some(out), Some(out)), "{claim:?}");
+    Ok(())
+}
+
+/// The same pull, and a manager that loses the first answer.
+#[test]
+#[ignore = "needs root and docker"]
+fn a_pull_whose_output_was_not_handed_out_is_lost_in_the_manager() -> Result<()> {
+    let image = image()?;
+    forget_image(&image)?;
+    let goproc = Goproc::new(Behaviour::Retry).logging(LogFormat::Console);
+    let managed = goproc.trace(&["docker", "pull", &image])?;
+    managed.check()?;
+    let (out, _) = received(&managed);
+    ensure!(out > 0 && managed.account.code == Some(0), "{:?}", managed.account);
+    let finding = managed.headline("read_then_lost")?.about(managed.account.pid)?;
+    finding.expect("read", out)?.expect("handed_out", 0)?.expect("lost", out)?;
+    Ok(())
+}
+
+/// C13: it asks for a terminal on both streams, and is told no.
+#[test]
+#[ignore = "needs root and docker"]
+fn a_client_that_asked_for_a_terminal_is_told_so() -> Result<()> {
+    let managed = managed(&["docker", "version"])?;
+    let (out, _) = received(&managed);
+    ensure!(out > 0 && managed.account.code == Some(0), "{:?}", managed.account);
+    managed.headline("delivered")?;
+    managed.report.finding("no_terminal")?.about(managed.account.pid)?.expect("wrote", out)?;
+    Ok(())
+}
+
+/// C15.
+#[test]
+#[ignore = "needs root and docker"]
+fn a_client_without_a_daemon_is_told_with_the_socket() -> Result<()> {
+    let host = Goproc::new(Behaviour::Faithful).env("DOCKER_HOST", "unix:///tmp/nope.sock");
+    let managed = host.trace(&["docker", "ps"])?;
+    managed.check()?;
+    let (out, err) = received(&managed);
+    ensure!(out == 0 && err > 0 && managed.account.code == Some(1), "{:?}", managed.account);
+    let finding = managed.report.finding("daemon_unreachable")?.about(managed.account.pid)?;
+    ensure!(finding.message.contains("/tmp/nope.sock"), "{finding:?}");
+    managed.report.finding("other_stream")?;
+    managed.report.check_exit_code(managed.tracer.status.code())
+}
+
+/// C28: the message is on stderr, and the exit code tells of the failure.
+#[test]
+#[ignore = "needs root and docker"]
+fn a_run_that_could_not_start_spoke_on_stderr() -> Result<()> {
+    let managed = managed(&["docker", "run", "--rm", "--entrypoint", "/none", &image()?])?;
+    let (out, err) = received(&managed);
+    ensure!(out == 0 && err > 0 && managed.account.code == Some(127), "{:?}", managed.account);
+    managed.headline("other_stream")?.about(managed.account.pid)?.expect("stderr_bytes", err)?;
+    Ok(())
+}

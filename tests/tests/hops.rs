@@ -1,0 +1,134 @@
+//! The way of a program's output through other processes: how much each of them passed on.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use tracer_tests::{
+    deadline::OwnedChild,
+    expect,
+    goproc::{Account, Behaviour, Stage},
+    managed::Goproc,
+    report::{Report, Step},
+    scenario::trace,
+    stdio::Kind,
+    tracer::Tracer,
+    workload::{Workload, sibling_binary},
+};
+
+fn step(pid: u32, comm: &str, object: &str, bytes: u64) -> Step {
+    Step { pid, comm: comm.to_owned(), object: object.to_owned(), bytes }
+}
+
+/// A process that keeps a trace going until the test has seen enough.
+fn bystander() -> Result<OwnedChild> {
+    let mut command = Command::new("sleep");
+    command.arg("600").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    OwnedChild::spawn(&mut command, "sleep 600")
+}
+
+/// The object that a process wrote to, by the chain itself, and what this test read from it.
+fn read_by_test(report: &Report, object: &str) -> Result<u64> {
+    let object = report.object(object).with_context(|| format!("{object} is not listed"))?;
+    let own = std::process::id();
+    let reader = object.readers.iter().find(|reader| reader.pid == own);
+    Ok(reader.with_context(|| format!("this test is no reader of {object:?}"))?.bytes)
+}
+
+/// C1's shape: the command's output is complete one hop on, and short two hops on.
+#[test]
+#[ignore = "needs root"]
+fn a_relay_in_the_tree_shows_where_the_rest_stayed() -> Result<()> {
+    let relay = Goproc::new(Behaviour::SlowRelay).bytes(5000).following("2");
+    let managed = relay.trace(&["head", "-c", "20000", "/dev/zero"])?;
+    managed.check()?;
+    ensure!(managed.relayed.len() == 5000, "{} bytes were passed on", managed.relayed.len());
+    let Account { manager, pid, stdout, .. } = &managed.account;
+    let steps = &managed.report.chain(*pid, 1)?.steps;
+    let last = steps.last().context("no step")?;
+    let expected =
+        [step(*pid, "head", &stdout.object, 20_000), step(*manager, "goproc", &last.object, 5000)];
+    ensure!(*steps == expected, "{steps:#?}");
+    ensure!(read_by_test(&managed.report, &last.object)? == 5000, "{:?}", managed.report.objects);
+    Ok(())
+}
+
+/// C5: a relay that ignores what its client's socket refuses; the client has all the rest.
+#[test]
+#[ignore = "needs root"]
+fn a_relay_that_ignores_refusals_is_short_by_what_was_refused() -> Result<()> {
+    let relay = Goproc::new(Behaviour::PacketRelay).following("3");
+    let managed = relay.trace(&["head", "-c", "1000000", "/dev/zero"])?;
+    managed.check()?;
+    let Account { manager, pid, stdout, .. } = &managed.account;
+    let taken = stdout.handed_out;
+    ensure!(taken < 1_000_000 && managed.relayed.len() == taken, "{taken} bytes were taken");
+    let steps = &managed.report.chain(*pid, 1)?.steps;
+    let shape: Vec<_> = steps.iter().map(|step| (step.comm.as_str(), step.bytes)).collect();
+    let expected = [("head", 1_000_000), ("goproc", taken), ("cat", taken)];
+    ensure!(shape == expected && steps[1].pid == *manager, "{steps:#?}");
+    Ok(())
+}
+
+/// Two managers, one in the other, neither of them a target: both are found by what they read.
+#[test]
+#[ignore = "needs root"]
+fn readers_are_followed_outside_the_traced_tree() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let inner_account = directory.path().join("inner.json");
+    let inner_account = inner_account.to_str().context("a path of the test is not UTF-8")?;
+    let goproc = sibling_binary("goproc")?;
+    let goproc = goproc.to_str().context("a path of this build is not UTF-8")?;
+    let script = r#"head -c 1 "$GOPROC_LATER" >/dev/null; exec head -c 20000 /dev/zero"#;
+    let inner =
+        [goproc, "--behaviour", "slow-relay", "--bytes", "7000", "--account", inner_account];
+    let argv = [&inner[..], &["--", "sh", "-c", script]].concat();
+    let mut outer = Goproc::new(Behaviour::SlowRelay).bytes(3000).spawn(&argv)?;
+    outer.open_gate()?;
+    let inner = tracer_tests::managed::account_at(inner_account.as_ref(), Stage::Started)?;
+    let bystander = bystander()?;
+    let tracer = Tracer::on_pid(inner.pid)
+        .arg("--pid")
+        .arg(bystander.pid().to_string())
+        .args(["--follow-readers", "4"])
+        .start()?;
+    outer.let_go()?;
+    let (account, relayed) = outer.finish()?;
+    ensure!(relayed.len() == 3000, "{} bytes were passed on", relayed.len());
+    tracer.interrupt()?;
+    let report = tracer.finish()?.report()?;
+    expect::no_losses(&report)?;
+    let steps = &report.chain(inner.pid, 1)?.steps;
+    let last = steps.last().context("no step")?;
+    let expected = [
+        step(inner.pid, "head", &inner.stdout.object, 20_000),
+        step(inner.manager, "goproc", &account.stdout.object, 7000),
+        step(account.manager, "goproc", &last.object, 3000),
+    ];
+    ensure!(*steps == expected, "{steps:#?}");
+    ensure!(read_by_test(&report, &last.object)? == 3000, "{:?}", report.objects);
+    Ok(())
+}
+
+/// What goes into one half of a terminal or a socket pair comes out of the other one.
+#[test]
+#[ignore = "needs root"]
+fn both_halves_of_a_terminal_and_of_a_socket_are_joined() -> Result<()> {
+    for kind in [Kind::Pty, Kind::Socket] {
+        let traced = trace(&Workload::new("write").on(kind))?;
+        expect::exact(&traced)?;
+        let pid = traced.workload.pid;
+        let is_stdout = |(owner, fd): (u32, Option<i32>)| owner == pid && fd == Some(1);
+        let row = traced.report.rows().find(|(owner, row)| is_stdout((*owner, row.fd)));
+        let (_, row) = row.context("fd 1 is not listed")?;
+        let object = traced.report.object(&row.object);
+        let object = object.with_context(|| format!("{} is not listed", row.object))?;
+        let joined = object.joined.as_ref();
+        let joined = joined.with_context(|| format!("{kind:?}: no other half: {object:?}"))?;
+        let read = read_by_test(&traced.report, joined)?;
+        // The reader may not have finished when the last writer ended.
+        ensure!(read > 0 && read <= row.bytes, "{kind:?}: {read} of {} read", row.bytes);
+        ensure!(object.balanced != Some(false), "{object:?}");
+        traced.report.accuses_nobody()?;
+    }
+    Ok(())
+}
