@@ -106,6 +106,7 @@ pub struct Exit {
 /// An object came under watch.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct Object {
     /// The object.
     pub id: ObjectId,
@@ -151,6 +152,7 @@ pub mod text {
 /// The first transfer that opened a ledger row.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct FirstIo {
     /// The new row.
     pub key: LedgerKey,
@@ -161,12 +163,14 @@ pub struct FirstIo {
     /// `ROLE_*` of the process.
     pub role: u32,
     /// Its name.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub comm: [u8; limits::COMM],
 }
 
 /// A small fact about a process that explains a verdict.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct Fact {
     /// Who.
     pub process: ProcessId,
@@ -201,6 +205,7 @@ pub mod fact {
 /// Somebody holds an object under watch open.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct Holder {
     /// Who.
     pub process: ProcessId,
@@ -211,6 +216,7 @@ pub struct Holder {
     /// `ROLE_*`, or 0 for a stranger.
     pub role: u32,
     /// Its name.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub comm: [u8; limits::COMM],
     /// The pipe, where it is one.
     pub pipe: PipeState,

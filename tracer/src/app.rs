@@ -6,6 +6,8 @@ mod error;
 mod log;
 mod output;
 mod outside;
+mod record;
+mod replay;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -13,9 +15,10 @@ use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
 use self::{
-    collect::Collector,
+    collect::{Collector, LiveSink},
     output::Destination,
     outside::{FromOutside, Outside},
+    record::Recording,
 };
 use crate::{
     doctor::environment,
@@ -27,7 +30,12 @@ use crate::{
     target::{self, PinnedProcess, Request, Target},
 };
 
-pub use self::{doctor::doctor, error::AppError, log::init as init_log};
+pub use self::{
+    doctor::doctor,
+    error::AppError,
+    log::init as init_log,
+    replay::{Replayed, replay},
+};
 
 /// What a run traces, resolved.
 struct Subject {
@@ -46,14 +54,21 @@ struct Subject {
 /// [`AppError`], one sentence each.
 pub fn trace(settings: &Settings) -> Result<bool, AppError> {
     environment::preflight()?;
-    let destination = Destination::open(settings)?;
+    let mut destination = Destination::open(settings.output.as_deref(), settings.color)?;
+    let recording = Recording::open(settings.record.as_deref())?;
     let mut kernel = settings.kernel.clone();
     let subject = resolve(&settings.target, &mut kernel)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|source| AppError::Runtime { source })?;
-    let report = runtime.block_on(record(settings, &kernel, subject, &destination))?;
+    let report = runtime.block_on(record(
+        settings,
+        &kernel,
+        subject,
+        destination.live(settings),
+        recording,
+    ))?;
     destination.write(&report, settings.format)?;
     Ok(report.has_loss())
 }
@@ -104,7 +119,8 @@ async fn record(
     settings: &Settings,
     kernel: &KernelSettings,
     subject: Subject,
-    destination: &Destination,
+    live: LiveSink,
+    recording: Recording,
 ) -> Result<Report, AppError> {
     let mut outside = FromOutside::listen(settings.duration)?;
     let mut loader = Loader::load(kernel)?;
@@ -112,16 +128,16 @@ async fn record(
         loader.start_debug_log()?;
     }
     let events = loader.take_events()?;
-    let mut collector = Collector::new(destination.live(settings));
+    let mut collector = Collector::new(live, recording);
     attach(&mut loader, kernel, &subject)?;
     let start = Timestamp::now();
-    collector.session.start_ns = boot_ns();
+    collector.begin(&subject.target, start, boot_ns(), &settings.stdio_of_interest);
     let mut run = Run { loader, events, collector, cgroup: subject.cgroup };
     run.collect_waiting();
     ensure_alive(&subject.pids)?;
     let mut running = match subject.launched {
         Some(launched) => {
-            run.collector.session.started_here(launched.pid());
+            run.collector.started_here(launched.pid());
             announce(settings, &subject.target);
             Some(launched.release()?)
         }
@@ -205,6 +221,7 @@ impl Run {
                     if self.collector.wants_survey() {
                         self.survey();
                     }
+                    self.collector.recording.checkpoint(&mut self.loader, boot_ns);
                 }
                 news = outside.next() => match (news, &running) {
                     (Outside::Stop, _) => return Ok(()),
@@ -234,7 +251,7 @@ impl Run {
 
     /// Asks the kernel who holds the watched objects open.
     fn survey(&mut self) {
-        self.collector.session.begin_survey();
+        self.collector.begin_survey();
         if let Err(error) = self.loader.list_holders() {
             tracing::warn!("cannot list who holds the pipes open: {error}");
         }

@@ -1,6 +1,7 @@
 //! A lifecycle event, decoded. Decoding is total: any byte string gives an event or a named error.
 
 mod decode;
+mod raw_text;
 
 use tracer_common::{
     event as layout,
@@ -11,26 +12,33 @@ use tracer_common::{
 pub use self::decode::{DecodeError, decode};
 
 /// One event and when it happened.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(serde::Serialize, serde::Deserialize, Clone, Debug, PartialEq)]
 pub struct Event {
     /// Nanoseconds since boot.
     pub time_ns: u64,
     /// What happened.
+    #[serde(flatten)]
     pub kind: EventKind,
 }
 
 /// What happened.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum EventKind {
     /// A target created a process.
     Fork {
         /// Who called `fork`, `vfork` or `clone`.
+        #[serde(default)]
         parent: ProcessId,
         /// Who was created.
+        #[serde(default)]
         child: ProcessId,
         /// The child's pid in its innermost namespace.
+        #[serde(default)]
         ns_pid: u32,
         /// The child's name.
+        #[serde(default)]
         comm: String,
     },
     /// A process has an image: it called `execve`, or it was there before the hooks.
@@ -40,34 +48,44 @@ pub enum EventKind {
     /// An object came under watch.
     Object {
         /// The facts that are fixed at first sight.
+        #[serde(default)]
         object: layout::Object,
         /// Its path, or its socket address; empty when it has none.
+        #[serde(default)]
         name: String,
     },
     /// A ledger row was opened.
     FirstIo {
         /// The row and the call that opened it.
+        #[serde(default)]
         first: layout::FirstIo,
         /// Name of the process.
+        #[serde(default)]
         comm: String,
     },
     /// A small fact.
     Fact {
         /// The fact.
+        #[serde(default)]
         fact: layout::Fact,
         /// The raw text: a `sockaddr` or a path.
+        #[serde(default, with = "raw_text")]
         text: Vec<u8>,
     },
     /// Somebody holds a watched object open.
     Holder {
         /// Who and what.
+        #[serde(default)]
         holder: layout::Holder,
         /// Name of the process.
+        #[serde(default)]
         comm: String,
     },
 }
 
 /// A process and its image.
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Image {
     /// Who.
@@ -91,6 +109,8 @@ pub struct Image {
 }
 
 /// The end of a process.
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exit {
     /// Who.
