@@ -8,7 +8,6 @@ use crate::assert_layout;
 /// Linux 5.5 and later): it survives `exec` by any thread, because `de_thread()` hands it over.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct ProcessId {
     /// Start of the thread group leader, nanoseconds since boot.
     pub start_ns: u64,

@@ -5,7 +5,6 @@ use crate::assert_layout;
 /// Identity of an open object: the same for every fd, process and `dup` that refers to it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct ObjectId {
     /// `inode.i_ino`.
     pub ino: u64,
