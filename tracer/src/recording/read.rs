@@ -160,6 +160,9 @@ fn header(line: &[u8], ending: Ending) -> Result<Header, ReadError> {
     if ending == Ending::Nothing {
         return Err(ReadError::Empty);
     }
+    if ending == Ending::TooLong {
+        return Err(ReadError::NotARecording);
+    }
     let Ok(value) = serde_json::from_slice::<Value>(line) else {
         let began = br#"{"type":"session""#;
         let is_ours = line.starts_with(began) || began.starts_with(line);
