@@ -111,6 +111,7 @@ pub struct Exit {
 /// An object came under watch.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct Object {
     /// The object.
     pub id: ObjectId,
@@ -162,6 +163,7 @@ pub mod text {
 /// The first transfer that opened a ledger row.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct FirstIo {
     /// The new row.
     pub key: LedgerKey,
@@ -172,12 +174,14 @@ pub struct FirstIo {
     /// `ROLE_*` of the process.
     pub role: u32,
     /// Its name.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub comm: [u8; limits::COMM],
 }
 
 /// A small fact about a process that explains a verdict.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct Fact {
     /// Who.
     pub process: ProcessId,
@@ -212,6 +216,7 @@ pub mod fact {
 /// Somebody holds an object open, has created it, or has closed it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct Holder {
     /// Who.
     pub process: ProcessId,
@@ -222,6 +227,7 @@ pub struct Holder {
     /// `ROLE_*`, or 0 for a stranger.
     pub role: u32,
     /// Its name.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub comm: [u8; limits::COMM],
     /// The pipe, where it is one.
     pub pipe: PipeState,

@@ -10,6 +10,7 @@ pub const READ: u32 = 1;
 /// A row's address.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct LedgerKey {
     /// Who.
     pub process: ProcessId,
@@ -47,6 +48,7 @@ pub mod error {
 /// A row's content. Sums are exact: every change is one atomic add.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct LedgerRow {
     /// Bytes transferred, as the kernel returned them.
     pub bytes: u64,

@@ -16,6 +16,8 @@ pub mod offsets;
 pub mod op;
 pub mod process;
 
+#[cfg(feature = "serde")]
+mod id_text;
 #[cfg(feature = "user")]
 mod pod;
 

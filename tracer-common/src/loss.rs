@@ -8,6 +8,7 @@ use crate::assert_layout;
 /// One reason's count.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct LossCell {
     /// How many facts were lost.
     pub events: u64,

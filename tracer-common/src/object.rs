@@ -29,6 +29,7 @@ impl ObjectId {
 /// What one fd pointed to at one moment.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct FdState {
     /// The object, or [`ObjectId::NONE`] when the fd was closed.
     pub object: ObjectId,
@@ -41,6 +42,7 @@ pub struct FdState {
 /// A pipe's buffer at one moment (`struct pipe_inode_info`).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct PipeState {
     /// Bytes written and not yet read.
     pub unread: u64,
@@ -57,6 +59,7 @@ pub struct PipeState {
 /// A terminal (`struct tty_struct`).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct TtyState {
     /// Index: the N of `/dev/pts/N`, the same for a pty's master and slave.
     pub index: u32,
@@ -71,6 +74,7 @@ pub struct TtyState {
 /// A socket (`struct sock_common`).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct SocketState {
     /// Inode of the connected unix socket at the other end; 0 when there is none.
     pub peer_ino: u64,

@@ -6,6 +6,8 @@ mod error;
 mod log;
 mod output;
 mod outside;
+mod record;
+mod replay;
 
 use std::{
     path::PathBuf,
@@ -16,9 +18,10 @@ use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
 use self::{
-    collect::Collector,
+    collect::{Collector, LiveSink},
     output::Destination,
     outside::{FromOutside, Outside},
+    record::Recording,
 };
 use crate::{
     doctor::environment,
@@ -31,7 +34,12 @@ use crate::{
     target::{self, PinnedProcess, Request, Target},
 };
 
-pub use self::{doctor::doctor, error::AppError, log::init as init_log};
+pub use self::{
+    doctor::doctor,
+    error::AppError,
+    log::init as init_log,
+    replay::{Replayed, replay},
+};
 
 /// What a run traces, resolved.
 struct Subject {
@@ -50,14 +58,21 @@ struct Subject {
 /// [`AppError`], one sentence each.
 pub fn trace(settings: &Settings) -> Result<bool, AppError> {
     environment::preflight()?;
-    let destination = Destination::open(settings)?;
+    let mut destination = Destination::open(settings.output.as_deref(), settings.color)?;
+    let recording = Recording::open(settings.record.as_deref())?;
     let mut kernel = settings.kernel.clone();
     let subject = resolve(&settings.target, &mut kernel)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|source| AppError::Runtime { source })?;
-    let report = runtime.block_on(record(settings, &kernel, subject, &destination))?;
+    let report = runtime.block_on(record(
+        settings,
+        &kernel,
+        subject,
+        destination.live(settings),
+        recording,
+    ))?;
     destination.write(&report, settings.format)?;
     Ok(report.has_loss())
 }
@@ -108,7 +123,8 @@ async fn record(
     settings: &Settings,
     kernel: &KernelSettings,
     subject: Subject,
-    destination: &Destination,
+    live: LiveSink,
+    recording: Recording,
 ) -> Result<Report, AppError> {
     let mut logs = WorkerLogs::open(&settings.worker_logs)
         .map_err(|(path, source)| AppError::WorkerLog { path, source })?;
@@ -118,11 +134,11 @@ async fn record(
         loader.start_debug_log()?;
     }
     let events = loader.take_events()?;
-    let mut collector = Collector::new(destination.live(settings));
+    let mut collector = Collector::new(live, recording);
     attach(&mut loader, kernel, &subject)?;
     let start = Timestamp::now();
     logs.trace_begins(i64::try_from(start.as_nanosecond()).unwrap_or(i64::MAX));
-    collector.session.start_ns = boot_ns();
+    collector.begin(&subject.target, start, boot_ns(), &settings.stdio_of_interest);
     let settle = kernel.follow_readers > 1 || !logs.is_empty();
     let cgroup = subject.cgroup;
     let mut run = Run { loader, events, collector, logs, cgroup, over_since: None, settle };
@@ -130,7 +146,7 @@ async fn record(
     ensure_alive(&subject.pids)?;
     let mut running = match subject.launched {
         Some(launched) => {
-            run.collector.session.started_here(launched.pid());
+            run.collector.started_here(launched.pid());
             announce(settings, &subject.target);
             Some(launched.release()?)
         }
@@ -223,6 +239,7 @@ impl Run {
                     if self.collector.wants_survey() || is_over {
                         self.survey();
                     }
+                    self.collector.recording.checkpoint(&mut self.loader, boot_ns);
                     if is_over && self.is_drained() {
                         return Ok(());
                     }
@@ -264,7 +281,7 @@ impl Run {
 
     /// Asks the kernel who holds the watched objects open.
     fn survey(&mut self) {
-        self.collector.session.begin_survey();
+        self.collector.begin_survey();
         if let Err(error) = self.loader.list_holders() {
             tracing::warn!("cannot list who holds the pipes open: {error}");
         }
@@ -288,7 +305,7 @@ impl Run {
     /// the survey for the last word on that pipe.
     fn finish(mut self, running: Option<Running>) -> Result<crate::session::Session, AppError> {
         self.survey();
-        self.collector.outside(observe::threads_asleep(&self.collector.session, boot_ns()));
+        self.collector.outside(observe::threads_asleep(&self.collector.session));
         let skipped = self.loader.skipped_runs();
         self.loader.detach();
         self.collector.session.end_ns = boot_ns();

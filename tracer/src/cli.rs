@@ -1,5 +1,6 @@
 //! The command line: what was typed, and what it means.
 
+mod report;
 mod values;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
@@ -14,6 +15,8 @@ use crate::{
     settings::{ColorChoice, Settings, TargetChoice},
     target::Request,
 };
+
+pub use self::report::ReportArgs;
 
 /// Says where a program's output went: counted in the kernel, with a verdict.
 ///
@@ -30,6 +33,8 @@ EXAMPLES
   tracer -- docker pull busybox      a command, from its first instruction
   tracer --container web             a container, `docker exec` included
   tracer --pid 4242 --format json -o report.json
+  tracer --record run.session -- ./nightly-job    save the session as well …
+  tracer report run.session --format json         … and report it again, anywhere
   tracer doctor                      would a trace work here, and if not, why
 
 EXIT STATUS
@@ -61,6 +66,12 @@ pub enum Action {
         #[arg(long, value_enum, default_value_t)]
         color: Color,
     },
+    /// Report recorded sessions again, in any form: no root, no kernel support needed.
+    ///
+    /// A recording (`tracer --record FILE …`) holds everything that a verdict needs, so its report is the
+    /// one of the live run. A file that was cut, because tracer was killed or the disk was full, is
+    /// reported as far as it goes, and the report says so.
+    Report(report::ReportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -127,6 +138,9 @@ struct OutputArgs {
     /// Write the report to this file (mode 0600) rather than to standard output.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Save the session to this file (mode 0600) while it runs; `tracer report FILE` reads it.
+    #[arg(long, value_name = "FILE", value_parser = values::record)]
+    record: Option<PathBuf>,
     /// When to colour.
     #[arg(long, value_enum, default_value_t)]
     color: Color,
@@ -168,6 +182,16 @@ pub enum Color {
     Never,
 }
 
+impl From<ReportFormat> for Format {
+    fn from(format: ReportFormat) -> Self {
+        match format {
+            ReportFormat::Human => Self::Human,
+            ReportFormat::Json => Self::Json,
+            ReportFormat::Ndjson => Self::Ndjson,
+        }
+    }
+}
+
 impl From<Color> for ColorChoice {
     fn from(color: Color) -> Self {
         match color {
@@ -191,6 +215,11 @@ impl Cli {
     /// A sentence for the user when no target was named.
     pub fn into_settings(self) -> Result<Settings, String> {
         let verbose = self.output.verbose;
+        if self.output.record.is_some() && self.output.record == self.output.output {
+            return Err("--record and -o name the same file: a session and its report need one \
+                        file each"
+                .to_owned());
+        }
         let fds = self.scope.fds;
         let kernel = KernelSettings {
             fd_mask: fds.iter().fold(0, |mask, fd| mask | 1 << fd),
@@ -208,12 +237,9 @@ impl Cli {
             stdio_of_interest: (0..3).filter(|fd| fds.contains(&(*fd as u32))).collect(),
             worker_logs: self.scope.worker_log,
             duration: self.scope.duration,
-            format: match self.output.format {
-                ReportFormat::Human => Format::Human,
-                ReportFormat::Json => Format::Json,
-                ReportFormat::Ndjson => Format::Ndjson,
-            },
+            format: self.output.format.into(),
             output: self.output.output,
+            record: self.output.record,
             color: self.output.color.into(),
             live: match (self.output.live, self.output.no_live || self.output.quiet) {
                 (true, _) => Some(true),

@@ -2,39 +2,47 @@
 
 mod decode;
 mod outside;
+mod raw_text;
 
 use tracer_common::{
     event as layout,
     id::ProcessId,
-    object::{FdState, PipeState},
+    object::{FdState, ObjectId, PipeState},
 };
 
 pub use self::{
     decode::{DecodeError, decode},
-    outside::{Asleep, FileNow, HandedOut, LogRead, LogTally, Outside, Waiting},
+    outside::{Answers, Asleep, FileNow, HandedOut, LogRead, LogTally, Waiting},
 };
 
 /// One event and when it happened.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(serde::Serialize, serde::Deserialize, Clone, Debug, PartialEq)]
 pub struct Event {
     /// Nanoseconds since boot.
     pub time_ns: u64,
     /// What happened.
+    #[serde(flatten)]
     pub kind: EventKind,
 }
 
 /// What happened.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum EventKind {
     /// A target created a process.
     Fork {
         /// Who called `fork`, `vfork` or `clone`.
+        #[serde(default)]
         parent: ProcessId,
         /// Who was created.
+        #[serde(default)]
         child: ProcessId,
         /// The child's pid in its innermost namespace.
+        #[serde(default)]
         ns_pid: u32,
         /// The child's name.
+        #[serde(default)]
         comm: String,
     },
     /// A process has an image: it called `execve`, or it was there before the hooks.
@@ -44,41 +52,88 @@ pub enum EventKind {
     /// An object came under watch.
     Object {
         /// The facts that are fixed at first sight.
+        #[serde(default)]
         object: layout::Object,
         /// Its path, or its socket address; empty when it has none.
+        #[serde(default)]
         name: String,
     },
     /// A ledger row was opened.
     FirstIo {
         /// The row and the call that opened it.
+        #[serde(default)]
         first: layout::FirstIo,
         /// Name of the process.
+        #[serde(default)]
         comm: String,
     },
     /// A small fact.
     Fact {
         /// The fact.
+        #[serde(default)]
         fact: layout::Fact,
         /// The raw text: a `sockaddr` or a path.
+        #[serde(default, with = "raw_text")]
         text: Vec<u8>,
     },
     /// An end of an object: somebody holds it open, has created it, or has closed it.
     Holder {
         /// Who and what.
+        #[serde(default)]
         holder: layout::Holder,
         /// Name of the process.
+        #[serde(default)]
         comm: String,
         /// Which of the three.
+        #[serde(default)]
         sighting: Sighting,
     },
-    /// Something that user space saw, beside the hooks.
-    Outside(Outside),
+    /// User space saw the environment of a process: the variables that change what programs print.
+    Environment {
+        /// Whose.
+        #[serde(default)]
+        process: ProcessId,
+        /// Name and value, only those that are set.
+        #[serde(default)]
+        variables: Vec<(String, String)>,
+    },
+    /// User space saw what became of a file.
+    File {
+        /// Which.
+        #[serde(default)]
+        object: ObjectId,
+        /// Whether its path still leads to it.
+        #[serde(default)]
+        now: FileNow,
+        /// Its size in bytes, where it does.
+        #[serde(default)]
+        size: u64,
+    },
+    /// User space read a container engine's log file.
+    Log {
+        /// The file.
+        #[serde(default)]
+        object: ObjectId,
+        /// The sums.
+        #[serde(default)]
+        tally: LogTally,
+    },
+    /// User space saw a thread asleep in a call when the trace ended.
+    Asleep(Asleep),
+    /// A manager's log says what it handed out.
+    HandedOut(HandedOut),
+    /// How well a manager's log could be read.
+    LogRead(LogRead),
 }
 
 /// What is told of an end of an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    serde::Serialize, serde::Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum Sighting {
     /// A survey found it open.
+    #[default]
     Open,
     /// A target created it just now: a pipe, a pair of sockets.
     Created,
@@ -87,6 +142,8 @@ pub enum Sighting {
 }
 
 /// A process and its image.
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Image {
     /// Who.
@@ -110,6 +167,8 @@ pub struct Image {
 }
 
 /// The end of a process.
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exit {
     /// Who.

@@ -2,7 +2,8 @@
 //!
 //! Data flows one way: kernel → [`loader`] → [`event`] → [`session`] → [`verdict`] → [`report`] →
 //! [`render`]. Only `loader` knows aya, only `cli` knows clap, only renderers print. `session`,
-//! `verdict` and `report` do no I/O and read no clock.
+//! `verdict` and `report` do no I/O and read no clock. [`recording`] saves what goes into `session` and
+//! puts it in again.
 
 pub mod app;
 pub mod btf;
@@ -14,6 +15,7 @@ pub mod exit_kind;
 pub mod launch;
 pub mod loader;
 pub mod observe;
+pub mod recording;
 pub mod render;
 pub mod report;
 pub mod session;

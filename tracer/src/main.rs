@@ -4,10 +4,11 @@ use std::{io::Write as _, process::ExitCode};
 
 use clap::{Parser as _, error::ErrorKind};
 use tracer::{
-    app,
+    app::{self, AppError, Replayed},
     cli::{self, Action, Cli},
     exit_kind::ExitKind,
     render,
+    settings::ReportSettings,
 };
 
 /// Output was lost, or nothing was written.
@@ -30,6 +31,9 @@ fn main() -> ExitCode {
             Err(error) => fail(&error.to_string(), ENVIRONMENT),
         };
     }
+    if let Some(Action::Report(args)) = cli.action {
+        return report(&args.into_settings());
+    }
     let settings = match cli.into_settings() {
         Ok(settings) => settings,
         Err(sentence) => return fail(&format!("{sentence} (see tracer --help)"), USAGE),
@@ -37,14 +41,28 @@ fn main() -> ExitCode {
     match app::trace(&settings) {
         Ok(false) => ExitCode::SUCCESS,
         Ok(true) => ExitCode::from(FINDING),
-        Err(error) => fail(
-            &error.to_string(),
-            match error.exit_kind() {
-                ExitKind::Usage => USAGE,
-                ExitKind::Environment => ENVIRONMENT,
-            },
-        ),
+        Err(error) => refuse_run(&error),
     }
+}
+
+/// Recorded sessions: the worst of them decides.
+fn report(settings: &ReportSettings) -> ExitCode {
+    match app::replay(settings) {
+        Ok(Replayed { has_loss, unreadable }) => match (unreadable.as_slice(), has_loss) {
+            ([], false) => ExitCode::SUCCESS,
+            ([], true) => ExitCode::from(FINDING),
+            (errors, _) => errors.iter().fold(ExitCode::SUCCESS, |_, error| refuse_run(error)),
+        },
+        Err(error) => refuse_run(&error),
+    }
+}
+
+fn refuse_run(error: &AppError) -> ExitCode {
+    let code = match error.exit_kind() {
+        ExitKind::Usage => USAGE,
+        ExitKind::Environment => ENVIRONMENT,
+    };
+    fail(&error.to_string(), code)
 }
 
 /// Help and version are answers; anything else is one sentence.

@@ -23,6 +23,7 @@ pub use self::{
     command::command_line,
     doctor::{DoctorLine, LineStatus, doctor},
     escape::escape,
+    json::harmless,
     live::{LiveEvent, live_line},
 };
 use crate::report::Report;

@@ -21,12 +21,27 @@ pub struct Settings {
     pub format: Format,
     /// Where it goes; standard output otherwise.
     pub output: Option<PathBuf>,
+    /// Where the session is saved.
+    pub record: Option<PathBuf>,
     /// When to colour.
     pub color: ColorChoice,
     /// A line when something happens; `None` decides by whether stderr is a terminal.
     pub live: Option<bool>,
     /// Say nothing but the report and errors.
     pub quiet: bool,
+}
+
+/// Reports from recordings.
+#[derive(Clone, Debug)]
+pub struct ReportSettings {
+    /// The recordings; `-` is standard input.
+    pub files: Vec<PathBuf>,
+    /// How the reports look.
+    pub format: Format,
+    /// Where they go; standard output otherwise.
+    pub output: Option<PathBuf>,
+    /// When to colour.
+    pub color: ColorChoice,
 }
 
 /// What to trace.

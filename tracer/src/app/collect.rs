@@ -4,20 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tracer_common::{
     id::ProcessId,
-    ledger::{LedgerKey, READ},
+    ledger::{LedgerKey, LedgerRow, READ},
     loss::{self, LossCell},
     process::ROLE_TARGET,
 };
 
+use super::record::Recording;
 use crate::{
     errno,
-    event::{self, Event, EventKind, Outside, Sighting},
+    event::{self, Event, EventKind, Sighting},
     loader::{Loader, LoaderError, RawRecord},
     observe,
     render::{self, LiveEvent},
     report,
     session::Session,
 };
+use jiff::Timestamp;
 
 /// Where live lines go; `None` when they are not wanted.
 pub(super) type LiveSink = Option<render::Style>;
@@ -25,6 +27,8 @@ pub(super) type LiveSink = Option<render::Style>;
 /// Reads events into the session.
 pub(super) struct Collector {
     pub(super) session: Session,
+    /// Gets whatever the session gets.
+    pub(super) recording: Recording,
     live: LiveSink,
     /// Rows that are open in the kernel, by process, so that they can be taken out at its end.
     open_rows: BTreeMap<ProcessId, Vec<LedgerKey>>,
@@ -37,9 +41,10 @@ pub(super) struct Collector {
 }
 
 impl Collector {
-    pub(super) fn new(live: LiveSink) -> Self {
+    pub(super) fn new(live: LiveSink, recording: Recording) -> Self {
         Self {
             session: Session::default(),
+            recording,
             live,
             open_rows: BTreeMap::new(),
             read_ends: BTreeSet::new(),
@@ -47,6 +52,30 @@ impl Collector {
             undecodable: 0,
             new_objects: false,
         }
+    }
+
+    /// The window begins: every hook is attached.
+    pub(super) fn begin(
+        &mut self,
+        target: &report::Target,
+        start: Timestamp,
+        start_ns: u64,
+        stdio_of_interest: &[i32],
+    ) {
+        self.session.start_ns = start_ns;
+        self.recording.begin(target, start, start_ns, stdio_of_interest);
+    }
+
+    /// tracer itself started this process.
+    pub(super) fn started_here(&mut self, tgid: u32) {
+        self.session.started_here(tgid);
+        self.recording.started_here(tgid);
+    }
+
+    /// A new survey of holders begins.
+    pub(super) fn begin_survey(&mut self) {
+        self.session.begin_survey();
+        self.recording.begin_survey();
     }
 
     /// Takes a batch of records in.
@@ -60,6 +89,7 @@ impl Collector {
                 }
             }
         }
+        self.recording.flush();
     }
 
     /// Whether an object came under watch since the latest survey.
@@ -82,6 +112,7 @@ impl Collector {
     fn apply(&mut self, mut event: Event, loader: &mut Loader) {
         complete_arguments(&mut event);
         self.session.apply(&event);
+        self.recording.event(&event);
         match &event.kind {
             EventKind::Fork { child, .. } => {
                 self.alive.insert(*child);
@@ -112,10 +143,11 @@ impl Collector {
     }
 
     /// Takes in what user space saw.
-    pub(super) fn outside(&mut self, seen: impl IntoIterator<Item = Outside>) {
-        for seen in seen {
-            let kind = EventKind::Outside(seen);
-            self.session.apply(&Event { time_ns: super::boot_ns(), kind });
+    pub(super) fn outside(&mut self, seen: impl IntoIterator<Item = EventKind>) {
+        for kind in seen {
+            let event = Event { time_ns: super::boot_ns(), kind };
+            self.session.apply(&event);
+            self.recording.event(&event);
         }
     }
 
@@ -123,7 +155,7 @@ impl Collector {
     fn reap(&mut self, process: ProcessId, loader: &mut Loader) {
         for key in self.open_rows.remove(&process).unwrap_or_default() {
             match loader.take_row(&key) {
-                Ok(Some(row)) => self.session.add_row(key, &row),
+                Ok(Some(row)) => self.add_row(key, &row),
                 Ok(None) => {}
                 Err(error) => tracing::warn!("{error}"),
             }
@@ -145,6 +177,16 @@ impl Collector {
         };
     }
 
+    fn add_row(&mut self, key: LedgerKey, row: &LedgerRow) {
+        self.session.add_row(key, row);
+        self.recording.row(key, row);
+    }
+
+    fn add_loss(&mut self, reason: &str, cell: LossCell) {
+        self.session.add_loss(reason, cell);
+        self.recording.loss(reason, cell);
+    }
+
     /// Reads the rest of the ledger and the losses; the session is complete then.
     pub(super) fn close(
         mut self,
@@ -152,16 +194,17 @@ impl Collector {
         skipped: u64,
     ) -> Result<Session, LoaderError> {
         for (key, row) in loader.rows()? {
-            self.session.add_row(key, &row);
+            self.add_row(key, &row);
         }
         for (reason, cell) in loader.losses()? {
-            self.session.add_loss(reason, cell);
+            self.add_loss(reason, cell);
         }
         let own = [(loss::UNDECODABLE, self.undecodable), (loss::SKIPPED_RUNS, skipped)];
         for (reason, events) in own {
             let name = loss::NAMES[reason as usize];
-            self.session.add_loss(name, LossCell { events, bytes: 0 });
+            self.add_loss(name, LossCell { events, bytes: 0 });
         }
+        self.recording.end(self.session.end_ns);
         Ok(self.session)
     }
 

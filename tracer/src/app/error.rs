@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use crate::{
     doctor::environment::EnvironmentError, exit_kind::ExitKind, launch::LaunchError,
-    loader::LoaderError, target::TargetError,
+    loader::LoaderError, recording::ReadError, target::TargetError,
 };
 
 /// Why there is no report.
@@ -48,6 +48,22 @@ pub enum AppError {
         /// The system's words.
         source: io::Error,
     },
+    /// The session cannot be recorded.
+    #[error("cannot record to {}: {source}", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// There is no session in a file.
+    #[error("cannot report {}: {source}", path.display())]
+    Recording {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: ReadError,
+    },
     /// The asynchronous runtime failed.
     #[error("cannot wait for events: {source}")]
     Runtime {
@@ -68,6 +84,8 @@ impl AppError {
             | Self::EndedBeforeAttach { .. }
             | Self::Output { .. }
             | Self::WorkerLog { .. }
+            | Self::Record { .. }
+            | Self::Recording { .. }
             | Self::Runtime { .. } => ExitKind::Environment,
         }
     }

@@ -4,7 +4,7 @@ use std::{
     fs::{File, OpenOptions, Permissions},
     io::{self, IsTerminal as _, Write as _},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use rustix::{fs::OFlags, termios::tcgetwinsize};
@@ -23,35 +23,25 @@ const WIDTH: usize = 100;
 pub(super) struct Destination {
     file: Option<(File, PathBuf)>,
     style: Style,
+    /// Reports written so far.
+    written: usize,
 }
 
 impl Destination {
     /// Opens `-o FILE` (mode 0600, never through a symbolic link) or takes standard output.
-    pub(super) fn open(settings: &Settings) -> Result<Self, AppError> {
-        let file = match &settings.output {
+    pub(super) fn open(output: Option<&Path>, color: ColorChoice) -> Result<Self, AppError> {
+        let file = match output {
             None => None,
             Some(path) => {
-                let refused = |source| AppError::Output { path: path.clone(), source };
-                // NONBLOCK: a FIFO without a reader refuses at once instead of hanging. What the
-                // file holds stays until there is a report.
-                let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-                let file = OpenOptions::new()
-                    .write(true)
-                    .create(true)
-                    .truncate(false)
-                    .mode(0o600)
-                    .custom_flags(flags.bits().cast_signed())
-                    .open(path)
-                    .map_err(refused)?;
-                if file.metadata().map_err(refused)?.is_file() {
-                    file.set_permissions(Permissions::from_mode(0o600)).map_err(refused)?;
-                }
-                Some((file, path.clone()))
+                // What the file holds stays until there is a report.
+                let file = open_private(path)
+                    .map_err(|source| AppError::Output { path: path.to_owned(), source })?;
+                Some((file, path.to_owned()))
             }
         };
-        let color = wants_color(settings.color, file.is_none() && io::stdout().is_terminal());
+        let color = wants_color(color, file.is_none() && io::stdout().is_terminal());
         let width = if file.is_none() { width_of(&io::stdout()) } else { WIDTH };
-        Ok(Self { file, style: Style { color, width } })
+        Ok(Self { file, style: Style { color, width }, written: 0 })
     }
 
     /// How live lines look, when they are wanted.
@@ -66,30 +56,60 @@ impl Destination {
 
     /// Writes the report. A reader that closed standard output (`| head -1`) has had enough: that is
     /// no error.
-    pub(super) fn write(self, report: &Report, format: Format) -> Result<(), AppError> {
-        match self.file {
+    pub(super) fn write(&mut self, report: &Report, format: Format) -> Result<(), AppError> {
+        let is_first = self.written == 0;
+        self.written += 1;
+        match &self.file {
             Some((file, path)) => {
-                // Devices and pipes have no length to set.
-                let _ = file.set_len(0);
-                let mut buffered = io::BufWriter::new(file);
-                render::write(report, format, &self.style, &mut buffered)
-                    .and_then(|()| buffered.flush())
-                    .map_err(|source| AppError::Output { path, source })
-            }
-            None => {
-                let mut buffered = io::BufWriter::new(io::stdout().lock());
-                match render::write(report, format, &self.style, &mut buffered)
-                    .and_then(|()| buffered.flush())
-                {
-                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-                    result => result.map_err(|source| AppError::Output {
-                        path: PathBuf::from("standard output"),
-                        source,
-                    }),
+                if is_first {
+                    // Devices and pipes have no length to set.
+                    let _ = file.set_len(0);
                 }
+                self.put(report, format, is_first, file)
+                    .map_err(|source| AppError::Output { path: path.clone(), source })
             }
+            None => match self.put(report, format, is_first, io::stdout().lock()) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+                result => result.map_err(|source| AppError::Output {
+                    path: PathBuf::from("standard output"),
+                    source,
+                }),
+            },
         }
     }
+
+    /// One report behind another: JSON needs nothing between two documents, people an empty line.
+    fn put(
+        &self,
+        report: &Report,
+        format: Format,
+        is_first: bool,
+        out: impl io::Write,
+    ) -> io::Result<()> {
+        let mut buffered = io::BufWriter::new(out);
+        if !is_first && format == Format::Human {
+            writeln!(buffered)?;
+        }
+        render::write(report, format, &self.style, &mut buffered)?;
+        buffered.flush()
+    }
+}
+
+/// Opens a file of the user for writing: mode 0600, never through a symbolic link, its content kept.
+pub(super) fn open_private(path: &Path) -> io::Result<File> {
+    // NONBLOCK: a FIFO without a reader refuses at once instead of hanging.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
 }
 
 /// A line on standard error; a closed standard error silences it.

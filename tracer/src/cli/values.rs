@@ -1,6 +1,6 @@
 //! Parsers of single values: from words to domain types, with the cure in the message.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 /// The largest pid a kernel can have (`PID_MAX_LIMIT`, include/linux/threads.h).
 const PID_MAX: u32 = 4 * 1024 * 1024;
@@ -22,6 +22,14 @@ pub(super) fn fd(text: &str) -> Result<u32, String> {
         Ok(fd @ 0..=FD_MAX) => Ok(fd),
         Ok(_) => Err(format!("fds above {FD_MAX} are counted with --all-fds")),
         Err(_) => Err("an fd is a number, such as 1 for stdout".to_owned()),
+    }
+}
+
+/// A file to record to.
+pub(super) fn record(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "" | "-" => Err("a session is saved to a file; standard output is for the report".into()),
+        path => Ok(path.into()),
     }
 }
 

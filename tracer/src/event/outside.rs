@@ -2,40 +2,9 @@
 
 use tracer_common::{id::ProcessId, object::ObjectId};
 
-/// What user space saw: in `/proc`, in a file, in a manager's log.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outside {
-    /// Environment variables of a process that change what programs print.
-    Environment {
-        /// Whose.
-        process: ProcessId,
-        /// Name and value, only those that are set.
-        variables: Vec<(String, String)>,
-    },
-    /// What became of a file.
-    File {
-        /// Which.
-        object: ObjectId,
-        /// Its size, or that it is another one now.
-        now: FileNow,
-    },
-    /// What a container engine's log file holds.
-    Log {
-        /// The file.
-        object: ObjectId,
-        /// The sums.
-        tally: LogTally,
-    },
-    /// A thread asleep in a call when the trace ended.
-    Asleep(Asleep),
-    /// What a manager's log says.
-    HandedOut(HandedOut),
-    /// How well a manager's log could be read.
-    LogRead(LogRead),
-}
-
 /// A thread that was asleep in a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(serde::Serialize, serde::Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
 pub struct Asleep {
     /// Its process.
     pub process: ProcessId,
@@ -43,41 +12,41 @@ pub struct Asleep {
     pub tid: u32,
     /// In what.
     pub call: Waiting,
-    /// On which fd, where the call names one.
-    pub fd: Option<i32>,
+    /// On which fd; -1 where the call names none.
+    pub fd: i32,
     /// What the fd leads to, where it is under watch.
     pub object: Option<ObjectId>,
-    /// When that was seen, nanoseconds since boot.
-    pub time_ns: u64,
 }
 
 /// What a thread sleeps in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(serde::Serialize, serde::Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
 pub enum Waiting {
     /// A call that writes.
     Write,
     /// A call that reads.
     Read,
     /// Anything else.
+    #[default]
     Other,
 }
 
 /// What became of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(serde::Serialize, serde::Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
 pub enum FileNow {
-    /// Its path still leads to it, and this is its size in bytes.
-    Same {
-        /// Bytes.
-        size: u64,
-    },
+    /// Its path still leads to it.
+    Same,
     /// Its path leads to another file: it was rotated or replaced.
     Replaced,
     /// Its path leads nowhere.
+    #[default]
     Gone,
 }
 
 /// What a container engine's log file holds of what was logged while it was watched.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(serde::Serialize, serde::Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
 pub struct LogTally {
     /// Bytes of stdout, decoded.
     pub stdout: u64,
@@ -88,7 +57,8 @@ pub struct LogTally {
 }
 
 /// How well a manager's log could be read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(serde::Serialize, serde::Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
 pub struct LogRead {
     /// Its path, or `-`.
     pub name: String,
@@ -101,7 +71,8 @@ pub struct LogRead {
 }
 
 /// What a manager's log says of one process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(serde::Serialize, serde::Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
 pub struct HandedOut {
     /// The pid that the log names: inside the container, where it runs in one.
     pub pid: u32,
@@ -109,10 +80,28 @@ pub struct HandedOut {
     pub container: Option<String>,
     /// The command that it names.
     pub command: Vec<String>,
-    /// Bytes of stdout handed out; `None` when the log has no line about it.
-    pub stdout: Option<u64>,
-    /// Bytes of stderr handed out.
-    pub stderr: Option<u64>,
+    /// Answers about stdout.
+    pub stdout: Answers,
+    /// Answers about stderr.
+    pub stderr: Answers,
     /// How often it handed out nothing after it had handed out something.
     pub empty_again: u32,
+}
+
+/// What a manager handed out of one stream.
+#[derive(serde::Serialize, serde::Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct Answers {
+    /// How many lines of its log say so; 0 when there is none.
+    pub lines: u64,
+    /// The bytes that they add up to.
+    pub bytes: u64,
+}
+
+impl Answers {
+    /// The bytes, where the log has a line about them.
+    #[must_use]
+    pub fn said(&self) -> Option<u64> {
+        (self.lines > 0).then_some(self.bytes)
+    }
 }

@@ -8,7 +8,7 @@ use rustix::fs::{major, minor, stat};
 use tracer_common::{id::ProcessId, object::ObjectId};
 
 use crate::{
-    event::{Asleep, Outside, Waiting},
+    event::{Asleep, EventKind, Waiting},
     session::Session,
 };
 
@@ -19,18 +19,18 @@ const MOST_THREADS: usize = 256;
 
 /// Every thread of a live process of the session that sleeps in a call.
 #[must_use]
-pub fn threads_asleep(session: &Session, now_ns: u64) -> Vec<Outside> {
+pub fn threads_asleep(session: &Session) -> Vec<EventKind> {
     session
         .processes
         .values()
         .filter(|process| process.end_ns.is_none())
         .take(MOST_PROCESSES)
-        .flat_map(|process| of_process(session, process.id, now_ns))
-        .map(Outside::Asleep)
+        .flat_map(|process| of_process(session, process.id))
+        .map(EventKind::Asleep)
         .collect()
 }
 
-fn of_process(session: &Session, process: ProcessId, time_ns: u64) -> Vec<Asleep> {
+fn of_process(session: &Session, process: ProcessId) -> Vec<Asleep> {
     let tasks = i32::try_from(process.tgid)
         .ok()
         .and_then(|pid| Process::new(pid).ok())
@@ -45,16 +45,17 @@ fn of_process(session: &Session, process: ProcessId, time_ns: u64) -> Vec<Asleep
                 return None;
             };
             let (call, fd) = call(syscall_number, argument_registers);
-            let object = fd.and_then(|fd| object(session, process.tgid, fd));
+            let object = if fd < 0 { None } else { object(session, process.tgid, fd) };
             let tid = u32::try_from(task.tid).ok()?;
-            Some(Asleep { process, tid, call, fd, object, time_ns })
+            Some(Asleep { process, tid, call, fd, object })
         })
         .collect()
 }
 
-/// What a call waits for, and on which fd, by its number for native programs (`syscall(2)`).
-fn call(number: i64, arguments: [u64; 6]) -> (Waiting, Option<i32>) {
-    let fd = |at: usize| arguments.get(at).and_then(|raw| i32::try_from(*raw & 0xffff_ffff).ok());
+/// What a call waits for, and on which fd (-1 for none), by its number for native programs
+/// (`syscall(2)`).
+fn call(number: i64, arguments: [u64; 6]) -> (Waiting, i32) {
+    let fd = |at: usize| arguments.get(at).map_or(-1, |raw| *raw as i32);
     match number {
         libc::SYS_write
         | libc::SYS_writev
@@ -72,7 +73,7 @@ fn call(number: i64, arguments: [u64; 6]) -> (Waiting, Option<i32>) {
         | libc::SYS_recvfrom
         | libc::SYS_recvmsg
         | libc::SYS_recvmmsg => (Waiting::Read, fd(0)),
-        _ => (Waiting::Other, None),
+        _ => (Waiting::Other, -1),
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    event::{FileNow, LogTally, Outside},
+    event::{EventKind, LogTally},
     session::{Object, Session},
     worker_log::DockerLogTally,
 };
@@ -19,15 +19,14 @@ const CHUNK: usize = 64 << 10;
 
 /// One event for each log file of a container that is under watch.
 #[must_use]
-pub fn engine_logs(session: &Session) -> Vec<Outside> {
+pub fn engine_logs(session: &Session) -> Vec<EventKind> {
     session
         .objects
         .values()
         .filter(|object| object.path.ends_with("-json.log"))
         .filter_map(|object| {
-            let Some(FileNow::Same { size }) = object.now else { return None };
-            let tally = tally(object, size).ok().flatten()?;
-            Some(Outside::Log { object: object.id, tally })
+            let tally = tally(object, object.size_after?).ok().flatten()?;
+            Some(EventKind::Log { object: object.id, tally })
         })
         .collect()
 }

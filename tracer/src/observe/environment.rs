@@ -3,7 +3,7 @@
 use procfs::process::Process;
 use tracer_common::id::ProcessId;
 
-use crate::event::Outside;
+use crate::event::EventKind;
 
 /// The variables that a report shows. None of them carries a secret.
 const TELLING: [&str; 14] = [
@@ -25,7 +25,7 @@ const TELLING: [&str; 14] = [
 
 /// Those of a process that are set; `None` when it has ended already.
 #[must_use]
-pub fn environment(process: ProcessId) -> Option<Outside> {
+pub fn environment(process: ProcessId) -> Option<EventKind> {
     let environ = Process::new(i32::try_from(process.tgid).ok()?).ok()?.environ().ok()?;
     let variables = TELLING
         .iter()
@@ -34,5 +34,5 @@ pub fn environment(process: ProcessId) -> Option<Outside> {
             Some(((*name).to_owned(), value.to_string_lossy().into_owned()))
         })
         .collect();
-    Some(Outside::Environment { process, variables })
+    Some(EventKind::Environment { process, variables })
 }

@@ -11,7 +11,7 @@ use rustix::fs::{major, minor};
 use tracer_common::{ledger::WRITE, object::ObjectId};
 
 use crate::{
-    event::{FileNow, Outside},
+    event::{EventKind, FileNow},
     session::{Kind, Object, Process, Session},
 };
 
@@ -20,26 +20,26 @@ const MOST_FILES: usize = 1024;
 
 /// One event for each file of which something is known.
 #[must_use]
-pub fn files_now(session: &Session) -> Vec<Outside> {
+pub fn files_now(session: &Session) -> Vec<EventKind> {
     session
         .objects
         .values()
         .filter(|object| object.kind == Kind::File && !object.deleted && !object.path.is_empty())
         .take(MOST_FILES)
         .filter_map(|object| {
-            let now = file_now(session, object)?;
-            Some(Outside::File { object: object.id, now })
+            let (now, size) = file_now(session, object)?;
+            Some(EventKind::File { object: object.id, now, size })
         })
         .collect()
 }
 
 /// `None` when it cannot be told: a file of another mount namespace whose processes have all ended.
-fn file_now(session: &Session, object: &Object) -> Option<FileNow> {
+fn file_now(session: &Session, object: &Object) -> Option<(FileNow, u64)> {
     let (path, is_certain) = path_now(session, object);
     match fs::metadata(path) {
-        Ok(found) if is_the_same(&object.id, &found) => Some(FileNow::Same { size: found.len() }),
-        Ok(found) if device(&found) == object.id.dev => Some(FileNow::Replaced),
-        Err(error) if error.kind() == ErrorKind::NotFound && is_certain => Some(FileNow::Gone),
+        Ok(found) if is_the_same(&object.id, &found) => Some((FileNow::Same, found.len())),
+        Ok(found) if device(&found) == object.id.dev => Some((FileNow::Replaced, 0)),
+        Err(error) if error.kind() == ErrorKind::NotFound && is_certain => Some((FileNow::Gone, 0)),
         _ => None,
     }
 }

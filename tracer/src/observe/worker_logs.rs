@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    event::{LogRead, Outside},
+    event::{EventKind, LogRead},
     worker_log::{Account, Reader},
 };
 
@@ -83,7 +83,7 @@ impl WorkerLogs {
 
     /// Reads the rest; what the logs say, and how well they could be read.
     #[must_use]
-    pub fn finish(mut self) -> Vec<Outside> {
+    pub fn finish(mut self) -> Vec<EventKind> {
         self.follow();
         let mut seen = Vec::new();
         for mut log in self.logs {
@@ -91,8 +91,8 @@ impl WorkerLogs {
             if log.source.has_ended() {
                 log.account.add(log.reader.finish(), self.trace_began_unix_ns);
             }
-            seen.extend(log.account.handed_out().into_iter().map(Outside::HandedOut));
-            seen.push(Outside::LogRead(LogRead {
+            seen.extend(log.account.handed_out().into_iter().map(EventKind::HandedOut));
+            seen.push(EventKind::LogRead(LogRead {
                 name: log.name,
                 lines: log.reader.lines(),
                 bad: log.reader.bad(),

@@ -78,7 +78,8 @@ fn line<T: Serialize>(
 
 /// JSON of the same meaning that is safe to look at: serde_json escapes C0 only. Outside of strings
 /// JSON has no character above 0x7e, so whatever is found here is inside one.
-fn harmless(json: &str) -> String {
+#[must_use]
+pub fn harmless(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for character in json.chars() {
         if is_hazard(character) && character != '\n' {

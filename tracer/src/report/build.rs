@@ -11,6 +11,7 @@ use tracer_common::loss;
 
 use super::{Process, Report, SCHEMA, Target, Window};
 use crate::{
+    recording::REASONS,
     session::{self, Flows, Session},
     verdict::{self, Case},
 };
@@ -63,7 +64,7 @@ pub fn build(
 /// Every reason by name, those that were never hit with 0.
 fn losses(session: &Session) -> BTreeMap<String, u64> {
     let mut losses: BTreeMap<String, u64> =
-        loss::NAMES.iter().map(|name| ((*name).to_owned(), 0)).collect();
+        loss::NAMES.iter().chain(&REASONS).map(|name| ((*name).to_owned(), 0)).collect();
     losses.extend(session.losses.iter().map(|(reason, cell)| (reason.clone(), cell.events)));
     losses
 }

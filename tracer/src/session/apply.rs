@@ -51,7 +51,7 @@ impl Session {
             EventKind::Holder { holder, comm, sighting } => {
                 self.end_seen(holder, comm, *sighting, event.time_ns);
             }
-            EventKind::Outside(seen) => self.outside(seen),
+            seen => self.outside(seen),
         }
     }
 

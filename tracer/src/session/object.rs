@@ -92,6 +92,8 @@ pub struct Object {
     pub hop: u32,
     /// What became of the file.
     pub now: Option<FileNow>,
+    /// Its size at the end, where its path still leads to it.
+    pub size_after: Option<u64>,
     /// What a log file of a known form holds.
     pub log: Option<LogTally>,
 }
@@ -160,6 +162,7 @@ impl Object {
             holders: Vec::new(),
             hop: seen.hop,
             now: None,
+            size_after: None,
             log: None,
         }
     }

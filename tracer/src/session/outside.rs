@@ -1,30 +1,32 @@
 //! Takes in what user space saw beside the hooks.
 
 use super::Session;
-use crate::event::Outside;
+use crate::event::{EventKind, FileNow};
 
 impl Session {
-    /// Takes in what user space saw.
-    pub(super) fn outside(&mut self, seen: &Outside) {
+    /// Takes in what user space saw; anything else changes nothing.
+    pub(super) fn outside(&mut self, seen: &EventKind) {
         match seen {
-            Outside::Environment { process, variables } => {
+            EventKind::Environment { process, variables } => {
                 if let Some(known) = self.processes.get_mut(process) {
                     known.environment = Some(variables.clone());
                 }
             }
-            Outside::File { object, now } => {
+            EventKind::File { object, now, size } => {
                 if let Some(known) = self.objects.get_mut(object) {
                     known.now = Some(*now);
+                    known.size_after = (*now == FileNow::Same).then_some(*size);
                 }
             }
-            Outside::Log { object, tally } => {
+            EventKind::Log { object, tally } => {
                 if let Some(known) = self.objects.get_mut(object) {
                     known.log = Some(*tally);
                 }
             }
-            Outside::Asleep(asleep) => self.asleep.push(asleep.clone()),
-            Outside::LogRead(log) => self.logs_read.push(log.clone()),
-            Outside::HandedOut(handed_out) => self.handed_out.push(handed_out.clone()),
+            EventKind::Asleep(asleep) => self.asleep.push(asleep.clone()),
+            EventKind::HandedOut(handed_out) => self.handed_out.push(handed_out.clone()),
+            EventKind::LogRead(log) => self.logs_read.push(log.clone()),
+            _ => {}
         }
     }
 }

@@ -305,11 +305,11 @@ fn add(sum: &mut LedgerRow, row: &LedgerRow) {
     sum.calls += row.calls;
     sum.refused += row.refused;
     sum.last_refused += row.last_refused;
-    sum.short += row.short;
-    sum.zero += row.zero;
+    sum.short = sum.short.saturating_add(row.short);
+    sum.zero = sum.zero.saturating_add(row.zero);
     sum.first_ns = if sum.first_ns == 0 { row.first_ns } else { sum.first_ns.min(row.first_ns) };
     sum.last_ns = sum.last_ns.max(row.last_ns);
     for class in 0..error::COUNT {
-        sum.errors[class] += row.errors[class];
+        sum.errors[class] = sum.errors[class].saturating_add(row.errors[class]);
     }
 }

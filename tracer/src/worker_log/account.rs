@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Claim, ClaimKind, ClaimTime, Stream};
-use crate::event::HandedOut;
+use crate::event::{Answers, HandedOut};
 
 /// A log's seconds are rounded down, and its writer's clock is another process's.
 const TOLERANCE_NS: i64 = 2_000_000_000;
@@ -31,8 +31,8 @@ impl Account {
             pid: claim.pid,
             container: claim.container.clone(),
             command: Vec::new(),
-            stdout: None,
-            stderr: None,
+            stdout: Answers::default(),
+            stderr: Answers::default(),
             empty_again: 0,
         };
         match claim.what {
@@ -41,14 +41,15 @@ impl Account {
             }
             ClaimKind::HandedOut { stream, bytes } => {
                 let known = self.processes.entry(key).or_insert_with(fresh);
-                let sum = match stream {
+                let answers = match stream {
                     Stream::Stdout => &mut known.stdout,
                     Stream::Stderr => &mut known.stderr,
                 };
-                if bytes == 0 && sum.is_some_and(|sum| sum > 0) {
+                if bytes == 0 && answers.bytes > 0 {
                     known.empty_again += 1;
                 }
-                *sum = Some(sum.unwrap_or(0).saturating_add(bytes));
+                answers.lines += 1;
+                answers.bytes = answers.bytes.saturating_add(bytes);
             }
         }
     }
@@ -77,7 +78,8 @@ mod tests {
         let mut account = Account::default();
         account.add(vec![handed(7, 10), handed(7, 5), handed(7, 0)], 0);
         let said = account.handed_out();
-        assert_eq!((said[0].stdout, said[0].stderr, said[0].empty_again), (Some(15), None, 1));
+        let HandedOut { stdout, stderr, empty_again, .. } = &said[0];
+        assert_eq!((stdout.said(), stderr.said(), *empty_again), (Some(15), None, 1));
     }
 
     #[test]
@@ -86,7 +88,7 @@ mod tests {
         let started = claim(7, ClaimKind::Started { command: vec!["ls".into()] });
         account.add(vec![handed(7, 10), started], 0);
         let said = account.handed_out();
-        assert_eq!((said.len(), said[0].stdout), (1, None));
+        assert_eq!((said.len(), said[0].stdout.said()), (1, None));
         assert_eq!(said[0].command, ["ls"]);
     }
 

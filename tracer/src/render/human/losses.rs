@@ -5,6 +5,7 @@ use std::io;
 use tracer_common::loss::{self, NAMES};
 
 use crate::{
+    recording,
     render::{
         palette::{ODD, PLAIN},
         text::{Page, Text},
@@ -51,7 +52,12 @@ pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
 
 fn sentence(reason: &str) -> &str {
     let known = NAMES.iter().position(|&name| name == reason);
-    known.and_then(|index| SENTENCES.get(index).copied()).unwrap_or(reason)
+    let of_reading = match reason {
+        recording::CUT => "the recording has no end: what came after its last line is missing",
+        recording::DAMAGED => "lines of the recording could not be read: what they said is missing",
+        _ => reason,
+    };
+    known.and_then(|index| SENTENCES.get(index).copied()).unwrap_or(of_reading)
 }
 
 fn amount(events: u64, size: u64) -> String {
@@ -70,6 +76,9 @@ mod tests {
             assert!(!SENTENCES[..index].contains(&SENTENCES[index]), "{name}");
         }
         assert_eq!(sentence("ring_full").split(':').next(), Some("the event buffer was full"));
+        for name in recording::REASONS {
+            assert_ne!(sentence(name), name);
+        }
         assert_eq!(sentence("undecodable"), SENTENCES[13]);
         assert_eq!(sentence("quantum_foam"), "quantum_foam");
     }

@@ -196,6 +196,9 @@ fn pid_report(verdict: &str) -> Report {
         window: Window { start: "2026-11-22T21:00:00Z".into(), seconds: 3.2 },
         processes: Vec::new(),
         objects: Vec::new(),
+        hops: Vec::new(),
+        claims: Vec::new(),
+        worker_logs: Vec::new(),
         findings: Vec::new(),
         losses: BTreeMap::new(),
         lost_bytes: BTreeMap::new(),
@@ -234,6 +237,7 @@ fn process(pid: u32, ppid: u32, argv: &[&str], start_ms: f64) -> Process {
         stdio: Vec::new(),
         stdio_at_end: Vec::new(),
         facts: Vec::new(),
+        environment: None,
     }
 }
 

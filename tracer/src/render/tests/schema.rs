@@ -6,7 +6,10 @@ use serde_json::Value;
 use tracer_common::loss;
 
 use super::{super::Format, PLAIN, rendered, samples};
-use crate::report::{Report, SCHEMA};
+use crate::{
+    recording,
+    report::{Report, SCHEMA},
+};
 
 const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../SCHEMA.md"));
 
@@ -36,7 +39,7 @@ fn first_cells(column: &str) -> BTreeSet<String> {
 fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(members) => {
-            let is_map = ["errors", "evidence", "losses", "lost_bytes"]
+            let is_map = ["errors", "evidence", "losses", "lost_bytes", "environment"]
                 .iter()
                 .any(|name| path.ends_with(name));
             for (name, member) in members {
@@ -70,7 +73,8 @@ fn the_tables_name_every_field_and_no_other() {
 
 #[test]
 fn the_tables_name_every_reason_and_no_other() {
-    let reasons: BTreeSet<String> = loss::NAMES.iter().map(|&name| name.to_owned()).collect();
+    let names = loss::NAMES.iter().chain(&recording::REASONS);
+    let reasons: BTreeSet<String> = names.map(|&name| name.to_owned()).collect();
     assert_eq!(first_cells("reason (open)"), reasons);
 }
 

@@ -22,10 +22,7 @@ pub(super) fn object(session: &Session, known: &session::Object, flows: &Flows) 
         peer: (peer != 0).then(|| format!("socket:[{peer}]")),
         joined: (far != known.id).then(|| session.object_name(&far)),
         now: known.now.map(|now| word(now).to_owned()),
-        size_after: match known.now {
-            Some(FileNow::Same { size }) => Some(size),
-            _ => None,
-        },
+        size_after: known.size_after,
         capacity: (known.pipe.valid == 1).then(|| u64::from(known.pipe.slots) * PAGE),
         hop: known.hop,
         written: flow.written,
@@ -44,7 +41,7 @@ pub(super) fn object(session: &Session, known: &session::Object, flows: &Flows) 
 
 fn word(now: FileNow) -> &'static str {
     match now {
-        FileNow::Same { .. } => "same",
+        FileNow::Same => "same",
         FileNow::Replaced => "replaced",
         FileNow::Gone => "gone",
     }

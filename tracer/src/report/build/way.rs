@@ -51,7 +51,7 @@ pub(super) fn claims(session: &Session, flows: &Flows) -> Vec<Claim> {
 
 fn of_log(session: &Session, flows: &Flows, said: &crate::event::HandedOut) -> [Claim; 2] {
     let process = session.claimant(said);
-    [(1, said.stdout), (2, said.stderr)].map(|(fd, handed_out)| {
+    [(1, said.stdout.said()), (2, said.stderr.said())].map(|(fd, handed_out)| {
         let flow = process
             .and_then(|process| process.stdio)
             .and_then(|stdio| stdio.get(fd).map(|state| flows.get(&state.object)))

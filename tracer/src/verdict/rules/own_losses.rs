@@ -1,32 +1,66 @@
-//! tracer itself could not record something: said before any stronger claim.
+//! tracer itself could not record something, or its recording is not whole: said before any stronger
+//! claim.
 
 use serde_json::{Map, json};
+use tracer_common::loss::LossCell;
 
 use super::super::Case;
-use crate::report::{Confidence, Finding, Severity};
+use crate::{
+    recording::{self, REASONS},
+    report::{Confidence, Finding, Severity},
+};
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
-    let losses = &case.session.losses;
-    if losses.is_empty() {
-        return Vec::new();
+    let (of_recording, own): (Vec<_>, Vec<_>) =
+        case.session.losses.iter().partition(|(reason, _)| REASONS.contains(&reason.as_str()));
+    let mut findings = Vec::new();
+    if !own.is_empty() {
+        let events: u64 = own.iter().map(|(_, cell)| cell.events).sum();
+        let reasons: Vec<&str> = own.iter().map(|(reason, _)| reason.as_str()).collect();
+        let message = format!(
+            "tracer could not record {events} facts ({}), so the counts below may be too small.",
+            reasons.join(", ")
+        );
+        let advice = "Trace fewer processes, or raise --max-processes and --max-objects.";
+        findings.push(finding(&own, message, advice));
     }
-    let events: u64 = losses.values().map(|cell| cell.events).sum();
-    let reasons: Vec<&str> = losses.keys().map(String::as_str).collect();
+    for part in of_recording {
+        let (message, advice) = words(part.0, part.1.events);
+        findings.push(finding(&[part], message, advice));
+    }
+    findings
+}
+
+fn words(reason: &str, events: u64) -> (String, &'static str) {
+    if reason == recording::CUT {
+        let message = "The recording stops before the end of the trace, so what came later is not \
+                       in this report and the counts below may be too small.";
+        let advice = "tracer was killed while it recorded, the disk was full, or the file was cut \
+                      later: end a trace with Ctrl-C or --duration.";
+        return (message.to_owned(), advice);
+    }
+    let lines = if events == 1 { "1 line".to_owned() } else { format!("{events} lines") };
+    let message = format!(
+        "{lines} of the recording could not be read, so the counts below may be too small."
+    );
+    (message, "Report from the file as tracer wrote it, if there is a copy.")
+}
+
+fn finding(losses: &[(&String, &LossCell)], message: String, advice: &str) -> Finding {
     let evidence: Map<_, _> = losses
         .iter()
-        .map(|(reason, cell)| (reason.clone(), json!({"events": cell.events, "bytes": cell.bytes})))
+        .map(|(reason, cell)| {
+            ((*reason).clone(), json!({"events": cell.events, "bytes": cell.bytes}))
+        })
         .collect();
-    vec![Finding {
+    Finding {
         rule: "own_losses".into(),
         severity: Severity::Warning,
         confidence: Confidence::Certain,
         pid: 0,
         fd: None,
-        message: format!(
-            "tracer could not record {events} facts ({}), so the counts below may be too small.",
-            reasons.join(", ")
-        ),
-        advice: Some("Trace fewer processes, or raise --max-processes and --max-objects.".into()),
+        message,
+        advice: Some(advice.to_owned()),
         evidence,
-    }]
+    }
 }

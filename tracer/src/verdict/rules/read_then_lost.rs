@@ -41,11 +41,11 @@ fn of_stream(
     let flow = case.flows.get(&stream.object);
     let both = subject.stdout.object == subject.stderr.object;
     let of = |said: &HandedOut| match (both, stream.fd) {
-        (true, _) => [said.stdout, said.stderr].into_iter().flatten().reduce(|a, b| a + b),
-        (false, 1) => said.stdout,
-        (false, _) => said.stderr,
+        (true, _) => [said.stdout.said(), said.stderr.said()].into_iter().flatten().reduce(u64::saturating_add),
+        (false, 1) => said.stdout.said(),
+        (false, _) => said.stderr.said(),
     };
-    let handed: Option<u64> = said.iter().filter_map(|said| of(said)).reduce(|a, b| a + b);
+    let handed: Option<u64> = said.iter().filter_map(|said| of(said)).reduce(u64::saturating_add);
     let lost = flow.read.checked_sub(handed.unwrap_or(0)).filter(|lost| *lost > 0)?;
     let reader = flow.readers_in_words().unwrap_or_else(|| "its reader".to_owned());
     let claim = match handed {

@@ -1,0 +1,138 @@
+//! `--record`: keeps a recorder beside the session, and the trace alive when the disk is not.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use tracer_common::{
+    ledger::{LedgerKey, LedgerRow},
+    loss::LossCell,
+};
+
+use super::{AppError, output};
+use crate::{
+    event::Event,
+    loader::Loader,
+    recording::{Header, Recorder},
+    report,
+};
+
+/// How often rows that live in the kernel only are saved: what a killed run loses at most.
+const CHECKPOINT: Duration = Duration::from_secs(5);
+/// Reading the ledger takes at most this part of the time, however large it is.
+const SHARE: u32 = 20;
+
+/// The recording of a run, when one was asked for; does nothing otherwise.
+#[derive(Default)]
+pub(super) struct Recording {
+    kept: Option<Kept>,
+}
+
+struct Kept {
+    recorder: Recorder<File>,
+    path: PathBuf,
+    next_checkpoint: Instant,
+}
+
+impl Recording {
+    /// Opens the file, as `-o` is opened, and empties it.
+    pub(super) fn open(path: Option<&Path>) -> Result<Self, AppError> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let file = output::open_private(path)
+            .and_then(|file| {
+                if file.metadata()?.is_file() {
+                    file.set_len(0)?;
+                }
+                Ok(file)
+            })
+            .map_err(|source| AppError::Record { path: path.to_owned(), source })?;
+        let next_checkpoint = Instant::now() + CHECKPOINT;
+        let recorder = Recorder::new(file);
+        Ok(Self { kept: Some(Kept { recorder, path: path.to_owned(), next_checkpoint }) })
+    }
+
+    pub(super) fn begin(
+        &mut self,
+        target: &report::Target,
+        start: Timestamp,
+        start_ns: u64,
+        stdio_of_interest: &[i32],
+    ) {
+        self.with(|recorder| {
+            let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+            let header = Header::new(kernel, target.clone(), start, start_ns);
+            recorder.header(&Header { stdio_of_interest: stdio_of_interest.to_vec(), ..header })
+        });
+    }
+
+    pub(super) fn event(&mut self, event: &Event) {
+        self.with(|recorder| recorder.event(event));
+    }
+
+    pub(super) fn started_here(&mut self, tgid: u32) {
+        self.with(|recorder| recorder.started_here(tgid));
+    }
+
+    pub(super) fn begin_survey(&mut self) {
+        self.with(Recorder::begin_survey);
+    }
+
+    pub(super) fn row(&mut self, key: LedgerKey, row: &LedgerRow) {
+        self.with(|recorder| recorder.row(key, row));
+    }
+
+    pub(super) fn loss(&mut self, reason: &str, cell: LossCell) {
+        self.with(|recorder| recorder.loss(reason, cell));
+    }
+
+    /// Hands what there is to the system: a killed run keeps it.
+    pub(super) fn flush(&mut self) {
+        self.with(Recorder::flush);
+    }
+
+    /// Saves the rows that are still open in the kernel, when it is time to.
+    pub(super) fn checkpoint(&mut self, loader: &mut Loader, boot_ns: impl FnOnce() -> u64) {
+        let began = Instant::now();
+        if self.kept.as_ref().is_none_or(|kept| began < kept.next_checkpoint) {
+            return;
+        }
+        match loader.rows() {
+            Ok(rows) => self.with(|recorder| recorder.checkpoint(boot_ns(), &rows)),
+            Err(error) => tracing::warn!("cannot save the open rows: {error}"),
+        }
+        if let Some(kept) = &mut self.kept {
+            let pause = CHECKPOINT.max(began.elapsed().saturating_mul(SHARE));
+            kept.next_checkpoint = Instant::now() + pause;
+        }
+    }
+
+    /// Writes the last line and says what is missing.
+    pub(super) fn end(&mut self, end_ns: u64) {
+        self.with(|recorder| recorder.end(end_ns));
+        if let Some(Kept { recorder, path, .. }) = &self.kept
+            && recorder.unwritten() > 0
+        {
+            tracing::warn!(
+                "the recording {} is cut: {} lines could not be written",
+                path.display(),
+                recorder.unwritten()
+            );
+        }
+    }
+
+    /// A recorder tells its first error only.
+    fn with(&mut self, write: impl FnOnce(&mut Recorder<File>) -> io::Result<()>) {
+        if let Some(Kept { recorder, path, .. }) = &mut self.kept
+            && let Err(error) = write(recorder)
+        {
+            tracing::warn!(
+                "cannot record to {}: {error}; the trace goes on, the recording is cut here",
+                path.display()
+            );
+        }
+    }
+}

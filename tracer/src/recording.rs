@@ -1,0 +1,30 @@
+//! A session on disk: everything that a verdict needs, saved while the trace runs, and read again.
+//!
+//! The file is the stream of what went into [`Session`](crate::session::Session), one JSON object on
+//! each line: `tracer.session/1`, described line by line in `SCHEMA.md`. Replaying is doing the same
+//! to a fresh session, so a report made later equals the one made live. This module knows no path and
+//! prints nothing: it writes to a writer and reads from a reader.
+
+mod bounds;
+mod line;
+mod read;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use self::{
+    line::{Checkpoint, Header, Loss, Row, TYPES},
+    read::{LINE_LIMIT, ReadError, Recording, read},
+    write::Recorder,
+};
+
+/// The schema's name and version.
+pub const SCHEMA: &str = "tracer.session/1";
+
+/// Loss reason: the recording has no `end` line, so it was cut or the run was killed.
+pub const CUT: &str = "recording_cut";
+/// Loss reason: lines of the recording that could not be read.
+pub const DAMAGED: &str = "recording_damaged";
+/// The reasons that only a report from a recording can count, beside
+/// [`tracer_common::loss::NAMES`].
+pub const REASONS: [&str; 2] = [CUT, DAMAGED];

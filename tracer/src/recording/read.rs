@@ -1,0 +1,315 @@
+//! Reads a recording. The file is untrusted: it may be cut, damaged or made up.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, BufRead, Read as _},
+};
+
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+use tracer_common::{
+    ledger::{LedgerKey, LedgerRow},
+    loss::LossCell,
+};
+
+use super::{
+    CUT, DAMAGED, SCHEMA,
+    bounds::Bounds,
+    line::{Checkpoint, End, Header, Loss, Row, StartedHere, kind},
+};
+use crate::{
+    event::{Event, EventKind},
+    report::{self, Report},
+    session::Session,
+};
+
+/// The longest line that is read. The longest that is written holds the arguments of one process,
+/// which Linux bounds to 2 MiB by default; a longer line counts as damaged and is skipped.
+pub const LINE_LIMIT: usize = 4 << 20;
+
+/// Why a file is no recording.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Nothing in it.
+    #[error("it is empty: the run that recorded it ended before it was attached")]
+    Empty,
+    /// Cut in its first line.
+    #[error("it was cut inside its first line, so nothing of the session is left")]
+    CutHeader,
+    /// Some other file.
+    #[error("it is no recording; `tracer --record FILE` makes one")]
+    NotARecording,
+    /// A report instead of a session.
+    #[error("it is a report, not a recording; `tracer --record FILE` makes one")]
+    IsAReport,
+    /// A version that this tracer does not know.
+    #[error(
+        "it was recorded by tracer {tracer} as {schema}, and this tracer reads {SCHEMA}: use that version"
+    )]
+    OtherSchema {
+        /// The schema it names.
+        schema: String,
+        /// Who recorded it.
+        tracer: String,
+    },
+    /// The first line is damaged.
+    #[error("its first line is damaged ({reason}), so nothing else in it can be understood")]
+    DamagedHeader {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A directory.
+    #[error("it is a directory, not a recording")]
+    Directory,
+    /// The system's words.
+    #[error("{0}")]
+    Io(io::Error),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::IsADirectory => Self::Directory,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// A recording that was read.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// Its first line.
+    pub header: Header,
+    /// The session, losses of the recording itself included.
+    pub session: Session,
+    /// Whether it has no end.
+    pub is_cut: bool,
+    /// Lines that could not be read: how many, and the first one's number and fault.
+    pub damaged: u64,
+    /// Number of the first such line and what is wrong with it.
+    pub first_damage: Option<(u64, String)>,
+}
+
+impl Recording {
+    /// The report, as the live run made it.
+    #[must_use]
+    pub fn report(self) -> Report {
+        let Header { target, start, stdio_of_interest, .. } = self.header;
+        report::build(&self.session, target, start, &stdio_of_interest)
+    }
+}
+
+/// Reads a recording to its end, one line in memory at a time.
+///
+/// # Errors
+/// [`ReadError`] when there is no session in it; whatever comes after the first line is never fatal,
+/// except an error of the reader.
+pub fn read(mut input: impl BufRead) -> Result<Recording, ReadError> {
+    let mut line = Vec::new();
+    let ending = next_line(&mut input, &mut line)?;
+    let header = header(&line, ending)?;
+    let mut replay = Replay::new(header);
+    let mut number = 1;
+    loop {
+        number += 1;
+        let ending = next_line(&mut input, &mut line)?;
+        let result = match ending {
+            Ending::Nothing => return Ok(replay.finish()),
+            Ending::TooLong => Err(format!("it is longer than {LINE_LIMIT} B")),
+            Ending::Newline | Ending::EndOfFile => replay.take(&line),
+        };
+        match (result, ending) {
+            // The last line of a file that was cut: said by the missing end.
+            (Err(_), Ending::EndOfFile) if !replay.has_ended => return Ok(replay.finish()),
+            (Err(fault), _) => replay.damage(number, fault),
+            (Ok(()), _) => {}
+        }
+    }
+}
+
+/// How a line ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// There was none.
+    Nothing,
+    Newline,
+    EndOfFile,
+    /// The rest was skipped.
+    TooLong,
+}
+
+fn next_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Ending> {
+    line.clear();
+    let limit = LINE_LIMIT as u64 + 1;
+    input.by_ref().take(limit).read_until(b'\n', line)?;
+    if line.last() == Some(&b'\n') {
+        return Ok(Ending::Newline);
+    }
+    if line.is_empty() {
+        return Ok(Ending::Nothing);
+    }
+    if line.len() <= LINE_LIMIT {
+        return Ok(Ending::EndOfFile);
+    }
+    line.clear();
+    input.skip_until(b'\n')?;
+    Ok(Ending::TooLong)
+}
+
+fn header(line: &[u8], ending: Ending) -> Result<Header, ReadError> {
+    if ending == Ending::Nothing {
+        return Err(ReadError::Empty);
+    }
+    if ending == Ending::TooLong {
+        return Err(ReadError::NotARecording);
+    }
+    let Ok(value) = serde_json::from_slice::<Value>(line) else {
+        let began = br#"{"type":"session""#;
+        let is_ours = line.starts_with(began) || began.starts_with(line);
+        return Err(match (is_ours, ending) {
+            (true, Ending::EndOfFile) => ReadError::CutHeader,
+            (true, _) => ReadError::DamagedHeader { reason: "it is no JSON".to_owned() },
+            (false, _) => ReadError::NotARecording,
+        });
+    };
+    let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let schema = text("schema");
+    if schema.starts_with("tracer.report/") {
+        return Err(ReadError::IsAReport);
+    }
+    if text("type") != kind::SESSION || !schema.starts_with("tracer.session/") {
+        return Err(ReadError::NotARecording);
+    }
+    if schema != SCHEMA {
+        let tracer = text("tracer");
+        return Err(ReadError::OtherSchema { schema, tracer });
+    }
+    serde_json::from_value(value)
+        .map_err(|fault| ReadError::DamagedHeader { reason: fault.to_string() })
+}
+
+/// What was read so far.
+struct Replay {
+    header: Header,
+    session: Session,
+    /// Rows that were open at the latest checkpoint and were not taken out since.
+    open: BTreeMap<LedgerKey, LedgerRow>,
+    /// The latest moment that a line names.
+    latest_ns: u64,
+    has_ended: bool,
+    bounds: Bounds,
+    damaged: u64,
+    first_damage: Option<(u64, String)>,
+}
+
+impl Replay {
+    fn new(header: Header) -> Self {
+        let mut session = Session::default();
+        session.start_ns = header.start_ns;
+        Self {
+            latest_ns: header.start_ns,
+            header,
+            session,
+            open: BTreeMap::new(),
+            has_ended: false,
+            bounds: Bounds::default(),
+            damaged: 0,
+            first_damage: None,
+        }
+    }
+
+    /// Does to the session what the live run did. Types that this version does not know are passed
+    /// over.
+    fn take(&mut self, line: &[u8]) -> Result<(), String> {
+        let value: Value = serde_json::from_slice(line).map_err(|fault| fault.to_string())?;
+        if self.has_ended {
+            return Err("it comes after the end of the session".to_owned());
+        }
+        let kind = value.get("type").and_then(Value::as_str).ok_or("it has no `type`")?;
+        if kind == kind::CHECKPOINT {
+            // Superseded by the next one: counted in when it is put to use.
+            self.bounds.clone().admit(&value)?;
+        } else {
+            self.bounds.admit(&value)?;
+        }
+        match kind {
+            kind::EVENT => self.event(&value)?,
+            kind::STARTED_HERE => self.session.started_here(body::<StartedHere>(&value)?.tgid),
+            kind::SURVEY => self.session.begin_survey(),
+            kind::ROW => {
+                let Row { key, row } = body(&value)?;
+                self.open.remove(&key);
+                self.session.add_row(key, &row);
+            }
+            kind::CHECKPOINT => {
+                let Checkpoint { time_ns, row } = body(&value)?;
+                self.latest_ns = self.latest_ns.max(time_ns);
+                self.open.extend(row.map(|Row { key, row }| (key, row)));
+            }
+            kind::LOSS => {
+                let Loss { reason, cell } = body(&value)?;
+                self.session.add_loss(&reason, cell);
+            }
+            kind::END => {
+                self.session.end_ns = body::<End>(&value)?.end_ns;
+                self.has_ended = true;
+            }
+            kind::SESSION => return Err("another session begins here".to_owned()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, value: &Value) -> Result<(), String> {
+        match body::<Event>(value) {
+            Ok(event) => {
+                self.latest_ns = self.latest_ns.max(event.time_ns);
+                self.session.apply(&event);
+                Ok(())
+            }
+            Err(_) if is_unknown_event(value) => Ok(()),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    fn damage(&mut self, number: u64, fault: String) {
+        self.damaged += 1;
+        self.first_damage.get_or_insert((number, fault));
+    }
+
+    /// A recording without an end still has what its latest checkpoint saw.
+    fn finish(mut self) -> Recording {
+        if !self.has_ended {
+            for (key, row) in std::mem::take(&mut self.open) {
+                match serde_json::to_value(row).map(|row| self.bounds.admit(&row)) {
+                    Ok(Ok(())) => self.session.add_row(key, &row),
+                    _ => self.damaged += 1,
+                }
+            }
+            self.session.end_ns = self.latest_ns;
+        }
+        let is_cut = !self.has_ended;
+        for (reason, events) in [(CUT, u64::from(is_cut)), (DAMAGED, self.damaged)] {
+            self.session.add_loss(reason, LossCell { events, bytes: 0 });
+        }
+        Recording {
+            header: self.header,
+            session: self.session,
+            is_cut,
+            damaged: self.damaged,
+            first_damage: self.first_damage,
+        }
+    }
+}
+
+fn body<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
+    T::deserialize(value).map_err(|fault| fault.to_string())
+}
+
+/// Whether an event is of a kind that a later version added. All members of the known ones may be
+/// left out, so a known name alone is always readable.
+fn is_unknown_event(value: &Value) -> bool {
+    let Some(name @ Value::String(_)) = value.get("event") else { return false };
+    let alone = serde_json::json!({ "event": name });
+    EventKind::deserialize(&alone).is_err()
+}
