@@ -157,12 +157,34 @@ pub struct Chain {
     pub subject_pid: u32,
     /// Through which fd it began.
     pub fd: i32,
+    /// Every process on the way, the subject first.
+    steps: Vec<Passage>,
+}
+
+/// One process on the way; the last one may only read.
+#[derive(Clone, Debug, Deserialize)]
+struct Passage {
+    pid: u32,
+    comm: String,
+    object: Option<String>,
+    bytes: u64,
+}
+
+impl Chain {
     /// Every writer on the way, the subject first.
-    pub steps: Vec<Step>,
+    pub fn writers(&self) -> Vec<Step> {
+        self.steps
+            .iter()
+            .filter_map(|step| {
+                let object = step.object.clone()?;
+                Some(Step { pid: step.pid, comm: step.comm.clone(), object, bytes: step.bytes })
+            })
+            .collect()
+    }
 }
 
 /// One process that wrote to one object, out of which the next one read.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// The writer.
     pub pid: u32,
@@ -302,7 +324,7 @@ impl Report {
     /// The tracer's exit code says whether output was lost or nothing was written.
     pub fn check_exit_code(&self, code: Option<i32>) -> Result<()> {
         let is_loss = self.findings.iter().any(|finding| match finding.rule.as_str() {
-            "exec_failed" => true,
+            "exec_failed" | "stuck" => true,
             "never_wrote" => finding.severity != "info",
             _ => finding.severity == "loss",
         });

@@ -18,7 +18,7 @@ use tracer_tests::{
     expect,
     procfs::{is_blocked_in_write, named, parent_of},
     refusal,
-    report::{Report, Step},
+    report::{Chain, Report, Step},
     tracer::Tracer,
 };
 
@@ -53,17 +53,17 @@ fn pid_of(report: &Report, argv: &[&str]) -> Result<u32> {
 }
 
 /// All hops that the stdout of a process took, over every branch.
-fn hops(report: &Report, pid: u32) -> Result<Vec<&Step>> {
+fn hops(report: &Report, pid: u32) -> Result<Vec<Step>> {
     let own = report.hops.iter().filter(|chain| chain.subject_pid == pid && chain.fd == 1);
-    let steps: Vec<_> = own.flat_map(|chain| &chain.steps).collect();
+    let steps: Vec<_> = own.flat_map(Chain::writers).collect();
     ensure!(!steps.is_empty(), "no way of pid {pid}: {:#?}", report.hops);
     Ok(steps)
 }
 
 /// The hop of the first process with this name, as the kernel cuts it off.
-fn hop<'a>(steps: &[&'a Step], comm: &str) -> Result<&'a Step> {
+fn hop<'a>(steps: &'a [Step], comm: &str) -> Result<&'a Step> {
     let found = steps.iter().find(|step| step.comm == comm);
-    found.copied().with_context(|| format!("{comm} is no hop: {steps:#?}"))
+    found.with_context(|| format!("{comm} is no hop: {steps:#?}"))
 }
 
 fn succeeded(output: &Output, received: u64) -> Result<()> {
@@ -161,10 +161,9 @@ fn a_log_driver_that_drops_lines_is_told_with_what_it_kept() -> Result<()> {
         on_daemons_while(|| run_and_read_log("dropped", &options, &["seq", "1", "200000"]))?;
     let kept = log.len() as u64;
     ensure!(kept < 1_288_895, "nothing was dropped: {kept} bytes in the log");
-    let pid = pid_of(&report, &["seq", "1", "200000"])?;
     let lost = report.findings.iter().find(|finding| finding.rule == "read_then_lost");
     let lost = lost.with_context(|| format!("no read_then_lost: {:#?}", report.findings))?;
-    lost.about(pid)?
+    lost.expect("comm", "dockerd")?
         .expect("read", 1_288_895)?
         .expect("handed_out", kept)?
         .expect("lost", 1_288_895 - kept)?;

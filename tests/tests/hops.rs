@@ -43,11 +43,11 @@ fn a_relay_in_the_tree_shows_where_the_rest_stayed() -> Result<()> {
     managed.check()?;
     ensure!(managed.relayed.len() == 5000, "{} bytes were passed on", managed.relayed.len());
     let Account { manager, pid, stdout, .. } = &managed.account;
-    let steps = &managed.report.chain(*pid, 1)?.steps;
+    let steps = managed.report.chain(*pid, 1)?.writers();
     let last = steps.last().context("no step")?;
     let expected =
         [step(*pid, "head", &stdout.object, 20_000), step(*manager, "goproc", &last.object, 5000)];
-    ensure!(*steps == expected, "{steps:#?}");
+    ensure!(steps == expected, "{steps:#?}");
     ensure!(read_by_test(&managed.report, &last.object)? == 5000, "{:?}", managed.report.objects);
     Ok(())
 }
@@ -62,7 +62,7 @@ fn a_relay_that_ignores_refusals_is_short_by_what_was_refused() -> Result<()> {
     let Account { manager, pid, stdout, .. } = &managed.account;
     let taken = stdout.handed_out;
     ensure!(taken < 1_000_000 && managed.relayed.len() == taken, "{taken} bytes were taken");
-    let steps = &managed.report.chain(*pid, 1)?.steps;
+    let steps = managed.report.chain(*pid, 1)?.writers();
     let shape: Vec<_> = steps.iter().map(|step| (step.comm.as_str(), step.bytes)).collect();
     let expected = [("head", 1_000_000), ("goproc", taken), ("cat", taken)];
     ensure!(shape == expected && steps[1].pid == *manager, "{steps:#?}");
@@ -97,14 +97,14 @@ fn readers_are_followed_outside_the_traced_tree() -> Result<()> {
     tracer.interrupt()?;
     let report = tracer.finish()?.report()?;
     expect::no_losses(&report)?;
-    let steps = &report.chain(inner.pid, 1)?.steps;
+    let steps = report.chain(inner.pid, 1)?.writers();
     let last = steps.last().context("no step")?;
     let expected = [
         step(inner.pid, "head", &inner.stdout.object, 20_000),
         step(inner.manager, "goproc", &account.stdout.object, 7000),
         step(account.manager, "goproc", &last.object, 3000),
     ];
-    ensure!(*steps == expected, "{steps:#?}");
+    ensure!(steps == expected, "{steps:#?}");
     ensure!(read_by_test(&report, &last.object)? == 3000, "{:?}", report.objects);
     Ok(())
 }

@@ -102,6 +102,8 @@ pub struct Exit {
     pub stdio: [FdState; 3],
     /// The pipes behind fd 0, 1 and 2 at that moment.
     pub pipes: [PipeState; 3],
+    /// `inode.i_size` of the regular files behind them, else 0.
+    pub sizes: [u64; 3],
     /// Bytes written through fds that were not of interest.
     pub other_bytes: u64,
     /// Calls that wrote them.
@@ -243,7 +245,7 @@ pub const TEXT: usize = 1024;
 assert_layout!(Header, 16);
 assert_layout!(Fork, 56);
 assert_layout!(Image, 136);
-assert_layout!(Exit, 200);
+assert_layout!(Exit, 224);
 assert_layout!(Object, 192);
 assert_layout!(FirstIo, 72);
 assert_layout!(Fact, 56);

@@ -113,6 +113,15 @@ pub(crate) fn file_state(file: Kptr) -> Option<FdState> {
     load_state(file, &mut state).then_some(state)
 }
 
+/// Size of a regular file; 0 for anything else.
+#[inline(always)]
+pub(crate) fn file_size(inode: &Inode) -> u64 {
+    if inode.mode & mode::S_IFMT == mode::S_IFREG {
+        return inode.address.member(&INODE_SIZE).unwrap_or(0);
+    }
+    0
+}
+
 /// Identity of the object behind an open file, in a frame of its own.
 #[inline(always)]
 pub(crate) fn id_of(file: Kptr) -> Option<ObjectId> {

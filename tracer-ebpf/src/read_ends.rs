@@ -15,7 +15,7 @@ use crate::{
     kread::Kptr,
     loss as losses,
     maps::{READ_ENDS, slot},
-    membership, object,
+    object,
     syscalls::Call,
     task,
     task::FilesTable,
@@ -52,7 +52,7 @@ pub(crate) fn closed(call: &Call, fd: i32) {
     let (inode, start_ns) = (end.inode, end.start_ns);
     let state = FdState { object: end.object, mode: 0, flags: 0 };
     let _ = READ_ENDS.remove(key);
-    if start_ns != call.process.start_ns || !membership::is_shared_watch(&state.object) {
+    if start_ns != call.process.start_ns {
         return;
     }
     if let Some(record) = begin(call, kind::CLOSED, fd, state) {

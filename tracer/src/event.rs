@@ -181,6 +181,8 @@ pub struct Exit {
     pub stdio: [FdState; 3],
     /// The pipes behind them at that moment.
     pub pipes: [PipeState; 3],
+    /// Sizes of the files behind them, 0 for anything else.
+    pub sizes: [u64; 3],
     /// Bytes written through fds that were not of interest.
     pub other_bytes: u64,
     /// Calls that wrote them.

@@ -193,7 +193,7 @@ pub struct Object {
     /// What became of a file: `same`, `replaced` (rotated) or `gone`.
     #[serde(default)]
     pub now: Option<String>,
-    /// Bytes in the file at the end, where its path still leads to it.
+    /// Bytes in the file when it was seen last.
     #[serde(default)]
     pub size_after: Option<u64>,
     /// Bytes that a pipe can hold.

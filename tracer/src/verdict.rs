@@ -152,7 +152,7 @@ fn without_weaker(mut findings: Vec<Finding>, has_guests: bool) -> Vec<Finding> 
     // What the reader did not live to read is the same loss that EPIPE tells of.
     let (gone, lost) = (has("reader_gone"), has("read_then_lost"));
     findings.retain(|finding| match finding.rule.as_str() {
-        "never_wrote" => !never_started && !elsewhere && !has_guests,
+        "never_wrote" => !never_started && !elsewhere && !stuck && !has_guests,
         "daemon_unreachable" => !never_started,
         "unread" => !stuck && !gone,
         "delivered" => !lost,

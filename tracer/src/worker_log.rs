@@ -12,7 +12,7 @@
 //! nested, and lines that a runtime cut into pieces are put together again.
 //!
 //! A manager relays its guests' output as log lines of its own, and a guest may print what looks
-//! like a claim. So a claim counts only at debug level, with the exact message. One hole is left,
+//! like a claim. So a claim counts only at debug level (a failure: at warn level), with the exact message. One hole is left,
 //! and only in the console form: that form prints a message as it is, so a relayed message with a
 //! line break in it starts a line that no reader can tell from the manager's own. JSON has no such
 //! hole.
@@ -83,6 +83,11 @@ pub enum ClaimKind {
     Started {
         /// The command. Logs that print `[a b]` have lost the borders between arguments: there, an
         /// argument with spaces comes as several. A command logged as one string comes as one.
+        command: Vec<String>,
+    },
+    /// It could not wait for the command, or returned an error for it, and says no pid.
+    Failed {
+        /// The command, as in [`ClaimKind::Started`].
         command: Vec<String>,
     },
     /// It handed so many bytes of a stream to whoever asked. Zero is a claim too.

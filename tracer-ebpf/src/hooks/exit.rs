@@ -81,11 +81,12 @@ fn describe(files: FilesTable, fd: i32) -> Option<()> {
     let inode = object::inode_apart(file)?;
     let state = object::file_state(file)?;
     let pipe = object::pipe_state(&inode);
+    let size = object::file_size(&inode);
     let exit = &mut emit::resume::<event::Exit>(slot::EXIT)?.payload;
     match fd {
-        0 => (exit.stdio[0], exit.pipes[0]) = (state, pipe),
-        1 => (exit.stdio[1], exit.pipes[1]) = (state, pipe),
-        _ => (exit.stdio[2], exit.pipes[2]) = (state, pipe),
+        0 => (exit.stdio[0], exit.pipes[0], exit.sizes[0]) = (state, pipe, size),
+        1 => (exit.stdio[1], exit.pipes[1], exit.sizes[1]) = (state, pipe, size),
+        _ => (exit.stdio[2], exit.pipes[2], exit.sizes[2]) = (state, pipe, size),
     }
     Some(())
 }

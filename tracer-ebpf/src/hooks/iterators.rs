@@ -8,7 +8,7 @@ use tracer_common::{
 
 use crate::{
     adopt, emit,
-    globals::{FILE_PRIVATE, INODE_SIZE},
+    globals::FILE_PRIVATE,
     kread::Kptr,
     maps::slot,
     membership, object, read_ends, task,
@@ -67,10 +67,9 @@ fn holder(task: Kptr, fd: i32, file: Kptr) -> Option<()> {
     holder.comm = task::comm_of(task);
     let inode = object::inode_apart(file)?;
     holder.pipe = object::pipe_state(&inode);
-    match inode.mode & mode::S_IFMT {
-        mode::S_IFREG => holder.size = inode.address.member(&INODE_SIZE)?,
-        mode::S_IFSOCK => holder.peer_ino = object::peer_inode(file.follow(&FILE_PRIVATE)?),
-        _ => {}
+    holder.size = object::file_size(&inode);
+    if inode.mode & mode::S_IFMT == mode::S_IFSOCK {
+        holder.peer_ino = object::peer_inode(file.follow(&FILE_PRIVATE)?);
     }
     record.send(0);
     Some(())

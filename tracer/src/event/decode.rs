@@ -93,8 +93,18 @@ fn exit(fields: &mut Fields) -> Result<EventKind, DecodeError> {
     let comm = fields.comm()?;
     let stdio = [fields.fd_state()?, fields.fd_state()?, fields.fd_state()?];
     let pipes = [fields.pipe()?, fields.pipe()?, fields.pipe()?];
+    let sizes = [fields.u64()?, fields.u64()?, fields.u64()?];
     let (other_bytes, other_calls) = (fields.u64()?, fields.u64()?);
-    Ok(EventKind::Exit(Exit { process, status, comm, stdio, pipes, other_bytes, other_calls }))
+    Ok(EventKind::Exit(Exit {
+        process,
+        status,
+        comm,
+        stdio,
+        pipes,
+        sizes,
+        other_bytes,
+        other_calls,
+    }))
 }
 
 fn object(fields: &mut Fields, text_len: usize) -> Result<EventKind, DecodeError> {

@@ -9,7 +9,7 @@ use tracer_common::{
     process::ROLE_TARGET,
 };
 
-use super::{Close, Fact, FactKind, Holding, Object, Process, Session};
+use super::{Close, Fact, FactKind, Holding, Kind, Object, Process, Session};
 use crate::event::{Event, EventKind, Exit, Image, Sighting};
 
 impl Session {
@@ -131,6 +131,16 @@ impl Session {
         for (state, pipe) in exit.stdio.iter().zip(exit.pipes) {
             self.saw_pipe(state.object, pipe, time_ns);
         }
+        for (state, size) in exit.stdio.iter().zip(exit.sizes) {
+            self.saw_file(&state.object, size);
+        }
+    }
+
+    /// A file as an open fd showed it, whatever became of its path.
+    fn saw_file(&mut self, id: &ObjectId, size: u64) {
+        if let Some(known) = self.objects.get_mut(id).filter(|known| known.kind == Kind::File) {
+            known.size_after = Some(size);
+        }
     }
 
     fn object_seen(&mut self, seen: &layout::Object, name: &str, time_ns: u64) {
@@ -149,6 +159,9 @@ impl Session {
     fn end_seen(&mut self, end: &layout::Holder, comm: &str, sighting: Sighting, time_ns: u64) {
         let (process, fd, object) = (end.process, end.fd, end.state.object);
         self.saw_pipe(object, end.pipe, time_ns);
+        if sighting == Sighting::Open {
+            self.saw_file(&object, end.size);
+        }
         let holding =
             Holding { process, comm: comm.to_owned(), fd, flags: end.state.flags, time_ns };
         match sighting {

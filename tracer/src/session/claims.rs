@@ -16,10 +16,23 @@ impl Session {
             !said.command.is_empty() && process.argv.len() == said.command.len()
                 && process.argv.iter().zip(&said.command).all(|(one, other)| one == other)
         };
+        if said.pid == 0 {
+            return self.failed(&said.command);
+        }
         let candidates = || self.processes.values().filter(fits);
         candidates().find(same_command).or_else(|| match candidates().collect::<Vec<_>>()[..] {
             [only] => Some(only),
             _ => None,
         })
+    }
+
+    /// The latest process of a command that failed, of which a log names no pid; its words may have
+    /// been joined to one.
+    fn failed(&self, command: &[String]) -> Option<&Process> {
+        let words = command.join(" ");
+        let failed = self.processes.values().filter(|process| {
+            process.is_target && process.status.is_some_and(|status| status != 0)
+        });
+        failed.filter(|process| process.command() == words).last()
     }
 }

@@ -141,15 +141,14 @@ impl Flow {
 
     /// Holds the books against what the kernel saw in the pipe when nothing moved any more.
     fn check(&mut self, session: &Session, id: &ObjectId, supply: u64, inside: u64) {
-        let expected = supply.saturating_sub(self.read);
         let asleep = session.asleep.iter().any(|asleep| {
             asleep.call == Waiting::Write && asleep.object.as_ref() == Some(id)
         });
         if asleep {
             // A write that waits for room has put in what fitted, and is booked when it returns.
-            self.in_flight = inside.saturating_sub(expected);
+            self.in_flight = (self.read + inside).saturating_sub(supply);
         }
-        self.balanced = Some(self.read <= supply && expected + self.in_flight == inside);
+        self.balanced = Some(supply + self.in_flight == self.read + inside);
         self.unread = Some(inside);
     }
 

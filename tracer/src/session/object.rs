@@ -92,7 +92,7 @@ pub struct Object {
     pub hop: u32,
     /// What became of the file.
     pub now: Option<FileNow>,
-    /// Its size at the end, where its path still leads to it.
+    /// Its size when it was seen last.
     pub size_after: Option<u64>,
     /// What a log file of a known form holds.
     pub log: Option<LogTally>,

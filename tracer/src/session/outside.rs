@@ -15,7 +15,9 @@ impl Session {
             EventKind::File { object, now, size } => {
                 if let Some(known) = self.objects.get_mut(object) {
                     known.now = Some(*now);
-                    known.size_after = (*now == FileNow::Same).then_some(*size);
+                    if *now == FileNow::Same {
+                        known.size_after = Some(*size);
+                    }
                 }
             }
             EventKind::Log { object, tally } => {

@@ -13,7 +13,12 @@ const TOLERANCE_NS: i64 = 2_000_000_000;
 pub struct Account {
     /// By container and pid. A number that is used again is another process: only the latest counts.
     processes: BTreeMap<(Option<String>, u32), HandedOut>,
+    /// Commands of which it says that they failed, and no pid.
+    failed: Vec<HandedOut>,
 }
+
+/// Failed commands that are kept.
+const MOST_FAILED: usize = 4096;
 
 impl Account {
     /// Adds claims. Those that are known to be older than the trace are about other processes.
@@ -39,6 +44,11 @@ impl Account {
             ClaimKind::Started { command } => {
                 self.processes.insert(key, HandedOut { command, ..fresh() });
             }
+            ClaimKind::Failed { command } => {
+                if self.failed.len() < MOST_FAILED {
+                    self.failed.push(HandedOut { command, ..fresh() });
+                }
+            }
             ClaimKind::HandedOut { stream, bytes } => {
                 let known = self.processes.entry(key).or_insert_with(fresh);
                 let answers = match stream {
@@ -57,7 +67,7 @@ impl Account {
     /// What the log says, one entry for each process.
     #[must_use]
     pub fn handed_out(&self) -> Vec<HandedOut> {
-        self.processes.values().cloned().collect()
+        self.processes.values().chain(&self.failed).cloned().collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Claim, ClaimKind, ClaimTime, Stream, ansi,
-    console::{self, Head},
+    console::{self, Head, Level},
     date,
     fields::{Fields, Unreadable},
     wrapper,
@@ -22,23 +22,34 @@ pub(super) enum Reading {
 enum Message {
     Started,
     Read(Stream),
+    Failed,
 }
 
 impl Message {
-    const ALL: [Self; 3] = [Self::Started, Self::Read(Stream::Stdout), Self::Read(Stream::Stderr)];
+    const ALL: [Self; 4] =
+        [Self::Started, Self::Read(Stream::Stdout), Self::Read(Stream::Stderr), Self::Failed];
+
+    /// The level at which the manager says it, in both forms.
+    const fn level(self) -> (Level, &'static str) {
+        match self {
+            Self::Started | Self::Read(_) => (Level::Debug, "debug"),
+            Self::Failed => (Level::Warn, "warn"),
+        }
+    }
 
     const fn text(self) -> &'static str {
         match self {
             Self::Started => "sandbox process started",
             Self::Read(Stream::Stdout) => "read stdout",
             Self::Read(Stream::Stderr) => "read stderr",
+            Self::Failed => "sandbox process manager exec failed",
         }
     }
 
     /// The field that only this message has.
     const fn own_field(self) -> &'static str {
         match self {
-            Self::Started => "cmd",
+            Self::Started | Self::Failed => "cmd",
             Self::Read(Stream::Stdout) => "stdout_len",
             Self::Read(Stream::Stderr) => "stderr_len",
         }
@@ -46,6 +57,12 @@ impl Message {
 
     fn claim(self, fields: &Fields, time: Option<ClaimTime>) -> Result<Claim, Unreadable> {
         let what = match self {
+            // The manager never learned its pid.
+            Self::Failed => {
+                let command = fields.list(self.own_field())?;
+                let container = fields.text("container_id")?;
+                return Ok(Claim { container, pid: 0, time, what: ClaimKind::Failed { command } });
+            }
             Self::Started => ClaimKind::Started { command: fields.list(self.own_field())? },
             Self::Read(stream) => {
                 ClaimKind::HandedOut { stream, bytes: fields.number(self.own_field())? }
@@ -68,7 +85,7 @@ fn json(line: &str, stamp: Option<i64>) -> Reading {
     let written = fields.last_text("time").and_then(date::rfc3339);
     let time = date::finer(stamp, written).map(ClaimTime::UnixNanos);
     if fields.has("level") || fields.has("message") {
-        return match logged_at_debug(&fields) {
+        return match logged(&fields) {
             Ok(Some(message)) => message.claim(&fields, time).into(),
             Ok(None) => Reading::Unrelated,
             Err(Unreadable) => bad_if(looks_like_a_claim(line)),
@@ -80,12 +97,12 @@ fn json(line: &str, stamp: Option<i64>) -> Reading {
     Reading::Unrelated
 }
 
-fn logged_at_debug(fields: &Fields) -> Result<Option<Message>, Unreadable> {
+/// The message, when it is one of ours at its own level.
+fn logged(fields: &Fields) -> Result<Option<Message>, Unreadable> {
     let (level, message) = (fields.text("level")?, fields.text("message")?);
-    if level.as_deref() != Some("debug") {
-        return Ok(None);
-    }
-    Ok(Message::ALL.into_iter().find(|known| message.as_deref() == Some(known.text())))
+    Ok(Message::ALL.into_iter().find(|known| {
+        level.as_deref() == Some(known.level().1) && message.as_deref() == Some(known.text())
+    }))
 }
 
 /// The form for any manager: `{"pid":71,"stream":"stdout","bytes":4096}`.
@@ -106,17 +123,18 @@ fn console(line: &str, stamp: Option<i64>) -> Reading {
     match console::head(&plain) {
         Head::NotConsole => bad_if(looks_like_a_claim(&plain)),
         Head::OtherLevel => Reading::Unrelated,
-        Head::Debug { time, message_and_fields } => {
+        Head::Line { level, time, message_and_fields } => {
             let time = stamp.map(ClaimTime::UnixNanos).or(time);
             Message::ALL
                 .into_iter()
+                .filter(|message| message.level().0 == level)
                 .find_map(|message| console_message(message, message_and_fields, time))
                 .unwrap_or(Reading::Unrelated)
         }
     }
 }
 
-/// Reads a debug line, if it has that message.
+/// Reads a line, if it has that message.
 ///
 /// The form has no border between message and fields. So a longer message that begins with the
 /// same words is another message, unless the line has the field that only this message has.

@@ -13,10 +13,17 @@ use super::{
 pub(super) enum Head<'a> {
     /// No level where the console form has it.
     NotConsole,
-    /// A line at another level than debug: the manager's own news, and what its guests print.
+    /// A line at a level without claims: the manager's own news, and what its guests print.
     OtherLevel,
-    /// A debug line. A full date has been taken off before, as a wrapper.
-    Debug { time: Option<ClaimTime>, message_and_fields: &'a str },
+    /// A line that may be a claim. A full date has been taken off before, as a wrapper.
+    Line { level: Level, time: Option<ClaimTime>, message_and_fields: &'a str },
+}
+
+/// The levels at which claims are made; guests' text comes at none of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    Debug,
+    Warn,
 }
 
 /// Reads time and level of a line without colours.
@@ -27,10 +34,15 @@ pub(super) fn head(line: &str) -> Head<'_> {
     let text = if time.is_some() || first == "<nil>" { after } else { line };
     let (level, rest) = text.split_once(' ').unwrap_or((text, ""));
     match level {
-        "DBG" => Head::Debug { time, message_and_fields: without_caller(rest) },
-        "TRC" | "INF" | "WRN" | "ERR" | "FTL" | "PNC" => Head::OtherLevel,
+        "DBG" => line_at(Level::Debug, time, rest),
+        "WRN" => line_at(Level::Warn, time, rest),
+        "TRC" | "INF" | "ERR" | "FTL" | "PNC" => Head::OtherLevel,
         _ => Head::NotConsole,
     }
+}
+
+fn line_at(level: Level, time: Option<ClaimTime>, rest: &str) -> Head<'_> {
+    Head::Line { level, time, message_and_fields: without_caller(rest) }
 }
 
 /// A logger that names its callers puts `file.go:629 > ` before the message.

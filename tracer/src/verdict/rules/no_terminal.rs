@@ -19,9 +19,10 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let set = environment(subject);
     let because = if set.is_empty() { String::new() } else { format!(" Set: {set}.") };
     let message = format!(
-        "{} asked whether {} is a terminal and was told no; it wrote {} to stdout and {} to stderr.{because}",
+        "{} asked whether {} {} a terminal and was told no; it wrote {} to stdout and {} to stderr.{because}",
         words::who(subject),
         asked.join(" and "),
+        if asked.len() == 1 { "is" } else { "are" },
         words::bytes(subject.stdout.row.bytes),
         words::bytes(subject.stderr.row.bytes)
     );
@@ -31,7 +32,8 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
          whether one changes it."
             .into(),
     );
-    vec![evidence::with(finding, "asked", json!(asked))]
+    let finding = evidence::with(finding, "asked", json!(asked));
+    vec![evidence::with(finding, "wrote", json!(subject.stdout.row.bytes))]
 }
 
 /// `TERM=dumb, NO_COLOR=1`

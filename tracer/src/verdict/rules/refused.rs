@@ -137,8 +137,12 @@ fn nonblock<'a>(
     }
     let at = usize::try_from(stream.fd).ok()?;
     let state = subject.process.stdio.as_ref()?.get(at)?;
+    let parent = case.session.processes.get(&subject.process.parent);
+    let starter = parent.map_or("the command was started".to_owned(), |parent| {
+        format!("{} started the command", parent.short())
+    });
     (state.flags & O_NONBLOCK != 0).then(|| Nonblock {
-        by: None,
-        sentence: "O_NONBLOCK was set on it already when the command started.".to_owned(),
+        by: parent,
+        sentence: format!("O_NONBLOCK was set on it already when {starter}."),
     })
 }
