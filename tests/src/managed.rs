@@ -226,11 +226,12 @@ pub struct UnderTrace {
 }
 
 impl UnderTrace {
-    /// Waits for the manager's end and then for the tracer's.
+    /// Waits for the tracer's end, which comes when the whole tree has ended: whoever outlives the
+    /// manager would be killed with its group.
     pub fn finish(self) -> Result<Managed> {
         let name = self.running.name.clone();
-        let (account, relayed) = self.running.finish()?;
         let tracer = self.tracer.finish().with_context(|| format!("tracing {name}"))?;
+        let (account, relayed) = self.running.finish()?;
         Managed::new(name, account, relayed, tracer)
     }
 

@@ -31,6 +31,12 @@ pub(crate) fn remember(process: &ProcessId, fd: i32, object: &ObjectId, file: Kp
     }
 }
 
+/// Takes back what [`remember`] noted.
+#[inline(always)]
+pub(crate) fn forget(process: &ProcessId, fd: i32) {
+    let _ = READ_ENDS.remove(EndKey { tgid: process.tgid, fd });
+}
+
 /// A target created a pipe or a pair of sockets: notes an end that can be read, and tells of it.
 #[inline(never)]
 pub(crate) fn created(call: &Call, fd: i32) {

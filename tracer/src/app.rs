@@ -128,7 +128,7 @@ async fn record(
 ) -> Result<Report, AppError> {
     let mut logs = WorkerLogs::open(&settings.worker_logs)
         .map_err(|(path, source)| AppError::WorkerLog { path, source })?;
-    let mut outside = FromOutside::listen(settings.duration)?;
+    let mut outside = FromOutside::listen()?;
     let mut loader = Loader::load(kernel)?;
     if kernel.debug_log {
         loader.start_debug_log()?;
@@ -142,6 +142,7 @@ async fn record(
     let settle = kernel.follow_readers > 1 || !logs.is_empty();
     let cgroup = subject.cgroup;
     let mut run = Run { loader, events, collector, logs, cgroup, over_since: None, settle };
+    outside.start_clock(settings.duration);
     run.collect_waiting();
     ensure_alive(&subject.pids)?;
     let mut running = match subject.launched {

@@ -8,10 +8,12 @@ use tracer_common::{
 
 use crate::{
     adopt, emit,
-    globals::FILE_PRIVATE,
+    fdlookup,
+    globals::{FILE_PRIVATE, TASK_FILES},
     kread::Kptr,
     maps::slot,
-    membership, object, read_ends, task,
+    membership, object, read_ends,
+    task::{self, FilesTable},
 };
 
 /// `open(2)`.
@@ -55,6 +57,12 @@ fn holder(task: Kptr, fd: i32, file: Kptr) -> Option<()> {
         // Its close and its end will be told.
         membership::note_participant(&process);
         read_ends::remember(&process, fd, &state.object, file);
+        // Closed meanwhile: what its close would have taken away is taken away here.
+        let files = FilesTable::Probed(task.follow(&TASK_FILES)?);
+        if fdlookup::file_of(files, fd).is_none_or(|open| open.0 != file.0) {
+            read_ends::forget(&process, fd);
+            return None;
+        }
     }
     let entry = membership::entry(process.tgid);
     let role = entry.map_or(0, |entry| membership::read(process.tgid, entry).1);

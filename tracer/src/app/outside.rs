@@ -19,16 +19,21 @@ pub(super) struct FromOutside {
 }
 
 impl FromOutside {
-    /// Starts to listen; `duration` counts from now.
-    pub(super) fn listen(duration: Option<Duration>) -> Result<Self, AppError> {
+    /// Starts to listen.
+    pub(super) fn listen() -> Result<Self, AppError> {
         let listen = |kind| signal(kind).map_err(|source| AppError::Runtime { source });
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
             hangup: listen(SignalKind::hangup())?,
             window: listen(SignalKind::window_change())?,
-            deadline: duration.map(|duration| Instant::now() + duration),
+            deadline: None,
         })
+    }
+
+    /// The time that may pass begins now.
+    pub(super) fn start_clock(&mut self, duration: Option<Duration>) {
+        self.deadline = duration.map(|duration| Instant::now() + duration);
     }
 
     /// Returns at the next thing from outside.

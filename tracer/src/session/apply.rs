@@ -173,6 +173,8 @@ impl Session {
                 let comm = holding.comm;
                 self.end_closed(object, Close { process, comm, fd, time_ns, by_exit: false });
             }
+            // A survey finds the fds of a process for a moment after its end.
+            Sighting::Open if self.has_ended(process) => {}
             Sighting::Open => {
                 let passes_on = self.object_kind(&object).passes_on();
                 if passes_on && holding.reads() {
@@ -185,6 +187,10 @@ impl Session {
                 self.joined_late(end);
             }
         }
+    }
+
+    fn has_ended(&self, process: ProcessId) -> bool {
+        self.processes.get(&process).is_some_and(|known| known.end_ns.is_some())
     }
 
     /// A socket whose other end was not accepted yet when it came under watch.
