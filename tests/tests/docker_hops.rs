@@ -122,8 +122,12 @@ fn exec_is_followed_from_the_container_to_the_daemon() -> Result<()> {
     Ok(())
 }
 
-/// Runs a detached container to its end, and gives its log back.
-fn run_and_read_log(name: &str, options: &[&str], argv: &[&str]) -> Result<String> {
+/// Runs a detached container to its end, and gives its log back; with the container goes the file.
+fn run_and_read_log(
+    name: &str,
+    options: &[&str],
+    argv: &[&str],
+) -> Result<(String, Container)> {
     let container = Container::named(name);
     let image = image()?;
     let create = [&["create", "--name", container.name()], options, &[&image], argv].concat();
@@ -133,14 +137,15 @@ fn run_and_read_log(name: &str, options: &[&str], argv: &[&str]) -> Result<Strin
     let output = refusal::run_command(Command::new("docker").args(logs))?;
     ensure!(output.status.success(), "docker logs: {}", describe(output.status));
     docker(&["wait", container.name()])?;
-    Ok(String::from_utf8(output.stdout)?)
+    Ok((String::from_utf8(output.stdout)?, container))
 }
 
 /// The log of a container that nobody is attached to: in the file, and out of it.
 #[test]
 #[ignore = "needs root and docker"]
 fn a_detached_container_is_followed_to_its_log_file() -> Result<()> {
-    let (log, report) = on_daemons_while(|| run_and_read_log("logs", &[], &["seq", "1", "3000"]))?;
+    let ((log, _kept), report) =
+        on_daemons_while(|| run_and_read_log("logs", &[], &["seq", "1", "3000"]))?;
     ensure!(log.len() == 13_893, "the log has {} bytes", log.len());
     let pid = pid_of(&report, &["seq", "1", "3000"])?;
     let steps = hops(&report, pid)?;
@@ -157,7 +162,7 @@ fn a_detached_container_is_followed_to_its_log_file() -> Result<()> {
 fn a_log_driver_that_drops_lines_is_told_with_what_it_kept() -> Result<()> {
     let options = ["--log-driver", "json-file", "--log-opt", "mode=non-blocking"];
     let options = [&options[..], &["--log-opt", "max-buffer-size=1k"]].concat();
-    let (log, report) =
+    let ((log, _kept), report) =
         on_daemons_while(|| run_and_read_log("dropped", &options, &["seq", "1", "200000"]))?;
     let kept = log.len() as u64;
     ensure!(kept < 1_288_895, "nothing was dropped: {kept} bytes in the log");

@@ -56,6 +56,20 @@ impl<'a> Case<'a> {
         if is_complete { Confidence::Certain } else { Confidence::Unsure }
     }
 
+    /// Whether a command's output goes into the next one of a pipeline.
+    fn is_piped(&self, subject: &Subject<'_>) -> bool {
+        let mut readers = subject.streams().into_iter().flat_map(|stream| {
+            let far = self.session.far_end(&stream.object);
+            let readers = self.flows.get(&stream.object).readers;
+            readers.into_iter().map(move |party| (party.process, far))
+        });
+        readers.any(|(reader, object)| {
+            let known = self.session.processes.get(&reader).filter(|known| known.is_target);
+            let stdin = known.and_then(|known| known.stdio).map(|stdio| stdio[0].object);
+            stdin == Some(object)
+        })
+    }
+
     /// Whether a process is the next command of a pipeline, which ended well: what it left unread, it
     /// did not want.
     fn is_beside(&self, subject: &Subject<'_>, process: ProcessId) -> bool {
@@ -87,7 +101,11 @@ pub fn judge(case: &Case<'_>) -> Vec<Finding> {
     for inner in &case.inner {
         let about = rules::PER_INNER.iter().flat_map(|rule| rule(case, inner)).collect();
         let about = without_weaker(about, case.has_guests);
-        findings.extend(about.into_iter().filter(|finding| finding.severity != Severity::Info));
+        let worth_telling = |finding: &Finding| {
+            finding.severity != Severity::Info
+                || finding.rule == "delivered" && !case.is_piped(inner)
+        };
+        findings.extend(about.into_iter().filter(worth_telling));
     }
     if case.subjects.iter().chain(&case.inner).any(|subject| subject.bytes() > 0) {
         quiet_helpers(&mut findings);
@@ -110,7 +128,12 @@ pub fn headline(findings: &[Finding]) -> String {
 fn rank(finding: &Finding) -> (u8, Severity, u8) {
     let is_blind = finding.severity != Severity::Info
         && matches!(finding.rule.as_str(), "own_losses" | "out_of_sight" | "unbalanced");
-    let place = ORDER.iter().position(|rule| *rule == finding.rule).unwrap_or(ORDER.len());
+    let is_aside = finding.severity == Severity::Info
+        && matches!(finding.rule.as_str(), "never_wrote" | "elsewhere");
+    let place = match ORDER.iter().position(|rule| *rule == finding.rule) {
+        Some(place) if !is_aside => place,
+        _ => ORDER.len(),
+    };
     (u8::from(!is_blind), finding.severity, u8::try_from(place).unwrap_or(u8::MAX))
 }
 

@@ -269,6 +269,10 @@ pub(crate) fn open(opening: &Opening, transfer: &Transfer) {
         let in_flight = if direction == WRITE { transfer.result.max(0) as u64 } else { 0 };
         let (slot, hop) = (opening.slot, opening.hop);
         membership::watch(&Sighting { process, id, fd, slot, hop, in_flight }, opening.file);
+        // A reader's wake-ups of itself (eventfd) and its /dev/null are nobody's way.
+        if hop > 0 && !membership::is_shared_watch(&id) {
+            return;
+        }
     }
     if direction == READ {
         note_reader(&process, fd, &id, opening.file);

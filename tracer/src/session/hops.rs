@@ -1,9 +1,6 @@
 //! The way of bytes from process to process: whoever reads one object writes another.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracer_common::{
     id::ProcessId,
@@ -31,7 +28,7 @@ pub type Chain = Vec<Step>;
 
 /// Processes on one way.
 const LONGEST: usize = 8;
-/// Outputs of one process that are followed, those with the most bytes.
+/// Outputs of one process that are followed, those whose amount is likest to what it read.
 const BRANCHES: usize = 4;
 /// Ways out of one object.
 const CHAINS: usize = 16;
@@ -76,7 +73,7 @@ impl Search<'_> {
         }
         for reader in readers {
             let read = Some(reader.bytes);
-            let outputs = self.outputs(reader.process, &object, &chain);
+            let outputs = self.outputs((reader.process, reader.bytes), &object, &chain);
             if outputs.is_empty() {
                 let mut whole = chain.clone();
                 whole.push(Step { process: reader.process, read, object: None, written: 0 });
@@ -91,9 +88,14 @@ impl Search<'_> {
         }
     }
 
-    /// What a reader wrote to after it had begun to read, most bytes first; not what the way has come
-    /// through already, and not back to where it came from.
-    fn outputs(&self, reader: ProcessId, input: &ObjectId, chain: &Chain) -> Vec<(ObjectId, u64)> {
+    /// What a reader wrote to after it had begun to read, the likest amount first; not what the way has
+    /// come through already, and not back to where it came from.
+    fn outputs(
+        &self,
+        (reader, read): (ProcessId, u64),
+        input: &ObjectId,
+        chain: &Chain,
+    ) -> Vec<(ObjectId, u64)> {
         let far = self.session.far_end(input);
         let began = self
             .session
@@ -114,10 +116,17 @@ impl Search<'_> {
             }
         }
         let mut outputs: Vec<(ObjectId, u64)> = sums.into_iter().collect();
-        outputs.sort_by_key(|(_, bytes)| Reverse(*bytes));
+        outputs.sort_by_key(|(_, written)| unlikeness(*written, read));
         outputs.truncate(BRANCHES);
         outputs
     }
+}
+
+/// How many times one amount is the other, in hundredths: a relay writes about what it has read, and
+/// its control messages something else.
+fn unlikeness(one: u64, other: u64) -> u64 {
+    let (small, large) = (one.min(other).max(1), one.max(other));
+    large.saturating_mul(100) / small
 }
 
 #[cfg(test)]

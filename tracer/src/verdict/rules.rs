@@ -53,10 +53,12 @@ pub(super) const PER_SUBJECT: &[fn(&Case<'_>, &Subject<'_>) -> Vec<Finding>] = &
 
 /// Rules about a command inside another one, whose output the outer one reads.
 pub(super) const PER_INNER: &[fn(&Case<'_>, &Subject<'_>) -> Vec<Finding>] = &[
+    other_stream::find,
     refused::find,
     reader_gone::find,
     stuck::find,
     unread::find,
     read_by_other::find,
     read_then_lost::find,
+    delivered::find,
 ];

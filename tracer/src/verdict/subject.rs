@@ -203,11 +203,28 @@ pub(super) fn inner<'a>(session: &'a Session, outer: &[Subject<'a>]) -> Vec<Subj
             if process.executed && own.contains(&true) {
                 let mut inner = self::subject(session, process, &children, &BTreeSet::new());
                 inner.forget_streams(own);
+                inner.process = only_writer(session, &inner).unwrap_or(process);
                 found.push(inner);
             }
         }
     }
     found
+}
+
+/// The one command among the members that wrote all of it: what a container runtime or a shell was
+/// started for.
+fn only_writer<'a>(session: &'a Session, subject: &Subject<'_>) -> Option<&'a Process> {
+    let wrote = |member: &ProcessId| {
+        let mut rows = session.rows_of(*member, WRITE);
+        rows.any(|(key, row)| {
+            row.bytes > 0 && subject.streams().iter().any(|stream| stream.object == key.object)
+        })
+    };
+    let mut writers = subject.members.iter().filter(|member| wrote(member));
+    match (writers.next(), writers.next()) {
+        (Some(only), None) => session.processes.get(only).filter(|process| process.executed),
+        _ => None,
+    }
 }
 
 /// For stdout and stderr, whether it leads to somebody else than the parent's does.

@@ -64,7 +64,7 @@ fn stages(chain: &Chain, told: &mut HashSet<(u32, Option<u64>)>) -> Vec<Text> {
         }
         let Some(object) = &step.object else { continue };
         stages.push(arrow(step.bytes, object));
-        // Only of the largest output, which comes first: the others carry something else.
+        // Only of the likest output, which comes first: the others carry something else.
         let Some(read) = step.read else { continue };
         if told.insert((step.pid, step.read)) && step.bytes < read {
             let fewer = format!("⚠ {} fewer than it read", bytes(read - step.bytes));

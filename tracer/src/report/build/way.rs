@@ -9,9 +9,10 @@ use crate::{
 /// Ways told in one report.
 const MOST: usize = 256;
 
-/// The ways of every stream that carried bytes and has a reader.
+/// The ways of every stream that carried bytes and has a reader, those of inner commands first.
 pub(super) fn hops(case: &Case<'_>) -> Vec<Chain> {
-    case.subjects.iter().flat_map(|subject| of_subject(case, subject)).take(MOST).collect()
+    let all = case.inner.iter().chain(&case.subjects);
+    all.flat_map(|subject| of_subject(case, subject)).take(MOST).collect()
 }
 
 fn of_subject(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Chain> {
