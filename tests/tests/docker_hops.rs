@@ -123,11 +123,7 @@ fn exec_is_followed_from_the_container_to_the_daemon() -> Result<()> {
 }
 
 /// Runs a detached container to its end, and gives its log back; with the container goes the file.
-fn run_and_read_log(
-    name: &str,
-    options: &[&str],
-    argv: &[&str],
-) -> Result<(String, Container)> {
+fn run_and_read_log(name: &str, options: &[&str], argv: &[&str]) -> Result<(String, Container)> {
     let container = Container::named(name);
     let image = image()?;
     let create = [&["create", "--name", container.name()], options, &[&image], argv].concat();

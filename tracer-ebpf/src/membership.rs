@@ -197,8 +197,7 @@ extern "C" fn watch_joined(place: u64, file: u64, tgid: u64, start_ns: u64) -> u
 fn joined(place: u64, file: Kptr, process: ProcessId) -> Option<()> {
     let other = object::joined_file(file)?;
     let (slot, hop) = ((place >> 32) as u32, place as u32);
-    let sighting =
-        Sighting { process, id: object::id_of(other)?, fd: -1, slot, hop, in_flight: 0 };
+    let sighting = Sighting { process, id: object::id_of(other)?, fd: -1, slot, hop, in_flight: 0 };
     if is_news(&sighting) {
         begin_watch(&sighting, other, &object::id_of(file)?);
     }

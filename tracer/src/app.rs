@@ -276,8 +276,7 @@ impl Run {
         let over_since = *self.over_since.get_or_insert_with(Instant::now);
         let waited = over_since.elapsed();
         let at_least = if self.settle { SETTLE } else { Duration::ZERO };
-        waited >= GRACE
-            || waited >= at_least && !self.collector.session.has_bytes_underway()
+        waited >= GRACE || waited >= at_least && !self.collector.session.has_bytes_underway()
     }
 
     /// Asks the kernel who holds the watched objects open.

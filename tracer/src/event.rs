@@ -127,9 +127,7 @@ pub enum EventKind {
 }
 
 /// What is told of an end of an object.
-#[derive(
-    serde::Serialize, serde::Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq,
-)]
+#[derive(serde::Serialize, serde::Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Sighting {
     /// A survey found it open.

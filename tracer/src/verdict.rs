@@ -76,8 +76,7 @@ impl<'a> Case<'a> {
         let Some(known) = self.session.processes.get(&process) else { return false };
         let reads = |state: &FdState| {
             subject.streams().iter().any(|stream| {
-                !stream.object.is_none()
-                    && state.object == self.session.far_end(&stream.object)
+                !stream.object.is_none() && state.object == self.session.far_end(&stream.object)
             })
         };
         let stdin = known.stdio.as_ref().and_then(|stdio| stdio.first());

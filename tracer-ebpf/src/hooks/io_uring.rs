@@ -21,8 +21,7 @@ use crate::{
     ledger::{self, Transfer, UNKNOWN},
     loss as losses,
     maps::{URING, UringRequest, slot},
-    membership,
-    object,
+    membership, object,
     syscalls::io,
     task,
 };

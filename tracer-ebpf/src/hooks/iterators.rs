@@ -7,8 +7,7 @@ use tracer_common::{
 };
 
 use crate::{
-    adopt, emit,
-    fdlookup,
+    adopt, emit, fdlookup,
     globals::{FILE_PRIVATE, TASK_FILES},
     kread::Kptr,
     maps::slot,

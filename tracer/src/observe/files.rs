@@ -69,6 +69,7 @@ fn path_now(session: &Session, object: &Object) -> (PathBuf, bool) {
             return (root.join(relative), true);
         }
     }
-    let at_home = writers.iter().all(|writer| writer.ns_pid == writer.id.tgid || writer.ns_pid == 0);
+    let at_home =
+        writers.iter().all(|writer| writer.ns_pid == writer.id.tgid || writer.ns_pid == 0);
     (PathBuf::from(&object.path), at_home)
 }

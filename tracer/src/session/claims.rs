@@ -13,7 +13,8 @@ impl Session {
             process.is_target && (inside == said.pid || process.id.tgid == said.pid)
         };
         let same_command = |process: &&Process| {
-            !said.command.is_empty() && process.argv.len() == said.command.len()
+            !said.command.is_empty()
+                && process.argv.len() == said.command.len()
                 && process.argv.iter().zip(&said.command).all(|(one, other)| one == other)
         };
         if said.pid == 0 {

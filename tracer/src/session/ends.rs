@@ -51,7 +51,9 @@ impl Session {
         let closes = self.closes(object);
         let gave_up = |held: &Holding| {
             closes.iter().any(|close| {
-                close.process == held.process && close.fd == held.fd && close.time_ns >= held.time_ns
+                close.process == held.process
+                    && close.fd == held.fd
+                    && close.time_ns >= held.time_ns
             })
         };
         let has_ended = |held: &Holding| {

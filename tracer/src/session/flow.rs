@@ -141,9 +141,10 @@ impl Flow {
 
     /// Holds the books against what the kernel saw in the pipe when nothing moved any more.
     fn check(&mut self, session: &Session, id: &ObjectId, supply: u64, inside: u64) {
-        let asleep = session.asleep.iter().any(|asleep| {
-            asleep.call == Waiting::Write && asleep.object.as_ref() == Some(id)
-        });
+        let asleep = session
+            .asleep
+            .iter()
+            .any(|asleep| asleep.call == Waiting::Write && asleep.object.as_ref() == Some(id));
         if asleep {
             // A write that waits for room has put in what fitted, and is booked when it returns.
             self.in_flight = (self.read + inside).saturating_sub(supply);

@@ -60,7 +60,11 @@ pub(super) fn with_stream(mut finding: Finding, case: &Case<'_>, stream: &Stream
 }
 
 /// Adds who gave up the last reading end, and when.
-pub(super) fn with_closer(mut finding: Finding, case: &Case<'_>, closer: Option<&Close>) -> Finding {
+pub(super) fn with_closer(
+    mut finding: Finding,
+    case: &Case<'_>,
+    closer: Option<&Close>,
+) -> Finding {
     let mut put = |name: &str, value: Value| {
         finding.evidence.insert(name.to_owned(), value);
     };

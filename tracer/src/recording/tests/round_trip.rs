@@ -15,8 +15,7 @@ use tracer_common::{
 use super::replayed;
 use crate::{
     event::{
-        Asleep, Event, EventKind, Exit, FileNow, HandedOut, Image, LogRead, LogTally,
-        Sighting,
+        Asleep, Event, EventKind, Exit, FileNow, HandedOut, Image, LogRead, LogTally, Sighting,
     },
     recording::{Checkpoint, Header, Loss, Recorder, Row, TYPES},
     report::{self, Target},
@@ -60,10 +59,7 @@ fn events() -> Vec<Event> {
             comm: "x".into(),
             sighting: Sighting::Closed,
         },
-        EventKind::Environment {
-            process: child,
-            variables: vec![("TERM".into(), String::new())],
-        },
+        EventKind::Environment { process: child, variables: vec![("TERM".into(), String::new())] },
         EventKind::File { object: id, now: FileNow::Same, size: 0 },
         EventKind::File { object: id, now: FileNow::Gone, size: 0 },
         EventKind::Log { object: id, tally: LogTally::default() },

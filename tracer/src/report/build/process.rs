@@ -15,7 +15,11 @@ use crate::{
 };
 
 /// A target as the report shows it.
-pub(super) fn process(session: &Session, known: &session::Process, stdio_of_interest: &[i32]) -> Process {
+pub(super) fn process(
+    session: &Session,
+    known: &session::Process,
+    stdio_of_interest: &[i32],
+) -> Process {
     let (own, passed_on): (Vec<_>, Vec<_>) =
         session.rows_of(known.id, WRITE).partition(|(key, _)| is_own(session, key));
     let mut fds: Vec<Fd> = own.iter().map(|(key, row)| fd(session, key, row)).collect();

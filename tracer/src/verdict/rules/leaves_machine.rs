@@ -31,8 +31,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
                 stream.name(),
                 words::ending(subject)
             );
-            let finding =
-                evidence::finding(case, subject, "out_of_sight", Severity::Info, message);
+            let finding = evidence::finding(case, subject, "out_of_sight", Severity::Info, message);
             let mut finding = evidence::with_stream(finding, case, stream);
             finding.advice =
                 Some("Look at the other end: run tracer on the machine that reads.".into());

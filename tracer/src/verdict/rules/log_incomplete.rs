@@ -1,7 +1,10 @@
 //! A container engine read a container's output, and its log file has less.
 
 use serde_json::{Map, json};
-use tracer_common::{id::ProcessId, ledger::{READ, WRITE}};
+use tracer_common::{
+    id::ProcessId,
+    ledger::{READ, WRITE},
+};
 
 use super::super::{Case, words};
 use crate::{
@@ -14,11 +17,7 @@ use crate::{
 const SHORT_ID: usize = 12;
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
-    case.session
-        .objects
-        .values()
-        .filter_map(|log| of_log(case, log, log.log?))
-        .collect()
+    case.session.objects.values().filter_map(|log| of_log(case, log, log.log?)).collect()
 }
 
 fn of_log(case: &Case<'_>, log: &Object, tally: LogTally) -> Option<Finding> {

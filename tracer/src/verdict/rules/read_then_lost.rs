@@ -41,7 +41,10 @@ fn of_stream(
     let flow = case.flows.get(&stream.object);
     let both = subject.stdout.object == subject.stderr.object;
     let of = |said: &HandedOut| match (both, stream.fd) {
-        (true, _) => [said.stdout.said(), said.stderr.said()].into_iter().flatten().reduce(u64::saturating_add),
+        (true, _) => [said.stdout.said(), said.stderr.said()]
+            .into_iter()
+            .flatten()
+            .reduce(u64::saturating_add),
         (false, 1) => said.stdout.said(),
         (false, _) => said.stderr.said(),
     };

@@ -22,9 +22,10 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         .filter_map(|stream| {
             let sleeper = sleeper(case, subject, stream)?;
             let reader = reader(case, stream);
-            let at_work = reader.as_ref().and_then(|reader| reader.last_ns).is_some_and(|last| {
-                case.session.end_ns.saturating_sub(last) < AT_WORK_NS
-            });
+            let at_work = reader
+                .as_ref()
+                .and_then(|reader| reader.last_ns)
+                .is_some_and(|last| case.session.end_ns.saturating_sub(last) < AT_WORK_NS);
             (!at_work).then(|| tell(case, subject, stream, sleeper, reader))
         })
         .collect()

@@ -21,13 +21,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         .collect()
 }
 
-fn tell(
-    case: &Case<'_>,
-    subject: &Subject<'_>,
-    stream: &Stream,
-    own: u64,
-    unread: u64,
-) -> Finding {
+fn tell(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, own: u64, unread: u64) -> Finding {
     let flow = case.flows.get(&stream.object);
     let far = case.session.far_end(&stream.object);
     let reader = case
@@ -80,9 +74,7 @@ fn severity(
 
 fn advice(reader: Option<&Holding>, severity: Severity) -> &'static str {
     match (reader, severity) {
-        (Some(_), _) => {
-            "The reader is slow, blocked or has stopped reading: look at what it does."
-        }
+        (Some(_), _) => "The reader is slow, blocked or has stopped reading: look at what it does.",
         (None, Severity::Info) => {
             "The next command of the pipeline had read what it wanted (as `head` does)."
         }
