@@ -34,6 +34,6 @@ impl Session {
         let failed = self.processes.values().filter(|process| {
             process.is_target && process.status.is_some_and(|status| status != 0)
         });
-        failed.filter(|process| process.command() == words).last()
+        failed.filter(|process| process.command() == words).max_by_key(|process| process.id)
     }
 }

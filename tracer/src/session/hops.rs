@@ -29,9 +29,9 @@ pub type Chain = Vec<Step>;
 /// Processes on one way.
 const LONGEST: usize = 8;
 /// Outputs of one process that are followed, those whose amount is likest to what it read.
-const BRANCHES: usize = 4;
+const BRANCHES: usize = 6;
 /// Ways out of one object.
-const CHAINS: usize = 16;
+const CHAINS: usize = 32;
 
 /// The ways out of `object`, to which `writer` put `written` bytes.
 #[must_use]
@@ -102,30 +102,31 @@ impl Search<'_> {
         input: &ObjectId,
         chain: &Chain,
     ) -> Vec<(ObjectId, u64)> {
-        let far = self.session.far_end(input);
-        let began = self
-            .session
-            .rows_of(reader, READ)
-            .filter(|(key, _)| key.object == far)
-            .map(|(_, row)| row.first_ns)
-            .min()
-            .unwrap_or(0);
+        let began = self.began_to_read(reader, input);
         let passed: BTreeSet<ObjectId> = chain
             .iter()
             .filter_map(|step| step.object)
             .flat_map(|object| [object, self.session.far_end(&object)])
             .collect();
-        let mut sums: BTreeMap<ObjectId, u64> = BTreeMap::new();
+        let mut sums: BTreeMap<ObjectId, (u64, u64)> = BTreeMap::new();
         for (key, row) in self.session.rows_of(reader, WRITE) {
             let is_new = !passed.contains(&key.object) && !self.is_wake_up(reader, &key.object);
             if row.last_ns >= began && row.bytes > 0 && is_new {
-                *sums.entry(key.object).or_default() += row.bytes;
+                let sum = sums.entry(key.object).or_insert((0, u64::MAX));
+                *sum = (sum.0 + row.bytes, sum.1.min(row.first_ns));
             }
         }
-        let mut outputs: Vec<(ObjectId, u64)> = sums.into_iter().collect();
-        outputs.sort_by_key(|(_, written)| unlikeness(*written, read));
-        outputs.truncate(BRANCHES);
-        outputs
+        // What it had written to before is its own business, more likely.
+        let mut outputs: Vec<(ObjectId, (u64, u64))> = sums.into_iter().collect();
+        outputs.sort_by_key(|(_, (written, first))| (*first < began, unlikeness(*written, read)));
+        outputs.into_iter().take(BRANCHES).map(|(object, (written, _))| (object, written)).collect()
+    }
+
+    /// When a process read from an object first.
+    fn began_to_read(&self, reader: ProcessId, object: &ObjectId) -> u64 {
+        let far = self.session.far_end(object);
+        let rows = self.session.rows_of(reader, READ).filter(|(key, _)| key.object == far);
+        rows.map(|(_, row)| row.first_ns).min().unwrap_or(0)
     }
 }
 

@@ -202,7 +202,9 @@ mod tests {
 
     #[test]
     fn a_head_has_an_optional_time_a_level_and_an_optional_caller() {
-        let debug = |time| Head::Debug { time, message_and_fields: "m" };
+        let at = |level, time| Head::Line { level, time, message_and_fields: "m" };
+        let debug = |time| at(Level::Debug, time);
+        assert_eq!(head("WRN m"), at(Level::Warn, None));
         assert_eq!(head("DBG m"), debug(None));
         assert_eq!(head("<nil> DBG m"), debug(None));
         assert_eq!(head("3:04PM DBG m"), debug(date::kitchen("3:04PM")));
@@ -213,7 +215,7 @@ mod tests {
         }
         assert_eq!(
             head("DBG said foo:1 > m"),
-            Head::Debug { time: None, message_and_fields: "said foo:1 > m" }
+            Head::Line { level: Level::Debug, time: None, message_and_fields: "said foo:1 > m" }
         );
     }
 }

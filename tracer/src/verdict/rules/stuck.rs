@@ -26,7 +26,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
                 .as_ref()
                 .and_then(|reader| reader.last_ns)
                 .is_some_and(|last| case.session.end_ns.saturating_sub(last) < AT_WORK_NS);
-            (!at_work).then(|| tell(case, subject, stream, sleeper, reader))
+            (!at_work).then(|| tell(case, subject, stream, sleeper, reader.as_ref()))
         })
         .collect()
 }
@@ -83,7 +83,7 @@ fn tell(
     subject: &Subject<'_>,
     stream: &Stream,
     sleeper: &Asleep,
-    reader: Option<Reader<'_>>,
+    reader: Option<&Reader<'_>>,
 ) -> Finding {
     let object = case.session.object_name(&stream.object);
     let inside = case.session.pipe_seen(&stream.object).map(|seen| seen.state.unread);
@@ -101,20 +101,20 @@ fn tell(
         words::who(subject),
         writer.unwrap_or_else(|| format!("pid {}", sleeper.process.tgid)),
         stream.name(),
-        idle(case, reader.as_ref())
+        idle(case, reader)
     );
     let finding = evidence::finding(case, subject, "stuck", Severity::Warning, message);
     let mut finding = evidence::with_stream(finding, case, stream);
     finding.pid = sleeper.process.tgid;
-    finding.advice = Some(advice(reader.as_ref()));
+    finding.advice = Some(advice(reader));
     for (name, value) in [
         ("inside", json!(inside)),
         ("capacity", json!(capacity)),
         ("asleep_in", json!("write")),
-        ("reader_pid", json!(reader.as_ref().map(|reader| reader.process.tgid))),
-        ("reader_comm", json!(reader.as_ref().map(|reader| &reader.comm))),
-        ("reader_last_read_ms", last_read(case, reader.as_ref())),
-        ("reader_waits_on", waits_on(case, reader.as_ref())),
+        ("reader_pid", json!(reader.map(|reader| reader.process.tgid))),
+        ("reader_comm", json!(reader.map(|reader| &reader.comm))),
+        ("reader_last_read_ms", last_read(case, reader)),
+        ("reader_waits_on", waits_on(case, reader)),
     ] {
         finding = evidence::with(finding, name, value);
     }
