@@ -91,7 +91,9 @@ impl Search<'_> {
     /// Whether only the writer itself reads an object: the pipe with which an event loop wakes itself.
     fn is_wake_up(&self, writer: ProcessId, object: &ObjectId) -> bool {
         let readers = self.flows.get(object).readers;
-        !readers.is_empty() && readers.iter().all(|party| party.process == writer)
+        self.session.object_kind(object).is_pipe()
+            && !readers.is_empty()
+            && readers.iter().all(|party| party.process == writer)
     }
 
     /// What a reader wrote to after it had begun to read, the likest amount first; not what the way has
