@@ -28,8 +28,9 @@ pub type Chain = Vec<Step>;
 
 /// Processes on one way.
 const LONGEST: usize = 8;
-/// Outputs of one process that are followed, those whose amount is likest to what it read.
-const BRANCHES: usize = 6;
+/// Outputs of one process that are followed: as many of those that were new when it began to read as
+/// of those that were not.
+const BRANCHES: usize = 3;
 /// Ways out of one object.
 const CHAINS: usize = 32;
 
@@ -118,10 +119,7 @@ impl Search<'_> {
                 *sum = (sum.0 + row.bytes, sum.1.min(row.first_ns));
             }
         }
-        // What it had written to before is its own business, more likely.
-        let mut outputs: Vec<(ObjectId, (u64, u64))> = sums.into_iter().collect();
-        outputs.sort_by_key(|(_, (written, first))| (*first < began, unlikeness(*written, read)));
-        outputs.into_iter().take(BRANCHES).map(|(object, (written, _))| (object, written)).collect()
+        likest(sums, began, read)
     }
 
     /// When a process read from an object first.
@@ -130,6 +128,19 @@ impl Search<'_> {
         let rows = self.session.rows_of(reader, READ).filter(|(key, _)| key.object == far);
         rows.map(|(_, row)| row.first_ns).min().unwrap_or(0)
     }
+}
+
+/// Of the outputs that were new when the reading began, those that were written to soonest after it;
+/// of the others, those whose amount is likest to what was read. The likest amount first.
+fn likest(sums: BTreeMap<ObjectId, (u64, u64)>, began: u64, read: u64) -> Vec<(ObjectId, u64)> {
+    let (mut new, mut old): (Vec<_>, Vec<_>) =
+        sums.into_iter().partition(|(_, (_, first))| *first >= began);
+    new.sort_by_key(|(_, (_, first))| *first);
+    old.sort_by_key(|(_, (written, _))| unlikeness(*written, read));
+    let chosen = new.into_iter().take(BRANCHES).chain(old.into_iter().take(BRANCHES));
+    let mut chosen: Vec<_> = chosen.map(|(object, (written, _))| (object, written)).collect();
+    chosen.sort_by_key(|(_, written)| unlikeness(*written, read));
+    chosen
 }
 
 /// How many times one amount is the other, in hundredths: a relay writes about what it has read, and
