@@ -28,8 +28,7 @@ pub type Chain = Vec<Step>;
 
 /// Processes on one way.
 const LONGEST: usize = 8;
-/// Outputs of one process that are followed: as many of those that were new when it began to read as
-/// of those that were not.
+/// Outputs of one process that are followed: the likest in amount, and as many of the soonest.
 const BRANCHES: usize = 3;
 /// Ways out of one object.
 const CHAINS: usize = 32;
@@ -130,17 +129,19 @@ impl Search<'_> {
     }
 }
 
-/// Of the outputs that were new when the reading began, those that were written to soonest after it;
-/// of the others, those whose amount is likest to what was read. The likest amount first.
+/// The outputs whose amount is likest to what was read, and of those that were new when the reading
+/// began the ones that were written to soonest after it. The likest amount first.
 fn likest(sums: BTreeMap<ObjectId, (u64, u64)>, began: u64, read: u64) -> Vec<(ObjectId, u64)> {
-    let (mut new, mut old): (Vec<_>, Vec<_>) =
-        sums.into_iter().partition(|(_, (_, first))| *first >= began);
-    new.sort_by_key(|(_, (_, first))| *first);
-    old.sort_by_key(|(_, (written, _))| unlikeness(*written, read));
-    let chosen = new.into_iter().take(BRANCHES).chain(old.into_iter().take(BRANCHES));
-    let mut chosen: Vec<_> = chosen.map(|(object, (written, _))| (object, written)).collect();
-    chosen.sort_by_key(|(_, written)| unlikeness(*written, read));
-    chosen
+    let by_amount = |(_, (written, _)): &(ObjectId, (u64, u64))| unlikeness(*written, read);
+    let mut outputs: Vec<(ObjectId, (u64, u64))> = sums.into_iter().collect();
+    outputs.sort_by_key(by_amount);
+    let others = outputs.split_off(BRANCHES.min(outputs.len()));
+    let mut soonest: Vec<_> =
+        others.into_iter().filter(|(_, (_, first))| *first >= began).collect();
+    soonest.sort_by_key(|(_, (_, first))| *first);
+    outputs.extend(soonest.into_iter().take(BRANCHES));
+    outputs.sort_by_key(by_amount);
+    outputs.into_iter().map(|(object, (written, _))| (object, written)).collect()
 }
 
 /// How many times one amount is the other, in hundredths: a relay writes about what it has read, and
