@@ -133,6 +133,8 @@ fn run_and_read_log(name: &str, options: &[&str], argv: &[&str]) -> Result<(Stri
     let output = refusal::run_command(Command::new("docker").args(logs))?;
     ensure!(output.status.success(), "docker logs: {}", describe(output.status));
     docker(&["wait", container.name()])?;
+    // A follower is let go when the container ends, not when the last line is in the file.
+    let output = refusal::run_command(Command::new("docker").args(["logs", container.name()]))?;
     Ok((String::from_utf8(output.stdout)?, container))
 }
 
