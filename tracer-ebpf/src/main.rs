@@ -26,6 +26,7 @@ mod loss;
 mod maps;
 mod membership;
 mod object;
+mod opening;
 mod read_ends;
 mod regs;
 mod syscalls;

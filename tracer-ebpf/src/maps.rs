@@ -101,5 +101,8 @@ pub(crate) mod slot {
     pub(crate) const ADOPT: u32 = 6;
     pub(crate) const HOLDERS: u32 = 7;
     pub(crate) const READ_END: u32 = 8;
+    /// A row that is being opened, by `sys_exit` and by the io_uring hooks.
+    pub(crate) const ROW: u32 = 9;
+    pub(crate) const URING_ROW: u32 = 10;
 }
-const SCRATCH_SLOTS: u32 = 9;
+const SCRATCH_SLOTS: u32 = 11;

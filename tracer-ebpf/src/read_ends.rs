@@ -44,53 +44,77 @@ pub(crate) fn created(call: &Call, fd: i32) {
     let Some(file) = file_of(files, fd) else { return };
     let Some(state) = object::file_state(file) else { return };
     remember(&call.process, fd, &state.object, file);
-    if let Some(record) = begin(call, kind::CREATED, fd, state) {
+    if let Some(record) = begin(kind::CREATED, &call.process, call.role, fd, state) {
         record.send(0);
     }
 }
 
 /// `fd` of the caller was closed, or means something new.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn closed(call: &Call, fd: i32) {
-    let key = EndKey { tgid: call.process.tgid, fd };
-    // SAFETY: the map is created without preallocation, so the value is not recycled meanwhile.
-    let Some(end) = (unsafe { READ_ENDS.get(key) }) else { return };
-    let (inode, start_ns) = (end.inode, end.start_ns);
-    let state = FdState { object: end.object, mode: 0, flags: 0 };
-    let _ = READ_ENDS.remove(key);
-    if start_ns != call.process.start_ns {
-        return;
-    }
-    if let Some(record) = begin(call, kind::CLOSED, fd, state) {
-        describe_closed(inode, state.object.ino);
-        record.send(0);
-    }
+    closed_range(call, fd as u32, fd as u32);
 }
 
-/// Every noted end from `first` to `last`, as far as a bounded loop goes.
-#[inline(never)]
+/// Every noted end from `first` to `last` was closed, as far as a bounded loop goes.
+#[inline(always)]
 pub(crate) fn closed_range(call: &Call, first: u32, last: u32) {
+    let fds = u64::from(first) << 32 | u64::from(last);
+    let ProcessId { tgid, start_ns, .. } = call.process;
+    tell_closed(fds, u64::from(tgid), start_ns, u64::from(call.role));
+}
+
+/// Exported, so that the verifier checks its loop once; therefore it takes numbers only (`fds`: the
+/// first above the last).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn tell_closed(fds: u64, tgid: u64, start_ns: u64, role: u64) -> u64 {
+    let (first, last) = ((fds >> 32) as u32, fds as u32);
+    let process = ProcessId::new(tgid as u32, start_ns);
     for offset in 0..limits::CLOSE_RANGE {
         let fd = first.wrapping_add(offset);
         if fd > last || fd > i32::MAX as u32 {
             break;
         }
-        closed(call, fd as i32);
+        if READ_ENDS.get_ptr(EndKey { tgid: process.tgid, fd: fd as i32 }).is_some() {
+            close_one(u64::from(fd), tgid, start_ns, role);
+        }
     }
+    0
+}
+
+/// One end was closed. Exported for the same reason.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn close_one(fd: u64, tgid: u64, start_ns: u64, role: u64) -> u64 {
+    let process = ProcessId::new(tgid as u32, start_ns);
+    let key = EndKey { tgid: process.tgid, fd: fd as i32 };
+    // SAFETY: the map is created without preallocation, so the value is not recycled meanwhile.
+    let Some(end) = (unsafe { READ_ENDS.get(key) }) else { return 0 };
+    let (inode, of) = (end.inode, end.start_ns);
+    let state = FdState { object: end.object, mode: 0, flags: 0 };
+    let _ = READ_ENDS.remove(key);
+    if of == start_ns
+        && let Some(record) = begin(kind::CLOSED, &process, role as u32, key.fd, state)
+    {
+        describe_closed(inode, state.object.ino);
+        record.send(0);
+    }
+    0
 }
 
 #[inline(always)]
 fn begin(
-    call: &Call,
     kind: u32,
+    process: &ProcessId,
+    role: u32,
     fd: i32,
     state: FdState,
 ) -> Option<&'static mut emit::Record<event::Holder>> {
     let record = emit::start::<event::Holder>(slot::READ_END, kind)?;
-    record.payload.process = call.process;
+    record.payload.process = *process;
     record.payload.state = state;
     record.payload.fd = fd;
-    record.payload.role = call.role;
+    record.payload.role = role;
     record.payload.comm = task::comm_of(task::current());
     Some(record)
 }

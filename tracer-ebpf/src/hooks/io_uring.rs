@@ -22,6 +22,7 @@ use crate::{
     loss as losses,
     maps::{URING, UringRequest, slot},
     membership, object,
+    opening::{self, NOT_OURS, Opening},
     syscalls::io,
     task,
 };
@@ -121,16 +122,16 @@ fn completed(request: Kptr, result: i64) -> Option<()> {
     if !of_interest && !membership::is_watched(&id) {
         return None;
     }
-    let opening = io::Opening {
+    let row = Opening {
         key: ledger::key(owner.process, id, fd, direction),
         file,
         role: owner.role,
         slot: slot::URING,
-        hop: if of_interest { 0 } else { io::NOT_OURS },
+        hop: if of_interest { 0 } else { NOT_OURS },
     };
     let transfer = Transfer { op: op::IO_URING, result, requested: UNKNOWN };
-    if !ledger::book(&opening.key, &transfer) {
-        io::open(&opening, &transfer);
+    if !ledger::book(&row.key, &transfer) {
+        opening::open(&row, &transfer);
     }
     Some(())
 }

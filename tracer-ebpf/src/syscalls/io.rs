@@ -2,9 +2,9 @@
 
 use tracer_common::{
     id::ProcessId,
-    ledger::{LedgerKey, READ, WRITE},
+    ledger::{READ, WRITE},
     loss,
-    object::{ObjectId, watch},
+    object::ObjectId,
     op,
     process::{ProcessEntry, ROLE_PARTICIPANT},
 };
@@ -13,13 +13,15 @@ use super::{Call, table};
 use crate::{
     atomic::add,
     fdlookup,
-    globals::{ALL_FDS, FD_MASK, FILE_MODE, FOLLOW_READERS},
+    globals::{ALL_FDS, FD_MASK, FILE_MODE},
     kread::Kptr,
     ledger::{self, Transfer, UNKNOWN},
     loss as losses,
     maps::slot,
-    membership::{self, Sighting},
-    object, read_ends, task, usermem,
+    membership,
+    object,
+    opening::{self, NOT_OURS, Opening},
+    task, usermem,
 };
 
 /// `MSG_PEEK` (`include/linux/socket.h`): looks at bytes without taking them.
@@ -231,66 +233,15 @@ fn book(call: &Call, leg: &Leg) {
             return;
         }
     }
-    let opening = Opening {
+    let row = Opening {
         key: ledger::key(call.process, id, leg.fd, leg.direction),
         file,
         role: call.role,
         slot: slot::SYS_EXIT,
         hop,
     };
-    if !ledger::book(&opening.key, &leg.transfer) {
-        open(&opening, &leg.transfer);
-    }
-}
-
-/// [`Opening::hop`] of a row that puts nothing under watch.
-pub(crate) const NOT_OURS: u32 = u32::MAX;
-
-/// A row that does not exist yet.
-#[derive(Clone, Copy)]
-pub(crate) struct Opening {
-    /// Its address.
-    pub(crate) key: LedgerKey,
-    /// The open file.
-    pub(crate) file: Kptr,
-    /// `ROLE_*` of the process.
-    pub(crate) role: u32,
-    /// Scratch slot of the calling program.
-    pub(crate) slot: u32,
-    /// How far from the target its object is; [`NOT_OURS`] when that is for others to say.
-    pub(crate) hop: u32,
-}
-
-/// Opens a row: puts its object under watch, and notes who reads. Cold: once for each row.
-#[inline(never)]
-pub(crate) fn open(opening: &Opening, transfer: &Transfer) {
-    let LedgerKey { process, object: id, fd, direction } = opening.key;
-    if opening.hop != NOT_OURS {
-        let in_flight = if direction == WRITE { transfer.result.max(0) as u64 } else { 0 };
-        let (slot, hop) = (opening.slot, opening.hop);
-        membership::watch(&Sighting { process, id, fd, slot, hop, in_flight }, opening.file);
-        // A reader's wake-ups of itself (eventfd) and its /dev/null are nobody's way.
-        if hop > 0 && !membership::is_shared_watch(&id) {
-            return;
-        }
-    }
-    if direction == READ {
-        note_reader(&process, fd, &id, opening.file);
-    }
-    ledger::open(opening.slot, &opening.key, opening.role, transfer);
-}
-
-/// A process that reads what passes on: its close will be told, and its own output followed.
-#[inline(never)]
-fn note_reader(process: &ProcessId, fd: i32, id: &ObjectId, file: Kptr) {
-    let Some(value) = membership::value(id) else { return };
-    if value & watch::PASSES_ON == 0 {
-        return;
-    }
-    read_ends::remember(process, fd, id, file);
-    let hop = watch::hop(value) + 1;
-    if hop <= FOLLOW_READERS.load() {
-        membership::follow_output(process.tgid, hop);
+    if !ledger::book(&row.key, &leg.transfer) {
+        opening::open(&row, &leg.transfer);
     }
 }
 
@@ -326,15 +277,15 @@ fn stranger(leg: &Leg, id: &ObjectId, file: Kptr) {
         return;
     };
     membership::note_participant(&process);
-    let opening = Opening {
+    let row = Opening {
         key: ledger::key(process, *id, leg.fd, leg.direction),
         file,
         role: ROLE_PARTICIPANT,
         slot: slot::SYS_EXIT,
         hop: NOT_OURS,
     };
-    if !ledger::book(&opening.key, &leg.transfer) {
-        open(&opening, &leg.transfer);
+    if !ledger::book(&row.key, &leg.transfer) {
+        opening::open(&row, &leg.transfer);
     }
 }
 
