@@ -69,10 +69,22 @@ fn of_ends(call: &Call) {
         table::CLOSE_RANGE => {
             read_ends::closed_range(call, call.args.get::<0>() as u32, call.args.get::<1>() as u32);
         }
-        table::NEW_FD => read_ends::closed(call, call.result as i32),
+        table::NEW_FD => new_fd(call),
+        table::FCNTL if matches!(call.args.get::<1>(), F_DUPFD | F_DUPFD_CLOEXEC) => new_fd(call),
         table::PIPE => created(call, call.args.get::<0>(), false),
         table::SOCKETPAIR => created(call, call.args.get::<3>(), true),
         _ => {}
+    }
+}
+
+/// An fd number means something new; what comes onto fd 0, 1 or 2 of a target comes under watch,
+/// whatever was told before.
+#[inline(always)]
+fn new_fd(call: &Call) {
+    let fd = call.result as i32;
+    read_ends::closed(call, fd);
+    if is_stdio(call.result) && membership::is_target(call.role) {
+        membership::watch_fd(slot::SYS_EXIT, &call.process, task::current_files(), fd);
     }
 }
 
@@ -162,8 +174,6 @@ fn replaced(call: &Call, entry: *mut ProcessEntry, fd: i64) {
         return;
     }
     let fd = fd as i32;
-    // Whatever was told before: the watch decides what counts.
-    membership::watch_fd(slot::SYS_EXIT, &call.process, task::current_files(), fd);
     if !has_room(entry) {
         return;
     }

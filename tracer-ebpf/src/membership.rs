@@ -126,14 +126,35 @@ pub(crate) struct Sighting {
 }
 
 /// Puts an object under watch and describes it, the first time it is seen, or seen nearer to the
-/// target; the other half of a pty or a unix socket with it.
+/// target; the other half of a pty or a unix socket with it. `sighting` is used up.
 #[inline(always)]
-pub(crate) fn watch(sighting: &Sighting, file: Kptr) {
-    if is_news(sighting) && begin_watch(sighting, file, &ObjectId::NONE) {
-        let ProcessId { tgid, start_ns, .. } = sighting.process;
-        let place = u64::from(sighting.slot) << 32 | u64::from(sighting.hop);
-        watch_joined(place, file.0, u64::from(tgid), start_ns);
+pub(crate) fn watch(sighting: &mut Sighting, file: Kptr) {
+    if !is_news(sighting) || !begin_watch(sighting, file, &ObjectId::NONE) {
+        return;
     }
+    let mut other = Other { file: Kptr(0), id: ObjectId::NONE };
+    if find_other(file, &mut other) {
+        let first = sighting.id;
+        (sighting.id, sighting.fd, sighting.in_flight) = (other.id, -1, 0);
+        if is_news(sighting) {
+            begin_watch(sighting, other.file, &first);
+        }
+    }
+}
+
+/// The other half of a pty or of a connected unix socket.
+struct Other {
+    file: Kptr,
+    id: ObjectId,
+}
+
+/// A frame of its own, gone before the next call: the BPF stack is 512 bytes for all frames.
+#[inline(never)]
+fn find_other(file: Kptr, out: &mut Other) -> bool {
+    let Some(other) = object::joined_file(file) else { return false };
+    let Some(state) = object::file_state(other) else { return false };
+    *out = Other { file: other, id: state.object };
+    true
 }
 
 #[inline(always)]
@@ -184,26 +205,6 @@ fn manner(seen: &event::Object) -> u32 {
     watch::EVERYBODY
 }
 
-/// Puts the other half of a pty or of a connected unix socket under watch. Exported, so that the
-/// verifier checks it once; therefore it takes numbers only (`place`: slot above hop).
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn watch_joined(place: u64, file: u64, tgid: u64, start_ns: u64) -> u64 {
-    let _ = joined(place, Kptr(file), ProcessId::new(tgid as u32, start_ns));
-    0
-}
-
-#[inline(always)]
-fn joined(place: u64, file: Kptr, process: ProcessId) -> Option<()> {
-    let other = object::joined_file(file)?;
-    let (slot, hop) = ((place >> 32) as u32, place as u32);
-    let sighting = Sighting { process, id: object::id_of(other)?, fd: -1, slot, hop, in_flight: 0 };
-    if is_news(&sighting) {
-        begin_watch(&sighting, other, &object::id_of(file)?);
-    }
-    Some(())
-}
-
 /// Puts what fd 0, 1 and 2 of a process point to under watch.
 #[inline(always)]
 pub(crate) fn watch_stdio(slot: u32, process: &ProcessId, files: Kptr) {
@@ -228,7 +229,8 @@ extern "C" fn watch_open_fd(slot: u64, files: u64, fd: u64, tgid: u64, start_ns:
         && let Some(state) = object::file_state(file)
     {
         let slot = slot as u32;
-        watch(&Sighting { process, id: state.object, fd, slot, hop: 0, in_flight: 0 }, file);
+        let id = state.object;
+        watch(&mut Sighting { process, id, fd, slot, hop: 0, in_flight: 0 }, file);
     }
     0
 }

@@ -45,21 +45,26 @@ struct Waiting {
     transfer: Transfer,
 }
 
-/// Opens a row: puts its object under watch, notes who reads, and books the first transfer. No frame of
-/// its own: the kernel allows eight.
+/// The scratch slot in which a row of this program waits.
 #[inline(always)]
-pub(crate) fn open(opening: &Opening, transfer: &Transfer) {
-    let place = if opening.slot == slot::URING { slot::URING_ROW } else { slot::ROW };
-    let Some(record) = emit::start::<Waiting>(place, 0) else { return };
-    record.payload.opening = *opening;
-    record.payload.transfer = *transfer;
-    open_waiting(u64::from(place));
+pub(crate) fn place(slot: u32) -> u32 {
+    if slot == slot::URING { slot::URING_ROW } else { slot::ROW }
 }
 
+/// Notes a row that is to be opened by [`open_waiting`] when the frames of the call at hand are gone:
+/// kernels before 6.13 give all frames of a call chain 512 bytes together.
+#[inline(always)]
+pub(crate) fn wait(opening: &Opening, transfer: &Transfer) {
+    let Some(record) = emit::start::<Waiting>(place(opening.slot), 0) else { return };
+    record.payload.opening = *opening;
+    record.payload.transfer = *transfer;
+}
+
+/// Opens the row that waits: puts its object under watch, notes who reads, and books the first transfer.
 /// Exported, so that the verifier checks it once.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn open_waiting(place: u64) -> u64 {
+pub(crate) extern "C" fn open_waiting(place: u64) -> u64 {
     if let Some(record) = emit::resume::<Waiting>(place as u32) {
         let Waiting { opening, transfer } = &record.payload;
         begin(opening, transfer);
@@ -73,7 +78,8 @@ fn begin(opening: &Opening, transfer: &Transfer) {
     if opening.hop != NOT_OURS {
         let in_flight = if direction == WRITE { transfer.result.max(0) as u64 } else { 0 };
         let (slot, hop) = (opening.slot, opening.hop);
-        membership::watch(&Sighting { process, id, fd, slot, hop, in_flight }, opening.file);
+        let mut sighting = Sighting { process, id, fd, slot, hop, in_flight };
+        membership::watch(&mut sighting, opening.file);
         // A reader's wake-ups of itself (eventfd) and its /dev/null are nobody's way.
         if hop > 0 && !membership::is_shared_watch(&id) {
             return;

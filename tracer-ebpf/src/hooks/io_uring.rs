@@ -55,7 +55,9 @@ pub(crate) fn uring_complete(ctx: BtfTracePointContext) -> i32 {
     } else {
         ctx.arg::<u64>(3) as i32
     };
-    let _ = completed(request, i64::from(result));
+    if book(request, i64::from(result)) {
+        opening::open_waiting(u64::from(opening::place(slot::URING)));
+    }
     0
 }
 
@@ -102,8 +104,15 @@ fn stranger(fd: i32) -> Option<ProcessId> {
     Some(process)
 }
 
+/// Books a completed request; returns whether its row waits to be opened. A frame of its own, gone
+/// before that.
+#[inline(never)]
+fn book(request: Kptr, result: i64) -> bool {
+    completed(request, result) == Some(true)
+}
+
 #[inline(always)]
-fn completed(request: Kptr, result: i64) -> Option<()> {
+fn completed(request: Kptr, result: i64) -> Option<bool> {
     let opcode: u8 = request.member(&URING_OPCODE)?;
     let direction = direction(opcode)?;
     // SAFETY: the map is created without preallocation; a request has one owner at a time.
@@ -131,9 +140,10 @@ fn completed(request: Kptr, result: i64) -> Option<()> {
     };
     let transfer = Transfer { op: op::IO_URING, result, requested: UNKNOWN };
     if !ledger::book(&row.key, &transfer) {
-        opening::open(&row, &transfer);
+        opening::wait(&row, &transfer);
+        return Some(true);
     }
-    Some(())
+    Some(false)
 }
 
 /// A request whose submission was not seen, completed in its owner's context.

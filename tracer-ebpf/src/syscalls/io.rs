@@ -45,33 +45,47 @@ pub(crate) struct Leg {
 /// Books a call that moves bytes.
 #[inline(always)]
 pub(crate) fn transfer(call: &Call) {
-    let source = book_first(call);
+    let outcome = book_first(call);
+    open_if(outcome & OPENS != 0);
+    let source = outcome as u32 as i32;
     if source >= 0 && call.result > 0 {
-        book_source(call, source);
+        open_if(book_source(call, source));
     }
 }
 
-/// Books what the call did to its first (or only) fd; returns the fd that a copy came from, or -1.
+/// In what [`book_first`] returns: a row waits to be opened.
+const OPENS: u64 = 1 << 32;
+
+/// Opens the row that waits, from here, where the other frames are gone.
+#[inline(always)]
+fn open_if(waits: bool) {
+    if waits {
+        opening::open_waiting(u64::from(opening::place(slot::SYS_EXIT)));
+    }
+}
+
+/// Books what the call did to its first (or only) fd; returns the fd that a copy came from, or -1, in
+/// the low half, and [`OPENS`].
 ///
 /// It and [`book_source`] have frames of their own, side by side: kernels before 6.13 give all frames
 /// of a call chain 512 bytes together.
 #[inline(never)]
-fn book_first(call: &Call) -> i32 {
+fn book_first(call: &Call) -> u64 {
     let transfer = Transfer { op: 0, result: call.result, requested: UNKNOWN };
     let mut leg = Leg { fd: -1, direction: WRITE, transfer, source: -1 };
     if !decode(call, &mut leg) {
-        return -1;
+        return u64::from(u32::MAX);
     }
-    book(call, &leg);
-    leg.source
+    let opens = if book(call, &leg) { OPENS } else { 0 };
+    u64::from(leg.source as u32) | opens
 }
 
 /// The reading side of a copy that succeeded: the same bytes came out of the source.
 #[inline(never)]
-fn book_source(call: &Call, source: i32) {
+fn book_source(call: &Call, source: i32) -> bool {
     let op = call.class - table::IO_BASE;
     let transfer = Transfer { op, result: call.result, requested: UNKNOWN };
-    book(call, &Leg { fd: source, direction: READ, transfer, source: -1 });
+    book(call, &Leg { fd: source, direction: READ, transfer, source: -1 })
 }
 
 /// What a call means: which fd, which way, how much was asked for. `false` when it moved nothing that
@@ -204,24 +218,21 @@ fn socketcall(call: &Call, leg: &mut Leg) -> bool {
     }
 }
 
-/// Books one leg in its row, opening the row when it is the first.
+/// Books one leg in its row. Returns whether there is none yet, and one waits to be opened.
 #[inline(always)]
-fn book(call: &Call, leg: &Leg) {
+fn book(call: &Call, leg: &Leg) -> bool {
     let Some(file) = fdlookup::file_of(call.files, leg.fd) else {
         without_object(call, leg);
-        return;
+        return false;
     };
     let Some(id) = object::id_of(file) else {
         if call.role != 0 {
             losses::count(loss::KERNEL_MEMORY, leg.transfer.result.max(0) as u64);
         }
-        return;
+        return false;
     };
     if call.role == 0 {
-        if membership::is_shared_watch(&id) {
-            stranger(leg, &id, file);
-        }
-        return;
+        return membership::is_shared_watch(&id) && stranger(leg, &id, file);
     }
     let mut hop = NOT_OURS;
     if membership::is_target(call.role) && is_of_interest(leg.fd) {
@@ -230,7 +241,7 @@ fn book(call: &Call, leg: &Leg) {
         hop = output_hop(call, leg);
         if hop == NOT_OURS {
             count_elsewhere(call, leg);
-            return;
+            return false;
         }
     }
     let row = Opening {
@@ -240,9 +251,16 @@ fn book(call: &Call, leg: &Leg) {
         slot: slot::SYS_EXIT,
         hop,
     };
-    if !ledger::book(&row.key, &leg.transfer) {
-        opening::open(&row, &leg.transfer);
+    book_or_wait(&row, &leg.transfer)
+}
+
+#[inline(always)]
+fn book_or_wait(row: &Opening, transfer: &Transfer) -> bool {
+    if ledger::book(&row.key, transfer) {
+        return false;
     }
+    opening::wait(row, transfer);
+    true
 }
 
 /// How far from the target the output of a process is that read what the target wrote.
@@ -269,12 +287,12 @@ fn counts_by_object(role: u32, id: &ObjectId) -> bool {
     }
 }
 
-/// A process outside the target, seen on a watched object for the first time.
+/// A process outside the target, seen on a watched object for the first time. Returns as [`book`].
 #[inline(never)]
-fn stranger(leg: &Leg, id: &ObjectId, file: Kptr) {
+fn stranger(leg: &Leg, id: &ObjectId, file: Kptr) -> bool {
     let Some(process) = task::process_of(task::current()) else {
         losses::count(loss::KERNEL_MEMORY, leg.transfer.result.max(0) as u64);
-        return;
+        return false;
     };
     membership::note_participant(&process);
     let row = Opening {
@@ -284,9 +302,7 @@ fn stranger(leg: &Leg, id: &ObjectId, file: Kptr) {
         slot: slot::SYS_EXIT,
         hop: NOT_OURS,
     };
-    if !ledger::book(&row.key, &leg.transfer) {
-        opening::open(&row, &leg.transfer);
-    }
+    book_or_wait(&row, &leg.transfer)
 }
 
 /// The fd was closed when the call returned: refused with `EBADF`, or closed by another thread.
