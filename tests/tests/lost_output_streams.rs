@@ -199,3 +199,16 @@ fn a_filter_that_passes_on_a_part_is_not_accused() -> Result<()> {
     managed.report.never_says("read_then_lost")?;
     managed.report.accuses_nobody()
 }
+
+/// A copy that the kernel cannot make between two pipes is the program's probe, and no refusal:
+/// busybox tries `sendfile` before it reads and writes.
+#[test]
+#[ignore = "needs root"]
+fn a_copy_that_was_tried_in_vain_is_no_refusal() -> Result<()> {
+    let managed =
+        Goproc::new(Behaviour::Faithful).trace(&["sh", "-c", "seq 1 1000 | busybox cat"])?;
+    managed.check()?;
+    managed.report.finding("delivered")?;
+    managed.report.never_says("refused")?;
+    managed.report.accuses_nobody()
+}

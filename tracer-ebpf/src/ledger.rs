@@ -159,6 +159,9 @@ fn is_copy(transfer: &Transfer) -> bool {
 
 #[inline(always)]
 fn fail(row: *mut LedgerRow, transfer: &Transfer) {
+    if is_copy(transfer) && is_probe(-transfer.result) {
+        return;
+    }
     let class = match -transfer.result {
         32 => error::EPIPE,
         11 => error::EAGAIN,
@@ -176,6 +179,13 @@ fn fail(row: *mut LedgerRow, transfer: &Transfer) {
             (*row).last_refused = transfer.requested;
         }
     }
+}
+
+/// What a copy between two fds answers when it cannot be made between this pair: `EINVAL`, `EXDEV`,
+/// `ENOSYS`, `EOPNOTSUPP`. Its caller then reads and writes (`cat`, `cp`): nothing was refused.
+#[inline(always)]
+fn is_probe(errno: i64) -> bool {
+    matches!(errno, 22 | 18 | 38 | 95)
 }
 
 #[inline(always)]

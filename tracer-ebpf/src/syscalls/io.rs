@@ -18,8 +18,7 @@ use crate::{
     ledger::{self, Transfer, UNKNOWN},
     loss as losses,
     maps::slot,
-    membership,
-    object,
+    membership, object,
     opening::{self, NOT_OURS, Opening},
     task, usermem,
 };

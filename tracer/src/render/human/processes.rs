@@ -75,7 +75,7 @@ fn circumstances(process: &Process) -> Text {
     let (exit, ink) = exit::words(process.exit);
     let mut text = Text::plain(&pid).and(PLAIN, " · ").and(ink, &exit);
     if let Some(end_ms) = process.end_ms {
-        text = text.and(PLAIN, &format!(" · {}", duration(end_ms - process.start_ms)));
+        text = text.and(PLAIN, &format!(" · {}", duration(lived(process, end_ms))));
     }
     if process.attached_late {
         text = text.and(PLAIN, " · ").and(FAINT, "started before the trace");
@@ -99,4 +99,10 @@ fn write_names(page: &mut Page<'_>, processes: &[&Process], what: &str) -> io::R
     }
     let names = names.iter().map(|name| Text::styled(FAINT, name));
     page.parts(Text::styled(FAINT, &lead).and(PLAIN, " "), STEP, " ", names)
+}
+
+/// A command that tracer started waited for the hooks first: that time is not its own.
+fn lived(process: &Process, end_ms: f64) -> f64 {
+    let start_ms = process.start_ms;
+    end_ms - if process.attached_late { start_ms } else { start_ms.max(0.0) }
 }

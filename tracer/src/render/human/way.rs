@@ -17,7 +17,11 @@ const MOST_WAYS: usize = 20;
 
 /// Writes the ways that have more than one stage, then the claims.
 pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
-    let ways: Vec<&Chain> = report.hops.iter().filter(|chain| is_relayed(chain)).collect();
+    let ways: Vec<&Chain> = report
+        .hops
+        .iter()
+        .filter(|chain| is_relayed(chain) && !report.hops.iter().any(|other| ends(other, chain)))
+        .collect();
     if !ways.is_empty() {
         page.section()?;
     }
@@ -25,7 +29,7 @@ pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
     for chain in ways.into_iter().take(MOST_WAYS) {
         let lead = Text::plain(&name(chain.steps.first(), chain.subject_pid));
         let column = 4;
-        page.parts(lead, column, " ", stages(chain, &mut told))?;
+        page.parts(lead.and(PLAIN, " "), column, " ", stages(report, chain, &mut told))?;
     }
     if !report.worker_logs.is_empty() {
         page.section()?;
@@ -51,14 +55,30 @@ fn is_relayed(chain: &Chain) -> bool {
     chain.steps.iter().skip(1).any(|step| step.object.is_some())
 }
 
+/// Whether a longer way ends with this one: then it is told already.
+fn ends(longer: &Chain, chain: &Chain) -> bool {
+    let place = |step: &Step| (step.pid, step.object.clone());
+    longer.steps.len() > chain.steps.len()
+        && longer
+            .steps
+            .iter()
+            .rev()
+            .map(place)
+            .zip(chain.steps.iter().rev().map(place))
+            .all(|(one, other)| one == other)
+}
+
 fn name(step: Option<&Step>, pid: u32) -> String {
     step.map_or_else(|| pid.to_string(), |step| short_name(&step.comm, step.pid))
 }
 
 /// `──122 B──▶ pipe:[9]`, `──122 B──▶ manager (60)` …; `told` has what was marked in a line above.
-fn stages(chain: &Chain, told: &mut HashSet<(u32, Option<u64>)>) -> Vec<Text> {
+fn stages(report: &Report, chain: &Chain, told: &mut HashSet<(u32, Option<u64>)>) -> Vec<Text> {
     let mut stages = Vec::new();
+    let mut input = None;
     for step in &chain.steps {
+        let is_filter = input.is_some_and(|input| filters(report, step.pid, input));
+        input = step.object.as_deref();
         if let Some(read) = step.read {
             stages.push(arrow(read, &short_name(&step.comm, step.pid)));
         }
@@ -66,12 +86,19 @@ fn stages(chain: &Chain, told: &mut HashSet<(u32, Option<u64>)>) -> Vec<Text> {
         stages.push(arrow(step.bytes, object));
         // Only of the likest output, which comes first: the others carry something else.
         let Some(read) = step.read else { continue };
-        if told.insert((step.pid, step.read)) && step.bytes < read {
+        if told.insert((step.pid, step.read)) && step.bytes < read && !is_filter {
             let fewer = format!("⚠ {} fewer than it read", bytes(read - step.bytes));
             stages.push(Text::styled(ODD, &fewer));
         }
     }
     stages
+}
+
+/// Whether a process of the target has an object as its stdin: the next command of a pipeline, which may
+/// write what it likes.
+fn filters(report: &Report, pid: u32, object: &str) -> bool {
+    let mut processes = report.processes.iter().filter(|process| process.pid == pid);
+    processes.any(|process| process.stdio.first().is_some_and(|stdin| stdin == object))
 }
 
 fn arrow(amount: u64, to: &str) -> Text {
