@@ -128,7 +128,10 @@ fn rank(finding: &Finding) -> (u8, Severity, u8) {
     let is_blind = finding.severity != Severity::Info
         && matches!(finding.rule.as_str(), "own_losses" | "out_of_sight" | "unbalanced");
     let is_aside = finding.severity == Severity::Info
-        && matches!(finding.rule.as_str(), "never_wrote" | "elsewhere");
+        && matches!(
+            finding.rule.as_str(),
+            "never_wrote" | "elsewhere" | "put_off" | "read_by_other"
+        );
     let place = match ORDER.iter().position(|rule| *rule == finding.rule) {
         Some(place) if !is_aside => place,
         _ => ORDER.len(),

@@ -1,9 +1,13 @@
 //! Nearly everything came at the very end of a long run: the program kept its output in a buffer.
 
 use serde_json::json;
+use tracer_common::{ledger::WRITE, object::ObjectId};
 
 use super::super::{Case, Subject, evidence, words};
-use crate::report::{Finding, Severity};
+use crate::{
+    report::{Finding, Severity},
+    session::Kind,
+};
 
 /// A run shorter than this cannot be told from one that simply writes once.
 const LONG_RUN_NS: u64 = 1_000_000_000;
@@ -19,28 +23,30 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     subject
         .streams()
         .into_iter()
+        // Nobody waits for what is discarded, and to a terminal programs write line by line.
+        .filter(|stream| !matches!(stream.kind, Kind::Null | Kind::Pty | Kind::Device))
         .filter(|stream| stream.row.bytes > 0 && end_ns.saturating_sub(began) >= LONG_RUN_NS)
         .filter_map(|stream| {
             let last = last_moments(case, subject, stream.object);
             let waited = stream.row.first_ns.saturating_sub(began);
             let at_the_end = end_ns.saturating_sub(stream.row.last_ns) < LAST_MOMENTS_NS;
-            let late =
-                at_the_end && last * 100 >= stream.row.bytes * SHARE && waited * 2 > end_ns - began;
+            let late = at_the_end
+                && !began_late(case, subject, stream.object, waited) && last * 100 >= stream.row.bytes * SHARE && waited * 2 > end_ns - began;
             late.then(|| {
                 let message = format!(
-                    "{} held its output back: {} of {} to {} came in the last moments before its \
-                     end, {:.1} s after its start.",
+                    "{} wrote {} of its {} to {} in the last moments before its end, the first of \
+                     it {} after its start: as a buffer does that is flushed at exit.",
                     words::who(subject),
-                    words::bytes(last),
+                    words::bytes(last.min(stream.row.bytes)),
                     words::bytes(stream.row.bytes),
                     stream.name(),
-                    waited as f64 / 1e9
+                    words::span(stream.row.first_ns, began)
                 );
                 let finding =
                     evidence::finding(case, subject, "held_back", Severity::Info, message);
                 let mut finding = evidence::with_stream(finding, case, stream);
                 finding.advice = Some(
-                    "It buffers when its output is no terminal: try `stdbuf -oL`, `python -u` or \
+                    "If it had something to say earlier, it buffers when its output is no terminal: try `stdbuf -oL`, `python -u` or \
                      `tracer --pty -- COMMAND`."
                         .into(),
                 );
@@ -54,15 +60,21 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         .collect()
 }
 
-fn last_moments(
-    case: &Case<'_>,
-    subject: &Subject<'_>,
-    object: tracer_common::object::ObjectId,
-) -> u64 {
+/// Whether the writer itself was started only shortly before it wrote: then nothing was held back.
+fn began_late(case: &Case<'_>, subject: &Subject<'_>, object: ObjectId, waited: u64) -> bool {
     subject
         .members
         .iter()
-        .flat_map(|member| case.session.rows_of(*member, tracer_common::ledger::WRITE))
+        .flat_map(|member| case.session.rows_of(*member, WRITE))
+        .filter(|(key, row)| key.object == object && row.bytes > 0)
+        .all(|(key, row)| row.first_ns.saturating_sub(key.process.start_ns) * 2 < waited)
+}
+
+fn last_moments(case: &Case<'_>, subject: &Subject<'_>, object: ObjectId) -> u64 {
+    subject
+        .members
+        .iter()
+        .flat_map(|member| case.session.rows_of(*member, WRITE))
         .filter(|(key, _)| key.object == object)
         .map(|(_, row)| row.window_bytes + row.previous_window_bytes)
         .sum()

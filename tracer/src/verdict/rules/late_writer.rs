@@ -58,10 +58,18 @@ fn late<'a>(
     let held = |stdio: &Option<[tracer_common::object::FdState; 3]>| {
         stdio.is_some_and(|stdio| stdio[1..].iter().any(|state| is_stream(&state.object)))
     };
-    let still_open = process.end_ns.is_none() && held(&process.stdio);
+    let still_open = process.end_ns.is_none()
+        && held(&process.stdio)
+        && subject.distinct_streams().iter().any(|stream| holds(case, member, &stream.object));
     let held_to_end = process.end_ns.filter(|_| held(&process.stdio_at_end)).unwrap_or(0);
     let until_ns = if still_open { case.session.end_ns } else { wrote_ns.max(held_to_end) };
     (until_ns > end_ns + AT_ONCE_NS).then_some(Late { process, bytes, until_ns, still_open })
+}
+
+/// Whether a process holds an object as far as the latest survey tells: a daemon that has pointed its
+/// output elsewhere does not.
+fn holds(case: &Case<'_>, process: ProcessId, object: &ObjectId) -> bool {
+    case.session.holders(object).any(|held| held.process == process)
 }
 
 fn tell(
@@ -81,13 +89,17 @@ fn tell(
         (bytes, true) => format!("wrote {} later and still holds it open", words::bytes(bytes)),
         (bytes, false) => format!("wrote {} later", words::bytes(bytes)),
     };
+    let after = words::span(late.until_ns, end_ns);
+    let stream = if late.still_open {
+        format!("{after} after the command the stream has not ended")
+    } else {
+        format!("the stream ended {after} after the command")
+    };
     let message = format!(
-        "{} ended, but {} (pid {}){others}, which it started, {what}: the stream ended {} after \
-         the command.{}",
+        "{} ended, but {} (pid {}){others}, which it started, {what}: {stream}.{}",
         words::who(subject),
         words::shortened(&late.process.command()),
         late.process.id.tgid,
-        words::seconds(late.until_ns, end_ns),
         words::ending(subject)
     );
     let mut finding = evidence::finding(case, subject, "late_writer", Severity::Warning, message);

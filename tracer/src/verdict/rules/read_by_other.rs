@@ -31,8 +31,9 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
                 .iter()
                 .map(|party| format!("{} (pid {})", party.comm, party.process.tgid))
                 .collect();
+            let none = if others.len() == 1 { "neither" } else { "none of them" };
             let message = format!(
-                "{} of what {} wrote to {} were taken by {}, and {} by {} (pid {}): neither has all.",
+                "{} of what {} wrote to {} were taken by {}, and {} by {} (pid {}): {none} has all.",
                 words::bytes(taken),
                 words::who(subject),
                 stream.name(),
@@ -41,8 +42,10 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
                 main.comm,
                 main.process.tgid
             );
-            let finding =
-                evidence::finding(case, subject, "read_by_other", Severity::Warning, message);
+            // Commands of one stage of a pipeline, `| (read line; cat)`, share it on purpose.
+            let by_design = readers.iter().all(|party| case.is_beside(subject, party.process));
+            let severity = if by_design { Severity::Info } else { Severity::Warning };
+            let finding = evidence::finding(case, subject, "read_by_other", severity, message);
             let mut finding = evidence::with_stream(finding, case, stream);
             finding.advice =
                 Some("Give each reader a pipe of its own, or let one read and copy (tee).".into());
