@@ -6,17 +6,25 @@
 mod evidence;
 mod rules;
 mod subject;
+#[cfg(test)]
+mod tests;
 mod words;
 
-use tracer_common::{id::ProcessId, object::FdState};
+use tracer_common::{
+    id::ProcessId,
+    ledger::READ,
+    object::{FdState, ObjectId},
+};
 
 use crate::{
     report::{Confidence, Finding, Severity},
-    session::{Flows, Session},
+    session::{Close, Flows, Session},
 };
 
 pub use self::subject::{Stream, Subject};
 
+/// Closes of one pipe that are no further apart belong together.
+const SAME_TIME_NS: u64 = 50_000_000;
 /// Findings of one rule about commands of one name that are told one by one; more are summed up.
 const TOLD_ONE_BY_ONE: usize = 3;
 
@@ -68,6 +76,21 @@ impl<'a> Case<'a> {
             let stdin = known.and_then(|known| known.stdio).map(|stdio| stdio[0].object);
             stdin == Some(object)
         })
+    }
+
+    /// Who gave up the last reading end: of two that did so at almost the same time, the one that had
+    /// read. A shell holds the pipe of `yes | head` a moment longer than `head` does.
+    fn closer(&self, object: &ObjectId) -> Option<&'a Close> {
+        let last = self.session.last_closer(object)?;
+        let has_read = |close: &&Close| {
+            let mut rows = self.session.rows_of(close.process, READ);
+            rows.any(|(key, row)| key.object == *object && row.bytes > 0)
+        };
+        let mut closes = self.session.closes(object).iter().rev();
+        let reader = closes
+            .find(has_read)
+            .filter(|reader| last.time_ns.saturating_sub(reader.time_ns) < SAME_TIME_NS);
+        Some(reader.unwrap_or(last))
     }
 
     /// Whether a process is the next command of a pipeline, which ended well: what it left unread, it

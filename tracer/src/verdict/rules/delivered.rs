@@ -71,7 +71,7 @@ fn is_delivered(case: &Case<'_>, stream: &Stream) -> bool {
         // Where the other end is not on this machine, another rule speaks.
         Kind::Socket => {
             case.session.far_end(&stream.object) != stream.object
-                && flow.unread.is_none_or(|unread| unread == 0)
+                && flow.unread.map_or(flow.read >= flow.written, |unread| unread == 0)
         }
         Kind::File | Kind::Pty | Kind::Device => true,
         Kind::Null | Kind::Closed | Kind::Unknown => false,

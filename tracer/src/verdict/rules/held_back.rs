@@ -34,10 +34,10 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
                 && !began_late(case, subject, stream.object, waited) && last * 100 >= stream.row.bytes * SHARE && waited * 2 > end_ns - began;
             late.then(|| {
                 let message = format!(
-                    "{} wrote {} of its {} to {} in the last moments before its end, the first of \
-                     it {} after its start: as a buffer does that is flushed at exit.",
+                    "{} wrote {} of its {} to {} in the last moments before its end, {} after its \
+                     start: a buffer that is flushed at exit looks like this.",
                     words::who(subject),
-                    words::bytes(last.min(stream.row.bytes)),
+                    if last >= stream.row.bytes { "all".to_owned() } else { words::bytes(last) },
                     words::bytes(stream.row.bytes),
                     stream.name(),
                     words::span(stream.row.first_ns, began)

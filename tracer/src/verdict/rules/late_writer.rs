@@ -66,6 +66,14 @@ fn late<'a>(
     (until_ns > end_ns + AT_ONCE_NS).then_some(Late { process, bytes, until_ns, still_open })
 }
 
+/// Its command line and pid; of a copy of the command itself, such as a shell's subshell, the name only.
+fn called(process: &Process) -> String {
+    if !process.executed {
+        return process.short();
+    }
+    format!("{} (pid {})", words::shortened(&process.command()), process.id.tgid)
+}
+
 /// Whether a process holds an object as far as the latest survey tells: a daemon that has pointed its
 /// output elsewhere does not.
 fn holds(case: &Case<'_>, process: ProcessId, object: &ObjectId) -> bool {
@@ -96,10 +104,9 @@ fn tell(
         format!("the stream ended {after} after the command")
     };
     let message = format!(
-        "{} ended, but {} (pid {}){others}, which it started, {what}: {stream}.{}",
+        "{} ended, but {}{others}, which it started, {what}: {stream}.{}",
         words::who(subject),
-        words::shortened(&late.process.command()),
-        late.process.id.tgid,
+        called(late.process),
         words::ending(subject)
     );
     let mut finding = evidence::finding(case, subject, "late_writer", Severity::Warning, message);

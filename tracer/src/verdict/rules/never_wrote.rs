@@ -65,6 +65,10 @@ fn advice(case: &Case<'_>, subject: &Subject<'_>) -> String {
             .to_owned()
     } else if process.exit_code().is_some_and(|code| code != 0) {
         "It failed without a word: look at its exit code.".to_owned()
+    } else if process.end_ns.is_none() {
+        "It may be at work, wait for something, or keep its output in a buffer: trace for longer, and \
+         look at what it does."
+            .to_owned()
     } else {
         "There was nothing to receive: look at what the command is meant to print, and when."
             .to_owned()

@@ -151,7 +151,11 @@ fn nonblock<'a>(
         .filter(|(_, fact)| fact.object == Some(stream.object) || fact.object == Some(far))
         .max_by_key(|(_, fact)| fact.time_ns);
     if let Some((by, _)) = switched {
-        let sentence = format!("{} had set O_NONBLOCK on it.", by.short());
+        let sentence = if by.id == subject.process.id {
+            "It had set O_NONBLOCK itself.".to_owned()
+        } else {
+            format!("{} had set O_NONBLOCK on it.", by.short())
+        };
         return Some(Nonblock { by: Some(by), sentence });
     }
     let at = usize::try_from(stream.fd).ok()?;

@@ -1,7 +1,7 @@
 //! Bytes were left in the pipe: nobody took them out, and perhaps nobody can any more.
 
 use serde_json::json;
-use tracer_common::{ledger::READ, object::ObjectId};
+use tracer_common::{id::ProcessId, ledger::READ, object::ObjectId};
 
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
@@ -28,25 +28,35 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
 fn tell(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, own: u64, unread: u64) -> Finding {
     let flow = case.flows.get(&stream.object);
     let far = case.session.far_end(&stream.object);
+    let last_read = |holding: &&Holding| last_read(case, holding.process, &far);
     let reader = case
         .session
         .holders(&far)
-        .find(|holding| holding.reads() && !subject.members.contains(&holding.process));
-    let closer = case.session.last_closer(&far).filter(|_| reader.is_none());
-    let at_work = reader.is_some() && is_at_work(case, &far);
+        .filter(|holding| holding.reads() && !subject.members.contains(&holding.process))
+        .max_by_key(last_read);
+    let at_work = reader
+        .as_ref()
+        .and_then(last_read)
+        .is_some_and(|last| case.session.end_ns.saturating_sub(last) < AT_WORK_NS);
+    let closer = case.closer(&far).filter(|_| reader.is_none());
     let others = if flow.written + flow.in_flight > own { " together with others" } else { "" };
-    let are = if unread == 1 { "is" } else { "are" };
+    let severity = if at_work { Severity::Info } else { severity(case, subject, reader, closer) };
+    let what = match (reader, severity) {
+        (Some(_), _) => "still unread",
+        (None, Severity::Info) => "left unread",
+        (None, _) => "lost, unread",
+    };
     let message = format!(
-        "{} wrote {}{others} to {}; {} {are} still unread in {}: {}.{}",
+        "{} wrote {}{others} to {}; {} {} {what} in {}: {}.{}",
         words::who(subject),
         words::bytes(own),
         stream.name(),
         words::bytes(unread),
+        if unread == 1 { "is" } else { "are" },
         case.session.object_name(&stream.object),
-        fate(subject, reader.filter(|_| !at_work), closer, at_work),
+        fate(subject, reader, closer, at_work),
         words::ending(subject)
     );
-    let severity = if at_work { Severity::Info } else { severity(case, subject, reader, closer) };
     let finding = evidence::finding(case, subject, "unread", severity, message);
     let mut finding = evidence::with_stream(finding, case, stream);
     finding.advice = Some(advice(reader, severity).into());
@@ -54,11 +64,10 @@ fn tell(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, own: u64, unrea
     evidence::with(finding, "reader_alive", json!(reader.is_some()))
 }
 
-/// Whether somebody took bytes out of it until just before the end of the trace.
-fn is_at_work(case: &Case<'_>, far: &ObjectId) -> bool {
-    let rows = case.session.ledger.iter();
-    rows.filter(|(key, row)| key.object == *far && key.direction == READ && row.bytes > 0)
-        .any(|(_, row)| case.session.end_ns.saturating_sub(row.last_ns) < AT_WORK_NS)
+/// When a process last took bytes out of an object.
+fn last_read(case: &Case<'_>, process: ProcessId, far: &ObjectId) -> Option<u64> {
+    let rows = case.session.rows_of(process, READ);
+    rows.filter(|(key, row)| key.object == *far && row.bytes > 0).map(|(_, row)| row.last_ns).max()
 }
 
 fn fate(
@@ -67,15 +76,17 @@ fn fate(
     closer: Option<&Close>,
     at_work: bool,
 ) -> String {
-    if at_work {
-        return "they were on their way, the reader was at work when the trace ended".to_owned();
-    }
     match (reader, closer) {
         (Some(reader), _) => {
-            format!("{} (pid {}) can still read it but has not", reader.comm, reader.process.tgid)
+            let does = if at_work {
+                "was still reading when the trace ended"
+            } else {
+                "can still read it but has not"
+            };
+            format!("{} (pid {}) {does}", reader.comm, reader.process.tgid)
         }
-        (None, Some(closer)) => format!("{}: lost", words::gave_up(closer, subject)),
-        (None, None) => "nobody holds its read end any more: lost".to_owned(),
+        (None, Some(closer)) => words::gave_up(closer, subject),
+        (None, None) => "nobody holds its read end any more".to_owned(),
     }
 }
 
