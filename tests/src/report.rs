@@ -31,6 +31,9 @@ pub struct Report {
     /// What a worker's log claims of each process.
     #[serde(default)]
     pub claims: Vec<Claim>,
+    /// How well each worker's log could be read.
+    #[serde(default)]
+    pub worker_logs: Vec<WorkerLog>,
 }
 
 /// One process.
@@ -215,6 +218,19 @@ pub struct Claim {
     pub handed_out: Option<u64>,
 }
 
+/// A worker's log.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct WorkerLog {
+    /// Where it was read from; `-` for standard input.
+    pub path: String,
+    /// Its lines.
+    pub lines: u64,
+    /// Those that look like claims and could not be read.
+    pub bad: u64,
+    /// The first of them.
+    pub first_bad: Option<String>,
+}
+
 /// One process at one end of an object.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Party {
@@ -235,6 +251,9 @@ pub struct Finding {
     /// How bad it is.
     #[serde(default)]
     pub severity: String,
+    /// `certain` or `unsure`.
+    #[serde(default)]
+    pub confidence: String,
     /// About whom.
     pub pid: Option<u32>,
     /// The sentence for the user.
