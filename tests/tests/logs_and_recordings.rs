@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tracer_tests::{
     gated::Gated,
-    report::Report,
+    report::{Claim, Report},
     tracer::{self, Outcome, Tracer},
 };
 
@@ -23,7 +23,7 @@ fn claim(pid: u32, bytes: impl Into<Value>) -> String {
     json!({ "pid": pid, "stream": "stdout", "bytes": bytes.into() }).to_string() + "\n"
 }
 
-/// Traces [`LINE`] with logs of these texts; the last word is the name of the first.
+/// Traces [`LINE`] with logs of these texts.
 fn with_logs(texts: impl Fn(u32) -> Vec<String>) -> Result<(u32, Report)> {
     let mut gated = Gated::piped(LINE)?;
     let pid = gated.pid();
@@ -39,10 +39,14 @@ fn with_logs(texts: impl Fn(u32) -> Vec<String>) -> Result<(u32, Report)> {
     Ok((pid, report))
 }
 
+/// The claims on its stdout, of all logs together.
 fn handed_out(report: &Report, pid: u32, bytes: u64) -> Result<()> {
-    let claim = report.claim(pid, "stdout")?;
-    let numbers = (claim.written, claim.read, claim.handed_out);
-    ensure!(numbers == (Some(BYTES), Some(BYTES), Some(bytes)), "{claim:?}");
+    let is_stdout = |claim: &&Claim| claim.pid == pid && claim.stream == "stdout";
+    let claims: Vec<&Claim> = report.claims.iter().filter(is_stdout).collect();
+    let counted = |claim: &&Claim| (claim.written, claim.read) == (Some(BYTES), Some(BYTES));
+    ensure!(claims.iter().all(counted), "{claims:?}");
+    let sum: u64 = claims.iter().filter_map(|claim| claim.handed_out).sum();
+    ensure!(sum == bytes, "{claims:?}");
     Ok(())
 }
 

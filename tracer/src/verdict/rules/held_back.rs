@@ -3,7 +3,7 @@
 use serde_json::json;
 use tracer_common::{ledger::WRITE, object::ObjectId};
 
-use super::super::{Case, Subject, evidence, words};
+use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     report::{Finding, Severity},
     session::Kind,
@@ -31,33 +31,42 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
             let waited = stream.row.first_ns.saturating_sub(began);
             let at_the_end = end_ns.saturating_sub(stream.row.last_ns) < LAST_MOMENTS_NS;
             let late = at_the_end
-                && !began_late(case, subject, stream.object, waited) && last * 100 >= stream.row.bytes * SHARE && waited * 2 > end_ns - began;
-            late.then(|| {
-                let message = format!(
-                    "{} wrote {} of its {} to {} in the last moments before its end, {} after its \
-                     start: a buffer that is flushed at exit looks like this.",
-                    words::who(subject),
-                    if last >= stream.row.bytes { "all".to_owned() } else { words::bytes(last) },
-                    words::bytes(stream.row.bytes),
-                    stream.name(),
-                    words::span(stream.row.first_ns, began)
-                );
-                let finding =
-                    evidence::finding(case, subject, "held_back", Severity::Info, message);
-                let mut finding = evidence::with_stream(finding, case, stream);
-                finding.advice = Some(
-                    "If it had something to say earlier, it buffers when its output is no terminal: try `stdbuf -oL`, `python -u` or \
-                     `tracer --pty -- COMMAND`."
-                        .into(),
-                );
-                let finding = evidence::with(finding, "last_moments_bytes", json!(last));
-                let waited_ms = json!(waited as f64 / 1e6);
-                let finding = evidence::with(finding, "first_byte_after_ms", waited_ms);
-                let block = stream.row.bytes.checked_div(stream.row.calls);
-                evidence::with(finding, "bytes_per_write", json!(block))
-            })
+                && last * 100 >= stream.row.bytes * SHARE
+                && waited * 2 > end_ns - began
+                && !began_late(case, subject, stream.object, waited);
+            late.then(|| tell(case, subject, stream, last, waited))
         })
         .collect()
+}
+
+fn tell(
+    case: &Case<'_>,
+    subject: &Subject<'_>,
+    stream: &Stream,
+    last: u64,
+    waited_ns: u64,
+) -> Finding {
+    let message = format!(
+        "{} wrote {} of its {} to {} in the last moments before its end, {} after its start: a \
+         buffer that is flushed at exit looks like this.",
+        words::who(subject),
+        if last >= stream.row.bytes { "all".to_owned() } else { words::bytes(last) },
+        words::bytes(stream.row.bytes),
+        stream.name(),
+        words::span(waited_ns, 0)
+    );
+    let finding = evidence::finding(case, subject, "held_back", Severity::Info, message);
+    let mut finding = evidence::with_stream(finding, case, stream);
+    finding.advice = Some(
+        "If it had something to say earlier, it keeps it in a buffer when its output is no \
+         terminal: try `stdbuf -oL`, `python -u` or `tracer --pty -- COMMAND`."
+            .into(),
+    );
+    let finding = evidence::with(finding, "last_moments_bytes", json!(last));
+    let waited_ms = json!(waited_ns as f64 / 1e6);
+    let finding = evidence::with(finding, "first_byte_after_ms", waited_ms);
+    let block = stream.row.bytes.checked_div(stream.row.calls);
+    evidence::with(finding, "bytes_per_write", json!(block))
 }
 
 /// Whether the writer itself was started only shortly before it wrote: then nothing was held back.

@@ -66,6 +66,22 @@ fn late<'a>(
     (until_ns > end_ns + AT_ONCE_NS).then_some(Late { process, bytes, until_ns, still_open })
 }
 
+/// What it did, and when the stream ended.
+fn deed(late: &Late<'_>, end_ns: u64) -> String {
+    let what = match (late.bytes, late.still_open) {
+        (0, true) => "still holds its output open".to_owned(),
+        (0, false) => "held its output open".to_owned(),
+        (bytes, true) => format!("wrote {} later and still holds it open", words::bytes(bytes)),
+        (bytes, false) => format!("wrote {} later", words::bytes(bytes)),
+    };
+    let after = words::span(late.until_ns, end_ns);
+    if late.still_open {
+        format!("{what}: {after} after the command the stream has not ended")
+    } else {
+        format!("{what}: the stream ended {after} after the command")
+    }
+}
+
 /// Its command line and pid; of a copy of the command itself, such as a shell's subshell, the name only.
 fn called(process: &Process) -> String {
     if !process.executed {
@@ -91,22 +107,11 @@ fn tell(
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let what = match (late.bytes, late.still_open) {
-        (0, true) => "still holds its output open".to_owned(),
-        (0, false) => "held its output open".to_owned(),
-        (bytes, true) => format!("wrote {} later and still holds it open", words::bytes(bytes)),
-        (bytes, false) => format!("wrote {} later", words::bytes(bytes)),
-    };
-    let after = words::span(late.until_ns, end_ns);
-    let stream = if late.still_open {
-        format!("{after} after the command the stream has not ended")
-    } else {
-        format!("the stream ended {after} after the command")
-    };
     let message = format!(
-        "{} ended, but {}{others}, which it started, {what}: {stream}.{}",
+        "{} ended, but {}{others}, which it started, {}.{}",
         words::who(subject),
         called(late.process),
+        deed(late, end_ns),
         words::ending(subject)
     );
     let mut finding = evidence::finding(case, subject, "late_writer", Severity::Warning, message);

@@ -57,10 +57,7 @@ fn of_stream(
     };
     // A line that could not be read may be the one that says it.
     let bad: u64 = case.session.logs_read.iter().map(|log| log.bad).sum();
-    let doubt = match bad {
-        0 => String::new(),
-        bad => format!(" ({} of the log could not be read)", words::count(bad, "line")),
-    };
+    let doubt = doubt(bad);
     let message = format!(
         "{reader} read {} of {} from {}, and {claim}{doubt}: {} were lost in the manager, above the kernel.{}",
         words::bytes(flow.read),
@@ -84,6 +81,13 @@ fn of_stream(
         finding = evidence::with(finding, name, value);
     }
     Some(finding)
+}
+
+fn doubt(bad: u64) -> String {
+    match bad {
+        0 => String::new(),
+        bad => format!(" ({} of the log could not be read)", words::count(bad, "line")),
+    }
 }
 
 /// The likeliest of the known ways in which a manager loses what it has read.

@@ -90,11 +90,6 @@ fn tell(
     let inside = case.session.pipe_seen(&stream.object).map(|seen| seen.state.unread);
     let slots = case.session.pipe_seen(&stream.object).map(|seen| seen.state.slots);
     let capacity = slots.map(|slots| u64::from(slots) * PAGE);
-    let writer = match case.session.processes.get(&sleeper.process) {
-        Some(process) if process.id == subject.process.id => "it".to_owned(),
-        Some(process) => process.short(),
-        None => format!("pid {}", sleeper.process.tgid),
-    };
     let full = match (inside, capacity) {
         (Some(inside), Some(capacity)) => {
             format!("{object} holds {} of {}", words::bytes(inside), words::bytes(capacity))
@@ -102,8 +97,9 @@ fn tell(
         _ => format!("{object} takes no more"),
     };
     let message = format!(
-        "{} is stuck: {writer} sleeps in a write to {}; {full}, and {}.",
+        "{} is stuck: {} sleeps in a write to {}; {full}, and {}.",
         words::who(subject),
+        writer(case, subject, sleeper),
         stream.name(),
         idle(case, reader)
     );
@@ -123,6 +119,14 @@ fn tell(
         finding = evidence::with(finding, name, value);
     }
     finding
+}
+
+fn writer(case: &Case<'_>, subject: &Subject<'_>, sleeper: &Asleep) -> String {
+    match case.session.processes.get(&sleeper.process) {
+        Some(process) if process.id == subject.process.id => "it".to_owned(),
+        Some(process) => process.short(),
+        None => format!("pid {}", sleeper.process.tgid),
+    }
 }
 
 /// What the reader does instead: `manager (pid 60) has read nothing for 4.2 s`.
