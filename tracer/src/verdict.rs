@@ -23,6 +23,8 @@ use crate::{
 
 pub use self::subject::{Stream, Subject};
 
+/// `signal(7)`.
+const SIGPIPE: u32 = 13;
 /// Closes of one pipe that are no further apart belong together.
 const SAME_TIME_NS: u64 = 50_000_000;
 /// Findings of one rule about commands of one name that are told one by one; more are summed up.
@@ -93,8 +95,8 @@ impl<'a> Case<'a> {
         Some(reader.unwrap_or(last))
     }
 
-    /// Whether a process is the next command of a pipeline, which ended well: what it left unread, it
-    /// did not want.
+    /// Whether a process is the next command of a pipeline, which ended well, or because the one after
+    /// it had enough (`yes | cat | head`): what it left unread, it did not want.
     fn is_beside(&self, subject: &Subject<'_>, process: ProcessId) -> bool {
         let Some(known) = self.session.processes.get(&process) else { return false };
         let reads = |state: &FdState| {
@@ -103,7 +105,8 @@ impl<'a> Case<'a> {
             })
         };
         let stdin = known.stdio.as_ref().and_then(|stdio| stdio.first());
-        known.is_target && known.exit_code() == Some(0) && stdin.is_some_and(reads)
+        let had_enough = known.exit_code() == Some(0) || known.signal() == Some(SIGPIPE);
+        known.is_target && had_enough && stdin.is_some_and(reads)
     }
 }
 

@@ -201,13 +201,21 @@ impl Scene {
 
     /// It exits with this code, its streams as they were.
     pub(super) fn exited(self, tgid: u32, code: u32, ms: u64) -> Self {
-        let stdio = self.0.processes.get(&id(tgid)).and_then(|process| process.stdio);
-        self.exited_with(tgid, code, ms, stdio.unwrap_or_default().map(|state| state.object))
+        self.ended(tgid, code << 8, ms)
     }
 
-    pub(super) fn exited_with(self, tgid: u32, code: u32, ms: u64, stdio: [ObjectId; 3]) -> Self {
+    /// The same with a status as of `waitpid`.
+    pub(super) fn ended(self, tgid: u32, status: u32, ms: u64) -> Self {
+        let known = self.0.processes.get(&id(tgid)).and_then(|process| process.stdio);
+        let stdio = known.unwrap_or_default();
+        let exit = Exit { process: id(tgid), status, stdio, ..Exit::default() };
+        self.event(ms, EventKind::Exit(exit))
+    }
+
+    /// It exits with 0, and these are its streams by then.
+    pub(super) fn exited_with(self, tgid: u32, ms: u64, stdio: [ObjectId; 3]) -> Self {
         let stdio = stdio.map(|object| FdState { object, ..FdState::default() });
-        let exit = Exit { process: id(tgid), status: code << 8, stdio, ..Exit::default() };
+        let exit = Exit { process: id(tgid), stdio, ..Exit::default() };
         self.event(ms, EventKind::Exit(exit))
     }
 

@@ -21,7 +21,7 @@ fn a_late_writer_is_one_that_holds_the_stream() {
         scene.exited(COMMAND, 0, 200)
     };
     let daemon = with_child().wrote(80, 1, OUT, written_at(3, 150));
-    let redirected = with_child().exited_with(80, 0, 5_000, [NULL, NULL, NULL]);
+    let redirected = with_child().exited_with(80, 5_000, [NULL, NULL, NULL]);
     check(vec![
         ("late_writer", "it ends 3 s later", with_child().exited(80, 0, 3_200), Some(Warning)),
         ("late_writer", "it ends 150 ms later", with_child().exited(80, 0, 350), None),
