@@ -11,6 +11,7 @@ pub mod deadline;
 pub mod docker;
 pub mod expect;
 pub mod gate;
+pub mod gated;
 pub mod goproc;
 pub mod managed;
 pub mod paths;

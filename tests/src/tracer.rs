@@ -3,6 +3,7 @@
 use std::{
     env,
     ffi::OsString,
+    fs::File,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
@@ -42,6 +43,7 @@ pub struct Tracer {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     has_closed_stdout: bool,
+    stdin: Option<File>,
 }
 
 impl Tracer {
@@ -78,6 +80,12 @@ impl Tracer {
         self
     }
 
+    /// Gives it this as standard input.
+    pub fn with_stdin(mut self, file: File) -> Self {
+        self.stdin = Some(file);
+        self
+    }
+
     /// Nobody reads its stdout, as behind a `head` that has ended.
     pub fn with_closed_stdout(mut self) -> Self {
         self.has_closed_stdout = true;
@@ -98,7 +106,7 @@ impl Tracer {
             .args(["--format", "json"])
             .args(&self.arguments)
             .envs(self.environment)
-            .stdin(Stdio::null())
+            .stdin(self.stdin.map_or_else(Stdio::null, Stdio::from))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let words = format!("tracer {}", PathBuf::from_iter(&self.arguments).display());

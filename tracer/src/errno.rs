@@ -5,6 +5,14 @@
 pub const ENOENT: u32 = 2;
 /// Permission denied.
 pub const EACCES: u32 = 13;
+/// Not a directory.
+pub const ENOTDIR: u32 = 20;
+/// Address family not supported.
+pub const EAFNOSUPPORT: u32 = 97;
+/// Cannot assign requested address.
+pub const EADDRNOTAVAIL: u32 = 99;
+/// Network is unreachable.
+pub const ENETUNREACH: u32 = 101;
 
 /// The symbol: `ENOENT`; `errno 999` for a number that is not in the table.
 #[must_use]

@@ -6,17 +6,27 @@
 mod evidence;
 mod rules;
 mod subject;
+#[cfg(test)]
+mod tests;
 mod words;
 
-use tracer_common::{id::ProcessId, object::FdState};
+use tracer_common::{
+    id::ProcessId,
+    ledger::READ,
+    object::{FdState, ObjectId},
+};
 
 use crate::{
     report::{Confidence, Finding, Severity},
-    session::{Flows, Session},
+    session::{Close, Flows, Session},
 };
 
 pub use self::subject::{Stream, Subject};
 
+/// `signal(7)`.
+const SIGPIPE: u32 = 13;
+/// Closes of one pipe that are no further apart belong together.
+const SAME_TIME_NS: u64 = 50_000_000;
 /// Findings of one rule about commands of one name that are told one by one; more are summed up.
 const TOLD_ONE_BY_ONE: usize = 3;
 
@@ -70,8 +80,23 @@ impl<'a> Case<'a> {
         })
     }
 
-    /// Whether a process is the next command of a pipeline, which ended well: what it left unread, it
-    /// did not want.
+    /// Who gave up the last reading end: of two that did so at almost the same time, the one that had
+    /// read. A shell holds the pipe of `yes | head` a moment longer than `head` does.
+    fn closer(&self, object: &ObjectId) -> Option<&'a Close> {
+        let last = self.session.last_closer(object)?;
+        let has_read = |close: &&Close| {
+            let mut rows = self.session.rows_of(close.process, READ);
+            rows.any(|(key, row)| key.object == *object && row.bytes > 0)
+        };
+        let mut closes = self.session.closes(object).iter().rev();
+        let reader = closes
+            .find(has_read)
+            .filter(|reader| last.time_ns.saturating_sub(reader.time_ns) < SAME_TIME_NS);
+        Some(reader.unwrap_or(last))
+    }
+
+    /// Whether a process is the next command of a pipeline, which ended well, or because the one after
+    /// it had enough (`yes | cat | head`): what it left unread, it did not want.
     fn is_beside(&self, subject: &Subject<'_>, process: ProcessId) -> bool {
         let Some(known) = self.session.processes.get(&process) else { return false };
         let reads = |state: &FdState| {
@@ -80,7 +105,8 @@ impl<'a> Case<'a> {
             })
         };
         let stdin = known.stdio.as_ref().and_then(|stdio| stdio.first());
-        known.is_target && known.exit_code() == Some(0) && stdin.is_some_and(reads)
+        let had_enough = known.exit_code() == Some(0) || known.signal() == Some(SIGPIPE);
+        known.is_target && had_enough && stdin.is_some_and(reads)
     }
 }
 
@@ -128,7 +154,10 @@ fn rank(finding: &Finding) -> (u8, Severity, u8) {
     let is_blind = finding.severity != Severity::Info
         && matches!(finding.rule.as_str(), "own_losses" | "out_of_sight" | "unbalanced");
     let is_aside = finding.severity == Severity::Info
-        && matches!(finding.rule.as_str(), "never_wrote" | "elsewhere");
+        && matches!(
+            finding.rule.as_str(),
+            "never_wrote" | "elsewhere" | "put_off" | "read_by_other"
+        );
     let place = match ORDER.iter().position(|rule| *rule == finding.rule) {
         Some(place) if !is_aside => place,
         _ => ORDER.len(),

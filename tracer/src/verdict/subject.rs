@@ -6,6 +6,7 @@ use tracer_common::{
     id::ProcessId,
     ledger::{LedgerRow, READ, WRITE, error},
     object::ObjectId,
+    op,
 };
 
 use crate::session::{FactKind, Kind, Process, Session};
@@ -283,7 +284,9 @@ fn members(
 fn fill(session: &Session, subject: &mut Subject<'_>) {
     let shared = subject.stdout.object == subject.stderr.object;
     for member in subject.members.clone() {
+        let succeeded = session.processes.get(&member).and_then(Process::exit_code) == Some(0);
         for (key, row) in session.rows_of(member, WRITE) {
+            let row = &without_probes(row, succeeded);
             let to_stderr = if shared { key.fd == 2 } else { key.object == subject.stderr.object };
             let on_stream =
                 key.object == subject.stdout.object || key.object == subject.stderr.object;
@@ -317,6 +320,21 @@ fn leads_out(session: &Session, subject: &Subject<'_>, object: &ObjectId) -> boo
     kind != Kind::Null && !inside
 }
 
+/// Calls that copy from fd to fd. A kernel that cannot do that for this pair says `EINVAL`, `EXDEV` or
+/// `EBADF` (`copy_file_range(2)`: the target was opened with `O_APPEND`), and the program writes.
+const COPIES: u32 = 1 << op::SENDFILE | 1 << op::SPLICE | 1 << op::TEE | 1 << op::COPY_FILE_RANGE;
+
+/// The row without failed attempts to copy that were made up for by writing, or had nothing to copy.
+fn without_probes(row: &LedgerRow, succeeded: bool) -> LedgerRow {
+    let mut row = *row;
+    let only_copies = row.ops & !COPIES == 0;
+    if row.ops & COPIES != 0 && (row.bytes > 0 || only_copies && succeeded) {
+        row.errors[error::EBADF as usize] = 0;
+        row.errors[error::OTHER as usize] = 0;
+    }
+    row
+}
+
 fn add(sum: &mut LedgerRow, row: &LedgerRow) {
     sum.bytes += row.bytes;
     sum.calls += row.calls;
@@ -326,6 +344,7 @@ fn add(sum: &mut LedgerRow, row: &LedgerRow) {
     sum.zero = sum.zero.saturating_add(row.zero);
     sum.first_ns = if sum.first_ns == 0 { row.first_ns } else { sum.first_ns.min(row.first_ns) };
     sum.last_ns = sum.last_ns.max(row.last_ns);
+    sum.ops |= row.ops;
     for class in 0..error::COUNT {
         sum.errors[class] = sum.errors[class].saturating_add(row.errors[class]);
     }

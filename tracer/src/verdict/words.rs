@@ -3,6 +3,7 @@
 use super::{Case, Stream, Subject};
 use crate::{
     event::FileNow,
+    report::Confidence,
     session::{Close, Kind},
 };
 
@@ -36,13 +37,15 @@ pub(super) fn bytes(count: u64) -> String {
     text + " B"
 }
 
-/// A span between two moments: `2.0 s`, `12 ms`.
-pub(super) fn seconds(later_ns: u64, earlier_ns: u64) -> String {
-    let span = later_ns.saturating_sub(earlier_ns);
-    if span >= 1_000_000_000 {
-        format!("{:.1} s", span as f64 / 1e9)
-    } else {
-        format!("{:.0} ms", span as f64 / 1e6)
+/// A span between two moments: `3 min 5 s`, `2.0 s`, `12 ms`, `less than 1 ms`.
+pub(super) fn span(later_ns: u64, earlier_ns: u64) -> String {
+    let ms = later_ns.saturating_sub(earlier_ns) / 1_000_000;
+    match ms {
+        0 => "less than 1 ms".to_owned(),
+        1..1_000 => format!("{ms} ms"),
+        1_000..120_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
+        120_000..7_200_000 => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1_000),
+        _ => format!("{} h {} min", ms / 3_600_000, ms % 3_600_000 / 60_000),
     }
 }
 
@@ -57,12 +60,21 @@ pub(super) fn gave_up(closer: &Close, subject: &Subject<'_>) -> String {
     let who = format!("{} (pid {})", closer.comm, closer.process.tgid);
     let since = match subject.process.end_ns {
         Some(end) if closer.time_ns >= end => {
-            format!(" {} after the command had ended", seconds(closer.time_ns, end))
+            format!(" {} after the command had ended", span(closer.time_ns, end))
         }
-        Some(end) => format!(" {} before the command ended", seconds(end, closer.time_ns)),
+        Some(end) => format!(" {} before the command ended", span(end, closer.time_ns)),
         None => String::new(),
     };
     format!("{who} {how}{since}")
+}
+
+/// What limits a sum: ` since tracer attached`, or that tracer lost something; empty when nothing does.
+pub(super) fn reach(case: &Case<'_>, subject: &Subject<'_>) -> &'static str {
+    match case.confidence(subject) {
+        Confidence::Certain => "",
+        Confidence::Unsure if subject.process.attached_late => " since tracer attached",
+        Confidence::Unsure => ", as far as tracer could see",
+    }
 }
 
 /// How the subject ended: ` It exited with 125.`, ` It still runs.`
@@ -145,6 +157,16 @@ mod tests {
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(1_000), "1,000 B");
         assert_eq!(bytes(1_288_895), "1,288,895 B");
+    }
+
+    #[test]
+    fn a_span_is_told_in_the_unit_people_think_in() {
+        let told = |ms: u64| span(ms * 1_000_000 + 5, 5);
+        assert_eq!(span(400, 5), "less than 1 ms");
+        assert_eq!((told(12), told(999)), ("12 ms".into(), "999 ms".into()));
+        assert_eq!((told(1_000), told(61_250)), ("1.0 s".into(), "61.2 s".into()));
+        assert_eq!(told(185_000), "3 min 5 s");
+        assert_eq!(told(90_000_000), "25 h 0 min");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::super::{Case, Subject, evidence, words};
 use crate::{
     errno,
     report::{Finding, Severity},
-    session::FactKind,
+    session::{Fact, FactKind},
 };
 
 /// Sockets that libraries try on every start and do without.
@@ -22,6 +22,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         .filter_map(|member| case.session.processes.get(member))
         .flat_map(|process| process.facts.iter().map(move |fact| (process, fact)))
         .filter(|(_, fact)| fact.kind == FactKind::ConnectFailed)
+        .filter(|(_, fact)| !is_probe(fact))
         .rfind(|(_, fact)| !OPTIONAL.iter().any(|optional| fact.about.contains(optional)));
     let Some((process, fact)) = failed else { return Vec::new() };
     let error = errno::name(fact.errno);
@@ -39,4 +40,11 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     ));
     let finding = evidence::with(finding, "address", json!(fact.about));
     vec![evidence::with(finding, "error", json!(error))]
+}
+
+/// Resolvers try each address with a connect that sends nothing, to sort out families that this
+/// machine has no route for (RFC 6724).
+fn is_probe(fact: &Fact) -> bool {
+    let no_route = [errno::ENETUNREACH, errno::EADDRNOTAVAIL, errno::EAFNOSUPPORT];
+    fact.about.starts_with('[') && no_route.contains(&fact.errno)
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
-    report::{Confidence, Finding, Severity},
+    report::{Finding, Severity},
     session::Kind,
 };
 
@@ -37,14 +37,11 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     } else {
         ""
     };
-    let since = match case.confidence(subject) {
-        Confidence::Certain => "",
-        Confidence::Unsure => " since tracer attached",
-    };
     let message = format!(
-        "{} wrote {}{silent}{since}.{}",
+        "{} wrote {}{silent}{}.{}",
         words::who(subject),
         parts.join(", and "),
+        words::reach(case, subject),
         words::ending(subject)
     );
     let mut finding = evidence::finding(case, subject, "delivered", Severity::Info, message);
@@ -74,7 +71,7 @@ fn is_delivered(case: &Case<'_>, stream: &Stream) -> bool {
         // Where the other end is not on this machine, another rule speaks.
         Kind::Socket => {
             case.session.far_end(&stream.object) != stream.object
-                && flow.unread.is_none_or(|unread| unread == 0)
+                && flow.unread.map_or(flow.read >= flow.written, |unread| unread == 0)
         }
         Kind::File | Kind::Pty | Kind::Device => true,
         Kind::Null | Kind::Closed | Kind::Unknown => false,

@@ -6,7 +6,7 @@ use super::super::{Case, Subject, evidence};
 use crate::{
     errno,
     report::{Finding, Severity},
-    session::FactKind,
+    session::{Fact, FactKind, Process},
 };
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
@@ -14,21 +14,32 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     if process.executed || process.end_ns.is_none() {
         return Vec::new();
     }
-    let failed = process.facts.iter().rev().find(|fact| fact.kind == FactKind::ExecFailed);
-    let Some(fact) = failed else { return Vec::new() };
+    let Some(fact) = telling(process) else { return Vec::new() };
+    let starter = case.session.processes.get(&process.parent).map(Process::short);
+    let starter = starter.map_or(String::new(), |starter| format!(", started by {starter},"));
     let error = errno::name(fact.errno);
     let message = format!(
-        "The command never started: pid {} could not execute {}: {error} ({}).",
+        "The command never started: pid {}{starter} could not execute {}: {error} ({}).",
         process.id.tgid,
         fact.about,
         errno::meaning(fact.errno)
     );
     let mut finding = evidence::finding(case, subject, "exec_failed", Severity::Warning, message);
     finding.advice = Some(match fact.errno {
-        errno::ENOENT => "Check the path, and PATH as the manager sees it.".into(),
+        errno::ENOENT => "Check the path, PATH as its starter sees it, and of a script the \
+                          interpreter in its first line."
+            .into(),
         errno::EACCES => "Check the file's execute permission and its mount's noexec.".into(),
         _ => "Check that the file is a program for this machine.".into(),
     });
     let finding = evidence::with(finding, "path", json!(fact.about));
     vec![evidence::with(finding, "error", json!(error))]
+}
+
+/// The failure to tell of: a search along `PATH` goes on after a file that it may not execute, and its
+/// last word is then that the next folder has none (`execvp(3)` says `EACCES`, too).
+fn telling(process: &Process) -> Option<&Fact> {
+    let failed = || process.facts.iter().rev().filter(|fact| fact.kind == FactKind::ExecFailed);
+    let found = failed().find(|fact| !matches!(fact.errno, errno::ENOENT | errno::ENOTDIR));
+    found.or_else(|| failed().next())
 }

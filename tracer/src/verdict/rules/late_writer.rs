@@ -58,10 +58,42 @@ fn late<'a>(
     let held = |stdio: &Option<[tracer_common::object::FdState; 3]>| {
         stdio.is_some_and(|stdio| stdio[1..].iter().any(|state| is_stream(&state.object)))
     };
-    let still_open = process.end_ns.is_none() && held(&process.stdio);
+    let still_open = process.end_ns.is_none()
+        && held(&process.stdio)
+        && subject.distinct_streams().iter().any(|stream| holds(case, member, &stream.object));
     let held_to_end = process.end_ns.filter(|_| held(&process.stdio_at_end)).unwrap_or(0);
     let until_ns = if still_open { case.session.end_ns } else { wrote_ns.max(held_to_end) };
     (until_ns > end_ns + AT_ONCE_NS).then_some(Late { process, bytes, until_ns, still_open })
+}
+
+/// What it did, and when the stream ended.
+fn deed(late: &Late<'_>, end_ns: u64) -> String {
+    let what = match (late.bytes, late.still_open) {
+        (0, true) => "still holds its output open".to_owned(),
+        (0, false) => "held its output open".to_owned(),
+        (bytes, true) => format!("wrote {} later and still holds it open", words::bytes(bytes)),
+        (bytes, false) => format!("wrote {} later", words::bytes(bytes)),
+    };
+    let after = words::span(late.until_ns, end_ns);
+    if late.still_open {
+        format!("{what}: {after} after the command the stream has not ended")
+    } else {
+        format!("{what}: the stream ended {after} after the command")
+    }
+}
+
+/// Its command line and pid; of a copy of the command itself, such as a shell's subshell, the name only.
+fn called(process: &Process) -> String {
+    if !process.executed {
+        return process.short();
+    }
+    format!("{} (pid {})", words::shortened(&process.command()), process.id.tgid)
+}
+
+/// Whether a process holds an object as far as the latest survey tells: a daemon that has pointed its
+/// output elsewhere does not.
+fn holds(case: &Case<'_>, process: ProcessId, object: &ObjectId) -> bool {
+    case.session.holders(object).any(|held| held.process == process)
 }
 
 fn tell(
@@ -75,19 +107,11 @@ fn tell(
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let what = match (late.bytes, late.still_open) {
-        (0, true) => "still holds its output open".to_owned(),
-        (0, false) => "held its output open".to_owned(),
-        (bytes, true) => format!("wrote {} later and still holds it open", words::bytes(bytes)),
-        (bytes, false) => format!("wrote {} later", words::bytes(bytes)),
-    };
     let message = format!(
-        "{} ended, but {} (pid {}){others}, which it started, {what}: the stream ended {} after \
-         the command.{}",
+        "{} ended, but {}{others}, which it started, {}.{}",
         words::who(subject),
-        words::shortened(&late.process.command()),
-        late.process.id.tgid,
-        words::seconds(late.until_ns, end_ns),
+        called(late.process),
+        deed(late, end_ns),
         words::ending(subject)
     );
     let mut finding = evidence::finding(case, subject, "late_writer", Severity::Warning, message);

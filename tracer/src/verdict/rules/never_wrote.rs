@@ -18,9 +18,14 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
             words::ending(subject)
         ),
         (Confidence::Certain, true) => format!("{who} has written nothing so far, and still runs."),
-        (Confidence::Unsure, _) => format!(
+        (Confidence::Unsure, _) if subject.process.attached_late => format!(
             "{who} wrote nothing to stdout or stderr while tracer watched; what it did before is \
              not known.{}",
+            words::ending(subject)
+        ),
+        (Confidence::Unsure, _) => format!(
+            "{who} was seen writing nothing to stdout or stderr, but tracer did not see \
+             everything.{}",
             words::ending(subject)
         ),
     };
@@ -42,21 +47,31 @@ fn advice(case: &Case<'_>, subject: &Subject<'_>) -> String {
         words::destination(case, &subject.stdout),
         words::destination(case, &subject.stderr)
     );
-    let hint = if let Some(bytes) = process.other_bytes.filter(|bytes| *bytes > 0) {
+    let elsewhere: u64 = subject
+        .members
+        .iter()
+        .filter_map(|member| case.session.processes.get(member)?.other_bytes)
+        .sum();
+    let hint = if elsewhere > 0 {
         format!(
             "It wrote {} through other fds: run again with --all-fds to see where.",
-            words::bytes(bytes)
+            words::bytes(elsewhere)
         )
     } else if process.signal().is_some() {
-        "It was killed: buffered output that was never flushed is gone.".to_owned()
+        "It was killed: whatever it still kept in a buffer is gone.".to_owned()
     } else if subject.was_refused_a_terminal(1) || subject.was_refused_a_terminal(2) {
         "It asked for a terminal and was told there is none; it may stay silent or keep its output \
          in a buffer because of that. Try `tracer --pty -- COMMAND`."
             .to_owned()
     } else if process.exit_code().is_some_and(|code| code != 0) {
         "It failed without a word: look at its exit code.".to_owned()
+    } else if process.end_ns.is_none() {
+        "It may be at work, wait for something, or keep its output in a buffer: trace for longer, and \
+         look at what it does."
+            .to_owned()
     } else {
-        "No manager could have received anything: look at the command itself.".to_owned()
+        "There was nothing to receive: look at what the command is meant to print, and when."
+            .to_owned()
     };
     format!("{hint} {where_to}")
 }

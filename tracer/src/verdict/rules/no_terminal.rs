@@ -17,7 +17,8 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     let set = environment(subject);
-    let because = if set.is_empty() { String::new() } else { format!(" Set: {set}.") };
+    let because =
+        if set.is_empty() { String::new() } else { format!(" Its environment has {set}.") };
     let message = format!(
         "{} asked whether {} {} a terminal and was told no; it wrote {} to stdout and {} to stderr.{because}",
         words::who(subject),

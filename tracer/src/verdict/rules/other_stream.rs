@@ -9,14 +9,22 @@ use crate::{
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let (stdout, stderr) = (&subject.stdout, &subject.stderr);
     let separate = stdout.object != stderr.object;
-    if stdout.row.bytes > 0 || stderr.row.bytes == 0 || !separate || stdout.kind == Kind::Closed {
+    // What was refused on stdout is told by its own rule: it did not choose stderr.
+    let was_refused = stdout.row.errors.iter().any(|count| *count > 0);
+    if was_refused
+        || stdout.row.bytes > 0
+        || stderr.row.bytes == 0
+        || !separate
+        || stdout.kind == Kind::Closed
+    {
         return Vec::new();
     }
     let message = format!(
-        "{} wrote nothing to stdout and {} to stderr, {}.{}",
+        "{} wrote nothing to stdout and {} to stderr, {}{}.{}",
         words::who(subject),
         words::bytes(stderr.row.bytes),
         words::fate(case, stderr),
+        words::reach(case, subject),
         words::ending(subject)
     );
     let finding = evidence::finding(case, subject, "other_stream", Severity::Warning, message);

@@ -8,14 +8,17 @@ use crate::{
     session::Process,
 };
 
-/// How the programs are called that run a guest, and what kind each is.
-const GUESTS: [(&str, &str); 8] = [
+/// How the programs are called that run a guest, and what kind each is; those that end with `-` only
+/// begin like that.
+const GUESTS: [(&str, &str); 10] = [
     ("runsc", "gvisor"),
+    ("runsc-sandbox", "gvisor"),
+    ("runsc-gofer", "gvisor"),
     ("qemu-system-", "virtual machine"),
     ("qemu-kvm", "virtual machine"),
     ("firecracker", "virtual machine"),
     ("cloud-hypervisor", "virtual machine"),
-    ("containerd-shim-kata", "virtual machine"),
+    ("containerd-shim-kata-", "virtual machine"),
     ("crosvm", "virtual machine"),
     ("virtiofsd", "virtual machine"),
 ];
@@ -29,8 +32,12 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
 pub(in crate::verdict) fn guest(process: &Process) -> Option<&'static str> {
     let program = process.argv.first().map_or(process.comm.as_str(), String::as_str);
     let name = program.rsplit('/').next().unwrap_or(program);
-    let starts = |prefix: &str| name.starts_with(prefix) || process.comm.starts_with(prefix);
-    GUESTS.iter().find(|(prefix, _)| starts(prefix)).map(|(_, why)| *why)
+    let is = |guest: &str| {
+        [name, process.comm.as_str()]
+            .iter()
+            .any(|name| if guest.ends_with('-') { name.starts_with(guest) } else { *name == guest })
+    };
+    GUESTS.iter().find(|(guest, _)| is(guest)).map(|(_, why)| *why)
 }
 
 fn tell(process: &Process, why: &str) -> Finding {

@@ -17,18 +17,36 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
     if !own.is_empty() {
         let events: u64 = own.iter().map(|(_, cell)| cell.events).sum();
         let reasons: Vec<&str> = own.iter().map(|(reason, _)| reason.as_str()).collect();
+        let facts = if events == 1 { "1 fact".to_owned() } else { format!("{events} facts") };
         let message = format!(
-            "tracer could not record {events} facts ({}), so the counts below may be too small.",
+            "tracer could not record {facts} ({}), so the counts below may be too small.",
             reasons.join(", ")
         );
-        let advice = "Trace fewer processes, or raise --max-processes and --max-objects.";
-        findings.push(finding(&own, message, advice));
+        findings.push(finding(&own, message, cure(&reasons)));
     }
     for part in of_recording {
         let (message, advice) = words(part.0, part.1.events);
         findings.push(finding(&[part], message, advice));
     }
     findings
+}
+
+/// What helps against the first reason that something helps against.
+fn cure(reasons: &[&str]) -> &'static str {
+    let has = |prefix: &str| reasons.iter().any(|reason| reason.starts_with(prefix));
+    if has("processes_full") {
+        "Raise --max-processes, or trace fewer processes."
+    } else if has("objects_full") || has("read_ends_full") {
+        "Raise --max-objects, or trace fewer processes."
+    } else if has("ledger_full") {
+        "Raise --max-processes, or trace fewer processes."
+    } else if has("ring_full") || has("uring_full") || has("skipped_runs") {
+        "Trace fewer processes, or again when the machine has less to do."
+    } else if has("uring_unmatched") {
+        "Start the command with `tracer -- COMMAND`, so that it is traced from its first request."
+    } else {
+        "The table of losses below names each kind; what it stands for was not counted."
+    }
 }
 
 fn words(reason: &str, events: u64) -> (String, &'static str) {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::super::{Case, Subject, evidence, words};
+use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     report::{Finding, Severity},
     session::Party,
@@ -22,39 +22,45 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
                 .collect();
             // The manager is the parent, where the parent reads at all.
             readers.sort_by_key(|party| party.process != subject.process.parent);
-            let (main, others) = readers.split_first()?;
-            if others.is_empty() {
-                return None;
+            match readers.split_first() {
+                Some((main, others)) if !others.is_empty() => {
+                    Some(tell(case, subject, stream, main, others))
+                }
+                _ => None,
             }
-            let taken: u64 = others.iter().map(|party| party.bytes).sum();
-            let names: Vec<String> = others
-                .iter()
-                .map(|party| format!("{} (pid {})", party.comm, party.process.tgid))
-                .collect();
-            let message = format!(
-                "{} of what {} wrote to {} were taken by {}, and {} by {} (pid {}): neither has all.",
-                words::bytes(taken),
-                words::who(subject),
-                stream.name(),
-                names.join(", "),
-                words::bytes(main.bytes),
-                main.comm,
-                main.process.tgid
-            );
-            let finding =
-                evidence::finding(case, subject, "read_by_other", Severity::Warning, message);
-            let mut finding = evidence::with_stream(finding, case, stream);
-            finding.advice =
-                Some("Give each reader a pipe of its own, or let one read and copy (tee).".into());
-            let others: Vec<_> = others
-                .iter()
-                .map(|party| {
-                    json!({
-                        "pid": party.process.tgid, "comm": party.comm, "bytes": party.bytes
-                    })
-                })
-                .collect();
-            Some(evidence::with(finding, "others", json!(others)))
         })
         .collect()
+}
+
+fn tell(
+    case: &Case<'_>,
+    subject: &Subject<'_>,
+    stream: &Stream,
+    main: &Party,
+    others: &[&Party],
+) -> Finding {
+    let taken: u64 = others.iter().map(|party| party.bytes).sum();
+    let name = |party: &Party| format!("{} (pid {})", party.comm, party.process.tgid);
+    let names: Vec<String> = others.iter().map(|party| name(party)).collect();
+    let message = format!(
+        "{} of what {} wrote to {} were taken by {}, and {} by {}: {} has all.",
+        words::bytes(taken),
+        words::who(subject),
+        stream.name(),
+        names.join(", "),
+        words::bytes(main.bytes),
+        name(main),
+        if others.len() == 1 { "neither" } else { "none of them" }
+    );
+    // Commands of one stage of a pipeline, `| (read line; cat)`, share it on purpose.
+    let is_beside = |party: &Party| case.is_beside(subject, party.process);
+    let by_design = is_beside(main) && others.iter().all(|party| is_beside(party));
+    let severity = if by_design { Severity::Info } else { Severity::Warning };
+    let finding = evidence::finding(case, subject, "read_by_other", severity, message);
+    let mut finding = evidence::with_stream(finding, case, stream);
+    finding.advice =
+        Some("Give each reader a pipe of its own, or let one read and copy (tee).".into());
+    let party = |party: &&Party| json!({"pid": party.process.tgid, "comm": party.comm, "bytes": party.bytes});
+    let others: Vec<_> = others.iter().map(party).collect();
+    evidence::with(finding, "others", json!(others))
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     event::HandedOut,
-    report::{Finding, Severity},
+    report::{Confidence, Finding, Severity},
 };
 
 /// gRPC's default limit of a received message (`defaultClientMaxReceiveMessageSize`).
@@ -55,8 +55,11 @@ fn of_stream(
         Some(handed) => format!("its log says that it handed out {}", words::bytes(handed)),
         None => "its log has no line that it handed any of it out".to_owned(),
     };
+    // A line that could not be read may be the one that says it.
+    let bad: u64 = case.session.logs_read.iter().map(|log| log.bad).sum();
+    let doubt = doubt(bad);
     let message = format!(
-        "{reader} read {} of {} from {}, and {claim}: {} were lost in the manager, above the kernel.{}",
+        "{reader} read {} of {} from {}, and {claim}{doubt}: {} were lost in the manager, above the kernel.{}",
         words::bytes(flow.read),
         stream.name(),
         words::who(subject),
@@ -65,6 +68,9 @@ fn of_stream(
     );
     let finding = evidence::finding(case, subject, "read_then_lost", Severity::Loss, message);
     let mut finding = evidence::with_stream(finding, case, stream);
+    if bad > 0 {
+        finding.confidence = Confidence::Unsure;
+    }
     finding.advice = Some(advice(subject, flow.read, handed));
     for (name, value) in [
         ("read", json!(flow.read)),
@@ -75,6 +81,13 @@ fn of_stream(
         finding = evidence::with(finding, name, value);
     }
     Some(finding)
+}
+
+fn doubt(bad: u64) -> String {
+    match bad {
+        0 => String::new(),
+        bad => format!(" ({} of the log could not be read)", words::count(bad, "line")),
+    }
 }
 
 /// The likeliest of the known ways in which a manager loses what it has read.

@@ -17,7 +17,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
 
 fn tell(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding {
     let far = case.session.far_end(&stream.object);
-    let closer = case.session.last_closer(&far);
+    let closer = case.closer(&far);
     let readers = case.flows.get(&stream.object).readers_in_words();
     let why = match (closer, readers) {
         (Some(closer), _) => words::gave_up(closer, subject),

@@ -16,7 +16,7 @@ const O_NONBLOCK: u32 = 0o4000;
 const CLASSES: [(u32, &str, &str); 5] = [
     (
         error::EAGAIN,
-        "the pipe was full and the fd is set to O_NONBLOCK",
+        "it was full, and O_NONBLOCK is set on it",
         "Find out who set O_NONBLOCK on the shared file description, or let the reader read faster.",
     ),
     (
@@ -28,7 +28,7 @@ const CLASSES: [(u32, &str, &str); 5] = [
     (error::EIO, "the terminal or disk behind it is gone", "Check what the fd points to."),
     (
         error::OTHER,
-        "for a reason that tracer does not classify",
+        "one that tracer counts but does not name",
         "Look at what the fd points to: a file size limit, a quota, a reset connection.",
     ),
 ];
@@ -37,7 +37,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for stream in subject.streams() {
         for (class, why, advice) in CLASSES {
-            if is_lost(stream, class) {
+            if is_lost(subject, stream, class) {
                 findings.push(refusal(case, subject, stream, (class, why, advice)));
             }
         }
@@ -46,28 +46,29 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     findings
 }
 
-/// A refusal with `EAGAIN` loses bytes only when no later call succeeded.
-fn is_lost(stream: &Stream, class: u32) -> bool {
-    stream.errors(class) > 0 && (class != error::EAGAIN || stream.row.last_refused > 0)
+/// A refusal with `EAGAIN` loses bytes only when no later call succeeded, and none can any more.
+fn is_lost(subject: &Subject<'_>, stream: &Stream, class: u32) -> bool {
+    let gave_up = stream.row.last_refused > 0 && subject.process.end_ns.is_some();
+    stream.errors(class) > 0 && (class != error::EAGAIN || gave_up)
 }
 
-/// Refused for the moment, and later writes went through: whether the same bytes came again cannot
-/// be told from counts.
+/// Refused for the moment, and later writes went through, or still may: whether the same bytes came
+/// again cannot be told from counts.
 fn put_off(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Option<Finding> {
     let refusals = stream.errors(error::EAGAIN);
-    if stream.row.last_refused > 0 || (refusals == 0 && stream.row.short == 0) {
+    let waits = stream.row.last_refused > 0;
+    if is_lost(subject, stream, error::EAGAIN) || (refusals == 0 && stream.row.short == 0) {
         return None;
     }
-    let message = format!(
-        "{} had {} to {} refused with EAGAIN ({} in all) and {} cut short; it went on writing, but \
-         whether it wrote those bytes again cannot be told.",
-        words::who(subject),
-        words::count(u64::from(refusals), "write"),
-        stream.name(),
-        words::bytes(stream.row.refused),
-        words::count(u64::from(stream.row.short), "write")
-    );
-    let finding = evidence::finding(case, subject, "put_off", Severity::Warning, message);
+    let again = if waits {
+        "it still runs, and has not written since"
+    } else {
+        "it went on writing, but whether it wrote those bytes again cannot be told"
+    };
+    let message = format!("{} had {}; {again}.", words::who(subject), obstacles(stream));
+    // After a short write every usual library writes the rest.
+    let severity = if refusals == 0 { Severity::Info } else { Severity::Warning };
+    let finding = evidence::finding(case, subject, "put_off", severity, message);
     let mut finding = evidence::with_stream(finding, case, stream);
     finding.confidence = Confidence::Unsure;
     finding.advice = Some(
@@ -79,6 +80,23 @@ fn put_off(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Option<Fi
     Some(evidence::with(finding, "refused_bytes", json!(stream.row.refused)))
 }
 
+/// `3 writes to stdout refused with EAGAIN (80 B in all) and 1 write cut short`
+fn obstacles(stream: &Stream) -> String {
+    let refusals = u64::from(stream.errors(error::EAGAIN));
+    let short = words::count(u64::from(stream.row.short), "write");
+    let refused = format!(
+        "{} to {} refused with EAGAIN ({} in all)",
+        words::count(refusals, "write"),
+        stream.name(),
+        words::bytes(stream.row.refused)
+    );
+    match (refusals, stream.row.short) {
+        (0, _) => format!("{short} to {} cut short", stream.name()),
+        (_, 0) => refused,
+        _ => format!("{refused} and {short} cut short"),
+    }
+}
+
 fn refusal(
     case: &Case<'_>,
     subject: &Subject<'_>,
@@ -88,16 +106,17 @@ fn refusal(
     let name = error::NAMES[class as usize];
     let count = stream.errors(class);
     let refused = if class == error::EAGAIN {
-        format!("refused {} at the end", words::bytes(stream.row.last_refused))
+        format!("the last {}", words::bytes(stream.row.last_refused))
     } else {
-        format!("refused {}", words::count(u64::from(count), "write"))
+        words::count(u64::from(count), "write")
     };
+    let with = if class == error::OTHER { "another error" } else { name };
     let nonblock = (class == error::EAGAIN).then(|| nonblock(case, subject, stream)).flatten();
     let by = nonblock.as_ref().map_or(String::new(), |nonblock| format!(" {}", nonblock.sentence));
     let message = format!(
-        "The kernel {refused} of {} to {} with {name}: {why}.{by}{}",
-        words::who(subject),
+        "The kernel refused {refused} to {} of {} with {with}: {why}.{by}{}",
         stream.name(),
+        words::who(subject),
         words::ending(subject)
     );
     let finding = evidence::finding(case, subject, "refused", Severity::Loss, message);
@@ -132,7 +151,11 @@ fn nonblock<'a>(
         .filter(|(_, fact)| fact.object == Some(stream.object) || fact.object == Some(far))
         .max_by_key(|(_, fact)| fact.time_ns);
     if let Some((by, _)) = switched {
-        let sentence = format!("{} had set O_NONBLOCK on it.", by.short());
+        let sentence = if by.id == subject.process.id {
+            "It had set O_NONBLOCK itself.".to_owned()
+        } else {
+            format!("{} had set O_NONBLOCK on it.", by.short())
+        };
         return Some(Nonblock { by: Some(by), sentence });
     }
     let at = usize::try_from(stream.fd).ok()?;

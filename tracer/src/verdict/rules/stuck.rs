@@ -7,7 +7,6 @@ use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     event::{Asleep, Waiting},
     report::{Finding, Severity},
-    session::Process,
 };
 
 /// A reader that took something this recently is at work.
@@ -33,8 +32,10 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
 
 /// The member that sleeps in a write to the stream.
 fn sleeper<'a>(case: &'a Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Option<&'a Asleep> {
+    // Whoever sleeps in a write to a file waits for a disk, and no reader could help.
     case.session.asleep.iter().find(|asleep| {
-        asleep.call == Waiting::Write
+        stream.kind.passes_on()
+            && asleep.call == Waiting::Write
             && asleep.object == Some(stream.object)
             && subject.members.contains(&asleep.process)
     })
@@ -89,7 +90,6 @@ fn tell(
     let inside = case.session.pipe_seen(&stream.object).map(|seen| seen.state.unread);
     let slots = case.session.pipe_seen(&stream.object).map(|seen| seen.state.slots);
     let capacity = slots.map(|slots| u64::from(slots) * PAGE);
-    let writer = case.session.processes.get(&sleeper.process).map(Process::short);
     let full = match (inside, capacity) {
         (Some(inside), Some(capacity)) => {
             format!("{object} holds {} of {}", words::bytes(inside), words::bytes(capacity))
@@ -99,14 +99,14 @@ fn tell(
     let message = format!(
         "{} is stuck: {} sleeps in a write to {}; {full}, and {}.",
         words::who(subject),
-        writer.unwrap_or_else(|| format!("pid {}", sleeper.process.tgid)),
+        writer(case, subject, sleeper),
         stream.name(),
         idle(case, reader)
     );
     let finding = evidence::finding(case, subject, "stuck", Severity::Warning, message);
     let mut finding = evidence::with_stream(finding, case, stream);
     finding.pid = sleeper.process.tgid;
-    finding.advice = Some(advice(reader));
+    finding.advice = Some(advice(case, subject, reader));
     for (name, value) in [
         ("inside", json!(inside)),
         ("capacity", json!(capacity)),
@@ -121,13 +121,21 @@ fn tell(
     finding
 }
 
+fn writer(case: &Case<'_>, subject: &Subject<'_>, sleeper: &Asleep) -> String {
+    match case.session.processes.get(&sleeper.process) {
+        Some(process) if process.id == subject.process.id => "it".to_owned(),
+        Some(process) => process.short(),
+        None => format!("pid {}", sleeper.process.tgid),
+    }
+}
+
 /// What the reader does instead: `manager (pid 60) has read nothing for 4.2 s`.
 fn idle(case: &Case<'_>, reader: Option<&Reader<'_>>) -> String {
     let Some(reader) = reader else { return "nobody is known to read it".to_owned() };
     let who = format!("{} (pid {})", reader.comm, reader.process.tgid);
     let last = match reader.last_ns {
         Some(last) => {
-            format!("{who} has read nothing for {}", words::seconds(case.session.end_ns, last))
+            format!("{who} has read nothing for {}", words::span(case.session.end_ns, last))
         }
         None => format!("{who}, which could read it, has read nothing at all"),
     };
@@ -137,9 +145,11 @@ fn idle(case: &Case<'_>, reader: Option<&Reader<'_>>) -> String {
     }
 }
 
-fn advice(reader: Option<&Reader<'_>>) -> String {
+fn advice(case: &Case<'_>, subject: &Subject<'_>, reader: Option<&Reader<'_>>) -> String {
+    let waits_on = reader.and_then(|reader| reader.waits_on).and_then(|asleep| asleep.object);
+    let far = |stream: &&Stream| Some(case.session.far_end(&stream.object)) == waits_on;
     match reader {
-        Some(reader) if reader.waits_on.is_some() => {
+        Some(_) if subject.streams().iter().any(far) => {
             "The reader must read stdout and stderr at the same time, not one after the other."
                 .into()
         }

@@ -1,9 +1,12 @@
 //! The books of a pipe do not balance: some of its bytes passed uncounted.
 
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use super::super::{Case, words};
-use crate::report::{Confidence, Finding, Severity};
+use crate::{
+    report::{Confidence, Finding, Severity},
+    session::{Flow, Object},
+};
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
     case.session
@@ -29,17 +32,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
                 words::bytes(supply.abs_diff(flow.read + left)),
                 reasons(case)
             );
-            let mut evidence = Map::new();
-            for (name, value) in [
-                ("unread_before", before),
-                ("written", flow.written),
-                ("in_flight", flow.in_flight),
-                ("read", flow.read),
-                ("unread", left),
-            ] {
-                evidence.insert(name.into(), json!(value));
-            }
-            evidence.insert("object".into(), json!(case.session.object_name(&object.id)));
+            let evidence = evidence(case, object, &flow);
             Some(Finding {
                 rule: "unbalanced".into(),
                 severity: Severity::Warning,
@@ -55,6 +48,21 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
             })
         })
         .collect()
+}
+
+fn evidence(case: &Case<'_>, object: &Object, flow: &Flow) -> Map<String, Value> {
+    let mut evidence = Map::new();
+    for (name, value) in [
+        ("unread_before", flow.before.unwrap_or(0)),
+        ("written", flow.written),
+        ("in_flight", flow.in_flight),
+        ("read", flow.read),
+        ("unread", flow.unread.unwrap_or(0)),
+    ] {
+        evidence.insert(name.into(), json!(value));
+    }
+    evidence.insert("object".into(), json!(case.session.object_name(&object.id)));
+    evidence
 }
 
 fn reasons(case: &Case<'_>) -> String {

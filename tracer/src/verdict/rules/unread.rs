@@ -1,12 +1,16 @@
 //! Bytes were left in the pipe: nobody took them out, and perhaps nobody can any more.
 
 use serde_json::json;
+use tracer_common::{id::ProcessId, ledger::READ, object::ObjectId};
 
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     report::{Finding, Severity},
     session::{Close, Holding},
 };
+
+/// A reader that took something this recently is at work.
+const AT_WORK_NS: u64 = 500_000_000;
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     subject
@@ -24,23 +28,35 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
 fn tell(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, own: u64, unread: u64) -> Finding {
     let flow = case.flows.get(&stream.object);
     let far = case.session.far_end(&stream.object);
+    let last_read = |holding: &&Holding| last_read(case, holding.process, &far);
     let reader = case
         .session
         .holders(&far)
-        .find(|holding| holding.reads() && !subject.members.contains(&holding.process));
-    let closer = case.session.last_closer(&far).filter(|_| reader.is_none());
+        .filter(|holding| holding.reads() && !subject.members.contains(&holding.process))
+        .max_by_key(last_read);
+    let at_work = reader
+        .as_ref()
+        .and_then(last_read)
+        .is_some_and(|last| case.session.end_ns.saturating_sub(last) < AT_WORK_NS);
+    let closer = case.closer(&far).filter(|_| reader.is_none());
     let others = if flow.written + flow.in_flight > own { " together with others" } else { "" };
+    let severity = if at_work { Severity::Info } else { severity(case, subject, reader, closer) };
+    let what = match (reader, severity) {
+        (Some(_), _) => "still unread",
+        (None, Severity::Info) => "left unread",
+        (None, _) => "lost, unread",
+    };
     let message = format!(
-        "{} wrote {}{others} to {}; {} are still unread in {}: {}.{}",
+        "{} wrote {}{others} to {}; {} {} {what} in {}: {}.{}",
         words::who(subject),
         words::bytes(own),
         stream.name(),
         words::bytes(unread),
+        if unread == 1 { "is" } else { "are" },
         case.session.object_name(&stream.object),
-        fate(subject, reader, closer),
+        fate(subject, reader, closer, at_work),
         words::ending(subject)
     );
-    let severity = severity(case, subject, reader, closer);
     let finding = evidence::finding(case, subject, "unread", severity, message);
     let mut finding = evidence::with_stream(finding, case, stream);
     finding.advice = Some(advice(reader, severity).into());
@@ -48,13 +64,29 @@ fn tell(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, own: u64, unrea
     evidence::with(finding, "reader_alive", json!(reader.is_some()))
 }
 
-fn fate(subject: &Subject<'_>, reader: Option<&Holding>, closer: Option<&Close>) -> String {
+/// When a process last took bytes out of an object.
+fn last_read(case: &Case<'_>, process: ProcessId, far: &ObjectId) -> Option<u64> {
+    let rows = case.session.rows_of(process, READ);
+    rows.filter(|(key, row)| key.object == *far && row.bytes > 0).map(|(_, row)| row.last_ns).max()
+}
+
+fn fate(
+    subject: &Subject<'_>,
+    reader: Option<&Holding>,
+    closer: Option<&Close>,
+    at_work: bool,
+) -> String {
     match (reader, closer) {
         (Some(reader), _) => {
-            format!("{} (pid {}) can still read it but has not", reader.comm, reader.process.tgid)
+            let does = if at_work {
+                "was still reading when the trace ended"
+            } else {
+                "can still read it but has not"
+            };
+            format!("{} (pid {}) {does}", reader.comm, reader.process.tgid)
         }
-        (None, Some(closer)) => format!("{}: lost", words::gave_up(closer, subject)),
-        (None, None) => "nobody holds its read end any more: lost".to_owned(),
+        (None, Some(closer)) => words::gave_up(closer, subject),
+        (None, None) => "nobody holds its read end any more".to_owned(),
     }
 }
 
@@ -74,6 +106,7 @@ fn severity(
 
 fn advice(reader: Option<&Holding>, severity: Severity) -> &'static str {
     match (reader, severity) {
+        (Some(_), Severity::Info) => "Trace for longer, until the command ends.",
         (Some(_), _) => "The reader is slow, blocked or has stopped reading: look at what it does.",
         (None, Severity::Info) => {
             "The next command of the pipeline had read what it wanted (as `head` does)."

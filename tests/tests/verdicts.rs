@@ -1,0 +1,132 @@
+//! Verdicts about what people type: commands that never start, sockets, logs that are appended to, and
+//! the tracer's own limits.
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    thread,
+};
+
+use anyhow::{Context, Result, ensure};
+use tracer_tests::{
+    expect,
+    gated::Gated,
+    scenario::trace,
+    tracer::{Outcome, Tracer},
+    workload::Workload,
+};
+
+fn traced(line: &str) -> Result<Outcome> {
+    let mut gated = Gated::piped(line)?;
+    let tracer = Tracer::on_pid(gated.pid());
+    gated.trace(tracer)
+}
+
+/// The command at this path never starts, for this reason.
+fn never_starts(path: &str, error: &str) -> Result<()> {
+    let outcome = traced(&format!("{path}; exit 0"))?;
+    let report = outcome.report()?;
+    let finding = report.headline("exec_failed")?.expect("path", path)?.expect("error", error)?;
+    ensure!(finding.message.contains("started by sh"), "{finding:?}");
+    report.never_says("never_wrote")?;
+    report.check_exit_code(outcome.status.code())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_command_that_is_not_there_never_starts() -> Result<()> {
+    never_starts("/nonexistent/job", "ENOENT")
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_command_that_is_not_executable_never_starts() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("job");
+    fs::write(&path, "#!/bin/sh\n")?;
+    never_starts(path.to_str().context("a path of the test is not UTF-8")?, "EACCES")
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_script_without_its_interpreter_never_starts() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("job");
+    fs::write(&path, "#!/nonexistent/interpreter\n")?;
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&path, executable)?;
+    never_starts(path.to_str().context("a path of the test is not UTF-8")?, "ENOENT")
+}
+
+/// Nine processes at once where four are followed: the report begins with what it does not know.
+#[test]
+#[ignore = "needs root"]
+fn a_full_process_table_is_told_first_and_makes_the_rest_unsure() -> Result<()> {
+    let mut gated = Gated::piped("for n in 1 2 3 4 5 6 7 8; do sleep 0.4 & done; seq 1 9; wait")?;
+    let tracer = Tracer::on_pid(gated.pid()).args(["--max-processes", "4"]);
+    let outcome = gated.trace(tracer)?;
+    let report = outcome.report()?;
+    let first = report.headline("own_losses")?;
+    ensure!(first.confidence == "certain" && first.severity == "warning", "{first:?}");
+    let losses = report.losses();
+    ensure!(losses.iter().any(|(reason, _)| reason == "processes_full"), "{losses:?}");
+    let mut others = report.findings.iter().skip(1);
+    ensure!(others.all(|finding| finding.confidence == "unsure"), "{:#?}", report.findings);
+    report.check_exit_code(outcome.status.code())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn bytes_into_a_connection_leave_the_sight_of_the_trace() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let stream = TcpStream::connect(listener.local_addr()?)?;
+    let (mut accepted, _) = listener.accept()?;
+    let reader = thread::spawn(move || std::io::copy(&mut accepted, &mut std::io::sink()));
+    let mut gated = Gated::onto("exec seq 1 9", stream.into())?;
+    let outcome = gated.trace(Tracer::on_pid(gated.pid()))?;
+    let report = outcome.report()?;
+    let finding = report.headline("out_of_sight")?.about(gated.pid())?.expect("why", "socket")?;
+    finding.expect("kind", "socket")?.expect("written", 18)?;
+    ensure!(finding.message.contains("127.0.0.1:"), "{finding:?}");
+    report.never_says("delivered")?;
+    report.check_exit_code(outcome.status.code())?;
+    let arrived = reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))??;
+    ensure!(arrived == 18, "{arrived} bytes arrived");
+    Ok(())
+}
+
+/// `cat` first asks the kernel to copy, which it refuses for a file that is appended to.
+#[test]
+#[ignore = "needs root"]
+fn a_copy_that_the_kernel_cannot_make_is_no_refused_write() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let source = directory.path().join("source");
+    fs::write(&source, "x".repeat(5_000))?;
+    for empty in [false, true] {
+        let log =
+            fs::File::options().append(true).create(true).open(directory.path().join("log"))?;
+        let path = if empty { "/dev/null".into() } else { source.display().to_string() };
+        let mut gated = Gated::onto(&format!("exec cat {path}"), log.into())?;
+        let outcome = gated.trace(Tracer::on_pid(gated.pid()))?;
+        let report = outcome.report()?;
+        report.never_says("refused")?;
+        report.accuses_nobody()?;
+        report.check_exit_code(outcome.status.code())?;
+        if !empty {
+            report.headline("delivered")?.about(gated.pid())?.expect("stdout_bytes", 5_000)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_refusal_that_was_overcome_is_put_off() -> Result<()> {
+    let traced = trace(&Workload::new("eagain-overcome").unread())?;
+    expect::exact(&traced)?;
+    let finding = traced.report.finding("put_off")?.about(traced.workload.pid)?;
+    let refusals = finding.fact("refusals")?.as_u64();
+    ensure!(refusals.is_some_and(|count| count > 0), "{finding:?}");
+    ensure!((&*finding.severity, &*finding.confidence) == ("warning", "unsure"), "{finding:?}");
+    traced.report.accuses_nobody()
+}
