@@ -121,7 +121,7 @@ pub fn judge(case: &Case<'_>) -> Vec<Finding> {
         if about.is_empty() {
             findings.push(rules::accounted::find(case, subject));
         }
-        findings.extend(about);
+        findings.extend(about.into_iter().map(|finding| with_doubt(case, subject, finding)));
     }
     for inner in &case.inner {
         let about = rules::PER_INNER.iter().flat_map(|rule| rule(case, inner)).collect();
@@ -130,13 +130,37 @@ pub fn judge(case: &Case<'_>) -> Vec<Finding> {
             finding.severity != Severity::Info
                 || finding.rule == "delivered" && !case.is_piped(inner)
         };
-        findings.extend(about.into_iter().filter(worth_telling));
+        let told = about.into_iter().filter(worth_telling);
+        findings.extend(told.map(|finding| with_doubt(case, inner, finding)));
     }
     if case.subjects.iter().chain(&case.inner).any(|subject| subject.bytes() > 0) {
         quiet_helpers(&mut findings);
     }
     findings.sort_by_key(rank);
     fold_similar(findings)
+}
+
+/// Rules whose sentence says what was not seen, or that it cannot be told.
+const SAY_IT_THEMSELVES: [&str; 2] = ["never_wrote", "put_off"];
+
+/// Says "unsure", and why, before a strong claim that does not rest on complete counts.
+fn with_doubt(case: &Case<'_>, subject: &Subject<'_>, mut finding: Finding) -> Finding {
+    let says_it = SAY_IT_THEMSELVES.contains(&finding.rule.as_str());
+    if finding.confidence == Confidence::Certain || finding.severity == Severity::Info || says_it {
+        return finding;
+    }
+    let why = if !case.session.losses.is_empty() {
+        "tracer missed something"
+    } else if case.has_guests {
+        "a part of it is out of sight"
+    } else if subject.process.attached_late {
+        "it ran before tracer attached"
+    } else {
+        "the books of its output do not balance"
+    };
+    finding.message = format!("Unsure, because {why}: {}", finding.message);
+    finding.evidence.insert("unsure".to_owned(), why.into());
+    finding
 }
 
 /// The first sentence of a report.

@@ -117,3 +117,32 @@ fn a_reader_on_this_machine_is_not_looked_for_on_another() {
     assert!(to([127, 0, 0, 1]).contains("on this machine was not seen"));
     assert!(to([10, 0, 0, 9]).contains("left this machine"));
 }
+
+#[test]
+fn a_strong_claim_without_complete_counts_begins_with_its_doubt() {
+    let broken = || with_errors(write(500), error::EPIPE, 1);
+    let scene = || managed(&["yes"]).wrote(COMMAND, 1, OUT, broken()).exited(COMMAND, 141, 120);
+    assert!(told(&scene(), "reader_gone").starts_with("yes (pid"));
+    let message = told(&scene().lost("ring_full", 1), "reader_gone");
+    assert!(message.starts_with("Unsure, because tracer missed something: yes (pid"), "{message}");
+}
+
+/// Python's buffer without `-u`: nothing for seconds, then 8,192 B at once.
+#[test]
+fn blocks_that_are_far_apart_are_told_with_size_and_distance() {
+    let row = |calls, bytes| LedgerRow {
+        calls,
+        bytes,
+        first_ns: at(1_000),
+        last_ns: at(7_000),
+        ..LedgerRow::default()
+    };
+    let asked = || managed(&["job"]).asked_terminal(COMMAND, 1, 25);
+    let scene = asked().wrote(COMMAND, 1, OUT, row(4, 3 * 8192 + 100));
+    let message = told(&scene, "held_back");
+    assert!(message.contains("in full blocks of 8,192 B, one every 2.0 s"), "{message}");
+    let lines = asked().wrote(COMMAND, 1, OUT, row(40, 4_000));
+    assert!(lines.says("held_back").is_none());
+    let told_nothing = managed(&["job"]).wrote(COMMAND, 1, OUT, row(4, 3 * 8192 + 100));
+    assert!(told_nothing.says("held_back").is_none());
+}
