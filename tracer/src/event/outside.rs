@@ -99,6 +99,12 @@ pub struct Answers {
 }
 
 impl Answers {
+    /// Adds what another log says.
+    pub fn add(&mut self, other: Self) {
+        self.lines = self.lines.saturating_add(other.lines);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
+
     /// The bytes, where the log has a line about them.
     #[must_use]
     pub fn said(&self) -> Option<u64> {

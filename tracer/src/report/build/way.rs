@@ -1,6 +1,11 @@
 //! The ways of the output, and what managers' logs say of it.
 
+use std::collections::BTreeMap;
+
+use tracer_common::id::ProcessId;
+
 use crate::{
+    event::{Answers, HandedOut},
     report::{Chain, Claim, Step, WorkerLog},
     session::{self, Flows, Session},
     verdict::{Case, Subject},
@@ -44,21 +49,35 @@ fn step(session: &Session, taken: &session::Step) -> Step {
     }
 }
 
-/// Two lines for each traced process that a log names.
+/// Two lines for each traced process that a log names; several logs about one process add up.
 pub(super) fn claims(session: &Session, flows: &Flows) -> Vec<Claim> {
-    let traced = session.handed_out.iter().filter(|said| session.claimant(said).is_some());
-    traced.flat_map(|said| of_log(session, flows, said)).collect()
+    let mut by_process: BTreeMap<ProcessId, HandedOut> = BTreeMap::new();
+    for said in &session.handed_out {
+        let Some(process) = session.claimant(said) else { continue };
+        let known = by_process.entry(process.id).or_insert_with(|| HandedOut {
+            stdout: Answers::default(),
+            stderr: Answers::default(),
+            ..said.clone()
+        });
+        known.stdout.add(said.stdout);
+        known.stderr.add(said.stderr);
+    }
+    let processes = by_process.iter();
+    processes.flat_map(|(process, said)| of_log(session, flows, *process, said)).collect()
 }
 
-fn of_log(session: &Session, flows: &Flows, said: &crate::event::HandedOut) -> [Claim; 2] {
-    let process = session.claimant(said);
+fn of_log(
+    session: &Session,
+    flows: &Flows,
+    process: ProcessId,
+    said: &HandedOut,
+) -> [Claim; 2] {
+    let stdio = session.processes.get(&process).and_then(|process| process.stdio);
     [(1, said.stdout.said()), (2, said.stderr.said())].map(|(fd, handed_out)| {
-        let flow = process
-            .and_then(|process| process.stdio)
-            .and_then(|stdio| stdio.get(fd).map(|state| flows.get(&state.object)))
-            .unwrap_or_default();
+        let state = stdio.as_ref().and_then(|stdio| stdio.get(fd));
+        let flow = state.map(|state| flows.get(&state.object)).unwrap_or_default();
         Claim {
-            pid: process.map_or(0, |process| process.id.tgid),
+            pid: process.tgid,
             ns_pid: said.pid,
             container: said.container.clone(),
             stream: if fd == 1 { "stdout" } else { "stderr" }.to_owned(),
