@@ -66,7 +66,7 @@ fn of_ends(call: &Call) {
     }
     match call.class {
         table::CLOSE => read_ends::closed(call, call.args.fd::<0>()),
-        table::CLOSE_RANGE => {
+        table::CLOSE_RANGE if !only_marks(call) => {
             read_ends::closed_range(call, call.args.get::<0>() as u32, call.args.get::<1>() as u32);
         }
         table::NEW_FD => new_fd(call),
@@ -75,6 +75,12 @@ fn of_ends(call: &Call) {
         table::SOCKETPAIR => created(call, call.args.get::<3>(), true),
         _ => {}
     }
+}
+
+/// `CLOSE_RANGE_CLOEXEC` (`include/uapi/linux/close_range.h`): the range is marked, not closed.
+#[inline(always)]
+fn only_marks(call: &Call) -> bool {
+    call.args.get::<2>() & 4 != 0
 }
 
 /// An fd number means something new; what comes onto fd 0, 1 or 2 of a target comes under watch,
@@ -113,7 +119,9 @@ fn of_target(call: &Call, entry: *mut ProcessEntry) {
         table::NEW_FD => replaced(call, entry, call.result),
         table::FCNTL => fcntl(call, entry),
         table::CLOSE if call.result == 0 => closed(call, entry, call.args.fd::<0>()),
-        table::CLOSE_RANGE if call.result == 0 => closed(call, entry, call.args.fd::<0>()),
+        table::CLOSE_RANGE if call.result == 0 && !only_marks(call) => {
+            closed(call, entry, call.args.fd::<0>())
+        }
         table::AIO if call.result > 0 => losses::count(loss::AIO_NOT_COVERED, 0),
         table::URING_ENTER if call.result > 0 && URING_COVERED.load() == 0 => {
             losses::count(loss::URING_NOT_COVERED, 0);

@@ -19,6 +19,9 @@ use crate::{
 const ERESTARTSYS: i64 = 512;
 const ERESTART_RESTARTBLOCK: i64 = 516;
 
+/// `MAX_RW_COUNT` (`include/linux/fs.h`): the kernel moves no more in one call, whatever was asked for.
+const MAX_RW_COUNT: u64 = 0x7fff_f000;
+
 /// A new row. In `.rodata`, because the stack of all frames together is 512 bytes.
 static FRESH: LedgerRow = LedgerRow::ZERO;
 
@@ -172,11 +175,13 @@ fn fail(row: *mut LedgerRow, transfer: &Transfer) {
         _ => error::OTHER,
     };
     count_error(row, class);
-    if class == error::EAGAIN && transfer.requested != UNKNOWN {
+    // Of a copy, the source may have been empty: nothing says that the target refused.
+    if class == error::EAGAIN && transfer.requested != UNKNOWN && !is_copy(transfer) {
+        let refused = transfer.requested.min(MAX_RW_COUNT);
         // SAFETY: as in `apply`.
         unsafe {
-            add(&raw mut (*row).refused, transfer.requested);
-            (*row).last_refused = transfer.requested;
+            add(&raw mut (*row).refused, refused);
+            (*row).last_refused = refused;
         }
     }
 }

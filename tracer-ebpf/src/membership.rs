@@ -44,12 +44,21 @@ pub(crate) fn follow(process: ProcessId, role: u32) -> bool {
     let entry = ProcessEntry { start_ns: process.start_ns, role, ..ProcessEntry::default() };
     match PROCESSES.insert(process.tgid, entry, NOEXIST) {
         Ok(()) => true,
+        Err(EXISTS) if is_another(&process) => PROCESSES.insert(process.tgid, entry, ANY).is_ok(),
         Err(EXISTS) => role == ROLE_TARGET && promote(process.tgid),
         Err(_) => {
             losses::count(loss::PROCESSES_FULL, 0);
             false
         }
     }
+}
+
+/// Whether the entry of this pid is a dead process's, whose end was not seen.
+#[inline(always)]
+fn is_another(process: &ProcessId) -> bool {
+    let Some(entry) = entry(process.tgid) else { return false };
+    let (known, _) = read(process.tgid, entry);
+    known.start_ns != 0 && known.start_ns != process.start_ns
 }
 
 #[inline(always)]

@@ -18,7 +18,7 @@ use tracer_common::{
 
 use crate::{
     report::{Confidence, Finding, Severity},
-    session::{Close, Flows, Session},
+    session::{Close, Flows, Kind, Session},
 };
 
 pub use self::subject::{Stream, Subject};
@@ -83,7 +83,10 @@ impl<'a> Case<'a> {
     /// Who gave up the last reading end: of two that did so at almost the same time, the one that had
     /// read. A shell holds the pipe of `yes | head` a moment longer than `head` does.
     fn closer(&self, object: &ObjectId) -> Option<&'a Close> {
-        let last = self.session.last_closer(object)?;
+        // Of a socket whose other end is not known, only this machine's end was seen closing.
+        let is_one_ended = self.session.object_kind(object) == Kind::Socket
+            && self.session.far_end(object) == *object;
+        let last = self.session.last_closer(object).filter(|_| !is_one_ended)?;
         let has_read = |close: &&Close| {
             let mut rows = self.session.rows_of(close.process, READ);
             rows.any(|(key, row)| key.object == *object && row.bytes > 0)

@@ -4,16 +4,21 @@
 use std::{
     fs::File,
     io::{self, Read as _, Seek as _, SeekFrom},
+    os::fd::AsRawFd as _,
 };
 
+use rustix::fs::{FileType, Mode, OFlags, fstat, major, minor, open};
+
 use crate::{
-    event::{EventKind, LogTally},
-    session::{Object, Session},
+    event::{EventKind, FileNow, LogTally},
+    session::{Kind, Object, Session},
     worker_log::DockerLogTally,
 };
 
 /// Bytes of one log that are read; nothing is said of a log that grew by more.
-const MOST_BYTES: u64 = 1 << 30;
+const MOST_BYTES: u64 = 256 << 20;
+/// Logs that are read.
+const MOST_LOGS: usize = 64;
 /// Bytes read in one go.
 const CHUNK: usize = 64 << 10;
 
@@ -23,7 +28,9 @@ pub fn engine_logs(session: &Session) -> Vec<EventKind> {
     session
         .objects
         .values()
-        .filter(|object| object.path.ends_with("-json.log"))
+        .filter(|object| object.kind == Kind::File && object.now == Some(FileNow::Same))
+        .filter(|object| object.path.contains("/containers/") && object.path.ends_with("-json.log"))
+        .take(MOST_LOGS)
         .filter_map(|object| {
             let tally = tally(object, object.size_after?).ok().flatten()?;
             Some(EventKind::Log { object: object.id, tally })
@@ -36,7 +43,7 @@ fn tally(object: &Object, size: u64) -> io::Result<Option<LogTally>> {
     if grown > MOST_BYTES {
         return Ok(None);
     }
-    let mut file = File::open(&object.path)?;
+    let Some(mut file) = open_the_same(object)? else { return Ok(None) };
     file.seek(SeekFrom::Start(object.size))?;
     let mut tally = DockerLogTally::new();
     let mut buffer = vec![0; CHUNK];
@@ -56,4 +63,18 @@ fn tally(object: &Object, size: u64) -> io::Result<Option<LogTally>> {
         stderr: tally.stderr_bytes(),
         lines: tally.lines(),
     }))
+}
+
+/// Opens a log only if its path leads to that very file: the path was chosen by a traced program, and
+/// what lies there now may be a FIFO, a device or a link.
+fn open_the_same(object: &Object) -> io::Result<Option<File>> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let found = open(&object.path, flags, Mode::empty())?;
+    let seen = fstat(&found)?;
+    let dev = major(seen.st_dev) << 20 | minor(seen.st_dev);
+    let is_file = FileType::from_raw_mode(seen.st_mode) == FileType::RegularFile;
+    if !is_file || (seen.st_ino, dev) != (object.id.ino, object.id.dev) {
+        return Ok(None);
+    }
+    File::open(format!("/proc/self/fd/{}", found.as_raw_fd())).map(Some)
 }

@@ -107,11 +107,17 @@ fn open(path: &Path) -> io::Result<Source> {
     if path == Path::new("-") {
         return Ok(stdin());
     }
-    let file = File::open(path)?;
+    Ok(Source::File { file: open_log(path)?, path: path.to_owned(), read: 0 })
+}
+
+/// Opens without waiting: what lies at the path now may be a FIFO that nobody writes to.
+fn open_log(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     if file.metadata()?.is_dir() {
         return Err(io::Error::from(io::ErrorKind::IsADirectory));
     }
-    Ok(Source::File { file, path: path.to_owned(), read: 0 })
+    Ok(file)
 }
 
 /// Standard input is read by a thread, because a read of it may wait for ever.
@@ -146,7 +152,10 @@ impl Source {
                 reopen_if_rotated(file, path, read)?;
                 let mut buffer = vec![0; CHUNK];
                 loop {
-                    let length = file.read(&mut buffer)?;
+                    let length = match file.read(&mut buffer) {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                        other => other?,
+                    };
                     if length == 0 {
                         return Ok(());
                     }
@@ -175,7 +184,7 @@ fn reopen_if_rotated(file: &mut File, path: &Path, read: &mut u64) -> io::Result
         && let Ok(named) = std::fs::metadata(path)
         && (named.ino(), named.dev()) != (open.ino(), open.dev())
     {
-        *file = File::open(path)?;
+        *file = open_log(path)?;
         *read = 0;
     }
     Ok(())

@@ -9,7 +9,10 @@ use tracer_common::{
     process::ROLE_TARGET,
 };
 
-use super::{Close, Fact, FactKind, Holding, Kind, Object, Process, Session};
+use super::{
+    Close, Fact, FactKind, Holding, Kind, Object, Process, Session,
+    object::{ACCESS_MODE, WRITE_ONLY},
+};
 use crate::event::{Event, EventKind, Exit, Image, Sighting};
 
 impl Session {
@@ -127,12 +130,23 @@ impl Session {
             process.comm.clone_from(&exit.comm);
         }
         let comm = process.comm.clone();
+        self.note_inherited_ends(exit);
         self.ends_of_the_dead(exit.process, &comm, time_ns);
         for (state, pipe) in exit.stdio.iter().zip(exit.pipes) {
             self.saw_pipe(state.object, pipe, time_ns);
         }
         for (state, size) in exit.stdio.iter().zip(exit.sizes) {
             self.saw_file(&state.object, size);
+        }
+    }
+
+    /// A reading end on a standard fd came by fork and `dup2`, and may never have been read from.
+    fn note_inherited_ends(&mut self, exit: &Exit) {
+        for (fd, state) in (0..).zip(exit.stdio) {
+            let kind = self.object_kind(&state.object);
+            if kind.is_pipe() && state.flags & ACCESS_MODE != WRITE_ONLY {
+                self.end_opened(exit.process, fd, state.object);
+            }
         }
     }
 

@@ -114,8 +114,8 @@ pub struct Holding {
 }
 
 /// `O_ACCMODE` and its values (`open(2)`).
-const ACCESS_MODE: u32 = 3;
-const WRITE_ONLY: u32 = 1;
+pub(super) const ACCESS_MODE: u32 = 3;
+pub(super) const WRITE_ONLY: u32 = 1;
 const READ_WRITE: u32 = 2;
 
 impl Holding {

@@ -336,10 +336,10 @@ fn without_probes(row: &LedgerRow, succeeded: bool) -> LedgerRow {
 }
 
 fn add(sum: &mut LedgerRow, row: &LedgerRow) {
-    sum.bytes += row.bytes;
-    sum.calls += row.calls;
-    sum.refused += row.refused;
-    sum.last_refused += row.last_refused;
+    sum.bytes = sum.bytes.saturating_add(row.bytes);
+    sum.calls = sum.calls.saturating_add(row.calls);
+    sum.refused = sum.refused.saturating_add(row.refused);
+    sum.last_refused = sum.last_refused.saturating_add(row.last_refused);
     sum.short = sum.short.saturating_add(row.short);
     sum.zero = sum.zero.saturating_add(row.zero);
     sum.first_ns = if sum.first_ns == 0 { row.first_ns } else { sum.first_ns.min(row.first_ns) };

@@ -66,12 +66,7 @@ pub(super) fn claims(session: &Session, flows: &Flows) -> Vec<Claim> {
     processes.flat_map(|(process, said)| of_log(session, flows, *process, said)).collect()
 }
 
-fn of_log(
-    session: &Session,
-    flows: &Flows,
-    process: ProcessId,
-    said: &HandedOut,
-) -> [Claim; 2] {
+fn of_log(session: &Session, flows: &Flows, process: ProcessId, said: &HandedOut) -> [Claim; 2] {
     let stdio = session.processes.get(&process).and_then(|process| process.stdio);
     [(1, said.stdout.said()), (2, said.stderr.said())].map(|(fd, handed_out)| {
         let state = stdio.as_ref().and_then(|stdio| stdio.get(fd));

@@ -39,6 +39,14 @@ fn of_stream(
     said: &[&HandedOut],
 ) -> Option<Finding> {
     let flow = case.flows.get(&stream.object);
+    let is_shared = flow
+        .writers
+        .iter()
+        .any(|party| party.bytes > 0 && !subject.members.contains(&party.process));
+    if is_shared {
+        // The manager read what others wrote as well, and the log counts them apart.
+        return None;
+    }
     let both = subject.stdout.object == subject.stderr.object;
     let of = |said: &HandedOut| match (both, stream.fd) {
         (true, _) => [said.stdout.said(), said.stderr.said()]
@@ -66,9 +74,12 @@ fn of_stream(
         words::bytes(lost),
         words::ending(subject)
     );
-    let finding = evidence::finding(case, subject, "read_then_lost", Severity::Loss, message);
+    // What a running command wrote may still be asked for.
+    let is_final = subject.process.end_ns.is_some();
+    let severity = if is_final { Severity::Loss } else { Severity::Warning };
+    let finding = evidence::finding(case, subject, "read_then_lost", severity, message);
     let mut finding = evidence::with_stream(finding, case, stream);
-    if bad > 0 {
+    if bad > 0 || !is_final {
         finding.confidence = Confidence::Unsure;
     }
     finding.advice = Some(advice(subject, flow.read, handed));

@@ -19,6 +19,10 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         .distinct_streams()
         .into_iter()
         .filter_map(|stream| {
+            let is_joined = case.session.far_end(&stream.object) != stream.object;
+            if !stream.kind.is_pipe() && !is_joined {
+                return None;
+            }
             let sleeper = sleeper(case, subject, stream)?;
             let reader = reader(case, stream);
             let at_work = reader
