@@ -44,8 +44,7 @@ pub(crate) fn follow(process: ProcessId, role: u32) -> bool {
     let entry = ProcessEntry { start_ns: process.start_ns, role, ..ProcessEntry::default() };
     match PROCESSES.insert(process.tgid, entry, NOEXIST) {
         Ok(()) => true,
-        Err(EXISTS) if is_another(&process) => PROCESSES.insert(process.tgid, entry, ANY).is_ok(),
-        Err(EXISTS) => role == ROLE_TARGET && promote(process.tgid),
+        Err(EXISTS) => renew(&process, role) || role == ROLE_TARGET && promote(process.tgid),
         Err(_) => {
             losses::count(loss::PROCESSES_FULL, 0);
             false
@@ -53,12 +52,23 @@ pub(crate) fn follow(process: ProcessId, role: u32) -> bool {
     }
 }
 
-/// Whether the entry of this pid is a dead process's, whose end was not seen.
+/// Takes over the entry of a dead process of this pid, whose end was not seen; `false` when the entry
+/// is this process's own. In place: another entry would not fit on the stack.
 #[inline(always)]
-fn is_another(process: &ProcessId) -> bool {
+fn renew(process: &ProcessId, role: u32) -> bool {
     let Some(entry) = entry(process.tgid) else { return false };
-    let (known, _) = read(process.tgid, entry);
-    known.start_ns != 0 && known.start_ns != process.start_ns
+    // SAFETY: the pointer comes from the map and is not NULL; all fields are plain integers.
+    unsafe {
+        let known = (*entry).start_ns;
+        if known == 0 || known == process.start_ns {
+            return false;
+        }
+        (*entry).start_ns = process.start_ns;
+        (*entry).role = role;
+        ((*entry).facts, (*entry).tty_asked, (*entry).hop) = (0, 0, 0);
+        ((*entry).other_bytes, (*entry).other_calls) = (0, 0);
+    }
+    true
 }
 
 #[inline(always)]
