@@ -45,7 +45,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
 
 /// Runs a command under the tests' process manager, with the tool on the manager.
 fn managed(workspace: &Workspace, argv: &[&str]) -> Result<String> {
-    let directory = workspace.target().join("examples");
+    // Not in the checkout: its path is in the output.
+    let directory = std::env::temp_dir().join("example");
     fs::create_dir_all(&directory).context("cannot create the examples' directory")?;
     let gate = directory.join("go");
     if !gate.exists() {
