@@ -130,3 +130,41 @@ fn a_refusal_that_was_overcome_is_put_off() -> Result<()> {
     ensure!((&*finding.severity, &*finding.confidence) == ("warning", "unsure"), "{finding:?}");
     traced.report.accuses_nobody()
 }
+
+#[test]
+#[ignore = "needs root"]
+fn what_goes_to_dev_null_is_discarded() -> Result<()> {
+    let null = fs::File::options().write(true).open("/dev/null")?;
+    let mut gated = Gated::onto("exec seq 1 9", null.into())?;
+    let report = gated.trace(Tracer::on_pid(gated.pid()))?.report()?;
+    report.headline("discarded")?.about(gated.pid())?.expect("stdout_bytes", 18)?;
+    report.accuses_nobody()
+}
+
+/// A write of nothing is an attempt, and no other rule has anything to say of it.
+#[test]
+#[ignore = "needs root"]
+fn a_write_of_no_bytes_is_accounted_for() -> Result<()> {
+    let report = traced(r#"exec perl -e 'syswrite STDOUT, ""'"#)?.report()?;
+    report.headline("accounted")?.expect("stdout_bytes", 0)?;
+    report.never_says("never_wrote")
+}
+
+/// A ledger of sixteen rows and forty writers at once: what passed without a row shows in the books.
+#[test]
+#[ignore = "needs root"]
+fn bytes_without_a_row_unbalance_the_books() -> Result<()> {
+    let numbers: Vec<String> = (11..51).map(|number| number.to_string()).collect();
+    let line = format!("for n in {}; do (echo $n; sleep 0.4) & done; wait", numbers.join(" "));
+    let mut gated = Gated::piped(&line)?;
+    let tracer = Tracer::on_pid(gated.pid()).args(["--max-objects", "4"]);
+    let outcome = gated.trace(tracer)?;
+    let report = outcome.report()?;
+    report.headline("own_losses")?;
+    let finding = report.finding("unbalanced")?;
+    let number = |name| anyhow::Ok(finding.fact(name)?.as_u64().unwrap_or(0));
+    let (written, read) = (number("written")?, number("read")?);
+    ensure!(read == 120 && written < read, "{finding:?}");
+    ensure!(finding.message.contains("ledger_full"), "{finding:?}");
+    report.check_exit_code(outcome.status.code())
+}
