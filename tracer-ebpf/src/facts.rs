@@ -120,7 +120,7 @@ fn of_target(call: &Call, entry: *mut ProcessEntry) {
         table::FCNTL => fcntl(call, entry),
         table::CLOSE if call.result == 0 => closed(call, entry, call.args.fd::<0>()),
         table::CLOSE_RANGE if call.result == 0 && !only_marks(call) => {
-            closed(call, entry, call.args.fd::<0>())
+            closed(call, entry, call.args.fd::<0>());
         }
         table::AIO if call.result > 0 => losses::count(loss::AIO_NOT_COVERED, 0),
         table::URING_ENTER if call.result > 0 && URING_COVERED.load() == 0 => {
