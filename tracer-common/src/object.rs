@@ -56,6 +56,17 @@ pub struct PipeState {
     pub valid: u32,
 }
 
+/// Bytes of a page, which is what one slot of a pipe holds (`PAGE_SIZE`, x86-64 and most arm64).
+const PAGE: u64 = 4096;
+
+impl PipeState {
+    /// Bytes that the pipe can hold (`F_GETPIPE_SZ`).
+    #[must_use]
+    pub const fn capacity(&self) -> u64 {
+        self.slots as u64 * PAGE
+    }
+}
+
 /// A terminal (`struct tty_struct`).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

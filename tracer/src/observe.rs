@@ -7,6 +7,7 @@ mod asleep;
 mod engine_logs;
 mod environment;
 mod files;
+mod identity;
 mod worker_logs;
 
 pub use self::{

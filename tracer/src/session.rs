@@ -28,7 +28,7 @@ pub use self::{
     flow::{Flow, Flows, Party},
     hops::{Chain, Step, chains},
     object::{Holding, Kind, Object},
-    process::{Fact, FactKind, Process},
+    process::{Fact, FactKind, Process, named},
 };
 
 /// Everything recorded so far.
@@ -131,6 +131,12 @@ impl Session {
     #[must_use]
     pub fn far_end(&self, object: &ObjectId) -> ObjectId {
         self.joined.get(object).copied().unwrap_or(*object)
+    }
+
+    /// Whether the other half of a pty or unix stream is known.
+    #[must_use]
+    pub fn is_joined(&self, object: &ObjectId) -> bool {
+        self.joined.contains_key(object)
     }
 
     /// Whether the object's creation was seen.

@@ -10,11 +10,7 @@ mod subject;
 mod tests;
 mod words;
 
-use tracer_common::{
-    id::ProcessId,
-    ledger::READ,
-    object::{FdState, ObjectId},
-};
+use tracer_common::{id::ProcessId, ledger::READ, object::ObjectId};
 
 use crate::{
     report::{Confidence, Finding, Severity},
@@ -25,6 +21,8 @@ pub use self::subject::{Stream, Subject};
 
 /// `signal(7)`.
 const SIGPIPE: u32 = 13;
+/// A reader that took something this recently is at work.
+const AT_WORK_NS: u64 = 500_000_000;
 /// Closes of one pipe that are no further apart belong together.
 const SAME_TIME_NS: u64 = 50_000_000;
 /// Findings of one rule about commands of one name that are told one by one; more are summed up.
@@ -66,6 +64,11 @@ impl<'a> Case<'a> {
         if is_complete { Confidence::Certain } else { Confidence::Unsure }
     }
 
+    /// Whether a reader that took something out at this moment, if it ever did, is still at work.
+    fn is_at_work(&self, last_ns: Option<u64>) -> bool {
+        last_ns.is_some_and(|last| self.session.end_ns.saturating_sub(last) < AT_WORK_NS)
+    }
+
     /// Whether a command's output goes into the next one of a pipeline.
     fn is_piped(&self, subject: &Subject<'_>) -> bool {
         let mut readers = subject.streams().into_iter().flat_map(|stream| {
@@ -75,8 +78,7 @@ impl<'a> Case<'a> {
         });
         readers.any(|(reader, object)| {
             let known = self.session.processes.get(&reader).filter(|known| known.is_target);
-            let stdin = known.and_then(|known| known.stdio).map(|stdio| stdio[0].object);
-            stdin == Some(object)
+            known.is_some_and(|known| known.stdio_object(0) == Some(object))
         })
     }
 
@@ -84,8 +86,8 @@ impl<'a> Case<'a> {
     /// read. A shell holds the pipe of `yes | head` a moment longer than `head` does.
     fn closer(&self, object: &ObjectId) -> Option<&'a Close> {
         // Of a socket whose other end is not known, only this machine's end was seen closing.
-        let is_one_ended = self.session.object_kind(object) == Kind::Socket
-            && self.session.far_end(object) == *object;
+        let is_one_ended =
+            self.session.object_kind(object) == Kind::Socket && !self.session.is_joined(object);
         let last = self.session.last_closer(object).filter(|_| !is_one_ended)?;
         let has_read = |close: &&Close| {
             let mut rows = self.session.rows_of(close.process, READ);
@@ -102,14 +104,12 @@ impl<'a> Case<'a> {
     /// it had enough (`yes | cat | head`): what it left unread, it did not want.
     fn is_beside(&self, subject: &Subject<'_>, process: ProcessId) -> bool {
         let Some(known) = self.session.processes.get(&process) else { return false };
-        let reads = |state: &FdState| {
-            subject.streams().iter().any(|stream| {
-                !stream.object.is_none() && state.object == self.session.far_end(&stream.object)
-            })
-        };
-        let stdin = known.stdio.as_ref().and_then(|stdio| stdio.first());
+        let stdin = known.stdio_object(0);
+        let reads = subject.streams().iter().any(|stream| {
+            !stream.object.is_none() && stdin == Some(self.session.far_end(&stream.object))
+        });
         let had_enough = known.exit_code() == Some(0) || known.signal() == Some(SIGPIPE);
-        known.is_target && had_enough && stdin.is_some_and(reads)
+        known.is_target && had_enough && reads
     }
 }
 

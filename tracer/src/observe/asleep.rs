@@ -4,9 +4,10 @@
 use std::path::PathBuf;
 
 use procfs::process::{Process, Syscall};
-use rustix::fs::{major, minor, stat};
+use rustix::fs::stat;
 use tracer_common::{id::ProcessId, object::ObjectId};
 
+use super::identity::is_same_inode;
 use crate::{
     event::{Asleep, EventKind, Waiting},
     session::Session,
@@ -80,14 +81,13 @@ fn call(number: i64, arguments: [u64; 6]) -> (Waiting, i32) {
 /// The watched object behind an fd of a process, by inode and device.
 fn object(session: &Session, tgid: u32, fd: i32) -> Option<ObjectId> {
     let seen = stat(PathBuf::from(format!("/proc/{tgid}/fd/{fd}"))).ok()?;
-    let dev = major(seen.st_dev) << 20 | minor(seen.st_dev);
     let first = ObjectId { ino: seen.st_ino, dev: 0, discriminator: 0 };
     let mut same = session
         .objects
         .range(first..)
         .map(|(id, _)| *id)
         .take_while(|id| id.ino == seen.st_ino)
-        .filter(|id| id.dev == dev);
+        .filter(|id| is_same_inode(id, seen.st_ino, seen.st_dev));
     // Several terminals share the inode of /dev/ptmx: then it is not known which.
     match (same.next(), same.next()) {
         (Some(only), None) => Some(only),

@@ -7,8 +7,9 @@ use std::{
     os::fd::AsRawFd as _,
 };
 
-use rustix::fs::{FileType, Mode, OFlags, fstat, major, minor, open};
+use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 
+use super::identity::is_same_inode;
 use crate::{
     event::{EventKind, FileNow, LogTally},
     session::{Kind, Object, Session},
@@ -71,9 +72,8 @@ fn open_the_same(object: &Object) -> io::Result<Option<File>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let found = open(&object.path, flags, Mode::empty())?;
     let seen = fstat(&found)?;
-    let dev = major(seen.st_dev) << 20 | minor(seen.st_dev);
     let is_file = FileType::from_raw_mode(seen.st_mode) == FileType::RegularFile;
-    if !is_file || (seen.st_ino, dev) != (object.id.ino, object.id.dev) {
+    if !is_file || !is_same_inode(&object.id, seen.st_ino, seen.st_dev) {
         return Ok(None);
     }
     File::open(format!("/proc/self/fd/{}", found.as_raw_fd())).map(Some)

@@ -1,15 +1,15 @@
 //! What became of the files that output went to: their size, or that they were rotated or removed.
 
 use std::{
-    fs::{self, Metadata},
+    fs,
     io::ErrorKind,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{major, minor};
-use tracer_common::{ledger::WRITE, object::ObjectId};
+use tracer_common::ledger::WRITE;
 
+use super::identity::{is_same_inode, kernel_dev};
 use crate::{
     event::{EventKind, FileNow},
     session::{Kind, Object, Process, Session},
@@ -37,20 +37,13 @@ pub fn files_now(session: &Session) -> Vec<EventKind> {
 fn file_now(session: &Session, object: &Object) -> Option<(FileNow, u64)> {
     let (path, is_certain) = path_now(session, object);
     match fs::metadata(path) {
-        Ok(found) if is_the_same(&object.id, &found) => Some((FileNow::Same, found.len())),
-        Ok(found) if device(&found) == object.id.dev => Some((FileNow::Replaced, 0)),
+        Ok(found) if is_same_inode(&object.id, found.ino(), found.dev()) => {
+            Some((FileNow::Same, found.len()))
+        }
+        Ok(found) if kernel_dev(found.dev()) == object.id.dev => Some((FileNow::Replaced, 0)),
         Err(error) if error.kind() == ErrorKind::NotFound && is_certain => Some((FileNow::Gone, 0)),
         _ => None,
     }
-}
-
-fn is_the_same(id: &ObjectId, found: &Metadata) -> bool {
-    found.ino() == id.ino && device(found) == id.dev
-}
-
-/// `st_dev` in the kernel's own encoding.
-fn device(found: &Metadata) -> u32 {
-    major(found.dev()) << 20 | minor(found.dev())
 }
 
 /// The path as a live writer sees it, else as tracer does. It is certain to mean the same when a

@@ -9,10 +9,7 @@ use tracer_common::{
     process::ROLE_TARGET,
 };
 
-use super::{
-    Close, Fact, FactKind, Holding, Kind, Object, Process, Session,
-    object::{ACCESS_MODE, WRITE_ONLY},
-};
+use super::{Close, Fact, FactKind, Holding, Kind, Object, Process, Session, object::can_read};
 use crate::event::{Event, EventKind, Exit, Image, Sighting};
 
 impl Session {
@@ -144,7 +141,7 @@ impl Session {
     fn note_inherited_ends(&mut self, exit: &Exit) {
         for (fd, state) in (0..).zip(exit.stdio) {
             let kind = self.object_kind(&state.object);
-            if kind.is_pipe() && state.flags & ACCESS_MODE != WRITE_ONLY {
+            if kind.is_pipe() && can_read(state.flags) {
                 self.end_opened(exit.process, fd, state.object);
             }
         }

@@ -8,7 +8,7 @@ use tracer_common::{
     object::ObjectId,
 };
 
-use super::{Kind, Session};
+use super::{Kind, Session, named};
 use crate::event::Waiting;
 
 /// One process at one end.
@@ -77,7 +77,7 @@ impl Flows {
                 let put_in = ends.remove(&(id, WRITE)).unwrap_or_default();
                 let taken_out = match session.objects.get(&id).map(|object| object.kind) {
                     // What is read from a socket or terminal itself came from the other side.
-                    Some(Kind::Socket | Kind::Pty) if session.far_end(&id) == id => End::default(),
+                    Some(Kind::Socket | Kind::Pty) if !session.is_joined(&id) => End::default(),
                     _ => ends.remove(&(session.far_end(&id), READ)).unwrap_or_default(),
                 };
                 (id, Flow::close(session, &id, put_in, taken_out))
@@ -168,7 +168,7 @@ impl Flow {
             .readers
             .iter()
             .filter(|party| party.bytes > 0)
-            .map(|party| format!("{} (pid {})", party.comm, party.process.tgid))
+            .map(|party| named(&party.comm, party.process))
             .collect();
         match names.as_slice() {
             [] => None,
@@ -183,7 +183,7 @@ fn before(session: &Session, id: &ObjectId) -> Option<u64> {
     let object = session.objects.get(id)?;
     match object.kind {
         Kind::Pipe | Kind::Fifo if object.pipe.valid == 1 => Some(object.pipe.unread),
-        Kind::Socket if session.was_created_here(id) && session.far_end(id) != *id => Some(0),
+        Kind::Socket if session.was_created_here(id) && session.is_joined(id) => Some(0),
         _ => None,
     }
 }

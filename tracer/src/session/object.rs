@@ -114,15 +114,20 @@ pub struct Holding {
 }
 
 /// `O_ACCMODE` and its values (`open(2)`).
-pub(super) const ACCESS_MODE: u32 = 3;
-pub(super) const WRITE_ONLY: u32 = 1;
+const ACCESS_MODE: u32 = 3;
+const WRITE_ONLY: u32 = 1;
 const READ_WRITE: u32 = 2;
+
+/// Whether an open file with these `f_flags` can be read from.
+pub(super) fn can_read(flags: u32) -> bool {
+    flags & ACCESS_MODE != WRITE_ONLY
+}
 
 impl Holding {
     /// Whether it can read from the object.
     #[must_use]
     pub fn reads(&self) -> bool {
-        self.flags & ACCESS_MODE != WRITE_ONLY
+        can_read(self.flags)
     }
 
     /// `read`, `write` or `both`.

@@ -64,8 +64,21 @@ impl Process {
     /// Short form for sentences: name and pid.
     #[must_use]
     pub fn short(&self) -> String {
-        format!("{} (pid {})", self.comm, self.id.tgid)
+        named(&self.comm, self.id)
     }
+
+    /// What a standard fd pointed to when the process started its latest image; `None` when that was
+    /// never seen.
+    #[must_use]
+    pub fn stdio_object(&self, fd: usize) -> Option<ObjectId> {
+        self.stdio.as_ref()?.get(fd).map(|state| state.object)
+    }
+}
+
+/// Name and pid, as sentences have them: `manager (pid 60)`.
+#[must_use]
+pub fn named(comm: &str, process: ProcessId) -> String {
+    format!("{comm} (pid {})", process.tgid)
 }
 
 /// A small fact.

@@ -43,35 +43,39 @@ pub(super) fn finding(
 pub(super) fn with_stream(mut finding: Finding, case: &Case<'_>, stream: &Stream) -> Finding {
     finding.fd = Some(stream.fd);
     let flow = case.flows.get(&stream.object);
-    let mut put = |name: &str, value: Value| {
-        finding.evidence.insert(name.to_owned(), value);
-    };
-    put("object", json!(case.session.object_name(&stream.object)));
-    put("kind", json!(stream.kind.name()));
-    put("written", json!(flow.written));
-    put("read", json!(flow.read));
-    put("unread", json!(flow.unread));
-    put("calls", json!(stream.row.calls));
-    put("bytes_per_write", json!(stream.row.bytes.checked_div(stream.row.calls)));
-    if stream.row.calls > 0 {
-        put("first_write_ms", json!(case.session.since_start_ms(stream.row.first_ns)));
+    let row = &stream.row;
+    let finding = with_all(
+        finding,
+        [
+            ("object", json!(case.session.object_name(&stream.object))),
+            ("kind", json!(stream.kind.name())),
+            ("written", json!(flow.written)),
+            ("read", json!(flow.read)),
+            ("unread", json!(flow.unread)),
+            ("calls", json!(row.calls)),
+            ("bytes_per_write", json!(row.bytes.checked_div(row.calls))),
+        ],
+    );
+    if row.calls == 0 {
+        return finding;
     }
-    finding
+    with(finding, "first_write_ms", json!(case.session.since_start_ms(row.first_ns)))
 }
 
 /// Adds who gave up the last reading end, and when.
-pub(super) fn with_closer(
-    mut finding: Finding,
-    case: &Case<'_>,
-    closer: Option<&Close>,
-) -> Finding {
-    let mut put = |name: &str, value: Value| {
-        finding.evidence.insert(name.to_owned(), value);
-    };
-    put("closer_pid", json!(closer.map(|closer| closer.process.tgid)));
-    put("closer_comm", json!(closer.map(|closer| &closer.comm)));
-    put("closed_ms", json!(closer.map(|closer| case.session.since_start_ms(closer.time_ns))));
-    finding
+pub(super) fn with_closer(finding: Finding, case: &Case<'_>, closer: Option<&Close>) -> Finding {
+    let closed_ms = closer.map(|closer| case.session.since_start_ms(closer.time_ns));
+    let facts = [
+        ("closer_pid", json!(closer.map(|closer| closer.process.tgid))),
+        ("closer_comm", json!(closer.map(|closer| &closer.comm))),
+        ("closed_ms", json!(closed_ms)),
+    ];
+    with_all(finding, facts)
+}
+
+/// Adds several numbers.
+pub(super) fn with_all<const N: usize>(finding: Finding, facts: [(&str, Value); N]) -> Finding {
+    facts.into_iter().fold(finding, |finding, (name, value)| with(finding, name, value))
 }
 
 /// Adds one more number.

@@ -232,10 +232,7 @@ fn only_writer<'a>(session: &'a Session, subject: &Subject<'_>) -> Option<&'a Pr
 fn own_streams(session: &Session, process: &Process) -> [bool; 2] {
     let parent = session.processes.get(&process.parent).and_then(|parent| parent.stdio);
     [1, 2].map(|fd| {
-        let Some(object) = process.stdio.and_then(|stdio| stdio.get(fd).map(|state| state.object))
-        else {
-            return false;
-        };
+        let Some(object) = process.stdio_object(fd) else { return false };
         let inherited =
             parent.is_some_and(|stdio| stdio.iter().skip(1).any(|state| state.object == object));
         !inherited && session.object_kind(&object).passes_on()
@@ -249,15 +246,12 @@ fn subject<'a>(
     chosen: &BTreeSet<ProcessId>,
 ) -> Subject<'a> {
     let members = members(process.id, children, chosen);
-    let object = |fd: usize| process.stdio.map_or(ObjectId::NONE, |stdio| stdio[fd].object);
-    let stream = |fd: i32| Stream {
-        fd,
-        object: object(fd as usize),
-        kind: session.object_kind(&object(fd as usize)),
-        row: LedgerRow::default(),
+    let stream = |fd: i32, object: Option<ObjectId>| {
+        let object = object.unwrap_or(ObjectId::NONE);
+        Stream { fd, object, kind: session.object_kind(&object), row: LedgerRow::default() }
     };
-    let mut subject =
-        Subject { process, members, stdout: stream(1), stderr: stream(2), redirected: Vec::new() };
+    let (stdout, stderr) = (stream(1, process.stdio_object(1)), stream(2, process.stdio_object(2)));
+    let mut subject = Subject { process, members, stdout, stderr, redirected: Vec::new() };
     fill(session, &mut subject);
     subject
 }

@@ -4,19 +4,28 @@ use super::{Case, Stream, Subject};
 use crate::{
     event::FileNow,
     report::Confidence,
-    session::{Close, Kind},
+    session::{Close, Kind, Process, named},
 };
+
+/// What to make of a reader that ended well before it had read everything.
+pub(super) const HAD_ENOUGH: &str =
+    "The next command of the pipeline had read what it wanted (as `head` does).";
 
 /// Characters of a command line in a sentence.
 const COMMAND: usize = 60;
 
 /// The command and its pid: `docker pull x (pid 71)`.
 pub(super) fn who(subject: &Subject<'_>) -> String {
-    format!("{} (pid {})", shortened(&subject.process.command()), subject.process.id.tgid)
+    called(subject.process)
+}
+
+/// A process by its command line.
+pub(super) fn called(process: &Process) -> String {
+    named(&shortened(&process.command()), process.id)
 }
 
 /// A command line on one line, cut where it is long.
-pub(super) fn shortened(command: &str) -> String {
+fn shortened(command: &str) -> String {
     let one_line = command.split_whitespace().collect::<Vec<_>>().join(" ");
     if one_line.chars().count() <= COMMAND {
         return one_line;
@@ -57,7 +66,7 @@ pub(super) fn count(number: u64, noun: &str) -> String {
 /// Who gave up the read end: `python3 (pid 7) closed its read end 12 ms after the end of the command`.
 pub(super) fn gave_up(closer: &Close, subject: &Subject<'_>) -> String {
     let how = if closer.by_exit { "ended with its read end open" } else { "closed its read end" };
-    let who = format!("{} (pid {})", closer.comm, closer.process.tgid);
+    let who = named(&closer.comm, closer.process);
     let since = match subject.process.end_ns {
         Some(end) if closer.time_ns >= end => {
             format!(" {} after the command had ended", span(closer.time_ns, end))
@@ -93,7 +102,7 @@ pub(super) fn destination(case: &Case<'_>, stream: &Stream) -> String {
     let mut readers = case.session.holders(&far).filter(|holding| holding.reads());
     match readers.next().filter(|_| stream.kind.passes_on() && stream.kind != Kind::Pty) {
         Some(reader) => {
-            format!("{name}, whose read end {} (pid {}) holds", reader.comm, reader.process.tgid)
+            format!("{name}, whose read end {} holds", named(&reader.comm, reader.process))
         }
         None => name,
     }
@@ -104,9 +113,7 @@ pub(super) fn fate(case: &Case<'_>, stream: &Stream) -> String {
     let name = case.session.object_name(&stream.object);
     match stream.kind {
         Kind::Pipe | Kind::Fifo => taken(case, stream),
-        Kind::Socket if case.session.far_end(&stream.object) != stream.object => {
-            taken(case, stream)
-        }
+        Kind::Socket if case.session.is_joined(&stream.object) => taken(case, stream),
         Kind::Null => "discarded in /dev/null".to_owned(),
         Kind::File => file(case, stream),
         Kind::Pty => match case.flows.get(&stream.object).readers_in_words() {

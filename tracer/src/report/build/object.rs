@@ -6,9 +6,6 @@ use crate::{
     session::{self, Flows, Kind, Session},
 };
 
-/// Bytes of a page, which is what one slot of a pipe holds (`PAGE_SIZE`, x86-64 and most arm64).
-const PAGE: u64 = 4096;
-
 /// An object as the report shows it.
 pub(super) fn object(session: &Session, known: &session::Object, flows: &Flows) -> Object {
     let flow = flows.get(&known.id);
@@ -23,7 +20,7 @@ pub(super) fn object(session: &Session, known: &session::Object, flows: &Flows) 
         joined: (far != known.id).then(|| session.object_name(&far)),
         now: known.now.map(|now| word(now).to_owned()),
         size_after: known.size_after,
-        capacity: (known.pipe.valid == 1).then(|| u64::from(known.pipe.slots) * PAGE),
+        capacity: (known.pipe.valid == 1).then(|| known.pipe.capacity()),
         hop: known.hop,
         written: flow.written,
         read: flow.read,

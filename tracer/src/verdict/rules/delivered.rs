@@ -70,7 +70,7 @@ fn is_delivered(case: &Case<'_>, stream: &Stream) -> bool {
         Kind::Pipe | Kind::Fifo => flow.unread == Some(0) && flow.balanced != Some(false),
         // Where the other end is not on this machine, another rule speaks.
         Kind::Socket => {
-            case.session.far_end(&stream.object) != stream.object
+            case.session.is_joined(&stream.object)
                 && flow.unread.map_or(flow.read >= flow.written, |unread| unread == 0)
         }
         Kind::File | Kind::Pty | Kind::Device => true,

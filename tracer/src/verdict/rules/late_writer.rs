@@ -87,7 +87,7 @@ fn called(process: &Process) -> String {
     if !process.executed {
         return process.short();
     }
-    format!("{} (pid {})", words::shortened(&process.command()), process.id.tgid)
+    words::called(process)
 }
 
 /// Whether a process holds an object as far as the latest survey tells: a daemon that has pointed its
@@ -120,15 +120,13 @@ fn tell(
          wait loses what it writes. Redirect the output of what runs on in the background."
             .into(),
     );
-    for (name, value) in [
+    let facts = [
         ("late_pid", json!(late.process.id.tgid)),
         ("late_comm", json!(late.process.comm)),
         ("late_bytes", json!(late.bytes)),
         ("leader_end_ms", json!(case.session.since_start_ms(end_ns))),
         ("late_end_ms", json!(case.session.since_start_ms(late.until_ns))),
         ("still_open", json!(late.still_open)),
-    ] {
-        finding = evidence::with(finding, name, value);
-    }
-    finding
+    ];
+    evidence::with_all(finding, facts)
 }

@@ -19,7 +19,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let beyond = |stream: &&Stream| {
         stream.kind == Kind::Socket
             && stream.row.bytes > 0
-            && case.session.far_end(&stream.object) == stream.object
+            && !case.session.is_joined(&stream.object)
     };
     subject
         .distinct_streams()

@@ -10,7 +10,7 @@ use super::super::{Case, words};
 use crate::{
     event::LogTally,
     report::{Confidence, Finding, Severity},
-    session::Object,
+    session::{Object, named},
 };
 
 /// Output that rested this long is in the log.
@@ -52,9 +52,8 @@ fn of_log(case: &Case<'_>, log: &Object, tally: LogTally) -> Option<Finding> {
         pid: logger.tgid,
         fd: None,
         message: format!(
-            "{comm} (pid {}) read {} of container {}'s output and its log file has {}: {} were lost \
-             in {comm}.",
-            logger.tgid,
+            "{} read {} of container {}'s output and its log file has {}: {} were lost in {comm}.",
+            named(comm, logger),
             words::bytes(read),
             id.chars().take(SHORT_ID).collect::<String>(),
             words::bytes(held),

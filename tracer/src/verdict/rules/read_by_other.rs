@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     report::{Finding, Severity},
-    session::Party,
+    session::{Party, named},
 };
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
@@ -40,7 +40,7 @@ fn tell(
     others: &[&Party],
 ) -> Finding {
     let taken: u64 = others.iter().map(|party| party.bytes).sum();
-    let name = |party: &Party| format!("{} (pid {})", party.comm, party.process.tgid);
+    let name = |party: &Party| named(&party.comm, party.process);
     let names: Vec<String> = others.iter().map(|party| name(party)).collect();
     let message = format!(
         "{} of what {} wrote to {} were taken by {}, and {} by {}: {} has all.",

@@ -83,15 +83,13 @@ fn of_stream(
         finding.confidence = Confidence::Unsure;
     }
     finding.advice = Some(advice(subject, flow.read, handed));
-    for (name, value) in [
+    let facts = [
         ("read", json!(flow.read)),
         ("handed_out", json!(handed.unwrap_or(0))),
         ("lost", json!(lost)),
         ("source", json!("worker log")),
-    ] {
-        finding = evidence::with(finding, name, value);
-    }
-    Some(finding)
+    ];
+    Some(evidence::with_all(finding, facts))
 }
 
 fn doubt(bad: u64) -> String {

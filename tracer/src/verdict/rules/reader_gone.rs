@@ -38,7 +38,7 @@ fn tell(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding {
     let finding = evidence::finding(case, subject, "reader_gone", severity, message);
     let mut finding = evidence::with_stream(finding, case, stream);
     finding.advice = Some(if by_design {
-        "The next command of the pipeline had read what it wanted (as `head` does).".into()
+        words::HAD_ENOUGH.into()
     } else {
         "The reader must read to the end before it closes the pipe.".into()
     });

@@ -7,28 +7,19 @@ use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     event::{Asleep, Waiting},
     report::{Finding, Severity},
+    session::named,
 };
-
-/// A reader that took something this recently is at work.
-const AT_WORK_NS: u64 = 500_000_000;
-/// Bytes of a page: what one slot of a pipe holds.
-const PAGE: u64 = 4096;
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     subject
         .distinct_streams()
         .into_iter()
+        // Whoever sleeps in a write to a file waits for a disk, and no reader could help.
+        .filter(|stream| stream.kind.is_pipe() || case.session.is_joined(&stream.object))
         .filter_map(|stream| {
-            let is_joined = case.session.far_end(&stream.object) != stream.object;
-            if !stream.kind.is_pipe() && !is_joined {
-                return None;
-            }
             let sleeper = sleeper(case, subject, stream)?;
             let reader = reader(case, stream);
-            let at_work = reader
-                .as_ref()
-                .and_then(|reader| reader.last_ns)
-                .is_some_and(|last| case.session.end_ns.saturating_sub(last) < AT_WORK_NS);
+            let at_work = case.is_at_work(reader.as_ref().and_then(|reader| reader.last_ns));
             (!at_work).then(|| tell(case, subject, stream, sleeper, reader.as_ref()))
         })
         .collect()
@@ -36,10 +27,8 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
 
 /// The member that sleeps in a write to the stream.
 fn sleeper<'a>(case: &'a Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Option<&'a Asleep> {
-    // Whoever sleeps in a write to a file waits for a disk, and no reader could help.
     case.session.asleep.iter().find(|asleep| {
-        stream.kind.passes_on()
-            && asleep.call == Waiting::Write
+        asleep.call == Waiting::Write
             && asleep.object == Some(stream.object)
             && subject.members.contains(&asleep.process)
     })
@@ -91,9 +80,8 @@ fn tell(
     reader: Option<&Reader<'_>>,
 ) -> Finding {
     let object = case.session.object_name(&stream.object);
-    let inside = case.session.pipe_seen(&stream.object).map(|seen| seen.state.unread);
-    let slots = case.session.pipe_seen(&stream.object).map(|seen| seen.state.slots);
-    let capacity = slots.map(|slots| u64::from(slots) * PAGE);
+    let seen = case.session.pipe_seen(&stream.object).map(|seen| seen.state);
+    let (inside, capacity) = (seen.map(|pipe| pipe.unread), seen.map(|pipe| pipe.capacity()));
     let full = match (inside, capacity) {
         (Some(inside), Some(capacity)) => {
             format!("{object} holds {} of {}", words::bytes(inside), words::bytes(capacity))
@@ -111,7 +99,7 @@ fn tell(
     let mut finding = evidence::with_stream(finding, case, stream);
     finding.pid = sleeper.process.tgid;
     finding.advice = Some(advice(case, subject, reader));
-    for (name, value) in [
+    let facts = [
         ("inside", json!(inside)),
         ("capacity", json!(capacity)),
         ("asleep_in", json!("write")),
@@ -119,10 +107,8 @@ fn tell(
         ("reader_comm", json!(reader.map(|reader| &reader.comm))),
         ("reader_last_read_ms", last_read(case, reader)),
         ("reader_waits_on", waits_on(case, reader)),
-    ] {
-        finding = evidence::with(finding, name, value);
-    }
-    finding
+    ];
+    evidence::with_all(finding, facts)
 }
 
 fn writer(case: &Case<'_>, subject: &Subject<'_>, sleeper: &Asleep) -> String {
@@ -136,7 +122,7 @@ fn writer(case: &Case<'_>, subject: &Subject<'_>, sleeper: &Asleep) -> String {
 /// What the reader does instead: `manager (pid 60) has read nothing for 4.2 s`.
 fn idle(case: &Case<'_>, reader: Option<&Reader<'_>>) -> String {
     let Some(reader) = reader else { return "nobody is known to read it".to_owned() };
-    let who = format!("{} (pid {})", reader.comm, reader.process.tgid);
+    let who = named(&reader.comm, reader.process);
     let last = match reader.last_ns {
         Some(last) => {
             format!("{who} has read nothing for {}", words::span(case.session.end_ns, last))
@@ -158,8 +144,8 @@ fn advice(case: &Case<'_>, subject: &Subject<'_>, reader: Option<&Reader<'_>>) -
                 .into()
         }
         Some(reader) => format!(
-            "Look at what {} (pid {}) does: stopped, blocked, or no longer interested.",
-            reader.comm, reader.process.tgid
+            "Look at what {} does: stopped, blocked, or no longer interested.",
+            named(&reader.comm, reader.process)
         ),
         None => "Whoever holds the read end must read.".into(),
     }

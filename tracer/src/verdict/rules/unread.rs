@@ -6,11 +6,8 @@ use tracer_common::{id::ProcessId, ledger::READ, object::ObjectId};
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     report::{Finding, Severity},
-    session::{Close, Holding},
+    session::{Close, Holding, named},
 };
-
-/// A reader that took something this recently is at work.
-const AT_WORK_NS: u64 = 500_000_000;
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     subject
@@ -34,10 +31,7 @@ fn tell(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, own: u64, unrea
         .holders(&far)
         .filter(|holding| holding.reads() && !subject.members.contains(&holding.process))
         .max_by_key(last_read);
-    let at_work = reader
-        .as_ref()
-        .and_then(last_read)
-        .is_some_and(|last| case.session.end_ns.saturating_sub(last) < AT_WORK_NS);
+    let at_work = case.is_at_work(reader.as_ref().and_then(last_read));
     let closer = case.closer(&far).filter(|_| reader.is_none());
     let others = if flow.written + flow.in_flight > own { " together with others" } else { "" };
     let severity = if at_work { Severity::Info } else { severity(case, subject, reader, closer) };
@@ -83,7 +77,7 @@ fn fate(
             } else {
                 "can still read it but has not"
             };
-            format!("{} (pid {}) {does}", reader.comm, reader.process.tgid)
+            format!("{} {does}", named(&reader.comm, reader.process))
         }
         (None, Some(closer)) => words::gave_up(closer, subject),
         (None, None) => "nobody holds its read end any more".to_owned(),
@@ -108,9 +102,7 @@ fn advice(reader: Option<&Holding>, severity: Severity) -> &'static str {
     match (reader, severity) {
         (Some(_), Severity::Info) => "Trace for longer, until the command ends.",
         (Some(_), _) => "The reader is slow, blocked or has stopped reading: look at what it does.",
-        (None, Severity::Info) => {
-            "The next command of the pipeline had read what it wanted (as `head` does)."
-        }
+        (None, Severity::Info) => words::HAD_ENOUGH,
         _ => "The reader must read to the end of the stream before it closes the pipe.",
     }
 }
