@@ -13,6 +13,7 @@ mod words;
 use tracer_common::{id::ProcessId, ledger::READ, object::ObjectId};
 
 use crate::{
+    event::HandedOut,
     report::{Confidence, Finding, Severity},
     session::{Close, Flows, Kind, Session},
 };
@@ -39,6 +40,8 @@ pub struct Case<'a> {
     /// Commands inside of them whose output goes to the outer one: a manager under `tracer --`, a
     /// pipeline.
     pub inner: Vec<Subject<'a>>,
+    /// What managers' logs say, with the process that each entry is about; others are left out.
+    pub claims: Vec<(ProcessId, &'a HandedOut)>,
     /// Whether a target runs a sandbox or virtual machine, into which this kernel does not see.
     has_guests: bool,
 }
@@ -51,7 +54,12 @@ impl<'a> Case<'a> {
         let inner = subject::inner(session, &subjects);
         let mut targets = session.processes.values().filter(|process| process.is_target);
         let has_guests = targets.any(|process| rules::out_of_sight::guest(process).is_some());
-        Self { session, flows, subjects, inner, has_guests }
+        let claims = session
+            .handed_out
+            .iter()
+            .filter_map(|said| Some((session.claimant(said)?.id, said)))
+            .collect();
+        Self { session, flows, subjects, inner, claims, has_guests }
     }
 
     /// Whether everything about a subject was seen.
@@ -73,8 +81,8 @@ impl<'a> Case<'a> {
     fn is_piped(&self, subject: &Subject<'_>) -> bool {
         let mut readers = subject.streams().into_iter().flat_map(|stream| {
             let far = self.session.far_end(&stream.object);
-            let readers = self.flows.get(&stream.object).readers;
-            readers.into_iter().map(move |party| (party.process, far))
+            let readers = &self.flows.get(&stream.object).readers;
+            readers.iter().map(move |party| (party.process, far))
         });
         readers.any(|(reader, object)| {
             let known = self.session.processes.get(&reader).filter(|known| known.is_target);

@@ -12,7 +12,7 @@ use tracer_common::{
 use super::record::Recording;
 use crate::{
     errno,
-    event::{self, Event, EventKind, Sighting},
+    event::{self, Event, EventKind},
     loader::{Loader, LoaderError, RawRecord},
     observe,
     render::{self, LiveEvent},
@@ -32,8 +32,6 @@ pub(super) struct Collector {
     live: LiveSink,
     /// Rows that are open in the kernel, by process, so that they can be taken out at its end.
     open_rows: BTreeMap<ProcessId, Vec<LedgerKey>>,
-    /// Reading ends that may be noted in the kernel, for the same reason.
-    read_ends: BTreeSet<(ProcessId, i32)>,
     /// Targets that have not ended, as far as events tell.
     alive: BTreeSet<ProcessId>,
     undecodable: u64,
@@ -47,7 +45,6 @@ impl Collector {
             recording,
             live,
             open_rows: BTreeMap::new(),
-            read_ends: BTreeSet::new(),
             alive: BTreeSet::new(),
             undecodable: 0,
             new_objects: false,
@@ -111,6 +108,12 @@ impl Collector {
 
     fn apply(&mut self, mut event: Event, loader: &mut Loader) {
         complete_arguments(&mut event);
+        if let EventKind::Exit(exit) = &event.kind {
+            // Before the session learns of the end: it knows what is open until then.
+            for (fd, _) in self.session.open_ends(exit.process) {
+                loader.forget_read_end(exit.process, fd);
+            }
+        }
         self.session.apply(&event);
         self.recording.event(&event);
         match &event.kind {
@@ -123,12 +126,8 @@ impl Collector {
             }
             EventKind::FirstIo { first, .. } => {
                 self.open_rows.entry(first.key.process).or_default().push(first.key);
-                if first.key.direction == READ {
-                    self.read_ends.insert((first.key.process, first.key.fd));
-                }
             }
             EventKind::Object { .. } => self.new_objects = true,
-            EventKind::Holder { holder, sighting, .. } => self.end_seen(holder, *sighting),
             EventKind::Exit(exit) => {
                 self.alive.remove(&exit.process);
                 self.reap(exit.process, loader);
@@ -160,21 +159,6 @@ impl Collector {
                 Err(error) => tracing::warn!("{error}"),
             }
         }
-        let first = (process, i32::MIN);
-        let ends: Vec<i32> =
-            self.read_ends.range(first..=(process, i32::MAX)).map(|(_, fd)| *fd).collect();
-        for fd in ends {
-            self.read_ends.remove(&(process, fd));
-            loader.forget_read_end(process, fd);
-        }
-    }
-
-    /// Keeps the list of what is to be taken out of the kernel when a process ends.
-    fn end_seen(&mut self, end: &tracer_common::event::Holder, sighting: Sighting) {
-        match sighting {
-            Sighting::Closed => self.read_ends.remove(&(end.process, end.fd)),
-            Sighting::Open | Sighting::Created => self.read_ends.insert((end.process, end.fd)),
-        };
     }
 
     fn add_row(&mut self, key: LedgerKey, row: &LedgerRow) {

@@ -1,13 +1,14 @@
 //! What became of the files that output went to: their size, or that they were rotated or removed.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::ErrorKind,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
-use tracer_common::ledger::WRITE;
+use tracer_common::{ledger::WRITE, object::ObjectId};
 
 use super::identity::{is_same_inode, kernel_dev};
 use crate::{
@@ -21,21 +22,34 @@ const MOST_FILES: usize = 1024;
 /// One event for each file of which something is known.
 #[must_use]
 pub fn files_now(session: &Session) -> Vec<EventKind> {
+    let writers = writers(session);
     session
         .objects
         .values()
         .filter(|object| object.kind == Kind::File && !object.deleted && !object.path.is_empty())
         .take(MOST_FILES)
         .filter_map(|object| {
-            let (now, size) = file_now(session, object)?;
+            let writers = writers.get(&object.id).map_or(&[][..], Vec::as_slice);
+            let (now, size) = file_now(object, writers)?;
             Some(EventKind::File { object: object.id, now, size })
         })
         .collect()
 }
 
+/// Who wrote to each object, in one pass over the ledger.
+fn writers(session: &Session) -> BTreeMap<ObjectId, Vec<&Process>> {
+    let mut writers: BTreeMap<ObjectId, Vec<&Process>> = BTreeMap::new();
+    for key in session.ledger.keys().filter(|key| key.direction == WRITE) {
+        if let Some(process) = session.processes.get(&key.process) {
+            writers.entry(key.object).or_default().push(process);
+        }
+    }
+    writers
+}
+
 /// `None` when it cannot be told: a file of another mount namespace whose processes have all ended.
-fn file_now(session: &Session, object: &Object) -> Option<(FileNow, u64)> {
-    let (path, is_certain) = path_now(session, object);
+fn file_now(object: &Object, writers: &[&Process]) -> Option<(FileNow, u64)> {
+    let (path, is_certain) = path_now(object, writers);
     match fs::metadata(path) {
         Ok(found) if is_same_inode(&object.id, found.ino(), found.dev()) => {
             Some((FileNow::Same, found.len()))
@@ -48,13 +62,7 @@ fn file_now(session: &Session, object: &Object) -> Option<(FileNow, u64)> {
 
 /// The path as a live writer sees it, else as tracer does. It is certain to mean the same when a
 /// writer's root was used, or when no writer lived in a pid namespace of its own.
-fn path_now(session: &Session, object: &Object) -> (PathBuf, bool) {
-    let writers: Vec<&Process> = session
-        .ledger
-        .keys()
-        .filter(|key| key.object == object.id && key.direction == WRITE)
-        .filter_map(|key| session.processes.get(&key.process))
-        .collect();
+fn path_now(object: &Object, writers: &[&Process]) -> (PathBuf, bool) {
     let relative = Path::new(&object.path).strip_prefix("/").unwrap_or(Path::new(&object.path));
     for writer in writers.iter().filter(|writer| writer.end_ns.is_none()) {
         let root = PathBuf::from(format!("/proc/{}/root", writer.id.tgid));

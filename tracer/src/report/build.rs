@@ -48,7 +48,7 @@ pub fn build(
         processes,
         objects: seen.into_iter().map(|known| object::object(session, known, &flows)).collect(),
         hops: way::hops(&case),
-        claims: way::claims(session, &flows),
+        claims: way::claims(&case),
         worker_logs: way::worker_logs(session),
         findings,
         losses: losses(session),

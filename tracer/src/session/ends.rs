@@ -78,6 +78,12 @@ impl Session {
         })
     }
 
+    /// The reading ends that a process has open, as far as events tell: fds and what they lead to.
+    pub fn open_ends(&self, process: ProcessId) -> impl Iterator<Item = (i32, ObjectId)> {
+        let range = (process, i32::MIN)..=(process, i32::MAX);
+        self.ends.range(range).map(|((_, fd), object)| (*fd, *object))
+    }
+
     /// Notes that a process can read an object through this fd.
     pub(super) fn end_opened(&mut self, process: ProcessId, fd: i32, object: ObjectId) {
         self.ends.insert((process, fd), object);
@@ -90,12 +96,7 @@ impl Session {
 
     /// A process that ends closes everything.
     pub(super) fn ends_of_the_dead(&mut self, process: ProcessId, comm: &str, time_ns: u64) {
-        let first = (process, i32::MIN);
-        let open: Vec<(i32, ObjectId)> = self
-            .ends
-            .range(first..=(process, i32::MAX))
-            .map(|((_, fd), object)| (*fd, *object))
-            .collect();
+        let open: Vec<(i32, ObjectId)> = self.open_ends(process).collect();
         for (fd, object) in open {
             let close = Close { process, comm: comm.to_owned(), fd, time_ns, by_exit: true };
             self.end_closed(object, close);

@@ -49,6 +49,8 @@ pub struct Flow {
 #[derive(Clone, Debug, Default)]
 pub struct Flows {
     flows: BTreeMap<ObjectId, Flow>,
+    /// Of an object that nobody was seen at.
+    empty: Flow,
 }
 
 /// One end of one object: who moved how much, and when last.
@@ -83,13 +85,13 @@ impl Flows {
                 (id, Flow::close(session, &id, put_in, taken_out))
             })
             .collect();
-        Self { flows }
+        Self { flows, empty: Flow::default() }
     }
 
     /// The books of one object; empty when nobody was seen at either end.
     #[must_use]
-    pub fn get(&self, object: &ObjectId) -> Flow {
-        self.flows.get(object).cloned().unwrap_or_default()
+    pub fn get(&self, object: &ObjectId) -> &Flow {
+        self.flows.get(object).unwrap_or(&self.empty)
     }
 }
 
@@ -214,7 +216,8 @@ mod tests {
     #[test]
     fn what_was_written_and_not_read_is_unread() {
         let (session, id) = session(10, 100, 90);
-        let flow = Flows::of(&session).get(&id);
+        let flows = Flows::of(&session);
+        let flow = flows.get(&id);
         assert_eq!((flow.unread, flow.balanced), (Some(20), Some(true)));
     }
 

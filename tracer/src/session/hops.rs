@@ -90,7 +90,7 @@ impl Search<'_> {
 
     /// Whether only the writer itself reads an object: the pipe with which an event loop wakes itself.
     fn is_wake_up(&self, writer: ProcessId, object: &ObjectId) -> bool {
-        let readers = self.flows.get(object).readers;
+        let readers = &self.flows.get(object).readers;
         self.session.object_kind(object).is_pipe()
             && !readers.is_empty()
             && readers.iter().all(|party| party.process == writer)

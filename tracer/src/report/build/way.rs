@@ -7,7 +7,7 @@ use tracer_common::id::ProcessId;
 use crate::{
     event::{Answers, HandedOut},
     report::{Chain, Claim, Step, WorkerLog},
-    session::{self, Flows, Session},
+    session::{self, Session},
     verdict::{Case, Subject},
 };
 
@@ -50,34 +50,33 @@ fn step(session: &Session, taken: &session::Step) -> Step {
 }
 
 /// Two lines for each traced process that a log names; several logs about one process add up.
-pub(super) fn claims(session: &Session, flows: &Flows) -> Vec<Claim> {
+pub(super) fn claims(case: &Case<'_>) -> Vec<Claim> {
     let mut by_process: BTreeMap<ProcessId, HandedOut> = BTreeMap::new();
-    for said in &session.handed_out {
-        let Some(process) = session.claimant(said) else { continue };
-        let known = by_process.entry(process.id).or_insert_with(|| HandedOut {
+    for (process, said) in &case.claims {
+        let known = by_process.entry(*process).or_insert_with(|| HandedOut {
             stdout: Answers::default(),
             stderr: Answers::default(),
-            ..said.clone()
+            ..(*said).clone()
         });
         known.stdout.add(said.stdout);
         known.stderr.add(said.stderr);
     }
     let processes = by_process.iter();
-    processes.flat_map(|(process, said)| of_log(session, flows, *process, said)).collect()
+    processes.flat_map(|(process, said)| of_log(case, *process, said)).collect()
 }
 
-fn of_log(session: &Session, flows: &Flows, process: ProcessId, said: &HandedOut) -> [Claim; 2] {
-    let stdio = session.processes.get(&process).and_then(|process| process.stdio);
+fn of_log(case: &Case<'_>, process: ProcessId, said: &HandedOut) -> [Claim; 2] {
+    let known = case.session.processes.get(&process);
     [(1, said.stdout.said()), (2, said.stderr.said())].map(|(fd, handed_out)| {
-        let state = stdio.as_ref().and_then(|stdio| stdio.get(fd));
-        let flow = state.map(|state| flows.get(&state.object)).unwrap_or_default();
+        let object = known.and_then(|known| known.stdio_object(fd));
+        let flow = object.map(|object| case.flows.get(&object));
         Claim {
             pid: process.tgid,
             ns_pid: said.pid,
             container: said.container.clone(),
             stream: if fd == 1 { "stdout" } else { "stderr" }.to_owned(),
-            written: flow.written,
-            read: flow.read,
+            written: flow.map_or(0, |flow| flow.written),
+            read: flow.map_or(0, |flow| flow.read),
             handed_out,
         }
     })

@@ -14,13 +14,10 @@ const GRPC_LIMIT: u64 = 4 << 20;
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let said: Vec<&HandedOut> = case
-        .session
-        .handed_out
+        .claims
         .iter()
-        .filter(|said| {
-            let claimant = case.session.claimant(said);
-            claimant.is_some_and(|process| subject.members.contains(&process.id))
-        })
+        .filter(|(process, _)| subject.members.contains(process))
+        .map(|(_, said)| *said)
         .collect();
     if said.is_empty() {
         return Vec::new();

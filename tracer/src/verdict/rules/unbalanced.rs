@@ -32,7 +32,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
                 words::bytes(supply.abs_diff(flow.read + left)),
                 reasons(case)
             );
-            let evidence = evidence(case, object, &flow);
+            let evidence = evidence(case, object, flow);
             Some(Finding {
                 rule: "unbalanced".into(),
                 severity: Severity::Warning,
