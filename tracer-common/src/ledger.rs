@@ -77,6 +77,10 @@ pub struct LedgerRow {
     pub window_bytes: u64,
     /// Bytes transferred in the window before it.
     pub previous_window_bytes: u64,
+    /// Bytes that went into the capture ring ([`crate::capture`]); 0 where nothing is captured.
+    pub captured: u64,
+    /// Bytes that were to be captured and found no room in the ring.
+    pub uncaptured: u64,
 }
 
 impl LedgerRow {
@@ -95,6 +99,8 @@ impl LedgerRow {
         window: 0,
         window_bytes: 0,
         previous_window_bytes: 0,
+        captured: 0,
+        uncaptured: 0,
     };
 }
 
@@ -103,4 +109,4 @@ impl LedgerRow {
 pub const WINDOW_SHIFT: u32 = 26;
 
 assert_layout!(LedgerKey, 40);
-assert_layout!(LedgerRow, 112);
+assert_layout!(LedgerRow, 128);

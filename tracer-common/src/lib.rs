@@ -5,6 +5,7 @@
 //! bytes and the other reads them.
 #![no_std]
 
+pub mod capture;
 pub mod event;
 pub mod id;
 pub mod ledger;

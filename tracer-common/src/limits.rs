@@ -13,6 +13,9 @@ pub const READ_ENDS: u32 = 65_536;
 pub const URING_REQUESTS: u32 = 16_384;
 /// Ring buffer in bytes: 4 MiB holds some 10,000 lifecycle events while user space is busy.
 pub const RING_BYTES: u32 = 4 << 20;
+/// Ring buffer of captured bytes, unless an option says otherwise: 32 MiB hold one write of 16 MiB while
+/// the one before it is still read out, or a fifth of a second at 150 MB/s.
+pub const CAPTURE_RING_BYTES: u32 = 32 << 20;
 /// Bytes of argv kept from the kernel at exec; user space completes longer ones from `/proc`.
 pub const ARGV: usize = 1024;
 /// Bytes of a path kept from the kernel.

@@ -2,6 +2,8 @@
 
 /// Map: ring buffer of [`crate::event`] records.
 pub const MAP_EVENTS: &str = "EVENTS";
+/// Map: ring buffer of [`crate::capture`] records.
+pub const MAP_CAPTURE: &str = "CAPTURE_RING";
 /// Map: tgid to [`crate::process::ProcessEntry`].
 pub const MAP_PROCESSES: &str = "PROCESSES";
 /// Map: [`crate::ledger::LedgerKey`] to [`crate::ledger::LedgerRow`].

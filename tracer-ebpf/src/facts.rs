@@ -116,7 +116,7 @@ fn of_target(call: &Call, entry: *mut ProcessEntry) {
         table::CONNECT => connect(call, entry),
         table::EXECVE => exec_failed(call, entry, call.args.get::<0>()),
         table::EXECVEAT => exec_failed(call, entry, call.args.get::<1>()),
-        table::NEW_FD => replaced(call, entry, call.result),
+        table::NEW_FD => replaced(call, entry),
         table::FCNTL => fcntl(call, entry),
         table::CLOSE if call.result == 0 => closed(call, entry, call.args.fd::<0>()),
         table::CLOSE_RANGE if call.result == 0 && !only_marks(call) => {
@@ -177,14 +177,11 @@ fn exec_failed(call: &Call, entry: *mut ProcessEntry, path: u64) {
 }
 
 #[inline(always)]
-fn replaced(call: &Call, entry: *mut ProcessEntry, fd: i64) {
-    if !is_stdio(fd) {
+fn replaced(call: &Call, entry: *mut ProcessEntry) {
+    if !is_stdio(call.result) || !has_room(entry) {
         return;
     }
-    let fd = fd as i32;
-    if !has_room(entry) {
-        return;
-    }
+    let fd = call.result as i32;
     if let Some(record) = start(call, fact::FD_REPLACED, fd) {
         object::fd_state(task::current_files(), fd, &mut record.payload.state);
         record.send(0);
@@ -194,7 +191,7 @@ fn replaced(call: &Call, entry: *mut ProcessEntry, fd: i64) {
 #[inline(always)]
 fn fcntl(call: &Call, entry: *mut ProcessEntry) {
     match call.args.get::<1>() {
-        F_DUPFD | F_DUPFD_CLOEXEC => replaced(call, entry, call.result),
+        F_DUPFD | F_DUPFD_CLOEXEC => replaced(call, entry),
         _ => nonblock(call),
     }
 }

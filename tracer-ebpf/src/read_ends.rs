@@ -69,20 +69,17 @@ pub(crate) fn closed_range(call: &Call, first: u32, last: u32) {
 #[inline(never)]
 extern "C" fn tell_closed(fds: u64, tgid: u64, start_ns: u64, role: u64) -> u64 {
     let (first, last) = ((fds >> 32) as u32, fds as u32);
-    let process = ProcessId::new(tgid as u32, start_ns);
     for offset in 0..limits::CLOSE_RANGE {
         let fd = first.wrapping_add(offset);
         if fd > last || fd > i32::MAX as u32 {
             break;
         }
-        if READ_ENDS.get_ptr(EndKey { tgid: process.tgid, fd: fd as i32 }).is_some() {
-            close_one(u64::from(fd), tgid, start_ns, role);
-        }
+        close_one(u64::from(fd), tgid, start_ns, role);
     }
     0
 }
 
-/// One end was closed. Exported for the same reason.
+/// This fd was closed: tells of it where it was a noted end. Exported for the same reason.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn close_one(fd: u64, tgid: u64, start_ns: u64, role: u64) -> u64 {

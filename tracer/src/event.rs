@@ -10,6 +10,7 @@ use tracer_common::{
     object::{FdState, ObjectId, PipeState},
 };
 
+pub(crate) use self::decode::Fields;
 pub use self::{
     decode::{DecodeError, decode},
     outside::{Answers, Asleep, FileNow, HandedOut, LogRead, LogTally, Waiting},

@@ -7,6 +7,7 @@
 
 pub mod app;
 pub mod btf;
+pub mod capture;
 pub mod cli;
 pub mod doctor;
 pub mod errno;

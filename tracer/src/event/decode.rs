@@ -34,8 +34,7 @@ pub enum DecodeError {
 /// # Errors
 /// [`DecodeError`]; never panics, whatever the bytes.
 pub fn decode(record: &[u8]) -> Result<Event, DecodeError> {
-    let short = DecodeError::TooShort { length: record.len() };
-    let mut fields = Fields { rest: Bytes::copy_from_slice(record), short };
+    let mut fields = Fields::new(Bytes::copy_from_slice(record));
     let time_ns = fields.u64()?;
     let tag = fields.u32()?;
     let text_len = fields.u32()? as usize;
@@ -151,12 +150,7 @@ fn object(fields: &mut Fields, text_len: usize) -> Result<EventKind, DecodeError
 }
 
 fn first_io(fields: &mut Fields) -> Result<EventKind, DecodeError> {
-    let key = LedgerKey {
-        process: fields.process()?,
-        object: fields.object()?,
-        fd: fields.i32()?,
-        direction: fields.u32()?,
-    };
+    let key = fields.ledger_key()?;
     let result = fields.u64()? as i64;
     let (op, role) = (fields.u32()?, fields.u32()?);
     let raw: [u8; limits::COMM] = fields.array()?;
@@ -221,12 +215,18 @@ fn unix_name(raw: &[u8]) -> String {
 }
 
 /// Takes fields off the front of a record.
-struct Fields {
+pub(crate) struct Fields {
     rest: Bytes,
     short: DecodeError,
 }
 
 impl Fields {
+    /// The fields of one record, from its beginning.
+    pub(crate) fn new(record: Bytes) -> Self {
+        let short = DecodeError::TooShort { length: record.len() };
+        Self { rest: record, short }
+    }
+
     fn need(&self, length: usize) -> Result<(), DecodeError> {
         if self.rest.len() < length { Err(self.short) } else { Ok(()) }
     }
@@ -236,17 +236,17 @@ impl Fields {
         Ok(self.rest.get_u16_ne())
     }
 
-    fn u32(&mut self) -> Result<u32, DecodeError> {
+    pub(crate) fn u32(&mut self) -> Result<u32, DecodeError> {
         self.need(4)?;
         Ok(self.rest.get_u32_ne())
     }
 
-    fn i32(&mut self) -> Result<i32, DecodeError> {
+    pub(crate) fn i32(&mut self) -> Result<i32, DecodeError> {
         self.need(4)?;
         Ok(self.rest.get_i32_ne())
     }
 
-    fn u64(&mut self) -> Result<u64, DecodeError> {
+    pub(crate) fn u64(&mut self) -> Result<u64, DecodeError> {
         self.need(8)?;
         Ok(self.rest.get_u64_ne())
     }
@@ -258,12 +258,12 @@ impl Fields {
         Ok(array)
     }
 
-    fn text(&mut self, length: usize) -> Result<Bytes, DecodeError> {
+    pub(crate) fn text(&mut self, length: usize) -> Result<Bytes, DecodeError> {
         self.need(length)?;
         Ok(self.rest.split_to(length))
     }
 
-    fn comm(&mut self) -> Result<String, DecodeError> {
+    pub(crate) fn comm(&mut self) -> Result<String, DecodeError> {
         Ok(name(&self.array::<{ limits::COMM }>()?))
     }
 
@@ -271,7 +271,7 @@ impl Fields {
         Ok(ProcessId { start_ns: self.u64()?, tgid: self.u32()?, zero: self.u32()? })
     }
 
-    fn object(&mut self) -> Result<ObjectId, DecodeError> {
+    pub(crate) fn object(&mut self) -> Result<ObjectId, DecodeError> {
         Ok(ObjectId { ino: self.u64()?, dev: self.u32()?, discriminator: self.u32()? })
     }
 
@@ -286,6 +286,15 @@ impl Fields {
             readers: self.u32()?,
             writers: self.u32()?,
             valid: self.u32()?,
+        })
+    }
+
+    pub(crate) fn ledger_key(&mut self) -> Result<LedgerKey, DecodeError> {
+        Ok(LedgerKey {
+            process: self.process()?,
+            object: self.object()?,
+            fd: self.i32()?,
+            direction: self.u32()?,
         })
     }
 }

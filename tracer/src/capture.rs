@@ -1,0 +1,57 @@
+//! The output itself: taken out of its ring, saved in a folder, given back where it was lost.
+//!
+//! Data flows one way: ring → [`chunk`] → queue → [`stream`] → [`folder`], and, when the trace is over,
+//! [`index`] → [`recover`]. Counting does not depend on any of it: whatever happens to the bytes, the
+//! ledger stays exact, and what is missing is a gap of known length.
+
+pub mod chunk;
+pub mod index;
+
+use serde::{Deserialize, Serialize};
+
+/// The schema of a capture folder's index.
+pub const SCHEMA: &str = "tracer.capture/1";
+/// Name of the index within the folder.
+pub const INDEX: &str = "index";
+/// Name of the recording within the folder ([`crate::recording`]).
+pub const SESSION: &str = "session";
+
+/// Why bytes that were written are not in the capture.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// They went from fd to fd inside the kernel.
+    Copied,
+    /// The writer's memory could not be read.
+    Unreadable,
+    /// An io_uring request whose memory was not known.
+    IoUring,
+    /// One call wrote more than [`tracer_common::capture::CALL`] bytes.
+    TooLarge,
+    /// The ring had no room: the writers were faster than tracer.
+    RingFull,
+    /// The stream's limit was reached.
+    Limit,
+    /// Disk or terminal were slower than the writers.
+    SlowOutput,
+    /// The file could not be written.
+    DiskError,
+    /// tracer wrote them itself, to an object that it shares with the target.
+    OwnOutput,
+    /// The ledger has bytes that no record told of.
+    #[default]
+    Unexplained,
+}
+
+/// Which part of a stream is kept when it is longer than its limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// The first bytes.
+    #[default]
+    First,
+    /// The last bytes.
+    Last,
+}

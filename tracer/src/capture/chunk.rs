@@ -1,0 +1,179 @@
+//! One record of the capture ring: the bytes of a write, or why they are missing.
+
+use bytes::Bytes;
+use tracer_common::{
+    capture::{self as layout, gap},
+    id::ProcessId,
+    ledger::LedgerKey,
+    object::ObjectId,
+    op,
+};
+
+use super::Reason;
+use crate::event::{DecodeError, Fields};
+
+/// What one write, or a part of it, put into its object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// When the write returned, nanoseconds since boot; the same for all parts of one write.
+    pub time_ns: u64,
+    /// The row it is booked in.
+    pub key: LedgerKey,
+    /// The thread that wrote.
+    pub tid: u32,
+    /// Its name.
+    pub comm: String,
+    /// How it wrote: syscall or io_uring.
+    pub syscall: &'static str,
+    /// Bytes of this row that found no room in the ring before this record. Records of several threads
+    /// may overtake each other: only an increase over the largest one seen is news.
+    pub lost: u64,
+    /// The bytes.
+    pub content: Content,
+}
+
+/// Bytes, or the lack of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// What was written, a slice of the batch it came in.
+    Bytes(Bytes),
+    /// It is not there.
+    Missing {
+        /// How many bytes.
+        length: u64,
+        /// Why.
+        reason: Reason,
+        /// Where they came from, for [`Reason::Copied`].
+        source: Option<Source>,
+    },
+}
+
+/// The fd that a copy within the kernel came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Its number in the writing process.
+    pub fd: i32,
+    /// What it leads to; [`ObjectId::NONE`] when that could not be read.
+    pub object: ObjectId,
+}
+
+impl Chunk {
+    /// The process that wrote.
+    #[must_use]
+    pub fn process(&self) -> ProcessId {
+        self.key.process
+    }
+
+    /// Bytes of the stream that it stands for.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        match &self.content {
+            Content::Bytes(bytes) => bytes.len() as u64,
+            Content::Missing { length, .. } => *length,
+        }
+    }
+}
+
+/// Decodes one record without copying its bytes.
+///
+/// # Errors
+/// [`DecodeError`]; never panics, whatever the record.
+pub fn decode(record: &Bytes) -> Result<Chunk, DecodeError> {
+    let mut fields = Fields::new(record.clone());
+    let time_ns = fields.u64()?;
+    let kind = fields.u32()?;
+    if kind != layout::KIND {
+        return Err(DecodeError::UnknownKind { kind });
+    }
+    let text_len = fields.u32()? as usize;
+    let key = fields.ledger_key()?;
+    let (lost, length) = (fields.u64()?, fields.u64()?);
+    let (tid, op) = (fields.u32()?, fields.u32()?);
+    let gap = fields.u32()?;
+    let source = Source { fd: fields.i32()?, object: fields.object()? };
+    let comm = fields.comm()?;
+    let content = match reason(gap) {
+        None => Content::Bytes(fields.text(text_len)?),
+        Some(reason) => {
+            let source = (reason == Reason::Copied).then_some(source);
+            Content::Missing { length, reason, source }
+        }
+    };
+    let syscall = op::NAMES.get(op as usize).copied().unwrap_or("other");
+    Ok(Chunk { time_ns, key, tid, comm, syscall, lost, content })
+}
+
+/// What the kernel side's reason means here; `None` when the bytes follow.
+fn reason(code: u32) -> Option<Reason> {
+    match code {
+        gap::NONE => None,
+        gap::COPIED => Some(Reason::Copied),
+        gap::UNREADABLE => Some(Reason::Unreadable),
+        gap::URING => Some(Reason::IoUring),
+        gap::TOO_LARGE => Some(Reason::TooLarge),
+        _ => Some(Reason::Unexplained),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tracer_common::ledger::WRITE;
+
+    use super::*;
+
+    fn record(gap: u32, length: u64, bytes: &[u8]) -> Bytes {
+        let mut record = 7u64.to_ne_bytes().to_vec();
+        record.extend(layout::KIND.to_ne_bytes());
+        record.extend((bytes.len() as u32).to_ne_bytes());
+        // The key: process, object, fd, direction.
+        record.extend(5u64.to_ne_bytes());
+        record.extend([71u32, 0].map(u32::to_ne_bytes).concat());
+        record.extend(88u64.to_ne_bytes());
+        record.extend([9u32, 0, 2, WRITE].map(u32::to_ne_bytes).concat());
+        record.extend([30u64, length].map(u64::to_ne_bytes).concat());
+        record.extend([72u32, op::SENDFILE, gap, 4].map(u32::to_ne_bytes).concat());
+        record.extend(99u64.to_ne_bytes());
+        record.extend([9u32, 0].map(u32::to_ne_bytes).concat());
+        record.extend(b"docker\0\0\0\0\0\0\0\0\0\0");
+        record.extend(bytes);
+        Bytes::from(record)
+    }
+
+    #[test]
+    fn bytes_are_a_slice_of_the_record() {
+        let record = record(gap::NONE, 3, b"abc");
+        let chunk = decode(&record).unwrap();
+        let Content::Bytes(bytes) = &chunk.content else { panic!("{chunk:?}") };
+        assert_eq!(&bytes[..], b"abc");
+        assert_eq!(bytes.as_ptr(), record[record.len() - 3..].as_ptr(), "it was copied");
+        assert_eq!((chunk.time_ns, chunk.lost, chunk.tid), (7, 30, 72));
+        assert_eq!((chunk.process(), chunk.key.fd), (ProcessId::new(71, 5), 2));
+        assert_eq!((chunk.comm.as_str(), chunk.syscall), ("docker", "sendfile"));
+    }
+
+    #[test]
+    fn a_copy_names_its_source() {
+        let chunk = decode(&record(gap::COPIED, 4096, b"")).unwrap();
+        let object = ObjectId { ino: 99, dev: 9, discriminator: 0 };
+        let source = Some(Source { fd: 4, object });
+        assert_eq!(
+            chunk.content,
+            Content::Missing { length: 4096, reason: Reason::Copied, source }
+        );
+        assert_eq!(chunk.length(), 4096);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_a_chunk_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = decode(&Bytes::from(bytes));
+        }
+
+        #[test]
+        fn a_cut_record_is_an_error(keep in 0usize..123) {
+            let whole = record(gap::NONE, 3, b"abc");
+            prop_assert!(decode(&whole.slice(..keep.min(whole.len() - 1))).is_err());
+        }
+    }
+}
