@@ -14,7 +14,7 @@ pub const CHUNK: usize = 16 << 10;
 
 /// Bytes of one call that are captured at most; the rest is a gap. Bounds the time that one call spends
 /// in the kernel side.
-pub const CALL: u64 = 64 << 20;
+pub const CALL: u64 = 32 << 20;
 
 /// What one write (or a part of it) put into its object.
 #[repr(C)]
@@ -66,3 +66,5 @@ impl Chunk {
 }
 
 assert_layout!(Chunk, 104);
+// Lengths below it are masked.
+const _: () = assert!(CHUNK.is_power_of_two());

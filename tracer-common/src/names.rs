@@ -4,6 +4,10 @@
 pub const MAP_EVENTS: &str = "EVENTS";
 /// Map: ring buffer of [`crate::capture`] records.
 pub const MAP_CAPTURE: &str = "CAPTURE_RING";
+/// Map: writes that are being captured, per CPU.
+pub const MAP_CAPTURING: &str = "CAPTURING";
+/// Map: where io_uring requests have their bytes.
+pub const MAP_URING_MEMORY: &str = "URING_MEMORY";
 /// Map: tgid to [`crate::process::ProcessEntry`].
 pub const MAP_PROCESSES: &str = "PROCESSES";
 /// Map: [`crate::ledger::LedgerKey`] to [`crate::ledger::LedgerRow`].

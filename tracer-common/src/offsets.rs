@@ -119,6 +119,10 @@ macro_rules! kernel_offsets {
             URING_FLAGS "io_kiocb" "flags" false;
             URING_CQE_FD "io_kiocb" "cqe.fd" false;
             URING_CQE_FLAGS "io_kiocb" "cqe.flags" false;
+            URING_RW_ADDRESS "io_rw" "addr" false;
+            URING_RW_LENGTH "io_rw" "len" false;
+            URING_MSG_ADDRESS "io_sr_msg" "umsg" false;
+            URING_MSG_LENGTH "io_sr_msg" "len" false;
         }
     };
 }
@@ -164,6 +168,12 @@ pub mod settings {
     pub const INODE_WINDOW_BYTES: u64 = 96;
     /// `u32`: 1 when the io_uring hooks are attached, so that use of io_uring is covered.
     pub const URING_COVERED: &str = "URING_COVERED";
+    /// `u32`: 1 when what is written is captured.
+    pub const CAPTURE: &str = "CAPTURE";
+    /// `u64`: bytes captured of each ledger row; `u64::MAX` for all.
+    pub const CAPTURE_LIMIT: &str = "CAPTURE_LIMIT";
+    /// `u64`: bytes waiting in the capture ring that wake its reader.
+    pub const CAPTURE_WAKE: &str = "CAPTURE_WAKE";
     /// [`CGROUP_SUBSYS`] value for the unified (v2) hierarchy.
     pub const CGROUP_V2: u32 = u32::MAX;
 }

@@ -2,6 +2,8 @@
 //! replaced fd 1, who closed a reading end, who made a pipe non-blocking. A bounded number for each
 //! process.
 
+use core::ptr::NonNull;
+
 use tracer_common::{
     event::{self, fact, kind},
     limits, loss,
@@ -37,7 +39,7 @@ const SOCKADDR: u64 = 128;
 /// Looks at a call that moved no bytes.
 #[inline(always)]
 pub(crate) fn observe(call: &Call) {
-    match call.entry {
+    match call.entry.map(NonNull::as_ptr) {
         Some(entry) => {
             of_ends(call);
             if membership::is_target(call.role) {

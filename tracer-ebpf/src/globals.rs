@@ -44,6 +44,15 @@ pub(crate) static HAS_TASK_BTF: Global<u32> = Global::new(0);
 /// 1: send debug records through `aya-log`.
 #[unsafe(no_mangle)]
 pub(crate) static DEBUG_LOG: Global<u32> = Global::new(0);
+/// 1: what is written is captured.
+#[unsafe(no_mangle)]
+pub(crate) static CAPTURE: Global<u32> = Global::new(0);
+/// Bytes captured of each row.
+#[unsafe(no_mangle)]
+pub(crate) static CAPTURE_LIMIT: Global<u64> = Global::new(0);
+/// Bytes in the capture ring that wake its reader before its time.
+#[unsafe(no_mangle)]
+pub(crate) static CAPTURE_WAKE: Global<u64> = Global::new(0);
 /// 1: io_uring is counted by its own hooks.
 #[unsafe(no_mangle)]
 pub(crate) static URING_COVERED: Global<u32> = Global::new(0);

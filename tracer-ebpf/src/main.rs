@@ -14,6 +14,7 @@
 
 mod adopt;
 mod atomic;
+mod capture;
 mod cgroup;
 mod emit;
 mod facts;

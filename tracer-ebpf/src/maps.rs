@@ -14,6 +14,8 @@ use tracer_common::{
     process::ProcessEntry,
 };
 
+use crate::capture::{self, Capturing, stored::Stored};
+
 /// Lifecycle events. One ring for all CPUs keeps their order.
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(limits::RING_BYTES, 0);
@@ -70,6 +72,20 @@ pub(crate) static ADOPTED: Array<u64> = Array::with_max_entries(1, 0);
 /// Room to build a record in; one slot for each program, because a program cannot interrupt itself.
 #[map]
 pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(SCRATCH_SLOTS, 0);
+
+/// Captured bytes; one page long while nothing is captured.
+#[map]
+pub(crate) static CAPTURE_RING: RingBuf = RingBuf::with_byte_size(limits::CAPTURE_RING_BYTES, 0);
+
+/// Writes that are being captured, one slot for each program that sends any.
+#[map]
+pub(crate) static CAPTURING: PerCpuArray<Capturing> =
+    PerCpuArray::with_max_entries(capture::place::COUNT, 0);
+
+/// Where io_uring requests in flight have their bytes, by the address of the request.
+#[map]
+pub(crate) static URING_MEMORY: HashMap<u64, Stored> =
+    HashMap::with_max_entries(limits::URING_REQUESTS, BPF_F_NO_PREALLOC);
 
 /// Who submitted an io_uring request.
 #[repr(C)]

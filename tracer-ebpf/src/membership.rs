@@ -9,12 +9,13 @@ use tracer_common::{
 };
 
 use crate::{
-    emit, fdlookup,
+    capture, emit, fdlookup,
     globals::SELF_TGID,
     kread::Kptr,
     loss as losses,
     maps::{OBJECTS, PROCESSES},
     object,
+    syscalls::io,
     task::FilesTable,
 };
 
@@ -125,6 +126,18 @@ pub(crate) fn is_shared_watch(id: &ObjectId) -> bool {
 #[inline(always)]
 pub(crate) fn is_watched(id: &ObjectId) -> bool {
     OBJECTS.get_ptr(id).is_some()
+}
+
+/// From now on, what is written to this object may be captured: the target's output goes there.
+#[inline(always)]
+pub(crate) fn mark_output(id: &ObjectId) {
+    if !capture::is_on() {
+        return;
+    }
+    if let Some(known) = OBJECTS.get_ptr_mut(id) {
+        // SAFETY: the map returned a valid, aligned pointer; the last writer wins, and all write this.
+        unsafe { *known |= watch::OUTPUT };
+    }
 }
 
 /// Through whom an object is seen.
@@ -250,6 +263,9 @@ extern "C" fn watch_open_fd(slot: u64, files: u64, fd: u64, tgid: u64, start_ns:
         let slot = slot as u32;
         let id = state.object;
         watch(&mut Sighting { process, id, fd, slot, hop: 0, in_flight: 0 }, file);
+        if io::is_of_interest(fd) && fd != 0 {
+            mark_output(&id);
+        }
     }
     0
 }

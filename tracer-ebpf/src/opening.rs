@@ -80,6 +80,9 @@ fn begin(opening: &Opening, transfer: &Transfer) {
         let (slot, hop) = (opening.slot, opening.hop);
         let mut sighting = Sighting { process, id, fd, slot, hop, in_flight };
         membership::watch(&mut sighting, opening.file);
+        if hop == 0 && direction == WRITE {
+            membership::mark_output(&id);
+        }
         // A reader's wake-ups of itself (eventfd) and its /dev/null are nobody's way.
         if hop > 0 && !membership::is_shared_watch(&id) {
             return;

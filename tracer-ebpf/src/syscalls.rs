@@ -3,6 +3,8 @@
 pub(crate) mod io;
 pub(crate) mod table;
 
+use core::ptr::NonNull;
+
 use tracer_common::{id::ProcessId, process::ProcessEntry};
 
 use crate::{regs::Args, task::FilesTable};
@@ -19,7 +21,7 @@ pub(crate) struct Call {
     /// The open files of the caller.
     pub(crate) files: FilesTable,
     /// The caller's table entry; `None` for a stranger.
-    pub(crate) entry: Option<*mut ProcessEntry>,
+    pub(crate) entry: Option<NonNull<ProcessEntry>>,
     /// The caller; only its tgid is set for a stranger.
     pub(crate) process: ProcessId,
     /// `ROLE_*`, 0 for a stranger.

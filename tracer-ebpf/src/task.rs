@@ -1,7 +1,7 @@
 //! Facts about tasks.
 
 use aya_ebpf::helpers::{
-    bpf_get_current_pid_tgid,
+    bpf_get_current_comm, bpf_get_current_pid_tgid,
     generated::{bpf_get_current_task, bpf_get_current_task_btf},
 };
 use tracer_common::{id::ProcessId, limits};
@@ -97,6 +97,12 @@ pub(crate) fn ns_tgid(task: Kptr) -> Option<u32> {
 #[inline(always)]
 pub(crate) fn comm_of(task: Kptr) -> [u8; limits::COMM] {
     task.member(&TASK_COMM).unwrap_or([0; limits::COMM])
+}
+
+/// The name of the current task, NUL-padded.
+#[inline(always)]
+pub(crate) fn current_comm() -> [u8; limits::COMM] {
+    bpf_get_current_comm().unwrap_or([0; limits::COMM])
 }
 
 /// Whether this is a kernel thread.

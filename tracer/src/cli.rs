@@ -230,6 +230,7 @@ impl Cli {
             debug_log: verbose >= 3,
             max_processes: self.scope.max_processes,
             max_objects: self.scope.max_objects,
+            capture: None,
         };
         Ok(Settings {
             target: self.target.choice()?,

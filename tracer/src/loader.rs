@@ -18,8 +18,8 @@ use crate::btf::KernelTypes;
 pub use self::{
     attach::{HookCheck, check_hooks},
     error::LoaderError,
-    object::{CgroupScope, KernelSettings},
-    ring::{EventRing, RawRecord},
+    object::{CaptureScope, CgroupScope, KernelSettings},
+    ring::{CaptureRing, EventRing, RawRecord},
 };
 
 /// The programs and maps of one trace.

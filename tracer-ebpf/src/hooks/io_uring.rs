@@ -13,6 +13,7 @@ use tracer_common::{
 };
 
 use crate::{
+    capture::{self, stored},
     fdlookup,
     globals::{
         URING_CQE_ARG, URING_CQE_FD, URING_CQE_FLAGS, URING_FILE_OFF, URING_FLAGS, URING_OPCODE,
@@ -58,6 +59,7 @@ pub(crate) fn uring_complete(ctx: BtfTracePointContext) -> i32 {
     if book(request, i64::from(result)) {
         opening::open_waiting(u64::from(opening::place(slot::URING)));
     }
+    stored::of_request(request);
     0
 }
 
@@ -87,6 +89,9 @@ fn submitted(request: Kptr) -> Option<()> {
     }
     if URING.insert(request.0, UringRequest { process, fd, role }, 0).is_err() {
         losses::count(loss::URING_FULL, 0);
+    }
+    if capture::is_on() && direction == WRITE {
+        stored::note(request, opcode);
     }
     Some(())
 }
@@ -139,6 +144,7 @@ fn completed(request: Kptr, result: i64) -> Option<bool> {
         hop: if of_interest { 0 } else { NOT_OURS },
     };
     let transfer = Transfer { op: op::IO_URING, result, requested: UNKNOWN };
+    capture::note(capture::place::URING, &row.key, &transfer);
     if !ledger::book(&row.key, &transfer) {
         opening::wait(&row, &transfer);
         return Some(true);

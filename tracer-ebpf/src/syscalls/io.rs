@@ -1,5 +1,7 @@
 //! Transfers between memory and one fd.
 
+use core::ptr::NonNull;
+
 use tracer_common::{
     id::ProcessId,
     ledger::{READ, WRITE},
@@ -12,7 +14,7 @@ use tracer_common::{
 use super::{Call, table};
 use crate::{
     atomic::add,
-    fdlookup,
+    capture, fdlookup,
     globals::{ALL_FDS, FD_MASK, FILE_MODE},
     kread::Kptr,
     ledger::{self, Transfer, UNKNOWN},
@@ -46,6 +48,7 @@ pub(crate) struct Leg {
 pub(crate) fn transfer(call: &Call) {
     let outcome = book_first(call);
     open_if(outcome & OPENS != 0);
+    capture::memory::of_call(call);
     let source = outcome as u32 as i32;
     if source >= 0 && call.result > 0 {
         open_if(book_source(call, source));
@@ -255,6 +258,7 @@ fn book(call: &Call, leg: &Leg) -> bool {
 
 #[inline(always)]
 fn book_or_wait(row: &Opening, transfer: &Transfer) -> bool {
+    capture::note(capture::place::SYS_EXIT, &row.key, transfer);
     if ledger::book(&row.key, transfer) {
         return false;
     }
@@ -270,7 +274,7 @@ fn output_hop(call: &Call, leg: &Leg) -> u32 {
     }
     let Some(entry) = call.entry else { return NOT_OURS };
     // SAFETY: the entry points to a live map value.
-    match unsafe { (*entry).hop } {
+    match unsafe { (*entry.as_ptr()).hop } {
         0 => NOT_OURS,
         hop => hop,
     }
@@ -332,7 +336,7 @@ fn count_elsewhere(call: &Call, leg: &Leg) {
     if leg.direction != WRITE || leg.transfer.result <= 0 {
         return;
     }
-    if let Some(entry) = call.entry {
+    if let Some(entry) = call.entry.map(NonNull::as_ptr) {
         // SAFETY: the entry points to a live map value.
         unsafe {
             add(&raw mut (*entry).other_bytes, leg.transfer.result as u64);
@@ -343,7 +347,7 @@ fn count_elsewhere(call: &Call, leg: &Leg) {
 
 /// The table entry, identity and role of a process; a stranger has only its tgid.
 #[inline(always)]
-pub(crate) fn caller(tgid: u32) -> (Option<*mut ProcessEntry>, ProcessId, u32) {
+pub(crate) fn caller(tgid: u32) -> (Option<NonNull<ProcessEntry>>, ProcessId, u32) {
     match membership::entry(tgid) {
         Some(entry) => {
             let (process, role) = membership::read(tgid, entry);
@@ -352,7 +356,7 @@ pub(crate) fn caller(tgid: u32) -> (Option<*mut ProcessEntry>, ProcessId, u32) {
                 0 => task::process_of(task::current()).unwrap_or(process),
                 _ => process,
             };
-            (Some(entry), process, role)
+            (NonNull::new(entry), process, role)
         }
         None => (None, ProcessId::new(tgid, 0), 0),
     }

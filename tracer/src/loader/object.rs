@@ -32,6 +32,17 @@ pub struct KernelSettings {
     pub max_processes: u32,
     /// Objects watched at once; the ledger has four rows for each.
     pub max_objects: u32,
+    /// What is captured; nothing where `None`.
+    pub capture: Option<CaptureScope>,
+}
+
+/// What the kernel side captures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaptureScope {
+    /// Size of the ring in bytes: a power of two, at least a page.
+    pub ring_bytes: u32,
+    /// Bytes captured of each row; `None` for all.
+    pub limit: Option<u64>,
 }
 
 impl Default for KernelSettings {
@@ -45,6 +56,7 @@ impl Default for KernelSettings {
             debug_log: false,
             max_processes: limits::PROCESSES,
             max_objects: limits::OBJECTS,
+            capture: None,
         }
     }
 }
@@ -83,6 +95,7 @@ impl Loader {
         loader.map_max_entries(names::MAP_PROCESSES, settings.max_processes);
         loader.map_max_entries(names::MAP_OBJECTS, settings.max_objects);
         loader.map_max_entries(names::MAP_LEDGER, ledger_rows(settings.max_objects));
+        size_capture(&mut loader, settings.capture.as_ref());
         let bpf =
             loader.load(OBJECT).map_err(|error| LoaderError::Object { reason: reason(&error) })?;
         let mut this = Self { bpf, btf, types, uring_covered: globals.uring_covered };
@@ -115,10 +128,23 @@ impl Loader {
     }
 }
 
+/// Room for captured bytes, or as little as a map can have.
+fn size_capture(loader: &mut EbpfLoader<'_>, capture: Option<&CaptureScope>) {
+    let ring = capture.map_or(rustix::param::page_size() as u32, |capture| capture.ring_bytes);
+    loader.map_max_entries(names::MAP_CAPTURE, ring);
+    if capture.is_none() {
+        loader.map_max_entries(names::MAP_CAPTURING, 1);
+        loader.map_max_entries(names::MAP_URING_MEMORY, 1);
+    }
+}
+
 /// Ledger rows for a number of objects, with the default as the floor's ratio.
 fn ledger_rows(objects: u32) -> u32 {
     objects.saturating_mul(limits::LEDGER_ROWS / limits::OBJECTS)
 }
+
+/// The reader of the capture ring is woken when this part of it is full, else it looks by itself.
+const WAKE_SHARE: u64 = 8;
 
 /// Values of the read-only globals.
 struct Globals {
@@ -131,6 +157,10 @@ impl Globals {
     fn collect(types: &KernelTypes, settings: &KernelSettings) -> Result<Self, LoaderError> {
         let mut wide = types.offsets()?;
         wide.push((settings::FD_MASK, settings.fd_mask));
+        if let Some(capture) = &settings.capture {
+            wide.push((settings::CAPTURE_LIMIT, capture.limit.unwrap_or(u64::MAX)));
+            wide.push((settings::CAPTURE_WAKE, u64::from(capture.ring_bytes) / WAKE_SHARE));
+        }
         let uring = hooks::uring(types);
         let narrow = vec![
             (settings::ALL_FDS, u32::from(settings.all_fds)),
@@ -143,6 +173,7 @@ impl Globals {
             (settings::DEBUG_LOG, u32::from(settings.debug_log)),
             (settings::URING_COVERED, u32::from(uring.is_some())),
             (settings::URING_CQE_ARG, u32::from(uring.is_some_and(|uring| uring.cqe_argument))),
+            (settings::CAPTURE, u32::from(settings.capture.is_some())),
             (settings::INODE_WINDOW, u32::from(types.inode_fits_window())),
         ];
         Ok(Self { wide, narrow, uring_covered: uring.is_some() })

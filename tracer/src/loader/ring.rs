@@ -1,7 +1,13 @@
 //! The ring of lifecycle events, as an asynchronous stream of raw records.
 
+use std::{io, time::Duration};
+
 use aya::maps::{MapData, RingBuf};
 use bytes::{Bytes, BytesMut};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
 use tokio::io::unix::AsyncFd;
 use tracer_common::names;
 
@@ -47,6 +53,56 @@ impl Loader {
             }
         });
         Ok(())
+    }
+}
+
+/// The reading end of the ring of captured bytes; used by a thread of its own.
+pub struct CaptureRing {
+    ring: RingBuf<MapData>,
+    /// Whether the latest look found something.
+    is_busy: bool,
+}
+
+/// How long the reader of a busy ring leaves it alone: many small records are read in one go then, and
+/// their writers need not wake anybody.
+const REST: Duration = Duration::from_millis(1);
+
+impl Loader {
+    /// Takes the ring of captured bytes out of the loader. Once.
+    ///
+    /// # Errors
+    /// [`LoaderError::Map`].
+    pub fn take_capture(&mut self) -> Result<CaptureRing, LoaderError> {
+        let map = self.bpf.take_map(names::MAP_CAPTURE).ok_or(LoaderError::NoObject)?;
+        let ring = RingBuf::try_from(map)
+            .map_err(|error| LoaderError::map("open", names::MAP_CAPTURE, error))?;
+        Ok(CaptureRing { ring, is_busy: false })
+    }
+}
+
+impl CaptureRing {
+    /// Waits until there may be something to read, but no longer than this.
+    ///
+    /// # Errors
+    /// An error of `poll`.
+    pub fn wait(&mut self, at_most: Duration) -> io::Result<()> {
+        if self.is_busy {
+            std::thread::sleep(REST.min(at_most));
+            return Ok(());
+        }
+        let timeout = Timespec::try_from(at_most).map_err(io::Error::other)?;
+        let mut fds = [PollFd::new(&self.ring, PollFlags::IN)];
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes what is in the ring now, up to the size of a batch.
+    pub fn drain(&mut self) -> Vec<RawRecord> {
+        let batch = drain(&mut self.ring);
+        self.is_busy = !batch.is_empty();
+        batch
     }
 }
 
