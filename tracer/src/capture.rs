@@ -5,7 +5,9 @@
 //! ledger stays exact, and what is missing is a gap of known length.
 
 pub mod chunk;
+pub mod folder;
 pub mod index;
+pub mod stream;
 
 use serde::{Deserialize, Serialize};
 
