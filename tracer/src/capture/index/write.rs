@@ -28,7 +28,16 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// Of the writer, when its buffer is full and cannot be written; what is in the buffer stays there.
     pub fn make_room(&mut self) -> io::Result<()> {
-        if self.out.capacity() - self.out.buffer().len() >= ROOM { Ok(()) } else { self.flush() }
+        if self.has_room() {
+            return Ok(());
+        }
+        let result = self.flush();
+        // A disk that is nearly full takes some of it.
+        if self.has_room() { Ok(()) } else { result }
+    }
+
+    fn has_room(&self) -> bool {
+        self.out.capacity() - self.out.buffer().len() >= ROOM
     }
 
     /// Writes a line and says how long it is.
