@@ -1,11 +1,22 @@
 //! The output itself: taken out of its ring, saved in a folder, given back where it was lost.
 //!
-//! Data flows one way: ring → [`chunk`] → queue → [`stream`] → [`folder`], and, when the trace is over,
-//! [`index`] → [`recover`]. Counting does not depend on any of it: whatever happens to the bytes, the
+//! Data flows one way: ring → queue → [`chunk`] → [`stream`] → [`folder`] and [`index`]; [`writer`] runs
+//! it, [`summary`] adds it up. Counting does not depend on any of it: whatever happens to the bytes, the
 //! ledger stays exact, and what is missing is a gap of known length.
 
+mod books;
 pub mod chunk;
+mod files;
+pub mod folder;
 pub mod index;
+mod log;
+mod names;
+mod queue;
+#[cfg(test)]
+mod sample;
+pub mod stream;
+pub mod summary;
+pub mod writer;
 
 use serde::{Deserialize, Serialize};
 
