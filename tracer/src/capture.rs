@@ -6,6 +6,7 @@
 
 pub mod chunk;
 pub mod index;
+pub mod recover;
 
 use serde::{Deserialize, Serialize};
 
