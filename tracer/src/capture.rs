@@ -46,6 +46,25 @@ pub enum Reason {
     Unexplained,
 }
 
+impl Reason {
+    /// The reason as the end of a sentence.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Copied => "copied inside the kernel",
+            Self::Unreadable => "the program's memory could not be read",
+            Self::IoUring => "written by io_uring out of memory that is not known",
+            Self::TooLarge => "one call wrote more than 64 MiB",
+            Self::RingFull => "the ring was full",
+            Self::Limit => "the limit was reached",
+            Self::SlowOutput => "disk or terminal were too slow",
+            Self::DiskError => "the file could not be written",
+            Self::OwnOutput => "written by tracer itself",
+            Self::Unexplained => "counted, and no record has them",
+        }
+    }
+}
+
 /// Which part of a stream is kept when it is longer than its limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

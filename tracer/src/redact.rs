@@ -42,25 +42,26 @@ impl Redact {
     /// The line with every match replaced by [`MARK`].
     #[must_use]
     pub fn line<'a>(&self, line: &'a [u8]) -> Cow<'a, [u8]> {
-        self.part(line, line.len())
+        self.slice(line, 0..line.len())
     }
 
-    /// The first `end` bytes of a line, with every match that begins in them replaced.
+    /// A part of a line: of what is hidden, whatever reaches into it is replaced.
     #[must_use]
-    pub(crate) fn part<'a>(&self, line: &'a [u8], end: usize) -> Cow<'a, [u8]> {
-        let shown = line.get(..end).unwrap_or(line);
-        let hidden = self.matches(line);
-        if hidden.first().is_none_or(|first| first.start >= shown.len()) {
-            return Cow::Borrowed(shown);
+    pub(crate) fn slice<'a>(&self, line: &'a [u8], part: Range<usize>) -> Cow<'a, [u8]> {
+        let Range { start, end } = part;
+        let mut hidden = self.matches(line);
+        hidden.retain(|range| range.start < end && start < range.end);
+        if hidden.is_empty() {
+            return Cow::Borrowed(line.get(part).unwrap_or_default());
         }
-        let mut kept = Vec::with_capacity(shown.len());
-        let mut at = 0;
-        for range in hidden.iter().take_while(|range| range.start < shown.len()) {
-            kept.extend_from_slice(&line[at..range.start]);
+        let mut kept = Vec::with_capacity(end.saturating_sub(start));
+        let mut at = start;
+        for range in hidden {
+            kept.extend_from_slice(line.get(at..range.start).unwrap_or_default());
             kept.extend_from_slice(MARK.as_bytes());
             at = range.end;
         }
-        kept.extend_from_slice(shown.get(at..).unwrap_or_default());
+        kept.extend_from_slice(line.get(at..end).unwrap_or_default());
         Cow::Owned(kept)
     }
 
@@ -143,8 +144,15 @@ mod tests {
     #[test]
     fn a_part_hides_matches_that_go_beyond_it() {
         let redact = Redact::new(&["b+"]).unwrap();
-        assert_eq!(&*redact.part(b"aabbbb", 3), b"aa[redacted]");
-        assert_eq!(&*redact.part(b"aabbbb", 2), b"aa");
+        for (part, shown) in [
+            (0..3, "aa[redacted]"),
+            (0..2, "aa"),
+            (4..8, "[redacted]cc"),
+            (3..5, "[redacted]"),
+            (6..8, "cc"),
+        ] {
+            assert_eq!(&*redact.slice(b"aabbbbcc", part), shown.as_bytes());
+        }
     }
 
     #[test]

@@ -6,23 +6,7 @@ use crate::capture::Reason;
 /// `55 B missing: the ring was full`.
 pub(super) fn missing(length: u64, reason: Reason, source: Option<&str>) -> String {
     let from = source.map(|source| format!(", from {source}")).unwrap_or_default();
-    format!("{} missing: {}{from}", bytes(length), why(reason))
-}
-
-/// Why bytes are not there.
-pub(super) fn why(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Copied => "copied inside the kernel",
-        Reason::Unreadable => "the program's memory could not be read",
-        Reason::IoUring => "written by io_uring out of memory that is not known",
-        Reason::TooLarge => "one call wrote more than 64 MiB",
-        Reason::RingFull => "the ring was full",
-        Reason::Limit => "the limit was reached",
-        Reason::SlowOutput => "disk or terminal were too slow",
-        Reason::DiskError => "the file could not be written",
-        Reason::OwnOutput => "written by tracer itself",
-        Reason::Unexplained => "counted, and no record has them",
-    }
+    format!("{} missing: {}{from}", bytes(length), reason.words())
 }
 
 #[cfg(test)]
@@ -34,7 +18,7 @@ mod tests {
     #[test]
     fn the_words_name_the_limit_of_one_call() {
         let limit = format!("more than {} MiB", CALL >> 20);
-        assert!(why(Reason::TooLarge).ends_with(&limit));
+        assert!(Reason::TooLarge.words().ends_with(&limit));
     }
 
     #[test]

@@ -162,7 +162,7 @@ impl Lines {
         out: &mut dyn Write,
     ) -> io::Result<()> {
         let shown = match &self.redact {
-            Some(redact) => redact.part(text, end),
+            Some(redact) => redact.slice(text, 0..end),
             None => text.get(..end).unwrap_or(text).into(),
         };
         let mut line = prefix(key, comm, mark).render(&self.style).into_bytes();
