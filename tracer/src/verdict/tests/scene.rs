@@ -98,6 +98,10 @@ impl Scene {
         self.object(id, mode::S_IFREG, path)
     }
 
+    pub(super) fn fifo(self, id: ObjectId, path: &str) -> Self {
+        self.object(id, mode::S_IFIFO, path)
+    }
+
     fn object(self, id: ObjectId, mode: u32, name: &str) -> Self {
         let pipe = PipeState { slots: 16, valid: 1, ..PipeState::default() };
         let rdev = if mode == mode::S_IFCHR { NULL_RDEV } else { 0 };

@@ -67,6 +67,25 @@ fn a_finding_about_one_fd_is_about_that_stream_alone() {
 }
 
 #[test]
+fn a_log_that_is_short_wants_what_its_writer_read_of_that_container() {
+    let (mine, other) = (object(201), object(202));
+    let scene = managed(&CURL)
+        .fifo(mine, "/run/containerd/fifo/1/c0ffeec0ffee-stdout")
+        .fifo(other, "/run/containerd/fifo/2/deadbeefdead-stdout");
+    let scene = [mine, other]
+        .into_iter()
+        .fold(scene, |scene, fifo| scene.wrote(90, 8, fifo, write(50)).read(91, fifo, 50, 110));
+    let mut found = scene.clone().wrote(COMMAND, 1, OUT, write(1)).judged().remove(0);
+    found.rule = "read_then_lost".into();
+    found.pid = 91;
+    let log = "/var/lib/docker/containers/c0ffeec0ffee/c0ffeec0ffee-json.log";
+    found.evidence.insert("source".into(), log.into());
+    assert_eq!(scene.wanted_for(&[found.clone()]), [stream(90, 8, mine)]);
+    found.pid = 92;
+    assert_eq!(scene.wanted_for(&[found]), []);
+}
+
+#[test]
 fn silence_and_bytes_from_before_the_trace_want_nothing() {
     assert_eq!(wants(&managed(&CURL).exited(COMMAND, 0, 200)), []);
     assert_eq!(wants(&managed(&CURL).inside(OUT, 50, 5)), []);
