@@ -1,3 +1,5 @@
+//! Small indexes, and what is certain about each.
+
 mod model;
 
 use tracer_common::{id::ProcessId, object::ObjectId};

@@ -1,3 +1,5 @@
+//! Lines as a terminal gets them, and what no text can do to it.
+
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
 use tracer_common::{id::ProcessId, object::ObjectId};
