@@ -102,3 +102,55 @@ fn stream_of(line: &Line) -> Option<u32> {
         Line::End(total) => Some(total.stream),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+    use tracer_common::{id::ProcessId, object::ObjectId};
+
+    use super::{
+        super::{
+            Keep,
+            index::{Declared, Head, Reader, Total},
+        },
+        *,
+    };
+
+    fn declared(stream: u32) -> Line {
+        Line::Stream(Declared {
+            stream,
+            process: ProcessId::new(71, 5),
+            comm: "docker".to_owned(),
+            fd: 1,
+            object: ObjectId { ino: 88, dev: 9, discriminator: 0 },
+            file: "x".repeat(9000),
+        })
+    }
+
+    #[test]
+    fn a_line_that_fits_does_not_overtake_one_that_is_owed() {
+        // A pipe that nobody reads is a disk that is full.
+        let (end, index) = pipe_with(PipeFlags::NONBLOCK).unwrap();
+        let index = File::from(index);
+        let writer = Writer::new(index.try_clone().unwrap());
+        let mut log = Log::new(Some(writer), Tally::new(None, Keep::First));
+        log.line(Line::Capture(Head::new(None, Keep::First)));
+        let mut lines = Vec::new();
+        while log.owed.is_empty() {
+            let line = declared(lines.len() as u32 + 1);
+            log.line(line.clone());
+            lines.push(line);
+        }
+        let total = Total { stream: 1, written: 0, kept: 0, cut: 0, missing: 0 };
+        lines.push(Line::End(total));
+        log.line(Line::End(total));
+        assert!(log.flush().is_err());
+        fcntl_setpipe_size(&index, 1 << 20).unwrap();
+        let (streams, result) = log.finish();
+        result.unwrap();
+        assert_eq!(streams.len(), lines.len() - 1);
+        drop(index);
+        let found: Vec<Line> = Reader::new(io::BufReader::new(File::from(end))).unwrap().collect();
+        assert!(found == lines);
+    }
+}
