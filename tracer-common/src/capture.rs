@@ -27,7 +27,7 @@ pub struct Chunk {
     pub lost: u64,
     /// Bytes of the stream that this record stands for: those behind it, or those that are missing.
     pub length: u64,
-    /// The thread that wrote; the one that submitted the request for io_uring.
+    /// The thread that wrote; of an io_uring request the one that completed it.
     pub tid: u32,
     /// [`crate::op`] code.
     pub op: u32,

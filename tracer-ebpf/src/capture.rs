@@ -100,13 +100,15 @@ fn is_pending(place: u32) -> bool {
 fn send_write(this: &mut Capturing, place: u32) {
     let written = core::mem::take(&mut this.result) as u64;
     let key = &this.head.chunk.key;
-    // What tracer shows would be captured and shown again.
-    if !is_output(key) || key.process.tgid == SELF_TGID.load() {
+    if !is_output(key) {
         return;
     }
     let Some(row) = LEDGER.get_ptr_mut(key) else { return };
     let Some(room) = room(row) else { return };
     begin(this, row);
+    if let Some(reason) = this.memory.lacks() {
+        return send::missing(this, written, reason);
+    }
     let wanted = written.min(room);
     send::everything(this, u64::from(place), wanted.min(CALL));
     if wanted > CALL {
@@ -116,11 +118,21 @@ fn send_write(this: &mut Capturing, place: u32) {
     unsafe { add(&raw mut (*row).captured, this.sent) };
 }
 
-/// Whether the target writes its output to this object: its input is nobody's business.
+/// Whether this is output of the target: its input is nobody's business. What others write counts where
+/// it goes the same way, through a pipe or socket: to know which bytes were lost, all of them must be
+/// known. A terminal or a log file that the target shares with others is theirs as well.
 #[inline(always)]
 fn is_output(key: &LedgerKey) -> bool {
-    membership::value(&key.object)
-        .is_some_and(|value| watch::hop(value) == 0 && value & watch::OUTPUT != 0)
+    let Some(value) = membership::value(&key.object) else { return false };
+    if watch::hop(value) != 0 || value & watch::OUTPUT == 0 {
+        return false;
+    }
+    let tgid = key.process.tgid;
+    match membership::entry(tgid) {
+        Some(entry) if membership::is_target(membership::read(tgid, entry).1) => true,
+        // What tracer shows would be captured and shown again.
+        _ => value & watch::PASSES_ON != 0 && tgid != SELF_TGID.load(),
+    }
 }
 
 /// How many bytes of this row are still wanted; `None` when its limit was reached.

@@ -71,14 +71,17 @@ pub fn trace(settings: &Settings) -> Result<bool, AppError> {
         .enable_all()
         .build()
         .map_err(|source| AppError::Runtime { source })?;
-    let report = runtime.block_on(record(
+    let outcome = runtime.block_on(record(
         settings,
         &kernel,
         subject,
         destination.live(settings),
         recording,
         capturing,
-    ))?;
+    ));
+    // A disk or terminal that stands still must not keep the report back.
+    runtime.shutdown_background();
+    let report = outcome?;
     destination.write(&report, settings.format)?;
     Ok(report.has_loss())
 }
@@ -177,7 +180,7 @@ async fn record(
     let session = run.finish(running)?;
     let mut report = report::build(&session, subject.target, start, &settings.stdio_of_interest);
     if let Some(mut capturing) = capturing {
-        capturing.finish(&session, kernel);
+        capturing.finish(&session, kernel, &mut outside).await;
         capturing.report(&session, &mut report);
     }
     Ok(report)

@@ -50,8 +50,6 @@ pub enum Reason {
     SlowOutput,
     /// The file could not be written.
     DiskError,
-    /// tracer wrote them itself, to an object that it shares with the target.
-    OwnOutput,
     /// The ledger has bytes that no record told of.
     #[default]
     Unexplained,
@@ -70,7 +68,6 @@ impl Reason {
             Self::Limit => "the limit was reached",
             Self::SlowOutput => "disk or terminal were too slow",
             Self::DiskError => "the file could not be written",
-            Self::OwnOutput => "written by tracer itself",
             Self::Unexplained => "counted, and no record has them",
         }
     }

@@ -1,6 +1,6 @@
 //! Where the bytes of a syscall lie.
 
-use tracer_common::{object::ObjectId, op};
+use tracer_common::{capture::gap, object::ObjectId, op};
 
 use super::{Capturing, at, is_pending, place, send_write};
 use crate::{
@@ -38,8 +38,20 @@ pub(super) mod kind {
     pub(in super::super) const COPIED: u32 = 4;
     /// io_uring: segments that were noted when the request was submitted.
     pub(in super::super) const STORED: u32 = 5;
-    /// io_uring: not known.
+    /// Not known: io_uring that completes somewhere else, arguments that cannot be read.
     pub(in super::super) const UNKNOWN: u32 = 6;
+}
+
+impl Memory {
+    /// Why the bytes lie nowhere, where they do not.
+    #[inline(always)]
+    pub(super) fn lacks(&self) -> Option<u32> {
+        match self.kind {
+            kind::COPIED => Some(gap::COPIED),
+            kind::UNKNOWN => Some(gap::URING),
+            _ => None,
+        }
+    }
 }
 
 /// Captures the write that was noted, if there is one.

@@ -1,19 +1,30 @@
 //! `--capture` and `--show`: what runs beside the trace.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     time::Duration,
 };
 
 use bytes::Bytes;
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
 use tracer_common::ledger::{LedgerKey, LedgerRow, WRITE};
 
-use super::{AppError, given_back, output, record::Recording};
+use super::{
+    AppError,
+    given_back::{GivenBack, Recovery},
+    output,
+    outside::{FromOutside, Outside},
+    record::Recording,
+};
 use crate::{
     capture::{
         INDEX, Keep, SESSION,
         chunk::Chunk,
         folder::Folder,
+        summary::Summary,
         writer::{Capture, Options, Source, Watcher},
     },
     loader::{CaptureRing, CaptureScope, KernelSettings},
@@ -32,8 +43,10 @@ pub(super) struct Capturing {
     /// How the live view looks; `None` without one.
     show: Option<Style>,
     folder: Option<Folder>,
-    recover: Option<Folder>,
+    recover: Option<Recovery>,
     running: Option<Capture>,
+    /// What the writer said at its end.
+    summary: Option<Summary>,
     /// Whether the trace began: until then nothing is worth keeping.
     has_begun: bool,
 }
@@ -43,19 +56,28 @@ impl Capturing {
     pub(super) fn open(settings: &Settings) -> Result<Option<Self>, AppError> {
         let Some(wanted) = &settings.capture else { return Ok(None) };
         let folder = wanted.directory.as_deref().map(Folder::create).transpose()?;
-        let recover = wanted.recover.as_deref().map(Folder::create).transpose()?;
+        let recover = Recovery::open(wanted.recover.as_deref())?;
         let show = wanted.show.then(|| Style {
             color: output::wants_color(settings.color, io::stderr().is_terminal()),
             width: output::width_of(&io::stderr()),
         });
         let settings = wanted.clone();
-        Ok(Some(Self { settings, show, folder, recover, running: None, has_begun: false }))
+        Ok(Some(Self {
+            settings,
+            show,
+            folder,
+            recover,
+            running: None,
+            summary: None,
+            has_begun: false,
+        }))
     }
 
     /// What the kernel side must know.
     pub(super) fn scope(&self) -> CaptureScope {
-        // Of the last bytes, any may be one.
-        let keeps_first = self.folder.is_some() && self.settings.keep == Keep::First;
+        // Of the last bytes, any may be one; and the view shows all.
+        let wants_all = self.settings.show || self.settings.keep == Keep::Last;
+        let keeps_first = self.folder.is_some() && !wants_all;
         CaptureScope {
             ring_bytes: self.settings.ring_bytes,
             limit: keeps_first.then_some(self.settings.limit),
@@ -77,7 +99,8 @@ impl Capturing {
             Box::new(LiveView { show, text: Vec::new() }) as Box<dyn Watcher>
         });
         let options = Options { limit: Some(self.settings.limit), keep: self.settings.keep };
-        let running = Capture::start(ring, self.folder.take(), options, watcher)
+        let folder = self.folder.as_ref().map(Folder::again).transpose()?;
+        let running = Capture::start(ring, folder, options, watcher)
             .map_err(|source| AppError::Capture { source })?;
         self.running = Some(running);
         Ok(())
@@ -88,26 +111,54 @@ impl Capturing {
         self.has_begun = true;
     }
 
-    /// Takes in what is left, now that nothing is attached any more.
-    pub(super) fn finish(&mut self, session: &Session, kernel: &KernelSettings) {
+    /// Takes in what is left, now that nothing is attached any more. Disk and terminal may take their
+    /// time; a second Ctrl-C ends that.
+    pub(super) async fn finish(
+        &mut self,
+        session: &Session,
+        kernel: &KernelSettings,
+        outside: &mut FromOutside,
+    ) {
         let Some(running) = self.running.take() else { return };
-        let ended = running.finish(rows(session, kernel));
-        if ended.undecodable > 0 {
-            tracing::warn!(
-                "{} captured records could not be read: their bytes are gaps",
-                ended.undecodable
-            );
+        let rows = rows(session, kernel);
+        outside.stop_clock();
+        let mut rest = tokio::task::spawn_blocking(move || running.finish(rows));
+        let summary = loop {
+            tokio::select! {
+                summary = &mut rest => break summary,
+                news = outside.next() => if news == Outside::Stop {
+                    tracing::warn!("the capture was cut short: not all of it was written");
+                    return;
+                },
+            }
+        };
+        match summary {
+            Ok(summary) => self.tell(summary),
+            Err(error) => tracing::warn!("the capture was cut short: {error}"),
         }
     }
 
+    fn tell(&mut self, summary: Summary) {
+        let Summary { undecodable, is_index_incomplete, .. } = summary;
+        if undecodable > 0 {
+            tracing::warn!("{undecodable} captured records could not be read: they are gaps");
+        }
+        if is_index_incomplete {
+            tracing::warn!("the capture's index is not complete: `tracer report` will know less");
+        }
+        self.summary = Some(summary);
+    }
+
     /// Adds to the report what was captured, and gives back what was lost.
-    pub(super) fn report(&self, session: &Session, report: &mut Report) {
-        let Some(directory) = &self.settings.directory else { return };
-        let told = Folder::open(directory).map_err(AppError::from).and_then(|folder| {
-            let redact = self.settings.redact.as_ref();
-            given_back::add(report, session, &folder, redact, self.recover.as_ref())
-        });
-        if let Err(error) = told {
+    pub(super) fn report(&mut self, session: &Session, report: &mut Report) {
+        let Some(folder) = &self.folder else { return };
+        let back = GivenBack {
+            folder,
+            redact: self.settings.redact.as_ref(),
+            recover: self.recover.as_mut(),
+            known: self.summary.take().map(|summary| summary.streams),
+        };
+        if let Err(error) = back.add_to(report, session) {
             tracing::warn!("the captured output is not in the report: {error}");
         }
     }
@@ -119,14 +170,11 @@ impl Drop for Capturing {
         if self.has_begun {
             return;
         }
-        if let Some(directory) = &self.settings.directory {
-            for name in [INDEX, SESSION] {
-                let _ = std::fs::remove_file(directory.join(name));
-            }
-            let _ = std::fs::remove_dir(directory);
+        if let Some(folder) = &self.folder {
+            folder.take_back(&[INDEX, SESSION]);
         }
         if let Some(recover) = &self.recover {
-            let _ = std::fs::remove_dir(recover.path());
+            recover.folder.take_back(&[]);
         }
     }
 }
@@ -174,11 +222,26 @@ impl LiveView {
     fn print(&mut self, lines: impl FnOnce(&mut Show, &mut Vec<u8>) -> io::Result<()>) {
         // Writing into memory does not fail, and a closed standard error silences the view.
         let _ = lines(&mut self.show, &mut self.text);
-        if !self.text.is_empty() {
-            let _ = io::stderr().lock().write_all(&self.text);
-            self.text.clear();
+        let _ = put(&self.text);
+        self.text.clear();
+    }
+}
+
+/// Writes to standard error, without its lock: a terminal that stands still must not stop the rest of
+/// tracer. Traced programs may have made it non-blocking.
+fn put(mut text: &[u8]) -> io::Result<()> {
+    let stderr = rustix::stdio::stderr();
+    while !text.is_empty() {
+        match rustix::io::write(stderr, text) {
+            Ok(taken) => text = text.get(taken..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], None)?;
+            }
+            Err(error) => return Err(error.into()),
         }
     }
+    Ok(())
 }
 
 impl Watcher for LiveView {

@@ -73,13 +73,11 @@ pub enum AppError {
         /// Why not.
         source: io::Error,
     },
-    /// What was lost cannot be written.
-    #[error("cannot write {}: {source}", path.display())]
-    Recover {
+    /// There is nothing to recover from.
+    #[error("{} is a recording without captured output: --recover needs the folder of a --capture", path.display())]
+    NothingCaptured {
         /// The file.
         path: PathBuf,
-        /// The system's words.
-        source: io::Error,
     },
     /// There is no session in a file.
     #[error("cannot report {}: {source}", path.display())]
@@ -104,6 +102,7 @@ impl AppError {
         match self {
             Self::Environment(error) => error.exit_kind(),
             Self::Target(error) => error.exit_kind(),
+            Self::NothingCaptured { .. } => ExitKind::Usage,
             Self::Launch(error) => error.exit_kind(),
             Self::Loader(_)
             | Self::EndedBeforeAttach { .. }
@@ -113,7 +112,6 @@ impl AppError {
             | Self::Folder(_)
             | Self::Capture { .. }
             | Self::Captured { .. }
-            | Self::Recover { .. }
             | Self::Recording { .. }
             | Self::Runtime { .. } => ExitKind::Environment,
         }

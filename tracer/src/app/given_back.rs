@@ -1,7 +1,7 @@
 //! What a capture folder adds to a report, live or later: what there is, and what was lost.
 
 use std::{
-    io::{self, BufReader, Write as _},
+    io::{self, BufReader, BufWriter, Write as _},
     path::Path,
 };
 
@@ -21,33 +21,41 @@ use crate::{
     session::{Flows, Session},
 };
 
-/// Reads the index once, and adds what it says to the report.
-pub(super) fn add(
-    report: &mut Report,
-    session: &Session,
-    folder: &Folder,
-    redact: Option<&Redact>,
-    recover: Option<&Folder>,
-) -> Result<(), AppError> {
-    let wanted = report::wanted(session, &Flows::of(session), &report.findings);
-    let mut search = Search::new(&wanted.wants);
-    let (head, streams) = read_index(folder, &mut search)?;
-    let directory = folder.path().display().to_string();
-    let mut captured = report::captured(session, directory, &head, &streams);
-    captured.more = wanted.more;
-    for (want, found) in wanted.wants.iter().zip(search.finish()) {
-        let mut read = |piece: &Piece| read_piece(folder, &streams, piece);
-        let entry = report::recovered(session, want, &found, &streams, redact, &mut read);
-        let unreadable = |source| AppError::Captured { path: folder.path().to_owned(), source };
-        let Some(mut entry) = entry.map_err(unreadable)? else { continue };
-        if let Some(recover) = recover {
-            let number = captured.recovered.len() + 1;
-            entry.file = Some(save(recover, number, folder, &streams, &found)?);
+/// A folder, and what is to be made of it.
+pub(super) struct GivenBack<'a> {
+    /// The capture.
+    pub(super) folder: &'a Folder,
+    /// What is hidden of what is quoted.
+    pub(super) redact: Option<&'a Redact>,
+    /// Where that is written which was lost.
+    pub(super) recover: Option<&'a mut Recovery>,
+    /// The streams, where somebody knows them better than the index.
+    pub(super) known: Option<Vec<StreamSummary>>,
+}
+
+impl GivenBack<'_> {
+    /// Reads the index once, and adds what it says to the report.
+    pub(super) fn add_to(mut self, report: &mut Report, session: &Session) -> Result<(), AppError> {
+        let folder = self.folder;
+        let wanted = report::wanted(session, &Flows::of(session), &report.findings);
+        let mut search = Search::new(&wanted.wants);
+        let (head, read) = read_index(folder, &mut search)?;
+        let streams = self.known.unwrap_or(read);
+        let directory = folder.path().display().to_string();
+        let mut captured = report::captured(session, directory, &head, &streams);
+        captured.more = wanted.more;
+        for (want, found) in wanted.wants.iter().zip(search.finish()) {
+            let mut read = |piece: &Piece| read_piece(folder, &streams, piece);
+            let entry = report::recovered(session, want, &found, &streams, self.redact, &mut read);
+            let Some(mut entry) = entry else { continue };
+            if let Some(recover) = &mut self.recover {
+                entry.file = recover.save(folder, &streams, &found);
+            }
+            captured.recovered.push(entry);
         }
-        captured.recovered.push(entry);
+        report.capture = Some(captured);
+        Ok(())
     }
-    report.capture = Some(captured);
-    Ok(())
 }
 
 fn read_index(
@@ -72,45 +80,73 @@ fn read_index(
         let index = folder.path().join(INDEX);
         tracing::warn!("{}: {} lines cannot be read", index.display(), reader.damaged());
     }
-    Ok((head, tally.finish()))
+    let streams = tally.finish();
+    for stream in &streams {
+        search.assume_cut(stream.declared.stream, stream.total.cut);
+    }
+    Ok((head, streams))
 }
 
-fn read_piece(folder: &Folder, streams: &[StreamSummary], piece: &Piece) -> io::Result<Bytes> {
-    let Some(stream) = report::stream_of(streams, piece.stream) else {
-        return Err(io::Error::other("the index names a stream that it does not declare"));
-    };
-    Ok(folder.read_range(&stream.file, piece.offset, piece.length)?.into())
-}
-
-/// Writes all that was found to a file of its own; says where.
-fn save(
-    recover: &Folder,
-    number: usize,
-    folder: &Folder,
-    streams: &[StreamSummary],
-    found: &Found,
-) -> Result<String, AppError> {
-    let file_of =
-        |stream: u32| report::stream_of(streams, stream).map(|stream| stream.file.as_str());
-    let first = found.streams.first().and_then(|stream| file_of(*stream)).unwrap_or("output");
-    let name = format!("{number}-{first}");
-    let path = recover.path().join(&name);
-    let unwritable = |source| AppError::Recover { path: path.clone(), source };
-    let mut out = io::BufWriter::new(recover.create_file(&name)?);
-    for part in &found.parts {
-        if let Part::Bytes(piece) = part
-            && let Some(file) = file_of(piece.stream)
-        {
-            folder
-                .copy_range(file, piece.offset, piece.length, &mut out)
-                .map_err(|error: FolderError| unwritable(io::Error::other(error)))?;
+/// The bytes of a piece; what cannot be read costs these bytes, not the report.
+fn read_piece(folder: &Folder, streams: &[StreamSummary], piece: &Piece) -> Option<Bytes> {
+    let stream = report::stream_of(streams, piece.stream)?;
+    match folder.read_range(&stream.file, piece.offset, piece.length) {
+        Ok(bytes) => Some(bytes.into()),
+        Err(error) => {
+            tracing::warn!("{error}");
+            None
         }
     }
-    out.flush().map_err(unwritable)?;
-    Ok(path.display().to_string())
 }
 
-/// Opens a folder to write to, when one was named.
-pub(super) fn open_recover(path: Option<&Path>) -> Result<Option<Folder>, AppError> {
-    Ok(path.map(Folder::create).transpose()?)
+/// `--recover`: a folder with one file for each loss.
+pub(super) struct Recovery {
+    pub(super) folder: Folder,
+    /// Files so far, of all reports of this run.
+    count: u32,
+}
+
+impl Recovery {
+    /// Opens the folder, when one was named.
+    pub(super) fn open(path: Option<&Path>) -> Result<Option<Self>, AppError> {
+        let Some(path) = path else { return Ok(None) };
+        Ok(Some(Self { folder: Folder::create(path)?, count: 0 }))
+    }
+
+    /// Writes all that was found to a file of its own; says where. One that cannot be written costs
+    /// itself, not the report.
+    fn save(&mut self, from: &Folder, streams: &[StreamSummary], found: &Found) -> Option<String> {
+        let first = found.streams.first().and_then(|stream| report::stream_of(streams, *stream));
+        self.count += 1;
+        let name = format!("{}-{}", self.count, first.map_or("output", |stream| &stream.file));
+        let path = self.folder.path().join(&name);
+        match self.write(&name, from, streams, found) {
+            Ok(()) => Some(path.display().to_string()),
+            Err(error) => {
+                tracing::warn!("cannot write {}: {error}", path.display());
+                None
+            }
+        }
+    }
+
+    fn write(
+        &self,
+        name: &str,
+        from: &Folder,
+        streams: &[StreamSummary],
+        found: &Found,
+    ) -> Result<(), FolderError> {
+        let mut out = BufWriter::new(self.folder.create_file(name)?);
+        for part in &found.parts {
+            if let Part::Bytes(piece) = part
+                && let Some(stream) = report::stream_of(streams, piece.stream)
+            {
+                from.copy_range(&stream.file, piece.offset, piece.length, &mut out)?;
+            }
+        }
+        out.flush().map_err(|source| {
+            let path = self.folder.path().join(name);
+            FolderError::Io { doing: "write", path, source }
+        })
+    }
 }

@@ -36,6 +36,11 @@ impl FromOutside {
         self.deadline = duration.map(|duration| Instant::now() + duration);
     }
 
+    /// Time does not matter any more.
+    pub(super) fn stop_clock(&mut self) {
+        self.deadline = None;
+    }
+
     /// Returns at the next thing from outside.
     pub(super) async fn next(&mut self) -> Outside {
         let Self { interrupt, terminate, hangup, window, deadline } = self;

@@ -6,7 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{AppError, given_back, output::Destination};
+use super::{
+    AppError,
+    given_back::{GivenBack, Recovery},
+    output::Destination,
+};
 use crate::{
     capture::{SESSION, folder::Folder},
     recording::{self, ReadError, Recording},
@@ -29,10 +33,10 @@ pub struct Replayed {
 /// [`AppError::Output`] when the report cannot be written.
 pub fn replay(settings: &ReportSettings) -> Result<Replayed, AppError> {
     let mut destination = Destination::open(settings.output.as_deref(), settings.color)?;
-    let recover = given_back::open_recover(settings.recover.as_deref())?;
+    let mut recover = Recovery::open(settings.recover.as_deref())?;
     let mut replayed = Replayed { has_loss: false, unreadable: Vec::new() };
     for path in &settings.files {
-        let report = match report(path, settings, recover.as_ref()) {
+        let report = match report(path, settings, recover.as_mut()) {
             Ok(report) => report,
             Err(error) => {
                 replayed.unreadable.push(error);
@@ -49,20 +53,22 @@ pub fn replay(settings: &ReportSettings) -> Result<Replayed, AppError> {
 fn report(
     path: &Path,
     settings: &ReportSettings,
-    recover: Option<&Folder>,
+    recover: Option<&mut Recovery>,
 ) -> Result<Report, AppError> {
     let folder = if path.is_dir() { Some(Folder::open(path)?) } else { None };
     let recording = read(path, folder.as_ref())?;
     tell_damage(path, &recording);
     let mut report = recording.report();
-    if let Some(folder) = &folder {
-        given_back::add(
-            &mut report,
-            &recording.session,
-            folder,
-            settings.redact.as_ref(),
-            recover,
-        )?;
+    match &folder {
+        Some(folder) => {
+            let redact = settings.redact.as_ref();
+            let back = GivenBack { folder, redact, recover, known: None };
+            back.add_to(&mut report, &recording.session)?;
+        }
+        None if recover.is_some() => {
+            return Err(AppError::NothingCaptured { path: name(path) });
+        }
+        None => {}
     }
     Ok(report)
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::{self, File},
+    fs::File,
     io,
 };
 
@@ -102,13 +102,14 @@ impl Books {
         self.tell(result);
     }
 
-    /// Closes the books with what the ledger has counted. `own` is tracer's own pid.
-    pub(super) fn finish(mut self, rows: Vec<(LedgerKey, LedgerRow)>, own: u32) -> Summary {
-        let counted = counted(rows, own);
+    /// Closes the books with what the ledger has counted.
+    pub(super) fn finish(mut self, rows: Vec<(LedgerKey, LedgerRow)>) -> Summary {
+        let counted = counted(rows);
         for (key, counted) in &counted {
             if counted.bytes > 0 && !self.numbers.contains_key(key) {
                 self.make_room();
-                let comm = self.comm(key.process, counted.is_own);
+                // Of such a process no chunk may have told.
+                let comm = self.comms.get(&key.process).cloned().unwrap_or_default();
                 self.number(key, &comm);
             }
         }
@@ -226,13 +227,6 @@ impl Books {
         Some(self.sources.name(chunk.process().tgid, source))
     }
 
-    /// The name of a process of which no chunk told.
-    fn comm(&self, process: ProcessId, is_own: bool) -> String {
-        let known = self.comms.get(&process).cloned();
-        let own = || fs::read_to_string("/proc/self/comm").ok().filter(|_| is_own);
-        known.or_else(own).unwrap_or_default().trim_end().to_owned()
-    }
-
     fn tell(&mut self, result: io::Result<()>) {
         self.is_told |= tell(result, self.files.as_ref(), self.is_told);
     }
@@ -252,14 +246,14 @@ fn tell(result: io::Result<()>, files: Option<&Files>, is_told: bool) -> bool {
 }
 
 /// What the ledger says of each stream. A row that was taken out of the kernel in parts is one again.
-fn counted(rows: Vec<(LedgerKey, LedgerRow)>, own: u32) -> BTreeMap<LedgerKey, Counted> {
+fn counted(rows: Vec<(LedgerKey, LedgerRow)>) -> BTreeMap<LedgerKey, Counted> {
     let mut all: BTreeMap<LedgerKey, Counted> = BTreeMap::new();
     for (key, row) in rows.into_iter().filter(|(key, _)| key.direction == WRITE) {
         let counted = all.entry(key).or_default();
         counted.bytes = counted.bytes.saturating_add(row.bytes);
         counted.uncaptured = counted.uncaptured.saturating_add(row.uncaptured);
         counted.last_ns = counted.last_ns.max(row.last_ns);
-        counted.is_own = key.process.tgid == own;
+        counted.captured = counted.captured.saturating_add(row.captured);
     }
     all
 }

@@ -36,6 +36,8 @@ const NAME_LIMIT: usize = 255;
 pub struct Folder {
     directory: OwnedFd,
     path: PathBuf,
+    /// Whether it was made by [`Folder::create`] just now.
+    is_new: bool,
 }
 
 impl Folder {
@@ -46,12 +48,13 @@ impl Folder {
     /// directory, not empty or somebody else's.
     pub fn create(path: &Path) -> Result<Self, FolderError> {
         let path = plain(path);
-        match sys::mkdirat(CWD, &path, PRIVATE_DIRECTORY) {
-            Ok(()) | Err(Errno::EXIST) => {}
+        let is_new = match sys::mkdirat(CWD, &path, PRIVATE_DIRECTORY) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
             Err(Errno::NOENT) => return Err(FolderError::NoParent { path }),
             Err(error) => return Err(FolderError::io("make", &path, error)),
-        }
-        let folder = Self::open_directory(path)?;
+        };
+        let folder = Self { is_new, ..Self::open_directory(path)? };
         let owner = sys::fstat(&folder.directory)
             .map_err(|error| FolderError::io("look at", &folder.path, error))?
             .st_uid;
@@ -82,7 +85,7 @@ impl Folder {
     fn open_directory(path: PathBuf) -> Result<Self, FolderError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match sys::openat(CWD, &path, flags, Mode::empty()) {
-            Ok(directory) => Ok(Self { directory, path }),
+            Ok(directory) => Ok(Self { directory, path, is_new: false }),
             Err(Errno::NOTDIR | Errno::LOOP) => Err(match sys::lstat(&path) {
                 Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::Symlink => {
                     FolderError::Symlink { path }
@@ -101,6 +104,28 @@ impl Folder {
             }
         }
         Ok(true)
+    }
+
+    /// The same folder once more, whatever its path leads to by now.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`] when there are no descriptors left.
+    pub fn again(&self) -> Result<Self, FolderError> {
+        match self.directory.try_clone() {
+            Ok(directory) => Ok(Self { directory, path: self.path.clone(), is_new: self.is_new }),
+            Err(error) => Err(FolderError::io("open", &self.path, error)),
+        }
+    }
+
+    /// Takes back what was made for a capture that never began: these files, and the directory, if it is
+    /// ours and empty then. What cannot be removed stays.
+    pub fn take_back(&self, files: &[&str]) {
+        for name in files {
+            let _ = self.remove(name);
+        }
+        if self.is_new {
+            let _ = sys::rmdir(&self.path);
+        }
     }
 
     /// Where it is.

@@ -34,6 +34,8 @@ pub enum Want {
         in_flight: u64,
         /// Bytes that were written to it by anybody, as the ledger has them.
         written: u64,
+        /// Whether its books balance, and it gives bytes in the order in which it takes them.
+        is_sure: bool,
     },
     /// Everything that one process wrote through one fd to one object.
     Stream {
@@ -87,6 +89,8 @@ pub enum Doubt {
     Others,
     /// Two threads wrote at the same time where it begins.
     Threads,
+    /// The books of the object do not balance, or it is no stream of bytes.
+    Unbalanced,
     /// A write had not returned: what it had put in already was not captured.
     InFlight,
     /// The index has no end.
@@ -143,6 +147,14 @@ struct Stream {
     process: ProcessId,
     /// Bytes cut from the front of its file, once that is known.
     cut: Option<u64>,
+    /// The same while its last line is not there.
+    cut_so_far: u64,
+}
+
+impl Stream {
+    fn cut(&self) -> u64 {
+        self.cut.unwrap_or(self.cut_so_far)
+    }
 }
 
 /// The streams by their numbers.
@@ -172,8 +184,9 @@ impl Search {
         let mut search = Self::default();
         for (number, want) in wants.iter().enumerate() {
             match *want {
-                Want::Tail { object, unread, in_flight, written } => {
-                    let tail = TailSearch::new(object, unread, in_flight, written);
+                Want::Tail { object, unread, in_flight, written, is_sure } => {
+                    let mut tail = TailSearch::new(object, unread, in_flight, written);
+                    tail.is_sure = is_sure;
                     search.tails.push((number, tail));
                 }
                 Want::Stream { process, fd, object } => {
@@ -198,7 +211,8 @@ impl Search {
                     tid: write.tid,
                     time_ns: write.time_ns,
                 };
-                self.add(write.stream, order::Entry::bytes(piece));
+                let is_call = !write.syscall.starts_with("io_uring");
+                self.add(write.stream, order::Entry::bytes(piece, is_call));
             }
             Line::Gap(gap) => self.add(gap.stream, order::Entry::gap(gap)),
             Line::End(total) => {
@@ -206,6 +220,14 @@ impl Search {
                     stream.cut = Some(total.cut);
                 }
             }
+        }
+    }
+
+    /// Says how much was cut from the front of a stream's file, for an index that was cut before its
+    /// last line could say so.
+    pub fn assume_cut(&mut self, stream: u32, cut: u64) {
+        if let Some(stream) = self.streams.get_mut(&stream) {
+            stream.cut_so_far = cut;
         }
     }
 
@@ -237,7 +259,7 @@ impl Search {
             }
         }
         if !places.is_empty() {
-            let stream = Stream { process: declared.process, cut: None };
+            let stream = Stream { process: declared.process, cut: None, cut_so_far: 0 };
             self.streams.insert(declared.stream, stream);
             self.of_stream.insert(declared.stream, places);
         }

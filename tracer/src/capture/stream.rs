@@ -24,15 +24,14 @@ impl Limits {
     /// The limits of every stream under these options.
     #[must_use]
     pub fn new(limit: Option<u64>, keep: Keep) -> Self {
-        let index = limit.map_or(u64::MAX, |limit| limit.max(INDEX_BYTES));
-        let accepted = match keep {
-            Keep::First => limit.unwrap_or(u64::MAX),
-            Keep::Last => u64::MAX,
-        };
-        Self { accepted, index }
+        match (limit, keep) {
+            (Some(limit), Keep::First) => Self { accepted: limit, index: limit.max(INDEX_BYTES) },
+            // The last bytes are wanted, however many writes come before them.
+            _ => Self::NONE,
+        }
     }
 
-    /// None at all, for a capture that is only shown.
+    /// None at all.
     pub(super) const NONE: Self = Self { accepted: u64::MAX, index: u64::MAX };
 }
 
@@ -54,10 +53,10 @@ pub struct Counted {
     pub bytes: u64,
     /// Of these, bytes that found no room in the ring.
     pub uncaptured: u64,
+    /// Of these, bytes that were handed over by the ring.
+    pub captured: u64,
     /// The last call, nanoseconds since boot.
     pub last_ns: u64,
-    /// Whether tracer itself wrote them.
-    pub is_own: bool,
 }
 
 /// One stream's books: `written = kept + cut + missing`.
@@ -174,10 +173,9 @@ impl Stream {
     }
 
     fn reason_of_rest(&self, counted: &Counted) -> Reason {
-        if self.offset >= self.limits.accepted || self.is_index_full() {
+        // The kernel side stops at the limit too, whatever became of what it had sent.
+        if self.offset.max(counted.captured) >= self.limits.accepted || self.is_index_full() {
             Reason::Limit
-        } else if counted.is_own {
-            Reason::OwnOutput
         } else {
             Reason::Unexplained
         }
@@ -236,10 +234,10 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_still_missing_at_the_end_has_a_reason() {
-        let counted = Counted { bytes: 100, uncaptured: 30, last_ns: 9, is_own: false };
-        let own = Counted { is_own: true, ..counted };
-        for (counted, rest) in [(counted, Reason::Unexplained), (own, Reason::OwnOutput)] {
-            let mut stream = Stream::new(1, Limits::new(Some(10), Keep::Last));
+        let counted = Counted { bytes: 100, uncaptured: 30, captured: 3, last_ns: 9 };
+        let sent = Counted { captured: 10, ..counted };
+        for (counted, rest) in [(counted, Reason::Unexplained), (sent, Reason::Limit)] {
+            let mut stream = Stream::new(1, Limits::new(Some(10), Keep::First));
             let plan = stream.plan(&bytes(b"abc", 20));
             stream.misses(plan.lost, Reason::RingFull, 5, None);
             assert_eq!(reasons(&stream.due()), [(20, Reason::RingFull)]);
@@ -256,7 +254,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_stream_with_too_many_lines_is_one_gap_from_there() {
-        let mut stream = Stream::new(1, Limits::new(Some(1), Keep::Last));
+        let mut stream = Stream::new(1, Limits::new(Some(100), Keep::First));
         stream.indexed(INDEX_BYTES);
         assert_eq!(stream.plan(&bytes(b"ab", 0)).bytes.len(), 2);
         stream.indexed(1);
@@ -267,6 +265,13 @@ pub(super) mod tests {
         }
         let (gaps, _) = stream.finish(&Counted { bytes: 7, ..Counted::default() }, 0);
         assert_eq!(reasons(&gaps), [(7, Reason::Limit)]);
+    }
+
+    #[test]
+    fn the_last_bytes_are_taken_however_many_lines_they_need() {
+        let mut stream = Stream::new(1, Limits::new(Some(1), Keep::Last));
+        stream.indexed(u64::MAX - 1);
+        assert_eq!(stream.plan(&bytes(b"ab", 0)).bytes.len(), 2);
     }
 
     #[test]
@@ -328,12 +333,12 @@ pub(super) mod tests {
             limit in proptest::option::of(0u64..200),
             last in any::<bool>(),
             (more, uncaptured) in (0u64..100, 0u64..200),
-            is_own in any::<bool>(),
+            captured in 0u64..200,
         ) {
             let keep = if last { Keep::Last } else { Keep::First };
             let mut stream = Stream::new(1, Limits::new(limit, keep));
             let (writes, mut gaps, seen) = play(&mut stream, &steps);
-            let counted = Counted { bytes: seen + more, uncaptured, last_ns: 9, is_own };
+            let counted = Counted { bytes: seen + more, uncaptured, captured, last_ns: 9 };
             let appended: u64 = writes.iter().map(|write| write.length).sum();
             let cut = limit.filter(|_| last).map_or(0, |limit| appended.saturating_sub(limit));
             let (trailing, total) = stream.finish(&counted, cut);

@@ -110,13 +110,13 @@ impl Capture {
     }
 
     /// After the hooks are detached: takes the rest, waits until it is written, and closes the books.
-    /// `rows` is every write row of the ledger that was to be captured, tracer's own included.
+    /// `rows` is every write row of the ledger that was to be captured.
     #[must_use]
     pub fn finish(self, rows: Vec<(LedgerKey, LedgerRow)>) -> Summary {
         drop(self.stop);
         let dropped = join(self.drain);
         let (books, undecodable) = join(self.write);
-        let summary = books.finish(rows, std::process::id());
+        let summary = books.finish(rows);
         Summary { undecodable: undecodable + dropped, ..summary }
     }
 }

@@ -59,7 +59,7 @@ impl Loader {
 /// The reading end of the ring of captured bytes; used by a thread of its own.
 pub struct CaptureRing {
     ring: RingBuf<MapData>,
-    /// Whether the latest look found something.
+    /// Whether a look since the latest wait found something.
     is_busy: bool,
 }
 
@@ -86,7 +86,7 @@ impl CaptureRing {
     /// # Errors
     /// An error of `poll`.
     pub fn wait(&mut self, at_most: Duration) -> io::Result<()> {
-        if self.is_busy {
+        if std::mem::take(&mut self.is_busy) {
             std::thread::sleep(REST.min(at_most));
             return Ok(());
         }
@@ -101,7 +101,7 @@ impl CaptureRing {
     /// Takes what is in the ring now, up to the size of a batch.
     pub fn drain(&mut self) -> Vec<RawRecord> {
         let batch = drain(&mut self.ring);
-        self.is_busy = !batch.is_empty();
+        self.is_busy |= !batch.is_empty();
         batch
     }
 }

@@ -141,7 +141,17 @@ impl Holding {
     }
 }
 
+/// `SOCK_STREAM` (`include/linux/net.h`).
+const SOCK_STREAM: u16 = 1;
+
 impl Object {
+    /// Whether bytes come out of it in the order in which they were put in, and none are dropped because
+    /// a reader asked for fewer than one message has.
+    #[must_use]
+    pub fn is_byte_stream(&self) -> bool {
+        self.kind != Kind::Socket || self.socket.kind == SOCK_STREAM
+    }
+
     /// An object as the kernel described it at first sight.
     #[must_use]
     pub fn first_seen(seen: &layout::Object, name: String, time_ns: u64) -> Self {

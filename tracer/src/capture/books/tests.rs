@@ -1,6 +1,9 @@
 //! Chunks into a folder, and the folder read again.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use proptest::prelude::*;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
@@ -32,8 +35,6 @@ fn sums(stream: &StreamSummary) -> (u64, u64, u64, u64) {
     (total.written, total.kept, total.cut, total.missing)
 }
 
-const OTHER: u32 = 1;
-
 #[test]
 fn two_streams_have_two_files_and_one_order() {
     let (_parent, path) = place();
@@ -41,7 +42,7 @@ fn two_streams_have_two_files_and_one_order() {
     for (fd, text) in [(1, "out 1\n"), (2, "err 1\n"), (1, "out 2\n")] {
         books.take(&chunk(record(&key(fd), 0, text.as_bytes())));
     }
-    let summary = books.finish(vec![(key(1), row(12, 0)), (key(2), row(6, 0))], OTHER);
+    let summary = books.finish(vec![(key(1), row(12, 0)), (key(2), row(6, 0))]);
     assert_eq!(fs::read(path.join("docker-71.stdout")).unwrap(), b"out 1\nout 2\n");
     assert_eq!(fs::read(path.join("docker-71.stderr")).unwrap(), b"err 1\n");
     let folder = Folder::open(&path).unwrap();
@@ -66,7 +67,7 @@ fn what_the_ring_lost_is_a_gap_where_it_was() {
     let mut books = open(&path, None, Keep::First);
     assert_eq!(books.take(&chunk(record(&key(1), 0, b"abc"))), 0);
     assert_eq!(books.take(&chunk(record(&key(1), 40, b"def"))), 40);
-    let summary = books.finish(vec![(key(1), row(56, 45))], OTHER);
+    let summary = books.finish(vec![(key(1), row(56, 45))]);
     let found: Vec<(u64, u64, Reason)> = lines(&Folder::open(&path).unwrap())
         .into_iter()
         .filter_map(|line| match line {
@@ -84,19 +85,19 @@ fn what_the_ring_lost_is_a_gap_where_it_was() {
 fn rows_without_a_chunk_are_streams_too_and_rows_in_parts_are_one() {
     let (_parent, path) = place();
     let books = open(&path, None, Keep::First);
-    let own = LedgerKey { process: ProcessId::new(4, 5), ..key(1) };
+    let other = LedgerKey { process: ProcessId::new(4, 5), ..key(1) };
     let reading = LedgerKey { direction: tracer_common::ledger::READ, ..key(3) };
     let rows = vec![
-        (own, row(9, 0)),
+        (other, row(9, 0)),
         (key(2), row(10, 4)),
         (key(2), row(5, 3)),
         (key(3), row(0, 0)),
         (reading, row(7, 0)),
     ];
-    let summary = books.finish(rows, 4);
+    let summary = books.finish(rows);
     let found: Vec<_> = summary.streams.iter().map(|s| (s.declared.fd, gaps(s))).collect();
     let expected = [
-        (1, vec![(Reason::OwnOutput, 9, 1)]),
+        (1, vec![(Reason::Unexplained, 9, 1)]),
         (2, vec![(Reason::RingFull, 7, 1), (Reason::Unexplained, 8, 1)]),
     ];
     assert_eq!(found, expected);
@@ -118,7 +119,7 @@ fn the_last_bytes_are_exactly_the_last_ones() {
     let at = before[0].total.cut as usize;
     assert!(at > 0, "the index of a killed run knows what was cut");
     assert_eq!(on_disk[..99], all[at..at + 99]);
-    let summary = books.finish(vec![(key(2), row(all.len() as u64, 0))], OTHER);
+    let summary = books.finish(vec![(key(2), row(all.len() as u64, 0))]);
     assert_eq!(fs::read(path.join("docker-71.stderr")).unwrap(), &all[700_000..]);
     assert_eq!(sums(&summary.streams[0]), (800_000, 100_000, 700_000, 0));
     assert_eq!(read_again(&Folder::open(&path).unwrap()), summary.streams);
@@ -134,7 +135,7 @@ fn gaps_that_follow_each_other_are_one_line() {
     for _ in 0..5 {
         books.take(&chunk(copied(&key(1), 10)));
     }
-    let summary = books.finish(Vec::new(), OTHER);
+    let summary = books.finish(Vec::new());
     let stream = &summary.streams[0];
     assert_eq!(gaps(stream), [(Reason::Limit, 25, 1), (Reason::Copied, 50, 1)]);
     assert_eq!(stream.gaps[1].source.as_deref(), Some("9:99"));
@@ -149,7 +150,7 @@ fn a_folder_that_is_gone_costs_bytes_and_no_count() {
     fs::remove_dir_all(&path).unwrap();
     books.take(&chunk(record(&key(1), 0, b"def")));
     books.take(&chunk(record(&key(2), 0, b"ghijk")));
-    let summary = books.finish(vec![(key(1), row(6, 0)), (key(2), row(5, 0))], OTHER);
+    let summary = books.finish(vec![(key(1), row(6, 0)), (key(2), row(5, 0))]);
     assert_eq!(gaps(&summary.streams[1]), [(Reason::DiskError, 5, 1)]);
     assert_eq!(sums(&summary.streams[0]), (6, 6, 0, 0));
     assert_eq!(sums(&summary.streams[1]), (5, 0, 0, 5));
@@ -180,7 +181,7 @@ fn nothing_is_stored_without_its_line_while_the_index_cannot_grow() {
     fcntl_setpipe_size(&index, 1 << 20).unwrap();
     books.take(&chunk(record(&key(2), 3, b"def")));
     let rows = vec![(key(1), row(times, 0)), (key(2), row(8, 3))];
-    let summary = books.finish(rows, OTHER);
+    let summary = books.finish(rows);
     assert!(!summary.is_index_incomplete);
     assert_eq!(sums(&summary.streams[0]), (times, times - 1, 0, 1));
     assert_eq!(sums(&summary.streams[1]), (8, 3, 0, 5));
@@ -199,7 +200,7 @@ fn an_index_that_could_not_be_written_is_said_to_be_incomplete() {
     let options = Options { limit: None, keep: Keep::First };
     let mut books = Books::new(Some((full, Folder::create(&path).unwrap())), options);
     books.take(&chunk(record(&key(1), 0, b"abc")));
-    let summary = books.finish(vec![(key(1), row(3, 0))], OTHER);
+    let summary = books.finish(vec![(key(1), row(3, 0))]);
     assert!(summary.is_index_incomplete);
     assert_eq!(sums(&summary.streams[0]), (3, 3, 0, 0));
 }
@@ -234,7 +235,7 @@ proptest! {
         }
         let written = |fd: &i32| content[fd].len() as u64 + missing[fd] + more;
         let rows = content.keys().map(|fd| (key(*fd), row(written(fd), lost[fd]))).collect();
-        let summary = books.finish(rows, OTHER);
+        let summary = books.finish(rows);
         prop_assert_eq!(&read_again(&Folder::open(&path).unwrap()), &summary.streams);
         prop_assert_eq!(summary.streams.len(), content.len());
         for stream in &summary.streams {

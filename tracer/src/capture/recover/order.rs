@@ -1,6 +1,6 @@
 //! One line of the index as the searches keep it, and what its place in the index proves.
 
-use super::{Found, Part, Piece, Streams};
+use super::{Found, Part, Piece, Stream, Streams};
 use crate::capture::{Reason, index::Missing};
 
 /// Bytes or a gap, where the index has them.
@@ -10,6 +10,9 @@ pub(super) struct Entry {
     pub(super) stream: u32,
     /// The thread that wrote; `None` for a gap.
     pub(super) tid: Option<u32>,
+    /// Whether it wrote in its own call: an io_uring request completes in a thread that may have written
+    /// since.
+    is_call: bool,
     /// Why there are no bytes.
     pub(super) reason: Option<Reason>,
     /// In the stream, before anything was cut from its front.
@@ -19,15 +22,16 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn bytes(piece: Piece) -> Self {
+    pub(super) fn bytes(piece: Piece, is_call: bool) -> Self {
         let Piece { stream, offset, length, tid, time_ns } = piece;
-        Self { stream, tid: Some(tid), reason: None, offset, length, time_ns }
+        Self { stream, tid: Some(tid), is_call, reason: None, offset, length, time_ns }
     }
 
     pub(super) fn gap(gap: &Missing) -> Self {
         Self {
             stream: gap.stream,
             tid: None,
+            is_call: true,
             reason: Some(gap.reason),
             offset: gap.offset,
             length: gap.length,
@@ -73,7 +77,8 @@ impl Entry {
         let began_later = streams
             .get(&self.stream)
             .is_some_and(|stream| stream.process.start_ns >= earlier.time_ns);
-        self.tid.is_some() && self.tid == earlier.tid || began_later
+        let is_next = self.tid.is_some() && self.tid == earlier.tid;
+        is_next && self.is_call && earlier.is_call || began_later
     }
 }
 
@@ -86,7 +91,7 @@ impl Found {
         let Some(tid) = entry.tid else {
             return self.push_gap(entry.length, entry.reason.unwrap_or_default());
         };
-        let cut = streams.get(&entry.stream).and_then(|stream| stream.cut).unwrap_or(0);
+        let cut = streams.get(&entry.stream).map_or(0, Stream::cut);
         let gone = cut.saturating_sub(entry.offset).min(entry.length);
         self.push_gap(gone, Reason::Limit);
         if gone < entry.length {

@@ -14,6 +14,8 @@ pub(super) struct TailSearch {
     /// Bytes that were captured or should have been.
     wanted: u64,
     in_flight: u64,
+    /// Whether the books balance.
+    pub(super) is_sure: bool,
     /// What the ledger says of all writers together.
     written: u64,
     entries: VecDeque<Entry>,
@@ -31,7 +33,7 @@ impl TailSearch {
     pub(super) fn new(object: ObjectId, unread: u64, in_flight: u64, written: u64) -> Self {
         let wanted = unread.saturating_sub(in_flight);
         let in_flight = in_flight.min(unread);
-        Self { object, wanted, in_flight, written, ..Self::default() }
+        Self { object, wanted, in_flight, written, is_sure: true, ..Self::default() }
     }
 
     /// Whether this stream goes to the object.
@@ -95,6 +97,7 @@ impl TailSearch {
         doubt(self.seen < self.wanted, Doubt::Before);
         doubt(self.seen < self.written, Doubt::Others);
         doubt(!is_whole && !has_gaps && !self.is_ordered(streams), Doubt::Threads);
+        doubt(!self.is_sure, Doubt::Unbalanced);
         doubt(self.in_flight > 0, Doubt::InFlight);
         let ended = |stream: &u32| streams.get(stream).is_some_and(|stream| stream.cut.is_some());
         doubt(!self.streams.iter().all(ended), Doubt::Unfinished);

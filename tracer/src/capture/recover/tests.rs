@@ -30,7 +30,7 @@ fn end(stream: u32, cut: u64) -> Line {
 }
 
 fn tail(unread: u64, written: u64) -> Want {
-    Want::Tail { object: PIPE, unread, in_flight: 0, written }
+    Want::Tail { object: PIPE, unread, in_flight: 0, written, is_sure: true }
 }
 
 fn one(want: Want, lines: &[Line]) -> Found {
@@ -66,8 +66,32 @@ fn the_last_bytes_of_one_thread_are_certain_within_a_write_too() {
 }
 
 #[test]
+fn books_that_do_not_balance_make_nothing_certain() {
+    let want = Want::Tail { object: PIPE, unread: 30, in_flight: 0, written: 60, is_sure: false };
+    assert_eq!(one(want, &three_writes()).doubts, [Doubt::Unbalanced]);
+}
+
+#[test]
+fn a_request_that_a_thread_completed_says_nothing_about_its_other_writes() {
+    let mut lines = three_writes();
+    let Line::Write(last) = &mut lines[3] else { panic!() };
+    last.syscall = "io_uring".to_owned();
+    assert_eq!(one(tail(30, 60), &lines).doubts, [Doubt::Threads]);
+}
+
+#[test]
+fn without_a_last_line_the_cut_is_what_somebody_worked_out() {
+    let mut search = Search::new(&[tail(40, 60)]);
+    three_writes()[..4].iter().for_each(|line| search.see(line));
+    search.assume_cut(1, 30);
+    let found = search.finish().remove(0);
+    assert_eq!(found.parts, [missing(10, Reason::Limit), bytes(1, 0, 30, 1, 300)]);
+    assert_eq!(found.doubts, [Doubt::Unfinished]);
+}
+
+#[test]
 fn of_an_object_without_captured_writes_nothing_is_found() {
-    let want = Want::Tail { object: OTHER, unread: 5, in_flight: 0, written: 5 };
+    let want = Want::Tail { object: OTHER, unread: 5, in_flight: 0, written: 5, is_sure: true };
     assert_eq!(one(want, &three_writes()), Found::default());
     let want = Want::Stream { process: ProcessId::new(9, 9), fd: 1, object: PIPE };
     assert_eq!(one(want, &three_writes()), Found::default());
@@ -152,7 +176,7 @@ fn bytes_from_elsewhere_are_missing_and_leave_a_doubt() {
     assert_eq!((before.bytes, before.missing), (60, 20));
     assert_eq!(before.doubts, [Doubt::Before]);
     assert_eq!(one(tail(10, 61), &three_writes()).doubts, [Doubt::Others]);
-    let want = Want::Tail { object: PIPE, unread: 34, in_flight: 4, written: 60 };
+    let want = Want::Tail { object: PIPE, unread: 34, in_flight: 4, written: 60, is_sure: true };
     let in_flight = one(want, &three_writes());
     assert_eq!(in_flight.parts, [bytes(1, 30, 30, 1, 300), missing(4, Reason::Unexplained)]);
     assert_eq!(in_flight.doubts, [Doubt::InFlight]);

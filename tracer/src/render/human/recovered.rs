@@ -117,6 +117,7 @@ fn words(doubt: Doubt) -> &'static str {
             "two threads wrote at the same time where it begins, and only the order in which \
              their writes returned is known"
         }
+        Doubt::Unbalanced => "the books of it do not balance, so other bytes may be the lost ones",
         Doubt::InFlight => "a write had not returned: what it had put in already was not captured",
         Doubt::Unfinished => "the capture has no end",
     }
@@ -168,6 +169,7 @@ mod tests {
             Doubt::Before,
             Doubt::Others,
             Doubt::Threads,
+            Doubt::Unbalanced,
             Doubt::InFlight,
             Doubt::Unfinished,
         ];

@@ -1,14 +1,13 @@
 //! A capture's index, and what was found in it, as the report shows them.
 
-use std::io;
-
 use bytes::Bytes;
 
 use super::excerpt::{Quoted, WINDOW, excerpt};
 use crate::{
     capture::{
+        Reason,
         index::{Declared, Head},
-        recover::{Found, Part, Piece, Want},
+        recover::{Doubt, Found, Part, Piece, Want},
         summary::StreamSummary,
     },
     redact::Redact,
@@ -56,42 +55,56 @@ pub fn stream_of(streams: &[StreamSummary], number: u32) -> Option<&Declared> {
     streams.iter().map(|stream| &stream.declared).find(|declared| declared.stream == number)
 }
 
+/// Bytes before what is quoted that a pattern may look at: the beginning of its first line.
+const CONTEXT: u64 = 8 << 10;
+
 /// What was found of a want; `None` when the capture knows nothing of it. `read` gives the bytes of a
-/// piece out of its stream's file; at most 64 KiB are asked for.
-///
-/// # Errors
-/// Whatever `read` answers.
+/// piece out of its stream's file, or `None` when the file does not have them; at most 72 KiB are asked
+/// for.
+#[must_use]
 pub fn recovered(
     session: &Session,
     want: &Want,
     found: &Found,
     streams: &[StreamSummary],
     redact: Option<&Redact>,
-    read: &mut dyn FnMut(&Piece) -> io::Result<Bytes>,
-) -> io::Result<Option<Recovered>> {
+    read: &mut dyn FnMut(&Piece) -> Option<Bytes>,
+) -> Option<Recovered> {
     if found.parts.is_empty() {
-        return Ok(None);
+        return None;
     }
     let (kind, object) = match want {
         Want::Tail { object, .. } => (RecoveredKind::Unread, object),
         Want::Stream { object, .. } => (RecoveredKind::Stream, object),
     };
-    let parts: Vec<Quoted> = found
-        .last(WINDOW)
+    let last = found.last(WINDOW);
+    let context = match (redact, last.first()) {
+        (Some(_), Some(Part::Bytes(first))) => line_before(first, read),
+        _ => Bytes::new(),
+    };
+    let mut doubts = found.doubts.clone();
+    let parts: Vec<Quoted> = last
         .iter()
         .map(|part| match part {
-            Part::Bytes(piece) => read(piece).map(Quoted::Bytes),
-            Part::Gap { length, reason } => Ok(Quoted::Gap(*length, *reason)),
+            Part::Gap { length, reason } => Quoted::Gap(*length, *reason),
+            Part::Bytes(piece) => match read(piece) {
+                Some(bytes) => Quoted::Bytes(bytes),
+                None => Quoted::Gap(piece.length, Reason::DiskError),
+            },
         })
-        .collect::<io::Result<_>>()?;
-    let (text, quoted) = excerpt(&parts, redact);
+        .collect();
+    let is_gap = |part: &Quoted| matches!(part, Quoted::Gap(_, Reason::DiskError));
+    if parts.iter().any(is_gap) && !doubts.contains(&Doubt::Gaps) {
+        doubts.push(Doubt::Gaps);
+    }
+    let (text, quoted) = excerpt(&context, &parts, redact);
     let mut recovered = Recovered {
         kind,
         object: session.object_name(object),
         bytes: found.bytes,
         missing: found.missing,
-        exact: found.is_exact(),
-        doubts: found.doubts.clone(),
+        exact: doubts.is_empty(),
+        doubts,
         text,
         text_cut: found.bytes.saturating_sub(quoted),
         ..Recovered::default()
@@ -99,7 +112,19 @@ pub fn recovered(
     for stream in found.streams.iter().filter_map(|number| stream_of(streams, *number)) {
         name_writer(&mut recovered, stream);
     }
-    Ok(Some(recovered))
+    Some(recovered)
+}
+
+/// What stands in the same file before a piece, back to the beginning of its line.
+fn line_before(piece: &Piece, read: &mut dyn FnMut(&Piece) -> Option<Bytes>) -> Bytes {
+    let length = piece.offset.min(CONTEXT);
+    if length == 0 {
+        return Bytes::new();
+    }
+    let before = Piece { offset: piece.offset - length, length, ..*piece };
+    let bytes = read(&before).unwrap_or_default();
+    let begin = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    bytes.slice(begin..)
 }
 
 fn name_writer(recovered: &mut Recovered, stream: &Declared) {
@@ -174,15 +199,15 @@ mod tests {
         let file = Bytes::from_static(b"cdefghij");
         let mut read = |piece: &Piece| {
             let from = piece.offset as usize;
-            Ok(file.slice(from..from + piece.length as usize))
+            file.get(from..from + piece.length as usize).map(|range| file.slice_ref(range))
         };
         let session = Session::default();
-        recovered(&session, &want, &found, &streams(&lines()), redact, &mut read).unwrap()
+        recovered(&session, &want, &found, &streams(&lines()), redact, &mut read)
     }
 
     #[test]
     fn what_was_found_is_quoted_with_its_gaps_and_writers() {
-        let want = Want::Tail { object: PIPE, unread: 6, in_flight: 0, written: 19 };
+        let want = Want::Tail { object: PIPE, unread: 6, in_flight: 0, written: 19, is_sure: true };
         let recovered = given_back(want, None).unwrap();
         assert_eq!(recovered.text, "ij\n[4 B missing: copied inside the kernel]\n");
         assert_eq!((recovered.bytes, recovered.missing, recovered.text_cut), (2, 4, 0));
@@ -198,5 +223,28 @@ mod tests {
             (vec!["docker".to_owned()], 8, 11)
         );
         assert_eq!(given_back(Want::Stream { process, fd: 1, object: PIPE }, None), None);
+    }
+
+    #[test]
+    fn a_secret_that_begins_before_the_quoted_bytes_is_hidden() {
+        let want = Want::Tail { object: PIPE, unread: 6, in_flight: 0, written: 19, is_sure: true };
+        // In the file is `cdefghij`; `ij` was not read.
+        let redact = Redact::new(&["g.*"]).unwrap();
+        let recovered = given_back(want, Some(&redact)).unwrap();
+        assert!(recovered.text.starts_with("[redacted]"), "{}", recovered.text);
+        assert!(!recovered.text.contains("ij"), "{}", recovered.text);
+        assert_eq!((recovered.bytes, recovered.text_cut), (2, 0));
+    }
+
+    #[test]
+    fn what_its_file_does_not_have_is_a_gap_and_a_doubt() {
+        let process = ProcessId::new(71, 5);
+        let want = Want::Stream { process, fd: 2, object: PIPE };
+        let found = recover(&[want], lines()).remove(0);
+        let session = Session::default();
+        let recovered =
+            recovered(&session, &want, &found, &streams(&lines()), None, &mut |_| None).unwrap();
+        assert!(recovered.text.contains("could not be written"), "{}", recovered.text);
+        assert_eq!((recovered.exact, recovered.doubts), (false, vec![Doubt::Gaps]));
     }
 }

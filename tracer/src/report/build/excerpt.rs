@@ -18,42 +18,47 @@ pub(super) enum Quoted {
     Gap(u64, Reason),
 }
 
-/// A line of the output with its line feed, or the words for a gap, which take no bytes.
+/// A line of the output with its line feed, and how many bytes at its front are not to be shown; or the
+/// words for a gap, which take no bytes.
 enum Line {
-    Output(Vec<u8>),
+    Output(Vec<u8>, usize),
     Gap(String),
 }
 
-/// The last lines as text, and how many bytes of the output they are.
-pub(super) fn excerpt(parts: &[Quoted], redact: Option<&Redact>) -> (String, u64) {
+/// The last lines as text, and how many bytes of the output they are. `context` stands before it in its
+/// first line: patterns look at it, and it is not shown.
+pub(super) fn excerpt(context: &[u8], parts: &[Quoted], redact: Option<&Redact>) -> (String, u64) {
     let mut room = MOST_BYTES;
     let mut shown: Vec<String> = Vec::new();
-    for line in lines(parts).iter().rev().take(MOST_LINES) {
+    for line in lines(context, parts).iter().rev().take(MOST_LINES) {
         match line {
             Line::Gap(words) => shown.push(words.clone()),
-            Line::Output(line) if line.len() <= room => {
-                shown.push(text(line, 0, redact));
-                room -= line.len();
+            Line::Output(line, hidden) if line.len() - hidden <= room => {
+                shown.push(text(line, *hidden, redact));
+                room -= line.len() - hidden;
             }
             // Of a line that is too long the end is quoted, of the lines before it nothing.
-            Line::Output(line) if room == MOST_BYTES => {
+            Line::Output(line, _) if room == MOST_BYTES => {
                 shown.push(text(line, begin(line, line.len() - room), redact));
                 room = begin(line, line.len() - room) + room - line.len();
                 break;
             }
-            Line::Output(_) => break,
+            Line::Output(..) => break,
         }
     }
     shown.reverse();
     (shown.concat(), (MOST_BYTES - room) as u64)
 }
 
-fn lines(parts: &[Quoted]) -> Vec<Line> {
+fn lines(context: &[u8], parts: &[Quoted]) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
+    if !context.is_empty() {
+        lines.push(Line::Output(context.to_vec(), context.len()));
+    }
     for part in parts {
         match part {
             Quoted::Gap(length, reason) => {
-                let begun = matches!(lines.last(), Some(Line::Output(line)) if !ends(line));
+                let begun = matches!(lines.last(), Some(Line::Output(line, _)) if !ends(line));
                 let line_feed = if begun { "\n" } else { "" };
                 let (length, why) = (bytes(*length), reason.words());
                 lines.push(Line::Gap(format!("{line_feed}[{length} missing: {why}]\n")));
@@ -61,8 +66,10 @@ fn lines(parts: &[Quoted]) -> Vec<Line> {
             Quoted::Bytes(bytes) => {
                 for line in bytes.split_inclusive(|byte| *byte == b'\n') {
                     match lines.last_mut() {
-                        Some(Line::Output(begun)) if !ends(begun) => begun.extend_from_slice(line),
-                        _ => lines.push(Line::Output(line.to_vec())),
+                        Some(Line::Output(begun, _)) if !ends(begun) => {
+                            begun.extend_from_slice(line);
+                        }
+                        _ => lines.push(Line::Output(line.to_vec(), 0)),
                     }
                 }
             }
@@ -108,7 +115,7 @@ mod tests {
         let mut parts = of(&[b"a\nb", b"c\n", b"half"]);
         parts.push(Quoted::Gap(1055, Reason::RingFull));
         parts.extend(of(&[b"d"]));
-        let (text, taken) = excerpt(&parts, None);
+        let (text, taken) = excerpt(b"", &parts, None);
         assert_eq!(text, "a\nbc\nhalf\n[1,055 B missing: the ring was full]\nd");
         assert_eq!(taken, 10);
     }
@@ -116,26 +123,27 @@ mod tests {
     #[test]
     fn the_last_twenty_lines_are_quoted() {
         let all: String = (1..=30).map(|number| format!("{number}\n")).collect();
-        let (text, taken) = excerpt(&of(&[all.as_bytes()]), None);
+        let (text, taken) = excerpt(b"", &of(&[all.as_bytes()]), None);
         assert!(text.starts_with("11\n") && text.ends_with("\n30\n"), "{text}");
         assert_eq!(taken, 60);
     }
 
     #[test]
     fn of_a_long_line_the_end_is_quoted_between_characters_and_redacted_as_a_whole() {
-        let (text, taken) = excerpt(&of(&[b"before\n", "é".repeat(3000).as_bytes(), b"x"]), None);
+        let (text, taken) =
+            excerpt(b"", &of(&[b"before\n", "é".repeat(3000).as_bytes(), b"x"]), None);
         assert_eq!(text, format!("{}x", "é".repeat(1023)));
         assert_eq!(taken, 2047);
         let redact = Redact::new(&["token=\\w+"]).unwrap();
         let line = format!("token={} end", "s".repeat(2100));
-        let (text, taken) = excerpt(&of(&[line.as_bytes()]), Some(&redact));
+        let (text, taken) = excerpt(b"", &of(&[line.as_bytes()]), Some(&redact));
         assert_eq!((text.as_str(), taken), ("[redacted] end", 2048));
     }
 
     #[test]
     fn a_secret_in_two_parts_is_redacted() {
         let redact = Redact::new(&["secret"]).unwrap();
-        let (text, taken) = excerpt(&of(&[b"a sec", b"ret\n"]), Some(&redact));
+        let (text, taken) = excerpt(b"", &of(&[b"a sec", b"ret\n"]), Some(&redact));
         assert_eq!((text.as_str(), taken), ("a [redacted]\n", 9));
     }
 
@@ -144,7 +152,7 @@ mod tests {
         fn an_excerpt_is_the_end_of_the_output(parts in vec("[a-cé\n]{0,900}", 0..5)) {
             let all = parts.concat();
             let parts: Vec<&[u8]> = parts.iter().map(|part| part.as_bytes()).collect();
-            let (text, taken) = excerpt(&of(&parts), None);
+            let (text, taken) = excerpt(b"", &of(&parts), None);
             prop_assert!(all.ends_with(&text));
             prop_assert_eq!(text.len() as u64, taken);
             prop_assert!(taken <= MOST_BYTES as u64 && text.lines().count() <= MOST_LINES);

@@ -11,7 +11,7 @@ use tracer_common::{
 use crate::{
     capture::recover::Want,
     report::Finding,
-    session::{Flows, Session},
+    session::{Flows, Object, Session},
     verdict::{Case, Stream, Subject},
 };
 
@@ -63,7 +63,9 @@ fn tails(session: &Session, flows: &Flows) -> Vec<Want> {
         let unread = flow.unread.filter(|unread| *unread > 0)?;
         let (in_flight, written) = (flow.in_flight, flow.written);
         // What was inside before the trace cannot have been captured.
-        (written > 0).then_some(Want::Tail { object, unread, in_flight, written })
+        let is_stream = session.objects.get(&object).is_none_or(Object::is_byte_stream);
+        let is_sure = flow.balanced == Some(true) && is_stream;
+        (written > 0).then_some(Want::Tail { object, unread, in_flight, written, is_sure })
     };
     objects.into_iter().filter_map(|object| tail(object.id)).collect()
 }

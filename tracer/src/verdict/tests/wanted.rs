@@ -16,12 +16,12 @@ fn wants(scene: &Scene) -> Vec<Want> {
 #[test]
 fn what_was_left_in_a_pipe_is_its_tail_and_no_stream_besides() {
     let scene = managed(&CURL).wrote(COMMAND, 2, ERR, write(312)).exited(COMMAND, 1, 200);
-    let unread = Want::Tail { object: ERR, unread: 312, in_flight: 0, written: 312 };
+    let unread = Want::Tail { object: ERR, unread: 312, in_flight: 0, written: 312, is_sure: true };
     assert!(scene.says("other_stream").is_some());
     assert_eq!(wants(&scene), [unread]);
     // Where a part of it was read, that part may have been lost as well.
     let scene = scene.read(MANAGER, ERR, 100, 110);
-    let unread = Want::Tail { object: ERR, unread: 212, in_flight: 0, written: 312 };
+    let unread = Want::Tail { object: ERR, unread: 212, in_flight: 0, written: 312, is_sure: true };
     assert_eq!(wants(&scene), [unread, stream(COMMAND, 2, ERR)]);
 }
 
