@@ -1,11 +1,23 @@
 //! The output itself: taken out of its ring, saved in a folder, given back where it was lost.
 //!
-//! Data flows one way: ring → [`chunk`] → queue → [`stream`] → [`folder`], and, when the trace is over,
-//! [`index`] → [`recover`]. Counting does not depend on any of it: whatever happens to the bytes, the
+//! Data flows one way: ring → queue → [`chunk`] → [`stream`] → [`folder`] and [`index`]; [`writer`] runs
+//! it. When the trace is over, [`recover`] finds in the index what was lost. Counting does not depend on any of it: whatever happens to the bytes, the
 //! ledger stays exact, and what is missing is a gap of known length.
 
+mod books;
 pub mod chunk;
+mod files;
+pub mod folder;
 pub mod index;
+mod log;
+mod names;
+mod queue;
+pub mod recover;
+#[cfg(test)]
+mod sample;
+pub mod stream;
+pub mod summary;
+pub mod writer;
 
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +55,25 @@ pub enum Reason {
     /// The ledger has bytes that no record told of.
     #[default]
     Unexplained,
+}
+
+impl Reason {
+    /// The reason as the end of a sentence.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Copied => "copied inside the kernel",
+            Self::Unreadable => "the program's memory could not be read",
+            Self::IoUring => "written by io_uring out of memory that is not known",
+            Self::TooLarge => "one call wrote more than 64 MiB",
+            Self::RingFull => "the ring was full",
+            Self::Limit => "the limit was reached",
+            Self::SlowOutput => "disk or terminal were too slow",
+            Self::DiskError => "the file could not be written",
+            Self::OwnOutput => "written by tracer itself",
+            Self::Unexplained => "counted, and no record has them",
+        }
+    }
 }
 
 /// Which part of a stream is kept when it is longer than its limit.

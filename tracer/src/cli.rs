@@ -1,5 +1,6 @@
 //! The command line: what was typed, and what it means.
 
+mod capture;
 mod report;
 mod values;
 
@@ -35,6 +36,8 @@ EXAMPLES
   tracer --pid 4242 --format json -o report.json
   tracer --record run.session -- ./nightly-job    save the session as well …
   tracer report run.session --format json         … and report it again, anywhere
+  tracer --capture out -- docker pull busybox     save its output too, and what was lost of it
+  tracer --show --pid 4242           see what it prints, wherever that goes
   tracer doctor                      would a trace work here, and if not, why
 
 EXIT STATUS
@@ -55,6 +58,8 @@ pub struct Cli {
     scope: ScopeArgs,
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    capture: capture::CaptureArgs,
 }
 
 /// Things to do other than tracing.
@@ -248,6 +253,7 @@ impl Cli {
                 _ => None,
             },
             quiet: self.output.quiet,
+            capture: self.capture.choice()?,
         })
     }
 }

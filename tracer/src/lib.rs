@@ -17,6 +17,7 @@ pub mod launch;
 pub mod loader;
 pub mod observe;
 pub mod recording;
+pub mod redact;
 pub mod render;
 pub mod report;
 pub mod session;

@@ -32,7 +32,10 @@ fn main() -> ExitCode {
         };
     }
     if let Some(Action::Report(args)) = cli.action {
-        return report(&args.into_settings());
+        return match args.into_settings() {
+            Ok(settings) => report(&settings),
+            Err(sentence) => fail(&format!("{sentence} (see tracer report --help)"), USAGE),
+        };
     }
     let settings = match cli.into_settings() {
         Ok(settings) => settings,

@@ -8,10 +8,12 @@ mod command;
 mod doctor;
 mod escape;
 mod exit;
+mod gap;
 mod human;
 mod json;
 mod live;
 mod palette;
+mod show;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -25,6 +27,7 @@ pub use self::{
     escape::escape,
     json::harmless,
     live::{LiveEvent, live_line},
+    show::Show,
 };
 use crate::report::Report;
 

@@ -4,12 +4,16 @@
 //! `SCHEMA.md`. Only additions are allowed under that name.
 
 mod build;
+mod captured;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::build::build;
+pub use self::{
+    build::{CaptureSummary, Wanted, build, recovered, wanted},
+    captured::{Captured, CapturedGap, CapturedStream, Recovered, RecoveredKind},
+};
 
 /// The schema's name and version.
 pub const SCHEMA: &str = "tracer.report/1";
@@ -45,6 +49,9 @@ pub struct Report {
     /// Bytes that they stood for, where known; reasons without any are absent.
     #[serde(default)]
     pub lost_bytes: BTreeMap<String, u64>,
+    /// Captured output (`--capture`); absent where nothing was captured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<Captured>,
 }
 
 /// What the user asked to trace.

@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{launch::Launch, loader::KernelSettings, render::Format, target::Request};
+use crate::{
+    capture::Keep, launch::Launch, loader::KernelSettings, redact::Redact, render::Format,
+    target::Request,
+};
 
 /// One run.
 #[derive(Clone, Debug)]
@@ -29,12 +32,35 @@ pub struct Settings {
     pub live: Option<bool>,
     /// Say nothing but the report and errors.
     pub quiet: bool,
+    /// Whether the output itself is saved or shown, and how.
+    pub capture: Option<CaptureSettings>,
+}
+
+/// The output itself.
+#[derive(Clone, Debug)]
+pub struct CaptureSettings {
+    /// Where it is saved; nowhere, when it is only shown.
+    pub directory: Option<PathBuf>,
+    /// Bytes kept of each stream.
+    pub limit: u64,
+    /// Which ones, when there are more.
+    pub keep: Keep,
+    /// Size of the ring: a power of two.
+    pub ring_bytes: u32,
+    /// Whether it is printed while it is written.
+    pub show: bool,
+    /// Whether it is printed as it is.
+    pub raw: bool,
+    /// What is hidden where it is shown.
+    pub redact: Option<Redact>,
+    /// Where that is written which did not arrive.
+    pub recover: Option<PathBuf>,
 }
 
 /// Reports from recordings.
 #[derive(Clone, Debug)]
 pub struct ReportSettings {
-    /// The recordings; `-` is standard input.
+    /// The recordings or capture folders; `-` is standard input.
     pub files: Vec<PathBuf>,
     /// How the reports look.
     pub format: Format,
@@ -42,6 +68,10 @@ pub struct ReportSettings {
     pub output: Option<PathBuf>,
     /// When to colour.
     pub color: ColorChoice,
+    /// What is hidden of captured output.
+    pub redact: Option<Redact>,
+    /// Where that is written which did not arrive.
+    pub recover: Option<PathBuf>,
 }
 
 /// What to trace.

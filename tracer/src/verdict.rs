@@ -19,6 +19,7 @@ use crate::{
 };
 
 pub use self::subject::{Stream, Subject};
+pub(crate) use self::words::bytes;
 
 /// `signal(7)`.
 const SIGPIPE: u32 = 13;

@@ -3,7 +3,17 @@
 use serde::{Deserialize, Serialize};
 use tracer_common::{id::ProcessId, object::ObjectId};
 
-use super::{Keep, Reason};
+use super::{Keep, Reason, SCHEMA};
+
+mod read;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use self::{
+    read::{LINE_LIMIT, ReadError, Reader},
+    write::Writer,
+};
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +42,15 @@ pub struct Head {
     pub limit: Option<u64>,
     /// Which ones, when there are more.
     pub keep: Keep,
+}
+
+impl Head {
+    /// The first line of this version of tracer.
+    #[must_use]
+    pub fn new(limit: Option<u64>, keep: Keep) -> Self {
+        let tracer = env!("CARGO_PKG_VERSION").to_owned();
+        Self { schema: SCHEMA.to_owned(), tracer, limit, keep }
+    }
 }
 
 /// A stream: what one process wrote through one fd to one object.

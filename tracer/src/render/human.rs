@@ -1,9 +1,11 @@
 //! The report for a person: what happened, what to do, and then the numbers it rests on.
 
+mod captured;
 mod fds;
 mod losses;
 mod objects;
 mod processes;
+mod recovered;
 mod selection;
 mod verdict;
 mod way;
@@ -27,9 +29,11 @@ pub(super) fn write(report: &Report, style: &Style, out: &mut dyn io::Write) -> 
     let objects: HashMap<&str, &Object> =
         report.objects.iter().map(|object| (object.id.as_str(), object)).collect();
     verdict::write(&mut page, report)?;
+    recovered::write(&mut page, report, &objects)?;
     processes::write(&mut page, &selection, &objects)?;
     objects::write(&mut page, report, &selection)?;
     way::write(&mut page, report)?;
+    captured::write(&mut page, report)?;
     losses::write(&mut page, report)?;
     page.section()?;
     let seconds = duration(report.window.seconds * 1e3);

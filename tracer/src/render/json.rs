@@ -5,7 +5,10 @@ use std::io;
 use serde::Serialize;
 
 use super::escape::is_hazard;
-use crate::report::{Report, Target, Window};
+use crate::{
+    capture::Keep,
+    report::{Captured, Report, Target, Window},
+};
 
 /// Writes one indented document.
 pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
@@ -28,6 +31,7 @@ pub(super) fn write_lines(report: &Report, out: &mut dyn io::Write) -> io::Resul
         findings,
         losses,
         lost_bytes,
+        capture,
     } = report;
     line(out, schema, "report", &Head { verdict, target, window })?;
     processes.iter().try_for_each(|process| line(out, schema, "process", process))?;
@@ -39,7 +43,16 @@ pub(super) fn write_lines(report: &Report, out: &mut dyn io::Write) -> io::Resul
     losses.iter().try_for_each(|(reason, events)| {
         let bytes = lost_bytes.get(reason).copied().unwrap_or(0);
         line(out, schema, "loss", &Reason { reason, events: *events, bytes })
-    })
+    })?;
+    capture.iter().try_for_each(|captured| write_capture(out, schema, captured))
+}
+
+fn write_capture(out: &mut dyn io::Write, schema: &str, captured: &Captured) -> io::Result<()> {
+    let Captured { directory, limit, keep, streams, recovered, more } = captured;
+    let folder = Folder { directory, limit: *limit, keep: *keep, more: *more };
+    line(out, schema, "capture", &folder)?;
+    streams.iter().try_for_each(|stream| line(out, schema, "captured_stream", stream))?;
+    recovered.iter().try_for_each(|recovered| line(out, schema, "recovered", recovered))
 }
 
 /// What every line has.
@@ -57,6 +70,14 @@ struct Head<'a> {
     verdict: &'a str,
     target: &'a Target,
     window: &'a Window,
+}
+
+#[derive(Serialize)]
+struct Folder<'a> {
+    directory: &'a str,
+    limit: Option<u64>,
+    keep: Keep,
+    more: u64,
 }
 
 #[derive(Serialize)]

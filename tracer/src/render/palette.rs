@@ -17,6 +17,11 @@ pub(super) const ODD: Style = AnsiColor::Yellow.on_default();
 /// As it should be.
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
 
+/// Whose line of output it is: stdout, stderr, any other fd.
+pub(super) const OUT: Style = AnsiColor::Cyan.on_default();
+pub(super) const ERR: Style = AnsiColor::Magenta.on_default();
+pub(super) const OTHER: Style = AnsiColor::Blue.on_default();
+
 /// The mark of a severity and its style.
 pub(super) fn mark(severity: Severity) -> (&'static str, Style) {
     match severity {

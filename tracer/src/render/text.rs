@@ -8,7 +8,11 @@ use std::{fmt::Write as _, io};
 use anstyle::Style as Ink;
 use textwrap::{Options, WordSeparator, WordSplitter, core::display_width};
 
-use super::{Style, escape::escape, palette::PLAIN};
+use super::{
+    Style,
+    escape::escape,
+    palette::{FAINT, PLAIN},
+};
 
 /// Narrower pages are not laid out: the terminal wraps.
 const NARROWEST: usize = 40;
@@ -144,6 +148,23 @@ impl<'a> Page<'a> {
         Ok(())
     }
 
+    /// Writes a quoted line as it is: what does not fit goes on below, and each line of the page has a
+    /// mark at its front, so that quoted text can never pose as something else.
+    pub(super) fn quote(&mut self, indent: usize, text: &str) -> io::Result<()> {
+        let shown = escape(text);
+        let width = self.width().saturating_sub(indent + 2);
+        let mut rest: &str = &shown;
+        let mut mark = "│ ";
+        loop {
+            let (line, next) = rest.split_at(fitting(rest, width));
+            self.line(&Text::blank(indent).and(FAINT, mark).and(PLAIN, line))?;
+            if next.is_empty() {
+                return Ok(());
+            }
+            (rest, mark) = (next, "┆ ");
+        }
+    }
+
     /// Writes parts after `lead`; a part that does not fit starts a line, indented to `indent` or
     /// to three fifths of the page.
     pub(super) fn parts(
@@ -169,4 +190,15 @@ impl<'a> Page<'a> {
         }
         self.line(&line)
     }
+}
+
+/// Length of the text that fits into so many columns: at least one character, else there is no end.
+fn fitting(text: &str, columns: usize) -> usize {
+    let mut width = 0;
+    let mut ends = text.char_indices().map(|(at, character)| {
+        width += display_width(character.encode_utf8(&mut [0; 4])).max(1);
+        (at, width)
+    });
+    let too_far = ends.find(|(at, width)| *at > 0 && *width > columns);
+    too_far.map_or(text.len(), |(at, _)| at)
 }

@@ -1,7 +1,10 @@
 //! A session and its findings into the finished report.
 
+mod captured;
+mod excerpt;
 mod object;
 mod process;
+mod wanted;
 mod way;
 
 use std::collections::BTreeMap;
@@ -9,6 +12,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use tracer_common::loss;
 
+pub use self::{
+    captured::{CaptureSummary, recovered},
+    wanted::{Wanted, wanted},
+};
 use super::{Process, Report, SCHEMA, Target, Window};
 use crate::{
     recording::REASONS,
@@ -58,6 +65,7 @@ pub fn build(
             .filter(|(_, cell)| cell.bytes > 0)
             .map(|(reason, cell)| (reason.clone(), cell.bytes))
             .collect(),
+        capture: None,
     }
 }
 

@@ -4,3 +4,4 @@ mod scene;
 mod sentences;
 mod silence;
 mod silence_above;
+mod wanted;

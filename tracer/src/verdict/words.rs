@@ -34,7 +34,7 @@ fn shortened(command: &str) -> String {
 }
 
 /// Exact bytes with thousands separators: `1,288,895 B`.
-pub(super) fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3 + 2);
     for (at, digit) in digits.chars().enumerate() {

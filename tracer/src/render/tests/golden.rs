@@ -36,6 +36,11 @@ fn unread_bytes_and_own_losses_are_spelled_out() {
 }
 
 #[test]
+fn captured_output_that_did_not_arrive_is_quoted() {
+    same("captured", &human(&samples::captured()), include_str!("../golden/captured.txt"));
+}
+
+#[test]
 fn shells_that_only_start_others_are_folded() {
     same("tree", &human(&samples::tree()), include_str!("../golden/tree.txt"));
 }
@@ -49,7 +54,7 @@ fn a_narrow_page_wraps_between_parts() {
 
 #[test]
 fn colour_changes_nothing_but_colour() {
-    for report in [samples::delivered(), samples::unread(), samples::tree()] {
+    for report in [samples::delivered(), samples::unread(), samples::tree(), samples::captured()] {
         let colored = rendered(&report, Format::Human, &Style { color: true, ..PLAIN });
         assert!(colored.starts_with("\x1b[1m"), "the verdict is bold");
         assert_eq!(anstream::adapter::strip_str(&colored).to_string(), human(&report));

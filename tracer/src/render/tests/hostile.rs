@@ -10,7 +10,7 @@ use super::{
     },
     rendered, samples,
 };
-use crate::report::{Fact, Report};
+use crate::report::{Captured, Fact, Report};
 
 /// Text rich in what terminals act upon.
 fn hostile() -> impl Strategy<Value = String> {
@@ -38,6 +38,7 @@ fn reports() -> impl Strategy<Value = Report> {
         samples::never_wrote(),
         samples::unread(),
         samples::tree(),
+        samples::captured(),
     ];
     (prop::sample::select(samples), vec(hostile(), 1..30))
         .prop_map(|(report, words)| poisoned(report, &words))
@@ -79,7 +80,24 @@ fn poisoned(mut report: Report, words: &[String]) -> Report {
         finding.evidence.insert(next(), Value::String(next()));
     }
     report.losses.insert(next(), 1);
+    if let Some(captured) = &mut report.capture {
+        poison_capture(captured, &id, &mut next);
+    }
     report
+}
+
+fn poison_capture(captured: &mut Captured, id: &str, next: &mut impl FnMut() -> String) {
+    captured.directory = next();
+    for stream in &mut captured.streams {
+        (stream.comm, stream.file, stream.object) = (next(), next(), id.to_owned());
+        stream.gaps.iter_mut().for_each(|gap| gap.source = Some(next()));
+    }
+    for (number, recovered) in captured.recovered.iter_mut().enumerate() {
+        recovered.object = if number == 0 { next() } else { id.to_owned() };
+        recovered.comms = vec![next()];
+        recovered.text = next();
+        recovered.file = (number == 1).then(&mut *next);
+    }
 }
 
 /// Fails on anything but text, line ends and, with colour, our own styles.
@@ -129,6 +147,9 @@ proptest! {
             lines.len(),
             1 + report.processes.len() + report.objects.len() + report.findings.len()
                 + report.losses.len()
+                + report.capture.iter().map(|captured| {
+                    1 + captured.streams.len() + captured.recovered.len()
+                }).sum::<usize>()
         );
         prop_assert_eq!(&lines[0]["type"], "report");
         for line in &lines {

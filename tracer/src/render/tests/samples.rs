@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::Map;
 
-use crate::report::{
-    Confidence, Elsewhere, Exit, Fd, Finding, Holder, Object, Party, Process, Report, SCHEMA,
-    Severity, Target, Window,
+use crate::{
+    capture::{Keep, Reason, recover::Doubt},
+    report::{
+        Captured, CapturedGap, CapturedStream, Confidence, Elsewhere, Exit, Fd, Finding, Holder,
+        Object, Party, Process, Recovered, RecoveredKind, Report, SCHEMA, Severity, Target, Window,
+    },
 };
 
 /// `docker pull` in a container wrote to stdout and its manager read all of it.
@@ -188,6 +191,81 @@ pub(super) fn tree() -> Report {
     report
 }
 
+/// [`stderr_only`] with its output, and what nobody read of other pipes.
+pub(super) fn captured() -> Report {
+    let capture = Captured {
+        directory: "out".into(),
+        limit: Some(64 << 20),
+        keep: Keep::Last,
+        streams: captured_streams(),
+        recovered: recovered(),
+        more: 2,
+    };
+    Report { capture: Some(capture), ..stderr_only() }
+}
+
+fn captured_streams() -> Vec<CapturedStream> {
+    let whole = CapturedStream {
+        pid: 71,
+        comm: "docker".into(),
+        fd: 2,
+        object: "pipe:[88124]".into(),
+        file: "docker-71.stderr".into(),
+        written: 122,
+        kept: 122,
+        ..CapturedStream::default()
+    };
+    let gap = CapturedGap { reason: Reason::RingFull, bytes: 55, times: 3, source: None };
+    let source = Some("/tmp/layer.tar".to_owned());
+    let copied = CapturedGap { reason: Reason::Copied, bytes: 98_945, times: 1, source };
+    let short = CapturedStream {
+        fd: 7,
+        object: "pipe:[5]".into(),
+        file: "docker-71.fd7".into(),
+        written: 5_000_067,
+        kept: 1_067,
+        cut: 4_900_000,
+        missing: 99_000,
+        gaps: vec![gap, copied],
+        ..whole.clone()
+    };
+    vec![whole, short]
+}
+
+fn recovered() -> Vec<Recovered> {
+    let found = |kind, object: &str, fd, text: &str| Recovered {
+        kind,
+        object: object.into(),
+        fds: vec![fd],
+        pids: vec![71],
+        comms: vec!["docker".into()],
+        bytes: text.len() as u64,
+        exact: true,
+        text: text.into(),
+        ..Recovered::default()
+    };
+    let (unread, stream) = (RecoveredKind::Unread, RecoveredKind::Stream);
+    let usage = "unknown flag: --progress\nSee 'docker pull --help'.\n";
+    vec![
+        Recovered {
+            bytes: 3_000,
+            missing: 55,
+            exact: false,
+            doubts: vec![Doubt::Gaps, Doubt::Threads],
+            text_cut: 2_985,
+            ..found(unread, "pipe:[5]", 7, "layer 9\x1b[2K\t1/3")
+        },
+        Recovered {
+            fds: vec![1, 2],
+            file: Some("lost/1".into()),
+            ..found(unread, "pipe:[6]", 2, "a\n\n\u{202e}b")
+        },
+        found(stream, "pipe:[88124]", 2, usage),
+        Recovered { bytes: 0, missing: 4_096, ..found(unread, "pipe:[9]", 1, "") },
+        Recovered { bytes: 1_027, text_cut: 1_024, ..found(stream, "/dev/null", 1, "end") },
+    ]
+}
+
 fn pid_report(verdict: &str) -> Report {
     Report {
         schema: SCHEMA.into(),
@@ -202,6 +280,7 @@ fn pid_report(verdict: &str) -> Report {
         findings: Vec::new(),
         losses: BTreeMap::new(),
         lost_bytes: BTreeMap::new(),
+        capture: None,
     }
 }
 

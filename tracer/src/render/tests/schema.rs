@@ -92,7 +92,9 @@ fn the_tables_name_every_line_type_and_no_other() {
 
 #[test]
 fn a_report_is_the_same_after_json() {
-    for report in [samples::delivered(), samples::never_wrote(), samples::unread()] {
+    for report in
+        [samples::delivered(), samples::never_wrote(), samples::unread(), samples::captured()]
+    {
         let text = rendered(&report, Format::Json, &PLAIN);
         assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
     }

@@ -14,10 +14,11 @@ use tracer_common::{
 };
 
 use crate::{
+    capture::recover::Want,
     event::{
         Answers, Asleep, Event, EventKind, Exit, HandedOut, Image, LogRead, Sighting, Waiting,
     },
-    report::Finding,
+    report::{self, Finding, Wanted},
     session::{Flows, Session},
     verdict::{Case, judge},
 };
@@ -95,6 +96,10 @@ impl Scene {
 
     pub(super) fn file(self, id: ObjectId, path: &str) -> Self {
         self.object(id, mode::S_IFREG, path)
+    }
+
+    pub(super) fn fifo(self, id: ObjectId, path: &str) -> Self {
+        self.object(id, mode::S_IFIFO, path)
     }
 
     fn object(self, id: ObjectId, mode: u32, name: &str) -> Self {
@@ -270,6 +275,16 @@ impl Scene {
     pub(super) fn judged(&self) -> Vec<Finding> {
         let flows = Flows::of(&self.0);
         judge(&Case::new(&self.0, &flows))
+    }
+
+    /// What its report gives back out of a capture.
+    pub(super) fn wanted(&self) -> Wanted {
+        report::wanted(&self.0, &Flows::of(&self.0), &self.judged())
+    }
+
+    /// The same where there are only these findings.
+    pub(super) fn wanted_for(&self, findings: &[Finding]) -> Vec<Want> {
+        report::wanted(&self.0, &Flows::of(&self.0), findings).wants
     }
 
     /// The finding of a rule, where it speaks.

@@ -1,0 +1,265 @@
+//! The books of all streams: takes chunks, fills files and index, and closes when the trace is over.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::{self, File},
+    io,
+};
+
+use tracer_common::{
+    id::ProcessId,
+    ledger::{LedgerKey, LedgerRow, WRITE},
+};
+
+use super::{
+    INDEX, Keep, Reason,
+    chunk::{Chunk, Content},
+    files::Files,
+    folder::{Folder, FolderError},
+    index::{Declared, Head, Line, Writer},
+    log::Log,
+    names::{Names, Sources},
+    stream::{Counted, Limits, Stream},
+    summary::{Summary, Tally},
+    writer::Options,
+};
+
+#[cfg(test)]
+mod tests;
+
+/// Everything that is known of a running capture.
+pub(super) struct Books {
+    limits: Limits,
+    numbers: HashMap<LedgerKey, u32>,
+    /// Stream 1 is the first one.
+    streams: Vec<(LedgerKey, Stream)>,
+    comms: HashMap<ProcessId, String>,
+    names: Names,
+    sources: Sources,
+    log: Log,
+    /// `None` when nothing is stored.
+    files: Option<Files>,
+    /// The disk takes no lines now: nothing may go into a file of which the index would not know.
+    is_stuck: bool,
+    /// An error of the disk was told.
+    is_told: bool,
+}
+
+impl Books {
+    /// Empty books; makes the index.
+    pub(super) fn open(folder: Option<Folder>, options: Options) -> Result<Self, FolderError> {
+        let store = match folder {
+            Some(folder) => Some((folder.create_file(INDEX)?, folder)),
+            None => None,
+        };
+        Ok(Self::new(store, options))
+    }
+
+    fn new(store: Option<(File, Folder)>, options: Options) -> Self {
+        let Options { limit, keep } = options;
+        let limits = if store.is_some() { Limits::new(limit, keep) } else { Limits::NONE };
+        let (index, folder) = store.unzip();
+        let mut log = Log::new(index.map(Writer::new), Tally::new(limit, keep));
+        log.line(Line::Capture(Head::new(limit, keep)));
+        let tail = limit.filter(|_| keep == Keep::Last);
+        let mut books = Self {
+            limits,
+            numbers: HashMap::new(),
+            streams: Vec::new(),
+            comms: HashMap::new(),
+            names: Names::default(),
+            sources: Sources::default(),
+            log,
+            files: folder.map(|folder| Files::new(folder, tail)),
+            is_stuck: false,
+            is_told: false,
+        };
+        books.flush();
+        books
+    }
+
+    /// Books a chunk. Says how many bytes before it found no room in the ring.
+    pub(super) fn take(&mut self, chunk: &Chunk) -> u64 {
+        self.make_room();
+        let number = self.number(&chunk.key, &chunk.comm);
+        let plan = self.stream(number).plan(chunk);
+        self.miss(number, plan.lost, Reason::RingFull, chunk.time_ns, None);
+        if !plan.bytes.is_empty() {
+            self.store(number, chunk, &plan.bytes);
+        }
+        if let Some((length, reason)) = plan.missing {
+            let source = self.source(chunk);
+            self.miss(number, length, reason, chunk.time_ns, source);
+        }
+        self.count_lines();
+        plan.lost
+    }
+
+    /// Hands everything to the system, so that it survives the end of tracer.
+    pub(super) fn flush(&mut self) {
+        let result = self.log.flush();
+        self.count_lines();
+        self.tell(result);
+    }
+
+    /// Closes the books with what the ledger has counted. `own` is tracer's own pid.
+    pub(super) fn finish(mut self, rows: Vec<(LedgerKey, LedgerRow)>, own: u32) -> Summary {
+        let counted = counted(rows, own);
+        for (key, counted) in &counted {
+            if counted.bytes > 0 && !self.numbers.contains_key(key) {
+                self.make_room();
+                let comm = self.comm(key.process, counted.is_own);
+                self.number(key, &comm);
+            }
+        }
+        for index in 0..self.streams.len() {
+            self.make_room();
+            let number = index as u32 + 1;
+            let cut = self.cut_to_limit(number);
+            let (key, stream) = &mut self.streams[index];
+            let (gaps, total) = stream.finish(&counted.get(key).copied().unwrap_or_default(), cut);
+            gaps.into_iter().for_each(|gap| self.log.gap(gap));
+            self.log.line(Line::End(total));
+        }
+        let Self { log, files, is_told, .. } = self;
+        let (streams, result) = log.finish();
+        let is_index_incomplete = result.is_err();
+        tell(result, files.as_ref(), is_told);
+        Summary { streams, undecodable: 0, is_index_incomplete }
+    }
+
+    /// The stream's number; a new one is declared.
+    fn number(&mut self, key: &LedgerKey, comm: &str) -> u32 {
+        if let Some(number) = self.numbers.get(key) {
+            return *number;
+        }
+        let number = self.streams.len() as u32 + 1;
+        self.numbers.insert(*key, number);
+        self.streams.push((*key, Stream::new(number, self.limits)));
+        self.comms.entry(key.process).or_insert_with(|| comm.to_owned());
+        let file = self.names.name(comm, key);
+        if let Some(files) = &mut self.files {
+            files.declare(number, &file);
+        }
+        self.log.line(Line::Stream(Declared {
+            stream: number,
+            process: key.process,
+            comm: comm.to_owned(),
+            fd: key.fd,
+            object: key.object,
+            file,
+        }));
+        number
+    }
+
+    fn stream(&mut self, number: u32) -> &mut Stream {
+        &mut self.streams[number as usize - 1].1
+    }
+
+    fn store(&mut self, number: u32, chunk: &Chunk, bytes: &[u8]) {
+        let length = bytes.len() as u64;
+        let (taken, result) = match &mut self.files {
+            None => (length, Ok(())),
+            Some(_) if self.is_stuck => (0, Ok(())),
+            Some(files) => files.append(number, bytes),
+        };
+        self.tell(result);
+        if taken > 0 {
+            self.release(number);
+            let line = self.stream(number).wrote(chunk, taken);
+            self.log.line(Line::Write(line));
+        }
+        self.miss(number, length - taken, Reason::DiskError, chunk.time_ns, None);
+        if self.files.as_ref().is_some_and(|files| files.is_too_long(number)) {
+            self.trim(number);
+        }
+    }
+
+    fn miss(&mut self, number: u32, length: u64, reason: Reason, ns: u64, source: Option<String>) {
+        self.stream(number).misses(length, reason, ns, source);
+        self.release(number);
+    }
+
+    /// Writes the gaps that are due, when they can be written.
+    fn release(&mut self, number: u32) {
+        if !self.is_stuck {
+            let due = self.stream(number).due();
+            due.into_iter().for_each(|gap| self.log.gap(gap));
+        }
+    }
+
+    /// A killed run leaves an index that knows every byte before a trim, so that it can be told what
+    /// was cut.
+    fn trim(&mut self, number: u32) {
+        let result = self.log.flush();
+        if result.is_ok()
+            && let Some(files) = &mut self.files
+        {
+            let result = files.trim(number);
+            return self.tell(result);
+        }
+        self.tell(result);
+    }
+
+    fn cut_to_limit(&mut self, number: u32) -> u64 {
+        let Some(files) = &mut self.files else { return 0 };
+        let result = files.trim(number);
+        let cut = files.cut(number);
+        self.tell(result);
+        cut
+    }
+
+    fn make_room(&mut self) {
+        let result = self.log.make_room();
+        self.is_stuck = result.is_err();
+        self.tell(result);
+    }
+
+    fn count_lines(&mut self) {
+        for (number, bytes) in self.log.written() {
+            self.streams[number as usize - 1].1.indexed(bytes);
+        }
+    }
+
+    fn source(&mut self, chunk: &Chunk) -> Option<String> {
+        let Content::Missing { source: Some(source), .. } = &chunk.content else { return None };
+        Some(self.sources.name(chunk.process().tgid, source))
+    }
+
+    /// The name of a process of which no chunk told.
+    fn comm(&self, process: ProcessId, is_own: bool) -> String {
+        let known = self.comms.get(&process).cloned();
+        let own = || fs::read_to_string("/proc/self/comm").ok().filter(|_| is_own);
+        known.or_else(own).unwrap_or_default().trim_end().to_owned()
+    }
+
+    fn tell(&mut self, result: io::Result<()>) {
+        self.is_told |= tell(result, self.files.as_ref(), self.is_told);
+    }
+}
+
+/// Tells the first error of the disk. Says whether there was one.
+fn tell(result: io::Result<()>, files: Option<&Files>, is_told: bool) -> bool {
+    let (Err(error), Some(files)) = (result, files) else { return false };
+    if !is_told {
+        tracing::warn!(
+            "cannot write to the capture {}: {error}; the trace goes on, and what cannot be \
+             written becomes gaps",
+            files.folder().path().display()
+        );
+    }
+    true
+}
+
+/// What the ledger says of each stream. A row that was taken out of the kernel in parts is one again.
+fn counted(rows: Vec<(LedgerKey, LedgerRow)>, own: u32) -> BTreeMap<LedgerKey, Counted> {
+    let mut all: BTreeMap<LedgerKey, Counted> = BTreeMap::new();
+    for (key, row) in rows.into_iter().filter(|(key, _)| key.direction == WRITE) {
+        let counted = all.entry(key).or_default();
+        counted.bytes = counted.bytes.saturating_add(row.bytes);
+        counted.uncaptured = counted.uncaptured.saturating_add(row.uncaptured);
+        counted.last_ns = counted.last_ns.max(row.last_ns);
+        counted.is_own = key.process.tgid == own;
+    }
+    all
+}

@@ -1,0 +1,249 @@
+//! Chunks into a folder, and the folder read again.
+
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+use tempfile::{TempDir, tempdir};
+
+use super::*;
+use crate::capture::{
+    index::Reader,
+    sample::{chunk, copied, key, lines, read_again, record, row},
+    summary::StreamSummary,
+};
+
+fn place() -> (TempDir, PathBuf) {
+    let parent = tempdir().unwrap();
+    let path = parent.path().join("out");
+    (parent, path)
+}
+
+fn open(path: &Path, limit: Option<u64>, keep: Keep) -> Books {
+    Books::open(Some(Folder::create(path).unwrap()), Options { limit, keep }).unwrap()
+}
+
+fn gaps(stream: &StreamSummary) -> Vec<(Reason, u64, u64)> {
+    stream.gaps.iter().map(|(reason, sum)| (*reason, sum.bytes, sum.times)).collect()
+}
+
+fn sums(stream: &StreamSummary) -> (u64, u64, u64, u64) {
+    let total = &stream.total;
+    (total.written, total.kept, total.cut, total.missing)
+}
+
+const OTHER: u32 = 1;
+
+#[test]
+fn two_streams_have_two_files_and_one_order() {
+    let (_parent, path) = place();
+    let mut books = open(&path, None, Keep::First);
+    for (fd, text) in [(1, "out 1\n"), (2, "err 1\n"), (1, "out 2\n")] {
+        books.take(&chunk(record(&key(fd), 0, text.as_bytes())));
+    }
+    let summary = books.finish(vec![(key(1), row(12, 0)), (key(2), row(6, 0))], OTHER);
+    assert_eq!(fs::read(path.join("docker-71.stdout")).unwrap(), b"out 1\nout 2\n");
+    assert_eq!(fs::read(path.join("docker-71.stderr")).unwrap(), b"err 1\n");
+    let folder = Folder::open(&path).unwrap();
+    let order: Vec<(u32, u64)> = lines(&folder)
+        .iter()
+        .filter_map(|line| match line {
+            Line::Write(write) => Some((write.stream, write.offset)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(order, [(1, 0), (2, 0), (1, 6)]);
+    assert_eq!(
+        summary.streams.iter().map(sums).collect::<Vec<_>>(),
+        [(12, 12, 0, 0), (6, 6, 0, 0)]
+    );
+    assert_eq!(read_again(&folder), summary.streams);
+}
+
+#[test]
+fn what_the_ring_lost_is_a_gap_where_it_was() {
+    let (_parent, path) = place();
+    let mut books = open(&path, None, Keep::First);
+    assert_eq!(books.take(&chunk(record(&key(1), 0, b"abc"))), 0);
+    assert_eq!(books.take(&chunk(record(&key(1), 40, b"def"))), 40);
+    let summary = books.finish(vec![(key(1), row(56, 45))], OTHER);
+    let found: Vec<(u64, u64, Reason)> = lines(&Folder::open(&path).unwrap())
+        .into_iter()
+        .filter_map(|line| match line {
+            Line::Gap(gap) => Some((gap.offset, gap.length, gap.reason)),
+            _ => None,
+        })
+        .collect();
+    let expected =
+        [(3, 40, Reason::RingFull), (6, 5, Reason::RingFull), (6, 5, Reason::Unexplained)];
+    assert_eq!(found, expected);
+    assert_eq!(sums(&summary.streams[0]), (56, 6, 0, 50));
+}
+
+#[test]
+fn rows_without_a_chunk_are_streams_too_and_rows_in_parts_are_one() {
+    let (_parent, path) = place();
+    let books = open(&path, None, Keep::First);
+    let own = LedgerKey { process: ProcessId::new(4, 5), ..key(1) };
+    let reading = LedgerKey { direction: tracer_common::ledger::READ, ..key(3) };
+    let rows = vec![
+        (own, row(9, 0)),
+        (key(2), row(10, 4)),
+        (key(2), row(5, 3)),
+        (key(3), row(0, 0)),
+        (reading, row(7, 0)),
+    ];
+    let summary = books.finish(rows, 4);
+    let found: Vec<_> = summary.streams.iter().map(|s| (s.declared.fd, gaps(s))).collect();
+    let expected = [
+        (1, vec![(Reason::OwnOutput, 9, 1)]),
+        (2, vec![(Reason::RingFull, 7, 1), (Reason::Unexplained, 8, 1)]),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(read_again(&Folder::open(&path).unwrap()), summary.streams);
+}
+
+#[test]
+fn the_last_bytes_are_exactly_the_last_ones() {
+    let (_parent, path) = place();
+    let mut books = open(&path, Some(100_000), Keep::Last);
+    let mut all = Vec::new();
+    for part in 0..50u8 {
+        let bytes = vec![part; 16_000];
+        books.take(&chunk(record(&key(2), 0, &bytes)));
+        all.extend(bytes);
+    }
+    let before = read_again(&Folder::open(&path).unwrap());
+    let on_disk = fs::read(path.join("docker-71.stderr")).unwrap();
+    let at = before[0].total.cut as usize;
+    assert!(at > 0, "the index of a killed run knows what was cut");
+    assert_eq!(on_disk[..99], all[at..at + 99]);
+    let summary = books.finish(vec![(key(2), row(all.len() as u64, 0))], OTHER);
+    assert_eq!(fs::read(path.join("docker-71.stderr")).unwrap(), &all[700_000..]);
+    assert_eq!(sums(&summary.streams[0]), (800_000, 100_000, 700_000, 0));
+    assert_eq!(read_again(&Folder::open(&path).unwrap()), summary.streams);
+}
+
+#[test]
+fn gaps_that_follow_each_other_are_one_line() {
+    let (_parent, path) = place();
+    let mut books = open(&path, Some(2), Keep::First);
+    for _ in 0..9 {
+        books.take(&chunk(record(&key(1), 0, b"abc")));
+    }
+    for _ in 0..5 {
+        books.take(&chunk(copied(&key(1), 10)));
+    }
+    let summary = books.finish(Vec::new(), OTHER);
+    let stream = &summary.streams[0];
+    assert_eq!(gaps(stream), [(Reason::Copied, 50, 1), (Reason::Limit, 25, 1)]);
+    assert_eq!(stream.gaps[&Reason::Copied].source.as_deref(), Some("9:99"));
+    assert_eq!(read_again(&Folder::open(&path).unwrap()), summary.streams);
+}
+
+#[test]
+fn a_folder_that_is_gone_costs_bytes_and_no_count() {
+    let (_parent, path) = place();
+    let mut books = open(&path, None, Keep::First);
+    books.take(&chunk(record(&key(1), 0, b"abc")));
+    fs::remove_dir_all(&path).unwrap();
+    books.take(&chunk(record(&key(1), 0, b"def")));
+    books.take(&chunk(record(&key(2), 0, b"ghijk")));
+    let summary = books.finish(vec![(key(1), row(6, 0)), (key(2), row(5, 0))], OTHER);
+    assert_eq!(gaps(&summary.streams[1]), [(Reason::DiskError, 5, 1)]);
+    assert_eq!(sums(&summary.streams[0]), (6, 6, 0, 0));
+    assert_eq!(sums(&summary.streams[1]), (5, 0, 0, 5));
+}
+
+#[test]
+fn nothing_is_stored_without_its_line_while_the_index_cannot_grow() {
+    let (_parent, path) = place();
+    let folder = Folder::create(&path).unwrap();
+    // A pipe that nobody reads is a disk that is full, and it can be made larger.
+    let (end, index) = pipe_with(PipeFlags::NONBLOCK).unwrap();
+    let index = File::from(index);
+    let options = Options { limit: None, keep: Keep::First };
+    let mut books = Books::new(Some((index.try_clone().unwrap(), folder)), options);
+    let mut times = 0;
+    while !books.is_stuck {
+        books.take(&chunk(record(&key(1), 0, b"a")));
+        times += 1;
+    }
+    for fd in 2..1000 {
+        books.take(&chunk(record(&key(fd), 3, b"bc")));
+    }
+    assert_eq!(fs::metadata(path.join("docker-71.stdout")).unwrap().len(), times - 1);
+    assert_eq!(fs::read_dir(&path).unwrap().count(), 1, "no bytes without a line");
+    fcntl_setpipe_size(&index, 1 << 20).unwrap();
+    books.take(&chunk(record(&key(2), 3, b"def")));
+    let rows = vec![(key(1), row(times, 0)), (key(2), row(8, 3))];
+    let summary = books.finish(rows, OTHER);
+    assert!(!summary.is_index_incomplete);
+    assert_eq!(sums(&summary.streams[0]), (times, times - 1, 0, 1));
+    assert_eq!(sums(&summary.streams[1]), (8, 3, 0, 5));
+    assert_eq!(gaps(&summary.streams[1]), [(Reason::RingFull, 3, 1), (Reason::DiskError, 2, 1)]);
+    drop(index);
+    let reader = Reader::new(io::BufReader::new(File::from(end))).unwrap();
+    let mut tally = Tally::new(None, Keep::First);
+    reader.for_each(|line| tally.add(&line));
+    assert_eq!(tally.finish(), summary.streams);
+}
+
+#[test]
+fn an_index_that_could_not_be_written_is_said_to_be_incomplete() {
+    let (_parent, path) = place();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let options = Options { limit: None, keep: Keep::First };
+    let mut books = Books::new(Some((full, Folder::create(&path).unwrap())), options);
+    books.take(&chunk(record(&key(1), 0, b"abc")));
+    let summary = books.finish(vec![(key(1), row(3, 0))], OTHER);
+    assert!(summary.is_index_incomplete);
+    assert_eq!(sums(&summary.streams[0]), (3, 3, 0, 0));
+}
+
+/// What comes, and for which fd.
+fn step() -> impl Strategy<Value = (i32, Vec<u8>, u64, u64)> {
+    (1..4i32, proptest::collection::vec(any::<u8>(), 0..3000), 0u64..3, 0u64..50)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn what_is_stored_is_what_was_written(
+        steps in proptest::collection::vec(step(), 0..120),
+        limit in proptest::option::of(0u64..40_000),
+        last in any::<bool>(),
+        more in 0u64..9,
+    ) {
+        let (_parent, path) = place();
+        let keep = if last { Keep::Last } else { Keep::First };
+        let mut books = open(&path, limit, keep);
+        let mut content: BTreeMap<i32, Vec<u8>> = BTreeMap::new();
+        let mut missing: BTreeMap<i32, u64> = BTreeMap::new();
+        let mut lost: BTreeMap<i32, u64> = BTreeMap::new();
+        for (fd, bytes, increase, copies) in &steps {
+            let lost = lost.entry(*fd).or_default();
+            *lost += increase;
+            books.take(&chunk(record(&key(*fd), *lost, bytes)));
+            books.take(&chunk(copied(&key(*fd), *copies)));
+            content.entry(*fd).or_default().extend(bytes);
+            *missing.entry(*fd).or_default() += increase + copies;
+        }
+        let written = |fd: &i32| content[fd].len() as u64 + missing[fd] + more;
+        let rows = content.keys().map(|fd| (key(*fd), row(written(fd), lost[fd]))).collect();
+        let summary = books.finish(rows, OTHER);
+        prop_assert_eq!(&read_again(&Folder::open(&path).unwrap()), &summary.streams);
+        prop_assert_eq!(summary.streams.len(), content.len());
+        for stream in &summary.streams {
+            let all = &content[&stream.declared.fd];
+            let kept = limit.map_or(all.len(), |limit| all.len().min(limit as usize));
+            let expected = if last { &all[all.len() - kept..] } else { &all[..kept] };
+            let stored = fs::read(path.join(&stream.declared.file)).unwrap_or_default();
+            prop_assert!(stored == expected, "{} of {} B", stored.len(), expected.len());
+            let (written_now, kept_now, cut, missing) = sums(stream);
+            prop_assert_eq!(written_now, written(&stream.declared.fd));
+            prop_assert_eq!(kept_now, stored.len() as u64);
+            prop_assert_eq!(written_now, kept_now + cut + missing);
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Captured output: what can be typed about it.
+
+use std::{num::NonZeroU64, path::PathBuf};
+
+use bytesize::ByteSize;
+use clap::Args;
+
+use crate::{capture::Keep, redact::Redact, settings::CaptureSettings};
+
+/// The smallest ring that holds more than one full record of each CPU.
+const SMALLEST_RING: u64 = 64 << 10;
+/// The largest one that is a power of two and whose size fits the map's `max_entries`.
+const LARGEST_RING: u64 = 1 << 30;
+
+/// `--capture` and what goes with it.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Captured output")]
+pub(super) struct CaptureArgs {
+    /// Save the output itself in this folder: one file for each process and stream.
+    ///
+    /// Off unless asked for, because everything private that the programs print is in there. The folder
+    /// is made with mode 0700 and its files with 0600, never through symbolic links. It also holds the
+    /// session, so `tracer report DIR` reports it again, and an index that tells which write put which
+    /// bytes where. What could not be kept is a gap of known length, and the report says so. Bytes that
+    /// were written and never read are shown in the report.
+    #[arg(long, value_name = "DIR", conflicts_with = "record", value_parser = folder)]
+    capture: Option<PathBuf>,
+    /// Print the output while it is written, each line behind its process and stream, on stderr.
+    ///
+    /// Control characters are made visible. `│` stands before lines, `┆` before text that does not end
+    /// in a line feed, or not yet. Nothing is saved without --capture.
+    #[arg(long)]
+    show: bool,
+    /// With --show: pass control characters on as they are. A program can then do anything to the
+    /// terminal, such as hiding lines or changing colours.
+    #[arg(long, requires = "show")]
+    raw: bool,
+    /// Bytes kept of each stream (500k, 64MiB); more becomes a gap.
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", requires = "capture", value_parser = size)]
+    capture_limit: NonZeroU64,
+    /// Keep the last bytes of a stream that is longer than the limit rather than the first.
+    #[arg(long, requires = "capture")]
+    capture_tail: bool,
+    /// Memory for output on its way from the kernel, 64KiB to 1GiB, rounded up to a power of two.
+    /// A larger one has fewer gaps when programs write in bursts.
+    #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = ring)]
+    capture_buffer: u32,
+    /// Hide what matches wherever output is shown: in --show and in the report. Repeatable.
+    ///
+    /// A regular expression in the syntax of Rust's regex crate, such as 'token=[^ ]+', that is held
+    /// against whole lines; a secret spread over several lines is not found. The files of --capture hold
+    /// what was written, and --recover writes it too.
+    #[arg(long, value_name = "REGEX")]
+    redact: Vec<String>,
+    /// With --capture: write each output that did not arrive to a file of its own in this folder
+    /// (mode 0700, files 0600).
+    #[arg(long, value_name = "DIR", requires = "capture", value_parser = folder)]
+    recover: Option<PathBuf>,
+}
+
+impl CaptureArgs {
+    /// What was typed; `None` when no output is wanted.
+    pub(super) fn choice(self) -> Result<Option<CaptureSettings>, String> {
+        if self.capture.is_none() && !self.show {
+            return match self.redact.is_empty() {
+                true => Ok(None),
+                false => Err("--redact hides parts of output that is shown: add --show or \
+                              --capture DIR"
+                    .to_owned()),
+            };
+        }
+        if self.capture.is_some() && self.capture == self.recover {
+            return Err(
+                "--capture and --recover name the same folder: what was lost needs one of \
+                        its own"
+                    .to_owned(),
+            );
+        }
+        Ok(Some(CaptureSettings {
+            directory: self.capture,
+            limit: self.capture_limit.get(),
+            keep: if self.capture_tail { Keep::Last } else { Keep::First },
+            ring_bytes: self.capture_buffer,
+            show: self.show,
+            raw: self.raw,
+            redact: redact(&self.redact)?,
+            recover: self.recover,
+        }))
+    }
+}
+
+/// The patterns of `--redact`; `None` when there are none.
+pub(super) fn redact(patterns: &[String]) -> Result<Option<Redact>, String> {
+    if patterns.is_empty() {
+        return Ok(None);
+    }
+    Redact::new(patterns).map(Some).map_err(|error| error.to_string())
+}
+
+/// A folder to write to.
+pub(super) fn folder(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "" | "-" => Err("output is saved in a folder, whose name goes here".to_owned()),
+        path => Ok(path.into()),
+    }
+}
+
+/// A size: `500k`, `64MiB`; a bare number is bytes.
+fn size(text: &str) -> Result<NonZeroU64, String> {
+    let size = text.parse::<ByteSize>().ok().and_then(|size| NonZeroU64::new(size.as_u64()));
+    size.ok_or_else(|| "a size is a number of bytes with a unit, such as 500k or 64MiB".to_owned())
+}
+
+/// The size of a ring, which the kernel wants to be a power of two.
+fn ring(text: &str) -> Result<u32, String> {
+    let size = size(text)?.get();
+    if !(SMALLEST_RING..=LARGEST_RING).contains(&size) {
+        return Err("the buffer is 64KiB to 1GiB large".to_owned());
+    }
+    u32::try_from(size.next_power_of_two()).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Parser as _, error::ErrorKind};
+
+    use super::*;
+    use crate::cli::Cli;
+
+    fn parsed(args: &[&str]) -> Result<Option<CaptureSettings>, String> {
+        let args = ["tracer", "--pid", "1"].iter().chain(args);
+        let cli = Cli::try_parse_from(args).map_err(|error| error.to_string())?;
+        cli.into_settings().map(|settings| settings.capture)
+    }
+
+    fn refused(args: &[&str]) -> ErrorKind {
+        let args = ["tracer", "--pid", "1"].iter().chain(args);
+        Cli::try_parse_from(args).unwrap_err().kind()
+    }
+
+    #[test]
+    fn nothing_is_captured_unless_asked_for() {
+        assert!(parsed(&[]).unwrap().is_none());
+        assert!(parsed(&["--capture-buffer", "1MiB"]).unwrap().is_none());
+        let sentence = parsed(&["--redact", "x"]).unwrap_err();
+        assert!(sentence.contains("add --show"), "{sentence}");
+    }
+
+    #[test]
+    fn a_folder_alone_has_sound_defaults() {
+        let capture = parsed(&["--capture", "out"]).unwrap().unwrap();
+        assert_eq!(capture.directory, Some("out".into()));
+        assert_eq!((capture.limit, capture.keep), (64 << 20, Keep::First));
+        assert_eq!((capture.ring_bytes, capture.show, capture.raw), (32 << 20, false, false));
+        assert!(capture.redact.is_none() && capture.recover.is_none());
+    }
+
+    #[test]
+    fn every_choice_arrives() {
+        let args = "--capture out --show --raw --capture-limit 500k --capture-tail \
+                    --capture-buffer 100KiB --redact a+ --redact b+ --recover lost";
+        let args: Vec<&str> = args.split_whitespace().collect();
+        let capture = parsed(&args).unwrap().unwrap();
+        assert_eq!((capture.limit, capture.keep), (500_000, Keep::Last));
+        assert_eq!((capture.ring_bytes, capture.show, capture.raw), (128 << 10, true, true));
+        assert_eq!(capture.recover, Some("lost".into()));
+        let redact = capture.redact.unwrap();
+        assert_eq!(&*redact.line(b"xaayb"), b"x[redacted]y[redacted]");
+    }
+
+    #[test]
+    fn showing_needs_no_folder() {
+        let capture = parsed(&["--show"]).unwrap().unwrap();
+        assert!(capture.show && capture.directory.is_none());
+    }
+
+    #[test]
+    fn what_needs_something_else_says_so() {
+        for args in [
+            &["--raw"][..],
+            &["--raw", "--capture", "out"],
+            &["--show", "--capture-tail"],
+            &["--show", "--capture-limit", "1MiB"],
+            &["--show", "--recover", "lost"],
+        ] {
+            assert_eq!(refused(args), ErrorKind::MissingRequiredArgument, "{args:?}");
+        }
+        let both = ["--capture", "out", "--record", "file"];
+        assert_eq!(refused(&both), ErrorKind::ArgumentConflict);
+        let sentence = parsed(&["--capture", "out", "--recover", "out"]).unwrap_err();
+        assert!(sentence.contains("same folder"), "{sentence}");
+    }
+
+    #[test]
+    fn sizes_are_checked() {
+        for bad in ["0", "", "many", "-1", "5 parsecs"] {
+            let flag = format!("--capture-limit={bad}");
+            assert_eq!(refused(&["--capture", "out", &flag]), ErrorKind::ValueValidation, "{bad}");
+        }
+        for (text, bytes) in [("64KiB", 1 << 16), ("65537", 1 << 17), ("1GiB", 1 << 30)] {
+            assert_eq!(ring(text), Ok(bytes));
+        }
+        for bad in ["65535", "1025MiB", "16EiB"] {
+            assert!(ring(bad).unwrap_err().contains("64KiB to 1GiB"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_bad_pattern_and_a_bad_folder_are_told_in_one_sentence() {
+        let sentence = parsed(&["--show", "--redact", "(a"]).unwrap_err();
+        assert!(sentence.contains("(a") && sentence.lines().count() == 1, "{sentence}");
+        assert_eq!(refused(&["--capture", "-"]), ErrorKind::ValueValidation);
+    }
+}

@@ -1,0 +1,29 @@
+//! Bytes that were written and are not in the capture, in words.
+
+use super::units::bytes;
+use crate::capture::Reason;
+
+/// `55 B missing: the ring was full`.
+pub(super) fn missing(length: u64, reason: Reason, source: Option<&str>) -> String {
+    let from = source.map(|source| format!(", from {source}")).unwrap_or_default();
+    format!("{} missing: {}{from}", bytes(length), reason.words())
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_common::capture::CALL;
+
+    use super::*;
+
+    #[test]
+    fn the_words_name_the_limit_of_one_call() {
+        let limit = format!("more than {} MiB", CALL >> 20);
+        assert!(Reason::TooLarge.words().ends_with(&limit));
+    }
+
+    #[test]
+    fn a_copy_names_where_it_came_from() {
+        let words = missing(4096, Reason::Copied, Some("fd 4"));
+        assert_eq!(words, "4,096 B missing: copied inside the kernel, from fd 4");
+    }
+}

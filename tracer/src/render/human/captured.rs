@@ -1,0 +1,96 @@
+//! What was captured, where it is, and what is missing of it.
+
+use std::io;
+
+use crate::{
+    capture::Keep,
+    render::{
+        command::short_name,
+        gap::missing,
+        live::fd_name,
+        palette::{FAINT, ODD, PLAIN},
+        text::{Page, Text},
+        units::{bytes, count},
+    },
+    report::{Captured, CapturedGap, CapturedStream, Report},
+};
+
+/// Streams that get a line; a person does not read more.
+const MOST_STREAMS: usize = 40;
+/// A longer name does not push the numbers of other lines to the right.
+const WIDEST_NAME: usize = 40;
+/// Kinds of gaps told of one stream.
+const MOST_GAPS: usize = 4;
+
+/// Writes the folder and a line for each stream.
+pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
+    let Some(captured) = &report.capture else { return Ok(()) };
+    page.section()?;
+    page.words(Text::default(), 2, PLAIN, &head(captured))?;
+    let mut streams: Vec<(usize, &CapturedStream)> = captured.streams.iter().enumerate().collect();
+    let unnamed = streams.len().saturating_sub(MOST_STREAMS);
+    streams.sort_by_key(|(_, stream)| stream.missing == 0 && stream.cut == 0);
+    streams.truncate(MOST_STREAMS);
+    streams.sort_by_key(|(index, _)| *index);
+    let names = streams.iter().map(|(_, stream)| title(stream).width());
+    let names = names.filter(|&width| width <= WIDEST_NAME).max().unwrap_or(0);
+    for (_, stream) in streams {
+        let lead = title(stream).padded(names).and(PLAIN, "  ");
+        let column = lead.width();
+        page.parts(lead, column, " · ", books(stream))?;
+    }
+    if unnamed == 0 {
+        return Ok(());
+    }
+    let more = count(unnamed as u64, "stream", "streams");
+    page.line(&Text::styled(FAINT, &format!("  … and {more} that are only in the JSON report")))
+}
+
+/// `captured in out/, the first 67,108,864 B (64.0 MiB) of each stream:`
+fn head(captured: &Captured) -> String {
+    let Captured { directory, limit, keep, streams, .. } = captured;
+    let end = if streams.is_empty() { "; nothing was written" } else { ":" };
+    match limit {
+        None => format!("captured in {directory}, all of each stream{end}"),
+        Some(limit) => {
+            let which = match keep {
+                Keep::First => "first",
+                Keep::Last => "last",
+            };
+            format!("captured in {directory}, the {which} {} of each stream{end}", bytes(*limit))
+        }
+    }
+}
+
+fn title(stream: &CapturedStream) -> Text {
+    let name = short_name(&stream.comm, stream.pid);
+    Text::plain(&format!("  {name} {}", fd_name(stream.fd)))
+}
+
+/// `122 B in docker-71.stderr`, `55 B missing: the ring was full`
+fn books(stream: &CapturedStream) -> Vec<Text> {
+    let size = match stream.kept == stream.written {
+        true => bytes(stream.kept),
+        false => format!("{} of {}", bytes(stream.kept), bytes(stream.written)),
+    };
+    let mut books = vec![Text::plain(&format!("{size} in {}", stream.file))];
+    if stream.cut > 0 {
+        let words = format!("{} cut from its front", bytes(stream.cut));
+        books.push(Text::styled(ODD, &words));
+    }
+    let gaps = stream.gaps.iter().take(MOST_GAPS);
+    books.extend(gaps.map(|gap| Text::styled(ODD, &gap_words(gap))));
+    let more = stream.gaps.len().saturating_sub(MOST_GAPS);
+    if more > 0 {
+        books.push(Text::styled(ODD, &format!("{more} more kinds of gaps")));
+    }
+    books
+}
+
+fn gap_words(gap: &CapturedGap) -> String {
+    let words = missing(gap.bytes, gap.reason, gap.source.as_deref());
+    match gap.times {
+        0 | 1 => words,
+        times => format!("{words} ({})", count(times, "gap", "gaps")),
+    }
+}

@@ -1,0 +1,177 @@
+//! Output that did not arrive, quoted.
+
+use std::{collections::HashMap, io};
+
+use super::{by, name};
+use crate::{
+    capture::recover::Doubt,
+    render::{
+        command::short_name,
+        live::fd_name,
+        palette::{FAINT, ODD, STRONG},
+        text::{Page, Text},
+        units::{bytes, count},
+    },
+    report::{Captured, Object, Recovered, RecoveredKind, Report},
+};
+
+/// Writers or readers named.
+const MOST_PARTIES: usize = 4;
+
+/// Writes each of them: how much of what it is, why that may not be right, and its last lines.
+pub(super) fn write(
+    page: &mut Page<'_>,
+    report: &Report,
+    objects: &HashMap<&str, &Object>,
+) -> io::Result<()> {
+    let Some(captured) = &report.capture else { return Ok(()) };
+    for recovered in &captured.recovered {
+        page.section()?;
+        let object = objects.get(recovered.object.as_str()).copied();
+        let head = match recovered.kind {
+            RecoveredKind::Unread => unread(recovered),
+            RecoveredKind::Stream => stream(recovered, object),
+        };
+        page.words(Text::default(), 2, STRONG, &head)?;
+        write_doubts(page, recovered)?;
+        quote(page, captured, recovered)?;
+    }
+    if captured.more == 0 {
+        return Ok(());
+    }
+    let more = count(captured.more, "more output", "more outputs");
+    let words = format!("… and {more} of this kind, whole in {}", captured.directory);
+    page.words(Text::default(), 2, FAINT, &words)
+}
+
+/// `recovered 312 B that were written to fd 2 stderr and never read, by docker (71):`
+fn unread(recovered: &Recovered) -> String {
+    let (fds, who) = (fds(recovered), who(recovered));
+    let fate = format!("that were written to {fds} and never read, by {who}");
+    match (recovered.bytes, recovered.missing) {
+        (0, missing) => format!("nothing recovered of {} {fate}", bytes(missing)),
+        (held, 0) => format!("recovered {} {fate}:", bytes(held)),
+        (held, missing) => {
+            format!("recovered {} of {} {fate}:", bytes(held), bytes(held.saturating_add(missing)))
+        }
+    }
+}
+
+/// `122 B that docker (71) wrote to fd 2 stderr, read by goproc (70):`
+fn stream(recovered: &Recovered, object: Option<&Object>) -> String {
+    let whole = recovered.bytes.saturating_add(recovered.missing);
+    let size = match recovered.missing {
+        0 => bytes(whole),
+        _ => format!("{} of {}", bytes(recovered.bytes), bytes(whole)),
+    };
+    let end = if recovered.bytes == 0 { "" } else { ":" };
+    let (fds, who) = (fds(recovered), who(recovered));
+    format!("{size} that {who} wrote to {fds}, {}{end}", fate(recovered, object))
+}
+
+fn fate(recovered: &Recovered, object: Option<&Object>) -> String {
+    let readers = object.map(|object| by(&object.readers, MOST_PARTIES, name)).unwrap_or_default();
+    match object.map(|object| object.kind.as_str()) {
+        Some("null") => "discarded in /dev/null".to_owned(),
+        None if recovered.object == "/dev/null" => "discarded in /dev/null".to_owned(),
+        _ if !readers.is_empty() => format!("read{readers}"),
+        _ => format!("which is {}", recovered.object),
+    }
+}
+
+fn fds(recovered: &Recovered) -> String {
+    let names: Vec<String> = recovered.fds.iter().map(|fd| fd_name(*fd)).collect();
+    if names.is_empty() { recovered.object.clone() } else { names.join(" and ") }
+}
+
+fn who(recovered: &Recovered) -> String {
+    let writers = recovered.pids.iter().zip(&recovered.comms);
+    let names: Vec<String> =
+        writers.take(MOST_PARTIES).map(|(pid, comm)| short_name(comm, *pid)).collect();
+    match recovered.pids.len().saturating_sub(MOST_PARTIES) {
+        _ if names.is_empty() => "somebody".to_owned(),
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
+    }
+}
+
+fn write_doubts(page: &mut Page<'_>, recovered: &Recovered) -> io::Result<()> {
+    if recovered.exact {
+        return Ok(());
+    }
+    let doubts: Vec<&str> = recovered.doubts.iter().map(|doubt| words(*doubt)).collect();
+    let words = match doubts.is_empty() {
+        true => "not certain".to_owned(),
+        false => format!("not certain: {}", doubts.join("; ")),
+    };
+    page.words(Text::blank(2), 4, ODD, &words)
+}
+
+/// Why it is not certain, as a part of a sentence.
+fn words(doubt: Doubt) -> &'static str {
+    match doubt {
+        Doubt::Gaps => "bytes of it are missing in the capture",
+        Doubt::Before => "some were inside before the trace, so they were not captured",
+        Doubt::Others => "others wrote to it as well, and that was not captured",
+        Doubt::Threads => {
+            "two threads wrote at the same time where it begins, and only the order in which \
+             their writes returned is known"
+        }
+        Doubt::InFlight => "a write had not returned: what it had put in already was not captured",
+        Doubt::Unfinished => "the capture has no end",
+    }
+}
+
+fn quote(page: &mut Page<'_>, captured: &Captured, recovered: &Recovered) -> io::Result<()> {
+    let whole = whole_in(captured, recovered);
+    if recovered.text_cut > 0 {
+        let words = format!("… {} more before this, {whole}", bytes(recovered.text_cut));
+        page.words(Text::blank(2), 4, FAINT, &words)?;
+    } else if recovered.file.is_some() {
+        page.words(Text::blank(2), 4, FAINT, &whole)?;
+    }
+    let text = recovered.text.strip_suffix('\n').unwrap_or(&recovered.text);
+    if recovered.text.is_empty() {
+        return Ok(());
+    }
+    text.split('\n').try_for_each(|line| page.quote(2, line))
+}
+
+/// Where all of it is: in a file of its own, in the file of its stream, or in several of those.
+fn whole_in(captured: &Captured, recovered: &Recovered) -> String {
+    let is_its = |pid: u32, fd: i32, object: &str| {
+        object == recovered.object && recovered.pids.contains(&pid) && recovered.fds.contains(&fd)
+    };
+    let mut files = captured
+        .streams
+        .iter()
+        .filter(|stream| is_its(stream.pid, stream.fd, &stream.object))
+        .map(|stream| format!("{}/{}", captured.directory, stream.file));
+    match (&recovered.file, recovered.kind, files.next()) {
+        (Some(file), ..) => format!("whole in {file}"),
+        (None, RecoveredKind::Stream, Some(file)) => format!("whole in {file}"),
+        (None, RecoveredKind::Unread, Some(file)) if files.next().is_none() => {
+            format!("at the end of {file}")
+        }
+        _ => "whole with --recover DIR".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_doubt_has_its_own_words() {
+        let all = [
+            Doubt::Gaps,
+            Doubt::Before,
+            Doubt::Others,
+            Doubt::Threads,
+            Doubt::InFlight,
+            Doubt::Unfinished,
+        ];
+        let words: std::collections::BTreeSet<&str> = all.into_iter().map(words).collect();
+        assert_eq!(words.len(), all.len());
+    }
+}
