@@ -6,6 +6,7 @@
 //!
 //! Every wait has a deadline and says what it waited for; no sleep stands in for an event.
 
+pub mod capture;
 pub mod cgroup;
 pub mod content;
 pub mod deadline;

@@ -30,7 +30,8 @@ pub(super) fn find(name: &str) -> Option<fn(&mut Ledger) -> Result<()>> {
 
 /// What the command line says behind the name.
 fn number(index: usize) -> Result<usize> {
-    let word = env::args().nth(2 + index).with_context(|| format!("argument {index} is missing"))?;
+    let word =
+        env::args().nth(2 + index).with_context(|| format!("argument {index} is missing"))?;
     word.parse().with_context(|| format!("argument {word}"))
 }
 
