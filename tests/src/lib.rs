@@ -20,6 +20,7 @@ pub mod paths;
 pub mod privilege;
 pub mod process_manager;
 pub mod procfs;
+pub mod program;
 pub mod reader;
 pub mod refusal;
 pub mod report;
