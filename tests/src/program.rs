@@ -26,6 +26,7 @@ use crate::{
 pub struct Program {
     argv: Vec<OsString>,
     variables: Vec<(String, String)>,
+    arguments: Vec<String>,
     limit: Duration,
 }
 
@@ -52,12 +53,18 @@ impl Program {
     /// A program with its arguments.
     pub fn new(argv: &[&str]) -> Self {
         let argv = argv.iter().map(OsString::from).collect();
-        Self { argv, variables: Vec::new(), limit: DEADLINE }
+        Self { argv, variables: Vec::new(), arguments: Vec::new(), limit: DEADLINE }
     }
 
     /// Sets a variable.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The tracer gets these arguments as well.
+    pub fn tracer_args<const N: usize>(mut self, arguments: [&str; N]) -> Self {
+        self.arguments.extend(arguments.map(str::to_owned));
         self
     }
 
@@ -77,7 +84,8 @@ impl Program {
         let objects = [1, 2].map(|fd| target_of(child.pid(), fd));
         let (stdout, stderr) = (ends.0.context("piped")?, ends.1.context("piped")?);
         let readers = [stdout.into(), stderr.into()].map(|end| Reader::spawn(end, Pace::Free));
-        let tracer = Tracer::on_pid(child.pid()).arg("--capture").arg(&directory).start()?;
+        let tracer = Tracer::on_pid(child.pid()).arg("--capture").arg(&directory);
+        let tracer = self.arguments.iter().fold(tracer, Tracer::arg).start()?;
         gate.open_line()?;
         let status = child.wait_for(self.limit)?;
         let outcome = tracer.finish_within(self.limit)?;

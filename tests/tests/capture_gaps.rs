@@ -1,0 +1,263 @@
+//! Gaps provoked on purpose: each missing byte is in a gap of the right length at the right place,
+//! the counts stay exact, and the verdict does not change.
+
+use std::{ops::Deref, path::Path};
+
+use anyhow::{Context, Result, ensure};
+use rustix::{
+    mount::{MountFlags, UnmountFlags, mount, unmount},
+    process::Signal,
+};
+use tempfile::TempDir;
+use tracer_tests::{
+    capture::{Capture, Captured, capture_with},
+    deadline::{raw_pid, wait_until},
+    expect,
+    program::Program,
+    report::Report,
+    scenario::{Traced, trace, trace_with},
+    tracer::Tracer,
+    workload::Workload,
+};
+
+const MIB: usize = 1 << 20;
+
+fn flood(size: usize) -> Workload {
+    Workload::new("flood").arg("1").arg(&size.to_string())
+}
+
+/// Captures a flood with further arguments. Every byte that is there is at its place, every other one
+/// in a gap for one of these reasons; the workload, the reader and the ledger agree.
+fn flooded(size: usize, arguments: &[&str], reasons: &[&str]) -> Result<Captured> {
+    let add = |tracer| arguments.iter().fold(tracer, |tracer: Tracer, word| tracer.arg(*word));
+    let captured = capture_with(&flood(size), add)?.context("skipped")?;
+    expect::exact(&captured.traced)?;
+    let stream = captured.stream(1)?;
+    stream.check_against(captured.received()?)?;
+    stream.only_misses(reasons)?;
+    ensure!(stream.total()?.written == size as u64, "{:?}", stream.total()?);
+    Ok(captured)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_ring_that_is_too_small_makes_gaps_of_the_right_length_and_place() -> Result<()> {
+    let arguments = ["--capture-buffer", "64KiB"];
+    let captured = flooded(64 * MIB, &arguments, &["ring_full"])?;
+    let (total, gaps) = (captured.stream(1)?.total()?, captured.stream(1)?.gaps().count());
+    ensure!(total.missing > 0 && total.kept > 0 && gaps > 1, "{gaps} gaps, {total:?}");
+    Ok(())
+}
+
+/// A record for each piece of a large write: some of them find room and some do not.
+#[test]
+#[ignore = "needs root"]
+fn gaps_within_one_write_have_their_places() -> Result<()> {
+    let workload = Workload::new("one-write").arg(&(16 * MIB).to_string());
+    let small = |tracer: Tracer| tracer.args(["--capture-buffer", "256KiB"]);
+    let captured = capture_with(&workload, small)?.context("skipped")?;
+    let stream = captured.stream(1)?;
+    stream.check_against(captured.received()?)?;
+    stream.only_misses(&["ring_full"])?;
+    ensure!(stream.total()?.missing > 0, "no gap: {:?}", stream.total()?);
+    expect::exact(&captured.traced)
+}
+
+/// Two processes at the same time share the ring; each has gaps of its own.
+#[test]
+#[ignore = "needs root"]
+fn each_stream_has_its_own_gaps() -> Result<()> {
+    let line = "head -c 20000000 /dev/zero & head -c 30000000 /dev/zero >&2; wait";
+    let program = Program::new(&["sh", "-c", line]).tracer_args(["--capture-buffer", "64KiB"]);
+    let captured = program.capture()?;
+    let mut written = Vec::new();
+    for stream in captured.capture.streams.values() {
+        stream.only_misses(&["ring_full"])?;
+        ensure!(stream.total()?.missing > 0, "no gap: {:?}", stream.total()?);
+        written.push((stream.comm.as_str(), stream.total()?.written));
+    }
+    written.sort_unstable();
+    ensure!(written == [("head", 20_000_000), ("head", 30_000_000)], "{written:?}");
+    expect::no_losses(&captured.report)
+}
+
+/// A workload that has published so many bytes.
+fn wait_written(running: &tracer_tests::workload::RunningWorkload, bytes: usize) -> Result<()> {
+    wait_until(&format!("{bytes} bytes to be written"), || {
+        let truth = running.truth_so_far().ok();
+        Ok(truth.is_some_and(|truth| truth.total() >= bytes as u64).then_some(()))
+    })
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_tracer_that_is_stopped_for_a_while_has_one_gap_in_the_middle() -> Result<()> {
+    const ROUND: usize = 4 * MIB;
+    let parent = tempfile::tempdir()?;
+    let directory = parent.path().join("out");
+    let workload = Workload::new("flood").arg("3").arg(&ROUND.to_string()).gated();
+    let mut running = workload.spawn()?;
+    let tracer = Tracer::on_pid(running.pid())
+        .args(["--capture-buffer", "1MiB"])
+        .arg("--capture")
+        .arg(&directory)
+        .start()?;
+    let signal = |signal| {
+        rustix::process::kill_process(raw_pid(tracer.pid())?, signal)
+            .context("cannot signal the tracer")
+    };
+    running.open_gate()?;
+    wait_written(&running, ROUND)?;
+    signal(Signal::STOP)?;
+    running.open_gate()?;
+    let stopped = wait_written(&running, 2 * ROUND);
+    signal(Signal::CONT)?;
+    stopped?;
+    running.open_gate()?;
+    let workload = running.finish()?;
+    let report = tracer.finish()?.report()?;
+    let capture = Capture::load(&directory)?;
+    capture.check_report(&report)?;
+    expect::rows_agree(&report, &workload.truth, expect::MatchBy::Fd)?;
+    expect::no_losses(&report)?;
+    let stream = capture.stream(workload.pid, 1)?;
+    stream.check_against(&workload.received[0].as_ref().context("a pipe was read")?.bytes)?;
+    stream.only_misses(&["ring_full"])?;
+    // What was written meanwhile, apart from what the ring could take.
+    ensure!(stream.total()?.missing > (ROUND - MIB) as u64, "{:?}", stream.total()?);
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_limit_keeps_exactly_the_first_bytes() -> Result<()> {
+    for (limit, size) in [(10_000, 300_000), (1, 40_000), (65_536, 65_537), (50_000, 50_001)] {
+        let captured = flooded(size, &["--capture-limit", &limit.to_string()], &["limit"])?;
+        let stream = captured.stream(1)?;
+        ensure!(stream.bytes == captured.received()?[..limit], "not the first {limit} bytes");
+        let gaps: Vec<_> = stream.gaps().map(|gap| (gap.offset, gap.length)).collect();
+        ensure!(gaps == [(limit as u64, (size - limit) as u64)], "{gaps:?}");
+    }
+    Ok(())
+}
+
+/// Neither limit cuts anything off a stream that it has room for.
+#[test]
+#[ignore = "needs root"]
+fn a_limit_that_is_just_enough_cuts_nothing() -> Result<()> {
+    for arguments in
+        [&["--capture-limit", "50000"][..], &["--capture-limit", "50000", "--capture-tail"]]
+    {
+        flooded(50_000, arguments, &[])?.check()?;
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_tail_keeps_exactly_the_last_bytes() -> Result<()> {
+    for (limit, size) in [(10_000, 3_000_000), (1, 40_000), (65_536, 65_537), (300_000, 9_000_000)]
+    {
+        let limit_words = limit.to_string();
+        let arguments = ["--capture-limit", &limit_words, "--capture-tail"];
+        let captured = flooded(size, &arguments, &[])?;
+        let stream = captured.stream(1)?;
+        let received = captured.received()?;
+        ensure!(stream.bytes == received[size - limit..], "not the last {limit} bytes");
+        ensure!(stream.total()?.cut == (size - limit) as u64, "{:?}", stream.total()?);
+    }
+    Ok(())
+}
+
+/// The limit holds for each stream, not for all of them together.
+#[test]
+#[ignore = "needs root"]
+fn each_stream_has_the_whole_limit() -> Result<()> {
+    let small = |tracer: Tracer| tracer.args(["--capture-limit", "1000"]);
+    let captured = capture_with(&Workload::new("text"), small)?.context("skipped")?;
+    for fd in [1, 2] {
+        ensure!(captured.stream(fd)?.total()?.kept == 1000, "{:?}", captured.stream(fd)?.total());
+    }
+    expect::exact(&captured.traced)
+}
+
+/// A file system of its own, with so much room.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    fn mount(bytes: usize) -> Result<Self> {
+        tracer_tests::privilege::require_root()?;
+        let directory = tempfile::tempdir()?;
+        let options = std::ffi::CString::new(format!("size={bytes},mode=0700"))?;
+        mount("tmpfs", directory.path(), "tmpfs", MountFlags::empty(), options.as_c_str())?;
+        Ok(Self(directory))
+    }
+}
+
+impl Deref for SmallDisk {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // The directory stays behind if this fails, which the next line then reports.
+        let _ = unmount(self.0.path(), UnmountFlags::DETACH);
+    }
+}
+
+/// What does not depend on the capture.
+fn verdict(traced: &Traced) -> (Option<i32>, Vec<(&str, &str, &str)>) {
+    let Report { findings, .. } = &traced.report;
+    let findings = findings.iter();
+    let words = findings.map(|finding| {
+        (finding.rule.as_str(), finding.severity.as_str(), finding.confidence.as_str())
+    });
+    (traced.tracer.status.code(), words.collect())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_full_disk_makes_gaps_and_changes_no_verdict() -> Result<()> {
+    const SIZE: usize = 8 * MIB;
+    let disk = SmallDisk::mount(MIB)?;
+    let directory = disk.join("out");
+    let traced = trace_with(&flood(SIZE), |tracer| tracer.arg("--capture").arg(&directory))?;
+    expect::exact(&traced)?;
+    let without = trace(&flood(SIZE))?;
+    let (with, without) = (verdict(&traced), verdict(&without));
+    ensure!(with == without, "with a full disk {with:?}, without a capture {without:?}");
+
+    let told = &traced.report.captured()?.streams;
+    let [told] = &told[..] else { anyhow::bail!("{told:?}") };
+    ensure!(told.written == SIZE as u64 && told.kept > 0 && told.missing > 0, "{told:?}");
+    ensure!(told.written == told.kept + told.cut + told.missing, "{told:?}");
+    let gaps: u64 = told.gaps.iter().map(|gap| gap.bytes).sum();
+    ensure!(told.gaps.iter().any(|gap| gap.reason == "disk_error"), "{told:?}");
+    ensure!(gaps == told.missing, "{told:?}");
+    // What the disk took is the beginning.
+    let kept = std::fs::read(directory.join(&told.file))?;
+    let received = traced.workload.received[0].as_ref().context("a pipe was read")?;
+    ensure!(kept.len() as u64 == told.kept, "{} bytes in the file: {told:?}", kept.len());
+    ensure!(received.bytes.starts_with(&kept), "the file is not the beginning");
+    Ok(())
+}
+
+/// The program's own disk: a file that was full for a while goes on where there is room again.
+#[test]
+#[ignore = "needs root"]
+fn the_folder_of_a_full_disk_can_be_reported_again() -> Result<()> {
+    let disk = SmallDisk::mount(MIB)?;
+    let directory = disk.join("out");
+    trace_with(&flood(2 * MIB), |tracer| tracer.arg("--capture").arg(&directory))?;
+    let path = directory.display().to_string();
+    let again = tracer_tests::refusal::run(&["report", &path, "--format", "json"])?;
+    let said = String::from_utf8_lossy(&again.stderr);
+    ensure!(!said.contains("panicked"), "{said}");
+    // The session may lack its end, and then the report says so; it is never a crash.
+    ensure!(matches!(again.status.code(), Some(0 | 1 | 3)), "{:?}: {said}", again.status);
+    Ok(())
+}
