@@ -1,8 +1,10 @@
 //! One run: resolve, load, attach, collect, judge, render.
 
+mod capture;
 mod collect;
 mod doctor;
 mod error;
+mod given_back;
 mod log;
 mod output;
 mod outside;
@@ -18,6 +20,7 @@ use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
 use self::{
+    capture::Capturing,
     collect::{Collector, LiveSink},
     output::Destination,
     outside::{FromOutside, Outside},
@@ -60,7 +63,9 @@ pub fn trace(settings: &Settings) -> Result<bool, AppError> {
     environment::preflight()?;
     let mut destination = Destination::open(settings.output.as_deref(), settings.color)?;
     let recording = Recording::open(settings.record.as_deref())?;
+    let capturing = Capturing::open(settings)?;
     let mut kernel = settings.kernel.clone();
+    kernel.capture = capturing.as_ref().map(Capturing::scope);
     let subject = resolve(&settings.target, &mut kernel)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -72,6 +77,7 @@ pub fn trace(settings: &Settings) -> Result<bool, AppError> {
         subject,
         destination.live(settings),
         recording,
+        capturing,
     ))?;
     destination.write(&report, settings.format)?;
     Ok(report.has_loss())
@@ -124,7 +130,8 @@ async fn record(
     kernel: &KernelSettings,
     subject: Subject,
     live: LiveSink,
-    recording: Recording,
+    mut recording: Recording,
+    mut capturing: Option<Capturing>,
 ) -> Result<Report, AppError> {
     let mut logs = WorkerLogs::open(&settings.worker_logs)
         .map_err(|(path, source)| AppError::WorkerLog { path, source })?;
@@ -134,6 +141,12 @@ async fn record(
         loader.start_debug_log()?;
     }
     let events = loader.take_events()?;
+    if let Some(capturing) = &mut capturing {
+        if let Some(kept) = capturing.recording()? {
+            recording = kept;
+        }
+        capturing.start(loader.take_capture()?)?;
+    }
     let mut collector = Collector::new(live, recording);
     attach(&mut loader, kernel, &subject)?;
     let start = Timestamp::now();
@@ -156,10 +169,18 @@ async fn record(
             None
         }
     };
+    if let Some(capturing) = &mut capturing {
+        capturing.begins();
+    }
     run.survey();
     run.until(&mut outside, running.as_mut(), &subject.pids).await?;
     let session = run.finish(running)?;
-    Ok(report::build(&session, subject.target, start, &settings.stdio_of_interest))
+    let mut report = report::build(&session, subject.target, start, &settings.stdio_of_interest);
+    if let Some(mut capturing) = capturing {
+        capturing.finish(&session, kernel);
+        capturing.report(&session, &mut report);
+    }
+    Ok(report)
 }
 
 /// Targets first, then the hooks, then whoever was there before them: nobody is missed.

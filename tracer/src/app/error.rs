@@ -3,8 +3,8 @@
 use std::{io, path::PathBuf};
 
 use crate::{
-    doctor::environment::EnvironmentError, exit_kind::ExitKind, launch::LaunchError,
-    loader::LoaderError, recording::ReadError, target::TargetError,
+    capture::folder::FolderError, doctor::environment::EnvironmentError, exit_kind::ExitKind,
+    launch::LaunchError, loader::LoaderError, recording::ReadError, target::TargetError,
 };
 
 /// Why there is no report.
@@ -56,6 +56,31 @@ pub enum AppError {
         /// The system's words.
         source: io::Error,
     },
+    /// The folder for captured output, or for what was lost of it, cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// Captured output cannot be stored or shown.
+    #[error("cannot begin to capture: {source}")]
+    Capture {
+        /// The system's words.
+        source: io::Error,
+    },
+    /// What a capture folder holds cannot be read.
+    #[error("cannot read the capture {}: {source}", path.display())]
+    Captured {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// What was lost cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Recover {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
     /// There is no session in a file.
     #[error("cannot report {}: {source}", path.display())]
     Recording {
@@ -85,6 +110,10 @@ impl AppError {
             | Self::Output { .. }
             | Self::WorkerLog { .. }
             | Self::Record { .. }
+            | Self::Folder(_)
+            | Self::Capture { .. }
+            | Self::Captured { .. }
+            | Self::Recover { .. }
             | Self::Recording { .. }
             | Self::Runtime { .. } => ExitKind::Environment,
         }

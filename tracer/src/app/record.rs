@@ -50,9 +50,14 @@ impl Recording {
                 Ok(file)
             })
             .map_err(|source| AppError::Record { path: path.to_owned(), source })?;
+        Ok(Self::into(file, path.to_owned()))
+    }
+
+    /// Records into a file that is open.
+    pub(super) fn into(file: File, path: PathBuf) -> Self {
         let next_checkpoint = Instant::now() + CHECKPOINT;
         let recorder = Recorder::new(file);
-        Ok(Self { kept: Some(Kept { recorder, path: path.to_owned(), next_checkpoint }) })
+        Self { kept: Some(Kept { recorder, path, next_checkpoint }) }
     }
 
     pub(super) fn begin(

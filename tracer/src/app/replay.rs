@@ -6,9 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{AppError, output::Destination};
+use super::{AppError, given_back, output::Destination};
 use crate::{
+    capture::{SESSION, folder::Folder},
     recording::{self, ReadError, Recording},
+    report::Report,
     settings::ReportSettings,
 };
 
@@ -27,29 +29,55 @@ pub struct Replayed {
 /// [`AppError::Output`] when the report cannot be written.
 pub fn replay(settings: &ReportSettings) -> Result<Replayed, AppError> {
     let mut destination = Destination::open(settings.output.as_deref(), settings.color)?;
+    let recover = given_back::open_recover(settings.recover.as_deref())?;
     let mut replayed = Replayed { has_loss: false, unreadable: Vec::new() };
     for path in &settings.files {
-        let recording = match read(path) {
-            Ok(recording) => recording,
-            Err(source) => {
-                let path = name(path);
-                replayed.unreadable.push(AppError::Recording { path, source });
+        let report = match report(path, settings, recover.as_ref()) {
+            Ok(report) => report,
+            Err(error) => {
+                replayed.unreadable.push(error);
                 continue;
             }
         };
-        tell_damage(path, &recording);
-        let report = recording.report();
         replayed.has_loss |= report.has_loss();
         destination.write(&report, settings.format)?;
     }
     Ok(replayed)
 }
 
-fn read(path: &Path) -> Result<Recording, ReadError> {
-    if is_stdin(path) {
-        return recording::read(io::stdin().lock());
+/// The report of one recording, or of a capture folder with what was lost in it.
+fn report(
+    path: &Path,
+    settings: &ReportSettings,
+    recover: Option<&Folder>,
+) -> Result<Report, AppError> {
+    let folder = if path.is_dir() { Some(Folder::open(path)?) } else { None };
+    let recording = read(path, folder.as_ref())?;
+    tell_damage(path, &recording);
+    let mut report = recording.report();
+    if let Some(folder) = &folder {
+        given_back::add(
+            &mut report,
+            &recording.session,
+            folder,
+            settings.redact.as_ref(),
+            recover,
+        )?;
     }
-    recording::read(BufReader::new(File::open(path)?))
+    Ok(report)
+}
+
+fn read(path: &Path, folder: Option<&Folder>) -> Result<Recording, AppError> {
+    let unreadable = |source| AppError::Recording { path: name(path), source };
+    if let Some(folder) = folder {
+        let file = folder.open_file(SESSION)?;
+        return recording::read(BufReader::new(file)).map_err(unreadable);
+    }
+    if is_stdin(path) {
+        return recording::read(io::stdin().lock()).map_err(unreadable);
+    }
+    let file = File::open(path).map_err(|error| unreadable(ReadError::Io(error)))?;
+    recording::read(BufReader::new(file)).map_err(unreadable)
 }
 
 fn tell_damage(path: &Path, recording: &Recording) {

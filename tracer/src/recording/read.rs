@@ -93,9 +93,9 @@ pub struct Recording {
 impl Recording {
     /// The report, as the live run made it.
     #[must_use]
-    pub fn report(self) -> Report {
-        let Header { target, start, stdio_of_interest, .. } = self.header;
-        report::build(&self.session, target, start, &stdio_of_interest)
+    pub fn report(&self) -> Report {
+        let Header { target, start, stdio_of_interest, .. } = &self.header;
+        report::build(&self.session, target.clone(), *start, stdio_of_interest)
     }
 }
 
