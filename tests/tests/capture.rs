@@ -18,12 +18,13 @@ fn exact(workload: &Workload) -> Result<()> {
     captured.check()
 }
 
-/// Captures every one of these ways to write, with each identity, and holds each run to `check`.
-fn every_path(names: &[&str], check: fn(&Captured) -> Result<()>) -> Result<()> {
+/// Captures each of these ways to write with each of these identities and holds each run to `check`;
+/// the error names all that failed.
+fn each(names: &[&str], identities: &[Identity], check: fn(&Captured) -> Result<()>) -> Result<()> {
     let mut failures = String::new();
     for name in names {
         let path = paths::find(name).with_context(|| format!("no path is called {name}"))?;
-        for identity in Identity::ALL {
+        for identity in identities {
             let workload = Workload::new(path.name).arg(identity.word()).on(path.kind);
             let checked =
                 capture(&workload).and_then(|captured| captured.as_ref().map_or(Ok(()), check));
@@ -34,6 +35,11 @@ fn every_path(names: &[&str], check: fn(&Captured) -> Result<()>) -> Result<()> 
     }
     ensure!(failures.is_empty(), "{failures}");
     Ok(())
+}
+
+/// [`each`] on fd 1 and fd 2 themselves: where the bytes lie does not depend on the fd.
+fn every_path(names: &[&str], check: fn(&Captured) -> Result<()>) -> Result<()> {
+    each(names, &[Identity::Direct], check)
 }
 
 #[test]
@@ -99,6 +105,13 @@ fn every_call_that_writes_from_memory() -> Result<()> {
     every_path(&["write", "pwrite64", "writev", "pwritev", "pwritev2", "vmsplice"], Captured::check)
 }
 
+/// Through copies of an fd, in children, before and after an exec.
+#[test]
+#[ignore = "needs root"]
+fn every_way_to_come_by_an_fd() -> Result<()> {
+    each(&["write", "uring-writev"], &Identity::ALL, Captured::check)
+}
+
 #[test]
 #[ignore = "needs root"]
 fn every_call_that_sends_to_a_socket() -> Result<()> {
@@ -109,17 +122,14 @@ fn every_call_that_sends_to_a_socket() -> Result<()> {
 #[ignore = "needs root"]
 fn requests_to_an_io_uring() -> Result<()> {
     let names = ["uring-writev", "uring-write-fixed", "uring-send", "uring-sendmsg"];
-    every_path(&names, check_uring)
+    every_path(&names, Captured::check)
 }
 
 /// Several in flight at a time, in the order of their completions.
 #[test]
 #[ignore = "needs root"]
 fn requests_to_an_io_uring_that_overtake_each_other() -> Result<()> {
-    every_path(&["uring-write", "uring-sqpoll", "uring-async"], |captured| {
-        captured.capture.is_complete()?;
-        captured.check_in_any_order()
-    })
+    every_path(&["uring-write", "uring-sqpoll", "uring-async"], Captured::check_in_any_order)
 }
 
 /// A request that names an index is told with the fd of the same file.
@@ -127,10 +137,6 @@ fn requests_to_an_io_uring_that_overtake_each_other() -> Result<()> {
 #[ignore = "needs root"]
 fn requests_to_a_registered_file() -> Result<()> {
     exact(&Workload::new("uring-registered-file"))
-}
-
-fn check_uring(captured: &Captured) -> Result<()> {
-    captured.check()
 }
 
 #[test]
