@@ -2,10 +2,20 @@
 
 use std::{collections::VecDeque, fs::File, io};
 
+use rustix::{
+    fs::{FallocateFlags, fallocate},
+    io::Errno,
+};
+
 use super::{
     index::{Line, Missing, Writer},
     summary::{StreamSummary, Tally},
 };
+
+/// Disk that is set aside for the index at a time.
+const AHEAD: u64 = 1 << 20;
+/// Of this, what only the last lines of the streams may use.
+const LAST_LINES: u64 = AHEAD / 2;
 
 /// Writes lines, joins gaps that follow each other, and adds everything up.
 pub(super) struct Log {
@@ -18,22 +28,62 @@ pub(super) struct Log {
     owed: VecDeque<Line>,
     /// The streams of the lines that were written, and how long each line is.
     written: Vec<(u32, u64)>,
+    /// Bytes of all lines.
+    length: u64,
+    /// Bytes that were set aside on the disk for them.
+    reserved: u64,
 }
 
 impl Log {
     pub(super) fn new(index: Option<Writer<File>>, tally: Tally) -> Self {
-        Self { index, tally, gap: None, owed: VecDeque::new(), written: Vec::new() }
+        Self {
+            index,
+            tally,
+            gap: None,
+            owed: VecDeque::new(),
+            written: Vec::new(),
+            length: 0,
+            reserved: 0,
+        }
     }
 
     /// Makes sure that the lines of one more chunk can be written.
+    ///
+    /// # Errors
+    /// Of the disk: then nothing may go into a file, for its line would find no room.
     pub(super) fn make_room(&mut self) -> io::Result<()> {
+        self.pay()?;
+        self.reserve()
+    }
+
+    /// Writes what is owed.
+    fn pay(&mut self) -> io::Result<()> {
         let Some(index) = &mut self.index else { return Ok(()) };
         index.make_room()?;
         while let Some(line) = self.owed.front() {
-            index.write(line)?;
+            self.length += index.write(line)?;
             self.owed.pop_front();
         }
         index.make_room()
+    }
+
+    /// Sets disk aside. Otherwise the files of the streams would fill the disk to its last byte, and
+    /// the index could not say what is in them.
+    fn reserve(&mut self) -> io::Result<()> {
+        let Some(index) = &self.index else { return Ok(()) };
+        if self.length.saturating_add(AHEAD) <= self.reserved {
+            return Ok(());
+        }
+        match fallocate(index.get_ref(), FallocateFlags::KEEP_SIZE, self.reserved, AHEAD) {
+            Ok(()) => self.reserved += AHEAD,
+            // Nothing can be set aside in such a file or on such a disk.
+            Err(Errno::OPNOTSUPP | Errno::NODEV | Errno::SPIPE | Errno::NOSYS) => {
+                self.reserved = u64::MAX;
+            }
+            Err(_) if self.length.saturating_add(LAST_LINES) <= self.reserved => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
     }
 
     /// Writes a line.
@@ -58,7 +108,7 @@ impl Log {
     /// Hands everything to the system.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.end_gap();
-        self.make_room()?;
+        self.pay()?;
         self.index.as_mut().map_or(Ok(()), Writer::flush)
     }
 
@@ -69,8 +119,18 @@ impl Log {
 
     /// The sums, and why the index lacks lines, if it does.
     pub(super) fn finish(mut self) -> (Vec<StreamSummary>, io::Result<()>) {
-        let result = self.flush();
+        let result = self.flush().and_then(|()| self.give_back());
         (self.tally.finish(), result)
+    }
+
+    /// Gives back the disk that was set aside behind the last line.
+    fn give_back(&self) -> io::Result<()> {
+        let Some(index) = self.index.as_ref().filter(|_| (1..u64::MAX).contains(&self.reserved))
+        else {
+            return Ok(());
+        };
+        let file = index.get_ref();
+        file.set_len(file.metadata()?.len())
     }
 
     fn end_gap(&mut self) {
@@ -86,6 +146,7 @@ impl Log {
         if self.owed.is_empty()
             && let Ok(length) = index.write(&line)
         {
+            self.length += length;
             self.written.extend(stream_of(&line).map(|stream| (stream, length)));
         } else {
             self.owed.push_back(line);
@@ -100,5 +161,102 @@ fn stream_of(line: &Line) -> Option<u32> {
         Line::Write(write) => Some(write.stream),
         Line::Gap(gap) => Some(gap.stream),
         Line::End(total) => Some(total.stream),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use rustix::{
+        fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create},
+        pipe::{PipeFlags, fcntl_setpipe_size, pipe_with},
+    };
+    use tracer_common::{id::ProcessId, object::ObjectId};
+
+    use super::{
+        super::{
+            Keep,
+            index::{Declared, Head, Reader, Total},
+        },
+        *,
+    };
+
+    fn declared(stream: u32) -> Line {
+        Line::Stream(Declared {
+            stream,
+            process: ProcessId::new(71, 5),
+            comm: "docker".to_owned(),
+            fd: 1,
+            object: ObjectId { ino: 88, dev: 9, discriminator: 0 },
+            file: "x".repeat(9000),
+        })
+    }
+
+    #[test]
+    fn a_line_that_fits_does_not_overtake_one_that_is_owed() {
+        // A pipe that nobody reads is a disk that is full.
+        let (end, index) = pipe_with(PipeFlags::NONBLOCK).unwrap();
+        let index = File::from(index);
+        let writer = Writer::new(index.try_clone().unwrap());
+        let mut log = Log::new(Some(writer), Tally::new(None, Keep::First));
+        log.line(Line::Capture(Head::new(None, Keep::First)));
+        let mut lines = Vec::new();
+        while log.owed.is_empty() {
+            let line = declared(lines.len() as u32 + 1);
+            log.line(line.clone());
+            lines.push(line);
+        }
+        let total = Total { stream: 1, written: 0, kept: 0, cut: 0, missing: 0 };
+        lines.push(Line::End(total));
+        log.line(Line::End(total));
+        assert!(log.flush().is_err());
+        fcntl_setpipe_size(&index, 1 << 20).unwrap();
+        let (streams, result) = log.finish();
+        result.unwrap();
+        assert_eq!(streams.len(), lines.len() - 1);
+        drop(index);
+        let found: Vec<Line> = Reader::new(io::BufReader::new(File::from(end))).unwrap().collect();
+        assert!(found == lines);
+    }
+
+    fn log(file: &File) -> Log {
+        let writer = Writer::new(file.try_clone().unwrap());
+        Log::new(Some(writer), Tally::new(None, Keep::First))
+    }
+
+    #[test]
+    fn disk_is_set_aside_ahead_of_the_lines_and_given_back() {
+        let file = tempfile::tempfile().unwrap();
+        let mut log = log(&file);
+        let mut length = 0;
+        for stream in 0..300 {
+            log.make_room().unwrap();
+            let found = file.metadata().unwrap();
+            assert!(found.blocks() * 512 >= length + LAST_LINES, "{} {length}", found.blocks());
+            log.line(declared(stream));
+            length += 9000;
+        }
+        log.finish().1.unwrap();
+        let found = file.metadata().unwrap();
+        assert!(found.len() > length && found.blocks() * 512 < found.len() + LAST_LINES);
+    }
+
+    #[test]
+    fn without_disk_for_the_last_lines_there_is_no_room() {
+        let file = File::from(memfd_create("index", MemfdFlags::ALLOW_SEALING).unwrap());
+        let mut log = log(&file);
+        log.make_room().unwrap();
+        assert_eq!(log.reserved, AHEAD);
+        (0..50).for_each(|stream| log.line(declared(stream)));
+        log.flush().unwrap();
+        // It grows no more, as a file on a full disk; what comes now fits into the buffer.
+        fcntl_add_seals(&file, SealFlags::GROW).unwrap();
+        let mut stream = 50;
+        while log.make_room().is_ok() {
+            log.line(declared(stream));
+            stream += 1;
+        }
+        assert!(log.length > AHEAD - LAST_LINES && log.length < AHEAD - LAST_LINES + 20_000);
     }
 }

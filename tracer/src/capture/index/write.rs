@@ -23,6 +23,11 @@ impl<W: Write> Writer<W> {
         Self { out: BufWriter::with_capacity(BUFFER, out) }
     }
 
+    /// Where the lines go.
+    pub fn get_ref(&self) -> &W {
+        self.out.get_ref()
+    }
+
     /// Makes sure that the lines of one more chunk can be written without an error.
     ///
     /// # Errors

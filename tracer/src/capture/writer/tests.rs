@@ -274,3 +274,28 @@ fn a_capture_that_is_dropped_stops() {
     // The feed ends with its thread.
     until(|| sender.send(Vec::new()).is_err());
 }
+
+#[test]
+fn what_comes_between_the_last_look_and_the_stop_is_taken() {
+    struct Late(Sender<()>, Vec<Vec<Bytes>>);
+    impl Source for Late {
+        fn wait(&mut self, _: Duration) -> io::Result<()> {
+            Ok(())
+        }
+        fn drain(&mut self) -> Vec<Bytes> {
+            if self.0.send(()).is_ok() {
+                // The ring was empty; meanwhile the capture is stopped.
+                thread::sleep(Duration::from_millis(100));
+                return Vec::new();
+            }
+            self.1.pop().unwrap_or_default()
+        }
+    }
+    let (looked, looks) = mpsc::channel();
+    let source = Late(looked, vec![vec![record(&key(1), 0, b"abc").into()]]);
+    let capture = Capture::start(source, None, Options::default(), None).unwrap();
+    looks.recv().unwrap();
+    drop(looks);
+    let summary = capture.finish(vec![(key(1), row(3, 0))]);
+    assert_eq!(summary.streams[0].total.kept, 3);
+}
