@@ -65,7 +65,7 @@ impl Reason {
             Self::Copied => "copied inside the kernel",
             Self::Unreadable => "the program's memory could not be read",
             Self::IoUring => "written by io_uring out of memory that is not known",
-            Self::TooLarge => "one call wrote more than 64 MiB",
+            Self::TooLarge => "one call wrote more than 32 MiB",
             Self::RingFull => "the ring was full",
             Self::Limit => "the limit was reached",
             Self::SlowOutput => "disk or terminal were too slow",

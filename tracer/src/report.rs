@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    build::{CaptureSummary, Wanted, build, recovered, wanted},
-    captured::{Captured, CapturedGap, CapturedStream, Recovered, RecoveredKind},
+    build::{Wanted, build, captured, recovered, stream_of, wanted},
+    captured::{Captured, CapturedStream, Recovered, RecoveredKind},
 };
 
 /// The schema's name and version.

@@ -79,14 +79,15 @@ extern "C" fn copy_segments(place: u64, list: u64, count: u64, width: u64, lengt
 #[inline(never)]
 extern "C" fn copy_segment(place: u64, segment: u64, width: u64, left: u64) -> u64 {
     let compat = width == 4;
-    match (word(segment, compat), word(segment + width, compat)) {
-        (Some(base), Some(size)) => {
-            let part = size.min(left);
-            copy_range(place, base, part);
-            left - part
-        }
-        _ => missing_at(place, left, gap::UNREADABLE),
-    }
+    let Some(base) = word(segment, compat) else {
+        return missing_at(place, left, gap::UNREADABLE);
+    };
+    let Some(size) = word(segment + width, compat) else {
+        return missing_at(place, left, gap::UNREADABLE);
+    };
+    let part = size.min(left);
+    copy_range(place, base, part);
+    left - part
 }
 
 /// A list of `struct mmsghdr` (`sendmmsg(2)`).
@@ -123,10 +124,15 @@ fn copy_message(place: u64, header: u64, width: u64, length: u64) {
     let compat = width == 4;
     // As in `usermem::msghdr_bytes`.
     let (iov, count) = if compat { (8, 12) } else { (16, 24) };
-    match (word(header + iov, compat), word(header + count, compat)) {
-        (Some(list), Some(count)) => copy_segments(place, list, count, width, length),
-        _ => missing_at(place, length, gap::UNREADABLE),
+    let Some(list) = word(header + iov, compat) else {
+        missing_at(place, length, gap::UNREADABLE);
+        return;
     };
+    let Some(count) = word(header + count, compat) else {
+        missing_at(place, length, gap::UNREADABLE);
+        return;
+    };
+    copy_segments(place, list, count, width, length);
 }
 
 /// Bytes that lie behind each other, [`CALL`] of them at most.

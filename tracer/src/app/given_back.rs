@@ -12,11 +12,12 @@ use crate::{
     capture::{
         INDEX,
         folder::{Folder, FolderError},
-        index::{Line, Reader},
+        index::{Head, Reader},
         recover::{Found, Part, Piece, Search},
+        summary::{StreamSummary, Tally},
     },
     redact::Redact,
-    report::{self, CaptureSummary, Report},
+    report::{self, Report},
     session::{Flows, Session},
 };
 
@@ -30,18 +31,18 @@ pub(super) fn add(
 ) -> Result<(), AppError> {
     let wanted = report::wanted(session, &Flows::of(session), &report.findings);
     let mut search = Search::new(&wanted.wants);
-    let mut summary = CaptureSummary::default();
-    read_index(folder, &mut search, &mut summary)?;
-    let mut captured = summary.finish(session, folder.path().display().to_string());
+    let (head, streams) = read_index(folder, &mut search)?;
+    let directory = folder.path().display().to_string();
+    let mut captured = report::captured(session, directory, &head, &streams);
     captured.more = wanted.more;
     for (want, found) in wanted.wants.iter().zip(search.finish()) {
-        let mut read = |piece: &Piece| read_piece(folder, &summary, piece);
-        let entry = report::recovered(session, want, &found, &summary, redact, &mut read);
+        let mut read = |piece: &Piece| read_piece(folder, &streams, piece);
+        let entry = report::recovered(session, want, &found, &streams, redact, &mut read);
         let unreadable = |source| AppError::Captured { path: folder.path().to_owned(), source };
         let Some(mut entry) = entry.map_err(unreadable)? else { continue };
         if let Some(recover) = recover {
             let number = captured.recovered.len() + 1;
-            entry.file = Some(save(recover, number, folder, &summary, &found)?);
+            entry.file = Some(save(recover, number, folder, &streams, &found)?);
         }
         captured.recovered.push(entry);
     }
@@ -52,17 +53,17 @@ pub(super) fn add(
 fn read_index(
     folder: &Folder,
     search: &mut Search,
-    summary: &mut CaptureSummary,
-) -> Result<(), AppError> {
+) -> Result<(Head, Vec<StreamSummary>), AppError> {
     let unreadable =
         |source: io::Error| AppError::Captured { path: folder.path().to_owned(), source };
     let file = folder.open_file(INDEX)?;
     let mut reader =
         Reader::new(BufReader::new(file)).map_err(|error| unreadable(io::Error::other(error)))?;
-    summary.see(&Line::Capture(reader.head().clone()));
+    let head = reader.head().clone();
+    let mut tally = Tally::new(head.limit, head.keep);
     for line in &mut reader {
         search.see(&line);
-        summary.see(&line);
+        tally.add(&line);
     }
     if let Some(error) = reader.error() {
         return Err(unreadable(io::Error::new(error.kind(), error.to_string())));
@@ -71,11 +72,11 @@ fn read_index(
         let index = folder.path().join(INDEX);
         tracing::warn!("{}: {} lines cannot be read", index.display(), reader.damaged());
     }
-    Ok(())
+    Ok((head, tally.finish()))
 }
 
-fn read_piece(folder: &Folder, summary: &CaptureSummary, piece: &Piece) -> io::Result<Bytes> {
-    let Some(stream) = summary.stream(piece.stream) else {
+fn read_piece(folder: &Folder, streams: &[StreamSummary], piece: &Piece) -> io::Result<Bytes> {
+    let Some(stream) = report::stream_of(streams, piece.stream) else {
         return Err(io::Error::other("the index names a stream that it does not declare"));
     };
     Ok(folder.read_range(&stream.file, piece.offset, piece.length)?.into())
@@ -86,10 +87,11 @@ fn save(
     recover: &Folder,
     number: usize,
     folder: &Folder,
-    summary: &CaptureSummary,
+    streams: &[StreamSummary],
     found: &Found,
 ) -> Result<String, AppError> {
-    let file_of = |stream: u32| summary.stream(stream).map(|stream| stream.file.as_str());
+    let file_of =
+        |stream: u32| report::stream_of(streams, stream).map(|stream| stream.file.as_str());
     let first = found.streams.first().and_then(|stream| file_of(*stream)).unwrap_or("output");
     let name = format!("{number}-{first}");
     let path = recover.path().join(&name);

@@ -118,7 +118,7 @@ impl Books {
             let cut = self.cut_to_limit(number);
             let (key, stream) = &mut self.streams[index];
             let (gaps, total) = stream.finish(&counted.get(key).copied().unwrap_or_default(), cut);
-            gaps.into_iter().for_each(|gap| self.log.gap(gap));
+            gaps.into_iter().for_each(|gap| self.log.line(Line::Gap(gap)));
             self.log.line(Line::End(total));
         }
         let Self { log, files, is_told, .. } = self;
@@ -184,7 +184,7 @@ impl Books {
     fn release(&mut self, number: u32) {
         if !self.is_stuck {
             let due = self.stream(number).due();
-            due.into_iter().for_each(|gap| self.log.gap(gap));
+            due.into_iter().for_each(|gap| self.log.line(Line::Gap(gap)));
         }
     }
 

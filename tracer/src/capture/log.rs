@@ -8,7 +8,7 @@ use rustix::{
 };
 
 use super::{
-    index::{Line, Missing, Writer},
+    index::{Line, Writer},
     summary::{StreamSummary, Tally},
 };
 
@@ -17,13 +17,13 @@ const AHEAD: u64 = 1 << 20;
 /// Of this, what only the last lines of the streams may use.
 const LAST_LINES: u64 = AHEAD / 2;
 
-/// Writes lines, joins gaps that follow each other, and adds everything up.
+/// Writes lines, joins the parts of one write and of one gap, and adds everything up.
 pub(super) struct Log {
     /// `None` when nothing is stored.
     index: Option<Writer<File>>,
     tally: Tally,
     /// The last line, as long as it may still grow.
-    gap: Option<Missing>,
+    last: Option<Line>,
     /// Lines that the disk did not take: those that begin and end a stream, no writes.
     owed: VecDeque<Line>,
     /// The streams of the lines that were written, and how long each line is.
@@ -39,7 +39,7 @@ impl Log {
         Self {
             index,
             tally,
-            gap: None,
+            last: None,
             owed: VecDeque::new(),
             written: Vec::new(),
             length: 0,
@@ -86,28 +86,21 @@ impl Log {
         Ok(())
     }
 
-    /// Writes a line.
+    /// Writes a line, or makes the one before it longer.
     pub(super) fn line(&mut self, line: Line) {
-        self.end_gap();
-        self.put(line);
-    }
-
-    /// Writes a gap, or makes the one before it longer.
-    pub(super) fn gap(&mut self, gap: Missing) {
-        if let Some(last) = &mut self.gap
-            && (last.stream, last.reason, last.offset) == (gap.stream, gap.reason, gap.offset)
-            && last.source == gap.source
-        {
-            last.length = last.length.saturating_add(gap.length);
+        if self.last.as_mut().is_some_and(|last| goes_on(last, &line)) {
             return;
         }
-        self.end_gap();
-        self.gap = Some(gap);
+        self.end_last();
+        match line {
+            Line::Write(_) | Line::Gap(_) => self.last = Some(line),
+            _ => self.put(line),
+        }
     }
 
     /// Hands everything to the system.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.end_gap();
+        self.end_last();
         self.pay()?;
         self.index.as_mut().map_or(Ok(()), Writer::flush)
     }
@@ -133,9 +126,9 @@ impl Log {
         file.set_len(file.metadata()?.len())
     }
 
-    fn end_gap(&mut self) {
-        if let Some(gap) = self.gap.take() {
-            self.put(Line::Gap(gap));
+    fn end_last(&mut self) {
+        if let Some(last) = self.last.take() {
+            self.put(last);
         }
     }
 
@@ -152,6 +145,28 @@ impl Log {
             self.owed.push_back(line);
         }
     }
+}
+
+/// Adds the next part of the same write, or of the same gap, to a line; `false` when it is none.
+fn goes_on(last: &mut Line, next: &Line) -> bool {
+    let (length, more) = match (last, next) {
+        (Line::Write(last), Line::Write(next))
+            if (last.stream, last.tid, last.time_ns) == (next.stream, next.tid, next.time_ns)
+                && last.offset.checked_add(last.length) == Some(next.offset) =>
+        {
+            (&mut last.length, next.length)
+        }
+        (Line::Gap(last), Line::Gap(next))
+            if (last.stream, last.reason, last.offset)
+                == (next.stream, next.reason, next.offset)
+                && last.source == next.source =>
+        {
+            (&mut last.length, next.length)
+        }
+        _ => return false,
+    };
+    *length = length.saturating_add(more);
+    true
 }
 
 fn stream_of(line: &Line) -> Option<u32> {

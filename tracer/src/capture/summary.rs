@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Keep, Reason,
     files::trim_above,
@@ -27,20 +29,25 @@ pub struct StreamSummary {
     pub declared: Declared,
     /// Its sums; counted from its lines when the index was cut before its last line.
     pub total: Total,
-    /// What is missing, by reason.
-    pub gaps: BTreeMap<Reason, GapSum>,
+    /// What is missing, one entry for each reason and source.
+    pub gaps: Vec<GapSum>,
 }
 
-/// The gaps of one reason.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The gaps of one kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GapSum {
-    /// Bytes.
+    /// Why the bytes are not there.
+    pub reason: Reason,
+    /// How many, summed.
     pub bytes: u64,
-    /// Gaps: lines of the index.
+    /// How many gaps: lines of the index.
     pub times: u64,
-    /// Where the bytes came from, when all gaps have the same source.
+    /// Where the bytes came from, for a copy within the kernel.
     pub source: Option<String>,
 }
+
+/// Kinds of gaps told apart in one stream; a program may copy out of a thousand files.
+const MOST_KINDS: usize = 16;
 
 /// Adds up lines.
 #[derive(Clone, Debug, Default)]
@@ -95,7 +102,7 @@ impl Tally {
 
     fn declare(&mut self, declared: &Declared) {
         let total = Total { stream: declared.stream, written: 0, kept: 0, cut: 0, missing: 0 };
-        let stream = StreamSummary { declared: declared.clone(), total, gaps: BTreeMap::new() };
+        let stream = StreamSummary { declared: declared.clone(), total, gaps: Vec::new() };
         self.streams.entry(declared.stream).or_insert(stream);
     }
 
@@ -119,14 +126,32 @@ impl Tally {
         let Some(stream) = self.streams.get_mut(&gap.stream) else { return };
         stream.total.written = stream.total.written.saturating_add(gap.length);
         stream.total.missing = stream.total.missing.saturating_add(gap.length);
-        let sum = stream.gaps.entry(gap.reason).or_default();
-        if sum.times == 0 {
-            sum.source.clone_from(&gap.source);
-        } else if sum.source != gap.source {
-            sum.source = None;
+        stream.gap(gap);
+    }
+}
+
+impl StreamSummary {
+    fn gap(&mut self, gap: &Missing) {
+        let is_full = self.gaps.len() >= MOST_KINDS;
+        let known = self
+            .gaps
+            .iter_mut()
+            .find(|known| known.reason == gap.reason && (known.source == gap.source || is_full));
+        match known {
+            Some(known) => {
+                known.bytes = known.bytes.saturating_add(gap.length);
+                known.times += 1;
+                if known.source != gap.source {
+                    known.source = None;
+                }
+            }
+            None => self.gaps.push(GapSum {
+                reason: gap.reason,
+                bytes: gap.length,
+                times: 1,
+                source: gap.source.clone().filter(|_| !is_full),
+            }),
         }
-        sum.bytes = sum.bytes.saturating_add(gap.length);
-        sum.times += 1;
     }
 }
 
@@ -185,16 +210,28 @@ mod tests {
     }
 
     #[test]
-    fn gaps_are_summed_by_reason_and_keep_a_source_they_share() {
+    fn gaps_are_summed_by_reason_and_source() {
         let mut tally = tally(None, Keep::First);
         tally.add(&gap(1, 2, "/a"));
         tally.add(&gap(9, 2, "/of a stream that is not there"));
         tally.add(&gap(1, 3, "/a"));
-        let sum = |tally: Tally| tally.finish()[0].gaps[&Reason::Copied].clone();
-        let source = Some("/a".to_owned());
-        assert_eq!(sum(tally.clone()), GapSum { bytes: 5, times: 2, source });
         tally.add(&gap(1, 1, "/b"));
-        tally.add(&gap(1, 1, "/b"));
-        assert_eq!(sum(tally), GapSum { bytes: 7, times: 4, source: None });
+        let reason = Reason::Copied;
+        let sum = |bytes, times, source: &str| {
+            let source = Some(source.to_owned());
+            GapSum { reason, bytes, times, source }
+        };
+        assert_eq!(tally.finish()[0].gaps, [sum(5, 2, "/a"), sum(1, 1, "/b")]);
+    }
+
+    #[test]
+    fn sources_without_end_are_one_kind() {
+        let mut tally = tally(None, Keep::First);
+        (0..100).for_each(|number| tally.add(&gap(1, 1, &format!("/{number}"))));
+        let gaps = &tally.finish()[0].gaps;
+        assert_eq!(gaps.len(), MOST_KINDS);
+        assert_eq!(gaps.iter().map(|gap| gap.bytes).sum::<u64>(), 100);
+        assert_eq!(gaps.iter().map(|gap| gap.times).sum::<u64>(), 100);
+        assert_eq!(gaps[0].source, None, "it stands for many");
     }
 }

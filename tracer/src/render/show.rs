@@ -22,8 +22,6 @@ use crate::{
 const LINE: usize = 8 << 10;
 /// Streams with an unfinished line. One more, and the one that rested longest is shown as it is.
 const MOST_STREAMS: usize = 256;
-/// Streams of which it is remembered how much the ring lost.
-const MOST_LOSERS: usize = 1 << 16;
 
 /// Makes lines out of chunks, each behind the name of its process and stream.
 ///
@@ -40,8 +38,6 @@ const MOST_LOSERS: usize = 1 << 16;
 pub struct Show {
     lines: Lines,
     pending: BTreeMap<LedgerKey, Pending>,
-    /// Bytes that the ring lost so far, of streams that lost any.
-    lost: BTreeMap<LedgerKey, u64>,
     /// Counts chunks, to know which stream rested longest.
     turn: u64,
 }
@@ -69,31 +65,20 @@ impl Show {
     /// Nothing was written yet. With `raw`, bytes go to the terminal as they are.
     #[must_use]
     pub fn new(style: Style, raw: bool, redact: Option<Redact>) -> Self {
-        Self {
-            lines: Lines { style, raw, redact },
-            pending: BTreeMap::new(),
-            lost: BTreeMap::new(),
-            turn: 0,
-        }
+        Self { lines: Lines { style, raw, redact }, pending: BTreeMap::new(), turn: 0 }
     }
 
-    /// Takes a chunk as it came out of the ring, and writes the lines that it completes. What its
-    /// `lost` says becomes a line as well.
+    /// Takes a chunk, and writes the lines that it completes. [`Chunk::lost`] is not looked at.
     ///
     /// # Errors
     /// Whatever `out` answers.
     pub fn see(&mut self, chunk: &Chunk, out: &mut dyn io::Write) -> io::Result<()> {
         self.turn += 1;
-        let lost = self.newly_lost(chunk);
         let turn = self.turn;
         let pending = self.pending.entry(chunk.key).or_default();
         pending.turn = turn;
         if pending.comm != chunk.comm {
             pending.comm.clone_from(&chunk.comm);
-        }
-        if lost > 0 {
-            let gap = Gap { length: lost, reason: Reason::RingFull, source_fd: None };
-            self.lines.miss(&chunk.key, pending, gap, out)?;
         }
         match &chunk.content {
             Content::Bytes(bytes) => self.lines.take(&chunk.key, pending, bytes, out)?,
@@ -135,20 +120,6 @@ impl Show {
             self.lines.rest(&key, &mut pending, out)?;
         }
         Ok(())
-    }
-
-    /// Bytes that the ring lost of this stream since its last chunk.
-    fn newly_lost(&mut self, chunk: &Chunk) -> u64 {
-        if chunk.lost == 0 {
-            return 0;
-        }
-        let known = self.lost.entry(chunk.key).or_default();
-        let more = chunk.lost.saturating_sub(*known);
-        *known += more;
-        if self.lost.len() > MOST_LOSERS {
-            self.lost.pop_first();
-        }
-        more
     }
 
     /// Shows what rested longest when too many streams have text that did not end.

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tracer_common::loss;
 
 pub use self::{
-    captured::{CaptureSummary, recovered},
+    captured::{captured, recovered, stream_of},
     wanted::{Wanted, wanted},
 };
 use super::{Process, Report, SCHEMA, Target, Window};

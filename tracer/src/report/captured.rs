@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::capture::{Keep, Reason, recover::Doubt};
+use crate::capture::{Keep, recover::Doubt, summary::GapSum};
 
 /// What `--capture` saved.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
@@ -44,20 +44,7 @@ pub struct CapturedStream {
     /// Bytes in gaps.
     pub missing: u64,
     /// The gaps, one entry for each reason and source.
-    pub gaps: Vec<CapturedGap>,
-}
-
-/// Gaps of one kind in a stream.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
-pub struct CapturedGap {
-    /// Why the bytes are not there.
-    pub reason: Reason,
-    /// How many, summed.
-    pub bytes: u64,
-    /// How many gaps.
-    pub times: u64,
-    /// Where the bytes came from, for a copy within the kernel.
-    pub source: Option<String>,
+    pub gaps: Vec<GapSum>,
 }
 
 /// Output that did not arrive, or not for certain.

@@ -24,7 +24,7 @@ fn open(path: &Path, limit: Option<u64>, keep: Keep) -> Books {
 }
 
 fn gaps(stream: &StreamSummary) -> Vec<(Reason, u64, u64)> {
-    stream.gaps.iter().map(|(reason, sum)| (*reason, sum.bytes, sum.times)).collect()
+    stream.gaps.iter().map(|sum| (sum.reason, sum.bytes, sum.times)).collect()
 }
 
 fn sums(stream: &StreamSummary) -> (u64, u64, u64, u64) {
@@ -136,8 +136,8 @@ fn gaps_that_follow_each_other_are_one_line() {
     }
     let summary = books.finish(Vec::new(), OTHER);
     let stream = &summary.streams[0];
-    assert_eq!(gaps(stream), [(Reason::Copied, 50, 1), (Reason::Limit, 25, 1)]);
-    assert_eq!(stream.gaps[&Reason::Copied].source.as_deref(), Some("9:99"));
+    assert_eq!(gaps(stream), [(Reason::Limit, 25, 1), (Reason::Copied, 50, 1)]);
+    assert_eq!(stream.gaps[1].source.as_deref(), Some("9:99"));
     assert_eq!(read_again(&Folder::open(&path).unwrap()), summary.streams);
 }
 
@@ -164,9 +164,12 @@ fn nothing_is_stored_without_its_line_while_the_index_cannot_grow() {
     let index = File::from(index);
     let options = Options { limit: None, keep: Keep::First };
     let mut books = Books::new(Some((index.try_clone().unwrap(), folder)), options);
-    let mut times = 0;
+    let mut times = 0u64;
     while !books.is_stuck {
-        books.take(&chunk(record(&key(1), 0, b"a")));
+        let mut one = record(&key(1), 0, b"a");
+        // A write of its own, which needs a line of its own.
+        one[..8].copy_from_slice(&times.to_ne_bytes());
+        books.take(&chunk(one));
         times += 1;
     }
     for fd in 2..1000 {

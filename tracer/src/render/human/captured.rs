@@ -4,6 +4,7 @@ use std::io;
 
 use crate::{
     capture::Keep,
+    capture::summary::GapSum,
     render::{
         command::short_name,
         gap::missing,
@@ -12,7 +13,7 @@ use crate::{
         text::{Page, Text},
         units::{bytes, count},
     },
-    report::{Captured, CapturedGap, CapturedStream, Report},
+    report::{Captured, CapturedStream, Report},
 };
 
 /// Streams that get a line; a person does not read more.
@@ -87,7 +88,7 @@ fn books(stream: &CapturedStream) -> Vec<Text> {
     books
 }
 
-fn gap_words(gap: &CapturedGap) -> String {
+fn gap_words(gap: &GapSum) -> String {
     let words = missing(gap.bytes, gap.reason, gap.source.as_deref());
     match gap.times {
         0 | 1 => words,

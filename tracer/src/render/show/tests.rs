@@ -146,20 +146,6 @@ fn a_gap_is_a_line_and_gaps_of_one_kind_are_one() {
 }
 
 #[test]
-fn only_an_increase_of_what_the_ring_lost_is_news() {
-    let mut show = show(&[]);
-    let with = |lost, text: &str| Chunk { lost, ..chunk(2, text) };
-    let text =
-        seen(&mut show, &[with(55, "a\n"), with(40, "b\n"), with(55, "c\n"), with(60, "d\n")]);
-    assert_eq!(
-        text,
-        "docker[71] stderr │ [55 B missing: the ring was full]\ndocker[71] stderr │ a\n\
-         docker[71] stderr │ b\ndocker[71] stderr │ c\n\
-         docker[71] stderr │ [5 B missing: the ring was full]\ndocker[71] stderr │ d\n"
-    );
-}
-
-#[test]
 fn a_long_line_is_cut_between_characters() {
     let mut show = show(&[]);
     let text = seen(&mut show, &[chunk(1, format!("a{}", "é".repeat(LINE))), chunk(1, "x\n")]);

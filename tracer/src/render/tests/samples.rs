@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::Map;
 
 use crate::{
-    capture::{Keep, Reason, recover::Doubt},
+    capture::{Keep, Reason, recover::Doubt, summary::GapSum},
     report::{
-        Captured, CapturedGap, CapturedStream, Confidence, Elsewhere, Exit, Fd, Finding, Holder,
-        Object, Party, Process, Recovered, RecoveredKind, Report, SCHEMA, Severity, Target, Window,
+        Captured, CapturedStream, Confidence, Elsewhere, Exit, Fd, Finding, Holder, Object, Party,
+        Process, Recovered, RecoveredKind, Report, SCHEMA, Severity, Target, Window,
     },
 };
 
@@ -215,9 +215,9 @@ fn captured_streams() -> Vec<CapturedStream> {
         kept: 122,
         ..CapturedStream::default()
     };
-    let gap = CapturedGap { reason: Reason::RingFull, bytes: 55, times: 3, source: None };
+    let gap = GapSum { reason: Reason::RingFull, bytes: 55, times: 3, source: None };
     let source = Some("/tmp/layer.tar".to_owned());
-    let copied = CapturedGap { reason: Reason::Copied, bytes: 98_945, times: 1, source };
+    let copied = GapSum { reason: Reason::Copied, bytes: 98_945, times: 1, source };
     let short = CapturedStream {
         fd: 7,
         object: "pipe:[5]".into(),

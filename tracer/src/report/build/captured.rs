@@ -1,137 +1,59 @@
 //! A capture's index, and what was found in it, as the report shows them.
 
-use std::{collections::BTreeMap, io};
+use std::io;
 
 use bytes::Bytes;
 
 use super::excerpt::{Quoted, WINDOW, excerpt};
 use crate::{
     capture::{
-        index::{Declared, Head, Line, Missing, Total},
+        index::{Declared, Head},
         recover::{Found, Part, Piece, Want},
+        summary::StreamSummary,
     },
     redact::Redact,
-    report::{Captured, CapturedGap, CapturedStream, Recovered, RecoveredKind},
+    report::{Captured, CapturedStream, Recovered, RecoveredKind},
     session::Session,
 };
 
-/// Kinds of gaps told apart in one stream; a program may copy out of a thousand files.
-const MOST_KINDS: usize = 16;
-
-/// What is in a capture folder, gathered from the lines of its index.
-#[derive(Clone, Debug, Default)]
-pub struct CaptureSummary {
-    head: Option<Head>,
-    streams: BTreeMap<u32, Known>,
-}
-
-#[derive(Clone, Debug)]
-struct Known {
-    declared: Declared,
-    /// Bytes appended to the file, whatever was cut since.
-    appended: u64,
-    missing: u64,
-    gaps: Vec<CapturedGap>,
-    total: Option<Total>,
-}
-
-impl CaptureSummary {
-    /// Takes the next line.
-    pub fn see(&mut self, line: &Line) {
-        match line {
-            Line::Capture(head) => self.head = Some(head.clone()),
-            Line::Stream(declared) => {
-                let declared = declared.clone();
-                let (gaps, total) = (Vec::new(), None);
-                let known = Known { declared, appended: 0, missing: 0, gaps, total };
-                self.streams.insert(known.declared.stream, known);
-            }
-            Line::Write(write) => {
-                if let Some(known) = self.streams.get_mut(&write.stream) {
-                    known.appended = known.appended.saturating_add(write.length);
-                }
-            }
-            Line::Gap(gap) => {
-                if let Some(known) = self.streams.get_mut(&gap.stream) {
-                    known.miss(gap);
-                }
-            }
-            Line::End(total) => {
-                if let Some(known) = self.streams.get_mut(&total.stream) {
-                    known.total = Some(*total);
-                }
-            }
-        }
-    }
-
-    /// A stream by its number.
-    #[must_use]
-    pub fn stream(&self, number: u32) -> Option<&Declared> {
-        self.streams.get(&number).map(|known| &known.declared)
-    }
-
-    /// The report's part about the folder, without anything recovered.
-    #[must_use]
-    pub fn finish(&self, session: &Session, directory: String) -> Captured {
-        Captured {
-            directory,
-            limit: self.head.as_ref().and_then(|head| head.limit),
-            keep: self.head.as_ref().map(|head| head.keep).unwrap_or_default(),
-            streams: self.streams.values().map(|known| known.shown(session)).collect(),
-            recovered: Vec::new(),
-            more: 0,
-        }
+/// The report's part about a capture folder, without anything recovered.
+#[must_use]
+pub fn captured(
+    session: &Session,
+    directory: String,
+    head: &Head,
+    streams: &[StreamSummary],
+) -> Captured {
+    Captured {
+        directory,
+        limit: head.limit,
+        keep: head.keep,
+        streams: streams.iter().map(|stream| shown(session, stream)).collect(),
+        recovered: Vec::new(),
+        more: 0,
     }
 }
 
-impl Known {
-    fn miss(&mut self, gap: &Missing) {
-        self.missing = self.missing.saturating_add(gap.length);
-        let is_full = self.gaps.len() >= MOST_KINDS;
-        let source = gap.source.clone().filter(|_| !is_full);
-        let known = self
-            .gaps
-            .iter_mut()
-            .find(|known| known.reason == gap.reason && (known.source == gap.source || is_full));
-        match known {
-            Some(known) => {
-                known.bytes = known.bytes.saturating_add(gap.length);
-                known.times += 1;
-                if known.source != gap.source {
-                    known.source = None;
-                }
-            }
-            None => self.gaps.push(CapturedGap {
-                reason: gap.reason,
-                bytes: gap.length,
-                times: 1,
-                source,
-            }),
-        }
+fn shown(session: &Session, stream: &StreamSummary) -> CapturedStream {
+    let StreamSummary { declared, total, gaps } = stream;
+    CapturedStream {
+        pid: declared.process.tgid,
+        comm: declared.comm.clone(),
+        fd: declared.fd,
+        object: session.object_name(&declared.object),
+        file: declared.file.clone(),
+        written: total.written,
+        kept: total.kept,
+        cut: total.cut,
+        missing: total.missing,
+        gaps: gaps.clone(),
     }
+}
 
-    /// An index without an end has no totals: what its lines say is all that is known.
-    fn shown(&self, session: &Session) -> CapturedStream {
-        let total = self.total.unwrap_or(Total {
-            stream: self.declared.stream,
-            written: self.appended.saturating_add(self.missing),
-            kept: self.appended,
-            cut: 0,
-            missing: self.missing,
-        });
-        CapturedStream {
-            pid: self.declared.process.tgid,
-            comm: self.declared.comm.clone(),
-            fd: self.declared.fd,
-            object: session.object_name(&self.declared.object),
-            file: self.declared.file.clone(),
-            written: total.written,
-            kept: total.kept,
-            cut: total.cut,
-            missing: total.missing,
-            gaps: self.gaps.clone(),
-        }
-    }
+/// The stream of a number.
+#[must_use]
+pub fn stream_of(streams: &[StreamSummary], number: u32) -> Option<&Declared> {
+    streams.iter().map(|stream| &stream.declared).find(|declared| declared.stream == number)
 }
 
 /// What was found of a want; `None` when the capture knows nothing of it. `read` gives the bytes of a
@@ -143,7 +65,7 @@ pub fn recovered(
     session: &Session,
     want: &Want,
     found: &Found,
-    summary: &CaptureSummary,
+    streams: &[StreamSummary],
     redact: Option<&Redact>,
     read: &mut dyn FnMut(&Piece) -> io::Result<Bytes>,
 ) -> io::Result<Option<Recovered>> {
@@ -174,7 +96,7 @@ pub fn recovered(
         text_cut: found.bytes.saturating_sub(quoted),
         ..Recovered::default()
     };
-    for stream in found.streams.iter().filter_map(|number| summary.stream(*number)) {
+    for stream in found.streams.iter().filter_map(|number| stream_of(streams, *number)) {
         name_writer(&mut recovered, stream);
     }
     Ok(Some(recovered))
@@ -195,7 +117,12 @@ mod tests {
     use tracer_common::{id::ProcessId, object::ObjectId};
 
     use super::*;
-    use crate::capture::{Keep, Reason, index::Written, recover::recover};
+    use crate::capture::{
+        Keep, Reason,
+        index::{Line, Missing, Total, Written},
+        recover::recover,
+        summary::Tally,
+    };
 
     const PIPE: ObjectId = ObjectId { ino: 88, dev: 9, discriminator: 0 };
 
@@ -211,9 +138,7 @@ mod tests {
     fn lines() -> Vec<Line> {
         let process = ProcessId::new(71, 5);
         let (comm, file) = ("docker".to_owned(), "docker-71.stderr".to_owned());
-        let (schema, tracer) = ("tracer.capture/1".to_owned(), "0.1.0".to_owned());
         vec![
-            Line::Capture(Head { schema, tracer, limit: Some(8), keep: Keep::Last }),
             Line::Stream(Declared { stream: 1, process, comm, fd: 2, object: PIPE, file }),
             write(0, 3),
             gap(2, Reason::RingFull, None),
@@ -224,15 +149,16 @@ mod tests {
         ]
     }
 
-    fn summary(lines: &[Line]) -> CaptureSummary {
-        let mut summary = CaptureSummary::default();
-        lines.iter().for_each(|line| summary.see(line));
-        summary
+    fn streams(lines: &[Line]) -> Vec<StreamSummary> {
+        let mut tally = Tally::new(Some(8), Keep::Last);
+        lines.iter().for_each(|line| tally.add(line));
+        tally.finish()
     }
 
     #[test]
     fn the_books_of_a_stream_and_its_gaps_by_kind() {
-        let captured = summary(&lines()).finish(&Session::default(), "out".into());
+        let head = Head::new(Some(8), Keep::Last);
+        let captured = captured(&Session::default(), "out".into(), &head, &streams(&lines()));
         assert_eq!((captured.limit, captured.keep), (Some(8), Keep::Last));
         let [stream] = &captured.streams[..] else { panic!("{captured:?}") };
         assert_eq!((stream.written, stream.kept, stream.cut, stream.missing), (19, 8, 2, 9));
@@ -240,25 +166,6 @@ mod tests {
             stream.gaps.iter().map(|gap| (gap.reason, gap.bytes, gap.times)).collect();
         assert_eq!(kinds, [(Reason::RingFull, 5, 2), (Reason::Copied, 4, 1)]);
         assert_eq!(stream.gaps[1].source.as_deref(), Some("/a"));
-    }
-
-    #[test]
-    fn without_an_end_the_lines_are_the_books() {
-        let captured = summary(&lines()[..7]).finish(&Session::default(), "out".into());
-        let stream = &captured.streams[0];
-        assert_eq!((stream.written, stream.kept, stream.missing), (19, 10, 9));
-    }
-
-    #[test]
-    fn sources_without_end_are_one_kind() {
-        let mut lines = lines();
-        let copies = (0..100).map(|number| gap(1, Reason::Copied, Some(format!("/{number}"))));
-        lines.splice(6..7, copies);
-        let captured = summary(&lines).finish(&Session::default(), "out".into());
-        let gaps = &captured.streams[0].gaps;
-        assert!(gaps.len() <= MOST_KINDS + 1, "{}", gaps.len());
-        assert_eq!(gaps.iter().map(|gap| gap.bytes).sum::<u64>(), 105);
-        assert_eq!(gaps.iter().map(|gap| gap.times).sum::<u64>(), 102);
     }
 
     fn given_back(want: Want, redact: Option<&Redact>) -> Option<Recovered> {
@@ -270,7 +177,7 @@ mod tests {
             Ok(file.slice(from..from + piece.length as usize))
         };
         let session = Session::default();
-        recovered(&session, &want, &found, &summary(&lines()), redact, &mut read).unwrap()
+        recovered(&session, &want, &found, &streams(&lines()), redact, &mut read).unwrap()
     }
 
     #[test]
