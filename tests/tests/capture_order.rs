@@ -18,7 +18,8 @@ use tracer_tests::{
     paths::Identity,
     program::Program,
     reader::{Pace, Reader},
-    tracer::Tracer,
+    refusal::run_command,
+    tracer::{Tracer, binary},
     workload::Workload,
 };
 
@@ -60,7 +61,7 @@ fn lines(bytes: &[u8]) -> Vec<&[u8]> {
 #[test]
 #[ignore = "needs root"]
 fn two_threads_that_write_at_the_same_time() -> Result<()> {
-    let captured = capture(&Workload::new("two-threads"))?.context("skipped")?;
+    let captured = capture(&Workload::new("two-threads").arg("1"))?.context("skipped")?;
     captured.check_in_any_order()?;
     let stream = captured.stream(1)?;
     for name in [&b"left "[..], b"right "] {
@@ -120,6 +121,29 @@ fn three_hundred_processes_have_three_hundred_files() -> Result<()> {
     let captured = Program::new(&["sh", "-c", line]).capture()?;
     captured.check()?;
     ensure!(captured.capture.streams.len() == 300, "{} files", captured.capture.streams.len());
+    Ok(())
+}
+
+/// The tracer starts the command and writes its report to the same stdout: that is nobody's output.
+#[test]
+#[ignore = "needs root"]
+fn what_the_tracer_writes_to_a_shared_stdout_is_not_captured() -> Result<()> {
+    let parent = tempfile::tempdir()?;
+    let directory = parent.path().join("out");
+    let mut command = Command::new(binary()?);
+    command.arg("--show").arg("--capture").arg(&directory);
+    let output = run_command(command.args(["--", "sh", "-c", "echo hello; cat /none/such"]))?;
+    let report = String::from_utf8(output.stdout)?;
+    ensure!(report.starts_with("hello\n") && report.contains("captured in "), "{report}");
+    let capture = Capture::load(&directory)?;
+    let written = capture.replay(|_| true);
+    ensure!(written.starts_with(b"hello\ncat: ") && lines(&written).len() == 2, "{capture:?}");
+    for stream in capture.streams.values() {
+        match stream.comm.as_str() {
+            "sh" | "cat" => stream.is_complete()?,
+            _ => stream.only_misses(&["own_output"])?,
+        }
+    }
     Ok(())
 }
 

@@ -108,16 +108,18 @@ fn many_segments(ledger: &mut Ledger) -> Result<()> {
     Ok(())
 }
 
-/// Two threads write lines at the same moment; no line is longer than a pipe takes at once.
+/// Two threads write lines at the same moment; no line is longer than a pipe takes at once. The command
+/// line says how many times longer they are than short ones, up to 40.
 fn two_threads(ledger: &mut Ledger) -> Result<()> {
     const LINES: usize = 5000;
+    let times = number(0)?;
     let start = Arc::new(Barrier::new(2));
     let threads = ["left", "right"].map(|name| -> Result<_> {
         let (start, mut own) = (Arc::clone(&start), ledger.fresh()?);
         Ok(thread::spawn(move || -> Result<Ledger> {
             start.wait();
             for line in 0..LINES {
-                let padding = ".".repeat(line * 13 % 97);
+                let padding = ".".repeat(line * 13 % 97 * times);
                 put(&mut own, 1, format!("{name} {line} {padding}\n").as_bytes())?;
             }
             Ok(own)
