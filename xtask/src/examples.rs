@@ -4,9 +4,9 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
     os::unix::process::CommandExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -34,20 +34,35 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     command::run(manager.args(["build", "--package", "tracer-tests", "--bin", "manager"]))?;
     let docker = Docker::start(&workspace.test_logs())?;
     let image = docker.image();
-    let pull = managed(workspace, &["docker", "pull", "--progress=plain", image])?;
+    let argv = ["docker", "pull", "--progress=plain", image];
+    let pull = managed(workspace, &argv, &[])?;
+    let captured = managed(workspace, &argv, &["--capture", "out"])?;
     let readme = workspace.root().join("README.md");
     let text = fs::read_to_string(&readme).context("cannot read README.md")?;
     let text = replace(&text, "docker", &pull)?;
+    let text = replace(&text, "capture", &beginning(&captured))?;
     fs::write(&readme, text).context("cannot write README.md")?;
     say("README.md has the output of this machine now");
     Ok(())
 }
 
+/// A report up to its tables.
+fn beginning(report: &str) -> String {
+    let end = report.find("\n\nmanager ").unwrap_or(report.len());
+    format!("{}\n…", &report[..end])
+}
+
 /// Runs a command under the tests' process manager, with the tool on the manager.
-fn managed(workspace: &Workspace, argv: &[&str]) -> Result<String> {
+fn managed(workspace: &Workspace, argv: &[&str], options: &[&str]) -> Result<String> {
     // Not in the checkout: its path is in the output.
     let directory = std::env::temp_dir().join("example");
     fs::create_dir_all(&directory).context("cannot create the examples' directory")?;
+    match fs::remove_dir_all(directory.join("out")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).context("cannot empty the examples' directory");
+        }
+        _ => {}
+    }
     let gate = directory.join("go");
     if !gate.exists() {
         command::run(Command::new("mkfifo").arg(&gate))?;
@@ -63,15 +78,23 @@ fn managed(workspace: &Workspace, argv: &[&str]) -> Result<String> {
         .stderr(Stdio::null())
         .spawn()
         .context("cannot start the tests' process manager")?;
-    let output = traced(workspace, &mut manager, &gate)?;
-    let command = format!("$ cargo xtask run -- --pid {}\n", manager.id());
+    let output = traced(workspace, &mut manager, options, &gate)?;
+    let options: String = options.iter().map(|option| format!("{option} ")).collect();
+    let command = format!("$ cargo xtask run -- {options}--pid {}\n", manager.id());
     Ok(command + output.trim_end())
 }
 
 /// The tool's report on a process that waits at the gate.
-fn traced(workspace: &Workspace, manager: &mut Child, gate: &PathBuf) -> Result<String> {
+fn traced(
+    workspace: &Workspace,
+    manager: &mut Child,
+    options: &[&str],
+    gate: &Path,
+) -> Result<String> {
     let mut tool = Command::new(workspace.tool(Profile::Release))
         .args(["--pid", &manager.id().to_string(), "--color", "never"])
+        .args(options)
+        .current_dir(gate.parent().unwrap_or(gate))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
