@@ -1,5 +1,6 @@
 //! Gaps provoked on purpose: each missing byte is in a gap of the right length at the right place,
-//! the counts stay exact, and the verdict does not change.
+//! the counts stay exact, and the verdict does not change. Where many megabytes are written, a slow disk
+//! may make gaps beside those that are provoked.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -49,7 +50,7 @@ fn flooded(size: usize, arguments: &[&str], reasons: &[&str]) -> Result<Captured
 #[ignore = "needs root"]
 fn a_ring_that_is_too_small_makes_gaps_of_the_right_length_and_place() -> Result<()> {
     let arguments = ["--capture-buffer", "64KiB"];
-    let captured = flooded(64 * MIB, &arguments, &["ring_full"])?;
+    let captured = flooded(64 * MIB, &arguments, &["ring_full", "slow_output"])?;
     let (total, gaps) = (captured.stream(1)?.total()?, captured.stream(1)?.gaps().count());
     ensure!(total.missing > 0 && total.kept > 0 && gaps > 1, "{gaps} gaps, {total:?}");
     Ok(())
@@ -65,7 +66,7 @@ fn gaps_within_one_write_have_their_places() -> Result<()> {
         let captured = capture_with(&workload, small)?.context("skipped")?;
         let stream = captured.stream(1)?;
         stream.check_against(captured.received()?)?;
-        stream.only_misses(&["ring_full"])?;
+        stream.only_misses(&["ring_full", "slow_output"])?;
         ensure!(stream.total()?.missing > 0, "no gap with {ring}: {:?}", stream.total()?);
         expect::exact(&captured.traced)?;
     }
@@ -81,7 +82,7 @@ fn two_threads_with_gaps_have_exact_books() -> Result<()> {
     let captured = capture_with(&workload, small)?.context("skipped")?;
     expect::exact(&captured.traced)?;
     let stream = captured.stream(1)?;
-    stream.only_misses(&["ring_full"])?;
+    stream.only_misses(&["ring_full", "slow_output"])?;
     ensure!(stream.missing_for("ring_full") > 0, "no gap: {:?}", stream.total()?);
     // Whole lines are missing, and what is there of each thread is in its order.
     for name in ["left", "right"] {
@@ -104,8 +105,8 @@ fn each_stream_has_its_own_gaps() -> Result<()> {
     let captured = program.capture()?;
     let mut written = Vec::new();
     for stream in captured.capture.streams.values() {
-        stream.only_misses(&["ring_full"])?;
-        ensure!(stream.total()?.missing > 0, "no gap: {:?}", stream.total()?);
+        stream.only_misses(&["ring_full", "slow_output"])?;
+        ensure!(stream.missing_for("ring_full") > 0, "no gap: {:?}", stream.total()?);
         written.push((stream.comm.as_str(), stream.total()?.written));
     }
     written.sort_unstable();
@@ -154,7 +155,7 @@ fn a_tracer_that_is_stopped_for_a_while_has_one_gap_in_the_middle() -> Result<()
     expect::no_losses(&report)?;
     let stream = capture.stream(workload.pid, 1)?;
     stream.check_against(&workload.received[0].as_ref().context("a pipe was read")?.bytes)?;
-    stream.only_misses(&["ring_full"])?;
+    stream.only_misses(&["ring_full", "slow_output"])?;
     // What was written meanwhile, apart from what the ring could take.
     ensure!(stream.total()?.missing > (ROUND - MIB) as u64, "{:?}", stream.total()?);
     Ok(())
