@@ -6,7 +6,9 @@
 //!
 //! Every wait has a deadline and says what it waited for; no sleep stands in for an event.
 
+pub mod capture;
 pub mod cgroup;
+pub mod content;
 pub mod deadline;
 pub mod docker;
 pub mod expect;
@@ -18,6 +20,7 @@ pub mod paths;
 pub mod privilege;
 pub mod process_manager;
 pub mod procfs;
+pub mod program;
 pub mod reader;
 pub mod refusal;
 pub mod report;

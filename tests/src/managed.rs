@@ -1,6 +1,7 @@
 //! Commands under the faulty process manager ([`crate::goproc`]), with the tracer on it.
 
 use std::{
+    ffi::OsString,
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -32,6 +33,7 @@ pub struct Goproc {
     has_own_pids: bool,
     follows: Option<&'static str>,
     variables: Vec<(String, String)>,
+    arguments: Vec<OsString>,
 }
 
 impl Goproc {
@@ -44,6 +46,7 @@ impl Goproc {
             has_own_pids: false,
             follows: None,
             variables: Vec::new(),
+            arguments: Vec::new(),
         }
     }
 
@@ -77,6 +80,12 @@ impl Goproc {
         self
     }
 
+    /// The tracer gets this argument as well.
+    pub fn tracer_arg(mut self, argument: impl Into<OsString>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
     /// Runs `argv` from start to end with the tracer on the manager.
     pub fn trace(&self, argv: &[&str]) -> Result<Managed> {
         self.begin(argv)?.finish()
@@ -92,6 +101,7 @@ impl Goproc {
         if let Some(hops) = self.follows {
             tracer = tracer.args(["--follow-readers", hops]);
         }
+        tracer = self.arguments.iter().fold(tracer, Tracer::arg);
         let tracer = tracer.start()?;
         running.gate.open()?;
         Ok(UnderTrace { running, tracer })

@@ -65,3 +65,10 @@ pub fn is_blocked_in_write(pid: u32, fd: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/syscall"))
         .is_ok_and(|line| line.starts_with(&format!("{} {fd:#x} ", libc::SYS_write)))
 }
+
+/// What an fd of another process refers to, worded as the kernel words it.
+pub fn target_of(pid: u32, fd: RawFd) -> Result<String> {
+    let link = fs::read_link(format!("/proc/{pid}/fd/{fd}"));
+    let link = link.with_context(|| format!("fd {fd} of process {pid}"))?;
+    Ok(link.to_string_lossy().into_owned())
+}

@@ -6,6 +6,10 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
+pub mod captured;
+
+use self::captured::CapturedOutput;
+
 /// The schema these types follow.
 pub const SCHEMA: &str = "tracer.report/1";
 
@@ -34,6 +38,8 @@ pub struct Report {
     /// How well each worker's log could be read.
     #[serde(default)]
     pub worker_logs: Vec<WorkerLog>,
+    /// Captured output, if there is any.
+    pub capture: Option<CapturedOutput>,
 }
 
 /// One process.

@@ -4,6 +4,7 @@
 //! call and one kind of fd; `workload SCENARIO` plays one story (errors, process trees).
 //! No standard library I/O touches fd 1 or fd 2, and nothing is buffered.
 
+mod fresh;
 mod identity;
 mod ledger;
 mod paths;

@@ -1,6 +1,7 @@
 //! Stories: errors the kernel returns, and trees of processes.
 
 mod blocked;
+mod captured;
 mod errors;
 mod interrupted;
 mod lost;
@@ -69,6 +70,8 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
         "blocked" => own(blocked::at_attach),
         "before-and-after" => own(blocked::before_and_after),
         "linger" => own(blocked::linger),
-        _ => return lost::find(name).map(gated),
+        "flood" => own(captured::flood),
+        "copied-program" => own(captured::copied_program),
+        _ => return lost::find(name).or_else(|| captured::find(name)).map(gated),
     })
 }

@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::{plain::at_position, source};
 use crate::{
+    fresh,
     ledger::Ledger,
     sys::{self, Outcome, Unsupported},
 };
@@ -24,7 +25,10 @@ const SEND: u32 = 9;
 /// `write`, number 4.
 pub(crate) fn write(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     let arena = Arena::map()?;
-    each(ledger, fd, sizes, |rest| int80(WRITE, [fd as u32, arena.data(), rest, 0, 0, 0]))
+    each(ledger, fd, sizes, |rest| {
+        arena.fill(rest);
+        int80(WRITE, [fd as u32, arena.data(), rest, 0, 0, 0])
+    })
 }
 
 /// `writev`, number 146, with two pieces.
@@ -32,7 +36,8 @@ pub(crate) fn writev(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<
     let arena = Arena::map()?;
     each(ledger, fd, sizes, |rest| {
         let first = rest / 3;
-        let table = arena.table([arena.data(), first, arena.data(), rest - first]);
+        arena.fill(rest);
+        let table = arena.table([arena.data(), first, arena.data() + first, rest - first]);
         int80(WRITEV, [fd as u32, table, 2, 0, 0, 0])
     })
 }
@@ -42,6 +47,7 @@ pub(crate) fn pwrite64(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Resul
     let arena = Arena::map()?;
     at_position(ledger, fd, sizes, |bytes, position| {
         let (low, high) = (position as u32, (position >> 32) as u32);
+        arena.put(bytes);
         int80(PWRITE64, [fd as u32, arena.data(), bytes.len() as u32, low, high, 0])
     })
 }
@@ -50,6 +56,7 @@ pub(crate) fn pwrite64(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Resul
 pub(crate) fn socketcall_send(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     let arena = Arena::map()?;
     each(ledger, fd, sizes, |rest| {
+        arena.fill(rest);
         let table = arena.table([fd as u32, arena.data(), rest, 0]);
         int80(SOCKETCALL, [SEND, table, 0, 0, 0, 0])
     })
@@ -58,7 +65,10 @@ pub(crate) fn socketcall_send(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -
 /// `sendto`, number 369, which newer 32-bit libraries use in its place.
 pub(crate) fn sendto(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     let arena = Arena::map()?;
-    each(ledger, fd, sizes, |rest| int80(SENDTO, [fd as u32, arena.data(), rest, 0, 0, 0]))
+    each(ledger, fd, sizes, |rest| {
+        arena.fill(rest);
+        int80(SENDTO, [fd as u32, arena.data(), rest, 0, 0, 0])
+    })
 }
 
 /// `sendfile64`, number 239.
@@ -103,6 +113,18 @@ impl Arena {
 
     fn data(&self) -> u32 {
         self.0.as_ptr() as usize as u32
+    }
+
+    /// Puts so many bytes that were not written yet where the data is.
+    fn fill(&self, size: u32) {
+        self.put(fresh::bytes(size as usize));
+    }
+
+    /// Puts these there.
+    fn put(&self, bytes: &[u8]) {
+        assert!(bytes.len() <= Self::DATA, "{} bytes do not fit", bytes.len());
+        // SAFETY: the data part of the mapping is as large as checked, and nobody else uses it.
+        unsafe { self.0.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     }
 
     /// Writes the table and says where it is.

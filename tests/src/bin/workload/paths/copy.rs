@@ -11,7 +11,7 @@ use super::{
     plain::piece,
     source::{self, SourcePipe},
 };
-use crate::{ledger::Ledger, sys};
+use crate::{fresh, ledger::Ledger, sys};
 
 const NO_OFFSET: *mut libc::loff_t = null_mut();
 
@@ -76,11 +76,10 @@ pub(crate) fn tee(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()>
 /// `vmsplice(2)`: the pipe refers to the program's own pages.
 pub(crate) fn vmsplice(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     sizes.iter().try_for_each(|size| {
-        let bytes = vec![b'g'; *size];
+        let bytes = fresh::bytes(*size);
         ledger.transfer(fd, *size, |done, _| {
             let table = piece(&bytes[done..]);
-            // SAFETY: the kernel takes its own references to the pages; they stay valid in the
-            // pipe even after the buffer is freed.
+            // SAFETY: the bytes are never freed.
             sys::outcome(unsafe { libc::syscall(libc::SYS_vmsplice, fd, &raw const table, 1, 0) })
         })
     })

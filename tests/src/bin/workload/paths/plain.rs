@@ -4,12 +4,12 @@ use std::{ffi::c_long, os::fd::RawFd};
 
 use anyhow::Result;
 
-use crate::{ledger::Ledger, sys};
+use crate::{fresh, ledger::Ledger, sys};
 
 /// `write(2)`.
 pub(crate) fn write(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     sizes.iter().try_for_each(|size| {
-        let bytes = vec![b'w'; *size];
+        let bytes = fresh::bytes(*size);
         ledger.transfer(fd, *size, |done, _| sys::write(fd, &bytes[done..]))
     })
 }
@@ -27,7 +27,7 @@ pub(crate) fn pwrite64(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Resul
 /// `writev(2)` with three pieces of different length.
 pub(crate) fn writev(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     sizes.iter().try_for_each(|size| {
-        let bytes = vec![b'v'; *size];
+        let bytes = fresh::bytes(*size);
         ledger.transfer(fd, *size, |done, _| {
             let pieces = pieces(&bytes[done..]);
             // SAFETY: each piece lies in `bytes`, which outlives the call.
@@ -81,7 +81,7 @@ pub(crate) fn at_position(
     call: impl Fn(&[u8], c_long) -> sys::Outcome,
 ) -> Result<()> {
     for size in sizes {
-        let bytes = vec![b'p'; *size];
+        let bytes = fresh::bytes(*size);
         let start = seek(fd, 0)?;
         ledger.transfer(fd, *size, |done, _| call(&bytes[done..], start + done as c_long))?;
         seek(fd, *size as c_long)?;

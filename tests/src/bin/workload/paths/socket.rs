@@ -5,12 +5,12 @@ use std::os::fd::RawFd;
 use anyhow::{Result, ensure};
 
 use super::plain::{piece, pieces};
-use crate::{ledger::Ledger, sys};
+use crate::{fresh, ledger::Ledger, sys};
 
 /// `sendto(2)` without an address, which is what `send(3)` makes.
 pub(crate) fn sendto(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     sizes.iter().try_for_each(|size| {
-        let bytes = vec![b's'; *size];
+        let bytes = fresh::bytes(*size);
         ledger.transfer(fd, *size, |done, rest| {
             let bytes = bytes[done..].as_ptr();
             // SAFETY: the buffer is valid for `rest` bytes during the call; there is no address.
@@ -22,7 +22,7 @@ pub(crate) fn sendto(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<
 /// `sendmsg(2)` with three pieces.
 pub(crate) fn sendmsg(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     sizes.iter().try_for_each(|size| {
-        let bytes = vec![b'm'; *size];
+        let bytes = fresh::bytes(*size);
         ledger.transfer(fd, *size, |done, _| {
             let mut pieces = pieces(&bytes[done..]);
             let message = message(&mut pieces);
@@ -35,8 +35,7 @@ pub(crate) fn sendmsg(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result
 /// `sendmmsg(2)`: all sizes as the messages of one call. The call returns a number of messages;
 /// the bytes are in each message's `msg_len`.
 pub(crate) fn sendmmsg(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
-    let bytes = vec![b'M'; sizes.iter().copied().max().unwrap_or(0)];
-    let mut tables: Vec<_> = sizes.iter().map(|size| [piece(&bytes[..*size])]).collect();
+    let mut tables: Vec<_> = sizes.iter().map(|size| [piece(fresh::bytes(*size))]).collect();
     let mut messages: Vec<_> = tables
         .iter_mut()
         .map(|table| libc::mmsghdr { msg_hdr: message(table), msg_len: 0 })

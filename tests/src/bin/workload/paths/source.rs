@@ -8,14 +8,14 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use tracer_tests::{procfs::own_pid, truth::path_from_env};
 
-use crate::sys;
+use crate::{fresh, sys};
 
 /// A nameless file of `size` bytes, on the same file system as the harness's own files.
 pub(crate) fn file(size: usize) -> Result<OwnedFd> {
     let path = path_from_env()?.with_extension(format!("source-{}", own_pid()?));
     // Out of the way before it is filled: where fd 1 is closed, a new file gets that number.
     let file = sys::out_of_the_way(File::create_new(&path)?.into())?;
-    ensure!(sys::write(file.as_raw_fd(), &vec![b'f'; size]) == Ok(size), "cannot fill a file");
+    ensure!(sys::write(file.as_raw_fd(), fresh::bytes(size)) == Ok(size), "cannot fill a file");
     drop(file);
     let file = sys::out_of_the_way(File::open(&path)?.into())?;
     fs::remove_file(&path)?;
@@ -46,7 +46,7 @@ impl SourcePipe {
 
     /// Puts bytes in; there must be space.
     pub(crate) fn fill(&self, size: usize) -> Result<()> {
-        let written = sys::write(self.write.as_raw_fd(), &vec![b'q'; size]);
+        let written = sys::write(self.write.as_raw_fd(), fresh::bytes(size));
         ensure!(written == Ok(size), "the source pipe took {written:?} of {size}");
         Ok(())
     }

@@ -11,6 +11,7 @@ use super::{
     source::SourcePipe,
 };
 use crate::{
+    fresh,
     ledger::Ledger,
     sys::{Outcome, Unsupported},
 };
@@ -41,7 +42,7 @@ pub(crate) fn sqpoll(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<
 pub(crate) fn writev(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     let mut ring = ring()?;
     sizes.iter().try_for_each(|size| {
-        let bytes = vec![b'v'; *size];
+        let bytes = fresh::bytes(*size);
         transfer(ledger, &mut ring, fd, *size, |ring, done, _| {
             let pieces = pieces(&bytes[done..]);
             let request = opcode::Writev::new(types::Fd(fd), pieces.as_ptr(), 3).offset(CURRENT);
@@ -53,13 +54,16 @@ pub(crate) fn writev(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<
 /// `IORING_OP_WRITE_FIXED` from a registered buffer.
 pub(crate) fn write_fixed(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     let mut ring = ring()?;
-    let bytes = vec![b'f'; sizes.iter().copied().max().unwrap_or(0)];
-    let table = [piece(&bytes)];
+    let bytes = fresh::bytes(sizes.iter().sum());
+    let table = [piece(bytes)];
     // SAFETY: `bytes` outlives the ring's use of it: every request is awaited below.
     unsafe { ring.submitter().register_buffers(&table) }.context("register buffers")?;
+    let mut unwritten = bytes;
     sizes.iter().try_for_each(|size| {
+        let (part, others) = unwritten.split_at(*size);
+        unwritten = others;
         transfer(ledger, &mut ring, fd, *size, |ring, done, rest| {
-            let from = bytes[done..].as_ptr();
+            let from = part[done..].as_ptr();
             let request = opcode::WriteFixed::new(types::Fd(fd), from, rest as u32, 0);
             complete_one(ring, &request.offset(CURRENT).build())
         })
@@ -71,7 +75,7 @@ pub(crate) fn registered_file(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -
     let mut ring = ring()?;
     ring.submitter().register_files(&[fd]).context("register files")?;
     sizes.iter().try_for_each(|size| {
-        let bytes = vec![b'r'; *size];
+        let bytes = fresh::bytes(*size);
         transfer(ledger, &mut ring, fd, *size, |ring, done, rest| {
             let from = bytes[done..].as_ptr();
             let request = opcode::Write::new(types::Fixed(0), from, rest as u32);
@@ -84,7 +88,7 @@ pub(crate) fn registered_file(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -
 pub(crate) fn send(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     let mut ring = ring()?;
     sizes.iter().try_for_each(|size| {
-        let bytes = vec![b's'; *size];
+        let bytes = fresh::bytes(*size);
         transfer(ledger, &mut ring, fd, *size, |ring, done, rest| {
             let request = opcode::Send::new(types::Fd(fd), bytes[done..].as_ptr(), rest as u32);
             complete_one(ring, &request.build())
@@ -96,7 +100,7 @@ pub(crate) fn send(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()
 pub(crate) fn sendmsg(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     let mut ring = ring()?;
     sizes.iter().try_for_each(|size| {
-        let bytes = vec![b'm'; *size];
+        let bytes = fresh::bytes(*size);
         transfer(ledger, &mut ring, fd, *size, |ring, done, _| {
             let mut pieces = pieces(&bytes[done..]);
             let message = message(&mut pieces);
@@ -130,13 +134,14 @@ fn write_batch(
     sizes: &[usize],
     flags: squeue::Flags,
 ) -> Result<()> {
-    let bytes = vec![b'b'; sizes.iter().copied().max().unwrap_or(0)];
+    let bytes: Vec<_> = sizes.iter().map(|size| fresh::bytes(*size)).collect();
     let mut rest: Vec<usize> = sizes.to_vec();
     while rest.iter().any(|rest| *rest > 0) {
         let requests = rest.iter().enumerate().filter(|(_, rest)| **rest > 0);
         let mut in_flight = 0;
         for (index, rest) in requests {
-            let request = opcode::Write::new(types::Fd(fd), bytes.as_ptr(), *rest as u32);
+            let from = bytes[index][sizes[index] - rest..].as_ptr();
+            let request = opcode::Write::new(types::Fd(fd), from, *rest as u32);
             let entry = request.offset(CURRENT).build().flags(flags).user_data(index as u64);
             push(ring, &entry)?;
             in_flight += 1;

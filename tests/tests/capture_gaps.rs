@@ -1,0 +1,339 @@
+//! Gaps provoked on purpose: each missing byte is in a gap of the right length at the right place,
+//! the counts stay exact, and the verdict does not change. Where many megabytes are written, a slow disk
+//! may make gaps beside those that are provoked.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    ops::Deref,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use rustix::{
+    mount::{MountFlags, UnmountFlags, mount, unmount},
+    process::Signal,
+};
+use tempfile::TempDir;
+use tracer_tests::{
+    capture::{Capture, Captured, capture_with},
+    deadline::{OwnedChild, raw_pid, wait_until},
+    expect,
+    program::Program,
+    reader::{Pace, Reader},
+    report::Report,
+    scenario::{Traced, trace, trace_with},
+    tracer::{ATTACHED, Tracer, binary, parse},
+    workload::Workload,
+};
+
+const MIB: usize = 1 << 20;
+
+fn flood(size: usize) -> Workload {
+    Workload::new("flood").arg("1").arg(&size.to_string())
+}
+
+/// Captures a flood with further arguments. Every byte that is there is at its place, every other one
+/// in a gap for one of these reasons; the workload, the reader and the ledger agree.
+fn flooded(size: usize, arguments: &[&str], reasons: &[&str]) -> Result<Captured> {
+    let add = |tracer| arguments.iter().fold(tracer, |tracer: Tracer, word| tracer.arg(*word));
+    let captured = capture_with(&flood(size), add)?.context("skipped")?;
+    expect::exact(&captured.traced)?;
+    let stream = captured.stream(1)?;
+    stream.check_against(captured.received()?)?;
+    stream.only_misses(reasons)?;
+    ensure!(stream.total()?.written == size as u64, "{:?}", stream.total()?);
+    Ok(captured)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_ring_that_is_too_small_makes_gaps_of_the_right_length_and_place() -> Result<()> {
+    let arguments = ["--capture-buffer", "64KiB"];
+    let captured = flooded(64 * MIB, &arguments, &["ring_full", "slow_output"])?;
+    let (total, gaps) = (captured.stream(1)?.total()?, captured.stream(1)?.gaps().count());
+    ensure!(total.missing > 0 && total.kept > 0 && gaps > 1, "{gaps} gaps, {total:?}");
+    Ok(())
+}
+
+/// A record for each piece of a large write: some find room, the rest of them does not.
+#[test]
+#[ignore = "needs root"]
+fn gaps_within_one_write_have_their_places() -> Result<()> {
+    let workload = Workload::new("one-write").arg(&(31 * MIB).to_string());
+    for ring in ["256KiB", "2MiB"] {
+        let small = |tracer: Tracer| tracer.args(["--capture-buffer", ring]);
+        let captured = capture_with(&workload, small)?.context("skipped")?;
+        let stream = captured.stream(1)?;
+        stream.check_against(captured.received()?)?;
+        stream.only_misses(&["ring_full", "slow_output"])?;
+        ensure!(stream.total()?.missing > 0, "no gap with {ring}: {:?}", stream.total()?);
+        expect::exact(&captured.traced)?;
+    }
+    Ok(())
+}
+
+/// Records of two threads may overtake each other on their way into the ring.
+#[test]
+#[ignore = "needs root"]
+fn two_threads_with_gaps_have_exact_books() -> Result<()> {
+    let small = |tracer: Tracer| tracer.args(["--capture-buffer", "64KiB"]);
+    let workload = Workload::new("two-threads").arg("40");
+    let captured = capture_with(&workload, small)?.context("skipped")?;
+    expect::exact(&captured.traced)?;
+    let stream = captured.stream(1)?;
+    stream.only_misses(&["ring_full", "slow_output"])?;
+    ensure!(stream.missing_for("ring_full") > 0, "no gap: {:?}", stream.total()?);
+    // Whole lines are missing, and what is there of each thread is in its order.
+    for name in ["left", "right"] {
+        let text = std::str::from_utf8(&stream.bytes)?;
+        let own = text.lines().filter(|line| line.starts_with(name));
+        let numbers: Option<Vec<u32>> =
+            own.map(|line| line.split(' ').nth(1)?.parse().ok()).collect();
+        let numbers = numbers.context("a line without a number")?;
+        ensure!(!numbers.is_empty() && numbers.is_sorted(), "{name}: {numbers:?}");
+    }
+    Ok(())
+}
+
+/// Two processes at the same time share the ring; each has gaps of its own.
+#[test]
+#[ignore = "needs root"]
+fn each_stream_has_its_own_gaps() -> Result<()> {
+    let line = "head -c 20000000 /dev/zero & head -c 30000000 /dev/zero >&2; wait";
+    let program = Program::new(&["sh", "-c", line]).tracer_args(["--capture-buffer", "64KiB"]);
+    let captured = program.capture()?;
+    let mut written = Vec::new();
+    for stream in captured.capture.streams.values() {
+        stream.only_misses(&["ring_full", "slow_output"])?;
+        ensure!(stream.missing_for("ring_full") > 0, "no gap: {:?}", stream.total()?);
+        written.push((stream.comm.as_str(), stream.total()?.written));
+    }
+    written.sort_unstable();
+    ensure!(written == [("head", 20_000_000), ("head", 30_000_000)], "{written:?}");
+    expect::no_losses(&captured.report)
+}
+
+/// A workload that has published so many bytes.
+fn wait_written(running: &tracer_tests::workload::RunningWorkload, bytes: usize) -> Result<()> {
+    wait_until(&format!("{bytes} bytes to be written"), || {
+        let truth = running.truth_so_far().ok();
+        Ok(truth.is_some_and(|truth| truth.total() >= bytes as u64).then_some(()))
+    })
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_tracer_that_is_stopped_for_a_while_has_one_gap_in_the_middle() -> Result<()> {
+    const ROUND: usize = 4 * MIB;
+    let parent = tempfile::tempdir()?;
+    let directory = parent.path().join("out");
+    let workload = Workload::new("flood").arg("3").arg(&ROUND.to_string()).gated();
+    let mut running = workload.spawn()?;
+    let tracer = Tracer::on_pid(running.pid())
+        .args(["--capture-buffer", "1MiB"])
+        .arg("--capture")
+        .arg(&directory)
+        .start()?;
+    let signal = |signal| {
+        rustix::process::kill_process(raw_pid(tracer.pid())?, signal)
+            .context("cannot signal the tracer")
+    };
+    running.open_gate()?;
+    wait_written(&running, ROUND)?;
+    signal(Signal::STOP)?;
+    running.open_gate()?;
+    let stopped = wait_written(&running, 2 * ROUND);
+    signal(Signal::CONT)?;
+    stopped?;
+    running.open_gate()?;
+    let workload = running.finish()?;
+    let report = tracer.finish()?.report()?;
+    let capture = Capture::load(&directory)?;
+    capture.check_report(&report)?;
+    expect::rows_agree(&report, &workload.truth, expect::MatchBy::Fd)?;
+    expect::no_losses(&report)?;
+    let stream = capture.stream(workload.pid, 1)?;
+    stream.check_against(&workload.received[0].as_ref().context("a pipe was read")?.bytes)?;
+    stream.only_misses(&["ring_full", "slow_output"])?;
+    // What was written meanwhile, apart from what the ring could take.
+    ensure!(stream.total()?.missing > (ROUND - MIB) as u64, "{:?}", stream.total()?);
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_limit_keeps_exactly_the_first_bytes() -> Result<()> {
+    for (limit, size) in [(10_000, 300_000), (1, 40_000), (65_536, 65_537), (50_000, 50_001)] {
+        let captured = flooded(size, &["--capture-limit", &limit.to_string()], &["limit"])?;
+        let stream = captured.stream(1)?;
+        ensure!(stream.bytes == captured.received()?[..limit], "not the first {limit} bytes");
+        let gaps: Vec<_> = stream.gaps().map(|gap| (gap.offset, gap.length)).collect();
+        ensure!(gaps == [(limit as u64, (size - limit) as u64)], "{gaps:?}");
+    }
+    Ok(())
+}
+
+/// Neither limit cuts anything off a stream that it has room for.
+#[test]
+#[ignore = "needs root"]
+fn a_limit_that_is_just_enough_cuts_nothing() -> Result<()> {
+    for arguments in
+        [&["--capture-limit", "50000"][..], &["--capture-limit", "50000", "--capture-tail"]]
+    {
+        flooded(50_000, arguments, &[])?.check()?;
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_tail_keeps_exactly_the_last_bytes() -> Result<()> {
+    for (limit, size) in [(10_000, 3_000_000), (1, 40_000), (65_536, 65_537), (300_000, 9_000_000)]
+    {
+        let limit_words = limit.to_string();
+        let arguments = ["--capture-limit", &limit_words, "--capture-tail"];
+        let captured = flooded(size, &arguments, &[])?;
+        let stream = captured.stream(1)?;
+        let received = captured.received()?;
+        ensure!(stream.bytes == received[size - limit..], "not the last {limit} bytes");
+        ensure!(stream.total()?.cut == (size - limit) as u64, "{:?}", stream.total()?);
+    }
+    Ok(())
+}
+
+/// The limit holds for each stream, not for all of them together.
+#[test]
+#[ignore = "needs root"]
+fn each_stream_has_the_whole_limit() -> Result<()> {
+    let small = |tracer: Tracer| tracer.args(["--capture-limit", "1000"]);
+    let captured = capture_with(&Workload::new("text"), small)?.context("skipped")?;
+    for fd in [1, 2] {
+        ensure!(captured.stream(fd)?.total()?.kept == 1000, "{:?}", captured.stream(fd)?.total());
+    }
+    expect::exact(&captured.traced)
+}
+
+/// A live view whose terminal stands still: what the queue cannot hold becomes a gap, and neither the
+/// program nor the counting waits.
+#[test]
+#[ignore = "needs root"]
+fn a_view_that_nobody_reads_makes_gaps() -> Result<()> {
+    const SIZE: usize = 100 * MIB;
+    let parent = tempfile::tempdir()?;
+    let directory = parent.path().join("out");
+    let mut running = flood(SIZE).gated().spawn()?;
+    let mut command = Command::new(binary()?);
+    command
+        .args(["--format", "json", "--show", "--capture-limit", "1GiB", "--pid"])
+        .arg(running.pid().to_string())
+        .arg("--capture")
+        .arg(&directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut tracer = OwnedChild::spawn(&mut command, "tracer --show")?;
+    let ends = (tracer.inner().stdout.take(), tracer.inner().stderr.take());
+    let (stdout, stderr) = (ends.0.context("piped")?, ends.1.context("piped")?);
+    let stdout = Reader::spawn(stdout.into(), Pace::Free);
+    let mut stderr = BufReader::new(stderr);
+    let mut line = String::new();
+    while !line.starts_with(ATTACHED) {
+        line.clear();
+        ensure!(stderr.read_line(&mut line)? > 0, "the tracer ended before it was attached");
+    }
+    running.open_gate()?;
+    let workload = running.finish()?;
+    // Now the view has nobody to write to, and goes on without.
+    drop(stderr);
+    tracer.wait()?;
+    let report = parse(&String::from_utf8(stdout.finish()?.bytes)?)?;
+    expect::rows_agree(&report, &workload.truth, expect::MatchBy::Fd)?;
+    expect::no_losses(&report)?;
+    let capture = Capture::load(&directory)?;
+    capture.check_report(&report)?;
+    let stream = capture.stream(workload.pid, 1)?;
+    stream.check_against(&workload.received[0].as_ref().context("a pipe was read")?.bytes)?;
+    stream.only_misses(&["slow_output", "ring_full"])?;
+    ensure!(stream.missing_for("slow_output") > 0, "{:?}", stream.total()?);
+    Ok(())
+}
+
+/// A file system of its own, with so much room.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    fn mount(bytes: usize) -> Result<Self> {
+        tracer_tests::privilege::require_root()?;
+        let directory = tempfile::tempdir()?;
+        let options = std::ffi::CString::new(format!("size={bytes},mode=0700"))?;
+        mount("tmpfs", directory.path(), "tmpfs", MountFlags::empty(), options.as_c_str())?;
+        Ok(Self(directory))
+    }
+}
+
+impl Deref for SmallDisk {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // The directory stays behind if this fails, which the next line then reports.
+        let _ = unmount(self.0.path(), UnmountFlags::DETACH);
+    }
+}
+
+/// What does not depend on the capture.
+fn verdict(traced: &Traced) -> (Option<i32>, Vec<(&str, &str, &str)>) {
+    let Report { findings, .. } = &traced.report;
+    // That one speaks of time, of which a disk takes some.
+    let findings = findings.iter().filter(|finding| finding.rule != "held_back");
+    let words = findings.map(|finding| {
+        (finding.rule.as_str(), finding.severity.as_str(), finding.confidence.as_str())
+    });
+    (traced.tracer.status.code(), words.collect())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_full_disk_makes_gaps_and_changes_no_verdict() -> Result<()> {
+    const SIZE: usize = 32 * MIB;
+    let disk = SmallDisk::mount(8 * MIB)?;
+    let directory = disk.join("out");
+    let traced = trace_with(&flood(SIZE), |tracer| tracer.arg("--capture").arg(&directory))?;
+    expect::exact(&traced)?;
+    let without = trace(&flood(SIZE))?;
+    let (with, without) = (verdict(&traced), verdict(&without));
+    ensure!(with == without, "with a full disk {with:?}, without a capture {without:?}");
+
+    let capture = Capture::load(&directory)?;
+    capture.check_report(&traced.report)?;
+    let stream = capture.stream(traced.workload.pid, 1)?;
+    let received = traced.workload.received[0].as_ref().context("a pipe was read")?;
+    stream.check_against(&received.bytes)?;
+    // A slow machine may have fallen behind before the disk was full.
+    stream.only_misses(&["disk_error", "slow_output", "ring_full"])?;
+    ensure!(stream.missing_for("disk_error") > 0, "{:?}", stream.total()?);
+    ensure!(stream.total()?.kept > 0, "{:?}", stream.total()?);
+    Ok(())
+}
+
+/// The session may have been cut with the disk; what is there is reported.
+#[test]
+#[ignore = "needs root"]
+fn the_folder_of_a_full_disk_can_be_reported_again() -> Result<()> {
+    let disk = SmallDisk::mount(4 * MIB)?;
+    let directory = disk.join("out");
+    trace_with(&flood(16 * MIB), |tracer| tracer.arg("--capture").arg(&directory))?;
+    let path = directory.display().to_string();
+    let again = tracer_tests::refusal::run(&["report", &path, "--format", "json"])?;
+    let said = String::from_utf8_lossy(&again.stderr);
+    ensure!(!said.contains("panicked"), "{said}");
+    // The session may lack its end, and then the report says so; it is never a crash.
+    ensure!(matches!(again.status.code(), Some(0 | 1 | 3)), "{:?}: {said}", again.status);
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! Captured output is private: where it may be put, who may read it, what is hidden, and that there is
+//! none unless it was asked for.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, chown, symlink},
+    path::Path,
+    process::Command,
+};
+
+use anyhow::{Context, Result, ensure};
+use tracer_tests::{
+    capture::capture_with,
+    deadline::OwnedChild,
+    goproc::Behaviour,
+    managed::Goproc,
+    privilege::require_root,
+    refusal::{ENVIRONMENT, USAGE, check, run},
+    scenario::trace_with,
+    tracer::Tracer,
+    workload::{Workload, sibling_binary},
+};
+
+/// What the workload `secret` writes, whole and as its parts.
+const SECRETS: [&str; 3] = ["hunter2-4711", "hunter", "2-4711 and"];
+
+/// The tracer refuses to capture into this, with one sentence that names it, and attaches nothing.
+fn refused(directory: &Path, code: i32) -> Result<()> {
+    require_root()?;
+    let child = OwnedChild::spawn(Command::new("sleep").arg("60"), "sleep")?;
+    let path = directory.display().to_string();
+    let output = run(&["--pid", &child.pid().to_string(), "--capture", &path])?;
+    check(&output, code, &[&path])?;
+    ensure!(!String::from_utf8_lossy(&output.stderr).contains("attached"), "{output:?}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_symbolic_link_is_not_followed() -> Result<()> {
+    let parent = tempfile::tempdir()?;
+    let real = parent.path().join("real");
+    fs::create_dir(&real)?;
+    for (name, target) in [("link", &*real), ("dangling", Path::new("/nowhere/at/all"))] {
+        let link = parent.path().join(name);
+        symlink(target, &link)?;
+        refused(&link, ENVIRONMENT)?;
+        ensure!(fs::symlink_metadata(&link)?.is_symlink(), "the link is gone");
+    }
+    // Nor with a slash behind it.
+    let slash = format!("{}/link/", parent.path().display());
+    check(&run(&["--pid", "1", "--capture", &slash])?, ENVIRONMENT, &["link"])?;
+    ensure!(fs::read_dir(&real)?.count() == 0, "something was put behind the link");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_folder_that_is_not_empty_is_left_alone() -> Result<()> {
+    let parent = tempfile::tempdir()?;
+    fs::write(parent.path().join("index"), "mine")?;
+    refused(parent.path(), ENVIRONMENT)?;
+    ensure!(fs::read(parent.path().join("index"))? == b"mine", "it was overwritten");
+    ensure!(fs::read_dir(parent.path())?.count() == 1, "something was added");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_folder_of_somebody_else_is_refused() -> Result<()> {
+    require_root()?;
+    let parent = tempfile::tempdir()?;
+    let directory = parent.path().join("theirs");
+    fs::create_dir(&directory)?;
+    chown(&directory, Some(65_534), None)?;
+    refused(&directory, ENVIRONMENT)?;
+    ensure!(fs::read_dir(&directory)?.count() == 0, "something was put there");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn what_is_no_folder_is_refused() -> Result<()> {
+    let parent = tempfile::tempdir()?;
+    let file = parent.path().join("file");
+    fs::write(&file, "mine")?;
+    refused(&file, ENVIRONMENT)?;
+    refused(&parent.path().join("none/out"), ENVIRONMENT)?;
+    ensure!(fs::read(&file)? == b"mine", "it was overwritten");
+    check(&run(&["--pid", "1", "--capture", ""])?, USAGE, &["--capture"])
+}
+
+/// A folder of one's own that others could read becomes private before anything is put there.
+#[test]
+#[ignore = "needs root"]
+fn an_empty_folder_of_one_s_own_becomes_private() -> Result<()> {
+    let parent = tempfile::tempdir()?;
+    let directory = parent.path().join("out");
+    fs::create_dir(&directory)?;
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o777))?;
+    let add = |tracer: Tracer| tracer.arg("--capture").arg(&directory);
+    trace_with(&Workload::new("secret"), add)?;
+    // Reading it checks every mode.
+    tracer_tests::capture::Capture::load(&directory)?.is_complete()
+}
+
+fn secrets_in(text: &str) -> Option<&'static str> {
+    SECRETS.into_iter().find(|secret| text.contains(secret))
+}
+
+/// Neither recording nor report holds a byte of the output, or says that there is any.
+#[test]
+#[ignore = "needs root"]
+fn without_being_asked_nothing_is_captured() -> Result<()> {
+    let parent = tempfile::tempdir()?;
+    let session = parent.path().join("session");
+    let record = |tracer: Tracer| tracer.arg("--record").arg(&session);
+    let traced = trace_with(&Workload::new("secret"), record)?;
+    ensure!(traced.report.capture.is_none(), "{:?}", traced.report.capture);
+    let recorded = fs::read_to_string(&session)?;
+    let human = run(&["report", &session.display().to_string()])?;
+    let human = String::from_utf8(human.stdout)?;
+    for text in [&traced.tracer.stdout, &traced.tracer.stderr, &recorded, &human] {
+        ensure!(secrets_in(text).is_none(), "{:?} is in {text}", secrets_in(text));
+    }
+    Ok(())
+}
+
+/// The live view shows what is written, and nothing of what is to be hidden, also where it comes in
+/// two writes.
+#[test]
+#[ignore = "needs root"]
+fn what_is_to_be_hidden_is_not_shown() -> Result<()> {
+    let plain = capture_with(&Workload::new("secret"), |tracer| tracer.arg("--show"))?;
+    let plain = plain.context("skipped")?.traced.tracer.stderr;
+    ensure!(plain.contains("token=hunter2-4711 and more"), "{plain}");
+    ensure!(plain.contains("before") && plain.contains("after"), "{plain}");
+    let hide = |tracer: Tracer| tracer.args(["--show", "--redact", "token=[^ ]+"]);
+    let hidden = capture_with(&Workload::new("secret"), hide)?.context("skipped")?;
+    let said = &hidden.traced.tracer.stderr;
+    ensure!(secrets_in(said).is_none(), "{:?} is in {said}", secrets_in(said));
+    ensure!(said.contains("[redacted] and more"), "{said}");
+    ensure!(said.contains("before") && said.contains("on stderr"), "{said}");
+    // The files hold what was written, as said in the help.
+    hidden.check()
+}
+
+/// The same in what the report gives back, as JSON and for people.
+#[test]
+#[ignore = "needs root"]
+fn what_is_to_be_hidden_is_not_reported() -> Result<()> {
+    let parent = tempfile::tempdir()?;
+    let directory = parent.path().join("out");
+    let workload = sibling_binary("workload")?.display().to_string();
+    let goproc = Goproc::new(Behaviour::NoRead)
+        .tracer_arg("--capture")
+        .tracer_arg(&directory)
+        .tracer_arg("--redact")
+        .tracer_arg("token=[^ ]+");
+    let managed = goproc.trace(&[&workload, "secret"])?;
+    let captured = managed.report.captured()?;
+    ensure!(captured.recovered.len() == 2, "{captured:?}");
+    let text = &managed.tracer.stdout;
+    ensure!(text.contains("[redacted] and more"), "{text}");
+    ensure!(secrets_in(text).is_none(), "{:?} is in {text}", secrets_in(text));
+    let path = directory.display().to_string();
+    let human = |arguments: &[&str]| -> Result<String> {
+        Ok(String::from_utf8(run(&[&["report", &*path], arguments].concat())?.stdout)?)
+    };
+    let hidden = human(&["--redact", "token=[^ ]+"])?;
+    ensure!(secrets_in(&hidden).is_none() && hidden.contains("[redacted] and more"), "{hidden}");
+    let shown = human(&[])?;
+    ensure!(shown.contains("│ token=hunter2-4711 and more\n"), "{shown}");
+    Ok(())
+}
+
+/// The report says what was captured, and where.
+#[test]
+#[ignore = "needs root"]
+fn the_report_names_what_was_captured_and_where() -> Result<()> {
+    let captured = capture_with(&Workload::new("secret"), |tracer| tracer)?.context("skipped")?;
+    let path = captured.capture.directory.display().to_string();
+    let human = String::from_utf8(run(&["report", &path])?.stdout)?;
+    ensure!(human.contains(&format!("captured in {path}")), "{human}");
+    for stream in captured.capture.streams.values() {
+        ensure!(human.contains(&stream.file), "{} is not named: {human}", stream.file);
+    }
+    Ok(())
+}
