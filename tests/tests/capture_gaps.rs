@@ -7,6 +7,7 @@ use std::{
     ops::Deref,
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -57,6 +58,16 @@ fn a_ring_that_is_too_small_makes_gaps_of_the_right_length_and_place() -> Result
 }
 
 /// A record for each piece of a large write: some find room, the rest of them does not.
+#[test]
+#[ignore = "needs root"]
+fn two_hundred_megabytes_a_second_need_no_gap() -> Result<()> {
+    const SIZE: usize = 200_000_000;
+    let workload = Workload::new("paced").arg(&SIZE.to_string()).arg("200000000");
+    let all = |tracer: Tracer| tracer.args(["--capture-limit", "1GiB"]);
+    let captured = capture_with(&workload, all)?.context("skipped")?;
+    captured.check()
+}
+
 #[test]
 #[ignore = "needs root"]
 fn gaps_within_one_write_have_their_places() -> Result<()> {
@@ -257,6 +268,37 @@ fn a_view_that_nobody_reads_makes_gaps() -> Result<()> {
     stream.only_misses(&["slow_output", "ring_full"])?;
     ensure!(stream.missing_for("slow_output") > 0, "{:?}", stream.total()?);
     Ok(())
+}
+
+/// A terminal that stands still does not keep the report back: the second Ctrl-C gives up the rest of the
+/// view, and nothing else.
+#[test]
+#[ignore = "needs root"]
+fn a_second_interrupt_ends_a_view_that_stands_still() -> Result<()> {
+    let mut running = flood(8 * MIB).gated().spawn()?;
+    let mut command = Command::new(binary()?);
+    command.args(["--format", "json", "--show", "--pid"]).arg(running.pid().to_string());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut tracer = OwnedChild::spawn(&mut command, "tracer --show")?;
+    let ends = (tracer.inner().stdout.take(), tracer.inner().stderr.take());
+    let (stdout, stderr) = (ends.0.context("piped")?, ends.1.context("piped")?);
+    let stdout = Reader::spawn(stdout.into(), Pace::Free);
+    let mut stderr = BufReader::new(stderr);
+    let mut line = String::new();
+    while !line.starts_with(ATTACHED) {
+        line.clear();
+        ensure!(stderr.read_line(&mut line)? > 0, "the tracer ended before it was attached");
+    }
+    running.open_gate()?;
+    let workload = running.finish()?;
+    // Nobody reads the view, so the tracer cannot end by itself.
+    let waited = tracer.wait_for(Duration::from_secs(4));
+    ensure!(waited.is_err(), "it ended: {waited:?}");
+    tracer.signal(Signal::INT)?;
+    tracer.wait()?;
+    drop(stderr);
+    let report = parse(&String::from_utf8(stdout.finish()?.bytes)?)?;
+    expect::rows_agree(&report, &workload.truth, expect::MatchBy::Fd)
 }
 
 /// A file system of its own, with so much room.

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
 };
 use tracer_common::ledger::{LedgerKey, LedgerRow, WRITE};
@@ -127,7 +127,10 @@ impl Capturing {
             tokio::select! {
                 summary = &mut rest => break summary,
                 news = outside.next() => if news == Outside::Stop {
-                    tracing::warn!("the capture was cut short: not all of it was written");
+                    // The terminal may be what stands still.
+                    if takes_more() {
+                        tracing::warn!("the capture was cut short: not all of it was written");
+                    }
                     return;
                 },
             }
@@ -225,6 +228,13 @@ impl LiveView {
         let _ = put(&self.text);
         self.text.clear();
     }
+}
+
+/// Whether standard error takes a line at once.
+fn takes_more() -> bool {
+    let stderr = rustix::stdio::stderr();
+    let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
+    poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
 /// Writes to standard error, without its lock: a terminal that stands still must not stop the rest of

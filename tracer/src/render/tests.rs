@@ -2,7 +2,7 @@
 
 mod golden;
 mod hostile;
-mod samples;
+pub(super) mod samples;
 mod schema;
 
 use super::{Format, Style, write};

@@ -12,7 +12,7 @@ use crate::{
         text::{Page, Text},
         units::{bytes, count},
     },
-    report::{Captured, Object, Recovered, RecoveredKind, Report},
+    report::{Captured, Object, Process, Recovered, RecoveredKind, Report},
 };
 
 /// Writers or readers named.
@@ -28,9 +28,10 @@ pub(super) fn write(
     for recovered in &captured.recovered {
         page.section()?;
         let object = objects.get(recovered.object.as_str()).copied();
+        let place = place(recovered, &report.processes);
         let head = match recovered.kind {
-            RecoveredKind::Unread => unread(recovered),
-            RecoveredKind::Stream => stream(recovered, object),
+            RecoveredKind::Unread => unread(recovered, &place),
+            RecoveredKind::Stream => stream(recovered, &place, object),
         };
         page.words(Text::default(), 2, STRONG, &head)?;
         write_doubts(page, recovered)?;
@@ -45,9 +46,9 @@ pub(super) fn write(
 }
 
 /// `recovered 312 B that were written to fd 2 stderr and never read, by docker (71):`
-fn unread(recovered: &Recovered) -> String {
-    let (fds, who) = (fds(recovered), who(recovered));
-    let fate = format!("that were written to {fds} and never read, by {who}");
+fn unread(recovered: &Recovered, place: &str) -> String {
+    let who = who(recovered);
+    let fate = format!("that were written to {place} and never read, by {who}");
     match (recovered.bytes, recovered.missing) {
         (0, missing) => format!("nothing recovered of {} {fate}", bytes(missing)),
         (held, 0) => format!("recovered {} {fate}:", bytes(held)),
@@ -58,15 +59,15 @@ fn unread(recovered: &Recovered) -> String {
 }
 
 /// `122 B that docker (71) wrote to fd 2 stderr, read by goproc (70):`
-fn stream(recovered: &Recovered, object: Option<&Object>) -> String {
+fn stream(recovered: &Recovered, place: &str, object: Option<&Object>) -> String {
     let whole = recovered.bytes.saturating_add(recovered.missing);
     let size = match recovered.missing {
         0 => bytes(whole),
         _ => format!("{} of {}", bytes(recovered.bytes), bytes(whole)),
     };
     let end = if recovered.bytes == 0 { "" } else { ":" };
-    let (fds, who) = (fds(recovered), who(recovered));
-    format!("{size} that {who} wrote to {fds}, {}{end}", fate(recovered, object))
+    let who = who(recovered);
+    format!("{size} that {who} wrote to {place}, {}{end}", fate(recovered, object))
 }
 
 fn fate(recovered: &Recovered, object: Option<&Object>) -> String {
@@ -79,9 +80,26 @@ fn fate(recovered: &Recovered, object: Option<&Object>) -> String {
     }
 }
 
-fn fds(recovered: &Recovered) -> String {
+/// The fds that it was written through; and what they stand for, where a shell's `>&2` has put the stderr
+/// of the command onto another fd.
+fn place(recovered: &Recovered, processes: &[Process]) -> String {
     let names: Vec<String> = recovered.fds.iter().map(|fd| fd_name(*fd)).collect();
-    if names.is_empty() { recovered.object.clone() } else { names.join(" and ") }
+    let stands_for = processes.iter().find_map(|process| {
+        let is_on = |fd: usize| process.stdio.get(fd) == Some(&recovered.object);
+        match (is_on(1), is_on(2)) {
+            (true, false) => Some((1, "stdout")),
+            (false, true) => Some((2, "stderr")),
+            _ => None,
+        }
+    });
+    match stands_for {
+        _ if names.is_empty() => recovered.object.clone(),
+        Some((fd, stream)) if !recovered.fds.contains(&fd) => {
+            let fds: Vec<String> = recovered.fds.iter().map(|fd| format!("fd {fd}")).collect();
+            format!("{stream} (through {})", fds.join(" and "))
+        }
+        _ => names.join(" and "),
+    }
 }
 
 fn who(recovered: &Recovered) -> String {
@@ -175,5 +193,19 @@ mod tests {
         ];
         let words: std::collections::BTreeSet<&str> = all.into_iter().map(words).collect();
         assert_eq!(words.len(), all.len());
+    }
+
+    #[test]
+    fn stderr_stays_stderr_when_a_shell_writes_to_it_through_another_fd() {
+        let mut report = crate::render::tests::samples::delivered();
+        report.processes[0].stdio = ["/dev/null", "pipe:[1]", "pipe:[2]"].map(str::to_owned).into();
+        let to = |object: &str, fds: &[i32]| {
+            let (object, fds) = (object.to_owned(), fds.to_owned());
+            place(&Recovered { object, fds, ..Recovered::default() }, &report.processes)
+        };
+        assert_eq!(to("pipe:[2]", &[1]), "stderr (through fd 1)");
+        assert_eq!(to("pipe:[2]", &[1, 2]), "fd 1 stdout and fd 2 stderr");
+        assert_eq!(to("pipe:[1]", &[1]), "fd 1 stdout");
+        assert_eq!(to("pipe:[9]", &[1]), "fd 1 stdout");
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// `docker pull` in a container wrote to stdout and its manager read all of it.
-pub(super) fn delivered() -> Report {
+pub(in crate::render) fn delivered() -> Report {
     let mut report = pid_report(
         "`docker pull nginx:1.27` (pid 71) wrote 2,048 B to stdout and nothing to stderr; manager \
          (60) read all of it.",

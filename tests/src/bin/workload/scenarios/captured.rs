@@ -5,6 +5,7 @@ use std::{
     os::fd::{AsRawFd, RawFd},
     sync::{Arc, Barrier},
     thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -20,6 +21,7 @@ pub(super) fn find(name: &str) -> Option<fn(&mut Ledger) -> Result<()>> {
         "cut-characters" => cut_characters,
         "single-bytes" => single_bytes,
         "one-write" => one_write,
+        "paced" => paced,
         "many-segments" => many_segments,
         "two-threads" => two_threads,
         "interleaved" => interleaved,
@@ -85,6 +87,21 @@ fn one_write(ledger: &mut Ledger) -> Result<()> {
     let bytes = fresh::bytes(number(0)?);
     let written = ledger.note(1, bytes.len(), sys::write(1, bytes));
     ensure!(written == Ok(bytes.len()), "{} bytes in one write: {written:?}", bytes.len());
+    Ok(())
+}
+
+/// So many bytes, so many of them in a second, 64 KiB in a call.
+fn paced(ledger: &mut Ledger) -> Result<()> {
+    let (bytes, rate) = (fresh::bytes(number(0)?), number(1)?);
+    let began = Instant::now();
+    let mut due = 0;
+    for piece in bytes.chunks(64 << 10) {
+        put(ledger, 1, piece)?;
+        due += piece.len();
+        let ahead =
+            Duration::from_secs_f64(due as f64 / rate as f64).saturating_sub(began.elapsed());
+        thread::sleep(ahead);
+    }
     Ok(())
 }
 
