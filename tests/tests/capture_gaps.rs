@@ -2,13 +2,7 @@
 //! the counts stay exact, and the verdict does not change. Where many megabytes are written, a slow disk
 //! may make gaps beside those that are provoked.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    ops::Deref,
-    path::Path,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{ops::Deref, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use rustix::{
@@ -18,13 +12,12 @@ use rustix::{
 use tempfile::TempDir;
 use tracer_tests::{
     capture::{Capture, Captured, capture_with},
-    deadline::{OwnedChild, raw_pid, wait_until},
+    deadline::{raw_pid, wait_until},
     expect,
     program::Program,
-    reader::{Pace, Reader},
     report::Report,
     scenario::{Traced, trace, trace_with},
-    tracer::{ATTACHED, Tracer, binary, parse},
+    tracer::Tracer,
     workload::Workload,
 };
 
@@ -223,82 +216,6 @@ fn each_stream_has_the_whole_limit() -> Result<()> {
         ensure!(captured.stream(fd)?.total()?.kept == 1000, "{:?}", captured.stream(fd)?.total());
     }
     expect::exact(&captured.traced)
-}
-
-/// A live view whose terminal stands still: what the queue cannot hold becomes a gap, and neither the
-/// program nor the counting waits.
-#[test]
-#[ignore = "needs root"]
-fn a_view_that_nobody_reads_makes_gaps() -> Result<()> {
-    const SIZE: usize = 100 * MIB;
-    let parent = tempfile::tempdir()?;
-    let directory = parent.path().join("out");
-    let mut running = flood(SIZE).gated().spawn()?;
-    let mut command = Command::new(binary()?);
-    command
-        .args(["--format", "json", "--show", "--capture-limit", "1GiB", "--pid"])
-        .arg(running.pid().to_string())
-        .arg("--capture")
-        .arg(&directory)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut tracer = OwnedChild::spawn(&mut command, "tracer --show")?;
-    let ends = (tracer.inner().stdout.take(), tracer.inner().stderr.take());
-    let (stdout, stderr) = (ends.0.context("piped")?, ends.1.context("piped")?);
-    let stdout = Reader::spawn(stdout.into(), Pace::Free);
-    let mut stderr = BufReader::new(stderr);
-    let mut line = String::new();
-    while !line.starts_with(ATTACHED) {
-        line.clear();
-        ensure!(stderr.read_line(&mut line)? > 0, "the tracer ended before it was attached");
-    }
-    running.open_gate()?;
-    let workload = running.finish()?;
-    // Now the view has nobody to write to, and goes on without.
-    drop(stderr);
-    tracer.wait()?;
-    let report = parse(&String::from_utf8(stdout.finish()?.bytes)?)?;
-    expect::rows_agree(&report, &workload.truth, expect::MatchBy::Fd)?;
-    expect::no_losses(&report)?;
-    let capture = Capture::load(&directory)?;
-    capture.check_report(&report)?;
-    let stream = capture.stream(workload.pid, 1)?;
-    stream.check_against(&workload.received[0].as_ref().context("a pipe was read")?.bytes)?;
-    stream.only_misses(&["slow_output", "ring_full"])?;
-    ensure!(stream.missing_for("slow_output") > 0, "{:?}", stream.total()?);
-    Ok(())
-}
-
-/// A terminal that stands still does not keep the report back: the second Ctrl-C gives up the rest of the
-/// view, and nothing else.
-#[test]
-#[ignore = "needs root"]
-fn a_second_interrupt_ends_a_view_that_stands_still() -> Result<()> {
-    let mut running = flood(8 * MIB).gated().spawn()?;
-    let mut command = Command::new(binary()?);
-    command.args(["--format", "json", "--show", "--pid"]).arg(running.pid().to_string());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut tracer = OwnedChild::spawn(&mut command, "tracer --show")?;
-    let ends = (tracer.inner().stdout.take(), tracer.inner().stderr.take());
-    let (stdout, stderr) = (ends.0.context("piped")?, ends.1.context("piped")?);
-    let stdout = Reader::spawn(stdout.into(), Pace::Free);
-    let mut stderr = BufReader::new(stderr);
-    let mut line = String::new();
-    while !line.starts_with(ATTACHED) {
-        line.clear();
-        ensure!(stderr.read_line(&mut line)? > 0, "the tracer ended before it was attached");
-    }
-    running.open_gate()?;
-    let workload = running.finish()?;
-    // Nobody reads the view, so the tracer cannot end by itself.
-    let waited = tracer.wait_for(Duration::from_secs(4));
-    ensure!(waited.is_err(), "it ended: {waited:?}");
-    tracer.signal(Signal::INT)?;
-    tracer.wait()?;
-    drop(stderr);
-    let report = parse(&String::from_utf8(stdout.finish()?.bytes)?)?;
-    expect::rows_agree(&report, &workload.truth, expect::MatchBy::Fd)
 }
 
 /// A file system of its own, with so much room.

@@ -6,6 +6,7 @@
 //! puts it in again.
 
 pub mod app;
+mod bounded_line;
 pub mod btf;
 pub mod capture;
 pub mod cli;

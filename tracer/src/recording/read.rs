@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, BufRead, Read as _},
+    io::{self, BufRead},
 };
 
 use serde::{Deserialize, de::DeserializeOwned};
@@ -18,6 +18,7 @@ use super::{
     line::{Checkpoint, End, Header, Loss, Row, StartedHere, kind},
 };
 use crate::{
+    bounded_line::{self, Ending},
     event::{Event, EventKind},
     report::{self, Report},
     session::Session,
@@ -106,13 +107,13 @@ impl Recording {
 /// except an error of the reader.
 pub fn read(mut input: impl BufRead) -> Result<Recording, ReadError> {
     let mut line = Vec::new();
-    let ending = next_line(&mut input, &mut line)?;
+    let ending = bounded_line::next(&mut input, &mut line, LINE_LIMIT)?;
     let header = header(&line, ending)?;
     let mut replay = Replay::new(header);
     let mut number = 1;
     loop {
         number += 1;
-        let ending = next_line(&mut input, &mut line)?;
+        let ending = bounded_line::next(&mut input, &mut line, LINE_LIMIT)?;
         let result = match ending {
             Ending::Nothing => return Ok(replay.finish()),
             Ending::TooLong => Err(format!("it is longer than {LINE_LIMIT} B")),
@@ -125,35 +126,6 @@ pub fn read(mut input: impl BufRead) -> Result<Recording, ReadError> {
             (Ok(()), _) => {}
         }
     }
-}
-
-/// How a line ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
-    /// There was none.
-    Nothing,
-    Newline,
-    EndOfFile,
-    /// The rest was skipped.
-    TooLong,
-}
-
-fn next_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Ending> {
-    line.clear();
-    let limit = LINE_LIMIT as u64 + 1;
-    input.by_ref().take(limit).read_until(b'\n', line)?;
-    if line.last() == Some(&b'\n') {
-        return Ok(Ending::Newline);
-    }
-    if line.is_empty() {
-        return Ok(Ending::Nothing);
-    }
-    if line.len() <= LINE_LIMIT {
-        return Ok(Ending::EndOfFile);
-    }
-    line.clear();
-    input.skip_until(b'\n')?;
-    Ok(Ending::TooLong)
 }
 
 fn header(line: &[u8], ending: Ending) -> Result<Header, ReadError> {

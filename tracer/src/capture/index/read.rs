@@ -1,11 +1,14 @@
 //! Reads an index. The file is untrusted: it may be cut, damaged or made up.
 
-use std::io::{self, BufRead, Read as _};
+use std::io::{self, BufRead};
 
 use serde_json::Value;
 
 use super::{Head, Line};
-use crate::capture::SCHEMA;
+use crate::{
+    bounded_line::{self, Ending},
+    capture::SCHEMA,
+};
 
 /// The longest line that is read; the longest that is written holds one path.
 pub const LINE_LIMIT: usize = 64 << 10;
@@ -54,7 +57,7 @@ impl<R: BufRead> Reader<R> {
     /// [`ReadError`]; nothing that comes later is fatal.
     pub fn new(mut input: R) -> Result<Self, ReadError> {
         let mut line = Vec::new();
-        next_line(&mut input, &mut line)?;
+        bounded_line::next(&mut input, &mut line, LINE_LIMIT)?;
         let value: Value = serde_json::from_slice(&line).map_err(|_| ReadError::NotAnIndex)?;
         let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
         let schema = text("schema");
@@ -126,7 +129,7 @@ impl<R: BufRead> Iterator for Reader<R> {
 
     fn next(&mut self) -> Option<Line> {
         while self.error.is_none() {
-            match next_line(&mut self.input, &mut self.line) {
+            match bounded_line::next(&mut self.input, &mut self.line, LINE_LIMIT) {
                 Ok(Ending::Nothing) => return None,
                 Ok(Ending::TooLong) => self.damaged += 1,
                 Ok(ending) => {
@@ -146,32 +149,4 @@ fn has_unknown_type(line: &[u8]) -> bool {
         .ok()
         .and_then(|value| value.get("type")?.as_str().map(|kind| !TYPES.contains(&kind)))
         .unwrap_or(false)
-}
-
-/// How a line ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
-    /// There was none.
-    Nothing,
-    Newline,
-    EndOfFile,
-    /// The rest was skipped.
-    TooLong,
-}
-
-fn next_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Ending> {
-    line.clear();
-    input.by_ref().take(LINE_LIMIT as u64 + 1).read_until(b'\n', line)?;
-    if line.last() == Some(&b'\n') {
-        return Ok(Ending::Newline);
-    }
-    if line.is_empty() {
-        return Ok(Ending::Nothing);
-    }
-    if line.len() <= LINE_LIMIT {
-        return Ok(Ending::EndOfFile);
-    }
-    line.clear();
-    input.skip_until(b'\n')?;
-    Ok(Ending::TooLong)
 }

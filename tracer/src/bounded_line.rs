@@ -1,0 +1,55 @@
+//! Lines of a file that somebody else may have written: one in memory at a time, and none longer than a
+//! limit.
+
+use std::io::{self, BufRead, Read as _};
+
+/// How a line ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// There was none.
+    Nothing,
+    /// With a line feed.
+    Newline,
+    /// Without one, because the file ended.
+    EndOfFile,
+    /// It was longer than the limit, and skipped.
+    TooLong,
+}
+
+/// Reads the next line, its line feed included, of at most `limit` bytes into `line`.
+pub(crate) fn next(
+    input: &mut impl BufRead,
+    line: &mut Vec<u8>,
+    limit: usize,
+) -> io::Result<Ending> {
+    line.clear();
+    input.by_ref().take(limit as u64 + 1).read_until(b'\n', line)?;
+    if line.last() == Some(&b'\n') {
+        return Ok(Ending::Newline);
+    }
+    if line.is_empty() {
+        return Ok(Ending::Nothing);
+    }
+    if line.len() <= limit {
+        return Ok(Ending::EndOfFile);
+    }
+    line.clear();
+    input.skip_until(b'\n')?;
+    Ok(Ending::TooLong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_costs_itself_only() {
+        let mut input: &[u8] = b"abc\nabcdefgh\nend";
+        let mut line = Vec::new();
+        let mut next = || (next(&mut input, &mut line, 4).unwrap(), line.clone());
+        assert_eq!(next(), (Ending::Newline, b"abc\n".to_vec()));
+        assert_eq!(next(), (Ending::TooLong, Vec::new()));
+        assert_eq!(next(), (Ending::EndOfFile, b"end".to_vec()));
+        assert_eq!(next().0, Ending::Nothing);
+    }
+}
