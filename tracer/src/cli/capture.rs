@@ -36,6 +36,9 @@ pub(super) struct CaptureArgs {
     #[arg(long, requires = "show")]
     raw: bool,
     /// Bytes kept of each stream (500k, 64MiB); more becomes a gap.
+    ///
+    /// Its lines in the index may take as many, and at least 64 MiB: a stream of more than half a million
+    /// tiny writes ends there. With --capture-tail the index holds every write of the trace.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", requires = "capture", value_parser = size)]
     capture_limit: NonZeroU64,
     /// Keep the last bytes of a stream that is longer than the limit rather than the first.
