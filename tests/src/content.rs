@@ -9,10 +9,15 @@ pub fn bytes(seed: u64, position: u64, length: usize) -> Vec<u8> {
     let skipped = (position % WORD) as usize;
     let words = (skipped + length).div_ceil(WORD as usize) as u64;
     let mut bytes: Vec<u8> =
-        (first..first + words).flat_map(|place| word(seed, place).to_le_bytes()).collect();
+        (first..first + words).flat_map(|place| letters(word(seed, place))).collect();
     bytes.drain(..skipped);
     bytes.truncate(length);
     bytes
+}
+
+/// A word as text, so that it can stand beside a report.
+fn letters(word: u64) -> [u8; WORD as usize] {
+    word.to_le_bytes().map(|byte| b'!' + byte % 94)
 }
 
 /// The finisher of splitmix64: every place has a word of its own.

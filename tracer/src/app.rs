@@ -292,7 +292,15 @@ impl Run {
             return false;
         }
         let roots_ended = pids.iter().all(|pinned| pinned.has_ended().unwrap_or(true));
-        roots_ended && (self.cgroup.is_some() || self.collector.target_has_ended())
+        if !roots_ended || self.cgroup.is_some() {
+            return roots_ended;
+        }
+        if !self.collector.target_has_ended() {
+            return false;
+        }
+        // Whoever is gone may have left children, of whom the ring tells and nobody has read yet.
+        self.collect_waiting();
+        self.collector.target_has_ended()
     }
 
     /// Whether the readers have taken what the target wrote, or have had time enough for it.
