@@ -1,0 +1,141 @@
+//! What a loop stands on: its fds, the gate, and the objects that are open besides.
+
+use std::{
+    env,
+    fs::{File, OpenOptions},
+    io::{self, Write as _},
+    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::{
+    pipe::{PipeFlags, pipe_with},
+    process::{Resource, Rlimit, setrlimit},
+};
+use serde::Serialize;
+
+/// What the command line asks for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Request {
+    pub(crate) name: String,
+    pub(crate) calls: u64,
+    pub(crate) sleepers: u32,
+    pub(crate) objects: u64,
+    pub(crate) command: Vec<String>,
+}
+
+impl Request {
+    pub(crate) fn from_args() -> Result<Self> {
+        let mut words = env::args().skip(1);
+        let usage = "usage: load LOOP CALLS [sleepers=N] [objects=N] [-- COMMAND…]";
+        let name = words.next().context(usage)?;
+        let calls = words.next().and_then(|word| word.parse().ok()).context(usage)?;
+        let mut request = Self { name, calls, ..Self::default() };
+        while let Some(word) = words.next() {
+            match word.split_once('=') {
+                _ if word == "--" => request.command.extend(words.by_ref()),
+                Some(("sleepers", number)) => request.sleepers = number.parse()?,
+                Some(("objects", number)) => request.objects = number.parse()?,
+                _ => bail!("{usage}"),
+            }
+        }
+        Ok(request)
+    }
+}
+
+/// Where lines for the benchmark go; fd 1 belongs to what is measured.
+pub(crate) struct Stage {
+    out: File,
+}
+
+impl Stage {
+    /// Keeps stdout out of the way and puts `/dev/null` on fd 1.
+    pub(crate) fn set() -> Result<Self> {
+        let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        let null = OpenOptions::new().write(true).open("/dev/null")?;
+        put(null.as_fd(), 1)?;
+        Ok(Self { out })
+    }
+
+    /// Says that everything is in place.
+    pub(crate) fn say_ready(&mut self) -> Result<()> {
+        self.out.write_all(b"{\"ready\":true}\n").context("nobody listens")
+    }
+
+    /// Waits for a byte on stdin; not, once that has ended.
+    pub(crate) fn wait_at_gate(&mut self) -> Result<bool> {
+        Ok(read(0, &mut [0])? == 1)
+    }
+
+    /// Prints one line.
+    pub(crate) fn publish(&mut self, line: &impl Serialize) -> Result<()> {
+        let mut text = serde_json::to_vec(line)?;
+        text.push(b'\n');
+        self.out.write_all(&text).context("nobody listens")
+    }
+}
+
+/// Two ends of a pipe, closed at exec.
+pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    pipe_with(PipeFlags::CLOEXEC).context("cannot make a pipe")
+}
+
+/// Puts a file on a number: 0 and 1 are what the loops read and write.
+pub(crate) fn put(file: impl AsFd, number: RawFd) -> Result<()> {
+    // SAFETY: takes no pointer; only 0 and 1 are given, which nothing here owns.
+    let put = unsafe { libc::dup2(file.as_fd().as_raw_fd(), number) };
+    ensure!(put == number, "dup2: {}", io::Error::last_os_error());
+    Ok(())
+}
+
+/// Pipes that stay open. A tracer has a row for each, and watches each.
+#[derive(Default)]
+pub(crate) struct Objects(Vec<(OwnedFd, OwnedFd)>);
+
+impl Objects {
+    /// Opens pipes until there are so many.
+    pub(crate) fn open(&mut self, count: u64) -> Result<()> {
+        if self.0.len() as u64 >= count {
+            return Ok(());
+        }
+        // Both ends, and some for the process itself.
+        let files = Some(2 * count + 256);
+        setrlimit(Resource::Nofile, Rlimit { current: files, maximum: files })
+            .with_context(|| format!("{count} objects are twice as many open files"))?;
+        while (self.0.len() as u64) < count {
+            self.0.push(pipe()?);
+        }
+        Ok(())
+    }
+
+    /// Writes a byte into each through fd 1; says how many.
+    pub(crate) fn write_to_each(&self) -> Result<u64> {
+        let before = io::stdout().as_fd().try_clone_to_owned()?;
+        for (_, write) in &self.0 {
+            put(write, 1)?;
+            write_all(1, b"o")?;
+        }
+        put(&before, 1)?;
+        Ok(self.0.len() as u64)
+    }
+}
+
+/// One `write(2)` that must take everything.
+pub(crate) fn write_all(fd: RawFd, bytes: &[u8]) -> Result<()> {
+    // SAFETY: the buffer is valid for its length during the call.
+    let wrote = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+    ensure!(
+        wrote == bytes.len() as isize,
+        "write of {} bytes: {wrote}, {}",
+        bytes.len(),
+        io::Error::last_os_error()
+    );
+    Ok(())
+}
+
+/// One `read(2)`.
+pub(crate) fn read(fd: RawFd, bytes: &mut [u8]) -> Result<usize> {
+    // SAFETY: the buffer is valid for its length during the call.
+    let read = unsafe { libc::read(fd, bytes.as_mut_ptr().cast(), bytes.len()) };
+    usize::try_from(read).map_err(|_| io::Error::last_os_error()).context("read")
+}
