@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::load::Truth;
+use super::{
+    load::Truth,
+    table::{number, whole},
+};
 
 /// What a contender counted of what went through fd 1 of the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,9 +53,8 @@ pub(crate) struct Difference {
 }
 
 impl Difference {
-    /// Compares. `lines` is how many lines the loop itself wrote besides, through other fds; `sleepers`
-    /// how many children it had before.
-    pub(crate) fn between(counted: &Counted, truth: &Truth, lines: u64, sleepers: u64) -> Self {
+    /// Compares. `lines` is how many lines the loop itself wrote besides, through other fds.
+    pub(crate) fn between(counted: &Counted, truth: &Truth, lines: u64) -> Self {
         let difference = Self { counted: true, ..Self::default() };
         match counted {
             Counted::Nothing => Self::default(),
@@ -65,7 +67,7 @@ impl Difference {
                 let bytes = minus(truth.bytes, books.bytes);
                 Self {
                     missing: if writes == 0 { bytes } else { writes },
-                    missing_processes: minus(truth.processes + sleepers, books.children),
+                    missing_processes: minus(truth.processes + truth.standing, books.children),
                     losses: books.losses,
                     uncaptured: books.uncaptured,
                     ..difference
@@ -96,19 +98,39 @@ impl fmt::Display for Difference {
         }
         let mut parts = Vec::new();
         if self.missing != 0 {
-            parts.push(format!("{} missing", self.missing));
+            parts.push(format!(
+                "{}{} missing",
+                sign(self.missing),
+                whole(self.missing.unsigned_abs())
+            ));
         }
         if self.missing_processes != 0 {
-            parts.push(format!("{} processes missing", self.missing_processes));
+            parts.push(format!(
+                "{}{} processes missing",
+                sign(self.missing_processes),
+                whole(self.missing_processes.unsigned_abs())
+            ));
         }
         if self.losses != 0 {
-            parts.push(format!("{} lost, and said so", self.losses));
+            parts.push(format!("{} lost, and said so", whole(self.losses)));
         }
         if self.uncaptured != 0 {
-            parts.push(format!("{} B not captured", self.uncaptured));
+            parts.push(format!("{} not captured", bytes(self.uncaptured)));
         }
         f.write_str(&if parts.is_empty() { "exact".to_owned() } else { parts.join(", ") })
     }
+}
+
+fn sign(number: i64) -> &'static str {
+    if number < 0 { "−" } else { "" }
+}
+
+/// Bytes, in the unit that keeps them short.
+fn bytes(bytes: u64) -> String {
+    if bytes < 1_000_000 {
+        return format!("{} B", whole(bytes));
+    }
+    format!("{} MB", number(bytes as f64 / 1e6))
 }
 
 fn minus(truth: u64, counted: u64) -> i64 {
@@ -119,14 +141,14 @@ fn minus(truth: u64, counted: u64) -> i64 {
 mod tests {
     use super::*;
 
-    const TRUTH: Truth = Truth { writes: 10, bytes: 320, processes: 2 };
+    const TRUTH: Truth = Truth { writes: 10, bytes: 320, processes: 2, standing: 0 };
 
     fn books() -> Books {
         Books { writes: 10, bytes: 320, children: 2, losses: 0, uncaptured: 0 }
     }
 
     fn between(counted: &Counted) -> Difference {
-        Difference::between(counted, &TRUTH, 1, 0)
+        Difference::between(counted, &TRUTH, 1)
     }
 
     #[test]
@@ -171,6 +193,8 @@ mod tests {
     #[test]
     fn sleepers_are_children_too() {
         let counted = Counted::Tracer(Books { children: 1002, ..books() });
-        assert!(Difference::between(&counted, &TRUTH, 0, 1000).is_exact());
+        let truth = Truth { standing: 1000, ..TRUTH };
+        assert!(Difference::between(&counted, &truth, 0).is_exact());
+        assert!(!Difference::between(&counted, &TRUTH, 0).is_exact());
     }
 }

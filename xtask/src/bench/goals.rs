@@ -8,7 +8,7 @@ use super::{
     results::Results,
     rounds::Comparison,
     scale,
-    table::{Table, number},
+    table::{Table, number, whole},
 };
 
 /// One goal.
@@ -25,6 +25,9 @@ pub(crate) struct Goal {
     /// After the number.
     pub(crate) unit: &'static str,
 }
+
+/// A unit that has no fractions.
+const WRITES: &str = " writes";
 
 /// On which side of the bound a goal is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -87,16 +90,11 @@ fn of_writes(results: &Results) -> Vec<Goal> {
         ),
         Goal::at_most(
             0.0,
-            " writes",
+            WRITES,
             "writes of any workload that tracer missed",
             missing(results, Tracer),
         ),
-        Goal::at_least(
-            1.0,
-            " writes",
-            "… where perf trace misses some",
-            missing(results, PerfTrace),
-        ),
+        Goal::at_least(1.0, WRITES, "… where perf trace misses some", missing(results, PerfTrace)),
     ]
 }
 
@@ -171,7 +169,10 @@ pub(crate) fn table(goals: &[Goal]) -> String {
             Wants::AtMost => "≤",
             Wants::AtLeast => "≥",
         };
-        let with_unit = |value: f64| format!("{}{}", number(value), goal.unit);
+        let with_unit = |value: f64| match goal.unit {
+            WRITES => format!("{}{WRITES}", whole(value as u64)),
+            unit => format!("{}{unit}", number(value)),
+        };
         table.add(vec![
             goal.text.to_owned(),
             format!("{sign} {}", with_unit(goal.bound)),

@@ -36,14 +36,18 @@ pub(crate) struct Truth {
     pub(crate) bytes: u64,
     /// Processes that were started.
     pub(crate) processes: u64,
+    /// Children that were there before.
+    pub(crate) standing: u64,
 }
 
 impl AddAssign for Truth {
     fn add_assign(&mut self, other: Self) {
-        let Self { writes, bytes, processes } = other;
+        let Self { writes, bytes, processes, standing } = other;
         self.writes += writes;
         self.bytes += bytes;
         self.processes += processes;
+        // The same ones in each take.
+        self.standing = standing;
     }
 }
 

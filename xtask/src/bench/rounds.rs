@@ -183,7 +183,7 @@ fn sample(
         // Of an idle tree there is nothing to count.
         (truth, lines) = (Truth::default(), 0);
     }
-    let count = Difference::between(&counted, &truth, lines, 0);
+    let count = Difference::between(&counted, &truth, lines);
     Ok(Sample { ns, bytes_per_call: bytes, count })
 }
 

@@ -13,7 +13,7 @@ use super::{
     memory::{self, Memory},
     place::{PidMax, Place},
     rounds::Comparison,
-    table::{self, Table, number},
+    table::{self, Table, number, whole},
     workload::Unit,
 };
 use crate::command::say;
@@ -88,7 +88,7 @@ fn fill(place: &Place, step: &mut Step, rounds: u32) -> Result<()> {
     if of_processes {
         step.memory = Some(memory::of(place, load.pid())?);
     }
-    step.write32 = Some(growth(place, step, &mut load, rounds, u64::from(sleepers)));
+    step.write32 = Some(growth(place, step, &mut load, rounds));
     load.finish()
 }
 
@@ -105,7 +105,7 @@ fn ensure_memory(processes: u32) -> Result<()> {
 }
 
 /// Rounds in which the tree stays and the contenders come and go.
-fn growth(place: &Place, step: &Step, load: &mut Load, rounds: u32, sleepers: u64) -> Comparison {
+fn growth(place: &Place, step: &Step, load: &mut Load, rounds: u32) -> Comparison {
     let name = format!("write32 with {} {}", step.count, step.kind.name());
     let call = "write of 32 B to /dev/null";
     let mut growth = Comparison::empty(name, call, Unit::Nanoseconds).among(&CONTENDERS);
@@ -115,7 +115,7 @@ fn growth(place: &Place, step: &Step, load: &mut Load, rounds: u32, sleepers: u6
             if absent {
                 continue;
             }
-            match turn(place, contender, load, sleepers) {
+            match turn(place, contender, load) {
                 Ok((ns, count)) => growth.take(contender, ns, &count),
                 Err(error) => growth.miss(contender, format!("{error:#}")),
             }
@@ -124,12 +124,7 @@ fn growth(place: &Place, step: &Step, load: &mut Load, rounds: u32, sleepers: u6
     growth
 }
 
-fn turn(
-    place: &Place,
-    contender: Contender,
-    load: &mut Load,
-    sleepers: u64,
-) -> Result<(f64, Difference)> {
+fn turn(place: &Place, contender: Contender, load: &mut Load) -> Result<(f64, Difference)> {
     let attached: Attached = contender.attach(place, load.pid())?;
     let mut ns = f64::INFINITY;
     let mut truth = Truth::default();
@@ -139,7 +134,7 @@ fn turn(
         truth += measured.truth;
     }
     let counted = attached.finish(load.pid())?;
-    Ok((ns, Difference::between(&counted, &truth, u64::from(TAKES), sleepers)))
+    Ok((ns, Difference::between(&counted, &truth, u64::from(TAKES))))
 }
 
 /// What a write costs at one step against the first step of its kind.
@@ -187,7 +182,7 @@ pub(crate) fn tables(steps: &[Step]) -> String {
 }
 
 fn cost_row(steps: &[Step], step: &Step) -> Vec<String> {
-    let mut row = vec![format!("{} {}", number(f64::from(step.count)), step.kind.name())];
+    let mut row = vec![format!("{} {}", whole(step.count.into()), step.kind.name())];
     for contender in CONTENDERS {
         let figures = step.write32.as_ref().and_then(|cost| cost.figures(contender));
         row.push(figures.map_or_else(|| "–".to_owned(), |figures| number(figures.best)));
@@ -207,13 +202,13 @@ fn cost_row(steps: &[Step], step: &Step) -> Vec<String> {
 }
 
 fn memory_row(step: &Step) -> Vec<String> {
-    let mut row = vec![number(f64::from(step.count))];
+    let mut row = vec![whole(step.count.into())];
     let Some(memory) = &step.memory else {
         row.extend(std::iter::repeat_n("–".to_owned(), 6));
         return row;
     };
     row.extend([memory.rss, memory.peak, memory.maps].map(|bytes| number(bytes as f64 / 1e6)));
-    row.extend([number(memory.attached_ms), number(memory.report_s), memory.losses.to_string()]);
+    row.extend([number(memory.attached_ms), number(memory.report_s), whole(memory.losses)]);
     row
 }
 

@@ -63,7 +63,7 @@ impl Table {
     }
 }
 
-/// A number with three significant digits or none after the point, with thin groups.
+/// A number with three significant digits, or all of those before the point.
 pub(crate) fn number(value: f64) -> String {
     let digits = match value.abs() {
         small if small < 9.995 => 2,
@@ -73,15 +73,25 @@ pub(crate) fn number(value: f64) -> String {
     let text = format!("{value:.digits$}");
     let (whole, rest) =
         text.split_once('.').map_or((text.as_str(), ""), |(whole, rest)| (whole, rest));
-    let (sign, whole) = whole.strip_prefix('-').map_or(("", whole), |whole| ("-", whole));
+    let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |digits| ("-", digits));
+    let grouped = grouped(digits);
+    if rest.is_empty() { format!("{sign}{grouped}") } else { format!("{sign}{grouped}.{rest}") }
+}
+
+/// A number of things.
+pub(crate) fn whole(number: u64) -> String {
+    grouped(&number.to_string())
+}
+
+fn grouped(digits: &str) -> String {
     let mut grouped = String::new();
-    for (index, digit) in whole.chars().enumerate() {
-        if index > 0 && (whole.len() - index) % 3 == 0 {
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);
     }
-    if rest.is_empty() { format!("{sign}{grouped}") } else { format!("{sign}{grouped}.{rest}") }
+    grouped
 }
 
 /// A ratio, or a dash where there is none.
@@ -158,6 +168,7 @@ mod tests {
         let expected =
             ["0.00", "0.25", "10.0", "41.3", "100", "436", "56,500", "1,234,567", "-12.3"];
         assert_eq!(shown.map(number), expected);
+        assert_eq!([0, 999, 1_000, 50_000].map(whole), ["0", "999", "1,000", "50,000"]);
     }
 
     #[test]

@@ -1,16 +1,22 @@
 //! How many instructions the verifier walked through for each program: a cost of attaching, and a
 //! number without noise. The ones in `verifier.json` are compared, so that a regression is seen.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    contender::{Attached, Contender},
+    contender::Contender,
     load::{Load, Plan},
     place::Place,
     table::{Table, number},
+    tool::Tool,
 };
 use crate::command;
 
@@ -31,7 +37,7 @@ pub(crate) struct Stored {
 pub(crate) struct Counts {
     /// Without capture.
     pub(crate) counting: u64,
-    /// With it.
+    /// With it; 0 where that was not looked at.
     pub(crate) capture: u64,
 }
 
@@ -67,7 +73,7 @@ fn count(place: &Place) -> Result<BTreeMap<String, Counts>> {
     for contender in [Contender::Tracer, Contender::Capture] {
         let plan = Plan { name: "getppid", calls: 0, sleepers: 0, objects: 0, command: &[] };
         let load = Load::start(&place.load, &plan)?;
-        let attached: Attached = contender.attach(place, load.pid())?;
+        let attached = contender.attach(place, load.pid())?;
         let counted = programs_of(attached.pid().context("tracer has no pid")?)?;
         attached.finish(load.pid())?;
         load.finish()?;
@@ -79,7 +85,52 @@ fn count(place: &Place) -> Result<BTreeMap<String, Counts>> {
             }
         }
     }
+    for (name, counting) in on_a_cgroup(place)? {
+        // Only what nothing else loads: the others are counted where most runs have them.
+        programs.entry(name).or_insert(Counts { counting, capture: 0 });
+    }
     Ok(programs)
+}
+
+/// The programs of a trace of a cgroup, which is new and stays empty.
+fn on_a_cgroup(place: &Place) -> Result<BTreeMap<String, u64>> {
+    let cgroup = Cgroup::create()?;
+    let mut tracer = Command::new(&place.tracer);
+    tracer.arg("--cgroup").arg(&cgroup.0).args(["--format", "json"]);
+    let mut tool = Tool::start("tracer", &mut tracer)?;
+    tool.wait_for("tracer: attached")?;
+    let counted = programs_of(tool.pid())?;
+    tool.interrupt()?;
+    tool.finish()?;
+    Ok(counted)
+}
+
+/// A cgroup of the unified hierarchy, removed when dropped.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn create() -> Result<Self> {
+        let mounts = fs::read_to_string("/proc/mounts").context("cannot read /proc/mounts")?;
+        let root =
+            mounts.lines().find_map(unified).context("no unified cgroup hierarchy is mounted")?;
+        let path = root.join(format!("tracer-bench-{}", std::process::id()));
+        fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir(&self.0) {
+            command::say(&format!("cannot remove {}: {error}", self.0.display()));
+        }
+    }
+}
+
+/// Where a line of `/proc/mounts` says that the unified hierarchy is.
+fn unified(line: &str) -> Option<PathBuf> {
+    let words: Vec<_> = line.split(' ').collect();
+    (*words.get(2)? == "cgroup2").then(|| PathBuf::from(words[1]))
 }
 
 /// The programs that a process holds, by name.
@@ -143,6 +194,9 @@ fn table(before: &Stored, now: &Stored) -> String {
                 || "new".to_owned(),
                 |old| format!("{:+.1} %", (new as f64 / old as f64 - 1.0) * 100.0),
             );
+            if new == 0 {
+                return ["–".to_owned(), "–".to_owned()];
+            }
             [number(new as f64), change]
         };
         let mut row = vec![name.clone()];
@@ -186,6 +240,13 @@ mod tests {
         assert!(table(&now, &before).contains("new"));
         assert!(table(&before, &now).contains("sys_exit is no longer loaded"));
         assert!(table(&before, &now).contains("kernels differ"));
+    }
+
+    #[test]
+    fn the_unified_hierarchy_is_found() {
+        let line = "cgroup2 /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0";
+        assert_eq!(unified(line), Some("/sys/fs/cgroup/unified".into()));
+        assert_eq!(unified("cgroup /sys/fs/cgroup/cpu cgroup rw 0 0"), None);
     }
 
     #[test]

@@ -109,7 +109,6 @@ pub(crate) const ALL: [Workload; 11] = [
         calls: 500_000,
         call: "getppid of a process that is not traced",
         innocent: true,
-        quick: true,
         ..BASE
     },
     Workload {
@@ -164,7 +163,7 @@ impl Workload {
 
     /// How often a loop is measured under one attached contender, of which the fastest counts.
     pub(crate) fn takes(&self) -> u32 {
-        if self.command == Command::None { 3 } else { 1 }
+        if self.command == Command::None { 5 } else { 1 }
     }
 }
 

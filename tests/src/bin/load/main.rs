@@ -4,11 +4,12 @@
 //! up, makes a fixed number of calls, and prints one JSON line: how many, how long they took, and what
 //! the whole tree wrote through fd 1, which is what a tracer must have counted. Each further byte
 //! measures once more, and the end of stdin ends it. Everything that a loop forks, it forks behind the
-//! gate; only sleepers are there before.
+//! gate; only sleepers and holders of pipes are there before.
 
 mod calls;
 mod exec;
 mod measure;
+mod objects;
 mod pipes;
 mod stage;
 mod ticker;
@@ -20,7 +21,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     measure::Measured,
-    stage::{Objects, Request, Stage},
+    objects::Objects,
+    stage::{Request, Stage},
 };
 
 fn main() -> ExitCode {
@@ -57,15 +59,15 @@ fn run() -> Result<()> {
         bail!("no loop is called {}", request.name)
     };
     let mut stage = Stage::set()?;
-    let _tree = tree::sleepers(request.sleepers)?;
-    let mut objects = Objects::default();
+    let tree = tree::sleepers(request.sleepers)?;
+    let objects = Objects::open(request.objects)?;
     stage.say_ready()?;
     while stage.wait_at_gate()? {
-        objects.open(request.objects)?;
         let opened = objects.write_to_each()?;
         let mut measured = work(&request).with_context(|| request.name.clone())?;
         measured.truth.writes += opened;
         measured.truth.bytes += opened;
+        measured.truth.standing = tree.len() + objects.holders();
         stage.publish(&measured)?;
     }
     Ok(())

@@ -27,6 +27,8 @@ pub(crate) struct Truth {
     pub(crate) bytes: u64,
     /// Processes that were started behind the gate.
     pub(crate) processes: u64,
+    /// Children that were there before.
+    pub(crate) standing: u64,
 }
 
 /// Calls before the clock starts: caches are warm and a tracer has seen the object.
@@ -54,6 +56,6 @@ pub(crate) fn clock_writes(
 ) -> Result<Measured> {
     let ns = clock(calls, call)?;
     let writes = calls + warm_up(calls);
-    let truth = Truth { writes, bytes: writes * bytes, processes: 0 };
+    let truth = Truth { writes, bytes: writes * bytes, ..Truth::default() };
     Ok(Measured { calls, ns, bytes: calls * bytes, truth })
 }

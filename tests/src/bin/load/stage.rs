@@ -8,10 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::{
-    pipe::{PipeFlags, pipe_with},
-    process::{Resource, Rlimit, setrlimit},
-};
+use rustix::pipe::{PipeFlags, pipe_with};
 use serde::Serialize;
 
 /// What the command line asks for.
@@ -86,38 +83,6 @@ pub(crate) fn put(file: impl AsFd, number: RawFd) -> Result<()> {
     let put = unsafe { libc::dup2(file.as_fd().as_raw_fd(), number) };
     ensure!(put == number, "dup2: {}", io::Error::last_os_error());
     Ok(())
-}
-
-/// Pipes that stay open. A tracer has a row for each, and watches each.
-#[derive(Default)]
-pub(crate) struct Objects(Vec<(OwnedFd, OwnedFd)>);
-
-impl Objects {
-    /// Opens pipes until there are so many.
-    pub(crate) fn open(&mut self, count: u64) -> Result<()> {
-        if self.0.len() as u64 >= count {
-            return Ok(());
-        }
-        // Both ends, and some for the process itself.
-        let files = Some(2 * count + 256);
-        setrlimit(Resource::Nofile, Rlimit { current: files, maximum: files })
-            .with_context(|| format!("{count} objects are twice as many open files"))?;
-        while (self.0.len() as u64) < count {
-            self.0.push(pipe()?);
-        }
-        Ok(())
-    }
-
-    /// Writes a byte into each through fd 1; says how many.
-    pub(crate) fn write_to_each(&self) -> Result<u64> {
-        let before = io::stdout().as_fd().try_clone_to_owned()?;
-        for (_, write) in &self.0 {
-            put(write, 1)?;
-            write_all(1, b"o")?;
-        }
-        put(&before, 1)?;
-        Ok(self.0.len() as u64)
-    }
 }
 
 /// One `write(2)` that must take everything.

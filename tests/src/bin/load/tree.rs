@@ -61,6 +61,13 @@ pub(crate) fn sleepers(count: u32) -> Result<Sleepers> {
     Ok(tree)
 }
 
+impl Sleepers {
+    /// How many there are.
+    pub(crate) fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+}
+
 impl Drop for Sleepers {
     fn drop(&mut self) {
         for Child(pid) in &self.0 {
