@@ -20,9 +20,9 @@ pub(crate) enum Contender {
     Capture,
     /// bpftrace with `question.bt`.
     Bpftrace,
-    /// `strace -f -e trace=write`.
+    /// `strace -f -e trace=write,writev`.
     Strace,
-    /// `perf trace -s -e write`.
+    /// `perf trace -s -e write,writev`.
     PerfTrace,
 }
 
@@ -63,6 +63,12 @@ impl Contender {
         }
     }
 
+    /// Whether the target must end first. perf forgets what is left in its buffers when it is
+    /// interrupted, and takes it in when its target ends.
+    pub(crate) fn ends_with_target(self) -> bool {
+        self == Self::PerfTrace
+    }
+
     /// The program that must be installed.
     fn program(self) -> Option<&'static str> {
         match self {
@@ -97,7 +103,7 @@ impl Contender {
             }
             Self::Strace => {
                 let mut strace = Command::new("strace");
-                strace.args(["-f", "-e", "trace=write", "-o", "/dev/null", "-p", &pid]);
+                strace.args(["-f", "-e", "trace=write,writev", "-o", "/dev/null", "-p", &pid]);
                 (Tool::start("strace", &mut strace)?, "attached")
             }
             Self::PerfTrace => return self.attach_perf(&pid),
@@ -119,7 +125,7 @@ impl Contender {
     /// perf says nothing when it is ready; it has opened its events and sleeps in `poll`.
     fn attach_perf(self, pid: &str) -> Result<Attached> {
         let mut perf = Command::new("perf");
-        perf.args(["trace", "-s", "-e", "write", "-p", pid]);
+        perf.args(["trace", "-s", "-e", "write,writev", "-p", pid]);
         let mut tool = Tool::start("perf", &mut perf)?;
         tool.wait_until("attach", |perf| has_events(perf) && is_polling(perf))?;
         Ok(Attached { contender: self, tool: Some(tool), files: None })
@@ -147,10 +153,11 @@ impl Attached {
     /// Ends it and reads what it counted of the tree of this process.
     pub(crate) fn finish(self, root: u32) -> Result<Counted> {
         let Some(mut tool) = self.tool else { return Ok(Counted::Nothing) };
-        if self.contender == Contender::Floor {
-            tool.end_input();
-        } else {
-            tool.interrupt()?;
+        match self.contender {
+            Contender::Floor => tool.end_input(),
+            // It ends by itself, see `ends_with_target`.
+            Contender::PerfTrace => {}
+            _ => tool.interrupt()?,
         }
         let (status, said) = tool.finish()?;
         let counted = match (self.contender, self.files) {
@@ -182,12 +189,13 @@ fn bpftrace_sum(said: &[String]) -> u64 {
         .sum()
 }
 
-/// Calls in the lines `write CALLS …` of the summaries of all threads.
+/// Calls in the lines `write CALLS …` and `writev CALLS …` of the summaries of all threads.
 fn perf_sum(said: &[String]) -> u64 {
     said.iter()
         .filter_map(|line| {
             let mut words = line.split_whitespace();
-            (words.next()? == "write").then(|| words.next()?.parse::<u64>().ok())?
+            matches!(words.next()?, "write" | "writev")
+                .then(|| words.next()?.parse::<u64>().ok())?
         })
         .sum()
 }
@@ -225,8 +233,8 @@ mod tests {
     fn perfs_calls_are_added_over_all_threads() {
         let said = lines(
             " Summary of events:\n\n load (60), 40 events, 66.7%\n\n   syscall  calls errors total\n\
-             ---- ----\n   write     20      0     0.1\n\n load (61)\n   write     3   0  0.1\n   writev 9 0",
+             ---- ----\n   write     20      0     0.1\n\n load (61)\n   write     3   0  0.1\n   writev 9 0\n read 7 0",
         );
-        assert_eq!(perf_sum(&said), 23);
+        assert_eq!(perf_sum(&said), 32);
     }
 }

@@ -1,6 +1,6 @@
 //! What a contender counted, against what the loop itself knows.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
@@ -22,6 +22,9 @@ pub(crate) enum Counted {
     Tracer(Books),
 }
 
+/// tracer's own losses: how often, by reason.
+pub(crate) type Losses = BTreeMap<String, u64>;
+
 /// What a report of tracer has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Books {
@@ -31,8 +34,8 @@ pub(crate) struct Books {
     pub(crate) bytes: u64,
     /// Children of the loop's process.
     pub(crate) children: u64,
-    /// tracer's own losses, of all reasons.
-    pub(crate) losses: u64,
+    /// tracer's own losses, by reason; only those that there were.
+    pub(crate) losses: Losses,
     /// Bytes that were to be captured and were not, of all reasons but the limit.
     pub(crate) uncaptured: u64,
 }
@@ -47,7 +50,7 @@ pub(crate) struct Difference {
     /// Processes that are missing.
     pub(crate) missing_processes: i64,
     /// What tracer says that it could not record.
-    pub(crate) losses: u64,
+    pub(crate) losses: Losses,
     /// Bytes that found no room in the capture.
     pub(crate) uncaptured: u64,
 }
@@ -68,7 +71,7 @@ impl Difference {
                 Self {
                     missing: if writes == 0 { bytes } else { writes },
                     missing_processes: minus(truth.processes + truth.standing, books.children),
-                    losses: books.losses,
+                    losses: books.losses.clone(),
                     uncaptured: books.uncaptured,
                     ..difference
                 }
@@ -76,9 +79,20 @@ impl Difference {
         }
     }
 
+    /// Where the truth is not known: what a contender itself admits to have lost.
+    pub(crate) fn of_losses(counted: &Counted) -> Self {
+        match counted {
+            Counted::Tracer(books) => {
+                let (losses, uncaptured) = (books.losses.clone(), books.uncaptured);
+                Self { losses, uncaptured, ..Self::default() }
+            }
+            _ => Self::default(),
+        }
+    }
+
     /// Whether nothing is missing and nothing too much.
     pub(crate) fn is_exact(&self) -> bool {
-        self.missing == 0 && self.missing_processes == 0 && self.losses == 0
+        self.missing == 0 && self.missing_processes == 0 && self.losses.is_empty()
     }
 
     /// The worse of two rounds.
@@ -86,16 +100,15 @@ impl Difference {
         self.counted |= other.counted;
         self.missing += other.missing;
         self.missing_processes += other.missing_processes;
-        self.losses += other.losses;
+        for (reason, events) in &other.losses {
+            *self.losses.entry(reason.clone()).or_default() += events;
+        }
         self.uncaptured += other.uncaptured;
     }
 }
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.counted {
-            return f.write_str("–");
-        }
         let mut parts = Vec::new();
         if self.missing != 0 {
             parts.push(format!(
@@ -111,13 +124,17 @@ impl fmt::Display for Difference {
                 whole(self.missing_processes.unsigned_abs())
             ));
         }
-        if self.losses != 0 {
-            parts.push(format!("{} lost, and said so", whole(self.losses)));
+        for (reason, events) in &self.losses {
+            parts.push(format!("says {reason}: {}", whole(*events)));
         }
         if self.uncaptured != 0 {
             parts.push(format!("{} not captured", bytes(self.uncaptured)));
         }
-        f.write_str(&if parts.is_empty() { "exact".to_owned() } else { parts.join(", ") })
+        f.write_str(&match (parts.is_empty(), self.counted) {
+            (true, true) => "exact".to_owned(),
+            (true, false) => "–".to_owned(),
+            _ => parts.join(", "),
+        })
     }
 }
 
@@ -144,7 +161,11 @@ mod tests {
     const TRUTH: Truth = Truth { writes: 10, bytes: 320, processes: 2, standing: 0 };
 
     fn books() -> Books {
-        Books { writes: 10, bytes: 320, children: 2, losses: 0, uncaptured: 0 }
+        Books { writes: 10, bytes: 320, children: 2, ..Books::default() }
+    }
+
+    fn one_loss() -> Losses {
+        Losses::from([("ring_full".to_owned(), 1)])
     }
 
     fn between(counted: &Counted) -> Difference {
@@ -165,7 +186,7 @@ mod tests {
             Books { bytes: 319, ..books() },
             Books { bytes: 321, ..books() },
             Books { children: 1, ..books() },
-            Books { losses: 1, ..books() },
+            Books { losses: one_loss(), ..books() },
         ] {
             assert!(!between(&Counted::Tracer(wrong.clone())).is_exact(), "{wrong:?}");
         }
@@ -188,6 +209,15 @@ mod tests {
     #[test]
     fn no_count_is_no_difference_and_not_called_exact() {
         assert_eq!(between(&Counted::Nothing).to_string(), "–");
+    }
+
+    #[test]
+    fn losses_are_told_by_name_and_where_the_truth_is_not_known_too() {
+        let counted = Counted::Tracer(Books { losses: one_loss(), writes: 7, ..books() });
+        let mut difference = Difference::of_losses(&counted);
+        difference.add(&Difference::of_losses(&counted));
+        assert_eq!(difference.to_string(), "says ring_full: 2");
+        assert_eq!(Difference::of_losses(&Counted::Tracer(books())).to_string(), "–");
     }
 
     #[test]

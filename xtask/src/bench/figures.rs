@@ -41,9 +41,9 @@ fn median(sorted: &[f64]) -> Option<f64> {
 }
 
 /// How many times `base` fits into `cost`. `None` where the base costs nothing measurable: a ratio to
-/// noise says nothing, and a negative one even less.
+/// noise says nothing. A cost below nothing is noise too, and taken for nothing.
 pub(crate) fn ratio(cost: f64, base: f64) -> Option<f64> {
-    (base > 0.0).then_some(cost / base)
+    (base > 0.0).then_some(cost.max(0.0) / base)
 }
 
 #[cfg(test)]
@@ -83,6 +83,7 @@ mod tests {
     #[test]
     fn there_is_no_ratio_to_nothing() {
         assert_eq!(ratio(30.0, 120.0), Some(0.25));
+        assert_eq!(ratio(-3.0, 120.0), Some(0.0));
         assert_eq!(ratio(30.0, 0.0), None);
         assert_eq!(ratio(30.0, -5.0), None);
     }

@@ -157,7 +157,7 @@ fn beyond_the_floor(write32: &Comparison) -> Option<f64> {
 fn missing(results: &Results, contender: Contender) -> Option<f64> {
     let rows = results.workloads.iter().filter_map(|workload| workload.row(contender));
     let counts: Vec<_> = rows.map(|row| &row.count).filter(|count| count.counted).collect();
-    let missing: u64 = counts.iter().map(|count| count.missing.unsigned_abs() + count.losses).sum();
+    let missing: u64 = counts.iter().map(|count| count.missing.unsigned_abs()).sum();
     (!counts.is_empty()).then_some(missing as f64)
 }
 

@@ -39,7 +39,7 @@ impl Machine {
             cpu: cpu(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
             kernel: said("uname", &["-r"]),
-            virtualisation: said("systemd-detect-virt", &[]),
+            virtualisation: said("systemd-detect-virt", &["--vm"]),
             versions: vec![
                 ("tracer", tracer.join(" ").trim().to_owned()),
                 ("bpftrace", said("bpftrace", &["--version"])),

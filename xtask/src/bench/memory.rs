@@ -51,7 +51,7 @@ pub(crate) fn of(place: &Place, root: u32) -> Result<Memory> {
     // The mark only rises; what is read last before its end is the highest.
     tool.finish_watched(|pid| peak = peak.max(status(pid, "VmHWM:").unwrap_or(0)))?;
     let losses = match report::read(&live)?.counted(root) {
-        Counted::Tracer(books) => books.losses,
+        Counted::Tracer(books) => books.losses.values().sum(),
         _ => 0,
     };
     let report_s = report_time(&place.tracer, &session, &files.join("again"))?;

@@ -75,7 +75,7 @@ mod tests {
             let mut results = results(500.0);
             spoil(&mut results, Tracer, |row| match how {
                 0 => row.count.missing = 1,
-                1 => row.count.losses = 1,
+                1 => row.count.losses = [("ring_full".to_owned(), 1)].into(),
                 2 => row.absent = Some("gone".into()),
                 _ => row.count.counted = false,
             });

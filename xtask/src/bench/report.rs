@@ -63,7 +63,7 @@ impl Report {
             writes: rows().map(|row| row.writes).sum(),
             bytes: rows().map(|row| row.bytes).sum(),
             children: children.count() as u64,
-            losses: self.losses.values().sum(),
+            losses: self.losses.clone().into_iter().filter(|(_, events)| *events > 0).collect(),
             uncaptured: gaps.map(|gap| gap.bytes).sum(),
         })
     }
@@ -72,15 +72,17 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::count::Losses;
 
     #[test]
     fn a_report_is_added_up() {
-        let text = r#"{"schema":"tracer.report/1","losses":{"ring_full":2,"ledger_full":1},
+        let text = r#"{"schema":"tracer.report/1","losses":{"ring_full":2,"ledger_full":0},
             "processes":[{"pid":60,"ppid":1,"fds":[{"fd":1,"bytes":64,"writes":2},
             {"fd":2,"bytes":7,"writes":7}]},{"pid":61,"ppid":60,"fds":[{"fd":1,"bytes":1,"writes":1}]}],
             "capture":{"streams":[{"gaps":[{"reason":"limit","bytes":9},{"reason":"ring_full","bytes":4}]}]}}"#;
         let report: Report = serde_json::from_str(text).unwrap();
-        let books = Books { writes: 3, bytes: 65, children: 1, losses: 3, uncaptured: 4 };
+        let losses = Losses::from([("ring_full".to_owned(), 2)]);
+        let books = Books { writes: 3, bytes: 65, children: 1, losses, uncaptured: 4 };
         assert_eq!(report.counted(60), Counted::Tracer(books));
     }
 }

@@ -175,15 +175,22 @@ fn sample(
         truth += measured.truth;
         bytes = measured.bytes as f64 / measured.calls.max(1) as f64;
     }
-    let counted = attached.finish(target)?;
-    load.finish()?;
     let mut lines = u64::from(workload.takes());
-    if let Some(idle) = idle {
-        idle.finish()?;
+    if idle.is_some() {
         // Of an idle tree there is nothing to count.
         (truth, lines) = (Truth::default(), 0);
     }
-    let count = Difference::between(&counted, &truth, lines);
+    let mut trees = idle.into_iter().chain([load]);
+    if contender.ends_with_target() {
+        trees.by_ref().try_for_each(Load::finish)?;
+    }
+    let counted = attached.finish(target)?;
+    trees.try_for_each(Load::finish)?;
+    let count = if workload.knows_its_writes() {
+        Difference::between(&counted, &truth, lines)
+    } else {
+        Difference::of_losses(&counted)
+    };
     Ok(Sample { ns, bytes_per_call: bytes, count })
 }
 

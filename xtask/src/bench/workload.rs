@@ -163,7 +163,16 @@ impl Workload {
 
     /// How often a loop is measured under one attached contender, of which the fastest counts.
     pub(crate) fn takes(&self) -> u32 {
-        if self.command == Command::None { 5 } else { 1 }
+        match self.command {
+            Command::None => 5,
+            Command::True => 3,
+            Command::Docker => 1,
+        }
+    }
+
+    /// Whether the loop can say what its tree wrote; not what docker's client did.
+    pub(crate) fn knows_its_writes(&self) -> bool {
+        self.command != Command::Docker
     }
 }
 

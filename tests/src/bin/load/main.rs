@@ -68,6 +68,7 @@ fn run() -> Result<()> {
         measured.truth.writes += opened;
         measured.truth.bytes += opened;
         measured.truth.standing = tree.len() + objects.holders();
+        stage.clear()?;
         stage.publish(&measured)?;
     }
     Ok(())

@@ -40,18 +40,28 @@ impl Request {
     }
 }
 
-/// Where lines for the benchmark go; fd 1 belongs to what is measured.
+/// The gate, and where lines for the benchmark go; fd 0 and fd 1 belong to what is measured.
 pub(crate) struct Stage {
+    gate: File,
     out: File,
+    null: File,
 }
 
 impl Stage {
-    /// Keeps stdout out of the way and puts `/dev/null` on fd 1.
+    /// Takes stdin and stdout out of the way and puts `/dev/null` there.
     pub(crate) fn set() -> Result<Self> {
+        let gate = File::from(io::stdin().as_fd().try_clone_to_owned()?);
         let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        let null = OpenOptions::new().write(true).open("/dev/null")?;
-        put(null.as_fd(), 1)?;
-        Ok(Self { out })
+        let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+        let stage = Self { gate, out, null };
+        stage.clear()?;
+        Ok(stage)
+    }
+
+    /// Puts `/dev/null` back where a loop has put something else.
+    pub(crate) fn clear(&self) -> Result<()> {
+        put(&self.null, 0)?;
+        put(&self.null, 1)
     }
 
     /// Says that everything is in place.
@@ -59,9 +69,9 @@ impl Stage {
         self.out.write_all(b"{\"ready\":true}\n").context("nobody listens")
     }
 
-    /// Waits for a byte on stdin; not, once that has ended.
-    pub(crate) fn wait_at_gate(&mut self) -> Result<bool> {
-        Ok(read(0, &mut [0])? == 1)
+    /// Waits for a byte; not, once the gate has ended.
+    pub(crate) fn wait_at_gate(&self) -> Result<bool> {
+        Ok(read(self.gate.as_raw_fd(), &mut [0])? == 1)
     }
 
     /// Prints one line.

@@ -30,7 +30,7 @@ pub(crate) fn run() -> Result<()> {
     let over = AtomicBool::new(false);
     let ticks = thread::scope(|scope| {
         scope.spawn(|| {
-            while matches!(stage::read(0, &mut [0]), Ok(1)) {}
+            while matches!(stage.wait_at_gate(), Ok(true)) {}
             over.store(true, Ordering::Relaxed);
         });
         tick_until(&over)
