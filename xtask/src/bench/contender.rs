@@ -152,14 +152,16 @@ impl Attached {
 
     /// Ends it and reads what it counted of the tree of this process.
     pub(crate) fn finish(self, root: u32) -> Result<Counted> {
-        let Some(mut tool) = self.tool else { return Ok(Counted::Nothing) };
-        match self.contender {
-            Contender::Floor => tool.end_input(),
-            // It ends by itself, see `ends_with_target`.
-            Contender::PerfTrace => {}
-            _ => tool.interrupt()?,
-        }
-        let (status, said) = tool.finish()?;
+        let Some(tool) = self.tool else { return Ok(Counted::Nothing) };
+        let (status, said) = match self.contender {
+            Contender::Bpftrace => tool.interrupt_until_end()?,
+            // These end by themselves: with their input, and with the target.
+            Contender::Floor | Contender::PerfTrace => tool.finish()?,
+            _ => {
+                tool.interrupt()?;
+                tool.finish()?
+            }
+        };
         let counted = match (self.contender, self.files) {
             (Contender::Tracer | Contender::Capture, Some(files)) => {
                 // 1 is its word for lost output; all else means that there is no report.

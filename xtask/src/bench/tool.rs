@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// How long anything may take. 50,000 processes are adopted in seconds, and reported in more.
 const DEADLINE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// A running program; killed when dropped before its end.
@@ -48,14 +49,9 @@ impl Tool {
         self.child.id()
     }
 
-    /// Its stdin, until [`Self::end_input`].
+    /// Its stdin.
     pub(crate) fn input(&mut self) -> Result<&mut ChildStdin> {
         self.stdin.as_mut().with_context(|| format!("the stdin of {} is closed", self.name))
-    }
-
-    /// Closes its stdin.
-    pub(crate) fn end_input(&mut self) {
-        self.stdin = None;
     }
 
     /// Waits for a line that begins or goes on like this, and returns it.
@@ -102,11 +98,23 @@ impl Tool {
 
     /// Asks it to end, as Ctrl-C does.
     pub(crate) fn interrupt(&self) -> Result<()> {
-        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).context("no pid")?;
-        kill_process(pid, Signal::INT).with_context(|| format!("cannot interrupt {}", self.name))
+        interrupt(self.pid()).with_context(|| format!("cannot interrupt {}", self.name))
     }
 
-    /// Waits for its end; returns how it ended and all that it said.
+    /// Interrupts it until it ends: bpftrace forgets a signal that comes at the wrong moment.
+    pub(crate) fn interrupt_until_end(self) -> Result<(ExitStatus, Vec<String>)> {
+        self.interrupt()?;
+        let mut last = Instant::now();
+        self.finish_watched(|pid| {
+            if last.elapsed() > PATIENCE {
+                // Fails where it has just ended, and that is noticed next.
+                let _ = interrupt(pid);
+                last = Instant::now();
+            }
+        })
+    }
+
+    /// Ends its input and waits for its end; returns how it ended and all that it said.
     pub(crate) fn finish(self) -> Result<(ExitStatus, Vec<String>)> {
         self.finish_watched(|_| {})
     }
@@ -147,6 +155,11 @@ impl Drop for Tool {
     }
 }
 
+fn interrupt(pid: u32) -> Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no pid")?;
+    Ok(kill_process(pid, Signal::INT)?)
+}
+
 fn read_lines(from: impl Read + Send + 'static, to: Sender<String>) {
     thread::spawn(move || {
         for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
@@ -169,7 +182,6 @@ mod tests {
     fn a_line_is_waited_for_on_either_stream() {
         let mut tool = shell("echo one; echo two >&2; read x; echo three");
         assert_eq!(tool.wait_for("two").unwrap(), "two");
-        tool.end_input();
         let (status, said) = tool.finish().unwrap();
         assert!(status.success());
         assert!(said.contains(&"three".to_owned()), "{said:?}");
