@@ -94,8 +94,9 @@ pub(crate) fn build_object(workspace: &Workspace, ready: &Ready, voice: Voice) -
     }
     ready.configure(&mut build);
     command::run(&mut build)?;
-    let built = target.join(crate::toolchain::BPF_TARGET).join("release/tracer-ebpf");
-    copy_if_changed(&built, &workspace.ebpf_object())
+    let built = target.join(crate::toolchain::BPF_TARGET).join("release");
+    copy_if_changed(&built.join("floor"), &workspace.floor_object())?;
+    copy_if_changed(&built.join("tracer-ebpf"), &workspace.ebpf_object())
 }
 
 fn build_tool(workspace: &Workspace, profile: Profile, voice: Voice) -> Result<()> {

@@ -28,7 +28,7 @@ const GATE: &str = "WORKLOAD_GO";
 
 /// Runs the examples and writes their output into README.md.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
-    let ready = setup::ensure(workspace, Extras { tests: true, ci: false })?;
+    let ready = setup::ensure(workspace, Extras { tests: true, ..Extras::default() })?;
     build::build(workspace, &ready, Profile::Release, Voice::Full)?;
     let mut manager = cargo::cargo(workspace);
     command::run(manager.args(["build", "--package", "tracer-tests", "--bin", "manager"]))?;

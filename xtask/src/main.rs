@@ -3,6 +3,7 @@
 //! Every task says what it does on standard error; standard output belongs to what it runs
 //! (the tool's JSON, the tests' results).
 
+mod bench;
 mod build;
 mod cargo;
 mod cargo_tool;
@@ -97,12 +98,23 @@ enum Task {
         #[arg(long, value_name = "STR")]
         filter: Option<String>,
     },
+    /// Measure what tracer costs, beside an empty program, bpftrace, strace and perf (root).
+    ///
+    /// A whole run takes some twenty minutes, prints its tables and puts them into BENCHMARKS.md.
+    /// What is compared are ratios within the run. Rivals that are missing are installed; what
+    /// does not start is reported as absent.
+    #[command(after_help = "Examples:\n  \
+        cargo xtask bench --quick           what the continuous integration runs\n  \
+        cargo xtask bench --only write32 --rounds 3\n  \
+        cargo xtask bench --verifier        has any program become dearer to verify?")]
+    Bench(bench::Options),
     /// Regenerate the examples in README.md by running them (root; starts docker).
     Examples,
     /// Everything the continuous integration checks, in the same order, with a table of times.
     ///
     /// Order: formatting, the eBPF object, clippy (host, then BPF), licences and sources of
-    /// dependencies, documentation, tests. Every step runs even when an earlier one failed.
+    /// dependencies, documentation, tests, a quick benchmark. Every step runs even when an
+    /// earlier one failed.
     Ci,
 }
 
@@ -120,7 +132,7 @@ fn perform(task: Task) -> Result<ExitCode> {
     let workspace = Workspace::locate()?;
     match task {
         Task::Setup { tests, ci } => {
-            let ready = setup::ensure(&workspace, Extras { tests, ci })?;
+            let ready = setup::ensure(&workspace, Extras { tests, ci, bench: false })?;
             command::say(&ready.to_string());
         }
         Task::Build { debug } => {
@@ -134,6 +146,7 @@ fn perform(task: Task) -> Result<ExitCode> {
             test::print_tally(tally)?;
             return Ok(tally.exit_code());
         }
+        Task::Bench(options) => bench::run(&workspace, &options)?,
         Task::Examples => examples::run(&workspace)?,
         Task::Ci => return ci::run(&workspace),
     }

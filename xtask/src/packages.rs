@@ -40,6 +40,14 @@ pub(crate) const FOR_TESTS: [Provided; 10] = [
     from_package("git", "git"),
 ];
 
+/// What the benchmark compares with, and what it names programs with.
+pub(crate) const FOR_BENCH: [Provided; 4] = [
+    from_package("bpftrace", "bpftrace"),
+    from_package("strace", "strace"),
+    from_package("perf", "linux-perf"),
+    from_package("bpftool", "bpftool"),
+];
+
 /// The package of a busybox that needs no library.
 const STATIC_BUSYBOX: &str = "busybox-static";
 
@@ -55,14 +63,20 @@ pub(crate) fn has_apt() -> bool {
 
 /// The packages to install so that the privileged tests can run.
 pub(crate) fn missing_for_tests() -> Vec<&'static str> {
-    let mut missing: Vec<_> = FOR_TESTS
+    let mut missing = missing(&FOR_TESTS);
+    if static_busybox().is_none() {
+        missing.push(STATIC_BUSYBOX);
+    }
+    missing
+}
+
+/// The packages of those programs that are not there.
+pub(crate) fn missing(programs: &[Provided]) -> Vec<&'static str> {
+    let mut missing: Vec<_> = programs
         .iter()
         .filter(|provided| command::find(provided.program).is_none())
         .map(|provided| provided.package)
         .collect();
-    if static_busybox().is_none() {
-        missing.push(STATIC_BUSYBOX);
-    }
     missing.dedup();
     missing
 }

@@ -26,6 +26,8 @@ pub(crate) struct Extras {
     pub(crate) tests: bool,
     /// What `ci` checks with.
     pub(crate) ci: bool,
+    /// What `bench` measures tracer against.
+    pub(crate) bench: bool,
 }
 
 /// Everything a build needs.
@@ -61,6 +63,9 @@ pub(crate) fn ensure(workspace: &Workspace, extras: Extras) -> Result<Ready> {
     }
     if extras.ci {
         ensure_for_ci(workspace, &ready)?;
+    }
+    if extras.bench {
+        install_rivals();
     }
     Ok(ready)
 }
@@ -112,6 +117,17 @@ fn ensure_for_tests() -> Result<()> {
         bail!("installed, but the programs expected of {list} are still not found in PATH");
     }
     Ok(())
+}
+
+/// The benchmark goes on without a rival, and says that it is absent.
+fn install_rivals() {
+    let missing = packages::missing(&packages::FOR_BENCH);
+    if missing.is_empty() {
+        return;
+    }
+    if let Err(error) = packages::install(&missing, "compare tracer with them") {
+        command::say(&format!("{error:#}"));
+    }
 }
 
 fn ensure_for_ci(workspace: &Workspace, ready: &Ready) -> Result<()> {

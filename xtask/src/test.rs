@@ -28,7 +28,7 @@ const IMAGE_VARIABLE: &str = "TRACER_TEST_IMAGE";
 /// Builds, then runs all tests whose name contains `filter`, however many fail.
 pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<Tally> {
     let root = packages::is_root();
-    let ready = setup::ensure(workspace, Extras { tests: root, ci: false })?;
+    let ready = setup::ensure(workspace, Extras { tests: root, ..Extras::default() })?;
     build::build(workspace, &ready, Profile::Release, Voice::Full)?;
     let mut tally = host_tests(workspace, filter)?;
     tally += if root {

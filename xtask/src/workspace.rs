@@ -60,6 +60,16 @@ impl Workspace {
         self.target.join("ebpf/tracer.o")
     }
 
+    /// The program that does nothing, which the benchmark compares with.
+    pub(crate) fn floor_object(&self) -> PathBuf {
+        self.target.join("ebpf/floor.o")
+    }
+
+    /// How many instructions the verifier is known to walk through for each program.
+    pub(crate) fn verified_instructions(&self) -> PathBuf {
+        self.root.join("xtask/verifier.json")
+    }
+
     /// The tool itself.
     pub(crate) fn tool(&self, profile: Profile) -> PathBuf {
         self.target.join(profile.directory()).join("tracer")

@@ -1,0 +1,73 @@
+//! One call in a loop, in one process.
+
+use std::{fs::File, os::fd::AsRawFd, thread};
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use crate::{
+    measure::{self, Measured},
+    stage::{self, Request},
+};
+
+/// What one write of the small loops carries.
+const LINE: &[u8; 32] = b"thirty-one characters of output\n";
+
+/// A syscall that moves nothing.
+pub(crate) fn getppid(request: &Request) -> Result<Measured> {
+    let calls = request.calls;
+    let ns = measure::clock(calls, || {
+        // SAFETY: takes no pointer. By number: a library may remember the answer.
+        unsafe { libc::syscall(libc::SYS_getppid) };
+        Ok(())
+    })?;
+    Ok(Measured { calls, ns, ..Measured::default() })
+}
+
+/// 32 bytes out of `/dev/zero`.
+pub(crate) fn read32(request: &Request) -> Result<Measured> {
+    let zero = File::open("/dev/zero").context("cannot open /dev/zero")?;
+    let mut bytes = [0; LINE.len()];
+    let calls = request.calls;
+    let ns = measure::clock(calls, || {
+        let read = stage::read(zero.as_raw_fd(), &mut bytes)?;
+        ensure!(read == LINE.len(), "read {read} bytes");
+        Ok(())
+    })?;
+    Ok(Measured { calls, ns, bytes: calls * LINE.len() as u64, ..Measured::default() })
+}
+
+/// 32 bytes through fd 1, which is `/dev/null`.
+pub(crate) fn write32(request: &Request) -> Result<Measured> {
+    measure::clock_writes(request.calls, LINE.len() as u64, || stage::write_all(1, LINE))
+}
+
+/// The same in two segments.
+pub(crate) fn writev(request: &Request) -> Result<Measured> {
+    let (first, second) = LINE.split_at(LINE.len() / 2);
+    let segments = [first, second]
+        .map(|part| libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() });
+    measure::clock_writes(request.calls, LINE.len() as u64, || {
+        // SAFETY: two segments, each valid for its length; the kernel only reads them.
+        let wrote = unsafe { libc::syscall(libc::SYS_writev, 1, segments.as_ptr(), 2) };
+        ensure!(wrote == LINE.len() as i64, "writev returned {wrote}");
+        Ok(())
+    })
+}
+
+/// Two threads that write to the same fd: both change one row of a tracer's table.
+pub(crate) fn threads2(request: &Request) -> Result<Measured> {
+    let half = Request { calls: request.calls / 2, ..request.clone() };
+    let (own, other) = thread::scope(|scope| {
+        let other = scope.spawn(|| write32(&half));
+        (write32(&half), other.join())
+    });
+    let mut sum = own?;
+    let other = other.map_err(|_| anyhow!("a writing thread panicked"))??;
+    // The threads ran side by side; the slower one says how long both took.
+    sum.ns = sum.ns.max(other.ns);
+    sum.calls += other.calls;
+    sum.bytes += other.bytes;
+    sum.truth.writes += other.truth.writes;
+    sum.truth.bytes += other.truth.bytes;
+    Ok(sum)
+}

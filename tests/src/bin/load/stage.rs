@@ -1,0 +1,116 @@
+//! What a loop stands on: its fds, the gate, and the objects that are open besides.
+
+use std::{
+    env,
+    fs::{File, OpenOptions},
+    io::{self, Write as _},
+    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::pipe::{PipeFlags, pipe_with};
+use serde::Serialize;
+
+/// What the command line asks for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Request {
+    pub(crate) name: String,
+    pub(crate) calls: u64,
+    pub(crate) sleepers: u32,
+    pub(crate) objects: u64,
+    pub(crate) command: Vec<String>,
+}
+
+impl Request {
+    pub(crate) fn from_args() -> Result<Self> {
+        let mut words = env::args().skip(1);
+        let usage = "usage: load LOOP CALLS [sleepers=N] [objects=N] [-- COMMAND…]";
+        let name = words.next().context(usage)?;
+        let calls = words.next().and_then(|word| word.parse().ok()).context(usage)?;
+        let mut request = Self { name, calls, ..Self::default() };
+        while let Some(word) = words.next() {
+            match word.split_once('=') {
+                _ if word == "--" => request.command.extend(words.by_ref()),
+                Some(("sleepers", number)) => request.sleepers = number.parse()?,
+                Some(("objects", number)) => request.objects = number.parse()?,
+                _ => bail!("{usage}"),
+            }
+        }
+        Ok(request)
+    }
+}
+
+/// The gate, and where lines for the benchmark go; fd 0 and fd 1 belong to what is measured.
+pub(crate) struct Stage {
+    gate: File,
+    out: File,
+    null: File,
+}
+
+impl Stage {
+    /// Takes stdin and stdout out of the way and puts `/dev/null` there.
+    pub(crate) fn set() -> Result<Self> {
+        let gate = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+        let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+        let stage = Self { gate, out, null };
+        stage.clear()?;
+        Ok(stage)
+    }
+
+    /// Puts `/dev/null` back where a loop has put something else.
+    pub(crate) fn clear(&self) -> Result<()> {
+        put(&self.null, 0)?;
+        put(&self.null, 1)
+    }
+
+    /// Says that everything is in place.
+    pub(crate) fn say_ready(&mut self) -> Result<()> {
+        self.out.write_all(b"{\"ready\":true}\n").context("nobody listens")
+    }
+
+    /// Waits for a byte; not, once the gate has ended.
+    pub(crate) fn wait_at_gate(&self) -> Result<bool> {
+        Ok(read(self.gate.as_raw_fd(), &mut [0])? == 1)
+    }
+
+    /// Prints one line.
+    pub(crate) fn publish(&mut self, line: &impl Serialize) -> Result<()> {
+        let mut text = serde_json::to_vec(line)?;
+        text.push(b'\n');
+        self.out.write_all(&text).context("nobody listens")
+    }
+}
+
+/// Two ends of a pipe, closed at exec.
+pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    pipe_with(PipeFlags::CLOEXEC).context("cannot make a pipe")
+}
+
+/// Puts a file on a number: 0 and 1 are what the loops read and write.
+pub(crate) fn put(file: impl AsFd, number: RawFd) -> Result<()> {
+    // SAFETY: takes no pointer; only 0 and 1 are given, which nothing here owns.
+    let put = unsafe { libc::dup2(file.as_fd().as_raw_fd(), number) };
+    ensure!(put == number, "dup2: {}", io::Error::last_os_error());
+    Ok(())
+}
+
+/// One `write(2)` that must take everything.
+pub(crate) fn write_all(fd: RawFd, bytes: &[u8]) -> Result<()> {
+    // SAFETY: the buffer is valid for its length during the call.
+    let wrote = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+    ensure!(
+        wrote == bytes.len() as isize,
+        "write of {} bytes: {wrote}, {}",
+        bytes.len(),
+        io::Error::last_os_error()
+    );
+    Ok(())
+}
+
+/// One `read(2)`.
+pub(crate) fn read(fd: RawFd, bytes: &mut [u8]) -> Result<usize> {
+    // SAFETY: the buffer is valid for its length during the call.
+    let read = unsafe { libc::read(fd, bytes.as_mut_ptr().cast(), bytes.len()) };
+    usize::try_from(read).map_err(|_| io::Error::last_os_error()).context("read")
+}

@@ -1,0 +1,242 @@
+//! Who is measured: how each is started, how it says that it is attached, and what it counted.
+
+use std::{fs, path::PathBuf, process::Command, thread, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{count::Counted, place::Place, report, tool::Tool};
+use crate::command;
+
+/// One column of the comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Contender {
+    /// Nobody watches.
+    Native,
+    /// An empty program on the hook that tracer uses.
+    Floor,
+    /// tracer, counting.
+    Tracer,
+    /// tracer, keeping the bytes as well.
+    Capture,
+    /// bpftrace with `question.bt`.
+    Bpftrace,
+    /// `strace -f -e trace=write,writev`.
+    Strace,
+    /// `perf trace -s -e write,writev`.
+    PerfTrace,
+}
+
+/// A kernel worker frees what a tracer has left; the next one starts after that.
+const SETTLE: Duration = Duration::from_millis(30);
+
+impl Contender {
+    /// All, in the order of each round.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Native,
+        Self::Floor,
+        Self::Tracer,
+        Self::Capture,
+        Self::Bpftrace,
+        Self::Strace,
+        Self::PerfTrace,
+    ];
+
+    /// Its name in tables.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Floor => "floor",
+            Self::Tracer => "tracer",
+            Self::Capture => "tracer --capture",
+            Self::Bpftrace => "bpftrace",
+            Self::Strace => "strace",
+            Self::PerfTrace => "perf trace",
+        }
+    }
+
+    /// So many times fewer calls are measured, because each takes so much longer.
+    pub(crate) fn slowness(self) -> u64 {
+        match self {
+            Self::Strace => 50,
+            Self::PerfTrace => 10,
+            _ => 1,
+        }
+    }
+
+    /// Whether the target must end first. perf forgets what is left in its buffers when it is
+    /// interrupted, and takes it in when its target ends.
+    pub(crate) fn ends_with_target(self) -> bool {
+        self == Self::PerfTrace
+    }
+
+    /// The program that must be installed.
+    fn program(self) -> Option<&'static str> {
+        match self {
+            Self::Native | Self::Floor | Self::Tracer | Self::Capture => None,
+            Self::Bpftrace => Some("bpftrace"),
+            Self::Strace => Some("strace"),
+            Self::PerfTrace => Some("perf"),
+        }
+    }
+
+    /// Why it cannot take part, if so.
+    pub(crate) fn absence(self) -> Option<String> {
+        let program = self.program()?;
+        command::find(program).is_none().then(|| format!("{program} is not installed"))
+    }
+
+    /// Starts it on the tree of this process and waits until it is attached.
+    pub(crate) fn attach(self, place: &Place, pid: u32) -> Result<Attached> {
+        let pid = pid.to_string();
+        let (tool, ready) = match self {
+            Self::Native => return Ok(Attached { contender: self, tool: None, files: None }),
+            Self::Floor => {
+                let mut floor = Command::new(&place.floor);
+                floor.arg(&place.floor_object);
+                (Tool::start("floor", &mut floor)?, "floor: attached")
+            }
+            Self::Tracer | Self::Capture => return self.attach_tracer(place, &pid),
+            Self::Bpftrace => {
+                let mut bpftrace = Command::new("bpftrace");
+                bpftrace.args(["-B", "none"]).arg(&place.question).arg(&pid);
+                (Tool::start("bpftrace", &mut bpftrace)?, "attached")
+            }
+            Self::Strace => {
+                let mut strace = Command::new("strace");
+                strace.args(["-f", "-e", "trace=write,writev", "-o", "/dev/null", "-p", &pid]);
+                (Tool::start("strace", &mut strace)?, "attached")
+            }
+            Self::PerfTrace => return self.attach_perf(&pid),
+        };
+        self.attached(tool, ready, None)
+    }
+
+    fn attach_tracer(self, place: &Place, pid: &str) -> Result<Attached> {
+        let files = place.new_directory()?;
+        let mut tracer = Command::new(&place.tracer);
+        tracer.args(["--pid", pid, "--format", "json", "-o"]).arg(files.join("report"));
+        if self == Self::Capture {
+            tracer.arg("--capture").arg(files.join("capture"));
+        }
+        let tool = Tool::start("tracer", &mut tracer)?;
+        self.attached(tool, "tracer: attached", Some(files))
+    }
+
+    /// perf says nothing when it is ready; it has opened its events and sleeps in `poll`.
+    fn attach_perf(self, pid: &str) -> Result<Attached> {
+        let mut perf = Command::new("perf");
+        perf.args(["trace", "-s", "-e", "write,writev", "-p", pid]);
+        let mut tool = Tool::start("perf", &mut perf)?;
+        tool.wait_until("attach", |perf| has_events(perf) && is_polling(perf))?;
+        Ok(Attached { contender: self, tool: Some(tool), files: None })
+    }
+
+    fn attached(self, mut tool: Tool, ready: &str, files: Option<PathBuf>) -> Result<Attached> {
+        tool.wait_for(ready)?;
+        Ok(Attached { contender: self, tool: Some(tool), files })
+    }
+}
+
+/// A contender at work.
+pub(crate) struct Attached {
+    contender: Contender,
+    tool: Option<Tool>,
+    files: Option<PathBuf>,
+}
+
+impl Attached {
+    /// The pid of the tracing process.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.tool.as_ref().map(Tool::pid)
+    }
+
+    /// Ends it and reads what it counted of the tree of this process.
+    pub(crate) fn finish(self, root: u32) -> Result<Counted> {
+        let Some(tool) = self.tool else { return Ok(Counted::Nothing) };
+        let (status, said) = match self.contender {
+            Contender::Bpftrace => tool.interrupt_until_end()?,
+            // These end by themselves: with their input, and with the target.
+            Contender::Floor | Contender::PerfTrace => tool.finish()?,
+            _ => {
+                tool.interrupt()?;
+                tool.finish()?
+            }
+        };
+        let counted = match (self.contender, self.files) {
+            (Contender::Tracer | Contender::Capture, Some(files)) => {
+                // 1 is its word for lost output; all else means that there is no report.
+                if !matches!(status.code(), Some(0 | 1)) {
+                    bail!("tracer ended with {status}: {}", said.join(" / "));
+                }
+                let report = report::read(&files.join("report"))?;
+                fs::remove_dir_all(&files)
+                    .with_context(|| format!("cannot remove {}", files.display()))?;
+                report.counted(root)
+            }
+            (Contender::Bpftrace, _) => Counted::Bytes(bpftrace_sum(&said)),
+            (Contender::PerfTrace, _) => Counted::Calls(perf_sum(&said)),
+            _ => Counted::Nothing,
+        };
+        thread::sleep(SETTLE);
+        Ok(counted)
+    }
+}
+
+/// Bytes through fd 1 in `@bytes[PID, FD]: SUM`.
+fn bpftrace_sum(said: &[String]) -> u64 {
+    said.iter()
+        .filter_map(|line| line.strip_prefix("@bytes[")?.split_once("]: "))
+        .filter(|(key, _)| key.ends_with(", 1"))
+        .filter_map(|(_, sum)| sum.trim().parse::<u64>().ok())
+        .sum()
+}
+
+/// Calls in the lines `write CALLS …` and `writev CALLS …` of the summaries of all threads.
+fn perf_sum(said: &[String]) -> u64 {
+    said.iter()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            matches!(words.next()?, "write" | "writev")
+                .then(|| words.next()?.parse::<u64>().ok())?
+        })
+        .sum()
+}
+
+fn has_events(pid: u32) -> bool {
+    let Ok(fds) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    fds.flatten()
+        .filter_map(|fd| fs::read_link(fd.path()).ok())
+        .any(|link| link.to_string_lossy().contains("perf_event"))
+}
+
+/// Whether a process sleeps in `poll` or `ppoll` (numbers of x86-64).
+fn is_polling(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/syscall"))
+        .is_ok_and(|line| line.starts_with("7 ") || line.starts_with("271 "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Vec<String> {
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn bpftraces_sums_are_added_for_fd_1_alone() {
+        let said = lines(
+            "attached\n\n@bytes[6269, 2]: 97\n@bytes[6269, 1]: 32000\n@bytes[70, 1]: 5\n@bytes[71, 11]: 9",
+        );
+        assert_eq!(bpftrace_sum(&said), 32005);
+    }
+
+    #[test]
+    fn perfs_calls_are_added_over_all_threads() {
+        let said = lines(
+            " Summary of events:\n\n load (60), 40 events, 66.7%\n\n   syscall  calls errors total\n\
+             ---- ----\n   write     20      0     0.1\n\n load (61)\n   write     3   0  0.1\n   writev 9 0\n read 7 0",
+        );
+        assert_eq!(perf_sum(&said), 32);
+    }
+}

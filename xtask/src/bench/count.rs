@@ -1,0 +1,230 @@
+//! What a contender counted, against what the loop itself knows.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::Serialize;
+
+use super::{
+    load::Truth,
+    table::{number, whole},
+};
+
+/// What a contender counted of what went through fd 1 of the tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Counted {
+    /// It does not count, or its count is not looked at.
+    Nothing,
+    /// Bytes.
+    Bytes(u64),
+    /// `write` calls, whatever the fd.
+    Calls(u64),
+    /// tracer's report.
+    Tracer(Books),
+}
+
+/// tracer's own losses: how often, by reason.
+pub(crate) type Losses = BTreeMap<String, u64>;
+
+/// What a report of tracer has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Books {
+    /// Writes through fd 1.
+    pub(crate) writes: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    /// Children of the loop's process.
+    pub(crate) children: u64,
+    /// tracer's own losses, by reason; only those that there were.
+    pub(crate) losses: Losses,
+    /// Bytes that were to be captured and were not, of all reasons but the limit.
+    pub(crate) uncaptured: u64,
+}
+
+/// How a count compares with the truth.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Difference {
+    /// Whether there is a count at all.
+    pub(crate) counted: bool,
+    /// Writes or, where only bytes are counted, bytes that are missing; negative: too many.
+    pub(crate) missing: i64,
+    /// Processes that are missing.
+    pub(crate) missing_processes: i64,
+    /// What tracer says that it could not record.
+    pub(crate) losses: Losses,
+    /// Bytes that found no room in the capture.
+    pub(crate) uncaptured: u64,
+}
+
+impl Difference {
+    /// Compares. `lines` is how many lines the loop itself wrote besides, through other fds.
+    pub(crate) fn between(counted: &Counted, truth: &Truth, lines: u64) -> Self {
+        let difference = Self { counted: true, ..Self::default() };
+        match counted {
+            Counted::Nothing => Self::default(),
+            Counted::Bytes(bytes) => Self { missing: minus(truth.bytes, *bytes), ..difference },
+            Counted::Calls(calls) => {
+                Self { missing: minus(truth.writes + lines, *calls), ..difference }
+            }
+            Counted::Tracer(books) => {
+                let writes = minus(truth.writes, books.writes);
+                let bytes = minus(truth.bytes, books.bytes);
+                Self {
+                    missing: if writes == 0 { bytes } else { writes },
+                    missing_processes: minus(truth.processes + truth.standing, books.children),
+                    losses: books.losses.clone(),
+                    uncaptured: books.uncaptured,
+                    ..difference
+                }
+            }
+        }
+    }
+
+    /// Where the truth is not known: what a contender itself admits to have lost.
+    pub(crate) fn of_losses(counted: &Counted) -> Self {
+        match counted {
+            Counted::Tracer(books) => {
+                let (losses, uncaptured) = (books.losses.clone(), books.uncaptured);
+                Self { losses, uncaptured, ..Self::default() }
+            }
+            _ => Self::default(),
+        }
+    }
+
+    /// Whether nothing is missing and nothing too much.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.missing == 0 && self.missing_processes == 0 && self.losses.is_empty()
+    }
+
+    /// The worse of two rounds.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.counted |= other.counted;
+        self.missing += other.missing;
+        self.missing_processes += other.missing_processes;
+        for (reason, events) in &other.losses {
+            *self.losses.entry(reason.clone()).or_default() += events;
+        }
+        self.uncaptured += other.uncaptured;
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        if self.missing != 0 {
+            parts.push(format!(
+                "{}{} missing",
+                sign(self.missing),
+                whole(self.missing.unsigned_abs())
+            ));
+        }
+        if self.missing_processes != 0 {
+            parts.push(format!(
+                "{}{} processes missing",
+                sign(self.missing_processes),
+                whole(self.missing_processes.unsigned_abs())
+            ));
+        }
+        for (reason, events) in &self.losses {
+            parts.push(format!("says {reason}: {}", whole(*events)));
+        }
+        if self.uncaptured != 0 {
+            parts.push(format!("{} not captured", bytes(self.uncaptured)));
+        }
+        f.write_str(&match (parts.is_empty(), self.counted) {
+            (true, true) => "exact".to_owned(),
+            (true, false) => "–".to_owned(),
+            _ => parts.join(", "),
+        })
+    }
+}
+
+fn sign(number: i64) -> &'static str {
+    if number < 0 { "−" } else { "" }
+}
+
+/// Bytes, in the unit that keeps them short.
+fn bytes(bytes: u64) -> String {
+    if bytes < 1_000_000 {
+        return format!("{} B", whole(bytes));
+    }
+    format!("{} MB", number(bytes as f64 / 1e6))
+}
+
+fn minus(truth: u64, counted: u64) -> i64 {
+    i64::try_from(i128::from(truth) - i128::from(counted)).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRUTH: Truth = Truth { writes: 10, bytes: 320, processes: 2, standing: 0 };
+
+    fn books() -> Books {
+        Books { writes: 10, bytes: 320, children: 2, ..Books::default() }
+    }
+
+    fn one_loss() -> Losses {
+        Losses::from([("ring_full".to_owned(), 1)])
+    }
+
+    fn between(counted: &Counted) -> Difference {
+        Difference::between(counted, &TRUTH, 1)
+    }
+
+    #[test]
+    fn equal_books_are_exact() {
+        let difference = between(&Counted::Tracer(books()));
+        assert!(difference.counted && difference.is_exact());
+        assert_eq!(difference.to_string(), "exact");
+    }
+
+    #[test]
+    fn each_kind_of_difference_is_none_the_less_one() {
+        for wrong in [
+            Books { writes: 9, ..books() },
+            Books { bytes: 319, ..books() },
+            Books { bytes: 321, ..books() },
+            Books { children: 1, ..books() },
+            Books { losses: one_loss(), ..books() },
+        ] {
+            assert!(!between(&Counted::Tracer(wrong.clone())).is_exact(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_captured_is_told_and_leaves_the_counts_exact() {
+        let difference = between(&Counted::Tracer(Books { uncaptured: 7, ..books() }));
+        assert!(difference.is_exact());
+        assert_eq!(difference.to_string(), "7 B not captured");
+    }
+
+    #[test]
+    fn a_count_of_calls_has_the_lines_of_the_loop_itself() {
+        assert_eq!(between(&Counted::Calls(11)).missing, 0);
+        assert_eq!(between(&Counted::Calls(4)).missing, 7);
+        assert_eq!(between(&Counted::Bytes(330)).missing, -10);
+    }
+
+    #[test]
+    fn no_count_is_no_difference_and_not_called_exact() {
+        assert_eq!(between(&Counted::Nothing).to_string(), "–");
+    }
+
+    #[test]
+    fn losses_are_told_by_name_and_where_the_truth_is_not_known_too() {
+        let counted = Counted::Tracer(Books { losses: one_loss(), writes: 7, ..books() });
+        let mut difference = Difference::of_losses(&counted);
+        difference.add(&Difference::of_losses(&counted));
+        assert_eq!(difference.to_string(), "says ring_full: 2");
+        assert_eq!(Difference::of_losses(&Counted::Tracer(books())).to_string(), "–");
+    }
+
+    #[test]
+    fn sleepers_are_children_too() {
+        let counted = Counted::Tracer(Books { children: 1002, ..books() });
+        let truth = Truth { standing: 1000, ..TRUTH };
+        assert!(Difference::between(&counted, &truth, 0).is_exact());
+        assert!(!Difference::between(&counted, &TRUTH, 0).is_exact());
+    }
+}

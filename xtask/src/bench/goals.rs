@@ -1,0 +1,259 @@
+//! The goals of the project's cost, each with what was measured.
+
+use serde::Serialize;
+
+use super::{
+    contender::Contender::{self, Bpftrace, Floor, Native, PerfTrace, Strace, Tracer},
+    figures,
+    results::Results,
+    rounds::Comparison,
+    scale,
+    table::{Table, number, whole},
+};
+
+/// One goal.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct Goal {
+    /// What is asked for.
+    pub(crate) text: &'static str,
+    /// What was measured; absent where this run did not.
+    pub(crate) measured: Option<f64>,
+    /// The bound.
+    pub(crate) bound: f64,
+    /// In which direction.
+    pub(crate) wants: Wants,
+    /// After the number.
+    pub(crate) unit: &'static str,
+}
+
+/// A unit that has no fractions.
+const WRITES: &str = " writes";
+
+/// On which side of the bound a goal is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Wants {
+    /// At most the bound.
+    AtMost,
+    /// At least the bound.
+    AtLeast,
+}
+
+impl Goal {
+    fn at_most(bound: f64, unit: &'static str, text: &'static str, measured: Option<f64>) -> Self {
+        Self { text, measured, bound, wants: Wants::AtMost, unit }
+    }
+
+    fn at_least(bound: f64, unit: &'static str, text: &'static str, measured: Option<f64>) -> Self {
+        Self { text, measured, bound, wants: Wants::AtLeast, unit }
+    }
+
+    /// Whether it is reached; open where nothing was measured.
+    pub(crate) fn is_reached(&self) -> Option<bool> {
+        let measured = self.measured?;
+        Some(match self.wants {
+            Wants::AtMost => measured <= self.bound,
+            Wants::AtLeast => measured >= self.bound,
+        })
+    }
+}
+
+/// All goals.
+pub(crate) fn all(results: &Results) -> Vec<Goal> {
+    let mut goals = of_writes(results);
+    goals.extend(of_innocents(results));
+    goals.extend(of_start_and_size(results));
+    goals
+}
+
+fn of_writes(results: &Results) -> Vec<Goal> {
+    let write32 = results.comparison("write32");
+    let ratio = |of, to| write32?.added_ratio(of, to);
+    vec![
+        Goal::at_most(
+            0.25,
+            " ×",
+            "a traced 32 B write adds, of what bpftrace adds",
+            ratio(Tracer, Bpftrace),
+        ),
+        Goal::at_most(
+            0.45,
+            " × native",
+            "a traced 32 B write adds, beyond the floor",
+            write32.and_then(beyond_the_floor),
+        ),
+        Goal::at_least(
+            150.0,
+            " ×",
+            "strace adds to a write, of what tracer adds",
+            ratio(Strace, Tracer),
+        ),
+        Goal::at_most(
+            0.0,
+            WRITES,
+            "writes of any workload that tracer missed",
+            missing(&results.workloads, Tracer),
+        ),
+        Goal::at_least(
+            1.0,
+            WRITES,
+            "… and those of write32 that perf trace missed",
+            missing(write32, PerfTrace),
+        ),
+    ]
+}
+
+fn of_innocents(results: &Results) -> Vec<Goal> {
+    let tax = |name: &str| results.comparison(name)?.added_ratio(Tracer, Floor);
+    vec![
+        Goal::at_most(
+            1.10,
+            " ×",
+            "tax on an untraced getppid, of the floor's",
+            tax("innocent-getppid"),
+        ),
+        Goal::at_most(1.25, " ×", "tax on an untraced read, of the floor's", tax("innocent-read")),
+        Goal::at_most(
+            1.25,
+            " ×",
+            "tax on an untraced write, of the floor's",
+            tax("innocent-write"),
+        ),
+    ]
+}
+
+fn of_start_and_size(results: &Results) -> Vec<Goal> {
+    let tracer = results.start.iter().find(|start| start.contender == Tracer.name());
+    let first_byte = tracer.and_then(|start| Some(start.first_byte_ms?.median));
+    let memory = |count| scale::memory_at(&results.scale, count);
+    let rss = |count| memory(count).map(|memory| memory.rss as f64 / 1e6);
+    let growth = |kind| scale::growth_of(&results.scale, kind, 50_000);
+    let report = memory(50_000).map(|memory| memory.report_s);
+    vec![
+        Goal::at_most(150.0, " ms", "start to first counted byte, median", first_byte),
+        Goal::at_most(25.0, " MB", "RSS, idle", rss(1)),
+        Goal::at_most(150.0, " MB", "RSS at 50,000 processes", rss(50_000)),
+        Goal::at_most(1.0, " s", "report of a 50,000-process session", report),
+        Goal::at_most(
+            FLAT,
+            " ×",
+            "a write with 50,000 processes adds, of that with 1",
+            growth(scale::Kind::Processes),
+        ),
+        Goal::at_most(
+            FLAT,
+            " ×",
+            "a write with 50,000 objects adds, of that with 1",
+            growth(scale::Kind::Objects),
+        ),
+    ]
+}
+
+/// Flat, as far as caches allow: a table of 50,000 rows does not fit into the first of them.
+const FLAT: f64 = 1.25;
+
+/// What tracer adds beyond the floor, as a share of the native write.
+fn beyond_the_floor(write32: &Comparison) -> Option<f64> {
+    let beyond = write32.added(Tracer)? - write32.added(Floor)?;
+    figures::ratio(beyond, write32.figures(Native)?.best)
+}
+
+/// What a contender missed in these workloads; nothing where it counted in none.
+fn missing<'a>(
+    workloads: impl IntoIterator<Item = &'a Comparison>,
+    contender: Contender,
+) -> Option<f64> {
+    let rows = workloads.into_iter().filter_map(|workload| workload.row(contender));
+    let counts: Vec<_> = rows.map(|row| &row.count).filter(|count| count.counted).collect();
+    let missing: u64 = counts.iter().map(|count| count.missing.unsigned_abs()).sum();
+    (!counts.is_empty()).then_some(missing as f64)
+}
+
+/// As a table.
+pub(crate) fn table(goals: &[Goal]) -> String {
+    let mut table = Table::new(&["goal", "bound", "measured", "reached"]);
+    for goal in goals {
+        let sign = match goal.wants {
+            Wants::AtMost => "≤",
+            Wants::AtLeast => "≥",
+        };
+        let with_unit = |value: f64| match goal.unit {
+            WRITES => format!("{}{WRITES}", whole(value as u64)),
+            unit => format!("{}{unit}", number(value)),
+        };
+        table.add(vec![
+            goal.text.to_owned(),
+            format!("{sign} {}", with_unit(goal.bound)),
+            goal.measured.map_or_else(|| "–".to_owned(), with_unit),
+            match goal.is_reached() {
+                Some(true) => "yes",
+                Some(false) => "**no**",
+                None => "not measured",
+            }
+            .to_owned(),
+        ]);
+    }
+    table.render()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::rounds::tests::comparison;
+
+    fn goal(goals: &[Goal], text: &str) -> Goal {
+        let found = goals.iter().find(|goal| goal.text.contains(text)).unwrap();
+        Goal { ..*found }
+    }
+
+    fn results(tracer: f64) -> Results {
+        let write32 = comparison(
+            "write32",
+            &[
+                (Native, 300.0),
+                (Floor, 450.0),
+                (Tracer, tracer),
+                (Bpftrace, 1300.0),
+                (Strace, 60_300.0),
+            ],
+        );
+        Results { workloads: vec![write32], ..Results::default() }
+    }
+
+    #[test]
+    fn the_bounds_of_a_write_are_those_of_the_ratios() {
+        let goals = all(&results(550.0));
+        assert_eq!(goal(&goals, "of what bpftrace adds").measured, Some(0.25));
+        assert_eq!(goal(&goals, "of what bpftrace adds").is_reached(), Some(true));
+        // (250 - 150) / 300
+        let beyond = goal(&goals, "beyond the floor").measured.unwrap();
+        assert!((beyond - 1.0 / 3.0).abs() < 1e-9);
+        // 60,000 / 250
+        assert_eq!(goal(&goals, "strace").measured, Some(240.0));
+        assert_eq!(goal(&goals, "strace").is_reached(), Some(true));
+    }
+
+    #[test]
+    fn a_slower_tracer_misses_them() {
+        let goals = all(&results(800.0));
+        for text in ["of what bpftrace adds", "beyond the floor", "strace"] {
+            assert_eq!(goal(&goals, text).is_reached(), Some(false), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_measured_is_not_reached_and_not_missed() {
+        let goals = all(&Results::default());
+        assert!(goals.iter().all(|goal| goal.is_reached().is_none()), "{goals:?}");
+        assert!(table(&goals).contains("not measured"));
+    }
+
+    #[test]
+    fn one_lost_write_misses_the_goal() {
+        let mut results = results(550.0);
+        assert_eq!(goal(&all(&results), "tracer missed").is_reached(), Some(true));
+        let rows = &mut results.workloads[0].rows;
+        rows.iter_mut().find(|row| row.contender == Tracer).unwrap().count.missing = -1;
+        assert_eq!(goal(&all(&results), "tracer missed").is_reached(), Some(false));
+    }
+}

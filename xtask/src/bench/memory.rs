@@ -1,0 +1,141 @@
+//! What tracer itself needs for a tree: memory, time to attach, time to report.
+
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Serialize;
+
+use super::{count::Counted, place::Place, report, tool::Tool};
+
+/// Sizes in bytes.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Memory {
+    /// Resident memory of the process once it has taken in the tree.
+    pub(crate) rss: u64,
+    /// The most that it was, its report included.
+    pub(crate) peak: u64,
+    /// Memory of the maps.
+    pub(crate) maps: u64,
+    /// From the start to "attached", in milliseconds.
+    pub(crate) attached_ms: f64,
+    /// Seconds of `tracer report` on the recorded session.
+    pub(crate) report_s: f64,
+    /// What tracer says that it could not record.
+    pub(crate) losses: u64,
+}
+
+/// Resident memory that did not change for so long is what the tree needs.
+const STILL: Duration = Duration::from_millis(400);
+const SETTLED_WITHIN: Duration = Duration::from_secs(30);
+
+/// Traces the tree of this process once, with a recording, and reports the recording.
+pub(crate) fn of(place: &Place, root: u32) -> Result<Memory> {
+    let files = place.new_directory()?;
+    let (session, live) = (files.join("session"), files.join("live"));
+    let mut tracer = Command::new(&place.tracer);
+    tracer.args(["--format", "json", "--pid", &root.to_string(), "--record"]).arg(&session);
+    let start = Instant::now();
+    let mut tool = Tool::start("tracer", tracer.arg("-o").arg(&live))?;
+    tool.wait_for("tracer: attached")?;
+    let attached_ms = start.elapsed().as_secs_f64() * 1e3;
+    let rss = settled_rss(tool.pid())?;
+    let maps = map_memory(tool.pid())?;
+    tool.interrupt()?;
+    let mut peak = rss;
+    // The mark only rises; what is read last before its end is the highest.
+    tool.finish_watched(|pid| peak = peak.max(status(pid, "VmHWM:").unwrap_or(0)))?;
+    let losses = match report::read(&live)?.counted(root) {
+        Counted::Tracer(books) => books.losses.values().sum(),
+        _ => 0,
+    };
+    let report_s = report_time(&place.tracer, &session, &files.join("again"))?;
+    fs::remove_dir_all(&files).with_context(|| format!("cannot remove {}", files.display()))?;
+    Ok(Memory { rss, peak, maps, attached_ms, report_s, losses })
+}
+
+/// Resident memory once it stands still.
+fn settled_rss(pid: u32) -> Result<u64> {
+    let deadline = Instant::now() + SETTLED_WITHIN;
+    let (mut last, mut since) = (0, Instant::now());
+    loop {
+        let rss = status(pid, "VmRSS:").context("tracer has ended early")?;
+        if rss != last {
+            (last, since) = (rss, Instant::now());
+        }
+        if since.elapsed() >= STILL {
+            return Ok(rss);
+        }
+        let seconds = SETTLED_WITHIN.as_secs();
+        ensure!(Instant::now() < deadline, "tracer's memory still changes after {seconds} s");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The sum of `memlock:` over the maps that a process holds.
+fn map_memory(pid: u32) -> Result<u64> {
+    let directory = format!("/proc/{pid}/fdinfo");
+    let fds = fs::read_dir(&directory).with_context(|| format!("cannot list {directory}"))?;
+    let infos = fds.flatten().filter_map(|fd| fs::read_to_string(fd.path()).ok());
+    Ok(infos.filter_map(|info| map_bytes(&info)).sum())
+}
+
+/// `memlock:` of a map's fdinfo; programs have it too, and are no maps.
+fn map_bytes(info: &str) -> Option<u64> {
+    field(info, "map_type:")?;
+    field(info, "memlock:")?.parse().ok()
+}
+
+/// Seconds of `tracer report`, the faster of two: the first one reads the file from disk.
+fn report_time(tracer: &Path, session: &Path, to: &Path) -> Result<f64> {
+    let mut best = f64::INFINITY;
+    for _ in 0..2 {
+        let mut report = Command::new(tracer);
+        report.arg("report").arg(session).args(["--format", "json", "-o"]).arg(to);
+        let start = Instant::now();
+        let status = report.stdin(std::process::Stdio::null()).status();
+        let status = status.context("tracer cannot be started")?;
+        ensure!(matches!(status.code(), Some(0 | 1)), "tracer report ended with {status}");
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    Ok(best)
+}
+
+/// A line of `/proc/PID/status` in bytes.
+fn status(pid: u32, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    Some(kilobytes(&text, name)? * 1024)
+}
+
+/// The number of a line `NAME 123 kB`.
+pub(crate) fn kilobytes(text: &str, name: &str) -> Option<u64> {
+    field(text, name)?.split_whitespace().next()?.parse().ok()
+}
+
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_of_maps_is_theirs_alone() {
+        assert_eq!(map_bytes("map_type:\t1\nkey_size:\t4\nmemlock:\t4096\n"), Some(4096));
+        assert_eq!(map_bytes("prog_type:\t26\nmemlock:\t8192\n"), None);
+        assert_eq!(map_bytes("pos:\t0\n"), None);
+    }
+
+    #[test]
+    fn sizes_are_read_by_their_whole_name() {
+        let text = "VmPeak:\t 9 kB\nVmHWM:\t   22436 kB\nVmRSS:\t   20000 kB\n";
+        assert_eq!(kilobytes(text, "VmHWM:"), Some(22436));
+        assert_eq!(kilobytes(text, "VmSwap:"), None);
+    }
+}

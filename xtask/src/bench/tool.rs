@@ -1,0 +1,209 @@
+//! A program that runs beside a measurement: started, waited for by a line that it says, ended.
+
+use std::{
+    io::{BufRead as _, BufReader, Read},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long anything may take. 50,000 processes are adopted in seconds, and reported in more.
+const DEADLINE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// A running program; killed when dropped before its end.
+pub(crate) struct Tool {
+    name: &'static str,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<String>,
+    said: Vec<String>,
+}
+
+impl Tool {
+    /// Starts it; what it says on stdout and stderr is read as it comes.
+    pub(crate) fn start(name: &'static str, command: &mut Command) -> Result<Self> {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("{name} cannot be started"))?;
+        let (sender, lines) = mpsc::channel();
+        if let Some(stdout) = child.stdout.take() {
+            read_lines(stdout, sender.clone());
+        }
+        if let Some(stderr) = child.stderr.take() {
+            read_lines(stderr, sender);
+        }
+        Ok(Self { name, stdin: child.stdin.take(), child, lines, said: Vec::new() })
+    }
+
+    /// Its pid.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its stdin.
+    pub(crate) fn input(&mut self) -> Result<&mut ChildStdin> {
+        self.stdin.as_mut().with_context(|| format!("the stdin of {} is closed", self.name))
+    }
+
+    /// Waits for a line that begins or goes on like this, and returns it.
+    pub(crate) fn wait_for(&mut self, part: &str) -> Result<String> {
+        loop {
+            match self.lines.recv_timeout(DEADLINE) {
+                Ok(line) => {
+                    self.said.push(line.clone());
+                    if line.contains(part) {
+                        return Ok(line);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => bail!(
+                    "{} did not say `{part}` in {} s; it said: {}",
+                    self.name,
+                    DEADLINE.as_secs(),
+                    self.last_words()
+                ),
+                Err(RecvTimeoutError::Disconnected) => bail!(
+                    "{} ended before it said `{part}` ({}); it said: {}",
+                    self.name,
+                    self.child.wait()?,
+                    self.last_words()
+                ),
+            }
+        }
+    }
+
+    /// Waits until something is true of it.
+    pub(crate) fn wait_until(&mut self, what: &str, is: impl Fn(u32) -> bool) -> Result<()> {
+        let deadline = Instant::now() + DEADLINE;
+        while !is(self.pid()) {
+            if let Some(status) = self.child.try_wait()? {
+                self.said.extend(self.lines.iter());
+                bail!("{} ended ({status}); it said: {}", self.name, self.last_words());
+            }
+            if Instant::now() > deadline {
+                bail!("{} did not {what} in {} s", self.name, DEADLINE.as_secs());
+            }
+            thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+
+    /// Asks it to end, as Ctrl-C does.
+    pub(crate) fn interrupt(&self) -> Result<()> {
+        interrupt(self.pid()).with_context(|| format!("cannot interrupt {}", self.name))
+    }
+
+    /// Interrupts it until it ends: bpftrace forgets a signal that comes at the wrong moment.
+    pub(crate) fn interrupt_until_end(self) -> Result<(ExitStatus, Vec<String>)> {
+        self.interrupt()?;
+        let mut last = Instant::now();
+        self.finish_watched(|pid| {
+            if last.elapsed() > PATIENCE {
+                // Fails where it has just ended, and that is noticed next.
+                let _ = interrupt(pid);
+                last = Instant::now();
+            }
+        })
+    }
+
+    /// Ends its input and waits for its end; returns how it ended and all that it said.
+    pub(crate) fn finish(self) -> Result<(ExitStatus, Vec<String>)> {
+        self.finish_watched(|_| {})
+    }
+
+    /// The same, with a look at the process every now and then.
+    pub(crate) fn finish_watched(
+        mut self,
+        mut look: impl FnMut(u32),
+    ) -> Result<(ExitStatus, Vec<String>)> {
+        self.stdin = None;
+        let deadline = Instant::now() + DEADLINE;
+        let status = loop {
+            look(self.pid());
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            if Instant::now() > deadline {
+                bail!("{} did not end in {} s", self.name, DEADLINE.as_secs());
+            }
+            thread::sleep(PAUSE);
+        };
+        self.said.extend(self.lines.iter());
+        Ok((status, std::mem::take(&mut self.said)))
+    }
+
+    fn last_words(&self) -> String {
+        let start = self.said.len().saturating_sub(3);
+        let words = self.said[start..].join(" / ");
+        if words.is_empty() { "nothing".to_owned() } else { words }
+    }
+}
+
+impl Drop for Tool {
+    fn drop(&mut self) {
+        // Fails only if it has ended, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn interrupt(pid: u32) -> Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no pid")?;
+    Ok(kill_process(pid, Signal::INT)?)
+}
+
+fn read_lines(from: impl Read + Send + 'static, to: Sender<String>) {
+    thread::spawn(move || {
+        for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+            if to.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(line: &str) -> Tool {
+        Tool::start("sh", Command::new("sh").args(["-c", line])).unwrap()
+    }
+
+    #[test]
+    fn a_line_is_waited_for_on_either_stream() {
+        let mut tool = shell("echo one; echo two >&2; read x; echo three");
+        assert_eq!(tool.wait_for("two").unwrap(), "two");
+        let (status, said) = tool.finish().unwrap();
+        assert!(status.success());
+        assert!(said.contains(&"three".to_owned()), "{said:?}");
+    }
+
+    #[test]
+    fn a_program_that_ends_early_is_quoted() {
+        let error = shell("echo no such luck; exit 3").wait_for("attached").unwrap_err();
+        let message = error.to_string();
+        assert!(
+            message.contains("exit status: 3") && message.contains("no such luck"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn an_interrupted_program_ends() {
+        let mut tool =
+            shell("trap 'echo stopped; exit' INT; echo ready; while :; do sleep .01; done");
+        tool.wait_for("ready").unwrap();
+        tool.interrupt().unwrap();
+        let (_, said) = tool.finish().unwrap();
+        assert_eq!(said.last().map(String::as_str), Some("stopped"));
+    }
+}
