@@ -78,8 +78,9 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// The run of the continuous integration.
-    pub(crate) fn quick() -> Self {
+    /// What `--quick` means.
+    #[cfg(test)]
+    fn quick() -> Self {
         let (rounds, only, json) = (ENOUGH_ROUNDS, None, None);
         Self { rounds, quick: true, only, json, verifier: false, update: false }
     }

@@ -104,7 +104,7 @@ enum Task {
     /// What is compared are ratios within the run. Rivals that are missing are installed; what
     /// does not start is reported as absent.
     #[command(after_help = "Examples:\n  \
-        cargo xtask bench --quick           what the continuous integration runs\n  \
+        cargo xtask bench --quick           a first look\n  \
         cargo xtask bench --only write32 --rounds 3\n  \
         cargo xtask bench --verifier        has any program become dearer to verify?")]
     Bench(bench::Options),
@@ -113,8 +113,7 @@ enum Task {
     /// Everything the continuous integration checks, in the same order, with a table of times.
     ///
     /// Order: formatting, the eBPF object, clippy (host, then BPF), licences and sources of
-    /// dependencies, documentation, tests, a quick benchmark. Every step runs even when an
-    /// earlier one failed.
+    /// dependencies, documentation, tests. Every step runs even when an earlier one failed.
     Ci,
 }
 
