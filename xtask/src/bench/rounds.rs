@@ -49,10 +49,34 @@ fn by_name<S: serde::Serializer>(contender: &Contender, to: S) -> Result<S::Ok, 
 }
 
 /// One measurement.
-struct Sample {
-    ns: f64,
-    bytes_per_call: f64,
-    count: Difference,
+pub(crate) struct Sample {
+    pub(crate) ns: f64,
+    pub(crate) bytes_per_call: f64,
+    pub(crate) count: Difference,
+}
+
+/// Several takes of one loop.
+pub(crate) struct Takes {
+    /// Nanoseconds per call of the fastest.
+    pub(crate) ns: f64,
+    /// What all of them did.
+    pub(crate) truth: Truth,
+    /// Bytes that one call moves.
+    pub(crate) bytes_per_call: f64,
+}
+
+impl Takes {
+    /// Measures so often.
+    pub(crate) fn of(load: &mut Load, times: u32) -> Result<Self> {
+        let mut takes = Self { ns: f64::INFINITY, truth: Truth::default(), bytes_per_call: 0.0 };
+        for _ in 0..times {
+            let measured = load.measure()?;
+            takes.ns = takes.ns.min(measured.ns_per_call());
+            takes.truth += measured.truth;
+            takes.bytes_per_call = measured.bytes as f64 / measured.calls.max(1) as f64;
+        }
+        Ok(takes)
+    }
 }
 
 /// How a workload is run.
@@ -99,7 +123,7 @@ impl Comparison {
     }
 
     /// One turn for each contender that is still there. Who fails is absent from then on.
-    fn round(&mut self, mut turn: impl FnMut(Contender) -> Result<Sample>) {
+    pub(crate) fn round(&mut self, mut turn: impl FnMut(Contender) -> Result<Sample>) {
         for row in self.rows.iter_mut().filter(|row| row.absent.is_none()) {
             match turn(row.contender) {
                 Ok(sample) => {
@@ -112,7 +136,8 @@ impl Comparison {
         }
     }
 
-    fn sum_up(&mut self) {
+    /// Works out the figures, when all rounds are over.
+    pub(crate) fn sum_up(&mut self) {
         for row in &mut self.rows {
             row.figures = Figures::of(&row.samples);
         }
@@ -138,7 +163,8 @@ impl Comparison {
         figures::ratio(self.added(of)?, self.added(to)?)
     }
 
-    /// Takes in a measurement that was made elsewhere.
+    /// Takes in a made-up measurement.
+    #[cfg(test)]
     pub(crate) fn take(&mut self, contender: Contender, ns: f64, count: &Difference) {
         if let Some(row) = self.rows.iter_mut().find(|row| row.contender == contender) {
             row.samples.push(ns);
@@ -148,6 +174,7 @@ impl Comparison {
     }
 
     /// Notes that a contender could not take part.
+    #[cfg(test)]
     pub(crate) fn miss(&mut self, contender: Contender, reason: String) {
         if let Some(row) = self.rows.iter_mut().find(|row| row.contender == contender) {
             row.absent = Some(reason);
@@ -168,13 +195,7 @@ fn sample(
     let idle = if workload.innocent { Some(Load::start(&place.load, &plan)?) } else { None };
     let target = idle.as_ref().unwrap_or(&load).pid();
     let attached = contender.attach(place, target)?;
-    let (mut ns, mut truth, mut bytes) = (f64::INFINITY, Truth::default(), 0.0);
-    for _ in 0..workload.takes() {
-        let measured = load.measure()?;
-        ns = ns.min(measured.ns_per_call());
-        truth += measured.truth;
-        bytes = measured.bytes as f64 / measured.calls.max(1) as f64;
-    }
+    let Takes { ns, mut truth, bytes_per_call } = Takes::of(&mut load, workload.takes())?;
     let mut lines = u64::from(workload.takes());
     if idle.is_some() {
         // Of an idle tree there is nothing to count.
@@ -191,7 +212,7 @@ fn sample(
     } else {
         Difference::of_losses(&counted)
     };
-    Ok(Sample { ns, bytes_per_call: bytes, count })
+    Ok(Sample { ns, bytes_per_call, count })
 }
 
 #[cfg(test)]

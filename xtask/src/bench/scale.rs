@@ -9,10 +9,10 @@ use super::{
     contender::{Attached, Contender},
     count::Difference,
     figures,
-    load::{Load, Plan, Truth},
+    load::{Load, Plan},
     memory::{self, Memory},
     place::{PidMax, Place},
-    rounds::Comparison,
+    rounds::{Comparison, Sample, Takes},
     table::{self, Table, number, whole},
     workload::Unit,
 };
@@ -110,31 +110,18 @@ fn growth(place: &Place, step: &Step, load: &mut Load, rounds: u32) -> Compariso
     let call = "write of 32 B to /dev/null";
     let mut growth = Comparison::empty(name, call, Unit::Nanoseconds).among(&CONTENDERS);
     for _ in 0..rounds {
-        for contender in CONTENDERS {
-            let absent = growth.row(contender).is_none_or(|row| row.absent.is_some());
-            if absent {
-                continue;
-            }
-            match turn(place, contender, load) {
-                Ok((ns, count)) => growth.take(contender, ns, &count),
-                Err(error) => growth.miss(contender, format!("{error:#}")),
-            }
-        }
+        growth.round(|contender| turn(place, contender, load));
     }
+    growth.sum_up();
     growth
 }
 
-fn turn(place: &Place, contender: Contender, load: &mut Load) -> Result<(f64, Difference)> {
+fn turn(place: &Place, contender: Contender, load: &mut Load) -> Result<Sample> {
     let attached: Attached = contender.attach(place, load.pid())?;
-    let mut ns = f64::INFINITY;
-    let mut truth = Truth::default();
-    for _ in 0..TAKES {
-        let measured = load.measure()?;
-        ns = ns.min(measured.ns_per_call());
-        truth += measured.truth;
-    }
+    let Takes { ns, truth, bytes_per_call } = Takes::of(load, TAKES)?;
     let counted = attached.finish(load.pid())?;
-    Ok((ns, Difference::between(&counted, &truth, u64::from(TAKES))))
+    let count = Difference::between(&counted, &truth, u64::from(TAKES));
+    Ok(Sample { ns, bytes_per_call, count })
 }
 
 /// What a write costs at one step against the first step of its kind.
