@@ -4,7 +4,7 @@
 //! followed by as many bytes as `Header::text_len` says: what one write put into its object, or a part
 //! of it. A large write is several records with the same time and tid.
 
-use crate::{assert_layout, id::ProcessId, ledger::LedgerKey, limits, object::ObjectId};
+use crate::{assert_layout, ledger::LedgerKey, limits, object::ObjectId};
 
 /// `Header::kind` of every record in the capture ring.
 pub const KIND: u32 = 100;
@@ -53,16 +53,6 @@ pub mod gap {
     pub const URING: u32 = 3;
     /// What a single call wrote beyond [`super::CALL`] bytes.
     pub const TOO_LARGE: u32 = 4;
-    /// How many reasons there are, [`NONE`] included.
-    pub const COUNT: u32 = 5;
-}
-
-impl Chunk {
-    /// The process that wrote.
-    #[must_use]
-    pub const fn process(&self) -> ProcessId {
-        self.key.process
-    }
 }
 
 assert_layout!(Chunk, 104);

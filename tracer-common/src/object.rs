@@ -131,7 +131,7 @@ pub mod watch {
     pub const EVERYBODY: u32 = 1;
     /// What a reader takes out of it goes on: its own output is followed, where hops are left.
     pub const PASSES_ON: u32 = 2;
-    /// The target writes its output to it: what anybody writes to it is captured, where capture is on.
+    /// The target writes its output to it; only noted where capture is on.
     pub const OUTPUT: u32 = 4;
     /// Shift of the hop: how many readers away from the target its writers are.
     pub const HOP_SHIFT: u32 = 8;

@@ -184,9 +184,6 @@ impl Drop for Capturing {
 
 /// The rows whose bytes were to be captured.
 fn rows(session: &Session, kernel: &KernelSettings) -> Vec<(LedgerKey, LedgerRow)> {
-    let is_wanted = |fd: i32| {
-        kernel.all_fds || u32::try_from(fd).is_ok_and(|fd| fd < 64 && kernel.fd_mask >> fd & 1 == 1)
-    };
     let is_target = |key: &LedgerKey| {
         session.processes.get(&key.process).is_some_and(|process| process.is_target)
     };
@@ -198,7 +195,7 @@ fn rows(session: &Session, kernel: &KernelSettings) -> Vec<(LedgerKey, LedgerRow
             let was_opened = !key.object.is_none();
             key.direction == WRITE
                 && was_opened
-                && (was_captured || is_target(key) && is_wanted(key.fd))
+                && (was_captured || is_target(key) && kernel.is_of_interest(key.fd))
         })
         .map(|(key, row)| (*key, *row))
         .collect()

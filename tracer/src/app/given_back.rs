@@ -39,8 +39,7 @@ impl GivenBack<'_> {
         let folder = self.folder;
         let wanted = report::wanted(session, &Flows::of(session), &report.findings);
         let mut search = Search::new(&wanted.wants);
-        let (head, read) = read_index(folder, &mut search)?;
-        let streams = self.known.unwrap_or(read);
+        let (head, streams) = read_index(folder, &mut search, self.known)?;
         let directory = folder.path().display().to_string();
         let mut captured = report::captured(session, directory, &head, &streams);
         captured.more = wanted.more;
@@ -58,9 +57,11 @@ impl GivenBack<'_> {
     }
 }
 
+/// Lets the search see every line; adds up the streams, unless they are known.
 fn read_index(
     folder: &Folder,
     search: &mut Search,
+    known: Option<Vec<StreamSummary>>,
 ) -> Result<(Head, Vec<StreamSummary>), AppError> {
     let unreadable =
         |source: io::Error| AppError::Captured { path: folder.path().to_owned(), source };
@@ -68,10 +69,12 @@ fn read_index(
     let mut reader =
         Reader::new(BufReader::new(file)).map_err(|error| unreadable(io::Error::other(error)))?;
     let head = reader.head().clone();
-    let mut tally = Tally::new(head.limit, head.keep);
+    let mut tally = known.is_none().then(|| Tally::new(head.limit, head.keep));
     for line in &mut reader {
         search.see(&line);
-        tally.add(&line);
+        if let Some(tally) = &mut tally {
+            tally.add(&line);
+        }
     }
     if let Some(error) = reader.error() {
         return Err(unreadable(io::Error::new(error.kind(), error.to_string())));
@@ -80,7 +83,7 @@ fn read_index(
         let index = folder.path().join(INDEX);
         tracing::warn!("{}: {} lines cannot be read", index.display(), reader.damaged());
     }
-    let streams = tally.finish();
+    let streams = known.or(tally.map(Tally::finish)).unwrap_or_default();
     for stream in &streams {
         search.assume_cut(stream.declared.stream, stream.total.cut);
     }

@@ -45,6 +45,14 @@ pub struct CaptureScope {
     pub limit: Option<u64>,
 }
 
+impl KernelSettings {
+    /// Whether the user asked for this fd number, as the kernel side decides it.
+    #[must_use]
+    pub fn is_of_interest(&self, fd: i32) -> bool {
+        self.all_fds || (0..64).contains(&fd) && self.fd_mask >> fd & 1 == 1
+    }
+}
+
 impl Default for KernelSettings {
     fn default() -> Self {
         Self {

@@ -49,10 +49,11 @@ fn shown(session: &Session, stream: &StreamSummary) -> CapturedStream {
     }
 }
 
-/// The stream of a number.
+/// The stream of a number; `streams` are in the order of their numbers.
 #[must_use]
 pub fn stream_of(streams: &[StreamSummary], number: u32) -> Option<&Declared> {
-    streams.iter().map(|stream| &stream.declared).find(|declared| declared.stream == number)
+    let place = streams.binary_search_by_key(&number, |stream| stream.declared.stream).ok()?;
+    streams.get(place).map(|stream| &stream.declared)
 }
 
 /// Bytes before what is quoted that a pattern may look at: the beginning of its first line.
