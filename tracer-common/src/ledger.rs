@@ -71,10 +71,10 @@ pub struct LedgerRow {
     pub ops: u32,
     /// Bytes that the latest call was refused with `EAGAIN`; 0 when a later call succeeded.
     pub last_refused: u64,
-    /// The window (see [`WINDOW_SHIFT`]) of the latest write.
+    /// The window (see [`WINDOW_SHIFT`]) of the latest transfer.
     pub window: u64,
-    /// Bytes transferred in [`LedgerRow::window`].
-    pub window_bytes: u64,
+    /// Bytes transferred before [`LedgerRow::window`] began.
+    pub before_window: u64,
     /// Bytes transferred in the window before it.
     pub previous_window_bytes: u64,
     /// Bytes that went into the capture ring ([`crate::capture`]); 0 where nothing is captured.
@@ -97,11 +97,65 @@ impl LedgerRow {
         ops: 0,
         last_refused: 0,
         window: 0,
-        window_bytes: 0,
+        before_window: 0,
         previous_window_bytes: 0,
         captured: 0,
         uncaptured: 0,
     };
+
+    /// Bytes transferred in [`LedgerRow::window`].
+    #[must_use]
+    pub const fn window_bytes(&self) -> u64 {
+        self.bytes.saturating_sub(self.before_window)
+    }
+
+    /// Bytes transferred in the two latest windows.
+    #[must_use]
+    pub const fn last_moments_bytes(&self) -> u64 {
+        self.window_bytes().saturating_add(self.previous_window_bytes)
+    }
+}
+
+/// Where most rows are found: what a process did through one fd in one direction. Short, because every
+/// transfer looks it up.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FdKey {
+    /// Process (tgid in the initial pid namespace).
+    pub tgid: u32,
+    /// The fd, with the direction as the highest bit.
+    pub fd_and_direction: u32,
+}
+
+impl FdKey {
+    /// The key under which a row is found first.
+    #[must_use]
+    #[inline(always)]
+    pub const fn new(tgid: u32, fd: i32, direction: u32) -> Self {
+        Self { tgid, fd_and_direction: fd as u32 | direction << 31 }
+    }
+}
+
+impl From<&LedgerKey> for FdKey {
+    #[inline(always)]
+    fn from(key: &LedgerKey) -> Self {
+        Self::new(key.process.tgid, key.fd, key.direction)
+    }
+}
+
+/// The row of the first object that an fd of a process led to. Once there, it is this row's until it is
+/// taken out: what the fd leads to later has its row under the full key.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FdRow {
+    /// Whose row it is.
+    pub key: LedgerKey,
+    /// Its content.
+    pub row: LedgerRow,
+    /// The tick of the kernel's clock (`jiffies`) in which a time was taken last: a file or device has one
+    /// time for each tick, that of the first transfer in it. 0 where every transfer has its own, because
+    /// the order of writes, reads and looks matters.
+    pub tick: u64,
 }
 
 /// A window is `1 << WINDOW_SHIFT` nanoseconds: 67.1 ms. The two latest ones are kept for each row,
@@ -110,3 +164,5 @@ pub const WINDOW_SHIFT: u32 = 26;
 
 assert_layout!(LedgerKey, 40);
 assert_layout!(LedgerRow, 128);
+assert_layout!(FdKey, 8);
+assert_layout!(FdRow, 176);

@@ -2,9 +2,15 @@
 
 /// Processes followed at once. 64 Ki is the default `pid_max` doubled; raised by option.
 pub const PROCESSES: u32 = 65_536;
+/// Slots of the table that says at a glance that a process is not followed; a power of two.
+pub const FOLLOWED_SLOTS: u32 = 1 << 14;
+/// Slots of the table that says at a glance that an object is not under watch; a power of two.
+pub const WATCHED_SLOTS: u32 = 1 << 16;
 /// Ledger rows at once: three rows (0, 1, 2) for each process, rounded up; rows of dead processes
 /// are taken out while the trace runs.
 pub const LEDGER_ROWS: u32 = 262_144;
+/// Rows of fds that led to another object before.
+pub const LATER_ROWS: u32 = 65_536;
 /// Objects under watch at once.
 pub const OBJECTS: u32 = 65_536;
 /// Read ends whose close is told. A pipe has one, rarely two.

@@ -12,6 +12,10 @@ pub const MAP_URING_MEMORY: &str = "URING_MEMORY";
 pub const MAP_PROCESSES: &str = "PROCESSES";
 /// Map: [`crate::ledger::LedgerKey`] to [`crate::ledger::LedgerRow`].
 pub const MAP_LEDGER: &str = "LEDGER";
+/// Map: [`crate::ledger::FdKey`] to [`crate::ledger::FdRow`], the rows that are found by their fd.
+pub const MAP_FD_ROWS: &str = "FD_ROWS";
+/// Map: one `u64` for each slot of tgids, not 0 where a process in that slot is followed.
+pub const MAP_FOLLOWED: &str = "FOLLOWED";
 /// Map: [`crate::object::ObjectId`] to `u32`, the objects under watch.
 pub const MAP_OBJECTS: &str = "OBJECTS";
 /// Map: per-CPU [`crate::loss::LossCell`] by reason.

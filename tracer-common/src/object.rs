@@ -1,6 +1,6 @@
 //! What an fd points to: its identity, and the facts that are fixed at first sight.
 
-use crate::assert_layout;
+use crate::{assert_layout, limits};
 
 /// Identity of an open object: the same for every fd, process and `dup` that refers to it.
 #[repr(C)]
@@ -24,6 +24,13 @@ impl ObjectId {
     pub const fn is_none(&self) -> bool {
         self.ino == 0 && self.dev == 0
     }
+}
+
+/// The slot of an inode in the table that says at a glance that it is not under watch.
+#[must_use]
+#[inline(always)]
+pub const fn watched_slot(ino: u64) -> u32 {
+    (ino ^ ino >> 16) as u32 & (limits::WATCHED_SLOTS - 1)
 }
 
 /// What one fd pointed to at one moment.

@@ -1,12 +1,13 @@
-//! Kernel facts that differ between kernels: where a member lives, found in BTF by the loader.
+//! What the kernel side must know before it is loaded: where a kernel struct's member lives, found in BTF,
+//! and the settings of this trace.
 //!
-//! The loader writes each value into the read-only global of the same name before the programs are
-//! loaded; the verifier then sees constants.
+//! The loader puts each value into the instructions that ask for it, in place of a marker. The verifier
+//! then sees constants and drops the branches that they rule out, and nothing is left to load at run time.
 
-/// One member of one kernel struct, and the global that carries its byte offset.
+/// One member of one kernel struct, and the constant that carries its byte offset.
 #[derive(Clone, Copy, Debug)]
 pub struct Offset {
-    /// Name of the `.rodata` global.
+    /// Name of the constant.
     pub global: &'static str,
     /// Kernel struct.
     pub strukt: &'static str,
@@ -39,6 +40,7 @@ macro_rules! kernel_offsets {
             TASK_CGROUPS "task_struct" "cgroups" true;
             TASK_PID_STRUCT "task_struct" "thread_pid" true;
             SIGNAL_LIVE "signal_struct" "live" true;
+            SIGNAL_THREADS "signal_struct" "nr_threads" true;
             SIGNAL_FLAGS "signal_struct" "flags" true;
             SIGNAL_EXIT_CODE "signal_struct" "group_exit_code" true;
             MM_ARG_START "mm_struct" "arg_start" true;
@@ -129,6 +131,17 @@ macro_rules! kernel_offsets {
 
 macro_rules! declare_offsets {
     ($($global:ident $strukt:literal $member:literal $required:literal;)*) => {
+        #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "the names of constants")]
+        enum OffsetNumber { $($global,)* }
+
+        /// Numbers of the offsets, which is also their order in [`OFFSETS`].
+        pub mod number {
+            $(
+                #[doc = concat!("Number of the offset of `", $strukt, ".", $member, "`.")]
+                pub const $global: u32 = super::OffsetNumber::$global as u32;
+            )*
+        }
+
         /// Every member that the eBPF programs read. An empty member asks for the struct's size.
         pub const OFFSETS: &[Offset] = &[
             $(Offset {
@@ -139,41 +152,61 @@ macro_rules! declare_offsets {
 }
 kernel_offsets!(declare_offsets);
 
-/// Read-only globals that carry settings rather than offsets.
-pub mod settings {
-    /// `u64`: bit n set when fd n is of interest.
-    pub const FD_MASK: &str = "FD_MASK";
-    /// `u32`: 1 when every fd is of interest.
-    pub const ALL_FDS: &str = "ALL_FDS";
-    /// `u32`: 1 when children of targets become targets.
-    pub const FOLLOW_CHILDREN: &str = "FOLLOW_CHILDREN";
-    /// `u32`: 1 when cgroup membership makes a target.
-    pub const BY_CGROUP: &str = "BY_CGROUP";
-    /// `u32`: index into `css_set.subsys`, or [`CGROUP_V2`].
-    pub const CGROUP_SUBSYS: &str = "CGROUP_SUBSYS";
-    /// `u32`: tgid of the tracer itself, never counted.
-    pub const SELF_TGID: &str = "SELF_TGID";
-    /// `u32`: how many readers away from the target output is followed.
-    pub const FOLLOW_READERS: &str = "FOLLOW_READERS";
-    /// `u32`: 1 when the kernel has `bpf_get_current_task_btf` (5.11).
-    pub const HAS_TASK_BTF: &str = "HAS_TASK_BTF";
-    /// `u32`: 1 when `aya-log` debug records are wanted; else the verifier drops them.
-    pub const DEBUG_LOG: &str = "DEBUG_LOG";
-    /// `u32`: 1 when `io_uring_complete` carries a `struct io_uring_cqe *` (6.15), 0 when it carries
-    /// the result itself.
-    pub const URING_CQE_ARG: &str = "URING_CQE_ARG";
-    /// `u32`: 1 when every offset into `struct inode` that identity needs fits one short read.
-    pub const INODE_WINDOW: &str = "INODE_WINDOW";
-    /// How long that read is, in bytes.
-    pub const INODE_WINDOW_BYTES: u64 = 96;
-    /// `u32`: 1 when the io_uring hooks are attached, so that use of io_uring is covered.
-    pub const URING_COVERED: &str = "URING_COVERED";
-    /// `u32`: 1 when what is written is captured.
-    pub const CAPTURE: &str = "CAPTURE";
-    /// `u64`: bytes captured of each ledger row; `u64::MAX` for all.
-    pub const CAPTURE_LIMIT: &str = "CAPTURE_LIMIT";
-    /// `u64`: bytes waiting in the capture ring that wake its reader.
-    pub const CAPTURE_WAKE: &str = "CAPTURE_WAKE";
-    /// [`CGROUP_SUBSYS`] value for the unified (v2) hierarchy.
-    pub const CGROUP_V2: u32 = u32::MAX;
+/// Hands the names and docs of all settings to `$callback`.
+#[macro_export]
+macro_rules! kernel_settings {
+    ($callback:ident) => {
+        $callback! {
+            FD_MASK "Bit n set when fd n is of interest.";
+            ALL_FDS "1 when every fd is of interest.";
+            FOLLOW_CHILDREN "1 when children of targets become targets.";
+            BY_CGROUP "1 when cgroup membership makes a target.";
+            CGROUP_SUBSYS "Index into `css_set.subsys`, or [`CGROUP_V2`].";
+            SELF_TGID "Tgid of the tracer itself, never counted.";
+            FOLLOW_READERS "How many readers away from the target output is followed.";
+            HAS_TASK_BTF "1 when the kernel has `bpf_get_current_task_btf` (5.11).";
+            DEBUG_LOG "1 when `aya-log` debug records are wanted; else the verifier drops them.";
+            URING_CQE_ARG "1 when `io_uring_complete` carries a `struct io_uring_cqe *` (6.15), 0 when it carries the result itself.";
+            HAS_CAST "1 when `bpf_rdonly_cast` exists (Linux 6.2).";
+            TYPE_FILE "BTF id of `struct file`.";
+            TYPE_TIMESPEC "BTF id of `struct timespec64`, which begins with a number of 8 bytes.";
+            INODE_WINDOW "1 when every offset into `struct inode` that identity needs fits one short read.";
+            URING_COVERED "1 when the io_uring hooks are attached, so that use of io_uring is covered.";
+            CAPTURE "1 when what is written is captured.";
+            CAPTURE_LIMIT "Bytes captured of each ledger row; `u64::MAX` for all.";
+            CAPTURE_WAKE "Bytes waiting in the capture ring that wake its reader.";
+        }
+    };
+}
+
+macro_rules! declare_settings {
+    ($($setting:ident $doc:literal;)*) => {
+        #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "the names of constants")]
+        enum SettingNumber { $($setting,)* }
+
+        /// Constants that carry settings rather than offsets; their numbers follow those of the offsets.
+        pub mod settings {
+            $(
+                #[doc = $doc]
+                pub const $setting: u32 =
+                    super::OFFSETS.len() as u32 + super::SettingNumber::$setting as u32;
+            )*
+            /// How many constants there are, offsets included.
+            pub const COUNT: usize = super::OFFSETS.len() + [$(super::SettingNumber::$setting),*].len();
+            /// How many bytes of `struct inode` are read at once where `INODE_WINDOW` is 1.
+            pub const INODE_WINDOW_BYTES: u64 = 96;
+            /// The `CGROUP_SUBSYS` of the unified (v2) hierarchy.
+            pub const CGROUP_V2: u32 = u32::MAX;
+        }
+    };
+}
+kernel_settings!(declare_settings);
+
+/// What stands in the object where the loader puts something in before the verifier looks at it. Rust eBPF
+/// has no relocations for kernel types and functions.
+pub mod marker {
+    /// Upper half of the 64-bit immediate that stands for a constant; the lower half is its number.
+    pub const CONSTANT: u64 = 0x5eed_c0de_0000_0000;
+    /// Number of a called helper that stands for the kernel function `bpf_rdonly_cast`.
+    pub const RDONLY_CAST: i32 = 0x5eed_ca57;
 }

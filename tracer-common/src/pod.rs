@@ -2,7 +2,7 @@
 
 use crate::{
     id::ProcessId,
-    ledger::{LedgerKey, LedgerRow},
+    ledger::{FdKey, FdRow, LedgerKey, LedgerRow},
     loss::LossCell,
     object::{EndKey, ObjectId, ReadEnd},
     process::ProcessEntry,
@@ -18,4 +18,4 @@ macro_rules! pod {
     };
 }
 
-pod!(ProcessId, ObjectId, EndKey, ReadEnd, LedgerKey, LedgerRow, LossCell, ProcessEntry);
+pod!(ProcessId, ObjectId, EndKey, ReadEnd, FdKey, FdRow, LedgerKey, LedgerRow, LossCell, ProcessEntry);

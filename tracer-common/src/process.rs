@@ -1,11 +1,18 @@
 //! The process table's entry: who is followed, and in which role.
 
-use crate::assert_layout;
+use crate::{assert_layout, limits};
 
 /// Named by the user, or found as a descendant or cgroup member: every fd of interest counts.
 pub const ROLE_TARGET: u32 = 1;
 /// Not a target, but writes to or reads from an object under watch: only those objects count.
 pub const ROLE_PARTICIPANT: u32 = 2;
+
+/// The slot of a process in the table that says at a glance that it is not followed.
+#[must_use]
+#[inline(always)]
+pub const fn followed_slot(tgid: u32) -> u32 {
+    tgid & (limits::FOLLOWED_SLOTS - 1)
+}
 
 /// One followed process.
 #[repr(C)]

@@ -12,7 +12,7 @@ use tracer_common::{
 use crate::{
     atomic::add,
     cgroup, emit,
-    globals::{FOLLOW_CHILDREN, SELF_TGID, TASK_FILES, TASK_PID, TASK_TGID},
+    constants::{FOLLOW_CHILDREN, SELF_TGID, TASK_FILES, TASK_PID, TASK_TGID},
     kread::Kptr,
     maps::{ADOPTED, PROCESSES, slot},
     membership, object, task,
@@ -22,11 +22,11 @@ use crate::{
 #[inline(always)]
 pub(crate) fn consider(task: Kptr) -> Option<()> {
     let tgid: u32 = task.member(&TASK_TGID)?;
-    if task.member::<u32>(&TASK_PID)? != tgid || task::is_kernel_thread(task) {
+    if task.member::<u32, _>(&TASK_PID)? != tgid || task::is_kernel_thread(task) {
         return None;
     }
     // tracer under a traced shell is no target; what it writes counts like a stranger's.
-    if tgid == SELF_TGID.load() {
+    if tgid == SELF_TGID.load32() {
         return None;
     }
     let process = task::process_of(task)?;

@@ -24,9 +24,9 @@ use self::memory::Memory;
 use crate::{
     atomic::add,
     emit,
-    globals::{CAPTURE, CAPTURE_LIMIT, SELF_TGID},
-    ledger::Transfer,
-    maps::{CAPTURING, LEDGER},
+    constants::{CAPTURE, CAPTURE_LIMIT, SELF_TGID},
+    ledger::{self, Transfer},
+    maps::CAPTURING,
     membership, task,
 };
 
@@ -103,7 +103,7 @@ fn send_write(this: &mut Capturing, place: u32) {
     if !is_output(key) {
         return;
     }
-    let Some(row) = LEDGER.get_ptr_mut(key) else { return };
+    let Some(row) = ledger::find(key).map(|found| found.row) else { return };
     let Some(room) = room(row) else { return };
     begin(this, row);
     if let Some(reason) = this.memory.lacks() {
@@ -131,7 +131,7 @@ fn is_output(key: &LedgerKey) -> bool {
     match membership::entry(tgid) {
         Some(entry) if membership::is_target(membership::read(tgid, entry).1) => true,
         // What tracer shows would be captured and shown again.
-        _ => value & watch::PASSES_ON != 0 && tgid != SELF_TGID.load(),
+        _ => value & watch::PASSES_ON != 0 && tgid != SELF_TGID.load32(),
     }
 }
 

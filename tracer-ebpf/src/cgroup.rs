@@ -3,7 +3,7 @@
 use tracer_common::{limits, offsets::settings::CGROUP_V2};
 
 use crate::{
-    globals::{
+    constants::{
         BY_CGROUP, CGROUP_KN, CGROUP_SELF, CGROUP_SUBSYS, CSS_CGROUP, CSS_PARENT, CSS_SET_DFL,
         CSS_SET_SUBSYS, KN_ID, TASK_CGROUPS,
     },
@@ -20,10 +20,10 @@ pub(crate) fn contains(task: Kptr) -> bool {
 #[inline(always)]
 fn walk(task: Kptr) -> Option<bool> {
     let set = task.follow(&TASK_CGROUPS)?;
-    let mut cgroup = if CGROUP_SUBSYS.load() == CGROUP_V2 {
+    let mut cgroup = if CGROUP_SUBSYS.load32() == CGROUP_V2 {
         set.follow(&CSS_SET_DFL)?
     } else {
-        let slot = set.at(&CSS_SET_SUBSYS).0 + u64::from(CGROUP_SUBSYS.load()) * 8;
+        let slot = set.at(&CSS_SET_SUBSYS).0 + CGROUP_SUBSYS.load() * 8;
         Kptr(Kptr(slot).read()?).non_null()?.follow(&CSS_CGROUP)?
     };
     for _ in 0..limits::CGROUP_DEPTH {

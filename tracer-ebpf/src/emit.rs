@@ -2,7 +2,7 @@
 
 use core::mem::size_of;
 
-use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_ringbuf_output};
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_boot_ns, bpf_ringbuf_output};
 use tracer_common::{
     event::{Header, TEXT},
     loss,
@@ -28,6 +28,14 @@ pub(crate) struct Record<P> {
 pub(crate) fn now() -> u64 {
     // SAFETY: takes no argument.
     unsafe { bpf_ktime_get_boot_ns() }
+}
+
+/// The number of the current tick of the kernel's clock, which has `CONFIG_HZ` of them a second (100 to
+/// 1000): one load, where [`now`] asks the hardware.
+#[inline(always)]
+pub(crate) fn tick() -> u64 {
+    // SAFETY: takes no argument.
+    unsafe { bpf_jiffies64() }
 }
 
 /// The scratch slot of the calling program as a record of this kind, its payload all zero. The text

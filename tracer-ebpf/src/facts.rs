@@ -13,11 +13,11 @@ use tracer_common::{
 use crate::{
     atomic::add32,
     emit,
-    globals::URING_COVERED,
+    constants::URING_COVERED,
     loss as losses,
     maps::slot,
     membership, object, read_ends,
-    syscalls::{Call, table},
+    syscalls::{Call, Returned, table},
     task, usermem,
 };
 
@@ -38,7 +38,11 @@ const SOCKADDR: u64 = 128;
 
 /// Looks at a call that moved no bytes.
 #[inline(always)]
-pub(crate) fn observe(call: &Call) {
+pub(crate) fn observe(returned: &Returned) {
+    if !membership::may_be_followed(returned.tgid) && !may_set_nonblock(returned.class) {
+        return;
+    }
+    let call = &Call::of(returned);
     match call.entry.map(NonNull::as_ptr) {
         Some(entry) => {
             of_ends(call);
@@ -52,10 +56,15 @@ pub(crate) fn observe(call: &Call) {
     }
 }
 
+#[inline(always)]
+fn may_set_nonblock(class: u32) -> bool {
+    class == table::FCNTL || class == table::IOCTL
+}
+
 /// A stranger matters for one thing: it can make a pipe of the target non-blocking.
 #[inline(always)]
 fn of_stranger(call: &Call) {
-    if call.class == table::FCNTL || call.class == table::IOCTL {
+    if may_set_nonblock(call.class) {
         nonblock(call);
     }
 }

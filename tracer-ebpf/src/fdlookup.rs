@@ -1,7 +1,7 @@
 //! From an fd number to the open file behind it.
 
 use crate::{
-    globals::{FDT_FD, FDT_MAX, FILES_FDT},
+    constants::{FDT_FD, FDT_MAX, FILES_FDT},
     kread::Kptr,
     task::FilesTable,
 };
@@ -14,20 +14,25 @@ pub(crate) fn file_of(files: FilesTable, fd: i32) -> Option<Kptr> {
     if fd < 0 {
         return None;
     }
-    let (max, array) = match files {
+    let max = match files {
         FilesTable::Typed(files) => {
             files.non_null()?;
-            let table = files.typed_follow(&FILES_FDT);
-            table.non_null()?;
-            (table.typed::<u32>(&FDT_MAX), table.typed::<u64>(&FDT_FD))
+            files.typed_follow(&FILES_FDT).non_null()?.typed::<u32, _>(&FDT_MAX)
         }
-        FilesTable::Probed(files) => {
-            let table = files.non_null()?.follow(&FILES_FDT)?;
-            (table.member::<u32>(&FDT_MAX)?, table.member::<u64>(&FDT_FD)?)
-        }
+        FilesTable::Probed(files) => files.non_null()?.follow(&FILES_FDT)?.member(&FDT_MAX)?,
     };
     if fd as u32 >= max {
         return None;
     }
-    Kptr(Kptr(array + (fd as u64) * 8).read()?).non_null()
+    file_of_valid(files, fd)
+}
+
+/// As [`file_of`], for an fd with which a call has just succeeded: tables grow only.
+#[inline(always)]
+pub(crate) fn file_of_valid(files: FilesTable, fd: i32) -> Option<Kptr> {
+    let array: u64 = match files {
+        FilesTable::Typed(files) => files.typed_follow(&FILES_FDT).typed(&FDT_FD),
+        FilesTable::Probed(files) => files.follow(&FILES_FDT)?.member(&FDT_FD)?,
+    };
+    Kptr(array + u64::from(fd as u32) * 8).pointer()
 }

@@ -9,7 +9,7 @@ mod cgroup_attach;
 mod exec;
 mod exit;
 mod fork;
-mod io_uring;
+pub(crate) mod io_uring;
 mod iterators;
 mod signal;
 mod sys_exit;

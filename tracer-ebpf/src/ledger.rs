@@ -3,15 +3,17 @@
 use tracer_common::{
     event::{self, kind},
     id::ProcessId,
-    ledger::{LedgerKey, LedgerRow, WINDOW_SHIFT, error},
-    loss, op,
+    ledger::{FdKey, FdRow, LedgerKey, LedgerRow, WINDOW_SHIFT, error},
+    loss,
+    object::{ObjectId, watch},
+    op,
 };
 
 use crate::{
     atomic::{add, add32},
     emit, loss as losses,
-    maps::{LEDGER, RESTARTS},
-    membership::NOEXIST,
+    maps::{FD_ROWS, LEDGER, RESTARTS, slot},
+    membership::{self, NOEXIST},
     task,
 };
 
@@ -24,11 +26,6 @@ const MAX_RW_COUNT: u64 = 0x7fff_f000;
 
 /// A new row. In `.rodata`, because the stack of all frames together is 512 bytes.
 static FRESH: LedgerRow = LedgerRow::ZERO;
-
-#[inline(always)]
-fn fresh() -> &'static LedgerRow {
-    &FRESH
-}
 
 /// `requested` when the caller's wish is not known.
 pub(crate) const UNKNOWN: u64 = u64::MAX;
@@ -44,40 +41,119 @@ pub(crate) struct Transfer {
     pub(crate) requested: u64,
 }
 
+/// How counters are changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Adds {
+    /// Others may change them at the same moment.
+    Atomic,
+    /// Nobody else can: the only thread of a process that has not used io_uring.
+    Plain,
+}
+
+/// A row in its map.
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    /// Its content.
+    pub(crate) row: *mut LedgerRow,
+    /// [`FdRow::tick`], or NULL.
+    tick: *mut u64,
+}
+
+/// The row of a key.
+#[inline(always)]
+pub(crate) fn find(key: &LedgerKey) -> Option<Found> {
+    by_fd(FdKey::from(key), &key.process, &key.object).or_else(|| later(key))
+}
+
+/// The row of an fd, when it is the one of this process and object.
+#[inline(always)]
+pub(crate) fn by_fd(short: FdKey, process: &ProcessId, object: &ObjectId) -> Option<Found> {
+    let found: *mut FdRow = FD_ROWS.get_ptr_mut(short)?;
+    // SAFETY: points to a live map value. Its key is written once, before the map knows it.
+    unsafe {
+        let key = &raw const (*found).key;
+        let is_this = (*key).object.ino == object.ino
+            && (*key).process.start_ns == process.start_ns
+            && (*key).object.dev == object.dev
+            && (*key).object.discriminator == object.discriminator;
+        let row = Found { row: &raw mut (*found).row, tick: &raw mut (*found).tick };
+        is_this.then_some(row)
+    }
+}
+
+/// The row of an fd that led to something else before, or of an fd that led nowhere.
+#[inline(always)]
+fn later(key: &LedgerKey) -> Option<Found> {
+    LEDGER.get_ptr_mut(key).map(|row| Found { row, tick: core::ptr::null_mut() })
+}
+
+/// Makes a row. Whether it was made here; `false` when it was there, or there is no room.
+#[inline(always)]
+fn make(key: &LedgerKey, now: u64) -> bool {
+    // What leads nowhere leaves the fd's place to what it leads to later.
+    if !key.object.is_none() && make_by_fd(key, now) {
+        return true;
+    }
+    if LEDGER.insert(key, &FRESH, NOEXIST).is_err() {
+        return false;
+    }
+    if let Some(found) = later(key) {
+        // SAFETY: as in `apply`.
+        unsafe { (*found.row).first_ns = now };
+    }
+    true
+}
+
+/// Built in scratch memory: too large for the stack.
+#[inline(always)]
+fn make_by_fd(key: &LedgerKey, now: u64) -> bool {
+    let Some(record) = emit::start::<FdRow>(slot::FD_ROW, 0) else { return false };
+    let fresh = &mut record.payload;
+    fresh.key = *key;
+    fresh.row.first_ns = now;
+    // A pipe's books depend on what came before what.
+    let is_queue = membership::value(&key.object).is_none_or(|value| value & watch::PASSES_ON != 0);
+    fresh.tick = if is_queue { 0 } else { emit::tick() };
+    FD_ROWS.insert(FdKey::from(key), &*fresh, NOEXIST).is_ok()
+}
+
+/// Whether a call was interrupted, and may be restarted by the kernel.
+#[inline(always)]
+pub(crate) fn is_interrupted(result: i64) -> bool {
+    (-ERESTART_RESTARTBLOCK..=-ERESTARTSYS).contains(&result)
+}
+
 /// Books a transfer in a row that exists; `false` when there is none yet.
 #[inline(always)]
 pub(crate) fn book(key: &LedgerKey, transfer: &Transfer) -> bool {
-    if (-ERESTART_RESTARTBLOCK..=-ERESTARTSYS).contains(&transfer.result) {
-        // Interrupted. Only the signal's delivery tells whether the caller ever learns of it.
+    if is_interrupted(transfer.result) {
+        // Only the signal's delivery tells whether the caller ever learns of it.
         let _ = RESTARTS.insert(task::current_tid(), key, 0);
         return true;
     }
-    match LEDGER.get_ptr_mut(key) {
-        Some(row) => {
-            apply(row, transfer, emit::now());
+    match find(key) {
+        Some(found) => {
+            apply(found, transfer, Adds::Atomic);
             true
         }
         None => false,
     }
 }
 
-/// Opens a row for a transfer and announces it. Cold: once for each row.
+/// Opens a row for a transfer and announces it. Cold: once for each row. Returns whether there was room;
+/// without a result, what is left in its register may be a pointer, which the verifier refuses.
 #[inline(never)]
-pub(crate) fn open(slot: u32, key: &LedgerKey, role: u32, transfer: &Transfer) {
-    let now = emit::now();
-    let opened = LEDGER.insert(key, fresh(), NOEXIST).is_ok();
-    let Some(row) = LEDGER.get_ptr_mut(key) else {
+pub(crate) fn open(slot: u32, key: &LedgerKey, role: u32, transfer: &Transfer) -> bool {
+    let opened = make(key, emit::now());
+    let Some(found) = find(key) else {
         losses::count(loss::LEDGER_FULL, transfer.result.max(0) as u64);
-        return;
+        return false;
     };
-    if opened {
-        // SAFETY: as in `apply`.
-        unsafe { (*row).first_ns = now };
-    }
-    apply(row, transfer, now);
+    apply(found, transfer, Adds::Atomic);
     if opened {
         announce(slot, key, role, transfer);
     }
+    true
 }
 
 #[inline(never)]
@@ -95,59 +171,93 @@ fn announce(slot: u32, key: &LedgerKey, role: u32, transfer: &Transfer) {
 /// Books an interrupted call that its caller saw fail with `EINTR`.
 #[inline(always)]
 pub(crate) fn book_interrupt(key: &LedgerKey) {
-    if LEDGER.get_ptr_mut(key).is_none() {
-        let _ = LEDGER.insert(key, fresh(), NOEXIST);
+    if find(key).is_none() {
+        make(key, emit::now());
     }
-    match LEDGER.get_ptr_mut(key) {
-        Some(row) => {
-            // SAFETY: as in `apply`.
-            unsafe {
-                if (*row).first_ns == 0 {
-                    (*row).first_ns = emit::now();
-                }
-            }
-            count_error(row, error::EINTR);
-        }
+    match find(key) {
+        Some(found) => count_error(found.row, error::EINTR),
         None => losses::count(loss::LEDGER_FULL, 0),
     }
 }
 
+/// Books what a call did. `adds`: how.
 #[inline(always)]
-fn apply(row: *mut LedgerRow, transfer: &Transfer, now: u64) {
+pub(crate) fn apply(found: Found, transfer: &Transfer, adds: Adds) {
+    let row = found.row;
+    if is_due(found.tick) {
+        note_time(row, emit::now());
+    }
+    let op = 1 << transfer.op;
     // SAFETY: `row` points to a live map value; each counter is changed by one atomic add, times, ways
     // and the window are plain stores whose last writer wins.
     unsafe {
-        (*row).last_ns = now;
-        (*row).ops |= 1 << transfer.op;
+        if (*row).ops & op == 0 {
+            (*row).ops |= op;
+        }
     }
     if transfer.result >= 0 {
-        succeed(row, transfer, now);
+        succeed(row, transfer, adds);
     } else {
         fail(row, transfer);
     }
 }
 
+/// Whether a transfer gets a time of its own: always, or once for each tick.
 #[inline(always)]
-fn succeed(row: *mut LedgerRow, transfer: &Transfer, now: u64) {
-    let bytes = transfer.result as u64;
+fn is_due(tick: *mut u64) -> bool {
+    if tick.is_null() {
+        return true;
+    }
+    // SAFETY: points into a live map value; the last writer wins, and all write about the same.
+    unsafe {
+        let known = *tick;
+        if known == 0 {
+            return true;
+        }
+        let current = emit::tick();
+        if known != current {
+            *tick = current;
+        }
+        known != current
+    }
+}
+
+/// Notes when a transfer was, and begins a window where the one before has ended.
+#[inline(always)]
+fn note_time(row: *mut LedgerRow, now: u64) {
     let window = now >> WINDOW_SHIFT;
     // SAFETY: as in `apply`.
     unsafe {
-        add(&raw mut (*row).bytes, bytes);
-        add(&raw mut (*row).calls, 1);
+        (*row).last_ns = now;
+        if (*row).window != window {
+            let before = (*row).bytes;
+            let adjacent = (*row).window + 1 == window;
+            let previous = before.wrapping_sub((*row).before_window);
+            (*row).previous_window_bytes = if adjacent { previous } else { 0 };
+            (*row).before_window = before;
+            (*row).window = window;
+        }
+    }
+}
+
+#[inline(always)]
+fn succeed(row: *mut LedgerRow, transfer: &Transfer, adds: Adds) {
+    let bytes = transfer.result as u64;
+    // SAFETY: as in `apply`.
+    unsafe {
+        if adds == Adds::Plain {
+            (*row).bytes += bytes;
+            (*row).calls += 1;
+        } else {
+            add(&raw mut (*row).bytes, bytes);
+            add(&raw mut (*row).calls, 1);
+        }
         if bytes == 0 {
             add32(&raw mut (*row).zero, 1);
         } else if transfer.requested != UNKNOWN && bytes < transfer.requested && !is_copy(transfer)
         {
             add32(&raw mut (*row).short, 1);
         }
-        if (*row).window != window {
-            let adjacent = (*row).window + 1 == window;
-            (*row).previous_window_bytes = if adjacent { (*row).window_bytes } else { 0 };
-            (*row).window_bytes = 0;
-            (*row).window = window;
-        }
-        add(&raw mut (*row).window_bytes, bytes);
         if (*row).last_refused != 0 {
             (*row).last_refused = 0;
         }

@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use tracer_common::{
     id::ProcessId,
-    ledger::{LedgerKey, LedgerRow},
+    ledger::{FdKey, FdRow, LedgerKey, LedgerRow},
     limits, loss,
     loss::LossCell,
     object::{EndKey, ObjectId, ReadEnd},
@@ -25,11 +25,26 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(limits::RING_BYTES, 
 pub(crate) static PROCESSES: HashMap<u32, ProcessEntry> =
     HashMap::with_max_entries(limits::PROCESSES, BPF_F_NO_PREALLOC);
 
-/// The ledger. Shared rather than per CPU: rows are many and short-lived, and one atomic add is
-/// cheaper than memory for every CPU. Not preallocated, so an idle tracer stays small.
+/// Not 0 where a process in this slot of tgids is followed: most of the machine is sent away by one load.
+/// Entries are never taken back; a slot that says yes costs a look into [`PROCESSES`].
+#[map]
+pub(crate) static FOLLOWED: Array<u64> = Array::with_max_entries(limits::FOLLOWED_SLOTS, 0);
+
+/// Not 0 where an inode in this slot is under watch for everybody; as [`FOLLOWED`].
+#[map]
+pub(crate) static WATCHED: Array<u64> = Array::with_max_entries(limits::WATCHED_SLOTS, 0);
+
+/// The ledger, where a row is found by process and fd: nearly all rows, by one short look-up. Shared
+/// rather than per CPU: rows are many and short-lived, and one atomic add is cheaper than memory for
+/// every CPU. Not preallocated, so an idle tracer stays small.
+#[map]
+pub(crate) static FD_ROWS: HashMap<FdKey, FdRow> =
+    HashMap::with_max_entries(limits::LEDGER_ROWS, BPF_F_NO_PREALLOC);
+
+/// The rest of the ledger: rows of fds that led to something else before.
 #[map]
 pub(crate) static LEDGER: HashMap<LedgerKey, LedgerRow> =
-    HashMap::with_max_entries(limits::LEDGER_ROWS, BPF_F_NO_PREALLOC);
+    HashMap::with_max_entries(limits::LATER_ROWS, BPF_F_NO_PREALLOC);
 
 /// Objects under watch: whoever transfers bytes to or from one of them is counted.
 #[map]
@@ -120,5 +135,7 @@ pub(crate) mod slot {
     /// A row that is being opened, by `sys_exit` and by the io_uring hooks.
     pub(crate) const ROW: u32 = 9;
     pub(crate) const URING_ROW: u32 = 10;
+    /// A ledger row before it goes into its map.
+    pub(crate) const FD_ROW: u32 = 11;
 }
-const SCRATCH_SLOTS: u32 = 11;
+const SCRATCH_SLOTS: u32 = 12;

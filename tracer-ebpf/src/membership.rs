@@ -4,16 +4,18 @@ use tracer_common::{
     event::{self, kind},
     id::ProcessId,
     loss,
-    object::{ANON_INODE_FS_MAGIC, NULL_RDEV, ObjectId, PTY_MASTER_MAJOR, mode, watch},
-    process::{ProcessEntry, ROLE_PARTICIPANT, ROLE_TARGET},
+    object::{
+        ANON_INODE_FS_MAGIC, NULL_RDEV, ObjectId, PTY_MASTER_MAJOR, mode, watch, watched_slot,
+    },
+    process::{ProcessEntry, ROLE_PARTICIPANT, ROLE_TARGET, followed_slot},
 };
 
 use crate::{
     capture, emit, fdlookup,
-    globals::SELF_TGID,
+    constants::SELF_TGID,
     kread::Kptr,
     loss as losses,
-    maps::{OBJECTS, PROCESSES},
+    maps::{FOLLOWED, OBJECTS, PROCESSES, WATCHED},
     object,
     syscalls::io,
     task::FilesTable,
@@ -38,11 +40,40 @@ pub(crate) fn read(tgid: u32, entry: *mut ProcessEntry) -> (ProcessId, u32) {
     unsafe { (ProcessId::new(tgid, (*entry).start_ns), (*entry).role) }
 }
 
+/// Whether a process may be followed: `false` is certain.
+#[inline(always)]
+pub(crate) fn may_be_followed(tgid: u32) -> bool {
+    FOLLOWED.get(followed_slot(tgid)).is_some_and(|followed| *followed != 0)
+}
+
+#[inline(always)]
+fn mark_followed(tgid: u32) {
+    if let Some(followed) = FOLLOWED.get_ptr_mut(followed_slot(tgid)) {
+        // SAFETY: points to a live map value; everybody stores the same.
+        unsafe { *followed = 1 };
+    }
+}
+
+/// Whether an inode may be under watch for everybody: `false` is certain.
+#[inline(always)]
+pub(crate) fn may_be_watched(ino: u64) -> bool {
+    WATCHED.get(watched_slot(ino)).is_some_and(|watched| *watched != 0)
+}
+
+#[inline(always)]
+fn mark_watched(ino: u64) {
+    if let Some(watched) = WATCHED.get_ptr_mut(watched_slot(ino)) {
+        // SAFETY: points to a live map value; everybody stores the same.
+        unsafe { *watched = 1 };
+    }
+}
+
 /// Starts to follow a process. `false` when it was followed in this role already or the table is
 /// full. A participant becomes a target when it turns out to be one.
 #[inline(always)]
 pub(crate) fn follow(process: ProcessId, role: u32) -> bool {
     let entry = ProcessEntry { start_ns: process.start_ns, role, ..ProcessEntry::default() };
+    mark_followed(process.tgid);
     match PROCESSES.insert(process.tgid, entry, NOEXIST) {
         Ok(()) => true,
         Err(EXISTS) => renew(&process, role) || role == ROLE_TARGET && promote(process.tgid),
@@ -96,7 +127,7 @@ pub(crate) fn note_participant(process: &ProcessId) {
 /// From now on everything this process writes counts: it reads what the target wrote.
 #[inline(never)]
 pub(crate) fn follow_output(tgid: u32, hop: u32) {
-    if tgid == SELF_TGID.load() {
+    if tgid == SELF_TGID.load32() {
         return;
     }
     let Some(entry) = entry(tgid) else { return };
@@ -208,6 +239,9 @@ fn begin_watch(sighting: &Sighting, file: Kptr, joined: &ObjectId) -> bool {
     record.payload.hop = sighting.hop;
     object::describe_object(u64::from(slot), file.0);
     let value = manner(&record.payload) | sighting.hop << watch::HOP_SHIFT;
+    if value & watch::EVERYBODY != 0 {
+        mark_watched(sighting.id.ino);
+    }
     let flags = if is_watched(&sighting.id) { ANY } else { NOEXIST };
     match OBJECTS.insert(sighting.id, value, flags) {
         Ok(()) => {

@@ -12,11 +12,12 @@ use tracer_common::{
 use crate::{
     emit,
     fdlookup::file_of,
-    globals::{
+    constants::{
         FILE_DENTRY, FILE_FLAGS, FILE_INODE, FILE_MNT, FILE_PRIVATE, INODE_GENERATION, INODE_INO,
         INODE_MODE, INODE_NLINK, INODE_RDEV, INODE_SB, INODE_SIZE, INODE_WINDOW, SB_DEV, SB_MAGIC,
+        TYPE_FILE,
     },
-    kread::Kptr,
+    kread::{Kptr, has_cast},
     task::FilesTable,
 };
 
@@ -27,6 +28,9 @@ mod tty;
 
 pub(crate) use pipe::{pipe_at, pipe_state};
 pub(crate) use socket::peer_inode;
+
+/// Major of `/dev/tty`, `/dev/console` and `/dev/ptmx`: one inode, many terminals (`devices.txt`).
+const SHARED_TTY_MAJOR: u32 = 5;
 
 /// The members of `struct inode` that identity is made of.
 #[derive(Clone, Copy)]
@@ -78,7 +82,7 @@ fn inode_of(file: Kptr) -> Option<Inode> {
 fn inode_by_members(inode: Kptr) -> Option<Inode> {
     Some(Inode {
         address: inode,
-        mode: u32::from(inode.member::<u16>(&INODE_MODE)?),
+        mode: u32::from(inode.member::<u16, _>(&INODE_MODE)?),
         rdev: inode.member(&INODE_RDEV)?,
         ino: inode.member(&INODE_INO)?,
         sb: inode.follow(&INODE_SB)?,
@@ -90,9 +94,8 @@ fn inode_by_members(inode: Kptr) -> Option<Inode> {
 pub(crate) fn identity(file: Kptr, inode: &Inode) -> Option<ObjectId> {
     let dev: u32 = inode.sb.member(&SB_DEV)?;
     let discriminator = match inode.mode & mode::S_IFMT {
-        mode::S_IFREG => inode.address.member::<u32>(&INODE_GENERATION)?,
-        // Major 5 is /dev/tty, /dev/console and /dev/ptmx: one inode, many terminals.
-        mode::S_IFCHR if inode.rdev >> 20 == 5 => tty::state(file, inode).index + 1,
+        mode::S_IFREG => inode.address.member::<u32, _>(&INODE_GENERATION)?,
+        mode::S_IFCHR if inode.rdev >> 20 == SHARED_TTY_MAJOR => tty::state(file, inode).index + 1,
         _ => 0,
     };
     Some(ObjectId { ino: inode.ino, dev, discriminator })
@@ -122,9 +125,41 @@ pub(crate) fn file_size(inode: &Inode) -> u64 {
     0
 }
 
-/// Identity of the object behind an open file, in a frame of its own.
+/// Identity of the object behind an open file.
 #[inline(always)]
 pub(crate) fn id_of(file: Kptr) -> Option<ObjectId> {
+    if has_cast() { typed_id(file) } else { probed_id(file) }
+}
+
+/// The inode number of an open file.
+#[inline(always)]
+pub(crate) fn number_of(file: Kptr) -> Option<u64> {
+    if has_cast() {
+        let inode = file.cast(&TYPE_FILE).typed_follow(&FILE_INODE).non_null()?;
+        return Some(inode.typed(&INODE_INO));
+    }
+    file.follow(&FILE_INODE)?.member(&INODE_INO)
+}
+
+/// By plain loads, but for the terminals that share an inode.
+#[inline(always)]
+fn typed_id(file: Kptr) -> Option<ObjectId> {
+    let inode = file.cast(&TYPE_FILE).typed_follow(&FILE_INODE).non_null()?;
+    let mode = u32::from(inode.typed::<u16, _>(&INODE_MODE));
+    let discriminator = match mode & mode::S_IFMT {
+        mode::S_IFREG => inode.typed::<u32, _>(&INODE_GENERATION),
+        mode::S_IFCHR if inode.typed::<u32, _>(&INODE_RDEV) >> 20 == SHARED_TTY_MAJOR => {
+            return probed_id(file);
+        }
+        _ => 0,
+    };
+    let dev = inode.typed_follow(&INODE_SB).non_null()?.typed(&SB_DEV);
+    Some(ObjectId { ino: inode.typed(&INODE_INO), dev, discriminator })
+}
+
+/// By probed reads, in a frame of its own.
+#[inline(always)]
+fn probed_id(file: Kptr) -> Option<ObjectId> {
     let mut id = ObjectId::NONE;
     load_id(file, &mut id).then_some(id)
 }

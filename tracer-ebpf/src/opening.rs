@@ -12,7 +12,7 @@ use tracer_common::{
 
 use crate::{
     emit,
-    globals::FOLLOW_READERS,
+    constants::FOLLOW_READERS,
     kread::Kptr,
     ledger::{self, Transfer},
     maps::slot,
@@ -61,19 +61,19 @@ pub(crate) fn wait(opening: &Opening, transfer: &Transfer) {
 }
 
 /// Opens the row that waits: puts its object under watch, notes who reads, and books the first transfer.
-/// Exported, so that the verifier checks it once.
+/// Exported, so that the verifier checks it once. Returns whether there is a row now.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn open_waiting(place: u64) -> u64 {
     if let Some(record) = emit::resume::<Waiting>(place as u32) {
         let Waiting { opening, transfer } = &record.payload;
-        begin(opening, transfer);
+        return u64::from(begin(opening, transfer));
     }
     0
 }
 
 #[inline(always)]
-fn begin(opening: &Opening, transfer: &Transfer) {
+fn begin(opening: &Opening, transfer: &Transfer) -> bool {
     let LedgerKey { process, object: id, fd, direction } = opening.key;
     if opening.hop != NOT_OURS {
         let in_flight = if direction == WRITE { transfer.result.max(0) as u64 } else { 0 };
@@ -85,13 +85,13 @@ fn begin(opening: &Opening, transfer: &Transfer) {
         }
         // A reader's wake-ups of itself (eventfd) and its /dev/null are nobody's way.
         if hop > 0 && !membership::is_shared_watch(&id) {
-            return;
+            return false;
         }
     }
     if direction == READ {
         note_reader(&process, fd, &id, opening.file);
     }
-    ledger::open(opening.slot, &opening.key, opening.role, transfer);
+    ledger::open(opening.slot, &opening.key, opening.role, transfer)
 }
 
 /// A process that reads what passes on: its close will be told, and its own output followed.
@@ -103,7 +103,7 @@ fn note_reader(process: &ProcessId, fd: i32, id: &ObjectId, file: Kptr) {
     }
     read_ends::remember(process, fd, id, file);
     let hop = watch::hop(value) + 1;
-    if hop <= FOLLOW_READERS.load() {
+    if hop <= FOLLOW_READERS.load32() {
         membership::follow_output(process.tgid, hop);
     }
 }

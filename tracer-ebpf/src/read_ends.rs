@@ -11,7 +11,7 @@ use tracer_common::{
 use crate::{
     emit,
     fdlookup::file_of,
-    globals::FILE_INODE,
+    constants::FILE_INODE,
     kread::Kptr,
     loss as losses,
     maps::{READ_ENDS, slot},

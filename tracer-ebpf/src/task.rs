@@ -7,9 +7,9 @@ use aya_ebpf::helpers::{
 use tracer_common::{id::ProcessId, limits};
 
 use crate::{
-    globals::{
-        HAS_TASK_BTF, PID_LEVEL, PID_NUMBERS, TASK_COMM, TASK_FILES, TASK_FLAGS, TASK_GROUP_LEADER,
-        TASK_PID_STRUCT, TASK_REAL_PARENT, TASK_START, TASK_STATUS, TASK_TGID, UPID_NR, UPID_SIZE,
+    constants::{
+        HAS_TASK_BTF, PID_LEVEL, PID_NUMBERS, SIGNAL_THREADS, TASK_COMM, TASK_FILES, TASK_FLAGS, TASK_GROUP_LEADER,
+        TASK_PID_STRUCT, TASK_REAL_PARENT, TASK_SIGNAL, TASK_START, TASK_STATUS, TASK_TGID, UPID_NR, UPID_SIZE,
     },
     kread::Kptr,
 };
@@ -39,20 +39,73 @@ pub(crate) fn current() -> Kptr {
     Kptr(unsafe { bpf_get_current_task() })
 }
 
-/// The open file table of the current task, and whether a 32-bit syscall is in progress.
-#[inline(always)]
-pub(crate) fn current_files_and_compat() -> (FilesTable, bool) {
-    if HAS_TASK_BTF.load() == 1 {
-        // SAFETY: takes no argument; the verifier knows the result as `struct task_struct *`.
-        let task = Kptr(unsafe { bpf_get_current_task_btf() } as u64);
-        let status: u32 = task.typed(&TASK_STATUS);
-        (FilesTable::Typed(task.typed_follow(&TASK_FILES)), status & TS_COMPAT != 0)
-    } else {
-        let task = current();
-        let status: u32 = task.member(&TASK_STATUS).unwrap_or(0);
-        let files = task.follow(&TASK_FILES).unwrap_or(Kptr(0));
-        (FilesTable::Probed(files), status & TS_COMPAT != 0)
+/// The current task, read in the cheapest way that this kernel has.
+#[derive(Clone, Copy)]
+pub(crate) struct CurrentTask(Kptr);
+
+impl CurrentTask {
+    /// Asks for it once; `bpf_get_current_task_btf` has a type that the verifier knows.
+    #[inline(always)]
+    pub(crate) fn get() -> Self {
+        if HAS_TASK_BTF.load() == 1 {
+            // SAFETY: takes no argument and returns the running task.
+            Self(Kptr(unsafe { bpf_get_current_task_btf() } as u64))
+        } else {
+            Self(current())
+        }
     }
+
+    /// Its process in the initial pid namespace.
+    #[inline(always)]
+    pub(crate) fn tgid(self) -> u32 {
+        if HAS_TASK_BTF.load() == 1 { self.0.typed(&TASK_TGID) } else { current_tgid() }
+    }
+
+    /// Whether a 32-bit syscall is in progress.
+    #[inline(always)]
+    pub(crate) fn is_compat(self) -> bool {
+        let status: u32 = if HAS_TASK_BTF.load() == 1 {
+            self.0.typed(&TASK_STATUS)
+        } else {
+            self.0.member(&TASK_STATUS).unwrap_or(0)
+        };
+        status & TS_COMPAT != 0
+    }
+
+    /// Whether its process has no other thread. Only the thread itself can change that: kernel workers of
+    /// its own (io_uring, vhost) are threads too, and it is the one to start the first of them.
+    #[inline(always)]
+    pub(crate) fn is_alone(self) -> bool {
+        HAS_TASK_BTF.load() == 1
+            && self.0.typed_follow(&TASK_SIGNAL).typed::<u32, _>(&SIGNAL_THREADS) == 1
+    }
+
+    /// Its open files.
+    #[inline(always)]
+    pub(crate) fn files(self) -> FilesTable {
+        if HAS_TASK_BTF.load() == 1 {
+            FilesTable::Typed(self.0.typed_follow(&TASK_FILES))
+        } else {
+            FilesTable::Probed(self.0.follow(&TASK_FILES).unwrap_or(Kptr(0)))
+        }
+    }
+
+    /// Its process.
+    #[inline(always)]
+    pub(crate) fn process(self, tgid: u32) -> ProcessId {
+        if HAS_TASK_BTF.load() == 1 {
+            let leader = self.0.typed_follow(&TASK_GROUP_LEADER);
+            ProcessId::new(tgid, leader.typed(&TASK_START))
+        } else {
+            process_of(self.0).unwrap_or(ProcessId::new(tgid, 0))
+        }
+    }
+}
+
+/// The open file table of the current task.
+#[inline(always)]
+pub(crate) fn current_open_files() -> FilesTable {
+    CurrentTask::get().files()
 }
 
 /// A `struct files_struct *` and how it may be read.
@@ -108,5 +161,5 @@ pub(crate) fn current_comm() -> [u8; limits::COMM] {
 /// Whether this is a kernel thread.
 #[inline(always)]
 pub(crate) fn is_kernel_thread(task: Kptr) -> bool {
-    task.member::<u32>(&TASK_FLAGS).is_none_or(|flags| flags & PF_KTHREAD != 0)
+    task.member::<u32, _>(&TASK_FLAGS).is_none_or(|flags| flags & PF_KTHREAD != 0)
 }

@@ -113,6 +113,24 @@ impl KernelTypes {
         prototype.parameters.len().checked_sub(1)
     }
 
+    /// BTF id of a kernel struct.
+    #[must_use]
+    pub fn struct_id(&self, name: &str) -> Option<u32> {
+        self.id_where(name, |found| matches!(found, Type::Struct(_)))
+    }
+
+    /// BTF id of a kernel function.
+    #[must_use]
+    pub fn function_id(&self, name: &str) -> Option<u32> {
+        self.id_where(name, |found| matches!(found, Type::Func(_)))
+    }
+
+    fn id_where(&self, name: &str, is_wanted: impl Fn(&Type) -> bool) -> Option<u32> {
+        let ids = self.btf.resolve_ids_by_name(name).ok()?;
+        ids.into_iter()
+            .find(|id| self.btf.resolve_type_by_id(*id).is_ok_and(|found| is_wanted(&found)))
+    }
+
     /// Value of an enumerator, for instance `memory_cgrp_id` of `enum cgroup_subsys_id`.
     #[must_use]
     pub fn enumerator(&self, enumeration: &str, name: &str) -> Option<u32> {

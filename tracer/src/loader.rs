@@ -9,6 +9,7 @@ mod hooks;
 mod iterate;
 mod ledgers;
 mod object;
+mod placing;
 mod ring;
 
 use aya::Ebpf;

@@ -165,7 +165,7 @@ fn merge(known: &mut LedgerRow, part: &LedgerRow) {
         known.last_ns = part.last_ns;
         known.last_refused = part.last_refused;
         known.window = part.window;
-        known.window_bytes = part.window_bytes;
+        known.before_window = known.bytes.saturating_sub(part.window_bytes());
         known.previous_window_bytes = part.previous_window_bytes;
     }
     known.short = known.short.saturating_add(part.short);

@@ -15,9 +15,10 @@ use tracer_common::{
 use super::{Capturing, Head, at, memory::kind};
 use crate::{
     atomic::add,
-    globals::CAPTURE_WAKE,
+    constants::CAPTURE_WAKE,
     kread::bounded,
-    maps::{CAPTURE_RING, LEDGER},
+    ledger,
+    maps::CAPTURE_RING,
     usermem::word,
 };
 
@@ -260,9 +261,9 @@ fn output(this: &mut Capturing, length: u32) -> bool {
 fn no_room(this: &mut Capturing, length: u64) {
     this.head.chunk.lost += length;
     let key = &this.head.chunk.key;
-    if let Some(row) = LEDGER.get_ptr_mut(key) {
+    if let Some(found) = ledger::find(key) {
         // SAFETY: the row points to a live map value.
-        unsafe { add(&raw mut (*row).uncaptured, length) };
+        unsafe { add(&raw mut (*found.row).uncaptured, length) };
     }
 }
 

@@ -3,7 +3,6 @@
 //! A buffer must stay as it is until its request completes, but the list of buffers only until the
 //! submission returns (`IORING_FEAT_SUBMIT_STABLE`, io_uring_setup(2)): it is noted then.
 
-use aya_ebpf::Global;
 use tracer_common::{capture::gap, object::ObjectId};
 
 use super::{
@@ -14,10 +13,10 @@ use super::{
     send_write,
 };
 use crate::{
-    globals::{URING_MSG_ADDRESS, URING_MSG_LENGTH, URING_RW_ADDRESS, URING_RW_LENGTH},
+    constants::{Constant, URING_MSG_ADDRESS, URING_MSG_LENGTH, URING_RW_ADDRESS, URING_RW_LENGTH},
     kread::Kptr,
     maps::URING_MEMORY,
-    task,
+    task::{self, CurrentTask},
     usermem::word,
 };
 
@@ -52,7 +51,7 @@ const SEND: u8 = 26;
 /// Notes where a request that is being submitted has its bytes; where that is not known, nothing.
 #[inline(never)]
 pub(crate) fn note(request: Kptr, opcode: u8) {
-    let (_, compat) = task::current_files_and_compat();
+    let compat = CurrentTask::get().is_compat();
     if compat || URING_MEMORY.insert(request.0, empty(), 0).is_err() {
         return;
     }
@@ -64,7 +63,7 @@ pub(crate) fn note(request: Kptr, opcode: u8) {
         SEND => one(request, stored, &URING_MSG_ADDRESS, &URING_MSG_LENGTH),
         WRITEV => {
             let list = request.member(&URING_RW_ADDRESS);
-            list.zip(request.member::<u32>(&URING_RW_LENGTH))
+            list.zip(request.member::<u32, _>(&URING_RW_LENGTH))
                 .map(|(list, count)| several(stored, list, u64::from(count)))
         }
         SENDMSG => message(request, stored),
@@ -77,11 +76,11 @@ pub(crate) fn note(request: Kptr, opcode: u8) {
 
 /// One buffer, named by the request itself.
 #[inline(always)]
-fn one(
+fn one<const A: u32, const B: u32>(
     request: Kptr,
     stored: &mut Stored,
-    address: &Global<u64>,
-    length: &Global<u64>,
+    address: &Constant<A>,
+    length: &Constant<B>,
 ) -> Option<()> {
     let length: u32 = request.member(length)?;
     stored.segments[0] = [request.member(address)?, u64::from(length)];

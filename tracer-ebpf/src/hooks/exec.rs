@@ -12,7 +12,7 @@ use tracer_common::{
 
 use crate::{
     adopt, cgroup, emit,
-    globals::{DEBUG_LOG, MM_ARG_END, MM_ARG_START, TASK_FILES, TASK_MM},
+    constants::{DEBUG_LOG, MM_ARG_END, MM_ARG_START, TASK_FILES, TASK_MM},
     kread::{Kptr, bounded},
     maps::slot,
     membership, task,
@@ -63,7 +63,7 @@ fn replaced(task: Kptr) -> Option<()> {
 fn arguments(task: Kptr, text: &mut [u8; TEXT]) -> Option<(u32, u32)> {
     let mm = task.follow(&TASK_MM)?;
     let start: u64 = mm.member(&MM_ARG_START)?;
-    let total = mm.member::<u64>(&MM_ARG_END)?.wrapping_sub(start);
+    let total = mm.member::<u64, _>(&MM_ARG_END)?.wrapping_sub(start);
     let length = if total > limits::ARGV as u64 { limits::ARGV as u64 } else { total };
     let length = bounded(length as u32 & (2 * limits::ARGV as u32 - 1));
     if length as usize > limits::ARGV {

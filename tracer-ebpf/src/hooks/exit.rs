@@ -6,7 +6,7 @@ use tracer_common::event::{self, kind};
 
 use crate::{
     emit, fdlookup,
-    globals::{
+    constants::{
         SIGNAL_EXIT_CODE, SIGNAL_FLAGS, SIGNAL_LIVE, TASK_EXIT_CODE, TASK_FILES, TASK_GROUP_LEADER,
         TASK_SIGNAL, TASK_TGID,
     },
@@ -32,7 +32,7 @@ fn ended(task: Kptr) -> Option<()> {
     let entry = membership::entry(tgid)?;
     let signal = task.follow(&TASK_SIGNAL)?;
     // `do_exit()` has already taken this thread off the count of live ones.
-    if signal.member::<u32>(&SIGNAL_LIVE)? != 0 {
+    if signal.member::<u32, _>(&SIGNAL_LIVE)? != 0 {
         return None;
     }
     let process = task::process_of(task)?;
@@ -59,7 +59,7 @@ fn ended(task: Kptr) -> Option<()> {
 /// The status as `wait4(2)` gives it (`wait_task_zombie`, kernel/exit.c).
 #[inline(always)]
 fn status(task: Kptr, signal: Kptr) -> Option<u32> {
-    if signal.member::<u32>(&SIGNAL_FLAGS)? & SIGNAL_GROUP_EXIT != 0 {
+    if signal.member::<u32, _>(&SIGNAL_FLAGS)? & SIGNAL_GROUP_EXIT != 0 {
         signal.member(&SIGNAL_EXIT_CODE)
     } else {
         task.follow(&TASK_GROUP_LEADER)?.member(&TASK_EXIT_CODE)

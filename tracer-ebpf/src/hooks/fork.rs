@@ -10,7 +10,7 @@ use tracer_common::{
 
 use crate::{
     cgroup, emit,
-    globals::{DEBUG_LOG, FOLLOW_CHILDREN, TASK_REAL_PARENT, TASK_TGID},
+    constants::{DEBUG_LOG, FOLLOW_CHILDREN, TASK_REAL_PARENT, TASK_TGID},
     kread::Kptr,
     maps::{ADOPTING, slot},
     membership, task,
@@ -78,7 +78,7 @@ fn descends(parent: Kptr) -> bool {
     let mut ancestor = parent;
     for _ in 0..GENERATIONS {
         let Some(next) = ancestor.follow(&TASK_REAL_PARENT) else { return false };
-        let Some(tgid) = next.member::<u32>(&TASK_TGID) else { return false };
+        let Some(tgid) = next.member::<u32, _>(&TASK_TGID) else { return false };
         if is_target(tgid) {
             return true;
         }

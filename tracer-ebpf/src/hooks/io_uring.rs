@@ -15,7 +15,7 @@ use tracer_common::{
 use crate::{
     capture::{self, stored},
     fdlookup,
-    globals::{
+    constants::{
         URING_CQE_ARG, URING_CQE_FD, URING_CQE_FLAGS, URING_FILE_OFF, URING_FLAGS, URING_OPCODE,
     },
     kread::Kptr,
@@ -36,6 +36,18 @@ const CQE_SKIP: u32 = 1 << 6;
 const CQE_F_MORE: u32 = 1 << 1;
 /// Offset of `res` in `struct io_uring_cqe` (uapi, fixed).
 const CQE_RES: u64 = 8;
+
+/// 1: a followed process has submitted a request. Its completion may be booked by whoever reaps it, while
+/// the submitter books something else in the same row.
+#[unsafe(no_mangle)]
+static mut URING_USED: u32 = 0;
+
+/// Whether a followed process has used io_uring.
+#[inline(always)]
+pub(crate) fn is_used() -> bool {
+    // SAFETY: an aligned load; once it is 1 it stays 1.
+    unsafe { core::ptr::read_volatile(&raw const URING_USED) != 0 }
+}
 
 /// A request was submitted, Linux 6.4 and later.
 #[btf_tracepoint(function = "io_uring_submit_req")]
@@ -87,6 +99,8 @@ fn submitted(request: Kptr) -> Option<()> {
     if flags & CQE_SKIP != 0 && direction == WRITE {
         losses::count(loss::URING_SILENT, 0);
     }
+    // SAFETY: an aligned store; everybody stores the same.
+    unsafe { core::ptr::write_volatile(&raw mut URING_USED, 1) };
     if URING.insert(request.0, UringRequest { process, fd, role }, 0).is_err() {
         losses::count(loss::URING_FULL, 0);
     }
@@ -99,7 +113,7 @@ fn submitted(request: Kptr) -> Option<()> {
 /// A process outside the target matters only when the fd leads to an object under watch.
 #[inline(always)]
 fn stranger(fd: i32) -> Option<ProcessId> {
-    let (files, _) = task::current_files_and_compat();
+    let files = task::current_open_files();
     let state = object::file_state(fdlookup::file_of(files, fd)?)?;
     if !membership::is_shared_watch(&state.object) {
         return None;
@@ -125,7 +139,7 @@ fn completed(request: Kptr, result: i64) -> Option<bool> {
         Some(owner) => (*owner, true),
         None => (unmatched(result)?, false),
     };
-    let more = request.member::<u32>(&URING_CQE_FLAGS).unwrap_or(0) & CQE_F_MORE != 0;
+    let more = request.member::<u32, _>(&URING_CQE_FLAGS).unwrap_or(0) & CQE_F_MORE != 0;
     if known && !more {
         let _ = URING.remove(request.0);
     }
@@ -166,7 +180,7 @@ fn unmatched(result: i64) -> Option<UringRequest> {
 /// The standard fd that refers to a registered file, or -1.
 #[inline(always)]
 fn number_of(file: Kptr) -> i32 {
-    let (files, _) = task::current_files_and_compat();
+    let files = task::current_open_files();
     for fd in [1, 2, 0] {
         if fdlookup::file_of(files, fd).is_some_and(|open| open.0 == file.0) {
             return fd;

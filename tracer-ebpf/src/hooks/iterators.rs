@@ -8,7 +8,7 @@ use tracer_common::{
 
 use crate::{
     adopt, emit, fdlookup,
-    globals::{FILE_PRIVATE, TASK_FILES},
+    constants::{FILE_PRIVATE, TASK_FILES},
     kread::Kptr,
     maps::slot,
     membership, object, read_ends,

@@ -7,7 +7,7 @@
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
 use crate::{
-    globals::{KSIG_FLAGS, KSIG_HANDLER},
+    constants::{KSIG_FLAGS, KSIG_HANDLER},
     kread::Kptr,
     ledger,
     maps::RESTARTS,

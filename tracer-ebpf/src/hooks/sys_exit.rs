@@ -12,8 +12,8 @@ use crate::{
     kread::Kptr,
     loss as losses, membership,
     regs::{self, Args},
-    syscalls::{Call, io, table},
-    task,
+    syscalls::{Returned, io, plain, table},
+    task::{self, CurrentTask},
 };
 
 /// See the module.
@@ -45,14 +45,17 @@ fn returned(regs: Kptr, result: i64) {
         }
         return;
     }
-    let tgid = task::current_tgid();
-    let (entry, process, role) = io::caller(tgid);
-    let (files, compat) = task::current_files_and_compat();
+    let task = CurrentTask::get();
+    let compat = task.is_compat();
+    if !compat && plain::is_done(regs, task, classes & 0xff, result) {
+        return;
+    }
     let class = if compat { classes >> 8 } else { classes & 0xff };
-    let call = Call { class, args: Args { regs, compat }, result, files, entry, process, role };
+    let args = Args { regs, compat };
+    let returned = Returned { class, args, result, files: task.files(), tgid: task.tgid() };
     if table::is_io(class) {
-        io::transfer(&call);
+        io::transfer(&returned);
     } else {
-        facts::observe(&call);
+        facts::observe(&returned);
     }
 }

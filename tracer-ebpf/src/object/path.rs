@@ -5,7 +5,7 @@ use tracer_common::event::{self, TEXT};
 
 use crate::{
     emit::Record,
-    globals::{DENTRY_NAME, DENTRY_PARENT, MOUNT_MNT, MOUNT_PARENT, MOUNT_POINT, VFSMOUNT_ROOT},
+    constants::{DENTRY_NAME, DENTRY_PARENT, MOUNT_MNT, MOUNT_PARENT, MOUNT_POINT, VFSMOUNT_ROOT},
     kread::Kptr,
 };
 

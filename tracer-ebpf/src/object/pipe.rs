@@ -7,7 +7,7 @@ use tracer_common::{
 
 use super::Inode;
 use crate::{
-    globals::{
+    constants::{
         INODE_INO, INODE_PIPE, PIPE_BUFFER_LEN, PIPE_BUFFER_SIZE, PIPE_BUFS, PIPE_HEAD,
         PIPE_READERS, PIPE_SLOTS, PIPE_TAIL, PIPE_WRITERS,
     },
@@ -31,7 +31,7 @@ pub(crate) fn pipe_state(inode: &Inode) -> PipeState {
 /// of the read.
 #[inline(always)]
 pub(crate) fn pipe_at(address: Kptr, ino: u64) -> PipeState {
-    let is_the_same = || address.member::<u64>(&INODE_INO).is_some_and(|found| found == ino);
+    let is_the_same = || address.member::<u64, _>(&INODE_INO).is_some_and(|found| found == ino);
     if !is_the_same() {
         return PipeState::default();
     }
@@ -56,7 +56,7 @@ fn read(inode: &Inode) -> Option<PipeState> {
         // `ring_size` is a power of two (`pipe_resize_ring`, fs/pipe.c).
         let index = slot & slots.wrapping_sub(1);
         let buffer = Kptr(buffers.0 + u64::from(index) * PIPE_BUFFER_SIZE.load());
-        unread += u64::from(buffer.member::<u32>(&PIPE_BUFFER_LEN)?);
+        unread += u64::from(buffer.member::<u32, _>(&PIPE_BUFFER_LEN)?);
         slot = slot.wrapping_add(1);
     }
     if slot != head {

@@ -5,7 +5,7 @@ use tracer_common::event::{self, TEXT};
 
 use crate::{
     emit::Record,
-    globals::{
+    constants::{
         INODE_INO, SOCK_DADDR, SOCK_DPORT, SOCK_FAMILY, SOCK_NUM, SOCK_RCV_SADDR, SOCK_SOCKET,
         SOCK_V6_DADDR, SOCK_V6_RCV_SADDR, SOCKET_ALLOC_INODE, SOCKET_ALLOC_SOCKET, SOCKET_FILE,
         SOCKET_SK, SOCKET_TYPE, UNIX_ADDR, UNIX_ADDRESS_LEN, UNIX_ADDRESS_NAME, UNIX_PEER,
@@ -27,9 +27,9 @@ const SUN_PATH: u32 = 2;
 pub(super) fn describe(socket: Kptr, record: &mut Record<event::Object>) {
     let Some(sk) = socket.follow(&SOCKET_SK) else { return };
     let out = &mut record.payload;
-    let family = sk.member::<u16>(&SOCK_FAMILY).unwrap_or(0);
+    let family = sk.member::<u16, _>(&SOCK_FAMILY).unwrap_or(0);
     out.socket.family = family;
-    out.socket.kind = socket.member::<u16>(&SOCKET_TYPE).unwrap_or(0);
+    out.socket.kind = socket.member::<u16, _>(&SOCKET_TYPE).unwrap_or(0);
     match family {
         AF_UNIX => {
             let length = unix(sk, out, &mut record.text);
@@ -42,8 +42,8 @@ pub(super) fn describe(socket: Kptr, record: &mut Record<event::Object>) {
 
 #[inline(always)]
 fn inet(sk: Kptr, family: u16, out: &mut event::Object) {
-    out.socket.local_port = sk.member::<u16>(&SOCK_NUM).unwrap_or(0);
-    out.socket.remote_port = u16::from_be(sk.member::<u16>(&SOCK_DPORT).unwrap_or(0));
+    out.socket.local_port = sk.member::<u16, _>(&SOCK_NUM).unwrap_or(0);
+    out.socket.remote_port = u16::from_be(sk.member::<u16, _>(&SOCK_DPORT).unwrap_or(0));
     if family == AF_INET {
         let local: [u8; 4] = sk.member(&SOCK_RCV_SADDR).unwrap_or_default();
         let remote: [u8; 4] = sk.member(&SOCK_DADDR).unwrap_or_default();
@@ -77,8 +77,8 @@ fn unix(sk: Kptr, out: &mut event::Object, text: &mut [u8; TEXT]) -> u32 {
 #[inline(always)]
 fn unix_peer(socket: Kptr) -> Option<Kptr> {
     let sk = socket.follow(&SOCKET_SK)?;
-    if sk.member::<u16>(&SOCK_FAMILY)? != AF_UNIX
-        || socket.member::<u16>(&SOCKET_TYPE)? == SOCK_DGRAM
+    if sk.member::<u16, _>(&SOCK_FAMILY)? != AF_UNIX
+        || socket.member::<u16, _>(&SOCKET_TYPE)? == SOCK_DGRAM
     {
         return None;
     }
@@ -108,7 +108,7 @@ fn inode_of_sock(sk: Kptr) -> Option<u64> {
 #[inline(always)]
 fn address(sk: Kptr, text: &mut [u8; TEXT]) -> u32 {
     let Some(address) = sk.follow(&UNIX_ADDR) else { return 0 };
-    let length = address.member::<u32>(&UNIX_ADDRESS_LEN).unwrap_or(0);
+    let length = address.member::<u32, _>(&UNIX_ADDRESS_LEN).unwrap_or(0);
     if length <= SUN_PATH || length > SOCKADDR_UN {
         return 0;
     }

@@ -4,7 +4,7 @@ use tracer_common::object::{TtyState, mode};
 
 use super::Inode;
 use crate::{
-    globals::{
+    constants::{
         FILE_PRIVATE, TTY_DRIVER, TTY_DRIVER_MAJOR, TTY_FILE_FILE, TTY_FILE_LIST, TTY_FILE_TTY,
         TTY_FILES, TTY_INDEX, TTY_LINK,
     },

@@ -11,11 +11,11 @@ use tracer_common::{
     process::{ProcessEntry, ROLE_PARTICIPANT},
 };
 
-use super::{Call, table};
+use super::{Call, Returned, table};
 use crate::{
     atomic::add,
     capture, fdlookup,
-    globals::{ALL_FDS, FD_MASK, FILE_MODE},
+    constants::{ALL_FDS, FD_MASK, FILE_MODE},
     kread::Kptr,
     ledger::{self, Transfer, UNKNOWN},
     loss as losses,
@@ -45,7 +45,11 @@ pub(crate) struct Leg {
 
 /// Books a call that moves bytes.
 #[inline(always)]
-pub(crate) fn transfer(call: &Call) {
+pub(crate) fn transfer(returned: &Returned) {
+    if !membership::may_be_followed(returned.tgid) && !may_be_watched(returned) {
+        return;
+    }
+    let call = &Call::of(returned);
     let outcome = book_first(call);
     open_if(outcome & OPENS != 0);
     capture::memory::of_call(call);
@@ -53,6 +57,25 @@ pub(crate) fn transfer(call: &Call) {
     if source >= 0 && call.result > 0 {
         open_if(book_source(call, source));
     }
+}
+
+/// Whether a stranger's call may concern an object under watch: `false` is certain.
+#[inline(never)]
+fn may_be_watched(returned: &Returned) -> bool {
+    let args = returned.args;
+    let leads_to_watched = |fd| {
+        fdlookup::file_of(returned.files, fd)
+            .and_then(object::number_of)
+            .is_some_and(membership::may_be_watched)
+    };
+    let other = match returned.class.wrapping_sub(table::IO_BASE) {
+        op::SENDFILE | op::TEE => args.fd::<1>(),
+        op::SPLICE | op::COPY_FILE_RANGE => args.fd::<2>(),
+        // Its fd is in memory.
+        _ if returned.class == table::SOCKETCALL => return true,
+        _ => -1,
+    };
+    leads_to_watched(args.fd::<0>()) || leads_to_watched(other)
 }
 
 /// In what [`book_first`] returns: a row waits to be opened.
@@ -188,7 +211,7 @@ fn messages(list: u64, result: i64, compat: bool) -> i64 {
 #[inline(always)]
 fn is_writable(call: &Call, fd: i32) -> bool {
     fdlookup::file_of(call.files, fd)
-        .and_then(|file| file.member::<u32>(&FILE_MODE))
+        .and_then(|file| file.member::<u32, _>(&FILE_MODE))
         .is_some_and(|mode| mode & FMODE_WRITE != 0)
 }
 
@@ -224,8 +247,7 @@ fn socketcall(call: &Call, leg: &mut Leg) -> bool {
 #[inline(always)]
 fn book(call: &Call, leg: &Leg) -> bool {
     let Some(file) = fdlookup::file_of(call.files, leg.fd) else {
-        without_object(call, leg);
-        return false;
+        return without_object(call, leg);
     };
     let Some(id) = object::id_of(file) else {
         if call.role != 0 {
@@ -308,19 +330,24 @@ fn stranger(leg: &Leg, id: &ObjectId, file: Kptr) -> bool {
     book_or_wait(&row, &leg.transfer)
 }
 
-/// The fd was closed when the call returned: refused with `EBADF`, or closed by another thread.
+/// The fd was closed when the call returned: refused with `EBADF`, or closed by another thread. Returns
+/// as [`book`].
 #[inline(never)]
-fn without_object(call: &Call, leg: &Leg) {
+fn without_object(call: &Call, leg: &Leg) -> bool {
     if !membership::is_target(call.role) || !is_of_interest(leg.fd) {
-        return;
+        return false;
     }
     if leg.transfer.result > 0 {
         losses::count(loss::FD_GONE, leg.transfer.result as u64);
     }
-    let key = ledger::key(call.process, ObjectId::NONE, leg.fd, leg.direction);
-    if !ledger::book(&key, &leg.transfer) {
-        ledger::open(slot::SYS_EXIT, &key, call.role, &leg.transfer);
-    }
+    let row = Opening {
+        key: ledger::key(call.process, ObjectId::NONE, leg.fd, leg.direction),
+        file: Kptr(0),
+        role: call.role,
+        slot: slot::SYS_EXIT,
+        hop: NOT_OURS,
+    };
+    book_or_wait(&row, &leg.transfer)
 }
 
 /// Whether the user asked for this fd number.

@@ -1,9 +1,12 @@
 //! Reads the ledger and the losses.
 
-use aya::maps::{HashMap, MapError, PerCpuArray};
+use aya::{
+    Pod,
+    maps::{HashMap, MapData, MapError, PerCpuArray},
+};
 use tracer_common::{
     id::ProcessId,
-    ledger::{LedgerKey, LedgerRow},
+    ledger::{FdKey, FdRow, LedgerKey, LedgerRow},
     loss::{self, LossCell},
     names,
     object::{EndKey, ReadEnd},
@@ -17,16 +20,21 @@ impl Loader {
     /// # Errors
     /// [`LoaderError::Map`].
     pub fn take_row(&mut self, key: &LedgerKey) -> Result<Option<LedgerRow>, LoaderError> {
-        let mut ledger = self.ledger()?;
-        match ledger.get(key, 0) {
-            Ok(row) => {
-                // Gone already is fine: nobody else takes rows out.
-                let _ = ledger.remove(key);
-                Ok(Some(row))
-            }
-            Err(MapError::KeyNotFound) => Ok(None),
-            Err(error) => Err(LoaderError::map("read", names::MAP_LEDGER, error)),
+        let mut by_fd = self.fd_rows()?;
+        let short = FdKey::from(key);
+        if let Some(found) = known(by_fd.get(&short, 0), names::MAP_FD_ROWS)?
+            && found.key == *key
+        {
+            // Gone already is fine: nobody else takes rows out.
+            let _ = by_fd.remove(&short);
+            return Ok(Some(found.row));
         }
+        let mut ledger = self.ledger()?;
+        let row = known(ledger.get(key, 0), names::MAP_LEDGER)?;
+        if row.is_some() {
+            let _ = ledger.remove(key);
+        }
+        Ok(row)
     }
 
     /// Forgets a reading end of a process that has ended.
@@ -41,24 +49,15 @@ impl Loader {
         }
     }
 
-    /// Every row that is still in the ledger.
+    /// Every row that is still in the ledger. A key can have two, which are to be added up: a row is found
+    /// by fd or by its whole key, and where it goes depends on what else the fd led to.
     ///
     /// # Errors
     /// [`LoaderError::Map`].
     pub fn rows(&mut self) -> Result<Vec<(LedgerKey, LedgerRow)>, LoaderError> {
-        let ledger = self.ledger()?;
-        let keys: Vec<LedgerKey> = ledger
-            .keys()
-            .collect::<Result<_, _>>()
-            .map_err(|error| LoaderError::map("walk", names::MAP_LEDGER, error))?;
-        let mut rows = Vec::with_capacity(keys.len());
-        for key in keys {
-            match ledger.get(&key, 0) {
-                Ok(row) => rows.push((key, row)),
-                Err(MapError::KeyNotFound) => {}
-                Err(error) => return Err(LoaderError::map("read", names::MAP_LEDGER, error)),
-            }
-        }
+        let by_fd = all(&self.fd_rows()?, names::MAP_FD_ROWS)?;
+        let mut rows: Vec<_> = by_fd.into_iter().map(|(_, found)| (found.key, found.row)).collect();
+        rows.extend(all(&self.ledger()?, names::MAP_LEDGER)?);
         Ok(rows)
     }
 
@@ -99,10 +98,44 @@ impl Loader {
         value.trim().parse().ok()
     }
 
-    fn ledger(
-        &mut self,
-    ) -> Result<HashMap<&mut aya::maps::MapData, LedgerKey, LedgerRow>, LoaderError> {
-        let map = self.bpf.map_mut(names::MAP_LEDGER).ok_or(LoaderError::NoObject)?;
-        HashMap::try_from(map).map_err(|error| LoaderError::map("open", names::MAP_LEDGER, error))
+    fn fd_rows(&mut self) -> Result<HashMap<&mut MapData, FdKey, FdRow>, LoaderError> {
+        self.hash_map(names::MAP_FD_ROWS)
     }
+
+    fn ledger(&mut self) -> Result<HashMap<&mut MapData, LedgerKey, LedgerRow>, LoaderError> {
+        self.hash_map(names::MAP_LEDGER)
+    }
+
+    fn hash_map<K: Pod, V: Pod>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<HashMap<&mut MapData, K, V>, LoaderError> {
+        let map = self.bpf.map_mut(name).ok_or(LoaderError::NoObject)?;
+        HashMap::try_from(map).map_err(|error| LoaderError::map("open", name, error))
+    }
+}
+
+/// What was found in a map; nothing is no error.
+fn known<V>(found: Result<V, MapError>, map: &'static str) -> Result<Option<V>, LoaderError> {
+    match found {
+        Ok(value) => Ok(Some(value)),
+        Err(MapError::KeyNotFound) => Ok(None),
+        Err(error) => Err(LoaderError::map("read", map, error)),
+    }
+}
+
+/// Everything in a map. The keys come first: the walk starts over when a key at which it stands is gone.
+fn all<K: Pod, V: Pod>(
+    map: &HashMap<&mut MapData, K, V>,
+    name: &'static str,
+) -> Result<Vec<(K, V)>, LoaderError> {
+    let keys: Vec<K> =
+        map.keys().collect::<Result<_, _>>().map_err(|error| LoaderError::map("walk", name, error))?;
+    let mut found = Vec::with_capacity(keys.len());
+    for key in keys {
+        if let Some(value) = known(map.get(&key, 0), name)? {
+            found.push((key, value));
+        }
+    }
+    Ok(found)
 }

@@ -1,13 +1,21 @@
 //! The embedded object: settings in, map sizes in, programs into memory.
 
-use aya::{Btf, EbpfLoader, maps::HashMap};
+use aya::{
+    Btf, EbpfLoader,
+    maps::{Array, HashMap},
+};
 use tracer_common::{
     limits, names,
     offsets::settings,
-    process::{ProcessEntry, ROLE_TARGET},
+    process::{ProcessEntry, ROLE_TARGET, followed_slot},
 };
 
-use super::{Loader, LoaderError, error::reason, hooks};
+use super::{
+    Loader, LoaderError,
+    error::reason,
+    hooks,
+    placing::{self, RdonlyCast},
+};
 use crate::btf::KernelTypes;
 
 /// The programs, compiled from `tracer-ebpf`; empty in a build without a BPF compiler.
@@ -89,24 +97,20 @@ impl Loader {
         }
         let path = KernelTypes::path();
         let types = KernelTypes::read(&path)?;
-        let globals = Globals::collect(&types, settings)?;
+        let constants = Constants::collect(&types, settings)?;
         let btf = Btf::parse_file(&path, aya::Endianness::default())
             .map_err(|error| LoaderError::Object { reason: reason(&error) })?;
         let mut loader = EbpfLoader::new();
         loader.btf(Some(&btf));
-        for (name, value) in &globals.wide {
-            loader.override_global(name, value, true);
-        }
-        for (name, value) in &globals.narrow {
-            loader.override_global(name, value, true);
-        }
         loader.map_max_entries(names::MAP_PROCESSES, settings.max_processes);
         loader.map_max_entries(names::MAP_OBJECTS, settings.max_objects);
-        loader.map_max_entries(names::MAP_LEDGER, ledger_rows(settings.max_objects));
+        loader.map_max_entries(names::MAP_FD_ROWS, ledger_rows(settings.max_objects));
+        loader.map_max_entries(names::MAP_LEDGER, settings.max_objects);
         size_capture(&mut loader, settings.capture.as_ref());
+        let object = placing::place(OBJECT, &constants.values, constants.cast);
         let bpf =
-            loader.load(OBJECT).map_err(|error| LoaderError::Object { reason: reason(&error) })?;
-        let mut this = Self { bpf, btf, types, uring_covered: globals.uring_covered };
+            loader.load(&object).map_err(|error| LoaderError::Object { reason: reason(&error) })?;
+        let mut this = Self { bpf, btf, types, uring_covered: constants.uring_covered };
         this.declare_cgroup(settings)?;
         Ok(this)
     }
@@ -126,6 +130,12 @@ impl Loader {
     /// # Errors
     /// [`LoaderError::Map`].
     pub fn add_target(&mut self, tgid: u32) -> Result<(), LoaderError> {
+        let map = self.bpf.map_mut(names::MAP_FOLLOWED).ok_or(LoaderError::NoObject)?;
+        let mut followed: Array<_, u64> = Array::try_from(map)
+            .map_err(|error| LoaderError::map("open", names::MAP_FOLLOWED, error))?;
+        followed
+            .set(followed_slot(tgid), 1, 0)
+            .map_err(|error| LoaderError::map("fill", names::MAP_FOLLOWED, error))?;
         let map = self.bpf.map_mut(names::MAP_PROCESSES).ok_or(LoaderError::NoObject)?;
         let mut processes: HashMap<_, u32, ProcessEntry> = HashMap::try_from(map)
             .map_err(|error| LoaderError::map("open", names::MAP_PROCESSES, error))?;
@@ -154,23 +164,27 @@ fn ledger_rows(objects: u32) -> u32 {
 /// The reader of the capture ring is woken when this part of it is full, else it looks by itself.
 const WAKE_SHARE: u64 = 8;
 
-/// Values of the read-only globals.
-struct Globals {
-    wide: Vec<(&'static str, u64)>,
-    narrow: Vec<(&'static str, u32)>,
+/// What the kernel side must know before it is loaded.
+struct Constants {
+    values: placing::Constants,
     uring_covered: bool,
+    cast: Option<RdonlyCast>,
 }
 
-impl Globals {
+impl Constants {
     fn collect(types: &KernelTypes, settings: &KernelSettings) -> Result<Self, LoaderError> {
-        let mut wide = types.offsets()?;
-        wide.push((settings::FD_MASK, settings.fd_mask));
+        let mut values = placing::Constants::new();
+        for (number, (_, offset)) in (0..).zip(types.offsets()?) {
+            values.set(number, offset);
+        }
+        values.set(settings::FD_MASK, settings.fd_mask);
         if let Some(capture) = &settings.capture {
-            wide.push((settings::CAPTURE_LIMIT, capture.limit.unwrap_or(u64::MAX)));
-            wide.push((settings::CAPTURE_WAKE, u64::from(capture.ring_bytes) / WAKE_SHARE));
+            values.set(settings::CAPTURE_LIMIT, capture.limit.unwrap_or(u64::MAX));
+            values.set(settings::CAPTURE_WAKE, u64::from(capture.ring_bytes) / WAKE_SHARE);
         }
         let uring = hooks::uring(types);
-        let narrow = vec![
+        let cast = RdonlyCast::find(types);
+        for (number, value) in [
             (settings::ALL_FDS, u32::from(settings.all_fds)),
             (settings::FOLLOW_CHILDREN, u32::from(settings.follow_children)),
             (settings::FOLLOW_READERS, settings.follow_readers),
@@ -182,9 +196,14 @@ impl Globals {
             (settings::URING_COVERED, u32::from(uring.is_some())),
             (settings::URING_CQE_ARG, u32::from(uring.is_some_and(|uring| uring.cqe_argument))),
             (settings::CAPTURE, u32::from(settings.capture.is_some())),
+            (settings::HAS_CAST, u32::from(cast.is_some())),
+            (settings::TYPE_FILE, cast.map_or(0, |cast| cast.file)),
+            (settings::TYPE_TIMESPEC, cast.map_or(0, |cast| cast.timespec)),
             (settings::INODE_WINDOW, u32::from(types.inode_fits_window())),
-        ];
-        Ok(Self { wide, narrow, uring_covered: uring.is_some() })
+        ] {
+            values.set(number, u64::from(value));
+        }
+        Ok(Self { values, uring_covered: uring.is_some(), cast })
     }
 }
 

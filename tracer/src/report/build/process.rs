@@ -97,7 +97,7 @@ fn fd(session: &Session, key: &LedgerKey, row: &LedgerRow) -> Fd {
         short: row.short,
         zero: row.zero,
         refused_bytes: row.refused,
-        last_moments_bytes: row.window_bytes + row.previous_window_bytes,
+        last_moments_bytes: row.last_moments_bytes(),
         first_write_ms: Some(session.since_start_ms(row.first_ns)),
         last_write_ms: Some(session.since_start_ms(row.last_ns.max(row.first_ns))),
         ways: ways(row.ops),

@@ -130,6 +130,6 @@ fn last_moments(case: &Case<'_>, subject: &Subject<'_>, object: ObjectId) -> u64
         .iter()
         .flat_map(|member| case.session.rows_of(*member, WRITE))
         .filter(|(key, _)| key.object == object)
-        .map(|(_, row)| row.window_bytes + row.previous_window_bytes)
+        .map(|(_, row)| row.last_moments_bytes())
         .sum()
 }

@@ -58,7 +58,7 @@ pub(super) fn write(bytes: u64) -> LedgerRow {
 pub(super) fn written_at(bytes: u64, ms: u64) -> LedgerRow {
     let (first_ns, last_ns) = (at(ms), at(ms));
     let ops = 1 << op::WRITE;
-    LedgerRow { bytes, calls: 1, first_ns, last_ns, ops, window_bytes: bytes, ..LedgerRow::ZERO }
+    LedgerRow { bytes, calls: 1, first_ns, last_ns, ops, ..LedgerRow::ZERO }
 }
 
 /// The row with some calls that failed.
