@@ -2,8 +2,6 @@
 //! replaced fd 1, who closed a reading end, who made a pipe non-blocking. A bounded number for each
 //! process.
 
-use core::ptr::NonNull;
-
 use tracer_common::{
     event::{self, fact, kind},
     limits, loss,
@@ -17,7 +15,7 @@ use crate::{
     loss as losses,
     maps::slot,
     membership, object, read_ends,
-    syscalls::{Call, Returned, table},
+    syscalls::{Call, table},
     task, usermem,
 };
 
@@ -36,41 +34,62 @@ const EINPROGRESS: i64 = 115;
 /// The longest `sockaddr` that is kept (`struct sockaddr_un` is 110 bytes).
 const SOCKADDR: u64 = 128;
 
-/// Looks at a call that moved no bytes.
+/// Looks at the noted call, which moved no bytes.
 #[inline(always)]
-pub(crate) fn observe(returned: &Returned) {
-    if !membership::may_be_followed(returned.tgid) && !may_set_nonblock(returned.class) {
-        return;
-    }
-    let call = &Call::of(returned);
-    match call.entry.map(NonNull::as_ptr) {
+pub(crate) fn observe(class: u32) {
+    match membership::entry(task::current_tgid()) {
         Some(entry) => {
-            of_ends(call);
-            if membership::is_target(call.role) {
-                of_target(call, entry);
+            ends_of_call();
+            if membership::is_target(membership::read(0, entry).1) {
+                facts_of_target();
             } else {
-                of_stranger(call);
+                of_stranger(class);
             }
         }
-        None => of_stranger(call),
+        None => of_stranger(class),
     }
-}
-
-#[inline(always)]
-fn may_set_nonblock(class: u32) -> bool {
-    class == table::FCNTL || class == table::IOCTL
 }
 
 /// A stranger matters for one thing: it can make a pipe of the target non-blocking.
 #[inline(always)]
-fn of_stranger(call: &Call) {
-    if may_set_nonblock(call.class) {
-        nonblock(call);
+fn of_stranger(class: u32) {
+    if class == table::FCNTL || class == table::IOCTL {
+        nonblock_of_call();
     }
 }
 
-/// Reading ends that this call created or closed.
+/// Exported as [`crate::syscalls::leg::decode_call`], like the two behind it.
+#[unsafe(no_mangle)]
 #[inline(never)]
+extern "C" fn ends_of_call() -> u64 {
+    if let Some(call) = Call::noted() {
+        of_ends(&call);
+    }
+    0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn facts_of_target() -> u64 {
+    if let Some(call) = Call::noted()
+        && let Some(entry) = call.entry
+    {
+        of_target(&call, entry.as_ptr());
+    }
+    0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn nonblock_of_call() -> u64 {
+    if let Some(call) = Call::noted() {
+        nonblock(&call);
+    }
+    0
+}
+
+/// Reading ends that this call created or closed.
+#[inline(always)]
 fn of_ends(call: &Call) {
     if call.result < 0 {
         return;
@@ -120,7 +139,7 @@ fn created(call: &Call, list: u64, both: bool) {
     }
 }
 
-#[inline(never)]
+#[inline(always)]
 fn of_target(call: &Call, entry: *mut ProcessEntry) {
     match call.class {
         table::IOCTL => ioctl(call, entry),

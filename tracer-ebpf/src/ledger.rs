@@ -140,20 +140,18 @@ pub(crate) fn book(key: &LedgerKey, transfer: &Transfer) -> bool {
     }
 }
 
-/// Opens a row for a transfer and announces it. Cold: once for each row. Returns whether there was room;
-/// without a result, what is left in its register may be a pointer, which the verifier refuses.
-#[inline(never)]
-pub(crate) fn open(slot: u32, key: &LedgerKey, role: u32, transfer: &Transfer) -> bool {
+/// Opens a row for a transfer and announces it. Cold: once for each row.
+#[inline(always)]
+pub(crate) fn open(slot: u32, key: &LedgerKey, role: u32, transfer: &Transfer) {
     let opened = make(key, emit::now());
     let Some(found) = find(key) else {
         losses::count(loss::LEDGER_FULL, transfer.result.max(0) as u64);
-        return false;
+        return;
     };
     apply(found, transfer, Adds::Atomic);
     if opened {
         announce(slot, key, role, transfer);
     }
-    true
 }
 
 #[inline(never)]

@@ -14,7 +14,10 @@ use tracer_common::{
     process::ProcessEntry,
 };
 
-use crate::capture::{self, Capturing, stored::Stored};
+use crate::{
+    capture::{self, Capturing, stored::Stored},
+    syscalls::Returned,
+};
 
 /// Lifecycle events. One ring for all CPUs keeps their order.
 #[map]
@@ -87,6 +90,10 @@ pub(crate) static ADOPTED: Array<u64> = Array::with_max_entries(1, 0);
 /// Room to build a record in; one slot for each program, because a program cannot interrupt itself.
 #[map]
 pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(SCRATCH_SLOTS, 0);
+
+/// The call that goes the long way, between the functions that look at it.
+#[map]
+pub(crate) static RETURNED: PerCpuArray<Returned> = PerCpuArray::with_max_entries(1, 0);
 
 /// Captured bytes; one page long while nothing is captured.
 #[map]

@@ -61,17 +61,31 @@ pub(crate) fn wait(opening: &Opening, transfer: &Transfer) {
 }
 
 /// Opens the row that waits: puts its object under watch, notes who reads, and books the first transfer.
-/// Exported, so that the verifier checks it once. Returns whether there is a row now.
+/// Exported, so that the verifier checks it once.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn open_waiting(place: u64) -> u64 {
     if let Some(record) = emit::resume::<Waiting>(place as u32) {
         let Waiting { opening, transfer } = &record.payload;
-        return u64::from(begin(opening, transfer));
+        if begin(opening, transfer) {
+            open_row(place);
+        }
     }
     0
 }
 
+/// Books the transfer that waits in its row, which is made. Exported as [`open_waiting`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn open_row(place: u64) -> u64 {
+    if let Some(record) = emit::resume::<Waiting>(place as u32) {
+        let Waiting { opening, transfer } = &record.payload;
+        ledger::open(opening.slot, &opening.key, opening.role, transfer);
+    }
+    0
+}
+
+/// What comes before the row; `false` when there will be none.
 #[inline(always)]
 fn begin(opening: &Opening, transfer: &Transfer) -> bool {
     let LedgerKey { process, object: id, fd, direction } = opening.key;
@@ -91,7 +105,7 @@ fn begin(opening: &Opening, transfer: &Transfer) -> bool {
     if direction == READ {
         note_reader(&process, fd, &id, opening.file);
     }
-    ledger::open(opening.slot, &opening.key, opening.role, transfer)
+    true
 }
 
 /// A process that reads what passes on: its close will be told, and its own output followed.

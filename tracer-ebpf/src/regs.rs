@@ -4,13 +4,6 @@
 
 use crate::kread::Kptr;
 
-/// The six argument registers of a syscall, as the kernel saw them.
-#[derive(Clone, Copy)]
-pub(crate) struct Args {
-    pub(crate) regs: Kptr,
-    pub(crate) compat: bool,
-}
-
 /// x86-64 `struct pt_regs` (`arch/x86/include/asm/ptrace.h`): byte offsets. `ax` already holds the
 /// result at `sys_exit`; all argument registers are intact.
 #[cfg(any(bpf_target_arch = "x86_64", not(target_arch = "bpf")))]
@@ -37,19 +30,36 @@ pub(crate) fn number(regs: Kptr) -> u64 {
     if cfg!(bpf_target_arch = "aarch64") { raw & 0xffff_ffff } else { raw }
 }
 
-impl Args {
-    /// Argument `N`, zero-extended from 32 bits for a 32-bit caller.
-    #[inline(always)]
-    pub(crate) fn get<const N: usize>(self) -> u64 {
-        let offset = if self.compat { layout::COMPAT[N] } else { layout::NATIVE[N] };
-        // SAFETY: as in `number`; the offsets are constants inside `struct pt_regs`.
-        let raw = unsafe { *((self.regs.0 + offset) as *const u64) };
-        if self.compat { raw & 0xffff_ffff } else { raw }
-    }
+/// Argument `N` of a call of the native entry.
+#[inline(always)]
+pub(crate) fn native<const N: usize>(regs: Kptr) -> u64 {
+    // SAFETY: as in `number`; the offsets are constants inside `struct pt_regs`.
+    unsafe { *((regs.0 + layout::NATIVE[N]) as *const u64) }
+}
 
-    /// Argument `N` as an fd number.
-    #[inline(always)]
-    pub(crate) fn fd<const N: usize>(self) -> i32 {
-        self.get::<N>() as u32 as i32
+/// Argument `N` of a call of the 32-bit entry.
+#[inline(always)]
+fn compat<const N: usize>(regs: Kptr) -> u64 {
+    // SAFETY: as in `native`.
+    unsafe { *((regs.0 + layout::COMPAT[N]) as *const u64) & 0xffff_ffff }
+}
+
+/// Copies all arguments, zero-extended from 32 bits for a 32-bit caller.
+#[inline(always)]
+pub(crate) fn copy(regs: Kptr, is_compat: bool, out: &mut [u64; 6]) {
+    if is_compat {
+        out[0] = compat::<0>(regs);
+        out[1] = compat::<1>(regs);
+        out[2] = compat::<2>(regs);
+        out[3] = compat::<3>(regs);
+        out[4] = compat::<4>(regs);
+        out[5] = compat::<5>(regs);
+    } else {
+        out[0] = native::<0>(regs);
+        out[1] = native::<1>(regs);
+        out[2] = native::<2>(regs);
+        out[3] = native::<3>(regs);
+        out[4] = native::<4>(regs);
+        out[5] = native::<5>(regs);
     }
 }

@@ -29,17 +29,39 @@ pub(crate) fn copy(address: u64, length: u32, buffer: &mut [u8; limits::FACT]) -
     unsafe { read_raw(buffer.as_mut_ptr().cast(), length, address as *const _) == 0 }
 }
 
-/// What [`sum_lengths`] returns when a length could not be read.
+/// What the sums return when a length could not be read.
 const UNREADABLE: u64 = u64::MAX;
+/// Lengths that [`sum_some`] adds up.
+const SOME: u32 = 32;
 
 /// Adds up `count` lengths that lie `stride` bytes apart from `first` on; `width` is 4 or 8.
 ///
-/// Exported, so that the verifier checks its loop once; therefore it takes numbers only.
+/// Exported, like [`sum_some`], so that the verifier checks a few turns of two loops and not all turns of
+/// one; therefore they take numbers only.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sum_lengths(first: u64, count: u64, stride: u64, width: u64) -> u64 {
     let mut total = 0u64;
-    for index in 0..limits::IOV {
+    for turn in 0..limits::IOV / SOME {
+        let done = u64::from(turn * SOME);
+        if done >= count {
+            break;
+        }
+        let part = sum_some(first + done * stride, count - done, stride, width);
+        if part == UNREADABLE {
+            return UNREADABLE;
+        }
+        total = total.wrapping_add(part);
+    }
+    total
+}
+
+/// The first [`SOME`] of them.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sum_some(first: u64, count: u64, stride: u64, width: u64) -> u64 {
+    let mut total = 0u64;
+    for index in 0..SOME {
         if u64::from(index) >= count {
             break;
         }
@@ -50,6 +72,8 @@ extern "C" fn sum_lengths(first: u64, count: u64, stride: u64, width: u64) -> u6
     }
     total
 }
+
+const _: () = assert!(limits::IOV.is_multiple_of(SOME));
 
 #[inline(always)]
 fn sum(first: u64, count: u64, stride: u64, width: u64) -> Option<u64> {

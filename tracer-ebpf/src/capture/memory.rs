@@ -5,7 +5,7 @@ use tracer_common::{capture::gap, object::ObjectId, op};
 use super::{Capturing, at, is_pending, place, send_write};
 use crate::{
     fdlookup, object,
-    syscalls::{Call, table},
+    syscalls::{Returned, table},
     task::{self, FilesTable},
     usermem,
 };
@@ -56,37 +56,37 @@ impl Memory {
 
 /// Captures the write that was noted, if there is one.
 #[inline(always)]
-pub(crate) fn of_call(call: &Call) {
-    if !is_pending(place::SYS_EXIT) {
-        return;
+pub(crate) fn of_call() {
+    if is_pending(place::SYS_EXIT) {
+        capture_call();
     }
-    let args = call.args;
-    let class = u64::from(call.class) | u64::from(args.compat) << 32;
-    capture_call(class, args.get::<0>(), args.get::<1>(), args.get::<2>(), call.result as u64);
 }
 
-/// Exported, so that the verifier checks it once and not for each way that leads to it; therefore it
-/// takes numbers only: the class (with the compat flag above it), three arguments, the result.
+/// Exported, so that the verifier checks it once and not for each way that leads to it.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn capture_call(class: u64, first: u64, second: u64, third: u64, result: u64) -> u64 {
-    if let Some(this) = at(place::SYS_EXIT) {
-        locate(this, class, [first, second, third], result);
+extern "C" fn capture_call() -> u64 {
+    if let Some(this) = at(place::SYS_EXIT)
+        && let Some(call) = Returned::noted()
+    {
+        locate(this, call);
         send_write(this, place::SYS_EXIT);
     }
     0
 }
 
 #[inline(always)]
-fn locate(this: &mut Capturing, class: u64, [first, second, third]: [u64; 3], result: u64) {
+fn locate(this: &mut Capturing, call: &Returned) {
+    let [first, second, third, ..] = call.args;
+    let result = call.result as u64;
     let op = this.head.chunk.op;
     this.head.chunk.source_fd = -1;
     this.head.chunk.source = ObjectId::NONE;
     this.memory = Memory { kind: kind::BYTES, width: 8, address: second, count: third };
-    if class >> 32 == 1 {
+    if call.compat == 1 {
         this.memory.width = 4;
     }
-    if class as u32 == table::SOCKETCALL {
+    if call.class == table::SOCKETCALL {
         return of_socketcall(first, result, &mut this.memory);
     }
     match op {

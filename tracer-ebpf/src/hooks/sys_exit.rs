@@ -11,7 +11,7 @@ use crate::{
     facts,
     kread::Kptr,
     loss as losses, membership,
-    regs::{self, Args},
+    regs,
     syscalls::{Returned, io, plain, table},
     task::{self, CurrentTask},
 };
@@ -51,11 +51,12 @@ fn returned(regs: Kptr, result: i64) {
         return;
     }
     let class = if compat { classes >> 8 } else { classes & 0xff };
-    let args = Args { regs, compat };
-    let returned = Returned { class, args, result, files: task.files(), tgid: task.tgid() };
+    if class == 0 || !Returned::note(regs, compat, class, result) {
+        return;
+    }
     if table::is_io(class) {
-        io::transfer(&returned);
+        io::transfer();
     } else {
-        facts::observe(&returned);
+        facts::observe(class);
     }
 }

@@ -4,243 +4,90 @@ use core::ptr::NonNull;
 
 use tracer_common::{
     id::ProcessId,
-    ledger::{READ, WRITE},
+    ledger::WRITE,
     loss,
     object::ObjectId,
     op,
     process::{ProcessEntry, ROLE_PARTICIPANT},
 };
 
-use super::{Call, Returned, table};
+use super::{
+    Call, Returned,
+    leg::{self, Leg},
+    table,
+};
 use crate::{
     atomic::add,
-    capture, fdlookup,
-    constants::{ALL_FDS, FD_MASK, FILE_MODE},
+    capture,
+    constants::{ALL_FDS, FD_MASK},
+    fdlookup,
     kread::Kptr,
-    ledger::{self, Transfer, UNKNOWN},
+    ledger::{self, Transfer},
     loss as losses,
     maps::slot,
     membership, object,
     opening::{self, NOT_OURS, Opening},
-    task, usermem,
+    task,
 };
 
-/// `MSG_PEEK` (`include/linux/socket.h`): looks at bytes without taking them.
-const MSG_PEEK: u64 = 2;
-/// `FMODE_WRITE` (`include/linux/fs.h`).
-const FMODE_WRITE: u32 = 2;
-
-/// One direction of a call on one fd.
-#[derive(Clone, Copy)]
-pub(crate) struct Leg {
-    /// Through which fd.
-    pub(crate) fd: i32,
-    /// [`WRITE`] or [`READ`].
-    pub(crate) direction: u32,
-    /// What happened.
-    pub(crate) transfer: Transfer,
-    /// The fd at the other end of a copy, or -1.
-    pub(crate) source: i32,
-}
-
-/// Books a call that moves bytes.
+/// Books the noted call, which moves bytes.
 #[inline(always)]
-pub(crate) fn transfer(returned: &Returned) {
-    if !membership::may_be_followed(returned.tgid) && !may_be_watched(returned) {
+pub(crate) fn transfer() {
+    if !membership::may_be_followed(task::current_tgid()) && leads_to_watched() == 0 {
         return;
     }
-    let call = &Call::of(returned);
-    let outcome = book_first(call);
-    open_if(outcome & OPENS != 0);
-    capture::memory::of_call(call);
-    let source = outcome as u32 as i32;
-    if source >= 0 && call.result > 0 {
-        open_if(book_source(call, source));
+    if leg::decode_call() == 0 {
+        return;
+    }
+    book_and_open();
+    capture::memory::of_call();
+    let Some(returned) = Returned::noted() else { return };
+    if returned.leg.source >= 0 && returned.result > 0 {
+        leg::turn_to_source(&mut returned.leg);
+        book_and_open();
     }
 }
 
-/// Whether a stranger's call may concern an object under watch: `false` is certain.
-#[inline(never)]
-fn may_be_watched(returned: &Returned) -> bool {
-    let args = returned.args;
-    let leads_to_watched = |fd| {
-        fdlookup::file_of(returned.files, fd)
-            .and_then(object::number_of)
-            .is_some_and(membership::may_be_watched)
-    };
-    let other = match returned.class.wrapping_sub(table::IO_BASE) {
-        op::SENDFILE | op::TEE => args.fd::<1>(),
-        op::SPLICE | op::COPY_FILE_RANGE => args.fd::<2>(),
-        // Its fd is in memory.
-        _ if returned.class == table::SOCKETCALL => return true,
-        _ => -1,
-    };
-    leads_to_watched(args.fd::<0>()) || leads_to_watched(other)
-}
-
-/// In what [`book_first`] returns: a row waits to be opened.
-const OPENS: u64 = 1 << 32;
-
-/// Opens the row that waits, from here, where the other frames are gone.
+/// Books the leg that stands in the noted call, and opens its row where there is none: from the program's
+/// own frame, where the other frames are gone.
 #[inline(always)]
-fn open_if(waits: bool) {
-    if waits {
+fn book_and_open() {
+    if book_leg() == 1 {
         opening::open_waiting(u64::from(opening::place(slot::SYS_EXIT)));
     }
 }
 
-/// Books what the call did to its first (or only) fd; returns the fd that a copy came from, or -1, in
-/// the low half, and [`OPENS`].
-///
-/// It and [`book_source`] have frames of their own, side by side: kernels before 6.13 give all frames
-/// of a call chain 512 bytes together.
+/// Whether the noted call of a stranger may concern an object under watch: 0 is certain. Exported as
+/// [`leg::decode_call`].
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn book_first(call: &Call) -> u64 {
-    let transfer = Transfer { op: 0, result: call.result, requested: UNKNOWN };
-    let mut leg = Leg { fd: -1, direction: WRITE, transfer, source: -1 };
-    if !decode(call, &mut leg) {
-        return u64::from(u32::MAX);
-    }
-    let opens = if book(call, &leg) { OPENS } else { 0 };
-    u64::from(leg.source as u32) | opens
-}
-
-/// The reading side of a copy that succeeded: the same bytes came out of the source.
-#[inline(never)]
-fn book_source(call: &Call, source: i32) -> bool {
-    let op = call.class - table::IO_BASE;
-    let transfer = Transfer { op, result: call.result, requested: UNKNOWN };
-    book(call, &Leg { fd: source, direction: READ, transfer, source: -1 })
-}
-
-/// What a call means: which fd, which way, how much was asked for. `false` when it moved nothing that
-/// counts. Filled in place: an optional struct would have bytes that the verifier never sees written.
-#[inline(always)]
-fn decode(call: &Call, leg: &mut Leg) -> bool {
-    if call.class == table::SOCKETCALL {
-        return socketcall(call, leg);
-    }
-    let args = call.args;
-    let code = call.class - table::IO_BASE;
-    leg.fd = args.fd::<0>();
-    leg.direction = if code >= op::READ { READ } else { WRITE };
-    leg.transfer.op = code;
-    match code {
-        op::WRITE | op::PWRITE64 | op::SENDTO => leg.transfer.requested = args.get::<2>(),
-        op::SENDFILE => leg.copy(args.fd::<1>(), args.fd::<0>(), args.get::<3>()),
-        op::SPLICE | op::COPY_FILE_RANGE => {
-            leg.copy(args.fd::<0>(), args.fd::<2>(), args.get::<4>());
-        }
-        // tee leaves the bytes in the first pipe: nothing is read.
-        op::TEE => leg.copy(-1, args.fd::<1>(), args.get::<2>()),
-        op::RECVFROM if args.get::<3>() & MSG_PEEK != 0 => return false,
-        op::RECVMSG if args.get::<2>() & MSG_PEEK != 0 => return false,
-        op::RECVMMSG if args.get::<3>() & MSG_PEEK != 0 => return false,
-        op::WRITEV
-        | op::PWRITEV
-        | op::PWRITEV2
-        | op::VMSPLICE
-        | op::SENDMSG
-        | op::SENDMMSG
-        | op::RECVMMSG
-            if call.role != 0 || call.result > 0 =>
-        {
-            from_memory(call, leg);
-        }
-        _ => {}
-    }
-    true
-}
-
-impl Leg {
-    /// A copy between two fds.
-    #[inline(always)]
-    fn copy(&mut self, from: i32, to: i32, requested: u64) {
-        self.fd = to;
-        self.source = from;
-        self.transfer.requested = requested;
-    }
-
-    /// A transfer that `socketcall(2)` wraps.
-    #[inline(always)]
-    fn wrapped(&mut self, code: u32, result: i64, requested: u64) -> bool {
-        self.direction = if code >= op::READ { READ } else { WRITE };
-        self.transfer = Transfer { op: code, result, requested };
-        true
-    }
-}
-
-/// Completes a leg whose length or direction is not in the registers.
-#[inline(never)]
-fn from_memory(call: &Call, leg: &mut Leg) {
-    let (list, count) = (call.args.get::<1>(), call.args.get::<2>());
-    let compat = call.args.compat;
-    match leg.transfer.op {
-        op::SENDMMSG | op::RECVMMSG => leg.transfer.result = messages(list, call.result, compat),
-        op::SENDMSG => {
-            leg.transfer.requested = usermem::msghdr_bytes(list, compat).unwrap_or(UNKNOWN);
-        }
-        code => {
-            if code == op::VMSPLICE && !is_writable(call, leg.fd) {
-                leg.direction = READ;
-            }
-            if call.role != 0 {
-                leg.transfer.requested =
-                    usermem::iovec_bytes(list, count, compat).unwrap_or(UNKNOWN);
-            }
-        }
-    }
-}
-
-/// `sendmmsg` and `recvmmsg` return a number of messages; the bytes are in the caller's list.
-#[inline(always)]
-fn messages(list: u64, result: i64, compat: bool) -> i64 {
-    if result <= 0 {
-        return result;
-    }
-    match usermem::mmsg_bytes(list, result as u64, compat) {
-        Some(bytes) => bytes as i64,
-        None => {
-            losses::count(loss::USER_MEMORY, 0);
-            0
-        }
-    }
-}
-
-/// `vmsplice(2)` writes into the write end of a pipe and reads out of the read end.
-#[inline(always)]
-fn is_writable(call: &Call, fd: i32) -> bool {
-    fdlookup::file_of(call.files, fd)
-        .and_then(|file| file.member::<u32, _>(&FILE_MODE))
-        .is_some_and(|mode| mode & FMODE_WRITE != 0)
-}
-
-/// `socketcall(2)`: the number of the call, then a pointer to its 32-bit arguments.
-#[inline(always)]
-fn socketcall(call: &Call, leg: &mut Leg) -> bool {
-    let list = call.args.get::<1>();
-    let Some([fd, second, third, flags]) = usermem::read::<[u32; 4]>(list) else {
-        if call.role != 0 {
-            losses::count(loss::USER_MEMORY, 0);
-        }
-        return false;
+extern "C" fn leads_to_watched() -> u64 {
+    let Some(returned) = Returned::noted() else { return 0 };
+    let fd = |argument: u64| argument as u32 as i32;
+    let other = match returned.class.wrapping_sub(table::IO_BASE) {
+        op::SENDFILE | op::TEE => fd(returned.args[1]),
+        op::SPLICE | op::COPY_FILE_RANGE => fd(returned.args[2]),
+        // Its fd is in memory.
+        _ if returned.class == table::SOCKETCALL => return 1,
+        _ => -1,
     };
-    let peeks = |flags: u32| u64::from(flags) & MSG_PEEK != 0;
-    let (list, result) = (u64::from(second), call.result);
-    leg.fd = fd as i32;
-    // Numbers: include/uapi/linux/net.h.
-    match call.args.get::<0>() {
-        9 | 11 => leg.wrapped(op::SENDTO, result, u64::from(third)),
-        10 | 12 if !peeks(flags) => leg.wrapped(op::RECVFROM, result, UNKNOWN),
-        16 => {
-            let requested = usermem::msghdr_bytes(list, true).unwrap_or(UNKNOWN);
-            leg.wrapped(op::SENDMSG, result, requested)
-        }
-        17 if !peeks(third) => leg.wrapped(op::RECVMSG, result, UNKNOWN),
-        19 if !peeks(flags) => leg.wrapped(op::RECVMMSG, messages(list, result, true), UNKNOWN),
-        20 => leg.wrapped(op::SENDMMSG, messages(list, result, true), UNKNOWN),
-        _ => false,
-    }
+    let files = task::current_open_files();
+    let leads = |fd| {
+        fdlookup::file_of(files, fd)
+            .and_then(object::number_of)
+            .is_some_and(membership::may_be_watched)
+    };
+    u64::from(leads(fd(returned.args[0])) || leads(other))
+}
+
+/// Books the leg that stands in the noted call; 1 when its row waits to be opened. Exported as
+/// [`leg::decode_call`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn book_leg() -> u64 {
+    let Some(call) = Call::noted() else { return 0 };
+    let Some(returned) = Returned::noted() else { return 0 };
+    u64::from(book(&call, &returned.leg))
 }
 
 /// Books one leg in its row. Returns whether there is none yet, and one waits to be opened.

@@ -14,7 +14,7 @@ use crate::{
     kread::Kptr,
     ledger::{self, Adds, Transfer, UNKNOWN},
     membership, object,
-    regs::Args,
+    regs,
     task::CurrentTask,
 };
 
@@ -50,7 +50,7 @@ pub(crate) fn is_done(regs: Kptr, task: CurrentTask, class: u32, result: i64) ->
     if !is(PLAIN) {
         return !is(FOR_STRANGERS);
     }
-    let fd = Args { regs, compat: false }.fd::<0>();
+    let fd = regs::native::<0>(regs) as u32 as i32;
     !fdlookup::file_of(task.files(), fd)
         .and_then(object::number_of)
         .is_some_and(membership::may_be_watched)
@@ -59,8 +59,7 @@ pub(crate) fn is_done(regs: Kptr, task: CurrentTask, class: u32, result: i64) ->
 /// Books a transfer whose row is there.
 #[inline(always)]
 fn is_booked(regs: Kptr, task: CurrentTask, tgid: u32, class: u32, result: i64) -> bool {
-    let args = Args { regs, compat: false };
-    let fd = args.fd::<0>();
+    let fd = regs::native::<0>(regs) as u32 as i32;
     let Some(id) = fdlookup::file_of_valid(task.files(), fd).and_then(object::id_of) else {
         return false;
     };
@@ -70,7 +69,7 @@ fn is_booked(regs: Kptr, task: CurrentTask, tgid: u32, class: u32, result: i64) 
     let Some(found) = ledger::by_fd(FdKey::new(tgid, fd, direction), &process, &id) else {
         return false;
     };
-    let requested = if reads { UNKNOWN } else { args.get::<2>() };
+    let requested = if reads { UNKNOWN } else { regs::native::<2>(regs) };
     let adds = if task.is_alone() && !uring::is_used() { Adds::Plain } else { Adds::Atomic };
     ledger::apply(found, &Transfer { op: class - IO_BASE, result, requested }, adds);
     true

@@ -1,0 +1,189 @@
+//! What a call that moves bytes did, and to which fd.
+
+use tracer_common::{
+    ledger::{READ, WRITE},
+    loss, op,
+};
+
+use super::{Call, Returned, table};
+use crate::{
+    constants::FILE_MODE,
+    fdlookup,
+    ledger::{Transfer, UNKNOWN},
+    loss as losses, usermem,
+};
+
+/// `MSG_PEEK` (`include/linux/socket.h`): looks at bytes without taking them.
+const MSG_PEEK: u64 = 2;
+/// `FMODE_WRITE` (`include/linux/fs.h`).
+const FMODE_WRITE: u32 = 2;
+
+/// One direction of a call on one fd.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Leg {
+    /// Through which fd.
+    pub(crate) fd: i32,
+    /// [`WRITE`] or [`READ`].
+    pub(crate) direction: u32,
+    /// What happened.
+    pub(crate) transfer: Transfer,
+    /// The fd at the other end of a copy, or -1.
+    pub(crate) source: i32,
+}
+
+/// Says what the noted call did to its first (or only) fd; 0 when it moved nothing that counts. Exported,
+/// so that the verifier checks it once, and what comes after it only once for all that may come out of it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn decode_call() -> u64 {
+    let Some(call) = Call::noted() else { return 0 };
+    let transfer = Transfer { op: 0, result: call.result, requested: UNKNOWN };
+    let mut leg = Leg { fd: -1, direction: WRITE, transfer, source: -1 };
+    if !decode(&call, &mut leg) {
+        return 0;
+    }
+    let Some(returned) = Returned::noted() else { return 0 };
+    returned.leg = leg;
+    1
+}
+
+/// Turns to the reading side of a copy that succeeded: the same bytes came out of the source.
+#[inline(always)]
+pub(super) fn turn_to_source(leg: &mut Leg) {
+    leg.fd = leg.source;
+    leg.direction = READ;
+    leg.transfer.requested = UNKNOWN;
+    leg.source = -1;
+}
+
+/// What a call means: which fd, which way, how much was asked for. `false` when it moved nothing that
+/// counts. Filled in place: an optional struct would have bytes that the verifier never sees written.
+#[inline(always)]
+fn decode(call: &Call, leg: &mut Leg) -> bool {
+    if call.class == table::SOCKETCALL {
+        return socketcall(call, leg);
+    }
+    let args = call.args;
+    let code = call.class - table::IO_BASE;
+    leg.fd = args.fd::<0>();
+    leg.direction = if code >= op::READ { READ } else { WRITE };
+    leg.transfer.op = code;
+    match code {
+        op::WRITE | op::PWRITE64 | op::SENDTO => leg.transfer.requested = args.get::<2>(),
+        op::SENDFILE => leg.copy(args.fd::<1>(), args.fd::<0>(), args.get::<3>()),
+        op::SPLICE | op::COPY_FILE_RANGE => {
+            leg.copy(args.fd::<0>(), args.fd::<2>(), args.get::<4>());
+        }
+        // tee leaves the bytes in the first pipe: nothing is read.
+        op::TEE => leg.copy(-1, args.fd::<1>(), args.get::<2>()),
+        op::RECVFROM if args.get::<3>() & MSG_PEEK != 0 => return false,
+        op::RECVMSG if args.get::<2>() & MSG_PEEK != 0 => return false,
+        op::RECVMMSG if args.get::<3>() & MSG_PEEK != 0 => return false,
+        op::WRITEV
+        | op::PWRITEV
+        | op::PWRITEV2
+        | op::VMSPLICE
+        | op::SENDMSG
+        | op::SENDMMSG
+        | op::RECVMMSG
+            if call.role != 0 || call.result > 0 =>
+        {
+            from_memory(call, leg);
+        }
+        _ => {}
+    }
+    true
+}
+
+impl Leg {
+    /// A copy between two fds.
+    #[inline(always)]
+    fn copy(&mut self, from: i32, to: i32, requested: u64) {
+        self.fd = to;
+        self.source = from;
+        self.transfer.requested = requested;
+    }
+
+    /// A transfer that `socketcall(2)` wraps.
+    #[inline(always)]
+    fn wrapped(&mut self, code: u32, result: i64, requested: u64) -> bool {
+        self.direction = if code >= op::READ { READ } else { WRITE };
+        self.transfer = Transfer { op: code, result, requested };
+        true
+    }
+}
+
+/// Completes a leg whose length or direction is not in the registers.
+#[inline(never)]
+fn from_memory(call: &Call, leg: &mut Leg) {
+    let (list, count) = (call.args.get::<1>(), call.args.get::<2>());
+    let compat = call.args.compat;
+    match leg.transfer.op {
+        op::SENDMMSG | op::RECVMMSG => leg.transfer.result = messages(list, call.result, compat),
+        op::SENDMSG => {
+            leg.transfer.requested = usermem::msghdr_bytes(list, compat).unwrap_or(UNKNOWN);
+        }
+        code => {
+            if code == op::VMSPLICE && !is_writable(call, leg.fd) {
+                leg.direction = READ;
+            }
+            if call.role != 0 {
+                leg.transfer.requested =
+                    usermem::iovec_bytes(list, count, compat).unwrap_or(UNKNOWN);
+            }
+        }
+    }
+}
+
+/// `sendmmsg` and `recvmmsg` return a number of messages; the bytes are in the caller's list.
+#[inline(always)]
+fn messages(list: u64, result: i64, compat: bool) -> i64 {
+    if result <= 0 {
+        return result;
+    }
+    match usermem::mmsg_bytes(list, result as u64, compat) {
+        Some(bytes) => bytes as i64,
+        None => {
+            losses::count(loss::USER_MEMORY, 0);
+            0
+        }
+    }
+}
+
+/// `vmsplice(2)` writes into the write end of a pipe and reads out of the read end.
+#[inline(always)]
+fn is_writable(call: &Call, fd: i32) -> bool {
+    fdlookup::file_of(call.files, fd)
+        .and_then(|file| file.member::<u32, _>(&FILE_MODE))
+        .is_some_and(|mode| mode & FMODE_WRITE != 0)
+}
+
+/// `socketcall(2)`: the number of the call, then a pointer to its 32-bit arguments.
+#[inline(always)]
+fn socketcall(call: &Call, leg: &mut Leg) -> bool {
+    let list = call.args.get::<1>();
+    let Some([fd, second, third, flags]) = usermem::read::<[u32; 4]>(list) else {
+        if call.role != 0 {
+            losses::count(loss::USER_MEMORY, 0);
+        }
+        return false;
+    };
+    let peeks = |flags: u32| u64::from(flags) & MSG_PEEK != 0;
+    let (list, result) = (u64::from(second), call.result);
+    leg.fd = fd as i32;
+    // Numbers: include/uapi/linux/net.h.
+    match call.args.get::<0>() {
+        9 | 11 => leg.wrapped(op::SENDTO, result, u64::from(third)),
+        10 | 12 if !peeks(flags) => leg.wrapped(op::RECVFROM, result, UNKNOWN),
+        16 => {
+            let requested = usermem::msghdr_bytes(list, true).unwrap_or(UNKNOWN);
+            leg.wrapped(op::SENDMSG, result, requested)
+        }
+        17 if !peeks(third) => leg.wrapped(op::RECVMSG, result, UNKNOWN),
+        19 if !peeks(flags) => leg.wrapped(op::RECVMMSG, messages(list, result, true), UNKNOWN),
+        20 => leg.wrapped(op::SENDMMSG, messages(list, result, true), UNKNOWN),
+        _ => false,
+    }
+}
+
