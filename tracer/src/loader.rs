@@ -7,13 +7,12 @@ mod attach;
 mod error;
 mod hooks;
 mod iterate;
+mod kernel;
 mod ledgers;
 mod object;
 mod ring;
 
 use aya::Ebpf;
-
-use crate::btf::KernelTypes;
 
 pub use self::{
     attach::{HookCheck, check_hooks},
@@ -25,7 +24,7 @@ pub use self::{
 /// The programs and maps of one trace.
 pub struct Loader {
     bpf: Ebpf,
-    btf: aya::Btf,
-    types: KernelTypes,
+    /// Until the programs are attached.
+    kernel: Option<kernel::Kernel>,
     uring_covered: bool,
 }

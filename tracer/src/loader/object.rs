@@ -1,13 +1,13 @@
 //! The embedded object: settings in, map sizes in, programs into memory.
 
-use aya::{Btf, EbpfLoader, maps::HashMap};
+use aya::{EbpfLoader, maps::HashMap};
 use tracer_common::{
     limits, names,
     offsets::settings,
     process::{ProcessEntry, ROLE_TARGET},
 };
 
-use super::{Loader, LoaderError, error::reason, hooks};
+use super::{Loader, LoaderError, error::reason, hooks, kernel::Kernel};
 use crate::btf::KernelTypes;
 
 /// The programs, compiled from `tracer-ebpf`; empty in a build without a BPF compiler.
@@ -87,13 +87,9 @@ impl Loader {
         if OBJECT.is_empty() {
             return Err(LoaderError::NoObject);
         }
-        let path = KernelTypes::path();
-        let types = KernelTypes::read(&path)?;
-        let globals = Globals::collect(&types, settings)?;
-        let btf = Btf::parse_file(&path, aya::Endianness::default())
-            .map_err(|error| LoaderError::Object { reason: reason(&error) })?;
-        let mut loader = EbpfLoader::new();
-        loader.btf(Some(&btf));
+        let (kernel, mut loader) = prepare();
+        let kernel = kernel?;
+        let globals = Globals::collect(&kernel.types, settings)?;
         for (name, value) in &globals.wide {
             loader.override_global(name, value, true);
         }
@@ -106,7 +102,7 @@ impl Loader {
         size_capture(&mut loader, settings.capture.as_ref());
         let bpf =
             loader.load(OBJECT).map_err(|error| LoaderError::Object { reason: reason(&error) })?;
-        let mut this = Self { bpf, btf, types, uring_covered: globals.uring_covered };
+        let mut this = Self { bpf, kernel: Some(kernel), uring_covered: globals.uring_covered };
         this.declare_cgroup(settings)?;
         Ok(this)
     }
@@ -134,6 +130,20 @@ impl Loader {
             .insert(tgid, entry, 0)
             .map_err(|error| LoaderError::map("fill", names::MAP_PROCESSES, error))
     }
+}
+
+/// Reads the kernel's types and, at the same time, lets aya find out what this kernel's BPF can do.
+fn prepare<'a>() -> (Result<Kernel, LoaderError>, EbpfLoader<'a>) {
+    std::thread::scope(|scope| {
+        let kernel = scope.spawn(Kernel::read);
+        aya::features();
+        let mut loader = EbpfLoader::new();
+        // aya has read all types of the kernel for relocations of a kind that Rust programs do not
+        // have, and would hold them.
+        loader.btf(None);
+        let kernel = kernel.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (kernel, loader)
+    })
 }
 
 /// Room for captured bytes, or as little as a map can have.

@@ -1,5 +1,11 @@
 //! Numbers that can be real: a made-up file must not make the sums behind a verdict overflow.
 
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::Value;
 
 /// Nanoseconds of 36 years of uptime.
@@ -16,23 +22,29 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// Counts a line in, or says that it cannot be real; then nothing is counted.
-    pub(super) fn admit(&mut self, line: &Value) -> Result<(), String> {
+    /// Counts a line in and gives the value of its `type`; or says what is wrong with it, and then nothing
+    /// is counted. Goes through the text once and keeps nothing of it.
+    pub(super) fn admit<'de>(&mut self, line: &'de [u8]) -> Result<Option<Cow<'de, str>>, String> {
         let mut after = *self;
-        after.add("", line)?;
+        let mut kind = None;
+        let mut text = serde_json::Deserializer::from_slice(line);
+        let whole = Walk { bounds: &mut after, name: "", kind: Some(&mut kind) };
+        whole
+            .deserialize(&mut text)
+            .and_then(|()| text.end())
+            .map_err(|fault| fault.to_string())?;
         *self = after;
-        Ok(())
+        Ok(kind)
     }
 
-    fn add(&mut self, name: &str, value: &Value) -> Result<(), String> {
-        match value {
-            Value::Object(members) => {
-                members.iter().try_for_each(|(name, member)| self.add(name, member))
-            }
-            Value::Array(items) => items.iter().try_for_each(|item| self.add(name, item)),
-            Value::Number(number) => self.number(name, number.as_u64().unwrap_or(0)),
-            Value::Null | Value::Bool(_) | Value::String(_) => Ok(()),
-        }
+    /// Counts a value in that was read already.
+    pub(super) fn admit_value(&mut self, value: &Value) -> Result<(), String> {
+        let mut after = *self;
+        Walk { bounds: &mut after, name: "", kind: None }
+            .deserialize(value)
+            .map_err(|fault| fault.to_string())?;
+        *self = after;
+        Ok(())
     }
 
     /// Smaller numbers than 2³² cannot add up to an overflow in a file of any size.
@@ -50,6 +62,92 @@ impl Bounds {
     }
 }
 
+/// A string, without a copy where the text has none of its characters escaped.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// A value that should be a string.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Word<'a> {
+    Text(#[serde(borrow)] Text<'a>),
+    Other(IgnoredAny),
+}
+
+/// Looks at one value and everything in it.
+struct Walk<'a, 'de> {
+    bounds: &'a mut Bounds,
+    /// The name of the member that it is, or is in.
+    name: &'a str,
+    /// Where the member `type` goes; only of the whole line.
+    kind: Option<&'a mut Option<Cow<'de, str>>>,
+}
+
+impl<'de> DeserializeSeed<'de> for Walk<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<(), D::Error> {
+        value.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Walk<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("a value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
+        while let Some(Text(name)) = members.next_key()? {
+            if name == "type"
+                && let Some(kind) = self.kind.as_deref_mut()
+            {
+                *kind = match members.next_value()? {
+                    Word::Text(Text(text)) => Some(text),
+                    Word::Other(IgnoredAny) => None,
+                };
+                continue;
+            }
+            members.next_value_seed(Walk { bounds: self.bounds, name: &name, kind: None })?;
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        loop {
+            let each = Walk { bounds: self.bounds, name: self.name, kind: None };
+            if items.next_element_seed(each)?.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<(), E> {
+        self.bounds.number(self.name, number).map_err(E::custom)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -60,17 +158,17 @@ mod tests {
     fn amounts_are_bounded_together_and_a_refused_line_costs_nothing() {
         let mut bounds = Bounds::default();
         let half = json!({"bytes": AMOUNTS / 2});
-        assert_eq!(bounds.admit(&half), Ok(()));
-        assert!(bounds.admit(&json!({"bytes": u64::MAX})).unwrap_err().contains("`bytes`"));
-        assert_eq!(bounds.admit(&half), Ok(()));
-        assert!(bounds.admit(&half).is_err());
+        assert_eq!(bounds.admit_value(&half), Ok(()));
+        assert!(bounds.admit_value(&json!({"bytes": u64::MAX})).unwrap_err().contains("`bytes`"));
+        assert_eq!(bounds.admit_value(&half), Ok(()));
+        assert!(bounds.admit_value(&half).is_err());
     }
 
     #[test]
     fn identities_are_free_and_times_are_no_amounts() {
         let mut bounds = Bounds::default();
         let line = json!({"object": {"ino": u64::MAX}, "time_ns": TIME, "fd": -1});
-        assert_eq!(bounds.admit(&line), Ok(()));
-        assert!(bounds.admit(&json!({"time_ns": u64::MAX})).is_err());
+        assert_eq!(bounds.admit_value(&line), Ok(()));
+        assert!(bounds.admit_value(&json!({"time_ns": u64::MAX})).is_err());
     }
 }

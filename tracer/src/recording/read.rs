@@ -193,37 +193,36 @@ impl Replay {
     /// Does to the session what the live run did. Types that this version does not know are passed
     /// over.
     fn take(&mut self, line: &[u8]) -> Result<(), String> {
-        let value: Value = serde_json::from_slice(line).map_err(|fault| fault.to_string())?;
+        let mut bounds = self.bounds;
+        let kind = bounds.admit(line)?;
         if self.has_ended {
             return Err("it comes after the end of the session".to_owned());
         }
-        let kind = value.get("type").and_then(Value::as_str).ok_or("it has no `type`")?;
-        if kind == kind::CHECKPOINT {
-            // Superseded by the next one: counted in when it is put to use.
-            self.bounds.clone().admit(&value)?;
-        } else {
-            self.bounds.admit(&value)?;
+        let kind = kind.ok_or("it has no `type`")?;
+        if kind != kind::CHECKPOINT {
+            // That one is superseded by the next one: counted in when it is put to use.
+            self.bounds = bounds;
         }
-        match kind {
-            kind::EVENT => self.event(&value)?,
-            kind::STARTED_HERE => self.session.started_here(body::<StartedHere>(&value)?.tgid),
+        match &*kind {
+            kind::EVENT => self.event(line)?,
+            kind::STARTED_HERE => self.session.started_here(body::<StartedHere>(line)?.tgid),
             kind::SURVEY => self.session.begin_survey(),
             kind::ROW => {
-                let Row { key, row } = body(&value)?;
+                let Row { key, row } = body(line)?;
                 self.open.remove(&key);
                 self.session.add_row(key, &row);
             }
             kind::CHECKPOINT => {
-                let Checkpoint { time_ns, row } = body(&value)?;
+                let Checkpoint { time_ns, row } = body(line)?;
                 self.latest_ns = self.latest_ns.max(time_ns);
                 self.open.extend(row.map(|Row { key, row }| (key, row)));
             }
             kind::LOSS => {
-                let Loss { reason, cell } = body(&value)?;
+                let Loss { reason, cell } = body(line)?;
                 self.session.add_loss(&reason, cell);
             }
             kind::END => {
-                self.session.end_ns = body::<End>(&value)?.end_ns;
+                self.session.end_ns = body::<End>(line)?.end_ns;
                 self.has_ended = true;
             }
             kind::SESSION => return Err("another session begins here".to_owned()),
@@ -232,14 +231,14 @@ impl Replay {
         Ok(())
     }
 
-    fn event(&mut self, value: &Value) -> Result<(), String> {
-        match body::<Event>(value) {
+    fn event(&mut self, line: &[u8]) -> Result<(), String> {
+        match body::<Event>(line) {
             Ok(event) => {
                 self.latest_ns = self.latest_ns.max(event.time_ns);
                 self.session.apply(&event);
                 Ok(())
             }
-            Err(_) if is_unknown_event(value) => Ok(()),
+            Err(_) if is_unknown_event(line) => Ok(()),
             Err(fault) => Err(fault),
         }
     }
@@ -253,7 +252,7 @@ impl Replay {
     fn finish(mut self) -> Recording {
         if !self.has_ended {
             for (key, row) in std::mem::take(&mut self.open) {
-                match serde_json::to_value(row).map(|row| self.bounds.admit(&row)) {
+                match serde_json::to_value(row).map(|row| self.bounds.admit_value(&row)) {
                     Ok(Ok(())) => self.session.add_row(key, &row),
                     _ => self.damaged += 1,
                 }
@@ -274,13 +273,14 @@ impl Replay {
     }
 }
 
-fn body<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
-    T::deserialize(value).map_err(|fault| fault.to_string())
+fn body<T: DeserializeOwned>(line: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(line).map_err(|fault| fault.to_string())
 }
 
 /// Whether an event is of a kind that a later version added. All members of the known ones may be
 /// left out, so a known name alone is always readable.
-fn is_unknown_event(value: &Value) -> bool {
+fn is_unknown_event(line: &[u8]) -> bool {
+    let Ok(value) = serde_json::from_slice::<Value>(line) else { return false };
     let Some(name @ Value::String(_)) = value.get("event") else { return false };
     let alone = serde_json::json!({ "event": name });
     EventKind::deserialize(&alone).is_err()
