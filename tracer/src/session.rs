@@ -22,7 +22,10 @@ use tracer_common::{
     object::ObjectId,
 };
 
-use crate::event::{Asleep, HandedOut, LogRead};
+use crate::{
+    event::{Asleep, HandedOut, LogRead},
+    variables::Variables,
+};
 
 pub use self::{
     claims::Claimants,
@@ -63,6 +66,8 @@ pub struct Session {
     pipes: BTreeMap<ObjectId, PipeSeen>,
     /// Objects whose creation was seen: nothing was inside before.
     created: BTreeSet<ObjectId>,
+    /// The environment that was seen last: the next one is mostly the same.
+    variables: Variables,
     /// How many objects have each name: one path can name several files, one after another or in
     /// several mount namespaces.
     names: BTreeMap<String, u32>,

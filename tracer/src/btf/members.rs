@@ -30,7 +30,7 @@ fn in_struct(types: &Raw, strukt: &Record, path: &str, depth: u32) -> Option<u64
         None => (path, None),
     };
     types.members(strukt).find_map(|member| {
-        let within = |path| Some(in_struct(types, &strukt_of(types, member.id)?, path, depth)?);
+        let within = |path| in_struct(types, &strukt_of(types, member.id)?, path, depth);
         let name = types.name_of(&member);
         if name.is_empty() {
             return Some(member.offset + within(path)?);

@@ -190,3 +190,20 @@ fn drain(ring: &mut RingBuf<MapData>) -> Vec<RawRecord> {
     let mut all = buffer.freeze();
     lengths.into_iter().map(|length| all.split_to(length)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_backlog_is_taken_in_order_and_in_portions() {
+        let records = (0..PORTION + 3).map(|number| Bytes::from(vec![0; number]));
+        let records: VecDeque<RawRecord> = records.collect();
+        let bytes = records.iter().map(Bytes::len).sum();
+        let mut backlog = Backlog { records, bytes };
+        let lengths = |batch: Vec<RawRecord>| batch.iter().map(Bytes::len).collect::<Vec<_>>();
+        assert_eq!(lengths(backlog.take()), (0..PORTION).collect::<Vec<_>>());
+        assert_eq!(lengths(backlog.take()), (PORTION..PORTION + 3).collect::<Vec<_>>());
+        assert_eq!((backlog.take().len(), backlog.bytes), (0, 0));
+    }
+}

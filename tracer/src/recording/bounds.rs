@@ -22,27 +22,35 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// Counts a line in and gives the value of its `type`; or says what is wrong with it, and then nothing
-    /// is counted. Goes through the text once and keeps nothing of it.
-    pub(super) fn admit<'de>(&mut self, line: &'de [u8]) -> Result<Option<Cow<'de, str>>, String> {
-        let mut after = *self;
-        let mut kind = None;
-        let mut text = serde_json::Deserializer::from_slice(line);
-        let whole = Walk { bounds: &mut after, name: "", kind: Some(&mut kind) };
+    /// What one line alone uses, and what it says that it is; or what is wrong with it. Goes through the
+    /// text once and keeps nothing of it.
+    pub(super) fn of_line(line: &str) -> Result<(Self, Head<'_>), String> {
+        let (mut bounds, mut head) = (Self::default(), Head::default());
+        let mut text = serde_json::Deserializer::from_str(line);
+        let whole = Walk { head: Some(&mut head), ..Walk::inside(&mut bounds, "") };
         whole
             .deserialize(&mut text)
             .and_then(|()| text.end())
             .map_err(|fault| fault.to_string())?;
-        *self = after;
-        Ok(kind)
+        Ok((bounds, head))
+    }
+
+    /// Counts a line in, or says that it cannot be real with what there was before; then nothing is
+    /// counted.
+    pub(super) fn admit(&mut self, line: Self) -> Result<(), String> {
+        let amounts = self.amounts.saturating_add(line.amounts);
+        if amounts > AMOUNTS {
+            return Err("its numbers and those before it together cannot be real".to_owned());
+        }
+        self.amounts = amounts;
+        Ok(())
     }
 
     /// Counts a value in that was read already.
     pub(super) fn admit_value(&mut self, value: &Value) -> Result<(), String> {
         let mut after = *self;
-        Walk { bounds: &mut after, name: "", kind: None }
-            .deserialize(value)
-            .map_err(|fault| fault.to_string())?;
+        let whole = Walk::inside(&mut after, "");
+        whole.deserialize(value).map_err(|fault| fault.to_string())?;
         *self = after;
         Ok(())
     }
@@ -62,6 +70,17 @@ impl Bounds {
     }
 }
 
+/// What a line is, as far as it says so.
+#[derive(Debug, Default)]
+pub(super) struct Head<'a> {
+    /// Its `type`.
+    pub(super) kind: Option<Cow<'a, str>>,
+    /// Of an event, which.
+    pub(super) event: Option<Cow<'a, str>>,
+    /// Nanoseconds since boot.
+    pub(super) time_ns: Option<u64>,
+}
+
 /// A string, without a copy where the text has none of its characters escaped.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -79,8 +98,16 @@ struct Walk<'a, 'de> {
     bounds: &'a mut Bounds,
     /// The name of the member that it is, or is in.
     name: &'a str,
-    /// Where the member `type` goes; only of the whole line.
-    kind: Option<&'a mut Option<Cow<'de, str>>>,
+    /// Where its head goes; only of the whole line.
+    head: Option<&'a mut Head<'de>>,
+    /// Where its number goes; only of the line's own time.
+    time_ns: Option<&'a mut Option<u64>>,
+}
+
+impl<'a> Walk<'a, '_> {
+    fn inside(bounds: &'a mut Bounds, name: &'a str) -> Self {
+        Self { bounds, name, head: None, time_ns: None }
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Walk<'_, 'de> {
@@ -100,23 +127,29 @@ impl<'de> Visitor<'de> for Walk<'_, 'de> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
         while let Some(Text(name)) = members.next_key()? {
-            if name == "type"
-                && let Some(kind) = self.kind.as_deref_mut()
-            {
-                *kind = match members.next_value()? {
-                    Word::Text(Text(text)) => Some(text),
-                    Word::Other(IgnoredAny) => None,
-                };
-                continue;
+            let mut walk = Walk::inside(self.bounds, &name);
+            if let Some(head) = self.head.as_deref_mut() {
+                match &*name {
+                    "type" => {
+                        head.kind = word(&mut members)?;
+                        continue;
+                    }
+                    "event" => {
+                        head.event = word(&mut members)?;
+                        continue;
+                    }
+                    "time_ns" => walk.time_ns = Some(&mut head.time_ns),
+                    _ => {}
+                }
             }
-            members.next_value_seed(Walk { bounds: self.bounds, name: &name, kind: None })?;
+            members.next_value_seed(walk)?;
         }
         Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         loop {
-            let each = Walk { bounds: self.bounds, name: self.name, kind: None };
+            let each = Walk::inside(self.bounds, self.name);
             if items.next_element_seed(each)?.is_none() {
                 return Ok(());
             }
@@ -124,6 +157,9 @@ impl<'de> Visitor<'de> for Walk<'_, 'de> {
     }
 
     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<(), E> {
+        if let Some(time_ns) = self.time_ns {
+            *time_ns = Some(number);
+        }
         self.bounds.number(self.name, number).map_err(E::custom)
     }
 
@@ -146,6 +182,14 @@ impl<'de> Visitor<'de> for Walk<'_, 'de> {
     fn visit_unit<E>(self) -> Result<(), E> {
         Ok(())
     }
+}
+
+/// The next value, if it is a string.
+fn word<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Option<Cow<'de, str>>, A::Error> {
+    Ok(match members.next_value()? {
+        Word::Text(Text(text)) => Some(text),
+        Word::Other(IgnoredAny) => None,
+    })
 }
 
 #[cfg(test)]

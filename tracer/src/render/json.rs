@@ -2,7 +2,7 @@
 
 mod harmless;
 
-use std::io;
+use std::io::{self, Write as _};
 
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
@@ -107,11 +107,13 @@ pub fn harmless_line(value: &impl Serialize, out: impl io::Write) -> io::Result<
 }
 
 /// Writes a value, and ends the line.
-fn put(
-    value: &impl Serialize,
-    formatter: impl Formatter,
-    mut out: impl io::Write,
-) -> io::Result<()> {
+fn put(value: &impl Serialize, formatter: impl Formatter, out: impl io::Write) -> io::Result<()> {
+    // A value is written in pieces of a few bytes, and `out` need not be a type that is known here.
+    let mut out = io::BufWriter::with_capacity(BUFFER, out);
     value.serialize(&mut Serializer::with_formatter(&mut out, Harmless(formatter)))?;
-    out.write_all(b"\n")
+    out.write_all(b"\n")?;
+    out.flush()
 }
+
+/// Bytes collected before they are passed on.
+const BUFFER: usize = 32 << 10;
