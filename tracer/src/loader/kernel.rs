@@ -30,7 +30,7 @@ impl Kernel {
     }
 }
 
-/// `struct btf_header`, without its strings' and types' offsets and lengths.
+/// The beginning of a BTF file: `struct btf_header` (`include/uapi/linux/btf.h`), and its length in bytes.
 const MAGIC: u16 = 0xeb9f;
 const VERSION: u8 = 1;
 const HEADER: u32 = 24;
@@ -40,7 +40,7 @@ const TYPEDEF: u32 = 8 << 24;
 const FUNCTION: u32 = 12 << 24;
 
 /// aya looks up by name in a BTF of its own what it attaches to, and takes the place of the type for
-/// its id. All types of the kernel cost it 60 MB; it gets those few, each in its place, and forward
+/// its id. All types of the kernel would cost it tens of megabytes; it gets those few, each in its place, and forward
 /// declarations without a name between them.
 fn targets(types: &KernelTypes) -> Result<Btf, aya::BtfError> {
     let tracepoints = HOOKS.iter().flat_map(|hook| hook.tracepoints).filter_map(|name| {

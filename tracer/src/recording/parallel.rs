@@ -13,9 +13,9 @@ use super::{
 };
 use crate::bounded_line::{self, Ending};
 
-/// Bytes of one block, after which the line is ended: large enough that starting a thread for it costs
-/// nothing beside it, and small enough to hold one for each CPU.
-const BLOCK: usize = 256 << 10;
+/// Bytes of one block, after which the line is ended. One for each CPU is held, and some four times as much
+/// for what its lines say; smaller ones make a busy machine wait for its slowest thread more often.
+const BLOCK: usize = 2 << 20;
 
 /// What a line said, or what is wrong with it, and how it ended.
 pub(super) type Outcome = (Result<Parsed, String>, Ending);
