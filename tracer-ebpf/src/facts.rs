@@ -37,10 +37,17 @@ const SOCKADDR: u64 = 128;
 /// Looks at the noted call, which moved no bytes.
 #[inline(always)]
 pub(crate) fn observe(class: u32) {
-    match membership::entry(task::current_tgid()) {
+    let tgid = task::current_tgid();
+    match membership::entry(tgid) {
         Some(entry) => {
-            ends_of_call();
-            if membership::is_target(membership::read(0, entry).1) {
+            let (process, role) = membership::read(tgid, entry);
+            let placed = ends_of_call();
+            if membership::is_target(role) {
+                if placed != 0 {
+                    // From here: the frames below it are deep.
+                    let fd = placed as i32 - 1;
+                    membership::watch_fd(slot::SYS_EXIT, &process, task::current_files(), fd);
+                }
                 facts_of_target();
             } else {
                 of_stranger(class);
@@ -58,14 +65,27 @@ fn of_stranger(class: u32) {
     }
 }
 
-/// Exported as [`crate::syscalls::leg::decode_call`], like the two behind it.
+/// Tells of reading ends that the noted call created or closed; one more than the fd, where something new
+/// came onto fd 0, 1 or 2. Exported as [`crate::syscalls::leg::decode_call`], like the two behind it.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn ends_of_call() -> u64 {
-    if let Some(call) = Call::noted() {
-        of_ends(&call);
+    let Some(call) = Call::noted() else { return 0 };
+    if call.result < 0 {
+        return 0;
     }
-    0
+    of_ends(&call);
+    if gives_new_fd(&call) && is_stdio(call.result) { call.result as u64 + 1 } else { 0 }
+}
+
+/// Whether the call's result is an fd that means something new.
+#[inline(always)]
+fn gives_new_fd(call: &Call) -> bool {
+    match call.class {
+        table::NEW_FD => true,
+        table::FCNTL => matches!(call.args.get::<1>(), F_DUPFD | F_DUPFD_CLOEXEC),
+        _ => false,
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -91,16 +111,14 @@ extern "C" fn nonblock_of_call() -> u64 {
 /// Reading ends that this call created or closed.
 #[inline(always)]
 fn of_ends(call: &Call) {
-    if call.result < 0 {
-        return;
-    }
     match call.class {
         table::CLOSE => read_ends::closed(call, call.args.fd::<0>()),
         table::CLOSE_RANGE if !only_marks(call) => {
             read_ends::closed_range(call, call.args.get::<0>() as u32, call.args.get::<1>() as u32);
         }
-        table::NEW_FD => new_fd(call),
-        table::FCNTL if matches!(call.args.get::<1>(), F_DUPFD | F_DUPFD_CLOEXEC) => new_fd(call),
+        table::NEW_FD | table::FCNTL if gives_new_fd(call) => {
+            read_ends::closed(call, call.result as i32);
+        }
         table::PIPE => created(call, call.args.get::<0>(), false),
         table::SOCKETPAIR => created(call, call.args.get::<3>(), true),
         _ => {}
@@ -111,17 +129,6 @@ fn of_ends(call: &Call) {
 #[inline(always)]
 fn only_marks(call: &Call) -> bool {
     call.args.get::<2>() & 4 != 0
-}
-
-/// An fd number means something new; what comes onto fd 0, 1 or 2 of a target comes under watch,
-/// whatever was told before.
-#[inline(always)]
-fn new_fd(call: &Call) {
-    let fd = call.result as i32;
-    read_ends::closed(call, fd);
-    if is_stdio(call.result) && membership::is_target(call.role) {
-        membership::watch_fd(slot::SYS_EXIT, &call.process, task::current_files(), fd);
-    }
 }
 
 #[inline(always)]

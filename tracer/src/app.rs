@@ -83,7 +83,15 @@ pub fn trace(settings: &Settings) -> Result<bool, AppError> {
     runtime.shutdown_background();
     let report = outcome?;
     destination.write(&report, settings.format)?;
-    Ok(report.has_loss())
+    let has_loss = report.has_loss();
+    leave(report);
+    Ok(has_loss)
+}
+
+/// Leaves a value to the end of the process, which comes next: to free a session of a hundred thousand
+/// strings one by one takes longer than to judge it.
+fn leave<T>(value: T) {
+    std::mem::forget(value);
 }
 
 fn resolve(choice: &TargetChoice, kernel: &mut KernelSettings) -> Result<Subject, AppError> {
@@ -143,7 +151,7 @@ async fn record(
     if kernel.debug_log {
         loader.start_debug_log()?;
     }
-    let events = loader.take_events()?;
+    let mut events = loader.take_events()?;
     if let Some(capturing) = &mut capturing {
         if let Some(kept) = capturing.recording()? {
             recording = kept;
@@ -151,7 +159,7 @@ async fn record(
         capturing.start(loader.take_capture()?)?;
     }
     let mut collector = Collector::new(live, recording);
-    attach(&mut loader, kernel, &subject)?;
+    attach(&mut loader, &mut events, kernel, &subject)?;
     let start = Timestamp::now();
     logs.trace_begins(i64::try_from(start.as_nanosecond()).unwrap_or(i64::MAX));
     collector.begin(&subject.target, start, boot_ns(), &settings.stdio_of_interest);
@@ -183,16 +191,22 @@ async fn record(
         capturing.finish(&session, kernel, &mut outside).await;
         capturing.report(&session, &mut report);
     }
+    leave(session);
     Ok(report)
 }
 
 /// Targets first, then the hooks, then whoever was there before them: nobody is missed.
-fn attach(loader: &mut Loader, kernel: &KernelSettings, subject: &Subject) -> Result<(), AppError> {
+fn attach(
+    loader: &mut Loader,
+    events: &mut EventRing,
+    kernel: &KernelSettings,
+    subject: &Subject,
+) -> Result<(), AppError> {
     for pid in &subject.target.pids {
         loader.add_target(*pid)?;
     }
     loader.attach(kernel)?;
-    let adopted = loader.adopt()?;
+    let adopted = loader.adopt(events)?;
     tracing::debug!(adopted, "adopted the processes that were there");
     Ok(())
 }
@@ -241,6 +255,8 @@ const GRACE: Duration = Duration::from_secs(2);
 const SETTLE: Duration = Duration::from_secs(1);
 /// How often the end of the target is looked for when no event tells.
 const TICK: Duration = Duration::from_millis(100);
+/// How soon after the target's end its readers are looked at again; then each time after twice as long.
+const SOON: Duration = Duration::from_millis(5);
 
 impl Run {
     /// Takes in events until there is a reason to stop.
@@ -257,6 +273,9 @@ impl Run {
                 batch = self.events.next_batch() => {
                     let batch = batch.map_err(|source| AppError::Runtime { source })?;
                     self.collector.take(&batch, &mut self.loader);
+                    if self.collector.last_target_ended() {
+                        tick.reset_immediately();
+                    }
                 }
                 _ = tick.tick() => {
                     self.logs.follow();
@@ -267,6 +286,10 @@ impl Run {
                     self.collector.recording.checkpoint(&mut self.loader, boot_ns);
                     if is_over && self.is_drained() {
                         return Ok(());
+                    }
+                    if let Some(over_since) = self.over_since {
+                        // Most readers take the rest at once; whoever has not yet, takes its time.
+                        tick.reset_after(over_since.elapsed().clamp(SOON, TICK));
                     }
                 }
                 news = outside.next() => match (news, &running) {
@@ -314,7 +337,7 @@ impl Run {
     /// Asks the kernel who holds the watched objects open.
     fn survey(&mut self) {
         self.collector.begin_survey();
-        if let Err(error) = self.loader.list_holders() {
+        if let Err(error) = self.loader.list_holders(&mut self.events) {
             tracing::warn!("cannot list who holds the pipes open: {error}");
         }
         self.collect_waiting();

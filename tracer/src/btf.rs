@@ -4,10 +4,13 @@
 //! programs as constants. Nothing in this module knows aya.
 
 mod members;
+mod raw;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
-use btf_rs::{Btf, Type};
+use self::raw::{Raw, Record, kind};
 use tracer_common::offsets::{MISSING, OFFSETS, settings::INODE_WINDOW_BYTES};
 
 /// Where the kernel publishes its types (`CONFIG_DEBUG_INFO_BTF`).
@@ -43,9 +46,9 @@ pub enum BtfError {
     },
 }
 
-/// The kernel's type information.
+/// The kernel's type information: some megabytes, needed until the programs are attached.
 pub struct KernelTypes {
-    btf: Btf,
+    types: Raw,
 }
 
 impl KernelTypes {
@@ -62,10 +65,10 @@ impl KernelTypes {
     /// # Errors
     /// [`BtfError::Unreadable`].
     pub fn read(path: &Path) -> Result<Self, BtfError> {
-        Btf::from_file(path).map(|btf| Self { btf }).map_err(|error| BtfError::Unreadable {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        })
+        let unreadable = |reason: String| BtfError::Unreadable { path: path.to_owned(), reason };
+        let data = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+        let types = Raw::parse(data).map_err(|reason| unreadable(format!("it {reason}")))?;
+        Ok(Self { types })
     }
 
     /// Every offset that the eBPF programs need, by the name of the global that carries it.
@@ -76,7 +79,7 @@ impl KernelTypes {
         OFFSETS
             .iter()
             .map(|offset| {
-                let found = members::offset(&self.btf, offset.strukt, offset.member);
+                let found = members::offset(&self.types, offset.strukt, offset.member);
                 match found {
                     Some(value) => Ok((offset.global, value)),
                     None if offset.required => {
@@ -92,7 +95,7 @@ impl KernelTypes {
     #[must_use]
     pub fn inode_fits_window(&self) -> bool {
         ["i_mode", "i_rdev", "i_ino", "i_sb"].iter().all(|member| {
-            members::offset(&self.btf, "inode", member)
+            members::offset(&self.types, "inode", member)
                 .is_some_and(|offset| offset + 8 <= INODE_WINDOW_BYTES)
         })
     }
@@ -101,81 +104,57 @@ impl KernelTypes {
     /// `void *__data`; `None` when the kernel has no such tracepoint.
     #[must_use]
     pub fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
-        let types = self.btf.resolve_types_by_name(&format!("btf_trace_{name}")).ok()?;
-        let typedef = types.into_iter().find_map(|found| match found {
-            Type::Typedef(typedef) => Some(typedef),
-            _ => None,
-        })?;
-        let Type::Ptr(pointer) = self.btf.resolve_chained_type(&typedef).ok()? else { return None };
-        let Type::FuncProto(prototype) = self.btf.resolve_chained_type(&pointer).ok()? else {
+        let (_, typedef) = self.named(&tracepoint(name), kind::TYPEDEF)?;
+        let pointer = self.types.record(typedef.size_or_type)?;
+        let prototype = self.types.record(pointer.size_or_type)?;
+        if pointer.kind != kind::PTR || prototype.kind != kind::FUNC_PROTO {
             return None;
-        };
-        prototype.parameters.len().checked_sub(1)
+        }
+        prototype.count.checked_sub(1)
+    }
+
+    /// Id of the type by which a program names the tracepoint that it is attached to.
+    #[must_use]
+    pub fn tracepoint_id(&self, name: &str) -> Option<u32> {
+        Some(self.named(&tracepoint(name), kind::TYPEDEF)?.0)
+    }
+
+    /// Id of the function by which a program names the iterator that it is attached to, for instance
+    /// `task`.
+    #[must_use]
+    pub fn iterator_id(&self, name: &str) -> Option<u32> {
+        Some(self.named(&format!("bpf_iter_{name}"), kind::FUNC)?.0)
+    }
+
+    fn named(&self, name: &str, kind: u32) -> Option<(u32, Record)> {
+        self.types.named(name).find(|(_, record)| record.kind == kind)
     }
 
     /// BTF id of a kernel struct.
     #[must_use]
     pub fn struct_id(&self, name: &str) -> Option<u32> {
-        self.id_where(name, |found| matches!(found, Type::Struct(_)))
+        Some(self.named(name, kind::STRUCT)?.0)
     }
 
-    /// BTF id of a kernel function.
+    /// BTF id of `bpf_rdonly_cast` (Linux 6.2).
     #[must_use]
-    pub fn function_id(&self, name: &str) -> Option<u32> {
-        self.id_where(name, |found| matches!(found, Type::Func(_)))
-    }
-
-    fn id_where(&self, name: &str, is_wanted: impl Fn(&Type) -> bool) -> Option<u32> {
-        let ids = self.btf.resolve_ids_by_name(name).ok()?;
-        ids.into_iter()
-            .find(|id| self.btf.resolve_type_by_id(*id).is_ok_and(|found| is_wanted(&found)))
+    pub fn rdonly_cast_id(&self) -> Option<u32> {
+        Some(self.named("bpf_rdonly_cast", kind::FUNC)?.0)
     }
 
     /// Value of an enumerator, for instance `memory_cgrp_id` of `enum cgroup_subsys_id`.
     #[must_use]
     pub fn enumerator(&self, enumeration: &str, name: &str) -> Option<u32> {
-        let types = self.btf.resolve_types_by_name(enumeration).ok()?;
-        types.into_iter().find_map(|found| {
-            let Type::Enum(found) = found else { return None };
-            found.members.iter().find_map(|member| {
-                (self.btf.resolve_name(member).ok()? == name).then(|| member.val())
-            })
-        })
+        self.types.named(enumeration).filter(|(_, found)| found.kind == kind::ENUM).find_map(
+            |(_, found)| {
+                let mut enumerators = self.types.enumerators(&found);
+                enumerators.find_map(|(known, value)| (known == name.as_bytes()).then_some(value))
+            },
+        )
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn kernel() -> Option<KernelTypes> {
-        KernelTypes::read(Path::new(DEFAULT_PATH)).ok()
-    }
-
-    #[test]
-    fn every_required_member_is_found_in_the_running_kernel() {
-        let Some(kernel) = kernel() else { return };
-        let offsets = kernel.offsets().unwrap();
-        assert_eq!(offsets.len(), OFFSETS.len());
-    }
-
-    #[test]
-    fn anonymous_unions_are_walked() {
-        let Some(kernel) = kernel() else { return };
-        let pipe = members::offset(&kernel.btf, "inode", "i_pipe");
-        assert!(pipe.is_some_and(|offset| offset > 64), "{pipe:?}");
-    }
-
-    #[test]
-    fn a_missing_file_is_one_sentence() {
-        let Err(error) = KernelTypes::read(Path::new("/nonexistent")) else { panic!("no error") };
-        assert!(error.to_string().starts_with("cannot read the kernel's type information at /non"));
-    }
-
-    #[test]
-    fn tracepoint_arguments_are_counted_without_the_data_pointer() {
-        let Some(kernel) = kernel() else { return };
-        assert_eq!(kernel.tracepoint_arguments("sys_exit"), Some(2));
-        assert_eq!(kernel.tracepoint_arguments("no_such_tracepoint"), None);
-    }
+/// The typedef that declares a tracepoint's arguments (`include/trace/bpf_probe.h`).
+fn tracepoint(name: &str) -> String {
+    format!("btf_trace_{name}")
 }

@@ -24,5 +24,6 @@ pub mod report;
 pub mod session;
 pub mod settings;
 pub mod target;
+pub mod variables;
 pub mod verdict;
 pub mod worker_log;

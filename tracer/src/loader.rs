@@ -7,14 +7,13 @@ mod attach;
 mod error;
 mod hooks;
 mod iterate;
+mod kernel;
 mod ledgers;
 mod object;
 mod placing;
 mod ring;
 
 use aya::Ebpf;
-
-use crate::btf::KernelTypes;
 
 pub use self::{
     attach::{HookCheck, check_hooks},
@@ -26,7 +25,7 @@ pub use self::{
 /// The programs and maps of one trace.
 pub struct Loader {
     bpf: Ebpf,
-    btf: aya::Btf,
-    types: KernelTypes,
+    /// Until the programs are attached.
+    kernel: Option<kernel::Kernel>,
     uring_covered: bool,
 }

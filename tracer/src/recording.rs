@@ -7,6 +7,8 @@
 
 mod bounds;
 mod line;
+mod parallel;
+mod parse;
 mod read;
 #[cfg(test)]
 mod tests;

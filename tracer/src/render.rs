@@ -25,7 +25,7 @@ pub use self::{
     command::command_line,
     doctor::{DoctorLine, LineStatus, doctor},
     escape::escape,
-    json::harmless,
+    json::harmless_line,
     live::{LiveEvent, live_line},
     show::Show,
 };

@@ -14,6 +14,7 @@ pub use self::{
     build::{Wanted, build, captured, recovered, stream_of, wanted},
     captured::{Captured, CapturedStream, Recovered, RecoveredKind},
 };
+use crate::variables::Variables;
 
 /// The schema's name and version.
 pub const SCHEMA: &str = "tracer.report/1";
@@ -112,7 +113,7 @@ pub struct Process {
     /// Environment variables that change what programs print, those that are set; `null` when they
     /// could not be read.
     #[serde(default)]
-    pub environment: Option<BTreeMap<String, String>>,
+    pub environment: Option<Variables>,
 }
 
 /// How a process ended: one of the two is set.

@@ -7,6 +7,7 @@ mod apply;
 mod claims;
 mod ends;
 mod flow;
+mod holders;
 mod hops;
 mod object;
 mod outside;
@@ -21,13 +22,18 @@ use tracer_common::{
     object::ObjectId,
 };
 
-use crate::event::{Asleep, HandedOut, LogRead};
+use crate::{
+    event::{Asleep, HandedOut, LogRead},
+    variables::Variables,
+};
 
 pub use self::{
+    claims::Claimants,
     ends::{Close, PipeSeen},
     flow::{Flow, Flows, Party},
+    holders::{Holders, Holding},
     hops::{Chain, Step, chains},
-    object::{Holding, Kind, Object},
+    object::{Kind, Object},
     process::{Fact, FactKind, Process, named},
 };
 
@@ -54,14 +60,14 @@ pub struct Session {
     pub handed_out: Vec<HandedOut>,
     /// How well those logs could be read.
     pub logs_read: Vec<LogRead>,
-    /// Reading ends that are open, as far as events tell.
-    ends: BTreeMap<(ProcessId, i32), ObjectId>,
-    /// Reading ends that were given up, in order.
-    closes: BTreeMap<ObjectId, Vec<Close>>,
+    /// Reading ends, open and given up.
+    ends: ends::Ends,
     /// Pipes as they were seen last.
     pipes: BTreeMap<ObjectId, PipeSeen>,
     /// Objects whose creation was seen: nothing was inside before.
     created: BTreeSet<ObjectId>,
+    /// The environment that was seen last: the next one is mostly the same.
+    variables: Variables,
     /// How many objects have each name: one path can name several files, one after another or in
     /// several mount namespaces.
     names: BTreeMap<String, u32>,

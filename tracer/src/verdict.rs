@@ -10,12 +10,14 @@ mod subject;
 mod tests;
 mod words;
 
+use std::collections::BTreeMap;
+
 use tracer_common::{id::ProcessId, ledger::READ, object::ObjectId};
 
 use crate::{
-    event::HandedOut,
+    event::{Asleep, HandedOut, Waiting},
     report::{Confidence, Finding, Severity},
-    session::{Close, Flows, Kind, Session},
+    session::{Claimants, Close, Flows, Kind, Session},
 };
 
 pub use self::subject::{Stream, Subject};
@@ -43,6 +45,10 @@ pub struct Case<'a> {
     pub inner: Vec<Subject<'a>>,
     /// What managers' logs say, with the process that each entry is about; others are left out.
     pub claims: Vec<(ProcessId, &'a HandedOut)>,
+    /// The same by process.
+    claims_about: BTreeMap<ProcessId, Vec<&'a HandedOut>>,
+    /// Threads that sleep in a write, by the object that they write to.
+    writers_asleep: BTreeMap<ObjectId, Vec<&'a Asleep>>,
     /// Whether a target runs a sandbox or virtual machine, into which this kernel does not see.
     has_guests: bool,
 }
@@ -55,12 +61,23 @@ impl<'a> Case<'a> {
         let inner = subject::inner(session, &subjects);
         let mut targets = session.processes.values().filter(|process| process.is_target);
         let has_guests = targets.any(|process| rules::out_of_sight::guest(process).is_some());
-        let claims = session
+        let claimants = Claimants::of(session);
+        let claims: Vec<(ProcessId, &HandedOut)> = session
             .handed_out
             .iter()
-            .filter_map(|said| Some((session.claimant(said)?.id, said)))
+            .filter_map(|said| Some((claimants.of_claim(said)?.id, said)))
             .collect();
-        Self { session, flows, subjects, inner, claims, has_guests }
+        let mut claims_about: BTreeMap<ProcessId, Vec<&HandedOut>> = BTreeMap::new();
+        for (process, said) in &claims {
+            claims_about.entry(*process).or_default().push(said);
+        }
+        let mut writers_asleep: BTreeMap<ObjectId, Vec<&Asleep>> = BTreeMap::new();
+        for asleep in session.asleep.iter().filter(|asleep| asleep.call == Waiting::Write) {
+            if let Some(object) = asleep.object {
+                writers_asleep.entry(object).or_default().push(asleep);
+            }
+        }
+        Self { session, flows, subjects, inner, claims, claims_about, writers_asleep, has_guests }
     }
 
     /// Whether everything about a subject was seen.
@@ -250,22 +267,19 @@ fn without_weaker(mut findings: Vec<Finding>, has_guests: bool) -> Vec<Finding> 
 
 /// A thousand commands that did the same are told as three and a number.
 fn fold_similar(findings: Vec<Finding>) -> Vec<Finding> {
-    let mut told: std::collections::BTreeMap<(String, String), usize> = Default::default();
+    // How many of a rule and a name there were, and where the latest of them that is told stands.
+    let mut told: BTreeMap<(String, String), (usize, usize)> = BTreeMap::new();
     let mut kept: Vec<Finding> = Vec::new();
     for finding in findings {
         let name = finding.evidence.get("comm").map(ToString::to_string).unwrap_or_default();
-        let count = told.entry((finding.rule.clone(), name.clone())).or_default();
+        let is_named = !name.is_empty();
+        let (count, latest) = told.entry((finding.rule.clone(), name)).or_default();
         *count += 1;
-        if *count <= TOLD_ONE_BY_ONE || name.is_empty() {
+        if *count <= TOLD_ONE_BY_ONE || !is_named {
+            *latest = kept.len();
             kept.push(finding);
-            continue;
-        }
-        let last = kept.iter_mut().rev().find(|known| {
-            known.rule == finding.rule
-                && known.evidence.get("comm").map(ToString::to_string).unwrap_or_default() == name
-        });
-        if let Some(last) = last {
-            last.evidence.insert("similar".into(), (*count - TOLD_ONE_BY_ONE).into());
+        } else if let Some(latest) = kept.get_mut(*latest) {
+            latest.evidence.insert("similar".into(), (*count - TOLD_ONE_BY_ONE).into());
         }
     }
     for finding in &mut kept {

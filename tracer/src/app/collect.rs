@@ -34,6 +34,8 @@ pub(super) struct Collector {
     open_rows: BTreeMap<ProcessId, Vec<LedgerKey>>,
     /// Targets that have not ended, as far as events tell.
     alive: BTreeSet<ProcessId>,
+    /// Whether the last of them has ended since that was asked.
+    last_ended: bool,
     undecodable: u64,
     new_objects: bool,
 }
@@ -46,6 +48,7 @@ impl Collector {
             live,
             open_rows: BTreeMap::new(),
             alive: BTreeSet::new(),
+            last_ended: false,
             undecodable: 0,
             new_objects: false,
         }
@@ -94,6 +97,11 @@ impl Collector {
         std::mem::take(&mut self.new_objects)
     }
 
+    /// Whether the last target that was known has ended since this was asked: time to look closer.
+    pub(super) fn last_target_ended(&mut self) -> bool {
+        std::mem::take(&mut self.last_ended)
+    }
+
     /// Whether targets were seen and all of them have ended. An exit event can be lost, so the few
     /// that seem alive are looked up.
     pub(super) fn target_has_ended(&mut self) -> bool {
@@ -129,7 +137,7 @@ impl Collector {
             }
             EventKind::Object { .. } => self.new_objects = true,
             EventKind::Exit(exit) => {
-                self.alive.remove(&exit.process);
+                self.last_ended |= self.alive.remove(&exit.process) && self.alive.is_empty();
                 self.reap(exit.process, loader);
             }
             _ => {}

@@ -9,6 +9,7 @@ use std::{
 use super::{
     AppError,
     given_back::{GivenBack, Recovery},
+    leave,
     output::Destination,
 };
 use crate::{
@@ -45,6 +46,9 @@ pub fn replay(settings: &ReportSettings) -> Result<Replayed, AppError> {
         };
         replayed.has_loss |= report.has_loss();
         destination.write(&report, settings.format)?;
+        if settings.files.len() == 1 {
+            leave(report);
+        }
     }
     Ok(replayed)
 }
@@ -69,6 +73,9 @@ fn report(
             return Err(AppError::NothingCaptured { path: name(path) });
         }
         None => {}
+    }
+    if settings.files.len() == 1 {
+        leave(recording);
     }
     Ok(report)
 }

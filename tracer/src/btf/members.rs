@@ -1,41 +1,58 @@
 //! Byte offset of a struct member, walking anonymous structs and unions and dotted paths.
 
-use btf_rs::{Btf, BtfType, Struct, Type};
+use super::raw::{Raw, Record, kind};
+
+/// Types that one name may lead through: a file that refers in a circle must not keep the search going.
+const DEEPEST: u32 = 16;
 
 /// Offset of `path` in `struct name`, or the struct's size when `path` is empty.
-pub(super) fn offset(btf: &Btf, name: &str, path: &str) -> Option<u64> {
-    btf.resolve_types_by_name(name).ok()?.into_iter().find_map(|found| {
-        let (Type::Struct(found) | Type::Union(found)) = found else { return None };
-        if path.is_empty() { Some(found.size() as u64) } else { in_struct(btf, &found, path) }
+pub(super) fn offset(types: &Raw, name: &str, path: &str) -> Option<u64> {
+    types.named(name).find_map(|(_, found)| {
+        if !is_struct(&found) {
+            return None;
+        }
+        if path.is_empty() {
+            return Some(u64::from(found.size_or_type));
+        }
+        in_struct(types, &found, path, DEEPEST)
     })
 }
 
+fn is_struct(record: &Record) -> bool {
+    matches!(record.kind, kind::STRUCT | kind::UNION)
+}
+
 /// Offset of a dotted path in a struct or union.
-fn in_struct(btf: &Btf, strukt: &Struct, path: &str) -> Option<u64> {
+fn in_struct(types: &Raw, strukt: &Record, path: &str, depth: u32) -> Option<u64> {
+    let depth = depth.checked_sub(1)?;
     let (head, rest) = match path.split_once('.') {
         Some((head, rest)) => (head, Some(rest)),
         None => (path, None),
     };
-    strukt.members.iter().find_map(|member| {
-        let base = u64::from(member.bit_offset() / 8);
-        let name = btf.resolve_name(member).unwrap_or_default();
+    types.members(strukt).find_map(|member| {
+        let within = |path| in_struct(types, &strukt_of(types, member.id)?, path, depth);
+        let name = types.name_of(&member);
         if name.is_empty() {
-            return Some(base + in_struct(btf, &resolve(btf, member)?, path)?);
+            return Some(member.offset + within(path)?);
         }
-        if name != head {
+        if name != head.as_bytes() {
             return None;
         }
-        match rest {
-            None => Some(base),
-            Some(rest) => Some(base + in_struct(btf, &resolve(btf, member)?, rest)?),
-        }
+        Some(member.offset + rest.map_or(Some(0), within)?)
     })
 }
 
-/// The struct or union behind a member, through typedefs and qualifiers.
-fn resolve(btf: &Btf, member: &dyn BtfType) -> Option<Struct> {
-    btf.chained_type_iter(member).find_map(|found| match found {
-        Type::Struct(found) | Type::Union(found) => Some(found),
-        _ => None,
-    })
+/// The struct or union behind a type, through typedefs and qualifiers.
+fn strukt_of(types: &Raw, mut id: u32) -> Option<Record> {
+    for _ in 0..DEEPEST {
+        let found = types.record(id)?;
+        match found.kind {
+            kind::STRUCT | kind::UNION => return Some(found),
+            kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
+                id = found.size_or_type;
+            }
+            _ => return None,
+        }
+    }
+    None
 }

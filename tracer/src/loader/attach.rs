@@ -1,12 +1,20 @@
 //! Attaches the hooks in order, or says which one the kernel refused.
 
-use aya::programs::{BtfTracePoint, Iter};
-use tracer_common::names;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, PoisonError},
+    thread::available_parallelism,
+};
 
 use super::{
     KernelSettings, Loader, LoaderError,
     error::reason,
-    hooks::{self, HOOKS, Hook, Need},
+    hooks::{self, HOOKS, Hook, ITERATORS, Iterator, Need},
+    kernel::Kernel,
+};
+use aya::{
+    Ebpf,
+    programs::{BtfTracePoint, Iter, Program, ProgramError},
 };
 
 /// Whether one hook would work here, found out by really loading it.
@@ -23,11 +31,13 @@ pub struct HookCheck {
 }
 
 impl Loader {
-    /// Attaches every hook that these settings need.
+    /// Attaches every hook that these settings need. Once: what is known of the kernel's types is let
+    /// go afterwards.
     ///
     /// # Errors
     /// [`LoaderError::Program`] with the kernel's words.
     pub fn attach(&mut self, settings: &KernelSettings) -> Result<(), LoaderError> {
+        let kernel = self.kernel.take().ok_or(LoaderError::NoObject)?;
         let covered = self.uring_covered;
         let wanted = |hook: &&Hook| match hook.need {
             Need::Always => true,
@@ -35,27 +45,14 @@ impl Loader {
             Need::Uring => covered,
         };
         // All of the verifier's work comes before the first hook, so that they start together.
-        for hook in HOOKS.iter().filter(wanted) {
-            self.load_hook(hook)?;
-        }
-        self.load_iterator(names::ADOPT, "task")?;
-        self.load_iterator(names::HOLDERS, "task_file")?;
-        HOOKS.iter().filter(wanted).try_for_each(|hook| self.attach_hook(hook))
+        let hooks = HOOKS.iter().filter(wanted).map(Part::Hook);
+        let parts: Vec<Part> = hooks.chain(ITERATORS.iter().map(Part::Iterator)).collect();
+        verify(&mut self.bpf, &parts, &kernel)?;
+        HOOKS.iter().filter(wanted).try_for_each(|hook| self.attach_hook(hook, &kernel))
     }
 
-    fn load_hook(&mut self, hook: &Hook) -> Result<(), LoaderError> {
-        let name = hooks::tracepoint(hook, &self.types);
-        let refused = |error: &dyn std::error::Error| LoaderError::Program {
-            hook: hook.tracepoints[0],
-            reason: reason(error),
-        };
-        let program = self.bpf.program_mut(hook.program).ok_or(LoaderError::NoObject)?;
-        let program: &mut BtfTracePoint = program.try_into().map_err(|error| refused(&error))?;
-        program.load(name, &self.btf).map_err(|error| refused(&error))
-    }
-
-    fn attach_hook(&mut self, hook: &Hook) -> Result<(), LoaderError> {
-        let name = hooks::tracepoint(hook, &self.types);
+    fn attach_hook(&mut self, hook: &Hook, kernel: &Kernel) -> Result<(), LoaderError> {
+        let name = hooks::tracepoint(hook, &kernel.types);
         let refused = |error: &dyn std::error::Error| LoaderError::Program {
             hook: name,
             reason: reason(error),
@@ -65,14 +62,9 @@ impl Loader {
         program.attach().map(|_| ()).map_err(|error| refused(&error))
     }
 
-    fn load_iterator(&mut self, program: &'static str, kind: &str) -> Result<(), LoaderError> {
-        let refused = |error: &dyn std::error::Error| LoaderError::Program {
-            hook: program,
-            reason: reason(error),
-        };
-        let found = self.bpf.program_mut(program).ok_or(LoaderError::NoObject)?;
-        let iterator: &mut Iter = found.try_into().map_err(|error| refused(&error))?;
-        iterator.load(kind, &self.btf).map_err(|error| refused(&error))
+    /// Why the kernel refuses a program, if it does.
+    fn refusal(&mut self, part: Part, kernel: &Kernel) -> Option<String> {
+        verify(&mut self.bpf, &[part], kernel).err().map(|error| error.to_string())
     }
 
     /// Detaches every hook; the maps stay readable.
@@ -87,37 +79,101 @@ impl Loader {
     }
 }
 
+/// A program that is to be loaded.
+#[derive(Clone, Copy)]
+enum Part {
+    Hook(&'static Hook),
+    Iterator(&'static Iterator),
+}
+
+impl Part {
+    /// Its name in the object.
+    fn program(self) -> &'static str {
+        match self {
+            Self::Hook(hook) => hook.program,
+            Self::Iterator(iterator) => iterator.program,
+        }
+    }
+
+    /// Has the kernel verify and translate it.
+    fn load(self, program: &mut Program, kernel: &Kernel) -> Result<(), LoaderError> {
+        let hook = match self {
+            Self::Hook(hook) => hook.tracepoints[0],
+            Self::Iterator(iterator) => iterator.program,
+        };
+        let refused = |error: ProgramError| LoaderError::Program { hook, reason: reason(&error) };
+        match self {
+            Self::Hook(hook) => {
+                let name = hooks::tracepoint(hook, &kernel.types);
+                let program: &mut BtfTracePoint = program.try_into().map_err(refused)?;
+                program.load(name, &kernel.targets).map_err(refused)
+            }
+            Self::Iterator(iterator) => {
+                let program: &mut Iter = program.try_into().map_err(refused)?;
+                program.load(iterator.kind, &kernel.targets).map_err(refused)
+            }
+        }
+    }
+}
+
+/// Loads programs, on all CPUs: the kernel verifies them side by side, and that is most of the time
+/// until a trace begins. The dearest should be the first. Of several that are refused the first one is
+/// told.
+fn verify(bpf: &mut Ebpf, parts: &[Part], kernel: &Kernel) -> Result<(), LoaderError> {
+    let mut found: HashMap<&str, &mut Program> = bpf.programs_mut().collect();
+    let mut work = Vec::new();
+    for (place, part) in parts.iter().enumerate() {
+        work.push((place, *part, found.remove(part.program()).ok_or(LoaderError::NoObject)?));
+    }
+    let threads = available_parallelism().map_or(1, usize::from).min(work.len());
+    // Taken from the end.
+    work.reverse();
+    let (work, refused) = (Mutex::new(work), Mutex::new(BTreeMap::new()));
+    let next = || work.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    std::thread::scope(|scope| {
+        let worker = || {
+            while let Some((place, part, program)) = next() {
+                if let Err(error) = part.load(program, kernel) {
+                    refused.lock().unwrap_or_else(PoisonError::into_inner).insert(place, error);
+                }
+            }
+        };
+        for _ in 1..threads {
+            scope.spawn(worker);
+        }
+        worker();
+    });
+    let refused = refused.into_inner().unwrap_or_else(PoisonError::into_inner);
+    refused.into_values().next().map_or(Ok(()), Err)
+}
+
 /// Loads every program once and reports what the kernel says to each.
 ///
 /// # Errors
 /// [`LoaderError`] when not even the object could be prepared.
 pub fn check_hooks() -> Result<Vec<HookCheck>, LoaderError> {
     let mut loader = Loader::load(&KernelSettings::default())?;
+    let kernel = loader.kernel.take().ok_or(LoaderError::NoObject)?;
     let mut checks = Vec::new();
     for hook in HOOKS {
         let absent = hook.need == Need::Uring && !loader.uring_covered;
         let refused = if absent {
             Some("this kernel's io_uring tracepoints do not name the request (needs 5.19)".into())
         } else {
-            loader.load_hook(hook).err().map(|error| error.to_string())
+            loader.refusal(Part::Hook(hook), &kernel)
         };
         checks.push(HookCheck {
-            name: hooks::tracepoint(hook, &loader.types),
+            name: hooks::tracepoint(hook, &kernel.types),
             purpose: hook.purpose,
             refused,
             optional: hook.need == Need::Uring,
         });
     }
-    for (program, kind, purpose) in [
-        (names::ADOPT, "task", "processes that are there already"),
-        (names::HOLDERS, "task_file", "who holds an object open"),
-    ] {
-        checks.push(HookCheck {
-            name: if kind == "task" { "iter/task" } else { "iter/task_file" },
-            purpose,
-            refused: loader.load_iterator(program, kind).err().map(|error| error.to_string()),
-            optional: false,
-        });
-    }
+    checks.extend(ITERATORS.iter().map(|iterator| HookCheck {
+        name: iterator.name,
+        purpose: iterator.purpose,
+        refused: loader.refusal(Part::Iterator(iterator), &kernel),
+        optional: false,
+    }));
     Ok(checks)
 }

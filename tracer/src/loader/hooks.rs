@@ -81,6 +81,35 @@ pub(super) const HOOKS: &[Hook] = &[
     },
 ];
 
+/// A program that user space runs over everything that is there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Iterator {
+    /// Program name in the object.
+    pub(super) program: &'static str,
+    /// What it goes through, by the kernel's name.
+    pub(super) kind: &'static str,
+    /// Its name for `tracer doctor`.
+    pub(super) name: &'static str,
+    /// What it gives, likewise.
+    pub(super) purpose: &'static str,
+}
+
+/// The iterators.
+pub(super) const ITERATORS: &[Iterator] = &[
+    Iterator {
+        program: names::ADOPT,
+        kind: "task",
+        name: "iter/task",
+        purpose: "processes that are there already",
+    },
+    Iterator {
+        program: names::HOLDERS,
+        kind: "task_file",
+        name: "iter/task_file",
+        purpose: "who holds an object open",
+    },
+];
+
 /// How this kernel's io_uring tracepoints look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Uring {

@@ -1,7 +1,7 @@
 //! The embedded object: settings in, map sizes in, programs into memory.
 
 use aya::{
-    Btf, EbpfLoader,
+    EbpfLoader,
     maps::{Array, HashMap},
 };
 use tracer_common::{
@@ -14,6 +14,7 @@ use super::{
     Loader, LoaderError,
     error::reason,
     hooks,
+    kernel::Kernel,
     placing::{self, RdonlyCast},
 };
 use crate::btf::KernelTypes;
@@ -95,13 +96,9 @@ impl Loader {
         if OBJECT.is_empty() {
             return Err(LoaderError::NoObject);
         }
-        let path = KernelTypes::path();
-        let types = KernelTypes::read(&path)?;
-        let constants = Constants::collect(&types, settings)?;
-        let btf = Btf::parse_file(&path, aya::Endianness::default())
-            .map_err(|error| LoaderError::Object { reason: reason(&error) })?;
-        let mut loader = EbpfLoader::new();
-        loader.btf(Some(&btf));
+        let (kernel, mut loader) = prepare();
+        let kernel = kernel?;
+        let constants = Constants::collect(&kernel.types, settings)?;
         loader.map_max_entries(names::MAP_PROCESSES, settings.max_processes);
         loader.map_max_entries(names::MAP_OBJECTS, settings.max_objects);
         loader.map_max_entries(names::MAP_FD_ROWS, ledger_rows(settings.max_objects));
@@ -110,7 +107,8 @@ impl Loader {
         let object = placing::place(OBJECT, &constants.values, constants.cast);
         let bpf =
             loader.load(&object).map_err(|error| LoaderError::Object { reason: reason(&error) })?;
-        let mut this = Self { bpf, btf, types, uring_covered: constants.uring_covered };
+        let uring_covered = constants.uring_covered;
+        let mut this = Self { bpf, kernel: Some(kernel), uring_covered };
         this.declare_cgroup(settings)?;
         Ok(this)
     }
@@ -144,6 +142,20 @@ impl Loader {
             .insert(tgid, entry, 0)
             .map_err(|error| LoaderError::map("fill", names::MAP_PROCESSES, error))
     }
+}
+
+/// Reads the kernel's types and, at the same time, lets aya find out what this kernel's BPF can do.
+fn prepare<'a>() -> (Result<Kernel, LoaderError>, EbpfLoader<'a>) {
+    std::thread::scope(|scope| {
+        let kernel = scope.spawn(Kernel::read);
+        aya::features();
+        let mut loader = EbpfLoader::new();
+        // aya has read all types of the kernel for relocations of a kind that Rust programs do not
+        // have, and would hold them.
+        loader.btf(None);
+        let kernel = kernel.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (kernel, loader)
+    })
 }
 
 /// Room for captured bytes, or as little as a map can have.

@@ -38,7 +38,7 @@ impl RdonlyCast {
     /// `None` on kernels that do not have it.
     pub(super) fn find(types: &KernelTypes) -> Option<Self> {
         Some(Self {
-            function: types.function_id("bpf_rdonly_cast")?,
+            function: types.rdonly_cast_id()?,
             file: types.struct_id("file")?,
             timespec: types.struct_id("timespec64")?,
         })

@@ -1,6 +1,6 @@
 //! The ring of lifecycle events, as an asynchronous stream of raw records.
 
-use std::{io, time::Duration};
+use std::{collections::VecDeque, io, time::Duration};
 
 use aya::maps::{MapData, RingBuf};
 use bytes::{Bytes, BytesMut};
@@ -16,9 +16,49 @@ use super::{Loader, LoaderError};
 /// One record as the kernel wrote it; decoded by [`crate::event`].
 pub type RawRecord = Bytes;
 
-/// The reading end of the ring.
+/// The reading end of the ring. Whenever something is taken out, the ring is emptied first: taking a
+/// record into the session can take longer than the kernel needs to write many.
 pub struct EventRing {
     ring: AsyncFd<RingBuf<MapData>>,
+    backlog: Backlog,
+}
+
+/// Records that were read and not taken in yet, in order.
+#[derive(Default)]
+struct Backlog {
+    records: VecDeque<RawRecord>,
+    bytes: usize,
+}
+
+/// Bytes kept outside of the ring: a hundred thousand processes that are adopted at once fit in. When the
+/// session falls behind by more, the ring fills up, and what finds no room is counted there.
+const BACKLOG_BYTES: usize = 64 << 20;
+/// Records taken in before the ring is looked at again.
+const PORTION: usize = 128;
+
+impl Backlog {
+    /// Empties a ring.
+    fn fill(&mut self, ring: &mut RingBuf<MapData>) {
+        while self.bytes < BACKLOG_BYTES {
+            let batch = drain(ring);
+            if batch.is_empty() {
+                return;
+            }
+            self.bytes += batch.iter().map(Bytes::len).sum::<usize>();
+            self.records.extend(batch);
+        }
+    }
+
+    fn take(&mut self) -> Vec<RawRecord> {
+        let portion = self.records.len().min(PORTION);
+        let taken: Vec<RawRecord> = self.records.drain(..portion).collect();
+        self.bytes -= taken.iter().map(Bytes::len).sum::<usize>();
+        if self.records.is_empty() {
+            // What thousands of records needed is not needed for the next few.
+            self.records = VecDeque::new();
+        }
+        taken
+    }
 }
 
 impl Loader {
@@ -33,7 +73,7 @@ impl Loader {
         // SAFETY: the ring owns its map's fd and keeps it open and unchanged for its whole life.
         let ring = unsafe { AsyncFd::register(ring) }
             .map_err(|error| LoaderError::map("poll", names::MAP_EVENTS, error))?;
-        Ok(EventRing { ring })
+        Ok(EventRing { ring, backlog: Backlog::default() })
     }
 
     /// Starts forwarding the programs' own debug records to `tracing`.
@@ -107,25 +147,36 @@ impl CaptureRing {
 }
 
 impl EventRing {
-    /// Waits until the ring has records, then takes all of them: one allocation for the batch, and
-    /// each record a slice of it.
+    /// Waits until there are records, then takes some of them.
     ///
     /// # Errors
     /// An error of `epoll`.
     pub async fn next_batch(&mut self) -> std::io::Result<Vec<RawRecord>> {
-        let mut guard = self.ring.readable_mut().await?;
-        let batch = drain(guard.get_inner_mut());
-        guard.clear_ready();
-        Ok(batch)
+        if self.backlog.records.is_empty() {
+            let mut guard = self.ring.readable_mut().await?;
+            self.backlog.fill(guard.get_inner_mut());
+            guard.clear_ready();
+        } else {
+            // Clocks and signals have their turn, however much is waiting.
+            tokio::task::yield_now().await;
+        }
+        Ok(self.drain())
     }
 
-    /// Takes what is in the ring now.
+    /// Takes some of what there is now; nothing only when there is nothing.
     pub fn drain(&mut self) -> Vec<RawRecord> {
-        drain(self.ring.get_mut())
+        self.keep();
+        self.backlog.take()
+    }
+
+    /// Empties the ring without taking anything.
+    pub(super) fn keep(&mut self) {
+        self.backlog.fill(self.ring.get_mut());
     }
 }
 
-/// Bytes taken in one go: bounds the memory of a batch when the kernel is faster than we are.
+/// Bytes taken in one go, as one allocation of which each record is a slice: bounds the memory of a batch
+/// when the kernel is faster than we are.
 const BATCH_BYTES: usize = 1 << 20;
 
 fn drain(ring: &mut RingBuf<MapData>) -> Vec<RawRecord> {
@@ -138,4 +189,21 @@ fn drain(ring: &mut RingBuf<MapData>) -> Vec<RawRecord> {
     }
     let mut all = buffer.freeze();
     lengths.into_iter().map(|length| all.split_to(length)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_backlog_is_taken_in_order_and_in_portions() {
+        let records = (0..PORTION + 3).map(|number| Bytes::from(vec![0; number]));
+        let records: VecDeque<RawRecord> = records.collect();
+        let bytes = records.iter().map(Bytes::len).sum();
+        let mut backlog = Backlog { records, bytes };
+        let lengths = |batch: Vec<RawRecord>| batch.iter().map(Bytes::len).collect::<Vec<_>>();
+        assert_eq!(lengths(backlog.take()), (0..PORTION).collect::<Vec<_>>());
+        assert_eq!(lengths(backlog.take()), (PORTION..PORTION + 3).collect::<Vec<_>>());
+        assert_eq!((backlog.take().len(), backlog.bytes), (0, 0));
+    }
 }

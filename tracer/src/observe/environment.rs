@@ -1,6 +1,5 @@
 //! Environment variables that change what programs print, or whom they ask.
 
-use procfs::process::Process;
 use tracer_common::id::ProcessId;
 
 use crate::event::EventKind;
@@ -26,13 +25,20 @@ const TELLING: [&str; 14] = [
 /// Those of a process that are set; `None` when it has ended already.
 #[must_use]
 pub fn environment(process: ProcessId) -> Option<EventKind> {
-    let environ = Process::new(i32::try_from(process.tgid).ok()?).ok()?.environ().ok()?;
-    let variables = TELLING
-        .iter()
-        .filter_map(|name| {
-            let value = environ.get(std::ffi::OsStr::new(name))?;
-            Some(((*name).to_owned(), value.to_string_lossy().into_owned()))
-        })
-        .collect();
+    // Read whole and looked through once: a tree can have tens of thousands of processes.
+    let raw = std::fs::read(format!("/proc/{}/environ", process.tgid)).ok()?;
+    let mut variables: Vec<(String, String)> =
+        raw.split(|byte| *byte == 0).filter_map(telling).collect();
+    // Of one that is set twice, the first is what `getenv` finds.
+    variables.sort_by(|one, other| one.0.cmp(&other.0));
+    variables.dedup_by(|later, first| later.0 == first.0);
     Some(EventKind::Environment { process, variables })
+}
+
+/// The variable, if it is one of those that are shown.
+fn telling(raw: &[u8]) -> Option<(String, String)> {
+    let at = raw.iter().position(|byte| *byte == b'=')?;
+    let (name, value) = (raw.get(..at)?, raw.get(at + 1..)?);
+    let name = TELLING.iter().find(|telling| telling.as_bytes() == name)?;
+    Some(((*name).to_owned(), String::from_utf8_lossy(value).into_owned()))
 }

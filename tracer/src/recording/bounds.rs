@@ -1,5 +1,11 @@
 //! Numbers that can be real: a made-up file must not make the sums behind a verdict overflow.
 
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::Value;
 
 /// Nanoseconds of 36 years of uptime.
@@ -16,23 +22,37 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// Counts a line in, or says that it cannot be real; then nothing is counted.
-    pub(super) fn admit(&mut self, line: &Value) -> Result<(), String> {
-        let mut after = *self;
-        after.add("", line)?;
-        *self = after;
+    /// What one line alone uses, and what it says that it is; or what is wrong with it. Goes through the
+    /// text once and keeps nothing of it.
+    pub(super) fn of_line(line: &str) -> Result<(Self, Head<'_>), String> {
+        let (mut bounds, mut head) = (Self::default(), Head::default());
+        let mut text = serde_json::Deserializer::from_str(line);
+        let whole = Walk { head: Some(&mut head), ..Walk::inside(&mut bounds, "") };
+        whole
+            .deserialize(&mut text)
+            .and_then(|()| text.end())
+            .map_err(|fault| fault.to_string())?;
+        Ok((bounds, head))
+    }
+
+    /// Counts a line in, or says that it cannot be real with what there was before; then nothing is
+    /// counted.
+    pub(super) fn admit(&mut self, line: Self) -> Result<(), String> {
+        let amounts = self.amounts.saturating_add(line.amounts);
+        if amounts > AMOUNTS {
+            return Err("its numbers and those before it together cannot be real".to_owned());
+        }
+        self.amounts = amounts;
         Ok(())
     }
 
-    fn add(&mut self, name: &str, value: &Value) -> Result<(), String> {
-        match value {
-            Value::Object(members) => {
-                members.iter().try_for_each(|(name, member)| self.add(name, member))
-            }
-            Value::Array(items) => items.iter().try_for_each(|item| self.add(name, item)),
-            Value::Number(number) => self.number(name, number.as_u64().unwrap_or(0)),
-            Value::Null | Value::Bool(_) | Value::String(_) => Ok(()),
-        }
+    /// Counts a value in that was read already.
+    pub(super) fn admit_value(&mut self, value: &Value) -> Result<(), String> {
+        let mut after = *self;
+        let whole = Walk::inside(&mut after, "");
+        whole.deserialize(value).map_err(|fault| fault.to_string())?;
+        *self = after;
+        Ok(())
     }
 
     /// Smaller numbers than 2³² cannot add up to an overflow in a file of any size.
@@ -50,6 +70,128 @@ impl Bounds {
     }
 }
 
+/// What a line is, as far as it says so.
+#[derive(Debug, Default)]
+pub(super) struct Head<'a> {
+    /// Its `type`.
+    pub(super) kind: Option<Cow<'a, str>>,
+    /// Of an event, which.
+    pub(super) event: Option<Cow<'a, str>>,
+    /// Nanoseconds since boot.
+    pub(super) time_ns: Option<u64>,
+}
+
+/// A string, without a copy where the text has none of its characters escaped.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// A value that should be a string.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Word<'a> {
+    Text(#[serde(borrow)] Text<'a>),
+    Other(IgnoredAny),
+}
+
+/// Looks at one value and everything in it.
+struct Walk<'a, 'de> {
+    bounds: &'a mut Bounds,
+    /// The name of the member that it is, or is in.
+    name: &'a str,
+    /// Where its head goes; only of the whole line.
+    head: Option<&'a mut Head<'de>>,
+    /// Where its number goes; only of the line's own time.
+    time_ns: Option<&'a mut Option<u64>>,
+}
+
+impl<'a> Walk<'a, '_> {
+    fn inside(bounds: &'a mut Bounds, name: &'a str) -> Self {
+        Self { bounds, name, head: None, time_ns: None }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Walk<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<(), D::Error> {
+        value.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Walk<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("a value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
+        while let Some(Text(name)) = members.next_key()? {
+            let mut walk = Walk::inside(self.bounds, &name);
+            if let Some(head) = self.head.as_deref_mut() {
+                match &*name {
+                    "type" => {
+                        head.kind = word(&mut members)?;
+                        continue;
+                    }
+                    "event" => {
+                        head.event = word(&mut members)?;
+                        continue;
+                    }
+                    "time_ns" => walk.time_ns = Some(&mut head.time_ns),
+                    _ => {}
+                }
+            }
+            members.next_value_seed(walk)?;
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        loop {
+            let each = Walk::inside(self.bounds, self.name);
+            if items.next_element_seed(each)?.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<(), E> {
+        if let Some(time_ns) = self.time_ns {
+            *time_ns = Some(number);
+        }
+        self.bounds.number(self.name, number).map_err(E::custom)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// The next value, if it is a string.
+fn word<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Option<Cow<'de, str>>, A::Error> {
+    Ok(match members.next_value()? {
+        Word::Text(Text(text)) => Some(text),
+        Word::Other(IgnoredAny) => None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -60,17 +202,17 @@ mod tests {
     fn amounts_are_bounded_together_and_a_refused_line_costs_nothing() {
         let mut bounds = Bounds::default();
         let half = json!({"bytes": AMOUNTS / 2});
-        assert_eq!(bounds.admit(&half), Ok(()));
-        assert!(bounds.admit(&json!({"bytes": u64::MAX})).unwrap_err().contains("`bytes`"));
-        assert_eq!(bounds.admit(&half), Ok(()));
-        assert!(bounds.admit(&half).is_err());
+        assert_eq!(bounds.admit_value(&half), Ok(()));
+        assert!(bounds.admit_value(&json!({"bytes": u64::MAX})).unwrap_err().contains("`bytes`"));
+        assert_eq!(bounds.admit_value(&half), Ok(()));
+        assert!(bounds.admit_value(&half).is_err());
     }
 
     #[test]
     fn identities_are_free_and_times_are_no_amounts() {
         let mut bounds = Bounds::default();
         let line = json!({"object": {"ino": u64::MAX}, "time_ns": TIME, "fd": -1});
-        assert_eq!(bounds.admit(&line), Ok(()));
-        assert!(bounds.admit(&json!({"time_ns": u64::MAX})).is_err());
+        assert_eq!(bounds.admit_value(&line), Ok(()));
+        assert!(bounds.admit_value(&json!({"time_ns": u64::MAX})).is_err());
     }
 }

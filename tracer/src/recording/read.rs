@@ -5,7 +5,6 @@ use std::{
     io::{self, BufRead},
 };
 
-use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use tracer_common::{
     ledger::{LedgerKey, LedgerRow},
@@ -16,10 +15,11 @@ use super::{
     CUT, DAMAGED, SCHEMA,
     bounds::Bounds,
     line::{Checkpoint, End, Header, Loss, Row, StartedHere, kind},
+    parallel,
+    parse::{Line, Parsed},
 };
 use crate::{
     bounded_line::{self, Ending},
-    event::{Event, EventKind},
     report::{self, Report},
     session::Session,
 };
@@ -100,7 +100,7 @@ impl Recording {
     }
 }
 
-/// Reads a recording to its end, one line in memory at a time.
+/// Reads a recording to its end, some lines in memory at a time.
 ///
 /// # Errors
 /// [`ReadError`] when there is no session in it; whatever comes after the first line is never fatal,
@@ -112,18 +112,18 @@ pub fn read(mut input: impl BufRead) -> Result<Recording, ReadError> {
     let mut replay = Replay::new(header);
     let mut number = 1;
     loop {
-        number += 1;
-        let ending = bounded_line::next(&mut input, &mut line, LINE_LIMIT)?;
-        let result = match ending {
-            Ending::Nothing => return Ok(replay.finish()),
-            Ending::TooLong => Err(format!("it is longer than {LINE_LIMIT} B")),
-            Ending::Newline | Ending::EndOfFile => replay.take(&line),
-        };
-        match (result, ending) {
-            // The last line of a file that was cut: said by the missing end.
-            (Err(_), Ending::EndOfFile) if !replay.has_ended => return Ok(replay.finish()),
-            (Err(fault), _) => replay.damage(number, fault),
-            (Ok(()), _) => {}
+        let lines = parallel::next(&mut input)?;
+        if lines.is_empty() {
+            return Ok(replay.finish());
+        }
+        for (parsed, ending) in lines {
+            number += 1;
+            match (parsed.and_then(|parsed| replay.take(parsed)), ending) {
+                // The last line of a file that was cut: said by the missing end.
+                (Err(_), Ending::EndOfFile) if !replay.has_ended => return Ok(replay.finish()),
+                (Err(fault), _) => replay.damage(number, fault),
+                (Ok(()), _) => {}
+            }
         }
     }
 }
@@ -190,58 +190,39 @@ impl Replay {
         }
     }
 
-    /// Does to the session what the live run did. Types that this version does not know are passed
-    /// over.
-    fn take(&mut self, line: &[u8]) -> Result<(), String> {
-        let value: Value = serde_json::from_slice(line).map_err(|fault| fault.to_string())?;
+    /// Does to the session what the live run did.
+    fn take(&mut self, Parsed { used, line }: Parsed) -> Result<(), String> {
         if self.has_ended {
             return Err("it comes after the end of the session".to_owned());
         }
-        let kind = value.get("type").and_then(Value::as_str).ok_or("it has no `type`")?;
-        if kind == kind::CHECKPOINT {
+        match line {
             // Superseded by the next one: counted in when it is put to use.
-            self.bounds.clone().admit(&value)?;
-        } else {
-            self.bounds.admit(&value)?;
+            Line::Checkpoint(_) => Bounds::admit(&mut self.bounds.clone(), used)?,
+            _ => self.bounds.admit(used)?,
         }
-        match kind {
-            kind::EVENT => self.event(&value)?,
-            kind::STARTED_HERE => self.session.started_here(body::<StartedHere>(&value)?.tgid),
-            kind::SURVEY => self.session.begin_survey(),
-            kind::ROW => {
-                let Row { key, row } = body(&value)?;
+        match line {
+            Line::Event(event) => {
+                self.latest_ns = self.latest_ns.max(event.time_ns);
+                self.session.apply(&event);
+            }
+            Line::StartedHere(StartedHere { tgid }) => self.session.started_here(tgid),
+            Line::Survey => self.session.begin_survey(),
+            Line::Row(Row { key, row }) => {
                 self.open.remove(&key);
                 self.session.add_row(key, &row);
             }
-            kind::CHECKPOINT => {
-                let Checkpoint { time_ns, row } = body(&value)?;
+            Line::Checkpoint(Checkpoint { time_ns, row }) => {
                 self.latest_ns = self.latest_ns.max(time_ns);
                 self.open.extend(row.map(|Row { key, row }| (key, row)));
             }
-            kind::LOSS => {
-                let Loss { reason, cell } = body(&value)?;
-                self.session.add_loss(&reason, cell);
-            }
-            kind::END => {
-                self.session.end_ns = body::<End>(&value)?.end_ns;
+            Line::Loss(Loss { reason, cell }) => self.session.add_loss(&reason, cell),
+            Line::End(End { end_ns }) => {
+                self.session.end_ns = end_ns;
                 self.has_ended = true;
             }
-            kind::SESSION => return Err("another session begins here".to_owned()),
-            _ => {}
+            Line::Unknown => {}
         }
         Ok(())
-    }
-
-    fn event(&mut self, value: &Value) -> Result<(), String> {
-        match body::<Event>(value) {
-            Ok(event) => {
-                self.latest_ns = self.latest_ns.max(event.time_ns);
-                self.session.apply(&event);
-                Ok(())
-            }
-            Err(_) if is_unknown_event(value) => Ok(()),
-            Err(fault) => Err(fault),
-        }
     }
 
     fn damage(&mut self, number: u64, fault: String) {
@@ -253,7 +234,7 @@ impl Replay {
     fn finish(mut self) -> Recording {
         if !self.has_ended {
             for (key, row) in std::mem::take(&mut self.open) {
-                match serde_json::to_value(row).map(|row| self.bounds.admit(&row)) {
+                match serde_json::to_value(row).map(|row| self.bounds.admit_value(&row)) {
                     Ok(Ok(())) => self.session.add_row(key, &row),
                     _ => self.damaged += 1,
                 }
@@ -272,16 +253,4 @@ impl Replay {
             first_damage: self.first_damage,
         }
     }
-}
-
-fn body<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
-    T::deserialize(value).map_err(|fault| fault.to_string())
-}
-
-/// Whether an event is of a kind that a later version added. All members of the known ones may be
-/// left out, so a known name alone is always readable.
-fn is_unknown_event(value: &Value) -> bool {
-    let Some(name @ Value::String(_)) = value.get("event") else { return false };
-    let alone = serde_json::json!({ "event": name });
-    EventKind::deserialize(&alone).is_err()
 }

@@ -130,17 +130,16 @@ impl<W: Write> Recorder<W> {
     }
 
     fn line<T: Serialize + DeserializeOwned>(&mut self, kind: &str, body: &T) -> io::Result<()> {
-        let whole = serde_json::to_value(body)?;
-        let mut body = whole.clone();
-        prune(&mut body);
+        let mut value = serde_json::to_value(body)?;
+        prune(&mut value);
         debug_assert_eq!(
-            serde_json::from_value::<T>(body.clone())
+            serde_json::from_value::<T>(value.clone())
                 .ok()
                 .and_then(|again| serde_json::to_value(again).ok()),
-            Some(whole),
+            serde_json::to_value(body).ok(),
             "reading must give back what was left out"
         );
-        self.put(kind, &body)
+        self.put(kind, &value)
     }
 
     fn put(&mut self, kind: &str, body: &Value) -> io::Result<()> {
@@ -148,8 +147,7 @@ impl<W: Write> Recorder<W> {
             self.unwritten += 1;
             return Ok(());
         };
-        let text = serde_json::to_string(&Typed { kind, body })?;
-        let result = writeln!(out, "{}", render::harmless(&text));
+        let result = render::harmless_line(&Typed { kind, body }, out);
         self.close_on_error(result)
     }
 

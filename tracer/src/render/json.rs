@@ -1,10 +1,13 @@
 //! The report for scripts: one document, or one object on each line. `SCHEMA.md` describes both.
 
-use std::io;
+mod harmless;
+
+use std::io::{self, Write as _};
 
 use serde::Serialize;
+use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 
-use super::escape::is_hazard;
+use self::harmless::Harmless;
 use crate::{
     capture::Keep,
     report::{Captured, Report, Target, Window},
@@ -12,8 +15,7 @@ use crate::{
 
 /// Writes one indented document.
 pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
-    let document = serde_json::to_string_pretty(report)?;
-    writeln!(out, "{}", harmless(&document))
+    put(report, PrettyFormatter::new(), out)
 }
 
 /// Writes one object on each line, the report's head first.
@@ -93,23 +95,25 @@ fn line<T: Serialize>(
     kind: &'static str,
     body: &T,
 ) -> io::Result<()> {
-    let text = serde_json::to_string(&Line { kind, schema, body })?;
-    writeln!(out, "{}", harmless(&text))
+    harmless_line(&Line { kind, schema, body }, out)
 }
 
-/// JSON of the same meaning that is safe to look at: serde_json escapes C0 only. Outside of strings
-/// JSON has no character above 0x7e, so whatever is found here is inside one.
-#[must_use]
-pub fn harmless(json: &str) -> String {
-    let mut text = String::with_capacity(json.len());
-    for character in json.chars() {
-        if is_hazard(character) && character != '\n' {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                text.push_str(&format!("\\u{unit:04x}"));
-            }
-        } else {
-            text.push(character);
-        }
-    }
-    text
+/// Writes a value as one line of JSON that is safe to look at, whatever its strings hold.
+///
+/// # Errors
+/// Those of `out`, where a part of the line may be written by then.
+pub fn harmless_line(value: &impl Serialize, out: impl io::Write) -> io::Result<()> {
+    put(value, CompactFormatter, out)
 }
+
+/// Writes a value, and ends the line.
+fn put(value: &impl Serialize, formatter: impl Formatter, out: impl io::Write) -> io::Result<()> {
+    // A value is written in pieces of a few bytes, and `out` need not be a type that is known here.
+    let mut out = io::BufWriter::with_capacity(BUFFER, out);
+    value.serialize(&mut Serializer::with_formatter(&mut out, Harmless(formatter)))?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+/// Bytes collected before they are passed on.
+const BUFFER: usize = 32 << 10;

@@ -9,7 +9,7 @@ use tracer_common::{
     process::ROLE_TARGET,
 };
 
-use super::{Close, Fact, FactKind, Holding, Kind, Object, Process, Session, object::can_read};
+use super::{Close, Fact, FactKind, Holding, Kind, Object, Process, Session, holders::can_read};
 use crate::event::{Event, EventKind, Exit, Image, Sighting};
 
 impl Session {
@@ -192,8 +192,7 @@ impl Session {
                     self.end_opened(process, fd, object);
                 }
                 if let Some(known) = self.objects.get_mut(&object) {
-                    known.holders.retain(|held| held.process != process || held.fd != fd);
-                    known.holders.push(holding);
+                    known.holders.saw(holding);
                 }
                 self.joined_late(end);
             }

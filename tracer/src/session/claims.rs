@@ -1,39 +1,54 @@
 //! Which process a manager's log means.
 
+use std::collections::BTreeMap;
+
 use super::{Process, Session};
 use crate::event::HandedOut;
 
-impl Session {
-    /// The process that a log line is about: its pid is that of the innermost pid namespace. Where
-    /// several processes have it (one container each), the command decides.
+/// The targets by what a log can name: a pid or a command.
+pub struct Claimants<'a> {
+    /// By the pid of the innermost pid namespace and by that of the host, in the order of start.
+    by_pid: BTreeMap<u32, Vec<&'a Process>>,
+    /// The latest one of each command line that failed.
+    failed: BTreeMap<String, &'a Process>,
+}
+
+impl<'a> Claimants<'a> {
+    /// Looks through the targets once; not at all where no log was read.
     #[must_use]
-    pub fn claimant(&self, said: &HandedOut) -> Option<&Process> {
-        let fits = |process: &&Process| {
-            let inside = if process.ns_pid == 0 { process.id.tgid } else { process.ns_pid };
-            process.is_target && (inside == said.pid || process.id.tgid == said.pid)
-        };
-        let same_command = |process: &&Process| {
-            !said.command.is_empty()
-                && process.argv.len() == said.command.len()
-                && process.argv.iter().zip(&said.command).all(|(one, other)| one == other)
-        };
-        if said.pid == 0 {
-            return self.failed(&said.command);
+    pub fn of(session: &'a Session) -> Self {
+        let mut claimants = Self { by_pid: BTreeMap::new(), failed: BTreeMap::new() };
+        if session.handed_out.is_empty() {
+            return claimants;
         }
-        let candidates = || self.processes.values().filter(fits);
-        candidates().find(same_command).or_else(|| match candidates().collect::<Vec<_>>()[..] {
+        for process in session.processes.values().filter(|process| process.is_target) {
+            let inside = if process.ns_pid == 0 { process.id.tgid } else { process.ns_pid };
+            claimants.by_pid.entry(inside).or_default().push(process);
+            if inside != process.id.tgid {
+                claimants.by_pid.entry(process.id.tgid).or_default().push(process);
+            }
+            if process.status.is_some_and(|status| status != 0) {
+                // Processes come in the order of their ids: the latest one stays.
+                claimants.failed.insert(process.command(), process);
+            }
+        }
+        claimants
+    }
+
+    /// The process that a log line is about: its pid is that of the innermost pid namespace. Where
+    /// several processes have it (one container each), the command decides. A line without a pid means
+    /// the latest process of its command that failed; its words may have been joined to one.
+    #[must_use]
+    pub fn of_claim(&self, said: &HandedOut) -> Option<&'a Process> {
+        if said.pid == 0 {
+            return self.failed.get(&said.command.join(" ")).copied();
+        }
+        let candidates = self.by_pid.get(&said.pid)?;
+        let same_command =
+            |process: &&&Process| !said.command.is_empty() && process.argv == said.command;
+        candidates.iter().find(same_command).copied().or(match candidates[..] {
             [only] => Some(only),
             _ => None,
         })
-    }
-
-    /// The latest process of a command that failed, of which a log names no pid; its words may have
-    /// been joined to one.
-    fn failed(&self, command: &[String]) -> Option<&Process> {
-        let words = command.join(" ");
-        let failed = self.processes.values().filter(|process| {
-            process.is_target && process.status.is_some_and(|status| status != 0)
-        });
-        failed.filter(|process| process.command() == words).max_by_key(|process| process.id)
     }
 }

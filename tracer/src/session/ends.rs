@@ -1,5 +1,7 @@
 //! Who could read an object, and who gave that up: closed the fd, or ended.
 
+use std::collections::BTreeMap;
+
 use tracer_common::{
     id::ProcessId,
     object::{ObjectId, PipeState},
@@ -22,6 +24,52 @@ pub struct Close {
     pub by_exit: bool,
 }
 
+/// The reading ends of all objects. What is asked of one object costs nothing for the others, and what is
+/// asked of one fd nothing for the others of its object: a pipe can have as many ends as there are
+/// processes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ends {
+    /// Those that are open, as far as events tell.
+    open: BTreeMap<(ProcessId, i32), ObjectId>,
+    /// How many those are, for each object that has any.
+    open_of: BTreeMap<ObjectId, usize>,
+    /// Those that were given up, in order.
+    closes: BTreeMap<ObjectId, Vec<Close>>,
+    /// When each of them was given up last.
+    closed_at: BTreeMap<(ObjectId, ProcessId, i32), u64>,
+}
+
+impl Ends {
+    fn open(&mut self, process: ProcessId, fd: i32, object: ObjectId) {
+        self.forget(process, fd);
+        self.open.insert((process, fd), object);
+        *self.open_of.entry(object).or_default() += 1;
+    }
+
+    fn forget(&mut self, process: ProcessId, fd: i32) {
+        let Some(object) = self.open.remove(&(process, fd)) else { return };
+        if let Some(count) = self.open_of.get_mut(&object) {
+            *count -= 1;
+            if *count == 0 {
+                self.open_of.remove(&object);
+            }
+        }
+    }
+
+    fn close(&mut self, object: ObjectId, close: Close) {
+        self.forget(close.process, close.fd);
+        let at = self.closed_at.entry((object, close.process, close.fd)).or_default();
+        *at = close.time_ns.max(*at);
+        self.closes.entry(object).or_default().push(close);
+    }
+
+    /// Whether a sight of an open fd is older than its close.
+    fn gave_up(&self, object: &ObjectId, held: &Holding) -> bool {
+        let closed = self.closed_at.get(&(*object, held.process, held.fd));
+        closed.is_some_and(|closed_ns| *closed_ns >= held.time_ns)
+    }
+}
+
 /// A pipe's buffer as the kernel side saw it at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PipeSeen {
@@ -35,32 +83,24 @@ impl Session {
     /// Who gave up a reading end of an object, in order.
     #[must_use]
     pub fn closes(&self, object: &ObjectId) -> &[Close] {
-        self.closes.get(object).map_or(&[], Vec::as_slice)
+        self.ends.closes.get(object).map_or(&[], Vec::as_slice)
     }
 
     /// Who gave up the last known reading end; `None` while somebody still holds one.
     #[must_use]
     pub fn last_closer(&self, object: &ObjectId) -> Option<&Close> {
-        let is_open = self.ends.values().any(|open| open == object)
-            || self.holders(object).any(Holding::reads);
+        let is_open =
+            self.ends.open_of.contains_key(object) || self.holders(object).any(Holding::reads);
         if is_open { None } else { self.closes(object).last() }
     }
 
     /// Who holds an object open: as of the latest survey, without those who gave it up since.
     pub fn holders(&self, object: &ObjectId) -> impl Iterator<Item = &Holding> {
-        let closes = self.closes(object);
-        let gave_up = |held: &Holding| {
-            closes.iter().any(|close| {
-                close.process == held.process
-                    && close.fd == held.fd
-                    && close.time_ns >= held.time_ns
-            })
-        };
         let has_ended = |held: &Holding| {
             self.processes.get(&held.process).is_some_and(|process| process.end_ns.is_some())
         };
-        let known = self.objects.get(object).into_iter().flat_map(|object| &object.holders);
-        known.filter(move |held| !gave_up(held) && !has_ended(held))
+        let known = self.objects.get(object).into_iter().flat_map(|object| object.holders.iter());
+        known.filter(move |held| !self.ends.gave_up(object, held) && !has_ended(held))
     }
 
     /// The latest sight of a pipe's buffer.
@@ -81,17 +121,16 @@ impl Session {
     /// The reading ends that a process has open, as far as events tell: fds and what they lead to.
     pub fn open_ends(&self, process: ProcessId) -> impl Iterator<Item = (i32, ObjectId)> {
         let range = (process, i32::MIN)..=(process, i32::MAX);
-        self.ends.range(range).map(|((_, fd), object)| (*fd, *object))
+        self.ends.open.range(range).map(|((_, fd), object)| (*fd, *object))
     }
 
     /// Notes that a process can read an object through this fd.
     pub(super) fn end_opened(&mut self, process: ProcessId, fd: i32, object: ObjectId) {
-        self.ends.insert((process, fd), object);
+        self.ends.open(process, fd, object);
     }
 
     pub(super) fn end_closed(&mut self, object: ObjectId, close: Close) {
-        self.ends.remove(&(close.process, close.fd));
-        self.closes.entry(object).or_default().push(close);
+        self.ends.close(object, close);
     }
 
     /// A process that ends closes everything.

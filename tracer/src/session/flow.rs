@@ -1,6 +1,9 @@
 //! An object seen from both ends: written by whom, read by whom, unread.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use tracer_common::{
     id::ProcessId,
@@ -65,12 +68,13 @@ impl Flows {
     #[must_use]
     pub fn of(session: &Session) -> Self {
         let mut ends = ends(session);
+        let waiting = waiting(session);
         let ids: Vec<ObjectId> = session
             .objects
             .keys()
             .copied()
             .chain(ends.keys().map(|(object, _)| *object))
-            .collect::<std::collections::BTreeSet<_>>()
+            .collect::<BTreeSet<_>>()
             .into_iter()
             .collect();
         let flows = ids
@@ -82,7 +86,8 @@ impl Flows {
                     Some(Kind::Socket | Kind::Pty) if !session.is_joined(&id) => End::default(),
                     _ => ends.remove(&(session.far_end(&id), READ)).unwrap_or_default(),
                 };
-                (id, Flow::close(session, &id, put_in, taken_out))
+                let is_waited_for = waiting.contains(&id);
+                (id, Flow::close(session, &id, put_in, taken_out, is_waited_for))
             })
             .collect();
         Self { flows, empty: Flow::default() }
@@ -93,6 +98,12 @@ impl Flows {
     pub fn get(&self, object: &ObjectId) -> &Flow {
         self.flows.get(object).unwrap_or(&self.empty)
     }
+}
+
+/// The objects in which a write sleeps.
+fn waiting(session: &Session) -> BTreeSet<ObjectId> {
+    let writers = session.asleep.iter().filter(|asleep| asleep.call == Waiting::Write);
+    writers.filter_map(|asleep| asleep.object).collect()
 }
 
 /// The ledger by object and direction, parties with the most bytes first.
@@ -116,8 +127,14 @@ fn ends(session: &Session) -> BTreeMap<(ObjectId, u32), End> {
 }
 
 impl Flow {
-    /// Totals and the balance.
-    fn close(session: &Session, id: &ObjectId, put_in: End, taken_out: End) -> Self {
+    /// Totals and the balance; `is_waited_for` says whether a writer sleeps for want of room.
+    fn close(
+        session: &Session,
+        id: &ObjectId,
+        put_in: End,
+        taken_out: End,
+        is_waited_for: bool,
+    ) -> Self {
         let last_ns = put_in.last_ns.max(taken_out.last_ns);
         let total = |end: &End| end.parties.iter().map(|party| party.bytes).sum::<u64>();
         let (written, read) = (total(&put_in), total(&taken_out));
@@ -136,18 +153,20 @@ impl Flow {
         flow.unread = supply.map(|supply| supply.saturating_sub(read));
         flow.balanced = supply.and_then(|supply| flow.verdict(session, id, read <= supply));
         if let (Some(supply), Some(inside)) = (supply, flow.inside) {
-            flow.check(session, id, supply, inside);
+            flow.check(session, id, (supply, inside), is_waited_for);
         }
         flow
     }
 
     /// Holds the books against what the kernel saw in the pipe when nothing moved any more.
-    fn check(&mut self, session: &Session, id: &ObjectId, supply: u64, inside: u64) {
-        let asleep = session
-            .asleep
-            .iter()
-            .any(|asleep| asleep.call == Waiting::Write && asleep.object.as_ref() == Some(id));
-        if asleep {
+    fn check(
+        &mut self,
+        session: &Session,
+        id: &ObjectId,
+        (supply, inside): (u64, u64),
+        is_waited_for: bool,
+    ) {
+        if is_waited_for {
             // A write that waits for room has put in what fitted, and is booked when it returns.
             self.in_flight = (self.read + inside).saturating_sub(supply);
         }

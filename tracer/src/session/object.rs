@@ -2,13 +2,13 @@
 
 use tracer_common::{
     event as layout,
-    id::ProcessId,
     object::{
         NULL_RDEV, ObjectId, PTY_MASTER_MAJOR, PTY_SLAVE_MAJOR, PipeState, SocketState, TtyState,
         mode,
     },
 };
 
+use super::Holders;
 use crate::event::{FileNow, LogTally};
 
 /// What an object is.
@@ -87,7 +87,7 @@ pub struct Object {
     /// Whether the file had no name any more at first sight.
     pub deleted: bool,
     /// Who holds it open, as of the latest survey.
-    pub holders: Vec<Holding>,
+    pub holders: Holders,
     /// How many readers away from the target its writers are.
     pub hop: u32,
     /// What became of the file.
@@ -96,49 +96,6 @@ pub struct Object {
     pub size_after: Option<u64>,
     /// What a log file of a known form holds.
     pub log: Option<LogTally>,
-}
-
-/// Somebody who holds an object open.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Holding {
-    /// Who.
-    pub process: ProcessId,
-    /// Its name.
-    pub comm: String,
-    /// Through which fd.
-    pub fd: i32,
-    /// `file.f_flags`.
-    pub flags: u32,
-    /// When that was seen.
-    pub time_ns: u64,
-}
-
-/// `O_ACCMODE` and its values (`open(2)`).
-const ACCESS_MODE: u32 = 3;
-const WRITE_ONLY: u32 = 1;
-const READ_WRITE: u32 = 2;
-
-/// Whether an open file with these `f_flags` can be read from.
-pub(super) fn can_read(flags: u32) -> bool {
-    flags & ACCESS_MODE != WRITE_ONLY
-}
-
-impl Holding {
-    /// Whether it can read from the object.
-    #[must_use]
-    pub fn reads(&self) -> bool {
-        can_read(self.flags)
-    }
-
-    /// `read`, `write` or `both`.
-    #[must_use]
-    pub fn access(&self) -> &'static str {
-        match self.flags & ACCESS_MODE {
-            WRITE_ONLY => "write",
-            READ_WRITE => "both",
-            _ => "read",
-        }
-    }
 }
 
 /// `SOCK_STREAM` (`include/linux/net.h`).
@@ -174,7 +131,7 @@ impl Object {
             socket: seen.socket,
             size: size_before(seen),
             deleted: seen.nlink == 0 && kind == Kind::File,
-            holders: Vec::new(),
+            holders: Holders::default(),
             hop: seen.hop,
             now: None,
             size_after: None,

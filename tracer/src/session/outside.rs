@@ -9,7 +9,10 @@ impl Session {
         match seen {
             EventKind::Environment { process, variables } => {
                 if let Some(known) = self.processes.get_mut(process) {
-                    known.environment = Some(variables.clone());
+                    if !self.variables.are(variables) {
+                        self.variables = variables.iter().cloned().collect();
+                    }
+                    known.environment = Some(self.variables.clone());
                 }
             }
             EventKind::File { object, now, size } => {

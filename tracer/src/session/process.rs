@@ -1,5 +1,6 @@
 //! One process as the session knows it.
 
+use crate::variables::Variables;
 use tracer_common::{
     id::ProcessId,
     object::{FdState, ObjectId},
@@ -37,7 +38,7 @@ pub struct Process {
     /// Calls that wrote them.
     pub other_calls: Option<u64>,
     /// Environment variables that change what programs print; `None` when they could not be read.
-    pub environment: Option<Vec<(String, String)>>,
+    pub environment: Option<Variables>,
     /// Small facts in order.
     pub facts: Vec<Fact>,
 }

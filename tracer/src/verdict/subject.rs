@@ -1,6 +1,10 @@
 //! The commands a report is about, and what each of their streams carried.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::LazyCell,
+    collections::{BTreeMap, BTreeSet},
+    ops::Deref,
+};
 
 use tracer_common::{
     id::ProcessId,
@@ -277,9 +281,12 @@ fn members(
 /// where both streams are the same object (`2>&1`).
 fn fill(session: &Session, subject: &mut Subject<'_>) {
     let shared = subject.stdout.object == subject.stderr.object;
-    for member in subject.members.clone() {
-        let succeeded = session.processes.get(&member).and_then(Process::exit_code) == Some(0);
-        for (key, row) in session.rows_of(member, WRITE) {
+    let members = subject.members.clone();
+    // Only for output that went elsewhere, and once for all of it.
+    let read_within = LazyCell::new(|| read_by(session, &members));
+    for member in &members {
+        let succeeded = session.processes.get(member).and_then(Process::exit_code) == Some(0);
+        for (key, row) in session.rows_of(*member, WRITE) {
             let row = &without_probes(row, succeeded);
             let to_stderr = if shared { key.fd == 2 } else { key.object == subject.stderr.object };
             let on_stream =
@@ -293,7 +300,7 @@ fn fill(session: &Session, subject: &mut Subject<'_>) {
                 add(&mut stream.row, row);
             } else if (key.fd == 1 || key.fd == 2)
                 && row.bytes > 0
-                && leads_out(session, subject, &key.object)
+                && leads_out(session, &key.object, &read_within)
             {
                 subject.redirected.push((key.object, row.bytes));
             }
@@ -301,16 +308,22 @@ fn fill(session: &Session, subject: &mut Subject<'_>) {
     }
 }
 
+/// What processes read from.
+fn read_by(session: &Session, members: &BTreeSet<ProcessId>) -> BTreeSet<ObjectId> {
+    let rows = members.iter().flat_map(|member| session.rows_of(*member, READ));
+    rows.map(|(key, _)| key.object).collect()
+}
+
 /// Whether an object takes output out of the subject: not `/dev/null`, where nobody looks for it, and
-/// not a pipe that was made inside of it.
-fn leads_out(session: &Session, subject: &Subject<'_>, object: &ObjectId) -> bool {
+/// not a pipe that was made inside of it, or is read there.
+fn leads_out(
+    session: &Session,
+    object: &ObjectId,
+    read_within: &impl Deref<Target = BTreeSet<ObjectId>>,
+) -> bool {
     let kind = session.object_kind(object);
-    let far = session.far_end(object);
-    let is_read_within = || {
-        let mut members = subject.members.iter();
-        members.any(|member| session.rows_of(*member, READ).any(|(key, _)| key.object == far))
-    };
-    let inside = kind.passes_on() && (session.was_created_here(object) || is_read_within());
+    let inside = kind.passes_on()
+        && (session.was_created_here(object) || read_within.contains(&session.far_end(object)));
     kind != Kind::Null && !inside
 }
 

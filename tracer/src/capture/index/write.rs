@@ -51,9 +51,9 @@ impl<W: Write> Writer<W> {
     /// Of the writer; the line is not written then.
     pub fn write(&mut self, line: &Line) -> io::Result<u64> {
         // Names and paths were chosen by the traced program.
-        let mut text = render::harmless(&serde_json::to_string(line)?);
-        text.push('\n');
-        self.out.write_all(text.as_bytes())?;
+        let mut text = Vec::new();
+        render::harmless_line(line, &mut text)?;
+        self.out.write_all(&text)?;
         Ok(text.len() as u64)
     }
 

@@ -73,6 +73,19 @@ fn a_line_without_end_takes_no_memory_and_no_other_line() {
 }
 
 #[test]
+fn a_long_file_is_read_in_its_order() {
+    let mut lines = lines("delivered");
+    let whole = read_lines(&lines).unwrap().report();
+    // More than is parsed at once, in front of what matters.
+    let filling = format!(r#"{{"type":"weather","rain":"{}"}}"#, "x".repeat(200));
+    lines.splice(1..1, vec![filling; 40_000]);
+    lines.insert(30_000, "{".to_owned());
+    let recording = read_lines(&lines).unwrap();
+    assert_eq!((recording.damaged, recording.first_damage.as_ref().unwrap().0), (1, 30_001));
+    assert_eq!(recording.report().processes, whole.processes);
+}
+
+#[test]
 fn a_second_session_in_one_file_is_not_mixed_in() {
     let mut lines = lines("delivered");
     let count = lines.len() as u64;

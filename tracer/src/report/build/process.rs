@@ -31,6 +31,8 @@ pub(super) fn process(
             .partial_cmp(&(b.fd, b.first_write_ms.unwrap_or(0.0)))
             .unwrap_or(std::cmp::Ordering::Equal)
     });
+    // There can be as many of them as there are processes on the machine.
+    fds.shrink_to_fit();
     Process {
         pid: known.id.tgid,
         ns_pid: if known.ns_pid == 0 { known.id.tgid } else { known.ns_pid },
@@ -47,7 +49,7 @@ pub(super) fn process(
         stdio: stdio(session, known.stdio),
         stdio_at_end: stdio(session, known.stdio_at_end),
         facts: known.facts.iter().map(|known| fact(session, known)).collect(),
-        environment: known.environment.as_ref().map(|set| set.iter().cloned().collect()),
+        environment: known.environment.clone(),
     }
 }
 

@@ -39,6 +39,6 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
 
 /// `TERM=dumb, NO_COLOR=1`
 fn environment(subject: &Subject<'_>) -> String {
-    let set = subject.process.environment.as_deref().unwrap_or_default();
-    set.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ")
+    let set = subject.process.environment.iter().flat_map(|set| set.iter());
+    set.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ")
 }

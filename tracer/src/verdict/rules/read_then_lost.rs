@@ -13,12 +13,11 @@ use crate::{
 const GRPC_LIMIT: u64 = 4 << 20;
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
-    let said: Vec<&HandedOut> = case
-        .claims
-        .iter()
-        .filter(|(process, _)| subject.members.contains(process))
-        .map(|(_, said)| *said)
-        .collect();
+    if case.claims_about.is_empty() {
+        return Vec::new();
+    }
+    let about = subject.members.iter().filter_map(|member| case.claims_about.get(member));
+    let said: Vec<&HandedOut> = about.flatten().copied().collect();
     if said.is_empty() {
         return Vec::new();
     }

@@ -27,11 +27,8 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
 
 /// The member that sleeps in a write to the stream.
 fn sleeper<'a>(case: &'a Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Option<&'a Asleep> {
-    case.session.asleep.iter().find(|asleep| {
-        asleep.call == Waiting::Write
-            && asleep.object == Some(stream.object)
-            && subject.members.contains(&asleep.process)
-    })
+    let writers = case.writers_asleep.get(&stream.object)?;
+    writers.iter().copied().find(|asleep| subject.members.contains(&asleep.process))
 }
 
 /// Who should read, and what is known of it.

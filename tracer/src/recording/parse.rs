@@ -1,0 +1,156 @@
+//! One line of a recording into what it says. What a line means for the session is not known here, so
+//! that lines can be parsed side by side.
+
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+use tracer_common::{event as layout, id::ProcessId};
+
+use super::{
+    bounds::{Bounds, Head},
+    line::{Checkpoint, End, Loss, Row, StartedHere, kind},
+};
+use crate::event::{Event, EventKind, Exit, Image, Sighting};
+
+/// A line that could be read.
+pub(super) struct Parsed {
+    /// What its numbers use of the bounds.
+    pub(super) used: Bounds,
+    pub(super) line: Line,
+}
+
+/// What it says.
+pub(super) enum Line {
+    Event(Event),
+    StartedHere(StartedHere),
+    Survey,
+    Row(Row),
+    Checkpoint(Checkpoint),
+    Loss(Loss),
+    End(End),
+    /// Of a type, or an event, that this version does not know: passed over.
+    Unknown,
+}
+
+/// Reads a line, or says what is wrong with it.
+pub(super) fn line(text: &[u8]) -> Result<Parsed, String> {
+    // Once for the line rather than for each string in it.
+    let text = std::str::from_utf8(text).map_err(|fault| fault.to_string())?;
+    let (used, head) = Bounds::of_line(text)?;
+    let line = match head.kind.as_deref().ok_or("it has no `type`")? {
+        kind::EVENT => event(text, &head)?,
+        kind::STARTED_HERE => Line::StartedHere(body(text)?),
+        kind::SURVEY => Line::Survey,
+        kind::ROW => Line::Row(body(text)?),
+        kind::CHECKPOINT => Line::Checkpoint(body(text)?),
+        kind::LOSS => Line::Loss(body(text)?),
+        kind::END => Line::End(body(text)?),
+        kind::SESSION => return Err("another session begins here".to_owned()),
+        _ => Line::Unknown,
+    };
+    Ok(Parsed { used, line })
+}
+
+fn body<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|fault| fault.to_string())
+}
+
+fn event(text: &str, head: &Head<'_>) -> Result<Line, String> {
+    if let (Some(name), Some(time_ns)) = (&head.event, head.time_ns)
+        && let Some(kind) = frequent(text, name)?
+    {
+        return Ok(Line::Event(Event { time_ns, kind }));
+    }
+    match body::<Event>(text) {
+        Ok(event) => Ok(Line::Event(event)),
+        Err(_) if is_unknown_event(text) => Ok(Line::Unknown),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// The members of [`EventKind::Holder`], as that has them.
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct HolderLine {
+    holder: layout::Holder,
+    comm: String,
+    sighting: Sighting,
+}
+
+/// Likewise.
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct EnvironmentLine {
+    process: ProcessId,
+    variables: Vec<(String, String)>,
+}
+
+/// Likewise.
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct FirstIoLine {
+    first: layout::FirstIo,
+    comm: String,
+}
+
+/// The events of which there can be many, read straight into their members: serde reads an enum whose
+/// name stands among its members into a tree first. `None` for any other.
+fn frequent(text: &str, name: &str) -> Result<Option<EventKind>, String> {
+    Ok(Some(match name {
+        "image" => EventKind::Image(body::<Image>(text)?),
+        "exit" => EventKind::Exit(body::<Exit>(text)?),
+        "holder" => {
+            let HolderLine { holder, comm, sighting } = body(text)?;
+            EventKind::Holder { holder, comm, sighting }
+        }
+        "environment" => {
+            let EnvironmentLine { process, variables } = body(text)?;
+            EventKind::Environment { process, variables }
+        }
+        "first_io" => {
+            let FirstIoLine { first, comm } = body(text)?;
+            EventKind::FirstIo { first, comm }
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// Whether an event is of a kind that a later version added. All members of the known ones may be
+/// left out, so a known name alone is always readable.
+fn is_unknown_event(text: &str) -> bool {
+    let Ok(value) = serde_json::from_str::<Value>(text) else { return false };
+    let Some(name @ Value::String(_)) = value.get("event") else { return false };
+    let alone = serde_json::json!({ "event": name });
+    EventKind::deserialize(&alone).is_err()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_straight_is_what_would_be_read_otherwise() {
+        let lines = [
+            r#"{"type":"event","event":"image","time_ns":5,"comm":"sh","process":"7@5"}"#,
+            r#"{"type":"event","event":"exit","time_ns":6,"status":256,"sizes":[1,2,3]}"#,
+            r#"{"type":"event","event":"holder","time_ns":7,"comm":"a\u0041","sighting":"closed"}"#,
+            r#"{"type":"event","event":"environment","time_ns":8,"variables":[["TERM","x"]]}"#,
+            r#"{"type":"event","event":"first_io","time_ns":9,"first":{"role":1},"later":{}}"#,
+        ];
+        for text in lines {
+            let Ok(Parsed { line: Line::Event(event), .. }) = line(text.as_bytes()) else {
+                panic!("{text}")
+            };
+            assert_eq!(event, serde_json::from_str::<Event>(text).unwrap());
+            let name = serde_json::from_str::<Value>(text).unwrap()["event"].clone();
+            assert!(frequent(text, name.as_str().unwrap()).unwrap().is_some());
+        }
+    }
+
+    #[test]
+    fn an_event_without_a_time_is_damaged() {
+        assert!(line(br#"{"type":"event","event":"image","comm":"sh"}"#).is_err());
+    }
+}

@@ -1,0 +1,102 @@
+//! Who holds an object open, as a survey finds it.
+
+use std::collections::BTreeMap;
+
+use tracer_common::id::ProcessId;
+
+/// Somebody who holds an object open.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Holding {
+    /// Who.
+    pub process: ProcessId,
+    /// Its name.
+    pub comm: String,
+    /// Through which fd.
+    pub fd: i32,
+    /// `file.f_flags`.
+    pub flags: u32,
+    /// When that was seen.
+    pub time_ns: u64,
+}
+
+/// The holders of one object in the order in which they were seen; as many as there are processes, for
+/// what a whole tree has inherited.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Holders {
+    /// `None` where the same fd was seen once more later on.
+    seen: Vec<Option<Holding>>,
+    /// Where each fd is among them.
+    places: BTreeMap<(ProcessId, i32), usize>,
+}
+
+impl Holders {
+    /// Takes a sight in; of one fd the latest counts.
+    pub(super) fn saw(&mut self, holding: Holding) {
+        let place = self.seen.len();
+        let before = self.places.insert((holding.process, holding.fd), place);
+        if let Some(before) = before.and_then(|before| self.seen.get_mut(before)) {
+            *before = None;
+        }
+        self.seen.push(Some(holding));
+    }
+
+    /// Forgets them all.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Holding> {
+        self.seen.iter().flatten()
+    }
+}
+
+/// `O_ACCMODE` and its values (`open(2)`).
+const ACCESS_MODE: u32 = 3;
+const WRITE_ONLY: u32 = 1;
+const READ_WRITE: u32 = 2;
+
+/// Whether an open file with these `f_flags` can be read from.
+pub(super) fn can_read(flags: u32) -> bool {
+    flags & ACCESS_MODE != WRITE_ONLY
+}
+
+impl Holding {
+    /// Whether it can read from the object.
+    #[must_use]
+    pub fn reads(&self) -> bool {
+        can_read(self.flags)
+    }
+
+    /// `read`, `write` or `both`.
+    #[must_use]
+    pub fn access(&self) -> &'static str {
+        match self.flags & ACCESS_MODE {
+            WRITE_ONLY => "write",
+            READ_WRITE => "both",
+            _ => "read",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_one_fd_the_latest_sight_counts_and_comes_last() {
+        let sight = |tgid, time_ns| Holding {
+            process: ProcessId::new(tgid, 1),
+            comm: String::new(),
+            fd: 1,
+            flags: 0,
+            time_ns,
+        };
+        let mut holders = Holders::default();
+        for (tgid, time_ns) in [(1, 10), (2, 11), (1, 12)] {
+            holders.saw(sight(tgid, time_ns));
+        }
+        let seen: Vec<_> = holders.iter().map(|held| (held.process.tgid, held.time_ns)).collect();
+        assert_eq!(seen, [(2, 11), (1, 12)]);
+    }
+}

@@ -1,0 +1,58 @@
+//! Environment variables, held once however many processes have the same ones.
+
+use std::{collections::BTreeMap, ops::Deref, sync::Arc};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Names and values. A copy shares them: the processes of a tree mostly have what they inherited.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Variables(Arc<BTreeMap<String, String>>);
+
+impl Variables {
+    /// Whether these are the same, and in what order they come does not matter.
+    #[must_use]
+    pub fn are(&self, variables: &[(String, String)]) -> bool {
+        self.len() == variables.len()
+            && variables.iter().all(|(name, value)| self.get(name) == Some(value))
+    }
+}
+
+impl FromIterator<(String, String)> for Variables {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
+        Self(Arc::new(variables.into_iter().collect()))
+    }
+}
+
+impl Deref for Variables {
+    type Target = BTreeMap<String, String>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl Serialize for Variables {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Variables {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        BTreeMap::deserialize(from).map(|variables| Self(Arc::new(variables)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_variables_are_recognised_in_any_order() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let two: Variables = [pair("TERM", "xterm"), pair("LANG", "C")].into_iter().collect();
+        assert!(two.are(&[pair("LANG", "C"), pair("TERM", "xterm")]));
+        assert!(!two.are(&[pair("LANG", "C")]));
+        assert!(!two.are(&[pair("LANG", "C"), pair("TERM", "dumb")]));
+    }
+}
