@@ -78,9 +78,8 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// What `--quick` means.
-    #[cfg(test)]
-    fn quick() -> Self {
+    /// The run of the continuous integration.
+    pub(crate) fn quick() -> Self {
         let (rounds, only, json) = (ENOUGH_ROUNDS, None, None);
         Self { rounds, quick: true, only, json, verifier: false, update: false }
     }

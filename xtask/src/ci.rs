@@ -11,11 +11,12 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
+    bench,
     build::{self, OBJECT_VARIABLE, Voice},
     cargo,
     cargo_tool::CARGO_DENY,
     command::{self, say},
-    examples,
+    examples, packages,
     setup::{self, Extras, Ready},
     tally::Tally,
     test,
@@ -57,6 +58,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
         }
         Ok(Checked::Good)
     });
+    report.perform("benchmark, quick", || quick_benchmark(workspace));
     report.finish(tally)
 }
 
@@ -73,6 +75,16 @@ fn checks<'a>(workspace: &'a Workspace, ready: &'a Ready) -> Vec<Step<'a>> {
         ("advisories", Box::new(|| advisories(workspace))),
         ("documentation", Box::new(|| documentation(workspace))),
     ]
+}
+
+/// Prints what this commit costs; fails only where noise cannot be the reason.
+fn quick_benchmark(workspace: &Workspace) -> Result<Checked> {
+    if !packages::is_root() {
+        say("the benchmark was NOT run: it loads eBPF programs and needs root");
+        return Ok(Checked::Not);
+    }
+    bench::run(workspace, &bench::Options::quick())?;
+    Ok(Checked::Good)
 }
 
 fn object(workspace: &Workspace, ready: &Ready) -> Result<Checked> {

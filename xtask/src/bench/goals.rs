@@ -104,22 +104,15 @@ fn of_writes(results: &Results) -> Vec<Goal> {
 }
 
 fn of_innocents(results: &Results) -> Vec<Goal> {
-    let tax = |name: &str| results.comparison(name)?.added_ratio(Tracer, Floor);
-    vec![
-        Goal::at_most(
-            1.10,
-            " ×",
-            "tax on an untraced getppid, of the floor's",
-            tax("innocent-getppid"),
-        ),
-        Goal::at_most(1.25, " ×", "tax on an untraced read, of the floor's", tax("innocent-read")),
-        Goal::at_most(
-            1.25,
-            " ×",
-            "tax on an untraced write, of the floor's",
-            tax("innocent-write"),
-        ),
-    ]
+    let time = |name: &str| results.comparison(name)?.time_ratio(Tracer, Floor);
+    let text = |name| match name {
+        "innocent-getppid" => "an untraced getppid takes, of its time under the floor",
+        "innocent-read" => "an untraced read takes, of its time under the floor",
+        _ => "an untraced write takes, of its time under the floor",
+    };
+    [("innocent-getppid", 1.10), ("innocent-read", 1.25), ("innocent-write", 1.25)]
+        .map(|(name, bound)| Goal::at_most(bound, " ×", text(name), time(name)))
+        .into()
 }
 
 fn of_start_and_size(results: &Results) -> Vec<Goal> {

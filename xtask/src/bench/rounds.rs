@@ -153,6 +153,11 @@ impl Comparison {
         self.row(contender)?.figures.as_ref()
     }
 
+    /// The time of a call under one contender, of that under another.
+    pub(crate) fn time_ratio(&self, of: Contender, to: Contender) -> Option<f64> {
+        figures::ratio(self.figures(of)?.best, self.figures(to)?.best)
+    }
+
     /// What a contender adds to a call, in nanoseconds.
     pub(crate) fn added(&self, contender: Contender) -> Option<f64> {
         Some(self.figures(contender)?.added_to(self.figures(Contender::Native)?))
@@ -241,6 +246,7 @@ pub(crate) mod tests {
         );
         assert_eq!(this.added(Contender::Tracer), Some(250.0));
         assert_eq!(this.added_ratio(Contender::Tracer, Contender::Floor), Some(2.5));
+        assert_eq!(this.time_ratio(Contender::Tracer, Contender::Floor), Some(1.75));
         assert_eq!(this.added_ratio(Contender::Tracer, Contender::Bpftrace), None);
         assert_eq!(this.added_ratio(Contender::Tracer, Contender::Native), None);
     }

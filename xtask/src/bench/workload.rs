@@ -59,7 +59,7 @@ pub(crate) const ALL: [Workload; 11] = [
     Workload {
         name: "write32",
         work: "write32",
-        calls: 200_000,
+        calls: 40_000,
         call: "write of 32 B to /dev/null",
         quick: true,
         ..BASE
@@ -67,14 +67,14 @@ pub(crate) const ALL: [Workload; 11] = [
     Workload {
         name: "writev",
         work: "writev",
-        calls: 200_000,
+        calls: 40_000,
         call: "writev of 2 × 16 B to /dev/null",
         ..BASE
     },
     Workload {
         name: "threads2",
         work: "threads2",
-        calls: 200_000,
+        calls: 40_000,
         call: "the same write by one of two threads, to one fd",
         quick: true,
         ..BASE
@@ -82,7 +82,7 @@ pub(crate) const ALL: [Workload; 11] = [
     Workload {
         name: "pipe4k",
         work: "pipe4k",
-        calls: 50_000,
+        calls: 10_000,
         call: "4 KiB through a pipe to another process",
         unit: Unit::MegabytesPerSecond,
         ..BASE
@@ -90,7 +90,7 @@ pub(crate) const ALL: [Workload; 11] = [
     Workload {
         name: "pipe64k",
         work: "pipe64k",
-        calls: 8_000,
+        calls: 2_000,
         call: "64 KiB through a pipe to another process",
         unit: Unit::MegabytesPerSecond,
         quick: true,
@@ -99,14 +99,14 @@ pub(crate) const ALL: [Workload; 11] = [
     Workload {
         name: "pingpong",
         work: "pingpong",
-        calls: 20_000,
+        calls: 4_000,
         call: "32 B to another process and back, on one CPU",
         ..BASE
     },
     Workload {
         name: "innocent-getppid",
         work: "getppid",
-        calls: 500_000,
+        calls: 100_000,
         call: "getppid of a process that is not traced",
         innocent: true,
         ..BASE
@@ -114,7 +114,7 @@ pub(crate) const ALL: [Workload; 11] = [
     Workload {
         name: "innocent-read",
         work: "read32",
-        calls: 200_000,
+        calls: 40_000,
         call: "read of 32 B from /dev/zero by a process that is not traced",
         innocent: true,
         ..BASE
@@ -122,7 +122,7 @@ pub(crate) const ALL: [Workload; 11] = [
     Workload {
         name: "innocent-write",
         work: "write32",
-        calls: 200_000,
+        calls: 40_000,
         call: "write of 32 B to /dev/null by a process that is not traced",
         innocent: true,
         ..BASE
@@ -161,10 +161,11 @@ impl Workload {
         self.calls / slowness
     }
 
-    /// How often a loop is measured under one attached contender, of which the fastest counts.
+    /// How often a loop is measured under one attached contender, of which the fastest counts. Many and
+    /// short: on a shared machine others disturb for tens of milliseconds at a time.
     pub(crate) fn takes(&self) -> u32 {
         match self.command {
-            Command::None => 5,
+            Command::None => 25,
             Command::True => 3,
             Command::Docker => 1,
         }
