@@ -1,6 +1,6 @@
 //! One traced run: a gated workload, the tracer on it, both to their ends.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::{
     expect::{self, MatchBy},
@@ -40,17 +40,48 @@ pub fn trace_with(workload: &Workload, adjust: impl FnOnce(Tracer) -> Tracer) ->
     Ok(Traced { words, workload: finished, tracer: outcome, report })
 }
 
-/// Traces one path with every [`Identity`] and holds each run to [`expect::exact_by`]; the error
-/// names all that failed.
-pub fn every_identity(name: &str, by: MatchBy) -> Result<()> {
-    let path = paths::find(name).with_context(|| format!("no path is called {name}"))?;
-    let mut failures = String::new();
-    for identity in Identity::ALL {
-        let workload = Workload::new(path.name).arg(identity.word()).on(path.kind);
-        if let Err(error) = trace(&workload).and_then(|traced| expect::exact_by(&traced, by)) {
-            failures += &format!("{}: {error:#}\n", identity.word());
-        }
+/// Several runs that were traced in one.
+#[derive(Debug)]
+pub struct Together {
+    /// What was run, for messages, and the workloads' side.
+    pub workloads: Vec<(String, Finished)>,
+    /// The tracer's exit and texts.
+    pub tracer: Outcome,
+    /// The tracer's report on all of them.
+    pub report: Report,
+}
+
+/// Traces several workloads, one after the other, with one tracer: loading the programs takes
+/// longer than all of them.
+pub fn trace_together(workloads: &[Workload]) -> Result<Together> {
+    let mut running = Vec::new();
+    let mut tracer = Tracer::default();
+    for workload in workloads {
+        let workload = workload.clone().gated();
+        let started = workload.spawn()?;
+        tracer = tracer.arg("--pid").arg(started.pid().to_string());
+        running.push((workload.words(), started));
     }
-    ensure!(failures.is_empty(), "{failures}");
-    Ok(())
+    let tracer = tracer.start()?;
+    let mut finished = Vec::new();
+    for (words, mut started) in running {
+        started.open_gate()?;
+        let ended = started.finish().with_context(|| format!("workload {words}"))?;
+        finished.push((words, ended));
+    }
+    let outcome = tracer.finish().context("tracing several workloads")?;
+    let report = outcome.report()?;
+    Ok(Together { workloads: finished, tracer: outcome, report })
+}
+
+/// One path with every [`Identity`].
+pub fn identities_of(name: &str) -> Result<Vec<Workload>> {
+    let path = paths::find(name).with_context(|| format!("no path is called {name}"))?;
+    let with = |identity: Identity| Workload::new(path.name).arg(identity.word()).on(path.kind);
+    Ok(Identity::ALL.map(with).to_vec())
+}
+
+/// Traces one path with every [`Identity`] and holds the run to [`expect::exact_together`].
+pub fn every_identity(name: &str, by: MatchBy) -> Result<()> {
+    expect::exact_together(&trace_together(&identities_of(name)?)?, by)
 }
