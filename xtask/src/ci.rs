@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
+    arm64,
     build::{self, OBJECT_VARIABLE, Voice},
     cargo,
     cargo_tool::CARGO_DENY,
@@ -18,7 +19,7 @@ use crate::{
     examples,
     setup::{self, Extras, Ready},
     tally::Tally,
-    test,
+    test, vm,
     workspace::Workspace,
 };
 
@@ -57,6 +58,15 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
         }
         Ok(Checked::Good)
     });
+    report.perform("other kernels", || {
+        let kernels =
+            vm::run(workspace, &vm::Options::quick()).inspect_err(|_| tally += NOT_RUN)?;
+        tally += kernels;
+        if kernels.failed > 0 {
+            bail!("{kernels}");
+        }
+        Ok(Checked::Good)
+    });
     report.finish(tally)
 }
 
@@ -67,6 +77,7 @@ fn checks<'a>(workspace: &'a Workspace, ready: &'a Ready) -> Vec<Step<'a>> {
         ("examples", Box::new(|| examples::check(workspace.root()).map(|()| Checked::Good))),
         // Before anything compiles the tool: the object is embedded into it.
         ("eBPF object", Box::new(|| object(workspace, ready))),
+        ("eBPF object, arm64", Box::new(|| object_arm64(workspace, ready))),
         ("clippy, host", Box::new(|| clippy_host(workspace))),
         ("clippy, BPF", Box::new(|| clippy_bpf(workspace, ready))),
         ("licences and sources", Box::new(|| deny(workspace))),
@@ -77,6 +88,16 @@ fn checks<'a>(workspace: &'a Workspace, ready: &'a Ready) -> Vec<Step<'a>> {
 
 fn object(workspace: &Workspace, ready: &Ready) -> Result<Checked> {
     build::build_object(workspace, ready, Voice::Full)?;
+    Ok(Checked::Good)
+}
+
+/// Compared with the kernel's headers, which come with every C compiler of Debian.
+fn object_arm64(workspace: &Workspace, ready: &Ready) -> Result<Checked> {
+    let Some(headers) = arm64::headers() else {
+        say("the eBPF object for arm64 was NOT checked: linux-libc-dev is not installed");
+        return Ok(Checked::Not);
+    };
+    arm64::check(workspace, ready, headers)?;
     Ok(Checked::Good)
 }
 

@@ -1,0 +1,133 @@
+//! How a boot came out: a line for people, the failures in full, a row of a table.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{console::Account, plan::Circumstance};
+use crate::tally::Tally;
+
+/// One boot.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    /// Of the kernel, by its package.
+    pub(crate) release: String,
+    /// What was done to it.
+    pub(crate) circumstance: Circumstance,
+    /// What its console says.
+    pub(crate) account: Account,
+    /// From power on to power off.
+    pub(crate) time: Duration,
+    /// Whether it ended by itself.
+    pub(crate) is_complete: bool,
+}
+
+impl Outcome {
+    /// All tests; a machine that did not come to its end has a failure more.
+    pub(crate) fn tally(&self) -> Tally {
+        let mut tally = self.account.tally();
+        tally.failed += u64::from(!self.is_complete);
+        tally
+    }
+
+    /// Failures with their output, then one line.
+    pub(crate) fn print(&self, log: &Path) -> Result<()> {
+        let mut text = String::new();
+        self.failures(&mut text, log);
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{} {}: {} in {} s",
+            self.release,
+            self.circumstance.words(),
+            self.tally(),
+            self.time.as_secs()
+        );
+        io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
+    }
+
+    fn failures(&self, text: &mut String, log: &Path) {
+        for ran in self.account.programs.iter().filter(|ran| ran.tally.failed > 0) {
+            let _ = writeln!(text, "== {} on {}", ran.program, self.release);
+            for line in ran.failures() {
+                let _ = writeln!(text, "{line}");
+            }
+        }
+        for fault in &self.account.kernel_faults {
+            let _ = writeln!(text, "{}: the kernel says: {fault}", self.release);
+        }
+        if !self.is_complete {
+            let _ = writeln!(
+                text,
+                "{}: the machine did not come to its end; its console is {}",
+                self.release,
+                log.display()
+            );
+        }
+    }
+
+    fn row(&self) -> String {
+        let tally = self.tally();
+        let programs: Vec<_> =
+            self.account.programs.iter().map(|ran| ran.program.as_str()).collect();
+        let result = match tally {
+            Tally { failed: 0, passed, skipped: 0 } if passed > 0 => format!("all {passed} pass"),
+            Tally { .. } => format!("**{tally}**"),
+        };
+        let (release, circumstance) = (&self.release, self.circumstance.words());
+        format!("| {release} | {circumstance} | {} | {result} |", programs.join(", "))
+    }
+}
+
+/// The table of a whole run.
+pub(crate) fn table(outcomes: &[Outcome]) -> String {
+    let mut text =
+        String::from("| kernel | booted | test programs | result |\n|---|---|---|---|\n");
+    for outcome in outcomes {
+        let _ = writeln!(text, "{}", outcome.row());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(console: &str, is_complete: bool) -> Outcome {
+        let lines: Vec<_> = console.lines().map(str::to_owned).collect();
+        Outcome {
+            release: "6.1.0-50-cloud-amd64".into(),
+            circumstance: Circumstance::Plain,
+            account: Account::read(&lines),
+            time: Duration::from_secs(9),
+            is_complete,
+        }
+    }
+
+    const GOOD: &str = "@@ begin trees\ntest a ... ok\ntest result: ok. 2 passed; 0 failed\n\
+        @@ end trees 0\n@@ done";
+
+    #[test]
+    fn a_good_kernel_is_one_row() {
+        assert_eq!(
+            table(&[outcome(GOOD, true)]),
+            "| kernel | booted | test programs | result |\n|---|---|---|---|\n\
+             | 6.1.0-50-cloud-amd64 | as it is | trees | all 2 pass |\n"
+        );
+    }
+
+    #[test]
+    fn a_machine_that_hangs_is_no_success() {
+        let outcome = outcome(GOOD, false);
+        assert_eq!(outcome.tally(), Tally { passed: 2, failed: 1, skipped: 0 });
+        assert!(outcome.row().ends_with("| **2 passed, 1 failed, 0 skipped** |"));
+        let mut text = String::new();
+        outcome.failures(&mut text, Path::new("/t/6.1.log"));
+        assert!(text.contains("did not come to its end; its console is /t/6.1.log"), "{text}");
+    }
+}
