@@ -94,7 +94,10 @@ fn all_exact(
         .and_then(|()| pipes_balance(report, &truth))
         .and_then(|()| no_losses(report))
         .and_then(|()| played.iter().try_for_each(|workload| exit_agrees(workload, report)))
-        .with_context(|| format!("{pids}traced; the tracer said: {}", tracer.stderr))
+        .with_context(|| {
+            let losses = report.losses();
+            format!("{pids}traced; losses: {losses:?}; the tracer said: {}", tracer.stderr)
+        })
 }
 
 /// Every row of the truth is reported with its numbers, and nothing beside them.

@@ -12,7 +12,13 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
-use crate::{cargo, command, setup::Ready, toolchain::BPF_TARGET, workspace::Workspace};
+use crate::{
+    build::{self, Voice},
+    cargo, command,
+    setup::Ready,
+    toolchain::BPF_TARGET,
+    workspace::Workspace,
+};
 
 /// The architecture, as `bpf_target_arch` names it.
 const ARCHITECTURE: &str = "aarch64";
@@ -25,21 +31,12 @@ const TABLE: &str = "5table7CLASSES";
 /// The low byte of an entry is the class of the native call, the high byte that of the 32-bit one.
 const NATIVE_CLASS: u16 = 0xff;
 
-/// Where the headers are, or `None` where they are not installed.
-pub(crate) fn headers() -> Option<[&'static Path; 2]> {
-    let paths = [X86_HEADER, GENERIC_HEADER].map(Path::new);
-    paths.iter().all(|path| path.is_file()).then_some(paths)
-}
-
 /// Builds the object for arm64 and compares its table with that of the object for x86-64.
-pub(crate) fn check(workspace: &Workspace, ready: &Ready, headers: [&Path; 2]) -> Result<()> {
+pub(crate) fn check(workspace: &Workspace, ready: &Ready) -> Result<()> {
+    build::build_object(workspace, ready, Voice::Full)?;
     let object = build(workspace, ready)?;
-    let [x86, arm64] = headers.map(|header| {
-        let text = fs::read_to_string(header);
-        text.map(|text| numbers(&text)).with_context(|| format!("cannot read {}", header.display()))
-    });
-    let x86 = by_name(&table(&workspace.ebpf_object())?, &x86?);
-    let arm64 = by_name(&table(&object)?, &arm64?);
+    let x86 = by_name(&table(&workspace.ebpf_object())?, &read_numbers(X86_HEADER)?);
+    let arm64 = by_name(&table(&object)?, &read_numbers(GENERIC_HEADER)?);
     let differences = differences(&x86, &arm64);
     ensure!(
         differences.is_empty(),
@@ -47,6 +44,12 @@ pub(crate) fn check(workspace: &Workspace, ready: &Ready, headers: [&Path; 2]) -
         differences.join("; ")
     );
     Ok(())
+}
+
+fn read_numbers(header: &str) -> Result<BTreeMap<String, usize>> {
+    let text = fs::read_to_string(header);
+    let text = text.with_context(|| format!("cannot read {header}: install linux-libc-dev"))?;
+    Ok(numbers(&text))
 }
 
 fn build(workspace: &Workspace, ready: &Ready) -> Result<PathBuf> {

@@ -81,6 +81,9 @@ enum Task {
         /// Build the tool without optimisation, into target/debug (the object is always optimised)
         #[arg(long)]
         debug: bool,
+        /// Only the eBPF object for arm64, compared with the kernel's headers
+        #[arg(long, conflicts_with = "debug")]
+        arm64: bool,
     },
     /// Build what changed and start the tool with the arguments after `--`.
     ///
@@ -152,7 +155,11 @@ fn perform(task: Task) -> Result<ExitCode> {
             let ready = setup::ensure(&workspace, Extras { tests, vm, ci, bench: false })?;
             command::say(&ready.to_string());
         }
-        Task::Build { debug } => {
+        Task::Build { debug: _, arm64: true } => {
+            let ready = setup::ensure(&workspace, Extras::default())?;
+            arm64::check(&workspace, &ready)?;
+        }
+        Task::Build { debug, arm64: false } => {
             let ready = setup::ensure(&workspace, Extras::default())?;
             let profile = if debug { Profile::Debug } else { Profile::Release };
             build::build(&workspace, &ready, profile, Voice::Full)?;

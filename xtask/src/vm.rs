@@ -87,9 +87,9 @@ impl Options {
         }
     }
 
-    /// Only a run of everything is worth keeping.
+    /// Only a run on all kernels is worth keeping, and none of tests that were picked by hand.
     fn is_for_the_page(&self) -> bool {
-        self.all && self.extent() == Extent::Whole
+        self.all && self.filters.is_empty()
     }
 }
 

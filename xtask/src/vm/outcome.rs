@@ -73,8 +73,12 @@ impl Outcome {
 
     fn row(&self) -> String {
         let tally = self.tally();
-        let programs: Vec<_> =
-            self.account.programs.iter().map(|ran| ran.program.as_str()).collect();
+        let programs: Vec<_> = self
+            .account
+            .programs
+            .iter()
+            .map(|ran| format!("{} {}", ran.program, ran.tests.len()))
+            .collect();
         let result = match tally {
             Tally { failed: 0, passed, skipped: 0 } if passed > 0 => format!("all {passed} pass"),
             Tally { .. } => format!("**{tally}**"),
@@ -86,8 +90,7 @@ impl Outcome {
 
 /// The table of a whole run.
 pub(crate) fn table(outcomes: &[Outcome]) -> String {
-    let mut text =
-        String::from("| kernel | booted | test programs | result |\n|---|---|---|---|\n");
+    let mut text = String::from("| kernel | booted | tests | result |\n|---|---|---|---|\n");
     for outcome in outcomes {
         let _ = writeln!(text, "{}", outcome.row());
     }
@@ -109,15 +112,15 @@ mod tests {
         }
     }
 
-    const GOOD: &str = "@@ begin trees\ntest a ... ok\ntest result: ok. 2 passed; 0 failed\n\
+    const GOOD: &str = "@@ begin trees\ntest a ... ok\ntest b ... ok\ntest result: ok. 2 passed; 0 failed\n\
         @@ end trees 0\n@@ done";
 
     #[test]
     fn a_good_kernel_is_one_row() {
         assert_eq!(
             table(&[outcome(GOOD, true)]),
-            "| kernel | booted | test programs | result |\n|---|---|---|---|\n\
-             | 6.1.0-50-cloud-amd64 | as it is | trees | all 2 pass |\n"
+            "| kernel | booted | tests | result |\n|---|---|---|---|\n\
+             | 6.1.0-50-cloud-amd64 | as it is | trees 2 | all 2 pass |\n"
         );
     }
 
