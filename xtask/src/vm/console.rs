@@ -5,6 +5,9 @@ use crate::tally::Tally;
 /// The last line of a machine that came to its end; `init.sh` writes it.
 pub(crate) const DONE: &str = "@@ done";
 
+/// How a test says that it left something out; shown because of `--show-output`.
+const SKIPPED: &str = "SKIPPED: ";
+
 /// One program of tests on one kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ran {
@@ -15,6 +18,8 @@ pub(crate) struct Ran {
     /// Its own sum; what died before it could say one counts as a failure.
     pub(crate) tally: Tally,
     has_summed_up: bool,
+    /// Parts of tests that this kernel offers nothing for, and why.
+    pub(crate) skips: Vec<String>,
     /// Everything it said, if something failed.
     pub(crate) said: Vec<String>,
 }
@@ -82,6 +87,7 @@ impl Account {
         if !ran.has_summed_up {
             ran.tally.failed += 1;
         }
+        ran.tally.skipped += ran.skips.len() as u64;
         if ran.tally.failed == 0 {
             ran.said.clear();
         }
@@ -107,6 +113,9 @@ impl Ran {
             self.has_summed_up = true;
         }
         self.tests.extend(test(line));
+        if line.starts_with(SKIPPED) {
+            self.skips.push(line.to_owned());
+        }
         self.said.push(line.to_owned());
     }
 
@@ -150,6 +159,14 @@ mod tests {
         let tests = [("a_tree".to_owned(), Some(true)), ("another".to_owned(), None)];
         assert_eq!(account.programs[0].tests, tests);
         assert!(account.programs[0].said.is_empty() && account.kernel_faults.is_empty());
+    }
+
+    #[test]
+    fn what_a_passing_test_left_out_is_counted() {
+        let left_out = "@@ end trees 0";
+        let account = read(&GOOD.replace(left_out, "SKIPPED: workload x: no y\n@@ end trees 0"));
+        assert_eq!(account.programs[0].skips, ["SKIPPED: workload x: no y"]);
+        assert_eq!(account.tally(), Tally { passed: 1, failed: 0, skipped: 2 });
     }
 
     #[test]

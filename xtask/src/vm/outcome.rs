@@ -58,6 +58,9 @@ impl Outcome {
                 let _ = writeln!(text, "{line}");
             }
         }
+        for skip in self.account.programs.iter().flat_map(|ran| &ran.skips) {
+            let _ = writeln!(text, "{}: {skip}", self.release);
+        }
         for fault in &self.account.kernel_faults {
             let _ = writeln!(text, "{}: the kernel says: {fault}", self.release);
         }

@@ -165,7 +165,7 @@ impl Plan {
         let mut lines = String::new();
         for (name, tests) in &self.runs {
             // As on the host: a test that counts what the whole machine does must be alone.
-            let harness = "--include-ignored --test-threads=1 --color=never";
+            let harness = "--include-ignored --test-threads=1 --show-output --color=never";
             let seconds = PROGRAM_LIMIT.as_secs();
             // Writing to a string cannot fail.
             let _ = writeln!(lines, "{seconds} {name} {harness} {}", tests.join(" "));
@@ -189,8 +189,8 @@ mod tests {
         let plan = Plan::of_tests(&programs(), Extent::Matching(&filters));
         assert_eq!(
             plan.programs(),
-            "900 errors --include-ignored --test-threads=1 --color=never pipe\n\
-             900 trees --include-ignored --test-threads=1 --color=never pipe\n"
+            "900 errors --include-ignored --test-threads=1 --show-output --color=never pipe\n\
+             900 trees --include-ignored --test-threads=1 --show-output --color=never pipe\n"
         );
         assert_eq!(plan.settings(), "export TRACER_TEST_PATIENCE=4\n");
     }
