@@ -75,22 +75,28 @@ pub fn trace_together(workloads: &[Workload]) -> Result<Together> {
     Ok(Together { workloads: finished, tracer: outcome, report })
 }
 
-/// The first kernel on which a forked child's requests to io_uring workers come to an end.
+/// The first kernel on which requests that io_uring workers complete (`IOSQE_ASYNC`) always end.
 ///
-/// Seen on Debian's 6.1.176, without any tracer: the child of `uring-async fork` runs on in the
-/// kernel for ever and cannot be killed. 6.12.107 has no such fault.
-const FORKED_ASYNC_ENDS: (u32, u32) = (6, 12);
+/// Seen on Debian's 6.1.176, without any tracer as well: now and then the process that made them runs
+/// on in the kernel for ever and cannot be killed. 6.12.107 has no such fault.
+const ASYNC_ENDS: (u32, u32) = (6, 12);
 
-/// One path with every [`Identity`] that this kernel survives.
+/// One path with every [`Identity`]; none where the kernel itself does not survive it.
 pub fn identities_of(name: &str) -> Result<Vec<Workload>> {
     let path = paths::find(name).with_context(|| format!("no path is called {name}"))?;
-    let is_sound = path.name != "uring-async" || is_at_least(FORKED_ASYNC_ENDS)?;
-    let survived = Identity::ALL.into_iter().filter(|word| is_sound || *word != Identity::Fork);
+    if path.name == "uring-async" && !is_at_least(ASYNC_ENDS)? {
+        eprintln!("SKIPPED: {name}: this kernel may hang in it, traced or not");
+        return Ok(Vec::new());
+    }
     let with = |identity: Identity| Workload::new(path.name).arg(identity.word()).on(path.kind);
-    Ok(survived.map(with).collect())
+    Ok(Identity::ALL.map(with).to_vec())
 }
 
 /// Traces one path with every [`Identity`] and holds the run to [`expect::exact_together`].
 pub fn every_identity(name: &str, by: MatchBy) -> Result<()> {
-    expect::exact_together(&trace_together(&identities_of(name)?)?, by)
+    let workloads = identities_of(name)?;
+    if workloads.is_empty() {
+        return Ok(());
+    }
+    expect::exact_together(&trace_together(&workloads)?, by)
 }

@@ -111,8 +111,8 @@ enum Task {
     /// Run the privileged tests on other kernels, in virtual machines (needs no root).
     ///
     /// Debian's cloud kernels are fetched with apt into the cache and booted under qemu's software
-    /// emulation, two minutes each. The last line is `N passed, N failed, N skipped`; a run with
-    /// `--all` and no filter writes the table in RELIABILITY.md. The consoles are kept in target/vm.
+    /// emulation, two minutes each. The last line is `N passed, N failed, N skipped`; `--page`
+    /// puts the outcome into RELIABILITY.md. The consoles are kept in target/vm.
     #[command(after_help = "Examples:\n  \
         cargo xtask vm                      the oldest and the newest kernel\n  \
         cargo xtask vm --all                every kernel\n  \

@@ -17,6 +17,14 @@ pub(crate) fn regenerate(page: &Path, name: &str, tables: &str) -> Result<()> {
     fs::write(page, text).with_context(|| format!("cannot write {}", page.display()))
 }
 
+/// What stands in that block now.
+pub(crate) fn read(page: &Path, name: &str) -> Result<String> {
+    let text =
+        fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))?;
+    let block = text.split_once(&marker(name)).and_then(|(_, rest)| rest.split_once(END));
+    Ok(block.map(|(block, _)| block.to_owned()).unwrap_or_default())
+}
+
 fn marker(name: &str) -> String {
     format!("<!-- {name} -->\n")
 }

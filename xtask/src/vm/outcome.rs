@@ -91,13 +91,28 @@ impl Outcome {
     }
 }
 
-/// The table of a whole run.
-pub(crate) fn table(outcomes: &[Outcome]) -> String {
-    let mut text = String::from("| kernel | booted | tests | result |\n|---|---|---|---|\n");
-    for outcome in outcomes {
-        let _ = writeln!(text, "{}", outcome.row());
-    }
-    text
+/// The table with these outcomes in it; rows of `old` about other boots stay.
+pub(crate) fn table(old: &str, outcomes: &[Outcome]) -> String {
+    let new: Vec<_> = outcomes.iter().map(Outcome::row).collect();
+    let is_replaced = |row: &&str| new.iter().any(|new| boot_of(new) == boot_of(row));
+    let is_row = |line: &&str| line.starts_with("| ") && !HEADER.starts_with(line);
+    let kept = old.lines().filter(is_row).filter(|row| !is_replaced(row)).map(str::to_owned);
+    let mut rows: Vec<_> = kept.chain(new.iter().cloned()).collect();
+    rows.sort_by_key(|row| version(row));
+    format!("{HEADER}{}\n", rows.join("\n"))
+}
+
+const HEADER: &str = "| kernel | booted | tests | result |\n|---|---|---|---|\n";
+
+/// The first two cells: kernel and circumstance.
+fn boot_of(row: &str) -> Vec<&str> {
+    row.split('|').skip(1).take(2).map(str::trim).collect()
+}
+
+/// The numbers of the kernel's release; rows of one kernel stay in their order.
+fn version(row: &str) -> Vec<u32> {
+    let release = boot_of(row).first().copied().unwrap_or_default();
+    release.split(|c: char| !c.is_ascii_digit()).map_while(|word| word.parse().ok()).collect()
 }
 
 #[cfg(test)]
@@ -121,9 +136,24 @@ mod tests {
     #[test]
     fn a_good_kernel_is_one_row() {
         assert_eq!(
-            table(&[outcome(GOOD, true)]),
+            table("", &[outcome(GOOD, true)]),
             "| kernel | booted | tests | result |\n|---|---|---|---|\n\
              | 6.1.0-50-cloud-amd64 | as it is | trees 2 | all 2 pass |\n"
+        );
+    }
+
+    #[test]
+    fn a_row_is_replaced_and_others_stay_in_the_order_of_their_kernels() {
+        let old = "No run.\n| kernel | booted | tests | result |\n|---|---|---|---|\n\
+            | 6.1.0-50-cloud-amd64 | as it is | old | old |\n| 6.12.1 | as it is | x | kept |\n\
+            | 5.10.0-46 | as it is | x | kept |\n";
+        assert_eq!(
+            table(old, &[outcome(GOOD, true)]).lines().skip(2).collect::<Vec<_>>(),
+            [
+                "| 5.10.0-46 | as it is | x | kept |",
+                "| 6.1.0-50-cloud-amd64 | as it is | trees 2 | all 2 pass |",
+                "| 6.12.1 | as it is | x | kept |",
+            ]
         );
     }
 
