@@ -1,8 +1,10 @@
 //! Waiting with a deadline and a reason; and children that cannot outlive their test.
 
 use std::{
+    env,
     os::unix::process::ExitStatusExt,
     process::{Child, Command, ExitStatus},
+    sync::LazyLock,
     thread,
     time::{Duration, Instant},
 };
@@ -13,8 +15,17 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, pidfd_open},
 };
 
+/// How many times longer everything may take: for emulated machines.
+pub const PATIENCE_ENV: &str = "TRACER_TEST_PATIENCE";
+
 /// How long any single wait may take.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub static DEADLINE: LazyLock<Duration> = LazyLock::new(|| patient(Duration::from_secs(30)));
+
+/// A limit as it holds on this machine.
+pub fn patient(limit: Duration) -> Duration {
+    let patience = env::var(PATIENCE_ENV).ok().and_then(|text| text.parse().ok());
+    limit * patience.unwrap_or(1)
+}
 
 /// Asks until the answer is there; `what` names it in the message when it never comes.
 pub fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
@@ -23,7 +34,7 @@ pub fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Result<Option<T>>) -> 
         if let Some(answer) = ask()? {
             return Ok(answer);
         }
-        if start.elapsed() > DEADLINE {
+        if start.elapsed() > *DEADLINE {
             bail!("waited {} s for {what}: it did not happen", DEADLINE.as_secs());
         }
         thread::sleep(Duration::from_millis(1));
@@ -65,7 +76,7 @@ impl OwnedChild {
 
     /// Waits for its end; the deadline is [`DEADLINE`].
     pub fn wait(&mut self) -> Result<ExitStatus> {
-        self.wait_for(DEADLINE)
+        self.wait_for(*DEADLINE)
     }
 
     /// Waits for its end.

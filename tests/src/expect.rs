@@ -6,11 +6,12 @@ use std::{
     os::unix::process::ExitStatusExt,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::{
     report::{Exit, Report},
-    scenario::Traced,
+    scenario::{Together, Traced},
+    tracer::Outcome,
     truth::{FdTruth, ProcessTruth, Truth},
     workload::Finished,
 };
@@ -59,20 +60,43 @@ pub fn exact(traced: &Traced) -> Result<()> {
 
 /// [`exact`] with a choice of how rows are matched.
 pub fn exact_by(traced: &Traced, by: MatchBy) -> Result<()> {
-    if let Some(reason) = &traced.workload.skipped {
-        eprintln!("SKIPPED: workload {}: {reason}", traced.words);
-        return Ok(());
+    let workload = (traced.words.as_str(), &traced.workload);
+    all_exact(&[workload], &traced.tracer, &traced.report, by)
+}
+
+/// [`exact`] for several workloads in one trace.
+pub fn exact_together(together: &Together, by: MatchBy) -> Result<()> {
+    let workloads: Vec<_> =
+        together.workloads.iter().map(|(words, finished)| (words.as_str(), finished)).collect();
+    all_exact(&workloads, &together.tracer, &together.report, by)
+}
+
+fn all_exact(
+    workloads: &[(&str, &Finished)],
+    tracer: &Outcome,
+    report: &Report,
+    by: MatchBy,
+) -> Result<()> {
+    let mut truth = Truth::default();
+    let mut pids = String::new();
+    let mut played = Vec::new();
+    for (words, workload) in workloads {
+        if let Some(reason) = &workload.skipped {
+            eprintln!("SKIPPED: workload {words}: {reason}");
+            continue;
+        }
+        workload.check_arrival().with_context(|| format!("workload {words}"))?;
+        truth.processes.extend(workload.truth.processes.clone());
+        write!(pids, "{words} is pid {}, ", workload.pid)?;
+        played.push(*workload);
     }
-    traced.workload.check_arrival()?;
-    rows_agree(&traced.report, &traced.workload.truth, by)
-        .and_then(|()| pipes_balance(&traced.report, &traced.workload.truth))
-        .and_then(|()| no_losses(&traced.report))
-        .and_then(|()| exit_agrees(traced))
-        .map_err(|error| {
-            error.context(format!(
-                "workload {}, traced; the tracer said: {}",
-                traced.words, traced.tracer.stderr
-            ))
+    rows_agree(report, &truth, by)
+        .and_then(|()| pipes_balance(report, &truth))
+        .and_then(|()| no_losses(report))
+        .and_then(|()| played.iter().try_for_each(|workload| exit_agrees(workload, report)))
+        .with_context(|| {
+            let losses = report.losses();
+            format!("{pids}traced; losses: {losses:?}; the tracer said: {}", tracer.stderr)
         })
 }
 
@@ -99,10 +123,10 @@ pub fn rows_agree(report: &Report, truth: &Truth, by: MatchBy) -> Result<()> {
 }
 
 /// The first process's end is reported as the harness saw it.
-fn exit_agrees(traced: &Traced) -> Result<()> {
-    let Finished { pid, status, .. } = traced.workload;
+fn exit_agrees(workload: &Finished, report: &Report) -> Result<()> {
+    let Finished { pid, status, .. } = *workload;
     let seen = Exit { code: status.code(), signal: status.signal() };
-    let reported = traced.report.of_pid(pid).find_map(|process| process.exit);
+    let reported = report.of_pid(pid).find_map(|process| process.exit);
     ensure!(reported == Some(seen), "pid {pid} ended as {seen:?}, reported is {reported:?}");
     Ok(())
 }

@@ -15,6 +15,7 @@ pub mod expect;
 pub mod gate;
 pub mod gated;
 pub mod goproc;
+pub mod kernel;
 pub mod managed;
 pub mod paths;
 pub mod privilege;

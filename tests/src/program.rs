@@ -53,7 +53,7 @@ impl Program {
     /// A program with its arguments.
     pub fn new(argv: &[&str]) -> Self {
         let argv = argv.iter().map(OsString::from).collect();
-        Self { argv, variables: Vec::new(), arguments: Vec::new(), limit: DEADLINE }
+        Self { argv, variables: Vec::new(), arguments: Vec::new(), limit: *DEADLINE }
     }
 
     /// Sets a variable.

@@ -69,7 +69,7 @@ impl Reader {
     /// Waits for the end of the stream.
     pub fn finish(mut self) -> Result<Received> {
         self.release();
-        let received = self.done.recv_timeout(DEADLINE).with_context(|| {
+        let received = self.done.recv_timeout(*DEADLINE).with_context(|| {
             format!("no end of file on the workload's output within {} s", DEADLINE.as_secs())
         })?;
         received.context("cannot read the workload's output")

@@ -151,7 +151,7 @@ impl RunningTracer {
     /// Waits for the line [`ATTACHED`].
     pub fn wait_attached(mut self) -> Result<Self> {
         loop {
-            match self.stderr.recv_timeout(DEADLINE) {
+            match self.stderr.recv_timeout(*DEADLINE) {
                 Ok(line) => {
                     let attached = line.starts_with(ATTACHED);
                     self.said.push(line);
@@ -185,7 +185,7 @@ impl RunningTracer {
 
     /// Waits for its end.
     pub fn finish(self) -> Result<Outcome> {
-        self.finish_within(DEADLINE)
+        self.finish_within(*DEADLINE)
     }
 
     /// Waits for its end.
@@ -197,7 +197,7 @@ impl RunningTracer {
                 return Err(error.context(format!("the tracer said: {:?}", self.said)));
             }
         };
-        let stdout = self.stdout.recv_timeout(DEADLINE).context("the tracer's stdout is open")?;
+        let stdout = self.stdout.recv_timeout(*DEADLINE).context("the tracer's stdout is open")?;
         self.said.extend(self.stderr.iter());
         Ok(Outcome {
             status,

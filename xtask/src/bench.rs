@@ -9,7 +9,6 @@ mod goals;
 mod load;
 mod machine;
 mod memory;
-mod page;
 mod place;
 mod quick;
 mod report;
@@ -40,7 +39,7 @@ use self::{
 use crate::{
     command::say,
     docker::Docker,
-    packages,
+    packages, page,
     setup::{self, Extras},
     workspace::Workspace,
 };
@@ -150,7 +149,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         results.write_json(json)?;
     }
     if options.is_for_the_page() {
-        page::regenerate(&workspace.root().join("BENCHMARKS.md"), &text)?;
+        page::regenerate(&workspace.root().join("BENCHMARKS.md"), "bench", &text)?;
     }
     if options.quick {
         let failures = quick::failures(&results);

@@ -2,15 +2,14 @@
 //! so that every checkout shares one build.
 
 use std::{
-    env,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::{
-    cargo,
+    cache, cargo,
     command::{self, say},
     workspace::Workspace,
 };
@@ -71,11 +70,6 @@ impl CargoTool {
     }
 
     fn cache_dir(&self) -> Result<PathBuf> {
-        let cache = env::var_os("XDG_CACHE_HOME")
-            .map(PathBuf::from)
-            .filter(|dir| dir.is_absolute()) // the XDG specification: relative paths are invalid
-            .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")))
-            .with_context(|| format!("set HOME: {} is kept in a cache there", self.name))?;
-        Ok(cache.join("tracer").join(format!("{}-{}", self.name, self.version)))
+        Ok(cache::directory(self.name)?.join(format!("{}-{}", self.name, self.version)))
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    bench,
+    arm64, bench,
     build::{self, OBJECT_VARIABLE, Voice},
     cargo,
     cargo_tool::CARGO_DENY,
@@ -19,7 +19,7 @@ use crate::{
     examples, packages,
     setup::{self, Extras, Ready},
     tally::Tally,
-    test,
+    test, vm,
     workspace::Workspace,
 };
 
@@ -58,6 +58,15 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
         }
         Ok(Checked::Good)
     });
+    report.perform("other kernels", || {
+        let kernels =
+            vm::run(workspace, &vm::Options::quick()).inspect_err(|_| tally += NOT_RUN)?;
+        tally += kernels;
+        if kernels.failed > 0 {
+            bail!("{kernels}");
+        }
+        Ok(Checked::Good)
+    });
     report.perform("benchmark, quick", || quick_benchmark(workspace));
     report.finish(tally)
 }
@@ -69,6 +78,7 @@ fn checks<'a>(workspace: &'a Workspace, ready: &'a Ready) -> Vec<Step<'a>> {
         ("examples", Box::new(|| examples::check(workspace.root()).map(|()| Checked::Good))),
         // Before anything compiles the tool: the object is embedded into it.
         ("eBPF object", Box::new(|| object(workspace, ready))),
+        ("eBPF object, arm64", Box::new(|| arm64::check(workspace, ready).map(|()| Checked::Good))),
         ("clippy, host", Box::new(|| clippy_host(workspace))),
         ("clippy, BPF", Box::new(|| clippy_bpf(workspace, ready))),
         ("licences and sources", Box::new(|| deny(workspace))),

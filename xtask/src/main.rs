@@ -3,8 +3,10 @@
 //! Every task says what it does on standard error; standard output belongs to what it runs
 //! (the tool's JSON, the tests' results).
 
+mod arm64;
 mod bench;
 mod build;
+mod cache;
 mod cargo;
 mod cargo_tool;
 mod ci;
@@ -15,6 +17,7 @@ mod examples;
 mod fingerprint;
 mod image;
 mod packages;
+mod page;
 mod run;
 mod service;
 mod setup;
@@ -22,6 +25,7 @@ mod stamp;
 mod tally;
 mod test;
 mod toolchain;
+mod vm;
 mod workspace;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -63,6 +67,9 @@ enum Task {
         /// Also what the privileged tests need: docker with a registry, busybox, strace, gcc, …
         #[arg(long)]
         tests: bool,
+        /// Also what `vm` needs: an emulator, busybox
+        #[arg(long)]
+        vm: bool,
         /// Also what `ci` needs: cargo-deny, rustfmt, and clippy for both compilers
         #[arg(long)]
         ci: bool,
@@ -74,6 +81,9 @@ enum Task {
         /// Build the tool without optimisation, into target/debug (the object is always optimised)
         #[arg(long)]
         debug: bool,
+        /// Only the eBPF object for arm64, compared with the kernel's headers
+        #[arg(long, conflicts_with = "debug")]
+        arm64: bool,
     },
     /// Build what changed and start the tool with the arguments after `--`.
     ///
@@ -98,6 +108,16 @@ enum Task {
         #[arg(long, value_name = "STR")]
         filter: Option<String>,
     },
+    /// Run the privileged tests on other kernels, in virtual machines (needs no root).
+    ///
+    /// Debian's cloud kernels are fetched with apt into the cache and booted under qemu's software
+    /// emulation, two minutes each. The last line is `N passed, N failed, N skipped`; `--page`
+    /// puts the outcome into RELIABILITY.md. The consoles are kept in target/vm.
+    #[command(after_help = "Examples:\n  \
+        cargo xtask vm                      the oldest and the newest kernel\n  \
+        cargo xtask vm --all                every kernel\n  \
+        cargo xtask vm --kernel 6.1 uring   the tests of io_uring on one kernel")]
+    Vm(vm::Options),
     /// Measure what tracer costs, beside an empty program, bpftrace, strace and perf (root).
     ///
     /// A whole run takes some twenty minutes, prints its tables and puts them into BENCHMARKS.md.
@@ -112,8 +132,9 @@ enum Task {
     Examples,
     /// Everything the continuous integration checks, in the same order, with a table of times.
     ///
-    /// Order: formatting, the eBPF object, clippy (host, then BPF), licences and sources of
-    /// dependencies, documentation, tests. Every step runs even when an earlier one failed.
+    /// Order: formatting, the eBPF object (and the one for arm64), clippy (host, then BPF), licences
+    /// and sources of dependencies, documentation, tests, the oldest and the newest kernel in virtual
+    /// machines. Every step runs even when an earlier one failed.
     Ci,
 }
 
@@ -130,11 +151,15 @@ fn main() -> ExitCode {
 fn perform(task: Task) -> Result<ExitCode> {
     let workspace = Workspace::locate()?;
     match task {
-        Task::Setup { tests, ci } => {
-            let ready = setup::ensure(&workspace, Extras { tests, ci, bench: false })?;
+        Task::Setup { tests, vm, ci } => {
+            let ready = setup::ensure(&workspace, Extras { tests, vm, ci, bench: false })?;
             command::say(&ready.to_string());
         }
-        Task::Build { debug } => {
+        Task::Build { debug: _, arm64: true } => {
+            let ready = setup::ensure(&workspace, Extras::default())?;
+            arm64::check(&workspace, &ready)?;
+        }
+        Task::Build { debug, arm64: false } => {
             let ready = setup::ensure(&workspace, Extras::default())?;
             let profile = if debug { Profile::Debug } else { Profile::Release };
             build::build(&workspace, &ready, profile, Voice::Full)?;
@@ -142,6 +167,11 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Run { args } => return Err(run::run(&workspace, &args)),
         Task::Test { filter } => {
             let tally = test::run(&workspace, filter.as_deref())?;
+            test::print_tally(tally)?;
+            return Ok(tally.exit_code());
+        }
+        Task::Vm(options) => {
+            let tally = vm::run(&workspace, &options)?;
             test::print_tally(tally)?;
             return Ok(tally.exit_code());
         }

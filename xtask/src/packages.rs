@@ -48,6 +48,9 @@ pub(crate) const FOR_BENCH: [Provided; 4] = [
     from_package("bpftool", "bpftool"),
 ];
 
+/// What boots other kernels.
+const FOR_VM: [Provided; 1] = [from_package("qemu-system-x86_64", "qemu-system-x86")];
+
 /// The package of a busybox that needs no library.
 const STATIC_BUSYBOX: &str = "busybox-static";
 
@@ -63,7 +66,15 @@ pub(crate) fn has_apt() -> bool {
 
 /// The packages to install so that the privileged tests can run.
 pub(crate) fn missing_for_tests() -> Vec<&'static str> {
-    let mut missing = missing(&FOR_TESTS);
+    with_static_busybox(missing(&FOR_TESTS))
+}
+
+/// The packages to install so that other kernels can be booted.
+pub(crate) fn missing_for_vm() -> Vec<&'static str> {
+    with_static_busybox(missing(&FOR_VM))
+}
+
+fn with_static_busybox(mut missing: Vec<&'static str>) -> Vec<&'static str> {
     if static_busybox().is_none() {
         missing.push(STATIC_BUSYBOX);
     }

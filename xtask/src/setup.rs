@@ -24,6 +24,8 @@ use crate::{
 pub(crate) struct Extras {
     /// What the privileged tests start.
     pub(crate) tests: bool,
+    /// What `vm` boots kernels with.
+    pub(crate) vm: bool,
     /// What `ci` checks with.
     pub(crate) ci: bool,
     /// What `bench` measures tracer against.
@@ -42,9 +44,14 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
-    /// Makes a cargo command build for the BPF target.
+    /// Makes a cargo command build for the BPF target, to run on this machine.
     pub(crate) fn configure(&self, cargo: &mut Command) {
-        self.toolchain.configure(cargo, &self.linker, &self.llvm_dir);
+        self.configure_for(cargo, env::consts::ARCH);
+    }
+
+    /// The same, to run on machines of `architecture`.
+    pub(crate) fn configure_for(&self, cargo: &mut Command, architecture: &str) {
+        self.toolchain.configure(cargo, architecture, &self.linker, &self.llvm_dir);
     }
 }
 
@@ -59,7 +66,10 @@ impl fmt::Display for Ready {
 pub(crate) fn ensure(workspace: &Workspace, extras: Extras) -> Result<Ready> {
     let ready = ensure_for_build(workspace)?;
     if extras.tests {
-        ensure_for_tests()?;
+        ensure_installed(packages::missing_for_tests, "run the privileged tests")?;
+    }
+    if extras.vm {
+        ensure_installed(packages::missing_for_vm, "boot other kernels")?;
     }
     if extras.ci {
         ensure_for_ci(workspace, &ready)?;
@@ -105,15 +115,16 @@ fn find_or_install_toolchain() -> Result<BpfToolchain> {
     }
 }
 
-fn ensure_for_tests() -> Result<()> {
-    let missing = packages::missing_for_tests();
-    if missing.is_empty() {
+/// Installs what `missing` names, and makes sure that nothing is missing then.
+fn ensure_installed(missing: fn() -> Vec<&'static str>, purpose: &str) -> Result<()> {
+    let packages = missing();
+    if packages.is_empty() {
         return Ok(());
     }
-    packages::install(&missing, "run the privileged tests")?;
-    let missing = packages::missing_for_tests();
-    if !missing.is_empty() {
-        let list = missing.join(" ");
+    packages::install(&packages, purpose)?;
+    let packages = missing();
+    if !packages.is_empty() {
+        let list = packages.join(" ");
         bail!("installed, but the programs expected of {list} are still not found in PATH");
     }
     Ok(())

@@ -72,8 +72,14 @@ pub(crate) struct Search {
 
 impl BpfToolchain {
     /// Makes a cargo command build for the BPF target with this compiler, linking with `linker`,
-    /// which finds LLVM in `llvm_dir`.
-    pub(crate) fn configure(&self, cargo: &mut Command, linker: &Path, llvm_dir: &Path) {
+    /// which finds LLVM in `llvm_dir`. The programs will read the registers of `architecture`.
+    pub(crate) fn configure(
+        &self,
+        cargo: &mut Command,
+        architecture: &str,
+        linker: &Path,
+        llvm_dir: &Path,
+    ) {
         environment::forget_host_compiler(cargo);
         cargo.args(["--target", BPF_TARGET]);
         if self.core == Core::FromSource {
@@ -84,8 +90,7 @@ impl BpfToolchain {
         let flags = [
             "-Cdebuginfo=2".to_owned(), // BTF is made from debug information
             "-Clink-arg=--btf".to_owned(),
-            // The architecture whose registers the programs read: the one they will run on.
-            format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH),
+            format!("--cfg=bpf_target_arch=\"{architecture}\""),
             format!("-Clinker={}", linker.display()),
         ];
         cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
@@ -265,7 +270,7 @@ mod tests {
                 version: RustcVersion::parse(DEBIAN).unwrap(),
             };
             let mut cargo = Command::new("cargo");
-            toolchain.configure(&mut cargo, Path::new("/l"), Path::new("/d"));
+            toolchain.configure(&mut cargo, "x86_64", Path::new("/l"), Path::new("/d"));
             assert_eq!(cargo.get_args().any(|arg| arg == "build-std=core"), builds);
         }
     }

@@ -28,15 +28,29 @@ pub fn doctor(color: ColorChoice) -> io::Result<bool> {
             cure: check.cure,
         })
         .collect();
-    lines.extend(hooks());
+    // No program loads where a requirement is not met: the verifier's words would only hide it.
+    if works(&lines) {
+        lines.extend(hooks());
+    } else {
+        lines.push(not_tried());
+    }
     let stdout = io::stdout();
     let style = Style { color: wants_color(color, stdout.is_terminal()), width: width_of(&stdout) };
     let mut out = stdout.lock();
-    let works = !lines.iter().any(|line| line.ok == LineStatus::Fail);
+    let works = works(&lines);
     match render::doctor(&lines, &style, &mut out).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(works),
         result => result.map(|()| works),
     }
+}
+
+fn works(lines: &[DoctorLine]) -> bool {
+    lines.iter().all(|line| line.ok != LineStatus::Fail)
+}
+
+fn not_tried() -> DoctorLine {
+    let found = "not tried, because a line above says why none can be loaded".to_owned();
+    DoctorLine { ok: LineStatus::Warn, name: "hooks".into(), found, cure: None }
 }
 
 /// One line for each hook, by really loading it.

@@ -47,6 +47,8 @@ pub struct Places {
     pub btf: PathBuf,
     /// The architecture this program was built for.
     pub architecture: &'static str,
+    /// Whether the kernel itself may be asked for what is not mounted below `sys`.
+    pub is_host: bool,
 }
 
 impl Places {
@@ -57,6 +59,7 @@ impl Places {
             sys: PathBuf::from("/sys"),
             btf: KernelTypes::path(),
             architecture: std::env::consts::ARCH,
+            is_host: true,
         }
     }
 }

@@ -5,20 +5,22 @@ use std::{
     ffi::{CString, OsStr, c_long},
     os::unix::ffi::OsStrExt,
     panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
-use tracer_tests::gate::GATE_ENV;
+use tracer_tests::{deadline::patient, gate::GATE_ENV};
 
 use crate::{ledger::Ledger, sys};
 
-/// Seconds after which any workload process is killed: none may outlive a broken test.
-const WATCHDOG: u32 = 90;
+/// Time after which any workload process is killed: none may outlive a broken test.
+const WATCHDOG: Duration = Duration::from_secs(90);
 
 /// Arms the watchdog; a forked child must do so again.
 pub(crate) fn arm_watchdog() {
+    let seconds = patient(WATCHDOG).as_secs().try_into().unwrap_or(u32::MAX);
     // SAFETY: takes no pointer; the default action of SIGALRM ends the process, as intended.
-    unsafe { libc::alarm(WATCHDOG) };
+    unsafe { libc::alarm(seconds) };
 }
 
 /// Forks; the child runs `story` on empty books, publishes them and exits.

@@ -7,6 +7,10 @@ use std::{
 };
 
 use procfs::process::Process;
+use rustix::{
+    fs::{Mode, OFlags, openat},
+    mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen},
+};
 
 use super::{Check, EnvironmentError, Places, Status};
 use crate::target::hierarchy::{CgroupLayout, CgroupMounts};
@@ -119,8 +123,7 @@ pub(super) fn btf(places: &Places) -> Result<String, EnvironmentError> {
 
 /// Whether the kernel lets its memory be read.
 pub(super) fn lockdown(places: &Places) -> Result<String, EnvironmentError> {
-    // Like `none [integrity] confidentiality`.
-    match fs::read_to_string(places.sys.join("kernel/security/lockdown")) {
+    match lockdown_levels(places) {
         Ok(levels) if levels.contains("[confidentiality]") => {
             Err(EnvironmentError::Confidentiality)
         }
@@ -130,9 +133,26 @@ pub(super) fn lockdown(places: &Places) -> Result<String, EnvironmentError> {
             });
             Ok(level.unwrap_or("not reported").to_owned())
         }
-        // No lockdown in this kernel, or securityfs is not mounted: loading will tell.
+        // No lockdown in this kernel: loading will tell.
         Err(_) => Ok("not reported".to_owned()),
     }
+}
+
+/// Like `none [integrity] confidentiality`.
+fn lockdown_levels(places: &Places) -> io::Result<String> {
+    let mounted = fs::read_to_string(places.sys.join("kernel/security/lockdown"));
+    if mounted.is_ok() || !places.is_host {
+        return mounted;
+    }
+    // Nobody has mounted securityfs (an initramfs, a container): it is opened without a place in
+    // the tree, so nothing on the machine changes and it is gone with the descriptor.
+    let context = fsopen("securityfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&context)?;
+    let root = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
+    let file = openat(&root, "lockdown", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut levels = String::new();
+    File::from(file).read_to_string(&mut levels)?;
+    Ok(levels)
 }
 
 /// The layout of registers and the numbers of system calls.

@@ -22,6 +22,7 @@ impl Machine {
             sys: root.join("sys"),
             btf: root.join("sys/kernel/btf/vmlinux"),
             architecture: "x86_64",
+            is_host: false,
         };
         let machine = Self { directory, places };
         machine.write("proc/sys/kernel/osrelease", b"5.10.0-41-amd64\n");

@@ -1,0 +1,154 @@
+//! The eBPF object for arm64: that it builds, and that its table of system calls is the kernel's.
+//!
+//! Both objects hold a table from numbers to classes. The numbers of the two architectures differ
+//! and their names do not, so by name, out of the kernel's own headers, both must say the same.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
+
+use crate::{
+    build::{self, Voice},
+    cargo, command,
+    setup::Ready,
+    toolchain::BPF_TARGET,
+    workspace::Workspace,
+};
+
+/// The architecture, as `bpf_target_arch` names it.
+const ARCHITECTURE: &str = "aarch64";
+/// x86-64's numbers, from linux-libc-dev.
+const X86_HEADER: &str = "/usr/include/x86_64-linux-gnu/asm/unistd_64.h";
+/// arm64 uses the generic numbers as they are (`arch/arm64/include/uapi/asm/unistd.h`).
+const GENERIC_HEADER: &str = "/usr/include/asm-generic/unistd.h";
+/// How the mangled name of the table ends: `tracer_ebpf::syscalls::table::CLASSES`.
+const TABLE: &str = "5table7CLASSES";
+/// The low byte of an entry is the class of the native call, the high byte that of the 32-bit one.
+const NATIVE_CLASS: u16 = 0xff;
+
+/// Builds the object for arm64 and compares its table with that of the object for x86-64.
+pub(crate) fn check(workspace: &Workspace, ready: &Ready) -> Result<()> {
+    build::build_object(workspace, ready, Voice::Full)?;
+    let object = build(workspace, ready)?;
+    let x86 = by_name(&table(&workspace.ebpf_object())?, &read_numbers(X86_HEADER)?);
+    let arm64 = by_name(&table(&object)?, &read_numbers(GENERIC_HEADER)?);
+    let differences = differences(&x86, &arm64);
+    ensure!(
+        differences.is_empty(),
+        "tracer-ebpf/src/syscalls/table.rs does not fit the kernel's headers: {}",
+        differences.join("; ")
+    );
+    Ok(())
+}
+
+fn read_numbers(header: &str) -> Result<BTreeMap<String, usize>> {
+    let text = fs::read_to_string(header);
+    let text = text.with_context(|| format!("cannot read {header}: install linux-libc-dev"))?;
+    Ok(numbers(&text))
+}
+
+fn build(workspace: &Workspace, ready: &Ready) -> Result<PathBuf> {
+    let target = workspace.target().join("bpf-arm64");
+    let mut build = cargo::cargo(workspace);
+    build.args(["build", "--package", "tracer-ebpf", "--bin", "tracer-ebpf", "--release"]);
+    build.arg("--target-dir").arg(&target);
+    ready.configure_for(&mut build, ARCHITECTURE);
+    command::run(&mut build)?;
+    Ok(target.join(BPF_TARGET).join("release/tracer-ebpf"))
+}
+
+/// The classes by number, as the object has them.
+fn table(path: &Path) -> Result<Vec<u16>> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bad = || format!("{} has no table of system calls", path.display());
+    let file = object::File::parse(&*bytes).with_context(bad)?;
+    let symbol = file
+        .symbols()
+        .find(|symbol| symbol.name().is_ok_and(|name| name.ends_with(TABLE)))
+        .with_context(bad)?;
+    let section = file.section_by_index(symbol.section_index().with_context(bad)?)?;
+    let table = section.data_range(symbol.address(), symbol.size())?.with_context(bad)?;
+    Ok(table.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect())
+}
+
+/// `#define __NR_name number`, and `__NR3264_name`, which is what the 64-bit call is called there.
+fn numbers(header: &str) -> BTreeMap<String, usize> {
+    let number = |line: &str| {
+        let mut words = line.strip_prefix("#define ")?.split_whitespace();
+        let name = words.next()?;
+        let name = name.strip_prefix("__NR_").or_else(|| name.strip_prefix("__NR3264_"))?;
+        Some((name.to_owned(), words.next()?.parse().ok()?))
+    };
+    header.lines().filter_map(number).collect()
+}
+
+/// The classes that are not 0 by name; a class at a number without a name is under the number.
+fn by_name(table: &[u16], numbers: &BTreeMap<String, usize>) -> BTreeMap<String, u16> {
+    let mut classes = BTreeMap::new();
+    for (number, class) in table.iter().map(|entry| entry & NATIVE_CLASS).enumerate() {
+        if class != 0 {
+            let name = numbers.iter().find(|(_, known)| **known == number);
+            let name = name.map_or_else(|| format!("number {number}"), |(name, _)| name.clone());
+            classes.insert(name, class);
+        }
+    }
+    classes
+}
+
+/// Calls that x86-64 has and newer architectures do without.
+const ONLY_X86: [&str; 4] = ["creat", "dup2", "open", "pipe"];
+
+fn differences(x86: &BTreeMap<String, u16>, arm64: &BTreeMap<String, u16>) -> Vec<String> {
+    let mut differences = Vec::new();
+    for (name, class) in x86.iter().filter(|(name, _)| !ONLY_X86.contains(&name.as_str())) {
+        if arm64.get(name) != Some(class) {
+            let there = arm64.get(name).copied().unwrap_or_default();
+            differences.push(format!("{name} is of class {class} on x86-64 and {there} on arm64"));
+        }
+    }
+    let more = arm64.keys().filter(|name| !x86.contains_key(*name));
+    differences.extend(more.map(|name| format!("{name} has a class on arm64 only")));
+    differences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const X86: &str = "#define __NR_read 0\n#define __NR_write 1\n#define __NR_open 2\n\
+        #define __NR_sendfile 40\n";
+    const GENERIC: &str = "#define __NR_read 63\n__SYSCALL(__NR_read, sys_read)\n\
+        #define __NR_write 64\n#define __NR3264_sendfile 71\n#define __NR_sendfile __NR3264_sendfile\n";
+
+    fn tables(arm64: &[(usize, u16)]) -> Vec<String> {
+        let table = |entries: &[(usize, u16)]| {
+            let mut table = vec![0; 100];
+            entries.iter().for_each(|(number, class)| table[*number] = *class);
+            table
+        };
+        let x86 = by_name(&table(&[(0, 13), (1, 0x0301), (2, 36), (40, 9)]), &numbers(X86));
+        differences(&x86, &by_name(&table(arm64), &numbers(GENERIC)))
+    }
+
+    #[test]
+    fn tables_that_say_the_same_by_name_agree() {
+        assert_eq!(tables(&[(63, 13), (64, 1), (71, 9)]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_wrong_a_missing_and_an_invented_number_are_told() {
+        assert_eq!(
+            tables(&[(63, 13), (65, 1), (71, 8)]),
+            [
+                "sendfile is of class 9 on x86-64 and 8 on arm64",
+                "write is of class 1 on x86-64 and 0 on arm64",
+                "number 65 has a class on arm64 only",
+            ]
+        );
+    }
+}

@@ -1,0 +1,57 @@
+//! Pages of which a task writes a part: what lies between the markers is a run's, the rest is
+//! written by hand.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result};
+
+const END: &str = "<!-- end -->";
+
+/// Puts a run's tables into the block of `page` that begins with `<!-- NAME -->`.
+pub(crate) fn regenerate(page: &Path, name: &str, tables: &str) -> Result<()> {
+    let text =
+        fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))?;
+    let text = replace(&text, name, tables).with_context(|| {
+        format!("{} has no block {} … {END}", page.display(), marker(name).trim())
+    })?;
+    fs::write(page, text).with_context(|| format!("cannot write {}", page.display()))
+}
+
+/// What stands in that block now.
+pub(crate) fn read(page: &Path, name: &str) -> Result<String> {
+    let text =
+        fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))?;
+    let block = text.split_once(&marker(name)).and_then(|(_, rest)| rest.split_once(END));
+    Ok(block.map(|(block, _)| block.to_owned()).unwrap_or_default())
+}
+
+fn marker(name: &str) -> String {
+    format!("<!-- {name} -->\n")
+}
+
+fn replace(text: &str, name: &str, tables: &str) -> Option<String> {
+    let start = marker(name);
+    let (before, rest) = text.split_once(&start)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{start}\n{}\n{END}{after}", tables.trim_end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prose_stays_and_a_second_run_replaces_the_first() {
+        let page = "# Title\nwords\n<!-- bench -->\nold\n<!-- end -->\nmore\n";
+        let once = replace(page, "bench", "| new |\n").unwrap();
+        assert_eq!(once, "# Title\nwords\n<!-- bench -->\n\n| new |\n<!-- end -->\nmore\n");
+        assert_eq!(replace(&once, "bench", "| new |\n").unwrap(), once);
+    }
+
+    #[test]
+    fn a_page_without_markers_is_left_alone() {
+        assert_eq!(replace("# Title\n", "bench", "x"), None);
+        assert_eq!(replace("<!-- bench -->\nno end\n", "bench", "x"), None);
+        assert_eq!(replace("<!-- bench -->\n<!-- end -->\n", "kernels", "x"), None);
+    }
+}

@@ -1,0 +1,230 @@
+//! The privileged tests on other kernels: `cargo xtask vm`.
+//!
+//! Debian's cloud kernels are booted under qemu's software emulation to an initramfs that holds
+//! tracer, the same test programs as on the host, and busybox. What a kernel cannot do is told by
+//! the tests themselves; what a kernel refuses is asked of kernels that were made to refuse.
+
+mod console;
+mod initramfs;
+mod kernel;
+mod machine;
+mod outcome;
+mod plan;
+mod programs;
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+
+use self::{
+    console::Account,
+    initramfs::Tree,
+    kernel::{Kernel, Series},
+    machine::{Boot, Machine},
+    outcome::Outcome,
+    plan::{Circumstance, Extent, Plan},
+    programs::Programs,
+};
+use crate::{
+    command::say,
+    page,
+    setup::{self, Extras},
+    tally::Tally,
+    workspace::Workspace,
+};
+
+/// Machines at the same time: emulation takes one processor each, most of the time.
+const AT_ONCE: usize = 2;
+
+/// The table's place in RELIABILITY.md.
+const BLOCK: &str = "kernels";
+
+/// Where to run what.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Options {
+    /// Every kernel: 5.10, 6.1, 6.12 and 7 (without it the oldest and the newest)
+    #[arg(long)]
+    all: bool,
+    /// Only this kernel; may be given several times
+    #[arg(long, value_name = "NAME", conflicts_with = "all")]
+    kernel: Vec<String>,
+    /// A few tests of each kind, in about two minutes, and the newest kernel made to refuse: what the
+    /// continuous integration runs
+    #[arg(long)]
+    quick: bool,
+    /// Put the outcome into RELIABILITY.md; rows about other kernels stay there
+    #[arg(long, conflicts_with = "filters")]
+    page: bool,
+    /// Only tests whose name contains one of these, whether they depend on the kernel or not
+    #[arg(value_name = "FILTER", conflicts_with = "quick")]
+    filters: Vec<String>,
+}
+
+impl Options {
+    fn series(&self) -> Result<Vec<Series>> {
+        if self.all {
+            return Ok(kernel::ALL.to_vec());
+        }
+        if self.kernel.is_empty() {
+            return Ok(vec![kernel::ALL[0], kernel::NEWEST]);
+        }
+        self.kernel.iter().map(|name| Series::find(name)).collect()
+    }
+
+    /// What the continuous integration runs: the oldest kernel, and the newest one that runs the programs
+    /// at every call (`RELIABILITY.md` has what 7.2 leaves out).
+    pub(crate) fn quick() -> Self {
+        Self { quick: true, kernel: vec!["5.10".into(), "6.12".into()], ..Self::default() }
+    }
+
+    fn extent(&self) -> Extent<'_> {
+        match (self.quick, self.filters.as_slice()) {
+            (true, _) => Extent::Quick,
+            (false, []) => Extent::Whole,
+            (false, filters) => Extent::Matching(filters),
+        }
+    }
+}
+
+/// Boots, tests, prints.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Tally> {
+    let series = options.series()?;
+    let ready = setup::ensure(workspace, Extras { vm: true, ..Extras::default() })?;
+    let kernels = series.into_iter().map(Series::fetch).collect::<Result<Vec<_>>>()?;
+    let programs = programs::build(workspace, &ready)?;
+    let boots = boots(&kernels, &programs, options.extent());
+    let place = Place::prepare(workspace, Tree::lay_out(&programs)?)?;
+    let outcomes = place.perform_all(&boots)?;
+    if options.page {
+        let page = workspace.root().join("RELIABILITY.md");
+        let table = outcome::table(&page::read(&page, BLOCK)?, &outcomes);
+        page::regenerate(&page, BLOCK, &table)?;
+    }
+    let mut tally = Tally::default();
+    outcomes.iter().for_each(|outcome| tally += outcome.tally());
+    Ok(tally)
+}
+
+/// A kernel, and what to do there.
+type Task<'a> = (&'a Kernel, Plan);
+
+/// All tests on each kernel; then the newest one, made to refuse.
+fn boots<'a>(kernels: &'a [Kernel], programs: &Programs, extent: Extent<'_>) -> Vec<Task<'a>> {
+    let mut boots: Vec<_> =
+        kernels.iter().map(|kernel| (kernel, Plan::of_tests(programs, extent))).collect();
+    let is_matching = matches!(extent, Extent::Matching(_));
+    if let Some(newest) = kernels.last().filter(|_| !is_matching) {
+        let refusing = [Circumstance::NoTypes, Circumstance::Confidential];
+        boots.extend(refusing.map(|circumstance| (newest, Plan::of_refusal(circumstance))));
+    }
+    boots
+}
+
+/// Where archives and consoles go, and what all machines have.
+struct Place {
+    folder: PathBuf,
+    /// A plan is put into it for as long as it is packed.
+    tree: Mutex<Tree>,
+}
+
+impl Place {
+    fn prepare(workspace: &Workspace, tree: Tree) -> Result<Self> {
+        ensure!(
+            cfg!(target_arch = "x86_64"),
+            "the virtual machines are x86_64 ones with this machine's programs: run it on x86_64"
+        );
+        let folder = workspace.target().join("vm");
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+        Ok(Self { folder, tree: Mutex::new(tree) })
+    }
+
+    /// All boots, some of them at the same time; in their order.
+    fn perform_all(&self, tasks: &[Task<'_>]) -> Result<Vec<Outcome>> {
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut done = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some((kernel, plan)) = tasks.get(index) else { break };
+                done.push((index, self.perform(kernel, plan)));
+            }
+            done
+        };
+        let mut done = thread::scope(|scope| {
+            let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+            let finished = workers.into_iter().filter_map(|worker| worker.join().ok());
+            finished.flatten().collect::<Vec<_>>()
+        });
+        ensure!(done.len() == tasks.len(), "a boot was given up");
+        done.sort_by_key(|(index, _)| *index);
+        done.into_iter().map(|(_, outcome)| outcome).collect()
+    }
+
+    /// One boot; what failed is printed with what was said.
+    fn perform(&self, kernel: &Kernel, plan: &Plan) -> Result<Outcome> {
+        let circumstance = plan.circumstance;
+        say(&format!("booting {} {}", kernel.release, circumstance.words()));
+        let name = format!("{}-{}", kernel.name, circumstance.word());
+        let archive = self.folder.join(format!("{name}.cpio"));
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner).pack(plan, &archive)?;
+        let log = self.folder.join(format!("{name}.log"));
+        let machine = Machine {
+            kernel: &kernel.image,
+            initramfs: &archive,
+            parameters: circumstance.kernel_parameters(),
+            log: &log,
+        };
+        let Boot { console, time, is_complete } = machine.boot(plan.limit())?;
+        // A hundred megabytes, made again in a second.
+        fs::remove_file(&archive)
+            .with_context(|| format!("cannot remove {}", archive.display()))?;
+        let account = Account::read(&console);
+        let release = kernel.release.clone();
+        let outcome = Outcome { release, circumstance, account, time, is_complete };
+        outcome.print(&log)?;
+        Ok(outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_that_refuse_are_asked_in_a_whole_run_only() {
+        let kernel = Kernel { name: "7", release: "7.2".into(), image: "/".into() };
+        let kernels = [kernel];
+        let circumstances = |extent| {
+            let boots = boots(&kernels, &Programs::default(), extent);
+            boots.iter().map(|(_, plan)| plan.circumstance).collect::<Vec<_>>()
+        };
+        let all = [Circumstance::Plain, Circumstance::NoTypes, Circumstance::Confidential];
+        assert_eq!(circumstances(Extent::Whole), all);
+        assert_eq!(circumstances(Extent::Quick), all);
+        let filters = ["pipe".to_owned()];
+        assert_eq!(circumstances(Extent::Matching(&filters)), [Circumstance::Plain]);
+    }
+
+    fn names(options: &Options) -> Vec<&'static str> {
+        options.series().unwrap().iter().map(|series| series.name).collect()
+    }
+
+    #[test]
+    fn the_oldest_and_the_newest_are_the_usual_choice() {
+        assert_eq!(names(&Options::default()), ["5.10", "7"]);
+        let all = Options { all: true, ..Options::default() };
+        assert_eq!(names(&all), ["5.10", "6.1", "6.12", "7"]);
+        let one = Options { kernel: vec!["6.12".into()], ..Options::default() };
+        assert_eq!(names(&one), ["6.12"]);
+    }
+}

@@ -1,0 +1,171 @@
+//! One boot: qemu by software emulation, a kernel, an initramfs, and what comes out of the console.
+
+use std::{
+    fs,
+    io::{self, BufRead as _, BufReader, Read, Write},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+
+use super::console::DONE;
+
+/// The emulator of [`super::programs`]' architecture.
+pub(crate) const QEMU: &str = "qemu-system-x86_64";
+/// Emulated processors: two, so that a program's halves really run at the same time.
+const PROCESSORS: &str = "2";
+/// Everything that is emulated, without `cmpxchg16b`, after which qemu 7.2 now and then leaves wrong
+/// flags (a double fault in the kernel's allocator), and without the fifth level of page tables, which
+/// only costs time.
+const CPU: &str = "max,-cx16,-la57";
+/// An initramfs lies in memory twice while it is unpacked.
+const MEMORY: &str = "2G";
+/// The serial line is all there is to see; a panic ends the machine. What protects against other
+/// users' programs is left out, because emulated it costs a third of the time; and a processor that
+/// stands still for some seconds is the emulator's, not the kernel's.
+const PARAMETERS: &str = "console=ttyS0 panic=-1 quiet mitigations=off init_on_alloc=0 \
+    watchdog_thresh=60";
+/// How long a kernel may take to power off after the last program.
+const GOODBYE: Duration = Duration::from_secs(10);
+
+/// What a boot left.
+#[derive(Debug)]
+pub(crate) struct Boot {
+    /// Everything that was written to the console, line by line.
+    pub(crate) console: Vec<String>,
+    /// How long it took.
+    pub(crate) time: Duration,
+    /// Whether it came to its end by itself.
+    pub(crate) is_complete: bool,
+}
+
+/// What to boot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Machine<'a> {
+    /// The compressed kernel.
+    pub(crate) kernel: &'a Path,
+    /// Its first root file system.
+    pub(crate) initramfs: &'a Path,
+    /// Further words of its command line.
+    pub(crate) parameters: &'a str,
+    /// Where its console can be read meanwhile and afterwards.
+    pub(crate) log: &'a Path,
+}
+
+impl Machine<'_> {
+    /// Boots and waits for the end, at most for `limit`.
+    pub(crate) fn boot(self, limit: Duration) -> Result<Boot> {
+        let start = Instant::now();
+        let mut log = fs::File::create(self.log)
+            .with_context(|| format!("cannot write {}", self.log.display()))?;
+        let mut qemu = Qemu(self.start_qemu()?);
+        let output = qemu.0.stdout.take().context("qemu has no standard output")?;
+        let (console, is_complete) = listen(&lines(output), start + limit, &mut log)
+            .with_context(|| format!("cannot write {}", self.log.display()))?;
+        Ok(Boot { console, time: start.elapsed(), is_complete })
+    }
+
+    fn start_qemu(self) -> Result<Child> {
+        let mut qemu = Command::new(QEMU);
+        qemu.args(["-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"])
+            // Software emulation everywhere, or runs could not be compared.
+            .args(["-machine", "q35,accel=tcg", "-cpu", CPU, "-smp", PROCESSORS, "-m", MEMORY])
+            .arg("-kernel")
+            .arg(self.kernel)
+            .arg("-initrd")
+            .arg(self.initramfs)
+            .args(["-append", &format!("{PARAMETERS} {}", self.parameters)])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {QEMU}"))
+    }
+}
+
+/// A running qemu; it does not outlive us.
+struct Qemu(Child);
+
+impl Drop for Qemu {
+    fn drop(&mut self) {
+        // Failing is the normal case: the machine has switched itself off.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Lines as they come, from a thread of their own so that waiting for one can have an end.
+fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let mut output = BufReader::new(output);
+        let mut line = Vec::new();
+        // Bytes, not strings: a failing program may print anything.
+        while output.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+            let text = String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned();
+            if sender.send(text).is_err() {
+                return;
+            }
+            line.clear();
+        }
+    });
+    receiver
+}
+
+/// All lines up to the end, and whether the end was the right one.
+fn listen(
+    lines: &Receiver<String>,
+    mut deadline: Instant,
+    log: &mut dyn Write,
+) -> io::Result<(Vec<String>, bool)> {
+    let mut console = Vec::new();
+    let mut is_complete = false;
+    loop {
+        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                writeln!(log, "{line}")?;
+                if line == DONE {
+                    is_complete = true;
+                    deadline = Instant::now() + GOODBYE;
+                }
+                console.push(line);
+            }
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                return Ok((console, is_complete));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(text: &'static str) -> (Vec<String>, bool) {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        listen(&lines(text.as_bytes()), deadline, &mut io::sink()).unwrap()
+    }
+
+    #[test]
+    fn a_console_ends_its_lines_with_carriage_returns_or_not() {
+        let (console, is_complete) = heard("one\r\ntwo\n@@ done\r\n");
+        assert_eq!(console, ["one", "two", DONE]);
+        assert!(is_complete);
+    }
+
+    #[test]
+    fn a_machine_that_stops_in_the_middle_is_not_complete() {
+        assert!(!heard("@@ begin trees\r\nKernel panic\r\n").1);
+    }
+
+    #[test]
+    fn a_machine_that_hangs_is_left_at_the_deadline() {
+        let (_silent, receiver) = channel();
+        let deadline = Instant::now() + Duration::from_millis(20);
+        let (console, is_complete) = listen(&receiver, deadline, &mut io::sink()).unwrap();
+        assert!(console.is_empty() && !is_complete);
+    }
+}

@@ -1,0 +1,169 @@
+//! How a boot came out: a line for people, the failures in full, a row of a table.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{console::Account, plan::Circumstance};
+use crate::tally::Tally;
+
+/// One boot.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    /// Of the kernel, by its package.
+    pub(crate) release: String,
+    /// What was done to it.
+    pub(crate) circumstance: Circumstance,
+    /// What its console says.
+    pub(crate) account: Account,
+    /// From power on to power off.
+    pub(crate) time: Duration,
+    /// Whether it ended by itself.
+    pub(crate) is_complete: bool,
+}
+
+impl Outcome {
+    /// All tests; a machine that did not come to its end has a failure more.
+    pub(crate) fn tally(&self) -> Tally {
+        let mut tally = self.account.tally();
+        tally.failed += u64::from(!self.is_complete);
+        tally
+    }
+
+    /// Failures with their output, then one line.
+    pub(crate) fn print(&self, log: &Path) -> Result<()> {
+        let mut text = String::new();
+        self.failures(&mut text, log);
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{} {}: {} in {} s",
+            self.release,
+            self.circumstance.words(),
+            self.tally(),
+            self.time.as_secs()
+        );
+        io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
+    }
+
+    fn failures(&self, text: &mut String, log: &Path) {
+        for ran in self.account.programs.iter().filter(|ran| ran.tally.failed > 0) {
+            let _ = writeln!(text, "== {} on {}", ran.program, self.release);
+            for line in ran.failures() {
+                let _ = writeln!(text, "{line}");
+            }
+        }
+        for skip in self.account.programs.iter().flat_map(|ran| &ran.skips) {
+            let _ = writeln!(text, "{}: {skip}", self.release);
+        }
+        for fault in &self.account.kernel_faults {
+            let _ = writeln!(text, "{}: the kernel says: {fault}", self.release);
+        }
+        if !self.is_complete {
+            let _ = writeln!(
+                text,
+                "{}: the machine did not come to its end; its console is {}",
+                self.release,
+                log.display()
+            );
+        }
+    }
+
+    fn row(&self) -> String {
+        let tally = self.tally();
+        let programs: Vec<_> = self
+            .account
+            .programs
+            .iter()
+            .map(|ran| format!("{} {}", ran.program, ran.tests.len()))
+            .collect();
+        let result = match tally {
+            Tally { failed: 0, passed, skipped: 0 } if passed > 0 => format!("all {passed} pass"),
+            Tally { .. } => format!("**{tally}**"),
+        };
+        let (release, circumstance) = (&self.release, self.circumstance.words());
+        format!("| {release} | {circumstance} | {} | {result} |", programs.join(", "))
+    }
+}
+
+/// The table with these outcomes in it; rows of `old` about other boots stay.
+pub(crate) fn table(old: &str, outcomes: &[Outcome]) -> String {
+    let new: Vec<_> = outcomes.iter().map(Outcome::row).collect();
+    let is_replaced = |row: &&str| new.iter().any(|new| boot_of(new) == boot_of(row));
+    let is_row = |line: &&str| line.starts_with("| ") && !HEADER.starts_with(line);
+    let kept = old.lines().filter(is_row).filter(|row| !is_replaced(row)).map(str::to_owned);
+    let mut rows: Vec<_> = kept.chain(new.iter().cloned()).collect();
+    rows.sort_by_key(|row| version(row));
+    format!("{HEADER}{}\n", rows.join("\n"))
+}
+
+const HEADER: &str = "| kernel | booted | tests | result |\n|---|---|---|---|\n";
+
+/// The first two cells: kernel and circumstance.
+fn boot_of(row: &str) -> Vec<&str> {
+    row.split('|').skip(1).take(2).map(str::trim).collect()
+}
+
+/// The numbers of the kernel's release; rows of one kernel stay in their order.
+fn version(row: &str) -> Vec<u32> {
+    let release = boot_of(row).first().copied().unwrap_or_default();
+    release.split(|c: char| !c.is_ascii_digit()).map_while(|word| word.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(console: &str, is_complete: bool) -> Outcome {
+        let lines: Vec<_> = console.lines().map(str::to_owned).collect();
+        Outcome {
+            release: "6.1.0-50-cloud-amd64".into(),
+            circumstance: Circumstance::Plain,
+            account: Account::read(&lines),
+            time: Duration::from_secs(9),
+            is_complete,
+        }
+    }
+
+    const GOOD: &str = "@@ begin trees\ntest a ... ok\ntest b ... ok\ntest result: ok. 2 passed; 0 failed\n\
+        @@ end trees 0\n@@ done";
+
+    #[test]
+    fn a_good_kernel_is_one_row() {
+        assert_eq!(
+            table("", &[outcome(GOOD, true)]),
+            "| kernel | booted | tests | result |\n|---|---|---|---|\n\
+             | 6.1.0-50-cloud-amd64 | as it is | trees 2 | all 2 pass |\n"
+        );
+    }
+
+    #[test]
+    fn a_row_is_replaced_and_others_stay_in_the_order_of_their_kernels() {
+        let old = "No run.\n| kernel | booted | tests | result |\n|---|---|---|---|\n\
+            | 6.1.0-50-cloud-amd64 | as it is | old | old |\n| 6.12.1 | as it is | x | kept |\n\
+            | 5.10.0-46 | as it is | x | kept |\n";
+        assert_eq!(
+            table(old, &[outcome(GOOD, true)]).lines().skip(2).collect::<Vec<_>>(),
+            [
+                "| 5.10.0-46 | as it is | x | kept |",
+                "| 6.1.0-50-cloud-amd64 | as it is | trees 2 | all 2 pass |",
+                "| 6.12.1 | as it is | x | kept |",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_machine_that_hangs_is_no_success() {
+        let outcome = outcome(GOOD, false);
+        assert_eq!(outcome.tally(), Tally { passed: 2, failed: 1, skipped: 0 });
+        assert!(outcome.row().ends_with("| **2 passed, 1 failed, 0 skipped** |"));
+        let mut text = String::new();
+        outcome.failures(&mut text, Path::new("/t/6.1.log"));
+        assert!(text.contains("did not come to its end; its console is /t/6.1.log"), "{text}");
+    }
+}
