@@ -143,6 +143,21 @@ impl From<&LedgerKey> for FdKey {
     }
 }
 
+/// An inode as the kernel holds it in memory: the same address, file system, number and generation are the
+/// same object, and take fewer loads than its [`ObjectId`]. Only kernel side.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InodeMark {
+    /// Address of the `struct inode`.
+    pub address: u64,
+    /// Address of its `struct super_block`.
+    pub file_system: u64,
+    /// `i_ino`.
+    pub number: u64,
+    /// `i_generation`: tells apart files that had the same number one after the other.
+    pub generation: u64,
+}
+
 /// The row of the first object that an fd of a process led to. Once there, it is this row's until it is
 /// taken out: what the fd leads to later has its row under the full key.
 #[repr(C)]
@@ -152,6 +167,8 @@ pub struct FdRow {
     pub key: LedgerKey,
     /// Its content.
     pub row: LedgerRow,
+    /// By what its object is recognised at once; all zero where it is not.
+    pub inode: InodeMark,
     /// The tick of the kernel's clock (`jiffies`) in which a time was taken last: a file or device has one
     /// time for each tick, that of the first transfer in it. 0 where every transfer has its own, because
     /// the order of writes, reads and looks matters.
@@ -165,4 +182,5 @@ pub const WINDOW_SHIFT: u32 = 26;
 assert_layout!(LedgerKey, 40);
 assert_layout!(LedgerRow, 128);
 assert_layout!(FdKey, 8);
-assert_layout!(FdRow, 176);
+assert_layout!(InodeMark, 32);
+assert_layout!(FdRow, 208);

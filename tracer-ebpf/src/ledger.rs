@@ -3,7 +3,7 @@
 use tracer_common::{
     event::{self, kind},
     id::ProcessId,
-    ledger::{FdKey, FdRow, LedgerKey, LedgerRow, WINDOW_SHIFT, error},
+    ledger::{FdKey, FdRow, InodeMark, LedgerKey, LedgerRow, WINDOW_SHIFT, error},
     loss,
     object::{ObjectId, watch},
     op,
@@ -11,9 +11,12 @@ use tracer_common::{
 
 use crate::{
     atomic::{add, add32},
-    emit, loss as losses,
+    emit,
+    kread::Kptr, loss as losses,
     maps::{FD_ROWS, LEDGER, RESTARTS, slot},
     membership::{self, NOEXIST},
+    object,
+    opening::Opening,
     task,
 };
 
@@ -59,6 +62,16 @@ pub(crate) struct Found {
     tick: *mut u64,
 }
 
+impl Found {
+    /// # Safety
+    /// Of a live map value.
+    #[inline(always)]
+    unsafe fn at(found: *mut FdRow) -> Self {
+        // SAFETY: the caller's contract.
+        unsafe { Self { row: &raw mut (*found).row, tick: &raw mut (*found).tick } }
+    }
+}
+
 /// The row of a key.
 #[inline(always)]
 pub(crate) fn find(key: &LedgerKey) -> Option<Found> {
@@ -67,7 +80,7 @@ pub(crate) fn find(key: &LedgerKey) -> Option<Found> {
 
 /// The row of an fd, when it is the one of this process and object.
 #[inline(always)]
-pub(crate) fn by_fd(short: FdKey, process: &ProcessId, object: &ObjectId) -> Option<Found> {
+fn by_fd(short: FdKey, process: &ProcessId, object: &ObjectId) -> Option<Found> {
     let found: *mut FdRow = FD_ROWS.get_ptr_mut(short)?;
     // SAFETY: points to a live map value. Its key is written once, before the map knows it.
     unsafe {
@@ -76,8 +89,23 @@ pub(crate) fn by_fd(short: FdKey, process: &ProcessId, object: &ObjectId) -> Opt
             && (*key).process.start_ns == process.start_ns
             && (*key).object.dev == object.dev
             && (*key).object.discriminator == object.discriminator;
-        let row = Found { row: &raw mut (*found).row, tick: &raw mut (*found).tick };
-        is_this.then_some(row)
+        is_this.then_some(Found::at(found))
+    }
+}
+
+/// The row of an fd, when it is the one of this process and inode.
+#[inline(always)]
+pub(crate) fn by_inode(short: FdKey, process: &ProcessId, inode: &InodeMark) -> Option<Found> {
+    let found: *mut FdRow = FD_ROWS.get_ptr_mut(short)?;
+    // SAFETY: as in `by_fd`.
+    unsafe {
+        let mark = &raw const (*found).inode;
+        let is_this = (*mark).address == inode.address
+            && (*mark).number == inode.number
+            && (*mark).file_system == inode.file_system
+            && (*mark).generation == inode.generation
+            && (*found).key.process.start_ns == process.start_ns;
+        is_this.then_some(Found::at(found))
     }
 }
 
@@ -89,9 +117,9 @@ fn later(key: &LedgerKey) -> Option<Found> {
 
 /// Makes a row. Whether it was made here; `false` when it was there, or there is no room.
 #[inline(always)]
-fn make(key: &LedgerKey, now: u64) -> bool {
+fn make(key: &LedgerKey, file: Kptr, now: u64) -> bool {
     // What leads nowhere leaves the fd's place to what it leads to later.
-    if !key.object.is_none() && make_by_fd(key, now) {
+    if !key.object.is_none() && make_by_fd(key, file, now) {
         return true;
     }
     if LEDGER.insert(key, &FRESH, NOEXIST).is_err() {
@@ -106,11 +134,14 @@ fn make(key: &LedgerKey, now: u64) -> bool {
 
 /// Built in scratch memory: too large for the stack.
 #[inline(always)]
-fn make_by_fd(key: &LedgerKey, now: u64) -> bool {
+fn make_by_fd(key: &LedgerKey, file: Kptr, now: u64) -> bool {
     let Some(record) = emit::start::<FdRow>(slot::FD_ROW, 0) else { return false };
     let fresh = &mut record.payload;
     fresh.key = *key;
     fresh.row.first_ns = now;
+    if let Some(mark) = object::mark_of(file) {
+        fresh.inode = mark;
+    }
     // A pipe's books depend on what came before what.
     let is_queue = membership::value(&key.object).is_none_or(|value| value & watch::PASSES_ON != 0);
     fresh.tick = if is_queue { 0 } else { emit::tick() };
@@ -142,15 +173,16 @@ pub(crate) fn book(key: &LedgerKey, transfer: &Transfer) -> bool {
 
 /// Opens a row for a transfer and announces it. Cold: once for each row.
 #[inline(always)]
-pub(crate) fn open(slot: u32, key: &LedgerKey, role: u32, transfer: &Transfer) {
-    let opened = make(key, emit::now());
+pub(crate) fn open(opening: &Opening, transfer: &Transfer) {
+    let Opening { key, file, role, slot, .. } = opening;
+    let opened = make(key, *file, emit::now());
     let Some(found) = find(key) else {
         losses::count(loss::LEDGER_FULL, transfer.result.max(0) as u64);
         return;
     };
     apply(found, transfer, Adds::Atomic);
     if opened {
-        announce(slot, key, role, transfer);
+        announce(*slot, key, *role, transfer);
     }
 }
 
@@ -170,7 +202,7 @@ fn announce(slot: u32, key: &LedgerKey, role: u32, transfer: &Transfer) {
 #[inline(always)]
 pub(crate) fn book_interrupt(key: &LedgerKey) {
     if find(key).is_none() {
-        make(key, emit::now());
+        make(key, Kptr(0), emit::now());
     }
     match find(key) {
         Some(found) => count_error(found.row, error::EINTR),

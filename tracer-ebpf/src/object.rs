@@ -5,6 +5,7 @@ use core::mem::MaybeUninit;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use tracer_common::{
     event,
+    ledger::InodeMark,
     object::{FdState, ObjectId, mode},
     offsets::settings::INODE_WINDOW_BYTES,
 };
@@ -129,6 +130,33 @@ pub(crate) fn file_size(inode: &Inode) -> u64 {
 #[inline(always)]
 pub(crate) fn id_of(file: Kptr) -> Option<ObjectId> {
     if has_cast() { typed_id(file) } else { probed_id(file) }
+}
+
+/// By what the inode of an open file is recognised. `None` where the kernel has no cast, and for the
+/// terminals that share an inode.
+#[inline(always)]
+pub(crate) fn mark_of(file: Kptr) -> Option<InodeMark> {
+    let mark = quick_mark(file)?;
+    let mode = Kptr(mark.address).member::<u16, _>(&INODE_MODE)?;
+    let rdev = Kptr(mark.address).member::<u32, _>(&INODE_RDEV)?;
+    let is_shared =
+        u32::from(mode) & mode::S_IFMT == mode::S_IFCHR && rdev >> 20 == SHARED_TTY_MAJOR;
+    (!is_shared).then_some(mark)
+}
+
+/// As [`mark_of`], without a look at its kind: to compare with a mark that has been made.
+#[inline(always)]
+pub(crate) fn quick_mark(file: Kptr) -> Option<InodeMark> {
+    if !has_cast() {
+        return None;
+    }
+    let inode = file.cast(&TYPE_FILE).typed_follow(&FILE_INODE).non_null()?;
+    Some(InodeMark {
+        address: inode.0,
+        file_system: inode.typed(&INODE_SB),
+        number: inode.typed(&INODE_INO),
+        generation: u64::from(inode.typed::<u32, _>(&INODE_GENERATION)),
+    })
 }
 
 /// The inode number of an open file.

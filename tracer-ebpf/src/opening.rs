@@ -80,7 +80,7 @@ pub(crate) extern "C" fn open_waiting(place: u64) -> u64 {
 extern "C" fn open_row(place: u64) -> u64 {
     if let Some(record) = emit::resume::<Waiting>(place as u32) {
         let Waiting { opening, transfer } = &record.payload;
-        ledger::open(opening.slot, &opening.key, opening.role, transfer);
+        ledger::open(opening, transfer);
     }
     0
 }

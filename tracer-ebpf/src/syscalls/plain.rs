@@ -60,13 +60,13 @@ pub(crate) fn is_done(regs: Kptr, task: CurrentTask, class: u32, result: i64) ->
 #[inline(always)]
 fn is_booked(regs: Kptr, task: CurrentTask, tgid: u32, class: u32, result: i64) -> bool {
     let fd = regs::native::<0>(regs) as u32 as i32;
-    let Some(id) = fdlookup::file_of_valid(task.files(), fd).and_then(object::id_of) else {
+    let Some(mark) = fdlookup::file_of_valid(task.files(), fd).and_then(object::quick_mark) else {
         return false;
     };
     let reads = READS >> (class & 63) & 1 == 1;
     let direction = if reads { READ } else { WRITE };
     let process = task.process(tgid);
-    let Some(found) = ledger::by_fd(FdKey::new(tgid, fd, direction), &process, &id) else {
+    let Some(found) = ledger::by_inode(FdKey::new(tgid, fd, direction), &process, &mark) else {
         return false;
     };
     let requested = if reads { UNKNOWN } else { regs::native::<2>(regs) };
