@@ -1,6 +1,6 @@
 //! The ledger: what one process did to one object through one fd, in one direction.
 
-use crate::{assert_layout, id::ProcessId, object::ObjectId};
+use crate::{assert_layout, id::ProcessId, limits, object::ObjectId};
 
 /// Bytes put into the object.
 pub const WRITE: u32 = 0;
@@ -134,6 +134,15 @@ impl FdKey {
     pub const fn new(tgid: u32, fd: i32, direction: u32) -> Self {
         Self { tgid, fd_and_direction: fd as u32 | direction << 31 }
     }
+
+    /// Its seat: where a row of this key is, when it was the first to come there. Processes that were
+    /// started one after the other have theirs side by side.
+    #[must_use]
+    #[inline(always)]
+    pub const fn seat(self) -> u32 {
+        let fd = self.fd_and_direction & 3;
+        (self.tgid << 3 | fd << 1 | self.fd_and_direction >> 31) & (limits::SEATS - 1)
+    }
 }
 
 impl From<&LedgerKey> for FdKey {
@@ -158,8 +167,9 @@ pub struct InodeMark {
     pub generation: u64,
 }
 
-/// The row of the first object that an fd of a process led to. Once there, it is this row's until it is
-/// taken out: what the fd leads to later has its row under the full key.
+/// The row of the first object that an fd of a process led to, in its seat ([`FdKey::seat`]) or, where
+/// that was taken, under its [`FdKey`]. Once there, it is this row's until it is taken out: what the fd
+/// leads to later has its row under the full key.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FdRow {

@@ -14,6 +14,10 @@ pub const MAP_PROCESSES: &str = "PROCESSES";
 pub const MAP_LEDGER: &str = "LEDGER";
 /// Map: [`crate::ledger::FdKey`] to [`crate::ledger::FdRow`], the rows that are found by their fd.
 pub const MAP_FD_ROWS: &str = "FD_ROWS";
+/// Map: [`crate::ledger::FdRow`]s by their seat.
+pub const MAP_SEATS: &str = "SEATS";
+/// Map: the seats that are taken.
+pub const MAP_TAKEN: &str = "TAKEN";
 /// Map: one `u64` for each slot of tgids, not 0 where a process in that slot is followed.
 pub const MAP_FOLLOWED: &str = "FOLLOWED";
 /// Map: [`crate::object::ObjectId`] to `u32`, the objects under watch.

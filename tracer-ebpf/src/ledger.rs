@@ -5,7 +5,7 @@ use tracer_common::{
     id::ProcessId,
     ledger::{FdKey, FdRow, InodeMark, LedgerKey, LedgerRow, WINDOW_SHIFT, error},
     loss,
-    object::{ObjectId, watch},
+    object::watch,
     op,
 };
 
@@ -13,7 +13,7 @@ use crate::{
     atomic::{add, add32},
     emit,
     kread::Kptr, loss as losses,
-    maps::{FD_ROWS, LEDGER, RESTARTS, slot},
+    maps::{FD_ROWS, LEDGER, RESTARTS, SEATS, TAKEN, slot},
     membership::{self, NOEXIST},
     object,
     opening::Opening,
@@ -75,38 +75,62 @@ impl Found {
 /// The row of a key.
 #[inline(always)]
 pub(crate) fn find(key: &LedgerKey) -> Option<Found> {
-    by_fd(FdKey::from(key), &key.process, &key.object).or_else(|| later(key))
+    by_fd(key).or_else(|| later(key))
 }
 
 /// The row of an fd, when it is the one of this process and object.
 #[inline(always)]
-fn by_fd(short: FdKey, process: &ProcessId, object: &ObjectId) -> Option<Found> {
-    let found: *mut FdRow = FD_ROWS.get_ptr_mut(short)?;
-    // SAFETY: points to a live map value. Its key is written once, before the map knows it.
-    unsafe {
-        let key = &raw const (*found).key;
-        let is_this = (*key).object.ino == object.ino
-            && (*key).process.start_ns == process.start_ns
-            && (*key).object.dev == object.dev
-            && (*key).object.discriminator == object.discriminator;
-        is_this.then_some(Found::at(found))
-    }
+fn by_fd(key: &LedgerKey) -> Option<Found> {
+    let short = FdKey::from(key);
+    let is_this = |found: *const FdRow| {
+        // SAFETY: points to a live map value. A key is written once, the start last.
+        unsafe {
+            let known = &raw const (*found).key;
+            (*known).process.start_ns == key.process.start_ns
+                && (*known).process.tgid == key.process.tgid
+                && (*known).object.ino == key.object.ino
+                && (*known).object.dev == key.object.dev
+                && (*known).object.discriminator == key.object.discriminator
+                && (*known).fd == key.fd
+                && (*known).direction == key.direction
+        }
+    };
+    seated(short, is_this).or_else(|| mapped(short, is_this))
 }
 
 /// The row of an fd, when it is the one of this process and inode.
 #[inline(always)]
 pub(crate) fn by_inode(short: FdKey, process: &ProcessId, inode: &InodeMark) -> Option<Found> {
+    let is_this = |found: *const FdRow| {
+        // SAFETY: as in `by_fd`.
+        unsafe {
+            let mark = &raw const (*found).inode;
+            let key = &raw const (*found).key;
+            (*mark).address == inode.address
+                && (*mark).number == inode.number
+                && (*mark).file_system == inode.file_system
+                && (*mark).generation == inode.generation
+                && (*key).process.start_ns == process.start_ns
+                && (*key).process.tgid == process.tgid
+                && FdKey::new(process.tgid, (*key).fd, (*key).direction).fd_and_direction
+                    == short.fd_and_direction
+        }
+    };
+    seated(short, is_this).or_else(|| mapped(short, is_this))
+}
+
+#[inline(always)]
+fn seated(short: FdKey, is_this: impl Fn(*const FdRow) -> bool) -> Option<Found> {
+    let found: *mut FdRow = SEATS.get_ptr_mut(short.seat())?;
+    // SAFETY: points to a live map value.
+    is_this(found).then(|| unsafe { Found::at(found) })
+}
+
+#[inline(always)]
+fn mapped(short: FdKey, is_this: impl Fn(*const FdRow) -> bool) -> Option<Found> {
     let found: *mut FdRow = FD_ROWS.get_ptr_mut(short)?;
-    // SAFETY: as in `by_fd`.
-    unsafe {
-        let mark = &raw const (*found).inode;
-        let is_this = (*mark).address == inode.address
-            && (*mark).number == inode.number
-            && (*mark).file_system == inode.file_system
-            && (*mark).generation == inode.generation
-            && (*found).key.process.start_ns == process.start_ns;
-        is_this.then_some(Found::at(found))
-    }
+    // SAFETY: points to a live map value.
+    is_this(found).then(|| unsafe { Found::at(found) })
 }
 
 /// The row of an fd that led to something else before, or of an fd that led nowhere.
@@ -145,7 +169,31 @@ fn make_by_fd(key: &LedgerKey, file: Kptr, now: u64) -> bool {
     // A pipe's books depend on what came before what.
     let is_queue = membership::value(&key.object).is_none_or(|value| value & watch::PASSES_ON != 0);
     fresh.tick = if is_queue { 0 } else { emit::tick() };
-    FD_ROWS.insert(FdKey::from(key), &*fresh, NOEXIST).is_ok()
+    sit_down(fresh) || FD_ROWS.insert(FdKey::from(key), &*fresh, NOEXIST).is_ok()
+}
+
+/// Puts a row into its seat, unless another one has it.
+#[inline(always)]
+fn sit_down(fresh: &FdRow) -> bool {
+    let seat = FdKey::from(&fresh.key).seat();
+    if fresh.inode.address == 0 || TAKEN.insert(seat, 1, NOEXIST).is_err() {
+        return false;
+    }
+    let Some(found) = SEATS.get_ptr_mut(seat) else { return false };
+    // SAFETY: points to a live map value, all zero, that nobody else writes to: the seat was not taken.
+    // Whoever looks at it meanwhile finds no start in it, and nobody started then.
+    unsafe {
+        (*found).tick = fresh.tick;
+        (*found).inode = fresh.inode;
+        (*found).row.first_ns = fresh.row.first_ns;
+        (*found).key.object = fresh.key.object;
+        (*found).key.fd = fresh.key.fd;
+        (*found).key.direction = fresh.key.direction;
+        (*found).key.process.tgid = fresh.key.process.tgid;
+        let start = &raw mut (*found).key.process.start_ns;
+        core::ptr::write_volatile(start, fresh.key.process.start_ns);
+    }
+    true
 }
 
 /// Whether a call was interrupted, and may be restarted by the kernel.

@@ -37,9 +37,19 @@ pub(crate) static FOLLOWED: Array<u64> = Array::with_max_entries(limits::FOLLOWE
 #[map]
 pub(crate) static WATCHED: Array<u64> = Array::with_max_entries(limits::WATCHED_SLOTS, 0);
 
-/// The ledger, where a row is found by process and fd: nearly all rows, by one short look-up. Shared
-/// rather than per CPU: rows are many and short-lived, and one atomic add is cheaper than memory for
-/// every CPU. Not preallocated, so an idle tracer stays small.
+/// The first part of the ledger: rows that are found without a look-up, because their place follows from
+/// process and fd. A seat belongs to whoever put it into [`TAKEN`], until user space takes the row out.
+#[map]
+pub(crate) static SEATS: Array<FdRow> = Array::with_max_entries(limits::SEATS, 0);
+
+/// Seats that are taken: of two that come at the same moment, a hash map lets in one.
+#[map]
+pub(crate) static TAKEN: HashMap<u32, u32> =
+    HashMap::with_max_entries(limits::SEATS, BPF_F_NO_PREALLOC);
+
+/// The ledger's second part: rows whose seat was taken, found by process and fd with one short look-up.
+/// Shared rather than per CPU: rows are many and short-lived, and one atomic add is cheaper than memory
+/// for every CPU. Not preallocated, so an idle tracer stays small.
 #[map]
 pub(crate) static FD_ROWS: HashMap<FdKey, FdRow> =
     HashMap::with_max_entries(limits::LEDGER_ROWS, BPF_F_NO_PREALLOC);

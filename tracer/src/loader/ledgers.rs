@@ -2,7 +2,7 @@
 
 use aya::{
     Pod,
-    maps::{HashMap, MapData, MapError, PerCpuArray},
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray},
 };
 use tracer_common::{
     id::ProcessId,
@@ -20,6 +20,9 @@ impl Loader {
     /// # Errors
     /// [`LoaderError::Map`].
     pub fn take_row(&mut self, key: &LedgerKey) -> Result<Option<LedgerRow>, LoaderError> {
+        if let Some(row) = self.take_seated(key)? {
+            return Ok(Some(row));
+        }
         let mut by_fd = self.fd_rows()?;
         let short = FdKey::from(key);
         if let Some(found) = known(by_fd.get(&short, 0), names::MAP_FD_ROWS)?
@@ -35,6 +38,21 @@ impl Loader {
             let _ = ledger.remove(key);
         }
         Ok(row)
+    }
+
+    fn take_seated(&mut self, key: &LedgerKey) -> Result<Option<LedgerRow>, LoaderError> {
+        let seat = FdKey::from(key).seat();
+        let mut seats = self.seats()?;
+        let found = read_seat(&seats, seat)?;
+        if found.key != *key {
+            return Ok(None);
+        }
+        seats
+            .set(seat, FdRow::default(), 0)
+            .map_err(|error| LoaderError::map("clear", names::MAP_SEATS, error))?;
+        // Only now may another row sit down there.
+        let _ = self.taken()?.remove(&seat);
+        Ok(Some(found.row))
     }
 
     /// Forgets a reading end of a process that has ended.
@@ -55,8 +73,16 @@ impl Loader {
     /// # Errors
     /// [`LoaderError::Map`].
     pub fn rows(&mut self) -> Result<Vec<(LedgerKey, LedgerRow)>, LoaderError> {
-        let by_fd = all(&self.fd_rows()?, names::MAP_FD_ROWS)?;
-        let mut rows: Vec<_> = by_fd.into_iter().map(|(_, found)| (found.key, found.row)).collect();
+        let taken = all(&self.taken()?, names::MAP_TAKEN)?;
+        let seats = self.seats()?;
+        let mut found = Vec::new();
+        for (seat, _) in taken {
+            found.push(read_seat(&seats, seat)?);
+        }
+        // Somebody is about to sit down.
+        found.retain(|row| row.key.process.start_ns != 0);
+        found.extend(all(&self.fd_rows()?, names::MAP_FD_ROWS)?.into_iter().map(|(_, row)| row));
+        let mut rows: Vec<_> = found.into_iter().map(|found| (found.key, found.row)).collect();
         rows.extend(all(&self.ledger()?, names::MAP_LEDGER)?);
         Ok(rows)
     }
@@ -98,6 +124,15 @@ impl Loader {
         value.trim().parse().ok()
     }
 
+    fn seats(&mut self) -> Result<Array<&mut MapData, FdRow>, LoaderError> {
+        let map = self.bpf.map_mut(names::MAP_SEATS).ok_or(LoaderError::NoObject)?;
+        Array::try_from(map).map_err(|error| LoaderError::map("open", names::MAP_SEATS, error))
+    }
+
+    fn taken(&mut self) -> Result<HashMap<&mut MapData, u32, u32>, LoaderError> {
+        self.hash_map(names::MAP_TAKEN)
+    }
+
     fn fd_rows(&mut self) -> Result<HashMap<&mut MapData, FdKey, FdRow>, LoaderError> {
         self.hash_map(names::MAP_FD_ROWS)
     }
@@ -113,6 +148,10 @@ impl Loader {
         let map = self.bpf.map_mut(name).ok_or(LoaderError::NoObject)?;
         HashMap::try_from(map).map_err(|error| LoaderError::map("open", name, error))
     }
+}
+
+fn read_seat(seats: &Array<&mut MapData, FdRow>, seat: u32) -> Result<FdRow, LoaderError> {
+    seats.get(&seat, 0).map_err(|error| LoaderError::map("read", names::MAP_SEATS, error))
 }
 
 /// What was found in a map; nothing is no error.
