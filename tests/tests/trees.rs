@@ -21,6 +21,15 @@ fn a_thousand_children_are_counted_one_by_one() -> Result<()> {
     Ok(())
 }
 
+/// Rows that find their seat taken, and rows of what an fd leads to later.
+#[test]
+#[ignore = "needs root"]
+fn more_processes_than_seats_are_counted_one_by_one() -> Result<()> {
+    let traced = exact("crowd")?;
+    ensure!(traced.workload.truth.processes.len() == 801);
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs root"]
 fn ten_levels_of_descendants_are_followed() -> Result<()> {

@@ -54,6 +54,7 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
         "sigkill" => gated(victims::killed_while_blocked),
         "sigpipe" => gated(victims::killed_by_sigpipe),
         "wide" => gated(trees::wide),
+        "crowd" => gated(trees::crowd),
         "deep" => gated(trees::deep),
         "daemon" => gated(trees::daemon),
         "threads" => gated(threads::at_once),

@@ -24,6 +24,33 @@ pub(crate) fn wide(ledger: &mut Ledger) -> Result<()> {
     ledger.write(1, 3)
 }
 
+/// 800 children that live at the same time, more than there are seats for their rows. Each writes, waits
+/// for all others to have written, turns its stdout to where stderr goes and back, and writes each time.
+pub(crate) fn crowd(ledger: &mut Ledger) -> Result<()> {
+    const CHILDREN: usize = 800;
+    let (read, write) = sys::pipe()?;
+    let write = write.into_raw_fd();
+    let children = (0..CHILDREN)
+        .map(|number| {
+            process::fork(ledger, |own| {
+                sys::close(write)?;
+                own.write(1, number % 97 + 1)?;
+                own.write(2, number % 11 + 1)?;
+                wait_for_end(&read)?;
+                own.write(1, number % 89 + 1)?;
+                let stdout = sys::dup(1)?;
+                sys::dup2(2, 1)?;
+                own.write(1, number % 7 + 1)?;
+                sys::dup2(stdout, 1)?;
+                own.write(1, number % 5 + 1)
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    sys::close(write)?;
+    children.into_iter().try_for_each(process::wait_success)?;
+    ledger.write(1, 3)
+}
+
 /// Ten levels, each the child of the one above; each writes before and after its child lives.
 pub(crate) fn deep(ledger: &mut Ledger) -> Result<()> {
     descend(ledger, 10)
