@@ -131,7 +131,7 @@ macro_rules! kernel_offsets {
 
 macro_rules! declare_offsets {
     ($($global:ident $strukt:literal $member:literal $required:literal;)*) => {
-        #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "the names of constants")]
+        #[expect(non_camel_case_types, reason = "the names of constants")]
         enum OffsetNumber { $($global,)* }
 
         /// Numbers of the offsets, which is also their order in [`OFFSETS`].
@@ -181,7 +181,11 @@ macro_rules! kernel_settings {
 
 macro_rules! declare_settings {
     ($($setting:ident $doc:literal;)*) => {
-        #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "the names of constants")]
+        #[expect(
+            non_camel_case_types,
+            clippy::upper_case_acronyms,
+            reason = "the names of constants"
+        )]
         enum SettingNumber { $($setting,)* }
 
         /// Constants that carry settings rather than offsets; their numbers follow those of the offsets.

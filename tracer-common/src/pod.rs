@@ -18,4 +18,15 @@ macro_rules! pod {
     };
 }
 
-pod!(ProcessId, ObjectId, EndKey, ReadEnd, FdKey, FdRow, LedgerKey, LedgerRow, LossCell, ProcessEntry);
+pod!(
+    ProcessId,
+    ObjectId,
+    EndKey,
+    ReadEnd,
+    FdKey,
+    FdRow,
+    LedgerKey,
+    LedgerRow,
+    LossCell,
+    ProcessEntry
+);

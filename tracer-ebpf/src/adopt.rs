@@ -11,8 +11,9 @@ use tracer_common::{
 
 use crate::{
     atomic::add,
-    cgroup, emit,
+    cgroup,
     constants::{FOLLOW_CHILDREN, SELF_TGID, TASK_FILES, TASK_PID, TASK_TGID},
+    emit,
     kread::Kptr,
     maps::{ADOPTED, PROCESSES, slot},
     membership, object, task,

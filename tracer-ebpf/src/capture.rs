@@ -23,8 +23,8 @@ use tracer_common::{
 use self::memory::Memory;
 use crate::{
     atomic::add,
-    emit,
     constants::{CAPTURE, CAPTURE_LIMIT, SELF_TGID},
+    emit,
     ledger::{self, Transfer},
     maps::CAPTURING,
     membership, task,

@@ -10,9 +10,8 @@ use tracer_common::{
 
 use crate::{
     atomic::add32,
-    emit,
     constants::URING_COVERED,
-    loss as losses,
+    emit, loss as losses,
     maps::slot,
     membership, object, read_ends,
     syscalls::{Call, table},

@@ -8,8 +8,6 @@
 
 use aya_ebpf::helpers::bpf_probe_read_kernel;
 
-use tracer_common::offsets::marker;
-
 use crate::constants::{Constant, HAS_CAST, TYPE_TIMESPEC};
 
 /// Whether this kernel has [`Kptr::cast`].
@@ -68,7 +66,7 @@ impl Kptr {
             let address: u64;
             core::arch::asm!(
                 "call {marker}",
-                marker = const marker::RDONLY_CAST,
+                marker = const tracer_common::offsets::marker::RDONLY_CAST,
                 inlateout("r1") self.0 => _,
                 inlateout("r2") strukt.load() => _,
                 lateout("r0") address,

@@ -11,8 +11,9 @@ use tracer_common::{
 };
 
 use crate::{
-    capture, emit, fdlookup,
+    capture,
     constants::SELF_TGID,
+    emit, fdlookup,
     kread::Kptr,
     loss as losses,
     maps::{FOLLOWED, OBJECTS, PROCESSES, WATCHED},

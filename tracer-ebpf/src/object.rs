@@ -11,13 +11,13 @@ use tracer_common::{
 };
 
 use crate::{
-    emit,
-    fdlookup::file_of,
     constants::{
         FILE_DENTRY, FILE_FLAGS, FILE_INODE, FILE_MNT, FILE_PRIVATE, INODE_GENERATION, INODE_INO,
         INODE_MODE, INODE_NLINK, INODE_RDEV, INODE_SB, INODE_SIZE, INODE_WINDOW, SB_DEV, SB_MAGIC,
         TYPE_FILE,
     },
+    emit,
+    fdlookup::file_of,
     kread::{Kptr, has_cast},
     task::FilesTable,
 };

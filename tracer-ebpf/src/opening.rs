@@ -11,8 +11,8 @@ use tracer_common::{
 };
 
 use crate::{
-    emit,
     constants::FOLLOW_READERS,
+    emit,
     kread::Kptr,
     ledger::{self, Transfer},
     maps::slot,

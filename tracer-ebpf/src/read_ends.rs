@@ -9,9 +9,9 @@ use tracer_common::{
 };
 
 use crate::{
+    constants::FILE_INODE,
     emit,
     fdlookup::file_of,
-    constants::FILE_INODE,
     kread::Kptr,
     loss as losses,
     maps::{READ_ENDS, slot},

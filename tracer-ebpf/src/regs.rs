@@ -22,12 +22,18 @@ mod layout {
     pub(super) const COMPAT: [u64; 6] = NATIVE;
 }
 
-/// The syscall number.
+/// The syscall number: 8 bytes on x86-64, 4 on AArch64, and the verifier allows no more.
 #[inline(always)]
 pub(crate) fn number(regs: Kptr) -> u64 {
+    let address = regs.0 + layout::NUMBER;
     // SAFETY: `regs` is the `struct pt_regs *` argument of the tracepoint, typed by BTF.
-    let raw = unsafe { *((regs.0 + layout::NUMBER) as *const u64) };
-    if cfg!(bpf_target_arch = "aarch64") { raw & 0xffff_ffff } else { raw }
+    unsafe {
+        if cfg!(bpf_target_arch = "aarch64") {
+            u64::from(*(address as *const u32))
+        } else {
+            *(address as *const u64)
+        }
+    }
 }
 
 /// Argument `N` of a call of the native entry.

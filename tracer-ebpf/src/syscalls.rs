@@ -105,8 +105,7 @@ impl Call {
         let returned = Returned::noted()?;
         let (entry, process, role) = io::caller(task::current_tgid());
         let args = Args { values: &returned.args, compat: returned.compat == 1 };
-        let (class, result, files) =
-            (returned.class, returned.result, task::current_open_files());
+        let (class, result, files) = (returned.class, returned.result, task::current_open_files());
         Some(Self { class, args, result, files, entry, process, role })
     }
 }

@@ -14,12 +14,7 @@ use tracer_common::{
 
 use super::{Capturing, Head, at, memory::kind};
 use crate::{
-    atomic::add,
-    constants::CAPTURE_WAKE,
-    kread::bounded,
-    ledger,
-    maps::CAPTURE_RING,
-    usermem::word,
+    atomic::add, constants::CAPTURE_WAKE, kread::bounded, ledger, maps::CAPTURE_RING, usermem::word,
 };
 
 /// A full piece, as it lies in the ring.

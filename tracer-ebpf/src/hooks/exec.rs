@@ -11,8 +11,9 @@ use tracer_common::{
 };
 
 use crate::{
-    adopt, cgroup, emit,
+    adopt, cgroup,
     constants::{DEBUG_LOG, MM_ARG_END, MM_ARG_START, TASK_FILES, TASK_MM},
+    emit,
     kread::{Kptr, bounded},
     maps::slot,
     membership, task,

@@ -5,11 +5,11 @@ use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use tracer_common::event::{self, kind};
 
 use crate::{
-    emit, fdlookup,
     constants::{
         SIGNAL_EXIT_CODE, SIGNAL_FLAGS, SIGNAL_LIVE, TASK_EXIT_CODE, TASK_FILES, TASK_GROUP_LEADER,
         TASK_SIGNAL, TASK_TGID,
     },
+    emit, fdlookup,
     kread::Kptr,
     maps::{PROCESSES, slot},
     membership, object, task,

@@ -9,8 +9,9 @@ use tracer_common::{
 };
 
 use crate::{
-    cgroup, emit,
+    cgroup,
     constants::{DEBUG_LOG, FOLLOW_CHILDREN, TASK_REAL_PARENT, TASK_TGID},
+    emit,
     kread::Kptr,
     maps::{ADOPTING, slot},
     membership, task,

@@ -14,10 +14,10 @@ use tracer_common::{
 
 use crate::{
     capture::{self, stored},
-    fdlookup,
     constants::{
         URING_CQE_ARG, URING_CQE_FD, URING_CQE_FLAGS, URING_FILE_OFF, URING_FLAGS, URING_OPCODE,
     },
+    fdlookup,
     kread::Kptr,
     ledger::{self, Transfer, UNKNOWN},
     loss as losses,

@@ -7,8 +7,9 @@ use tracer_common::{
 };
 
 use crate::{
-    adopt, emit, fdlookup,
+    adopt,
     constants::{FILE_PRIVATE, TASK_FILES},
+    emit, fdlookup,
     kread::Kptr,
     maps::slot,
     membership, object, read_ends,

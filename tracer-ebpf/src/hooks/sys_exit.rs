@@ -10,8 +10,7 @@ use tracer_common::loss;
 use crate::{
     facts,
     kread::Kptr,
-    loss as losses, membership,
-    regs,
+    loss as losses, membership, regs,
     syscalls::{Returned, io, plain, table},
     task::{self, CurrentTask},
 };

@@ -4,8 +4,8 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use tracer_common::event::{self, TEXT};
 
 use crate::{
-    emit::Record,
     constants::{DENTRY_NAME, DENTRY_PARENT, MOUNT_MNT, MOUNT_PARENT, MOUNT_POINT, VFSMOUNT_ROOT},
+    emit::Record,
     kread::Kptr,
 };
 

@@ -4,12 +4,12 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use tracer_common::event::{self, TEXT};
 
 use crate::{
-    emit::Record,
     constants::{
         INODE_INO, SOCK_DADDR, SOCK_DPORT, SOCK_FAMILY, SOCK_NUM, SOCK_RCV_SADDR, SOCK_SOCKET,
         SOCK_V6_DADDR, SOCK_V6_RCV_SADDR, SOCKET_ALLOC_INODE, SOCKET_ALLOC_SOCKET, SOCKET_FILE,
         SOCKET_SK, SOCKET_TYPE, UNIX_ADDR, UNIX_ADDRESS_LEN, UNIX_ADDRESS_NAME, UNIX_PEER,
     },
+    emit::Record,
     kread::{Kptr, bounded},
 };
 

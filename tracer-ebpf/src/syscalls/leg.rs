@@ -186,4 +186,3 @@ fn socketcall(call: &Call, leg: &mut Leg) -> bool {
         _ => false,
     }
 }
-

@@ -13,8 +13,7 @@ use crate::{
     hooks::io_uring as uring,
     kread::Kptr,
     ledger::{self, Adds, Transfer, UNKNOWN},
-    membership, object,
-    regs,
+    membership, object, regs,
     task::CurrentTask,
 };
 

@@ -168,8 +168,10 @@ fn all<K: Pod, V: Pod>(
     map: &HashMap<&mut MapData, K, V>,
     name: &'static str,
 ) -> Result<Vec<(K, V)>, LoaderError> {
-    let keys: Vec<K> =
-        map.keys().collect::<Result<_, _>>().map_err(|error| LoaderError::map("walk", name, error))?;
+    let keys: Vec<K> = map
+        .keys()
+        .collect::<Result<_, _>>()
+        .map_err(|error| LoaderError::map("walk", name, error))?;
     let mut found = Vec::with_capacity(keys.len());
     for key in keys {
         if let Some(value) = known(map.get(&key, 0), name)? {

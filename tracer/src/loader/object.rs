@@ -39,7 +39,7 @@ pub struct KernelSettings {
     pub debug_log: bool,
     /// Processes followed at once.
     pub max_processes: u32,
-    /// Objects watched at once; the ledger has four rows for each.
+    /// Objects watched at once; the ledger has five rows for each.
     pub max_objects: u32,
     /// What is captured; nothing where `None`.
     pub capture: Option<CaptureScope>,
@@ -101,8 +101,7 @@ impl Loader {
         let constants = Constants::collect(&kernel.types, settings)?;
         loader.map_max_entries(names::MAP_PROCESSES, settings.max_processes);
         loader.map_max_entries(names::MAP_OBJECTS, settings.max_objects);
-        loader.map_max_entries(names::MAP_FD_ROWS, ledger_rows(settings.max_objects));
-        loader.map_max_entries(names::MAP_LEDGER, settings.max_objects);
+        size_ledger(&mut loader, settings.max_objects);
         size_capture(&mut loader, settings.capture.as_ref());
         let object = placing::place(OBJECT, &constants.values, constants.cast);
         let bpf =
@@ -168,9 +167,15 @@ fn size_capture(loader: &mut EbpfLoader<'_>, capture: Option<&CaptureScope>) {
     }
 }
 
-/// Ledger rows for a number of objects, with the default as the floor's ratio.
-fn ledger_rows(objects: u32) -> u32 {
-    objects.saturating_mul(limits::LEDGER_ROWS / limits::OBJECTS)
+/// Room for the rows of a number of objects, with the defaults' ratio: in seats, then by fd, and under the
+/// full key what fds lead to later.
+fn size_ledger(loader: &mut EbpfLoader<'_>, objects: u32) {
+    let by_fd = objects.saturating_mul(limits::LEDGER_ROWS / limits::OBJECTS);
+    let seats = by_fd.min(limits::SEATS);
+    loader.map_max_entries(names::MAP_TAKEN, seats);
+    loader.map_max_entries(names::MAP_FD_ROWS, (by_fd - seats).max(1));
+    let later = objects / (limits::OBJECTS / limits::LATER_ROWS);
+    loader.map_max_entries(names::MAP_LEDGER, later.max(1));
 }
 
 /// The reader of the capture ring is woken when this part of it is full, else it looks by itself.

@@ -74,7 +74,8 @@ pub(super) fn place(object: &[u8], constants: &Constants, cast: Option<RdonlyCas
     while let Some(word) = words.get_mut(index) {
         if *word == call {
             *word = cast_or_move(cast);
-        } else if let Some([first, second]) = words.get_mut(index..).and_then(<[_]>::first_chunk_mut)
+        } else if let Some([first, second]) =
+            words.get_mut(index..).and_then(<[_]>::first_chunk_mut)
             && let Some(value) = wanted(first, second).and_then(|number| constants.0.get(number))
         {
             put(first, *value as u32);
@@ -90,8 +91,8 @@ fn wanted(first: &[u8; INSTRUCTION], second: &[u8; INSTRUCTION]) -> Option<usize
     let [LOAD_WIDE, registers, 0, 0, a, b, c, d] = *first else { return None };
     let [0, 0, 0, 0, high @ ..] = *second else { return None };
     // A source register other than 0 stands for a map.
-    let is_marker = registers >> 4 == 0
-        && u64::from(u32::from_le_bytes(high)) == marker::CONSTANT >> 32;
+    let is_marker =
+        registers >> 4 == 0 && u64::from(u32::from_le_bytes(high)) == marker::CONSTANT >> 32;
     is_marker.then(|| u32::from_le_bytes([a, b, c, d]) as usize)
 }
 
