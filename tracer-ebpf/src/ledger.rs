@@ -16,7 +16,7 @@ use crate::{
     emit,
     kread::Kptr,
     loss as losses,
-    maps::RESTARTS,
+    maps::{RESTARTS, slot},
     opening::Opening,
     task,
 };
@@ -78,7 +78,8 @@ pub(crate) fn book(key: &LedgerKey, transfer: &Transfer) -> bool {
 #[inline(always)]
 pub(crate) fn open(opening: &Opening, transfer: &Transfer) {
     let Opening { key, file, role, slot, .. } = opening;
-    let opened = make(key, *file, emit::now());
+    let scratch = if *slot == slot::URING { slot::URING_FD_ROW } else { slot::FD_ROW };
+    let opened = make(scratch, key, *file, emit::now());
     let Some(found) = find(key) else {
         losses::count(loss::LEDGER_FULL, transfer.result.max(0) as u64);
         return;
@@ -105,7 +106,7 @@ fn announce(slot: u32, key: &LedgerKey, role: u32, transfer: &Transfer) {
 #[inline(always)]
 pub(crate) fn book_interrupt(key: &LedgerKey) {
     if find(key).is_none() {
-        make(key, Kptr(0), emit::now());
+        make(slot::SIGNAL_FD_ROW, key, Kptr(0), emit::now());
     }
     match find(key) {
         Some(found) => count_error(found.row, error::EINTR),

@@ -152,7 +152,9 @@ pub(crate) mod slot {
     /// A row that is being opened, by `sys_exit` and by the io_uring hooks.
     pub(crate) const ROW: u32 = 9;
     pub(crate) const URING_ROW: u32 = 10;
-    /// A ledger row before it goes into its map.
+    /// A ledger row before it goes into its map, for each program that makes any.
     pub(crate) const FD_ROW: u32 = 11;
+    pub(crate) const URING_FD_ROW: u32 = 12;
+    pub(crate) const SIGNAL_FD_ROW: u32 = 13;
 }
-const SCRATCH_SLOTS: u32 = 12;
+const SCRATCH_SLOTS: u32 = 14;

@@ -9,7 +9,7 @@ use tracer_common::{
 use crate::{
     emit,
     kread::Kptr,
-    maps::{FD_ROWS, LEDGER, SEATS, TAKEN, slot},
+    maps::{FD_ROWS, LEDGER, SEATS, TAKEN},
     membership::{self, NOEXIST},
     object,
 };
@@ -108,11 +108,12 @@ fn later(key: &LedgerKey) -> Option<Found> {
     LEDGER.get_ptr_mut(key).map(|row| Found { row, tick: core::ptr::null_mut() })
 }
 
-/// Makes a row. Whether it was made here; `false` when it was there, or there is no room.
+/// Makes a row, in a scratch slot of the calling program. Whether it was made here; `false` when it was
+/// there, or there is no room.
 #[inline(always)]
-pub(super) fn make(key: &LedgerKey, file: Kptr, now: u64) -> bool {
+pub(super) fn make(scratch: u32, key: &LedgerKey, file: Kptr, now: u64) -> bool {
     // What leads nowhere leaves the fd's place to what it leads to later.
-    if !key.object.is_none() && make_by_fd(key, file, now) {
+    if !key.object.is_none() && make_by_fd(scratch, key, file, now) {
         return true;
     }
     if LEDGER.insert(key, fresh(), NOEXIST).is_err() {
@@ -127,8 +128,8 @@ pub(super) fn make(key: &LedgerKey, file: Kptr, now: u64) -> bool {
 
 /// Built in scratch memory: too large for the stack.
 #[inline(always)]
-fn make_by_fd(key: &LedgerKey, file: Kptr, now: u64) -> bool {
-    let Some(record) = emit::start::<FdRow>(slot::FD_ROW, 0) else { return false };
+fn make_by_fd(scratch: u32, key: &LedgerKey, file: Kptr, now: u64) -> bool {
+    let Some(record) = emit::start::<FdRow>(scratch, 0) else { return false };
     let fresh = &mut record.payload;
     fresh.key = *key;
     fresh.row.first_ns = now;
