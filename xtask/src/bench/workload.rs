@@ -55,7 +55,7 @@ const BASE: Workload = Workload {
 };
 
 /// All, in the order of the tables.
-pub(crate) const ALL: [Workload; 11] = [
+pub(crate) const ALL: [Workload; 12] = [
     Workload {
         name: "write32",
         work: "write32",
@@ -94,6 +94,13 @@ pub(crate) const ALL: [Workload; 11] = [
         call: "64 KiB through a pipe to another process",
         unit: Unit::MegabytesPerSecond,
         quick: true,
+        ..BASE
+    },
+    Workload {
+        name: "everycpu",
+        work: "everycpu",
+        calls: 40_000,
+        call: "write of 32 B to /dev/null, by a process on each CPU at once",
         ..BASE
     },
     Workload {

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use crate::{
     measure::{self, Measured},
     stage::{self, Request},
+    tree::{self, Child},
 };
 
 /// What one write of the small loops carries.
@@ -52,6 +53,19 @@ pub(crate) fn writev(request: &Request) -> Result<Measured> {
         ensure!(wrote == LINE.len() as i64, "writev returned {wrote}");
         Ok(())
     })
+}
+
+/// A process on each CPU, all at once, each with an fd of its own. The one that was there first is measured.
+pub(crate) fn every_cpu(request: &Request) -> Result<Measured> {
+    let cpus = thread::available_parallelism().context("cannot ask for the CPUs")?.get() as u64;
+    let others =
+        (1..cpus).map(|_| tree::fork(|| write32(request).map(drop))).collect::<Result<Vec<_>>>()?;
+    let mut own = write32(request)?;
+    others.into_iter().try_for_each(Child::wait)?;
+    own.truth.writes *= cpus;
+    own.truth.bytes *= cpus;
+    own.truth.processes = cpus - 1;
+    Ok(own)
 }
 
 /// Two threads that write to the same fd: both change one row of a tracer's table.

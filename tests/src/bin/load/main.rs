@@ -38,12 +38,13 @@ fn main() -> ExitCode {
 type Loop = fn(&Request) -> Result<Measured>;
 
 /// Every loop that waits at the gate.
-const LOOPS: [(&str, Loop); 9] = [
+const LOOPS: [(&str, Loop); 10] = [
     ("getppid", calls::getppid),
     ("read32", calls::read32),
     ("write32", calls::write32),
     ("writev", calls::writev),
     ("threads2", calls::threads2),
+    ("everycpu", calls::every_cpu),
     ("pipe4k", pipes::pipe4k),
     ("pipe64k", pipes::pipe64k),
     ("pingpong", pipes::pingpong),

@@ -142,7 +142,8 @@ fn what_was_written_late_was_not_always_held_back() {
         let scene = scene.command(80, MANAGER, &["python3", "x.py"], [NULL, out, ERR]);
         scene.wrote(80, 1, out, written_at(400, written)).exited(80, 0, end)
     };
-    let spread = LedgerRow { bytes: 9_000, calls: 9, ..written_at(400, 3_000) };
+    let spread =
+        LedgerRow { bytes: 9_000, before_window: 8_600, calls: 9, ..written_at(400, 3_000) };
     let child = managed(&SH).command(3_000, COMMAND, &SEQ, [NULL, OUT, ERR]);
     let child = child.wrote(3_000, 1, OUT, written_at(20, 3_010)).exited(COMMAND, 0, 3_030);
     check(vec![
