@@ -48,7 +48,10 @@ impl Loader {
         let hooks = HOOKS.iter().filter(wanted).map(Part::Hook);
         let parts: Vec<Part> = hooks.chain(ITERATORS.iter().map(Part::Iterator)).collect();
         verify(&mut self.bpf, &parts, &kernel)?;
-        HOOKS.iter().filter(wanted).try_for_each(|hook| self.attach_hook(hook, &kernel))
+        HOOKS.iter().filter(wanted).try_for_each(|hook| self.attach_hook(hook, &kernel))?;
+        drop(kernel);
+        give_back_memory();
+        Ok(())
     }
 
     fn attach_hook(&mut self, hook: &Hook, kernel: &Kernel) -> Result<(), LoaderError> {
@@ -76,6 +79,15 @@ impl Loader {
                 let _ = program.unload();
             }
         }
+    }
+}
+
+/// Loading needs some megabytes that a trace does not; the allocator would keep them.
+fn give_back_memory() {
+    // SAFETY: takes a number; other threads may allocate at the same time.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 
