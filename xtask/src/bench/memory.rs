@@ -91,10 +91,10 @@ fn map_bytes(info: &str) -> Option<u64> {
     field(info, "memlock:")?.parse().ok()
 }
 
-/// Seconds of `tracer report`, the faster of two: the first one reads the file from disk.
-/// How often a session is reported, of which the fastest counts, as everywhere.
+/// How often a session is reported; the first one reads the file from disk.
 const REPORTS: u32 = 5;
 
+/// Seconds of `tracer report`, the fastest of [`REPORTS`].
 fn report_time(tracer: &Path, session: &Path, to: &Path) -> Result<f64> {
     let mut best = f64::INFINITY;
     for _ in 0..REPORTS {
