@@ -1,4 +1,4 @@
-//! The ledger: one atomic add per fact.
+//! The ledger: one add per fact.
 
 mod rows;
 
@@ -53,7 +53,7 @@ pub(crate) enum Adds {
 
 /// Whether a call was interrupted, and may be restarted by the kernel.
 #[inline(always)]
-pub(crate) fn is_interrupted(result: i64) -> bool {
+fn is_interrupted(result: i64) -> bool {
     (-ERESTART_RESTARTBLOCK..=-ERESTARTSYS).contains(&result)
 }
 

@@ -30,20 +30,10 @@ mod object;
 mod opening;
 mod read_ends;
 mod regs;
+mod runtime;
 mod syscalls;
 mod task;
 mod usermem;
-
-/// The verifier refuses a program that can reach this loop, so no panic can ever run.
-#[cfg(target_arch = "bpf")]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
-
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
 /// Lets `cargo clippy` and `cargo doc` look at this crate on the host; nothing runs there.
 #[cfg(not(target_arch = "bpf"))]

@@ -1,5 +1,6 @@
 //! Who counts, and which objects are under watch.
 
+use aya_ebpf::maps::Array;
 use tracer_common::{
     event::{self, kind},
     id::ProcessId,
@@ -44,28 +45,27 @@ pub(crate) fn read(tgid: u32, entry: *mut ProcessEntry) -> (ProcessId, u32) {
 /// Whether a process may be followed: `false` is certain.
 #[inline(always)]
 pub(crate) fn may_be_followed(tgid: u32) -> bool {
-    FOLLOWED.get(followed_slot(tgid)).is_some_and(|followed| *followed != 0)
+    is_marked(&FOLLOWED, followed_slot(tgid))
+}
+
+/// Whether an fd may lead to an object that is under watch for everybody: `false` is certain.
+#[inline(always)]
+pub(crate) fn may_lead_to_watched(files: FilesTable, fd: i32) -> bool {
+    fdlookup::file_of(files, fd)
+        .and_then(object::number_of)
+        .is_some_and(|ino| is_marked(&WATCHED, watched_slot(ino)))
 }
 
 #[inline(always)]
-fn mark_followed(tgid: u32) {
-    if let Some(followed) = FOLLOWED.get_ptr_mut(followed_slot(tgid)) {
+fn is_marked(slots: &'static Array<u64>, slot: u32) -> bool {
+    slots.get(slot).is_some_and(|marked| *marked != 0)
+}
+
+#[inline(always)]
+fn mark(slots: &'static Array<u64>, slot: u32) {
+    if let Some(marked) = slots.get_ptr_mut(slot) {
         // SAFETY: points to a live map value; everybody stores the same.
-        unsafe { *followed = 1 };
-    }
-}
-
-/// Whether an inode may be under watch for everybody: `false` is certain.
-#[inline(always)]
-pub(crate) fn may_be_watched(ino: u64) -> bool {
-    WATCHED.get(watched_slot(ino)).is_some_and(|watched| *watched != 0)
-}
-
-#[inline(always)]
-fn mark_watched(ino: u64) {
-    if let Some(watched) = WATCHED.get_ptr_mut(watched_slot(ino)) {
-        // SAFETY: points to a live map value; everybody stores the same.
-        unsafe { *watched = 1 };
+        unsafe { *marked = 1 };
     }
 }
 
@@ -74,7 +74,7 @@ fn mark_watched(ino: u64) {
 #[inline(always)]
 pub(crate) fn follow(process: ProcessId, role: u32) -> bool {
     let entry = ProcessEntry { start_ns: process.start_ns, role, ..ProcessEntry::default() };
-    mark_followed(process.tgid);
+    mark(&FOLLOWED, followed_slot(process.tgid));
     match PROCESSES.insert(process.tgid, entry, NOEXIST) {
         Ok(()) => true,
         Err(EXISTS) => renew(&process, role) || role == ROLE_TARGET && promote(process.tgid),
@@ -241,7 +241,7 @@ fn begin_watch(sighting: &Sighting, file: Kptr, joined: &ObjectId) -> bool {
     object::describe_object(u64::from(slot), file.0);
     let value = manner(&record.payload) | sighting.hop << watch::HOP_SHIFT;
     if value & watch::EVERYBODY != 0 {
-        mark_watched(sighting.id.ino);
+        mark(&WATCHED, watched_slot(sighting.id.ino));
     }
     let flags = if is_watched(&sighting.id) { ANY } else { NOEXIST };
     match OBJECTS.insert(sighting.id, value, flags) {

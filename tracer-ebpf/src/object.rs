@@ -132,6 +132,12 @@ pub(crate) fn id_of(file: Kptr) -> Option<ObjectId> {
     if has_cast() { typed_id(file) } else { probed_id(file) }
 }
 
+/// The inode of an open file, for typed loads; only where [`has_cast`] says so.
+#[inline(always)]
+fn typed_inode(file: Kptr) -> Option<Kptr> {
+    file.cast(&TYPE_FILE).typed_follow(&FILE_INODE).non_null()
+}
+
 /// By what the inode of an open file is recognised. `None` where the kernel has no cast, and for the
 /// terminals that share an inode.
 #[inline(always)]
@@ -150,7 +156,7 @@ pub(crate) fn quick_mark(file: Kptr) -> Option<InodeMark> {
     if !has_cast() {
         return None;
     }
-    let inode = file.cast(&TYPE_FILE).typed_follow(&FILE_INODE).non_null()?;
+    let inode = typed_inode(file)?;
     Some(InodeMark {
         address: inode.0,
         file_system: inode.typed(&INODE_SB),
@@ -163,7 +169,7 @@ pub(crate) fn quick_mark(file: Kptr) -> Option<InodeMark> {
 #[inline(always)]
 pub(crate) fn number_of(file: Kptr) -> Option<u64> {
     if has_cast() {
-        let inode = file.cast(&TYPE_FILE).typed_follow(&FILE_INODE).non_null()?;
+        let inode = typed_inode(file)?;
         return Some(inode.typed(&INODE_INO));
     }
     file.follow(&FILE_INODE)?.member(&INODE_INO)
@@ -172,7 +178,7 @@ pub(crate) fn number_of(file: Kptr) -> Option<u64> {
 /// By plain loads, but for the terminals that share an inode.
 #[inline(always)]
 fn typed_id(file: Kptr) -> Option<ObjectId> {
-    let inode = file.cast(&TYPE_FILE).typed_follow(&FILE_INODE).non_null()?;
+    let inode = typed_inode(file)?;
     let mode = u32::from(inode.typed::<u16, _>(&INODE_MODE));
     let discriminator = match mode & mode::S_IFMT {
         mode::S_IFREG => inode.typed::<u32, _>(&INODE_GENERATION),

@@ -204,6 +204,11 @@ fn start_docker(workspace: &Workspace) -> Result<Docker> {
     Docker::start(&workspace.test_logs())
 }
 
+/// What follows a name at the start of a line, as files of `/proc` have it.
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+}
+
 fn print(text: &str) -> Result<()> {
     io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
 }

@@ -1,9 +1,12 @@
 //! Starts other programs and names them when they fail.
 
 use std::{
-    env, io,
+    env,
+    io::{self, BufRead as _, BufReader, Read},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::mpsc::{self, Receiver, Sender},
+    thread,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -41,6 +44,25 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
     }
     String::from_utf8(output.stdout)
         .with_context(|| format!("`{}` wrote something that is not UTF-8", line(command)))
+}
+
+/// The lines of an output as they come, read by a thread of its own so that waiting for one can have an end.
+pub(crate) fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    send_lines(output, sender);
+    receiver
+}
+
+/// The same, into a channel that others may write to.
+pub(crate) fn send_lines(output: impl Read + Send + 'static, to: Sender<String>) {
+    thread::spawn(move || {
+        // Bytes, not strings: a failing program may print anything.
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            if to.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                return;
+            }
+        }
+    });
 }
 
 /// Whether a program starts and succeeds; whatever it prints is dropped.

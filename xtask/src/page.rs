@@ -9,9 +9,7 @@ const END: &str = "<!-- end -->";
 
 /// Puts a run's tables into the block of `page` that begins with `<!-- NAME -->`.
 pub(crate) fn regenerate(page: &Path, name: &str, tables: &str) -> Result<()> {
-    let text =
-        fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))?;
-    let text = replace(&text, name, tables).with_context(|| {
+    let text = replace(&text_of(page)?, name, tables).with_context(|| {
         format!("{} has no block {} … {END}", page.display(), marker(name).trim())
     })?;
     fs::write(page, text).with_context(|| format!("cannot write {}", page.display()))
@@ -19,21 +17,28 @@ pub(crate) fn regenerate(page: &Path, name: &str, tables: &str) -> Result<()> {
 
 /// What stands in that block now.
 pub(crate) fn read(page: &Path, name: &str) -> Result<String> {
-    let text =
-        fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))?;
-    let block = text.split_once(&marker(name)).and_then(|(_, rest)| rest.split_once(END));
-    Ok(block.map(|(block, _)| block.to_owned()).unwrap_or_default())
+    let text = text_of(page)?;
+    Ok(parts(&text, name).map(|[_, block, _]| block.to_owned()).unwrap_or_default())
+}
+
+fn text_of(page: &Path) -> Result<String> {
+    fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))
 }
 
 fn marker(name: &str) -> String {
     format!("<!-- {name} -->\n")
 }
 
+/// What stands before, in and behind a block, without its markers.
+fn parts<'a>(text: &'a str, name: &str) -> Option<[&'a str; 3]> {
+    let (before, rest) = text.split_once(&marker(name))?;
+    let (block, after) = rest.split_once(END)?;
+    Some([before, block, after])
+}
+
 fn replace(text: &str, name: &str, tables: &str) -> Option<String> {
-    let start = marker(name);
-    let (before, rest) = text.split_once(&start)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{start}\n{}\n{END}{after}", tables.trim_end()))
+    let [before, _, after] = parts(text, name)?;
+    Some(format!("{before}{}\n{}\n{END}{after}", marker(name), tables.trim_end()))
 }
 
 #[cfg(test)]

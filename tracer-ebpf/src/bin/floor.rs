@@ -3,6 +3,9 @@
 #![cfg_attr(target_arch = "bpf", no_std)]
 #![cfg_attr(target_arch = "bpf", no_main)]
 
+#[path = "../runtime.rs"]
+mod runtime;
+
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
 /// Returns at once.
@@ -10,17 +13,6 @@ use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 pub(crate) fn floor(_ctx: BtfTracePointContext) -> i32 {
     0
 }
-
-/// The verifier refuses a program that can reach this loop, so no panic can ever run.
-#[cfg(target_arch = "bpf")]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
-
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
 /// Lets `cargo clippy` and `cargo doc` look at this crate on the host; nothing runs there.
 #[cfg(not(target_arch = "bpf"))]

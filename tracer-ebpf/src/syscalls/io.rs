@@ -72,11 +72,7 @@ extern "C" fn leads_to_watched() -> u64 {
         _ => -1,
     };
     let files = task::current_open_files();
-    let leads = |fd| {
-        fdlookup::file_of(files, fd)
-            .and_then(object::number_of)
-            .is_some_and(membership::may_be_watched)
-    };
+    let leads = |fd| membership::may_lead_to_watched(files, fd);
     u64::from(leads(fd(returned.args[0])) || leads(other))
 }
 

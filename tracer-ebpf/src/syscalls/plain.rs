@@ -50,9 +50,7 @@ pub(crate) fn is_done(regs: Kptr, task: CurrentTask, class: u32, result: i64) ->
         return !is(FOR_STRANGERS);
     }
     let fd = regs::native::<0>(regs) as u32 as i32;
-    !fdlookup::file_of(task.files(), fd)
-        .and_then(object::number_of)
-        .is_some_and(membership::may_be_watched)
+    !membership::may_lead_to_watched(task.files(), fd)
 }
 
 /// Books a transfer whose row is there.

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 
-use super::{count::Counted, place::Place, report, tool::Tool};
+use super::{count::Counted, field, place::Place, report, tool::Tool};
 
 /// Sizes in bytes.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -118,10 +118,6 @@ fn status(pid: u32, name: &str) -> Option<u64> {
 /// The number of a line `NAME 123 kB`.
 pub(crate) fn kilobytes(text: &str, name: &str) -> Option<u64> {
     field(text, name)?.split_whitespace().next()?.parse().ok()
-}
-
-fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
 #[cfg(test)]

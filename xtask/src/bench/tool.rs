@@ -1,15 +1,16 @@
 //! A program that runs beside a measurement: started, waited for by a line that it says, ended.
 
 use std::{
-    io::{BufRead as _, BufReader, Read},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
-    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::command;
 
 /// How long anything may take. 50,000 processes are adopted in seconds, and reported in more.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -36,10 +37,10 @@ impl Tool {
             .with_context(|| format!("{name} cannot be started"))?;
         let (sender, lines) = mpsc::channel();
         if let Some(stdout) = child.stdout.take() {
-            read_lines(stdout, sender.clone());
+            command::send_lines(stdout, sender.clone());
         }
         if let Some(stderr) = child.stderr.take() {
-            read_lines(stderr, sender);
+            command::send_lines(stderr, sender);
         }
         Ok(Self { name, stdin: child.stdin.take(), child, lines, said: Vec::new() })
     }
@@ -158,16 +159,6 @@ impl Drop for Tool {
 fn interrupt(pid: u32) -> Result<()> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no pid")?;
     Ok(kill_process(pid, Signal::INT)?)
-}
-
-fn read_lines(from: impl Read + Send + 'static, to: Sender<String>) {
-    thread::spawn(move || {
-        for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
-            if to.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
-                return;
-            }
-        }
-    });
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     contender::Contender,
+    field,
     load::{Load, Plan},
     place::Place,
     table::{Table, number},
@@ -149,12 +150,8 @@ fn programs_of(pid: u32) -> Result<BTreeMap<String, u64>> {
 
 /// Id and verified instructions in a program's fdinfo.
 fn program(info: &str) -> Option<(u64, u64)> {
-    let field = |name: &str| {
-        info.lines()
-            .find_map(|line| line.strip_prefix(name))
-            .and_then(|text| text.trim().parse().ok())
-    };
-    Some((field("prog_id:")?, field("verified_insns:")?))
+    let value = |name| field(info, name)?.parse().ok();
+    Some((value("prog_id:")?, value("verified_insns:")?))
 }
 
 /// Names of all loaded programs by id. The kernel keeps 15 characters of each.

@@ -2,17 +2,17 @@
 
 use std::{
     fs,
-    io::{self, BufRead as _, BufReader, Read, Write},
+    io::{self, Write},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
-    thread,
+    sync::mpsc::{Receiver, RecvTimeoutError},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
 
 use super::console::DONE;
+use crate::command;
 
 /// The emulator of [`super::programs`]' architecture.
 pub(crate) const QEMU: &str = "qemu-system-x86_64";
@@ -64,7 +64,7 @@ impl Machine<'_> {
             .with_context(|| format!("cannot write {}", self.log.display()))?;
         let mut qemu = Qemu(self.start_qemu()?);
         let output = qemu.0.stdout.take().context("qemu has no standard output")?;
-        let (console, is_complete) = listen(&lines(output), start + limit, &mut log)
+        let (console, is_complete) = listen(&command::lines(output), start + limit, &mut log)
             .with_context(|| format!("cannot write {}", self.log.display()))?;
         Ok(Boot { console, time: start.elapsed(), is_complete })
     }
@@ -97,24 +97,6 @@ impl Drop for Qemu {
     }
 }
 
-/// Lines as they come, from a thread of their own so that waiting for one can have an end.
-fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
-    let (sender, receiver) = channel();
-    thread::spawn(move || {
-        let mut output = BufReader::new(output);
-        let mut line = Vec::new();
-        // Bytes, not strings: a failing program may print anything.
-        while output.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
-            let text = String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned();
-            if sender.send(text).is_err() {
-                return;
-            }
-            line.clear();
-        }
-    });
-    receiver
-}
-
 /// All lines up to the end, and whether the end was the right one.
 fn listen(
     lines: &Receiver<String>,
@@ -125,7 +107,9 @@ fn listen(
     let mut is_complete = false;
     loop {
         match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(line) => {
+            Ok(mut line) => {
+                // A serial line ends its lines with carriage returns.
+                line.truncate(line.trim_end_matches('\r').len());
                 writeln!(log, "{line}")?;
                 if line == DONE {
                     is_complete = true;
@@ -142,11 +126,13 @@ fn listen(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
 
     fn heard(text: &'static str) -> (Vec<String>, bool) {
         let deadline = Instant::now() + Duration::from_secs(5);
-        listen(&lines(text.as_bytes()), deadline, &mut io::sink()).unwrap()
+        listen(&command::lines(text.as_bytes()), deadline, &mut io::sink()).unwrap()
     }
 
     #[test]
@@ -163,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_machine_that_hangs_is_left_at_the_deadline() {
-        let (_silent, receiver) = channel();
+        let (_silent, receiver) = mpsc::channel();
         let deadline = Instant::now() + Duration::from_millis(20);
         let (console, is_complete) = listen(&receiver, deadline, &mut io::sink()).unwrap();
         assert!(console.is_empty() && !is_complete);
