@@ -24,6 +24,9 @@ use crate::{
 /// Names the tracer to test.
 pub const TRACER_ENV: &str = "TRACER_BIN";
 
+/// Tells the tracer how to be started by the kernel (`--hooks`).
+pub const HOOKS_ENV: &str = "TRACER_TEST_HOOKS";
+
 /// How the line starts that says every hook is attached and running processes are adopted.
 pub const ATTACHED: &str = "tracer: attached";
 
@@ -104,6 +107,7 @@ impl Tracer {
         let mut command = Command::new(binary()?);
         command
             .args(["--format", "json"])
+            .args(env::var(HOOKS_ENV).ok().map(|how| format!("--hooks={how}")))
             .args(&self.arguments)
             .envs(self.environment)
             .stdin(self.stdin.map_or_else(Stdio::null, Stdio::from))

@@ -16,6 +16,7 @@ pub mod object;
 pub mod offsets;
 pub mod op;
 pub mod process;
+pub mod trace_event;
 
 #[cfg(feature = "serde")]
 mod id_text;

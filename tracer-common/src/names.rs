@@ -39,6 +39,18 @@ pub const MAP_CGROUPS: &str = "CGROUPS";
 
 /// Program: every syscall's return.
 pub const SYS_EXIT: &str = "sys_exit";
+/// Program: the same on a kernel that preempts [`SYS_EXIT`]; so are all that end like it.
+pub const SYS_EXIT_EVENT: &str = "sys_exit_event";
+/// Program: a process or thread is about to run for the first time.
+pub const FORK_WAKEUP: &str = "process_fork_wakeup";
+/// Program: an image was replaced.
+pub const EXEC_EVENT: &str = "process_exec_event";
+/// Program: a thread ended.
+pub const EXIT_EVENT: &str = "process_exit_event";
+/// Program: an io_uring request was submitted.
+pub const URING_SUBMIT_EVENT: &str = "uring_submit_event";
+/// Program: an io_uring request completed.
+pub const URING_COMPLETE_EVENT: &str = "uring_complete_event";
 /// Program: a process or thread was created.
 pub const FORK: &str = "process_fork";
 /// Program: an image was replaced.

@@ -91,6 +91,12 @@ impl KernelTypes {
             .collect()
     }
 
+    /// Offset of a member of a struct in bytes.
+    #[must_use]
+    pub fn offset_in(&self, strukt: &str, member: &str) -> Option<u64> {
+        members::offset(&self.types, strukt, member)
+    }
+
     /// Whether one read of [`INODE_WINDOW_BYTES`] covers what identity needs of `struct inode`.
     #[must_use]
     pub fn inode_fits_window(&self) -> bool {

@@ -11,7 +11,7 @@ use tracer_common::limits;
 
 use crate::{
     launch::Launch,
-    loader::KernelSettings,
+    loader::{KernelSettings, Manner},
     render::Format,
     settings::{ColorChoice, Settings, TargetChoice},
     target::Request,
@@ -132,6 +132,9 @@ struct ScopeArgs {
     /// Pipes, files and sockets watched at once; more are counted as lost.
     #[arg(long, value_name = "N", default_value_t = limits::OBJECTS, value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
     max_objects: u32,
+    /// How the kernel starts tracer's programs.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t, hide_short_help = true)]
+    hooks: Hooks,
 }
 
 #[derive(Debug, Args)]
@@ -175,6 +178,18 @@ pub enum ReportFormat {
     Ndjson,
 }
 
+/// `--hooks`.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum Hooks {
+    /// As is right for this kernel: undisturbed from Linux 7.0 on, else typed.
+    #[default]
+    Auto,
+    /// By typed tracepoints: the cheapest, but since Linux 7.0 the kernel may skip some.
+    Typed,
+    /// With preemption off, so that the kernel skips none.
+    Undisturbed,
+}
+
 /// `--color`.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub enum Color {
@@ -185,6 +200,16 @@ pub enum Color {
     Always,
     /// Never.
     Never,
+}
+
+impl From<Hooks> for Option<Manner> {
+    fn from(hooks: Hooks) -> Self {
+        match hooks {
+            Hooks::Auto => None,
+            Hooks::Typed => Some(Manner::Typed),
+            Hooks::Undisturbed => Some(Manner::Undisturbed),
+        }
+    }
 }
 
 impl From<ReportFormat> for Format {
@@ -235,6 +260,7 @@ impl Cli {
             debug_log: verbose >= 3,
             max_processes: self.scope.max_processes,
             max_objects: self.scope.max_objects,
+            manner: self.scope.hooks.into(),
             capture: None,
         };
         Ok(Settings {

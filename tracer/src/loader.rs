@@ -12,12 +12,14 @@ mod ledgers;
 mod object;
 mod placing;
 mod ring;
+mod tracefs;
 
 use aya::Ebpf;
 
 pub use self::{
     attach::{HookCheck, check_hooks},
     error::LoaderError,
+    hooks::Manner,
     object::{CaptureScope, CgroupScope, KernelSettings},
     ring::{CaptureRing, EventRing, RawRecord},
 };
@@ -28,4 +30,5 @@ pub struct Loader {
     /// Until the programs are attached.
     kernel: Option<kernel::Kernel>,
     uring_covered: bool,
+    manner: Manner,
 }

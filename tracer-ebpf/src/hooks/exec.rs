@@ -2,7 +2,10 @@
 //! (include/trace/events/sched.h, Linux 5.10 to 7.2). The new arguments are already in memory.
 
 use aya_ebpf::{
-    helpers::generated::bpf_probe_read_user, macros::btf_tracepoint, programs::BtfTracePointContext,
+    EbpfContext,
+    helpers::generated::bpf_probe_read_user,
+    macros::{btf_tracepoint, tracepoint},
+    programs::{BtfTracePointContext, TracePointContext},
 };
 use tracer_common::{
     event::{self, TEXT, kind},
@@ -22,11 +25,22 @@ use crate::{
 /// See the module.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub(crate) fn process_exec(ctx: BtfTracePointContext) -> i32 {
-    let followed = replaced(Kptr(ctx.arg::<u64>(0)));
-    if DEBUG_LOG.load() == 1 && followed.is_some() {
-        aya_log_ebpf::debug!(&ctx, "exec: pid {}", task::current_tgid());
-    }
+    log(&ctx, replaced(Kptr(ctx.arg::<u64>(0))));
     0
+}
+
+/// The same with preemption off: the event `sched:sched_process_exec`, of the running task.
+#[tracepoint]
+pub(crate) fn process_exec_event(ctx: TracePointContext) -> u32 {
+    log(&ctx, replaced(task::current()));
+    0
+}
+
+#[inline(always)]
+fn log(ctx: &impl EbpfContext, followed: Option<()>) {
+    if DEBUG_LOG.load() == 1 && followed.is_some() {
+        aya_log_ebpf::debug!(ctx, "exec: pid {}", task::current_tgid());
+    }
 }
 
 #[inline(always)]

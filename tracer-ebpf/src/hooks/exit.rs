@@ -1,7 +1,10 @@
 //! The end of a process: `sched_process_exit(struct task_struct *p)` (include/trace/events/sched.h;
 //! Linux 6.17 adds `bool group_dead`). Its fds are still open at this point.
 
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    macros::{btf_tracepoint, tracepoint},
+    programs::{BtfTracePointContext, TracePointContext},
+};
 use tracer_common::event::{self, kind};
 
 use crate::{
@@ -22,13 +25,20 @@ const SIGNAL_GROUP_EXIT: u32 = 0x0000_0004;
 /// See the module.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub(crate) fn process_exit(ctx: BtfTracePointContext) -> i32 {
-    let _ = ended(Kptr(ctx.arg::<u64>(0)));
+    let task = Kptr(ctx.arg::<u64>(0));
+    let _ = ended(task.typed(&TASK_TGID), task);
+    0
+}
+
+/// The same with preemption off: the event `sched:sched_process_exit`, of the running task.
+#[tracepoint]
+pub(crate) fn process_exit_event(_ctx: TracePointContext) -> u32 {
+    let _ = ended(task::current_tgid(), task::current());
     0
 }
 
 #[inline(always)]
-fn ended(task: Kptr) -> Option<()> {
-    let tgid: u32 = task.typed(&TASK_TGID);
+fn ended(tgid: u32, task: Kptr) -> Option<()> {
     let entry = membership::entry(tgid)?;
     let signal = task.follow(&TASK_SIGNAL)?;
     // `do_exit()` has already taken this thread off the count of live ones.

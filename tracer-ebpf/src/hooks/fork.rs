@@ -2,7 +2,10 @@
 //! (include/trace/events/sched.h, Linux 5.10 to 7.2). The child has not run yet, so nothing that it
 //! does is missed.
 
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    helpers::generated::bpf_get_current_task_btf, macros::btf_tracepoint,
+    programs::BtfTracePointContext,
+};
 use tracer_common::{
     event::{self, kind},
     process::ROLE_TARGET,
@@ -23,13 +26,28 @@ const GENERATIONS: u32 = 16;
 /// See the module.
 #[btf_tracepoint(function = "sched_process_fork")]
 pub(crate) fn process_fork(ctx: BtfTracePointContext) -> i32 {
-    let inherited = inherit(Kptr(ctx.arg::<u64>(0)), Kptr(ctx.arg::<u64>(1)));
+    inherit_and_log(&ctx, Kptr(ctx.arg::<u64>(0)), Kptr(ctx.arg::<u64>(1)));
+    0
+}
+
+/// The same with preemption off: `sched_wakeup_new(struct task_struct *p)`, which the running task comes to with the
+/// child's run queue locked (`wake_up_new_task`, kernel/sched/core.c). The event of the fork does not have the child.
+#[btf_tracepoint(function = "sched_wakeup_new")]
+pub(crate) fn process_fork_wakeup(ctx: BtfTracePointContext) -> i32 {
+    // SAFETY: takes no argument and returns the running task.
+    let parent = Kptr(unsafe { bpf_get_current_task_btf() } as u64);
+    inherit_and_log(&ctx, parent, Kptr(ctx.arg::<u64>(0)));
+    0
+}
+
+#[inline(always)]
+fn inherit_and_log(ctx: &BtfTracePointContext, parent: Kptr, child: Kptr) {
+    let inherited = inherit(parent, child);
     if DEBUG_LOG.load() == 1
         && let Some(tgid) = inherited
     {
-        aya_log_ebpf::debug!(&ctx, "fork: following pid {}", tgid);
+        aya_log_ebpf::debug!(ctx, "fork: following pid {}", tgid);
     }
-    0
 }
 
 #[inline(always)]

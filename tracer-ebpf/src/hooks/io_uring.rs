@@ -5,11 +5,14 @@
 //! result itself before) has the outcome. Older kernels do not pass the request: there the loader
 //! attaches nothing and use of io_uring is counted as not covered.
 
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    macros::{btf_tracepoint, tracepoint},
+    programs::{BtfTracePointContext, TracePointContext},
+};
 use tracer_common::{
     id::ProcessId,
     ledger::{READ, WRITE},
-    loss, op,
+    loss, op, trace_event,
 };
 
 use crate::{
@@ -56,6 +59,14 @@ pub(crate) fn uring_submit(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// The same with preemption off: the event `io_uring:io_uring_submit_req`.
+#[tracepoint]
+pub(crate) fn uring_submit_event(ctx: TracePointContext) -> u32 {
+    let request: u64 = super::field::<_, { trace_event::URING_REQUEST }>(&ctx);
+    let _ = submitted(Kptr(request));
+    0
+}
+
 /// A request completed.
 #[btf_tracepoint(function = "io_uring_complete")]
 pub(crate) fn uring_complete(ctx: BtfTracePointContext) -> i32 {
@@ -68,11 +79,27 @@ pub(crate) fn uring_complete(ctx: BtfTracePointContext) -> i32 {
     } else {
         ctx.arg::<u64>(3) as i32
     };
+    finish(request, result);
+    0
+}
+
+/// The same with preemption off: the event `io_uring:io_uring_complete`.
+#[tracepoint]
+pub(crate) fn uring_complete_event(ctx: TracePointContext) -> u32 {
+    let request: u64 = super::field::<_, { trace_event::URING_REQUEST }>(&ctx);
+    let result: i32 = super::field::<_, { trace_event::URING_RESULT }>(&ctx);
+    if request != 0 {
+        finish(Kptr(request), result);
+    }
+    0
+}
+
+#[inline(always)]
+fn finish(request: Kptr, result: i32) {
     if book(request, i64::from(result)) {
         opening::open_waiting(u64::from(opening::place(slot::URING)));
     }
     stored::of_request(request);
-    0
 }
 
 /// What an opcode (`enum io_uring_op`, uapi) does to its file.

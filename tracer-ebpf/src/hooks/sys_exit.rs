@@ -3,9 +3,12 @@
 //! one hook sees fd, buffer, length and result together, and also a call that was already blocked
 //! when the hook was attached.
 
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-
-use tracer_common::loss;
+use aya_ebpf::{
+    helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
+    macros::{btf_tracepoint, tracepoint},
+    programs::{BtfTracePointContext, TracePointContext},
+};
+use tracer_common::{loss, trace_event};
 
 use crate::{
     facts,
@@ -18,7 +21,19 @@ use crate::{
 /// See the module.
 #[btf_tracepoint(function = "sys_exit")]
 pub(crate) fn sys_exit(ctx: BtfTracePointContext) -> i32 {
-    returned(Kptr(ctx.arg::<u64>(0)), ctx.arg::<i64>(1));
+    let regs = Kptr(ctx.arg::<u64>(0));
+    returned(regs::number(regs), || regs, ctx.arg::<i64>(1));
+    0
+}
+
+/// The same with preemption off: the event `raw_syscalls:sys_exit`.
+#[tracepoint]
+pub(crate) fn sys_exit_event(ctx: TracePointContext) -> u32 {
+    let number: u64 = super::field::<_, { trace_event::SYS_EXIT_NUMBER }>(&ctx);
+    let result: i64 = super::field::<_, { trace_event::SYS_EXIT_RESULT }>(&ctx);
+    // SAFETY: both take and give what the running task has: itself, and the registers that it saved.
+    let regs = || Kptr(unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64);
+    returned(number, regs, result);
     0
 }
 
@@ -35,8 +50,7 @@ fn x32(number: u64) {
 }
 
 #[inline(always)]
-fn returned(regs: Kptr, result: i64) {
-    let number = regs::number(regs);
+fn returned(number: u64, regs: impl Fn() -> Kptr, result: i64) {
     let classes = table::classes(number);
     if classes == 0 {
         if number >> 30 == 1 {
@@ -44,7 +58,7 @@ fn returned(regs: Kptr, result: i64) {
         }
         return;
     }
-    let task = CurrentTask::get();
+    let (task, regs) = (CurrentTask::get(), regs());
     let compat = task.is_compat();
     if !compat && plain::is_done(regs, task, classes & 0xff, result) {
         return;

@@ -9,12 +9,13 @@ use std::{
 use super::{
     KernelSettings, Loader, LoaderError,
     error::reason,
-    hooks::{self, HOOKS, Hook, ITERATORS, Iterator, Need},
+    hooks::{At, HOOKS, Hook, ITERATORS, Need, Place, Walk},
     kernel::Kernel,
+    tracefs,
 };
 use aya::{
     Ebpf,
-    programs::{BtfTracePoint, Iter, Program, ProgramError},
+    programs::{BtfTracePoint, Iter, Program, ProgramError, TracePoint},
 };
 
 /// Whether one hook would work here, found out by really loading it.
@@ -44,25 +45,37 @@ impl Loader {
             Need::Cgroup => settings.cgroup.is_some(),
             Need::Uring => covered,
         };
+        let places: Vec<Place> =
+            HOOKS.iter().filter(wanted).map(|hook| hook.place(self.manner)).collect();
         // All of the verifier's work comes before the first hook, so that they start together.
-        let hooks = HOOKS.iter().filter(wanted).map(Part::Hook);
+        let hooks = places.iter().copied().map(Part::Hook);
         let parts: Vec<Part> = hooks.chain(ITERATORS.iter().map(Part::Iterator)).collect();
         verify(&mut self.bpf, &parts, &kernel)?;
-        HOOKS.iter().filter(wanted).try_for_each(|hook| self.attach_hook(hook, &kernel))?;
+        let mut attach = || places.iter().try_for_each(|place| self.attach_hook(*place, &kernel));
+        if places.iter().any(|place| matches!(place.at, At::Event(..))) {
+            tracefs::with(attach)?;
+        } else {
+            attach()?;
+        }
         drop(kernel);
         give_back_memory();
         Ok(())
     }
 
-    fn attach_hook(&mut self, hook: &Hook, kernel: &Kernel) -> Result<(), LoaderError> {
-        let name = hooks::tracepoint(hook, &kernel.types);
-        let refused = |error: &dyn std::error::Error| LoaderError::Program {
-            hook: name,
-            reason: reason(error),
-        };
-        let program = self.bpf.program_mut(hook.program).ok_or(LoaderError::NoObject)?;
-        let program: &mut BtfTracePoint = program.try_into().map_err(|error| refused(&error))?;
-        program.attach().map(|_| ()).map_err(|error| refused(&error))
+    fn attach_hook(&mut self, place: Place, kernel: &Kernel) -> Result<(), LoaderError> {
+        let hook = place.name(&kernel.types);
+        let refused = |error: ProgramError| LoaderError::Program { hook, reason: reason(&error) };
+        let program = self.bpf.program_mut(place.program).ok_or(LoaderError::NoObject)?;
+        match place.at {
+            At::Tracepoint(_) => {
+                let program: &mut BtfTracePoint = program.try_into().map_err(refused)?;
+                program.attach().map(|_| ()).map_err(refused)
+            }
+            At::Event(folder, name) => {
+                let program: &mut TracePoint = program.try_into().map_err(refused)?;
+                program.attach(folder, name).map(|_| ()).map_err(refused)
+            }
+        }
     }
 
     /// Why the kernel refuses a program, if it does.
@@ -73,11 +86,14 @@ impl Loader {
     /// Detaches every hook; the maps stay readable.
     pub fn detach(&mut self) {
         for hook in HOOKS {
-            let Some(program) = self.bpf.program_mut(hook.program) else { continue };
-            if let Ok(program) = <&mut BtfTracePoint>::try_from(program) {
-                // Fails only when it was not loaded, and then there is nothing to detach.
-                let _ = program.unload();
-            }
+            let place = hook.place(self.manner);
+            let Some(program) = self.bpf.program_mut(place.program) else { continue };
+            // Fails only when it was not loaded, and then there is nothing to detach.
+            let _ = match program {
+                Program::BtfTracePoint(program) => program.unload(),
+                Program::TracePoint(program) => program.unload(),
+                _ => Ok(()),
+            };
         }
     }
 }
@@ -94,15 +110,15 @@ fn give_back_memory() {
 /// A program that is to be loaded.
 #[derive(Clone, Copy)]
 enum Part {
-    Hook(&'static Hook),
-    Iterator(&'static Iterator),
+    Hook(Place),
+    Iterator(&'static Walk),
 }
 
 impl Part {
     /// Its name in the object.
     fn program(self) -> &'static str {
         match self {
-            Self::Hook(hook) => hook.program,
+            Self::Hook(place) => place.program,
             Self::Iterator(iterator) => iterator.program,
         }
     }
@@ -110,15 +126,18 @@ impl Part {
     /// Has the kernel verify and translate it.
     fn load(self, program: &mut Program, kernel: &Kernel) -> Result<(), LoaderError> {
         let hook = match self {
-            Self::Hook(hook) => hook.tracepoints[0],
+            Self::Hook(place) => place.name(&kernel.types),
             Self::Iterator(iterator) => iterator.program,
         };
         let refused = |error: ProgramError| LoaderError::Program { hook, reason: reason(&error) };
         match self {
-            Self::Hook(hook) => {
-                let name = hooks::tracepoint(hook, &kernel.types);
+            Self::Hook(Place { at: At::Tracepoint(_), .. }) => {
                 let program: &mut BtfTracePoint = program.try_into().map_err(refused)?;
-                program.load(name, &kernel.targets).map_err(refused)
+                program.load(hook, &kernel.targets).map_err(refused)
+            }
+            Self::Hook(Place { at: At::Event(..), .. }) => {
+                let program: &mut TracePoint = program.try_into().map_err(refused)?;
+                program.load().map_err(refused)
             }
             Self::Iterator(iterator) => {
                 let program: &mut Iter = program.try_into().map_err(refused)?;
@@ -168,14 +187,15 @@ pub fn check_hooks() -> Result<Vec<HookCheck>, LoaderError> {
     let kernel = loader.kernel.take().ok_or(LoaderError::NoObject)?;
     let mut checks = Vec::new();
     for hook in HOOKS {
+        let place = hook.place(loader.manner);
         let absent = hook.need == Need::Uring && !loader.uring_covered;
         let refused = if absent {
             Some("this kernel's io_uring tracepoints do not name the request (needs 5.19)".into())
         } else {
-            loader.refusal(Part::Hook(hook), &kernel)
+            loader.refusal(Part::Hook(place), &kernel)
         };
         checks.push(HookCheck {
-            name: hooks::tracepoint(hook, &kernel.types),
+            name: place.name(&kernel.types),
             purpose: hook.purpose,
             refused,
             optional: hook.need == Need::Uring,

@@ -25,6 +25,26 @@ pub enum LoaderError {
         /// The kernel's words, with the verifier's last lines.
         reason: String,
     },
+    /// A trace event has its fields elsewhere.
+    #[error(
+        "this kernel's event {event} has no {field} where it is known to be: try --hooks typed, and \
+         report it with the output of `uname -r`"
+    )]
+    EventField {
+        /// The event.
+        event: &'static str,
+        /// Its field.
+        field: &'static str,
+    },
+    /// Trace events are out of reach.
+    #[error(
+        "tracefs is not mounted, and cannot be for tracer alone ({reason}): run \
+         `mount -t tracefs tracefs /sys/kernel/tracing`"
+    )]
+    Tracefs {
+        /// The kernel's words.
+        reason: String,
+    },
     /// A map could not be read or written.
     #[error("cannot {operation} the {map} map: {reason}")]
     Map {

@@ -5,7 +5,7 @@ use aya::{Btf, Endianness};
 use super::{
     LoaderError,
     error::reason,
-    hooks::{HOOKS, ITERATORS},
+    hooks::{self, ITERATORS},
 };
 use crate::btf::KernelTypes;
 
@@ -43,7 +43,7 @@ const FUNCTION: u32 = 12 << 24;
 /// its id. All types of the kernel would cost it tens of megabytes; it gets those few, each in its place, and forward
 /// declarations without a name between them.
 fn targets(types: &KernelTypes) -> Result<Btf, aya::BtfError> {
-    let tracepoints = HOOKS.iter().flat_map(|hook| hook.tracepoints).filter_map(|name| {
+    let tracepoints = hooks::tracepoints().filter_map(|name| {
         Some((types.tracepoint_id(name)?, TYPEDEF, format!("btf_trace_{name}")))
     });
     let iterators = ITERATORS.iter().filter_map(|iterator| {
@@ -51,6 +51,8 @@ fn targets(types: &KernelTypes) -> Result<Btf, aya::BtfError> {
     });
     let mut named: Vec<(u32, u32, String)> = tracepoints.chain(iterators).collect();
     named.sort_unstable();
+    // A tracepoint may stand for both manners.
+    named.dedup();
     let mut records: Vec<u32> = Vec::new();
     let mut strings = vec![0];
     for (id, kind, name) in &named {

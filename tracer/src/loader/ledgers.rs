@@ -113,7 +113,8 @@ impl Loader {
     /// (`recursion_misses`, Linux 5.12): facts that no program could count.
     #[must_use]
     pub fn skipped_runs(&self) -> u64 {
-        HOOKS.iter().filter_map(|hook| self.recursion_misses(hook.program)).sum()
+        let programs = HOOKS.iter().map(|hook| hook.place(self.manner).program);
+        programs.filter_map(|program| self.recursion_misses(program)).sum()
     }
 
     fn recursion_misses(&self, program: &str) -> Option<u64> {

@@ -13,7 +13,7 @@ use tracer_common::{
 use super::{
     Loader, LoaderError,
     error::reason,
-    hooks,
+    hooks::{self, Manner},
     kernel::Kernel,
     placing::{self, RdonlyCast},
 };
@@ -41,6 +41,8 @@ pub struct KernelSettings {
     pub max_processes: u32,
     /// Objects watched at once; the ledger has five rows for each.
     pub max_objects: u32,
+    /// How programs are started; as it is right for this kernel where `None`.
+    pub manner: Option<Manner>,
     /// What is captured; nothing where `None`.
     pub capture: Option<CaptureScope>,
 }
@@ -73,6 +75,7 @@ impl Default for KernelSettings {
             debug_log: false,
             max_processes: limits::PROCESSES,
             max_objects: limits::OBJECTS,
+            manner: None,
             capture: None,
         }
     }
@@ -107,7 +110,8 @@ impl Loader {
         let bpf =
             loader.load(&object).map_err(|error| LoaderError::Object { reason: reason(&error) })?;
         let uring_covered = constants.uring_covered;
-        let mut this = Self { bpf, kernel: Some(kernel), uring_covered };
+        let manner = manner_of(settings, &kernel.types)?;
+        let mut this = Self { bpf, kernel: Some(kernel), uring_covered, manner };
         this.declare_cgroup(settings)?;
         Ok(this)
     }
@@ -140,6 +144,17 @@ impl Loader {
         processes
             .insert(tgid, entry, 0)
             .map_err(|error| LoaderError::map("fill", names::MAP_PROCESSES, error))
+    }
+}
+
+/// How the programs are started, if the kernel's trace events are as they know them.
+fn manner_of(settings: &KernelSettings, types: &KernelTypes) -> Result<Manner, LoaderError> {
+    let manner = settings.manner.unwrap_or_else(Manner::of_this_kernel);
+    match hooks::misplaced_field(types) {
+        Some((event, field)) if manner == Manner::Undisturbed => {
+            Err(LoaderError::EventField { event, field })
+        }
+        _ => Ok(manner),
     }
 }
 

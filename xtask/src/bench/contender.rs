@@ -16,6 +16,8 @@ pub(crate) enum Contender {
     Floor,
     /// tracer, counting.
     Tracer,
+    /// tracer, counting with the hooks of Linux 7.0 and later.
+    Undisturbed,
     /// tracer, keeping the bytes as well.
     Capture,
     /// bpftrace with `question.bt`.
@@ -31,10 +33,11 @@ const SETTLE: Duration = Duration::from_millis(30);
 
 impl Contender {
     /// All, in the order of each round.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Native,
         Self::Floor,
         Self::Tracer,
+        Self::Undisturbed,
         Self::Capture,
         Self::Bpftrace,
         Self::Strace,
@@ -47,6 +50,7 @@ impl Contender {
             Self::Native => "native",
             Self::Floor => "floor",
             Self::Tracer => "tracer",
+            Self::Undisturbed => "tracer, 7.x",
             Self::Capture => "tracer --capture",
             Self::Bpftrace => "bpftrace",
             Self::Strace => "strace",
@@ -72,7 +76,7 @@ impl Contender {
     /// The program that must be installed.
     fn program(self) -> Option<&'static str> {
         match self {
-            Self::Native | Self::Floor | Self::Tracer | Self::Capture => None,
+            Self::Native | Self::Floor | Self::Tracer | Self::Undisturbed | Self::Capture => None,
             Self::Bpftrace => Some("bpftrace"),
             Self::Strace => Some("strace"),
             Self::PerfTrace => Some("perf"),
@@ -95,7 +99,9 @@ impl Contender {
                 floor.arg(&place.floor_object);
                 (Tool::start("floor", &mut floor)?, "floor: attached")
             }
-            Self::Tracer | Self::Capture => return self.attach_tracer(place, &pid),
+            Self::Tracer | Self::Undisturbed | Self::Capture => {
+                return self.attach_tracer(place, &pid);
+            }
             Self::Bpftrace => {
                 let mut bpftrace = Command::new("bpftrace");
                 bpftrace.args(["-B", "none"]).arg(&place.question).arg(&pid);
@@ -115,9 +121,11 @@ impl Contender {
         let files = place.new_directory()?;
         let mut tracer = Command::new(&place.tracer);
         tracer.args(["--pid", pid, "--format", "json", "-o"]).arg(files.join("report"));
-        if self == Self::Capture {
-            tracer.arg("--capture").arg(files.join("capture"));
-        }
+        match self {
+            Self::Capture => tracer.arg("--capture").arg(files.join("capture")),
+            Self::Undisturbed => tracer.args(["--hooks", "undisturbed"]),
+            _ => tracer.args(["--hooks", "typed"]),
+        };
         let tool = Tool::start("tracer", &mut tracer)?;
         self.attached(tool, "tracer: attached", Some(files))
     }
@@ -163,7 +171,7 @@ impl Attached {
             }
         };
         let counted = match (self.contender, self.files) {
-            (Contender::Tracer | Contender::Capture, Some(files)) => {
+            (Contender::Tracer | Contender::Undisturbed | Contender::Capture, Some(files)) => {
                 // 1 is its word for lost output; all else means that there is no report.
                 if !matches!(status.code(), Some(0 | 1)) {
                     bail!("tracer ended with {status}: {}", said.join(" / "));

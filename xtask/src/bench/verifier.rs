@@ -71,7 +71,7 @@ pub(crate) fn check(place: &Place, file: &Path, kernel: &str, update: bool) -> R
 /// Loads everything once without capture and once with it.
 fn count(place: &Place) -> Result<BTreeMap<String, Counts>> {
     let mut programs: BTreeMap<String, Counts> = BTreeMap::new();
-    for contender in [Contender::Tracer, Contender::Capture] {
+    for contender in [Contender::Tracer, Contender::Undisturbed, Contender::Capture] {
         let plan = Plan { name: "getppid", calls: 0, sleepers: 0, objects: 0, command: &[] };
         let load = Load::start(&place.load, &plan)?;
         let attached = contender.attach(place, load.pid())?;
