@@ -36,7 +36,8 @@ macro_rules! kernel_offsets {
             TASK_EXIT_CODE "task_struct" "exit_code" true;
             TASK_FLAGS "task_struct" "flags" true;
             TASK_MM "task_struct" "mm" true;
-            TASK_STATUS "task_struct" "thread_info.status" true;
+            TASK_STATUS "task_struct" "thread_info.status" cfg!(target_arch = "x86_64");
+            TASK_THREAD_FLAGS "task_struct" "thread_info.flags" true;
             TASK_CGROUPS "task_struct" "cgroups" true;
             TASK_PID_STRUCT "task_struct" "thread_pid" true;
             SIGNAL_LIVE "signal_struct" "live" true;
@@ -130,7 +131,7 @@ macro_rules! kernel_offsets {
 }
 
 macro_rules! declare_offsets {
-    ($($global:ident $strukt:literal $member:literal $required:literal;)*) => {
+    ($($global:ident $strukt:literal $member:literal $required:expr;)*) => {
         #[expect(non_camel_case_types, reason = "the names of constants")]
         enum OffsetNumber { $($global,)* }
 

@@ -40,9 +40,10 @@ impl<const NUMBER: u32> Constant<NUMBER> {
 }
 
 macro_rules! declare_offsets {
-    ($($name:ident $strukt:literal $member:literal $required:literal;)*) => {
+    ($($name:ident $strukt:literal $member:literal $required:expr;)*) => {
         $(
             #[doc = concat!("Byte offset of `", $strukt, ".", $member, "`.")]
+            #[allow(dead_code, reason = "each architecture has some of its own")]
             pub(crate) const $name: Constant<{ number::$name }> = Constant;
         )*
     };

@@ -2,7 +2,9 @@
 //!
 //! Everything that depends on the architecture is in this file and in `syscalls/table.rs`.
 
-use crate::kread::Kptr;
+use tracer_common::offsets::number;
+
+use crate::{constants::Constant, kread::Kptr};
 
 /// x86-64 `struct pt_regs` (`arch/x86/include/asm/ptrace.h`): byte offsets. `ax` already holds the
 /// result at `sys_exit`; all argument registers are intact.
@@ -11,6 +13,10 @@ mod layout {
     pub(super) const NUMBER: u64 = 120; // orig_ax
     pub(super) const NATIVE: [u64; 6] = [112, 104, 96, 56, 72, 64]; // di si dx r10 r8 r9
     pub(super) const COMPAT: [u64; 6] = [40, 88, 96, 104, 112, 32]; // bx cx dx si di bp
+    /// `TS_COMPAT` in `thread_info.status` (`arch/x86/include/asm/thread_info.h`).
+    pub(super) const MODE: u32 = super::number::TASK_STATUS;
+    pub(super) type Mode = u32;
+    pub(super) const COMPAT_MODE: Mode = 0x0002;
 }
 
 /// AArch64 `struct pt_regs` (`arch/arm64/include/asm/ptrace.h`): `regs[31]`, `sp`, `pc`, `pstate`,
@@ -20,6 +26,22 @@ mod layout {
     pub(super) const NUMBER: u64 = 280; // syscallno, s32
     pub(super) const NATIVE: [u64; 6] = [272, 8, 16, 24, 32, 40]; // orig_x0, x1..x5
     pub(super) const COMPAT: [u64; 6] = NATIVE;
+    /// `TIF_32BIT` in `thread_info.flags` (`arch/arm64/include/asm/thread_info.h`).
+    pub(super) const MODE: u32 = super::number::TASK_THREAD_FLAGS;
+    pub(super) type Mode = u64;
+    pub(super) const COMPAT_MODE: Mode = 1 << 22;
+}
+
+/// What of a task says whether it is in a 32-bit call.
+pub(crate) type Mode = layout::Mode;
+
+/// Where it stands in the task.
+pub(crate) const MODE: Constant<{ layout::MODE }> = Constant;
+
+/// Whether it says so.
+#[inline(always)]
+pub(crate) fn is_compat(mode: Mode) -> bool {
+    mode & layout::COMPAT_MODE != 0
 }
 
 /// The syscall number: 8 bytes on x86-64, 4 on AArch64, and the verifier allows no more.

@@ -9,15 +9,13 @@ use tracer_common::{id::ProcessId, limits};
 use crate::{
     constants::{
         HAS_TASK_BTF, PID_LEVEL, PID_NUMBERS, SIGNAL_THREADS, TASK_COMM, TASK_FILES, TASK_FLAGS,
-        TASK_GROUP_LEADER, TASK_PID_STRUCT, TASK_REAL_PARENT, TASK_SIGNAL, TASK_START, TASK_STATUS,
-        TASK_TGID, UPID_NR, UPID_SIZE,
+        TASK_GROUP_LEADER, TASK_PID_STRUCT, TASK_REAL_PARENT, TASK_SIGNAL, TASK_START, TASK_TGID,
+        UPID_NR, UPID_SIZE,
     },
     kread::Kptr,
+    regs,
 };
 
-/// `TS_COMPAT` in `thread_info.status` (`arch/x86/include/asm/thread_info.h`): a 32-bit syscall is
-/// in progress.
-const TS_COMPAT: u32 = 0x0002;
 /// `PF_KTHREAD` (`include/linux/sched.h`).
 const PF_KTHREAD: u32 = 0x0020_0000;
 
@@ -65,12 +63,12 @@ impl CurrentTask {
     /// Whether a 32-bit syscall is in progress.
     #[inline(always)]
     pub(crate) fn is_compat(self) -> bool {
-        let status: u32 = if HAS_TASK_BTF.load() == 1 {
-            self.0.typed(&TASK_STATUS)
+        let mode: regs::Mode = if HAS_TASK_BTF.load() == 1 {
+            self.0.typed(&regs::MODE)
         } else {
-            self.0.member(&TASK_STATUS).unwrap_or(0)
+            self.0.member(&regs::MODE).unwrap_or(0)
         };
-        status & TS_COMPAT != 0
+        regs::is_compat(mode)
     }
 
     /// Whether its process has no other thread. Only the thread itself can change that: kernel workers of

@@ -1,10 +1,10 @@
-//! Lines of a recording, parsed on all CPUs: of a session with tens of thousands of processes they are
-//! nearly all of the work.
+//! Lines of a recording, parsed on all CPUs while the lines before them are taken in: of a session with tens
+//! of thousands of processes that is nearly all of the work.
 
 use std::{
     io::{self, BufRead},
-    panic::resume_unwind,
-    thread,
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread::{self, Scope},
 };
 
 use super::{
@@ -13,9 +13,12 @@ use super::{
 };
 use crate::bounded_line::{self, Ending};
 
-/// Bytes of one block, after which the line is ended. One for each CPU is held, and some four times as much
-/// for what its lines say; smaller ones make a busy machine wait for its slowest thread more often.
-const BLOCK: usize = 2 << 20;
+/// Bytes of one block, after which the line is ended. Smaller ones cost more waiting for each other, larger
+/// ones more memory.
+const BLOCK: usize = 1 << 20;
+/// Blocks that one parser has before it or behind it. With the one that is taken in, this bounds the memory:
+/// the text of a block, and some four times as much for what its lines say.
+const AHEAD: usize = 2;
 
 /// What a line said, or what is wrong with it, and how it ended.
 pub(super) type Outcome = (Result<Parsed, String>, Ending);
@@ -28,29 +31,77 @@ struct Block {
     ends: Vec<(usize, Ending)>,
 }
 
-/// The next lines in their order; none at the end of the input.
-///
-/// # Errors
-/// Those of the reader.
-pub(super) fn next(input: &mut impl BufRead) -> io::Result<Vec<Outcome>> {
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let mut blocks = Vec::new();
-    while blocks.len() < threads {
-        let block = Block::read(input)?;
-        if block.ends.is_empty() {
-            break;
-        }
-        blocks.push(block);
+/// A thread that parses what it is given, in that order.
+struct Parser {
+    blocks: SyncSender<Block>,
+    lines: Receiver<Vec<Outcome>>,
+}
+
+impl Parser {
+    fn start<'s>(scope: &'s Scope<'s, '_>) -> Self {
+        let (blocks, given) = sync_channel::<Block>(AHEAD);
+        let (parsed, lines) = sync_channel(AHEAD);
+        scope.spawn(move || {
+            // Ends when there are no more blocks, or nobody wants their lines.
+            given.iter().map(|block| block.parse()).try_for_each(|lines| parsed.send(lines))
+        });
+        Self { blocks, lines }
     }
-    let Some((first, others)) = blocks.split_first() else { return Ok(Vec::new()) };
-    Ok(thread::scope(|scope| {
-        let others: Vec<_> = others.iter().map(|block| scope.spawn(|| block.parse())).collect();
-        let mut lines = first.parse();
-        for other in others {
-            lines.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+}
+
+/// The lines of an input in their order.
+pub(super) struct Lines<'s, 'e, I> {
+    scope: &'s Scope<'s, 'e>,
+    input: I,
+    /// They take turns; started when there is something for them to do.
+    parsers: Vec<Parser>,
+    most: usize,
+    /// Blocks read, and blocks whose lines were handed out.
+    read: usize,
+    done: usize,
+    has_ended: bool,
+}
+
+impl<'s, 'e, I: BufRead> Lines<'s, 'e, I> {
+    /// Nothing is read yet.
+    pub(super) fn new(scope: &'s Scope<'s, 'e>, input: I) -> Self {
+        let most = thread::available_parallelism().map_or(1, usize::from);
+        Self { scope, input, parsers: Vec::new(), most, read: 0, done: 0, has_ended: false }
+    }
+
+    /// The next lines; none at the end of the input.
+    ///
+    /// # Errors
+    /// Those of the reader.
+    pub(super) fn next(&mut self) -> io::Result<Vec<Outcome>> {
+        while !self.has_ended && self.read - self.done < self.most * AHEAD {
+            self.read_ahead()?;
         }
-        lines
-    }))
+        if self.done == self.read {
+            return Ok(Vec::new());
+        }
+        let parser = self.parsers.get(self.done % self.most);
+        self.done += 1;
+        // A parser that is gone has panicked, and so will the scope.
+        Ok(parser.and_then(|parser| parser.lines.recv().ok()).unwrap_or_default())
+    }
+
+    fn read_ahead(&mut self) -> io::Result<()> {
+        let block = Block::read(&mut self.input)?;
+        self.has_ended = block.ends.is_empty();
+        if self.has_ended {
+            return Ok(());
+        }
+        if self.parsers.len() < self.most && self.parsers.len() == self.read {
+            self.parsers.push(Parser::start(self.scope));
+        }
+        if let Some(parser) = self.parsers.get(self.read % self.most) {
+            // Refused only by one that is gone.
+            let _ = parser.blocks.send(block);
+        }
+        self.read += 1;
+        Ok(())
+    }
 }
 
 impl Block {

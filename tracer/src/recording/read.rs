@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{self, BufRead},
+    thread,
 };
 
 use serde_json::Value;
@@ -15,7 +16,7 @@ use super::{
     CUT, DAMAGED, SCHEMA,
     bounds::Bounds,
     line::{Checkpoint, End, Header, Loss, Row, StartedHere, kind},
-    parallel,
+    parallel::Lines,
     parse::{Line, Parsed},
 };
 use crate::{
@@ -110,17 +111,22 @@ pub fn read(mut input: impl BufRead) -> Result<Recording, ReadError> {
     let ending = bounded_line::next(&mut input, &mut line, LINE_LIMIT)?;
     let header = header(&line, ending)?;
     let mut replay = Replay::new(header);
+    thread::scope(|scope| take_all(&mut replay, Lines::new(scope, input)))?;
+    Ok(replay.finish())
+}
+
+fn take_all(replay: &mut Replay, mut input: Lines<'_, '_, impl BufRead>) -> io::Result<()> {
     let mut number = 1;
     loop {
-        let lines = parallel::next(&mut input)?;
+        let lines = input.next()?;
         if lines.is_empty() {
-            return Ok(replay.finish());
+            return Ok(());
         }
         for (parsed, ending) in lines {
             number += 1;
             match (parsed.and_then(|parsed| replay.take(parsed)), ending) {
                 // The last line of a file that was cut: said by the missing end.
-                (Err(_), Ending::EndOfFile) if !replay.has_ended => return Ok(replay.finish()),
+                (Err(_), Ending::EndOfFile) if !replay.has_ended => return Ok(()),
                 (Err(fault), _) => replay.damage(number, fault),
                 (Ok(()), _) => {}
             }
