@@ -1,5 +1,6 @@
 //! One run: resolve, load, attach, collect, judge, render.
 
+mod attach;
 mod capture;
 mod collect;
 mod doctor;
@@ -20,6 +21,7 @@ use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
 use self::{
+    attach::attach,
     capture::Capturing,
     collect::{Collector, LiveSink},
     output::Destination,
@@ -28,6 +30,7 @@ use self::{
 };
 use crate::{
     doctor::environment,
+    inherited::{Descriptors, Unused},
     launch::{self, Launched, Running},
     loader::{CgroupScope, EventRing, KernelSettings, Loader},
     observe::{self, WorkerLogs},
@@ -49,6 +52,8 @@ struct Subject {
     target: report::Target,
     pids: Vec<PinnedProcess>,
     launched: Option<Launched>,
+    /// Whether the command runs as another user.
+    as_another_user: bool,
     /// The target cgroup's directory: the target ends when it is gone.
     cgroup: Option<PathBuf>,
 }
@@ -60,6 +65,7 @@ struct Subject {
 /// # Errors
 /// [`AppError`], one sentence each.
 pub fn trace(settings: &Settings) -> Result<bool, AppError> {
+    let inherited = Descriptors::of_this_process();
     environment::preflight()?;
     let mut destination = Destination::open(settings.output.as_deref(), settings.color)?;
     let recording = Recording::open(settings.record.as_deref())?;
@@ -75,6 +81,7 @@ pub fn trace(settings: &Settings) -> Result<bool, AppError> {
         settings,
         &kernel,
         subject,
+        inherited,
         destination.live(settings),
         recording,
         capturing,
@@ -110,6 +117,7 @@ fn resolve(choice: &TargetChoice, kernel: &mut KernelSettings) -> Result<Subject
                 target,
                 pids: Vec::new(),
                 launched: Some(launched),
+                as_another_user: launch.user.is_some(),
                 cgroup: None,
             });
         }
@@ -120,7 +128,7 @@ fn resolve(choice: &TargetChoice, kernel: &mut KernelSettings) -> Result<Subject
             let name =
                 numbers.iter().map(|pid| format!("--pid {pid}")).collect::<Vec<_>>().join(" ");
             let target = report::Target { kind: "pid".into(), name, pids: numbers };
-            Ok(Subject { target, pids, launched: None, cgroup: None })
+            Ok(Subject { target, pids, launched: None, as_another_user: false, cgroup: None })
         }
         Target::Cgroup(cgroup) => {
             kernel.cgroup =
@@ -130,7 +138,8 @@ fn resolve(choice: &TargetChoice, kernel: &mut KernelSettings) -> Result<Subject
                 _ => ("cgroup", format!("--cgroup {}", cgroup.path.display())),
             };
             let target = report::Target { kind: kind.into(), name, pids: Vec::new() };
-            Ok(Subject { target, pids: Vec::new(), launched: None, cgroup: Some(cgroup.path) })
+            let cgroup = Some(cgroup.path);
+            Ok(Subject { target, pids: Vec::new(), launched: None, as_another_user: false, cgroup })
         }
     }
 }
@@ -140,6 +149,7 @@ async fn record(
     settings: &Settings,
     kernel: &KernelSettings,
     subject: Subject,
+    inherited: Descriptors,
     live: LiveSink,
     mut recording: Recording,
     mut capturing: Option<Capturing>,
@@ -169,17 +179,14 @@ async fn record(
     outside.start_clock(settings.duration);
     run.collect_waiting();
     ensure_alive(&subject.pids)?;
-    let mut running = match subject.launched {
-        Some(launched) => {
-            run.collector.started_here(launched.pid());
-            announce(settings, &subject.target);
-            Some(launched.release()?)
-        }
-        None => {
-            announce(settings, &subject.target);
-            None
-        }
-    };
+    if let Some(launched) = &subject.launched {
+        run.collector.started_here(launched.pid());
+    }
+    announce(settings, &subject.target);
+    // What came with tracer is the command's, which has its own copies by now.
+    drop(inherited);
+    unused(settings).let_go().map_err(|source| AppError::Runtime { source })?;
+    let mut running = subject.launched.map(Launched::release).transpose()?;
     if let Some(capturing) = &mut capturing {
         capturing.begins();
     }
@@ -193,22 +200,6 @@ async fn record(
     }
     leave(session);
     Ok(report)
-}
-
-/// Targets first, then the hooks, then whoever was there before them: nobody is missed.
-fn attach(
-    loader: &mut Loader,
-    events: &mut EventRing,
-    kernel: &KernelSettings,
-    subject: &Subject,
-) -> Result<(), AppError> {
-    for pid in &subject.target.pids {
-        loader.add_target(*pid)?;
-    }
-    loader.attach(kernel)?;
-    let adopted = loader.adopt(events)?;
-    tracing::debug!(adopted, "adopted the processes that were there");
-    Ok(())
 }
 
 /// A process that ended before the hooks were attached left nothing to see.
@@ -227,6 +218,14 @@ fn announce(settings: &Settings, target: &report::Target) {
         let name = render::escape(&target.name);
         output::say(&format!("tracer: attached to {name}; stops when it ends, or on Ctrl-C"));
     }
+}
+
+/// The standard streams that nothing goes through any more once the trace is announced.
+fn unused(settings: &Settings) -> Unused {
+    let reads_log = settings.worker_logs.iter().any(|path| path.as_os_str() == "-");
+    let shows = settings.capture.as_ref().is_some_and(|capture| capture.show);
+    let tells = shows || settings.live == Some(true) || !settings.quiet;
+    Unused { stdin: !reads_log, stdout: settings.output.is_some(), stderr: !tells }
 }
 
 /// Nanoseconds since boot, the clock of the kernel side's time stamps.

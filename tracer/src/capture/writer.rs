@@ -25,6 +25,7 @@ use super::{
     queue::{self, Entry, Inlet, Outlet, Parcel},
     summary::Summary,
 };
+use crate::privileges::{self, Rights};
 
 #[cfg(test)]
 mod tests;
@@ -100,12 +101,10 @@ impl Capture {
         let stop = Stop(Arc::new(AtomicBool::new(false)));
         let stopped = Arc::clone(&stop.0);
         let writer = Writer { books, watcher, undecodable: 0 };
-        let write = thread::Builder::new()
-            .name("capture-write".to_owned())
-            .spawn(move || writer.run(&outlet))?;
-        let drain = thread::Builder::new()
-            .name("capture-drain".to_owned())
-            .spawn(move || drain(source, inlet, &stopped))?;
+        // It names what was copied from: files of any process.
+        let write = privileges::spawn("capture-write", Rights::Look, move || writer.run(&outlet))?;
+        let work = move || drain(source, inlet, &stopped);
+        let drain = privileges::spawn("capture-drain", Rights::None, work)?;
         Ok(Self { stop, drain, write })
     }
 

@@ -73,6 +73,7 @@ pub fn inspect() -> Vec<Check> {
 pub fn inspect_in(places: &Places) -> Vec<Check> {
     vec![
         required("capabilities", probe::capabilities(places)),
+        probe::kept_capabilities(places),
         probe::other_users_files(places),
         required("pid namespace", probe::pid_namespace(places)),
         required("kernel", probe::kernel(places)),

@@ -29,6 +29,7 @@ use rustix::{
 };
 
 use super::{LaunchError, user::Identity};
+use crate::inherited;
 
 /// Signals of Linux, real-time ones included, are numbered up to this one.
 const LAST_SIGNAL: i32 = 64;
@@ -302,7 +303,18 @@ fn prepare(plan: &Plan) -> Result<(), (Stage, Errno)> {
         identity.assume().map_err(|errno| (Stage::User, errno))?;
     }
     reset_signals();
+    if plan.slave.is_none() {
+        close_streams();
+    }
     Ok(())
+}
+
+/// What was closed before Rust's runtime opened something in its place is closed for the command.
+fn close_streams() {
+    for fd in inherited::closed_streams() {
+        // SAFETY: the child has its own table, and uses no standard stream until exec.
+        unsafe { libc::close(fd) };
+    }
 }
 
 /// Makes the terminal the child's controlling one and all its standard streams.
@@ -318,13 +330,14 @@ fn take_terminal(slave: &OwnedFd) -> rustix::io::Result<()> {
 /// program ignores. What was ignored before the tracer, as by nohup(1), stays ignored, as it would
 /// without the tracer.
 fn reset_signals() {
+    let keeps_sigpipe = inherited::ignores_sigpipe();
     for signal in 1..=LAST_SIGNAL {
         // SAFETY: both structures live here and are valid when zero; numbers that libc keeps to
         // itself, SIGKILL and SIGSTOP are refused without effect.
         unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
             libc::sigaction(signal, ptr::null(), &raw mut action);
-            if action.sa_sigaction != libc::SIG_IGN || signal == libc::SIGPIPE {
+            if action.sa_sigaction != libc::SIG_IGN || signal == libc::SIGPIPE && !keeps_sigpipe {
                 let mut default: libc::sigaction = std::mem::zeroed();
                 default.sa_sigaction = libc::SIG_DFL;
                 libc::sigaction(signal, &raw const default, ptr::null_mut());

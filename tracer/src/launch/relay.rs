@@ -7,7 +7,7 @@ use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
 };
 
 use rustix::{
@@ -18,6 +18,7 @@ use rustix::{
 };
 
 use super::pty::Pty;
+use crate::privileges::{self, Rights};
 
 /// More than a terminal can hold: what comes after that many bytes was written after the command
 /// ended, by what it left in the background.
@@ -79,7 +80,7 @@ impl PtyRelay {
             is_at_line_start: true,
             failure: None,
         };
-        let thread = thread::Builder::new().name("pty-relay".to_owned()).spawn(|| relay.run())?;
+        let thread = privileges::spawn("pty-relay", Rights::None, || relay.run())?;
         Ok(Self { thread: Some(thread), stop, pty, streams, raw_mode })
     }
 

@@ -5,11 +5,11 @@ use std::{
     io::{self, Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, TryRecvError, sync_channel},
-    thread,
 };
 
 use crate::{
     event::{EventKind, LogRead},
+    privileges::{self, Rights},
     worker_log::{Account, Reader},
 };
 
@@ -105,7 +105,7 @@ impl WorkerLogs {
 
 fn open(path: &Path) -> io::Result<Source> {
     if path == Path::new("-") {
-        return Ok(stdin());
+        return stdin();
     }
     Ok(Source::File { file: open_log(path)?, path: path.to_owned(), read: 0 })
 }
@@ -121,9 +121,9 @@ fn open_log(path: &Path) -> io::Result<File> {
 }
 
 /// Standard input is read by a thread, because a read of it may wait for ever.
-fn stdin() -> Source {
+fn stdin() -> io::Result<Source> {
     let (send, chunks) = sync_channel(WAITING);
-    thread::spawn(move || {
+    privileges::spawn("log-stdin", Rights::None, move || {
         let mut buffer = vec![0; CHUNK];
         while let Ok(length) = io::stdin().read(&mut buffer) {
             let chunk = buffer.get(..length).unwrap_or_default().to_vec();
@@ -131,8 +131,8 @@ fn stdin() -> Source {
                 return;
             }
         }
-    });
-    Source::Stdin { chunks, ended: false }
+    })?;
+    Ok(Source::Stdin { chunks, ended: false })
 }
 
 impl Source {

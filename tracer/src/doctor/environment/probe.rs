@@ -13,7 +13,10 @@ use rustix::{
 };
 
 use super::{Check, EnvironmentError, Places, Status};
-use crate::target::hierarchy::{CgroupLayout, CgroupMounts};
+use crate::{
+    privileges,
+    target::hierarchy::{CgroupLayout, CgroupMounts},
+};
 
 // Numbers of capabilities, from the kernel's include/uapi/linux/capability.h.
 const CAP_DAC_OVERRIDE: u32 = 1;
@@ -22,6 +25,9 @@ const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
+
+/// What a trace cannot begin without.
+const TO_ATTACH: &str = "CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE";
 
 /// The kernel's `PROC_PID_INIT_INO`: the inode number of the first pid namespace, on every machine.
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
@@ -55,8 +61,23 @@ pub(super) fn capabilities(places: &Places) -> Result<String, EnvironmentError> 
             Err(EnvironmentError::UserNamespace)
         }
         // A kernel without user namespaces has no such link.
-        Ok(_) | Err(_) if has(CAP_SYS_ADMIN) => Ok("root's".to_owned()),
-        Ok(_) | Err(_) => Ok("CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE".to_owned()),
+        Ok(_) | Err(_) if has(CAP_SYS_ADMIN) => {
+            Ok(format!("root's; attaching takes {TO_ATTACH}, or CAP_SYS_ADMIN for the first two"))
+        }
+        Ok(_) | Err(_) => Ok(format!("{TO_ATTACH}, as attaching takes")),
+    }
+}
+
+/// What is left of them while a trace runs.
+pub(super) fn kept_capabilities(places: &Places) -> Check {
+    let name = "after attaching";
+    match effective_capabilities(places) {
+        Ok(effective) => {
+            let kept = privileges::names_kept(effective).join(", ");
+            let found = format!("{kept} are kept, all others given up");
+            Check { name, status: Status::Ok, found, cure: None }
+        }
+        Err(error) => warning(name, error.found(), error.cure()),
     }
 }
 
