@@ -18,6 +18,7 @@ pub mod inherited;
 pub mod launch;
 pub mod loader;
 pub mod observe;
+mod private_file;
 pub mod privileges;
 pub mod recording;
 pub mod redact;

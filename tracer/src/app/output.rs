@@ -1,16 +1,16 @@
 //! Where the report goes, and the lines beside it.
 
 use std::{
-    fs::{File, OpenOptions, Permissions},
+    fs::File,
     io::{self, IsTerminal as _, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
-use rustix::{fs::OFlags, termios::tcgetwinsize};
+use rustix::termios::tcgetwinsize;
 
 use super::{AppError, collect::LiveSink};
 use crate::{
+    private_file,
     render::{self, Format, Style},
     report::Report,
     settings::{ColorChoice, Settings},
@@ -28,14 +28,16 @@ pub(super) struct Destination {
 }
 
 impl Destination {
-    /// Opens `-o FILE` (mode 0600, never through a symbolic link) or takes standard output.
+    /// Opens `-o FILE` (mode 0600, never where somebody else leads) or takes standard output.
     pub(super) fn open(output: Option<&Path>, color: ColorChoice) -> Result<Self, AppError> {
         let file = match output {
             None => None,
             Some(path) => {
                 // What the file holds stays until there is a report.
-                let file = open_private(path)
-                    .map_err(|source| AppError::Output { path: path.to_owned(), source })?;
+                let file = private_file::open(path).map_err(|error| AppError::Output {
+                    path: path.to_owned(),
+                    source: error.into(),
+                })?;
                 Some((file, path.to_owned()))
             }
         };
@@ -93,23 +95,6 @@ impl Destination {
         render::write(report, format, &self.style, &mut buffered)?;
         buffered.flush()
     }
-}
-
-/// Opens a file of the user for writing: mode 0600, never through a symbolic link, its content kept.
-pub(super) fn open_private(path: &Path) -> io::Result<File> {
-    // NONBLOCK: a FIFO without a reader refuses at once instead of hanging.
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)?;
-    if file.metadata()?.is_file() {
-        file.set_permissions(Permissions::from_mode(0o600))?;
-    }
-    Ok(file)
 }
 
 /// A line on standard error; a closed standard error silences it.

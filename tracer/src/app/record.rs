@@ -13,10 +13,11 @@ use tracer_common::{
     loss::LossCell,
 };
 
-use super::{AppError, output};
+use super::AppError;
 use crate::{
     event::Event,
     loader::Loader,
+    private_file,
     recording::{Header, Recorder},
     report,
 };
@@ -42,7 +43,8 @@ impl Recording {
     /// Opens the file, as `-o` is opened, and empties it.
     pub(super) fn open(path: Option<&Path>) -> Result<Self, AppError> {
         let Some(path) = path else { return Ok(Self::default()) };
-        let file = output::open_private(path)
+        let file = private_file::open(path)
+            .map_err(io::Error::from)
             .and_then(|file| {
                 if file.metadata()?.is_file() {
                     file.set_len(0)?;

@@ -1,10 +1,12 @@
 //! The folder of a capture: private, and never reached or left through a symbolic link.
 
 use std::{
+    ffi::OsStr,
     fs::File,
-    io::{self, Read as _, Seek as _, SeekFrom, Write},
+    io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write},
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rustix::{
@@ -14,6 +16,7 @@ use rustix::{
 };
 
 use super::INDEX;
+use crate::private_file::{Place, PlaceError};
 
 mod error;
 #[cfg(test)]
@@ -36,8 +39,8 @@ const NAME_LIMIT: usize = 255;
 pub struct Folder {
     directory: OwnedFd,
     path: PathBuf,
-    /// Whether it was made by [`Folder::create`] just now.
-    is_new: bool,
+    /// Where [`Folder::create`] made it, if it was not there.
+    made: Option<Arc<Place>>,
 }
 
 impl Folder {
@@ -48,13 +51,20 @@ impl Folder {
     /// directory, not empty or somebody else's.
     pub fn create(path: &Path) -> Result<Self, FolderError> {
         let path = plain(path);
-        let is_new = match sys::mkdirat(CWD, &path, PRIVATE_DIRECTORY) {
-            Ok(()) => true,
-            Err(Errno::EXIST) => false,
-            Err(Errno::NOENT) => return Err(FolderError::NoParent { path }),
+        let place = match Place::find(&path) {
+            Ok(place) => place,
+            Err(PlaceError::Io(error)) if error.kind() == ErrorKind::NotFound => {
+                return Err(FolderError::NoParent { path });
+            }
             Err(error) => return Err(FolderError::io("make", &path, error)),
         };
-        let folder = Self { is_new, ..Self::open_directory(path)? };
+        let is_new = match sys::mkdirat(&place.directory, &place.name, PRIVATE_DIRECTORY) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
+            Err(error) => return Err(FolderError::io("make", &path, error)),
+        };
+        let opened = Self::open_directory(&place.directory, &place.name, path)?;
+        let folder = Self { made: is_new.then(|| Arc::new(place)), ..opened };
         let owner = sys::fstat(&folder.directory)
             .map_err(|error| FolderError::io("look at", &folder.path, error))?
             .st_uid;
@@ -74,7 +84,8 @@ impl Folder {
     /// # Errors
     /// [`FolderError`] when it is a symbolic link, no directory, or holds no index.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
-        let folder = Self::open_directory(plain(path))?;
+        let path = plain(path);
+        let folder = Self::open_directory(CWD, path.clone().as_os_str(), path)?;
         match sys::statat(&folder.directory, INDEX, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => Ok(folder),
             Err(Errno::NOENT) => Err(FolderError::NotACapture { path: folder.path }),
@@ -82,11 +93,11 @@ impl Folder {
         }
     }
 
-    fn open_directory(path: PathBuf) -> Result<Self, FolderError> {
+    fn open_directory(parent: impl AsFd, name: &OsStr, path: PathBuf) -> Result<Self, FolderError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match sys::openat(CWD, &path, flags, Mode::empty()) {
-            Ok(directory) => Ok(Self { directory, path, is_new: false }),
-            Err(Errno::NOTDIR | Errno::LOOP) => Err(match sys::lstat(&path) {
+        match sys::openat(&parent, name, flags, Mode::empty()) {
+            Ok(directory) => Ok(Self { directory, path, made: None }),
+            Err(Errno::NOTDIR | Errno::LOOP) => Err(match look_at(&parent, name) {
                 Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::Symlink => {
                     FolderError::Symlink { path }
                 }
@@ -112,7 +123,9 @@ impl Folder {
     /// [`FolderError::Io`] when there are no descriptors left.
     pub fn again(&self) -> Result<Self, FolderError> {
         match self.directory.try_clone() {
-            Ok(directory) => Ok(Self { directory, path: self.path.clone(), is_new: self.is_new }),
+            Ok(directory) => {
+                Ok(Self { directory, path: self.path.clone(), made: self.made.clone() })
+            }
             Err(error) => Err(FolderError::io("open", &self.path, error)),
         }
     }
@@ -123,8 +136,8 @@ impl Folder {
         for name in files {
             let _ = self.remove(name);
         }
-        if self.is_new {
-            let _ = sys::rmdir(&self.path);
+        if let Some(place) = &self.made {
+            let _ = sys::unlinkat(&place.directory, &place.name, AtFlags::REMOVEDIR);
         }
     }
 
@@ -206,7 +219,11 @@ impl Folder {
 
     /// Makes a file that was not there.
     pub(super) fn make(&self, name: &str) -> io::Result<File> {
-        self.at(name, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::APPEND)
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::APPEND;
+        let file = self.at(name, flags)?;
+        // The umask may have taken more away, and tracer opens it again.
+        sys::fchmod(&file, PRIVATE_FILE)?;
+        Ok(file)
     }
 
     /// Opens a file that tracer made, to go on writing.
@@ -247,6 +264,10 @@ impl Folder {
     fn file_error(&self, doing: &'static str, name: &str, source: io::Error) -> FolderError {
         FolderError::io(doing, &self.path.join(name), source)
     }
+}
+
+fn look_at(parent: &impl AsFd, name: &OsStr) -> rustix::io::Result<sys::Stat> {
+    sys::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
 }
 
 /// The path without a slash at its end, which would lead through a symbolic link.

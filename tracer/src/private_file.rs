@@ -1,0 +1,380 @@
+//! Where the user's files are put: mode 0600, and never where somebody else leads.
+//!
+//! In a directory that anybody may write to, such as /tmp, another user can put a symbolic link, a file
+//! of their own or a further name of someone's file in the way. Linux can refuse those
+//! (`fs.protected_symlinks`, `protected_regular`, `protected_hardlinks`), but need not be told to; so tracer
+//! walks the path itself, step by step and by descriptor, and refuses them everywhere.
+
+use std::{
+    collections::VecDeque,
+    ffi::{OsStr, OsString},
+    fs::{File, Permissions},
+    io,
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt as _, ffi::OsStringExt as _, fs::PermissionsExt as _},
+    },
+    path::{Component, Path, PathBuf},
+};
+
+use rustix::{
+    fs::{self as sys, CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, Stat},
+    io::Errno,
+    process::geteuid,
+};
+
+/// Links that are followed before a path counts as a loop, as in the kernel (`MAXSYMLINKS`).
+const MOST_LINKS: u32 = 40;
+/// For the owner only.
+const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
+/// Everybody may write to a directory.
+const BY_ANYBODY: u32 = Mode::WOTH.bits();
+
+/// Why a path is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaceError {
+    /// The file itself is a link.
+    #[error("it is a symbolic link: name the file itself")]
+    Symlink,
+    /// A link on the way, in a directory that anybody may write to.
+    #[error(
+        "{} is a symbolic link of uid {owner} in a directory that anybody may write to: name the place itself",
+        link.display()
+    )]
+    ForeignLink {
+        /// The link.
+        link: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
+    /// Somebody else's file, in such a directory.
+    #[error(
+        "it belongs to uid {owner}, in a directory that anybody may write to: remove it or name another"
+    )]
+    ForeignFile {
+        /// Whose it is.
+        owner: u32,
+    },
+    /// A file with a second name, which somebody else may have given it.
+    #[error(
+        "it has another name as well, in a directory that anybody may write to: remove it or name another"
+    )]
+    SecondName,
+    /// The system's words.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl From<Errno> for PlaceError {
+    fn from(error: Errno) -> Self {
+        Self::Io(error.into())
+    }
+}
+
+impl From<PlaceError> for io::Error {
+    fn from(error: PlaceError) -> Self {
+        match error {
+            PlaceError::Io(error) => error,
+            other => Self::other(other),
+        }
+    }
+}
+
+/// The directory that a path's last name is in, and that name.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) directory: OwnedFd,
+    pub(crate) name: OsString,
+}
+
+impl Place {
+    /// Walks a path up to its last name, which need not exist.
+    ///
+    /// # Errors
+    /// [`PlaceError`] when it leads through somebody else's link, or nowhere.
+    pub(crate) fn find(path: &Path) -> Result<Self, PlaceError> {
+        if path.as_os_str().is_empty() {
+            return Err(Errno::NOENT.into());
+        }
+        // What ends in dots, or is the root, is there and has no name of its own.
+        let (directory, name) = match (path.parent(), path.file_name()) {
+            (Some(parent), Some(name)) => (parent, name),
+            _ => (path, OsStr::new(".")),
+        };
+        Ok(Self { directory: Walk::start(directory)?.finish()?, name: name.to_owned() })
+    }
+
+    /// Whether anybody may put something beside it.
+    fn is_shared(&self) -> io::Result<bool> {
+        Ok(is_shared(&sys::fstat(&self.directory)?))
+    }
+}
+
+/// Opens a file of the user for writing, made with mode 0600 or brought to it; its content is kept.
+///
+/// # Errors
+/// [`PlaceError`] when it is, or is reached through, what somebody else may have put there.
+pub(crate) fn open(path: &Path) -> Result<File, PlaceError> {
+    if path.as_os_str().as_bytes().ends_with(b"/") {
+        return Err(Errno::ISDIR.into());
+    }
+    let place = Place::find(path)?;
+    // NONBLOCK: a FIFO without a reader refuses at once instead of hanging.
+    let flags = OFlags::WRONLY
+        | OFlags::CREATE
+        | OFlags::NOFOLLOW
+        | OFlags::NONBLOCK
+        | OFlags::NOCTTY
+        | OFlags::CLOEXEC;
+    let file: File = match sys::openat(&place.directory, &place.name, flags, PRIVATE) {
+        Ok(file) => file.into(),
+        Err(Errno::LOOP) => return Err(PlaceError::Symlink),
+        Err(error) => return Err(error.into()),
+    };
+    let found = sys::fstat(&file)?;
+    let kind = FileType::from_raw_mode(found.st_mode);
+    if matches!(kind, FileType::RegularFile | FileType::Fifo) && place.is_shared()? {
+        refuse_foreign(&place, &found)?;
+    }
+    if kind == FileType::RegularFile {
+        file.set_permissions(Permissions::from_mode(PRIVATE.bits()))?;
+    }
+    Ok(file)
+}
+
+fn refuse_foreign(place: &Place, found: &Stat) -> Result<(), PlaceError> {
+    let directory_owner = sys::fstat(&place.directory)?.st_uid;
+    if ![geteuid().as_raw(), directory_owner].contains(&found.st_uid) {
+        return Err(PlaceError::ForeignFile { owner: found.st_uid });
+    }
+    if found.st_nlink > 1 {
+        return Err(PlaceError::SecondName);
+    }
+    Ok(())
+}
+
+fn is_shared(directory: &Stat) -> bool {
+    directory.st_mode & BY_ANYBODY != 0
+}
+
+/// A path that is walked directory by directory.
+struct Walk {
+    at: OwnedFd,
+    /// Where that is, for messages.
+    path: PathBuf,
+    rest: VecDeque<OsString>,
+    links: u32,
+}
+
+impl Walk {
+    fn start(path: &Path) -> Result<Self, PlaceError> {
+        let from = if path.is_absolute() { "/" } else { "." };
+        let mut walk =
+            Self { at: directory(from)?, path: from.into(), rest: VecDeque::new(), links: 0 };
+        walk.put_in_front(path);
+        Ok(walk)
+    }
+
+    fn put_in_front(&mut self, path: &Path) {
+        let names = path.components().filter_map(|component| match component {
+            Component::Normal(name) => Some(name),
+            Component::ParentDir => Some(OsStr::new("..")),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+        });
+        for name in names.collect::<Vec<_>>().into_iter().rev() {
+            self.rest.push_front(name.to_owned());
+        }
+    }
+
+    fn finish(mut self) -> Result<OwnedFd, PlaceError> {
+        while let Some(name) = self.rest.pop_front() {
+            self.step(&name)?;
+        }
+        Ok(self.at)
+    }
+
+    fn step(&mut self, name: &OsStr) -> Result<(), PlaceError> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let found = sys::openat(&self.at, name, flags, Mode::empty())?;
+        let seen = sys::fstat(&found)?;
+        match FileType::from_raw_mode(seen.st_mode) {
+            FileType::Directory => {
+                self.at = found;
+                self.path.push(name);
+                Ok(())
+            }
+            FileType::Symlink => self.follow(name, &found, &seen),
+            _ => Err(Errno::NOTDIR.into()),
+        }
+    }
+
+    fn follow(&mut self, name: &OsStr, link: &OwnedFd, seen: &Stat) -> Result<(), PlaceError> {
+        let around = sys::fstat(&self.at)?;
+        if is_shared(&around) && ![geteuid().as_raw(), around.st_uid].contains(&seen.st_uid) {
+            let link = self.path.join(name);
+            return Err(PlaceError::ForeignLink { link, owner: seen.st_uid });
+        }
+        self.links += 1;
+        if self.links > MOST_LINKS {
+            return Err(Errno::LOOP.into());
+        }
+        // The kernel's own links, such as /proc/self/cwd, lead where their text does not.
+        if sys::fstatfs(&self.at)?.f_type == PROC_SUPER_MAGIC {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            self.at = sys::openat(&self.at, name, flags, Mode::empty())?;
+            self.path.push(name);
+            return Ok(());
+        }
+        let target = sys::readlinkat(link, "", Vec::new())?;
+        let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
+        if target.is_absolute() {
+            self.at = directory("/")?;
+            self.path = "/".into();
+        }
+        self.put_in_front(&target);
+        Ok(())
+    }
+}
+
+fn directory(path: &str) -> Result<OwnedFd, PlaceError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(sys::openat(CWD, path, flags, Mode::empty())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        os::unix::fs::{MetadataExt as _, chown, symlink},
+    };
+
+    use tempfile::{TempDir, tempdir};
+
+    use super::*;
+
+    const SOMEBODY: Option<u32> = Some(65_534);
+
+    /// A directory that anybody may write to, like /tmp.
+    fn shared() -> TempDir {
+        let directory = tempdir().unwrap();
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o1777)).unwrap();
+        directory
+    }
+
+    /// Only root can give a file to somebody else.
+    fn is_root() -> bool {
+        geteuid().is_root()
+    }
+
+    fn refusal(path: &Path) -> String {
+        open(path).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_new_file_and_an_old_one_are_private_and_the_old_one_is_kept() {
+        let directory = tempdir().unwrap();
+        let old = directory.path().join("old");
+        fs::write(&old, "content").unwrap();
+        fs::set_permissions(&old, Permissions::from_mode(0o644)).unwrap();
+        for path in [directory.path().join("new"), old.clone()] {
+            open(&path).unwrap();
+            assert_eq!(fs::metadata(path).unwrap().mode() & 0o7777, 0o600);
+        }
+        assert_eq!(fs::read_to_string(old).unwrap(), "content");
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_file_is_refused_everywhere() {
+        let directory = tempdir().unwrap();
+        let link = directory.path().join("link");
+        symlink(directory.path().join("nowhere"), &link).unwrap();
+        assert_eq!(refusal(&link), "it is a symbolic link: name the file itself");
+        assert!(!directory.path().join("nowhere").exists());
+    }
+
+    #[test]
+    fn a_link_on_the_way_is_followed_unless_it_may_be_a_trap() {
+        let (shared, aim) = (shared(), tempdir().unwrap());
+        let link = shared.path().join("link");
+        symlink(aim.path(), &link).unwrap();
+        open(&link.join("one")).unwrap();
+        assert!(aim.path().join("one").exists());
+        if !is_root() {
+            return;
+        }
+        std::os::unix::fs::lchown(&link, SOMEBODY, None).unwrap();
+        let said = refusal(&link.join("two"));
+        assert!(said.contains("link of uid 65534") && said.contains("/link is a"), "{said}");
+        assert!(!aim.path().join("two").exists());
+        // Nor through a harmless link to that one.
+        let private = tempdir().unwrap();
+        symlink(&link, private.path().join("first")).unwrap();
+        assert!(refusal(&private.path().join("first/three")).contains("uid 65534"));
+        assert!(!aim.path().join("three").exists());
+        // In a directory where only its owner could put it, it is as good as any.
+        fs::set_permissions(shared.path(), Permissions::from_mode(0o755)).unwrap();
+        open(&link.join("four")).unwrap();
+    }
+
+    #[test]
+    fn relative_links_dots_and_the_kernel_s_own_links_lead_where_they_should() {
+        let directory = tempdir().unwrap();
+        fs::create_dir_all(directory.path().join("a/b")).unwrap();
+        symlink("a/b", directory.path().join("c")).unwrap();
+        open(&directory.path().join("c/../../a/./b/file")).unwrap();
+        assert!(directory.path().join("a/b/file").exists());
+        let root = format!("/proc/self/root{}/a/other", directory.path().display());
+        open(Path::new(&root)).unwrap();
+        assert!(directory.path().join("a/other").exists());
+        symlink("loop", directory.path().join("loop")).unwrap();
+        let looped = open(&directory.path().join("loop/file")).unwrap_err();
+        assert_eq!(io::Error::from(looped).raw_os_error(), Some(libc::ELOOP));
+    }
+
+    #[test]
+    fn what_is_no_place_for_a_file_is_refused_in_the_system_s_words() {
+        let directory = tempdir().unwrap();
+        fs::write(directory.path().join("file"), "").unwrap();
+        let inside = directory.path().join("file/x");
+        let missing = directory.path().join("missing/x");
+        let slash = PathBuf::from(format!("{}/x/", directory.path().display()));
+        for (path, errno) in [
+            (inside.as_path(), libc::ENOTDIR),
+            (&missing, libc::ENOENT),
+            (&slash, libc::EISDIR),
+            (directory.path(), libc::EISDIR),
+            (Path::new("/"), libc::EISDIR),
+            (Path::new(""), libc::ENOENT),
+        ] {
+            let error = io::Error::from(open(path).unwrap_err());
+            assert_eq!(error.raw_os_error(), Some(errno), "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn files_of_others_and_second_names_are_refused_where_anybody_could_put_them() {
+        let directory = shared();
+        let [own, twice, theirs] =
+            ["own", "twice", "theirs"].map(|name| directory.path().join(name));
+        for path in [&own, &twice, &theirs] {
+            fs::write(path, "x").unwrap();
+        }
+        open(&own).unwrap();
+        fs::hard_link(&twice, directory.path().join("again")).unwrap();
+        assert!(refusal(&twice).starts_with("it has another name"));
+        if !is_root() {
+            return;
+        }
+        chown(&theirs, SOMEBODY, None).unwrap();
+        let mode = fs::metadata(&theirs).unwrap().mode();
+        assert!(refusal(&theirs).starts_with("it belongs to uid 65534"));
+        assert_eq!(fs::metadata(&theirs).unwrap().mode(), mode, "it was changed");
+        // As with fs.protected_regular: whoever the directory belongs to may.
+        chown(directory.path(), SOMEBODY, None).unwrap();
+        open(&theirs).unwrap();
+        chown(directory.path(), Some(0), None).unwrap();
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+        open(&theirs).unwrap();
+        open(&twice).unwrap();
+    }
+}
