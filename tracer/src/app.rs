@@ -183,10 +183,10 @@ async fn record(
         run.collector.started_here(launched.pid());
     }
     announce(settings, &subject.target);
-    // What came with tracer is the command's, which has its own copies by now.
+    let mut running = subject.launched.map(Launched::release).transpose()?;
+    // The command has its own copies; nobody is to wait for tracer's.
     drop(inherited);
     unused(settings).let_go().map_err(|source| AppError::Runtime { source })?;
-    let mut running = subject.launched.map(Launched::release).transpose()?;
     if let Some(capturing) = &mut capturing {
         capturing.begins();
     }

@@ -18,7 +18,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{self as sys, CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, Stat},
+    fs::{self as sys, AtFlags, CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, Stat},
     io::Errno,
     process::geteuid,
 };
@@ -128,8 +128,7 @@ pub(crate) fn open(path: &Path) -> Result<File, PlaceError> {
         | OFlags::CLOEXEC;
     let file: File = match sys::openat(&place.directory, &place.name, flags, PRIVATE) {
         Ok(file) => file.into(),
-        Err(Errno::LOOP) => return Err(PlaceError::Symlink),
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(explain(&place, error)),
     };
     let found = sys::fstat(&file)?;
     let kind = FileType::from_raw_mode(found.st_mode);
@@ -140,6 +139,22 @@ pub(crate) fn open(path: &Path) -> Result<File, PlaceError> {
         file.set_permissions(Permissions::from_mode(PRIVATE.bits()))?;
     }
     Ok(file)
+}
+
+/// A link in a directory like /tmp is not even a link to the kernel there: it says EACCES.
+fn explain(place: &Place, error: Errno) -> PlaceError {
+    let Ok(found) = sys::statat(&place.directory, &place.name, AtFlags::SYMLINK_NOFOLLOW) else {
+        return error.into();
+    };
+    if FileType::from_raw_mode(found.st_mode) == FileType::Symlink {
+        return PlaceError::Symlink;
+    }
+    if place.is_shared().is_ok_and(|is_shared| is_shared)
+        && let Err(refused) = refuse_foreign(place, &found)
+    {
+        return refused;
+    }
+    error.into()
 }
 
 fn refuse_foreign(place: &Place, found: &Stat) -> Result<(), PlaceError> {
@@ -242,139 +257,4 @@ fn directory(path: &str) -> Result<OwnedFd, PlaceError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        fs,
-        os::unix::fs::{MetadataExt as _, chown, symlink},
-    };
-
-    use tempfile::{TempDir, tempdir};
-
-    use super::*;
-
-    const SOMEBODY: Option<u32> = Some(65_534);
-
-    /// A directory that anybody may write to, like /tmp.
-    fn shared() -> TempDir {
-        let directory = tempdir().unwrap();
-        fs::set_permissions(directory.path(), Permissions::from_mode(0o1777)).unwrap();
-        directory
-    }
-
-    /// Only root can give a file to somebody else.
-    fn is_root() -> bool {
-        geteuid().is_root()
-    }
-
-    fn refusal(path: &Path) -> String {
-        open(path).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn a_new_file_and_an_old_one_are_private_and_the_old_one_is_kept() {
-        let directory = tempdir().unwrap();
-        let old = directory.path().join("old");
-        fs::write(&old, "content").unwrap();
-        fs::set_permissions(&old, Permissions::from_mode(0o644)).unwrap();
-        for path in [directory.path().join("new"), old.clone()] {
-            open(&path).unwrap();
-            assert_eq!(fs::metadata(path).unwrap().mode() & 0o7777, 0o600);
-        }
-        assert_eq!(fs::read_to_string(old).unwrap(), "content");
-    }
-
-    #[test]
-    fn a_link_in_place_of_the_file_is_refused_everywhere() {
-        let directory = tempdir().unwrap();
-        let link = directory.path().join("link");
-        symlink(directory.path().join("nowhere"), &link).unwrap();
-        assert_eq!(refusal(&link), "it is a symbolic link: name the file itself");
-        assert!(!directory.path().join("nowhere").exists());
-    }
-
-    #[test]
-    fn a_link_on_the_way_is_followed_unless_it_may_be_a_trap() {
-        let (shared, aim) = (shared(), tempdir().unwrap());
-        let link = shared.path().join("link");
-        symlink(aim.path(), &link).unwrap();
-        open(&link.join("one")).unwrap();
-        assert!(aim.path().join("one").exists());
-        if !is_root() {
-            return;
-        }
-        std::os::unix::fs::lchown(&link, SOMEBODY, None).unwrap();
-        let said = refusal(&link.join("two"));
-        assert!(said.contains("link of uid 65534") && said.contains("/link is a"), "{said}");
-        assert!(!aim.path().join("two").exists());
-        // Nor through a harmless link to that one.
-        let private = tempdir().unwrap();
-        symlink(&link, private.path().join("first")).unwrap();
-        assert!(refusal(&private.path().join("first/three")).contains("uid 65534"));
-        assert!(!aim.path().join("three").exists());
-        // In a directory where only its owner could put it, it is as good as any.
-        fs::set_permissions(shared.path(), Permissions::from_mode(0o755)).unwrap();
-        open(&link.join("four")).unwrap();
-    }
-
-    #[test]
-    fn relative_links_dots_and_the_kernel_s_own_links_lead_where_they_should() {
-        let directory = tempdir().unwrap();
-        fs::create_dir_all(directory.path().join("a/b")).unwrap();
-        symlink("a/b", directory.path().join("c")).unwrap();
-        open(&directory.path().join("c/../../a/./b/file")).unwrap();
-        assert!(directory.path().join("a/b/file").exists());
-        let root = format!("/proc/self/root{}/a/other", directory.path().display());
-        open(Path::new(&root)).unwrap();
-        assert!(directory.path().join("a/other").exists());
-        symlink("loop", directory.path().join("loop")).unwrap();
-        let looped = open(&directory.path().join("loop/file")).unwrap_err();
-        assert_eq!(io::Error::from(looped).raw_os_error(), Some(libc::ELOOP));
-    }
-
-    #[test]
-    fn what_is_no_place_for_a_file_is_refused_in_the_system_s_words() {
-        let directory = tempdir().unwrap();
-        fs::write(directory.path().join("file"), "").unwrap();
-        let inside = directory.path().join("file/x");
-        let missing = directory.path().join("missing/x");
-        let slash = PathBuf::from(format!("{}/x/", directory.path().display()));
-        for (path, errno) in [
-            (inside.as_path(), libc::ENOTDIR),
-            (&missing, libc::ENOENT),
-            (&slash, libc::EISDIR),
-            (directory.path(), libc::EISDIR),
-            (Path::new("/"), libc::EISDIR),
-            (Path::new(""), libc::ENOENT),
-        ] {
-            let error = io::Error::from(open(path).unwrap_err());
-            assert_eq!(error.raw_os_error(), Some(errno), "{}", path.display());
-        }
-    }
-
-    #[test]
-    fn files_of_others_and_second_names_are_refused_where_anybody_could_put_them() {
-        let directory = shared();
-        let [own, twice, theirs] =
-            ["own", "twice", "theirs"].map(|name| directory.path().join(name));
-        for path in [&own, &twice, &theirs] {
-            fs::write(path, "x").unwrap();
-        }
-        open(&own).unwrap();
-        fs::hard_link(&twice, directory.path().join("again")).unwrap();
-        assert!(refusal(&twice).starts_with("it has another name"));
-        if !is_root() {
-            return;
-        }
-        chown(&theirs, SOMEBODY, None).unwrap();
-        let mode = fs::metadata(&theirs).unwrap().mode();
-        assert!(refusal(&theirs).starts_with("it belongs to uid 65534"));
-        assert_eq!(fs::metadata(&theirs).unwrap().mode(), mode, "it was changed");
-        // As with fs.protected_regular: whoever the directory belongs to may.
-        chown(directory.path(), SOMEBODY, None).unwrap();
-        open(&theirs).unwrap();
-        chown(directory.path(), Some(0), None).unwrap();
-        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
-        open(&theirs).unwrap();
-        open(&twice).unwrap();
-    }
-}
+mod tests;

@@ -1,0 +1,346 @@
+//! What tracer may do while it traces, what its command may do, and whose files it writes.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, lchown, symlink},
+    path::Path,
+    process::Command,
+};
+
+use anyhow::{Context, Result, ensure};
+use rustix::pipe::{PipeFlags, pipe_with};
+use tempfile::TempDir;
+use tracer_tests::{
+    capture::Capture,
+    expect::{self, MatchBy},
+    privilege::require_root,
+    refusal::{ENVIRONMENT, check, run, run_command},
+    tracer::{Tracer, binary, parse},
+    truth::{TRUTH_ENV, Truth},
+    workload::{Workload, sibling_binary},
+};
+
+/// Not root, and in no group that root is in.
+const NOBODY: u32 = 65_534;
+
+/// Bits of capabilities, as RELIABILITY.md names them.
+const DAC_READ_SEARCH: u64 = 1 << 2;
+const SYS_PTRACE: u64 = 1 << 19;
+const BPF: u64 = 1 << 39;
+
+/// The lines of a status that say what a thread may: name and the rest.
+fn rights(status: &str) -> BTreeMap<&str, String> {
+    let wanted = ["Cap", "NoNewPrivs", "Seccomp", "Uid", "Gid", "Groups"];
+    let lines = status.lines().filter_map(|line| line.split_once(':'));
+    let is_wanted = |name: &str| wanted.iter().any(|wanted| name.starts_with(wanted));
+    let words = |rest: &str| rest.split_whitespace().collect::<Vec<_>>().join(" ");
+    lines.filter(|line| is_wanted(line.0)).map(|(name, rest)| (name, words(rest))).collect()
+}
+
+/// A status has these capabilities and no way to more.
+fn has_only(status: &str, capabilities: u64) -> Result<()> {
+    let found = rights(status);
+    let kept = format!("{capabilities:016x}");
+    let none = format!("{:016x}", 0);
+    let expected = [
+        ("CapEff", &kept),
+        ("CapPrm", &kept),
+        ("CapInh", &none),
+        ("CapBnd", &none),
+        ("CapAmb", &none),
+    ];
+    for (name, expected) in expected {
+        ensure!(found.get(name) == Some(expected), "{name} is not {expected}: {found:?}");
+    }
+    ensure!(found.get("NoNewPrivs").is_some_and(|value| value == "1"), "{found:?}");
+    Ok(())
+}
+
+/// Every thread, with everything on that starts one.
+#[test]
+#[ignore = "needs root"]
+fn after_attaching_each_thread_has_what_is_documented_and_no_more() -> Result<()> {
+    let parent = tempfile::tempdir()?;
+    let (log, feed) = pipe_with(PipeFlags::CLOEXEC)?;
+    let mut running = Workload::new("deep").gated().spawn()?;
+    let tracer = Tracer::on_pid(running.pid())
+        .with_stdin(log.into())
+        .args(["--show", "--worker-log", "-", "--capture"])
+        .arg(parent.path().join("out"))
+        .start()?;
+    let mut seen = Vec::new();
+    for task in fs::read_dir(format!("/proc/{}/task", tracer.pid()))? {
+        let task = task?.path();
+        let name = fs::read_to_string(task.join("comm"))?.trim().to_owned();
+        let is_main = task.ends_with(tracer.pid().to_string());
+        let kept = match name.as_str() {
+            _ if is_main => BPF | DAC_READ_SEARCH | SYS_PTRACE,
+            "capture-write" => DAC_READ_SEARCH | SYS_PTRACE,
+            _ => 0,
+        };
+        has_only(&fs::read_to_string(task.join("status"))?, kept).context(name.clone())?;
+        if !is_main {
+            seen.push(name);
+        }
+    }
+    seen.sort();
+    ensure!(seen == ["capture-drain", "capture-write", "log-stdin"], "{seen:?}");
+    drop(feed);
+    running.open_gate()?;
+    let truth = running.finish()?.truth;
+    let outcome = tracer.finish()?;
+    expect::rows_agree(&outcome.report()?, &truth, MatchBy::Fd)?;
+    ensure!(!outcome.stderr.contains("keeps"), "{}", outcome.stderr);
+    Capture::load(&parent.path().join("out"))?.is_complete()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_doctor_says_what_is_needed_and_what_is_kept() -> Result<()> {
+    require_root()?;
+    let output = run(&["doctor", "--color", "never"])?;
+    let words = String::from_utf8(output.stdout)?.split_whitespace().collect::<Vec<_>>().join(" ");
+    for sentence in [
+        "attaching takes CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE",
+        "CAP_BPF, CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE are kept, all others given up",
+    ] {
+        ensure!(words.contains(sentence), "no `{sentence}` in: {words}");
+    }
+    Ok(())
+}
+
+/// A command that is traced by a tracer which `setpriv` has given these capabilities only.
+fn exact_with(capabilities: &str) -> Result<()> {
+    require_root()?;
+    let directory = tempfile::tempdir()?;
+    let [truth, report] = ["truth.jsonl", "report.json"].map(|name| directory.path().join(name));
+    let mut command = Command::new("setpriv");
+    command
+        .arg(format!("--bounding-set=-all,{capabilities}"))
+        .arg(binary()?)
+        .args(["-q", "--format", "json", "-o"])
+        .arg(&report)
+        .arg("--capture")
+        .arg(directory.path().join("out"))
+        .arg("--")
+        .arg(sibling_binary("workload")?)
+        .args(["write", "exec"])
+        .env(TRUTH_ENV, &truth);
+    let output = run_command(&mut command)?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let truth = Truth::load(&truth).with_context(|| said.clone())?;
+    let report = parse(&fs::read_to_string(&report).with_context(|| said.clone())?)?;
+    expect::rows_agree(&report, &truth, MatchBy::Fd).context(said)?;
+    expect::no_losses(&report)?;
+    Capture::load(&directory.path().join("out"))?.is_complete()
+}
+
+/// What the doctor asks for is enough, and so is what stands in for it.
+#[test]
+#[ignore = "needs root"]
+fn a_trace_needs_no_more_capabilities_than_the_doctor_names() -> Result<()> {
+    for capabilities in [
+        "+bpf,+perfmon,+sys_ptrace",
+        "+bpf,+perfmon,+sys_ptrace,+dac_read_search",
+        "+sys_admin,+sys_ptrace,+dac_override",
+    ] {
+        exact_with(capabilities).context(capabilities)?;
+    }
+    Ok(())
+}
+
+/// What a shell line prints under a tracer that was started like this, and without.
+fn with_and_without(prefix: &[&str], line: &str) -> Result<[String; 2]> {
+    require_root()?;
+    let directory = tempfile::tempdir()?;
+    let report = directory.path().join("report");
+    let run = |traced: bool| -> Result<String> {
+        let [first, rest @ ..] = prefix else { anyhow::bail!("no program") };
+        let mut command = Command::new(first);
+        command.args(rest);
+        if traced {
+            command.arg(binary()?).args(["-q", "-o"]).arg(&report).arg("--");
+        }
+        let output = run_command(command.args(["sh", "-c", line]))?;
+        ensure!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    Ok([run(true)?, run(false)?])
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_command_keeps_the_rights_that_it_would_have_had() -> Result<()> {
+    for prefix in [&["env"][..], &["setpriv", "--inh-caps=+kill,+chown", "--groups=4,24"]] {
+        let [traced, plain] = with_and_without(prefix, "cat /proc/self/status")?;
+        let [traced, plain] = [rights(&traced), rights(&plain)];
+        ensure!(traced.len() > 8 && traced == plain, "{traced:?}, untraced {plain:?}");
+    }
+    Ok(())
+}
+
+/// Groups, every kind of id and every capability, under a tracer that has groups to leak.
+#[test]
+#[ignore = "needs root"]
+fn a_command_of_another_user_has_nothing_of_root_s() -> Result<()> {
+    require_root()?;
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--groups=0,4,24,27"])
+        .arg(binary()?)
+        .args(["-q", "-o", "/dev/null", "--user", "nobody", "--"])
+        .args(["sh", "-c", "cat /proc/self/status; echo groups:$(id -G)"]);
+    let output = run_command(&mut command)?;
+    let said = String::from_utf8(output.stdout)?;
+    let found = rights(&said);
+    let four = [NOBODY; 4].map(|id| id.to_string()).join(" ");
+    let one = NOBODY.to_string();
+    let none = format!("{:016x}", 0);
+    let expected = [
+        ("Uid", &four),
+        ("Gid", &four),
+        ("Groups", &one),
+        ("CapEff", &none),
+        ("CapPrm", &none),
+        ("CapInh", &none),
+        ("CapAmb", &none),
+    ];
+    for (name, expected) in expected {
+        ensure!(found.get(name) == Some(expected), "{name} is not {expected}: {found:?}");
+    }
+    let plain = run_command(Command::new("id").args(["-G", "nobody"]))?;
+    let groups = format!("groups:{}", String::from_utf8(plain.stdout)?);
+    ensure!(said.ends_with(&groups), "{groups} is not the end of {said}");
+    Ok(())
+}
+
+/// The last thing tracer does to a command of another user that it cannot start.
+#[test]
+#[ignore = "needs root"]
+fn a_command_of_another_user_that_cannot_be_started_is_gone() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
+    let program = directory.path().join("program");
+    fs::write(&program, "#!/nonexistent/interpreter\n")?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    let program = program.display().to_string();
+    let out = directory.path().join("out").display().to_string();
+    let output = run(&["-q", "--capture", &out, "--user", "nobody", "--", &program])?;
+    check(&output, ENVIRONMENT, &[&program, "interpreter"])?;
+    ensure!(!Path::new(&out).exists(), "the folder of a trace that never began is left");
+    Ok(())
+}
+
+/// Everything that a run makes is for its user alone, however loose or strict the umask is.
+#[test]
+#[ignore = "needs root"]
+fn files_are_private_whatever_the_umask() -> Result<()> {
+    require_root()?;
+    for umask in ["0", "022", "0777"] {
+        let parent = tempfile::tempdir()?;
+        for options in ["-o report --record session", "-o again --capture out --recover lost"] {
+            let script = format!(
+                "umask {umask}; cd \"$1\"; exec \"$0\" -q {options} -- sh -c 'echo one; echo two >&2'"
+            );
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &script]).arg(binary()?).arg(parent.path());
+            let output = run_command(&mut shell)?;
+            ensure!(output.stderr == b"two\n", "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        let (file, folder) = (0o600, 0o700);
+        for (name, expected) in [
+            ("report", file),
+            ("session", file),
+            ("again", file),
+            ("out", folder),
+            ("lost", folder),
+        ] {
+            let mode = fs::metadata(parent.path().join(name))?.mode() & 0o7777;
+            ensure!(mode == expected, "{name} has mode {mode:o} under umask {umask}");
+        }
+        // Looks at the mode of every file.
+        let capture = Capture::load(&parent.path().join("out"))?;
+        capture.is_complete().with_context(|| format!("umask {umask}"))?;
+        ensure!(!fs::read_to_string(parent.path().join("report"))?.is_empty(), "no report");
+    }
+    Ok(())
+}
+
+/// A directory like /tmp, and one that a stranger would like to have something put in.
+fn trap() -> Result<(TempDir, TempDir)> {
+    require_root()?;
+    let (shared, aim) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    fs::set_permissions(shared.path(), fs::Permissions::from_mode(0o1777))?;
+    Ok((shared, aim))
+}
+
+/// tracer refuses to put this there, with one sentence that names it, and starts nothing.
+fn refused(option: &str, path: &Path, names: &[&str]) -> Result<()> {
+    let (path, mark) = (path.display().to_string(), tempfile::tempdir()?);
+    let touched = mark.path().join("touched");
+    let command = ["--", "touch", &touched.display().to_string()].map(str::to_owned);
+    let mut arguments = vec!["-q", option, &path];
+    if option == "--recover" {
+        arguments.push("--show");
+    }
+    arguments.extend(command.iter().map(String::as_str));
+    let output = run(&arguments)?;
+    let names: Vec<&str> = names.iter().copied().chain([path.as_str()]).collect();
+    check(&output, ENVIRONMENT, &names).with_context(|| format!("{option} {path}"))?;
+    ensure!(!touched.exists(), "the command was started");
+    Ok(())
+}
+
+/// Whatever the machine's `fs.protected_symlinks` is.
+#[test]
+#[ignore = "needs root"]
+fn a_link_in_a_folder_for_everybody_is_not_written_through() -> Result<()> {
+    let (shared, aim) = trap()?;
+    let precious = aim.path().join("precious");
+    fs::write(&precious, "precious")?;
+    let [to_file, to_folder] = ["file", "folder"].map(|name| shared.path().join(name));
+    symlink(&precious, &to_file)?;
+    symlink(aim.path(), &to_folder)?;
+    for link in [&to_file, &to_folder] {
+        lchown(link, Some(NOBODY), None)?;
+    }
+    for option in ["-o", "--record", "--capture"] {
+        refused(option, &to_file, &["symbolic link"])?;
+        // And not through it to something behind it.
+        refused(option, &to_folder.join("new"), &["symbolic link of uid 65534"])?;
+    }
+    ensure!(fs::read_to_string(&precious)? == "precious", "it was written to");
+    ensure!(fs::read_dir(aim.path())?.count() == 1, "something was put there");
+    // One's own link is nobody's trap.
+    lchown(&to_folder, Some(0), None)?;
+    let report = to_folder.join("report").display().to_string();
+    run(&["-q", "-o", &report, "--", "true"])?;
+    ensure!(aim.path().join("report").is_file(), "one's own link was not followed");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_file_of_somebody_else_in_a_folder_for_everybody_is_not_written_to() -> Result<()> {
+    let (shared, aim) = trap()?;
+    let [theirs, second] = ["theirs", "second"].map(|name| shared.path().join(name));
+    fs::write(&theirs, "mine")?;
+    chown(&theirs, Some(NOBODY), None)?;
+    let precious = aim.path().join("precious");
+    fs::write(&precious, "mine")?;
+    fs::hard_link(&precious, &second)?;
+    for option in ["-o", "--record"] {
+        refused(option, &theirs, &["uid 65534"])?;
+        refused(option, &second, &["another name"])?;
+    }
+    for path in [&theirs, &precious] {
+        let mut text = String::new();
+        fs::File::open(path)?.read_to_string(&mut text)?;
+        ensure!(text == "mine", "{} was written to", path.display());
+        let mode = fs::metadata(path)?.mode() & 0o7777;
+        ensure!(mode == 0o644, "{} has mode {mode:o} now", path.display());
+    }
+    Ok(())
+}
