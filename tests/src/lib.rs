@@ -17,6 +17,7 @@ pub mod gated;
 pub mod goproc;
 pub mod kernel;
 pub mod managed;
+pub mod observer;
 pub mod paths;
 pub mod privilege;
 pub mod process_manager;

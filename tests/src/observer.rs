@@ -1,0 +1,221 @@
+//! The same program with and without a tracer, and all that its reader and its parent notice of it.
+
+use std::{
+    fs,
+    os::{fd::OwnedFd, unix::process::ExitStatusExt as _},
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use rustix::pipe::{PipeFlags, pipe_with};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    deadline::{DEADLINE, OwnedChild},
+    gate::Gate,
+    reader::{Pace, Reader},
+    tracer::{Tracer, binary},
+};
+
+/// A program, and the place it always runs in: outputs name paths.
+#[derive(Debug)]
+pub struct Subject {
+    argv: Vec<String>,
+    place: TempDir,
+}
+
+/// Where stdout and stderr go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Streams {
+    /// Into a pipe each.
+    Apart,
+    /// Into one pipe, in the order in which they are written.
+    Together,
+}
+
+/// What there is to notice.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// What came out of stdout, or of the one pipe.
+    pub stdout: Vec<u8>,
+    /// What came out of stderr.
+    pub stderr: Vec<u8>,
+    /// The exit code.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+}
+
+/// A subject that waits to be let go.
+struct Waiting {
+    child: OwnedChild,
+    gate: Gate,
+    readers: Vec<Reader>,
+}
+
+impl Subject {
+    /// A program with its arguments.
+    pub fn new(argv: &[&str]) -> Result<Self> {
+        let argv = argv.iter().map(|word| (*word).to_owned()).collect();
+        Ok(Self { argv, place: tempfile::tempdir()? })
+    }
+
+    /// A script of `tests/corpus`, by what runs it and its name.
+    pub fn of_corpus(interpreter: &str, script: &str) -> Result<Self> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(script);
+        Self::new(&[interpreter, &path.display().to_string()])
+    }
+
+    /// Runs it with nobody watching.
+    pub fn untraced(&self, streams: Streams) -> Result<Observed> {
+        let mut waiting = self.wait(streams)?;
+        waiting.gate.open_line()?;
+        waiting.finish()
+    }
+
+    /// Starts it as tracer's command. `-o` and `-q` keep tracer itself off both streams.
+    pub fn as_command(&self, streams: Streams, options: &[&str]) -> Result<Observed> {
+        let report = self.place.path().join("report.json");
+        let mut command = Command::new(binary()?);
+        command.args(["-q", "--format", "json", "-o"]).arg(&report).args(options).arg("--");
+        command.args(&self.argv).current_dir(self.fresh_directory()?).stdin(Stdio::null());
+        let readers = give(&mut command, streams)?;
+        let mut child = OwnedChild::spawn(&mut command, &self.words())?;
+        drop(command);
+        let status = child.wait()?;
+        ensure!(status.code().is_some_and(|code| code <= 1), "{}: {status}", self.words());
+        let report: Value = serde_json::from_str(&fs::read_to_string(&report)?)?;
+        let (code, signal) = end_of_command(&report).context("no end of the command")?;
+        Observed::read(readers, code, signal)
+    }
+
+    fn words(&self) -> String {
+        self.argv.join(" ")
+    }
+
+    fn fresh_directory(&self) -> Result<PathBuf> {
+        let directory = self.place.path().join("work");
+        if directory.exists() {
+            fs::remove_dir_all(&directory)?;
+        }
+        fs::create_dir(&directory)?;
+        Ok(directory)
+    }
+
+    fn wait(&self, streams: Streams) -> Result<Waiting> {
+        let work = self.fresh_directory()?;
+        let fifo = self.place.path().join("go");
+        if fifo.exists() {
+            fs::remove_file(&fifo)?;
+        }
+        let gate = Gate::create(self.place.path())?;
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "read go < \"$0\"; exec \"$@\""])
+            .arg(gate.path())
+            .args(&self.argv)
+            .current_dir(work)
+            .stdin(Stdio::null());
+        let readers = give(&mut command, streams)?;
+        let child = OwnedChild::spawn(&mut command, &self.words())?;
+        Ok(Waiting { child, gate, readers })
+    }
+}
+
+impl Waiting {
+    fn finish(mut self) -> Result<Observed> {
+        let status = self.child.wait()?;
+        Observed::of(self.readers, status)
+    }
+}
+
+/// Runs several subjects, each with its streams, under one tracer that was given their pids.
+pub fn by_pid(
+    subjects: &[(&Subject, Streams)],
+    adjust: impl Fn(Tracer) -> Tracer,
+) -> Result<Vec<Observed>> {
+    let mut waiting = Vec::new();
+    let mut tracer = Tracer::default();
+    for (subject, streams) in subjects {
+        let one = subject.wait(*streams)?;
+        tracer = tracer.arg("--pid").arg(one.child.pid().to_string());
+        waiting.push(one);
+    }
+    let tracer = adjust(tracer).start()?;
+    let mut observed = Vec::new();
+    for mut one in waiting {
+        one.gate.open_line()?;
+        observed.push(one.finish()?);
+    }
+    crate::expect::no_losses(&tracer.finish_within(*DEADLINE)?.report()?)?;
+    Ok(observed)
+}
+
+/// Gives a command its streams; what reads them.
+fn give(command: &mut Command, streams: Streams) -> Result<Vec<Reader>> {
+    let pipe = || -> Result<(Reader, OwnedFd)> {
+        let (far, end) = pipe_with(PipeFlags::CLOEXEC)?;
+        Ok((Reader::spawn(far, Pace::Free), end))
+    };
+    let (reader, stdout) = pipe()?;
+    let mut readers = vec![reader];
+    let stderr = match streams {
+        Streams::Together => stdout.try_clone()?,
+        Streams::Apart => {
+            let (reader, stderr) = pipe()?;
+            readers.push(reader);
+            stderr
+        }
+    };
+    command.stdout(stdout).stderr(stderr);
+    Ok(readers)
+}
+
+/// Exit code and signal of the process that tracer started, from its report.
+fn end_of_command(report: &Value) -> Option<(Option<i32>, Option<i32>)> {
+    let pid = report.get("target")?.get("pids")?.get(0)?;
+    let mut processes = report.get("processes")?.as_array()?.iter();
+    let exit = processes.find(|process| process.get("pid") == Some(pid))?.get("exit")?;
+    let number =
+        |name| exit.get(name).and_then(Value::as_i64).and_then(|it| i32::try_from(it).ok());
+    Some((number("code"), number("signal")))
+}
+
+impl Observed {
+    fn of(readers: Vec<Reader>, status: ExitStatus) -> Result<Self> {
+        Self::read(readers, status.code(), status.signal())
+    }
+
+    fn read(readers: Vec<Reader>, code: Option<i32>, signal: Option<i32>) -> Result<Self> {
+        let mut received = Vec::new();
+        for reader in readers {
+            received.push(reader.finish()?.bytes);
+        }
+        let mut received = received.into_iter();
+        let mut next = || received.next().unwrap_or_default();
+        Ok(Self { stdout: next(), stderr: next(), code, signal })
+    }
+
+    /// Fails, and shows the first difference, unless nobody could tell the two apart.
+    pub fn is_like(&self, other: &Self) -> Result<()> {
+        for (name, own, others) in
+            [("stdout", &self.stdout, &other.stdout), ("stderr", &self.stderr, &other.stderr)]
+        {
+            let differs = || own.iter().zip(others).position(|(one, other)| one != other);
+            if own != others {
+                let at = differs().unwrap_or(own.len().min(others.len()));
+                let around = |bytes: &[u8]| {
+                    let text = bytes.get(at.saturating_sub(60)..).unwrap_or_default();
+                    String::from_utf8_lossy(&text[..text.len().min(120)]).into_owned()
+                };
+                let (is, was) = (around(own), around(others));
+                anyhow::bail!("{name} differs at byte {at}: {is:?}, untraced {was:?}");
+            }
+        }
+        let (is, was) = ((self.code, self.signal), (other.code, other.signal));
+        ensure!(is == was, "it ended with {is:?}, untraced {was:?}");
+        Ok(())
+    }
+}

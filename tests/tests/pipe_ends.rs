@@ -1,0 +1,239 @@
+//! Ends of pipes: SIGPIPE and end of file come at the same moments as without a tracer, because tracer
+//! never has an end open that is not its own.
+
+use std::{
+    fs::{self, File},
+    io::{ErrorKind, Read as _, Write as _},
+    os::{fd::OwnedFd, unix::process::ExitStatusExt as _},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use rustix::{
+    fs::{OFlags, fcntl_getfl, fcntl_setfl},
+    pipe::{PipeFlags, pipe_with},
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use tracer_tests::{
+    deadline::{OwnedChild, describe, wait_until},
+    gate::Gate,
+    privilege::require_root,
+    procfs::{children_of, target_of},
+    tracer::{Tracer, binary},
+};
+
+/// Writes, lets go of all its streams, and lives on until the gate opens.
+const LETS_GO: &str = "echo out; echo err >&2; exec 9<\"$1\" <&- >&- 2>&- 3>&-; read -r go <&9";
+
+/// No descriptor of tracer's leads to one of these pipes.
+fn holds_none(tracer: u32, pipes: &[String]) -> Result<()> {
+    for entry in fs::read_dir(format!("/proc/{tracer}/fd"))? {
+        let entry = entry?;
+        // One that was open for a moment only has no link any more.
+        let Ok(link) = fs::read_link(entry.path()) else { continue };
+        let link = link.display().to_string();
+        ensure!(!pipes.contains(&link), "tracer holds {link} as {}", entry.path().display());
+    }
+    Ok(())
+}
+
+/// A pipe of which the harness keeps one end, and never waits at it.
+struct Pipe {
+    end: Option<OwnedFd>,
+    far: File,
+}
+
+impl Pipe {
+    fn new(end: OwnedFd, far: OwnedFd) -> Result<Self> {
+        fcntl_setfl(&far, fcntl_getfl(&far)? | OFlags::NONBLOCK)?;
+        Ok(Self { end: Some(end), far: far.into() })
+    }
+
+    /// For something to write to.
+    fn output() -> Result<Self> {
+        let (far, end) = pipe_with(PipeFlags::CLOEXEC)?;
+        Self::new(end, far)
+    }
+
+    /// For something to read from.
+    fn input() -> Result<Self> {
+        let (end, far) = pipe_with(PipeFlags::CLOEXEC)?;
+        Self::new(end, far)
+    }
+
+    fn end(&mut self) -> Result<OwnedFd> {
+        self.end.take().context("the end is taken once")
+    }
+
+    /// Waits for these bytes and then for the end of file.
+    fn ends_with(&mut self, what: &str, expected: &[u8]) -> Result<()> {
+        let mut received = Vec::new();
+        wait_until(&format!("the end of {what}"), || match self.far.read_to_end(&mut received) {
+            Ok(_) => Ok(Some(())),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error.into()),
+        })?;
+        ensure!(received == expected, "{what}: {:?}", String::from_utf8_lossy(&received));
+        Ok(())
+    }
+
+    /// Waits until writing says that nobody can read any more.
+    fn breaks(&mut self) -> Result<()> {
+        wait_until("the last reader to be gone", || match self.far.write(b"x") {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Some(())),
+            Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error.into()),
+            _ => Ok(None),
+        })
+    }
+}
+
+/// A gate in a folder of its own.
+fn gate() -> Result<(TempDir, Gate)> {
+    let directory = tempfile::tempdir()?;
+    let gate = Gate::create(directory.path())?;
+    Ok((directory, gate))
+}
+
+fn is_alive(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// A target that lets go of its pipes: both sides see it at once, though target and tracer live on.
+#[test]
+#[ignore = "needs root"]
+fn end_of_file_comes_when_a_target_closes_its_streams() -> Result<()> {
+    let ((_start, mut start), (folder, mut stop)) = (gate()?, gate()?);
+    let (mut input, mut out, mut err) = (Pipe::input()?, Pipe::output()?, Pipe::output()?);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("read -r go <\"$0\"; {LETS_GO}")]);
+    shell.arg(start.path()).arg(stop.path());
+    shell.stdin(input.end()?).stdout(out.end()?).stderr(err.end()?);
+    let mut child = OwnedChild::spawn(&mut shell, "sh")?;
+    drop(shell);
+    let pipes =
+        [target_of(child.pid(), 0)?, target_of(child.pid(), 1)?, target_of(child.pid(), 2)?];
+    ensure!(pipes.iter().all(|pipe| pipe.starts_with("pipe:")), "{pipes:?}");
+    let tracer = Tracer::on_pid(child.pid())
+        .args(["--follow-readers", "3", "--capture"])
+        .arg(folder.path().join("out"))
+        .start()?;
+    holds_none(tracer.pid(), &pipes)?;
+    start.open_line()?;
+    out.ends_with("stdout", b"out\n")?;
+    err.ends_with("stderr", b"err\n")?;
+    input.breaks()?;
+    holds_none(tracer.pid(), &pipes)?;
+    ensure!(is_alive(child.pid()) && is_alive(tracer.pid()), "somebody has ended");
+    stop.open_line()?;
+    child.wait()?;
+    tracer.finish()?;
+    Ok(())
+}
+
+/// The same for a command of tracer's, whose pipes tracer was given itself, and one more beside the
+/// standard streams.
+#[test]
+#[ignore = "needs root"]
+fn end_of_file_comes_when_a_command_closes_its_streams() -> Result<()> {
+    require_root()?;
+    let (folder, mut stop) = gate()?;
+    let (mut input, mut out, mut err) = (Pipe::input()?, Pipe::output()?, Pipe::output()?);
+    let mut shell = Command::new("sh");
+    let line = "exec \"$0\" -q -o \"$2\" -- sh -c \"$3\" sh \"$1\" 3>&1";
+    shell.args(["-c", line]).arg(binary()?).arg(stop.path());
+    shell.arg(folder.path().join("report")).arg(LETS_GO);
+    shell.stdin(input.end()?).stdout(out.end()?).stderr(err.end()?);
+    let mut tracer = OwnedChild::spawn(&mut shell, "tracer")?;
+    drop(shell);
+    out.ends_with("stdout", b"out\n")?;
+    err.ends_with("stderr", b"err\n")?;
+    input.breaks()?;
+    let commands = children_of(tracer.pid())?;
+    ensure!(commands.len() == 1 && is_alive(tracer.pid()), "somebody has ended: {commands:?}");
+    stop.open_line()?;
+    let status = tracer.wait()?;
+    ensure!(status.code().is_some_and(|code| code <= 1), "{}", describe(status));
+    Ok(())
+}
+
+/// `yes` into a pipe whose reader goes away after the first line.
+fn yes(command: &mut Command) -> Result<OwnedChild> {
+    let mut out = Pipe::output()?;
+    command.stdin(Stdio::null()).stdout(out.end()?).stderr(Stdio::null());
+    let child = OwnedChild::spawn(command, "yes")?;
+    command.stdout(Stdio::null());
+    let mut first = [0; 2];
+    wait_until("the first line", || match out.far.read(&mut first) {
+        Ok(2) => Ok(Some(())),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        other => anyhow::bail!("{other:?}"),
+    })?;
+    ensure!(first == *b"y\n", "{first:?}");
+    Ok(child)
+}
+
+/// The signal, not an end by tracer's doing: whoever traces, the writer is killed by SIGPIPE.
+#[test]
+#[ignore = "needs root"]
+fn a_writer_dies_of_sigpipe_when_its_reader_is_gone() -> Result<()> {
+    let (folder, mut start) = gate()?;
+    let script = "read -r go <\"$0\"; exec yes";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script]).arg(start.path());
+    let mut out = Pipe::output()?;
+    shell.stdin(Stdio::null()).stdout(out.end()?);
+    let mut child = OwnedChild::spawn(&mut shell, "yes")?;
+    drop(shell);
+    let tracer = Tracer::on_pid(child.pid()).start()?;
+    start.open_line()?;
+    wait_until("the first bytes", || Ok(out.far.read(&mut [0; 2]).is_ok().then_some(())))?;
+    drop(out);
+    let status = child.wait()?;
+    ensure!(status.signal() == Some(libc::SIGPIPE), "{}", describe(status));
+    tracer.finish()?;
+
+    let report = folder.path().join("report");
+    let mut command = Command::new(binary()?);
+    command.args(["-q", "--format", "json", "-o"]).arg(&report).args(["--", "yes"]);
+    let status = yes(&mut command)?.wait()?;
+    ensure!(status.code().is_some_and(|code| code <= 1), "{}", describe(status));
+    let report: Value = serde_json::from_str(&fs::read_to_string(&report)?)?;
+    let signal = report.pointer("/processes/0/exit/signal").and_then(Value::as_i64);
+    ensure!(signal == Some(libc::SIGPIPE.into()), "{report}");
+    Ok(())
+}
+
+/// tracer as a part of a pipeline does not keep its neighbours alive: `yes | tracer -- head -n 1`.
+#[test]
+#[ignore = "needs root"]
+fn a_traced_part_of_a_pipeline_lets_its_neighbours_end() -> Result<()> {
+    require_root()?;
+    let (folder, mut stop) = gate()?;
+    // The command reads one line and lives on; the writer before it must not wait for that.
+    let line = "yes | \"$0\" -q -o \"$1\" -- sh -c 'head -n 1; exec 9<\"$0\" <&- >&-; read -r go <&9' \"$2\"; \
+                echo \"${PIPESTATUS[*]}\" >&2";
+    let (mut out, mut err) = (Pipe::output()?, Pipe::output()?);
+    let mut bash = Command::new("bash");
+    bash.args(["-c", line]).arg(binary()?).arg(folder.path().join("report")).arg(stop.path());
+    bash.stdin(Stdio::null()).stdout(out.end()?).stderr(err.end()?);
+    let mut shell = OwnedChild::spawn(&mut bash, "bash")?;
+    drop(bash);
+    wait_until("`yes` to be gone", || {
+        // bash reaps at the end of the pipeline.
+        let has_ended = |pid: &u32| {
+            fs::read_to_string(format!("/proc/{pid}/stat"))
+                .is_ok_and(|stat| stat.contains("(yes) Z "))
+        };
+        Ok(children_of(shell.pid())?.iter().any(has_ended).then_some(()))
+    })?;
+    ensure!(children_of(shell.pid())?.len() == 2, "tracer has ended");
+    stop.open_line()?;
+    shell.wait()?;
+    out.ends_with("stdout", b"y\n")?;
+    let mut said = String::new();
+    err.far.read_to_string(&mut said)?;
+    ensure!(["141 0\n", "141 1\n"].contains(&said.as_str()), "{said}");
+    Ok(())
+}
