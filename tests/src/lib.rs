@@ -26,6 +26,7 @@ pub mod program;
 pub mod reader;
 pub mod refusal;
 pub mod report;
+pub mod rights;
 pub mod scenario;
 pub mod stdio;
 pub mod tracer;

@@ -1,7 +1,6 @@
 //! What tracer may do while it traces, what its command may do, and whose files it writes.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::Read as _,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, lchown, symlink},
@@ -10,91 +9,23 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::Signal;
 use tempfile::TempDir;
 use tracer_tests::{
     capture::Capture,
+    deadline::{raw_pid, wait_until},
     expect::{self, MatchBy},
     privilege::require_root,
+    procfs::children_of,
     refusal::{ENVIRONMENT, check, run, run_command},
+    rights::{BPF, DAC_READ_SEARCH, KILL, SYS_PTRACE, has_only, rights},
     tracer::{Tracer, binary, parse},
     truth::{TRUTH_ENV, Truth},
-    workload::{Workload, sibling_binary},
+    workload::sibling_binary,
 };
 
 /// Not root, and in no group that root is in.
 const NOBODY: u32 = 65_534;
-
-/// Bits of capabilities, as RELIABILITY.md names them.
-const DAC_READ_SEARCH: u64 = 1 << 2;
-const SYS_PTRACE: u64 = 1 << 19;
-const BPF: u64 = 1 << 39;
-
-/// The lines of a status that say what a thread may: name and the rest.
-fn rights(status: &str) -> BTreeMap<&str, String> {
-    let wanted = ["Cap", "NoNewPrivs", "Seccomp", "Uid", "Gid", "Groups"];
-    let lines = status.lines().filter_map(|line| line.split_once(':'));
-    let is_wanted = |name: &str| wanted.iter().any(|wanted| name.starts_with(wanted));
-    let words = |rest: &str| rest.split_whitespace().collect::<Vec<_>>().join(" ");
-    lines.filter(|line| is_wanted(line.0)).map(|(name, rest)| (name, words(rest))).collect()
-}
-
-/// A status has these capabilities and no way to more.
-fn has_only(status: &str, capabilities: u64) -> Result<()> {
-    let found = rights(status);
-    let kept = format!("{capabilities:016x}");
-    let none = format!("{:016x}", 0);
-    let expected = [
-        ("CapEff", &kept),
-        ("CapPrm", &kept),
-        ("CapInh", &none),
-        ("CapBnd", &none),
-        ("CapAmb", &none),
-    ];
-    for (name, expected) in expected {
-        ensure!(found.get(name) == Some(expected), "{name} is not {expected}: {found:?}");
-    }
-    ensure!(found.get("NoNewPrivs").is_some_and(|value| value == "1"), "{found:?}");
-    Ok(())
-}
-
-/// Every thread, with everything on that starts one.
-#[test]
-#[ignore = "needs root"]
-fn after_attaching_each_thread_has_what_is_documented_and_no_more() -> Result<()> {
-    let parent = tempfile::tempdir()?;
-    let (log, feed) = pipe_with(PipeFlags::CLOEXEC)?;
-    let mut running = Workload::new("deep").gated().spawn()?;
-    let tracer = Tracer::on_pid(running.pid())
-        .with_stdin(log.into())
-        .args(["--show", "--worker-log", "-", "--capture"])
-        .arg(parent.path().join("out"))
-        .start()?;
-    let mut seen = Vec::new();
-    for task in fs::read_dir(format!("/proc/{}/task", tracer.pid()))? {
-        let task = task?.path();
-        let name = fs::read_to_string(task.join("comm"))?.trim().to_owned();
-        let is_main = task.ends_with(tracer.pid().to_string());
-        let kept = match name.as_str() {
-            _ if is_main => BPF | DAC_READ_SEARCH | SYS_PTRACE,
-            "capture-write" => DAC_READ_SEARCH | SYS_PTRACE,
-            _ => 0,
-        };
-        has_only(&fs::read_to_string(task.join("status"))?, kept).context(name.clone())?;
-        if !is_main {
-            seen.push(name);
-        }
-    }
-    seen.sort();
-    ensure!(seen == ["capture-drain", "capture-write", "log-stdin"], "{seen:?}");
-    drop(feed);
-    running.open_gate()?;
-    let truth = running.finish()?.truth;
-    let outcome = tracer.finish()?;
-    expect::rows_agree(&outcome.report()?, &truth, MatchBy::Fd)?;
-    ensure!(!outcome.stderr.contains("keeps"), "{}", outcome.stderr);
-    Capture::load(&parent.path().join("out"))?.is_complete()
-}
 
 #[test]
 #[ignore = "needs root"]
@@ -148,7 +79,9 @@ fn a_trace_needs_no_more_capabilities_than_the_doctor_names() -> Result<()> {
     ] {
         exact_with(capabilities).context(capabilities)?;
     }
-    Ok(())
+    let mut less = Command::new("setpriv");
+    less.arg("--bounding-set=-all,+bpf,+sys_ptrace").arg(binary()?).args(["-q", "--", "true"]);
+    check(&run_command(&mut less)?, ENVIRONMENT, &["CAP_PERFMON"])
 }
 
 /// What a shell line prints under a tracer that was started like this, and without.
@@ -216,7 +149,22 @@ fn a_command_of_another_user_has_nothing_of_root_s() -> Result<()> {
     Ok(())
 }
 
-/// The last thing tracer does to a command of another user that it cannot start.
+/// tracer keeps the right to end what it has started as another user.
+#[test]
+#[ignore = "needs root"]
+fn a_tracer_of_another_user_s_command_may_signal_it_as_well() -> Result<()> {
+    let tracer = Tracer::default()
+        .args(["--user", "nobody", "--", "sleep", "60"])
+        .launch()?
+        .wait_attached()?;
+    let status = fs::read_to_string(format!("/proc/{}/status", tracer.pid()))?;
+    has_only(&status, BPF | DAC_READ_SEARCH | SYS_PTRACE | KILL)?;
+    let command = wait_until("the command", || Ok(children_of(tracer.pid())?.first().copied()))?;
+    rustix::process::kill_process(raw_pid(command)?, Signal::KILL)?;
+    tracer.finish()?;
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs root"]
 fn a_command_of_another_user_that_cannot_be_started_is_gone() -> Result<()> {

@@ -5,11 +5,14 @@ use std::{fmt::Write as _, time::Duration};
 use super::programs::Programs;
 
 /// Tests that cannot run there, and why.
-const LEFT_OUT: [(&str, &str); 5] = [
+const LEFT_OUT: [(&str, &str); 8] = [
     ("capture_programs", "needs gcc, python and git"),
     ("docker", "needs docker"),
     ("docker_hops", "needs docker"),
     ("docker_questions", "needs docker"),
+    ("observer_effect", "needs bash, perl, python and git"),
+    ("pipe_ends", "needs bash"),
+    ("privileges", "needs setpriv and a user database"),
     // Has boots of its own.
     (REFUSING, "is about kernels on which nothing else works"),
 ];
@@ -19,7 +22,7 @@ const REFUSING: &str = "refusing_kernels";
 
 /// What depends on the kernel. The other tests are about what is made of its answers, which is the
 /// same everywhere; a filter finds them all the same.
-const ABOUT_THE_KERNEL: [&str; 11] = [
+const ABOUT_THE_KERNEL: [&str; 12] = [
     "one_trace",
     "trees",
     "attach",
@@ -31,11 +34,12 @@ const ABOUT_THE_KERNEL: [&str; 11] = [
     "verdicts",
     "lost_output_pipes",
     "capture",
+    "capabilities",
 ];
 
 /// What a quick run has of them: each hook, each kind of fact, each branch that depends on the kernel.
 /// Setting up a trace takes ten seconds of emulation, so there can be few.
-const QUICK: [(&str, &[&str]); 7] = [
+const QUICK: [(&str, &[&str]); 8] = [
     ("one_trace", &[]),
     ("trees", &["ten_levels", "vforked", "pid_namespace"]),
     ("attach", &["asleep_at_attach", "joins_the_cgroup_later"]),
@@ -43,6 +47,7 @@ const QUICK: [(&str, &[&str]); 7] = [
     ("uring", &["uring_write_is"]),
     ("hops", &["both_halves"]),
     ("capture", &["text_on_both_streams"]),
+    ("capabilities", &[]),
 ];
 
 /// How much longer than on a real machine everything may take there.
@@ -199,7 +204,7 @@ mod tests {
     fn a_quick_run_is_a_part_of_a_whole_one() {
         assert!(QUICK.iter().all(|(name, _)| ABOUT_THE_KERNEL.contains(name)));
         let sum = |extent| Plan::of_tests(&programs(), extent).programs().lines().count();
-        assert_eq!((sum(Extent::Quick), sum(Extent::Whole)), (7, 11));
+        assert_eq!((sum(Extent::Quick), sum(Extent::Whole)), (8, 12));
     }
 
     #[test]

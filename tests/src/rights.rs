@@ -1,0 +1,42 @@
+//! What a thread may do, out of its status in `/proc`.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+
+/// Bits of capabilities (`capabilities(7)`).
+pub const DAC_READ_SEARCH: u64 = 1 << 2;
+/// To send signals to anybody.
+pub const KILL: u64 = 1 << 5;
+/// To look at anybody's processes.
+pub const SYS_PTRACE: u64 = 1 << 19;
+/// To use eBPF.
+pub const BPF: u64 = 1 << 39;
+
+/// The lines of a status that say what a thread may: name and the rest.
+pub fn rights(status: &str) -> BTreeMap<&str, String> {
+    let wanted = ["Cap", "NoNewPrivs", "Seccomp", "Uid", "Gid", "Groups"];
+    let lines = status.lines().filter_map(|line| line.split_once(':'));
+    let is_wanted = |name: &str| wanted.iter().any(|wanted| name.starts_with(wanted));
+    let words = |rest: &str| rest.split_whitespace().collect::<Vec<_>>().join(" ");
+    lines.filter(|line| is_wanted(line.0)).map(|(name, rest)| (name, words(rest))).collect()
+}
+
+/// A status has these capabilities and no way to more.
+pub fn has_only(status: &str, capabilities: u64) -> Result<()> {
+    let found = rights(status);
+    let kept = format!("{capabilities:016x}");
+    let none = format!("{:016x}", 0);
+    let expected = [
+        ("CapEff", &kept),
+        ("CapPrm", &kept),
+        ("CapInh", &none),
+        ("CapBnd", &none),
+        ("CapAmb", &none),
+    ];
+    for (name, expected) in expected {
+        ensure!(found.get(name) == Some(expected), "{name} is not {expected}: {found:?}");
+    }
+    ensure!(found.get("NoNewPrivs").is_some_and(|value| value == "1"), "{found:?}");
+    Ok(())
+}

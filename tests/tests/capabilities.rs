@@ -1,0 +1,51 @@
+//! The capabilities of tracer's threads while it traces.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use rustix::pipe::{PipeFlags, pipe_with};
+use tracer_tests::{
+    capture::Capture,
+    expect::{self, MatchBy},
+    rights::{BPF, DAC_READ_SEARCH, SYS_PTRACE, has_only},
+    tracer::Tracer,
+    workload::Workload,
+};
+
+/// Every thread, with everything on that starts one.
+#[test]
+#[ignore = "needs root"]
+fn after_attaching_each_thread_has_what_is_documented_and_no_more() -> Result<()> {
+    let parent = tempfile::tempdir()?;
+    let (log, feed) = pipe_with(PipeFlags::CLOEXEC)?;
+    let mut running = Workload::new("deep").gated().spawn()?;
+    let tracer = Tracer::on_pid(running.pid())
+        .with_stdin(log.into())
+        .args(["--show", "--worker-log", "-", "--capture"])
+        .arg(parent.path().join("out"))
+        .start()?;
+    let mut seen = Vec::new();
+    for task in fs::read_dir(format!("/proc/{}/task", tracer.pid()))? {
+        let task = task?.path();
+        let name = fs::read_to_string(task.join("comm"))?.trim().to_owned();
+        let is_main = task.ends_with(tracer.pid().to_string());
+        let kept = match name.as_str() {
+            _ if is_main => BPF | DAC_READ_SEARCH | SYS_PTRACE,
+            "capture-write" => DAC_READ_SEARCH | SYS_PTRACE,
+            _ => 0,
+        };
+        has_only(&fs::read_to_string(task.join("status"))?, kept).context(name.clone())?;
+        if !is_main {
+            seen.push(name);
+        }
+    }
+    seen.sort();
+    ensure!(seen == ["capture-drain", "capture-write", "log-stdin"], "{seen:?}");
+    drop(feed);
+    running.open_gate()?;
+    let truth = running.finish()?.truth;
+    let outcome = tracer.finish()?;
+    expect::rows_agree(&outcome.report()?, &truth, MatchBy::Fd)?;
+    ensure!(!outcome.stderr.contains("keeps"), "{}", outcome.stderr);
+    Capture::load(&parent.path().join("out"))?.is_complete()
+}
