@@ -161,7 +161,8 @@ struct OutputArgs {
     /// More log on stderr (repeatable); RUST_LOG is honoured as well.
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
-    /// Nothing on stderr but errors.
+    /// Nothing on stderr but errors, and when stderr is a pipe, not even those of a trace that has begun:
+    /// tracer lets go of it, so that whoever reads it sees the command's end.
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
 }

@@ -49,35 +49,28 @@ pub(crate) fn closed_streams() -> impl Iterator<Item = RawFd> {
 }
 
 /// Descriptors above the standard streams that came with this process: a shell's `3>&1`, what a parent
-/// forgot to close. They are the command's, not tracer's; dropping this closes tracer's copies.
-#[derive(Debug, Default)]
-pub struct Descriptors {
-    owned: Vec<OwnedFd>,
+/// forgot to close. They are the command's, which has its own copies; dropping this closes tracer's.
+#[derive(Debug)]
+pub(crate) struct Descriptors {
+    _owned: Vec<OwnedFd>,
 }
 
 impl Descriptors {
     /// Those that are open now. To be called once, before anything else is opened.
-    #[must_use]
-    pub fn of_this_process() -> Self {
+    pub(crate) fn of_this_process() -> Self {
         let listed: Vec<RawFd> = fs::read_dir("/proc/self/fd")
             .into_iter()
             .flatten()
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .collect();
-        let owned = listed
+        let _owned = listed
             .into_iter()
             .filter(|fd| *fd > stderr().as_raw_fd() && survived_exec(*fd))
             // SAFETY: it is open, and nobody in this process knows of it: what the list itself was
             // read through is closed, and what Rust opens does not survive exec.
             .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
             .collect();
-        Self { owned }
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.owned.len()
+        Self { _owned }
     }
 }
 
@@ -90,13 +83,13 @@ fn survived_exec(fd: RawFd) -> bool {
 
 /// tracer's own standard streams, those that it has no use for any more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Unused {
+pub(crate) struct Unused {
     /// Nothing is read.
-    pub stdin: bool,
+    pub(crate) stdin: bool,
     /// The report goes elsewhere.
-    pub stdout: bool,
+    pub(crate) stdout: bool,
     /// Nothing is said.
-    pub stderr: bool,
+    pub(crate) stderr: bool,
 }
 
 impl Unused {
@@ -105,7 +98,7 @@ impl Unused {
     ///
     /// # Errors
     /// Without /dev/null.
-    pub fn let_go(self) -> io::Result<()> {
+    pub(crate) fn let_go(self) -> io::Result<()> {
         let null = fs::File::options().read(true).write(true).open("/dev/null")?;
         if self.stdin && has_another_end(stdin()) {
             dup2_stdin(&null)?;

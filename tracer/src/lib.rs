@@ -14,7 +14,7 @@ pub mod doctor;
 pub mod errno;
 pub mod event;
 pub mod exit_kind;
-pub mod inherited;
+mod inherited;
 pub mod launch;
 pub mod loader;
 pub mod observe;
