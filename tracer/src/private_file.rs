@@ -146,10 +146,12 @@ fn explain(place: &Place, error: Errno) -> PlaceError {
     let Ok(found) = sys::statat(&place.directory, &place.name, AtFlags::SYMLINK_NOFOLLOW) else {
         return error.into();
     };
-    if FileType::from_raw_mode(found.st_mode) == FileType::Symlink {
+    let kind = FileType::from_raw_mode(found.st_mode);
+    if kind == FileType::Symlink {
         return PlaceError::Symlink;
     }
-    if place.is_shared().is_ok_and(|is_shared| is_shared)
+    if matches!(kind, FileType::RegularFile | FileType::Fifo)
+        && place.is_shared().is_ok_and(|is_shared| is_shared)
         && let Err(refused) = refuse_foreign(place, &found)
     {
         return refused;
