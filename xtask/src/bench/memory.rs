@@ -78,7 +78,7 @@ fn settled_rss(pid: u32) -> Result<u64> {
 }
 
 /// The sum of `memlock:` over the maps that a process holds.
-fn map_memory(pid: u32) -> Result<u64> {
+pub(crate) fn map_memory(pid: u32) -> Result<u64> {
     let directory = format!("/proc/{pid}/fdinfo");
     let fds = fs::read_dir(&directory).with_context(|| format!("cannot list {directory}"))?;
     let infos = fds.flatten().filter_map(|fd| fs::read_to_string(fd.path()).ok());
@@ -110,7 +110,7 @@ fn report_time(tracer: &Path, session: &Path, to: &Path) -> Result<f64> {
 }
 
 /// A line of `/proc/PID/status` in bytes.
-fn status(pid: u32, name: &str) -> Option<u64> {
+pub(crate) fn status(pid: u32, name: &str) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     Some(kilobytes(&text, name)? * 1024)
 }

@@ -5,6 +5,8 @@
 //! the whole tree wrote through fd 1, which is what a tracer must have counted. Each further byte
 //! measures once more, and the end of stdin ends it. Everything that a loop forks, it forks behind the
 //! gate; only sleepers and holders of pipes are there before.
+//!
+//! Storms ([`storms`]) are loops of another kind: CALLS says how much, and no time is taken.
 
 mod calls;
 mod exec;
@@ -12,6 +14,7 @@ mod measure;
 mod objects;
 mod pipes;
 mod stage;
+mod storms;
 mod ticker;
 mod tree;
 
@@ -38,7 +41,7 @@ fn main() -> ExitCode {
 type Loop = fn(&Request) -> Result<Measured>;
 
 /// Every loop that waits at the gate.
-const LOOPS: [(&str, Loop); 10] = [
+const LOOPS: [(&str, Loop); 17] = [
     ("getppid", calls::getppid),
     ("read32", calls::read32),
     ("write32", calls::write32),
@@ -49,6 +52,13 @@ const LOOPS: [(&str, Loop); 10] = [
     ("pipe64k", pipes::pipe64k),
     ("pingpong", pipes::pingpong),
     ("exec", exec::exec),
+    ("brief", storms::brief::play),
+    ("crowd", storms::crowd::play),
+    ("bomb", storms::bomb::play),
+    ("pipes", storms::pipes::play),
+    ("threads", storms::threads::play),
+    ("busy", storms::busy::play),
+    ("mixed", storms::mixed::play),
 ];
 
 fn run() -> Result<()> {

@@ -1,6 +1,6 @@
 //! What a loop measured, and what it knows about its own output.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, ops::AddAssign, time::Instant};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -29,6 +29,43 @@ pub(crate) struct Truth {
     pub(crate) processes: u64,
     /// Children that were there before.
     pub(crate) standing: u64,
+    /// Pipes that went on fd 1, each an object of its own.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) pipes: u64,
+    /// Of storms: how many processes put so many bytes through fd 1, by bytes.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) each: BTreeMap<u64, u64>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Truth {
+    /// A process that made so many writes of so many bytes together.
+    pub(crate) fn of_process(writes: u64, bytes: u64) -> Self {
+        let each = BTreeMap::from([(bytes, 1)]);
+        Self { writes, bytes, processes: 1, each, ..Self::default() }
+    }
+
+    /// One that only reads.
+    pub(crate) fn of_reader() -> Self {
+        Self { processes: 1, ..Self::default() }
+    }
+}
+
+impl AddAssign for Truth {
+    fn add_assign(&mut self, other: Self) {
+        let Self { writes, bytes, processes, standing, pipes, each } = other;
+        self.writes += writes;
+        self.bytes += bytes;
+        self.processes += processes;
+        self.standing += standing;
+        self.pipes += pipes;
+        for (bytes, processes) in each {
+            *self.each.entry(bytes).or_default() += processes;
+        }
+    }
 }
 
 /// Calls before the clock starts: caches are warm and a tracer has seen the object.

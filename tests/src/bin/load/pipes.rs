@@ -48,7 +48,8 @@ fn transfer(calls: u64, size: usize) -> Result<Measured> {
     }
     reader.wait()?;
     let ns = u64::try_from(start.elapsed().as_nanos())?;
-    let truth = Truth { writes: calls + warm_up(calls), bytes: total, processes: 1, standing: 0 };
+    let writes = calls + warm_up(calls);
+    let truth = Truth { writes, bytes: total, processes: 1, ..Truth::default() };
     Ok(Measured { calls, ns, bytes: calls * size as u64, truth })
 }
 
@@ -77,7 +78,7 @@ pub(crate) fn pingpong(request: &Request) -> Result<Measured> {
     let ns = crate::measure::clock(calls, round_trip)?;
     echo.wait()?;
     let size = MESSAGE.len() as u64;
-    let truth = Truth { writes: 2 * all, bytes: 2 * all * size, processes: 1, standing: 0 };
+    let truth = Truth { writes: 2 * all, bytes: 2 * all * size, processes: 1, ..Truth::default() };
     Ok(Measured { calls, ns, bytes: 2 * calls * size, truth })
 }
 

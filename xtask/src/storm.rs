@@ -1,0 +1,120 @@
+//! Storms, and what tracer made of them: `cargo xtask storm`.
+//!
+//! Each storm is a loop of the tests' program `load`, which knows what it wrote, process by process. tracer's
+//! report is held against that: it must be exact, or say to the unit what it could not record.
+
+mod books;
+mod judge;
+mod plan;
+mod row;
+mod soak;
+mod trial;
+
+use std::io::{self, Write as _};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+
+use self::{
+    plan::{Plan, SOAK},
+    row::Row,
+};
+use crate::{
+    bench::place::Place,
+    command::{self, say},
+    packages, page,
+    setup::{self, Extras},
+    workspace::Workspace,
+};
+
+/// The table's place in RELIABILITY.md.
+const BLOCK: &str = "storms";
+
+/// Which storms.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Options {
+    /// Minutes of the soak; 0 leaves it out
+    #[arg(long, value_name = "MINUTES", default_value_t = 60)]
+    soak: u64,
+    /// Put the figures into RELIABILITY.md; rows about other storms stay there
+    #[arg(long)]
+    page: bool,
+    /// Only storms whose name contains one of these
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
+}
+
+impl Options {
+    fn wants(&self, name: &str) -> bool {
+        self.filters.is_empty() || self.filters.iter().any(|filter| name.contains(filter.as_str()))
+    }
+
+    fn plans(&self) -> impl Iterator<Item = &'static Plan> {
+        plan::ALL.iter().filter(|plan| self.wants(plan.name))
+    }
+
+    fn wants_soak(&self) -> bool {
+        self.soak > 0 && self.wants(SOAK)
+    }
+}
+
+/// Builds, storms, prints.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    ensure!(packages::is_root(), "storms are traced with eBPF programs: run it as root");
+    ensure!(
+        options.wants_soak() || options.plans().next().is_some(),
+        "no storm is called {}: there are {}, {SOAK}",
+        options.filters.join(" or "),
+        plan::ALL.iter().map(|plan| plan.name).collect::<Vec<_>>().join(", ")
+    );
+    let ready = setup::ensure(workspace, Extras::default())?;
+    let place = Place::prepare(workspace, &ready)?;
+    let mut rows = Vec::new();
+    for plan in options.plans() {
+        say(&format!("{}: {}", plan.name, plan.what()));
+        rows.push(trial::run(&place, plan).with_context(|| plan.name)?);
+    }
+    if options.wants_soak() {
+        say(&format!("{SOAK}: {} minutes", options.soak));
+        rows.push(soak::run(&place, options.soak).context(SOAK)?);
+    }
+    let file = workspace.root().join("RELIABILITY.md");
+    let (old, header) = (page::read(&file, BLOCK)?, header()?);
+    let table = row::table(&header, if options.page { &old } else { "" }, &rows);
+    io::stdout().write_all(table.as_bytes()).context("cannot write to standard output")?;
+    if options.page {
+        page::regenerate(&file, BLOCK, &table)?;
+    }
+    let wrong: Vec<_> = rows.iter().filter_map(Row::fault).collect();
+    if !wrong.is_empty() {
+        bail!("{}", wrong.join("; "));
+    }
+    Ok(())
+}
+
+/// What stands above the table. Rows of other runs keep their day, which is in their last column.
+fn header() -> Result<String> {
+    let kernel = command::capture(std::process::Command::new("uname").arg("-r"))?;
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(format!("Linux {}, {cpus} processors.\n", kernel.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(filters: &[&str], soak: u64) -> Options {
+        let filters = filters.iter().map(|filter| (*filter).to_owned()).collect();
+        Options { soak, page: false, filters }
+    }
+
+    #[test]
+    fn a_filter_chooses_and_none_chooses_all() {
+        assert_eq!(options(&[], 60).plans().count(), plan::ALL.len());
+        assert!(options(&[], 60).wants_soak() && !options(&[], 0).wants_soak());
+        let names: Vec<_> = options(&["bomb"], 60).plans().map(|plan| plan.name).collect();
+        assert_eq!(names, ["bomb"]);
+        assert!(!options(&["bomb"], 60).wants_soak() && options(&[SOAK], 1).wants_soak());
+        assert_eq!(options(&[SOAK], 1).plans().count(), 0);
+    }
+}

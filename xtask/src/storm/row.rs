@@ -1,0 +1,154 @@
+//! One storm's row of the table.
+
+use std::{process::Command, time::Duration};
+
+use super::books::{Counted, Truth};
+use crate::{
+    bench::table::{Table, number, whole},
+    command,
+};
+
+/// What is told of a storm.
+#[derive(Debug)]
+pub(super) struct Row {
+    /// By which the row is replaced.
+    pub(super) name: String,
+    /// In words.
+    pub(super) what: String,
+    pub(super) truth: Truth,
+    pub(super) counted: Counted,
+    /// How the two sides agree, or what is wrong.
+    pub(super) outcome: Result<String, String>,
+    /// Memory, in words.
+    pub(super) memory: String,
+    pub(super) time: Duration,
+}
+
+/// The first cells of the table, by which it is known.
+const HEAD: [&str; 7] =
+    ["storm", "of", "written", "lost, as tracer says", "count", "headline", "RSS, time, day"];
+
+impl Row {
+    /// What is wrong, with the name of the storm.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.outcome.as_ref().err().map(|fault| format!("{}: {fault}", self.name))
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let Truth { processes, writes, bytes, pipes, .. } = &self.truth;
+        let mut written = vec![
+            format!("{} processes", whole(*processes)),
+            format!("{} writes", whole(*writes)),
+            format!("{} B", whole(*bytes)),
+        ];
+        if *pipes > 1 {
+            written.insert(1, format!("{} pipes", whole(*pipes)));
+        }
+        let outcome = match &self.outcome {
+            Ok(words) => words.clone(),
+            Err(fault) => format!("**{}**", fault.replace('|', "/")),
+        };
+        let headline = self.counted.findings.first();
+        let headline = headline.map(|(rule, confidence)| match self.subject_confidence() {
+            Some(other) if rule == "own_losses" => format!("{rule}; the others {other}"),
+            _ => format!("{rule}, {confidence}"),
+        });
+        let seconds = self.time.as_secs_f64();
+        let time = if seconds < 300.0 {
+            format!("{} s", number(seconds))
+        } else {
+            format!("{} min", number(seconds / 60.0))
+        };
+        vec![
+            self.name.clone(),
+            self.what.clone(),
+            written.join(", "),
+            self.losses(),
+            outcome,
+            headline.unwrap_or_else(|| "–".to_owned()),
+            format!("{}, {time}, {}", self.memory, today()),
+        ]
+    }
+
+    /// What the findings behind the headline are: `unsure`, where they doubt.
+    fn subject_confidence(&self) -> Option<&str> {
+        let last = self.counted.findings.iter().rfind(|(rule, _)| rule != "unbalanced");
+        last.map(|(_, confidence)| confidence.as_str())
+    }
+
+    fn losses(&self) -> String {
+        let Counted { losses, lost_bytes, .. } = &self.counted;
+        let words = losses.iter().map(|(reason, events)| match lost_bytes.get(reason) {
+            Some(bytes) => format!("{reason} {} ({} B)", whole(*events), whole(*bytes)),
+            None => format!("{reason} {}", whole(*events)),
+        });
+        let words: Vec<_> = words.collect();
+        if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
+    }
+}
+
+fn today() -> String {
+    let day = command::capture(Command::new("date").args(["--utc", "+%F"]));
+    day.map(|day| day.trim().to_owned()).unwrap_or_default()
+}
+
+/// Megabytes.
+pub(super) fn megabytes(bytes: u64) -> String {
+    format!("{} MB", number(bytes as f64 / 1e6))
+}
+
+/// The table with these rows; rows of `old` about other storms stay before them.
+pub(super) fn table(header: &str, old: &str, rows: &[Row]) -> String {
+    let new: Vec<_> = rows.iter().map(Row::cells).collect();
+    let mut table = Table::new(&HEAD);
+    for cells in old.lines().filter_map(cells_of) {
+        if !new.iter().any(|row| row.first() == cells.first()) {
+            table.add(cells);
+        }
+    }
+    new.into_iter().for_each(|cells| table.add(cells));
+    format!("{header}\n{}", table.render())
+}
+
+/// The cells of a row that is not the head and no line below it.
+fn cells_of(line: &str) -> Option<Vec<String>> {
+    let inside = line.strip_prefix("| ")?.strip_suffix('|')?;
+    let cells: Vec<_> = inside.split('|').map(|cell| cell.trim().to_owned()).collect();
+    (cells.first().map(String::as_str) != Some(HEAD[0])).then_some(cells)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str) -> Row {
+        Row {
+            name: name.to_owned(),
+            what: "5 things".to_owned(),
+            truth: Truth { processes: 1, writes: 2, bytes: 3000, ..Truth::default() },
+            counted: Counted::default(),
+            outcome: Ok("exact".to_owned()),
+            memory: "9 MB".to_owned(),
+            time: Duration::from_secs(2),
+        }
+    }
+
+    #[test]
+    fn a_row_is_replaced_and_others_stay() {
+        let first = table("H.\n", "", &[row("brief"), row("bomb")]);
+        assert!(first.starts_with("H.\n\n| storm"), "{first}");
+        let mut wrong = row("bomb");
+        wrong.outcome = Err("no".to_owned());
+        let second = table("H.\n", &first, &[wrong]);
+        assert_eq!(second.matches("| bomb").count(), 1, "{second}");
+        assert!(second.contains("| brief") && second.contains("**no**"), "{second}");
+        assert_eq!(second.matches("| storm").count(), 1, "{second}");
+    }
+
+    #[test]
+    fn a_fault_names_its_storm() {
+        assert_eq!(row("brief").fault(), None);
+        let wrong = Row { outcome: Err("no".to_owned()), ..row("brief") };
+        assert_eq!(wrong.fault().as_deref(), Some("brief: no"));
+    }
+}
