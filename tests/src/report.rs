@@ -29,6 +29,9 @@ pub struct Report {
     /// What the tracer itself failed to see; every number must be 0.
     #[serde(default)]
     pub losses: BTreeMap<String, Value>,
+    /// Bytes that those facts stood for, where known.
+    #[serde(default)]
+    pub lost_bytes: BTreeMap<String, u64>,
     /// Ways of bytes from hand to hand.
     #[serde(default)]
     pub hops: Vec<Chain>,

@@ -47,6 +47,7 @@ pub struct Tracer {
     environment: Vec<(OsString, OsString)>,
     has_closed_stdout: bool,
     stdin: Option<File>,
+    cgroup: Option<PathBuf>,
 }
 
 impl Tracer {
@@ -89,6 +90,12 @@ impl Tracer {
         self
     }
 
+    /// It joins this cgroup before it begins.
+    pub fn in_cgroup(mut self, path: &Path) -> Self {
+        self.cgroup = Some(path.to_owned());
+        self
+    }
+
     /// Nobody reads its stdout, as behind a `head` that has ended.
     pub fn with_closed_stdout(mut self) -> Self {
         self.has_closed_stdout = true;
@@ -104,7 +111,15 @@ impl Tracer {
     /// Starts it without waiting.
     pub fn launch(self) -> Result<RunningTracer> {
         privilege::require_root()?;
-        let mut command = Command::new(binary()?);
+        let mut command = match &self.cgroup {
+            None => Command::new(binary()?),
+            Some(cgroup) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]);
+                shell.arg(cgroup.join("cgroup.procs")).arg(binary()?);
+                shell
+            }
+        };
         command
             .args(["--format", "json"])
             .args(env::var(HOOKS_ENV).ok().map(|how| format!("--hooks={how}")))
@@ -184,7 +199,18 @@ impl RunningTracer {
 
     /// Asks it to end, as Ctrl-C does.
     pub fn interrupt(&self) -> Result<()> {
-        self.child.signal(Signal::INT)
+        self.signal(Signal::INT)
+    }
+
+    /// Sends it any signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.child.signal(signal)
+    }
+
+    /// Kills it without a word, and nobody but it.
+    pub fn kill(mut self) -> Result<ExitStatus> {
+        self.signal(Signal::KILL)?;
+        self.child.wait()
     }
 
     /// Waits for its end.
@@ -238,7 +264,8 @@ fn collect(mut from: impl Read + Send + 'static) -> Receiver<std::io::Result<Vec
     done
 }
 
-fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+/// The lines that something says, as they come.
+pub(crate) fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
     let (report, said) = channel();
     thread::spawn(move || {
         for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {

@@ -2,14 +2,8 @@
 //! the counts stay exact, and the verdict does not change. Where many megabytes are written, a slow disk
 //! may make gaps beside those that are provoked.
 
-use std::{ops::Deref, path::Path};
-
 use anyhow::{Context, Result, ensure};
-use rustix::{
-    mount::{MountFlags, UnmountFlags, mount, unmount},
-    process::Signal,
-};
-use tempfile::TempDir;
+use rustix::process::Signal;
 use tracer_tests::{
     capture::{Capture, Captured, capture_with},
     deadline::{raw_pid, wait_until},
@@ -17,6 +11,7 @@ use tracer_tests::{
     program::Program,
     report::Report,
     scenario::{Traced, trace, trace_with},
+    small_disk::SmallDisk,
     tracer::Tracer,
     workload::Workload,
 };
@@ -216,34 +211,6 @@ fn each_stream_has_the_whole_limit() -> Result<()> {
         ensure!(captured.stream(fd)?.total()?.kept == 1000, "{:?}", captured.stream(fd)?.total());
     }
     expect::exact(&captured.traced)
-}
-
-/// A file system of its own, with so much room.
-struct SmallDisk(TempDir);
-
-impl SmallDisk {
-    fn mount(bytes: usize) -> Result<Self> {
-        tracer_tests::privilege::require_root()?;
-        let directory = tempfile::tempdir()?;
-        let options = std::ffi::CString::new(format!("size={bytes},mode=0700"))?;
-        mount("tmpfs", directory.path(), "tmpfs", MountFlags::empty(), options.as_c_str())?;
-        Ok(Self(directory))
-    }
-}
-
-impl Deref for SmallDisk {
-    type Target = Path;
-
-    fn deref(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // The directory stays behind if this fails, which the next line then reports.
-        let _ = unmount(self.0.path(), UnmountFlags::DETACH);
-    }
 }
 
 /// What does not depend on the capture.

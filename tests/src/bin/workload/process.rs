@@ -29,7 +29,37 @@ pub(crate) fn fork(
     story: impl FnOnce(&mut Ledger) -> Result<()>,
 ) -> Result<libc::pid_t> {
     // SAFETY: the callers have one thread, so the child may go on running ordinary code.
-    let pid = sys::check("fork", c_long::from(unsafe { libc::fork() }))? as libc::pid_t;
+    let born = || c_long::from(unsafe { libc::fork() });
+    born_by("fork", born, ledger, story)
+}
+
+/// The same for a child with this pid, which must be free.
+pub(crate) fn fork_as(
+    number: libc::pid_t,
+    ledger: &Ledger,
+    story: impl FnOnce(&mut Ledger) -> Result<()>,
+) -> Result<libc::pid_t> {
+    let numbers = [number];
+    let born = || {
+        // SAFETY: zeroes are a valid value: no flag, no stack of its own, no pointer.
+        let mut how: libc::clone_args = unsafe { std::mem::zeroed() };
+        how.exit_signal = libc::SIGCHLD as u64;
+        (how.set_tid, how.set_tid_size) = (numbers.as_ptr() as u64, 1);
+        let size = std::mem::size_of_val(&how);
+        // SAFETY: the arguments and the one number are valid during the call; without flags the child
+        // has a copy of this memory, as after `fork`, and the callers have one thread.
+        unsafe { libc::syscall(libc::SYS_clone3, &raw const how, size) }
+    };
+    born_by("clone3", born, ledger, story)
+}
+
+fn born_by(
+    call: &str,
+    born: impl FnOnce() -> c_long,
+    ledger: &Ledger,
+    story: impl FnOnce(&mut Ledger) -> Result<()>,
+) -> Result<libc::pid_t> {
+    let pid = sys::check(call, born())? as libc::pid_t;
     if pid != 0 {
         return Ok(pid);
     }

@@ -7,6 +7,7 @@ mod interrupted;
 mod lost;
 mod namespace;
 mod replaced;
+mod reused;
 mod side;
 mod storm;
 mod threads;
@@ -61,6 +62,7 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
         "thread-ends" => gated(threads::one_ends),
         "exec-thread" => gated(threads::exec_by_non_leader),
         "vfork-exec" => gated(replaced::vfork_exec),
+        "reused-pid" => gated(reused::pid),
         "pidns" => gated(namespace::new_pid_namespace),
         "side-file" => gated(side::another_file),
         "reused-inode" => gated(side::reused_inode),
