@@ -16,7 +16,7 @@ use rustix::{
 use serde_json::Value;
 use tempfile::TempDir;
 use tracer_tests::{
-    deadline::{OwnedChild, wait_until},
+    deadline::{DEADLINE, OwnedChild, wait_until},
     expect,
     gate::Gate,
     gated::Gated,
@@ -36,7 +36,7 @@ fn behind_its_back(name: &str, much: u64, tracer: Tracer) -> Result<Stormed> {
     tracer.signal(Signal::CONT)?;
     let truth = raged?;
     storm.end()?;
-    let outcome = tracer.finish()?;
+    let outcome = tracer.finish_within(*DEADLINE * 2)?;
     let report = outcome.report()?;
     Ok(Stormed { truth, tracer: outcome, report })
 }

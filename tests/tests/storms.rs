@@ -72,18 +72,14 @@ fn processes_that_find_no_room_are_counted_to_the_unit() -> Result<()> {
     doubts(&stormed.report, &["processes_full"])
 }
 
-/// Bytes written and bytes read that found no row are those that are missing on both sides of the books.
+/// Bytes that found no row are those that are missing. Nobody reads here: a read can be lost as well.
 #[test]
 #[ignore = "needs root"]
 fn bytes_that_find_no_room_are_counted_to_the_unit() -> Result<()> {
-    let stormed = trace("pipes", 1_000, &["--max-objects", "100"])?;
+    let stormed = trace("unread", 1_000, &["--max-objects", "100"])?;
     let (writes, bytes) = stormed.written();
-    let unbalanced: Vec<_> =
-        stormed.report.objects.iter().filter(|object| object.balanced == Some(false)).collect();
-    // Each pipe is read at once, when it is written to no more.
-    let unread = unbalanced.iter().filter_map(|object| Some(object.written? - object.read?));
-    let missing_calls = stormed.truth.writes - writes + unbalanced.len() as u64;
-    let missing_bytes = stormed.truth.bytes - bytes + unread.sum::<u64>();
+    let missing_calls = stormed.truth.writes - writes;
+    let missing_bytes = stormed.truth.bytes - bytes;
     let said = (
         lost(&stormed.report, "ledger_full"),
         stormed.report.lost_bytes.get("ledger_full").copied().unwrap_or(0),

@@ -1,6 +1,12 @@
 //! The two sides: what a storm says that it wrote, and what tracer's report has.
 
-use std::{collections::BTreeMap, fs::File, io::BufReader, ops::AddAssign, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::BufReader,
+    ops::AddAssign,
+    path::Path,
+};
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
@@ -46,8 +52,6 @@ pub(super) struct Counted {
     pub(super) truth: Truth,
     /// Pipes whose books do not balance.
     pub(super) unbalanced: u64,
-    /// What they lack on their reading side.
-    pub(super) unread_in_books: u64,
     /// tracer's own losses, by reason; only those that there were.
     pub(super) losses: BTreeMap<String, u64>,
     /// The bytes that they stood for, where known.
@@ -82,10 +86,6 @@ struct Fd {
 
 #[derive(Deserialize)]
 struct Object {
-    written: u64,
-    read: u64,
-    unread_before: Option<u64>,
-    unread: Option<u64>,
     balanced: Option<bool>,
 }
 
@@ -106,7 +106,7 @@ pub(super) fn read(path: &Path) -> Result<Counted> {
 impl Report {
     fn counted(self) -> Counted {
         let mut truth = Truth::default();
-        let mut pipes = std::collections::BTreeSet::new();
+        let mut pipes = BTreeSet::new();
         for process in &self.processes {
             truth.processes += 1;
             let rows = || process.fds.iter().filter(|row| row.fd == 1);
@@ -122,25 +122,17 @@ impl Report {
         truth.pipes = pipes.len() as u64;
         // The root is in no storm's own count.
         truth.processes = truth.processes.saturating_sub(1);
-        let unbalanced = || self.objects.iter().filter(|object| object.balanced == Some(false));
+        let unbalanced = self.objects.iter().filter(|object| object.balanced == Some(false));
         let positive = |counts: BTreeMap<String, u64>| {
             counts.into_iter().filter(|(_, count)| *count > 0).collect()
         };
         Counted {
             truth,
-            unbalanced: unbalanced().count() as u64,
-            unread_in_books: unbalanced().map(Object::missing_read).sum(),
+            unbalanced: unbalanced.count() as u64,
             losses: positive(self.losses),
             lost_bytes: positive(self.lost_bytes),
             findings: self.findings.into_iter().map(|it| (it.rule, it.confidence)).collect(),
         }
-    }
-}
-
-impl Object {
-    fn missing_read(&self) -> u64 {
-        let inside = self.unread_before.unwrap_or(0) + self.written;
-        inside.saturating_sub(self.read + self.unread.unwrap_or(0))
     }
 }
 
@@ -154,8 +146,7 @@ mod tests {
             {"fds":[{"fd":1,"kind":"pipe","object":"pipe:[1]","bytes":5,"writes":2},
             {"fd":1,"kind":"pipe","object":"pipe:[2]","bytes":2,"writes":1},
             {"fd":5,"kind":"pipe","object":"pipe:[3]","bytes":9,"writes":1}]}],
-            "objects":[{"written":5,"read":1,"unread_before":0,"unread":1,"balanced":false},
-            {"written":2,"read":2,"unread_before":null,"unread":null,"balanced":null}],
+            "objects":[{"balanced":false},{"balanced":null},{"balanced":true}],
             "findings":[{"rule":"own_losses","confidence":"certain"}],
             "losses":{"ring_full":0,"ledger_full":3},"lost_bytes":{"ledger_full":3,"ring_full":0}}"#;
         let report: Report = serde_json::from_str(text).unwrap();
@@ -163,7 +154,7 @@ mod tests {
         let truth =
             Truth { processes: 1, writes: 3, bytes: 7, pipes: 2, each: Each::from([(7, 1)]) };
         assert_eq!(counted.truth, truth);
-        assert_eq!((counted.unbalanced, counted.unread_in_books), (1, 3));
+        assert_eq!(counted.unbalanced, 1);
         let three = BTreeMap::from([("ledger_full".to_owned(), 3)]);
         assert_eq!((&counted.losses, &counted.lost_bytes), (&three, &three));
         assert_eq!(counted.findings, [("own_losses".to_owned(), "certain".to_owned())]);

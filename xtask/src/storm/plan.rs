@@ -12,7 +12,7 @@ pub(super) enum Expect {
     Exact,
     /// Processes, as many as were refused by a full table.
     Processes,
-    /// Bytes written and read, as many as found no row.
+    /// Bytes, as many as found no row.
     Rows,
 }
 
@@ -89,8 +89,8 @@ pub(super) const ALL: [Plan; 7] = [
     },
     Plan {
         name: "small object table",
-        of: "pipes",
-        work: ("pipes", 10_000),
+        of: "pipes that nobody reads",
+        work: ("unread", 10_000),
         arguments: &["--max-objects", "1000"],
         expect: Expect::Rows,
     },

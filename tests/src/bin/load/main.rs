@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 type Loop = fn(&Request) -> Result<Measured>;
 
 /// Every loop that waits at the gate.
-const LOOPS: [(&str, Loop); 17] = [
+const LOOPS: [(&str, Loop); 18] = [
     ("getppid", calls::getppid),
     ("read32", calls::read32),
     ("write32", calls::write32),
@@ -56,6 +56,7 @@ const LOOPS: [(&str, Loop); 17] = [
     ("crowd", storms::crowd::play),
     ("bomb", storms::bomb::play),
     ("pipes", storms::pipes::play),
+    ("unread", storms::pipes::play_unread),
     ("threads", storms::threads::play),
     ("busy", storms::busy::play),
     ("mixed", storms::mixed::play),

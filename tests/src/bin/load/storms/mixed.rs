@@ -18,7 +18,7 @@ pub(crate) fn play(request: &Request) -> Result<Measured> {
     let mut truth = Truth::default();
     truth += brief::of(30)?;
     truth += bomb::of(4)?;
-    truth += pipes::of(10)?;
+    truth += pipes::read(10)?;
     truth += threads::of(20)?;
     // The pipe of the threads is still there, and the busy ones write to what fd 1 is.
     crate::stage::put(std::fs::OpenOptions::new().write(true).open("/dev/null")?, 1)?;

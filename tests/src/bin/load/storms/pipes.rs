@@ -16,10 +16,23 @@ const EACH: u64 = 450;
 
 /// So many pipes: each is written to through fd 1, and read through fd 0 when all of them are full.
 pub(crate) fn play(request: &Request) -> Result<Measured> {
-    of(request.calls).map(storm)
+    of(request.calls, empty).map(storm)
 }
 
-pub(super) fn of(pipes: u64) -> Result<Truth> {
+/// The same, and nobody reads them: what a tracer misses, it misses of the writes.
+pub(crate) fn play_unread(request: &Request) -> Result<Measured> {
+    of(request.calls, |_, _| Ok(())).map(storm)
+}
+
+/// For a mixture.
+pub(super) fn read(pipes: u64) -> Result<Truth> {
+    of(pipes, empty)
+}
+
+/// The pipes of one process, and the number of the first of them.
+type Then = fn(&[(OwnedFd, OwnedFd)], u64) -> Result<()>;
+
+fn of(pipes: u64, then: Then) -> Result<Truth> {
     let (listen, hold) = stage::pipe()?;
     let (told, tell) = stage::pipe()?;
     let (mut hold, mut truth) = (Some(hold), Truth::default());
@@ -34,7 +47,7 @@ pub(super) fn of(pipes: u64) -> Result<Truth> {
             fill(&pipes, first)?;
             stage::write_all(tell.as_raw_fd(), b"f")?;
             wait_for_end(&listen)?;
-            empty(&pipes, first)
+            then(&pipes, first)
         });
         holders.push(holder?);
     }
