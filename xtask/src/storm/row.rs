@@ -2,7 +2,10 @@
 
 use std::{process::Command, time::Duration};
 
-use super::books::{Counted, Truth};
+use super::{
+    books::{Counted, Truth},
+    plan::{self, Plan},
+};
 use crate::{
     bench::table::{Table, number, whole},
     command,
@@ -97,16 +100,20 @@ pub(super) fn megabytes(bytes: u64) -> String {
     format!("{} MB", number(bytes as f64 / 1e6))
 }
 
-/// The table with these rows; rows of `old` about other storms stay before them.
+/// The table with these rows, in the order of the plans; rows of `old` about other storms stay.
 pub(super) fn table(header: &str, old: &str, rows: &[Row]) -> String {
     let new: Vec<_> = rows.iter().map(Row::cells).collect();
+    let is_replaced = |cells: &Vec<String>| new.iter().any(|row| row.first() == cells.first());
+    let kept = old.lines().filter_map(cells_of).filter(|cells| !is_replaced(cells));
+    let mut rows: Vec<_> = kept.chain(new.iter().cloned()).collect();
+    // The soak is in no plan, and comes last.
+    let place = |cells: &Vec<String>| {
+        let is_of = |plan: &Plan| cells.first().is_some_and(|name| name == plan.name);
+        plan::ALL.iter().position(is_of).unwrap_or(usize::MAX)
+    };
+    rows.sort_by_key(place);
     let mut table = Table::new(&HEAD);
-    for cells in old.lines().filter_map(cells_of) {
-        if !new.iter().any(|row| row.first() == cells.first()) {
-            table.add(cells);
-        }
-    }
-    new.into_iter().for_each(|cells| table.add(cells));
+    rows.into_iter().for_each(|cells| table.add(cells));
     format!("{header}\n{}", table.render())
 }
 
@@ -143,6 +150,8 @@ mod tests {
         assert_eq!(second.matches("| bomb").count(), 1, "{second}");
         assert!(second.contains("| brief") && second.contains("**no**"), "{second}");
         assert_eq!(second.matches("| storm").count(), 1, "{second}");
+        let third = table("H.\n", &table("H.\n", "", &[row("soak")]), &[row("bomb")]);
+        assert!(third.find("| bomb") < third.find("| soak"), "{third}");
     }
 
     #[test]
