@@ -47,14 +47,19 @@ pub(super) fn is_hazard(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{ad}' // soft hyphen
+            | '\u{34f}' // combining grapheme joiner
             | '\u{61c}' // Arabic letter mark
+            | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' // Hangul fillers
+            | '\u{17b4}' | '\u{17b5}' // Khmer inherent vowels
             | '\u{180e}' // Mongolian vowel separator
             | '\u{200b}'..='\u{200f}' // zero width, direction marks
             | '\u{2028}'..='\u{202e}' // line separators, direction embeddings and overrides
             | '\u{2060}'..='\u{206f}' // invisible operators, direction isolates
             | '\u{feff}' // byte order mark
-            | '\u{fff9}'..='\u{fffb}' // interlinear annotation
-            | '\u{e0000}'..='\u{e007f}') // tags
+            | '\u{fff0}'..='\u{fffb}' // unassigned and ignored, interlinear annotation
+            | '\u{1bca0}'..='\u{1bca3}' // shorthand format controls
+            | '\u{1d173}'..='\u{1d17a}' // musical format controls
+            | '\u{e0000}'..='\u{e0fff}') // tags, variation selectors without a sign to show
 }
 
 fn push(shown: &mut String, character: char) {
@@ -84,6 +89,9 @@ mod tests {
             ("\u{9b}31m", "\\u{9b}31m"),
             ("\x7f\0", "\\x7f\\x00"),
             ("user\u{202e}txt.exe", "user\\u{202e}txt.exe"),
+            ("a\u{3164}\u{115f}\u{1d173}\u{e0100}\u{34f}", {
+                "a\\u{3164}\\u{115f}\\u{1d173}\\u{e0100}\\u{34f}"
+            }),
             ("\u{2066}\u{200b}\u{2028}\u{2029}\u{feff}\u{e0041}", {
                 "\\u{2066}\\u{200b}\\u{2028}\\u{2029}\\u{feff}\\u{e0041}"
             }),
@@ -96,7 +104,7 @@ mod tests {
 
     #[test]
     fn ordinary_text_of_any_script_is_left_alone() {
-        let text = "Größe 日本語 été ✓ C:\\dir 🐧";
+        let text = "Größe 日本語 été ✓ C:\\dir 🐧 ⚠\u{fe0f} 한국어";
         assert!(matches!(escape(text), Cow::Borrowed(same) if same == text));
     }
 
