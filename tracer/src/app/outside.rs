@@ -33,7 +33,8 @@ impl FromOutside {
 
     /// The time that may pass begins now.
     pub(super) fn start_clock(&mut self, duration: Option<Duration>) {
-        self.deadline = duration.map(|duration| Instant::now() + duration);
+        // A time that the clock cannot reach is none.
+        self.deadline = duration.and_then(|duration| Instant::now().checked_add(duration));
     }
 
     /// Time does not matter any more.
@@ -67,5 +68,19 @@ async fn time_is_up(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_longest_duration_is_no_deadline() {
+        let mut outside = FromOutside::listen().unwrap();
+        outside.start_clock(Some(Duration::MAX));
+        assert_eq!(outside.deadline, None);
+        outside.start_clock(Some(Duration::from_secs(1)));
+        assert!(outside.deadline.is_some());
     }
 }
