@@ -22,6 +22,9 @@ const TELLING: [&str; 14] = [
     "TERM",
 ];
 
+/// Bytes of a value that are kept: every finding about a process quotes it.
+const LONGEST: usize = 1024;
+
 /// Those of a process that are set; `None` when it has ended already.
 #[must_use]
 pub fn environment(process: ProcessId) -> Option<EventKind> {
@@ -40,5 +43,21 @@ fn telling(raw: &[u8]) -> Option<(String, String)> {
     let at = raw.iter().position(|byte| *byte == b'=')?;
     let (name, value) = (raw.get(..at)?, raw.get(at + 1..)?);
     let name = TELLING.iter().find(|telling| telling.as_bytes() == name)?;
-    Some(((*name).to_owned(), String::from_utf8_lossy(value).into_owned()))
+    let kept = String::from_utf8_lossy(value.get(..LONGEST).unwrap_or(value));
+    let mark = if value.len() > LONGEST { "…" } else { "" };
+    Some(((*name).to_owned(), format!("{kept}{mark}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_kept_up_to_a_length() {
+        assert_eq!(telling(b"TERM=xterm"), Some(("TERM".to_owned(), "xterm".to_owned())));
+        assert_eq!(telling(b"SECRET=x"), None);
+        let long = [b"TERM=".as_slice(), &[b'x'; 5000]].concat();
+        let (_, kept) = telling(&long).unwrap();
+        assert_eq!(kept, "x".repeat(LONGEST) + "…");
+    }
 }

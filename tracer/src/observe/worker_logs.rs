@@ -18,6 +18,9 @@ const CHUNK: usize = 64 << 10;
 /// Chunks of standard input that wait for the session.
 const WAITING: usize = 64;
 
+/// Bytes that are read at once of what is no file.
+const AT_ONCE: u64 = 16 << 20;
+
 /// The logs of one run.
 #[derive(Default)]
 pub struct WorkerLogs {
@@ -95,7 +98,7 @@ impl WorkerLogs {
             seen.push(EventKind::LogRead(LogRead {
                 name: log.name,
                 lines: log.reader.lines(),
-                bad: log.reader.bad(),
+                bad: log.reader.bad().saturating_add(log.account.left_out()),
                 first_bad: log.reader.first_bad().map(str::to_owned),
             }));
         }
@@ -151,7 +154,11 @@ impl Source {
             Self::File { file, path, read } => {
                 reopen_if_rotated(file, path, read)?;
                 let mut buffer = vec![0; CHUNK];
-                loop {
+                let is_file = file.metadata()?.is_file();
+                let most = if is_file { u64::MAX } else { AT_ONCE };
+                let begin = *read;
+                // What has no end must not keep the trace waiting.
+                while *read - begin < most {
                     let length = match file.read(&mut buffer) {
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                         other => other?,
@@ -162,6 +169,7 @@ impl Source {
                     *read += length as u64;
                     feed(buffer.get(..length).unwrap_or_default());
                 }
+                Ok(())
             }
         }
     }

@@ -15,10 +15,18 @@ pub struct Account {
     processes: BTreeMap<(Option<String>, u32), HandedOut>,
     /// Commands of which it says that they failed, and no pid.
     failed: Vec<HandedOut>,
+    /// Bytes of the commands and containers in both.
+    text: usize,
+    /// Claims that found no room.
+    left_out: u64,
 }
 
-/// Failed commands that are kept.
-const MOST_FAILED: usize = 4096;
+/// Processes and failed commands that are kept of one log: a guest may forge lines of the console form.
+const MOST_KEPT: usize = 1 << 16;
+/// Bytes of their commands and containers.
+const MOST_TEXT: usize = 32 << 20;
+/// Bytes of a container's name.
+const LONGEST_NAME: usize = 1 << 10;
 
 impl Account {
     /// Adds claims. Those that are known to be older than the trace are about other processes.
@@ -31,6 +39,10 @@ impl Account {
     }
 
     fn add_one(&mut self, claim: Claim) {
+        if !self.has_room(&claim) {
+            self.left_out = self.left_out.saturating_add(1);
+            return;
+        }
         let key = (claim.container.clone(), claim.pid);
         let fresh = || HandedOut {
             pid: claim.pid,
@@ -45,9 +57,7 @@ impl Account {
                 self.processes.insert(key, HandedOut { command, ..fresh() });
             }
             ClaimKind::Failed { command } => {
-                if self.failed.len() < MOST_FAILED {
-                    self.failed.push(HandedOut { command, ..fresh() });
-                }
+                self.failed.push(HandedOut { command, ..fresh() });
             }
             ClaimKind::HandedOut { stream, bytes } => {
                 let known = self.processes.entry(key).or_insert_with(fresh);
@@ -56,12 +66,42 @@ impl Account {
                     Stream::Stderr => &mut known.stderr,
                 };
                 if bytes == 0 && answers.bytes > 0 {
-                    known.empty_again += 1;
+                    known.empty_again = known.empty_again.saturating_add(1);
                 }
-                answers.lines += 1;
+                answers.lines = answers.lines.saturating_add(1);
                 answers.bytes = answers.bytes.saturating_add(bytes);
             }
         }
+    }
+
+    /// Takes the room of a claim, if there is any. What is known already may always be added to.
+    fn has_room(&mut self, claim: &Claim) -> bool {
+        let name = claim.container.as_ref().map_or(0, String::len);
+        let command = match &claim.what {
+            ClaimKind::Started { command } | ClaimKind::Failed { command } => {
+                // A string takes memory without a character in it.
+                command.iter().map(|word| word.len() + size_of::<String>()).sum()
+            }
+            ClaimKind::HandedOut { .. } => {
+                if self.processes.contains_key(&(claim.container.clone(), claim.pid)) {
+                    return true;
+                }
+                0
+            }
+        };
+        let text = self.text.saturating_add(name).saturating_add(command);
+        let kept = self.processes.len() + self.failed.len();
+        if kept >= MOST_KEPT || text > MOST_TEXT || name > LONGEST_NAME {
+            return false;
+        }
+        self.text = text;
+        true
+    }
+
+    /// Claims that were left out because there were too many, or too much text in them.
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     /// What the log says, one entry for each process.
@@ -100,6 +140,25 @@ mod tests {
         let said = account.handed_out();
         assert_eq!((said.len(), said[0].stdout.said()), (1, None));
         assert_eq!(said[0].command, ["ls"]);
+    }
+
+    #[test]
+    fn a_forged_log_fills_no_memory_and_what_is_left_out_is_counted() {
+        let mut account = Account::default();
+        account.add((0..MOST_KEPT as u32).map(|pid| handed(pid, 1)).collect(), 0);
+        assert_eq!((account.handed_out().len(), account.left_out()), (MOST_KEPT, 0));
+        account.add(vec![handed(70_000, 1), handed(7, 1)], 0);
+        assert_eq!((account.handed_out().len(), account.left_out()), (MOST_KEPT, 1));
+        assert_eq!(account.handed_out()[7].stdout.said(), Some(2));
+
+        let mut account = Account::default();
+        let command = vec!["x".repeat(1 << 20)];
+        let started = |pid| claim(pid, ClaimKind::Started { command: command.clone() });
+        account.add((0..40).map(started).collect(), 0);
+        assert_eq!((account.handed_out().len(), account.left_out()), (31, 9));
+        let named = Claim { container: Some("x".repeat(2000)), ..handed(1, 1) };
+        account.add(vec![named], 0);
+        assert_eq!(account.left_out(), 10);
     }
 
     #[test]
