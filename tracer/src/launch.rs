@@ -8,6 +8,7 @@
 //!
 //! This module knows nothing of what is done with the pid in between.
 
+#[allow(unsafe_code, reason = "fork, and what a child may call before execve, have no safe form")]
 mod child;
 mod command;
 mod error;

@@ -3,6 +3,7 @@
 //! Order of a run: [`Loader::load`] → [`Loader::take_events`] → [`Loader::attach`] →
 //! [`Loader::adopt`] → … → [`Loader::detach`] → read the ledger and the losses.
 
+#[allow(unsafe_code, reason = "memory is given back by a function of C")]
 mod attach;
 mod error;
 mod hooks;
@@ -11,6 +12,7 @@ mod kernel;
 mod ledgers;
 mod object;
 mod placing;
+#[allow(unsafe_code, reason = "tokio asks for a promise about the descriptors that it waits for")]
 mod ring;
 mod tracefs;
 

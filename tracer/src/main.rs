@@ -1,5 +1,7 @@
 //! Parse, install the log, run, map the result to an exit code.
 
+#![forbid(unsafe_code)]
+
 use std::{io::Write as _, process::ExitCode};
 
 use clap::{Parser as _, error::ErrorKind};
