@@ -14,7 +14,12 @@ pub(crate) enum Ending {
     EndOfFile,
     /// It was longer than the limit, and skipped.
     TooLong,
+    /// It goes on for so long that this is no file of lines; nothing is read after it.
+    Endless,
 }
+
+/// Bytes of a line that are skipped at most: `/dev/zero` is one line.
+const MOST_SKIPPED: u64 = 1 << 30;
 
 /// Reads the next line, its line feed included, of at most `limit` bytes into `line`.
 pub(crate) fn next(
@@ -34,13 +39,25 @@ pub(crate) fn next(
         return Ok(Ending::EndOfFile);
     }
     line.clear();
-    input.skip_until(b'\n')?;
-    Ok(Ending::TooLong)
+    skip(input)
+}
+
+/// Skips the rest of a line.
+fn skip(input: &mut impl BufRead) -> io::Result<Ending> {
+    let mut rest = input.by_ref().take(MOST_SKIPPED);
+    rest.skip_until(b'\n')?;
+    Ok(if rest.limit() == 0 { Ending::Endless } else { Ending::TooLong })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_never_ends_is_given_up() {
+        let mut input = io::BufReader::with_capacity(1 << 20, io::repeat(b'x'));
+        assert_eq!(next(&mut input, &mut Vec::new(), 4).unwrap(), Ending::Endless);
+    }
 
     #[test]
     fn a_line_that_is_too_long_costs_itself_only() {

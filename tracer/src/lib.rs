@@ -5,7 +5,10 @@
 //! `verdict` and `report` do no I/O and read no clock. [`recording`] saves what goes into `session` and
 //! puts it in again.
 
+#![deny(unsafe_code)]
+
 pub mod app;
+pub mod arguments;
 mod bounded_line;
 pub mod btf;
 pub mod capture;

@@ -10,6 +10,7 @@ mod line;
 mod parallel;
 mod parse;
 mod read;
+mod room;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -17,6 +18,7 @@ mod write;
 pub use self::{
     line::{Checkpoint, Header, Loss, Row, TYPES},
     read::{LINE_LIMIT, ReadError, Recording, read},
+    room::LeftOut,
     write::Recorder,
 };
 

@@ -14,7 +14,7 @@ pub use self::{
     build::{Wanted, build, captured, recovered, stream_of, wanted},
     captured::{Captured, CapturedStream, Recovered, RecoveredKind},
 };
-use crate::variables::Variables;
+use crate::{arguments::Arguments, variables::Variables};
 
 /// The schema's name and version.
 pub const SCHEMA: &str = "tracer.report/1";
@@ -87,7 +87,7 @@ pub struct Process {
     /// Name of its latest image (`comm`).
     pub comm: String,
     /// Arguments of its latest image; empty when they could not be read.
-    pub argv: Vec<String>,
+    pub argv: Arguments,
     /// Milliseconds from the window's start to its start; negative when it was there before.
     pub start_ms: f64,
     /// Milliseconds from the window's start to its end.

@@ -64,6 +64,8 @@ pub struct Session {
     ends: ends::Ends,
     /// Pipes as they were seen last.
     pipes: BTreeMap<ObjectId, PipeSeen>,
+    /// Objects of which the latest survey found holders.
+    surveyed: BTreeSet<ObjectId>,
     /// Objects whose creation was seen: nothing was inside before.
     created: BTreeSet<ObjectId>,
     /// The environment that was seen last: the next one is mostly the same.

@@ -6,6 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::{
+    process::{Resource, getrlimit},
+    system::sysinfo,
+};
+
 use super::{
     AppError,
     given_back::{GivenBack, Recovery},
@@ -84,18 +89,29 @@ fn read(path: &Path, folder: Option<&Folder>) -> Result<Recording, AppError> {
     let unreadable = |source| AppError::Recording { path: name(path), source };
     if let Some(folder) = folder {
         let file = folder.open_file(SESSION)?;
-        return recording::read(BufReader::new(file)).map_err(unreadable);
+        return recording::read(BufReader::new(file), memory()).map_err(unreadable);
     }
     if is_stdin(path) {
-        return recording::read(io::stdin().lock()).map_err(unreadable);
+        return recording::read(io::stdin().lock(), memory()).map_err(unreadable);
     }
     let file = File::open(path).map_err(|error| unreadable(ReadError::Io(error)))?;
-    recording::read(BufReader::new(file)).map_err(unreadable)
+    recording::read(BufReader::new(file), memory()).map_err(unreadable)
+}
+
+/// What the session of a file may take: half of the machine's memory, or of what this process was given. It is
+/// somebody else's file, and a report that was cut says more than a process that was killed.
+fn memory() -> u64 {
+    let machine = sysinfo();
+    let installed = machine.totalram.saturating_mul(u64::from(machine.mem_unit));
+    let given = getrlimit(Resource::As).current.unwrap_or(u64::MAX);
+    installed.min(given) / 2
 }
 
 fn tell_damage(path: &Path, recording: &Recording) {
     let name = name(path);
-    if recording.is_cut {
+    if let Some(why) = recording.left_out {
+        tracing::warn!("{}: {why}, so the rest was left out", name.display());
+    } else if recording.is_cut {
         tracing::warn!("{} stops before the end of the trace", name.display());
     }
     if let Some((number, fault)) = &recording.first_damage {

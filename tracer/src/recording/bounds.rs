@@ -12,6 +12,10 @@ use serde_json::Value;
 const TIME: u64 = 1 << 60;
 /// All bytes and calls of one recording together: 64 PiB.
 const AMOUNTS: u64 = 1 << 56;
+/// Bytes of a text: what the kernel side sends, with every byte that is no UTF-8 replaced by three.
+const TEXT: usize = 4 << 10;
+/// Lists of texts that may be longer, up to what Linux allows. They are held once.
+const LONG: [&str; 2] = ["argv", "command"];
 /// Members that nothing is computed with: they may hold any number.
 const NAMES_OF_THINGS: [&str; 5] = ["ino", "peer_ino", "magic", "window", "size"];
 
@@ -175,7 +179,11 @@ impl<'de> Visitor<'de> for Walk<'_, 'de> {
         Ok(())
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
+        if text.len() > TEXT && !LONG.contains(&self.name) {
+            let (name, length) = (self.name, text.len());
+            return Err(E::custom(format!("its `{name}` of {length} B cannot be real")));
+        }
         Ok(())
     }
 
@@ -206,6 +214,16 @@ mod tests {
         assert!(bounds.admit_value(&json!({"bytes": u64::MAX})).unwrap_err().contains("`bytes`"));
         assert_eq!(bounds.admit_value(&half), Ok(()));
         assert!(bounds.admit_value(&half).is_err());
+    }
+
+    #[test]
+    fn a_text_that_no_kernel_sends_is_refused_and_a_long_command_is_not() {
+        let long = "x".repeat(TEXT + 1);
+        let mut bounds = Bounds::default();
+        for line in [json!({"comm": long}), json!({"a": [{"name": long}]})] {
+            assert!(bounds.admit_value(&line).unwrap_err().contains("cannot be real"));
+        }
+        assert_eq!(bounds.admit_value(&json!({"argv": ["sh", long]})), Ok(()));
     }
 
     #[test]

@@ -19,9 +19,20 @@ const BLOCK: usize = 1 << 20;
 /// Blocks that one parser has before it or behind it. With the one that is taken in, this bounds the memory:
 /// the text of a block, and some four times as much for what its lines say.
 const AHEAD: usize = 2;
+/// Lines of one block, after which it is ended as well: what a line of two bytes says takes hundreds.
+const BLOCK_LINES: usize = 8 << 10;
+/// Parsers at the same time: one line of a made-up file can say ten times its length.
+const MOST_PARSERS: usize = 8;
 
-/// What a line said, or what is wrong with it, and how it ended.
-pub(super) type Outcome = (Result<Parsed, String>, Ending);
+/// One line.
+pub(super) struct Outcome {
+    /// What it said, or what is wrong with it.
+    pub(super) parsed: Result<Parsed, String>,
+    /// How it ended.
+    pub(super) ending: Ending,
+    /// Its bytes.
+    pub(super) length: usize,
+}
 
 /// Some lines behind one another.
 #[derive(Default)]
@@ -65,7 +76,7 @@ pub(super) struct Lines<'s, 'e, I> {
 impl<'s, 'e, I: BufRead> Lines<'s, 'e, I> {
     /// Nothing is read yet.
     pub(super) fn new(scope: &'s Scope<'s, 'e>, input: I) -> Self {
-        let most = thread::available_parallelism().map_or(1, usize::from);
+        let most = thread::available_parallelism().map_or(1, usize::from).min(MOST_PARSERS);
         Self { scope, input, parsers: Vec::new(), most, read: 0, done: 0, has_ended: false }
     }
 
@@ -88,8 +99,10 @@ impl<'s, 'e, I: BufRead> Lines<'s, 'e, I> {
 
     fn read_ahead(&mut self) -> io::Result<()> {
         let block = Block::read(&mut self.input)?;
-        self.has_ended = block.ends.is_empty();
-        if self.has_ended {
+        let last = block.ends.last().map_or(Ending::Nothing, |(_, ending)| *ending);
+        // Behind a line without an end nothing is to be had.
+        self.has_ended = matches!(last, Ending::Nothing | Ending::Endless);
+        if last == Ending::Nothing {
             return Ok(());
         }
         if self.parsers.len() < self.most && self.parsers.len() == self.read {
@@ -107,13 +120,16 @@ impl<'s, 'e, I: BufRead> Lines<'s, 'e, I> {
 impl Block {
     fn read(input: &mut impl BufRead) -> io::Result<Self> {
         let (mut block, mut line) = (Self::default(), Vec::new());
-        while block.text.len() < BLOCK {
+        while block.text.len() < BLOCK && block.ends.len() < BLOCK_LINES {
             let ending = bounded_line::next(input, &mut line, LINE_LIMIT)?;
             if ending == Ending::Nothing {
                 break;
             }
             block.text.extend_from_slice(&line);
             block.ends.push((block.text.len(), ending));
+            if ending == Ending::Endless {
+                break;
+            }
         }
         Ok(block)
     }
@@ -124,10 +140,12 @@ impl Block {
             let text = self.text.get(start..*end).unwrap_or_default();
             start = *end;
             let parsed = match ending {
-                Ending::TooLong => Err(format!("it is longer than {LINE_LIMIT} B")),
+                Ending::TooLong | Ending::Endless => {
+                    Err(format!("it is longer than {LINE_LIMIT} B"))
+                }
                 _ => parse::line(text),
             };
-            (parsed, *ending)
+            Outcome { parsed, ending: *ending, length: text.len() }
         };
         self.ends.iter().map(outcome).collect()
     }

@@ -16,8 +16,9 @@ use super::{
     CUT, DAMAGED, SCHEMA,
     bounds::Bounds,
     line::{Checkpoint, End, Header, Loss, Row, StartedHere, kind},
-    parallel::Lines,
+    parallel::{Lines, Outcome},
     parse::{Line, Parsed},
+    room::{LeftOut, Room},
 };
 use crate::{
     bounded_line::{self, Ending},
@@ -90,6 +91,8 @@ pub struct Recording {
     pub damaged: u64,
     /// Number of the first such line and what is wrong with it.
     pub first_damage: Option<(u64, String)>,
+    /// Why the rest of the file was not read, when it was not.
+    pub left_out: Option<LeftOut>,
 }
 
 impl Recording {
@@ -101,16 +104,17 @@ impl Recording {
     }
 }
 
-/// Reads a recording to its end, some lines in memory at a time.
+/// Reads a recording to its end, some lines in memory at a time. The session and its report take at most
+/// `memory` bytes, roughly; what would take more is left out, as if the file was cut there.
 ///
 /// # Errors
 /// [`ReadError`] when there is no session in it; whatever comes after the first line is never fatal,
 /// except an error of the reader.
-pub fn read(mut input: impl BufRead) -> Result<Recording, ReadError> {
+pub fn read(mut input: impl BufRead, memory: u64) -> Result<Recording, ReadError> {
     let mut line = Vec::new();
     let ending = bounded_line::next(&mut input, &mut line, LINE_LIMIT)?;
     let header = header(&line, ending)?;
-    let mut replay = Replay::new(header);
+    let mut replay = Replay::new(header, memory);
     thread::scope(|scope| take_all(&mut replay, Lines::new(scope, input)))?;
     Ok(replay.finish())
 }
@@ -122,13 +126,10 @@ fn take_all(replay: &mut Replay, mut input: Lines<'_, '_, impl BufRead>) -> io::
         if lines.is_empty() {
             return Ok(());
         }
-        for (parsed, ending) in lines {
+        for line in lines {
             number += 1;
-            match (parsed.and_then(|parsed| replay.take(parsed)), ending) {
-                // The last line of a file that was cut: said by the missing end.
-                (Err(_), Ending::EndOfFile) if !replay.has_ended => return Ok(()),
-                (Err(fault), _) => replay.damage(number, fault),
-                (Ok(()), _) => {}
+            if !replay.line(number, line) {
+                return Ok(());
             }
         }
     }
@@ -138,7 +139,7 @@ fn header(line: &[u8], ending: Ending) -> Result<Header, ReadError> {
     if ending == Ending::Nothing {
         return Err(ReadError::Empty);
     }
-    if ending == Ending::TooLong {
+    if matches!(ending, Ending::TooLong | Ending::Endless) {
         return Err(ReadError::NotARecording);
     }
     let Ok(value) = serde_json::from_slice::<Value>(line) else {
@@ -175,13 +176,16 @@ struct Replay {
     /// The latest moment that a line names.
     latest_ns: u64,
     has_ended: bool,
+    has_started: bool,
     bounds: Bounds,
+    room: Room,
+    left_out: Option<LeftOut>,
     damaged: u64,
     first_damage: Option<(u64, String)>,
 }
 
 impl Replay {
-    fn new(header: Header) -> Self {
+    fn new(header: Header, memory: u64) -> Self {
         let mut session = Session::default();
         session.start_ns = header.start_ns;
         Self {
@@ -190,16 +194,43 @@ impl Replay {
             session,
             open: BTreeMap::new(),
             has_ended: false,
+            has_started: false,
             bounds: Bounds::default(),
+            room: Room::new(memory),
+            left_out: None,
             damaged: 0,
             first_damage: None,
         }
     }
 
+    /// Takes the next line in, whatever is wrong with it; says whether to go on.
+    fn line(&mut self, number: u64, line: Outcome) -> bool {
+        let Outcome { parsed, ending, length } = line;
+        match parsed.and_then(|parsed| self.take(parsed, length)) {
+            Ok(()) => {}
+            // The last line of a file that was cut: said by the missing end.
+            Err(_) if ending == Ending::EndOfFile && !self.has_ended => return false,
+            Err(fault) => {
+                self.damage(number, fault);
+                self.left_out = match ending {
+                    Ending::Endless => Some(LeftOut::EndlessLine),
+                    _ => self.room.damaged().err(),
+                };
+            }
+        }
+        self.left_out.is_none()
+    }
+
     /// Does to the session what the live run did.
-    fn take(&mut self, Parsed { used, line }: Parsed) -> Result<(), String> {
+    fn take(&mut self, parsed: Parsed, length: usize) -> Result<(), String> {
+        let Parsed { used, line } = parsed;
         if self.has_ended {
             return Err("it comes after the end of the session".to_owned());
+        }
+        // Not damaged, and not read either.
+        if let Err(full) = self.room.take(&line, length) {
+            self.left_out = Some(full);
+            return Ok(());
         }
         match line {
             // Superseded by the next one: counted in when it is put to use.
@@ -211,7 +242,14 @@ impl Replay {
                 self.latest_ns = self.latest_ns.max(event.time_ns);
                 self.session.apply(&event);
             }
-            Line::StartedHere(StartedHere { tgid }) => self.session.started_here(tgid),
+            // One command is started by a trace; each look for it goes through all processes.
+            Line::StartedHere(_) if self.has_started => {
+                return Err("a command was started before".to_owned());
+            }
+            Line::StartedHere(StartedHere { tgid }) => {
+                self.has_started = true;
+                self.session.started_here(tgid);
+            }
             Line::Survey => self.session.begin_survey(),
             Line::Row(Row { key, row }) => {
                 self.open.remove(&key);
@@ -219,7 +257,11 @@ impl Replay {
             }
             Line::Checkpoint(Checkpoint { time_ns, row }) => {
                 self.latest_ns = self.latest_ns.max(time_ns);
-                self.open.extend(row.map(|Row { key, row }| (key, row)));
+                if let Some(Row { key, row }) = row
+                    && self.open.insert(key, row).is_none()
+                {
+                    self.left_out = self.room.take_row().err();
+                }
             }
             Line::Loss(Loss { reason, cell }) => self.session.add_loss(&reason, cell),
             Line::End(End { end_ns }) => {
@@ -257,6 +299,7 @@ impl Replay {
             is_cut,
             damaged: self.damaged,
             first_damage: self.first_damage,
+            left_out: self.left_out,
         }
     }
 }

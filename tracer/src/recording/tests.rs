@@ -15,5 +15,5 @@ fn session(name: &str) -> Vec<u8> {
 }
 
 fn replayed(bytes: &[u8]) -> Result<Recording, ReadError> {
-    read(bytes)
+    read(bytes, u64::MAX)
 }

@@ -65,8 +65,11 @@ impl Session {
 
     /// Forgets who held objects open: a new survey begins.
     pub fn begin_survey(&mut self) {
-        for object in self.objects.values_mut() {
-            object.holders.clear();
+        // Not a walk over all objects: a recording can have as many surveys as lines.
+        for object in std::mem::take(&mut self.surveyed) {
+            if let Some(known) = self.objects.get_mut(&object) {
+                known.holders.clear();
+            }
         }
     }
 
@@ -112,7 +115,7 @@ impl Session {
             process.attached_late = started_before;
         }
         if image.executed || !image.argv.is_empty() {
-            process.argv.clone_from(&image.argv);
+            process.argv = image.argv.as_slice().into();
         }
     }
 
@@ -193,6 +196,7 @@ impl Session {
                 }
                 if let Some(known) = self.objects.get_mut(&object) {
                     known.holders.saw(holding);
+                    self.surveyed.insert(object);
                 }
                 self.joined_late(end);
             }

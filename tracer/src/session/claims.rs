@@ -45,7 +45,7 @@ impl<'a> Claimants<'a> {
         }
         let candidates = self.by_pid.get(&said.pid)?;
         let same_command =
-            |process: &&&Process| !said.command.is_empty() && process.argv == said.command;
+            |process: &&&Process| !said.command.is_empty() && *process.argv == *said.command;
         candidates.iter().find(same_command).copied().or(match candidates[..] {
             [only] => Some(only),
             _ => None,

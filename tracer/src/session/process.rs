@@ -1,6 +1,6 @@
 //! One process as the session knows it.
 
-use crate::variables::Variables;
+use crate::{arguments::Arguments, variables::Variables};
 use tracer_common::{
     id::ProcessId,
     object::{FdState, ObjectId},
@@ -18,7 +18,7 @@ pub struct Process {
     /// Name of its latest image.
     pub comm: String,
     /// Arguments of its latest image.
-    pub argv: Vec<String>,
+    pub argv: Arguments,
     /// Whether it belongs to the target, rather than being seen on a watched object only.
     pub is_target: bool,
     /// Whether it was there before the hooks.

@@ -132,6 +132,10 @@ impl<R: BufRead> Iterator for Reader<R> {
             match bounded_line::next(&mut self.input, &mut self.line, LINE_LIMIT) {
                 Ok(Ending::Nothing) => return None,
                 Ok(Ending::TooLong) => self.damaged += 1,
+                Ok(Ending::Endless) => {
+                    let endless = "it holds a line that does not end";
+                    self.error = Some(io::Error::new(io::ErrorKind::InvalidData, endless));
+                }
                 Ok(ending) => {
                     if let Some(line) = self.parse(ending == Ending::Newline) {
                         return Some(line);

@@ -55,7 +55,7 @@ fn poisoned(mut report: Report, words: &[String]) -> Report {
     report.window.start = next();
     for process in &mut report.processes {
         process.comm = next();
-        process.argv.iter_mut().for_each(|argument| *argument = next());
+        process.argv = process.argv.iter().map(|_| next()).collect();
         process.stdio.iter_mut().for_each(|object| *object = next());
         process.facts =
             vec![Fact { kind: next(), at_ms: 1.0, fd: None, error: Some(next()), about: next() }];
