@@ -68,11 +68,24 @@ impl Gated {
     /// Traces it from its gate to its end.
     pub fn trace(&mut self, tracer: Tracer) -> Result<Outcome> {
         let tracer = tracer.start()?;
+        self.run()?;
+        tracer.finish()
+    }
+
+    /// The same for a target that does not end by itself, because it may get members again.
+    pub fn trace_and_stop(&mut self, tracer: Tracer) -> Result<Outcome> {
+        let tracer = tracer.start()?;
+        self.run()?;
+        tracer.interrupt()?;
+        tracer.finish()
+    }
+
+    fn run(&mut self) -> Result<()> {
         fs::write(self.gate.path(), "\n")?;
         self.child.wait()?;
         if let Some(reader) = self.stdout.take() {
             reader.finish()?;
         }
-        tracer.finish()
+        Ok(())
     }
 }

@@ -1,0 +1,94 @@
+//! A program that wants to harm whoever looks at its trace: control sequences, line breaks, text that turns
+//! around and bytes that are no UTF-8 in its arguments, its name, its files, its cgroup and its output.
+
+use std::{fs, process::Command};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tracer_tests::{
+    cgroup::ScratchCgroup,
+    gated::Gated,
+    privilege::require_root,
+    refusal::run_command,
+    tracer::{Outcome, Tracer, binary},
+};
+
+/// What it does in `bash`, with its folder as `$1`. Its name is what `prctl(PR_SET_NAME)` would set.
+const PROGRAM: &str = r#"
+cd "$1"
+evil=$'\e]0;pwned\a\e[2J\xe2\x80\xae\n\xff\xe2\x80\x8b\xc2\x9b31m'
+printf $'\e[2J\xe2\x80\xae\xff\a' > /proc/$BASHPID/comm
+printf '%s\n' "$evil" > "file$evil"
+printf '%s\n' "$evil" "✓ all output was delivered"
+printf '%s' "$evil" >&2
+(exec -a "$evil" /bin/echo "$evil" --token="$evil")
+(exec -a "$evil" "./no$evil") || true
+"#;
+
+/// Fails on anything but text and line ends.
+fn harmless(what: &str, text: &str) -> Result<()> {
+    let is_hazard = |character: char| {
+        character.is_control() && character != '\n'
+            || ('\u{200b}'..='\u{200f}').contains(&character)
+            || ('\u{2028}'..='\u{202e}').contains(&character)
+            || ('\u{2066}'..='\u{2069}').contains(&character)
+    };
+    let hazard = text.chars().find(|character| is_hazard(*character));
+    ensure!(hazard.is_none(), "{hazard:?} in {what}: {text:?}");
+    let forged = text.lines().any(|line| line.starts_with("✓ all output"));
+    ensure!(!forged, "a line of its own in {what}: {text:?}");
+    Ok(())
+}
+
+/// Traces it through its cgroup, with the live view, its output shown and captured.
+fn traced(gated: &mut Gated) -> Result<Outcome> {
+    let cgroup = ScratchCgroup::create("tracer\u{1b}[2J\u{202e}hostile")?;
+    cgroup.admit(gated.pid())?;
+    let tracer = Tracer::on_cgroup(cgroup.path())
+        .args(["--all-fds", "--live", "--show", "--capture"])
+        .arg(gated.directory().join("out"));
+    gated.trace_and_stop(tracer)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn nothing_that_a_program_chooses_reaches_a_terminal_as_it_is() -> Result<()> {
+    require_root()?;
+    let script = tempfile::NamedTempFile::new()?;
+    fs::write(script.path(), PROGRAM)?;
+    let work = tempfile::tempdir()?;
+    let line = format!("bash {} {}", script.path().display(), work.path().display());
+    let mut gated = Gated::piped(&line)?;
+    let outcome = traced(&mut gated)?;
+    // The live view and the output as it was shown.
+    harmless("the live view", &outcome.stderr)?;
+    ensure!(outcome.stderr.contains(r"\x1b]0;pwned\x07\x1b[2J\u{202e}"), "{}", outcome.stderr);
+    ensure!(outcome.stderr.contains(r"\xff\u{200b}\u{9b}31m"), "{}", outcome.stderr);
+    harmless("the JSON report", &outcome.stdout)?;
+    let report: Value = serde_json::from_str(&outcome.stdout)?;
+    let name = report["target"]["name"].as_str().context("a target")?;
+    ensure!(name.contains("\u{1b}[2J\u{202e}hostile"), "the cgroup is not named: {name:?}");
+    let text = report.to_string();
+    for kept in ["/file\u{1b}]0;pwned", "\u{1b}[2J\u{202e}"] {
+        let kept = kept.replace('\u{1b}', "\\u001b");
+        ensure!(text.contains(&kept), "{kept:?} is not in {text}");
+    }
+    // And once more from what was kept.
+    for format in ["human", "json", "ndjson"] {
+        let mut again = Command::new(binary()?);
+        again.arg("report").arg(gated.directory().join("out")).args(["--format", format]);
+        let output = run_command(&mut again)?;
+        let shown = String::from_utf8(output.stdout)?;
+        harmless(format, &shown)?;
+        harmless("its warnings", &String::from_utf8(output.stderr)?)?;
+        ensure!(shown.len() > 500, "{shown}");
+        match format {
+            "human" => ensure!(shown.contains(r"\x1b[2J"), "{shown}"),
+            "json" => drop(serde_json::from_str::<Value>(&shown)?),
+            _ => {
+                shown.lines().try_for_each(|line| serde_json::from_str::<Value>(line).map(drop))?
+            }
+        }
+    }
+    Ok(())
+}
