@@ -16,7 +16,7 @@ use crate::{
     cargo,
     cargo_tool::CARGO_DENY,
     command::{self, say},
-    examples, packages,
+    examples, fuzz, packages,
     setup::{self, Extras, Ready},
     tally::Tally,
     test, vm,
@@ -56,6 +56,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
         if tally.failed > 0 {
             bail!("{tally}");
         }
+        Ok(Checked::Good)
+    });
+    report.perform("fuzzers, short", || {
+        fuzz::run(workspace, &fuzz::Options::short())?;
         Ok(Checked::Good)
     });
     report.perform("other kernels", || {

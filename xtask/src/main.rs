@@ -3,6 +3,8 @@
 //! Every task says what it does on standard error; standard output belongs to what it runs
 //! (the tool's JSON, the tests' results).
 
+#![forbid(unsafe_code)]
+
 mod arm64;
 mod bench;
 mod build;
@@ -15,6 +17,7 @@ mod docker;
 mod environment;
 mod examples;
 mod fingerprint;
+mod fuzz;
 mod image;
 mod packages;
 mod page;
@@ -71,7 +74,7 @@ enum Task {
         /// Also what `vm` needs: an emulator, busybox
         #[arg(long)]
         vm: bool,
-        /// Also what `ci` needs: cargo-deny, rustfmt, and clippy for both compilers
+        /// Also what `ci` needs: cargo-deny, rustfmt, clippy for both compilers, g++ for libFuzzer
         #[arg(long)]
         ci: bool,
     },
@@ -139,13 +142,23 @@ enum Task {
         cargo xtask storm bomb tables       those with such a name\n  \
         cargo xtask storm soak --soak 10 --page")]
     Storm(storm::Options),
+    /// Look for input that tracer does not take as it should: fuzzers, one on each processor.
+    ///
+    /// Everything that reads what somebody else wrote: records of the rings, sessions, the index of a
+    /// capture, managers' logs, the command line. Needs a C++ compiler for libFuzzer, and no nightly Rust.
+    /// What was found is put into target/fuzz/failures.
+    #[command(after_help = "Examples:\n  \
+        cargo xtask fuzz                        a minute for each target\n  \
+        cargo xtask fuzz session --seconds 900  one target for long\n  \
+        cargo xtask fuzz --keep                 what goes new ways joins the corpus in the checkout")]
+    Fuzz(fuzz::Options),
     /// Regenerate the examples in README.md by running them (root; starts docker).
     Examples,
     /// Everything the continuous integration checks, in the same order, with a table of times.
     ///
     /// Order: formatting, the eBPF object (and the one for arm64), clippy (host, then BPF), licences
-    /// and sources of dependencies, documentation, tests, the oldest and the newest kernel in virtual
-    /// machines. Every step runs even when an earlier one failed.
+    /// and sources of dependencies, documentation, tests, a few seconds of each fuzzer, the oldest and the
+    /// newest kernel in virtual machines. Every step runs even when an earlier one failed.
     Ci,
 }
 
@@ -188,6 +201,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         }
         Task::Bench(options) => bench::run(&workspace, &options)?,
         Task::Storm(options) => storm::run(&workspace, &options)?,
+        Task::Fuzz(options) => fuzz::run(&workspace, &options)?,
         Task::Examples => examples::run(&workspace)?,
         Task::Ci => return ci::run(&workspace),
     }

@@ -48,6 +48,9 @@ pub(crate) const FOR_BENCH: [Provided; 4] = [
     from_package("bpftool", "bpftool"),
 ];
 
+/// What builds libFuzzer.
+const FOR_FUZZ: [Provided; 1] = [from_package("c++", "g++")];
+
 /// What boots other kernels.
 const FOR_VM: [Provided; 1] = [from_package("qemu-system-x86_64", "qemu-system-x86")];
 
@@ -67,6 +70,11 @@ pub(crate) fn has_apt() -> bool {
 /// The packages to install so that the privileged tests can run.
 pub(crate) fn missing_for_tests() -> Vec<&'static str> {
     with_static_busybox(missing(&FOR_TESTS))
+}
+
+/// The packages to install so that fuzzers can be built.
+pub(crate) fn missing_for_fuzz() -> Vec<&'static str> {
+    missing(&FOR_FUZZ)
 }
 
 /// The packages to install so that other kernels can be booted.

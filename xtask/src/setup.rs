@@ -141,6 +141,11 @@ fn install_rivals() {
     }
 }
 
+/// Fuzzers need nothing for eBPF.
+pub(crate) fn ensure_for_fuzz() -> Result<()> {
+    ensure_installed(packages::missing_for_fuzz, "build libFuzzer")
+}
+
 fn ensure_for_ci(workspace: &Workspace, ready: &Ready) -> Result<()> {
     for component in ["fmt", "clippy"] {
         let mut version = cargo::cargo(workspace);
@@ -162,6 +167,7 @@ fn ensure_for_ci(workspace: &Workspace, ready: &Ready) -> Result<()> {
             ),
         }
     }
+    ensure_for_fuzz()?;
     CARGO_DENY.ensure(workspace)?;
     Ok(())
 }

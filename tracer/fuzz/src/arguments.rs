@@ -1,0 +1,40 @@
+//! The command line: settings, or one sentence.
+
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt as _,
+};
+
+use clap::{Parser as _, error::ErrorKind};
+use tracer::cli::{self, Action, Cli};
+
+use crate::oracle::check_sentence;
+
+/// Any bytes as the arguments of `tracer`, each ended by NUL.
+pub fn check(input: &[u8]) {
+    let words = input.split(|byte| *byte == 0).map(|word| OsStr::from_bytes(word).to_owned());
+    let line = std::iter::once(OsString::from("tracer")).chain(words);
+    match Cli::try_parse_from(line) {
+        Ok(cli) => settings(cli),
+        Err(error) => {
+            let is_answer =
+                matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            if !is_answer {
+                check_sentence(&cli::one_line(&error));
+            }
+        }
+    }
+}
+
+fn settings(cli: Cli) {
+    let _ = cli.verbosity();
+    let refused = match cli.action {
+        Some(Action::Doctor { .. }) => None,
+        Some(Action::Report(args)) => args.into_settings().err(),
+        None => cli.into_settings().err(),
+    };
+    refused.iter().for_each(|sentence| {
+        assert!(!sentence.is_empty());
+        check_sentence(sentence);
+    });
+}

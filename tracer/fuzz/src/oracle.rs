@@ -1,0 +1,65 @@
+//! What everything has to be that leaves tracer: text that does nothing to a terminal, and JSON.
+
+use serde_json::Value;
+use tracer::{
+    render::{self, Format, Style},
+    report::Report,
+};
+
+/// Columns that are tried.
+const WIDTHS: [usize; 2] = [40, 120];
+
+/// A report in every form.
+pub(crate) fn check_report(report: &Report) {
+    for width in WIDTHS {
+        harmless(&written(report, Format::Human, width));
+    }
+    let json = written(report, Format::Json, 0);
+    harmless(&json);
+    let value: Value = serde_json::from_str(&json).expect("the report is one JSON document");
+    assert_eq!(value["schema"], tracer::report::SCHEMA);
+    let lines = written(report, Format::Ndjson, 0);
+    harmless(&lines);
+    for line in lines.lines() {
+        let value: Value = serde_json::from_str(line).expect("each line is one JSON document");
+        assert!(value["type"].is_string(), "a line without a type: {line}");
+    }
+}
+
+fn written(report: &Report, format: Format, width: usize) -> String {
+    let mut out = Vec::new();
+    render::write(report, format, &Style { color: false, width }, &mut out)
+        .expect("memory takes everything");
+    String::from_utf8(out).expect("a report is UTF-8")
+}
+
+/// A sentence about a failure, as `main` and the log show it.
+pub(crate) fn check_sentence(sentence: &str) {
+    let shown = render::escape(sentence);
+    one_line(&shown);
+}
+
+/// Text without anything in it that a terminal acts upon, on one line.
+pub(crate) fn one_line(text: &str) {
+    harmless(text);
+    assert!(!text.contains('\n'), "more than one line: {text:?}");
+}
+
+/// Text without anything in it that a terminal acts upon, except line ends.
+pub(crate) fn harmless(text: &str) {
+    let hazard = text.chars().find(|character| *character != '\n' && is_hazard(*character));
+    assert!(hazard.is_none(), "{hazard:?} in {text:?}");
+}
+
+/// Deliberately not tracer's own list: what Unicode calls a control, a separator of lines, bidirectional
+/// control or zero width.
+fn is_hazard(character: char) -> bool {
+    let bidirectional = ['\u{61c}', '\u{200e}', '\u{200f}'];
+    character.is_control()
+        || bidirectional.contains(&character)
+        || ('\u{2028}'..='\u{202e}').contains(&character)
+        || ('\u{2066}'..='\u{2069}').contains(&character)
+        || ['\u{ad}', '\u{180e}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{2060}', '\u{feff}']
+            .contains(&character)
+        || ('\u{e0000}'..='\u{e007f}').contains(&character)
+}

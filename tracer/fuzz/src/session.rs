@@ -1,0 +1,23 @@
+//! A session file (`tracer report FILE`): a sentence, or a report that is harmless in every form.
+
+use tracer::recording::read;
+
+use crate::oracle::{check_report, check_sentence};
+
+/// What the session of an input may take; some do not fit, and are cut.
+const MEMORY: u64 = 1 << 20;
+
+/// Any bytes as a session file.
+pub fn check(input: &[u8]) {
+    match read(input, MEMORY) {
+        Ok(recording) => {
+            recording.left_out.iter().for_each(|why| check_sentence(&why.to_string()));
+            if let Some((line, fault)) = &recording.first_damage {
+                assert!(recording.damaged > 0 && *line > 1, "line {line}: {fault}");
+                check_sentence(fault);
+            }
+            check_report(&recording.report());
+        }
+        Err(error) => check_sentence(&error.to_string()),
+    }
+}

@@ -1,0 +1,56 @@
+//! A manager's log (`--worker-log`) and a container engine's: every byte string is claims and bad lines,
+//! wherever it is cut.
+
+use tracer::worker_log::{Account, Claim, DockerLogTally, Reader};
+
+use crate::oracle::check_sentence;
+
+/// All that a reader says about a log.
+#[derive(Debug, PartialEq)]
+struct Said {
+    claims: Vec<Claim>,
+    lines: u64,
+    bad: u64,
+    first_bad: Option<String>,
+}
+
+/// Any bytes as a log; the first one says where it is cut.
+pub fn check(input: &[u8]) {
+    let Some((cut, log)) = input.split_first() else { return };
+    let whole = said(log, log.len());
+    assert_eq!(said(log, usize::from(*cut) + 1), whole, "where it is cut makes a difference");
+    let line_feeds = log.iter().filter(|byte| **byte == b'\n').count() as u64;
+    assert!(whole.lines <= line_feeds + 1, "{} lines", whole.lines);
+    assert!(whole.claims.len() as u64 + whole.bad <= whole.lines, "{whole:?}");
+    assert_eq!(whole.first_bad.is_some(), whole.bad > 0);
+    whole.first_bad.iter().for_each(|line| check_sentence(line));
+    let claimed = whole.claims.len();
+    let mut account = Account::default();
+    account.add(whole.claims, 0);
+    assert!(account.handed_out().len() <= claimed);
+    engine(log, usize::from(*cut) + 1);
+}
+
+fn said(log: &[u8], step: usize) -> Said {
+    let mut reader = Reader::new();
+    let mut claims: Vec<Claim> =
+        log.chunks(step.max(1)).flat_map(|chunk| reader.feed(chunk)).collect();
+    claims.extend(reader.finish());
+    let (lines, bad) = (reader.lines(), reader.bad());
+    Said { claims, lines, bad, first_bad: reader.first_bad().map(str::to_owned) }
+}
+
+/// Sums of what docker's `json-file` driver wrote.
+fn engine(log: &[u8], step: usize) {
+    let sums = |step: usize| {
+        let mut tally = DockerLogTally::new();
+        log.chunks(step.max(1)).for_each(|chunk| tally.feed(chunk));
+        tally.finish();
+        [tally.stdout_bytes(), tally.stderr_bytes(), tally.lines(), tally.bad()]
+    };
+    let [stdout, stderr, lines, bad] = sums(log.len());
+    assert_eq!(sums(step), [stdout, stderr, lines, bad], "where it is cut makes a difference");
+    assert!(bad <= lines);
+    // A byte of the file is at most one character, of three bytes, of the text.
+    assert!(stdout.saturating_add(stderr) <= 3 * log.len() as u64);
+}
