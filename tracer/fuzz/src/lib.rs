@@ -14,8 +14,11 @@ mod oracle;
 pub mod session;
 pub mod worker_log;
 
-/// The targets by the names of their corpora.
-pub const TARGETS: [(&str, fn(&[u8])); 5] = [
+/// The name of a target's corpus, and what checks an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: [Target; 5] = [
     ("arguments", arguments::check),
     ("capture_index", capture_index::check),
     ("decode", decode::check),

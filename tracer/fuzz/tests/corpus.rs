@@ -1,6 +1,8 @@
 //! Every input that was kept, because it once went ways that no other went or because something did not hold
 //! for it; and inputs made from these.
 
+#![allow(clippy::unwrap_used, reason = "everything here is a test")]
+
 use std::{
     fs,
     panic::{self, AssertUnwindSafe},
