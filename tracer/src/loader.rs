@@ -14,6 +14,7 @@ mod object;
 mod placing;
 #[allow(unsafe_code, reason = "tokio asks for a promise about the descriptors that it waits for")]
 mod ring;
+#[allow(unsafe_code, reason = "a thread of its own gets another view of the file system")]
 mod tracefs;
 
 use aya::Ebpf;
