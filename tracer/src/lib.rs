@@ -17,6 +17,10 @@ pub mod doctor;
 pub mod errno;
 pub mod event;
 pub mod exit_kind;
+#[allow(
+    unsafe_code,
+    reason = "what a process began with is seen before Rust's runtime, and by C only"
+)]
 mod inherited;
 pub mod launch;
 pub mod loader;
