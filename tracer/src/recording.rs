@@ -6,6 +6,7 @@
 //! prints nothing: it writes to a writer and reads from a reader.
 
 mod bounds;
+mod glance;
 mod line;
 mod parallel;
 mod parse;

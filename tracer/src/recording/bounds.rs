@@ -60,7 +60,7 @@ impl Bounds {
     }
 
     /// Smaller numbers than 2³² cannot add up to an overflow in a file of any size.
-    fn number(&mut self, name: &str, number: u64) -> Result<(), String> {
+    pub(super) fn number(&mut self, name: &str, number: u64) -> Result<(), String> {
         if number <= u64::from(u32::MAX) || NAMES_OF_THINGS.contains(&name) {
             return Ok(());
         }
@@ -72,6 +72,11 @@ impl Bounds {
         };
         if is_real { Ok(()) } else { Err(format!("its `{name}` of {number} cannot be real")) }
     }
+}
+
+/// Whether a text is longer than any of its name can be.
+pub(super) fn is_long(name: &str, text: &str) -> bool {
+    text.len() > TEXT && !LONG.contains(&name)
 }
 
 /// What a line is, as far as it says so.
@@ -180,7 +185,7 @@ impl<'de> Visitor<'de> for Walk<'_, 'de> {
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
-        if text.len() > TEXT && !LONG.contains(&self.name) {
+        if is_long(self.name, text) {
             let (name, length) = (self.name, text.len());
             return Err(E::custom(format!("its `{name}` of {length} B cannot be real")));
         }

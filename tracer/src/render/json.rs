@@ -1,13 +1,14 @@
 //! The report for scripts: one document, or one object on each line. `SCHEMA.md` describes both.
 
+mod document;
 mod harmless;
 
 use std::io::{self, Write as _};
 
 use serde::Serialize;
-use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
+use serde_json::ser::{CompactFormatter, Serializer};
 
-use self::harmless::Harmless;
+use self::{document::Document, harmless::Harmless};
 use crate::{
     capture::Keep,
     report::{Captured, Report, Target, Window},
@@ -15,7 +16,36 @@ use crate::{
 
 /// Writes one indented document.
 pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
-    put(report, PrettyFormatter::new(), out)
+    let Report {
+        schema,
+        verdict,
+        target,
+        window,
+        processes,
+        objects,
+        hops,
+        claims,
+        worker_logs,
+        findings,
+        losses,
+        lost_bytes,
+        capture,
+    } = report;
+    let mut document = Document::begin(buffered(out))?;
+    document.member("schema", schema)?;
+    document.member("verdict", verdict)?;
+    document.member("target", target)?;
+    document.member("window", window)?;
+    document.list("processes", processes)?;
+    document.list("objects", objects)?;
+    document.member("hops", hops)?;
+    document.member("claims", claims)?;
+    document.member("worker_logs", worker_logs)?;
+    document.member("findings", findings)?;
+    document.member("losses", losses)?;
+    document.member("lost_bytes", lost_bytes)?;
+    capture.iter().try_for_each(|captured| document.member("capture", captured))?;
+    document.end()
 }
 
 /// Writes one object on each line, the report's head first.
@@ -103,16 +133,15 @@ fn line<T: Serialize>(
 /// # Errors
 /// Those of `out`, where a part of the line may be written by then.
 pub fn harmless_line(value: &impl Serialize, out: impl io::Write) -> io::Result<()> {
-    put(value, CompactFormatter, out)
-}
-
-/// Writes a value, and ends the line.
-fn put(value: &impl Serialize, formatter: impl Formatter, out: impl io::Write) -> io::Result<()> {
-    // A value is written in pieces of a few bytes, and `out` need not be a type that is known here.
-    let mut out = io::BufWriter::with_capacity(BUFFER, out);
-    value.serialize(&mut Serializer::with_formatter(&mut out, Harmless(formatter)))?;
+    let mut out = buffered(out);
+    value.serialize(&mut Serializer::with_formatter(&mut out, Harmless(CompactFormatter)))?;
     out.write_all(b"\n")?;
     out.flush()
+}
+
+/// A value is written in pieces of a few bytes, and `out` need not be a type that is known here.
+fn buffered<W: io::Write>(out: W) -> io::BufWriter<W> {
+    io::BufWriter::with_capacity(BUFFER, out)
 }
 
 /// Bytes collected before they are passed on.

@@ -99,3 +99,12 @@ fn a_report_is_the_same_after_json() {
         assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
     }
 }
+
+#[test]
+fn a_document_is_the_report_as_it_is_written_whole() {
+    for report in [samples::delivered(), samples::unread(), samples::tree(), samples::captured()] {
+        let whole = serde_json::to_string_pretty(&report).unwrap();
+        let whole = format!("{}\n", whole.replace('\u{202e}', r"\u202e"));
+        assert_eq!(rendered(&report, Format::Json, &PLAIN), whole);
+    }
+}

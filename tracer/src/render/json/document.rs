@@ -1,0 +1,185 @@
+//! One indented document. Its long lists become text on all CPUs: of a tree with tens of thousands of processes that
+//! is most of the time between the end of a trace and its report.
+
+use std::{
+    io,
+    panic::resume_unwind,
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread,
+};
+
+use serde::Serialize;
+use serde_json::ser::{Formatter as _, PrettyFormatter, Serializer};
+
+use super::harmless::Harmless;
+
+type Pretty = Harmless<PrettyFormatter<'static>>;
+
+/// Elements that become text together.
+const PIECE: usize = 128;
+/// Threads at the same time. Each holds the text of two pieces.
+const MOST_THREADS: usize = 8;
+
+/// A document that is being written: an object, member by member.
+pub(super) struct Document<W> {
+    out: W,
+    formatter: Pretty,
+    is_empty: bool,
+}
+
+impl<W: io::Write> Document<W> {
+    /// Begins it.
+    pub(super) fn begin(mut out: W) -> io::Result<Self> {
+        let mut formatter = Harmless(PrettyFormatter::new());
+        formatter.begin_object(&mut out)?;
+        Ok(Self { out, formatter, is_empty: true })
+    }
+
+    /// Writes a member.
+    pub(super) fn member(&mut self, name: &str, value: &impl Serialize) -> io::Result<()> {
+        self.name(name)?;
+        value.serialize(&mut Serializer::with_formatter(&mut self.out, inside(1)?))?;
+        self.formatter.end_object_value(&mut self.out)
+    }
+
+    /// Writes a member that is a list.
+    pub(super) fn list<T: Serialize + Sync>(&mut self, name: &str, list: &[T]) -> io::Result<()> {
+        self.name(name)?;
+        self.formatter.begin_array(&mut self.out)?;
+        let mut is_first = true;
+        side_by_side(list, |text| {
+            self.formatter.begin_array_value(&mut self.out, std::mem::take(&mut is_first))?;
+            self.out.write_all(text)?;
+            self.formatter.end_array_value(&mut self.out)
+        })?;
+        self.formatter.end_array(&mut self.out)?;
+        self.formatter.end_object_value(&mut self.out)
+    }
+
+    /// Ends it, and the line.
+    pub(super) fn end(mut self) -> io::Result<()> {
+        self.formatter.end_object(&mut self.out)?;
+        self.out.write_all(b"\n")?;
+        self.out.flush()
+    }
+
+    fn name(&mut self, name: &str) -> io::Result<()> {
+        let (formatter, out) = (&mut self.formatter, &mut self.out);
+        formatter.begin_object_key(out, std::mem::take(&mut self.is_empty))?;
+        name.serialize(&mut Serializer::with_formatter(
+            &mut *out,
+            Harmless(PrettyFormatter::new()),
+        ))?;
+        formatter.end_object_key(out)?;
+        formatter.begin_object_value(out)
+    }
+}
+
+/// How a value looks in so many objects and lists.
+fn inside(depth: u32) -> io::Result<Pretty> {
+    let mut formatter = Harmless(PrettyFormatter::new());
+    for _ in 0..depth {
+        formatter.begin_object(&mut io::sink())?;
+    }
+    Ok(formatter)
+}
+
+/// Texts of some elements behind one another, and where each ends.
+type Texts = (Vec<u8>, Vec<usize>);
+type Piece = serde_json::Result<Texts>;
+
+/// Hands the text of each element to `write`, in their order.
+fn side_by_side<T: Serialize + Sync>(
+    list: &[T],
+    mut write: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let cpus = thread::available_parallelism().map_or(1, usize::from);
+    let threads = cpus.min(MOST_THREADS).min(list.len().div_ceil(PIECE));
+    if threads <= 1 {
+        return list.chunks(PIECE).try_for_each(|piece| each(texts(piece)?, &mut write));
+    }
+    thread::scope(|scope| {
+        let start = |first| {
+            let (done, pieces) = sync_channel(1);
+            scope.spawn(move || every(list, first, threads, &done));
+            pieces
+        };
+        let workers: Vec<Receiver<Piece>> = (0..threads).map(start).collect();
+        for piece in (0..list.len().div_ceil(PIECE)).map(|piece| &workers[piece % threads]) {
+            let Ok(piece) = piece.recv() else { resume_unwind(Box::new("a writer has panicked")) };
+            each(piece?, &mut write)?;
+        }
+        Ok(())
+    })
+}
+
+fn each((texts, ends): Texts, mut write: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut start = 0;
+    for end in ends {
+        write(texts.get(start..end).unwrap_or_default())?;
+        start = end;
+    }
+    Ok(())
+}
+
+/// Makes text of one piece in so many, until nobody wants it any more.
+fn every<T: Serialize>(list: &[T], first: usize, of: usize, done: &SyncSender<Piece>) {
+    let pieces = list.chunks(PIECE).skip(first).step_by(of);
+    // Refused when the document cannot be written.
+    let _ = pieces.map(texts).try_for_each(|piece| done.send(piece));
+}
+
+fn texts<T: Serialize>(elements: &[T]) -> Piece {
+    let (mut texts, mut ends) = (Vec::new(), Vec::with_capacity(elements.len()));
+    for element in elements {
+        let formatter = inside(2).map_err(serde_json::Error::io)?;
+        element.serialize(&mut Serializer::with_formatter(&mut texts, formatter))?;
+        ends.push(texts.len());
+    }
+    Ok((texts, ends))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn it_is_what_it_would_be_in_one_piece() {
+        let element = |number: usize| json!({"n": number, "list": [[], {}, "x"], "none": null});
+        for length in [0, 1, PIECE, 3 * PIECE + 1, 40 * PIECE] {
+            let list: Vec<Value> = (0..length).map(element).collect();
+            let mut out = Vec::new();
+            let mut document = Document::begin(&mut out).unwrap();
+            document.member("before", &json!({"a": [1, 2]})).unwrap();
+            document.list("list", &list).unwrap();
+            document.member("after", &"text").unwrap();
+            document.end().unwrap();
+            // The order of members is the alphabet's there.
+            let text = String::from_utf8(out).unwrap();
+            let value: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(value, json!({"before": {"a": [1, 2]}, "list": list, "after": "text"}));
+            let alone = serde_json::to_string_pretty(&json!({"list": list})).unwrap();
+            let body = alone.trim_start_matches("{\n").trim_end_matches("\n}");
+            assert!(text.contains(body), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_document_that_cannot_be_written_says_so() {
+        struct Full;
+        impl io::Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let out = io::BufWriter::with_capacity(4096, Full);
+        let mut document = Document::begin(out).unwrap();
+        let error = document.list("list", &vec!["text"; 100 * PIECE]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    }
+}
