@@ -6,11 +6,34 @@ use anyhow::{Context, Result, ensure};
 use rustix::pipe::{PipeFlags, pipe_with};
 use tracer_tests::{
     capture::Capture,
+    deadline::wait_until,
     expect::{self, MatchBy},
     rights::{BPF, DAC_READ_SEARCH, SYS_PTRACE, has_only},
     tracer::Tracer,
     workload::Workload,
 };
+
+/// Checks each thread that is there.
+fn each_thread(tracer: u32) -> Result<()> {
+    let mut seen = Vec::new();
+    for task in fs::read_dir(format!("/proc/{tracer}/task"))? {
+        let task = task?.path();
+        let name = fs::read_to_string(task.join("comm"))?.trim().to_owned();
+        let is_main = task.ends_with(tracer.to_string());
+        let kept = match name.as_str() {
+            _ if is_main => BPF | DAC_READ_SEARCH | SYS_PTRACE,
+            "capture-write" => DAC_READ_SEARCH | SYS_PTRACE,
+            _ => 0,
+        };
+        has_only(&fs::read_to_string(task.join("status"))?, kept).context(name.clone())?;
+        if !is_main {
+            seen.push(name);
+        }
+    }
+    seen.sort();
+    ensure!(seen == ["capture-drain", "capture-write", "log-stdin"], "{seen:?}");
+    Ok(())
+}
 
 /// Every thread, with everything on that starts one.
 #[test]
@@ -24,23 +47,9 @@ fn after_attaching_each_thread_has_what_is_documented_and_no_more() -> Result<()
         .args(["--show", "--worker-log", "-", "--capture"])
         .arg(parent.path().join("out"))
         .start()?;
-    let mut seen = Vec::new();
-    for task in fs::read_dir(format!("/proc/{}/task", tracer.pid()))? {
-        let task = task?.path();
-        let name = fs::read_to_string(task.join("comm"))?.trim().to_owned();
-        let is_main = task.ends_with(tracer.pid().to_string());
-        let kept = match name.as_str() {
-            _ if is_main => BPF | DAC_READ_SEARCH | SYS_PTRACE,
-            "capture-write" => DAC_READ_SEARCH | SYS_PTRACE,
-            _ => 0,
-        };
-        has_only(&fs::read_to_string(task.join("status"))?, kept).context(name.clone())?;
-        if !is_main {
-            seen.push(name);
-        }
-    }
-    seen.sort();
-    ensure!(seen == ["capture-drain", "capture-write", "log-stdin"], "{seen:?}");
+    // A thread that looks who holds what comes and goes, with what its parent has.
+    wait_until("what is documented", || Ok(each_thread(tracer.pid()).ok()))
+        .or_else(|_| each_thread(tracer.pid()))?;
     drop(feed);
     running.open_gate()?;
     let truth = running.finish()?.truth;

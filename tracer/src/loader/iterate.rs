@@ -85,17 +85,20 @@ impl Loader {
     }
 }
 
+/// Name of the thread on which the kernel walks.
+const SURVEY: &str = "survey";
+
 /// Has the kernel walk, on a thread of its own, and empties the ring meanwhile.
 fn walk(mut file: File, events: &mut EventRing) -> io::Result<()> {
     let (is_over, waiter) = (AtomicBool::new(false), thread::current());
     thread::scope(|scope| {
-        let walker = scope.spawn(|| {
+        let walker = thread::Builder::new().name(SURVEY.to_owned()).spawn_scoped(scope, || {
             // The programs print nothing: reading to the end is what makes the kernel walk.
             let result = file.read_to_end(&mut Vec::new());
             is_over.store(true, Ordering::Release);
             waiter.unpark();
             result
-        });
+        })?;
         while !is_over.load(Ordering::Acquire) {
             thread::park_timeout(EMPTIED_EVERY);
             events.keep();

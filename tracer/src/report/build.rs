@@ -7,7 +7,7 @@ mod process;
 mod wanted;
 mod way;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, panic::resume_unwind, thread};
 
 use jiff::Timestamp;
 use tracer_common::loss;
@@ -33,15 +33,13 @@ pub fn build(
     stdio_of_interest: &[i32],
 ) -> Report {
     let flows = Flows::of(session);
-    let case = Case::new(session, &flows);
-    let findings = verdict::judge(&case);
-    let mut processes: Vec<Process> = session
-        .processes
-        .values()
-        .filter(|process| process.is_target)
-        .map(|known| process::process(session, known, stdio_of_interest))
-        .collect();
-    processes.sort_by(|a, b| a.start_ms.total_cmp(&b.start_ms));
+    // Neither needs the other, and each takes its time where there are tens of thousands.
+    let (case, findings, processes) = thread::scope(|scope| {
+        let processes = scope.spawn(|| processes(session, stdio_of_interest));
+        let case = Case::new(session, &flows);
+        let findings = verdict::judge(&case);
+        (case, findings, processes.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
     let mut seen: Vec<&session::Object> = session.objects.values().collect();
     seen.sort_by_key(|object| (object.seen_ns, object.id));
     Report {
@@ -67,6 +65,15 @@ pub fn build(
             .collect(),
         capture: None,
     }
+}
+
+/// The processes of the target in order of their start.
+fn processes(session: &Session, stdio_of_interest: &[i32]) -> Vec<Process> {
+    let targets = session.processes.values().filter(|process| process.is_target);
+    let mut processes: Vec<Process> =
+        targets.map(|known| process::process(session, known, stdio_of_interest)).collect();
+    processes.sort_by(|a, b| a.start_ms.total_cmp(&b.start_ms));
+    processes
 }
 
 /// Every reason by name, those that were never hit with 0.
