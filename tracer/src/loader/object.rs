@@ -150,12 +150,11 @@ impl Loader {
 /// How the programs are started, if the kernel's trace events are as they know them.
 fn manner_of(settings: &KernelSettings, types: &KernelTypes) -> Result<Manner, LoaderError> {
     let manner = settings.manner.unwrap_or_else(Manner::of_this_kernel);
-    match hooks::misplaced_field(types) {
-        Some((event, field)) if manner == Manner::Undisturbed => {
-            Err(LoaderError::EventField { event, field })
-        }
-        _ => Ok(manner),
-    }
+    let misplaced = match manner {
+        Manner::Typed => None,
+        Manner::Undisturbed => hooks::misplaced_field(types),
+    };
+    misplaced.map_or(Ok(manner), |(event, field)| Err(LoaderError::EventField { event, field }))
 }
 
 /// Reads the kernel's types and, at the same time, lets aya find out what this kernel's BPF can do.
