@@ -80,9 +80,10 @@ impl Options {
         self.kernel.iter().map(|name| Series::find(name)).collect()
     }
 
-    /// What the continuous integration runs: the oldest kernel and the newest.
+    /// What the continuous integration runs: the oldest kernel, and the newest on which no run is ever
+    /// skipped (`RELIABILITY.md` has what remains on 7.x).
     pub(crate) fn quick() -> Self {
-        Self { quick: true, ..Self::default() }
+        Self { quick: true, kernel: vec!["5.10".into(), "6.12".into()], ..Self::default() }
     }
 
     fn extent(&self) -> Extent<'_> {
