@@ -2,9 +2,10 @@
 
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tracer_tests::{
     deadline::OwnedChild,
+    docker::trace_managed,
     expect,
     goproc::{Account, Behaviour, Stage},
     managed::Goproc,
@@ -106,6 +107,20 @@ fn readers_are_followed_outside_the_traced_tree() -> Result<()> {
     ];
     ensure!(steps.starts_with(&expected), "{steps:#?}");
     ensure!(read_by_test(&report, &last.object)? == 3000, "{:?}", report.objects);
+    Ok(())
+}
+
+/// One write, so soon that the clock of files has not ticked since its row was made: it has a time, and
+/// comes after what was read.
+#[test]
+#[ignore = "needs root"]
+fn a_file_that_a_manager_writes_once_is_the_end_of_the_way() -> Result<()> {
+    let managed = trace_managed(&["head", "-c", "300", "/dev/zero"], &[])?;
+    managed.check()?;
+    let steps = managed.report.chain(managed.account.pid, 1)?.writers();
+    let [_, manager] = steps.as_slice() else { bail!("{steps:#?}") };
+    ensure!(manager.comm == "manager" && manager.object.ends_with("account.json"), "{steps:#?}");
+    ensure!(manager.bytes == serde_json::to_vec(&managed.account)?.len() as u64, "{steps:#?}");
     Ok(())
 }
 

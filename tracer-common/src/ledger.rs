@@ -181,9 +181,12 @@ pub struct FdRow {
     pub inode: InodeMark,
     /// The tick of the kernel's clock (`jiffies`) in which a time was taken last: a file or device has one
     /// time for each tick, that of the first transfer in it. 0 where every transfer has its own, because
-    /// the order of writes, reads and looks matters.
+    /// the order of writes, reads and looks matters; [`NO_TICK`] before the first transfer.
     pub tick: u64,
 }
+
+/// [`FdRow::tick`] of a row without a time.
+pub const NO_TICK: u64 = u64::MAX;
 
 /// A window is `1 << WINDOW_SHIFT` nanoseconds: 67.1 ms. The two latest ones are kept for each row,
 /// so that "how much came in the last moments" has an answer without one event per write.

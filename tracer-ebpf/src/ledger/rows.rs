@@ -2,7 +2,7 @@
 
 use tracer_common::{
     id::ProcessId,
-    ledger::{FdKey, FdRow, InodeMark, LedgerKey, LedgerRow},
+    ledger::{FdKey, FdRow, InodeMark, LedgerKey, LedgerRow, NO_TICK},
     object::watch,
 };
 
@@ -138,7 +138,7 @@ fn make_by_fd(scratch: u32, key: &LedgerKey, file: Kptr, now: u64) -> bool {
     }
     // A pipe's books depend on what came before what.
     let is_queue = membership::value(&key.object).is_none_or(|value| value & watch::PASSES_ON != 0);
-    fresh.tick = if is_queue { 0 } else { emit::tick() };
+    fresh.tick = if is_queue { 0 } else { NO_TICK };
     let fresh: &FdRow = fresh;
     sit_down(fresh) || FD_ROWS.insert(FdKey::from(key), fresh, NOEXIST).is_ok()
 }
