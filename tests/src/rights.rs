@@ -24,19 +24,20 @@ pub fn rights(status: &str) -> BTreeMap<&str, String> {
 
 /// A status has these capabilities and no way to more.
 pub fn has_only(status: &str, capabilities: u64) -> Result<()> {
-    let found = rights(status);
     let kept = format!("{capabilities:016x}");
-    let none = format!("{:016x}", 0);
-    let expected = [
-        ("CapEff", &kept),
-        ("CapPrm", &kept),
-        ("CapInh", &none),
-        ("CapBnd", &none),
-        ("CapAmb", &none),
-    ];
+    has(status, &[("CapEff", &kept), ("CapPrm", &kept), ("CapBnd", NONE), ("NoNewPrivs", "1")])?;
+    has(status, &[("CapInh", NONE), ("CapAmb", NONE)])
+}
+
+/// A set of no capabilities.
+pub const NONE: &str = "0000000000000000";
+
+/// A status has these lines, by name.
+pub fn has(status: &str, expected: &[(&str, &str)]) -> Result<()> {
+    let found = rights(status);
     for (name, expected) in expected {
-        ensure!(found.get(name) == Some(expected), "{name} is not {expected}: {found:?}");
+        let is_so = found.get(name).is_some_and(|found| found == expected);
+        ensure!(is_so, "{name} is not {expected}: {found:?}");
     }
-    ensure!(found.get("NoNewPrivs").is_some_and(|value| value == "1"), "{found:?}");
     Ok(())
 }

@@ -52,8 +52,6 @@ struct Subject {
     target: report::Target,
     pids: Vec<PinnedProcess>,
     launched: Option<Launched>,
-    /// Whether the command runs as another user.
-    as_another_user: bool,
     /// The target cgroup's directory: the target ends when it is gone.
     cgroup: Option<PathBuf>,
 }
@@ -117,7 +115,6 @@ fn resolve(choice: &TargetChoice, kernel: &mut KernelSettings) -> Result<Subject
                 target,
                 pids: Vec::new(),
                 launched: Some(launched),
-                as_another_user: launch.user.is_some(),
                 cgroup: None,
             });
         }
@@ -128,7 +125,7 @@ fn resolve(choice: &TargetChoice, kernel: &mut KernelSettings) -> Result<Subject
             let name =
                 numbers.iter().map(|pid| format!("--pid {pid}")).collect::<Vec<_>>().join(" ");
             let target = report::Target { kind: "pid".into(), name, pids: numbers };
-            Ok(Subject { target, pids, launched: None, as_another_user: false, cgroup: None })
+            Ok(Subject { target, pids, launched: None, cgroup: None })
         }
         Target::Cgroup(cgroup) => {
             kernel.cgroup =
@@ -139,7 +136,7 @@ fn resolve(choice: &TargetChoice, kernel: &mut KernelSettings) -> Result<Subject
             };
             let target = report::Target { kind: kind.into(), name, pids: Vec::new() };
             let cgroup = Some(cgroup.path);
-            Ok(Subject { target, pids: Vec::new(), launched: None, as_another_user: false, cgroup })
+            Ok(Subject { target, pids: Vec::new(), launched: None, cgroup })
         }
     }
 }

@@ -25,16 +25,20 @@ static IS_CLOSED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 static REMEMBER: extern "C" fn() = remember;
 
 extern "C" fn remember() {
-    // SAFETY: a signal's action is valid when zero and lives here; a null pointer leaves it unchanged.
-    let is_ignored = unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(libc::SIGPIPE, ptr::null(), &raw mut action);
-        action.sa_sigaction == libc::SIG_IGN
-    };
-    IGNORES_SIGPIPE.store(is_ignored, Ordering::Relaxed);
+    IGNORES_SIGPIPE.store(is_ignored(libc::SIGPIPE), Ordering::Relaxed);
     for (fd, is_closed) in (0..).zip(&IS_CLOSED) {
         // SAFETY: takes a number, which need not be that of an open file.
         is_closed.store(unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0, Ordering::Relaxed);
+    }
+}
+
+/// Whether a signal is ignored now. Async-signal-safe: it is asked between fork and exec.
+pub(crate) fn is_ignored(signal: libc::c_int) -> bool {
+    // SAFETY: a signal's action is valid when zero and lives here; a null pointer leaves it unchanged.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        let is_known = libc::sigaction(signal, ptr::null(), &raw mut action) == 0;
+        is_known && action.sa_sigaction == libc::SIG_IGN
     }
 }
 

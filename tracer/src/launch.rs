@@ -50,6 +50,7 @@ pub struct Launch {
 pub struct Launched {
     parked: Parked,
     terminal: Option<(Pty, Streams)>,
+    as_another_user: bool,
 }
 
 /// A child that has become the command. Dropping it leaves the command running.
@@ -91,14 +92,20 @@ fn start_between(
         let (made, end) = make().map_err(LaunchError::Terminal)?;
         (terminal, slave) = (Some(made), Some(end));
     }
+    let as_another_user = identity.is_some();
     let parked = Parked::fork(Plan { program, image, identity, slave })?;
-    Ok(Launched { parked, terminal })
+    Ok(Launched { parked, terminal, as_another_user })
 }
 
 impl Launched {
     /// The pid of the child, which the command keeps.
     pub fn pid(&self) -> u32 {
         self.parked.pid().as_raw_pid().unsigned_abs()
+    }
+
+    /// Whether it will run as another user.
+    pub const fn as_another_user(&self) -> bool {
+        self.as_another_user
     }
 
     /// Lets the child become the command and, with a terminal of its own, starts to relay it.
@@ -108,7 +115,7 @@ impl Launched {
     /// When the kernel refuses to execute the command: not a program, no permission, no
     /// interpreter.
     pub fn release(self) -> Result<Running, LaunchError> {
-        let Self { parked, terminal } = self;
+        let Self { parked, terminal, .. } = self;
         let (pid, pidfd) = parked.release()?;
         let mut running = Running { pid, pidfd, relay: None, ended: None };
         if let Some((pty, streams)) = terminal {

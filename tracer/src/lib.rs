@@ -17,6 +17,7 @@ pub mod doctor;
 pub mod errno;
 pub mod event;
 pub mod exit_kind;
+mod in_order;
 #[allow(
     unsafe_code,
     reason = "what a process began with is seen before Rust's runtime, and by C only"

@@ -104,9 +104,21 @@ impl Place {
         Ok(Self { directory: Walk::start(directory)?.finish()?, name: name.to_owned() })
     }
 
-    /// Whether anybody may put something beside it.
-    fn is_shared(&self) -> io::Result<bool> {
-        Ok(is_shared(&sys::fstat(&self.directory)?))
+    /// Refuses what somebody else may have put there: a file or FIFO, in a directory that anybody may write
+    /// to, which is another one's or has another name.
+    fn check(&self, found: &Stat) -> Result<(), PlaceError> {
+        let kind = FileType::from_raw_mode(found.st_mode);
+        let directory = sys::fstat(&self.directory)?;
+        if !matches!(kind, FileType::RegularFile | FileType::Fifo) || !is_shared(&directory) {
+            return Ok(());
+        }
+        if is_foreign(found, &directory) {
+            return Err(PlaceError::ForeignFile { owner: found.st_uid });
+        }
+        if found.st_nlink > 1 {
+            return Err(PlaceError::SecondName);
+        }
+        Ok(())
     }
 }
 
@@ -131,11 +143,8 @@ pub(crate) fn open(path: &Path) -> Result<File, PlaceError> {
         Err(error) => return Err(explain(&place, error)),
     };
     let found = sys::fstat(&file)?;
-    let kind = FileType::from_raw_mode(found.st_mode);
-    if matches!(kind, FileType::RegularFile | FileType::Fifo) && place.is_shared()? {
-        refuse_foreign(&place, &found)?;
-    }
-    if kind == FileType::RegularFile {
+    place.check(&found)?;
+    if FileType::from_raw_mode(found.st_mode) == FileType::RegularFile {
         file.set_permissions(Permissions::from_mode(PRIVATE.bits()))?;
     }
     Ok(file)
@@ -146,32 +155,20 @@ fn explain(place: &Place, error: Errno) -> PlaceError {
     let Ok(found) = sys::statat(&place.directory, &place.name, AtFlags::SYMLINK_NOFOLLOW) else {
         return error.into();
     };
-    let kind = FileType::from_raw_mode(found.st_mode);
-    if kind == FileType::Symlink {
+    if FileType::from_raw_mode(found.st_mode) == FileType::Symlink {
         return PlaceError::Symlink;
     }
-    if matches!(kind, FileType::RegularFile | FileType::Fifo)
-        && place.is_shared().is_ok_and(|is_shared| is_shared)
-        && let Err(refused) = refuse_foreign(place, &found)
-    {
-        return refused;
-    }
-    error.into()
+    place.check(&found).err().unwrap_or_else(|| error.into())
 }
 
-fn refuse_foreign(place: &Place, found: &Stat) -> Result<(), PlaceError> {
-    let directory_owner = sys::fstat(&place.directory)?.st_uid;
-    if ![geteuid().as_raw(), directory_owner].contains(&found.st_uid) {
-        return Err(PlaceError::ForeignFile { owner: found.st_uid });
-    }
-    if found.st_nlink > 1 {
-        return Err(PlaceError::SecondName);
-    }
-    Ok(())
-}
-
+/// Whether anybody may put something into a directory.
 fn is_shared(directory: &Stat) -> bool {
     directory.st_mode & BY_ANYBODY != 0
+}
+
+/// Whether what is in a directory belongs neither to this user nor to the directory's.
+fn is_foreign(found: &Stat, directory: &Stat) -> bool {
+    ![geteuid().as_raw(), directory.st_uid].contains(&found.st_uid)
 }
 
 /// A path that is walked directory by directory.
@@ -227,7 +224,7 @@ impl Walk {
 
     fn follow(&mut self, name: &OsStr, link: &OwnedFd, seen: &Stat) -> Result<(), PlaceError> {
         let around = sys::fstat(&self.at)?;
-        if is_shared(&around) && ![geteuid().as_raw(), around.st_uid].contains(&seen.st_uid) {
+        if is_shared(&around) && is_foreign(seen, &around) {
             let link = self.path.join(name);
             return Err(PlaceError::ForeignLink { link, owner: seen.st_uid });
         }

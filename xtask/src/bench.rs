@@ -11,7 +11,7 @@ mod machine;
 pub(crate) mod memory;
 pub(crate) mod place;
 mod quick;
-mod report;
+pub(crate) mod report;
 mod results;
 mod rounds;
 mod scale;

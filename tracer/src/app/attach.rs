@@ -2,6 +2,7 @@
 
 use super::{AppError, Subject};
 use crate::{
+    launch::Launched,
     loader::{EventRing, KernelSettings, Loader},
     privileges::Privileges,
 };
@@ -17,7 +18,8 @@ pub(super) fn attach(
         loader.add_target(*pid)?;
     }
     loader.attach(kernel)?;
-    let adopted = adopt_unprivileged(loader, events, subject.as_another_user)?;
+    let as_another_user = subject.launched.as_ref().is_some_and(Launched::as_another_user);
+    let adopted = adopt_unprivileged(loader, events, as_another_user)?;
     tracing::debug!(adopted, "adopted the processes that were there");
     Ok(())
 }

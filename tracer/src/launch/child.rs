@@ -332,16 +332,15 @@ fn take_terminal(slave: &OwnedFd) -> rustix::io::Result<()> {
 fn reset_signals() {
     let keeps_sigpipe = inherited::ignores_sigpipe();
     for signal in 1..=LAST_SIGNAL {
-        // SAFETY: both structures live here and are valid when zero; numbers that libc keeps to
-        // itself, SIGKILL and SIGSTOP are refused without effect.
+        if inherited::is_ignored(signal) && (signal != libc::SIGPIPE || keeps_sigpipe) {
+            continue;
+        }
+        // SAFETY: the structure lives here and is valid when zero; numbers that libc keeps to itself,
+        // SIGKILL and SIGSTOP are refused without effect.
         unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            libc::sigaction(signal, ptr::null(), &raw mut action);
-            if action.sa_sigaction != libc::SIG_IGN || signal == libc::SIGPIPE && !keeps_sigpipe {
-                let mut default: libc::sigaction = std::mem::zeroed();
-                default.sa_sigaction = libc::SIG_DFL;
-                libc::sigaction(signal, &raw const default, ptr::null_mut());
-            }
+            let mut default: libc::sigaction = std::mem::zeroed();
+            default.sa_sigaction = libc::SIG_DFL;
+            libc::sigaction(signal, &raw const default, ptr::null_mut());
         }
     }
     // SAFETY: an empty mask, laid out here.

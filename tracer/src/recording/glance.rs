@@ -1,5 +1,5 @@
-//! What a line is and what its numbers use, by one look at its bytes: half the time of a long recording was
-//! spent on [`Bounds::of_line`], which asks serde for each value. This one knows lines as tracer writes them,
+//! What a line is and what its numbers use, by one look at its bytes: nearly half of the parsing was
+//! [`Bounds::of_line`], which asks serde for each value. This one knows lines as tracer writes them,
 //! and leaves every other to that: escaped characters, spaces, fractions, or a number that cannot be real.
 //!
 //! It says nothing about whether the line is JSON. So it looks only at lines that are read whole afterwards.

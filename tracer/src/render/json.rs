@@ -16,35 +16,21 @@ use crate::{
 
 /// Writes one indented document.
 pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
-    let Report {
-        schema,
-        verdict,
-        target,
-        window,
-        processes,
-        objects,
-        hops,
-        claims,
-        worker_logs,
-        findings,
-        losses,
-        lost_bytes,
-        capture,
-    } = report;
     let mut document = Document::begin(buffered(out))?;
-    document.member("schema", schema)?;
-    document.member("verdict", verdict)?;
-    document.member("target", target)?;
-    document.member("window", window)?;
-    document.list("processes", processes)?;
-    document.list("objects", objects)?;
-    document.member("hops", hops)?;
-    document.member("claims", claims)?;
-    document.member("worker_logs", worker_logs)?;
-    document.member("findings", findings)?;
-    document.member("losses", losses)?;
-    document.member("lost_bytes", lost_bytes)?;
-    capture.iter().try_for_each(|captured| document.member("capture", captured))?;
+    document.member("schema", &report.schema)?;
+    document.member("verdict", &report.verdict)?;
+    document.member("target", &report.target)?;
+    document.member("window", &report.window)?;
+    document.list("processes", &report.processes)?;
+    document.list("objects", &report.objects)?;
+    document.member("hops", &report.hops)?;
+    document.member("claims", &report.claims)?;
+    document.member("worker_logs", &report.worker_logs)?;
+    document.member("findings", &report.findings)?;
+    document.member("losses", &report.losses)?;
+    document.member("lost_bytes", &report.lost_bytes)?;
+    let mut captured = report.capture.iter();
+    captured.try_for_each(|captured| document.member("capture", captured))?;
     document.end()
 }
 

@@ -4,7 +4,12 @@ use std::{fs, path::PathBuf, process::Command, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{count::Counted, place::Place, report, tool::Tool};
+use super::{
+    count::Counted,
+    place::Place,
+    report::{self, Report},
+    tool::Tool,
+};
 use crate::command;
 
 /// One column of the comparison.
@@ -176,7 +181,7 @@ impl Attached {
                 if !matches!(status.code(), Some(0 | 1)) {
                     bail!("tracer ended with {status}: {}", said.join(" / "));
                 }
-                let report = report::read(&files.join("report"))?;
+                let report: Report = report::read(&files.join("report"))?;
                 fs::remove_dir_all(&files)
                     .with_context(|| format!("cannot remove {}", files.display()))?;
                 report.counted(root)

@@ -11,7 +11,13 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 
-use super::{count::Counted, field, place::Place, report, tool::Tool};
+use super::{
+    count::Counted,
+    field,
+    place::Place,
+    report::{self, Report},
+    tool::Tool,
+};
 
 /// Sizes in bytes.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -47,16 +53,14 @@ pub(crate) fn of(place: &Place, root: u32) -> Result<Memory> {
     let rss = settled_rss(tool.pid())?;
     let maps = map_memory(tool.pid())?;
     tool.interrupt()?;
-    let mut peak = rss;
-    // The mark only rises; what is read last before its end is the highest.
-    tool.finish_watched(|pid| peak = peak.max(status(pid, "VmHWM:").unwrap_or(0)))?;
-    let losses = match report::read(&live)?.counted(root) {
+    let (_, _, peak) = tool.finish_measured()?;
+    let losses = match report::read::<Report>(&live)?.counted(root) {
         Counted::Tracer(books) => books.losses.values().sum(),
         _ => 0,
     };
     let report_s = report_time(&place.tracer, &session, &files.join("again"))?;
     fs::remove_dir_all(&files).with_context(|| format!("cannot remove {}", files.display()))?;
-    Ok(Memory { rss, peak, maps, attached_ms, report_s, losses })
+    Ok(Memory { rss, peak: peak.max(rss), maps, attached_ms, report_s, losses })
 }
 
 /// Resident memory once it stands still.

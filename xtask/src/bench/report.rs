@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs::File, io::BufReader, path::Path};
 
 use anyhow::{Context as _, Result};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use super::count::{Books, Counted};
 
@@ -44,8 +44,8 @@ struct Gap {
     bytes: u64,
 }
 
-/// Reads a report.
-pub(crate) fn read(path: &Path) -> Result<Report> {
+/// Reads a report, or as much of it as somebody wants to know.
+pub(crate) fn read<R: DeserializeOwned>(path: &Path) -> Result<R> {
     let file = File::open(path).with_context(|| format!("no report at {}", path.display()))?;
     serde_json::from_reader(BufReader::new(file))
         .with_context(|| format!("{} is no report of tracer", path.display()))

@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::memory;
 use crate::command;
 
 /// How long anything may take. 50,000 processes are adopted in seconds, and reported in more.
@@ -121,10 +122,7 @@ impl Tool {
     }
 
     /// The same, with a look at the process every now and then.
-    pub(crate) fn finish_watched(
-        mut self,
-        mut look: impl FnMut(u32),
-    ) -> Result<(ExitStatus, Vec<String>)> {
+    fn finish_watched(mut self, mut look: impl FnMut(u32)) -> Result<(ExitStatus, Vec<String>)> {
         self.stdin = None;
         let deadline = Instant::now() + DEADLINE;
         let status = loop {
@@ -139,6 +137,15 @@ impl Tool {
         };
         self.said.extend(self.lines.iter());
         Ok((status, std::mem::take(&mut self.said)))
+    }
+
+    /// Waits for its end; returns how it ended, all that it said, and the most memory that it had, in bytes.
+    pub(crate) fn finish_measured(self) -> Result<(ExitStatus, Vec<String>, u64)> {
+        let mut peak = 0;
+        // The mark only rises; what is read last before its end is the highest.
+        let look = |pid| peak = peak.max(memory::status(pid, "VmHWM:").unwrap_or(0));
+        let (status, said) = self.finish_watched(look)?;
+        Ok((status, said, peak))
     }
 
     fn last_words(&self) -> String {

@@ -2,14 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
-    io::BufReader,
     ops::AddAssign,
     path::Path,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::Deserialize;
+
+use crate::bench::report;
 
 /// How many processes put so many bytes through fd 1, by bytes.
 pub(super) type Each = BTreeMap<u64, u64>;
@@ -97,10 +97,7 @@ struct Finding {
 
 /// Reads a report.
 pub(super) fn read(path: &Path) -> Result<Counted> {
-    let file = File::open(path).with_context(|| format!("no report at {}", path.display()))?;
-    let report: Report = serde_json::from_reader(BufReader::new(file))
-        .with_context(|| format!("{} is no report of tracer", path.display()))?;
-    Ok(report.counted())
+    Ok(report::read::<Report>(path)?.counted())
 }
 
 impl Report {

@@ -16,7 +16,7 @@ use super::{
     plan::Plan,
     row::{Row, megabytes},
 };
-use crate::bench::{memory, place::Place, tool::Tool};
+use crate::bench::{place::Place, tool::Tool};
 
 /// tracer with a storm that stands at its gate.
 pub(super) struct Trial {
@@ -64,10 +64,7 @@ impl Trial {
 
     /// Waits for the report.
     pub(super) fn finish(self) -> Result<Ended> {
-        let mut peak = 0;
-        // The mark only rises; what is read last before its end is the highest.
-        let look = |pid| peak = peak.max(memory::status(pid, "VmHWM:").unwrap_or(0));
-        let (status, said) = self.tool.finish_watched(look)?;
+        let (status, said, peak) = self.tool.finish_measured()?;
         if !matches!(status.code(), Some(0 | 1)) {
             bail!("tracer ended with {status}: {}", said.join(" / "));
         }

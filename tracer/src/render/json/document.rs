@@ -1,24 +1,18 @@
 //! One indented document. Its long lists become text on all CPUs: of a tree with tens of thousands of processes that
 //! is most of the time between the end of a trace and its report.
 
-use std::{
-    io,
-    panic::resume_unwind,
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
-    thread,
-};
+use std::{io, thread};
 
 use serde::Serialize;
 use serde_json::ser::{Formatter as _, PrettyFormatter, Serializer};
 
 use super::harmless::Harmless;
+use crate::in_order::InOrder;
 
 type Pretty = Harmless<PrettyFormatter<'static>>;
 
 /// Elements that become text together.
 const PIECE: usize = 128;
-/// Threads at the same time. Each holds the text of two pieces.
-const MOST_THREADS: usize = 8;
 
 /// A document that is being written: an object, member by member.
 pub(super) struct Document<W> {
@@ -66,10 +60,7 @@ impl<W: io::Write> Document<W> {
     fn name(&mut self, name: &str) -> io::Result<()> {
         let (formatter, out) = (&mut self.formatter, &mut self.out);
         formatter.begin_object_key(out, std::mem::take(&mut self.is_empty))?;
-        name.serialize(&mut Serializer::with_formatter(
-            &mut *out,
-            Harmless(PrettyFormatter::new()),
-        ))?;
+        name.serialize(&mut Serializer::with_formatter(&mut *out, inside(0)?))?;
         formatter.end_object_key(out)?;
         formatter.begin_object_value(out)
     }
@@ -86,30 +77,27 @@ fn inside(depth: u32) -> io::Result<Pretty> {
 
 /// Texts of some elements behind one another, and where each ends.
 type Texts = (Vec<u8>, Vec<usize>);
-type Piece = serde_json::Result<Texts>;
 
 /// Hands the text of each element to `write`, in their order.
 fn side_by_side<T: Serialize + Sync>(
     list: &[T],
     mut write: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
-    let cpus = thread::available_parallelism().map_or(1, usize::from);
-    let threads = cpus.min(MOST_THREADS).min(list.len().div_ceil(PIECE));
-    if threads <= 1 {
-        return list.chunks(PIECE).try_for_each(|piece| each(texts(piece)?, &mut write));
+    if list.len() <= PIECE {
+        return each(texts(list)?, write);
     }
     thread::scope(|scope| {
-        let start = |first| {
-            let (done, pieces) = sync_channel(1);
-            scope.spawn(move || every(list, first, threads, &done));
-            pieces
-        };
-        let workers: Vec<Receiver<Piece>> = (0..threads).map(start).collect();
-        for piece in (0..list.len().div_ceil(PIECE)).map(|piece| &workers[piece % threads]) {
-            let Ok(piece) = piece.recv() else { resume_unwind(Box::new("a writer has panicked")) };
+        let mut made = InOrder::new(scope, texts::<T>);
+        let mut pieces = list.chunks(PIECE);
+        loop {
+            while made.has_room()
+                && let Some(piece) = pieces.next()
+            {
+                made.give(piece);
+            }
+            let Some(piece) = made.take() else { return Ok(()) };
             each(piece?, &mut write)?;
         }
-        Ok(())
     })
 }
 
@@ -122,14 +110,7 @@ fn each((texts, ends): Texts, mut write: impl FnMut(&[u8]) -> io::Result<()>) ->
     Ok(())
 }
 
-/// Makes text of one piece in so many, until nobody wants it any more.
-fn every<T: Serialize>(list: &[T], first: usize, of: usize, done: &SyncSender<Piece>) {
-    let pieces = list.chunks(PIECE).skip(first).step_by(of);
-    // Refused when the document cannot be written.
-    let _ = pieces.map(texts).try_for_each(|piece| done.send(piece));
-}
-
-fn texts<T: Serialize>(elements: &[T]) -> Piece {
+fn texts<T: Serialize>(elements: &[T]) -> serde_json::Result<Texts> {
     let (mut texts, mut ends) = (Vec::new(), Vec::with_capacity(elements.len()));
     for element in elements {
         let formatter = inside(2).map_err(serde_json::Error::io)?;
