@@ -16,6 +16,8 @@ mod placing;
 mod ring;
 #[allow(unsafe_code, reason = "a thread of its own gets another view of the file system")]
 mod tracefs;
+#[allow(unsafe_code, reason = "a thread's policy is changed by a function of C")]
+mod unpreempted;
 
 use aya::Ebpf;
 

@@ -11,7 +11,7 @@ use super::{
     error::reason,
     hooks::{At, HOOKS, Hook, ITERATORS, Need, Place, Walk},
     kernel::Kernel,
-    tracefs,
+    tracefs, unpreempted,
 };
 use aya::{
     Ebpf,
@@ -51,6 +51,7 @@ impl Loader {
         let hooks = places.iter().copied().map(Part::Hook);
         let parts: Vec<Part> = hooks.chain(ITERATORS.iter().map(Part::Iterator)).collect();
         verify(&mut self.bpf, &parts, &kernel)?;
+        unpreempted::allow(self.manner);
         let mut attach = || places.iter().try_for_each(|place| self.attach_hook(*place, &kernel));
         if places.iter().any(|place| matches!(place.at, At::Event(..))) {
             tracefs::with(attach)?;

@@ -12,7 +12,11 @@ use tracer_common::{
     object::{EndKey, ReadEnd},
 };
 
-use super::{Loader, LoaderError, hooks::HOOKS};
+use super::{
+    Loader, LoaderError,
+    hooks::{HOOKS, Manner},
+    unpreempted::Unpreempted,
+};
 
 impl Loader {
     /// Takes one row out of the ledger: its final value, when it is there.
@@ -20,6 +24,7 @@ impl Loader {
     /// # Errors
     /// [`LoaderError::Map`].
     pub fn take_row(&mut self, key: &LedgerKey) -> Result<Option<LedgerRow>, LoaderError> {
+        let _held = Unpreempted::begin(self.manner);
         if let Some(row) = self.take_seated(key)? {
             return Ok(Some(row));
         }
@@ -57,6 +62,7 @@ impl Loader {
 
     /// Forgets a reading end of a process that has ended.
     pub fn forget_read_end(&mut self, process: ProcessId, fd: i32) {
+        let _held = Unpreempted::begin(self.manner);
         let Some(map) = self.bpf.map_mut(names::MAP_READ_ENDS) else { return };
         let Ok(mut ends) = HashMap::<_, EndKey, ReadEnd>::try_from(map) else { return };
         let key = EndKey { tgid: process.tgid, fd };
@@ -73,17 +79,20 @@ impl Loader {
     /// # Errors
     /// [`LoaderError::Map`].
     pub fn rows(&mut self) -> Result<Vec<(LedgerKey, LedgerRow)>, LoaderError> {
-        let taken = all(&self.taken()?, names::MAP_TAKEN)?;
+        let manner = self.manner;
+        let taken = keys(&self.taken()?, names::MAP_TAKEN)?;
         let seats = self.seats()?;
         let mut found = Vec::new();
-        for (seat, _) in taken {
+        for seat in taken {
+            let _held = Unpreempted::begin(manner);
             found.push(read_seat(&seats, seat)?);
         }
         // Somebody is about to sit down.
         found.retain(|row| row.key.process.start_ns != 0);
-        found.extend(all(&self.fd_rows()?, names::MAP_FD_ROWS)?.into_iter().map(|(_, row)| row));
+        let by_fd = all(&self.fd_rows()?, names::MAP_FD_ROWS, manner)?;
+        found.extend(by_fd.into_iter().map(|(_, row)| row));
         let mut rows: Vec<_> = found.into_iter().map(|found| (found.key, found.row)).collect();
-        rows.extend(all(&self.ledger()?, names::MAP_LEDGER)?);
+        rows.extend(all(&self.ledger()?, names::MAP_LEDGER, manner)?);
         Ok(rows)
     }
 
@@ -168,16 +177,23 @@ fn known<V>(found: Result<V, MapError>, map: &'static str) -> Result<Option<V>, 
 fn all<K: Pod, V: Pod>(
     map: &HashMap<&mut MapData, K, V>,
     name: &'static str,
+    manner: Manner,
 ) -> Result<Vec<(K, V)>, LoaderError> {
-    let keys: Vec<K> = map
-        .keys()
-        .collect::<Result<_, _>>()
-        .map_err(|error| LoaderError::map("walk", name, error))?;
+    let keys = keys(map, name)?;
     let mut found = Vec::with_capacity(keys.len());
     for key in keys {
+        let _held = Unpreempted::begin(manner);
         if let Some(value) = known(map.get(&key, 0), name)? {
             found.push((key, value));
         }
     }
     Ok(found)
+}
+
+fn keys<K: Pod, V: Pod>(
+    map: &HashMap<&mut MapData, K, V>,
+    name: &'static str,
+) -> Result<Vec<K>, LoaderError> {
+    let keys = map.keys().collect::<Result<_, _>>();
+    keys.map_err(|error| LoaderError::map("walk", name, error))
 }
