@@ -170,6 +170,7 @@ macro_rules! kernel_settings {
             URING_CQE_ARG "1 when `io_uring_complete` carries a `struct io_uring_cqe *` (6.15), 0 when it carries the result itself.";
             HAS_CAST "1 when `bpf_rdonly_cast` exists (Linux 6.2).";
             TYPE_FILE "BTF id of `struct file`.";
+            TYPE_TASK "BTF id of `struct task_struct`.";
             TYPE_TIMESPEC "BTF id of `struct timespec64`, which begins with a number of 8 bytes.";
             INODE_WINDOW "1 when every offset into `struct inode` that identity needs fits one short read.";
             URING_COVERED "1 when the io_uring hooks are attached, so that use of io_uring is covered.";

@@ -10,9 +10,9 @@ use crate::{
     constants::{
         HAS_TASK_BTF, PID_LEVEL, PID_NUMBERS, SIGNAL_THREADS, TASK_COMM, TASK_FILES, TASK_FLAGS,
         TASK_GROUP_LEADER, TASK_PID_STRUCT, TASK_REAL_PARENT, TASK_SIGNAL, TASK_START, TASK_TGID,
-        UPID_NR, UPID_SIZE,
+        TYPE_TASK, UPID_NR, UPID_SIZE,
     },
-    kread::Kptr,
+    kread::{Kptr, has_cast},
     regs,
 };
 
@@ -101,9 +101,14 @@ impl CurrentTask {
     }
 }
 
-/// The open file table of the current task.
+/// The open file table of the current task, for what is not hot: from Linux 6.2 on the verifier looks through
+/// all types of the kernel, several times, whenever a program follows a pointer out of a task that it trusts.
+/// Milliseconds each; not so through a cast.
 #[inline(always)]
 pub(crate) fn current_open_files() -> FilesTable {
+    if has_cast() {
+        return FilesTable::Typed(current().cast(&TYPE_TASK).typed_follow(&TASK_FILES));
+    }
     CurrentTask::get().files()
 }
 

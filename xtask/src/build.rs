@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use object::build::elf::{Builder, SectionData};
 
 use crate::{
     cargo,
@@ -95,8 +96,34 @@ pub(crate) fn build_object(workspace: &Workspace, ready: &Ready, voice: Voice) -
     ready.configure(&mut build);
     command::run(&mut build)?;
     let built = target.join(crate::toolchain::BPF_TARGET).join("release");
-    copy_if_changed(&built.join("floor"), &workspace.floor_object())?;
-    copy_if_changed(&built.join("tracer-ebpf"), &workspace.ebpf_object())
+    install(&built.join("floor"), &workspace.floor_object())?;
+    install(&built.join("tracer-ebpf"), &workspace.ebpf_object())
+}
+
+fn install(built: &Path, to: &Path) -> Result<()> {
+    let object =
+        fs::read(built).with_context(|| format!("the build left no {}", built.display()))?;
+    let stripped =
+        without_dwarf(&object).with_context(|| format!("{} is no eBPF object", built.display()))?;
+    write_if_changed(&stripped, to)
+}
+
+/// An eBPF object without DWARF, out of which the linker has made BTF: five sixths of it, which the loader would go
+/// through each time.
+fn without_dwarf(object: &[u8]) -> Result<Vec<u8>> {
+    let mut builder = Builder::read(object)?;
+    for section in builder.sections.iter_mut() {
+        let name: &[u8] = &section.name;
+        section.delete = name.starts_with(b".debug_") || name.starts_with(b".rel.debug_");
+    }
+    builder.delete_orphans();
+    // The linker has the names of sections among the others; they are written into a section of their own.
+    let names = builder.sections.add();
+    (names.name, names.sh_type) = (b".shstrtab"[..].into(), object::elf::SHT_STRTAB);
+    names.data = SectionData::SectionString;
+    let mut stripped = Vec::new();
+    builder.write(&mut stripped)?;
+    Ok(stripped)
 }
 
 fn build_tool(workspace: &Workspace, profile: Profile, voice: Voice) -> Result<()> {
@@ -114,11 +141,8 @@ fn build_tool(workspace: &Workspace, profile: Profile, voice: Voice) -> Result<(
     command::run(build.env(OBJECT_VARIABLE, workspace.ebpf_object()))
 }
 
-/// Copies a file unless the copy has the same content: its time of modification is what makes
-/// cargo rebuild the tool.
-fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
-    let content =
-        fs::read(from).with_context(|| format!("the build left no {}", from.display()))?;
+/// Writes a file unless it has this content: its time of modification is what makes cargo rebuild the tool.
+fn write_if_changed(content: &[u8], to: &Path) -> Result<()> {
     if fs::read(to).is_ok_and(|old| old == content) {
         return Ok(());
     }
@@ -135,14 +159,12 @@ mod tests {
     #[test]
     fn an_unchanged_copy_keeps_its_time_of_modification() {
         let dir = tempfile::tempdir().unwrap();
-        let (from, to) = (dir.path().join("from"), dir.path().join("deeper/to"));
-        fs::write(&from, "one").unwrap();
-        copy_if_changed(&from, &to).unwrap();
+        let to = dir.path().join("deeper/to");
+        write_if_changed(b"one", &to).unwrap();
         let first = stamp::identity(&to).unwrap();
-        copy_if_changed(&from, &to).unwrap();
+        write_if_changed(b"one", &to).unwrap();
         assert_eq!(stamp::identity(&to).unwrap(), first);
-        fs::write(&from, "other").unwrap();
-        copy_if_changed(&from, &to).unwrap();
+        write_if_changed(b"other", &to).unwrap();
         assert_eq!(fs::read(&to).unwrap(), b"other");
     }
 }

@@ -15,6 +15,7 @@ use super::{
     error::reason,
     hooks::{self, Manner},
     kernel::Kernel,
+    no_files,
     placing::{self, RdonlyCast},
 };
 use crate::btf::KernelTypes;
@@ -160,14 +161,16 @@ fn manner_of(settings: &KernelSettings, types: &KernelTypes) -> Result<Manner, L
 /// Reads the kernel's types and, at the same time, lets aya find out what this kernel's BPF can do.
 fn prepare<'a>() -> (Result<Kernel, LoaderError>, EbpfLoader<'a>) {
     std::thread::scope(|scope| {
-        let kernel = scope.spawn(Kernel::read);
-        aya::features();
-        let mut loader = EbpfLoader::new();
-        // aya has read all types of the kernel for relocations of a kind that Rust programs do not
-        // have, and would hold them.
-        loader.btf(None);
-        let kernel = kernel.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        (kernel, loader)
+        let loader = scope.spawn(|| {
+            aya::features();
+            no_files::seen_from_here();
+            let mut loader = EbpfLoader::new();
+            // Where it has read them all the same, it would hold them.
+            loader.btf(None);
+            loader
+        });
+        let kernel = Kernel::read();
+        (kernel, loader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
 }
 
@@ -229,6 +232,7 @@ impl Constants {
             (settings::CAPTURE, u32::from(settings.capture.is_some())),
             (settings::HAS_CAST, u32::from(cast.is_some())),
             (settings::TYPE_FILE, cast.map_or(0, |cast| cast.file)),
+            (settings::TYPE_TASK, cast.map_or(0, |cast| cast.task)),
             (settings::TYPE_TIMESPEC, cast.map_or(0, |cast| cast.timespec)),
             (settings::INODE_WINDOW, u32::from(types.inode_fits_window())),
         ] {

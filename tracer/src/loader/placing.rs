@@ -30,6 +30,8 @@ pub(super) struct RdonlyCast {
     pub(super) function: u32,
     /// `struct file`.
     pub(super) file: u32,
+    /// `struct task_struct`.
+    pub(super) task: u32,
     /// `struct timespec64`.
     pub(super) timespec: u32,
 }
@@ -40,6 +42,7 @@ impl RdonlyCast {
         Some(Self {
             function: types.rdonly_cast_id()?,
             file: types.struct_id("file")?,
+            task: types.struct_id("task_struct")?,
             timespec: types.struct_id("timespec64")?,
         })
     }
@@ -147,7 +150,7 @@ mod tests {
     #[test]
     fn the_cast_is_a_call_where_the_kernel_has_it_and_a_move_elsewhere() {
         let code = with_immediate([CALL, 0, 0, 0], marker::RDONLY_CAST);
-        let cast = RdonlyCast { function: 9, file: 1, timespec: 2 };
+        let cast = RdonlyCast { function: 9, file: 1, task: 3, timespec: 2 };
         let called = place(&code, &Constants::new(), Some(cast));
         assert_eq!(called, [0x85, 0x20, 0, 0, 9, 0, 0, 0]);
         assert_eq!(place(&code, &Constants::new(), None), [0xbf, 0x10, 0, 0, 0, 0, 0, 0]);
