@@ -59,7 +59,9 @@ fn maps_that_there_is_no_memory_for_are_refused_in_one_sentence() -> Result<()> 
         .arg(directory.path().join("touched"));
     let outcome = tracer.launch()?.finish()?;
     ensure!(outcome.status.code() == Some(refusal::ENVIRONMENT), "{outcome:?}");
-    ensure!(outcome.stderr.contains("Cannot allocate memory"), "{}", outcome.stderr);
+    for word in ["Cannot allocate memory", "16 MB", "--capture-buffer"] {
+        ensure!(outcome.stderr.contains(word), "{word} is not in: {}", outcome.stderr);
+    }
     ensure!(outcome.stderr.lines().count() == 1, "{}", outcome.stderr);
     ensure!(!directory.path().join("touched").exists(), "the command ran untraced");
     Ok(())

@@ -1,5 +1,9 @@
 //! What can go wrong between this process and the kernel's BPF subsystem.
 
+use std::{error::Error, io};
+
+use aya::EbpfError;
+
 use crate::btf::BtfError;
 
 /// Why a trace could not be set up or read.
@@ -14,6 +18,15 @@ pub enum LoaderError {
     /// The kernel refused the object or one of its maps.
     #[error("the kernel refused tracer's eBPF object: {reason}")]
     Object {
+        /// The kernel's or aya's words.
+        reason: String,
+    },
+    /// There is no memory for the maps.
+    #[error(
+        "the kernel has no memory for tracer's tables ({reason}): they take 16 MB by default; free some, or make \
+         them smaller with --max-processes, --max-objects and --capture-buffer"
+    )]
+    NoMemory {
         /// The kernel's or aya's words.
         reason: String,
     },
@@ -74,9 +87,21 @@ impl LoaderError {
     }
 }
 
+/// What the kernel, or aya, has against the object.
+pub(super) fn refusal(error: &EbpfError) -> LoaderError {
+    let first: &dyn Error = error;
+    let causes = std::iter::successors(Some(first), |error| (*error).source());
+    let mut systems = causes.filter_map(|cause| cause.downcast_ref::<io::Error>());
+    let reason = reason(error);
+    match systems.any(|error| error.kind() == io::ErrorKind::OutOfMemory) {
+        true => LoaderError::NoMemory { reason },
+        false => LoaderError::Object { reason },
+    }
+}
+
 /// The sentence and the cause of an error in one line; the verifier's log is cut to its end, where
 /// the reason stands.
-pub(super) fn reason(error: &dyn std::error::Error) -> String {
+pub(super) fn reason(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

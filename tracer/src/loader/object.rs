@@ -12,7 +12,7 @@ use tracer_common::{
 
 use super::{
     Loader, LoaderError,
-    error::reason,
+    error::refusal,
     hooks::{self, Manner},
     kernel::Kernel,
     no_files,
@@ -108,8 +108,7 @@ impl Loader {
         size_ledger(&mut loader, settings.max_objects);
         size_capture(&mut loader, settings.capture.as_ref());
         let object = placing::place(OBJECT, &constants.values, constants.cast);
-        let bpf =
-            loader.load(&object).map_err(|error| LoaderError::Object { reason: reason(&error) })?;
+        let bpf = loader.load(&object).map_err(|error| refusal(&error))?;
         let uring_covered = constants.uring_covered;
         let manner = manner_of(settings, &kernel.types)?;
         let mut this = Self { bpf, kernel: Some(kernel), uring_covered, manner };

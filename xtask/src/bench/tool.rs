@@ -173,7 +173,9 @@ mod tests {
     use super::*;
 
     fn shell(line: &str) -> Tool {
-        Tool::start("sh", Command::new("sh").args(["-c", line])).unwrap()
+        // Whoever starts the tests may ignore interrupts, and a shell cannot undo that.
+        let mut shell = Command::new("env");
+        Tool::start("sh", shell.args(["--default-signal=INT", "sh", "-c", line])).unwrap()
     }
 
     #[test]
