@@ -1,5 +1,6 @@
 //! One run: resolve, load, attach, collect, judge, render.
 
+mod alive;
 mod attach;
 mod capture;
 mod collect;

@@ -38,4 +38,5 @@ pub struct Loader {
     kernel: Option<kernel::Kernel>,
     uring_covered: bool,
     manner: Manner,
+    unpreempted: unpreempted::Unpreempted,
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use object::build::elf::{Builder, SectionData};
+use object::build::elf::{Builder, Section, SectionData};
 
 use crate::{
     cargo,
@@ -108,19 +108,23 @@ fn install(built: &Path, to: &Path) -> Result<()> {
     write_if_changed(&stripped, to)
 }
 
-/// An eBPF object without DWARF, out of which the linker has made BTF: five sixths of it, which the loader would go
-/// through each time.
+/// An eBPF object without DWARF, out of which the linker has made BTF, and without relocations of BTF, which are of no
+/// use to a loader: nearly nine tenths of it, which the loader would go through each time.
 fn without_dwarf(object: &[u8]) -> Result<Vec<u8>> {
     let mut builder = Builder::read(object)?;
     for section in builder.sections.iter_mut() {
         let name: &[u8] = &section.name;
-        section.delete = name.starts_with(b".debug_") || name.starts_with(b".rel.debug_");
+        section.delete =
+            [&b".debug_"[..], b".rel.debug_", b".rel.BTF"].iter().any(|it| name.starts_with(it));
     }
     builder.delete_orphans();
     // The linker has the names of sections among the others; they are written into a section of their own.
-    let names = builder.sections.add();
-    (names.name, names.sh_type) = (b".shstrtab"[..].into(), object::elf::SHT_STRTAB);
-    names.data = SectionData::SectionString;
+    let is_of_names = |section: &Section<'_>| matches!(section.data, SectionData::SectionString);
+    if !builder.sections.iter().any(is_of_names) {
+        let names = builder.sections.add();
+        (names.name, names.sh_type) = (b".shstrtab"[..].into(), object::elf::SHT_STRTAB);
+        names.data = SectionData::SectionString;
+    }
     let mut stripped = Vec::new();
     builder.write(&mut stripped)?;
     Ok(stripped)

@@ -1,6 +1,6 @@
 //! The one owner of the session: takes events in, takes dead rows out of the kernel.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use tracer_common::{
     id::ProcessId,
@@ -9,7 +9,7 @@ use tracer_common::{
     process::ROLE_TARGET,
 };
 
-use super::record::Recording;
+use super::{alive::Alive, record::Recording};
 use crate::{
     errno,
     event::{self, Event, EventKind},
@@ -32,8 +32,7 @@ pub(super) struct Collector {
     live: LiveSink,
     /// Rows that are open in the kernel, by process, so that they can be taken out at its end.
     open_rows: BTreeMap<ProcessId, Vec<LedgerKey>>,
-    /// Targets that have not ended, as far as events tell.
-    alive: BTreeSet<ProcessId>,
+    alive: Alive,
     /// Whether the last of them has ended since that was asked.
     last_ended: bool,
     undecodable: u64,
@@ -47,7 +46,7 @@ impl Collector {
             recording,
             live,
             open_rows: BTreeMap::new(),
-            alive: BTreeSet::new(),
+            alive: Alive::default(),
             last_ended: false,
             undecodable: 0,
             new_objects: false,
@@ -102,16 +101,12 @@ impl Collector {
         std::mem::take(&mut self.last_ended)
     }
 
-    /// Whether targets were seen and all of them have ended. An exit event can be lost, so the few
-    /// that seem alive are looked up.
+    /// Whether targets were seen and all of them have ended.
     pub(super) fn target_has_ended(&mut self) -> bool {
-        if self.session.processes.values().all(|process| !process.is_target) {
-            return false;
-        }
-        if self.alive.len() <= LOOKED_UP {
-            self.alive.retain(|id| std::fs::exists(format!("/proc/{}", id.tgid)).unwrap_or(true));
-        }
-        self.alive.is_empty()
+        let has_targets = self.session.processes.values().any(|process| process.is_target);
+        let is_there =
+            |id: &ProcessId| std::fs::exists(format!("/proc/{}", id.tgid)).unwrap_or(true);
+        has_targets && self.alive.are_gone(is_there)
     }
 
     fn apply(&mut self, mut event: Event, loader: &mut Loader) {
@@ -137,7 +132,7 @@ impl Collector {
             }
             EventKind::Object { .. } => self.new_objects = true,
             EventKind::Exit(exit) => {
-                self.last_ended |= self.alive.remove(&exit.process) && self.alive.is_empty();
+                self.last_ended |= self.alive.ended(&exit.process);
                 self.reap(exit.process, loader);
             }
             _ => {}
@@ -258,9 +253,6 @@ impl Collector {
         })
     }
 }
-
-/// Processes that are looked up in `/proc` one by one.
-const LOOKED_UP: usize = 16;
 
 /// Fills in the arguments that the kernel side could not read: those of a process that was there
 /// before, and those longer than a record.

@@ -11,7 +11,8 @@ use super::{
     error::reason,
     hooks::{At, HOOKS, Hook, ITERATORS, Need, Place, Walk},
     kernel::Kernel,
-    tracefs, unpreempted,
+    tracefs,
+    unpreempted::Unpreempted,
 };
 use aya::{
     Ebpf,
@@ -51,10 +52,10 @@ impl Loader {
         let hooks = places.iter().copied().map(Part::Hook);
         let parts: Vec<Part> = hooks.chain(ITERATORS.iter().map(Part::Iterator)).collect();
         verify(&mut self.bpf, &parts, &kernel)?;
-        unpreempted::allow(self.manner);
         let mut attach = || places.iter().try_for_each(|place| self.attach_hook(*place, &kernel));
         if places.iter().any(|place| matches!(place.at, At::Event(..))) {
             tracefs::with(attach)?;
+            self.unpreempted = Unpreempted::from_now_on();
         } else {
             attach()?;
         }
@@ -86,6 +87,7 @@ impl Loader {
 
     /// Detaches every hook; the maps stay readable.
     pub fn detach(&mut self) {
+        self.unpreempted = Unpreempted::default();
         for hook in HOOKS {
             let place = hook.place(self.manner);
             let Some(program) = self.bpf.program_mut(place.program) else { continue };

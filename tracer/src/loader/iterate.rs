@@ -71,6 +71,7 @@ impl Loader {
     }
 
     fn adopted(&mut self) -> Result<u64, LoaderError> {
+        let _moment = self.unpreempted.begin();
         let map = self.bpf.map(names::MAP_ADOPTED).ok_or(LoaderError::NoObject)?;
         let counter: Array<_, u64> = Array::try_from(map)
             .map_err(|error| LoaderError::map("open", names::MAP_ADOPTED, error))?;
@@ -78,6 +79,7 @@ impl Loader {
     }
 
     fn set_adopting(&mut self, value: u32) -> Result<(), LoaderError> {
+        let _moment = self.unpreempted.begin();
         let map = self.bpf.map_mut(names::MAP_ADOPTING).ok_or(LoaderError::NoObject)?;
         let mut flag: Array<_, u32> = Array::try_from(map)
             .map_err(|error| LoaderError::map("open", names::MAP_ADOPTING, error))?;

@@ -1,8 +1,10 @@
 //! Reads the ledger and the losses.
 
+use std::borrow::Borrow;
+
 use aya::{
     Pod,
-    maps::{Array, HashMap, MapData, MapError, PerCpuArray},
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use tracer_common::{
     id::ProcessId,
@@ -12,11 +14,7 @@ use tracer_common::{
     object::{EndKey, ReadEnd},
 };
 
-use super::{
-    Loader, LoaderError,
-    hooks::{HOOKS, Manner},
-    unpreempted::Unpreempted,
-};
+use super::{Loader, LoaderError, hooks::HOOKS};
 
 impl Loader {
     /// Takes one row out of the ledger: its final value, when it is there.
@@ -24,11 +22,11 @@ impl Loader {
     /// # Errors
     /// [`LoaderError::Map`].
     pub fn take_row(&mut self, key: &LedgerKey) -> Result<Option<LedgerRow>, LoaderError> {
-        let _held = Unpreempted::begin(self.manner);
+        let _moment = self.unpreempted.begin();
         if let Some(row) = self.take_seated(key)? {
             return Ok(Some(row));
         }
-        let mut by_fd = self.fd_rows()?;
+        let mut by_fd = self.table_mut::<FdKey, FdRow>(names::MAP_FD_ROWS)?;
         let short = FdKey::from(key);
         if let Some(found) = known(by_fd.get(&short, 0), names::MAP_FD_ROWS)?
             && found.key == *key
@@ -37,7 +35,7 @@ impl Loader {
             let _ = by_fd.remove(&short);
             return Ok(Some(found.row));
         }
-        let mut ledger = self.ledger()?;
+        let mut ledger = self.table_mut::<LedgerKey, LedgerRow>(names::MAP_LEDGER)?;
         let row = known(ledger.get(key, 0), names::MAP_LEDGER)?;
         if row.is_some() {
             let _ = ledger.remove(key);
@@ -47,7 +45,9 @@ impl Loader {
 
     fn take_seated(&mut self, key: &LedgerKey) -> Result<Option<LedgerRow>, LoaderError> {
         let seat = FdKey::from(key).seat();
-        let mut seats = self.seats()?;
+        let map = self.bpf.map_mut(names::MAP_SEATS).ok_or(LoaderError::NoObject)?;
+        let mut seats: Array<_, FdRow> =
+            map.try_into().map_err(|error| LoaderError::map("open", names::MAP_SEATS, error))?;
         let found = read_seat(&seats, seat)?;
         if found.key != *key {
             return Ok(None);
@@ -56,13 +56,13 @@ impl Loader {
             .set(seat, FdRow::default(), 0)
             .map_err(|error| LoaderError::map("clear", names::MAP_SEATS, error))?;
         // Only now may another row sit down there.
-        let _ = self.taken()?.remove(&seat);
+        let _ = self.table_mut::<u32, u32>(names::MAP_TAKEN)?.remove(&seat);
         Ok(Some(found.row))
     }
 
     /// Forgets a reading end of a process that has ended.
     pub fn forget_read_end(&mut self, process: ProcessId, fd: i32) {
-        let _held = Unpreempted::begin(self.manner);
+        let _moment = self.unpreempted.begin();
         let Some(map) = self.bpf.map_mut(names::MAP_READ_ENDS) else { return };
         let Ok(mut ends) = HashMap::<_, EndKey, ReadEnd>::try_from(map) else { return };
         let key = EndKey { tgid: process.tgid, fd };
@@ -78,22 +78,43 @@ impl Loader {
     ///
     /// # Errors
     /// [`LoaderError::Map`].
-    pub fn rows(&mut self) -> Result<Vec<(LedgerKey, LedgerRow)>, LoaderError> {
-        let manner = self.manner;
-        let taken = keys(&self.taken()?, names::MAP_TAKEN)?;
-        let seats = self.seats()?;
-        let mut found = Vec::new();
-        for seat in taken {
-            let _held = Unpreempted::begin(manner);
-            found.push(read_seat(&seats, seat)?);
-        }
+    pub fn rows(&self) -> Result<Vec<(LedgerKey, LedgerRow)>, LoaderError> {
+        let seats: Array<_, FdRow> = self
+            .map(names::MAP_SEATS)?
+            .try_into()
+            .map_err(|error| LoaderError::map("open", names::MAP_SEATS, error))?;
+        let taken = keys(&self.table::<u32, u32>(names::MAP_TAKEN)?, names::MAP_TAKEN)?;
+        let mut found = self.each(&taken, |seat| read_seat(&seats, *seat).map(Some))?;
         // Somebody is about to sit down.
         found.retain(|row| row.key.process.start_ns != 0);
-        let by_fd = all(&self.fd_rows()?, names::MAP_FD_ROWS, manner)?;
-        found.extend(by_fd.into_iter().map(|(_, row)| row));
+        found.extend(self.all::<FdKey, FdRow>(names::MAP_FD_ROWS)?.into_iter().map(|(_, row)| row));
         let mut rows: Vec<_> = found.into_iter().map(|found| (found.key, found.row)).collect();
-        rows.extend(all(&self.ledger()?, names::MAP_LEDGER, manner)?);
+        rows.extend(self.all(names::MAP_LEDGER)?);
         Ok(rows)
+    }
+
+    /// Everything in a map. The keys come first: the walk starts over when a key at which it stands is gone.
+    fn all<K: Pod, V: Pod>(&self, name: &'static str) -> Result<Vec<(K, V)>, LoaderError> {
+        let map = self.table(name)?;
+        self.each(&keys(&map, name)?, |key: &K| {
+            Ok(known(map.get(key, 0), name)?.map(|value| (*key, value)))
+        })
+    }
+
+    /// What is found for each key, some of them in one moment.
+    fn each<K, V>(
+        &self,
+        keys: &[K],
+        mut look: impl FnMut(&K) -> Result<Option<V>, LoaderError>,
+    ) -> Result<Vec<V>, LoaderError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for some in keys.chunks(AT_ONCE) {
+            let _moment = self.unpreempted.begin();
+            for key in some {
+                found.extend(look(key)?);
+            }
+        }
+        Ok(found)
     }
 
     /// What the kernel side could not record, by reason, summed over all CPUs.
@@ -134,33 +155,32 @@ impl Loader {
         value.trim().parse().ok()
     }
 
-    fn seats(&mut self) -> Result<Array<&mut MapData, FdRow>, LoaderError> {
-        let map = self.bpf.map_mut(names::MAP_SEATS).ok_or(LoaderError::NoObject)?;
-        Array::try_from(map).map_err(|error| LoaderError::map("open", names::MAP_SEATS, error))
+    fn map(&self, name: &'static str) -> Result<&Map, LoaderError> {
+        self.bpf.map(name).ok_or(LoaderError::NoObject)
     }
 
-    fn taken(&mut self) -> Result<HashMap<&mut MapData, u32, u32>, LoaderError> {
-        self.hash_map(names::MAP_TAKEN)
+    /// A hash map, to be read.
+    fn table<K: Pod, V: Pod>(
+        &self,
+        name: &'static str,
+    ) -> Result<HashMap<&MapData, K, V>, LoaderError> {
+        self.map(name)?.try_into().map_err(|error| LoaderError::map("open", name, error))
     }
 
-    fn fd_rows(&mut self) -> Result<HashMap<&mut MapData, FdKey, FdRow>, LoaderError> {
-        self.hash_map(names::MAP_FD_ROWS)
-    }
-
-    fn ledger(&mut self) -> Result<HashMap<&mut MapData, LedgerKey, LedgerRow>, LoaderError> {
-        self.hash_map(names::MAP_LEDGER)
-    }
-
-    fn hash_map<K: Pod, V: Pod>(
+    /// A hash map, to be changed.
+    fn table_mut<K: Pod, V: Pod>(
         &mut self,
         name: &'static str,
     ) -> Result<HashMap<&mut MapData, K, V>, LoaderError> {
         let map = self.bpf.map_mut(name).ok_or(LoaderError::NoObject)?;
-        HashMap::try_from(map).map_err(|error| LoaderError::map("open", name, error))
+        map.try_into().map_err(|error| LoaderError::map("open", name, error))
     }
 }
 
-fn read_seat(seats: &Array<&mut MapData, FdRow>, seat: u32) -> Result<FdRow, LoaderError> {
+/// Rows that are read in one moment as a real-time task.
+const AT_ONCE: usize = 16;
+
+fn read_seat(seats: &Array<impl Borrow<MapData>, FdRow>, seat: u32) -> Result<FdRow, LoaderError> {
     seats.get(&seat, 0).map_err(|error| LoaderError::map("read", names::MAP_SEATS, error))
 }
 
@@ -173,25 +193,8 @@ fn known<V>(found: Result<V, MapError>, map: &'static str) -> Result<Option<V>, 
     }
 }
 
-/// Everything in a map. The keys come first: the walk starts over when a key at which it stands is gone.
-fn all<K: Pod, V: Pod>(
-    map: &HashMap<&mut MapData, K, V>,
-    name: &'static str,
-    manner: Manner,
-) -> Result<Vec<(K, V)>, LoaderError> {
-    let keys = keys(map, name)?;
-    let mut found = Vec::with_capacity(keys.len());
-    for key in keys {
-        let _held = Unpreempted::begin(manner);
-        if let Some(value) = known(map.get(&key, 0), name)? {
-            found.push((key, value));
-        }
-    }
-    Ok(found)
-}
-
 fn keys<K: Pod, V: Pod>(
-    map: &HashMap<&mut MapData, K, V>,
+    map: &HashMap<&MapData, K, V>,
     name: &'static str,
 ) -> Result<Vec<K>, LoaderError> {
     let keys = map.keys().collect::<Result<_, _>>();

@@ -17,6 +17,7 @@ use super::{
     kernel::Kernel,
     no_files,
     placing::{self, RdonlyCast},
+    unpreempted::Unpreempted,
 };
 use crate::btf::KernelTypes;
 
@@ -111,7 +112,8 @@ impl Loader {
         let bpf = loader.load(&object).map_err(|error| refusal(&error))?;
         let uring_covered = constants.uring_covered;
         let manner = manner_of(settings, &kernel.types)?;
-        let mut this = Self { bpf, kernel: Some(kernel), uring_covered, manner };
+        let unpreempted = Unpreempted::default();
+        let mut this = Self { bpf, kernel: Some(kernel), uring_covered, manner, unpreempted };
         this.declare_cgroup(settings)?;
         Ok(this)
     }
