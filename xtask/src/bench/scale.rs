@@ -125,13 +125,14 @@ fn turn(place: &Place, contender: Contender, load: &mut Load) -> Result<Sample> 
     Ok(Sample { ns, bytes_per_call, count })
 }
 
-/// What a write costs at one step against the first step of its kind.
+/// What a traced write takes at one step against the first step of its kind. Not what is added: each step is
+/// measured at another time, and native writes that were disturbed at one of them would make all the difference.
 pub(crate) fn growth_of(steps: &[Step], kind: Kind, count: u32) -> Option<f64> {
-    let added = |count: u32| {
+    let taken = |count: u32| {
         let step = steps.iter().find(|step| step.kind == kind && step.count == count)?;
-        step.write32.as_ref()?.added(Contender::Tracer)
+        Some(step.write32.as_ref()?.figures(Contender::Tracer)?.best)
     };
-    figures::ratio(added(count)?, added(STEPS[0])?)
+    figures::ratio(taken(count)?, taken(STEPS[0])?)
 }
 
 /// The memory at a number of processes.
@@ -211,14 +212,14 @@ mod tests {
     }
 
     #[test]
-    fn growth_is_what_is_added_against_the_first_step_of_the_same_kind() {
+    fn growth_is_against_the_first_step_of_the_same_kind() {
         let steps = [
             step(Kind::Processes, 1, 400.0),
             step(Kind::Processes, 50_000, 450.0),
             step(Kind::Objects, 1, 500.0),
             step(Kind::Objects, 50_000, 500.0),
         ];
-        assert_eq!(growth_of(&steps, Kind::Processes, 50_000), Some(1.5));
+        assert_eq!(growth_of(&steps, Kind::Processes, 50_000), Some(1.125));
         assert_eq!(growth_of(&steps, Kind::Objects, 50_000), Some(1.0));
         assert_eq!(growth_of(&steps, Kind::Objects, 7), None);
     }
