@@ -21,7 +21,10 @@ mod tracefs;
 #[allow(unsafe_code, reason = "a thread's policy is changed by a function of C")]
 mod unpreempted;
 
-use aya::Ebpf;
+use aya::{
+    Ebpf,
+    maps::{Map, MapError},
+};
 
 pub use self::{
     attach::{HookCheck, check_hooks},
@@ -39,4 +42,24 @@ pub struct Loader {
     uring_covered: bool,
     manner: Manner,
     unpreempted: unpreempted::Unpreempted,
+}
+
+impl Loader {
+    /// A map of the object, to be read.
+    fn map<'a, M>(&'a self, name: &'static str) -> Result<M, LoaderError>
+    where
+        M: TryFrom<&'a Map, Error = MapError>,
+    {
+        let map = self.bpf.map(name).ok_or(LoaderError::NoObject)?;
+        map.try_into().map_err(|error| LoaderError::map("open", name, error))
+    }
+
+    /// A map of the object, to be changed.
+    fn map_mut<'a, M>(&'a mut self, name: &'static str) -> Result<M, LoaderError>
+    where
+        M: TryFrom<&'a mut Map, Error = MapError>,
+    {
+        let map = self.bpf.map_mut(name).ok_or(LoaderError::NoObject)?;
+        map.try_into().map_err(|error| LoaderError::map("open", name, error))
+    }
 }

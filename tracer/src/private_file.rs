@@ -108,8 +108,11 @@ impl Place {
     /// to, which is another one's or has another name.
     fn check(&self, found: &Stat) -> Result<(), PlaceError> {
         let kind = FileType::from_raw_mode(found.st_mode);
+        if !matches!(kind, FileType::RegularFile | FileType::Fifo) {
+            return Ok(());
+        }
         let directory = sys::fstat(&self.directory)?;
-        if !matches!(kind, FileType::RegularFile | FileType::Fifo) || !is_shared(&directory) {
+        if !is_shared(&directory) {
             return Ok(());
         }
         if is_foreign(found, &directory) {

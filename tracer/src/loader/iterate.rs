@@ -72,17 +72,13 @@ impl Loader {
 
     fn adopted(&mut self) -> Result<u64, LoaderError> {
         let _moment = self.unpreempted.begin();
-        let map = self.bpf.map(names::MAP_ADOPTED).ok_or(LoaderError::NoObject)?;
-        let counter: Array<_, u64> = Array::try_from(map)
-            .map_err(|error| LoaderError::map("open", names::MAP_ADOPTED, error))?;
+        let counter: Array<_, u64> = self.map(names::MAP_ADOPTED)?;
         counter.get(&0, 0).map_err(|error| LoaderError::map("read", names::MAP_ADOPTED, error))
     }
 
     fn set_adopting(&mut self, value: u32) -> Result<(), LoaderError> {
         let _moment = self.unpreempted.begin();
-        let map = self.bpf.map_mut(names::MAP_ADOPTING).ok_or(LoaderError::NoObject)?;
-        let mut flag: Array<_, u32> = Array::try_from(map)
-            .map_err(|error| LoaderError::map("open", names::MAP_ADOPTING, error))?;
+        let mut flag: Array<_, u32> = self.map_mut(names::MAP_ADOPTING)?;
         flag.set(0, value, 0).map_err(|error| LoaderError::map("set", names::MAP_ADOPTING, error))
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 
 use aya::{
     Pod,
-    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray},
 };
 use tracer_common::{
     id::ProcessId,
@@ -26,7 +26,7 @@ impl Loader {
         if let Some(row) = self.take_seated(key)? {
             return Ok(Some(row));
         }
-        let mut by_fd = self.table_mut::<FdKey, FdRow>(names::MAP_FD_ROWS)?;
+        let mut by_fd: HashMap<_, FdKey, FdRow> = self.map_mut(names::MAP_FD_ROWS)?;
         let short = FdKey::from(key);
         if let Some(found) = known(by_fd.get(&short, 0), names::MAP_FD_ROWS)?
             && found.key == *key
@@ -35,7 +35,7 @@ impl Loader {
             let _ = by_fd.remove(&short);
             return Ok(Some(found.row));
         }
-        let mut ledger = self.table_mut::<LedgerKey, LedgerRow>(names::MAP_LEDGER)?;
+        let mut ledger: HashMap<_, LedgerKey, LedgerRow> = self.map_mut(names::MAP_LEDGER)?;
         let row = known(ledger.get(key, 0), names::MAP_LEDGER)?;
         if row.is_some() {
             let _ = ledger.remove(key);
@@ -45,9 +45,7 @@ impl Loader {
 
     fn take_seated(&mut self, key: &LedgerKey) -> Result<Option<LedgerRow>, LoaderError> {
         let seat = FdKey::from(key).seat();
-        let map = self.bpf.map_mut(names::MAP_SEATS).ok_or(LoaderError::NoObject)?;
-        let mut seats: Array<_, FdRow> =
-            map.try_into().map_err(|error| LoaderError::map("open", names::MAP_SEATS, error))?;
+        let mut seats: Array<_, FdRow> = self.map_mut(names::MAP_SEATS)?;
         let found = read_seat(&seats, seat)?;
         if found.key != *key {
             return Ok(None);
@@ -56,15 +54,16 @@ impl Loader {
             .set(seat, FdRow::default(), 0)
             .map_err(|error| LoaderError::map("clear", names::MAP_SEATS, error))?;
         // Only now may another row sit down there.
-        let _ = self.table_mut::<u32, u32>(names::MAP_TAKEN)?.remove(&seat);
+        let mut taken: HashMap<_, u32, u32> = self.map_mut(names::MAP_TAKEN)?;
+        let _ = taken.remove(&seat);
         Ok(Some(found.row))
     }
 
     /// Forgets a reading end of a process that has ended.
     pub fn forget_read_end(&mut self, process: ProcessId, fd: i32) {
         let _moment = self.unpreempted.begin();
-        let Some(map) = self.bpf.map_mut(names::MAP_READ_ENDS) else { return };
-        let Ok(mut ends) = HashMap::<_, EndKey, ReadEnd>::try_from(map) else { return };
+        let ends = self.map_mut::<HashMap<_, EndKey, ReadEnd>>(names::MAP_READ_ENDS);
+        let Ok(mut ends) = ends else { return };
         let key = EndKey { tgid: process.tgid, fd };
         // A process of the same pid that came later keeps its own.
         if ends.get(&key, 0).is_ok_and(|end| end.start_ns == process.start_ns) {
@@ -79,11 +78,9 @@ impl Loader {
     /// # Errors
     /// [`LoaderError::Map`].
     pub fn rows(&self) -> Result<Vec<(LedgerKey, LedgerRow)>, LoaderError> {
-        let seats: Array<_, FdRow> = self
-            .map(names::MAP_SEATS)?
-            .try_into()
-            .map_err(|error| LoaderError::map("open", names::MAP_SEATS, error))?;
-        let taken = keys(&self.table::<u32, u32>(names::MAP_TAKEN)?, names::MAP_TAKEN)?;
+        let seats: Array<_, FdRow> = self.map(names::MAP_SEATS)?;
+        let taken: HashMap<_, u32, u32> = self.map(names::MAP_TAKEN)?;
+        let taken = keys(&taken, names::MAP_TAKEN)?;
         let mut found = self.each(&taken, |seat| read_seat(&seats, *seat).map(Some))?;
         // Somebody is about to sit down.
         found.retain(|row| row.key.process.start_ns != 0);
@@ -95,7 +92,7 @@ impl Loader {
 
     /// Everything in a map. The keys come first: the walk starts over when a key at which it stands is gone.
     fn all<K: Pod, V: Pod>(&self, name: &'static str) -> Result<Vec<(K, V)>, LoaderError> {
-        let map = self.table(name)?;
+        let map: HashMap<_, K, V> = self.map(name)?;
         self.each(&keys(&map, name)?, |key: &K| {
             Ok(known(map.get(key, 0), name)?.map(|value| (*key, value)))
         })
@@ -122,9 +119,7 @@ impl Loader {
     /// # Errors
     /// [`LoaderError::Map`].
     pub fn losses(&self) -> Result<Vec<(&'static str, LossCell)>, LoaderError> {
-        let map = self.bpf.map(names::MAP_LOSSES).ok_or(LoaderError::NoObject)?;
-        let cells: PerCpuArray<_, LossCell> = PerCpuArray::try_from(map)
-            .map_err(|error| LoaderError::map("open", names::MAP_LOSSES, error))?;
+        let cells: PerCpuArray<_, LossCell> = self.map(names::MAP_LOSSES)?;
         (0..loss::COUNT)
             .map(|reason| {
                 let values = cells
@@ -153,27 +148,6 @@ impl Loader {
         let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
         let value = info.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
         value.trim().parse().ok()
-    }
-
-    fn map(&self, name: &'static str) -> Result<&Map, LoaderError> {
-        self.bpf.map(name).ok_or(LoaderError::NoObject)
-    }
-
-    /// A hash map, to be read.
-    fn table<K: Pod, V: Pod>(
-        &self,
-        name: &'static str,
-    ) -> Result<HashMap<&MapData, K, V>, LoaderError> {
-        self.map(name)?.try_into().map_err(|error| LoaderError::map("open", name, error))
-    }
-
-    /// A hash map, to be changed.
-    fn table_mut<K: Pod, V: Pod>(
-        &mut self,
-        name: &'static str,
-    ) -> Result<HashMap<&mut MapData, K, V>, LoaderError> {
-        let map = self.bpf.map_mut(name).ok_or(LoaderError::NoObject)?;
-        map.try_into().map_err(|error| LoaderError::map("open", name, error))
     }
 }
 

@@ -120,9 +120,7 @@ impl Loader {
 
     fn declare_cgroup(&mut self, settings: &KernelSettings) -> Result<(), LoaderError> {
         let Some(scope) = &settings.cgroup else { return Ok(()) };
-        let map = self.bpf.map_mut(names::MAP_CGROUPS).ok_or(LoaderError::NoObject)?;
-        let mut cgroups: HashMap<_, u64, u32> = HashMap::try_from(map)
-            .map_err(|error| LoaderError::map("open", names::MAP_CGROUPS, error))?;
+        let mut cgroups: HashMap<_, u64, u32> = self.map_mut(names::MAP_CGROUPS)?;
         cgroups
             .insert(scope.id, 1, 0)
             .map_err(|error| LoaderError::map("fill", names::MAP_CGROUPS, error))
@@ -133,15 +131,11 @@ impl Loader {
     /// # Errors
     /// [`LoaderError::Map`].
     pub fn add_target(&mut self, tgid: u32) -> Result<(), LoaderError> {
-        let map = self.bpf.map_mut(names::MAP_FOLLOWED).ok_or(LoaderError::NoObject)?;
-        let mut followed: Array<_, u64> = Array::try_from(map)
-            .map_err(|error| LoaderError::map("open", names::MAP_FOLLOWED, error))?;
+        let mut followed: Array<_, u64> = self.map_mut(names::MAP_FOLLOWED)?;
         followed
             .set(followed_slot(tgid), 1, 0)
             .map_err(|error| LoaderError::map("fill", names::MAP_FOLLOWED, error))?;
-        let map = self.bpf.map_mut(names::MAP_PROCESSES).ok_or(LoaderError::NoObject)?;
-        let mut processes: HashMap<_, u32, ProcessEntry> = HashMap::try_from(map)
-            .map_err(|error| LoaderError::map("open", names::MAP_PROCESSES, error))?;
+        let mut processes: HashMap<_, u32, ProcessEntry> = self.map_mut(names::MAP_PROCESSES)?;
         let entry = ProcessEntry { role: ROLE_TARGET, ..ProcessEntry::default() };
         processes
             .insert(tgid, entry, 0)
