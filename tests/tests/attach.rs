@@ -1,13 +1,19 @@
 //! How a trace begins and ends: in the middle of things, on several targets, by a signal.
 
-use std::fs;
+use std::{
+    fs,
+    os::fd::AsRawFd as _,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, Result, ensure};
 use tracer_tests::{
     cgroup::ScratchCgroup,
-    deadline::{describe, wait_until},
+    deadline::{OwnedChild, describe, wait_until},
     expect::{self, MatchBy},
-    procfs::is_blocked_in_write,
+    gate::Gate,
+    procfs::{is_blocked_in_write, object_of, target_of},
+    reader::{Pace, Reader},
     scenario::{Traced, trace, trace_with},
     tracer::{Tracer, parse},
     truth::{TRUTH_ENV, Truth},
@@ -37,6 +43,38 @@ fn a_write_that_was_asleep_at_attach_is_counted_in_full() -> Result<()> {
     let report = outcome.report()?;
     let words = workload.words();
     expect::exact(&Traced { words, workload: finished, tracer: outcome, report })
+}
+
+/// A shell redirects itself for the time of a command, and puts back what was there: its stdout is what it
+/// was started with, not what the command was given, also two redirections deep.
+#[test]
+#[ignore = "needs root"]
+fn a_shell_met_in_a_redirection_has_the_stdout_that_it_puts_back() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let gate = Gate::create(directory.path())?;
+    let line = r#"{ read go <"$0" >/dev/null; echo aside; } >"$0.log" 2>&1; echo hello again"#;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", line]).arg(gate.path()).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut shell = OwnedChild::spawn(&mut shell, line)?;
+    let (pid, stdout) = (shell.pid(), shell.inner().stdout.take().context("stdout was piped")?);
+    let pipe = object_of(stdout.as_raw_fd()).context("the pipe has no name")?;
+    let reader = Reader::spawn(stdout.into(), Pace::Free);
+    let redirected = || Ok((target_of(pid, 1)? == "/dev/null").then_some(()));
+    wait_until("the shell to redirect itself", redirected)?;
+    let tracer = Tracer::on_pid(pid).start()?;
+    fs::write(gate.path(), "\n")?;
+    shell.wait()?;
+    let received = reader.finish()?;
+    let report = tracer.finish()?.report()?;
+    expect::no_losses(&report)?;
+    ensure!(received.len() == 12, "{} bytes arrived", received.len());
+    report.headline("delivered")?.about(pid)?.expect("stdout_bytes", 12)?;
+    let chain = report.chain(pid, 1)?.writers();
+    ensure!(
+        chain.first().is_some_and(|step| step.bytes == 12 && step.object == pipe),
+        "{chain:#?}"
+    );
+    Ok(())
 }
 
 #[test]

@@ -216,7 +216,8 @@ mod tests {
     fn a_quick_run_is_a_part_of_a_whole_one() {
         let whole = |(name, tests): &Part| {
             let wanted = ABOUT_THE_KERNEL.iter().find(|(other, _)| other == name);
-            wanted.is_some_and(|(_, of)| of.is_empty() || tests.iter().all(|test| of.contains(test)))
+            wanted
+                .is_some_and(|(_, of)| of.is_empty() || tests.iter().all(|test| of.contains(test)))
         };
         assert!(QUICK.iter().all(whole));
         let sum = |extent| Plan::of_tests(&programs(), extent).programs().lines().count();
