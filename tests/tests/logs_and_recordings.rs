@@ -118,6 +118,23 @@ fn a_saved_session_gives_the_report_of_the_live_run() -> Result<()> {
     live.report().map(drop)
 }
 
+/// What was open when the trace began is looked at once then, and once at the end: of a large tree, each look is
+/// a walk through all its processes, and as many lines.
+#[test]
+#[ignore = "needs root"]
+fn who_holds_what_is_surveyed_at_the_begin_and_at_the_end() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("run.session");
+    let idle = Gated::piped("exit 0")?;
+    let tracer = Tracer::on_pid(idle.pid()).arg("--record").arg(&file).start()?;
+    tracer.interrupt()?;
+    tracer.finish()?.report()?;
+    let session = fs::read_to_string(&file)?;
+    let surveys = session.lines().filter(|line| *line == r#"{"type":"survey"}"#).count();
+    ensure!(surveys == 2, "{session}");
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs root"]
 fn a_cut_session_is_reported_as_far_as_it_goes() -> Result<()> {

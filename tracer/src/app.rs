@@ -333,6 +333,8 @@ impl Run {
 
     /// Asks the kernel who holds the watched objects open.
     fn survey(&mut self) {
+        // What the ring tells of objects so far is of those that this survey sees as well.
+        self.collect_waiting();
         self.collector.begin_survey();
         if let Err(error) = self.loader.list_holders(&mut self.events) {
             tracing::warn!("cannot list who holds the pipes open: {error}");

@@ -71,8 +71,9 @@ impl Collector {
         self.recording.started_here(tgid);
     }
 
-    /// A new survey of holders begins.
+    /// A new survey of holders begins: of all objects that are known so far.
     pub(super) fn begin_survey(&mut self) {
+        self.new_objects = false;
         self.session.begin_survey();
         self.recording.begin_survey();
     }
