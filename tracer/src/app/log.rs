@@ -90,7 +90,7 @@ mod tests {
             .finish();
         tracing::subscriber::with_default(log, || {
             let name = "a\x1b[2J\u{202e}\nb";
-            tracing::warn!(path = name, line = 3, "cannot read {name}");
+            tracing::warn!(path = %name, line = 3, "cannot read {name}");
         });
         let said = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
         assert!(said.contains("cannot read a\\x1b[2J\\u{202e}\\nb"), "{said}");

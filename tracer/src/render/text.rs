@@ -202,3 +202,17 @@ fn fitting(text: &str, columns: usize) -> usize {
     let too_far = ends.find(|(at, width)| *at > 0 && *width > columns);
     too_far.map_or(text.len(), |(at, _)| at)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_break_in_words_begins_no_line() {
+        let mut page = Vec::new();
+        let style = Style { color: false, width: 80 };
+        let words = "it is called a\n✓ all is well";
+        Page::new(&style, &mut page).words(Text::blank(2), 2, PLAIN, words).unwrap();
+        assert_eq!(String::from_utf8(page).unwrap(), "  it is called a\\n✓ all is well\n");
+    }
+}

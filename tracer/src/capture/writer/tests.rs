@@ -128,8 +128,9 @@ fn the_live_view_sees_chunks_gaps_pauses_and_the_end() {
     let terminal = Terminal::default();
     let watcher: Box<dyn Watcher> = Box::new(terminal.clone());
     let options = Options { limit: Some(1), keep: Keep::First };
-    let capture = Capture::start(feed, None, options, Some(watcher)).unwrap();
+    // Before it starts: it pauses when there is nothing.
     sender.send(vec![record(&key(1), 0, b"abc").into(), Bytes::from_static(b"junk")]).unwrap();
+    let capture = Capture::start(feed, None, options, Some(watcher)).unwrap();
     until(|| terminal.seen().len() == 2);
     sender.send(vec![record(&key(1), 40, b"def").into()]).unwrap();
     until(|| terminal.seen().len() == 5);
