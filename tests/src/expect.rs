@@ -141,6 +141,13 @@ pub fn no_losses(report: &Report) -> Result<()> {
     Ok(())
 }
 
+/// What an old kernel's use of io_uring is told as: the one loss, and the first thing that the report says.
+pub fn uring_is_told(report: &Report) -> Result<()> {
+    let reasons: Vec<_> = report.losses().into_iter().map(|(reason, _)| reason).collect();
+    ensure!(reasons == ["uring_not_covered"], "{reasons:?}");
+    report.headline("own_losses").map(drop)
+}
+
 /// Every pipe that bytes went into is listed: what went in is what the workload counted, and it
 /// came out or is still inside.
 pub fn pipes_balance(report: &Report, truth: &Truth) -> Result<()> {

@@ -10,9 +10,6 @@ use tracer_tests::{
     workload::Workload,
 };
 
-/// The reason under which an old kernel's requests are told.
-const NOT_COVERED: &str = "uring_not_covered";
-
 /// What is documented for this kernel: every byte, or that bytes are missing.
 fn counted_or_told(name: &str, by: MatchBy) -> Result<()> {
     if is_at_least(URING_IS_COUNTED)? {
@@ -27,9 +24,7 @@ fn told(name: &str) -> Result<()> {
     let traced = trace(&Workload::new(path.name).on(path.kind))?;
     ensure!(traced.workload.skipped.is_none(), "SKIPPED: {:?}", traced.workload.skipped);
     traced.workload.check_arrival()?;
-    let reasons: Vec<_> = traced.report.losses().into_iter().map(|(reason, _)| reason).collect();
-    ensure!(reasons == [NOT_COVERED], "{reasons:?}");
-    traced.report.headline("own_losses")?;
+    expect::uring_is_told(&traced.report)?;
     for object in &traced.workload.objects {
         let written = traced.report.written_to(object);
         ensure!(written == 0, "{object}: {written} bytes that no call wrote");
