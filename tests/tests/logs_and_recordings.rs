@@ -4,6 +4,8 @@ use std::{
     fs::{self, File},
     path::Path,
     process::{Command, Output},
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -127,6 +129,8 @@ fn who_holds_what_is_surveyed_at_the_begin_and_at_the_end() -> Result<()> {
     let file = directory.path().join("run.session");
     let idle = Gated::piped("exit 0")?;
     let tracer = Tracer::on_pid(idle.pid()).arg("--record").arg(&file).start()?;
+    // What would be looked at again would be so at once.
+    thread::sleep(Duration::from_millis(500));
     tracer.interrupt()?;
     tracer.finish()?.report()?;
     let session = fs::read_to_string(&file)?;

@@ -207,8 +207,7 @@ pub mod fact {
     pub const CONNECT_FAILED: u32 = 2;
     /// `execve` failed; text: the path.
     pub const EXEC_FAILED: u32 = 3;
-    /// `dup`, `dup2`, `dup3`, `fcntl(F_DUPFD)` or `open` put something new on fd 0, 1 or 2; `detail` is
-    /// the fd that it is a copy of, plus 1, and 0 for what was opened.
+    /// `dup`, `dup2`, `dup3`, `fcntl(F_DUPFD)` or `open` put something new on fd 0, 1 or 2.
     pub const FD_REPLACED: u32 = 4;
     /// fd 0, 1 or 2 was closed.
     pub const FD_CLOSED: u32 = 5;

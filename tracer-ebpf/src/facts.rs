@@ -11,14 +11,11 @@ use tracer_common::{
 use crate::{
     atomic::add32,
     constants::URING_COVERED,
-    emit, fdlookup,
-    kread::Kptr,
-    loss as losses,
+    emit, loss as losses,
     maps::slot,
     membership, object, read_ends,
     syscalls::{Call, table},
-    task::{self, FilesTable},
-    usermem,
+    task, usermem,
 };
 
 /// `TCGETS` and `TCGETS2` (`include/uapi/asm-generic/ioctls.h`): what `isatty(3)` asks.
@@ -222,21 +219,9 @@ fn replaced(call: &Call, entry: *mut ProcessEntry) {
     }
     let fd = call.result as i32;
     if let Some(record) = start(call, fact::FD_REPLACED, fd) {
-        let files = task::current_files();
-        object::fd_state(files, fd, &mut record.payload.state);
-        record.payload.detail = copied_from(call, files, fd);
+        object::fd_state(task::current_files(), fd, &mut record.payload.state);
         record.send(0);
     }
-}
-
-/// Which fd `fd` is a copy of, plus 1; 0 for what was opened. Told by the open file, not by the call: the
-/// first argument is an fd for `dup` and its kin, and for `open` it is a path or a directory.
-#[inline(always)]
-fn copied_from(call: &Call, files: Kptr, fd: i32) -> u32 {
-    let from = call.args.fd::<0>();
-    let file = |fd| fdlookup::file_of(FilesTable::Probed(files), fd).map(|file| file.0);
-    let is_copy = from != fd && file(from).is_some_and(|opened| file(fd) == Some(opened));
-    if is_copy { from as u32 + 1 } else { 0 }
 }
 
 #[inline(always)]

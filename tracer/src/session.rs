@@ -12,6 +12,7 @@ mod hops;
 mod object;
 mod outside;
 mod process;
+mod streams;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -39,11 +39,7 @@ impl Session {
                 let fact_kind = fact_kind(fact.fact);
                 let about = self.about(fact.fact, &fact.state, text);
                 let Some(kind) = fact_kind else { return };
-                let process = self.process(fact.process);
-                if kind == FactKind::FdReplaced {
-                    process.redirected(fact.fd, fact.state, fact.detail.checked_sub(1));
-                }
-                process.facts.push(Fact {
+                self.process(fact.process).facts.push(Fact {
                     time_ns: event.time_ns,
                     kind,
                     fd: (fact.fd >= 0).then_some(fact.fd),
@@ -110,7 +106,6 @@ impl Session {
         process.ns_pid = image.ns_pid;
         process.comm.clone_from(&image.comm);
         process.stdio = Some(image.stdio);
-        process.redirections = [0; 3];
         process.is_target |= image.role == ROLE_TARGET;
         if image.executed {
             process.executed = true;

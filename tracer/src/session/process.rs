@@ -29,11 +29,8 @@ pub struct Process {
     pub end_ns: Option<u64>,
     /// How it ended, as `waitpid` gives it.
     pub status: Option<u32>,
-    /// What fd 0, 1 and 2 pointed to at exec or adoption; where a shell was met in the middle of a command
-    /// with a redirection of its own, what it then put back.
+    /// What fd 0, 1 and 2 pointed to at exec or adoption.
     pub stdio: Option<[FdState; 3]>,
-    /// How many redirections of fd 0, 1 and 2 since then were not taken back.
-    pub redirections: [u32; 3],
     /// What they pointed to at the end.
     pub stdio_at_end: Option<[FdState; 3]>,
     /// Bytes written elsewhere, known at the end.
@@ -76,32 +73,6 @@ impl Process {
     #[must_use]
     pub fn stdio_object(&self, fd: usize) -> Option<ObjectId> {
         self.stdio.as_ref()?.get(fd).map(|state| state.object)
-    }
-}
-
-/// Shells keep what a redirection hides at this fd or above (`redir.c` of dash, bash and busybox).
-const KEPT_ASIDE: u32 = 10;
-
-impl Process {
-    /// Something new came onto a standard fd: a copy of another one (`dup2`), or what was opened.
-    ///
-    /// `sh` redirects itself before it starts `command >file`, and puts back what was there when the command has
-    /// ended. Who was met in between is not to be judged by what `command` was given.
-    pub(super) fn redirected(&mut self, fd: i32, state: FdState, copy_of: Option<u32>) {
-        let Some(at) = usize::try_from(fd).ok().filter(|at| *at < self.redirections.len()) else {
-            return;
-        };
-        let depth = &mut self.redirections[at];
-        if copy_of.is_none_or(|fd| fd < KEPT_ASIDE) {
-            *depth = depth.saturating_add(1);
-        } else if *depth > 0 {
-            *depth -= 1;
-        } else if self.attached_late
-            && !self.executed
-            && let Some(stdio) = &mut self.stdio
-        {
-            stdio[at] = state;
-        }
     }
 }
 
@@ -157,47 +128,5 @@ impl FactKind {
             Self::FdClosed => "fd_closed",
             Self::Nonblock => "nonblock",
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const fn state(ino: u64) -> FdState {
-        let object = ObjectId { ino, dev: 15, discriminator: 0 };
-        FdState { object, flags: 1, mode: 0 }
-    }
-
-    /// A process met with 1, 2 and 3 on its standard fds.
-    fn met() -> Process {
-        let stdio = Some([1, 2, 3].map(state));
-        Process { attached_late: true, stdio, ..Process::default() }
-    }
-
-    #[test]
-    fn what_is_put_back_counts_and_what_is_redirected_later_does_not() {
-        let mut shell = met();
-        shell.redirected(1, state(7), Some(11));
-        assert_eq!(shell.stdio_object(1), Some(state(7).object));
-        // `{ command >9; } >8`, and 7 again.
-        for (ino, copy_of) in [(8, Some(3)), (9, None), (8, Some(12)), (7, Some(11))] {
-            shell.redirected(1, state(ino), copy_of);
-        }
-        assert_eq!(shell.stdio, Some([1, 7, 3].map(state)));
-        assert_eq!(shell.redirections, [0; 3]);
-    }
-
-    #[test]
-    fn who_was_not_met_in_the_middle_keeps_what_it_was_started_with() {
-        let started = Process { attached_late: false, ..met() };
-        let replaced = Process { executed: true, ..met() };
-        for mut process in [started, replaced] {
-            process.redirected(1, state(7), Some(11));
-            assert_eq!(process.stdio_object(1), Some(state(2).object));
-        }
-        let mut other = met();
-        other.redirected(1, state(7), Some(9));
-        assert_eq!(other.stdio_object(1), Some(state(2).object));
     }
 }

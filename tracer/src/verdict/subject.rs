@@ -34,7 +34,7 @@ pub struct Subject<'a> {
 pub struct Stream {
     /// 1 or 2.
     pub fd: i32,
-    /// What it pointed to at the start.
+    /// What it pointed to at the start ([`Session::stream_of`]).
     pub object: ObjectId,
     /// What that is.
     pub kind: Kind,
@@ -250,11 +250,11 @@ fn subject<'a>(
     chosen: &BTreeSet<ProcessId>,
 ) -> Subject<'a> {
     let members = members(process.id, children, chosen);
-    let stream = |fd: i32, object: Option<ObjectId>| {
-        let object = object.unwrap_or(ObjectId::NONE);
+    let stream = |fd: i32| {
+        let object = session.stream_of(process, &members, fd).unwrap_or(ObjectId::NONE);
         Stream { fd, object, kind: session.object_kind(&object), row: LedgerRow::default() }
     };
-    let (stdout, stderr) = (stream(1, process.stdio_object(1)), stream(2, process.stdio_object(2)));
+    let (stdout, stderr) = (stream(1), stream(2));
     let mut subject = Subject { process, members, stdout, stderr, redirected: Vec::new() };
     fill(session, &mut subject);
     subject

@@ -43,6 +43,13 @@ pub(crate) struct Boot {
     pub(crate) is_complete: bool,
 }
 
+impl Boot {
+    /// Whether the kernel came as far as its first process, which names it.
+    pub(crate) fn has_started(&self) -> bool {
+        self.console.iter().any(|line| line.starts_with("@@ kernel "))
+    }
+}
+
 /// What to boot.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Machine<'a> {
@@ -145,6 +152,16 @@ mod tests {
     #[test]
     fn a_machine_that_stops_in_the_middle_is_not_complete() {
         assert!(!heard("@@ begin trees\r\nKernel panic\r\n").1);
+    }
+
+    #[test]
+    fn a_kernel_that_dies_before_its_first_process_has_not_started() {
+        let started = |text| {
+            let (console, is_complete) = heard(text);
+            Boot { console, time: Duration::ZERO, is_complete }.has_started()
+        };
+        assert!(!started("[ 4.0] Oops: int3\r\n[ 4.1] Kernel panic - not syncing\r\n"));
+        assert!(started("@@ kernel 7.2\r\n@@ begin trees\r\nKernel panic\r\n"));
     }
 
     #[test]

@@ -186,13 +186,16 @@ impl Plan {
     /// What `init.sh` runs: seconds, name, arguments.
     pub(crate) fn programs(&self) -> String {
         let mut lines = String::new();
-        let skipped = TOO_FAST.map(|(test, _)| format!("--skip={test}")).join(" ");
         for (name, tests) in &self.runs {
             // As on the host: a test that counts what the whole machine does must be alone.
             let harness = "--include-ignored --test-threads=1 --show-output --color=never";
+            let is_asked_for =
+                |test: &str| tests.iter().any(|wanted| test.contains(wanted.as_str()));
+            let skipped = TOO_FAST.iter().filter(|(test, _)| !is_asked_for(test));
+            let skipped: String = skipped.map(|(test, _)| format!(" --skip={test}")).collect();
             let seconds = PROGRAM_LIMIT.as_secs();
             // Writing to a string cannot fail.
-            let _ = writeln!(lines, "{seconds} {name} {harness} {skipped} {}", tests.join(" "));
+            let _ = writeln!(lines, "{seconds} {name} {harness}{skipped} {}", tests.join(" "));
         }
         lines
     }
@@ -219,6 +222,9 @@ mod tests {
              --skip=fork_storm_at_attach pipe\n"
         );
         assert_eq!(plan.settings(), "export TRACER_TEST_PATIENCE=4\n");
+        let filters = ["storm".to_owned()];
+        let asked_for = Plan::of_tests(&programs(), Extent::Matching(&filters)).programs();
+        assert!(asked_for.lines().all(|line| line.ends_with("--color=never storm")), "{asked_for}");
     }
 
     #[test]

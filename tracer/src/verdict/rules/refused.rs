@@ -159,7 +159,7 @@ fn nonblock<'a>(
         return Some(Nonblock { by: Some(by), sentence });
     }
     let at = usize::try_from(stream.fd).ok()?;
-    let state = subject.process.stdio.as_ref()?.get(at)?;
+    let state = subject.process.stdio.as_ref()?.get(at).filter(|it| it.object == stream.object)?;
     let parent = case.session.processes.get(&subject.process.parent);
     let starter = parent.map_or("the command was started".to_owned(), |parent| {
         format!("{} started the command", parent.short())

@@ -126,8 +126,14 @@ impl Scene {
 
     /// A target that was there before the trace.
     pub(super) fn there(self, tgid: u32, comm: &str) -> Self {
+        self.met(tgid, comm, [ObjectId::NONE; 3])
+    }
+
+    /// The same with these streams when the trace began.
+    pub(super) fn met(self, tgid: u32, comm: &str, stdio: [ObjectId; 3]) -> Self {
         let (process, role, argv) = (id(tgid), ROLE_TARGET, vec![comm.to_owned()]);
-        let image = Image { process, role, argv, comm: comm.into(), ..Image::default() };
+        let stdio = stdio.map(|object| FdState { object, ..FdState::default() });
+        let image = Image { process, role, argv, comm: comm.into(), stdio, ..Image::default() };
         self.event(0, EventKind::Image(image))
     }
 

@@ -1,0 +1,56 @@
+//! Processes that were met in the middle of things: a shell that was redirected for the time of a command.
+
+use tracer_common::ledger::error;
+
+use super::scene::*;
+
+const SHELL: u32 = 9;
+
+/// A shell met with `/dev/null` on fd 1, that then wrote to a pipe through it.
+fn shell() -> Scene {
+    let scene = managed(&["true"]).met(SHELL, "sh", [NULL, NULL, ERR]);
+    scene.wrote(SHELL, 1, OUT, write(6)).read(MANAGER, OUT, 6, 110)
+}
+
+/// Bytes on stdout, and the rule, of the finding about the shell that comes first.
+fn told(scene: &Scene) -> (String, u64) {
+    let findings = scene.judged();
+    let about = findings.iter().find(|finding| finding.pid == SHELL);
+    let finding = about.unwrap_or_else(|| panic!("nothing about it: {findings:#?}"));
+    (finding.rule.clone(), finding.evidence["stdout_bytes"].as_u64().unwrap())
+}
+
+#[test]
+fn what_was_put_back_is_its_stdout() {
+    let ended = shell().exited_with(SHELL, 200, [NULL, OUT, ERR]);
+    assert_eq!(told(&ended), ("delivered".to_owned(), 6));
+    let running = shell().holds(SHELL, 1, OUT);
+    assert_eq!(told(&running).1, 6);
+    // What else it sent to /dev/null meanwhile, nobody looks for.
+    let noisy = ended.wrote(SHELL, 1, NULL, write(100));
+    assert_eq!(told(&noisy), ("delivered".to_owned(), 6));
+}
+
+#[test]
+fn what_fd_1_does_not_point_to_in_the_end_is_not() {
+    let aside = shell().exited_with(SHELL, 200, [NULL, NULL, ERR]);
+    assert_eq!(told(&aside).1, 0);
+    assert_eq!(told(&shell()).1, 0);
+}
+
+/// A daemon whose stdout broke, and that writes to its log from then on.
+#[test]
+fn what_went_wrong_before_is_not_hidden() {
+    let log = object(200);
+    let broken = with_errors(write(0), error::EPIPE, 1);
+    let scene = managed(&["true"]).file(log, "/var/log/d").met(SHELL, "d", [NULL, OUT, ERR]);
+    let scene = scene.wrote(SHELL, 1, OUT, broken).wrote(SHELL, 1, log, write(50));
+    let scene = scene.closed(MANAGER, OUT, 90).exited_with(SHELL, 200, [NULL, log, ERR]);
+    assert_eq!(told(&scene), ("reader_gone".to_owned(), 0));
+}
+
+#[test]
+fn whoever_replaced_its_image_has_what_it_was_given() {
+    let scene = shell().exec(SHELL, &["sh"], [NULL, NULL, ERR]);
+    assert_eq!(told(&scene.exited_with(SHELL, 200, [NULL, OUT, ERR])).1, 0);
+}
