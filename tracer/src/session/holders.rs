@@ -45,6 +45,11 @@ impl Holders {
         *self = Self::default();
     }
 
+    /// Whether a process was seen with it at this fd.
+    pub(super) fn has(&self, process: ProcessId, fd: i32) -> bool {
+        self.places.contains_key(&(process, fd))
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Holding> {
         self.seen.iter().flatten()

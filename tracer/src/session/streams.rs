@@ -34,11 +34,10 @@ impl Session {
 
     /// Whether an fd points to this object at the process's end, or was found so by the latest survey.
     fn leads_to(&self, process: &Process, fd: i32, object: &ObjectId) -> bool {
-        let at_end = process.stdio_at_end.as_ref();
-        at_end.map_or_else(
-            || self.holders(object).any(|held| held.process == process.id && held.fd == fd),
-            |stdio| stdio.get(fd as usize).is_some_and(|state| state.object == *object),
-        )
+        if let Some(stdio) = &process.stdio_at_end {
+            return stdio.get(fd as usize).is_some_and(|state| state.object == *object);
+        }
+        self.objects.get(object).is_some_and(|known| known.holders.has(process.id, fd))
     }
 
     /// Whether somebody tried to write there: to `/dev/null` with a failure, else at all. What went wrong with
