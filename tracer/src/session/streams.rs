@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use tracer_common::{id::ProcessId, ledger::WRITE, object::ObjectId};
+use tracer_common::{
+    id::ProcessId,
+    ledger::{LedgerRow, WRITE},
+    object::ObjectId,
+};
 
 use super::{Kind, Process, Session};
 
@@ -40,13 +44,14 @@ impl Session {
         self.objects.get(object).is_some_and(|known| known.holders.has(process.id, fd))
     }
 
-    /// Whether somebody tried to write there: to `/dev/null` with a failure, else at all. What went wrong with
-    /// the stream that was met must not be hidden by another one.
+    /// Whether an object matters that a stream was met with: somebody may read from it, or somebody tried to write
+    /// there (to `/dev/null`: failed). What went wrong with it must not be hidden by another object.
     fn is_of_use(&self, object: &ObjectId, members: &BTreeSet<ProcessId>) -> bool {
-        let may_be_written = self.object_kind(object) == Kind::Null;
-        members.iter().flat_map(|member| self.rows_of(*member, WRITE)).any(|(key, row)| {
-            let failed = row.errors.iter().any(|count| *count > 0);
-            key.object == *object && (failed || row.calls > 0 && !may_be_written)
-        })
+        let kind = self.object_kind(object);
+        let was_tried = |row: &LedgerRow| {
+            row.errors.iter().any(|count| *count > 0) || row.calls > 0 && kind != Kind::Null
+        };
+        let mut rows = members.iter().flat_map(|member| self.rows_of(*member, WRITE));
+        kind.passes_on() || rows.any(|(key, row)| key.object == *object && was_tried(row))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -39,11 +39,20 @@ pub(crate) struct Memory {
 /// Resident memory that did not change for so long is what the tree needs.
 const STILL: Duration = Duration::from_millis(400);
 const SETTLED_WITHIN: Duration = Duration::from_secs(30);
+/// The recording's name.
+const SESSION: &str = "session";
 
-/// Traces the tree of this process once, with a recording, and reports the recording.
-pub(crate) fn of(place: &Place, root: u32) -> Result<Memory> {
+/// A trace that was measured, and its recording, which is gone with this.
+pub(crate) struct Recorded {
+    files: PathBuf,
+    /// All but the time of the report.
+    memory: Memory,
+}
+
+/// Traces the tree of this process once, with a recording.
+pub(crate) fn of(place: &Place, root: u32) -> Result<Recorded> {
     let files = place.new_directory()?;
-    let (session, live) = (files.join("session"), files.join("live"));
+    let (session, live) = (files.join(SESSION), files.join("live"));
     let mut tracer = Command::new(&place.tracer);
     tracer.args(["--format", "json", "--pid", &root.to_string(), "--record"]).arg(&session);
     let start = Instant::now();
@@ -58,9 +67,24 @@ pub(crate) fn of(place: &Place, root: u32) -> Result<Memory> {
         Counted::Tracer(books) => books.losses.values().sum(),
         _ => 0,
     };
-    let report_s = report_time(&place.tracer, &session, &files.join("again"))?;
-    fs::remove_dir_all(&files).with_context(|| format!("cannot remove {}", files.display()))?;
-    Ok(Memory { rss, peak: peak.max(rss), maps, attached_ms, report_s, losses })
+    let memory = Memory { rss, peak: peak.max(rss), maps, attached_ms, report_s: 0.0, losses };
+    Ok(Recorded { files, memory })
+}
+
+impl Recorded {
+    /// Reports the recording. To be asked when the tree has ended: fifty thousand sleeping processes make
+    /// anything slower on a small machine, and whoever reports a recording does not have them.
+    pub(crate) fn reported(self, tracer: &Path) -> Result<Memory> {
+        let (session, to) = (self.files.join(SESSION), self.files.join("again"));
+        Ok(Memory { report_s: report_time(tracer, &session, &to)?, ..self.memory })
+    }
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        // What cannot be removed is in a temporary folder.
+        let _ = fs::remove_dir_all(&self.files);
+    }
 }
 
 /// Resident memory once it stands still.

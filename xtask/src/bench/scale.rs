@@ -86,11 +86,13 @@ fn fill(place: &Place, step: &mut Step, rounds: u32) -> Result<()> {
     let objects = if of_processes { 0 } else { u64::from(step.count) };
     let plan = Plan { name: "write32", calls: CALLS, sleepers, objects, command: &[] };
     let mut load = Load::start(&place.load, &plan)?;
-    if of_processes {
-        step.memory = Some(memory::of(place, load.pid())?);
-    }
+    let recorded = if of_processes { Some(memory::of(place, load.pid())?) } else { None };
     step.write32 = Some(growth(place, step, &mut load, rounds));
-    load.finish()
+    load.finish()?;
+    if let Some(recorded) = recorded {
+        step.memory = Some(recorded.reported(&place.tracer)?);
+    }
+    Ok(())
 }
 
 fn ensure_memory(processes: u32) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Processes that were met in the middle of things: a shell that was redirected for the time of a command.
 
-use tracer_common::ledger::error;
+use tracer_common::ledger::{LedgerRow, error};
 
 use super::scene::*;
 
@@ -38,15 +38,22 @@ fn what_fd_1_does_not_point_to_in_the_end_is_not() {
     assert_eq!(told(&shell()).1, 0);
 }
 
-/// A daemon whose stdout broke, and that writes to its log from then on.
+/// A daemon that writes to its log from then on: what it was met with may have been read from, or have failed.
 #[test]
 fn what_went_wrong_before_is_not_hidden() {
-    let log = object(200);
-    let broken = with_errors(write(0), error::EPIPE, 1);
-    let scene = managed(&["true"]).file(log, "/var/log/d").met(SHELL, "d", [NULL, OUT, ERR]);
-    let scene = scene.wrote(SHELL, 1, OUT, broken).wrote(SHELL, 1, log, write(50));
-    let scene = scene.closed(MANAGER, OUT, 90).exited_with(SHELL, 200, [NULL, log, ERR]);
-    assert_eq!(told(&scene), ("reader_gone".to_owned(), 0));
+    let (log, full) = (object(200), object(201));
+    let turned = |met, row| {
+        let scene = managed(&["true"]).file(log, "/var/log/d").file(full, "/full/d");
+        let scene = scene.met(SHELL, "d", [NULL, met, ERR]).wrote(SHELL, 1, log, write(50));
+        let scene = scene.wrote(SHELL, 1, met, row).closed(MANAGER, OUT, 90);
+        told(&scene.exited_with(SHELL, 200, [NULL, log, ERR]))
+    };
+    let failed = |class| with_errors(LedgerRow::ZERO, class, 1);
+    assert_eq!(turned(OUT, failed(error::EPIPE)), ("reader_gone".to_owned(), 0));
+    assert_eq!(turned(OUT, LedgerRow::ZERO).1, 0);
+    assert_eq!(turned(full, failed(error::ENOSPC)), ("refused".to_owned(), 0));
+    assert_eq!(turned(full, write(7)).1, 7);
+    assert_eq!(turned(full, LedgerRow::ZERO).1, 50);
 }
 
 #[test]
