@@ -1,8 +1,9 @@
 //! Who is measured: how each is started, how it says that it is attached, and what it counted.
 
-use std::{fs, path::PathBuf, process::Command, thread, time::Duration};
+use std::{fs, process::Command, thread, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
+use tempfile::TempDir;
 
 use super::{
     count::Counted,
@@ -125,9 +126,9 @@ impl Contender {
     fn attach_tracer(self, place: &Place, pid: &str) -> Result<Attached> {
         let files = place.new_directory()?;
         let mut tracer = Command::new(&place.tracer);
-        tracer.args(["--pid", pid, "--format", "json", "-o"]).arg(files.join("report"));
+        tracer.args(["--pid", pid, "--format", "json", "-o"]).arg(files.path().join("report"));
         match self {
-            Self::Capture => tracer.arg("--capture").arg(files.join("capture")),
+            Self::Capture => tracer.arg("--capture").arg(files.path().join("capture")),
             Self::Undisturbed => tracer.args(["--hooks", "undisturbed"]),
             _ => tracer.args(["--hooks", "typed"]),
         };
@@ -144,7 +145,7 @@ impl Contender {
         Ok(Attached { contender: self, tool: Some(tool), files: None })
     }
 
-    fn attached(self, mut tool: Tool, ready: &str, files: Option<PathBuf>) -> Result<Attached> {
+    fn attached(self, mut tool: Tool, ready: &str, files: Option<TempDir>) -> Result<Attached> {
         tool.wait_for(ready)?;
         Ok(Attached { contender: self, tool: Some(tool), files })
     }
@@ -154,7 +155,7 @@ impl Contender {
 pub(crate) struct Attached {
     contender: Contender,
     tool: Option<Tool>,
-    files: Option<PathBuf>,
+    files: Option<TempDir>,
 }
 
 impl Attached {
@@ -181,10 +182,7 @@ impl Attached {
                 if !matches!(status.code(), Some(0 | 1)) {
                     bail!("tracer ended with {status}: {}", said.join(" / "));
                 }
-                let report: Report = report::read(&files.join("report"))?;
-                fs::remove_dir_all(&files)
-                    .with_context(|| format!("cannot remove {}", files.display()))?;
-                report.counted(root)
+                report::read::<Report>(&files.path().join("report"))?.counted(root)
             }
             (Contender::Bpftrace, _) => Counted::Bytes(bpftrace_sum(&said)),
             (Contender::PerfTrace, _) => Counted::Calls(perf_sum(&said)),

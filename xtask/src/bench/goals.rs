@@ -119,7 +119,7 @@ fn of_start_and_size(results: &Results) -> Vec<Goal> {
     let tracer = results.start.iter().find(|start| start.contender == Tracer.name());
     let first_byte = tracer.and_then(|start| Some(start.first_byte_ms?.best));
     let memory = |count| scale::memory_at(&results.scale, count);
-    let rss = |count| memory(count).map(|memory| memory.rss as f64 / 1e6);
+    let rss = |count| memory(count).map(|memory| memory.live.rss as f64 / 1e6);
     let growth = |kind| scale::growth_of(&results.scale, kind, 50_000);
     let report = memory(50_000).map(|memory| memory.report_s);
     vec![

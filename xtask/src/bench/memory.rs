@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
+use tempfile::TempDir;
 
 use super::{
     count::Counted,
@@ -22,6 +23,15 @@ use super::{
 /// Sizes in bytes.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Memory {
+    #[serde(flatten)]
+    pub(crate) live: Live,
+    /// Seconds of `tracer report` on the recorded session.
+    pub(crate) report_s: f64,
+}
+
+/// What is measured while it traces.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Live {
     /// Resident memory of the process once it has taken in the tree.
     pub(crate) rss: u64,
     /// The most that it was, its report included.
@@ -30,8 +40,6 @@ pub(crate) struct Memory {
     pub(crate) maps: u64,
     /// From the start to "attached", in milliseconds.
     pub(crate) attached_ms: f64,
-    /// Seconds of `tracer report` on the recorded session.
-    pub(crate) report_s: f64,
     /// What tracer says that it could not record.
     pub(crate) losses: u64,
 }
@@ -44,46 +52,39 @@ const SESSION: &str = "session";
 
 /// A trace that was measured, and its recording, which is gone with this.
 pub(crate) struct Recorded {
-    files: PathBuf,
-    /// All but the time of the report.
-    memory: Memory,
+    files: TempDir,
+    live: Live,
 }
 
 /// Traces the tree of this process once, with a recording.
 pub(crate) fn of(place: &Place, root: u32) -> Result<Recorded> {
     let files = place.new_directory()?;
-    let (session, live) = (files.join(SESSION), files.join("live"));
+    let (session, report) = (files.path().join(SESSION), files.path().join("live"));
     let mut tracer = Command::new(&place.tracer);
     tracer.args(["--format", "json", "--pid", &root.to_string(), "--record"]).arg(&session);
     let start = Instant::now();
-    let mut tool = Tool::start("tracer", tracer.arg("-o").arg(&live))?;
+    let mut tool = Tool::start("tracer", tracer.arg("-o").arg(&report))?;
     tool.wait_for("tracer: attached")?;
     let attached_ms = start.elapsed().as_secs_f64() * 1e3;
     let rss = settled_rss(tool.pid())?;
     let maps = map_memory(tool.pid())?;
     tool.interrupt()?;
     let (_, _, peak) = tool.finish_measured()?;
-    let losses = match report::read::<Report>(&live)?.counted(root) {
+    let losses = match report::read::<Report>(&report)?.counted(root) {
         Counted::Tracer(books) => books.losses.values().sum(),
         _ => 0,
     };
-    let memory = Memory { rss, peak: peak.max(rss), maps, attached_ms, report_s: 0.0, losses };
-    Ok(Recorded { files, memory })
+    let live = Live { rss, peak: peak.max(rss), maps, attached_ms, losses };
+    Ok(Recorded { files, live })
 }
 
 impl Recorded {
     /// Reports the recording. To be asked when the tree has ended: fifty thousand sleeping processes make
     /// anything slower on a small machine, and whoever reports a recording does not have them.
     pub(crate) fn reported(self, tracer: &Path) -> Result<Memory> {
-        let (session, to) = (self.files.join(SESSION), self.files.join("again"));
-        Ok(Memory { report_s: report_time(tracer, &session, &to)?, ..self.memory })
-    }
-}
-
-impl Drop for Recorded {
-    fn drop(&mut self) {
-        // What cannot be removed is in a temporary folder.
-        let _ = fs::remove_dir_all(&self.files);
+        let files = self.files.path();
+        let report_s = report_time(tracer, &files.join(SESSION), &files.join("again"))?;
+        Ok(Memory { live: self.live, report_s })
     }
 }
 

@@ -4,7 +4,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::atomic::{AtomicU32, Ordering},
 };
 
 use anyhow::{Context as _, Result};
@@ -34,7 +33,6 @@ pub(crate) struct Place {
     /// What bpftrace is asked.
     pub(crate) question: PathBuf,
     scratch: TempDir,
-    directories: AtomicU32,
     _tracefs: Option<Mounted>,
 }
 
@@ -60,17 +58,13 @@ impl Place {
             floor_object: workspace.floor_object(),
             question,
             scratch,
-            directories: AtomicU32::new(0),
             _tracefs: Mounted::tracefs(),
         })
     }
 
-    /// A new directory that lasts as long as the run.
-    pub(crate) fn new_directory(&self) -> Result<PathBuf> {
-        let number = self.directories.fetch_add(1, Ordering::Relaxed);
-        let path = self.scratch.path().join(number.to_string());
-        fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(path)
+    /// A new directory, which is gone when this is dropped.
+    pub(crate) fn new_directory(&self) -> Result<TempDir> {
+        TempDir::new_in(&self.scratch).context("cannot make a directory for a measurement")
     }
 }
 

@@ -198,8 +198,9 @@ fn memory_row(step: &Step) -> Vec<String> {
         row.extend(std::iter::repeat_n("–".to_owned(), 6));
         return row;
     };
-    row.extend([memory.rss, memory.peak, memory.maps].map(|bytes| number(bytes as f64 / 1e6)));
-    row.extend([number(memory.attached_ms), number(memory.report_s), whole(memory.losses)]);
+    let live = &memory.live;
+    row.extend([live.rss, live.peak, live.maps].map(|bytes| number(bytes as f64 / 1e6)));
+    row.extend([number(live.attached_ms), number(memory.report_s), whole(live.losses)]);
     row
 }
 

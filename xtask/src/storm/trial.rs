@@ -3,12 +3,12 @@
 
 use std::{
     io::Write as _,
-    path::PathBuf,
     process::Command,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
+use tempfile::TempDir;
 
 use super::{
     books::{self, Counted, Said, Truth},
@@ -21,7 +21,7 @@ use crate::bench::{place::Place, tool::Tool};
 /// tracer with a storm that stands at its gate.
 pub(super) struct Trial {
     tool: Tool,
-    files: PathBuf,
+    files: TempDir,
     start: Instant,
 }
 
@@ -39,7 +39,7 @@ impl Trial {
     pub(super) fn start(place: &Place, work: (&str, u64), arguments: &[&str]) -> Result<Self> {
         let files = place.new_directory()?;
         let mut tracer = Command::new(&place.tracer);
-        tracer.args(["--format", "json", "-o"]).arg(files.join("report")).args(arguments);
+        tracer.args(["--format", "json", "-o"]).arg(files.path().join("report")).args(arguments);
         tracer.arg("--").arg(&place.load).args([work.0, &work.1.to_string()]);
         let start = Instant::now();
         let mut tool = Tool::start("tracer", &mut tracer)?;
@@ -68,9 +68,7 @@ impl Trial {
         if !matches!(status.code(), Some(0 | 1)) {
             bail!("tracer ended with {status}: {}", said.join(" / "));
         }
-        let counted = books::read(&self.files.join("report"))?;
-        std::fs::remove_dir_all(&self.files)
-            .with_context(|| format!("cannot remove {}", self.files.display()))?;
+        let counted = books::read(&self.files.path().join("report"))?;
         Ok(Ended { counted, peak, time: self.start.elapsed() })
     }
 }
