@@ -3,6 +3,7 @@
 //! Order of a run: [`Loader::load`] → [`Loader::take_events`] → [`Loader::attach`] →
 //! [`Loader::adopt`] → … → [`Loader::detach`] → read the ledger and the losses.
 
+mod alive;
 #[allow(unsafe_code, reason = "memory is given back by a function of C")]
 mod attach;
 mod error;

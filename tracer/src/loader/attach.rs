@@ -37,7 +37,7 @@ impl Loader {
     /// go afterwards.
     ///
     /// # Errors
-    /// [`LoaderError::Program`] with the kernel's words.
+    /// [`LoaderError::Program`] with the kernel's words; [`LoaderError::Silent`].
     pub fn attach(&mut self, settings: &KernelSettings) -> Result<(), LoaderError> {
         let kernel = self.kernel.take().ok_or(LoaderError::NoObject)?;
         let covered = self.uring_covered;
@@ -59,6 +59,7 @@ impl Loader {
         } else {
             attach()?;
         }
+        self.ensure_alive()?;
         drop(kernel);
         give_back_memory();
         Ok(())

@@ -38,6 +38,12 @@ pub enum LoaderError {
         /// The kernel's words, with the verifier's last lines.
         reason: String,
     },
+    /// The hook that counts bytes is attached, and is not called.
+    #[error(
+        "the kernel does not call tracer when a system call ends, although it let tracer attach there: nothing would \
+         be counted. Try again, and report it with the output of `uname -r`"
+    )]
+    Silent,
     /// A trace event has its fields elsewhere.
     #[error(
         "this kernel's event {event} has no {field} where it is known to be: try --hooks typed, and \
