@@ -59,7 +59,7 @@ fn status_of(pid: u32, line: &str) -> Option<String> {
     found.split_whitespace().last().map(str::to_owned)
 }
 
-/// Whether a process is asleep inside `write` to this fd (x86-64).
+/// Whether a process is asleep inside `write` to this fd.
 pub fn is_blocked_in_write(pid: u32, fd: i32) -> bool {
     // Says `running` unless the process sleeps; then number and arguments, in hexadecimal.
     fs::read_to_string(format!("/proc/{pid}/syscall"))

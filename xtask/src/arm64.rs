@@ -52,7 +52,8 @@ fn read_numbers(header: &str) -> Result<BTreeMap<String, usize>> {
     Ok(numbers(&text))
 }
 
-fn build(workspace: &Workspace, ready: &Ready) -> Result<PathBuf> {
+/// Builds the object for arm64 beside the one for this machine.
+pub(crate) fn build(workspace: &Workspace, ready: &Ready) -> Result<PathBuf> {
     let target = workspace.target().join("bpf-arm64");
     let mut build = cargo::cargo(workspace);
     build.args(["build", "--package", "tracer-ebpf", "--bin", "tracer-ebpf", "--release"]);

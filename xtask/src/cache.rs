@@ -1,8 +1,14 @@
 //! The user's cache, which all checkouts share.
 
-use std::{env, path::PathBuf};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result};
+
+use crate::command;
 
 /// Our part of the cache; `what` is kept there and is named if there is no such place.
 pub(crate) fn directory(what: &str) -> Result<PathBuf> {
@@ -12,4 +18,33 @@ pub(crate) fn directory(what: &str) -> Result<PathBuf> {
         .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")))
         .with_context(|| format!("set HOME: {what} is kept in a cache there"))?;
     Ok(cache.join("tracer"))
+}
+
+/// Copies a file or a folder into the cache. It is in its place in one step, so that what is there is whole.
+pub(crate) fn keep(from: &Path, to: &Path) -> Result<()> {
+    let folder = to.parent().context("no place in the cache")?;
+    let partial = folder.join("partial");
+    let cannot = || format!("cannot write {}", to.display());
+    fs::create_dir_all(folder).with_context(cannot)?;
+    // What an interrupted copy left.
+    command::run(Command::new("rm").args(["-rf", "--"]).arg(&partial))?;
+    command::run(Command::new("cp").args(["-aH", "--"]).arg(from).arg(&partial))?;
+    fs::rename(&partial, to).with_context(cannot)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("cache/to"));
+        fs::create_dir_all(from.join("below")).unwrap();
+        fs::write(from.join("below/file"), "x").unwrap();
+        fs::create_dir_all(folder.path().join("cache/partial/old")).unwrap();
+        keep(&from, &to).unwrap();
+        assert_eq!(fs::read(to.join("below/file")).unwrap(), b"x");
+        assert!(!to.join("old").exists());
+    }
 }

@@ -54,6 +54,15 @@ const FOR_FUZZ: [Provided; 1] = [from_package("c++", "g++")];
 /// What boots other kernels.
 const FOR_VM: [Provided; 1] = [from_package("qemu-system-x86_64", "qemu-system-x86")];
 
+/// What builds programs for arm64, and boots kernels there.
+const FOR_ARM64: [Provided; 2] = [
+    from_package("qemu-system-aarch64", "qemu-system-arm"),
+    from_package("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
+];
+
+/// The C library of arm64, which comes with no program.
+const ARM64_LIBC: (&str, &str) = ("/usr/aarch64-linux-gnu/lib/libc.a", "libc6-dev-arm64-cross");
+
 /// The package of a busybox that needs no library.
 const STATIC_BUSYBOX: &str = "busybox-static";
 
@@ -80,6 +89,16 @@ pub(crate) fn missing_for_fuzz() -> Vec<&'static str> {
 /// The packages to install so that other kernels can be booted.
 pub(crate) fn missing_for_vm() -> Vec<&'static str> {
     with_static_busybox(missing(&FOR_VM))
+}
+
+/// The packages to install so that kernels for arm64 can be booted as well.
+pub(crate) fn missing_for_arm64() -> Vec<&'static str> {
+    let (library, package) = ARM64_LIBC;
+    let mut missing = missing(&FOR_ARM64);
+    if !Path::new(library).exists() {
+        missing.push(package);
+    }
+    missing
 }
 
 fn with_static_busybox(mut missing: Vec<&'static str>) -> Vec<&'static str> {

@@ -115,6 +115,11 @@ fn find_or_install_toolchain() -> Result<BpfToolchain> {
     }
 }
 
+/// What programs for arm64 are built with, and what emulates it.
+pub(crate) fn ensure_for_arm64() -> Result<()> {
+    ensure_installed(packages::missing_for_arm64, "boot kernels for arm64")
+}
+
 /// Installs what `missing` names, and makes sure that nothing is missing then.
 fn ensure_installed(missing: fn() -> Vec<&'static str>, purpose: &str) -> Result<()> {
     let packages = missing();

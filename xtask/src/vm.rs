@@ -4,9 +4,13 @@
 //! tracer, the same test programs as on the host, and busybox. What a kernel cannot do is told by
 //! the tests themselves; what a kernel refuses is asked of kernels that were made to refuse.
 
+mod architecture;
+mod archive;
 mod console;
+mod cross;
 mod initramfs;
 mod kernel;
+mod kit;
 mod machine;
 mod outcome;
 mod plan;
@@ -15,10 +19,7 @@ mod programs;
 use std::{
     fs,
     path::PathBuf,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
 
@@ -26,9 +27,10 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
 use self::{
+    architecture::Architecture,
     console::Account,
-    initramfs::Tree,
     kernel::{Kernel, Series},
+    kit::Kits,
     machine::{Boot, Machine},
     outcome::Outcome,
     plan::{Circumstance, Extent, Plan},
@@ -54,7 +56,7 @@ const BLOCK: &str = "kernels";
 /// Where to run what.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Options {
-    /// Every kernel: 5.10, 6.1, 6.12 and 7 (without it the oldest and the newest)
+    /// Every kernel: 5.10, 6.1, 6.12 and 7, and two of them for arm64 (without it the oldest and the newest)
     #[arg(long)]
     all: bool,
     /// Only this kernel; may be given several times
@@ -99,12 +101,17 @@ impl Options {
 
 /// Boots, tests, prints.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Tally> {
+    ensure!(
+        cfg!(target_arch = "x86_64"),
+        "most of the virtual machines are x86_64 ones with this machine's programs: run it on x86_64"
+    );
     let series = options.series()?;
     let ready = setup::ensure(workspace, Extras { vm: true, ..Extras::default() })?;
     let kernels = series.into_iter().map(Series::fetch).collect::<Result<Vec<_>>>()?;
-    let programs = programs::build(workspace, &ready)?;
-    let boots = boots(&kernels, &programs, options.extent());
-    let place = Place::prepare(workspace, Tree::lay_out(&programs)?)?;
+    let architectures = kernels.iter().map(|kernel| kernel.architecture);
+    let kits = Kits::build(workspace, &ready, architectures)?;
+    let boots = boots(&kernels, options.extent(), |architecture| kits.programs(architecture));
+    let place = Place::prepare(workspace, &kits)?;
     let outcomes = place.perform_all(&boots)?;
     if options.page {
         let page = workspace.root().join("RELIABILITY.md");
@@ -121,9 +128,13 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Tally> {
 type Task<'a> = (&'a Kernel, Plan);
 
 /// All tests on each kernel; then the newest one, made to refuse.
-fn boots<'a>(kernels: &'a [Kernel], programs: &Programs, extent: Extent<'_>) -> Vec<Task<'a>> {
-    let mut boots: Vec<_> =
-        kernels.iter().map(|kernel| (kernel, Plan::of_tests(programs, extent))).collect();
+fn boots<'a, 'b>(
+    kernels: &'a [Kernel],
+    extent: Extent<'_>,
+    programs: impl Fn(Architecture) -> &'b Programs,
+) -> Vec<Task<'a>> {
+    let plan = |kernel: &Kernel| Plan::of_tests(programs(kernel.architecture), extent);
+    let mut boots: Vec<_> = kernels.iter().map(|kernel| (kernel, plan(kernel))).collect();
     let is_matching = matches!(extent, Extent::Matching(_));
     if let Some(newest) = kernels.last().filter(|_| !is_matching) {
         let refusing = [Circumstance::NoTypes, Circumstance::Confidential];
@@ -132,23 +143,18 @@ fn boots<'a>(kernels: &'a [Kernel], programs: &Programs, extent: Extent<'_>) -> 
     boots
 }
 
-/// Where archives and consoles go, and what all machines have.
-struct Place {
+/// Where archives and consoles go, and what goes into the machines.
+struct Place<'a> {
     folder: PathBuf,
-    /// A plan is put into it for as long as it is packed.
-    tree: Mutex<Tree>,
+    kits: &'a Kits,
 }
 
-impl Place {
-    fn prepare(workspace: &Workspace, tree: Tree) -> Result<Self> {
-        ensure!(
-            cfg!(target_arch = "x86_64"),
-            "the virtual machines are x86_64 ones with this machine's programs: run it on x86_64"
-        );
+impl<'a> Place<'a> {
+    fn prepare(workspace: &Workspace, kits: &'a Kits) -> Result<Self> {
         let folder = workspace.target().join("vm");
         fs::create_dir_all(&folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
-        Ok(Self { folder, tree: Mutex::new(tree) })
+        Ok(Self { folder, kits })
     }
 
     /// All boots, some of them at the same time; in their order.
@@ -179,9 +185,10 @@ impl Place {
         say(&format!("booting {} {}", kernel.release, circumstance.words()));
         let name = format!("{}-{}", kernel.name, circumstance.word());
         let archive = self.folder.join(format!("{name}.cpio"));
-        self.tree.lock().unwrap_or_else(PoisonError::into_inner).pack(plan, &archive)?;
+        self.kits.pack(kernel.architecture, plan, &archive)?;
         let log = self.folder.join(format!("{name}.log"));
         let machine = Machine {
+            architecture: kernel.architecture,
             kernel: &kernel.image,
             initramfs: &archive,
             parameters: circumstance.kernel_parameters(),
@@ -219,10 +226,11 @@ mod tests {
 
     #[test]
     fn kernels_that_refuse_are_asked_in_a_whole_run_only() {
-        let kernel = Kernel { name: "7", release: "7.2".into(), image: "/".into() };
-        let kernels = [kernel];
+        let (name, architecture) = ("7", Architecture::X86);
+        let kernels = [Kernel { name, architecture, release: "7.2".into(), image: "/".into() }];
+        let programs = Programs::default();
         let circumstances = |extent| {
-            let boots = boots(&kernels, &Programs::default(), extent);
+            let boots = boots(&kernels, extent, |_| &programs);
             boots.iter().map(|(_, plan)| plan.circumstance).collect::<Vec<_>>()
         };
         let all = [Circumstance::Plain, Circumstance::NoTypes, Circumstance::Confidential];
@@ -240,7 +248,7 @@ mod tests {
     fn the_oldest_and_the_newest_are_the_usual_choice() {
         assert_eq!(names(&Options::default()), ["5.10", "7"]);
         let all = Options { all: true, ..Options::default() };
-        assert_eq!(names(&all), ["5.10", "6.1", "6.12", "7"]);
+        assert_eq!(names(&all), ["5.10", "5.10-arm64", "6.1", "6.12", "6.12-arm64", "7"]);
         let one = Options { kernel: vec!["6.12".into()], ..Options::default() };
         assert_eq!(names(&one), ["6.12"]);
     }

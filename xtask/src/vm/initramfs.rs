@@ -9,7 +9,11 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{plan::Plan, programs::Programs};
+use super::{
+    cross::{self, Cross},
+    plan::Plan,
+    programs::Programs,
+};
 use crate::{command, packages};
 
 const INIT: &str = include_str!("init.sh");
@@ -22,24 +26,27 @@ const FOLDERS: [&str; 10] =
 #[derive(Debug)]
 pub(crate) struct Tree {
     folder: tempfile::TempDir,
+    /// This machine's.
     busybox: PathBuf,
 }
 
 impl Tree {
     /// Lays it out.
-    pub(crate) fn lay_out(programs: &Programs) -> Result<Self> {
+    pub(crate) fn lay_out(programs: &Programs, cross: Option<&Cross>) -> Result<Self> {
         let folder = tempfile::tempdir().context("cannot make a temporary directory")?;
         let busybox = packages::static_busybox().context("no static busybox is in PATH")?;
+        let theirs = cross.map_or(&busybox, |cross| &cross.busybox);
+        let strip = cross.map_or("strip", |_| cross::STRIP);
         let root = folder.path();
         for name in FOLDERS {
             fs::create_dir_all(root.join(name)).with_context(|| format!("cannot make {name}"))?;
         }
-        copy(&busybox, &root.join("bin/busybox"))?;
+        copy(theirs, &root.join("bin/busybox"), strip)?;
         symlink("busybox", root.join("bin/sh")).context("cannot link bin/sh")?;
         fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n")?;
         write_program(&root.join("init"), INIT)?;
         for (name, program) in programs.tools.iter().chain(&programs.tests) {
-            copy(program, &root.join("t").join(name))?;
+            copy(program, &root.join("t").join(name), strip)?;
         }
         Ok(Self { folder, busybox })
     }
@@ -72,10 +79,10 @@ impl Tree {
 }
 
 /// Copies a program without its symbols: it is unpacked into memory.
-fn copy(from: &Path, to: &Path) -> Result<()> {
+fn copy(from: &Path, to: &Path, strip: &str) -> Result<()> {
     fs::copy(from, to).with_context(|| format!("cannot copy {}", from.display()))?;
     // Where binutils are missing it is only larger.
-    command::succeeds(Command::new("strip").arg(to));
+    command::succeeds(Command::new(strip).arg(to));
     Ok(())
 }
 

@@ -1,52 +1,60 @@
 //! Debian's cloud kernels, each out of the release of Debian that carries it.
 //!
-//! The package is downloaded with apt, by a sources list of its own so that the system's lists and
-//! packages stay as they are, and its image is kept in the user's cache; nothing is installed.
+//! An image is kept in the user's cache; nothing is installed.
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 
-use crate::{
-    cache,
-    command::{self, say},
+use super::{
+    architecture::Architecture::{self, Arm, X86},
+    archive::{Archive, Suite},
 };
+use crate::{cache, command::say};
 
 /// A kernel, and where Debian keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Series {
     /// What the command line calls it.
     pub(crate) name: &'static str,
-    /// The archive below [`ARCHIVES`].
-    archive: &'static str,
-    /// The suite in it.
-    suite: &'static str,
+    /// What it runs on.
+    pub(crate) architecture: Architecture,
+    suite: Suite<'static>,
 }
 
-/// Whatever Debian's unstable has.
-pub(crate) const NEWEST: Series = Series { name: "7", archive: "debian", suite: "sid" };
+const fn series(name: &'static str, architecture: Architecture, suite: Suite<'static>) -> Series {
+    Series { name, architecture, suite }
+}
 
-/// Oldest first.
-pub(crate) const ALL: [Series; 4] = [
-    Series { name: "5.10", archive: "debian-security", suite: "bullseye-security" },
-    Series { name: "6.1", archive: "debian", suite: "bookworm" },
-    Series { name: "6.12", archive: "debian", suite: "trixie" },
+const fn debian(name: &'static str) -> Suite<'static> {
+    Suite { archive: "debian", name }
+}
+
+const BULLSEYE: Suite<'static> = Suite { archive: "debian-security", name: "bullseye-security" };
+
+/// Whatever Debian's unstable has.
+pub(crate) const NEWEST: Series = series("7", X86, debian("sid"));
+
+/// Oldest first. Newer ones for arm64 come in a form that the emulator of Debian 12 does not boot.
+pub(crate) const ALL: [Series; 6] = [
+    series("5.10", X86, BULLSEYE),
+    series("5.10-arm64", Arm, debian("bullseye")),
+    series("6.1", X86, debian("bookworm")),
+    series("6.12", X86, debian("trixie")),
+    series("6.12-arm64", Arm, debian("trixie")),
     NEWEST,
 ];
-
-const ARCHIVES: &str = "http://deb.debian.org";
-/// Depends on the newest cloud kernel of its suite.
-const META_PACKAGE: &str = "linux-image-cloud-amd64";
 
 /// A kernel that can be booted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Kernel {
     /// Its series' name.
     pub(crate) name: &'static str,
+    /// What it runs on.
+    pub(crate) architecture: Architecture,
     /// What it calls itself, like `6.1.0-50-cloud-amd64`.
     pub(crate) release: String,
     /// The compressed kernel.
@@ -69,12 +77,10 @@ impl Series {
         if let Some(kernel) = self.cached(&folder) {
             return Ok(kernel);
         }
-        ensure_can_fetch()?;
-        say(&format!("fetching Debian's kernel {} ({}) with apt", self.name, self.suite));
-        fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
+        let Suite { archive, name: suite } = self.suite;
+        say(&format!("fetching Debian's kernel {} ({suite}) with apt", self.name));
         self.download(&folder).with_context(|| {
-            format!("kernel {} cannot be had from {ARCHIVES}/{}", self.name, self.archive)
+            format!("kernel {} cannot be had from Debian's archive `{archive}`", self.name)
         })?;
         self.cached(&folder)
             .with_context(|| format!("the package left no kernel in {}", folder.display()))
@@ -86,68 +92,23 @@ impl Series {
             entries.filter_map(|path| Some((release_of(&path)?, path))).collect();
         images.sort();
         let (release, image) = images.pop()?;
-        Some(Kernel { name: self.name, release, image })
+        let Self { name, architecture, suite: _ } = self;
+        Some(Kernel { name, architecture, release, image })
     }
 
     fn download(self, folder: &Path) -> Result<()> {
-        let scratch = tempfile::tempdir().context("cannot make a temporary directory")?;
-        let apt = Apt::prepare(scratch.path(), self)?;
-        command::run(apt.get().arg("update"))?;
-        let depends = command::capture(apt.cache().args(["depends", META_PACKAGE]))?;
-        let package = newest_image(&depends)
-            .with_context(|| format!("{META_PACKAGE} of {} names no kernel", self.suite))?;
+        let archive = Archive::open(self.architecture, &[self.suite])?;
+        // Depends on the newest cloud kernel of its suite.
+        let meta = format!("linux-image-cloud-{}", self.architecture.debian());
+        let package = newest_image(&archive.says(&["depends", &meta])?)
+            .with_context(|| format!("{meta} of {} names no kernel", self.suite.name))?;
         // From 7.x on the image is in a package of its own.
         let binary = package.replace("linux-image-", "linux-binary-");
-        let has_binary = command::succeeds(apt.cache().args(["show", &binary]));
-        let package = if has_binary { binary } else { package };
-        command::run(apt.get().current_dir(scratch.path()).args(["download", &package]))?;
-        let image = unpack(scratch.path())?;
+        let package = if archive.has(&binary) { binary } else { package };
+        let image = find_image(&archive.unpack(&package)?)?;
         let release =
             package.trim_start_matches("linux-image-").trim_start_matches("linux-binary-");
-        keep(&image, &folder.join(format!("vmlinuz-{release}")))
-    }
-}
-
-/// apt with lists and sources of its own.
-struct Apt {
-    options: Vec<String>,
-}
-
-impl Apt {
-    fn prepare(scratch: &Path, series: Series) -> Result<Self> {
-        let Series { archive, suite, name: _ } = series;
-        for folder in ["lists/partial", "archives/partial"] {
-            fs::create_dir_all(scratch.join(folder)).context("cannot create apt's directories")?;
-        }
-        let list = scratch.join("sources.list");
-        fs::write(&list, format!("deb [arch=amd64] {ARCHIVES}/{archive} {suite} main\n"))
-            .with_context(|| format!("cannot write {}", list.display()))?;
-        let set = |name: &str, value: &str| ["-o".to_owned(), format!("{name}={value}")];
-        let path = |below: &str| scratch.join(below).display().to_string();
-        let options = [
-            set("Dir::Etc::sourcelist", &path("sources.list")),
-            set("Dir::Etc::sourceparts", "-"),
-            set("Dir::State::Lists", &path("lists")),
-            set("Dir::Cache", &path("")),
-            set("Acquire::Languages", "none"),
-            // Descriptions for software centres: as large as the list itself.
-            set("Acquire::IndexTargets::deb::DEP-11::DefaultEnabled", "false"),
-            // The directory is ours alone, so apt's own user cannot write there.
-            set("APT::Sandbox::User", "root"),
-        ];
-        Ok(Self { options: options.concat() })
-    }
-
-    fn get(&self) -> Command {
-        let mut command = Command::new("apt-get");
-        command.arg("-qq").args(&self.options);
-        command
-    }
-
-    fn cache(&self) -> Command {
-        let mut command = Command::new("apt-cache");
-        command.args(&self.options);
-        command
+        cache::keep(&image, &folder.join(format!("vmlinuz-{release}")))
     }
 }
 
@@ -155,18 +116,6 @@ impl Apt {
 fn newest_image(depends: &str) -> Option<String> {
     let mut packages = depends.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
     packages.find(|package| package.starts_with("linux-image-")).map(str::to_owned)
-}
-
-/// Takes the kernel out of the one package in `folder`, without installing it.
-fn unpack(folder: &Path) -> Result<PathBuf> {
-    let entries = fs::read_dir(folder).context("cannot list the download")?.flatten();
-    let package = entries
-        .map(|entry| entry.path())
-        .find(|path| path.extension().is_some_and(|end| end == "deb"));
-    let package = package.context("apt-get download left no package")?;
-    let tree = folder.join("tree");
-    command::run(Command::new("dpkg-deb").arg("--extract").args([&package, &tree]))?;
-    find_image(&tree)
 }
 
 /// `boot/vmlinuz-*`, or `usr/lib/modules/*/vmlinuz` from 7.x on.
@@ -184,28 +133,9 @@ fn find_image(tree: &Path) -> Result<PathBuf> {
     bail!("the package holds no vmlinuz")
 }
 
-/// Moves into the cache in one step, so that an interrupted download leaves nothing half done.
-fn keep(image: &Path, place: &Path) -> Result<()> {
-    let partial = place.with_file_name("partial");
-    fs::copy(image, &partial)
-        .and_then(|_| fs::rename(&partial, place))
-        .with_context(|| format!("cannot write {}", place.display()))
-}
-
 /// The release in the name of a cached image.
 fn release_of(image: &Path) -> Option<String> {
     Some(image.file_name()?.to_str()?.strip_prefix("vmlinuz-")?.to_owned())
-}
-
-/// Makes sure that apt and dpkg are there: the kernels are Debian's.
-fn ensure_can_fetch() -> Result<()> {
-    for program in ["apt-get", "dpkg-deb"] {
-        ensure!(
-            command::find(program).is_some(),
-            "{program} is missing: the kernels are Debian's packages, so run this on Debian or Ubuntu"
-        );
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -242,12 +172,13 @@ mod tests {
         let image = folder.path().join("vmlinuz-5.10.0-46-cloud-amd64");
         fs::write(&image, "").unwrap();
         let kernel = ALL[0].cached(folder.path()).unwrap();
-        assert_eq!(kernel, Kernel { name: "5.10", release: "5.10.0-46-cloud-amd64".into(), image });
+        let release = "5.10.0-46-cloud-amd64".into();
+        assert_eq!(kernel, Kernel { name: "5.10", architecture: X86, release, image });
     }
 
     #[test]
     fn an_unknown_kernel_is_answered_with_those_there_are() {
         let error = Series::find("4.19").unwrap_err().to_string();
-        assert!(error.contains("there are 5.10, 6.1, 6.12, 7"), "{error}");
+        assert!(error.contains("there are 5.10, 5.10-arm64, 6.1, 6.12, 6.12-arm64, 7"), "{error}");
     }
 }

@@ -11,24 +11,17 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::console::DONE;
+use super::{architecture::Architecture, console::DONE};
 use crate::command;
 
-/// The emulator of [`super::programs`]' architecture.
-pub(crate) const QEMU: &str = "qemu-system-x86_64";
 /// Emulated processors: two, so that a program's halves really run at the same time.
 const PROCESSORS: &str = "2";
-/// Everything that is emulated, without `cmpxchg16b`, after which qemu 7.2 now and then leaves wrong
-/// flags (a double fault in the kernel's allocator), and without the fifth level of page tables, which
-/// only costs time.
-const CPU: &str = "max,-cx16,-la57";
 /// An initramfs lies in memory twice while it is unpacked.
 const MEMORY: &str = "2G";
 /// The serial line is all there is to see; a panic ends the machine. What protects against other
 /// users' programs is left out, because emulated it costs a third of the time; and a processor that
 /// stands still for some seconds is the emulator's, not the kernel's.
-const PARAMETERS: &str = "console=ttyS0 panic=-1 quiet mitigations=off init_on_alloc=0 \
-    watchdog_thresh=60";
+const PARAMETERS: &str = "panic=-1 quiet mitigations=off init_on_alloc=0 watchdog_thresh=60";
 /// How long a kernel may take to power off after the last program.
 const GOODBYE: Duration = Duration::from_secs(10);
 
@@ -53,6 +46,8 @@ impl Boot {
 /// What to boot.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Machine<'a> {
+    /// Its processor.
+    pub(crate) architecture: Architecture,
     /// The compressed kernel.
     pub(crate) kernel: &'a Path,
     /// Its first root file system.
@@ -77,19 +72,22 @@ impl Machine<'_> {
     }
 
     fn start_qemu(self) -> Result<Child> {
-        let mut qemu = Command::new(QEMU);
+        let emulator = self.architecture.emulator();
+        let words = [PARAMETERS, self.parameters].join(" ");
+        let words = format!("console={} {words}", self.architecture.console());
+        let mut qemu = Command::new(emulator);
         qemu.args(["-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"])
-            // Software emulation everywhere, or runs could not be compared.
-            .args(["-machine", "q35,accel=tcg", "-cpu", CPU, "-smp", PROCESSORS, "-m", MEMORY])
+            .args(self.architecture.board())
+            .args(["-smp", PROCESSORS, "-m", MEMORY])
             .arg("-kernel")
             .arg(self.kernel)
             .arg("-initrd")
             .arg(self.initramfs)
-            .args(["-append", &format!("{PARAMETERS} {}", self.parameters)])
+            .args(["-append", &words])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .with_context(|| format!("cannot start {QEMU}"))
+            .with_context(|| format!("cannot start {emulator}"))
     }
 }
 

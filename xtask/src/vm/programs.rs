@@ -9,16 +9,16 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
+use super::{architecture::Architecture, cross::Cross};
 use crate::{
+    arm64,
     build::{self, OBJECT_VARIABLE, Voice},
     cargo,
-    command::{self, say},
+    command::say,
     setup::Ready,
     workspace::Workspace,
 };
 
-/// The architecture of the virtual machines.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
 const TESTS: &str = "tracer-tests";
 
 /// What was built.
@@ -30,34 +30,63 @@ pub(crate) struct Programs {
     pub(crate) tests: Vec<(String, PathBuf)>,
 }
 
-/// Builds everything, with the eBPF object of the host inside tracer: it is the same on each kernel.
-pub(crate) fn build(workspace: &Workspace, ready: &Ready) -> Result<Programs> {
-    build::build_object(workspace, ready, Voice::Brief)?;
-    say("building static programs for the virtual machines");
-    let mut programs = Programs::default();
-    let mut tracer = static_cargo(workspace);
-    command::run(tracer.args(["--package", "tracer", "--bin", "tracer", "--release"]))?;
-    let built = workspace.target().join(TARGET).join("release/tracer");
-    programs.tools.push(("tracer".to_owned(), built));
-    let mut tests = static_cargo(workspace);
-    tests.args(["--package", TESTS, "--bins", "--tests", "--message-format", "json"]);
-    // Nobody debugs there, and without debug information they are linked faster.
-    tests.env("CARGO_PROFILE_DEV_DEBUG", "false");
-    programs.add(&messages(&mut tests)?)?;
-    if programs.tests.is_empty() {
-        bail!("cargo built no tests of {TESTS}");
-    }
-    Ok(programs)
+/// How programs of one architecture are built.
+struct Recipe<'a> {
+    workspace: &'a Workspace,
+    /// The eBPF object in tracer: it is the same on each kernel.
+    object: PathBuf,
+    /// What builds for another processor than this machine's.
+    cross: Option<&'a Cross>,
 }
 
-/// `cargo build` of programs that need no library.
-fn static_cargo(workspace: &Workspace) -> Command {
-    let mut command = cargo::cargo(workspace);
-    command
-        .args(["build", "--quiet", "--target", TARGET])
-        .env("RUSTFLAGS", "-Ctarget-feature=+crt-static")
-        .env(OBJECT_VARIABLE, workspace.ebpf_object());
-    command
+/// Builds everything, for this machine's processor or another.
+pub(crate) fn build(
+    workspace: &Workspace,
+    ready: &Ready,
+    cross: Option<&Cross>,
+) -> Result<Programs> {
+    let object = if cross.is_some() {
+        arm64::build(workspace, ready)?
+    } else {
+        build::build_object(workspace, ready, Voice::Brief)?;
+        workspace.ebpf_object()
+    };
+    let architecture = cross.map_or(Architecture::X86, |cross| cross.architecture);
+    say(&format!("building static programs for virtual machines ({})", architecture.debian()));
+    Recipe { workspace, object, cross }.build()
+}
+
+impl Recipe<'_> {
+    fn build(&self) -> Result<Programs> {
+        let mut programs = Programs::default();
+        let mut tracer = self.cargo();
+        tracer.args(["--package", "tracer", "--bin", "tracer", "--release"]);
+        programs.add(&messages(&mut tracer)?)?;
+        let mut tests = self.cargo();
+        tests.args(["--package", TESTS, "--bins", "--tests"]);
+        // Nobody debugs there, and without debug information they are linked faster.
+        tests.env("CARGO_PROFILE_DEV_DEBUG", "false");
+        programs.add(&messages(&mut tests)?)?;
+        if programs.tests.is_empty() {
+            bail!("cargo built no tests of {TESTS}");
+        }
+        Ok(programs)
+    }
+
+    /// `cargo build` of programs that need no library.
+    fn cargo(&self) -> Command {
+        let architecture = self.cross.map_or(Architecture::X86, |cross| cross.architecture);
+        let mut flags = "-Ctarget-feature=+crt-static".to_owned();
+        let mut cargo = cargo::cargo(self.workspace);
+        cargo.args(["build", "--quiet", "--target", architecture.target()]);
+        if let Some(cross) = self.cross {
+            cross.configure(&mut cargo, self.workspace.target());
+            flags = format!("{flags} --sysroot={}", cross.sysroot.display());
+        }
+        cargo.args(["--message-format", "json"]);
+        cargo.env("RUSTFLAGS", flags).env(OBJECT_VARIABLE, &self.object);
+        cargo
+    }
 }
 
 /// Runs cargo for its messages; what is for people still goes to standard error.
@@ -68,7 +97,7 @@ fn messages(cargo: &mut Command) -> Result<String> {
         .output()
         .context("cannot start `cargo build`")?;
     if !output.status.success() {
-        bail!("the tests do not build for {TARGET}: {}", output.status);
+        bail!("the programs do not build: {}", output.status);
     }
     String::from_utf8(output.stdout).context("cargo's messages are not UTF-8")
 }

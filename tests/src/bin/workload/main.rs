@@ -15,7 +15,7 @@ mod sys;
 use std::{env, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
-use tracer_tests::{gate, paths::Identity, workload::SKIPPED};
+use tracer_tests::{gate, paths::Identity};
 
 use crate::ledger::Ledger;
 
@@ -32,8 +32,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             ledger.publish_failure(&format!("{error:#}"));
-            let is_unsupported = error.downcast_ref::<sys::Unsupported>().is_some();
-            ExitCode::from(if is_unsupported { SKIPPED as u8 } else { 1 })
+            ExitCode::from(sys::exit_code_of(&error) as u8)
         }
     }
 }

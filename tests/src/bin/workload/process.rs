@@ -9,9 +9,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use tracer_tests::{deadline::patient, gate::GATE_ENV};
+use tracer_tests::{deadline::patient, gate::GATE_ENV, workload::SKIPPED};
 
-use crate::{ledger::Ledger, sys};
+use crate::{
+    ledger::Ledger,
+    sys::{self, Unsupported},
+};
 
 /// Time after which any workload process is killed: none may outlive a broken test.
 const WATCHDOG: Duration = Duration::from_secs(90);
@@ -78,7 +81,7 @@ fn live(ledger: &Ledger, story: impl FnOnce(&mut Ledger) -> Result<()>) -> i32 {
         Ok(()) => 0,
         Err(error) => {
             ledger.publish_failure(&format!("child: {error:#}"));
-            1
+            sys::exit_code_of(&error)
         }
     }
 }
@@ -91,9 +94,12 @@ pub(crate) fn wait(pid: libc::pid_t) -> Result<i32> {
     Ok(status)
 }
 
-/// Waits for one child that must exit with 0.
+/// Waits for one child that must exit with 0, unless the kernel does not offer what it was to do.
 pub(crate) fn wait_success(pid: libc::pid_t) -> Result<()> {
     let status = wait(pid)?;
+    if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == SKIPPED {
+        return Err(Unsupported(format!("child {pid} says why")).into());
+    }
     ensure!(status == 0, "child {pid} ended with wait status {status:#x}");
     Ok(())
 }

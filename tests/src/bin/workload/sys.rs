@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use tracer_tests::workload::SKIPPED;
 
 /// What a call returned: how much it took, or an errno.
 pub(crate) type Outcome = Result<usize, i32>;
@@ -22,6 +23,11 @@ impl fmt::Display for Unsupported {
 }
 
 impl std::error::Error for Unsupported {}
+
+/// What a workload ends with after this.
+pub(crate) fn exit_code_of(error: &anyhow::Error) -> i32 {
+    if error.downcast_ref::<Unsupported>().is_some() { SKIPPED } else { 1 }
+}
 
 /// The errno of the call that failed last in this thread.
 pub(crate) fn errno() -> i32 {

@@ -64,7 +64,7 @@ impl EnvironmentError {
                     .to_owned()
             }
             Self::Architecture { architecture } => {
-                format!("this is a {architecture} machine, and only x86_64 is known")
+                format!("this is a {architecture} machine, and only x86_64 and aarch64 are known")
             }
             Self::NoProcfs { path, reason } => {
                 format!("`{}` cannot be read ({reason})", path.display())
@@ -85,7 +85,7 @@ impl EnvironmentError {
             }
             Self::KernelTooOld { .. } => "boot Linux 5.10 or newer",
             Self::Confidentiality => "boot with `lockdown=integrity` or without lockdown",
-            Self::Architecture { .. } => "run on x86_64",
+            Self::Architecture { .. } => "run on x86_64 or aarch64",
             Self::NoProcfs { .. } => "mount procfs on /proc",
         }
     }

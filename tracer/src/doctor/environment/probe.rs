@@ -179,7 +179,7 @@ fn lockdown_levels(places: &Places) -> io::Result<String> {
 /// The layout of registers and the numbers of system calls.
 pub(super) fn architecture(places: &Places) -> Result<String, EnvironmentError> {
     match places.architecture {
-        "x86_64" => Ok("x86_64".to_owned()),
+        known @ ("x86_64" | "aarch64") => Ok(known.to_owned()),
         architecture => Err(EnvironmentError::Architecture { architecture }),
     }
 }

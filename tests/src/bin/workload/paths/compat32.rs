@@ -1,7 +1,14 @@
 //! The 32-bit entry (`int 0x80`) used from 64-bit code: other numbers, 32-bit pointers.
 //! A tracer that reads the number by the 64-bit table sees quite another call.
+//! Only x86 has such an entry.
 
-use std::{arch::asm, ffi::c_long, os::fd::RawFd, ptr::NonNull};
+#[cfg(target_arch = "x86_64")]
+use std::arch::asm;
+use std::{
+    ffi::{c_int, c_long},
+    os::fd::RawFd,
+    ptr::NonNull,
+};
 
 use anyhow::Result;
 
@@ -19,8 +26,16 @@ const PWRITE64: u32 = 181;
 const SENDFILE64: u32 = 239;
 const SENDTO: u32 = 369;
 
+const GETPID: u32 = 20;
+
 /// `SYS_SEND` of `socketcall(2)`.
 const SEND: u32 = 9;
+
+/// Asks for memory that a 32-bit pointer can reach.
+#[cfg(target_arch = "x86_64")]
+const LOW: c_int = libc::MAP_32BIT;
+#[cfg(not(target_arch = "x86_64"))]
+const LOW: c_int = 0;
 
 /// `write`, number 4.
 pub(crate) fn write(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
@@ -74,6 +89,7 @@ pub(crate) fn sendto(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<
 /// `sendfile64`, number 239.
 pub(crate) fn sendfile64(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     use std::os::fd::AsRawFd;
+    ensure_entry()?;
     sizes.iter().try_for_each(|size| {
         let source = source::file(*size)?;
         let from = source.as_raw_fd() as u32;
@@ -90,6 +106,14 @@ fn each(
     sizes.iter().try_for_each(|size| ledger.transfer(fd, *size, |_, rest| call(rest as u32)))
 }
 
+/// Says so where nothing can be called this way.
+fn ensure_entry() -> Result<()> {
+    match int80(GETPID, [0; 6]) {
+        Ok(_) => Ok(()),
+        Err(errno) => Err(Unsupported(format!("no 32-bit entry: errno {errno}")).into()),
+    }
+}
+
 /// Memory that a 32-bit pointer can reach: data, and behind it a small argument table.
 #[derive(Debug)]
 struct Arena(NonNull<u8>);
@@ -99,11 +123,9 @@ impl Arena {
     const SIZE: usize = Self::DATA + 4096;
 
     fn map() -> Result<Self> {
-        if let Err(errno) = int80(20 /* getpid */, [0; 6]) {
-            return Err(Unsupported(format!("no 32-bit entry: errno {errno}")).into());
-        }
+        ensure_entry()?;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | LOW;
         // SAFETY: a new anonymous mapping at an address of the kernel's choice.
         let start =
             unsafe { libc::mmap(std::ptr::null_mut(), Self::SIZE, protection, flags, -1, 0) };
@@ -145,7 +167,14 @@ impl Drop for Arena {
     }
 }
 
+/// Elsewhere there is none.
+#[cfg(not(target_arch = "x86_64"))]
+fn int80(_: u32, _: [u32; 6]) -> Outcome {
+    Err(libc::ENOSYS)
+}
+
 /// One system call by the 32-bit entry: number in eax, arguments in ebx ecx edx esi edi ebp.
+#[cfg(target_arch = "x86_64")]
 fn int80(number: u32, arguments: [u32; 6]) -> Outcome {
     // ebx and ebp are not the compiler's to give: they are loaded through r8 and put back.
     let hidden = [arguments[0], arguments[5]];
