@@ -1,7 +1,7 @@
 //! A capture's folder, read back and held to its own laws: the tests' reader, not the tracer's.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -142,11 +142,37 @@ impl Capture {
 
     /// What all processes together wrote to one object of the report, in the order of the index.
     pub fn written_to(&self, report: &Report, object: &str) -> Result<Vec<u8>> {
+        let writes = self.writes_to(report, object)?;
+        Ok(writes.flat_map(|(_, bytes)| bytes.iter().copied()).collect())
+    }
+
+    /// Whether what all processes wrote to one object gives these bytes, each process in its order. Of two that write
+    /// at the same moment either may be first in a pipe, and either may return first.
+    pub fn is_merged_to(&self, report: &Report, object: &str, bytes: &[u8]) -> Result<bool> {
+        let mut waiting: BTreeMap<&str, VecDeque<&[u8]>> = BTreeMap::new();
+        for (stream, write) in self.writes_to(report, object)? {
+            waiting.entry(&stream.file).or_default().push_back(write);
+        }
+        let mut rest = bytes;
+        let fits = |writes: &VecDeque<&[u8]>, rest: &[u8]| {
+            writes.front().is_some_and(|write| rest.starts_with(write))
+        };
+        while let Some(next) = waiting.values_mut().find(|writes| fits(writes, rest)) {
+            rest = &rest[next.pop_front().map_or(0, <[u8]>::len)..];
+        }
+        Ok(rest.is_empty() && waiting.values().all(VecDeque::is_empty))
+    }
+
+    fn writes_to<'a>(
+        &'a self,
+        report: &'a Report,
+        object: &'a str,
+    ) -> Result<impl Iterator<Item = (&'a Stream, &'a [u8])>> {
         let streams = &report.captured()?.streams;
-        let is_its = |file: &str| {
+        let is_its = move |file: &str| {
             streams.iter().any(|stream| stream.file == file && stream.object == object)
         };
-        Ok(self.replay(|stream| is_its(&stream.file)))
+        Ok(self.writes(move |stream| is_its(&stream.file)))
     }
 
     /// The report tells the same books, and those agree with its ledger, whatever was captured.

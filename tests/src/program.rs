@@ -124,8 +124,7 @@ impl Captured {
     /// What was read from each stream is what was captured, byte for byte and in its order, and the
     /// tracer lost nothing.
     pub fn check(&self) -> Result<()> {
-        expect::no_losses(&self.report)?;
-        self.capture.is_complete()?;
+        self.check_complete()?;
         for (object, received) in self.objects.iter().zip(&self.received) {
             let captured = self.capture.written_to(&self.report, object)?;
             let [was, is] =
@@ -133,5 +132,21 @@ impl Captured {
             ensure!(captured == *received, "{object}: read was {was:?}, captured is {is:?}");
         }
         Ok(())
+    }
+
+    /// The same for several processes that write at the same time, where only the order of each one is known.
+    pub fn check_merged(&self) -> Result<()> {
+        self.check_complete()?;
+        for (object, received) in self.objects.iter().zip(&self.received) {
+            let is_merged = self.capture.is_merged_to(&self.report, object, received)?;
+            let was = String::from_utf8_lossy(received);
+            ensure!(is_merged, "{object}: read was {was:?}, the captured writes do not give that");
+        }
+        Ok(())
+    }
+
+    fn check_complete(&self) -> Result<()> {
+        expect::no_losses(&self.report)?;
+        self.capture.is_complete()
     }
 }
