@@ -13,9 +13,14 @@ use tracer_tests::{
 const LONG: Duration = Duration::from_secs(80);
 
 fn succeeds(captured: &Captured) -> Result<()> {
+    ended_well(captured)?;
+    captured.check()
+}
+
+fn ended_well(captured: &Captured) -> Result<()> {
     let words = captured.received.each_ref().map(|bytes| String::from_utf8_lossy(bytes));
     ensure!(captured.status.success(), "it ended with {}: {words:?}", describe(captured.status));
-    captured.check()
+    Ok(())
 }
 
 #[test]
@@ -86,7 +91,7 @@ fn git_clone_with_progress() -> Result<()> {
     let text = String::from_utf8(captured.received[1].clone())?;
     ensure!(text.contains("remote: ") && text.contains('\r'), "{text}");
     ensure!(text.contains("Receiving objects: 100%"), "{text}");
-    ensure!(captured.status.success(), "it ended with {}: {text}", describe(captured.status));
+    ended_well(&captured)?;
     // The remote's words are passed on by one process while another one counts objects.
     captured.check_merged()
 }

@@ -21,12 +21,15 @@ pub(crate) const BPF_TARGET: &str = "bpfel-unknown-none";
 /// The major version of LLVM that the bpf-linker we use is written against.
 pub(crate) const LLVM_MAJOR: u32 = 22;
 /// Debian's packages with a compiler and a precompiled `core` for the BPF target.
-pub(crate) const DEBIAN_PACKAGES: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
+pub(crate) const DEBIAN_PACKAGES: [&str; 2] = [DEBIAN_RUSTC, "libstd-rust-web-dev-bpf"];
+/// The compiler's own one.
+pub(crate) const DEBIAN_RUSTC: &str = "rustc-web";
 
 /// The name under which bpf-linker is shown the compiler's LLVM.
 pub(crate) const LLVM_LINK: &str = "libLLVM.so";
 
-const DISTRIBUTION_RUSTC: &str = "/usr/bin/rustc";
+/// Where those packages put the compiler.
+pub(crate) const DISTRIBUTION_RUSTC: &str = "/usr/bin/rustc";
 
 /// Where `core` for the BPF target comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

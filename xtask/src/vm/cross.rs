@@ -19,11 +19,9 @@ use crate::{
     cache,
     command::{self, say},
     environment, packages, setup,
+    toolchain::{DEBIAN_RUSTC, DISTRIBUTION_RUSTC},
 };
 
-/// Debian's compiler, and the package that it is of.
-const RUSTC: &str = "/usr/bin/rustc";
-const RUSTC_PACKAGE: &str = "rustc-web";
 const LINKER: &str = "aarch64-linux-gnu-gcc";
 /// Takes the symbols out of such programs.
 pub(crate) const STRIP: &str = "aarch64-linux-gnu-strip";
@@ -93,7 +91,7 @@ impl Cross {
         environment::forget_host_compiler(cargo);
         let triple = self.architecture.target().to_uppercase().replace('-', "_");
         cargo
-            .env("RUSTC", RUSTC)
+            .env("RUSTC", DISTRIBUTION_RUSTC)
             .env(format!("CARGO_TARGET_{triple}_LINKER"), LINKER)
             .arg("--target-dir")
             .arg(target.join(self.architecture.debian()));
@@ -103,11 +101,11 @@ impl Cross {
 /// The version of Debian's compiler, which is installed if it is not there.
 fn compiler_version() -> Result<String> {
     let ask = || {
-        let query = ["--show", "--showformat=${Version}", RUSTC_PACKAGE];
+        let query = ["--show", "--showformat=${Version}", DEBIAN_RUSTC];
         command::capture(Command::new("dpkg-query").args(query))
     };
     if ask().is_err() {
-        packages::install(&[RUSTC_PACKAGE], "build programs for another processor")?;
+        packages::install(&[DEBIAN_RUSTC], "build programs for another processor")?;
     }
     ask()
 }

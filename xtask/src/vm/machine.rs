@@ -73,8 +73,8 @@ impl Machine<'_> {
 
     fn start_qemu(self) -> Result<Child> {
         let emulator = self.architecture.emulator();
-        let words = [PARAMETERS, self.parameters].join(" ");
-        let words = format!("console={} {words}", self.architecture.console());
+        let console = self.architecture.console();
+        let words = format!("console={console} {PARAMETERS} {}", self.parameters);
         let mut qemu = Command::new(emulator);
         qemu.args(["-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"])
             .args(self.architecture.board())

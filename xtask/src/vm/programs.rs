@@ -51,12 +51,17 @@ pub(crate) fn build(
         build::build_object(workspace, ready, Voice::Brief)?;
         workspace.ebpf_object()
     };
-    let architecture = cross.map_or(Architecture::X86, |cross| cross.architecture);
-    say(&format!("building static programs for virtual machines ({})", architecture.debian()));
-    Recipe { workspace, object, cross }.build()
+    let recipe = Recipe { workspace, object, cross };
+    let debian = recipe.architecture().debian();
+    say(&format!("building static programs for virtual machines ({debian})"));
+    recipe.build()
 }
 
 impl Recipe<'_> {
+    fn architecture(&self) -> Architecture {
+        self.cross.map_or(Architecture::X86, |cross| cross.architecture)
+    }
+
     fn build(&self) -> Result<Programs> {
         let mut programs = Programs::default();
         let mut tracer = self.cargo();
@@ -75,10 +80,9 @@ impl Recipe<'_> {
 
     /// `cargo build` of programs that need no library.
     fn cargo(&self) -> Command {
-        let architecture = self.cross.map_or(Architecture::X86, |cross| cross.architecture);
         let mut flags = "-Ctarget-feature=+crt-static".to_owned();
         let mut cargo = cargo::cargo(self.workspace);
-        cargo.args(["build", "--quiet", "--target", architecture.target()]);
+        cargo.args(["build", "--quiet", "--target", self.architecture().target()]);
         if let Some(cross) = self.cross {
             cross.configure(&mut cargo, self.workspace.target());
             flags = format!("{flags} --sysroot={}", cross.sysroot.display());
