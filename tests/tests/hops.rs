@@ -1,14 +1,20 @@
 //! The way of a program's output through other processes: how much each of them passed on.
 
-use std::process::{Command, Stdio};
+use std::{
+    io::Write,
+    os::fd::AsFd,
+    process::{ChildStdout, Command, Stdio},
+};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::fs::fstat;
 use tracer_tests::{
     deadline::OwnedChild,
     docker::trace_managed,
     expect,
     goproc::{Account, Behaviour, Stage},
     managed::Goproc,
+    reader::{Pace, Reader},
     report::{Report, Step},
     scenario::trace,
     stdio::Kind,
@@ -109,6 +115,51 @@ fn readers_are_followed_outside_the_traced_tree() -> Result<()> {
     ];
     ensure!(steps.starts_with(&expected), "{steps:#?}");
     ensure!(read_by_test(&report, &last.object)? == 3000, "{:?}", report.objects);
+    Ok(())
+}
+
+/// `dd` that passes everything on in one write of its own, and otherwise says nothing.
+fn relay_in_one_write(input: ChildStdout) -> Result<OwnedChild> {
+    let mut command = Command::new("dd");
+    command
+        .args(["bs=1M", "count=1", "iflag=fullblock", "status=none"])
+        .stdin(input)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    OwnedChild::spawn(&mut command, "dd")
+}
+
+/// The name of a pipe in a report.
+fn pipe_name(end: impl AsFd) -> Result<String> {
+    Ok(format!("pipe:[{}]", fstat(end)?.st_ino))
+}
+
+/// More than the relay's pipe holds: most is read before the relay's first write returns. What it never
+/// wrote to is not its output.
+#[test]
+#[ignore = "needs root"]
+fn what_is_read_before_a_relays_first_write_returns_counts() -> Result<()> {
+    const LINE: &str = "read go; head -c 200000 /dev/zero; exec >/dev/null; read done";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", LINE]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut target = OwnedChild::spawn(&mut shell, LINE)?;
+    let mut go = target.inner().stdin.take().context("stdin was piped")?;
+    let passed_on = target.inner().stdout.take().context("stdout was piped")?;
+    let mut relay = relay_in_one_write(passed_on)?;
+    let relay = relay.inner();
+    let output = relay.stdout.take().context("stdout was piped")?;
+    let (stdout, stderr) =
+        (pipe_name(&output)?, pipe_name(relay.stderr.as_ref().context("piped")?)?);
+    let tracer = Tracer::on_pid(target.pid()).start()?;
+    go.write_all(b"\n")?;
+    let received = Reader::spawn(output.into(), Pace::Free).finish()?;
+    drop(go);
+    let report = tracer.finish()?.report()?;
+    expect::no_losses(&report)?;
+    let passed = report.object(&stdout).with_context(|| format!("no {stdout}: {report:#?}"))?;
+    ensure!(received.len() == 200_000 && passed.written == Some(200_000), "{passed:#?}");
+    ensure!(passed.read == Some(200_000) && passed.balanced == Some(true), "{passed:#?}");
+    ensure!(report.object(&stderr).is_none(), "{stderr} is listed: {:#?}", report.objects);
     Ok(())
 }
 

@@ -45,7 +45,7 @@ pub(crate) fn observe(class: u32) {
                 if placed != 0 {
                     // From here: the frames below it are deep.
                     let fd = placed as i32 - 1;
-                    membership::watch_fd(slot::SYS_EXIT, &process, task::current_files(), fd);
+                    membership::watch_fd(slot::SYS_EXIT, &process, task::current_files(), fd, 0);
                 }
                 facts_of_target();
             } else {

@@ -125,19 +125,22 @@ pub(crate) fn note_participant(process: &ProcessId) {
     }
 }
 
-/// From now on everything this process writes counts: it reads what the target wrote.
+/// From now on everything this process writes counts: it reads what the target wrote. `false` when that
+/// was so before.
 #[inline(never)]
-pub(crate) fn follow_output(tgid: u32, hop: u32) {
+pub(crate) fn follow_output(tgid: u32, hop: u32) -> bool {
     if tgid == SELF_TGID.load32() {
-        return;
+        return false;
     }
-    let Some(entry) = entry(tgid) else { return };
+    let Some(entry) = entry(tgid) else { return false };
     // SAFETY: the pointer comes from the map and is not NULL; the field is a plain integer.
     unsafe {
-        if (*entry).hop == 0 || (*entry).hop > hop {
-            (*entry).hop = hop;
+        if (*entry).hop != 0 && (*entry).hop <= hop {
+            return false;
         }
+        (*entry).hop = hop;
     }
+    true
 }
 
 /// How an object is watched ([`watch`]); `None` when it is not.
@@ -275,30 +278,37 @@ fn manner(seen: &event::Object) -> u32 {
 /// Puts what fd 0, 1 and 2 of a process point to under watch.
 #[inline(always)]
 pub(crate) fn watch_stdio(slot: u32, process: &ProcessId, files: Kptr) {
-    watch_fd(slot, process, files, 0);
-    watch_fd(slot, process, files, 1);
-    watch_fd(slot, process, files, 2);
+    watch_fd(slot, process, files, 0, 0);
+    watch_fd(slot, process, files, 1, 0);
+    watch_fd(slot, process, files, 2, 0);
 }
 
-/// Puts what one fd points to under watch.
+/// Puts what one fd points to under watch, `hop` readers away from the target.
 #[inline(always)]
-pub(crate) fn watch_fd(slot: u32, process: &ProcessId, files: Kptr, fd: i32) {
-    watch_open_fd(u64::from(slot), files.0, fd as u64, u64::from(process.tgid), process.start_ns);
+pub(crate) fn watch_fd(slot: u32, process: &ProcessId, files: Kptr, fd: i32, hop: u32) {
+    let fd_and_hop = u64::from(fd as u32) | u64::from(hop) << 32;
+    watch_open_fd(u64::from(slot), files.0, fd_and_hop, u64::from(process.tgid), process.start_ns);
 }
 
-/// Exported, so that the verifier checks it once; therefore it takes numbers only.
+/// Exported, so that the verifier checks it once; therefore it takes numbers only, and no more than five.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn watch_open_fd(slot: u64, files: u64, fd: u64, tgid: u64, start_ns: u64) -> u64 {
+extern "C" fn watch_open_fd(
+    slot: u64,
+    files: u64,
+    fd_and_hop: u64,
+    tgid: u64,
+    start_ns: u64,
+) -> u64 {
     let process = ProcessId::new(tgid as u32, start_ns);
-    let fd = fd as i32;
+    let (fd, hop) = (fd_and_hop as i32, (fd_and_hop >> 32) as u32);
     if let Some(file) = fdlookup::file_of(FilesTable::Probed(Kptr(files)), fd)
         && let Some(state) = object::file_state(file)
     {
         let slot = slot as u32;
         let id = state.object;
-        watch(&mut Sighting { process, id, fd, slot, hop: 0, in_flight: 0 }, file);
-        if io::is_of_interest(fd) && fd != 0 {
+        watch(&mut Sighting { process, id, fd, slot, hop, in_flight: 0 }, file);
+        if hop == 0 && io::is_of_interest(fd) && fd != 0 {
             mark_output(&id);
         }
     }

@@ -5,9 +5,8 @@
 //! places from which a row may be opened; the row waits in scratch memory meanwhile.
 
 use tracer_common::{
-    id::ProcessId,
     ledger::{LedgerKey, READ, WRITE},
-    object::{ObjectId, watch},
+    object::watch,
 };
 
 use crate::{
@@ -17,7 +16,7 @@ use crate::{
     ledger::{self, Transfer},
     maps::slot,
     membership::{self, Sighting},
-    read_ends,
+    read_ends, task,
 };
 
 /// [`Opening::hop`] of a row that puts nothing under watch.
@@ -47,11 +46,11 @@ struct Waiting {
 
 /// The scratch slot in which a row of this program waits.
 #[inline(always)]
-pub(crate) fn place(slot: u32) -> u32 {
+fn place(slot: u32) -> u32 {
     if slot == slot::URING { slot::URING_ROW } else { slot::ROW }
 }
 
-/// Notes a row that is to be opened by [`open_waiting`] when the frames of the call at hand are gone:
+/// Notes a row that is to be opened by [`open`] when the frames of the call at hand are gone:
 /// kernels before 6.13 give all frames of a call chain 512 bytes together.
 #[inline(always)]
 pub(crate) fn wait(opening: &Opening, transfer: &Transfer) {
@@ -60,15 +59,44 @@ pub(crate) fn wait(opening: &Opening, transfer: &Transfer) {
     record.payload.transfer = *transfer;
 }
 
-/// Opens the row that waits: puts its object under watch, notes who reads, and books the first transfer.
-/// Exported, so that the verifier checks it once.
+/// Opens the row of a program that waits.
+#[inline(always)]
+pub(crate) fn open(slot: u32) {
+    let place = u64::from(place(slot));
+    let hop = open_waiting(place);
+    if hop != 0 {
+        watch_output(place, hop);
+    }
+}
+
+/// Puts the object of the row under watch, notes who reads, and books the first transfer. Returns how far
+/// from the target the output of that reader is, where it is followed from now on; else 0. Exported, so
+/// that the verifier checks it once.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn open_waiting(place: u64) -> u64 {
+extern "C" fn open_waiting(place: u64) -> u64 {
+    let Some(record) = emit::resume::<Waiting>(place as u32) else { return 0 };
+    let Waiting { opening, transfer } = &record.payload;
+    if !begin(opening, transfer) {
+        return 0;
+    }
+    let hop = if opening.key.direction == READ { note_reader(opening) } else { 0 };
+    open_row(place);
+    u64::from(hop)
+}
+
+/// Puts stdout and stderr of the reader whose row was opened under watch, before it writes to them: who
+/// reads there may return from that before the writer does. Exported as [`open_waiting`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn watch_output(place: u64, hop: u64) -> u64 {
     if let Some(record) = emit::resume::<Waiting>(place as u32) {
-        let Waiting { opening, transfer } = &record.payload;
-        if begin(opening, transfer) {
-            open_row(place);
+        let Opening { key, slot, .. } = &record.payload.opening;
+        // A worker of io_uring completes what another process began.
+        if key.process.tgid == task::current_tgid() {
+            let files = task::current_files();
+            membership::watch_fd(*slot, &key.process, files, 1, hop as u32);
+            membership::watch_fd(*slot, &key.process, files, 2, hop as u32);
         }
     }
     0
@@ -102,22 +130,23 @@ fn begin(opening: &Opening, transfer: &Transfer) -> bool {
             return false;
         }
     }
-    if direction == READ {
-        note_reader(&process, fd, &id, opening.file);
-    }
     true
 }
 
-/// A process that reads what passes on: its close will be told, and its own output followed.
+/// A process that reads what passes on: its close will be told, and its own output followed. Returns as
+/// [`open_waiting`].
 #[inline(never)]
-fn note_reader(process: &ProcessId, fd: i32, id: &ObjectId, file: Kptr) {
-    let Some(value) = membership::value(id) else { return };
+fn note_reader(opening: &Opening) -> u32 {
+    let LedgerKey { process, object: id, fd, .. } = &opening.key;
+    let Some(value) = membership::value(id) else { return 0 };
     if value & watch::PASSES_ON == 0 {
-        return;
+        return 0;
     }
-    read_ends::remember(process, fd, id, file);
+    read_ends::remember(process, *fd, id, opening.file);
     let hop = watch::hop(value) + 1;
-    if hop <= FOLLOW_READERS.load32() {
-        membership::follow_output(process.tgid, hop);
+    if hop <= FOLLOW_READERS.load32() && membership::follow_output(process.tgid, hop) {
+        hop
+    } else {
+        0
     }
 }

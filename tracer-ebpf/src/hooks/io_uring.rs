@@ -97,7 +97,7 @@ pub(crate) fn uring_complete_event(ctx: TracePointContext) -> u32 {
 #[inline(always)]
 fn finish(request: Kptr, result: i32) {
     if book(request, i64::from(result)) {
-        opening::open_waiting(u64::from(opening::place(slot::URING)));
+        opening::open(slot::URING);
     }
     stored::of_request(request);
 }

@@ -53,7 +53,7 @@ pub(crate) fn transfer() {
 #[inline(always)]
 fn book_and_open() {
     if book_leg() == 1 {
-        opening::open_waiting(u64::from(opening::place(slot::SYS_EXIT)));
+        opening::open(slot::SYS_EXIT);
     }
 }
 

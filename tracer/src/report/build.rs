@@ -10,7 +10,7 @@ mod way;
 use std::{collections::BTreeMap, panic::resume_unwind, thread};
 
 use jiff::Timestamp;
-use tracer_common::loss;
+use tracer_common::{loss, object::ObjectId};
 
 pub use self::{
     captured::{captured, recovered, stream_of},
@@ -40,7 +40,11 @@ pub fn build(
         let findings = verdict::judge(&case);
         (case, findings, processes.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
-    let mut seen: Vec<&session::Object> = session.objects.values().collect();
+    // What a reader could have passed on to, and did not, is no part of the story.
+    let is_used =
+        |id: &ObjectId| flows.get(id).is_used() || flows.get(&session.far_end(id)).is_used();
+    let is_told = |known: &&session::Object| known.hop == 0 || is_used(&known.id);
+    let mut seen: Vec<&session::Object> = session.objects.values().filter(is_told).collect();
     seen.sort_by_key(|object| (object.seen_ns, object.id));
     Report {
         schema: SCHEMA.to_owned(),

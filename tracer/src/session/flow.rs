@@ -150,8 +150,10 @@ impl Flow {
         let seen = session.pipe_seen(id).filter(|seen| is_pipe && seen.time_ns >= last_ns);
         flow.inside = seen.map(|seen| seen.state.unread);
         let supply = flow.before.map(|before| before.saturating_add(written));
-        flow.unread = supply.map(|supply| supply.saturating_sub(read));
-        flow.balanced = supply.and_then(|supply| flow.verdict(session, id, read <= supply));
+        let unseen = session.objects.get(id).map_or(0, |object| object.taken_unseen);
+        flow.unread = supply.map(|supply| supply.saturating_sub(read.saturating_add(unseen)));
+        flow.balanced =
+            supply.and_then(|supply| flow.verdict(session, id, unseen == 0 && read <= supply));
         if let (Some(supply), Some(inside)) = (supply, flow.inside) {
             flow.check(session, id, (supply, inside), is_waited_for);
         }
@@ -180,6 +182,12 @@ impl Flow {
     fn verdict(&self, session: &Session, id: &ObjectId, adds_up: bool) -> Option<bool> {
         let is_exact = session.was_created_here(id) || self.before == Some(0);
         (adds_up || is_exact).then_some(adds_up)
+    }
+
+    /// Whether anybody moved bytes, or tried to.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        !self.writers.is_empty() || !self.readers.is_empty()
     }
 
     /// The readers that took bytes, as a phrase: `manager (pid 60)`.
@@ -238,6 +246,15 @@ mod tests {
         let flows = Flows::of(&session);
         let flow = flows.get(&id);
         assert_eq!((flow.unread, flow.balanced), (Some(20), Some(true)));
+    }
+
+    #[test]
+    fn what_was_read_before_it_was_under_watch_is_not_unread() {
+        let (mut session, id) = session(0, 100, 30);
+        session.objects.get_mut(&id).unwrap().taken_unseen = 60;
+        let flows = Flows::of(&session);
+        let flow = flows.get(&id);
+        assert_eq!((flow.unread, flow.balanced), (Some(10), Some(false)));
     }
 
     #[test]

@@ -84,6 +84,9 @@ pub struct Object {
     pub socket: SocketState,
     /// Size of a file at first sight.
     pub size: u64,
+    /// Bytes of the write through which a pipe was seen first that had been taken out, uncounted, when that
+    /// write returned.
+    pub taken_unseen: u64,
     /// Whether the file had no name any more at first sight.
     pub deleted: bool,
     /// Who holds it open, as of the latest survey.
@@ -130,6 +133,11 @@ impl Object {
             tty: seen.tty,
             socket: seen.socket,
             size: size_before(seen),
+            taken_unseen: if kind.is_pipe() && seen.pipe.valid == 1 {
+                seen.in_flight.saturating_sub(seen.pipe.unread)
+            } else {
+                0
+            },
             deleted: seen.nlink == 0 && kind == Kind::File,
             holders: Holders::default(),
             hop: seen.hop,
@@ -203,4 +211,18 @@ pub(super) fn unknown_name(id: &ObjectId) -> String {
         return "closed".into();
     }
     format!("object:[{}:{}:{}]", id.dev >> 20, id.dev & 0xf_ffff, id.ino)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_pipe_lacks_of_the_write_that_showed_it_was_taken_out_unseen() {
+        let pipe = PipeState { unread: 30, valid: 1, ..PipeState::default() };
+        let seen =
+            layout::Object { mode: mode::S_IFIFO, in_flight: 100, pipe, ..Default::default() };
+        let object = Object::first_seen(&seen, String::new(), 0);
+        assert_eq!((object.pipe.unread, object.taken_unseen), (0, 70));
+    }
 }

@@ -40,7 +40,7 @@ const ABOUT_THE_KERNEL: [Part; 10] = [
     ("uring", &[]),
     ("exactness", &[]),
     ("compat32", &[]),
-    ("hops", &["both_halves", "outside_the_traced_tree", "writes_once"]),
+    ("hops", &["both_halves", "outside_the_traced_tree", "writes_once", "first_write_returns"]),
     (
         "capture",
         &[

@@ -30,7 +30,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
                 words::bytes(flow.read),
                 words::bytes(left),
                 words::bytes(supply.abs_diff(flow.read + left)),
-                reasons(case)
+                reasons(case, object)
             );
             let evidence = evidence(case, object, flow);
             Some(Finding {
@@ -65,7 +65,10 @@ fn evidence(case: &Case<'_>, object: &Object, flow: &Flow) -> Map<String, Value>
     evidence
 }
 
-fn reasons(case: &Case<'_>) -> String {
+fn reasons(case: &Case<'_>, object: &Object) -> String {
+    if object.taken_unseen > 0 {
+        return "it was read before the first write that tracer saw had returned".to_owned();
+    }
     let losses = &case.session.losses;
     if losses.is_empty() {
         return "it was in use when tracer attached".to_owned();
