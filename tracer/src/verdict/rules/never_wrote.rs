@@ -42,11 +42,11 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
 /// The likeliest reason, most telling first.
 fn advice(case: &Case<'_>, subject: &Subject<'_>) -> String {
     let process = subject.process;
-    let where_to = format!(
-        "Its output would have gone to {} and {}.",
-        words::destination(case, &subject.stdout),
-        words::destination(case, &subject.stderr)
-    );
+    let stdout = words::destination(case, &subject.stdout);
+    let where_to = match words::destination(case, &subject.stderr) {
+        stderr if stderr == stdout => format!("Its output would have gone to {stdout}."),
+        stderr => format!("Its output would have gone to {stdout} and {stderr}."),
+    };
     let elsewhere: u64 = subject
         .members
         .iter()

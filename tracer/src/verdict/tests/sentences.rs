@@ -48,6 +48,14 @@ fn doubt_is_put_down_to_its_cause() {
 }
 
 #[test]
+fn one_place_for_both_streams_is_named_once() {
+    let merged = managed(&["sh"]).command(80, MANAGER, &["true"], [NULL, OUT, OUT]);
+    let finding = merged.exited(80, 0, 200).judged().into_iter().find(|found| found.pid == 80);
+    let advice = finding.and_then(|found| found.advice).unwrap();
+    assert_eq!(advice.matches("pipe:[101]").count(), 1, "{advice}");
+}
+
+#[test]
 fn a_close_at_the_end_of_the_command_is_not_0_ms_before_it() {
     let broken = with_errors(write(500), error::EPIPE, 1);
     let scene = managed(&["yes"]).wrote(COMMAND, 1, OUT, broken).read(MANAGER, OUT, 500, 110);
