@@ -207,15 +207,15 @@ impl<'a> Place<'a> {
 }
 
 /// Boots until the first process runs, and to the end. Now and then an emulated processor runs into code that
-/// another one is just patching (`int3` in `static_call` or a static key), and the kernel is dead before there is
-/// anything of ours.
+/// another one is just patching (`int3` in `static_call` or a static key), and the kernel is dead, or hangs, before
+/// there is anything of ours.
 fn started(machine: &Machine<'_>, plan: &Plan) -> Result<Boot> {
     for _ in 1..STARTS {
         let boot = machine.boot(plan.limit())?;
         if boot.has_started() {
             return Ok(boot);
         }
-        say("the kernel died before its first process: booting it again");
+        say("the kernel did not come to its first process: booting it again");
     }
     machine.boot(plan.limit())
 }

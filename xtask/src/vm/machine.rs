@@ -22,6 +22,9 @@ const MEMORY: &str = "2G";
 /// users' programs is left out, because emulated it costs a third of the time; and a processor that
 /// stands still for some seconds is the emulator's, not the kernel's.
 const PARAMETERS: &str = "panic=-1 quiet mitigations=off init_on_alloc=0 watchdog_thresh=60";
+/// How long a kernel may take to its first process. They take seconds, and minutes beside other work. One was seen to
+/// hang before its first word, with both emulated processors busy, for as long as it was let.
+const START_LIMIT: Duration = Duration::from_secs(300);
 /// How long a kernel may take to power off after the last program.
 const GOODBYE: Duration = Duration::from_secs(10);
 
@@ -39,8 +42,13 @@ pub(crate) struct Boot {
 impl Boot {
     /// Whether the kernel came as far as its first process, which names it.
     pub(crate) fn has_started(&self) -> bool {
-        self.console.iter().any(|line| line.starts_with("@@ kernel "))
+        self.console.iter().any(|line| names_kernel(line))
     }
+}
+
+/// Whether this is the first line of our first process.
+fn names_kernel(line: &str) -> bool {
+    line.starts_with("@@ kernel ")
 }
 
 /// What to boot.
@@ -59,15 +67,16 @@ pub(crate) struct Machine<'a> {
 }
 
 impl Machine<'_> {
-    /// Boots and waits for the end, at most for `limit`.
+    /// Boots and waits for the end, at most for `limit` from the first process on.
     pub(crate) fn boot(self, limit: Duration) -> Result<Boot> {
         let start = Instant::now();
         let mut log = fs::File::create(self.log)
             .with_context(|| format!("cannot write {}", self.log.display()))?;
         let mut qemu = Qemu(self.start_qemu()?);
         let output = qemu.0.stdout.take().context("qemu has no standard output")?;
-        let (console, is_complete) = listen(&command::lines(output), start + limit, &mut log)
-            .with_context(|| format!("cannot write {}", self.log.display()))?;
+        let (console, is_complete) =
+            listen(&command::lines(output), start + START_LIMIT, limit, &mut log)
+                .with_context(|| format!("cannot write {}", self.log.display()))?;
         Ok(Boot { console, time: start.elapsed(), is_complete })
     }
 
@@ -102,10 +111,12 @@ impl Drop for Qemu {
     }
 }
 
-/// All lines up to the end, and whether the end was the right one.
+/// All lines up to the end, and whether the end was the right one. The first process is to run before
+/// `deadline`, and has `limit` from then on.
 fn listen(
     lines: &Receiver<String>,
     mut deadline: Instant,
+    limit: Duration,
     log: &mut dyn Write,
 ) -> io::Result<(Vec<String>, bool)> {
     let mut console = Vec::new();
@@ -116,6 +127,9 @@ fn listen(
                 // A serial line ends its lines with carriage returns.
                 line.truncate(line.trim_end_matches('\r').len());
                 writeln!(log, "{line}")?;
+                if names_kernel(&line) {
+                    deadline = Instant::now() + limit;
+                }
                 if line == DONE {
                     is_complete = true;
                     deadline = Instant::now() + GOODBYE;
@@ -131,13 +145,14 @@ fn listen(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::{sync::mpsc, thread};
 
     use super::*;
 
     fn heard(text: &'static str) -> (Vec<String>, bool) {
-        let deadline = Instant::now() + Duration::from_secs(5);
-        listen(&command::lines(text.as_bytes()), deadline, &mut io::sink()).unwrap()
+        let limit = Duration::from_secs(5);
+        let lines = command::lines(text.as_bytes());
+        listen(&lines, Instant::now() + limit, limit, &mut io::sink()).unwrap()
     }
 
     #[test]
@@ -164,9 +179,29 @@ mod tests {
 
     #[test]
     fn a_machine_that_hangs_is_left_at_the_deadline() {
-        let (_silent, receiver) = mpsc::channel();
-        let deadline = Instant::now() + Duration::from_millis(20);
-        let (console, is_complete) = listen(&receiver, deadline, &mut io::sink()).unwrap();
+        let (sender, receiver) = mpsc::channel();
+        let (short, long) = (Duration::from_millis(20), Duration::from_secs(3600));
+        let (console, is_complete) =
+            listen(&receiver, Instant::now() + short, long, &mut io::sink()).unwrap();
         assert!(console.is_empty() && !is_complete);
+        sender.send("@@ kernel 7.2".to_owned()).unwrap();
+        let (console, is_complete) =
+            listen(&receiver, Instant::now() + long, short, &mut io::sink()).unwrap();
+        assert!(console.len() == 1 && !is_complete);
+    }
+
+    #[test]
+    fn a_kernel_that_is_slow_to_start_does_not_take_the_time_of_its_programs() {
+        let (sender, receiver) = mpsc::channel();
+        sender.send("@@ kernel 7.2".to_owned()).unwrap();
+        let programs = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(60));
+            sender.send(DONE.to_owned())
+        });
+        let start_limit = Instant::now() + Duration::from_millis(20);
+        let limit = Duration::from_secs(60);
+        let (_, is_complete) = listen(&receiver, start_limit, limit, &mut io::sink()).unwrap();
+        assert!(is_complete);
+        programs.join().unwrap().unwrap();
     }
 }

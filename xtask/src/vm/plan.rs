@@ -74,8 +74,6 @@ const QUICK: [Part; 8] = [
 const PATIENCE: u32 = 4;
 /// Whoever needs longer than this hangs.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(900);
-/// How long a kernel may take to start.
-const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// What the kernel of a boot is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,10 +170,10 @@ impl Plan {
         Self { circumstance, runs: vec![(REFUSING.to_owned(), Vec::new())] }
     }
 
-    /// How long its boot may take.
+    /// How long its programs may take together.
     pub(crate) fn limit(&self) -> Duration {
         let programs = u32::try_from(self.runs.len()).unwrap_or(u32::MAX);
-        START_LIMIT + PROGRAM_LIMIT.saturating_mul(programs)
+        PROGRAM_LIMIT.saturating_mul(programs)
     }
 
     /// What `init.sh` sources.
