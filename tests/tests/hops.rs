@@ -2,18 +2,17 @@
 
 use std::{
     io::Write,
-    os::fd::AsFd,
     process::{ChildStdout, Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::fs::fstat;
 use tracer_tests::{
     deadline::OwnedChild,
     docker::trace_managed,
     expect,
     goproc::{Account, Behaviour, Stage},
     managed::Goproc,
+    procfs::target_of,
     reader::{Pace, Reader},
     report::{Report, Step},
     scenario::trace,
@@ -129,11 +128,6 @@ fn relay_in_one_write(input: ChildStdout) -> Result<OwnedChild> {
     OwnedChild::spawn(&mut command, "dd")
 }
 
-/// The name of a pipe in a report.
-fn pipe_name(end: impl AsFd) -> Result<String> {
-    Ok(format!("pipe:[{}]", fstat(end)?.st_ino))
-}
-
 /// More than the relay's pipe holds: most is read before the relay's first write returns. What it never
 /// wrote to is not its output.
 #[test]
@@ -146,10 +140,8 @@ fn what_is_read_before_a_relays_first_write_returns_counts() -> Result<()> {
     let mut go = target.inner().stdin.take().context("stdin was piped")?;
     let passed_on = target.inner().stdout.take().context("stdout was piped")?;
     let mut relay = relay_in_one_write(passed_on)?;
-    let relay = relay.inner();
-    let output = relay.stdout.take().context("stdout was piped")?;
-    let (stdout, stderr) =
-        (pipe_name(&output)?, pipe_name(relay.stderr.as_ref().context("piped")?)?);
+    let (stdout, stderr) = (target_of(relay.pid(), 1)?, target_of(relay.pid(), 2)?);
+    let output = relay.inner().stdout.take().context("stdout was piped")?;
     let tracer = Tracer::on_pid(target.pid()).start()?;
     go.write_all(b"\n")?;
     let received = Reader::spawn(output.into(), Pace::Free).finish()?;

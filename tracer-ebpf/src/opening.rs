@@ -116,21 +116,19 @@ extern "C" fn open_row(place: u64) -> u64 {
 /// What comes before the row; `false` when there will be none.
 #[inline(always)]
 fn begin(opening: &Opening, transfer: &Transfer) -> bool {
-    let LedgerKey { process, object: id, fd, direction } = opening.key;
-    if opening.hop != NOT_OURS {
-        let in_flight = if direction == WRITE { transfer.result.max(0) as u64 } else { 0 };
-        let (slot, hop) = (opening.slot, opening.hop);
-        let mut sighting = Sighting { process, id, fd, slot, hop, in_flight };
-        membership::watch(&mut sighting, opening.file);
-        if hop == 0 && direction == WRITE {
-            membership::mark_output(&id);
-        }
-        // A reader's wake-ups of itself (eventfd) and its /dev/null are nobody's way.
-        if hop > 0 && !membership::is_shared_watch(&id) {
-            return false;
-        }
+    let Opening { key, slot, hop, .. } = *opening;
+    if hop == NOT_OURS {
+        return true;
     }
-    true
+    let LedgerKey { process, object: id, fd, direction } = key;
+    let in_flight = if direction == WRITE { transfer.result.max(0) as u64 } else { 0 };
+    let mut sighting = Sighting { process, id, fd, slot, hop, in_flight };
+    membership::watch(&mut sighting, opening.file);
+    if hop == 0 && direction == WRITE {
+        membership::mark_output(&id);
+    }
+    // A reader's wake-ups of itself (eventfd) and its /dev/null are nobody's way.
+    hop == 0 || membership::is_shared_watch(&id)
 }
 
 /// A process that reads what passes on: its close will be told, and its own output followed. Returns as
