@@ -127,7 +127,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Tally> {
 /// A kernel, and what to do there.
 type Task<'a> = (&'a Kernel, Plan);
 
-/// All tests on each kernel; then the newest one, made to refuse.
+/// All tests on each kernel; then the kernels made to refuse, of which a quick run has the newest only.
 fn boots<'a, 'b>(
     kernels: &'a [Kernel],
     extent: Extent<'_>,
@@ -135,12 +135,19 @@ fn boots<'a, 'b>(
 ) -> Vec<Task<'a>> {
     let plan = |kernel: &Kernel| Plan::of_tests(programs(kernel.architecture), extent);
     let mut boots: Vec<_> = kernels.iter().map(|kernel| (kernel, plan(kernel))).collect();
-    let is_matching = matches!(extent, Extent::Matching(_));
-    if let Some(newest) = kernels.last().filter(|_| !is_matching) {
-        let refusing = [Circumstance::NoTypes, Circumstance::Confidential];
-        boots.extend(refusing.map(|circumstance| (newest, Plan::of_refusal(circumstance))));
-    }
+    let refusing = match extent {
+        Extent::Whole => kernels,
+        Extent::Quick => &kernels[kernels.len().saturating_sub(1)..],
+        Extent::Matching(_) => &[],
+    };
+    boots.extend(refusing.iter().flat_map(refusals));
     boots
+}
+
+/// A kernel made to refuse, in each way.
+fn refusals(kernel: &Kernel) -> [Task<'_>; 2] {
+    [Circumstance::NoTypes, Circumstance::Confidential]
+        .map(|circumstance| (kernel, Plan::of_refusal(circumstance)))
 }
 
 /// Where archives and consoles go, and what goes into the machines.
@@ -225,19 +232,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kernels_that_refuse_are_asked_in_a_whole_run_only() {
-        let (name, architecture) = ("7", Architecture::X86);
-        let kernels = [Kernel { name, architecture, release: "7.2".into(), image: "/".into() }];
-        let programs = Programs::default();
-        let circumstances = |extent| {
-            let boots = boots(&kernels, extent, |_| &programs);
-            boots.iter().map(|(_, plan)| plan.circumstance).collect::<Vec<_>>()
+    fn each_kernel_is_made_to_refuse_in_a_whole_run_and_the_newest_in_a_quick_one() {
+        let kernel = |name| {
+            let (architecture, release) = (Architecture::X86, String::from(name));
+            Kernel { name, architecture, release, image: "/".into() }
         };
-        let all = [Circumstance::Plain, Circumstance::NoTypes, Circumstance::Confidential];
-        assert_eq!(circumstances(Extent::Whole), all);
-        assert_eq!(circumstances(Extent::Quick), all);
+        let kernels = [kernel("5.10"), kernel("7")];
+        let programs = Programs::default();
+        let refusals = |extent| {
+            let boots = boots(&kernels, extent, |_| &programs);
+            let (plain, refusing) = boots.split_at(kernels.len());
+            assert!(plain.iter().all(|(_, plan)| plan.circumstance == Circumstance::Plain));
+            let circumstance = |(kernel, plan): &Task<'_>| (kernel.name, plan.circumstance);
+            refusing.iter().map(circumstance).collect::<Vec<_>>()
+        };
+        let ways = [Circumstance::NoTypes, Circumstance::Confidential];
+        let newest = ways.map(|way| ("7", way));
+        assert_eq!(refusals(Extent::Quick), newest);
+        assert_eq!(refusals(Extent::Whole), [ways.map(|way| ("5.10", way)), newest].concat());
         let filters = ["pipe".to_owned()];
-        assert_eq!(circumstances(Extent::Matching(&filters)), [Circumstance::Plain]);
+        assert_eq!(refusals(Extent::Matching(&filters)), []);
     }
 
     fn names(options: &Options) -> Vec<&'static str> {
