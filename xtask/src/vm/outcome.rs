@@ -98,7 +98,7 @@ pub(crate) fn table(old: &str, outcomes: &[Outcome]) -> String {
     let is_row = |line: &&str| line.starts_with("| ") && !HEADER.starts_with(line);
     let kept = old.lines().filter(is_row).filter(|row| !is_replaced(row)).map(str::to_owned);
     let mut rows: Vec<_> = kept.chain(new.iter().cloned()).collect();
-    rows.sort_by_key(|row| version(row));
+    rows.sort_by(|a, b| release_order(a).cmp(&release_order(b)));
     format!("{HEADER}{}\n", rows.join("\n"))
 }
 
@@ -109,10 +109,11 @@ fn boot_of(row: &str) -> Vec<&str> {
     row.split('|').skip(1).take(2).map(str::trim).collect()
 }
 
-/// The numbers of the kernel's release; rows of one kernel stay in their order.
-fn version(row: &str) -> Vec<u32> {
+/// By the numbers of the kernel's release, then by its architecture; rows of one kernel stay in their order.
+fn release_order(row: &str) -> (Vec<u32>, &str) {
     let release = boot_of(row).first().copied().unwrap_or_default();
-    release.split(|c: char| !c.is_ascii_digit()).map_while(|word| word.parse().ok()).collect()
+    let words = release.split(|c: char| !c.is_ascii_digit());
+    (words.map_while(|word| word.parse().ok()).collect(), release)
 }
 
 #[cfg(test)]
@@ -145,14 +146,17 @@ mod tests {
     #[test]
     fn a_row_is_replaced_and_others_stay_in_the_order_of_their_kernels() {
         let old = "No run.\n| kernel | booted | tests | result |\n|---|---|---|---|\n\
-            | 6.1.0-50-cloud-amd64 | as it is | old | old |\n| 6.12.1 | as it is | x | kept |\n\
+            | 6.1.0-50-cloud-amd64 | as it is | old | old |\n| 6.12.1-b | as it is | x | kept |\n\
+            | 6.12.1-a | as it is | x | kept |\n| 6.12.1-b | made | x | kept |\n\
             | 5.10.0-46 | as it is | x | kept |\n";
         assert_eq!(
             table(old, &[outcome(GOOD, true)]).lines().skip(2).collect::<Vec<_>>(),
             [
                 "| 5.10.0-46 | as it is | x | kept |",
                 "| 6.1.0-50-cloud-amd64 | as it is | trees 2 | all 2 pass |",
-                "| 6.12.1 | as it is | x | kept |",
+                "| 6.12.1-a | as it is | x | kept |",
+                "| 6.12.1-b | as it is | x | kept |",
+                "| 6.12.1-b | made | x | kept |",
             ]
         );
     }
