@@ -20,6 +20,12 @@ use std::{
 
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
+use tracer_core::{
+    report::{self, Report},
+    session,
+    text::escape,
+};
+use tracer_loader::{CgroupScope, EventRing, KernelSettings, Loader};
 
 use self::{
     attach::attach,
@@ -30,14 +36,10 @@ use self::{
     record::Recording,
 };
 use crate::{
-    doctor::environment,
-    inherited::{Descriptors, Unused},
     launch::{self, Launched, Running},
-    loader::{CgroupScope, EventRing, KernelSettings, Loader},
     observe::{self, WorkerLogs},
-    render,
-    report::{self, Report},
     settings::{Settings, TargetChoice},
+    sys::inherited::{Descriptors, Unused},
     target::{self, PinnedProcess, Request, Target},
 };
 
@@ -50,7 +52,7 @@ pub use self::{
 
 /// What a run traces, resolved.
 struct Subject {
-    target: report::Target,
+    target: session::Target,
     pids: Vec<PinnedProcess>,
     launched: Option<Launched>,
     /// The target cgroup's directory: the target ends when it is gone.
@@ -65,7 +67,7 @@ struct Subject {
 /// [`AppError`], one sentence each.
 pub fn trace(settings: &Settings) -> Result<bool, AppError> {
     let inherited = Descriptors::of_this_process();
-    environment::preflight()?;
+    crate::doctor::preflight()?;
     let mut destination = Destination::open(settings.output.as_deref(), settings.color)?;
     let recording = Recording::open(settings.record.as_deref())?;
     let capturing = Capturing::open(settings)?;
@@ -107,7 +109,7 @@ fn resolve(choice: &TargetChoice, kernel: &mut KernelSettings) -> Result<Subject
             let words: Vec<String> =
                 launch.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
             let launched = launch::start(launch)?;
-            let target = report::Target {
+            let target = session::Target {
                 kind: "command".into(),
                 name: words.join(" "),
                 pids: vec![launched.pid()],
@@ -125,7 +127,7 @@ fn resolve(choice: &TargetChoice, kernel: &mut KernelSettings) -> Result<Subject
             let numbers: Vec<u32> = pids.iter().map(|pinned| pinned.pid).collect();
             let name =
                 numbers.iter().map(|pid| format!("--pid {pid}")).collect::<Vec<_>>().join(" ");
-            let target = report::Target { kind: "pid".into(), name, pids: numbers };
+            let target = session::Target { kind: "pid".into(), name, pids: numbers };
             Ok(Subject { target, pids, launched: None, cgroup: None })
         }
         Target::Cgroup(cgroup) => {
@@ -135,7 +137,7 @@ fn resolve(choice: &TargetChoice, kernel: &mut KernelSettings) -> Result<Subject
                 Request::Container(name) => ("container", format!("--container {name}")),
                 _ => ("cgroup", format!("--cgroup {}", cgroup.path.display())),
             };
-            let target = report::Target { kind: kind.into(), name, pids: Vec::new() };
+            let target = session::Target { kind: kind.into(), name, pids: Vec::new() };
             let cgroup = Some(cgroup.path);
             Ok(Subject { target, pids: Vec::new(), launched: None, cgroup })
         }
@@ -211,9 +213,9 @@ fn ensure_alive(pids: &[PinnedProcess]) -> Result<(), AppError> {
 }
 
 /// The line that scripts wait for.
-fn announce(settings: &Settings, target: &report::Target) {
+fn announce(settings: &Settings, target: &session::Target) {
     if !settings.quiet {
-        let name = render::escape(&target.name);
+        let name = escape(&target.name);
         output::say(&format!("tracer: attached to {name}; stops when it ends, or on Ctrl-C"));
     }
 }
@@ -357,7 +359,10 @@ impl Run {
     ///
     /// The survey comes before the detach: what moves after it is in the ledger, and then nobody takes
     /// the survey for the last word on that pipe.
-    fn finish(mut self, running: Option<Running>) -> Result<crate::session::Session, AppError> {
+    fn finish(
+        mut self,
+        running: Option<Running>,
+    ) -> Result<tracer_core::session::Session, AppError> {
         self.survey();
         self.collector.outside(observe::threads_asleep(&self.collector.session));
         let skipped = self.loader.skipped_runs();

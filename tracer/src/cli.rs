@@ -8,10 +8,10 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracer_common::limits;
+use tracer_loader::{KernelSettings, Manner};
 
 use crate::{
     launch::Launch,
-    loader::{KernelSettings, Manner},
     render::Format,
     settings::{ColorChoice, Settings, TargetChoice},
     target::Request,

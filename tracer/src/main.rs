@@ -8,10 +8,9 @@ use clap::{Parser as _, error::ErrorKind};
 use tracer::{
     app::{self, AppError, Replayed},
     cli::{self, Action, Cli},
-    exit_kind::ExitKind,
-    render,
     settings::ReportSettings,
 };
+use tracer_core::text::escape;
 
 /// Output was lost, or nothing was written.
 const FINDING: u8 = 1;
@@ -63,11 +62,7 @@ fn report(settings: &ReportSettings) -> ExitCode {
 }
 
 fn refuse_run(error: &AppError) -> ExitCode {
-    let code = match error.exit_kind() {
-        ExitKind::Usage => USAGE,
-        ExitKind::Environment => ENVIRONMENT,
-    };
-    fail(&error.to_string(), code)
+    fail(&error.to_string(), if error.is_usage() { USAGE } else { ENVIRONMENT })
 }
 
 /// Help and version are answers; anything else is one sentence.
@@ -84,6 +79,6 @@ fn refuse(error: &clap::Error) -> ExitCode {
 
 fn fail(sentence: &str, code: u8) -> ExitCode {
     // Nothing is left to do when standard error is closed as well.
-    let _ = writeln!(std::io::stderr(), "tracer: {}", render::escape(sentence));
+    let _ = writeln!(std::io::stderr(), "tracer: {}", escape(sentence));
     ExitCode::from(code)
 }

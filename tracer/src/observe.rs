@@ -1,6 +1,6 @@
 //! What user space can see that no hook tells: threads asleep, files at the end, environments, logs.
 //!
-//! Everything here reads `/proc` or a file and gives [`crate::event::EventKind`]s; whatever has
+//! Everything here reads `/proc` or a file and gives [`tracer_core::event::EventKind`]s; whatever has
 //! vanished meanwhile gives none.
 
 mod asleep;

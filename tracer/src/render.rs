@@ -6,7 +6,6 @@
 
 mod command;
 mod doctor;
-mod escape;
 mod exit;
 mod gap;
 mod human;
@@ -17,19 +16,16 @@ mod show;
 #[cfg(test)]
 mod tests;
 mod text;
-mod units;
 
 use std::io;
 
 pub use self::{
     command::command_line,
     doctor::{DoctorLine, LineStatus, doctor},
-    escape::escape,
-    json::harmless_line,
     live::{LiveEvent, live_line},
     show::Show,
 };
-use crate::report::Report;
+use tracer_core::report::Report;
 
 /// In which form a report is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

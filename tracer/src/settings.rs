@@ -2,10 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{
-    capture::Keep, launch::Launch, loader::KernelSettings, redact::Redact, render::Format,
-    target::Request,
-};
+use tracer_core::{capture::Keep, text::redact::Redact};
+use tracer_loader::KernelSettings;
+
+use crate::{launch::Launch, render::Format, target::Request};
 
 /// One run.
 #[derive(Clone, Debug)]

@@ -16,8 +16,16 @@ use anyhow::{Context as _, Result};
 use crate::{build::Profile, cargo, setup::Ready, stamp, workspace::Workspace};
 
 /// What the tool is built from.
-const SOURCES: [&str; 6] =
-    [".cargo", "Cargo.lock", "Cargo.toml", "tracer", "tracer-common", "tracer-ebpf"];
+const SOURCES: [&str; 8] = [
+    ".cargo",
+    "Cargo.lock",
+    "Cargo.toml",
+    "tracer",
+    "tracer-common",
+    "tracer-core",
+    "tracer-ebpf",
+    "tracer-loader",
+];
 
 /// Variables with which a user changes how cargo builds.
 const VARIABLES: [&str; 4] =

@@ -1,15 +1,15 @@
 //! The index of a capture folder (`tracer report DIR`): a sentence, or sums and pieces that can be true.
 
 use bytes::Bytes;
-use tracer::{
+use tracer_core::{
     capture::{
         index::{Line, Reader},
         recover::{Part, Piece, Search, Want},
         summary::Tally,
     },
-    redact::Redact,
     report,
     session::Session,
+    text::redact::Redact,
 };
 
 use crate::oracle::{check_report, check_sentence};
@@ -38,7 +38,8 @@ pub fn check(input: &[u8]) {
         assert_eq!(sum, u128::from(total.written), "the books of a stream: {total:?}");
         search.assume_cut(stream.declared.stream, total.cut);
     }
-    let recording = tracer::recording::read(SESSION, u64::MAX).expect("a session that was kept");
+    let recording =
+        tracer_core::recording::read(SESSION, u64::MAX).expect("a session that was kept");
     let mut report = recording.report();
     let mut captured = report::captured(&Session::default(), "out".to_owned(), &head, &streams);
     let redact = Redact::new(&["token=\\S+"]).expect("a pattern");

@@ -2,15 +2,15 @@
 //! and whatever they say, what is shown of it is harmless.
 
 use bytes::Bytes;
-use tracer::{
+use tracer::render::{Show, Style};
+use tracer_common::capture::KIND;
+use tracer_core::{
     capture::chunk,
     event::{self, DecodeError, Event},
-    redact::Redact,
-    render::{Show, Style},
-    report::{self, Target},
-    session::Session,
+    report,
+    session::{Session, Target},
+    text::redact::Redact,
 };
-use tracer_common::capture::KIND;
 
 use crate::{
     layout::{check_chunk, check_event},

@@ -2,16 +2,16 @@
 
 use std::mem::offset_of;
 
-use tracer::{
-    capture::chunk::{Chunk, Content},
-    event::{Event, EventKind, Exit, Image},
-};
 use tracer_common::{
     capture as captured,
     event::{self as layout, Header},
     id::ProcessId,
     ledger::LedgerKey,
     object::{FdState, ObjectId, PipeState},
+};
+use tracer_core::{
+    capture::chunk::{Chunk, Content},
+    event::{Event, EventKind, Exit, Image},
 };
 
 /// A record, and where in it the next struct is.

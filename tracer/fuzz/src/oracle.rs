@@ -1,10 +1,8 @@
 //! What everything has to be that leaves tracer: text that does nothing to a terminal, and JSON.
 
 use serde_json::Value;
-use tracer::{
-    render::{self, Format, Style},
-    report::Report,
-};
+use tracer::render::{self, Format, Style};
+use tracer_core::{report::Report, text};
 
 /// Columns that are tried.
 const WIDTHS: [usize; 2] = [40, 120];
@@ -17,7 +15,7 @@ pub(crate) fn check_report(report: &Report) {
     let json = written(report, Format::Json, 0);
     harmless(&json);
     let value: Value = serde_json::from_str(&json).expect("the report is one JSON document");
-    assert_eq!(value["schema"], tracer::report::SCHEMA);
+    assert_eq!(value["schema"], tracer_core::report::SCHEMA);
     let lines = written(report, Format::Ndjson, 0);
     harmless(&lines);
     for line in lines.lines() {
@@ -35,7 +33,7 @@ fn written(report: &Report, format: Format, width: usize) -> String {
 
 /// A sentence about a failure, as `main` and the log show it.
 pub(crate) fn check_sentence(sentence: &str) {
-    let shown = render::escape(sentence);
+    let shown = text::escape(sentence);
     one_line(&shown);
 }
 

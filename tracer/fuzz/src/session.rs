@@ -1,6 +1,6 @@
 //! A session file (`tracer report FILE`): a sentence, or a report that is harmless in every form.
 
-use tracer::recording::read;
+use tracer_core::recording::read;
 
 use crate::oracle::{check_report, check_sentence};
 

@@ -1,7 +1,7 @@
 //! A manager's log (`--worker-log`) and a container engine's: every byte string is claims and bad lines,
 //! wherever it is cut.
 
-use tracer::worker_log::{Account, Claim, DockerLogTally, Reader};
+use tracer_core::worker_log::{Account, Claim, DockerLogTally, Reader};
 
 use crate::oracle::check_sentence;
 

@@ -1,11 +1,9 @@
 //! How a trace begins: targets, hooks, whoever was there before; and what is given up then.
 
+use tracer_loader::{EventRing, KernelSettings, Loader};
+
 use super::{AppError, Subject};
-use crate::{
-    launch::Launched,
-    loader::{EventRing, KernelSettings, Loader},
-    privileges::Privileges,
-};
+use crate::{launch::Launched, sys::privileges::Privileges};
 
 /// Targets first, then the hooks, then whoever was there before them: nobody is missed.
 pub(super) fn attach(

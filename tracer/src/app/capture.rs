@@ -11,6 +11,12 @@ use rustix::{
     io::Errno,
 };
 use tracer_common::ledger::{LedgerKey, LedgerRow, WRITE};
+use tracer_core::{
+    capture::{INDEX, Keep, SESSION, chunk::Chunk, summary::Summary},
+    report::Report,
+    session::Session,
+};
+use tracer_loader::{CaptureRing, CaptureScope, KernelSettings};
 
 use super::{
     AppError,
@@ -21,16 +27,10 @@ use super::{
 };
 use crate::{
     capture::{
-        INDEX, Keep, SESSION,
-        chunk::Chunk,
         folder::Folder,
-        summary::Summary,
         writer::{Capture, Options, Source, Watcher},
     },
-    loader::{CaptureRing, CaptureScope, KernelSettings},
     render::{Show, Style},
-    report::Report,
-    session::Session,
     settings::{CaptureSettings, Settings},
 };
 

@@ -2,24 +2,26 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use tracer_common::{
     id::ProcessId,
     ledger::{LedgerKey, LedgerRow, READ},
     loss::{self, LossCell},
     process::ROLE_TARGET,
 };
+use tracer_core::{
+    event::{self, Event, EventKind},
+    report::Exit,
+    session::{Session, Target},
+    text::errno,
+};
+use tracer_loader::{Loader, LoaderError, RawRecord};
 
 use super::{alive::Alive, record::Recording};
 use crate::{
-    errno,
-    event::{self, Event, EventKind},
-    loader::{Loader, LoaderError, RawRecord},
     observe,
     render::{self, LiveEvent},
-    report,
-    session::Session,
 };
-use jiff::Timestamp;
 
 /// Where live lines go; `None` when they are not wanted.
 pub(super) type LiveSink = Option<render::Style>;
@@ -56,7 +58,7 @@ impl Collector {
     /// The window begins: every hook is attached.
     pub(super) fn begin(
         &mut self,
-        target: &report::Target,
+        target: &Target,
         start: Timestamp,
         start_ns: u64,
         stdio_of_interest: &[i32],
@@ -223,7 +225,7 @@ impl Collector {
                     at_ms,
                     pid: exit.process.tgid,
                     command: known.command(),
-                    exit: Some(report::Exit { code: known.exit_code(), signal: known.signal() }),
+                    exit: Some(Exit { code: known.exit_code(), signal: known.signal() }),
                     bytes_stdout: bytes(1),
                     bytes_stderr: bytes(2),
                 })

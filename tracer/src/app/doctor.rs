@@ -2,10 +2,11 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use tracer_loader::check_hooks;
+
 use super::output::{wants_color, width_of};
 use crate::{
-    doctor::environment::{self, Status},
-    loader::check_hooks,
+    doctor::{self, Status},
     render::{self, DoctorLine, LineStatus, Style},
     settings::ColorChoice,
 };
@@ -15,7 +16,7 @@ use crate::{
 /// # Errors
 /// Standard output could not be written to.
 pub fn doctor(color: ColorChoice) -> io::Result<bool> {
-    let mut lines: Vec<DoctorLine> = environment::inspect()
+    let mut lines: Vec<DoctorLine> = doctor::inspect()
         .into_iter()
         .map(|check| DoctorLine {
             ok: match check.status {

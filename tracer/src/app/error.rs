@@ -2,9 +2,12 @@
 
 use std::{io, path::PathBuf};
 
+use tracer_core::recording::ReadError;
+use tracer_loader::LoaderError;
+
 use crate::{
-    capture::folder::FolderError, doctor::environment::EnvironmentError, exit_kind::ExitKind,
-    launch::LaunchError, loader::LoaderError, recording::ReadError, target::TargetError,
+    capture::folder::FolderError, doctor::EnvironmentError, launch::LaunchError,
+    target::TargetError,
 };
 
 /// Why there is no report.
@@ -96,24 +99,14 @@ pub enum AppError {
 }
 
 impl AppError {
-    /// The kind of failure, which decides the exit code.
+    /// Whether the command line is wrong on any machine; otherwise this machine lacks or forbids what it asks for.
     #[must_use]
-    pub fn exit_kind(&self) -> ExitKind {
+    pub fn is_usage(&self) -> bool {
         match self {
-            Self::Environment(error) => error.exit_kind(),
-            Self::Target(error) => error.exit_kind(),
-            Self::NothingCaptured { .. } => ExitKind::Usage,
-            Self::Launch(error) => error.exit_kind(),
-            Self::Loader(_)
-            | Self::EndedBeforeAttach { .. }
-            | Self::Output { .. }
-            | Self::WorkerLog { .. }
-            | Self::Record { .. }
-            | Self::Folder(_)
-            | Self::Capture { .. }
-            | Self::Captured { .. }
-            | Self::Recording { .. }
-            | Self::Runtime { .. } => ExitKind::Environment,
+            Self::Target(error) => error.is_usage(),
+            Self::Launch(error) => error.is_usage(),
+            Self::NothingCaptured { .. } => true,
+            _ => false,
         }
     }
 }

@@ -6,20 +6,20 @@ use std::{
 };
 
 use bytes::Bytes;
-
-use super::AppError;
-use crate::{
+use tracer_core::{
     capture::{
         INDEX,
-        folder::{Folder, FolderError},
         index::{Head, Reader},
         recover::{Found, Part, Piece, Search},
         summary::{StreamSummary, Tally},
     },
-    redact::Redact,
     report::{self, Report},
     session::{Flows, Session},
+    text::redact::Redact,
 };
+
+use super::AppError;
+use crate::capture::folder::{Folder, FolderError};
 
 /// A folder, and what is to be made of it.
 pub(super) struct GivenBack<'a> {

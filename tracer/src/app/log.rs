@@ -2,6 +2,7 @@
 
 use std::{fmt::Debug, io::IsTerminal as _};
 
+use tracer_core::text::escape;
 use tracing_subscriber::{
     EnvFilter,
     field::{MakeExt as _, RecordFields},
@@ -12,7 +13,7 @@ use tracing_subscriber::{
 };
 
 use super::output::wants_color;
-use crate::{render::escape, settings::ColorChoice};
+use crate::settings::ColorChoice;
 
 /// Installs the log. `verbosity` is -1 for quiet, else the number of `-v`; `RUST_LOG` wins.
 pub fn init(verbosity: i8) {

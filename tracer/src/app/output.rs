@@ -7,13 +7,13 @@ use std::{
 };
 
 use rustix::termios::tcgetwinsize;
+use tracer_core::report::Report;
 
 use super::{AppError, collect::LiveSink};
 use crate::{
-    private_file,
     render::{self, Format, Style},
-    report::Report,
     settings::{ColorChoice, Settings},
+    sys::private_file,
 };
 
 /// Columns when there is no terminal to ask.

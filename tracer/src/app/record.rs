@@ -12,15 +12,15 @@ use tracer_common::{
     ledger::{LedgerKey, LedgerRow},
     loss::LossCell,
 };
+use tracer_core::{
+    event::Event,
+    recording::{Header, Recorder},
+    session,
+};
+use tracer_loader::Loader;
 
 use super::AppError;
-use crate::{
-    event::Event,
-    loader::Loader,
-    private_file,
-    recording::{Header, Recorder},
-    report,
-};
+use crate::sys::private_file;
 
 /// How often rows that live in the kernel only are saved: what a killed run loses at most.
 const CHECKPOINT: Duration = Duration::from_secs(5);
@@ -64,7 +64,7 @@ impl Recording {
 
     pub(super) fn begin(
         &mut self,
-        target: &report::Target,
+        target: &session::Target,
         start: Timestamp,
         start_ns: u64,
         stdio_of_interest: &[i32],

@@ -10,6 +10,11 @@ use rustix::{
     process::{Resource, getrlimit},
     system::sysinfo,
 };
+use tracer_core::{
+    capture::SESSION,
+    recording::{self, ReadError, Recording},
+    report::Report,
+};
 
 use super::{
     AppError,
@@ -17,12 +22,7 @@ use super::{
     leave,
     output::Destination,
 };
-use crate::{
-    capture::{SESSION, folder::Folder},
-    recording::{self, ReadError, Recording},
-    report::Report,
-    settings::ReportSettings,
-};
+use crate::{capture::folder::Folder, settings::ReportSettings};
 
 /// What came of it.
 #[derive(Debug)]

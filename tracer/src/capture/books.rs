@@ -10,17 +10,19 @@ use tracer_common::{
     id::ProcessId,
     ledger::{LedgerKey, LedgerRow, WRITE},
 };
-
-use super::{
+use tracer_core::capture::{
     INDEX, Keep, Reason,
     chunk::{Chunk, Content},
-    files::Files,
-    folder::{Folder, FolderError},
     index::{Declared, Head, Line, Writer},
-    log::Log,
-    names::{Names, Sources},
     stream::{Counted, Limits, Stream},
     summary::{Summary, Tally},
+};
+
+use super::{
+    files::Files,
+    folder::{Folder, FolderError},
+    log::Log,
+    names::{Names, Sources},
     writer::Options,
 };
 

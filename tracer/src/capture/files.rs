@@ -7,19 +7,12 @@ use std::{
     io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _},
 };
 
+use tracer_core::capture::summary::trim_above;
+
 use super::folder::Folder;
 
 /// Files that are open at a time.
 const OPEN: usize = 256;
-/// A file is at least that much longer than its limit before it is trimmed: a trim makes a file, and a
-/// tiny limit must not make one for each write.
-const SLACK: u64 = 64 << 10;
-
-/// The length above which a file that keeps its last `limit` bytes is trimmed.
-pub(super) fn trim_above(limit: u64) -> u64 {
-    limit.saturating_add(limit.max(SLACK))
-}
-
 /// The files of all streams.
 #[derive(Debug)]
 pub(super) struct Files {
@@ -263,17 +256,18 @@ mod tests {
 
     #[test]
     fn a_trim_that_fails_loses_nothing_and_is_tried_again_later() {
-        let (_parent, path, mut files) = files(Some(SLACK));
+        let slack = trim_above(0);
+        let (_parent, path, mut files) = files(Some(slack));
         files.declare(1, "s");
-        append_all(&mut files, 1, &vec![b'a'; 2 * SLACK as usize + 1]);
+        append_all(&mut files, 1, &vec![b'a'; 2 * slack as usize + 1]);
         fs::create_dir(path.join("s.new")).unwrap();
         assert!(files.is_too_long(1));
         files.trim(1).unwrap_err();
         assert!(!files.is_too_long(1));
-        assert_eq!((files.cut(1), fs::metadata(path.join("s")).unwrap().len()), (0, 2 * SLACK + 1));
+        assert_eq!((files.cut(1), fs::metadata(path.join("s")).unwrap().len()), (0, 2 * slack + 1));
         fs::remove_dir(path.join("s.new")).unwrap();
         files.trim(1).unwrap();
-        assert_eq!(files.cut(1), SLACK + 1);
+        assert_eq!(files.cut(1), slack + 1);
     }
 
     #[test]

@@ -14,9 +14,9 @@ use rustix::{
     io::Errno,
     process::geteuid,
 };
+use tracer_core::capture::INDEX;
 
-use super::INDEX;
-use crate::private_file::{Place, PlaceError};
+use crate::sys::private_file::{Place, PlaceError};
 
 mod error;
 #[cfg(test)]

@@ -6,8 +6,7 @@ use rustix::{
     fs::{FallocateFlags, fallocate},
     io::Errno,
 };
-
-use super::{
+use tracer_core::capture::{
     index::{Line, Writer},
     summary::{StreamSummary, Tally},
 };
@@ -188,14 +187,12 @@ mod tests {
         pipe::{PipeFlags, fcntl_setpipe_size, pipe_with},
     };
     use tracer_common::{id::ProcessId, object::ObjectId};
-
-    use super::{
-        super::{
-            Keep,
-            index::{Declared, Head, Reader, Total},
-        },
-        *,
+    use tracer_core::capture::{
+        Keep,
+        index::{Declared, Head, Reader, Total},
     };
+
+    use super::*;
 
     fn declared(stream: u32) -> Line {
         Line::Stream(Declared {

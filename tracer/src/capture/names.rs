@@ -8,8 +8,7 @@ use std::{
 };
 
 use tracer_common::{ledger::LedgerKey, object::ObjectId};
-
-use super::chunk::Source;
+use tracer_core::capture::chunk::Source;
 
 /// Sources that are remembered.
 const SOURCES: usize = 256;

@@ -13,8 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use tracer_common::ledger::LedgerKey;
-
-use super::{
+use tracer_core::capture::{
     Reason,
     chunk::{self, Chunk, Content},
 };
@@ -197,10 +196,8 @@ fn join(gap: &mut Chunk, more: &Chunk) {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::sample::{copied, key, record},
-        *,
-    };
+    use super::*;
+    use crate::capture::sample::{copied, key, record};
 
     /// A queue that has no room until the outlet is used.
     fn full() -> (Inlet, Outlet) {

@@ -8,13 +8,14 @@ use tracer_common::{
     object::ObjectId,
     op,
 };
-
-use super::{
+use tracer_core::capture::{
+    INDEX,
     chunk::{self, Chunk},
-    folder::Folder,
     index::{Line, Reader},
     summary::{StreamSummary, Tally},
 };
+
+use super::folder::Folder;
 
 /// A row of the process 71.
 pub(super) fn key(fd: i32) -> LedgerKey {
@@ -59,7 +60,7 @@ fn encode(key: &LedgerKey, lost: u64, (gap, length): (u32, u64), bytes: &[u8]) -
 
 /// The lines of a folder's index.
 pub(super) fn lines(folder: &Folder) -> Vec<Line> {
-    let index = folder.open_file(super::INDEX).unwrap();
+    let index = folder.open_file(INDEX).unwrap();
     let mut reader = Reader::new(std::io::BufReader::new(index)).unwrap();
     let lines = reader.by_ref().collect();
     assert_eq!((reader.damaged(), reader.is_cut()), (0, false));
@@ -68,7 +69,7 @@ pub(super) fn lines(folder: &Folder) -> Vec<Line> {
 
 /// What a folder's index adds up to.
 pub(super) fn read_again(folder: &Folder) -> Vec<StreamSummary> {
-    let index = folder.open_file(super::INDEX).unwrap();
+    let index = folder.open_file(INDEX).unwrap();
     let reader = Reader::new(std::io::BufReader::new(index)).unwrap();
     let mut tally = Tally::new(reader.head().limit, reader.head().keep);
     reader.for_each(|line| tally.add(&line));

@@ -16,16 +16,18 @@ use std::{
 
 use bytes::Bytes;
 use tracer_common::ledger::{LedgerKey, LedgerRow};
-
-use super::{
+use tracer_core::capture::{
     Keep, Reason,
-    books::Books,
     chunk::{self, Chunk, Content},
-    folder::Folder,
-    queue::{self, Entry, Inlet, Outlet, Parcel},
     summary::Summary,
 };
-use crate::privileges::{self, Rights};
+
+use super::{
+    books::Books,
+    folder::Folder,
+    queue::{self, Entry, Inlet, Outlet, Parcel},
+};
+use crate::sys::privileges::{self, Rights};
 
 #[cfg(test)]
 mod tests;

@@ -4,8 +4,9 @@ use std::{num::NonZeroU64, path::PathBuf};
 
 use bytesize::ByteSize;
 use clap::Args;
+use tracer_core::{capture::Keep, text::redact::Redact};
 
-use crate::{capture::Keep, redact::Redact, settings::CaptureSettings};
+use crate::settings::CaptureSettings;
 
 /// The smallest ring that holds more than one full record of each CPU.
 const SMALLEST_RING: u64 = 64 << 10;

@@ -29,7 +29,7 @@ use rustix::{
 };
 
 use super::{LaunchError, user::Identity};
-use crate::inherited;
+use crate::sys::inherited;
 
 /// Signals of Linux, real-time ones included, are numbered up to this one.
 const LAST_SIGNAL: i32 = 64;

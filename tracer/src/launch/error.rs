@@ -5,8 +5,6 @@ use std::{io, path::PathBuf};
 use rustix::io::Errno;
 use thiserror::Error;
 
-use crate::exit_kind::ExitKind;
-
 /// Why the command does not run.
 #[derive(Debug, Error)]
 pub enum LaunchError {
@@ -62,18 +60,10 @@ pub enum LaunchError {
 }
 
 impl LaunchError {
-    /// Whether to type something else or to look at the machine.
-    pub fn exit_kind(&self) -> ExitKind {
-        match self {
-            Self::NoCommand | Self::ZeroByte { .. } => ExitKind::Usage,
-            Self::CommandNotFound { .. }
-            | Self::NotExecutable { .. }
-            | Self::UnknownUser { .. }
-            | Self::CannotSwitchUser { .. }
-            | Self::Terminal(_)
-            | Self::Fork(_)
-            | Self::EndedEarly { .. } => ExitKind::Environment,
-        }
+    /// Whether the command line is wrong on any machine; otherwise this machine lacks or forbids what it asks for.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::NoCommand | Self::ZeroByte { .. })
     }
 }
 

@@ -18,7 +18,7 @@ use rustix::{
 };
 
 use super::pty::Pty;
-use crate::privileges::{self, Rights};
+use crate::sys::privileges::{self, Rights};
 
 /// More than a terminal can hold: what comes after that many bytes was written after the command
 /// ended, by what it left in the background.

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use procfs::process::{Process, Syscall};
 use rustix::fs::stat;
 use tracer_common::{id::ProcessId, object::ObjectId};
-
-use super::identity::is_same_inode;
-use crate::{
+use tracer_core::{
     event::{Asleep, EventKind, Waiting},
     session::Session,
 };
+
+use super::identity::is_same_inode;
 
 /// Processes looked at; more are not, and then nothing is claimed about them.
 const MOST_PROCESSES: usize = 4096;

@@ -8,13 +8,13 @@ use std::{
 };
 
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
-
-use super::identity::is_same_inode;
-use crate::{
+use tracer_core::{
     event::{EventKind, FileNow, LogTally},
     session::{Kind, Object, Session},
     worker_log::DockerLogTally,
 };
+
+use super::identity::is_same_inode;
 
 /// Bytes of one log that are read; nothing is said of a log that grew by more.
 const MOST_BYTES: u64 = 256 << 20;

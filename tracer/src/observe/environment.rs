@@ -1,8 +1,7 @@
 //! Environment variables that change what programs print, or whom they ask.
 
 use tracer_common::id::ProcessId;
-
-use crate::event::EventKind;
+use tracer_core::event::EventKind;
 
 /// The variables that a report shows. None of them carries a secret.
 const TELLING: [&str; 14] = [

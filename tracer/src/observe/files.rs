@@ -9,12 +9,12 @@ use std::{
 };
 
 use tracer_common::{ledger::WRITE, object::ObjectId};
-
-use super::identity::{is_same_inode, kernel_dev};
-use crate::{
+use tracer_core::{
     event::{EventKind, FileNow},
     session::{Kind, Object, Process, Session},
 };
+
+use super::identity::{is_same_inode, kernel_dev};
 
 /// Files looked at.
 const MOST_FILES: usize = 1024;

@@ -7,11 +7,12 @@ use std::{
     sync::mpsc::{Receiver, TryRecvError, sync_channel},
 };
 
-use crate::{
+use tracer_core::{
     event::{EventKind, LogRead},
-    privileges::{self, Rights},
     worker_log::{Account, Reader},
 };
+
+use crate::sys::privileges::{self, Rights};
 
 /// Bytes read in one go.
 const CHUNK: usize = 64 << 10;

@@ -1,6 +1,6 @@
 //! How processes are named: by their command line, or by `comm` and pid.
 
-use super::escape::shorten;
+use tracer_core::text::shorten;
 
 /// More columns than this no command line gets.
 pub(super) const LONGEST_COMMAND: usize = 120;

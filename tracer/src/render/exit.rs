@@ -1,9 +1,9 @@
 //! How a process ended, in words.
 
 use anstyle::Style as Ink;
+use tracer_core::report::Exit;
 
 use super::palette::{BAD, ODD, PLAIN};
-use crate::report::Exit;
 
 /// Names of signals 1 to 31: `include/uapi/asm-generic/signal.h`, as on x86-64 and arm64.
 const SIGNALS: [&str; 31] = [

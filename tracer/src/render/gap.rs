@@ -1,7 +1,6 @@
 //! Bytes that were written and are not in the capture, in words.
 
-use super::units::bytes;
-use crate::capture::Reason;
+use tracer_core::{capture::Reason, text::units::bytes};
 
 /// `55 B missing: the ring was full`.
 pub(super) fn missing(length: u64, reason: Reason, source: Option<&str>) -> String {

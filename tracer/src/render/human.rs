@@ -12,15 +12,18 @@ mod way;
 
 use std::{collections::HashMap, io};
 
+use tracer_core::{
+    report::{Object, Party, Report},
+    text::units::duration,
+};
+
 use self::selection::Selection;
 use super::{
     Style,
     command::short_name,
     palette::FAINT,
     text::{Page, Text},
-    units::duration,
 };
-use crate::report::{Object, Party, Report};
 
 /// Writes the whole text.
 pub(super) fn write(report: &Report, style: &Style, out: &mut dyn io::Write) -> io::Result<()> {

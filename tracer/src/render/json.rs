@@ -1,22 +1,25 @@
 //! The report for scripts: one document, or one object on each line. `SCHEMA.md` describes both.
 
 mod document;
-mod harmless;
 
-use std::io::{self, Write as _};
+use std::io;
 
 use serde::Serialize;
-use serde_json::ser::{CompactFormatter, Serializer};
-
-use self::{document::Document, harmless::Harmless};
-use crate::{
+use tracer_core::{
     capture::Keep,
-    report::{Captured, Report, Target, Window},
+    report::{Captured, Report, Window},
+    session::Target,
+    text::json::harmless_line,
 };
+
+use self::document::Document;
+
+/// Bytes of a document collected before they are passed on: it is written in pieces of a few bytes.
+const BUFFER: usize = 32 << 10;
 
 /// Writes one indented document.
 pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
-    let mut document = Document::begin(buffered(out))?;
+    let mut document = Document::begin(io::BufWriter::with_capacity(BUFFER, out))?;
     document.member("schema", &report.schema)?;
     document.member("verdict", &report.verdict)?;
     document.member("target", &report.target)?;
@@ -113,22 +116,3 @@ fn line<T: Serialize>(
 ) -> io::Result<()> {
     harmless_line(&Line { kind, schema, body }, out)
 }
-
-/// Writes a value as one line of JSON that is safe to look at, whatever its strings hold.
-///
-/// # Errors
-/// Those of `out`, where a part of the line may be written by then.
-pub fn harmless_line(value: &impl Serialize, out: impl io::Write) -> io::Result<()> {
-    let mut out = buffered(out);
-    value.serialize(&mut Serializer::with_formatter(&mut out, Harmless(CompactFormatter)))?;
-    out.write_all(b"\n")?;
-    out.flush()
-}
-
-/// A value is written in pieces of a few bytes, and `out` need not be a type that is known here.
-fn buffered<W: io::Write>(out: W) -> io::BufWriter<W> {
-    io::BufWriter::with_capacity(BUFFER, out)
-}
-
-/// Bytes collected before they are passed on.
-const BUFFER: usize = 32 << 10;

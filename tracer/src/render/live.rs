@@ -1,16 +1,19 @@
 //! One line for each thing that happens while a trace runs.
 
 use anstyle::Style as Ink;
+use tracer_core::{
+    report::Exit,
+    text::{
+        shorten,
+        units::{bytes, grouped},
+    },
+};
 
 use super::{
-    Style,
-    escape::shorten,
-    exit,
+    Style, exit,
     palette::{BAD, FAINT, PLAIN, STRONG},
     text::Text,
-    units::{bytes, grouped},
 };
-use crate::report::Exit;
 
 /// Columns of a command: the line should fit beside a time and a sentence.
 const COMMAND: usize = 48;

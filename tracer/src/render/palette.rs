@@ -1,8 +1,7 @@
 //! Every style that human output uses. Whether they are used at all is [`super::Style::color`].
 
 use anstyle::{AnsiColor, Style};
-
-use crate::report::Severity;
+use tracer_core::verdict::Severity;
 
 /// No style.
 pub(super) const PLAIN: Style = Style::new();

@@ -7,16 +7,16 @@ mod tests;
 use std::{collections::BTreeMap, io};
 
 use tracer_common::ledger::LedgerKey;
-
-use self::line::Lines;
-use super::Style;
-use crate::{
+use tracer_core::{
     capture::{
         Reason,
         chunk::{Chunk, Content},
     },
-    redact::Redact,
+    text::redact::Redact,
 };
+
+use self::line::Lines;
+use super::Style;
 
 /// Bytes of a line that are shown as one; more go on in the next.
 const LINE: usize = 8 << 10;

@@ -2,11 +2,13 @@
 
 mod golden;
 mod hostile;
+mod recordings;
 pub(super) mod samples;
 mod schema;
 
+use tracer_core::report::Report;
+
 use super::{Format, Style, write};
-use crate::report::Report;
 
 /// No colour, 100 columns.
 const PLAIN: Style = Style { color: false, width: 100 };

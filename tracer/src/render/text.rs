@@ -7,10 +7,10 @@ use std::{fmt::Write as _, io};
 
 use anstyle::Style as Ink;
 use textwrap::{Options, WordSeparator, WordSplitter, core::display_width};
+use tracer_core::text::escape;
 
 use super::{
     Style,
-    escape::escape,
     palette::{FAINT, PLAIN},
 };
 

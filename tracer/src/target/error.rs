@@ -6,7 +6,6 @@ use procfs::ProcError;
 use thiserror::Error;
 
 use super::container::{EngineAnswer, Match};
-use crate::exit_kind::ExitKind;
 
 /// Why what was named cannot be traced.
 #[derive(Debug, Error)]
@@ -193,30 +192,16 @@ pub enum TargetError {
 }
 
 impl TargetError {
-    /// Whether to type something else or to look at the machine.
-    pub fn exit_kind(&self) -> ExitKind {
-        match self {
+    /// Whether the command line is wrong on any machine; otherwise this machine lacks or forbids what it asks for.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
             Self::NoPid
-            | Self::OwnProcess { .. }
-            | Self::EmptyName { .. }
-            | Self::ContainerAmbiguous { .. } => ExitKind::Usage,
-            Self::NoSuchProcess { .. }
-            | Self::ProcessEnded { .. }
-            | Self::IsThread { .. }
-            | Self::KernelThread { .. }
-            | Self::CannotPin { .. }
-            | Self::CgroupNotFound { .. }
-            | Self::NotACgroup { .. }
-            | Self::CgroupHierarchyUnsupported { .. }
-            | Self::NoCgroupMount { .. }
-            | Self::ContainerNotFound { .. }
-            | Self::ContainerNotRunning { .. }
-            | Self::ContainerUnreadable { .. }
-            | Self::ContainerWithoutCgroup { .. }
-            | Self::ContainerCgroupHidden { .. }
-            | Self::Procfs { .. }
-            | Self::Unreadable { .. } => ExitKind::Environment,
-        }
+                | Self::OwnProcess { .. }
+                | Self::EmptyName { .. }
+                | Self::ContainerAmbiguous { .. }
+        )
     }
 
     pub(super) fn procfs(what: impl Into<String>) -> impl FnOnce(ProcError) -> Self {

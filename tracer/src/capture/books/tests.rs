@@ -8,13 +8,10 @@ use std::{
 use proptest::prelude::*;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use tempfile::{TempDir, tempdir};
+use tracer_core::capture::{index::Reader, summary::StreamSummary};
 
 use super::*;
-use crate::capture::{
-    index::Reader,
-    sample::{chunk, copied, key, lines, read_again, record, row},
-    summary::StreamSummary,
-};
+use crate::capture::sample::{chunk, copied, key, lines, read_again, record, row};
 
 fn place() -> (TempDir, PathBuf) {
     let parent = tempdir().unwrap();

@@ -12,10 +12,10 @@ use std::{
 };
 
 use tempfile::{TempDir, tempdir};
+use tracer_core::capture::index::Line;
 
 use super::*;
 use crate::capture::{
-    index::Line,
     queue::ROOM,
     sample::{key, lines, read_again, record, row},
 };

@@ -2,18 +2,18 @@
 
 use std::io;
 
-use crate::{
-    capture::Keep,
-    capture::summary::GapSum,
-    render::{
-        command::short_name,
-        gap::missing,
-        live::fd_name,
-        palette::{FAINT, ODD, PLAIN},
-        text::{Page, Text},
-        units::{bytes, count},
-    },
+use tracer_core::{
+    capture::{Keep, summary::GapSum},
     report::{Captured, CapturedStream, Report},
+    text::units::{bytes, count},
+};
+
+use crate::render::{
+    command::short_name,
+    gap::missing,
+    live::fd_name,
+    palette::{FAINT, ODD, PLAIN},
+    text::{Page, Text},
 };
 
 /// Streams that get a line; a person does not read more.

@@ -3,16 +3,16 @@
 use std::{collections::HashMap, io};
 
 use anstyle::Style as Ink;
+use tracer_core::{
+    report::{Fd, Object, Process},
+    text::units::{bytes, count, offset},
+};
 
 use super::{by, has_reader, name, selection::is_used};
-use crate::{
-    render::{
-        live::fd_name,
-        palette::{BAD, FAINT, ODD, PLAIN},
-        text::{Page, Text},
-        units::{bytes, count, offset},
-    },
-    report::{Fd, Object, Process},
+use crate::render::{
+    live::fd_name,
+    palette::{BAD, FAINT, ODD, PLAIN},
+    text::{Page, Text},
 };
 
 /// A longer target does not push the times of other lines to the right.

@@ -3,15 +3,15 @@
 use std::io;
 
 use tracer_common::loss::{self, NAMES};
-
-use crate::{
+use tracer_core::{
     recording,
-    render::{
-        palette::{ODD, PLAIN},
-        text::{Page, Text},
-        units::{bytes, count},
-    },
     report::Report,
+    text::units::{bytes, count},
+};
+
+use crate::render::{
+    palette::{ODD, PLAIN},
+    text::{Page, Text},
 };
 
 /// A sentence for each reason, in the order of [`NAMES`].

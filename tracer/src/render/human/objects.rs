@@ -2,15 +2,16 @@
 
 use std::{collections::HashSet, io};
 
-use super::{by, has_reader, name, selection::Selection};
-use crate::{
-    render::{
-        command::short_name,
-        palette::{FAINT, ODD, PLAIN},
-        text::{Page, Text},
-        units::{bytes, count},
-    },
+use tracer_core::{
     report::{Object, Party, Report},
+    text::units::{bytes, count},
+};
+
+use super::{by, has_reader, name, selection::Selection};
+use crate::render::{
+    command::short_name,
+    palette::{FAINT, ODD, PLAIN},
+    text::{Page, Text},
 };
 
 /// Objects that get a line; a person does not read more.

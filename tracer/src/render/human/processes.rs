@@ -2,19 +2,20 @@
 
 use std::{collections::HashMap, io};
 
+use tracer_core::{
+    report::{Object, Process},
+    text::units::{bytes, count, duration, grouped},
+};
+
 use super::{
     fds,
     selection::{Selection, Shown},
 };
-use crate::{
-    render::{
-        command::{short_command, short_name},
-        exit,
-        palette::{FAINT, PLAIN, STRONG},
-        text::{Page, Text},
-        units::{bytes, count, duration, grouped},
-    },
-    report::{Object, Process},
+use crate::render::{
+    command::{short_command, short_name},
+    exit,
+    palette::{FAINT, PLAIN, STRONG},
+    text::{Page, Text},
 };
 
 /// Columns for one level of the tree.

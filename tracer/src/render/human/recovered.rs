@@ -2,17 +2,18 @@
 
 use std::{collections::HashMap, io};
 
-use super::{by, name};
-use crate::{
+use tracer_core::{
     capture::recover::Doubt,
-    render::{
-        command::short_name,
-        live::fd_name,
-        palette::{FAINT, ODD, STRONG},
-        text::{Page, Text},
-        units::{bytes, count},
-    },
     report::{Captured, Object, Process, Recovered, RecoveredKind, Report},
+    text::units::{bytes, count},
+};
+
+use super::{by, name};
+use crate::render::{
+    command::short_name,
+    live::fd_name,
+    palette::{FAINT, ODD, STRONG},
+    text::{Page, Text},
 };
 
 /// Writers or readers named.

@@ -9,7 +9,10 @@ use std::{
     collections::{HashMap, HashSet},
 };
 
-use crate::report::{Fd, Process, Report, Severity};
+use tracer_core::{
+    report::{Fd, Process, Report},
+    verdict::Severity,
+};
 
 /// Processes with output that get a block; a person does not read more.
 const MOST_ACTIVE: usize = 100;

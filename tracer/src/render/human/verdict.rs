@@ -3,13 +3,11 @@
 use std::io;
 
 use anstyle::Style as Ink;
+use tracer_core::{report::Report, verdict::Finding};
 
-use crate::{
-    render::{
-        palette::{PLAIN, STRONG, mark},
-        text::{Page, Text},
-    },
-    report::{Finding, Report},
+use crate::render::{
+    palette::{PLAIN, STRONG, mark},
+    text::{Page, Text},
 };
 
 /// Writes verdict, advice and further findings.

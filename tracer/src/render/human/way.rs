@@ -2,14 +2,15 @@
 
 use std::{collections::HashSet, io};
 
-use crate::{
-    render::{
-        command::short_name,
-        palette::{ODD, PLAIN},
-        text::{Page, Text},
-        units::{bytes, count},
-    },
+use tracer_core::{
     report::{Chain, Claim, Report, Step, WorkerLog},
+    text::units::{bytes, count},
+};
+
+use crate::render::{
+    command::short_name,
+    palette::{ODD, PLAIN},
+    text::{Page, Text},
 };
 
 /// Ways that get a line; a person does not read more.

@@ -5,9 +5,7 @@ use std::{io, thread};
 
 use serde::Serialize;
 use serde_json::ser::{Formatter as _, PrettyFormatter, Serializer};
-
-use super::harmless::Harmless;
-use crate::in_order::InOrder;
+use tracer_core::{parallel::InOrder, text::json::Harmless};
 
 type Pretty = Harmless<PrettyFormatter<'static>>;
 

@@ -4,18 +4,15 @@ use std::io::{self, Write};
 
 use anstyle::Style as Ink;
 use tracer_common::ledger::LedgerKey;
+use tracer_core::text::{escape, redact::Redact, shorten};
 
 use super::{Gap, LINE, Pending};
-use crate::{
-    redact::Redact,
-    render::{
-        Style,
-        escape::{escape, shorten},
-        gap::missing,
-        live::fd_name,
-        palette::{ERR, ODD, OTHER, OUT, PLAIN},
-        text::Text,
-    },
+use crate::render::{
+    Style,
+    gap::missing,
+    live::fd_name,
+    palette::{ERR, ODD, OTHER, OUT, PLAIN},
+    text::Text,
 };
 
 /// Columns of a process's name; the kernel gives at most 15 bytes.

@@ -3,12 +3,10 @@
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
 use tracer_common::{id::ProcessId, object::ObjectId};
+use tracer_core::{capture::chunk::Source, text::is_hazard};
 
 use super::*;
-use crate::{
-    capture::chunk::Source,
-    render::{escape::is_hazard, palette},
-};
+use crate::render::palette;
 
 const PLAIN: Style = Style { color: false, width: 100 };
 

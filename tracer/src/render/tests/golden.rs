@@ -1,10 +1,11 @@
 //! Whole texts, compared with files to the byte.
 
+use tracer_core::report::{Exit, Process, Report};
+
 use super::{
     super::{DoctorLine, Format, LineStatus, LiveEvent, Style, doctor, live_line},
     PLAIN, rendered, samples,
 };
-use crate::report::{Exit, Process, Report};
 
 /// Compares with `golden/NAME.txt` and shows the whole text where it differs.
 fn same(name: &str, text: &str, golden: &str) {

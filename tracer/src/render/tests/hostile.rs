@@ -2,15 +2,15 @@
 
 use proptest::{collection::vec, prelude::*};
 use serde_json::Value;
+use tracer_core::{
+    report::{Captured, Fact, Report},
+    text::is_hazard,
+};
 
 use super::{
-    super::{
-        DoctorLine, Format, LineStatus, LiveEvent, Style, doctor, escape::is_hazard, live_line,
-        palette,
-    },
+    super::{DoctorLine, Format, LineStatus, LiveEvent, Style, doctor, live_line, palette},
     rendered, samples,
 };
-use crate::report::{Captured, Fact, Report};
 
 /// Text rich in what terminals act upon.
 fn hostile() -> impl Strategy<Value = String> {

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde_json::Map;
-
-use crate::{
+use tracer_core::{
     capture::{Keep, Reason, recover::Doubt, summary::GapSum},
     report::{
-        Captured, CapturedStream, Confidence, Elsewhere, Exit, Fd, Finding, Holder, Object, Party,
-        Process, Recovered, RecoveredKind, Report, SCHEMA, Severity, Target, Window,
+        Captured, CapturedStream, Elsewhere, Exit, Fd, Holder, Object, Party, Process, Recovered,
+        RecoveredKind, Report, SCHEMA, Window,
     },
+    session::Target,
+    verdict::{Confidence, Finding, Severity},
 };
 
 /// `docker pull` in a container wrote to stdout and its manager read all of it.

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use tracer_common::loss;
-
-use super::{super::Format, PLAIN, rendered, samples};
-use crate::{
+use tracer_core::{
     recording,
     report::{Report, SCHEMA},
 };
+
+use super::{super::Format, PLAIN, rendered, samples};
 
 const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../SCHEMA.md"));
 

@@ -7,10 +7,7 @@ use std::{
 };
 
 use super::*;
-use crate::{
-    exit_kind::ExitKind,
-    target::{Hierarchy, machine::Machine},
-};
+use crate::target::{Hierarchy, machine::Machine};
 
 const WEB: &str = "aaaa456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const DATABASE: &str = "aaab456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -92,7 +89,7 @@ fn a_prefix_of_several_ids_is_ambiguous() {
         error.to_string(),
         "`aaa` could be web (docker aaaa456789ab) or db (docker aaab456789ab): give more of the id"
     );
-    assert_eq!(error.exit_kind(), ExitKind::Usage);
+    assert!(error.is_usage());
 }
 
 #[test]
@@ -244,6 +241,6 @@ fn what_nobody_knows_is_reported_with_every_answer() {
     assert!(message.contains("docker: nobody listens on "), "{message}");
     assert!(message.contains("podman: nothing at "), "{message}");
     assert!(message.contains("containerd: 1 container, another)"), "{message}");
-    assert_eq!(error.exit_kind(), ExitKind::Environment);
+    assert!(!error.is_usage());
     assert!(matches!(resolve_on(&machine, " "), Err(TargetError::EmptyName { .. })));
 }

@@ -1,0 +1,363 @@
+//! The books of one stream: which bytes of a chunk go into its file, and which are a gap. Pure.
+
+use bytes::Bytes;
+
+use super::{
+    Keep, Reason,
+    chunk::{Chunk, Content},
+    index::{Missing, Total, Written},
+};
+
+/// Lines of the index that a stream may have at least, in bytes.
+const INDEX_BYTES: u64 = 64 << 20;
+
+/// How much of a stream is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes that its file takes; what is cut from the front of a file is not counted here.
+    accepted: u64,
+    /// Bytes of its lines in the index.
+    index: u64,
+}
+
+impl Limits {
+    /// The limits of every stream under these options.
+    #[must_use]
+    pub fn new(limit: Option<u64>, keep: Keep) -> Self {
+        match (limit, keep) {
+            (Some(limit), Keep::First) => Self { accepted: limit, index: limit.max(INDEX_BYTES) },
+            // The last bytes are wanted, however many writes come before them.
+            _ => Self::NONE,
+        }
+    }
+
+    /// None at all.
+    pub const NONE: Self = Self { accepted: u64::MAX, index: u64::MAX };
+}
+
+/// What is to be done with a chunk, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Bytes before it that found no room in the ring.
+    pub lost: u64,
+    /// What goes into the file; may be empty.
+    pub bytes: Bytes,
+    /// What is missing after that.
+    pub missing: Option<(u64, Reason)>,
+}
+
+/// What the ledger says of a stream when the trace is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Bytes that were written.
+    pub bytes: u64,
+    /// Of these, bytes that found no room in the ring.
+    pub uncaptured: u64,
+    /// Of these, bytes that were handed over by the ring.
+    pub captured: u64,
+    /// The last call, nanoseconds since boot.
+    pub last_ns: u64,
+}
+
+/// One stream's books: `written = kept + cut + missing`.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    number: u32,
+    limits: Limits,
+    /// Bytes that went into the file so far.
+    offset: u64,
+    missing: u64,
+    /// The largest [`Chunk::lost`] so far.
+    lost: u64,
+    indexed: u64,
+    /// Gaps at `offset` that are not in the index yet, one for each reason.
+    gaps: Vec<Missing>,
+}
+
+impl Stream {
+    /// Empty books.
+    #[must_use]
+    pub fn new(number: u32, limits: Limits) -> Self {
+        Self { number, limits, offset: 0, missing: 0, lost: 0, indexed: 0, gaps: Vec::new() }
+    }
+
+    /// Says what of a chunk is kept. Nothing is booked yet, apart from what the chunk says was lost:
+    /// how many bytes go in is known when they are written.
+    pub fn plan(&mut self, chunk: &Chunk) -> Plan {
+        let lost = chunk.lost.saturating_sub(self.lost);
+        self.lost = self.lost.max(chunk.lost);
+        let (bytes, missing) = match &chunk.content {
+            Content::Bytes(bytes) => self.accept(bytes),
+            Content::Missing { length, reason, .. } => (Bytes::new(), Some((*length, *reason))),
+        };
+        Plan { lost, bytes, missing: missing.filter(|(length, _)| *length > 0) }
+    }
+
+    fn accept(&self, bytes: &Bytes) -> (Bytes, Option<(u64, Reason)>) {
+        let length = bytes.len() as u64;
+        let taken = if self.is_index_full() {
+            0
+        } else {
+            length.min(self.limits.accepted.saturating_sub(self.offset))
+        };
+        // `taken` is at most the length of a slice.
+        (bytes.slice(..taken as usize), Some((length - taken, Reason::Limit)))
+    }
+
+    /// Books bytes that went into the file.
+    pub fn wrote(&mut self, chunk: &Chunk, length: u64) -> Written {
+        let offset = self.offset;
+        self.offset = offset.saturating_add(length);
+        Written {
+            stream: self.number,
+            offset,
+            length,
+            time_ns: chunk.time_ns,
+            tid: chunk.tid,
+            syscall: chunk.syscall.to_owned(),
+        }
+    }
+
+    /// Books bytes that are not there.
+    pub fn misses(&mut self, length: u64, reason: Reason, time_ns: u64, source: Option<String>) {
+        if length == 0 {
+            return;
+        }
+        self.missing = self.missing.saturating_add(length);
+        match self.gaps.iter_mut().find(|gap| gap.reason == reason) {
+            Some(gap) => {
+                gap.length = gap.length.saturating_add(length);
+                // Several sources in one line would name the wrong one.
+                if gap.source != source {
+                    gap.source = None;
+                }
+            }
+            None => self.gaps.push(Missing {
+                stream: self.number,
+                offset: self.offset,
+                length,
+                time_ns,
+                reason,
+                source,
+            }),
+        }
+    }
+
+    /// The gaps that belong into the index now. When the index has no more room for this stream they
+    /// wait for the end, where they are one for each reason.
+    pub fn due(&mut self) -> Vec<Missing> {
+        if self.is_index_full() { Vec::new() } else { std::mem::take(&mut self.gaps) }
+    }
+
+    /// Counts a line of this stream that went into the index.
+    pub fn indexed(&mut self, bytes: u64) {
+        self.indexed = self.indexed.saturating_add(bytes);
+    }
+
+    /// Closes the books: the gaps that are left, and the sums. `cut` is what was cut from the file's
+    /// front.
+    pub fn finish(&mut self, counted: &Counted, cut: u64) -> (Vec<Missing>, Total) {
+        let seen = self.offset.saturating_add(self.missing);
+        let rest = counted.bytes.saturating_sub(seen);
+        let lost = counted.uncaptured.saturating_sub(self.lost).min(rest);
+        self.misses(lost, Reason::RingFull, counted.last_ns, None);
+        self.misses(rest - lost, self.reason_of_rest(counted), counted.last_ns, None);
+        let total = Total {
+            stream: self.number,
+            written: self.offset.saturating_add(self.missing),
+            kept: self.offset.saturating_sub(cut),
+            cut: cut.min(self.offset),
+            missing: self.missing,
+        };
+        (std::mem::take(&mut self.gaps), total)
+    }
+
+    fn reason_of_rest(&self, counted: &Counted) -> Reason {
+        // The kernel side stops at the limit too, whatever became of what it had sent.
+        if self.offset.max(counted.captured) >= self.limits.accepted || self.is_index_full() {
+            Reason::Limit
+        } else {
+            Reason::Unexplained
+        }
+    }
+
+    fn is_index_full(&self) -> bool {
+        self.indexed > self.limits.index
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A chunk of bytes.
+    pub(in crate::capture) fn bytes(content: &'static [u8], lost: u64) -> Chunk {
+        chunk(Content::Bytes(Bytes::from_static(content)), lost)
+    }
+
+    pub(in crate::capture) fn chunk(content: Content, lost: u64) -> Chunk {
+        Chunk {
+            time_ns: 5,
+            key: Default::default(),
+            tid: 71,
+            comm: "docker".to_owned(),
+            syscall: "write",
+            lost,
+            content,
+        }
+    }
+
+    fn reasons(gaps: &[Missing]) -> Vec<(u64, Reason)> {
+        gaps.iter().map(|gap| (gap.length, gap.reason)).collect()
+    }
+
+    #[test]
+    fn the_first_bytes_are_kept_and_the_rest_is_the_limits() {
+        let mut stream = Stream::new(1, Limits::new(Some(4), Keep::First));
+        let plan = stream.plan(&bytes(b"abcdef", 0));
+        assert_eq!((&plan.bytes[..], plan.missing), (&b"abcd"[..], Some((2, Reason::Limit))));
+        stream.wrote(&bytes(b"abcdef", 0), 4);
+        stream.misses(2, Reason::Limit, 5, None);
+        let (gaps, total) = stream.finish(&Counted { bytes: 9, ..Counted::default() }, 0);
+        assert_eq!(reasons(&gaps), [(5, Reason::Limit)]);
+        assert_eq!((total.written, total.kept, total.missing), (9, 4, 5));
+    }
+
+    #[test]
+    fn only_an_increase_of_the_lost_bytes_is_news() {
+        let mut stream = Stream::new(1, Limits::new(None, Keep::First));
+        let lost = [10, 3, 10, 12].map(|lost| stream.plan(&bytes(b"a", lost)).lost);
+        assert_eq!(lost, [10, 0, 0, 2]);
+    }
+
+    #[test]
+    fn what_is_still_missing_at_the_end_has_a_reason() {
+        let counted = Counted { bytes: 100, uncaptured: 30, captured: 3, last_ns: 9 };
+        let sent = Counted { captured: 10, ..counted };
+        for (counted, rest) in [(counted, Reason::Unexplained), (sent, Reason::Limit)] {
+            let mut stream = Stream::new(1, Limits::new(Some(10), Keep::First));
+            let plan = stream.plan(&bytes(b"abc", 20));
+            stream.misses(plan.lost, Reason::RingFull, 5, None);
+            assert_eq!(reasons(&stream.due()), [(20, Reason::RingFull)]);
+            stream.wrote(&bytes(b"abc", 20), 3);
+            let (gaps, total) = stream.finish(&counted, 1);
+            assert_eq!(reasons(&gaps), [(10, Reason::RingFull), (67, rest)]);
+            assert_eq!(
+                total,
+                Total { stream: 1, written: 100, kept: 2, cut: 1, missing: 97 },
+                "the last line"
+            );
+        }
+    }
+
+    #[test]
+    fn a_stream_with_too_many_lines_is_one_gap_from_there() {
+        let mut stream = Stream::new(1, Limits::new(Some(100), Keep::First));
+        stream.indexed(INDEX_BYTES);
+        assert_eq!(stream.plan(&bytes(b"ab", 0)).bytes.len(), 2);
+        stream.indexed(1);
+        for _ in 0..3 {
+            assert_eq!(stream.plan(&bytes(b"ab", 0)).missing, Some((2, Reason::Limit)));
+            stream.misses(2, Reason::Limit, 5, None);
+            assert_eq!(stream.due(), []);
+        }
+        let (gaps, _) = stream.finish(&Counted { bytes: 7, ..Counted::default() }, 0);
+        assert_eq!(reasons(&gaps), [(7, Reason::Limit)]);
+    }
+
+    #[test]
+    fn the_last_bytes_are_taken_however_many_lines_they_need() {
+        let mut stream = Stream::new(1, Limits::new(Some(1), Keep::Last));
+        stream.indexed(u64::MAX - 1);
+        assert_eq!(stream.plan(&bytes(b"ab", 0)).bytes.len(), 2);
+    }
+
+    #[test]
+    fn a_source_is_named_only_where_there_is_one() {
+        let mut stream = Stream::new(1, Limits::NONE);
+        let source = |name: &str| Some(name.to_owned());
+        stream.misses(1, Reason::Copied, 5, source("/a"));
+        stream.misses(1, Reason::Copied, 5, source("/a"));
+        assert_eq!(stream.due()[0].source, source("/a"));
+        stream.misses(1, Reason::Copied, 5, source("/a"));
+        stream.misses(1, Reason::Copied, 5, source("/b"));
+        assert_eq!(stream.due()[0].source, None);
+    }
+
+    /// A chunk, how much of what is accepted the disk takes, and the size of its index line.
+    fn step() -> impl Strategy<Value = (Chunk, u64, u64)> {
+        let content = prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..40)
+                .prop_map(|bytes| Content::Bytes(Bytes::from(bytes))),
+            (0u64..50).prop_map(|length| Content::Missing {
+                length,
+                reason: Reason::Copied,
+                source: None
+            }),
+        ];
+        let line = prop_oneof![9 => Just(100u64), 1 => Just(INDEX_BYTES)];
+        (content, 0u64..60, 0u64..45, line)
+            .prop_map(|(content, lost, taken, line)| (chunk(content, lost), taken, line))
+    }
+
+    /// Plays the steps; gives every line, and what was counted as it should be.
+    fn play(stream: &mut Stream, steps: &[(Chunk, u64, u64)]) -> (Vec<Written>, Vec<Missing>, u64) {
+        let (mut writes, mut gaps) = (Vec::new(), Vec::new());
+        let (mut counted, mut lost) = (0, 0);
+        for (chunk, taken, line) in steps {
+            let plan = stream.plan(chunk);
+            stream.misses(plan.lost, Reason::RingFull, 5, None);
+            let length = plan.bytes.len() as u64;
+            let taken = length.min(*taken);
+            gaps.extend(stream.due());
+            if taken > 0 {
+                writes.push(stream.wrote(chunk, taken));
+            }
+            stream.misses(length - taken, Reason::DiskError, 5, None);
+            let (missing, reason) = plan.missing.unwrap_or_default();
+            stream.misses(missing, reason, 5, None);
+            gaps.extend(stream.due());
+            stream.indexed(*line);
+            counted += chunk.length() + chunk.lost.saturating_sub(lost);
+            lost = lost.max(chunk.lost);
+        }
+        (writes, gaps, counted)
+    }
+
+    proptest! {
+        #[test]
+        fn the_books_balance_whatever_comes(
+            steps in proptest::collection::vec(step(), 0..30),
+            limit in proptest::option::of(0u64..200),
+            last in any::<bool>(),
+            (more, uncaptured) in (0u64..100, 0u64..200),
+            captured in 0u64..200,
+        ) {
+            let keep = if last { Keep::Last } else { Keep::First };
+            let mut stream = Stream::new(1, Limits::new(limit, keep));
+            let (writes, mut gaps, seen) = play(&mut stream, &steps);
+            let counted = Counted { bytes: seen + more, uncaptured, captured, last_ns: 9 };
+            let appended: u64 = writes.iter().map(|write| write.length).sum();
+            let cut = limit.filter(|_| last).map_or(0, |limit| appended.saturating_sub(limit));
+            let (trailing, total) = stream.finish(&counted, cut);
+            gaps.extend(trailing);
+            prop_assert_eq!(total.written, counted.bytes);
+            prop_assert_eq!(total.written, total.kept + total.cut + total.missing);
+            prop_assert_eq!(total.missing, gaps.iter().map(|gap| gap.length).sum::<u64>());
+            prop_assert_eq!(total.kept + total.cut, appended);
+            let mut at = 0;
+            for write in &writes {
+                prop_assert_eq!(write.offset, at);
+                at += write.length;
+            }
+            let starts: Vec<u64> = writes.iter().map(|write| write.offset).chain([at]).collect();
+            prop_assert!(gaps.iter().all(|gap| starts.contains(&gap.offset)));
+            prop_assert!(gaps.windows(2).all(|pair| pair[0].offset <= pair[1].offset));
+            if let Some(limit) = limit {
+                prop_assert!(last || total.kept <= limit);
+            }
+        }
+    }
+}

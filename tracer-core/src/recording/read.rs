@@ -1,0 +1,295 @@
+//! Reads a recording. The file is untrusted: it may be cut, damaged or made up.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, BufRead},
+    thread,
+};
+
+use serde_json::Value;
+use tracer_common::{
+    ledger::{LedgerKey, LedgerRow},
+    loss::LossCell,
+};
+
+use super::{
+    CUT, DAMAGED, SCHEMA,
+    bounds::Bounds,
+    line::{Checkpoint, End, Header, Loss, Row, StartedHere, kind},
+    parallel::{Lines, Outcome},
+    parse::{Line, Parsed},
+    room::{LeftOut, Room},
+};
+use crate::{
+    session::Session,
+    text::bounded_line::{self, Ending},
+};
+
+/// The longest line that is read. The longest that is written holds the arguments of one process,
+/// which Linux bounds to 2 MiB by default; a longer line counts as damaged and is skipped.
+pub const LINE_LIMIT: usize = 4 << 20;
+
+/// Why a file is no recording.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Nothing in it.
+    #[error("it is empty: the run that recorded it ended before it was attached")]
+    Empty,
+    /// Cut in its first line.
+    #[error("it was cut inside its first line, so nothing of the session is left")]
+    CutHeader,
+    /// Some other file.
+    #[error("it is no recording; `tracer --record FILE` makes one")]
+    NotARecording,
+    /// A report instead of a session.
+    #[error("it is a report, not a recording; `tracer --record FILE` makes one")]
+    IsAReport,
+    /// A version that this tracer does not know.
+    #[error(
+        "it was recorded by tracer {tracer} as {schema}, and this tracer reads {SCHEMA}: use that version"
+    )]
+    OtherSchema {
+        /// The schema it names.
+        schema: String,
+        /// Who recorded it.
+        tracer: String,
+    },
+    /// The first line is damaged.
+    #[error("its first line is damaged ({reason}), so nothing else in it can be understood")]
+    DamagedHeader {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A directory.
+    #[error("it is a directory, not a recording")]
+    Directory,
+    /// The system's words.
+    #[error("{0}")]
+    Io(io::Error),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::IsADirectory => Self::Directory,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// A recording that was read.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// Its first line.
+    pub header: Header,
+    /// The session, losses of the recording itself included.
+    pub session: Session,
+    /// Whether it has no end.
+    pub is_cut: bool,
+    /// Lines that could not be read: how many, and the first one's number and fault.
+    pub damaged: u64,
+    /// Number of the first such line and what is wrong with it.
+    pub first_damage: Option<(u64, String)>,
+    /// Why the rest of the file was not read, when it was not.
+    pub left_out: Option<LeftOut>,
+}
+
+/// Reads a recording to its end, some lines in memory at a time. The session and its report take at most
+/// `memory` bytes, roughly; what would take more is left out, as if the file was cut there.
+///
+/// # Errors
+/// [`ReadError`] when there is no session in it; whatever comes after the first line is never fatal,
+/// except an error of the reader.
+pub fn read(mut input: impl BufRead, memory: u64) -> Result<Recording, ReadError> {
+    let mut line = Vec::new();
+    let ending = bounded_line::next(&mut input, &mut line, LINE_LIMIT)?;
+    let header = header(&line, ending)?;
+    let mut replay = Replay::new(header, memory);
+    thread::scope(|scope| take_all(&mut replay, Lines::new(scope, input)))?;
+    Ok(replay.finish())
+}
+
+fn take_all(replay: &mut Replay, mut input: Lines<'_, '_, impl BufRead>) -> io::Result<()> {
+    let mut number = 1;
+    loop {
+        let lines = input.next()?;
+        if lines.is_empty() {
+            return Ok(());
+        }
+        for line in lines {
+            number += 1;
+            if !replay.line(number, line) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn header(line: &[u8], ending: Ending) -> Result<Header, ReadError> {
+    if ending == Ending::Nothing {
+        return Err(ReadError::Empty);
+    }
+    if matches!(ending, Ending::TooLong | Ending::Endless) {
+        return Err(ReadError::NotARecording);
+    }
+    let Ok(value) = serde_json::from_slice::<Value>(line) else {
+        let began = br#"{"type":"session""#;
+        let is_ours = line.starts_with(began) || began.starts_with(line);
+        return Err(match (is_ours, ending) {
+            (true, Ending::EndOfFile) => ReadError::CutHeader,
+            (true, _) => ReadError::DamagedHeader { reason: "it is no JSON".to_owned() },
+            (false, _) => ReadError::NotARecording,
+        });
+    };
+    let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let schema = text("schema");
+    if schema.starts_with("tracer.report/") {
+        return Err(ReadError::IsAReport);
+    }
+    if text("type") != kind::SESSION || !schema.starts_with("tracer.session/") {
+        return Err(ReadError::NotARecording);
+    }
+    if schema != SCHEMA {
+        let tracer = text("tracer");
+        return Err(ReadError::OtherSchema { schema, tracer });
+    }
+    serde_json::from_value(value)
+        .map_err(|fault| ReadError::DamagedHeader { reason: fault.to_string() })
+}
+
+/// What was read so far.
+struct Replay {
+    header: Header,
+    session: Session,
+    /// Rows that were open at the latest checkpoint and were not taken out since.
+    open: BTreeMap<LedgerKey, LedgerRow>,
+    /// The latest moment that a line names.
+    latest_ns: u64,
+    has_ended: bool,
+    has_started: bool,
+    bounds: Bounds,
+    room: Room,
+    left_out: Option<LeftOut>,
+    damaged: u64,
+    first_damage: Option<(u64, String)>,
+}
+
+impl Replay {
+    fn new(header: Header, memory: u64) -> Self {
+        let mut session = Session::default();
+        session.start_ns = header.start_ns;
+        Self {
+            latest_ns: header.start_ns,
+            header,
+            session,
+            open: BTreeMap::new(),
+            has_ended: false,
+            has_started: false,
+            bounds: Bounds::default(),
+            room: Room::new(memory),
+            left_out: None,
+            damaged: 0,
+            first_damage: None,
+        }
+    }
+
+    /// Takes the next line in, whatever is wrong with it; says whether to go on.
+    fn line(&mut self, number: u64, line: Outcome) -> bool {
+        let Outcome { parsed, ending, length } = line;
+        match parsed.and_then(|parsed| self.take(parsed, length)) {
+            Ok(()) => {}
+            // The last line of a file that was cut: said by the missing end.
+            Err(_) if ending == Ending::EndOfFile && !self.has_ended => return false,
+            Err(fault) => {
+                self.damage(number, fault);
+                self.left_out = match ending {
+                    Ending::Endless => Some(LeftOut::EndlessLine),
+                    _ => self.room.damaged().err(),
+                };
+            }
+        }
+        self.left_out.is_none()
+    }
+
+    /// Does to the session what the live run did.
+    fn take(&mut self, parsed: Parsed, length: usize) -> Result<(), String> {
+        let Parsed { used, line } = parsed;
+        if self.has_ended {
+            return Err("it comes after the end of the session".to_owned());
+        }
+        // Not damaged, and not read either.
+        if let Err(full) = self.room.take(&line, length) {
+            self.left_out = Some(full);
+            return Ok(());
+        }
+        match line {
+            // Superseded by the next one: counted in when it is put to use.
+            Line::Checkpoint(_) => Bounds::admit(&mut self.bounds.clone(), used)?,
+            _ => self.bounds.admit(used)?,
+        }
+        match line {
+            Line::Event(event) => {
+                self.latest_ns = self.latest_ns.max(event.time_ns);
+                self.session.apply(&event);
+            }
+            // One command is started by a trace; each look for it goes through all processes.
+            Line::StartedHere(_) if self.has_started => {
+                return Err("a command was started before".to_owned());
+            }
+            Line::StartedHere(StartedHere { tgid }) => {
+                self.has_started = true;
+                self.session.started_here(tgid);
+            }
+            Line::Survey => self.session.begin_survey(),
+            Line::Row(Row { key, row }) => {
+                self.open.remove(&key);
+                self.session.add_row(key, &row);
+            }
+            Line::Checkpoint(Checkpoint { time_ns, row }) => {
+                self.latest_ns = self.latest_ns.max(time_ns);
+                if let Some(Row { key, row }) = row
+                    && self.open.insert(key, row).is_none()
+                {
+                    self.left_out = self.room.take_row().err();
+                }
+            }
+            Line::Loss(Loss { reason, cell }) => self.session.add_loss(&reason, cell),
+            Line::End(End { end_ns }) => {
+                self.session.end_ns = end_ns;
+                self.has_ended = true;
+            }
+            Line::Unknown => {}
+        }
+        Ok(())
+    }
+
+    fn damage(&mut self, number: u64, fault: String) {
+        self.damaged += 1;
+        self.first_damage.get_or_insert((number, fault));
+    }
+
+    /// A recording without an end still has what its latest checkpoint saw.
+    fn finish(mut self) -> Recording {
+        if !self.has_ended {
+            for (key, row) in std::mem::take(&mut self.open) {
+                match serde_json::to_value(row).map(|row| self.bounds.admit_value(&row)) {
+                    Ok(Ok(())) => self.session.add_row(key, &row),
+                    _ => self.damaged += 1,
+                }
+            }
+            self.session.end_ns = self.latest_ns;
+        }
+        let is_cut = !self.has_ended;
+        for (reason, events) in [(CUT, u64::from(is_cut)), (DAMAGED, self.damaged)] {
+            self.session.add_loss(reason, LossCell { events, bytes: 0 });
+        }
+        Recording {
+            header: self.header,
+            session: self.session,
+            is_cut,
+            damaged: self.damaged,
+            first_damage: self.first_damage,
+            left_out: self.left_out,
+        }
+    }
+}

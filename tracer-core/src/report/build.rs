@@ -1,0 +1,98 @@
+//! A session and its findings into the finished report.
+
+mod captured;
+mod excerpt;
+mod object;
+mod process;
+mod wanted;
+mod way;
+
+use std::{collections::BTreeMap, panic::resume_unwind, thread};
+
+use jiff::Timestamp;
+use tracer_common::{loss, object::ObjectId};
+
+pub use self::{
+    captured::{captured, recovered, stream_of},
+    wanted::{Wanted, wanted},
+};
+use super::{Process, Report, SCHEMA, Window};
+use crate::{
+    recording::{self, REASONS, Recording},
+    session::{self, Flows, Session, Target},
+    verdict::{self, Case},
+};
+
+impl Recording {
+    /// The report, as the live run made it.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let recording::Header { target, start, stdio_of_interest, .. } = &self.header;
+        build(&self.session, target.clone(), *start, stdio_of_interest)
+    }
+}
+
+/// Judges a session and puts the report together. `start` is the window's start in real time;
+/// `stdio_of_interest` lists which of fd 0, 1 and 2 the user asked for.
+#[must_use]
+pub fn build(
+    session: &Session,
+    target: Target,
+    start: Timestamp,
+    stdio_of_interest: &[i32],
+) -> Report {
+    let flows = Flows::of(session);
+    // Neither needs the other, and each takes its time where there are tens of thousands.
+    let (case, findings, processes) = thread::scope(|scope| {
+        let processes = scope.spawn(|| processes(session, stdio_of_interest));
+        let case = Case::new(session, &flows);
+        let findings = verdict::judge(&case);
+        (case, findings, processes.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    // What a reader could have passed on to, and did not, is no part of the story.
+    let is_used =
+        |id: &ObjectId| flows.get(id).is_used() || flows.get(&session.far_end(id)).is_used();
+    let is_told = |known: &&session::Object| known.hop == 0 || is_used(&known.id);
+    let mut seen: Vec<&session::Object> = session.objects.values().filter(is_told).collect();
+    seen.sort_by_key(|object| (object.seen_ns, object.id));
+    Report {
+        schema: SCHEMA.to_owned(),
+        verdict: verdict::headline(&findings),
+        target,
+        window: Window {
+            start: start.to_string(),
+            seconds: session.end_ns.saturating_sub(session.start_ns) as f64 / 1e9,
+        },
+        processes,
+        objects: seen.into_iter().map(|known| object::object(session, known, &flows)).collect(),
+        hops: way::hops(&case),
+        claims: way::claims(&case),
+        worker_logs: way::worker_logs(session),
+        findings,
+        losses: losses(session),
+        lost_bytes: session
+            .losses
+            .iter()
+            .filter(|(_, cell)| cell.bytes > 0)
+            .map(|(reason, cell)| (reason.clone(), cell.bytes))
+            .collect(),
+        capture: None,
+    }
+}
+
+/// The processes of the target in order of their start.
+fn processes(session: &Session, stdio_of_interest: &[i32]) -> Vec<Process> {
+    let targets = session.processes.values().filter(|process| process.is_target);
+    let mut processes: Vec<Process> =
+        targets.map(|known| process::process(session, known, stdio_of_interest)).collect();
+    processes.sort_by(|a, b| a.start_ms.total_cmp(&b.start_ms));
+    processes
+}
+
+/// Every reason by name, those that were never hit with 0.
+fn losses(session: &Session) -> BTreeMap<String, u64> {
+    let mut losses: BTreeMap<String, u64> =
+        loss::NAMES.iter().chain(&REASONS).map(|name| ((*name).to_owned(), 0)).collect();
+    losses.extend(session.losses.iter().map(|(reason, cell)| (reason.clone(), cell.events)));
+    losses
+}

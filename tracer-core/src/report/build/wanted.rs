@@ -1,0 +1,128 @@
+//! Which captured output a report gives back.
+
+use std::collections::BTreeSet;
+
+use tracer_common::{
+    id::ProcessId,
+    ledger::{LedgerKey, READ, WRITE},
+    object::ObjectId,
+};
+
+use crate::{
+    capture::recover::Want,
+    session::{Flows, Object, Session},
+    verdict::{Case, Finding, Stream, Subject},
+};
+
+/// Objects whose unread bytes are given back.
+const MOST_TAILS: usize = 64;
+/// Streams that are given back whole.
+const MOST_STREAMS: usize = 20;
+/// Rules that say that bytes left the process, and were lost or not seen further up.
+const RULES: [&str; 5] =
+    ["read_then_lost", "delivered", "discarded", "other_stream", "read_by_other"];
+
+/// What to look for in a capture.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// In the order of the report.
+    pub wants: Vec<Want>,
+    /// How many more there would be.
+    pub more: u64,
+}
+
+/// Decides what to look for: the unread bytes of the target's own pipes and sockets, then, for findings
+/// about bytes that left the process and did not arrive, the streams that they are about.
+#[must_use]
+pub fn wanted(session: &Session, flows: &Flows, findings: &[Finding]) -> Wanted {
+    let mut tails = tails(session, flows);
+    let told: BTreeSet<ObjectId> = tails.iter().filter_map(whole_object).collect();
+    let case = Case::new(session, flows);
+    let mut seen = BTreeSet::new();
+    let mut streams: Vec<Want> = findings
+        .iter()
+        .filter(|finding| RULES.contains(&finding.rule.as_str()))
+        .flat_map(|finding| rows(&case, finding))
+        .filter(|key| seen.insert(*key) && !told.contains(&key.object))
+        .map(|LedgerKey { process, fd, object, .. }| Want::Stream { process, fd, object })
+        .collect();
+    let more = tails.len().saturating_sub(MOST_TAILS) + streams.len().saturating_sub(MOST_STREAMS);
+    tails.truncate(MOST_TAILS);
+    streams.truncate(MOST_STREAMS);
+    tails.append(&mut streams);
+    Wanted { wants: tails, more: more as u64 }
+}
+
+/// Unread bytes of the target's own output, in order of first sight.
+fn tails(session: &Session, flows: &Flows) -> Vec<Want> {
+    let mut objects: Vec<_> = session.objects.values().filter(|object| object.hop == 0).collect();
+    objects.sort_by_key(|object| (object.seen_ns, object.id));
+    let tail = |object: ObjectId| {
+        let flow = flows.get(&object);
+        let unread = flow.unread.filter(|unread| *unread > 0)?;
+        let (in_flight, written) = (flow.in_flight, flow.written);
+        // What was inside before the trace cannot have been captured.
+        let is_stream = session.objects.get(&object).is_none_or(Object::is_byte_stream);
+        let is_sure = flow.balanced == Some(true) && is_stream;
+        (written > 0).then_some(Want::Tail { object, unread, in_flight, written, is_sure })
+    };
+    objects.into_iter().filter_map(|object| tail(object.id)).collect()
+}
+
+/// The object of a tail that is everything that was written to it: its streams need not be told again.
+fn whole_object(want: &Want) -> Option<ObjectId> {
+    match *want {
+        Want::Tail { object, unread, written, .. } if unread >= written => Some(object),
+        _ => None,
+    }
+}
+
+/// The rows that a finding is about.
+fn rows(case: &Case<'_>, finding: &Finding) -> Vec<LedgerKey> {
+    let subjects = case.subjects.iter().chain(&case.inner);
+    let about: Vec<&Subject<'_>> =
+        subjects.filter(|subject| subject.process.id.tgid == finding.pid).collect();
+    if about.is_empty() {
+        return rows_of_log(case, finding);
+    }
+    let mut rows = Vec::new();
+    for subject in about {
+        for stream in subject.streams().into_iter().filter(|stream| concerns(finding, stream)) {
+            rows.extend(subject.members.iter().flat_map(|member| {
+                written(case.session, *member).filter(|key| key.object == stream.object)
+            }));
+        }
+    }
+    rows
+}
+
+fn concerns(finding: &Finding, stream: &Stream) -> bool {
+    !stream.object.is_none() && finding.fd.is_none_or(|fd| fd == stream.fd)
+}
+
+/// What a process wrote.
+fn written(session: &Session, process: ProcessId) -> impl Iterator<Item = LedgerKey> {
+    session.rows_of(process, WRITE).filter(|(_, row)| row.bytes > 0).map(|(key, _)| *key)
+}
+
+/// A log that is short is its writer's, which is no command: the finding is about what that one read of
+/// the log's container, whose directory and FIFOs have its id in their names.
+fn rows_of_log(case: &Case<'_>, finding: &Finding) -> Vec<LedgerKey> {
+    let source = finding.evidence.get("source").and_then(|source| source.as_str());
+    let Some(id) = source.and_then(|path| path.rsplit('/').nth(1)) else { return Vec::new() };
+    let session = case.session;
+    let is_read = |object: &ObjectId| {
+        session.ledger.keys().any(|key| {
+            (key.process.tgid, key.direction, key.object) == (finding.pid, READ, *object)
+        })
+    };
+    let of_container = session
+        .objects
+        .values()
+        .filter(|object| object.kind.is_pipe() && object.path.contains(id) && is_read(&object.id));
+    let objects: BTreeSet<ObjectId> = of_container.map(|object| object.id).collect();
+    let rows = session.ledger.iter().filter(|(key, row)| {
+        key.direction == WRITE && row.bytes > 0 && objects.contains(&key.object)
+    });
+    rows.map(|(key, _)| *key).collect()
+}

@@ -1,0 +1,228 @@
+//! The session: everything a run recorded, as a pure model.
+//!
+//! Events and ledger rows go in, in any order; nothing here does I/O, reads a clock or panics on an
+//! odd sequence. A verdict is a function of this alone.
+
+mod apply;
+mod claims;
+mod ends;
+mod flow;
+mod holders;
+mod hops;
+mod object;
+mod outside;
+mod process;
+mod streams;
+mod target;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tracer_common::{
+    id::ProcessId,
+    ledger::{LedgerKey, LedgerRow, error},
+    loss::LossCell,
+    object::ObjectId,
+};
+
+use crate::{
+    event::{Asleep, HandedOut, LogRead},
+    text::Variables,
+};
+
+pub use self::{
+    claims::Claimants,
+    ends::{Close, PipeSeen},
+    flow::{Flow, Flows, Party},
+    holders::{Holders, Holding},
+    hops::{Chain, Step, chains},
+    object::{Kind, Object},
+    process::{Fact, FactKind, Process, named},
+    target::Target,
+};
+
+/// Everything recorded so far.
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    /// Nanoseconds since boot at which every hook was attached.
+    pub start_ns: u64,
+    /// Nanoseconds since boot at which the hooks were detached.
+    pub end_ns: u64,
+    /// Processes: targets, and strangers who touched a watched object.
+    pub processes: BTreeMap<ProcessId, Process>,
+    /// Objects under watch.
+    pub objects: BTreeMap<ObjectId, Object>,
+    /// The ledger, rows of ended processes included.
+    pub ledger: BTreeMap<LedgerKey, LedgerRow>,
+    /// What could not be recorded, by reason.
+    pub losses: BTreeMap<String, LossCell>,
+    /// Pairs of objects that are the two halves of one pty or one unix stream, both ways round.
+    pub joined: BTreeMap<ObjectId, ObjectId>,
+    /// Threads that were asleep in a call when the trace ended.
+    pub asleep: Vec<Asleep>,
+    /// What managers' logs say that they handed out.
+    pub handed_out: Vec<HandedOut>,
+    /// How well those logs could be read.
+    pub logs_read: Vec<LogRead>,
+    /// Reading ends, open and given up.
+    ends: ends::Ends,
+    /// Pipes as they were seen last.
+    pipes: BTreeMap<ObjectId, PipeSeen>,
+    /// Objects of which the latest survey found holders.
+    surveyed: BTreeSet<ObjectId>,
+    /// Objects whose creation was seen: nothing was inside before.
+    created: BTreeSet<ObjectId>,
+    /// The environment that was seen last: the next one is mostly the same.
+    variables: Variables,
+    /// How many objects have each name: one path can name several files, one after another or in
+    /// several mount namespaces.
+    names: BTreeMap<String, u32>,
+}
+
+impl Session {
+    /// Adds a ledger row to what is known of it: a row that was taken out of the kernel may have
+    /// been opened again by a late completion.
+    pub fn add_row(&mut self, key: LedgerKey, row: &LedgerRow) {
+        self.ledger.entry(key).and_modify(|known| merge(known, row)).or_insert(*row);
+    }
+
+    /// Adds to a loss reason.
+    pub fn add_loss(&mut self, reason: &str, cell: LossCell) {
+        if cell.events == 0 && cell.bytes == 0 {
+            return;
+        }
+        let known = self.losses.entry(reason.to_owned()).or_default();
+        known.events = known.events.saturating_add(cell.events);
+        known.bytes = known.bytes.saturating_add(cell.bytes);
+    }
+
+    /// Rows of one process in one direction.
+    pub fn rows_of(
+        &self,
+        process: ProcessId,
+        direction: u32,
+    ) -> impl Iterator<Item = (&LedgerKey, &LedgerRow)> {
+        let first = LedgerKey { process, ..LedgerKey::default() };
+        self.ledger
+            .range(first..)
+            .take_while(move |(key, _)| key.process == process)
+            .filter(move |(key, _)| key.direction == direction)
+    }
+
+    /// Milliseconds from the window's start to a moment.
+    #[must_use]
+    pub fn since_start_ms(&self, time_ns: u64) -> f64 {
+        (time_ns as f64 - self.start_ns as f64) / 1e6
+    }
+
+    /// The object's name in reports, the same for no two objects: a shared path gets device and
+    /// inode behind it.
+    #[must_use]
+    pub fn object_name(&self, id: &ObjectId) -> String {
+        let Some(object) = self.objects.get(id) else { return object::unknown_name(id) };
+        let name = object.name();
+        if self.names.get(&name).is_some_and(|count| *count > 1) {
+            let (major, minor) = (id.dev >> 20, id.dev & 0xf_ffff);
+            return format!("{name} (inode {} on {major}:{minor})", id.ino);
+        }
+        name
+    }
+
+    /// Puts an object under watch; of a later description only a shorter distance counts.
+    pub fn add_object(&mut self, object: Object) {
+        if let Some(known) = self.objects.get_mut(&object.id) {
+            known.hop = known.hop.min(object.hop);
+        } else {
+            *self.names.entry(object.name()).or_default() += 1;
+            self.objects.insert(object.id, object);
+        }
+    }
+
+    /// The half from which comes out what is written to this object: the other half of a pty or unix
+    /// stream, else the object itself.
+    #[must_use]
+    pub fn far_end(&self, object: &ObjectId) -> ObjectId {
+        self.joined.get(object).copied().unwrap_or(*object)
+    }
+
+    /// Whether the other half of a pty or unix stream is known.
+    #[must_use]
+    pub fn is_joined(&self, object: &ObjectId) -> bool {
+        self.joined.contains_key(object)
+    }
+
+    /// Whether the object's creation was seen.
+    #[must_use]
+    pub fn was_created_here(&self, object: &ObjectId) -> bool {
+        self.created.contains(object)
+    }
+
+    /// The object's kind; `Unknown` when its first sight was lost.
+    #[must_use]
+    pub fn object_kind(&self, id: &ObjectId) -> Kind {
+        if id.is_none() {
+            return Kind::Closed;
+        }
+        self.objects.get(id).map_or(Kind::Unknown, |object| object.kind)
+    }
+}
+
+/// Adds up two parts of one row.
+fn merge(known: &mut LedgerRow, part: &LedgerRow) {
+    known.bytes = known.bytes.saturating_add(part.bytes);
+    known.calls = known.calls.saturating_add(part.calls);
+    known.refused = known.refused.saturating_add(part.refused);
+    known.first_ns = known.first_ns.min(part.first_ns);
+    if part.last_ns >= known.last_ns {
+        known.last_ns = part.last_ns;
+        known.last_refused = part.last_refused;
+        known.window = part.window;
+        known.before_window = known.bytes.saturating_sub(part.window_bytes());
+        known.previous_window_bytes = part.previous_window_bytes;
+    }
+    known.short = known.short.saturating_add(part.short);
+    known.zero = known.zero.saturating_add(part.zero);
+    for class in 0..error::COUNT {
+        known.errors[class] = known.errors[class].saturating_add(part.errors[class]);
+    }
+    known.ops |= part.ops;
+    known.captured = known.captured.saturating_add(part.captured);
+    known.uncaptured = known.uncaptured.saturating_add(part.uncaptured);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(ino: u64) -> Object {
+        let id = ObjectId { ino, dev: 8 << 20 | 1, discriminator: 0 };
+        Object { id, kind: Kind::File, path: "/var/log/x".into(), ..Object::default() }
+    }
+
+    #[test]
+    fn two_files_of_one_path_have_two_names() {
+        let mut session = Session::default();
+        session.add_object(file(5));
+        assert_eq!(session.object_name(&file(5).id), "/var/log/x");
+        session.add_object(file(6));
+        session.add_object(file(6));
+        assert_eq!(session.object_name(&file(5).id), "/var/log/x (inode 5 on 8:1)");
+        assert_eq!(session.object_name(&file(6).id), "/var/log/x (inode 6 on 8:1)");
+    }
+
+    #[test]
+    fn parts_of_a_row_add_up() {
+        let mut session = Session::default();
+        let key = LedgerKey::default();
+        let part = |bytes, first_ns, last_ns| LedgerRow {
+            bytes,
+            calls: 1,
+            first_ns,
+            last_ns,
+            ..LedgerRow::default()
+        };
+        session.add_row(key, &part(10, 5, 6));
+        session.add_row(key, &part(3, 8, 9));
+        let row = session.ledger[&key];
+        assert_eq!((row.bytes, row.calls, row.first_ns, row.last_ns), (13, 2, 5, 9));
+    }
+}

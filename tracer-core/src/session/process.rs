@@ -1,0 +1,133 @@
+//! One process as the session knows it.
+
+use tracer_common::{
+    id::ProcessId,
+    object::{FdState, ObjectId},
+};
+
+use crate::text::{Arguments, Variables};
+
+/// A process: a target, or a stranger who touched a watched object.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Process {
+    /// Its identity.
+    pub id: ProcessId,
+    /// Its parent at the latest sight, the default when unknown.
+    pub parent: ProcessId,
+    /// Pid in its innermost namespace.
+    pub ns_pid: u32,
+    /// Name of its latest image.
+    pub comm: String,
+    /// Arguments of its latest image.
+    pub argv: Arguments,
+    /// Whether it belongs to the target, rather than being seen on a watched object only.
+    pub is_target: bool,
+    /// Whether it was there before the hooks.
+    pub attached_late: bool,
+    /// Whether it replaced its image while traced.
+    pub executed: bool,
+    /// When it ended, nanoseconds since boot.
+    pub end_ns: Option<u64>,
+    /// How it ended, as `waitpid` gives it.
+    pub status: Option<u32>,
+    /// What fd 0, 1 and 2 pointed to at exec or adoption.
+    pub stdio: Option<[FdState; 3]>,
+    /// What they pointed to at the end.
+    pub stdio_at_end: Option<[FdState; 3]>,
+    /// Bytes written elsewhere, known at the end.
+    pub other_bytes: Option<u64>,
+    /// Calls that wrote them.
+    pub other_calls: Option<u64>,
+    /// Environment variables that change what programs print; `None` when they could not be read.
+    pub environment: Option<Variables>,
+    /// Small facts in order.
+    pub facts: Vec<Fact>,
+}
+
+impl Process {
+    /// Exit code, when it exited.
+    #[must_use]
+    pub fn exit_code(&self) -> Option<u32> {
+        self.status.filter(|status| status & 0x7f == 0).map(|status| status >> 8 & 0xff)
+    }
+
+    /// Signal number, when a signal ended it.
+    #[must_use]
+    pub fn signal(&self) -> Option<u32> {
+        self.status.map(|status| status & 0x7f).filter(|signal| *signal != 0)
+    }
+
+    /// The command as the user would recognise it: its arguments, else its name.
+    #[must_use]
+    pub fn command(&self) -> String {
+        if self.argv.is_empty() { self.comm.clone() } else { self.argv.join(" ") }
+    }
+
+    /// Short form for sentences: name and pid.
+    #[must_use]
+    pub fn short(&self) -> String {
+        named(&self.comm, self.id)
+    }
+
+    /// What a standard fd pointed to when the process started its latest image; `None` when that was
+    /// never seen.
+    #[must_use]
+    pub fn stdio_object(&self, fd: usize) -> Option<ObjectId> {
+        self.stdio.as_ref()?.get(fd).map(|state| state.object)
+    }
+}
+
+/// Name and pid, as sentences have them: `manager (pid 60)`.
+#[must_use]
+pub fn named(comm: &str, process: ProcessId) -> String {
+    format!("{comm} (pid {})", process.tgid)
+}
+
+/// A small fact.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fact {
+    /// Nanoseconds since boot.
+    pub time_ns: u64,
+    /// What kind.
+    pub kind: FactKind,
+    /// The fd concerned, where there is one.
+    pub fd: Option<i32>,
+    /// Positive errno, 0 for success.
+    pub errno: u32,
+    /// What it was about: an address, a path, an object's name.
+    pub about: String,
+    /// The object, where it is about one.
+    pub object: Option<ObjectId>,
+}
+
+/// Kinds of facts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FactKind {
+    /// The program asked whether the fd is a terminal.
+    TtyAsked,
+    /// A `connect` failed.
+    ConnectFailed,
+    /// An `execve` failed.
+    ExecFailed,
+    /// Something new came onto fd 0, 1 or 2.
+    FdReplaced,
+    /// fd 0, 1 or 2 was closed.
+    FdClosed,
+    /// `O_NONBLOCK` was set.
+    Nonblock,
+}
+
+impl FactKind {
+    /// Its name in the report.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TtyAsked => "tty_asked",
+            Self::ConnectFailed => "connect_failed",
+            Self::ExecFailed => "exec_failed",
+            Self::FdReplaced => "fd_replaced",
+            Self::FdClosed => "fd_closed",
+            Self::Nonblock => "nonblock",
+        }
+    }
+}

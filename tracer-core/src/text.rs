@@ -1,0 +1,16 @@
+//! Text of traced programs, held once and made harmless, and numbers in words.
+
+mod arguments;
+pub(crate) mod bounded_line;
+pub mod errno;
+mod escape;
+pub mod json;
+pub mod redact;
+pub mod units;
+mod variables;
+
+pub use self::{
+    arguments::Arguments,
+    escape::{escape, is_hazard, shorten},
+    variables::Variables,
+};

@@ -1,0 +1,115 @@
+//! Numbers for people: exact bytes, counts, times.
+
+use bytesize::ByteSize;
+
+/// From here on a number of bytes is also given rounded.
+const ROUNDED_FROM: u64 = 10 * 1024;
+
+/// `2,048 B`, `1,288,895 B (1.2 MiB)`.
+#[must_use]
+pub fn bytes(bytes: u64) -> String {
+    let exact = grouped(bytes);
+    if bytes < ROUNDED_FROM {
+        return format!("{exact} B");
+    }
+    format!("{exact} B ({})", ByteSize::b(bytes).display().iec())
+}
+
+/// `1 write`, `3 writes`, `12,000 writes`.
+#[must_use]
+pub fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(number), if number == 1 { one } else { many })
+}
+
+/// Thousands separated by commas.
+#[must_use]
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
+/// A length of time given in milliseconds: `0.4 ms`, `340 ms`, `1.24 s`, `2 min 5 s`, `3 h 20 min`.
+#[must_use]
+pub fn duration(ms: f64) -> String {
+    if !ms.is_finite() {
+        return "an unknown time".to_owned();
+    }
+    let ms = ms.max(0.0);
+    let seconds = (ms / 1e3).round();
+    if ms < 9.95 {
+        format!("{} ms", decimals(ms, 1))
+    } else if ms < 999.5 {
+        format!("{ms:.0} ms")
+    } else if ms < 59_995.0 {
+        format!("{} s", decimals(ms / 1e3, 2))
+    } else if seconds < 3600.0 {
+        format!("{:.0} min {:.0} s", (seconds / 60.0).floor(), seconds % 60.0)
+    } else {
+        let minutes = (seconds / 60.0).round();
+        format!("{:.0} h {:.0} min", (minutes / 60.0).floor(), minutes % 60.0)
+    }
+}
+
+/// A time relative to the window's start, given in milliseconds: `+12 ms`, `-1.5 s`.
+#[must_use]
+pub fn offset(ms: f64) -> String {
+    format!("{}{}", if ms < 0.0 { '-' } else { '+' }, duration(ms.abs()))
+}
+
+fn decimals(value: f64, places: usize) -> String {
+    let text = format!("{value:.places$}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_exact_and_from_10_kib_also_rounded() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(2048), "2,048 B");
+        assert_eq!(bytes(10_239), "10,239 B");
+        assert_eq!(bytes(10_240), "10,240 B (10.0 KiB)");
+        assert_eq!(bytes(1_288_895), "1,288,895 B (1.2 MiB)");
+        assert_eq!(bytes(u64::MAX), "18,446,744,073,709,551,615 B (16.0 EiB)");
+    }
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!(count(0, "write", "writes"), "0 writes");
+        assert_eq!(count(1, "write", "writes"), "1 write");
+        assert_eq!(count(12_000, "write", "writes"), "12,000 writes");
+    }
+
+    #[test]
+    fn times_have_the_unit_a_person_would_choose() {
+        let cases = [
+            (0.0, "0 ms"),
+            (0.44, "0.4 ms"),
+            (9.96, "10 ms"),
+            (340.2, "340 ms"),
+            (999.6, "1 s"),
+            (1240.0, "1.24 s"),
+            (3200.0, "3.2 s"),
+            (59_996.0, "1 min 0 s"),
+            (125_000.0, "2 min 5 s"),
+            (3_599_900.0, "1 h 0 min"),
+            (12_000_000.0, "3 h 20 min"),
+            (f64::NAN, "an unknown time"),
+        ];
+        for (ms, shown) in cases {
+            assert_eq!(duration(ms), shown);
+        }
+        assert_eq!(offset(12.0), "+12 ms");
+        assert_eq!(offset(-1500.0), "-1.5 s");
+    }
+}

@@ -1,0 +1,85 @@
+//! The numbers a finding rests on, in the form that scripts read.
+
+use serde_json::{Map, Value, json};
+
+use super::{Case, Stream, Subject};
+use crate::{
+    session::Close,
+    verdict::{Finding, Severity},
+};
+
+/// A finding about a subject with its basic evidence.
+pub(super) fn finding(
+    case: &Case<'_>,
+    subject: &Subject<'_>,
+    rule: &str,
+    severity: Severity,
+    message: String,
+) -> Finding {
+    let mut evidence = Map::new();
+    evidence.insert("comm".into(), json!(subject.process.comm));
+    evidence.insert("stdout_bytes".into(), json!(subject.stdout.row.bytes));
+    evidence.insert("stderr_bytes".into(), json!(subject.stderr.row.bytes));
+    evidence.insert("processes".into(), json!(subject.members.len()));
+    if let Some(code) = subject.process.exit_code() {
+        evidence.insert("exit_code".into(), json!(code));
+    }
+    if let Some(signal) = subject.process.signal() {
+        evidence.insert("signal".into(), json!(signal));
+    }
+    Finding {
+        rule: rule.to_owned(),
+        severity,
+        confidence: case.confidence(subject),
+        pid: subject.process.id.tgid,
+        fd: None,
+        message,
+        advice: None,
+        evidence,
+    }
+}
+
+/// Adds what is known of a stream.
+pub(super) fn with_stream(mut finding: Finding, case: &Case<'_>, stream: &Stream) -> Finding {
+    finding.fd = Some(stream.fd);
+    let flow = case.flows.get(&stream.object);
+    let row = &stream.row;
+    let finding = with_all(
+        finding,
+        [
+            ("object", json!(case.session.object_name(&stream.object))),
+            ("kind", json!(stream.kind.name())),
+            ("written", json!(flow.written)),
+            ("read", json!(flow.read)),
+            ("unread", json!(flow.unread)),
+            ("calls", json!(row.calls)),
+            ("bytes_per_write", json!(row.bytes.checked_div(row.calls))),
+        ],
+    );
+    if row.calls == 0 {
+        return finding;
+    }
+    with(finding, "first_write_ms", json!(case.session.since_start_ms(row.first_ns)))
+}
+
+/// Adds who gave up the last reading end, and when.
+pub(super) fn with_closer(finding: Finding, case: &Case<'_>, closer: Option<&Close>) -> Finding {
+    let closed_ms = closer.map(|closer| case.session.since_start_ms(closer.time_ns));
+    let facts = [
+        ("closer_pid", json!(closer.map(|closer| closer.process.tgid))),
+        ("closer_comm", json!(closer.map(|closer| &closer.comm))),
+        ("closed_ms", json!(closed_ms)),
+    ];
+    with_all(finding, facts)
+}
+
+/// Adds several numbers.
+pub(super) fn with_all<const N: usize>(finding: Finding, facts: [(&str, Value); N]) -> Finding {
+    facts.into_iter().fold(finding, |finding, (name, value)| with(finding, name, value))
+}
+
+/// Adds one more number.
+pub(super) fn with(mut finding: Finding, name: &str, value: Value) -> Finding {
+    finding.evidence.insert(name.to_owned(), value);
+    finding
+}

@@ -1,0 +1,64 @@
+//! The list of rules, one file each.
+
+pub(super) mod accounted;
+mod daemon_unreachable;
+mod delivered;
+mod discarded;
+mod elsewhere;
+mod exec_failed;
+mod held_back;
+mod late_writer;
+mod leaves_machine;
+mod log_incomplete;
+mod never_wrote;
+mod no_terminal;
+mod other_stream;
+pub(super) mod out_of_sight;
+mod own_losses;
+mod read_by_other;
+mod read_then_lost;
+mod reader_gone;
+mod refused;
+mod stuck;
+mod unbalanced;
+mod unread;
+
+use super::{Case, Subject};
+use crate::verdict::Finding;
+
+/// Rules about the run as a whole.
+pub(super) const GENERAL: &[fn(&Case<'_>) -> Vec<Finding>] =
+    &[own_losses::find, out_of_sight::find, unbalanced::find, log_incomplete::find];
+
+/// Rules about one command.
+pub(super) const PER_SUBJECT: &[fn(&Case<'_>, &Subject<'_>) -> Vec<Finding>] = &[
+    exec_failed::find,
+    never_wrote::find,
+    other_stream::find,
+    elsewhere::find,
+    discarded::find,
+    refused::find,
+    reader_gone::find,
+    stuck::find,
+    unread::find,
+    read_by_other::find,
+    read_then_lost::find,
+    late_writer::find,
+    daemon_unreachable::find,
+    held_back::find,
+    no_terminal::find,
+    leaves_machine::find,
+    delivered::find,
+];
+
+/// Rules about a command inside another one, whose output the outer one reads.
+pub(super) const PER_INNER: &[fn(&Case<'_>, &Subject<'_>) -> Vec<Finding>] = &[
+    other_stream::find,
+    refused::find,
+    reader_gone::find,
+    stuck::find,
+    unread::find,
+    read_by_other::find,
+    read_then_lost::find,
+    delivered::find,
+];

@@ -1,0 +1,34 @@
+//! The last resort: no other rule had anything to say, so the numbers speak.
+
+use super::super::{Case, Subject, evidence, words};
+use crate::verdict::{Finding, Severity};
+
+/// Not in the list of rules: asked only when all of them were silent.
+pub(in crate::verdict) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Finding {
+    let parts: Vec<String> = subject
+        .streams()
+        .iter()
+        .map(|stream| {
+            if stream.row.bytes == 0 {
+                return format!("nothing to {}", stream.name());
+            }
+            let fate = words::fate(case, stream);
+            format!("{} to {}, {fate}", words::bytes(stream.row.bytes), stream.name())
+        })
+        .collect();
+    let elsewhere: Vec<String> = subject
+        .redirected
+        .iter()
+        .map(|(object, bytes)| {
+            format!(", {} to {}", words::bytes(*bytes), case.session.object_name(object))
+        })
+        .collect();
+    let message = format!(
+        "{} wrote {}{}.{}",
+        words::who(subject),
+        parts.join(" and "),
+        elsewhere.concat(),
+        words::ending(subject)
+    );
+    evidence::finding(case, subject, "accounted", Severity::Info, message)
+}

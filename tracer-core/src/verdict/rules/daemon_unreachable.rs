@@ -1,0 +1,50 @@
+//! The program could not connect to what does its work, such as docker's daemon.
+
+use serde_json::json;
+
+use super::super::{Case, Subject, evidence, words};
+use crate::{
+    session::{Fact, FactKind},
+    text::errno,
+    verdict::{Finding, Severity},
+};
+
+/// Sockets that libraries try on every start and do without.
+const OPTIONAL: [&str; 4] = ["nscd", "/run/systemd/", "sssd", "/dev/log"];
+
+pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
+    if subject.process.exit_code() == Some(0) {
+        return Vec::new();
+    }
+    let failed = subject
+        .members
+        .iter()
+        .filter_map(|member| case.session.processes.get(member))
+        .flat_map(|process| process.facts.iter().map(move |fact| (process, fact)))
+        .filter(|(_, fact)| fact.kind == FactKind::ConnectFailed)
+        .filter(|(_, fact)| !is_probe(fact))
+        .rfind(|(_, fact)| !OPTIONAL.iter().any(|optional| fact.about.contains(optional)));
+    let Some((process, fact)) = failed else { return Vec::new() };
+    let error = errno::name(fact.errno);
+    let message = format!(
+        "{} could not connect to {}: {error} ({}).",
+        process.short(),
+        fact.about,
+        errno::meaning(fact.errno)
+    );
+    let mut finding =
+        evidence::finding(case, subject, "daemon_unreachable", Severity::Warning, message);
+    finding.advice = Some(format!(
+        "Start what listens there, or correct the address that {} uses.",
+        words::who(subject)
+    ));
+    let finding = evidence::with(finding, "address", json!(fact.about));
+    vec![evidence::with(finding, "error", json!(error))]
+}
+
+/// Resolvers try each address with a connect that sends nothing, to sort out families that this
+/// machine has no route for (RFC 6724).
+fn is_probe(fact: &Fact) -> bool {
+    let no_route = [errno::ENETUNREACH, errno::EADDRNOTAVAIL, errno::EAFNOSUPPORT];
+    fact.about.starts_with('[') && no_route.contains(&fact.errno)
+}

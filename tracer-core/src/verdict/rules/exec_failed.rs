@@ -1,0 +1,45 @@
+//! The command never started: `execve` failed and the process ended without an image of its own.
+
+use serde_json::json;
+
+use super::super::{Case, Subject, evidence};
+use crate::{
+    session::{Fact, FactKind, Process},
+    text::errno,
+    verdict::{Finding, Severity},
+};
+
+pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
+    let process = subject.process;
+    if process.executed || process.end_ns.is_none() {
+        return Vec::new();
+    }
+    let Some(fact) = telling(process) else { return Vec::new() };
+    let starter = case.session.processes.get(&process.parent).map(Process::short);
+    let starter = starter.map_or(String::new(), |starter| format!(", started by {starter},"));
+    let error = errno::name(fact.errno);
+    let message = format!(
+        "The command never started: pid {}{starter} could not execute {}: {error} ({}).",
+        process.id.tgid,
+        fact.about,
+        errno::meaning(fact.errno)
+    );
+    let mut finding = evidence::finding(case, subject, "exec_failed", Severity::Warning, message);
+    finding.advice = Some(match fact.errno {
+        errno::ENOENT => "Check the path, PATH as its starter sees it, and of a script the \
+                          interpreter in its first line."
+            .into(),
+        errno::EACCES => "Check the file's execute permission and its mount's noexec.".into(),
+        _ => "Check that the file is a program for this machine.".into(),
+    });
+    let finding = evidence::with(finding, "path", json!(fact.about));
+    vec![evidence::with(finding, "error", json!(error))]
+}
+
+/// The failure to tell of: a search along `PATH` goes on after a file that it may not execute, and its
+/// last word is then that the next folder has none (`execvp(3)` says `EACCES`, too).
+fn telling(process: &Process) -> Option<&Fact> {
+    let failed = || process.facts.iter().rev().filter(|fact| fact.kind == FactKind::ExecFailed);
+    let found = failed().find(|fact| !matches!(fact.errno, errno::ENOENT | errno::ENOTDIR));
+    found.or_else(|| failed().next())
+}

@@ -1,0 +1,132 @@
+//! The command ended, and something that it started still held or wrote its output: a manager that
+//! waits for the end of the stream waits for that one.
+
+use serde_json::json;
+use tracer_common::{id::ProcessId, ledger::WRITE, object::ObjectId};
+
+use super::super::{Case, Subject, evidence, words};
+use crate::{
+    session::Process,
+    verdict::{Finding, Severity},
+};
+
+/// Within this time after the command's end a helper of it is simply the next to end.
+const AT_ONCE_NS: u64 = 200_000_000;
+
+/// A descendant that outlived the command on its streams.
+struct Late<'a> {
+    process: &'a Process,
+    /// Bytes that are known to have come after the command's end.
+    bytes: u64,
+    /// When it was seen there last.
+    until_ns: u64,
+    still_open: bool,
+}
+
+pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
+    let Some(end_ns) = subject.process.end_ns else { return Vec::new() };
+    let mut late: Vec<Late<'_>> = subject
+        .members
+        .iter()
+        .filter(|member| **member != subject.process.id)
+        .filter_map(|member| late(case, subject, *member, end_ns))
+        .collect();
+    late.sort_by_key(|late| (!late.still_open, std::cmp::Reverse(late.until_ns)));
+    late.first().map(|worst| tell(case, subject, worst, late.len(), end_ns)).into_iter().collect()
+}
+
+fn late<'a>(
+    case: &'a Case<'_>,
+    subject: &Subject<'_>,
+    member: ProcessId,
+    end_ns: u64,
+) -> Option<Late<'a>> {
+    let process = case.session.processes.get(&member)?;
+    let is_stream = |object: &ObjectId| {
+        subject.distinct_streams().iter().any(|stream| {
+            stream.object == *object && stream.kind.passes_on() && !stream.object.is_none()
+        })
+    };
+    let (mut bytes, mut wrote_ns) = (0, 0);
+    for (key, row) in case.session.rows_of(member, WRITE) {
+        if is_stream(&key.object) && row.last_ns > end_ns {
+            wrote_ns = row.last_ns.max(wrote_ns);
+            // A row that began before the end does not tell how much came after it.
+            bytes += if row.first_ns > end_ns { row.bytes } else { 0 };
+        }
+    }
+    let held = |stdio: &Option<[tracer_common::object::FdState; 3]>| {
+        stdio.is_some_and(|stdio| stdio[1..].iter().any(|state| is_stream(&state.object)))
+    };
+    let still_open = process.end_ns.is_none()
+        && held(&process.stdio)
+        && subject.distinct_streams().iter().any(|stream| holds(case, member, &stream.object));
+    let held_to_end = process.end_ns.filter(|_| held(&process.stdio_at_end)).unwrap_or(0);
+    let until_ns = if still_open { case.session.end_ns } else { wrote_ns.max(held_to_end) };
+    (until_ns > end_ns + AT_ONCE_NS).then_some(Late { process, bytes, until_ns, still_open })
+}
+
+/// What it did, and when the stream ended.
+fn deed(late: &Late<'_>, end_ns: u64) -> String {
+    let what = match (late.bytes, late.still_open) {
+        (0, true) => "still holds its output open".to_owned(),
+        (0, false) => "held its output open".to_owned(),
+        (bytes, true) => format!("wrote {} later and still holds it open", words::bytes(bytes)),
+        (bytes, false) => format!("wrote {} later", words::bytes(bytes)),
+    };
+    let after = words::span(late.until_ns, end_ns);
+    if late.still_open {
+        format!("{what}: {after} after the command the stream has not ended")
+    } else {
+        format!("{what}: the stream ended {after} after the command")
+    }
+}
+
+/// Its command line and pid; of a copy of the command itself, such as a shell's subshell, the name only.
+fn called(process: &Process) -> String {
+    if !process.executed {
+        return process.short();
+    }
+    words::called(process)
+}
+
+/// Whether a process holds an object as far as the latest survey tells: a daemon that has pointed its
+/// output elsewhere does not.
+fn holds(case: &Case<'_>, process: ProcessId, object: &ObjectId) -> bool {
+    case.session.holders(object).any(|held| held.process == process)
+}
+
+fn tell(
+    case: &Case<'_>,
+    subject: &Subject<'_>,
+    late: &Late<'_>,
+    how_many: usize,
+    end_ns: u64,
+) -> Finding {
+    let others = match how_many - 1 {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let message = format!(
+        "{} ended, but {}{others}, which it started, {}.{}",
+        words::who(subject),
+        called(late.process),
+        deed(late, end_ns),
+        words::ending(subject)
+    );
+    let mut finding = evidence::finding(case, subject, "late_writer", Severity::Warning, message);
+    finding.advice = Some(
+        "A manager that waits for the end of the stream waits for that process; one that does not \
+         wait loses what it writes. Redirect the output of what runs on in the background."
+            .into(),
+    );
+    let facts = [
+        ("late_pid", json!(late.process.id.tgid)),
+        ("late_comm", json!(late.process.comm)),
+        ("late_bytes", json!(late.bytes)),
+        ("leader_end_ms", json!(case.session.since_start_ms(end_ns))),
+        ("late_end_ms", json!(case.session.since_start_ms(late.until_ns))),
+        ("still_open", json!(late.still_open)),
+    ];
+    evidence::with_all(finding, facts)
+}

@@ -1,0 +1,76 @@
+//! The stream is a socket whose other end is not seen: a network connection, or a datagram socket.
+
+use std::net::Ipv6Addr;
+
+use serde_json::json;
+
+use super::super::{Case, Stream, Subject, evidence, words};
+use crate::{
+    session::Kind,
+    verdict::{Finding, Severity},
+};
+
+/// Address families (`include/linux/socket.h`).
+const AF_UNIX: u16 = 1;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+
+pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
+    let beyond = |stream: &&Stream| {
+        stream.kind == Kind::Socket
+            && stream.row.bytes > 0
+            && !case.session.is_joined(&stream.object)
+    };
+    subject
+        .distinct_streams()
+        .into_iter()
+        .filter(beyond)
+        .map(|stream| {
+            let peer = case.session.objects.get(&stream.object).map(|object| object.path.clone());
+            let through = match peer.filter(|path| !path.is_empty()) {
+                Some(path) => format!("{} ({path})", case.session.object_name(&stream.object)),
+                None => case.session.object_name(&stream.object),
+            };
+            let message = format!(
+                "{} wrote {} to {}, into {through}; {}.{}",
+                words::who(subject),
+                words::bytes(subject.bytes_to(stream)),
+                stream.name(),
+                whither(case, stream),
+                words::ending(subject)
+            );
+            let finding = evidence::finding(case, subject, "out_of_sight", Severity::Info, message);
+            let mut finding = evidence::with_stream(finding, case, stream);
+            finding.advice = Some(advice(case, stream).into());
+            evidence::with(finding, "why", json!("socket"))
+        })
+        .collect()
+}
+
+/// Whether the other end is on this machine: a unix socket, or a connection to a loopback address.
+fn is_local(case: &Case<'_>, stream: &Stream) -> bool {
+    let Some(object) = case.session.objects.get(&stream.object) else { return false };
+    match object.socket.family {
+        AF_UNIX => true,
+        AF_INET => object.socket.remote[0] == 127,
+        AF_INET6 => Ipv6Addr::from(object.socket.remote).is_loopback(),
+        _ => false,
+    }
+}
+
+fn whither(case: &Case<'_>, stream: &Stream) -> &'static str {
+    if is_local(case, stream) {
+        "who reads the other end on this machine was not seen"
+    } else {
+        "there they left this machine, and its sight"
+    }
+}
+
+fn advice(case: &Case<'_>, stream: &Stream) -> &'static str {
+    if is_local(case, stream) {
+        "Look at the process at the other end: `ss -xp` and `ss -tnp` name it, `tracer --pid` counts \
+         what it writes."
+    } else {
+        "Look at the other end: run tracer on the machine that reads."
+    }
+}

@@ -1,0 +1,62 @@
+//! What runs in a sandbox or virtual machine makes no syscalls on this kernel: silence proves nothing.
+
+use serde_json::{Map, json};
+
+use super::super::Case;
+use crate::{
+    session::Process,
+    verdict::{Confidence, Finding, Severity},
+};
+
+/// How the programs are called that run a guest, and what kind each is; those that end with `-` only
+/// begin like that.
+const GUESTS: [(&str, &str); 10] = [
+    ("runsc", "gvisor"),
+    ("runsc-sandbox", "gvisor"),
+    ("runsc-gofer", "gvisor"),
+    ("qemu-system-", "virtual machine"),
+    ("qemu-kvm", "virtual machine"),
+    ("firecracker", "virtual machine"),
+    ("cloud-hypervisor", "virtual machine"),
+    ("containerd-shim-kata-", "virtual machine"),
+    ("crosvm", "virtual machine"),
+    ("virtiofsd", "virtual machine"),
+];
+
+pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
+    let mut targets = case.session.processes.values().filter(|process| process.is_target);
+    targets.find_map(|process| Some(tell(process, guest(process)?))).into_iter().collect()
+}
+
+/// What kind of guest a process runs, if it does.
+pub(in crate::verdict) fn guest(process: &Process) -> Option<&'static str> {
+    let program = process.argv.first().map_or(process.comm.as_str(), String::as_str);
+    let name = program.rsplit('/').next().unwrap_or(program);
+    let is = |guest: &str| {
+        [name, process.comm.as_str()]
+            .iter()
+            .any(|name| if guest.ends_with('-') { name.starts_with(guest) } else { *name == guest })
+    };
+    GUESTS.iter().find(|(guest, _)| is(guest)).map(|(_, why)| *why)
+}
+
+fn tell(process: &Process, why: &str) -> Finding {
+    let sandbox = if why == "gvisor" { "a gVisor sandbox" } else { "a virtual machine" };
+    let mut evidence = Map::new();
+    evidence.insert("why".into(), json!(why));
+    evidence.insert("comm".into(), json!(process.comm));
+    Finding {
+        rule: "out_of_sight".into(),
+        severity: Severity::Warning,
+        confidence: Confidence::Certain,
+        pid: process.id.tgid,
+        fd: None,
+        message: format!(
+            "{} runs {sandbox}: what the programs inside write is out of sight of this kernel, so \
+             nothing below says that they did not write.",
+            process.short()
+        ),
+        advice: Some("Run tracer inside of it, or run the command outside of it.".into()),
+        evidence,
+    }
+}

@@ -1,0 +1,66 @@
+//! Two processes took bytes out of the same stream: each has a part only.
+
+use serde_json::json;
+
+use super::super::{Case, Stream, Subject, evidence, words};
+use crate::{
+    session::{Party, named},
+    verdict::{Finding, Severity},
+};
+
+pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
+    subject
+        .distinct_streams()
+        .into_iter()
+        .filter(|stream| stream.kind.is_pipe())
+        .filter_map(|stream| {
+            let flow = case.flows.get(&stream.object);
+            let mut readers: Vec<&Party> = flow
+                .readers
+                .iter()
+                .filter(|party| party.bytes > 0 && !subject.members.contains(&party.process))
+                .collect();
+            // The manager is the parent, where the parent reads at all.
+            readers.sort_by_key(|party| party.process != subject.process.parent);
+            match readers.split_first() {
+                Some((main, others)) if !others.is_empty() => {
+                    Some(tell(case, subject, stream, main, others))
+                }
+                _ => None,
+            }
+        })
+        .collect()
+}
+
+fn tell(
+    case: &Case<'_>,
+    subject: &Subject<'_>,
+    stream: &Stream,
+    main: &Party,
+    others: &[&Party],
+) -> Finding {
+    let taken: u64 = others.iter().map(|party| party.bytes).sum();
+    let name = |party: &Party| named(&party.comm, party.process);
+    let names: Vec<String> = others.iter().map(|party| name(party)).collect();
+    let message = format!(
+        "{} of what {} wrote to {} were taken by {}, and {} by {}: {} has all.",
+        words::bytes(taken),
+        words::who(subject),
+        stream.name(),
+        names.join(", "),
+        words::bytes(main.bytes),
+        name(main),
+        if others.len() == 1 { "neither" } else { "none of them" }
+    );
+    // Commands of one stage of a pipeline, `| (read line; cat)`, share it on purpose.
+    let is_beside = |party: &Party| case.is_beside(subject, party.process);
+    let by_design = is_beside(main) && others.iter().all(|party| is_beside(party));
+    let severity = if by_design { Severity::Info } else { Severity::Warning };
+    let finding = evidence::finding(case, subject, "read_by_other", severity, message);
+    let mut finding = evidence::with_stream(finding, case, stream);
+    finding.advice =
+        Some("Give each reader a pipe of its own, or let one read and copy (tee).".into());
+    let party = |party: &&Party| json!({"pid": party.process.tgid, "comm": party.comm, "bytes": party.bytes});
+    let others: Vec<_> = others.iter().map(party).collect();
+    evidence::with(finding, "others", json!(others))
+}

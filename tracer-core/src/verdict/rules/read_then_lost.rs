@@ -1,0 +1,120 @@
+//! The manager read the bytes, and its own log, or its log file, has fewer: the loss is above the
+//! kernel, in the manager.
+
+use serde_json::json;
+
+use super::super::{Case, Stream, Subject, evidence, words};
+use crate::{
+    event::HandedOut,
+    verdict::{Confidence, Finding, Severity},
+};
+
+/// gRPC's default limit of a received message (`defaultClientMaxReceiveMessageSize`).
+const GRPC_LIMIT: u64 = 4 << 20;
+
+pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
+    if case.claims_about.is_empty() {
+        return Vec::new();
+    }
+    let about = subject.members.iter().filter_map(|member| case.claims_about.get(member));
+    let said: Vec<&HandedOut> = about.flatten().copied().collect();
+    if said.is_empty() {
+        return Vec::new();
+    }
+    subject
+        .distinct_streams()
+        .into_iter()
+        .filter_map(|stream| of_stream(case, subject, stream, &said))
+        .collect()
+}
+
+fn of_stream(
+    case: &Case<'_>,
+    subject: &Subject<'_>,
+    stream: &Stream,
+    said: &[&HandedOut],
+) -> Option<Finding> {
+    let flow = case.flows.get(&stream.object);
+    let is_shared = flow
+        .writers
+        .iter()
+        .any(|party| party.bytes > 0 && !subject.members.contains(&party.process));
+    if is_shared {
+        // The manager read what others wrote as well, and the log counts them apart.
+        return None;
+    }
+    let both = subject.stdout.object == subject.stderr.object;
+    let of = |said: &HandedOut| match (both, stream.fd) {
+        (true, _) => [said.stdout.said(), said.stderr.said()]
+            .into_iter()
+            .flatten()
+            .reduce(u64::saturating_add),
+        (false, 1) => said.stdout.said(),
+        (false, _) => said.stderr.said(),
+    };
+    let handed: Option<u64> = said.iter().filter_map(|said| of(said)).reduce(u64::saturating_add);
+    let lost = flow.read.checked_sub(handed.unwrap_or(0)).filter(|lost| *lost > 0)?;
+    let reader = flow.readers_in_words().unwrap_or_else(|| "its reader".to_owned());
+    let claim = match handed {
+        Some(handed) => format!("its log says that it handed out {}", words::bytes(handed)),
+        None => "its log has no line that it handed any of it out".to_owned(),
+    };
+    // A line that could not be read may be the one that says it.
+    let bad: u64 = case.session.logs_read.iter().map(|log| log.bad).sum();
+    let doubt = doubt(bad);
+    let message = format!(
+        "{reader} read {} of {} from {}, and {claim}{doubt}: {} were lost in the manager, above the kernel.{}",
+        words::bytes(flow.read),
+        stream.name(),
+        words::who(subject),
+        words::bytes(lost),
+        words::ending(subject)
+    );
+    // What a running command wrote may still be asked for.
+    let is_final = subject.process.end_ns.is_some();
+    let severity = if is_final { Severity::Loss } else { Severity::Warning };
+    let finding = evidence::finding(case, subject, "read_then_lost", severity, message);
+    let mut finding = evidence::with_stream(finding, case, stream);
+    if bad > 0 || !is_final {
+        finding.confidence = Confidence::Unsure;
+    }
+    finding.advice = Some(advice(subject, flow.read, handed));
+    let facts = [
+        ("read", json!(flow.read)),
+        ("handed_out", json!(handed.unwrap_or(0))),
+        ("lost", json!(lost)),
+        ("source", json!("worker log")),
+    ];
+    Some(evidence::with_all(finding, facts))
+}
+
+fn doubt(bad: u64) -> String {
+    match bad {
+        0 => String::new(),
+        bad => format!(" ({} of the log could not be read)", words::count(bad, "line")),
+    }
+}
+
+/// The likeliest of the known ways in which a manager loses what it has read.
+fn advice(subject: &Subject<'_>, read: u64, handed: Option<u64>) -> String {
+    if read > GRPC_LIMIT {
+        return format!(
+            "{} are more than gRPC's default limit of {} for one answer: the answer fails after the \
+             buffer was emptied.",
+            words::bytes(read),
+            words::bytes(GRPC_LIMIT)
+        );
+    }
+    match (subject.process.exit_code(), handed) {
+        (Some(code), None) if code != 0 => format!(
+            "It exited with {code}: a manager that waits for the command and returns an error drops \
+             the output with it."
+        ),
+        (_, None) => "An answer that failed after the buffer was emptied leaves no line: look for \
+                      RPC errors, and for output that is not UTF-8 where the answer is text."
+            .to_owned(),
+        _ => "Look at what the manager does with what it has read: limits, retries of a read that \
+              empties, dropped lines."
+            .to_owned(),
+    }
+}

@@ -1,0 +1,47 @@
+//! Nobody could read any more: EPIPE, and usually death by SIGPIPE.
+
+use serde_json::json;
+use tracer_common::ledger::error;
+
+use super::super::{Case, Stream, Subject, evidence, words};
+use crate::verdict::{Finding, Severity};
+
+pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
+    subject
+        .streams()
+        .into_iter()
+        .filter(|stream| stream.errors(error::EPIPE) > 0)
+        .map(|stream| tell(case, subject, stream))
+        .collect()
+}
+
+fn tell(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding {
+    let far = case.session.far_end(&stream.object);
+    let closer = case.closer(&far);
+    let readers = case.flows.get(&stream.object).readers_in_words();
+    let why = match (closer, readers) {
+        (Some(closer), _) => words::gave_up(closer, subject),
+        (None, Some(reader)) => format!("its reader {reader} had closed it"),
+        (None, None) => "nobody held its read end".to_owned(),
+    };
+    let refusals = stream.errors(error::EPIPE);
+    let message = format!(
+        "{} could not write to {}: {why} (EPIPE, {} refused) after {} had been written.{}",
+        words::who(subject),
+        stream.name(),
+        words::count(u64::from(refusals), "write"),
+        words::bytes(stream.row.bytes),
+        words::ending(subject)
+    );
+    let by_design = closer.is_some_and(|closer| case.is_beside(subject, closer.process));
+    let severity = if by_design { Severity::Info } else { Severity::Loss };
+    let finding = evidence::finding(case, subject, "reader_gone", severity, message);
+    let mut finding = evidence::with_stream(finding, case, stream);
+    finding.advice = Some(if by_design {
+        words::HAD_ENOUGH.into()
+    } else {
+        "The reader must read to the end before it closes the pipe.".into()
+    });
+    let finding = evidence::with_closer(finding, case, closer);
+    evidence::with(finding, "refusals", json!(refusals))
+}

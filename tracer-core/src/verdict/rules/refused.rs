@@ -1,0 +1,171 @@
+//! The kernel refused bytes and the program did not come back for them, or could not write at all.
+
+use serde_json::json;
+use tracer_common::ledger::error;
+
+use super::super::{Case, Stream, Subject, evidence, words};
+use crate::{
+    session::{FactKind, Process},
+    verdict::{Confidence, Finding, Severity},
+};
+
+/// `O_NONBLOCK` (`include/uapi/asm-generic/fcntl.h`).
+const O_NONBLOCK: u32 = 0o4000;
+
+/// Errors that lose output, with what each means to an operator.
+const CLASSES: [(u32, &str, &str); 5] = [
+    (
+        error::EAGAIN,
+        "it was full, and O_NONBLOCK is set on it",
+        "Find out who set O_NONBLOCK on the shared file description, or let the reader read faster.",
+    ),
+    (
+        error::EBADF,
+        "the fd was closed or not open for writing",
+        "Whoever starts it must pass an open stdout and stderr.",
+    ),
+    (error::ENOSPC, "the disk is full", "Free space where the output goes."),
+    (error::EIO, "the terminal or disk behind it is gone", "Check what the fd points to."),
+    (
+        error::OTHER,
+        "one that tracer counts but does not name",
+        "Look at what the fd points to: a file size limit, a quota, a reset connection.",
+    ),
+];
+
+pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for stream in subject.streams() {
+        for (class, why, advice) in CLASSES {
+            if is_lost(subject, stream, class) {
+                findings.push(refusal(case, subject, stream, (class, why, advice)));
+            }
+        }
+        findings.extend(put_off(case, subject, stream));
+    }
+    findings
+}
+
+/// A refusal with `EAGAIN` loses bytes only when no later call succeeded, and none can any more.
+fn is_lost(subject: &Subject<'_>, stream: &Stream, class: u32) -> bool {
+    let gave_up = stream.row.last_refused > 0 && subject.process.end_ns.is_some();
+    stream.errors(class) > 0 && (class != error::EAGAIN || gave_up)
+}
+
+/// Refused for the moment, and later writes went through, or still may: whether the same bytes came
+/// again cannot be told from counts.
+fn put_off(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Option<Finding> {
+    let refusals = stream.errors(error::EAGAIN);
+    let waits = stream.row.last_refused > 0;
+    if is_lost(subject, stream, error::EAGAIN) || (refusals == 0 && stream.row.short == 0) {
+        return None;
+    }
+    let again = if waits {
+        "it still runs, and has not written since"
+    } else {
+        "it went on writing, but whether it wrote those bytes again cannot be told"
+    };
+    let message = format!("{} had {}; {again}.", words::who(subject), obstacles(stream));
+    // After a short write every usual library writes the rest.
+    let severity = if refusals == 0 { Severity::Info } else { Severity::Warning };
+    let finding = evidence::finding(case, subject, "put_off", severity, message);
+    let mut finding = evidence::with_stream(finding, case, stream);
+    finding.confidence = Confidence::Unsure;
+    finding.advice = Some(
+        "Compare with what it should have written; a logger that drops on a full pipe looks like this."
+            .into(),
+    );
+    let finding = evidence::with(finding, "refusals", json!(refusals));
+    let finding = evidence::with(finding, "short", json!(stream.row.short));
+    Some(evidence::with(finding, "refused_bytes", json!(stream.row.refused)))
+}
+
+/// `3 writes to stdout refused with EAGAIN (80 B in all) and 1 write cut short`
+fn obstacles(stream: &Stream) -> String {
+    let refusals = u64::from(stream.errors(error::EAGAIN));
+    let short = words::count(u64::from(stream.row.short), "write");
+    let refused = format!(
+        "{} to {} refused with EAGAIN ({} in all)",
+        words::count(refusals, "write"),
+        stream.name(),
+        words::bytes(stream.row.refused)
+    );
+    match (refusals, stream.row.short) {
+        (0, _) => format!("{short} to {} cut short", stream.name()),
+        (_, 0) => refused,
+        _ => format!("{refused} and {short} cut short"),
+    }
+}
+
+fn refusal(
+    case: &Case<'_>,
+    subject: &Subject<'_>,
+    stream: &Stream,
+    (class, why, advice): (u32, &str, &str),
+) -> Finding {
+    let name = error::NAMES[class as usize];
+    let count = stream.errors(class);
+    let refused = if class == error::EAGAIN {
+        format!("the last {}", words::bytes(stream.row.last_refused))
+    } else {
+        words::count(u64::from(count), "write")
+    };
+    let with = if class == error::OTHER { "another error" } else { name };
+    let nonblock = (class == error::EAGAIN).then(|| nonblock(case, subject, stream)).flatten();
+    let by = nonblock.as_ref().map_or(String::new(), |nonblock| format!(" {}", nonblock.sentence));
+    let message = format!(
+        "The kernel refused {refused} to {} of {} with {with}: {why}.{by}{}",
+        stream.name(),
+        words::who(subject),
+        words::ending(subject)
+    );
+    let finding = evidence::finding(case, subject, "refused", Severity::Loss, message);
+    let mut finding = evidence::with_stream(finding, case, stream);
+    finding.advice = Some(advice.into());
+    let by = nonblock.as_ref().and_then(|nonblock| nonblock.by);
+    let finding = evidence::with(finding, "nonblock_pid", json!(by.map(|by| by.id.tgid)));
+    let finding = evidence::with(finding, "nonblock_comm", json!(by.map(|by| &by.comm)));
+    let finding = evidence::with(finding, "error", json!(name));
+    let finding = evidence::with(finding, "refusals", json!(count));
+    evidence::with(finding, "refused_bytes", json!(stream.row.last_refused))
+}
+
+/// Who made the stream's open file non-blocking.
+struct Nonblock<'a> {
+    by: Option<&'a Process>,
+    sentence: String,
+}
+
+fn nonblock<'a>(
+    case: &'a Case<'_>,
+    subject: &Subject<'_>,
+    stream: &Stream,
+) -> Option<Nonblock<'a>> {
+    let far = case.session.far_end(&stream.object);
+    let switched = case
+        .session
+        .processes
+        .values()
+        .flat_map(|process| process.facts.iter().map(move |fact| (process, fact)))
+        .filter(|(_, fact)| fact.kind == FactKind::Nonblock)
+        .filter(|(_, fact)| fact.object == Some(stream.object) || fact.object == Some(far))
+        .max_by_key(|(_, fact)| fact.time_ns);
+    if let Some((by, _)) = switched {
+        let sentence = if by.id == subject.process.id {
+            "It had set O_NONBLOCK itself.".to_owned()
+        } else {
+            format!("{} had set O_NONBLOCK on it.", by.short())
+        };
+        return Some(Nonblock { by: Some(by), sentence });
+    }
+    let at = usize::try_from(stream.fd).ok()?;
+    let state = subject.process.stdio.as_ref()?.get(at).filter(|it| it.object == stream.object)?;
+    let parent = case.session.processes.get(&subject.process.parent);
+    let starter = parent.map_or("the command was started".to_owned(), |parent| {
+        format!("{} started the command", parent.short())
+    });
+    (state.flags & O_NONBLOCK != 0).then(|| Nonblock {
+        by: parent,
+        sentence: format!("O_NONBLOCK was set on it already when {starter}."),
+    })
+}

@@ -1,0 +1,158 @@
+//! The writer sleeps in its write: the pipe is full, and whoever should read it does not.
+
+use serde_json::{Value, json};
+use tracer_common::{id::ProcessId, ledger::READ};
+
+use super::super::{Case, Stream, Subject, evidence, words};
+use crate::{
+    event::{Asleep, Waiting},
+    session::named,
+    verdict::{Finding, Severity},
+};
+
+pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
+    subject
+        .distinct_streams()
+        .into_iter()
+        // Whoever sleeps in a write to a file waits for a disk, and no reader could help.
+        .filter(|stream| stream.kind.is_pipe() || case.session.is_joined(&stream.object))
+        .filter_map(|stream| {
+            let sleeper = sleeper(case, subject, stream)?;
+            let reader = reader(case, stream);
+            let at_work = case.is_at_work(reader.as_ref().and_then(|reader| reader.last_ns));
+            (!at_work).then(|| tell(case, subject, stream, sleeper, reader.as_ref()))
+        })
+        .collect()
+}
+
+/// The member that sleeps in a write to the stream.
+fn sleeper<'a>(case: &'a Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Option<&'a Asleep> {
+    let writers = case.writers_asleep.get(&stream.object)?;
+    writers.iter().copied().find(|asleep| subject.members.contains(&asleep.process))
+}
+
+/// Who should read, and what is known of it.
+struct Reader<'a> {
+    process: ProcessId,
+    comm: String,
+    last_ns: Option<u64>,
+    /// What its threads sleep in, where it is a read of another watched object.
+    waits_on: Option<&'a Asleep>,
+}
+
+/// The latest reader, else whoever could read.
+fn reader<'a>(case: &'a Case<'_>, stream: &Stream) -> Option<Reader<'a>> {
+    let far = case.session.far_end(&stream.object);
+    let latest = case
+        .session
+        .ledger
+        .iter()
+        .filter(|(key, _)| key.object == far && key.direction == READ)
+        .max_by_key(|(_, row)| row.last_ns)
+        .map(|(key, row)| (key.process, (row.bytes > 0).then_some(row.last_ns)));
+    let holder = || {
+        let mut holders = case.session.holders(&far).filter(|holding| holding.reads());
+        holders.next().map(|holding| (holding.process, None))
+    };
+    let (process, last_ns) = latest.or_else(holder)?;
+    let waits_on = case.session.asleep.iter().find(|asleep| {
+        asleep.process == process
+            && asleep.call == Waiting::Read
+            && asleep.object.is_some_and(|object| object != far)
+    });
+    let comm = case.session.processes.get(&process).map(|known| known.comm.clone());
+    let of_holder = || {
+        let mut holders = case.session.holders(&far);
+        holders.find(|held| held.process == process).map(|held| held.comm.clone())
+    };
+    let comm = comm.filter(|comm| !comm.is_empty()).or_else(of_holder).unwrap_or_default();
+    Some(Reader { process, comm, last_ns, waits_on })
+}
+
+fn tell(
+    case: &Case<'_>,
+    subject: &Subject<'_>,
+    stream: &Stream,
+    sleeper: &Asleep,
+    reader: Option<&Reader<'_>>,
+) -> Finding {
+    let object = case.session.object_name(&stream.object);
+    let seen = case.session.pipe_seen(&stream.object).map(|seen| seen.state);
+    let (inside, capacity) = (seen.map(|pipe| pipe.unread), seen.map(|pipe| pipe.capacity()));
+    let full = match (inside, capacity) {
+        (Some(inside), Some(capacity)) => {
+            format!("{object} holds {} of {}", words::bytes(inside), words::bytes(capacity))
+        }
+        _ => format!("{object} takes no more"),
+    };
+    let message = format!(
+        "{} is stuck: {} sleeps in a write to {}; {full}, and {}.",
+        words::who(subject),
+        writer(case, subject, sleeper),
+        stream.name(),
+        idle(case, reader)
+    );
+    let finding = evidence::finding(case, subject, "stuck", Severity::Warning, message);
+    let mut finding = evidence::with_stream(finding, case, stream);
+    finding.pid = sleeper.process.tgid;
+    finding.advice = Some(advice(case, subject, reader));
+    let facts = [
+        ("inside", json!(inside)),
+        ("capacity", json!(capacity)),
+        ("asleep_in", json!("write")),
+        ("reader_pid", json!(reader.map(|reader| reader.process.tgid))),
+        ("reader_comm", json!(reader.map(|reader| &reader.comm))),
+        ("reader_last_read_ms", last_read(case, reader)),
+        ("reader_waits_on", waits_on(case, reader)),
+    ];
+    evidence::with_all(finding, facts)
+}
+
+fn writer(case: &Case<'_>, subject: &Subject<'_>, sleeper: &Asleep) -> String {
+    match case.session.processes.get(&sleeper.process) {
+        Some(process) if process.id == subject.process.id => "it".to_owned(),
+        Some(process) => process.short(),
+        None => format!("pid {}", sleeper.process.tgid),
+    }
+}
+
+/// What the reader does instead: `manager (pid 60) has read nothing for 4.2 s`.
+fn idle(case: &Case<'_>, reader: Option<&Reader<'_>>) -> String {
+    let Some(reader) = reader else { return "nobody is known to read it".to_owned() };
+    let who = named(&reader.comm, reader.process);
+    let last = match reader.last_ns {
+        Some(last) => {
+            format!("{who} has read nothing for {}", words::span(case.session.end_ns, last))
+        }
+        None => format!("{who}, which could read it, has read nothing at all"),
+    };
+    match reader.waits_on.and_then(|asleep| asleep.object) {
+        Some(object) => format!("{last}: it waits to read {}", case.session.object_name(&object)),
+        None => last,
+    }
+}
+
+fn advice(case: &Case<'_>, subject: &Subject<'_>, reader: Option<&Reader<'_>>) -> String {
+    let waits_on = reader.and_then(|reader| reader.waits_on).and_then(|asleep| asleep.object);
+    let far = |stream: &&Stream| Some(case.session.far_end(&stream.object)) == waits_on;
+    match reader {
+        Some(_) if subject.streams().iter().any(far) => {
+            "The reader must read stdout and stderr at the same time, not one after the other."
+                .into()
+        }
+        Some(reader) => format!(
+            "Look at what {} does: stopped, blocked, or no longer interested.",
+            named(&reader.comm, reader.process)
+        ),
+        None => "Whoever holds the read end must read.".into(),
+    }
+}
+
+fn last_read(case: &Case<'_>, reader: Option<&Reader<'_>>) -> Value {
+    json!(reader.and_then(|reader| reader.last_ns).map(|last| case.session.since_start_ms(last)))
+}
+
+fn waits_on(case: &Case<'_>, reader: Option<&Reader<'_>>) -> Value {
+    let object = reader.and_then(|reader| reader.waits_on).and_then(|asleep| asleep.object);
+    json!(object.map(|object| case.session.object_name(&object)))
+}

@@ -1,0 +1,77 @@
+//! The books of a pipe do not balance: some of its bytes passed uncounted.
+
+use serde_json::{Map, Value, json};
+
+use super::super::{Case, words};
+use crate::{
+    session::{Flow, Object},
+    verdict::{Confidence, Finding, Severity},
+};
+
+pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
+    case.session
+        .objects
+        .values()
+        .filter(|object| object.hop == 0)
+        .filter_map(|object| {
+            let flow = case.flows.get(&object.id);
+            if flow.balanced != Some(false) {
+                return None;
+            }
+            let before = flow.before.unwrap_or(0);
+            let left = flow.unread.unwrap_or(0);
+            let supply = before + flow.written + flow.in_flight;
+            let message = format!(
+                "The books of {} do not balance: {} inside before + {} written is not {} read + {} \
+                 unread; {} passed uncounted ({}).",
+                case.session.object_name(&object.id),
+                words::bytes(before),
+                words::bytes(flow.written),
+                words::bytes(flow.read),
+                words::bytes(left),
+                words::bytes(supply.abs_diff(flow.read + left)),
+                reasons(case, object)
+            );
+            let evidence = evidence(case, object, flow);
+            Some(Finding {
+                rule: "unbalanced".into(),
+                severity: Severity::Warning,
+                confidence: Confidence::Certain,
+                pid: 0,
+                fd: None,
+                message,
+                advice: Some(
+                    "Trace from before the first write: start the command with `tracer -- COMMAND`."
+                        .into(),
+                ),
+                evidence,
+            })
+        })
+        .collect()
+}
+
+fn evidence(case: &Case<'_>, object: &Object, flow: &Flow) -> Map<String, Value> {
+    let mut evidence = Map::new();
+    for (name, value) in [
+        ("unread_before", flow.before.unwrap_or(0)),
+        ("written", flow.written),
+        ("in_flight", flow.in_flight),
+        ("read", flow.read),
+        ("unread", flow.unread.unwrap_or(0)),
+    ] {
+        evidence.insert(name.into(), json!(value));
+    }
+    evidence.insert("object".into(), json!(case.session.object_name(&object.id)));
+    evidence
+}
+
+fn reasons(case: &Case<'_>, object: &Object) -> String {
+    if object.taken_unseen > 0 {
+        return "it was read before the first write that tracer saw had returned".to_owned();
+    }
+    let losses = &case.session.losses;
+    if losses.is_empty() {
+        return "it was in use when tracer attached".to_owned();
+    }
+    losses.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,108 @@
+//! Bytes were left in the pipe: nobody took them out, and perhaps nobody can any more.
+
+use serde_json::json;
+use tracer_common::{id::ProcessId, ledger::READ, object::ObjectId};
+
+use super::super::{Case, Stream, Subject, evidence, words};
+use crate::{
+    session::{Close, Holding, named},
+    verdict::{Finding, Severity},
+};
+
+pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
+    subject
+        .distinct_streams()
+        .into_iter()
+        .filter_map(|stream| {
+            let flow = case.flows.get(&stream.object);
+            let unread = flow.unread.filter(|unread| *unread > 0)?;
+            let own = subject.bytes_to(stream) + flow.in_flight;
+            (own > 0).then(|| tell(case, subject, stream, own, unread))
+        })
+        .collect()
+}
+
+fn tell(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, own: u64, unread: u64) -> Finding {
+    let flow = case.flows.get(&stream.object);
+    let far = case.session.far_end(&stream.object);
+    let last_read = |holding: &&Holding| last_read(case, holding.process, &far);
+    let reader = case
+        .session
+        .holders(&far)
+        .filter(|holding| holding.reads() && !subject.members.contains(&holding.process))
+        .max_by_key(last_read);
+    let at_work = case.is_at_work(reader.as_ref().and_then(last_read));
+    let closer = case.closer(&far).filter(|_| reader.is_none());
+    let others = if flow.written + flow.in_flight > own { " together with others" } else { "" };
+    let severity = if at_work { Severity::Info } else { severity(case, subject, reader, closer) };
+    let what = match (reader, severity) {
+        (Some(_), _) => "still unread",
+        (None, Severity::Info) => "left unread",
+        (None, _) => "lost, unread",
+    };
+    let message = format!(
+        "{} wrote {}{others} to {}; {} {} {what} in {}: {}.{}",
+        words::who(subject),
+        words::bytes(own),
+        stream.name(),
+        words::bytes(unread),
+        if unread == 1 { "is" } else { "are" },
+        case.session.object_name(&stream.object),
+        fate(subject, reader, closer, at_work),
+        words::ending(subject)
+    );
+    let finding = evidence::finding(case, subject, "unread", severity, message);
+    let mut finding = evidence::with_stream(finding, case, stream);
+    finding.advice = Some(advice(reader, severity).into());
+    let finding = evidence::with_closer(finding, case, closer);
+    evidence::with(finding, "reader_alive", json!(reader.is_some()))
+}
+
+/// When a process last took bytes out of an object.
+fn last_read(case: &Case<'_>, process: ProcessId, far: &ObjectId) -> Option<u64> {
+    let rows = case.session.rows_of(process, READ);
+    rows.filter(|(key, row)| key.object == *far && row.bytes > 0).map(|(_, row)| row.last_ns).max()
+}
+
+fn fate(
+    subject: &Subject<'_>,
+    reader: Option<&Holding>,
+    closer: Option<&Close>,
+    at_work: bool,
+) -> String {
+    match (reader, closer) {
+        (Some(reader), _) => {
+            let does = if at_work {
+                "was still reading when the trace ended"
+            } else {
+                "can still read it but has not"
+            };
+            format!("{} {does}", named(&reader.comm, reader.process))
+        }
+        (None, Some(closer)) => words::gave_up(closer, subject),
+        (None, None) => "nobody holds its read end any more".to_owned(),
+    }
+}
+
+/// A reader that still can is slow; a command beside it that had enough (`head`) is by design.
+fn severity(
+    case: &Case<'_>,
+    subject: &Subject<'_>,
+    reader: Option<&Holding>,
+    closer: Option<&Close>,
+) -> Severity {
+    match (reader, closer) {
+        (Some(_), _) => Severity::Warning,
+        (None, Some(closer)) if case.is_beside(subject, closer.process) => Severity::Info,
+        _ => Severity::Loss,
+    }
+}
+
+fn advice(reader: Option<&Holding>, severity: Severity) -> &'static str {
+    match (reader, severity) {
+        (Some(_), Severity::Info) => "Trace for longer, until the command ends.",
+        (Some(_), _) => "The reader is slow, blocked or has stopped reading: look at what it does.",
+        (None, Severity::Info) => words::HAD_ENOUGH,
+        _ => "The reader must read to the end of the stream before it closes the pipe.",
+    }
+}

@@ -1,0 +1,300 @@
+//! A session in a few words: who runs, what its streams are, who wrote and read how much.
+//!
+//! The trace lasts from 0 to 10,000 ms. Pids below 50 were there before it; the others start at as many
+//! milliseconds as their pid says.
+
+use tracer_common::{
+    event::{self as layout, fact},
+    id::ProcessId,
+    ledger::{LedgerKey, LedgerRow, READ, WRITE},
+    loss::LossCell,
+    object::{FdState, NULL_RDEV, ObjectId, PipeState, SocketState, mode},
+    op,
+    process::ROLE_TARGET,
+};
+
+use crate::{
+    capture::recover::Want,
+    event::{
+        Answers, Asleep, Event, EventKind, Exit, HandedOut, Image, LogRead, Sighting, Waiting,
+    },
+    report::{self, Wanted},
+    session::{Flows, Session},
+    verdict::{Case, Finding, judge},
+};
+
+const START_NS: u64 = 10_000_000_000;
+/// Pids from here on start under the trace.
+const FIRST_NEW: u32 = 50;
+
+/// The manager of [`managed`].
+pub(super) const MANAGER: u32 = 7;
+/// Its command.
+pub(super) const COMMAND: u32 = 71;
+/// The command's stdout and stderr.
+pub(super) const OUT: ObjectId = object(101);
+pub(super) const ERR: ObjectId = object(102);
+pub(super) const NULL: ObjectId = object(3);
+
+pub(super) const fn object(ino: u64) -> ObjectId {
+    ObjectId { ino, dev: 15, discriminator: 0 }
+}
+
+/// Nanoseconds since boot at so many milliseconds of the trace.
+pub(super) fn at(ms: u64) -> u64 {
+    START_NS + ms * 1_000_000
+}
+
+pub(super) fn id(tgid: u32) -> ProcessId {
+    let start_ns = if tgid < FIRST_NEW { 1_000_000_000 } else { at(u64::from(tgid)) };
+    ProcessId::new(tgid, start_ns)
+}
+
+/// One `write` of so many bytes at 100 ms.
+pub(super) fn write(bytes: u64) -> LedgerRow {
+    written_at(bytes, 100)
+}
+
+pub(super) fn written_at(bytes: u64, ms: u64) -> LedgerRow {
+    let (first_ns, last_ns) = (at(ms), at(ms));
+    let ops = 1 << op::WRITE;
+    LedgerRow { bytes, calls: 1, first_ns, last_ns, ops, ..LedgerRow::ZERO }
+}
+
+/// The row with some calls that failed.
+pub(super) fn with_errors(mut row: LedgerRow, class: u32, count: u32) -> LedgerRow {
+    row.errors[class as usize] = count;
+    row
+}
+
+/// A session that grows.
+#[derive(Clone, Debug)]
+pub(super) struct Scene(Session);
+
+/// A manager that was there, and a command of it with a pipe for each stream.
+pub(super) fn managed(argv: &[&str]) -> Scene {
+    let mut session = Session::default();
+    (session.start_ns, session.end_ns) = (START_NS, at(10_000));
+    let scene = Scene(session).object(NULL, mode::S_IFCHR, "/dev/null").pipe(OUT).pipe(ERR);
+    scene.there(MANAGER, "manager").command(COMMAND, MANAGER, argv, [NULL, OUT, ERR])
+}
+
+/// The same, and it wrote so much to stdout, which the manager read.
+pub(super) fn wrote_and_read(argv: &[&str], bytes: u64) -> Scene {
+    managed(argv).wrote(COMMAND, 1, OUT, write(bytes)).read(MANAGER, OUT, bytes, 110)
+}
+
+impl Scene {
+    fn event(mut self, ms: u64, kind: EventKind) -> Self {
+        self.0.apply(&Event { time_ns: at(ms), kind });
+        self
+    }
+
+    pub(super) fn pipe(self, id: ObjectId) -> Self {
+        self.object(id, mode::S_IFIFO, "")
+    }
+
+    pub(super) fn file(self, id: ObjectId, path: &str) -> Self {
+        self.object(id, mode::S_IFREG, path)
+    }
+
+    pub(super) fn fifo(self, id: ObjectId, path: &str) -> Self {
+        self.object(id, mode::S_IFIFO, path)
+    }
+
+    fn object(self, id: ObjectId, mode: u32, name: &str) -> Self {
+        let pipe = PipeState { slots: 16, valid: 1, ..PipeState::default() };
+        let rdev = if mode == mode::S_IFCHR { NULL_RDEV } else { 0 };
+        let object = layout::Object { id, mode, rdev, pipe, ..layout::Object::default() };
+        self.event(0, EventKind::Object { object, name: name.into() })
+    }
+
+    /// A socket of this family; the other end is `joined`, or not seen.
+    pub(super) fn socket(
+        self,
+        id: ObjectId,
+        family: u16,
+        remote: [u8; 4],
+        joined: ObjectId,
+    ) -> Self {
+        let mut socket = SocketState { family, remote_port: 80, ..SocketState::default() };
+        socket.remote[..4].copy_from_slice(&remote);
+        let mode = mode::S_IFSOCK;
+        let object = layout::Object { id, mode, socket, joined, ..layout::Object::default() };
+        self.event(0, EventKind::Object { object, name: String::new() })
+    }
+
+    /// A target that was there before the trace.
+    pub(super) fn there(self, tgid: u32, comm: &str) -> Self {
+        self.met(tgid, comm, [ObjectId::NONE; 3])
+    }
+
+    /// The same with these streams when the trace began.
+    pub(super) fn met(self, tgid: u32, comm: &str, stdio: [ObjectId; 3]) -> Self {
+        let (process, role, argv) = (id(tgid), ROLE_TARGET, vec![comm.to_owned()]);
+        let stdio = stdio.map(|object| FdState { object, ..FdState::default() });
+        let image = Image { process, role, argv, comm: comm.into(), stdio, ..Image::default() };
+        self.event(0, EventKind::Image(image))
+    }
+
+    pub(super) fn fork(self, tgid: u32, parent: u32) -> Self {
+        let (parent, child) = (id(parent), id(tgid));
+        let comm = String::from("sh");
+        self.event(u64::from(tgid), EventKind::Fork { parent, child, ns_pid: tgid, comm })
+    }
+
+    pub(super) fn exec(self, tgid: u32, argv: &[&str], stdio: [ObjectId; 3]) -> Self {
+        let name = argv[0].rsplit('/').next().unwrap().to_owned();
+        let image = Image {
+            process: id(tgid),
+            role: ROLE_TARGET,
+            executed: true,
+            comm: name.chars().take(15).collect(),
+            argv: argv.iter().map(|&word| word.to_owned()).collect(),
+            stdio: stdio.map(|object| FdState { object, ..FdState::default() }),
+            ..Image::default()
+        };
+        self.event(u64::from(tgid), EventKind::Image(image))
+    }
+
+    pub(super) fn command(
+        self,
+        tgid: u32,
+        parent: u32,
+        argv: &[&str],
+        stdio: [ObjectId; 3],
+    ) -> Self {
+        self.fork(tgid, parent).exec(tgid, argv, stdio)
+    }
+
+    pub(super) fn wrote(mut self, tgid: u32, fd: i32, object: ObjectId, row: LedgerRow) -> Self {
+        let key = LedgerKey { process: id(tgid), object, fd, direction: WRITE };
+        self.0.add_row(key, &row);
+        self
+    }
+
+    /// A process, which may be a stranger, took bytes out through its fd 5.
+    pub(super) fn read(mut self, tgid: u32, object: ObjectId, bytes: u64, ms: u64) -> Self {
+        let key = LedgerKey { process: id(tgid), object, fd: 5, direction: READ };
+        let first = layout::FirstIo { key, ..layout::FirstIo::default() };
+        let mut row = written_at(bytes, ms);
+        row.ops = 1 << op::READ;
+        self.0.add_row(key, &row);
+        self.event(ms, EventKind::FirstIo { first, comm: format!("reader{tgid}") })
+    }
+
+    /// The reading end that [`Scene::read`] used is closed.
+    pub(super) fn closed(self, tgid: u32, object: ObjectId, ms: u64) -> Self {
+        self.end(tgid, 5, object, Sighting::Closed, ms)
+    }
+
+    /// A survey at the end of the trace finds a process that can read (fd 5) or write (fd 1).
+    pub(super) fn holds(self, tgid: u32, fd: i32, object: ObjectId) -> Self {
+        self.end(tgid, fd, object, Sighting::Open, 10_000)
+    }
+
+    fn end(self, tgid: u32, fd: i32, object: ObjectId, sighting: Sighting, ms: u64) -> Self {
+        let state = FdState { object, flags: u32::from(fd == 1), ..FdState::default() };
+        let holder = layout::Holder { process: id(tgid), state, fd, ..layout::Holder::default() };
+        let comm = format!("reader{tgid}");
+        self.event(ms, EventKind::Holder { holder, comm, sighting })
+    }
+
+    /// What the kernel found in a pipe.
+    pub(super) fn inside(self, object: ObjectId, unread: u64, ms: u64) -> Self {
+        let pipe = PipeState { unread, slots: 16, valid: 1, ..PipeState::default() };
+        let state = FdState { object, flags: 1, ..FdState::default() };
+        let process = id(MANAGER);
+        let holder = layout::Holder { process, state, fd: 9, pipe, ..layout::Holder::default() };
+        let sighting = Sighting::Open;
+        self.event(ms, EventKind::Holder { holder, comm: "manager".into(), sighting })
+    }
+
+    /// It exits with this code, its streams as they were.
+    pub(super) fn exited(self, tgid: u32, code: u32, ms: u64) -> Self {
+        self.ended(tgid, code << 8, ms)
+    }
+
+    /// The same with a status as of `waitpid`.
+    pub(super) fn ended(self, tgid: u32, status: u32, ms: u64) -> Self {
+        let known = self.0.processes.get(&id(tgid)).and_then(|process| process.stdio);
+        let stdio = known.unwrap_or_default();
+        let exit = Exit { process: id(tgid), status, stdio, ..Exit::default() };
+        self.event(ms, EventKind::Exit(exit))
+    }
+
+    /// It exits with 0, and these are its streams by then.
+    pub(super) fn exited_with(self, tgid: u32, ms: u64, stdio: [ObjectId; 3]) -> Self {
+        let stdio = stdio.map(|object| FdState { object, ..FdState::default() });
+        let exit = Exit { process: id(tgid), stdio, ..Exit::default() };
+        self.event(ms, EventKind::Exit(exit))
+    }
+
+    fn fact(self, tgid: u32, kind: u32, fd: i32, errno: u32, text: &[u8]) -> Self {
+        let process = id(tgid);
+        let fact = layout::Fact { process, fact: kind, fd, errno, ..layout::Fact::default() };
+        self.event(90, EventKind::Fact { fact, text: text.to_vec() })
+    }
+
+    pub(super) fn exec_failed(self, tgid: u32, errno: u32, path: &str) -> Self {
+        self.fact(tgid, fact::EXEC_FAILED, -1, errno, path.as_bytes())
+    }
+
+    pub(super) fn asked_terminal(self, tgid: u32, fd: i32, errno: u32) -> Self {
+        self.fact(tgid, fact::TTY_ASKED, fd, errno, b"")
+    }
+
+    pub(super) fn connect_failed(self, tgid: u32, errno: u32, path: &str) -> Self {
+        let raw = [&1u16.to_ne_bytes(), path.as_bytes()].concat();
+        self.fact(tgid, fact::CONNECT_FAILED, 3, errno, &raw)
+    }
+
+    pub(super) fn connect6_failed(self, tgid: u32, errno: u32) -> Self {
+        let raw = [&10u16.to_ne_bytes()[..], &[0; 22]].concat();
+        self.fact(tgid, fact::CONNECT_FAILED, 3, errno, &raw)
+    }
+
+    /// It sleeps in a write when the trace ends.
+    pub(super) fn asleep(self, tgid: u32, call: Waiting, fd: i32, object: ObjectId) -> Self {
+        let (process, object) = (id(tgid), Some(object));
+        self.event(10_000, EventKind::Asleep(Asleep { process, tid: tgid, call, fd, object }))
+    }
+
+    /// The manager's log says that it handed out so much of the command's stdout.
+    pub(super) fn handed_out(self, bytes: u64) -> Self {
+        let (stdout, stderr) = (Answers { lines: 1, bytes }, Answers::default());
+        let said = HandedOut { pid: COMMAND, stdout, stderr, ..HandedOut::default() };
+        self.event(9_000, EventKind::HandedOut(said))
+    }
+
+    pub(super) fn bad_log_lines(self, bad: u64) -> Self {
+        let log = LogRead { name: "worker.log".into(), lines: 9, bad, first_bad: None };
+        self.event(9_000, EventKind::LogRead(log))
+    }
+
+    pub(super) fn lost(mut self, reason: &str, events: u64) -> Self {
+        self.0.add_loss(reason, LossCell { events, bytes: 0 });
+        self
+    }
+
+    /// Every finding about it.
+    pub(super) fn judged(&self) -> Vec<Finding> {
+        let flows = Flows::of(&self.0);
+        judge(&Case::new(&self.0, &flows))
+    }
+
+    /// What its report gives back out of a capture.
+    pub(super) fn wanted(&self) -> Wanted {
+        report::wanted(&self.0, &Flows::of(&self.0), &self.judged())
+    }
+
+    /// The same where there are only these findings.
+    pub(super) fn wanted_for(&self, findings: &[Finding]) -> Vec<Want> {
+        report::wanted(&self.0, &Flows::of(&self.0), findings).wants
+    }
+
+    /// The finding of a rule, where it speaks.
+    pub(super) fn says(&self, rule: &str) -> Option<Finding> {
+        self.judged().into_iter().find(|finding| finding.rule == rule)
+    }
+}

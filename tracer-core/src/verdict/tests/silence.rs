@@ -1,0 +1,193 @@
+//! Where rules about the kernel's side must speak, and the nearest situations in which they must not.
+
+use tracer_common::{
+    ledger::{LedgerRow, error},
+    op,
+};
+
+use super::scene::*;
+use crate::{
+    event::Waiting,
+    text::errno,
+    verdict::Severity::{self, Info, Loss, Warning},
+};
+
+/// A rule, a situation, and how gravely the rule speaks of it; `None` where it is silent.
+pub(super) type Expected = (&'static str, &'static str, Scene, Option<Severity>);
+
+/// Holds every situation to what the rule must say of it.
+pub(super) fn check(table: Vec<Expected>) {
+    for (rule, situation, scene, expected) in table {
+        let found = scene.says(rule).map(|finding| finding.severity);
+        assert_eq!(found, expected, "{rule}: {situation}: {:#?}", scene.judged());
+    }
+}
+
+const SEQ: [&str; 3] = ["seq", "1", "9"];
+
+fn copied(op: u32, bytes: u64) -> LedgerRow {
+    LedgerRow { ops: 1 << op, ..write(bytes) }
+}
+
+/// A failed call and nothing else.
+fn failed(op: u32, class: u32) -> LedgerRow {
+    with_errors(LedgerRow { calls: 0, ..copied(op, 0) }, class, 1)
+}
+
+#[test]
+fn silence_is_told_from_output_that_came_another_way() {
+    let silent = || managed(&["sleep", "1"]).exited(COMMAND, 0, 500);
+    let by_copy = silent().wrote(COMMAND, 1, OUT, copied(op::COPY_FILE_RANGE, 300));
+    let redirected = silent().file(object(9), "/tmp/o").wrote(COMMAND, 1, object(9), write(5));
+    let by_child = silent().command(80, COMMAND, &SEQ, [NULL, OUT, ERR]);
+    check(vec![
+        ("never_wrote", "nothing at all", silent(), Some(Warning)),
+        ("never_wrote", "copied by copy_file_range", by_copy, None),
+        ("never_wrote", "into a file of its own", redirected, None),
+        ("never_wrote", "a child wrote", by_child.wrote(80, 1, OUT, write(3)), None),
+        ("never_wrote", "a sandbox", managed(&["runsc", "run"]).exited(COMMAND, 0, 500), None),
+    ]);
+}
+
+#[test]
+fn a_stream_is_the_other_one_only_where_there_are_two() {
+    let complains = || managed(&SEQ).wrote(COMMAND, 2, ERR, write(20)).exited(COMMAND, 1, 200);
+    let one = managed(&["sh"]).command(80, MANAGER, &SEQ, [NULL, OUT, OUT]);
+    let gone = complains().wrote(COMMAND, 1, OUT, failed(op::WRITE, error::EPIPE));
+    check(vec![
+        ("other_stream", "stderr only", complains(), Some(Warning)),
+        ("other_stream", "2>&1", one.wrote(80, 2, OUT, write(20)), None),
+        ("other_stream", "stdout was refused", gone, None),
+        ("elsewhere", "2>&1", managed(&SEQ).wrote(COMMAND, 2, OUT, write(20)), None),
+        ("elsewhere", "2>/dev/null", managed(&SEQ).wrote(COMMAND, 2, NULL, write(20)), None),
+        (
+            "elsewhere",
+            "into a file",
+            managed(&SEQ).file(object(9), "/tmp/o").wrote(COMMAND, 1, object(9), write(5)),
+            Some(Warning),
+        ),
+    ]);
+}
+
+#[test]
+fn only_dev_null_discards() {
+    let to = |id| {
+        let scene = managed(&["sh"]).file(object(9), "/tmp/null");
+        scene.command(80, MANAGER, &SEQ, [NULL, id, ERR]).wrote(80, 1, id, write(5))
+    };
+    check(vec![
+        ("discarded", "/dev/null", to(NULL), Some(Warning)),
+        ("discarded", "a file", to(object(9)), None),
+        ("delivered", "a file", to(object(9)), Some(Info)),
+        ("delivered", "/dev/null", to(NULL), None),
+    ]);
+}
+
+#[test]
+fn refused_is_what_did_not_come_again() {
+    let refused = |last_refused| {
+        let row = LedgerRow { last_refused, refused: 9, ..with_errors(write(5), error::EAGAIN, 2) };
+        managed(&SEQ).wrote(COMMAND, 1, OUT, row)
+    };
+    let short = managed(&SEQ).wrote(COMMAND, 1, OUT, LedgerRow { short: 1, ..write(5) });
+    let file = || managed(&["sh"]).file(object(9), "/tmp/log");
+    let cat = |row| {
+        let scene = file().command(80, MANAGER, &["cat", "a"], [NULL, object(9), ERR]);
+        scene.wrote(80, 1, object(9), row).exited(80, 0, 200)
+    };
+    let fell_back = LedgerRow { ops: 1 << op::WRITE | 1 << op::COPY_FILE_RANGE, ..write(300) };
+    check(vec![
+        ("refused", "gave up", refused(4).exited(COMMAND, 0, 200), Some(Loss)),
+        ("refused", "it came again", refused(0).exited(COMMAND, 0, 200), None),
+        ("refused", "it still runs and may come again", refused(4), None),
+        ("put_off", "it still runs and may come again", refused(4), Some(Warning)),
+        ("put_off", "it came again", refused(0).exited(COMMAND, 0, 200), Some(Warning)),
+        ("put_off", "gave up", refused(4).exited(COMMAND, 0, 200), None),
+        ("put_off", "a short write", short, Some(Info)),
+        ("put_off", "nothing was refused", wrote_and_read(&SEQ, 5), None),
+        ("refused", "a closed fd", cat(failed(op::WRITE, error::EBADF)), Some(Loss)),
+        ("refused", "cat >> log", cat(with_errors(fell_back, error::EBADF, 1)), None),
+        ("refused", "busybox cat >> log", cat(with_errors(fell_back, error::OTHER, 1)), None),
+        ("refused", "cat empty >> log", cat(failed(op::COPY_FILE_RANGE, error::EBADF)), None),
+        ("refused", "the disk is full", cat(with_errors(fell_back, error::ENOSPC, 1)), Some(Loss)),
+    ]);
+}
+
+/// `yes | head`: the next command of the pipeline is 72, started by the same manager, and ends with this
+/// status.
+fn pipeline(status: u32) -> Scene {
+    let broken = with_errors(write(500), error::EPIPE, 1);
+    let scene = managed(&["yes"]).command(72, MANAGER, &["head"], [OUT, NULL, ERR]);
+    let scene = scene.wrote(COMMAND, 1, OUT, broken).read(72, OUT, 400, 110);
+    scene.closed(72, OUT, 120).ended(72, status, 121).exited(COMMAND, 141, 122)
+}
+
+#[test]
+fn a_pipeline_that_had_enough_loses_nothing() {
+    let broken = with_errors(write(500), error::EPIPE, 1);
+    let closed = managed(&["yes"]).wrote(COMMAND, 1, OUT, broken).read(MANAGER, OUT, 400, 110);
+    let closed = || closed_by_manager(&closed);
+    // The shell that made the pipe gives up its own end a moment after `head`.
+    let shell_later = pipeline(0).closed(MANAGER, OUT, 123);
+    check(vec![
+        ("reader_gone", "the manager closed", closed(), Some(Loss)),
+        ("reader_gone", "yes | head", pipeline(0), Some(Info)),
+        ("reader_gone", "yes | cat | head", pipeline(13), Some(Info)),
+        ("reader_gone", "the shell closes a moment after head", shell_later, Some(Info)),
+        ("reader_gone", "the next command failed", pipeline(1 << 8), Some(Loss)),
+        ("unread", "yes | head", pipeline(0), None),
+        ("reader_gone", "it only stopped writing", wrote_and_read(&SEQ, 5), None),
+    ]);
+}
+
+fn closed_by_manager(scene: &Scene) -> Scene {
+    scene.clone().closed(MANAGER, OUT, 120).exited(COMMAND, 141, 122)
+}
+
+#[test]
+fn unread_is_what_nobody_takes_any_more() {
+    let half = || managed(&SEQ).wrote(COMMAND, 1, OUT, write(100)).exited(COMMAND, 0, 200);
+    let held = |ms| half().read(MANAGER, OUT, 60, ms).holds(MANAGER, 5, OUT);
+    let lost = half().read(MANAGER, OUT, 60, 110).closed(MANAGER, OUT, 300);
+    let all = wrote_and_read(&SEQ, 100).closed(MANAGER, OUT, 300).exited(COMMAND, 0, 200);
+    check(vec![
+        ("unread", "the reader closed", lost.clone(), Some(Loss)),
+        ("unread", "the reader could but does not", held(110), Some(Warning)),
+        ("unread", "the reader is at work", held(9_900), Some(Info)),
+        ("unread", "all was read", all.clone(), None),
+        ("delivered", "some is unread", lost, None),
+        ("delivered", "all was read", all, Some(Info)),
+    ]);
+}
+
+#[test]
+fn a_writer_is_stuck_only_where_nobody_reads() {
+    let full = |ms| {
+        let scene = managed(&["yes"]).wrote(COMMAND, 1, OUT, write(65_636));
+        let scene = scene.read(MANAGER, OUT, 100, ms).inside(OUT, 65_536, 10_000);
+        scene.asleep(COMMAND, Waiting::Write, 1, OUT)
+    };
+    let file = managed(&["sh"]).file(object(9), "/srv/nfs/log");
+    let file = file.command(80, MANAGER, &["dd"], [NULL, object(9), ERR]);
+    let file = file.wrote(80, 1, object(9), write(9)).asleep(80, Waiting::Write, 1, object(9));
+    let waits = wrote_and_read(&["cat"], 9).asleep(COMMAND, Waiting::Read, 0, object(44));
+    check(vec![
+        ("stuck", "the reader stopped", full(200), Some(Warning)),
+        ("stuck", "the reader reads", full(9_800), None),
+        ("stuck", "it waits for a disk", file, None),
+        ("stuck", "it waits for input", waits, None),
+    ]);
+}
+
+#[test]
+fn a_failed_search_is_no_failed_start() {
+    let child = || managed(&["sh"]).fork(80, COMMAND).exec_failed(80, errno::ENOENT, "/usr/bin/x");
+    let manager = managed(&["sh"]).fork(80, MANAGER).exec_failed(80, errno::ENOENT, "/bin/x");
+    let found = manager.clone().exec(80, &["/bin/x"], [NULL, OUT, ERR]).exited(80, 0, 200);
+    check(vec![
+        ("exec_failed", "nowhere found", manager.clone().exited(80, 127, 200), Some(Warning)),
+        ("exec_failed", "found at last", found, None),
+        ("exec_failed", "it still tries", manager, None),
+        ("exec_failed", "a child of the command", child().exited(80, 127, 200), None),
+    ]);
+}

@@ -1,0 +1,54 @@
+//! The only module that knows aya: loads the programs, attaches them, reads the maps.
+//!
+//! Order of a run: [`Loader::load`] → [`Loader::take_events`] → [`Loader::attach`] →
+//! [`Loader::adopt`] → … → [`Loader::detach`] → read the ledger and the losses.
+
+#![deny(unsafe_code)]
+
+mod attach;
+pub mod btf;
+mod error;
+mod load;
+mod maps;
+
+use aya::{
+    Ebpf,
+    maps::{Map, MapError},
+};
+
+pub use self::{
+    attach::{HookCheck, check_hooks, hooks::Manner},
+    error::LoaderError,
+    load::{CaptureScope, CgroupScope, KernelSettings},
+    maps::ring::{CaptureRing, EventRing, RawRecord},
+};
+
+/// The programs and maps of one trace.
+pub struct Loader {
+    bpf: Ebpf,
+    /// Until the programs are attached.
+    kernel: Option<load::kernel::Kernel>,
+    uring_covered: bool,
+    manner: Manner,
+    unpreempted: maps::unpreempted::Unpreempted,
+}
+
+impl Loader {
+    /// A map of the object, to be read.
+    fn map<'a, M>(&'a self, name: &'static str) -> Result<M, LoaderError>
+    where
+        M: TryFrom<&'a Map, Error = MapError>,
+    {
+        let map = self.bpf.map(name).ok_or(LoaderError::NoObject)?;
+        map.try_into().map_err(|error| LoaderError::map("open", name, error))
+    }
+
+    /// A map of the object, to be changed.
+    fn map_mut<'a, M>(&'a mut self, name: &'static str) -> Result<M, LoaderError>
+    where
+        M: TryFrom<&'a mut Map, Error = MapError>,
+    {
+        let map = self.bpf.map_mut(name).ok_or(LoaderError::NoObject)?;
+        map.try_into().map_err(|error| LoaderError::map("open", name, error))
+    }
+}

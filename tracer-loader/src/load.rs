@@ -1,0 +1,255 @@
+//! The embedded object: settings in, map sizes in, programs into memory.
+
+pub(crate) mod kernel;
+#[allow(unsafe_code, reason = "a thread of its own gets another view of the file system")]
+mod no_files;
+mod placing;
+
+use aya::{
+    EbpfLoader,
+    maps::{Array, HashMap},
+};
+use tracer_common::{
+    limits, names,
+    offsets::settings,
+    process::{ProcessEntry, ROLE_TARGET, followed_slot},
+};
+
+use self::{kernel::Kernel, placing::RdonlyCast};
+use crate::{
+    Loader, LoaderError,
+    attach::hooks::{self, Manner},
+    btf::KernelTypes,
+    error::refusal,
+    maps::unpreempted::Unpreempted,
+};
+
+/// The programs, compiled from `tracer-ebpf`; empty in a build without a BPF compiler.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer.o"));
+
+/// What the kernel side must know before it is loaded.
+#[derive(Clone, Debug)]
+pub struct KernelSettings {
+    /// Bit n: fd n is of interest.
+    pub fd_mask: u64,
+    /// Every fd is of interest.
+    pub all_fds: bool,
+    /// Children of targets become targets.
+    pub follow_children: bool,
+    /// How many readers away from the target output is followed.
+    pub follow_readers: u32,
+    /// Membership in this cgroup makes a target.
+    pub cgroup: Option<CgroupScope>,
+    /// Debug records from the programs through `aya-log`.
+    pub debug_log: bool,
+    /// Processes followed at once.
+    pub max_processes: u32,
+    /// Objects watched at once; the ledger has five rows for each.
+    pub max_objects: u32,
+    /// How programs are started; as it is right for this kernel where `None`.
+    pub manner: Option<Manner>,
+    /// What is captured; nothing where `None`.
+    pub capture: Option<CaptureScope>,
+}
+
+/// What the kernel side captures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaptureScope {
+    /// Size of the ring in bytes: a power of two, at least a page.
+    pub ring_bytes: u32,
+    /// Bytes captured of each row; `None` for all.
+    pub limit: Option<u64>,
+}
+
+impl KernelSettings {
+    /// Whether the user asked for this fd number, as the kernel side decides it.
+    #[must_use]
+    pub fn is_of_interest(&self, fd: i32) -> bool {
+        self.all_fds || (0..64).contains(&fd) && self.fd_mask >> fd & 1 == 1
+    }
+}
+
+impl Default for KernelSettings {
+    fn default() -> Self {
+        Self {
+            fd_mask: 0b110,
+            all_fds: false,
+            follow_children: true,
+            follow_readers: 1,
+            cgroup: None,
+            debug_log: false,
+            max_processes: limits::PROCESSES,
+            max_objects: limits::OBJECTS,
+            manner: None,
+            capture: None,
+        }
+    }
+}
+
+/// A target cgroup as the kernel side recognises it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CgroupScope {
+    /// Inode number of the cgroup's directory.
+    pub id: u64,
+    /// Enumerator of `enum cgroup_subsys_id` for a v1 hierarchy, `None` for the unified one.
+    pub subsystem: Option<String>,
+}
+
+impl Loader {
+    /// Loads the object into the kernel; nothing is attached yet.
+    ///
+    /// # Errors
+    /// [`LoaderError`] names the program, map or kernel fact that stood in the way.
+    pub fn load(settings: &KernelSettings) -> Result<Self, LoaderError> {
+        if OBJECT.is_empty() {
+            return Err(LoaderError::NoObject);
+        }
+        let (kernel, mut loader) = prepare();
+        let kernel = kernel?;
+        let constants = Constants::collect(&kernel.types, settings)?;
+        loader.map_max_entries(names::MAP_PROCESSES, settings.max_processes);
+        loader.map_max_entries(names::MAP_OBJECTS, settings.max_objects);
+        size_ledger(&mut loader, settings.max_objects);
+        size_capture(&mut loader, settings.capture.as_ref());
+        let object = placing::place(OBJECT, &constants.values, constants.cast);
+        let bpf = loader.load(&object).map_err(|error| refusal(&error))?;
+        let uring_covered = constants.uring_covered;
+        let manner = manner_of(settings, &kernel.types)?;
+        let unpreempted = Unpreempted::default();
+        let mut this = Self { bpf, kernel: Some(kernel), uring_covered, manner, unpreempted };
+        this.declare_cgroup(settings)?;
+        Ok(this)
+    }
+
+    fn declare_cgroup(&mut self, settings: &KernelSettings) -> Result<(), LoaderError> {
+        let Some(scope) = &settings.cgroup else { return Ok(()) };
+        let mut cgroups: HashMap<_, u64, u32> = self.map_mut(names::MAP_CGROUPS)?;
+        cgroups
+            .insert(scope.id, 1, 0)
+            .map_err(|error| LoaderError::map("fill", names::MAP_CGROUPS, error))
+    }
+
+    /// Makes a process a target. Its start time is filled in by [`Loader::adopt`].
+    ///
+    /// # Errors
+    /// [`LoaderError::Map`].
+    pub fn add_target(&mut self, tgid: u32) -> Result<(), LoaderError> {
+        let mut followed: Array<_, u64> = self.map_mut(names::MAP_FOLLOWED)?;
+        followed
+            .set(followed_slot(tgid), 1, 0)
+            .map_err(|error| LoaderError::map("fill", names::MAP_FOLLOWED, error))?;
+        let mut processes: HashMap<_, u32, ProcessEntry> = self.map_mut(names::MAP_PROCESSES)?;
+        let entry = ProcessEntry { role: ROLE_TARGET, ..ProcessEntry::default() };
+        processes
+            .insert(tgid, entry, 0)
+            .map_err(|error| LoaderError::map("fill", names::MAP_PROCESSES, error))
+    }
+}
+
+/// How the programs are started, if the kernel's trace events are as they know them.
+fn manner_of(settings: &KernelSettings, types: &KernelTypes) -> Result<Manner, LoaderError> {
+    let manner = settings.manner.unwrap_or_else(Manner::of_this_kernel);
+    let misplaced = match manner {
+        Manner::Typed => None,
+        Manner::Undisturbed => hooks::misplaced_field(types),
+    };
+    misplaced.map_or(Ok(manner), |(event, field)| Err(LoaderError::EventField { event, field }))
+}
+
+/// Reads the kernel's types and, at the same time, lets aya find out what this kernel's BPF can do.
+fn prepare<'a>() -> (Result<Kernel, LoaderError>, EbpfLoader<'a>) {
+    std::thread::scope(|scope| {
+        let loader = scope.spawn(|| {
+            aya::features();
+            no_files::seen_from_here();
+            let mut loader = EbpfLoader::new();
+            // Where it has read them all the same, it would hold them.
+            loader.btf(None);
+            loader
+        });
+        let kernel = Kernel::read();
+        (kernel, loader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
+}
+
+/// Room for captured bytes, or as little as a map can have.
+fn size_capture(loader: &mut EbpfLoader<'_>, capture: Option<&CaptureScope>) {
+    let ring = capture.map_or(rustix::param::page_size() as u32, |capture| capture.ring_bytes);
+    loader.map_max_entries(names::MAP_CAPTURE, ring);
+    if capture.is_none() {
+        loader.map_max_entries(names::MAP_CAPTURING, 1);
+        loader.map_max_entries(names::MAP_URING_MEMORY, 1);
+    }
+}
+
+/// Room for the rows of a number of objects, with the defaults' ratio: in seats, then by fd, and under the
+/// full key what fds lead to later.
+fn size_ledger(loader: &mut EbpfLoader<'_>, objects: u32) {
+    let by_fd = objects.saturating_mul(limits::LEDGER_ROWS / limits::OBJECTS);
+    let seats = by_fd.min(limits::SEATS);
+    loader.map_max_entries(names::MAP_TAKEN, seats);
+    loader.map_max_entries(names::MAP_FD_ROWS, (by_fd - seats).max(1));
+    let later = objects / (limits::OBJECTS / limits::LATER_ROWS);
+    loader.map_max_entries(names::MAP_LEDGER, later.max(1));
+}
+
+/// The reader of the capture ring is woken when this part of it is full, else it looks by itself.
+const WAKE_SHARE: u64 = 8;
+
+/// What the kernel side must know before it is loaded.
+struct Constants {
+    values: placing::Constants,
+    uring_covered: bool,
+    cast: Option<RdonlyCast>,
+}
+
+impl Constants {
+    fn collect(types: &KernelTypes, settings: &KernelSettings) -> Result<Self, LoaderError> {
+        let mut values = placing::Constants::new();
+        for (number, (_, offset)) in (0..).zip(types.offsets()?) {
+            values.set(number, offset);
+        }
+        values.set(settings::FD_MASK, settings.fd_mask);
+        if let Some(capture) = &settings.capture {
+            values.set(settings::CAPTURE_LIMIT, capture.limit.unwrap_or(u64::MAX));
+            values.set(settings::CAPTURE_WAKE, u64::from(capture.ring_bytes) / WAKE_SHARE);
+        }
+        let uring = hooks::uring(types);
+        let cast = RdonlyCast::find(types);
+        for (number, value) in [
+            (settings::ALL_FDS, u32::from(settings.all_fds)),
+            (settings::FOLLOW_CHILDREN, u32::from(settings.follow_children)),
+            (settings::FOLLOW_READERS, settings.follow_readers),
+            (settings::BY_CGROUP, u32::from(settings.cgroup.is_some())),
+            (settings::CGROUP_SUBSYS, subsystem(types, settings)?),
+            (settings::SELF_TGID, std::process::id()),
+            (settings::HAS_TASK_BTF, u32::from(has_task_btf(types))),
+            (settings::DEBUG_LOG, u32::from(settings.debug_log)),
+            (settings::URING_COVERED, u32::from(uring.is_some())),
+            (settings::URING_CQE_ARG, u32::from(uring.is_some_and(|uring| uring.cqe_argument))),
+            (settings::CAPTURE, u32::from(settings.capture.is_some())),
+            (settings::HAS_CAST, u32::from(cast.is_some())),
+            (settings::TYPE_FILE, cast.map_or(0, |cast| cast.file)),
+            (settings::TYPE_TASK, cast.map_or(0, |cast| cast.task)),
+            (settings::TYPE_TIMESPEC, cast.map_or(0, |cast| cast.timespec)),
+            (settings::INODE_WINDOW, u32::from(types.inode_fits_window())),
+        ] {
+            values.set(number, u64::from(value));
+        }
+        Ok(Self { values, uring_covered: uring.is_some(), cast })
+    }
+}
+
+/// `bpf_get_current_task_btf` came with Linux 5.11, and so did the enumerator of its number.
+fn has_task_btf(types: &KernelTypes) -> bool {
+    types.enumerator("bpf_func_id", "BPF_FUNC_get_current_task_btf").is_some()
+}
+
+fn subsystem(types: &KernelTypes, settings: &KernelSettings) -> Result<u32, LoaderError> {
+    let Some(name) = settings.cgroup.as_ref().and_then(|scope| scope.subsystem.as_ref()) else {
+        return Ok(settings::CGROUP_V2);
+    };
+    types
+        .enumerator("cgroup_subsys_id", name)
+        .ok_or_else(|| LoaderError::NoController { enumerator: name.clone() })
+}

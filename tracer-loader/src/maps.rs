@@ -1,0 +1,8 @@
+//! Reads the programs' maps: rows, rings and losses, and the kernel's own iterators.
+
+mod iterate;
+mod ledgers;
+#[allow(unsafe_code, reason = "tokio asks for a promise about the descriptors that it waits for")]
+pub(crate) mod ring;
+#[allow(unsafe_code, reason = "a thread's policy is changed by a function of C")]
+pub(crate) mod unpreempted;

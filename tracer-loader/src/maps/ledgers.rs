@@ -1,0 +1,176 @@
+//! Reads the ledger and the losses.
+
+use std::borrow::Borrow;
+
+use aya::{
+    Pod,
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray},
+};
+use tracer_common::{
+    id::ProcessId,
+    ledger::{FdKey, FdRow, LedgerKey, LedgerRow},
+    loss::{self, LossCell},
+    names,
+    object::{EndKey, ReadEnd},
+};
+
+use crate::{Loader, LoaderError, attach::hooks::HOOKS};
+
+impl Loader {
+    /// Takes one row out of the ledger: its final value, when it is there.
+    ///
+    /// # Errors
+    /// [`LoaderError::Map`].
+    pub fn take_row(&mut self, key: &LedgerKey) -> Result<Option<LedgerRow>, LoaderError> {
+        let _moment = self.unpreempted.begin();
+        if let Some(row) = self.take_seated(key)? {
+            return Ok(Some(row));
+        }
+        let mut by_fd: HashMap<_, FdKey, FdRow> = self.map_mut(names::MAP_FD_ROWS)?;
+        let short = FdKey::from(key);
+        if let Some(found) = known(by_fd.get(&short, 0), names::MAP_FD_ROWS)?
+            && found.key == *key
+        {
+            // Gone already is fine: nobody else takes rows out.
+            let _ = by_fd.remove(&short);
+            return Ok(Some(found.row));
+        }
+        let mut ledger: HashMap<_, LedgerKey, LedgerRow> = self.map_mut(names::MAP_LEDGER)?;
+        let row = known(ledger.get(key, 0), names::MAP_LEDGER)?;
+        if row.is_some() {
+            let _ = ledger.remove(key);
+        }
+        Ok(row)
+    }
+
+    fn take_seated(&mut self, key: &LedgerKey) -> Result<Option<LedgerRow>, LoaderError> {
+        let seat = FdKey::from(key).seat();
+        let mut seats: Array<_, FdRow> = self.map_mut(names::MAP_SEATS)?;
+        let found = read_seat(&seats, seat)?;
+        if found.key != *key {
+            return Ok(None);
+        }
+        seats
+            .set(seat, FdRow::default(), 0)
+            .map_err(|error| LoaderError::map("clear", names::MAP_SEATS, error))?;
+        // Only now may another row sit down there.
+        let mut taken: HashMap<_, u32, u32> = self.map_mut(names::MAP_TAKEN)?;
+        let _ = taken.remove(&seat);
+        Ok(Some(found.row))
+    }
+
+    /// Forgets a reading end of a process that has ended.
+    pub fn forget_read_end(&mut self, process: ProcessId, fd: i32) {
+        let _moment = self.unpreempted.begin();
+        let ends = self.map_mut::<HashMap<_, EndKey, ReadEnd>>(names::MAP_READ_ENDS);
+        let Ok(mut ends) = ends else { return };
+        let key = EndKey { tgid: process.tgid, fd };
+        // A process of the same pid that came later keeps its own.
+        if ends.get(&key, 0).is_ok_and(|end| end.start_ns == process.start_ns) {
+            // Gone already is fine.
+            let _ = ends.remove(&key);
+        }
+    }
+
+    /// Every row that is still in the ledger. A key can have two, which are to be added up: a row is found
+    /// by fd or by its whole key, and where it goes depends on what else the fd led to.
+    ///
+    /// # Errors
+    /// [`LoaderError::Map`].
+    pub fn rows(&self) -> Result<Vec<(LedgerKey, LedgerRow)>, LoaderError> {
+        let seats: Array<_, FdRow> = self.map(names::MAP_SEATS)?;
+        let taken: HashMap<_, u32, u32> = self.map(names::MAP_TAKEN)?;
+        let taken = keys(&taken, names::MAP_TAKEN)?;
+        let mut found = self.each(&taken, |seat| read_seat(&seats, *seat).map(Some))?;
+        // Somebody is about to sit down.
+        found.retain(|row| row.key.process.start_ns != 0);
+        found.extend(self.all::<FdKey, FdRow>(names::MAP_FD_ROWS)?.into_iter().map(|(_, row)| row));
+        let mut rows: Vec<_> = found.into_iter().map(|found| (found.key, found.row)).collect();
+        rows.extend(self.all(names::MAP_LEDGER)?);
+        Ok(rows)
+    }
+
+    /// Everything in a map. The keys come first: the walk starts over when a key at which it stands is gone.
+    fn all<K: Pod, V: Pod>(&self, name: &'static str) -> Result<Vec<(K, V)>, LoaderError> {
+        let map: HashMap<_, K, V> = self.map(name)?;
+        self.each(&keys(&map, name)?, |key: &K| {
+            Ok(known(map.get(key, 0), name)?.map(|value| (*key, value)))
+        })
+    }
+
+    /// What is found for each key, some of them in one moment.
+    fn each<K, V>(
+        &self,
+        keys: &[K],
+        mut look: impl FnMut(&K) -> Result<Option<V>, LoaderError>,
+    ) -> Result<Vec<V>, LoaderError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for some in keys.chunks(AT_ONCE) {
+            let _moment = self.unpreempted.begin();
+            for key in some {
+                found.extend(look(key)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// What the kernel side could not record, by reason, summed over all CPUs.
+    ///
+    /// # Errors
+    /// [`LoaderError::Map`].
+    pub fn losses(&self) -> Result<Vec<(&'static str, LossCell)>, LoaderError> {
+        let cells: PerCpuArray<_, LossCell> = self.map(names::MAP_LOSSES)?;
+        (0..loss::COUNT)
+            .map(|reason| {
+                let values = cells
+                    .get(&reason, 0)
+                    .map_err(|error| LoaderError::map("read", names::MAP_LOSSES, error))?;
+                let sum = values.iter().fold(LossCell::default(), |sum, cell| LossCell {
+                    events: sum.events + cell.events,
+                    bytes: sum.bytes + cell.bytes,
+                });
+                Ok((loss::NAMES[reason as usize], sum))
+            })
+            .collect()
+    }
+
+    /// How often the kernel skipped a program because it was running already on that CPU
+    /// (`recursion_misses`, Linux 5.12): facts that no program could count.
+    #[must_use]
+    pub fn skipped_runs(&self) -> u64 {
+        let programs = HOOKS.iter().map(|hook| hook.place(self.manner).program);
+        programs.filter_map(|program| self.recursion_misses(program)).sum()
+    }
+
+    fn recursion_misses(&self, program: &str) -> Option<u64> {
+        use std::os::fd::{AsFd as _, AsRawFd as _};
+        let fd = self.bpf.program(program)?.fd().ok()?.as_fd().as_raw_fd();
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+        let value = info.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
+        value.trim().parse().ok()
+    }
+}
+
+/// Rows that are read in one moment as a real-time task.
+const AT_ONCE: usize = 16;
+
+fn read_seat(seats: &Array<impl Borrow<MapData>, FdRow>, seat: u32) -> Result<FdRow, LoaderError> {
+    seats.get(&seat, 0).map_err(|error| LoaderError::map("read", names::MAP_SEATS, error))
+}
+
+/// What was found in a map; nothing is no error.
+fn known<V>(found: Result<V, MapError>, map: &'static str) -> Result<Option<V>, LoaderError> {
+    match found {
+        Ok(value) => Ok(Some(value)),
+        Err(MapError::KeyNotFound) => Ok(None),
+        Err(error) => Err(LoaderError::map("read", map, error)),
+    }
+}
+
+fn keys<K: Pod, V: Pod>(
+    map: &HashMap<&MapData, K, V>,
+    name: &'static str,
+) -> Result<Vec<K>, LoaderError> {
+    let keys = map.keys().collect::<Result<_, _>>();
+    keys.map_err(|error| LoaderError::map("walk", name, error))
+}

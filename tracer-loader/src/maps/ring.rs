@@ -1,0 +1,209 @@
+//! The ring of lifecycle events, as an asynchronous stream of raw records.
+
+use std::{collections::VecDeque, io, time::Duration};
+
+use aya::maps::{MapData, RingBuf};
+use bytes::{Bytes, BytesMut};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+use tokio::io::unix::AsyncFd;
+use tracer_common::names;
+
+use crate::{Loader, LoaderError};
+
+/// One record as the kernel wrote it; decoded by [`tracer_core::event`].
+pub type RawRecord = Bytes;
+
+/// The reading end of the ring. Whenever something is taken out, the ring is emptied first: taking a
+/// record into the session can take longer than the kernel needs to write many.
+pub struct EventRing {
+    ring: AsyncFd<RingBuf<MapData>>,
+    backlog: Backlog,
+}
+
+/// Records that were read and not taken in yet, in order.
+#[derive(Default)]
+struct Backlog {
+    records: VecDeque<RawRecord>,
+    bytes: usize,
+}
+
+/// Bytes kept outside of the ring: a hundred thousand processes that are adopted at once fit in. When the
+/// session falls behind by more, the ring fills up, and what finds no room is counted there.
+const BACKLOG_BYTES: usize = 64 << 20;
+/// Records taken in before the ring is looked at again.
+const PORTION: usize = 128;
+
+impl Backlog {
+    /// Empties a ring.
+    fn fill(&mut self, ring: &mut RingBuf<MapData>) {
+        while self.bytes < BACKLOG_BYTES {
+            let batch = drain(ring);
+            if batch.is_empty() {
+                return;
+            }
+            self.bytes += batch.iter().map(Bytes::len).sum::<usize>();
+            self.records.extend(batch);
+        }
+    }
+
+    fn take(&mut self) -> Vec<RawRecord> {
+        let portion = self.records.len().min(PORTION);
+        let taken: Vec<RawRecord> = self.records.drain(..portion).collect();
+        self.bytes -= taken.iter().map(Bytes::len).sum::<usize>();
+        if self.records.is_empty() {
+            // What thousands of records needed is not needed for the next few.
+            self.records = VecDeque::new();
+        }
+        taken
+    }
+}
+
+impl Loader {
+    /// Takes the ring out of the loader. Once; must run inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`LoaderError::Map`].
+    pub fn take_events(&mut self) -> Result<EventRing, LoaderError> {
+        let map = self.bpf.take_map(names::MAP_EVENTS).ok_or(LoaderError::NoObject)?;
+        let ring = RingBuf::try_from(map)
+            .map_err(|error| LoaderError::map("open", names::MAP_EVENTS, error))?;
+        // SAFETY: the ring owns its map's fd and keeps it open and unchanged for its whole life.
+        let ring = unsafe { AsyncFd::register(ring) }
+            .map_err(|error| LoaderError::map("poll", names::MAP_EVENTS, error))?;
+        Ok(EventRing { ring, backlog: Backlog::default() })
+    }
+
+    /// Starts forwarding the programs' own debug records to `tracing`.
+    ///
+    /// # Errors
+    /// [`LoaderError::Object`].
+    pub fn start_debug_log(&mut self) -> Result<(), LoaderError> {
+        let logger = aya_log::EbpfLogger::init(&mut self.bpf)
+            .map_err(|error| LoaderError::Object { reason: error.to_string() })?;
+        // SAFETY: the logger owns its ring's fd, as above.
+        let mut logger = unsafe { AsyncFd::register(logger) }
+            .map_err(|error| LoaderError::map("poll", "AYA_LOGS", error))?;
+        tokio::spawn(async move {
+            while let Ok(mut guard) = logger.readable_mut().await {
+                guard.get_inner_mut().flush();
+                guard.clear_ready();
+            }
+        });
+        Ok(())
+    }
+}
+
+/// The reading end of the ring of captured bytes; used by a thread of its own.
+pub struct CaptureRing {
+    ring: RingBuf<MapData>,
+    /// Whether a look since the latest wait found something.
+    is_busy: bool,
+}
+
+/// How long the reader of a busy ring leaves it alone: many small records are read in one go then, and
+/// their writers need not wake anybody.
+const REST: Duration = Duration::from_millis(1);
+
+impl Loader {
+    /// Takes the ring of captured bytes out of the loader. Once.
+    ///
+    /// # Errors
+    /// [`LoaderError::Map`].
+    pub fn take_capture(&mut self) -> Result<CaptureRing, LoaderError> {
+        let map = self.bpf.take_map(names::MAP_CAPTURE).ok_or(LoaderError::NoObject)?;
+        let ring = RingBuf::try_from(map)
+            .map_err(|error| LoaderError::map("open", names::MAP_CAPTURE, error))?;
+        Ok(CaptureRing { ring, is_busy: false })
+    }
+}
+
+impl CaptureRing {
+    /// Waits until there may be something to read, but no longer than this.
+    ///
+    /// # Errors
+    /// An error of `poll`.
+    pub fn wait(&mut self, at_most: Duration) -> io::Result<()> {
+        if std::mem::take(&mut self.is_busy) {
+            std::thread::sleep(REST.min(at_most));
+            return Ok(());
+        }
+        let timeout = Timespec::try_from(at_most).map_err(io::Error::other)?;
+        let mut fds = [PollFd::new(&self.ring, PollFlags::IN)];
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes what is in the ring now, up to the size of a batch.
+    pub fn drain(&mut self) -> Vec<RawRecord> {
+        let batch = drain(&mut self.ring);
+        self.is_busy |= !batch.is_empty();
+        batch
+    }
+}
+
+impl EventRing {
+    /// Waits until there are records, then takes some of them.
+    ///
+    /// # Errors
+    /// An error of `epoll`.
+    pub async fn next_batch(&mut self) -> std::io::Result<Vec<RawRecord>> {
+        if self.backlog.records.is_empty() {
+            let mut guard = self.ring.readable_mut().await?;
+            self.backlog.fill(guard.get_inner_mut());
+            guard.clear_ready();
+        } else {
+            // Clocks and signals have their turn, however much is waiting.
+            tokio::task::yield_now().await;
+        }
+        Ok(self.drain())
+    }
+
+    /// Takes some of what there is now; nothing only when there is nothing.
+    pub fn drain(&mut self) -> Vec<RawRecord> {
+        self.keep();
+        self.backlog.take()
+    }
+
+    /// Empties the ring without taking anything.
+    pub(crate) fn keep(&mut self) {
+        self.backlog.fill(self.ring.get_mut());
+    }
+}
+
+/// Bytes taken in one go, as one allocation of which each record is a slice: bounds the memory of a batch
+/// when the kernel is faster than we are.
+const BATCH_BYTES: usize = 1 << 20;
+
+fn drain(ring: &mut RingBuf<MapData>) -> Vec<RawRecord> {
+    let mut buffer = BytesMut::new();
+    let mut lengths = Vec::new();
+    while buffer.len() < BATCH_BYTES {
+        let Some(record) = ring.next() else { break };
+        buffer.extend_from_slice(&record);
+        lengths.push(record.len());
+    }
+    let mut all = buffer.freeze();
+    lengths.into_iter().map(|length| all.split_to(length)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_backlog_is_taken_in_order_and_in_portions() {
+        let records = (0..PORTION + 3).map(|number| Bytes::from(vec![0; number]));
+        let records: VecDeque<RawRecord> = records.collect();
+        let bytes = records.iter().map(Bytes::len).sum();
+        let mut backlog = Backlog { records, bytes };
+        let lengths = |batch: Vec<RawRecord>| batch.iter().map(Bytes::len).collect::<Vec<_>>();
+        assert_eq!(lengths(backlog.take()), (0..PORTION).collect::<Vec<_>>());
+        assert_eq!(lengths(backlog.take()), (PORTION..PORTION + 3).collect::<Vec<_>>());
+        assert_eq!((backlog.take().len(), backlog.bytes), (0, 0));
+    }
+}

@@ -1,0 +1,229 @@
+//! One function for each thing that is looked at.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::Path,
+};
+
+use procfs::process::Process;
+use rustix::{
+    fs::{Mode, OFlags, openat},
+    mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen},
+};
+
+use super::{Check, EnvironmentError, Places, Status};
+use crate::{
+    sys::privileges,
+    target::hierarchy::{CgroupLayout, CgroupMounts},
+};
+
+// Numbers of capabilities, from the kernel's include/uapi/linux/capability.h.
+const CAP_DAC_OVERRIDE: u32 = 1;
+const CAP_DAC_READ_SEARCH: u32 = 2;
+const CAP_SYS_PTRACE: u32 = 19;
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
+const CAP_BPF: u32 = 39;
+
+/// What a trace cannot begin without.
+const TO_ATTACH: &str = "CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE";
+
+/// The kernel's `PROC_PID_INIT_INO`: the inode number of the first pid namespace, on every machine.
+const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
+
+/// The kernel's `PROC_USER_INIT_INO`, likewise.
+const INITIAL_USER_NAMESPACE: &str = "user:[4026531837]";
+
+/// The oldest kernel on which every probe loads.
+const OLDEST_KERNEL: (u32, u32) = (5, 10);
+
+/// `BTF_MAGIC` as a little-endian machine writes it.
+const BTF_MAGIC: [u8; 2] = [0x9f, 0xeb];
+
+/// To load the probes and to look at other users' processes.
+pub(super) fn capabilities(places: &Places) -> Result<String, EnvironmentError> {
+    let effective = effective_capabilities(places)?;
+    let has = |capability: u32| effective & (1 << capability) != 0;
+    let mut missing = Vec::new();
+    if !has(CAP_SYS_ADMIN) {
+        let needed = [(CAP_BPF, "CAP_BPF"), (CAP_PERFMON, "CAP_PERFMON")];
+        missing.extend(needed.iter().filter(|(number, _)| !has(*number)).map(|(_, name)| *name));
+    }
+    if !has(CAP_SYS_PTRACE) {
+        missing.push("CAP_SYS_PTRACE");
+    }
+    if !missing.is_empty() {
+        return Err(EnvironmentError::MissingCapabilities { missing });
+    }
+    match fs::read_link(places.proc.join("self/ns/user")) {
+        Ok(namespace) if namespace != Path::new(INITIAL_USER_NAMESPACE) => {
+            Err(EnvironmentError::UserNamespace)
+        }
+        // A kernel without user namespaces has no such link.
+        Ok(_) | Err(_) if has(CAP_SYS_ADMIN) => {
+            Ok(format!("root's; attaching takes {TO_ATTACH}, or CAP_SYS_ADMIN for the first two"))
+        }
+        Ok(_) | Err(_) => Ok(format!("{TO_ATTACH}, as attaching takes")),
+    }
+}
+
+/// What is left of them while a trace runs.
+pub(super) fn kept_capabilities(places: &Places) -> Check {
+    let name = "after attaching";
+    match effective_capabilities(places) {
+        Ok(effective) => {
+            let kept = privileges::names_kept(effective).join(", ");
+            let found = format!("{kept} are kept, all others given up");
+            Check { name, status: Status::Ok, found, cure: None }
+        }
+        Err(error) => warning(name, error.found(), error.cure()),
+    }
+}
+
+/// To list the open files of processes that were there before the trace.
+pub(super) fn other_users_files(places: &Places) -> Check {
+    let name = "other users' open files";
+    let warn = |found: String, cure: &str| warning(name, found, cure);
+    match effective_capabilities(places) {
+        Ok(effective) if effective & (1 << CAP_DAC_READ_SEARCH | 1 << CAP_DAC_OVERRIDE) != 0 => {
+            Check { name, status: Status::Ok, found: "can be listed".to_owned(), cure: None }
+        }
+        Ok(_) => warn(
+            "cannot be listed, so what they had open before the trace stays unknown".to_owned(),
+            "run as root, or add CAP_DAC_READ_SEARCH",
+        ),
+        Err(error) => warn(error.found(), error.cure()),
+    }
+}
+
+/// The kernel counts in its own pids; others cannot be matched with them.
+pub(super) fn pid_namespace(places: &Places) -> Result<String, EnvironmentError> {
+    let path = places.proc.join("self/ns/pid");
+    match fs::read_link(&path) {
+        Ok(namespace) if namespace == Path::new(INITIAL_PID_NAMESPACE) => {
+            Ok("the host's".to_owned())
+        }
+        Ok(_) => Err(EnvironmentError::PidNamespace),
+        Err(error) => Err(EnvironmentError::NoProcfs { path, reason: error.to_string() }),
+    }
+}
+
+/// New enough for the probes.
+pub(super) fn kernel(places: &Places) -> Result<String, EnvironmentError> {
+    let path = places.proc.join("sys/kernel/osrelease");
+    let release = fs::read_to_string(&path)
+        .map_err(|error| EnvironmentError::NoProcfs { path, reason: error.to_string() })?;
+    let release = release.trim().to_owned();
+    match parse_release(&release) {
+        Some(version) if version >= OLDEST_KERNEL => Ok(format!("Linux {release}")),
+        Some(_) | None => Err(EnvironmentError::KernelTooOld { release }),
+    }
+}
+
+fn parse_release(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// Where the kernel keeps which field.
+pub(super) fn btf(places: &Places) -> Result<String, EnvironmentError> {
+    let path = places.btf.clone();
+    let missing = |reason: String| EnvironmentError::NoBtf { path: path.clone(), reason };
+    let mut magic = [0; 2];
+    match File::open(&path).and_then(|mut file| file.read_exact(&mut magic)) {
+        Ok(()) if magic == BTF_MAGIC => Ok(path.display().to_string()),
+        Ok(()) => Err(missing("is no BTF file of this machine's kind".to_owned())),
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound => Err(missing("does not exist".to_owned())),
+            io::ErrorKind::UnexpectedEof => Err(missing("is empty".to_owned())),
+            _ => Err(missing(format!("cannot be read ({error})"))),
+        },
+    }
+}
+
+/// Whether the kernel lets its memory be read.
+pub(super) fn lockdown(places: &Places) -> Result<String, EnvironmentError> {
+    match lockdown_levels(places) {
+        Ok(levels) if levels.contains("[confidentiality]") => {
+            Err(EnvironmentError::Confidentiality)
+        }
+        Ok(levels) => {
+            let level = levels.split_whitespace().find_map(|level| {
+                level.strip_prefix('[').and_then(|level| level.strip_suffix(']'))
+            });
+            Ok(level.unwrap_or("not reported").to_owned())
+        }
+        // No lockdown in this kernel: loading will tell.
+        Err(_) => Ok("not reported".to_owned()),
+    }
+}
+
+/// Like `none [integrity] confidentiality`.
+fn lockdown_levels(places: &Places) -> io::Result<String> {
+    let mounted = fs::read_to_string(places.sys.join("kernel/security/lockdown"));
+    if mounted.is_ok() || !places.is_host {
+        return mounted;
+    }
+    // Nobody has mounted securityfs (an initramfs, a container): it is opened without a place in
+    // the tree, so nothing on the machine changes and it is gone with the descriptor.
+    let context = fsopen("securityfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&context)?;
+    let root = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
+    let file = openat(&root, "lockdown", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut levels = String::new();
+    File::from(file).read_to_string(&mut levels)?;
+    Ok(levels)
+}
+
+/// The layout of registers and the numbers of system calls.
+pub(super) fn architecture(places: &Places) -> Result<String, EnvironmentError> {
+    match places.architecture {
+        known @ ("x86_64" | "aarch64") => Ok(known.to_owned()),
+        architecture => Err(EnvironmentError::Architecture { architecture }),
+    }
+}
+
+/// Needed only to trace a cgroup or a container.
+pub(super) fn cgroups(places: &Places) -> Check {
+    let name = "cgroups";
+    let ok = |found: &str| Check { name, status: Status::Ok, found: found.to_owned(), cure: None };
+    match CgroupMounts::read(&places.proc, &places.sys.join("fs/cgroup")) {
+        Ok(mounts) => match mounts.layout() {
+            CgroupLayout::V2 => ok("version 2"),
+            CgroupLayout::V1 => ok("version 1"),
+            CgroupLayout::Hybrid => ok("hybrid: version 1, with version 2 beside it"),
+            CgroupLayout::None => warning(
+                name,
+                "not mounted, so containers and cgroups cannot be traced".to_owned(),
+                "mount them, or in a container add `-v /sys/fs/cgroup:/sys/fs/cgroup:ro`",
+            ),
+        },
+        Err(error) => warning(name, error.to_string(), "mount procfs on /proc"),
+    }
+}
+
+/// Not needed: the probes are attached without it.
+pub(super) fn tracefs(places: &Places) -> Check {
+    let mounts = Process::new_with_root(places.proc.join("self"))
+        .and_then(|process| process.mountinfo())
+        .map(|mounts| mounts.0)
+        .unwrap_or_default();
+    let found = match mounts.iter().find(|mount| mount.fs_type == "tracefs") {
+        Some(mount) => format!("mounted on {}, not needed", mount.mount_point.display()),
+        None => "not mounted, not needed".to_owned(),
+    };
+    Check { name: "tracefs", status: Status::Ok, found, cure: None }
+}
+
+fn warning(name: &'static str, found: String, cure: &str) -> Check {
+    Check { name, status: Status::Warn, found, cure: Some(cure.to_owned()) }
+}
+
+fn effective_capabilities(places: &Places) -> Result<u64, EnvironmentError> {
+    let path = places.proc.join("self");
+    Process::new_with_root(path.clone())
+        .and_then(|process| process.status())
+        .map(|status| status.capeff)
+        .map_err(|error| EnvironmentError::NoProcfs { path, reason: error.to_string() })
+}
