@@ -2,7 +2,7 @@
 //!
 //! Renderers read [`Report`] and nothing else: no clock, no `/proc`, no maps. Whatever a report
 //! quotes from traced programs (arguments, names, paths) is hostile until it went through
-//! [`escape()`]; on the human side [`text`] does that to everything, so that nobody can forget it.
+//! [`tracer_core::text::escape`]; on the human side [`text`] does that to everything, so that nobody can forget it.
 
 mod command;
 mod doctor;
