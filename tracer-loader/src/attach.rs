@@ -1,7 +1,6 @@
 //! Attaches the hooks in order, or says which one the kernel refused.
 
 mod alive;
-pub(crate) mod hooks;
 #[allow(unsafe_code, reason = "a thread of its own gets another view of the file system")]
 mod tracefs;
 
@@ -16,9 +15,11 @@ use aya::{
     programs::{BtfTracePoint, Iter, Program, ProgramError, TracePoint},
 };
 
-use self::hooks::{At, HOOKS, Hook, ITERATORS, Need, Place, Walk};
 use crate::{
-    KernelSettings, Loader, LoaderError, error::reason, load::kernel::Kernel,
+    KernelSettings, Loader, LoaderError,
+    error::reason,
+    hooks::{At, HOOKS, Hook, ITERATORS, Need, Place, Walk},
+    load::kernel::Kernel,
     maps::unpreempted::Unpreempted,
 };
 

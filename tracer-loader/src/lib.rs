@@ -8,6 +8,7 @@
 mod attach;
 pub mod btf;
 mod error;
+mod hooks;
 mod load;
 mod maps;
 
@@ -17,8 +18,9 @@ use aya::{
 };
 
 pub use self::{
-    attach::{HookCheck, check_hooks, hooks::Manner},
+    attach::{HookCheck, check_hooks},
     error::LoaderError,
+    hooks::Manner,
     load::{CaptureScope, CgroupScope, KernelSettings},
     maps::ring::{CaptureRing, EventRing, RawRecord},
 };

@@ -18,9 +18,9 @@ use tracer_common::{
 use self::{kernel::Kernel, placing::RdonlyCast};
 use crate::{
     Loader, LoaderError,
-    attach::hooks::{self, Manner},
     btf::KernelTypes,
     error::refusal,
+    hooks::{self, Manner},
     maps::unpreempted::Unpreempted,
 };
 

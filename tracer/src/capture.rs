@@ -13,3 +13,14 @@ mod queue;
 #[cfg(test)]
 mod sample;
 pub mod writer;
+
+use tracer_core::capture::Keep;
+
+/// What is kept of each stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Bytes; `None` for all.
+    pub limit: Option<u64>,
+    /// Which ones.
+    pub keep: Keep,
+}

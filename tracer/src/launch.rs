@@ -29,8 +29,8 @@ use std::{
 use rustix::process::{Pid, Signal, WaitOptions, pidfd_send_signal, waitpid};
 
 use child::{Image, Parked, Plan};
-use pty::Pty;
-use relay::{PtyRelay, Streams};
+use pty::{Pty, Streams};
+use relay::PtyRelay;
 
 pub use error::LaunchError;
 

@@ -2,7 +2,7 @@
 
 use aya::sys::{Stats, enable_stats};
 
-use crate::{Loader, LoaderError, attach::hooks::HOOKS};
+use crate::{Loader, LoaderError, hooks::HOOKS};
 
 /// Each look is a system call, and one that has ended is enough. More of them only because programs on typed
 /// tracepoints are now and then skipped from Linux 7.0 on.

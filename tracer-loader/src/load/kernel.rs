@@ -4,9 +4,9 @@ use aya::{Btf, Endianness};
 
 use crate::{
     LoaderError,
-    attach::hooks::{self, ITERATORS},
     btf::KernelTypes,
     error::reason,
+    hooks::{self, ITERATORS},
 };
 
 /// The kernel's types, and as much of them as aya needs.

@@ -14,7 +14,7 @@ use tracer_common::{
     object::{EndKey, ReadEnd},
 };
 
-use crate::{Loader, LoaderError, attach::hooks::HOOKS};
+use crate::{Loader, LoaderError, hooks::HOOKS};
 
 impl Loader {
     /// Takes one row out of the ledger: its final value, when it is there.

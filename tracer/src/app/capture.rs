@@ -27,8 +27,9 @@ use super::{
 };
 use crate::{
     capture::{
+        Options,
         folder::Folder,
-        writer::{Capture, Options, Source, Watcher},
+        writer::{Capture, Source, Watcher},
     },
     render::{Show, Style},
     settings::{CaptureSettings, Settings},

@@ -17,14 +17,15 @@ use tracer_core::{
 };
 use tracer_loader::{Loader, LoaderError, RawRecord};
 
-use super::{alive::Alive, record::Recording};
+use super::{
+    alive::Alive,
+    output::{LiveSink, say},
+    record::Recording,
+};
 use crate::{
     observe,
     render::{self, LiveEvent},
 };
-
-/// Where live lines go; `None` when they are not wanted.
-pub(super) type LiveSink = Option<render::Style>;
 
 /// Reads events into the session.
 pub(super) struct Collector {
@@ -143,7 +144,7 @@ impl Collector {
         if let Some(style) = &self.live
             && let Some(line) = self.live_event(&event)
         {
-            super::output::say(&render::live_line(&line, style));
+            say(&render::live_line(&line, style));
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
 use rustix::termios::tcgetwinsize;
 use tracer_core::report::Report;
 
-use super::{AppError, collect::LiveSink};
+use super::AppError;
 use crate::{
     render::{self, Format, Style},
     settings::{ColorChoice, Settings},
@@ -18,6 +18,9 @@ use crate::{
 
 /// Columns when there is no terminal to ask.
 const WIDTH: usize = 100;
+
+/// Where live lines go; `None` when they are not wanted.
+pub(super) type LiveSink = Option<Style>;
 
 /// The report's destination, opened before anything is attached.
 pub(super) struct Destination {

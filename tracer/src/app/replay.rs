@@ -19,7 +19,7 @@ use tracer_core::{
 use super::{
     AppError,
     given_back::{GivenBack, Recovery},
-    leave,
+    leak,
     output::Destination,
 };
 use crate::{capture::folder::Folder, settings::ReportSettings};
@@ -52,7 +52,7 @@ pub fn replay(settings: &ReportSettings) -> Result<Replayed, AppError> {
         replayed.has_loss |= report.has_loss();
         destination.write(&report, settings.format)?;
         if settings.files.len() == 1 {
-            leave(report);
+            leak(report);
         }
     }
     Ok(replayed)
@@ -80,7 +80,7 @@ fn report(
         None => {}
     }
     if settings.files.len() == 1 {
-        leave(recording);
+        leak(recording);
     }
     Ok(report)
 }

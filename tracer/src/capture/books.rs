@@ -19,11 +19,11 @@ use tracer_core::capture::{
 };
 
 use super::{
+    Options,
     files::Files,
     folder::{Folder, FolderError},
     log::Log,
     names::{Names, Sources},
-    writer::Options,
 };
 
 #[cfg(test)]

@@ -17,12 +17,13 @@ use std::{
 use bytes::Bytes;
 use tracer_common::ledger::{LedgerKey, LedgerRow};
 use tracer_core::capture::{
-    Keep, Reason,
+    Reason,
     chunk::{self, Chunk, Content},
     summary::Summary,
 };
 
 use super::{
+    Options,
     books::Books,
     folder::Folder,
     queue::{self, Entry, Inlet, Outlet, Parcel},
@@ -60,15 +61,6 @@ pub trait Watcher: Send {
     fn idle(&mut self);
     /// Nothing will follow.
     fn end(&mut self);
-}
-
-/// What is kept of each stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// Bytes; `None` for all.
-    pub limit: Option<u64>,
-    /// Which ones.
-    pub keep: Keep,
 }
 
 /// A capture that runs.

@@ -7,15 +7,43 @@ use std::{
 
 use rustix::{
     fs::{OFlags, fchown, fcntl_getfl, fcntl_setfl},
-    process::Uid,
+    io::fcntl_dupfd_cloexec,
+    process::{Uid, getpgrp},
     pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt},
     termios::{
-        LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcgetwinsize, tcsetattr,
-        tcsetwinsize,
+        LocalModes, OptionalActions, SpecialCodeIndex, isatty, tcgetattr, tcgetpgrp, tcgetwinsize,
+        tcsetattr, tcsetwinsize,
     },
 };
 
-use super::relay::Streams;
+/// The first descriptor that is no standard stream.
+const FIRST_FREE: i32 = 3;
+
+/// tracer's side of the relay.
+#[derive(Debug)]
+pub(super) struct Streams {
+    pub(super) input: OwnedFd,
+    pub(super) output: OwnedFd,
+}
+
+impl Streams {
+    /// Standard input and output.
+    pub(super) fn standard() -> io::Result<Self> {
+        Ok(Self {
+            input: fcntl_dupfd_cloexec(rustix::stdio::stdin(), FIRST_FREE)?,
+            output: fcntl_dupfd_cloexec(rustix::stdio::stdout(), FIRST_FREE)?,
+        })
+    }
+
+    /// A terminal may be read by its foreground process group only: others are stopped for it.
+    pub(super) fn may_read_input(&self) -> bool {
+        !isatty(&self.input) || self.is_foreground_terminal()
+    }
+
+    pub(super) fn is_foreground_terminal(&self) -> bool {
+        tcgetpgrp(&self.input).is_ok_and(|foreground| foreground == getpgrp())
+    }
+}
 
 /// tracer's end of a pseudo-terminal; never blocks.
 #[derive(Debug)]

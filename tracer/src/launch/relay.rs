@@ -12,46 +12,16 @@ use std::{
 
 use rustix::{
     event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
-    io::{Errno, fcntl_dupfd_cloexec},
-    process::getpgrp,
-    termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcsetattr},
+    io::Errno,
+    termios::{OptionalActions, Termios, tcgetattr, tcsetattr},
 };
 
-use super::pty::Pty;
+use super::pty::{Pty, Streams};
 use crate::sys::privileges::{self, Rights};
 
 /// More than a terminal can hold: what comes after that many bytes was written after the command
 /// ended, by what it left in the background.
 const LARGEST_BACKLOG: usize = 1 << 20;
-
-/// The first descriptor that is no standard stream.
-const FIRST_FREE: i32 = 3;
-
-/// tracer's side of the relay.
-#[derive(Debug)]
-pub(super) struct Streams {
-    pub(super) input: OwnedFd,
-    pub(super) output: OwnedFd,
-}
-
-impl Streams {
-    /// Standard input and output.
-    pub(super) fn standard() -> io::Result<Self> {
-        Ok(Self {
-            input: fcntl_dupfd_cloexec(rustix::stdio::stdin(), FIRST_FREE)?,
-            output: fcntl_dupfd_cloexec(rustix::stdio::stdout(), FIRST_FREE)?,
-        })
-    }
-
-    /// A terminal may be read by its foreground process group only: others are stopped for it.
-    fn may_read_input(&self) -> bool {
-        !isatty(&self.input) || self.is_foreground_terminal()
-    }
-
-    fn is_foreground_terminal(&self) -> bool {
-        tcgetpgrp(&self.input).is_ok_and(|foreground| foreground == getpgrp())
-    }
-}
 
 /// A relay that runs; stops when dropped.
 #[derive(Debug)]

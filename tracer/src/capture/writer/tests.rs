@@ -12,7 +12,7 @@ use std::{
 };
 
 use tempfile::{TempDir, tempdir};
-use tracer_core::capture::index::Line;
+use tracer_core::capture::{Keep, index::Line};
 
 use super::*;
 use crate::capture::{
