@@ -11,8 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
-
-use crate::{
+use xtask::{
     build::{self, Voice},
     cargo, command,
     setup::Ready,

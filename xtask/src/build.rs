@@ -18,11 +18,11 @@ use crate::{
 };
 
 /// The variable through which the tool's build script learns where the object is.
-pub(crate) const OBJECT_VARIABLE: &str = "TRACER_EBPF_OBJECT";
+pub const OBJECT_VARIABLE: &str = "TRACER_EBPF_OBJECT";
 
 /// How the tool is built. The eBPF programs are always optimised: the verifier has limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Profile {
+pub enum Profile {
     /// For use.
     Release,
     /// For a debugger.
@@ -31,7 +31,7 @@ pub(crate) enum Profile {
 
 impl Profile {
     /// The directory that cargo gives it under the target directory.
-    pub(crate) fn directory(self) -> &'static str {
+    pub fn directory(self) -> &'static str {
         match self {
             Self::Release => "release",
             Self::Debug => "debug",
@@ -41,7 +41,7 @@ impl Profile {
 
 /// How much a build says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Voice {
+pub enum Voice {
     /// cargo's own progress.
     Full,
     /// One line for each part that is built; warnings and errors all the same.
@@ -49,7 +49,7 @@ pub(crate) enum Voice {
 }
 
 /// Builds both parts and returns where the tool is. cargo decides what is out of date.
-pub(crate) fn build(
+pub fn build(
     workspace: &Workspace,
     ready: &Ready,
     profile: Profile,
@@ -67,11 +67,7 @@ pub(crate) fn build(
 }
 
 /// Like [`build`], but does not even start cargo if nothing changed since the last build.
-pub(crate) fn build_if_changed(
-    workspace: &Workspace,
-    ready: &Ready,
-    profile: Profile,
-) -> Result<PathBuf> {
+pub fn build_if_changed(workspace: &Workspace, ready: &Ready, profile: Profile) -> Result<PathBuf> {
     let stamp = workspace.stamp(&format!("build-{}", profile.directory()));
     if let Some(built) = stamp::read(&stamp)
         && let Ok(products) = fingerprint::of_products(workspace, profile)
@@ -83,7 +79,7 @@ pub(crate) fn build_if_changed(
 }
 
 /// Builds the eBPF object and puts it where the tool's build script looks for it.
-pub(crate) fn build_object(workspace: &Workspace, ready: &Ready, voice: Voice) -> Result<()> {
+pub fn build_object(workspace: &Workspace, ready: &Ready, voice: Voice) -> Result<()> {
     if voice == Voice::Brief {
         say(&format!("building the eBPF programs with {}", ready.toolchain));
     }

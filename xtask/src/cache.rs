@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use crate::command;
 
 /// Our part of the cache; `what` is kept there and is named if there is no such place.
-pub(crate) fn directory(what: &str) -> Result<PathBuf> {
+pub fn directory(what: &str) -> Result<PathBuf> {
     let cache = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .filter(|dir| dir.is_absolute()) // the XDG specification: relative paths are invalid
@@ -21,7 +21,7 @@ pub(crate) fn directory(what: &str) -> Result<PathBuf> {
 }
 
 /// Copies a file or a folder into the cache. It is in its place in one step, so that what is there is whole.
-pub(crate) fn keep(from: &Path, to: &Path) -> Result<()> {
+pub fn keep(from: &Path, to: &Path) -> Result<()> {
     let folder = to.parent().context("no place in the cache")?;
     let partial = folder.join("partial");
     let cannot = || format!("cannot write {}", to.display());

@@ -6,12 +6,12 @@ use crate::{environment, workspace::Workspace};
 
 /// cargo in the workspace, with the same target directory as the cargo that started us and
 /// without what that one said about the xtask package.
-pub(crate) fn cargo(workspace: &Workspace) -> Command {
+pub fn cargo(workspace: &Workspace) -> Command {
     with_program(workspace, program())
 }
 
 /// Like [`cargo`], but starting a program that stands in for it, such as `cargo-deny`.
-pub(crate) fn with_program(workspace: &Workspace, program: impl AsRef<OsStr>) -> Command {
+pub fn with_program(workspace: &Workspace, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(workspace.root());
     environment::forget_this_package(&mut command, workspace.target());
@@ -20,6 +20,6 @@ pub(crate) fn with_program(workspace: &Workspace, program: impl AsRef<OsStr>) ->
 }
 
 /// The cargo that started us, or the one in `PATH`.
-pub(crate) fn program() -> std::ffi::OsString {
+pub fn program() -> std::ffi::OsString {
     env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }

@@ -15,25 +15,25 @@ use crate::{
 };
 
 /// A program at the one version that is known to work.
-pub(crate) struct CargoTool {
+pub struct CargoTool {
     /// Name of the crate and of the program.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// Exact version.
-    pub(crate) version: &'static str,
+    pub version: &'static str,
     /// What to expect of the build, said before it starts.
-    pub(crate) takes: &'static str,
+    pub takes: &'static str,
 }
 
 /// Links the eBPF object. 0.11 and later want the development files of a newer LLVM.
-pub(crate) const BPF_LINKER: CargoTool =
+pub const BPF_LINKER: CargoTool =
     CargoTool { name: "bpf-linker", version: "0.10.4", takes: "about two minutes" };
 /// Checks licences and sources of dependencies.
-pub(crate) const CARGO_DENY: CargoTool =
+pub const CARGO_DENY: CargoTool =
     CargoTool { name: "cargo-deny", version: "0.20.2", takes: "a few minutes" };
 
 impl CargoTool {
     /// Where the program is, after building it if it is nowhere.
-    pub(crate) fn ensure(&self, workspace: &Workspace) -> Result<PathBuf> {
+    pub fn ensure(&self, workspace: &Workspace) -> Result<PathBuf> {
         if let Some(found) = self.find()? {
             return Ok(found);
         }
@@ -54,7 +54,7 @@ impl CargoTool {
     }
 
     /// Where the program is: in `PATH` if it is the right version, else in the cache.
-    pub(crate) fn find(&self) -> Result<Option<PathBuf>> {
+    pub fn find(&self) -> Result<Option<PathBuf>> {
         if let Some(found) = command::find(self.name)
             && self.is_version_of(&found)
         {

@@ -15,12 +15,12 @@ use anyhow::{Context as _, Result, bail};
 const SYSTEM_DIRS: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
 
 /// Tells the user something, on standard error: standard output belongs to what a task runs.
-pub(crate) fn say(message: &str) {
+pub fn say(message: &str) {
     eprintln!("xtask: {message}");
 }
 
 /// Runs a program to its end; its standard output joins ours on standard error.
-pub(crate) fn run(command: &mut Command) -> Result<()> {
+pub fn run(command: &mut Command) -> Result<()> {
     let status = command
         .stdin(Stdio::null())
         .stdout(io::stderr())
@@ -33,7 +33,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 }
 
 /// Runs a program to its end and returns what it wrote to standard output.
-pub(crate) fn capture(command: &mut Command) -> Result<String> {
+pub fn capture(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
         .output()
@@ -47,14 +47,14 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
 }
 
 /// The lines of an output as they come, read by a thread of its own so that waiting for one can have an end.
-pub(crate) fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
+pub fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     send_lines(output, sender);
     receiver
 }
 
 /// The same, into a channel that others may write to.
-pub(crate) fn send_lines(output: impl Read + Send + 'static, to: Sender<String>) {
+pub fn send_lines(output: impl Read + Send + 'static, to: Sender<String>) {
     thread::spawn(move || {
         // Bytes, not strings: a failing program may print anything.
         for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
@@ -66,7 +66,7 @@ pub(crate) fn send_lines(output: impl Read + Send + 'static, to: Sender<String>)
 }
 
 /// Whether a program starts and succeeds; whatever it prints is dropped.
-pub(crate) fn succeeds(command: &mut Command) -> bool {
+pub fn succeeds(command: &mut Command) -> bool {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -76,7 +76,7 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
 }
 
 /// Where a program is: in `PATH`, or where a system keeps its daemons.
-pub(crate) fn find(program: &str) -> Option<PathBuf> {
+pub fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .chain(SYSTEM_DIRS.map(PathBuf::from))
@@ -85,7 +85,7 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 }
 
 /// Whether a file exists and somebody may execute it.
-pub(crate) fn is_executable(file: &Path) -> bool {
+pub fn is_executable(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
 
     file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)

@@ -22,7 +22,7 @@ use crate::{
 const REGISTRY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5000);
 
 /// A docker that answers, with the tests' image in a registry. Fields are dropped in this order.
-pub(crate) struct Docker {
+pub struct Docker {
     image: TestImage,
     _registry: Option<Service>,
     _daemon: Option<Service>,
@@ -31,7 +31,7 @@ pub(crate) struct Docker {
 
 impl Docker {
     /// Starts what is not running yet; the daemons log into `logs`.
-    pub(crate) fn start(logs: &Path) -> Result<Self> {
+    pub fn start(logs: &Path) -> Result<Self> {
         let scratch = Scratch::create()?;
         let daemon = start_daemon(logs).context("docker is not available for the tests")?;
         let registry = start_registry(logs, &scratch.0)
@@ -42,7 +42,7 @@ impl Docker {
     }
 
     /// The name of the tests' image, as `docker pull` takes it.
-    pub(crate) fn image(&self) -> &str {
+    pub fn image(&self) -> &str {
         self.image.name()
     }
 }

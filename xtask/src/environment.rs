@@ -37,7 +37,7 @@ const HOST_COMPILER: [&str; 11] = [
 ];
 
 /// Drops what describes the xtask package, for a program that is cargo again.
-pub(crate) fn forget_this_package(command: &mut Command, target: &Path) {
+pub fn forget_this_package(command: &mut Command, target: &Path) {
     for name in FROM_CARGO_RUN {
         command.env_remove(name);
     }
@@ -54,7 +54,7 @@ pub(crate) fn forget_this_package(command: &mut Command, target: &Path) {
 }
 
 /// Drops every trace of cargo, for a program that has nothing to do with it.
-pub(crate) fn forget_cargo(command: &mut Command, target: &Path) {
+pub fn forget_cargo(command: &mut Command, target: &Path) {
     forget_this_package(command, target);
     command.env_remove("CARGO");
     // rustup's proxy sets the toolchain it chose; only a user's own choice stays.
@@ -65,7 +65,7 @@ pub(crate) fn forget_cargo(command: &mut Command, target: &Path) {
 }
 
 /// Drops what selects or configures the compiler of the host.
-pub(crate) fn forget_host_compiler(command: &mut Command) {
+pub fn forget_host_compiler(command: &mut Command) {
     for name in HOST_COMPILER {
         command.env_remove(name);
     }

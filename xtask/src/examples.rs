@@ -11,8 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-
-use crate::{
+use xtask::{
     build::{self, Profile, Voice},
     cargo,
     command::{self, say},

@@ -15,15 +15,15 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-
-use self::outcome::Outcome;
-use crate::{
+use xtask::{
     build::OBJECT_VARIABLE,
     cargo,
     command::{self, say},
     setup,
     workspace::Workspace,
 };
+
+use self::outcome::Outcome;
 
 /// The crate of the targets, from the checkout.
 const CRATE: &str = "tracer/fuzz";

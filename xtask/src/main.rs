@@ -7,39 +7,22 @@
 
 mod arm64;
 mod bench;
-mod build;
-mod cache;
-mod cargo;
-mod cargo_tool;
 mod ci;
-mod command;
-mod docker;
-mod environment;
 mod examples;
-mod fingerprint;
 mod fuzz;
-mod image;
-mod packages;
-mod page;
 mod run;
-mod service;
-mod setup;
-mod stamp;
-mod storm;
 mod tally;
 mod test;
-mod toolchain;
 mod vm;
-mod workspace;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, os::unix::process::CommandExt as _, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use clap::{Parser, Subcommand};
-
-use crate::{
-    build::{Profile, Voice},
-    setup::Extras,
+use xtask::{
+    build::{self, Profile, Voice},
+    command,
+    setup::{self, Extras},
     workspace::Workspace,
 };
 
@@ -124,24 +107,22 @@ enum Task {
     Vm(vm::Options),
     /// Measure what tracer costs, beside an empty program, bpftrace, strace and perf (root).
     ///
-    /// A whole run takes some twenty minutes, prints its tables and puts them into BENCHMARKS.md.
-    /// What is compared are ratios within the run. Rivals that are missing are installed; what
-    /// does not start is reported as absent.
-    #[command(after_help = "Examples:\n  \
-        cargo xtask bench --quick           a first look\n  \
-        cargo xtask bench --only write32 --rounds 3\n  \
-        cargo xtask bench --verifier        has any program become dearer to verify?")]
-    Bench(bench::Options),
+    /// This is the crate `bench`: `cargo xtask bench --help` builds it and shows the options.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Arguments of the benchmark
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+        args: Vec<OsString>,
+    },
     /// Trace storms and compare every sum with what the storm itself knows (root).
     ///
-    /// Many short processes, busy CPUs, 10,000 pipes, 1,000 threads on one fd, a fork bomb, tables that
-    /// are too small on purpose, and a soak of an hour. Fails unless each sum is exact, or what is
-    /// missing was counted as lost, to the unit. `--page` puts the figures into RELIABILITY.md.
-    #[command(after_help = "Examples:\n  \
-        cargo xtask storm --soak 0          all but the soak, in two minutes\n  \
-        cargo xtask storm bomb tables       those with such a name\n  \
-        cargo xtask storm soak --soak 10 --page")]
-    Storm(storm::Options),
+    /// This is a part of the crate `bench`: `cargo xtask storm --help` builds it and shows the options.
+    #[command(disable_help_flag = true)]
+    Storm {
+        /// Arguments of the storms
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+        args: Vec<OsString>,
+    },
     /// Look for input that tracer does not take as it should: fuzzers, one on each processor.
     ///
     /// Everything that reads what somebody else wrote: records of the rings, sessions, the index of a
@@ -199,13 +180,19 @@ fn perform(task: Task) -> Result<ExitCode> {
             test::print_tally(tally)?;
             return Ok(tally.exit_code());
         }
-        Task::Bench(options) => bench::run(&workspace, &options)?,
-        Task::Storm(options) => storm::run(&workspace, &options)?,
+        Task::Bench { args } => return Err(become_bench(&workspace, "bench", &args)),
+        Task::Storm { args } => return Err(become_bench(&workspace, "storm", &args)),
         Task::Fuzz(options) => fuzz::run(&workspace, &options)?,
         Task::Examples => examples::run(&workspace)?,
         Task::Ci => return ci::run(&workspace),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Replaces this process by a task of the crate `bench`; returns only if that was not possible.
+fn become_bench(workspace: &Workspace, task: &str, args: &[OsString]) -> Error {
+    let error = bench::command(workspace, task, args).exec();
+    Error::new(error).context("cannot start cargo")
 }
 
 #[cfg(test)]
@@ -217,6 +204,18 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_of_the_benchmark_is_its_own() {
+        for task in ["bench", "storm"] {
+            match Cli::parse_from(["xtask", task, "--help", "--quick", "x"]).task {
+                Task::Bench { args } | Task::Storm { args } => {
+                    assert_eq!(args, ["--help", "--quick", "x"]);
+                }
+                _ => panic!("not {task}"),
+            }
+        }
     }
 
     #[test]

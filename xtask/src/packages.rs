@@ -14,7 +14,7 @@ use anyhow::{Result, bail};
 use crate::command::{self, say};
 
 /// A program, and the package it comes in.
-pub(crate) struct Provided {
+pub struct Provided {
     program: &'static str,
     package: &'static str,
 }
@@ -24,10 +24,10 @@ const fn from_package(program: &'static str, package: &'static str) -> Provided 
 }
 
 /// cargo links with it.
-pub(crate) const C_LINKER: [&str; 2] = ["gcc", "libc6-dev"];
+pub const C_LINKER: [&str; 2] = ["gcc", "libc6-dev"];
 
 /// What the privileged tests start. busybox must be static: it is all there is in their image.
-pub(crate) const FOR_TESTS: [Provided; 10] = [
+pub const FOR_TESTS: [Provided; 10] = [
     from_package("dockerd", "docker.io"),
     from_package("docker", "docker.io"),
     from_package("runc", "runc"),
@@ -41,7 +41,7 @@ pub(crate) const FOR_TESTS: [Provided; 10] = [
 ];
 
 /// What the benchmark compares with, and what it names programs with.
-pub(crate) const FOR_BENCH: [Provided; 4] = [
+pub const FOR_BENCH: [Provided; 4] = [
     from_package("bpftrace", "bpftrace"),
     from_package("strace", "strace"),
     from_package("perf", "linux-perf"),
@@ -67,32 +67,32 @@ const ARM64_LIBC: (&str, &str) = ("/usr/aarch64-linux-gnu/lib/libc.a", "libc6-de
 const STATIC_BUSYBOX: &str = "busybox-static";
 
 /// Whether this process may install packages and load eBPF programs.
-pub(crate) fn is_root() -> bool {
+pub fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
 }
 
 /// Whether packages can be installed at all.
-pub(crate) fn has_apt() -> bool {
+pub fn has_apt() -> bool {
     command::find("apt-get").is_some()
 }
 
 /// The packages to install so that the privileged tests can run.
-pub(crate) fn missing_for_tests() -> Vec<&'static str> {
+pub fn missing_for_tests() -> Vec<&'static str> {
     with_static_busybox(missing(&FOR_TESTS))
 }
 
 /// The packages to install so that fuzzers can be built.
-pub(crate) fn missing_for_fuzz() -> Vec<&'static str> {
+pub fn missing_for_fuzz() -> Vec<&'static str> {
     missing(&FOR_FUZZ)
 }
 
 /// The packages to install so that other kernels can be booted.
-pub(crate) fn missing_for_vm() -> Vec<&'static str> {
+pub fn missing_for_vm() -> Vec<&'static str> {
     with_static_busybox(missing(&FOR_VM))
 }
 
 /// The packages to install so that kernels for arm64 can be booted as well.
-pub(crate) fn missing_for_arm64() -> Vec<&'static str> {
+pub fn missing_for_arm64() -> Vec<&'static str> {
     let (library, package) = ARM64_LIBC;
     let mut missing = missing(&FOR_ARM64);
     if !Path::new(library).exists() {
@@ -109,7 +109,7 @@ fn with_static_busybox(mut missing: Vec<&'static str>) -> Vec<&'static str> {
 }
 
 /// The packages of those programs that are not there.
-pub(crate) fn missing(programs: &[Provided]) -> Vec<&'static str> {
+pub fn missing(programs: &[Provided]) -> Vec<&'static str> {
     let mut missing: Vec<_> = programs
         .iter()
         .filter(|provided| command::find(provided.program).is_none())
@@ -120,12 +120,12 @@ pub(crate) fn missing(programs: &[Provided]) -> Vec<&'static str> {
 }
 
 /// Where busybox is, provided that it runs without any library.
-pub(crate) fn static_busybox() -> Option<std::path::PathBuf> {
+pub fn static_busybox() -> Option<std::path::PathBuf> {
     command::find("busybox").filter(|busybox| is_static(busybox))
 }
 
 /// Installs packages after saying so; `purpose` completes "… is needed to".
-pub(crate) fn install(packages: &[&str], purpose: &str) -> Result<()> {
+pub fn install(packages: &[&str], purpose: &str) -> Result<()> {
     let list = packages.join(" ");
     if !has_apt() {
         bail!(

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 const END: &str = "<!-- end -->";
 
 /// Puts a run's tables into the block of `page` that begins with `<!-- NAME -->`.
-pub(crate) fn regenerate(page: &Path, name: &str, tables: &str) -> Result<()> {
+pub fn regenerate(page: &Path, name: &str, tables: &str) -> Result<()> {
     let text = replace(&text_of(page)?, name, tables).with_context(|| {
         format!("{} has no block {} … {END}", page.display(), marker(name).trim())
     })?;
@@ -16,7 +16,7 @@ pub(crate) fn regenerate(page: &Path, name: &str, tables: &str) -> Result<()> {
 }
 
 /// What stands in that block now.
-pub(crate) fn read(page: &Path, name: &str) -> Result<String> {
+pub fn read(page: &Path, name: &str) -> Result<String> {
     let text = text_of(page)?;
     Ok(parts(&text, name).map(|[_, block, _]| block.to_owned()).unwrap_or_default())
 }

@@ -3,8 +3,7 @@
 use std::{ffi::OsString, os::unix::process::CommandExt as _, process::Command};
 
 use anyhow::Error;
-
-use crate::{
+use xtask::{
     build::{self, Profile},
     environment,
     setup::{self, Extras},

@@ -21,36 +21,36 @@ use crate::{
 
 /// What to look for beyond the needs of a build.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Extras {
+pub struct Extras {
     /// What the privileged tests start.
-    pub(crate) tests: bool,
+    pub tests: bool,
     /// What `vm` boots kernels with.
-    pub(crate) vm: bool,
+    pub vm: bool,
     /// What `ci` checks with.
-    pub(crate) ci: bool,
+    pub ci: bool,
     /// What `bench` measures tracer against.
-    pub(crate) bench: bool,
+    pub bench: bool,
 }
 
 /// Everything a build needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ready {
+pub struct Ready {
     /// The compiler of the eBPF programs.
-    pub(crate) toolchain: BpfToolchain,
+    pub toolchain: BpfToolchain,
     /// bpf-linker.
-    pub(crate) linker: PathBuf,
+    pub linker: PathBuf,
     /// The directory in which bpf-linker finds the compiler's LLVM.
-    pub(crate) llvm_dir: PathBuf,
+    pub llvm_dir: PathBuf,
 }
 
 impl Ready {
     /// Makes a cargo command build for the BPF target, to run on this machine.
-    pub(crate) fn configure(&self, cargo: &mut Command) {
+    pub fn configure(&self, cargo: &mut Command) {
         self.configure_for(cargo, env::consts::ARCH);
     }
 
     /// The same, to run on machines of `architecture`.
-    pub(crate) fn configure_for(&self, cargo: &mut Command, architecture: &str) {
+    pub fn configure_for(&self, cargo: &mut Command, architecture: &str) {
         self.toolchain.configure(cargo, architecture, &self.linker, &self.llvm_dir);
     }
 }
@@ -63,7 +63,7 @@ impl fmt::Display for Ready {
 }
 
 /// Finds what is there and installs the rest.
-pub(crate) fn ensure(workspace: &Workspace, extras: Extras) -> Result<Ready> {
+pub fn ensure(workspace: &Workspace, extras: Extras) -> Result<Ready> {
     let ready = ensure_for_build(workspace)?;
     if extras.tests {
         ensure_installed(packages::missing_for_tests, "run the privileged tests")?;
@@ -116,7 +116,7 @@ fn find_or_install_toolchain() -> Result<BpfToolchain> {
 }
 
 /// What programs for arm64 are built with, and what emulates it.
-pub(crate) fn ensure_for_arm64() -> Result<()> {
+pub fn ensure_for_arm64() -> Result<()> {
     ensure_installed(packages::missing_for_arm64, "boot kernels for arm64")
 }
 
@@ -147,7 +147,7 @@ fn install_rivals() {
 }
 
 /// Fuzzers need nothing for eBPF.
-pub(crate) fn ensure_for_fuzz() -> Result<()> {
+pub fn ensure_for_fuzz() -> Result<()> {
     ensure_installed(packages::missing_for_fuzz, "build libFuzzer")
 }
 

@@ -6,17 +6,17 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-
-use crate::{
+use xtask::{
     build::{self, OBJECT_VARIABLE, Profile, Voice},
     cargo,
     command::say,
     docker::Docker,
     packages,
     setup::{self, Extras},
-    tally::Tally,
     workspace::Workspace,
 };
+
+use crate::tally::Tally;
 
 /// The package whose tests need root; each of them is marked `#[ignore]`.
 const PRIVILEGED: &str = "tracer-tests";

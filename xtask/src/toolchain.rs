@@ -17,23 +17,23 @@ use anyhow::{Context as _, Result};
 use crate::{command, environment};
 
 /// The target triple of the eBPF programs.
-pub(crate) const BPF_TARGET: &str = "bpfel-unknown-none";
+pub const BPF_TARGET: &str = "bpfel-unknown-none";
 /// The major version of LLVM that the bpf-linker we use is written against.
-pub(crate) const LLVM_MAJOR: u32 = 22;
+pub const LLVM_MAJOR: u32 = 22;
 /// Debian's packages with a compiler and a precompiled `core` for the BPF target.
-pub(crate) const DEBIAN_PACKAGES: [&str; 2] = [DEBIAN_RUSTC, "libstd-rust-web-dev-bpf"];
+pub const DEBIAN_PACKAGES: [&str; 2] = [DEBIAN_RUSTC, "libstd-rust-web-dev-bpf"];
 /// The compiler's own one.
-pub(crate) const DEBIAN_RUSTC: &str = "rustc-web";
+pub const DEBIAN_RUSTC: &str = "rustc-web";
 
 /// The name under which bpf-linker is shown the compiler's LLVM.
-pub(crate) const LLVM_LINK: &str = "libLLVM.so";
+pub const LLVM_LINK: &str = "libLLVM.so";
 
 /// Where those packages put the compiler.
-pub(crate) const DISTRIBUTION_RUSTC: &str = "/usr/bin/rustc";
+pub const DISTRIBUTION_RUSTC: &str = "/usr/bin/rustc";
 
 /// Where `core` for the BPF target comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Core {
+pub enum Core {
     /// The distribution compiled it.
     Precompiled,
     /// We compile it, with `-Z build-std`.
@@ -42,41 +42,41 @@ pub(crate) enum Core {
 
 /// A compiler that can build the eBPF programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct BpfToolchain {
+pub struct BpfToolchain {
     /// The compiler, by absolute path.
-    pub(crate) rustc: PathBuf,
+    pub rustc: PathBuf,
     /// How it gets at `core`.
-    pub(crate) core: Core,
+    pub core: Core,
     /// The file or directory that makes `core` available; gone means not usable any more.
-    pub(crate) core_path: PathBuf,
+    pub core_path: PathBuf,
     /// Its LLVM, as a shared library.
-    pub(crate) llvm: PathBuf,
+    pub llvm: PathBuf,
     /// What it says about itself.
-    pub(crate) version: RustcVersion,
+    pub version: RustcVersion,
 }
 
 /// The lines of `rustc -vV` that matter here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RustcVersion {
+pub struct RustcVersion {
     /// `1.96.0`
-    pub(crate) release: String,
+    pub release: String,
     /// `22` of `LLVM version: 22.1.8`
-    pub(crate) llvm_major: u32,
+    pub llvm_major: u32,
 }
 
 /// The outcome of a search, with the near misses that an error message should name.
 #[derive(Default)]
-pub(crate) struct Search {
+pub struct Search {
     /// The compiler to use.
-    pub(crate) found: Option<BpfToolchain>,
+    pub found: Option<BpfToolchain>,
     /// Compilers that come with `core` for BPF but cannot be used, and why.
-    pub(crate) refused: Vec<String>,
+    pub refused: Vec<String>,
 }
 
 impl BpfToolchain {
     /// Makes a cargo command build for the BPF target with this compiler, linking with `linker`,
     /// which finds LLVM in `llvm_dir`. The programs will read the registers of `architecture`.
-    pub(crate) fn configure(
+    pub fn configure(
         &self,
         cargo: &mut Command,
         architecture: &str,
@@ -102,7 +102,7 @@ impl BpfToolchain {
 
     /// Makes `dir` hold this compiler's LLVM and no other: bpf-linker takes the first `libLLVM*`
     /// it sees along `LD_LIBRARY_PATH`, and a system's library directory often has several.
-    pub(crate) fn expose_llvm(&self, dir: &Path) -> Result<()> {
+    pub fn expose_llvm(&self, dir: &Path) -> Result<()> {
         let link = dir.join(LLVM_LINK);
         let made = fs::create_dir_all(dir)
             .and_then(|()| match fs::remove_file(&link) {
@@ -114,7 +114,7 @@ impl BpfToolchain {
     }
 
     /// A program that belongs to this compiler, such as its own clippy.
-    pub(crate) fn companion(&self, program: &str) -> PathBuf {
+    pub fn companion(&self, program: &str) -> PathBuf {
         self.rustc.with_file_name(program)
     }
 }
@@ -131,7 +131,7 @@ impl fmt::Display for BpfToolchain {
 }
 
 /// Looks for a compiler: first among rustup's toolchains, then the distribution's.
-pub(crate) fn search() -> Result<Search> {
+pub fn search() -> Result<Search> {
     let mut search = Search::default();
     for toolchain in rustup_toolchains() {
         let core_path = toolchain.join("lib/rustlib/src/rust/library/core/src/lib.rs");
@@ -172,7 +172,7 @@ impl Search {
     }
 
     /// What is missing and both ways to get it, in one sentence.
-    pub(crate) fn what_is_missing(&self) -> String {
+    pub fn what_is_missing(&self) -> String {
         let refused = if self.refused.is_empty() {
             String::new()
         } else {
@@ -190,7 +190,7 @@ impl Search {
 
 impl RustcVersion {
     /// Reads the output of `rustc -vV`.
-    pub(crate) fn parse(verbose: &str) -> Option<Self> {
+    pub fn parse(verbose: &str) -> Option<Self> {
         let field = |name: &str| {
             verbose.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
         };

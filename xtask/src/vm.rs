@@ -25,6 +25,12 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
+use xtask::{
+    command::say,
+    page,
+    setup::{self, Extras},
+    workspace::Workspace,
+};
 
 use self::{
     architecture::Architecture,
@@ -36,13 +42,7 @@ use self::{
     plan::{Circumstance, Extent, Plan},
     programs::Programs,
 };
-use crate::{
-    command::say,
-    page,
-    setup::{self, Extras},
-    tally::Tally,
-    workspace::Workspace,
-};
+use crate::tally::Tally;
 
 /// Machines at the same time: emulation takes one processor each, most of the time.
 const AT_ONCE: usize = 2;

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use crate::build::Profile;
 
 /// The checkout this task runs in, and the directory its products go to.
-pub(crate) struct Workspace {
+pub struct Workspace {
     root: PathBuf,
     target: PathBuf,
 }
@@ -18,7 +18,7 @@ pub(crate) struct Workspace {
 impl Workspace {
     /// Finds the checkout from what cargo says about this package, and honours
     /// `CARGO_TARGET_DIR`.
-    pub(crate) fn locate() -> Result<Self> {
+    pub fn locate() -> Result<Self> {
         // The variable is cargo's at run time; the constant serves a binary started by hand.
         let package = env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
@@ -35,53 +35,48 @@ impl Workspace {
     }
 
     /// The top of the checkout.
-    pub(crate) fn root(&self) -> &Path {
+    pub fn root(&self) -> &Path {
         &self.root
     }
 
     /// cargo's target directory.
-    pub(crate) fn target(&self) -> &Path {
+    pub fn target(&self) -> &Path {
         &self.target
     }
 
     /// cargo's target directory for the BPF target. It is apart from the other one because a
     /// different compiler fills it: sharing would rebuild everything at each change of compiler.
-    pub(crate) fn bpf_target(&self) -> PathBuf {
+    pub fn bpf_target(&self) -> PathBuf {
         self.target.join("bpf")
     }
 
     /// Where bpf-linker finds the LLVM of the BPF compiler.
-    pub(crate) fn llvm_dir(&self) -> PathBuf {
+    pub fn llvm_dir(&self) -> PathBuf {
         self.target.join("xtask/llvm")
     }
 
     /// The eBPF object that the tool embeds.
-    pub(crate) fn ebpf_object(&self) -> PathBuf {
+    pub fn ebpf_object(&self) -> PathBuf {
         self.target.join("ebpf/tracer.o")
     }
 
     /// The program that does nothing, which the benchmark compares with.
-    pub(crate) fn floor_object(&self) -> PathBuf {
+    pub fn floor_object(&self) -> PathBuf {
         self.target.join("ebpf/floor.o")
     }
 
-    /// How many instructions the verifier is known to walk through for each program.
-    pub(crate) fn verified_instructions(&self) -> PathBuf {
-        self.root.join("xtask/verifier.json")
-    }
-
     /// The tool itself.
-    pub(crate) fn tool(&self, profile: Profile) -> PathBuf {
+    pub fn tool(&self, profile: Profile) -> PathBuf {
         self.target.join(profile.directory()).join("tracer")
     }
 
     /// A file in which a task remembers what it found.
-    pub(crate) fn stamp(&self, name: &str) -> PathBuf {
+    pub fn stamp(&self, name: &str) -> PathBuf {
         self.target.join("xtask").join(name)
     }
 
     /// Where daemons that are started for tests write their logs.
-    pub(crate) fn test_logs(&self) -> PathBuf {
+    pub fn test_logs(&self) -> PathBuf {
         self.target.join("test-logs")
     }
 }

@@ -11,9 +11,9 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
+use xtask::command;
 
 use super::architecture::Architecture;
-use crate::command;
 
 /// Where the archives are.
 const MIRROR: &str = "http://deb.debian.org";

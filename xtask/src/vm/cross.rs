@@ -10,16 +10,16 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-
-use super::{
-    architecture::Architecture,
-    archive::{Archive, Suite},
-};
-use crate::{
+use xtask::{
     cache,
     command::{self, say},
     environment, packages, setup,
     toolchain::{DEBIAN_RUSTC, DISTRIBUTION_RUSTC},
+};
+
+use super::{
+    architecture::Architecture,
+    archive::{Archive, Suite},
 };
 
 const LINKER: &str = "aarch64-linux-gnu-gcc";

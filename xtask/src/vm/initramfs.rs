@@ -8,13 +8,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use xtask::{command, packages};
 
 use super::{
     cross::{self, Cross},
     plan::Plan,
     programs::Programs,
 };
-use crate::{command, packages};
 
 const INIT: &str = include_str!("init.sh");
 

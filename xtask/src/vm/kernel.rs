@@ -8,12 +8,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use xtask::{cache, command::say};
 
 use super::{
     architecture::Architecture::{self, Arm, X86},
     archive::{Archive, Suite},
 };
-use crate::{cache, command::say};
 
 /// A kernel, and where Debian keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
+use xtask::{setup::Ready, workspace::Workspace};
 
 use super::{
     architecture::Architecture,
@@ -15,7 +16,6 @@ use super::{
     plan::Plan,
     programs::{self, Programs},
 };
-use crate::{setup::Ready, workspace::Workspace};
 
 /// One for each architecture.
 pub(crate) struct Kits(BTreeMap<Architecture, Kit>);

@@ -10,9 +10,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use xtask::command;
 
 use super::{architecture::Architecture, console::DONE};
-use crate::command;
 
 /// Emulated processors: two, so that a program's halves really run at the same time.
 const PROCESSORS: &str = "2";

@@ -8,16 +8,16 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
-
-use super::{architecture::Architecture, cross::Cross};
-use crate::{
-    arm64,
+use xtask::{
     build::{self, OBJECT_VARIABLE, Voice},
     cargo,
     command::say,
     setup::Ready,
     workspace::Workspace,
 };
+
+use super::{architecture::Architecture, cross::Cross};
+use crate::arm64;
 
 const TESTS: &str = "tracer-tests";
 

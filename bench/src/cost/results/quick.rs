@@ -1,9 +1,7 @@
 //! What a quick run asserts: only what noise cannot break.
 
-use super::{
-    contender::Contender::{self, Bpftrace, Capture, Strace, Tracer},
-    results::Results,
-};
+use super::Results;
+use crate::cost::comparison::contender::Contender::{self, Bpftrace, Capture, Strace, Tracer};
 
 /// Cheaper than strace by this, where the measured distance is fifteen times as much.
 const STRACE: f64 = 10.0;
@@ -42,7 +40,7 @@ pub(crate) fn failures(results: &Results) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::rounds::tests::comparison;
+    use crate::cost::comparison::{Row, tests::comparison};
 
     fn results(tracer: f64) -> Results {
         let figures = [
@@ -55,11 +53,7 @@ mod tests {
         Results { workloads: vec![comparison("write32", &figures)], ..Results::default() }
     }
 
-    fn spoil(
-        results: &mut Results,
-        contender: Contender,
-        how: impl Fn(&mut super::super::rounds::Row),
-    ) {
+    fn spoil(results: &mut Results, contender: Contender, how: impl Fn(&mut Row)) {
         let rows = &mut results.workloads[0].rows;
         how(rows.iter_mut().find(|row| row.contender == contender).unwrap());
     }

@@ -1,17 +1,19 @@
 //! Everything that one run found: the JSON document, and the same as text.
 
+mod goals;
+pub(crate) mod machine;
+pub(crate) mod quick;
+
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use self::{goals::Goal, machine::Machine};
 use super::{
-    goals::{self, Goal},
-    machine::Machine,
-    rounds::Comparison,
+    comparison::{Comparison, table},
     scale::{self, Step},
     start::{self, Start},
-    table,
 };
 
 /// A run.

@@ -2,13 +2,17 @@
 
 use serde::Serialize;
 
-use super::{
-    contender::Contender::{self, Bpftrace, Floor, Native, PerfTrace, Strace, Tracer},
-    figures,
-    results::Results,
-    rounds::Comparison,
-    scale,
-    table::{Table, number, whole},
+use super::Results;
+use crate::{
+    cost::{
+        comparison::{
+            Comparison,
+            contender::Contender::{self, Bpftrace, Floor, Native, PerfTrace, Strace, Tracer},
+            figures,
+        },
+        scale,
+    },
+    harness::table::{Table, number, whole},
 };
 
 /// One goal.
@@ -192,7 +196,7 @@ pub(crate) fn table(goals: &[Goal]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::rounds::tests::comparison;
+    use crate::cost::comparison::tests::comparison;
 
     fn goal(goals: &[Goal], text: &str) -> Goal {
         let found = goals.iter().find(|goal| goal.text.contains(text)).unwrap();

@@ -5,7 +5,7 @@ use std::{io::Write as _, ops::AddAssign, path::Path, process::Command};
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::tool::Tool;
+use crate::harness::tool::Tool;
 
 /// What a loop says about itself.
 #[derive(Clone, Copy, Debug, Deserialize)]

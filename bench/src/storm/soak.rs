@@ -3,18 +3,16 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use xtask::command::say;
 
 use super::{
-    books::Truth,
+    accounts::Truth,
     judge::judge,
     plan::{Expect, SOAK},
     row::{Row, megabytes},
     trial::{Ended, Trial},
 };
-use crate::{
-    bench::{memory, place::Place},
-    command::say,
-};
+use crate::harness::{place::Place, procfs};
 
 /// Milliseconds of rest after each pass: the machine is for others as well.
 const REST: u64 = 2_000;
@@ -41,8 +39,8 @@ struct Sample {
 impl Sample {
     fn take(tracer: u32, truth: &Truth) -> Result<Self> {
         Ok(Self {
-            rss: memory::status(tracer, "VmRSS:").context("tracer has ended early")?,
-            maps: memory::map_memory(tracer)?,
+            rss: procfs::status(tracer, "VmRSS:").context("tracer has ended early")?,
+            maps: procfs::map_memory(tracer)?,
             processes: truth.processes,
             pipes: truth.pipes,
         })

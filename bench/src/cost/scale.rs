@@ -4,19 +4,24 @@ use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
+use xtask::command::say;
 
 use super::{
-    contender::{Attached, Contender},
-    count::Difference,
-    figures,
+    comparison::{
+        Comparison, Sample, Takes,
+        contender::{Attached, Contender},
+        count::Difference,
+        figures,
+        workload::Unit,
+    },
     load::{Load, Plan},
     memory::{self, Memory},
-    place::{PidMax, Place},
-    rounds::{Comparison, Sample, Takes},
-    table::{self, Table, number, whole},
-    workload::Unit,
 };
-use crate::command::say;
+use crate::harness::{
+    place::{PidMax, Place},
+    procfs,
+    table::{self, Table, number, whole},
+};
 
 /// Steps of both kinds of growth.
 const STEPS: [u32; 3] = [1, 1_000, 50_000];
@@ -98,7 +103,7 @@ fn fill(place: &Place, step: &mut Step, rounds: u32) -> Result<()> {
 fn ensure_memory(processes: u32) -> Result<()> {
     let text = fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
     let available =
-        memory::kilobytes(&text, "MemAvailable:").context("/proc/meminfo has no MemAvailable")?;
+        procfs::kilobytes(&text, "MemAvailable:").context("/proc/meminfo has no MemAvailable")?;
     let needed = u64::from(processes) * PROCESS_KB;
     ensure!(
         available > needed,
@@ -207,7 +212,7 @@ fn memory_row(step: &Step) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::rounds::tests::comparison;
+    use crate::cost::comparison::tests::comparison;
 
     fn step(kind: Kind, count: u32, ns: f64) -> Step {
         let cost = comparison("write32", &[(Contender::Native, 300.0), (Contender::Tracer, ns)]);

@@ -3,9 +3,9 @@
 use std::{fs, process::Command};
 
 use serde::Serialize;
+use xtask::{command, workspace::Workspace};
 
-use super::place::Place;
-use crate::{command, workspace::Workspace};
+use crate::harness::place::Place;
 
 /// The machine and the versions.
 #[derive(Debug, Default, Serialize)]

@@ -11,12 +11,12 @@ use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
 use super::{
-    books::{self, Counted, Said, Truth},
+    accounts::{Counted, Said, Truth},
     judge::judge,
     plan::Plan,
     row::{Row, megabytes},
 };
-use crate::bench::{place::Place, tool::Tool};
+use crate::harness::{place::Place, report, tool::Tool};
 
 /// tracer with a storm that stands at its gate.
 pub(super) struct Trial {
@@ -68,7 +68,7 @@ impl Trial {
         if !matches!(status.code(), Some(0 | 1)) {
             bail!("tracer ended with {status}: {}", said.join(" / "));
         }
-        let counted = books::read(&self.files.path().join("report"))?;
+        let counted = Counted::of(report::read(&self.files.path().join("report"))?);
         Ok(Ended { counted, peak, time: self.start.elapsed() })
     }
 }

@@ -1,6 +1,6 @@
 //! Which storms there are, and what is expected of each.
 
-use crate::bench::table::whole;
+use crate::harness::table::whole;
 
 /// The name of the long one.
 pub(crate) const SOAK: &str = "soak";

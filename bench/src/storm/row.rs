@@ -2,14 +2,13 @@
 
 use std::{process::Command, time::Duration};
 
+use xtask::command;
+
 use super::{
-    books::{Counted, Truth},
+    accounts::{Counted, Truth},
     plan::{self, Plan},
 };
-use crate::{
-    bench::table::{Table, number, whole},
-    command,
-};
+use crate::harness::table::{Table, number, whole};
 
 /// What is told of a storm.
 #[derive(Debug)]

@@ -1,16 +1,22 @@
 //! Interleaved rounds: A B C A B C …, so that what disturbs the machine disturbs all alike.
 
+pub(crate) mod contender;
+pub(crate) mod count;
+pub(crate) mod figures;
+pub(crate) mod table;
+pub(crate) mod workload;
+
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{
+use self::{
     contender::Contender,
     count::Difference,
-    figures::{self, Figures},
-    load::{Load, Plan, Truth},
-    place::Place,
+    figures::Figures,
     workload::{Unit, Workload},
 };
+use super::load::{Load, Plan, Truth};
+use crate::harness::place::Place;
 
 /// All of one workload.
 #[derive(Debug, Serialize)]

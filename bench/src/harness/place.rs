@@ -8,8 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
-
-use crate::{
+use xtask::{
     build::{self, OBJECT_VARIABLE, Profile, Voice},
     cargo,
     command::{self, say},
@@ -50,7 +49,8 @@ impl Place {
         let release = workspace.target().join(Profile::Release.directory());
         let scratch = tempfile::tempdir().context("cannot make a scratch directory")?;
         let question = scratch.path().join("question.bt");
-        fs::write(&question, include_str!("question.bt")).context("cannot write question.bt")?;
+        fs::write(&question, include_str!("../cost/comparison/question.bt"))
+            .context("cannot write question.bt")?;
         Ok(Self {
             tracer,
             load: release.join("load"),

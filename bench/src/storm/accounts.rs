@@ -3,13 +3,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::AddAssign,
-    path::Path,
 };
 
-use anyhow::Result;
 use serde::Deserialize;
 
-use crate::bench::report;
+use crate::harness::report::{Losses, Report};
 
 /// How many processes put so many bytes through fd 1, by bytes.
 pub(super) type Each = BTreeMap<u64, u64>;
@@ -53,82 +51,39 @@ pub(super) struct Counted {
     /// Pipes whose books do not balance.
     pub(super) unbalanced: u64,
     /// tracer's own losses, by reason; only those that there were.
-    pub(super) losses: BTreeMap<String, u64>,
+    pub(super) losses: Losses,
     /// The bytes that they stood for, where known.
-    pub(super) lost_bytes: BTreeMap<String, u64>,
+    pub(super) lost_bytes: Losses,
     /// Rule and confidence of each finding, in their order.
     pub(super) findings: Vec<(String, String)>,
 }
 
-/// tracer's report, as far as it is read here.
-#[derive(Deserialize)]
-struct Report {
-    processes: Vec<Process>,
-    objects: Vec<Object>,
-    findings: Vec<Finding>,
-    losses: BTreeMap<String, u64>,
-    lost_bytes: BTreeMap<String, u64>,
-}
-
-#[derive(Deserialize)]
-struct Process {
-    fds: Vec<Fd>,
-}
-
-#[derive(Deserialize)]
-struct Fd {
-    fd: i32,
-    kind: String,
-    object: String,
-    bytes: u64,
-    writes: u64,
-}
-
-#[derive(Deserialize)]
-struct Object {
-    balanced: Option<bool>,
-}
-
-#[derive(Deserialize)]
-struct Finding {
-    rule: String,
-    confidence: String,
-}
-
-/// Reads a report.
-pub(super) fn read(path: &Path) -> Result<Counted> {
-    Ok(report::read::<Report>(path)?.counted())
-}
-
-impl Report {
-    fn counted(self) -> Counted {
+impl Counted {
+    /// Adds up what processes wrote to stdout.
+    pub(super) fn of(report: Report) -> Self {
         let mut truth = Truth::default();
         let mut pipes = BTreeSet::new();
-        for process in &self.processes {
+        for process in &report.processes {
             truth.processes += 1;
-            let rows = || process.fds.iter().filter(|row| row.fd == 1);
-            let bytes = rows().map(|row| row.bytes).sum();
-            truth.writes += rows().map(|row| row.writes).sum::<u64>();
+            let bytes = process.stdout().map(|row| row.bytes).sum();
+            truth.writes += process.stdout().map(|row| row.writes).sum::<u64>();
             truth.bytes += bytes;
             if bytes > 0 {
                 *truth.each.entry(bytes).or_default() += 1;
             }
-            let into = rows().filter(|row| row.kind == "pipe" && row.bytes > 0);
+            let into = process.stdout().filter(|row| row.kind == "pipe" && row.bytes > 0);
             pipes.extend(into.map(|row| row.object.as_str()));
         }
         truth.pipes = pipes.len() as u64;
-        // The root is in no storm's own count.
+        // A storm does not count its root process.
         truth.processes = truth.processes.saturating_sub(1);
-        let unbalanced = self.objects.iter().filter(|object| object.balanced == Some(false));
-        let positive = |counts: BTreeMap<String, u64>| {
-            counts.into_iter().filter(|(_, count)| *count > 0).collect()
-        };
-        Counted {
+        let unbalanced = report.objects.iter().filter(|object| object.balanced == Some(false));
+        Self {
             truth,
             unbalanced: unbalanced.count() as u64,
-            losses: positive(self.losses),
-            lost_bytes: positive(self.lost_bytes),
-            findings: self.findings.into_iter().map(|it| (it.rule, it.confidence)).collect(),
+            losses: report.losses(),
+            lost_bytes: report.lost_bytes(),
+            findings: report.findings.into_iter().map(|it| (it.rule, it.confidence)).collect(),
         }
     }
 }
@@ -146,8 +101,7 @@ mod tests {
             "objects":[{"balanced":false},{"balanced":null},{"balanced":true}],
             "findings":[{"rule":"own_losses","confidence":"certain"}],
             "losses":{"ring_full":0,"ledger_full":3},"lost_bytes":{"ledger_full":3,"ring_full":0}}"#;
-        let report: Report = serde_json::from_str(text).unwrap();
-        let counted = report.counted();
+        let counted = Counted::of(serde_json::from_str(text).unwrap());
         let truth =
             Truth { processes: 1, writes: 3, bytes: 7, pipes: 2, each: Each::from([(7, 1)]) };
         assert_eq!(counted.truth, truth);

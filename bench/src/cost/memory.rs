@@ -1,7 +1,6 @@
 //! What tracer itself needs for a tree: memory, time to attach, time to report.
 
 use std::{
-    fs,
     path::Path,
     process::Command,
     thread,
@@ -12,11 +11,10 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 use tempfile::TempDir;
 
-use super::{
-    count::Counted,
-    field,
+use crate::harness::{
     place::Place,
-    report::{self, Report},
+    procfs::{map_memory, status},
+    report,
     tool::Tool,
 };
 
@@ -70,10 +68,7 @@ pub(crate) fn of(place: &Place, root: u32) -> Result<Recorded> {
     let maps = map_memory(tool.pid())?;
     tool.interrupt()?;
     let (_, _, peak) = tool.finish_measured()?;
-    let losses = match report::read::<Report>(&report)?.counted(root) {
-        Counted::Tracer(books) => books.losses.values().sum(),
-        _ => 0,
-    };
+    let losses = report::read(&report)?.losses().values().sum();
     let live = Live { rss, peak: peak.max(rss), maps, attached_ms, losses };
     Ok(Recorded { files, live })
 }
@@ -106,20 +101,6 @@ fn settled_rss(pid: u32) -> Result<u64> {
     }
 }
 
-/// The sum of `memlock:` over the maps that a process holds.
-pub(crate) fn map_memory(pid: u32) -> Result<u64> {
-    let directory = format!("/proc/{pid}/fdinfo");
-    let fds = fs::read_dir(&directory).with_context(|| format!("cannot list {directory}"))?;
-    let infos = fds.flatten().filter_map(|fd| fs::read_to_string(fd.path()).ok());
-    Ok(infos.filter_map(|info| map_bytes(&info)).sum())
-}
-
-/// `memlock:` of a map's fdinfo; programs have it too, and are no maps.
-fn map_bytes(info: &str) -> Option<u64> {
-    field(info, "map_type:")?;
-    field(info, "memlock:")?.parse().ok()
-}
-
 /// How often a session is reported; the first one reads the file from disk.
 const REPORTS: u32 = 5;
 
@@ -136,34 +117,4 @@ fn report_time(tracer: &Path, session: &Path, to: &Path) -> Result<f64> {
         best = best.min(start.elapsed().as_secs_f64());
     }
     Ok(best)
-}
-
-/// A line of `/proc/PID/status` in bytes.
-pub(crate) fn status(pid: u32, name: &str) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    Some(kilobytes(&text, name)? * 1024)
-}
-
-/// The number of a line `NAME 123 kB`.
-pub(crate) fn kilobytes(text: &str, name: &str) -> Option<u64> {
-    field(text, name)?.split_whitespace().next()?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_of_maps_is_theirs_alone() {
-        assert_eq!(map_bytes("map_type:\t1\nkey_size:\t4\nmemlock:\t4096\n"), Some(4096));
-        assert_eq!(map_bytes("prog_type:\t26\nmemlock:\t8192\n"), None);
-        assert_eq!(map_bytes("pos:\t0\n"), None);
-    }
-
-    #[test]
-    fn sizes_are_read_by_their_whole_name() {
-        let text = "VmPeak:\t 9 kB\nVmHWM:\t   22436 kB\nVmRSS:\t   20000 kB\n";
-        assert_eq!(kilobytes(text, "VmHWM:"), Some(22436));
-        assert_eq!(kilobytes(text, "VmSwap:"), None);
-    }
 }

@@ -3,7 +3,7 @@
 //! Each storm is a loop of the tests' program `load`, which knows what it wrote, process by process. tracer's
 //! report is held against that: it must be exact, or say to the unit what it could not record.
 
-mod books;
+mod accounts;
 mod judge;
 mod plan;
 mod row;
@@ -14,18 +14,18 @@ use std::io::{self, Write as _};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-
-use self::{
-    plan::{Plan, SOAK},
-    row::Row,
-};
-use crate::{
-    bench::place::Place,
+use xtask::{
     command::{self, say},
     packages, page,
     setup::{self, Extras},
     workspace::Workspace,
 };
+
+use self::{
+    plan::{Plan, SOAK},
+    row::Row,
+};
+use crate::harness::place::Place;
 
 /// The table's place in RELIABILITY.md.
 const BLOCK: &str = "storms";

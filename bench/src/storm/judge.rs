@@ -1,10 +1,10 @@
 //! Holds tracer's count against the storm's own.
 
 use super::{
-    books::{Counted, Each, Truth},
+    accounts::{Counted, Each, Truth},
     plan::Expect,
 };
-use crate::bench::table::whole;
+use crate::harness::table::whole;
 
 /// Says what is wrong, if anything is; else in words how the two sides agree.
 pub(super) fn judge(expect: Expect, truth: &Truth, counted: &Counted) -> Result<String, String> {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_books_are_exact_and_each_difference_is_not() {
+    fn equal_accounts_are_exact_and_each_difference_is_not() {
         assert_eq!(judge(Expect::Exact, &truth(), &counted()).unwrap(), "exact");
         let each = Each::from([(10, 1), (20, 2)]);
         for wrong in [

@@ -10,16 +10,18 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
+use xtask::command;
 
 use super::{
-    contender::Contender,
-    field,
+    comparison::contender::Contender,
     load::{Load, Plan},
+};
+use crate::harness::{
     place::Place,
+    procfs::field,
     table::{Table, number},
     tool::Tool,
 };
-use crate::command;
 
 /// More than this much more is a regression.
 const TOLERANCE: f64 = 0.10;

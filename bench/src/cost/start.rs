@@ -7,10 +7,10 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    contender::Contender,
-    count::Counted,
-    figures::Figures,
+    comparison::{contender::Contender, count::Counted, figures::Figures},
     load::{Load, Plan},
+};
+use crate::harness::{
     place::Place,
     table::{Table, number},
 };
@@ -84,7 +84,7 @@ fn once(place: &Place, contender: Contender) -> Result<(f64, f64)> {
     let Ticks { ticks } = ticker.finish_with()?;
     // The last line of the ticker is a call as well, but it moves no byte through fd 1.
     let counted = match attached.finish(pid)? {
-        Counted::Tracer(books) => books.writes,
+        Counted::Tracer(counts) => counts.writes,
         Counted::Bytes(bytes) => bytes,
         Counted::Calls(calls) => calls.saturating_sub(1),
         Counted::Nothing => bail!("{} counts nothing", contender.name()),

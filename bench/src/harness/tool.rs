@@ -9,9 +9,9 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+use xtask::command;
 
-use super::memory;
-use crate::command;
+use super::procfs;
 
 /// How long anything may take. 50,000 processes are adopted in seconds, and reported in more.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -143,7 +143,7 @@ impl Tool {
     pub(crate) fn finish_measured(self) -> Result<(ExitStatus, Vec<String>, u64)> {
         let mut peak = 0;
         // The mark only rises; what is read last before its end is the highest.
-        let look = |pid| peak = peak.max(memory::status(pid, "VmHWM:").unwrap_or(0));
+        let look = |pid| peak = peak.max(procfs::status(pid, "VmHWM:").unwrap_or(0));
         let (status, said) = self.finish_watched(look)?;
         Ok((status, said, peak))
     }

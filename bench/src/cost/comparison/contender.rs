@@ -4,14 +4,10 @@ use std::{fs, process::Command, thread, time::Duration};
 
 use anyhow::{Result, bail};
 use tempfile::TempDir;
+use xtask::command;
 
-use super::{
-    count::Counted,
-    place::Place,
-    report::{self, Report},
-    tool::Tool,
-};
-use crate::command;
+use super::count::{Counted, TracerCounts};
+use crate::harness::{place::Place, report, tool::Tool};
 
 /// One column of the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -182,7 +178,8 @@ impl Attached {
                 if !matches!(status.code(), Some(0 | 1)) {
                     bail!("tracer ended with {status}: {}", said.join(" / "));
                 }
-                report::read::<Report>(&files.path().join("report"))?.counted(root)
+                let report = report::read(&files.path().join("report"))?;
+                Counted::Tracer(TracerCounts::of(&report, root))
             }
             (Contender::Bpftrace, _) => Counted::Bytes(bpftrace_sum(&said)),
             (Contender::PerfTrace, _) => Counted::Calls(perf_sum(&said)),

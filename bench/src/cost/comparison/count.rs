@@ -1,12 +1,15 @@
 //! What a contender counted, against what the loop itself knows.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use serde::Serialize;
 
-use super::{
-    load::Truth,
-    table::{number, whole},
+use crate::{
+    cost::load::Truth,
+    harness::{
+        report::{Losses, Process, Report},
+        table::{number, whole},
+    },
 };
 
 /// What a contender counted of what went through fd 1 of the tree.
@@ -19,15 +22,12 @@ pub(crate) enum Counted {
     /// `write` calls, whatever the fd.
     Calls(u64),
     /// tracer's report.
-    Tracer(Books),
+    Tracer(TracerCounts),
 }
-
-/// tracer's own losses: how often, by reason.
-pub(crate) type Losses = BTreeMap<String, u64>;
 
 /// What a report of tracer has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Books {
+pub(crate) struct TracerCounts {
     /// Writes through fd 1.
     pub(crate) writes: u64,
     /// Their bytes.
@@ -38,6 +38,21 @@ pub(crate) struct Books {
     pub(crate) losses: Losses,
     /// Bytes that were to be captured and were not, of all reasons but the limit.
     pub(crate) uncaptured: u64,
+}
+
+impl TracerCounts {
+    /// Adds up what all processes wrote to stdout, and counts the children of `root`.
+    pub(crate) fn of(report: &Report, root: u32) -> Self {
+        let rows = || report.processes.iter().flat_map(Process::stdout);
+        let children = report.processes.iter().filter(|process| process.ppid == Some(root));
+        Self {
+            writes: rows().map(|row| row.writes).sum(),
+            bytes: rows().map(|row| row.bytes).sum(),
+            children: children.count() as u64,
+            losses: report.losses(),
+            uncaptured: report.uncaptured(),
+        }
+    }
 }
 
 /// How a count compares with the truth.
@@ -65,14 +80,14 @@ impl Difference {
             Counted::Calls(calls) => {
                 Self { missing: minus(truth.writes + lines, *calls), ..difference }
             }
-            Counted::Tracer(books) => {
-                let writes = minus(truth.writes, books.writes);
-                let bytes = minus(truth.bytes, books.bytes);
+            Counted::Tracer(counts) => {
+                let writes = minus(truth.writes, counts.writes);
+                let bytes = minus(truth.bytes, counts.bytes);
                 Self {
                     missing: if writes == 0 { bytes } else { writes },
-                    missing_processes: minus(truth.processes + truth.standing, books.children),
-                    losses: books.losses.clone(),
-                    uncaptured: books.uncaptured,
+                    missing_processes: minus(truth.processes + truth.standing, counts.children),
+                    losses: counts.losses.clone(),
+                    uncaptured: counts.uncaptured,
                     ..difference
                 }
             }
@@ -82,8 +97,8 @@ impl Difference {
     /// Where the truth is not known: what a contender itself admits to have lost.
     pub(crate) fn of_losses(counted: &Counted) -> Self {
         match counted {
-            Counted::Tracer(books) => {
-                let (losses, uncaptured) = (books.losses.clone(), books.uncaptured);
+            Counted::Tracer(counts) => {
+                let (losses, uncaptured) = (counts.losses.clone(), counts.uncaptured);
                 Self { losses, uncaptured, ..Self::default() }
             }
             _ => Self::default(),
@@ -160,8 +175,8 @@ mod tests {
 
     const TRUTH: Truth = Truth { writes: 10, bytes: 320, processes: 2, standing: 0 };
 
-    fn books() -> Books {
-        Books { writes: 10, bytes: 320, children: 2, ..Books::default() }
+    fn counts() -> TracerCounts {
+        TracerCounts { writes: 10, bytes: 320, children: 2, ..TracerCounts::default() }
     }
 
     fn one_loss() -> Losses {
@@ -173,8 +188,8 @@ mod tests {
     }
 
     #[test]
-    fn equal_books_are_exact() {
-        let difference = between(&Counted::Tracer(books()));
+    fn equal_counts_are_exact() {
+        let difference = between(&Counted::Tracer(counts()));
         assert!(difference.counted && difference.is_exact());
         assert_eq!(difference.to_string(), "exact");
     }
@@ -182,11 +197,11 @@ mod tests {
     #[test]
     fn each_kind_of_difference_is_none_the_less_one() {
         for wrong in [
-            Books { writes: 9, ..books() },
-            Books { bytes: 319, ..books() },
-            Books { bytes: 321, ..books() },
-            Books { children: 1, ..books() },
-            Books { losses: one_loss(), ..books() },
+            TracerCounts { writes: 9, ..counts() },
+            TracerCounts { bytes: 319, ..counts() },
+            TracerCounts { bytes: 321, ..counts() },
+            TracerCounts { children: 1, ..counts() },
+            TracerCounts { losses: one_loss(), ..counts() },
         ] {
             assert!(!between(&Counted::Tracer(wrong.clone())).is_exact(), "{wrong:?}");
         }
@@ -194,7 +209,7 @@ mod tests {
 
     #[test]
     fn what_was_not_captured_is_told_and_leaves_the_counts_exact() {
-        let difference = between(&Counted::Tracer(Books { uncaptured: 7, ..books() }));
+        let difference = between(&Counted::Tracer(TracerCounts { uncaptured: 7, ..counts() }));
         assert!(difference.is_exact());
         assert_eq!(difference.to_string(), "7 B not captured");
     }
@@ -213,18 +228,33 @@ mod tests {
 
     #[test]
     fn losses_are_told_by_name_and_where_the_truth_is_not_known_too() {
-        let counted = Counted::Tracer(Books { losses: one_loss(), writes: 7, ..books() });
+        let counted = Counted::Tracer(TracerCounts { losses: one_loss(), writes: 7, ..counts() });
         let mut difference = Difference::of_losses(&counted);
         difference.add(&Difference::of_losses(&counted));
         assert_eq!(difference.to_string(), "says ring_full: 2");
-        assert_eq!(Difference::of_losses(&Counted::Tracer(books())).to_string(), "–");
+        assert_eq!(Difference::of_losses(&Counted::Tracer(counts())).to_string(), "–");
     }
 
     #[test]
     fn sleepers_are_children_too() {
-        let counted = Counted::Tracer(Books { children: 1002, ..books() });
+        let counted = Counted::Tracer(TracerCounts { children: 1002, ..counts() });
         let truth = Truth { standing: 1000, ..TRUTH };
         assert!(Difference::between(&counted, &truth, 0).is_exact());
         assert!(!Difference::between(&counted, &TRUTH, 0).is_exact());
+    }
+
+    #[test]
+    fn a_report_is_added_up() {
+        let text = r#"{"schema":"tracer.report/1","losses":{"ring_full":2,"ledger_full":0},
+            "lost_bytes":{},"objects":[],"findings":[],
+            "processes":[{"pid":60,"ppid":1,"fds":[
+            {"fd":1,"kind":"null","object":"/dev/null","bytes":64,"writes":2},
+            {"fd":2,"kind":"null","object":"/dev/null","bytes":7,"writes":7}]},{"pid":61,"ppid":60,"fds":[
+            {"fd":1,"kind":"null","object":"/dev/null","bytes":1,"writes":1}]}],
+            "capture":{"streams":[{"gaps":[{"reason":"limit","bytes":9},{"reason":"ring_full","bytes":4}]}]}}"#;
+        let report: Report = serde_json::from_str(text).unwrap();
+        let losses = Losses::from([("ring_full".to_owned(), 2)]);
+        let counts = TracerCounts { writes: 3, bytes: 65, children: 1, losses, uncaptured: 4 };
+        assert_eq!(TracerCounts::of(&report, 60), counts);
     }
 }
