@@ -20,8 +20,8 @@ use clap::Args;
 use xtask::{
     command::say,
     docker::Docker,
-    packages, page,
-    setup::{self, Extras},
+    page,
+    setup::{self, Extras, packages},
     workspace::Workspace,
 };
 

@@ -16,8 +16,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use xtask::{
     command::{self, say},
-    packages, page,
-    setup::{self, Extras},
+    page,
+    setup::{self, Extras, packages},
     workspace::Workspace,
 };
 

@@ -1,4 +1,4 @@
-//! Starts other programs and names them when they fail.
+//! Starts other programs. Errors name the program and its arguments.
 
 use std::{
     env,
@@ -11,15 +11,15 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-/// Where programs of the system live that an unprivileged `PATH` often leaves out.
+/// Directories of system programs that are often missing from the `PATH` of unprivileged users.
 const SYSTEM_DIRS: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
 
-/// Tells the user something, on standard error: standard output belongs to what a task runs.
+/// Prints a message on standard error. Standard output is for the programs that a task runs.
 pub fn say(message: &str) {
     eprintln!("xtask: {message}");
 }
 
-/// Runs a program to its end; its standard output joins ours on standard error.
+/// Runs a program to its end. Its standard output goes to standard error.
 pub fn run(command: &mut Command) -> Result<()> {
     let status = command
         .stdin(Stdio::null())
@@ -32,7 +32,7 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program to its end and returns what it wrote to standard output.
+/// Runs a program to its end and returns its standard output.
 pub fn capture(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
@@ -46,17 +46,17 @@ pub fn capture(command: &mut Command) -> Result<String> {
         .with_context(|| format!("`{}` wrote something that is not UTF-8", line(command)))
 }
 
-/// The lines of an output as they come, read by a thread of its own so that waiting for one can have an end.
+/// Reads lines in a thread, so that the caller can wait for one with a timeout.
 pub fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     send_lines(output, sender);
     receiver
 }
 
-/// The same, into a channel that others may write to.
+/// Like [`lines`], into a channel that may have other senders.
 pub fn send_lines(output: impl Read + Send + 'static, to: Sender<String>) {
     thread::spawn(move || {
-        // Bytes, not strings: a failing program may print anything.
+        // Bytes: output need not be UTF-8.
         for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
             if to.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
                 return;
@@ -65,7 +65,7 @@ pub fn send_lines(output: impl Read + Send + 'static, to: Sender<String>) {
     });
 }
 
-/// Whether a program starts and succeeds; whatever it prints is dropped.
+/// Whether a program starts and succeeds. Its output is discarded.
 pub fn succeeds(command: &mut Command) -> bool {
     command
         .stdin(Stdio::null())
@@ -75,7 +75,7 @@ pub fn succeeds(command: &mut Command) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// Where a program is: in `PATH`, or where a system keeps its daemons.
+/// The path of a program in `PATH` or in the directories of system programs.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
@@ -84,14 +84,14 @@ pub fn find(program: &str) -> Option<PathBuf> {
         .find(|file| is_executable(file))
 }
 
-/// Whether a file exists and somebody may execute it.
+/// Whether a file exists and has an execute permission.
 pub fn is_executable(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
 
     file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-/// A command as one would type it, for messages.
+/// The program's name and arguments, for messages.
 fn line(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let mut line = program.file_name().unwrap_or_default().to_string_lossy().into_owned();

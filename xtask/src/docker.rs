@@ -1,5 +1,8 @@
-//! Docker for the tests: a daemon and a loopback registry, started if they are not running and
-//! stopped if we started them.
+//! Docker for the tests: a daemon and a loopback registry. Both are started if they are not running, and then
+//! stopped after the tests.
+
+mod image;
+mod service;
 
 use std::{
     env, fs,
@@ -12,16 +15,13 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{
-    command::{self, say},
-    image::TestImage,
-    service::Service,
-};
+use self::{image::TestImage, service::Service};
+use crate::command::{self, say};
 
-/// Loopback registries need no certificate: docker trusts 127.0.0.0/8.
+/// A registry on loopback needs no certificate: docker trusts 127.0.0.0/8.
 const REGISTRY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5000);
 
-/// A docker that answers, with the tests' image in a registry. Fields are dropped in this order.
+/// A running docker with the tests' image in a registry. Fields are dropped in this order.
 pub struct Docker {
     image: TestImage,
     _registry: Option<Service>,
@@ -30,7 +30,7 @@ pub struct Docker {
 }
 
 impl Docker {
-    /// Starts what is not running yet; the daemons log into `logs`.
+    /// Starts the daemons that are not running; they log into the directory `logs`.
     pub fn start(logs: &Path) -> Result<Self> {
         let scratch = Scratch::create()?;
         let daemon = start_daemon(logs).context("docker is not available for the tests")?;
@@ -60,8 +60,8 @@ fn start_daemon(logs: &Path) -> Result<Option<Service>> {
 fn start_registry(logs: &Path, scratch: &Path) -> Result<Option<Service>> {
     match ask_registry() {
         Answer::Registry => return Ok(None),
-        Answer::Something => bail!("something that is no docker registry listens on {REGISTRY}"),
-        Answer::Nothing => {}
+        Answer::Other => bail!("something that is no docker registry listens on {REGISTRY}"),
+        Answer::None => {}
     }
     let storage = scratch.join("registry");
     let config = scratch.join("registry.yml");
@@ -83,17 +83,17 @@ fn registry_config(storage: &Path) -> String {
     )
 }
 
-/// Who listens on the registry's port.
+/// The program that listens on the registry's port.
 enum Answer {
-    Nothing,
+    None,
     Registry,
-    Something,
+    Other,
 }
 
 fn ask_registry() -> Answer {
     let time = Duration::from_secs(2);
     let Ok(mut stream) = TcpStream::connect_timeout(&REGISTRY, time) else {
-        return Answer::Nothing;
+        return Answer::None;
     };
     let mut answer = Vec::new();
     let request = format!("GET /v2/ HTTP/1.0\r\nHost: {REGISTRY}\r\n\r\n");
@@ -102,12 +102,12 @@ fn ask_registry() -> Answer {
         .and_then(|()| stream.write_all(request.as_bytes()))
         .and_then(|()| stream.read_to_end(&mut answer));
     let answer = String::from_utf8_lossy(&answer);
-    // A registry always sends this header; it is how docker recognises one.
+    // Docker recognises a registry by this header.
     let is_registry = answer.to_ascii_lowercase().contains("docker-distribution-api-version:");
-    if asked.is_ok() && is_registry { Answer::Registry } else { Answer::Something }
+    if asked.is_ok() && is_registry { Answer::Registry } else { Answer::Other }
 }
 
-/// A directory outside the checkout, removed when the tests are done.
+/// A directory outside the checkout, removed when dropped.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_registry_keeps_its_data_where_we_say_and_listens_on_loopback_only() {
+    fn the_registry_stores_in_the_given_directory_and_listens_on_loopback_only() {
         let config = registry_config(Path::new("/tmp/x"));
         assert!(config.contains("    rootdirectory: /tmp/x\n"), "{config}");
         assert!(config.contains("  addr: 127.0.0.1:5000\n"), "{config}");

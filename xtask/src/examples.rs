@@ -1,6 +1,6 @@
-//! Regenerates the examples in README.md: real runs, real output.
+//! Regenerates the examples in README.md from real runs.
 //!
-//! A block lies between `<!-- example:NAME -->` and the next `<!-- end -->`.
+//! An example is a block that begins with `<!-- example:NAME -->` (see [`xtask::page`]).
 
 use std::{
     fs,
@@ -12,23 +12,24 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use xtask::{
-    build::{self, Profile, Voice},
+    build::{self, Profile, Verbosity},
     cargo,
     command::{self, say},
     docker::Docker,
+    page,
     setup::{self, Extras},
     workspace::Workspace,
 };
 
-/// What the tool says once every hook is attached.
+/// The tool's message when all hooks are attached.
 const ATTACHED: &str = "tracer: attached";
-/// Where a started manager waits for one byte (see the tests' `gate`).
+/// Names the FIFO from which a started manager reads one byte before it begins (see the tests' `gate`).
 const GATE: &str = "WORKLOAD_GO";
 
 /// Runs the examples and writes their output into README.md.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let ready = setup::ensure(workspace, Extras { tests: true, ..Extras::default() })?;
-    build::build(workspace, &ready, Profile::Release, Voice::Full)?;
+    build::build(workspace, &ready, Profile::Release, Verbosity::Full)?;
     let mut manager = cargo::cargo(workspace);
     command::run(manager.args(["build", "--package", "tracer-tests", "--bin", "manager"]))?;
     let docker = Docker::start(&workspace.test_logs())?;
@@ -37,23 +38,23 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let pull = managed(workspace, &argv, &[])?;
     let captured = managed(workspace, &argv, &["--capture", "out"])?;
     let readme = workspace.root().join("README.md");
-    let text = fs::read_to_string(&readme).context("cannot read README.md")?;
-    let text = replace(&text, "docker", &pull)?;
-    let text = replace(&text, "capture", &beginning(&captured))?;
-    fs::write(&readme, text).context("cannot write README.md")?;
+    for (name, output) in [("docker", pull), ("capture", without_tables(&captured))] {
+        let block = format!("```console\n{output}\n```");
+        page::regenerate(&readme, &format!("example:{name}"), &block)?;
+    }
     say("README.md has the output of this machine now");
     Ok(())
 }
 
-/// A report up to its tables.
-fn beginning(report: &str) -> String {
+/// A report without its tables.
+fn without_tables(report: &str) -> String {
     let end = report.find("\n\nmanager ").unwrap_or(report.len());
     format!("{}\n…", &report[..end])
 }
 
-/// Runs a command under the tests' process manager, with the tool on the manager.
+/// Runs a command under the tests' process manager while the tool traces the manager.
 fn managed(workspace: &Workspace, argv: &[&str], options: &[&str]) -> Result<String> {
-    // Not in the checkout: its path is in the output.
+    // Not in the checkout, because the path is in the output.
     let directory = std::env::temp_dir().join("example");
     fs::create_dir_all(&directory).context("cannot create the examples' directory")?;
     match fs::remove_dir_all(directory.join("out")) {
@@ -83,7 +84,7 @@ fn managed(workspace: &Workspace, argv: &[&str], options: &[&str]) -> Result<Str
     Ok(command + output.trim_end())
 }
 
-/// The tool's report on a process that waits at the gate.
+/// Attaches the tool to a manager that waits at the gate, opens the gate, and returns the report.
 fn traced(
     workspace: &Workspace,
     manager: &mut Child,
@@ -115,15 +116,7 @@ fn traced(
     Ok(output)
 }
 
-/// The text with the block of this name replaced.
-fn replace(text: &str, name: &str, output: &str) -> Result<String> {
-    let start = format!("<!-- example:{name} -->\n");
-    let (before, rest) = text.split_once(&start).with_context(|| format!("no block {name}"))?;
-    let (_, after) = rest.split_once("<!-- end -->").context("a block has no end")?;
-    Ok(format!("{before}{start}```console\n{output}\n```\n<!-- end -->{after}"))
-}
-
-/// Whether every example block of a page is filled in.
+/// Fails if an example in README.md is empty.
 pub(crate) fn check(root: &Path) -> Result<()> {
     let text = fs::read_to_string(root.join("README.md")).context("cannot read README.md")?;
     ensure!(
@@ -131,19 +124,4 @@ pub(crate) fn check(root: &Path) -> Result<()> {
         "README.md has an empty example: run `cargo xtask examples`"
     );
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_block_is_replaced_and_its_surroundings_stay() {
-        let page = "a\n<!-- example:x -->\nold\n<!-- end -->\nb\n";
-        assert_eq!(
-            replace(page, "x", "new").unwrap(),
-            "a\n<!-- example:x -->\n```console\nnew\n```\n<!-- end -->\nb\n"
-        );
-        assert!(replace(page, "y", "new").is_err());
-    }
 }

@@ -1,30 +1,36 @@
-//! tracer's own tasks: everything between a fresh clone and a running, tested tool.
+//! The command line of tracer's tasks: setup, build, run, test, benchmark.
 //!
-//! Every task says what it does on standard error; standard output belongs to what it runs
-//! (the tool's JSON, the tests' results).
+//! Tasks print their messages on standard error. Standard output is for the programs that they run (the tool's JSON,
+//! the tests' results).
 
 #![forbid(unsafe_code)]
 
-mod arm64;
-mod bench;
-mod ci;
 mod examples;
-mod fuzz;
-mod run;
-mod tally;
-mod test;
 mod vm;
+/// Tests, fuzzers and the other checks of the continuous integration.
+mod checks {
+    pub(crate) mod ci;
+    pub(crate) mod fuzz;
+    pub(crate) mod tally;
+    pub(crate) mod test;
+}
 
-use std::{ffi::OsString, os::unix::process::CommandExt as _, process::ExitCode};
+use std::{
+    ffi::OsString,
+    os::unix::process::CommandExt as _,
+    process::{Command, ExitCode},
+};
 
 use anyhow::{Error, Result};
 use clap::{Parser, Subcommand};
 use xtask::{
-    build::{self, Profile, Voice},
-    command,
+    build::{self, Profile, Verbosity, arm64},
+    cargo, command,
     setup::{self, Extras},
     workspace::Workspace,
 };
+
+use crate::checks::{ci, fuzz, test};
 
 /// tracer's own tasks. Start with `cargo xtask run -- --help`.
 #[derive(Parser)]
@@ -123,15 +129,15 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
         args: Vec<OsString>,
     },
-    /// Look for input that tracer does not take as it should: fuzzers, one on each processor.
+    /// Run fuzzers on everything that parses untrusted input, one on each processor.
     ///
-    /// Everything that reads what somebody else wrote: records of the rings, sessions, the index of a
-    /// capture, managers' logs, the command line. Needs a C++ compiler for libFuzzer, and no nightly Rust.
-    /// What was found is put into target/fuzz/failures.
+    /// Targets: records of the rings, sessions, the index of a capture, managers' logs, the command line.
+    /// Needs a C++ compiler for libFuzzer, and no nightly Rust. Failing inputs are written to
+    /// target/fuzz/failures.
     #[command(after_help = "Examples:\n  \
         cargo xtask fuzz                        a minute for each target\n  \
         cargo xtask fuzz session --seconds 900  one target for long\n  \
-        cargo xtask fuzz --keep                 what goes new ways joins the corpus in the checkout")]
+        cargo xtask fuzz --keep                 add inputs with new coverage to the corpus in the checkout")]
     Fuzz(fuzz::Options),
     /// Regenerate the examples in README.md by running them (root; starts docker).
     Examples,
@@ -167,9 +173,9 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Build { debug, arm64: false } => {
             let ready = setup::ensure(&workspace, Extras::default())?;
             let profile = if debug { Profile::Debug } else { Profile::Release };
-            build::build(&workspace, &ready, profile, Voice::Full)?;
+            build::build(&workspace, &ready, profile, Verbosity::Full)?;
         }
-        Task::Run { args } => return Err(run::run(&workspace, &args)),
+        Task::Run { args } => return Err(become_tool(&workspace, &args)?),
         Task::Test { filter } => {
             let tally = test::run(&workspace, filter.as_deref())?;
             test::print_tally(tally)?;
@@ -180,8 +186,12 @@ fn perform(task: Task) -> Result<ExitCode> {
             test::print_tally(tally)?;
             return Ok(tally.exit_code());
         }
-        Task::Bench { args } => return Err(become_bench(&workspace, "bench", &args)),
-        Task::Storm { args } => return Err(become_bench(&workspace, "storm", &args)),
+        Task::Bench { args } => {
+            return Err(replace_by(&mut cargo::bench(&workspace, "bench", args)));
+        }
+        Task::Storm { args } => {
+            return Err(replace_by(&mut cargo::bench(&workspace, "storm", args)));
+        }
         Task::Fuzz(options) => fuzz::run(&workspace, &options)?,
         Task::Examples => examples::run(&workspace)?,
         Task::Ci => return ci::run(&workspace),
@@ -189,10 +199,20 @@ fn perform(task: Task) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Replaces this process by a task of the crate `bench`; returns only if that was not possible.
-fn become_bench(workspace: &Workspace, task: &str, args: &[OsString]) -> Error {
-    let error = bench::command(workspace, task, args).exec();
-    Error::new(error).context("cannot start cargo")
+/// Builds what changed and replaces this process by the tool; returns only if that was not possible.
+fn become_tool(workspace: &Workspace, args: &[OsString]) -> Result<Error> {
+    let ready = setup::ensure(workspace, Extras::default())?;
+    let mut tool = Command::new(build::build_if_changed(workspace, &ready, Profile::Release)?);
+    tool.args(args);
+    // The tool and the programs that it starts get the user's environment, not cargo's.
+    cargo::forget_cargo(&mut tool, workspace.target());
+    Ok(replace_by(&mut tool))
+}
+
+/// Replaces this process by a program; returns only if that was not possible.
+fn replace_by(command: &mut Command) -> Error {
+    let error = command.exec();
+    Error::new(error).context(format!("cannot start {}", command.get_program().display()))
 }
 
 #[cfg(test)]

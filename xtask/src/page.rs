@@ -1,5 +1,4 @@
-//! Pages of which a task writes a part: what lies between the markers is a run's, the rest is
-//! written by hand.
+//! Generated blocks of documents: a task replaces the text between two markers.
 
 use std::{fs, path::Path};
 
@@ -7,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 const END: &str = "<!-- end -->";
 
-/// Puts a run's tables into the block of `page` that begins with `<!-- NAME -->`.
+/// Replaces the content of the block of `page` that begins with `<!-- NAME -->`.
 pub fn regenerate(page: &Path, name: &str, tables: &str) -> Result<()> {
     let text = replace(&text_of(page)?, name, tables).with_context(|| {
         format!("{} has no block {} … {END}", page.display(), marker(name).trim())
@@ -15,7 +14,7 @@ pub fn regenerate(page: &Path, name: &str, tables: &str) -> Result<()> {
     fs::write(page, text).with_context(|| format!("cannot write {}", page.display()))
 }
 
-/// What stands in that block now.
+/// The content of that block; empty if there is no such block.
 pub fn read(page: &Path, name: &str) -> Result<String> {
     let text = text_of(page)?;
     Ok(parts(&text, name).map(|[_, block, _]| block.to_owned()).unwrap_or_default())
@@ -29,7 +28,7 @@ fn marker(name: &str) -> String {
     format!("<!-- {name} -->\n")
 }
 
-/// What stands before, in and behind a block, without its markers.
+/// The text before, in and after a block, without its markers.
 fn parts<'a>(text: &'a str, name: &str) -> Option<[&'a str; 3]> {
     let (before, rest) = text.split_once(&marker(name))?;
     let (block, after) = rest.split_once(END)?;

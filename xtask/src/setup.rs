@@ -1,7 +1,11 @@
-//! Finds or installs what the tasks need.
+//! Finds or installs the programs that the tasks need.
 //!
-//! `run` goes through here each time, so what was found is kept in a stamp and believed for as
-//! long as the same files are there.
+//! `cargo xtask run` checks this at each start. Results are therefore stored in a stamp, which is valid as long as
+//! the same files are there.
+
+pub mod cargo_tool;
+pub mod packages;
+pub mod toolchain;
 
 use std::{
     env, fmt,
@@ -11,28 +15,29 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{
-    cargo,
+use self::{
     cargo_tool::{BPF_LINKER, CARGO_DENY},
-    command, packages, stamp,
-    toolchain::{self, BpfToolchain, Core, RustcVersion},
-    workspace::Workspace,
+    toolchain::{BpfToolchain, Core, RustcVersion},
+};
+use crate::{
+    cargo, command,
+    workspace::{Workspace, file_identity},
 };
 
-/// What to look for beyond the needs of a build.
+/// Programs to look for beyond those of a build.
 #[derive(Clone, Copy, Default)]
 pub struct Extras {
-    /// What the privileged tests start.
+    /// For the privileged tests.
     pub tests: bool,
-    /// What `vm` boots kernels with.
+    /// For `cargo xtask vm`.
     pub vm: bool,
-    /// What `ci` checks with.
+    /// For `cargo xtask ci`.
     pub ci: bool,
-    /// What `bench` measures tracer against.
+    /// Other tracers, with which `cargo xtask bench` compares.
     pub bench: bool,
 }
 
-/// Everything a build needs.
+/// The programs of a build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ready {
     /// The compiler of the eBPF programs.
@@ -49,7 +54,7 @@ impl Ready {
         self.configure_for(cargo, env::consts::ARCH);
     }
 
-    /// The same, to run on machines of `architecture`.
+    /// Like [`Self::configure`], to run on machines of `architecture`.
     pub fn configure_for(&self, cargo: &mut Command, architecture: &str) {
         self.toolchain.configure(cargo, architecture, &self.linker, &self.llvm_dir);
     }
@@ -62,7 +67,11 @@ impl fmt::Display for Ready {
     }
 }
 
-/// Finds what is there and installs the rest.
+/// Finds the programs and installs missing ones.
+///
+/// # Errors
+///
+/// A program is missing and cannot be installed. Missing tracers of the benchmark are only reported.
 pub fn ensure(workspace: &Workspace, extras: Extras) -> Result<Ready> {
     let ready = ensure_for_build(workspace)?;
     if extras.tests {
@@ -75,14 +84,14 @@ pub fn ensure(workspace: &Workspace, extras: Extras) -> Result<Ready> {
         ensure_for_ci(workspace, &ready)?;
     }
     if extras.bench {
-        install_rivals();
+        install_other_tracers();
     }
     Ok(ready)
 }
 
 fn ensure_for_build(workspace: &Workspace) -> Result<Ready> {
     let stamp = workspace.stamp("setup");
-    if let Some(ready) = stamp::read(&stamp).as_deref().and_then(recall) {
+    if let Some(ready) = stamp.read().as_deref().and_then(recall) {
         return Ok(ready);
     }
     if command::find("cc").is_none() {
@@ -93,7 +102,7 @@ fn ensure_for_build(workspace: &Workspace) -> Result<Ready> {
     let llvm_dir = workspace.llvm_dir();
     toolchain.expose_llvm(&llvm_dir)?;
     let ready = Ready { toolchain, linker, llvm_dir };
-    stamp::write(&stamp, &remember(&ready))?;
+    stamp.write(&remember(&ready))?;
     Ok(ready)
 }
 
@@ -115,12 +124,12 @@ fn find_or_install_toolchain() -> Result<BpfToolchain> {
     }
 }
 
-/// What programs for arm64 are built with, and what emulates it.
+/// Finds or installs the compiler and the emulator for arm64.
 pub fn ensure_for_arm64() -> Result<()> {
     ensure_installed(packages::missing_for_arm64, "boot kernels for arm64")
 }
 
-/// Installs what `missing` names, and makes sure that nothing is missing then.
+/// Installs the packages that `missing` returns. Fails if a package is still missing afterwards.
 fn ensure_installed(missing: fn() -> Vec<&'static str>, purpose: &str) -> Result<()> {
     let packages = missing();
     if packages.is_empty() {
@@ -135,8 +144,8 @@ fn ensure_installed(missing: fn() -> Vec<&'static str>, purpose: &str) -> Result
     Ok(())
 }
 
-/// The benchmark goes on without a rival, and says that it is absent.
-fn install_rivals() {
+/// The benchmark reports a tracer that is still missing as absent.
+fn install_other_tracers() {
     let missing = packages::missing(&packages::FOR_BENCH);
     if missing.is_empty() {
         return;
@@ -146,7 +155,7 @@ fn install_rivals() {
     }
 }
 
-/// Fuzzers need nothing for eBPF.
+/// Finds or installs the C++ compiler of the fuzzers, which need no eBPF toolchain.
 pub fn ensure_for_fuzz() -> Result<()> {
     ensure_installed(packages::missing_for_fuzz, "build libFuzzer")
 }
@@ -177,11 +186,11 @@ fn ensure_for_ci(workspace: &Workspace, ready: &Ready) -> Result<()> {
     Ok(())
 }
 
-/// The stamp: what was found, and how the files looked.
+/// The stamp: the programs, and the identities of their files.
 fn remember(ready: &Ready) -> String {
     let Ready { toolchain, linker, llvm_dir } = ready;
     let BpfToolchain { rustc, core, core_path, llvm, version } = toolchain;
-    let identity = |file: &Path| stamp::identity(file).unwrap_or_default();
+    let identity = |file: &Path| file_identity(file).unwrap_or_default();
     format!(
         "rustc={}\nrustc-file={}\ncore={}\ncore-path={}\nrelease={}\nllvm-major={}\n\
          llvm={}\nllvm-file={}\nllvm-dir={}\nlinker={}\nlinker-file={}\ncc={}\n\
@@ -205,7 +214,7 @@ fn remember(ready: &Ready) -> String {
     )
 }
 
-/// What the stamp says, if the same files are still there.
+/// The programs in a stamp, if the same files are still there.
 fn recall(stamp: &str) -> Option<Ready> {
     let field =
         |name: &str| stamp.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
@@ -228,7 +237,7 @@ fn recall(stamp: &str) -> Option<Ready> {
         linker: path("linker")?,
         llvm_dir: path("llvm-dir")?,
     };
-    // Comparing the whole text notices every file that changed, appeared or went away.
+    // The whole text differs if a file changed, appeared or vanished.
     let unchanged = ready.toolchain.version.llvm_major == toolchain::LLVM_MAJOR
         && ready.toolchain.core_path.exists()
         && ready.llvm_dir.join(toolchain::LLVM_LINK).exists()
@@ -265,14 +274,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_found_is_recalled_while_the_files_are_the_same() {
+    fn a_stamp_is_valid_while_the_files_are_the_same() {
         let dir = tempfile::tempdir().unwrap();
         let ready = ready(dir.path());
         assert_eq!(recall(&remember(&ready)), Some(ready));
     }
 
     #[test]
-    fn a_changed_or_missing_file_is_looked_for_again() {
+    fn a_changed_or_missing_file_invalidates_a_stamp() {
         let dir = tempfile::tempdir().unwrap();
         let mut ready = ready(dir.path());
         let changed = remember(&ready).replace("linker-file=", "linker-file=1");

@@ -1,16 +1,16 @@
-//! The privileged tests on other kernels: `cargo xtask vm`.
+//! Runs the privileged tests on other kernels: `cargo xtask vm`.
 //!
-//! Debian's cloud kernels are booted under qemu's software emulation to an initramfs that holds
-//! tracer, the same test programs as on the host, and busybox. What a kernel cannot do is told by
-//! the tests themselves; what a kernel refuses is asked of kernels that were made to refuse.
+//! Debian's cloud kernels boot in qemu's software emulation, with an initramfs that contains tracer, the host's test
+//! programs, and busybox. Tests report themselves what a kernel does not support. Further boots restrict the kernel so
+//! that no trace is possible, to test tracer's message.
 
 mod architecture;
 mod archive;
 mod console;
 mod cross;
+mod guest;
 mod initramfs;
 mod kernel;
-mod kit;
 mod machine;
 mod outcome;
 mod plan;
@@ -34,26 +34,26 @@ use xtask::{
 
 use self::{
     architecture::Architecture,
-    console::Account,
+    console::ConsoleLog,
+    guest::Guests,
     kernel::{Kernel, Series},
-    kit::Kits,
     machine::{Boot, Machine},
     outcome::Outcome,
-    plan::{Circumstance, Extent, Plan},
+    plan::{Plan, Restriction, Scope},
     programs::Programs,
 };
-use crate::tally::Tally;
+use crate::checks::tally::Tally;
 
-/// Machines at the same time: emulation takes one processor each, most of the time.
+/// Machines that run at the same time. Each takes about one processor.
 const AT_ONCE: usize = 2;
 
-/// How often a machine is started whose kernel does not come as far as the tests.
+/// How often a machine is started if its kernel does not reach the first process.
 const STARTS: u32 = 3;
 
-/// The table's place in RELIABILITY.md.
+/// The name of the table's block in RELIABILITY.md.
 const BLOCK: &str = "kernels";
 
-/// Where to run what.
+/// Options of `cargo xtask vm`.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Options {
     /// Every kernel: 5.10, 6.1, 6.12 and 7, and two of them for arm64 (without it the oldest and the newest)
@@ -85,21 +85,21 @@ impl Options {
         self.kernel.iter().map(|name| Series::find(name)).collect()
     }
 
-    /// What the continuous integration runs: the oldest and the newest kernel.
+    /// A quick run on the oldest and the newest kernel, for the continuous integration.
     pub(crate) fn quick() -> Self {
         Self { quick: true, ..Self::default() }
     }
 
-    fn extent(&self) -> Extent<'_> {
+    fn scope(&self) -> Scope<'_> {
         match (self.quick, self.filters.as_slice()) {
-            (true, _) => Extent::Quick,
-            (false, []) => Extent::Whole,
-            (false, filters) => Extent::Matching(filters),
+            (true, _) => Scope::Quick,
+            (false, []) => Scope::Whole,
+            (false, filters) => Scope::Matching(filters),
         }
     }
 }
 
-/// Boots, tests, prints.
+/// Boots the kernels, prints the results, and returns the sum of all tests.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Tally> {
     ensure!(
         cfg!(target_arch = "x86_64"),
@@ -109,10 +109,10 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Tally> {
     let ready = setup::ensure(workspace, Extras { vm: true, ..Extras::default() })?;
     let kernels = series.into_iter().map(Series::fetch).collect::<Result<Vec<_>>>()?;
     let architectures = kernels.iter().map(|kernel| kernel.architecture);
-    let kits = Kits::build(workspace, &ready, architectures)?;
-    let boots = boots(&kernels, options.extent(), |architecture| kits.programs(architecture));
-    let place = Place::prepare(workspace, &kits)?;
-    let outcomes = place.perform_all(&boots)?;
+    let guests = Guests::build(workspace, &ready, architectures)?;
+    let boots = boots(&kernels, options.scope(), |architecture| guests.programs(architecture));
+    let runner = Runner::new(workspace, &guests)?;
+    let outcomes = runner.perform_all(&boots)?;
     if options.page {
         let page = workspace.root().join("RELIABILITY.md");
         let table = outcome::table(&page::read(&page, BLOCK)?, &outcomes);
@@ -124,47 +124,47 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Tally> {
     Ok(tally)
 }
 
-/// A kernel, and what to do there.
+/// A kernel and the plan of a boot.
 type Task<'a> = (&'a Kernel, Plan);
 
-/// All tests on each kernel; then the kernels made to refuse, of which a quick run has the newest only.
+/// A boot of each kernel with the tests, then the restricted boots. A quick run restricts the newest kernel only.
 fn boots<'a, 'b>(
     kernels: &'a [Kernel],
-    extent: Extent<'_>,
+    scope: Scope<'_>,
     programs: impl Fn(Architecture) -> &'b Programs,
 ) -> Vec<Task<'a>> {
-    let plan = |kernel: &Kernel| Plan::of_tests(programs(kernel.architecture), extent);
+    let plan = |kernel: &Kernel| Plan::of_tests(programs(kernel.architecture), scope);
     let mut boots: Vec<_> = kernels.iter().map(|kernel| (kernel, plan(kernel))).collect();
-    let refusing = match extent {
-        Extent::Whole => kernels,
-        Extent::Quick => &kernels[kernels.len().saturating_sub(1)..],
-        Extent::Matching(_) => &[],
+    let restricted = match scope {
+        Scope::Whole => kernels,
+        Scope::Quick => &kernels[kernels.len().saturating_sub(1)..],
+        Scope::Matching(_) => &[],
     };
-    boots.extend(refusing.iter().flat_map(refusals));
+    boots.extend(restricted.iter().flat_map(restricted_boots));
     boots
 }
 
-/// A kernel made to refuse, in each way.
-fn refusals(kernel: &Kernel) -> [Task<'_>; 2] {
-    [Circumstance::NoTypes, Circumstance::Confidential]
-        .map(|circumstance| (kernel, Plan::of_refusal(circumstance)))
+/// A boot of a kernel under each restriction.
+fn restricted_boots(kernel: &Kernel) -> [Task<'_>; 2] {
+    [Restriction::NoTypes, Restriction::Confidential]
+        .map(|restriction| (kernel, Plan::restricted(restriction)))
 }
 
-/// Where archives and consoles go, and what goes into the machines.
-struct Place<'a> {
+/// Performs boots. Archives and console logs are in `folder`.
+struct Runner<'a> {
     folder: PathBuf,
-    kits: &'a Kits,
+    guests: &'a Guests,
 }
 
-impl<'a> Place<'a> {
-    fn prepare(workspace: &Workspace, kits: &'a Kits) -> Result<Self> {
+impl<'a> Runner<'a> {
+    fn new(workspace: &Workspace, guests: &'a Guests) -> Result<Self> {
         let folder = workspace.target().join("vm");
         fs::create_dir_all(&folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
-        Ok(Self { folder, kits })
+        Ok(Self { folder, guests })
     }
 
-    /// All boots, some of them at the same time; in their order.
+    /// Performs all boots, [`AT_ONCE`] at a time. Results are in the order of `tasks`.
     fn perform_all(&self, tasks: &[Task<'_>]) -> Result<Vec<Outcome>> {
         let next = AtomicUsize::new(0);
         let work = || {
@@ -186,37 +186,36 @@ impl<'a> Place<'a> {
         done.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
-    /// One boot; what failed is printed with what was said.
+    /// Performs one boot and prints its result.
     fn perform(&self, kernel: &Kernel, plan: &Plan) -> Result<Outcome> {
-        let circumstance = plan.circumstance;
-        say(&format!("booting {} {}", kernel.release, circumstance.words()));
-        let name = format!("{}-{}", kernel.name, circumstance.word());
+        let restriction = plan.restriction;
+        say(&format!("booting {} {}", kernel.release, restriction.words()));
+        let name = format!("{}-{}", kernel.name, restriction.word());
         let archive = self.folder.join(format!("{name}.cpio"));
-        self.kits.pack(kernel.architecture, plan, &archive)?;
+        self.guests.pack(kernel.architecture, plan, &archive)?;
         let log = self.folder.join(format!("{name}.log"));
         let machine = Machine {
             architecture: kernel.architecture,
             kernel: &kernel.image,
             initramfs: &archive,
-            parameters: circumstance.kernel_parameters(),
+            parameters: restriction.kernel_parameters(),
             log: &log,
         };
-        let Boot { console, time, is_complete } = started(&machine, plan)?;
-        // A hundred megabytes, made again in a second.
+        let Boot { console, time, is_complete } = boot_until_started(&machine, plan)?;
+        // It has a hundred megabytes, and is made again in a second.
         fs::remove_file(&archive)
             .with_context(|| format!("cannot remove {}", archive.display()))?;
-        let account = Account::read(&console);
+        let console = ConsoleLog::read(&console);
         let release = kernel.release.clone();
-        let outcome = Outcome { release, circumstance, account, time, is_complete };
+        let outcome = Outcome { release, restriction, console, time, is_complete };
         outcome.print(&log)?;
         Ok(outcome)
     }
 }
 
-/// Boots until the first process runs, and to the end. Now and then an emulated processor runs into code that
-/// another one is just patching (`int3` in `static_call` or a static key), and the kernel is dead, or hangs, before
-/// there is anything of ours.
-fn started(machine: &Machine<'_>, plan: &Plan) -> Result<Boot> {
+/// Boots again if the first process did not start. An emulated processor may execute code that another one patches
+/// (`int3` in `static_call` or a static key); the kernel then crashes or hangs early.
+fn boot_until_started(machine: &Machine<'_>, plan: &Plan) -> Result<Boot> {
     for _ in 1..STARTS {
         let boot = machine.boot(plan.limit())?;
         if boot.has_started() {
@@ -232,26 +231,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kernel_is_made_to_refuse_in_a_whole_run_and_the_newest_in_a_quick_one() {
+    fn a_whole_run_restricts_each_kernel_and_a_quick_one_the_newest() {
         let kernel = |name| {
             let (architecture, release) = (Architecture::X86, String::from(name));
             Kernel { name, architecture, release, image: "/".into() }
         };
         let kernels = [kernel("5.10"), kernel("7")];
         let programs = Programs::default();
-        let refusals = |extent| {
-            let boots = boots(&kernels, extent, |_| &programs);
-            let (plain, refusing) = boots.split_at(kernels.len());
-            assert!(plain.iter().all(|(_, plan)| plan.circumstance == Circumstance::Plain));
-            let circumstance = |(kernel, plan): &Task<'_>| (kernel.name, plan.circumstance);
-            refusing.iter().map(circumstance).collect::<Vec<_>>()
+        let restricted_boots = |scope| {
+            let boots = boots(&kernels, scope, |_| &programs);
+            let (plain, restricted) = boots.split_at(kernels.len());
+            assert!(plain.iter().all(|(_, plan)| plan.restriction == Restriction::None));
+            let restriction = |(kernel, plan): &Task<'_>| (kernel.name, plan.restriction);
+            restricted.iter().map(restriction).collect::<Vec<_>>()
         };
-        let ways = [Circumstance::NoTypes, Circumstance::Confidential];
+        let ways = [Restriction::NoTypes, Restriction::Confidential];
         let newest = ways.map(|way| ("7", way));
-        assert_eq!(refusals(Extent::Quick), newest);
-        assert_eq!(refusals(Extent::Whole), [ways.map(|way| ("5.10", way)), newest].concat());
+        assert_eq!(restricted_boots(Scope::Quick), newest);
+        assert_eq!(
+            restricted_boots(Scope::Whole),
+            [ways.map(|way| ("5.10", way)), newest].concat()
+        );
         let filters = ["pipe".to_owned()];
-        assert_eq!(refusals(Extent::Matching(&filters)), []);
+        assert_eq!(restricted_boots(Scope::Matching(&filters)), []);
     }
 
     fn names(options: &Options) -> Vec<&'static str> {
@@ -259,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_and_the_newest_are_the_usual_choice() {
+    fn the_oldest_and_the_newest_are_the_default() {
         assert_eq!(names(&Options::default()), ["5.10", "7"]);
         let all = Options { all: true, ..Options::default() };
         assert_eq!(names(&all), ["5.10", "5.10-arm64", "6.1", "6.12", "6.12-arm64", "7"]);

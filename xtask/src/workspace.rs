@@ -1,7 +1,10 @@
-//! Where things are: the checkout and the target directory.
+//! Paths in the checkout and in the target directory, and small files there that remember results.
+
+pub mod cache;
 
 use std::{
-    env,
+    env, fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -9,17 +12,16 @@ use anyhow::{Context as _, Result};
 
 use crate::build::Profile;
 
-/// The checkout this task runs in, and the directory its products go to.
+/// The checkout that this task runs in, and its target directory.
 pub struct Workspace {
     root: PathBuf,
     target: PathBuf,
 }
 
 impl Workspace {
-    /// Finds the checkout from what cargo says about this package, and honours
-    /// `CARGO_TARGET_DIR`.
+    /// Finds the checkout by the path of this package. `CARGO_TARGET_DIR` overrides the target directory.
     pub fn locate() -> Result<Self> {
-        // The variable is cargo's at run time; the constant serves a binary started by hand.
+        // cargo sets the variable at run time; the constant is for a binary started by hand.
         let package = env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
         let root = package
@@ -44,13 +46,13 @@ impl Workspace {
         &self.target
     }
 
-    /// cargo's target directory for the BPF target. It is apart from the other one because a
-    /// different compiler fills it: sharing would rebuild everything at each change of compiler.
+    /// cargo's target directory for the BPF target. It is separate because another compiler fills it:
+    /// in a shared directory each change of compiler would rebuild everything.
     pub fn bpf_target(&self) -> PathBuf {
         self.target.join("bpf")
     }
 
-    /// Where bpf-linker finds the LLVM of the BPF compiler.
+    /// The directory in which bpf-linker finds the LLVM of the BPF compiler.
     pub fn llvm_dir(&self) -> PathBuf {
         self.target.join("xtask/llvm")
     }
@@ -60,7 +62,7 @@ impl Workspace {
         self.target.join("ebpf/tracer.o")
     }
 
-    /// The program that does nothing, which the benchmark compares with.
+    /// The empty program, with which the benchmark compares.
     pub fn floor_object(&self) -> PathBuf {
         self.target.join("ebpf/floor.o")
     }
@@ -70,13 +72,49 @@ impl Workspace {
         self.target.join(profile.directory()).join("tracer")
     }
 
-    /// A file in which a task remembers what it found.
-    pub fn stamp(&self, name: &str) -> PathBuf {
-        self.target.join("xtask").join(name)
+    /// The stamp of this name.
+    pub(crate) fn stamp(&self, name: &str) -> Stamp {
+        Stamp(self.target.join("xtask").join(name))
     }
 
-    /// Where daemons that are started for tests write their logs.
+    /// The directory for logs of daemons that are started for tests.
     pub fn test_logs(&self) -> PathBuf {
         self.target.join("test-logs")
     }
+}
+
+/// A file under the target directory in which a task remembers its result.
+///
+/// A stamp that cannot be read counts as absent: the task is done again.
+pub(crate) struct Stamp(PathBuf);
+
+impl Stamp {
+    /// The content, if it can be read.
+    pub(crate) fn read(&self) -> Option<String> {
+        fs::read_to_string(&self.0).ok()
+    }
+
+    /// Replaces the content.
+    pub(crate) fn write(&self, content: &str) -> Result<()> {
+        if let Some(dir) = self.0.parent() {
+            fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        }
+        fs::write(&self.0, content).with_context(|| format!("cannot write {}", self.0.display()))
+    }
+
+    /// Removes the file, so that an interrupted task is done again.
+    pub(crate) fn remove(&self) -> Result<()> {
+        match fs::remove_file(&self.0) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove {}", self.0.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A text that differs after a file was written: its length and its modification time.
+pub(crate) fn file_identity(file: &Path) -> Option<String> {
+    let meta = file.metadata().ok()?;
+    Some(format!("{} {}.{:09}", meta.len(), meta.mtime(), meta.mtime_nsec()))
 }

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 use xtask::{
-    build::{self, OBJECT_VARIABLE, Profile, Voice},
+    build::{self, OBJECT_VARIABLE, Profile, Verbosity},
     cargo,
     command::{self, say},
     setup::Ready,
@@ -38,7 +38,7 @@ pub(crate) struct Place {
 impl Place {
     /// Builds all that is measured.
     pub(crate) fn prepare(workspace: &Workspace, ready: &Ready) -> Result<Self> {
-        let tracer = build::build(workspace, ready, Profile::Release, Voice::Brief)?;
+        let tracer = build::build(workspace, ready, Profile::Release, Verbosity::Brief)?;
         say("building the measured loops");
         let mut build = cargo::cargo(workspace);
         build

@@ -1,6 +1,6 @@
-//! The processors of the virtual machines, and what is called differently for each.
+//! The processor architectures of the virtual machines, and the names that depend on them.
 
-/// A processor that is emulated. Programs for [`Self::X86`] are this machine's own.
+/// An emulated architecture. [`Self::X86`] is also the host's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Architecture {
     X86,
@@ -8,7 +8,7 @@ pub(crate) enum Architecture {
 }
 
 impl Architecture {
-    /// As Debian names it.
+    /// Debian's name.
     pub(crate) fn debian(self) -> &'static str {
         match self {
             Self::X86 => "amd64",
@@ -16,7 +16,7 @@ impl Architecture {
         }
     }
 
-    /// The triple of its programs.
+    /// The Rust target of its programs.
     pub(crate) fn target(self) -> &'static str {
         match self {
             Self::X86 => "x86_64-unknown-linux-gnu",
@@ -24,7 +24,7 @@ impl Architecture {
         }
     }
 
-    /// What emulates it.
+    /// The program that emulates it.
     pub(crate) fn emulator(self) -> &'static str {
         match self {
             Self::X86 => "qemu-system-x86_64",
@@ -32,13 +32,13 @@ impl Architecture {
         }
     }
 
-    /// The board, the emulation (by software everywhere, or runs could not be compared) and the processor.
+    /// qemu's options for the board, the emulation and the processor. Always software emulation, so that runs are
+    /// comparable.
     ///
-    /// Everything that is emulated, without what costs time or does harm: on x86-64 `cmpxchg16b`, after which qemu
-    /// 7.2 now and then leaves wrong flags (a double fault in the kernel's allocator), and the fifth level of page
-    /// tables; on arm64 the architecture's own way to sign pointers, which takes half of the time, and processors that
-    /// run at the same time: qemu 7.2 may keep a translation of code that another one is just patching, and then a
-    /// tracepoint stays out of use although it was switched on.
+    /// The processor has all features except slow or broken ones. x86-64: no `cmpxchg16b`, after which qemu 7.2 sometimes
+    /// leaves wrong flags (a double fault in the kernel's allocator), and no fifth level of page tables. arm64: a
+    /// faster algorithm for pointer authentication, and one host thread for all processors, because qemu 7.2 may keep a
+    /// stale translation of code that another processor patches, and then an enabled tracepoint does not fire.
     pub(crate) fn board(self) -> [&'static str; 6] {
         match self {
             Self::X86 => ["-machine", "q35", "-accel", "tcg", "-cpu", "max,-cx16,-la57"],
@@ -48,7 +48,7 @@ impl Architecture {
         }
     }
 
-    /// What the kernel calls the serial line.
+    /// The kernel's name of the serial line.
     pub(crate) fn console(self) -> &'static str {
         match self {
             Self::X86 => "ttyS0",

@@ -1,7 +1,6 @@
-//! Debian's packages of any architecture and suite, from which something is taken without installing them.
+//! Downloads and unpacks Debian packages of any architecture and suite, without installing them.
 //!
-//! They are downloaded with apt, by a sources list of its own so that the system's lists and packages stay as
-//! they are.
+//! apt runs with its own sources list and directories, so that the system's lists and packages stay unchanged.
 
 use std::{
     fs,
@@ -15,10 +14,10 @@ use xtask::command;
 
 use super::architecture::Architecture;
 
-/// Where the archives are.
+/// The server of the archives.
 const MIRROR: &str = "http://deb.debian.org";
 
-/// A part of the archive, below [`MIRROR`].
+/// A suite of an archive on [`MIRROR`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Suite<'a> {
     /// `debian`, or `debian-security`.
@@ -27,14 +26,14 @@ pub(crate) struct Suite<'a> {
     pub(crate) name: &'a str,
 }
 
-/// apt with lists and sources of its own.
+/// apt with its own lists and sources.
 pub(crate) struct Archive {
     scratch: TempDir,
     options: Vec<String>,
 }
 
 impl Archive {
-    /// Fetches the lists of some suites.
+    /// Fetches the lists of these suites.
     pub(crate) fn open(architecture: Architecture, suites: &[Suite<'_>]) -> Result<Self> {
         ensure_can_fetch()?;
         let scratch = tempfile::tempdir().context("cannot make a temporary directory")?;
@@ -44,17 +43,17 @@ impl Archive {
         Ok(archive)
     }
 
-    /// What `apt-cache` says.
-    pub(crate) fn says(&self, question: &[&str]) -> Result<String> {
+    /// The output of `apt-cache`.
+    pub(crate) fn query(&self, question: &[&str]) -> Result<String> {
         command::capture(Command::new("apt-cache").args(&self.options).args(question))
     }
 
-    /// Whether it has a package.
+    /// Whether the suites contain a package.
     pub(crate) fn has(&self, package: &str) -> bool {
         command::succeeds(Command::new("apt-cache").args(&self.options).args(["show", package]))
     }
 
-    /// The files of a package (`NAME`, or `NAME=VERSION`), for as long as the archive is open.
+    /// Unpacks a package (`NAME` or `NAME=VERSION`) and returns the folder, which is removed with `self`.
     pub(crate) fn unpack(&self, package: &str) -> Result<PathBuf> {
         let folder = self.scratch.path().join("packages").join(package);
         fs::create_dir_all(&folder)
@@ -76,7 +75,7 @@ impl Archive {
     }
 }
 
-/// apt's directories and its sources list; the options that point to them.
+/// Makes apt's directories and its sources list, and returns the options that select them.
 fn prepare(scratch: &Path, architecture: &str, suites: &[Suite<'_>]) -> Result<Vec<String>> {
     for folder in ["lists/partial", "archives/partial"] {
         fs::create_dir_all(scratch.join(folder)).context("cannot create apt's directories")?;
@@ -97,15 +96,15 @@ fn prepare(scratch: &Path, architecture: &str, suites: &[Suite<'_>]) -> Result<V
         set("Dir::State::Lists", &path("lists")),
         set("Dir::Cache", &path("")),
         set("Acquire::Languages", "none"),
-        // Descriptions for software centres: as large as the list itself.
+        // Descriptions for software centres, which double the download.
         set("Acquire::IndexTargets::deb::DEP-11::DefaultEnabled", "false"),
-        // The directory is ours alone, so apt's own user cannot write there.
+        // apt's own user cannot write to the temporary directory.
         set("APT::Sandbox::User", "root"),
     ];
     Ok(options.concat())
 }
 
-/// Makes sure that apt and dpkg are there: what is fetched is Debian's.
+/// Fails if apt or dpkg is missing.
 fn ensure_can_fetch() -> Result<()> {
     for program in ["apt-get", "dpkg-deb"] {
         ensure!(

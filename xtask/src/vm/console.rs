@@ -1,149 +1,150 @@
-//! What a machine's console says about the tests that ran there.
+//! Parses a machine's console: the results of tests, and faults of the kernel.
 
-use crate::tally::Tally;
+use crate::checks::tally::Tally;
 
-/// The last line of a machine that came to its end; `init.sh` writes it.
+/// The last line of `init.sh`.
 pub(crate) const DONE: &str = "@@ done";
 
-/// How a test says that it left something out; shown because of `--show-output`.
+/// The prefix of a message that a test skipped a part; shown because of `--show-output`.
 const SKIPPED: &str = "SKIPPED: ";
 
-/// One program of tests on one kernel.
+/// A run of a test program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ran {
-    /// Its name.
+pub(crate) struct ProgramRun {
+    /// The program's name.
     pub(crate) program: String,
-    /// Name of each test, and whether it is good; `None` if it was left out.
+    /// The name of each test and whether it passed; `None` if it was ignored.
     pub(crate) tests: Vec<(String, Option<bool>)>,
-    /// Its own sum; what died before it could say one counts as a failure.
+    /// The program's sum. A program that ended without one counts as a failure.
     pub(crate) tally: Tally,
-    has_summed_up: bool,
-    /// Parts of tests that this kernel offers nothing for, and why.
+    has_tally: bool,
+    /// Parts of tests that were skipped on this kernel, with the reason.
     pub(crate) skips: Vec<String>,
-    /// Everything it said, if something failed.
-    pub(crate) said: Vec<String>,
+    /// The output, if something failed.
+    pub(crate) output: Vec<String>,
 }
 
-/// What a console says.
+/// A parsed console.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Account {
-    /// The kernel's own name.
+pub(crate) struct ConsoleLog {
+    /// The kernel's release.
     pub(crate) release: Option<String>,
-    /// In the order in which they ran.
-    pub(crate) programs: Vec<Ran>,
-    /// Faults that the kernel found in itself.
+    /// Runs of test programs, in order.
+    pub(crate) programs: Vec<ProgramRun>,
+    /// Warnings and oopses in the kernel's log.
     pub(crate) kernel_faults: Vec<String>,
 }
 
-/// Where in the console we are.
-enum Part {
+/// The section of the console that a line belongs to.
+enum Section {
     Elsewhere,
-    Program(Ran),
+    Program(ProgramRun),
     KernelLog,
 }
 
-impl Account {
-    /// Reads a console. A program that began and did not end failed.
+impl ConsoleLog {
+    /// Parses the lines of a console. A program that began and did not end counts as failed.
     pub(crate) fn read(console: &[String]) -> Self {
-        let mut account = Self::default();
-        let mut part = Part::Elsewhere;
+        let mut log = Self::default();
+        let mut section = Section::Elsewhere;
         for line in console {
-            part = account.take(part, line);
+            section = log.take(section, line);
         }
-        account.close(part);
-        account
+        log.close(section);
+        log
     }
 
-    fn take(&mut self, part: Part, line: &str) -> Part {
+    fn take(&mut self, section: Section, line: &str) -> Section {
         let Some(marker) = line.strip_prefix("@@ ") else {
-            return match part {
-                Part::Program(mut ran) => {
-                    ran.take(line);
-                    Part::Program(ran)
+            return match section {
+                Section::Program(mut run) => {
+                    run.take(line);
+                    Section::Program(run)
                 }
-                Part::KernelLog => {
+                Section::KernelLog => {
                     self.kernel_faults.push(line.to_owned());
-                    Part::KernelLog
+                    Section::KernelLog
                 }
-                Part::Elsewhere => Part::Elsewhere,
+                Section::Elsewhere => Section::Elsewhere,
             };
         };
-        self.close(part);
+        self.close(section);
         match marker.split_once(' ') {
-            Some(("kernel", "log")) => Part::KernelLog,
+            Some(("kernel", "log")) => Section::KernelLog,
             Some(("kernel", release)) => {
                 self.release = Some(release.to_owned());
-                Part::Elsewhere
+                Section::Elsewhere
             }
-            Some(("begin", program)) => {
-                Part::Program(Ran { program: program.to_owned(), ..Ran::default() })
-            }
-            _ => Part::Elsewhere,
+            Some(("begin", program)) => Section::Program(ProgramRun {
+                program: program.to_owned(),
+                ..ProgramRun::default()
+            }),
+            _ => Section::Elsewhere,
         }
     }
 
-    fn close(&mut self, part: Part) {
-        let Part::Program(mut ran) = part else { return };
-        if !ran.has_summed_up {
-            ran.tally.failed += 1;
+    fn close(&mut self, section: Section) {
+        let Section::Program(mut run) = section else { return };
+        if !run.has_tally {
+            run.tally.failed += 1;
         }
-        ran.tally.skipped += ran.skips.len() as u64;
-        if ran.tally.failed == 0 {
-            ran.said.clear();
+        run.tally.skipped += run.skips.len() as u64;
+        if run.tally.failed == 0 {
+            run.output.clear();
         }
-        self.programs.push(ran);
+        self.programs.push(run);
     }
 
-    /// The sum of all programs; a fault of the kernel is a failure.
+    /// The sum of all programs. Kernel faults count as one failure.
     pub(crate) fn tally(&self) -> Tally {
         let mut tally = Tally::default();
-        for ran in &self.programs {
-            tally += ran.tally;
+        for run in &self.programs {
+            tally += run.tally;
         }
         tally.failed += u64::from(!self.kernel_faults.is_empty());
         tally
     }
 }
 
-impl Ran {
+impl ProgramRun {
     fn take(&mut self, line: &str) {
         if let Some(tally) = Tally::from_line(line) {
-            // Whoever runs tests within tests sums up twice; the last sum is the program's.
+            // A test may run a test program, whose sum comes first; the last sum is the program's own.
             self.tally = tally;
-            self.has_summed_up = true;
+            self.has_tally = true;
         }
         self.tests.extend(test(line));
         if line.starts_with(SKIPPED) {
             self.skips.push(line.to_owned());
         }
-        self.said.push(line.to_owned());
+        self.output.push(line.to_owned());
     }
 
-    /// What it said of its failures; all of it, if it ended before it could.
+    /// The output from `failures:` on, or all of it if the program ended early.
     pub(crate) fn failures(&self) -> &[String] {
-        let from = self.said.iter().position(|line| line == "failures:").unwrap_or(0);
-        &self.said[from..]
+        let from = self.output.iter().position(|line| line == "failures:").unwrap_or(0);
+        &self.output[from..]
     }
 }
 
-/// `test NAME ... ok`, `… FAILED`, `… ignored, REASON`.
+/// Parses `test NAME ... ok`, `… FAILED` and `… ignored, REASON`.
 fn test(line: &str) -> Option<(String, Option<bool>)> {
     let (name, outcome) = line.strip_prefix("test ")?.split_once(" ... ")?;
-    let is_good = match outcome.split([',', ' ']).next()? {
+    let passed = match outcome.split([',', ' ']).next()? {
         "ok" => Some(true),
         "FAILED" => Some(false),
         "ignored" => None,
         _ => return None,
     };
-    Some((name.to_owned(), is_good))
+    Some((name.to_owned(), passed))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Account {
-        Account::read(&text.lines().map(str::to_owned).collect::<Vec<_>>())
+    fn read(text: &str) -> ConsoleLog {
+        ConsoleLog::read(&text.lines().map(str::to_owned).collect::<Vec<_>>())
     }
 
     const GOOD: &str = "[    0.1] Linux\n@@ kernel 6.1.0-50-cloud-amd64\n@@ begin trees\n\
@@ -153,44 +154,44 @@ mod tests {
 
     #[test]
     fn a_good_run_is_summed_up() {
-        let account = read(GOOD);
-        assert_eq!(account.release.as_deref(), Some("6.1.0-50-cloud-amd64"));
-        assert_eq!(account.tally(), Tally { passed: 1, failed: 0, skipped: 1 });
+        let log = read(GOOD);
+        assert_eq!(log.release.as_deref(), Some("6.1.0-50-cloud-amd64"));
+        assert_eq!(log.tally(), Tally { passed: 1, failed: 0, skipped: 1 });
         let tests = [("a_tree".to_owned(), Some(true)), ("another".to_owned(), None)];
-        assert_eq!(account.programs[0].tests, tests);
-        assert!(account.programs[0].said.is_empty() && account.kernel_faults.is_empty());
+        assert_eq!(log.programs[0].tests, tests);
+        assert!(log.programs[0].output.is_empty() && log.kernel_faults.is_empty());
     }
 
     #[test]
-    fn what_a_passing_test_left_out_is_counted() {
-        let left_out = "@@ end trees 0";
-        let account = read(&GOOD.replace(left_out, "SKIPPED: workload x: no y\n@@ end trees 0"));
-        assert_eq!(account.programs[0].skips, ["SKIPPED: workload x: no y"]);
-        assert_eq!(account.tally(), Tally { passed: 1, failed: 0, skipped: 2 });
+    fn parts_that_a_passing_test_skipped_are_counted() {
+        let end = "@@ end trees 0";
+        let log = read(&GOOD.replace(end, "SKIPPED: workload x: no y\n@@ end trees 0"));
+        assert_eq!(log.programs[0].skips, ["SKIPPED: workload x: no y"]);
+        assert_eq!(log.tally(), Tally { passed: 1, failed: 0, skipped: 2 });
     }
 
     #[test]
     fn a_program_without_a_wanted_test_did_not_fail() {
-        let account = read("@@ begin errors\ntest result: ok. 0 passed; 0 failed\n@@ end errors 0");
-        assert_eq!(account.tally(), Tally::default());
+        let log = read("@@ begin errors\ntest result: ok. 0 passed; 0 failed\n@@ end errors 0");
+        assert_eq!(log.tally(), Tally::default());
     }
 
     #[test]
-    fn a_failing_program_keeps_what_it_said() {
-        let account = read(
+    fn a_failing_program_keeps_its_output() {
+        let log = read(
             "@@ begin errors\ntest a ... FAILED\n---- a stdout ----\nError: not 3 B\n\
             test result: FAILED. 0 passed; 1 failed; 0 ignored\n@@ end errors 101\n@@ done",
         );
-        assert_eq!(account.tally().failed, 1);
-        assert!(account.programs[0].said.contains(&"Error: not 3 B".to_owned()));
-        assert_eq!(account.programs[0].tests, [("a".to_owned(), Some(false))]);
+        assert_eq!(log.tally().failed, 1);
+        assert!(log.programs[0].output.contains(&"Error: not 3 B".to_owned()));
+        assert_eq!(log.programs[0].tests, [("a".to_owned(), Some(false))]);
     }
 
     #[test]
     fn a_program_that_was_killed_or_took_the_machine_with_it_failed() {
         for end in ["@@ end errors 137\n@@ done", "Kernel panic - not syncing"] {
-            let account = read(&format!("@@ begin errors\ntest a ... ok\n{end}"));
-            assert_eq!(account.tally(), Tally { passed: 0, failed: 1, skipped: 0 });
+            let log = read(&format!("@@ begin errors\ntest a ... ok\n{end}"));
+            assert_eq!(log.tally(), Tally { passed: 0, failed: 1, skipped: 0 });
         }
     }
 

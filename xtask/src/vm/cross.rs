@@ -1,7 +1,6 @@
-//! Programs for a processor that this machine does not have: the compiler's libraries, a linker, a busybox.
+//! Cross-compilation: Rust's libraries, a linker and busybox for another architecture, all from Debian.
 //!
-//! rustup could have the libraries too, where it was used to install the compiler; Debian has them wherever the
-//! compiler of the eBPF programs comes from Debian.
+//! rustup has the libraries too, but only for compilers that it installed.
 
 use std::{
     fs,
@@ -11,10 +10,13 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use xtask::{
-    cache,
+    cargo,
     command::{self, say},
-    environment, packages, setup,
-    toolchain::{DEBIAN_RUSTC, DISTRIBUTION_RUSTC},
+    setup::{
+        self, packages,
+        toolchain::{DEBIAN_RUSTC, DISTRIBUTION_RUSTC},
+    },
+    workspace::cache,
 };
 
 use super::{
@@ -23,26 +25,26 @@ use super::{
 };
 
 const LINKER: &str = "aarch64-linux-gnu-gcc";
-/// Takes the symbols out of such programs.
+/// Strips programs of that architecture.
 pub(crate) const STRIP: &str = "aarch64-linux-gnu-strip";
 const LIBRARIES_PACKAGE: &str = "libstd-rust-web-dev";
 const BUSYBOX_PACKAGE: &str = "busybox-static";
-/// Names this system's release in `VERSION_CODENAME`.
+/// Contains the name of this system's release as `VERSION_CODENAME`.
 const OS_RELEASE: &str = "/etc/os-release";
 
-/// What programs of another architecture are made with.
+/// Files for building and running programs of another architecture.
 #[derive(Clone, Debug)]
 pub(crate) struct Cross {
-    /// Of the programs.
+    /// The programs' architecture.
     pub(crate) architecture: Architecture,
-    /// Where the compiler finds `lib/rustlib/TRIPLE`.
+    /// The sysroot that contains `lib/rustlib/TRIPLE`.
     pub(crate) sysroot: PathBuf,
-    /// A static one.
+    /// A static busybox.
     pub(crate) busybox: PathBuf,
 }
 
 impl Cross {
-    /// All of it out of the cache, or by apt.
+    /// Returns the files in the cache, or downloads them with apt.
     pub(crate) fn fetch(architecture: Architecture) -> Result<Self> {
         setup::ensure_for_arm64()?;
         let compiler = compiler_version()?;
@@ -74,21 +76,21 @@ impl Cross {
         if !self.libraries().exists() {
             let tree = archive.unpack(&format!("{LIBRARIES_PACKAGE}={compiler}"))?;
             let triple = self.architecture.target();
-            cache::keep(&tree.join("usr/lib/rustlib").join(triple), &self.libraries())?;
+            cache::store(&tree.join("usr/lib/rustlib").join(triple), &self.libraries())?;
         }
         if self.busybox.exists() {
             return Ok(());
         }
         let tree = archive.unpack(BUSYBOX_PACKAGE)?;
-        // Since 2024 everything is below usr.
+        // The second path is that of releases before 2024.
         let places = ["usr/bin/busybox", "bin/busybox"].map(|place| tree.join(place));
         let busybox = places.iter().find(|place| place.exists());
-        cache::keep(busybox.context("the package holds no busybox")?, &self.busybox)
+        cache::store(busybox.context("the package holds no busybox")?, &self.busybox)
     }
 
-    /// Makes a cargo command build with it, into a folder of its own.
+    /// Makes a cargo command build for the architecture, into a separate folder of `target`.
     pub(crate) fn configure(&self, cargo: &mut Command, target: &Path) {
-        environment::forget_host_compiler(cargo);
+        cargo::forget_host_compiler(cargo);
         let triple = self.architecture.target().to_uppercase().replace('-', "_");
         cargo
             .env("RUSTC", DISTRIBUTION_RUSTC)
@@ -98,7 +100,7 @@ impl Cross {
     }
 }
 
-/// The version of Debian's compiler, which is installed if it is not there.
+/// The version of Debian's compiler, which is installed if it is missing.
 fn compiler_version() -> Result<String> {
     let ask = || {
         let query = ["--show", "--showformat=${Version}", DEBIAN_RUSTC];
@@ -110,7 +112,7 @@ fn compiler_version() -> Result<String> {
     ask()
 }
 
-/// `bookworm` of `VERSION_CODENAME=bookworm`.
+/// The release in `/etc/os-release`: `bookworm` of `VERSION_CODENAME=bookworm`.
 fn codename(os_release: &str) -> Result<String> {
     let name = os_release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
     let Some(name) = name else { bail!("{OS_RELEASE} does not say which Debian this is") };
@@ -122,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_release_is_read_from_what_the_system_says_of_itself() {
+    fn the_release_is_read_from_os_release() {
         assert_eq!(codename("ID=debian\nVERSION_CODENAME=bookworm\n").unwrap(), "bookworm");
         assert_eq!(codename("VERSION_CODENAME=\"trixie\"\n").unwrap(), "trixie");
         assert!(codename("ID=debian\n").is_err());

@@ -1,4 +1,4 @@
-//! The root file system of a virtual machine: busybox, the programs, and a plan of what to run.
+//! The root file system of a virtual machine: busybox, the programs, and a plan of the runs.
 
 use std::{
     fs,
@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use xtask::{command, packages};
+use xtask::{command, setup::packages};
 
 use super::{
     cross::{self, Cross},
@@ -18,30 +18,30 @@ use super::{
 
 const INIT: &str = include_str!("init.sh");
 
-/// Folders that `init.sh` mounts something on, or puts something into.
+/// Folders that `init.sh` uses as mount points or writes to.
 const FOLDERS: [&str; 10] =
     ["bin", "dev", "etc", "plan", "proc", "root", "sys", "t", "tmp", "usr/bin"];
 
-/// The files that all machines have.
+/// The files of all machines of one architecture.
 #[derive(Debug)]
 pub(crate) struct Tree {
     folder: tempfile::TempDir,
-    /// This machine's.
+    /// The host's busybox, which packs the archive.
     busybox: PathBuf,
 }
 
 impl Tree {
-    /// Lays it out.
-    pub(crate) fn lay_out(programs: &Programs, cross: Option<&Cross>) -> Result<Self> {
+    /// Copies the programs into a temporary folder.
+    pub(crate) fn create(programs: &Programs, cross: Option<&Cross>) -> Result<Self> {
         let folder = tempfile::tempdir().context("cannot make a temporary directory")?;
         let busybox = packages::static_busybox().context("no static busybox is in PATH")?;
-        let theirs = cross.map_or(&busybox, |cross| &cross.busybox);
+        let guest_busybox = cross.map_or(&busybox, |cross| &cross.busybox);
         let strip = cross.map_or("strip", |_| cross::STRIP);
         let root = folder.path();
         for name in FOLDERS {
             fs::create_dir_all(root.join(name)).with_context(|| format!("cannot make {name}"))?;
         }
-        copy(theirs, &root.join("bin/busybox"), strip)?;
+        copy(guest_busybox, &root.join("bin/busybox"), strip)?;
         symlink("busybox", root.join("bin/sh")).context("cannot link bin/sh")?;
         fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n")?;
         write_program(&root.join("init"), INIT)?;
@@ -51,7 +51,7 @@ impl Tree {
         Ok(Self { folder, busybox })
     }
 
-    /// Packs it, with this plan in it, into `archive`.
+    /// Writes the plan into the tree, and the tree into the cpio archive `archive`.
     pub(crate) fn pack(&self, plan: &Plan, archive: &Path) -> Result<()> {
         let folder = self.folder.path();
         fs::write(folder.join("plan/settings"), plan.settings())
@@ -60,7 +60,7 @@ impl Tree {
             .context("cannot write the plan")?;
         let file = fs::File::create(archive)
             .with_context(|| format!("cannot write {}", archive.display()))?;
-        // What the kernel's own documentation does, with busybox in place of find and cpio.
+        // As in the kernel's documentation of initramfs, with busybox's find and cpio.
         let line = "\"$0\" find . | \"$0\" cpio -o -H newc";
         let output = Command::new(&self.busybox)
             .args(["sh", "-c", line])
@@ -78,10 +78,10 @@ impl Tree {
     }
 }
 
-/// Copies a program without its symbols: it is unpacked into memory.
+/// Copies a program and strips it, because it is unpacked into memory.
 fn copy(from: &Path, to: &Path, strip: &str) -> Result<()> {
     fs::copy(from, to).with_context(|| format!("cannot copy {}", from.display()))?;
-    // Where binutils are missing it is only larger.
+    // Without binutils the program stays larger, which is no error.
     command::succeeds(Command::new(strip).arg(to));
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! Debian's cloud kernels, each out of the release of Debian that carries it.
+//! Debian's cloud kernels, from the releases of Debian that contain them.
 //!
-//! An image is kept in the user's cache; nothing is installed.
+//! Images are stored in the user's cache; nothing is installed.
 
 use std::{
     fs,
@@ -8,19 +8,19 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use xtask::{cache, command::say};
+use xtask::{command::say, workspace::cache};
 
 use super::{
     architecture::Architecture::{self, Arm, X86},
     archive::{Archive, Suite},
 };
 
-/// A kernel, and where Debian keeps it.
+/// A kernel series and its suite of Debian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Series {
-    /// What the command line calls it.
+    /// Its name on the command line.
     pub(crate) name: &'static str,
-    /// What it runs on.
+    /// Its architecture.
     pub(crate) architecture: Architecture,
     suite: Suite<'static>,
 }
@@ -35,10 +35,10 @@ const fn debian(name: &'static str) -> Suite<'static> {
 
 const BULLSEYE: Suite<'static> = Suite { archive: "debian-security", name: "bullseye-security" };
 
-/// Whatever Debian's unstable has.
+/// The kernel of Debian unstable.
 pub(crate) const NEWEST: Series = series("7", X86, debian("sid"));
 
-/// Oldest first. Newer ones for arm64 come in a form that the emulator of Debian 12 does not boot.
+/// All series, oldest first. Newer arm64 kernels have a format that qemu in Debian 12 does not boot.
 pub(crate) const ALL: [Series; 6] = [
     series("5.10", X86, BULLSEYE),
     series("5.10-arm64", Arm, debian("bullseye")),
@@ -48,30 +48,30 @@ pub(crate) const ALL: [Series; 6] = [
     NEWEST,
 ];
 
-/// A kernel that can be booted.
+/// A kernel in the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Kernel {
     /// Its series' name.
     pub(crate) name: &'static str,
-    /// What it runs on.
+    /// Its architecture.
     pub(crate) architecture: Architecture,
-    /// What it calls itself, like `6.1.0-50-cloud-amd64`.
+    /// Its release, such as `6.1.0-50-cloud-amd64`.
     pub(crate) release: String,
-    /// The compressed kernel.
+    /// The path of the compressed kernel.
     pub(crate) image: PathBuf,
 }
 
 impl Series {
-    /// The series called `name`.
+    /// Finds a series by name.
     pub(crate) fn find(name: &str) -> Result<Self> {
         let names: Vec<_> = ALL.iter().map(|series| series.name).collect();
         let found = ALL.into_iter().find(|series| series.name == name);
         found.with_context(|| format!("no kernel is called {name}: there are {}", names.join(", ")))
     }
 
-    /// The kernel out of the cache, or by apt.
+    /// Returns the kernel in the cache, or downloads one with apt.
     ///
-    /// A kernel in the cache stays what it is: remove it there to have a newer one.
+    /// A kernel in the cache is never updated: remove it there to get a newer one.
     pub(crate) fn fetch(self) -> Result<Kernel> {
         let folder = cache::directory("the kernels")?.join("kernels").join(self.name);
         if let Some(kernel) = self.cached(&folder) {
@@ -98,27 +98,27 @@ impl Series {
 
     fn download(self, folder: &Path) -> Result<()> {
         let archive = Archive::open(self.architecture, &[self.suite])?;
-        // Depends on the newest cloud kernel of its suite.
+        // This package depends on the newest cloud kernel of its suite.
         let meta = format!("linux-image-cloud-{}", self.architecture.debian());
-        let package = newest_image(&archive.says(&["depends", &meta])?)
+        let package = newest_image(&archive.query(&["depends", &meta])?)
             .with_context(|| format!("{meta} of {} names no kernel", self.suite.name))?;
-        // From 7.x on the image is in a package of its own.
+        // Since 7.x the image is in a separate package.
         let binary = package.replace("linux-image-", "linux-binary-");
         let package = if archive.has(&binary) { binary } else { package };
         let image = find_image(&archive.unpack(&package)?)?;
         let release =
             package.trim_start_matches("linux-image-").trim_start_matches("linux-binary-");
-        cache::keep(&image, &folder.join(format!("vmlinuz-{release}")))
+        cache::store(&image, &folder.join(format!("vmlinuz-{release}")))
     }
 }
 
-/// The kernel's package in what `apt-cache depends` says about the meta package.
+/// The kernel's package in the output of `apt-cache depends` for the meta package.
 fn newest_image(depends: &str) -> Option<String> {
     let mut packages = depends.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
     packages.find(|package| package.starts_with("linux-image-")).map(str::to_owned)
 }
 
-/// `boot/vmlinuz-*`, or `usr/lib/modules/*/vmlinuz` from 7.x on.
+/// Finds `boot/vmlinuz-*`, or `usr/lib/modules/*/vmlinuz` since 7.x.
 fn find_image(tree: &Path) -> Result<PathBuf> {
     let mut folders = vec![tree.join("boot")];
     let modules = fs::read_dir(tree.join("usr/lib/modules")).into_iter().flatten().flatten();
@@ -133,7 +133,7 @@ fn find_image(tree: &Path) -> Result<PathBuf> {
     bail!("the package holds no vmlinuz")
 }
 
-/// The release in the name of a cached image.
+/// The release in the file name of a cached image.
 fn release_of(image: &Path) -> Option<String> {
     Some(image.file_name()?.to_str()?.strip_prefix("vmlinuz-")?.to_owned())
 }

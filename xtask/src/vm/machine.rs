@@ -1,4 +1,4 @@
-//! One boot: qemu by software emulation, a kernel, an initramfs, and what comes out of the console.
+//! Boots a kernel and an initramfs in qemu and reads the console.
 
 use std::{
     fs,
@@ -14,60 +14,59 @@ use xtask::command;
 
 use super::{architecture::Architecture, console::DONE};
 
-/// Emulated processors: two, so that a program's halves really run at the same time.
+/// Emulated processors: two, so that programs run in parallel.
 const PROCESSORS: &str = "2";
-/// An initramfs lies in memory twice while it is unpacked.
+/// Memory of the machine. While an initramfs is unpacked, memory holds it twice.
 const MEMORY: &str = "2G";
-/// The serial line is all there is to see; a panic ends the machine. What protects against other
-/// users' programs is left out, because emulated it costs a third of the time; and a processor that
-/// stands still for some seconds is the emulator's, not the kernel's.
+/// Parameters of all kernels. A panic ends the machine. Mitigations are off, because emulated they take a third of the
+/// time. The watchdog is slow, because the emulator may stall a processor for seconds.
 const PARAMETERS: &str = "panic=-1 quiet mitigations=off init_on_alloc=0 watchdog_thresh=60";
-/// How long a kernel may take to its first process. They take seconds, and minutes beside other work. One was seen to
-/// hang before its first word, with both emulated processors busy, for as long as it was let.
+/// Time limit from power-on to the first process. It usually takes seconds, and minutes on a busy host. A kernel may
+/// hang before its first message, with both emulated processors busy.
 const START_LIMIT: Duration = Duration::from_secs(300);
-/// How long a kernel may take to power off after the last program.
-const GOODBYE: Duration = Duration::from_secs(10);
+/// Time limit from the last program to power-off.
+const POWER_OFF_LIMIT: Duration = Duration::from_secs(10);
 
-/// What a boot left.
+/// The result of a boot.
 #[derive(Debug)]
 pub(crate) struct Boot {
-    /// Everything that was written to the console, line by line.
+    /// The lines of the console.
     pub(crate) console: Vec<String>,
-    /// How long it took.
+    /// From power-on to power-off.
     pub(crate) time: Duration,
-    /// Whether it came to its end by itself.
+    /// Whether the first process reached its end.
     pub(crate) is_complete: bool,
 }
 
 impl Boot {
-    /// Whether the kernel came as far as its first process, which names it.
+    /// Whether the first process run. It begins with the kernel's name.
     pub(crate) fn has_started(&self) -> bool {
         self.console.iter().any(|line| names_kernel(line))
     }
 }
 
-/// Whether this is the first line of our first process.
+/// Whether this is the first line of `init.sh`.
 fn names_kernel(line: &str) -> bool {
     line.starts_with("@@ kernel ")
 }
 
-/// What to boot.
+/// A machine to boot.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Machine<'a> {
-    /// Its processor.
+    /// Its architecture.
     pub(crate) architecture: Architecture,
-    /// The compressed kernel.
+    /// The path of the compressed kernel.
     pub(crate) kernel: &'a Path,
-    /// Its first root file system.
+    /// The path of the root file system's cpio archive.
     pub(crate) initramfs: &'a Path,
-    /// Further words of its command line.
+    /// Additional parameters of the kernel.
     pub(crate) parameters: &'a str,
-    /// Where its console can be read meanwhile and afterwards.
+    /// The path of a file to which the console is copied.
     pub(crate) log: &'a Path,
 }
 
 impl Machine<'_> {
-    /// Boots and waits for the end, at most for `limit` from the first process on.
+    /// Boots and waits for the end, at most `limit` from the start of the first process.
     pub(crate) fn boot(self, limit: Duration) -> Result<Boot> {
         let start = Instant::now();
         let mut log = fs::File::create(self.log)
@@ -75,7 +74,7 @@ impl Machine<'_> {
         let mut qemu = Qemu(self.start_qemu()?);
         let output = qemu.0.stdout.take().context("qemu has no standard output")?;
         let (console, is_complete) =
-            listen(&command::lines(output), start + START_LIMIT, limit, &mut log)
+            read_console(&command::lines(output), start + START_LIMIT, limit, &mut log)
                 .with_context(|| format!("cannot write {}", self.log.display()))?;
         Ok(Boot { console, time: start.elapsed(), is_complete })
     }
@@ -100,20 +99,20 @@ impl Machine<'_> {
     }
 }
 
-/// A running qemu; it does not outlive us.
+/// A running qemu, killed when dropped.
 struct Qemu(Child);
 
 impl Drop for Qemu {
     fn drop(&mut self) {
-        // Failing is the normal case: the machine has switched itself off.
+        // Fails if the machine has powered off, which is the normal case.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// All lines up to the end, and whether the end was the right one. The first process is to run before
-/// `deadline`, and has `limit` from then on.
-fn listen(
+/// Reads the console to its end. Returns the lines and whether the first process reached its end. The first process
+/// must start before `deadline`, and may run for `limit`.
+fn read_console(
     lines: &Receiver<String>,
     mut deadline: Instant,
     limit: Duration,
@@ -124,7 +123,7 @@ fn listen(
     loop {
         match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(mut line) => {
-                // A serial line ends its lines with carriage returns.
+                // The serial line adds carriage returns.
                 line.truncate(line.trim_end_matches('\r').len());
                 writeln!(log, "{line}")?;
                 if names_kernel(&line) {
@@ -132,7 +131,7 @@ fn listen(
                 }
                 if line == DONE {
                     is_complete = true;
-                    deadline = Instant::now() + GOODBYE;
+                    deadline = Instant::now() + POWER_OFF_LIMIT;
                 }
                 console.push(line);
             }
@@ -149,28 +148,28 @@ mod tests {
 
     use super::*;
 
-    fn heard(text: &'static str) -> (Vec<String>, bool) {
+    fn read(text: &'static str) -> (Vec<String>, bool) {
         let limit = Duration::from_secs(5);
         let lines = command::lines(text.as_bytes());
-        listen(&lines, Instant::now() + limit, limit, &mut io::sink()).unwrap()
+        read_console(&lines, Instant::now() + limit, limit, &mut io::sink()).unwrap()
     }
 
     #[test]
-    fn a_console_ends_its_lines_with_carriage_returns_or_not() {
-        let (console, is_complete) = heard("one\r\ntwo\n@@ done\r\n");
+    fn carriage_returns_are_removed() {
+        let (console, is_complete) = read("one\r\ntwo\n@@ done\r\n");
         assert_eq!(console, ["one", "two", DONE]);
         assert!(is_complete);
     }
 
     #[test]
     fn a_machine_that_stops_in_the_middle_is_not_complete() {
-        assert!(!heard("@@ begin trees\r\nKernel panic\r\n").1);
+        assert!(!read("@@ begin trees\r\nKernel panic\r\n").1);
     }
 
     #[test]
     fn a_kernel_that_dies_before_its_first_process_has_not_started() {
         let started = |text| {
-            let (console, is_complete) = heard(text);
+            let (console, is_complete) = read(text);
             Boot { console, time: Duration::ZERO, is_complete }.has_started()
         };
         assert!(!started("[ 4.0] Oops: int3\r\n[ 4.1] Kernel panic - not syncing\r\n"));
@@ -178,20 +177,20 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_hangs_is_left_at_the_deadline() {
+    fn a_machine_that_hangs_is_abandoned_at_the_deadline() {
         let (sender, receiver) = mpsc::channel();
         let (short, long) = (Duration::from_millis(20), Duration::from_secs(3600));
         let (console, is_complete) =
-            listen(&receiver, Instant::now() + short, long, &mut io::sink()).unwrap();
+            read_console(&receiver, Instant::now() + short, long, &mut io::sink()).unwrap();
         assert!(console.is_empty() && !is_complete);
         sender.send("@@ kernel 7.2".to_owned()).unwrap();
         let (console, is_complete) =
-            listen(&receiver, Instant::now() + long, short, &mut io::sink()).unwrap();
+            read_console(&receiver, Instant::now() + long, short, &mut io::sink()).unwrap();
         assert!(console.len() == 1 && !is_complete);
     }
 
     #[test]
-    fn a_kernel_that_is_slow_to_start_does_not_take_the_time_of_its_programs() {
+    fn a_slow_start_does_not_reduce_the_time_of_the_programs() {
         let (sender, receiver) = mpsc::channel();
         sender.send("@@ kernel 7.2".to_owned()).unwrap();
         let programs = thread::spawn(move || {
@@ -200,7 +199,8 @@ mod tests {
         });
         let start_limit = Instant::now() + Duration::from_millis(20);
         let limit = Duration::from_secs(60);
-        let (_, is_complete) = listen(&receiver, start_limit, limit, &mut io::sink()).unwrap();
+        let (_, is_complete) =
+            read_console(&receiver, start_limit, limit, &mut io::sink()).unwrap();
         assert!(is_complete);
         programs.join().unwrap().unwrap();
     }

@@ -1,4 +1,4 @@
-//! How a boot came out: a line for people, the failures in full, a row of a table.
+//! The result of a boot, as a line, as a list of failures, and as a row of a table.
 
 use std::{
     fmt::Write as _,
@@ -9,42 +9,42 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{console::Account, plan::Circumstance};
-use crate::tally::Tally;
+use super::{console::ConsoleLog, plan::Restriction};
+use crate::checks::tally::Tally;
 
 /// One boot.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
-    /// Of the kernel, by its package.
+    /// The kernel's release, from the name of its package.
     pub(crate) release: String,
-    /// What was done to it.
-    pub(crate) circumstance: Circumstance,
-    /// What its console says.
-    pub(crate) account: Account,
-    /// From power on to power off.
+    /// The restriction of this boot.
+    pub(crate) restriction: Restriction,
+    /// The parsed console.
+    pub(crate) console: ConsoleLog,
+    /// From power-on to power-off.
     pub(crate) time: Duration,
-    /// Whether it ended by itself.
+    /// Whether the first process reached its end.
     pub(crate) is_complete: bool,
 }
 
 impl Outcome {
-    /// All tests; a machine that did not come to its end has a failure more.
+    /// The sum of all tests. A machine that did not reach its end counts as one more failure.
     pub(crate) fn tally(&self) -> Tally {
-        let mut tally = self.account.tally();
+        let mut tally = self.console.tally();
         tally.failed += u64::from(!self.is_complete);
         tally
     }
 
-    /// Failures with their output, then one line.
+    /// Prints the output of failures, then one line. `log` is the path of the console's copy.
     pub(crate) fn print(&self, log: &Path) -> Result<()> {
         let mut text = String::new();
         self.failures(&mut text, log);
-        // Writing to a string cannot fail.
+        // Writing to a string never fails.
         let _ = writeln!(
             text,
             "{} {}: {} in {} s",
             self.release,
-            self.circumstance.words(),
+            self.restriction.words(),
             self.tally(),
             self.time.as_secs()
         );
@@ -52,16 +52,16 @@ impl Outcome {
     }
 
     fn failures(&self, text: &mut String, log: &Path) {
-        for ran in self.account.programs.iter().filter(|ran| ran.tally.failed > 0) {
-            let _ = writeln!(text, "== {} on {}", ran.program, self.release);
-            for line in ran.failures() {
+        for run in self.console.programs.iter().filter(|run| run.tally.failed > 0) {
+            let _ = writeln!(text, "== {} on {}", run.program, self.release);
+            for line in run.failures() {
                 let _ = writeln!(text, "{line}");
             }
         }
-        for skip in self.account.programs.iter().flat_map(|ran| &ran.skips) {
+        for skip in self.console.programs.iter().flat_map(|run| &run.skips) {
             let _ = writeln!(text, "{}: {skip}", self.release);
         }
-        for fault in &self.account.kernel_faults {
+        for fault in &self.console.kernel_faults {
             let _ = writeln!(text, "{}: the kernel says: {fault}", self.release);
         }
         if !self.is_complete {
@@ -77,21 +77,21 @@ impl Outcome {
     fn row(&self) -> String {
         let tally = self.tally();
         let programs: Vec<_> = self
-            .account
+            .console
             .programs
             .iter()
-            .map(|ran| format!("{} {}", ran.program, ran.tests.len()))
+            .map(|run| format!("{} {}", run.program, run.tests.len()))
             .collect();
         let result = match tally {
             Tally { failed: 0, passed, skipped: 0 } if passed > 0 => format!("all {passed} pass"),
             Tally { .. } => format!("**{tally}**"),
         };
-        let (release, circumstance) = (&self.release, self.circumstance.words());
-        format!("| {release} | {circumstance} | {} | {result} |", programs.join(", "))
+        let (release, restriction) = (&self.release, self.restriction.words());
+        format!("| {release} | {restriction} | {} | {result} |", programs.join(", "))
     }
 }
 
-/// The table with these outcomes in it; rows of `old` about other boots stay.
+/// The table with these outcomes. Rows of `old` for other boots stay.
 pub(crate) fn table(old: &str, outcomes: &[Outcome]) -> String {
     let new: Vec<_> = outcomes.iter().map(Outcome::row).collect();
     let is_replaced = |row: &&str| new.iter().any(|new| boot_of(new) == boot_of(row));
@@ -104,12 +104,13 @@ pub(crate) fn table(old: &str, outcomes: &[Outcome]) -> String {
 
 const HEADER: &str = "| kernel | booted | tests | result |\n|---|---|---|---|\n";
 
-/// The first two cells: kernel and circumstance.
+/// The first two cells: kernel and restriction.
 fn boot_of(row: &str) -> Vec<&str> {
     row.split('|').skip(1).take(2).map(str::trim).collect()
 }
 
-/// By the numbers of the kernel's release, then by its architecture; rows of one kernel stay in their order.
+/// The sort key of a row: the numbers of the kernel's release, then the release itself, which ends with the
+/// architecture.
 fn release_order(row: &str) -> (Vec<u32>, &str) {
     let release = boot_of(row).first().copied().unwrap_or_default();
     let words = release.split(|c: char| !c.is_ascii_digit());
@@ -124,8 +125,8 @@ mod tests {
         let lines: Vec<_> = console.lines().map(str::to_owned).collect();
         Outcome {
             release: "6.1.0-50-cloud-amd64".into(),
-            circumstance: Circumstance::Plain,
-            account: Account::read(&lines),
+            restriction: Restriction::None,
+            console: ConsoleLog::read(&lines),
             time: Duration::from_secs(9),
             is_complete,
         }

@@ -1,11 +1,11 @@
-//! What a boot is for: which programs run, under which circumstances.
+//! The plan of a boot: test programs and restrictions of the kernel.
 
 use std::{fmt::Write as _, time::Duration};
 
 use super::programs::Programs;
 
-/// Tests that cannot run there, and why.
-const LEFT_OUT: [(&str, &str); 8] = [
+/// Test programs that cannot run in the machine, and why.
+const EXCLUDED: [(&str, &str); 8] = [
     ("capture_programs", "needs gcc, python and git"),
     ("docker", "needs docker"),
     ("docker_hops", "needs docker"),
@@ -13,25 +13,22 @@ const LEFT_OUT: [(&str, &str); 8] = [
     ("observer_effect", "needs bash, perl, python and git"),
     ("pipe_ends", "needs bash"),
     ("privileges", "needs setpriv and a user database"),
-    // Has boots of its own.
+    // Runs in the restricted boots.
     (REFUSING, "is about kernels on which nothing else works"),
 ];
 
-/// Tests that an emulated machine is too slow for, of programs that run there; why.
-const TOO_FAST: [(&str, &str); 1] = [(
-    "fork_storm_at_attach",
-    "who forks 400 times a second leaves a tracer there no time to begin",
-)];
+/// Tests for which an emulated machine is too slow, and why.
+const TOO_FAST: [(&str, &str); 1] =
+    [("fork_storm_at_attach", "400 forks per second leave an emulated tracer no time to attach")];
 
-/// The tests of what is said where no trace is possible.
+/// The test of the message on a kernel that allows no trace.
 const REFUSING: &str = "refusing_kernels";
 
-/// A program, and names that choose among its tests (none: all of them).
+/// A test program, and filters of its tests. No filter selects all.
 type Part = (&'static str, &'static [&'static str]);
 
-/// What depends on the kernel: each way to write, each kind of object, all of the life of processes, and
-/// of following and capturing what goes another way in the kernel. The other tests are about what is made of
-/// its answers, which is the same everywhere; a filter finds them all the same.
+/// Tests that depend on the kernel: all calls that write, all kinds of objects, the life of processes, and special
+/// paths of following and capturing. The other tests are about user space; only a filter selects them.
 const ABOUT_THE_KERNEL: [Part; 10] = [
     ("one_trace", &[]),
     ("trees", &[]),
@@ -57,8 +54,8 @@ const ABOUT_THE_KERNEL: [Part; 10] = [
     ("capabilities", &[]),
 ];
 
-/// What a quick run has of them: each hook, each kind of fact, each branch that depends on the kernel.
-/// Setting up a trace takes ten seconds of emulation, so there can be few.
+/// The tests of a quick run: each hook, each kind of event, each branch that depends on the kernel. They are few,
+/// because an emulated tracer takes ten seconds to attach.
 const QUICK: [Part; 8] = [
     ("one_trace", &[]),
     ("trees", &["ten_levels", "vforked", "pid_namespace"]),
@@ -70,73 +67,73 @@ const QUICK: [Part; 8] = [
     ("capabilities", &[]),
 ];
 
-/// How much longer than on a real machine everything may take there.
-const PATIENCE: u32 = 4;
-/// Whoever needs longer than this hangs.
+/// Factor for the tests' timeouts.
+const TIMEOUT_FACTOR: u32 = 4;
+/// Time limit of a test program.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(900);
 
-/// What the kernel of a boot is like.
+/// A restriction under which a kernel boots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Circumstance {
-    /// As Debian made it.
-    Plain,
-    /// Its type information is out of reach, as in a kernel without `CONFIG_DEBUG_INFO_BTF`.
+pub(crate) enum Restriction {
+    /// No restriction.
+    None,
+    /// No type information, as without `CONFIG_DEBUG_INFO_BTF`.
     NoTypes,
-    /// Lockdown forbids to read kernel memory.
+    /// Lockdown forbids reading kernel memory.
     Confidential,
 }
 
-/// The programs of a boot.
+/// A restriction and the programs of a boot.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    pub(crate) circumstance: Circumstance,
-    /// Names of programs with the tests that are wanted (none: all of them), in order.
+    pub(crate) restriction: Restriction,
+    /// Names of programs and filters of their tests, in order. No filter selects all.
     runs: Vec<(String, Vec<String>)>,
 }
 
-/// How much is run.
+/// The tests to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Extent<'a> {
-    /// What the continuous integration has time for.
+pub(crate) enum Scope<'a> {
+    /// Those of [`QUICK`].
     Quick,
-    /// Everything that depends on the kernel.
+    /// Those of [`ABOUT_THE_KERNEL`].
     Whole,
-    /// Any test with a name like one of these.
+    /// All tests whose name contains one of these.
     Matching(&'a [String]),
 }
 
-impl Circumstance {
-    /// In the table of kernels.
+impl Restriction {
+    /// Its description in the table of kernels.
     pub(crate) fn words(self) -> &'static str {
         match self {
-            Self::Plain => "as it is",
+            Self::None => "as it is",
             Self::NoTypes => "without type information",
             Self::Confidential => "`lockdown=confidentiality`",
         }
     }
 
-    /// In the names of files.
+    /// Its name in file names.
     pub(crate) fn word(self) -> &'static str {
         match self {
-            Self::Plain => "plain",
+            Self::None => "plain",
             Self::NoTypes => "no-types",
             Self::Confidential => "confidential",
         }
     }
 
-    /// Further words of the kernel's command line.
+    /// Additional parameters of the kernel.
     pub(crate) fn kernel_parameters(self) -> &'static str {
         match self {
-            Self::Plain | Self::NoTypes => "",
+            Self::None | Self::NoTypes => "",
             Self::Confidential => "lockdown=confidentiality",
         }
     }
 
-    /// Lines of shell that `init.sh` reads before it runs anything.
+    /// Shell commands that `init.sh` runs before the programs.
     fn settings(self) -> &'static str {
-        // The test wants to find these words in what tracer says.
+        // The test expects this text in tracer's message.
         match self {
-            Self::Plain => "",
+            Self::None => "",
             Self::NoTypes => {
                 "mount -t tmpfs none /sys/kernel/btf\n\
                  export TRACER_TEST_REFUSED='type information'\n"
@@ -147,52 +144,52 @@ impl Circumstance {
 }
 
 impl Plan {
-    /// Tests on a kernel as it is.
-    pub(crate) fn of_tests(programs: &Programs, extent: Extent<'_>) -> Self {
+    /// Tests on an unrestricted kernel.
+    pub(crate) fn of_tests(programs: &Programs, scope: Scope<'_>) -> Self {
         let part = |&(name, tests): &Part| {
             (name.to_owned(), tests.iter().map(|test| (*test).into()).collect())
         };
-        let runs = match extent {
-            Extent::Whole => ABOUT_THE_KERNEL.iter().map(part).collect(),
-            Extent::Quick => QUICK.iter().map(part).collect(),
-            Extent::Matching(filters) => {
+        let runs = match scope {
+            Scope::Whole => ABOUT_THE_KERNEL.iter().map(part).collect(),
+            Scope::Quick => QUICK.iter().map(part).collect(),
+            Scope::Matching(filters) => {
                 let names = programs.tests.iter().map(|(name, _)| name);
                 let can_run =
-                    |name: &&String| LEFT_OUT.iter().all(|(left_out, _)| left_out != name);
+                    |name: &&String| EXCLUDED.iter().all(|(left_out, _)| left_out != name);
                 names.filter(can_run).map(|name| (name.clone(), filters.to_vec())).collect()
             }
         };
-        Self { circumstance: Circumstance::Plain, runs }
+        Self { restriction: Restriction::None, runs }
     }
 
-    /// What is said on a kernel that cannot work.
-    pub(crate) fn of_refusal(circumstance: Circumstance) -> Self {
-        Self { circumstance, runs: vec![(REFUSING.to_owned(), Vec::new())] }
+    /// The test of the message on a restricted kernel.
+    pub(crate) fn restricted(restriction: Restriction) -> Self {
+        Self { restriction, runs: vec![(REFUSING.to_owned(), Vec::new())] }
     }
 
-    /// How long its programs may take together.
+    /// Time limit of all programs together.
     pub(crate) fn limit(&self) -> Duration {
         let programs = u32::try_from(self.runs.len()).unwrap_or(u32::MAX);
         PROGRAM_LIMIT.saturating_mul(programs)
     }
 
-    /// What `init.sh` sources.
+    /// The content of `plan/settings`, which `init.sh` sources.
     pub(crate) fn settings(&self) -> String {
-        format!("export TRACER_TEST_PATIENCE={PATIENCE}\n{}", self.circumstance.settings())
+        format!("export TRACER_TEST_PATIENCE={TIMEOUT_FACTOR}\n{}", self.restriction.settings())
     }
 
-    /// What `init.sh` runs: seconds, name, arguments.
+    /// The content of `plan/programs`. Each line has a time limit in seconds, a name, and arguments.
     pub(crate) fn programs(&self) -> String {
         let mut lines = String::new();
         for (name, tests) in &self.runs {
-            // As on the host: a test that counts what the whole machine does must be alone.
+            // One at a time, as on the host: some tests count events of the whole machine.
             let harness = "--include-ignored --test-threads=1 --show-output --color=never";
             let is_asked_for =
                 |test: &str| tests.iter().any(|wanted| test.contains(wanted.as_str()));
             let skipped = TOO_FAST.iter().filter(|(test, _)| !is_asked_for(test));
             let skipped: String = skipped.map(|(test, _)| format!(" --skip={test}")).collect();
             let seconds = PROGRAM_LIMIT.as_secs();
-            // Writing to a string cannot fail.
+            // Writing to a string never fails.
             let _ = writeln!(lines, "{seconds} {name} {harness}{skipped} {}", tests.join(" "));
         }
         lines
@@ -209,9 +206,9 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_reaches_all_that_can_run_there() {
+    fn a_filter_selects_from_all_programs_that_can_run() {
         let filters = ["pipe".to_owned()];
-        let plan = Plan::of_tests(&programs(), Extent::Matching(&filters));
+        let plan = Plan::of_tests(&programs(), Scope::Matching(&filters));
         assert_eq!(
             plan.programs(),
             "900 errors --include-ignored --test-threads=1 --show-output --color=never \
@@ -221,7 +218,7 @@ mod tests {
         );
         assert_eq!(plan.settings(), "export TRACER_TEST_PATIENCE=4\n");
         let filters = ["storm".to_owned()];
-        let asked_for = Plan::of_tests(&programs(), Extent::Matching(&filters)).programs();
+        let asked_for = Plan::of_tests(&programs(), Scope::Matching(&filters)).programs();
         assert!(asked_for.lines().all(|line| line.ends_with("--color=never storm")), "{asked_for}");
     }
 
@@ -233,13 +230,13 @@ mod tests {
                 .is_some_and(|(_, of)| of.is_empty() || tests.iter().all(|test| of.contains(test)))
         };
         assert!(QUICK.iter().all(whole));
-        let sum = |extent| Plan::of_tests(&programs(), extent).programs().lines().count();
-        assert_eq!((sum(Extent::Quick), sum(Extent::Whole)), (8, 10));
+        let sum = |scope| Plan::of_tests(&programs(), scope).programs().lines().count();
+        assert_eq!((sum(Scope::Quick), sum(Scope::Whole)), (8, 10));
     }
 
     #[test]
-    fn a_refusing_kernel_is_asked_only_why() {
-        let plan = Plan::of_refusal(Circumstance::NoTypes);
+    fn a_restricted_kernel_runs_only_the_test_of_the_message() {
+        let plan = Plan::restricted(Restriction::NoTypes);
         assert!(plan.programs().starts_with("900 refusing_kernels "));
         assert!(plan.settings().contains("mount -t tmpfs none /sys/kernel/btf"));
     }

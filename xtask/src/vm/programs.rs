@@ -1,5 +1,5 @@
-//! The programs that run in a virtual machine: tracer, the privileged tests, their workloads. All of
-//! them are static, because nothing else is there.
+//! Builds the programs of a virtual machine: tracer, the privileged tests, their workloads. They are static, because
+//! the machine has no shared libraries.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use xtask::{
-    build::{self, OBJECT_VARIABLE, Voice},
+    build::{self, OBJECT_VARIABLE, Verbosity, arm64},
     cargo,
     command::say,
     setup::Ready,
@@ -17,29 +17,28 @@ use xtask::{
 };
 
 use super::{architecture::Architecture, cross::Cross};
-use crate::arm64;
 
 const TESTS: &str = "tracer-tests";
 
-/// What was built.
+/// The programs, each with its name and path.
 #[derive(Debug, Default)]
 pub(crate) struct Programs {
-    /// Name and place of tracer and of what the tests start.
+    /// tracer and the programs that the tests start.
     pub(crate) tools: Vec<(String, PathBuf)>,
-    /// Name and place of the tests' programs.
+    /// The test programs.
     pub(crate) tests: Vec<(String, PathBuf)>,
 }
 
-/// How programs of one architecture are built.
+/// The settings of a build for one architecture.
 struct Recipe<'a> {
     workspace: &'a Workspace,
-    /// The eBPF object in tracer: it is the same on each kernel.
+    /// The eBPF object to embed.
     object: PathBuf,
-    /// What builds for another processor than this machine's.
+    /// For another architecture than the host's.
     cross: Option<&'a Cross>,
 }
 
-/// Builds everything, for this machine's processor or another.
+/// Builds all programs: for the host's architecture, or for that of `cross`.
 pub(crate) fn build(
     workspace: &Workspace,
     ready: &Ready,
@@ -48,7 +47,7 @@ pub(crate) fn build(
     let object = if cross.is_some() {
         arm64::build(workspace, ready)?
     } else {
-        build::build_object(workspace, ready, Voice::Brief)?;
+        build::build_object(workspace, ready, Verbosity::Brief)?;
         workspace.ebpf_object()
     };
     let recipe = Recipe { workspace, object, cross };
@@ -69,7 +68,7 @@ impl Recipe<'_> {
         programs.add(&messages(&mut tracer)?)?;
         let mut tests = self.cargo();
         tests.args(["--package", TESTS, "--bins", "--tests"]);
-        // Nobody debugs there, and without debug information they are linked faster.
+        // Without debug information they are linked faster.
         tests.env("CARGO_PROFILE_DEV_DEBUG", "false");
         programs.add(&messages(&mut tests)?)?;
         if programs.tests.is_empty() {
@@ -78,7 +77,7 @@ impl Recipe<'_> {
         Ok(programs)
     }
 
-    /// `cargo build` of programs that need no library.
+    /// A `cargo build` of static programs that prints its messages as JSON.
     fn cargo(&self) -> Command {
         let mut flags = "-Ctarget-feature=+crt-static".to_owned();
         let mut cargo = cargo::cargo(self.workspace);
@@ -93,7 +92,7 @@ impl Recipe<'_> {
     }
 }
 
-/// Runs cargo for its messages; what is for people still goes to standard error.
+/// Runs cargo and returns its JSON messages. Its other output goes to standard error.
 fn messages(cargo: &mut Command) -> Result<String> {
     let output = cargo
         .stdin(Stdio::null())
@@ -106,7 +105,7 @@ fn messages(cargo: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).context("cargo's messages are not UTF-8")
 }
 
-/// What cargo says of something it built.
+/// A message of cargo about an artifact.
 #[derive(Deserialize)]
 struct Message {
     executable: Option<PathBuf>,
@@ -138,7 +137,7 @@ impl Programs {
     }
 }
 
-/// The tests of a program are in `deps`, the program itself is not.
+/// Whether this is a program, not its unit tests, which are in `deps`.
 fn is_tool(executable: &Path) -> bool {
     executable.parent().and_then(Path::file_name).is_some_and(|folder| folder != "deps")
 }
@@ -155,7 +154,7 @@ mod tests {
 "#;
 
     #[test]
-    fn tests_and_what_they_start_are_told_apart() {
+    fn tests_and_tools_are_distinguished() {
         let mut programs = Programs::default();
         programs.add(MESSAGES).unwrap();
         assert_eq!(programs.tests, [("trees".to_owned(), "/t/debug/deps/trees-1".into())]);

@@ -1,5 +1,5 @@
-//! Programs that `cargo install` builds: found in `PATH`, or kept in the user's cache by version
-//! so that every checkout shares one build.
+//! Programs that `cargo install` builds. They are found in `PATH` or stored in the user's cache by version, so that
+//! all checkouts share one build.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,22 +9,22 @@ use std::{
 use anyhow::{Result, bail};
 
 use crate::{
-    cache, cargo,
+    cargo,
     command::{self, say},
-    workspace::Workspace,
+    workspace::{Workspace, cache},
 };
 
-/// A program at the one version that is known to work.
+/// A program in the version that is known to work.
 pub struct CargoTool {
     /// Name of the crate and of the program.
     pub name: &'static str,
     /// Exact version.
     pub version: &'static str,
-    /// What to expect of the build, said before it starts.
+    /// How long the build takes, for a message.
     pub takes: &'static str,
 }
 
-/// Links the eBPF object. 0.11 and later want the development files of a newer LLVM.
+/// Links the eBPF object. 0.11 and later need the development files of a newer LLVM.
 pub const BPF_LINKER: CargoTool =
     CargoTool { name: "bpf-linker", version: "0.10.4", takes: "about two minutes" };
 /// Checks licences and sources of dependencies.
@@ -32,7 +32,7 @@ pub const CARGO_DENY: CargoTool =
     CargoTool { name: "cargo-deny", version: "0.20.2", takes: "a few minutes" };
 
 impl CargoTool {
-    /// Where the program is, after building it if it is nowhere.
+    /// The path of the program, which is built if it is missing.
     pub fn ensure(&self, workspace: &Workspace) -> Result<PathBuf> {
         if let Some(found) = self.find()? {
             return Ok(found);
@@ -42,7 +42,7 @@ impl CargoTool {
         say(&format!("installing {name} {version} into {} ({takes})", root.display()));
         let mut install = cargo::cargo(workspace);
         install
-            // Its own temporary directory: ours may belong to somebody else, and would grow.
+            // cargo uses a temporary directory instead: the target directory would grow.
             .env_remove("CARGO_TARGET_DIR")
             .args(["install", name, "--version", version, "--locked", "--quiet", "--root"])
             .arg(&root);
@@ -53,7 +53,7 @@ impl CargoTool {
         }
     }
 
-    /// Where the program is: in `PATH` if it is the right version, else in the cache.
+    /// The path of the program: in `PATH` if the version is right, else in the cache.
     pub fn find(&self) -> Result<Option<PathBuf>> {
         if let Some(found) = command::find(self.name)
             && self.is_version_of(&found)

@@ -1,4 +1,4 @@
-//! Runs every test: first those that need nothing, then those that need root.
+//! Runs all tests: first those without privileges, then those that need root.
 
 use std::{
     io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _},
@@ -7,31 +7,30 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use xtask::{
-    build::{self, OBJECT_VARIABLE, Profile, Voice},
+    build::{self, OBJECT_VARIABLE, Profile, Verbosity},
     cargo,
     command::say,
     docker::Docker,
-    packages,
-    setup::{self, Extras},
+    setup::{self, Extras, packages},
     workspace::Workspace,
 };
 
-use crate::tally::Tally;
+use super::tally::Tally;
 
-/// The package whose tests need root; each of them is marked `#[ignore]`.
+/// The package of the privileged tests, which are marked `#[ignore]`.
 const PRIVILEGED: &str = "tracer-tests";
 /// The variable that names the tool to the privileged tests.
 const TOOL_VARIABLE: &str = "TRACER_BIN";
-/// The variable that tells them how programs are started (`tracer --hooks`).
+/// The variable with the value of `tracer --hooks` for the privileged tests.
 const HOOKS_VARIABLE: &str = "TRACER_TEST_HOOKS";
-/// The variable that names a pullable image to the privileged tests.
+/// The variable that names the image in the registry to the privileged tests.
 const IMAGE_VARIABLE: &str = "TRACER_TEST_IMAGE";
 
-/// Builds, then runs all tests whose name contains `filter`, however many fail.
+/// Builds, then runs all tests whose name contains `filter`. Failed tests do not stop it.
 pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<Tally> {
     let root = packages::is_root();
     let ready = setup::ensure(workspace, Extras { tests: root, ..Extras::default() })?;
-    build::build(workspace, &ready, Profile::Release, Voice::Full)?;
+    build::build(workspace, &ready, Profile::Release, Verbosity::Full)?;
     let mut tally = host_tests(workspace, filter)?;
     tally += if root {
         privileged_tests(workspace, filter)?
@@ -41,7 +40,7 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<Tally> 
     Ok(tally)
 }
 
-/// Writes the sum, alone on its line.
+/// Prints the sum on a line of its own.
 pub(crate) fn print_tally(tally: Tally) -> Result<()> {
     writeln!(io::stdout(), "{tally}").context("cannot write to standard output")
 }
@@ -64,20 +63,20 @@ fn privileged_tests(workspace: &Workspace, filter: Option<&str>) -> Result<Tally
             test.env(IMAGE_VARIABLE, docker.image());
         }
         Err(error) => {
-            // The other tests still say something, but the run must not pass without docker.
+            // Without docker the other tests run, but the run must not pass.
             say(&format!("{error:#}; counted as one failure"));
             tally.failed += 1;
         }
     }
-    // One at a time: a test that counts what the whole machine does must be alone.
+    // One at a time: some tests count events of the whole machine.
     let harness = ["--include-ignored", "--test-threads=1"];
     tally += stream(&mut with_filter(test, filter, &harness), &mut io::stdout())?;
-    tally += tests_in_the_other_manner(workspace, filter, &harness)?;
+    tally += tests_with_undisturbed_hooks(workspace, filter, &harness)?;
     Ok(tally)
 }
 
-/// What depends on how programs are started, once more, as from Linux 7.0 on.
-fn tests_in_the_other_manner(
+/// Repeats the tests that depend on the hooks, with the hooks of Linux 7.0 and later.
+fn tests_with_undisturbed_hooks(
     workspace: &Workspace,
     filter: Option<&str>,
     harness: &[&str],
@@ -107,14 +106,14 @@ fn cargo_test(workspace: &Workspace) -> Command {
 
 fn with_filter(mut test: Command, filter: Option<&str>, harness: &[&str]) -> Command {
     test.arg("--").args(filter).args(harness);
-    // The harness writes to our pipe and would never use colour by itself.
+    // The harness writes to a pipe, and would not use colour by itself.
     if io::stdout().is_terminal() {
         test.arg("--color=always");
     }
     test
 }
 
-/// Runs tests, passing their output through to `out`, and sums up what they report.
+/// Runs tests, copies their output to `out`, and sums up their results.
 fn stream(test: &mut Command, out: &mut dyn io::Write) -> Result<Tally> {
     let mut child = test
         .stdin(Stdio::null())
@@ -125,7 +124,7 @@ fn stream(test: &mut Command, out: &mut dyn io::Write) -> Result<Tally> {
     let mut tally = Tally::default();
     let mut reader = BufReader::new(output);
     let mut line = Vec::new();
-    // Bytes, not strings: what a failing test printed need not be UTF-8.
+    // Bytes: a test's output need not be UTF-8.
     while reader.read_until(b'\n', &mut line).context("cannot read from `cargo test`")? > 0 {
         out.write_all(&line).context("cannot write to standard output")?;
         if let Some(result) = Tally::from_line(&String::from_utf8_lossy(&line)) {

@@ -1,4 +1,4 @@
-//! A daemon that a task starts, waits for, and stops again.
+//! A daemon that a task starts and stops.
 
 use std::{
     fs::{self, File},
@@ -15,7 +15,7 @@ use crate::command;
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOPPED_WITHIN: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(100);
-/// How much of a log an error quotes.
+/// Lines of a log in an error message.
 const LOG_LINES: usize = 15;
 
 /// A running daemon; dropping it stops the daemon.
@@ -26,7 +26,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Starts a daemon, logging into `logs`, and waits until `is_ready` says so.
+    /// Starts a daemon that logs into the directory `logs`, and waits until `is_ready` returns true.
     pub(crate) fn start(
         name: &'static str,
         command: &mut Command,
@@ -84,8 +84,8 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // A polite signal first: dockerd stops its containers and its containerd. The standard
-        // library can only kill, so the shell's built-in sends it.
+        // On SIGTERM dockerd stops its containers and its containerd. The standard library can send SIGKILL only,
+        // so the shell sends it.
         let pid = self.child.id();
         let asked =
             command::succeeds(Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]));

@@ -1,4 +1,4 @@
-//! What all machines with one processor have in common: the programs, and the files around them.
+//! The programs and the root file system of all machines of one architecture.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -17,37 +17,37 @@ use super::{
     programs::{self, Programs},
 };
 
-/// One for each architecture.
-pub(crate) struct Kits(BTreeMap<Architecture, Kit>);
+/// A guest for each architecture.
+pub(crate) struct Guests(BTreeMap<Architecture, Guest>);
 
-struct Kit {
+struct Guest {
     programs: Programs,
-    /// A plan is put into it for as long as it is packed.
+    /// Locked while it is packed, because that writes a plan into it.
     tree: Mutex<Tree>,
 }
 
-impl Kits {
-    /// Builds those of some architectures, each once.
+impl Guests {
+    /// Builds a guest for each of these architectures, each once.
     pub(crate) fn build(
         workspace: &Workspace,
         ready: &Ready,
         architectures: impl Iterator<Item = Architecture>,
     ) -> Result<Self> {
-        let mut kits = BTreeMap::new();
+        let mut guests = BTreeMap::new();
         for architecture in architectures {
-            if let Entry::Vacant(place) = kits.entry(architecture) {
-                place.insert(Kit::build(workspace, ready, architecture)?);
+            if let Entry::Vacant(place) = guests.entry(architecture) {
+                place.insert(Guest::build(workspace, ready, architecture)?);
             }
         }
-        Ok(Self(kits))
+        Ok(Self(guests))
     }
 
-    /// The programs of one that was built.
+    /// The programs of an architecture that was built.
     pub(crate) fn programs(&self, architecture: Architecture) -> &Programs {
         &self.0[&architecture].programs
     }
 
-    /// Packs the files of one that was built, with this plan in it, into `archive`.
+    /// Packs the files of an architecture that was built, with this plan, into the cpio archive `archive`.
     pub(crate) fn pack(
         &self,
         architecture: Architecture,
@@ -59,14 +59,14 @@ impl Kits {
     }
 }
 
-impl Kit {
+impl Guest {
     fn build(workspace: &Workspace, ready: &Ready, architecture: Architecture) -> Result<Self> {
         let cross = match architecture {
             Architecture::X86 => None,
             Architecture::Arm => Some(Cross::fetch(architecture)?),
         };
         let programs = programs::build(workspace, ready, cross.as_ref())?;
-        let tree = Mutex::new(Tree::lay_out(&programs, cross.as_ref())?);
+        let tree = Mutex::new(Tree::create(&programs, cross.as_ref())?);
         Ok(Self { programs, tree })
     }
 }

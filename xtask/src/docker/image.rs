@@ -1,24 +1,23 @@
-//! The image the tests run: a static busybox and its applets, nothing else, so that it can be
-//! made without any network.
+//! The image that the tests run: only a static busybox and its applets, so that no network is needed to make it.
 
 use std::{fs, net::SocketAddr, os::unix::fs::symlink, path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
 
-use crate::{command, packages};
+use crate::{command, setup::packages};
 
 /// The short name, for tests that need no registry.
 const SHORT_NAME: &str = "bb";
-/// Directories that containers expect; the runtime mounts over the last three.
+/// Directories that containers expect; the runtime mounts file systems on the last three.
 const DIRECTORIES: [&str; 5] = ["bin", "tmp", "dev", "proc", "sys"];
 
-/// The image, in the daemon and in the registry; dropping it removes it from the daemon.
+/// The image in the daemon and in the registry. Dropping this removes the image from the daemon.
 pub(crate) struct TestImage {
     name: String,
 }
 
 impl TestImage {
-    /// Makes the image, using `scratch` for its files, and pushes it.
+    /// Makes the image from files in the directory `scratch`, and pushes it.
     pub(crate) fn publish(registry: SocketAddr, scratch: &Path) -> Result<Self> {
         let archive = archive_root(scratch)?;
         let name = format!("{registry}/{SHORT_NAME}:1");
@@ -38,7 +37,7 @@ impl TestImage {
 
 impl Drop for TestImage {
     fn drop(&mut self) {
-        // Either name may already be gone: tests pull and remove.
+        // Tests pull and remove images, so a name may be absent.
         for name in [&self.name, SHORT_NAME] {
             command::succeeds(&mut docker(&["image", "rm", "--force", name]));
         }

@@ -1,5 +1,5 @@
-//! Everything the continuous integration checks, in order. Every step runs even when an earlier
-//! one failed, so that one run names all that is wrong.
+//! All checks of the continuous integration, in order. A failed step does not stop the next one, so that one run
+//! reports all failures.
 
 use std::{
     env, fmt, fs,
@@ -10,39 +10,38 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use xtask::{
-    build::{self, OBJECT_VARIABLE, Voice},
+    build::{self, OBJECT_VARIABLE, Verbosity, arm64},
     cargo,
-    cargo_tool::CARGO_DENY,
     command::{self, say},
-    packages,
-    setup::{self, Extras, Ready},
+    setup::{self, Extras, Ready, cargo_tool::CARGO_DENY, packages},
     workspace::Workspace,
 };
 
-use crate::{arm64, bench, examples, fuzz, tally::Tally, test, vm};
+use super::{fuzz, tally::Tally, test};
+use crate::{examples, vm};
 
-/// One thing to check, under the name the table gives it.
+/// A check and its name in the table.
 type Step<'a> = (&'static str, Box<dyn FnOnce() -> Result<Checked> + 'a>);
 
-/// How a step that did not fail ended.
+/// The result of a step that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Checked {
-    /// Nothing was found wrong.
-    Good,
-    /// It could not be checked on this machine, and that is no failure.
-    Not,
+    /// The check passed.
+    Passed,
+    /// The check cannot run on this machine, which is no failure.
+    Skipped,
 }
 
-/// The sum of tests that could not even be started: nothing that reads it may take it for good.
+/// The sum of tests that could not be started. It counts as a failure.
 const NOT_RUN: Tally = Tally { passed: 0, failed: 1, skipped: 0 };
 
-/// Runs all steps, then writes a table of them and, last, the sum of the tests.
+/// Runs all steps, then prints a table of them and, on the last line, the sum of the tests.
 pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     let mut report = Report::default();
     let mut ready = None;
     report.perform("setup", || {
         ready = Some(setup::ensure(workspace, Extras { ci: true, ..Extras::default() })?);
-        Ok(Checked::Good)
+        Ok(Checked::Passed)
     });
     let Some(ready) = ready else { return report.finish(NOT_RUN) };
     for (name, step) in checks(workspace, &ready) {
@@ -54,11 +53,11 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
         if tally.failed > 0 {
             bail!("{tally}");
         }
-        Ok(Checked::Good)
+        Ok(Checked::Passed)
     });
     report.perform("fuzzers, short", || {
         fuzz::run(workspace, &fuzz::Options::short())?;
-        Ok(Checked::Good)
+        Ok(Checked::Passed)
     });
     report.perform("other kernels", || {
         let kernels =
@@ -67,20 +66,23 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
         if kernels.failed > 0 {
             bail!("{kernels}");
         }
-        Ok(Checked::Good)
+        Ok(Checked::Passed)
     });
     report.perform("benchmark, quick", || quick_benchmark(workspace));
     report.finish(tally)
 }
 
-/// What is checked besides the tests.
+/// The checks before the tests.
 fn checks<'a>(workspace: &'a Workspace, ready: &'a Ready) -> Vec<Step<'a>> {
     vec![
         ("formatting", Box::new(|| formatting(workspace))),
-        ("examples", Box::new(|| examples::check(workspace.root()).map(|()| Checked::Good))),
-        // Before anything compiles the tool: the object is embedded into it.
+        ("examples", Box::new(|| examples::check(workspace.root()).map(|()| Checked::Passed))),
+        // Before the checks that compile the tool, which embeds the object.
         ("eBPF object", Box::new(|| object(workspace, ready))),
-        ("eBPF object, arm64", Box::new(|| arm64::check(workspace, ready).map(|()| Checked::Good))),
+        (
+            "eBPF object, arm64",
+            Box::new(|| arm64::check(workspace, ready).map(|()| Checked::Passed)),
+        ),
         ("clippy, host", Box::new(|| clippy_host(workspace))),
         ("clippy, BPF", Box::new(|| clippy_bpf(workspace, ready))),
         ("licences and sources", Box::new(|| deny(workspace))),
@@ -89,27 +91,27 @@ fn checks<'a>(workspace: &'a Workspace, ready: &'a Ready) -> Vec<Step<'a>> {
     ]
 }
 
-/// Prints what this commit costs; fails only where noise cannot be the reason.
+/// Prints what tracer costs; fails only for reasons that noise cannot cause.
 fn quick_benchmark(workspace: &Workspace) -> Result<Checked> {
     if !packages::is_root() {
         say("the benchmark was NOT run: it loads eBPF programs and needs root");
-        return Ok(Checked::Not);
+        return Ok(Checked::Skipped);
     }
-    let status = bench::command(workspace, "bench", ["--quick"]).stdin(Stdio::null()).status();
+    let status = cargo::bench(workspace, "bench", ["--quick"]).stdin(Stdio::null()).status();
     let status = status.context("cannot start cargo")?;
     ensure!(status.success(), "it failed: {status}");
-    Ok(Checked::Good)
+    Ok(Checked::Passed)
 }
 
 fn object(workspace: &Workspace, ready: &Ready) -> Result<Checked> {
-    build::build_object(workspace, ready, Voice::Full)?;
-    Ok(Checked::Good)
+    build::build_object(workspace, ready, Verbosity::Full)?;
+    Ok(Checked::Passed)
 }
 
-/// Runs a program whose failure is a finding.
+/// Runs a program that fails if the check fails.
 fn check(command: &mut Command) -> Result<Checked> {
     command::run(command)?;
-    Ok(Checked::Good)
+    Ok(Checked::Passed)
 }
 
 fn formatting(workspace: &Workspace) -> Result<Checked> {
@@ -122,8 +124,8 @@ fn clippy_host(workspace: &Workspace) -> Result<Checked> {
     check(clippy.args(["--all-targets", "--", "-D", "warnings"]))
 }
 
-/// The clippy of the BPF compiler, because lints need the `core` of the BPF target. It is given
-/// the cargo that started us; in release, so that the build's macros and scripts are shared.
+/// Runs the clippy of the BPF compiler, because lints need `core` for the BPF target. It uses the running cargo, and
+/// the release profile, so that it shares macros and build scripts with the build.
 fn clippy_bpf(workspace: &Workspace, ready: &Ready) -> Result<Checked> {
     let mut clippy = cargo::with_program(workspace, ready.toolchain.companion("cargo-clippy"));
     clippy
@@ -139,8 +141,8 @@ fn deny(workspace: &Workspace) -> Result<Checked> {
     check(cargo_deny(workspace)?.args(["check", "licenses", "bans", "sources"]))
 }
 
-/// Known vulnerabilities, as far as their database is on this machine: fetching it here would
-/// make the outcome depend on the network and on the day.
+/// Checks known vulnerabilities, if their database is on this machine. It is not fetched: the result would depend on
+/// the network and on the day.
 fn advisories(workspace: &Workspace) -> Result<Checked> {
     let databases = advisory_databases()?;
     if holds_a_directory(&databases) {
@@ -151,16 +153,16 @@ fn advisories(workspace: &Workspace) -> Result<Checked> {
          github.com can be reached)",
         databases.display()
     ));
-    Ok(Checked::Not)
+    Ok(Checked::Skipped)
 }
 
-/// A failed attempt to fetch leaves nothing but a lock file.
+/// Whether a directory contains a directory. A failed fetch leaves only a lock file.
 fn holds_a_directory(dir: &Path) -> bool {
     fs::read_dir(dir)
         .is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(|e| e.path().is_dir())))
 }
 
-/// cargo-deny's default place for its databases.
+/// cargo-deny's default directory of databases.
 fn advisory_databases() -> Result<PathBuf> {
     let cargo_home = env::var_os("CARGO_HOME")
         .map(PathBuf::from)
@@ -177,13 +179,13 @@ fn cargo_deny(workspace: &Workspace) -> Result<Command> {
 
 fn documentation(workspace: &Workspace) -> Result<Checked> {
     let mut doc = host_cargo(workspace, "doc");
-    // Private items are documented as well, so a link to one does not break.
+    // Private items are documented as well, so links to them are valid.
     let flags = "-D warnings -A rustdoc::private_intra_doc_links";
     doc.args(["--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", flags);
     check(&mut doc)
 }
 
-/// A cargo command for all crates of the host.
+/// A cargo command for all crates except those of the BPF target.
 fn host_cargo(workspace: &Workspace, subcommand: &str) -> Command {
     let mut command = cargo::cargo(workspace);
     command
@@ -192,7 +194,7 @@ fn host_cargo(workspace: &Workspace, subcommand: &str) -> Command {
     command
 }
 
-/// What ran, how long it took, and whether it failed.
+/// The steps that ran.
 #[derive(Default)]
 struct Report {
     rows: Vec<Row>,
@@ -216,7 +218,7 @@ impl Report {
         self.rows.push(Row { name, time: start.elapsed(), outcome: outcome.ok() });
     }
 
-    /// Writes the table, then the tests' sum on the last line.
+    /// Prints the table, then the tests' sum on the last line.
     fn finish(self, tally: Tally) -> Result<ExitCode> {
         eprint!("\n{self}\n");
         test::print_tally(tally)?;
@@ -229,8 +231,8 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for Row { name, time, outcome } in &self.rows {
             let outcome = match outcome {
-                Some(Checked::Good) => "ok",
-                Some(Checked::Not) => "not checked",
+                Some(Checked::Passed) => "ok",
+                Some(Checked::Skipped) => "not checked",
                 None => "FAILED",
             };
             writeln!(f, "{name:<22}{:>9.1} s  {outcome}", time.as_secs_f64())?;
@@ -248,8 +250,8 @@ mod tests {
     fn a_failed_step_does_not_stop_the_next_one_and_fails_the_run() {
         let mut report = Report::default();
         report.perform("first", || bail!("broken"));
-        report.perform("second", || Ok(Checked::Good));
-        report.perform("third", || Ok(Checked::Not));
+        report.perform("second", || Ok(Checked::Passed));
+        report.perform("third", || Ok(Checked::Skipped));
         report.rows.iter_mut().for_each(|row| row.time = Duration::from_millis(1500));
         assert_eq!(
             report.to_string(),

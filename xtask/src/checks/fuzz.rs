@@ -1,7 +1,7 @@
-//! Fuzzers of everything that reads what somebody else wrote: `cargo xtask fuzz`.
+//! Runs the fuzzers of all code that parses untrusted input: `cargo xtask fuzz`.
 //!
-//! What they check is in `tracer/fuzz`; the kept corpus there is checked by `cargo test` as well. They are built
-//! by the compiler that builds tracer, without a nightly one and without `cargo-fuzz`.
+//! The fuzz targets are in `tracer/fuzz`; `cargo test` runs them on the corpus in the checkout. They are built by
+//! tracer's own compiler, without a nightly one and without `cargo-fuzz`.
 
 mod outcome;
 
@@ -25,22 +25,22 @@ use xtask::{
 
 use self::outcome::Outcome;
 
-/// The crate of the targets, from the checkout.
+/// The crate of the fuzz targets.
 const CRATE: &str = "tracer/fuzz";
-/// Stands between cargo and rustc.
-const WRAPPER: &str = "xtask/src/fuzz/instrument.sh";
-/// Real sessions, from which the fuzzer of sessions starts as well.
+/// cargo calls it in place of rustc.
+const WRAPPER: &str = "xtask/src/checks/fuzz/instrument.sh";
+/// Recorded sessions, which are further seeds of the target `session`.
 const SESSIONS: &str = "tests/sessions";
-/// Memory that one input may take; a tenth of it is usual.
+/// Limit of a fuzzer's memory; a tenth of it is usual.
 const MEMORY_MIB: u32 = 1024;
-/// Seconds that one input may take.
-const PATIENCE: u32 = 20;
-/// Bytes of an input.
+/// Seconds after which an input counts as a hang.
+const TIMEOUT: u32 = 20;
+/// Limit of an input, in bytes.
 const LONGEST: u32 = 32 << 10;
-/// Bytes of an input that is kept in the checkout.
+/// Limit of an input in the checkout's corpus, in bytes.
 const LONGEST_KEPT: u32 = 2 << 10;
 
-/// What to run, and for how long.
+/// Options of `cargo xtask fuzz`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
     /// Only this target (arguments, capture_index, decode, session, worker_log)
@@ -49,13 +49,13 @@ pub(crate) struct Options {
     /// How long each target runs
     #[arg(long, value_name = "N", default_value_t = 60)]
     seconds: u32,
-    /// Add to the corpus in the checkout what goes ways that nothing in it goes yet
+    /// Add inputs with new coverage to the corpus in the checkout
     #[arg(long)]
     keep: bool,
 }
 
 impl Options {
-    /// What the continuous integration runs.
+    /// A short run of all targets, for the continuous integration.
     pub(crate) fn short() -> Self {
         Self { target: None, seconds: 10, keep: false }
     }
@@ -87,14 +87,14 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     if !is_clean {
         bail!(
-            "inputs were found for which something does not hold: mend it, and keep the input in \
-             {CRATE}/corpus/TARGET, where `cargo test -p tracer-fuzz` tries it"
+            "failing inputs were found: fix the cause, and add the input to {CRATE}/corpus/TARGET, \
+             where `cargo test -p tracer-fuzz` runs it"
         );
     }
     Ok(())
 }
 
-/// The targets there are, or the one that was named.
+/// All targets, or the one that was named.
 fn targets(workspace: &Workspace, named: Option<&str>) -> Result<Vec<String>> {
     let folder = workspace.root().join(CRATE).join("fuzz_targets");
     let entries =
@@ -117,20 +117,20 @@ fn build(workspace: &Workspace) -> Result<()> {
         .arg("--bins")
         .env("RUSTC_WORKSPACE_WRAPPER", workspace.root().join(WRAPPER));
     if workspace.ebpf_object().exists() {
-        // As in every other build, so that none of them spoils what the other built.
+        // The same value as in other builds: a change would rebuild the tool.
         build.env(OBJECT_VARIABLE, workspace.ebpf_object());
     }
     command::run(&mut build)
 }
 
-/// One target, and where its files are.
+/// A target and its files.
 struct Fuzzer<'a> {
     name: &'a str,
     program: PathBuf,
     root: &'a Path,
-    /// What it has found so far: grows, and is not in the checkout.
+    /// Inputs that earlier runs found; grows, and is not in the checkout.
     corpus: PathBuf,
-    /// Inputs for which something does not hold.
+    /// Inputs that made a target fail.
     failures: PathBuf,
     log: PathBuf,
 }
@@ -156,7 +156,7 @@ impl<'a> Fuzzer<'a> {
         let mut command = Command::new(&self.program);
         command
             .arg(format!("-max_total_time={}", options.seconds))
-            .args([format!("-rss_limit_mb={MEMORY_MIB}"), format!("-timeout={PATIENCE}")])
+            .args([format!("-rss_limit_mb={MEMORY_MIB}"), format!("-timeout={TIMEOUT}")])
             .arg(format!("-max_len={LONGEST}"))
             .arg(format!("-artifact_prefix={}/{}-", self.failures.display(), self.name))
             .arg("-print_final_stats=1");
@@ -164,36 +164,36 @@ impl<'a> Fuzzer<'a> {
         if words.exists() {
             command.arg(format!("-dict={}", words.display()));
         }
-        command.arg(&self.corpus).arg(self.kept());
+        command.arg(&self.corpus).arg(self.checkout_corpus());
         if self.name == "session" {
             command.arg(self.root.join(SESSIONS));
         }
-        let outcome = Outcome::of(self.name, &self.to_log(&mut command)?, &self.log)?;
+        let outcome = Outcome::of(self.name, &self.run_logged(&mut command)?, &self.log)?;
         if options.keep && outcome.is_clean() {
-            self.keep()?;
+            self.merge_corpus()?;
         }
         Ok(outcome)
     }
 
     /// The corpus in the checkout.
-    fn kept(&self) -> PathBuf {
+    fn checkout_corpus(&self) -> PathBuf {
         self.root.join(CRATE).join("corpus").join(self.name)
     }
 
-    fn keep(&self) -> Result<()> {
+    fn merge_corpus(&self) -> Result<()> {
         let mut command = Command::new(&self.program);
-        // Few files that go all ways; how often each goes them would be ten times as many.
+        // The smallest set with full coverage. Without counters, which need ten times as many files.
         let few = ["-set_cover_merge=1", "-use_counters=0"];
         command.args(few).arg(format!("-max_len={LONGEST_KEPT}"));
-        let status = self.to_log(command.arg(self.kept()).arg(&self.corpus))?;
+        let status = self.run_logged(command.arg(self.checkout_corpus()).arg(&self.corpus))?;
         if !status.success() {
             bail!("its corpus could not be put together: see {}", self.log.display());
         }
         Ok(())
     }
 
-    /// Runs to the end; what it says goes into the log.
-    fn to_log(&self, command: &mut Command) -> Result<std::process::ExitStatus> {
+    /// Runs to the end with output into the log.
+    fn run_logged(&self, command: &mut Command) -> Result<std::process::ExitStatus> {
         let log = File::create(&self.log)
             .with_context(|| format!("cannot make {}", self.log.display()))?;
         let error = log.try_clone().context("no descriptors left")?;

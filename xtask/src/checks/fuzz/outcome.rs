@@ -1,27 +1,31 @@
-//! What a fuzzer's log says.
+//! Reads a fuzzer's log.
 
 use std::{fmt, fs, path::Path, process::ExitStatus};
 
 use anyhow::{Context as _, Result};
 
-/// Lines of a log that are shown of a fuzzer that found something.
+/// Lines of the log that are shown after a failure.
 const SHOWN: usize = 30;
 
-/// How a fuzzer ended.
+/// The result of a fuzzer's run.
 #[derive(Debug)]
 pub(super) struct Outcome {
     name: String,
     runs: u64,
     peak_mib: u64,
-    /// The end of its log, when it found something.
+    /// The end of the log, if an input failed.
     found: Option<String>,
 }
 
 impl Outcome {
     /// Reads the log of a fuzzer that has ended.
+    ///
+    /// # Errors
+    ///
+    /// The log cannot be read.
     pub(super) fn of(name: &str, status: &ExitStatus, log: &Path) -> Result<Self> {
         let text = fs::read(log).with_context(|| format!("cannot read {}", log.display()))?;
-        // An input that is shown may be any bytes.
+        // The log may show an input, which may be any bytes.
         Ok(Self::parse(name, status.success(), &String::from_utf8_lossy(&text)))
     }
 
@@ -40,7 +44,7 @@ impl Outcome {
         }
     }
 
-    /// Whether everything held for every input.
+    /// Whether no input failed.
     pub(super) fn is_clean(&self) -> bool {
         self.found.is_none()
     }

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Stands between cargo and rustc for tracer's own crates when fuzzers are built: makes the compiler count which
-# ways were gone and what was compared, for libFuzzer, and panic as in a debug build. All of these flags are
-# stable. Dependencies are not counted, so their builds are those of `cargo build --release`.
+# cargo calls this in place of rustc for tracer's own crates when it builds fuzzers. It adds coverage counters and
+# traces of comparisons for libFuzzer, and the assertions of a debug build. All flags are stable. Dependencies are
+# not instrumented, so they are shared with `cargo build --release`.
 case " $* " in
 *" --crate-name build_script_build "* | *" --print "* | *" -vV "*) exec "$@" ;;
 esac

@@ -1,4 +1,4 @@
-//! Programs that come as Debian packages: which are missing, and their installation.
+//! Programs in Debian packages: finds missing ones and installs them.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use anyhow::{Result, bail};
 
 use crate::command::{self, say};
 
-/// A program, and the package it comes in.
+/// A program and its package.
 pub struct Provided {
     program: &'static str,
     package: &'static str,
@@ -23,10 +23,10 @@ const fn from_package(program: &'static str, package: &'static str) -> Provided 
     Provided { program, package }
 }
 
-/// cargo links with it.
+/// The packages of the C linker, which cargo needs.
 pub const C_LINKER: [&str; 2] = ["gcc", "libc6-dev"];
 
-/// What the privileged tests start. busybox must be static: it is all there is in their image.
+/// Programs that the privileged tests start.
 pub const FOR_TESTS: [Provided; 10] = [
     from_package("dockerd", "docker.io"),
     from_package("docker", "docker.io"),
@@ -40,7 +40,7 @@ pub const FOR_TESTS: [Provided; 10] = [
     from_package("git", "git"),
 ];
 
-/// What the benchmark compares with, and what it names programs with.
+/// Tracers with which the benchmark compares, and `bpftool`, which lists eBPF programs.
 pub const FOR_BENCH: [Provided; 4] = [
     from_package("bpftrace", "bpftrace"),
     from_package("strace", "strace"),
@@ -48,22 +48,22 @@ pub const FOR_BENCH: [Provided; 4] = [
     from_package("bpftool", "bpftool"),
 ];
 
-/// What builds libFuzzer.
+/// The compiler of libFuzzer.
 const FOR_FUZZ: [Provided; 1] = [from_package("c++", "g++")];
 
-/// What boots other kernels.
+/// The emulator for x86-64.
 const FOR_VM: [Provided; 1] = [from_package("qemu-system-x86_64", "qemu-system-x86")];
 
-/// What builds programs for arm64, and boots kernels there.
+/// The emulator and the linker for arm64.
 const FOR_ARM64: [Provided; 2] = [
     from_package("qemu-system-aarch64", "qemu-system-arm"),
     from_package("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
 ];
 
-/// The C library of arm64, which comes with no program.
+/// A file and the package of the C library for arm64, which contains no program.
 const ARM64_LIBC: (&str, &str) = ("/usr/aarch64-linux-gnu/lib/libc.a", "libc6-dev-arm64-cross");
 
-/// The package of a busybox that needs no library.
+/// The package of a busybox without shared libraries: images and initramfs contain nothing else.
 const STATIC_BUSYBOX: &str = "busybox-static";
 
 /// Whether this process may install packages and load eBPF programs.
@@ -71,27 +71,27 @@ pub fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
 }
 
-/// Whether packages can be installed at all.
+/// Whether this system has apt.
 pub fn has_apt() -> bool {
     command::find("apt-get").is_some()
 }
 
-/// The packages to install so that the privileged tests can run.
+/// Missing packages of the privileged tests.
 pub fn missing_for_tests() -> Vec<&'static str> {
     with_static_busybox(missing(&FOR_TESTS))
 }
 
-/// The packages to install so that fuzzers can be built.
+/// Missing packages of the fuzzers' build.
 pub fn missing_for_fuzz() -> Vec<&'static str> {
     missing(&FOR_FUZZ)
 }
 
-/// The packages to install so that other kernels can be booted.
+/// Missing packages for booting x86-64 kernels.
 pub fn missing_for_vm() -> Vec<&'static str> {
     with_static_busybox(missing(&FOR_VM))
 }
 
-/// The packages to install so that kernels for arm64 can be booted as well.
+/// Missing packages for building programs for arm64 and booting its kernels.
 pub fn missing_for_arm64() -> Vec<&'static str> {
     let (library, package) = ARM64_LIBC;
     let mut missing = missing(&FOR_ARM64);
@@ -108,7 +108,7 @@ fn with_static_busybox(mut missing: Vec<&'static str>) -> Vec<&'static str> {
     missing
 }
 
-/// The packages of those programs that are not there.
+/// The packages of missing programs.
 pub fn missing(programs: &[Provided]) -> Vec<&'static str> {
     let mut missing: Vec<_> = programs
         .iter()
@@ -119,12 +119,16 @@ pub fn missing(programs: &[Provided]) -> Vec<&'static str> {
     missing
 }
 
-/// Where busybox is, provided that it runs without any library.
+/// The path of busybox, if it needs no shared library.
 pub fn static_busybox() -> Option<std::path::PathBuf> {
     command::find("busybox").filter(|busybox| is_static(busybox))
 }
 
-/// Installs packages after saying so; `purpose` completes "… is needed to".
+/// Announces and installs packages. `purpose` completes the sentence "PACKAGES is needed to".
+///
+/// # Errors
+///
+/// This is no Debian system, the process is not root, or apt fails.
 pub fn install(packages: &[&str], purpose: &str) -> Result<()> {
     let list = packages.join(" ");
     if !has_apt() {
@@ -145,8 +149,8 @@ pub fn install(packages: &[&str], purpose: &str) -> Result<()> {
     command::run(apt.args(["install", "--yes", "--no-install-recommends"]).args(packages))
 }
 
-/// Fetches the package lists, once. Some sources may be unreachable while the one that counts
-/// is not, so a failure is reported and installation decides.
+/// Fetches the package lists, once per process. A failure is only reported: the source that matters may have been
+/// reachable.
 fn update_lists() {
     static DONE: AtomicBool = AtomicBool::new(false);
 
@@ -160,19 +164,19 @@ fn update_lists() {
 
 fn apt_get() -> Command {
     let mut apt = Command::new("apt-get");
-    // Neither questions, nor needrestart's survey of running services.
+    // No questions, and no check of running services by needrestart.
     apt.env("DEBIAN_FRONTEND", "noninteractive").env("NEEDRESTART_SUSPEND", "1").args([
         "-qq",
         "-o",
         "Dpkg::Use-Pty=0",
-        // Another apt may be at work, for instance right after a machine was started.
+        // Another apt may be running, for instance after a boot.
         "-o",
         "DPkg::Lock::Timeout=300",
     ]);
     apt
 }
 
-/// A dynamic executable names its loader, always near its beginning (the `PT_INTERP` segment).
+/// A dynamic executable contains the path of its loader (segment `PT_INTERP`), always near the beginning.
 fn is_static(program: &Path) -> bool {
     let mut head = Vec::new();
     let read = fs::File::open(program).and_then(|file| file.take(4096).read_to_end(&mut head));

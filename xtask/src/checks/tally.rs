@@ -1,20 +1,20 @@
-//! How many tests passed, failed and were skipped, summed over many test binaries.
+//! Numbers of passed, failed and skipped tests, summed over test binaries.
 
 use std::{fmt, ops::AddAssign, process::ExitCode};
 
-/// The outcome of a number of tests.
+/// Numbers of tests by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     /// Tests that ran and succeeded.
     pub(crate) passed: u64,
     /// Tests that ran and failed.
     pub(crate) failed: u64,
-    /// Tests that were not run although nothing filtered them out.
+    /// Tests that were not run although no filter excluded them.
     pub(crate) skipped: u64,
 }
 
 impl Tally {
-    /// Reads the line with which the standard test harness ends:
+    /// Parses the last line of the standard test harness:
     /// `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; …`.
     pub(crate) fn from_line(line: &str) -> Option<Self> {
         let counts = line.trim_end().strip_prefix("test result: ")?;
@@ -32,7 +32,7 @@ impl Tally {
         Some(tally)
     }
 
-    /// Success only if no test failed.
+    /// Success if no test failed.
     pub(crate) fn exit_code(self) -> ExitCode {
         if self.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }

@@ -1,8 +1,7 @@
-//! What a build depends on, as a text that is equal as long as nothing changed.
+//! The inputs of a build as a text, which is equal as long as nothing changed.
 //!
-//! Starting cargo to hear that nothing is to be done costs most of a second; comparing the
-//! times of a hundred files costs a millisecond. The text is kept as it is, without a hash, so
-//! that `diff` can tell why something was rebuilt.
+//! Starting cargo for an up-to-date build takes most of a second; comparing the modification times of a hundred
+//! files takes a millisecond. The text is not hashed, so that `diff` shows the cause of a rebuild.
 
 use std::{
     env,
@@ -13,9 +12,14 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{build::Profile, cargo, setup::Ready, stamp, workspace::Workspace};
+use super::Profile;
+use crate::{
+    cargo,
+    setup::Ready,
+    workspace::{Workspace, file_identity},
+};
 
-/// What the tool is built from.
+/// The sources of the tool, from the top of the checkout.
 const SOURCES: [&str; 8] = [
     ".cargo",
     "Cargo.lock",
@@ -27,7 +31,7 @@ const SOURCES: [&str; 8] = [
     "tracer-loader",
 ];
 
-/// Variables with which a user changes how cargo builds.
+/// Environment variables that change how cargo builds.
 const VARIABLES: [&str; 4] =
     ["CARGO_BUILD_TARGET", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTFLAGS"];
 
@@ -44,7 +48,7 @@ pub(crate) fn of_sources(workspace: &Workspace, ready: &Ready) -> Result<String>
     Ok(text)
 }
 
-/// What a build left behind: another cargo command may have replaced it since.
+/// The files that a build produced: another cargo command may have replaced them since.
 pub(crate) fn of_products(workspace: &Workspace, profile: Profile) -> Result<String> {
     let mut text = String::new();
     for product in [workspace.ebpf_object(), workspace.tool(profile)] {
@@ -67,14 +71,13 @@ fn add_files(text: &mut String, path: &Path) -> Result<()> {
 }
 
 fn add_file(text: &mut String, path: &Path) -> Result<()> {
-    let identity =
-        stamp::identity(path).with_context(|| format!("{} is missing", path.display()))?;
+    let identity = file_identity(path).with_context(|| format!("{} is missing", path.display()))?;
     line(text, format_args!("{} {identity}", path.display()));
     Ok(())
 }
 
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
-    // Writing to a string cannot fail.
+    // Writing to a string never fails.
     let _ = writeln!(text, "{line}");
 }
 

@@ -1,7 +1,7 @@
-//! The eBPF object for arm64: that it builds, and that its table of system calls is the kernel's.
+//! Builds the eBPF object for arm64 and checks its table of system calls.
 //!
-//! Both objects hold a table from numbers to classes. The numbers of the two architectures differ
-//! and their names do not, so by name, out of the kernel's own headers, both must say the same.
+//! Each object has a table from system call numbers to classes. The numbers differ between architectures, the names
+//! do not. With the names from the kernel's headers, both tables must be equal.
 
 use std::{
     collections::BTreeMap,
@@ -11,28 +11,32 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
-use xtask::{
-    build::{self, Voice},
+
+use crate::{
+    build::{self, Verbosity},
     cargo, command,
-    setup::Ready,
-    toolchain::BPF_TARGET,
+    setup::{Ready, toolchain::BPF_TARGET},
     workspace::Workspace,
 };
 
 /// The architecture, as `bpf_target_arch` names it.
 const ARCHITECTURE: &str = "aarch64";
-/// x86-64's numbers, from linux-libc-dev.
+/// Numbers of x86-64, from linux-libc-dev.
 const X86_HEADER: &str = "/usr/include/x86_64-linux-gnu/asm/unistd_64.h";
-/// arm64 uses the generic numbers as they are (`arch/arm64/include/uapi/asm/unistd.h`).
+/// arm64 uses the generic numbers unchanged (`arch/arm64/include/uapi/asm/unistd.h`).
 const GENERIC_HEADER: &str = "/usr/include/asm-generic/unistd.h";
-/// How the mangled name of the table ends: `tracer_ebpf::syscalls::table::CLASSES`.
+/// The end of the mangled name of `tracer_ebpf::syscalls::table::CLASSES`.
 const TABLE: &str = "5table7CLASSES";
 /// The low byte of an entry is the class of the native call, the high byte that of the 32-bit one.
 const NATIVE_CLASS: u16 = 0xff;
 
-/// Builds the object for arm64 and compares its table with that of the object for x86-64.
-pub(crate) fn check(workspace: &Workspace, ready: &Ready) -> Result<()> {
-    build::build_object(workspace, ready, Voice::Full)?;
+/// Builds the objects for arm64 and x86-64 and compares their tables.
+///
+/// # Errors
+///
+/// A build fails, a header is missing, or the tables differ.
+pub fn check(workspace: &Workspace, ready: &Ready) -> Result<()> {
+    build::build_object(workspace, ready, Verbosity::Full)?;
     let object = build(workspace, ready)?;
     let x86 = by_name(&table(&workspace.ebpf_object())?, &read_numbers(X86_HEADER)?);
     let arm64 = by_name(&table(&object)?, &read_numbers(GENERIC_HEADER)?);
@@ -51,8 +55,8 @@ fn read_numbers(header: &str) -> Result<BTreeMap<String, usize>> {
     Ok(numbers(&text))
 }
 
-/// Builds the object for arm64 beside the one for this machine.
-pub(crate) fn build(workspace: &Workspace, ready: &Ready) -> Result<PathBuf> {
+/// Builds the object for arm64 and returns its path.
+pub fn build(workspace: &Workspace, ready: &Ready) -> Result<PathBuf> {
     let target = workspace.target().join("bpf-arm64");
     let mut build = cargo::cargo(workspace);
     build.args(["build", "--package", "tracer-ebpf", "--bin", "tracer-ebpf", "--release"]);
@@ -62,7 +66,7 @@ pub(crate) fn build(workspace: &Workspace, ready: &Ready) -> Result<PathBuf> {
     Ok(target.join(BPF_TARGET).join("release/tracer-ebpf"))
 }
 
-/// The classes by number, as the object has them.
+/// The object's table: an entry for each number.
 fn table(path: &Path) -> Result<Vec<u16>> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let bad = || format!("{} has no table of system calls", path.display());
@@ -76,7 +80,7 @@ fn table(path: &Path) -> Result<Vec<u16>> {
     Ok(table.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect())
 }
 
-/// `#define __NR_name number`, and `__NR3264_name`, which is what the 64-bit call is called there.
+/// Reads `#define __NR_name number`, and `__NR3264_name`, the generic header's name of a 64-bit call.
 fn numbers(header: &str) -> BTreeMap<String, usize> {
     let number = |line: &str| {
         let mut words = line.strip_prefix("#define ")?.split_whitespace();
@@ -87,7 +91,7 @@ fn numbers(header: &str) -> BTreeMap<String, usize> {
     header.lines().filter_map(number).collect()
 }
 
-/// The classes that are not 0 by name; a class at a number without a name is under the number.
+/// The classes other than 0 by name. A number without a name stands for itself.
 fn by_name(table: &[u16], numbers: &BTreeMap<String, usize>) -> BTreeMap<String, u16> {
     let mut classes = BTreeMap::new();
     for (number, class) in table.iter().map(|entry| entry & NATIVE_CLASS).enumerate() {
@@ -100,7 +104,7 @@ fn by_name(table: &[u16], numbers: &BTreeMap<String, usize>) -> BTreeMap<String,
     classes
 }
 
-/// Calls that x86-64 has and newer architectures do without.
+/// Calls that newer architectures do not have.
 const ONLY_X86: [&str; 4] = ["creat", "dup2", "open", "pipe"];
 
 fn differences(x86: &BTreeMap<String, u16>, arm64: &BTreeMap<String, u16>) -> Vec<String> {
@@ -136,12 +140,12 @@ mod tests {
     }
 
     #[test]
-    fn tables_that_say_the_same_by_name_agree() {
+    fn tables_that_are_equal_by_name_agree() {
         assert_eq!(tables(&[(63, 13), (64, 1), (71, 9)]), Vec::<String>::new());
     }
 
     #[test]
-    fn a_wrong_a_missing_and_an_invented_number_are_told() {
+    fn a_wrong_a_missing_and_an_invented_number_are_reported() {
         assert_eq!(
             tables(&[(63, 13), (65, 1), (71, 8)]),
             [

@@ -1,9 +1,8 @@
-//! The one place that decides which compiler builds the eBPF programs.
+//! Selects the compiler of the eBPF programs.
 //!
-//! Two things are scarce. The BPF target is tier 3, so its `core` is either built from source
-//! (`-Z build-std`, needs the `rust-src` component) or comes precompiled from a distribution.
-//! And bpf-linker is written against one major version of LLVM, whose library it borrows from a
-//! Rust compiler when it runs; the compiler that emits the bitcode is the one to borrow it from.
+//! The compiler must meet two conditions. The BPF target is tier 3, so its `core` is either built from source
+//! (`-Z build-std`, needs the component `rust-src`) or precompiled by a distribution. And bpf-linker requires one
+//! major version of LLVM, whose library it loads from a Rust compiler: the one that emits the bitcode.
 
 use std::{
     env, fmt, fs, io,
@@ -14,48 +13,48 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{command, environment};
+use crate::{cargo, command};
 
 /// The target triple of the eBPF programs.
 pub const BPF_TARGET: &str = "bpfel-unknown-none";
-/// The major version of LLVM that the bpf-linker we use is written against.
+/// The major version of LLVM that [`super::cargo_tool::BPF_LINKER`] requires.
 pub const LLVM_MAJOR: u32 = 22;
 /// Debian's packages with a compiler and a precompiled `core` for the BPF target.
 pub const DEBIAN_PACKAGES: [&str; 2] = [DEBIAN_RUSTC, "libstd-rust-web-dev-bpf"];
-/// The compiler's own one.
+/// The package with the compiler itself.
 pub const DEBIAN_RUSTC: &str = "rustc-web";
 
-/// The name under which bpf-linker is shown the compiler's LLVM.
+/// The name of the link to the compiler's LLVM, which bpf-linker loads.
 pub const LLVM_LINK: &str = "libLLVM.so";
 
-/// Where those packages put the compiler.
+/// The path of the compiler in those packages.
 pub const DISTRIBUTION_RUSTC: &str = "/usr/bin/rustc";
 
-/// Where `core` for the BPF target comes from.
+/// The origin of `core` for the BPF target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Core {
-    /// The distribution compiled it.
+    /// Compiled by the distribution.
     Precompiled,
-    /// We compile it, with `-Z build-std`.
+    /// Compiled by each build, with `-Z build-std`.
     FromSource,
 }
 
 /// A compiler that can build the eBPF programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BpfToolchain {
-    /// The compiler, by absolute path.
+    /// The compiler's absolute path.
     pub rustc: PathBuf,
-    /// How it gets at `core`.
+    /// The origin of its `core`.
     pub core: Core,
-    /// The file or directory that makes `core` available; gone means not usable any more.
+    /// A file or directory without which `core` is not available.
     pub core_path: PathBuf,
     /// Its LLVM, as a shared library.
     pub llvm: PathBuf,
-    /// What it says about itself.
+    /// Its version.
     pub version: RustcVersion,
 }
 
-/// The lines of `rustc -vV` that matter here.
+/// Parts of the output of `rustc -vV`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RustcVersion {
     /// `1.96.0`
@@ -64,18 +63,18 @@ pub struct RustcVersion {
     pub llvm_major: u32,
 }
 
-/// The outcome of a search, with the near misses that an error message should name.
+/// The result of a search.
 #[derive(Default)]
 pub struct Search {
     /// The compiler to use.
     pub found: Option<BpfToolchain>,
-    /// Compilers that come with `core` for BPF but cannot be used, and why.
+    /// Compilers that have `core` for BPF but cannot be used, with the reason.
     pub refused: Vec<String>,
 }
 
 impl BpfToolchain {
-    /// Makes a cargo command build for the BPF target with this compiler, linking with `linker`,
-    /// which finds LLVM in `llvm_dir`. The programs will read the registers of `architecture`.
+    /// Makes a cargo command build for the BPF target. bpf-linker is `linker` and finds LLVM in `llvm_dir`. The
+    /// programs read registers in the layout of `architecture`.
     pub fn configure(
         &self,
         cargo: &mut Command,
@@ -83,15 +82,15 @@ impl BpfToolchain {
         linker: &Path,
         llvm_dir: &Path,
     ) {
-        environment::forget_host_compiler(cargo);
+        cargo::forget_host_compiler(cargo);
         cargo.args(["--target", BPF_TARGET]);
         if self.core == Core::FromSource {
             cargo.args(["-Z", "build-std=core"]);
         }
-        // aya-ebpf needs `asm_experimental_arch`, and `-Z` options need it on a stable cargo.
+        // For the feature `asm_experimental_arch` of aya-ebpf, and for `-Z` with a stable cargo.
         cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", &self.rustc);
         let flags = [
-            "-Cdebuginfo=2".to_owned(), // BTF is made from debug information
+            "-Cdebuginfo=2".to_owned(), // the linker converts it to BTF
             "-Clink-arg=--btf".to_owned(),
             format!("--cfg=bpf_target_arch=\"{architecture}\""),
             format!("-Clinker={}", linker.display()),
@@ -100,8 +99,8 @@ impl BpfToolchain {
         cargo.env("LD_LIBRARY_PATH", llvm_dir);
     }
 
-    /// Makes `dir` hold this compiler's LLVM and no other: bpf-linker takes the first `libLLVM*`
-    /// it sees along `LD_LIBRARY_PATH`, and a system's library directory often has several.
+    /// Links this compiler's LLVM into `dir`. bpf-linker loads the first `libLLVM*` along `LD_LIBRARY_PATH`, and a
+    /// system's library directory may have several.
     pub fn expose_llvm(&self, dir: &Path) -> Result<()> {
         let link = dir.join(LLVM_LINK);
         let made = fs::create_dir_all(dir)
@@ -130,7 +129,7 @@ impl fmt::Display for BpfToolchain {
     }
 }
 
-/// Looks for a compiler: first among rustup's toolchains, then the distribution's.
+/// Searches rustup's toolchains, then the distribution's compiler.
 pub fn search() -> Result<Search> {
     let mut search = Search::default();
     for toolchain in rustup_toolchains() {
@@ -158,7 +157,7 @@ impl Search {
             self.refused.push(format!("{} has LLVM {}", rustc.display(), version.llvm_major));
             return Ok(());
         }
-        // Without cargo's library path, which would show the libraries of another compiler.
+        // cargo's library path would show the libraries of another compiler.
         let mut ldd = Command::new("ldd");
         let libraries = command::capture(ldd.env_remove("LD_LIBRARY_PATH").arg(rustc))?;
         match llvm_library(&libraries) {
@@ -171,7 +170,7 @@ impl Search {
         Ok(())
     }
 
-    /// What is missing and both ways to get it, in one sentence.
+    /// An error message with both ways to install a compiler.
     pub fn what_is_missing(&self) -> String {
         let refused = if self.refused.is_empty() {
             String::new()
@@ -199,7 +198,7 @@ impl RustcVersion {
     }
 }
 
-/// The LLVM that a compiler loads, from the output of `ldd`.
+/// The path of a compiler's LLVM in the output of `ldd`.
 fn llvm_library(ldd: &str) -> Option<PathBuf> {
     ldd.lines()
         .filter_map(|line| line.trim().split_once(" => "))
@@ -255,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_names_refused_compilers_and_both_cures() {
+    fn the_error_names_refused_compilers_and_both_ways_to_install_one() {
         let search = Search { found: None, refused: vec!["/usr/bin/rustc has LLVM 19".into()] };
         let message = search.what_is_missing();
         assert!(message.contains("(/usr/bin/rustc has LLVM 19)"), "{message}");
