@@ -1,12 +1,12 @@
-//! What tracer costs, measured beside what else there is: `cargo xtask bench`.
+//! Measures what tracer costs, compared with other tracers: `cargo xtask bench`.
 //!
-//! Every figure is compared within one run, because absolute times on shared machines are noise.
+//! Figures are compared within one run only, because absolute times on shared machines are noise.
 
 mod comparison;
+mod growth;
 mod load;
 mod memory;
 mod results;
-mod scale;
 mod start;
 mod verifier;
 
@@ -32,19 +32,19 @@ use self::{
     },
     results::{Results, machine::Machine, quick},
 };
-use crate::harness::place::Place;
+use crate::harness::fixture::Fixture;
 
-/// How many instructions of each program the verifier checked, from the top of the checkout.
+/// The stored numbers of verified instructions, from the top of the checkout.
 const VERIFIED_INSTRUCTIONS: &str = "bench/verifier.json";
-/// What BENCHMARKS.md may be made from.
+/// Rounds of a run for BENCHMARKS.md.
 const ENOUGH_ROUNDS: u32 = 7;
 const QUICK_ROUNDS: u32 = 3;
-/// A quick run makes so many times fewer calls.
-const QUICK_HASTE: u64 = 4;
-/// Growth is slow to set up and shows itself in few rounds.
+/// A quick run divides the number of calls by this.
+const QUICK_DIVISOR: u64 = 4;
+/// Limit of rounds for growth, which is slow to set up and visible in few rounds.
 const MOST_GROWTH_ROUNDS: u32 = 5;
 
-/// What to measure.
+/// Options of `cargo xtask bench`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
     /// Turns of each contender
@@ -69,17 +69,17 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Whether `name` is to be measured, and `quick` says whether a quick run has it.
-    fn wants(&self, name: &str, quick: bool) -> bool {
+    /// Whether to measure the row `name`. `is_quick` tells whether a quick run includes it.
+    fn wants(&self, name: &str, is_quick: bool) -> bool {
         match &self.only {
             Some(only) => only == name,
-            None => quick || !self.quick,
+            None => is_quick || !self.quick,
         }
     }
 
     fn wants_workload(&self, workload: &Workload) -> bool {
         match &self.only {
-            Some(only) => workload.is_meant_by(only),
+            Some(only) => workload.is_selected_by(only),
             None => workload.quick || !self.quick,
         }
     }
@@ -88,7 +88,7 @@ impl Options {
         if self.quick { QUICK_ROUNDS } else { self.rounds }
     }
 
-    /// Only a whole run with enough rounds is worth keeping.
+    /// Whether this is a whole run with enough rounds for BENCHMARKS.md.
     fn is_for_the_page(&self) -> bool {
         !self.quick && self.only.is_none() && self.rounds >= ENOUGH_ROUNDS
     }
@@ -96,7 +96,7 @@ impl Options {
     fn ensure_known(&self) -> Result<()> {
         let Some(only) = &self.only else { return Ok(()) };
         let is_known = ["start", "growth"].contains(&only.as_str())
-            || workload::ALL.iter().any(|workload| workload.is_meant_by(only));
+            || workload::ALL.iter().any(|workload| workload.is_selected_by(only));
         let names: Vec<_> = workload::ALL.iter().map(|workload| workload.name).collect();
         ensure!(
             is_known,
@@ -107,26 +107,31 @@ impl Options {
     }
 }
 
-/// Builds, measures, prints.
+/// Builds, measures, and prints the results; a whole run writes BENCHMARKS.md.
+///
+/// # Errors
+///
+/// The process is not root, a build fails, a count of a quick run is not exact, or verified instructions increased.
+/// Workloads that cannot be measured are only reported.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     options.ensure_known()?;
     ensure!(packages::is_root(), "the benchmark loads eBPF programs: run it as root");
     let ready = setup::ensure(workspace, Extras { bench: true, ..Extras::default() })?;
-    let place = Place::prepare(workspace, &ready)?;
-    let machine = Machine::look(workspace, &place);
+    let fixture = Fixture::prepare(workspace, &ready)?;
+    let machine = Machine::inspect(workspace, &fixture);
     if options.verifier {
         let file = workspace.root().join(VERIFIED_INSTRUCTIONS);
-        let text = verifier::check(&place, &file, &machine.kernel, options.update)?;
+        let text = verifier::check(&fixture, &file, &machine.kernel, options.update)?;
         return print(&text);
     }
     let mut results = Results { machine, rounds: options.rounds(), ..Results::default() };
-    measure_workloads(workspace, &place, options, &mut results);
+    measure_workloads(workspace, &fixture, options, &mut results);
     if options.wants("start", false) {
         say("start");
-        results.start = start::measure(&place, options.rounds());
+        results.start = start::measure(&fixture, options.rounds());
     }
     if options.wants("growth", false) {
-        results.scale = scale::measure(&place, options.rounds().min(MOST_GROWTH_ROUNDS));
+        results.growth = growth::measure(&fixture, options.rounds().min(MOST_GROWTH_ROUNDS));
     }
     results.judge();
     let text = results.text();
@@ -148,13 +153,13 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
 
 fn measure_workloads(
     workspace: &Workspace,
-    place: &Place,
+    fixture: &Fixture,
     options: &Options,
     results: &mut Results,
 ) {
     for workload in workload::ALL.iter().filter(|workload| options.wants_workload(workload)) {
         say(&format!("{}: {}", workload.name, workload.call));
-        match measure(workspace, place, options, workload) {
+        match measure(workspace, fixture, options, workload) {
             Ok(comparison) => results.workloads.push(comparison),
             Err(error) => {
                 say(&format!("{} is not measured: {error:#}", workload.name));
@@ -166,11 +171,11 @@ fn measure_workloads(
 
 fn measure(
     workspace: &Workspace,
-    place: &Place,
+    fixture: &Fixture,
     options: &Options,
     workload: &Workload,
 ) -> Result<Comparison> {
-    // Running as long as this workload is measured, and no longer: it would disturb the others.
+    // Docker runs during this workload only, because it would disturb the others.
     let mut docker = None;
     let command = match workload.command {
         Command::None => Vec::new(),
@@ -180,9 +185,9 @@ fn measure(
             ["docker", "run", "--rm", docker.image(), "echo", "hello"].map(str::to_owned).to_vec()
         }
     };
-    let haste = if options.quick { QUICK_HASTE } else { 1 };
-    let schedule = Schedule { rounds: options.rounds(), haste, command: &command };
-    Ok(Comparison::of(place, workload, &schedule))
+    let divisor = if options.quick { QUICK_DIVISOR } else { 1 };
+    let schedule = Schedule { rounds: options.rounds(), divisor, command: &command };
+    Ok(Comparison::of(fixture, workload, &schedule))
 }
 
 fn start_docker(workspace: &Workspace) -> Result<Docker> {

@@ -8,7 +8,7 @@ mod cost;
 mod storm;
 /// What both tasks run programs and print results with.
 mod harness {
-    pub(crate) mod place;
+    pub(crate) mod fixture;
     pub(crate) mod procfs;
     pub(crate) mod report;
     pub(crate) mod table;

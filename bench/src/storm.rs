@@ -1,7 +1,7 @@
-//! Storms, and what tracer made of them: `cargo xtask storm`.
+//! Compares tracer's counts under load with what was really written: `cargo xtask storm`.
 //!
-//! Each storm is a loop of the tests' program `load`, which knows what it wrote, process by process. tracer's
-//! report is held against that: it must be exact, or say to the unit what it could not record.
+//! Each storm is a loop of the tests' program `load`, which counts what each of its processes wrote. tracer's report
+//! must be equal, or its losses must account for each missing unit.
 
 mod accounts;
 mod judge;
@@ -25,12 +25,12 @@ use self::{
     plan::{Plan, SOAK},
     row::Row,
 };
-use crate::harness::place::Place;
+use crate::harness::fixture::Fixture;
 
-/// The table's place in RELIABILITY.md.
+/// The name of the table's block in RELIABILITY.md.
 const BLOCK: &str = "storms";
 
-/// Which storms.
+/// Options of `cargo xtask storm`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
     /// Minutes of the soak; 0 leaves it out
@@ -58,7 +58,11 @@ impl Options {
     }
 }
 
-/// Builds, storms, prints.
+/// Builds, runs the storms, and prints the table; `--page` writes it into RELIABILITY.md.
+///
+/// # Errors
+///
+/// The process is not root, a build or a storm fails, or a report does not agree with its storm.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     ensure!(packages::is_root(), "storms are traced with eBPF programs: run it as root");
     ensure!(
@@ -68,15 +72,15 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         plan::ALL.iter().map(|plan| plan.name).collect::<Vec<_>>().join(", ")
     );
     let ready = setup::ensure(workspace, Extras::default())?;
-    let place = Place::prepare(workspace, &ready)?;
+    let fixture = Fixture::prepare(workspace, &ready)?;
     let mut rows = Vec::new();
     for plan in options.plans() {
-        say(&format!("{}: {}", plan.name, plan.what()));
-        rows.push(trial::run(&place, plan).with_context(|| plan.name)?);
+        say(&format!("{}: {}", plan.name, plan.description()));
+        rows.push(trial::run(&fixture, plan).with_context(|| plan.name)?);
     }
     if options.wants_soak() {
         say(&format!("{SOAK}: {} minutes", options.soak));
-        rows.push(soak::run(&place, options.soak).context(SOAK)?);
+        rows.push(soak::run(&fixture, options.soak).context(SOAK)?);
     }
     let file = workspace.root().join("RELIABILITY.md");
     let (old, header) = (page::read(&file, BLOCK)?, header()?);
@@ -92,7 +96,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// What stands above the table. Rows of other runs keep their day, which is in their last column.
+/// The line above the table.
 fn header() -> Result<String> {
     let kernel = command::capture(std::process::Command::new("uname").arg("-r"))?;
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);

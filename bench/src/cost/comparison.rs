@@ -1,4 +1,4 @@
-//! Interleaved rounds: A B C A B C …, so that what disturbs the machine disturbs all alike.
+//! Measures contenders in interleaved rounds (A B C A B C …), so that disturbances affect all of them alike.
 
 pub(crate) mod contender;
 pub(crate) mod count;
@@ -16,37 +16,37 @@ use self::{
     workload::{Unit, Workload},
 };
 use super::load::{Load, Plan, Truth};
-use crate::harness::place::Place;
+use crate::harness::fixture::Fixture;
 
-/// All of one workload.
+/// The results of a workload.
 #[derive(Debug, Serialize)]
 pub(crate) struct Comparison {
-    /// The workload.
+    /// The workload's name.
     pub(crate) name: String,
-    /// What one call is.
+    /// Description of a call.
     pub(crate) call: &'static str,
-    /// How it reads best.
+    /// Unit of the result.
     #[serde(skip)]
     pub(crate) unit: Unit,
-    /// Bytes that one call moves.
+    /// Bytes that a call transfers.
     pub(crate) bytes_per_call: f64,
-    /// Every contender, in the order of the rounds.
+    /// The contenders, in the order of the rounds.
     pub(crate) rows: Vec<Row>,
 }
 
-/// One contender in one workload.
+/// The results of a contender in a workload.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
-    /// Who.
+    /// The contender.
     #[serde(serialize_with = "by_name")]
     pub(crate) contender: Contender,
-    /// Nanoseconds per call, one number for each round.
+    /// Nanoseconds per call of each round.
     pub(crate) samples: Vec<f64>,
-    /// The same in short.
+    /// Statistics of the samples.
     pub(crate) figures: Option<Figures>,
-    /// What it counted wrong, over all rounds.
+    /// Differences of its counts, summed over all rounds.
     pub(crate) count: Difference,
-    /// Why it did not take part, or no longer.
+    /// The reason why it did not run, or stopped.
     pub(crate) absent: Option<String>,
 }
 
@@ -54,50 +54,50 @@ fn by_name<S: serde::Serializer>(contender: &Contender, to: S) -> Result<S::Ok, 
     to.serialize_str(contender.name())
 }
 
-/// One measurement.
+/// The result of a round.
 pub(crate) struct Sample {
     pub(crate) ns: f64,
     pub(crate) bytes_per_call: f64,
     pub(crate) count: Difference,
 }
 
-/// Several takes of one loop.
-pub(crate) struct Takes {
-    /// Nanoseconds per call of the fastest.
+/// The results of a loop's repetitions.
+pub(crate) struct Repetitions {
+    /// Nanoseconds per call in the fastest repetition.
     pub(crate) ns: f64,
-    /// What all of them did.
+    /// The loop's own counts, summed.
     pub(crate) truth: Truth,
-    /// Bytes that one call moves.
+    /// Bytes that a call transfers.
     pub(crate) bytes_per_call: f64,
 }
 
-impl Takes {
-    /// Measures so often.
+impl Repetitions {
+    /// Runs the loop `times` times.
     pub(crate) fn of(load: &mut Load, times: u32) -> Result<Self> {
-        let mut takes = Self { ns: f64::INFINITY, truth: Truth::default(), bytes_per_call: 0.0 };
+        let mut results = Self { ns: f64::INFINITY, truth: Truth::default(), bytes_per_call: 0.0 };
         for _ in 0..times {
             let measured = load.measure()?;
-            takes.ns = takes.ns.min(measured.ns_per_call());
-            takes.truth += measured.truth;
-            takes.bytes_per_call = measured.bytes as f64 / measured.calls.max(1) as f64;
+            results.ns = results.ns.min(measured.ns_per_call());
+            results.truth += measured.truth;
+            results.bytes_per_call = measured.bytes as f64 / measured.calls.max(1) as f64;
         }
-        Ok(takes)
+        Ok(results)
     }
 }
 
-/// How a workload is run.
+/// Settings of a workload's run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Schedule<'a> {
-    /// How often each contender has its turn.
+    /// Rounds of each contender.
     pub(crate) rounds: u32,
-    /// Divides the calls.
-    pub(crate) haste: u64,
-    /// What the loop `exec` starts.
+    /// Divides the number of calls.
+    pub(crate) divisor: u64,
+    /// The command that the loop `exec` starts.
     pub(crate) command: &'a [String],
 }
 
 impl Comparison {
-    /// Nobody has had a turn.
+    /// A comparison without rounds.
     pub(crate) fn empty(name: String, call: &'static str, unit: Unit) -> Self {
         let rows = Contender::ALL
             .iter()
@@ -112,23 +112,23 @@ impl Comparison {
         Self { name, call, unit, bytes_per_call: 0.0, rows }
     }
 
-    /// Only these contenders.
+    /// Keeps only these contenders.
     pub(crate) fn among(mut self, contenders: &[Contender]) -> Self {
         self.rows.retain(|row| contenders.contains(&row.contender));
         self
     }
 
-    /// Runs a workload.
-    pub(crate) fn of(place: &Place, workload: &Workload, schedule: &Schedule<'_>) -> Self {
+    /// Measures a workload.
+    pub(crate) fn of(fixture: &Fixture, workload: &Workload, schedule: &Schedule<'_>) -> Self {
         let mut this = Self::empty(workload.name.to_owned(), workload.call, workload.unit);
         for _ in 0..schedule.rounds {
-            this.round(|contender| sample(place, workload, schedule, contender));
+            this.round(|contender| sample(fixture, workload, schedule, contender));
         }
-        this.sum_up();
+        this.compute_figures();
         this
     }
 
-    /// One turn for each contender that is still there. Who fails is absent from then on.
+    /// Runs one round. A contender that fails is absent from the following rounds.
     pub(crate) fn round(&mut self, mut turn: impl FnMut(Contender) -> Result<Sample>) {
         for row in self.rows.iter_mut().filter(|row| row.absent.is_none()) {
             match turn(row.contender) {
@@ -142,8 +142,8 @@ impl Comparison {
         }
     }
 
-    /// Works out the figures, when all rounds are over.
-    pub(crate) fn sum_up(&mut self) {
+    /// Computes the statistics after the last round.
+    pub(crate) fn compute_figures(&mut self) {
         for row in &mut self.rows {
             row.figures = Figures::of(&row.samples);
         }
@@ -159,34 +159,34 @@ impl Comparison {
         self.row(contender)?.figures.as_ref()
     }
 
-    /// The time of a call under one contender, of that under another.
+    /// The ratio of a call's times under two contenders.
     pub(crate) fn time_ratio(&self, of: Contender, to: Contender) -> Option<f64> {
         figures::ratio(self.figures(of)?.best, self.figures(to)?.best)
     }
 
-    /// What a contender adds to a call, in nanoseconds.
+    /// The time that a contender adds to a call, in nanoseconds.
     pub(crate) fn added(&self, contender: Contender) -> Option<f64> {
         Some(self.figures(contender)?.added_to(self.figures(Contender::Native)?))
     }
 
-    /// What one contender adds, measured by what another adds.
+    /// The ratio of the times that two contenders add.
     pub(crate) fn added_ratio(&self, of: Contender, to: Contender) -> Option<f64> {
         figures::ratio(self.added(of)?, self.added(to)?)
     }
 
-    /// Takes in a made-up measurement.
+    /// Adds a fictitious measurement.
     #[cfg(test)]
-    pub(crate) fn take(&mut self, contender: Contender, ns: f64, count: &Difference) {
+    pub(crate) fn add_sample(&mut self, contender: Contender, ns: f64, count: &Difference) {
         if let Some(row) = self.rows.iter_mut().find(|row| row.contender == contender) {
             row.samples.push(ns);
             row.count.add(count);
         }
-        self.sum_up();
+        self.compute_figures();
     }
 
-    /// Notes that a contender could not take part.
+    /// Marks a contender as absent.
     #[cfg(test)]
-    pub(crate) fn miss(&mut self, contender: Contender, reason: String) {
+    pub(crate) fn mark_absent(&mut self, contender: Contender, reason: String) {
         if let Some(row) = self.rows.iter_mut().find(|row| row.contender == contender) {
             row.absent = Some(reason);
         }
@@ -194,22 +194,23 @@ impl Comparison {
 }
 
 fn sample(
-    place: &Place,
+    fixture: &Fixture,
     workload: &Workload,
     schedule: &Schedule<'_>,
     contender: Contender,
 ) -> Result<Sample> {
-    let calls = workload.calls_at(contender.slowness() * schedule.haste).max(1);
+    let calls = workload.calls_at(contender.slowness() * schedule.divisor).max(1);
     let plan =
         Plan { name: workload.work, calls, sleepers: 0, objects: 0, command: schedule.command };
-    let mut load = Load::start(&place.load, &plan)?;
-    let idle = if workload.innocent { Some(Load::start(&place.load, &plan)?) } else { None };
+    let mut load = Load::start(&fixture.load, &plan)?;
+    let idle = if workload.innocent { Some(Load::start(&fixture.load, &plan)?) } else { None };
     let target = idle.as_ref().unwrap_or(&load).pid();
-    let attached = contender.attach(place, target)?;
-    let Takes { ns, mut truth, bytes_per_call } = Takes::of(&mut load, workload.takes())?;
-    let mut lines = u64::from(workload.takes());
+    let attached = contender.attach(fixture, target)?;
+    let Repetitions { ns, mut truth, bytes_per_call } =
+        Repetitions::of(&mut load, workload.repetitions())?;
+    let mut lines = u64::from(workload.repetitions());
     if idle.is_some() {
-        // Of an idle tree there is nothing to count.
+        // An idle tree writes nothing.
         (truth, lines) = (Truth::default(), 0);
     }
     let mut trees = idle.into_iter().chain([load]);
@@ -232,14 +233,18 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A comparison with these nanoseconds, one round each.
+    /// A comparison of one round with these nanoseconds.
     pub(crate) fn comparison(name: &str, figures: &[(Contender, f64)]) -> Comparison {
         let mut this = Comparison::empty(name.to_owned(), "call", Unit::Nanoseconds);
         for row in &mut this.rows {
             row.absent = None;
         }
         for (contender, ns) in figures {
-            this.take(*contender, *ns, &Difference { counted: true, ..Difference::default() });
+            this.add_sample(
+                *contender,
+                *ns,
+                &Difference { counted: true, ..Difference::default() },
+            );
         }
         this
     }
@@ -258,7 +263,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn who_fails_is_absent_with_the_reason_and_the_others_go_on() {
+    fn a_contender_that_fails_is_absent_with_the_reason_and_the_others_continue() {
         let mut this = Comparison::empty("x".into(), "call", Unit::Nanoseconds);
         this.rows.iter_mut().for_each(|row| row.absent = None);
         let mut turns = Vec::new();
@@ -271,12 +276,12 @@ pub(crate) mod tests {
                 Ok(Sample { ns: 5.0, bytes_per_call: 0.0, count: Difference::default() })
             });
         }
-        this.sum_up();
+        this.compute_figures();
         let strace = this.row(Contender::Strace).unwrap();
         assert_eq!(strace.samples.len(), 1);
         assert_eq!(strace.absent.as_deref(), Some("ptrace is not allowed"));
         assert_eq!(this.figures(Contender::Native).unwrap().rounds, 3);
-        // Interleaved: the first round is over before the second begins.
+        // Interleaved: the second round begins after the first.
         assert!(turns.is_sorted_by_key(|(round, _)| *round));
         let all = Contender::ALL.len();
         assert_eq!(turns.len(), all + all + (all - 1));

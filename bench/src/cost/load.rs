@@ -1,4 +1,5 @@
-//! One measured loop: the tests' program `load`, which waits at its gate until a tracer is attached.
+//! Runs the measured loops of the tests' program `load`, which waits for a byte on stdin (its gate) before each
+//! repetition.
 
 use std::{io::Write as _, ops::AddAssign, path::Path, process::Command};
 
@@ -7,36 +8,36 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::harness::tool::Tool;
 
-/// What a loop says about itself.
+/// The loop's output after a repetition.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct Measured {
-    /// Calls that were measured.
+    /// Measured calls.
     pub(crate) calls: u64,
-    /// How long they took together.
+    /// Their total time, in nanoseconds.
     pub(crate) ns: u64,
-    /// Bytes that they moved.
+    /// Bytes that they transferred.
     pub(crate) bytes: u64,
-    /// What a tracer must have counted.
+    /// The counts that a tracer must agree with.
     pub(crate) truth: Truth,
 }
 
 impl Measured {
-    /// Nanoseconds for one call.
+    /// Nanoseconds per call.
     pub(crate) fn ns_per_call(&self) -> f64 {
         self.ns as f64 / self.calls.max(1) as f64
     }
 }
 
-/// What the loop's whole tree did behind the gate.
+/// What the loop's process tree did in a repetition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(crate) struct Truth {
-    /// Writes through fd 1.
+    /// Writes to stdout.
     pub(crate) writes: u64,
     /// Their bytes.
     pub(crate) bytes: u64,
-    /// Processes that were started.
+    /// Started processes.
     pub(crate) processes: u64,
-    /// Children that were there before.
+    /// Children that existed before.
     pub(crate) standing: u64,
 }
 
@@ -46,31 +47,31 @@ impl AddAssign for Truth {
         self.writes += writes;
         self.bytes += bytes;
         self.processes += processes;
-        // The same ones in each take.
+        // The same children in each repetition.
         self.standing = standing;
     }
 }
 
-/// A loop to be started.
+/// The arguments of a loop.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan<'a> {
     /// The loop's name in `load`.
     pub(crate) name: &'a str,
-    /// Calls to measure.
+    /// Calls of a repetition.
     pub(crate) calls: u64,
-    /// Processes that sleep in its tree.
+    /// Sleeping processes in its tree.
     pub(crate) sleepers: u32,
-    /// Pipes that are open and written to.
+    /// Open pipes that it has written to.
     pub(crate) objects: u64,
-    /// What the loop `exec` starts.
+    /// The command that the loop `exec` starts.
     pub(crate) command: &'a [String],
 }
 
-/// A loop that stands at its gate.
+/// A started loop.
 pub(crate) struct Load(Tool);
 
 impl Load {
-    /// Starts it and waits until everything is in place.
+    /// Starts a loop and waits until it is at its gate.
     pub(crate) fn start(program: &Path, plan: &Plan<'_>) -> Result<Self> {
         let mut command = Command::new(program);
         command
@@ -86,36 +87,36 @@ impl Load {
         Ok(Self(tool))
     }
 
-    /// The root of its tree.
+    /// The pid of the root of its tree.
     pub(crate) fn pid(&self) -> u32 {
         self.0.pid()
     }
 
-    /// Opens the gate without waiting for an answer.
+    /// Starts a repetition without waiting for its end.
     pub(crate) fn open_gate(&mut self) -> Result<()> {
         self.0.input()?.write_all(b"g").context("cannot open the gate")
     }
 
-    /// Measures once.
+    /// Runs a repetition.
     pub(crate) fn measure(&mut self) -> Result<Measured> {
-        // Where it has ended, the next wait says why.
+        // If this fails, the loop has ended, and the error of `wait_for` tells why.
         let _ = self.open_gate();
         let line = self.0.wait_for("{")?;
         serde_json::from_str(&line).with_context(|| format!("not a measurement: {line}"))
     }
 
-    /// Ends its input, on which it ends; returns the last line that it says, if one is awaited.
+    /// Closes its stdin, which ends it, and waits for its end.
     pub(crate) fn finish(self) -> Result<()> {
-        let (status, said) = self.0.finish()?;
-        ensure!(status.success(), "load failed: {}", said.join(" / "));
+        let (status, output) = self.0.finish()?;
+        ensure!(status.success(), "load failed: {}", output.join(" / "));
         Ok(())
     }
 
-    /// The same, and reads the line with which it ends.
+    /// Like [`Self::finish`], and parses its last line.
     pub(crate) fn finish_with<T: DeserializeOwned>(self) -> Result<T> {
-        let (status, said) = self.0.finish()?;
-        ensure!(status.success(), "load failed: {}", said.join(" / "));
-        let line = said.last().context("load said nothing")?;
+        let (status, output) = self.0.finish()?;
+        ensure!(status.success(), "load failed: {}", output.join(" / "));
+        let line = output.last().context("load said nothing")?;
         serde_json::from_str(line).context("not what load should say")
     }
 }

@@ -1,4 +1,4 @@
-//! What tracer itself needs for a tree: memory, time to attach, time to report.
+//! Measures what tracer needs for a tree: memory, time to attach, time to report.
 
 use std::{
     path::Path,
@@ -12,13 +12,13 @@ use serde::Serialize;
 use tempfile::TempDir;
 
 use crate::harness::{
-    place::Place,
+    fixture::Fixture,
     procfs::{map_memory, status},
     report,
     tool::Tool,
 };
 
-/// Sizes in bytes.
+/// Memory in bytes, and times.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Memory {
     #[serde(flatten)]
@@ -27,38 +27,38 @@ pub(crate) struct Memory {
     pub(crate) report_s: f64,
 }
 
-/// What is measured while it traces.
+/// Results while tracer traces.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Live {
-    /// Resident memory of the process once it has taken in the tree.
+    /// Resident memory when all processes of the tree are recorded.
     pub(crate) rss: u64,
-    /// The most that it was, its report included.
+    /// Peak resident memory, including the report.
     pub(crate) peak: u64,
     /// Memory of the maps.
     pub(crate) maps: u64,
-    /// From the start to "attached", in milliseconds.
+    /// Milliseconds from the start to the message "attached".
     pub(crate) attached_ms: f64,
-    /// What tracer says that it could not record.
+    /// Events that tracer could not record.
     pub(crate) losses: u64,
 }
 
-/// Resident memory that did not change for so long is what the tree needs.
-const STILL: Duration = Duration::from_millis(400);
+/// Resident memory counts as settled after this time without a change.
+const UNCHANGED_FOR: Duration = Duration::from_millis(400);
 const SETTLED_WITHIN: Duration = Duration::from_secs(30);
-/// The recording's name.
+/// The recording's file name.
 const SESSION: &str = "session";
 
-/// A trace that was measured, and its recording, which is gone with this.
+/// The results of a trace, and its recording, which is removed when dropped.
 pub(crate) struct Recorded {
     files: TempDir,
     live: Live,
 }
 
-/// Traces the tree of this process once, with a recording.
-pub(crate) fn of(place: &Place, root: u32) -> Result<Recorded> {
-    let files = place.new_directory()?;
+/// Traces the process tree of `root` once and records the session.
+pub(crate) fn of(fixture: &Fixture, root: u32) -> Result<Recorded> {
+    let files = fixture.new_directory()?;
     let (session, report) = (files.path().join(SESSION), files.path().join("live"));
-    let mut tracer = Command::new(&place.tracer);
+    let mut tracer = Command::new(&fixture.tracer);
     tracer.args(["--format", "json", "--pid", &root.to_string(), "--record"]).arg(&session);
     let start = Instant::now();
     let mut tool = Tool::start("tracer", tracer.arg("-o").arg(&report))?;
@@ -74,8 +74,8 @@ pub(crate) fn of(place: &Place, root: u32) -> Result<Recorded> {
 }
 
 impl Recorded {
-    /// Reports the recording. To be asked when the tree has ended: fifty thousand sleeping processes make
-    /// anything slower on a small machine, and whoever reports a recording does not have them.
+    /// Measures `tracer report` on the recording. Call this after the tree has ended: 50,000 sleeping processes slow
+    /// down a small machine, and a user who reports a recording does not have them.
     pub(crate) fn reported(self, tracer: &Path) -> Result<Memory> {
         let files = self.files.path();
         let report_s = report_time(tracer, &files.join(SESSION), &files.join("again"))?;
@@ -83,7 +83,7 @@ impl Recorded {
     }
 }
 
-/// Resident memory once it stands still.
+/// Waits until resident memory is settled.
 fn settled_rss(pid: u32) -> Result<u64> {
     let deadline = Instant::now() + SETTLED_WITHIN;
     let (mut last, mut since) = (0, Instant::now());
@@ -92,7 +92,7 @@ fn settled_rss(pid: u32) -> Result<u64> {
         if rss != last {
             (last, since) = (rss, Instant::now());
         }
-        if since.elapsed() >= STILL {
+        if since.elapsed() >= UNCHANGED_FOR {
             return Ok(rss);
         }
         let seconds = SETTLED_WITHIN.as_secs();
@@ -101,7 +101,7 @@ fn settled_rss(pid: u32) -> Result<u64> {
     }
 }
 
-/// How often a session is reported; the first one reads the file from disk.
+/// Repetitions of `tracer report`; the first one reads the file from disk.
 const REPORTS: u32 = 5;
 
 /// Seconds of `tracer report`, the fastest of [`REPORTS`].

@@ -1,4 +1,4 @@
-//! Everything that one run found: the JSON document, and the same as text.
+//! The results of a run, as JSON and as Markdown.
 
 mod goals;
 pub(crate) mod machine;
@@ -12,36 +12,37 @@ use serde::Serialize;
 use self::{goals::Goal, machine::Machine};
 use super::{
     comparison::{Comparison, table},
-    scale::{self, Step},
+    growth::{self, Step},
     start::{self, Start},
 };
 
-/// A run.
+/// The results of a run.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Results {
-    /// Where and with what.
+    /// The machine and the versions of the programs.
     pub(crate) machine: Machine,
-    /// How often each contender had its turn.
+    /// Rounds of each contender.
     pub(crate) rounds: u32,
-    /// The loops.
+    /// Costs by workload.
     pub(crate) workloads: Vec<Comparison>,
-    /// How fast tracers start.
+    /// Start times of tracers.
     pub(crate) start: Vec<Start>,
-    /// How cost and memory grow.
-    pub(crate) scale: Vec<Step>,
-    /// What was asked for.
+    /// Growth of cost and memory.
+    #[serde(rename = "scale")]
+    pub(crate) growth: Vec<Step>,
+    /// The goals, filled in by [`Self::judge`].
     pub(crate) goals: Vec<Goal>,
-    /// Rows that could not be measured at all, and why.
+    /// Workloads that could not be measured, with the reason.
     pub(crate) absent: Vec<(String, String)>,
 }
 
 impl Results {
-    /// A workload by its name.
+    /// The results of a workload.
     pub(crate) fn comparison(&self, name: &str) -> Option<&Comparison> {
         self.workloads.iter().find(|workload| workload.name == name)
     }
 
-    /// Judges the goals.
+    /// Compares the results with the goals.
     pub(crate) fn judge(&mut self) {
         self.goals = goals::all(self);
     }
@@ -60,8 +61,8 @@ impl Results {
         if !self.start.is_empty() {
             text += &format!("\n### Start\n\n{}", start::table(&self.start));
         }
-        if !self.scale.is_empty() {
-            text += &format!("\n### Growth\n\n{}", scale::tables(&self.scale));
+        if !self.growth.is_empty() {
+            text += &format!("\n### Growth\n\n{}", growth::tables(&self.growth));
         }
         if !self.absent.is_empty() {
             text += "\n### Not measured\n\n";
@@ -71,7 +72,7 @@ impl Results {
         text
     }
 
-    /// Writes the document.
+    /// Writes the results as JSON.
     pub(crate) fn write_json(&self, path: &Path) -> Result<()> {
         let mut text = serde_json::to_string_pretty(self).context("cannot make JSON")?;
         text.push('\n');

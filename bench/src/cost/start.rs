@@ -1,4 +1,4 @@
-//! From the start of a tracer to its word that it is attached, and to the first byte that it counted.
+//! Measures the time from a tracer's start to its message "attached", and to the first byte that it counts.
 
 use std::time::Duration;
 
@@ -11,37 +11,37 @@ use super::{
     load::{Load, Plan},
 };
 use crate::harness::{
-    place::Place,
+    fixture::Fixture,
     table::{Table, number},
 };
 
-/// How fast one contender starts, in milliseconds.
+/// The start times of a contender, in milliseconds.
 #[derive(Debug, Serialize)]
 pub(crate) struct Start {
-    /// Who.
+    /// The contender's name.
     pub(crate) contender: &'static str,
-    /// Until it says that it is attached.
+    /// To the message "attached".
     pub(crate) attached_ms: Option<Figures>,
-    /// Until the first byte that it counted was written.
+    /// To the write of the first byte that it counted.
     pub(crate) first_byte_ms: Option<Figures>,
-    /// Why there is no figure.
+    /// The reason why a figure is missing.
     pub(crate) absent: Option<String>,
 }
 
-/// Who counts bytes or calls, so that the first one can be found.
+/// Contenders that count bytes or calls, from which the first counted one follows.
 const COUNTING: [Contender; 4] =
     [Contender::Tracer, Contender::Capture, Contender::Bpftrace, Contender::PerfTrace];
-/// Bytes are written on for so long after the word.
+/// How long the loop continues to write after the message.
 const AFTER: Duration = Duration::from_millis(50);
 
-/// What the loop `ticker` says: when each byte was written.
+/// Output of the loop `ticker`: the time of each byte in nanoseconds.
 #[derive(Deserialize)]
 struct Ticks {
     ticks: Vec<u64>,
 }
 
-/// Starts each contender in turn.
-pub(crate) fn measure(place: &Place, rounds: u32) -> Vec<Start> {
+/// Starts each contender in each round.
+pub(crate) fn measure(fixture: &Fixture, rounds: u32) -> Vec<Start> {
     let mut samples: Vec<_> = COUNTING
         .map(|contender| (contender, Vec::new(), Vec::new(), contender.absence()))
         .into_iter()
@@ -51,9 +51,9 @@ pub(crate) fn measure(place: &Place, rounds: u32) -> Vec<Start> {
             if absent.is_some() {
                 continue;
             }
-            match once(place, *contender) {
-                Ok((said, counted)) => {
-                    attached.push(said);
+            match once(fixture, *contender) {
+                Ok((ready, counted)) => {
+                    attached.push(ready);
                     first.push(counted);
                 }
                 Err(error) => *absent = Some(format!("{error:#}")),
@@ -71,18 +71,18 @@ pub(crate) fn measure(place: &Place, rounds: u32) -> Vec<Start> {
         .collect()
 }
 
-/// Milliseconds until attached, and until the first byte that was counted.
-fn once(place: &Place, contender: Contender) -> Result<(f64, f64)> {
+/// Milliseconds to the message "attached", and to the first counted byte.
+fn once(fixture: &Fixture, contender: Contender) -> Result<(f64, f64)> {
     let plan = Plan { name: "ticker", calls: 0, sleepers: 0, objects: 0, command: &[] };
-    let mut ticker = Load::start(&place.load, &plan)?;
+    let mut ticker = Load::start(&fixture.load, &plan)?;
     let pid = ticker.pid();
     ticker.open_gate()?;
     let start = now();
-    let attached = contender.attach(place, pid)?;
-    let said = now();
+    let attached = contender.attach(fixture, pid)?;
+    let ready = now();
     std::thread::sleep(AFTER);
     let Ticks { ticks } = ticker.finish_with()?;
-    // The last line of the ticker is a call as well, but it moves no byte through fd 1.
+    // The loop's last line is a write too, but not to stdout.
     let counted = match attached.finish(pid)? {
         Counted::Tracer(counts) => counts.writes,
         Counted::Bytes(bytes) => bytes,
@@ -90,10 +90,10 @@ fn once(place: &Place, contender: Contender) -> Result<(f64, f64)> {
         Counted::Nothing => bail!("{} counts nothing", contender.name()),
     };
     let first = first_counted(&ticks, counted)?;
-    Ok((millis(start, said), millis(start, first)))
+    Ok((millis(start, ready), millis(start, first)))
 }
 
-/// When the first byte was written that was counted: all that came after it were.
+/// The time of the first counted byte. All bytes after it were counted.
 fn first_counted(ticks: &[u64], counted: u64) -> Result<u64> {
     let missed = (ticks.len() as u64)
         .checked_sub(counted)
@@ -110,7 +110,7 @@ fn millis(from: u64, to: u64) -> f64 {
     to.saturating_sub(from) as f64 / 1e6
 }
 
-/// As a table.
+/// The table, in Markdown.
 pub(crate) fn table(starts: &[Start]) -> String {
     let mut table =
         Table::new(&["", "attached, median ms", "best", "first byte, median ms", "best", "note"]);

@@ -1,5 +1,5 @@
-//! How many instructions the verifier walked through for each program: a cost of attaching, and a
-//! number without noise. The ones in `verifier.json` are compared, so that a regression is seen.
+//! Counts the instructions that the verifier processes for each program: a cost of attaching that has no noise.
+//! The counts are compared with those in `verifier.json`, so that a regression is visible.
 
 use std::{
     collections::BTreeMap,
@@ -17,36 +17,40 @@ use super::{
     load::{Load, Plan},
 };
 use crate::harness::{
-    place::Place,
-    procfs::field,
+    fixture::Fixture,
+    procfs::{fdinfos, field},
     table::{Table, number},
     tool::Tool,
 };
 
-/// More than this much more is a regression.
+/// A larger relative increase is a regression.
 const TOLERANCE: f64 = 0.10;
 
-/// What is checked in.
+/// The content of `verifier.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stored {
-    /// Where it was counted: verifiers of other kernels count otherwise.
+    /// The kernel's release. Counts of other kernels differ.
     pub(crate) kernel: String,
-    /// By program, and by how it was loaded.
+    /// The counts of each program.
     pub(crate) programs: BTreeMap<String, Counts>,
 }
 
-/// Verified instructions of one program. A switch that is off takes code away before it is verified.
+/// Verified instructions of a program. The verifier does not see code of disabled features.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counts {
-    /// Without capture.
+    /// Without `--capture`.
     pub(crate) counting: u64,
-    /// With it; 0 where that was not looked at.
+    /// With `--capture`; 0 if not counted.
     pub(crate) capture: u64,
 }
 
-/// Counts, compares or updates, and prints; an error if something regressed.
-pub(crate) fn check(place: &Place, file: &Path, kernel: &str, update: bool) -> Result<String> {
-    let now = Stored { kernel: kernel.to_owned(), programs: count(place)? };
+/// Counts, then compares with `file` or updates it. Returns a table.
+///
+/// # Errors
+///
+/// A count increased by more than [`TOLERANCE`].
+pub(crate) fn check(fixture: &Fixture, file: &Path, kernel: &str, update: bool) -> Result<String> {
+    let now = Stored { kernel: kernel.to_owned(), programs: count(fixture)? };
     if update {
         let mut text = serde_json::to_string_pretty(&now).context("cannot make JSON")?;
         text.push('\n');
@@ -70,13 +74,13 @@ pub(crate) fn check(place: &Place, file: &Path, kernel: &str, update: bool) -> R
     Ok(text)
 }
 
-/// Loads everything once without capture and once with it.
-fn count(place: &Place) -> Result<BTreeMap<String, Counts>> {
+/// Counts with each kind of hooks, with `--capture`, and with `--cgroup`.
+fn count(fixture: &Fixture) -> Result<BTreeMap<String, Counts>> {
     let mut programs: BTreeMap<String, Counts> = BTreeMap::new();
     for contender in [Contender::Tracer, Contender::Undisturbed, Contender::Capture] {
         let plan = Plan { name: "getppid", calls: 0, sleepers: 0, objects: 0, command: &[] };
-        let load = Load::start(&place.load, &plan)?;
-        let attached = contender.attach(place, load.pid())?;
+        let load = Load::start(&fixture.load, &plan)?;
+        let attached = contender.attach(fixture, load.pid())?;
         let counted = programs_of(attached.pid().context("tracer has no pid")?)?;
         attached.finish(load.pid())?;
         load.finish()?;
@@ -88,17 +92,17 @@ fn count(place: &Place) -> Result<BTreeMap<String, Counts>> {
             }
         }
     }
-    for (name, counting) in on_a_cgroup(place)? {
-        // Only what nothing else loads: the others are counted where most runs have them.
+    for (name, counting) in on_a_cgroup(fixture)? {
+        // Only programs that are not loaded without `--cgroup`.
         programs.entry(name).or_insert(Counts { counting, capture: 0 });
     }
     Ok(programs)
 }
 
-/// The programs of a trace of a cgroup, which is new and stays empty.
-fn on_a_cgroup(place: &Place) -> Result<BTreeMap<String, u64>> {
+/// Counts the programs of a trace of a new, empty cgroup.
+fn on_a_cgroup(fixture: &Fixture) -> Result<BTreeMap<String, u64>> {
     let cgroup = Cgroup::create()?;
-    let mut tracer = Command::new(&place.tracer);
+    let mut tracer = Command::new(&fixture.tracer);
     tracer.arg("--cgroup").arg(&cgroup.0).args(["--format", "json"]);
     let mut tool = Tool::start("tracer", &mut tracer)?;
     tool.wait_for("tracer: attached")?;
@@ -108,7 +112,7 @@ fn on_a_cgroup(place: &Place) -> Result<BTreeMap<String, u64>> {
     Ok(counted)
 }
 
-/// A cgroup of the unified hierarchy, removed when dropped.
+/// A cgroup (version 2), removed when dropped.
 struct Cgroup(PathBuf);
 
 impl Cgroup {
@@ -130,33 +134,33 @@ impl Drop for Cgroup {
     }
 }
 
-/// Where a line of `/proc/mounts` says that the unified hierarchy is.
+/// The mount point in a line of `/proc/mounts` about cgroup2.
 fn unified(line: &str) -> Option<PathBuf> {
     let words: Vec<_> = line.split(' ').collect();
     (*words.get(2)? == "cgroup2").then(|| PathBuf::from(words[1]))
 }
 
-/// The programs that a process holds, by name.
+/// Verified instructions of the programs that a process has open, by name.
 fn programs_of(pid: u32) -> Result<BTreeMap<String, u64>> {
     let names = names()?;
-    let directory = format!("/proc/{pid}/fdinfo");
-    let fds = fs::read_dir(&directory).with_context(|| format!("cannot list {directory}"))?;
-    let infos = fds.flatten().filter_map(|fd| fs::read_to_string(fd.path()).ok());
-    let programs: BTreeMap<_, _> = infos
+    let programs: BTreeMap<_, _> = fdinfos(pid)?
         .filter_map(|info| program(&info))
         .filter_map(|(id, instructions)| Some((names.get(&id)?.clone(), instructions)))
         .collect();
-    ensure!(!programs.is_empty(), "{directory} shows no program with verified_insns (Linux 5.16)");
+    ensure!(
+        !programs.is_empty(),
+        "/proc/{pid}/fdinfo shows no program with verified_insns (Linux 5.16)"
+    );
     Ok(programs)
 }
 
-/// Id and verified instructions in a program's fdinfo.
+/// The id and the verified instructions in a program's fdinfo.
 fn program(info: &str) -> Option<(u64, u64)> {
     let value = |name| field(info, name)?.parse().ok();
     Some((value("prog_id:")?, value("verified_insns:")?))
 }
 
-/// Names of all loaded programs by id. The kernel keeps 15 characters of each.
+/// The names of all loaded programs by id. The kernel truncates them to 15 characters.
 fn names() -> Result<BTreeMap<u64, String>> {
     let bpftool = command::find("bpftool").context("bpftool is not installed")?;
     let json = command::capture(Command::new(bpftool).args(["prog", "show", "-j"]))?;
@@ -168,7 +172,7 @@ fn names() -> Result<BTreeMap<u64, String>> {
     Ok(programs.iter().filter_map(name).collect())
 }
 
-/// What is worse than tolerated, in words.
+/// Descriptions of the regressions.
 fn regressions(before: &Stored, now: &Stored) -> Vec<String> {
     let mut worse = Vec::new();
     for (name, counts) in &now.programs {
@@ -233,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn new_and_gone_programs_are_told_and_are_no_regression() {
+    fn new_and_removed_programs_are_reported_and_are_no_regression() {
         let (before, now) = (stored(1, 1), Stored::default());
         assert!(regressions(&now, &before).is_empty());
         assert!(table(&now, &before).contains("new"));

@@ -1,35 +1,39 @@
-//! Figures of processes from files of `/proc`.
+//! Parses files of `/proc` about a process.
 
 use std::fs;
 
 use anyhow::{Context as _, Result};
 
-/// What follows a name at the start of a line, as files of `/proc` have it.
+/// The value of the first line that begins with `name`.
 pub(crate) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
-/// The sum of `memlock:` over the maps that a process holds.
+/// Memory of the eBPF maps that a process has open, in bytes: the sum of `memlock:`.
 pub(crate) fn map_memory(pid: u32) -> Result<u64> {
-    let directory = format!("/proc/{pid}/fdinfo");
-    let fds = fs::read_dir(&directory).with_context(|| format!("cannot list {directory}"))?;
-    let infos = fds.flatten().filter_map(|fd| fs::read_to_string(fd.path()).ok());
-    Ok(infos.filter_map(|info| map_bytes(&info)).sum())
+    Ok(fdinfos(pid)?.filter_map(|info| map_bytes(&info)).sum())
 }
 
-/// `memlock:` of a map's fdinfo; programs have it too, and are no maps.
+/// The content of `/proc/PID/fdinfo/FD` for each open fd.
+pub(crate) fn fdinfos(pid: u32) -> Result<impl Iterator<Item = String>> {
+    let directory = format!("/proc/{pid}/fdinfo");
+    let fds = fs::read_dir(&directory).with_context(|| format!("cannot list {directory}"))?;
+    Ok(fds.flatten().filter_map(|fd| fs::read_to_string(fd.path()).ok()))
+}
+
+/// `memlock:` of a map's fdinfo; `None` for programs, which have that line too.
 fn map_bytes(info: &str) -> Option<u64> {
     field(info, "map_type:")?;
     field(info, "memlock:")?.parse().ok()
 }
 
-/// A line of `/proc/PID/status` in bytes.
+/// A size in `/proc/PID/status`, in bytes.
 pub(crate) fn status(pid: u32, name: &str) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     Some(kilobytes(&text, name)? * 1024)
 }
 
-/// The number of a line `NAME 123 kB`.
+/// The number in a line `NAME 123 kB`.
 pub(crate) fn kilobytes(text: &str, name: &str) -> Option<u64> {
     field(text, name)?.split_whitespace().next()?.parse().ok()
 }
@@ -39,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_of_maps_is_theirs_alone() {
+    fn memory_of_programs_does_not_count_as_memory_of_maps() {
         assert_eq!(map_bytes("map_type:\t1\nkey_size:\t4\nmemlock:\t4096\n"), Some(4096));
         assert_eq!(map_bytes("prog_type:\t26\nmemlock:\t8192\n"), None);
         assert_eq!(map_bytes("pos:\t0\n"), None);

@@ -1,11 +1,11 @@
-//! Results as aligned Markdown tables: what the terminal shows and what BENCHMARKS.md holds.
+//! Aligned Markdown tables and their numbers, for the terminal and for documents.
 
-/// A table of text; the first row is its head.
+/// The cells of a table; the first row is the head.
 #[derive(Debug)]
 pub(crate) struct Table(Vec<Vec<String>>);
 
 impl Table {
-    /// With this head.
+    /// A table with this head.
     pub(crate) fn new(head: &[&str]) -> Self {
         Self(vec![head.iter().map(|cell| (*cell).to_owned()).collect()])
     }
@@ -15,7 +15,7 @@ impl Table {
         self.0.push(row);
     }
 
-    /// The text: the first column to the left, numbers to the right.
+    /// The table in Markdown. Columns of numbers are aligned to the right.
     pub(crate) fn render(&self) -> String {
         let columns = self.0.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
@@ -46,7 +46,7 @@ impl Table {
         text
     }
 
-    /// Whether the cells below the head begin with a digit or a sign and a digit, most of them.
+    /// Whether most cells below the head begin with a digit, or with a sign and a digit.
     fn is_number(&self, column: usize) -> bool {
         let cells = self.0.iter().skip(1).filter_map(|row| row.get(column));
         let cells: Vec<_> = cells.filter(|cell| *cell != "–").collect();
@@ -57,7 +57,7 @@ impl Table {
     }
 }
 
-/// A number with three significant digits, or all of those before the point.
+/// Formats a number with three significant digits, but never rounds digits before the point.
 pub(crate) fn number(value: f64) -> String {
     let digits = match value.abs() {
         small if small < 9.995 => 2,
@@ -72,7 +72,7 @@ pub(crate) fn number(value: f64) -> String {
     if rest.is_empty() { format!("{sign}{grouped}") } else { format!("{sign}{grouped}.{rest}") }
 }
 
-/// A number of things.
+/// Formats a count, with commas between thousands.
 pub(crate) fn whole(number: u64) -> String {
     grouped(&number.to_string())
 }
@@ -88,7 +88,7 @@ fn grouped(digits: &str) -> String {
     grouped
 }
 
-/// A ratio, or a dash where there is none.
+/// Formats a ratio; a dash for `None`.
 pub(crate) fn times(ratio: Option<f64>) -> String {
     ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{} ×", number(ratio)))
 }
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_aligned_and_numbers_stand_to_the_right() {
+    fn columns_are_aligned_and_numbers_to_the_right() {
         let mut table = Table::new(&["who", "ns"]);
         table.add(vec!["native".into(), "7".into()]);
         table.add(vec!["tracer ×".into(), "1,300".into()]);

@@ -1,4 +1,4 @@
-//! A program that runs beside a measurement: started, waited for by a line that it says, ended.
+//! A program that runs during a measurement: starts it, waits for lines of its output, ends it.
 
 use std::{
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
@@ -13,22 +13,23 @@ use xtask::command;
 
 use super::procfs;
 
-/// How long anything may take. 50,000 processes are adopted in seconds, and reported in more.
+/// Time limit of each wait. tracer attaches to 50,000 processes in seconds, and its report takes longer.
 const DEADLINE: Duration = Duration::from_secs(120);
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time after which an interrupt is repeated.
+const INTERRUPT_AGAIN: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// A running program; killed when dropped before its end.
+/// A running program, killed when dropped before its end.
 pub(crate) struct Tool {
     name: &'static str,
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<String>,
-    said: Vec<String>,
+    output: Vec<String>,
 }
 
 impl Tool {
-    /// Starts it; what it says on stdout and stderr is read as it comes.
+    /// Starts a program. Threads read its stdout and stderr, line by line.
     pub(crate) fn start(name: &'static str, command: &mut Command) -> Result<Self> {
         let mut child = command
             .stdin(Stdio::piped())
@@ -43,7 +44,7 @@ impl Tool {
         if let Some(stderr) = child.stderr.take() {
             command::send_lines(stderr, sender);
         }
-        Ok(Self { name, stdin: child.stdin.take(), child, lines, said: Vec::new() })
+        Ok(Self { name, stdin: child.stdin.take(), child, lines, output: Vec::new() })
     }
 
     /// Its pid.
@@ -56,12 +57,12 @@ impl Tool {
         self.stdin.as_mut().with_context(|| format!("the stdin of {} is closed", self.name))
     }
 
-    /// Waits for a line that begins or goes on like this, and returns it.
+    /// Waits for a line that contains `part`, and returns it.
     pub(crate) fn wait_for(&mut self, part: &str) -> Result<String> {
         loop {
             match self.lines.recv_timeout(DEADLINE) {
                 Ok(line) => {
-                    self.said.push(line.clone());
+                    self.output.push(line.clone());
                     if line.contains(part) {
                         return Ok(line);
                     }
@@ -70,25 +71,25 @@ impl Tool {
                     "{} did not say `{part}` in {} s; it said: {}",
                     self.name,
                     DEADLINE.as_secs(),
-                    self.last_words()
+                    self.last_lines()
                 ),
                 Err(RecvTimeoutError::Disconnected) => bail!(
                     "{} ended before it said `{part}` ({}); it said: {}",
                     self.name,
                     self.child.wait()?,
-                    self.last_words()
+                    self.last_lines()
                 ),
             }
         }
     }
 
-    /// Waits until something is true of it.
+    /// Waits until `is` returns true for its pid. Errors say that it did not `what`.
     pub(crate) fn wait_until(&mut self, what: &str, is: impl Fn(u32) -> bool) -> Result<()> {
         let deadline = Instant::now() + DEADLINE;
         while !is(self.pid()) {
             if let Some(status) = self.child.try_wait()? {
-                self.said.extend(self.lines.iter());
-                bail!("{} ended ({status}); it said: {}", self.name, self.last_words());
+                self.output.extend(self.lines.iter());
+                bail!("{} ended ({status}); it said: {}", self.name, self.last_lines());
             }
             if Instant::now() > deadline {
                 bail!("{} did not {what} in {} s", self.name, DEADLINE.as_secs());
@@ -98,30 +99,30 @@ impl Tool {
         Ok(())
     }
 
-    /// Asks it to end, as Ctrl-C does.
+    /// Sends SIGINT, as Ctrl-C does.
     pub(crate) fn interrupt(&self) -> Result<()> {
         interrupt(self.pid()).with_context(|| format!("cannot interrupt {}", self.name))
     }
 
-    /// Interrupts it until it ends: bpftrace forgets a signal that comes at the wrong moment.
+    /// Sends SIGINT repeatedly until it ends, because bpftrace may miss a signal. Returns as [`Self::finish`].
     pub(crate) fn interrupt_until_end(self) -> Result<(ExitStatus, Vec<String>)> {
         self.interrupt()?;
         let mut last = Instant::now();
         self.finish_watched(|pid| {
-            if last.elapsed() > PATIENCE {
-                // Fails where it has just ended, and that is noticed next.
+            if last.elapsed() > INTERRUPT_AGAIN {
+                // Fails if it has just ended, which the next `try_wait` finds.
                 let _ = interrupt(pid);
                 last = Instant::now();
             }
         })
     }
 
-    /// Ends its input and waits for its end; returns how it ended and all that it said.
+    /// Closes its stdin and waits for its end. Returns its exit status and all lines of its output.
     pub(crate) fn finish(self) -> Result<(ExitStatus, Vec<String>)> {
         self.finish_watched(|_| {})
     }
 
-    /// The same, with a look at the process every now and then.
+    /// Like [`Self::finish`]; calls `look` with the pid at intervals of [`PAUSE`].
     fn finish_watched(mut self, mut look: impl FnMut(u32)) -> Result<(ExitStatus, Vec<String>)> {
         self.stdin = None;
         let deadline = Instant::now() + DEADLINE;
@@ -135,29 +136,29 @@ impl Tool {
             }
             thread::sleep(PAUSE);
         };
-        self.said.extend(self.lines.iter());
-        Ok((status, std::mem::take(&mut self.said)))
+        self.output.extend(self.lines.iter());
+        Ok((status, std::mem::take(&mut self.output)))
     }
 
-    /// Waits for its end; returns how it ended, all that it said, and the most memory that it had, in bytes.
+    /// Like [`Self::finish`], and returns its peak resident memory in bytes.
     pub(crate) fn finish_measured(self) -> Result<(ExitStatus, Vec<String>, u64)> {
         let mut peak = 0;
-        // The mark only rises; what is read last before its end is the highest.
+        // `VmHWM` never decreases: the last value before the end is the peak.
         let look = |pid| peak = peak.max(procfs::status(pid, "VmHWM:").unwrap_or(0));
-        let (status, said) = self.finish_watched(look)?;
-        Ok((status, said, peak))
+        let (status, output) = self.finish_watched(look)?;
+        Ok((status, output, peak))
     }
 
-    fn last_words(&self) -> String {
-        let start = self.said.len().saturating_sub(3);
-        let words = self.said[start..].join(" / ");
+    fn last_lines(&self) -> String {
+        let start = self.output.len().saturating_sub(3);
+        let words = self.output[start..].join(" / ");
         if words.is_empty() { "nothing".to_owned() } else { words }
     }
 }
 
 impl Drop for Tool {
     fn drop(&mut self) {
-        // Fails only if it has ended, which is what is wanted.
+        // Fails if it has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -173,7 +174,7 @@ mod tests {
     use super::*;
 
     fn shell(line: &str) -> Tool {
-        // Whoever starts the tests may ignore interrupts, and a shell cannot undo that.
+        // SIGINT may be ignored by the parent of the tests, and a shell cannot change that.
         let mut shell = Command::new("env");
         Tool::start("sh", shell.args(["--default-signal=INT", "sh", "-c", line])).unwrap()
     }
@@ -182,9 +183,9 @@ mod tests {
     fn a_line_is_waited_for_on_either_stream() {
         let mut tool = shell("echo one; echo two >&2; read x; echo three");
         assert_eq!(tool.wait_for("two").unwrap(), "two");
-        let (status, said) = tool.finish().unwrap();
+        let (status, output) = tool.finish().unwrap();
         assert!(status.success());
-        assert!(said.contains(&"three".to_owned()), "{said:?}");
+        assert!(output.contains(&"three".to_owned()), "{output:?}");
     }
 
     #[test]
@@ -203,7 +204,7 @@ mod tests {
             shell("trap 'echo stopped; exit' INT; echo ready; while :; do sleep .01; done");
         tool.wait_for("ready").unwrap();
         tool.interrupt().unwrap();
-        let (_, said) = tool.finish().unwrap();
-        assert_eq!(said.last().map(String::as_str), Some("stopped"));
+        let (_, output) = tool.finish().unwrap();
+        assert_eq!(output.last().map(String::as_str), Some("stopped"));
     }
 }

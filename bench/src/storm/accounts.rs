@@ -1,4 +1,4 @@
-//! The two sides: what a storm says that it wrote, and what tracer's report has.
+//! The two accounts of a storm: its own, and tracer's.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,16 +9,16 @@ use serde::Deserialize;
 
 use crate::harness::report::{Losses, Report};
 
-/// How many processes put so many bytes through fd 1, by bytes.
-pub(super) type Each = BTreeMap<u64, u64>;
+/// Number of processes by the bytes that they wrote to stdout.
+pub(super) type Histogram = BTreeMap<u64, u64>;
 
-/// What `load` says when a storm is over.
+/// The last line of `load`.
 #[derive(Debug, Deserialize)]
-pub(super) struct Said {
+pub(super) struct LoadOutput {
     pub(super) truth: Truth,
 }
 
-/// What a storm did, its root left out.
+/// What the processes of a storm wrote to stdout, without its root process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Truth {
     pub(super) processes: u64,
@@ -27,7 +27,7 @@ pub(super) struct Truth {
     #[serde(default)]
     pub(super) pipes: u64,
     #[serde(default)]
-    pub(super) each: Each,
+    pub(super) each: Histogram,
 }
 
 impl AddAssign for Truth {
@@ -43,18 +43,18 @@ impl AddAssign for Truth {
     }
 }
 
-/// What tracer counted of it.
+/// What tracer counted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counted {
-    /// In the same terms as the storm's own.
+    /// The counts that the storm has too.
     pub(super) truth: Truth,
-    /// Pipes whose books do not balance.
+    /// Pipes whose written and read bytes do not agree.
     pub(super) unbalanced: u64,
-    /// tracer's own losses, by reason; only those that there were.
+    /// Events that tracer could not record, by reason. Reasons without a loss are absent.
     pub(super) losses: Losses,
-    /// The bytes that they stood for, where known.
+    /// The lost bytes, for reasons where they are known.
     pub(super) lost_bytes: Losses,
-    /// Rule and confidence of each finding, in their order.
+    /// Rule and confidence of each finding, most important first.
     pub(super) findings: Vec<(String, String)>,
 }
 
@@ -103,7 +103,7 @@ mod tests {
             "losses":{"ring_full":0,"ledger_full":3},"lost_bytes":{"ledger_full":3,"ring_full":0}}"#;
         let counted = Counted::of(serde_json::from_str(text).unwrap());
         let truth =
-            Truth { processes: 1, writes: 3, bytes: 7, pipes: 2, each: Each::from([(7, 1)]) };
+            Truth { processes: 1, writes: 3, bytes: 7, pipes: 2, each: Histogram::from([(7, 1)]) };
         assert_eq!(counted.truth, truth);
         assert_eq!(counted.unbalanced, 1);
         let three = BTreeMap::from([("ledger_full".to_owned(), 3)]);
@@ -113,10 +113,12 @@ mod tests {
 
     #[test]
     fn passes_add_up() {
-        let one = Truth { processes: 1, writes: 2, bytes: 3, pipes: 4, each: Each::from([(3, 1)]) };
+        let one =
+            Truth { processes: 1, writes: 2, bytes: 3, pipes: 4, each: Histogram::from([(3, 1)]) };
         let mut sum = one.clone();
         sum += one;
-        let two = Truth { processes: 2, writes: 4, bytes: 6, pipes: 8, each: Each::from([(3, 2)]) };
+        let two =
+            Truth { processes: 2, writes: 4, bytes: 6, pipes: 8, each: Histogram::from([(3, 2)]) };
         assert_eq!(sum, two);
     }
 }

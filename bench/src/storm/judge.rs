@@ -1,21 +1,21 @@
-//! Holds tracer's count against the storm's own.
+//! Compares tracer's account with the storm's.
 
 use super::{
-    accounts::{Counted, Each, Truth},
+    accounts::{Counted, Histogram, Truth},
     plan::Expect,
 };
 use crate::harness::table::whole;
 
-/// Says what is wrong, if anything is; else in words how the two sides agree.
+/// Describes how the accounts agree; `Err` describes a difference that `expect` does not allow.
 pub(super) fn judge(expect: Expect, truth: &Truth, counted: &Counted) -> Result<String, String> {
     match expect {
-        Expect::Exact => exact(truth, counted),
-        Expect::Processes => processes(truth, counted),
-        Expect::Rows => rows(truth, counted),
+        Expect::Exact => judge_exact(truth, counted),
+        Expect::Processes => judge_processes(truth, counted),
+        Expect::Rows => judge_rows(truth, counted),
     }
 }
 
-fn exact(truth: &Truth, counted: &Counted) -> Result<String, String> {
+fn judge_exact(truth: &Truth, counted: &Counted) -> Result<String, String> {
     ensure(counted.losses.is_empty(), || format!("tracer lost {:?}", counted.losses))?;
     let Truth { each, .. } = &counted.truth;
     ensure(*truth == counted.truth, || {
@@ -23,34 +23,34 @@ fn exact(truth: &Truth, counted: &Counted) -> Result<String, String> {
         format!("{}, first difference {wrong:?}", differences(truth, &counted.truth))
     })?;
     ensure(counted.unbalanced == 0, || format!("{} pipes do not balance", counted.unbalanced))?;
-    let doubts = counted.findings.iter().any(|(rule, _)| rule == "own_losses");
-    ensure(!doubts, || "tracer doubts its own count, and lost nothing".to_owned())?;
+    let is_doubted = counted.findings.iter().any(|(rule, _)| rule == "own_losses");
+    ensure(!is_doubted, || "tracer doubts its own count, and lost nothing".to_owned())?;
     Ok("exact".to_owned())
 }
 
-/// Each process that is not there was refused by the table, and counted; whoever is there is exact.
-fn processes(truth: &Truth, counted: &Counted) -> Result<String, String> {
+/// Missing processes must be as many as the full table refused. The others must be exact.
+fn judge_processes(truth: &Truth, counted: &Counted) -> Result<String, String> {
     let missing = truth.processes.saturating_sub(counted.truth.processes);
-    only(counted, &["processes_full"])?;
-    let said = counted.losses.get("processes_full").copied().unwrap_or(0);
-    ensure(missing > 0 && said == missing, || {
-        format!("{missing} processes are missing, processes_full says {said}")
+    ensure_only(counted, &["processes_full"])?;
+    let reported = counted.losses.get("processes_full").copied().unwrap_or(0);
+    ensure(missing > 0 && reported == missing, || {
+        format!("{missing} processes are missing, processes_full says {reported}")
     })?;
     ensure(is_part_of(&counted.truth.each, &truth.each), || {
         "a process that was followed is not exact".to_owned()
     })?;
-    let writers = |each: &Each| each.values().sum::<u64>();
+    let writers = |each: &Histogram| each.values().sum::<u64>();
     let missing_writers = writers(&truth.each) - writers(&counted.truth.each);
     ensure(missing_writers == missing, || {
         format!("{missing} processes are missing, and {missing_writers} have no bytes")
     })?;
-    unsure(counted)?;
+    ensure_unsure(counted)?;
     Ok(format!("{} processes missing, as many as counted as lost", whole(missing)))
 }
 
-/// Each byte that is not there found no row, and was counted.
-fn rows(truth: &Truth, counted: &Counted) -> Result<String, String> {
-    only(counted, &["ledger_full", "objects_full"])?;
+/// Missing bytes and writes must be as many as found no row.
+fn judge_rows(truth: &Truth, counted: &Counted) -> Result<String, String> {
+    ensure_only(counted, &["ledger_full", "objects_full"])?;
     ensure(truth.processes == counted.truth.processes, || differences(truth, &counted.truth))?;
     let [calls, bytes] = [&counted.losses, &counted.lost_bytes]
         .map(|counts| counts.get("ledger_full").copied().unwrap_or(0));
@@ -61,7 +61,7 @@ fn rows(truth: &Truth, counted: &Counted) -> Result<String, String> {
             "{missing_bytes} B of {missing_calls} calls are missing, ledger_full says {bytes} B of {calls}"
         )
     })?;
-    unsure(counted)?;
+    ensure_unsure(counted)?;
     Ok(format!(
         "{} B of {} calls missing, as many as counted as lost",
         whole(missing_bytes),
@@ -73,24 +73,24 @@ fn ensure(is: bool, why: impl FnOnce() -> String) -> Result<(), String> {
     if is { Ok(()) } else { Err(why()) }
 }
 
-fn only(counted: &Counted, reasons: &[&str]) -> Result<(), String> {
+fn ensure_only(counted: &Counted, reasons: &[&str]) -> Result<(), String> {
     let other = counted.losses.keys().find(|reason| !reasons.contains(&reason.as_str()));
     ensure(other.is_none(), || format!("tracer also lost {other:?}: {:?}", counted.losses))
 }
 
-/// The loss is the headline, and nothing that rests on the counts is certain.
-fn unsure(counted: &Counted) -> Result<(), String> {
+/// The loss must be the first finding, and findings that depend on the counts must be `unsure`.
+fn ensure_unsure(counted: &Counted) -> Result<(), String> {
     let first = counted.findings.first().map(|(rule, _)| rule.as_str());
     ensure(first == Some("own_losses"), || format!("the headline is {first:?}"))?;
-    let is_about_blindness = |rule: &str| ["own_losses", "unbalanced"].contains(&rule);
+    let is_about_losses = |rule: &str| ["own_losses", "unbalanced"].contains(&rule);
     let certain = counted
         .findings
         .iter()
-        .find(|(rule, confidence)| !is_about_blindness(rule) && confidence != "unsure");
+        .find(|(rule, confidence)| !is_about_losses(rule) && confidence != "unsure");
     ensure(certain.is_none(), || format!("{certain:?} is said with confidence"))
 }
 
-fn is_part_of(part: &Each, whole: &Each) -> bool {
+fn is_part_of(part: &Histogram, whole: &Histogram) -> bool {
     part.iter().all(|(bytes, processes)| whole.get(bytes).is_some_and(|all| all >= processes))
 }
 
@@ -101,8 +101,8 @@ fn differences(truth: &Truth, counted: &Truth) -> String {
         ("bytes", truth.bytes, counted.bytes),
         ("pipes", truth.pipes, counted.pipes),
     ];
-    let differ = pairs.iter().filter(|(_, truth, counted)| truth != counted);
-    let words = differ.map(|(name, truth, counted)| format!("{counted} {name} of {truth}"));
+    let different = pairs.iter().filter(|(_, truth, counted)| truth != counted);
+    let words = different.map(|(name, truth, counted)| format!("{counted} {name} of {truth}"));
     format!("counted {}", words.collect::<Vec<_>>().join(", "))
 }
 
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     fn truth() -> Truth {
-        let each = Each::from([(10, 2), (20, 1)]);
+        let each = Histogram::from([(10, 2), (20, 1)]);
         Truth { processes: 3, writes: 3, bytes: 40, pipes: 1, each }
     }
 
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn equal_accounts_are_exact_and_each_difference_is_not() {
         assert_eq!(judge(Expect::Exact, &truth(), &counted()).unwrap(), "exact");
-        let each = Each::from([(10, 1), (20, 2)]);
+        let each = Histogram::from([(10, 1), (20, 2)]);
         for wrong in [
             Counted { truth: Truth { bytes: 39, ..truth() }, ..counted() },
             Counted { truth: Truth { processes: 2, ..truth() }, ..counted() },
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn missing_processes_must_be_counted_one_by_one() {
-        let each = Each::from([(10, 1), (20, 1)]);
+        let each = Histogram::from([(10, 1), (20, 1)]);
         let less = Truth { processes: 2, writes: 2, bytes: 30, each, ..truth() };
         let with = |events| Counted { truth: less.clone(), ..lossy("processes_full", events, 0) };
         judge(Expect::Processes, &truth(), &with(1)).unwrap();

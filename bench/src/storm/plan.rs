@@ -1,39 +1,39 @@
-//! Which storms there are, and what is expected of each.
+//! The storms, and what is expected of each.
 
 use crate::harness::table::whole;
 
-/// The name of the long one.
+/// The name of the long storm, which is not in [`ALL`].
 pub(crate) const SOAK: &str = "soak";
 
-/// What a report may lack.
+/// What may be missing in tracer's report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expect {
     /// Nothing.
     Exact,
-    /// Processes, as many as were refused by a full table.
+    /// As many processes as a full table refused.
     Processes,
-    /// Bytes, as many as found no row.
+    /// As many bytes as found no row.
     Rows,
 }
 
-/// One storm.
+/// A storm.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// What it is asked for by.
+    /// Its name on the command line.
     pub(super) name: &'static str,
-    /// Of how many of what.
+    /// What the number in `work` counts.
     pub(super) of: &'static str,
-    /// The loop of `load`, and how much of it.
+    /// The loop of `load`, and its number of processes, pipes, seconds or the like.
     pub(super) work: (&'static str, u64),
-    /// tracer gets these arguments as well.
+    /// Additional arguments of tracer.
     pub(super) arguments: &'static [&'static str],
-    /// What may be missing.
+    /// What may be missing in the report.
     pub(super) expect: Expect,
 }
 
 impl Plan {
-    /// In words.
-    pub(super) fn what(&self) -> String {
+    /// A description.
+    pub(super) fn description(&self) -> String {
         let much = format!("{} {}", whole(self.work.1), self.of);
         if self.arguments.is_empty() {
             much
@@ -43,7 +43,7 @@ impl Plan {
     }
 }
 
-/// All but the soak.
+/// All storms except the soak.
 pub(super) const ALL: [Plan; 7] = [
     Plan {
         name: "brief",

@@ -1,4 +1,4 @@
-//! One storm's row of the table.
+//! The table of storms.
 
 use std::{process::Command, time::Duration};
 
@@ -10,28 +10,28 @@ use super::{
 };
 use crate::harness::table::{Table, number, whole};
 
-/// What is told of a storm.
+/// The results of a storm.
 #[derive(Debug)]
 pub(super) struct Row {
-    /// By which the row is replaced.
+    /// The storm's name; a row replaces the old one of this name.
     pub(super) name: String,
-    /// In words.
-    pub(super) what: String,
+    /// The storm's description.
+    pub(super) description: String,
     pub(super) truth: Truth,
     pub(super) counted: Counted,
-    /// How the two sides agree, or what is wrong.
+    /// How the accounts agree, or the difference.
     pub(super) outcome: Result<String, String>,
-    /// Memory, in words.
+    /// tracer's memory, formatted.
     pub(super) memory: String,
     pub(super) time: Duration,
 }
 
-/// The first cells of the table, by which it is known.
+/// The head of the table.
 const HEAD: [&str; 7] =
     ["storm", "of", "written", "lost, as tracer says", "count", "headline", "RSS, time, day"];
 
 impl Row {
-    /// What is wrong, with the name of the storm.
+    /// The difference, if any, with the name of the storm.
     pub(super) fn fault(&self) -> Option<String> {
         self.outcome.as_ref().err().map(|fault| format!("{}: {fault}", self.name))
     }
@@ -63,7 +63,7 @@ impl Row {
         };
         vec![
             self.name.clone(),
-            self.what.clone(),
+            self.description.clone(),
             written.join(", "),
             self.losses(),
             outcome,
@@ -72,7 +72,7 @@ impl Row {
         ]
     }
 
-    /// What the findings behind the headline are: `unsure`, where they doubt.
+    /// The confidence of the last finding.
     fn subject_confidence(&self) -> Option<&str> {
         let last = self.counted.findings.iter().rfind(|(rule, _)| rule != "unbalanced");
         last.map(|(_, confidence)| confidence.as_str())
@@ -94,29 +94,29 @@ fn today() -> String {
     day.map(|day| day.trim().to_owned()).unwrap_or_default()
 }
 
-/// Megabytes.
+/// Formats bytes as MB (10⁶ bytes).
 pub(super) fn megabytes(bytes: u64) -> String {
     format!("{} MB", number(bytes as f64 / 1e6))
 }
 
-/// The table with these rows, in the order of the plans; rows of `old` about other storms stay.
+/// The table with these rows, in the order of the plans. Rows of `old` about other storms stay.
 pub(super) fn table(header: &str, old: &str, rows: &[Row]) -> String {
     let new: Vec<_> = rows.iter().map(Row::cells).collect();
     let is_replaced = |cells: &Vec<String>| new.iter().any(|row| row.first() == cells.first());
     let kept = old.lines().filter_map(cells_of).filter(|cells| !is_replaced(cells));
     let mut rows: Vec<_> = kept.chain(new.iter().cloned()).collect();
-    // The soak is in no plan, and comes last.
-    let place = |cells: &Vec<String>| {
+    // The soak is not in `ALL`, and comes last.
+    let order = |cells: &Vec<String>| {
         let is_of = |plan: &Plan| cells.first().is_some_and(|name| name == plan.name);
         plan::ALL.iter().position(is_of).unwrap_or(usize::MAX)
     };
-    rows.sort_by_key(place);
+    rows.sort_by_key(order);
     let mut table = Table::new(&HEAD);
     rows.into_iter().for_each(|cells| table.add(cells));
     format!("{header}\n{}", table.render())
 }
 
-/// The cells of a row that is not the head and no line below it.
+/// The cells of a line of the table; `None` for the head and the line below it.
 fn cells_of(line: &str) -> Option<Vec<String>> {
     let inside = line.strip_prefix("| ")?.strip_suffix('|')?;
     let cells: Vec<_> = inside.split('|').map(|cell| cell.trim().to_owned()).collect();
@@ -130,7 +130,7 @@ mod tests {
     fn row(name: &str) -> Row {
         Row {
             name: name.to_owned(),
-            what: "5 things".to_owned(),
+            description: "5 things".to_owned(),
             truth: Truth { processes: 1, writes: 2, bytes: 3000, ..Truth::default() },
             counted: Counted::default(),
             outcome: Ok("exact".to_owned()),

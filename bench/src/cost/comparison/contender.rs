@@ -1,4 +1,4 @@
-//! Who is measured: how each is started, how it says that it is attached, and what it counted.
+//! The contenders: starts each, waits until it is attached, and reads its counts.
 
 use std::{fs, process::Command, thread, time::Duration};
 
@@ -7,20 +7,20 @@ use tempfile::TempDir;
 use xtask::command;
 
 use super::count::{Counted, TracerCounts};
-use crate::harness::{place::Place, report, tool::Tool};
+use crate::harness::{fixture::Fixture, report, tool::Tool};
 
 /// One column of the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Contender {
-    /// Nobody watches.
+    /// No tracer.
     Native,
-    /// An empty program on the hook that tracer uses.
+    /// An empty eBPF program on tracer's hook.
     Floor,
     /// tracer, counting.
     Tracer,
     /// tracer, counting with the hooks of Linux 7.0 and later.
     Undisturbed,
-    /// tracer, keeping the bytes as well.
+    /// tracer, with `--capture`.
     Capture,
     /// bpftrace with `question.bt`.
     Bpftrace,
@@ -30,11 +30,11 @@ pub(crate) enum Contender {
     PerfTrace,
 }
 
-/// A kernel worker frees what a tracer has left; the next one starts after that.
+/// Pause after a tracer's end, in which a kernel worker frees its programs and maps.
 const SETTLE: Duration = Duration::from_millis(30);
 
 impl Contender {
-    /// All, in the order of each round.
+    /// All contenders, in the order of each round.
     pub(crate) const ALL: [Self; 8] = [
         Self::Native,
         Self::Floor,
@@ -60,7 +60,7 @@ impl Contender {
         }
     }
 
-    /// So many times fewer calls are measured, because each takes so much longer.
+    /// Divides the number of measured calls, because each call takes longer.
     pub(crate) fn slowness(self) -> u64 {
         match self {
             Self::Strace => 50,
@@ -69,13 +69,13 @@ impl Contender {
         }
     }
 
-    /// Whether the target must end first. perf forgets what is left in its buffers when it is
-    /// interrupted, and takes it in when its target ends.
+    /// Whether the target must end before the tracer. perf reads its buffers when its target ends, and discards them
+    /// when it is interrupted.
     pub(crate) fn ends_with_target(self) -> bool {
         self == Self::PerfTrace
     }
 
-    /// The program that must be installed.
+    /// The program that it needs.
     fn program(self) -> Option<&'static str> {
         match self {
             Self::Native | Self::Floor | Self::Tracer | Self::Undisturbed | Self::Capture => None,
@@ -85,28 +85,28 @@ impl Contender {
         }
     }
 
-    /// Why it cannot take part, if so.
+    /// The reason why it cannot run, if any.
     pub(crate) fn absence(self) -> Option<String> {
         let program = self.program()?;
         command::find(program).is_none().then(|| format!("{program} is not installed"))
     }
 
-    /// Starts it on the tree of this process and waits until it is attached.
-    pub(crate) fn attach(self, place: &Place, pid: u32) -> Result<Attached> {
+    /// Attaches it to the process tree of `pid`.
+    pub(crate) fn attach(self, fixture: &Fixture, pid: u32) -> Result<Attached> {
         let pid = pid.to_string();
         let (tool, ready) = match self {
             Self::Native => return Ok(Attached { contender: self, tool: None, files: None }),
             Self::Floor => {
-                let mut floor = Command::new(&place.floor);
-                floor.arg(&place.floor_object);
+                let mut floor = Command::new(&fixture.floor);
+                floor.arg(&fixture.floor_object);
                 (Tool::start("floor", &mut floor)?, "floor: attached")
             }
             Self::Tracer | Self::Undisturbed | Self::Capture => {
-                return self.attach_tracer(place, &pid);
+                return self.attach_tracer(fixture, &pid);
             }
             Self::Bpftrace => {
                 let mut bpftrace = Command::new("bpftrace");
-                bpftrace.args(["-B", "none"]).arg(&place.question).arg(&pid);
+                bpftrace.args(["-B", "none"]).arg(&fixture.question).arg(&pid);
                 (Tool::start("bpftrace", &mut bpftrace)?, "attached")
             }
             Self::Strace => {
@@ -119,9 +119,9 @@ impl Contender {
         self.attached(tool, ready, None)
     }
 
-    fn attach_tracer(self, place: &Place, pid: &str) -> Result<Attached> {
-        let files = place.new_directory()?;
-        let mut tracer = Command::new(&place.tracer);
+    fn attach_tracer(self, fixture: &Fixture, pid: &str) -> Result<Attached> {
+        let files = fixture.new_directory()?;
+        let mut tracer = Command::new(&fixture.tracer);
         tracer.args(["--pid", pid, "--format", "json", "-o"]).arg(files.path().join("report"));
         match self {
             Self::Capture => tracer.arg("--capture").arg(files.path().join("capture")),
@@ -132,7 +132,7 @@ impl Contender {
         self.attached(tool, "tracer: attached", Some(files))
     }
 
-    /// perf says nothing when it is ready; it has opened its events and sleeps in `poll`.
+    /// perf prints nothing when it is attached. It has then opened its events and sleeps in `poll`.
     fn attach_perf(self, pid: &str) -> Result<Attached> {
         let mut perf = Command::new("perf");
         perf.args(["trace", "-s", "-e", "write,writev", "-p", pid]);
@@ -147,7 +147,7 @@ impl Contender {
     }
 }
 
-/// A contender at work.
+/// An attached contender.
 pub(crate) struct Attached {
     contender: Contender,
     tool: Option<Tool>,
@@ -155,17 +155,17 @@ pub(crate) struct Attached {
 }
 
 impl Attached {
-    /// The pid of the tracing process.
+    /// The pid of the tracer.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.tool.as_ref().map(Tool::pid)
     }
 
-    /// Ends it and reads what it counted of the tree of this process.
+    /// Ends it and returns what it counted. `root` is the root of the traced tree.
     pub(crate) fn finish(self, root: u32) -> Result<Counted> {
         let Some(tool) = self.tool else { return Ok(Counted::Nothing) };
-        let (status, said) = match self.contender {
+        let (status, output) = match self.contender {
             Contender::Bpftrace => tool.interrupt_until_end()?,
-            // These end by themselves: with their input, and with the target.
+            // The floor ends at the end of its input, perf when its target ends.
             Contender::Floor | Contender::PerfTrace => tool.finish()?,
             _ => {
                 tool.interrupt()?;
@@ -174,15 +174,15 @@ impl Attached {
         };
         let counted = match (self.contender, self.files) {
             (Contender::Tracer | Contender::Undisturbed | Contender::Capture, Some(files)) => {
-                // 1 is its word for lost output; all else means that there is no report.
+                // 1 means that output was lost. Other codes mean that there is no report.
                 if !matches!(status.code(), Some(0 | 1)) {
-                    bail!("tracer ended with {status}: {}", said.join(" / "));
+                    bail!("tracer ended with {status}: {}", output.join(" / "));
                 }
                 let report = report::read(&files.path().join("report"))?;
                 Counted::Tracer(TracerCounts::of(&report, root))
             }
-            (Contender::Bpftrace, _) => Counted::Bytes(bpftrace_sum(&said)),
-            (Contender::PerfTrace, _) => Counted::Calls(perf_sum(&said)),
+            (Contender::Bpftrace, _) => Counted::Bytes(bpftrace_sum(&output)),
+            (Contender::PerfTrace, _) => Counted::Calls(perf_sum(&output)),
             _ => Counted::Nothing,
         };
         thread::sleep(SETTLE);
@@ -190,18 +190,20 @@ impl Attached {
     }
 }
 
-/// Bytes through fd 1 in `@bytes[PID, FD]: SUM`.
-fn bpftrace_sum(said: &[String]) -> u64 {
-    said.iter()
+/// Sum of the bytes of fd 1 in lines `@bytes[PID, FD]: SUM`.
+fn bpftrace_sum(output: &[String]) -> u64 {
+    output
+        .iter()
         .filter_map(|line| line.strip_prefix("@bytes[")?.split_once("]: "))
         .filter(|(key, _)| key.ends_with(", 1"))
         .filter_map(|(_, sum)| sum.trim().parse::<u64>().ok())
         .sum()
 }
 
-/// Calls in the lines `write CALLS …` and `writev CALLS …` of the summaries of all threads.
-fn perf_sum(said: &[String]) -> u64 {
-    said.iter()
+/// Sum of the calls in lines `write CALLS …` and `writev CALLS …` of all threads' summaries.
+fn perf_sum(output: &[String]) -> u64 {
+    output
+        .iter()
         .filter_map(|line| {
             let mut words = line.split_whitespace();
             matches!(words.next()?, "write" | "writev")
@@ -233,18 +235,18 @@ mod tests {
 
     #[test]
     fn bpftraces_sums_are_added_for_fd_1_alone() {
-        let said = lines(
+        let output = lines(
             "attached\n\n@bytes[6269, 2]: 97\n@bytes[6269, 1]: 32000\n@bytes[70, 1]: 5\n@bytes[71, 11]: 9",
         );
-        assert_eq!(bpftrace_sum(&said), 32005);
+        assert_eq!(bpftrace_sum(&output), 32005);
     }
 
     #[test]
     fn perfs_calls_are_added_over_all_threads() {
-        let said = lines(
+        let output = lines(
             " Summary of events:\n\n load (60), 40 events, 66.7%\n\n   syscall  calls errors total\n\
              ---- ----\n   write     20      0     0.1\n\n load (61)\n   write     3   0  0.1\n   writev 9 0\n read 7 0",
         );
-        assert_eq!(perf_sum(&said), 32);
+        assert_eq!(perf_sum(&output), 32);
     }
 }

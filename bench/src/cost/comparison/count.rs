@@ -1,4 +1,4 @@
-//! What a contender counted, against what the loop itself knows.
+//! Compares a contender's count with the loop's own.
 
 use std::fmt;
 
@@ -12,31 +12,31 @@ use crate::{
     },
 };
 
-/// What a contender counted of what went through fd 1 of the tree.
+/// What a contender counted of the tree's writes to stdout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Counted {
-    /// It does not count, or its count is not looked at.
+    /// It does not count, or its count is not read.
     Nothing,
     /// Bytes.
     Bytes(u64),
-    /// `write` calls, whatever the fd.
+    /// `write` calls, to any fd.
     Calls(u64),
-    /// tracer's report.
+    /// The counts in tracer's report.
     Tracer(TracerCounts),
 }
 
-/// What a report of tracer has.
+/// Counts in a report of tracer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TracerCounts {
-    /// Writes through fd 1.
+    /// Writes to stdout.
     pub(crate) writes: u64,
     /// Their bytes.
     pub(crate) bytes: u64,
     /// Children of the loop's process.
     pub(crate) children: u64,
-    /// tracer's own losses, by reason; only those that there were.
+    /// Events that tracer could not record, by reason. Reasons without a loss are absent.
     pub(crate) losses: Losses,
-    /// Bytes that were to be captured and were not, of all reasons but the limit.
+    /// Bytes missing from the capture, except those beyond a limit of the user.
     pub(crate) uncaptured: u64,
 }
 
@@ -55,23 +55,23 @@ impl TracerCounts {
     }
 }
 
-/// How a count compares with the truth.
+/// The difference between a contender's count and the loop's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Difference {
-    /// Whether there is a count at all.
+    /// Whether the contender counted.
     pub(crate) counted: bool,
-    /// Writes or, where only bytes are counted, bytes that are missing; negative: too many.
+    /// Missing writes, or missing bytes if only bytes are counted. Negative if it counted too many.
     pub(crate) missing: i64,
-    /// Processes that are missing.
+    /// Missing processes.
     pub(crate) missing_processes: i64,
-    /// What tracer says that it could not record.
+    /// Events that tracer could not record, by reason.
     pub(crate) losses: Losses,
-    /// Bytes that found no room in the capture.
+    /// Bytes missing from the capture.
     pub(crate) uncaptured: u64,
 }
 
 impl Difference {
-    /// Compares. `lines` is how many lines the loop itself wrote besides, through other fds.
+    /// Compares. `lines` is the number of lines that the loop wrote to other fds.
     pub(crate) fn between(counted: &Counted, truth: &Truth, lines: u64) -> Self {
         let difference = Self { counted: true, ..Self::default() };
         match counted {
@@ -94,7 +94,7 @@ impl Difference {
         }
     }
 
-    /// Where the truth is not known: what a contender itself admits to have lost.
+    /// For loops whose writes are not known: the losses that the contender reports.
     pub(crate) fn of_losses(counted: &Counted) -> Self {
         match counted {
             Counted::Tracer(counts) => {
@@ -105,12 +105,12 @@ impl Difference {
         }
     }
 
-    /// Whether nothing is missing and nothing too much.
+    /// Whether writes, bytes and processes agree and nothing was lost.
     pub(crate) fn is_exact(&self) -> bool {
         self.missing == 0 && self.missing_processes == 0 && self.losses.is_empty()
     }
 
-    /// The worse of two rounds.
+    /// Adds the difference of another round.
     pub(crate) fn add(&mut self, other: &Self) {
         self.counted |= other.counted;
         self.missing += other.missing;
@@ -157,7 +157,7 @@ fn sign(number: i64) -> &'static str {
     if number < 0 { "−" } else { "" }
 }
 
-/// Bytes, in the unit that keeps them short.
+/// Formats a number of bytes in B or MB.
 fn bytes(bytes: u64) -> String {
     if bytes < 1_000_000 {
         return format!("{} B", whole(bytes));
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_difference_is_none_the_less_one() {
+    fn each_kind_of_difference_is_not_exact() {
         for wrong in [
             TracerCounts { writes: 9, ..counts() },
             TracerCounts { bytes: 319, ..counts() },
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_captured_is_told_and_leaves_the_counts_exact() {
+    fn bytes_missing_from_the_capture_are_reported_and_counts_stay_exact() {
         let difference = between(&Counted::Tracer(TracerCounts { uncaptured: 7, ..counts() }));
         assert!(difference.is_exact());
         assert_eq!(difference.to_string(), "7 B not captured");
@@ -222,12 +222,12 @@ mod tests {
     }
 
     #[test]
-    fn no_count_is_no_difference_and_not_called_exact() {
+    fn no_count_is_neither_a_difference_nor_exact() {
         assert_eq!(between(&Counted::Nothing).to_string(), "–");
     }
 
     #[test]
-    fn losses_are_told_by_name_and_where_the_truth_is_not_known_too() {
+    fn losses_are_reported_by_name_even_if_the_writes_are_not_known() {
         let counted = Counted::Tracer(TracerCounts { losses: one_loss(), writes: 7, ..counts() });
         let mut difference = Difference::of_losses(&counted);
         difference.add(&Difference::of_losses(&counted));

@@ -1,22 +1,22 @@
-//! The arithmetic: many measurements to few figures, and figures to ratios.
+//! Statistics of measurements, and ratios.
 
 use serde::Serialize;
 
-/// What is said about one contender in one workload: nanoseconds per call, over all rounds.
+/// Statistics of a contender in a workload: nanoseconds per call, over all rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Figures {
-    /// The fastest round: what it costs when nothing else disturbs.
+    /// The fastest round: the cost without disturbance.
     pub(crate) best: f64,
-    /// The round in the middle.
+    /// The median round.
     pub(crate) median: f64,
     /// Slowest minus fastest, as a share of the median.
     pub(crate) spread: f64,
-    /// How many rounds.
+    /// The number of rounds.
     pub(crate) rounds: usize,
 }
 
 impl Figures {
-    /// `None` without a round.
+    /// Statistics of these samples; `None` if there are none.
     pub(crate) fn of(samples: &[f64]) -> Option<Self> {
         let mut sorted = samples.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -25,13 +25,13 @@ impl Figures {
         Some(Self { best, median, spread: (worst - best) / median, rounds: sorted.len() })
     }
 
-    /// What this costs more than another, by the best of each.
+    /// The difference to another contender's best round.
     pub(crate) fn added_to(&self, native: &Self) -> f64 {
         self.best - native.best
     }
 }
 
-/// The middle of sorted numbers; the mean of the two in the middle of an even count.
+/// The median of sorted numbers.
 fn median(sorted: &[f64]) -> Option<f64> {
     let upper = *sorted.get(sorted.len() / 2)?;
     if sorted.len() % 2 == 1 {
@@ -40,8 +40,8 @@ fn median(sorted: &[f64]) -> Option<f64> {
     Some(f64::midpoint(sorted[sorted.len() / 2 - 1], upper))
 }
 
-/// How many times `base` fits into `cost`. `None` where the base costs nothing measurable: a ratio to
-/// noise says nothing. A cost below nothing is noise too, and taken for nothing.
+/// `cost` divided by `base`. `None` if the base is not positive: a ratio to noise has no meaning. A negative cost is
+/// noise too, and counts as 0.
 pub(crate) fn ratio(cost: f64, base: f64) -> Option<f64> {
     (base > 0.0).then_some(cost.max(0.0) / base)
 }

@@ -1,9 +1,9 @@
-//! The table of one workload.
+//! The table of a workload's results.
 
 use super::{Comparison, Row, contender::Contender, workload::Unit};
 use crate::harness::table::{Table, number, times};
 
-/// Its text, in Markdown.
+/// The table, in Markdown.
 pub(crate) fn comparison(of: &Comparison) -> String {
     let mut head = vec!["", "best ns", "median ns", "spread"];
     match of.unit {
@@ -55,12 +55,12 @@ mod tests {
     use crate::cost::comparison::tests::comparison as made_of;
 
     #[test]
-    fn a_comparison_shows_cost_ratios_and_who_is_absent() {
+    fn a_comparison_shows_cost_ratios_and_absent_contenders() {
         let mut of = made_of(
             "write32",
             &[(Contender::Native, 300.0), (Contender::Floor, 400.0), (Contender::Tracer, 450.0)],
         );
-        of.miss(Contender::Bpftrace, "bpftrace is not installed".into());
+        of.mark_absent(Contender::Bpftrace, "bpftrace is not installed".into());
         let text = comparison(&of);
         let row = |name: &str| {
             let line = text.lines().find(|line| line.starts_with(&format!("| {name} "))).unwrap();

@@ -1,41 +1,41 @@
-//! What is measured.
+//! The workloads that are measured.
 
-/// One row of the comparison.
+/// A workload.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Workload {
     /// Its name in tables and for `--only`.
     pub(crate) name: &'static str,
-    /// The loop in the tests' program `load`.
+    /// The name of the loop in the tests' program `load`.
     pub(crate) work: &'static str,
-    /// Calls in one take; see [`super::contender::Contender::slowness`].
+    /// Calls of one repetition; see [`super::contender::Contender::slowness`].
     pub(crate) calls: u64,
-    /// What one call is.
+    /// Description of a call.
     pub(crate) call: &'static str,
-    /// How its result reads best.
+    /// Unit of the result.
     pub(crate) unit: Unit,
-    /// Not the loop but an idle tree is traced.
+    /// The loop is not traced; an idle tree is.
     pub(crate) innocent: bool,
-    /// Part of `--quick`.
+    /// Whether a quick run includes it.
     pub(crate) quick: bool,
-    /// What the loop starts.
+    /// The command that the loop starts.
     pub(crate) command: Command,
 }
 
-/// How a result is shown besides nanoseconds.
+/// A unit that is shown in addition to nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
-    /// Not at all.
+    /// No other unit.
     Nanoseconds,
-    /// Megabytes (10⁶) a second.
+    /// Megabytes (10⁶ bytes) per second.
     MegabytesPerSecond,
-    /// Calls a second.
+    /// Calls per second.
     PerSecond,
 }
 
-/// What a loop starts.
+/// A command that a loop starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
-    /// Nothing.
+    /// No command.
     None,
     /// `/bin/true`.
     True,
@@ -54,7 +54,7 @@ const BASE: Workload = Workload {
     command: Command::None,
 };
 
-/// All, in the order of the tables.
+/// All workloads, in the order of the tables.
 pub(crate) const ALL: [Workload; 12] = [
     Workload {
         name: "write32",
@@ -155,12 +155,12 @@ pub(crate) const ALL: [Workload; 12] = [
 ];
 
 impl Workload {
-    /// Whether `--only TEXT` means this one.
-    pub(crate) fn is_meant_by(&self, only: &str) -> bool {
+    /// Whether `--only TEXT` selects this workload.
+    pub(crate) fn is_selected_by(&self, only: &str) -> bool {
         self.name == only || (only == "innocent" && self.innocent)
     }
 
-    /// Calls in one take of a contender that is so many times slower. Few and long ones stay as they are.
+    /// Calls of one repetition under a contender with this slowness. Workloads of few, long calls are not reduced.
     pub(crate) fn calls_at(&self, slowness: u64) -> u64 {
         if self.innocent || self.command != Command::None {
             return self.calls;
@@ -168,9 +168,9 @@ impl Workload {
         self.calls / slowness
     }
 
-    /// How often a loop is measured under one attached contender, of which the fastest counts. Many and
-    /// short: on a shared machine others disturb for tens of milliseconds at a time.
-    pub(crate) fn takes(&self) -> u32 {
+    /// Repetitions of the loop in a round; the fastest counts. They are many and short, because other work on a shared
+    /// machine disturbs for tens of milliseconds at a time.
+    pub(crate) fn repetitions(&self) -> u32 {
         match self.command {
             Command::None => 25,
             Command::True => 3,
@@ -178,7 +178,7 @@ impl Workload {
         }
     }
 
-    /// Whether the loop can say what its tree wrote; not what docker's client did.
+    /// Whether the loop knows what its tree wrote. It does not know docker's writes.
     pub(crate) fn knows_its_writes(&self) -> bool {
         self.command != Command::Docker
     }
@@ -194,8 +194,8 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), ALL.len());
-        assert_eq!(ALL.iter().filter(|workload| workload.is_meant_by("innocent")).count(), 3);
-        assert!(!ALL.iter().any(|workload| workload.is_meant_by("")));
+        assert_eq!(ALL.iter().filter(|workload| workload.is_selected_by("innocent")).count(), 3);
+        assert!(!ALL.iter().any(|workload| workload.is_selected_by("")));
     }
 
     #[test]

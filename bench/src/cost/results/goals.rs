@@ -1,4 +1,4 @@
-//! The goals of the project's cost, each with what was measured.
+//! Goals of tracer's cost, compared with the measured values.
 
 use serde::Serialize;
 
@@ -10,30 +10,30 @@ use crate::{
             contender::Contender::{self, Bpftrace, Floor, Native, PerfTrace, Strace, Tracer},
             figures,
         },
-        scale,
+        growth,
     },
     harness::table::{Table, number, whole},
 };
 
-/// One goal.
+/// A goal.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Goal {
-    /// What is asked for.
+    /// Description.
     pub(crate) text: &'static str,
-    /// What was measured; absent where this run did not.
+    /// The measured value, if this run measured it.
     pub(crate) measured: Option<f64>,
     /// The bound.
     pub(crate) bound: f64,
-    /// In which direction.
+    /// The side of the bound that reaches the goal.
     pub(crate) wants: Wants,
-    /// After the number.
+    /// The unit, which is printed after the number.
     pub(crate) unit: &'static str,
 }
 
-/// A unit that has no fractions.
+/// The unit of counts, which are printed without fractions.
 const WRITES: &str = " writes";
 
-/// On which side of the bound a goal is reached.
+/// The side of the bound that reaches a goal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Wants {
@@ -52,7 +52,7 @@ impl Goal {
         Self { text, measured, bound, wants: Wants::AtLeast, unit }
     }
 
-    /// Whether it is reached; open where nothing was measured.
+    /// Whether it is reached; `None` if it was not measured.
     pub(crate) fn is_reached(&self) -> Option<bool> {
         let measured = self.measured?;
         Some(match self.wants {
@@ -62,7 +62,7 @@ impl Goal {
     }
 }
 
-/// All goals.
+/// All goals, in the order of the table.
 pub(crate) fn all(results: &Results) -> Vec<Goal> {
     let mut goals = of_writes(results);
     goals.extend(of_innocents(results));
@@ -122,9 +122,9 @@ fn of_innocents(results: &Results) -> Vec<Goal> {
 fn of_start_and_size(results: &Results) -> Vec<Goal> {
     let tracer = results.start.iter().find(|start| start.contender == Tracer.name());
     let first_byte = tracer.and_then(|start| Some(start.first_byte_ms?.best));
-    let memory = |count| scale::memory_at(&results.scale, count);
+    let memory = |count| growth::memory_at(&results.growth, count);
     let rss = |count| memory(count).map(|memory| memory.live.rss as f64 / 1e6);
-    let growth = |kind| scale::growth_of(&results.scale, kind, 50_000);
+    let growth = |kind| growth::growth_of(&results.growth, kind, 50_000);
     let report = memory(50_000).map(|memory| memory.report_s);
     vec![
         Goal::at_most(150.0, " ms", "start to first counted byte", first_byte),
@@ -135,27 +135,27 @@ fn of_start_and_size(results: &Results) -> Vec<Goal> {
             FLAT,
             " ×",
             "a traced write with 50,000 processes, of one with 1",
-            growth(scale::Kind::Processes),
+            growth(growth::Kind::Processes),
         ),
         Goal::at_most(
             FLAT,
             " ×",
             "a traced write with 50,000 objects, of one with 1",
-            growth(scale::Kind::Objects),
+            growth(growth::Kind::Objects),
         ),
     ]
 }
 
-/// Flat, as far as caches allow: a table of 50,000 rows does not fit into the first of them.
+/// The largest growth that counts as constant. A table of 50,000 rows exceeds the first-level cache.
 const FLAT: f64 = 1.10;
 
-/// What tracer adds beyond the floor, as a share of the native write.
+/// The time that tracer adds beyond the floor, relative to a native write.
 fn beyond_the_floor(write32: &Comparison) -> Option<f64> {
     let beyond = write32.added(Tracer)? - write32.added(Floor)?;
     figures::ratio(beyond, write32.figures(Native)?.best)
 }
 
-/// What a contender missed in these workloads; nothing where it counted in none.
+/// Writes that a contender missed in these workloads; `None` if it counted in none of them.
 fn missing<'a>(
     workloads: impl IntoIterator<Item = &'a Comparison>,
     contender: Contender,
@@ -166,7 +166,7 @@ fn missing<'a>(
     (!counts.is_empty()).then_some(missing as f64)
 }
 
-/// As a table.
+/// The table, in Markdown.
 pub(crate) fn table(goals: &[Goal]) -> String {
     let mut table = Table::new(&["goal", "bound", "measured", "reached"]);
     for goal in goals {
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slower_tracer_misses_them() {
+    fn a_slower_tracer_does_not_reach_them() {
         let goals = all(&results(800.0));
         for text in ["of what bpftrace adds", "beyond the floor", "strace"] {
             assert_eq!(goal(&goals, text).is_reached(), Some(false), "{text}");
@@ -239,14 +239,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_measured_is_not_reached_and_not_missed() {
+    fn a_goal_that_was_not_measured_is_open() {
         let goals = all(&Results::default());
         assert!(goals.iter().all(|goal| goal.is_reached().is_none()), "{goals:?}");
         assert!(table(&goals).contains("not measured"));
     }
 
     #[test]
-    fn one_lost_write_misses_the_goal() {
+    fn a_goal_is_not_reached_after_one_lost_write() {
         let mut results = results(550.0);
         assert_eq!(goal(&all(&results), "tracer missed").is_reached(), Some(true));
         let rows = &mut results.workloads[0].rows;

@@ -1,57 +1,57 @@
-//! Where and with what a run was made.
+//! The machine and the versions of a run.
 
 use std::{fs, process::Command};
 
 use serde::Serialize;
 use xtask::{command, workspace::Workspace};
 
-use crate::harness::place::Place;
+use crate::harness::fixture::Fixture;
 
-/// The machine and the versions.
+/// The machine and the versions of the programs.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Machine {
-    /// The day, UTC.
+    /// The date, UTC.
     pub(crate) date: String,
-    /// The processor.
+    /// The processor's model.
     pub(crate) cpu: String,
-    /// How many of them.
+    /// Number of processors.
     pub(crate) cpus: usize,
     /// `uname -r`.
     pub(crate) kernel: String,
-    /// The virtual machine it is, if it is one.
+    /// The kind of virtual machine, or `none`.
     pub(crate) virtualisation: String,
-    /// What was measured: name and version.
+    /// Names and versions of the measured programs.
     pub(crate) versions: Vec<(&'static str, String)>,
-    /// Programs of others that were attached to the same machine: their cost is in every figure.
+    /// Number of other attached tracing programs, whose cost is in all figures.
     pub(crate) foreign_programs: Option<usize>,
 }
 
 impl Machine {
-    /// Looks around.
-    pub(crate) fn look(workspace: &Workspace, place: &Place) -> Self {
-        let said = |program: &str, args: &[&str]| first_line(Command::new(program).args(args));
+    /// Collects the facts. Those that cannot be found stay empty.
+    pub(crate) fn inspect(workspace: &Workspace, fixture: &Fixture) -> Self {
+        let output = |program: &str, args: &[&str]| first_line(Command::new(program).args(args));
         let mut git = Command::new("git");
         git.arg("-C").arg(workspace.root()).args(["describe", "--always", "--dirty"]);
         let tracer =
-            [first_line(Command::new(&place.tracer).arg("--version")), first_line(&mut git)];
+            [first_line(Command::new(&fixture.tracer).arg("--version")), first_line(&mut git)];
         Self {
-            date: said("date", &["--utc", "+%F"]),
+            date: output("date", &["--utc", "+%F"]),
             cpu: cpu(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
-            kernel: said("uname", &["-r"]),
-            virtualisation: said("systemd-detect-virt", &["--vm"]),
+            kernel: output("uname", &["-r"]),
+            virtualisation: output("systemd-detect-virt", &["--vm"]),
             versions: vec![
                 ("tracer", tracer.join(" ").trim().to_owned()),
-                ("bpftrace", said("bpftrace", &["--version"])),
-                ("strace", said("strace", &["--version"])),
-                ("perf", said("perf", &["--version"])),
-                ("docker", said("docker", &["--version"])),
+                ("bpftrace", output("bpftrace", &["--version"])),
+                ("strace", output("strace", &["--version"])),
+                ("perf", output("perf", &["--version"])),
+                ("docker", output("docker", &["--version"])),
             ],
             foreign_programs: attached_programs(),
         }
     }
 
-    /// As a list.
+    /// The facts as a Markdown list.
     pub(crate) fn list(&self) -> String {
         let mut text = format!(
             "* {}, Linux {}, {} × {}{}\n",
@@ -83,10 +83,10 @@ impl Machine {
     }
 }
 
-/// What a program says first; nothing where there is no such program.
+/// The first line of a program's output; empty if it fails.
 fn first_line(command: &mut Command) -> String {
-    let said = command::capture(command).unwrap_or_default();
-    said.lines().next().unwrap_or_default().trim().to_owned()
+    let output = command::capture(command).unwrap_or_default();
+    output.lines().next().unwrap_or_default().trim().to_owned()
 }
 
 fn cpu(cpuinfo: &str) -> String {
@@ -95,7 +95,7 @@ fn cpu(cpuinfo: &str) -> String {
     model.trim().to_owned()
 }
 
-/// How many tracing programs are attached while nothing of ours is.
+/// The number of attached tracing programs. Called before tracer attaches.
 fn attached_programs() -> Option<usize> {
     let links =
         command::capture(Command::new(command::find("bpftool")?).args(["link", "-j"])).ok()?;

@@ -1,24 +1,24 @@
-//! What a quick run asserts: only what noise cannot break.
+//! Assertions of a quick run, which noise cannot break.
 
 use super::Results;
 use crate::cost::comparison::contender::Contender::{self, Bpftrace, Capture, Strace, Tracer};
 
-/// Cheaper than strace by this, where the measured distance is fifteen times as much.
+/// The smallest accepted ratio of strace's added time to tracer's. The measured ratio is fifteen times larger.
 const STRACE: f64 = 10.0;
 
-/// Everything that is not as it must be, in words.
+/// Descriptions of the failed assertions.
 pub(crate) fn failures(results: &Results) -> Vec<String> {
     let mut failures = Vec::new();
     for workload in &results.workloads {
         for contender in [Tracer, Capture] {
             let Some(row) = workload.row(contender) else { continue };
-            let (name, who) = (&workload.name, contender.name());
+            let (name, contender) = (&workload.name, contender.name());
             if let Some(reason) = &row.absent {
-                failures.push(format!("{name}: {who} did not run: {reason}"));
+                failures.push(format!("{name}: {contender} did not run: {reason}"));
             } else if !row.count.counted {
-                failures.push(format!("{name}: {who} counted nothing"));
+                failures.push(format!("{name}: {contender} counted nothing"));
             } else if !row.count.is_exact() {
-                failures.push(format!("{name}: {who} is not exact: {}", row.count));
+                failures.push(format!("{name}: {contender} is not exact: {}", row.count));
             }
         }
     }
@@ -53,7 +53,7 @@ mod tests {
         Results { workloads: vec![comparison("write32", &figures)], ..Results::default() }
     }
 
-    fn spoil(results: &mut Results, contender: Contender, how: impl Fn(&mut Row)) {
+    fn modify(results: &mut Results, contender: Contender, how: impl Fn(&mut Row)) {
         let rows = &mut results.workloads[0].rows;
         how(rows.iter_mut().find(|row| row.contender == contender).unwrap());
     }
@@ -67,7 +67,7 @@ mod tests {
     fn one_missing_write_one_loss_or_no_tracer_fails() {
         for how in [0, 1, 2, 3] {
             let mut results = results(500.0);
-            spoil(&mut results, Tracer, |row| match how {
+            modify(&mut results, Tracer, |row| match how {
                 0 => row.count.missing = 1,
                 1 => row.count.losses = [("ring_full".to_owned(), 1)].into(),
                 2 => row.absent = Some("gone".into()),
@@ -78,16 +78,16 @@ mod tests {
     }
 
     #[test]
-    fn a_tracer_as_dear_as_bpftrace_or_a_tenth_of_strace_fails() {
+    fn a_tracer_slower_than_bpftrace_or_than_a_tenth_of_strace_fails() {
         assert_eq!(failures(&results(1299.0)), Vec::<String>::new());
         assert_eq!(failures(&results(1301.0)).len(), 1);
         assert_eq!(failures(&results(6400.0)).len(), 2);
     }
 
     #[test]
-    fn a_missing_rival_fails_nothing() {
+    fn a_missing_contender_is_no_failure() {
         let mut results = results(500.0);
-        spoil(&mut results, Strace, |row| row.figures = None);
+        modify(&mut results, Strace, |row| row.figures = None);
         assert_eq!(failures(&results), Vec::<String>::new());
     }
 }

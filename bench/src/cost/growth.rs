@@ -1,4 +1,4 @@
-//! How cost and memory grow with processes and with watched objects.
+//! Measures how cost and memory grow with processes and with watched objects.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use xtask::command::say;
 
 use super::{
     comparison::{
-        Comparison, Sample, Takes,
+        Comparison, Repetitions, Sample,
         contender::{Attached, Contender},
         count::Difference,
         figures,
@@ -18,56 +18,56 @@ use super::{
     memory::{self, Memory},
 };
 use crate::harness::{
-    place::{PidMax, Place},
+    fixture::{Fixture, PidMax},
     procfs,
     table::{self, Table, number, whole},
 };
 
-/// Steps of both kinds of growth.
+/// Numbers of processes and of objects.
 const STEPS: [u32; 3] = [1, 1_000, 50_000];
 const CONTENDERS: [Contender; 3] = [Contender::Native, Contender::Floor, Contender::Tracer];
 const CALLS: u64 = 100_000;
-/// Attaching to the largest tree takes seconds, and a take milliseconds.
-const TAKES: u32 = 15;
-/// What a sleeping process costs the kernel, generously.
+/// Repetitions of the loop in a round. Attaching to the largest tree takes seconds, a repetition milliseconds.
+const REPETITIONS: u32 = 15;
+/// Upper bound of the kernel's memory for a sleeping process, in kB.
 const PROCESS_KB: u64 = 150;
 
-/// What grows.
+/// The parameter that grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
     /// Sleeping processes in the tree.
     Processes,
-    /// Pipes that the tree has written to and holds open.
+    /// Open pipes that the tree has written to.
     Objects,
 }
 
-/// One step.
+/// The results of a step.
 #[derive(Debug, Serialize)]
 pub(crate) struct Step {
-    /// What grows.
+    /// The parameter that grows.
     pub(crate) kind: Kind,
-    /// How many.
+    /// Its value.
     pub(crate) count: u32,
-    /// The cost of a write; [`None`] where the step was not possible.
+    /// The cost of a write; [`None`] if the step was not possible.
     pub(crate) write32: Option<Comparison>,
-    /// Memory, for processes.
+    /// tracer's memory; only for processes.
     pub(crate) memory: Option<Memory>,
-    /// Why something is missing.
+    /// The reason why a result is missing.
     pub(crate) absent: Option<String>,
 }
 
-/// All steps of both kinds.
-pub(crate) fn measure(place: &Place, rounds: u32) -> Vec<Step> {
+/// Measures all steps of both kinds.
+pub(crate) fn measure(fixture: &Fixture, rounds: u32) -> Vec<Step> {
     let kinds = [Kind::Processes, Kind::Objects];
     let steps = kinds.into_iter().flat_map(|kind| STEPS.map(|count| (kind, count)));
-    steps.map(|(kind, count)| step(place, kind, count, rounds)).collect()
+    steps.map(|(kind, count)| step(fixture, kind, count, rounds)).collect()
 }
 
-fn step(place: &Place, kind: Kind, count: u32, rounds: u32) -> Step {
+fn step(fixture: &Fixture, kind: Kind, count: u32, rounds: u32) -> Step {
     let mut step = Step { kind, count, write32: None, memory: None, absent: None };
     say(&format!("growth: {count} {}", kind.name()));
-    if let Err(error) = fill(place, &mut step, rounds) {
+    if let Err(error) = fill(fixture, &mut step, rounds) {
         step.absent = Some(format!("{error:#}"));
     }
     step
@@ -82,20 +82,20 @@ impl Kind {
     }
 }
 
-fn fill(place: &Place, step: &mut Step, rounds: u32) -> Result<()> {
+fn fill(fixture: &Fixture, step: &mut Step, rounds: u32) -> Result<()> {
     let of_processes = step.kind == Kind::Processes;
-    // The loop itself is the first of the processes.
+    // The loop is one of the processes.
     let sleepers = if of_processes { step.count - 1 } else { 0 };
     let _pids = if sleepers > 0 { Some(PidMax::at_least(sleepers)?) } else { None };
     ensure_memory(sleepers)?;
     let objects = if of_processes { 0 } else { u64::from(step.count) };
     let plan = Plan { name: "write32", calls: CALLS, sleepers, objects, command: &[] };
-    let mut load = Load::start(&place.load, &plan)?;
-    let recorded = if of_processes { Some(memory::of(place, load.pid())?) } else { None };
-    step.write32 = Some(growth(place, step, &mut load, rounds));
+    let mut load = Load::start(&fixture.load, &plan)?;
+    let recorded = if of_processes { Some(memory::of(fixture, load.pid())?) } else { None };
+    step.write32 = Some(write_cost(fixture, step, &mut load, rounds));
     load.finish()?;
     if let Some(recorded) = recorded {
-        step.memory = Some(recorded.reported(&place.tracer)?);
+        step.memory = Some(recorded.reported(&fixture.tracer)?);
     }
     Ok(())
 }
@@ -112,28 +112,28 @@ fn ensure_memory(processes: u32) -> Result<()> {
     Ok(())
 }
 
-/// Rounds in which the tree stays and the contenders come and go.
-fn growth(place: &Place, step: &Step, load: &mut Load, rounds: u32) -> Comparison {
+/// Measures the cost of a write. The tree stays, and contenders attach to it in turn.
+fn write_cost(fixture: &Fixture, step: &Step, load: &mut Load, rounds: u32) -> Comparison {
     let name = format!("write32 with {} {}", step.count, step.kind.name());
     let call = "write of 32 B to /dev/null";
-    let mut growth = Comparison::empty(name, call, Unit::Nanoseconds).among(&CONTENDERS);
+    let mut comparison = Comparison::empty(name, call, Unit::Nanoseconds).among(&CONTENDERS);
     for _ in 0..rounds {
-        growth.round(|contender| turn(place, contender, load));
+        comparison.round(|contender| turn(fixture, contender, load));
     }
-    growth.sum_up();
-    growth
+    comparison.compute_figures();
+    comparison
 }
 
-fn turn(place: &Place, contender: Contender, load: &mut Load) -> Result<Sample> {
-    let attached: Attached = contender.attach(place, load.pid())?;
-    let Takes { ns, truth, bytes_per_call } = Takes::of(load, TAKES)?;
+fn turn(fixture: &Fixture, contender: Contender, load: &mut Load) -> Result<Sample> {
+    let attached: Attached = contender.attach(fixture, load.pid())?;
+    let Repetitions { ns, truth, bytes_per_call } = Repetitions::of(load, REPETITIONS)?;
     let counted = attached.finish(load.pid())?;
-    let count = Difference::between(&counted, &truth, u64::from(TAKES));
+    let count = Difference::between(&counted, &truth, u64::from(REPETITIONS));
     Ok(Sample { ns, bytes_per_call, count })
 }
 
-/// What a traced write takes at one step against the first step of its kind. Not what is added: each step is
-/// measured at another time, and native writes that were disturbed at one of them would make all the difference.
+/// The ratio of a traced write's time at a step to that at the first step of its kind. Total times are compared, not
+/// added times: steps are measured at different times, and one disturbed native write would change the ratio.
 pub(crate) fn growth_of(steps: &[Step], kind: Kind, count: u32) -> Option<f64> {
     let taken = |count: u32| {
         let step = steps.iter().find(|step| step.kind == kind && step.count == count)?;
@@ -142,13 +142,13 @@ pub(crate) fn growth_of(steps: &[Step], kind: Kind, count: u32) -> Option<f64> {
     figures::ratio(taken(count)?, taken(STEPS[0])?)
 }
 
-/// The memory at a number of processes.
+/// tracer's memory at a number of processes.
 pub(crate) fn memory_at(steps: &[Step], count: u32) -> Option<&Memory> {
     let mut steps = steps.iter().filter(|step| step.kind == Kind::Processes);
     steps.find(|step| step.count == count)?.memory.as_ref()
 }
 
-/// As tables.
+/// The tables, in Markdown.
 pub(crate) fn tables(steps: &[Step]) -> String {
     let mut cost = Table::new(&[
         "tree",

@@ -1,4 +1,4 @@
-//! Where everything is that a benchmark starts, and what it needs of the machine while it runs.
+//! Programs and files of a run, and settings of the machine that are restored afterwards.
 
 use std::{
     fs,
@@ -19,24 +19,24 @@ use xtask::{
 const TRACEFS: &str = "/sys/kernel/tracing";
 const PID_MAX: &str = "/proc/sys/kernel/pid_max";
 
-/// Programs and files of one run.
-pub(crate) struct Place {
-    /// The tool.
+/// Programs and files of a run.
+pub(crate) struct Fixture {
+    /// The path of tracer.
     pub(crate) tracer: PathBuf,
-    /// The measured loops.
+    /// The path of `load`, the measured loops.
     pub(crate) load: PathBuf,
-    /// The floor's loader.
+    /// The path of the empty program's loader.
     pub(crate) floor: PathBuf,
-    /// The floor's program.
+    /// The path of the empty program's eBPF object.
     pub(crate) floor_object: PathBuf,
-    /// What bpftrace is asked.
+    /// The path of bpftrace's script.
     pub(crate) question: PathBuf,
     scratch: TempDir,
     _tracefs: Option<Mounted>,
 }
 
-impl Place {
-    /// Builds all that is measured.
+impl Fixture {
+    /// Builds the programs.
     pub(crate) fn prepare(workspace: &Workspace, ready: &Ready) -> Result<Self> {
         let tracer = build::build(workspace, ready, Profile::Release, Verbosity::Brief)?;
         say("building the measured loops");
@@ -62,18 +62,18 @@ impl Place {
         })
     }
 
-    /// A new directory, which is gone when this is dropped.
+    /// A new directory, removed when dropped.
     pub(crate) fn new_directory(&self) -> Result<TempDir> {
         TempDir::new_in(&self.scratch).context("cannot make a directory for a measurement")
     }
 }
 
-/// A file system that was mounted for the run.
+/// A mounted file system, unmounted when dropped.
 struct Mounted(&'static str);
 
 impl Mounted {
-    /// bpftrace and perf look for tracepoints in tracefs, which containers often leave unmounted.
-    /// Where it cannot be mounted they will say so themselves, and be reported as absent.
+    /// Mounts tracefs, which bpftrace and perf need and which is often not mounted in containers. If that fails, they
+    /// fail with a message and are reported as absent.
     fn tracefs() -> Option<Self> {
         if Path::new(TRACEFS).join("events").exists() {
             return None;
@@ -92,11 +92,11 @@ impl Drop for Mounted {
     }
 }
 
-/// The largest pid, raised for a big tree and put back afterwards.
+/// The kernel's largest pid, restored when dropped.
 pub(crate) struct PidMax(Option<String>);
 
 impl PidMax {
-    /// Makes room for so many processes besides those that there are.
+    /// Raises the largest pid, if needed, so that `processes` more can start.
     pub(crate) fn at_least(processes: u32) -> Result<Self> {
         let before =
             fs::read_to_string(PID_MAX).with_context(|| format!("cannot read {PID_MAX}"))?;
