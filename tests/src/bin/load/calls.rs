@@ -1,4 +1,4 @@
-//! One call in a loop, in one process.
+//! Loops that repeat one system call.
 
 use std::{fs::File, os::fd::AsRawFd, thread};
 
@@ -10,21 +10,21 @@ use crate::{
     tree::{self, Child},
 };
 
-/// What one write of the small loops carries.
+/// The data of a write.
 const LINE: &[u8; 32] = b"thirty-one characters of output\n";
 
-/// A syscall that moves nothing.
+/// A system call that moves no bytes.
 pub(crate) fn getppid(request: &Request) -> Result<Measured> {
     let calls = request.calls;
     let ns = measure::clock(calls, || {
-        // SAFETY: takes no pointer. By number: a library may remember the answer.
+        // SAFETY: takes no pointer. By number, because a library can cache the result.
         unsafe { libc::syscall(libc::SYS_getppid) };
         Ok(())
     })?;
     Ok(Measured { calls, ns, ..Measured::default() })
 }
 
-/// 32 bytes out of `/dev/zero`.
+/// Reads 32 bytes from `/dev/zero`.
 pub(crate) fn read32(request: &Request) -> Result<Measured> {
     let zero = File::open("/dev/zero").context("cannot open /dev/zero")?;
     let mut bytes = [0; LINE.len()];
@@ -37,12 +37,12 @@ pub(crate) fn read32(request: &Request) -> Result<Measured> {
     Ok(Measured { calls, ns, bytes: calls * LINE.len() as u64, ..Measured::default() })
 }
 
-/// 32 bytes through fd 1, which is `/dev/null`.
+/// Writes 32 bytes to fd 1, which is `/dev/null`.
 pub(crate) fn write32(request: &Request) -> Result<Measured> {
     measure::clock_writes(request.calls, LINE.len() as u64, || stage::write_all(1, LINE))
 }
 
-/// The same in two segments.
+/// Writes 32 bytes in two segments to fd 1.
 pub(crate) fn writev(request: &Request) -> Result<Measured> {
     let (first, second) = LINE.split_at(LINE.len() / 2);
     let segments = [first, second]
@@ -55,7 +55,7 @@ pub(crate) fn writev(request: &Request) -> Result<Measured> {
     })
 }
 
-/// A process on each CPU, all at once, each with an fd of its own. The one that was there first is measured.
+/// `write32` in one process per CPU at the same time. Only the first process is measured.
 pub(crate) fn every_cpu(request: &Request) -> Result<Measured> {
     let cpus = thread::available_parallelism().context("cannot ask for the CPUs")?.get() as u64;
     let others =
@@ -68,7 +68,7 @@ pub(crate) fn every_cpu(request: &Request) -> Result<Measured> {
     Ok(own)
 }
 
-/// Two threads that write to the same fd: both change one row of a tracer's table.
+/// `write32` in two threads, which share one ledger row of tracer.
 pub(crate) fn threads2(request: &Request) -> Result<Measured> {
     let half = Request { calls: request.calls / 2, ..request.clone() };
     let (own, other) = thread::scope(|scope| {
@@ -77,7 +77,7 @@ pub(crate) fn threads2(request: &Request) -> Result<Measured> {
     });
     let mut sum = own?;
     let other = other.map_err(|_| anyhow!("a writing thread panicked"))??;
-    // The threads ran side by side; the slower one says how long both took.
+    // The threads run in parallel, so the slower one determines the time.
     sum.ns = sum.ns.max(other.ns);
     sum.calls += other.calls;
     sum.bytes += other.bytes;

@@ -1,4 +1,4 @@
-//! fork, exec and wait, again and again.
+//! A loop of fork, exec and wait.
 
 use std::{ffi::CString, io};
 
@@ -10,9 +10,9 @@ use crate::{
     tree,
 };
 
-/// Runs the command of the request; its stdout is `/dev/null`.
+/// Runs the request's command in each round; its stdout is `/dev/null`.
 pub(crate) fn exec(request: &Request) -> Result<Measured> {
-    ensure!(!request.command.is_empty(), "name a command after --");
+    ensure!(!request.command.is_empty(), "a command after -- is required");
     let words = request
         .command
         .iter()

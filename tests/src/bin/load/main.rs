@@ -1,12 +1,12 @@
 //! Measured loops: `load LOOP CALLS [sleepers=N] [objects=N] [-- COMMAND…]`.
 //!
-//! A loop prints `{"ready":true}`, waits for a byte on stdin so that a tracer can attach first, warms
-//! up, makes a fixed number of calls, and prints one JSON line: how many, how long they took, and what
-//! the whole tree wrote through fd 1, which is what a tracer must have counted. Each further byte
-//! measures once more, and the end of stdin ends it. Everything that a loop forks, it forks behind the
-//! gate; only sleepers and holders of pipes are there before.
+//! A loop prints `{"ready":true}` and waits for a byte on stdin, so that a tracer can attach. Then it
+//! warms up, makes a fixed number of calls, and prints one JSON line: the number of calls, their time,
+//! and what the process tree wrote to fd 1, which is what a tracer must have counted. Each further
+//! byte starts another measurement; the end of stdin ends the program. Only sleepers and holders of
+//! pipes are forked before the gate.
 //!
-//! Storms ([`storms`]) are loops of another kind: CALLS says how much, and no time is taken.
+//! Storms ([`storms`]) are loops without a time: CALLS is their size.
 
 mod calls;
 mod exec;
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 
 type Loop = fn(&Request) -> Result<Measured>;
 
-/// Every loop that waits at the gate.
+/// All loops, by name.
 const LOOPS: [(&str, Loop); 18] = [
     ("getppid", calls::getppid),
     ("read32", calls::read32),
@@ -52,14 +52,14 @@ const LOOPS: [(&str, Loop); 18] = [
     ("pipe64k", pipes::pipe64k),
     ("pingpong", pipes::pingpong),
     ("exec", exec::exec),
-    ("brief", storms::brief::play),
-    ("crowd", storms::crowd::play),
-    ("bomb", storms::bomb::play),
-    ("pipes", storms::pipes::play),
-    ("unread", storms::pipes::play_unread),
-    ("threads", storms::threads::play),
-    ("busy", storms::busy::play),
-    ("mixed", storms::mixed::play),
+    ("brief", storms::brief::run),
+    ("crowd", storms::crowd::run),
+    ("bomb", storms::bomb::run),
+    ("pipes", storms::pipes::run),
+    ("unread", storms::pipes::run_unread),
+    ("threads", storms::threads::run),
+    ("busy", storms::busy::run),
+    ("mixed", storms::mixed::run),
 ];
 
 fn run() -> Result<()> {
@@ -68,9 +68,9 @@ fn run() -> Result<()> {
         return ticker::run();
     }
     let Some((_, work)) = LOOPS.iter().find(|(name, _)| *name == request.name) else {
-        bail!("no loop is called {}", request.name)
+        bail!("unknown loop {}", request.name)
     };
-    let mut stage = Stage::set()?;
+    let mut stage = Stage::new()?;
     let tree = tree::sleepers(request.sleepers)?;
     let objects = Objects::open(request.objects)?;
     stage.say_ready()?;
@@ -80,7 +80,7 @@ fn run() -> Result<()> {
         measured.truth.writes += opened;
         measured.truth.bytes += opened;
         measured.truth.standing = tree.len() + objects.holders();
-        stage.clear()?;
+        stage.reset()?;
         stage.publish(&measured)?;
     }
     Ok(())

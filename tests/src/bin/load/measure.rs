@@ -1,38 +1,38 @@
-//! What a loop measured, and what it knows about its own output.
+//! A loop's measurement and its counts of its own output.
 
 use std::{collections::BTreeMap, ops::AddAssign, time::Instant};
 
 use anyhow::Result;
 use serde::Serialize;
 
-/// The line that a loop prints.
+/// The result line of a loop.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Measured {
-    /// Calls, round trips or processes that were measured.
+    /// Measured calls, round trips or processes.
     pub(crate) calls: u64,
-    /// Nanoseconds of the monotonic clock that they took together.
+    /// Their total time on the monotonic clock, in nanoseconds.
     pub(crate) ns: u64,
-    /// Bytes that they moved.
+    /// Their bytes.
     pub(crate) bytes: u64,
-    /// All of the tree's life behind the gate, warm-up included.
+    /// Counts of the process tree since the gate, including the warm-up.
     pub(crate) truth: Truth,
 }
 
-/// What a tracer of the tree must have counted.
+/// What a tracer of the process tree must count.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Truth {
     /// Writes through fd 1 that the kernel accepted.
     pub(crate) writes: u64,
-    /// Their bytes.
+    /// Bytes of these writes.
     pub(crate) bytes: u64,
-    /// Processes that were started behind the gate.
+    /// Processes that were started after the gate.
     pub(crate) processes: u64,
-    /// Children that were there before.
+    /// Children that were started before the gate.
     pub(crate) standing: u64,
-    /// Pipes that went on fd 1, each an object of its own.
+    /// Pipes that were used as fd 1.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) pipes: u64,
-    /// Of storms: how many processes put so many bytes through fd 1, by bytes.
+    /// For storms: number of processes, by the bytes that each wrote to fd 1.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) each: BTreeMap<u64, u64>,
 }
@@ -42,13 +42,13 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl Truth {
-    /// A process that made so many writes of so many bytes together.
+    /// Counts of one process with these writes and this total of bytes.
     pub(crate) fn of_process(writes: u64, bytes: u64) -> Self {
         let each = BTreeMap::from([(bytes, 1)]);
         Self { writes, bytes, processes: 1, each, ..Self::default() }
     }
 
-    /// One that only reads.
+    /// Counts of one process that only reads.
     pub(crate) fn of_reader() -> Self {
         Self { processes: 1, ..Self::default() }
     }
@@ -68,12 +68,12 @@ impl AddAssign for Truth {
     }
 }
 
-/// Calls before the clock starts: caches are warm and a tracer has seen the object.
+/// Number of calls before the measurement. They warm caches and make the object known to tracer.
 pub(crate) fn warm_up(calls: u64) -> u64 {
     calls / 10 + 1
 }
 
-/// Makes one call so often, after a warm-up, and says how long the measured ones took.
+/// Repeats a call, after a warm-up; returns the time of the measured calls in nanoseconds.
 pub(crate) fn clock(calls: u64, mut call: impl FnMut() -> Result<()>) -> Result<u64> {
     for _ in 0..warm_up(calls) {
         call()?;
@@ -85,7 +85,7 @@ pub(crate) fn clock(calls: u64, mut call: impl FnMut() -> Result<()>) -> Result<
     Ok(u64::try_from(start.elapsed().as_nanos())?)
 }
 
-/// The same for calls that each write so many bytes through fd 1.
+/// [`clock`] for calls that each write this many bytes to fd 1.
 pub(crate) fn clock_writes(
     calls: u64,
     bytes: u64,

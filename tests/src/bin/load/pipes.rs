@@ -1,4 +1,4 @@
-//! Two processes and the pipes between them.
+//! Loops of two processes connected by pipes.
 
 use std::time::Instant;
 
@@ -11,22 +11,22 @@ use crate::{
     tree,
 };
 
-/// 4 KiB at a time.
+/// Transfers 4 KiB per write.
 pub(crate) fn pipe4k(request: &Request) -> Result<Measured> {
     transfer(request.calls, 4 << 10)
 }
 
-/// 64 KiB at a time, a whole pipe.
+/// Transfers 64 KiB per write, the capacity of a pipe.
 pub(crate) fn pipe64k(request: &Request) -> Result<Measured> {
     transfer(request.calls, 64 << 10)
 }
 
-/// A child reads what this process writes. The clock stops when the child has read everything.
+/// This process writes to a child. The time includes the child's last read.
 fn transfer(calls: u64, size: usize) -> Result<Measured> {
     let (read, write) = stage::pipe()?;
     let total = (calls + warm_up(calls)) * size as u64;
     let reader = tree::fork(|| {
-        stage::put(&read, 0)?;
+        stage::dup_to(&read, 0)?;
         let mut bytes = vec![0; size];
         let mut left = total;
         while left > 0 {
@@ -37,7 +37,7 @@ fn transfer(calls: u64, size: usize) -> Result<Measured> {
         Ok(())
     })?;
     drop(read);
-    stage::put(&write, 1)?;
+    stage::dup_to(&write, 1)?;
     let bytes = vec![b'p'; size];
     for _ in 0..warm_up(calls) {
         stage::write_all(1, &bytes)?;
@@ -53,8 +53,8 @@ fn transfer(calls: u64, size: usize) -> Result<Measured> {
     Ok(Measured { calls, ns, bytes: calls * size as u64, truth })
 }
 
-/// One message there and one back. Both processes are pinned to one CPU: between two of them the time
-/// is that of waking an idle CPU, which in a virtual machine comes and goes by microseconds.
+/// A round trip of one message. Both processes are pinned to one CPU: between two CPUs the wake-up
+/// of an idle CPU dominates, and in a virtual machine its time varies by microseconds.
 pub(crate) fn pingpong(request: &Request) -> Result<Measured> {
     const MESSAGE: &[u8; 32] = b"a message and its echo are alike";
     pin()?;
@@ -62,15 +62,15 @@ pub(crate) fn pingpong(request: &Request) -> Result<Measured> {
     let (there_read, there_write) = stage::pipe()?;
     let (back_read, back_write) = stage::pipe()?;
     let echo = tree::fork(|| {
-        stage::put(&there_read, 0)?;
-        stage::put(&back_write, 1)?;
+        stage::dup_to(&there_read, 0)?;
+        stage::dup_to(&back_write, 1)?;
         (0..all).try_for_each(|_| {
             receive()?;
             stage::write_all(1, MESSAGE)
         })
     })?;
-    stage::put(&back_read, 0)?;
-    stage::put(&there_write, 1)?;
+    stage::dup_to(&back_read, 0)?;
+    stage::dup_to(&there_write, 1)?;
     let round_trip = || -> Result<()> {
         stage::write_all(1, MESSAGE)?;
         receive()

@@ -1,4 +1,4 @@
-//! What a loop stands on: its fds, the gate, and the objects that are open besides.
+//! The environment of a loop: command line, gate, fds, and plain system calls.
 
 use std::{
     env,
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde::Serialize;
 
-/// What the command line asks for.
+/// The parsed command line.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Request {
     pub(crate) name: String,
@@ -40,7 +40,7 @@ impl Request {
     }
 }
 
-/// The gate, and where lines for the benchmark go; fd 0 and fd 1 belong to what is measured.
+/// The gate and the output for the benchmark, moved away from fd 0 and fd 1, which the loops use.
 pub(crate) struct Stage {
     gate: File,
     out: File,
@@ -48,28 +48,28 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Takes stdin and stdout out of the way and puts `/dev/null` there.
-    pub(crate) fn set() -> Result<Self> {
+    /// Moves stdin and stdout to other fds and replaces them by `/dev/null`.
+    pub(crate) fn new() -> Result<Self> {
         let gate = File::from(io::stdin().as_fd().try_clone_to_owned()?);
         let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
         let stage = Self { gate, out, null };
-        stage.clear()?;
+        stage.reset()?;
         Ok(stage)
     }
 
-    /// Puts `/dev/null` back where a loop has put something else.
-    pub(crate) fn clear(&self) -> Result<()> {
-        put(&self.null, 0)?;
-        put(&self.null, 1)
+    /// Makes fd 0 and fd 1 `/dev/null` again after a loop has replaced them.
+    pub(crate) fn reset(&self) -> Result<()> {
+        dup_to(&self.null, 0)?;
+        dup_to(&self.null, 1)
     }
 
-    /// Says that everything is in place.
+    /// Prints that the loop is ready.
     pub(crate) fn say_ready(&mut self) -> Result<()> {
-        self.out.write_all(b"{\"ready\":true}\n").context("nobody listens")
+        self.out.write_all(b"{\"ready\":true}\n").context("cannot write to the benchmark")
     }
 
-    /// Waits for a byte; not, once the gate has ended.
+    /// Waits for a byte; returns false at the end of file.
     pub(crate) fn wait_at_gate(&self) -> Result<bool> {
         Ok(read(self.gate.as_raw_fd(), &mut [0])? == 1)
     }
@@ -78,24 +78,24 @@ impl Stage {
     pub(crate) fn publish(&mut self, line: &impl Serialize) -> Result<()> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
-        self.out.write_all(&text).context("nobody listens")
+        self.out.write_all(&text).context("cannot write to the benchmark")
     }
 }
 
-/// Two ends of a pipe, closed at exec.
+/// Creates a pipe whose ends are closed at exec.
 pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     pipe_with(PipeFlags::CLOEXEC).context("cannot make a pipe")
 }
 
-/// Puts a file on a number: 0 and 1 are what the loops read and write.
-pub(crate) fn put(file: impl AsFd, number: RawFd) -> Result<()> {
-    // SAFETY: takes no pointer; only 0 and 1 are given, which nothing here owns.
-    let put = unsafe { libc::dup2(file.as_fd().as_raw_fd(), number) };
-    ensure!(put == number, "dup2: {}", io::Error::last_os_error());
+/// Makes `number` a duplicate of a file. Loops read from fd 0 and write to fd 1.
+pub(crate) fn dup_to(file: impl AsFd, number: RawFd) -> Result<()> {
+    // SAFETY: takes no pointer; callers pass only 0 and 1, which no Rust value owns.
+    let fd = unsafe { libc::dup2(file.as_fd().as_raw_fd(), number) };
+    ensure!(fd == number, "dup2: {}", io::Error::last_os_error());
     Ok(())
 }
 
-/// One `write(2)` that must take everything.
+/// Writes all bytes by one `write(2)`.
 pub(crate) fn write_all(fd: RawFd, bytes: &[u8]) -> Result<()> {
     // SAFETY: the buffer is valid for its length during the call.
     let wrote = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
@@ -108,7 +108,7 @@ pub(crate) fn write_all(fd: RawFd, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// One `read(2)`.
+/// Reads by one `read(2)`.
 pub(crate) fn read(fd: RawFd, bytes: &mut [u8]) -> Result<usize> {
     // SAFETY: the buffer is valid for its length during the call.
     let read = unsafe { libc::read(fd, bytes.as_mut_ptr().cast(), bytes.len()) };

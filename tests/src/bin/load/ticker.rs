@@ -1,5 +1,5 @@
-//! Writes a byte again and again and remembers when: the first one that a tracer counted says how long
-//! it took to attach.
+//! Writes bytes and records their times. The first byte that a tracer has counted shows how long it
+//! took to attach.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -13,18 +13,18 @@ use serde::Serialize;
 
 use crate::stage::{self, Stage};
 
-/// Between two bytes; the answer is as fine as this.
+/// Time between two bytes, which is the resolution of the result.
 const PACE: Duration = Duration::from_micros(200);
 
-/// When each byte was written, in nanoseconds of the monotonic clock.
+/// Time of each byte, in nanoseconds of the monotonic clock.
 #[derive(Serialize)]
 struct Ticks {
     ticks: Vec<u64>,
 }
 
-/// Ticks from the gate until stdin ends.
+/// Writes from the gate until stdin ends.
 pub(crate) fn run() -> Result<()> {
-    let mut stage = Stage::set()?;
+    let mut stage = Stage::new()?;
     stage.say_ready()?;
     ensure!(stage.wait_at_gate()?, "stdin ended before the gate was opened");
     let over = AtomicBool::new(false);

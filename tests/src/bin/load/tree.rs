@@ -1,4 +1,4 @@
-//! Processes of the tree: children with a task, and sleepers.
+//! Child processes.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 pub(crate) struct Child(libc::pid_t);
 
 impl Child {
-    /// Waits for its end, which must be a success.
+    /// Waits until it ends, which must be with success.
     pub(crate) fn wait(self) -> Result<()> {
         let mut status = 0;
         // SAFETY: `status` is valid for the call.
@@ -24,9 +24,9 @@ impl Child {
     }
 }
 
-/// Starts a child that does this and ends. It dies with this process.
+/// Forks a child that runs `task` and exits. The child is killed when this process dies.
 pub(crate) fn fork(task: impl FnOnce() -> Result<()>) -> Result<Child> {
-    // SAFETY: no loop forks while it has threads, so the child may run ordinary code.
+    // SAFETY: no loop has other threads when it forks, so the child may run ordinary code.
     let pid = unsafe { libc::fork() };
     ensure!(pid >= 0, "fork: {}", io::Error::last_os_error());
     if pid > 0 {
@@ -38,14 +38,14 @@ pub(crate) fn fork(task: impl FnOnce() -> Result<()>) -> Result<Child> {
         task().inspect_err(|error| eprintln!("load: child: {error:#}"))
     }));
     let code = if matches!(done, Ok(Ok(()))) { 0 } else { 1 };
-    // SAFETY: ends the child at once; the parent's destructors are not its.
+    // SAFETY: ends the child without running destructors inherited from the parent.
     unsafe { libc::_exit(code) }
 }
 
 /// Sleeping children, killed when this is dropped.
 pub(crate) struct Sleepers(Vec<Child>);
 
-/// Starts this many processes that do nothing.
+/// Starts this many sleeping children.
 pub(crate) fn sleepers(count: u32) -> Result<Sleepers> {
     let mut tree = Sleepers(Vec::new());
     for number in 0..count {
@@ -62,7 +62,7 @@ pub(crate) fn sleepers(count: u32) -> Result<Sleepers> {
 }
 
 impl Sleepers {
-    /// How many there are.
+    /// Number of sleepers.
     pub(crate) fn len(&self) -> u64 {
         self.0.len() as u64
     }
@@ -71,7 +71,7 @@ impl Sleepers {
 impl Drop for Sleepers {
     fn drop(&mut self) {
         for Child(pid) in &self.0 {
-            // SAFETY: takes no pointer; our own child, not waited for yet.
+            // SAFETY: takes no pointer; the pid is a child that was not waited for yet.
             unsafe { libc::kill(*pid, libc::SIGKILL) };
         }
         for Child(pid) in &self.0 {

@@ -2,23 +2,23 @@
 
 use anyhow::{Result, ensure};
 
-use super::{size, storm, write};
+use super::{size, untimed, write};
 use crate::{
     measure::{Measured, Truth},
     stage::Request,
     tree::{self, Child},
 };
 
-/// Generations after which it is no longer a test.
+/// Maximum number of generations.
 const MOST: u64 = 16;
 
-/// So many generations: each process writes, and forks two that do the same, who end before it does.
-pub(crate) fn play(request: &Request) -> Result<Measured> {
-    of(request.calls).map(storm)
+/// Runs this many generations. Each process writes, forks two children and waits for them.
+pub(crate) fn run(request: &Request) -> Result<Measured> {
+    storm(request.calls).map(untimed)
 }
 
-pub(super) fn of(generations: u64) -> Result<Truth> {
-    ensure!((1..=MOST).contains(&generations), "{generations} generations: 1 to {MOST} are");
+pub(super) fn storm(generations: u64) -> Result<Truth> {
+    ensure!((1..=MOST).contains(&generations), "{generations} generations, not 1 to {MOST}");
     let end = 1 << generations;
     let mut truth = Truth::of_reader();
     truth.pipes = 1;
@@ -29,7 +29,7 @@ pub(super) fn of(generations: u64) -> Result<Truth> {
     Ok(truth)
 }
 
-/// Numbers as in a heap: the children of `n` are `2n` and `2n + 1`.
+/// Numbered as in a binary heap: the children of `n` are `2n` and `2n + 1`.
 fn explode(number: u64, end: u64) -> Result<()> {
     write(size(number))?;
     let children = [2 * number, 2 * number + 1].into_iter().filter(|child| *child < end);

@@ -1,25 +1,25 @@
-//! Processes that live for one write.
+//! Short-lived processes.
 
 use std::collections::VecDeque;
 
 use anyhow::Result;
 
-use super::{size, storm, write};
+use super::{size, untimed, write};
 use crate::{
     measure::{Measured, Truth},
     stage::Request,
     tree::{self, Child},
 };
 
-/// How many live at the same time.
+/// Maximum number of concurrent processes.
 const AT_ONCE: usize = 50;
 
-/// So many processes, each with one write into the same pipe.
-pub(crate) fn play(request: &Request) -> Result<Measured> {
-    of(request.calls).map(storm)
+/// Runs this many processes; each writes once to the same pipe.
+pub(crate) fn run(request: &Request) -> Result<Measured> {
+    storm(request.calls).map(untimed)
 }
 
-pub(super) fn of(processes: u64) -> Result<Truth> {
+pub(super) fn storm(processes: u64) -> Result<Truth> {
     let mut truth = Truth::of_reader();
     truth.pipes = 1;
     (0..processes).for_each(|number| truth += Truth::of_process(1, size(number)));

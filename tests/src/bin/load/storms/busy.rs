@@ -1,4 +1,4 @@
-//! Every CPU kept busy by writers for a while.
+//! Writers that keep every CPU busy.
 
 use std::{
     os::fd::{AsRawFd as _, OwnedFd},
@@ -8,35 +8,35 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{size, storm, write};
+use super::{size, untimed, write};
 use crate::{
     measure::{Measured, Truth},
     stage::{self, Request},
     tree,
 };
 
-/// Writes between two looks at the clock.
-const BETWEEN: u64 = 64;
+/// Writes between two checks of the clock.
+const BATCH: u64 = 64;
 
-/// So many seconds: a writer to `/dev/null` on each CPU, and one into a pipe with its reader.
-pub(crate) fn play(request: &Request) -> Result<Measured> {
-    of(Duration::from_secs(request.calls)).map(storm)
+/// Runs this many seconds: a writer to `/dev/null` per CPU, and a writer to a pipe with a reader.
+pub(crate) fn run(request: &Request) -> Result<Measured> {
+    storm(Duration::from_secs(request.calls)).map(untimed)
 }
 
-pub(super) fn of(time: Duration) -> Result<Truth> {
+pub(super) fn storm(time: Duration) -> Result<Truth> {
     let cpus = thread::available_parallelism().context("cannot ask for the CPUs")?.get();
-    let (told, tell) = stage::pipe()?;
+    let (results, result) = stage::pipe()?;
     let (read, into) = stage::pipe()?;
     let mut children = Vec::new();
     for _ in 0..cpus {
-        children.push(tree::fork(|| report(&tell, write_for(time)?))?);
+        children.push(tree::fork(|| report(&result, write_for(time)?))?);
     }
-    // The end of the pipe goes with the closure: the reader, which comes later, has no copy of it.
+    // The closure owns the write end, so that the reader, which is forked later, does not inherit it.
     children.push(tree::fork({
-        let tell = &tell;
+        let result = &result;
         move || {
-            stage::put(&into, 1)?;
-            report(tell, write_for(time)?)
+            stage::dup_to(&into, 1)?;
+            report(result, write_for(time)?)
         }
     })?);
     children.push(tree::fork(|| read_all(&read))?);
@@ -44,8 +44,8 @@ pub(super) fn of(time: Duration) -> Result<Truth> {
     truth.pipes = 1;
     for _ in 0..=cpus {
         let mut line = [0; 16];
-        let got = stage::read(told.as_raw_fd(), &mut line)?;
-        ensure!(got == line.len(), "a writer said {got} bytes");
+        let got = stage::read(results.as_raw_fd(), &mut line)?;
+        ensure!(got == line.len(), "a result of {got} bytes");
         let [writes, bytes] = [0, 8].map(|start| {
             let number = line[start..start + 8].try_into().unwrap_or_default();
             u64::from_ne_bytes(number)
@@ -56,28 +56,28 @@ pub(super) fn of(time: Duration) -> Result<Truth> {
     Ok(truth)
 }
 
-/// Writes and bytes.
+/// Writes for this time; returns the number of writes and of bytes.
 fn write_for(time: Duration) -> Result<(u64, u64)> {
     let end = Instant::now() + time;
     let (mut writes, mut bytes) = (0, 0);
     while Instant::now() < end {
-        for number in writes..writes + BETWEEN {
+        for number in writes..writes + BATCH {
             write(size(number))?;
             bytes += size(number);
         }
-        writes += BETWEEN;
+        writes += BATCH;
     }
     Ok((writes, bytes))
 }
 
-/// In one write, which a pipe keeps whole.
-fn report(tell: &OwnedFd, (writes, bytes): (u64, u64)) -> Result<()> {
-    stage::write_all(tell.as_raw_fd(), &[writes.to_ne_bytes(), bytes.to_ne_bytes()].concat())
+/// Sends a result by one write, which is atomic on a pipe.
+fn report(pipe: &OwnedFd, (writes, bytes): (u64, u64)) -> Result<()> {
+    stage::write_all(pipe.as_raw_fd(), &[writes.to_ne_bytes(), bytes.to_ne_bytes()].concat())
 }
 
 fn read_all(read: &OwnedFd) -> Result<()> {
-    stage::put(read, 0)?;
-    let mut room = vec![0; 1 << 16];
-    while stage::read(0, &mut room)? > 0 {}
+    stage::dup_to(read, 0)?;
+    let mut buffer = vec![0; 1 << 16];
+    while stage::read(0, &mut buffer)? > 0 {}
     Ok(())
 }

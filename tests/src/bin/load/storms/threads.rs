@@ -1,4 +1,4 @@
-//! Many threads on one fd.
+//! Many threads that write to one fd.
 
 use std::{
     sync::Barrier,
@@ -7,24 +7,24 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::{size, storm, write};
+use super::{size, untimed, write};
 use crate::{
     measure::{Measured, Truth},
     stage::Request,
     tree,
 };
 
-/// Writes of each thread.
+/// Writes per thread.
 const WRITES: u64 = 20;
-/// A thread needs little, and there are many.
+/// Stack size of a thread in bytes; small, because there are many.
 const STACK: usize = 64 << 10;
 
-/// So many threads of one process, all at once on fd 1, which is a pipe.
-pub(crate) fn play(request: &Request) -> Result<Measured> {
-    of(request.calls).map(storm)
+/// Runs this many threads in one process, which write to fd 1, a pipe, at the same time.
+pub(crate) fn run(request: &Request) -> Result<Measured> {
+    storm(request.calls).map(untimed)
 }
 
-pub(super) fn of(threads: u64) -> Result<Truth> {
+pub(super) fn storm(threads: u64) -> Result<Truth> {
     let bytes = (0..threads).map(size).sum::<u64>() * WRITES;
     let reader = super::stdout_into_reader(bytes)?;
     tree::fork(|| all_at_once(threads))?.wait()?;
@@ -45,7 +45,7 @@ fn all_at_once(threads: u64) -> Result<()> {
                 (0..WRITES).try_for_each(|_| write(size(number)))
             };
             let writer = Builder::new().stack_size(STACK).spawn_scoped(scope, write_all);
-            // The others wait for this one for ever.
+            // Without this thread the others would wait at the barrier forever.
             writer.unwrap_or_else(|error| {
                 eprintln!("load: thread {number}: {error}");
                 std::process::abort()
