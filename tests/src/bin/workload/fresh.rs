@@ -1,4 +1,4 @@
-//! What the workloads write: no two bytes' worth of output of one process are interchangeable.
+//! Test data for writes. A process never writes the same part of it twice.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,8 +6,8 @@ use tracer_tests::content;
 
 static POSITION: AtomicU64 = AtomicU64::new(0);
 
-/// So many bytes that this process has not written yet. They stay where they are: a pipe that was
-/// given pages by `vmsplice` refers to them for as long as nobody has read it.
+/// The next `size` bytes of this process's data. They are never freed: after `vmsplice` a pipe refers
+/// to these pages until they are read.
 pub(crate) fn bytes(size: usize) -> &'static [u8] {
     let position = POSITION.fetch_add(size as u64, Ordering::Relaxed);
     content::bytes(u64::from(std::process::id()), position, size).leak()

@@ -1,4 +1,4 @@
-//! How a process comes to the fd it writes through; applicable to every path.
+//! Writes through fds that a process obtained in different ways; works with every path.
 
 use std::{
     io::{IoSlice, IoSliceMut},
@@ -21,16 +21,16 @@ use crate::{
     sys,
 };
 
-/// What goes to fd 1: below, at and above a page and a pipe's capacity.
+/// Sizes of the writes to fd 1: below, at and above the sizes of a page and of a pipe.
 const OUT: [usize; 7] = [1, 13, 512, 4096, 4097, 65536, 100_003];
 
-/// What goes to fd 2: different in number, sizes and sum, so that mixing them up shows.
+/// Sizes of the writes to fd 2. Number, sizes and sum differ from [`OUT`], so that a mix-up shows.
 const ERR: [usize; 3] = [7, 300, 9001];
 
-/// What the other of two processes writes to fd 1.
-const ASIDE: [usize; 2] = [5, 777];
+/// Sizes of the writes to fd 1 by the second process, where there are two.
+const SECOND: [usize; 2] = [5, 777];
 
-/// Writes [`OUT`] and [`ERR`] through one path with one kind of fd.
+/// Writes [`OUT`] and [`ERR`] by one path and identity.
 pub(crate) fn write(
     ledger: &mut Ledger,
     name: &str,
@@ -48,12 +48,12 @@ pub(crate) fn write(
             both(ledger, path, out, err)
         }
         Identity::Fork => {
-            path(ledger, 1, &ASIDE)?;
+            path(ledger, 1, &SECOND)?;
             let child = process::fork(ledger, |own| both(own, path, 1, 2))?;
             process::wait_success(child)
         }
         Identity::Exec => {
-            path(ledger, 1, &ASIDE)?;
+            path(ledger, 1, &SECOND)?;
             ledger.publish()?;
             Err(Image::of_self(&[name, Identity::Direct.word()])?.exec())
         }
@@ -68,27 +68,27 @@ fn both(ledger: &mut Ledger, path: PathFn, out: RawFd, err: RawFd) -> Result<()>
     path(ledger, out, last)
 }
 
-/// A child gives up its own fd 1 and fd 2 and writes through the numbers it was sent.
+/// A child closes its fd 1 and fd 2 and writes through the fds that it receives.
 fn over_a_socket(ledger: &mut Ledger, path: PathFn) -> Result<()> {
-    let (near, far) =
+    let (socket, peer) =
         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     let child = process::fork(ledger, |own| {
-        let [out, err] = receive(far.as_fd())?;
-        give_up(1)?;
-        give_up(2)?;
+        let [out, err] = receive(peer.as_fd())?;
+        block_fd(1)?;
+        block_fd(2)?;
         both(own, path, out, err)
     })?;
     // SAFETY: fd 1 and fd 2 stay open for as long as the parent runs.
     let own = unsafe { [BorrowedFd::borrow_raw(1), BorrowedFd::borrow_raw(2)] };
-    send(near.as_fd(), &own)?;
-    // Not at the same time: the copying calls do not lock a file's position for each other.
+    send(socket.as_fd(), &own)?;
+    // Not concurrently: calls like `copy_file_range` do not lock the file position.
     process::wait_success(child)?;
-    path(ledger, 1, &ASIDE)
+    path(ledger, 1, &SECOND)
 }
 
-/// Closes a number and keeps it taken by something that cannot be written: otherwise a file that
-/// a path opens for itself would be fd 1 for a moment, and its bytes would count.
-fn give_up(fd: RawFd) -> Result<()> {
+/// Replaces an fd by one that cannot be written. If it were only closed, a file that a path opens
+/// could get this fd number, and tracer would count its bytes.
+fn block_fd(fd: RawFd) -> Result<()> {
     let placeholder =
         rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
     sys::dup2(placeholder.as_raw_fd(), fd).map(drop)
@@ -114,5 +114,5 @@ fn receive(socket: BorrowedFd<'_>) -> Result<[RawFd; 2]> {
             fds.extend(received.map(OwnedFd::into_raw_fd));
         }
     }
-    fds.try_into().ok().context("two fds were sent, another number arrived")
+    fds.try_into().ok().context("did not receive two fds")
 }

@@ -1,8 +1,8 @@
-//! Programs that do real I/O in a known way and write down what the kernel returned.
+//! Programs that do known I/O and record what the kernel returned.
 //!
-//! `workload PATH [IDENTITY]` writes several sizes to fd 1 and fd 2 through one kind of system
-//! call and one kind of fd; `workload SCENARIO` plays one story (errors, process trees).
-//! No standard library I/O touches fd 1 or fd 2, and nothing is buffered.
+//! `workload PATH [IDENTITY]` writes several sizes to fd 1 and fd 2 by one kind of system call and
+//! one kind of fd. `workload SCENARIO` runs a scenario, such as errors or process trees. Nothing uses
+//! the standard library's stdout or stderr, and nothing is buffered.
 
 mod fresh;
 mod identity;
@@ -42,13 +42,14 @@ fn run(ledger: &mut Ledger) -> Result<()> {
     let (name, words) = words.split_first().context("usage: workload NAME [IDENTITY]")?;
     if let Some(path) = paths::find(name) {
         let word = words.first().map_or("direct", String::as_str);
-        let identity = Identity::from_word(word).with_context(|| format!("identity {word}?"))?;
+        let identity =
+            Identity::from_word(word).with_context(|| format!("unknown identity {word}"))?;
         gate::wait()?;
         return identity::write(ledger, name, path, identity);
     }
-    let Some(scenario) = scenarios::find(name) else { bail!("no workload is called {name}") };
+    let Some(scenario) = scenarios::find(name) else { bail!("unknown workload {name}") };
     if scenario.gate == scenarios::Gate::AtStart {
         gate::wait()?;
     }
-    (scenario.play)(ledger)
+    (scenario.run)(ledger)
 }

@@ -1,5 +1,5 @@
-//! Every way to write. A path writes each of several sizes to one fd and books what the kernel
-//! returned; it does not know how the fd came about.
+//! Write paths. A path writes several sizes to an fd and counts what the kernel returned. It works
+//! with an fd of any identity.
 
 mod compat32;
 mod copy;
@@ -14,10 +14,10 @@ use anyhow::Result;
 
 use crate::ledger::Ledger;
 
-/// Writes each of the sizes to the fd.
+/// Writes data of each size to an fd.
 pub(crate) type PathFn = fn(&mut Ledger, RawFd, &[usize]) -> Result<()>;
 
-/// The path of this name.
+/// Finds a path by name.
 pub(crate) fn find(name: &str) -> Option<PathFn> {
     Some(match name {
         "write" => plain::write,

@@ -1,4 +1,4 @@
-//! Making, replacing and awaiting processes, with the books kept straight.
+//! Fork, exec and wait, with a ledger for each process.
 
 use std::{
     env,
@@ -16,68 +16,68 @@ use crate::{
     sys::{self, Unsupported},
 };
 
-/// Time after which any workload process is killed: none may outlive a broken test.
+/// Lifetime after which a workload process is killed, so that it does not outlive a broken test.
 const WATCHDOG: Duration = Duration::from_secs(90);
 
-/// Arms the watchdog; a forked child must do so again.
+/// Arms the watchdog. A forked child does not inherit it.
 pub(crate) fn arm_watchdog() {
     let seconds = patient(WATCHDOG).as_secs().try_into().unwrap_or(u32::MAX);
-    // SAFETY: takes no pointer; the default action of SIGALRM ends the process, as intended.
+    // SAFETY: takes no pointer; the default action of SIGALRM kills the process, as intended.
     unsafe { libc::alarm(seconds) };
 }
 
-/// Forks; the child runs `story` on empty books, publishes them and exits.
+/// Forks. The child runs `body` with an empty ledger, publishes it and exits.
 pub(crate) fn fork(
     ledger: &Ledger,
-    story: impl FnOnce(&mut Ledger) -> Result<()>,
+    body: impl FnOnce(&mut Ledger) -> Result<()>,
 ) -> Result<libc::pid_t> {
-    // SAFETY: the callers have one thread, so the child may go on running ordinary code.
-    let born = || c_long::from(unsafe { libc::fork() });
-    born_by("fork", born, ledger, story)
+    // SAFETY: the callers have one thread, so the child may run ordinary code.
+    let clone = || c_long::from(unsafe { libc::fork() });
+    start_child("fork", clone, ledger, body)
 }
 
-/// The same for a child with this pid, which must be free.
+/// [`fork`] for a child with this pid, which must be free.
 pub(crate) fn fork_as(
-    number: libc::pid_t,
+    pid: libc::pid_t,
     ledger: &Ledger,
-    story: impl FnOnce(&mut Ledger) -> Result<()>,
+    body: impl FnOnce(&mut Ledger) -> Result<()>,
 ) -> Result<libc::pid_t> {
-    let numbers = [number];
-    let born = || {
-        // SAFETY: zeroes are a valid value: no flag, no stack of its own, no pointer.
-        let mut how: libc::clone_args = unsafe { std::mem::zeroed() };
-        how.exit_signal = libc::SIGCHLD as u64;
-        (how.set_tid, how.set_tid_size) = (numbers.as_ptr() as u64, 1);
-        let size = std::mem::size_of_val(&how);
-        // SAFETY: the arguments and the one number are valid during the call; without flags the child
-        // has a copy of this memory, as after `fork`, and the callers have one thread.
-        unsafe { libc::syscall(libc::SYS_clone3, &raw const how, size) }
+    let pids = [pid];
+    let clone = || {
+        // SAFETY: all-zero is a valid value: no flags, no stack, no pointers.
+        let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+        arguments.exit_signal = libc::SIGCHLD as u64;
+        (arguments.set_tid, arguments.set_tid_size) = (pids.as_ptr() as u64, 1);
+        let size = std::mem::size_of_val(&arguments);
+        // SAFETY: the arguments and the pid are valid during the call. Without flags the child has a
+        // copy of this memory, as after `fork`, and the callers have one thread.
+        unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size) }
     };
-    born_by("clone3", born, ledger, story)
+    start_child("clone3", clone, ledger, body)
 }
 
-fn born_by(
+fn start_child(
     call: &str,
-    born: impl FnOnce() -> c_long,
+    clone: impl FnOnce() -> c_long,
     ledger: &Ledger,
-    story: impl FnOnce(&mut Ledger) -> Result<()>,
+    body: impl FnOnce(&mut Ledger) -> Result<()>,
 ) -> Result<libc::pid_t> {
-    let pid = sys::check(call, born())? as libc::pid_t;
+    let pid = sys::check(call, clone())? as libc::pid_t;
     if pid != 0 {
         return Ok(pid);
     }
     arm_watchdog();
-    let code = catch_unwind(AssertUnwindSafe(|| live(ledger, story))).unwrap_or(101);
-    // SAFETY: ends the child at once; the parent's destructors and exit handlers are not its.
+    let code = catch_unwind(AssertUnwindSafe(|| run_child(ledger, body))).unwrap_or(101);
+    // SAFETY: ends the child without running destructors and exit handlers of the parent.
     unsafe { libc::_exit(code) }
 }
 
-fn live(ledger: &Ledger, story: impl FnOnce(&mut Ledger) -> Result<()>) -> i32 {
-    let lived = ledger.fresh().and_then(|mut own| {
-        story(&mut own)?;
+fn run_child(ledger: &Ledger, body: impl FnOnce(&mut Ledger) -> Result<()>) -> i32 {
+    let result = ledger.fresh().and_then(|mut own| {
+        body(&mut own)?;
         own.publish()
     });
-    match lived {
+    match result {
         Ok(()) => 0,
         Err(error) => {
             ledger.publish_failure(&format!("child: {error:#}"));
@@ -86,7 +86,7 @@ fn live(ledger: &Ledger, story: impl FnOnce(&mut Ledger) -> Result<()>) -> i32 {
     }
 }
 
-/// Waits for one child; returns its raw wait status.
+/// Waits for a child; returns its raw wait status.
 pub(crate) fn wait(pid: libc::pid_t) -> Result<i32> {
     let mut status = 0;
     // SAFETY: `status` is valid for the call.
@@ -94,17 +94,17 @@ pub(crate) fn wait(pid: libc::pid_t) -> Result<i32> {
     Ok(status)
 }
 
-/// Waits for one child that must exit with 0, unless the kernel does not offer what it was to do.
+/// Waits for a child, which must exit with 0 or [`SKIPPED`].
 pub(crate) fn wait_success(pid: libc::pid_t) -> Result<()> {
     let status = wait(pid)?;
     if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == SKIPPED {
-        return Err(Unsupported(format!("child {pid} says why")).into());
+        return Err(Unsupported(format!("child {pid} was skipped")).into());
     }
     ensure!(status == 0, "child {pid} ended with wait status {status:#x}");
     Ok(())
 }
 
-/// Program, arguments and environment, ready for `execve`.
+/// Program, arguments and environment for `execve`.
 #[derive(Debug)]
 pub(crate) struct Image {
     program: CString,
@@ -113,7 +113,7 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// This very program with other words, and with no gate to wait at.
+    /// This program with other arguments and without a gate.
     pub(crate) fn of_self(words: &[&str]) -> Result<Self> {
         let program = env::current_exe().context("/proc/self/exe")?;
         let program = CString::new(program.as_os_str().as_bytes())?;
@@ -128,14 +128,14 @@ impl Image {
         Ok(Self { program, arguments, environment })
     }
 
-    /// Replaces this process. Makes no allocation once the pointer tables are built.
+    /// Replaces this process; returns the error if that failed.
     pub(crate) fn exec(&self) -> anyhow::Error {
         let tables = self.tables();
         tables.exec();
         std::io::Error::from_raw_os_error(sys::errno()).into()
     }
 
-    /// The pointer tables `execve` wants.
+    /// The pointer tables for `execve`.
     pub(crate) fn tables(&self) -> Tables<'_> {
         let table = |strings: &[CString]| {
             let mut table: Vec<_> = strings.iter().map(|string| string.as_ptr()).collect();
@@ -150,7 +150,7 @@ impl Image {
     }
 }
 
-/// [`Image`] in the form of pointers.
+/// An [`Image`] as null-terminated pointer tables.
 #[derive(Debug)]
 pub(crate) struct Tables<'a> {
     image: &'a Image,
@@ -159,10 +159,10 @@ pub(crate) struct Tables<'a> {
 }
 
 impl Tables<'_> {
-    /// Replaces this process; returns only if that failed. Allocates nothing.
+    /// Replaces this process; returns only if that failed. Does not allocate.
     pub(crate) fn exec(&self) {
         let program = self.image.program.as_ptr();
-        // SAFETY: both tables end in null and point into strings that `image` keeps alive.
+        // SAFETY: both tables end with null and point to strings that `image` owns.
         unsafe { libc::execve(program, self.arguments.as_ptr(), self.environment.as_ptr()) };
     }
 }

@@ -1,4 +1,4 @@
-//! Stories: errors the kernel returns, and trees of processes.
+//! Scenarios: workloads that are more than one write path, by name.
 
 mod blocked;
 mod captured;
@@ -18,28 +18,28 @@ use anyhow::Result;
 
 use crate::ledger::Ledger;
 
-/// Who waits at the gate.
+/// When a workload waits at the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Gate {
-    /// The program, before the story begins.
+    /// Before the scenario starts.
     AtStart,
-    /// The story itself, somewhere in the middle.
+    /// In the scenario itself.
     Own,
 }
 
-/// One story.
+/// A scenario.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scenario {
     /// When it waits.
     pub(crate) gate: Gate,
-    /// The story.
-    pub(crate) play: fn(&mut Ledger) -> Result<()>,
+    /// Runs it.
+    pub(crate) run: fn(&mut Ledger) -> Result<()>,
 }
 
-/// The story of this name.
+/// Finds a scenario by name.
 pub(crate) fn find(name: &str) -> Option<Scenario> {
-    let own = |play| Scenario { gate: Gate::Own, play };
-    let gated = |play: fn(&mut Ledger) -> Result<()>| Scenario { gate: Gate::AtStart, play };
+    let own = |run| Scenario { gate: Gate::Own, run };
+    let gated = |run: fn(&mut Ledger) -> Result<()>| Scenario { gate: Gate::AtStart, run };
     Some(match name {
         "epipe" => gated(errors::epipe),
         "eagain" => gated(errors::eagain),
@@ -69,7 +69,7 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
         "spliced-away" => gated(side::spliced_away),
         "held-back" => gated(side::held_back),
         "silent" => gated(side::silent),
-        "storm" => own(storm::play),
+        "storm" => own(storm::run),
         "blocked" => own(blocked::at_attach),
         "before-and-after" => own(blocked::before_and_after),
         "linger" => own(blocked::linger),

@@ -1,4 +1,4 @@
-//! System calls by number. Nothing here retries, buffers or picks another call.
+//! System calls by number, without retries, buffers and replacement by other calls.
 
 use std::{
     ffi::c_long,
@@ -9,10 +9,10 @@ use std::{
 use anyhow::{Context, Result};
 use tracer_tests::workload::SKIPPED;
 
-/// What a call returned: how much it took, or an errno.
+/// The result of a call: a number, usually of bytes, or an errno.
 pub(crate) type Outcome = Result<usize, i32>;
 
-/// The kernel does not offer what this workload is about.
+/// The kernel lacks a feature that the workload needs.
 #[derive(Debug)]
 pub(crate) struct Unsupported(pub(crate) String);
 
@@ -24,22 +24,22 @@ impl fmt::Display for Unsupported {
 
 impl std::error::Error for Unsupported {}
 
-/// What a workload ends with after this.
+/// The exit code of a workload for this error.
 pub(crate) fn exit_code_of(error: &anyhow::Error) -> i32 {
     if error.downcast_ref::<Unsupported>().is_some() { SKIPPED } else { 1 }
 }
 
-/// The errno of the call that failed last in this thread.
+/// The errno of this thread's last failed call.
 pub(crate) fn errno() -> i32 {
     std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }
 
-/// Turns a return value of `libc::syscall` into an [`Outcome`].
+/// Converts a return value of `libc::syscall`.
 pub(crate) fn outcome(returned: c_long) -> Outcome {
     usize::try_from(returned).map_err(|_| errno())
 }
 
-/// Turns a failed call into an error that names it; for calls that are no subject of the test.
+/// Converts a return value, with the call's name in the error. For calls that are not under test.
 pub(crate) fn check(name: &str, returned: c_long) -> Result<usize> {
     outcome(returned).map_err(std::io::Error::from_raw_os_error).with_context(|| name.to_owned())
 }
@@ -56,9 +56,9 @@ pub(crate) fn read(fd: RawFd, bytes: &mut [u8]) -> Outcome {
     outcome(unsafe { libc::syscall(libc::SYS_read, fd, bytes.as_mut_ptr(), bytes.len()) })
 }
 
-/// `close(2)` on a number, whoever owns it.
+/// `close(2)` of an fd number.
 pub(crate) fn close(fd: RawFd) -> Result<()> {
-    // SAFETY: the callers close fd numbers the workload inherited; nothing of Rust's owns them.
+    // SAFETY: the callers close inherited fds, which no Rust value owns.
     check("close", c_long::from(unsafe { libc::close(fd) })).map(drop)
 }
 
@@ -70,28 +70,29 @@ pub(crate) fn dup(fd: RawFd) -> Result<RawFd> {
 
 /// `dup2(2)`.
 pub(crate) fn dup2(from: RawFd, to: RawFd) -> Result<RawFd> {
-    // SAFETY: takes no pointer; `to` is a number the workload keeps free for this.
+    // SAFETY: takes no pointer; no Rust value owns `to`.
     Ok(check("dup2", c_long::from(unsafe { libc::dup2(from, to) }))? as RawFd)
 }
 
-/// The same file under a number no workload writes through: fd 1 and fd 2 may be free at times.
-pub(crate) fn out_of_the_way(fd: OwnedFd) -> Result<OwnedFd> {
+/// Moves an fd to a number of at least 100. A new fd can otherwise become fd 1 or fd 2 while these are
+/// closed.
+pub(crate) fn move_to_high_fd(fd: OwnedFd) -> Result<OwnedFd> {
     const FIRST: i32 = 100;
     // SAFETY: takes no pointer.
     let high = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, FIRST) };
     let high = check("F_DUPFD_CLOEXEC", c_long::from(high))? as RawFd;
     drop(fd);
-    // SAFETY: the call above made this number, and nobody else owns it.
+    // SAFETY: the call above created this fd, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(high) })
 }
 
-/// A pipe whose ends are out of the way.
+/// A pipe with high fd numbers.
 pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    Ok((out_of_the_way(read)?, out_of_the_way(write)?))
+    Ok((move_to_high_fd(read)?, move_to_high_fd(write)?))
 }
 
-/// Sets or clears `O_NONBLOCK` on the description behind a number.
+/// Sets or clears `O_NONBLOCK`.
 pub(crate) fn set_nonblocking(fd: RawFd, on: bool) -> Result<()> {
     // SAFETY: takes no pointer.
     let flags = check("F_GETFL", c_long::from(unsafe { libc::fcntl(fd, libc::F_GETFL) }))? as i32;
@@ -100,7 +101,7 @@ pub(crate) fn set_nonblocking(fd: RawFd, on: bool) -> Result<()> {
     check("F_SETFL", c_long::from(unsafe { libc::fcntl(fd, libc::F_SETFL, flags) })).map(drop)
 }
 
-/// How many bytes a pipe holds.
+/// Capacity of a pipe in bytes.
 pub(crate) fn pipe_capacity(fd: RawFd) -> Result<usize> {
     // SAFETY: takes no pointer.
     check("F_GETPIPE_SZ", c_long::from(unsafe { libc::fcntl(fd, libc::F_GETPIPE_SZ) }))

@@ -1,6 +1,5 @@
-//! The 32-bit entry (`int 0x80`) used from 64-bit code: other numbers, 32-bit pointers.
-//! A tracer that reads the number by the 64-bit table sees quite another call.
-//! Only x86 has such an entry.
+//! System calls by the 32-bit entry point (`int 0x80`) of x86, from 64-bit code. Numbers and pointer
+//! size differ; in the 64-bit table the same numbers are other calls.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::asm;
@@ -31,7 +30,7 @@ const GETPID: u32 = 20;
 /// `SYS_SEND` of `socketcall(2)`.
 const SEND: u32 = 9;
 
-/// Asks for memory that a 32-bit pointer can reach.
+/// `mmap` flag for an address below 2 GiB, which fits a 32-bit pointer.
 #[cfg(target_arch = "x86_64")]
 const LOW: c_int = libc::MAP_32BIT;
 #[cfg(not(target_arch = "x86_64"))]
@@ -46,7 +45,7 @@ pub(crate) fn write(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<(
     })
 }
 
-/// `writev`, number 146, with two pieces.
+/// `writev`, number 146, with two segments.
 pub(crate) fn writev(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     let arena = Arena::map()?;
     each(ledger, fd, sizes, |rest| {
@@ -57,7 +56,7 @@ pub(crate) fn writev(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<
     })
 }
 
-/// `pwrite64`, number 181: the position comes in two halves.
+/// `pwrite64`, number 181, which takes the position as two 32-bit halves.
 pub(crate) fn pwrite64(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     let arena = Arena::map()?;
     at_position(ledger, fd, sizes, |bytes, position| {
@@ -67,7 +66,7 @@ pub(crate) fn pwrite64(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Resul
     })
 }
 
-/// `socketcall(SYS_SEND)`, number 102: the arguments are in memory.
+/// `socketcall(SYS_SEND)`, number 102, which takes its arguments from memory.
 pub(crate) fn socketcall_send(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     let arena = Arena::map()?;
     each(ledger, fd, sizes, |rest| {
@@ -77,7 +76,7 @@ pub(crate) fn socketcall_send(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -
     })
 }
 
-/// `sendto`, number 369, which newer 32-bit libraries use in its place.
+/// `sendto`, number 369, which newer 32-bit libraries use instead of `socketcall`.
 pub(crate) fn sendto(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     let arena = Arena::map()?;
     each(ledger, fd, sizes, |rest| {
@@ -106,15 +105,15 @@ fn each(
     sizes.iter().try_for_each(|size| ledger.transfer(fd, *size, |_, rest| call(rest as u32)))
 }
 
-/// Says so where nothing can be called this way.
+/// Fails with [`Unsupported`] if there is no 32-bit entry point.
 fn ensure_entry() -> Result<()> {
     match int80(GETPID, [0; 6]) {
         Ok(_) => Ok(()),
-        Err(errno) => Err(Unsupported(format!("no 32-bit entry: errno {errno}")).into()),
+        Err(errno) => Err(Unsupported(format!("no 32-bit entry point: errno {errno}")).into()),
     }
 }
 
-/// Memory that a 32-bit pointer can reach: data, and behind it a small argument table.
+/// Memory below 2 GiB: the data, followed by a table of arguments.
 #[derive(Debug)]
 struct Arena(NonNull<u8>);
 
@@ -137,21 +136,21 @@ impl Arena {
         self.0.as_ptr() as usize as u32
     }
 
-    /// Puts so many bytes that were not written yet where the data is.
+    /// Fills the data part with this many fresh bytes.
     fn fill(&self, size: u32) {
         self.put(fresh::bytes(size as usize));
     }
 
-    /// Puts these there.
+    /// Copies these bytes to the data part.
     fn put(&self, bytes: &[u8]) {
         assert!(bytes.len() <= Self::DATA, "{} bytes do not fit", bytes.len());
-        // SAFETY: the data part of the mapping is as large as checked, and nobody else uses it.
+        // SAFETY: the data part is large enough, as checked above, and no reference to it exists.
         unsafe { self.0.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     }
 
-    /// Writes the table and says where it is.
+    /// Writes the table; returns its address.
     fn table(&self, words: [u32; 4]) -> u32 {
-        // SAFETY: the table lies in the mapping, behind the data, and is aligned to a page.
+        // SAFETY: the table is in the mapping, after the data, and page-aligned.
         unsafe {
             let table = self.0.as_ptr().add(Self::DATA);
             table.cast::<[u32; 4]>().write_volatile(words);
@@ -162,25 +161,24 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        // SAFETY: unmaps exactly what `map` mapped; no pointer into it is left.
+        // SAFETY: unmaps what `map` mapped; no pointer into it is used afterwards.
         unsafe { libc::munmap(self.0.as_ptr().cast(), Self::SIZE) };
     }
 }
 
-/// Elsewhere there is none.
+/// Other architectures have no such entry point.
 #[cfg(not(target_arch = "x86_64"))]
 fn int80(_: u32, _: [u32; 6]) -> Outcome {
     Err(libc::ENOSYS)
 }
 
-/// One system call by the 32-bit entry: number in eax, arguments in ebx ecx edx esi edi ebp.
+/// Makes a call by the 32-bit entry point: number in eax, arguments in ebx ecx edx esi edi ebp.
 #[cfg(target_arch = "x86_64")]
 fn int80(number: u32, arguments: [u32; 6]) -> Outcome {
-    // ebx and ebp are not the compiler's to give: they are loaded through r8 and put back.
-    let hidden = [arguments[0], arguments[5]];
+    // `asm!` cannot have rbx and rbp as operands, so they are saved, loaded through r8 and restored.
+    let in_rbx_and_rbp = [arguments[0], arguments[5]];
     let returned: i32;
-    // SAFETY: registers are saved as said above; the calls made here only read memory they are
-    // given, and that memory is mapped.
+    // SAFETY: rbx and rbp are restored; the calls made here only read memory, which is mapped.
     unsafe {
         asm!(
             "push rbx",
@@ -191,7 +189,7 @@ fn int80(number: u32, arguments: [u32; 6]) -> Outcome {
             "pop rbp",
             "pop rbx",
             inlateout("eax") number => returned,
-            inlateout("r8") hidden.as_ptr() => _,
+            inlateout("r8") in_rbx_and_rbp.as_ptr() => _,
             in("ecx") arguments[1],
             in("edx") arguments[2],
             in("esi") arguments[3],

@@ -1,4 +1,4 @@
-//! Calls that move bytes inside the kernel: no buffer of the program is ever written.
+//! Calls that copy bytes inside the kernel, without a buffer of the program.
 
 use std::{
     os::fd::{AsRawFd, RawFd},
@@ -8,19 +8,19 @@ use std::{
 use anyhow::Result;
 
 use super::{
-    plain::piece,
+    plain::segment,
     source::{self, SourcePipe},
 };
 use crate::{fresh, ledger::Ledger, sys};
 
 const NO_OFFSET: *mut libc::loff_t = null_mut();
 
-/// `sendfile(2)` from a file; what busybox `cat` does.
+/// `sendfile(2)` from a file, as in busybox `cat`.
 pub(crate) fn sendfile(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     sizes.iter().try_for_each(|size| {
         let source = source::file(*size)?;
         ledger.transfer(fd, *size, |_, rest| {
-            // SAFETY: the offset is null: the source's own position is used and moved.
+            // SAFETY: the offset is null, so the call uses the position of the source.
             sys::outcome(unsafe {
                 libc::syscall(libc::SYS_sendfile, fd, source.as_raw_fd(), NO_OFFSET, rest)
             })
@@ -28,13 +28,13 @@ pub(crate) fn sendfile(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Resul
     })
 }
 
-/// `copy_file_range(2)` from file to file; what coreutils `cat f > g` does.
+/// `copy_file_range(2)` from file to file, as in coreutils `cat f > g`.
 pub(crate) fn copy_file_range(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     sizes.iter().try_for_each(|size| {
         let source = source::file(*size)?;
         ledger.transfer(fd, *size, |_, rest| {
             let from = source.as_raw_fd();
-            // SAFETY: both offsets are null: the files' own positions are used and moved.
+            // SAFETY: both offsets are null, so the call uses the positions of the files.
             sys::outcome(unsafe {
                 libc::syscall(libc::SYS_copy_file_range, from, NO_OFFSET, fd, NO_OFFSET, rest, 0)
             })
@@ -42,7 +42,7 @@ pub(crate) fn copy_file_range(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -
     })
 }
 
-/// `splice(2)` from a pipe, which is emptied by it.
+/// `splice(2)` from a pipe, which it drains.
 pub(crate) fn splice(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     let source = SourcePipe::open()?;
     in_chunks(sizes, |chunk| {
@@ -50,42 +50,51 @@ pub(crate) fn splice(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<
         ledger.transfer(fd, chunk, |_, rest| {
             // SAFETY: both offsets are null, as they must be for pipes.
             sys::outcome(unsafe {
-                libc::syscall(libc::SYS_splice, source.end(), NO_OFFSET, fd, NO_OFFSET, rest, 0)
+                libc::syscall(
+                    libc::SYS_splice,
+                    source.read_end(),
+                    NO_OFFSET,
+                    fd,
+                    NO_OFFSET,
+                    rest,
+                    0,
+                )
             })
         })
     })
 }
 
-/// `tee(2)` from a pipe, which keeps the bytes: they are read out of it afterwards.
+/// `tee(2)` from a pipe. The bytes stay in the source pipe and are drained afterwards.
 pub(crate) fn tee(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     let source = SourcePipe::open()?;
     in_chunks(sizes, |chunk| {
         source.fill(chunk)?;
-        let mut stuck = Ok(());
+        let mut drained = Ok(());
         ledger.transfer(fd, chunk, |_, rest| {
             // SAFETY: takes no pointer.
-            let copied =
-                sys::outcome(unsafe { libc::syscall(libc::SYS_tee, source.end(), fd, rest, 0) })?;
-            stuck = source.drop_bytes(copied);
+            let copied = sys::outcome(unsafe {
+                libc::syscall(libc::SYS_tee, source.read_end(), fd, rest, 0)
+            })?;
+            drained = source.drain(copied);
             Ok(copied)
         })?;
-        stuck
+        drained
     })
 }
 
-/// `vmsplice(2)`: the pipe refers to the program's own pages.
+/// `vmsplice(2)`, after which the pipe refers to pages of the program.
 pub(crate) fn vmsplice(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     sizes.iter().try_for_each(|size| {
         let bytes = fresh::bytes(*size);
         ledger.transfer(fd, *size, |done, _| {
-            let table = piece(&bytes[done..]);
+            let table = segment(&bytes[done..]);
             // SAFETY: the bytes are never freed.
             sys::outcome(unsafe { libc::syscall(libc::SYS_vmsplice, fd, &raw const table, 1, 0) })
         })
     })
 }
 
-/// Runs `step` on each size, cut to what the source pipe can hold.
+/// Runs `step` for each size, split into chunks of the source pipe's capacity.
 fn in_chunks(sizes: &[usize], mut step: impl FnMut(usize) -> Result<()>) -> Result<()> {
     for size in sizes {
         let mut rest = *size;

@@ -14,7 +14,7 @@ pub(crate) fn write(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<(
     })
 }
 
-/// `pwrite64(2)` at the file's own position, which it does not move.
+/// `pwrite64(2)` at the file's current position.
 pub(crate) fn pwrite64(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     at_position(ledger, fd, sizes, |bytes, position| {
         // SAFETY: the buffer is valid for its length during the call.
@@ -24,56 +24,56 @@ pub(crate) fn pwrite64(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Resul
     })
 }
 
-/// `writev(2)` with three pieces of different length.
+/// `writev(2)` with three segments of different lengths.
 pub(crate) fn writev(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     sizes.iter().try_for_each(|size| {
         let bytes = fresh::bytes(*size);
         ledger.transfer(fd, *size, |done, _| {
-            let pieces = pieces(&bytes[done..]);
-            // SAFETY: each piece lies in `bytes`, which outlives the call.
+            let segments = segments(&bytes[done..]);
+            // SAFETY: each segment is in `bytes`, which outlives the call.
             sys::outcome(unsafe {
-                libc::syscall(libc::SYS_writev, fd, pieces.as_ptr(), pieces.len())
+                libc::syscall(libc::SYS_writev, fd, segments.as_ptr(), segments.len())
             })
         })
     })
 }
 
-/// `pwritev(2)` with three pieces, at the file's own position.
+/// `pwritev(2)` with three segments, at the file's current position.
 pub(crate) fn pwritev(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     at_position(ledger, fd, sizes, |bytes, position| {
-        let pieces = pieces(bytes);
-        // SAFETY: each piece lies in `bytes`, which outlives the call.
+        let segments = segments(bytes);
+        // SAFETY: each segment is in `bytes`, which outlives the call.
         sys::outcome(unsafe {
-            libc::syscall(libc::SYS_pwritev, fd, pieces.as_ptr(), pieces.len(), position, 0)
+            libc::syscall(libc::SYS_pwritev, fd, segments.as_ptr(), segments.len(), position, 0)
         })
     })
 }
 
-/// `pwritev2(2)` with three pieces, at the file's own position, without flags.
+/// `pwritev2(2)` with three segments, at the file's current position, without flags.
 pub(crate) fn pwritev2(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     at_position(ledger, fd, sizes, |bytes, position| {
-        let pieces = pieces(bytes);
-        // SAFETY: each piece lies in `bytes`, which outlives the call.
+        let segments = segments(bytes);
+        // SAFETY: each segment is in `bytes`, which outlives the call.
         sys::outcome(unsafe {
-            libc::syscall(libc::SYS_pwritev2, fd, pieces.as_ptr(), pieces.len(), position, 0, 0)
+            libc::syscall(libc::SYS_pwritev2, fd, segments.as_ptr(), segments.len(), position, 0, 0)
         })
     })
 }
 
-/// Three pieces of uneven length that together are `bytes`; some may be empty.
-pub(crate) fn pieces(bytes: &[u8]) -> [libc::iovec; 3] {
+/// Splits `bytes` into three segments of different lengths; some can be empty.
+pub(crate) fn segments(bytes: &[u8]) -> [libc::iovec; 3] {
     let (first, rest) = bytes.split_at(bytes.len() / 5);
     let (second, third) = rest.split_at(rest.len() / 3);
-    [first, second, third].map(piece)
+    [first, second, third].map(segment)
 }
 
-/// One slice as the kernel wants it.
-pub(crate) fn piece(bytes: &[u8]) -> libc::iovec {
+/// A slice as an `iovec`.
+pub(crate) fn segment(bytes: &[u8]) -> libc::iovec {
     libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
 }
 
-/// Writes at the position and moves it along: it is shared by every process with this file, so
-/// the file's length in the end is the sum of what all of them wrote.
+/// Writes at the current position and advances it. All processes share the position, so the final
+/// length of the file is the sum of their writes.
 pub(crate) fn at_position(
     ledger: &mut Ledger,
     fd: RawFd,

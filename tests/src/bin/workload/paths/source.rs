@@ -1,4 +1,4 @@
-//! Where the copying calls take their bytes from: a file or a pipe of the workload's own.
+//! Sources of the copying calls: a file or a pipe.
 
 use std::{
     fs::{self, File},
@@ -10,19 +10,19 @@ use tracer_tests::{procfs::own_pid, truth::path_from_env};
 
 use crate::{fresh, sys};
 
-/// A nameless file of `size` bytes, on the same file system as the harness's own files.
+/// An unlinked file of `size` bytes, in the file system of the truth file.
 pub(crate) fn file(size: usize) -> Result<OwnedFd> {
     let path = path_from_env()?.with_extension(format!("source-{}", own_pid()?));
-    // Out of the way before it is filled: where fd 1 is closed, a new file gets that number.
-    let file = sys::out_of_the_way(File::create_new(&path)?.into())?;
+    // Moved before it is filled: if fd 1 is closed, a new file gets that number.
+    let file = sys::move_to_high_fd(File::create_new(&path)?.into())?;
     ensure!(sys::write(file.as_raw_fd(), fresh::bytes(size)) == Ok(size), "cannot fill a file");
     drop(file);
-    let file = sys::out_of_the_way(File::open(&path)?.into())?;
+    let file = sys::move_to_high_fd(File::open(&path)?.into())?;
     fs::remove_file(&path)?;
     Ok(file)
 }
 
-/// A pipe that is filled and emptied around the calls under test.
+/// A pipe that is filled before the call under test.
 #[derive(Debug)]
 pub(crate) struct SourcePipe {
     read: OwnedFd,
@@ -30,32 +30,32 @@ pub(crate) struct SourcePipe {
 }
 
 impl SourcePipe {
-    /// An empty one.
+    /// Creates an empty pipe.
     pub(crate) fn open() -> Result<Self> {
         let (read, write) = sys::pipe()?;
         Ok(Self { read, write })
     }
 
-    /// How much it can hold at a time.
+    /// Its capacity in bytes.
     pub(crate) const CAPACITY: usize = 65536;
 
-    /// The end to take from.
-    pub(crate) fn end(&self) -> RawFd {
+    /// The read end.
+    pub(crate) fn read_end(&self) -> RawFd {
         self.read.as_raw_fd()
     }
 
-    /// Puts bytes in; there must be space.
+    /// Writes fresh bytes, for which there must be space.
     pub(crate) fn fill(&self, size: usize) -> Result<()> {
         let written = sys::write(self.write.as_raw_fd(), fresh::bytes(size));
-        ensure!(written == Ok(size), "the source pipe took {written:?} of {size}");
+        ensure!(written == Ok(size), "the source pipe accepted {written:?} of {size}");
         Ok(())
     }
 
-    /// Takes bytes out by reading.
-    pub(crate) fn drop_bytes(&self, size: usize) -> Result<()> {
+    /// Reads and discards bytes.
+    pub(crate) fn drain(&self, size: usize) -> Result<()> {
         let mut rest = size;
         while rest > 0 {
-            let read = sys::read(self.end(), &mut vec![0; rest]);
+            let read = sys::read(self.read_end(), &mut vec![0; rest]);
             let read = read.map_err(std::io::Error::from_raw_os_error).context("source pipe")?;
             ensure!(read > 0, "the source pipe ended");
             rest -= read;

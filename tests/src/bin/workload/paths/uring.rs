@@ -1,4 +1,4 @@
-//! Requests to an `io_uring`: no write call is made at all; the completions say what was taken.
+//! Requests to an `io_uring`, which write without a write call. The counts are in the completions.
 
 use std::os::fd::RawFd;
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use io_uring::{IoUring, opcode, squeue, types};
 
 use super::{
-    plain::{piece, pieces},
+    plain::{segment, segments},
     socket::message,
     source::SourcePipe,
 };
@@ -18,34 +18,34 @@ use crate::{
 
 const ENTRIES: u32 = 16;
 
-/// The file's own position; what a pipe wants as well.
+/// Offset that means the file's current position; also required for pipes.
 const CURRENT: u64 = u64::MAX;
 
-/// `IORING_OP_WRITE`, all sizes in one submission.
+/// `IORING_OP_WRITE` with all sizes in one submission.
 pub(crate) fn write(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     write_batch(ledger, &mut ring()?, fd, sizes, squeue::Flags::empty())
 }
 
-/// `IORING_OP_WRITE` that a kernel worker must complete (`IOSQE_ASYNC`).
+/// `IORING_OP_WRITE` completed by a kernel worker (`IOSQE_ASYNC`).
 pub(crate) fn forced_async(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     write_batch(ledger, &mut ring()?, fd, sizes, squeue::Flags::ASYNC)
 }
 
-/// `IORING_OP_WRITE` picked up by the kernel's submission thread: no system call submits it.
+/// `IORING_OP_WRITE` submitted by the kernel's submission thread, without a system call.
 pub(crate) fn sqpoll(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     const IDLE_MS: u32 = 1000;
     let ring = IoUring::builder().setup_sqpoll(IDLE_MS).build(ENTRIES);
     write_batch(ledger, &mut supported(ring)?, fd, sizes, squeue::Flags::empty())
 }
 
-/// `IORING_OP_WRITEV` with three pieces.
+/// `IORING_OP_WRITEV` with three segments.
 pub(crate) fn writev(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     let mut ring = ring()?;
     sizes.iter().try_for_each(|size| {
         let bytes = fresh::bytes(*size);
         transfer(ledger, &mut ring, fd, *size, |ring, done, _| {
-            let pieces = pieces(&bytes[done..]);
-            let request = opcode::Writev::new(types::Fd(fd), pieces.as_ptr(), 3).offset(CURRENT);
+            let segments = segments(&bytes[done..]);
+            let request = opcode::Writev::new(types::Fd(fd), segments.as_ptr(), 3).offset(CURRENT);
             complete_one(ring, &request.build())
         })
     })
@@ -55,8 +55,8 @@ pub(crate) fn writev(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<
 pub(crate) fn write_fixed(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     let mut ring = ring()?;
     let bytes = fresh::bytes(sizes.iter().sum());
-    let table = [piece(bytes)];
-    // SAFETY: `bytes` outlives the ring's use of it: every request is awaited below.
+    let table = [segment(bytes)];
+    // SAFETY: `bytes` is never freed.
     unsafe { ring.submitter().register_buffers(&table) }.context("register buffers")?;
     let mut unwritten = bytes;
     sizes.iter().try_for_each(|size| {
@@ -70,7 +70,7 @@ pub(crate) fn write_fixed(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Re
     })
 }
 
-/// `IORING_OP_WRITE` to a registered file: the request carries an index, not an fd.
+/// `IORING_OP_WRITE` to a registered file: the request has an index instead of an fd.
 pub(crate) fn registered_file(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     let mut ring = ring()?;
     ring.submitter().register_files(&[fd]).context("register files")?;
@@ -96,14 +96,14 @@ pub(crate) fn send(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()
     })
 }
 
-/// `IORING_OP_SENDMSG` with three pieces.
+/// `IORING_OP_SENDMSG` with three segments.
 pub(crate) fn sendmsg(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     let mut ring = ring()?;
     sizes.iter().try_for_each(|size| {
         let bytes = fresh::bytes(*size);
         transfer(ledger, &mut ring, fd, *size, |ring, done, _| {
-            let mut pieces = pieces(&bytes[done..]);
-            let message = message(&mut pieces);
+            let mut segments = segments(&bytes[done..]);
+            let message = message(&mut segments);
             complete_one(ring, &opcode::SendMsg::new(types::Fd(fd), &raw const message).build())
         })
     })
@@ -118,7 +118,7 @@ pub(crate) fn splice(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<
     for size in sizes {
         source.fill(size)?;
         transfer(ledger, &mut ring, fd, size, |ring, _, rest| {
-            let (from, to) = (types::Fd(source.end()), types::Fd(fd));
+            let (from, to) = (types::Fd(source.read_end()), types::Fd(fd));
             let request = opcode::Splice::new(from, NO_OFFSET, to, NO_OFFSET, rest as u32);
             complete_one(ring, &request.build())
         })?;
@@ -126,7 +126,7 @@ pub(crate) fn splice(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<
     Ok(())
 }
 
-/// One write request per size, in flight together; what is left of a short one goes again.
+/// Submits a write request per size, all at once, and repeats short ones for the rest.
 fn write_batch(
     ledger: &mut Ledger,
     ring: &mut IoUring,
@@ -149,7 +149,7 @@ fn write_batch(
         for (index, outcome) in complete(ring, in_flight)? {
             let index = index as usize;
             match ledger.note(fd, rest[index], outcome) {
-                Ok(taken) => rest[index] -= taken,
+                Ok(written) => rest[index] -= written,
                 Err(errno) => bail!("request of {} bytes failed: errno {errno}", rest[index]),
             }
         }
@@ -157,7 +157,7 @@ fn write_batch(
     Ok(())
 }
 
-/// [`Ledger::transfer`] with a ring at hand and room for failures of the ring itself.
+/// [`Ledger::transfer`] for requests; also returns errors of the ring itself.
 fn transfer(
     ledger: &mut Ledger,
     ring: &mut IoUring,
@@ -165,14 +165,14 @@ fn transfer(
     size: usize,
     mut attempt: impl FnMut(&mut IoUring, usize, usize) -> Result<Outcome>,
 ) -> Result<()> {
-    let mut broken = None;
-    let moved = ledger.transfer(fd, size, |done, rest| {
+    let mut ring_error = None;
+    let transferred = ledger.transfer(fd, size, |done, rest| {
         attempt(ring, done, rest).unwrap_or_else(|error| {
-            broken = Some(error);
+            ring_error = Some(error);
             Err(libc::EIO)
         })
     });
-    broken.map_or(moved, Err)
+    ring_error.map_or(transferred, Err)
 }
 
 fn complete_one(ring: &mut IoUring, entry: &squeue::Entry) -> Result<Outcome> {
@@ -182,11 +182,11 @@ fn complete_one(ring: &mut IoUring, entry: &squeue::Entry) -> Result<Outcome> {
 }
 
 fn push(ring: &mut IoUring, entry: &squeue::Entry) -> Result<()> {
-    // SAFETY: what the entry points to outlives `complete`, which every caller runs next.
+    // SAFETY: the memory that the entry points to outlives `complete`, which every caller calls next.
     unsafe { ring.submission().push(entry) }.context("the submission queue is full")
 }
 
-/// Submits and waits for that many completions.
+/// Submits the queue and waits for `count` completions.
 fn complete(ring: &mut IoUring, count: usize) -> Result<Vec<(u64, Outcome)>> {
     let mut completions = Vec::new();
     while completions.len() < count {
@@ -211,7 +211,7 @@ fn ring() -> Result<IoUring> {
 fn supported(ring: std::io::Result<IoUring>) -> Result<IoUring> {
     ring.map_err(|error| match error.raw_os_error() {
         Some(libc::ENOSYS) | Some(libc::EPERM) => {
-            Unsupported(format!("io_uring is not offered here: {error}")).into()
+            Unsupported(format!("io_uring is not available: {error}")).into()
         }
         _ => anyhow::Error::from(error).context("io_uring_setup"),
     })

@@ -1,4 +1,4 @@
-//! Programs whose every byte is known: what a capture of them must hold.
+//! Programs with known output, for tests of captures.
 
 use std::{
     env,
@@ -13,7 +13,7 @@ use tracer_tests::{content, gate};
 
 use crate::{fresh, ledger::Ledger, sys};
 
-/// The story of this name.
+/// Finds a scenario by name.
 pub(super) fn find(name: &str) -> Option<fn(&mut Ledger) -> Result<()>> {
     Some(match name {
         "text" => text,
@@ -30,7 +30,7 @@ pub(super) fn find(name: &str) -> Option<fn(&mut Ledger) -> Result<()>> {
     })
 }
 
-/// What the command line says behind the name.
+/// An argument after the scenario's name, by index.
 fn number(index: usize) -> Result<usize> {
     let word =
         env::args().nth(2 + index).with_context(|| format!("argument {index} is missing"))?;
@@ -41,7 +41,7 @@ fn put(ledger: &mut Ledger, fd: RawFd, bytes: &[u8]) -> Result<()> {
     ledger.transfer(fd, bytes.len(), |done, _| sys::write(fd, &bytes[done..]))
 }
 
-/// Lines on stdout, some on stderr.
+/// Writes lines of non-ASCII text to stdout, and some to stderr.
 fn text(ledger: &mut Ledger) -> Result<()> {
     for number in 0..2000 {
         put(ledger, 1, format!("{number}: grüße aus dem 漢字 land\n").as_bytes())?;
@@ -52,16 +52,16 @@ fn text(ledger: &mut Ledger) -> Result<()> {
     Ok(())
 }
 
-/// Every value of a byte, in writes of every length up to 700.
+/// Writes every byte value, in writes of every length up to 700.
 fn every_byte(ledger: &mut Ledger) -> Result<()> {
     for size in 1..=700_usize {
-        let bytes: Vec<u8> = (0..size).map(|place| (place * 7 + size) as u8).collect();
+        let bytes: Vec<u8> = (0..size).map(|index| (index * 7 + size) as u8).collect();
         put(ledger, 1, &bytes)?;
     }
     Ok(())
 }
 
-/// Each character cut in two wherever that is possible, by the end of a write.
+/// Splits multi-byte characters between two writes, at every possible position.
 fn cut_characters(ledger: &mut Ledger) -> Result<()> {
     for character in "ä→漢🎉é".chars() {
         let mut space = [0; 4];
@@ -77,12 +77,12 @@ fn cut_characters(ledger: &mut Ledger) -> Result<()> {
     Ok(())
 }
 
-/// As many writes of one byte as the command line says.
+/// Writes single bytes. Argument: their number.
 fn single_bytes(ledger: &mut Ledger) -> Result<()> {
     fresh::bytes(number(0)?).chunks(1).try_for_each(|byte| put(ledger, 1, byte))
 }
 
-/// One call with as many bytes as the command line says.
+/// Makes one write. Argument: its size.
 fn one_write(ledger: &mut Ledger) -> Result<()> {
     let bytes = fresh::bytes(number(0)?);
     let written = ledger.note(1, bytes.len(), sys::write(1, bytes));
@@ -90,22 +90,22 @@ fn one_write(ledger: &mut Ledger) -> Result<()> {
     Ok(())
 }
 
-/// So many bytes, so many of them in a second, 64 KiB in a call.
+/// Writes 64 KiB per call at a constant rate. Arguments: number of bytes, bytes per second.
 fn paced(ledger: &mut Ledger) -> Result<()> {
     let (bytes, rate) = (fresh::bytes(number(0)?), number(1)?);
-    let began = Instant::now();
+    let start = Instant::now();
     let mut due = 0;
     for piece in bytes.chunks(64 << 10) {
         put(ledger, 1, piece)?;
         due += piece.len();
         let ahead =
-            Duration::from_secs_f64(due as f64 / rate as f64).saturating_sub(began.elapsed());
+            Duration::from_secs_f64(due as f64 / rate as f64).saturating_sub(start.elapsed());
         thread::sleep(ahead);
     }
     Ok(())
 }
 
-/// One call with as many segments as there may be, none like the other, some empty.
+/// Makes one `writev` with the maximum number of segments. Their lengths vary; some are empty.
 fn many_segments(ledger: &mut Ledger) -> Result<()> {
     const SEGMENTS: usize = 1024;
     let lengths: Vec<usize> = (0..SEGMENTS).map(|index| index * 31 % 97).collect();
@@ -119,14 +119,14 @@ fn many_segments(ledger: &mut Ledger) -> Result<()> {
         .collect();
     let size = lengths.iter().sum();
     // SAFETY: the table and its segments outlive the call, which only reads them.
-    let taken = unsafe { libc::syscall(libc::SYS_writev, 1, table.as_ptr(), table.len()) };
-    let written = ledger.note(1, size, sys::outcome(taken));
+    let returned = unsafe { libc::syscall(libc::SYS_writev, 1, table.as_ptr(), table.len()) };
+    let written = ledger.note(1, size, sys::outcome(returned));
     ensure!(written == Ok(size), "{size} bytes in {SEGMENTS} segments: {written:?}");
     Ok(())
 }
 
-/// Two threads write lines at the same moment; no line is longer than a pipe takes at once. The command
-/// line says how many times longer they are than short ones, up to 40.
+/// Two threads write lines at the same time. Argument: factor of the line length, up to 40, so that no
+/// line exceeds `PIPE_BUF`.
 fn two_threads(ledger: &mut Ledger) -> Result<()> {
     const LINES: usize = 5000;
     let times = number(0)?;
@@ -148,7 +148,7 @@ fn two_threads(ledger: &mut Ledger) -> Result<()> {
     Ok(())
 }
 
-/// Numbered lines to stdout and stderr in an order that has no period.
+/// Writes numbered lines to stdout and stderr in an aperiodic order.
 fn interleaved(ledger: &mut Ledger) -> Result<()> {
     for (number, byte) in content::bytes(0, 0, 3000).into_iter().enumerate() {
         let fd = RawFd::from(byte % 2) + 1;
@@ -157,7 +157,7 @@ fn interleaved(ledger: &mut Ledger) -> Result<()> {
     Ok(())
 }
 
-/// A secret in one write, and the same cut in two.
+/// Writes a secret in one write, and split between two writes.
 fn secret(ledger: &mut Ledger) -> Result<()> {
     for part in ["before\n", "token=hunter", "2-4711 and more\n", "after\n"] {
         put(ledger, 1, part.as_bytes())?;
@@ -165,8 +165,8 @@ fn secret(ledger: &mut Ledger) -> Result<()> {
     put(ledger, 2, b"token=hunter2-4711 on stderr\n")
 }
 
-/// As many rounds as the command line says, each with so many bytes, and each behind the gate. Its
-/// books are published after each.
+/// Waits at the gate before each round, writes, and publishes its counts. Arguments: number of rounds,
+/// bytes per round.
 pub(super) fn flood(ledger: &mut Ledger) -> Result<()> {
     const SIZES: [usize; 8] = [1, 333, 4096, 5000, 16_384, 16_385, 65_536, 100_003];
     let (rounds, size) = (number(0)?, number(1)?);
@@ -184,15 +184,16 @@ pub(super) fn flood(ledger: &mut Ledger) -> Result<()> {
     Ok(())
 }
 
-/// A part of this very program between two words; its file stays open until the gate opens again.
+/// Copies a part of this program's file between two words. Keeps the file open until the gate opens
+/// again. Argument: number of bytes.
 pub(super) fn copied_program(ledger: &mut Ledger) -> Result<()> {
     gate::wait()?;
     put(ledger, 1, b"before")?;
     let program = std::fs::File::open(env::current_exe()?)?;
-    let program = sys::out_of_the_way(program.into())?;
+    let program = sys::move_to_high_fd(program.into())?;
     ledger.transfer(1, number(0)?, |_, rest| {
         let (from, position) = (program.as_raw_fd(), std::ptr::null_mut::<libc::loff_t>());
-        // SAFETY: the position is null: the file's own is used and moved.
+        // SAFETY: the offset is null, so the call uses the position of the file.
         sys::outcome(unsafe { libc::syscall(libc::SYS_sendfile, 1, from, position, rest) })
     })?;
     put(ledger, 1, b"after")?;

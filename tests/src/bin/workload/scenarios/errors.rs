@@ -1,10 +1,10 @@
-//! Writes that the kernel refuses, cuts or finds empty.
+//! Failed, short and empty writes.
 
 use anyhow::{Result, ensure};
 
 use crate::{ledger::Ledger, sys};
 
-/// The reader is gone: three refusals on each stream. SIGPIPE is ignored, as Rust programs do.
+/// Writes to pipes without a reader. The Rust runtime ignores SIGPIPE.
 pub(crate) fn epipe(ledger: &mut Ledger) -> Result<()> {
     for size in [10, 20, 30] {
         ledger.write_failing(1, size, libc::EPIPE)?;
@@ -12,7 +12,7 @@ pub(crate) fn epipe(ledger: &mut Ledger) -> Result<()> {
     ledger.write_failing(2, 5, libc::EPIPE)
 }
 
-/// Nobody reads a non-blocking pipe: it fills, and what comes after is refused.
+/// Fills a non-blocking pipe that is not read; the next writes fail.
 pub(crate) fn eagain(ledger: &mut Ledger) -> Result<()> {
     const SIZE: usize = 4096;
     ledger.write(2, 33)?;
@@ -26,7 +26,7 @@ pub(crate) fn eagain(ledger: &mut Ledger) -> Result<()> {
     Ok(())
 }
 
-/// A full non-blocking pipe refuses, is made larger, and takes what is offered again.
+/// A write to a full non-blocking pipe fails and is repeated after the pipe was enlarged.
 pub(crate) fn eagain_overcome(ledger: &mut Ledger) -> Result<()> {
     const SIZE: usize = 4096;
     sys::set_nonblocking(1, true)?;
@@ -42,7 +42,7 @@ pub(crate) fn eagain_overcome(ledger: &mut Ledger) -> Result<()> {
     ledger.write(2, 34)
 }
 
-/// fd 1 is closed.
+/// Writes to a closed fd 1.
 pub(crate) fn ebadf(ledger: &mut Ledger) -> Result<()> {
     ledger.write(1, 21)?;
     sys::close(1)?;
@@ -51,31 +51,31 @@ pub(crate) fn ebadf(ledger: &mut Ledger) -> Result<()> {
     ledger.write(2, 12)
 }
 
-/// The device is full.
+/// Writes to a full device.
 pub(crate) fn enospc(ledger: &mut Ledger) -> Result<()> {
     ledger.write_failing(1, 1, libc::ENOSPC)?;
     ledger.write_failing(1, 5000, libc::ENOSPC)?;
     ledger.write_failing(2, 3, libc::ENOSPC)
 }
 
-/// The terminal has been hung up.
+/// Writes to a hung-up terminal.
 pub(crate) fn eio(ledger: &mut Ledger) -> Result<()> {
     ledger.write_failing(1, 40, libc::EIO)?;
     ledger.write_failing(2, 41, libc::EIO)
 }
 
-/// A non-blocking pipe with less room than offered takes a part.
+/// Writes more than the capacity of a non-blocking pipe, which accepts a part.
 pub(crate) fn short(ledger: &mut Ledger) -> Result<()> {
     sys::set_nonblocking(1, true)?;
     let capacity = sys::pipe_capacity(1)?;
-    let offered = capacity + 34_465;
-    let taken = ledger.note(1, offered, sys::write(1, &vec![b'x'; offered]));
-    ensure!(taken == Ok(capacity), "write of {offered} returned {taken:?}");
-    ledger.write_failing(1, offered - capacity, libc::EAGAIN)?;
+    let requested = capacity + 34_465;
+    let written = ledger.note(1, requested, sys::write(1, &vec![b'x'; requested]));
+    ensure!(written == Ok(capacity), "write of {requested} returned {written:?}");
+    ledger.write_failing(1, requested - capacity, libc::EAGAIN)?;
     ledger.write(2, 9)
 }
 
-/// Writes of nothing, between writes of something.
+/// Makes writes of 0 bytes between other writes.
 pub(crate) fn zero(ledger: &mut Ledger) -> Result<()> {
     for size in [0, 5, 0, 0, 9] {
         ledger.write(1, size)?;

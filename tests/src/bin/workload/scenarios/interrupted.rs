@@ -14,18 +14,18 @@ use tracer_tests::deadline::wait_until;
 
 use crate::{ledger::Ledger, process, sys};
 
-/// How often the handler ran.
+/// Number of runs of the handler.
 static ALARMS: AtomicU32 = AtomicU32::new(0);
 
-/// On a full pipe. Inside the kernel this is `-ERESTARTSYS`; the signal delivery that follows
-/// makes `EINTR` of it, because the handler was set without `SA_RESTART`.
+/// Interrupts a write to a full pipe. In the kernel it returns `-ERESTARTSYS`; signal delivery turns
+/// that into `EINTR`, because the handler does not have `SA_RESTART`.
 pub(crate) fn pipe(ledger: &mut Ledger) -> Result<()> {
     ledger.write(1, sys::pipe_capacity(1)?)?;
     interrupt_one_write(ledger)?;
     ledger.write(2, 17)
 }
 
-/// On a full socket with a send timeout: here the kernel itself says `-EINTR`.
+/// Interrupts a write to a full socket with a send timeout, which returns `-EINTR` in the kernel.
 pub(crate) fn socket(ledger: &mut Ledger) -> Result<()> {
     const CHUNK: usize = 8192;
     sys::set_nonblocking(1, true)?;
@@ -43,21 +43,21 @@ pub(crate) fn socket(ledger: &mut Ledger) -> Result<()> {
     ledger.write(2, 18)
 }
 
-/// On a full pipe, with `SA_RESTART`: the program sees one call that took all, however often the
-/// kernel left and entered it.
+/// Interrupts a write to a full pipe with `SA_RESTART`. The program sees one successful call, although
+/// the kernel restarts it several times.
 pub(crate) fn restarted(ledger: &mut Ledger) -> Result<()> {
     let (read, write) = sys::pipe()?;
     sys::dup2(write.as_raw_fd(), 1)?;
     ledger.write(1, sys::pipe_capacity(1)?)?;
     handle_alarms(libc::SA_RESTART)?;
     set_timer(20_000)?;
-    let rescuer = thread::spawn(move || -> Result<()> {
+    let drainer = thread::spawn(move || -> Result<()> {
         block_alarms()?;
         let is_enough = || Ok((ALARMS.load(Ordering::SeqCst) >= 5).then_some(()));
         wait_until("five alarms during the write", is_enough)?;
         let drained = sys::read(read.as_raw_fd(), &mut [0; 40_000]);
-        ensure!(drained == Ok(40_000), "the rescuer read {drained:?}");
-        // The read end goes back to nobody: it must outlive the write.
+        ensure!(drained == Ok(40_000), "the drainer read {drained:?}");
+        // Leaked, because the read end must outlive the write.
         mem::forget(read);
         Ok(())
     });
@@ -65,13 +65,13 @@ pub(crate) fn restarted(ledger: &mut Ledger) -> Result<()> {
     set_timer(0)?;
     restore_alarms();
     process::arm_watchdog();
-    rescuer.join().map_err(|_| anyhow!("the rescuer panicked"))??;
+    drainer.join().map_err(|_| anyhow!("the drainer panicked"))??;
     ledger.write(2, 19)
 }
 
 fn interrupt_one_write(ledger: &mut Ledger) -> Result<()> {
     handle_alarms(0)?;
-    // Again and again: an alarm that comes before the write has begun interrupts nothing.
+    // Periodic, because an alarm before the start of the write does not interrupt it.
     set_timer(20_000)?;
     let written = ledger.note(1, 10, sys::write(1, &[b'x'; 10]));
     set_timer(0)?;
@@ -87,7 +87,7 @@ extern "C" fn count(_signal: c_int) {
 
 fn handle_alarms(flags: c_int) -> Result<()> {
     // SAFETY: all-zero is a valid `sigaction` with an empty mask; the handler only adds to an
-    // atomic, which is safe at any moment.
+    // atomic, which is async-signal-safe.
     let set = unsafe {
         let mut action: libc::sigaction = mem::zeroed();
         action.sa_sigaction = count as extern "C" fn(c_int) as usize;
@@ -97,9 +97,9 @@ fn handle_alarms(flags: c_int) -> Result<()> {
     sys::check("sigaction", c_long::from(set)).map(drop)
 }
 
-/// Leaves the alarms to the thread whose write they shall interrupt.
+/// Blocks alarms in this thread, so that they interrupt the writing thread.
 fn block_alarms() -> Result<()> {
-    // SAFETY: both calls work on a set that is valid for them; the old mask is not asked for.
+    // SAFETY: both calls get a valid set; the old mask is not requested.
     let set = unsafe {
         let mut alarms: libc::sigset_t = mem::zeroed();
         libc::sigaddset(&raw mut alarms, libc::SIGALRM);
@@ -110,14 +110,14 @@ fn block_alarms() -> Result<()> {
 }
 
 fn restore_alarms() {
-    // SAFETY: takes no pointer; puts back the action the watchdog relies on.
+    // SAFETY: takes no pointer; restores the default action, which the watchdog needs.
     unsafe { libc::signal(libc::SIGALRM, libc::SIG_DFL) };
 }
 
 fn set_timer(microseconds: libc::suseconds_t) -> Result<()> {
     let value = libc::timeval { tv_sec: 0, tv_usec: microseconds };
     let timer = libc::itimerval { it_interval: value, it_value: value };
-    // SAFETY: `timer` is valid for the call; the old value is not asked for.
+    // SAFETY: `timer` is valid for the call; the old value is not requested.
     let set = unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, ptr::null_mut()) };
     sys::check("setitimer", c_long::from(set)).map(drop)
 }

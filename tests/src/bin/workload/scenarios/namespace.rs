@@ -1,4 +1,4 @@
-//! Processes whose own idea of their pid is another one.
+//! Processes in another pid namespace.
 
 use std::ffi::c_long;
 
@@ -10,7 +10,7 @@ use crate::{
     sys::{self, Unsupported},
 };
 
-/// The child is pid 1 of a new pid namespace and has a child itself.
+/// Forks a child that is pid 1 of a new pid namespace and has a child itself.
 pub(crate) fn new_pid_namespace(ledger: &mut Ledger) -> Result<()> {
     ledger.write(1, 71)?;
     // SAFETY: takes no pointer; affects the children of this process only.

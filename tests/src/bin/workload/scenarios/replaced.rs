@@ -1,4 +1,4 @@
-//! A child that borrows its parent's memory until it execs.
+//! A child that shares its parent's memory until it execs.
 
 use std::ffi::{c_int, c_long, c_void};
 
@@ -13,22 +13,22 @@ use crate::{
 
 const BEFORE_EXEC: [u8; 41] = [b'b'; 41];
 
-/// What parent and child share while the parent is suspended.
+/// Data of the child, in memory shared with the suspended parent.
 struct Shared<'a> {
     tables: Tables<'a>,
     written: Outcome,
 }
 
-/// `vfork` and exec: the child writes before the exec, on its parent's stack of books, and the
-/// new program writes after it.
+/// `vfork` and exec. The child writes before the exec, which the parent counts for it; the new program
+/// writes after it.
 pub(crate) fn vfork_exec(ledger: &mut Ledger) -> Result<()> {
     ledger.write(1, 61)?;
     let image = Image::of_self(&["write", Identity::Direct.word()])?;
     let mut shared = Shared { tables: image.tables(), written: Err(0) };
     let mut stack = vec![0_u128; 4096];
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-    // SAFETY: the stack's end is aligned and the child has it for itself; the parent sleeps
-    // until the child has left this memory, so `shared` is used by one process at a time.
+    // SAFETY: the stack's end is aligned, and only the child uses the stack. The parent is suspended
+    // until the child execs or exits, so only one process at a time uses `shared`.
     let child = unsafe {
         let top = stack.as_mut_ptr_range().end.cast::<c_void>();
         libc::clone(child, top, flags, (&raw mut shared).cast())
@@ -43,7 +43,7 @@ pub(crate) fn vfork_exec(ledger: &mut Ledger) -> Result<()> {
 }
 
 extern "C" fn child(shared: *mut c_void) -> c_int {
-    // SAFETY: `vfork_exec` passes its `Shared`, which nobody else touches meanwhile.
+    // SAFETY: `vfork_exec` passes its `Shared` and is suspended while this runs.
     let shared = unsafe { &mut *shared.cast::<Shared<'_>>() };
     shared.written = sys::write(1, &BEFORE_EXEC);
     shared.tables.exec();

@@ -1,10 +1,10 @@
-//! A pid that is used twice.
+//! A reused pid.
 
 use anyhow::{Result, ensure};
 
 use crate::{ledger::Ledger, process};
 
-/// One child writes and ends; the next one has its pid, and writes something else.
+/// A child writes and ends; the next child gets its pid and writes other sizes.
 pub(crate) fn pid(ledger: &mut Ledger) -> Result<()> {
     let first = process::fork(ledger, |own| own.write(1, 1001))?;
     process::wait_success(first)?;
@@ -12,7 +12,7 @@ pub(crate) fn pid(ledger: &mut Ledger) -> Result<()> {
         own.write(1, 22)?;
         own.write(2, 333)
     })?;
-    ensure!(second == first, "pid {first} was asked for, {second} was given");
+    ensure!(second == first, "requested pid {first}, got {second}");
     process::wait_success(second)?;
     ledger.write(1, 5)
 }

@@ -1,4 +1,4 @@
-//! Output that is not on fd 1 or fd 2, and no output at all.
+//! Output outside fd 1 and fd 2, delayed output, and no output.
 
 use std::{
     fs::{self, File},
@@ -17,8 +17,8 @@ use crate::{
     sys::{self, Unsupported},
 };
 
-/// Something to fd 1 and fd 2, more to a log file on fd 9. The file is booked too: the tests
-/// that leave other fds out of sight must not look at it.
+/// Writes to fd 1 and fd 2, and to a log file on fd 9. The file is counted too; tests that do not trace
+/// fd 9 must ignore it.
 pub(crate) fn another_file(ledger: &mut Ledger) -> Result<()> {
     let file = File::create(path_from_env()?.with_extension("log"))?;
     sys::dup2(file.as_raw_fd(), 9)?;
@@ -28,8 +28,8 @@ pub(crate) fn another_file(ledger: &mut Ledger) -> Result<()> {
     ledger.write(2, 83)
 }
 
-/// fd 1 is a file for a while; the file is removed, and another one, on fd 9, gets its inode
-/// number. The second file never was anybody's stdout: it is not booked.
+/// Makes fd 1 a file for some time and removes it; another file, on fd 9, gets its inode number. That
+/// file is no stdout, so it is not counted.
 pub(crate) fn reused_inode(ledger: &mut Ledger) -> Result<()> {
     const TRIES: usize = 50;
     let path = path_from_env()?.with_extension("output");
@@ -42,11 +42,11 @@ pub(crate) fn reused_inode(ledger: &mut Ledger) -> Result<()> {
     sys::dup2(stdout, 1)?;
     sys::close(stdout)?;
     fs::remove_file(&path)?;
-    let namesake = (0..TRIES).find_map(|number| create_with_inode(&path, number, inode));
-    let namesake = namesake.with_context(|| Unsupported("no inode is reused here".to_owned()))?;
-    sys::dup2(namesake.as_raw_fd(), 9)?;
-    let mut unseen = ledger.fresh()?;
-    unseen.write(9, 8300)?;
+    let reused = (0..TRIES).find_map(|number| create_with_inode(&path, number, inode));
+    let reused = reused.with_context(|| Unsupported("no inode number was reused".to_owned()))?;
+    sys::dup2(reused.as_raw_fd(), 9)?;
+    let mut uncounted = ledger.fresh()?;
+    uncounted.write(9, 8300)?;
     ledger.write(1, 85)
 }
 
@@ -55,7 +55,7 @@ fn create_with_inode(path: &Path, number: usize, inode: u64) -> Option<File> {
     file.metadata().is_ok_and(|metadata| metadata.ino() == inode).then_some(file)
 }
 
-/// What goes to fd 1 is spliced out of the pipe again: no buffer is ever read into.
+/// Writes to a pipe on fd 1 and reads the bytes by `splice`, without a buffer.
 pub(crate) fn spliced_away(ledger: &mut Ledger) -> Result<()> {
     const SIZE: usize = 8400;
     const NO_OFFSET: *mut libc::loff_t = null_mut();
@@ -72,13 +72,13 @@ pub(crate) fn spliced_away(ledger: &mut Ledger) -> Result<()> {
     ledger.write(2, 86)
 }
 
-/// Nothing for a while, then everything at once: what a program that buffers looks like.
+/// Writes everything at the end, like a program that buffers its output.
 pub(crate) fn held_back(ledger: &mut Ledger) -> Result<()> {
     thread::sleep(Duration::from_millis(1500));
     ledger.write(1, 5100)
 }
 
-/// Nothing at all.
+/// Writes nothing.
 pub(crate) fn silent(_ledger: &mut Ledger) -> Result<()> {
     Ok(())
 }

@@ -1,10 +1,9 @@
-//! A fork storm that is raging when the tracer attaches.
+//! A fork storm that is running when tracer attaches.
 //!
-//! Eight chains: each link forks the next one and ends, so no pid lives for more than some
-//! milliseconds, and whole generations come and go while a tracer looks for the tree. Links
-//! write only once the gate is open, so what a tracer must have counted is exactly known: a
-//! link that it failed to adopt shows as missing bytes. The first process is the subreaper of
-//! all, so that at any moment every living link is its child or grandchild.
+//! In eight chains each process (a link) forks the next one and exits, so a process lives for some
+//! milliseconds, and many generations pass while tracer searches for the tree. Links write only after
+//! the gate is open, so the expected counts are exact: a link that tracer did not adopt shows as
+//! missing bytes. The first process is the subreaper, so every living link is its child or grandchild.
 
 use std::{
     env,
@@ -24,76 +23,76 @@ use crate::{ledger::Ledger, process, sys};
 
 const CHAINS: u32 = 8;
 
-/// Links after which the storm ends although nobody opened the gate.
+/// Number of links after which the storm ends even if the gate is closed.
 const MOST: u32 = 10_000;
 
-/// Links that write after the gate was opened.
+/// Number of links that write after the gate was opened.
 const WRITING: u32 = 600;
 
-/// Keeps the rate near 400 forks a second: a storm, but one that two cores survive.
+/// Lifetime of a link. Limits the rate to about 400 forks per second, which two cores can handle.
 const PACE: Duration = Duration::from_millis(15);
 
-/// What all links share.
-struct Weather {
+/// State in memory that all links share.
+struct Shared {
     links: AtomicU32,
     writers: AtomicU32,
     gate_is_open: AtomicU32,
 }
 
-/// The storm: forks from the start, writes after the gate.
-pub(crate) fn play(ledger: &mut Ledger) -> Result<()> {
-    let weather = share()?;
+/// Runs the storm: forks from the start, writes after the gate.
+pub(crate) fn run(ledger: &mut Ledger) -> Result<()> {
+    let shared = share()?;
     // SAFETY: takes no pointer.
     let reaper = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
     sys::check("PR_SET_CHILD_SUBREAPER", c_long::from(reaper))?;
     for _ in 0..CHAINS {
-        process::fork(ledger, |own| live(own, weather))?;
+        process::fork(ledger, |own| link(own, shared))?;
     }
-    watch_gate(weather)?;
+    watch_gate(shared)?;
     ledger.write(1, 7)?;
     while reap(0)? {}
-    let writers = weather.writers.load(Ordering::SeqCst);
+    let writers = shared.writers.load(Ordering::SeqCst);
     ensure!(writers >= WRITING, "only {writers} links wrote");
     Ok(())
 }
 
-/// One link: rests, writes if the gate is open, forks its successor and ends.
-fn live(ledger: &mut Ledger, weather: &Weather) -> Result<()> {
+/// Runs a link: sleeps, writes if the gate is open, forks its successor and returns.
+fn link(ledger: &mut Ledger, shared: &Shared) -> Result<()> {
     std::thread::sleep(PACE);
-    let number = weather.links.fetch_add(1, Ordering::SeqCst);
+    let number = shared.links.fetch_add(1, Ordering::SeqCst);
     let mut is_last = number > MOST;
-    if weather.gate_is_open.load(Ordering::SeqCst) != 0 {
+    if shared.gate_is_open.load(Ordering::SeqCst) != 0 {
         ledger.write(1, number as usize % 1000 + 1)?;
         ledger.write(2, 1)?;
-        is_last |= weather.writers.fetch_add(1, Ordering::SeqCst) >= WRITING;
+        is_last |= shared.writers.fetch_add(1, Ordering::SeqCst) >= WRITING;
     }
     if !is_last {
-        process::fork(ledger, |own| live(own, weather))?;
+        process::fork(ledger, |own| link(own, shared))?;
     }
     Ok(())
 }
 
-/// Waits at the gate and reaps meanwhile: the storm must not fill the process table.
-fn watch_gate(weather: &Weather) -> Result<()> {
+/// Waits at the gate and meanwhile reaps links, so that they do not fill the process table.
+fn watch_gate(shared: &Shared) -> Result<()> {
     let Some(path) = env::var_os(GATE_ENV) else {
-        weather.gate_is_open.store(1, Ordering::SeqCst);
+        shared.gate_is_open.store(1, Ordering::SeqCst);
         return Ok(());
     };
     let fifo = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    let fifo = sys::out_of_the_way(fifo.into())?;
+    let fifo = sys::move_to_high_fd(fifo.into())?;
     let tick = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
     loop {
         let mut watched = [PollFd::from_borrowed_fd(fifo.as_fd(), PollFlags::IN)];
         poll(&mut watched, Some(&tick)).context("waiting at the gate")?;
         if watched[0].revents().contains(PollFlags::IN) {
-            weather.gate_is_open.store(1, Ordering::SeqCst);
+            shared.gate_is_open.store(1, Ordering::SeqCst);
             return Ok(());
         }
         ensure!(reap(libc::WNOHANG)?, "the storm ended before the gate was opened");
     }
 }
 
-/// Reaps what has ended; says whether any process is left.
+/// Reaps ended links; returns whether any process is left.
 fn reap(flags: i32) -> Result<bool> {
     loop {
         let mut status = 0;
@@ -110,15 +109,15 @@ fn reap(flags: i32) -> Result<bool> {
     }
 }
 
-fn share() -> Result<&'static Weather> {
-    let size = std::mem::size_of::<Weather>();
+fn share() -> Result<&'static Shared> {
+    let size = std::mem::size_of::<Shared>();
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
     // SAFETY: a new anonymous mapping at an address of the kernel's choice.
     let start = unsafe { libc::mmap(std::ptr::null_mut(), size, protection, flags, -1, 0) };
     ensure!(start != libc::MAP_FAILED, "mmap: errno {}", sys::errno());
-    let start = NonNull::new(start.cast::<Weather>()).context("mapped at 0")?;
-    // SAFETY: the mapping is never unmapped, is aligned to a page, and zeroes are a valid value
-    // of three atomics.
+    let start = NonNull::new(start.cast::<Shared>()).context("mapped at 0")?;
+    // SAFETY: the mapping is never unmapped, is page-aligned, and all-zero is a valid value of three
+    // atomics.
     Ok(unsafe { start.as_ref() })
 }

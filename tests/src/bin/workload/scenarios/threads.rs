@@ -1,4 +1,4 @@
-//! Several threads of one process.
+//! Processes with several threads.
 
 use std::{
     fs, mem,
@@ -16,7 +16,7 @@ use crate::{
     sys,
 };
 
-/// Sixteen threads write to the same fds at the same moment.
+/// Sixteen threads write to the same fds at the same time.
 pub(crate) fn at_once(ledger: &mut Ledger) -> Result<()> {
     const THREADS: usize = 16;
     const ROUNDS: usize = 200;
@@ -40,8 +40,8 @@ pub(crate) fn at_once(ledger: &mut Ledger) -> Result<()> {
     Ok(())
 }
 
-/// A thread that is not the leader execs: it takes over the leader's pid, and the leader ends
-/// without an exit of its own.
+/// A thread that is not the leader execs. It takes over the leader's pid, and the leader ends without
+/// an exit.
 pub(crate) fn exec_by_non_leader(ledger: &mut Ledger) -> Result<()> {
     ledger.write(1, 11)?;
     ledger.publish()?;
@@ -56,12 +56,12 @@ pub(crate) fn exec_by_non_leader(ledger: &mut Ledger) -> Result<()> {
     Err(anyhow!("exec returned, errno {}", sys::errno()))
 }
 
-/// A thread ends and the process goes on: its fd 1 becomes another pipe, and it forks. Who takes
-/// the thread's end for the process's end knows neither.
+/// A thread ends and the process continues: it replaces its fd 1 by another pipe and forks. A tracer
+/// that mistakes the end of the thread for the end of the process misses both.
 pub(crate) fn one_ends(ledger: &mut Ledger) -> Result<()> {
     ledger.write(1, 91)?;
     thread::spawn(|| ()).join().map_err(|_| anyhow!("the thread panicked"))?;
-    // `join` returns while the kernel is still busy with the thread's end.
+    // `join` can return before the kernel has removed the thread.
     let is_alone = || Ok((fs::read_dir("/proc/self/task")?.count() == 1).then_some(()));
     wait_until("the thread to be gone", is_alone)?;
     let (read, write) = sys::pipe()?;
@@ -72,7 +72,7 @@ pub(crate) fn one_ends(ledger: &mut Ledger) -> Result<()> {
         own.write(2, 940)
     })?;
     process::wait_success(child)?;
-    // Nobody reads it, and it must outlive the writes.
+    // Leaked, because the read end must outlive the writes.
     mem::forget(read);
     ledger.write(2, 95)
 }

@@ -1,4 +1,4 @@
-//! Shapes of process trees.
+//! Process trees.
 
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::{ledger::Ledger, process, sys};
 
-/// 1,000 children, fifty at a time, each with a number of bytes of its own.
+/// Forks 1,000 children, fifty at a time. The bytes that they write differ.
 pub(crate) fn wide(ledger: &mut Ledger) -> Result<()> {
     const CHILDREN: usize = 1000;
     const AT_A_TIME: usize = 50;
@@ -24,8 +24,9 @@ pub(crate) fn wide(ledger: &mut Ledger) -> Result<()> {
     ledger.write(1, 3)
 }
 
-/// 800 children that live at the same time, more than there are seats for their rows. Each writes, waits
-/// for all others to have written, turns its stdout to where stderr goes and back, and writes each time.
+/// Forks 800 children that live at the same time, more than tracer has slots for their ledger rows.
+/// Each writes, waits until all have written, redirects its stdout to stderr and back, and writes
+/// after each step.
 pub(crate) fn crowd(ledger: &mut Ledger) -> Result<()> {
     const CHILDREN: usize = 800;
     let (read, write) = sys::pipe()?;
@@ -51,7 +52,7 @@ pub(crate) fn crowd(ledger: &mut Ledger) -> Result<()> {
     ledger.write(1, 3)
 }
 
-/// Ten levels, each the child of the one above; each writes before and after its child lives.
+/// Forks ten levels of descendants. Each process writes before and after its child runs.
 pub(crate) fn deep(ledger: &mut Ledger) -> Result<()> {
     descend(ledger, 10)
 }
@@ -66,11 +67,11 @@ fn descend(ledger: &mut Ledger, levels: usize) -> Result<()> {
     ledger.write(1, levels * 1000)
 }
 
-/// A double fork with `setsid`: the daemon writes when its parents are long gone.
+/// A double fork with `setsid`. The daemon writes after its parents have ended.
 pub(crate) fn daemon(ledger: &mut Ledger) -> Result<()> {
     ledger.write(1, 19)?;
-    // Nobody writes to it, and nobody but the daemon closes it: a reader sees the end when the
-    // last process above the daemon is gone.
+    // Only the daemon closes the write end, so it reads the end of file when the last process above
+    // it has ended.
     let (read, write) = sys::pipe()?;
     let write = write.into_raw_fd();
     let middle = process::fork(ledger, |own| {

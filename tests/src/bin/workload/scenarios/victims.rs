@@ -1,4 +1,4 @@
-//! Processes that a signal kills in or after a write; their parent keeps their books.
+//! Processes that a signal kills during or after a write. Their parent publishes their counts.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -12,10 +12,10 @@ use tracer_tests::{
 
 use crate::{ledger::Ledger, process, sys};
 
-/// A child is killed while its write sleeps on a full pipe, after a part of it was read: the
-/// kernel has taken bytes the program never heard of. The parent counts them by draining.
+/// A child is killed while it is blocked in a write that was partly read. The kernel has accepted bytes
+/// that the call never returned; the parent counts them by draining the pipe.
 pub(crate) fn killed_while_blocked(ledger: &mut Ledger) -> Result<()> {
-    const OFFERED: usize = 300_000;
+    const REQUESTED: usize = 300_000;
     const FIRST_PART: usize = 20_480;
     ledger.write(1, 31)?;
     let (read, write) = sys::pipe()?;
@@ -23,36 +23,36 @@ pub(crate) fn killed_while_blocked(ledger: &mut Ledger) -> Result<()> {
     let object = object_of(write.as_raw_fd());
     let victim = process::fork(ledger, |own| {
         sys::dup2(write.as_raw_fd(), 1)?;
-        own.write(1, OFFERED)
+        own.write(1, REQUESTED)
     })?;
     drop(write);
     let victim_pid = u32::try_from(victim)?;
 
-    let is_stuck = || {
-        let held = ioctl_fionread(&read)?;
-        Ok((held == capacity as u64 && is_blocked_in_write(victim_pid, 1)).then_some(()))
+    let is_blocked = || {
+        let unread = ioctl_fionread(&read)?;
+        Ok((unread == capacity as u64 && is_blocked_in_write(victim_pid, 1)).then_some(()))
     };
-    wait_until("the victim to sleep in write", is_stuck)?;
-    let first = take(&read, FIRST_PART)?;
-    wait_until("the victim to sleep in write again", is_stuck)?;
-    // SAFETY: takes no pointer; the pid is a child not yet awaited.
+    wait_until("the victim to block in write", is_blocked)?;
+    let first = read_some(&read, FIRST_PART)?;
+    wait_until("the victim to block in write again", is_blocked)?;
+    // SAFETY: takes no pointer; the pid is a child that was not waited for yet.
     unsafe { libc::kill(victim, libc::SIGKILL) };
     let status = process::wait(victim)?;
     ensure!(libc::WTERMSIG(status) == libc::SIGKILL, "the victim ended with {status:#x}");
 
     let mut row = FdTruth::new(1, object);
-    row.note(OFFERED, Ok(first + drain(&read)?));
+    row.note(REQUESTED, Ok(first + drain(&read)?));
     ledger.publish_row_for(victim_pid, row)?;
     ledger.write(2, 32)
 }
 
-/// A child dies of SIGPIPE: the call has failed with `EPIPE` by then.
+/// A child is killed by SIGPIPE after its write has failed with `EPIPE`.
 pub(crate) fn killed_by_sigpipe(ledger: &mut Ledger) -> Result<()> {
     ledger.write(1, 51)?;
     let (read, write) = sys::pipe()?;
     let object = object_of(write.as_raw_fd());
     let victim = process::fork(ledger, |own| {
-        // SAFETY: takes no pointer; Rust ignores SIGPIPE, most programs do not.
+        // SAFETY: takes no pointer; undoes that the Rust runtime ignores SIGPIPE.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
         sys::dup2(write.as_raw_fd(), 1)?;
         drop(read);
@@ -75,17 +75,17 @@ fn is_readerless(write: &OwnedFd) -> Result<bool> {
     Ok(watched[0].revents().contains(PollFlags::ERR))
 }
 
-fn take(read: &OwnedFd, size: usize) -> Result<usize> {
-    let taken = sys::read(read.as_raw_fd(), &mut vec![0; size]);
-    taken.map_err(std::io::Error::from_raw_os_error).context("draining the victim's pipe")
+fn read_some(read: &OwnedFd, size: usize) -> Result<usize> {
+    let count = sys::read(read.as_raw_fd(), &mut vec![0; size]);
+    count.map_err(std::io::Error::from_raw_os_error).context("draining the victim's pipe")
 }
 
 fn drain(read: &OwnedFd) -> Result<usize> {
     let mut total = 0;
     loop {
-        match take(read, 65536)? {
+        match read_some(read, 65536)? {
             0 => return Ok(total),
-            taken => total += taken,
+            count => total += count,
         }
     }
 }
