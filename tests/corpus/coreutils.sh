@@ -1,4 +1,4 @@
-# coreutils: what they print, say and answer, with large and small writes, on both streams.
+# Output and exit codes of coreutils, with large and small writes, on both streams.
 export LC_ALL=C TZ=UTC
 seq 1 20000
 seq 1 3000 | sort -rn | uniq | tail -n 5

@@ -1,4 +1,4 @@
-# What a program can see of itself: rights, signals, descriptors, limits, variables, place.
+# Attributes of the own process: privileges, signals, descriptors, limits, environment, directory.
 grep -E '^(Umask|TracerPid|Uid|Gid|FDSize|Groups|Sig[BIC]|ShdPnd|Cap|NoNew|Seccomp|Cpus_allowed)' /proc/self/status
 for fd in /proc/self/fd/*; do echo "${fd##*/}"; done
 for fd in 0 1 2; do readlink "/proc/$$/fd/$fd" | sed 's/\[.*//'; grep flags "/proc/$$/fdinfo/$fd"; done

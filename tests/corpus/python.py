@@ -1,4 +1,4 @@
-"""Python: buffers, threads, children, tracebacks, and an end by a signal."""
+"""Python: buffering, threads, child processes, tracebacks, and death by a signal."""
 
 import os
 import signal

@@ -1,5 +1,5 @@
-# A test suite of the shell: what shells promise about pipes, traps, here-documents and jobs.
-# Run in an empty directory; writes one line for each thing, on both streams, always in the same order.
+# Tests of shell features: pipes, traps, here-documents and jobs.
+# Runs in an empty directory and prints one line per test, on both streams, in a fixed order.
 set -u
 fails=0
 is() { # NAME EXPECTED FOUND

@@ -1,4 +1,4 @@
-//! A capture's folder, read back and held to its own laws: the tests' reader, not the tracer's.
+//! Reads the folder of a capture and checks its invariants, independently of tracer's own reader.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::report::{Report, captured::CapturedStream};
+use crate::report::{FdRow, Report, captured::CapturedStream};
 
 mod index;
 mod run;
@@ -21,23 +21,23 @@ pub use self::{
     stream::{Part, Stream},
 };
 
-/// Names in the folder that are no streams.
+/// Files in the folder that are not streams.
 const OWN_FILES: [&str; 2] = ["index", "session"];
 
-/// A folder of `--capture`.
+/// The folder that `--capture` wrote.
 #[derive(Debug)]
 pub struct Capture {
     /// Where it is.
     pub directory: PathBuf,
-    /// Its streams, by their numbers in the index.
+    /// Its streams, by the stream number in the index.
     pub streams: BTreeMap<u32, Stream>,
-    /// Every write in the order of the index: the stream, and which of its parts.
+    /// Every write in index order: the stream number and the position in [`Stream::parts`].
     writes: Vec<(u32, usize)>,
 }
 
 impl Capture {
-    /// Reads a folder. An error when it is not private, when its index and its files do not fit
-    /// each other, or when the books of a stream do not balance.
+    /// Reads a folder. Fails if other users have access to it, if the index and the files disagree,
+    /// or if the byte counts of a stream do not add up.
     pub fn load(directory: &Path) -> Result<Self> {
         let text = fs::read_to_string(directory.join("index"))?;
         let mut lines = text.lines();
@@ -79,14 +79,14 @@ impl Capture {
         self.streams.get_mut(&number).with_context(|| format!("stream {number} has not begun"))
     }
 
-    /// Nobody but the owner may read any of it, and nothing is left over.
+    /// Checks that only the owner has access, and that the folder has no other files.
     fn check_private(&self) -> Result<()> {
         let mode = |path: &Path| -> Result<u32> {
             Ok(fs::symlink_metadata(path)?.permissions().mode() & 0o7777)
         };
         let own = mode(&self.directory)?;
         ensure!(own == 0o700, "{} has mode {own:o}", self.directory.display());
-        // A stream of which nothing was kept has no file.
+        // A stream without kept bytes has no file.
         let filled = self.streams.values().filter(|stream| !stream.bytes.is_empty());
         let mut expected: BTreeSet<_> = filled.map(|stream| stream.file.as_str()).collect();
         expected.extend(OWN_FILES);
@@ -97,17 +97,17 @@ impl Capture {
             let name = entry.file_name();
             let name = name.to_str().context("a name is not UTF-8")?;
             let is_empty = entry.metadata()?.len() == 0;
-            ensure!(expected.remove(name) || is_empty, "nobody told of the file {name}");
+            ensure!(expected.remove(name) || is_empty, "the index does not name the file {name}");
         }
         ensure!(expected.is_empty(), "files are missing: {expected:?}");
         Ok(())
     }
 
-    /// The one stream of this process and fd.
+    /// The stream of this process and fd; fails unless there is exactly one.
     pub fn stream(&self, pid: u32, fd: i32) -> Result<&Stream> {
         let mut streams = self.streams_of(pid, fd);
         let found = streams.next().with_context(|| {
-            format!("no stream of pid {pid} fd {fd}: {:#?}", self.titles().collect::<Vec<_>>())
+            format!("no stream of pid {pid} fd {fd}: {:#?}", self.files().collect::<Vec<_>>())
         })?;
         ensure!(streams.next().is_none(), "pid {pid} fd {fd} has several streams");
         Ok(found)
@@ -119,35 +119,36 @@ impl Capture {
         self.streams.values().filter(is_its)
     }
 
-    fn titles(&self) -> impl Iterator<Item = &str> {
+    fn files(&self) -> impl Iterator<Item = &str> {
         self.streams.values().map(|stream| stream.file.as_str())
     }
 
-    /// The bytes of these streams in the order of the index, as they were written.
-    pub fn replay(&self, of: impl Fn(&Stream) -> bool) -> Vec<u8> {
-        let writes = self.writes(of);
+    /// The bytes of the selected streams, in index order.
+    pub fn replay(&self, select: impl Fn(&Stream) -> bool) -> Vec<u8> {
+        let writes = self.writes(select);
         writes.flat_map(|(_, bytes)| bytes.iter().copied()).collect()
     }
 
-    /// Each write of these streams in the order of the index.
+    /// Each write to the selected streams, in index order.
     pub fn writes<'a>(
         &'a self,
-        of: impl Fn(&Stream) -> bool + 'a,
+        select: impl Fn(&Stream) -> bool + 'a,
     ) -> impl Iterator<Item = (&'a Stream, &'a [u8])> {
         self.writes.iter().filter_map(move |(number, place)| {
-            let stream = self.streams.get(number).filter(|stream| of(stream))?;
+            let stream = self.streams.get(number).filter(|stream| select(stream))?;
             Some((stream, stream.write(*place)))
         })
     }
 
-    /// What all processes together wrote to one object of the report, in the order of the index.
+    /// The bytes that all processes wrote to one object of the report, in index order.
     pub fn written_to(&self, report: &Report, object: &str) -> Result<Vec<u8>> {
         let writes = self.writes_to(report, object)?;
         Ok(writes.flat_map(|(_, bytes)| bytes.iter().copied()).collect())
     }
 
-    /// Whether what all processes wrote to one object gives these bytes, each process in its order. Of two that write
-    /// at the same moment either may be first in a pipe, and either may return first.
+    /// Whether the captured writes to one object can be merged into `bytes`, with the writes of
+    /// each process in order. Concurrent writes of two processes can reach a pipe in one order and
+    /// return in the other.
     pub fn is_merged_to(&self, report: &Report, object: &str, bytes: &[u8]) -> Result<bool> {
         let mut waiting: BTreeMap<&str, VecDeque<&[u8]>> = BTreeMap::new();
         for (stream, write) in self.writes_to(report, object)? {
@@ -175,39 +176,43 @@ impl Capture {
         Ok(self.writes(move |stream| is_its(&stream.file)))
     }
 
-    /// The report tells the same books, and those agree with its ledger, whatever was captured.
+    /// Checks that the report has the byte counts of the index, and that its ledger agrees.
     pub fn check_report(&self, report: &Report) -> Result<()> {
-        let told = report.captured()?;
-        ensure!(Path::new(&told.directory) == self.directory, "captured in {}", told.directory);
-        let files: BTreeSet<&str> = told.streams.iter().map(|told| told.file.as_str()).collect();
-        let own: BTreeSet<&str> = self.titles().collect();
-        ensure!(files == own, "the report tells of {files:?}, the index of {own:?}");
+        let reported = report.captured()?;
+        ensure!(
+            Path::new(&reported.directory) == self.directory,
+            "captured in {}",
+            reported.directory
+        );
+        let files: BTreeSet<&str> = reported.streams.iter().map(|it| it.file.as_str()).collect();
+        let own: BTreeSet<&str> = self.files().collect();
+        ensure!(files == own, "the report has {files:?}, the index has {own:?}");
         for stream in self.streams.values() {
-            let told = told.streams.iter().find(|told| told.file == stream.file);
-            stream.check_told(told.context("told above")?)?;
+            let found = reported.streams.iter().find(|it| it.file == stream.file);
+            stream.check_reported(found.context("compared above")?)?;
         }
-        told.streams.iter().try_for_each(|told| check_ledger(report, told))
+        reported.streams.iter().try_for_each(|stream| check_ledger(report, stream))
     }
 
-    /// Nothing is missing anywhere.
+    /// Checks that no stream has a gap.
     pub fn is_complete(&self) -> Result<()> {
         self.streams.values().try_for_each(Stream::is_complete)
     }
 }
 
-/// What a stream says was written is what the ledger counted.
-fn check_ledger(report: &Report, told: &CapturedStream) -> Result<()> {
-    if report.processes.iter().all(|process| process.pid != told.pid) {
-        // A stranger on the same pipe: the test harness's own dots, where its stdout is one.
-        let object = report.object(&told.object).context("an object that is not in the report")?;
-        let wrote = object.writers.iter().any(|party| party.pid == told.pid);
-        ensure!(wrote, "nobody knows who wrote {told:?}");
+/// Checks the written bytes of a captured stream against the report's ledger.
+fn check_ledger(report: &Report, stream: &CapturedStream) -> Result<()> {
+    if report.processes.iter().all(|process| process.pid != stream.pid) {
+        // A writer outside the target, such as the test harness on a shared stdout.
+        let object =
+            report.object(&stream.object).context("an object that is not in the report")?;
+        let wrote = object.writers.iter().any(|writer| writer.pid == stream.pid);
+        ensure!(wrote, "the report does not list the writer of {stream:?}");
         return Ok(());
     }
-    let is_its =
-        |row: &crate::report::FdRow| row.object == told.object && row.fd.unwrap_or(-1) == told.fd;
-    let rows = report.rows().filter(|(pid, row)| *pid == told.pid && is_its(row));
+    let is_its = |row: &FdRow| row.object == stream.object && row.fd.unwrap_or(-1) == stream.fd;
+    let rows = report.rows().filter(|(pid, row)| *pid == stream.pid && is_its(row));
     let counted: u64 = rows.map(|(_, row)| row.bytes).sum();
-    ensure!(counted == told.written, "the ledger counted {counted}: {told:?}");
+    ensure!(counted == stream.written, "the ledger counted {counted}: {stream:?}");
     Ok(())
 }

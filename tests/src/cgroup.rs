@@ -1,4 +1,4 @@
-//! A cgroup of the test's own, removed when the test ends.
+//! A scratch cgroup, removed when the test ends.
 
 use std::{
     fs,
@@ -7,21 +7,21 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// A scratch cgroup of version 2.
+/// A version-2 cgroup that is removed when dropped.
 #[derive(Debug)]
 pub struct ScratchCgroup {
     path: PathBuf,
 }
 
 impl ScratchCgroup {
-    /// Makes it below the root of the version-2 hierarchy.
+    /// Creates it below the root of the version-2 hierarchy.
     pub fn create(name: &str) -> Result<Self> {
         let path = mount_point()?.join(format!("{name}-{}", std::process::id()));
-        fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
         Ok(Self { path })
     }
 
-    /// Where it is.
+    /// Its directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -35,7 +35,7 @@ impl ScratchCgroup {
 
 impl Drop for ScratchCgroup {
     fn drop(&mut self) {
-        // Fails while a member is left; then the test has failed with a better message already.
+        // Fails while the cgroup has members. In that case the test has already failed.
         let _ = fs::remove_dir(&self.path);
     }
 }

@@ -1,4 +1,4 @@
-//! Waiting with a deadline and a reason; and children that cannot outlive their test.
+//! Waits with a deadline and a description; children that are killed with their test.
 
 use std::{
     env,
@@ -15,19 +15,19 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, pidfd_open},
 };
 
-/// How many times longer everything may take: for emulated machines.
+/// Factor for all time limits, for emulated machines.
 pub const PATIENCE_ENV: &str = "TRACER_TEST_PATIENCE";
 
-/// How long any single wait may take.
+/// Limit of a single wait.
 pub static DEADLINE: LazyLock<Duration> = LazyLock::new(|| patient(Duration::from_secs(30)));
 
-/// A limit as it holds on this machine.
+/// A time limit, scaled for this machine by [`PATIENCE_ENV`].
 pub fn patient(limit: Duration) -> Duration {
     let patience = env::var(PATIENCE_ENV).ok().and_then(|text| text.parse().ok());
     limit * patience.unwrap_or(1)
 }
 
-/// Asks until the answer is there; `what` names it in the message when it never comes.
+/// Polls `ask` until it returns `Some`. `what` describes the event in the error at the deadline.
 pub fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let start = Instant::now();
     loop {
@@ -35,13 +35,13 @@ pub fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Result<Option<T>>) -> 
             return Ok(answer);
         }
         if start.elapsed() > *DEADLINE {
-            bail!("waited {} s for {what}: it did not happen", DEADLINE.as_secs());
+            bail!("timed out after {} s waiting for {what}", DEADLINE.as_secs());
         }
         thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// A child that leads its own process group and is killed with it when dropped.
+/// A child process that leads a process group. Dropping it kills the group.
 #[derive(Debug)]
 pub struct OwnedChild {
     child: Child,
@@ -58,28 +58,28 @@ impl OwnedChild {
         Ok(Self { child, name: name.to_owned(), status: None })
     }
 
-    /// Its pid, as the test sees it.
+    /// Its pid in the namespace of the test.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// The pipes that were asked for.
+    /// The [`Child`], for access to its piped streams.
     pub fn inner(&mut self) -> &mut Child {
         &mut self.child
     }
 
-    /// Sends one signal to this process alone.
+    /// Sends a signal to this process only, not to its group.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         rustix::process::kill_process(raw_pid(self.pid())?, signal)
             .with_context(|| format!("cannot signal {}", self.name))
     }
 
-    /// Waits for its end; the deadline is [`DEADLINE`].
+    /// Waits until it ends, for [`DEADLINE`] at most.
     pub fn wait(&mut self) -> Result<ExitStatus> {
         self.wait_for(*DEADLINE)
     }
 
-    /// Waits for its end.
+    /// Waits until it ends, for `limit` at most.
     pub fn wait_for(&mut self, limit: Duration) -> Result<ExitStatus> {
         if let Some(status) = self.status {
             return Ok(status);
@@ -101,7 +101,7 @@ impl OwnedChild {
 impl Drop for OwnedChild {
     fn drop(&mut self) {
         if let Ok(group) = raw_pid(self.pid()) {
-            // Failing is the normal case: the whole group has ended.
+            // Usually fails because the whole group has ended.
             let _ = rustix::process::kill_process_group(group, Signal::KILL);
         }
         if self.status.is_none() {
@@ -110,16 +110,16 @@ impl Drop for OwnedChild {
     }
 }
 
-/// A pid in the type rustix wants.
+/// Converts a pid to rustix's type.
 pub fn raw_pid(pid: u32) -> Result<Pid> {
-    i32::try_from(pid).ok().and_then(Pid::from_raw).with_context(|| format!("{pid} is no pid"))
+    i32::try_from(pid).ok().and_then(Pid::from_raw).with_context(|| format!("{pid} is not a pid"))
 }
 
-/// How a process ended, in words.
+/// Describes how a process ended.
 pub fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => format!("killed by signal {signal}"),
-        (None, None) => "ended in an unknown way".to_owned(),
+        (None, None) => "unknown exit status".to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! Docker under the tests' process manager, with the tracer on the manager.
+//! Docker commands run by the tests' process manager, which tracer traces.
 
 use std::{env, ffi::OsString, fs, process::Command};
 
@@ -14,17 +14,19 @@ use crate::{
     workload::sibling_binary,
 };
 
-/// Names an image that a registry on this machine serves.
+/// Environment variable with the name of an image in a registry on this machine.
 pub const IMAGE_ENV: &str = "TRACER_TEST_IMAGE";
 
-/// The image to pull and run.
+/// The image named by [`IMAGE_ENV`].
 pub fn image() -> Result<String> {
     env::var(IMAGE_ENV).with_context(|| {
-        format!("set {IMAGE_ENV} to an image of a registry on this machine; dockerd must run")
+        format!(
+            "set {IMAGE_ENV} to an image in a registry on this machine; dockerd must be running"
+        )
     })
 }
 
-/// Runs a docker command that is no subject of a test, and insists on success.
+/// Runs an untraced docker command that must succeed; returns its stdout without outer blanks.
 pub fn docker(arguments: &[&str]) -> Result<String> {
     let output = refusal::run_command(Command::new("docker").args(arguments))?;
     ensure!(
@@ -37,31 +39,31 @@ pub fn docker(arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-/// Removes the image, so that the next pull has something to say; it may be absent already.
-pub fn forget_image(image: &str) -> Result<()> {
+/// Removes the image if it is present, so that the next pull prints output.
+pub fn remove_image(image: &str) -> Result<()> {
     refusal::run_command(Command::new("docker").args(["rmi", "--force", image]))?;
     Ok(())
 }
 
-/// A container that is removed with its test.
+/// A container that is removed when dropped.
 #[derive(Debug)]
 pub struct Container(String);
 
 impl Container {
-    /// Reserves a name for a container that the test makes itself.
+    /// Owns the name of a container that the test creates itself.
     pub fn named(name: &str) -> Self {
         Self(format!("tracer-test-{name}-{}", std::process::id()))
     }
 
-    /// Starts one that sleeps.
+    /// Starts a container that sleeps.
     pub fn start(image: &str, name: &str) -> Result<Self> {
-        // Owned before it is made: a container that could not be started is left behind as well.
+        // Owned before it exists: `docker run` leaves a container behind even if it cannot start it.
         let container = Self::named(name);
         docker(&["run", "--detach", "--name", &container.0, image, "sleep", "600"])?;
         Ok(container)
     }
 
-    /// What docker knows it by.
+    /// Its docker name.
     pub fn name(&self) -> &str {
         &self.0
     }
@@ -69,23 +71,23 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        // Fails if the test has removed it already.
+        // Fails if the test has already removed it.
         let _ = docker(&["rm", "--force", &self.0]);
     }
 }
 
-/// A managed command that has been traced.
+/// A traced command of the process manager.
 #[derive(Debug)]
 pub struct Managed {
-    /// What the manager's pipes received.
+    /// The bytes that the manager read from its pipes.
     pub account: Account,
-    /// The tracer's exit and texts.
+    /// Tracer's exit status and output.
     pub tracer: Outcome,
-    /// The tracer's report on the manager's tree.
+    /// Tracer's report on the manager's process tree.
     pub report: Report,
 }
 
-/// Starts the manager, traces it, and lets it run `argv` with these variables set.
+/// Starts the manager and tracer, then lets the manager run `argv` with these variables set.
 pub fn trace_managed(argv: &[&str], variables: &[(&str, &str)]) -> Result<Managed> {
     let directory = tempfile::tempdir()?;
     let account = directory.path().join("account.json");
@@ -109,8 +111,8 @@ pub fn trace_managed(argv: &[&str], variables: &[(&str, &str)]) -> Result<Manage
 }
 
 impl Managed {
-    /// What the tracer counted into each of the manager's pipes is what the manager read out of
-    /// it, and nothing was lost on the way of counting.
+    /// Checks that tracer lost nothing, and that for each of the manager's pipes it counted as many
+    /// written bytes as the manager read.
     pub fn check(&self) -> Result<()> {
         crate::expect::no_losses(&self.report)?;
         for (name, stream) in [("stdout", &self.account.stdout), ("stderr", &self.account.stderr)] {
@@ -127,7 +129,7 @@ impl Managed {
         self.check_exit()
     }
 
-    /// The command's own fd 1 and fd 2 carried all of it: nobody else wrote to its pipes.
+    /// Checks that the command itself wrote all bytes, through its fd 1 and fd 2.
     pub fn check_single_writer(&self) -> Result<()> {
         let Account { pid, stdout, stderr, .. } = &self.account;
         for (fd, stream) in [(1, stdout), (2, stderr)] {

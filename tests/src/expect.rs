@@ -1,4 +1,4 @@
-//! Compares the tracer's report with a workload's truth, to the byte, and says every difference.
+//! Compares tracer's report with a workload's own counts and lists every difference.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,16 +16,16 @@ use crate::{
     workload::Finished,
 };
 
-/// How the rows of the two sides are matched.
+/// How rows of the report and of the workload are matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MatchBy {
     /// Process, fd number and object.
     Fd,
-    /// Process and object: for requests that carry no fd number.
+    /// Process and object, for requests without an fd number.
     Object,
 }
 
-/// The numbers both sides must agree on.
+/// The counts that must be equal on both sides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Sums {
     bytes: u64,
@@ -49,16 +49,16 @@ impl Sums {
     }
 }
 
-/// Process, fd (unless matched by object), object (unless unknown or worded freely).
+/// Process, fd (`None` if matched by object), object (empty if its name is not comparable).
 type Key = (u32, Option<i32>, String);
 
-/// The whole law for a traced workload: it counted what arrived, the tracer agrees to the byte,
-/// lost nothing, knows how it ended, and the pipes balance.
+/// Checks a traced workload: its counts match the bytes that arrived, the report matches its counts,
+/// tracer lost nothing, the exit status is correct, and the pipes balance.
 pub fn exact(traced: &Traced) -> Result<()> {
     exact_by(traced, MatchBy::Fd)
 }
 
-/// [`exact`] with a choice of how rows are matched.
+/// [`exact`] with this way to match rows.
 pub fn exact_by(traced: &Traced, by: MatchBy) -> Result<()> {
     let workload = (traced.words.as_str(), &traced.workload);
     all_exact(&[workload], &traced.tracer, &traced.report, by)
@@ -79,7 +79,7 @@ fn all_exact(
 ) -> Result<()> {
     let mut truth = Truth::default();
     let mut pids = String::new();
-    let mut played = Vec::new();
+    let mut ran = Vec::new();
     for (words, workload) in workloads {
         if let Some(reason) = &workload.skipped {
             eprintln!("SKIPPED: workload {words}: {reason}");
@@ -88,22 +88,22 @@ fn all_exact(
         workload.check_arrival().with_context(|| format!("workload {words}"))?;
         truth.processes.extend(workload.truth.processes.clone());
         write!(pids, "{words} is pid {}, ", workload.pid)?;
-        played.push(*workload);
+        ran.push(*workload);
     }
-    if played.is_empty() {
+    if ran.is_empty() {
         return Ok(());
     }
     rows_agree(report, &truth, by)
         .and_then(|()| pipes_balance(report, &truth))
         .and_then(|()| no_losses(report))
-        .and_then(|()| played.iter().try_for_each(|workload| exit_agrees(workload, report)))
+        .and_then(|()| ran.iter().try_for_each(|workload| exit_agrees(workload, report)))
         .with_context(|| {
             let losses = report.losses();
-            format!("{pids}traced; losses: {losses:?}; the tracer said: {}", tracer.stderr)
+            format!("{pids}traced; losses: {losses:?}; stderr of tracer: {}", tracer.stderr)
         })
 }
 
-/// Every row of the truth is reported with its numbers, and nothing beside them.
+/// Checks that the report has exactly the active rows of the truth, with equal counts.
 pub fn rows_agree(report: &Report, truth: &Truth, by: MatchBy) -> Result<()> {
     let (counted, reported) = (truth_sums(truth, by), report_sums(report, by));
     let mut text = String::new();
@@ -125,31 +125,31 @@ pub fn rows_agree(report: &Report, truth: &Truth, by: MatchBy) -> Result<()> {
     Ok(())
 }
 
-/// The first process's end is reported as the harness saw it.
+/// Checks the reported exit status of the workload's first process.
 fn exit_agrees(workload: &Finished, report: &Report) -> Result<()> {
     let Finished { pid, status, .. } = *workload;
-    let seen = Exit { code: status.code(), signal: status.signal() };
+    let actual = Exit { code: status.code(), signal: status.signal() };
     let reported = report.of_pid(pid).find_map(|process| process.exit);
-    ensure!(reported == Some(seen), "pid {pid} ended as {seen:?}, reported is {reported:?}");
+    ensure!(reported == Some(actual), "pid {pid} ended with {actual:?}, reported is {reported:?}");
     Ok(())
 }
 
-/// The tracer says that it missed nothing.
+/// Checks that tracer reports no loss of its own.
 pub fn no_losses(report: &Report) -> Result<()> {
     let losses = report.losses();
-    ensure!(losses.is_empty(), "the tracer itself lost something: {losses:?}");
+    ensure!(losses.is_empty(), "tracer lost events: {losses:?}");
     Ok(())
 }
 
-/// What an old kernel's use of io_uring is told as: the one loss, and the first thing that the report says.
-pub fn uring_is_told(report: &Report) -> Result<()> {
+/// Checks a report about io_uring on an old kernel: its use is the only loss and the first finding.
+pub fn uring_loss_is_reported(report: &Report) -> Result<()> {
     let reasons: Vec<_> = report.losses().into_iter().map(|(reason, _)| reason).collect();
     ensure!(reasons == ["uring_not_covered"], "{reasons:?}");
     report.headline("own_losses").map(drop)
 }
 
-/// Every pipe that bytes went into is listed: what went in is what the workload counted, and it
-/// came out or is still inside.
+/// Checks every pipe that the workload wrote to: it is listed, its written bytes match the
+/// workload's count, and it balances.
 pub fn pipes_balance(report: &Report, truth: &Truth) -> Result<()> {
     let objects: BTreeSet<_> = truth
         .rows()
@@ -159,13 +159,13 @@ pub fn pipes_balance(report: &Report, truth: &Truth) -> Result<()> {
     for id in objects {
         let counted = truth.written_to(id);
         let Some(object) = report.object(id) else {
-            ensure!(counted == 0, "{id}: {counted} bytes went in, and it is not listed");
+            ensure!(counted == 0, "{id}: {counted} bytes were written, and it is not listed");
             continue;
         };
         let written = object.written;
         ensure!(
             written.unwrap_or(0) == counted,
-            "{id}: the workload put {counted} bytes in, the report says {written:?}"
+            "{id}: the workload wrote {counted} bytes, the report says {written:?}"
         );
         ensure!(object.balanced != Some(false), "{id} does not balance: {object:?}");
     }
@@ -196,8 +196,8 @@ fn report_sums(report: &Report, by: MatchBy) -> BTreeMap<Key, Sums> {
 }
 
 fn key(pid: u32, fd: Option<i32>, object: &str, by: MatchBy) -> Key {
-    // Only `pipe:[…]` and `socket:[…]` are one word for both sides: paths may be shortened, and
-    // a closed fd has no object at all.
+    // Only names like `pipe:[…]` and `socket:[…]` are the same on both sides: the report may
+    // shorten a path, and a closed fd has no object.
     let object = if object.ends_with(']') { object } else { "" };
     match by {
         MatchBy::Fd => (pid, fd, object.to_owned()),
@@ -251,19 +251,19 @@ mod tests {
     const ROW: &str = r#"{"fd":1,"object":"pipe:[5]","kind":"pipe","bytes":10,"writes":1}"#;
 
     #[test]
-    fn equal_sides_agree_and_empty_rows_do_not_matter() {
+    fn equal_counts_agree_and_empty_rows_are_ignored() {
         let idle = r#"{"fd":2,"object":"pipe:[6]","kind":"pipe","bytes":0,"writes":0}"#;
         rows_agree(&report(&format!("{ROW},{idle}")), &truth(10), MatchBy::Fd).unwrap();
     }
 
     #[test]
-    fn one_byte_less_is_a_difference_that_names_the_row() {
+    fn a_missing_byte_is_reported_with_its_row() {
         let error = rows_agree(&report(ROW), &truth(11), MatchBy::Fd).unwrap_err().to_string();
         assert!(error.contains("pid 7 fd 1 pipe:[5]: bytes 11 counted, 10 reported"), "{error}");
     }
 
     #[test]
-    fn bytes_nobody_wrote_and_missing_processes_are_differences() {
+    fn unwritten_bytes_and_missing_processes_are_differences() {
         let extra = r#"{"fd":2,"object":"pipe:[6]","kind":"pipe","bytes":1,"writes":1}"#;
         let both = report(&format!("{ROW},{extra}"));
         assert!(rows_agree(&both, &truth(10), MatchBy::Fd).is_err());
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registered_file_matches_by_object() {
+    fn a_row_without_fd_matches_by_object() {
         let row = r#"{"fd":null,"object":"pipe:[5]","kind":"pipe","bytes":10,"writes":1}"#;
         assert!(rows_agree(&report(row), &truth(10), MatchBy::Fd).is_err());
         rows_agree(&report(row), &truth(10), MatchBy::Object).unwrap();

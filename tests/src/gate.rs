@@ -1,4 +1,4 @@
-//! The gate: a workload waits at a FIFO until the tracer is attached.
+//! A gate: a FIFO at which a program waits until tracer is attached.
 
 use std::{
     env,
@@ -10,44 +10,44 @@ use std::{
 use anyhow::{Context, Result};
 use rustix::fs::{CWD, Mode, mkfifoat};
 
-/// Names the FIFO a workload reads one byte from before it starts.
+/// Environment variable with the path of the FIFO from which a workload reads a byte to start.
 pub const GATE_ENV: &str = "WORKLOAD_GO";
 
-/// The harness's end of a gate.
+/// The test's side of a gate.
 #[derive(Debug)]
 pub struct Gate {
     path: PathBuf,
-    // Open for reading too: so opening never blocks, on either side, in any order.
+    // Also open for reading, so that no open of the FIFO blocks.
     fifo: File,
 }
 
 impl Gate {
-    /// Makes a closed gate in `directory`.
+    /// Creates a closed gate in `directory`.
     pub fn create(directory: &Path) -> Result<Self> {
         let path = directory.join("go");
         mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR)
-            .with_context(|| format!("cannot make the FIFO {}", path.display()))?;
+            .with_context(|| format!("cannot create the FIFO {}", path.display()))?;
         let fifo = OpenOptions::new().read(true).write(true).open(&path)?;
         Ok(Self { path, fifo })
     }
 
-    /// Where it is.
+    /// The path of the FIFO.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Lets the workload go on.
+    /// Lets a workload continue.
     pub fn open(&mut self) -> Result<()> {
         self.fifo.write_all(b"g").context("cannot open the gate")
     }
 
-    /// Lets a shell go on that waits in `read`.
+    /// Lets a shell continue that waits in `read`.
     pub fn open_line(&mut self) -> Result<()> {
         self.fifo.write_all(b"\n").context("cannot open the gate")
     }
 }
 
-/// Workload side: waits at the gate if the environment names one.
+/// Waits at the gate that [`GATE_ENV`] names, if it is set. For workloads.
 pub fn wait() -> Result<()> {
     let Some(path) = env::var_os(GATE_ENV) else { return Ok(()) };
     let mut byte = [0];

@@ -1,4 +1,4 @@
-//! A shell that waits until the tracer is attached and then runs one line: for what people type.
+//! A shell that waits until tracer is attached, then runs one command line.
 
 use std::{
     fs::{self, File},
@@ -17,18 +17,18 @@ use crate::{
     tracer::{Outcome, Tracer},
 };
 
-/// A shell at its gate.
+/// A shell that waits at its gate.
 #[derive(Debug)]
 pub struct Gated {
     child: OwnedChild,
-    // Keeps the FIFO open, so that neither side waits for the other to open it.
+    // Kept so that the FIFO stays open and neither side blocks in `open`.
     gate: Gate,
     stdout: Option<Reader>,
     directory: TempDir,
 }
 
 impl Gated {
-    /// Starts `sh` for this line, with a pipe as stdout that is read at once.
+    /// Starts `sh` for this line. Its stdout is a pipe that a thread reads.
     pub fn piped(line: &str) -> Result<Self> {
         let mut gated = Self::start(line, Stdio::piped())?;
         let stdout = gated.child.inner().stdout.take().context("stdout was piped")?;
@@ -36,7 +36,7 @@ impl Gated {
         Ok(gated)
     }
 
-    /// The same with this as stdout.
+    /// Starts `sh` for this line with this stdout.
     pub fn onto(line: &str, stdout: OwnedFd) -> Result<Self> {
         Self::start(line, stdout.into())
     }
@@ -55,24 +55,24 @@ impl Gated {
         Ok(Self { child, gate, stdout: None, directory })
     }
 
-    /// The shell's pid, which a line that begins with `exec` hands on.
+    /// The shell's pid. A program started by `exec` in the line has it too.
     pub fn pid(&self) -> u32 {
         self.child.pid()
     }
 
-    /// A folder that lasts as long as this.
+    /// A directory that is removed with this shell.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Traces it from its gate to its end.
+    /// Traces the shell from its gate until tracer ends.
     pub fn trace(&mut self, tracer: Tracer) -> Result<Outcome> {
         let tracer = tracer.start()?;
         self.run()?;
         tracer.finish()
     }
 
-    /// The same for a target that does not end by itself, because it may get members again.
+    /// Traces the shell, then interrupts tracer: a cgroup can get new members, so its trace never ends.
     pub fn trace_and_stop(&mut self, tracer: Tracer) -> Result<Outcome> {
         let tracer = tracer.start()?;
         self.run()?;

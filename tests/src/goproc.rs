@@ -1,58 +1,58 @@
-//! The faulty process manager of the tests, seen from outside: its words and its account.
+//! Interface of the tests' faulty process manager: its options and its account file.
 //!
-//! `goproc [OPTION VALUE]… -- COMMAND…` starts a command with two pipes, reads them into memory
-//! and hands the bytes out on request, as the manager `goproc` does; a [`Behaviour`] names the
-//! fault it has. The program itself is `bin/goproc`; [`crate::managed`] runs it under the tracer.
+//! `goproc [OPTION VALUE]… -- COMMAND…` starts a command with two pipes, buffers what it reads, and
+//! answers requests for these bytes, like the real manager `goproc`. A [`Behaviour`] selects the
+//! fault. `bin/goproc` is the program; [`crate::managed`] runs it under tracer.
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-/// Names the FIFO that a managed command may wait at before it writes its last part.
+/// Environment variable with the path of a FIFO; a managed command can wait there in the middle.
 pub const LATER_ENV: &str = "GOPROC_LATER";
-/// The container that the worker's log names.
+/// The container name in the worker's log.
 pub const CONTAINER: &str = "sandbox-7";
-/// What the RPC client takes in one answer.
+/// Size limit of an RPC answer, in bytes.
 pub const ANSWER_LIMIT: usize = 4 << 20;
 
-/// What a manager does with its command's output.
+/// How a manager treats its command's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
-    /// Reads both streams to their ends and hands out every byte.
+    /// Reads both streams to the end and delivers every byte.
     Faithful,
-    /// The same, and is asked a second time: a reading empties the buffer.
+    /// Like `Faithful`, with a second request: the first one empties the buffer.
     Empties,
-    /// Keeps nothing of a command that failed.
+    /// Discards the output of a command that failed.
     DropOnFailure,
-    /// Empties the buffer, then fails to answer with bytes that are no UTF-8.
+    /// Empties the buffer, then fails to deliver bytes that are not UTF-8.
     Utf8Only,
-    /// Empties the buffer, then fails to answer with more than [`ANSWER_LIMIT`].
+    /// Empties the buffer, then fails to deliver more than [`ANSWER_LIMIT`] bytes.
     Limit,
-    /// The first answer is lost on its way; the second one is empty.
+    /// The first answer is lost; the second one is empty.
     Retry,
-    /// Tells every failure as exit code 1.
+    /// Reports every failure as exit code 1.
     FlattenExit,
-    /// Waits for the command's end, then closes both pipes without reading the rest.
+    /// Waits until the command ends, then closes both pipes without reading the rest.
     NoRead,
-    /// Closes both pipes while somebody may still write.
+    /// Closes both pipes while processes can still write.
     CloseEarly,
-    /// Reads stdout to its end before it looks at stderr.
+    /// Reads stdout to the end before it reads stderr.
     StdoutOnly,
-    /// Keeps both pipes open and never reads.
+    /// Never reads and keeps both pipes open.
     Stall,
-    /// Gives the command a non-blocking stdout, and reads after its end.
+    /// Makes the command's stdout non-blocking and reads after the command has ended.
     Nonblock,
-    /// Kills the command and closes both pipes without a last look.
+    /// Kills the command and closes both pipes without reading the rest.
     KillClose,
-    /// Another process takes some bytes out of stdout first.
-    Thief,
-    /// Passes only a part of stdout on to its own stdout.
+    /// Another process reads some bytes of stdout first.
+    OtherReader,
+    /// Forwards only a part of stdout to its own stdout.
     SlowRelay,
-    /// Passes stdout on as packets, and does not care which of them the socket refuses.
+    /// Forwards stdout as packets and ignores those that the socket refuses.
     PacketRelay,
 }
 
 impl Behaviour {
-    /// All of them.
+    /// All behaviours.
     pub const ALL: [Self; 16] = [
         Self::Faithful,
         Self::Empties,
@@ -67,7 +67,7 @@ impl Behaviour {
         Self::Stall,
         Self::Nonblock,
         Self::KillClose,
-        Self::Thief,
+        Self::OtherReader,
         Self::SlowRelay,
         Self::PacketRelay,
     ];
@@ -88,32 +88,32 @@ impl Behaviour {
             Self::Stall => "stall",
             Self::Nonblock => "nonblock",
             Self::KillClose => "kill-close",
-            Self::Thief => "thief",
+            Self::OtherReader => "other-reader",
             Self::SlowRelay => "slow-relay",
             Self::PacketRelay => "packet-relay",
         }
     }
 
-    /// The behaviour with this word.
+    /// Parses [`Self::word`].
     pub fn from_word(word: &str) -> Result<Self> {
         match Self::ALL.into_iter().find(|behaviour| behaviour.word() == word) {
             Some(behaviour) => Ok(behaviour),
-            None => bail!("no behaviour is called {word}"),
+            None => bail!("unknown behaviour {word}"),
         }
     }
 }
 
-/// How the worker writes its log.
+/// Format of the worker's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// zerolog's console writer, with colours unless `NO_COLOR` is set.
     Console,
-    /// zerolog's JSON, one object a line.
+    /// zerolog's JSON, one object per line.
     Json,
 }
 
 impl LogFormat {
-    /// Both.
+    /// Both formats.
     pub const ALL: [Self; 2] = [Self::Console, Self::Json];
 
     /// The command line's word for it.
@@ -124,80 +124,80 @@ impl LogFormat {
         }
     }
 
-    /// The format with this word.
+    /// Parses [`Self::word`].
     pub fn from_word(word: &str) -> Result<Self> {
         match Self::ALL.into_iter().find(|format| format.word() == word) {
             Some(format) => Ok(format),
-            None => bail!("no log format is called {word}"),
+            None => bail!("unknown log format {word}"),
         }
     }
 }
 
-/// How far the manager has come; the account is written anew at each stage.
+/// Progress of the manager. It rewrites its account at each stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Stage {
-    /// The command runs.
+    /// The command is running.
     Started,
-    /// Its first process has ended.
+    /// The command's first process has ended.
     Exited,
     /// Both read ends are closed.
     Closed,
-    /// Everything has been handed out that ever will be.
+    /// The manager has answered all requests.
     Done,
 }
 
-/// What the manager knows about a command: the truth of a test.
+/// The manager's own record of a command, which the tests compare with tracer's report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// How far it has come.
+    /// The stage at which it was written.
     pub stage: Stage,
     /// The manager's pid.
     pub manager: u32,
-    /// The command's pid, where `/proc` was mounted.
+    /// The command's pid in the namespace of the `/proc` mount.
     pub pid: u32,
-    /// The command's pid in its own pid namespace: the one in the worker's log.
+    /// The command's pid in its own namespace, as in the worker's log.
     pub ns_pid: u32,
-    /// Its words.
+    /// The command line.
     pub argv: Vec<String>,
     /// Its exit code.
     pub code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
-    /// The exit code that the manager tells its clients.
-    pub told_code: Option<i32>,
-    /// Who else read the stdout pipe.
-    pub thief: Option<Thief>,
+    /// The exit code that the manager reports to clients.
+    pub reported_code: Option<i32>,
+    /// The other reader of the stdout pipe, if any.
+    pub other_reader: Option<OtherReader>,
     /// The stdout pipe.
     pub stdout: Stream,
     /// The stderr pipe.
     pub stderr: Stream,
 }
 
-/// Another reader of the same pipe.
+/// Another process that reads from the command's stdout pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Thief {
+pub struct OtherReader {
     /// Its pid.
     pub pid: u32,
-    /// What it took.
+    /// Bytes that it read.
     pub bytes: u64,
 }
 
-/// One pipe, from its reading end.
+/// Counts of one pipe, at its read end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stream {
-    /// The pipe, as `/proc` words it.
+    /// Name of the pipe in `/proc`, like `pipe:[88123]`.
     pub object: String,
-    /// Bytes the manager read.
+    /// Bytes that the manager read.
     pub read: u64,
-    /// Bytes it handed out.
-    pub handed_out: u64,
-    /// Bytes that were inside when it closed its end; absent while it is open.
-    pub left_inside: Option<u64>,
+    /// Bytes that reached a client.
+    pub delivered: u64,
+    /// Unread bytes in the pipe when the manager closed it; `None` while it is open.
+    pub unread: Option<u64>,
 }
 
 impl Account {
-    /// Bytes that anybody read from stdout.
-    pub fn stdout_read_by_all(&self) -> u64 {
-        self.stdout.read + self.thief.map_or(0, |thief| thief.bytes)
+    /// Bytes that all readers together read from stdout.
+    pub fn total_stdout_read(&self) -> u64 {
+        self.stdout.read + self.other_reader.map_or(0, |other_reader| other_reader.bytes)
     }
 }

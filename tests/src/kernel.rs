@@ -1,17 +1,17 @@
-//! The running kernel's version, for what tracer promises only from some version on.
-//!
-//! Tests ask here, and not tracer, what is to be expected.
+//! The running kernel's version. Tests derive from it what to expect of tracer, instead of asking
+//! tracer.
 
 use anyhow::{Context, Result};
 
-/// The first kernel whose io_uring tracepoints name the request, and with it the file.
+/// The first kernel whose io_uring tracepoints have the request, from which the file follows.
 pub const URING_IS_COUNTED: (u32, u32) = (5, 19);
 
-/// Whether the running kernel is this one or newer.
+/// Whether the running kernel has this version (major, minor) or a newer one.
 pub fn is_at_least(version: (u32, u32)) -> Result<bool> {
     let name = rustix::system::uname();
     let release = name.release().to_string_lossy();
-    let running = parse(&release).with_context(|| format!("what kernel is `{release}`?"))?;
+    let running =
+        parse(&release).with_context(|| format!("cannot parse the kernel release `{release}`"))?;
     Ok(running >= version)
 }
 

@@ -1,10 +1,11 @@
-//! Harness of the tests on the real kernel.
+//! Harness of the tests that run tracer on the real kernel.
 //!
-//! A *workload* does real I/O and writes down what the kernel returned (its [`truth`]); the
-//! [`tracer`] runs beside it; [`expect`] compares the two to the byte. Nothing here knows how
-//! the tracer works: it is driven through its command line and read through its JSON report.
+//! A *workload* does real I/O and records what the kernel returned (its [`truth`]). [`tracer`] traces
+//! it. [`expect`] compares the two, byte by byte. The harness uses only tracer's command line and
+//! its JSON report, nothing of its implementation.
 //!
-//! Every wait has a deadline and says what it waited for; no sleep stands in for an event.
+//! Every wait has a deadline and names the awaited event. No test sleeps instead of waiting for an
+//! event.
 
 pub mod capture;
 pub mod cgroup;

@@ -1,4 +1,4 @@
-//! Commands under the faulty process manager ([`crate::goproc`]), with the tracer on it.
+//! Commands run by the faulty process manager ([`crate::goproc`]), which tracer traces.
 
 use std::{
     ffi::OsString,
@@ -24,75 +24,75 @@ use crate::{
     workload::sibling_binary,
 };
 
-/// A manager to be started.
+/// Configuration of a manager and of its trace.
 #[derive(Clone, Debug)]
 pub struct Goproc {
     behaviour: Behaviour,
     bytes: usize,
     log: Option<LogFormat>,
-    has_own_pids: bool,
+    in_pid_namespace: bool,
     follows: Option<&'static str>,
     variables: Vec<(String, String)>,
     arguments: Vec<OsString>,
 }
 
 impl Goproc {
-    /// A manager that behaves like this and writes no log.
+    /// A manager with this behaviour and without a log.
     pub fn new(behaviour: Behaviour) -> Self {
         Self {
             behaviour,
             bytes: 0,
             log: None,
-            has_own_pids: false,
+            in_pid_namespace: false,
             follows: None,
             variables: Vec::new(),
             arguments: Vec::new(),
         }
     }
 
-    /// How many bytes its behaviour is about.
+    /// Sets the byte count that the behaviour uses (`--bytes`).
     pub fn bytes(mut self, bytes: usize) -> Self {
         self.bytes = bytes;
         self
     }
 
-    /// It writes the worker's log, and the tracer gets it.
+    /// Makes it write a worker's log, which tracer reads (`--worker-log`).
     pub fn logging(mut self, format: LogFormat) -> Self {
         self.log = Some(format);
         self
     }
 
-    /// It runs in a pid namespace of its own, as in a container.
-    pub fn with_own_pids(mut self) -> Self {
-        self.has_own_pids = true;
+    /// Runs it in a new pid namespace, as in a container.
+    pub fn in_pid_namespace(mut self) -> Self {
+        self.in_pid_namespace = true;
         self
     }
 
-    /// The tracer follows readers this far.
+    /// Sets tracer's `--follow-readers`.
     pub fn following(mut self, hops: &'static str) -> Self {
         self.follows = Some(hops);
         self
     }
 
-    /// Sets a variable for it and its command.
+    /// Sets an environment variable of the manager and its command.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// The tracer gets this argument as well.
+    /// Adds an argument of tracer.
     pub fn tracer_arg(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
         self
     }
 
-    /// Runs `argv` from start to end with the tracer on the manager.
+    /// Traces the manager while it runs `argv` to its end.
     pub fn trace(&self, argv: &[&str]) -> Result<Managed> {
         self.begin(argv)?.finish()
     }
 
-    /// Starts the manager, attaches the tracer, and lets the manager run `argv`.
-    pub fn begin(&self, argv: &[&str]) -> Result<UnderTrace> {
+    /// Starts the manager, attaches tracer, and lets the manager run `argv`.
+    pub fn begin(&self, argv: &[&str]) -> Result<TracedGoproc> {
         let mut running = self.spawn(argv)?;
         let mut tracer = Tracer::on_pid(running.manager_pid()?);
         if let Some(log) = &running.log {
@@ -104,10 +104,10 @@ impl Goproc {
         tracer = self.arguments.iter().fold(tracer, Tracer::arg);
         let tracer = tracer.start()?;
         running.gate.open()?;
-        Ok(UnderTrace { running, tracer })
+        Ok(TracedGoproc { running, tracer })
     }
 
-    /// Starts the manager, which waits at its gate.
+    /// Starts the manager, which waits at its gate, without a tracer.
     pub fn spawn(&self, argv: &[&str]) -> Result<RunningGoproc> {
         let directory = tempfile::tempdir()?;
         let later_directory = directory.path().join("later");
@@ -143,7 +143,7 @@ impl Goproc {
 
     fn program(&self) -> Result<Command> {
         let goproc = sibling_binary("goproc")?;
-        if !self.has_own_pids {
+        if !self.in_pid_namespace {
             return Ok(Command::new(goproc));
         }
         let mut unshare = Command::new("unshare");
@@ -152,7 +152,7 @@ impl Goproc {
     }
 }
 
-/// A manager at work.
+/// A running manager.
 #[derive(Debug)]
 pub struct RunningGoproc {
     child: OwnedChild,
@@ -166,7 +166,7 @@ pub struct RunningGoproc {
 }
 
 impl RunningGoproc {
-    /// The pid of the manager itself, where `/proc` was mounted.
+    /// The manager's pid in the namespace of the `/proc` mount.
     pub fn manager_pid(&self) -> Result<u32> {
         let started = self.child.pid();
         wait_until(&format!("{} to run", self.name), || {
@@ -179,34 +179,34 @@ impl RunningGoproc {
         })
     }
 
-    /// Lets it start its command.
+    /// Lets the manager start its command.
     pub fn open_gate(&mut self) -> Result<()> {
         self.gate.open()
     }
 
-    /// Lets the command's last part go on: whoever reads one byte from [`LATER_ENV`].
-    pub fn let_go(&mut self) -> Result<()> {
+    /// Lets a command continue that waits at the FIFO [`LATER_ENV`].
+    pub fn resume_command(&mut self) -> Result<()> {
         self.later.open()
     }
 
-    /// Its account, once it has come this far.
+    /// Waits until the manager has reached this stage; returns its account.
     pub fn account_at(&self, stage: Stage) -> Result<Account> {
         account_at(&self.account, stage).with_context(|| self.name.clone())
     }
 
-    /// What the worker has logged so far; nothing if it writes no log.
+    /// The worker's log so far; empty without a log.
     pub fn log_text(&self) -> Result<String> {
         let text = self.log.as_ref().map(fs::read_to_string).transpose();
         Ok(text.context("cannot read the worker's log")?.unwrap_or_default())
     }
 
-    /// Kills the manager itself, and nobody below it.
+    /// Kills the manager, but not its descendants.
     pub fn kill(&mut self) -> Result<()> {
         self.child.signal(Signal::KILL)?;
         self.child.wait().map(drop)
     }
 
-    /// Waits for its end; what it passed on to its own stdout.
+    /// Waits until it ends; returns its account and what it forwarded to its stdout.
     pub fn finish(mut self) -> Result<(Account, Received)> {
         let status = self.child.wait()?;
         ensure!(status.success(), "{} ended with {}", self.name, describe(status));
@@ -217,27 +217,27 @@ impl RunningGoproc {
     }
 }
 
-/// The account that a manager writes to this file, once it has come this far.
+/// Waits until a manager has reached this stage; returns the account in this file.
 pub fn account_at(path: &Path, stage: Stage) -> Result<Account> {
-    wait_until(&format!("a manager to be {stage:?}"), || {
+    wait_until(&format!("a manager to reach the stage {stage:?}"), || {
         let Ok(text) = fs::read(path) else { return Ok(None) };
         let account: Account = serde_json::from_slice(&text)?;
         Ok((account.stage >= stage).then_some(account))
     })
 }
 
-/// A manager and the tracer on it.
+/// A running manager and its running tracer.
 #[derive(Debug)]
-pub struct UnderTrace {
+pub struct TracedGoproc {
     /// The manager.
     pub running: RunningGoproc,
     /// The tracer.
     pub tracer: RunningTracer,
 }
 
-impl UnderTrace {
-    /// Waits for the tracer's end, which comes when the whole tree has ended: whoever outlives the
-    /// manager would be killed with its group.
+impl TracedGoproc {
+    /// Waits for tracer, which ends with the whole process tree, then for the manager. The other
+    /// order would kill descendants that outlive the manager.
     pub fn finish(self) -> Result<Managed> {
         let name = self.running.name.clone();
         let tracer = self.tracer.finish().with_context(|| format!("tracing {name}"))?;
@@ -245,7 +245,7 @@ impl UnderTrace {
         Managed::new(name, account, relayed, tracer)
     }
 
-    /// Ends the trace while the manager and its command go on, and then ends those.
+    /// Interrupts tracer while the manager and its command run, then kills them.
     pub fn interrupt(self) -> Result<Managed> {
         let account = self.running.account_at(Stage::Started)?;
         self.tracer.interrupt()?;
@@ -253,7 +253,7 @@ impl UnderTrace {
         Managed::new(self.running.name.clone(), account, Received::default(), tracer)
     }
 
-    /// Waits for the tracer's end: the manager was killed, its last account is the one it left.
+    /// Waits for tracer after the manager was killed. The account is the last one it wrote.
     pub fn after_kill(self) -> Result<Managed> {
         let account = self.running.account_at(Stage::Started)?;
         let tracer = self.tracer.finish()?;
@@ -261,18 +261,18 @@ impl UnderTrace {
     }
 }
 
-/// A managed command that has been traced.
+/// A traced command of the faulty manager.
 #[derive(Debug)]
 pub struct Managed {
-    /// What was run, for messages.
+    /// Name of the run, for messages.
     pub name: String,
-    /// The manager's truth.
+    /// The manager's record.
     pub account: Account,
-    /// What the manager passed on to its own stdout.
+    /// What the manager forwarded to its own stdout.
     pub relayed: Received,
-    /// The tracer's exit and texts.
+    /// Tracer's exit status and output.
     pub tracer: Outcome,
-    /// Its report.
+    /// Tracer's report.
     pub report: Report,
 }
 
@@ -282,40 +282,40 @@ impl Managed {
         Ok(Self { name, account, relayed, tracer, report })
     }
 
-    /// The law of every case, where the manager closed its ends itself: per pipe, what went in
-    /// is what was read and what was left inside; the report says so to the byte; its ledger
-    /// balances; the tracer lost nothing and saw the command end as the manager did.
+    /// Checks a run in which the manager closed its pipes itself. For each pipe, the written bytes
+    /// are the read bytes plus the unread ones, and the report has these numbers. The ledger
+    /// balances, tracer lost nothing, and the reported exit status is the one the manager saw.
     pub fn check(&self) -> Result<()> {
         let Account { stdout, stderr, .. } = &self.account;
         expect::no_losses(&self.report)
-            .and_then(|()| self.check_stream(stdout, self.account.stdout_read_by_all()))
+            .and_then(|()| self.check_stream(stdout, self.account.total_stdout_read()))
             .and_then(|()| self.check_stream(stderr, stderr.read))
             .and_then(|()| self.check_exit())
-            .with_context(|| format!("{}; the tracer said: {}", self.name, self.tracer.stderr))
+            .with_context(|| format!("{}; stderr of tracer: {}", self.name, self.tracer.stderr))
     }
 
     fn check_stream(&self, stream: &Stream, read: u64) -> Result<()> {
-        let Stream { object: id, left_inside, .. } = stream;
-        let left = left_inside.with_context(|| format!("{id} was not closed"))?;
+        let Stream { object: id, unread, .. } = stream;
+        let unread = unread.with_context(|| format!("{id} was not closed"))?;
         let written = self.report.written_to(id);
         ensure!(
-            written == read + left,
-            "{id}: {read} bytes were read and {left} left inside, written are {written}"
+            written == read + unread,
+            "{id}: {read} bytes were read, {unread} were left unread, reported as written are {written}"
         );
         let Some(object) = self.report.object(id) else {
-            ensure!(written == 0, "{id}: {written} bytes went in, and it is not listed");
+            ensure!(written == 0, "{id}: {written} bytes were written, and it is not listed");
             return Ok(());
         };
         let reported = (object.written, object.read, object.unread);
         ensure!(
-            reported == (Some(read + left), Some(read), Some(left)),
-            "{id}: {read} bytes were read and {left} left inside, reported is {reported:?}"
+            reported == (Some(read + unread), Some(read), Some(unread)),
+            "{id}: {read} bytes were read, {unread} were left unread, reported is {reported:?}"
         );
         ensure!(object.balanced != Some(false), "{id} does not balance: {object:?}");
         Ok(())
     }
 
-    /// The command's end is reported as the kernel told the manager.
+    /// Checks the command's reported exit status against the manager's.
     fn check_exit(&self) -> Result<()> {
         let Account { pid, code, signal, .. } = self.account;
         let exit = self.report.of_pid(pid).find_map(|process| process.exit);
@@ -327,14 +327,14 @@ impl Managed {
         Ok(())
     }
 
-    /// The first finding, which must come from this rule; the exit code must agree with it.
+    /// The first finding. It must come from this rule, and tracer's exit code must match the findings.
     pub fn headline(&self, rule: &str) -> Result<&Finding> {
         let finding = self.report.headline(rule).with_context(|| self.name.clone())?;
         self.report.check_exit_code(self.tracer.status.code())?;
         Ok(finding)
     }
 
-    /// The object table's row of the stdout pipe.
+    /// The stdout pipe in the report.
     pub fn stdout(&self) -> Result<&Object> {
         let id = &self.account.stdout.object;
         self.report.object(id).with_context(|| format!("{id} is not listed"))

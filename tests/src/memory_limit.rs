@@ -1,4 +1,4 @@
-//! A cgroup that limits memory, the maps' as well: the kernel charges a map to whoever made it.
+//! A cgroup that limits memory, including BPF maps: the kernel charges a map to its creator.
 
 use std::{
     fs,
@@ -11,18 +11,20 @@ use anyhow::{Context as _, Result};
 
 use crate::privilege;
 
-/// A scratch cgroup of the memory controller, of either version; removed when dropped.
+/// A scratch cgroup with the memory controller, version 1 or 2; removed when dropped.
 #[derive(Debug)]
 pub struct MemoryLimit {
     path: PathBuf,
-    /// Where the limit and the use are.
+    /// File with the limit.
     limit: &'static str,
+    /// File with the current usage.
     usage: &'static str,
+    /// The limit's value for no limit.
     unlimited: &'static str,
 }
 
 impl MemoryLimit {
-    /// Makes it, without a limit.
+    /// Creates it without a limit.
     pub fn create(name: &str) -> Result<Self> {
         privilege::require_root()?;
         let name = format!("{name}-{}", std::process::id());
@@ -45,38 +47,38 @@ impl MemoryLimit {
                 Some(of_version_1(Path::new(root)))
             }
             [_, root, "cgroup2", ..] => {
-                let offered = fs::read_to_string(Path::new(root).join("cgroup.subtree_control"));
-                let offers =
-                    offered.is_ok_and(|text| text.split_whitespace().any(|it| it == "memory"));
-                offers.then(|| of_version_2(Path::new(root)))
+                let enabled = fs::read_to_string(Path::new(root).join("cgroup.subtree_control"));
+                let has_memory =
+                    enabled.is_ok_and(|text| text.split_whitespace().any(|it| it == "memory"));
+                has_memory.then(|| of_version_2(Path::new(root)))
             }
             _ => None,
         });
         let cgroup = found.context("no memory controller is mounted")?;
         fs::create_dir(&cgroup.path)
-            .with_context(|| format!("cannot make {}", cgroup.path.display()))?;
+            .with_context(|| format!("cannot create {}", cgroup.path.display()))?;
         Ok(cgroup)
     }
 
-    /// Where it is.
+    /// Its directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Limits it to so many bytes.
+    /// Sets the limit, in bytes.
     pub fn set(&self, bytes: u64) -> Result<()> {
         self.write(&bytes.to_string())
     }
 
-    /// Takes the limit away.
+    /// Removes the limit.
     pub fn lift(&self) -> Result<()> {
         self.write(self.unlimited)
     }
 
-    /// What is used now.
+    /// The current usage, in bytes.
     pub fn usage(&self) -> Result<u64> {
         let text = fs::read_to_string(self.path.join(self.usage))?;
-        text.trim().parse().context("the use of memory is no number")
+        text.trim().parse().context("the memory usage is not a number")
     }
 
     fn write(&self, text: &str) -> Result<()> {
@@ -88,7 +90,7 @@ impl MemoryLimit {
 impl Drop for MemoryLimit {
     fn drop(&mut self) {
         for _ in 0..100 {
-            // Busy for a moment after its last member has ended.
+            // The cgroup stays busy for a moment after its last member has ended.
             if fs::remove_dir(&self.path).is_ok() {
                 return;
             }

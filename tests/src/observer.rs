@@ -1,4 +1,4 @@
-//! The same program with and without a tracer, and all that its reader and its parent notice of it.
+//! Runs a program with and without tracer and compares all that its reader and parent can observe.
 
 use std::{
     fs,
@@ -19,28 +19,28 @@ use crate::{
     tracer::{Tracer, binary},
 };
 
-/// A program, and the place it always runs in: outputs name paths.
+/// A program and the directory it runs in. The path stays the same, because outputs contain it.
 #[derive(Debug)]
 pub struct Subject {
     argv: Vec<String>,
-    place: TempDir,
+    directory: TempDir,
 }
 
-/// Where stdout and stderr go.
+/// How stdout and stderr are connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Streams {
-    /// Into a pipe each.
+    /// A pipe for each.
     Apart,
-    /// Into one pipe, in the order in which they are written.
+    /// One pipe for both, which keeps the order of the writes.
     Together,
 }
 
-/// What there is to notice.
+/// What a reader and a parent can observe of a run.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Observed {
-    /// What came out of stdout, or of the one pipe.
+    /// The bytes of stdout, or of the shared pipe.
     pub stdout: Vec<u8>,
-    /// What came out of stderr.
+    /// The bytes of stderr.
     pub stderr: Vec<u8>,
     /// The exit code.
     pub code: Option<i32>,
@@ -48,7 +48,7 @@ pub struct Observed {
     pub signal: Option<i32>,
 }
 
-/// A subject that waits to be let go.
+/// A subject that waits at its gate.
 struct Waiting {
     child: OwnedChild,
     gate: Gate,
@@ -59,35 +59,35 @@ impl Subject {
     /// A program with its arguments.
     pub fn new(argv: &[&str]) -> Result<Self> {
         let argv = argv.iter().map(|word| (*word).to_owned()).collect();
-        Ok(Self { argv, place: tempfile::tempdir()? })
+        Ok(Self { argv, directory: tempfile::tempdir()? })
     }
 
-    /// A script of `tests/corpus`, by what runs it and its name.
+    /// A script in `tests/corpus` and its interpreter.
     pub fn of_corpus(interpreter: &str, script: &str) -> Result<Self> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(script);
         Self::new(&[interpreter, &path.display().to_string()])
     }
 
-    /// Runs it with nobody watching.
+    /// Runs it without a tracer.
     pub fn untraced(&self, streams: Streams) -> Result<Observed> {
         let mut waiting = self.wait(streams)?;
         waiting.gate.open_line()?;
         waiting.finish()
     }
 
-    /// Starts it as tracer's command. `-o` and `-q` keep tracer itself off both streams.
+    /// Runs it as tracer's command. `-o` and `-q` keep tracer's own output out of both streams.
     pub fn as_command(&self, streams: Streams, options: &[&str]) -> Result<Observed> {
-        let report = self.place.path().join("report.json");
+        let report = self.directory.path().join("report.json");
         let mut command = Command::new(binary()?);
         command.args(["-q", "--format", "json", "-o"]).arg(&report).args(options).arg("--");
         command.args(&self.argv).current_dir(self.fresh_directory()?).stdin(Stdio::null());
-        let readers = give(&mut command, streams)?;
+        let readers = connect(&mut command, streams)?;
         let mut child = OwnedChild::spawn(&mut command, &self.words())?;
         drop(command);
         let status = child.wait()?;
         ensure!(status.code().is_some_and(|code| code <= 1), "{}: {status}", self.words());
         let report: Value = serde_json::from_str(&fs::read_to_string(&report)?)?;
-        let (code, signal) = end_of_command(&report).context("no end of the command")?;
+        let (code, signal) = exit_of_command(&report).context("no exit status of the command")?;
         Observed::read(readers, code, signal)
     }
 
@@ -96,7 +96,7 @@ impl Subject {
     }
 
     fn fresh_directory(&self) -> Result<PathBuf> {
-        let directory = self.place.path().join("work");
+        let directory = self.directory.path().join("work");
         if directory.exists() {
             fs::remove_dir_all(&directory)?;
         }
@@ -106,11 +106,11 @@ impl Subject {
 
     fn wait(&self, streams: Streams) -> Result<Waiting> {
         let work = self.fresh_directory()?;
-        let fifo = self.place.path().join("go");
+        let fifo = self.directory.path().join("go");
         if fifo.exists() {
             fs::remove_file(&fifo)?;
         }
-        let gate = Gate::create(self.place.path())?;
+        let gate = Gate::create(self.directory.path())?;
         let mut command = Command::new("sh");
         command
             .args(["-c", "read go < \"$0\"; exec \"$@\""])
@@ -118,7 +118,7 @@ impl Subject {
             .args(&self.argv)
             .current_dir(work)
             .stdin(Stdio::null());
-        let readers = give(&mut command, streams)?;
+        let readers = connect(&mut command, streams)?;
         let child = OwnedChild::spawn(&mut command, &self.words())?;
         Ok(Waiting { child, gate, readers })
     }
@@ -131,7 +131,7 @@ impl Waiting {
     }
 }
 
-/// Runs several subjects, each with its streams, under one tracer that was given their pids.
+/// Runs several subjects under one tracer that attaches to their pids.
 pub fn by_pid(
     subjects: &[(&Subject, Streams)],
     adjust: impl Fn(Tracer) -> Tracer,
@@ -153,11 +153,11 @@ pub fn by_pid(
     Ok(observed)
 }
 
-/// Gives a command its streams; what reads them.
-fn give(command: &mut Command, streams: Streams) -> Result<Vec<Reader>> {
+/// Connects the streams of a command to pipes; returns the readers.
+fn connect(command: &mut Command, streams: Streams) -> Result<Vec<Reader>> {
     let pipe = || -> Result<(Reader, OwnedFd)> {
-        let (far, end) = pipe_with(PipeFlags::CLOEXEC)?;
-        Ok((Reader::spawn(far, Pace::Free), end))
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+        Ok((Reader::spawn(read, Pace::Free), write))
     };
     let (reader, stdout) = pipe()?;
     let mut readers = vec![reader];
@@ -173,8 +173,8 @@ fn give(command: &mut Command, streams: Streams) -> Result<Vec<Reader>> {
     Ok(readers)
 }
 
-/// Exit code and signal of the process that tracer started, from its report.
-fn end_of_command(report: &Value) -> Option<(Option<i32>, Option<i32>)> {
+/// Exit code and signal of the process that tracer started, from the report.
+fn exit_of_command(report: &Value) -> Option<(Option<i32>, Option<i32>)> {
     let pid = report.get("target")?.get("pids")?.get(0)?;
     let mut processes = report.get("processes")?.as_array()?.iter();
     let exit = processes.find(|process| process.get("pid") == Some(pid))?.get("exit")?;
@@ -198,12 +198,12 @@ impl Observed {
         Ok(Self { stdout: next(), stderr: next(), code, signal })
     }
 
-    /// Fails, and shows the first difference, unless nobody could tell the two apart.
-    pub fn is_like(&self, other: &Self) -> Result<()> {
+    /// Fails with the first difference unless both runs are the same.
+    pub fn check_same(&self, other: &Self) -> Result<()> {
         for (name, own, others) in
             [("stdout", &self.stdout, &other.stdout), ("stderr", &self.stderr, &other.stderr)]
         {
-            let differs = || own.iter().zip(others).position(|(one, other)| one != other);
+            let differs = || own.iter().zip(others).position(|(a, b)| a != b);
             if own != others {
                 let at = differs().unwrap_or(own.len().min(others.len()));
                 let around = |bytes: &[u8]| {

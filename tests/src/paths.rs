@@ -1,30 +1,30 @@
-//! Every way to write that the workload binary knows, and the kind of stdout each one needs.
+//! The write paths of the workload binary, and the kind of stdout that each needs.
 
 use crate::stdio::Kind;
 
-/// How a process came to the fd it writes through.
+/// How a process obtained the fd through which it writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// fd 1 and fd 2 themselves.
+    /// It inherited fd 1 and fd 2.
     Direct,
-    /// A `dup` of each.
+    /// `dup` of fd 1 and fd 2.
     Dup,
     /// `dup2` of fd 1 to 7 and of fd 2 to 8.
     Dup2,
-    /// A forked child writes as well.
+    /// Parent and forked child both write.
     Fork,
-    /// Some before and some after an exec.
+    /// Writes before and after an exec.
     Exec,
-    /// A child that closed its own got both over a socket (`SCM_RIGHTS`).
+    /// A child that closed its fd 1 and fd 2 received both over a socket (`SCM_RIGHTS`).
     Scm,
 }
 
 impl Identity {
-    /// All of them.
+    /// All identities.
     pub const ALL: [Self; 6] =
         [Self::Direct, Self::Dup, Self::Dup2, Self::Fork, Self::Exec, Self::Scm];
 
-    /// The workload binary's word for it.
+    /// Its name on the workload's command line.
     pub fn word(self) -> &'static str {
         match self {
             Self::Direct => "direct",
@@ -36,18 +36,18 @@ impl Identity {
         }
     }
 
-    /// The identity with this word.
+    /// Parses [`Self::word`].
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|identity| identity.word() == word)
     }
 }
 
-/// One way to write.
+/// A write path: one kind of system call or request that writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WritePath {
-    /// The workload binary's word for it.
+    /// Its name on the workload's command line.
     pub name: &'static str,
-    /// The kind of stdout and stderr it works on.
+    /// The kind of stdout and stderr that it works on.
     pub kind: Kind,
 }
 
@@ -85,7 +85,7 @@ pub const URING: [WritePath; 9] = [
     on(Kind::Pipe, "uring-async"),
 ];
 
-/// System calls through the 32-bit entry.
+/// System calls through the 32-bit entry point.
 pub const COMPAT: [WritePath; 6] = [
     on(Kind::Pipe, "compat-write"),
     on(Kind::Pipe, "compat-writev"),
@@ -95,7 +95,7 @@ pub const COMPAT: [WritePath; 6] = [
     on(Kind::Pipe, "compat-sendfile64"),
 ];
 
-/// The path of this name.
+/// Finds a path by name.
 pub fn find(name: &str) -> Option<WritePath> {
     NATIVE.iter().chain(&URING).chain(&COMPAT).find(|path| path.name == name).copied()
 }

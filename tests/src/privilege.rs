@@ -1,4 +1,4 @@
-//! What the privileged tests need, said before they fail in some stranger way.
+//! Checks for root before a test fails with a less helpful error.
 
 use anyhow::{Result, bail};
 
@@ -7,7 +7,7 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Fails with the cure in the message unless this process is root.
+/// Fails unless this process is root.
 pub fn require_root() -> Result<()> {
     if !is_root() {
         bail!("this test loads eBPF programs: run it as root");

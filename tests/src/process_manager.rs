@@ -1,5 +1,5 @@
-//! A small process manager, as the tests' stand-in for the ones people lose output in: starts a
-//! command with two pipes, reads both to the end, and says how much it read.
+//! A minimal, correct process manager: starts a command with two pipes, reads both to the end, and
+//! records how much it read.
 
 use std::{
     io::Read,
@@ -13,35 +13,35 @@ use serde::{Deserialize, Serialize};
 
 use crate::procfs::object_of;
 
-/// What a managed command did, seen from the manager's ends of its pipes.
+/// The manager's record of a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// The command's pid.
     pub pid: u32,
-    /// Its words.
+    /// The command line.
     pub argv: Vec<String>,
     /// Its exit code.
     pub code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
-    /// What the manager read from its stdout.
+    /// What the manager read from the command's stdout.
     pub stdout: Stream,
-    /// What the manager read from its stderr.
+    /// What the manager read from the command's stderr.
     pub stderr: Stream,
 }
 
-/// One pipe, read to its end.
+/// A pipe that was read to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stream {
-    /// The pipe, as `/proc` words it.
+    /// Name of the pipe in `/proc`, like `pipe:[88123]`.
     pub object: String,
-    /// Bytes read.
+    /// Number of bytes read.
     pub bytes: u64,
-    /// The same as text, for messages.
+    /// The bytes as text, for messages.
     pub text: String,
 }
 
-/// Runs a command and accounts for its output.
+/// Runs a command to its end.
 pub fn run(argv: &[String]) -> Result<Account> {
     let (program, arguments) = argv.split_first().context("no command to run")?;
     let mut child = Command::new(program)
@@ -53,8 +53,8 @@ pub fn run(argv: &[String]) -> Result<Account> {
         .with_context(|| format!("cannot start {program}"))?;
     let stdout = child.stdout.take().context("stdout was piped")?;
     let stderr = child.stderr.take().context("stderr was piped")?;
-    let stderr = thread::spawn(move || account(stderr));
-    let stdout = account(stdout)?;
+    let stderr = thread::spawn(move || read_to_end(stderr));
+    let stdout = read_to_end(stdout)?;
     let stderr = stderr.join().map_err(|_| anyhow!("the stderr reader panicked"))??;
     let pid = child.id();
     let status = child.wait()?;
@@ -62,7 +62,7 @@ pub fn run(argv: &[String]) -> Result<Account> {
     Ok(Account { pid, argv, code: status.code(), signal: status.signal(), stdout, stderr })
 }
 
-fn account(mut end: impl Read + AsRawFd) -> Result<Stream> {
+fn read_to_end(mut end: impl Read + AsRawFd) -> Result<Stream> {
     let object = object_of(end.as_raw_fd()).context("/proc does not know the pipe")?;
     let mut bytes = Vec::new();
     end.read_to_end(&mut bytes)?;

@@ -1,22 +1,22 @@
-//! The few things the tests read from `/proc`.
+//! What the tests read from `/proc`.
 
 use std::{fs, os::fd::RawFd};
 
 use anyhow::{Context, Result};
 
-/// What an open fd of this process refers to, worded as the kernel words it: `pipe:[88123]`.
+/// Name of the object behind an fd of this process, as the kernel prints it: `pipe:[88123]`.
 pub fn object_of(fd: RawFd) -> Option<String> {
     let link = fs::read_link(format!("/proc/self/fd/{fd}")).ok()?;
     Some(link.to_string_lossy().into_owned())
 }
 
-/// This process's pid in the namespace `/proc` was mounted for.
+/// This process's pid in the namespace of the `/proc` mount.
 pub fn own_pid() -> Result<u32> {
     let link = fs::read_link("/proc/self").context("/proc is not mounted")?;
-    link.to_string_lossy().parse().context("/proc/self names no pid")
+    link.to_string_lossy().parse().context("/proc/self is not a pid")
 }
 
-/// The pid that a child of this process has in the namespace `/proc` was mounted for.
+/// The pid of a child of this process in the namespace of the `/proc` mount.
 pub fn outer_pid_of_child(child: u32) -> Result<u32> {
     let own = own_pid()?;
     if own == std::process::id() {
@@ -25,23 +25,23 @@ pub fn outer_pid_of_child(child: u32) -> Result<u32> {
     let mut children = children_of(own)?.into_iter();
     children
         .find(|pid| status_of(*pid, "NSpid:").and_then(|text| text.parse().ok()) == Some(child))
-        .with_context(|| format!("/proc knows no child {child} of process {own}"))
+        .with_context(|| format!("process {own} has no child {child} in /proc"))
 }
 
-/// The children of a process.
+/// Pids of the children of a process.
 pub fn children_of(parent: u32) -> Result<Vec<u32>> {
     let pids = pids()?.into_iter();
     let is_child = |pid: &u32| status_of(*pid, "PPid:").is_some_and(|of| of == parent.to_string());
     Ok(pids.filter(is_child).collect())
 }
 
-/// The parent of a process.
+/// Pid of the parent of a process.
 pub fn parent_of(pid: u32) -> Result<u32> {
     let parent = status_of(pid, "PPid:").with_context(|| format!("process {pid} is gone"))?;
     parent.parse().with_context(|| format!("process {pid} has the parent {parent}"))
 }
 
-/// Every process with this short name.
+/// Pids of the processes with this name (`comm`).
 pub fn named(comm: &str) -> Result<Vec<u32>> {
     let pids = pids()?.into_iter();
     Ok(pids.filter(|pid| status_of(*pid, "Name:").is_some_and(|name| name == comm)).collect())
@@ -52,21 +52,21 @@ fn pids() -> Result<Vec<u32>> {
     Ok(entries.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok()).collect())
 }
 
-/// The last word of a line of a process's status; nothing once it is gone.
+/// The last word of a line in a process's status; `None` if the process is gone.
 fn status_of(pid: u32, line: &str) -> Option<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let found = status.lines().find(|candidate| candidate.starts_with(line))?;
     found.split_whitespace().last().map(str::to_owned)
 }
 
-/// Whether a process is asleep inside `write` to this fd.
+/// Whether a process is blocked in `write` to this fd.
 pub fn is_blocked_in_write(pid: u32, fd: i32) -> bool {
-    // Says `running` unless the process sleeps; then number and arguments, in hexadecimal.
+    // Contains `running`, or for a blocked process the call's number and its arguments in hex.
     fs::read_to_string(format!("/proc/{pid}/syscall"))
         .is_ok_and(|line| line.starts_with(&format!("{} {fd:#x} ", libc::SYS_write)))
 }
 
-/// What an fd of another process refers to, worded as the kernel words it.
+/// Name of the object behind an fd of another process, as in [`object_of`].
 pub fn target_of(pid: u32, fd: RawFd) -> Result<String> {
     let link = fs::read_link(format!("/proc/{pid}/fd/{fd}"));
     let link = link.with_context(|| format!("fd {fd} of process {pid}"))?;

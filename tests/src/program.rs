@@ -1,4 +1,4 @@
-//! Any program, started when the tracer is attached, with both streams read and captured.
+//! Runs a program with its output captured; it starts when tracer is attached.
 
 use std::{
     ffi::OsString,
@@ -21,7 +21,7 @@ use crate::{
     tracer::Tracer,
 };
 
-/// A program to be started.
+/// Configuration of a program and its trace.
 #[derive(Debug)]
 pub struct Program {
     argv: Vec<OsString>,
@@ -30,22 +30,22 @@ pub struct Program {
     limit: Duration,
 }
 
-/// A program that was captured.
+/// A program that has run with its output captured.
 #[derive(Debug)]
 pub struct Captured {
     /// Its pid.
     pub pid: u32,
     /// How it ended.
     pub status: ExitStatus,
-    /// What its stdout and stderr are, as the report words it.
+    /// Names of its stdout and stderr, as in the report.
     pub objects: [String; 2],
-    /// What the readers got.
+    /// What was read from its stdout and stderr.
     pub received: [Vec<u8>; 2],
-    /// What the tracer captured.
+    /// The capture.
     pub capture: Capture,
-    /// Its report.
+    /// Tracer's report.
     pub report: Report,
-    /// Where the capture is; gone with this.
+    /// Parent directory of the capture; removed when dropped.
     pub parent: TempDir,
 }
 
@@ -56,25 +56,25 @@ impl Program {
         Self { argv, variables: Vec::new(), arguments: Vec::new(), limit: *DEADLINE }
     }
 
-    /// Sets a variable.
+    /// Sets an environment variable.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// The tracer gets these arguments as well.
+    /// Adds arguments of tracer.
     pub fn tracer_args<const N: usize>(mut self, arguments: [&str; N]) -> Self {
         self.arguments.extend(arguments.map(str::to_owned));
         self
     }
 
-    /// It may take this long.
+    /// Sets the time limit.
     pub fn within(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Runs it to its end with its output captured.
+    /// Runs the program to its end with its output captured.
     pub fn capture(self) -> Result<Captured> {
         let parent = tempfile::tempdir()?;
         let directory = parent.path().join("out");
@@ -93,7 +93,7 @@ impl Program {
         let [out, err] = objects;
         let report = outcome.report()?;
         let capture = Capture::load(&directory)
-            .with_context(|| format!("{:?}; the tracer said: {}", self.argv, outcome.stderr))?;
+            .with_context(|| format!("{:?}; stderr of tracer: {}", self.argv, outcome.stderr))?;
         capture.check_report(&report)?;
         Ok(Captured {
             pid: child.pid(),
@@ -121,26 +121,26 @@ impl Program {
 }
 
 impl Captured {
-    /// What was read from each stream is what was captured, byte for byte and in its order, and the
-    /// tracer lost nothing.
+    /// Checks that the capture has exactly the bytes that were read, in order, and that tracer lost
+    /// nothing.
     pub fn check(&self) -> Result<()> {
         self.check_complete()?;
         for (object, received) in self.objects.iter().zip(&self.received) {
             let captured = self.capture.written_to(&self.report, object)?;
-            let [was, is] =
+            let [read, kept] =
                 [received, &captured].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-            ensure!(captured == *received, "{object}: read was {was:?}, captured is {is:?}");
+            ensure!(captured == *received, "{object}: read {read:?}, captured {kept:?}");
         }
         Ok(())
     }
 
-    /// The same for several processes that write at the same time, where only the order of each one is known.
+    /// Like [`Self::check`], for concurrent writers: only the order within each process must match.
     pub fn check_merged(&self) -> Result<()> {
         self.check_complete()?;
         for (object, received) in self.objects.iter().zip(&self.received) {
             let is_merged = self.capture.is_merged_to(&self.report, object, received)?;
-            let was = String::from_utf8_lossy(received);
-            ensure!(is_merged, "{object}: read was {was:?}, the captured writes do not give that");
+            let read = String::from_utf8_lossy(received);
+            ensure!(is_merged, "{object}: read {read:?}, which is no merge of the captured writes");
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The far end of a workload's stdout: a thread that drains it and counts what truly arrived.
+//! A thread that reads a workload's output to the end.
 
 use std::{
     io::Read,
@@ -11,29 +11,29 @@ use anyhow::{Context, Result};
 
 use crate::deadline::DEADLINE;
 
-/// Whether a reader starts at once.
+/// When a reader starts to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// Reads from the start.
+    /// At once.
     Free,
-    /// Reads nothing before [`Reader::release`]: the pipe fills.
+    /// After [`Reader::release`]; until then the pipe fills up.
     Held,
 }
 
 /// What a reader received.
 #[derive(Clone, Debug, Default)]
 pub struct Received {
-    /// Every byte up to the end of the stream.
+    /// All bytes up to the end of the stream.
     pub bytes: Vec<u8>,
 }
 
 impl Received {
-    /// How many bytes arrived.
+    /// Number of bytes.
     pub fn len(&self) -> u64 {
         self.bytes.len() as u64
     }
 
-    /// Whether nothing arrived.
+    /// Whether there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -47,13 +47,13 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Starts to read `end` until its end of file.
+    /// Starts a thread that reads `end` to the end of file.
     pub fn spawn(end: OwnedFd, pace: Pace) -> Self {
         let (release, released) = channel::<()>();
         let (report, done) = channel();
         thread::spawn(move || {
             if pace == Pace::Held {
-                // A dropped sender releases as well: the thread then ends with its test.
+                // A dropped sender also releases the thread, so it does not outlive its test.
                 let _ = released.recv();
             }
             let _ = report.send(drain(end));
@@ -61,12 +61,12 @@ impl Reader {
         Self { release: Some(release), done }
     }
 
-    /// Lets a held reader read.
+    /// Starts a held reader.
     pub fn release(&mut self) {
         self.release = None;
     }
 
-    /// Waits for the end of the stream.
+    /// Waits for the end of the stream and returns all bytes.
     pub fn finish(mut self) -> Result<Received> {
         self.release();
         let received = self.done.recv_timeout(*DEADLINE).with_context(|| {
@@ -85,8 +85,8 @@ fn drain(end: OwnedFd) -> std::io::Result<Received> {
             Ok(0) => return Ok(Received { bytes }),
             Ok(count) => bytes.extend_from_slice(&chunk[..count]),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            // A pty master says EIO when the last slave is closed, and a unix socket whose
-            // peer ended with bytes unread says ECONNRESET: both are the end of the stream.
+            // Two more forms of end of file: a pty master returns EIO when the last slave is
+            // closed, a unix socket ECONNRESET when its peer closed with unread bytes.
             Err(error)
                 if matches!(error.raw_os_error(), Some(libc::EIO) | Some(libc::ECONNRESET)) =>
             {

@@ -1,4 +1,4 @@
-//! What a good refusal looks like: one line that names the thing, and the right exit code.
+//! Checks how tracer refuses a request: with one line that names the cause, and an exit code.
 
 use std::{
     ffi::OsStr,
@@ -9,18 +9,18 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{deadline::OwnedChild, tracer};
 
-/// Exit code for a command line that makes no sense.
+/// Exit code for an invalid command line.
 pub const USAGE: i32 = 2;
 
-/// Exit code for an environment in which the request cannot be met.
+/// Exit code for a request that cannot be fulfilled in this environment.
 pub const ENVIRONMENT: i32 = 3;
 
-/// Runs the tracer with these arguments to its end.
+/// Runs tracer with these arguments to its end.
 pub fn run(arguments: &[&str]) -> Result<Output> {
     run_command(Command::new(tracer::binary()?).args(arguments))
 }
 
-/// Runs any command to its end: the tracer inside a shell, or under other privileges.
+/// Runs a command to its end, such as tracer in a shell or with other privileges.
 pub fn run_command(command: &mut Command) -> Result<Output> {
     let words: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
     let name = words.join(" ");
@@ -37,20 +37,20 @@ pub fn run_command(command: &mut Command) -> Result<Output> {
     Ok(Output { status, stdout: stdout.finish()?.bytes, stderr: stderr.finish()?.bytes })
 }
 
-/// Checks a refusal: the exit code, and one line on stderr with all of `names` in it.
+/// Checks a refusal: the exit code, empty stdout, and one line on stderr with all of `names`.
 pub fn check(output: &Output, code: i32, names: &[&str]) -> Result<()> {
-    let said = String::from_utf8_lossy(&output.stderr);
-    let printed = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let stdout = String::from_utf8_lossy(&output.stdout);
     ensure!(
         output.status.code() == Some(code),
-        "{} instead of exit code {code}; stderr: {said}; stdout: {printed}",
+        "{} instead of exit code {code}; stderr: {stderr}; stdout: {stdout}",
         crate::deadline::describe(output.status)
     );
-    ensure!(!said.contains("panicked"), "it panicked: {said}");
-    ensure!(said.trim_end().lines().count() == 1, "not one line: {said}");
+    ensure!(!stderr.contains("panicked"), "it panicked: {stderr}");
+    ensure!(stderr.trim_end().lines().count() == 1, "not one line: {stderr}");
     for name in names {
-        ensure!(said.contains(name), "`{name}` is not named in: {said}");
+        ensure!(stderr.contains(name), "`{name}` is not named in: {stderr}");
     }
-    ensure!(output.stdout.is_empty(), "a refusal printed to stdout: {printed}");
+    ensure!(output.stdout.is_empty(), "a refusal printed to stdout: {stdout}");
     Ok(())
 }

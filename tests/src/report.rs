@@ -1,4 +1,4 @@
-//! The tracer's JSON report, as far as the tests read it. Unknown fields are left alone.
+//! The parts of tracer's JSON report that the tests read. Unknown fields are ignored.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ pub mod captured;
 
 use self::captured::CapturedOutput;
 
-/// The schema these types follow.
+/// The schema of these types.
 pub const SCHEMA: &str = "tracer.report/1";
 
 /// A whole report.
@@ -20,28 +20,28 @@ pub struct Report {
     pub schema: String,
     /// The processes of the target.
     pub processes: Vec<Process>,
-    /// The objects they wrote to.
+    /// The objects that were written or read.
     #[serde(default)]
     pub objects: Vec<Object>,
-    /// What the tracer concludes.
+    /// The findings, most important first.
     #[serde(default)]
     pub findings: Vec<Finding>,
-    /// What the tracer itself failed to see; every number must be 0.
+    /// Tracer's own losses, by reason.
     #[serde(default)]
     pub losses: BTreeMap<String, Value>,
-    /// Bytes that those facts stood for, where known.
+    /// Bytes of these losses, where known.
     #[serde(default)]
     pub lost_bytes: BTreeMap<String, u64>,
-    /// Ways of bytes from hand to hand.
+    /// How output was passed on through other processes.
     #[serde(default)]
     pub hops: Vec<Chain>,
-    /// What a worker's log claims of each process.
+    /// Claims of the workers' logs.
     #[serde(default)]
     pub claims: Vec<Claim>,
-    /// How well each worker's log could be read.
+    /// The workers' logs that tracer read.
     #[serde(default)]
     pub worker_logs: Vec<WorkerLog>,
-    /// Captured output, if there is any.
+    /// Captured output, with `--capture`.
     pub capture: Option<CapturedOutput>,
 }
 
@@ -54,60 +54,60 @@ pub struct Process {
     pub ns_pid: Option<u32>,
     /// Its parent.
     pub ppid: Option<u32>,
-    /// The kernel's short name for it.
+    /// Its name (`comm`).
     #[serde(default)]
     pub comm: String,
     /// Its command line.
     #[serde(default)]
     pub argv: Vec<String>,
-    /// How it ended; absent while it runs.
+    /// Its exit status; `None` while it runs.
     pub exit: Option<Exit>,
-    /// What it wrote, by fd and object.
+    /// Its ledger rows.
     #[serde(default)]
     pub fds: Vec<FdRow>,
-    /// What it wrote through fds that were not asked for.
+    /// What it wrote through fds that are not traced.
     #[serde(default)]
     pub elsewhere: Elsewhere,
 }
 
-/// Output through other fds.
+/// Output through fds that are not traced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Elsewhere {
-    /// Its bytes.
+    /// Number of bytes.
     pub bytes: Option<u64>,
 }
 
-/// How a process ended.
+/// The exit status of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct Exit {
-    /// The code it gave to `exit`.
+    /// Its exit code.
     pub code: Option<i32>,
     /// The signal that killed it.
     pub signal: Option<i32>,
 }
 
-/// One fd and object of one process.
+/// Counts of one process, fd and object.
 #[derive(Clone, Debug, Deserialize)]
 pub struct FdRow {
-    /// The number; absent where a request names none (a registered io_uring file).
+    /// The fd; `None` for requests without one (a registered io_uring file).
     pub fd: Option<i32>,
-    /// What it stands for.
+    /// Name of the object.
     #[serde(default)]
     pub object: String,
-    /// The kind of object.
+    /// Kind of the object.
     #[serde(default)]
     pub kind: String,
     /// Bytes accepted.
     pub bytes: u64,
     /// Calls that returned 0 or more.
     pub writes: u64,
-    /// Calls that took fewer bytes than offered.
+    /// Calls that wrote fewer bytes than requested.
     #[serde(default)]
     pub short: u64,
-    /// Calls that took nothing.
+    /// Calls that returned 0.
     #[serde(default)]
     pub zero: u64,
-    /// Bytes that were offered and refused.
+    /// Bytes that calls requested and the kernel refused.
     pub refused_bytes: Option<u64>,
     /// Calls that failed, by class.
     #[serde(default)]
@@ -122,60 +122,60 @@ pub struct Object {
     /// Its kind.
     #[serde(default)]
     pub kind: String,
-    /// Bytes put into it.
+    /// Bytes written to it.
     pub written: Option<u64>,
-    /// Bytes taken out of it.
+    /// Bytes read from it.
     pub read: Option<u64>,
-    /// Bytes still inside at the end.
+    /// Unread bytes at the end of the trace.
     pub unread: Option<u64>,
-    /// Whether the double entry holds; absent where it does not apply.
+    /// Whether written bytes equal read plus unread bytes; `None` where this is not known.
     pub balanced: Option<bool>,
-    /// Who wrote.
+    /// The writing processes.
     #[serde(default)]
-    pub writers: Vec<Party>,
-    /// Who read.
+    pub writers: Vec<Endpoint>,
+    /// The reading processes.
     #[serde(default)]
-    pub readers: Vec<Party>,
-    /// What a pipe can hold.
+    pub readers: Vec<Endpoint>,
+    /// Capacity of a pipe, in bytes.
     pub capacity: Option<u64>,
-    /// What was inside when the kernel was asked last.
+    /// Unread bytes at the last look into the pipe.
     pub inside: Option<u64>,
     /// Closed read ends.
     #[serde(default)]
     pub closes: Vec<Close>,
-    /// The other half of a terminal or a socket pair.
+    /// Its peer, for a terminal or a socket pair.
     pub joined: Option<String>,
-    /// The size of a file at the end.
+    /// Size of a file at the end of the trace.
     pub size_after: Option<u64>,
 }
 
-/// A read end that was closed.
+/// A closed read end.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Close {
-    /// Who closed it.
+    /// Pid of the process that closed it.
     pub pid: u32,
-    /// Its short name.
+    /// Name of that process.
     pub comm: String,
-    /// The number it had.
+    /// Its fd.
     pub fd: i32,
-    /// When, in milliseconds from the start of the trace.
+    /// Time of the close, in milliseconds since the start of the trace.
     pub at_ms: f64,
 }
 
-/// The way of one process's output through others.
+/// The chain of hops of one process's output through other processes.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Chain {
-    /// Whose output.
+    /// Pid of the process whose output it is.
     pub subject_pid: u32,
-    /// Through which fd it began.
+    /// The fd of that process.
     pub fd: i32,
-    /// Every process on the way, the subject first.
-    steps: Vec<Passage>,
+    /// Every process in the chain, the subject first.
+    steps: Vec<ReportedStep>,
 }
 
-/// One process on the way; the last one may only read.
+/// A process in a chain. The last one can be a reader without an object.
 #[derive(Clone, Debug, Deserialize)]
-struct Passage {
+struct ReportedStep {
     pid: u32,
     comm: String,
     object: Option<String>,
@@ -183,7 +183,7 @@ struct Passage {
 }
 
 impl Chain {
-    /// Every writer on the way, the subject first.
+    /// Every writer in the chain, the subject first.
     pub fn writers(&self) -> Vec<Step> {
         self.steps
             .iter()
@@ -195,106 +195,106 @@ impl Chain {
     }
 }
 
-/// One process that wrote to one object, out of which the next one read.
+/// A process in a chain, which wrote to an object that the next one read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The writer.
+    /// Pid of the writer.
     pub pid: u32,
-    /// Its short name.
+    /// Name of the writer.
     pub comm: String,
-    /// What it wrote to.
+    /// The object it wrote to.
     pub object: String,
-    /// How much.
+    /// Bytes that it wrote.
     pub bytes: u64,
 }
 
-/// What a worker's log says about one stream of one process, beside what the kernel says.
+/// A worker's log and tracer's counts about one stream of one process.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Claim {
-    /// The process, in the initial pid namespace.
+    /// Pid in the initial namespace.
     pub pid: u32,
-    /// The process as the log names it.
+    /// Pid as in the log.
     pub ns_pid: u32,
-    /// The container that the log names.
+    /// Container as in the log.
     pub container: Option<String>,
     /// `stdout` or `stderr`.
     pub stream: String,
-    /// Bytes the process wrote.
+    /// Bytes that the process wrote.
     pub written: Option<u64>,
-    /// Bytes its manager read.
+    /// Bytes that its manager read.
     pub read: Option<u64>,
-    /// Bytes the log says were handed out.
+    /// Bytes that the manager delivered, according to the log.
     pub handed_out: Option<u64>,
 }
 
 /// A worker's log.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct WorkerLog {
-    /// Where it was read from; `-` for standard input.
+    /// Its path; `-` for standard input.
     pub path: String,
-    /// Its lines.
+    /// Number of lines.
     pub lines: u64,
-    /// Those that look like claims and could not be read.
+    /// Number of lines that look like claims but could not be parsed.
     pub bad: u64,
-    /// The first of them.
+    /// The first such line.
     pub first_bad: Option<String>,
 }
 
-/// One process at one end of an object.
+/// A process that wrote to or read from an object.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Party {
+pub struct Endpoint {
     /// Its pid.
     pub pid: u32,
     /// Its short name.
     #[serde(default)]
     pub comm: String,
-    /// Its share.
+    /// Bytes that it wrote or read.
     pub bytes: u64,
 }
 
-/// One conclusion.
+/// A finding.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Finding {
-    /// Which rule spoke.
+    /// Name of the rule.
     pub rule: String,
-    /// How bad it is.
+    /// `loss`, `warning` or `info`.
     #[serde(default)]
     pub severity: String,
     /// `certain` or `unsure`.
     #[serde(default)]
     pub confidence: String,
-    /// About whom.
+    /// Pid of the process it is about.
     pub pid: Option<u32>,
-    /// The sentence for the user.
+    /// The text for the user.
     #[serde(default)]
     pub message: String,
-    /// The numbers it rests on.
+    /// The facts it is based on.
     #[serde(default)]
     pub evidence: BTreeMap<String, Value>,
 }
 
 impl Finding {
-    /// A value of the evidence, which must be there; `null` is a value.
+    /// A value of the evidence, which must exist but can be `null`.
     pub fn fact(&self, name: &str) -> Result<&Value> {
         self.evidence.get(name).with_context(|| format!("no {name} in the evidence: {self:?}"))
     }
 
-    /// Whether the evidence holds exactly this.
+    /// Checks that the evidence has this value.
     pub fn expect(&self, name: &str, value: impl Into<Value>) -> Result<&Self> {
         let (found, value) = (self.fact(name)?, value.into());
         ensure!(*found == value, "{name} is {found}, not {value}: {self:?}");
         Ok(self)
     }
 
-    /// Whether it is about this process.
+    /// Checks that it is about this process.
     pub fn about(&self, pid: u32) -> Result<&Self> {
-        ensure!(self.pid == Some(pid), "it is not about pid {pid}: {self:?}");
+        ensure!(self.pid == Some(pid), "not about pid {pid}: {self:?}");
         Ok(self)
     }
 }
 
 impl Report {
-    /// Every entry of one pid: an exec may or may not start a new one.
+    /// Every process with this pid. A reused pid has several.
     pub fn of_pid(&self, pid: u32) -> impl Iterator<Item = &Process> {
         self.processes.iter().filter(move |process| process.pid == pid)
     }
@@ -304,12 +304,12 @@ impl Report {
         self.processes.iter().flat_map(|process| process.fds.iter().map(|row| (process.pid, row)))
     }
 
-    /// Bytes that all processes together put into one object.
+    /// Bytes that all processes together wrote to one object.
     pub fn written_to(&self, object: &str) -> u64 {
         self.rows().filter(|(_, row)| row.object == object).map(|(_, row)| row.bytes).sum()
     }
 
-    /// Bytes that went through a given fd of a given pid, whatever the object.
+    /// Bytes that a process wrote through one fd, to all objects.
     pub fn bytes_of(&self, pid: u32, fd: i32) -> u64 {
         self.rows()
             .filter(|(owner, row)| *owner == pid && row.fd == Some(fd))
@@ -325,31 +325,31 @@ impl Report {
     /// The first finding, which must come from this rule.
     pub fn headline(&self, rule: &str) -> Result<&Finding> {
         let first = self.findings.first().context("no finding at all")?;
-        ensure!(first.rule == rule, "the headline is not {rule}: {:#?}", self.findings);
+        ensure!(first.rule == rule, "the first finding is not {rule}: {:#?}", self.findings);
         Ok(first)
     }
 
-    /// The finding of this rule, wherever it stands.
+    /// The finding of this rule, at any position.
     pub fn finding(&self, rule: &str) -> Result<&Finding> {
         let found = self.findings.iter().find(|finding| finding.rule == rule);
         found.with_context(|| format!("no finding {rule}: {:#?}", self.findings))
     }
 
-    /// No finding of this rule.
-    pub fn never_says(&self, rule: &str) -> Result<()> {
+    /// Checks that there is no finding of this rule.
+    pub fn has_no_finding(&self, rule: &str) -> Result<()> {
         let found = self.findings.iter().find(|finding| finding.rule == rule);
-        ensure!(found.is_none(), "a false {rule}: {found:#?}");
+        ensure!(found.is_none(), "a wrong finding {rule}: {found:#?}");
         Ok(())
     }
 
-    /// Nobody is accused: no finding is a loss.
-    pub fn accuses_nobody(&self) -> Result<()> {
+    /// Checks that no finding is a loss.
+    pub fn has_no_loss(&self) -> Result<()> {
         let loss = self.findings.iter().find(|finding| finding.severity == "loss");
         ensure!(loss.is_none(), "nothing was lost: {loss:#?}");
         Ok(())
     }
 
-    /// The tracer's exit code says whether output was lost or nothing was written.
+    /// Checks that tracer's exit code matches the findings: 1 if output was lost or never written.
     pub fn check_exit_code(&self, code: Option<i32>) -> Result<()> {
         let is_loss = self.findings.iter().any(|finding| match finding.rule.as_str() {
             "exec_failed" | "stuck" => true,
@@ -360,36 +360,36 @@ impl Report {
         Ok(())
     }
 
-    /// The way of the output of this fd of this process.
+    /// The chain of the output of this process through this fd.
     pub fn chain(&self, pid: u32, fd: i32) -> Result<&Chain> {
         let mut chains = self.hops.iter();
         let found = chains.find(|chain| chain.subject_pid == pid && chain.fd == fd);
-        found.with_context(|| format!("no way of pid {pid} fd {fd}: {:#?}", self.hops))
+        found.with_context(|| format!("no chain of pid {pid} fd {fd}: {:#?}", self.hops))
     }
 
-    /// What the worker's log claims of one stream (`stdout`, `stderr`) of one process.
+    /// The claim about one stream (`stdout` or `stderr`) of one process.
     pub fn claim(&self, pid: u32, stream: &str) -> Result<&Claim> {
         let mut claims = self.claims.iter();
         let found = claims.find(|claim| claim.pid == pid && claim.stream == stream);
-        found.with_context(|| format!("no claim on {stream} of pid {pid}: {:#?}", self.claims))
+        found.with_context(|| format!("no claim about {stream} of pid {pid}: {:#?}", self.claims))
     }
 
-    /// Loss counters that are not 0, by name.
+    /// The loss counters that are not 0, with their names.
     pub fn losses(&self) -> Vec<(String, Value)> {
         self.losses
             .iter()
-            .filter(|(_, value)| !is_nothing(value))
+            .filter(|(_, value)| !is_zero(value))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect()
     }
 }
 
-fn is_nothing(value: &Value) -> bool {
+fn is_zero(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::Array(items) => items.iter().all(is_nothing),
-        Value::Object(members) => members.values().all(is_nothing),
+        Value::Array(items) => items.iter().all(is_zero),
+        Value::Object(members) => members.values().all(is_zero),
         Value::Bool(true) | Value::String(_) => false,
     }
 }

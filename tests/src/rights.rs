@@ -1,19 +1,19 @@
-//! What a thread may do, out of its status in `/proc`.
+//! Privileges of a thread, from its status in `/proc`.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
 
-/// Bits of capabilities (`capabilities(7)`).
+/// Capability bit (`capabilities(7)`): read any file and search any directory.
 pub const DAC_READ_SEARCH: u64 = 1 << 2;
-/// To send signals to anybody.
+/// Capability bit: send signals to any process.
 pub const KILL: u64 = 1 << 5;
-/// To look at anybody's processes.
+/// Capability bit: inspect any process.
 pub const SYS_PTRACE: u64 = 1 << 19;
-/// To use eBPF.
+/// Capability bit: use eBPF.
 pub const BPF: u64 = 1 << 39;
 
-/// The lines of a status that say what a thread may: name and the rest.
+/// The lines of a status about privileges: name and value.
 pub fn rights(status: &str) -> BTreeMap<&str, String> {
     let wanted = ["Cap", "NoNewPrivs", "Seccomp", "Uid", "Gid", "Groups"];
     let lines = status.lines().filter_map(|line| line.split_once(':'));
@@ -22,17 +22,17 @@ pub fn rights(status: &str) -> BTreeMap<&str, String> {
     lines.filter(|line| is_wanted(line.0)).map(|(name, rest)| (name, words(rest))).collect()
 }
 
-/// A status has these capabilities and no way to more.
+/// Checks that a thread has exactly these capabilities and cannot gain others.
 pub fn has_only(status: &str, capabilities: u64) -> Result<()> {
     let kept = format!("{capabilities:016x}");
     has(status, &[("CapEff", &kept), ("CapPrm", &kept), ("CapBnd", NONE), ("NoNewPrivs", "1")])?;
     has(status, &[("CapInh", NONE), ("CapAmb", NONE)])
 }
 
-/// A set of no capabilities.
+/// The empty capability set, as printed in a status.
 pub const NONE: &str = "0000000000000000";
 
-/// A status has these lines, by name.
+/// Checks that a status has these values, by name.
 pub fn has(status: &str, expected: &[(&str, &str)]) -> Result<()> {
     let found = rights(status);
     for (name, expected) in expected {

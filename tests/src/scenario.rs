@@ -1,4 +1,4 @@
-//! One traced run: a gated workload, the tracer on it, both to their ends.
+//! Traced runs of workloads, from before the first write to the end of the process tree.
 
 use anyhow::{Context, Result};
 
@@ -11,25 +11,25 @@ use crate::{
     workload::{Finished, Workload},
 };
 
-/// A run that has been traced.
+/// A traced workload.
 #[derive(Debug)]
 pub struct Traced {
-    /// What was run, for messages.
+    /// Its command line, for messages.
     pub words: String,
-    /// The workload's side.
+    /// The workload's own results.
     pub workload: Finished,
-    /// The tracer's exit and texts.
+    /// Tracer's exit status and output.
     pub tracer: Outcome,
-    /// The tracer's report.
+    /// Tracer's report.
     pub report: Report,
 }
 
-/// Traces a workload from before its first write to the end of its tree.
+/// Traces a workload.
 pub fn trace(workload: &Workload) -> Result<Traced> {
     trace_with(workload, |tracer| tracer)
 }
 
-/// The same with further arguments for the tracer.
+/// Traces a workload with more arguments for tracer.
 pub fn trace_with(workload: &Workload, adjust: impl FnOnce(Tracer) -> Tracer) -> Result<Traced> {
     let words = workload.words();
     let mut running = workload.clone().gated().spawn()?;
@@ -41,19 +41,19 @@ pub fn trace_with(workload: &Workload, adjust: impl FnOnce(Tracer) -> Tracer) ->
     Ok(Traced { words, workload: finished, tracer: outcome, report })
 }
 
-/// Several runs that were traced in one.
+/// Several workloads in one trace.
 #[derive(Debug)]
 pub struct Together {
-    /// What was run, for messages, and the workloads' side.
+    /// The workloads' command lines, for messages, and their results.
     pub workloads: Vec<(String, Finished)>,
-    /// The tracer's exit and texts.
+    /// Tracer's exit status and output.
     pub tracer: Outcome,
-    /// The tracer's report on all of them.
+    /// Tracer's report on all workloads.
     pub report: Report,
 }
 
-/// Traces several workloads, one after the other, with one tracer: loading the programs takes
-/// longer than all of them.
+/// Runs several workloads, one after the other, in one trace. This is faster than a trace for each,
+/// because loading the BPF programs takes longer than the workloads.
 pub fn trace_together(workloads: &[Workload]) -> Result<Together> {
     let mut running = Vec::new();
     let mut tracer = Tracer::default();
@@ -75,24 +75,24 @@ pub fn trace_together(workloads: &[Workload]) -> Result<Together> {
     Ok(Together { workloads: finished, tracer: outcome, report })
 }
 
-/// The first kernel on which requests that io_uring workers complete (`IOSQE_ASYNC`) always end.
+/// The first kernel with reliable `IOSQE_ASYNC` requests.
 ///
-/// Seen on Debian's 6.1.176, without any tracer as well: now and then the process that made them runs
-/// on in the kernel for ever and cannot be killed. 6.12.107 has no such fault.
-const ASYNC_ENDS: (u32, u32) = (6, 12);
+/// On Debian's 6.1.176 the requesting process sometimes hangs in the kernel and cannot be killed, also
+/// without a tracer. 6.12.107 does not have this bug.
+const RELIABLE_ASYNC: (u32, u32) = (6, 12);
 
-/// One path with every [`Identity`]; none where the kernel itself does not survive it.
+/// One path with every [`Identity`]; empty if the path can hang the kernel.
 pub fn identities_of(name: &str) -> Result<Vec<Workload>> {
-    let path = paths::find(name).with_context(|| format!("no path is called {name}"))?;
-    if path.name == "uring-async" && !is_at_least(ASYNC_ENDS)? {
-        eprintln!("SKIPPED: {name}: this kernel may hang in it, traced or not");
+    let path = paths::find(name).with_context(|| format!("unknown path {name}"))?;
+    if path.name == "uring-async" && !is_at_least(RELIABLE_ASYNC)? {
+        eprintln!("SKIPPED: {name}: it can hang this kernel, even without tracer");
         return Ok(Vec::new());
     }
     let with = |identity: Identity| Workload::new(path.name).arg(identity.word()).on(path.kind);
     Ok(Identity::ALL.map(with).to_vec())
 }
 
-/// Traces one path with every [`Identity`] and holds the run to [`expect::exact_together`].
+/// Traces one path with every [`Identity`] and checks [`expect::exact_together`].
 pub fn every_identity(name: &str, by: MatchBy) -> Result<()> {
     let workloads = identities_of(name)?;
     if workloads.is_empty() {

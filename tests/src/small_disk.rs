@@ -1,4 +1,4 @@
-//! A file system of a test's own, with so much room.
+//! A small file system for tests of a full disk.
 
 use std::{
     ffi::CString,
@@ -14,12 +14,12 @@ use tempfile::TempDir;
 
 use crate::privilege;
 
-/// It is unmounted when this is dropped.
+/// A tmpfs of limited size, unmounted when dropped.
 #[derive(Debug)]
 pub struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    /// Mounts it.
+    /// Mounts a tmpfs of this size.
     pub fn mount(bytes: usize) -> Result<Self> {
         privilege::require_root()?;
         let directory = tempfile::tempdir()?;
@@ -28,18 +28,18 @@ impl SmallDisk {
         Ok(Self(directory))
     }
 
-    /// Leaves so many bytes of it free.
-    pub fn fill_up_to(&self, bytes: u64) -> Result<()> {
-        let path = self.join("filling");
-        let mut filling = File::create(&path)?;
+    /// Fills it until this many bytes are free.
+    pub fn fill_except(&self, bytes: u64) -> Result<()> {
+        let path = self.join("filler");
+        let mut filler = File::create(&path)?;
         let full = loop {
-            if let Err(error) = filling.write_all(&[0; 4096]) {
+            if let Err(error) = filler.write_all(&[0; 4096]) {
                 break error;
             }
         };
         anyhow::ensure!(full.kind() == ErrorKind::StorageFull, "{full}");
         let length = fs::metadata(&path)?.len();
-        filling.set_len(length.saturating_sub(bytes)).context("cannot make room")
+        filler.set_len(length.saturating_sub(bytes)).context("cannot shrink the filler")
     }
 }
 
@@ -53,7 +53,7 @@ impl Deref for SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // The directory stays behind if this fails, which the next line then reports.
+        // If this fails, the directory stays behind.
         let _ = unmount(self.0.path(), UnmountFlags::DETACH);
     }
 }

@@ -1,4 +1,4 @@
-//! The kinds of stdout and stderr a workload can be given.
+//! The kinds of stdout and stderr that a workload can have.
 
 use std::{
     fs::{File, OpenOptions},
@@ -20,12 +20,12 @@ use crate::{
     reader::{Pace, Reader, Received},
 };
 
-/// What stands behind a workload's fd 1 and fd 2 (two separate objects of the same kind).
+/// The kind of object behind fd 1 and fd 2 (two separate objects of the same kind).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// An anonymous pipe with a reader.
     Pipe,
-    /// A pipe whose reader is gone.
+    /// A pipe without a reader.
     ReaderlessPipe,
     /// A named pipe with a reader.
     Fifo,
@@ -33,9 +33,9 @@ pub enum Kind {
     Socket,
     /// A regular file.
     File,
-    /// A terminal without output processing, with a reader on its master side.
+    /// A terminal without output processing, with a reader at its master.
     Pty,
-    /// A terminal whose master side is closed.
+    /// A terminal whose master is closed.
     HungUpPty,
     /// `/dev/null`.
     Null,
@@ -44,7 +44,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What the tracer calls it in `kind`; `None` where the words are its own choice.
+    /// Its name in the report's `kind`; `None` where the tests do not prescribe one.
     pub fn reported_as(self) -> Option<&'static str> {
         match self {
             Self::Pipe | Self::ReaderlessPipe => Some("pipe"),
@@ -58,12 +58,12 @@ impl Kind {
     }
 }
 
-/// One output of a workload: the end it gets, and how the harness learns what arrived.
+/// An output of a workload: the fd for the workload and the harness's side.
 #[derive(Debug)]
 pub struct Output {
-    /// The workload's end; close it once the workload has it.
+    /// The workload's fd; close it once the workload has it.
     pub end: OwnedFd,
-    /// What the end refers to, as `/proc` words it.
+    /// Name of the object in `/proc`.
     pub object: String,
     arrival: Arrival,
 }
@@ -75,64 +75,64 @@ enum Arrival {
     Nowhere,
 }
 
-/// The harness's side of an output, once the workload has its end.
+/// The harness's side of an output.
 #[derive(Debug)]
 pub struct Sink(Arrival);
 
 impl Output {
-    /// Makes an output; files and FIFOs are made as `directory/name`.
+    /// Creates an output. A file or FIFO is created in `directory` under `name`.
     pub fn create(kind: Kind, pace: Pace, directory: &Path, name: &str) -> Result<Self> {
-        let read_by = |far: OwnedFd| Arrival::Reader(Reader::spawn(far, pace));
+        let read_by = |peer: OwnedFd| Arrival::Reader(Reader::spawn(peer, pace));
         let (end, arrival) = match kind {
             Kind::Pipe => {
-                let (far, end) = pipe_with(PipeFlags::CLOEXEC)?;
-                (end, read_by(far))
+                let (peer, end) = pipe_with(PipeFlags::CLOEXEC)?;
+                (end, read_by(peer))
             }
             Kind::ReaderlessPipe => (pipe_with(PipeFlags::CLOEXEC)?.1, Arrival::Nowhere),
             Kind::Socket => {
-                let (far, end) = socketpair(
+                let (peer, end) = socketpair(
                     AddressFamily::UNIX,
                     SocketType::STREAM,
                     SocketFlags::CLOEXEC,
                     None,
                 )?;
-                (end, read_by(far))
+                (end, read_by(peer))
             }
             Kind::Fifo => {
-                let (far, end) = fifo(&directory.join(format!("{name}.fifo")))?;
-                (end, read_by(far))
+                let (peer, end) = fifo(&directory.join(format!("{name}.fifo")))?;
+                (end, read_by(peer))
             }
             Kind::File => {
                 let path = directory.join(name);
                 (File::create(&path)?.into(), Arrival::File(path))
             }
             Kind::Pty => {
-                let (far, end) = pty()?;
-                (end, read_by(far))
+                let (peer, end) = pty()?;
+                (end, read_by(peer))
             }
             Kind::HungUpPty => (pty()?.1, Arrival::Nowhere),
             Kind::Null => (device("/dev/null")?, Arrival::Nowhere),
             Kind::Full => (device("/dev/full")?, Arrival::Nowhere),
         };
-        let object = object_of(end.as_raw_fd()).context("/proc does not know the new fd")?;
+        let object = object_of(end.as_raw_fd()).context("the new fd is not in /proc")?;
         Ok(Self { end, object, arrival })
     }
 
-    /// Splits the workload's end from the harness's side.
+    /// Splits it into the workload's fd and the harness's side.
     pub fn split(self) -> (OwnedFd, Sink) {
         (self.end, Sink(self.arrival))
     }
 }
 
 impl Sink {
-    /// Lets a held reader read.
+    /// Starts a held reader.
     pub fn release(&mut self) {
         if let Arrival::Reader(reader) = &mut self.0 {
             reader.release();
         }
     }
 
-    /// Waits for the end of the stream; `None` where nothing can arrive.
+    /// Waits for the end of the stream; `None` where nothing can be read.
     pub fn finish(self) -> Result<Option<Received>> {
         match self.0 {
             Arrival::Reader(reader) => reader.finish().map(Some),
@@ -149,12 +149,12 @@ fn device(path: &str) -> Result<OwnedFd> {
 
 fn fifo(path: &Path) -> Result<(OwnedFd, OwnedFd)> {
     mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR)?;
-    // An end that is open both ways lets the other two opens return at once.
+    // Opened for both directions first, so that the other two opens do not block.
     let both = OpenOptions::new().read(true).write(true).open(path)?;
-    let far = File::open(path)?;
+    let peer = File::open(path)?;
     let end = OpenOptions::new().write(true).open(path)?;
     drop(both);
-    Ok((far.into(), end.into()))
+    Ok((peer.into(), end.into()))
 }
 
 fn pty() -> Result<(OwnedFd, OwnedFd)> {
@@ -167,7 +167,7 @@ fn pty() -> Result<(OwnedFd, OwnedFd)> {
         rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC,
         Mode::empty(),
     )?;
-    // No output processing: what is written is what the master reads, byte for byte.
+    // Without output processing the master reads exactly the written bytes.
     let mut modes = tcgetattr(&slave)?;
     modes.output_modes.remove(OutputModes::OPOST);
     modes.local_modes.remove(LocalModes::ECHO);

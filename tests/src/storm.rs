@@ -1,4 +1,4 @@
-//! Storms of the program `load`, which says itself what it wrote, process by process.
+//! Runs the storms of the program `load`, which reports what each of its processes wrote.
 
 use std::{
     collections::BTreeMap,
@@ -17,68 +17,69 @@ use crate::{
     workload::sibling_binary,
 };
 
-/// What a storm did, its root left out.
+/// What a storm did, without its root process.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Truth {
-    /// Processes that were started.
+    /// Started processes.
     pub processes: u64,
     /// Writes through fd 1.
     pub writes: u64,
-    /// Their bytes.
+    /// Bytes of these writes.
     pub bytes: u64,
-    /// Pipes that went on fd 1.
+    /// Pipes that were used as fd 1.
     #[serde(default)]
     pub pipes: u64,
-    /// How many processes wrote so many bytes, by bytes.
+    /// Number of processes, by the bytes that each wrote.
     #[serde(default)]
     pub each: BTreeMap<u64, u64>,
 }
 
 #[derive(Deserialize)]
-struct Said {
+struct Measured {
     truth: Truth,
 }
 
-/// A storm that stands at its gate; it dies with its test.
+/// A running storm, killed when dropped.
 #[derive(Debug)]
 pub struct Storm {
     child: OwnedChild,
     gate: ChildStdin,
-    said: Receiver<String>,
+    lines: Receiver<String>,
 }
 
 impl Storm {
-    /// Starts a loop of `load`, so much of it.
-    pub fn start(name: &str, much: u64) -> Result<Self> {
+    /// Starts a loop of `load` with this size, which waits at its gate.
+    pub fn start(name: &str, size: u64) -> Result<Self> {
         let mut command = Command::new(sibling_binary("load")?);
-        command.arg(name).arg(much.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg(name).arg(size.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = OwnedChild::spawn(&mut command, name)?;
         let gate = child.inner().stdin.take().context("stdin was piped")?;
-        let said = child.inner().stdout.take().context("stdout was piped")?;
-        let storm = Self { child, gate, said: lines(said) };
+        let stdout = child.inner().stdout.take().context("stdout was piped")?;
+        let storm = Self { child, gate, lines: lines(stdout) };
         let ready = storm.line()?;
-        ensure!(ready.contains("ready"), "load said: {ready}");
+        ensure!(ready.contains("ready"), "load printed: {ready}");
         Ok(storm)
     }
 
-    /// Its root.
+    /// Pid of its root process.
     pub fn pid(&self) -> u32 {
         self.child.pid()
     }
 
-    /// Lets it rage, without waiting for its end.
+    /// Starts the storm without waiting for its end.
     pub fn open_gate(&mut self) -> Result<()> {
         self.gate.write_all(b"g").context("cannot open the gate")
     }
 
-    /// Waits until it is over. Its root lives on, so that the trace does.
+    /// Waits until the storm is over. Its root process stays alive, and so does the trace.
     pub fn wait(&self) -> Result<Truth> {
         let line = self.line()?;
-        let said: Said = serde_json::from_str(&line).with_context(|| format!("load: {line}"))?;
-        Ok(said.truth)
+        let measured: Measured =
+            serde_json::from_str(&line).with_context(|| format!("load: {line}"))?;
+        Ok(measured.truth)
     }
 
-    /// Ends the root.
+    /// Ends the root process.
     pub fn end(self) -> Result<()> {
         let Self { mut child, gate, .. } = self;
         drop(gate);
@@ -88,25 +89,25 @@ impl Storm {
     }
 
     fn line(&self) -> Result<String> {
-        let line = self.said.recv_timeout(*DEADLINE);
-        line.with_context(|| format!("load said nothing in {} s", DEADLINE.as_secs()))
+        let line = self.lines.recv_timeout(*DEADLINE);
+        line.with_context(|| format!("load printed nothing within {} s", DEADLINE.as_secs()))
     }
 }
 
-/// A storm from its gate to its end, and what was counted of it.
+/// A traced storm.
 #[derive(Debug)]
-pub struct Stormed {
-    /// What it did.
+pub struct TracedStorm {
+    /// The storm's own counts.
     pub truth: Truth,
-    /// The tracer's exit and texts.
+    /// Tracer's exit status and output.
     pub tracer: Outcome,
-    /// The tracer's report.
+    /// Tracer's report.
     pub report: Report,
 }
 
-/// Traces a storm; `tracer` has further arguments.
-pub fn trace(name: &str, much: u64, arguments: &[&str]) -> Result<Stormed> {
-    let mut storm = Storm::start(name, much)?;
+/// Traces a storm of this size with these arguments for tracer.
+pub fn trace(name: &str, size: u64, arguments: &[&str]) -> Result<TracedStorm> {
+    let mut storm = Storm::start(name, size)?;
     let tracer = Tracer::on_pid(storm.pid());
     let tracer = arguments.iter().fold(tracer, |tracer, word| tracer.arg(*word)).start()?;
     storm.open_gate()?;
@@ -114,16 +115,16 @@ pub fn trace(name: &str, much: u64, arguments: &[&str]) -> Result<Stormed> {
     storm.end()?;
     let outcome = tracer.finish()?;
     let report = outcome.report()?;
-    Ok(Stormed { truth, tracer: outcome, report })
+    Ok(TracedStorm { truth, tracer: outcome, report })
 }
 
-impl Stormed {
-    /// Processes that were counted, the root left out.
+impl TracedStorm {
+    /// Number of reported processes, without the root.
     pub fn processes(&self) -> u64 {
         self.report.processes.len() as u64 - 1
     }
 
-    /// Writes and bytes that were counted on fd 1.
+    /// Reported writes and bytes on fd 1.
     pub fn written(&self) -> (u64, u64) {
         let mut sums = (0, 0);
         for (_, row) in self.report.rows().filter(|(_, row)| row.fd == Some(1)) {
@@ -132,7 +133,7 @@ impl Stormed {
         sums
     }
 
-    /// How many processes were counted with so many bytes, by bytes.
+    /// Number of reported processes, by the bytes that each wrote to fd 1.
     pub fn each(&self) -> BTreeMap<u64, u64> {
         let mut each = BTreeMap::new();
         for process in &self.report.processes {
@@ -145,33 +146,34 @@ impl Stormed {
         each
     }
 
-    /// Everybody is there with what they wrote, every pipe balances, and nothing was lost.
+    /// Checks that every process is reported with its bytes, every pipe balances, and nothing was lost.
     pub fn exact(&self) -> Result<()> {
         let Self { truth, report, .. } = self;
         crate::expect::no_losses(report)?;
         ensure!(self.processes() == truth.processes, "{} of {truth:?}", self.processes());
         ensure!(self.written() == (truth.writes, truth.bytes), "{:?}: {truth:?}", self.written());
-        ensure!(self.each() == truth.each, "the sums agree, and single processes do not");
+        ensure!(self.each() == truth.each, "the sums agree, but the processes differ");
         let unbalanced = report.objects.iter().find(|object| object.balanced == Some(false));
         ensure!(unbalanced.is_none(), "{unbalanced:?}");
         Ok(())
     }
 }
 
-/// How many facts were lost for this reason.
-pub fn lost(report: &Report, reason: &str) -> u64 {
+/// Number of losses for this reason.
+pub fn losses_for(report: &Report, reason: &str) -> u64 {
     report.losses.get(reason).and_then(serde_json::Value::as_u64).unwrap_or(0)
 }
 
-/// Losses are the headline, for these reasons and no other, and no finding that rests on counts is certain.
-pub fn doubts(report: &Report, reasons: &[&str]) -> Result<()> {
+/// Checks that losses are the first finding, that they have only these reasons, and that all findings
+/// based on counts are unsure.
+pub fn losses_make_findings_unsure(report: &Report, reasons: &[&str]) -> Result<()> {
     report.headline("own_losses")?;
     let losses = report.losses();
     let other = losses.iter().find(|(reason, _)| !reasons.contains(&reason.as_str()));
-    ensure!(other.is_none(), "also lost: {losses:?}");
-    let is_about_blindness = |rule: &str| ["own_losses", "unbalanced"].contains(&rule);
+    ensure!(other.is_none(), "losses for other reasons: {losses:?}");
+    let is_about_losses = |rule: &str| ["own_losses", "unbalanced"].contains(&rule);
     let mut findings = report.findings.iter();
-    let sure = findings.find(|it| !is_about_blindness(&it.rule) && it.confidence != "unsure");
-    ensure!(sure.is_none(), "said with confidence: {sure:#?}");
+    let sure = findings.find(|it| !is_about_losses(&it.rule) && it.confidence != "unsure");
+    ensure!(sure.is_none(), "reported as certain: {sure:#?}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Runs the tracer, waits until it is attached, and reads its report.
+//! Runs tracer, waits until it is attached, and reads its report.
 
 use std::{
     env,
@@ -21,16 +21,16 @@ use crate::{
     report::{Report, SCHEMA},
 };
 
-/// Names the tracer to test.
+/// Environment variable with the path of the tracer under test.
 pub const TRACER_ENV: &str = "TRACER_BIN";
 
-/// Tells the tracer how to be started by the kernel (`--hooks`).
+/// Environment variable with the value for tracer's `--hooks`.
 pub const HOOKS_ENV: &str = "TRACER_TEST_HOOKS";
 
-/// How the line starts that says every hook is attached and running processes are adopted.
+/// Start of the line that tracer prints when all hooks are attached and processes are adopted.
 pub const ATTACHED: &str = "tracer: attached";
 
-/// The tracer under test: `TRACER_BIN`, else this checkout's release build.
+/// Path of the tracer under test: `TRACER_BIN`, else this checkout's release build.
 pub fn binary() -> Result<PathBuf> {
     let path = env::var_os(TRACER_ENV).map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/tracer"),
@@ -40,7 +40,7 @@ pub fn binary() -> Result<PathBuf> {
     Ok(path.canonicalize()?)
 }
 
-/// A tracer's command line, to be started.
+/// Configuration of a tracer process.
 #[derive(Debug, Default)]
 pub struct Tracer {
     arguments: Vec<OsString>,
@@ -51,7 +51,7 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// Traces a process and what descends from it.
+    /// Traces a process and its descendants.
     pub fn on_pid(pid: u32) -> Self {
         Self::default().arg("--pid").arg(pid.to_string())
     }
@@ -72,31 +72,31 @@ impl Tracer {
         self
     }
 
-    /// Adds several.
+    /// Adds several arguments.
     pub fn args<const N: usize>(mut self, arguments: [&str; N]) -> Self {
         self.arguments.extend(arguments.map(OsString::from));
         self
     }
 
-    /// Sets a variable for the tracer and, if it starts one, its command.
+    /// Sets an environment variable of tracer and of its command, if any.
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));
         self
     }
 
-    /// Gives it this as standard input.
+    /// Sets its standard input.
     pub fn with_stdin(mut self, file: File) -> Self {
         self.stdin = Some(file);
         self
     }
 
-    /// It joins this cgroup before it begins.
+    /// Makes it join this cgroup before it starts.
     pub fn in_cgroup(mut self, path: &Path) -> Self {
         self.cgroup = Some(path.to_owned());
         self
     }
 
-    /// Nobody reads its stdout, as behind a `head` that has ended.
+    /// Closes the read end of its stdout, as in `tracer | head`.
     pub fn with_closed_stdout(mut self) -> Self {
         self.has_closed_stdout = true;
         self
@@ -108,7 +108,7 @@ impl Tracer {
         running.wait_attached()
     }
 
-    /// Starts it without waiting.
+    /// Starts it.
     pub fn launch(self) -> Result<RunningTracer> {
         privilege::require_root()?;
         let mut command = match &self.cgroup {
@@ -141,24 +141,24 @@ impl Tracer {
                 collect(stdout)
             },
             stderr: lines(stderr),
-            said: Vec::new(),
+            printed: Vec::new(),
         })
     }
 }
 
-/// A tracer at work.
+/// A running tracer.
 #[derive(Debug)]
 pub struct RunningTracer {
     child: OwnedChild,
     stdout: Receiver<std::io::Result<Vec<u8>>>,
     stderr: Receiver<String>,
-    said: Vec<String>,
+    printed: Vec<String>,
 }
 
-/// What a tracer left behind.
+/// The result of a tracer process.
 #[derive(Debug)]
 pub struct Outcome {
-    /// How it ended.
+    /// Its exit status.
     pub status: ExitStatus,
     /// Its stdout.
     pub stdout: String,
@@ -173,20 +173,20 @@ impl RunningTracer {
             match self.stderr.recv_timeout(*DEADLINE) {
                 Ok(line) => {
                     let attached = line.starts_with(ATTACHED);
-                    self.said.push(line);
+                    self.printed.push(line);
                     if attached {
                         return Ok(self);
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => bail!(
-                    "the tracer did not say `{ATTACHED}` within {} s; it said: {:?}",
+                    "tracer did not print `{ATTACHED}` within {} s; it printed: {:?}",
                     DEADLINE.as_secs(),
-                    self.said
+                    self.printed
                 ),
                 Err(RecvTimeoutError::Disconnected) => bail!(
-                    "the tracer ended before it was attached ({}); it said: {:?}",
+                    "tracer ended before it was attached ({}); it printed: {:?}",
                     describe(self.child.wait()?),
-                    self.said
+                    self.printed
                 ),
             }
         }
@@ -197,56 +197,57 @@ impl RunningTracer {
         self.child.pid()
     }
 
-    /// Asks it to end, as Ctrl-C does.
+    /// Interrupts it, as Ctrl-C does.
     pub fn interrupt(&self) -> Result<()> {
         self.signal(Signal::INT)
     }
 
-    /// Sends it any signal.
+    /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         self.child.signal(signal)
     }
 
-    /// Kills it without a word, and nobody but it.
+    /// Kills it, but not its process group.
     pub fn kill(mut self) -> Result<ExitStatus> {
         self.signal(Signal::KILL)?;
         self.child.wait()
     }
 
-    /// Waits for its end.
+    /// Waits until it ends, for [`DEADLINE`] at most.
     pub fn finish(self) -> Result<Outcome> {
         self.finish_within(*DEADLINE)
     }
 
-    /// Waits for its end.
+    /// Waits until it ends, for `limit` at most.
     pub fn finish_within(mut self, limit: Duration) -> Result<Outcome> {
         let status = match self.child.wait_for(limit) {
             Ok(status) => status,
             Err(error) => {
-                self.said.extend(self.stderr.try_iter());
-                return Err(error.context(format!("the tracer said: {:?}", self.said)));
+                self.printed.extend(self.stderr.try_iter());
+                return Err(error.context(format!("tracer printed: {:?}", self.printed)));
             }
         };
-        let stdout = self.stdout.recv_timeout(*DEADLINE).context("the tracer's stdout is open")?;
-        self.said.extend(self.stderr.iter());
+        let stdout =
+            self.stdout.recv_timeout(*DEADLINE).context("tracer's stdout is still open")?;
+        self.printed.extend(self.stderr.iter());
         Ok(Outcome {
             status,
             stdout: String::from_utf8(stdout?).context("the report is not UTF-8")?,
-            stderr: self.said.join("\n"),
+            stderr: self.printed.join("\n"),
         })
     }
 }
 
 impl Outcome {
-    /// The report on stdout.
+    /// Parses the report on stdout.
     pub fn report(&self) -> Result<Report> {
         parse(&self.stdout).with_context(|| {
-            format!("the tracer ended with {}; stderr: {}", describe(self.status), self.stderr)
+            format!("tracer ended with {}; stderr: {}", describe(self.status), self.stderr)
         })
     }
 }
 
-/// Reads a JSON report.
+/// Parses a JSON report.
 pub fn parse(text: &str) -> Result<Report> {
     let report: Report = serde_json::from_str(text)
         .with_context(|| format!("not a report: {}", text.chars().take(400).collect::<String>()))?;
@@ -264,9 +265,9 @@ fn collect(mut from: impl Read + Send + 'static) -> Receiver<std::io::Result<Vec
     done
 }
 
-/// The lines that something says, as they come.
+/// Sends each line of a stream as it arrives.
 pub(crate) fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
-    let (report, said) = channel();
+    let (report, printed) = channel();
     thread::spawn(move || {
         for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
             if report.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
@@ -274,5 +275,5 @@ pub(crate) fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
             }
         }
     });
-    said
+    printed
 }

@@ -1,9 +1,8 @@
-//! What a workload knows about its own output: the sums of what its system calls returned.
+//! A workload's own counts of its output: the sums of what its system calls returned.
 //!
-//! A workload's truth file holds one JSON object a line, each appended by one `write` when a
-//! process is done (or is about to exec). So the truth survives exec, daemons that outlive
-//! their parents and thousands of processes, and needs nobody to collect it.
-//! Lines of one process add up.
+//! A truth file has one JSON object per line. Each process appends its lines by one `write` each,
+//! when it ends or before an exec. No process has to collect the counts, so they survive exec, and
+//! daemons that outlive their parents. The lines of one process add up.
 
 use std::{
     collections::BTreeMap,
@@ -14,17 +13,17 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-/// Names the file a workload appends its truth to.
+/// Environment variable with the path of the truth file.
 pub const TRUTH_ENV: &str = "WORKLOAD_TRUTH";
 
-/// What one process did to one object through one fd.
+/// What one process wrote to one object through one fd.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FdTruth {
-    /// The number that was written through.
+    /// The fd number.
     pub fd: i32,
-    /// What the number stood for, as `/proc/self/fd` words it; absent when it was closed.
+    /// Name of the object in `/proc/self/fd`; `None` for a closed fd.
     pub object: Option<String>,
-    /// Sum of the bytes the kernel accepted.
+    /// Bytes that the kernel accepted.
     pub bytes: u64,
     /// Calls that returned 0 or more.
     pub calls: u64,
@@ -34,10 +33,10 @@ pub struct FdTruth {
     /// Bytes of calls that failed with `EAGAIN`.
     #[serde(default)]
     pub refused: u64,
-    /// Calls that took some bytes, but fewer than were offered.
+    /// Successful calls that wrote fewer bytes than requested, but not 0.
     #[serde(default)]
     pub short: u64,
-    /// Calls that offered and took nothing.
+    /// Calls that returned 0.
     #[serde(default)]
     pub zero: u64,
 }
@@ -48,17 +47,17 @@ impl FdTruth {
         Self { fd, object, ..Self::default() }
     }
 
-    /// Books one call that offered `requested` bytes.
+    /// Adds a call for `requested` bytes.
     pub fn note(&mut self, requested: usize, outcome: Result<usize, i32>) {
         match outcome {
             Ok(0) => {
                 self.calls += 1;
                 self.zero += 1;
             }
-            Ok(taken) => {
+            Ok(written) => {
                 self.calls += 1;
-                self.bytes += taken as u64;
-                self.short += u64::from(taken < requested);
+                self.bytes += written as u64;
+                self.short += u64::from(written < requested);
             }
             Err(errno) => {
                 *self.errors.entry(error_class(errno).to_owned()).or_default() += 1;
@@ -69,12 +68,12 @@ impl FdTruth {
         }
     }
 
-    /// Whether anything at all was tried through this fd.
+    /// Whether there was any call.
     pub fn is_active(&self) -> bool {
         self.calls > 0 || !self.errors.is_empty()
     }
 
-    /// Adds another row of the same fd and object.
+    /// Adds the counts of another row of the same fd and object.
     pub fn add(&mut self, other: &Self) {
         self.bytes += other.bytes;
         self.calls += other.calls;
@@ -87,7 +86,7 @@ impl FdTruth {
     }
 }
 
-/// The class the tracer counts an errno under.
+/// The class under which tracer counts an errno.
 pub fn error_class(errno: i32) -> &'static str {
     match errno {
         libc::EPIPE => "EPIPE",
@@ -104,39 +103,39 @@ pub fn error_class(errno: i32) -> &'static str {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Line {
-    /// A process, or one part of its life.
+    /// Counts of a process, or of a part of its life.
     Process(ProcessTruth),
-    /// The workload could not do what it was asked to do.
+    /// The reason why the workload failed.
     Failure(String),
 }
 
-/// Everything one process counted.
+/// The counts of one process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessTruth {
-    /// Its pid in the pid namespace of `/proc`.
+    /// Its pid in the namespace of the `/proc` mount.
     pub pid: u32,
-    /// Its pid in its own pid namespace.
+    /// Its pid in its own namespace.
     pub ns_pid: u32,
-    /// What it wrote through which fd.
+    /// Its rows, one for each fd and object.
     pub fds: Vec<FdTruth>,
 }
 
-/// The truth of a whole run, by pid.
+/// The counts of a whole run.
 #[derive(Clone, Debug, Default)]
 pub struct Truth {
-    /// Every process that wrote a line.
+    /// Every process that wrote a line, by pid.
     pub processes: BTreeMap<u32, ProcessTruth>,
 }
 
 impl Truth {
-    /// Reads a truth file; call it when no process of the workload is left.
+    /// Reads a truth file. Complete only when all processes of the workload have ended.
     pub fn load(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path)
-            .with_context(|| format!("the workload left no truth at {}", path.display()))?;
+            .with_context(|| format!("the workload left no truth file {}", path.display()))?;
         let mut truth = Self::default();
         for text in text.lines() {
             match serde_json::from_str(text)
-                .with_context(|| format!("line of {}: {text}", path.display()))?
+                .with_context(|| format!("line in {}: {text}", path.display()))?
             {
                 Line::Process(part) => truth.merge(part),
                 Line::Failure(reason) => bail!("the workload failed: {reason}"),
@@ -167,7 +166,7 @@ impl Truth {
         self.processes.values().flat_map(|process| process.fds.iter().map(|row| (process.pid, row)))
     }
 
-    /// Bytes that all processes together put into one object.
+    /// Bytes that all processes together wrote to one object.
     pub fn written_to(&self, object: &str) -> u64 {
         self.rows()
             .filter(|(_, row)| row.object.as_deref() == Some(object))
@@ -175,15 +174,15 @@ impl Truth {
             .sum()
     }
 
-    /// Bytes that all processes together wrote, whatever the object.
+    /// Bytes that all processes together wrote to all objects.
     pub fn total(&self) -> u64 {
         self.rows().map(|(_, row)| row.bytes).sum()
     }
 }
 
-/// The truth file the environment names.
+/// The path in [`TRUTH_ENV`].
 pub fn path_from_env() -> Result<PathBuf> {
     std::env::var_os(TRUTH_ENV)
         .map(PathBuf::from)
-        .with_context(|| format!("set {TRUTH_ENV} to the file the workload shall write down"))
+        .with_context(|| format!("set {TRUTH_ENV} to the path of the truth file"))
 }

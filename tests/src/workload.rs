@@ -1,4 +1,4 @@
-//! Runs a workload with the outputs it needs and collects its truth and what arrived.
+//! Runs a workload with the outputs it needs; collects its truth and the bytes that arrived.
 
 use std::{
     env, fs,
@@ -17,10 +17,10 @@ use crate::{
     truth::{TRUTH_ENV, Truth},
 };
 
-/// The exit code of a workload whose subject this kernel does not offer.
+/// Exit code of a workload that needs a feature this kernel lacks.
 pub const SKIPPED: i32 = 77;
 
-/// A binary of this package, found beside the running test.
+/// Path of a binary of this package, next to the running test.
 pub fn sibling_binary(name: &str) -> Result<PathBuf> {
     let test = env::current_exe()?;
     let path = test
@@ -29,10 +29,10 @@ pub fn sibling_binary(name: &str) -> Result<PathBuf> {
         .take(2)
         .map(|directory| directory.join(name))
         .find(|path| path.is_file());
-    path.with_context(|| format!("no `{name}` beside {}", test.display()))
+    path.with_context(|| format!("no `{name}` next to {}", test.display()))
 }
 
-/// A workload to be started.
+/// Configuration of a workload.
 #[derive(Clone, Debug)]
 pub struct Workload {
     words: Vec<String>,
@@ -43,7 +43,7 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// A workload by its name, with pipes that are read at once and no gate.
+    /// The workload of this name, without a gate, writing to pipes that are read at once.
     pub fn new(name: &str) -> Self {
         Self {
             words: vec![name.to_owned()],
@@ -60,25 +60,25 @@ impl Workload {
         self
     }
 
-    /// What stands behind fd 1 and fd 2.
+    /// Sets the kind of fd 1 and fd 2.
     pub fn on(mut self, kind: Kind) -> Self {
         self.kind = kind;
         self
     }
 
-    /// Nobody reads before the workload's end, or [`RunningWorkload::release_readers`].
+    /// Delays the readers until the workload ends or [`RunningWorkload::release_readers`] is called.
     pub fn unread(mut self) -> Self {
         self.pace = Pace::Held;
         self
     }
 
-    /// It waits for [`RunningWorkload::open_gate`].
+    /// Makes it wait for [`RunningWorkload::open_gate`].
     pub fn gated(mut self) -> Self {
         self.gated = true;
         self
     }
 
-    /// fd 1 and fd 2 are the same object, as after `2>&1`.
+    /// Makes fd 1 and fd 2 the same object, as `2>&1` does.
     pub fn on_one_object(mut self) -> Self {
         self.one_object = true;
         self
@@ -122,18 +122,18 @@ impl Workload {
             command.env(GATE_ENV, gate.path());
         }
         let child = OwnedChild::spawn(&mut command, &format!("workload {}", self.words()))?;
-        // `command` holds the outputs' ends: the readers see no end of file until it is gone.
+        // `command` holds the write ends, and the readers wait for their last close.
         drop(command);
         Ok(RunningWorkload { child, gate, sinks: [out_sink, err_sink], objects, truth, directory })
     }
 
-    /// Runs it from start to end, with nobody watching.
+    /// Runs it to its end without a tracer.
     pub fn run(&self) -> Result<Finished> {
         self.spawn()?.finish()
     }
 }
 
-/// A workload at work.
+/// A running workload.
 #[derive(Debug)]
 pub struct RunningWorkload {
     child: OwnedChild,
@@ -150,34 +150,34 @@ impl RunningWorkload {
         self.child.pid()
     }
 
-    /// Lets it begin.
+    /// Lets the workload start.
     pub fn open_gate(&mut self) -> Result<()> {
         self.gate.as_mut().context("this workload has no gate")?.open()
     }
 
-    /// Lets held readers read.
+    /// Starts held readers.
     pub fn release_readers(&mut self) {
         self.sinks.iter_mut().for_each(Sink::release);
     }
 
-    /// What its fd 1 and fd 2 refer to.
+    /// Names of the objects behind its fd 1 and fd 2.
     pub fn objects(&self) -> &[String; 2] {
         &self.objects
     }
 
-    /// What it has written down so far; an error as long as that is nothing.
+    /// The truth file so far; fails while it is empty.
     pub fn truth_so_far(&self) -> Result<Truth> {
         Truth::load(&self.truth)
     }
 
-    /// Waits for the end of its first process and of everything that holds its outputs.
+    /// Waits for the end of its first process and of all processes that have its outputs open.
     pub fn finish(mut self) -> Result<Finished> {
         let status = self.child.wait()?;
         self.release_readers();
         let [stdout, stderr] = self.sinks;
         let stdout = stdout.finish()?;
         let stderr = stderr.finish()?;
-        // With one object for both, the second sink never had a writer.
+        // If both fds share one object, the second sink has no writer.
         let received = [stdout, stderr.filter(|_| self.objects[0] != self.objects[1])];
         if status.code() == Some(SKIPPED) {
             let reason = fs::read_to_string(&self.truth).unwrap_or_default();
@@ -197,20 +197,20 @@ impl RunningWorkload {
     }
 }
 
-/// A workload that has ended.
+/// The results of a workload.
 #[derive(Debug)]
 pub struct Finished {
     /// The pid of its first process.
     pub pid: u32,
-    /// How that ended.
+    /// Exit status of that process.
     pub status: ExitStatus,
-    /// What it counted.
+    /// The workload's counts.
     pub truth: Truth,
-    /// What came out of fd 1 and fd 2; `None` where nothing can.
+    /// The bytes read from fd 1 and fd 2; `None` where nothing can be read.
     pub received: [Option<Received>; 2],
-    /// What fd 1 and fd 2 referred to.
+    /// Names of the objects behind fd 1 and fd 2.
     pub objects: [String; 2],
-    /// Why it did nothing, if this kernel does not offer its subject.
+    /// Why it did nothing, if the kernel lacks a feature.
     pub skipped: Option<String>,
 }
 
@@ -226,7 +226,7 @@ impl Finished {
         }
     }
 
-    /// Compares what the workload counted with what truly arrived.
+    /// Compares the workload's counts with the bytes that arrived.
     pub fn check_arrival(&self) -> Result<()> {
         for (object, received) in self.objects.iter().zip(&self.received) {
             let Some(received) = received else { continue };

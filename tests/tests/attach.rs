@@ -1,4 +1,4 @@
-//! How a trace begins and ends: in the middle of things, on several targets, by a signal.
+//! Start and end of a trace: running targets, several targets, signals, a duration.
 
 use std::{
     fs,
@@ -20,21 +20,21 @@ use tracer_tests::{
     workload::{RunningWorkload, Workload, sibling_binary},
 };
 
-/// Generations of processes come and go while the tracer looks for the tree.
+/// Many generations of processes start and end while tracer searches for the tree.
 #[test]
 #[ignore = "needs root"]
-fn a_fork_storm_at_attach_hides_nobody() -> Result<()> {
+fn a_fork_storm_during_attach_hides_no_process() -> Result<()> {
     let traced = trace(&Workload::new("storm"))?;
     expect::exact(&traced)
 }
 
 #[test]
 #[ignore = "needs root"]
-fn a_write_that_was_asleep_at_attach_is_counted_in_full() -> Result<()> {
+fn a_write_that_is_blocked_at_attach_is_counted_in_full() -> Result<()> {
     let workload = Workload::new("blocked").unread().gated();
     let mut running = workload.spawn()?;
     let pid = running.pid();
-    wait_until("the workload to sleep in write", || Ok(is_blocked_in_write(pid, 1).then_some(())))?;
+    wait_until("the workload to block in write", || Ok(is_blocked_in_write(pid, 1).then_some(())))?;
     let tracer = Tracer::on_pid(pid).start()?;
     running.release_readers();
     running.open_gate()?;
@@ -45,11 +45,11 @@ fn a_write_that_was_asleep_at_attach_is_counted_in_full() -> Result<()> {
     expect::exact(&Traced { words, workload: finished, tracer: outcome, report })
 }
 
-/// A shell redirects itself for the time of a command, and puts back what was there: its stdout is what it
-/// was started with, not what the command was given, also two redirections deep.
+/// A shell redirects its own stdout while it runs a builtin, and restores it afterwards. Its stdout in the
+/// report is the one it was started with, even if two redirections are nested.
 #[test]
 #[ignore = "needs root"]
-fn a_shell_met_in_a_redirection_has_the_stdout_that_it_puts_back() -> Result<()> {
+fn a_shell_adopted_during_a_redirection_has_the_stdout_that_it_restores() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let gate = Gate::create(directory.path())?;
     let line = r#"{ read go <"$0" >/dev/null; echo aside; } >"$0.log"; echo hello again"#;
@@ -57,9 +57,9 @@ fn a_shell_met_in_a_redirection_has_the_stdout_that_it_puts_back() -> Result<()>
     shell.args(["-c", line]).arg(gate.path()).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut shell = OwnedChild::spawn(&mut shell, line)?;
     let (pid, stdout) = (shell.pid(), shell.inner().stdout.take().context("stdout was piped")?);
-    let pipe = object_of(stdout.as_raw_fd()).context("the pipe has no name")?;
+    let pipe = object_of(stdout.as_raw_fd()).context("the pipe is not in /proc")?;
     let reader = Reader::spawn(stdout.into(), Pace::Free);
-    // Some shells close fd 1 for a moment before they point it elsewhere.
+    // Some shells close fd 1 for a moment before they redirect it.
     let is_null = || target_of(pid, 1).is_ok_and(|target| target == "/dev/null");
     let redirected = || Ok(is_null().then_some(()));
     wait_until("the shell to redirect itself", redirected)?;
@@ -81,10 +81,10 @@ fn a_shell_met_in_a_redirection_has_the_stdout_that_it_puts_back() -> Result<()>
 
 #[test]
 #[ignore = "needs root"]
-fn bytes_from_before_the_attach_are_not_claimed() -> Result<()> {
+fn bytes_written_before_the_attach_are_not_counted() -> Result<()> {
     let workload = Workload::new("before-and-after").gated();
     let mut running = workload.spawn()?;
-    // It writes its first, empty truth between the two parts.
+    // It publishes an empty ledger between the two parts.
     wait_until("the workload's first part", || Ok(running.truth_so_far().ok()))?;
     let tracer = Tracer::on_pid(running.pid()).start()?;
     running.open_gate()?;
@@ -93,7 +93,7 @@ fn bytes_from_before_the_attach_are_not_claimed() -> Result<()> {
     expect::rows_agree(&report, &finished.truth, MatchBy::Fd)
 }
 
-/// Starts a workload that goes on after its writes, and a tracer on it that has seen them.
+/// Starts a workload that stays alive after its writes, and a tracer that has counted them.
 fn lingering(adjust: impl FnOnce(Tracer) -> Tracer) -> Result<Lingering> {
     let mut running = Workload::new("linger").gated().spawn()?;
     let tracer = adjust(Tracer::on_pid(running.pid())).start()?;
@@ -110,7 +110,7 @@ struct Lingering {
 
 #[test]
 #[ignore = "needs root"]
-fn an_interrupt_ends_the_run_with_its_report() -> Result<()> {
+fn an_interrupt_ends_the_trace_with_a_report() -> Result<()> {
     let Lingering { running, tracer, truth } = lingering(|tracer| tracer)?;
     tracer.interrupt()?;
     let outcome = tracer.finish()?;
@@ -119,7 +119,7 @@ fn an_interrupt_ends_the_run_with_its_report() -> Result<()> {
     expect::no_losses(&report)?;
     ensure!(
         report.of_pid(running.pid()).all(|process| process.exit.is_none()),
-        "a process that goes on is reported as ended"
+        "a running process is reported as ended"
     );
     ensure!(outcome.status.code().is_some_and(|code| code <= 1), "{}", describe(outcome.status));
     Ok(())
@@ -127,7 +127,7 @@ fn an_interrupt_ends_the_run_with_its_report() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn a_duration_ends_the_run_while_the_target_goes_on() -> Result<()> {
+fn a_duration_ends_the_trace_while_the_target_runs() -> Result<()> {
     let Lingering { tracer, truth, running } =
         lingering(|tracer| tracer.arg("--duration").arg("2s"))?;
     let outcome = tracer.finish()?;
@@ -160,7 +160,7 @@ fn a_command_is_traced_from_its_first_byte() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn two_pids_are_traced_in_one_run() -> Result<()> {
+fn two_pids_are_traced_at_once() -> Result<()> {
     let mut first = Workload::new("deep").gated().spawn()?;
     let mut second = Workload::new("write").arg("fork").gated().spawn()?;
     let tracer = Tracer::on_pid(first.pid()).arg("--pid").arg(second.pid().to_string()).start()?;
@@ -175,7 +175,7 @@ fn two_pids_are_traced_in_one_run() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn a_cgroup_counts_its_members_and_nobody_else() -> Result<()> {
+fn a_cgroup_target_counts_its_members_only() -> Result<()> {
     let cgroup = ScratchCgroup::create("tracer-test")?;
     let mut member = Workload::new("deep").gated().spawn()?;
     let mut stranger = Workload::new("write").gated().spawn()?;
@@ -185,7 +185,7 @@ fn a_cgroup_counts_its_members_and_nobody_else() -> Result<()> {
     stranger.open_gate()?;
     let truth = member.finish()?.truth;
     stranger.finish()?;
-    // A cgroup may get members again; whether the tracer has ended by itself is its own choice.
+    // Without members tracer may have ended already, which the test does not require.
     let _ = tracer.interrupt();
     let report = tracer.finish()?.report()?;
     expect::rows_agree(&report, &truth, MatchBy::Fd)?;
@@ -194,7 +194,7 @@ fn a_cgroup_counts_its_members_and_nobody_else() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn a_process_that_joins_the_cgroup_later_is_counted() -> Result<()> {
+fn a_process_that_joins_the_cgroup_during_the_trace_is_counted() -> Result<()> {
     let cgroup = ScratchCgroup::create("tracer-test-late")?;
     let mut first = Workload::new("write").gated().spawn()?;
     let mut late = Workload::new("write").arg("fork").gated().spawn()?;
@@ -212,7 +212,7 @@ fn a_process_that_joins_the_cgroup_later_is_counted() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn other_fds_are_out_of_sight_by_default() -> Result<()> {
+fn other_fds_are_not_counted_by_default() -> Result<()> {
     let mut traced = trace(&Workload::new("side-file"))?;
     for process in traced.workload.truth.processes.values_mut() {
         process.fds.retain(|row| row.fd != 9);
@@ -222,23 +222,23 @@ fn other_fds_are_out_of_sight_by_default() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn a_file_with_the_inode_of_a_removed_stdout_is_not_taken_for_it() -> Result<()> {
+fn a_file_with_the_inode_number_of_a_removed_stdout_is_not_mistaken_for_it() -> Result<()> {
     expect::exact(&trace(&Workload::new("reused-inode"))?)
 }
 
 #[test]
 #[ignore = "needs root"]
-fn a_process_met_running_is_told_with_its_command_line() -> Result<()> {
+fn a_running_process_is_reported_with_its_command_line() -> Result<()> {
     let traced = trace(&Workload::new("silent"))?;
-    let mut met = traced.report.of_pid(traced.workload.pid);
-    let argv = met.next().map(|process| process.argv.clone()).unwrap_or_default();
+    let mut processes = traced.report.of_pid(traced.workload.pid);
+    let argv = processes.next().map(|process| process.argv.clone()).unwrap_or_default();
     ensure!(argv.last().is_some_and(|word| word == "silent"), "reported as {argv:?}");
     Ok(())
 }
 
 #[test]
 #[ignore = "needs root"]
-fn all_fds_shows_a_log_file_as_well() -> Result<()> {
+fn all_fds_counts_a_log_file_too() -> Result<()> {
     let traced = trace_with(&Workload::new("side-file"), |tracer| tracer.arg("--all-fds"))?;
     let pid = traced.workload.pid;
     let counted = [1, 2, 9].map(|fd| traced.report.bytes_of(pid, fd));

@@ -1,4 +1,4 @@
-//! Requests that cannot be met: one sentence that names the thing, the right exit code, no panic.
+//! Requests that cannot be fulfilled: one sentence that names the cause, an exit code, no panic.
 
 use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
@@ -11,7 +11,7 @@ use tracer_tests::{
     workload::Workload,
 };
 
-/// A pid that was just in use and is not any more.
+/// A pid that is not in use: its process has just ended.
 fn ended_pid() -> Result<String> {
     let mut child = OwnedChild::spawn(&mut Command::new("true"), "true")?;
     child.wait()?;
@@ -53,7 +53,7 @@ fn a_negative_pid_is_a_usage_error() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn a_pid_that_is_no_number_is_a_usage_error() -> Result<()> {
+fn a_pid_that_is_not_a_number_is_a_usage_error() -> Result<()> {
     check(&run(&["--pid", "sshd"])?, USAGE, &["sshd"])?;
     check(&run(&["--pid", ""])?, USAGE, &["--pid"])?;
     check(&run(&["--pid", "99999999999999999999"])?, USAGE, &["99999999999999999999"])
@@ -61,7 +61,7 @@ fn a_pid_that_is_no_number_is_a_usage_error() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn a_thread_is_answered_with_its_process() -> Result<()> {
+fn a_thread_id_is_refused_with_the_pid_of_its_process() -> Result<()> {
     require_root()?;
     let own = std::process::id().to_string();
     let thread = std::thread::spawn(move || {
@@ -73,7 +73,7 @@ fn a_thread_is_answered_with_its_process() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn an_unprivileged_user_is_told_to_be_root() -> Result<()> {
+fn an_unprivileged_user_is_told_that_root_is_needed() -> Result<()> {
     require_root()?;
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("tracer");
@@ -108,7 +108,7 @@ fn a_cgroup_that_does_not_exist_is_named() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn a_directory_that_is_no_cgroup_is_named() -> Result<()> {
+fn a_directory_that_is_not_a_cgroup_is_named() -> Result<()> {
     require_root()?;
     let directory = tempfile::tempdir()?;
     let path = directory.path().display().to_string();
@@ -137,7 +137,7 @@ fn a_command_that_is_not_executable_is_named() -> Result<()> {
     require_root()?;
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("plain.txt");
-    fs::write(&path, "no program\n")?;
+    fs::write(&path, "not a program\n")?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
     let path = path.display().to_string();
     check(&run(&["--", &path])?, ENVIRONMENT, &[&path])
@@ -152,12 +152,12 @@ fn the_tracer_does_not_trace_itself() -> Result<()> {
     check(&run_command(&mut shell)?, USAGE, &["itself"])
 }
 
-/// Process ids in there are not the ones the kernel's hooks see.
+/// Pids in a pid namespace differ from the pids that the kernel hooks get.
 #[test]
 #[ignore = "needs root"]
 fn a_tracer_inside_a_pid_namespace_says_so() -> Result<()> {
     require_root()?;
-    // `sleep` must not keep the output open when the tracer has ended.
+    // `sleep` must not keep the output pipes open after tracer has ended.
     let script = r#"sleep 60 >/dev/null 2>&1 & exec "$0" --pid $!"#;
     let mut shell = Command::new("unshare");
     shell.args(["--pid", "--fork", "--mount-proc", "sh", "-c", script]).arg(binary()?);
@@ -187,7 +187,7 @@ fn unknown_options_and_bad_values_are_usage_errors() -> Result<()> {
     check(&run(&["--pid", "1", "--fds", "one"])?, USAGE, &["one"])
 }
 
-/// `tracer … | head -1`: the report has nowhere to go, which is nobody's fault.
+/// `tracer … | head -1`: tracer cannot write all of its report.
 #[test]
 #[ignore = "needs root"]
 fn a_closed_stdout_is_not_an_error() -> Result<()> {
@@ -197,21 +197,21 @@ fn a_closed_stdout_is_not_an_error() -> Result<()> {
     running.open_gate()?;
     running.finish()?;
     let outcome = tracer.finish()?;
-    let said = &outcome.stderr;
-    ensure!(!said.contains("panicked") && !said.to_lowercase().contains("error"), "{said}");
+    let stderr = &outcome.stderr;
+    ensure!(!stderr.contains("panicked") && !stderr.to_lowercase().contains("error"), "{stderr}");
     ensure!(outcome.status.code().is_some_and(|code| code <= 1), "{}", describe(outcome.status));
     Ok(())
 }
 
 #[test]
 #[ignore = "needs root"]
-fn a_closed_stdin_stdout_and_stderr_do_no_harm() -> Result<()> {
+fn closed_standard_streams_cause_no_panic() -> Result<()> {
     require_root()?;
     let mut shell = Command::new("sh");
     shell.args(["-c", r#""$0" -q -- true <&- >&- 2>&-; code=$?; echo $code"#]).arg(binary()?);
     let output = refusal::run_command(&mut shell)?;
     let code = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    // `true` writes nothing, which is a finding; a panic would be 101, a signal 128 and more.
+    // `true` writes nothing, which is a finding. A panic would exit with 101, a signal with 128 or more.
     ensure!(["0", "1", "3"].contains(&code.as_str()), "exit code {code}");
     Ok(())
 }

@@ -13,7 +13,7 @@ use tracer_tests::{
     workload::Workload,
 };
 
-/// Checks each thread that is there.
+/// Checks the capabilities of all threads of tracer, and which threads there are.
 fn each_thread(tracer: u32) -> Result<()> {
     let mut seen = Vec::new();
     for task in fs::read_dir(format!("/proc/{tracer}/task"))? {
@@ -35,10 +35,10 @@ fn each_thread(tracer: u32) -> Result<()> {
     Ok(())
 }
 
-/// Every thread, with everything on that starts one.
+/// Uses all options that start a thread.
 #[test]
 #[ignore = "needs root"]
-fn after_attaching_each_thread_has_what_is_documented_and_no_more() -> Result<()> {
+fn after_attaching_each_thread_has_only_the_documented_capabilities() -> Result<()> {
     let parent = tempfile::tempdir()?;
     let (log, feed) = pipe_with(PipeFlags::CLOEXEC)?;
     let mut running = Workload::new("deep").gated().spawn()?;
@@ -47,8 +47,8 @@ fn after_attaching_each_thread_has_what_is_documented_and_no_more() -> Result<()
         .args(["--show", "--worker-log", "-", "--capture"])
         .arg(parent.path().join("out"))
         .start()?;
-    // A thread that looks who holds what comes and goes, with what its parent has.
-    wait_until("what is documented", || Ok(each_thread(tracer.pid()).ok()))
+    // A survey thread exists for a short time, with the capabilities of its parent.
+    wait_until("the documented capabilities", || Ok(each_thread(tracer.pid()).ok()))
         .or_else(|_| each_thread(tracer.pid()))?;
     drop(feed);
     running.open_gate()?;

@@ -1,4 +1,4 @@
-//! What a capture holds is what the reader got, byte for byte, by every way to write.
+//! A capture has exactly the bytes that the reader received, for every write path.
 
 use anyhow::{Context, Result, ensure};
 use tracer_tests::{
@@ -12,18 +12,18 @@ use tracer_tests::{
     workload::{Workload, sibling_binary},
 };
 
-/// Captures a workload on pipes and compares.
+/// Captures a workload and checks that the capture is complete.
 fn exact(workload: &Workload) -> Result<()> {
     let Some(captured) = capture(workload)? else { return Ok(()) };
     captured.check()
 }
 
-/// Captures each of these ways to write with each of these identities and holds each run to `check`;
-/// the error names all that failed.
+/// Captures each of these paths with each of these identities and runs `check`. The error lists all
+/// failures.
 fn each(names: &[&str], identities: &[Identity], check: fn(&Captured) -> Result<()>) -> Result<()> {
     let mut failures = String::new();
     for name in names {
-        let path = paths::find(name).with_context(|| format!("no path is called {name}"))?;
+        let path = paths::find(name).with_context(|| format!("unknown path {name}"))?;
         for identity in identities {
             let workload = Workload::new(path.name).arg(identity.word()).on(path.kind);
             let checked =
@@ -37,7 +37,7 @@ fn each(names: &[&str], identities: &[Identity], check: fn(&Captured) -> Result<
     Ok(())
 }
 
-/// [`each`] on fd 1 and fd 2 themselves: where the bytes lie does not depend on the fd.
+/// [`each`] with inherited fds. The location of the bytes does not depend on the fd.
 fn every_path(names: &[&str], check: fn(&Captured) -> Result<()>) -> Result<()> {
     each(names, &[Identity::Direct], check)
 }
@@ -50,13 +50,13 @@ fn text_on_both_streams() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn every_value_of_a_byte() -> Result<()> {
+fn every_byte_value() -> Result<()> {
     exact(&Workload::new("every-byte"))
 }
 
 #[test]
 #[ignore = "needs root"]
-fn characters_that_are_cut_between_two_writes() -> Result<()> {
+fn characters_that_are_split_between_two_writes() -> Result<()> {
     exact(&Workload::new("cut-characters"))
 }
 
@@ -68,8 +68,8 @@ fn a_hundred_thousand_writes_of_one_byte() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn one_write_of_any_length() -> Result<()> {
-    // Around the length of a piece, of a pipe, and as large as a default ring takes.
+fn single_writes_of_many_lengths() -> Result<()> {
+    // Around the sizes of a record and of a pipe, up to the capacity of the default ring.
     let lengths = [16_383, 16_384, 16_385, 32_768, 65_536, 65_537, 1 << 20, 16 << 20];
     lengths.into_iter().try_for_each(|length: u32| {
         exact(&Workload::new("one-write").arg(&length.to_string()))
@@ -77,7 +77,7 @@ fn one_write_of_any_length() -> Result<()> {
     })
 }
 
-/// What one call writes beyond 32 MiB is a gap behind them.
+/// The bytes after the first 32 MiB of one call are a gap.
 #[test]
 #[ignore = "needs root"]
 fn the_end_of_a_huge_write_is_a_gap() -> Result<()> {
@@ -95,7 +95,7 @@ fn the_end_of_a_huge_write_is_a_gap() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn one_call_with_1024_segments_of_which_some_are_empty() -> Result<()> {
+fn one_call_with_1024_segments_some_of_them_empty() -> Result<()> {
     exact(&Workload::new("many-segments"))
 }
 
@@ -105,10 +105,10 @@ fn every_call_that_writes_from_memory() -> Result<()> {
     every_path(&["write", "pwrite64", "writev", "pwritev", "pwritev2", "vmsplice"], Captured::check)
 }
 
-/// Through copies of an fd, in children, before and after an exec.
+/// Duplicates of an fd, children, writes before and after an exec.
 #[test]
 #[ignore = "needs root"]
-fn every_way_to_come_by_an_fd() -> Result<()> {
+fn fds_of_every_identity() -> Result<()> {
     each(&["write", "uring-writev"], &Identity::ALL, Captured::check)
 }
 
@@ -125,14 +125,14 @@ fn requests_to_an_io_uring() -> Result<()> {
     every_path(&names, Captured::check)
 }
 
-/// Several in flight at a time, in the order of their completions.
+/// Several concurrent requests, captured in the order of their completions.
 #[test]
 #[ignore = "needs root"]
-fn requests_to_an_io_uring_that_overtake_each_other() -> Result<()> {
+fn concurrent_requests_to_an_io_uring() -> Result<()> {
     every_path(&["uring-write", "uring-sqpoll", "uring-async"], Captured::check_in_any_order)
 }
 
-/// A request that names an index is told with the fd of the same file.
+/// A request with an index is captured under the fd of the same file.
 #[test]
 #[ignore = "needs root"]
 fn requests_to_a_registered_file() -> Result<()> {
@@ -141,7 +141,7 @@ fn requests_to_a_registered_file() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn calls_through_the_32_bit_entry() -> Result<()> {
+fn calls_by_the_32_bit_entry_point() -> Result<()> {
     let names = [
         "compat-write",
         "compat-writev",
@@ -152,7 +152,7 @@ fn calls_through_the_32_bit_entry() -> Result<()> {
     every_path(&names, Captured::check)
 }
 
-/// Every byte is in a gap that says it was copied, and the counts are exact.
+/// Checks that every byte is in a gap with the reason `copied`, and that the counts are exact.
 fn only_copied(captured: &Captured) -> Result<()> {
     for stream in captured.capture.streams.values() {
         stream.only_misses(&["copied"])?;
@@ -166,13 +166,13 @@ fn only_copied(captured: &Captured) -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn what_the_kernel_copies_is_a_gap_of_its_length() -> Result<()> {
+fn bytes_copied_by_the_kernel_are_a_gap_of_their_length() -> Result<()> {
     every_path(&["sendfile", "splice", "tee", "copy_file_range", "compat-sendfile64"], only_copied)
 }
 
 #[test]
 #[ignore = "needs root"]
-fn what_is_copied_from_a_file_names_it_and_has_its_place() -> Result<()> {
+fn a_gap_copied_from_a_file_has_its_position_and_names_the_file() -> Result<()> {
     const LENGTH: u64 = 100_003;
     let parent = tempfile::tempdir()?;
     let directory = parent.path().join("out");
@@ -203,10 +203,10 @@ fn what_is_copied_from_a_file_names_it_and_has_its_place() -> Result<()> {
     Ok(())
 }
 
-/// Nobody can read there what it was: the workload's own text is the truth.
+/// `/dev/null` cannot be read, so the capture is compared with the workload's data.
 #[test]
 #[ignore = "needs root"]
-fn what_goes_to_dev_null_is_captured() -> Result<()> {
+fn output_to_dev_null_is_captured() -> Result<()> {
     const LENGTH: usize = 500_009;
     let workload = Workload::new("flood").arg("1").arg(&LENGTH.to_string()).on(Kind::Null);
     let captured = capture(&workload)?.context("skipped")?;
@@ -216,17 +216,17 @@ fn what_goes_to_dev_null_is_captured() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn what_goes_to_other_kinds_of_objects_is_captured() -> Result<()> {
+fn output_to_other_kinds_of_objects_is_captured() -> Result<()> {
     for kind in [Kind::File, Kind::Fifo, Kind::Pty, Kind::Socket] {
         exact(&Workload::new("text").on(kind)).with_context(|| format!("{kind:?}"))?;
     }
     Ok(())
 }
 
-/// A write that the kernel refused has no bytes, and one that it cut has those that it took.
+/// A failed write has no bytes; a short write has the bytes that the kernel accepted.
 #[test]
 #[ignore = "needs root"]
-fn only_what_was_taken_is_captured() -> Result<()> {
+fn only_accepted_bytes_are_captured() -> Result<()> {
     for name in ["eagain", "short", "eagain-overcome"] {
         exact(&Workload::new(name).unread()).with_context(|| name.to_owned())?;
     }

@@ -1,6 +1,5 @@
-//! Gaps provoked on purpose: each missing byte is in a gap of the right length at the right place,
-//! the counts stay exact, and the verdict does not change. Where many megabytes are written, a slow disk
-//! may make gaps beside those that are provoked.
+//! Captures with provoked gaps: each gap has the right length and position, the counts stay exact, and
+//! the findings do not change. In runs with many megabytes a slow disk can cause additional gaps.
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
@@ -22,8 +21,8 @@ fn flood(size: usize) -> Workload {
     Workload::new("flood").arg("1").arg(&size.to_string())
 }
 
-/// Captures a flood with further arguments. Every byte that is there is at its place, every other one
-/// in a gap for one of these reasons; the workload, the reader and the ledger agree.
+/// Captures a flood with these arguments of tracer. Checks that every byte is either kept at its
+/// position or in a gap with one of these reasons, and that workload, reader and ledger agree.
 fn flooded(size: usize, arguments: &[&str], reasons: &[&str]) -> Result<Captured> {
     let add = |tracer| arguments.iter().fold(tracer, |tracer: Tracer, word| tracer.arg(*word));
     let captured = capture_with(&flood(size), add)?.context("skipped")?;
@@ -37,7 +36,7 @@ fn flooded(size: usize, arguments: &[&str], reasons: &[&str]) -> Result<Captured
 
 #[test]
 #[ignore = "needs root"]
-fn a_ring_that_is_too_small_makes_gaps_of_the_right_length_and_place() -> Result<()> {
+fn a_small_ring_causes_gaps_of_the_right_length_and_position() -> Result<()> {
     let arguments = ["--capture-buffer", "64KiB"];
     let captured = flooded(64 * MIB, &arguments, &["ring_full", "slow_output"])?;
     let (total, gaps) = (captured.stream(1)?.total()?, captured.stream(1)?.gaps().count());
@@ -45,10 +44,9 @@ fn a_ring_that_is_too_small_makes_gaps_of_the_right_length_and_place() -> Result
     Ok(())
 }
 
-/// A record for each piece of a large write: some find room, the rest of them does not.
 #[test]
 #[ignore = "needs root"]
-fn two_hundred_megabytes_a_second_need_no_gap() -> Result<()> {
+fn two_hundred_megabytes_per_second_cause_no_gap() -> Result<()> {
     const SIZE: usize = 200_000_000;
     let workload = Workload::new("paced").arg(&SIZE.to_string()).arg("200000000");
     let all = |tracer: Tracer| tracer.args(["--capture-limit", "1GiB"]);
@@ -56,9 +54,10 @@ fn two_hundred_megabytes_a_second_need_no_gap() -> Result<()> {
     captured.check()
 }
 
+/// A large write has several records; only some of them fit into the ring.
 #[test]
 #[ignore = "needs root"]
-fn gaps_within_one_write_have_their_places() -> Result<()> {
+fn gaps_within_one_write_have_the_right_positions() -> Result<()> {
     let workload = Workload::new("one-write").arg(&(31 * MIB).to_string());
     for ring in ["256KiB", "2MiB"] {
         let small = |tracer: Tracer| tracer.args(["--capture-buffer", ring]);
@@ -72,10 +71,10 @@ fn gaps_within_one_write_have_their_places() -> Result<()> {
     Ok(())
 }
 
-/// Records of two threads may overtake each other on their way into the ring.
+/// Records of two threads can enter the ring in another order than their writes.
 #[test]
 #[ignore = "needs root"]
-fn two_threads_with_gaps_have_exact_books() -> Result<()> {
+fn two_threads_with_gaps_have_exact_counts() -> Result<()> {
     let small = |tracer: Tracer| tracer.args(["--capture-buffer", "64KiB"]);
     let workload = Workload::new("two-threads").arg("40");
     let captured = capture_with(&workload, small)?.context("skipped")?;
@@ -83,7 +82,7 @@ fn two_threads_with_gaps_have_exact_books() -> Result<()> {
     let stream = captured.stream(1)?;
     stream.only_misses(&["ring_full", "slow_output"])?;
     ensure!(stream.missing_for("ring_full") > 0, "no gap: {:?}", stream.total()?);
-    // Whole lines are missing, and what is there of each thread is in its order.
+    // Only whole lines are missing, and the kept lines of each thread are in order.
     for name in ["left", "right"] {
         let text = std::str::from_utf8(&stream.bytes)?;
         let own = text.lines().filter(|line| line.starts_with(name));
@@ -95,7 +94,7 @@ fn two_threads_with_gaps_have_exact_books() -> Result<()> {
     Ok(())
 }
 
-/// Two processes at the same time share the ring; each has gaps of its own.
+/// Two concurrent processes share the ring; each stream has its own gaps.
 #[test]
 #[ignore = "needs root"]
 fn each_stream_has_its_own_gaps() -> Result<()> {
@@ -113,7 +112,7 @@ fn each_stream_has_its_own_gaps() -> Result<()> {
     expect::no_losses(&captured.report)
 }
 
-/// A workload that has published so many bytes.
+/// Waits until a workload has published this many bytes.
 fn wait_written(running: &tracer_tests::workload::RunningWorkload, bytes: usize) -> Result<()> {
     wait_until(&format!("{bytes} bytes to be written"), || {
         let truth = running.truth_so_far().ok();
@@ -123,7 +122,7 @@ fn wait_written(running: &tracer_tests::workload::RunningWorkload, bytes: usize)
 
 #[test]
 #[ignore = "needs root"]
-fn a_tracer_that_is_stopped_for_a_while_has_one_gap_in_the_middle() -> Result<()> {
+fn a_stopped_tracer_has_a_gap_for_that_time() -> Result<()> {
     const ROUND: usize = 4 * MIB;
     let parent = tempfile::tempdir()?;
     let directory = parent.path().join("out");
@@ -155,7 +154,7 @@ fn a_tracer_that_is_stopped_for_a_while_has_one_gap_in_the_middle() -> Result<()
     let stream = capture.stream(workload.pid, 1)?;
     stream.check_against(&workload.received[0].as_ref().context("a pipe was read")?.bytes)?;
     stream.only_misses(&["ring_full", "slow_output"])?;
-    // What was written meanwhile, apart from what the ring could take.
+    // The bytes of the second round, except those that fit into the ring.
     ensure!(stream.total()?.missing > (ROUND - MIB) as u64, "{:?}", stream.total()?);
     Ok(())
 }
@@ -173,10 +172,10 @@ fn a_limit_keeps_exactly_the_first_bytes() -> Result<()> {
     Ok(())
 }
 
-/// Neither limit cuts anything off a stream that it has room for.
+/// A stream of exactly the limit's size is complete, with and without `--capture-tail`.
 #[test]
 #[ignore = "needs root"]
-fn a_limit_that_is_just_enough_cuts_nothing() -> Result<()> {
+fn a_limit_equal_to_the_size_cuts_nothing() -> Result<()> {
     for arguments in
         [&["--capture-limit", "50000"][..], &["--capture-limit", "50000", "--capture-tail"]]
     {
@@ -201,10 +200,10 @@ fn a_tail_keeps_exactly_the_last_bytes() -> Result<()> {
     Ok(())
 }
 
-/// The limit holds for each stream, not for all of them together.
+/// The limit applies to each stream, not to their sum.
 #[test]
 #[ignore = "needs root"]
-fn each_stream_has_the_whole_limit() -> Result<()> {
+fn the_limit_applies_to_each_stream() -> Result<()> {
     let small = |tracer: Tracer| tracer.args(["--capture-limit", "1000"]);
     let captured = capture_with(&Workload::new("text"), small)?.context("skipped")?;
     for fd in [1, 2] {
@@ -213,10 +212,10 @@ fn each_stream_has_the_whole_limit() -> Result<()> {
     expect::exact(&captured.traced)
 }
 
-/// What does not depend on the capture.
+/// The parts of the result that must not depend on the capture.
 fn verdict(traced: &Traced) -> (Option<i32>, Vec<(&str, &str, &str)>) {
     let Report { findings, .. } = &traced.report;
-    // That one speaks of time, of which a disk takes some.
+    // `held_back` depends on timing, which a slow disk changes.
     let findings = findings.iter().filter(|finding| finding.rule != "held_back");
     let words = findings.map(|finding| {
         (finding.rule.as_str(), finding.severity.as_str(), finding.confidence.as_str())
@@ -226,7 +225,7 @@ fn verdict(traced: &Traced) -> (Option<i32>, Vec<(&str, &str, &str)>) {
 
 #[test]
 #[ignore = "needs root"]
-fn a_full_disk_makes_gaps_and_changes_no_verdict() -> Result<()> {
+fn a_full_disk_causes_gaps_and_changes_no_finding() -> Result<()> {
     const SIZE: usize = 32 * MIB;
     let disk = SmallDisk::mount(8 * MIB)?;
     let directory = disk.join("out");
@@ -241,25 +240,25 @@ fn a_full_disk_makes_gaps_and_changes_no_verdict() -> Result<()> {
     let stream = capture.stream(traced.workload.pid, 1)?;
     let received = traced.workload.received[0].as_ref().context("a pipe was read")?;
     stream.check_against(&received.bytes)?;
-    // A slow machine may have fallen behind before the disk was full.
+    // A slow machine can have other gaps before the disk is full.
     stream.only_misses(&["disk_error", "slow_output", "ring_full"])?;
     ensure!(stream.missing_for("disk_error") > 0, "{:?}", stream.total()?);
     ensure!(stream.total()?.kept > 0, "{:?}", stream.total()?);
     Ok(())
 }
 
-/// The session may have been cut with the disk; what is there is reported.
+/// The full disk can cut the recorded session, too; what is left is reported.
 #[test]
 #[ignore = "needs root"]
-fn the_folder_of_a_full_disk_can_be_reported_again() -> Result<()> {
+fn the_capture_on_a_full_disk_can_be_reported() -> Result<()> {
     let disk = SmallDisk::mount(4 * MIB)?;
     let directory = disk.join("out");
     trace_with(&flood(16 * MIB), |tracer| tracer.arg("--capture").arg(&directory))?;
     let path = directory.display().to_string();
     let again = tracer_tests::refusal::run(&["report", &path, "--format", "json"])?;
-    let said = String::from_utf8_lossy(&again.stderr);
-    ensure!(!said.contains("panicked"), "{said}");
-    // The session may lack its end, and then the report says so; it is never a crash.
-    ensure!(matches!(again.status.code(), Some(0 | 1 | 3)), "{:?}: {said}", again.status);
+    let stderr = String::from_utf8_lossy(&again.stderr);
+    ensure!(!stderr.contains("panicked"), "{stderr}");
+    // Exit code 3 is possible if the session is cut early.
+    ensure!(matches!(again.status.code(), Some(0 | 1 | 3)), "{:?}: {stderr}", again.status);
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Who wrote what, and in which order: threads, two streams, trees of processes, and what is nobody's
-//! output.
+//! Writer and order of captured bytes: threads, two streams, process trees, and writes that are not the
+//! target's output.
 
 use std::{
     collections::BTreeSet,
@@ -23,15 +23,15 @@ use tracer_tests::{
     workload::Workload,
 };
 
-/// Replaying the index gives the lines in the order in which the program wrote them.
+/// The index has the lines of both streams in the order in which the program wrote them.
 #[test]
 #[ignore = "needs root"]
-fn stdout_and_stderr_are_interleaved_again_as_written() -> Result<()> {
+fn stdout_and_stderr_are_interleaved_as_written() -> Result<()> {
     let captured = capture(&Workload::new("interleaved"))?.context("skipped")?;
     captured.check()?;
-    let orders = content::bytes(0, 0, 3000);
+    let order = content::bytes(0, 0, 3000);
     let mut writes = captured.capture.writes(|_| true);
-    for (number, byte) in orders.iter().enumerate() {
+    for (number, byte) in order.iter().enumerate() {
         let (stream, bytes) = writes.next().with_context(|| format!("line {number} is missing"))?;
         let expected = (i32::from(byte % 2) + 1, format!("line {number}\n").into_bytes());
         ensure!((stream.fd, bytes) == (expected.0, &expected.1[..]), "line {number}: {bytes:?}");
@@ -40,10 +40,10 @@ fn stdout_and_stderr_are_interleaved_again_as_written() -> Result<()> {
     Ok(())
 }
 
-/// As after `2>&1`: one object, two streams, and the reader's bytes when both are replayed.
+/// As with `2>&1`: one object and two streams, which together have the reader's bytes.
 #[test]
 #[ignore = "needs root"]
-fn two_streams_of_one_pipe_are_together_what_was_read() -> Result<()> {
+fn two_streams_of_one_pipe_together_have_the_read_bytes() -> Result<()> {
     for name in ["interleaved", "text", "cut-characters"] {
         let captured = capture(&Workload::new(name).on_one_object())?.context("skipped")?;
         captured.check()?;
@@ -57,7 +57,7 @@ fn lines(bytes: &[u8]) -> Vec<&[u8]> {
     bytes.split_inclusive(|byte| *byte == b'\n').collect()
 }
 
-/// Each thread's lines keep their order, no line is torn, and all that was read is there.
+/// The lines of each thread are in order, no line is split, and no byte is missing.
 #[test]
 #[ignore = "needs root"]
 fn two_threads_that_write_at_the_same_time() -> Result<()> {
@@ -76,7 +76,7 @@ fn two_threads_that_write_at_the_same_time() -> Result<()> {
     Ok(())
 }
 
-/// Parent and child have a file each.
+/// Parent and child have separate files.
 #[test]
 #[ignore = "needs root"]
 fn a_forked_child_has_a_file_of_its_own() -> Result<()> {
@@ -88,10 +88,10 @@ fn a_forked_child_has_a_file_of_its_own() -> Result<()> {
     Ok(())
 }
 
-/// A process that execs stays the same one: one file, under its first name.
+/// A process that execs keeps its identity: one file, with its first name.
 #[test]
 #[ignore = "needs root"]
-fn a_process_that_execs_goes_on_in_its_file() -> Result<()> {
+fn a_process_keeps_its_file_after_an_exec() -> Result<()> {
     let line = "echo one; exec printf 'two\\n'";
     let captured = Program::new(&["sh", "-c", line]).capture()?;
     captured.check()?;
@@ -102,7 +102,7 @@ fn a_process_that_execs_goes_on_in_its_file() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn a_pid_that_is_named_has_its_children_captured() -> Result<()> {
+fn descendants_of_a_target_are_captured() -> Result<()> {
     let line = "echo parent; /bin/echo child; sh -c 'echo grandchild >&2'; echo end";
     let captured = Program::new(&["sh", "-c", line]).capture()?;
     captured.check()?;
@@ -113,7 +113,6 @@ fn a_pid_that_is_named_has_its_children_captured() -> Result<()> {
     expect::no_losses(&captured.report)
 }
 
-/// Many processes with few bytes each; each has its file.
 #[test]
 #[ignore = "needs root"]
 fn three_hundred_processes_have_three_hundred_files() -> Result<()> {
@@ -124,10 +123,10 @@ fn three_hundred_processes_have_three_hundred_files() -> Result<()> {
     Ok(())
 }
 
-/// The tracer starts the command and writes its report to the same stdout: that is nobody's output.
+/// Tracer writes its report to the stdout of its command, which is not output of the command.
 #[test]
 #[ignore = "needs root"]
-fn what_the_tracer_writes_to_a_shared_stdout_is_not_captured() -> Result<()> {
+fn tracers_own_writes_to_a_shared_stdout_are_not_captured() -> Result<()> {
     let parent = tempfile::tempdir()?;
     let directory = parent.path().join("out");
     let mut command = Command::new(binary()?);
@@ -144,10 +143,10 @@ fn what_the_tracer_writes_to_a_shared_stdout_is_not_captured() -> Result<()> {
     Ok(())
 }
 
-/// A log file (or a terminal) that the target shares with others: what they write to it is theirs.
+/// Other processes write to a log file that the target has as stdout.
 #[test]
 #[ignore = "needs root"]
-fn what_others_write_to_the_target_s_log_is_not_captured() -> Result<()> {
+fn writes_of_other_processes_to_the_targets_log_are_not_captured() -> Result<()> {
     let parent = tempfile::tempdir()?;
     let (directory, log) = (parent.path().join("out"), parent.path().join("log"));
     let target = "echo first; read go < \"$0\"; echo last";
@@ -157,21 +156,21 @@ fn what_others_write_to_the_target_s_log_is_not_captured() -> Result<()> {
     let start = |tracer: Tracer| tracer.arg("--capture").arg(&directory).start();
     let mut child = OwnedChild::spawn(&mut command, "sh")?;
     let tracer = start(Tracer::on_pid(child.pid()))?;
-    fs::OpenOptions::new().append(true).open(&log)?.write_all(b"of somebody else\n")?;
+    fs::OpenOptions::new().append(true).open(&log)?.write_all(b"of another process\n")?;
     gate.open_line()?;
     child.wait()?;
     tracer.finish()?;
     let captured = Capture::load(&directory)?.replay(|_| true);
     ensure!(captured.ends_with(b"last\n"), "{}", String::from_utf8_lossy(&captured));
-    ensure!(!String::from_utf8_lossy(&captured).contains("somebody"), "a stranger was captured");
+    let has_other = String::from_utf8_lossy(&captured).contains("another process");
+    ensure!(!has_other, "a write of another process was captured");
     Ok(())
 }
 
-/// What somebody else writes into the target's stdin is not the target's output.
 #[test]
 #[ignore = "needs root"]
-fn what_is_written_to_the_target_is_not_captured() -> Result<()> {
-    const SECRET: &str = "the answer of the operator";
+fn writes_to_the_targets_stdin_are_not_captured() -> Result<()> {
+    const SECRET: &str = "the operator's answer";
     let parent = tempfile::tempdir()?;
     let directory = parent.path().join("out");
     let mut gate = Gate::create(parent.path())?;

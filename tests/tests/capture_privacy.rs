@@ -1,5 +1,5 @@
-//! Captured output is private: where it may be put, who may read it, what is hidden, and that there is
-//! none unless it was asked for.
+//! Privacy of captured output: safe directories, permissions, redaction, and no capture without
+//! `--capture`.
 
 use std::{
     fs,
@@ -21,10 +21,10 @@ use tracer_tests::{
     workload::{Workload, sibling_binary},
 };
 
-/// What the workload `secret` writes, whole and as its parts.
+/// The secret of the workload `secret`, and its parts.
 const SECRETS: [&str; 3] = ["hunter2-4711", "hunter", "2-4711 and"];
 
-/// The tracer refuses to capture into this, with one sentence that names it, and attaches nothing.
+/// Checks that tracer refuses to capture into this path, names it in one line, and does not attach.
 fn refused(directory: &Path, code: i32) -> Result<()> {
     require_root()?;
     let child = OwnedChild::spawn(Command::new("sleep").arg("60"), "sleep")?;
@@ -47,40 +47,40 @@ fn a_symbolic_link_is_not_followed() -> Result<()> {
         refused(&link, ENVIRONMENT)?;
         ensure!(fs::symlink_metadata(&link)?.is_symlink(), "the link is gone");
     }
-    // Nor with a slash behind it.
+    // A trailing slash would make the kernel follow the link.
     let slash = format!("{}/link/", parent.path().display());
     check(&run(&["--pid", "1", "--capture", &slash])?, ENVIRONMENT, &["link"])?;
-    ensure!(fs::read_dir(&real)?.count() == 0, "something was put behind the link");
+    ensure!(fs::read_dir(&real)?.count() == 0, "a file was created behind the link");
     Ok(())
 }
 
 #[test]
 #[ignore = "needs root"]
-fn a_folder_that_is_not_empty_is_left_alone() -> Result<()> {
+fn a_folder_that_is_not_empty_is_not_changed() -> Result<()> {
     let parent = tempfile::tempdir()?;
     fs::write(parent.path().join("index"), "mine")?;
     refused(parent.path(), ENVIRONMENT)?;
     ensure!(fs::read(parent.path().join("index"))? == b"mine", "it was overwritten");
-    ensure!(fs::read_dir(parent.path())?.count() == 1, "something was added");
+    ensure!(fs::read_dir(parent.path())?.count() == 1, "a file was added");
     Ok(())
 }
 
 #[test]
 #[ignore = "needs root"]
-fn a_folder_of_somebody_else_is_refused() -> Result<()> {
+fn a_folder_of_another_user_is_refused() -> Result<()> {
     require_root()?;
     let parent = tempfile::tempdir()?;
     let directory = parent.path().join("theirs");
     fs::create_dir(&directory)?;
     chown(&directory, Some(65_534), None)?;
     refused(&directory, ENVIRONMENT)?;
-    ensure!(fs::read_dir(&directory)?.count() == 0, "something was put there");
+    ensure!(fs::read_dir(&directory)?.count() == 0, "a file was created there");
     Ok(())
 }
 
 #[test]
 #[ignore = "needs root"]
-fn what_is_no_folder_is_refused() -> Result<()> {
+fn a_path_that_is_not_a_folder_is_refused() -> Result<()> {
     let parent = tempfile::tempdir()?;
     let file = parent.path().join("file");
     fs::write(&file, "mine")?;
@@ -90,17 +90,16 @@ fn what_is_no_folder_is_refused() -> Result<()> {
     check(&run(&["--pid", "1", "--capture", ""])?, USAGE, &["--capture"])
 }
 
-/// A folder of one's own that others could read becomes private before anything is put there.
 #[test]
 #[ignore = "needs root"]
-fn an_empty_folder_of_one_s_own_becomes_private() -> Result<()> {
+fn an_empty_folder_of_the_user_becomes_private() -> Result<()> {
     let parent = tempfile::tempdir()?;
     let directory = parent.path().join("out");
     fs::create_dir(&directory)?;
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o777))?;
     let add = |tracer: Tracer| tracer.arg("--capture").arg(&directory);
     trace_with(&Workload::new("secret"), add)?;
-    // Reading it checks every mode.
+    // `load` checks all modes.
     tracer_tests::capture::Capture::load(&directory)?.is_complete()
 }
 
@@ -108,10 +107,10 @@ fn secrets_in(text: &str) -> Option<&'static str> {
     SECRETS.into_iter().find(|secret| text.contains(secret))
 }
 
-/// Neither recording nor report holds a byte of the output, or says that there is any.
+/// Recording and report do not contain the output.
 #[test]
 #[ignore = "needs root"]
-fn without_being_asked_nothing_is_captured() -> Result<()> {
+fn without_the_option_nothing_is_captured() -> Result<()> {
     let parent = tempfile::tempdir()?;
     let session = parent.path().join("session");
     let record = |tracer: Tracer| tracer.arg("--record").arg(&session);
@@ -126,29 +125,28 @@ fn without_being_asked_nothing_is_captured() -> Result<()> {
     Ok(())
 }
 
-/// The live view shows what is written, and nothing of what is to be hidden, also where it comes in
-/// two writes.
+/// The live view shows the output without the redacted text, even if that is split between two writes.
 #[test]
 #[ignore = "needs root"]
-fn what_is_to_be_hidden_is_not_shown() -> Result<()> {
+fn redacted_text_is_not_shown() -> Result<()> {
     let plain = capture_with(&Workload::new("secret"), |tracer| tracer.arg("--show"))?;
     let plain = plain.context("skipped")?.traced.tracer.stderr;
     ensure!(plain.contains("token=hunter2-4711 and more"), "{plain}");
     ensure!(plain.contains("before") && plain.contains("after"), "{plain}");
     let hide = |tracer: Tracer| tracer.args(["--show", "--redact", "token=[^ ]+"]);
     let hidden = capture_with(&Workload::new("secret"), hide)?.context("skipped")?;
-    let said = &hidden.traced.tracer.stderr;
-    ensure!(secrets_in(said).is_none(), "{:?} is in {said}", secrets_in(said));
-    ensure!(said.contains("[redacted] and more"), "{said}");
-    ensure!(said.contains("before") && said.contains("on stderr"), "{said}");
-    // The files hold what was written, as said in the help.
+    let stderr = &hidden.traced.tracer.stderr;
+    ensure!(secrets_in(stderr).is_none(), "{:?} is in {stderr}", secrets_in(stderr));
+    ensure!(stderr.contains("[redacted] and more"), "{stderr}");
+    ensure!(stderr.contains("before") && stderr.contains("on stderr"), "{stderr}");
+    // The captured files are not redacted, as documented.
     hidden.check()
 }
 
-/// The same in what the report gives back, as JSON and for people.
+/// Recovered output in the JSON report and in the human report.
 #[test]
 #[ignore = "needs root"]
-fn what_is_to_be_hidden_is_not_reported() -> Result<()> {
+fn redacted_text_is_not_reported() -> Result<()> {
     let parent = tempfile::tempdir()?;
     let directory = parent.path().join("out");
     let workload = sibling_binary("workload")?.display().to_string();
@@ -174,10 +172,9 @@ fn what_is_to_be_hidden_is_not_reported() -> Result<()> {
     Ok(())
 }
 
-/// The report says what was captured, and where.
 #[test]
 #[ignore = "needs root"]
-fn the_report_names_what_was_captured_and_where() -> Result<()> {
+fn the_report_names_the_folder_and_the_files_of_a_capture() -> Result<()> {
     let captured = capture_with(&Workload::new("secret"), |tracer| tracer)?.context("skipped")?;
     let path = captured.capture.directory.display().to_string();
     let human = String::from_utf8(run(&["report", &path])?.stdout)?;

@@ -1,11 +1,11 @@
-//! Real programs: what they print is what is captured, byte for byte, on both streams.
+//! Captures of real programs have exactly the bytes that they print on both streams.
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use tracer_tests::{
     deadline::describe,
-    docker::{forget_image, image},
+    docker::{image, remove_image},
     program::{Captured, Program},
     refusal,
 };
@@ -29,7 +29,7 @@ fn a_shell_script() -> Result<()> {
     let script = "for i in $(seq 1 200); do echo line $i; printf '%s\\n' warning >&2; done; \
                   seq 1 5000 | tail -n 3; (echo a subshell); cat /etc/passwd; ls -l / >&2";
     let captured = Program::new(&["sh", "-c", script]).capture()?;
-    // Who copies inside the kernel has no bytes to capture, and `cat` may do that.
+    // Bytes copied in the kernel cannot be captured, and `cat` may copy that way.
     let copied: u64 =
         captured.capture.streams.values().map(|stream| stream.missing_for("copied")).sum();
     ensure!(copied == 0, "{copied} bytes were copied inside the kernel");
@@ -38,7 +38,7 @@ fn a_shell_script() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn a_pipeline_whose_inner_pipes_are_nobody_s_output() -> Result<()> {
+fn inner_pipes_of_a_pipeline_are_not_captured() -> Result<()> {
     let captured = Program::new(&["sh", "-c", "seq 1 100000 | sort -rn | head -n 5"]).capture()?;
     ensure!(captured.received[0] == b"100000\n99999\n99998\n99997\n99996\n", "{captured:?}");
     succeeds(&captured)
@@ -64,15 +64,15 @@ fn python_with_and_without_buffers() -> Result<()> {
 }
 
 fn git(directory: &Path, arguments: &[&str]) -> Result<()> {
-    let who = ["-c", "user.name=Test", "-c", "user.email=test@example.org"];
+    let identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"];
     let output = refusal::run_command(
-        Command::new("git").args(who).arg("-C").arg(directory).args(arguments),
+        Command::new("git").args(identity).arg("-C").arg(directory).args(arguments),
     )?;
     ensure!(output.status.success(), "git {arguments:?}: {:?}", String::from_utf8(output.stderr));
     Ok(())
 }
 
-/// Several processes write progress with carriage returns to one pipe.
+/// Several processes write progress lines with carriage returns to one pipe.
 #[test]
 #[ignore = "needs root"]
 fn git_clone_with_progress() -> Result<()> {
@@ -92,7 +92,7 @@ fn git_clone_with_progress() -> Result<()> {
     ensure!(text.contains("remote: ") && text.contains('\r'), "{text}");
     ensure!(text.contains("Receiving objects: 100%"), "{text}");
     ended_well(&captured)?;
-    // The remote's words are passed on by one process while another one counts objects.
+    // One process forwards messages of the remote while another one prints progress.
     captured.check_merged()
 }
 
@@ -100,7 +100,7 @@ fn git_clone_with_progress() -> Result<()> {
 #[ignore = "needs root and docker"]
 fn docker_pull() -> Result<()> {
     let image = image()?;
-    forget_image(&image)?;
+    remove_image(&image)?;
     let captured = Program::new(&["docker", "pull", &image]).within(LONG).capture()?;
     ensure!(captured.received[0].windows(8).any(|window| window == b"Digest: "), "{captured:?}");
     succeeds(&captured)
@@ -123,10 +123,10 @@ fn docker_build() -> Result<()> {
     succeeds(&captured)
 }
 
-/// The message that nobody saw.
+/// The message of the original bug report, which was never shown.
 #[test]
 #[ignore = "needs root and docker"]
-fn docker_pull_with_a_flag_it_does_not_have() -> Result<()> {
+fn docker_pull_with_an_unknown_flag() -> Result<()> {
     let image = image()?;
     let captured = Program::new(&["docker", "pull", "--progress=plain", &image]).capture()?;
     captured.check()?;

@@ -1,4 +1,4 @@
-//! Output that nobody got, given back: exactly the bytes that were lost, everywhere they are told.
+//! Recovery of lost output: the report, the human report and the files have exactly the lost bytes.
 
 use std::{
     fs,
@@ -22,16 +22,16 @@ use tracer_tests::{
 
 const LINES: [&str; 3] = ["seq", "1", "2000"];
 
-/// What [`LINES`] prints.
+/// The output of [`LINES`].
 fn lines() -> Vec<u8> {
     (1..=2000).flat_map(|number| format!("{number}\n").into_bytes()).collect()
 }
 
-/// A manager's run with its output captured and what was lost written to files.
+/// A traced manager with `--capture` and `--recover`.
 struct Recovering {
     managed: Managed,
     directory: PathBuf,
-    // Gone with this.
+    /// Removed when dropped.
     parent: TempDir,
 }
 
@@ -51,8 +51,8 @@ impl Recovering {
         Ok(Self { managed, directory, parent })
     }
 
-    /// The one loss of this kind is exactly this: in the report, in its file, and when the folder is
-    /// reported again.
+    /// Checks that exactly these bytes are recovered as this kind: in the report, in the file, and in a
+    /// second report from the folder.
     fn check(&self, kind: &str, lost: &[u8]) -> Result<()> {
         check_recovered(&self.managed.report, kind, lost)?;
         let path = self.directory.display().to_string();
@@ -64,7 +64,7 @@ impl Recovering {
         check_recovered(&again, kind, lost)
     }
 
-    /// The report for people, made again from the folder.
+    /// The human report, generated from the folder.
     fn human(&self) -> Result<String> {
         let human = run(&["report", &self.directory.display().to_string()])?;
         ensure!(human.stderr.is_empty(), "{:?}", String::from_utf8_lossy(&human.stderr));
@@ -78,7 +78,7 @@ fn check_recovered(report: &Report, kind: &str, lost: &[u8]) -> Result<()> {
     ensure!((bytes, missing, exact) == (lost.len() as u64, 0, true), "{recovered:?}");
     let file = recovered.file.as_ref().context("no file was written")?;
     let written = fs::read(file).with_context(|| file.clone())?;
-    ensure!(written == lost, "{file} has {} bytes, lost were {}", written.len(), lost.len());
+    ensure!(written == lost, "{file} has {} bytes, {} were lost", written.len(), lost.len());
     for path in [Path::new(file), Path::new(file).parent().context("no folder")?] {
         let mode = fs::metadata(path)?.permissions().mode() & 0o077;
         ensure!(mode == 0, "{} can be read by others", path.display());
@@ -91,7 +91,7 @@ fn check_recovered(report: &Report, kind: &str, lost: &[u8]) -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn what_nobody_read_is_the_end_of_the_stream() -> Result<()> {
+fn unread_output_is_the_end_of_the_stream() -> Result<()> {
     for read in [1, 100, 4000, 8888] {
         let goproc = Goproc::new(Behaviour::NoRead).bytes(read);
         let traced = Recovering::trace(&goproc, &LINES)?;
@@ -109,16 +109,15 @@ fn what_nobody_read_is_the_end_of_the_stream() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn when_nothing_was_read_it_is_all_of_the_stream() -> Result<()> {
+fn if_nothing_was_read_the_whole_stream_is_recovered() -> Result<()> {
     let traced = Recovering::trace(&Goproc::new(Behaviour::NoRead), &LINES)?;
     traced.check("unread", &lines())
 }
 
-/// A short message is shown whole.
 #[test]
 #[ignore = "needs root"]
 fn a_short_message_is_quoted_line_by_line() -> Result<()> {
-    // A shell's own `echo … >&2` goes through fd 1, which is the other pipe then.
+    // A shell runs `echo … >&2` by making fd 1 the stderr pipe.
     let argv = ["cat", "/no/such/door", "/no/such/key"];
     let traced = Recovering::trace(&Goproc::new(Behaviour::NoRead).env("LC_ALL", "C"), &argv)?;
     let lines = argv[1..].iter().map(|path| format!("cat: {path}: No such file or directory\n"));
@@ -134,10 +133,10 @@ fn a_short_message_is_quoted_line_by_line() -> Result<()> {
     Ok(())
 }
 
-/// Two processes wrote to the same pipe, and the loss has parts of both.
+/// Several processes write to one pipe; the lost bytes are from all of them.
 #[test]
 #[ignore = "needs root"]
-fn a_loss_by_several_writers_is_in_the_order_of_their_writes() -> Result<()> {
+fn lost_output_of_several_writers_is_in_the_order_of_their_writes() -> Result<()> {
     let argv = ["sh", "-c", "for i in 1 2 3; do echo sh $i; /bin/echo echo $i; done"];
     let traced = Recovering::trace(&Goproc::new(Behaviour::NoRead).bytes(3), &argv)?;
     let whole = b"sh 1\necho 1\nsh 2\necho 2\nsh 3\necho 3\n";
@@ -150,10 +149,10 @@ fn a_loss_by_several_writers_is_in_the_order_of_their_writes() -> Result<()> {
     Ok(())
 }
 
-/// The manager read all of it and lost it above the pipe: the whole stream is given.
+/// The manager reads the whole stream and loses it.
 #[test]
 #[ignore = "needs root"]
-fn what_the_manager_read_and_lost_is_given_whole() -> Result<()> {
+fn a_stream_lost_in_the_manager_is_recovered_completely() -> Result<()> {
     for format in LogFormat::ALL {
         let goproc = Goproc::new(Behaviour::Retry).logging(format);
         let traced = Recovering::trace(&goproc, &LINES)?;
@@ -166,10 +165,10 @@ fn what_the_manager_read_and_lost_is_given_whole() -> Result<()> {
     Ok(())
 }
 
-/// What the kernel saw delivered may still be lost above it: it is given as well, but not as unread.
+/// A stream that was read can still be lost later, so it is recovered as `stream`, not as `unread`.
 #[test]
 #[ignore = "needs root"]
-fn what_was_delivered_is_given_as_what_was_read() -> Result<()> {
+fn a_delivered_stream_is_recovered_as_a_stream() -> Result<()> {
     let goproc = Goproc::new(Behaviour::Faithful).logging(LogFormat::Json);
     let traced = Recovering::trace(&goproc, &["echo", "all is well"])?;
     traced.managed.headline("delivered")?;
@@ -181,10 +180,10 @@ fn what_was_delivered_is_given_as_what_was_read() -> Result<()> {
     Ok(())
 }
 
-/// The report for people of the run itself, with the tracer as the one who starts the manager.
+/// The human report of the run itself, in which tracer starts the manager.
 #[test]
 #[ignore = "needs root"]
-fn the_report_of_the_run_itself_quotes_the_loss() -> Result<()> {
+fn the_live_report_quotes_lost_output() -> Result<()> {
     let parent = tempfile::tempdir()?;
     let account = parent.path().join("account.json");
     let mut command = Command::new(binary()?);
@@ -197,9 +196,9 @@ fn the_report_of_the_run_itself_quotes_the_loss() -> Result<()> {
         .arg(&account)
         .args(["--", "sh", "-c", "echo 1234567; echo the important part; exit 4"]);
     let output = refusal::run_command(&mut command)?;
-    let said =
+    let streams =
         [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-    let text = said.concat();
+    let text = streams.concat();
     ensure!(
         text.contains("recovered 19 B that were written to fd 1 stdout and never read"),
         "{text}"
@@ -210,15 +209,15 @@ fn the_report_of_the_run_itself_quotes_the_loss() -> Result<()> {
     Ok(())
 }
 
-/// The case that began it all: the message was on stderr, and nobody read it.
+/// The original bug report: the message was on stderr, which was not read.
 #[test]
 #[ignore = "needs root and docker"]
-fn the_message_of_a_pull_that_nobody_read() -> Result<()> {
+fn the_unread_message_of_a_docker_pull() -> Result<()> {
     let argv = ["docker", "pull", "--progress=plain", &image()?];
     let traced = Recovering::trace(&Goproc::new(Behaviour::NoRead), &argv)?;
     ensure!(traced.managed.account.code == Some(125), "{:?}", traced.managed.account);
     let recovered = traced.managed.report.recovered("unread")?;
-    let unread = traced.managed.account.stderr.left_inside;
+    let unread = traced.managed.account.stderr.unread;
     ensure!(unread == Some(recovered.bytes) && recovered.exact, "{recovered:?}");
     ensure!(recovered.text.starts_with("unknown flag: --progress\n"), "{recovered:?}");
     traced.check("unread", recovered.text.clone().as_bytes())?;
@@ -227,10 +226,10 @@ fn the_message_of_a_pull_that_nobody_read() -> Result<()> {
     Ok(())
 }
 
-/// The same message, read by a manager that keeps nothing of a command that failed.
+/// The same message, read by a manager that discards the output of failed commands.
 #[test]
 #[ignore = "needs root and docker"]
-fn the_message_of_a_pull_that_its_manager_dropped() -> Result<()> {
+fn the_message_of_a_docker_pull_that_its_manager_discarded() -> Result<()> {
     let argv = ["docker", "pull", "--progress=plain", &image()?];
     let goproc = Goproc::new(Behaviour::DropOnFailure).logging(LogFormat::Console);
     let traced = Recovering::trace(&goproc, &argv)?;

@@ -1,4 +1,4 @@
-//! The live view when nobody takes it: neither the program nor the counting waits, and the report comes.
+//! The live view when its output is not read: the program and the counting continue, and tracer reports.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -21,13 +21,13 @@ use tracer_tests::{
 
 const MIB: usize = 1 << 20;
 
-/// A flood that was shown to nobody, and has ended.
+/// A finished flood under `--show`, whose view is not read.
 struct Viewed {
     workload: Finished,
     tracer: OwnedChild,
-    /// The report, one day.
+    /// Reads the report.
     stdout: Reader,
-    /// The view, unread since the tracer attached.
+    /// The live view, not read since tracer attached.
     stderr: Option<BufReader<ChildStderr>>,
 }
 
@@ -48,13 +48,13 @@ impl Viewed {
         let mut line = String::new();
         while !line.starts_with(ATTACHED) {
             line.clear();
-            ensure!(stderr.read_line(&mut line)? > 0, "the tracer ended before it was attached");
+            ensure!(stderr.read_line(&mut line)? > 0, "tracer ended before it was attached");
         }
         running.open_gate()?;
         Ok(Self { workload: running.finish()?, tracer, stdout, stderr: Some(stderr) })
     }
 
-    /// Waits for the end, and compares the counts.
+    /// Waits until tracer ends, and checks the counts.
     fn report(mut self) -> Result<(Finished, Report)> {
         self.tracer.wait()?;
         let report = parse(&String::from_utf8(self.stdout.finish()?.bytes)?)?;
@@ -64,14 +64,14 @@ impl Viewed {
     }
 }
 
-/// What the queue cannot hold becomes a gap.
+/// Bytes that do not fit into the queue become gaps.
 #[test]
 #[ignore = "needs root"]
-fn a_view_that_nobody_reads_makes_gaps() -> Result<()> {
+fn a_view_that_is_not_read_causes_gaps() -> Result<()> {
     let parent = tempfile::tempdir()?;
     let directory = parent.path().join("out");
     let mut viewed = Viewed::flood(100 * MIB, Some(&directory))?;
-    // Now the view has nobody to write to, and goes on without.
+    // Without a reader the view's next write fails, and tracer stops writing it.
     viewed.stderr = None;
     let (workload, report) = viewed.report()?;
     let capture = Capture::load(&directory)?;
@@ -83,12 +83,12 @@ fn a_view_that_nobody_reads_makes_gaps() -> Result<()> {
     Ok(())
 }
 
-/// The second Ctrl-C gives up the rest of the view, and nothing else.
+/// The second Ctrl-C discards the rest of the view, but not the report.
 #[test]
 #[ignore = "needs root"]
-fn a_second_interrupt_ends_a_view_that_stands_still() -> Result<()> {
+fn a_second_interrupt_ends_a_blocked_view() -> Result<()> {
     let mut viewed = Viewed::flood(8 * MIB, None)?;
-    // Nobody reads the view, so the tracer cannot end by itself.
+    // The view is not read, so tracer blocks.
     let waited = viewed.tracer.wait_for(Duration::from_secs(4));
     ensure!(waited.is_err(), "it ended: {waited:?}");
     viewed.tracer.signal(Signal::INT)?;

@@ -1,4 +1,4 @@
-//! Output through the 32-bit entry, where the same number means another call.
+//! Output by the 32-bit entry point, where system calls have other numbers.
 
 use anyhow::Result;
 use tracer_tests::{expect::MatchBy, scenario::every_identity};

@@ -1,18 +1,18 @@
-//! Docker commands under a process manager: the tracer counts what the manager received.
+//! Docker commands under a process manager: tracer counts what the manager received.
 //!
-//! Needs a running `dockerd` and, in `TRACER_TEST_IMAGE`, an image of a registry on this machine.
+//! Needs a running `dockerd` and, in `TRACER_TEST_IMAGE`, an image in a registry on this machine.
 
 use std::{fs, process::Command};
 
 use anyhow::{Result, ensure};
 use tracer_tests::{
     deadline::describe,
-    docker::{Container, Managed, docker, forget_image, image, trace_managed},
+    docker::{Container, Managed, docker, image, remove_image, trace_managed},
     expect, refusal,
     tracer::Tracer,
 };
 
-/// Checks bytes on both hops: into the manager's pipes, and out of the command's own fds.
+/// Checks the bytes in the manager's pipes and those of the command's own fds.
 fn exact(managed: Managed) -> Result<Managed> {
     managed.check()?;
     managed.check_single_writer()?;
@@ -23,7 +23,7 @@ fn exact(managed: Managed) -> Result<Managed> {
 #[ignore = "needs root and docker"]
 fn pull_is_counted_to_the_byte() -> Result<()> {
     let image = image()?;
-    forget_image(&image)?;
+    remove_image(&image)?;
     let pull = exact(trace_managed(&["docker", "pull", &image], &[])?)?;
     ensure!(pull.account.code == Some(0), "{:?}", pull.account);
     ensure!(pull.account.stdout.bytes > 0 && pull.account.stderr.bytes == 0);
@@ -34,17 +34,17 @@ fn pull_is_counted_to_the_byte() -> Result<()> {
 #[ignore = "needs root and docker"]
 fn quiet_pull_is_counted_to_the_byte() -> Result<()> {
     let image = image()?;
-    forget_image(&image)?;
+    remove_image(&image)?;
     let pull = exact(trace_managed(&["docker", "pull", "-q", &image], &[])?)?;
-    // The name and a line feed.
+    // The name and a newline.
     ensure!(pull.account.stdout.bytes == image.len() as u64 + 1, "{:?}", pull.account);
     Ok(())
 }
 
-/// A wrong flag: nothing on stdout, a message on stderr, and an exit code that tells.
+/// Nothing on stdout, a message on stderr, and an exit code for failure.
 #[test]
 #[ignore = "needs root and docker"]
-fn pull_with_a_flag_it_does_not_have_wrote_to_stderr_only() -> Result<()> {
+fn pull_with_an_unknown_flag_writes_to_stderr_only() -> Result<()> {
     let image = image()?;
     let pull = exact(trace_managed(&["docker", "pull", "--progress=plain", &image], &[])?)?;
     ensure!(pull.account.code == Some(125), "{:?}", pull.account);
@@ -82,7 +82,7 @@ fn run_is_counted_to_the_byte_on_both_streams() -> Result<()> {
 
 #[test]
 #[ignore = "needs root and docker"]
-fn a_client_without_a_daemon_wrote_to_stderr_only() -> Result<()> {
+fn a_client_without_a_daemon_writes_to_stderr_only() -> Result<()> {
     let host = [("DOCKER_HOST", "unix:///tmp/nope.sock")];
     let list = exact(trace_managed(&["docker", "ps"], &host)?)?;
     ensure!(list.account.code == Some(1), "{:?}", list.account);
@@ -90,7 +90,7 @@ fn a_client_without_a_daemon_wrote_to_stderr_only() -> Result<()> {
     Ok(())
 }
 
-/// Runs a shell line inside; what arrives at the client's two streams.
+/// Runs a shell line in the container; returns the bytes that the client received on each stream.
 fn exec(container: &Container, script: &str) -> Result<[u64; 2]> {
     let mut exec = Command::new("docker");
     exec.args(["exec", container.name(), "sh", "-c", script]);
@@ -99,14 +99,14 @@ fn exec(container: &Container, script: &str) -> Result<[u64; 2]> {
     Ok([output.stdout.len() as u64, output.stderr.len() as u64])
 }
 
-/// `docker exec` starts processes that descend from the engine, not from the container's first.
+/// `docker exec` starts processes that are not descendants of the container's first process.
 #[test]
 #[ignore = "needs root and docker"]
-fn a_container_counts_what_is_executed_in_it_later() -> Result<()> {
+fn a_container_target_counts_processes_of_docker_exec() -> Result<()> {
     let container = Container::start(&image()?, "exec")?;
     let tracer = Tracer::on_container(container.name()).start()?;
     let mut received = [0, 0];
-    // No `echo … >&2`: a shell makes stderr its fd 1 for that and writes through fd 1.
+    // Not `echo … >&2`, for which a shell makes fd 1 the stderr and writes to fd 1.
     for script in ["seq 1 5000", "cat /none; echo one", "(echo a; cat /nowhere) & wait; seq 9"] {
         let [stdout, stderr] = exec(&container, script)?;
         received[0] += stdout;
@@ -119,6 +119,6 @@ fn a_container_counts_what_is_executed_in_it_later() -> Result<()> {
         report.rows().filter(|(_, row)| row.fd == Some(fd)).map(|(_, row)| row.bytes).sum()
     };
     let reported = [sum(1), sum(2)];
-    ensure!(reported == received, "the client received {received:?}, reported are {reported:?}");
+    ensure!(reported == received, "the client received {received:?}, reported is {reported:?}");
     expect::no_losses(&report)
 }

@@ -1,8 +1,7 @@
-//! Docker from the inside: the way of a container's output through shim and daemon to the client,
-//! and what the daemon read and did not keep. The tracer is on the daemons, so it is there before
-//! the container is.
+//! Hops of a container's output through shim and daemon to the client, and output that the daemon
+//! drops. Tracer traces the daemons, so it is attached before the container starts.
 //!
-//! Needs a running `dockerd` and, in `TRACER_TEST_IMAGE`, an image of a registry on this machine.
+//! Needs a running `dockerd` and, in `TRACER_TEST_IMAGE`, an image in a registry on this machine.
 
 use std::{
     process::{Command, Output},
@@ -22,14 +21,14 @@ use tracer_tests::{
     tracer::Tracer,
 };
 
-/// Runs a docker command while the daemons and all they start are traced.
+/// Runs a docker command while the daemons and their descendants are traced.
 fn on_daemons(arguments: &[&str]) -> Result<(Output, Report)> {
     on_daemons_while(|| refusal::run_command(Command::new("docker").args(arguments)))
 }
 
 fn on_daemons_while<T>(act: impl FnOnce() -> Result<T>) -> Result<(T, Report)> {
     let daemons = [named("dockerd")?, named("containerd")?].concat();
-    ensure!(!daemons.is_empty(), "no dockerd runs on this machine");
+    ensure!(!daemons.is_empty(), "dockerd is not running");
     let mut tracer = Tracer::default().args(["--follow-readers", "4"]);
     for pid in daemons {
         tracer = tracer.arg("--pid").arg(pid.to_string());
@@ -46,24 +45,24 @@ fn while_traced<T>(tracer: Tracer, act: impl FnOnce() -> Result<T>) -> Result<(T
     Ok((outcome, report))
 }
 
-/// The pid of the process with these very words.
+/// The pid of the process with exactly this command line.
 fn pid_of(report: &Report, argv: &[&str]) -> Result<u32> {
     let found = report.processes.iter().find(|process| process.argv == argv);
     Ok(found.with_context(|| format!("{argv:?} is not in the report"))?.pid)
 }
 
-/// All hops that the stdout of a process took, over every branch.
+/// The writers in all chains of a process's stdout.
 fn hops(report: &Report, pid: u32) -> Result<Vec<Step>> {
     let own = report.hops.iter().filter(|chain| chain.subject_pid == pid && chain.fd == 1);
     let steps: Vec<_> = own.flat_map(Chain::writers).collect();
-    ensure!(!steps.is_empty(), "no way of pid {pid}: {:#?}", report.hops);
+    ensure!(!steps.is_empty(), "no chain of pid {pid}: {:#?}", report.hops);
     Ok(steps)
 }
 
-/// The hop of the first process with this name, as the kernel cuts it off.
+/// The hop of the first process with this name, which the kernel truncates to 15 characters.
 fn hop<'a>(steps: &'a [Step], comm: &str) -> Result<&'a Step> {
     let found = steps.iter().find(|step| step.comm == comm);
-    found.with_context(|| format!("{comm} is no hop: {steps:#?}"))
+    found.with_context(|| format!("{comm} is not a hop: {steps:#?}"))
 }
 
 fn succeeded(output: &Output, received: u64) -> Result<()> {
@@ -73,7 +72,7 @@ fn succeeded(output: &Output, received: u64) -> Result<()> {
     Ok(())
 }
 
-/// Container, shim, daemon, client: each hop has every byte (the daemon frames them).
+/// Container, shim, daemon, client: each hop has every byte. The daemon adds framing.
 #[test]
 #[ignore = "needs root and docker"]
 fn run_is_followed_from_the_container_to_the_client() -> Result<()> {
@@ -89,10 +88,10 @@ fn run_is_followed_from_the_container_to_the_client() -> Result<()> {
     Ok(())
 }
 
-/// A terminal makes two characters of every line feed, between the container and the shim.
+/// The terminal between container and shim converts a newline into two characters.
 #[test]
 #[ignore = "needs root and docker"]
-fn run_on_a_terminal_is_followed_through_it() -> Result<()> {
+fn run_on_a_terminal_is_followed_through_the_terminal() -> Result<()> {
     let image = image()?;
     let (output, report) = on_daemons(&["run", "--tty", "--rm", &image, "echo", "hello"])?;
     succeeded(&output, 7)?;
@@ -103,8 +102,8 @@ fn run_on_a_terminal_is_followed_through_it() -> Result<()> {
     Ok(())
 }
 
-/// The container's shim was there before: it descends from nobody any more, and is found as the
-/// reader of what the container writes.
+/// The container's shim was started before the trace and is not a descendant of a target. Tracer finds it
+/// as the reader of the container's output.
 #[test]
 #[ignore = "needs root and docker"]
 fn exec_is_followed_from_the_container_to_the_daemon() -> Result<()> {
@@ -122,7 +121,7 @@ fn exec_is_followed_from_the_container_to_the_daemon() -> Result<()> {
     Ok(())
 }
 
-/// Runs a detached container to its end, and gives its log back; with the container goes the file.
+/// Runs a detached container to its end; returns its log. Removing the container removes the log.
 fn run_and_read_log(name: &str, options: &[&str], argv: &[&str]) -> Result<(String, Container)> {
     let container = Container::named(name);
     let image = image()?;
@@ -133,12 +132,12 @@ fn run_and_read_log(name: &str, options: &[&str], argv: &[&str]) -> Result<(Stri
     let output = refusal::run_command(Command::new("docker").args(logs))?;
     ensure!(output.status.success(), "docker logs: {}", describe(output.status));
     docker(&["wait", container.name()])?;
-    // A follower is let go when the container ends, not when the last line is in the file.
+    // `docker logs --follow` ends with the container, possibly before the last line is in the file.
     let output = refusal::run_command(Command::new("docker").args(["logs", container.name()]))?;
     Ok((String::from_utf8(output.stdout)?, container))
 }
 
-/// The log of a container that nobody is attached to: in the file, and out of it.
+/// The output of a container without an attached client goes to the log file.
 #[test]
 #[ignore = "needs root and docker"]
 fn a_detached_container_is_followed_to_its_log_file() -> Result<()> {
@@ -149,15 +148,15 @@ fn a_detached_container_is_followed_to_its_log_file() -> Result<()> {
     let steps = hops(&report, pid)?;
     ensure!(hop(&steps, "containerd-shim")?.bytes == 13_893, "{steps:#?}");
     let to_file = steps.iter().find(|step| step.object.ends_with("-json.log"));
-    let to_file = to_file.with_context(|| format!("no log file is a hop: {steps:#?}"))?;
+    let to_file = to_file.with_context(|| format!("the log file is not a hop: {steps:#?}"))?;
     ensure!(to_file.comm == "dockerd" && to_file.bytes > 13_893, "{to_file:?}");
-    report.never_says("read_then_lost")
+    report.has_no_finding("read_then_lost")
 }
 
-/// C19: a log driver that may drop lines does so without a word.
+/// C19: a non-blocking log driver drops lines silently.
 #[test]
 #[ignore = "needs root and docker"]
-fn a_log_driver_that_drops_lines_is_told_with_what_it_kept() -> Result<()> {
+fn a_log_driver_that_drops_lines_is_reported_with_the_kept_bytes() -> Result<()> {
     let options = ["--log-driver", "json-file", "--log-opt", "mode=non-blocking"];
     let options = [&options[..], &["--log-opt", "max-buffer-size=1k"]].concat();
     let ((log, _kept), report) =
@@ -173,7 +172,7 @@ fn a_log_driver_that_drops_lines_is_told_with_what_it_kept() -> Result<()> {
     lost.fact("source").map(drop)
 }
 
-/// A process that stands still until the end of its test.
+/// A stopped process, continued when dropped.
 struct Stopped(Pid);
 
 impl Stopped {
@@ -186,28 +185,28 @@ impl Stopped {
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        // Fails only if it is gone, which is not this test's doing.
+        // Fails only if the process is gone.
         let _ = kill_process(self.0, Signal::CONT);
     }
 }
 
-/// C17: the shim stands still, and soon so does the container.
+/// C17: the shim is stopped, and then the container blocks.
 #[test]
 #[ignore = "needs root and docker"]
 fn a_container_behind_a_stopped_shim_is_stuck_with_the_shim_named() -> Result<()> {
     const A_WHILE: Duration = Duration::from_secs(1);
     let container = Container::named("stuck");
-    let endless = ["yes", "a line that nobody reads"];
+    let endless = ["yes", "a line that is never read"];
     let image = image()?;
     let run = ["run", "--detach", "--log-driver", "none", "--name", container.name(), &image];
     docker(&[&run[..], &endless].concat())?;
     let writer = docker(&["inspect", "--format", "{{.State.Pid}}", container.name()])?;
-    let writer: u32 = writer.parse().context("docker names no pid")?;
+    let writer: u32 = writer.parse().context("docker did not print a pid")?;
     let shim = parent_of(writer)?;
     let tracer = Tracer::on_container(container.name());
     let (_stopped, report) = while_traced(tracer, || {
         let stopped = Stopped::new(shim)?;
-        wait_until("the container to sleep in write", || {
+        wait_until("the container to block in write", || {
             Ok(is_blocked_in_write(writer, 1).then_some(()))
         })?;
         sleep(A_WHILE);

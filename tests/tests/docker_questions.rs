@@ -1,11 +1,11 @@
-//! The questions of the original report, asked of docker commands under a process manager: did
-//! it write, to which stream, did the manager read it, did the manager hand it out?
+//! The questions of the original bug report about docker commands under a process manager: did the
+//! command write, to which stream, did the manager read it, did the manager deliver it?
 //!
-//! Needs a running `dockerd` and, in `TRACER_TEST_IMAGE`, an image of a registry on this machine.
+//! Needs a running `dockerd` and, in `TRACER_TEST_IMAGE`, an image in a registry on this machine.
 
 use anyhow::{Result, ensure};
 use tracer_tests::{
-    docker::{forget_image, image},
+    docker::{image, remove_image},
     goproc::{Behaviour, LogFormat},
     managed::{Goproc, Managed},
 };
@@ -16,15 +16,15 @@ fn managed(argv: &[&str]) -> Result<Managed> {
     Ok(managed)
 }
 
-/// What the manager read from stdout and from stderr.
+/// Bytes that the manager read from stdout and stderr.
 fn received(managed: &Managed) -> (u64, u64) {
     (managed.account.stdout.read, managed.account.stderr.read)
 }
 
-/// "It wrote nothing": it did, to the other stream, and failed.
+/// "It wrote nothing": it wrote to stderr, and failed.
 #[test]
 #[ignore = "needs root and docker"]
-fn a_pull_that_does_not_know_its_flag_spoke_on_stderr() -> Result<()> {
+fn a_pull_with_an_unknown_flag_writes_to_stderr() -> Result<()> {
     let managed = managed(&["docker", "pull", "--progress=plain", &image()?])?;
     let (out, err) = received(&managed);
     ensure!(out == 0 && err > 0 && managed.account.code == Some(125), "{:?}", managed.account);
@@ -34,12 +34,12 @@ fn a_pull_that_does_not_know_its_flag_spoke_on_stderr() -> Result<()> {
     Ok(())
 }
 
-/// "The pull shows no output": it wrote, the manager read it, and its log hands all of it out.
+/// "The pull shows no output": it wrote, and the manager read and delivered everything.
 #[test]
 #[ignore = "needs root and docker"]
-fn a_pull_whose_output_was_handed_out_is_delivered() -> Result<()> {
+fn a_pull_with_all_output_in_the_log_is_delivered() -> Result<()> {
     let image = image()?;
-    forget_image(&image)?;
+    remove_image(&image)?;
     let goproc = Goproc::new(Behaviour::Empties).logging(LogFormat::Console);
     let managed = goproc.trace(&["docker", "pull", &image])?;
     managed.check()?;
@@ -51,12 +51,12 @@ fn a_pull_whose_output_was_handed_out_is_delivered() -> Result<()> {
     Ok(())
 }
 
-/// The same pull, and a manager that loses the first answer.
+/// The same pull with a manager that loses the first answer.
 #[test]
 #[ignore = "needs root and docker"]
-fn a_pull_whose_output_was_not_handed_out_is_lost_in_the_manager() -> Result<()> {
+fn a_pull_whose_output_is_not_in_the_log_is_lost_in_the_manager() -> Result<()> {
     let image = image()?;
-    forget_image(&image)?;
+    remove_image(&image)?;
     let goproc = Goproc::new(Behaviour::Retry).logging(LogFormat::Console);
     let managed = goproc.trace(&["docker", "pull", &image])?;
     managed.check()?;
@@ -67,10 +67,10 @@ fn a_pull_whose_output_was_not_handed_out_is_lost_in_the_manager() -> Result<()>
     Ok(())
 }
 
-/// C13: it asks for a terminal on both streams, and is told no.
+/// C13: it checks both streams for a terminal.
 #[test]
 #[ignore = "needs root and docker"]
-fn a_client_that_asked_for_a_terminal_is_told_so() -> Result<()> {
+fn a_client_that_checks_for_a_terminal_is_reported() -> Result<()> {
     let managed = managed(&["docker", "version"])?;
     let (out, _) = received(&managed);
     ensure!(out > 0 && managed.account.code == Some(0), "{:?}", managed.account);
@@ -82,7 +82,7 @@ fn a_client_that_asked_for_a_terminal_is_told_so() -> Result<()> {
 /// C15.
 #[test]
 #[ignore = "needs root and docker"]
-fn a_client_without_a_daemon_is_told_with_the_socket() -> Result<()> {
+fn a_client_without_a_daemon_is_reported_with_the_socket() -> Result<()> {
     let host = Goproc::new(Behaviour::Faithful).env("DOCKER_HOST", "unix:///tmp/nope.sock");
     let managed = host.trace(&["docker", "ps"])?;
     managed.check()?;
@@ -94,10 +94,10 @@ fn a_client_without_a_daemon_is_told_with_the_socket() -> Result<()> {
     managed.report.check_exit_code(managed.tracer.status.code())
 }
 
-/// C28: the message is on stderr, and the exit code tells of the failure.
+/// C28: the message is on stderr, and the exit code shows the failure.
 #[test]
 #[ignore = "needs root and docker"]
-fn a_run_that_could_not_start_spoke_on_stderr() -> Result<()> {
+fn a_run_that_cannot_start_writes_to_stderr() -> Result<()> {
     let managed = managed(&["docker", "run", "--rm", "--entrypoint", "/none", &image()?])?;
     let (out, err) = received(&managed);
     ensure!(out == 0 && err > 0 && managed.account.code == Some(127), "{:?}", managed.account);

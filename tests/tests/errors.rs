@@ -1,4 +1,4 @@
-//! Writes that the kernel refused, cut, interrupted or found empty.
+//! Failed, short, interrupted and empty writes.
 
 use anyhow::{Context, Result, ensure};
 use tracer_tests::{
@@ -9,14 +9,14 @@ use tracer_tests::{
     workload::Workload,
 };
 
-/// Traces a scenario whose outputs are read at once, and compares.
+/// Traces a scenario whose outputs are read at once; the report must be exact.
 fn exact(name: &str, kind: Kind) -> Result<Traced> {
     let traced = trace(&Workload::new(name).on(kind))?;
     expect::exact(&traced)?;
     Ok(traced)
 }
 
-/// The same with outputs that nobody reads before the workload's end.
+/// Like [`exact`], with outputs that are not read before the workload ends.
 fn exact_unread(name: &str, kind: Kind) -> Result<Traced> {
     let traced = trace(&Workload::new(name).on(kind).unread())?;
     expect::exact(&traced)?;
@@ -29,7 +29,7 @@ fn stdout_row(traced: &Traced) -> Result<&FdRow> {
     rows.find(|(_, row)| row.writes > 0).map(|(_, row)| row).context("fd 1 is not listed")
 }
 
-fn is_a_finding(traced: &Traced) -> Result<()> {
+fn has_findings(traced: &Traced) -> Result<()> {
     ensure!(traced.tracer.status.code() == Some(1), "exit code: {:?}", traced.tracer.status);
     ensure!(!traced.report.findings.is_empty(), "no finding");
     Ok(())
@@ -38,23 +38,23 @@ fn is_a_finding(traced: &Traced) -> Result<()> {
 #[test]
 #[ignore = "needs root"]
 fn writes_to_a_readerless_pipe_are_counted_as_epipe() -> Result<()> {
-    is_a_finding(&exact("epipe", Kind::ReaderlessPipe)?)
+    has_findings(&exact("epipe", Kind::ReaderlessPipe)?)
 }
 
 #[test]
 #[ignore = "needs root"]
 fn writes_to_a_full_non_blocking_pipe_are_counted_as_eagain() -> Result<()> {
     let traced = exact_unread("eagain", Kind::Pipe)?;
-    let offered: u64 = traced.workload.truth.rows().map(|(_, row)| row.refused).sum();
+    let requested: u64 = traced.workload.truth.rows().map(|(_, row)| row.refused).sum();
     let refused = stdout_row(&traced)?.refused_bytes;
-    ensure!(refused == Some(offered), "{offered} bytes were refused, reported are {refused:?}");
-    is_a_finding(&traced)
+    ensure!(refused == Some(requested), "{requested} bytes were refused, reported is {refused:?}");
+    has_findings(&traced)
 }
 
-/// The refusal is counted, but the bytes came through later: nothing is lost.
+/// The failed write is counted, but its bytes are written later, so nothing is lost.
 #[test]
 #[ignore = "needs root"]
-fn a_refusal_that_was_overcome_is_no_finding() -> Result<()> {
+fn a_refused_write_that_succeeds_later_is_no_finding() -> Result<()> {
     let traced = exact_unread("eagain-overcome", Kind::Pipe)?;
     let refusals = traced.report.findings.iter().filter(|finding| finding.rule == "refused");
     ensure!(refusals.count() == 0, "{:?}", traced.report.findings);
@@ -64,32 +64,32 @@ fn a_refusal_that_was_overcome_is_no_finding() -> Result<()> {
 #[test]
 #[ignore = "needs root"]
 fn writes_to_a_closed_fd_are_counted_as_ebadf() -> Result<()> {
-    is_a_finding(&exact("ebadf", Kind::Pipe)?)
+    has_findings(&exact("ebadf", Kind::Pipe)?)
 }
 
 #[test]
 #[ignore = "needs root"]
 fn writes_to_a_full_device_are_counted_as_enospc() -> Result<()> {
-    is_a_finding(&exact("enospc", Kind::Full)?)
+    has_findings(&exact("enospc", Kind::Full)?)
 }
 
 #[test]
 #[ignore = "needs root"]
 fn writes_to_a_hung_up_terminal_are_counted_as_eio() -> Result<()> {
-    is_a_finding(&exact("eio", Kind::HungUpPty)?)
+    has_findings(&exact("eio", Kind::HungUpPty)?)
 }
 
 #[test]
 #[ignore = "needs root"]
-fn a_send_interrupted_with_a_timeout_set_is_counted_as_eintr() -> Result<()> {
+fn an_interrupted_send_with_a_timeout_is_counted_as_eintr() -> Result<()> {
     exact_unread("eintr-socket", Kind::Socket).map(drop)
 }
 
-/// Inside the kernel the call returns `-ERESTARTSYS`; that the program is told `EINTR` follows
-/// from how its handler was set.
+/// In the kernel the call returns `-ERESTARTSYS`. Whether the program gets `EINTR` depends on the flags
+/// of its signal handler.
 #[test]
 #[ignore = "needs root"]
-fn a_pipe_write_interrupted_without_sa_restart_is_counted_as_eintr() -> Result<()> {
+fn an_interrupted_pipe_write_without_sa_restart_is_counted_as_eintr() -> Result<()> {
     exact_unread("eintr-pipe", Kind::Pipe).map(drop)
 }
 
@@ -101,10 +101,10 @@ fn a_restarted_write_is_counted_once_and_is_no_error() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn a_short_write_is_counted_with_what_was_taken() -> Result<()> {
+fn a_short_write_is_counted_with_the_accepted_bytes() -> Result<()> {
     let traced = exact_unread("short", Kind::Pipe)?;
     let short = stdout_row(&traced)?.short;
-    ensure!(short == 1, "one write was short, {short} are reported");
+    ensure!(short == 1, "one write was short, {short} reported");
     Ok(())
 }
 
@@ -113,7 +113,7 @@ fn a_short_write_is_counted_with_what_was_taken() -> Result<()> {
 fn zero_byte_writes_are_counted_as_such() -> Result<()> {
     let traced = exact("zero", Kind::Pipe)?;
     let zero = stdout_row(&traced)?.zero;
-    ensure!(zero == 3, "three writes were empty, {zero} are reported");
+    ensure!(zero == 3, "three writes were empty, {zero} reported");
     Ok(())
 }
 
@@ -127,7 +127,7 @@ fn victim_of(traced: &Traced, signal: i32) -> Result<&Process> {
 
 #[test]
 #[ignore = "needs root"]
-fn bytes_taken_before_a_kill_in_mid_write_are_counted() -> Result<()> {
+fn bytes_accepted_before_a_kill_during_a_write_are_counted() -> Result<()> {
     let traced = exact("sigkill", Kind::Pipe)?;
     victim_of(&traced, libc::SIGKILL)?;
     Ok(())

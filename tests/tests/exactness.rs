@@ -1,5 +1,5 @@
-//! Bytes, calls and errors of every way to write, through every kind of fd identity, equal to
-//! what the workload itself counted. One test a path: breaking one path turns one test red.
+//! Bytes, calls and errors of every write path and fd identity equal the workload's own counts. There is
+//! one test per path, so that a broken path fails one test.
 
 use anyhow::{Context, Result, ensure};
 use tracer_tests::{
@@ -87,8 +87,8 @@ fn copy_file_range_is_counted_to_the_byte() -> Result<()> {
     every_identity("copy_file_range", MatchBy::Fd)
 }
 
-/// Plain writes on this kind of stdout are exact, and the kind is told.
-fn kind_is_told(kind: Kind) -> Result<()> {
+/// Checks that writes to this kind of stdout are exact and that the kind is reported.
+fn kind_is_reported(kind: Kind) -> Result<()> {
     let traced = trace(&Workload::new("write").on(kind))?;
     expect::exact(&traced)?;
     let row = traced
@@ -104,67 +104,66 @@ fn kind_is_told(kind: Kind) -> Result<()> {
 #[test]
 #[ignore = "needs root"]
 fn stdout_on_a_pipe_is_called_a_pipe() -> Result<()> {
-    kind_is_told(Kind::Pipe)
+    kind_is_reported(Kind::Pipe)
 }
 
 #[test]
 #[ignore = "needs root"]
 fn stdout_on_a_fifo_is_called_a_fifo() -> Result<()> {
-    kind_is_told(Kind::Fifo)
+    kind_is_reported(Kind::Fifo)
 }
 
 #[test]
 #[ignore = "needs root"]
 fn stdout_on_a_socket_is_called_a_socket() -> Result<()> {
-    kind_is_told(Kind::Socket)
+    kind_is_reported(Kind::Socket)
 }
 
 #[test]
 #[ignore = "needs root"]
 fn stdout_on_a_file_is_called_a_file() -> Result<()> {
-    kind_is_told(Kind::File)
+    kind_is_reported(Kind::File)
 }
 
 #[test]
 #[ignore = "needs root"]
 fn stdout_on_a_terminal_is_called_a_pty() -> Result<()> {
-    kind_is_told(Kind::Pty)
+    kind_is_reported(Kind::Pty)
 }
 
 #[test]
 #[ignore = "needs root"]
 fn stdout_on_dev_null_is_called_null() -> Result<()> {
-    kind_is_told(Kind::Null)
+    kind_is_reported(Kind::Null)
 }
 
 #[test]
 #[ignore = "needs root"]
-fn both_streams_on_one_pipe_are_counted_apart() -> Result<()> {
+fn two_streams_on_one_pipe_are_counted_separately() -> Result<()> {
     expect::exact(&trace(&Workload::new("write").on_one_object())?)
 }
 
-/// The reader was not named to the tracer and is no part of the tree: it is this test.
+/// The reader is this test, which is neither a target nor a descendant of one.
 #[test]
 #[ignore = "needs root"]
-fn the_reader_of_a_pipe_is_found_with_what_it_read() -> Result<()> {
+fn the_reader_of_a_pipe_is_found_with_the_bytes_it_read() -> Result<()> {
     let traced = trace(&Workload::new("write"))?;
     expect::exact(&traced)?;
     for id in &traced.workload.objects {
         let object = traced.report.object(id).with_context(|| format!("{id} is not listed"))?;
         let own = std::process::id();
-        let read: u64 =
-            object.readers.iter().filter(|party| party.pid == own).map(|party| party.bytes).sum();
-        // The reader may not have finished when the last writer ended.
+        let read: u64 = object.readers.iter().filter(|it| it.pid == own).map(|it| it.bytes).sum();
+        // The trace can end before the reader has read everything.
         let accounted = read + object.unread.unwrap_or(0);
         ensure!(read > 0 && Some(accounted) == object.written, "{id}: {object:?}");
     }
     Ok(())
 }
 
-/// The reading side of a copy between two fds is in the books too.
+/// The reading side of a copy between two fds is counted, too.
 #[test]
 #[ignore = "needs root"]
-fn what_is_spliced_out_of_a_pipe_is_counted_as_read() -> Result<()> {
+fn bytes_spliced_out_of_a_pipe_are_counted_as_read() -> Result<()> {
     let traced = trace(&Workload::new("spliced-away"))?;
     expect::exact(&traced)?;
     let read = traced.report.objects.iter().any(|object| object.read == Some(8400));
@@ -172,14 +171,14 @@ fn what_is_spliced_out_of_a_pipe_is_counted_as_read() -> Result<()> {
     Ok(())
 }
 
-/// A copy stops where the pipe is full or the source ends: that is no short write.
+/// A copy that stops at a full pipe or at the end of the source is not a short write.
 #[test]
 #[ignore = "needs root"]
 fn a_copy_in_several_calls_has_no_short_writes() -> Result<()> {
     let traced = trace(&Workload::new("sendfile"))?;
     expect::exact(&traced)?;
     let short: u64 = traced.report.rows().map(|(_, row)| row.short).sum();
-    ensure!(short == 0, "{short} short writes are reported");
+    ensure!(short == 0, "{short} short writes reported");
     Ok(())
 }
 
@@ -200,11 +199,11 @@ fn a_silent_process_is_listed_with_two_empty_streams() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn output_that_came_all_at_the_end_is_called_held_back() -> Result<()> {
+fn output_that_is_written_at_the_end_is_held_back() -> Result<()> {
     let traced = trace(&Workload::new("held-back"))?;
     expect::exact(&traced)?;
-    let told = traced.report.findings.iter().any(|finding| finding.rule == "held_back");
-    ensure!(told, "{:?}", traced.report.findings);
+    let reported = traced.report.findings.iter().any(|finding| finding.rule == "held_back");
+    ensure!(reported, "{:?}", traced.report.findings);
     Ok(())
 }
 

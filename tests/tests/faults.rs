@@ -1,5 +1,5 @@
-//! What goes wrong around a trace: tracer is stopped or killed; pids, programs and clocks change under it.
-//! Counts stay exact, or the report says what is missing, to the unit; the traced programs never notice.
+//! Faults during a trace: tracer is stopped or killed, pids are reused, programs exec, the clock is set.
+//! Counts stay exact, or the report has the exact number of losses. Traced programs are not affected.
 
 use std::{
     fs::{self, File},
@@ -22,33 +22,32 @@ use tracer_tests::{
     gated::Gated,
     kernel_objects::KernelObjects,
     scenario::{Traced, trace},
-    storm::{Storm, Stormed, doubts, lost},
+    storm::{Storm, TracedStorm, losses_for, losses_make_findings_unsure},
     tracer::Tracer,
     workload::Workload,
 };
 
-/// Traces a storm that begins and ends while tracer is stopped.
-fn behind_its_back(name: &str, much: u64, tracer: Tracer) -> Result<Stormed> {
-    let mut storm = Storm::start(name, much)?;
+/// Traces a storm that starts and ends while tracer is stopped.
+fn while_stopped(name: &str, size: u64, tracer: Tracer) -> Result<TracedStorm> {
+    let mut storm = Storm::start(name, size)?;
     let tracer = tracer.arg("--pid").arg(storm.pid().to_string()).start()?;
     tracer.signal(Signal::STOP)?;
-    let raged = storm.open_gate().and_then(|()| storm.wait());
+    let stormed = storm.open_gate().and_then(|()| storm.wait());
     tracer.signal(Signal::CONT)?;
-    let truth = raged?;
+    let truth = stormed?;
     storm.end()?;
     let outcome = tracer.finish_within(*DEADLINE * 2)?;
     let report = outcome.report()?;
-    Ok(Stormed { truth, tracer: outcome, report })
+    Ok(TracedStorm { truth, tracer: outcome, report })
 }
 
 #[test]
 #[ignore = "needs root"]
-fn a_tracer_that_is_stopped_under_load_has_missed_nothing() -> Result<()> {
-    behind_its_back("brief", 2_000, Tracer::default())?.exact()
+fn a_tracer_that_is_stopped_under_load_misses_nothing() -> Result<()> {
+    while_stopped("brief", 2_000, Tracer::default())?.exact()
 }
 
-/// Life-cycle records in a recording, those that any process causes: its start, its first write, its end,
-/// small facts.
+/// Number of life-cycle records in a recording: starts, first writes, ends and small facts of processes.
 fn records(session: &Path) -> Result<u64> {
     let text = fs::read_to_string(session)?;
     let mut count = 0;
@@ -60,38 +59,38 @@ fn records(session: &Path) -> Result<u64> {
     Ok(count)
 }
 
-/// Records that the ring has no room for are counted one by one. Bytes are not in the ring.
+/// Records that do not fit into the ring are counted. The byte counts are not in the ring.
 #[test]
 #[ignore = "needs root"]
-fn records_that_a_stopped_tracer_loses_are_counted_to_the_unit() -> Result<()> {
+fn records_that_a_stopped_tracer_loses_are_counted_exactly() -> Result<()> {
     const FEW: u64 = 100;
     const MANY: u64 = 12_000;
     let directory = tempfile::tempdir()?;
     let [few, many] = ["few", "many"].map(|name| directory.path().join(name));
-    let recorded = |much, path: &Path| {
-        behind_its_back("brief", much, Tracer::default().arg("--record").arg(path))
+    let recorded = |size, path: &Path| {
+        while_stopped("brief", size, Tracer::default().arg("--record").arg(path))
     };
     let small = recorded(FEW, &few)?;
     small.exact()?;
     let large = recorded(MANY, &many)?;
-    let ring_full = lost(&large.report, "ring_full");
-    ensure!(ring_full > 0, "the ring had room for everything");
-    // Three records for each process; the rest of the storm is the same.
+    let ring_full = losses_for(&large.report, "ring_full");
+    ensure!(ring_full > 0, "all records fitted into the ring");
+    // Each process has three records; the rest of the storm is the same.
     let expected = records(&few)? + 3 * (MANY - FEW);
     let kept = records(&many)?;
-    ensure!(kept + ring_full == expected, "{kept} kept, {ring_full} lost, {expected} there were");
+    ensure!(kept + ring_full == expected, "{kept} kept, {ring_full} lost, {expected} expected");
     let mut objects = large.report.objects.iter();
     let whole =
         objects.any(|pipe| pipe.written == Some(large.truth.bytes) && pipe.read == pipe.written);
-    ensure!(whole, "no pipe took and gave {} bytes", large.truth.bytes);
-    doubts(&large.report, &["ring_full"])
+    ensure!(whole, "no pipe has {} bytes written and read", large.truth.bytes);
+    losses_make_findings_unsure(&large.report, &["ring_full"])
 }
 
-/// Writes for a while and ends with 7; `$0` is where its gate is.
+/// Writes many lines and exits with 7; `$0` is the path of its gate.
 const LONG: &str = "read go < \"$0\"; i=0; while [ $i -lt 6000 ]; do echo \"line $i\"; i=$((i+1)); done; \
     echo no such luck >&2; exit 7";
 
-/// What the world sees of a program.
+/// The observable result of a program.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     status: ExitStatus,
@@ -99,7 +98,7 @@ struct Seen {
     stderr: Vec<u8>,
 }
 
-/// [`LONG`] at its gate.
+/// A running [`LONG`].
 struct Long {
     child: OwnedChild,
     gate: Gate,
@@ -118,7 +117,7 @@ impl Long {
         Ok(Self { child, gate, directory })
     }
 
-    /// Returns in the middle of its writes.
+    /// Opens the gate and returns while the script writes.
     fn begin(&mut self) -> Result<()> {
         self.gate.open_line()?;
         wait_for_bytes(&self.directory.path().join("out"))
@@ -133,13 +132,13 @@ impl Long {
 }
 
 fn wait_for_bytes(path: &Path) -> Result<()> {
-    let has_begun = || fs::metadata(path).is_ok_and(|file| file.len() > 1000);
-    wait_until("the script to write", || Ok(has_begun().then_some(())))
+    let has_written = || fs::metadata(path).is_ok_and(|file| file.len() > 1000);
+    wait_until("the script to write", || Ok(has_written().then_some(())))
 }
 
 #[test]
 #[ignore = "needs root"]
-fn nothing_stays_attached_and_nobody_notices_when_tracer_is_killed() -> Result<()> {
+fn killing_tracer_leaves_nothing_attached_and_does_not_affect_the_target() -> Result<()> {
     let mut long = Long::start()?;
     long.begin()?;
     let untraced = long.finish()?;
@@ -157,11 +156,11 @@ fn nothing_stays_attached_and_nobody_notices_when_tracer_is_killed() -> Result<(
     let traced = long.finish()?;
     ensure!(traced == untraced, "traced: {:?}, untraced: {:?}", traced.status, untraced.status);
     let is_free = || Ok(held.left()?.is_empty().then_some(()));
-    wait_until("the kernel to let go of everything", is_free)
+    wait_until("the kernel to free all BPF objects", is_free)
         .with_context(|| format!("left: {:?}", held.left()))
 }
 
-/// A command that tracer itself started goes on without it, to the same end.
+/// A command that tracer started continues after tracer is killed, with the same result.
 #[test]
 #[ignore = "needs root"]
 fn a_command_outlives_the_tracer_that_started_it() -> Result<()> {
@@ -180,14 +179,13 @@ fn a_command_outlives_the_tracer_that_started_it() -> Result<()> {
     let code = wait_until("the command to end", || Ok(fs::read_to_string(&code).ok()))?;
     ensure!(code.trim() == "7", "it ended with {code}");
     let expected: String = (0..6_000).map(|number| format!("line {number}\n")).collect();
-    ensure!(fs::read_to_string(&out)? == expected, "its output is not whole");
+    ensure!(fs::read_to_string(&out)? == expected, "its output is not complete");
     Ok(())
 }
 
-/// The second life of a pid is another process.
 #[test]
 #[ignore = "needs root"]
-fn two_lives_of_one_pid_are_two_processes() -> Result<()> {
+fn a_reused_pid_is_two_processes() -> Result<()> {
     let traced = trace(&Workload::new("reused-pid"))?;
     expect::exact(&traced)?;
     let processes = &traced.report.processes;
@@ -195,19 +193,19 @@ fn two_lives_of_one_pid_are_two_processes() -> Result<()> {
         process.pid != traced.workload.pid && traced.report.of_pid(process.pid).count() == 2
     });
     let pid = twice.context("no pid is listed twice")?.pid;
-    let lives: Vec<Vec<u64>> = traced
+    let bytes: Vec<Vec<u64>> = traced
         .report
         .of_pid(pid)
-        .map(|life| life.fds.iter().map(|row| row.bytes).filter(|bytes| *bytes > 0).collect())
+        .map(|process| process.fds.iter().map(|row| row.bytes).filter(|bytes| *bytes > 0).collect())
         .collect();
-    ensure!(lives == [vec![1001], vec![22, 333]], "{lives:?}");
+    ensure!(bytes == [vec![1001], vec![22, 333]], "{bytes:?}");
     Ok(())
 }
 
-/// Each image writes before it is replaced; they are one process with the last one's words.
+/// Each program writes before the next exec. They are one process with the last command line.
 #[test]
 #[ignore = "needs root"]
-fn a_program_that_is_replaced_again_and_again_is_one_process() -> Result<()> {
+fn repeated_execs_are_one_process() -> Result<()> {
     let line = "echo one; exec sh -c 'echo two; exec sh -c \"echo three; exec seq 1 500\"'";
     let mut gated = Gated::piped(line)?;
     let pid = gated.pid();
@@ -216,13 +214,13 @@ fn a_program_that_is_replaced_again_and_again_is_one_process() -> Result<()> {
     expect::no_losses(&report)?;
     ensure!(report.of_pid(pid).count() == 1 && report.processes.len() == 1);
     ensure!(report.bytes_of(pid, 1) == 4 + 4 + 6 + 1892, "{}", report.bytes_of(pid, 1));
-    let process = report.of_pid(pid).next().context("it is listed")?;
+    let process = report.of_pid(pid).next().context("listed above")?;
     ensure!(process.argv == ["seq", "1", "500"], "{:?}", process.argv);
-    report.never_says("never_wrote")?;
+    report.has_no_finding("never_wrote")?;
     report.headline("delivered").map(drop)
 }
 
-/// The wall clock, stepped, and stepped back when this is dropped.
+/// A step of the wall clock, undone when dropped.
 struct SteppedClock(i64);
 
 impl SteppedClock {
@@ -234,7 +232,7 @@ impl SteppedClock {
 
 impl Drop for SteppedClock {
     fn drop(&mut self) {
-        // It could be stepped once, so it can be again.
+        // Succeeds as the first step did.
         let _ = step(-self.0);
     }
 }
@@ -245,10 +243,10 @@ fn step(seconds: i64) -> Result<()> {
     clock_settime(ClockId::Realtime, then).context("cannot set the clock")
 }
 
-/// Durations are taken from a clock that nobody sets.
+/// Durations come from a clock that cannot be set.
 #[test]
 #[ignore = "needs root"]
-fn a_clock_that_is_set_changes_no_time_and_no_count() -> Result<()> {
+fn setting_the_clock_changes_no_duration_and_no_count() -> Result<()> {
     for seconds in [2, -2] {
         let start = Instant::now();
         let mut running = Workload::new("deep").gated().spawn()?;
@@ -265,7 +263,7 @@ fn a_clock_that_is_set_changes_no_time_and_no_count() -> Result<()> {
         expect::exact(&Traced { words, workload, tracer: outcome, report })?;
         let window = text["window"]["seconds"].as_f64().context("no window")?;
         let window = Duration::from_secs_f64(window.max(0.0));
-        ensure!(window > Duration::ZERO && window <= longest, "{window:?}, really {longest:?}");
+        ensure!(window > Duration::ZERO && window <= longest, "{window:?}, elapsed {longest:?}");
         for process in text["processes"].as_array().context("no processes")? {
             let [start, end] = ["start_ms", "end_ms"].map(|name| process[name].as_f64());
             ensure!(start <= end && end <= Some(longest.as_secs_f64() * 1e3), "{process:#}");

@@ -1,5 +1,5 @@
-//! The faulty process manager without a tracer: each behaviour does what it is named after, and
-//! its account and its log say so. The tests of lost output rest on this. No root needed.
+//! The faulty process manager without a tracer: each behaviour works as documented, and account and log
+//! are correct. The tests of lost output depend on this. They need no root.
 
 use anyhow::{Context, Result, ensure};
 use tracer_tests::{
@@ -7,7 +7,7 @@ use tracer_tests::{
     managed::Goproc,
 };
 
-/// A manager that went its way alone: its account, its log, and what it passed on.
+/// Runs a manager without a tracer; returns its account, its log, and the number of bytes it forwarded.
 fn run(goproc: &Goproc, argv: &[&str]) -> Result<(Account, String, u64)> {
     let mut running = goproc.spawn(argv)?;
     running.open_gate()?;
@@ -17,29 +17,29 @@ fn run(goproc: &Goproc, argv: &[&str]) -> Result<(Account, String, u64)> {
     Ok((account, log, relayed.len()))
 }
 
-fn alone(behaviour: Behaviour, bytes: usize, argv: &[&str]) -> Result<Account> {
+fn account(behaviour: Behaviour, bytes: usize, argv: &[&str]) -> Result<Account> {
     Ok(run(&Goproc::new(behaviour).bytes(bytes), argv)?.0)
 }
 
-/// Read, handed out and left inside, of stdout.
+/// Bytes of stdout that were read, delivered and left unread.
 fn stdout(account: &Account) -> (u64, u64, Option<u64>) {
     let stream = &account.stdout;
-    (stream.read, stream.handed_out, stream.left_inside)
+    (stream.read, stream.delivered, stream.unread)
 }
 
 const FIVE_THOUSAND: [&str; 4] = ["head", "-c", "5000", "/dev/zero"];
 
 #[test]
-fn a_faithful_manager_hands_out_every_byte_of_both_streams() -> Result<()> {
-    let account = alone(Behaviour::Faithful, 0, &["sh", "-c", "seq 1 500; echo no >&2; exit 3"])?;
+fn a_faithful_manager_delivers_every_byte_of_both_streams() -> Result<()> {
+    let account = account(Behaviour::Faithful, 0, &["sh", "-c", "seq 1 500; echo no >&2; exit 3"])?;
     ensure!(stdout(&account) == (1892, 1892, Some(0)), "{account:?}");
-    ensure!((account.stderr.read, account.stderr.handed_out) == (3, 3), "{account:?}");
-    ensure!((account.code, account.told_code) == (Some(3), Some(3)), "{account:?}");
+    ensure!((account.stderr.read, account.stderr.delivered) == (3, 3), "{account:?}");
+    ensure!((account.code, account.reported_code) == (Some(3), Some(3)), "{account:?}");
     Ok(())
 }
 
 #[test]
-fn what_a_manager_loses_above_its_pipe_it_has_read() -> Result<()> {
+fn output_lost_in_the_manager_was_read() -> Result<()> {
     let over = (ANSWER_LIMIT + 1).to_string();
     let over = ["head", "-c", &over, "/dev/zero"];
     let at = ANSWER_LIMIT.to_string();
@@ -56,15 +56,15 @@ fn what_a_manager_loses_above_its_pipe_it_has_read() -> Result<()> {
         (Behaviour::Limit, &at, 4_194_304, 4_194_304),
         (Behaviour::Retry, &FIVE_THOUSAND, 5000, 0),
     ];
-    for (behaviour, argv, read, handed_out) in cases {
-        let account = alone(behaviour, 0, argv)?;
-        ensure!(stdout(&account) == (read, handed_out, Some(0)), "{behaviour:?}: {account:?}");
+    for (behaviour, argv, read, delivered) in cases {
+        let account = account(behaviour, 0, argv)?;
+        ensure!(stdout(&account) == (read, delivered, Some(0)), "{behaviour:?}: {account:?}");
     }
     Ok(())
 }
 
 #[test]
-fn what_a_manager_leaves_in_its_pipe_it_has_not_read() -> Result<()> {
+fn output_left_in_the_pipe_was_not_read() -> Result<()> {
     let endless = ["yes"];
     let waiting = ["sh", "-c", "head -c 5000 /dev/zero; exec sleep 60"];
     let cases: [(Behaviour, usize, &[&str], u64, u64); 3] = [
@@ -72,31 +72,32 @@ fn what_a_manager_leaves_in_its_pipe_it_has_not_read() -> Result<()> {
         (Behaviour::NoRead, 100, &FIVE_THOUSAND, 100, 4900),
         (Behaviour::KillClose, 5000, &waiting, 0, 5000),
     ];
-    for (behaviour, bytes, argv, read, left) in cases {
-        let account = alone(behaviour, bytes, argv)?;
-        let (has_read, _, has_left) = stdout(&account);
-        ensure!((has_read, has_left) == (read, Some(left)), "{behaviour:?}: {account:?}");
+    for (behaviour, bytes, argv, read, unread) in cases {
+        let account = account(behaviour, bytes, argv)?;
+        let (actual_read, _, actual_unread) = stdout(&account);
+        let actual = (actual_read, actual_unread);
+        ensure!(actual == (read, Some(unread)), "{behaviour:?}: {account:?}");
     }
-    let account = alone(Behaviour::CloseEarly, 100, &endless)?;
+    let account = account(Behaviour::CloseEarly, 100, &endless)?;
     ensure!((account.stdout.read, account.signal) == (100, Some(13)), "{account:?}");
     Ok(())
 }
 
 #[test]
-fn a_non_blocking_stdout_takes_64000_bytes_of_a_heedless_writer() -> Result<()> {
+fn a_non_blocking_stdout_accepts_64000_bytes_of_a_writer_that_ignores_errors() -> Result<()> {
     let workload = tracer_tests::workload::sibling_binary("workload")?;
     let workload = workload.to_str().context("a path of this build is not UTF-8")?;
-    let account = alone(Behaviour::Nonblock, 0, &[workload, "heedless"])?;
-    // 100 bytes do not fit in what is left of a page: 40 in each of 16.
+    let account = account(Behaviour::Nonblock, 0, &[workload, "ignores-errors"])?;
+    // The pipe has 16 pages of 4,096 bytes. A write does not use the last 96 bytes of a page.
     ensure!(stdout(&account) == (64_000, 64_000, Some(0)), "{account:?}");
     Ok(())
 }
 
 #[test]
-fn a_thief_and_a_relay_account_for_their_parts() -> Result<()> {
-    let account = alone(Behaviour::Thief, 1000, &FIVE_THOUSAND)?;
-    let thief = account.thief.context("no thief")?;
-    ensure!((account.stdout.read, thief.bytes) == (4000, 1000), "{account:?}");
+fn a_competing_reader_and_a_relay_account_for_their_bytes() -> Result<()> {
+    let account = account(Behaviour::OtherReader, 1000, &FIVE_THOUSAND)?;
+    let other_reader = account.other_reader.context("no other reader")?;
+    ensure!((account.stdout.read, other_reader.bytes) == (4000, 1000), "{account:?}");
     let (account, _, relayed) =
         run(&Goproc::new(Behaviour::SlowRelay).bytes(1500), &FIVE_THOUSAND)?;
     ensure!(stdout(&account) == (5000, 1500, Some(0)) && relayed == 1500, "{account:?}");
@@ -104,25 +105,25 @@ fn a_thief_and_a_relay_account_for_their_parts() -> Result<()> {
 }
 
 #[test]
-fn a_relay_of_packets_accounts_for_what_its_socket_took() -> Result<()> {
+fn a_packet_relay_accounts_for_the_bytes_its_socket_accepted() -> Result<()> {
     let relay = Goproc::new(Behaviour::PacketRelay);
     let (account, _, relayed) = run(&relay, &["head", "-c", "1000000", "/dev/zero"])?;
-    let (read, taken, left) = stdout(&account);
-    ensure!((read, left) == (1_000_000, Some(0)) && taken == relayed, "{account:?}");
-    ensure!(0 < taken && taken < read, "{account:?}");
+    let (read, accepted, unread) = stdout(&account);
+    ensure!((read, unread) == (1_000_000, Some(0)) && accepted == relayed, "{account:?}");
+    ensure!(0 < accepted && accepted < read, "{account:?}");
     Ok(())
 }
 
 #[test]
-fn a_flattened_exit_code_is_1_whatever_it_was() -> Result<()> {
-    let account = alone(Behaviour::FlattenExit, 0, &["sh", "-c", "exit 3"])?;
-    ensure!((account.code, account.told_code) == (Some(3), Some(1)), "{account:?}");
+fn a_flattened_exit_code_is_1_for_every_failure() -> Result<()> {
+    let account = account(Behaviour::FlattenExit, 0, &["sh", "-c", "exit 3"])?;
+    ensure!((account.code, account.reported_code) == (Some(3), Some(1)), "{account:?}");
     Ok(())
 }
 
-/// Only what a guest relays names its numbers anywhere but at the debug level.
+/// Only the relayed line of the guest has byte counts at another level than debug.
 #[test]
-fn the_console_log_has_the_shape_of_zerolog() -> Result<()> {
+fn the_console_log_has_the_format_of_zerolog() -> Result<()> {
     let goproc = Goproc::new(Behaviour::Faithful).logging(LogFormat::Console).env("NO_COLOR", "1");
     let (account, log, _) = run(&goproc, &["echo", "two words"])?;
     let pid = account.ns_pid;
@@ -145,7 +146,7 @@ fn the_console_log_has_the_shape_of_zerolog() -> Result<()> {
 }
 
 #[test]
-fn the_json_log_has_one_object_a_line_and_none_for_a_lost_answer() -> Result<()> {
+fn the_json_log_has_one_object_per_line_and_none_for_a_lost_answer() -> Result<()> {
     let goproc = Goproc::new(Behaviour::Limit).logging(LogFormat::Json);
     let (_, log, _) = run(&goproc, &["head", "-c", "4194305", "/dev/zero"])?;
     let lines: Vec<serde_json::Value> =
@@ -157,10 +158,10 @@ fn the_json_log_has_one_object_a_line_and_none_for_a_lost_answer() -> Result<()>
 }
 
 #[test]
-fn a_console_log_is_coloured_unless_that_is_refused() -> Result<()> {
+fn a_console_log_has_colours_if_no_color_is_empty() -> Result<()> {
     let goproc = Goproc::new(Behaviour::Empties).logging(LogFormat::Console);
     let (_, log, _) = run(&goproc.env("NO_COLOR", ""), &["echo", "x"])?;
     ensure!(log.contains("\x1b[36mstdout_len=\x1b[0m2\n"), "{log:?}");
-    ensure!(log.contains("\x1b[36mstdout_len=\x1b[0m0\n"), "the second reading: {log:?}");
+    ensure!(log.contains("\x1b[36mstdout_len=\x1b[0m0\n"), "second request: {log:?}");
     Ok(())
 }

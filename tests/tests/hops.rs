@@ -1,4 +1,4 @@
-//! The way of a program's output through other processes: how much each of them passed on.
+//! Hops of a program's output through other processes, and how much each of them forwarded.
 
 use std::{
     io::Write,
@@ -25,32 +25,32 @@ fn step(pid: u32, comm: &str, object: &str, bytes: u64) -> Step {
     Step { pid, comm: comm.to_owned(), object: object.to_owned(), bytes }
 }
 
-/// A process that keeps a trace going until the test has seen enough.
-fn bystander() -> Result<OwnedChild> {
+/// A sleeping process. As an additional target it keeps a trace running.
+fn sleeper() -> Result<OwnedChild> {
     let mut command = Command::new("sleep");
     command.arg("600").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     OwnedChild::spawn(&mut command, "sleep 600")
 }
 
-/// The object that a process wrote to, by the chain itself, and what this test read from it.
+/// Bytes that this test read from an object, according to the report.
 fn read_by_test(report: &Report, object: &str) -> Result<u64> {
     let object = report.object(object).with_context(|| format!("{object} is not listed"))?;
     let own = std::process::id();
     let reader = object.readers.iter().find(|reader| reader.pid == own);
-    Ok(reader.with_context(|| format!("this test is no reader of {object:?}"))?.bytes)
+    Ok(reader.with_context(|| format!("this test is not a reader of {object:?}"))?.bytes)
 }
 
-/// C1's shape: the command's output is complete one hop on, and short two hops on.
+/// C1: the command's output is complete after one hop and short after two.
 #[test]
 #[ignore = "needs root"]
-fn a_relay_in_the_tree_shows_where_the_rest_stayed() -> Result<()> {
+fn a_relay_in_the_tree_that_forwards_a_part_is_a_hop() -> Result<()> {
     let relay = Goproc::new(Behaviour::SlowRelay).bytes(5000).following("2");
     let managed = relay.trace(&["head", "-c", "20000", "/dev/zero"])?;
     managed.check()?;
-    ensure!(managed.relayed.len() == 5000, "{} bytes were passed on", managed.relayed.len());
+    ensure!(managed.relayed.len() == 5000, "{} bytes were forwarded", managed.relayed.len());
     let Account { manager, pid, stdout, .. } = &managed.account;
     let steps = managed.report.chain(*pid, 1)?.writers();
-    let last = steps.get(1).context("one step only")?;
+    let last = steps.get(1).context("only one step")?;
     let expected =
         [step(*pid, "head", &stdout.object, 20_000), step(*manager, "goproc", &last.object, 5000)];
     ensure!(steps.starts_with(&expected), "{steps:#?}");
@@ -58,24 +58,25 @@ fn a_relay_in_the_tree_shows_where_the_rest_stayed() -> Result<()> {
     Ok(())
 }
 
-/// C5: a relay that ignores what its client's socket refuses; the client has all the rest.
+/// C5: a relay ignores refused packets. Its client gets all others.
 #[test]
 #[ignore = "needs root"]
-fn a_relay_that_ignores_refusals_is_short_by_what_was_refused() -> Result<()> {
+fn a_relay_that_ignores_errors_lacks_the_refused_bytes() -> Result<()> {
     let relay = Goproc::new(Behaviour::PacketRelay).following("3");
     let managed = relay.trace(&["head", "-c", "1000000", "/dev/zero"])?;
     managed.check()?;
     let Account { manager, pid, stdout, .. } = &managed.account;
-    let taken = stdout.handed_out;
-    ensure!(taken < 1_000_000 && managed.relayed.len() == taken, "{taken} bytes were taken");
+    let accepted = stdout.delivered;
+    let relayed = managed.relayed.len();
+    ensure!(accepted < 1_000_000 && relayed == accepted, "{accepted} bytes were accepted");
     let steps = managed.report.chain(*pid, 1)?.writers();
     let shape: Vec<_> = steps.iter().map(|step| (step.comm.as_str(), step.bytes)).collect();
-    let expected = [("head", 1_000_000), ("goproc", taken), ("cat", taken)];
+    let expected = [("head", 1_000_000), ("goproc", accepted), ("cat", accepted)];
     ensure!(shape.starts_with(&expected) && steps[1].pid == *manager, "{steps:#?}");
     Ok(())
 }
 
-/// Two managers, one in the other, neither of them a target: both are found by what they read.
+/// Two nested managers, neither of them a target: tracer finds both as readers.
 #[test]
 #[ignore = "needs root"]
 fn readers_are_followed_outside_the_traced_tree() -> Result<()> {
@@ -91,15 +92,15 @@ fn readers_are_followed_outside_the_traced_tree() -> Result<()> {
     let mut outer = Goproc::new(Behaviour::SlowRelay).bytes(3000).spawn(&argv)?;
     outer.open_gate()?;
     let inner = tracer_tests::managed::account_at(inner_account.as_ref(), Stage::Started)?;
-    let bystander = bystander()?;
+    let sleeper = sleeper()?;
     let tracer = Tracer::on_pid(inner.pid)
         .arg("--pid")
-        .arg(bystander.pid().to_string())
+        .arg(sleeper.pid().to_string())
         .args(["--follow-readers", "4"])
         .start()?;
-    outer.let_go()?;
+    outer.resume_command()?;
     let (account, relayed) = outer.finish()?;
-    ensure!(relayed.len() == 3000, "{} bytes were passed on", relayed.len());
+    ensure!(relayed.len() == 3000, "{} bytes were forwarded", relayed.len());
     tracer.interrupt()?;
     let report = tracer.finish()?.report()?;
     expect::no_losses(&report)?;
@@ -117,7 +118,7 @@ fn readers_are_followed_outside_the_traced_tree() -> Result<()> {
     Ok(())
 }
 
-/// `dd` that passes everything on in one write of its own, and otherwise says nothing.
+/// Starts `dd`, which forwards all of its input by one write.
 fn relay_in_one_write(input: ChildStdout) -> Result<OwnedChild> {
     let mut command = Command::new("dd");
     command
@@ -128,18 +129,18 @@ fn relay_in_one_write(input: ChildStdout) -> Result<OwnedChild> {
     OwnedChild::spawn(&mut command, "dd")
 }
 
-/// More than the relay's pipe holds: most is read before the relay's first write returns. What it never
-/// wrote to is not its output.
+/// The relay's write exceeds the capacity of its pipe, so most of it is read before the write returns.
+/// Objects that the relay did not write to are not listed.
 #[test]
 #[ignore = "needs root"]
-fn what_is_read_before_a_relays_first_write_returns_counts() -> Result<()> {
+fn bytes_read_before_a_relays_first_write_returns_are_counted() -> Result<()> {
     const LINE: &str = "read go; head -c 200000 /dev/zero; exec >/dev/null; read done";
     let mut shell = Command::new("sh");
     shell.args(["-c", LINE]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut target = OwnedChild::spawn(&mut shell, LINE)?;
     let mut go = target.inner().stdin.take().context("stdin was piped")?;
-    let passed_on = target.inner().stdout.take().context("stdout was piped")?;
-    let mut relay = relay_in_one_write(passed_on)?;
+    let target_stdout = target.inner().stdout.take().context("stdout was piped")?;
+    let mut relay = relay_in_one_write(target_stdout)?;
     let (stdout, stderr) = (target_of(relay.pid(), 1)?, target_of(relay.pid(), 2)?);
     let output = relay.inner().stdout.take().context("stdout was piped")?;
     let tracer = Tracer::on_pid(target.pid()).start()?;
@@ -155,11 +156,11 @@ fn what_is_read_before_a_relays_first_write_returns_counts() -> Result<()> {
     Ok(())
 }
 
-/// One write, so soon that the clock of files has not ticked since its row was made: it has a time, and
-/// comes after what was read.
+/// The manager writes once, in the same clock tick in which its row is created. The write has a time and
+/// comes after the reads.
 #[test]
 #[ignore = "needs root"]
-fn a_file_that_a_manager_writes_once_is_the_end_of_the_way() -> Result<()> {
+fn a_file_that_a_manager_writes_once_is_the_last_hop() -> Result<()> {
     let managed = trace_managed(&["head", "-c", "300", "/dev/zero"], &[])?;
     managed.check()?;
     let steps = managed.report.chain(managed.account.pid, 1)?.writers();
@@ -169,10 +170,10 @@ fn a_file_that_a_manager_writes_once_is_the_end_of_the_way() -> Result<()> {
     Ok(())
 }
 
-/// What goes into one half of a terminal or a socket pair comes out of the other one.
+/// Bytes written to one end of a terminal or a socket pair are read at its peer.
 #[test]
 #[ignore = "needs root"]
-fn both_halves_of_a_terminal_and_of_a_socket_are_joined() -> Result<()> {
+fn both_ends_of_a_terminal_and_of_a_socket_pair_are_joined() -> Result<()> {
     for kind in [Kind::Pty, Kind::Socket] {
         let traced = trace(&Workload::new("write").on(kind))?;
         expect::exact(&traced)?;
@@ -183,12 +184,12 @@ fn both_halves_of_a_terminal_and_of_a_socket_are_joined() -> Result<()> {
         let object = traced.report.object(&row.object);
         let object = object.with_context(|| format!("{} is not listed", row.object))?;
         let joined = object.joined.as_ref();
-        joined.with_context(|| format!("{kind:?}: no other half: {object:?}"))?;
+        joined.with_context(|| format!("{kind:?}: no peer: {object:?}"))?;
         let read = read_by_test(&traced.report, &object.id)?;
-        // The reader may not have finished when the last writer ended.
+        // The trace can end before the reader has read everything.
         ensure!(read > 0 && read <= row.bytes, "{kind:?}: {read} of {} read", row.bytes);
         ensure!(object.balanced != Some(false), "{object:?}");
-        traced.report.accuses_nobody()?;
+        traced.report.has_no_loss()?;
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! A program that wants to harm whoever looks at its trace: control sequences, line breaks, text that turns
-//! around and bytes that are no UTF-8 in its arguments, its name, its files, its cgroup and its output.
+//! A program that attacks the terminal of the operator: control sequences, line breaks, bidirectional
+//! text and invalid UTF-8 in its arguments, its name, its file names, its cgroup and its output.
 
 use std::{fs, process::Command};
 
@@ -13,7 +13,7 @@ use tracer_tests::{
     tracer::{Outcome, Tracer, binary},
 };
 
-/// What it does in `bash`, with its folder as `$1`. Its name is what `prctl(PR_SET_NAME)` would set.
+/// The program, a `bash` script with its directory as `$1`. It sets its name through `/proc`.
 const PROGRAM: &str = r#"
 cd "$1"
 evil=$'\e]0;pwned\a\e[2J\xe2\x80\xae\n\xff\xe2\x80\x8b\xc2\x9b31m'
@@ -25,8 +25,8 @@ printf '%s' "$evil" >&2
 (exec -a "$evil" "./no$evil") || true
 "#;
 
-/// Fails on anything but text and line ends.
-fn harmless(what: &str, text: &str) -> Result<()> {
+/// Fails if the text has other control or format characters than newlines, or a forged line.
+fn check_harmless(what: &str, text: &str) -> Result<()> {
     let is_hazard = |character: char| {
         character.is_control() && character != '\n'
             || ('\u{200b}'..='\u{200f}').contains(&character)
@@ -36,11 +36,11 @@ fn harmless(what: &str, text: &str) -> Result<()> {
     let hazard = text.chars().find(|character| is_hazard(*character));
     ensure!(hazard.is_none(), "{hazard:?} in {what}: {text:?}");
     let forged = text.lines().any(|line| line.starts_with("✓ all output"));
-    ensure!(!forged, "a line of its own in {what}: {text:?}");
+    ensure!(!forged, "a forged line in {what}: {text:?}");
     Ok(())
 }
 
-/// Traces it through its cgroup, with the live view, its output shown and captured.
+/// Traces it by its cgroup, with live lines, shown and captured output.
 fn traced(gated: &mut Gated) -> Result<Outcome> {
     let cgroup = ScratchCgroup::create("tracer\u{1b}[2J\u{202e}hostile")?;
     cgroup.admit(gated.pid())?;
@@ -52,7 +52,7 @@ fn traced(gated: &mut Gated) -> Result<Outcome> {
 
 #[test]
 #[ignore = "needs root"]
-fn nothing_that_a_program_chooses_reaches_a_terminal_as_it_is() -> Result<()> {
+fn text_of_a_program_is_escaped_in_all_output() -> Result<()> {
     require_root()?;
     let script = tempfile::NamedTempFile::new()?;
     fs::write(script.path(), PROGRAM)?;
@@ -60,11 +60,11 @@ fn nothing_that_a_program_chooses_reaches_a_terminal_as_it_is() -> Result<()> {
     let line = format!("bash {} {}", script.path().display(), work.path().display());
     let mut gated = Gated::piped(&line)?;
     let outcome = traced(&mut gated)?;
-    // The live view and the output as it was shown.
-    harmless("the live view", &outcome.stderr)?;
+    // Live lines and shown output.
+    check_harmless("the live view", &outcome.stderr)?;
     ensure!(outcome.stderr.contains(r"\x1b]0;pwned\x07\x1b[2J\u{202e}"), "{}", outcome.stderr);
     ensure!(outcome.stderr.contains(r"\xff\u{200b}\u{9b}31m"), "{}", outcome.stderr);
-    harmless("the JSON report", &outcome.stdout)?;
+    check_harmless("the JSON report", &outcome.stdout)?;
     let report: Value = serde_json::from_str(&outcome.stdout)?;
     let name = report["target"]["name"].as_str().context("a target")?;
     ensure!(name.contains("\u{1b}[2J\u{202e}hostile"), "the cgroup is not named: {name:?}");
@@ -73,14 +73,14 @@ fn nothing_that_a_program_chooses_reaches_a_terminal_as_it_is() -> Result<()> {
         let kept = kept.replace('\u{1b}', "\\u001b");
         ensure!(text.contains(&kept), "{kept:?} is not in {text}");
     }
-    // And once more from what was kept.
+    // Reports from the capture.
     for format in ["human", "json", "ndjson"] {
         let mut again = Command::new(binary()?);
         again.arg("report").arg(gated.directory().join("out")).args(["--format", format]);
         let output = run_command(&mut again)?;
         let shown = String::from_utf8(output.stdout)?;
-        harmless(format, &shown)?;
-        harmless("its warnings", &String::from_utf8(output.stderr)?)?;
+        check_harmless(format, &shown)?;
+        check_harmless("its warnings", &String::from_utf8(output.stderr)?)?;
         ensure!(shown.len() > 500, "{shown}");
         match format {
             "human" => ensure!(shown.contains(r"\x1b[2J"), "{shown}"),

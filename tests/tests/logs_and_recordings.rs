@@ -1,4 +1,4 @@
-//! What comes from outside the kernel: a manager's log in its generic form, and sessions that were saved.
+//! Input from outside the kernel: managers' logs in the generic format, and recorded sessions.
 
 use std::{
     fs::{self, File},
@@ -16,16 +16,16 @@ use tracer_tests::{
     tracer::{self, Outcome, Tracer},
 };
 
-/// Writes 1,892 bytes; its pid is the shell's.
+/// Writes [`BYTES`] bytes in the shell's process.
 const LINE: &str = "exec seq 1 500";
 const BYTES: u64 = 1892;
 
-/// A generic line of a log.
+/// A line of a log in the generic format.
 fn claim(pid: u32, bytes: impl Into<Value>) -> String {
     json!({ "pid": pid, "stream": "stdout", "bytes": bytes.into() }).to_string() + "\n"
 }
 
-/// Traces [`LINE`] with logs of these texts.
+/// Traces [`LINE`] with worker logs of these contents.
 fn with_logs(texts: impl Fn(u32) -> Vec<String>) -> Result<(u32, Report)> {
     let mut gated = Gated::piped(LINE)?;
     let pid = gated.pid();
@@ -41,8 +41,8 @@ fn with_logs(texts: impl Fn(u32) -> Vec<String>) -> Result<(u32, Report)> {
     Ok((pid, report))
 }
 
-/// The claims on its stdout, of all logs together.
-fn handed_out(report: &Report, pid: u32, bytes: u64) -> Result<()> {
+/// Checks the claims of all logs about the stdout of this process.
+fn check_claims(report: &Report, pid: u32, bytes: u64) -> Result<()> {
     let is_stdout = |claim: &&Claim| claim.pid == pid && claim.stream == "stdout";
     let claims: Vec<&Claim> = report.claims.iter().filter(is_stdout).collect();
     let counted = |claim: &&Claim| (claim.written, claim.read) == (Some(BYTES), Some(BYTES));
@@ -54,19 +54,19 @@ fn handed_out(report: &Report, pid: u32, bytes: u64) -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn generic_lines_that_say_less_than_was_read_are_a_loss_above_the_kernel() -> Result<()> {
+fn generic_lines_with_fewer_bytes_than_were_read_are_a_loss() -> Result<()> {
     let (pid, report) = with_logs(|pid| vec![claim(pid, 1000) + &claim(pid, 92)])?;
     let finding = report.headline("read_then_lost")?.about(pid)?;
     finding.expect("read", BYTES)?.expect("handed_out", 1092)?.expect("lost", 800)?;
-    handed_out(&report, pid, 1092)
+    check_claims(&report, pid, 1092)
 }
 
 #[test]
 #[ignore = "needs root"]
 fn several_logs_add_up() -> Result<()> {
     let (pid, report) = with_logs(|pid| vec![claim(pid, 1000), claim(pid, 892)])?;
-    report.never_says("read_then_lost")?;
-    handed_out(&report, pid, BYTES)?;
+    report.has_no_finding("read_then_lost")?;
+    check_claims(&report, pid, BYTES)?;
     ensure!(report.worker_logs.len() == 2, "{:?}", report.worker_logs);
     Ok(())
 }
@@ -79,14 +79,14 @@ fn a_log_is_read_from_standard_input() -> Result<()> {
     fs::write(&path, claim(pid, BYTES))?;
     let tracer = Tracer::on_pid(pid).args(["--worker-log", "-"]).with_stdin(File::open(&path)?);
     let report = gated.trace(tracer)?.report()?;
-    report.never_says("read_then_lost")?;
+    report.has_no_finding("read_then_lost")?;
     ensure!(report.worker_logs.iter().any(|log| log.path == "-"), "{:?}", report.worker_logs);
-    handed_out(&report, pid, BYTES)
+    check_claims(&report, pid, BYTES)
 }
 
 #[test]
 #[ignore = "needs root"]
-fn lines_that_cannot_be_read_are_counted_and_shown_and_leave_doubt() -> Result<()> {
+fn lines_that_cannot_be_parsed_are_reported_and_make_the_finding_unsure() -> Result<()> {
     let (pid, report) = with_logs(|pid| vec![claim(pid, -3) + "noise\n" + &claim(pid, 1000)])?;
     let log = report.worker_logs.first().context("no log is listed")?;
     ensure!((log.lines, log.bad) == (3, 1), "{log:?}");
@@ -97,7 +97,7 @@ fn lines_that_cannot_be_read_are_counted_and_shown_and_leave_doubt() -> Result<(
     Ok(())
 }
 
-/// A run that is saved to this file.
+/// Traces a run and records the session to this file.
 fn recorded(file: &Path) -> Result<Outcome> {
     let mut gated = Gated::piped("seq 1 500; sh -c 'echo no >&2; exit 3' | cat")?;
     gated.trace(Tracer::on_pid(gated.pid()).arg("--record").arg(file))
@@ -110,7 +110,7 @@ fn replayed(file: &Path) -> Result<Output> {
 
 #[test]
 #[ignore = "needs root"]
-fn a_saved_session_gives_the_report_of_the_live_run() -> Result<()> {
+fn a_recorded_session_gives_the_report_of_the_live_run() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("run.session");
     let (live, again) = (recorded(&file)?, replayed(&file)?);
@@ -120,16 +120,16 @@ fn a_saved_session_gives_the_report_of_the_live_run() -> Result<()> {
     live.report().map(drop)
 }
 
-/// What was open when the trace began is looked at once then, and once at the end: of a large tree, each look is
-/// a walk through all its processes, and as many lines.
+/// Tracer surveys open files once at the start and once at the end, because for a large tree a survey
+/// walks through all processes and records a line for each file.
 #[test]
 #[ignore = "needs root"]
-fn who_holds_what_is_surveyed_at_the_begin_and_at_the_end() -> Result<()> {
+fn open_files_are_surveyed_at_the_start_and_at_the_end_only() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("run.session");
     let idle = Gated::piped("exit 0")?;
     let tracer = Tracer::on_pid(idle.pid()).arg("--record").arg(&file).start()?;
-    // What would be looked at again would be so at once.
+    // Another survey would follow at once.
     thread::sleep(Duration::from_millis(500));
     tracer.interrupt()?;
     tracer.finish()?.report()?;
@@ -141,7 +141,7 @@ fn who_holds_what_is_surveyed_at_the_begin_and_at_the_end() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn a_cut_session_is_reported_as_far_as_it_goes() -> Result<()> {
+fn a_truncated_session_is_reported_as_far_as_it_goes() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("run.session");
     recorded(&file)?;
@@ -151,7 +151,7 @@ fn a_cut_session_is_reported_as_far_as_it_goes() -> Result<()> {
     let report = tracer::parse(&String::from_utf8(again.stdout)?)?;
     report.headline("own_losses")?.fact("recording_cut")?;
     report.check_exit_code(again.status.code())?;
-    let said = String::from_utf8_lossy(&again.stderr);
-    ensure!(said.contains("stops before the end of the trace"), "{said}");
+    let stderr = String::from_utf8_lossy(&again.stderr);
+    ensure!(stderr.contains("stops before the end of the trace"), "{stderr}");
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Output that the manager read from the pipe and did not hand out: what the kernel counted
-//! against what the worker's log claims, in both of its formats.
+//! Output that the manager read but did not deliver: the kernel's counts against the claims of the
+//! worker's log, in both of its formats.
 
 use anyhow::{Result, ensure};
 use tracer_tests::{
@@ -12,7 +12,7 @@ use tracer_tests::{
 const FIVE_THOUSAND: [&str; 4] = ["head", "-c", "5000", "/dev/zero"];
 const FAILING: [&str; 3] = ["sh", "-c", "seq 1 500; echo no >&2; exit 3"];
 
-/// Traces a manager once with each log format; pipes are drained, so nothing is lost below.
+/// Traces a manager once with each log format. Its pipes are drained.
 fn each_format(
     behaviour: Behaviour,
     argv: &[&str],
@@ -26,7 +26,7 @@ fn each_format(
     Ok(())
 }
 
-/// The claims on both streams are the manager's truth.
+/// Checks the claims about both streams against the manager's account.
 fn claims_agree(managed: &Managed) -> Result<()> {
     let Account { pid, ns_pid, .. } = managed.account;
     for (name, truth) in [("stdout", &managed.account.stdout), ("stderr", &managed.account.stderr)]
@@ -38,26 +38,26 @@ fn claims_agree(managed: &Managed) -> Result<()> {
             stream: name.to_owned(),
             written: Some(truth.read),
             read: Some(truth.read),
-            handed_out: Some(truth.handed_out),
+            handed_out: Some(truth.delivered),
         };
         let claim = managed.report.claim(pid, name)?;
-        ensure!(*claim == expected, "claimed is {claim:?}, true is {expected:?}");
+        ensure!(*claim == expected, "reported is {claim:?}, expected {expected:?}");
     }
     Ok(())
 }
 
 fn delivered(managed: &Managed) -> Result<()> {
     let stdout = &managed.account.stdout;
-    ensure!(stdout.handed_out == stdout.read, "{:?}", managed.account);
+    ensure!(stdout.delivered == stdout.read, "{:?}", managed.account);
     managed.headline("delivered")?.about(managed.account.pid)?;
-    managed.report.never_says("read_then_lost")?;
+    managed.report.has_no_finding("read_then_lost")?;
     claims_agree(managed)
 }
 
-/// All of stdout was read and nothing of it handed out.
+/// Checks that all of stdout was read and none of it delivered.
 fn all_lost(managed: &Managed) -> Result<()> {
     let stdout = &managed.account.stdout;
-    ensure!(stdout.handed_out == 0 && stdout.read > 0, "{:?}", managed.account);
+    ensure!(stdout.delivered == 0 && stdout.read > 0, "{:?}", managed.account);
     let finding = managed.headline("read_then_lost")?.about(managed.account.pid)?;
     finding.expect("read", stdout.read)?.expect("handed_out", 0)?.expect("lost", stdout.read)?;
     finding.fact("source")?;
@@ -67,59 +67,59 @@ fn all_lost(managed: &Managed) -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn a_faithful_manager_is_not_accused() -> Result<()> {
+fn a_faithful_manager_has_no_loss() -> Result<()> {
     each_format(Behaviour::Faithful, &["sh", "-c", "seq 1 500; seq 1 90 >&2"], delivered)
 }
 
-/// G1: the second reading is empty by design.
+/// G1: the second request gets no bytes by design.
 #[test]
 #[ignore = "needs root"]
-fn an_empty_second_reading_is_no_loss() -> Result<()> {
+fn an_empty_second_answer_is_no_loss() -> Result<()> {
     each_format(Behaviour::Empties, &FIVE_THOUSAND, delivered)
 }
 
-/// G2: what a failing command wrote cannot be asked for; no line of the log names its pid.
+/// G2: the output of a failed command cannot be requested, and the log does not have its pid.
 #[test]
 #[ignore = "needs root"]
-fn output_of_a_failed_command_that_was_dropped_is_lost_in_the_manager() -> Result<()> {
+fn discarded_output_of_a_failed_command_is_lost_in_the_manager() -> Result<()> {
     each_format(Behaviour::DropOnFailure, &FAILING, |managed| {
         ensure!(managed.account.code == Some(3), "{:?}", managed.account);
         all_lost(managed)
     })
 }
 
-/// G2, the other half: the same manager keeps what a good command wrote.
+/// G2 for a successful command, whose output the same manager keeps.
 #[test]
 #[ignore = "needs root"]
-fn output_of_a_command_that_succeeded_is_not() -> Result<()> {
+fn output_of_a_successful_command_is_not_lost_in_that_manager() -> Result<()> {
     each_format(Behaviour::DropOnFailure, &FIVE_THOUSAND, delivered)
 }
 
-/// G4: the manager's exit code is not the kernel's; the report has the kernel's.
+/// G4: the report has the exit code of the kernel, not the one of the manager.
 #[test]
 #[ignore = "needs root"]
 fn a_flattened_exit_code_loses_no_output() -> Result<()> {
     each_format(Behaviour::FlattenExit, &FAILING, |managed| {
-        let told = (managed.account.code, managed.account.told_code);
-        ensure!(told == (Some(3), Some(1)), "{:?}", managed.account);
+        let codes = (managed.account.code, managed.account.reported_code);
+        ensure!(codes == (Some(3), Some(1)), "{:?}", managed.account);
         delivered(managed)
     })
 }
 
-/// G5: the answer is no UTF-8, and the buffer is empty already.
+/// G5: the answer is not UTF-8 and fails after the buffer was emptied.
 #[test]
 #[ignore = "needs root"]
-fn bytes_that_are_no_text_are_lost_in_the_manager() -> Result<()> {
+fn bytes_that_are_not_utf_8_are_lost_in_the_manager() -> Result<()> {
     each_format(Behaviour::Utf8Only, &["printf", r"\377\376abc"], all_lost)
 }
 
 #[test]
 #[ignore = "needs root"]
-fn text_gets_through_a_manager_that_takes_only_text() -> Result<()> {
+fn utf_8_is_delivered_by_a_manager_that_requires_it() -> Result<()> {
     each_format(Behaviour::Utf8Only, &["printf", r"gr\303\274n"], delivered)
 }
 
-/// G6: one byte more than an answer may have.
+/// G6: one byte more than the limit.
 #[test]
 #[ignore = "needs root"]
 fn an_answer_over_the_limit_is_lost_in_the_manager() -> Result<()> {
@@ -129,30 +129,30 @@ fn an_answer_over_the_limit_is_lost_in_the_manager() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn an_answer_at_the_limit_gets_through() -> Result<()> {
+fn an_answer_at_the_limit_is_delivered() -> Result<()> {
     let at = ANSWER_LIMIT.to_string();
     each_format(Behaviour::Limit, &["head", "-c", &at, "/dev/zero"], delivered)
 }
 
-/// G7: the first answer did not arrive; its repetition says 0 and success.
+/// G7: the first answer is lost; the repeated request succeeds with 0 bytes.
 #[test]
 #[ignore = "needs root"]
-fn a_repeated_request_finds_an_empty_buffer() -> Result<()> {
+fn output_is_lost_if_the_first_answer_is_lost() -> Result<()> {
     each_format(Behaviour::Retry, &FIVE_THOUSAND, |managed| {
         all_lost(managed)?;
         claims_agree(managed)
     })
 }
 
-/// G12: the log speaks of pids that only its container knows.
+/// G12: the log has pids of the container's namespace.
 #[test]
 #[ignore = "needs root"]
-fn pids_of_the_log_are_those_of_its_own_namespace() -> Result<()> {
+fn pids_in_the_log_are_resolved_in_its_namespace() -> Result<()> {
     for (behaviour, check) in [
         (Behaviour::Faithful, delivered as fn(&Managed) -> Result<()>),
         (Behaviour::Retry, all_lost),
     ] {
-        let goproc = Goproc::new(behaviour).logging(LogFormat::Json).with_own_pids();
+        let goproc = Goproc::new(behaviour).logging(LogFormat::Json).in_pid_namespace();
         let managed = goproc.trace(&FIVE_THOUSAND)?;
         let Account { pid, ns_pid, .. } = managed.account;
         ensure!(pid != ns_pid, "one namespace: {:?}", managed.account);
@@ -163,29 +163,29 @@ fn pids_of_the_log_are_those_of_its_own_namespace() -> Result<()> {
     Ok(())
 }
 
-/// Below its log's lines the manager closed too early: the pipe is the place of the loss.
+/// The manager closes the pipe too early, so the loss is in the pipe, not in the log.
 #[test]
 #[ignore = "needs root"]
-fn what_was_never_read_is_not_charged_to_the_log() -> Result<()> {
+fn unread_output_is_no_loss_in_the_manager() -> Result<()> {
     let goproc = Goproc::new(Behaviour::NoRead).bytes(100).logging(LogFormat::Console);
     let managed = goproc.trace(&FIVE_THOUSAND)?;
     managed.check()?;
     managed.headline("unread")?.about(managed.account.pid)?.expect("unread", 4900)?;
-    managed.report.never_says("read_then_lost")?;
+    managed.report.has_no_finding("read_then_lost")?;
     let claim = managed.report.claim(managed.account.pid, "stdout")?;
     let numbers = (claim.written, claim.read, claim.handed_out);
     ensure!(numbers == (Some(5000), Some(100), Some(100)), "{claim:?}");
     expect::no_losses(&managed.report)
 }
 
-/// The same losses, and nobody's log: what the manager read is all that can be known.
+/// Without a log only the manager's reads are known.
 #[test]
 #[ignore = "needs root"]
-fn without_a_log_the_manager_is_not_accused() -> Result<()> {
+fn without_a_log_no_loss_in_the_manager_is_reported() -> Result<()> {
     let managed = Goproc::new(Behaviour::Retry).trace(&FIVE_THOUSAND)?;
     managed.check()?;
     managed.headline("delivered")?.about(managed.account.pid)?;
-    managed.report.never_says("read_then_lost")?;
+    managed.report.has_no_finding("read_then_lost")?;
     ensure!(managed.report.claims.is_empty(), "{:?}", managed.report.claims);
     Ok(())
 }

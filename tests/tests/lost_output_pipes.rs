@@ -1,4 +1,4 @@
-//! Output that is lost, late or stuck at the pipe itself: who closed, who sleeps, who else reads.
+//! Output that is lost, late or blocked in a pipe: closed read ends, blocked writers, other readers.
 
 use std::{thread, time::Duration};
 
@@ -7,15 +7,16 @@ use serde_json::Value;
 use tracer_tests::{
     deadline::wait_until,
     goproc::{Behaviour, Stage},
-    managed::{Goproc, Managed, UnderTrace},
+    managed::{Goproc, Managed, TracedGoproc},
     procfs::is_blocked_in_write,
     report::Finding,
     workload::sibling_binary,
 };
 
-/// How long a writer sleeps, or a pipe is held after its leader's end, before a test looks: some
-/// time must pass for these cases to be cases at all.
+/// Time for which a writer is blocked, or a pipe stays open after its leader has ended. The rules require
+/// some time.
 const A_WHILE: Duration = Duration::from_secs(1);
+/// Capacity of a pipe in bytes.
 const PIPE: u64 = 65_536;
 const FIVE_THOUSAND: [&str; 4] = ["head", "-c", "5000", "/dev/zero"];
 
@@ -24,17 +25,17 @@ fn workload() -> Result<String> {
     path.ok().context("a path of this build is not UTF-8")
 }
 
-/// The finding names the manager as the one who closed, and says when.
+/// Checks that the finding names the manager as the closer, with a time.
 fn closed_by_manager(finding: &Finding, managed: &Managed) -> Result<()> {
     finding.expect("closer_pid", managed.account.manager)?.expect("closer_comm", "goproc")?;
     ensure!(finding.fact("closed_ms")?.is_number(), "closed_ms: {finding:?}");
     Ok(())
 }
 
-/// So many bytes are in the pipe at its last close, and the manager did that.
+/// Checks a run in which the manager closed the pipe with this many unread bytes.
 fn unread(managed: &Managed, bytes: u64) -> Result<()> {
     managed.check()?;
-    ensure!(managed.account.stdout.left_inside == Some(bytes), "{:?}", managed.account);
+    ensure!(managed.account.stdout.unread == Some(bytes), "{:?}", managed.account);
     let finding = managed.headline("unread")?.about(managed.account.pid)?;
     finding.expect("unread", bytes)?.expect("reader_alive", false)?;
     closed_by_manager(finding, managed)?;
@@ -44,44 +45,44 @@ fn unread(managed: &Managed, bytes: u64) -> Result<()> {
         (closer.pid, closer.comm.as_str()) == (managed.account.manager, "goproc"),
         "{closer:?}"
     );
-    // What is gone with its pipe is inside of nothing any more.
+    // The pipe is gone, so its content may be unknown.
     ensure!(stdout.inside.is_none_or(|inside| inside == bytes), "{stdout:?}");
     ensure!(stdout.capacity == Some(PIPE), "{stdout:?}");
     Ok(())
 }
 
-/// C6: the manager waits for the command's end before it reads, and closes then.
+/// C6: the manager waits until the command ends and closes without reading.
 #[test]
 #[ignore = "needs root"]
 fn a_manager_that_closes_without_reading_leaves_everything_unread() -> Result<()> {
     unread(&Goproc::new(Behaviour::NoRead).trace(&FIVE_THOUSAND)?, 5000)
 }
 
-/// C2: it has read a part, and closes when the command ends.
+/// C2: the manager reads a part and closes when the command ends.
 #[test]
 #[ignore = "needs root"]
-fn a_manager_that_closes_at_exit_loses_what_it_had_not_read() -> Result<()> {
+fn a_manager_that_closes_at_exit_loses_the_unread_rest() -> Result<()> {
     unread(&Goproc::new(Behaviour::NoRead).bytes(100).trace(&FIVE_THOUSAND)?, 4900)
 }
 
-/// C24: it kills the command, and closes without a last look.
+/// C24: the manager kills the command and closes without reading the rest.
 #[test]
 #[ignore = "needs root"]
-fn a_manager_that_kills_and_closes_loses_what_waited() -> Result<()> {
+fn a_manager_that_kills_and_closes_loses_unread_bytes() -> Result<()> {
     let waiting = ["sh", "-c", "head -c 5000 /dev/zero; exec sleep 60"];
     let managed = Goproc::new(Behaviour::KillClose).bytes(5000).trace(&waiting)?;
     ensure!(managed.account.signal == Some(libc::SIGKILL), "{:?}", managed.account);
     unread(&managed, 5000)
 }
 
-/// C16: everything was read; the next write finds nobody, and SIGPIPE ends the writer.
+/// C16: everything was read. The next write has no reader, and SIGPIPE kills the writer.
 #[test]
 #[ignore = "needs root"]
 fn a_manager_that_closes_early_is_named_at_the_next_write() -> Result<()> {
     let script = r#"head -c 100 /dev/zero; head -c 1 "$GOPROC_LATER" >/dev/null; echo more"#;
     let mut trace = Goproc::new(Behaviour::CloseEarly).bytes(100).begin(&["sh", "-c", script])?;
     trace.running.account_at(Stage::Closed)?;
-    trace.running.let_go()?;
+    trace.running.resume_command()?;
     let managed = trace.finish()?;
     managed.check()?;
     ensure!(managed.account.signal == Some(libc::SIGPIPE), "{:?}", managed.account);
@@ -90,7 +91,7 @@ fn a_manager_that_closes_early_is_named_at_the_next_write() -> Result<()> {
     closed_by_manager(finding, &managed)
 }
 
-/// C16 with an endless writer: some of its bytes are in the pipe that the manager closes.
+/// C16 with an endless writer: the manager closes a pipe with unread bytes.
 #[test]
 #[ignore = "needs root"]
 fn a_manager_that_closes_early_ends_an_endless_writer() -> Result<()> {
@@ -99,13 +100,13 @@ fn a_manager_that_closes_early_ends_an_endless_writer() -> Result<()> {
     let finding = managed.report.finding("reader_gone")?.about(managed.account.pid)?;
     closed_by_manager(finding, &managed)?;
     managed.report.check_exit_code(managed.tracer.status.code())?;
-    // A write between the manager's last look and its close is in the kernel's books alone.
+    // The manager does not know of writes between its last check and the close; the kernel counts them.
     let stdout = managed.stdout()?;
     ensure!(stdout.read == Some(100) && stdout.balanced != Some(false), "{stdout:?}");
     tracer_tests::expect::no_losses(&managed.report)
 }
 
-/// G10: the manager is killed; whoever writes after that has no reader any more.
+/// G10: the manager is killed. Writes after that have no reader.
 #[test]
 #[ignore = "needs root"]
 fn a_killed_manager_takes_its_read_ends_with_it() -> Result<()> {
@@ -113,18 +114,18 @@ fn a_killed_manager_takes_its_read_ends_with_it() -> Result<()> {
     let mut trace = Goproc::new(Behaviour::Faithful).begin(&["sh", "-c", script])?;
     let account = trace.running.account_at(Stage::Started)?;
     trace.running.kill()?;
-    trace.running.let_go()?;
+    trace.running.resume_command()?;
     let managed = trace.after_kill()?;
     let finding = managed.headline("reader_gone")?.about(account.pid)?;
     closed_by_manager(finding, &managed)?;
     tracer_tests::expect::no_losses(&managed.report)
 }
 
-/// C10: 64,000 of 400,000 bytes fit; the manager had made the pipe non-blocking.
+/// C10: the manager made the pipe non-blocking; 64,000 of 400,000 bytes fit.
 #[test]
 #[ignore = "needs root"]
-fn refused_bytes_are_told_with_who_made_the_pipe_non_blocking() -> Result<()> {
-    let managed = Goproc::new(Behaviour::Nonblock).trace(&[&workload()?, "heedless"])?;
+fn refused_bytes_are_reported_with_the_process_that_made_the_pipe_non_blocking() -> Result<()> {
+    let managed = Goproc::new(Behaviour::Nonblock).trace(&[&workload()?, "ignores-errors"])?;
     managed.check()?;
     ensure!(managed.account.stdout.read == 64_000, "{:?}", managed.account);
     let finding = managed.headline("refused")?.about(managed.account.pid)?;
@@ -133,7 +134,7 @@ fn refused_bytes_are_told_with_who_made_the_pipe_non_blocking() -> Result<()> {
         .expect("refusals", 3360)?
         .expect("nonblock_pid", managed.account.manager)?
         .expect("nonblock_comm", "goproc")?;
-    // Whether a refused byte came again, only its program knows: the row has the sum of them.
+    // Only the program knows which refused bytes it repeated, so the row has their sum.
     let mut rows = managed.report.rows();
     let row = rows.find(|(pid, row)| *pid == managed.account.pid && row.fd == Some(1));
     let refused = row.and_then(|(_, row)| row.refused_bytes);
@@ -141,11 +142,11 @@ fn refused_bytes_are_told_with_who_made_the_pipe_non_blocking() -> Result<()> {
     Ok(())
 }
 
-/// C9: the program itself made it non-blocking, wrote what fitted and ended with success.
+/// C9: the program made its pipe non-blocking, wrote what fitted and exited with success.
 #[test]
 #[ignore = "needs root"]
-fn a_program_that_gives_up_at_a_full_pipe_is_named_itself() -> Result<()> {
-    // The manager reads nothing before the end, so that exactly one pipe of bytes fits.
+fn a_program_that_made_its_full_pipe_non_blocking_is_named() -> Result<()> {
+    // The manager does not read, so exactly the capacity of the pipe fits.
     let managed = Goproc::new(Behaviour::NoRead).trace(&[&workload()?, "short"])?;
     managed.check()?;
     ensure!(managed.account.code == Some(0), "{:?}", managed.account);
@@ -158,11 +159,11 @@ fn a_program_that_gives_up_at_a_full_pipe_is_named_itself() -> Result<()> {
     managed.report.check_exit_code(managed.tracer.status.code())
 }
 
-/// Traces until the command has slept in a write to `fd` for a while.
-fn asleep(goproc: &Goproc, scenario: &str, fd: i32) -> Result<Managed> {
+/// Traces until the command has been blocked in a write to `fd` for [`A_WHILE`].
+fn blocked(goproc: &Goproc, scenario: &str, fd: i32) -> Result<Managed> {
     let trace = goproc.begin(&[&workload()?, scenario])?;
     let account = trace.running.account_at(Stage::Started)?;
-    wait_until("the command to sleep in write", || {
+    wait_until("the command to block in write", || {
         Ok(is_blocked_in_write(account.pid, fd).then_some(()))
     })?;
     thread::sleep(A_WHILE);
@@ -180,11 +181,11 @@ fn stuck(managed: &Managed, inside: u64) -> Result<&Finding> {
         .expect("reader_comm", "goproc")
 }
 
-/// C17: the reader keeps its end open and never reads.
+/// C17: the reader keeps the pipe open and never reads.
 #[test]
 #[ignore = "needs root"]
-fn a_writer_asleep_at_a_full_pipe_is_stuck_with_its_idle_reader() -> Result<()> {
-    let managed = asleep(&Goproc::new(Behaviour::Stall), "fills-stdout", 1)?;
+fn a_writer_blocked_at_a_full_pipe_is_stuck_and_the_idle_reader_is_named() -> Result<()> {
+    let managed = blocked(&Goproc::new(Behaviour::Stall), "fills-stdout", 1)?;
     let finding = stuck(&managed, PIPE)?;
     finding.expect("reader_last_read_ms", Value::Null)?.expect("reader_waits_on", Value::Null)?;
     let stdout = managed.stdout()?;
@@ -192,29 +193,29 @@ fn a_writer_asleep_at_a_full_pipe_is_stuck_with_its_idle_reader() -> Result<()> 
     Ok(())
 }
 
-/// A pipe is full when its pages are: there may be fewer bytes inside than it could hold.
+/// A pipe is full when all its pages are in use, which can be with fewer bytes than its capacity.
 #[test]
 #[ignore = "needs root"]
-fn a_reader_that_stopped_in_the_middle_is_told_with_its_last_read() -> Result<()> {
-    let managed = asleep(&Goproc::new(Behaviour::NoRead).bytes(100), "fills-stdout", 1)?;
+fn a_reader_that_stopped_reading_is_reported_with_its_last_read() -> Result<()> {
+    let managed = blocked(&Goproc::new(Behaviour::NoRead).bytes(100), "fills-stdout", 1)?;
     let finding = stuck(&managed, PIPE - 100)?;
     ensure!(finding.fact("reader_last_read_ms")?.is_number(), "{finding:?}");
     ensure!(managed.stdout()?.read == Some(100), "{:?}", managed.stdout());
     Ok(())
 }
 
-/// C25: the command fills stderr while the manager waits for the end of stdout.
+/// C25: the command fills stderr while the manager waits for end of file on stdout.
 #[test]
 #[ignore = "needs root"]
 fn a_deadlock_of_two_streams_names_the_stream_the_reader_waits_on() -> Result<()> {
-    let managed = asleep(&Goproc::new(Behaviour::StdoutOnly), "fills-stderr", 2)?;
+    let managed = blocked(&Goproc::new(Behaviour::StdoutOnly), "fills-stderr", 2)?;
     let finding = stuck(&managed, PIPE)?;
     finding.expect("reader_waits_on", managed.account.stdout.object.as_str())?;
     Ok(())
 }
 
-/// Lets a descendant go on a while after the first process has ended.
-fn late(behaviour: Behaviour, stage: Stage, script: &str) -> Result<UnderTrace> {
+/// Traces until a descendant has outlived the first process for [`A_WHILE`].
+fn late(behaviour: Behaviour, stage: Stage, script: &str) -> Result<TracedGoproc> {
     let trace = Goproc::new(behaviour).begin(&["sh", "-c", script])?;
     trace.running.account_at(stage)?;
     thread::sleep(A_WHILE);
@@ -224,17 +225,17 @@ fn late(behaviour: Behaviour, stage: Stage, script: &str) -> Result<UnderTrace> 
 const LATE_ECHO: &str =
     r#"echo direct; (head -c 1 "$GOPROC_LATER" >/dev/null; echo late) & exit 0"#;
 
-/// C7: a descendant writes when the command is long done; everything arrives.
+/// C7: a descendant writes after the command has ended; everything arrives.
 #[test]
 #[ignore = "needs root"]
 fn a_descendant_that_writes_later_is_named() -> Result<()> {
     let mut trace = late(Behaviour::Faithful, Stage::Exited, LATE_ECHO)?;
-    trace.running.let_go()?;
+    trace.running.resume_command()?;
     let managed = trace.finish()?;
     managed.check()?;
     let leader = managed.account.pid;
     let late = managed.stdout()?.writers.iter().find(|writer| writer.pid != leader);
-    let late = late.context("nobody but the leader wrote")?;
+    let late = late.context("only the leader wrote")?;
     ensure!(managed.account.stdout.read == 12 && late.bytes == 5, "{:?}", managed.account);
     let finding = managed.headline("late_writer")?.about(leader)?;
     finding
@@ -243,15 +244,15 @@ fn a_descendant_that_writes_later_is_named() -> Result<()> {
         .expect("late_bytes", 5)?
         .expect("still_open", false)?;
     ensure!(finding.fact("leader_end_ms")?.is_number(), "{finding:?}");
-    managed.report.accuses_nobody()
+    managed.report.has_no_loss()
 }
 
-/// C8: the manager closes when the command ends; the descendant meets a pipe without a reader.
+/// C8: the manager closes when the command ends; the descendant writes to a pipe without a reader.
 #[test]
 #[ignore = "needs root"]
-fn a_forced_close_cuts_off_the_descendant() -> Result<()> {
+fn a_close_at_the_commands_end_makes_the_descendants_write_fail() -> Result<()> {
     let mut trace = late(Behaviour::CloseEarly, Stage::Closed, LATE_ECHO)?;
-    trace.running.let_go()?;
+    trace.running.resume_command()?;
     let managed = trace.finish()?;
     managed.check()?;
     ensure!(managed.account.stdout.read == 7, "{:?}", managed.account);
@@ -260,7 +261,7 @@ fn a_forced_close_cuts_off_the_descendant() -> Result<()> {
     closed_by_manager(finding, &managed)
 }
 
-/// G9: nothing more is written, but the pipe stays open and the manager waits for ever.
+/// G9: a descendant writes nothing but keeps the pipe open, so the manager waits forever.
 #[test]
 #[ignore = "needs root"]
 fn a_descendant_that_only_holds_the_pipe_open_is_named() -> Result<()> {
@@ -275,19 +276,23 @@ fn a_descendant_that_only_holds_the_pipe_open_is_named() -> Result<()> {
         .expect("late_bytes", 0)?
         .expect("still_open", true)?;
     ensure!(managed.stdout()?.read == Some(7), "{:?}", managed.stdout());
-    managed.report.accuses_nobody()
+    managed.report.has_no_loss()
 }
 
-/// Two readers of one pipe: each gets what the other does not.
+/// Each of two readers of a pipe gets a part of the bytes.
 #[test]
 #[ignore = "needs root"]
-fn bytes_that_another_process_took_are_told_with_its_name() -> Result<()> {
-    let managed = Goproc::new(Behaviour::Thief).bytes(1000).trace(&FIVE_THOUSAND)?;
+fn bytes_that_another_process_read_are_reported_with_its_name() -> Result<()> {
+    let managed = Goproc::new(Behaviour::OtherReader).bytes(1000).trace(&FIVE_THOUSAND)?;
     managed.check()?;
-    let thief = managed.account.thief.context("no thief")?;
-    ensure!((managed.account.stdout.read, thief.bytes) == (4000, 1000), "{:?}", managed.account);
+    let other_reader = managed.account.other_reader.context("no other reader")?;
+    ensure!(
+        (managed.account.stdout.read, other_reader.bytes) == (4000, 1000),
+        "{:?}",
+        managed.account
+    );
     let finding = managed.headline("read_by_other")?.about(managed.account.pid)?;
-    let others = serde_json::json!([{ "pid": thief.pid, "comm": "dd", "bytes": 1000 }]);
+    let others = serde_json::json!([{ "pid": other_reader.pid, "comm": "dd", "bytes": 1000 }]);
     finding.expect("others", others)?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Output that went somewhere else than people look, that never was, or that is falsely missed.
+//! Output that went elsewhere, was never written, or only seems to be lost.
 
 use anyhow::{Context, Result, ensure};
 use tracer_tests::{
@@ -11,7 +11,7 @@ use tracer_tests::{
     workload::{Workload, sibling_binary},
 };
 
-/// Under a manager that does everything right; the ledger is checked.
+/// Traces a command under a correct manager and checks the counts.
 fn managed(argv: &[&str]) -> Result<Managed> {
     let managed = Goproc::new(Behaviour::Faithful).trace(argv)?;
     managed.check()?;
@@ -30,20 +30,20 @@ fn received(managed: &Managed) -> (u64, u64) {
 /// C14.
 #[test]
 #[ignore = "needs root"]
-fn a_program_that_spoke_on_stderr_only_is_told_so() -> Result<()> {
+fn a_program_that_wrote_to_stderr_only_is_reported() -> Result<()> {
     for argv in [&["sh", "-c", "echo trouble >&2"], &["sh", "-c", "exec cat /none/such/file"]] {
         let managed = managed(argv)?;
         let (out, err) = received(&managed);
         ensure!(out == 0 && err > 0, "{:?}", managed.account);
         let finding = managed.headline("other_stream")?.about(managed.account.pid)?;
         finding.expect("stdout_bytes", 0)?.expect("stderr_bytes", err)?;
-        // Nothing was lost: it is somewhere else than one looks.
+        // Not a loss: the output is on the other stream.
         ensure!(finding.severity == "warning", "{finding:?}");
     }
     Ok(())
 }
 
-/// C12: it asked, was told no, and was killed with its buffer full.
+/// C12: stdout is no terminal, so the program buffers, and it is killed before the first flush.
 #[test]
 #[ignore = "needs root"]
 fn a_program_killed_before_its_first_flush_never_wrote() -> Result<()> {
@@ -54,10 +54,10 @@ fn a_program_killed_before_its_first_flush_never_wrote() -> Result<()> {
     Ok(())
 }
 
-/// C13: everything it chose to say arrived; that it was told `no terminal` is worth a line.
+/// C13: all output arrived; that the program checked for a terminal is reported as info.
 #[test]
 #[ignore = "needs root"]
-fn a_program_that_was_refused_a_terminal_is_told_with_what_it_wrote() -> Result<()> {
+fn a_program_that_checked_for_a_terminal_is_reported_with_its_bytes() -> Result<()> {
     let managed = scenario("asks-for-terminal")?;
     ensure!(received(&managed) == (31, 47), "{:?}", managed.account);
     managed.headline("delivered")?;
@@ -70,7 +70,7 @@ fn a_program_that_was_refused_a_terminal_is_told_with_what_it_wrote() -> Result<
 /// C15.
 #[test]
 #[ignore = "needs root"]
-fn a_program_without_its_daemon_is_told_with_the_failed_connect() -> Result<()> {
+fn a_program_without_its_daemon_is_reported_with_the_failed_connect() -> Result<()> {
     let managed = scenario("without-daemon")?;
     ensure!(received(&managed) == (0, 92), "{:?}", managed.account);
     ensure!(managed.account.code == Some(1), "{:?}", managed.account);
@@ -80,10 +80,10 @@ fn a_program_without_its_daemon_is_told_with_the_failed_connect() -> Result<()> 
     managed.report.check_exit_code(managed.tracer.status.code())
 }
 
-/// C26: the bytes are in the file that it opened as its fd 1.
+/// C26: the output is in the file that the program opened as fd 1.
 #[test]
 #[ignore = "needs root"]
-fn a_program_that_redirected_itself_is_told_with_the_file() -> Result<()> {
+fn a_program_that_redirected_its_output_is_reported_with_the_file() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("elsewhere.log");
     let path = path.to_str().context("a path of the test is not UTF-8")?;
@@ -101,40 +101,40 @@ fn a_program_that_redirected_itself_is_told_with_the_file() -> Result<()> {
 /// C23: nothing on fd 1 or 2, and 700 bytes on a socket.
 #[test]
 #[ignore = "needs root"]
-fn output_by_message_is_told_as_bytes_on_other_fds() -> Result<()> {
-    let managed = scenario("by-message")?;
+fn output_over_a_socket_is_reported_as_bytes_on_other_fds() -> Result<()> {
+    let managed = scenario("over-socket")?;
     ensure!(received(&managed) == (0, 0), "{:?}", managed.account);
     managed.headline("never_wrote")?.about(managed.account.pid)?;
-    // The truth that each process appends to its file goes elsewhere as well.
+    // The bytes that each process appends to its truth file are included.
     let sender = managed.report.processes.iter().find(|own| own.ppid == Some(managed.account.pid));
     let elsewhere = sender.context("the sender is not listed")?.elsewhere.bytes;
     ensure!(elsewhere.is_some_and(|bytes| bytes >= 700), "{elsewhere:?}");
     Ok(())
 }
 
-/// C20: the writer stays on the file that was renamed; it is one object with all the bytes.
+/// C20: the writer keeps the renamed file, which is one object with all bytes.
 #[test]
 #[ignore = "needs root"]
-fn a_rotated_log_file_keeps_its_writers_bytes() -> Result<()> {
+fn a_rotated_log_file_has_all_bytes_of_its_writer() -> Result<()> {
     let traced = trace(&Workload::new("rotated").on(Kind::File))?;
     expect::no_losses(&traced.report)?;
     let files = traced.report.objects.iter().filter(|object| object.written == Some(150));
     let sizes: Vec<_> = files.map(|object| object.size_after).collect();
     ensure!(sizes == [Some(150)], "{:?}", traced.report.objects);
-    traced.report.never_says("never_wrote")?;
-    traced.report.accuses_nobody()
+    traced.report.has_no_finding("never_wrote")?;
+    traced.report.has_no_loss()
 }
 
-/// C27: no way of writing is taken for silence.
+/// C27.
 #[test]
 #[ignore = "needs root"]
-fn no_way_of_writing_is_taken_for_silence() -> Result<()> {
+fn no_write_path_is_reported_as_never_wrote() -> Result<()> {
     let mut failures = String::new();
     for path in NATIVE.iter().chain(&URING) {
         let checked = trace(&Workload::new(path.name).on(path.kind)).and_then(|traced| {
             expect::no_losses(&traced.report)?;
-            traced.report.never_says("never_wrote")?;
-            traced.report.accuses_nobody()?;
+            traced.report.has_no_finding("never_wrote")?;
+            traced.report.has_no_loss()?;
             traced.report.check_exit_code(traced.tracer.status.code())
         });
         if let Err(error) = checked {
@@ -145,27 +145,27 @@ fn no_way_of_writing_is_taken_for_silence() -> Result<()> {
     Ok(())
 }
 
-/// C27 under a manager: what was copied into the pipe by other calls than `write` arrived.
+/// C27 under a manager: bytes written to the pipe by other calls than `write`.
 #[test]
 #[ignore = "needs root"]
-fn what_was_copied_into_a_pipe_is_delivered() -> Result<()> {
+fn output_of_every_write_path_to_a_pipe_is_delivered() -> Result<()> {
     let on_pipes = NATIVE.iter().chain(&URING).filter(|path| path.kind == Kind::Pipe);
     for path in on_pipes {
         let managed = scenario(path.name)?;
         let (out, err) = received(&managed);
         ensure!(out > 0 && err > 0, "{}: {:?}", path.name, managed.account);
-        // Copies may come in parts, which is worth a line of its own (`put_off`).
+        // Not necessarily the first finding: partial copies are reported as `put_off`.
         managed.report.finding("delivered")?;
-        managed.report.never_says("never_wrote")?;
-        managed.report.accuses_nobody()?;
+        managed.report.has_no_finding("never_wrote")?;
+        managed.report.has_no_loss()?;
     }
     Ok(())
 }
 
-/// A sandbox or a virtual machine makes its guest's writes unseen: silence proves nothing.
+/// Tracer cannot see writes in a sandbox or a virtual machine, so no write does not mean silence.
 #[test]
 #[ignore = "needs root"]
-fn a_silent_sandbox_is_out_of_sight_and_not_silent() -> Result<()> {
+fn a_silent_sandbox_is_out_of_sight() -> Result<()> {
     let directory = tempfile::tempdir()?;
     for (name, why) in [("runsc", "gvisor"), ("qemu-system-x86_64", "virtual machine")] {
         let path = directory.path().join(name);
@@ -174,41 +174,41 @@ fn a_silent_sandbox_is_out_of_sight_and_not_silent() -> Result<()> {
         let managed = managed(&[path, "silent"])?;
         let finding = managed.headline("out_of_sight")?.about(managed.account.pid)?;
         finding.expect("why", why)?;
-        managed.report.never_says("never_wrote")?;
+        managed.report.has_no_finding("never_wrote")?;
     }
     Ok(())
 }
 
-/// SIGPIPE between the parts of a pipeline is how it is meant to end.
+/// SIGPIPE is a normal end for a part of a pipeline.
 #[test]
 #[ignore = "needs root"]
-fn a_pipeline_that_took_what_it_wanted_is_not_accused() -> Result<()> {
+fn a_pipeline_that_ends_by_sigpipe_has_no_loss() -> Result<()> {
     let managed = managed(&["sh", "-c", "yes | head -c 10"])?;
     ensure!(received(&managed) == (10, 0), "{:?}", managed.account);
     managed.headline("delivered")?.about(managed.account.pid)?;
-    managed.report.accuses_nobody()
+    managed.report.has_no_loss()
 }
 
-/// Filters read more than they write, by design.
+/// A filter writes less than it reads.
 #[test]
 #[ignore = "needs root"]
-fn a_filter_that_passes_on_a_part_is_not_accused() -> Result<()> {
+fn a_filter_that_forwards_a_part_has_no_loss() -> Result<()> {
     let managed = managed(&["sh", "-c", "seq 1 500 | grep 77"])?;
     ensure!(received(&managed) == (19, 0), "{:?}", managed.account);
     managed.headline("delivered")?.about(managed.account.pid)?;
-    managed.report.never_says("read_then_lost")?;
-    managed.report.accuses_nobody()
+    managed.report.has_no_finding("read_then_lost")?;
+    managed.report.has_no_loss()
 }
 
-/// A copy that the kernel cannot make between two pipes is the program's probe, and no refusal:
-/// busybox tries `sendfile` before it reads and writes.
+/// `sendfile` fails between two pipes, and busybox tries it before it reads and writes. That is not a
+/// refused write.
 #[test]
 #[ignore = "needs root"]
-fn a_copy_that_was_tried_in_vain_is_no_refusal() -> Result<()> {
+fn a_failed_attempt_to_copy_is_no_refused_write() -> Result<()> {
     let managed =
         Goproc::new(Behaviour::Faithful).trace(&["sh", "-c", "seq 1 1000 | busybox cat"])?;
     managed.check()?;
     managed.report.finding("delivered")?;
-    managed.report.never_says("refused")?;
-    managed.report.accuses_nobody()
+    managed.report.has_no_finding("refused")?;
+    managed.report.has_no_loss()
 }

@@ -1,7 +1,8 @@
-//! No observer effect: output, its order and the end are as without a tracer (`pipe_ends` has the moments).
+//! No observer effect: output, its order and the exit status are the same with and without tracer.
+//! `pipe_ends` tests the time of SIGPIPE and end of file.
 //!
-//! The corpus is in `tests/corpus`. Everything runs once with nobody watching and again under every kind
-//! of trace, through the same harness.
+//! The programs are in `tests/corpus`. Each runs once untraced and then under every kind of trace, in the
+//! same harness.
 
 use std::{fs, process::Command};
 
@@ -14,13 +15,13 @@ use tracer_tests::{
     tracer::binary,
 };
 
-/// What the corpus must have done by itself, so that two failures are not taken for sameness.
+/// A program and its expected result, so that two equal failures do not pass.
 struct Entry {
     interpreter: &'static str,
     script: &'static str,
     code: Option<i32>,
     signal: Option<i32>,
-    says: &'static str,
+    prints: &'static str,
 }
 
 const CORPUS: [Entry; 5] = [
@@ -29,35 +30,35 @@ const CORPUS: [Entry; 5] = [
         script: "coreutils.sh",
         code: Some(42),
         signal: None,
-        says: "a terminal: 1\n",
+        prints: "a terminal: 1\n",
     },
     Entry {
         interpreter: "bash",
         script: "git.sh",
         code: Some(128),
         signal: None,
-        says: "CONFLICT (content)",
+        prints: "CONFLICT (content)",
     },
     Entry {
         interpreter: "python3",
         script: "python.py",
         code: None,
         signal: Some(9),
-        says: "Broken pipe",
+        prints: "Broken pipe",
     },
     Entry {
         interpreter: "bash",
         script: "shell.sh",
         code: Some(0),
         signal: None,
-        says: "0 failures\n",
+        prints: "0 failures\n",
     },
     Entry {
         interpreter: "bash",
         script: "itself.sh",
         code: Some(0),
         signal: None,
-        says: "NoNewPrivs:\t0\n",
+        prints: "NoNewPrivs:\t0\n",
     },
 ];
 
@@ -67,45 +68,50 @@ impl Entry {
     }
 
     fn check(&self, observed: &Observed) -> Result<()> {
-        let said = String::from_utf8_lossy(&observed.stdout);
-        ensure!(said.contains(self.says), "{} did not say {:?}: {said}", self.script, self.says);
+        let stdout = String::from_utf8_lossy(&observed.stdout);
+        ensure!(
+            stdout.contains(self.prints),
+            "{} did not print {:?}: {stdout}",
+            self.script,
+            self.prints
+        );
         let end = (observed.code, observed.signal);
         ensure!(end == (self.code, self.signal), "{} ended with {end:?}", self.script);
         Ok(())
     }
 }
 
-/// A part of the corpus, and what it does with nobody watching.
-struct Watched {
+/// A program and its untraced result.
+struct Baseline {
     subject: Subject,
     streams: Streams,
-    plain: Observed,
+    untraced: Observed,
 }
 
-impl Watched {
+impl Baseline {
     fn of(entry: &Entry, streams: Streams) -> Result<Self> {
         let subject = entry.subject()?;
-        let plain = subject.untraced(streams)?;
-        entry.check(&plain)?;
-        Ok(Self { subject, streams, plain })
+        let untraced = subject.untraced(streams)?;
+        entry.check(&untraced)?;
+        Ok(Self { subject, streams, untraced })
     }
 
-    fn is_like(&self, traced: &Observed) -> Result<()> {
+    fn check_same(&self, traced: &Observed) -> Result<()> {
         traced
-            .is_like(&self.plain)
+            .check_same(&self.untraced)
             .with_context(|| format!("{:?}, {:?}", self.subject, self.streams))
     }
 }
 
-/// All at once under one tracer, first counted, then with every byte on every fd captured.
+/// All programs at once under one tracer, first without and then with a capture of all fds.
 #[test]
 #[ignore = "needs root"]
-fn programs_met_running_write_what_they_would_have_written() -> Result<()> {
+fn running_programs_behave_the_same_when_traced() -> Result<()> {
     require_root()?;
     let mut corpus = Vec::new();
     for entry in &CORPUS {
         for streams in [Streams::Apart, Streams::Together] {
-            corpus.push(Watched::of(entry, streams)?);
+            corpus.push(Baseline::of(entry, streams)?);
         }
     }
     let subjects: Vec<_> = corpus.iter().map(|it| (&it.subject, it.streams)).collect();
@@ -113,42 +119,42 @@ fn programs_met_running_write_what_they_would_have_written() -> Result<()> {
     let out = directory.path().join("out");
     let counted = by_pid(&subjects, |tracer| tracer)?;
     let captured = by_pid(&subjects, |tracer| tracer.arg("--all-fds").arg("--capture").arg(&out))?;
-    for (number, watched) in corpus.iter().enumerate() {
-        watched.is_like(counted.get(number).context("counted")?)?;
-        watched.is_like(captured.get(number).context("captured")?).context("captured")?;
+    for (number, baseline) in corpus.iter().enumerate() {
+        baseline.check_same(counted.get(number).context("counted")?)?;
+        baseline.check_same(captured.get(number).context("captured")?).context("captured")?;
     }
     Ok(())
 }
 
 #[test]
 #[ignore = "needs root"]
-fn programs_that_tracer_starts_write_what_they_would_have_written() -> Result<()> {
+fn programs_that_tracer_starts_behave_the_same() -> Result<()> {
     require_root()?;
     for (number, entry) in CORPUS.iter().enumerate() {
         let directory = tempfile::tempdir()?;
         let out = directory.path().join("out").display().to_string();
-        let watched = Watched::of(entry, Streams::Together)?;
+        let baseline = Baseline::of(entry, Streams::Together)?;
         let options = if number % 2 == 0 { &[][..] } else { &["--capture", &out] };
-        watched.is_like(&watched.subject.as_command(Streams::Together, options)?)?;
+        baseline.check_same(&baseline.subject.as_command(Streams::Together, options)?)?;
     }
     Ok(())
 }
 
 #[test]
 #[ignore = "needs root and docker"]
-fn a_container_writes_what_it_would_have_written() -> Result<()> {
+fn a_container_behaves_the_same_when_traced() -> Result<()> {
     let script = "seq 1 3000; echo trouble >&2; cat /none; yes | head -n 1; exit 3";
     let subject = Subject::new(&["docker", "run", "--rm", &image()?, "sh", "-c", script])?;
-    // The engine passes the two streams on side by side: their order is chance, traced or not.
+    // The engine forwards the two streams in parallel, so their relative order is random.
     let plain = subject.untraced(Streams::Apart)?;
     ensure!((plain.code, plain.stdout.len()) == (Some(3), 13_895), "{:?}", plain.code);
     let traced = by_pid(&[(&subject, Streams::Apart)], |tracer| tracer)?;
-    traced.first().context("one")?.is_like(&plain)?;
-    subject.as_command(Streams::Apart, &[])?.is_like(&plain)
+    traced.first().context("one")?.check_same(&plain)?;
+    subject.as_command(Streams::Apart, &[])?.check_same(&plain)
 }
 
-/// What a program finds of its signals and streams, by a program that looks at itself: a shell would show
-/// what it does to start the one that looks.
+/// A Perl program that prints its own signals and streams. A shell script would show the changes that the
+/// shell makes to start a program.
 const LOOK: &str = r#"
     my @found = map { my $to = readlink("/proc/self/fd/$_") // "closed"; $to =~ s/\d+//g; "$_ $to\n" } 0 .. 2;
     opendir(my $fds, "/proc/self/fd");
@@ -162,15 +168,15 @@ const LOOK: &str = r#"
     print $out @found;
 "#;
 
-/// SIGPIPE ignored, a stream closed beforehand: it is the same, though Rust's runtime changes both for
-/// tracer itself.
+/// Ignored signals and closed streams are passed on to the command, although the Rust runtime changes both
+/// in tracer itself.
 #[test]
 #[ignore = "needs root"]
-fn a_command_finds_signals_and_streams_as_they_were() -> Result<()> {
+fn a_command_inherits_signals_and_streams_unchanged() -> Result<()> {
     require_root()?;
     let directory = tempfile::tempdir()?;
     let [found, report] = ["found", "report"].map(|name| directory.path().join(name));
-    let befores = [
+    let setups = [
         ":",
         "trap '' PIPE",
         "trap '' INT HUP",
@@ -179,10 +185,10 @@ fn a_command_finds_signals_and_streams_as_they_were() -> Result<()> {
         "exec 2>&-",
         "exec <&- >&-",
     ];
-    for before in befores {
+    for setup in setups {
         let look = |tracer: &str| -> Result<(String, Vec<u8>, Vec<u8>)> {
             let mut shell = Command::new("sh");
-            let line = format!("{before}; exec {tracer} perl -e \"$0\" \"$1\"");
+            let line = format!("{setup}; exec {tracer} perl -e \"$0\" \"$1\"");
             shell.args(["-c", &line, LOOK]).arg(&found).arg(binary()?).arg(&report);
             let output = run_command(&mut shell)?;
             let found = fs::read_to_string(&found)
@@ -190,7 +196,7 @@ fn a_command_finds_signals_and_streams_as_they_were() -> Result<()> {
             Ok((found, output.stdout, output.stderr))
         };
         let (traced, plain) = (look("\"$2\" -q -o \"$3\" --")?, look("")?);
-        ensure!(traced == plain, "after `{before}`: {traced:?}, untraced {plain:?}");
+        ensure!(traced == plain, "after `{setup}`: {traced:?}, untraced {plain:?}");
     }
     Ok(())
 }

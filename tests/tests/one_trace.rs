@@ -1,6 +1,6 @@
-//! Every way to write, by every kind of fd, in one trace: hundreds of programs at once, of which none
-//! may spoil the count of another. It says in one run what the tests of single paths say one by
-//! one, where loading the programs takes long.
+//! Every write path with every fd identity in one trace: hundreds of processes, whose counts must not
+//! affect each other. On emulated machines this is much faster than the tests of single paths, because
+//! the BPF programs are loaded only once.
 
 use anyhow::Result;
 use tracer_tests::{
@@ -10,7 +10,7 @@ use tracer_tests::{
     scenario::{identities_of, trace_together},
 };
 
-/// Carries no fd number, so its rows are matched in another way.
+/// Its requests have no fd number, so its rows cannot be matched by fd.
 const WITHOUT_FD: &str = "uring-registered-file";
 
 #[test]

@@ -1,5 +1,5 @@
-//! Ends of pipes: SIGPIPE and end of file come at the same moments as without a tracer, because tracer
-//! never has an end open that is not its own.
+//! SIGPIPE and end of file occur at the same time as without tracer, because tracer never holds an end of
+//! a traced pipe open.
 
 use std::{
     fs::{self, File},
@@ -27,14 +27,15 @@ use tracer_tests::{
     tracer::{Tracer, binary},
 };
 
-/// Writes, lets go of all its streams, and lives on until the gate opens.
-const LETS_GO: &str = "echo out; echo err >&2; exec 9<\"$1\" <&- >&- 2>&- 3>&-; read -r go <&9";
+/// Writes, closes all its streams, and lives until the gate opens.
+const CLOSES_STREAMS: &str =
+    "echo out; echo err >&2; exec 9<\"$1\" <&- >&- 2>&- 3>&-; read -r go <&9";
 
-/// No descriptor of tracer's leads to one of these pipes.
+/// Checks that tracer has none of these pipes open.
 fn holds_none(tracer: u32, pipes: &[String]) -> Result<()> {
     for entry in fs::read_dir(format!("/proc/{tracer}/fd"))? {
         let entry = entry?;
-        // One that was open for a moment only has no link any more.
+        // The link is gone if the fd was closed meanwhile.
         let Ok(link) = fs::read_link(entry.path()) else { continue };
         let link = link.display().to_string();
         ensure!(!pipes.contains(&link), "tracer holds {link} as {}", entry.path().display());
@@ -42,43 +43,43 @@ fn holds_none(tracer: u32, pipes: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// A pipe of which the harness keeps one end, and never waits at it.
+/// A pipe; the harness keeps one end, which is non-blocking.
 struct Pipe {
     end: Option<OwnedFd>,
-    far: File,
+    peer: File,
 }
 
 impl Pipe {
-    fn new(end: OwnedFd, far: OwnedFd) -> Result<Self> {
-        fcntl_setfl(&far, fcntl_getfl(&far)? | OFlags::NONBLOCK)?;
-        Ok(Self { end: Some(end), far: far.into() })
+    fn new(end: OwnedFd, peer: OwnedFd) -> Result<Self> {
+        fcntl_setfl(&peer, fcntl_getfl(&peer)? | OFlags::NONBLOCK)?;
+        Ok(Self { end: Some(end), peer: peer.into() })
     }
 
-    /// For something to write to.
+    /// A pipe for a process to write to.
     fn output() -> Result<Self> {
-        let (far, end) = pipe_with(PipeFlags::CLOEXEC)?;
-        Self::new(end, far)
+        let (peer, end) = pipe_with(PipeFlags::CLOEXEC)?;
+        Self::new(end, peer)
     }
 
-    /// For something to read from.
+    /// A pipe for a process to read from.
     fn input() -> Result<Self> {
-        let (end, far) = pipe_with(PipeFlags::CLOEXEC)?;
-        Self::new(end, far)
+        let (end, peer) = pipe_with(PipeFlags::CLOEXEC)?;
+        Self::new(end, peer)
     }
 
-    /// As the kernel words it.
+    /// Its name in `/proc`.
     fn name(&self) -> Result<String> {
-        object_of(self.far.as_raw_fd()).context("/proc does not know a pipe")
+        object_of(self.peer.as_raw_fd()).context("the pipe is not in /proc")
     }
 
     fn end(&mut self) -> Result<OwnedFd> {
-        self.end.take().context("the end is taken once")
+        self.end.take().context("the end was already taken")
     }
 
-    /// Waits for these bytes and then for the end of file.
+    /// Waits for exactly these bytes and the end of file.
     fn ends_with(&mut self, what: &str, expected: &[u8]) -> Result<()> {
         let mut received = Vec::new();
-        wait_until(&format!("the end of {what}"), || match self.far.read_to_end(&mut received) {
+        wait_until(&format!("the end of {what}"), || match self.peer.read_to_end(&mut received) {
             Ok(_) => Ok(Some(())),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error.into()),
@@ -87,9 +88,9 @@ impl Pipe {
         Ok(())
     }
 
-    /// Waits until writing says that nobody can read any more.
+    /// Waits until a write fails with `EPIPE`.
     fn breaks(&mut self) -> Result<()> {
-        wait_until("the last reader to be gone", || match self.far.write(b"x") {
+        wait_until("the last reader to be gone", || match self.peer.write(b"x") {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Some(())),
             Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error.into()),
             _ => Ok(None),
@@ -97,7 +98,7 @@ impl Pipe {
     }
 }
 
-/// A gate in a folder of its own.
+/// A gate in a new directory.
 fn gate() -> Result<(TempDir, Gate)> {
     let directory = tempfile::tempdir()?;
     let gate = Gate::create(directory.path())?;
@@ -108,14 +109,14 @@ fn is_alive(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
 }
 
-/// A target that lets go of its pipes: both sides see it at once, though target and tracer live on.
+/// A target closes its pipes while target and tracer live on; the other ends notice at once.
 #[test]
 #[ignore = "needs root"]
 fn end_of_file_comes_when_a_target_closes_its_streams() -> Result<()> {
     let ((_start, mut start), (folder, mut stop)) = (gate()?, gate()?);
     let (mut input, mut out, mut err) = (Pipe::input()?, Pipe::output()?, Pipe::output()?);
     let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("read -r go <\"$0\"; {LETS_GO}")]);
+    shell.args(["-c", &format!("read -r go <\"$0\"; {CLOSES_STREAMS}")]);
     shell.arg(start.path()).arg(stop.path());
     shell.stdin(input.end()?).stdout(out.end()?).stderr(err.end()?);
     let mut child = OwnedChild::spawn(&mut shell, "sh")?;
@@ -131,15 +132,15 @@ fn end_of_file_comes_when_a_target_closes_its_streams() -> Result<()> {
     err.ends_with("stderr", b"err\n")?;
     input.breaks()?;
     holds_none(tracer.pid(), &pipes)?;
-    ensure!(is_alive(child.pid()) && is_alive(tracer.pid()), "somebody has ended");
+    ensure!(is_alive(child.pid()) && is_alive(tracer.pid()), "target or tracer has ended");
     stop.open_line()?;
     child.wait()?;
     tracer.finish()?;
     Ok(())
 }
 
-/// The same for a command of tracer's, whose pipes tracer was given itself, and one more beside the
-/// standard streams.
+/// The same for a command of tracer. Tracer itself has inherited the command's pipes, one of them also as
+/// fd 3.
 #[test]
 #[ignore = "needs root"]
 fn end_of_file_comes_when_a_command_closes_its_streams() -> Result<()> {
@@ -149,7 +150,7 @@ fn end_of_file_comes_when_a_command_closes_its_streams() -> Result<()> {
     let mut shell = Command::new("sh");
     let line = "exec \"$0\" -q -o \"$2\" -- sh -c \"$3\" sh \"$1\" 3>&1";
     shell.args(["-c", line]).arg(binary()?).arg(stop.path());
-    shell.arg(folder.path().join("report")).arg(LETS_GO);
+    shell.arg(folder.path().join("report")).arg(CLOSES_STREAMS);
     shell.stdin(input.end()?).stdout(out.end()?).stderr(err.end()?);
     let mut tracer = OwnedChild::spawn(&mut shell, "tracer")?;
     drop(shell);
@@ -157,17 +158,20 @@ fn end_of_file_comes_when_a_command_closes_its_streams() -> Result<()> {
     err.ends_with("stderr", b"err\n")?;
     input.breaks()?;
     let commands = children_of(tracer.pid())?;
-    ensure!(commands.len() == 1 && is_alive(tracer.pid()), "somebody has ended: {commands:?}");
+    ensure!(
+        commands.len() == 1 && is_alive(tracer.pid()),
+        "command or tracer has ended: {commands:?}"
+    );
     stop.open_line()?;
     let status = tracer.wait()?;
     ensure!(status.code().is_some_and(|code| code <= 1), "{}", describe(status));
     Ok(())
 }
 
-/// Reads what `yes` writes first.
+/// Reads the first line of `yes`.
 fn first_line(out: &mut Pipe) -> Result<()> {
     let mut first = [0; 2];
-    wait_until("the first line", || match out.far.read(&mut first) {
+    wait_until("the first line", || match out.peer.read(&mut first) {
         Ok(2) => Ok(Some(())),
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
         other => anyhow::bail!("{other:?}"),
@@ -176,7 +180,7 @@ fn first_line(out: &mut Pipe) -> Result<()> {
     Ok(())
 }
 
-/// `yes` into a pipe whose reader goes away after the first line.
+/// Starts `yes` with a pipe that is closed after the first line.
 fn yes(command: &mut Command) -> Result<OwnedChild> {
     let mut out = Pipe::output()?;
     command.stdin(Stdio::null()).stdout(out.end()?).stderr(Stdio::null());
@@ -186,10 +190,10 @@ fn yes(command: &mut Command) -> Result<OwnedChild> {
     Ok(child)
 }
 
-/// The signal, not an end by tracer's doing: whoever traces, the writer is killed by SIGPIPE.
+/// SIGPIPE kills the writer, both as a target and as tracer's command.
 #[test]
 #[ignore = "needs root"]
-fn a_writer_dies_of_sigpipe_when_its_reader_is_gone() -> Result<()> {
+fn sigpipe_kills_a_writer_whose_reader_is_gone() -> Result<()> {
     let (folder, mut start) = gate()?;
     let script = "read -r go <\"$0\"; exec yes";
     let mut shell = Command::new("sh");
@@ -200,7 +204,7 @@ fn a_writer_dies_of_sigpipe_when_its_reader_is_gone() -> Result<()> {
     drop(shell);
     let tracer = Tracer::on_pid(child.pid()).start()?;
     start.open_line()?;
-    wait_until("the first bytes", || Ok(out.far.read(&mut [0; 2]).is_ok().then_some(())))?;
+    wait_until("the first bytes", || Ok(out.peer.read(&mut [0; 2]).is_ok().then_some(())))?;
     drop(out);
     let status = child.wait()?;
     ensure!(status.signal() == Some(libc::SIGPIPE), "{}", describe(status));
@@ -217,13 +221,13 @@ fn a_writer_dies_of_sigpipe_when_its_reader_is_gone() -> Result<()> {
     Ok(())
 }
 
-/// tracer as a part of a pipeline does not keep its neighbours alive: `yes | tracer -- head -n 1`.
+/// In `yes | tracer -- head -n 1` tracer does not keep `yes` alive.
 #[test]
 #[ignore = "needs root"]
 fn a_traced_part_of_a_pipeline_lets_its_neighbours_end() -> Result<()> {
     require_root()?;
     let (folder, mut stop) = gate()?;
-    // The command reads one line and lives on; the writer before it must not wait for that.
+    // The command closes its stdin after one line and lives on; `yes` must end anyway.
     let line = "yes | \"$0\" -q -o \"$1\" -- sh -c 'head -n 1; exec 9<\"$0\" <&- >&-; read -r go <&9' \"$2\"; \
                 echo \"${PIPESTATUS[*]}\" >&2";
     let (mut out, mut err) = (Pipe::output()?, Pipe::output()?);
@@ -232,7 +236,7 @@ fn a_traced_part_of_a_pipeline_lets_its_neighbours_end() -> Result<()> {
     bash.stdin(Stdio::null()).stdout(out.end()?).stderr(err.end()?);
     let mut shell = OwnedChild::spawn(&mut bash, "bash")?;
     drop(bash);
-    // What came through shows that `yes` has begun.
+    // The first line shows that `yes` has started.
     first_line(&mut out)?;
     wait_until("`yes` to be gone", || {
         let is_yes = |pid: &u32| {
@@ -246,8 +250,8 @@ fn a_traced_part_of_a_pipeline_lets_its_neighbours_end() -> Result<()> {
     stop.open_line()?;
     shell.wait()?;
     out.ends_with("stdout", b"")?;
-    let mut said = String::new();
-    err.far.read_to_string(&mut said)?;
-    ensure!(["141 0\n", "141 1\n"].contains(&said.as_str()), "{said}");
+    let mut statuses = String::new();
+    err.peer.read_to_string(&mut statuses)?;
+    ensure!(["141 0\n", "141 1\n"].contains(&statuses.as_str()), "{statuses}");
     Ok(())
 }

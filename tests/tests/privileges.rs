@@ -1,4 +1,4 @@
-//! What tracer may do while it traces, what its command may do, and whose files it writes.
+//! Privileges of tracer and its command, and safe creation of output files.
 
 use std::{
     fs,
@@ -24,12 +24,12 @@ use tracer_tests::{
     workload::sibling_binary,
 };
 
-/// Not root, and in no group that root is in.
+/// The uid and gid of the unprivileged user `nobody`.
 const NOBODY: u32 = 65_534;
 
 #[test]
 #[ignore = "needs root"]
-fn the_doctor_says_what_is_needed_and_what_is_kept() -> Result<()> {
+fn the_doctor_names_needed_and_kept_capabilities() -> Result<()> {
     require_root()?;
     let output = run(&["doctor", "--color", "never"])?;
     let words = String::from_utf8(output.stdout)?.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -42,7 +42,7 @@ fn the_doctor_says_what_is_needed_and_what_is_kept() -> Result<()> {
     Ok(())
 }
 
-/// A command that is traced by a tracer which `setpriv` has given these capabilities only.
+/// Traces a command with a tracer that has only these capabilities; the result must be exact.
 fn exact_with(capabilities: &str) -> Result<()> {
     require_root()?;
     let directory = tempfile::tempdir()?;
@@ -60,15 +60,15 @@ fn exact_with(capabilities: &str) -> Result<()> {
         .args(["write", "exec"])
         .env(TRUTH_ENV, &truth);
     let output = run_command(&mut command)?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let truth = Truth::load(&truth).with_context(|| said.clone())?;
-    let report = parse(&fs::read_to_string(&report).with_context(|| said.clone())?)?;
-    expect::rows_agree(&report, &truth, MatchBy::Fd).context(said)?;
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let truth = Truth::load(&truth).with_context(|| stderr.clone())?;
+    let report = parse(&fs::read_to_string(&report).with_context(|| stderr.clone())?)?;
+    expect::rows_agree(&report, &truth, MatchBy::Fd).context(stderr)?;
     expect::no_losses(&report)?;
     Capture::load(&directory.path().join("out"))?.is_complete()
 }
 
-/// What the doctor asks for is enough, and so is what stands in for it.
+/// The capabilities that the doctor names suffice, and so do their alternatives.
 #[test]
 #[ignore = "needs root"]
 fn a_trace_needs_no_more_capabilities_than_the_doctor_names() -> Result<()> {
@@ -84,7 +84,7 @@ fn a_trace_needs_no_more_capabilities_than_the_doctor_names() -> Result<()> {
     check(&run_command(&mut less)?, ENVIRONMENT, &["CAP_PERFMON"])
 }
 
-/// What a shell line prints under a tracer that was started like this, and without.
+/// The output of a shell line with and without tracer, each started by `prefix`.
 fn with_and_without(prefix: &[&str], line: &str) -> Result<[String; 2]> {
     require_root()?;
     let directory = tempfile::tempdir()?;
@@ -105,7 +105,7 @@ fn with_and_without(prefix: &[&str], line: &str) -> Result<[String; 2]> {
 
 #[test]
 #[ignore = "needs root"]
-fn a_command_keeps_the_rights_that_it_would_have_had() -> Result<()> {
+fn a_command_has_the_same_privileges_as_without_tracer() -> Result<()> {
     for prefix in [&["env"][..], &["setpriv", "--inh-caps=+kill,+chown", "--groups=4,24"]] {
         let [traced, plain] = with_and_without(prefix, "cat /proc/self/status")?;
         let [traced, plain] = [rights(&traced), rights(&plain)];
@@ -114,10 +114,10 @@ fn a_command_keeps_the_rights_that_it_would_have_had() -> Result<()> {
     Ok(())
 }
 
-/// Groups, every kind of id and every capability, under a tracer that has groups to leak.
+/// Tracer has additional groups here, which it must not leak.
 #[test]
 #[ignore = "needs root"]
-fn a_command_of_another_user_has_nothing_of_root_s() -> Result<()> {
+fn a_command_of_another_user_has_no_privileges_of_root() -> Result<()> {
     require_root()?;
     let mut command = Command::new("setpriv");
     command
@@ -126,21 +126,21 @@ fn a_command_of_another_user_has_nothing_of_root_s() -> Result<()> {
         .args(["-q", "-o", "/dev/null", "--user", "nobody", "--"])
         .args(["sh", "-c", "cat /proc/self/status; echo groups:$(id -G)"]);
     let output = run_command(&mut command)?;
-    let said = String::from_utf8(output.stdout)?;
+    let printed = String::from_utf8(output.stdout)?;
     let four = [NOBODY; 4].map(|id| id.to_string()).join(" ");
     let one = NOBODY.to_string();
-    has(&said, &[("Uid", &four), ("Gid", &four), ("Groups", &one)])?;
-    has(&said, &["CapEff", "CapPrm", "CapInh", "CapAmb"].map(|name| (name, NONE)))?;
+    has(&printed, &[("Uid", &four), ("Gid", &four), ("Groups", &one)])?;
+    has(&printed, &["CapEff", "CapPrm", "CapInh", "CapAmb"].map(|name| (name, NONE)))?;
     let plain = run_command(Command::new("id").args(["-G", "nobody"]))?;
     let groups = format!("groups:{}", String::from_utf8(plain.stdout)?);
-    ensure!(said.ends_with(&groups), "{groups} is not the end of {said}");
+    ensure!(printed.ends_with(&groups), "{groups} is not the end of {printed}");
     Ok(())
 }
 
-/// tracer keeps the right to end what it has started as another user.
+/// Tracer keeps CAP_KILL to be able to kill the command.
 #[test]
 #[ignore = "needs root"]
-fn a_tracer_of_another_user_s_command_may_signal_it_as_well() -> Result<()> {
+fn a_tracer_of_another_users_command_can_signal_it() -> Result<()> {
     let tracer = Tracer::default()
         .args(["--user", "nobody", "--", "sleep", "60"])
         .launch()?
@@ -155,7 +155,7 @@ fn a_tracer_of_another_user_s_command_may_signal_it_as_well() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn a_command_of_another_user_that_cannot_be_started_is_gone() -> Result<()> {
+fn a_command_of_another_user_that_cannot_start_leaves_no_folder() -> Result<()> {
     let directory = tempfile::tempdir()?;
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
     let program = directory.path().join("program");
@@ -165,14 +165,14 @@ fn a_command_of_another_user_that_cannot_be_started_is_gone() -> Result<()> {
     let out = directory.path().join("out").display().to_string();
     let output = run(&["-q", "--capture", &out, "--user", "nobody", "--", &program])?;
     check(&output, ENVIRONMENT, &[&program, "interpreter"])?;
-    ensure!(!Path::new(&out).exists(), "the folder of a trace that never began is left");
+    ensure!(!Path::new(&out).exists(), "the folder of a trace that never started is left");
     Ok(())
 }
 
-/// Everything that a run makes is for its user alone, however loose or strict the umask is.
+/// All files of a run are private, with any umask.
 #[test]
 #[ignore = "needs root"]
-fn files_are_private_whatever_the_umask() -> Result<()> {
+fn files_are_private_with_any_umask() -> Result<()> {
     require_root()?;
     for umask in ["0", "022", "0777"] {
         let parent = tempfile::tempdir()?;
@@ -196,7 +196,7 @@ fn files_are_private_whatever_the_umask() -> Result<()> {
             let mode = fs::metadata(parent.path().join(name))?.mode() & 0o7777;
             ensure!(mode == expected, "{name} has mode {mode:o} under umask {umask}");
         }
-        // Looks at the mode of every file.
+        // `load` checks the mode of every file.
         let capture = Capture::load(&parent.path().join("out"))?;
         capture.is_complete().with_context(|| format!("umask {umask}"))?;
         ensure!(!fs::read_to_string(parent.path().join("report"))?.is_empty(), "no report");
@@ -204,18 +204,18 @@ fn files_are_private_whatever_the_umask() -> Result<()> {
     Ok(())
 }
 
-/// A directory like /tmp, and one that a stranger would like to have something put in.
-fn trap() -> Result<(TempDir, TempDir)> {
+/// A shared directory like `/tmp`, and a directory that an attacker wants tracer to write to.
+fn shared_and_aim() -> Result<(TempDir, TempDir)> {
     require_root()?;
     let (shared, aim) = (tempfile::tempdir()?, tempfile::tempdir()?);
     fs::set_permissions(shared.path(), fs::Permissions::from_mode(0o1777))?;
     Ok((shared, aim))
 }
 
-/// tracer refuses to put this there, with one sentence that names it, and starts nothing.
+/// Checks that tracer refuses this output path, names it in one line, and does not start the command.
 fn refused(option: &str, path: &Path, names: &[&str]) -> Result<()> {
-    let (path, mark) = (path.display().to_string(), tempfile::tempdir()?);
-    let touched = mark.path().join("touched");
+    let (path, directory) = (path.display().to_string(), tempfile::tempdir()?);
+    let touched = directory.path().join("touched");
     let command = ["--", "touch", &touched.display().to_string()].map(str::to_owned);
     let mut arguments = vec!["-q", option, &path];
     if option == "--recover" {
@@ -229,11 +229,11 @@ fn refused(option: &str, path: &Path, names: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Whatever the machine's `fs.protected_symlinks` is.
+/// Independent of the sysctl `fs.protected_symlinks`.
 #[test]
 #[ignore = "needs root"]
-fn a_link_in_a_folder_for_everybody_is_not_written_through() -> Result<()> {
-    let (shared, aim) = trap()?;
+fn a_link_in_a_shared_folder_is_not_followed() -> Result<()> {
+    let (shared, aim) = shared_and_aim()?;
     let precious = aim.path().join("precious");
     fs::write(&precious, "precious")?;
     let [to_file, to_folder] = ["file", "folder"].map(|name| shared.path().join(name));
@@ -244,23 +244,23 @@ fn a_link_in_a_folder_for_everybody_is_not_written_through() -> Result<()> {
     }
     for option in ["-o", "--record", "--capture"] {
         refused(option, &to_file, &["symbolic link"])?;
-        // And not through it to something behind it.
+        // Nor as a component of a path.
         refused(option, &to_folder.join("new"), &["symbolic link of uid 65534"])?;
     }
     ensure!(fs::read_to_string(&precious)? == "precious", "it was written to");
-    ensure!(fs::read_dir(aim.path())?.count() == 1, "something was put there");
-    // One's own link is nobody's trap.
+    ensure!(fs::read_dir(aim.path())?.count() == 1, "a file was created there");
+    // A link of the same user is safe.
     lchown(&to_folder, Some(0), None)?;
     let report = to_folder.join("report").display().to_string();
     run(&["-q", "-o", &report, "--", "true"])?;
-    ensure!(aim.path().join("report").is_file(), "one's own link was not followed");
+    ensure!(aim.path().join("report").is_file(), "the user's own link was not followed");
     Ok(())
 }
 
 #[test]
 #[ignore = "needs root"]
-fn a_file_of_somebody_else_in_a_folder_for_everybody_is_not_written_to() -> Result<()> {
-    let (shared, aim) = trap()?;
+fn a_file_of_another_user_in_a_shared_folder_is_not_written_to() -> Result<()> {
+    let (shared, aim) = shared_and_aim()?;
     let [theirs, second] = ["theirs", "second"].map(|name| shared.path().join(name));
     fs::write(&theirs, "mine")?;
     chown(&theirs, Some(NOBODY), None)?;

@@ -1,5 +1,5 @@
-//! `tracer doctor` and a trace agree about this kernel: both work, or both say in one sentence why
-//! not. `cargo xtask vm` runs this on kernels that were made to refuse.
+//! `tracer doctor` and a trace agree about this kernel: both succeed, or both name the reason in one
+//! sentence. `cargo xtask vm` runs this on kernels that lack a required feature.
 
 use std::{env, process::Output};
 
@@ -10,20 +10,19 @@ use tracer_tests::{
     refusal::{self, ENVIRONMENT, check},
 };
 
-/// Words of the reason for which this kernel cannot work; not set where it can.
+/// Environment variable with a part of the reason why this kernel is unsuitable; unset if it is suitable.
 const REFUSED_ENV: &str = "TRACER_TEST_REFUSED";
 
-/// Why this kernel cannot work.
 fn refused() -> Option<String> {
     env::var(REFUSED_ENV).ok()
 }
 
-/// What the doctor says with this mark in front, one item for each check.
+/// The checks of the doctor with this mark, one item for each.
 fn marked(doctor: &Output, mark: char) -> Vec<String> {
-    let said = String::from_utf8_lossy(&doctor.stdout);
+    let stdout = String::from_utf8_lossy(&doctor.stdout);
     let mut items: Vec<String> = Vec::new();
-    for line in said.lines() {
-        // What is too long for a line goes on in the next one, below its beginning.
+    for line in stdout.lines() {
+        // A wrapped item continues on indented lines.
         match (line.starts_with(' '), items.last_mut()) {
             (true, Some(item)) => *item += &format!(" {}", line.trim()),
             _ => items.push(line.to_owned()),
@@ -45,15 +44,15 @@ fn the_doctor_names_the_reason_once() -> Result<()> {
         return Ok(());
     };
     ensure!(doctor.status.code() == Some(ENVIRONMENT), "{}", describe(doctor.status));
-    ensure!(failures.len() == 1, "not one reason: {failures:#?}");
+    ensure!(failures.len() == 1, "not exactly one failure: {failures:#?}");
     ensure!(failures[0].contains(&reason), "`{reason}` is not named in: {failures:?}");
-    ensure!(failures[0].contains('→'), "no cure is told: {failures:?}");
+    ensure!(failures[0].contains('→'), "no fix is named: {failures:?}");
     Ok(())
 }
 
 #[test]
 #[ignore = "needs root"]
-fn a_trace_says_the_reason_in_one_sentence() -> Result<()> {
+fn a_trace_names_the_reason_in_one_sentence() -> Result<()> {
     require_root()?;
     for arguments in [&["--pid", "1", "--duration", "1ms"][..], &["--", "true"]] {
         let trace = refusal::run(arguments)?;

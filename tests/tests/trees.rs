@@ -1,4 +1,4 @@
-//! Whole trees of processes: nobody is missed, nobody is counted twice.
+//! Process trees: every process is counted, and none twice.
 
 use anyhow::{Result, ensure};
 use tracer_tests::{
@@ -15,16 +15,16 @@ fn exact(name: &str) -> Result<Traced> {
 
 #[test]
 #[ignore = "needs root"]
-fn a_thousand_children_are_counted_one_by_one() -> Result<()> {
+fn a_thousand_children_are_counted_exactly() -> Result<()> {
     let traced = exact("wide")?;
     ensure!(traced.workload.truth.processes.len() == 1001);
     Ok(())
 }
 
-/// Rows that find their seat taken, and rows of what an fd leads to later.
+/// Rows whose slot is in use, and rows of objects that an fd gets later.
 #[test]
 #[ignore = "needs root"]
-fn more_processes_than_seats_are_counted_one_by_one() -> Result<()> {
+fn more_processes_than_slots_are_counted_exactly() -> Result<()> {
     let traced = exact("crowd")?;
     ensure!(traced.workload.truth.processes.len() == 801);
     Ok(())
@@ -48,7 +48,7 @@ fn threads_that_write_at_once_add_up() -> Result<()> {
     exact("threads").map(drop)
 }
 
-/// A process whose thread ended is still a target: what it opens and whom it forks counts.
+/// After a thread has ended, new fds and children of its process are still counted.
 #[test]
 #[ignore = "needs root"]
 fn the_end_of_one_thread_is_not_the_end_of_its_process() -> Result<()> {
@@ -69,7 +69,7 @@ fn a_vforked_child_is_counted_before_and_after_its_exec() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn processes_of_another_pid_namespace_are_told_by_both_pids() -> Result<()> {
+fn processes_in_another_pid_namespace_are_reported_with_both_pids() -> Result<()> {
     let traced = exact("pidns")?;
     for process in traced.workload.truth.processes.values() {
         let reported = traced.report.of_pid(process.pid).next().and_then(|found| found.ns_pid);
@@ -85,7 +85,7 @@ fn processes_of_another_pid_namespace_are_told_by_both_pids() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn children_are_left_out_on_request() -> Result<()> {
+fn no_children_excludes_children() -> Result<()> {
     let workload = Workload::new("write").arg("fork");
     let traced = trace_with(&workload, |tracer| tracer.arg("--no-children"))?;
     let pid = traced.workload.pid;
@@ -103,7 +103,7 @@ fn an_exec_shows_the_new_command_line() -> Result<()> {
     let argv: Vec<_> = traced.report.of_pid(traced.workload.pid).map(|found| &found.argv).collect();
     ensure!(
         argv.iter().any(|argv| argv.last().is_some_and(|word| word == "direct")),
-        "the command line after the exec is not told: {argv:?}"
+        "the command line after the exec is not reported: {argv:?}"
     );
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Two tracers at once: on the same tree, and one around the other. Each is exact by itself.
+//! Two tracers at once, on the same tree or one inside the other. Both are exact.
 
 use std::{fs, path::Path};
 
@@ -12,7 +12,7 @@ use tracer_tests::{
     workload::{Workload, sibling_binary},
 };
 
-/// Workloads that go through different parts of the books: trees, identities, several ways to write.
+/// Workloads with process trees, an exec, and a fork storm.
 const WORKLOADS: [&[&str]; 3] = [&["deep"], &["write", "exec"], &["storm"]];
 
 fn workload(words: &[&str]) -> Workload {
@@ -20,7 +20,7 @@ fn workload(words: &[&str]) -> Workload {
     arguments.iter().fold(Workload::new(name), |workload, word| workload.arg(word))
 }
 
-/// Neither sees less because of the other, nor the other's own doings.
+/// Neither tracer misses anything because of the other one, or counts its writes.
 #[test]
 #[ignore = "needs root"]
 fn two_tracers_on_one_tree_are_both_exact() -> Result<()> {
@@ -34,9 +34,9 @@ fn two_tracers_on_one_tree_are_both_exact() -> Result<()> {
         for tracer in tracers {
             let outcome = tracer.finish()?;
             let report = outcome.report()?;
-            let workload_side = finished.take().context("a side for each")?;
+            let workload_result = finished.take().context("put back in each round")?;
             let words = workload.words();
-            let traced = Traced { words, workload: workload_side, tracer: outcome, report };
+            let traced = Traced { words, workload: workload_result, tracer: outcome, report };
             expect::exact(&traced)?;
             finished = Some(traced.workload);
         }
@@ -44,16 +44,15 @@ fn two_tracers_on_one_tree_are_both_exact() -> Result<()> {
     Ok(())
 }
 
-/// One that leaves early takes nothing with it.
 #[test]
 #[ignore = "needs root"]
-fn a_tracer_that_leaves_does_not_disturb_the_other() -> Result<()> {
+fn a_tracer_that_ends_early_does_not_affect_the_other() -> Result<()> {
     let workload = Workload::new("deep");
     let mut running = workload.clone().gated().spawn()?;
     let stays = Tracer::on_pid(running.pid()).start()?;
-    let leaves = Tracer::on_pid(running.pid()).start()?;
-    leaves.interrupt()?;
-    leaves.finish()?;
+    let ends_early = Tracer::on_pid(running.pid()).start()?;
+    ends_early.interrupt()?;
+    ends_early.finish()?;
     running.open_gate()?;
     let finished = running.finish()?;
     let outcome = stays.finish()?;
@@ -65,16 +64,16 @@ fn read(path: &Path) -> Result<Report> {
     parse(&fs::read_to_string(path).with_context(|| path.display().to_string())?)
 }
 
-/// `tracer -- tracer -- workload`: the inner one is a process like any other to the outer one.
+/// `tracer -- tracer -- workload`: the outer tracer traces the inner one like any other process.
 #[test]
 #[ignore = "needs root"]
-fn a_tracer_in_the_tree_of_another_one_and_both_are_exact() -> Result<()> {
+fn nested_tracers_are_both_exact() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let [truth, inner, outer] =
         ["truth.jsonl", "inner.json", "outer.json"].map(|name| directory.path().join(name));
     let outcome = Tracer::default()
         .env(TRUTH_ENV, &truth)
-        // Its own line would be in the pipe's books, as anybody else's is.
+        // Without `-q` its own line would be counted in the pipe, like that of any other writer.
         .arg("-q")
         .arg("-o")
         .arg(&outer)
@@ -88,7 +87,7 @@ fn a_tracer_in_the_tree_of_another_one_and_both_are_exact() -> Result<()> {
         .launch()?
         .finish()?;
     let truth = Truth::load(&truth).with_context(|| outcome.stderr.clone())?;
-    ensure!(!truth.processes.is_empty(), "the workload wrote nothing down");
+    ensure!(!truth.processes.is_empty(), "the workload's truth is empty");
     for path in [&inner, &outer] {
         let report = read(path)?;
         expect::rows_agree(&report, &truth, MatchBy::Fd)
@@ -96,15 +95,15 @@ fn a_tracer_in_the_tree_of_another_one_and_both_are_exact() -> Result<()> {
             .and_then(|()| expect::no_losses(&report))
             .with_context(|| path.display().to_string())?;
     }
-    // Only the outer one sees the inner one, and the inner one's command as its child.
+    // Only the outer report lists the inner tracer.
     let is_tracer = |report: &Report| {
         report.processes.iter().any(|process| process.argv.iter().any(|word| word == "-q"))
     };
-    ensure!(is_tracer(&read(&outer)?) && !is_tracer(&read(&inner)?), "who traced whom?");
+    ensure!(is_tracer(&read(&outer)?) && !is_tracer(&read(&inner)?), "the reports are mixed up");
     Ok(())
 }
 
-/// The same by pid: a tracer that is traced from before it attaches.
+/// The same with a shell in between, which starts the inner tracer.
 #[test]
 #[ignore = "needs root"]
 fn a_shell_that_starts_a_tracer_is_traced_to_the_byte() -> Result<()> {

@@ -1,6 +1,5 @@
-//! The workloads themselves, without a tracer: what each one counted is what arrived at the far
-//! end of its outputs. Everything else here rests on this. No root needed (the pid namespace
-//! skips without it).
+//! The workloads without a tracer: the bytes that each counts are those that arrive at the readers. All
+//! other tests depend on this. No root needed, but without it the pid namespace is skipped.
 
 use anyhow::{Context, Result, ensure};
 use tracer_tests::{
@@ -9,7 +8,7 @@ use tracer_tests::{
     workload::{Finished, Workload},
 };
 
-/// Paths × identities; every failure is named.
+/// Runs each path with each identity. The error lists all failures.
 fn check_paths(paths: &[WritePath]) -> Result<()> {
     let mut failures = String::new();
     for path in paths {
@@ -51,17 +50,17 @@ fn errors(finished: &Finished, class: &str) -> u64 {
 }
 
 #[test]
-fn native_paths_count_what_arrives() -> Result<()> {
+fn native_paths_count_the_bytes_that_arrive() -> Result<()> {
     check_paths(&NATIVE)
 }
 
 #[test]
-fn io_uring_paths_count_what_arrives() -> Result<()> {
+fn io_uring_paths_count_the_bytes_that_arrive() -> Result<()> {
     check_paths(&URING)
 }
 
 #[test]
-fn compat_paths_count_what_arrives() -> Result<()> {
+fn compat_paths_count_the_bytes_that_arrive() -> Result<()> {
     check_paths(&COMPAT)
 }
 
@@ -85,13 +84,13 @@ fn plain_writes_reach_every_kind_of_stdout() -> Result<()> {
 }
 
 #[test]
-fn one_object_for_both_streams_gets_the_sum() -> Result<()> {
+fn one_object_for_both_streams_gets_all_bytes() -> Result<()> {
     let finished = Workload::new("write").on_one_object().run()?;
     check(&finished)
 }
 
 #[test]
-fn refusals_are_counted_by_class() -> Result<()> {
+fn errors_are_counted_by_class() -> Result<()> {
     ensure!(errors(&run("epipe", Kind::ReaderlessPipe)?, "EPIPE") == 4);
     ensure!(errors(&run("ebadf", Kind::Pipe)?, "EBADF") == 2);
     ensure!(errors(&run("enospc", Kind::Full)?, "ENOSPC") == 3);
@@ -131,7 +130,7 @@ fn bytes_of_killed_writers_are_counted_for_them() -> Result<()> {
 }
 
 #[test]
-fn trees_count_what_arrives() -> Result<()> {
+fn trees_count_the_bytes_that_arrive() -> Result<()> {
     let scenarios =
         [("wide", 1001), ("deep", 10), ("daemon", 3), ("vfork-exec", 2), ("thread-ends", 2)];
     for (name, processes) in scenarios {
@@ -143,7 +142,7 @@ fn trees_count_what_arrives() -> Result<()> {
 }
 
 #[test]
-fn threads_count_what_arrives() -> Result<()> {
+fn threads_count_the_bytes_that_arrive() -> Result<()> {
     for name in ["threads", "exec-thread"] {
         let finished = run(name, Kind::Pipe)?;
         ensure!(finished.truth.processes.len() == 1, "{name}: {:?}", finished.truth);
@@ -162,13 +161,13 @@ fn a_pid_namespace_does_not_hide_the_outer_pid() -> Result<()> {
             .filter(|process| process.pid != process.ns_pid)
             .map(|process| process.ns_pid)
             .collect();
-        ensure!(inner == [1, 2], "pids inside: {inner:?}");
+        ensure!(inner == [1, 2], "pids in the namespace: {inner:?}");
     }
     Ok(())
 }
 
 #[test]
-fn a_storm_counts_what_arrives() -> Result<()> {
+fn a_storm_counts_the_bytes_that_arrive() -> Result<()> {
     let finished = run("storm", Kind::Pipe)?;
     ensure!(finished.truth.processes.len() > 600);
     Ok(())

@@ -1,13 +1,13 @@
-//! Attaches the benchmark's floor and keeps it attached until stdin ends: `floor OBJECT`.
+//! Attaches the benchmark's floor program and keeps it attached until stdin ends: `floor OBJECT`.
 //!
-//! Debian's bpftool learnt to attach such a program only after 7.1, so this does it.
+//! bpftool up to 7.1, which Debian has, cannot attach a program of this type.
 
 use std::io::{self, Read as _};
 
 use anyhow::{Context, Result};
 use aya::{Btf, Ebpf, programs::BtfTracePoint};
 
-/// The program in the object.
+/// Name of the program in the object.
 const PROGRAM: &str = "floor";
 
 fn main() -> Result<()> {

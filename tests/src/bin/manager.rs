@@ -1,4 +1,4 @@
-//! The tests' process manager as a program, so that it can be the root of a traced tree:
+//! [`process_manager`] as a program, to be the root of a traced process tree:
 //! `manager ACCOUNT_FILE -- COMMAND …`. Waits at the gate, runs the command, writes the account.
 
 use std::{env, fs};

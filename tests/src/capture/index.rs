@@ -1,96 +1,96 @@
-//! The lines of an index, as its documentation words them.
+//! The lines of a capture's index, as documented.
 
 use anyhow::{Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// One line.
+/// A line of the index.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Line {
-    /// The first one.
+    /// The header, which must be the first line.
     Capture {},
-    /// A stream begins.
+    /// Declares a stream.
     Stream(Declared),
-    /// Bytes went into its file.
+    /// Bytes that were appended to the stream's file.
     Write(Write),
-    /// Bytes did not.
+    /// Bytes that are missing from it.
     Gap(Gap),
-    /// A stream's books.
+    /// The byte counts of a stream.
     End(Total),
 }
 
-/// A stream.
+/// The declaration of a stream.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Declared {
-    /// Its number.
+    /// Number of the stream.
     pub stream: u32,
-    /// `PID@START`.
+    /// The process as `PID@START`.
     pub process: String,
-    /// Name of the process at the first write.
+    /// Name of the process at its first write.
     pub comm: String,
-    /// The fd.
+    /// The fd it writes to.
     pub fd: i32,
-    /// `DEV:INODE`.
+    /// The object as `DEV:INODE`.
     pub object: String,
-    /// The file's name.
+    /// Name of the stream's file.
     pub file: String,
 }
 
-/// Bytes of one write.
+/// The bytes of one write.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Write {
     /// The stream's number.
     pub stream: u32,
-    /// Where in the file, before anything was cut from its front.
+    /// Offset in the stream's file, before any cut at its front.
     pub offset: u64,
-    /// How many.
+    /// Number of bytes.
     pub length: u64,
-    /// When.
+    /// Time of the write, in nanoseconds.
     pub time_ns: u64,
-    /// By which thread.
+    /// The writing thread.
     pub tid: u32,
-    /// How.
+    /// Name of the system call.
     pub syscall: String,
 }
 
-/// Bytes that are not there.
+/// Missing bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gap {
     /// The stream's number.
     pub stream: u32,
-    /// Where in the file they would begin.
+    /// Offset in the file where they would start.
     pub offset: u64,
-    /// How many.
+    /// Number of bytes.
     pub length: u64,
-    /// When that was noticed.
+    /// Time at which the gap was noticed, in nanoseconds.
     pub time_ns: u64,
-    /// Why.
+    /// Name of the reason.
     pub reason: String,
-    /// Where they came from.
+    /// File from which the kernel copied the bytes, if known.
     pub source: Option<String>,
 }
 
-/// A stream's books.
+/// The byte counts of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Total {
     /// The stream's number.
     pub stream: u32,
-    /// Bytes the kernel counted.
+    /// Bytes written, as counted in the kernel.
     pub written: u64,
     /// Bytes in the file.
     pub kept: u64,
-    /// Bytes cut from its front.
+    /// Bytes cut from the front of the file.
     pub cut: u64,
     /// Bytes in gaps.
     pub missing: u64,
 }
 
-/// Whether this is the first line of an index.
+/// Checks that this line is the header of an index.
 pub(super) fn check_head(line: &str) -> Result<()> {
     let head: Value = serde_json::from_str(line)?;
     let is_head = head["type"] == "capture" && head["schema"] == "tracer.capture/1";

@@ -1,4 +1,4 @@
-//! A traced workload with its capture.
+//! Traces a workload and captures its output.
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
@@ -12,24 +12,24 @@ use crate::{
     workload::Workload,
 };
 
-/// A workload that was captured.
+/// A traced workload with its capture.
 #[derive(Debug)]
 pub struct Captured {
-    /// Both sides of the run.
+    /// The workload's results and the report.
     pub traced: Traced,
-    /// What was captured.
+    /// The capture.
     pub capture: Capture,
-    /// Where; gone with this.
+    /// Parent directory of the capture; removed when dropped.
     pub parent: TempDir,
 }
 
-/// Captures a workload from before its first write to the end of its tree; `None` when this kernel
-/// does not offer its subject. The report's books agree with the folder's.
+/// Captures a workload and checks the capture against the report. `None` if this kernel lacks a
+/// feature that the workload needs.
 pub fn capture(workload: &Workload) -> Result<Option<Captured>> {
     capture_with(workload, |tracer| tracer)
 }
 
-/// The same with further arguments for the tracer.
+/// [`capture`] with more arguments for tracer.
 pub fn capture_with(
     workload: &Workload,
     adjust: impl FnOnce(Tracer) -> Tracer,
@@ -42,42 +42,42 @@ pub fn capture_with(
         return Ok(None);
     }
     let context =
-        || format!("workload {}; the tracer said: {}", traced.words, traced.tracer.stderr);
+        || format!("workload {}; stderr of tracer: {}", traced.words, traced.tracer.stderr);
     let capture = Capture::load(&directory).with_context(context)?;
     capture.check_report(&traced.report).with_context(context)?;
     Ok(Some(Captured { traced, capture, parent }))
 }
 
 impl Captured {
-    /// The law of a capture that had room: what was read is what the capture has, byte for byte,
-    /// nothing is missing, and the tracer lost nothing.
+    /// Checks a complete capture: it has exactly the bytes that were read, no gaps, and the run is
+    /// [`expect::exact`].
     pub fn check(&self) -> Result<()> {
         self.check_as(|captured, received| captured == received)
     }
 
-    /// The same where the kernel may take requests in another order than it completes them.
+    /// Like [`Self::check`], for requests that the kernel may execute and complete in different orders.
     pub fn check_in_any_order(&self) -> Result<()> {
         self.check_as(|captured, received| counts(captured) == counts(received))
     }
 
     fn check_as(&self, is_same: impl Fn(&[u8], &[u8]) -> bool) -> Result<()> {
-        if self.is_out_of_sight()? {
-            return self.check_told();
+        if self.is_untraceable()? {
+            return self.check_untraceable();
         }
         self.capture.is_complete()?;
         self.check_arrived(is_same)?;
         expect::exact(&self.traced)
     }
 
-    /// Whether it writes in a way of which this kernel does not tell.
-    fn is_out_of_sight(&self) -> Result<bool> {
+    /// Whether the workload uses io_uring on a kernel where tracer cannot count that.
+    fn is_untraceable(&self) -> Result<bool> {
         Ok(self.traced.words.starts_with("uring") && !is_at_least(URING_IS_COUNTED)?)
     }
 
-    /// Nothing of what arrived is captured, and the report says why.
-    fn check_told(&self) -> Result<()> {
+    /// Checks that nothing is captured and that the report has the reason.
+    fn check_untraceable(&self) -> Result<()> {
         self.check_arrived(|captured, received| captured.is_empty() && !received.is_empty())?;
-        expect::uring_is_told(&self.traced.report)
+        expect::uring_loss_is_reported(&self.traced.report)
     }
 
     fn check_arrived(&self, is_same: impl Fn(&[u8], &[u8]) -> bool) -> Result<()> {
@@ -88,7 +88,7 @@ impl Captured {
             let first = captured.iter().zip(&received.bytes).position(|(a, b)| a != b);
             ensure!(
                 is_same(&captured, &received.bytes),
-                "{words}, {object}: {} bytes arrived, {} were captured; the first that differs: \
+                "{words}, {object}: {} bytes arrived, {} were captured; first difference at \
                  {first:?}",
                 received.len(),
                 captured.len()
@@ -97,19 +97,19 @@ impl Captured {
         Ok(())
     }
 
-    /// What the reader of fd 1 got.
+    /// The bytes that were read from fd 1.
     pub fn received(&self) -> Result<&[u8]> {
         let received = self.traced.workload.received[0].as_ref();
-        Ok(&received.context("nothing can arrive there")?.bytes)
+        Ok(&received.context("fd 1 cannot be read")?.bytes)
     }
 
-    /// The workload's own stream through this fd.
+    /// The stream of the workload's first process through this fd.
     pub fn stream(&self, fd: i32) -> Result<&super::Stream> {
         self.capture.stream(self.traced.workload.pid, fd)
     }
 }
 
-/// How often each byte occurs.
+/// Number of occurrences of each byte value.
 fn counts(bytes: &[u8]) -> Vec<u64> {
     let mut counts = vec![0; 256];
     for byte in bytes {

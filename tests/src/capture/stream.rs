@@ -1,4 +1,4 @@
-//! One stream: its bytes and gaps in order, and the law of its books.
+//! A captured stream: its bytes, its gaps, and the checks of its byte counts.
 
 use std::{collections::BTreeMap, fs, ops::Range, path::Path};
 
@@ -7,39 +7,40 @@ use anyhow::{Context, Result, ensure};
 use super::index::{Declared, Gap, Total, Write};
 use crate::report::captured::CapturedStream;
 
-/// What one process wrote through one fd to one object.
+/// The output of one process through one fd to one object.
 #[derive(Debug)]
 pub struct Stream {
-    /// Who wrote.
+    /// Pid of the writer.
     pub pid: u32,
-    /// Its name.
+    /// Name of the writer.
     pub comm: String,
-    /// Through which fd.
+    /// The fd.
     pub fd: i32,
     /// Name of its file.
     pub file: String,
-    /// What is in the file.
+    /// Content of the file.
     pub bytes: Vec<u8>,
     /// Bytes and gaps in order.
     pub parts: Vec<Part>,
     total: Option<Total>,
-    /// Bytes that went into the file so far.
+    /// Bytes appended to the file so far.
     offset: u64,
 }
 
 /// A piece of a stream.
 #[derive(Clone, Debug)]
 pub enum Part {
-    /// Bytes of one write, by their place in the file before anything was cut from its front.
+    /// The bytes of one write.
     Bytes(Write),
-    /// Bytes that are not there.
+    /// Missing bytes.
     Missing(Gap),
 }
 
 impl Stream {
     pub(super) fn new(declared: Declared) -> Result<Self> {
         let Declared { process, comm, fd, object, file, .. } = declared;
-        let (pid, start) = process.split_once('@').with_context(|| format!("who is {process}?"))?;
+        let (pid, start) =
+            process.split_once('@').with_context(|| format!("process is {process}"))?;
         ensure!(start.parse::<u64>().is_ok() && object.contains(':'), "{process} {object}");
         let pid: u32 = pid.parse()?;
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
@@ -55,7 +56,7 @@ impl Stream {
         Ok(Self { pid, comm, fd, file, bytes, parts, total: None, offset: 0 })
     }
 
-    /// Takes a write; says which part it is.
+    /// Appends a write; returns its index in `parts`.
     pub(super) fn append(&mut self, write: Write) -> Result<usize> {
         ensure!(self.total.is_none(), "a write after the end of {}", self.file);
         ensure!(
@@ -75,12 +76,12 @@ impl Stream {
         Ok(())
     }
 
-    /// Takes the books, which must balance.
+    /// Sets the byte counts, which must be consistent with the parts.
     pub(super) fn end(&mut self, total: Total) -> Result<()> {
         ensure!(self.total.is_none(), "{} ends twice", self.file);
         let Total { written, kept, cut, missing, .. } = total;
         let gaps: u64 = self.gaps().map(|gap| gap.length).sum();
-        ensure!(written == kept + cut + missing, "the books do not balance: {total:?}");
+        ensure!(written == kept + cut + missing, "the byte counts do not add up: {total:?}");
         ensure!(kept + cut == self.offset, "{} bytes were appended: {total:?}", self.offset);
         ensure!(missing == gaps, "{gaps} bytes are in gaps: {total:?}");
         self.total = Some(total);
@@ -100,12 +101,12 @@ impl Stream {
         Ok(())
     }
 
-    /// Its books.
+    /// Its byte counts.
     pub fn total(&self) -> Result<Total> {
         self.total.with_context(|| format!("{} has no end", self.file))
     }
 
-    /// Its gaps in order.
+    /// Its gaps, in order.
     pub fn gaps(&self) -> impl Iterator<Item = &Gap> {
         self.parts.iter().filter_map(|part| match part {
             Part::Bytes(_) => None,
@@ -113,34 +114,34 @@ impl Stream {
         })
     }
 
-    /// Bytes in gaps of this reason.
+    /// Bytes in gaps with this reason.
     pub fn missing_for(&self, reason: &str) -> u64 {
         self.gaps().filter(|gap| gap.reason == reason).map(|gap| gap.length).sum()
     }
 
-    /// Every gap has one of these reasons.
+    /// Checks that every gap has one of these reasons.
     pub fn only_misses(&self, reasons: &[&str]) -> Result<()> {
         let other = self.gaps().find(|gap| !reasons.contains(&gap.reason.as_str()));
-        ensure!(other.is_none(), "{}: a gap for another reason: {other:?}", self.file);
+        ensure!(other.is_none(), "{}: a gap with another reason: {other:?}", self.file);
         Ok(())
     }
 
-    /// The bytes of a part, as far as they were not cut from the file's front.
+    /// The bytes of a part, without those cut from the front of the file.
     pub(super) fn write(&self, part: usize) -> &[u8] {
         match self.parts.get(part) {
-            Some(Part::Bytes(write)) => self.bytes.get(self.place(write)).unwrap_or_default(),
+            Some(Part::Bytes(write)) => self.bytes.get(self.range(write)).unwrap_or_default(),
             _ => &[],
         }
     }
 
-    /// Where the bytes of a write are in the file as it is now.
-    fn place(&self, write: &Write) -> Range<usize> {
+    /// The range of a write in the current file.
+    fn range(&self, write: &Write) -> Range<usize> {
         let cut = self.total.map_or(0, |total| total.cut);
-        let now = |offset: u64| offset.saturating_sub(cut) as usize;
-        now(write.offset)..now(write.offset + write.length)
+        let current = |offset: u64| offset.saturating_sub(cut) as usize;
+        current(write.offset)..current(write.offset + write.length)
     }
 
-    /// Nothing of it is missing.
+    /// Checks that it has no gap and no cut.
     pub fn is_complete(&self) -> Result<()> {
         let total = self.total()?;
         let gaps: Vec<_> = self.gaps().collect();
@@ -149,11 +150,15 @@ impl Stream {
         Ok(())
     }
 
-    /// Puts the stream together again, gaps and cut bytes as unknowns, and holds it to what was
-    /// written: every byte that is there must be there at its place.
+    /// Compares the stream with all bytes that were written: every kept byte must have the right
+    /// value at its position. Gaps and cut bytes are skipped.
     pub fn check_against(&self, truth: &[u8]) -> Result<()> {
         let total = self.total()?;
-        ensure!(total.written == truth.len() as u64, "{} were written: {total:?}", truth.len());
+        ensure!(
+            total.written == truth.len() as u64,
+            "{} bytes were written: {total:?}",
+            truth.len()
+        );
         let mut position = 0;
         for part in &self.parts {
             position += match part {
@@ -164,45 +169,46 @@ impl Stream {
                 }
             };
         }
-        ensure!(position == truth.len(), "{} of {} are accounted for", position, truth.len());
+        ensure!(position == truth.len(), "{} of {} bytes are covered", position, truth.len());
         Ok(())
     }
 
     fn check_write(&self, write: &Write, position: usize, truth: &[u8]) -> Result<()> {
-        let place = self.place(write);
-        let there = self.bytes.get(place.clone()).context("the file is too short")?;
+        let kept = self.bytes.get(self.range(write)).context("the file is too short")?;
         let end = position + write.length as usize;
-        let expected = truth.get(end - there.len()..end).context("it goes beyond the truth")?;
-        let Some(wrong) = there.iter().zip(expected).position(|(a, b)| a != b) else {
+        let expected = truth.get(end - kept.len()..end).context("it is longer than the truth")?;
+        let Some(wrong) = kept.iter().zip(expected).position(|(a, b)| a != b) else {
             return Ok(());
         };
-        let at = end - there.len() + wrong;
-        let (found, wanted) = (&there[wrong..], &expected[wrong..]);
-        let [found, wanted] = [found, wanted].map(|bytes| &bytes[..bytes.len().min(16)]);
-        let belongs = truth.windows(found.len()).position(|window| window == found);
+        let at = end - kept.len() + wrong;
+        let [found, wanted] =
+            [kept, expected].map(|bytes| &bytes[wrong..bytes.len().min(wrong + 16)]);
+        let elsewhere = truth.windows(found.len()).position(|window| window == found);
         anyhow::bail!(
-            "{}: byte {at} is {found:?} and not {wanted:?} (those are at {belongs:?}); {write:?}",
+            "{}: byte {at} is {found:?} and not {wanted:?} (found at {elsewhere:?}); {write:?}",
             self.file
         )
     }
 
-    /// The report tells the same of it.
-    pub(super) fn check_told(&self, told: &CapturedStream) -> Result<()> {
+    /// Compares it with the report.
+    pub(super) fn check_reported(&self, reported: &CapturedStream) -> Result<()> {
         let total = self.total()?;
-        let books = (told.written, told.kept, told.cut, told.missing);
+        let counts = (reported.written, reported.kept, reported.cut, reported.missing);
         let own = (total.written, total.kept, total.cut, total.missing);
-        ensure!(books == own, "the index says {total:?}, the report {told:?}");
-        ensure!((told.pid, told.fd, &told.comm) == (self.pid, self.fd, &self.comm), "{told:?}");
+        ensure!(counts == own, "the index says {total:?}, the report {reported:?}");
+        let writer = (reported.pid, reported.fd, &reported.comm);
+        ensure!(writer == (self.pid, self.fd, &self.comm), "{reported:?}");
         let mut gaps: BTreeMap<(&str, Option<&str>), (u64, u64)> = BTreeMap::new();
         for gap in self.gaps() {
             let sum = gaps.entry((&gap.reason, gap.source.as_deref())).or_default();
             *sum = (sum.0 + gap.length, sum.1 + 1);
         }
-        let told_gaps = told.gaps.iter();
-        let told_gaps: BTreeMap<_, _> = told_gaps
+        let reported_gaps: BTreeMap<_, _> = reported
+            .gaps
+            .iter()
             .map(|gap| ((gap.reason.as_str(), gap.source.as_deref()), (gap.bytes, gap.times)))
             .collect();
-        ensure!(gaps == told_gaps, "gaps in the index: {gaps:?}, in the report: {told_gaps:?}");
+        ensure!(gaps == reported_gaps, "gaps in the index: {gaps:?}, reported: {reported_gaps:?}");
         Ok(())
     }
 }

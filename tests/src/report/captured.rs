@@ -8,84 +8,84 @@ use super::Report;
 /// What `--capture` saved.
 #[derive(Clone, Debug, Deserialize)]
 pub struct CapturedOutput {
-    /// The folder.
+    /// Path of the folder.
     pub directory: String,
-    /// Every stream.
+    /// The captured streams.
     pub streams: Vec<CapturedStream>,
     /// Output that did not arrive.
     pub recovered: Vec<Recovered>,
 }
 
-/// What one process wrote through one fd to one object.
+/// The output of one process through one fd to one object.
 #[derive(Clone, Debug, Deserialize)]
 pub struct CapturedStream {
-    /// Who.
+    /// Pid of the writer.
     pub pid: u32,
-    /// Its name.
+    /// Name of the writer.
     pub comm: String,
-    /// Through which fd.
+    /// The fd.
     pub fd: i32,
-    /// To what, as in [`super::FdRow::object`].
+    /// The object, as in [`super::FdRow::object`].
     pub object: String,
     /// Name of its file.
     pub file: String,
-    /// Bytes that were written.
+    /// Bytes written.
     pub written: u64,
     /// Bytes in the file.
     pub kept: u64,
-    /// Bytes cut from its front.
+    /// Bytes cut from the front of the file.
     pub cut: u64,
     /// Bytes in gaps.
     pub missing: u64,
-    /// The gaps.
+    /// Its gaps, summed up by reason and source.
     pub gaps: Vec<CapturedGap>,
 }
 
-/// Gaps of one kind.
+/// Gaps with the same reason and source.
 #[derive(Clone, Debug, Deserialize)]
 pub struct CapturedGap {
-    /// Why.
+    /// Name of the reason.
     pub reason: String,
-    /// How many bytes.
+    /// Missing bytes.
     pub bytes: u64,
-    /// How many gaps.
+    /// Number of gaps.
     pub times: u64,
-    /// Where the bytes came from.
+    /// File from which the kernel copied the bytes, if known.
     pub source: Option<String>,
 }
 
-/// Output that did not arrive.
+/// Recovered output.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Recovered {
-    /// `unread` or `stream`.
+    /// `unread` (left in a pipe) or `stream` (a whole stream).
     pub kind: String,
-    /// Where it was written to.
+    /// The object it was written to.
     pub object: String,
-    /// Through which fds.
+    /// The fds of the writers.
     pub fds: Vec<i32>,
-    /// Who wrote.
+    /// Pids of the writers.
     pub pids: Vec<u32>,
-    /// How much of it there is.
+    /// Recovered bytes.
     pub bytes: u64,
-    /// How much is not.
+    /// Bytes that are not in the capture.
     pub missing: u64,
-    /// Whether that is certain.
+    /// Whether these are certainly the right bytes.
     pub exact: bool,
-    /// The end of it.
+    /// The last part, as text.
     pub text: String,
-    /// Bytes before that.
+    /// Bytes before `text`.
     pub text_cut: u64,
-    /// Where all of it is.
+    /// File with all of the bytes (`--recover`).
     pub file: Option<String>,
 }
 
 impl Report {
-    /// What was captured.
+    /// The part about captured output, which must exist.
     pub fn captured(&self) -> Result<&CapturedOutput> {
-        self.capture.as_ref().context("the report tells of no capture")
+        self.capture.as_ref().context("the report has no capture")
     }
 
-    /// The one output of this kind that did not arrive.
+    /// The recovered output of this kind; fails unless there is exactly one.
     pub fn recovered(&self, kind: &str) -> Result<&Recovered> {
         let recovered = &self.captured()?.recovered;
         let found: Vec<_> = recovered.iter().filter(|found| found.kind == kind).collect();

@@ -1,4 +1,4 @@
-//! Reports as the tests read them.
+//! Tests of report parsing.
 
 use super::*;
 
@@ -29,7 +29,7 @@ fn hops_claims_closes_and_evidence_are_read() {
     assert_eq!(report.chain(7, 1).unwrap().steps[0].bytes, 9);
     assert_eq!(report.claim(7, "stdout").unwrap().handed_out, Some(0));
     report.headline("unread").unwrap().about(7).unwrap().expect("unread", 9).unwrap();
-    assert!(report.headline("delivered").is_err() && report.accuses_nobody().is_err());
+    assert!(report.headline("delivered").is_err() && report.has_no_loss().is_err());
     report.check_exit_code(Some(1)).unwrap();
     assert!(report.check_exit_code(Some(0)).is_err());
 }

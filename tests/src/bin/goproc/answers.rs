@@ -1,5 +1,5 @@
-//! Handing the buffers out on request. Asking empties a buffer, whether the answer arrives or not;
-//! the worker logs only the answers that arrived.
+//! Answers requests for the buffered output. A request empties the buffer even if its answer is lost.
+//! The worker logs only the answers that arrive.
 
 use anyhow::Result;
 use tracer_tests::goproc::{ANSWER_LIMIT, Behaviour};
@@ -7,12 +7,16 @@ use tracer_tests::goproc::{ANSWER_LIMIT, Behaviour};
 use crate::{child::Child, stream::Stream, worker_log::WorkerLog};
 
 /// Answers the requests that a client makes once the command has ended.
-pub(crate) fn hand_out(child: &mut Child, log: &mut WorkerLog, behaviour: Behaviour) -> Result<()> {
+pub(crate) fn answer_all(
+    child: &mut Child,
+    log: &mut WorkerLog,
+    behaviour: Behaviour,
+) -> Result<()> {
     match behaviour {
         Behaviour::DropOnFailure if !child.has_succeeded() => return log.exec_failed(child),
         Behaviour::DropOnFailure => log.started(child)?,
         Behaviour::FlattenExit => child.flatten_exit(),
-        // What it passed on is all that anybody gets.
+        // These deliver only what they forward.
         Behaviour::SlowRelay | Behaviour::PacketRelay => return Ok(()),
         Behaviour::Empties
         | Behaviour::Faithful
@@ -25,7 +29,7 @@ pub(crate) fn hand_out(child: &mut Child, log: &mut WorkerLog, behaviour: Behavi
         | Behaviour::Stall
         | Behaviour::Nonblock
         | Behaviour::KillClose
-        | Behaviour::Thief => {}
+        | Behaviour::OtherReader => {}
     }
     let arrives = answer_of(behaviour);
     let times = if matches!(behaviour, Behaviour::Empties | Behaviour::Retry) { 2 } else { 1 };
@@ -40,7 +44,7 @@ pub(crate) fn hand_out(child: &mut Child, log: &mut WorkerLog, behaviour: Behavi
     Ok(())
 }
 
-/// Whether the answer to request number `time` arrives.
+/// Decides by request number and answer whether the answer arrives.
 fn answer_of(behaviour: Behaviour) -> fn(usize, &[u8]) -> bool {
     match behaviour {
         Behaviour::Utf8Only => |_, bytes| std::str::from_utf8(bytes).is_ok(),
@@ -53,7 +57,7 @@ fn answer_of(behaviour: Behaviour) -> fn(usize, &[u8]) -> bool {
 fn answer(stream: &mut Stream, arrives: impl Fn(&[u8]) -> bool) -> Option<usize> {
     let bytes = stream.take();
     arrives(&bytes).then(|| {
-        stream.handed_out(bytes.len());
+        stream.add_delivered(bytes.len());
         bytes.len()
     })
 }

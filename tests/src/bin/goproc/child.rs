@@ -1,4 +1,4 @@
-//! The command: started with two pipes, waited for, and accounted.
+//! The managed command: its process, its pipes and its account.
 
 use std::{
     fs,
@@ -16,13 +16,13 @@ use rustix::{
 use tracer_tests::{
     deadline::raw_pid,
     gate::GATE_ENV,
-    goproc::{Account, Behaviour, Stage, Thief},
+    goproc::{Account, Behaviour, OtherReader, Stage},
     procfs::{object_of, outer_pid_of_child, own_pid},
 };
 
 use crate::{options::Options, stream::Stream};
 
-/// The command and everything the manager holds of it.
+/// The command and what the manager knows about it.
 #[derive(Debug)]
 pub(crate) struct Child {
     process: std::process::Child,
@@ -30,13 +30,13 @@ pub(crate) struct Child {
     pub(crate) stdout: Stream,
     /// Its stderr.
     pub(crate) stderr: Stream,
-    /// Who else reads its stdout.
-    pub(crate) thief: Option<Thief>,
+    /// The other reader of its stdout, if any.
+    pub(crate) other_reader: Option<OtherReader>,
     outer_pid: u32,
     argv: Vec<String>,
     code: Option<i32>,
     signal: Option<i32>,
-    told_code: Option<i32>,
+    reported_code: Option<i32>,
     account: PathBuf,
 }
 
@@ -44,12 +44,12 @@ impl Child {
     /// Starts the command: stdin is `/dev/null`, stdout and stderr are pipes.
     pub(crate) fn start(options: &Options) -> Result<Self> {
         let (program, arguments) = options.argv.split_first().context("no command")?;
-        let (out_end, out_write) = pipe_with(PipeFlags::CLOEXEC)?;
-        let (err_end, err_write) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (out_read, out_write) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (err_read, err_write) = pipe_with(PipeFlags::CLOEXEC)?;
         if options.behaviour == Behaviour::Nonblock {
             fcntl_setfl(&out_write, OFlags::NONBLOCK)?;
         }
-        let [out_object, err_object] = [&out_end, &err_end].map(|end| object_of(end.as_raw_fd()));
+        let [out_object, err_object] = [&out_read, &err_read].map(|end| object_of(end.as_raw_fd()));
         let process = Command::new(program)
             .args(arguments)
             .env_remove(GATE_ENV)
@@ -61,43 +61,43 @@ impl Child {
         let outer_pid = outer_pid_of_child(process.id())?;
         Ok(Self {
             process,
-            stdout: Stream::new(out_end, out_object.context("/proc does not know the pipe")?),
-            stderr: Stream::new(err_end, err_object.context("/proc does not know the pipe")?),
-            thief: None,
+            stdout: Stream::new(out_read, out_object.context("the pipe is not in /proc")?),
+            stderr: Stream::new(err_read, err_object.context("the pipe is not in /proc")?),
+            other_reader: None,
             outer_pid,
             argv: options.argv.clone(),
             code: None,
             signal: None,
-            told_code: None,
+            reported_code: None,
             account: options.account.clone(),
         })
     }
 
-    /// Its pid as the manager sees it.
+    /// Its pid in the manager's namespace.
     pub(crate) fn pid(&self) -> u32 {
         self.process.id()
     }
 
-    /// Its words.
+    /// Its command line.
     pub(crate) fn argv(&self) -> &[String] {
         &self.argv
     }
 
-    /// A descriptor that becomes readable at the end of its first process.
+    /// A pidfd, which becomes readable when its first process ends.
     pub(crate) fn watch(&self) -> Result<std::os::fd::OwnedFd> {
         Ok(pidfd_open(raw_pid(self.pid())?, PidfdFlags::empty())?)
     }
 
-    /// Kills its first process, and nobody below it.
+    /// Kills its first process, but not the descendants.
     pub(crate) fn kill(&mut self) -> Result<()> {
         self.process.kill().context("cannot kill the command")
     }
 
-    /// Waits for the end of its first process.
+    /// Waits until its first process ends.
     pub(crate) fn wait(&mut self) -> Result<()> {
         let status = self.process.wait()?;
         (self.code, self.signal) = (status.code(), status.signal());
-        self.told_code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+        self.reported_code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
         self.publish(Stage::Exited)
     }
 
@@ -106,14 +106,14 @@ impl Child {
         self.code.is_some() || self.signal.is_some()
     }
 
-    /// Whether it ended well.
+    /// Whether it ended with exit code 0.
     pub(crate) fn has_succeeded(&self) -> bool {
         self.code == Some(0)
     }
 
-    /// Tells any failure as exit code 1.
+    /// Reports every failure as exit code 1.
     pub(crate) fn flatten_exit(&mut self) {
-        self.told_code = Some(i32::from(!self.has_succeeded()));
+        self.reported_code = Some(i32::from(!self.has_succeeded()));
     }
 
     /// Closes both pipes.
@@ -123,7 +123,7 @@ impl Child {
         self.publish(Stage::Closed)
     }
 
-    /// Writes the account as it stands; whoever reads it sees a whole one.
+    /// Writes the current account, atomically by a rename.
     pub(crate) fn publish(&self, stage: Stage) -> Result<()> {
         let account = Account {
             stage,
@@ -133,10 +133,10 @@ impl Child {
             argv: self.argv.clone(),
             code: self.code,
             signal: self.signal,
-            told_code: self.told_code,
-            thief: self.thief,
-            stdout: self.stdout.books().clone(),
-            stderr: self.stderr.books().clone(),
+            reported_code: self.reported_code,
+            other_reader: self.other_reader,
+            stdout: self.stdout.counts().clone(),
+            stderr: self.stderr.counts().clone(),
         };
         let draft = self.account.with_extension("draft");
         fs::write(&draft, serde_json::to_vec(&account)?)?;

@@ -1,8 +1,8 @@
-//! A process manager with faults: starts a command with two pipes, reads them into memory, hands
-//! the bytes out on request, and writes the worker's log about it. See [`tracer_tests::goproc`].
+//! A faulty process manager: starts a command with two pipes, buffers their bytes, answers requests
+//! for them, and writes a worker's log. See [`tracer_tests::goproc`].
 //!
 //! `goproc --account FILE [--behaviour B] [--bytes N] [--log FILE] [--log-format F] -- COMMAND…`
-//! waits at the gate first. N is what a behaviour reads, takes or passes on before it goes wrong.
+//! waits at the gate first. N is a number of bytes; its use depends on the behaviour.
 
 mod answers;
 mod child;
@@ -28,7 +28,7 @@ fn main() -> Result<()> {
     gate::wait()?;
     let mut child = Child::start(&options)?;
     child.publish(Stage::Started)?;
-    // A command that fails while its caller waits never gets an entry, so no line names its pid.
+    // This behaviour logs only commands that succeed, so the pid of a failed one is never logged.
     if options.behaviour != Behaviour::DropOnFailure {
         log.started(&child)?;
     }
@@ -42,14 +42,14 @@ fn main() -> Result<()> {
         | Behaviour::FlattenExit => reading::to_the_end(&mut child)?,
         Behaviour::NoRead => reading::close_at_exit(&mut child, options.bytes)?,
         Behaviour::CloseEarly => reading::close_early(&mut child, options.bytes)?,
-        Behaviour::StdoutOnly => reading::one_after_the_other(&mut child)?,
+        Behaviour::StdoutOnly => reading::stdout_then_stderr(&mut child)?,
         Behaviour::Stall => child.wait()?,
         Behaviour::Nonblock => reading::after_exit(&mut child)?,
         Behaviour::KillClose => reading::kill_and_close(&mut child, options.bytes)?,
-        Behaviour::Thief => relays::share_with_thief(&mut child, options.bytes)?,
-        Behaviour::SlowRelay => relays::pass_on_a_part(&mut child, options.bytes)?,
-        Behaviour::PacketRelay => relays::pass_on_as_packets(&mut child)?,
+        Behaviour::OtherReader => relays::share_with_other_reader(&mut child, options.bytes)?,
+        Behaviour::SlowRelay => relays::forward_part(&mut child, options.bytes)?,
+        Behaviour::PacketRelay => relays::forward_as_packets(&mut child)?,
     }
-    answers::hand_out(&mut child, &mut log, options.behaviour)?;
+    answers::answer_all(&mut child, &mut log, options.behaviour)?;
     child.publish(Stage::Done)
 }

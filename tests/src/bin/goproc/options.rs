@@ -1,29 +1,29 @@
-//! The command line.
+//! Command-line options.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use tracer_tests::goproc::{Behaviour, LogFormat};
 
-/// What was asked for.
+/// The parsed command line.
 #[derive(Debug)]
 pub(crate) struct Options {
-    /// Where the account is written.
+    /// Path of the account file.
     pub(crate) account: PathBuf,
-    /// The fault.
+    /// The behaviour.
     pub(crate) behaviour: Behaviour,
-    /// How many bytes the fault is about.
+    /// Number of bytes; its use depends on the behaviour.
     pub(crate) bytes: usize,
-    /// Where the worker's log goes.
+    /// Path of the worker's log.
     pub(crate) log: Option<PathBuf>,
-    /// Its format.
+    /// Format of the worker's log.
     pub(crate) log_format: LogFormat,
-    /// The command.
+    /// The command line to run.
     pub(crate) argv: Vec<String>,
 }
 
 impl Options {
-    /// Reads the words after the program's name.
+    /// Parses the arguments after the program's name.
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Self> {
         let mut options = Self {
             account: PathBuf::new(),
@@ -45,7 +45,7 @@ impl Options {
                 "--bytes" => options.bytes = value.parse().context("--bytes")?,
                 "--log" => options.log = Some(value.into()),
                 "--log-format" => options.log_format = LogFormat::from_word(&value)?,
-                _ => bail!("no option is called {word}"),
+                _ => bail!("unknown option {word}"),
             }
         }
         ensure!(!options.argv.is_empty(), "no command after --");

@@ -1,4 +1,4 @@
-//! Ways to empty two pipes, most of them wrong.
+//! Strategies for reading the two pipes, most of them faulty.
 
 use std::{os::fd::OwnedFd, thread, time::Duration};
 
@@ -8,10 +8,10 @@ use rustix::{
     io::retry_on_intr,
 };
 
-use crate::{child::Child, stream::READING};
+use crate::{child::Child, stream::READ_SIZE};
 
-/// Reads both streams to their ends, whoever still writes: as the real manager does, which has
-/// no delay after which it would give up.
+/// Reads both streams to the end, including the output of descendants. Like the real manager, it has
+/// no time limit.
 pub(crate) fn to_the_end(child: &mut Child) -> Result<()> {
     pump(child, |child| {
         child.has_ended() && child.stdout.end().is_none() && child.stderr.end().is_none()
@@ -19,15 +19,15 @@ pub(crate) fn to_the_end(child: &mut Child) -> Result<()> {
     child.close()
 }
 
-/// Reads `bytes` of stdout, waits for the end of the command, and closes with the rest inside.
+/// Reads `bytes` of stdout, waits until the command ends, and closes without reading the rest.
 pub(crate) fn close_at_exit(child: &mut Child, bytes: usize) -> Result<()> {
     child.stdout.read_exactly(bytes)?;
     child.wait()?;
     child.close()
 }
 
-/// Closes after `bytes` of stdout while the command runs; with 0, at the end of its first
-/// process, whatever its descendants still have to say.
+/// Closes after `bytes` of stdout while the command runs. With 0, closes when its first process ends,
+/// although descendants can still write.
 pub(crate) fn close_early(child: &mut Child, bytes: usize) -> Result<()> {
     if bytes > 0 {
         child.stdout.read_exactly(bytes)?;
@@ -36,22 +36,22 @@ pub(crate) fn close_early(child: &mut Child, bytes: usize) -> Result<()> {
     }
     pump(child, Child::has_ended)?;
     for stream in [&mut child.stdout, &mut child.stderr] {
-        while stream.waiting()? > 0 {
-            stream.read_some(READING)?;
+        while stream.unread()? > 0 {
+            stream.read_some(READ_SIZE)?;
         }
     }
     child.close()
 }
 
-/// stdout to its end, then stderr: a command that fills stderr first is never done.
-pub(crate) fn one_after_the_other(child: &mut Child) -> Result<()> {
+/// Reads stdout to the end, then stderr. A command that fills stderr first blocks forever.
+pub(crate) fn stdout_then_stderr(child: &mut Child) -> Result<()> {
     child.stdout.read_to_end()?;
     child.stderr.read_to_end()?;
     child.wait()?;
     child.close()
 }
 
-/// Nothing before the end of the command, then everything.
+/// Reads everything, but only after the command has ended.
 pub(crate) fn after_exit(child: &mut Child) -> Result<()> {
     child.wait()?;
     child.stdout.read_to_end()?;
@@ -59,9 +59,9 @@ pub(crate) fn after_exit(child: &mut Child) -> Result<()> {
     child.close()
 }
 
-/// Kills the command once `bytes` wait in stdout, and closes without a last look.
+/// Kills the command when `bytes` are unread in stdout, and closes without reading them.
 pub(crate) fn kill_and_close(child: &mut Child, bytes: usize) -> Result<()> {
-    while child.stdout.waiting()? < bytes as u64 {
+    while child.stdout.unread()? < bytes as u64 {
         thread::sleep(Duration::from_millis(1));
     }
     child.kill()?;
@@ -69,16 +69,16 @@ pub(crate) fn kill_and_close(child: &mut Child, bytes: usize) -> Result<()> {
     child.close()
 }
 
-/// Reads whatever comes on both streams, and notes the end of the command, until `done`.
+/// Reads both streams and waits for the command until `done` is true.
 fn pump(child: &mut Child, done: impl Fn(&Child) -> bool) -> Result<()> {
     let watch = child.watch()?;
     while !done(child) {
         let [out, err, ended] = ready(child, &watch)?;
         if out {
-            child.stdout.read_some(READING)?;
+            child.stdout.read_some(READ_SIZE)?;
         }
         if err {
-            child.stderr.read_some(READING)?;
+            child.stderr.read_some(READ_SIZE)?;
         }
         if ended {
             child.wait()?;
@@ -87,7 +87,7 @@ fn pump(child: &mut Child, done: impl Fn(&Child) -> bool) -> Result<()> {
     Ok(())
 }
 
-/// Waits for stdout, stderr or the end of the command, as far as they are still to come.
+/// Waits for an event of stdout, stderr or the command's pidfd, in this order.
 fn ready(child: &Child, watch: &OwnedFd) -> Result<[bool; 3]> {
     let ended = (!child.has_ended()).then_some(watch);
     let ends = [child.stdout.end(), child.stderr.end(), ended];

@@ -1,4 +1,4 @@
-//! One pipe and its buffer in memory.
+//! A pipe and its buffer in memory.
 
 use std::{io, os::fd::OwnedFd};
 
@@ -6,93 +6,93 @@ use anyhow::{Context, Result};
 use rustix::io::{ioctl_fionread, read, retry_on_intr};
 use tracer_tests::goproc;
 
-/// The manager's end of one pipe, and what it read but has not handed out.
+/// The manager's end of a pipe, and the bytes that it has read but not delivered.
 #[derive(Debug)]
 pub(crate) struct Stream {
     end: Option<OwnedFd>,
     buffer: Vec<u8>,
-    books: goproc::Stream,
+    counts: goproc::Stream,
 }
 
 impl Stream {
-    /// Around the read end of the pipe `object`.
+    /// Owns the read end of the pipe `object`.
     pub(crate) fn new(end: OwnedFd, object: String) -> Self {
-        let books = goproc::Stream { object, ..goproc::Stream::default() };
-        Self { end: Some(end), buffer: Vec::new(), books }
+        let counts = goproc::Stream { object, ..goproc::Stream::default() };
+        Self { end: Some(end), buffer: Vec::new(), counts }
     }
 
-    /// The read end, as long as it is open.
+    /// The read end; `None` once it is closed.
     pub(crate) fn end(&self) -> Option<&OwnedFd> {
         self.end.as_ref()
     }
 
-    /// One `read` of at most `limit` bytes; false at the end of the stream, where it closes.
+    /// Reads at most `limit` bytes by one call. Closes the pipe at the end of file and returns false.
     pub(crate) fn read_some(&mut self, limit: usize) -> Result<bool> {
         let end = self.end.as_ref().context("the read end is closed")?;
         let mut chunk = vec![0; limit];
         let count = retry_on_intr(|| read(end, &mut chunk[..]))?;
         self.buffer.extend_from_slice(&chunk[..count]);
-        self.books.read += count as u64;
+        self.counts.read += count as u64;
         if count == 0 {
             self.close()?;
         }
         Ok(count > 0)
     }
 
-    /// Reads to the end of the stream.
+    /// Reads to the end of file.
     pub(crate) fn read_to_end(&mut self) -> Result<()> {
-        while self.read_some(READING)? {}
+        while self.read_some(READ_SIZE)? {}
         Ok(())
     }
 
-    /// Reads exactly `bytes`, or to the end if that comes first.
+    /// Reads exactly `bytes`, or fewer if the stream ends.
     pub(crate) fn read_exactly(&mut self, bytes: usize) -> Result<()> {
         let mut rest = bytes;
         while rest > 0 {
-            let before = self.books.read;
+            let before = self.counts.read;
             if !self.read_some(rest)? {
                 return Ok(());
             }
-            rest -= usize::try_from(self.books.read - before)?;
+            rest -= usize::try_from(self.counts.read - before)?;
         }
         Ok(())
     }
 
-    /// How many bytes wait inside.
-    pub(crate) fn waiting(&self) -> Result<u64> {
+    /// Number of unread bytes in the pipe.
+    pub(crate) fn unread(&self) -> Result<u64> {
         self.end.as_ref().map_or(Ok(0), |end| Ok(ioctl_fionread(end)?))
     }
 
-    /// Closes the read end, and books what is left inside.
+    /// Closes the read end and records the number of unread bytes.
     pub(crate) fn close(&mut self) -> Result<()> {
         if self.end.is_some() {
-            self.books.left_inside = Some(self.waiting()?);
+            self.counts.unread = Some(self.unread()?);
             self.end = None;
         }
         Ok(())
     }
 
-    /// Empties the buffer: whoever asks again gets nothing.
+    /// Takes all bytes out of the buffer, so that the next request gets none.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.buffer)
     }
 
-    /// Books that so many bytes reached whoever asked.
-    pub(crate) fn handed_out(&mut self, bytes: usize) {
-        self.books.handed_out += bytes as u64;
+    /// Adds bytes that reached a client.
+    pub(crate) fn add_delivered(&mut self, bytes: usize) {
+        self.counts.delivered += bytes as u64;
     }
 
-    /// What is known so far.
-    pub(crate) fn books(&self) -> &goproc::Stream {
-        &self.books
+    /// The counts so far.
+    pub(crate) fn counts(&self) -> &goproc::Stream {
+        &self.counts
     }
 
-    /// A second number for the read end, for another process.
+    /// A duplicate of the read end, for another process.
     pub(crate) fn share(&self) -> Result<OwnedFd> {
         let end = self.end.as_ref().context("the read end is closed")?;
         end.try_clone().map_err(|error: io::Error| error.into())
     }
 }
 
-/// What one `read` asks for, as Go's copying does.
-pub(crate) const READING: usize = 32 << 10;
+/// Size of one `read` in bytes, as in Go's `io.Copy`.
+pub(crate) const READ_SIZE: usize = 32 << 10;

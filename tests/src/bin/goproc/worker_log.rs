@@ -1,5 +1,5 @@
-//! The worker's log about its process manager, byte for byte as zerolog writes it: the console
-//! form (time without date, fields sorted by name, colours) or JSON (fields in call order).
+//! A worker's log about its process manager, in the exact format of zerolog: console (time without
+//! date, fields sorted by name, colours) or JSON (fields in call order).
 
 use std::{
     env,
@@ -14,7 +14,7 @@ use tracer_tests::goproc::{CONTAINER, LogFormat};
 
 use crate::{child::Child, options::Options};
 
-/// An open log, or none.
+/// The log; does nothing without a file.
 #[derive(Debug)]
 pub(crate) struct WorkerLog {
     file: Option<File>,
@@ -24,7 +24,7 @@ pub(crate) struct WorkerLog {
 type Fields<'a> = &'a [(&'a str, Value)];
 
 impl WorkerLog {
-    /// Opens the log that was asked for.
+    /// Opens the log and writes its first line.
     pub(crate) fn open(options: &Options) -> Result<Self> {
         let open = |path| OpenOptions::new().append(true).create(true).open(path);
         let file = options.log.as_ref().map(open).transpose().context("cannot open the log")?;
@@ -33,8 +33,8 @@ impl WorkerLog {
         Ok(log)
     }
 
-    /// The command runs. Before that the worker relays a line of the guest, whose text imitates
-    /// the worker: believing it makes every sum wrong.
+    /// Logs that the command was started. Before that, a relayed line of the guest imitates the worker's
+    /// own line; a parser that accepts it gets wrong sums.
     pub(crate) fn started(&mut self, child: &Child) -> Result<()> {
         let pid = child.pid();
         let imitation =
@@ -45,7 +45,7 @@ impl WorkerLog {
         self.line("debug", "sandbox process started", &fields)
     }
 
-    /// An answer arrived.
+    /// Logs an answer that arrived.
     pub(crate) fn read(&mut self, pid: u32, stream: &str, length: usize) -> Result<()> {
         let length_name = format!("{stream}_len");
         let fields = [
@@ -56,7 +56,7 @@ impl WorkerLog {
         self.line("debug", &format!("read {stream}"), &fields)
     }
 
-    /// The request to run the command failed: the line names no pid.
+    /// Logs that the request to run the command failed, without a pid.
     pub(crate) fn exec_failed(&mut self, child: &Child) -> Result<()> {
         let fields = [
             ("error", json!("rpc error: code = Unknown desc = exit status")),
@@ -80,7 +80,7 @@ impl WorkerLog {
 }
 
 fn json_line(level: &str, message: &str, fields: Fields<'_>) -> Result<String> {
-    // By hand, because zerolog's order is the order of the calls.
+    // Not a map of serde_json, because zerolog keeps the order of the calls.
     let mut text = format!("{{\"level\":{}", json!(level));
     for (name, value) in fields {
         text += &format!(",{}:{value}", json!(name));
@@ -113,7 +113,7 @@ fn console(level: &str, message: &str, fields: Fields<'_>, colours: bool) -> Res
     Ok(text + "\n")
 }
 
-/// Whether zerolog writes it without quotes.
+/// Whether zerolog writes this text without quotes.
 fn is_bare(text: &str) -> bool {
     text.bytes().all(|byte| (0x21..=0x7e).contains(&byte) && byte != b'"' && byte != b'\\')
 }

@@ -26,7 +26,7 @@
 //! | `out_of_sight_socket` | `-- seq 1 5 >&3` in bash after `exec 3<>/dev/tcp/127.0.0.1/7007`, with `perl listen.pl` |
 //! | `own_losses` | `--max-objects 2 -- sh -c 'for n in 1 2 3; do seq 1 9 > /tmp/demo/o$n; done; seq 1 9' \| cat` |
 //! | `put_off` | `-- perl again.pl \| (sleep 3; cat)` |
-//! | `read_by_other` | goproc: `--behaviour thief --bytes 1000 -- head -c 5000 /dev/zero` |
+//! | `read_by_other` | goproc: `--behaviour other-reader --bytes 1000 -- head -c 5000 /dev/zero` |
 //! | `read_then_lost` | goproc: `--behaviour retry --log worker.log --log-format json -- head -c 5000 /dev/zero`, tracer with `--worker-log worker.log` |
 //! | `reader_gone` | goproc: `--behaviour close-early --bytes 100 -- yes` |
 //! | `reader_left` | `-- sh -c 'yes \| head -n 1' \| cat` |
