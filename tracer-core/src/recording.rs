@@ -25,11 +25,3 @@ pub use self::{
 
 /// The schema's name and version.
 pub const SCHEMA: &str = "tracer.session/1";
-
-/// Loss reason: the recording has no `end` line, so it was cut or the run was killed.
-pub const CUT: &str = "recording_cut";
-/// Loss reason: lines of the recording that could not be read.
-pub const DAMAGED: &str = "recording_damaged";
-/// The reasons that only a report from a recording can count, beside
-/// [`tracer_common::loss::NAMES`].
-pub const REASONS: [&str; 2] = [CUT, DAMAGED];

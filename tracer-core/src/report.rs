@@ -15,9 +15,9 @@ pub use self::{
     captured::{Captured, CapturedStream, Recovered, RecoveredKind},
 };
 use crate::{
-    session::Target,
+    session::{LossReason, Target},
     text::{Arguments, Variables},
-    verdict::{Finding, Severity},
+    verdict::{Finding, Rule, Severity},
 };
 
 /// The schema's name and version.
@@ -50,10 +50,10 @@ pub struct Report {
     /// Findings, the most important first.
     pub findings: Vec<Finding>,
     /// How many facts could not be recorded, for every reason; all 0 when nothing was missed.
-    pub losses: BTreeMap<String, u64>,
+    pub losses: BTreeMap<LossReason, u64>,
     /// Bytes that they stood for, where known; reasons without any are absent.
     #[serde(default)]
-    pub lost_bytes: BTreeMap<String, u64>,
+    pub lost_bytes: BTreeMap<LossReason, u64>,
     /// Captured output (`--capture`); absent where nothing was captured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture: Option<Captured>,
@@ -334,9 +334,9 @@ impl Report {
     /// Whether output was lost or nothing was written: exit code 1.
     #[must_use]
     pub fn has_loss(&self) -> bool {
-        self.findings.iter().any(|finding| match finding.rule.as_str() {
-            "exec_failed" | "stuck" => true,
-            "never_wrote" => finding.severity != Severity::Info,
+        self.findings.iter().any(|finding| match finding.rule {
+            Rule::ExecFailed | Rule::Stuck => true,
+            Rule::NeverWrote => finding.severity != Severity::Info,
             _ => finding.severity == Severity::Loss,
         })
     }

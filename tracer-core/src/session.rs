@@ -9,6 +9,7 @@ mod ends;
 mod flow;
 mod holders;
 mod hops;
+mod loss;
 mod object;
 mod outside;
 mod process;
@@ -35,6 +36,7 @@ pub use self::{
     flow::{Flow, Flows, Party},
     holders::{Holders, Holding},
     hops::{Chain, Step, chains},
+    loss::LossReason,
     object::{Kind, Object},
     process::{Fact, FactKind, Process, named},
     target::Target,
@@ -54,7 +56,7 @@ pub struct Session {
     /// The ledger, rows of ended processes included.
     pub ledger: BTreeMap<LedgerKey, LedgerRow>,
     /// What could not be recorded, by reason.
-    pub losses: BTreeMap<String, LossCell>,
+    pub losses: BTreeMap<LossReason, LossCell>,
     /// Pairs of objects that are the two halves of one pty or one unix stream, both ways round.
     pub joined: BTreeMap<ObjectId, ObjectId>,
     /// Threads that were asleep in a call when the trace ended.
@@ -86,11 +88,11 @@ impl Session {
     }
 
     /// Adds to a loss reason.
-    pub fn add_loss(&mut self, reason: &str, cell: LossCell) {
+    pub fn add_loss(&mut self, reason: LossReason, cell: LossCell) {
         if cell.events == 0 && cell.bytes == 0 {
             return;
         }
-        let known = self.losses.entry(reason.to_owned()).or_default();
+        let known = self.losses.entry(reason).or_default();
         known.events = known.events.saturating_add(cell.events);
         known.bytes = known.bytes.saturating_add(cell.bytes);
     }

@@ -22,7 +22,7 @@ use crate::{
 
 pub(crate) use self::words::bytes;
 pub use self::{
-    finding::{Confidence, Finding, Severity},
+    finding::{Confidence, Finding, Rule, Severity},
     subject::{Stream, Subject},
 };
 
@@ -160,7 +160,7 @@ pub fn judge(case: &Case<'_>) -> Vec<Finding> {
         let about = without_weaker(about, case.has_guests);
         let worth_telling = |finding: &Finding| {
             finding.severity != Severity::Info
-                || finding.rule == "delivered" && !case.is_piped(inner)
+                || finding.rule == Rule::Delivered && !case.is_piped(inner)
         };
         let told = about.into_iter().filter(worth_telling);
         findings.extend(told.map(|finding| with_doubt(case, inner, finding)));
@@ -173,11 +173,11 @@ pub fn judge(case: &Case<'_>) -> Vec<Finding> {
 }
 
 /// Rules whose sentence says what was not seen, or that it cannot be told.
-const SAY_IT_THEMSELVES: [&str; 2] = ["never_wrote", "put_off"];
+const SAY_IT_THEMSELVES: [Rule; 2] = [Rule::NeverWrote, Rule::PutOff];
 
 /// Says "unsure", and why, before a strong claim that does not rest on complete counts.
 fn with_doubt(case: &Case<'_>, subject: &Subject<'_>, mut finding: Finding) -> Finding {
-    let says_it = SAY_IT_THEMSELVES.contains(&finding.rule.as_str());
+    let says_it = SAY_IT_THEMSELVES.contains(&finding.rule);
     if finding.confidence == Confidence::Certain || finding.severity == Severity::Info || says_it {
         return finding;
     }
@@ -204,65 +204,42 @@ pub fn headline(findings: &[Finding]) -> String {
     )
 }
 
-/// Own blindness first, then losses, then what explains silence, then what went well; a failed start
-/// explains everything that follows from it.
-fn rank(finding: &Finding) -> (u8, Severity, u8) {
-    let is_blind = finding.severity != Severity::Info
-        && matches!(finding.rule.as_str(), "own_losses" | "out_of_sight" | "unbalanced");
-    let is_aside = finding.severity == Severity::Info
+/// The sort key of a finding: what tracer did not see comes first, then losses, then what explains silence, then what
+/// went well. A failed start explains everything that follows from it.
+fn rank(finding: &Finding) -> (bool, Severity, Rule) {
+    let is_info = finding.severity == Severity::Info;
+    let is_blind =
+        !is_info && matches!(finding.rule, Rule::OwnLosses | Rule::OutOfSight | Rule::Unbalanced);
+    let is_aside = is_info
         && matches!(
-            finding.rule.as_str(),
-            "never_wrote" | "elsewhere" | "put_off" | "read_by_other"
+            finding.rule,
+            Rule::NeverWrote | Rule::Elsewhere | Rule::PutOff | Rule::ReadByOther
         );
-    let place = match ORDER.iter().position(|rule| *rule == finding.rule) {
-        Some(place) if !is_aside => place,
-        _ => ORDER.len(),
-    };
-    (u8::from(!is_blind), finding.severity, u8::try_from(place).unwrap_or(u8::MAX))
+    (!is_blind, finding.severity, if is_aside { LAST } else { finding.rule })
 }
 
-/// The order of what is equally grave.
-const ORDER: [&str; 20] = [
-    "own_losses",
-    "out_of_sight",
-    "unbalanced",
-    "exec_failed",
-    "stuck",
-    "read_then_lost",
-    "reader_gone",
-    "unread",
-    "refused",
-    "read_by_other",
-    "late_writer",
-    "other_stream",
-    "elsewhere",
-    "discarded",
-    "never_wrote",
-    "daemon_unreachable",
-    "put_off",
-    "delivered",
-    "accounted",
-    "held_back",
-];
+/// The last rule in the order of reports; asides rank with it.
+const LAST: Rule = Rule::NoTerminal;
 
 /// Where one command wrote, another one's silence is a fact and no alarm: a manager also runs `sleep`.
 fn quiet_helpers(findings: &mut [Finding]) {
-    for finding in findings.iter_mut().filter(|finding| finding.rule == "never_wrote") {
+    for finding in findings.iter_mut().filter(|finding| finding.rule == Rule::NeverWrote) {
         finding.severity = Severity::Info;
     }
 }
 
 /// Drops findings that a stronger one about the same command already says.
 fn without_weaker(mut findings: Vec<Finding>, has_guests: bool) -> Vec<Finding> {
-    let has = |rule: &str| findings.iter().any(|finding| finding.rule == rule);
-    let (never_started, elsewhere, stuck) = (has("exec_failed"), has("elsewhere"), has("stuck"));
+    let has = |rule: Rule| findings.iter().any(|finding| finding.rule == rule);
+    let (never_started, elsewhere, stuck) =
+        (has(Rule::ExecFailed), has(Rule::Elsewhere), has(Rule::Stuck));
     // What the reader did not live to read is the same loss that EPIPE tells of.
-    let (gone, lost) = (has("reader_gone"), has("read_then_lost"));
-    findings.retain(|finding| match finding.rule.as_str() {
-        "never_wrote" => !never_started && !elsewhere && !stuck && !has_guests,
-        "daemon_unreachable" => !never_started,
-        "unread" => !stuck && !gone,
-        "delivered" => !lost,
+    let (gone, lost) = (has(Rule::ReaderGone), has(Rule::ReadThenLost));
+    findings.retain(|finding| match finding.rule {
+        Rule::NeverWrote => !never_started && !elsewhere && !stuck && !has_guests,
+        Rule::DaemonUnreachable => !never_started,
+        Rule::Unread => !stuck && !gone,
+        Rule::Delivered => !lost,
         _ => true,
     });
     findings
@@ -271,12 +248,12 @@ fn without_weaker(mut findings: Vec<Finding>, has_guests: bool) -> Vec<Finding> 
 /// A thousand commands that did the same are told as three and a number.
 fn fold_similar(findings: Vec<Finding>) -> Vec<Finding> {
     // How many of a rule and a name there were, and where the latest of them that is told stands.
-    let mut told: BTreeMap<(String, String), (usize, usize)> = BTreeMap::new();
+    let mut told: BTreeMap<(Rule, String), (usize, usize)> = BTreeMap::new();
     let mut kept: Vec<Finding> = Vec::new();
     for finding in findings {
         let name = finding.evidence.get("comm").map(ToString::to_string).unwrap_or_default();
         let is_named = !name.is_empty();
-        let (count, latest) = told.entry((finding.rule.clone(), name)).or_default();
+        let (count, latest) = told.entry((finding.rule, name)).or_default();
         *count += 1;
         if *count <= TOLD_ONE_BY_ONE || !is_named {
             *latest = kept.len();

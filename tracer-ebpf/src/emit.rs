@@ -5,7 +5,7 @@ use core::mem::size_of;
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_boot_ns, bpf_ringbuf_output};
 use tracer_common::{
     event::{Header, TEXT},
-    loss,
+    loss::Reason,
 };
 
 use crate::{
@@ -93,7 +93,7 @@ impl<P> Record<P> {
             )
         };
         if failed != 0 {
-            losses::count(loss::RING_FULL, 0);
+            losses::count(Reason::RingFull, 0);
         }
     }
 }

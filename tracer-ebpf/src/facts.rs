@@ -4,7 +4,8 @@
 
 use tracer_common::{
     event::{self, fact, kind},
-    limits, loss,
+    limits,
+    loss::Reason,
     process::ProcessEntry,
 };
 
@@ -136,7 +137,7 @@ fn created(call: &Call, list: u64, both: bool) {
         return;
     }
     let Some([first, second]) = usermem::read::<[i32; 2]>(list) else {
-        losses::count(loss::USER_MEMORY, 0);
+        losses::count(Reason::UserMemory, 0);
         return;
     };
     read_ends::created(call, first);
@@ -158,9 +159,9 @@ fn of_target(call: &Call, entry: *mut ProcessEntry) {
         table::CLOSE_RANGE if call.result == 0 && !only_marks(call) => {
             closed(call, entry, call.args.fd::<0>());
         }
-        table::AIO if call.result > 0 => losses::count(loss::AIO_NOT_COVERED, 0),
+        table::AIO if call.result > 0 => losses::count(Reason::AioNotCovered, 0),
         table::URING_ENTER if call.result > 0 && URING_COVERED.load() == 0 => {
-            losses::count(loss::URING_NOT_COVERED, 0);
+            losses::count(Reason::UringNotCovered, 0);
         }
         _ => {}
     }

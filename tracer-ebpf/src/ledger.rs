@@ -6,7 +6,8 @@ use tracer_common::{
     event::{self, kind},
     id::ProcessId,
     ledger::{LedgerKey, LedgerRow, WINDOW_SHIFT, error},
-    loss, op,
+    loss::Reason,
+    op,
 };
 
 use self::rows::make;
@@ -81,7 +82,7 @@ pub(crate) fn open(opening: &Opening, transfer: &Transfer) {
     let scratch = if *slot == slot::URING { slot::URING_FD_ROW } else { slot::FD_ROW };
     let opened = make(scratch, key, *file, emit::now());
     let Some(found) = find(key) else {
-        losses::count(loss::LEDGER_FULL, transfer.result.max(0) as u64);
+        losses::count(Reason::LedgerFull, transfer.result.max(0) as u64);
         return;
     };
     apply(found, transfer, Adds::Atomic);
@@ -110,7 +111,7 @@ pub(crate) fn book_interrupt(key: &LedgerKey) {
     }
     match find(key) {
         Some(found) => count_error(found.row, error::EINTR),
-        None => losses::count(loss::LEDGER_FULL, 0),
+        None => losses::count(Reason::LedgerFull, 0),
     }
 }
 

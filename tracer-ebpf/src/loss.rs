@@ -1,11 +1,13 @@
 //! Counts what could not be recorded. Nothing is ever dropped without passing here.
 
+use tracer_common::loss::Reason;
+
 use crate::{atomic::add, maps::LOSSES};
 
-/// Adds one lost fact that stood for `bytes` bytes under a reason of [`tracer_common::loss`].
+/// Adds one lost fact that stood for `bytes` bytes under a reason.
 #[inline(always)]
-pub(crate) fn count(reason: u32, bytes: u64) {
-    if let Some(cell) = LOSSES.get_ptr_mut(reason) {
+pub(crate) fn count(reason: Reason, bytes: u64) {
+    if let Some(cell) = LOSSES.get_ptr_mut(reason as u32) {
         // SAFETY: the map returned a valid, aligned pointer to this CPU's cell.
         unsafe {
             add(&raw mut (*cell).events, 1);

@@ -4,7 +4,7 @@ use aya_ebpf::maps::Array;
 use tracer_common::{
     event::{self, kind},
     id::ProcessId,
-    loss,
+    loss::Reason,
     object::{
         ANON_INODE_FS_MAGIC, NULL_RDEV, ObjectId, PTY_MASTER_MAJOR, mode, watch, watched_slot,
     },
@@ -79,7 +79,7 @@ pub(crate) fn follow(process: ProcessId, role: u32) -> bool {
         Ok(()) => true,
         Err(EXISTS) => renew(&process, role) || role == ROLE_TARGET && promote(process.tgid),
         Err(_) => {
-            losses::count(loss::PROCESSES_FULL, 0);
+            losses::count(Reason::ProcessesFull, 0);
             false
         }
     }
@@ -254,7 +254,7 @@ fn begin_watch(sighting: &Sighting, file: Kptr, joined: &ObjectId) -> bool {
         }
         Err(EXISTS) => false,
         Err(_) => {
-            losses::count(loss::OBJECTS_FULL, 0);
+            losses::count(Reason::ObjectsFull, 0);
             false
         }
     }

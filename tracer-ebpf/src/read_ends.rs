@@ -4,7 +4,8 @@
 use tracer_common::{
     event::{self, kind},
     id::ProcessId,
-    limits, loss,
+    limits,
+    loss::Reason,
     object::{EndKey, FdState, ObjectId, ReadEnd},
 };
 
@@ -27,7 +28,7 @@ pub(crate) fn remember(process: &ProcessId, fd: i32, object: &ObjectId, file: Kp
     let inode = file.follow(&FILE_INODE).unwrap_or(Kptr(0)).0;
     let end = ReadEnd { object: *object, inode, start_ns: process.start_ns };
     if READ_ENDS.insert(EndKey { tgid: process.tgid, fd }, end, 0).is_err() {
-        losses::count(loss::READ_ENDS_FULL, 0);
+        losses::count(Reason::ReadEndsFull, 0);
     }
 }
 

@@ -9,7 +9,7 @@ use tracer_common::{
 };
 
 use super::SCHEMA;
-use crate::session::Target;
+use crate::session::{LossReason, Target};
 
 /// Values of `type`.
 pub(super) mod kind {
@@ -99,7 +99,7 @@ pub struct Checkpoint {
 #[serde(default)]
 pub struct Loss {
     /// Its name.
-    pub reason: String,
+    pub reason: LossReason,
     /// How often and how much.
     #[serde(flatten)]
     pub cell: LossCell,

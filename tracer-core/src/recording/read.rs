@@ -13,7 +13,7 @@ use tracer_common::{
 };
 
 use super::{
-    CUT, DAMAGED, SCHEMA,
+    SCHEMA,
     bounds::Bounds,
     line::{Checkpoint, End, Header, Loss, Row, StartedHere, kind},
     parallel::{Lines, Outcome},
@@ -21,7 +21,7 @@ use super::{
     room::{LeftOut, Room},
 };
 use crate::{
-    session::Session,
+    session::{LossReason, Session},
     text::bounded_line::{self, Ending},
 };
 
@@ -253,7 +253,7 @@ impl Replay {
                     self.left_out = self.room.take_row().err();
                 }
             }
-            Line::Loss(Loss { reason, cell }) => self.session.add_loss(&reason, cell),
+            Line::Loss(Loss { reason, cell }) => self.session.add_loss(reason, cell),
             Line::End(End { end_ns }) => {
                 self.session.end_ns = end_ns;
                 self.has_ended = true;
@@ -280,7 +280,11 @@ impl Replay {
             self.session.end_ns = self.latest_ns;
         }
         let is_cut = !self.has_ended;
-        for (reason, events) in [(CUT, u64::from(is_cut)), (DAMAGED, self.damaged)] {
+        let own = [
+            (LossReason::RecordingCut, u64::from(is_cut)),
+            (LossReason::RecordingDamaged, self.damaged),
+        ];
+        for (reason, events) in own {
             self.session.add_loss(reason, LossCell { events, bytes: 0 });
         }
         Recording {

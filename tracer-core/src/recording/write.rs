@@ -13,7 +13,7 @@ use tracer_common::{
 };
 
 use super::line::{Checkpoint, End, Header, Loss, Row, StartedHere, Survey, kind, prune};
-use crate::{event::Event, text::json};
+use crate::{event::Event, session::LossReason, text::json};
 
 /// Writes what goes into a session. The first error ends the recording, not the trace: what follows
 /// is counted only, so that the file holds a beginning without gaps.
@@ -104,11 +104,11 @@ impl<W: Write> Recorder<W> {
     ///
     /// # Errors
     /// As [`Recorder::header`].
-    pub fn loss(&mut self, reason: &str, cell: LossCell) -> io::Result<()> {
+    pub fn loss(&mut self, reason: &LossReason, cell: LossCell) -> io::Result<()> {
         if cell == LossCell::default() {
             return Ok(());
         }
-        self.line(kind::LOSS, &Loss { reason: reason.to_owned(), cell })
+        self.line(kind::LOSS, &Loss { reason: reason.clone(), cell })
     }
 
     /// Writes the last line.

@@ -10,7 +10,7 @@ mod way;
 use std::{collections::BTreeMap, panic::resume_unwind, thread};
 
 use jiff::Timestamp;
-use tracer_common::{loss, object::ObjectId};
+use tracer_common::object::ObjectId;
 
 pub use self::{
     captured::{captured, recovered, stream_of},
@@ -18,8 +18,8 @@ pub use self::{
 };
 use super::{Process, Report, SCHEMA, Window};
 use crate::{
-    recording::{self, REASONS, Recording},
-    session::{self, Flows, Session, Target},
+    recording::{self, Recording},
+    session::{self, Flows, LossReason, Session, Target},
     verdict::{self, Case},
 };
 
@@ -90,9 +90,9 @@ fn processes(session: &Session, stdio_of_interest: &[i32]) -> Vec<Process> {
 }
 
 /// Every reason by name, those that were never hit with 0.
-fn losses(session: &Session) -> BTreeMap<String, u64> {
-    let mut losses: BTreeMap<String, u64> =
-        loss::NAMES.iter().chain(&REASONS).map(|name| ((*name).to_owned(), 0)).collect();
+fn losses(session: &Session) -> BTreeMap<LossReason, u64> {
+    let mut losses: BTreeMap<LossReason, u64> =
+        LossReason::all().map(|reason| (reason, 0)).collect();
     losses.extend(session.losses.iter().map(|(reason, cell)| (reason.clone(), cell.events)));
     losses
 }

@@ -5,14 +5,14 @@ use serde_json::{Map, Value, json};
 use super::{Case, Stream, Subject};
 use crate::{
     session::Close,
-    verdict::{Finding, Severity},
+    verdict::{Finding, Rule, Severity},
 };
 
 /// A finding about a subject with its basic evidence.
 pub(super) fn finding(
     case: &Case<'_>,
     subject: &Subject<'_>,
-    rule: &str,
+    rule: Rule,
     severity: Severity,
     message: String,
 ) -> Finding {
@@ -28,7 +28,7 @@ pub(super) fn finding(
         evidence.insert("signal".into(), json!(signal));
     }
     Finding {
-        rule: rule.to_owned(),
+        rule,
         severity,
         confidence: case.confidence(subject),
         pid: subject.process.id.tgid,

@@ -1,5 +1,7 @@
 //! What a rule says: one sentence with its evidence.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// How bad a finding is.
@@ -24,11 +26,66 @@ pub enum Confidence {
     Unsure,
 }
 
+/// A rule, by the name that the report has for it (`never_wrote`). In the order in which findings of the same
+/// severity are reported.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// tracer itself could not record something, or its recording is not whole.
+    OwnLosses,
+    /// A sandbox, a virtual machine or another machine is out of sight of this kernel.
+    OutOfSight,
+    /// The counts of a pipe do not balance.
+    Unbalanced,
+    /// The command never started.
+    ExecFailed,
+    /// A writer is blocked: its pipe is full and is not read.
+    Stuck,
+    /// A manager read bytes, and its log has fewer.
+    ReadThenLost,
+    /// `EPIPE`: the read end was closed.
+    ReaderGone,
+    /// Bytes were left in a pipe.
+    Unread,
+    /// The kernel refused bytes, and the program did not write them again.
+    Refused,
+    /// Two processes read from one pipe.
+    ReadByOther,
+    /// A descendant held or wrote the stream after the end of the command.
+    LateWriter,
+    /// All output went to stderr.
+    OtherStream,
+    /// fd 1 or 2 was redirected after the start.
+    Elsewhere,
+    /// The stream is `/dev/null`.
+    Discarded,
+    /// No byte, and no attempt to write one.
+    NeverWrote,
+    /// A `connect` failed before the command did.
+    DaemonUnreachable,
+    /// The kernel refused bytes for the moment (`EAGAIN`), or wrote fewer than asked for.
+    PutOff,
+    /// All bytes arrived at the other end.
+    Delivered,
+    /// The numbers alone: no other rule had anything to say.
+    Accounted,
+    /// The program kept its output in a buffer.
+    HeldBack,
+    /// The program asked for a terminal, was refused, and wrote all the same.
+    NoTerminal,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(formatter)
+    }
+}
+
 /// One statement with its evidence.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 pub struct Finding {
-    /// The rule that found it, a stable name (`never_wrote`, `other_stream` …).
-    pub rule: String,
+    /// The rule that found it.
+    pub rule: Rule,
     /// How bad.
     pub severity: Severity,
     /// How sure.

@@ -12,7 +12,8 @@ use aya_ebpf::{
 use tracer_common::{
     id::ProcessId,
     ledger::{READ, WRITE},
-    loss, op, trace_event,
+    loss::Reason,
+    op, trace_event,
 };
 
 use crate::{
@@ -124,12 +125,12 @@ fn submitted(request: Kptr) -> Option<()> {
     let fd: i32 = if flags & FIXED_FILE != 0 { -1 } else { request.member(&URING_CQE_FD)? };
     let process = if role == 0 { stranger(fd)? } else { process };
     if flags & CQE_SKIP != 0 && direction == WRITE {
-        losses::count(loss::URING_SILENT, 0);
+        losses::count(Reason::UringSilent, 0);
     }
     // SAFETY: an aligned store; everybody stores the same.
     unsafe { core::ptr::write_volatile(&raw mut URING_USED, 1) };
     if URING.insert(request.0, UringRequest { process, fd, role }, 0).is_err() {
-        losses::count(loss::URING_FULL, 0);
+        losses::count(Reason::UringFull, 0);
     }
     if capture::is_on() && direction == WRITE {
         stored::note(request, opcode);
@@ -200,7 +201,7 @@ fn unmatched(result: i64) -> Option<UringRequest> {
     if !membership::is_target(role) {
         return None;
     }
-    losses::count(loss::URING_UNMATCHED, result.max(0) as u64);
+    losses::count(Reason::UringUnmatched, result.max(0) as u64);
     Some(UringRequest { process, fd: -1, role })
 }
 

@@ -8,7 +8,7 @@ use aya_ebpf::{
     macros::{btf_tracepoint, tracepoint},
     programs::{BtfTracePointContext, TracePointContext},
 };
-use tracer_common::{loss, trace_event};
+use tracer_common::{loss::Reason, trace_event};
 
 use crate::{
     facts,
@@ -45,7 +45,7 @@ fn x32(number: u64) {
     let moves_bytes = base >= table::NUMBERS as u64 || table::is_io(table::classes(base) & 0xff);
     let (_, _, role) = io::caller(task::current_tgid());
     if moves_bytes && membership::is_target(role) {
-        losses::count(loss::X32_NOT_COVERED, 0);
+        losses::count(Reason::X32NotCovered, 0);
     }
 }
 

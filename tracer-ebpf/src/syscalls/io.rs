@@ -5,7 +5,7 @@ use core::ptr::NonNull;
 use tracer_common::{
     id::ProcessId,
     ledger::WRITE,
-    loss,
+    loss::Reason,
     object::ObjectId,
     op,
     process::{ProcessEntry, ROLE_PARTICIPANT},
@@ -94,7 +94,7 @@ fn book(call: &Call, leg: &Leg) -> bool {
     };
     let Some(id) = object::id_of(file) else {
         if call.role != 0 {
-            losses::count(loss::KERNEL_MEMORY, leg.transfer.result.max(0) as u64);
+            losses::count(Reason::KernelMemory, leg.transfer.result.max(0) as u64);
         }
         return false;
     };
@@ -159,7 +159,7 @@ fn counts_by_object(role: u32, id: &ObjectId) -> bool {
 #[inline(never)]
 fn stranger(leg: &Leg, id: &ObjectId, file: Kptr) -> bool {
     let Some(process) = task::process_of(task::current()) else {
-        losses::count(loss::KERNEL_MEMORY, leg.transfer.result.max(0) as u64);
+        losses::count(Reason::KernelMemory, leg.transfer.result.max(0) as u64);
         return false;
     };
     membership::note_participant(&process);
@@ -181,7 +181,7 @@ fn without_object(call: &Call, leg: &Leg) -> bool {
         return false;
     }
     if leg.transfer.result > 0 {
-        losses::count(loss::FD_GONE, leg.transfer.result as u64);
+        losses::count(Reason::FdGone, leg.transfer.result as u64);
     }
     let row = Opening {
         key: ledger::key(call.process, ObjectId::NONE, leg.fd, leg.direction),

@@ -2,7 +2,8 @@
 
 use tracer_common::{
     ledger::{READ, WRITE},
-    loss, op,
+    loss::Reason,
+    op,
 };
 
 use super::{Call, Returned, table};
@@ -145,7 +146,7 @@ fn messages(list: u64, result: i64, compat: bool) -> i64 {
     match usermem::mmsg_bytes(list, result as u64, compat) {
         Some(bytes) => bytes as i64,
         None => {
-            losses::count(loss::USER_MEMORY, 0);
+            losses::count(Reason::UserMemory, 0);
             0
         }
     }
@@ -165,7 +166,7 @@ fn socketcall(call: &Call, leg: &mut Leg) -> bool {
     let list = call.args.get::<1>();
     let Some([fd, second, third, flags]) = usermem::read::<[u32; 4]>(list) else {
         if call.role != 0 {
-            losses::count(loss::USER_MEMORY, 0);
+            losses::count(Reason::UserMemory, 0);
         }
         return false;
     };

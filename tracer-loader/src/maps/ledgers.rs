@@ -9,7 +9,7 @@ use aya::{
 use tracer_common::{
     id::ProcessId,
     ledger::{FdKey, FdRow, LedgerKey, LedgerRow},
-    loss::{self, LossCell},
+    loss::{LossCell, Reason},
     names,
     object::{EndKey, ReadEnd},
 };
@@ -118,18 +118,19 @@ impl Loader {
     ///
     /// # Errors
     /// [`LoaderError::Map`].
-    pub fn losses(&self) -> Result<Vec<(&'static str, LossCell)>, LoaderError> {
+    pub fn losses(&self) -> Result<Vec<(Reason, LossCell)>, LoaderError> {
         let cells: PerCpuArray<_, LossCell> = self.map(names::MAP_LOSSES)?;
-        (0..loss::COUNT)
+        Reason::ALL
+            .into_iter()
             .map(|reason| {
                 let values = cells
-                    .get(&reason, 0)
+                    .get(&(reason as u32), 0)
                     .map_err(|error| LoaderError::map("read", names::MAP_LOSSES, error))?;
                 let sum = values.iter().fold(LossCell::default(), |sum, cell| LossCell {
                     events: sum.events + cell.events,
                     bytes: sum.bytes + cell.bytes,
                 });
-                Ok((loss::NAMES[reason as usize], sum))
+                Ok((reason, sum))
             })
             .collect()
     }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tracer_common::{
     id::ProcessId,
     ledger::{LedgerKey, LedgerRow, READ},
-    loss::{self, LossCell},
+    loss::{LossCell, Reason},
     process::ROLE_TARGET,
 };
 use tracer_core::{
@@ -173,9 +173,9 @@ impl Collector {
         self.recording.row(key, row);
     }
 
-    fn add_loss(&mut self, reason: &str, cell: LossCell) {
-        self.session.add_loss(reason, cell);
-        self.recording.loss(reason, cell);
+    fn add_loss(&mut self, reason: Reason, cell: LossCell) {
+        self.recording.loss(&reason.into(), cell);
+        self.session.add_loss(reason.into(), cell);
     }
 
     /// Reads the rest of the ledger and the losses; the session is complete then.
@@ -190,10 +190,9 @@ impl Collector {
         for (reason, cell) in loader.losses()? {
             self.add_loss(reason, cell);
         }
-        let own = [(loss::UNDECODABLE, self.undecodable), (loss::SKIPPED_RUNS, skipped)];
+        let own = [(Reason::Undecodable, self.undecodable), (Reason::SkippedRuns, skipped)];
         for (reason, events) in own {
-            let name = loss::NAMES[reason as usize];
-            self.add_loss(name, LossCell { events, bytes: 0 });
+            self.add_loss(reason, LossCell { events, bytes: 0 });
         }
         self.recording.end(self.session.end_ns);
         Ok(self.session)

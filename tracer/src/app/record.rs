@@ -15,7 +15,7 @@ use tracer_common::{
 use tracer_core::{
     event::Event,
     recording::{Header, Recorder},
-    session,
+    session::{LossReason, Target},
 };
 use tracer_loader::Loader;
 
@@ -64,7 +64,7 @@ impl Recording {
 
     pub(super) fn begin(
         &mut self,
-        target: &session::Target,
+        target: &Target,
         start: Timestamp,
         start_ns: u64,
         stdio_of_interest: &[i32],
@@ -92,7 +92,7 @@ impl Recording {
         self.with(|recorder| recorder.row(key, row));
     }
 
-    pub(super) fn loss(&mut self, reason: &str, cell: LossCell) {
+    pub(super) fn loss(&mut self, reason: &LossReason, cell: LossCell) {
         self.with(|recorder| recorder.loss(reason, cell));
     }
 

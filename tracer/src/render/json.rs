@@ -8,7 +8,7 @@ use serde::Serialize;
 use tracer_core::{
     capture::Keep,
     report::{Captured, Report, Window},
-    session::Target,
+    session::{LossReason, Target},
     text::json::harmless_line,
 };
 
@@ -103,7 +103,7 @@ struct Folder<'a> {
 
 #[derive(Serialize)]
 struct Reason<'a> {
-    reason: &'a str,
+    reason: &'a LossReason,
     events: u64,
     bytes: u64,
 }

@@ -44,18 +44,17 @@ mod expected;
 
 use self::expected::EXPECTED;
 use super::{ReadError, replayed, session};
-use crate::recording::CUT;
+use crate::{session::LossReason, verdict::Rule};
 
 #[test]
 fn a_recorded_session_gives_its_verdict_again() {
     for &(name, rules, headline) in EXPECTED {
         let report = replayed(&session(name)).unwrap().report();
-        let found: Vec<&str> =
-            report.findings.iter().map(|finding| finding.rule.as_str()).collect();
+        let found: Vec<Rule> = report.findings.iter().map(|finding| finding.rule).collect();
         assert_eq!((name, found.as_slice()), (name, rules));
         assert_eq!(report.verdict, headline, "{name}");
-        assert_eq!(report.losses[CUT], u64::from(name == "killed"), "{name}");
-        assert_eq!(report.losses["recording_damaged"], 0, "{name}");
+        assert_eq!(report.losses[&LossReason::RecordingCut], u64::from(name == "killed"), "{name}");
+        assert_eq!(report.losses[&LossReason::RecordingDamaged], 0, "{name}");
     }
 }
 
@@ -85,7 +84,7 @@ fn a_session_cut_anywhere_says_so() {
                     assert_eq!(recording.is_cut, length < end, "{name} cut at {length}");
                     assert_eq!(recording.damaged, 0, "{name} cut at {length}");
                     let report = recording.report();
-                    assert_eq!(report.losses[CUT], u64::from(length < end));
+                    assert_eq!(report.losses[&LossReason::RecordingCut], u64::from(length < end));
                 }
             }
         }

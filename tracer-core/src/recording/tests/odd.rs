@@ -4,7 +4,11 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::{ReadError, replayed, session};
-use crate::recording::{LINE_LIMIT, Recording};
+use crate::{
+    recording::{LINE_LIMIT, Recording},
+    session::LossReason,
+    verdict::Rule,
+};
 
 fn lines(name: &str) -> Vec<String> {
     String::from_utf8(session(name)).unwrap().lines().map(str::to_owned).collect()
@@ -37,8 +41,8 @@ fn a_damaged_line_in_the_middle_is_counted_and_the_rest_is_used() {
     assert_eq!((recording.damaged, recording.is_cut), (2, false));
     assert_eq!(recording.first_damage.as_ref().unwrap().0, 4);
     let report = recording.report();
-    assert_eq!(report.losses["recording_damaged"], 2);
-    assert_eq!(report.findings[0].rule, "own_losses");
+    assert_eq!(report.losses[&LossReason::RecordingDamaged], 2);
+    assert_eq!(report.findings[0].rule, Rule::OwnLosses);
     assert_eq!(report.processes, whole.processes);
     assert_eq!(report.objects, whole.objects);
 }

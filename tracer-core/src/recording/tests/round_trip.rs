@@ -8,7 +8,7 @@ use tracer_common::{
     event::{FirstIo, Object, fact},
     id::ProcessId,
     ledger::{LedgerKey, LedgerRow},
-    loss::LossCell,
+    loss::{LossCell, Reason},
     object::ObjectId,
 };
 
@@ -94,9 +94,9 @@ fn recorded() -> (Vec<u8>, Session) {
     recorder.checkpoint(2_600, &[(key, row)]).unwrap();
     recorder.row(key, &row).unwrap();
     session.add_row(key, &row);
-    recorder.loss("ring_full", LossCell { events: 3, bytes: 0 }).unwrap();
-    session.add_loss("ring_full", LossCell { events: 3, bytes: 0 });
-    recorder.loss("fd_gone", LossCell::default()).unwrap();
+    recorder.loss(&Reason::RingFull.into(), LossCell { events: 3, bytes: 0 }).unwrap();
+    session.add_loss(Reason::RingFull.into(), LossCell { events: 3, bytes: 0 });
+    recorder.loss(&Reason::FdGone.into(), LossCell::default()).unwrap();
     recorder.end(3_000).unwrap();
     session.end_ns = 3_000;
     drop(recorder);

@@ -11,7 +11,7 @@ use tracer_common::{
 use crate::{
     capture::recover::Want,
     session::{Flows, Object, Session},
-    verdict::{Case, Finding, Stream, Subject},
+    verdict::{Case, Finding, Rule, Stream, Subject},
 };
 
 /// Objects whose unread bytes are given back.
@@ -19,8 +19,8 @@ const MOST_TAILS: usize = 64;
 /// Streams that are given back whole.
 const MOST_STREAMS: usize = 20;
 /// Rules that say that bytes left the process, and were lost or not seen further up.
-const RULES: [&str; 5] =
-    ["read_then_lost", "delivered", "discarded", "other_stream", "read_by_other"];
+const RULES: [Rule; 5] =
+    [Rule::ReadThenLost, Rule::Delivered, Rule::Discarded, Rule::OtherStream, Rule::ReadByOther];
 
 /// What to look for in a capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub fn wanted(session: &Session, flows: &Flows, findings: &[Finding]) -> Wanted 
     let mut seen = BTreeSet::new();
     let mut streams: Vec<Want> = findings
         .iter()
-        .filter(|finding| RULES.contains(&finding.rule.as_str()))
+        .filter(|finding| RULES.contains(&finding.rule))
         .flat_map(|finding| rows(&case, finding))
         .filter(|key| seen.insert(*key) && !told.contains(&key.object))
         .map(|LedgerKey { process, fd, object, .. }| Want::Stream { process, fd, object })

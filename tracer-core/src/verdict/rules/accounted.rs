@@ -1,7 +1,7 @@
 //! The last resort: no other rule had anything to say, so the numbers speak.
 
 use super::super::{Case, Subject, evidence, words};
-use crate::verdict::{Finding, Severity};
+use crate::verdict::{Finding, Rule, Severity};
 
 /// Not in the list of rules: asked only when all of them were silent.
 pub(in crate::verdict) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Finding {
@@ -30,5 +30,5 @@ pub(in crate::verdict) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Findin
         elsewhere.concat(),
         words::ending(subject)
     );
-    evidence::finding(case, subject, "accounted", Severity::Info, message)
+    evidence::finding(case, subject, Rule::Accounted, Severity::Info, message)
 }

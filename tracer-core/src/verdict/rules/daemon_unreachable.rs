@@ -6,7 +6,7 @@ use super::super::{Case, Subject, evidence, words};
 use crate::{
     session::{Fact, FactKind},
     text::errno,
-    verdict::{Finding, Severity},
+    verdict::{Finding, Rule, Severity},
 };
 
 /// Sockets that libraries try on every start and do without.
@@ -33,7 +33,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         errno::meaning(fact.errno)
     );
     let mut finding =
-        evidence::finding(case, subject, "daemon_unreachable", Severity::Warning, message);
+        evidence::finding(case, subject, Rule::DaemonUnreachable, Severity::Warning, message);
     finding.advice = Some(format!(
         "Start what listens there, or correct the address that {} uses.",
         words::who(subject)

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     session::Kind,
-    verdict::{Finding, Severity},
+    verdict::{Finding, Rule, Severity},
 };
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
@@ -44,7 +44,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         words::reach(case, subject),
         words::ending(subject)
     );
-    let mut finding = evidence::finding(case, subject, "delivered", Severity::Info, message);
+    let mut finding = evidence::finding(case, subject, Rule::Delivered, Severity::Info, message);
     let readers: Vec<String> = used
         .iter()
         .filter(|stream| stream.kind.passes_on())

@@ -3,7 +3,7 @@
 use super::super::{Case, Subject, evidence, words};
 use crate::{
     session::Kind,
-    verdict::{Finding, Severity},
+    verdict::{Finding, Rule, Severity},
 };
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
@@ -19,7 +19,8 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
                 stream.name(),
                 words::ending(subject)
             );
-            let finding = evidence::finding(case, subject, "discarded", Severity::Warning, message);
+            let finding =
+                evidence::finding(case, subject, Rule::Discarded, Severity::Warning, message);
             let mut finding = evidence::with_stream(finding, case, stream);
             finding.advice = Some(format!(
                 "Whoever starts it gives it /dev/null as {}: pass a pipe or a file instead.",

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::super::{Case, Subject, evidence, words};
-use crate::verdict::{Finding, Severity};
+use crate::verdict::{Finding, Rule, Severity};
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let bytes: u64 = subject.redirected.iter().map(|(_, bytes)| bytes).sum();
@@ -23,7 +23,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         words::ending(subject)
     );
     let severity = if subject.bytes() == 0 { Severity::Warning } else { Severity::Info };
-    let mut finding = evidence::finding(case, subject, "elsewhere", severity, message);
+    let mut finding = evidence::finding(case, subject, Rule::Elsewhere, severity, message);
     finding.advice = Some("It redirected its own output: look there.".into());
     vec![evidence::with(finding, "objects", json!(places))]
 }

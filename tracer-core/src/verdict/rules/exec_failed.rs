@@ -6,7 +6,7 @@ use super::super::{Case, Subject, evidence};
 use crate::{
     session::{Fact, FactKind, Process},
     text::errno,
-    verdict::{Finding, Severity},
+    verdict::{Finding, Rule, Severity},
 };
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
@@ -24,7 +24,8 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         fact.about,
         errno::meaning(fact.errno)
     );
-    let mut finding = evidence::finding(case, subject, "exec_failed", Severity::Warning, message);
+    let mut finding =
+        evidence::finding(case, subject, Rule::ExecFailed, Severity::Warning, message);
     finding.advice = Some(match fact.errno {
         errno::ENOENT => "Check the path, PATH as its starter sees it, and of a script the \
                           interpreter in its first line."

@@ -7,7 +7,7 @@ use tracer_common::{ledger::WRITE, object::ObjectId};
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     session::Kind,
-    verdict::{Finding, Severity},
+    verdict::{Finding, Rule, Severity},
 };
 
 /// A run shorter than this cannot be told from one that simply writes once.
@@ -54,7 +54,7 @@ fn tell_blocks(
         words::bytes(block),
         words::span(gap_ns, 0)
     );
-    let finding = evidence::finding(case, subject, "held_back", Severity::Info, message);
+    let finding = evidence::finding(case, subject, Rule::HeldBack, Severity::Info, message);
     let mut finding = evidence::with_stream(finding, case, stream);
     finding.advice = Some(UNBUFFER.into());
     let finding = evidence::with(finding, "block", json!(block));
@@ -104,7 +104,7 @@ fn tell(
         stream.name(),
         words::span(waited_ns, 0)
     );
-    let finding = evidence::finding(case, subject, "held_back", Severity::Info, message);
+    let finding = evidence::finding(case, subject, Rule::HeldBack, Severity::Info, message);
     let mut finding = evidence::with_stream(finding, case, stream);
     finding.advice = Some(UNBUFFER.into());
     let finding = evidence::with(finding, "last_moments_bytes", json!(last));

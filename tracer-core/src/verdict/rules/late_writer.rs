@@ -7,7 +7,7 @@ use tracer_common::{id::ProcessId, ledger::WRITE, object::ObjectId};
 use super::super::{Case, Subject, evidence, words};
 use crate::{
     session::Process,
-    verdict::{Finding, Severity},
+    verdict::{Finding, Rule, Severity},
 };
 
 /// Within this time after the command's end a helper of it is simply the next to end.
@@ -114,7 +114,8 @@ fn tell(
         deed(late, end_ns),
         words::ending(subject)
     );
-    let mut finding = evidence::finding(case, subject, "late_writer", Severity::Warning, message);
+    let mut finding =
+        evidence::finding(case, subject, Rule::LateWriter, Severity::Warning, message);
     finding.advice = Some(
         "A manager that waits for the end of the stream waits for that process; one that does not \
          wait loses what it writes. Redirect the output of what runs on in the background."

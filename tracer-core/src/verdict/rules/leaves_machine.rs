@@ -7,7 +7,7 @@ use serde_json::json;
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     session::Kind,
-    verdict::{Finding, Severity},
+    verdict::{Finding, Rule, Severity},
 };
 
 /// Address families (`include/linux/socket.h`).
@@ -39,7 +39,8 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
                 whither(case, stream),
                 words::ending(subject)
             );
-            let finding = evidence::finding(case, subject, "out_of_sight", Severity::Info, message);
+            let finding =
+                evidence::finding(case, subject, Rule::OutOfSight, Severity::Info, message);
             let mut finding = evidence::with_stream(finding, case, stream);
             finding.advice = Some(advice(case, stream).into());
             evidence::with(finding, "why", json!("socket"))

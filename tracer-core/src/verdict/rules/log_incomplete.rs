@@ -10,7 +10,7 @@ use super::super::{Case, words};
 use crate::{
     event::LogTally,
     session::{Object, named},
-    verdict::{Confidence, Finding, Severity},
+    verdict::{Confidence, Finding, Rule, Severity},
 };
 
 /// Output that rested this long is in the log.
@@ -46,7 +46,7 @@ fn of_log(case: &Case<'_>, log: &Object, tally: LogTally) -> Option<Finding> {
     }
     let complete = case.session.losses.is_empty();
     Some(Finding {
-        rule: "read_then_lost".into(),
+        rule: Rule::ReadThenLost,
         severity: Severity::Loss,
         confidence: if complete { Confidence::Certain } else { Confidence::Unsure },
         pid: logger.tgid,

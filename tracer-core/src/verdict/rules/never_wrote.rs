@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::super::{Case, Subject, evidence, words};
-use crate::verdict::{Confidence, Finding, Severity};
+use crate::verdict::{Confidence, Finding, Rule, Severity};
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     if subject.attempts() > 0 || !subject.redirected.is_empty() {
@@ -29,7 +29,8 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
             words::ending(subject)
         ),
     };
-    let mut finding = evidence::finding(case, subject, "never_wrote", Severity::Warning, message);
+    let mut finding =
+        evidence::finding(case, subject, Rule::NeverWrote, Severity::Warning, message);
     finding.advice = Some(advice(case, subject));
     finding =
         evidence::with(finding, "stdout", json!(case.session.object_name(&subject.stdout.object)));

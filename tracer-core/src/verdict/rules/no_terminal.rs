@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::super::{Case, Subject, evidence, words};
-use crate::verdict::{Finding, Severity};
+use crate::verdict::{Finding, Rule, Severity};
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let asked: Vec<&str> = subject
@@ -27,7 +27,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         words::bytes(subject.stdout.row.bytes),
         words::bytes(subject.stderr.row.bytes)
     );
-    let mut finding = evidence::finding(case, subject, "no_terminal", Severity::Info, message);
+    let mut finding = evidence::finding(case, subject, Rule::NoTerminal, Severity::Info, message);
     finding.advice = Some(
         "Programs leave out progress and colours without a terminal: `tracer --pty -- COMMAND` shows \
          whether one changes it."

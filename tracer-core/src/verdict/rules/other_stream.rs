@@ -3,7 +3,7 @@
 use super::super::{Case, Subject, evidence, words};
 use crate::{
     session::Kind,
-    verdict::{Finding, Severity},
+    verdict::{Finding, Rule, Severity},
 };
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
@@ -27,7 +27,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         words::reach(case, subject),
         words::ending(subject)
     );
-    let finding = evidence::finding(case, subject, "other_stream", Severity::Warning, message);
+    let finding = evidence::finding(case, subject, Rule::OtherStream, Severity::Warning, message);
     let mut finding = evidence::with_stream(finding, case, stderr);
     finding.advice = Some(match subject.process.exit_code() {
         Some(0) => "Read stderr as well as stdout: this program reports its progress there.".into(),

@@ -5,7 +5,7 @@ use serde_json::{Map, json};
 use super::super::Case;
 use crate::{
     session::Process,
-    verdict::{Confidence, Finding, Severity},
+    verdict::{Confidence, Finding, Rule, Severity},
 };
 
 /// How the programs are called that run a guest, and what kind each is; those that end with `-` only
@@ -46,7 +46,7 @@ fn tell(process: &Process, why: &str) -> Finding {
     evidence.insert("why".into(), json!(why));
     evidence.insert("comm".into(), json!(process.comm));
     Finding {
-        rule: "out_of_sight".into(),
+        rule: Rule::OutOfSight,
         severity: Severity::Warning,
         confidence: Confidence::Certain,
         pid: process.id.tgid,

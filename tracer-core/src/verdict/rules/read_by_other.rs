@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     session::{Party, named},
-    verdict::{Finding, Severity},
+    verdict::{Finding, Rule, Severity},
 };
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
@@ -56,7 +56,7 @@ fn tell(
     let is_beside = |party: &Party| case.is_beside(subject, party.process);
     let by_design = is_beside(main) && others.iter().all(|party| is_beside(party));
     let severity = if by_design { Severity::Info } else { Severity::Warning };
-    let finding = evidence::finding(case, subject, "read_by_other", severity, message);
+    let finding = evidence::finding(case, subject, Rule::ReadByOther, severity, message);
     let mut finding = evidence::with_stream(finding, case, stream);
     finding.advice =
         Some("Give each reader a pipe of its own, or let one read and copy (tee).".into());

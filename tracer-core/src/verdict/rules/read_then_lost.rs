@@ -6,7 +6,7 @@ use serde_json::json;
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     event::HandedOut,
-    verdict::{Confidence, Finding, Severity},
+    verdict::{Confidence, Finding, Rule, Severity},
 };
 
 /// gRPC's default limit of a received message (`defaultClientMaxReceiveMessageSize`).
@@ -73,7 +73,7 @@ fn of_stream(
     // What a running command wrote may still be asked for.
     let is_final = subject.process.end_ns.is_some();
     let severity = if is_final { Severity::Loss } else { Severity::Warning };
-    let finding = evidence::finding(case, subject, "read_then_lost", severity, message);
+    let finding = evidence::finding(case, subject, Rule::ReadThenLost, severity, message);
     let mut finding = evidence::with_stream(finding, case, stream);
     if bad > 0 || !is_final {
         finding.confidence = Confidence::Unsure;

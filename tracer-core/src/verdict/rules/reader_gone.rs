@@ -4,7 +4,7 @@ use serde_json::json;
 use tracer_common::ledger::error;
 
 use super::super::{Case, Stream, Subject, evidence, words};
-use crate::verdict::{Finding, Severity};
+use crate::verdict::{Finding, Rule, Severity};
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     subject
@@ -35,7 +35,7 @@ fn tell(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding {
     );
     let by_design = closer.is_some_and(|closer| case.is_beside(subject, closer.process));
     let severity = if by_design { Severity::Info } else { Severity::Loss };
-    let finding = evidence::finding(case, subject, "reader_gone", severity, message);
+    let finding = evidence::finding(case, subject, Rule::ReaderGone, severity, message);
     let mut finding = evidence::with_stream(finding, case, stream);
     finding.advice = Some(if by_design {
         words::HAD_ENOUGH.into()

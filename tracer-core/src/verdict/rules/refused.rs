@@ -6,7 +6,7 @@ use tracer_common::ledger::error;
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     session::{FactKind, Process},
-    verdict::{Confidence, Finding, Severity},
+    verdict::{Confidence, Finding, Rule, Severity},
 };
 
 /// `O_NONBLOCK` (`include/uapi/asm-generic/fcntl.h`).
@@ -68,7 +68,7 @@ fn put_off(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Option<Fi
     let message = format!("{} had {}; {again}.", words::who(subject), obstacles(stream));
     // After a short write every usual library writes the rest.
     let severity = if refusals == 0 { Severity::Info } else { Severity::Warning };
-    let finding = evidence::finding(case, subject, "put_off", severity, message);
+    let finding = evidence::finding(case, subject, Rule::PutOff, severity, message);
     let mut finding = evidence::with_stream(finding, case, stream);
     finding.confidence = Confidence::Unsure;
     finding.advice = Some(
@@ -119,7 +119,7 @@ fn refusal(
         words::who(subject),
         words::ending(subject)
     );
-    let finding = evidence::finding(case, subject, "refused", Severity::Loss, message);
+    let finding = evidence::finding(case, subject, Rule::Refused, Severity::Loss, message);
     let mut finding = evidence::with_stream(finding, case, stream);
     finding.advice = Some(advice.into());
     let by = nonblock.as_ref().and_then(|nonblock| nonblock.by);

@@ -7,7 +7,7 @@ use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     event::{Asleep, Waiting},
     session::named,
-    verdict::{Finding, Severity},
+    verdict::{Finding, Rule, Severity},
 };
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
@@ -92,7 +92,7 @@ fn tell(
         stream.name(),
         idle(case, reader)
     );
-    let finding = evidence::finding(case, subject, "stuck", Severity::Warning, message);
+    let finding = evidence::finding(case, subject, Rule::Stuck, Severity::Warning, message);
     let mut finding = evidence::with_stream(finding, case, stream);
     finding.pid = sleeper.process.tgid;
     finding.advice = Some(advice(case, subject, reader));

@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::super::{Case, words};
 use crate::{
-    session::{Flow, Object},
-    verdict::{Confidence, Finding, Severity},
+    session::{Flow, LossReason, Object},
+    verdict::{Confidence, Finding, Rule, Severity},
 };
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
@@ -34,7 +34,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
             );
             let evidence = evidence(case, object, flow);
             Some(Finding {
-                rule: "unbalanced".into(),
+                rule: Rule::Unbalanced,
                 severity: Severity::Warning,
                 confidence: Confidence::Certain,
                 pid: 0,
@@ -73,5 +73,5 @@ fn reasons(case: &Case<'_>, object: &Object) -> String {
     if losses.is_empty() {
         return "it was in use when tracer attached".to_owned();
     }
-    losses.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+    losses.keys().map(LossReason::name).collect::<Vec<_>>().join(", ")
 }

@@ -6,7 +6,7 @@ use tracer_common::{id::ProcessId, ledger::READ, object::ObjectId};
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     session::{Close, Holding, named},
-    verdict::{Finding, Severity},
+    verdict::{Finding, Rule, Severity},
 };
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
@@ -51,7 +51,7 @@ fn tell(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, own: u64, unrea
         fate(subject, reader, closer, at_work),
         words::ending(subject)
     );
-    let finding = evidence::finding(case, subject, "unread", severity, message);
+    let finding = evidence::finding(case, subject, Rule::Unread, severity, message);
     let mut finding = evidence::with_stream(finding, case, stream);
     finding.advice = Some(advice(reader, severity).into());
     let finding = evidence::with_closer(finding, case, closer);

@@ -13,22 +13,22 @@ fn shell() -> Scene {
 }
 
 /// Bytes on stdout, and the rule, of the finding about the shell that comes first.
-fn told(scene: &Scene) -> (String, u64) {
+fn told(scene: &Scene) -> (Rule, u64) {
     let findings = scene.judged();
     let about = findings.iter().find(|finding| finding.pid == SHELL);
     let finding = about.unwrap_or_else(|| panic!("nothing about it: {findings:#?}"));
-    (finding.rule.clone(), finding.evidence["stdout_bytes"].as_u64().unwrap())
+    (finding.rule, finding.evidence["stdout_bytes"].as_u64().unwrap())
 }
 
 #[test]
 fn what_was_put_back_is_its_stdout() {
     let ended = shell().exited_with(SHELL, 200, [NULL, OUT, ERR]);
-    assert_eq!(told(&ended), ("delivered".to_owned(), 6));
+    assert_eq!(told(&ended), (Rule::Delivered, 6));
     let running = shell().holds(SHELL, 1, OUT);
     assert_eq!(told(&running).1, 6);
     // What else it sent to /dev/null meanwhile, nobody looks for.
     let noisy = ended.wrote(SHELL, 1, NULL, write(100));
-    assert_eq!(told(&noisy), ("delivered".to_owned(), 6));
+    assert_eq!(told(&noisy), (Rule::Delivered, 6));
 }
 
 #[test]
@@ -49,9 +49,9 @@ fn what_went_wrong_before_is_not_hidden() {
         told(&scene.exited_with(SHELL, 200, [NULL, log, ERR]))
     };
     let failed = |class| with_errors(LedgerRow::ZERO, class, 1);
-    assert_eq!(turned(OUT, failed(error::EPIPE)), ("reader_gone".to_owned(), 0));
+    assert_eq!(turned(OUT, failed(error::EPIPE)), (Rule::ReaderGone, 0));
     assert_eq!(turned(OUT, LedgerRow::ZERO).1, 0);
-    assert_eq!(turned(full, failed(error::ENOSPC)), ("refused".to_owned(), 0));
+    assert_eq!(turned(full, failed(error::ENOSPC)), (Rule::Refused, 0));
     assert_eq!(turned(full, write(7)).1, 7);
     assert_eq!(turned(full, LedgerRow::ZERO).1, 50);
 }

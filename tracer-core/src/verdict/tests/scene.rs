@@ -13,6 +13,9 @@ use tracer_common::{
     process::ROLE_TARGET,
 };
 
+pub(super) use crate::verdict::Rule;
+pub(super) use tracer_common::loss::Reason;
+
 use crate::{
     capture::recover::Want,
     event::{
@@ -272,8 +275,8 @@ impl Scene {
         self.event(9_000, EventKind::LogRead(log))
     }
 
-    pub(super) fn lost(mut self, reason: &str, events: u64) -> Self {
-        self.0.add_loss(reason, LossCell { events, bytes: 0 });
+    pub(super) fn lost(mut self, reason: Reason, events: u64) -> Self {
+        self.0.add_loss(reason.into(), LossCell { events, bytes: 0 });
         self
     }
 
@@ -294,7 +297,7 @@ impl Scene {
     }
 
     /// The finding of a rule, where it speaks.
-    pub(super) fn says(&self, rule: &str) -> Option<Finding> {
+    pub(super) fn says(&self, rule: Rule) -> Option<Finding> {
         self.judged().into_iter().find(|finding| finding.rule == rule)
     }
 }

@@ -10,7 +10,7 @@ use crate::{event::Waiting, text::errno};
 
 const SEQ: [&str; 3] = ["seq", "1", "9"];
 
-fn told(scene: &Scene, rule: &str) -> String {
+fn told(scene: &Scene, rule: Rule) -> String {
     scene.says(rule).unwrap_or_else(|| panic!("no {rule}: {:#?}", scene.judged())).message
 }
 
@@ -19,7 +19,7 @@ fn told(scene: &Scene, rule: &str) -> String {
 fn a_file_that_may_not_be_executed_is_named_before_one_that_is_not_there() {
     let scene = managed(&["sh"]).fork(80, MANAGER).exec_failed(80, errno::EACCES, "/opt/bin/job");
     let scene = scene.exec_failed(80, errno::ENOENT, "/usr/bin/job").exited(80, 127, 200);
-    let message = told(&scene, "exec_failed");
+    let message = told(&scene, Rule::ExecFailed);
     assert_eq!(
         message,
         "The command never started: pid 80, started by manager (pid 7), could not execute \
@@ -29,22 +29,24 @@ fn a_file_that_may_not_be_executed_is_named_before_one_that_is_not_there() {
 
 #[test]
 fn one_lost_fact_is_one_and_its_cure_is_named() {
-    let lost = |reason| wrote_and_read(&SEQ, 9).lost(reason, 1).says("own_losses").unwrap();
+    let lost = |reason| wrote_and_read(&SEQ, 9).lost(reason, 1).says(Rule::OwnLosses).unwrap();
     assert!(
-        lost("objects_full").message.starts_with("tracer could not record 1 fact (objects_full)")
+        lost(Reason::ObjectsFull)
+            .message
+            .starts_with("tracer could not record 1 fact (objects_full)")
     );
-    assert!(lost("objects_full").advice.unwrap().contains("--max-objects"));
-    assert!(lost("processes_full").advice.unwrap().contains("--max-processes"));
-    assert!(!lost("x32_not_covered").advice.unwrap().contains("--max"));
+    assert!(lost(Reason::ObjectsFull).advice.unwrap().contains("--max-objects"));
+    assert!(lost(Reason::ProcessesFull).advice.unwrap().contains("--max-processes"));
+    assert!(!lost(Reason::X32NotCovered).advice.unwrap().contains("--max"));
 }
 
 #[test]
 fn doubt_is_put_down_to_its_cause() {
-    let lossy = wrote_and_read(&SEQ, 9).lost("ring_full", 1).exited(COMMAND, 0, 200);
-    let message = told(&lossy, "delivered");
+    let lossy = wrote_and_read(&SEQ, 9).lost(Reason::RingFull, 1).exited(COMMAND, 0, 200);
+    let message = told(&lossy, Rule::Delivered);
     assert!(message.contains(", as far as tracer could see. It exited"), "{message}");
-    let silent = managed(&SEQ).lost("ring_full", 1).exited(COMMAND, 0, 200);
-    assert!(told(&silent, "never_wrote").contains("did not see everything"));
+    let silent = managed(&SEQ).lost(Reason::RingFull, 1).exited(COMMAND, 0, 200);
+    assert!(told(&silent, Rule::NeverWrote).contains("did not see everything"));
 }
 
 #[test]
@@ -59,7 +61,8 @@ fn one_place_for_both_streams_is_named_once() {
 fn a_close_at_the_end_of_the_command_is_not_0_ms_before_it() {
     let broken = with_errors(write(500), error::EPIPE, 1);
     let scene = managed(&["yes"]).wrote(COMMAND, 1, OUT, broken).read(MANAGER, OUT, 500, 110);
-    let message = told(&scene.closed(MANAGER, OUT, 120).exited(COMMAND, 141, 120), "reader_gone");
+    let message =
+        told(&scene.closed(MANAGER, OUT, 120).exited(COMMAND, 141, 120), Rule::ReaderGone);
     assert!(message.contains("closed its read end less than 1 ms after"), "{message}");
     assert!(message.contains("1 write refused"), "{message}");
 }
@@ -70,13 +73,13 @@ fn the_reader_is_named_and_not_the_shell_that_closed_a_moment_later() {
     let broken = with_errors(write(500), error::EPIPE, 1);
     let scene = managed(&["yes"]).wrote(COMMAND, 1, OUT, broken).read(30, OUT, 500, 110);
     let scene = scene.closed(30, OUT, 120).closed(MANAGER, OUT, 121).exited(COMMAND, 141, 122);
-    assert!(told(&scene, "reader_gone").contains("reader30 (pid 30) closed"));
+    assert!(told(&scene, Rule::ReaderGone).contains("reader30 (pid 30) closed"));
 }
 
 #[test]
 fn a_stuck_command_is_named_once() {
     let scene = managed(&["yes"]).wrote(COMMAND, 1, OUT, write(9)).read(MANAGER, OUT, 9, 110);
-    let message = told(&scene.asleep(COMMAND, Waiting::Write, 1, OUT), "stuck");
+    let message = told(&scene.asleep(COMMAND, Waiting::Write, 1, OUT), Rule::Stuck);
     assert!(
         message.starts_with("yes (pid 71) is stuck: it sleeps in a write to stdout;"),
         "{message}"
@@ -86,7 +89,7 @@ fn a_stuck_command_is_named_once() {
 #[test]
 fn what_still_holds_the_stream_has_not_ended_it() {
     let scene = wrote_and_read(&["sh"], 9).fork(80, COMMAND).exited(COMMAND, 0, 200);
-    let message = told(&scene.holds(80, 1, OUT), "late_writer");
+    let message = told(&scene.holds(80, 1, OUT), Rule::LateWriter);
     assert!(
         message.contains("sh (pid 80), which it started, still holds its output open"),
         "{message}"
@@ -97,7 +100,7 @@ fn what_still_holds_the_stream_has_not_ended_it() {
 #[test]
 fn short_writes_alone_are_told_without_refusals() {
     let row = LedgerRow { short: 1, ..write(5) };
-    let message = told(&managed(&SEQ).wrote(COMMAND, 1, OUT, row), "put_off");
+    let message = told(&managed(&SEQ).wrote(COMMAND, 1, OUT, row), Rule::PutOff);
     assert!(message.contains("had 1 write to stdout cut short; it went on"), "{message}");
 }
 
@@ -105,10 +108,10 @@ fn short_writes_alone_are_told_without_refusals() {
 fn who_made_the_pipe_non_blocking_itself_is_not_named_twice() {
     let row = LedgerRow { last_refused: 9, ..with_errors(write(5), error::EAGAIN, 1) };
     let scene = managed(&SEQ).wrote(COMMAND, 1, OUT, row).exited(COMMAND, 0, 200);
-    let message = told(&scene, "refused");
+    let message = told(&scene, Rule::Refused);
     assert!(message.starts_with("The kernel refused the last 9 B to stdout of seq"), "{message}");
     let row = with_errors(LedgerRow { calls: 0, ..write(0) }, error::OTHER, 2);
-    let message = told(&managed(&SEQ).wrote(COMMAND, 1, OUT, row), "refused");
+    let message = told(&managed(&SEQ).wrote(COMMAND, 1, OUT, row), Rule::Refused);
     assert!(
         message.contains("2 writes to stdout of seq 1 9 (pid 71) with another error"),
         "{message}"
@@ -120,7 +123,7 @@ fn a_reader_on_this_machine_is_not_looked_for_on_another() {
     let to = |remote| {
         let scene = managed(&["sh"]).socket(object(201), 2, remote, ObjectId::NONE);
         let scene = scene.command(80, MANAGER, &SEQ, [NULL, object(201), ERR]);
-        told(&scene.wrote(80, 1, object(201), write(9)), "out_of_sight")
+        told(&scene.wrote(80, 1, object(201), write(9)), Rule::OutOfSight)
     };
     assert!(to([127, 0, 0, 1]).contains("on this machine was not seen"));
     assert!(to([10, 0, 0, 9]).contains("left this machine"));
@@ -130,8 +133,8 @@ fn a_reader_on_this_machine_is_not_looked_for_on_another() {
 fn a_strong_claim_without_complete_counts_begins_with_its_doubt() {
     let broken = || with_errors(write(500), error::EPIPE, 1);
     let scene = || managed(&["yes"]).wrote(COMMAND, 1, OUT, broken()).exited(COMMAND, 141, 120);
-    assert!(told(&scene(), "reader_gone").starts_with("yes (pid"));
-    let message = told(&scene().lost("ring_full", 1), "reader_gone");
+    assert!(told(&scene(), Rule::ReaderGone).starts_with("yes (pid"));
+    let message = told(&scene().lost(Reason::RingFull, 1), Rule::ReaderGone);
     assert!(message.starts_with("Unsure, because tracer missed something: yes (pid"), "{message}");
 }
 
@@ -147,10 +150,10 @@ fn blocks_that_are_far_apart_are_told_with_size_and_distance() {
     };
     let asked = || managed(&["job"]).asked_terminal(COMMAND, 1, 25);
     let scene = asked().wrote(COMMAND, 1, OUT, row(4, 3 * 8192 + 100));
-    let message = told(&scene, "held_back");
+    let message = told(&scene, Rule::HeldBack);
     assert!(message.contains("in full blocks of 8,192 B, one every 2.0 s"), "{message}");
     let lines = asked().wrote(COMMAND, 1, OUT, row(40, 4_000));
-    assert!(lines.says("held_back").is_none());
+    assert!(lines.says(Rule::HeldBack).is_none());
     let told_nothing = managed(&["job"]).wrote(COMMAND, 1, OUT, row(4, 3 * 8192 + 100));
-    assert!(told_nothing.says("held_back").is_none());
+    assert!(told_nothing.says(Rule::HeldBack).is_none());
 }

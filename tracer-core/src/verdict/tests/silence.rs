@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A rule, a situation, and how gravely the rule speaks of it; `None` where it is silent.
-pub(super) type Expected = (&'static str, &'static str, Scene, Option<Severity>);
+pub(super) type Expected = (Rule, &'static str, Scene, Option<Severity>);
 
 /// Holds every situation to what the rule must say of it.
 pub(super) fn check(table: Vec<Expected>) {
@@ -41,11 +41,11 @@ fn silence_is_told_from_output_that_came_another_way() {
     let redirected = silent().file(object(9), "/tmp/o").wrote(COMMAND, 1, object(9), write(5));
     let by_child = silent().command(80, COMMAND, &SEQ, [NULL, OUT, ERR]);
     check(vec![
-        ("never_wrote", "nothing at all", silent(), Some(Warning)),
-        ("never_wrote", "copied by copy_file_range", by_copy, None),
-        ("never_wrote", "into a file of its own", redirected, None),
-        ("never_wrote", "a child wrote", by_child.wrote(80, 1, OUT, write(3)), None),
-        ("never_wrote", "a sandbox", managed(&["runsc", "run"]).exited(COMMAND, 0, 500), None),
+        (Rule::NeverWrote, "nothing at all", silent(), Some(Warning)),
+        (Rule::NeverWrote, "copied by copy_file_range", by_copy, None),
+        (Rule::NeverWrote, "into a file of its own", redirected, None),
+        (Rule::NeverWrote, "a child wrote", by_child.wrote(80, 1, OUT, write(3)), None),
+        (Rule::NeverWrote, "a sandbox", managed(&["runsc", "run"]).exited(COMMAND, 0, 500), None),
     ]);
 }
 
@@ -55,13 +55,13 @@ fn a_stream_is_the_other_one_only_where_there_are_two() {
     let one = managed(&["sh"]).command(80, MANAGER, &SEQ, [NULL, OUT, OUT]);
     let gone = complains().wrote(COMMAND, 1, OUT, failed(op::WRITE, error::EPIPE));
     check(vec![
-        ("other_stream", "stderr only", complains(), Some(Warning)),
-        ("other_stream", "2>&1", one.wrote(80, 2, OUT, write(20)), None),
-        ("other_stream", "stdout was refused", gone, None),
-        ("elsewhere", "2>&1", managed(&SEQ).wrote(COMMAND, 2, OUT, write(20)), None),
-        ("elsewhere", "2>/dev/null", managed(&SEQ).wrote(COMMAND, 2, NULL, write(20)), None),
+        (Rule::OtherStream, "stderr only", complains(), Some(Warning)),
+        (Rule::OtherStream, "2>&1", one.wrote(80, 2, OUT, write(20)), None),
+        (Rule::OtherStream, "stdout was refused", gone, None),
+        (Rule::Elsewhere, "2>&1", managed(&SEQ).wrote(COMMAND, 2, OUT, write(20)), None),
+        (Rule::Elsewhere, "2>/dev/null", managed(&SEQ).wrote(COMMAND, 2, NULL, write(20)), None),
         (
-            "elsewhere",
+            Rule::Elsewhere,
             "into a file",
             managed(&SEQ).file(object(9), "/tmp/o").wrote(COMMAND, 1, object(9), write(5)),
             Some(Warning),
@@ -76,10 +76,10 @@ fn only_dev_null_discards() {
         scene.command(80, MANAGER, &SEQ, [NULL, id, ERR]).wrote(80, 1, id, write(5))
     };
     check(vec![
-        ("discarded", "/dev/null", to(NULL), Some(Warning)),
-        ("discarded", "a file", to(object(9)), None),
-        ("delivered", "a file", to(object(9)), Some(Info)),
-        ("delivered", "/dev/null", to(NULL), None),
+        (Rule::Discarded, "/dev/null", to(NULL), Some(Warning)),
+        (Rule::Discarded, "a file", to(object(9)), None),
+        (Rule::Delivered, "a file", to(object(9)), Some(Info)),
+        (Rule::Delivered, "/dev/null", to(NULL), None),
     ]);
 }
 
@@ -97,19 +97,24 @@ fn refused_is_what_did_not_come_again() {
     };
     let fell_back = LedgerRow { ops: 1 << op::WRITE | 1 << op::COPY_FILE_RANGE, ..write(300) };
     check(vec![
-        ("refused", "gave up", refused(4).exited(COMMAND, 0, 200), Some(Loss)),
-        ("refused", "it came again", refused(0).exited(COMMAND, 0, 200), None),
-        ("refused", "it still runs and may come again", refused(4), None),
-        ("put_off", "it still runs and may come again", refused(4), Some(Warning)),
-        ("put_off", "it came again", refused(0).exited(COMMAND, 0, 200), Some(Warning)),
-        ("put_off", "gave up", refused(4).exited(COMMAND, 0, 200), None),
-        ("put_off", "a short write", short, Some(Info)),
-        ("put_off", "nothing was refused", wrote_and_read(&SEQ, 5), None),
-        ("refused", "a closed fd", cat(failed(op::WRITE, error::EBADF)), Some(Loss)),
-        ("refused", "cat >> log", cat(with_errors(fell_back, error::EBADF, 1)), None),
-        ("refused", "busybox cat >> log", cat(with_errors(fell_back, error::OTHER, 1)), None),
-        ("refused", "cat empty >> log", cat(failed(op::COPY_FILE_RANGE, error::EBADF)), None),
-        ("refused", "the disk is full", cat(with_errors(fell_back, error::ENOSPC, 1)), Some(Loss)),
+        (Rule::Refused, "gave up", refused(4).exited(COMMAND, 0, 200), Some(Loss)),
+        (Rule::Refused, "it came again", refused(0).exited(COMMAND, 0, 200), None),
+        (Rule::Refused, "it still runs and may come again", refused(4), None),
+        (Rule::PutOff, "it still runs and may come again", refused(4), Some(Warning)),
+        (Rule::PutOff, "it came again", refused(0).exited(COMMAND, 0, 200), Some(Warning)),
+        (Rule::PutOff, "gave up", refused(4).exited(COMMAND, 0, 200), None),
+        (Rule::PutOff, "a short write", short, Some(Info)),
+        (Rule::PutOff, "nothing was refused", wrote_and_read(&SEQ, 5), None),
+        (Rule::Refused, "a closed fd", cat(failed(op::WRITE, error::EBADF)), Some(Loss)),
+        (Rule::Refused, "cat >> log", cat(with_errors(fell_back, error::EBADF, 1)), None),
+        (Rule::Refused, "busybox cat >> log", cat(with_errors(fell_back, error::OTHER, 1)), None),
+        (Rule::Refused, "cat empty >> log", cat(failed(op::COPY_FILE_RANGE, error::EBADF)), None),
+        (
+            Rule::Refused,
+            "the disk is full",
+            cat(with_errors(fell_back, error::ENOSPC, 1)),
+            Some(Loss),
+        ),
     ]);
 }
 
@@ -130,13 +135,13 @@ fn a_pipeline_that_had_enough_loses_nothing() {
     // The shell that made the pipe gives up its own end a moment after `head`.
     let shell_later = pipeline(0).closed(MANAGER, OUT, 123);
     check(vec![
-        ("reader_gone", "the manager closed", closed(), Some(Loss)),
-        ("reader_gone", "yes | head", pipeline(0), Some(Info)),
-        ("reader_gone", "yes | cat | head", pipeline(13), Some(Info)),
-        ("reader_gone", "the shell closes a moment after head", shell_later, Some(Info)),
-        ("reader_gone", "the next command failed", pipeline(1 << 8), Some(Loss)),
-        ("unread", "yes | head", pipeline(0), None),
-        ("reader_gone", "it only stopped writing", wrote_and_read(&SEQ, 5), None),
+        (Rule::ReaderGone, "the manager closed", closed(), Some(Loss)),
+        (Rule::ReaderGone, "yes | head", pipeline(0), Some(Info)),
+        (Rule::ReaderGone, "yes | cat | head", pipeline(13), Some(Info)),
+        (Rule::ReaderGone, "the shell closes a moment after head", shell_later, Some(Info)),
+        (Rule::ReaderGone, "the next command failed", pipeline(1 << 8), Some(Loss)),
+        (Rule::Unread, "yes | head", pipeline(0), None),
+        (Rule::ReaderGone, "it only stopped writing", wrote_and_read(&SEQ, 5), None),
     ]);
 }
 
@@ -151,12 +156,12 @@ fn unread_is_what_nobody_takes_any_more() {
     let lost = half().read(MANAGER, OUT, 60, 110).closed(MANAGER, OUT, 300);
     let all = wrote_and_read(&SEQ, 100).closed(MANAGER, OUT, 300).exited(COMMAND, 0, 200);
     check(vec![
-        ("unread", "the reader closed", lost.clone(), Some(Loss)),
-        ("unread", "the reader could but does not", held(110), Some(Warning)),
-        ("unread", "the reader is at work", held(9_900), Some(Info)),
-        ("unread", "all was read", all.clone(), None),
-        ("delivered", "some is unread", lost, None),
-        ("delivered", "all was read", all, Some(Info)),
+        (Rule::Unread, "the reader closed", lost.clone(), Some(Loss)),
+        (Rule::Unread, "the reader could but does not", held(110), Some(Warning)),
+        (Rule::Unread, "the reader is at work", held(9_900), Some(Info)),
+        (Rule::Unread, "all was read", all.clone(), None),
+        (Rule::Delivered, "some is unread", lost, None),
+        (Rule::Delivered, "all was read", all, Some(Info)),
     ]);
 }
 
@@ -172,10 +177,10 @@ fn a_writer_is_stuck_only_where_nobody_reads() {
     let file = file.wrote(80, 1, object(9), write(9)).asleep(80, Waiting::Write, 1, object(9));
     let waits = wrote_and_read(&["cat"], 9).asleep(COMMAND, Waiting::Read, 0, object(44));
     check(vec![
-        ("stuck", "the reader stopped", full(200), Some(Warning)),
-        ("stuck", "the reader reads", full(9_800), None),
-        ("stuck", "it waits for a disk", file, None),
-        ("stuck", "it waits for input", waits, None),
+        (Rule::Stuck, "the reader stopped", full(200), Some(Warning)),
+        (Rule::Stuck, "the reader reads", full(9_800), None),
+        (Rule::Stuck, "it waits for a disk", file, None),
+        (Rule::Stuck, "it waits for input", waits, None),
     ]);
 }
 
@@ -185,9 +190,9 @@ fn a_failed_search_is_no_failed_start() {
     let manager = managed(&["sh"]).fork(80, MANAGER).exec_failed(80, errno::ENOENT, "/bin/x");
     let found = manager.clone().exec(80, &["/bin/x"], [NULL, OUT, ERR]).exited(80, 0, 200);
     check(vec![
-        ("exec_failed", "nowhere found", manager.clone().exited(80, 127, 200), Some(Warning)),
-        ("exec_failed", "found at last", found, None),
-        ("exec_failed", "it still tries", manager, None),
-        ("exec_failed", "a child of the command", child().exited(80, 127, 200), None),
+        (Rule::ExecFailed, "nowhere found", manager.clone().exited(80, 127, 200), Some(Warning)),
+        (Rule::ExecFailed, "found at last", found, None),
+        (Rule::ExecFailed, "it still tries", manager, None),
+        (Rule::ExecFailed, "a child of the command", child().exited(80, 127, 200), None),
     ]);
 }

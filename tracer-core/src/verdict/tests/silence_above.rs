@@ -23,11 +23,11 @@ fn a_late_writer_is_one_that_holds_the_stream() {
     let daemon = with_child().wrote(80, 1, OUT, written_at(3, 150));
     let redirected = with_child().exited_with(80, 5_000, [NULL, NULL, NULL]);
     check(vec![
-        ("late_writer", "it ends 3 s later", with_child().exited(80, 0, 3_200), Some(Warning)),
-        ("late_writer", "it ends 150 ms later", with_child().exited(80, 0, 350), None),
-        ("late_writer", "it still holds it", with_child().holds(80, 1, OUT), Some(Warning)),
-        ("late_writer", "a daemon that let go of it", daemon, None),
-        ("late_writer", "its output went elsewhere", redirected, None),
+        (Rule::LateWriter, "it ends 3 s later", with_child().exited(80, 0, 3_200), Some(Warning)),
+        (Rule::LateWriter, "it ends 150 ms later", with_child().exited(80, 0, 350), None),
+        (Rule::LateWriter, "it still holds it", with_child().holds(80, 1, OUT), Some(Warning)),
+        (Rule::LateWriter, "a daemon that let go of it", daemon, None),
+        (Rule::LateWriter, "its output went elsewhere", redirected, None),
     ]);
 }
 
@@ -38,10 +38,10 @@ fn a_pipeline_is_no_theft() {
     let pipeline = || pipeline.clone().wrote(COMMAND, 1, OUT, write(9)).read(72, OUT, 5, 110);
     let stage = pipeline().command(73, MANAGER, &["cat"], [OUT, ERR, ERR]).read(73, OUT, 4, 120);
     check(vec![
-        ("read_by_other", "a stranger", other, Some(Warning)),
-        ("read_by_other", "seq | cat", pipeline().exited(72, 0, 130), None),
+        (Rule::ReadByOther, "a stranger", other, Some(Warning)),
+        (Rule::ReadByOther, "seq | cat", pipeline().exited(72, 0, 130), None),
         (
-            "read_by_other",
+            Rule::ReadByOther,
             "seq | (head -1; cat)",
             stage.exited(72, 0, 130).exited(73, 0, 140),
             Some(Info),
@@ -53,14 +53,14 @@ fn a_pipeline_is_no_theft() {
 fn a_manager_that_handed_out_all_lost_nothing() {
     let done = || wrote_and_read(&SEQ, 100).exited(COMMAND, 0, 200);
     check(vec![
-        ("read_then_lost", "less", done().handed_out(60), Some(Loss)),
-        ("read_then_lost", "all", done().handed_out(100), None),
-        ("read_then_lost", "in two answers", done().handed_out(60).handed_out(40), None),
-        ("read_then_lost", "no log", done(), None),
-        ("delivered", "less", done().handed_out(60), None),
-        ("delivered", "all", done().handed_out(100), Some(Info)),
+        (Rule::ReadThenLost, "less", done().handed_out(60), Some(Loss)),
+        (Rule::ReadThenLost, "all", done().handed_out(100), None),
+        (Rule::ReadThenLost, "in two answers", done().handed_out(60).handed_out(40), None),
+        (Rule::ReadThenLost, "no log", done(), None),
+        (Rule::Delivered, "less", done().handed_out(60), None),
+        (Rule::Delivered, "all", done().handed_out(100), Some(Info)),
     ]);
-    let unread_lines = done().handed_out(60).bad_log_lines(1).says("read_then_lost").unwrap();
+    let unread_lines = done().handed_out(60).bad_log_lines(1).says(Rule::ReadThenLost).unwrap();
     assert_eq!(unread_lines.confidence, Confidence::Unsure);
 }
 
@@ -69,11 +69,11 @@ fn only_a_refused_terminal_is_worth_a_line() {
     let program = || wrote_and_read(&["ls"], 9).exited(COMMAND, 0, 200);
     let silent = managed(&["ls"]).asked_terminal(COMMAND, 1, 25).exited(COMMAND, 0, 200);
     check(vec![
-        ("no_terminal", "told no", program().asked_terminal(COMMAND, 1, 25), Some(Info)),
-        ("no_terminal", "never asked", program(), None),
-        ("no_terminal", "told yes", program().asked_terminal(COMMAND, 1, 0), None),
-        ("no_terminal", "asked about stdin", program().asked_terminal(COMMAND, 0, 25), None),
-        ("no_terminal", "wrote nothing", silent, None),
+        (Rule::NoTerminal, "told no", program().asked_terminal(COMMAND, 1, 25), Some(Info)),
+        (Rule::NoTerminal, "never asked", program(), None),
+        (Rule::NoTerminal, "told yes", program().asked_terminal(COMMAND, 1, 0), None),
+        (Rule::NoTerminal, "asked about stdin", program().asked_terminal(COMMAND, 0, 25), None),
+        (Rule::NoTerminal, "wrote nothing", silent, None),
     ]);
 }
 
@@ -87,14 +87,19 @@ fn what_is_called_like_a_sandbox_is_none() {
         scene.command(80, MANAGER, &SEQ, [NULL, one, ERR]).wrote(80, 1, one, write(9))
     };
     check(vec![
-        ("out_of_sight", "gVisor", named(&["/usr/bin/runsc", "run"]), Some(Warning)),
-        ("out_of_sight", "qemu", named(&["qemu-system-x86_64", "-m", "1G"]), Some(Warning)),
-        ("out_of_sight", "a file", named(&["cat", "/var/log/runsc.log"]), None),
-        ("out_of_sight", "a script", named(&["/opt/runsc-cleanup.sh"]), None),
-        ("out_of_sight", "a socket of which one end was seen", socket(false), Some(Info)),
-        ("out_of_sight", "a pair of sockets", socket(true), None),
-        ("delivered", "a pair of sockets that nobody read", socket(true), None),
-        ("delivered", "a pair of sockets", socket(true).read(30, object(202), 9, 110), Some(Info)),
+        (Rule::OutOfSight, "gVisor", named(&["/usr/bin/runsc", "run"]), Some(Warning)),
+        (Rule::OutOfSight, "qemu", named(&["qemu-system-x86_64", "-m", "1G"]), Some(Warning)),
+        (Rule::OutOfSight, "a file", named(&["cat", "/var/log/runsc.log"]), None),
+        (Rule::OutOfSight, "a script", named(&["/opt/runsc-cleanup.sh"]), None),
+        (Rule::OutOfSight, "a socket of which one end was seen", socket(false), Some(Info)),
+        (Rule::OutOfSight, "a pair of sockets", socket(true), None),
+        (Rule::Delivered, "a pair of sockets that nobody read", socket(true), None),
+        (
+            Rule::Delivered,
+            "a pair of sockets",
+            socket(true).read(30, object(202), 9, 110),
+            Some(Info),
+        ),
     ]);
 }
 
@@ -103,10 +108,10 @@ fn books_of_a_pipe_in_motion_are_not_closed() {
     let read =
         |bytes| managed(&SEQ).wrote(COMMAND, 1, OUT, write(100)).read(MANAGER, OUT, bytes, 110);
     check(vec![
-        ("unbalanced", "more came out than went in", read(108), Some(Warning)),
-        ("unbalanced", "it was looked at while it moved", read(60).inside(OUT, 55, 105), None),
-        ("unbalanced", "some is missing", read(60).inside(OUT, 30, 200), Some(Warning)),
-        ("unbalanced", "the rest is inside", read(60).inside(OUT, 40, 200), None),
+        (Rule::Unbalanced, "more came out than went in", read(108), Some(Warning)),
+        (Rule::Unbalanced, "it was looked at while it moved", read(60).inside(OUT, 55, 105), None),
+        (Rule::Unbalanced, "some is missing", read(60).inside(OUT, 30, 200), Some(Warning)),
+        (Rule::Unbalanced, "the rest is inside", read(60).inside(OUT, 40, 200), None),
     ]);
 }
 
@@ -118,16 +123,16 @@ fn a_connect_matters_only_to_who_needed_it() {
     };
     let failed = |path| client(1).connect_failed(COMMAND, errno::ENOENT, path);
     check(vec![
-        ("daemon_unreachable", "no daemon", failed("/run/docker.sock"), Some(Warning)),
-        ("daemon_unreachable", "the name cache", failed("/var/run/nscd/socket"), None),
+        (Rule::DaemonUnreachable, "no daemon", failed("/run/docker.sock"), Some(Warning)),
+        (Rule::DaemonUnreachable, "the name cache", failed("/var/run/nscd/socket"), None),
         (
-            "daemon_unreachable",
+            Rule::DaemonUnreachable,
             "it succeeded",
             client(0).connect_failed(COMMAND, errno::ENOENT, "/run/docker.sock"),
             None,
         ),
         (
-            "daemon_unreachable",
+            Rule::DaemonUnreachable,
             "a resolver's look for a route",
             client(1).connect6_failed(COMMAND, errno::ENETUNREACH),
             None,
@@ -147,17 +152,17 @@ fn what_was_written_late_was_not_always_held_back() {
     let child = managed(&SH).command(3_000, COMMAND, &SEQ, [NULL, OUT, ERR]);
     let child = child.wrote(3_000, 1, OUT, written_at(20, 3_010)).exited(COMMAND, 0, 3_030);
     check(vec![
-        ("held_back", "all at the end", ends(object(9), 3_000, 3_010), Some(Info)),
-        ("held_back", "a short run", ends(object(9), 500, 510), None),
-        ("held_back", "in the middle", ends(object(9), 3_000, 9_000), None),
-        ("held_back", "into /dev/null", ends(NULL, 3_000, 3_010), None),
+        (Rule::HeldBack, "all at the end", ends(object(9), 3_000, 3_010), Some(Info)),
+        (Rule::HeldBack, "a short run", ends(object(9), 500, 510), None),
+        (Rule::HeldBack, "in the middle", ends(object(9), 3_000, 9_000), None),
+        (Rule::HeldBack, "into /dev/null", ends(NULL, 3_000, 3_010), None),
         (
-            "held_back",
+            Rule::HeldBack,
             "most came before",
             managed(&SEQ).wrote(COMMAND, 1, OUT, spread).exited(COMMAND, 0, 3_010),
             None,
         ),
-        ("held_back", "sleep 3; seq 1 9", child, None),
+        (Rule::HeldBack, "sleep 3; seq 1 9", child, None),
     ]);
 }
 
@@ -166,9 +171,9 @@ fn what_is_complete_is_not_doubted() {
     let done = || wrote_and_read(&SEQ, 9).exited(COMMAND, 0, 200);
     let empty = managed(&SEQ).wrote(COMMAND, 1, OUT, write(0)).exited(COMMAND, 0, 200);
     check(vec![
-        ("own_losses", "nothing was lost", done(), None),
-        ("own_losses", "an event was lost", done().lost("ring_full", 1), Some(Warning)),
-        ("accounted", "another rule speaks", done(), None),
-        ("accounted", "an empty write", empty, Some(Info)),
+        (Rule::OwnLosses, "nothing was lost", done(), None),
+        (Rule::OwnLosses, "an event was lost", done().lost(Reason::RingFull, 1), Some(Warning)),
+        (Rule::Accounted, "another rule speaks", done(), None),
+        (Rule::Accounted, "an empty write", empty, Some(Info)),
     ]);
 }

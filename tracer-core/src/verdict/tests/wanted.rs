@@ -17,7 +17,7 @@ fn wants(scene: &Scene) -> Vec<Want> {
 fn what_was_left_in_a_pipe_is_its_tail_and_no_stream_besides() {
     let scene = managed(&CURL).wrote(COMMAND, 2, ERR, write(312)).exited(COMMAND, 1, 200);
     let unread = Want::Tail { object: ERR, unread: 312, in_flight: 0, written: 312, is_sure: true };
-    assert!(scene.says("other_stream").is_some());
+    assert!(scene.says(Rule::OtherStream).is_some());
     assert_eq!(wants(&scene), [unread]);
     // Where a part of it was read, that part may have been lost as well.
     let scene = scene.read(MANAGER, ERR, 100, 110);
@@ -28,10 +28,10 @@ fn what_was_left_in_a_pipe_is_its_tail_and_no_stream_besides() {
 #[test]
 fn what_was_read_and_lost_or_only_delivered_is_the_whole_stream() {
     let scene = wrote_and_read(&CURL, 100).exited(COMMAND, 0, 200);
-    assert!(scene.says("delivered").is_some());
+    assert!(scene.says(Rule::Delivered).is_some());
     assert_eq!(wants(&scene), [stream(COMMAND, 1, OUT)]);
     let scene = scene.handed_out(50);
-    assert!(scene.says("read_then_lost").is_some());
+    assert!(scene.says(Rule::ReadThenLost).is_some());
     assert_eq!(wants(&scene), [stream(COMMAND, 1, OUT)]);
 }
 
@@ -46,7 +46,7 @@ fn the_output_of_a_commands_children_is_its_own() {
 fn discarded_output_is_wanted_too() {
     let scene = managed(&CURL).command(80, MANAGER, &CURL, [NULL, NULL, ERR]);
     let scene = scene.wrote(80, 1, NULL, write(9)).exited(80, 0, 200).exited(COMMAND, 0, 200);
-    assert!(scene.says("discarded").is_some());
+    assert!(scene.says(Rule::Discarded).is_some());
     assert!(wants(&scene).contains(&stream(80, 1, NULL)));
 }
 
@@ -59,7 +59,7 @@ fn a_finding_about_one_fd_is_about_that_stream_alone() {
         .read(MANAGER + 1, OUT, 3, 111)
         .read(MANAGER, ERR, 8, 112)
         .exited(COMMAND, 0, 200);
-    let found = scene.says("read_by_other").unwrap();
+    let found = scene.says(Rule::ReadByOther).unwrap();
     assert_eq!(found.fd, Some(1));
     // `delivered` speaks of both.
     assert_eq!(wants(&scene), [stream(COMMAND, 1, OUT), stream(COMMAND, 2, ERR)]);
@@ -76,7 +76,7 @@ fn a_log_that_is_short_wants_what_its_writer_read_of_that_container() {
         .into_iter()
         .fold(scene, |scene, fifo| scene.wrote(90, 8, fifo, write(50)).read(91, fifo, 50, 110));
     let mut found = scene.clone().wrote(COMMAND, 1, OUT, write(1)).judged().remove(0);
-    found.rule = "read_then_lost".into();
+    found.rule = Rule::ReadThenLost;
     found.pid = 91;
     let log = "/var/lib/docker/containers/c0ffeec0ffee/c0ffeec0ffee-json.log";
     found.evidence.insert("source".into(), log.into());

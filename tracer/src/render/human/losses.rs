@@ -2,10 +2,10 @@
 
 use std::io;
 
-use tracer_common::loss::{self, NAMES};
+use tracer_common::loss::Reason;
 use tracer_core::{
-    recording,
     report::Report,
+    session::LossReason,
     text::units::{bytes, count},
 };
 
@@ -13,26 +13,6 @@ use crate::render::{
     palette::{ODD, PLAIN},
     text::{Page, Text},
 };
-
-/// A sentence for each reason, in the order of [`NAMES`].
-const SENTENCES: [&str; loss::COUNT as usize] = [
-    "the event buffer was full: starts, ends or facts of processes are missing",
-    "the process table was full: some processes were not followed",
-    "the ledger was full: bytes moved that are in no line above",
-    "the object table was full: the readers of some pipes or sockets are not known",
-    "the program's memory could not be read: sizes of some calls are not known",
-    "a kernel structure could not be read: what some fds pointed to is not known",
-    "a fd was closed by another thread during the call: bytes without a target",
-    "the table of io_uring requests was full: some requests were not counted",
-    "io_uring requests were submitted before the trace began: they were not counted",
-    "io_uring requests asked for no completion: their bytes are not known",
-    "io_uring was used, and this kernel does not tell which file a request is about",
-    "native AIO (io_submit) was used, which is not counted",
-    "a program with the x32 ABI was used, whose calls are not counted",
-    "records of the kernel side could not be read",
-    "the kernel skipped the counting program while it ran already on that CPU",
-    "the table of read ends was full: who closed some pipes is not known",
-];
 
 /// Writes one line for each reason that was hit.
 pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
@@ -50,14 +30,60 @@ pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
     Ok(())
 }
 
-fn sentence(reason: &str) -> &str {
-    let known = NAMES.iter().position(|&name| name == reason);
-    let of_reading = match reason {
-        recording::CUT => "the recording has no end: what came after its last line is missing",
-        recording::DAMAGED => "lines of the recording could not be read: what they said is missing",
-        _ => reason,
-    };
-    known.and_then(|index| SENTENCES.get(index).copied()).unwrap_or(of_reading)
+fn sentence(reason: &LossReason) -> &str {
+    match reason {
+        LossReason::Trace(reason) => of_trace(*reason),
+        LossReason::RecordingCut => {
+            "the recording has no end: what came after its last line is missing"
+        }
+        LossReason::RecordingDamaged => {
+            "lines of the recording could not be read: what they said is missing"
+        }
+        LossReason::Other(name) => name,
+    }
+}
+
+const fn of_trace(reason: Reason) -> &'static str {
+    match reason {
+        Reason::RingFull => {
+            "the event buffer was full: starts, ends or facts of processes are missing"
+        }
+        Reason::ProcessesFull => "the process table was full: some processes were not followed",
+        Reason::LedgerFull => "the ledger was full: bytes moved that are in no line above",
+        Reason::ObjectsFull => {
+            "the object table was full: the readers of some pipes or sockets are not known"
+        }
+        Reason::UserMemory => {
+            "the program's memory could not be read: sizes of some calls are not known"
+        }
+        Reason::KernelMemory => {
+            "a kernel structure could not be read: what some fds pointed to is not known"
+        }
+        Reason::FdGone => {
+            "a fd was closed by another thread during the call: bytes without a target"
+        }
+        Reason::UringFull => {
+            "the table of io_uring requests was full: some requests were not counted"
+        }
+        Reason::UringUnmatched => {
+            "io_uring requests were submitted before the trace began: they were not counted"
+        }
+        Reason::UringSilent => {
+            "io_uring requests asked for no completion: their bytes are not known"
+        }
+        Reason::UringNotCovered => {
+            "io_uring was used, and this kernel does not tell which file a request is about"
+        }
+        Reason::AioNotCovered => "native AIO (io_submit) was used, which is not counted",
+        Reason::X32NotCovered => "a program with the x32 ABI was used, whose calls are not counted",
+        Reason::Undecodable => "records of the kernel side could not be read",
+        Reason::SkippedRuns => {
+            "the kernel skipped the counting program while it ran already on that CPU"
+        }
+        Reason::ReadEndsFull => {
+            "the table of read ends was full: who closed some pipes is not known"
+        }
+    }
 }
 
 fn amount(events: u64, size: u64) -> String {
@@ -67,19 +93,16 @@ fn amount(events: u64, size: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn every_reason_has_its_own_sentence_and_unknown_ones_their_name() {
-        for (index, name) in NAMES.iter().enumerate() {
-            assert_eq!(sentence(name), SENTENCES[index]);
-            assert!(!SENTENCES[..index].contains(&SENTENCES[index]), "{name}");
-        }
-        assert_eq!(sentence("ring_full").split(':').next(), Some("the event buffer was full"));
-        for name in recording::REASONS {
-            assert_ne!(sentence(name), name);
-        }
-        assert_eq!(sentence("undecodable"), SENTENCES[13]);
-        assert_eq!(sentence("quantum_foam"), "quantum_foam");
+        let sentences: BTreeSet<String> =
+            LossReason::all().map(|reason| sentence(&reason).to_owned()).collect();
+        assert_eq!(sentences.len(), LossReason::all().count());
+        assert!(LossReason::all().all(|reason| sentence(&reason) != reason.name()));
+        assert_eq!(sentence(&LossReason::Other("quantum_foam".to_owned())), "quantum_foam");
     }
 }

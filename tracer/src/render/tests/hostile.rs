@@ -4,6 +4,7 @@ use proptest::{collection::vec, prelude::*};
 use serde_json::Value;
 use tracer_core::{
     report::{Captured, Fact, Report},
+    session::LossReason,
     text::is_hazard,
 };
 
@@ -76,10 +77,10 @@ fn poisoned(mut report: Report, words: &[String]) -> Report {
         object.holders.iter_mut().for_each(|holder| holder.comm = next());
     }
     for finding in &mut report.findings {
-        (finding.rule, finding.message, finding.advice) = (next(), next(), Some(next()));
+        (finding.message, finding.advice) = (next(), Some(next()));
         finding.evidence.insert(next(), Value::String(next()));
     }
-    report.losses.insert(next(), 1);
+    report.losses.insert(LossReason::Other(next()), 1);
     if let Some(captured) = &mut report.capture {
         poison_capture(captured, &id, &mut next);
     }

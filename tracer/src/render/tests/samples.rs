@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use serde_json::Map;
+use tracer_common::loss;
 use tracer_core::{
     capture::{Keep, Reason, recover::Doubt, summary::GapSum},
     report::{
         Captured, CapturedStream, Elsewhere, Exit, Fd, Holder, Object, Party, Process, Recovered,
         RecoveredKind, Report, SCHEMA, Window,
     },
-    session::Target,
-    verdict::{Confidence, Finding, Severity},
+    session::{LossReason, Target},
+    verdict::{Confidence, Finding, Rule, Severity},
 };
 
 /// `docker pull` in a container wrote to stdout and its manager read all of it.
@@ -25,14 +26,14 @@ pub(in crate::render) fn delivered() -> Report {
                 "Read what manager (60) did with these bytes: they left the kernel.".into(),
             ),
             message: report.verdict.clone(),
-            ..finding("delivered", Severity::Info, 71)
+            ..finding(Rule::Delivered, Severity::Info, 71)
         },
         Finding {
             message: "`docker pull nginx:1.27` (pid 71) asked whether fd 1 is a terminal and was \
                       told no, so it may write less than it does on a screen."
                 .into(),
             advice: Some("Give it a terminal, or look for an option like --progress=plain.".into()),
-            ..finding("tty_refused", Severity::Warning, 71)
+            ..finding(Rule::NoTerminal, Severity::Warning, 71)
         },
     ];
     report.processes = vec![
@@ -68,7 +69,7 @@ pub(super) fn stderr_only() -> Report {
         message: report.verdict.clone(),
         advice: Some("Read stderr: its message is there.".into()),
         fd: Some(2),
-        ..finding("other_stream", Severity::Warning, 71)
+        ..finding(Rule::OtherStream, Severity::Warning, 71)
     }];
     let argv = ["docker", "pull", "--progress=plain", "nginx:latest"];
     report.processes = vec![Process {
@@ -94,7 +95,7 @@ pub(super) fn never_wrote() -> Report {
     let mut report = pid_report("`sleep 60` (pid 71) wrote nothing and was killed by SIGKILL.");
     report.findings = vec![Finding {
         message: report.verdict.clone(),
-        ..finding("never_wrote", Severity::Warning, 71)
+        ..finding(Rule::NeverWrote, Severity::Warning, 71)
     }];
     report.processes = vec![Process {
         stdio: stdio("/dev/null", "/var/log/sleep.log"),
@@ -117,7 +118,7 @@ pub(super) fn unread() -> Report {
         advice: Some("Look why manager (60) stopped reading.".into()),
         confidence: Confidence::Unsure,
         fd: Some(1),
-        ..finding("unread", Severity::Loss, 71)
+        ..finding(Rule::Unread, Severity::Loss, 71)
     }];
     report.processes = vec![Process {
         fds: vec![
@@ -146,12 +147,12 @@ pub(super) fn unread() -> Report {
         ..pipe("pipe:[88123]")
     }];
     report.losses = BTreeMap::from([
-        ("ring_full".to_owned(), 3),
-        ("ledger_full".to_owned(), 1),
-        ("never_hit".to_owned(), 0),
-        ("later_reason".to_owned(), 1),
+        (loss::Reason::RingFull.into(), 3),
+        (loss::Reason::LedgerFull.into(), 1),
+        (LossReason::Other("never_hit".to_owned()), 0),
+        (LossReason::Other("later_reason".to_owned()), 1),
     ]);
-    report.lost_bytes = BTreeMap::from([("ledger_full".to_owned(), 455)]);
+    report.lost_bytes = BTreeMap::from([(loss::Reason::LedgerFull.into(), 455)]);
     report
 }
 
@@ -162,7 +163,7 @@ pub(super) fn tree() -> Report {
         Target { kind: "command".into(), name: "sh -c 'make all; false'".into(), pids: vec![61] };
     report.findings = vec![Finding {
         message: report.verdict.clone(),
-        ..finding("delivered", Severity::Info, 62)
+        ..finding(Rule::Delivered, Severity::Info, 62)
     }];
     let shell = process(61, 60, &["sh", "-c", "make all; false"], 0.0);
     let make = process(62, 61, &["make", "all"], 10.0);
@@ -285,9 +286,9 @@ fn pid_report(verdict: &str) -> Report {
     }
 }
 
-fn finding(rule: &str, severity: Severity, pid: u32) -> Finding {
+fn finding(rule: Rule, severity: Severity, pid: u32) -> Finding {
     Finding {
-        rule: rule.into(),
+        rule,
         severity,
         confidence: Confidence::Certain,
         pid,

@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use tracer_common::loss;
 use tracer_core::{
-    recording,
     report::{Report, SCHEMA},
+    session::LossReason,
 };
 
 use super::{super::Format, PLAIN, rendered, samples};
@@ -73,8 +72,7 @@ fn the_tables_name_every_field_and_no_other() {
 
 #[test]
 fn the_tables_name_every_reason_and_no_other() {
-    let names = loss::NAMES.iter().chain(&recording::REASONS);
-    let reasons: BTreeSet<String> = names.map(|&name| name.to_owned()).collect();
+    let reasons: BTreeSet<String> = LossReason::all().map(String::from).collect();
     assert_eq!(first_cells("reason (open)"), reasons);
 }
 

@@ -1,0 +1,102 @@
+//! Why something could not be recorded.
+
+use std::{cmp::Ordering, fmt};
+
+use serde::{Deserialize, Serialize};
+use tracer_common::loss::Reason;
+
+/// Why something could not be recorded. Its text form is the key of `losses` in a report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum LossReason {
+    /// Counted while the trace ran.
+    Trace(Reason),
+    /// The recording has no `end` line: it was cut, or the run was killed.
+    RecordingCut,
+    /// Lines of the recording could not be read.
+    RecordingDamaged,
+    /// A reason that a later version of tracer has recorded.
+    Other(String),
+}
+
+impl LossReason {
+    /// Every reason that this version counts.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let of_trace = Reason::ALL.into_iter().map(Self::Trace);
+        of_trace.chain([Self::RecordingCut, Self::RecordingDamaged])
+    }
+
+    /// Its text form.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Trace(reason) => reason.name(),
+            Self::RecordingCut => "recording_cut",
+            Self::RecordingDamaged => "recording_damaged",
+            Self::Other(name) => name,
+        }
+    }
+
+    /// Whether only a report from a recording can count it.
+    #[must_use]
+    pub const fn is_of_recording(&self) -> bool {
+        matches!(self, Self::RecordingCut | Self::RecordingDamaged)
+    }
+}
+
+impl Default for LossReason {
+    fn default() -> Self {
+        Self::Other(String::new())
+    }
+}
+
+impl Ord for LossReason {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.name().cmp(other.name())
+    }
+}
+
+impl PartialOrd for LossReason {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for LossReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl From<Reason> for LossReason {
+    fn from(reason: Reason) -> Self {
+        Self::Trace(reason)
+    }
+}
+
+impl From<String> for LossReason {
+    fn from(name: String) -> Self {
+        Self::all().find(|reason| reason.name() == name).unwrap_or(Self::Other(name))
+    }
+}
+
+impl From<LossReason> for String {
+    fn from(reason: LossReason) -> Self {
+        reason.name().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_read_back_from_its_name() {
+        for reason in LossReason::all() {
+            assert_eq!(LossReason::from(reason.name().to_owned()), reason);
+        }
+        let later: LossReason = serde_json::from_str(r#""quantum_foam""#).unwrap();
+        assert_eq!(later, LossReason::Other("quantum_foam".to_owned()));
+        assert_eq!(serde_json::to_string(&later).unwrap(), r#""quantum_foam""#);
+    }
+}
