@@ -20,7 +20,6 @@ use crate::{
     session::{Claimants, Close, Flows, Kind, Session},
 };
 
-pub(crate) use self::words::bytes;
 pub use self::{
     finding::{Confidence, Finding, Rule, Severity},
     subject::{Stream, Subject},

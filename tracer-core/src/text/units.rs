@@ -5,20 +5,31 @@ use bytesize::ByteSize;
 /// From here on a number of bytes is also given rounded.
 const ROUNDED_FROM: u64 = 10 * 1024;
 
+/// `2,048 B`, `1,288,895 B`.
+#[must_use]
+pub fn exact(bytes: u64) -> String {
+    format!("{} B", grouped(bytes))
+}
+
 /// `2,048 B`, `1,288,895 B (1.2 MiB)`.
 #[must_use]
 pub fn bytes(bytes: u64) -> String {
-    let exact = grouped(bytes);
+    let exact = exact(bytes);
     if bytes < ROUNDED_FROM {
-        return format!("{exact} B");
+        return exact;
     }
-    format!("{exact} B ({})", ByteSize::b(bytes).display().iec())
+    format!("{exact} ({})", ByteSize::b(bytes).display().iec())
 }
 
-/// `1 write`, `3 writes`, `12,000 writes`.
+/// `1 write`, `3 writes`, `12,000 processes`.
 #[must_use]
-pub fn count(number: u64, one: &str, many: &str) -> String {
-    format!("{} {}", grouped(number), if number == 1 { one } else { many })
+pub fn count(number: u64, noun: &str) -> String {
+    let plural = match noun {
+        _ if number == 1 => "",
+        noun if noun.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{} {noun}{plural}", grouped(number))
 }
 
 /// Thousands separated by commas.
@@ -57,6 +68,19 @@ pub fn duration(ms: f64) -> String {
     }
 }
 
+/// A span between two moments: `3 min 5 s`, `2.0 s`, `12 ms`, `less than 1 ms`.
+#[must_use]
+pub fn span(later_ns: u64, earlier_ns: u64) -> String {
+    let ms = later_ns.saturating_sub(earlier_ns) / 1_000_000;
+    match ms {
+        0 => "less than 1 ms".to_owned(),
+        1..1_000 => format!("{ms} ms"),
+        1_000..120_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
+        120_000..7_200_000 => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1_000),
+        _ => format!("{} h {} min", ms / 3_600_000, ms % 3_600_000 / 60_000),
+    }
+}
+
 /// A time relative to the window's start, given in milliseconds: `+12 ms`, `-1.5 s`.
 #[must_use]
 pub fn offset(ms: f64) -> String {
@@ -75,7 +99,7 @@ mod tests {
     #[test]
     fn bytes_are_exact_and_from_10_kib_also_rounded() {
         assert_eq!(bytes(0), "0 B");
-        assert_eq!(bytes(999), "999 B");
+        assert_eq!((bytes(999), exact(1_288_895)), ("999 B".into(), "1,288,895 B".into()));
         assert_eq!(bytes(2048), "2,048 B");
         assert_eq!(bytes(10_239), "10,239 B");
         assert_eq!(bytes(10_240), "10,240 B (10.0 KiB)");
@@ -84,10 +108,20 @@ mod tests {
     }
 
     #[test]
+    fn a_span_is_told_in_the_unit_people_think_in() {
+        let told = |ms: u64| span(ms * 1_000_000 + 5, 5);
+        assert_eq!(span(400, 5), "less than 1 ms");
+        assert_eq!((told(12), told(999)), ("12 ms".into(), "999 ms".into()));
+        assert_eq!((told(1_000), told(61_250)), ("1.0 s".into(), "61.2 s".into()));
+        assert_eq!(told(185_000), "3 min 5 s");
+        assert_eq!(told(90_000_000), "25 h 0 min");
+    }
+
+    #[test]
     fn one_is_singular() {
-        assert_eq!(count(0, "write", "writes"), "0 writes");
-        assert_eq!(count(1, "write", "writes"), "1 write");
-        assert_eq!(count(12_000, "write", "writes"), "12,000 writes");
+        assert_eq!(count(0, "write"), "0 writes");
+        assert_eq!(count(1, "write"), "1 write");
+        assert_eq!(count(12_000, "process"), "12,000 processes");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::{Case, Stream, Subject};
 use crate::{
     event::FileNow,
     session::{Close, Kind, Process, named},
+    text::units,
     verdict::Confidence,
 };
 
@@ -33,45 +34,15 @@ fn shortened(command: &str) -> String {
     one_line.chars().take(COMMAND - 1).chain(['…']).collect()
 }
 
-/// Exact bytes with thousands separators: `1,288,895 B`.
-pub(crate) fn bytes(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3 + 2);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text + " B"
-}
-
-/// A span between two moments: `3 min 5 s`, `2.0 s`, `12 ms`, `less than 1 ms`.
-pub(super) fn span(later_ns: u64, earlier_ns: u64) -> String {
-    let ms = later_ns.saturating_sub(earlier_ns) / 1_000_000;
-    match ms {
-        0 => "less than 1 ms".to_owned(),
-        1..1_000 => format!("{ms} ms"),
-        1_000..120_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
-        120_000..7_200_000 => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1_000),
-        _ => format!("{} h {} min", ms / 3_600_000, ms % 3_600_000 / 60_000),
-    }
-}
-
-/// A number and its noun: `1 write`, `3 writes`.
-pub(super) fn count(number: u64, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
 /// Who gave up the read end: `python3 (pid 7) closed its read end 12 ms after the end of the command`.
 pub(super) fn gave_up(closer: &Close, subject: &Subject<'_>) -> String {
     let how = if closer.by_exit { "ended with its read end open" } else { "closed its read end" };
     let who = named(&closer.comm, closer.process);
     let since = match subject.process.end_ns {
         Some(end) if closer.time_ns >= end => {
-            format!(" {} after the command had ended", span(closer.time_ns, end))
+            format!(" {} after the command had ended", units::span(closer.time_ns, end))
         }
-        Some(end) => format!(" {} before the command ended", span(end, closer.time_ns)),
+        Some(end) => format!(" {} before the command ended", units::span(end, closer.time_ns)),
         None => String::new(),
     };
     format!("{who} {how}{since}")
@@ -132,12 +103,16 @@ fn taken(case: &Case<'_>, stream: &Stream) -> String {
     match (flow.unread, flow.readers_in_words()) {
         (Some(0), Some(readers)) => format!("all read by {readers}"),
         (Some(unread), Some(readers)) => {
-            format!("{} of it read by {readers}, {} unread", bytes(flow.read), bytes(unread))
+            format!(
+                "{} of it read by {readers}, {} unread",
+                units::exact(flow.read),
+                units::exact(unread)
+            )
         }
         (_, None) => {
             format!("read by nobody so far, in {}", case.session.object_name(&stream.object))
         }
-        (None, Some(readers)) => format!("{} read by {readers}", bytes(flow.read)),
+        (None, Some(readers)) => format!("{} read by {readers}", units::exact(flow.read)),
     }
 }
 
@@ -157,24 +132,6 @@ fn file(case: &Case<'_>, stream: &Stream) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bytes_have_separators_where_they_belong() {
-        assert_eq!(bytes(0), "0 B");
-        assert_eq!(bytes(999), "999 B");
-        assert_eq!(bytes(1_000), "1,000 B");
-        assert_eq!(bytes(1_288_895), "1,288,895 B");
-    }
-
-    #[test]
-    fn a_span_is_told_in_the_unit_people_think_in() {
-        let told = |ms: u64| span(ms * 1_000_000 + 5, 5);
-        assert_eq!(span(400, 5), "less than 1 ms");
-        assert_eq!((told(12), told(999)), ("12 ms".into(), "999 ms".into()));
-        assert_eq!((told(1_000), told(61_250)), ("1.0 s".into(), "61.2 s".into()));
-        assert_eq!(told(185_000), "3 min 5 s");
-        assert_eq!(told(90_000_000), "25 h 0 min");
-    }
 
     #[test]
     fn a_long_command_is_cut_with_a_mark() {

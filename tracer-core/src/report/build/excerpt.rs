@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 
-use crate::{capture::Reason, text::redact::Redact, verdict::bytes};
+use crate::{
+    capture::Reason,
+    text::{redact::Redact, units},
+};
 
 /// Bytes that are quoted at most.
 const MOST_BYTES: usize = 2 << 10;
@@ -60,7 +63,7 @@ fn lines(context: &[u8], parts: &[Quoted]) -> Vec<Line> {
             Quoted::Gap(length, reason) => {
                 let begun = matches!(lines.last(), Some(Line::Output(line, _)) if !ends(line));
                 let line_feed = if begun { "\n" } else { "" };
-                let (length, why) = (bytes(*length), reason.words());
+                let (length, why) = (units::exact(*length), reason.words());
                 lines.push(Line::Gap(format!("{line_feed}[{length} missing: {why}]\n")));
             }
             Quoted::Bytes(bytes) => {

@@ -1,7 +1,10 @@
 //! The last resort: no other rule had anything to say, so the numbers speak.
 
 use super::super::{Case, Subject, evidence, words};
-use crate::verdict::{Finding, Rule, Severity};
+use crate::{
+    text::units,
+    verdict::{Finding, Rule, Severity},
+};
 
 /// Not in the list of rules: asked only when all of them were silent.
 pub(in crate::verdict) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Finding {
@@ -13,14 +16,14 @@ pub(in crate::verdict) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Findin
                 return format!("nothing to {}", stream.name());
             }
             let fate = words::fate(case, stream);
-            format!("{} to {}, {fate}", words::bytes(stream.row.bytes), stream.name())
+            format!("{} to {}, {fate}", units::exact(stream.row.bytes), stream.name())
         })
         .collect();
     let elsewhere: Vec<String> = subject
         .redirected
         .iter()
         .map(|(object, bytes)| {
-            format!(", {} to {}", words::bytes(*bytes), case.session.object_name(object))
+            format!(", {} to {}", units::exact(*bytes), case.session.object_name(object))
         })
         .collect();
     let message = format!(

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     session::Kind,
+    text::units,
     verdict::{Finding, Rule, Severity},
 };
 
@@ -23,7 +24,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         .map(|stream| {
             format!(
                 "{} to {}, {}",
-                words::bytes(stream.row.bytes),
+                units::exact(stream.row.bytes),
                 stream.name(),
                 words::fate(case, stream)
             )

@@ -3,6 +3,7 @@
 use super::super::{Case, Subject, evidence, words};
 use crate::{
     session::Kind,
+    text::units,
     verdict::{Finding, Rule, Severity},
 };
 
@@ -15,7 +16,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
             let message = format!(
                 "{} wrote {} to {}, which is /dev/null: discarded.{}",
                 words::who(subject),
-                words::bytes(stream.row.bytes),
+                units::exact(stream.row.bytes),
                 stream.name(),
                 words::ending(subject)
             );

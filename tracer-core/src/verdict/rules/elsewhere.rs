@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::super::{Case, Subject, evidence, words};
-use crate::verdict::{Finding, Rule, Severity};
+use crate::{
+    text::units,
+    verdict::{Finding, Rule, Severity},
+};
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let bytes: u64 = subject.redirected.iter().map(|(_, bytes)| bytes).sum();
@@ -18,7 +21,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let message = format!(
         "{} wrote {} to {}, not to the stdout and stderr it was started with.{}",
         words::who(subject),
-        words::bytes(bytes),
+        units::exact(bytes),
         places.join(", "),
         words::ending(subject)
     );

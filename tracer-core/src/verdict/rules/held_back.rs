@@ -7,6 +7,7 @@ use tracer_common::{ledger::WRITE, object::ObjectId};
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     session::Kind,
+    text::units,
     verdict::{Finding, Rule, Severity},
 };
 
@@ -51,8 +52,8 @@ fn tell_blocks(
          waited in its buffer.",
         words::who(subject),
         stream.name(),
-        words::bytes(block),
-        words::span(gap_ns, 0)
+        units::exact(block),
+        units::span(gap_ns, 0)
     );
     let finding = evidence::finding(case, subject, Rule::HeldBack, Severity::Info, message);
     let mut finding = evidence::with_stream(finding, case, stream);
@@ -99,10 +100,10 @@ fn tell(
         "{} wrote {} of its {} to {} in the last moments before its end, {} after its start: a \
          buffer that is flushed at exit looks like this.",
         words::who(subject),
-        if last >= stream.row.bytes { "all".to_owned() } else { words::bytes(last) },
-        words::bytes(stream.row.bytes),
+        if last >= stream.row.bytes { "all".to_owned() } else { units::exact(last) },
+        units::exact(stream.row.bytes),
         stream.name(),
-        words::span(waited_ns, 0)
+        units::span(waited_ns, 0)
     );
     let finding = evidence::finding(case, subject, Rule::HeldBack, Severity::Info, message);
     let mut finding = evidence::with_stream(finding, case, stream);

@@ -7,6 +7,7 @@ use tracer_common::{id::ProcessId, ledger::WRITE, object::ObjectId};
 use super::super::{Case, Subject, evidence, words};
 use crate::{
     session::Process,
+    text::units,
     verdict::{Finding, Rule, Severity},
 };
 
@@ -71,10 +72,10 @@ fn deed(late: &Late<'_>, end_ns: u64) -> String {
     let what = match (late.bytes, late.still_open) {
         (0, true) => "still holds its output open".to_owned(),
         (0, false) => "held its output open".to_owned(),
-        (bytes, true) => format!("wrote {} later and still holds it open", words::bytes(bytes)),
-        (bytes, false) => format!("wrote {} later", words::bytes(bytes)),
+        (bytes, true) => format!("wrote {} later and still holds it open", units::exact(bytes)),
+        (bytes, false) => format!("wrote {} later", units::exact(bytes)),
     };
-    let after = words::span(late.until_ns, end_ns);
+    let after = units::span(late.until_ns, end_ns);
     if late.still_open {
         format!("{what}: {after} after the command the stream has not ended")
     } else {

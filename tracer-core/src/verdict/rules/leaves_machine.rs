@@ -7,6 +7,7 @@ use serde_json::json;
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     session::Kind,
+    text::units,
     verdict::{Finding, Rule, Severity},
 };
 
@@ -34,7 +35,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
             let message = format!(
                 "{} wrote {} to {}, into {through}; {}.{}",
                 words::who(subject),
-                words::bytes(subject.bytes_to(stream)),
+                units::exact(subject.bytes_to(stream)),
                 stream.name(),
                 whither(case, stream),
                 words::ending(subject)

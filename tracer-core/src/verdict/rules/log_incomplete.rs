@@ -6,10 +6,11 @@ use tracer_common::{
     ledger::{READ, WRITE},
 };
 
-use super::super::{Case, words};
+use super::super::Case;
 use crate::{
     event::LogTally,
     session::{Object, named},
+    text::units,
     verdict::{Confidence, Finding, Rule, Severity},
 };
 
@@ -54,10 +55,10 @@ fn of_log(case: &Case<'_>, log: &Object, tally: LogTally) -> Option<Finding> {
         message: format!(
             "{} read {} of container {}'s output and its log file has {}: {} were lost in {comm}.",
             named(comm, logger),
-            words::bytes(read),
+            units::exact(read),
             id.chars().take(SHORT_ID).collect::<String>(),
-            words::bytes(held),
-            words::bytes(lost)
+            units::exact(held),
+            units::exact(lost)
         ),
         advice: Some(
             "The log driver drops when its buffer is full: set `--log-opt mode=blocking`, or a larger \

@@ -3,7 +3,10 @@
 use serde_json::json;
 
 use super::super::{Case, Subject, evidence, words};
-use crate::verdict::{Confidence, Finding, Rule, Severity};
+use crate::{
+    text::units,
+    verdict::{Confidence, Finding, Rule, Severity},
+};
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     if subject.attempts() > 0 || !subject.redirected.is_empty() {
@@ -56,7 +59,7 @@ fn advice(case: &Case<'_>, subject: &Subject<'_>) -> String {
     let hint = if elsewhere > 0 {
         format!(
             "It wrote {} through other fds: run again with --all-fds to see where.",
-            words::bytes(elsewhere)
+            units::exact(elsewhere)
         )
     } else if process.signal().is_some() {
         "It was killed: whatever it still kept in a buffer is gone.".to_owned()

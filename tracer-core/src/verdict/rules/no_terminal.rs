@@ -4,7 +4,10 @@
 use serde_json::json;
 
 use super::super::{Case, Subject, evidence, words};
-use crate::verdict::{Finding, Rule, Severity};
+use crate::{
+    text::units,
+    verdict::{Finding, Rule, Severity},
+};
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let asked: Vec<&str> = subject
@@ -24,8 +27,8 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         words::who(subject),
         asked.join(" and "),
         if asked.len() == 1 { "is" } else { "are" },
-        words::bytes(subject.stdout.row.bytes),
-        words::bytes(subject.stderr.row.bytes)
+        units::exact(subject.stdout.row.bytes),
+        units::exact(subject.stderr.row.bytes)
     );
     let mut finding = evidence::finding(case, subject, Rule::NoTerminal, Severity::Info, message);
     finding.advice = Some(

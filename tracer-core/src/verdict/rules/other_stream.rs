@@ -3,6 +3,7 @@
 use super::super::{Case, Subject, evidence, words};
 use crate::{
     session::Kind,
+    text::units,
     verdict::{Finding, Rule, Severity},
 };
 
@@ -22,7 +23,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let message = format!(
         "{} wrote nothing to stdout and {} to stderr, {}{}.{}",
         words::who(subject),
-        words::bytes(stderr.row.bytes),
+        units::exact(stderr.row.bytes),
         words::fate(case, stderr),
         words::reach(case, subject),
         words::ending(subject)

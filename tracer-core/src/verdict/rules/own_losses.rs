@@ -4,9 +4,10 @@
 use serde_json::{Map, json};
 use tracer_common::loss::{LossCell, Reason};
 
-use super::super::{Case, words};
+use super::super::Case;
 use crate::{
     session::LossReason,
+    text::units,
     verdict::{Confidence, Finding, Rule, Severity},
 };
 
@@ -19,7 +20,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
         let reasons: Vec<&LossReason> = own.iter().map(|(reason, _)| *reason).collect();
         let message = format!(
             "tracer could not record {} ({}), so the counts below may be too small.",
-            words::count(events, "fact"),
+            units::count(events, "fact"),
             reasons.iter().map(|reason| reason.name()).collect::<Vec<_>>().join(", ")
         );
         findings.push(finding(&own, message, cure(&reasons)));
@@ -59,7 +60,7 @@ fn of_recording(reason: &LossReason, events: u64) -> (String, &'static str) {
     }
     let message = format!(
         "{} of the recording could not be read, so the counts below may be too small.",
-        words::count(events, "line")
+        units::count(events, "line")
     );
     (message, "Report from the file as tracer wrote it, if there is a copy.")
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     session::{Party, named},
+    text::units,
     verdict::{Finding, Rule, Severity},
 };
 
@@ -44,11 +45,11 @@ fn tell(
     let names: Vec<String> = others.iter().map(|party| name(party)).collect();
     let message = format!(
         "{} of what {} wrote to {} were taken by {}, and {} by {}: {} has all.",
-        words::bytes(taken),
+        units::exact(taken),
         words::who(subject),
         stream.name(),
         names.join(", "),
-        words::bytes(main.bytes),
+        units::exact(main.bytes),
         name(main),
         if others.len() == 1 { "neither" } else { "none of them" }
     );

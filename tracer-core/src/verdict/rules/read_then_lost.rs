@@ -6,6 +6,7 @@ use serde_json::json;
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     event::HandedOut,
+    text::units,
     verdict::{Confidence, Finding, Rule, Severity},
 };
 
@@ -56,7 +57,7 @@ fn of_stream(
     let lost = flow.read.checked_sub(handed.unwrap_or(0)).filter(|lost| *lost > 0)?;
     let reader = flow.readers_in_words().unwrap_or_else(|| "its reader".to_owned());
     let claim = match handed {
-        Some(handed) => format!("its log says that it handed out {}", words::bytes(handed)),
+        Some(handed) => format!("its log says that it handed out {}", units::exact(handed)),
         None => "its log has no line that it handed any of it out".to_owned(),
     };
     // A line that could not be read may be the one that says it.
@@ -64,10 +65,10 @@ fn of_stream(
     let doubt = doubt(bad);
     let message = format!(
         "{reader} read {} of {} from {}, and {claim}{doubt}: {} were lost in the manager, above the kernel.{}",
-        words::bytes(flow.read),
+        units::exact(flow.read),
         stream.name(),
         words::who(subject),
-        words::bytes(lost),
+        units::exact(lost),
         words::ending(subject)
     );
     // What a running command wrote may still be asked for.
@@ -91,7 +92,7 @@ fn of_stream(
 fn doubt(bad: u64) -> String {
     match bad {
         0 => String::new(),
-        bad => format!(" ({} of the log could not be read)", words::count(bad, "line")),
+        bad => format!(" ({} of the log could not be read)", units::count(bad, "line")),
     }
 }
 
@@ -101,8 +102,8 @@ fn advice(subject: &Subject<'_>, read: u64, handed: Option<u64>) -> String {
         return format!(
             "{} are more than gRPC's default limit of {} for one answer: the answer fails after the \
              buffer was emptied.",
-            words::bytes(read),
-            words::bytes(GRPC_LIMIT)
+            units::exact(read),
+            units::exact(GRPC_LIMIT)
         );
     }
     match (subject.process.exit_code(), handed) {

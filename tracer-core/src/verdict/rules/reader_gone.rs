@@ -4,7 +4,10 @@ use serde_json::json;
 use tracer_common::ledger::error;
 
 use super::super::{Case, Stream, Subject, evidence, words};
-use crate::verdict::{Finding, Rule, Severity};
+use crate::{
+    text::units,
+    verdict::{Finding, Rule, Severity},
+};
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     subject
@@ -29,8 +32,8 @@ fn tell(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding {
         "{} could not write to {}: {why} (EPIPE, {} refused) after {} had been written.{}",
         words::who(subject),
         stream.name(),
-        words::count(u64::from(refusals), "write"),
-        words::bytes(stream.row.bytes),
+        units::count(u64::from(refusals), "write"),
+        units::exact(stream.row.bytes),
         words::ending(subject)
     );
     let by_design = closer.is_some_and(|closer| case.is_beside(subject, closer.process));

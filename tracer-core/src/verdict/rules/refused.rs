@@ -6,6 +6,7 @@ use tracer_common::ledger::error;
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     session::{FactKind, Process},
+    text::units,
     verdict::{Confidence, Finding, Rule, Severity},
 };
 
@@ -83,12 +84,12 @@ fn put_off(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Option<Fi
 /// `3 writes to stdout refused with EAGAIN (80 B in all) and 1 write cut short`
 fn obstacles(stream: &Stream) -> String {
     let refusals = u64::from(stream.errors(error::EAGAIN));
-    let short = words::count(u64::from(stream.row.short), "write");
+    let short = units::count(u64::from(stream.row.short), "write");
     let refused = format!(
         "{} to {} refused with EAGAIN ({} in all)",
-        words::count(refusals, "write"),
+        units::count(refusals, "write"),
         stream.name(),
-        words::bytes(stream.row.refused)
+        units::exact(stream.row.refused)
     );
     match (refusals, stream.row.short) {
         (0, _) => format!("{short} to {} cut short", stream.name()),
@@ -106,9 +107,9 @@ fn refusal(
     let name = error::NAMES[class as usize];
     let count = stream.errors(class);
     let refused = if class == error::EAGAIN {
-        format!("the last {}", words::bytes(stream.row.last_refused))
+        format!("the last {}", units::exact(stream.row.last_refused))
     } else {
-        words::count(u64::from(count), "write")
+        units::count(u64::from(count), "write")
     };
     let with = if class == error::OTHER { "another error" } else { name };
     let nonblock = (class == error::EAGAIN).then(|| nonblock(case, subject, stream)).flatten();

@@ -7,6 +7,7 @@ use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     event::{Asleep, Waiting},
     session::named,
+    text::units,
     verdict::{Finding, Rule, Severity},
 };
 
@@ -81,7 +82,7 @@ fn tell(
     let (inside, capacity) = (seen.map(|pipe| pipe.unread), seen.map(|pipe| pipe.capacity()));
     let full = match (inside, capacity) {
         (Some(inside), Some(capacity)) => {
-            format!("{object} holds {} of {}", words::bytes(inside), words::bytes(capacity))
+            format!("{object} holds {} of {}", units::exact(inside), units::exact(capacity))
         }
         _ => format!("{object} takes no more"),
     };
@@ -122,7 +123,7 @@ fn idle(case: &Case<'_>, reader: Option<&Reader<'_>>) -> String {
     let who = named(&reader.comm, reader.process);
     let last = match reader.last_ns {
         Some(last) => {
-            format!("{who} has read nothing for {}", words::span(case.session.end_ns, last))
+            format!("{who} has read nothing for {}", units::span(case.session.end_ns, last))
         }
         None => format!("{who}, which could read it, has read nothing at all"),
     };

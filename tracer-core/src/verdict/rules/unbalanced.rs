@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::{Case, words};
+use super::super::Case;
 use crate::{
     session::{Flow, LossReason, Object},
+    text::units,
     verdict::{Confidence, Finding, Rule, Severity},
 };
 
@@ -25,11 +26,11 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
                 "The books of {} do not balance: {} inside before + {} written is not {} read + {} \
                  unread; {} passed uncounted ({}).",
                 case.session.object_name(&object.id),
-                words::bytes(before),
-                words::bytes(flow.written),
-                words::bytes(flow.read),
-                words::bytes(left),
-                words::bytes(supply.abs_diff(flow.read + left)),
+                units::exact(before),
+                units::exact(flow.written),
+                units::exact(flow.read),
+                units::exact(left),
+                units::exact(supply.abs_diff(flow.read + left)),
                 reasons(case, object)
             );
             let evidence = evidence(case, object, flow);

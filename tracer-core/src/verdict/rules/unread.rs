@@ -6,6 +6,7 @@ use tracer_common::{id::ProcessId, ledger::READ, object::ObjectId};
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     session::{Close, Holding, named},
+    text::units,
     verdict::{Finding, Rule, Severity},
 };
 
@@ -43,9 +44,9 @@ fn tell(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, own: u64, unrea
     let message = format!(
         "{} wrote {}{others} to {}; {} {} {what} in {}: {}.{}",
         words::who(subject),
-        words::bytes(own),
+        units::exact(own),
         stream.name(),
-        words::bytes(unread),
+        units::exact(unread),
         if unread == 1 { "is" } else { "are" },
         case.session.object_name(&stream.object),
         fate(subject, reader, closer, at_work),

@@ -43,7 +43,7 @@ pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
     if unnamed == 0 {
         return Ok(());
     }
-    let more = count(unnamed as u64, "stream", "streams");
+    let more = count(unnamed as u64, "stream");
     page.line(&Text::styled(FAINT, &format!("  … and {more} that are only in the JSON report")))
 }
 
@@ -92,6 +92,6 @@ fn gap_words(gap: &GapSum) -> String {
     let words = missing(gap.bytes, gap.reason, gap.source.as_deref());
     match gap.times {
         0 | 1 => words,
-        times => format!("{words} ({})", count(times, "gap", "gaps")),
+        times => format!("{words} ({})", count(times, "gap")),
     }
 }

@@ -88,7 +88,7 @@ fn row_of(row: &Fd, objects: &HashMap<&str, &Object>) -> Row {
     let amount = if row.bytes == 0 {
         (PLAIN, "nothing written".to_owned())
     } else {
-        (PLAIN, format!("{} in {}", bytes(row.bytes), count(row.writes, "write", "writes")))
+        (PLAIN, format!("{} in {}", bytes(row.bytes), count(row.writes, "write")))
     };
     let object = objects.get(row.object.as_str()).copied();
     Row {
@@ -153,7 +153,7 @@ fn failures(row: &Fd) -> Vec<Text> {
 fn elsewhere(process: &Process) -> Option<Row> {
     let size = process.elsewhere.bytes.filter(|&size| size > 0)?;
     let amount = match process.elsewhere.writes {
-        Some(writes) => format!("{} in {}", bytes(size), count(writes, "write", "writes")),
+        Some(writes) => format!("{} in {}", bytes(size), count(writes, "write")),
         None => bytes(size),
     };
     Some(Row {

@@ -87,7 +87,7 @@ const fn of_trace(reason: Reason) -> &'static str {
 }
 
 fn amount(events: u64, size: u64) -> String {
-    let times = count(events, "time", "times");
+    let times = count(events, "time");
     if size == 0 { times } else { format!("{times}, {}", bytes(size)) }
 }
 

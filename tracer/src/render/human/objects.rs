@@ -56,7 +56,7 @@ pub(super) fn write(
     if unnamed == 0 {
         return Ok(());
     }
-    let more = count(unnamed as u64, "object", "objects");
+    let more = count(unnamed as u64, "object");
     page.line(&Text::styled(FAINT, &format!("… and {more} that are only in the JSON report")))
 }
 

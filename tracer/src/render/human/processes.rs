@@ -87,7 +87,7 @@ fn circumstances(process: &Process) -> Text {
 /// `… and 2 processes that wrote nothing: sh (71), sh (72)`
 fn write_names(page: &mut Page<'_>, processes: &[&Process], what: &str) -> io::Result<()> {
     let how_many = processes.len() as u64;
-    let lead = format!("… and {} {what}:", count(how_many, "process", "processes"));
+    let lead = format!("… and {} {what}:", count(how_many, "process"));
     let mut names: Vec<String> = processes
         .iter()
         .take(MOST_NAMES)

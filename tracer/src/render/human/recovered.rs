@@ -41,7 +41,7 @@ pub(super) fn write(
     if captured.more == 0 {
         return Ok(());
     }
-    let more = count(captured.more, "more output", "more outputs");
+    let more = count(captured.more, "more output");
     let words = format!("… and {more} of this kind, whole in {}", captured.directory);
     page.words(Text::default(), 2, FAINT, &words)
 }

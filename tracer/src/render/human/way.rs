@@ -41,7 +41,7 @@ pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
 
 /// `worker.log: 12 lines read, 1 of them not understood: …`
 fn quality(log: &WorkerLog) -> Text {
-    let lines = count(log.lines, "line", "lines");
+    let lines = count(log.lines, "line");
     let read = Text::plain(&format!("worker log {}: {lines} read", log.path));
     match &log.first_bad {
         Some(first) => {
