@@ -1,6 +1,7 @@
 //! Builds the eBPF object with the BPF compiler, then the tool with the object embedded.
 
 pub mod arm64;
+pub mod dist;
 mod fingerprint;
 mod object;
 

@@ -11,6 +11,8 @@ use std::{
     process::Command,
 };
 
+use anyhow::{Context as _, Result};
+
 use crate::workspace::Workspace;
 
 /// cargo in the workspace, with the target directory of the cargo that started this process.
@@ -30,6 +32,18 @@ pub fn with_program(workspace: &Workspace, program: impl AsRef<OsStr>) -> Comman
 /// The cargo that started this process, or the one in `PATH`.
 pub fn program() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// cargo's home directory.
+///
+/// # Errors
+///
+/// Neither `CARGO_HOME` nor `HOME` is set.
+pub fn home() -> Result<PathBuf> {
+    env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")))
+        .context("set HOME: cargo's home directory is there")
 }
 
 /// Builds and runs a task of the crate `bench`: `bench` or `storm`.
@@ -76,7 +90,7 @@ const HOST_COMPILER: [&str; 11] = [
 ];
 
 /// Removes the variables that describe the package xtask, for a command that is cargo again.
-pub fn forget_this_package(command: &mut Command, target: &Path) {
+pub(crate) fn forget_this_package(command: &mut Command, target: &Path) {
     for name in FROM_CARGO_RUN {
         command.env_remove(name);
     }

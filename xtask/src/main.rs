@@ -24,7 +24,7 @@ use std::{
 use anyhow::{Error, Result};
 use clap::{Parser, Subcommand};
 use xtask::{
-    build::{self, Profile, Verbosity, arm64},
+    build::{self, Profile, Verbosity, arm64, dist},
     cargo, command,
     setup::{self, Extras},
     workspace::Workspace,
@@ -78,6 +78,11 @@ enum Task {
         #[arg(long, conflicts_with = "debug")]
         arm64: bool,
     },
+    /// Build the binary that users download, and check it.
+    ///
+    /// It is static, optimised across crates, and has no symbols: target/dist/tracer. Its debug
+    /// information is beside it, in target/dist/tracer.debug. The build takes minutes.
+    Dist,
     /// Build what changed and start the tool with the arguments after `--`.
     ///
     /// The tool takes this process's place: signals, exit code and standard output are its own.
@@ -144,8 +149,8 @@ enum Task {
     /// Everything the continuous integration checks, in the same order, with a table of times.
     ///
     /// Order: formatting, the eBPF object (and the one for arm64), clippy (host, then BPF), licences
-    /// and sources of dependencies, documentation, tests, a few seconds of each fuzzer, the oldest and the
-    /// newest kernel in virtual machines. Every step runs even when an earlier one failed.
+    /// and sources of dependencies, the binary for download, documentation, tests, a few seconds of each
+    /// fuzzer, the oldest and the newest kernel in virtual machines. Every step runs even when an earlier one failed.
     Ci,
 }
 
@@ -174,6 +179,10 @@ fn perform(task: Task) -> Result<ExitCode> {
             let ready = setup::ensure(&workspace, Extras::default())?;
             let profile = if debug { Profile::Debug } else { Profile::Release };
             build::build(&workspace, &ready, profile, Verbosity::Full)?;
+        }
+        Task::Dist => {
+            let ready = setup::ensure(&workspace, Extras::default())?;
+            command::say(&format!("built {}", dist::build(&workspace, &ready)?.display()));
         }
         Task::Run { args } => return Err(become_tool(&workspace, &args)?),
         Task::Test { filter } => {

@@ -41,17 +41,22 @@ pub struct Extras {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ready {
     /// The compiler of the eBPF programs.
-    pub toolchain: BpfToolchain,
+    pub(crate) toolchain: BpfToolchain,
     /// bpf-linker.
-    pub linker: PathBuf,
+    pub(crate) linker: PathBuf,
     /// The directory in which bpf-linker finds the compiler's LLVM.
-    pub llvm_dir: PathBuf,
+    pub(crate) llvm_dir: PathBuf,
 }
 
 impl Ready {
     /// Makes a cargo command build for the BPF target, to run on this machine.
     pub fn configure(&self, cargo: &mut Command) {
         self.configure_for(cargo, env::consts::ARCH);
+    }
+
+    /// The path of a program that belongs to the BPF compiler, such as its clippy.
+    pub fn companion(&self, program: &str) -> PathBuf {
+        self.toolchain.rustc.with_file_name(program)
     }
 
     /// Like [`Self::configure`], to run on machines of `architecture`.
@@ -170,7 +175,7 @@ fn ensure_for_ci(workspace: &Workspace, ready: &Ready) -> Result<()> {
             );
         }
     }
-    let clippy = ready.toolchain.companion("clippy-driver");
+    let clippy = ready.companion("clippy-driver");
     if !command::is_executable(&clippy) {
         match ready.toolchain.core {
             Core::Precompiled => packages::install(&["rust-web-clippy"], "check the BPF crates")?,

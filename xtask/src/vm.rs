@@ -62,8 +62,7 @@ pub(crate) struct Options {
     /// Only this kernel; may be given several times
     #[arg(long, value_name = "NAME", conflicts_with = "all")]
     kernel: Vec<String>,
-    /// A few tests of each kind, in about two minutes, and the newest of them made to refuse: what the
-    /// continuous integration runs
+    /// A few tests of each kind, in about two minutes: what the continuous integration runs
     #[arg(long)]
     quick: bool,
     /// Put the outcome into RELIABILITY.md; rows about other kernels stay there

@@ -53,7 +53,7 @@ impl Workspace {
     }
 
     /// The directory in which bpf-linker finds the LLVM of the BPF compiler.
-    pub fn llvm_dir(&self) -> PathBuf {
+    pub(crate) fn llvm_dir(&self) -> PathBuf {
         self.target.join("xtask/llvm")
     }
 

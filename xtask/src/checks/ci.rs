@@ -2,7 +2,7 @@
 //! reports all failures.
 
 use std::{
-    env, fmt, fs,
+    fmt, fs,
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use xtask::{
-    build::{self, OBJECT_VARIABLE, Verbosity, arm64},
+    build::{self, OBJECT_VARIABLE, Verbosity, arm64, dist},
     cargo,
     command::{self, say},
     setup::{self, Extras, Ready, cargo_tool::CARGO_DENY, packages},
@@ -87,6 +87,10 @@ fn checks<'a>(workspace: &'a Workspace, ready: &'a Ready) -> Vec<Step<'a>> {
         ("clippy, BPF", Box::new(|| clippy_bpf(workspace, ready))),
         ("licences and sources", Box::new(|| deny(workspace))),
         ("advisories", Box::new(|| advisories(workspace))),
+        (
+            "binary for download",
+            Box::new(|| dist::build(workspace, ready).map(|_| Checked::Passed)),
+        ),
         ("documentation", Box::new(|| documentation(workspace))),
     ]
 }
@@ -127,7 +131,7 @@ fn clippy_host(workspace: &Workspace) -> Result<Checked> {
 /// Runs the clippy of the BPF compiler, because lints need `core` for the BPF target. It uses the running cargo, and
 /// the release profile, so that it shares macros and build scripts with the build.
 fn clippy_bpf(workspace: &Workspace, ready: &Ready) -> Result<Checked> {
-    let mut clippy = cargo::with_program(workspace, ready.toolchain.companion("cargo-clippy"));
+    let mut clippy = cargo::with_program(workspace, ready.companion("cargo-clippy"));
     clippy
         .env("CARGO", cargo::program())
         .args(["clippy", "--package", "tracer-ebpf", "--package", "tracer-common", "--release"])
@@ -164,11 +168,7 @@ fn holds_a_directory(dir: &Path) -> bool {
 
 /// cargo-deny's default directory of databases.
 fn advisory_databases() -> Result<PathBuf> {
-    let cargo_home = env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")))
-        .context("set HOME: cargo-deny keeps its database there")?;
-    Ok(cargo_home.join("advisory-dbs"))
+    Ok(cargo::home()?.join("advisory-dbs"))
 }
 
 fn cargo_deny(workspace: &Workspace) -> Result<Command> {

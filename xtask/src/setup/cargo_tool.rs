@@ -17,15 +17,15 @@ use crate::{
 /// A program in the version that is known to work.
 pub struct CargoTool {
     /// Name of the crate and of the program.
-    pub name: &'static str,
+    name: &'static str,
     /// Exact version.
-    pub version: &'static str,
+    version: &'static str,
     /// How long the build takes, for a message.
-    pub takes: &'static str,
+    takes: &'static str,
 }
 
 /// Links the eBPF object. 0.11 and later need the development files of a newer LLVM.
-pub const BPF_LINKER: CargoTool =
+pub(crate) const BPF_LINKER: CargoTool =
     CargoTool { name: "bpf-linker", version: "0.10.4", takes: "about two minutes" };
 /// Checks licences and sources of dependencies.
 pub const CARGO_DENY: CargoTool =
@@ -54,7 +54,7 @@ impl CargoTool {
     }
 
     /// The path of the program: in `PATH` if the version is right, else in the cache.
-    pub fn find(&self) -> Result<Option<PathBuf>> {
+    fn find(&self) -> Result<Option<PathBuf>> {
         if let Some(found) = command::find(self.name)
             && self.is_version_of(&found)
         {
@@ -66,7 +66,7 @@ impl CargoTool {
 
     fn is_version_of(&self, program: &Path) -> bool {
         command::capture(Command::new(program).arg("--version"))
-            .is_ok_and(|said| said.split_whitespace().last() == Some(self.version))
+            .is_ok_and(|version| version.split_whitespace().last() == Some(self.version))
     }
 
     fn cache_dir(&self) -> Result<PathBuf> {

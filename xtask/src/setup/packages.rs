@@ -14,7 +14,7 @@ use anyhow::{Result, bail};
 use crate::command::{self, say};
 
 /// A program and its package.
-pub struct Provided {
+pub(crate) struct Provided {
     program: &'static str,
     package: &'static str,
 }
@@ -24,10 +24,10 @@ const fn from_package(program: &'static str, package: &'static str) -> Provided 
 }
 
 /// The packages of the C linker, which cargo needs.
-pub const C_LINKER: [&str; 2] = ["gcc", "libc6-dev"];
+pub(crate) const C_LINKER: [&str; 2] = ["gcc", "libc6-dev"];
 
 /// Programs that the privileged tests start.
-pub const FOR_TESTS: [Provided; 10] = [
+pub(crate) const FOR_TESTS: [Provided; 10] = [
     from_package("dockerd", "docker.io"),
     from_package("docker", "docker.io"),
     from_package("runc", "runc"),
@@ -41,7 +41,7 @@ pub const FOR_TESTS: [Provided; 10] = [
 ];
 
 /// Tracers with which the benchmark compares, and `bpftool`, which lists eBPF programs.
-pub const FOR_BENCH: [Provided; 4] = [
+pub(crate) const FOR_BENCH: [Provided; 4] = [
     from_package("bpftrace", "bpftrace"),
     from_package("strace", "strace"),
     from_package("perf", "linux-perf"),
@@ -72,27 +72,27 @@ pub fn is_root() -> bool {
 }
 
 /// Whether this system has apt.
-pub fn has_apt() -> bool {
+pub(crate) fn has_apt() -> bool {
     command::find("apt-get").is_some()
 }
 
 /// Missing packages of the privileged tests.
-pub fn missing_for_tests() -> Vec<&'static str> {
+pub(crate) fn missing_for_tests() -> Vec<&'static str> {
     with_static_busybox(missing(&FOR_TESTS))
 }
 
 /// Missing packages of the fuzzers' build.
-pub fn missing_for_fuzz() -> Vec<&'static str> {
+pub(crate) fn missing_for_fuzz() -> Vec<&'static str> {
     missing(&FOR_FUZZ)
 }
 
 /// Missing packages for booting x86-64 kernels.
-pub fn missing_for_vm() -> Vec<&'static str> {
+pub(crate) fn missing_for_vm() -> Vec<&'static str> {
     with_static_busybox(missing(&FOR_VM))
 }
 
 /// Missing packages for building programs for arm64 and booting its kernels.
-pub fn missing_for_arm64() -> Vec<&'static str> {
+pub(crate) fn missing_for_arm64() -> Vec<&'static str> {
     let (library, package) = ARM64_LIBC;
     let mut missing = missing(&FOR_ARM64);
     if !Path::new(library).exists() {
@@ -109,7 +109,7 @@ fn with_static_busybox(mut missing: Vec<&'static str>) -> Vec<&'static str> {
 }
 
 /// The packages of missing programs.
-pub fn missing(programs: &[Provided]) -> Vec<&'static str> {
+pub(crate) fn missing(programs: &[Provided]) -> Vec<&'static str> {
     let mut missing: Vec<_> = programs
         .iter()
         .filter(|provided| command::find(provided.program).is_none())

@@ -16,23 +16,23 @@ use anyhow::{Context as _, Result};
 use crate::{cargo, command};
 
 /// The target triple of the eBPF programs.
-pub const BPF_TARGET: &str = "bpfel-unknown-none";
+pub(crate) const BPF_TARGET: &str = "bpfel-unknown-none";
 /// The major version of LLVM that [`super::cargo_tool::BPF_LINKER`] requires.
-pub const LLVM_MAJOR: u32 = 22;
+pub(crate) const LLVM_MAJOR: u32 = 22;
 /// Debian's packages with a compiler and a precompiled `core` for the BPF target.
-pub const DEBIAN_PACKAGES: [&str; 2] = [DEBIAN_RUSTC, "libstd-rust-web-dev-bpf"];
+pub(crate) const DEBIAN_PACKAGES: [&str; 2] = [DEBIAN_RUSTC, "libstd-rust-web-dev-bpf"];
 /// The package with the compiler itself.
 pub const DEBIAN_RUSTC: &str = "rustc-web";
 
 /// The name of the link to the compiler's LLVM, which bpf-linker loads.
-pub const LLVM_LINK: &str = "libLLVM.so";
+pub(crate) const LLVM_LINK: &str = "libLLVM.so";
 
 /// The path of the compiler in those packages.
 pub const DISTRIBUTION_RUSTC: &str = "/usr/bin/rustc";
 
 /// The origin of `core` for the BPF target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Core {
+pub(crate) enum Core {
     /// Compiled by the distribution.
     Precompiled,
     /// Compiled by each build, with `-Z build-std`.
@@ -41,41 +41,41 @@ pub enum Core {
 
 /// A compiler that can build the eBPF programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BpfToolchain {
+pub(crate) struct BpfToolchain {
     /// The compiler's absolute path.
-    pub rustc: PathBuf,
+    pub(crate) rustc: PathBuf,
     /// The origin of its `core`.
-    pub core: Core,
+    pub(crate) core: Core,
     /// A file or directory without which `core` is not available.
-    pub core_path: PathBuf,
+    pub(crate) core_path: PathBuf,
     /// Its LLVM, as a shared library.
-    pub llvm: PathBuf,
+    pub(crate) llvm: PathBuf,
     /// Its version.
-    pub version: RustcVersion,
+    pub(crate) version: RustcVersion,
 }
 
 /// Parts of the output of `rustc -vV`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RustcVersion {
+pub(crate) struct RustcVersion {
     /// `1.96.0`
-    pub release: String,
+    pub(crate) release: String,
     /// `22` of `LLVM version: 22.1.8`
-    pub llvm_major: u32,
+    pub(crate) llvm_major: u32,
 }
 
 /// The result of a search.
 #[derive(Default)]
-pub struct Search {
+pub(crate) struct Search {
     /// The compiler to use.
-    pub found: Option<BpfToolchain>,
+    pub(crate) found: Option<BpfToolchain>,
     /// Compilers that have `core` for BPF but cannot be used, with the reason.
-    pub refused: Vec<String>,
+    pub(crate) refused: Vec<String>,
 }
 
 impl BpfToolchain {
     /// Makes a cargo command build for the BPF target. bpf-linker is `linker` and finds LLVM in `llvm_dir`. The
     /// programs read registers in the layout of `architecture`.
-    pub fn configure(
+    pub(crate) fn configure(
         &self,
         cargo: &mut Command,
         architecture: &str,
@@ -101,7 +101,7 @@ impl BpfToolchain {
 
     /// Links this compiler's LLVM into `dir`. bpf-linker loads the first `libLLVM*` along `LD_LIBRARY_PATH`, and a
     /// system's library directory may have several.
-    pub fn expose_llvm(&self, dir: &Path) -> Result<()> {
+    pub(crate) fn expose_llvm(&self, dir: &Path) -> Result<()> {
         let link = dir.join(LLVM_LINK);
         let made = fs::create_dir_all(dir)
             .and_then(|()| match fs::remove_file(&link) {
@@ -110,11 +110,6 @@ impl BpfToolchain {
             })
             .and_then(|()| symlink(&self.llvm, &link));
         made.with_context(|| format!("cannot link {} to {}", link.display(), self.llvm.display()))
-    }
-
-    /// A program that belongs to this compiler, such as its own clippy.
-    pub fn companion(&self, program: &str) -> PathBuf {
-        self.rustc.with_file_name(program)
     }
 }
 
@@ -130,7 +125,7 @@ impl fmt::Display for BpfToolchain {
 }
 
 /// Searches rustup's toolchains, then the distribution's compiler.
-pub fn search() -> Result<Search> {
+pub(crate) fn search() -> Result<Search> {
     let mut search = Search::default();
     for toolchain in rustup_toolchains() {
         let core_path = toolchain.join("lib/rustlib/src/rust/library/core/src/lib.rs");
@@ -150,8 +145,8 @@ impl Search {
         if self.found.is_some() || !core_path.exists() || !command::is_executable(rustc) {
             return Ok(());
         }
-        let said = command::capture(Command::new(rustc).arg("-vV"))?;
-        let version = RustcVersion::parse(&said)
+        let verbose = command::capture(Command::new(rustc).arg("-vV"))?;
+        let version = RustcVersion::parse(&verbose)
             .with_context(|| format!("`{} -vV` names no LLVM version", rustc.display()))?;
         if version.llvm_major != LLVM_MAJOR {
             self.refused.push(format!("{} has LLVM {}", rustc.display(), version.llvm_major));
@@ -171,7 +166,7 @@ impl Search {
     }
 
     /// An error message with both ways to install a compiler.
-    pub fn what_is_missing(&self) -> String {
+    pub(crate) fn what_is_missing(&self) -> String {
         let refused = if self.refused.is_empty() {
             String::new()
         } else {
@@ -189,7 +184,7 @@ impl Search {
 
 impl RustcVersion {
     /// Reads the output of `rustc -vV`.
-    pub fn parse(verbose: &str) -> Option<Self> {
+    pub(crate) fn parse(verbose: &str) -> Option<Self> {
         let field = |name: &str| {
             verbose.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
         };

@@ -25,9 +25,9 @@ echo "@@ kernel $(uname -r)"
 while read -r limit name arguments; do
     echo "@@ begin $name"
     # shellcheck disable=SC2086 # the arguments are several words
-    timeout -s KILL "$limit" "/t/$name" $arguments </dev/null >/tmp/said 2>&1
+    timeout -s KILL "$limit" "/t/$name" $arguments </dev/null >/tmp/output 2>&1
     status=$?
-    cat /tmp/said
+    cat /tmp/output
     echo
     echo "@@ end $name $status"
 done </plan/programs

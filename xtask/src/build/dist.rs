@@ -1,0 +1,123 @@
+//! Builds the binary that users download: static, optimised across crates, without symbols.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use object::Object as _;
+
+use super::{OBJECT_VARIABLE, Verbosity, build_object};
+use crate::{cargo, command, setup::Ready, workspace::Workspace};
+
+/// The profile in Cargo.toml.
+const PROFILE: &str = "dist";
+/// The debug information, beside the binary. Debuggers find it by this name.
+const DEBUG_INFO: &str = "tracer.debug";
+/// Bytes of the largest binary that is accepted.
+const LIMIT: usize = 25_000_000;
+
+/// Builds the binary, separates its debug information, and checks it. Returns its path.
+///
+/// # Errors
+///
+/// The build fails, or the binary is too large, has symbols, needs shared libraries, has no eBPF object, or does not
+/// start.
+pub fn build(workspace: &Workspace, ready: &Ready) -> Result<PathBuf> {
+    build_object(workspace, ready, Verbosity::Full)?;
+    let target = format!("{}-unknown-linux-gnu", env::consts::ARCH);
+    let mut build = cargo::cargo(workspace);
+    build
+        .args(["build", "--package", "tracer", "--profile", PROFILE, "--target", &target])
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(workspace)?)
+        .env(OBJECT_VARIABLE, workspace.ebpf_object());
+    command::run(&mut build)?;
+    let folder = workspace.target().join(PROFILE);
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let built = workspace.target().join(target).join(PROFILE).join("tracer");
+    separate_debug_info(&built, &folder)?;
+    let tool = folder.join("tracer");
+    let object = fs::read(workspace.ebpf_object()).context("cannot read the eBPF object")?;
+    check(&tool, &object).with_context(|| format!("{} is not fit for use", tool.display()))?;
+    Ok(tool)
+}
+
+/// Links libc statically, and removes paths of this machine, which would be in panic messages.
+fn flags(workspace: &Workspace) -> Result<String> {
+    let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
+    let flags = [
+        "-Ctarget-feature=+crt-static".to_owned(),
+        remap(workspace.root(), "tracer"),
+        remap(&cargo::home()?, "cargo"),
+    ];
+    Ok(flags.join("\u{1f}"))
+}
+
+/// Writes a binary without symbols, and its debug information, into `folder`.
+fn separate_debug_info(built: &Path, folder: &Path) -> Result<()> {
+    let mut keep = Command::new("objcopy");
+    keep.args(["--only-keep-debug", "--compress-debug-sections"]).arg(built).arg(DEBUG_INFO);
+    command::run(keep.current_dir(folder))?;
+    let mut strip = Command::new("objcopy");
+    strip.args(["--strip-all", &format!("--add-gnu-debuglink={DEBUG_INFO}")]);
+    command::run(strip.arg(built).arg("tracer").current_dir(folder))
+}
+
+/// Fails unless the binary can be given to users.
+fn check(tool: &Path, ebpf_object: &[u8]) -> Result<()> {
+    let binary = fs::read(tool).with_context(|| format!("cannot read {}", tool.display()))?;
+    let size = binary.len();
+    ensure!(size <= LIMIT, "it has {size} bytes; the limit is {LIMIT}");
+    let elf = object::File::parse(&*binary).context("it is no ELF file")?;
+    let has = |section| elf.section_by_name(section).is_some();
+    ensure!(!has(".interp"), "it is linked to shared libraries");
+    ensure!(!has(".symtab") && !has(".debug_info"), "it has symbols or debug information");
+    let is_embedded = binary.windows(ebpf_object.len()).any(|part| part == ebpf_object);
+    ensure!(is_embedded, "the eBPF object is not embedded");
+    command::capture(Command::new(tool).arg("--version").env_clear()).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use object::{
+        Endianness,
+        build::elf::{Builder, SectionData},
+        elf::{SHT_PROGBITS, SHT_STRTAB},
+    };
+
+    use super::*;
+
+    /// Why an ELF file of one section is refused.
+    fn fault(section: &'static str, content: &[u8]) -> String {
+        let mut elf = Builder::new(Endianness::Little, true);
+        let names = elf.sections.add();
+        (names.name, names.sh_type) = (b".shstrtab"[..].into(), SHT_STRTAB);
+        names.data = SectionData::SectionString;
+        let added = elf.sections.add();
+        (added.name, added.sh_type) = (section.into(), SHT_PROGBITS);
+        added.data = SectionData::Data(content.into());
+        let mut bytes = Vec::new();
+        elf.write(&mut bytes).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let tool = folder.path().join("tracer");
+        fs::write(&tool, bytes).unwrap();
+        format!("{:#}", check(&tool, b"eBPF object").unwrap_err())
+    }
+
+    #[test]
+    fn a_binary_that_users_should_not_get_is_refused() {
+        let refused = [
+            (fault(".text", &vec![0; LIMIT + 1]), "the limit is 25000000"),
+            (fault(".interp", b"/lib/ld.so"), "linked to shared libraries"),
+            (fault(".debug_info", b"eBPF object"), "has symbols or debug information"),
+            (fault(".rodata", b"another object"), "the eBPF object is not embedded"),
+            // Not executable.
+            (fault(".rodata", b"an eBPF object"), "cannot start `tracer --version`"),
+        ];
+        for (fault, expected) in refused {
+            assert!(fault.contains(expected), "{fault}: not {expected}");
+        }
+    }
+}
