@@ -1,5 +1,7 @@
 //! Position-dependent test data: a missing, moved or repeated piece changes the content.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 /// Bytes in a word, which is generated as a unit.
 const WORD: u64 = 8;
 
@@ -13,6 +15,14 @@ pub fn bytes(seed: u64, position: u64, length: usize) -> Vec<u8> {
     bytes.drain(..skipped);
     bytes.truncate(length);
     bytes
+}
+
+/// The next `size` bytes of this process's data, of which it never gets a part twice. They are never
+/// freed: after `vmsplice` a pipe refers to these pages until they are read.
+pub fn fresh(size: usize) -> &'static [u8] {
+    static POSITION: AtomicU64 = AtomicU64::new(0);
+    let position = POSITION.fetch_add(size as u64, Ordering::Relaxed);
+    bytes(u64::from(std::process::id()), position, size).leak()
 }
 
 /// A word as printable ASCII, so that it can be shown next to a report.

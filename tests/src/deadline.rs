@@ -3,7 +3,7 @@
 use std::{
     env,
     os::unix::process::ExitStatusExt,
-    process::{Child, Command, ExitStatus},
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus},
     sync::LazyLock,
     thread,
     time::{Duration, Instant},
@@ -63,9 +63,19 @@ impl OwnedChild {
         self.child.id()
     }
 
-    /// The [`Child`], for access to its piped streams.
-    pub fn inner(&mut self) -> &mut Child {
-        &mut self.child
+    /// Takes its stdin, which must be piped.
+    pub fn take_stdin(&mut self) -> Result<ChildStdin> {
+        self.child.stdin.take().context("stdin is not piped")
+    }
+
+    /// Takes its stdout, which must be piped.
+    pub fn take_stdout(&mut self) -> Result<ChildStdout> {
+        self.child.stdout.take().context("stdout is not piped")
+    }
+
+    /// Takes its stderr, which must be piped.
+    pub fn take_stderr(&mut self) -> Result<ChildStderr> {
+        self.child.stderr.take().context("stderr is not piped")
     }
 
     /// Sends a signal to this process only, not to its group.

@@ -9,7 +9,7 @@ use crate::{
     gate::{GATE_ENV, Gate},
     process_manager::Account,
     refusal,
-    report::Report,
+    report::{Exit, Report},
     tracer::{Outcome, Tracer},
     workload::sibling_binary,
 };
@@ -91,7 +91,7 @@ pub struct Managed {
 pub fn trace_managed(argv: &[&str], variables: &[(&str, &str)]) -> Result<Managed> {
     let directory = tempfile::tempdir()?;
     let account = directory.path().join("account.json");
-    let mut gate = Gate::create(directory.path())?;
+    let mut gate = Gate::create()?;
     let mut command = Command::new(sibling_binary("manager")?);
     command
         .arg(&account)
@@ -126,7 +126,8 @@ impl Managed {
                 stream.text
             );
         }
-        self.check_exit()
+        let Account { pid, code, signal, .. } = self.account;
+        self.report.check_exit(pid, Exit { code, signal })
     }
 
     /// Checks that the command itself wrote all bytes, through its fd 1 and fd 2.
@@ -140,18 +141,6 @@ impl Managed {
                 stream.bytes
             );
         }
-        Ok(())
-    }
-
-    fn check_exit(&self) -> Result<()> {
-        let Account { pid, code, signal, .. } = &self.account;
-        let exit = self.report.of_pid(*pid).find_map(|process| process.exit);
-        let exit = exit.with_context(|| format!("the report gives no exit of pid {pid}"))?;
-        ensure!(
-            (exit.code.unwrap_or(0), exit.signal.unwrap_or(0))
-                == (code.unwrap_or(0), signal.unwrap_or(0)),
-            "pid {pid} ended with {code:?}/{signal:?}, the report says {exit:?}"
-        );
         Ok(())
     }
 }

@@ -128,10 +128,7 @@ pub fn rows_agree(report: &Report, truth: &Truth, by: MatchBy) -> Result<()> {
 /// Checks the reported exit status of the workload's first process.
 fn exit_agrees(workload: &Finished, report: &Report) -> Result<()> {
     let Finished { pid, status, .. } = *workload;
-    let actual = Exit { code: status.code(), signal: status.signal() };
-    let reported = report.of_pid(pid).find_map(|process| process.exit);
-    ensure!(reported == Some(actual), "pid {pid} ended with {actual:?}, reported is {reported:?}");
-    Ok(())
+    report.check_exit(pid, Exit { code: status.code(), signal: status.signal() })
 }
 
 /// Checks that tracer reports no loss of its own.

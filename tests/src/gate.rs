@@ -2,13 +2,16 @@
 
 use std::{
     env,
+    ffi::OsStr,
     fs::{File, OpenOptions},
     io::{Read, Write},
     path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result};
 use rustix::fs::{CWD, Mode, mkfifoat};
+use tempfile::TempDir;
 
 /// Environment variable with the path of the FIFO from which a workload reads a byte to start.
 pub const GATE_ENV: &str = "WORKLOAD_GO";
@@ -17,18 +20,20 @@ pub const GATE_ENV: &str = "WORKLOAD_GO";
 #[derive(Debug)]
 pub struct Gate {
     path: PathBuf,
+    _directory: TempDir,
     // Also open for reading, so that no open of the FIFO blocks.
     fifo: File,
 }
 
 impl Gate {
-    /// Creates a closed gate in `directory`.
-    pub fn create(directory: &Path) -> Result<Self> {
-        let path = directory.join("go");
+    /// Creates a closed gate in a new directory.
+    pub fn create() -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("go");
         mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR)
             .with_context(|| format!("cannot create the FIFO {}", path.display()))?;
         let fifo = OpenOptions::new().read(true).write(true).open(&path)?;
-        Ok(Self { path, fifo })
+        Ok(Self { path, _directory: directory, fifo })
     }
 
     /// The path of the FIFO.
@@ -36,13 +41,17 @@ impl Gate {
         &self.path
     }
 
-    /// Lets a workload continue.
-    pub fn open(&mut self) -> Result<()> {
-        self.fifo.write_all(b"g").context("cannot open the gate")
+    /// A shell that waits at this gate and then executes `argv` in its own process. Its stdin is
+    /// `/dev/null`.
+    pub fn command(&self, argv: impl IntoIterator<Item: AsRef<OsStr>>) -> Command {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "read go < \"$0\"; exec \"$@\""]).arg(&self.path).args(argv);
+        shell.stdin(Stdio::null());
+        shell
     }
 
-    /// Lets a shell continue that waits in `read`.
-    pub fn open_line(&mut self) -> Result<()> {
+    /// Lets one process continue that reads a byte or a line from the FIFO.
+    pub fn open(&mut self) -> Result<()> {
         self.fifo.write_all(b"\n").context("cannot open the gate")
     }
 }

@@ -1,19 +1,19 @@
 //! A shell that waits until tracer is attached, then runs one command line.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     os::fd::OwnedFd,
     path::Path,
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tempfile::TempDir;
 
 use crate::{
     deadline::OwnedChild,
     gate::Gate,
-    reader::{Pace, Reader},
+    reader::Reader,
     tracer::{Outcome, Tracer},
 };
 
@@ -31,8 +31,7 @@ impl Gated {
     /// Starts `sh` for this line. Its stdout is a pipe that a thread reads.
     pub fn piped(line: &str) -> Result<Self> {
         let mut gated = Self::start(line, Stdio::piped())?;
-        let stdout = gated.child.inner().stdout.take().context("stdout was piped")?;
-        gated.stdout = Some(Reader::spawn(stdout.into(), Pace::Free));
+        gated.stdout = Some(Reader::of_stdout(&mut gated.child)?);
         Ok(gated)
     }
 
@@ -43,7 +42,7 @@ impl Gated {
 
     fn start(line: &str, stdout: Stdio) -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let gate = Gate::create(directory.path())?;
+        let gate = Gate::create()?;
         let mut command = Command::new("sh");
         command
             .args(["-c", &format!("read go < \"$0\"; {line}")])
@@ -81,7 +80,7 @@ impl Gated {
     }
 
     fn run(&mut self) -> Result<()> {
-        fs::write(self.gate.path(), "\n")?;
+        self.gate.open()?;
         self.child.wait()?;
         if let Some(reader) = self.stdout.take() {
             reader.finish()?;

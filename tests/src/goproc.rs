@@ -4,7 +4,7 @@
 //! answers requests for these bytes, like the real manager `goproc`. A [`Behaviour`] selects the
 //! fault. `bin/goproc` is the program; [`crate::managed`] runs it under tracer.
 
-use anyhow::{Result, bail};
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 /// Environment variable with the path of a FIFO; a managed command can wait there in the middle.
@@ -14,8 +14,11 @@ pub const CONTAINER: &str = "sandbox-7";
 /// Size limit of an RPC answer, in bytes.
 pub const ANSWER_LIMIT: usize = 4 << 20;
 
+/// A command that writes 5,000 bytes to stdout.
+pub const FIVE_THOUSAND: [&str; 4] = ["head", "-c", "5000", "/dev/zero"];
+
 /// How a manager treats its command's output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Behaviour {
     /// Reads both streams to the end and delivers every byte.
     Faithful,
@@ -51,60 +54,8 @@ pub enum Behaviour {
     PacketRelay,
 }
 
-impl Behaviour {
-    /// All behaviours.
-    pub const ALL: [Self; 16] = [
-        Self::Faithful,
-        Self::Empties,
-        Self::DropOnFailure,
-        Self::Utf8Only,
-        Self::Limit,
-        Self::Retry,
-        Self::FlattenExit,
-        Self::NoRead,
-        Self::CloseEarly,
-        Self::StdoutOnly,
-        Self::Stall,
-        Self::Nonblock,
-        Self::KillClose,
-        Self::OtherReader,
-        Self::SlowRelay,
-        Self::PacketRelay,
-    ];
-
-    /// The command line's word for it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Faithful => "faithful",
-            Self::Empties => "empties",
-            Self::DropOnFailure => "drop-on-failure",
-            Self::Utf8Only => "utf8-only",
-            Self::Limit => "limit",
-            Self::Retry => "retry",
-            Self::FlattenExit => "flatten-exit",
-            Self::NoRead => "no-read",
-            Self::CloseEarly => "close-early",
-            Self::StdoutOnly => "stdout-only",
-            Self::Stall => "stall",
-            Self::Nonblock => "nonblock",
-            Self::KillClose => "kill-close",
-            Self::OtherReader => "other-reader",
-            Self::SlowRelay => "slow-relay",
-            Self::PacketRelay => "packet-relay",
-        }
-    }
-
-    /// Parses [`Self::word`].
-    pub fn from_word(word: &str) -> Result<Self> {
-        match Self::ALL.into_iter().find(|behaviour| behaviour.word() == word) {
-            Some(behaviour) => Ok(behaviour),
-            None => bail!("unknown behaviour {word}"),
-        }
-    }
-}
-
 /// Format of the worker's log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// zerolog's console writer, with colours unless `NO_COLOR` is set.
     Console,
@@ -115,22 +66,11 @@ pub enum LogFormat {
 impl LogFormat {
     /// Both formats.
     pub const ALL: [Self; 2] = [Self::Console, Self::Json];
+}
 
-    /// The command line's word for it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Console => "console",
-            Self::Json => "json",
-        }
-    }
-
-    /// Parses [`Self::word`].
-    pub fn from_word(word: &str) -> Result<Self> {
-        match Self::ALL.into_iter().find(|format| format.word() == word) {
-            Some(format) => Ok(format),
-            None => bail!("unknown log format {word}"),
-        }
-    }
+/// The name of a [`Behaviour`] or [`LogFormat`] on the command line.
+pub fn word(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 /// Progress of the manager. It rewrites its account at each stage.

@@ -29,7 +29,6 @@ pub mod program;
 pub mod reader;
 pub mod refusal;
 pub mod report;
-pub mod rights;
 pub mod scenario;
 pub mod small_disk;
 pub mod stdio;

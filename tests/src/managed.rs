@@ -15,10 +15,10 @@ use crate::{
     deadline::{OwnedChild, describe, wait_until},
     expect,
     gate::{GATE_ENV, Gate},
-    goproc::{Account, Behaviour, LATER_ENV, LogFormat, Stage, Stream},
+    goproc::{Account, Behaviour, LATER_ENV, LogFormat, Stage, Stream, word},
     procfs::{children_of, named},
-    reader::{Pace, Reader, Received},
-    report::{Finding, Object, Report},
+    reader::{Reader, Received},
+    report::{Exit, Finding, Object, Report},
     tracer::{Outcome, RunningTracer, Tracer},
     truth::TRUTH_ENV,
     workload::sibling_binary,
@@ -101,8 +101,7 @@ impl Goproc {
         if let Some(hops) = self.follows {
             tracer = tracer.args(["--follow-readers", hops]);
         }
-        tracer = self.arguments.iter().fold(tracer, Tracer::arg);
-        let tracer = tracer.start()?;
+        let tracer = tracer.args(&self.arguments).start()?;
         running.gate.open()?;
         Ok(TracedGoproc { running, tracer })
     }
@@ -110,20 +109,17 @@ impl Goproc {
     /// Starts the manager, which waits at its gate, without a tracer.
     pub fn spawn(&self, argv: &[&str]) -> Result<RunningGoproc> {
         let directory = tempfile::tempdir()?;
-        let later_directory = directory.path().join("later");
-        fs::create_dir(&later_directory)?;
-        let gate = Gate::create(directory.path())?;
-        let later = Gate::create(&later_directory)?;
+        let (gate, later) = (Gate::create()?, Gate::create()?);
         let account = directory.path().join("account.json");
         let mut command = self.program()?;
         command
-            .args(["--behaviour", self.behaviour.word(), "--bytes", &self.bytes.to_string()])
+            .args(["--behaviour", &word(&self.behaviour), "--bytes", &self.bytes.to_string()])
             .arg("--account")
             .arg(&account);
         let log = self.log.map(|_| directory.path().join("worker.log"));
         if let (Some(path), Some(format)) = (&log, self.log) {
             fs::write(path, "")?;
-            command.arg("--log").arg(path).args(["--log-format", format.word()]);
+            command.arg("--log").arg(path).args(["--log-format", &word(&format)]);
         }
         command
             .arg("--")
@@ -134,10 +130,9 @@ impl Goproc {
             .env(TRUTH_ENV, directory.path().join("truth.jsonl"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
-        let name = format!("goproc ({}) of {}", self.behaviour.word(), argv.join(" "));
+        let name = format!("goproc ({}) of {}", word(&self.behaviour), argv.join(" "));
         let mut child = OwnedChild::spawn(&mut command, &name)?;
-        let stdout = child.inner().stdout.take().context("stdout was piped")?;
-        let stdout = Reader::spawn(stdout.into(), Pace::Free);
+        let stdout = Reader::of_stdout(&mut child)?;
         Ok(RunningGoproc { child, gate, later, stdout, account, log, name, directory })
     }
 
@@ -286,11 +281,12 @@ impl Managed {
     /// are the read bytes plus the unread ones, and the report has these numbers. The ledger
     /// balances, tracer lost nothing, and the reported exit status is the one the manager saw.
     pub fn check(&self) -> Result<()> {
-        let Account { stdout, stderr, .. } = &self.account;
+        let Account { pid, code, signal, stdout, stderr, .. } = &self.account;
+        let exit = Exit { code: *code, signal: *signal };
         expect::no_losses(&self.report)
             .and_then(|()| self.check_stream(stdout, self.account.total_stdout_read()))
             .and_then(|()| self.check_stream(stderr, stderr.read))
-            .and_then(|()| self.check_exit())
+            .and_then(|()| self.report.check_exit(*pid, exit))
             .with_context(|| format!("{}; stderr of tracer: {}", self.name, self.tracer.stderr))
     }
 
@@ -312,18 +308,6 @@ impl Managed {
             "{id}: {read} bytes were read, {unread} were left unread, reported is {reported:?}"
         );
         ensure!(object.balanced != Some(false), "{id} does not balance: {object:?}");
-        Ok(())
-    }
-
-    /// Checks the command's reported exit status against the manager's.
-    fn check_exit(&self) -> Result<()> {
-        let Account { pid, code, signal, .. } = self.account;
-        let exit = self.report.of_pid(pid).find_map(|process| process.exit);
-        let exit = exit.with_context(|| format!("the report gives no exit of pid {pid}"))?;
-        ensure!(
-            (exit.code, exit.signal) == (code, signal),
-            "pid {pid} ended with {code:?}/{signal:?}, the report says {exit:?}"
-        );
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use crate::{
     deadline::{DEADLINE, OwnedChild},
     gate::Gate,
     reader::{Pace, Reader},
-    tracer::{Tracer, binary},
+    tracer::{Tracer, binary, check_status},
 };
 
 /// A program and the directory it runs in. The path stays the same, because outputs contain it.
@@ -71,7 +71,7 @@ impl Subject {
     /// Runs it without a tracer.
     pub fn untraced(&self, streams: Streams) -> Result<Observed> {
         let mut waiting = self.wait(streams)?;
-        waiting.gate.open_line()?;
+        waiting.gate.open()?;
         waiting.finish()
     }
 
@@ -85,7 +85,7 @@ impl Subject {
         let mut child = OwnedChild::spawn(&mut command, &self.words())?;
         drop(command);
         let status = child.wait()?;
-        ensure!(status.code().is_some_and(|code| code <= 1), "{}: {status}", self.words());
+        check_status(status).with_context(|| self.words())?;
         let report: Value = serde_json::from_str(&fs::read_to_string(&report)?)?;
         let (code, signal) = exit_of_command(&report).context("no exit status of the command")?;
         Observed::read(readers, code, signal)
@@ -105,19 +105,9 @@ impl Subject {
     }
 
     fn wait(&self, streams: Streams) -> Result<Waiting> {
-        let work = self.fresh_directory()?;
-        let fifo = self.directory.path().join("go");
-        if fifo.exists() {
-            fs::remove_file(&fifo)?;
-        }
-        let gate = Gate::create(self.directory.path())?;
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", "read go < \"$0\"; exec \"$@\""])
-            .arg(gate.path())
-            .args(&self.argv)
-            .current_dir(work)
-            .stdin(Stdio::null());
+        let gate = Gate::create()?;
+        let mut command = gate.command(&self.argv);
+        command.current_dir(self.fresh_directory()?);
         let readers = connect(&mut command, streams)?;
         let child = OwnedChild::spawn(&mut command, &self.words())?;
         Ok(Waiting { child, gate, readers })
@@ -146,7 +136,7 @@ pub fn by_pid(
     let tracer = adjust(tracer).start()?;
     let mut observed = Vec::new();
     for mut one in waiting {
-        one.gate.open_line()?;
+        one.gate.open()?;
         observed.push(one.finish()?);
     }
     crate::expect::no_losses(&tracer.finish_within(*DEADLINE)?.report()?)?;

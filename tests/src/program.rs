@@ -2,8 +2,7 @@
 
 use std::{
     ffi::OsString,
-    path::Path,
-    process::{Command, ExitStatus, Stdio},
+    process::{ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -16,7 +15,7 @@ use crate::{
     expect,
     gate::Gate,
     procfs::target_of,
-    reader::{Pace, Reader},
+    reader::Reader,
     report::Report,
     tracer::Tracer,
 };
@@ -78,42 +77,27 @@ impl Program {
     pub fn capture(self) -> Result<Captured> {
         let parent = tempfile::tempdir()?;
         let directory = parent.path().join("out");
-        let mut gate = Gate::create(parent.path())?;
-        let mut child = self.spawn(gate.path())?;
-        let ends = (child.inner().stdout.take(), child.inner().stderr.take());
-        let objects = [1, 2].map(|fd| target_of(child.pid(), fd));
-        let (stdout, stderr) = (ends.0.context("piped")?, ends.1.context("piped")?);
-        let readers = [stdout.into(), stderr.into()].map(|end| Reader::spawn(end, Pace::Free));
+        let mut gate = Gate::create()?;
+        let mut child = self.spawn(&gate)?;
+        let objects = [target_of(child.pid(), 1)?, target_of(child.pid(), 2)?];
+        let (stdout, stderr) = (Reader::of_stdout(&mut child)?, Reader::of_stderr(&mut child)?);
         let tracer = Tracer::on_pid(child.pid()).arg("--capture").arg(&directory);
-        let tracer = self.arguments.iter().fold(tracer, Tracer::arg).start()?;
-        gate.open_line()?;
+        let tracer = tracer.args(&self.arguments).start()?;
+        gate.open()?;
         let status = child.wait_for(self.limit)?;
         let outcome = tracer.finish_within(self.limit)?;
-        let [stdout, stderr] = readers.map(Reader::finish);
-        let [out, err] = objects;
+        let received = [stdout.finish()?.bytes, stderr.finish()?.bytes];
         let report = outcome.report()?;
         let capture = Capture::load(&directory)
             .with_context(|| format!("{:?}; stderr of tracer: {}", self.argv, outcome.stderr))?;
         capture.check_report(&report)?;
-        Ok(Captured {
-            pid: child.pid(),
-            status,
-            objects: [out?, err?],
-            received: [stdout?.bytes, stderr?.bytes],
-            capture,
-            report,
-            parent,
-        })
+        Ok(Captured { pid: child.pid(), status, objects, received, capture, report, parent })
     }
 
-    fn spawn(&self, gate: &Path) -> Result<OwnedChild> {
-        let mut command = Command::new("sh");
+    fn spawn(&self, gate: &Gate) -> Result<OwnedChild> {
+        let mut command = gate.command(&self.argv);
         command
-            .args(["-c", "read go < \"$0\"; exec \"$@\""])
-            .arg(gate)
-            .args(&self.argv)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         OwnedChild::spawn(&mut command, &format!("{:?}", self.argv))

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::deadline::DEADLINE;
+use crate::deadline::{DEADLINE, OwnedChild};
 
 /// When a reader starts to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,16 @@ impl Reader {
             let _ = report.send(drain(end));
         });
         Self { release: Some(release), done }
+    }
+
+    /// Starts a thread that reads the piped stdout of a child.
+    pub fn of_stdout(child: &mut OwnedChild) -> Result<Self> {
+        Ok(Self::spawn(child.take_stdout()?.into(), Pace::Free))
+    }
+
+    /// Starts a thread that reads the piped stderr of a child.
+    pub fn of_stderr(child: &mut OwnedChild) -> Result<Self> {
+        Ok(Self::spawn(child.take_stderr()?.into(), Pace::Free))
     }
 
     /// Starts a held reader.

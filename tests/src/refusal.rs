@@ -5,9 +5,13 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
-use crate::{deadline::OwnedChild, tracer};
+use crate::{
+    deadline::{OwnedChild, describe},
+    reader::Reader,
+    tracer,
+};
 
 /// Exit code for an invalid command line.
 pub const USAGE: i32 = 2;
@@ -26,13 +30,7 @@ pub fn run_command(command: &mut Command) -> Result<Output> {
     let name = words.join(" ");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = OwnedChild::spawn(command, &name)?;
-    let [stdout, stderr] = {
-        let inner = child.inner();
-        let stdout = inner.stdout.take().context("stdout was piped")?;
-        let stderr = inner.stderr.take().context("stderr was piped")?;
-        [stdout.into(), stderr.into()]
-            .map(|end| crate::reader::Reader::spawn(end, crate::reader::Pace::Free))
-    };
+    let (stdout, stderr) = (Reader::of_stdout(&mut child)?, Reader::of_stderr(&mut child)?);
     let status = child.wait()?;
     Ok(Output { status, stdout: stdout.finish()?.bytes, stderr: stderr.finish()?.bytes })
 }
@@ -44,7 +42,7 @@ pub fn check(output: &Output, code: i32, names: &[&str]) -> Result<()> {
     ensure!(
         output.status.code() == Some(code),
         "{} instead of exit code {code}; stderr: {stderr}; stdout: {stdout}",
-        crate::deadline::describe(output.status)
+        describe(output.status)
     );
     ensure!(!stderr.contains("panicked"), "it panicked: {stderr}");
     ensure!(stderr.trim_end().lines().count() == 1, "not one line: {stderr}");

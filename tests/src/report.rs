@@ -7,8 +7,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub mod captured;
+mod hops;
 
 use self::captured::CapturedOutput;
+pub use self::hops::{Chain, Step};
 
 /// The schema of these types.
 pub const SCHEMA: &str = "tracer.report/1";
@@ -162,52 +164,6 @@ pub struct Close {
     pub at_ms: f64,
 }
 
-/// The chain of hops of one process's output through other processes.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Chain {
-    /// Pid of the process whose output it is.
-    pub subject_pid: u32,
-    /// The fd of that process.
-    pub fd: i32,
-    /// Every process in the chain, the subject first.
-    steps: Vec<ReportedStep>,
-}
-
-/// A process in a chain. The last one can be a reader without an object.
-#[derive(Clone, Debug, Deserialize)]
-struct ReportedStep {
-    pid: u32,
-    comm: String,
-    object: Option<String>,
-    bytes: u64,
-}
-
-impl Chain {
-    /// Every writer in the chain, the subject first.
-    pub fn writers(&self) -> Vec<Step> {
-        self.steps
-            .iter()
-            .filter_map(|step| {
-                let object = step.object.clone()?;
-                Some(Step { pid: step.pid, comm: step.comm.clone(), object, bytes: step.bytes })
-            })
-            .collect()
-    }
-}
-
-/// A process in a chain, which wrote to an object that the next one read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// Pid of the writer.
-    pub pid: u32,
-    /// Name of the writer.
-    pub comm: String,
-    /// The object it wrote to.
-    pub object: String,
-    /// Bytes that it wrote.
-    pub bytes: u64,
-}
-
 /// A worker's log and tracer's counts about one stream of one process.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Claim {
@@ -299,6 +255,14 @@ impl Report {
         self.processes.iter().filter(move |process| process.pid == pid)
     }
 
+    /// Checks the exit status of a process.
+    pub fn check_exit(&self, pid: u32, actual: Exit) -> Result<()> {
+        let reported = self.of_pid(pid).find_map(|process| process.exit);
+        let is_reported = reported == Some(actual);
+        ensure!(is_reported, "pid {pid} ended with {actual:?}, reported is {reported:?}");
+        Ok(())
+    }
+
     /// Every fd row with its pid.
     pub fn rows(&self) -> impl Iterator<Item = (u32, &FdRow)> {
         self.processes.iter().flat_map(|process| process.fds.iter().map(|row| (process.pid, row)))
@@ -358,13 +322,6 @@ impl Report {
         });
         ensure!(code == Some(i32::from(is_loss)), "exit code {code:?}: {:#?}", self.findings);
         Ok(())
-    }
-
-    /// The chain of the output of this process through this fd.
-    pub fn chain(&self, pid: u32, fd: i32) -> Result<&Chain> {
-        let mut chains = self.hops.iter();
-        let found = chains.find(|chain| chain.subject_pid == pid && chain.fd == fd);
-        found.with_context(|| format!("no chain of pid {pid} fd {fd}: {:#?}", self.hops))
     }
 
     /// The claim about one stream (`stdout` or `stderr`) of one process.

@@ -37,8 +37,15 @@ pub fn trace_with(workload: &Workload, adjust: impl FnOnce(Tracer) -> Tracer) ->
     running.open_gate()?;
     let finished = running.finish().with_context(|| format!("workload {words}"))?;
     let outcome = tracer.finish().with_context(|| format!("tracing workload {words}"))?;
-    let report = outcome.report().with_context(|| format!("tracing workload {words}"))?;
-    Ok(Traced { words, workload: finished, tracer: outcome, report })
+    Traced::new(words, finished, outcome)
+}
+
+impl Traced {
+    /// Joins a workload's results with those of its tracer.
+    pub fn new(words: String, workload: Finished, tracer: Outcome) -> Result<Self> {
+        let report = tracer.report().with_context(|| format!("tracing workload {words}"))?;
+        Ok(Self { words, workload, tracer, report })
+    }
 }
 
 /// Several workloads in one trace.

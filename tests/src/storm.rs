@@ -53,8 +53,7 @@ impl Storm {
         let mut command = Command::new(sibling_binary("load")?);
         command.arg(name).arg(size.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = OwnedChild::spawn(&mut command, name)?;
-        let gate = child.inner().stdin.take().context("stdin was piped")?;
-        let stdout = child.inner().stdout.take().context("stdout was piped")?;
+        let (gate, stdout) = (child.take_stdin()?, child.take_stdout()?);
         let storm = Self { child, gate, lines: lines(stdout) };
         let ready = storm.line()?;
         ensure!(ready.contains("ready"), "load printed: {ready}");
@@ -108,17 +107,19 @@ pub struct TracedStorm {
 /// Traces a storm of this size with these arguments for tracer.
 pub fn trace(name: &str, size: u64, arguments: &[&str]) -> Result<TracedStorm> {
     let mut storm = Storm::start(name, size)?;
-    let tracer = Tracer::on_pid(storm.pid());
-    let tracer = arguments.iter().fold(tracer, |tracer, word| tracer.arg(*word)).start()?;
+    let tracer = Tracer::on_pid(storm.pid()).args(arguments).start()?;
     storm.open_gate()?;
     let truth = storm.wait()?;
     storm.end()?;
-    let outcome = tracer.finish()?;
-    let report = outcome.report()?;
-    Ok(TracedStorm { truth, tracer: outcome, report })
+    TracedStorm::new(truth, tracer.finish()?)
 }
 
 impl TracedStorm {
+    /// Joins a storm's own counts with the result of its tracer.
+    pub fn new(truth: Truth, tracer: Outcome) -> Result<Self> {
+        Ok(Self { truth, report: tracer.report()?, tracer })
+    }
+
     /// Number of reported processes, without the root.
     pub fn processes(&self) -> u64 {
         self.report.processes.len() as u64 - 1

@@ -73,8 +73,8 @@ impl Tracer {
     }
 
     /// Adds several arguments.
-    pub fn args<const N: usize>(mut self, arguments: [&str; N]) -> Self {
-        self.arguments.extend(arguments.map(OsString::from));
+    pub fn args(mut self, arguments: impl IntoIterator<Item: Into<OsString>>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
         self
     }
 
@@ -130,8 +130,7 @@ impl Tracer {
             .stderr(Stdio::piped());
         let words = format!("tracer {}", PathBuf::from_iter(&self.arguments).display());
         let mut child = OwnedChild::spawn(&mut command, &words)?;
-        let stdout = child.inner().stdout.take().context("stdout was piped")?;
-        let stderr = child.inner().stderr.take().context("stderr was piped")?;
+        let (stdout, stderr) = (child.take_stdout()?, child.take_stderr()?);
         Ok(RunningTracer {
             child,
             stdout: if self.has_closed_stdout {
@@ -245,6 +244,13 @@ impl Outcome {
             format!("tracer ended with {}; stderr: {}", describe(self.status), self.stderr)
         })
     }
+}
+
+/// Checks the exit status of a tracer that has reported: 0, or 1 for a finding.
+pub fn check_status(status: ExitStatus) -> Result<()> {
+    let has_reported = status.code().is_some_and(|code| code <= 1);
+    ensure!(has_reported, "tracer ended with {}", describe(status));
+    Ok(())
 }
 
 /// Parses a JSON report.

@@ -21,7 +21,7 @@ use crate::{
 pub const SKIPPED: i32 = 77;
 
 /// Path of a binary of this package, next to the running test.
-pub fn sibling_binary(name: &str) -> Result<PathBuf> {
+pub fn sibling_binary(name: &str) -> Result<String> {
     let test = env::current_exe()?;
     let path = test
         .ancestors()
@@ -29,7 +29,8 @@ pub fn sibling_binary(name: &str) -> Result<PathBuf> {
         .take(2)
         .map(|directory| directory.join(name))
         .find(|path| path.is_file());
-    path.with_context(|| format!("no `{name}` next to {}", test.display()))
+    let path = path.with_context(|| format!("no `{name}` next to {}", test.display()))?;
+    path.into_os_string().into_string().ok().context("a path of this build is not UTF-8")
 }
 
 /// Configuration of a workload.
@@ -117,7 +118,7 @@ impl Workload {
             .stdin(Stdio::null())
             .stdout(out_end)
             .stderr(second);
-        let gate = if self.gated { Some(Gate::create(directory.path())?) } else { None };
+        let gate = if self.gated { Some(Gate::create()?) } else { None };
         if let Some(gate) = &gate {
             command.env(GATE_ENV, gate.path());
         }
@@ -224,6 +225,12 @@ impl Finished {
             objects: [String::new(), String::new()],
             skipped: Some(reason),
         }
+    }
+
+    /// The bytes read from fd 1.
+    pub fn stdout(&self) -> Result<&[u8]> {
+        let received = self.received[0].as_ref();
+        Ok(&received.context("stdout cannot be read")?.bytes)
     }
 
     /// Compares the workload's counts with the bytes that arrived.

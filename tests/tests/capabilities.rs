@@ -8,7 +8,7 @@ use tracer_tests::{
     capture::Capture,
     deadline::wait_until,
     expect::{self, MatchBy},
-    rights::{BPF, DAC_READ_SEARCH, SYS_PTRACE, has_only},
+    privilege::{BPF, DAC_READ_SEARCH, SYS_PTRACE, has_only},
     tracer::Tracer,
     workload::Workload,
 };

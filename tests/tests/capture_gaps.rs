@@ -5,14 +5,14 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use tracer_tests::{
     capture::{Capture, Captured, capture_with},
-    deadline::{raw_pid, wait_until},
+    deadline::wait_until,
     expect,
     program::Program,
     report::Report,
     scenario::{Traced, trace, trace_with},
     small_disk::SmallDisk,
     tracer::Tracer,
-    workload::Workload,
+    workload::{RunningWorkload, Workload},
 };
 
 const MIB: usize = 1 << 20;
@@ -24,8 +24,8 @@ fn flood(size: usize) -> Workload {
 /// Captures a flood with these arguments of tracer. Checks that every byte is either kept at its
 /// position or in a gap with one of these reasons, and that workload, reader and ledger agree.
 fn flooded(size: usize, arguments: &[&str], reasons: &[&str]) -> Result<Captured> {
-    let add = |tracer| arguments.iter().fold(tracer, |tracer: Tracer, word| tracer.arg(*word));
-    let captured = capture_with(&flood(size), add)?.context("skipped")?;
+    let captured = capture_with(&flood(size), |tracer| tracer.args(arguments))?;
+    let captured = captured.context("skipped")?;
     expect::exact(&captured.traced)?;
     let stream = captured.stream(1)?;
     stream.check_against(captured.received()?)?;
@@ -113,7 +113,7 @@ fn each_stream_has_its_own_gaps() -> Result<()> {
 }
 
 /// Waits until a workload has published this many bytes.
-fn wait_written(running: &tracer_tests::workload::RunningWorkload, bytes: usize) -> Result<()> {
+fn wait_written(running: &RunningWorkload, bytes: usize) -> Result<()> {
     wait_until(&format!("{bytes} bytes to be written"), || {
         let truth = running.truth_so_far().ok();
         Ok(truth.is_some_and(|truth| truth.total() >= bytes as u64).then_some(()))
@@ -133,16 +133,13 @@ fn a_stopped_tracer_has_a_gap_for_that_time() -> Result<()> {
         .arg("--capture")
         .arg(&directory)
         .start()?;
-    let signal = |signal| {
-        rustix::process::kill_process(raw_pid(tracer.pid())?, signal)
-            .context("cannot signal the tracer")
-    };
+
     running.open_gate()?;
     wait_written(&running, ROUND)?;
-    signal(Signal::STOP)?;
+    tracer.signal(Signal::STOP)?;
     running.open_gate()?;
     let stopped = wait_written(&running, 2 * ROUND);
-    signal(Signal::CONT)?;
+    tracer.signal(Signal::CONT)?;
     stopped?;
     running.open_gate()?;
     let workload = running.finish()?;
@@ -152,7 +149,7 @@ fn a_stopped_tracer_has_a_gap_for_that_time() -> Result<()> {
     expect::rows_agree(&report, &workload.truth, expect::MatchBy::Fd)?;
     expect::no_losses(&report)?;
     let stream = capture.stream(workload.pid, 1)?;
-    stream.check_against(&workload.received[0].as_ref().context("a pipe was read")?.bytes)?;
+    stream.check_against(workload.stdout()?)?;
     stream.only_misses(&["ring_full", "slow_output"])?;
     // The bytes of the second round, except those that fit into the ring.
     ensure!(stream.total()?.missing > (ROUND - MIB) as u64, "{:?}", stream.total()?);
@@ -238,8 +235,7 @@ fn a_full_disk_causes_gaps_and_changes_no_finding() -> Result<()> {
     let capture = Capture::load(&directory)?;
     capture.check_report(&traced.report)?;
     let stream = capture.stream(traced.workload.pid, 1)?;
-    let received = traced.workload.received[0].as_ref().context("a pipe was read")?;
-    stream.check_against(&received.bytes)?;
+    stream.check_against(traced.workload.stdout()?)?;
     // A slow machine can have other gaps before the disk is full.
     stream.only_misses(&["disk_error", "slow_output", "ring_full"])?;
     ensure!(stream.missing_for("disk_error") > 0, "{:?}", stream.total()?);

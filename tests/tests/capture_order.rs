@@ -17,7 +17,7 @@ use tracer_tests::{
     gate::Gate,
     paths::Identity,
     program::Program,
-    reader::{Pace, Reader},
+    reader::Reader,
     refusal::run_command,
     tracer::{Tracer, binary},
     workload::Workload,
@@ -150,14 +150,14 @@ fn writes_of_other_processes_to_the_targets_log_are_not_captured() -> Result<()>
     let parent = tempfile::tempdir()?;
     let (directory, log) = (parent.path().join("out"), parent.path().join("log"));
     let target = "echo first; read go < \"$0\"; echo last";
-    let mut gate = Gate::create(parent.path())?;
+    let mut gate = Gate::create()?;
     let mut command = Command::new("sh");
     command.args(["-c", target]).arg(gate.path()).stdout(fs::File::create(&log)?);
     let start = |tracer: Tracer| tracer.arg("--capture").arg(&directory).start();
     let mut child = OwnedChild::spawn(&mut command, "sh")?;
     let tracer = start(Tracer::on_pid(child.pid()))?;
     fs::OpenOptions::new().append(true).open(&log)?.write_all(b"of another process\n")?;
-    gate.open_line()?;
+    gate.open()?;
     child.wait()?;
     tracer.finish()?;
     let captured = Capture::load(&directory)?.replay(|_| true);
@@ -173,19 +173,14 @@ fn writes_to_the_targets_stdin_are_not_captured() -> Result<()> {
     const SECRET: &str = "the operator's answer";
     let parent = tempfile::tempdir()?;
     let directory = parent.path().join("out");
-    let mut gate = Gate::create(parent.path())?;
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", "read go < \"$0\"; exec wc -c"])
-        .arg(gate.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
+    let mut gate = Gate::create()?;
+    let mut command = gate.command(["wc", "-c"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = OwnedChild::spawn(&mut command, "wc")?;
-    let mut stdin = child.inner().stdin.take().context("stdin was piped")?;
-    let stdout = child.inner().stdout.take().context("stdout was piped")?;
-    let reader = Reader::spawn(stdout.into(), Pace::Free);
+    let mut stdin = child.take_stdin()?;
+    let reader = Reader::of_stdout(&mut child)?;
     let tracer = Tracer::on_pid(child.pid()).arg("--capture").arg(&directory).start()?;
-    gate.open_line()?;
+    gate.open()?;
     for _ in 0..1000 {
         stdin.write_all(SECRET.as_bytes())?;
     }

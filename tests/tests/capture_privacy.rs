@@ -149,7 +149,7 @@ fn redacted_text_is_not_shown() -> Result<()> {
 fn redacted_text_is_not_reported() -> Result<()> {
     let parent = tempfile::tempdir()?;
     let directory = parent.path().join("out");
-    let workload = sibling_binary("workload")?.display().to_string();
+    let workload = sibling_binary("workload")?;
     let goproc = Goproc::new(Behaviour::NoRead)
         .tracer_arg("--capture")
         .tracer_arg(&directory)

@@ -7,13 +7,13 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use rustix::process::Signal;
 use tracer_tests::{
     capture::Capture,
     deadline::OwnedChild,
     expect,
-    reader::{Pace, Reader},
+    reader::Reader,
     report::Report,
     tracer::{ATTACHED, binary, parse},
     workload::{Finished, Workload},
@@ -41,10 +41,8 @@ impl Viewed {
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut tracer = OwnedChild::spawn(&mut command, "tracer --show")?;
-        let ends = (tracer.inner().stdout.take(), tracer.inner().stderr.take());
-        let (stdout, stderr) = (ends.0.context("piped")?, ends.1.context("piped")?);
-        let stdout = Reader::spawn(stdout.into(), Pace::Free);
-        let mut stderr = BufReader::new(stderr);
+        let stdout = Reader::of_stdout(&mut tracer)?;
+        let mut stderr = BufReader::new(tracer.take_stderr()?);
         let mut line = String::new();
         while !line.starts_with(ATTACHED) {
             line.clear();
@@ -77,7 +75,7 @@ fn a_view_that_is_not_read_causes_gaps() -> Result<()> {
     let capture = Capture::load(&directory)?;
     capture.check_report(&report)?;
     let stream = capture.stream(workload.pid, 1)?;
-    stream.check_against(&workload.received[0].as_ref().context("a pipe was read")?.bytes)?;
+    stream.check_against(workload.stdout()?)?;
     stream.only_misses(&["slow_output", "ring_full"])?;
     ensure!(stream.missing_for("slow_output") > 0, "{:?}", stream.total()?);
     Ok(())

@@ -36,9 +36,7 @@ fn while_stopped(name: &str, size: u64, tracer: Tracer) -> Result<TracedStorm> {
     tracer.signal(Signal::CONT)?;
     let truth = stormed?;
     storm.end()?;
-    let outcome = tracer.finish_within(*DEADLINE * 2)?;
-    let report = outcome.report()?;
-    Ok(TracedStorm { truth, tracer: outcome, report })
+    TracedStorm::new(truth, tracer.finish_within(*DEADLINE * 2)?)
 }
 
 #[test]
@@ -108,7 +106,7 @@ struct Long {
 impl Long {
     fn start() -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let gate = Gate::create(directory.path())?;
+        let gate = Gate::create()?;
         let mut command = Command::new("sh");
         command.args(["-c", LONG]).arg(gate.path()).stdin(Stdio::null());
         let [out, err] = ["out", "err"].map(|name| File::create(directory.path().join(name)));
@@ -119,7 +117,7 @@ impl Long {
 
     /// Opens the gate and returns while the script writes.
     fn begin(&mut self) -> Result<()> {
-        self.gate.open_line()?;
+        self.gate.open()?;
         wait_for_bytes(&self.directory.path().join("out"))
     }
 
@@ -257,10 +255,8 @@ fn setting_the_clock_changes_no_duration_and_no_count() -> Result<()> {
         let outcome = tracer.finish()?;
         drop(stepped);
         let longest = start.elapsed();
-        let report = outcome.report()?;
         let text: Value = serde_json::from_str(&outcome.stdout)?;
-        let words = "deep".to_owned();
-        expect::exact(&Traced { words, workload, tracer: outcome, report })?;
+        expect::exact(&Traced::new("deep".to_owned(), workload, outcome)?)?;
         let window = text["window"]["seconds"].as_f64().context("no window")?;
         let window = Duration::from_secs_f64(window.max(0.0));
         ensure!(window > Duration::ZERO && window <= longest, "{window:?}, elapsed {longest:?}");

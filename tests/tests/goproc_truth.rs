@@ -3,8 +3,9 @@
 
 use anyhow::{Context, Result, ensure};
 use tracer_tests::{
-    goproc::{ANSWER_LIMIT, Account, Behaviour, CONTAINER, LogFormat, Stage},
+    goproc::{ANSWER_LIMIT, Account, Behaviour, CONTAINER, FIVE_THOUSAND, LogFormat, Stage},
     managed::Goproc,
+    workload::sibling_binary,
 };
 
 /// Runs a manager without a tracer; returns its account, its log, and the number of bytes it forwarded.
@@ -26,8 +27,6 @@ fn stdout(account: &Account) -> (u64, u64, Option<u64>) {
     let stream = &account.stdout;
     (stream.read, stream.delivered, stream.unread)
 }
-
-const FIVE_THOUSAND: [&str; 4] = ["head", "-c", "5000", "/dev/zero"];
 
 #[test]
 fn a_faithful_manager_delivers_every_byte_of_both_streams() -> Result<()> {
@@ -85,9 +84,8 @@ fn output_left_in_the_pipe_was_not_read() -> Result<()> {
 
 #[test]
 fn a_non_blocking_stdout_accepts_64000_bytes_of_a_writer_that_ignores_errors() -> Result<()> {
-    let workload = tracer_tests::workload::sibling_binary("workload")?;
-    let workload = workload.to_str().context("a path of this build is not UTF-8")?;
-    let account = account(Behaviour::Nonblock, 0, &[workload, "ignores-errors"])?;
+    let workload = sibling_binary("workload")?;
+    let account = account(Behaviour::Nonblock, 0, &[&workload, "ignores-errors"])?;
     // The pipe has 16 pages of 4,096 bytes. A write does not use the last 96 bytes of a page.
     ensure!(stdout(&account) == (64_000, 64_000, Some(0)), "{account:?}");
     Ok(())

@@ -13,7 +13,7 @@ use tracer_tests::{
     goproc::{Account, Behaviour, Stage},
     managed::Goproc,
     procfs::target_of,
-    reader::{Pace, Reader},
+    reader::Reader,
     report::{Report, Step},
     scenario::trace,
     stdio::Kind,
@@ -84,10 +84,9 @@ fn readers_are_followed_outside_the_traced_tree() -> Result<()> {
     let inner_account = directory.path().join("inner.json");
     let inner_account = inner_account.to_str().context("a path of the test is not UTF-8")?;
     let goproc = sibling_binary("goproc")?;
-    let goproc = goproc.to_str().context("a path of this build is not UTF-8")?;
     let script = r#"head -c 1 "$GOPROC_LATER" >/dev/null; exec head -c 20000 /dev/zero"#;
     let inner =
-        [goproc, "--behaviour", "slow-relay", "--bytes", "7000", "--account", inner_account];
+        [&*goproc, "--behaviour", "slow-relay", "--bytes", "7000", "--account", inner_account];
     let argv = [&inner[..], &["--", "sh", "-c", script]].concat();
     let mut outer = Goproc::new(Behaviour::SlowRelay).bytes(3000).spawn(&argv)?;
     outer.open_gate()?;
@@ -138,14 +137,13 @@ fn bytes_read_before_a_relays_first_write_returns_are_counted() -> Result<()> {
     let mut shell = Command::new("sh");
     shell.args(["-c", LINE]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut target = OwnedChild::spawn(&mut shell, LINE)?;
-    let mut go = target.inner().stdin.take().context("stdin was piped")?;
-    let target_stdout = target.inner().stdout.take().context("stdout was piped")?;
-    let mut relay = relay_in_one_write(target_stdout)?;
+    let mut go = target.take_stdin()?;
+    let mut relay = relay_in_one_write(target.take_stdout()?)?;
     let (stdout, stderr) = (target_of(relay.pid(), 1)?, target_of(relay.pid(), 2)?);
-    let output = relay.inner().stdout.take().context("stdout was piped")?;
+
     let tracer = Tracer::on_pid(target.pid()).start()?;
     go.write_all(b"\n")?;
-    let received = Reader::spawn(output.into(), Pace::Free).finish()?;
+    let received = Reader::of_stdout(&mut relay)?.finish()?;
     drop(go);
     let report = tracer.finish()?.report()?;
     expect::no_losses(&report)?;

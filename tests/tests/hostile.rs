@@ -1,7 +1,7 @@
 //! A program that attacks the terminal of the operator: control sequences, line breaks, bidirectional
 //! text and invalid UTF-8 in its arguments, its name, its file names, its cgroup and its output.
 
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -73,10 +73,14 @@ fn text_of_a_program_is_escaped_in_all_output() -> Result<()> {
         let kept = kept.replace('\u{1b}', "\\u001b");
         ensure!(text.contains(&kept), "{kept:?} is not in {text}");
     }
-    // Reports from the capture.
+    check_reports(&gated.directory().join("out"))
+}
+
+/// Checks the reports in all formats that are generated from the capture.
+fn check_reports(capture: &Path) -> Result<()> {
     for format in ["human", "json", "ndjson"] {
         let mut again = Command::new(binary()?);
-        again.arg("report").arg(gated.directory().join("out")).args(["--format", format]);
+        again.arg("report").arg(capture).args(["--format", format]);
         let output = run_command(&mut again)?;
         let shown = String::from_utf8(output.stdout)?;
         check_harmless(format, &shown)?;

@@ -4,12 +4,11 @@
 use anyhow::{Result, ensure};
 use tracer_tests::{
     expect,
-    goproc::{ANSWER_LIMIT, Account, Behaviour, CONTAINER, LogFormat},
+    goproc::{ANSWER_LIMIT, Account, Behaviour, CONTAINER, FIVE_THOUSAND, LogFormat},
     managed::{Goproc, Managed},
     report::Claim,
 };
 
-const FIVE_THOUSAND: [&str; 4] = ["head", "-c", "5000", "/dev/zero"];
 const FAILING: [&str; 3] = ["sh", "-c", "seq 1 500; echo no >&2; exit 3"];
 
 /// Traces a manager once with each log format. Its pipes are drained.

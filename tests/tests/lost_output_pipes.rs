@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tracer_tests::{
     deadline::wait_until,
-    goproc::{Behaviour, Stage},
+    goproc::{Behaviour, FIVE_THOUSAND, Stage},
     managed::{Goproc, Managed, TracedGoproc},
     procfs::is_blocked_in_write,
     report::Finding,
@@ -18,12 +18,6 @@ use tracer_tests::{
 const A_WHILE: Duration = Duration::from_secs(1);
 /// Capacity of a pipe in bytes.
 const PIPE: u64 = 65_536;
-const FIVE_THOUSAND: [&str; 4] = ["head", "-c", "5000", "/dev/zero"];
-
-fn workload() -> Result<String> {
-    let path = sibling_binary("workload")?.into_os_string().into_string();
-    path.ok().context("a path of this build is not UTF-8")
-}
 
 /// Checks that the finding names the manager as the closer, with a time.
 fn closed_by_manager(finding: &Finding, managed: &Managed) -> Result<()> {
@@ -125,7 +119,8 @@ fn a_killed_manager_takes_its_read_ends_with_it() -> Result<()> {
 #[test]
 #[ignore = "needs root"]
 fn refused_bytes_are_reported_with_the_process_that_made_the_pipe_non_blocking() -> Result<()> {
-    let managed = Goproc::new(Behaviour::Nonblock).trace(&[&workload()?, "ignores-errors"])?;
+    let managed = Goproc::new(Behaviour::Nonblock)
+        .trace(&[&sibling_binary("workload")?, "ignores-errors"])?;
     managed.check()?;
     ensure!(managed.account.stdout.read == 64_000, "{:?}", managed.account);
     let finding = managed.headline("refused")?.about(managed.account.pid)?;
@@ -147,7 +142,7 @@ fn refused_bytes_are_reported_with_the_process_that_made_the_pipe_non_blocking()
 #[ignore = "needs root"]
 fn a_program_that_made_its_full_pipe_non_blocking_is_named() -> Result<()> {
     // The manager does not read, so exactly the capacity of the pipe fits.
-    let managed = Goproc::new(Behaviour::NoRead).trace(&[&workload()?, "short"])?;
+    let managed = Goproc::new(Behaviour::NoRead).trace(&[&sibling_binary("workload")?, "short"])?;
     managed.check()?;
     ensure!(managed.account.code == Some(0), "{:?}", managed.account);
     let finding = managed.report.finding("refused")?.about(managed.account.pid)?;
@@ -161,7 +156,7 @@ fn a_program_that_made_its_full_pipe_non_blocking_is_named() -> Result<()> {
 
 /// Traces until the command has been blocked in a write to `fd` for [`A_WHILE`].
 fn blocked(goproc: &Goproc, scenario: &str, fd: i32) -> Result<Managed> {
-    let trace = goproc.begin(&[&workload()?, scenario])?;
+    let trace = goproc.begin(&[&sibling_binary("workload")?, scenario])?;
     let account = trace.running.account_at(Stage::Started)?;
     wait_until("the command to block in write", || {
         Ok(is_blocked_in_write(account.pid, fd).then_some(()))

@@ -19,8 +19,7 @@ fn managed(argv: &[&str]) -> Result<Managed> {
 }
 
 fn scenario(name: &str) -> Result<Managed> {
-    let workload = sibling_binary("workload")?;
-    managed(&[workload.to_str().context("a path of this build is not UTF-8")?, name])
+    managed(&[&sibling_binary("workload")?, name])
 }
 
 fn received(managed: &Managed) -> (u64, u64) {

@@ -18,13 +18,12 @@ use rustix::{
     pipe::{PipeFlags, pipe_with},
 };
 use serde_json::Value;
-use tempfile::TempDir;
 use tracer_tests::{
     deadline::{OwnedChild, describe, wait_until},
     gate::Gate,
     privilege::require_root,
     procfs::{children_of, object_of},
-    tracer::{Tracer, binary},
+    tracer::{Tracer, binary, check_status},
 };
 
 /// Writes, closes all its streams, and lives until the gate opens.
@@ -98,13 +97,6 @@ impl Pipe {
     }
 }
 
-/// A gate in a new directory.
-fn gate() -> Result<(TempDir, Gate)> {
-    let directory = tempfile::tempdir()?;
-    let gate = Gate::create(directory.path())?;
-    Ok((directory, gate))
-}
-
 fn is_alive(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
 }
@@ -113,7 +105,7 @@ fn is_alive(pid: u32) -> bool {
 #[test]
 #[ignore = "needs root"]
 fn end_of_file_comes_when_a_target_closes_its_streams() -> Result<()> {
-    let ((_start, mut start), (folder, mut stop)) = (gate()?, gate()?);
+    let (mut start, mut stop, folder) = (Gate::create()?, Gate::create()?, tempfile::tempdir()?);
     let (mut input, mut out, mut err) = (Pipe::input()?, Pipe::output()?, Pipe::output()?);
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("read -r go <\"$0\"; {CLOSES_STREAMS}")]);
@@ -127,13 +119,13 @@ fn end_of_file_comes_when_a_target_closes_its_streams() -> Result<()> {
         .arg(folder.path().join("out"))
         .start()?;
     holds_none(tracer.pid(), &pipes)?;
-    start.open_line()?;
+    start.open()?;
     out.ends_with("stdout", b"out\n")?;
     err.ends_with("stderr", b"err\n")?;
     input.breaks()?;
     holds_none(tracer.pid(), &pipes)?;
     ensure!(is_alive(child.pid()) && is_alive(tracer.pid()), "target or tracer has ended");
-    stop.open_line()?;
+    stop.open()?;
     child.wait()?;
     tracer.finish()?;
     Ok(())
@@ -145,7 +137,7 @@ fn end_of_file_comes_when_a_target_closes_its_streams() -> Result<()> {
 #[ignore = "needs root"]
 fn end_of_file_comes_when_a_command_closes_its_streams() -> Result<()> {
     require_root()?;
-    let (folder, mut stop) = gate()?;
+    let (folder, mut stop) = (tempfile::tempdir()?, Gate::create()?);
     let (mut input, mut out, mut err) = (Pipe::input()?, Pipe::output()?, Pipe::output()?);
     let mut shell = Command::new("sh");
     let line = "exec \"$0\" -q -o \"$2\" -- sh -c \"$3\" sh \"$1\" 3>&1";
@@ -162,10 +154,9 @@ fn end_of_file_comes_when_a_command_closes_its_streams() -> Result<()> {
         commands.len() == 1 && is_alive(tracer.pid()),
         "command or tracer has ended: {commands:?}"
     );
-    stop.open_line()?;
+    stop.open()?;
     let status = tracer.wait()?;
-    ensure!(status.code().is_some_and(|code| code <= 1), "{}", describe(status));
-    Ok(())
+    check_status(status)
 }
 
 /// Reads the first line of `yes`.
@@ -194,16 +185,14 @@ fn yes(command: &mut Command) -> Result<OwnedChild> {
 #[test]
 #[ignore = "needs root"]
 fn sigpipe_kills_a_writer_whose_reader_is_gone() -> Result<()> {
-    let (folder, mut start) = gate()?;
-    let script = "read -r go <\"$0\"; exec yes";
-    let mut shell = Command::new("sh");
-    shell.args(["-c", script]).arg(start.path());
+    let (folder, mut start) = (tempfile::tempdir()?, Gate::create()?);
+    let mut shell = start.command(["yes"]);
     let mut out = Pipe::output()?;
-    shell.stdin(Stdio::null()).stdout(out.end()?);
+    shell.stdout(out.end()?);
     let mut child = OwnedChild::spawn(&mut shell, "yes")?;
     drop(shell);
     let tracer = Tracer::on_pid(child.pid()).start()?;
-    start.open_line()?;
+    start.open()?;
     wait_until("the first bytes", || Ok(out.peer.read(&mut [0; 2]).is_ok().then_some(())))?;
     drop(out);
     let status = child.wait()?;
@@ -214,7 +203,7 @@ fn sigpipe_kills_a_writer_whose_reader_is_gone() -> Result<()> {
     let mut command = Command::new(binary()?);
     command.args(["-q", "--format", "json", "-o"]).arg(&report).args(["--", "yes"]);
     let status = yes(&mut command)?.wait()?;
-    ensure!(status.code().is_some_and(|code| code <= 1), "{}", describe(status));
+    check_status(status)?;
     let report: Value = serde_json::from_str(&fs::read_to_string(&report)?)?;
     let signal = report.pointer("/processes/0/exit/signal").and_then(Value::as_i64);
     ensure!(signal == Some(libc::SIGPIPE.into()), "{report}");
@@ -226,7 +215,7 @@ fn sigpipe_kills_a_writer_whose_reader_is_gone() -> Result<()> {
 #[ignore = "needs root"]
 fn a_traced_part_of_a_pipeline_lets_its_neighbours_end() -> Result<()> {
     require_root()?;
-    let (folder, mut stop) = gate()?;
+    let (folder, mut stop) = (tempfile::tempdir()?, Gate::create()?);
     // The command closes its stdin after one line and lives on; `yes` must end anyway.
     let line = "yes | \"$0\" -q -o \"$1\" -- sh -c 'head -n 1; exec 9<\"$0\" <&- >&-; read -r go <&9' \"$2\"; \
                 echo \"${PIPESTATUS[*]}\" >&2";
@@ -247,7 +236,7 @@ fn a_traced_part_of_a_pipeline_lets_its_neighbours_end() -> Result<()> {
     })?;
     let is_tracer = |pid: &u32| fs::read_link(format!("/proc/{pid}/exe")).ok() == binary().ok();
     ensure!(children_of(shell.pid())?.iter().any(is_tracer), "tracer has ended");
-    stop.open_line()?;
+    stop.open()?;
     shell.wait()?;
     out.ends_with("stdout", b"")?;
     let mut statuses = String::new();

@@ -15,10 +15,11 @@ use tracer_tests::{
     capture::Capture,
     deadline::{raw_pid, wait_until},
     expect::{self, MatchBy},
-    privilege::require_root,
+    privilege::{
+        BPF, DAC_READ_SEARCH, KILL, NONE, SYS_PTRACE, has, has_only, privileges, require_root,
+    },
     procfs::children_of,
     refusal::{ENVIRONMENT, check, run, run_command},
-    rights::{BPF, DAC_READ_SEARCH, KILL, NONE, SYS_PTRACE, has, has_only, rights},
     tracer::{Tracer, binary, parse},
     truth::{TRUTH_ENV, Truth},
     workload::sibling_binary,
@@ -108,7 +109,7 @@ fn with_and_without(prefix: &[&str], line: &str) -> Result<[String; 2]> {
 fn a_command_has_the_same_privileges_as_without_tracer() -> Result<()> {
     for prefix in [&["env"][..], &["setpriv", "--inh-caps=+kill,+chown", "--groups=4,24"]] {
         let [traced, plain] = with_and_without(prefix, "cat /proc/self/status")?;
-        let [traced, plain] = [rights(&traced), rights(&plain)];
+        let [traced, plain] = [privileges(&traced), privileges(&plain)];
         ensure!(traced.len() > 8 && traced == plain, "{traced:?}, untraced {plain:?}");
     }
     Ok(())

@@ -3,11 +3,12 @@
 
 use std::{env, process::Output};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use tracer_tests::{
     deadline::describe,
     privilege::require_root,
     refusal::{self, ENVIRONMENT, check},
+    tracer::check_status,
 };
 
 /// Environment variable with a part of the reason why this kernel is unsuitable; unset if it is suitable.
@@ -58,12 +59,8 @@ fn a_trace_names_the_reason_in_one_sentence() -> Result<()> {
         let trace = refusal::run(arguments)?;
         match refused() {
             Some(reason) => check(&trace, ENVIRONMENT, &[&reason])?,
-            None => ensure!(
-                trace.status.code().is_some_and(|code| code <= 1),
-                "{}: {}",
-                describe(trace.status),
-                String::from_utf8_lossy(&trace.stderr)
-            ),
+            None => check_status(trace.status)
+                .with_context(|| String::from_utf8_lossy(&trace.stderr).into_owned())?,
         }
     }
     Ok(())

@@ -82,9 +82,7 @@ fn map_entries_without_memory_are_counted_exactly() -> Result<()> {
     tracer.signal(Signal::CONT)?;
     let truth = stormed_truth?;
     storm.end()?;
-    let outcome = tracer.finish()?;
-    let report = outcome.report()?;
-    let stormed = TracedStorm { truth, tracer: outcome, report };
+    let stormed = TracedStorm::new(truth, tracer.finish()?)?;
     let missing = stormed.truth.processes - stormed.processes();
     let [lost_processes, lost_rows] =
         ["processes_full", "ledger_full"].map(|reason| losses_for(&stormed.report, reason));

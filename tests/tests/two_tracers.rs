@@ -32,11 +32,8 @@ fn two_tracers_on_one_tree_are_both_exact() -> Result<()> {
         running.open_gate()?;
         let mut finished = Some(running.finish()?);
         for tracer in tracers {
-            let outcome = tracer.finish()?;
-            let report = outcome.report()?;
-            let workload_result = finished.take().context("put back in each round")?;
-            let words = workload.words();
-            let traced = Traced { words, workload: workload_result, tracer: outcome, report };
+            let result = finished.take().context("put back in each round")?;
+            let traced = Traced::new(workload.words(), result, tracer.finish()?)?;
             expect::exact(&traced)?;
             finished = Some(traced.workload);
         }
@@ -55,9 +52,7 @@ fn a_tracer_that_ends_early_does_not_affect_the_other() -> Result<()> {
     ends_early.finish()?;
     running.open_gate()?;
     let finished = running.finish()?;
-    let outcome = stays.finish()?;
-    let report = outcome.report()?;
-    expect::exact(&Traced { words: workload.words(), workload: finished, tracer: outcome, report })
+    expect::exact(&Traced::new(workload.words(), finished, stays.finish()?)?)
 }
 
 fn read(path: &Path) -> Result<Report> {
@@ -113,7 +108,7 @@ fn a_shell_that_starts_a_tracer_is_traced_to_the_byte() -> Result<()> {
         "{} -q --format json -o {} -- {} deep",
         binary()?.display(),
         inner.display(),
-        sibling_binary("workload")?.display()
+        sibling_binary("workload")?
     );
     let outcome = Tracer::default()
         .env(TRUTH_ENV, &truth)

@@ -1,6 +1,6 @@
 //! Traces a workload and captures its output.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
 use super::Capture;
@@ -99,8 +99,7 @@ impl Captured {
 
     /// The bytes that were read from fd 1.
     pub fn received(&self) -> Result<&[u8]> {
-        let received = self.traced.workload.received[0].as_ref();
-        Ok(&received.context("fd 1 cannot be read")?.bytes)
+        self.traced.workload.stdout()
     }
 
     /// The stream of the workload's first process through this fd.

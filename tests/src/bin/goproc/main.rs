@@ -12,9 +12,8 @@ mod relays;
 mod stream;
 mod worker_log;
 
-use std::env;
-
 use anyhow::Result;
+use clap::Parser as _;
 use tracer_tests::{
     gate,
     goproc::{Behaviour, Stage},
@@ -23,7 +22,7 @@ use tracer_tests::{
 use crate::{child::Child, options::Options, worker_log::WorkerLog};
 
 fn main() -> Result<()> {
-    let options = Options::parse(env::args().skip(1))?;
+    let options = Options::parse();
     let mut log = WorkerLog::open(&options)?;
     gate::wait()?;
     let mut child = Child::start(&options)?;

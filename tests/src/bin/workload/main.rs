@@ -4,7 +4,6 @@
 //! one kind of fd. `workload SCENARIO` runs a scenario, such as errors or process trees. Nothing uses
 //! the standard library's stdout or stderr, and nothing is buffered.
 
-mod fresh;
 mod identity;
 mod ledger;
 mod paths;

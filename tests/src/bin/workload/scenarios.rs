@@ -5,9 +5,8 @@ mod captured;
 mod errors;
 mod interrupted;
 mod lost;
-mod namespace;
+mod pids;
 mod replaced;
-mod reused;
 mod side;
 mod storm;
 mod threads;
@@ -62,8 +61,8 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
         "thread-ends" => gated(threads::one_ends),
         "exec-thread" => gated(threads::exec_by_non_leader),
         "vfork-exec" => gated(replaced::vfork_exec),
-        "reused-pid" => gated(reused::pid),
-        "pidns" => gated(namespace::new_pid_namespace),
+        "reused-pid" => gated(pids::reused),
+        "pidns" => gated(pids::new_namespace),
         "side-file" => gated(side::another_file),
         "reused-inode" => gated(side::reused_inode),
         "spliced-away" => gated(side::spliced_away),

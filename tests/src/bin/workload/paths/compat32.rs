@@ -10,10 +10,10 @@ use std::{
 };
 
 use anyhow::Result;
+use tracer_tests::content;
 
 use super::{plain::at_position, source};
 use crate::{
-    fresh,
     ledger::Ledger,
     sys::{self, Outcome, Unsupported},
 };
@@ -138,7 +138,7 @@ impl Arena {
 
     /// Fills the data part with this many fresh bytes.
     fn fill(&self, size: u32) {
-        self.put(fresh::bytes(size as usize));
+        self.put(content::fresh(size as usize));
     }
 
     /// Copies these bytes to the data part.

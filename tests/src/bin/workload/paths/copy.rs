@@ -6,12 +6,13 @@ use std::{
 };
 
 use anyhow::Result;
+use tracer_tests::content;
 
 use super::{
     plain::segment,
     source::{self, SourcePipe},
 };
-use crate::{fresh, ledger::Ledger, sys};
+use crate::{ledger::Ledger, sys};
 
 const NO_OFFSET: *mut libc::loff_t = null_mut();
 
@@ -85,7 +86,7 @@ pub(crate) fn tee(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()>
 /// `vmsplice(2)`, after which the pipe refers to pages of the program.
 pub(crate) fn vmsplice(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     sizes.iter().try_for_each(|size| {
-        let bytes = fresh::bytes(*size);
+        let bytes = content::fresh(*size);
         ledger.transfer(fd, *size, |done, _| {
             let table = segment(&bytes[done..]);
             // SAFETY: the bytes are never freed.

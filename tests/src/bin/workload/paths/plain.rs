@@ -3,13 +3,14 @@
 use std::{ffi::c_long, os::fd::RawFd};
 
 use anyhow::Result;
+use tracer_tests::content;
 
-use crate::{fresh, ledger::Ledger, sys};
+use crate::{ledger::Ledger, sys};
 
 /// `write(2)`.
 pub(crate) fn write(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     sizes.iter().try_for_each(|size| {
-        let bytes = fresh::bytes(*size);
+        let bytes = content::fresh(*size);
         ledger.transfer(fd, *size, |done, _| sys::write(fd, &bytes[done..]))
     })
 }
@@ -27,7 +28,7 @@ pub(crate) fn pwrite64(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Resul
 /// `writev(2)` with three segments of different lengths.
 pub(crate) fn writev(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     sizes.iter().try_for_each(|size| {
-        let bytes = fresh::bytes(*size);
+        let bytes = content::fresh(*size);
         ledger.transfer(fd, *size, |done, _| {
             let segments = segments(&bytes[done..]);
             // SAFETY: each segment is in `bytes`, which outlives the call.
@@ -81,7 +82,7 @@ pub(crate) fn at_position(
     call: impl Fn(&[u8], c_long) -> sys::Outcome,
 ) -> Result<()> {
     for size in sizes {
-        let bytes = fresh::bytes(*size);
+        let bytes = content::fresh(*size);
         let start = seek(fd, 0)?;
         ledger.transfer(fd, *size, |done, _| call(&bytes[done..], start + done as c_long))?;
         seek(fd, *size as c_long)?;

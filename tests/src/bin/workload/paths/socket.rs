@@ -3,14 +3,15 @@
 use std::os::fd::RawFd;
 
 use anyhow::{Result, ensure};
+use tracer_tests::content;
 
 use super::plain::{segment, segments};
-use crate::{fresh, ledger::Ledger, sys};
+use crate::{ledger::Ledger, sys};
 
 /// `sendto(2)` without an address, as `send(3)` calls it.
 pub(crate) fn sendto(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     sizes.iter().try_for_each(|size| {
-        let bytes = fresh::bytes(*size);
+        let bytes = content::fresh(*size);
         ledger.transfer(fd, *size, |done, rest| {
             let bytes = bytes[done..].as_ptr();
             // SAFETY: the buffer is valid for `rest` bytes during the call; there is no address.
@@ -22,7 +23,7 @@ pub(crate) fn sendto(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<
 /// `sendmsg(2)` with three segments.
 pub(crate) fn sendmsg(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     sizes.iter().try_for_each(|size| {
-        let bytes = fresh::bytes(*size);
+        let bytes = content::fresh(*size);
         ledger.transfer(fd, *size, |done, _| {
             let mut segments = segments(&bytes[done..]);
             let message = message(&mut segments);
@@ -35,7 +36,7 @@ pub(crate) fn sendmsg(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result
 /// `sendmmsg(2)` with one message per size. The call returns the number of messages; the number of
 /// bytes is in each message's `msg_len`.
 pub(crate) fn sendmmsg(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
-    let mut tables: Vec<_> = sizes.iter().map(|size| [segment(fresh::bytes(*size))]).collect();
+    let mut tables: Vec<_> = sizes.iter().map(|size| [segment(content::fresh(*size))]).collect();
     let mut messages: Vec<_> = tables
         .iter_mut()
         .map(|table| libc::mmsghdr { msg_hdr: message(table), msg_len: 0 })

@@ -6,16 +6,16 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use tracer_tests::{procfs::own_pid, truth::path_from_env};
+use tracer_tests::{content, procfs::own_pid, truth::path_from_env};
 
-use crate::{fresh, sys};
+use crate::sys;
 
 /// An unlinked file of `size` bytes, in the file system of the truth file.
 pub(crate) fn file(size: usize) -> Result<OwnedFd> {
     let path = path_from_env()?.with_extension(format!("source-{}", own_pid()?));
     // Moved before it is filled: if fd 1 is closed, a new file gets that number.
     let file = sys::move_to_high_fd(File::create_new(&path)?.into())?;
-    ensure!(sys::write(file.as_raw_fd(), fresh::bytes(size)) == Ok(size), "cannot fill a file");
+    ensure!(sys::write(file.as_raw_fd(), content::fresh(size)) == Ok(size), "cannot fill a file");
     drop(file);
     let file = sys::move_to_high_fd(File::open(&path)?.into())?;
     fs::remove_file(&path)?;
@@ -46,7 +46,7 @@ impl SourcePipe {
 
     /// Writes fresh bytes, for which there must be space.
     pub(crate) fn fill(&self, size: usize) -> Result<()> {
-        let written = sys::write(self.write.as_raw_fd(), fresh::bytes(size));
+        let written = sys::write(self.write.as_raw_fd(), content::fresh(size));
         ensure!(written == Ok(size), "the source pipe accepted {written:?} of {size}");
         Ok(())
     }

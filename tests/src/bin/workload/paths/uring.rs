@@ -4,6 +4,7 @@ use std::os::fd::RawFd;
 
 use anyhow::{Context, Result, bail, ensure};
 use io_uring::{IoUring, opcode, squeue, types};
+use tracer_tests::content;
 
 use super::{
     plain::{segment, segments},
@@ -11,7 +12,6 @@ use super::{
     source::SourcePipe,
 };
 use crate::{
-    fresh,
     ledger::Ledger,
     sys::{Outcome, Unsupported},
 };
@@ -42,7 +42,7 @@ pub(crate) fn sqpoll(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<
 pub(crate) fn writev(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     let mut ring = ring()?;
     sizes.iter().try_for_each(|size| {
-        let bytes = fresh::bytes(*size);
+        let bytes = content::fresh(*size);
         transfer(ledger, &mut ring, fd, *size, |ring, done, _| {
             let segments = segments(&bytes[done..]);
             let request = opcode::Writev::new(types::Fd(fd), segments.as_ptr(), 3).offset(CURRENT);
@@ -54,7 +54,7 @@ pub(crate) fn writev(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<
 /// `IORING_OP_WRITE_FIXED` from a registered buffer.
 pub(crate) fn write_fixed(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     let mut ring = ring()?;
-    let bytes = fresh::bytes(sizes.iter().sum());
+    let bytes = content::fresh(sizes.iter().sum());
     let table = [segment(bytes)];
     // SAFETY: `bytes` is never freed.
     unsafe { ring.submitter().register_buffers(&table) }.context("register buffers")?;
@@ -75,7 +75,7 @@ pub(crate) fn registered_file(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -
     let mut ring = ring()?;
     ring.submitter().register_files(&[fd]).context("register files")?;
     sizes.iter().try_for_each(|size| {
-        let bytes = fresh::bytes(*size);
+        let bytes = content::fresh(*size);
         transfer(ledger, &mut ring, fd, *size, |ring, done, rest| {
             let from = bytes[done..].as_ptr();
             let request = opcode::Write::new(types::Fixed(0), from, rest as u32);
@@ -88,7 +88,7 @@ pub(crate) fn registered_file(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -
 pub(crate) fn send(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     let mut ring = ring()?;
     sizes.iter().try_for_each(|size| {
-        let bytes = fresh::bytes(*size);
+        let bytes = content::fresh(*size);
         transfer(ledger, &mut ring, fd, *size, |ring, done, rest| {
             let request = opcode::Send::new(types::Fd(fd), bytes[done..].as_ptr(), rest as u32);
             complete_one(ring, &request.build())
@@ -100,7 +100,7 @@ pub(crate) fn send(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()
 pub(crate) fn sendmsg(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
     let mut ring = ring()?;
     sizes.iter().try_for_each(|size| {
-        let bytes = fresh::bytes(*size);
+        let bytes = content::fresh(*size);
         transfer(ledger, &mut ring, fd, *size, |ring, done, _| {
             let mut segments = segments(&bytes[done..]);
             let message = message(&mut segments);
@@ -134,7 +134,7 @@ fn write_batch(
     sizes: &[usize],
     flags: squeue::Flags,
 ) -> Result<()> {
-    let bytes: Vec<_> = sizes.iter().map(|size| fresh::bytes(*size)).collect();
+    let bytes: Vec<_> = sizes.iter().map(|size| content::fresh(*size)).collect();
     let mut rest: Vec<usize> = sizes.to_vec();
     while rest.iter().any(|rest| *rest > 0) {
         let requests = rest.iter().enumerate().filter(|(_, rest)| **rest > 0);

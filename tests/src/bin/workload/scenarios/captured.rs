@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, ensure};
 use tracer_tests::{content, gate};
 
-use crate::{fresh, ledger::Ledger, sys};
+use crate::{ledger::Ledger, sys};
 
 /// Finds a scenario by name.
 pub(super) fn find(name: &str) -> Option<fn(&mut Ledger) -> Result<()>> {
@@ -79,12 +79,12 @@ fn cut_characters(ledger: &mut Ledger) -> Result<()> {
 
 /// Writes single bytes. Argument: their number.
 fn single_bytes(ledger: &mut Ledger) -> Result<()> {
-    fresh::bytes(number(0)?).chunks(1).try_for_each(|byte| put(ledger, 1, byte))
+    content::fresh(number(0)?).chunks(1).try_for_each(|byte| put(ledger, 1, byte))
 }
 
 /// Makes one write. Argument: its size.
 fn one_write(ledger: &mut Ledger) -> Result<()> {
-    let bytes = fresh::bytes(number(0)?);
+    let bytes = content::fresh(number(0)?);
     let written = ledger.note(1, bytes.len(), sys::write(1, bytes));
     ensure!(written == Ok(bytes.len()), "{} bytes in one write: {written:?}", bytes.len());
     Ok(())
@@ -92,7 +92,7 @@ fn one_write(ledger: &mut Ledger) -> Result<()> {
 
 /// Writes 64 KiB per call at a constant rate. Arguments: number of bytes, bytes per second.
 fn paced(ledger: &mut Ledger) -> Result<()> {
-    let (bytes, rate) = (fresh::bytes(number(0)?), number(1)?);
+    let (bytes, rate) = (content::fresh(number(0)?), number(1)?);
     let start = Instant::now();
     let mut due = 0;
     for piece in bytes.chunks(64 << 10) {
@@ -113,7 +113,7 @@ fn many_segments(ledger: &mut Ledger) -> Result<()> {
     let table: Vec<_> = lengths
         .iter()
         .map(|length| {
-            let bytes = fresh::bytes(*length);
+            let bytes = content::fresh(*length);
             libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
         })
         .collect();

@@ -1,8 +1,8 @@
-//! Processes in another pid namespace.
+//! Pids that are ambiguous: reused, or of another namespace.
 
 use std::ffi::c_long;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::{
     ledger::Ledger,
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Forks a child that is pid 1 of a new pid namespace and has a child itself.
-pub(crate) fn new_pid_namespace(ledger: &mut Ledger) -> Result<()> {
+pub(crate) fn new_namespace(ledger: &mut Ledger) -> Result<()> {
     ledger.write(1, 71)?;
     // SAFETY: takes no pointer; affects the children of this process only.
     let unshared = c_long::from(unsafe { libc::unshare(libc::CLONE_NEWPID) });
@@ -27,4 +27,17 @@ pub(crate) fn new_pid_namespace(ledger: &mut Ledger) -> Result<()> {
     })?;
     process::wait_success(first)?;
     ledger.write(2, 74)
+}
+
+/// A child writes and ends; the next child gets its pid and writes other sizes.
+pub(crate) fn reused(ledger: &mut Ledger) -> Result<()> {
+    let first = process::fork(ledger, |own| own.write(1, 1001))?;
+    process::wait_success(first)?;
+    let second = process::fork_as(first, ledger, |own| {
+        own.write(1, 22)?;
+        own.write(2, 333)
+    })?;
+    ensure!(second == first, "requested pid {first}, got {second}");
+    process::wait_success(second)?;
+    ledger.write(1, 5)
 }
