@@ -24,10 +24,6 @@ pub const MAP_FOLLOWED: &str = "FOLLOWED";
 pub const MAP_OBJECTS: &str = "OBJECTS";
 /// Map: per-CPU [`crate::loss::LossCell`] by reason.
 pub const MAP_LOSSES: &str = "LOSSES";
-/// Map: io_uring request address to who submitted it.
-pub const MAP_URING: &str = "URING";
-/// Map: tid to the ledger row of a call that was interrupted and may yet be restarted.
-pub const MAP_RESTARTS: &str = "RESTARTS";
 /// Map: [`crate::object::EndKey`] to [`crate::object::ReadEnd`], the read ends whose close is told.
 pub const MAP_READ_ENDS: &str = "READ_ENDS";
 /// Map: one `u32`, 1 while existing processes are being adopted.

@@ -3,6 +3,7 @@
 //! Each rule in [`rules`] looks at one subject (a command the operator cares about) and says what it
 //! can prove. The order in which findings are told is decided here, once for all.
 
+mod case;
 mod evidence;
 mod finding;
 mod rules;
@@ -13,133 +14,14 @@ mod words;
 
 use std::collections::BTreeMap;
 
-use tracer_common::{id::ProcessId, ledger::READ, object::ObjectId};
-
-use crate::{
-    event::{Asleep, HandedOut, Waiting},
-    session::{Claimants, Close, Flows, Kind, Session},
-};
-
 pub use self::{
+    case::Case,
     finding::{Confidence, Finding, Rule, Severity},
     subject::{Stream, Subject},
 };
 
-/// `signal(7)`.
-const SIGPIPE: u32 = 13;
-/// A reader that took something this recently is at work.
-const AT_WORK_NS: u64 = 500_000_000;
-/// Closes of one pipe that are no further apart belong together.
-const SAME_TIME_NS: u64 = 50_000_000;
 /// Findings of one rule about commands of one name that are told one by one; more are summed up.
 const TOLD_ONE_BY_ONE: usize = 3;
-
-/// What the rules look at.
-pub struct Case<'a> {
-    /// The recorded session.
-    pub session: &'a Session,
-    /// The books of every object.
-    pub flows: &'a Flows,
-    /// The commands in question.
-    pub subjects: Vec<Subject<'a>>,
-    /// Commands inside of them whose output goes to the outer one: a manager under `tracer --`, a
-    /// pipeline.
-    pub inner: Vec<Subject<'a>>,
-    /// What managers' logs say, with the process that each entry is about; others are left out.
-    pub claims: Vec<(ProcessId, &'a HandedOut)>,
-    /// The same by process.
-    claims_about: BTreeMap<ProcessId, Vec<&'a HandedOut>>,
-    /// Threads that sleep in a write, by the object that they write to.
-    writers_asleep: BTreeMap<ObjectId, Vec<&'a Asleep>>,
-    /// Whether a target runs a sandbox or virtual machine, into which this kernel does not see.
-    has_guests: bool,
-}
-
-impl<'a> Case<'a> {
-    /// Prepares a session for judgement.
-    #[must_use]
-    pub fn new(session: &'a Session, flows: &'a Flows) -> Self {
-        let subjects = subject::subjects(session);
-        let inner = subject::inner(session, &subjects);
-        let mut targets = session.processes.values().filter(|process| process.is_target);
-        let has_guests = targets.any(|process| rules::out_of_sight::guest(process).is_some());
-        let claimants = Claimants::of(session);
-        let claims: Vec<(ProcessId, &HandedOut)> = session
-            .handed_out
-            .iter()
-            .filter_map(|said| Some((claimants.of_claim(said)?.id, said)))
-            .collect();
-        let mut claims_about: BTreeMap<ProcessId, Vec<&HandedOut>> = BTreeMap::new();
-        for (process, said) in &claims {
-            claims_about.entry(*process).or_default().push(said);
-        }
-        let mut writers_asleep: BTreeMap<ObjectId, Vec<&Asleep>> = BTreeMap::new();
-        for asleep in session.asleep.iter().filter(|asleep| asleep.call == Waiting::Write) {
-            if let Some(object) = asleep.object {
-                writers_asleep.entry(object).or_default().push(asleep);
-            }
-        }
-        Self { session, flows, subjects, inner, claims, claims_about, writers_asleep, has_guests }
-    }
-
-    /// Whether everything about a subject was seen.
-    fn confidence(&self, subject: &Subject<'_>) -> Confidence {
-        let balances = |stream: &&Stream| self.flows.get(&stream.object).balanced != Some(false);
-        let is_complete = self.session.losses.is_empty()
-            && !subject.process.attached_late
-            && !self.has_guests
-            && subject.streams().iter().all(balances);
-        if is_complete { Confidence::Certain } else { Confidence::Unsure }
-    }
-
-    /// Whether a reader that took something out at this moment, if it ever did, is still at work.
-    fn is_at_work(&self, last_ns: Option<u64>) -> bool {
-        last_ns.is_some_and(|last| self.session.end_ns.saturating_sub(last) < AT_WORK_NS)
-    }
-
-    /// Whether a command's output goes into the next one of a pipeline.
-    fn is_piped(&self, subject: &Subject<'_>) -> bool {
-        let mut readers = subject.streams().into_iter().flat_map(|stream| {
-            let far = self.session.far_end(&stream.object);
-            let readers = &self.flows.get(&stream.object).readers;
-            readers.iter().map(move |party| (party.process, far))
-        });
-        readers.any(|(reader, object)| {
-            let known = self.session.processes.get(&reader).filter(|known| known.is_target);
-            known.is_some_and(|known| known.stdio_object(0) == Some(object))
-        })
-    }
-
-    /// Who gave up the last reading end: of two that did so at almost the same time, the one that had
-    /// read. A shell holds the pipe of `yes | head` a moment longer than `head` does.
-    fn closer(&self, object: &ObjectId) -> Option<&'a Close> {
-        // Of a socket whose other end is not known, only this machine's end was seen closing.
-        let is_one_ended =
-            self.session.object_kind(object) == Kind::Socket && !self.session.is_joined(object);
-        let last = self.session.last_closer(object).filter(|_| !is_one_ended)?;
-        let has_read = |close: &&Close| {
-            let mut rows = self.session.rows_of(close.process, READ);
-            rows.any(|(key, row)| key.object == *object && row.bytes > 0)
-        };
-        let mut closes = self.session.closes(object).iter().rev();
-        let reader = closes
-            .find(has_read)
-            .filter(|reader| last.time_ns.saturating_sub(reader.time_ns) < SAME_TIME_NS);
-        Some(reader.unwrap_or(last))
-    }
-
-    /// Whether a process is the next command of a pipeline, which ended well, or because the one after
-    /// it had enough (`yes | cat | head`): what it left unread, it did not want.
-    fn is_beside(&self, subject: &Subject<'_>, process: ProcessId) -> bool {
-        let Some(known) = self.session.processes.get(&process) else { return false };
-        let stdin = known.stdio_object(0);
-        let reads = subject.streams().iter().any(|stream| {
-            !stream.object.is_none() && stdin == Some(self.session.far_end(&stream.object))
-        });
-        let had_enough = known.exit_code() == Some(0) || known.signal() == Some(SIGPIPE);
-        known.is_target && had_enough && reads
-    }
-}
 
 /// Every finding, the one to read first at the front.
 #[must_use]

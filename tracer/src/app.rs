@@ -193,11 +193,13 @@ async fn record(
     run.survey();
     run.until(&mut outside, running.as_mut(), &subject.pids).await?;
     let session = run.finish(running)?;
-    let mut report = report::build(&session, subject.target, start, &settings.stdio_of_interest);
+    let (mut report, case) =
+        report::build(&session, subject.target, start, &settings.stdio_of_interest);
     if let Some(mut capturing) = capturing {
         capturing.finish(&session, kernel, &mut outside).await;
-        capturing.report(&session, &mut report);
+        capturing.report(&case, &mut report);
     }
+    leak(case);
     leak(session);
     Ok(report)
 }

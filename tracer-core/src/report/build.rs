@@ -19,43 +19,43 @@ pub use self::{
 use super::{Process, Report, SCHEMA, Window};
 use crate::{
     recording::{self, Recording},
-    session::{self, Flows, LossReason, Session, Target},
+    session::{self, LossReason, Session, Target},
     verdict::{self, Case},
 };
 
 impl Recording {
-    /// The report, as the live run made it.
+    /// The report, as the live run made it, and the case that it rests on.
     #[must_use]
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> (Report, Case<'_>) {
         let recording::Header { target, start, stdio_of_interest, .. } = &self.header;
         build(&self.session, target.clone(), *start, stdio_of_interest)
     }
 }
 
-/// Judges a session and puts the report together. `start` is the window's start in real time;
-/// `stdio_of_interest` lists which of fd 0, 1 and 2 the user asked for.
+/// Judges a session and puts the report together; the case that it rests on answers further questions ([`wanted`]).
+/// `start` is the window's start in real time; `stdio_of_interest` lists which of fd 0, 1 and 2 the user asked for.
 #[must_use]
-pub fn build(
-    session: &Session,
+pub fn build<'a>(
+    session: &'a Session,
     target: Target,
     start: Timestamp,
     stdio_of_interest: &[i32],
-) -> Report {
-    let flows = Flows::of(session);
+) -> (Report, Case<'a>) {
     // Neither needs the other, and each takes its time where there are tens of thousands.
     let (case, findings, processes) = thread::scope(|scope| {
         let processes = scope.spawn(|| processes(session, stdio_of_interest));
-        let case = Case::new(session, &flows);
+        let case = Case::new(session);
         let findings = verdict::judge(&case);
         (case, findings, processes.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
+    let flows = &case.flows;
     // What a reader could have passed on to, and did not, is no part of the story.
     let is_used =
         |id: &ObjectId| flows.get(id).is_used() || flows.get(&session.far_end(id)).is_used();
     let is_told = |known: &&session::Object| known.hop == 0 || is_used(&known.id);
     let mut seen: Vec<&session::Object> = session.objects.values().filter(is_told).collect();
     seen.sort_by_key(|object| (object.seen_ns, object.id));
-    Report {
+    let report = Report {
         schema: SCHEMA.to_owned(),
         verdict: verdict::headline(&findings),
         target,
@@ -64,7 +64,7 @@ pub fn build(
             seconds: session.end_ns.saturating_sub(session.start_ns) as f64 / 1e9,
         },
         processes,
-        objects: seen.into_iter().map(|known| object::object(session, known, &flows)).collect(),
+        objects: seen.into_iter().map(|known| object::object(session, known, flows)).collect(),
         hops: way::hops(&case),
         claims: way::claims(&case),
         worker_logs: way::worker_logs(session),
@@ -77,7 +77,8 @@ pub fn build(
             .map(|(reason, cell)| (reason.clone(), cell.bytes))
             .collect(),
         capture: None,
-    }
+    };
+    (report, case)
 }
 
 /// The processes of the target in order of their start.

@@ -23,6 +23,8 @@ pub struct Party {
     pub comm: String,
     /// Bytes it moved.
     pub bytes: u64,
+    /// Its latest call, nanoseconds since boot.
+    pub last_ns: u64,
 }
 
 /// The books of one object: what was put into it, and what came out at its far end.
@@ -117,7 +119,7 @@ fn ends(session: &Session) -> BTreeMap<(ObjectId, u32), End> {
     for ((object, direction, process), (bytes, last_ns)) in sums {
         let comm = session.processes.get(&process).map(|process| process.comm.clone());
         let end = ends.entry((object, direction)).or_default();
-        end.parties.push(Party { process, comm: comm.unwrap_or_default(), bytes });
+        end.parties.push(Party { process, comm: comm.unwrap_or_default(), bytes, last_ns });
         end.last_ns = end.last_ns.max(last_ns);
     }
     for end in ends.values_mut() {

@@ -40,7 +40,7 @@ pub fn check(input: &[u8]) {
     }
     let recording =
         tracer_core::recording::read(SESSION, u64::MAX).expect("a session that was kept");
-    let mut report = recording.report();
+    let (mut report, _) = recording.report();
     let mut captured = report::captured(&Session::default(), "out".to_owned(), &head, &streams);
     let redact = Redact::new(&["token=\\S+"]).expect("a pattern");
     for (want, found) in wants.iter().zip(search.finish()) {

@@ -43,7 +43,7 @@ pub fn check(input: &[u8]) {
     }
     let start = jiff::Timestamp::UNIX_EPOCH;
     let target = Target { kind: "pid".into(), name: "--pid 1".into(), pids: vec![1] };
-    check_report(&report::build(&session, target, start, &[1, 2]));
+    check_report(&report::build(&session, target, start, &[1, 2]).0);
 }
 
 /// One record: what was decoded is true, and what was not has a reason that is.

@@ -16,7 +16,7 @@ pub fn check(input: &[u8]) {
                 assert!(recording.damaged > 0 && *line > 1, "line {line}: {fault}");
                 check_sentence(fault);
             }
-            check_report(&recording.report());
+            check_report(&recording.report().0);
         }
         Err(error) => check_sentence(&error.to_string()),
     }

@@ -15,6 +15,7 @@ use tracer_core::{
     capture::{INDEX, Keep, SESSION, chunk::Chunk, summary::Summary},
     report::Report,
     session::Session,
+    verdict::Case,
 };
 use tracer_loader::{CaptureRing, CaptureScope, KernelSettings};
 
@@ -154,7 +155,7 @@ impl Capturing {
     }
 
     /// Adds to the report what was captured, and gives back what was lost.
-    pub(super) fn report(&mut self, session: &Session, report: &mut Report) {
+    pub(super) fn report(&mut self, case: &Case<'_>, report: &mut Report) {
         let Some(folder) = &self.folder else { return };
         let back = GivenBack {
             folder,
@@ -162,7 +163,7 @@ impl Capturing {
             recover: self.recover.as_mut(),
             known: self.summary.take().map(|summary| summary.streams),
         };
-        if let Err(error) = back.add_to(report, session) {
+        if let Err(error) = back.add_to(report, case) {
             tracing::warn!("the captured output is not in the report: {error}");
         }
     }

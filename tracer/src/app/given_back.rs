@@ -14,8 +14,8 @@ use tracer_core::{
         summary::{StreamSummary, Tally},
     },
     report::{self, Report},
-    session::{Flows, Session},
     text::redact::Redact,
+    verdict::Case,
 };
 
 use super::AppError;
@@ -35,17 +35,18 @@ pub(super) struct GivenBack<'a> {
 
 impl GivenBack<'_> {
     /// Reads the index once, and adds what it says to the report.
-    pub(super) fn add_to(mut self, report: &mut Report, session: &Session) -> Result<(), AppError> {
+    pub(super) fn add_to(mut self, report: &mut Report, case: &Case<'_>) -> Result<(), AppError> {
         let folder = self.folder;
-        let wanted = report::wanted(session, &Flows::of(session), &report.findings);
+        let wanted = report::wanted(case, &report.findings);
         let mut search = Search::new(&wanted.wants);
         let (head, streams) = read_index(folder, &mut search, self.known)?;
         let directory = folder.path().display().to_string();
-        let mut captured = report::captured(session, directory, &head, &streams);
+        let mut captured = report::captured(case.session, directory, &head, &streams);
         captured.more = wanted.more;
         for (want, found) in wanted.wants.iter().zip(search.finish()) {
             let mut read = |piece: &Piece| read_piece(folder, &streams, piece);
-            let entry = report::recovered(session, want, &found, &streams, self.redact, &mut read);
+            let entry =
+                report::recovered(case.session, want, &found, &streams, self.redact, &mut read);
             let Some(mut entry) = entry else { continue };
             if let Some(recover) = &mut self.recover {
                 entry.file = recover.save(folder, &streams, &found);

@@ -67,12 +67,12 @@ fn report(
     let folder = if path.is_dir() { Some(Folder::open(path)?) } else { None };
     let recording = read(path, folder.as_ref())?;
     tell_damage(path, &recording);
-    let mut report = recording.report();
+    let (mut report, case) = recording.report();
     match &folder {
         Some(folder) => {
             let redact = settings.redact.as_ref();
             let back = GivenBack { folder, redact, recover, known: None };
-            back.add_to(&mut report, &recording.session)?;
+            back.add_to(&mut report, &case)?;
         }
         None if recover.is_some() => {
             return Err(AppError::NothingCaptured { path: name(path) });
@@ -80,6 +80,7 @@ fn report(
         None => {}
     }
     if settings.files.len() == 1 {
+        leak(case);
         leak(recording);
     }
     Ok(report)

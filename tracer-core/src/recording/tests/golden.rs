@@ -49,7 +49,7 @@ use crate::{session::LossReason, verdict::Rule};
 #[test]
 fn a_recorded_session_gives_its_verdict_again() {
     for &(name, rules, headline) in EXPECTED {
-        let report = replayed(&session(name)).unwrap().report();
+        let report = replayed(&session(name)).unwrap().report().0;
         let found: Vec<Rule> = report.findings.iter().map(|finding| finding.rule).collect();
         assert_eq!((name, found.as_slice()), (name, rules));
         assert_eq!(report.verdict, headline, "{name}");
@@ -60,7 +60,7 @@ fn a_recorded_session_gives_its_verdict_again() {
 
 #[test]
 fn a_killed_run_keeps_what_its_latest_checkpoint_saw() {
-    let report = replayed(&session("killed")).unwrap().report();
+    let report = replayed(&session("killed")).unwrap().report().0;
     let pipe = report.objects.iter().find(|object| object.kind == "pipe").unwrap();
     assert_eq!((pipe.written, pipe.read), (51, 51));
 }
@@ -83,7 +83,7 @@ fn a_session_cut_anywhere_says_so() {
                     assert!(length >= header, "{name} cut at {length}");
                     assert_eq!(recording.is_cut, length < end, "{name} cut at {length}");
                     assert_eq!(recording.damaged, 0, "{name} cut at {length}");
-                    let report = recording.report();
+                    let report = recording.report().0;
                     assert_eq!(report.losses[&LossReason::RecordingCut], u64::from(length < end));
                 }
             }

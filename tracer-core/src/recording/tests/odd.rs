@@ -34,13 +34,13 @@ fn what_is_no_session_says_what_it_is() {
 #[test]
 fn a_damaged_line_in_the_middle_is_counted_and_the_rest_is_used() {
     let mut lines = lines("delivered");
-    let whole = read_lines(&lines).unwrap().report();
+    let whole = read_lines(&lines).unwrap().report().0;
     lines.insert(3, "{\"type\":\"event\",\"event\":\"ex".to_owned());
     lines.insert(5, "\u{0}\u{0}".to_owned());
     let recording = read_lines(&lines).unwrap();
     assert_eq!((recording.damaged, recording.is_cut), (2, false));
     assert_eq!(recording.first_damage.as_ref().unwrap().0, 4);
-    let report = recording.report();
+    let report = recording.report().0;
     assert_eq!(report.losses[&LossReason::RecordingDamaged], 2);
     assert_eq!(report.findings[0].rule, Rule::OwnLosses);
     assert_eq!(report.processes, whole.processes);
@@ -50,7 +50,7 @@ fn a_damaged_line_in_the_middle_is_counted_and_the_rest_is_used() {
 #[test]
 fn what_a_later_version_adds_is_passed_over() {
     let mut lines = lines("delivered");
-    let whole = read_lines(&lines).unwrap().report();
+    let whole = read_lines(&lines).unwrap().report().0;
     for line in &mut lines {
         let mut value: Value = serde_json::from_str(line).unwrap();
         value["added_later"] = serde_json::json!({"x": 1});
@@ -58,17 +58,17 @@ fn what_a_later_version_adds_is_passed_over() {
     }
     lines.insert(2, r#"{"type":"weather","rain":true}"#.to_owned());
     lines.insert(2, r#"{"type":"event","event":"teleported","time_ns":5}"#.to_owned());
-    assert_eq!(read_lines(&lines).unwrap().report(), whole);
+    assert_eq!(read_lines(&lines).unwrap().report().0, whole);
 }
 
 #[test]
 fn a_line_without_end_takes_no_memory_and_no_other_line() {
     let mut lines = lines("delivered");
-    let whole = read_lines(&lines).unwrap().report();
+    let whole = read_lines(&lines).unwrap().report().0;
     lines.insert(4, "x".repeat(LINE_LIMIT + 1));
     let recording = read_lines(&lines).unwrap();
     assert_eq!(recording.damaged, 1);
-    assert_eq!(recording.report().processes, whole.processes);
+    assert_eq!(recording.report().0.processes, whole.processes);
     let endless = vec![b'{'; LINE_LIMIT * 2];
     assert!(matches!(replayed(&endless), Err(ReadError::NotARecording)));
 }
@@ -76,14 +76,14 @@ fn a_line_without_end_takes_no_memory_and_no_other_line() {
 #[test]
 fn a_long_file_is_read_in_its_order() {
     let mut lines = lines("delivered");
-    let whole = read_lines(&lines).unwrap().report();
+    let whole = read_lines(&lines).unwrap().report().0;
     // More than is parsed at once, in front of what matters.
     let filling = format!(r#"{{"type":"weather","rain":"{}"}}"#, "x".repeat(200));
     lines.splice(1..1, vec![filling; 40_000]);
     lines.insert(30_000, "{".to_owned());
     let recording = read_lines(&lines).unwrap();
     assert_eq!((recording.damaged, recording.first_damage.as_ref().unwrap().0), (1, 30_001));
-    assert_eq!(recording.report().processes, whole.processes);
+    assert_eq!(recording.report().0.processes, whole.processes);
 }
 
 #[test]
@@ -106,7 +106,7 @@ proptest! {
             bytes[at % length] = byte;
         }
         if let Ok(recording) = replayed(&bytes) {
-            let _ = recording.report();
+            let _ = recording.report().0;
         }
     }
 }

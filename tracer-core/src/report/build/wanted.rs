@@ -34,15 +34,14 @@ pub struct Wanted {
 /// Decides what to look for: the unread bytes of the target's own pipes and sockets, then, for findings
 /// about bytes that left the process and did not arrive, the streams that they are about.
 #[must_use]
-pub fn wanted(session: &Session, flows: &Flows, findings: &[Finding]) -> Wanted {
-    let mut tails = tails(session, flows);
+pub fn wanted(case: &Case<'_>, findings: &[Finding]) -> Wanted {
+    let mut tails = tails(case.session, &case.flows);
     let told: BTreeSet<ObjectId> = tails.iter().filter_map(whole_object).collect();
-    let case = Case::new(session, flows);
     let mut seen = BTreeSet::new();
     let mut streams: Vec<Want> = findings
         .iter()
         .filter(|finding| RULES.contains(&finding.rule))
-        .flat_map(|finding| rows(&case, finding))
+        .flat_map(|finding| rows(case, finding))
         .filter(|key| seen.insert(*key) && !told.contains(&key.object))
         .map(|LedgerKey { process, fd, object, .. }| Want::Stream { process, fd, object })
         .collect();

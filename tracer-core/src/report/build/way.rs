@@ -28,7 +28,7 @@ fn of_subject(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Chain> {
         }
         let from = subject.process.id;
         let found =
-            session::chains(case.session, case.flows, from, stream.object, stream.row.bytes);
+            session::chains(case.session, &case.flows, from, stream.object, stream.row.bytes);
         ways.extend(found.into_iter().map(|chain| Chain {
             subject_pid: from.tgid,
             fd: stream.fd,

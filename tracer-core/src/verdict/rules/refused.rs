@@ -5,7 +5,7 @@ use tracer_common::ledger::error;
 
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
-    session::{FactKind, Process},
+    session::Process,
     text::units,
     verdict::{Confidence, Finding, Rule, Severity},
 };
@@ -142,16 +142,7 @@ fn nonblock<'a>(
     subject: &Subject<'_>,
     stream: &Stream,
 ) -> Option<Nonblock<'a>> {
-    let far = case.session.far_end(&stream.object);
-    let switched = case
-        .session
-        .processes
-        .values()
-        .flat_map(|process| process.facts.iter().map(move |fact| (process, fact)))
-        .filter(|(_, fact)| fact.kind == FactKind::Nonblock)
-        .filter(|(_, fact)| fact.object == Some(stream.object) || fact.object == Some(far))
-        .max_by_key(|(_, fact)| fact.time_ns);
-    if let Some((by, _)) = switched {
+    if let Some(by) = case.set_nonblock(&stream.object) {
         let sentence = if by.id == subject.process.id {
             "It had set O_NONBLOCK itself.".to_owned()
         } else {

@@ -1,11 +1,11 @@
 //! The writer sleeps in its write: the pipe is full, and whoever should read it does not.
 
 use serde_json::{Value, json};
-use tracer_common::{id::ProcessId, ledger::READ};
+use tracer_common::id::ProcessId;
 
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
-    event::{Asleep, Waiting},
+    event::Asleep,
     session::named,
     text::units,
     verdict::{Finding, Rule, Severity},
@@ -28,7 +28,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
 
 /// The member that sleeps in a write to the stream.
 fn sleeper<'a>(case: &'a Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Option<&'a Asleep> {
-    let writers = case.writers_asleep.get(&stream.object)?;
+    let writers = case.blocked_writers.get(&stream.object)?;
     writers.iter().copied().find(|asleep| subject.members.contains(&asleep.process))
 }
 
@@ -44,23 +44,17 @@ struct Reader<'a> {
 /// The latest reader, else whoever could read.
 fn reader<'a>(case: &'a Case<'_>, stream: &Stream) -> Option<Reader<'a>> {
     let far = case.session.far_end(&stream.object);
-    let latest = case
-        .session
-        .ledger
-        .iter()
-        .filter(|(key, _)| key.object == far && key.direction == READ)
-        .max_by_key(|(_, row)| row.last_ns)
-        .map(|(key, row)| (key.process, (row.bytes > 0).then_some(row.last_ns)));
+    let readers = case.flows.get(&stream.object).readers.iter();
+    let latest = readers
+        .max_by_key(|party| (party.last_ns, party.process))
+        .map(|party| (party.process, (party.bytes > 0).then_some(party.last_ns)));
     let holder = || {
         let mut holders = case.session.holders(&far).filter(|holding| holding.reads());
         holders.next().map(|holding| (holding.process, None))
     };
     let (process, last_ns) = latest.or_else(holder)?;
-    let waits_on = case.session.asleep.iter().find(|asleep| {
-        asleep.process == process
-            && asleep.call == Waiting::Read
-            && asleep.object.is_some_and(|object| object != far)
-    });
+    let blocked = case.blocked_readers.get(&process).into_iter().flatten();
+    let waits_on = blocked.copied().find(|asleep| asleep.object != Some(far));
     let comm = case.session.processes.get(&process).map(|known| known.comm.clone());
     let of_holder = || {
         let mut holders = case.session.holders(&far);

@@ -22,7 +22,7 @@ use crate::{
         Answers, Asleep, Event, EventKind, Exit, HandedOut, Image, LogRead, Sighting, Waiting,
     },
     report::{self, Wanted},
-    session::{Flows, Session},
+    session::Session,
     verdict::{Case, Finding, judge},
 };
 
@@ -282,18 +282,17 @@ impl Scene {
 
     /// Every finding about it.
     pub(super) fn judged(&self) -> Vec<Finding> {
-        let flows = Flows::of(&self.0);
-        judge(&Case::new(&self.0, &flows))
+        judge(&Case::new(&self.0))
     }
 
     /// What its report gives back out of a capture.
     pub(super) fn wanted(&self) -> Wanted {
-        report::wanted(&self.0, &Flows::of(&self.0), &self.judged())
+        report::wanted(&Case::new(&self.0), &self.judged())
     }
 
     /// The same where there are only these findings.
     pub(super) fn wanted_for(&self, findings: &[Finding]) -> Vec<Want> {
-        report::wanted(&self.0, &Flows::of(&self.0), findings).wants
+        report::wanted(&Case::new(&self.0), findings).wants
     }
 
     /// The finding of a rule, where it speaks.

@@ -50,7 +50,7 @@ proptest! {
         }
         if let Ok(recording) = read((lines.join("\n") + "\n").as_bytes(), u64::MAX) {
             let style = Style { color: false, width: 80 };
-            write(&recording.report(), Format::Human, &style, &mut Vec::new()).unwrap();
+            write(&recording.report().0, Format::Human, &style, &mut Vec::new()).unwrap();
         }
     }
 }

@@ -1,0 +1,171 @@
+//! What the rules look at: a session, prepared for judgement in one pass.
+
+use std::collections::BTreeMap;
+
+use tracer_common::{id::ProcessId, ledger::READ, object::ObjectId};
+
+use super::{Confidence, Stream, Subject, rules, subject};
+use crate::{
+    event::{Asleep, HandedOut, Waiting},
+    session::{Claimants, Close, FactKind, Flows, Kind, Process, Session},
+};
+
+/// `signal(7)`.
+const SIGPIPE: u32 = 13;
+/// A reader that took something this recently is at work.
+const AT_WORK_NS: u64 = 500_000_000;
+/// Closes of one pipe that are no further apart belong together.
+const SAME_TIME_NS: u64 = 50_000_000;
+/// What the rules look at.
+pub struct Case<'a> {
+    /// The recorded session.
+    pub session: &'a Session,
+    /// The books of every object.
+    pub flows: Flows,
+    /// The commands in question.
+    pub subjects: Vec<Subject<'a>>,
+    /// Commands inside of them whose output goes to the outer one: a manager under `tracer --`, a
+    /// pipeline.
+    pub inner: Vec<Subject<'a>>,
+    /// What managers' logs say, with the process that each entry is about; others are left out.
+    pub claims: Vec<(ProcessId, &'a HandedOut)>,
+    /// The same by process.
+    pub(super) claims_about: BTreeMap<ProcessId, Vec<&'a HandedOut>>,
+    /// Threads blocked in a write, by the object that they write to.
+    pub(super) blocked_writers: BTreeMap<ObjectId, Vec<&'a Asleep>>,
+    /// Threads blocked in a read, by process.
+    pub(super) blocked_readers: BTreeMap<ProcessId, Vec<&'a Asleep>>,
+    /// The process that set `O_NONBLOCK` on an object last, and when (nanoseconds since boot).
+    nonblock: BTreeMap<ObjectId, (u64, &'a Process)>,
+    /// Whether a target runs a sandbox or virtual machine, into which this kernel does not see.
+    pub(super) has_guests: bool,
+}
+
+impl<'a> Case<'a> {
+    /// Prepares a session for judgement.
+    #[must_use]
+    pub fn new(session: &'a Session) -> Self {
+        let subjects = subject::subjects(session);
+        let inner = subject::inner(session, &subjects);
+        let mut targets = session.processes.values().filter(|process| process.is_target);
+        let has_guests = targets.any(|process| rules::out_of_sight::guest(process).is_some());
+        let claimants = Claimants::of(session);
+        let claims: Vec<(ProcessId, &HandedOut)> = session
+            .handed_out
+            .iter()
+            .filter_map(|said| Some((claimants.of_claim(said)?.id, said)))
+            .collect();
+        let mut claims_about: BTreeMap<ProcessId, Vec<&HandedOut>> = BTreeMap::new();
+        for (process, said) in &claims {
+            claims_about.entry(*process).or_default().push(said);
+        }
+        let mut case = Self {
+            session,
+            flows: Flows::of(session),
+            subjects,
+            inner,
+            claims,
+            claims_about,
+            blocked_writers: BTreeMap::new(),
+            blocked_readers: BTreeMap::new(),
+            nonblock: nonblock(session),
+            has_guests,
+        };
+        case.index_blocked_threads();
+        case
+    }
+
+    fn index_blocked_threads(&mut self) {
+        for thread in &self.session.asleep {
+            match (thread.call, thread.object) {
+                (Waiting::Write, Some(object)) => {
+                    self.blocked_writers.entry(object).or_default().push(thread);
+                }
+                (Waiting::Read, Some(_)) => {
+                    self.blocked_readers.entry(thread.process).or_default().push(thread);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether everything about a subject was seen.
+    pub(super) fn confidence(&self, subject: &Subject<'_>) -> Confidence {
+        let balances = |stream: &&Stream| self.flows.get(&stream.object).balanced != Some(false);
+        let is_complete = self.session.losses.is_empty()
+            && !subject.process.attached_late
+            && !self.has_guests
+            && subject.streams().iter().all(balances);
+        if is_complete { Confidence::Certain } else { Confidence::Unsure }
+    }
+
+    /// The process that set `O_NONBLOCK` on an object or on its other half last.
+    pub(super) fn set_nonblock(&self, object: &ObjectId) -> Option<&'a Process> {
+        let far = self.session.far_end(object);
+        let facts = [object, &far].into_iter().filter_map(|object| self.nonblock.get(object));
+        facts.max_by_key(|(time_ns, _)| *time_ns).map(|(_, process)| *process)
+    }
+
+    /// Whether a reader that took something out at this moment, if it ever did, is still at work.
+    pub(super) fn is_at_work(&self, last_ns: Option<u64>) -> bool {
+        last_ns.is_some_and(|last| self.session.end_ns.saturating_sub(last) < AT_WORK_NS)
+    }
+
+    /// Whether a command's output goes into the next one of a pipeline.
+    pub(super) fn is_piped(&self, subject: &Subject<'_>) -> bool {
+        let mut readers = subject.streams().into_iter().flat_map(|stream| {
+            let far = self.session.far_end(&stream.object);
+            let readers = &self.flows.get(&stream.object).readers;
+            readers.iter().map(move |party| (party.process, far))
+        });
+        readers.any(|(reader, object)| {
+            let known = self.session.processes.get(&reader).filter(|known| known.is_target);
+            known.is_some_and(|known| known.stdio_object(0) == Some(object))
+        })
+    }
+
+    /// Who gave up the last reading end: of two that did so at almost the same time, the one that had
+    /// read. A shell holds the pipe of `yes | head` a moment longer than `head` does.
+    pub(super) fn closer(&self, object: &ObjectId) -> Option<&'a Close> {
+        // Of a socket whose other end is not known, only this machine's end was seen closing.
+        let is_one_ended =
+            self.session.object_kind(object) == Kind::Socket && !self.session.is_joined(object);
+        let last = self.session.last_closer(object).filter(|_| !is_one_ended)?;
+        let has_read = |close: &&Close| {
+            let mut rows = self.session.rows_of(close.process, READ);
+            rows.any(|(key, row)| key.object == *object && row.bytes > 0)
+        };
+        let mut closes = self.session.closes(object).iter().rev();
+        let reader = closes
+            .find(has_read)
+            .filter(|reader| last.time_ns.saturating_sub(reader.time_ns) < SAME_TIME_NS);
+        Some(reader.unwrap_or(last))
+    }
+
+    /// Whether a process is the next command of a pipeline, which ended well, or because the one after
+    /// it had enough (`yes | cat | head`): what it left unread, it did not want.
+    pub(super) fn is_beside(&self, subject: &Subject<'_>, process: ProcessId) -> bool {
+        let Some(known) = self.session.processes.get(&process) else { return false };
+        let stdin = known.stdio_object(0);
+        let reads = subject.streams().iter().any(|stream| {
+            !stream.object.is_none() && stdin == Some(self.session.far_end(&stream.object))
+        });
+        let had_enough = known.exit_code() == Some(0) || known.signal() == Some(SIGPIPE);
+        known.is_target && had_enough && reads
+    }
+}
+
+/// For each object, the process that set `O_NONBLOCK` on it last, and when.
+fn nonblock(session: &Session) -> BTreeMap<ObjectId, (u64, &Process)> {
+    let mut latest: BTreeMap<ObjectId, (u64, &Process)> = BTreeMap::new();
+    for process in session.processes.values() {
+        for fact in process.facts.iter().filter(|fact| fact.kind == FactKind::Nonblock) {
+            let Some(object) = fact.object else { continue };
+            let known = latest.entry(object).or_insert((fact.time_ns, process));
+            if fact.time_ns >= known.0 {
+                *known = (fact.time_ns, process);
+            }
+        }
+    }
+    latest
+}
