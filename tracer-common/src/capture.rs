@@ -4,6 +4,8 @@
 //! followed by as many bytes as `Header::text_len` says: what one write put into its object, or a part
 //! of it. A large write is several records with the same time and tid.
 
+use zerocopy::{FromBytes, IntoBytes};
+
 use crate::{assert_layout, ledger::LedgerKey, limits, object::ObjectId};
 
 /// `Header::kind` of every record in the capture ring.
@@ -18,7 +20,7 @@ pub const CALL: u64 = 32 << 20;
 
 /// What one write (or a part of it) put into its object.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Chunk {
     /// The row it is booked in: who, on what, through which fd. The direction is always a write.
     pub key: LedgerKey,

@@ -3,6 +3,8 @@
 //! A record is a [`Header`] followed by the payload that `Header::kind` names, followed by as many
 //! text bytes as the payload says. Nothing here is sent per write: bytes are counted in the ledger.
 
+use zerocopy::{FromBytes, IntoBytes};
+
 use crate::{
     assert_layout,
     id::ProcessId,
@@ -38,7 +40,7 @@ pub mod kind {
 
 /// Starts every record.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Header {
     /// `bpf_ktime_get_boot_ns`: nanoseconds since boot, comparable with `ProcessId::start_ns`.
     pub time_ns: u64,
@@ -50,7 +52,7 @@ pub struct Header {
 
 /// A target created a process.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fork {
     /// Who called `fork`, `vfork` or `clone`.
     pub parent: ProcessId,
@@ -66,7 +68,7 @@ pub struct Fork {
 
 /// A process and its image: at exec, or when it was adopted.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     /// Who.
     pub process: ProcessId,
@@ -88,7 +90,7 @@ pub struct Image {
 
 /// The last thread of a process ended.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exit {
     /// Who.
     pub process: ProcessId,
@@ -112,7 +114,7 @@ pub struct Exit {
 
 /// An object came under watch.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct Object {
     /// The object.
@@ -164,7 +166,7 @@ pub mod text {
 
 /// The first transfer that opened a ledger row.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct FirstIo {
     /// The new row.
@@ -182,7 +184,7 @@ pub struct FirstIo {
 
 /// A small fact about a process that explains a verdict.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct Fact {
     /// Who.
@@ -217,7 +219,7 @@ pub mod fact {
 
 /// Somebody holds an object open, has created it, or has closed it.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct Holder {
     /// Who.

@@ -1,5 +1,7 @@
 //! Who: the identity of a process.
 
+use zerocopy::{FromBytes, IntoBytes};
+
 use crate::assert_layout;
 
 /// A process, told apart from every other process that ever had its pid.
@@ -7,7 +9,9 @@ use crate::assert_layout;
 /// `start_ns` is `task_struct.start_boottime` of the thread group leader (nanoseconds since boot,
 /// Linux 5.5 and later): it survives `exec` by any thread, because `de_thread()` hands it over.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord,
+)]
 pub struct ProcessId {
     /// Start of the thread group leader, nanoseconds since boot.
     pub start_ns: u64,

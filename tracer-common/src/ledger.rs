@@ -1,5 +1,7 @@
 //! The ledger: what one process did to one object through one fd, in one direction.
 
+use zerocopy::{FromBytes, IntoBytes};
+
 use crate::{assert_layout, id::ProcessId, limits, object::ObjectId};
 
 /// Bytes put into the object.
@@ -9,7 +11,9 @@ pub const READ: u32 = 1;
 
 /// A row's address.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord,
+)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct LedgerKey {
     /// Who.
@@ -47,7 +51,7 @@ pub mod error {
 
 /// A row's content. Sums are exact: every change is one atomic add.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct LedgerRow {
     /// Bytes transferred, as the kernel returned them.
@@ -119,7 +123,7 @@ impl LedgerRow {
 /// Where most rows are found: what a process did through one fd in one direction. Short, because every
 /// transfer looks it up.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FdKey {
     /// Process (tgid in the initial pid namespace).
     pub tgid: u32,
@@ -155,7 +159,7 @@ impl From<&LedgerKey> for FdKey {
 /// An inode as the kernel holds it in memory: the same address, file system, number and generation are the
 /// same object, and take fewer loads than its [`ObjectId`]. Only kernel side.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InodeMark {
     /// Address of the `struct inode`.
     pub address: u64,
@@ -171,7 +175,7 @@ pub struct InodeMark {
 /// that was taken, under its [`FdKey`]. Once there, it is this row's until it is taken out: what the fd
 /// leads to later has its row under the full key.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FdRow {
     /// Whose row it is.
     pub key: LedgerKey,

@@ -3,11 +3,13 @@
 //! A reason that was never hit costs nothing and prints nothing. One that was hit is shown in every
 //! report and lowers the confidence of its findings.
 
+use zerocopy::{FromBytes, IntoBytes};
+
 use crate::assert_layout;
 
 /// One reason's count.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct LossCell {
     /// How many facts were lost.

@@ -1,10 +1,14 @@
 //! What an fd points to: its identity, and the facts that are fixed at first sight.
 
+use zerocopy::{FromBytes, IntoBytes};
+
 use crate::{assert_layout, limits};
 
 /// Identity of an open object: the same for every fd, process and `dup` that refers to it.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord,
+)]
 pub struct ObjectId {
     /// `inode.i_ino`.
     pub ino: u64,
@@ -35,7 +39,7 @@ pub const fn watched_slot(ino: u64) -> u32 {
 
 /// What one fd pointed to at one moment.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct FdState {
     /// The object, or [`ObjectId::NONE`] when the fd was closed.
@@ -48,7 +52,7 @@ pub struct FdState {
 
 /// A pipe's buffer at one moment (`struct pipe_inode_info`).
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct PipeState {
     /// Bytes written and not yet read.
@@ -76,7 +80,7 @@ impl PipeState {
 
 /// A terminal (`struct tty_struct`).
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct TtyState {
     /// Index: the N of `/dev/pts/N`, the same for a pty's master and slave.
@@ -91,7 +95,7 @@ pub struct TtyState {
 
 /// A socket (`struct sock_common`).
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct SocketState {
     /// Inode of the connected unix socket at the other end; 0 when there is none.
@@ -112,7 +116,9 @@ pub struct SocketState {
 
 /// Where a process holds the reading end of an object.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord,
+)]
 pub struct EndKey {
     /// Process (tgid in the initial pid namespace).
     pub tgid: u32,
@@ -122,7 +128,7 @@ pub struct EndKey {
 
 /// The reading end behind an [`EndKey`], kept because a closed fd no longer leads to it.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReadEnd {
     /// The object.
     pub object: ObjectId,

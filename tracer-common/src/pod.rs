@@ -1,5 +1,7 @@
 //! `aya::Pod` for what user space reads out of maps.
 
+use zerocopy::{FromBytes, IntoBytes};
+
 use crate::{
     id::ProcessId,
     ledger::{FdKey, FdRow, LedgerKey, LedgerRow},
@@ -8,11 +10,14 @@ use crate::{
     process::ProcessEntry,
 };
 
+/// Compiles only for types of which every bit pattern is a value, and that have no padding.
+const fn is_plain<T: FromBytes + IntoBytes>() {}
+
 macro_rules! pod {
     ($($type:ty),* $(,)?) => {
         $(
-            // SAFETY: `repr(C)` of integers only, without padding (checked by `assert_layout!`), so
-            // every bit pattern is a value and every value has only initialised bytes.
+            const _: () = is_plain::<$type>();
+            // SAFETY: `is_plain` proves what `Pod` asks for.
             unsafe impl aya::Pod for $type {}
         )*
     };

@@ -1,5 +1,7 @@
 //! The process table's entry: who is followed, and in which role.
 
+use zerocopy::{FromBytes, IntoBytes};
+
 use crate::{assert_layout, limits};
 
 /// Named by the user, or found as a descendant or cgroup member: every fd of interest counts.
@@ -16,7 +18,7 @@ pub const fn followed_slot(tgid: u32) -> u32 {
 
 /// One followed process.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProcessEntry {
     /// Start of the leader, nanoseconds since boot; 0 until the adopting iterator has seen it.
     pub start_ns: u64,

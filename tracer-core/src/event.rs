@@ -10,7 +10,7 @@ use tracer_common::{
     object::{FdState, ObjectId, PipeState},
 };
 
-pub(crate) use self::decode::Fields;
+pub(crate) use self::decode::{Record, name};
 pub use self::{
     decode::{DecodeError, decode},
     outside::{Answers, Asleep, FileNow, HandedOut, LogRead, LogTally, Waiting},

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use tracer_common::{
     capture::{self as layout, gap},
+    event::Header,
     id::ProcessId,
     ledger::LedgerKey,
     object::ObjectId,
@@ -10,7 +11,7 @@ use tracer_common::{
 };
 
 use super::Reason;
-use crate::event::{DecodeError, Fields};
+use crate::event::{DecodeError, Record, name};
 
 /// What one write, or a part of it, put into its object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,28 +80,23 @@ impl Chunk {
 /// # Errors
 /// [`DecodeError`]; never panics, whatever the record.
 pub fn decode(record: &Bytes) -> Result<Chunk, DecodeError> {
-    let mut fields = Fields::new(record.clone());
-    let time_ns = fields.u64()?;
-    let kind = fields.u32()?;
+    let mut fields = Record::new(record);
+    let Header { time_ns, kind, text_len } = fields.read()?;
     if kind != layout::KIND {
         return Err(DecodeError::UnknownKind { kind });
     }
-    let text_len = fields.u32()? as usize;
-    let key = fields.ledger_key()?;
-    let (lost, length) = (fields.u64()?, fields.u64()?);
-    let (tid, op) = (fields.u32()?, fields.u32()?);
-    let gap = fields.u32()?;
-    let source = Source { fd: fields.i32()?, object: fields.object()? };
-    let comm = fields.comm()?;
+    let layout::Chunk { key, lost, length, tid, op, gap, source_fd, source, comm } =
+        fields.read()?;
     let content = match reason(gap) {
-        None => Content::Bytes(fields.text(text_len)?),
+        None => Content::Bytes(record.slice_ref(fields.text(text_len)?)),
         Some(reason) => {
+            let source = Source { fd: source_fd, object: source };
             let source = (reason == Reason::Copied).then_some(source);
             Content::Missing { length, reason, source }
         }
     };
     let syscall = op::NAMES.get(op as usize).copied().unwrap_or("other");
-    Ok(Chunk { time_ns, key, tid, comm, syscall, lost, content })
+    Ok(Chunk { time_ns, key, tid, comm: name(&comm), syscall, lost, content })
 }
 
 /// What the kernel side's reason means here; `None` when the bytes follow.

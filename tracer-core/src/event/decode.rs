@@ -1,14 +1,7 @@
-//! Raw records to events: checked by length and tag, no casts.
+//! Raw records to events: each struct is read in the layout that the kernel side writes.
 
-use bytes::{Buf, Bytes};
-use tracer_common::{
-    event as layout,
-    event::{kind, text},
-    id::ProcessId,
-    ledger::LedgerKey,
-    limits,
-    object::{FdState, ObjectId, PipeState, SocketState, TtyState},
-};
+use tracer_common::event::{self as layout, kind, text};
+use zerocopy::FromBytes;
 
 use super::{Event, EventKind, Exit, Image, Sighting};
 
@@ -34,155 +27,72 @@ pub enum DecodeError {
 /// # Errors
 /// [`DecodeError`]; never panics, whatever the bytes.
 pub fn decode(record: &[u8]) -> Result<Event, DecodeError> {
-    let mut fields = Fields::new(Bytes::copy_from_slice(record));
-    let time_ns = fields.u64()?;
-    let tag = fields.u32()?;
-    let text_len = fields.u32()? as usize;
-    let kind = match tag {
-        kind::FORK => fork(&mut fields)?,
-        kind::EXEC => image(&mut fields, text_len, true)?,
-        kind::ADOPTED => image(&mut fields, text_len, false)?,
-        kind::EXIT => exit(&mut fields)?,
-        kind::OBJECT => object(&mut fields, text_len)?,
-        kind::FIRST_IO => first_io(&mut fields)?,
-        kind::FACT => fact(&mut fields, text_len)?,
-        kind::HOLDER => holder(&mut fields, Sighting::Open)?,
-        kind::CLOSED => holder(&mut fields, Sighting::Closed)?,
-        kind::CREATED => holder(&mut fields, Sighting::Created)?,
+    let mut record = Record::new(record);
+    let layout::Header { time_ns, kind, text_len } = record.read()?;
+    let kind = match kind {
+        kind::FORK => fork(record.read()?),
+        kind::EXEC => image(record.read()?, record.text(text_len)?, true),
+        kind::ADOPTED => image(record.read()?, record.text(text_len)?, false),
+        kind::EXIT => exit(record.read()?),
+        kind::OBJECT => object(record.read()?, record.text(text_len)?),
+        kind::FIRST_IO => first_io(record.read()?),
+        kind::FACT => {
+            EventKind::Fact { fact: record.read()?, text: record.text(text_len)?.to_vec() }
+        }
+        kind::HOLDER => holder(record.read()?, Sighting::Open),
+        kind::CLOSED => holder(record.read()?, Sighting::Closed),
+        kind::CREATED => holder(record.read()?, Sighting::Created),
         kind => return Err(DecodeError::UnknownKind { kind }),
     };
     Ok(Event { time_ns, kind })
 }
 
-fn fork(fields: &mut Fields) -> Result<EventKind, DecodeError> {
-    let (parent, child) = (fields.process()?, fields.process()?);
-    let ns_pid = fields.u32()?;
-    let _role = fields.u32()?;
-    Ok(EventKind::Fork { parent, child, ns_pid, comm: fields.comm()? })
+fn fork(fork: layout::Fork) -> EventKind {
+    let layout::Fork { parent, child, ns_pid, role: _, comm } = fork;
+    EventKind::Fork { parent, child, ns_pid, comm: name(&comm) }
 }
 
-fn image(fields: &mut Fields, text_len: usize, executed: bool) -> Result<EventKind, DecodeError> {
-    let (process, parent) = (fields.process()?, fields.process()?);
-    let ns_pid = fields.u32()?;
-    let role = fields.u32()?;
-    let argv_len = fields.u32()? as usize;
-    let _zero = fields.u32()?;
-    let comm = fields.comm()?;
-    let stdio = [fields.fd_state()?, fields.fd_state()?, fields.fd_state()?];
-    let raw = fields.text(text_len)?;
-    let argv = strings(&raw);
-    let argv_cut = argv_len > raw.len();
-    Ok(EventKind::Image(Image {
+fn image(image: layout::Image, argv: &[u8], executed: bool) -> EventKind {
+    let layout::Image { process, parent, ns_pid, role, argv_len, zero: _, comm, stdio } = image;
+    EventKind::Image(Image {
         process,
         parent,
         ns_pid,
         role,
         executed,
-        comm,
-        argv,
-        argv_cut,
+        comm: name(&comm),
+        argv: strings(argv),
+        argv_cut: argv_len as usize > argv.len(),
         stdio,
-    }))
+    })
 }
 
-fn exit(fields: &mut Fields) -> Result<EventKind, DecodeError> {
-    let process = fields.process()?;
-    let status = fields.u32()?;
-    let _role = fields.u32()?;
-    let comm = fields.comm()?;
-    let stdio = [fields.fd_state()?, fields.fd_state()?, fields.fd_state()?];
-    let pipes = [fields.pipe()?, fields.pipe()?, fields.pipe()?];
-    let sizes = [fields.u64()?, fields.u64()?, fields.u64()?];
-    let (other_bytes, other_calls) = (fields.u64()?, fields.u64()?);
-    Ok(EventKind::Exit(Exit {
-        process,
-        status,
-        comm,
-        stdio,
-        pipes,
-        sizes,
-        other_bytes,
-        other_calls,
-    }))
+fn exit(exit: layout::Exit) -> EventKind {
+    let layout::Exit { process, status, role: _, comm, .. } = exit;
+    let layout::Exit { stdio, pipes, sizes, other_bytes, other_calls, .. } = exit;
+    let comm = name(&comm);
+    EventKind::Exit(Exit { process, status, comm, stdio, pipes, sizes, other_bytes, other_calls })
 }
 
-fn object(fields: &mut Fields, text_len: usize) -> Result<EventKind, DecodeError> {
-    let mut object = layout::Object {
-        id: fields.object()?,
-        process: fields.process()?,
-        fd: fields.i32()?,
-        mode: fields.u32()?,
-        rdev: fields.u32()?,
-        flags: fields.u32()?,
-        size: fields.u64()?,
-        in_flight: fields.u64()?,
-        magic: fields.u64()?,
-        nlink: fields.u32()?,
-        text_kind: fields.u32()?,
-        ..layout::Object::default()
-    };
-    object.pipe = fields.pipe()?;
-    object.tty = TtyState {
-        index: fields.u32()?,
-        major: fields.u32()?,
-        valid: fields.u32()?,
-        zero: fields.u32()?,
-    };
-    object.socket = SocketState {
-        peer_ino: fields.u64()?,
-        local: fields.array()?,
-        remote: fields.array()?,
-        family: fields.u16()?,
-        kind: fields.u16()?,
-        local_port: fields.u16()?,
-        remote_port: fields.u16()?,
-    };
-    object.joined = fields.object()?;
-    object.hop = fields.u32()?;
-    let _zero = fields.u32()?;
-    let raw = fields.text(text_len)?;
+fn object(object: layout::Object, raw: &[u8]) -> EventKind {
     let name = match object.text_kind {
-        text::COMPONENTS => path(&raw),
-        text::UNIX => unix_name(&raw),
+        text::COMPONENTS => path(raw),
+        text::UNIX => unix_name(raw),
         _ => String::new(),
     };
-    Ok(EventKind::Object { object, name })
+    EventKind::Object { object, name }
 }
 
-fn first_io(fields: &mut Fields) -> Result<EventKind, DecodeError> {
-    let key = fields.ledger_key()?;
-    let result = fields.u64()? as i64;
-    let (op, role) = (fields.u32()?, fields.u32()?);
-    let raw: [u8; limits::COMM] = fields.array()?;
-    let first = layout::FirstIo { key, result, op, role, comm: raw };
-    Ok(EventKind::FirstIo { first, comm: name(&raw) })
+fn first_io(first: layout::FirstIo) -> EventKind {
+    EventKind::FirstIo { first, comm: name(&first.comm) }
 }
 
-fn fact(fields: &mut Fields, text_len: usize) -> Result<EventKind, DecodeError> {
-    let fact = layout::Fact {
-        process: fields.process()?,
-        fact: fields.u32()?,
-        fd: fields.i32()?,
-        errno: fields.u32()?,
-        detail: fields.u32()?,
-        state: fields.fd_state()?,
-    };
-    Ok(EventKind::Fact { fact, text: fields.text(text_len)?.to_vec() })
-}
-
-fn holder(fields: &mut Fields, sighting: Sighting) -> Result<EventKind, DecodeError> {
-    let process = fields.process()?;
-    let state = fields.fd_state()?;
-    let (fd, role) = (fields.i32()?, fields.u32()?);
-    let comm: [u8; limits::COMM] = fields.array()?;
-    let pipe = fields.pipe()?;
-    let (size, peer_ino) = (fields.u64()?, fields.u64()?);
-    let holder = layout::Holder { process, state, fd, role, comm, pipe, size, peer_ino };
-    Ok(EventKind::Holder { holder, comm: name(&comm), sighting })
+fn holder(holder: layout::Holder, sighting: Sighting) -> EventKind {
+    EventKind::Holder { holder, comm: name(&holder.comm), sighting }
 }
 
 /// A kernel name: the bytes before the first NUL.
-fn name(raw: &[u8]) -> String {
+pub(crate) fn name(raw: &[u8]) -> String {
     let end = raw.iter().position(|byte| *byte == 0).unwrap_or(raw.len());
     String::from_utf8_lossy(&raw[..end]).into_owned()
 }
@@ -214,94 +124,37 @@ fn unix_name(raw: &[u8]) -> String {
     }
 }
 
-/// Takes fields off the front of a record.
-pub(crate) struct Fields {
-    rest: Bytes,
+/// A record that is read from its front.
+pub(crate) struct Record<'a> {
+    rest: &'a [u8],
     short: DecodeError,
 }
 
-impl Fields {
-    /// The fields of one record, from its beginning.
-    pub(crate) fn new(record: Bytes) -> Self {
-        let short = DecodeError::TooShort { length: record.len() };
-        Self { rest: record, short }
+impl<'a> Record<'a> {
+    /// A whole record.
+    pub(crate) fn new(record: &'a [u8]) -> Self {
+        Self { rest: record, short: DecodeError::TooShort { length: record.len() } }
     }
 
-    fn need(&self, length: usize) -> Result<(), DecodeError> {
-        if self.rest.len() < length { Err(self.short) } else { Ok(()) }
+    /// The next struct.
+    pub(crate) fn read<T: FromBytes>(&mut self) -> Result<T, DecodeError> {
+        let (value, rest) = T::read_from_prefix(self.rest).map_err(|_| self.short)?;
+        self.rest = rest;
+        Ok(value)
     }
 
-    fn u16(&mut self) -> Result<u16, DecodeError> {
-        self.need(2)?;
-        Ok(self.rest.get_u16_ne())
-    }
-
-    pub(crate) fn u32(&mut self) -> Result<u32, DecodeError> {
-        self.need(4)?;
-        Ok(self.rest.get_u32_ne())
-    }
-
-    pub(crate) fn i32(&mut self) -> Result<i32, DecodeError> {
-        self.need(4)?;
-        Ok(self.rest.get_i32_ne())
-    }
-
-    pub(crate) fn u64(&mut self) -> Result<u64, DecodeError> {
-        self.need(8)?;
-        Ok(self.rest.get_u64_ne())
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        self.need(N)?;
-        let mut array = [0; N];
-        self.rest.copy_to_slice(&mut array);
-        Ok(array)
-    }
-
-    pub(crate) fn text(&mut self, length: usize) -> Result<Bytes, DecodeError> {
-        self.need(length)?;
-        Ok(self.rest.split_to(length))
-    }
-
-    pub(crate) fn comm(&mut self) -> Result<String, DecodeError> {
-        Ok(name(&self.array::<{ limits::COMM }>()?))
-    }
-
-    fn process(&mut self) -> Result<ProcessId, DecodeError> {
-        Ok(ProcessId { start_ns: self.u64()?, tgid: self.u32()?, zero: self.u32()? })
-    }
-
-    pub(crate) fn object(&mut self) -> Result<ObjectId, DecodeError> {
-        Ok(ObjectId { ino: self.u64()?, dev: self.u32()?, discriminator: self.u32()? })
-    }
-
-    fn fd_state(&mut self) -> Result<FdState, DecodeError> {
-        Ok(FdState { object: self.object()?, mode: self.u32()?, flags: self.u32()? })
-    }
-
-    fn pipe(&mut self) -> Result<PipeState, DecodeError> {
-        Ok(PipeState {
-            unread: self.u64()?,
-            slots: self.u32()?,
-            readers: self.u32()?,
-            writers: self.u32()?,
-            valid: self.u32()?,
-        })
-    }
-
-    pub(crate) fn ledger_key(&mut self) -> Result<LedgerKey, DecodeError> {
-        Ok(LedgerKey {
-            process: self.process()?,
-            object: self.object()?,
-            fd: self.i32()?,
-            direction: self.u32()?,
-        })
+    /// The next bytes: as many as [`layout::Header::text_len`] says.
+    pub(crate) fn text(&mut self, length: u32) -> Result<&'a [u8], DecodeError> {
+        let (text, rest) = self.rest.split_at_checked(length as usize).ok_or(self.short)?;
+        self.rest = rest;
+        Ok(text)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tracer_common::id::ProcessId;
 
     use super::*;
 
