@@ -27,7 +27,7 @@ const OWN_FILES: [&str; 2] = ["index", "session"];
 /// The folder that `--capture` wrote.
 #[derive(Debug)]
 pub struct Capture {
-    /// Where it is.
+    /// Its path.
     pub directory: PathBuf,
     /// Its streams, by the stream number in the index.
     pub streams: BTreeMap<u32, Stream>,

@@ -40,7 +40,7 @@ fn stdout_and_stderr_are_interleaved_as_written() -> Result<()> {
     Ok(())
 }
 
-/// As with `2>&1`: one object and two streams, which together have the reader's bytes.
+/// As with `2>&1`: one object and two streams, whose bytes together are those of the reader.
 #[test]
 #[ignore = "needs root"]
 fn two_streams_of_one_pipe_together_have_the_read_bytes() -> Result<()> {

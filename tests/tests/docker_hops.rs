@@ -153,7 +153,7 @@ fn a_detached_container_is_followed_to_its_log_file() -> Result<()> {
     report.has_no_finding("read_then_lost")
 }
 
-/// C19: a non-blocking log driver drops lines silently.
+/// A non-blocking log driver drops lines silently.
 #[test]
 #[ignore = "needs root and docker"]
 fn a_log_driver_that_drops_lines_is_reported_with_the_kept_bytes() -> Result<()> {
@@ -190,7 +190,7 @@ impl Drop for Stopped {
     }
 }
 
-/// C17: the shim is stopped, and then the container blocks.
+/// The shim is stopped, and then the container blocks.
 #[test]
 #[ignore = "needs root and docker"]
 fn a_container_behind_a_stopped_shim_is_stuck_with_the_shim_named() -> Result<()> {

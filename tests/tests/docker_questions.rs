@@ -67,7 +67,7 @@ fn a_pull_whose_output_is_not_in_the_log_is_lost_in_the_manager() -> Result<()> 
     Ok(())
 }
 
-/// C13: it checks both streams for a terminal.
+/// `docker version` checks both streams for a terminal.
 #[test]
 #[ignore = "needs root and docker"]
 fn a_client_that_checks_for_a_terminal_is_reported() -> Result<()> {
@@ -79,7 +79,6 @@ fn a_client_that_checks_for_a_terminal_is_reported() -> Result<()> {
     Ok(())
 }
 
-/// C15.
 #[test]
 #[ignore = "needs root and docker"]
 fn a_client_without_a_daemon_is_reported_with_the_socket() -> Result<()> {
@@ -94,7 +93,7 @@ fn a_client_without_a_daemon_is_reported_with_the_socket() -> Result<()> {
     managed.report.check_exit_code(managed.tracer.status.code())
 }
 
-/// C28: the message is on stderr, and the exit code shows the failure.
+/// The message is on stderr, and the exit code shows the failure.
 #[test]
 #[ignore = "needs root and docker"]
 fn a_run_that_cannot_start_writes_to_stderr() -> Result<()> {

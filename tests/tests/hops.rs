@@ -40,7 +40,7 @@ fn read_by_test(report: &Report, object: &str) -> Result<u64> {
     Ok(reader.with_context(|| format!("this test is not a reader of {object:?}"))?.bytes)
 }
 
-/// C1: the command's output is complete after one hop and short after two.
+/// The command's output is complete after one hop and short after two.
 #[test]
 #[ignore = "needs root"]
 fn a_relay_in_the_tree_that_forwards_a_part_is_a_hop() -> Result<()> {
@@ -58,7 +58,7 @@ fn a_relay_in_the_tree_that_forwards_a_part_is_a_hop() -> Result<()> {
     Ok(())
 }
 
-/// C5: a relay ignores refused packets. Its client gets all others.
+/// A relay ignores refused packets. Its client gets all others.
 #[test]
 #[ignore = "needs root"]
 fn a_relay_that_ignores_errors_lacks_the_refused_bytes() -> Result<()> {

@@ -70,14 +70,14 @@ fn a_faithful_manager_has_no_loss() -> Result<()> {
     each_format(Behaviour::Faithful, &["sh", "-c", "seq 1 500; seq 1 90 >&2"], delivered)
 }
 
-/// G1: the second request gets no bytes by design.
+/// The second request gets no bytes by design.
 #[test]
 #[ignore = "needs root"]
 fn an_empty_second_answer_is_no_loss() -> Result<()> {
     each_format(Behaviour::Empties, &FIVE_THOUSAND, delivered)
 }
 
-/// G2: the output of a failed command cannot be requested, and the log does not have its pid.
+/// The output of a failed command cannot be requested, and the log does not have its pid.
 #[test]
 #[ignore = "needs root"]
 fn discarded_output_of_a_failed_command_is_lost_in_the_manager() -> Result<()> {
@@ -87,14 +87,14 @@ fn discarded_output_of_a_failed_command_is_lost_in_the_manager() -> Result<()> {
     })
 }
 
-/// G2 for a successful command, whose output the same manager keeps.
+/// The same manager keeps the output of a successful command.
 #[test]
 #[ignore = "needs root"]
 fn output_of_a_successful_command_is_not_lost_in_that_manager() -> Result<()> {
     each_format(Behaviour::DropOnFailure, &FIVE_THOUSAND, delivered)
 }
 
-/// G4: the report has the exit code of the kernel, not the one of the manager.
+/// The report has the exit code of the kernel, not the one of the manager.
 #[test]
 #[ignore = "needs root"]
 fn a_flattened_exit_code_loses_no_output() -> Result<()> {
@@ -105,7 +105,7 @@ fn a_flattened_exit_code_loses_no_output() -> Result<()> {
     })
 }
 
-/// G5: the answer is not UTF-8 and fails after the buffer was emptied.
+/// The answer is not UTF-8 and fails after the buffer was emptied.
 #[test]
 #[ignore = "needs root"]
 fn bytes_that_are_not_utf_8_are_lost_in_the_manager() -> Result<()> {
@@ -118,7 +118,7 @@ fn utf_8_is_delivered_by_a_manager_that_requires_it() -> Result<()> {
     each_format(Behaviour::Utf8Only, &["printf", r"gr\303\274n"], delivered)
 }
 
-/// G6: one byte more than the limit.
+/// One byte more than the limit.
 #[test]
 #[ignore = "needs root"]
 fn an_answer_over_the_limit_is_lost_in_the_manager() -> Result<()> {
@@ -133,7 +133,7 @@ fn an_answer_at_the_limit_is_delivered() -> Result<()> {
     each_format(Behaviour::Limit, &["head", "-c", &at, "/dev/zero"], delivered)
 }
 
-/// G7: the first answer is lost; the repeated request succeeds with 0 bytes.
+/// The first answer is lost; the repeated request succeeds with 0 bytes.
 #[test]
 #[ignore = "needs root"]
 fn output_is_lost_if_the_first_answer_is_lost() -> Result<()> {
@@ -143,7 +143,7 @@ fn output_is_lost_if_the_first_answer_is_lost() -> Result<()> {
     })
 }
 
-/// G12: the log has pids of the container's namespace.
+/// The log has pids of the container's namespace.
 #[test]
 #[ignore = "needs root"]
 fn pids_in_the_log_are_resolved_in_its_namespace() -> Result<()> {

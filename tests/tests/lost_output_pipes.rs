@@ -45,21 +45,21 @@ fn unread(managed: &Managed, bytes: u64) -> Result<()> {
     Ok(())
 }
 
-/// C6: the manager waits until the command ends and closes without reading.
+/// The manager waits until the command ends and closes without reading.
 #[test]
 #[ignore = "needs root"]
 fn a_manager_that_closes_without_reading_leaves_everything_unread() -> Result<()> {
     unread(&Goproc::new(Behaviour::NoRead).trace(&FIVE_THOUSAND)?, 5000)
 }
 
-/// C2: the manager reads a part and closes when the command ends.
+/// The manager reads a part and closes when the command ends.
 #[test]
 #[ignore = "needs root"]
 fn a_manager_that_closes_at_exit_loses_the_unread_rest() -> Result<()> {
     unread(&Goproc::new(Behaviour::NoRead).bytes(100).trace(&FIVE_THOUSAND)?, 4900)
 }
 
-/// C24: the manager kills the command and closes without reading the rest.
+/// The manager kills the command and closes without reading the rest.
 #[test]
 #[ignore = "needs root"]
 fn a_manager_that_kills_and_closes_loses_unread_bytes() -> Result<()> {
@@ -69,7 +69,7 @@ fn a_manager_that_kills_and_closes_loses_unread_bytes() -> Result<()> {
     unread(&managed, 5000)
 }
 
-/// C16: everything was read. The next write has no reader, and SIGPIPE kills the writer.
+/// Everything was read. The next write has no reader, and SIGPIPE kills the writer.
 #[test]
 #[ignore = "needs root"]
 fn a_manager_that_closes_early_is_named_at_the_next_write() -> Result<()> {
@@ -85,7 +85,7 @@ fn a_manager_that_closes_early_is_named_at_the_next_write() -> Result<()> {
     closed_by_manager(finding, &managed)
 }
 
-/// C16 with an endless writer: the manager closes a pipe with unread bytes.
+/// The same with an endless writer: the manager closes a pipe with unread bytes.
 #[test]
 #[ignore = "needs root"]
 fn a_manager_that_closes_early_ends_an_endless_writer() -> Result<()> {
@@ -100,7 +100,7 @@ fn a_manager_that_closes_early_ends_an_endless_writer() -> Result<()> {
     tracer_tests::expect::no_losses(&managed.report)
 }
 
-/// G10: the manager is killed. Writes after that have no reader.
+/// The manager is killed. Writes after that have no reader.
 #[test]
 #[ignore = "needs root"]
 fn a_killed_manager_takes_its_read_ends_with_it() -> Result<()> {
@@ -115,7 +115,7 @@ fn a_killed_manager_takes_its_read_ends_with_it() -> Result<()> {
     tracer_tests::expect::no_losses(&managed.report)
 }
 
-/// C10: the manager made the pipe non-blocking; 64,000 of 400,000 bytes fit.
+/// The manager made the pipe non-blocking; 64,000 of 400,000 bytes fit.
 #[test]
 #[ignore = "needs root"]
 fn refused_bytes_are_reported_with_the_process_that_made_the_pipe_non_blocking() -> Result<()> {
@@ -137,7 +137,7 @@ fn refused_bytes_are_reported_with_the_process_that_made_the_pipe_non_blocking()
     Ok(())
 }
 
-/// C9: the program made its pipe non-blocking, wrote what fitted and exited with success.
+/// The program made its pipe non-blocking, wrote what fitted and exited with success.
 #[test]
 #[ignore = "needs root"]
 fn a_program_that_made_its_full_pipe_non_blocking_is_named() -> Result<()> {
@@ -176,7 +176,7 @@ fn stuck(managed: &Managed, inside: u64) -> Result<&Finding> {
         .expect("reader_comm", "goproc")
 }
 
-/// C17: the reader keeps the pipe open and never reads.
+/// The reader keeps the pipe open and never reads.
 #[test]
 #[ignore = "needs root"]
 fn a_writer_blocked_at_a_full_pipe_is_stuck_and_the_idle_reader_is_named() -> Result<()> {
@@ -199,7 +199,7 @@ fn a_reader_that_stopped_reading_is_reported_with_its_last_read() -> Result<()> 
     Ok(())
 }
 
-/// C25: the command fills stderr while the manager waits for end of file on stdout.
+/// The command fills stderr while the manager waits for end of file on stdout.
 #[test]
 #[ignore = "needs root"]
 fn a_deadlock_of_two_streams_names_the_stream_the_reader_waits_on() -> Result<()> {
@@ -220,7 +220,7 @@ fn late(behaviour: Behaviour, stage: Stage, script: &str) -> Result<TracedGoproc
 const LATE_ECHO: &str =
     r#"echo direct; (head -c 1 "$GOPROC_LATER" >/dev/null; echo late) & exit 0"#;
 
-/// C7: a descendant writes after the command has ended; everything arrives.
+/// A descendant writes after the command has ended; everything arrives.
 #[test]
 #[ignore = "needs root"]
 fn a_descendant_that_writes_later_is_named() -> Result<()> {
@@ -242,7 +242,7 @@ fn a_descendant_that_writes_later_is_named() -> Result<()> {
     managed.report.has_no_loss()
 }
 
-/// C8: the manager closes when the command ends; the descendant writes to a pipe without a reader.
+/// The manager closes when the command ends; the descendant writes to a pipe without a reader.
 #[test]
 #[ignore = "needs root"]
 fn a_close_at_the_commands_end_makes_the_descendants_write_fail() -> Result<()> {
@@ -256,7 +256,7 @@ fn a_close_at_the_commands_end_makes_the_descendants_write_fail() -> Result<()> 
     closed_by_manager(finding, &managed)
 }
 
-/// G9: a descendant writes nothing but keeps the pipe open, so the manager waits forever.
+/// A descendant writes nothing but keeps the pipe open, so the manager waits forever.
 #[test]
 #[ignore = "needs root"]
 fn a_descendant_that_only_holds_the_pipe_open_is_named() -> Result<()> {

@@ -26,7 +26,6 @@ fn received(managed: &Managed) -> (u64, u64) {
     (managed.account.stdout.read, managed.account.stderr.read)
 }
 
-/// C14.
 #[test]
 #[ignore = "needs root"]
 fn a_program_that_wrote_to_stderr_only_is_reported() -> Result<()> {
@@ -42,7 +41,7 @@ fn a_program_that_wrote_to_stderr_only_is_reported() -> Result<()> {
     Ok(())
 }
 
-/// C12: stdout is no terminal, so the program buffers, and it is killed before the first flush.
+/// Stdout is no terminal, so the program buffers, and it is killed before the first flush.
 #[test]
 #[ignore = "needs root"]
 fn a_program_killed_before_its_first_flush_never_wrote() -> Result<()> {
@@ -53,7 +52,7 @@ fn a_program_killed_before_its_first_flush_never_wrote() -> Result<()> {
     Ok(())
 }
 
-/// C13: all output arrived; that the program checked for a terminal is reported as info.
+/// All output arrived; that the program checked for a terminal is reported as info.
 #[test]
 #[ignore = "needs root"]
 fn a_program_that_checked_for_a_terminal_is_reported_with_its_bytes() -> Result<()> {
@@ -66,7 +65,6 @@ fn a_program_that_checked_for_a_terminal_is_reported_with_its_bytes() -> Result<
     Ok(())
 }
 
-/// C15.
 #[test]
 #[ignore = "needs root"]
 fn a_program_without_its_daemon_is_reported_with_the_failed_connect() -> Result<()> {
@@ -79,7 +77,7 @@ fn a_program_without_its_daemon_is_reported_with_the_failed_connect() -> Result<
     managed.report.check_exit_code(managed.tracer.status.code())
 }
 
-/// C26: the output is in the file that the program opened as fd 1.
+/// The output is in the file that the program opened as fd 1.
 #[test]
 #[ignore = "needs root"]
 fn a_program_that_redirected_its_output_is_reported_with_the_file() -> Result<()> {
@@ -97,7 +95,7 @@ fn a_program_that_redirected_its_output_is_reported_with_the_file() -> Result<()
     Ok(())
 }
 
-/// C23: nothing on fd 1 or 2, and 700 bytes on a socket.
+/// Nothing on fd 1 or 2, and 700 bytes on a socket.
 #[test]
 #[ignore = "needs root"]
 fn output_over_a_socket_is_reported_as_bytes_on_other_fds() -> Result<()> {
@@ -111,7 +109,7 @@ fn output_over_a_socket_is_reported_as_bytes_on_other_fds() -> Result<()> {
     Ok(())
 }
 
-/// C20: the writer keeps the renamed file, which is one object with all bytes.
+/// The writer keeps the renamed file, which is one object with all bytes.
 #[test]
 #[ignore = "needs root"]
 fn a_rotated_log_file_has_all_bytes_of_its_writer() -> Result<()> {
@@ -124,7 +122,6 @@ fn a_rotated_log_file_has_all_bytes_of_its_writer() -> Result<()> {
     traced.report.has_no_loss()
 }
 
-/// C27.
 #[test]
 #[ignore = "needs root"]
 fn no_write_path_is_reported_as_never_wrote() -> Result<()> {
@@ -144,7 +141,7 @@ fn no_write_path_is_reported_as_never_wrote() -> Result<()> {
     Ok(())
 }
 
-/// C27 under a manager: bytes written to the pipe by other calls than `write`.
+/// Bytes written to the pipe by other calls than `write`.
 #[test]
 #[ignore = "needs root"]
 fn output_of_every_write_path_to_a_pipe_is_delivered() -> Result<()> {

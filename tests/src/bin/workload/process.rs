@@ -94,7 +94,7 @@ pub(crate) fn wait(pid: libc::pid_t) -> Result<i32> {
     Ok(status)
 }
 
-/// Waits for a child, which must exit with 0 or [`SKIPPED`].
+/// Waits for a child, which must exit with 0. For [`SKIPPED`] the error is [`Unsupported`].
 pub(crate) fn wait_success(pid: libc::pid_t) -> Result<()> {
     let status = wait(pid)?;
     if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == SKIPPED {
