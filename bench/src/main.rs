@@ -48,7 +48,7 @@ enum Task {
     /// missing was counted as lost, to the unit. `--page` puts the figures into RELIABILITY.md.
     #[command(after_help = "Examples:\n  \
         cargo xtask storm --soak 0          all but the soak, in two minutes\n  \
-        cargo xtask storm bomb tables       those with such a name\n  \
+        cargo xtask storm bomb table        those with such a name\n  \
         cargo xtask storm soak --soak 10 --page")]
     Storm(storm::Options),
 }
