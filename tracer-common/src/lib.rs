@@ -3,6 +3,12 @@
 //! Layouts, numbers and names only: no formatting, no policy, no allocation. Every struct here is
 //! `repr(C)`, has no implicit padding and is checked at compile time, because one side writes the
 //! bytes and the other reads them.
+//!
+//! # Invariants
+//!
+//! 15. In user space, `tracer-core` forbids `unsafe` code. `tracer-loader` and `tracer` deny it: a module or function
+//!     that needs it is allowed it with a reason, where it is declared. This crate has one block, in `pod`. Each block
+//!     has a SAFETY line.
 #![no_std]
 
 pub mod capture;

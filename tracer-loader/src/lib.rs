@@ -1,7 +1,11 @@
-//! The only module that knows aya: loads the programs, attaches them, reads the maps.
+//! Loads the eBPF programs, attaches them, and reads the maps.
 //!
 //! Order of a run: [`Loader::load`] → [`Loader::take_events`] → [`Loader::attach`] →
 //! [`Loader::adopt`] → … → [`Loader::detach`] → read the ledger and the losses.
+//!
+//! # Invariants
+//!
+//! 6. Only this crate uses aya. It knows nothing of sessions, verdicts and reports.
 
 #![deny(unsafe_code)]
 

@@ -1,7 +1,15 @@
-//! The program: what the user asked for becomes a trace, and its report is printed.
+//! The program: turns the command line into a trace, and prints its report.
 //!
-//! Data flows one way: kernel → `tracer-loader` → `tracer-core` → [`render`]. Only [`cli`] knows clap, only
-//! [`render`] (and `app`'s output) prints.
+//! Data flows one way: kernel → `tracer-loader` → `tracer-core` → [`render`].
+//!
+//! # Invariants
+//!
+//! 10. Only [`cli`] uses clap. Only [`render`] and `app/output` print.
+//! 11. tracer never opens, reads or holds an object that it watches. With `--capture` and `--show` the kernel side reads
+//!     the writers' memory, which is where the bytes come from.
+//! 12. [`observe`] only reads. A process or file that has gone gives no event, and never an error.
+//! 13. A thread is started by `sys::privileges::spawn`, or is scoped, or starts after the hooks are attached.
+//! 14. Only `sys::private_file` and `capture::folder` open a file of the user for writing.
 
 #![deny(unsafe_code)]
 
