@@ -156,7 +156,7 @@ pub(crate) fn tables(steps: &[Step]) -> String {
         "floor ns",
         "tracer ns",
         "added ns",
-        "against the first",
+        "relative to the first",
         "count",
     ]);
     let mut needs = Table::new(&[

@@ -77,19 +77,19 @@ fn of_writes(results: &Results) -> Vec<Goal> {
         Goal::at_most(
             0.25,
             " ×",
-            "a traced 32 B write adds, of what bpftrace adds",
+            "time added to a traced 32 B write, relative to bpftrace",
             ratio(Tracer, Bpftrace),
         ),
         Goal::at_most(
             0.45,
             " × native",
-            "a traced 32 B write adds, beyond the floor",
+            "time added to a traced 32 B write, beyond the floor",
             write32.and_then(beyond_the_floor),
         ),
         Goal::at_least(
             150.0,
             " ×",
-            "strace adds to a write, of what tracer adds",
+            "time added by strace, relative to tracer",
             ratio(Strace, Tracer),
         ),
         Goal::at_most(
@@ -101,7 +101,7 @@ fn of_writes(results: &Results) -> Vec<Goal> {
         Goal::at_least(
             1.0,
             WRITES,
-            "… and those of write32 that perf trace missed",
+            "writes of write32 that perf trace missed",
             missing(write32, PerfTrace),
         ),
     ]
@@ -110,9 +110,9 @@ fn of_writes(results: &Results) -> Vec<Goal> {
 fn of_innocents(results: &Results) -> Vec<Goal> {
     let time = |name: &str| results.comparison(name)?.time_ratio(Tracer, Floor);
     let text = |name| match name {
-        "innocent-getppid" => "an untraced getppid takes, of its time under the floor",
-        "innocent-read" => "an untraced read takes, of its time under the floor",
-        _ => "an untraced write takes, of its time under the floor",
+        "innocent-getppid" => "time of an untraced getppid, relative to the floor",
+        "innocent-read" => "time of an untraced read, relative to the floor",
+        _ => "time of an untraced write, relative to the floor",
     };
     [("innocent-getppid", 1.10), ("innocent-read", 1.25), ("innocent-write", 1.25)]
         .map(|(name, bound)| Goal::at_most(bound, " ×", text(name), time(name)))
@@ -134,13 +134,13 @@ fn of_start_and_size(results: &Results) -> Vec<Goal> {
         Goal::at_most(
             FLAT,
             " ×",
-            "a traced write with 50,000 processes, of one with 1",
+            "time of a traced write with 50,000 processes, relative to 1",
             growth(growth::Kind::Processes),
         ),
         Goal::at_most(
             FLAT,
             " ×",
-            "a traced write with 50,000 objects, of one with 1",
+            "time of a traced write with 50,000 objects, relative to 1",
             growth(growth::Kind::Objects),
         ),
     ]
@@ -220,8 +220,8 @@ mod tests {
     #[test]
     fn the_bounds_of_a_write_are_those_of_the_ratios() {
         let goals = all(&results(550.0));
-        assert_eq!(goal(&goals, "of what bpftrace adds").measured, Some(0.25));
-        assert_eq!(goal(&goals, "of what bpftrace adds").is_reached(), Some(true));
+        assert_eq!(goal(&goals, "relative to bpftrace").measured, Some(0.25));
+        assert_eq!(goal(&goals, "relative to bpftrace").is_reached(), Some(true));
         // (250 - 150) / 300
         let beyond = goal(&goals, "beyond the floor").measured.unwrap();
         assert!((beyond - 1.0 / 3.0).abs() < 1e-9);
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn a_slower_tracer_does_not_reach_them() {
         let goals = all(&results(800.0));
-        for text in ["of what bpftrace adds", "beyond the floor", "strace"] {
+        for text in ["relative to bpftrace", "beyond the floor", "strace"] {
             assert_eq!(goal(&goals, text).is_reached(), Some(false), "{text}");
         }
     }
