@@ -45,7 +45,7 @@ fn judge_processes(truth: &Truth, counted: &Counted) -> Result<String, String> {
         format!("{missing} processes are missing, and {missing_writers} have no bytes")
     })?;
     ensure_unsure(counted)?;
-    Ok(format!("{} processes missing, as many as counted as lost", whole(missing)))
+    Ok(format!("{} processes missing, all counted as lost", whole(missing)))
 }
 
 /// Missing bytes and writes must be as many as found no row.
@@ -63,7 +63,7 @@ fn judge_rows(truth: &Truth, counted: &Counted) -> Result<String, String> {
     })?;
     ensure_unsure(counted)?;
     Ok(format!(
-        "{} B of {} calls missing, as many as counted as lost",
+        "{} B of {} calls missing, all counted as lost",
         whole(missing_bytes),
         whole(missing_calls)
     ))

@@ -89,7 +89,7 @@ pub(super) const ALL: [Plan; 7] = [
     },
     Plan {
         name: "small object table",
-        of: "pipes that nobody reads",
+        of: "unread pipes",
         work: ("unread", 10_000),
         arguments: &["--max-objects", "1000"],
         expect: Expect::Rows,

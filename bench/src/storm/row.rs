@@ -28,7 +28,7 @@ pub(super) struct Row {
 
 /// The head of the table.
 const HEAD: [&str; 7] =
-    ["storm", "of", "written", "lost, as tracer says", "count", "headline", "RSS, time, day"];
+    ["storm", "size", "written", "losses reported", "count", "headline", "RSS, time, day"];
 
 impl Row {
     /// The difference, if any, with the name of the storm.
