@@ -1,13 +1,13 @@
 //! A capture as data: its records, its index, and what can be recovered from them.
 //!
 //! [`chunk`] decodes a record of the capture ring, [`stream`] decides which of its bytes are kept, [`index`] is the
-//! file that says which write put which bytes where, [`summary`] adds its lines up, and [`recover`] finds in it the
+//! file that says which write put which bytes where, [`summary`] adds its lines up, and [`recovery`] finds in it the
 //! output that did not arrive.
 
+pub mod account;
 pub mod chunk;
 pub mod index;
-pub mod recover;
-pub mod stream;
+pub mod recovery;
 pub mod summary;
 
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! A lifecycle event, decoded. Decoding is total: any byte string gives an event or a named error.
 
 mod decode;
-mod outside;
+mod observations;
 mod raw_text;
 
 use tracer_common::{
@@ -13,7 +13,7 @@ use tracer_common::{
 pub(crate) use self::decode::{Record, name};
 pub use self::{
     decode::{DecodeError, decode},
-    outside::{Answers, Asleep, FileNow, HandedOut, LogRead, LogTally, Waiting},
+    observations::{BlockedCall, BlockedThread, Claim, FileNow, LogRead, LogTally, Replies},
 };
 
 /// One event and when it happened.
@@ -120,9 +120,11 @@ pub enum EventKind {
         tally: LogTally,
     },
     /// User space saw a thread asleep in a call when the trace ended.
-    Asleep(Asleep),
+    #[serde(rename = "asleep")]
+    BlockedThread(BlockedThread),
     /// A manager's log says what it handed out.
-    HandedOut(HandedOut),
+    #[serde(rename = "handed_out")]
+    Claim(Claim),
     /// How well a manager's log could be read.
     LogRead(LogRead),
 }

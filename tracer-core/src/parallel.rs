@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Threads at the same time: what a job holds in memory is held once for each.
-const MOST: usize = 8;
+const MAX_THREADS: usize = 8;
 /// Jobs that one thread has before it or behind it. With the one at hand, this bounds what is held.
 const AHEAD: usize = 2;
 
@@ -51,7 +51,7 @@ where
 {
     /// Nothing is done yet; `work` is what will be done with each job.
     pub fn new(scope: &'s Scope<'s, 'e>, work: W) -> Self {
-        let most = thread::available_parallelism().map_or(1, usize::from).min(MOST);
+        let most = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
         Self { scope, work, workers: Vec::new(), most, given: 0, taken: 0 }
     }
 

@@ -5,21 +5,21 @@
 //! to a fresh session, so a report made later equals the one made live. This module knows no path and
 //! prints nothing: it writes to a writer and reads from a reader.
 
-mod bounds;
-mod glance;
+mod budget;
+mod fast_scan;
+mod limits;
 mod line;
 mod parallel;
 mod parse;
 mod read;
-mod room;
 #[cfg(test)]
 mod tests;
 mod write;
 
 pub use self::{
+    budget::LeftOut,
     line::{Checkpoint, Header, Loss, Row, TYPES},
     read::{LINE_LIMIT, ReadError, Recording, read},
-    room::LeftOut,
     write::Recorder,
 };
 

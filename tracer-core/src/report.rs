@@ -223,9 +223,9 @@ pub struct Object {
     /// checked.
     pub balanced: Option<bool>,
     /// Who wrote, most bytes first.
-    pub writers: Vec<Party>,
+    pub writers: Vec<Endpoint>,
     /// Who read, most bytes first.
-    pub readers: Vec<Party>,
+    pub readers: Vec<Endpoint>,
     /// Who else holds it open, and for what.
     pub holders: Vec<Holder>,
     /// Who gave up a reading end, in order.
@@ -308,7 +308,7 @@ pub struct Claim {
 
 /// A process at one end of an object.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct Party {
+pub struct Endpoint {
     /// Pid in the initial pid namespace.
     pub pid: u32,
     /// Its name.

@@ -11,7 +11,7 @@ mod holders;
 mod hops;
 mod loss;
 mod object;
-mod outside;
+mod observations;
 mod process;
 mod streams;
 mod target;
@@ -26,14 +26,14 @@ use tracer_common::{
 };
 
 use crate::{
-    event::{Asleep, HandedOut, LogRead},
+    event::{BlockedThread, Claim, LogRead},
     text::Variables,
 };
 
 pub use self::{
-    claims::Claimants,
+    claims::ClaimedProcesses,
     ends::{Close, PipeSeen},
-    flow::{Flow, Flows, Party},
+    flow::{Endpoint, Flow, Flows},
     holders::{Holders, Holding},
     hops::{Chain, Step, chains},
     loss::LossReason,
@@ -60,9 +60,9 @@ pub struct Session {
     /// Pairs of objects that are the two halves of one pty or one unix stream, both ways round.
     pub joined: BTreeMap<ObjectId, ObjectId>,
     /// Threads that were asleep in a call when the trace ended.
-    pub asleep: Vec<Asleep>,
+    pub blocked: Vec<BlockedThread>,
     /// What managers' logs say that they handed out.
-    pub handed_out: Vec<HandedOut>,
+    pub claims: Vec<Claim>,
     /// How well those logs could be read.
     pub logs_read: Vec<LogRead>,
     /// Reading ends, open and given up.
@@ -142,7 +142,7 @@ impl Session {
     /// The half from which comes out what is written to this object: the other half of a pty or unix
     /// stream, else the object itself.
     #[must_use]
-    pub fn far_end(&self, object: &ObjectId) -> ObjectId {
+    pub fn peer(&self, object: &ObjectId) -> ObjectId {
         self.joined.get(object).copied().unwrap_or(*object)
     }
 

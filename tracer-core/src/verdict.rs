@@ -21,7 +21,7 @@ pub use self::{
 };
 
 /// Findings of one rule about commands of one name that are told one by one; more are summed up.
-const TOLD_ONE_BY_ONE: usize = 3;
+const SHOWN_PER_GROUP: usize = 3;
 
 /// Every finding, the one to read first at the front.
 #[must_use]
@@ -47,18 +47,18 @@ pub fn judge(case: &Case<'_>) -> Vec<Finding> {
         findings.extend(told.map(|finding| with_doubt(case, inner, finding)));
     }
     if case.subjects.iter().chain(&case.inner).any(|subject| subject.bytes() > 0) {
-        quiet_helpers(&mut findings);
+        downgrade_silent_helpers(&mut findings);
     }
     findings.sort_by_key(rank);
-    fold_similar(findings)
+    group_similar(findings)
 }
 
 /// Rules whose sentence says what was not seen, or that it cannot be told.
-const SAY_IT_THEMSELVES: [Rule; 2] = [Rule::NeverWrote, Rule::PutOff];
+const STATE_THEIR_DOUBT: [Rule; 2] = [Rule::NeverWrote, Rule::PutOff];
 
 /// Says "unsure", and why, before a strong claim that does not rest on complete counts.
 fn with_doubt(case: &Case<'_>, subject: &Subject<'_>, mut finding: Finding) -> Finding {
-    let says_it = SAY_IT_THEMSELVES.contains(&finding.rule);
+    let says_it = STATE_THEIR_DOUBT.contains(&finding.rule);
     if finding.confidence == Confidence::Certain || finding.severity == Severity::Info || says_it {
         return finding;
     }
@@ -103,7 +103,7 @@ fn rank(finding: &Finding) -> (bool, Severity, Rule) {
 const LAST: Rule = Rule::NoTerminal;
 
 /// Where one command wrote, another one's silence is a fact and no alarm: a manager also runs `sleep`.
-fn quiet_helpers(findings: &mut [Finding]) {
+fn downgrade_silent_helpers(findings: &mut [Finding]) {
     for finding in findings.iter_mut().filter(|finding| finding.rule == Rule::NeverWrote) {
         finding.severity = Severity::Info;
     }
@@ -127,7 +127,7 @@ fn without_weaker(mut findings: Vec<Finding>, has_guests: bool) -> Vec<Finding> 
 }
 
 /// A thousand commands that did the same are told as three and a number.
-fn fold_similar(findings: Vec<Finding>) -> Vec<Finding> {
+fn group_similar(findings: Vec<Finding>) -> Vec<Finding> {
     // How many of a rule and a name there were, and where the latest of them that is told stands.
     let mut told: BTreeMap<(Rule, String), (usize, usize)> = BTreeMap::new();
     let mut kept: Vec<Finding> = Vec::new();
@@ -136,11 +136,11 @@ fn fold_similar(findings: Vec<Finding>) -> Vec<Finding> {
         let is_named = !name.is_empty();
         let (count, latest) = told.entry((finding.rule, name)).or_default();
         *count += 1;
-        if *count <= TOLD_ONE_BY_ONE || !is_named {
+        if *count <= SHOWN_PER_GROUP || !is_named {
             *latest = kept.len();
             kept.push(finding);
         } else if let Some(latest) = kept.get_mut(*latest) {
-            latest.evidence.insert("similar".into(), (*count - TOLD_ONE_BY_ONE).into());
+            latest.evidence.insert("similar".into(), (*count - SHOWN_PER_GROUP).into());
         }
     }
     for finding in &mut kept {

@@ -2,7 +2,7 @@
 //! each stream it handed out.
 //!
 //! The kernel says what a manager *read*; only its log says what it *gave away*. A difference
-//! between the two is output lost inside the manager. This module turns log bytes into [`Claim`]s
+//! between the two is output lost inside the manager. This module turns log bytes into [`Statement`]s
 //! and counts what it could not read. It opens no file and asks no clock.
 //!
 //! Read are zerolog's console form (with or without colours), zerolog's JSON form, and for any
@@ -17,9 +17,7 @@
 //! line break in it starts a line that no reader can tell from the manager's own. JSON has no such
 //! hole.
 
-mod account;
 mod ansi;
-mod claim;
 mod console;
 mod date;
 mod docker_tally;
@@ -27,15 +25,17 @@ mod fields;
 mod lines;
 mod pieces;
 mod quoted;
+mod statement;
+mod tally;
 mod wrapper;
 
 use std::borrow::Cow;
 
-pub use self::{account::Account, docker_tally::DockerLogTally};
+pub use self::{docker_tally::DockerLogTally, tally::ClaimTally};
 use self::{
-    claim::Reading,
     lines::{Line, LineSplitter},
     pieces::{Joined, Pieces},
+    statement::Reading,
     wrapper::Peeled,
 };
 
@@ -50,20 +50,20 @@ const SHOWN: usize = 160;
 
 /// One statement of the manager.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
+pub struct Statement {
     /// The container the process is in, if the line says so.
     pub container: Option<String>,
     /// The process, as numbered *inside the container's pid namespace*.
     pub pid: u32,
     /// When the manager said it.
-    pub time: Option<ClaimTime>,
+    pub time: Option<StatementTime>,
     /// What it said.
-    pub what: ClaimKind,
+    pub what: StatementKind,
 }
 
 /// When a line was written, as exactly as the log tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClaimTime {
+pub enum StatementTime {
     /// Nanoseconds since 1970. Managers often write whole seconds, rounded down; where a runtime
     /// stamped the same line more finely, its stamp is taken.
     UnixNanos(i64),
@@ -78,7 +78,7 @@ pub enum ClaimTime {
 
 /// What a manager can claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ClaimKind {
+pub enum StatementKind {
     /// It started a process.
     Started {
         /// The command. Logs that print `[a b]` have lost the borders between arguments: there, an
@@ -87,11 +87,11 @@ pub enum ClaimKind {
     },
     /// It could not wait for the command, or returned an error for it, and says no pid.
     Failed {
-        /// The command, as in [`ClaimKind::Started`].
+        /// The command, as in [`StatementKind::Started`].
         command: Vec<String>,
     },
     /// It handed so many bytes of a stream to whoever asked. Zero is a claim too.
-    HandedOut {
+    Returned {
         /// Which of the process's streams.
         stream: Stream,
         /// How many bytes in this one reply.
@@ -112,14 +112,14 @@ pub enum Stream {
 #[derive(Debug, Default)]
 pub struct Reader {
     splitter: LineSplitter,
-    reading: Claims,
+    reading: Statements,
 }
 
 /// Everything behind the line splitter, apart from it so that the two can be borrowed at once.
 #[derive(Debug, Default)]
-struct Claims {
+struct Statements {
     pieces: Pieces,
-    ready: Vec<Claim>,
+    ready: Vec<Statement>,
     lines: u64,
     bad: u64,
     first_bad: Option<String>,
@@ -133,7 +133,7 @@ impl Reader {
     }
 
     /// Takes the next bytes of the log; gives the claims of the lines that they complete.
-    pub fn feed(&mut self, chunk: &[u8]) -> Vec<Claim> {
+    pub fn feed(&mut self, chunk: &[u8]) -> Vec<Statement> {
         let Self { splitter, reading } = self;
         splitter.feed(chunk, |line| reading.line(line));
         std::mem::take(&mut reading.ready)
@@ -143,12 +143,12 @@ impl Reader {
     ///
     /// Not for a log that is still being written: half of `stdout_len=2048` reads as another
     /// number. A line whose runtime announced another piece that never came is never a claim.
-    pub fn finish(&mut self) -> Vec<Claim> {
+    pub fn finish(&mut self) -> Vec<Statement> {
         let Self { splitter, reading } = self;
         splitter.finish(|line| reading.line(line));
         for line in reading.pieces.unfinished() {
             let is_ours = line.is_too_long
-                || !matches!(claim::read(&line.text, line.stamp), Reading::Unrelated);
+                || !matches!(statement::read(&line.text, line.stamp), Reading::Unrelated);
             if is_ours {
                 reading.bad(&line.text);
             }
@@ -175,7 +175,7 @@ impl Reader {
     }
 }
 
-impl Claims {
+impl Statements {
     fn line(&mut self, line: Line<'_>) {
         self.lines = self.lines.saturating_add(1);
         match line {
@@ -200,8 +200,8 @@ impl Claims {
             stamp = date::finer(stamp, stamped);
             text = ansi::without_leading(Cow::Owned(rest));
         }
-        match claim::read(&text, stamp) {
-            Reading::Claim(claim) => self.ready.push(claim),
+        match statement::read(&text, stamp) {
+            Reading::Statement(claim) => self.ready.push(claim),
             Reading::Bad => self.bad(&text),
             Reading::Unrelated => {}
         }

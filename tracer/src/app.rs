@@ -6,12 +6,12 @@ mod capture;
 mod collect;
 mod doctor;
 mod error;
-mod given_back;
 mod log;
 mod output;
-mod outside;
 mod record;
+mod recovery;
 mod replay;
+mod signals;
 
 use std::{
     path::PathBuf,
@@ -32,8 +32,8 @@ use self::{
     capture::Capturing,
     collect::Collector,
     output::{Destination, LiveSink},
-    outside::{FromOutside, Outside},
     record::Recording,
+    signals::{Notice, Signals},
 };
 use crate::{
     launch::{self, Launched, Running},
@@ -156,7 +156,7 @@ async fn record(
 ) -> Result<Report, AppError> {
     let mut logs = WorkerLogs::open(&settings.worker_logs)
         .map_err(|(path, source)| AppError::WorkerLog { path, source })?;
-    let mut outside = FromOutside::listen()?;
+    let mut signals = Signals::listen()?;
     let mut loader = Loader::load(kernel)?;
     if kernel.debug_log {
         loader.start_debug_log()?;
@@ -176,7 +176,7 @@ async fn record(
     let settle = kernel.follow_readers > 1 || !logs.is_empty();
     let cgroup = subject.cgroup;
     let mut run = Run { loader, events, collector, logs, cgroup, over_since: None, settle };
-    outside.start_clock(settings.duration);
+    signals.start_clock(settings.duration);
     run.collect_waiting();
     ensure_alive(&subject.pids)?;
     if let Some(launched) = &subject.launched {
@@ -191,12 +191,12 @@ async fn record(
         capturing.begins();
     }
     run.survey();
-    run.until(&mut outside, running.as_mut(), &subject.pids).await?;
+    run.until(&mut signals, running.as_mut(), &subject.pids).await?;
     let session = run.finish(running)?;
     let (mut report, case) =
         report::build(&session, subject.target, start, &settings.stdio_of_interest);
     if let Some(mut capturing) = capturing {
-        capturing.finish(&session, kernel, &mut outside).await;
+        capturing.finish(&session, kernel, &mut signals).await;
         capturing.report(&case, &mut report);
     }
     leak(case);
@@ -263,7 +263,7 @@ impl Run {
     /// Takes in events until there is a reason to stop.
     async fn until(
         &mut self,
-        outside: &mut FromOutside,
+        signals: &mut Signals,
         mut running: Option<&mut Running>,
         pids: &[PinnedProcess],
     ) -> Result<(), AppError> {
@@ -293,13 +293,13 @@ impl Run {
                         tick.reset_after(over_since.elapsed().clamp(SOON, TICK));
                     }
                 }
-                news = outside.next() => match (news, &running) {
-                    (Outside::Stop, _) => return Ok(()),
-                    (Outside::WindowChanged, Some(running)) => {
+                news = signals.next() => match (news, &running) {
+                    (Notice::Stop, _) => return Ok(()),
+                    (Notice::WindowChanged, Some(running)) => {
                         // A terminal that refuses its size is no reason to stop a trace.
                         let _ = running.resize_terminal();
                     }
-                    (Outside::WindowChanged, None) => {}
+                    (Notice::WindowChanged, None) => {}
                 },
             }
         }
@@ -366,14 +366,14 @@ impl Run {
         running: Option<Running>,
     ) -> Result<tracer_core::session::Session, AppError> {
         self.survey();
-        self.collector.outside(observe::threads_asleep(&self.collector.session));
+        self.collector.observed(observe::blocked_threads(&self.collector.session));
         let skipped = self.loader.skipped_runs();
         self.loader.detach();
         self.collector.session.end_ns = boot_ns();
         self.collect_waiting();
-        self.collector.outside(observe::files_now(&self.collector.session));
-        self.collector.outside(observe::engine_logs(&self.collector.session));
-        self.collector.outside(std::mem::take(&mut self.logs).finish());
+        self.collector.observed(observe::files_now(&self.collector.session));
+        self.collector.observed(observe::engine_logs(&self.collector.session));
+        self.collector.observed(std::mem::take(&mut self.logs).finish());
         if let Some(mut running) = running
             && let Err(error) = running.finish_relay()
         {

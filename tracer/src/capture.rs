@@ -1,10 +1,10 @@
 //! The output itself: taken out of its ring and saved in a folder.
 //!
 //! Data flows one way: ring → queue → books → [`folder`] and its index; [`writer`] runs it. When the trace is over,
-//! [`tracer_core::capture::recover`] finds in the index what was lost. Counting does not depend on any of it: whatever
+//! [`tracer_core::capture::recovery`] finds in the index what was lost. Counting does not depend on any of it: whatever
 //! happens to the bytes, the ledger stays exact, and what is missing is a gap of known length.
 
-mod books;
+mod accounts;
 mod files;
 pub mod folder;
 mod log;

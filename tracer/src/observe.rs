@@ -3,7 +3,7 @@
 //! Everything here reads `/proc` or a file and gives [`tracer_core::event::EventKind`]s; whatever has
 //! vanished meanwhile gives none.
 
-mod asleep;
+mod blocked;
 mod engine_logs;
 mod environment;
 mod files;
@@ -11,6 +11,6 @@ mod identity;
 mod worker_logs;
 
 pub use self::{
-    asleep::threads_asleep, engine_logs::engine_logs, environment::environment, files::files_now,
+    blocked::blocked_threads, engine_logs::engine_logs, environment::environment, files::files_now,
     worker_logs::WorkerLogs,
 };

@@ -56,7 +56,7 @@ pub struct GapSum {
 }
 
 /// Kinds of gaps told apart in one stream; a program may copy out of a thousand files.
-const MOST_KINDS: usize = 16;
+const MAX_KINDS: usize = 16;
 
 /// Adds up lines.
 #[derive(Clone, Debug, Default)]
@@ -141,7 +141,7 @@ impl Tally {
 
 impl StreamSummary {
     fn gap(&mut self, gap: &Missing) {
-        let is_full = self.gaps.len() >= MOST_KINDS;
+        let is_full = self.gaps.len() >= MAX_KINDS;
         let known = self
             .gaps
             .iter_mut()
@@ -238,7 +238,7 @@ mod tests {
         let mut tally = tally(None, Keep::First);
         (0..100).for_each(|number| tally.add(&gap(1, 1, &format!("/{number}"))));
         let gaps = &tally.finish()[0].gaps;
-        assert_eq!(gaps.len(), MOST_KINDS);
+        assert_eq!(gaps.len(), MAX_KINDS);
         assert_eq!(gaps.iter().map(|gap| gap.bytes).sum::<u64>(), 100);
         assert_eq!(gaps.iter().map(|gap| gap.times).sum::<u64>(), 100);
         assert_eq!(gaps[0].source, None, "it stands for many");

@@ -6,16 +6,16 @@ use serde_json::Value;
 use tracer_common::{event as layout, id::ProcessId};
 
 use super::{
-    bounds::{Bounds, Head},
-    glance,
+    fast_scan,
+    limits::{Head, Limits},
     line::{Checkpoint, End, Loss, Row, StartedHere, kind},
 };
 use crate::event::{Event, EventKind, Exit, Image, Sighting};
 
 /// A line that could be read.
 pub(super) struct Parsed {
-    /// What its numbers use of the bounds.
-    pub(super) used: Bounds,
+    /// What its numbers use of the limits.
+    pub(super) used: Limits,
     pub(super) line: Line,
 }
 
@@ -36,7 +36,7 @@ pub(super) enum Line {
 pub(super) fn line(text: &[u8]) -> Result<Parsed, String> {
     // Once for the line rather than for each string in it.
     let text = std::str::from_utf8(text).map_err(|fault| fault.to_string())?;
-    let (used, head) = glance::at(text).map_or_else(|| Bounds::of_line(text), Ok)?;
+    let (used, head) = fast_scan::at(text).map_or_else(|| Limits::of_line(text), Ok)?;
     let line = match head.kind.as_deref().ok_or("it has no `type`")? {
         kind::EVENT => event(text, &head)?,
         kind::STARTED_HERE => Line::StartedHere(body(text)?),

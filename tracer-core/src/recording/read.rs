@@ -14,11 +14,11 @@ use tracer_common::{
 
 use super::{
     SCHEMA,
-    bounds::Bounds,
+    budget::{Budget, LeftOut},
+    limits::Limits,
     line::{Checkpoint, End, Header, Loss, Row, StartedHere, kind},
     parallel::{Lines, Outcome},
     parse::{Line, Parsed},
-    room::{LeftOut, Room},
 };
 use crate::{
     session::{LossReason, Session},
@@ -167,8 +167,8 @@ struct Replay {
     latest_ns: u64,
     has_ended: bool,
     has_started: bool,
-    bounds: Bounds,
-    room: Room,
+    limits: Limits,
+    budget: Budget,
     left_out: Option<LeftOut>,
     damaged: u64,
     first_damage: Option<(u64, String)>,
@@ -185,8 +185,8 @@ impl Replay {
             open: BTreeMap::new(),
             has_ended: false,
             has_started: false,
-            bounds: Bounds::default(),
-            room: Room::new(memory),
+            limits: Limits::default(),
+            budget: Budget::new(memory),
             left_out: None,
             damaged: 0,
             first_damage: None,
@@ -204,7 +204,7 @@ impl Replay {
                 self.damage(number, fault);
                 self.left_out = match ending {
                     Ending::Endless => Some(LeftOut::EndlessLine),
-                    _ => self.room.damaged().err(),
+                    _ => self.budget.damaged().err(),
                 };
             }
         }
@@ -218,14 +218,14 @@ impl Replay {
             return Err("it comes after the end of the session".to_owned());
         }
         // Not damaged, and not read either.
-        if let Err(full) = self.room.take(&line, length) {
+        if let Err(full) = self.budget.take(&line, length) {
             self.left_out = Some(full);
             return Ok(());
         }
         match line {
             // Superseded by the next one: counted in when it is put to use.
-            Line::Checkpoint(_) => Bounds::admit(&mut self.bounds.clone(), used)?,
-            _ => self.bounds.admit(used)?,
+            Line::Checkpoint(_) => Limits::admit(&mut self.limits.clone(), used)?,
+            _ => self.limits.admit(used)?,
         }
         match line {
             Line::Event(event) => {
@@ -250,7 +250,7 @@ impl Replay {
                 if let Some(Row { key, row }) = row
                     && self.open.insert(key, row).is_none()
                 {
-                    self.left_out = self.room.take_row().err();
+                    self.left_out = self.budget.take_row().err();
                 }
             }
             Line::Loss(Loss { reason, cell }) => self.session.add_loss(reason, cell),
@@ -272,7 +272,7 @@ impl Replay {
     fn finish(mut self) -> Recording {
         if !self.has_ended {
             for (key, row) in std::mem::take(&mut self.open) {
-                match serde_json::to_value(row).map(|row| self.bounds.admit_value(&row)) {
+                match serde_json::to_value(row).map(|row| self.limits.admit_value(&row)) {
                     Ok(Ok(())) => self.session.add_row(key, &row),
                     _ => self.damaged += 1,
                 }

@@ -3,9 +3,9 @@
 mod captured;
 mod excerpt;
 mod object;
+mod paths;
 mod process;
 mod wanted;
-mod way;
 
 use std::{collections::BTreeMap, panic::resume_unwind, thread};
 
@@ -50,8 +50,7 @@ pub fn build<'a>(
     });
     let flows = &case.flows;
     // What a reader could have passed on to, and did not, is no part of the story.
-    let is_used =
-        |id: &ObjectId| flows.get(id).is_used() || flows.get(&session.far_end(id)).is_used();
+    let is_used = |id: &ObjectId| flows.get(id).is_used() || flows.get(&session.peer(id)).is_used();
     let is_told = |known: &&session::Object| known.hop == 0 || is_used(&known.id);
     let mut seen: Vec<&session::Object> = session.objects.values().filter(is_told).collect();
     seen.sort_by_key(|object| (object.seen_ns, object.id));
@@ -65,9 +64,9 @@ pub fn build<'a>(
         },
         processes,
         objects: seen.into_iter().map(|known| object::object(session, known, flows)).collect(),
-        hops: way::hops(&case),
-        claims: way::claims(&case),
-        worker_logs: way::worker_logs(session),
+        hops: paths::hops(&case),
+        claims: paths::claims(&case),
+        worker_logs: paths::worker_logs(session),
         findings,
         losses: losses(session),
         lost_bytes: session

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::capture::{Keep, recover::Doubt, summary::GapSum};
+use crate::capture::{Keep, recovery::Doubt, summary::GapSum};
 
 /// What `--capture` saved.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]

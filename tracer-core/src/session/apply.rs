@@ -51,7 +51,7 @@ impl Session {
             EventKind::Holder { holder, comm, sighting } => {
                 self.end_seen(holder, comm, *sighting, event.time_ns);
             }
-            seen => self.outside(seen),
+            seen => self.observed(seen),
         }
     }
 
@@ -131,7 +131,7 @@ impl Session {
         }
         let comm = process.comm.clone();
         self.note_inherited_ends(exit);
-        self.ends_of_the_dead(exit.process, &comm, time_ns);
+        self.close_ends_of(exit.process, &comm, time_ns);
         for (state, pipe) in exit.stdio.iter().zip(exit.pipes) {
             self.saw_pipe(state.object, pipe, time_ns);
         }

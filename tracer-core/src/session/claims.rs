@@ -3,43 +3,43 @@
 use std::collections::BTreeMap;
 
 use super::{Process, Session};
-use crate::event::HandedOut;
+use crate::event::Claim;
 
 /// The targets by what a log can name: a pid or a command.
-pub struct Claimants<'a> {
+pub struct ClaimedProcesses<'a> {
     /// By the pid of the innermost pid namespace and by that of the host, in the order of start.
     by_pid: BTreeMap<u32, Vec<&'a Process>>,
     /// The latest one of each command line that failed.
     failed: BTreeMap<String, &'a Process>,
 }
 
-impl<'a> Claimants<'a> {
+impl<'a> ClaimedProcesses<'a> {
     /// Looks through the targets once; not at all where no log was read.
     #[must_use]
     pub fn of(session: &'a Session) -> Self {
-        let mut claimants = Self { by_pid: BTreeMap::new(), failed: BTreeMap::new() };
-        if session.handed_out.is_empty() {
-            return claimants;
+        let mut claimed = Self { by_pid: BTreeMap::new(), failed: BTreeMap::new() };
+        if session.claims.is_empty() {
+            return claimed;
         }
         for process in session.processes.values().filter(|process| process.is_target) {
             let inside = if process.ns_pid == 0 { process.id.tgid } else { process.ns_pid };
-            claimants.by_pid.entry(inside).or_default().push(process);
+            claimed.by_pid.entry(inside).or_default().push(process);
             if inside != process.id.tgid {
-                claimants.by_pid.entry(process.id.tgid).or_default().push(process);
+                claimed.by_pid.entry(process.id.tgid).or_default().push(process);
             }
             if process.status.is_some_and(|status| status != 0) {
                 // Processes come in the order of their ids: the latest one stays.
-                claimants.failed.insert(process.command(), process);
+                claimed.failed.insert(process.command(), process);
             }
         }
-        claimants
+        claimed
     }
 
     /// The process that a log line is about: its pid is that of the innermost pid namespace. Where
     /// several processes have it (one container each), the command decides. A line without a pid means
     /// the latest process of its command that failed; its words may have been joined to one.
     #[must_use]
-    pub fn of_claim(&self, said: &HandedOut) -> Option<&'a Process> {
+    pub fn find(&self, said: &Claim) -> Option<&'a Process> {
         if said.pid == 0 {
             return self.failed.get(&said.command.join(" ")).copied();
         }

@@ -134,7 +134,7 @@ impl Session {
     }
 
     /// A process that ends closes everything.
-    pub(super) fn ends_of_the_dead(&mut self, process: ProcessId, comm: &str, time_ns: u64) {
+    pub(super) fn close_ends_of(&mut self, process: ProcessId, comm: &str, time_ns: u64) {
         let open: Vec<(i32, ObjectId)> = self.open_ends(process).collect();
         for (fd, object) in open {
             let close = Close { process, comm: comm.to_owned(), fd, time_ns, by_exit: true };

@@ -12,11 +12,11 @@ use tracer_common::{
 };
 
 use super::{Kind, Session, named};
-use crate::event::Waiting;
+use crate::event::BlockedCall;
 
 /// One process at one end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Party {
+pub struct Endpoint {
     /// Who.
     pub process: ProcessId,
     /// Its name.
@@ -31,9 +31,9 @@ pub struct Party {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
     /// Who wrote, most bytes first.
-    pub writers: Vec<Party>,
+    pub writers: Vec<Endpoint>,
     /// Who read, most bytes first.
-    pub readers: Vec<Party>,
+    pub readers: Vec<Endpoint>,
     /// Bytes written while watched.
     pub written: u64,
     /// Bytes read while watched.
@@ -61,7 +61,7 @@ pub struct Flows {
 /// One end of one object: who moved how much, and when last.
 #[derive(Default)]
 struct End {
-    parties: Vec<Party>,
+    endpoints: Vec<Endpoint>,
     last_ns: u64,
 }
 
@@ -86,7 +86,7 @@ impl Flows {
                 let taken_out = match session.objects.get(&id).map(|object| object.kind) {
                     // What is read from a socket or terminal itself came from the other side.
                     Some(Kind::Socket | Kind::Pty) if !session.is_joined(&id) => End::default(),
-                    _ => ends.remove(&(session.far_end(&id), READ)).unwrap_or_default(),
+                    _ => ends.remove(&(session.peer(&id), READ)).unwrap_or_default(),
                 };
                 let is_waited_for = waiting.contains(&id);
                 (id, Flow::close(session, &id, put_in, taken_out, is_waited_for))
@@ -104,11 +104,11 @@ impl Flows {
 
 /// The objects in which a write sleeps.
 fn waiting(session: &Session) -> BTreeSet<ObjectId> {
-    let writers = session.asleep.iter().filter(|asleep| asleep.call == Waiting::Write);
-    writers.filter_map(|asleep| asleep.object).collect()
+    let writers = session.blocked.iter().filter(|thread| thread.call == BlockedCall::Write);
+    writers.filter_map(|thread| thread.object).collect()
 }
 
-/// The ledger by object and direction, parties with the most bytes first.
+/// The ledger by object and direction, endpoints with the most bytes first.
 fn ends(session: &Session) -> BTreeMap<(ObjectId, u32), End> {
     let mut sums: BTreeMap<(ObjectId, u32, ProcessId), (u64, u64)> = BTreeMap::new();
     for (key, row) in &session.ledger {
@@ -119,11 +119,11 @@ fn ends(session: &Session) -> BTreeMap<(ObjectId, u32), End> {
     for ((object, direction, process), (bytes, last_ns)) in sums {
         let comm = session.processes.get(&process).map(|process| process.comm.clone());
         let end = ends.entry((object, direction)).or_default();
-        end.parties.push(Party { process, comm: comm.unwrap_or_default(), bytes, last_ns });
+        end.endpoints.push(Endpoint { process, comm: comm.unwrap_or_default(), bytes, last_ns });
         end.last_ns = end.last_ns.max(last_ns);
     }
     for end in ends.values_mut() {
-        end.parties.sort_by_key(|party| (Reverse(party.bytes), party.process));
+        end.endpoints.sort_by_key(|endpoint| (Reverse(endpoint.bytes), endpoint.process));
     }
     ends
 }
@@ -138,13 +138,13 @@ impl Flow {
         is_waited_for: bool,
     ) -> Self {
         let last_ns = put_in.last_ns.max(taken_out.last_ns);
-        let total = |end: &End| end.parties.iter().map(|party| party.bytes).sum::<u64>();
+        let total = |end: &End| end.endpoints.iter().map(|endpoint| endpoint.bytes).sum::<u64>();
         let (written, read) = (total(&put_in), total(&taken_out));
         let mut flow = Self {
             written,
             read,
-            writers: put_in.parties,
-            readers: taken_out.parties,
+            writers: put_in.endpoints,
+            readers: taken_out.endpoints,
             before: before(session, id),
             ..Self::default()
         };
@@ -198,8 +198,8 @@ impl Flow {
         let names: Vec<String> = self
             .readers
             .iter()
-            .filter(|party| party.bytes > 0)
-            .map(|party| named(&party.comm, party.process))
+            .filter(|endpoint| endpoint.bytes > 0)
+            .map(|endpoint| named(&endpoint.comm, endpoint.process))
             .collect();
         match names.as_slice() {
             [] => None,

@@ -27,8 +27,8 @@ pub struct Step {
 pub type Chain = Vec<Step>;
 
 /// Processes on one way.
-const LONGEST: usize = 8;
-/// Outputs of one process that are followed: the likest in amount, and as many of the soonest.
+const MAX_STEPS: usize = 8;
+/// Outputs of one process that are followed: the closest in amount, and as many of the soonest.
 const BRANCHES: usize = 3;
 /// Ways out of one object.
 const CHAINS: usize = 32;
@@ -64,10 +64,10 @@ impl Search<'_> {
         let readers: Vec<_> = flow
             .readers
             .iter()
-            .filter(|party| party.bytes > 0)
-            .filter(|party| chain.iter().all(|step| step.process != party.process))
+            .filter(|endpoint| endpoint.bytes > 0)
+            .filter(|endpoint| chain.iter().all(|step| step.process != endpoint.process))
             .collect();
-        if readers.is_empty() || chain.len() >= LONGEST {
+        if readers.is_empty() || chain.len() >= MAX_STEPS {
             self.found.push(chain);
             return;
         }
@@ -93,10 +93,10 @@ impl Search<'_> {
         let readers = &self.flows.get(object).readers;
         self.session.object_kind(object).is_pipe()
             && !readers.is_empty()
-            && readers.iter().all(|party| party.process == writer)
+            && readers.iter().all(|endpoint| endpoint.process == writer)
     }
 
-    /// What a reader wrote to after it had begun to read, the likest amount first; not what the way has
+    /// What a reader wrote to after it had begun to read, the closest amount first; not what the way has
     /// come through already, and not back to where it came from.
     fn outputs(
         &self,
@@ -108,7 +108,7 @@ impl Search<'_> {
         let passed: BTreeSet<ObjectId> = chain
             .iter()
             .filter_map(|step| step.object)
-            .flat_map(|object| [object, self.session.far_end(&object)])
+            .flat_map(|object| [object, self.session.peer(&object)])
             .collect();
         let mut sums: BTreeMap<ObjectId, (u64, u64)> = BTreeMap::new();
         for (key, row) in self.session.rows_of(reader, WRITE) {
@@ -118,21 +118,21 @@ impl Search<'_> {
                 *sum = (sum.0 + row.bytes, sum.1.min(row.first_ns));
             }
         }
-        likest(sums, began, read)
+        closest(sums, began, read)
     }
 
     /// When a process read from an object first.
     fn began_to_read(&self, reader: ProcessId, object: &ObjectId) -> u64 {
-        let far = self.session.far_end(object);
-        let rows = self.session.rows_of(reader, READ).filter(|(key, _)| key.object == far);
+        let peer = self.session.peer(object);
+        let rows = self.session.rows_of(reader, READ).filter(|(key, _)| key.object == peer);
         rows.map(|(_, row)| row.first_ns).min().unwrap_or(0)
     }
 }
 
-/// The outputs whose amount is likest to what was read, and of those that were new when the reading
-/// began the ones that were written to soonest after it. The likest amount first.
-fn likest(sums: BTreeMap<ObjectId, (u64, u64)>, began: u64, read: u64) -> Vec<(ObjectId, u64)> {
-    let by_amount = |(_, (written, _)): &(ObjectId, (u64, u64))| unlikeness(*written, read);
+/// The outputs whose amount is closest to what was read, and of those that were new when the reading
+/// began the ones that were written to soonest after it. The closest amount first.
+fn closest(sums: BTreeMap<ObjectId, (u64, u64)>, began: u64, read: u64) -> Vec<(ObjectId, u64)> {
+    let by_amount = |(_, (written, _)): &(ObjectId, (u64, u64))| distance(*written, read);
     let mut outputs: Vec<(ObjectId, (u64, u64))> = sums.into_iter().collect();
     outputs.sort_by_key(by_amount);
     let others = outputs.split_off(BRANCHES.min(outputs.len()));
@@ -146,7 +146,7 @@ fn likest(sums: BTreeMap<ObjectId, (u64, u64)>, began: u64, read: u64) -> Vec<(O
 
 /// How many times one amount is the other, in hundredths: a relay writes about what it has read, and
 /// its control messages something else.
-fn unlikeness(one: u64, other: u64) -> u64 {
+fn distance(one: u64, other: u64) -> u64 {
     let (small, large) = (one.min(other).max(1), one.max(other));
     large.saturating_mul(100) / small
 }

@@ -19,7 +19,7 @@ pub(crate) enum Ending {
 }
 
 /// Bytes of a line that are skipped at most: `/dev/zero` is one line.
-const MOST_SKIPPED: u64 = 1 << 30;
+const MAX_SKIPPED: u64 = 1 << 30;
 
 /// Reads the next line, its line feed included, of at most `limit` bytes into `line`.
 pub(crate) fn next(
@@ -44,7 +44,7 @@ pub(crate) fn next(
 
 /// Skips the rest of a line.
 fn skip(input: &mut impl BufRead) -> io::Result<Ending> {
-    let mut rest = input.by_ref().take(MOST_SKIPPED);
+    let mut rest = input.by_ref().take(MAX_SKIPPED);
     rest.skip_until(b'\n')?;
     Ok(if rest.limit() == 0 { Ending::Endless } else { Ending::TooLong })
 }

@@ -6,8 +6,8 @@ use tracer_common::{id::ProcessId, ledger::READ, object::ObjectId};
 
 use super::{Confidence, Stream, Subject, rules, subject};
 use crate::{
-    event::{Asleep, HandedOut, Waiting},
-    session::{Claimants, Close, FactKind, Flows, Kind, Process, Session},
+    event::{BlockedCall, BlockedThread, Claim},
+    session::{ClaimedProcesses, Close, FactKind, Flows, Kind, Process, Session},
 };
 
 /// `signal(7)`.
@@ -28,13 +28,13 @@ pub struct Case<'a> {
     /// pipeline.
     pub inner: Vec<Subject<'a>>,
     /// What managers' logs say, with the process that each entry is about; others are left out.
-    pub claims: Vec<(ProcessId, &'a HandedOut)>,
+    pub claims: Vec<(ProcessId, &'a Claim)>,
     /// The same by process.
-    pub(super) claims_about: BTreeMap<ProcessId, Vec<&'a HandedOut>>,
+    pub(super) claims_about: BTreeMap<ProcessId, Vec<&'a Claim>>,
     /// Threads blocked in a write, by the object that they write to.
-    pub(super) blocked_writers: BTreeMap<ObjectId, Vec<&'a Asleep>>,
+    pub(super) blocked_writers: BTreeMap<ObjectId, Vec<&'a BlockedThread>>,
     /// Threads blocked in a read, by process.
-    pub(super) blocked_readers: BTreeMap<ProcessId, Vec<&'a Asleep>>,
+    pub(super) blocked_readers: BTreeMap<ProcessId, Vec<&'a BlockedThread>>,
     /// The process that set `O_NONBLOCK` on an object last, and when (nanoseconds since boot).
     nonblock: BTreeMap<ObjectId, (u64, &'a Process)>,
     /// Whether a target runs a sandbox or virtual machine, into which this kernel does not see.
@@ -49,13 +49,10 @@ impl<'a> Case<'a> {
         let inner = subject::inner(session, &subjects);
         let mut targets = session.processes.values().filter(|process| process.is_target);
         let has_guests = targets.any(|process| rules::out_of_sight::guest(process).is_some());
-        let claimants = Claimants::of(session);
-        let claims: Vec<(ProcessId, &HandedOut)> = session
-            .handed_out
-            .iter()
-            .filter_map(|said| Some((claimants.of_claim(said)?.id, said)))
-            .collect();
-        let mut claims_about: BTreeMap<ProcessId, Vec<&HandedOut>> = BTreeMap::new();
+        let claimed = ClaimedProcesses::of(session);
+        let claims: Vec<(ProcessId, &Claim)> =
+            session.claims.iter().filter_map(|said| Some((claimed.find(said)?.id, said))).collect();
+        let mut claims_about: BTreeMap<ProcessId, Vec<&Claim>> = BTreeMap::new();
         for (process, said) in &claims {
             claims_about.entry(*process).or_default().push(said);
         }
@@ -76,12 +73,12 @@ impl<'a> Case<'a> {
     }
 
     fn index_blocked_threads(&mut self) {
-        for thread in &self.session.asleep {
+        for thread in &self.session.blocked {
             match (thread.call, thread.object) {
-                (Waiting::Write, Some(object)) => {
+                (BlockedCall::Write, Some(object)) => {
                     self.blocked_writers.entry(object).or_default().push(thread);
                 }
-                (Waiting::Read, Some(_)) => {
+                (BlockedCall::Read, Some(_)) => {
                     self.blocked_readers.entry(thread.process).or_default().push(thread);
                 }
                 _ => {}
@@ -101,8 +98,8 @@ impl<'a> Case<'a> {
 
     /// The process that set `O_NONBLOCK` on an object or on its other half last.
     pub(super) fn set_nonblock(&self, object: &ObjectId) -> Option<&'a Process> {
-        let far = self.session.far_end(object);
-        let facts = [object, &far].into_iter().filter_map(|object| self.nonblock.get(object));
+        let peer = self.session.peer(object);
+        let facts = [object, &peer].into_iter().filter_map(|object| self.nonblock.get(object));
         facts.max_by_key(|(time_ns, _)| *time_ns).map(|(_, process)| *process)
     }
 
@@ -114,9 +111,9 @@ impl<'a> Case<'a> {
     /// Whether a command's output goes into the next one of a pipeline.
     pub(super) fn is_piped(&self, subject: &Subject<'_>) -> bool {
         let mut readers = subject.streams().into_iter().flat_map(|stream| {
-            let far = self.session.far_end(&stream.object);
+            let peer = self.session.peer(&stream.object);
             let readers = &self.flows.get(&stream.object).readers;
-            readers.iter().map(move |party| (party.process, far))
+            readers.iter().map(move |endpoint| (endpoint.process, peer))
         });
         readers.any(|(reader, object)| {
             let known = self.session.processes.get(&reader).filter(|known| known.is_target);
@@ -148,7 +145,7 @@ impl<'a> Case<'a> {
         let Some(known) = self.session.processes.get(&process) else { return false };
         let stdin = known.stdio_object(0);
         let reads = subject.streams().iter().any(|stream| {
-            !stream.object.is_none() && stdin == Some(self.session.far_end(&stream.object))
+            !stream.object.is_none() && stdin == Some(self.session.peer(&stream.object))
         });
         let had_enough = known.exit_code() == Some(0) || known.signal() == Some(SIGPIPE);
         known.is_target && had_enough && reads

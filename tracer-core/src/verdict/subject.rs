@@ -323,7 +323,7 @@ fn leads_out(
 ) -> bool {
     let kind = session.object_kind(object);
     let inside = kind.passes_on()
-        && (session.was_created_here(object) || read_within.contains(&session.far_end(object)));
+        && (session.was_created_here(object) || read_within.contains(&session.peer(object)));
     kind != Kind::Null && !inside
 }
 

@@ -35,7 +35,7 @@ fn shortened(command: &str) -> String {
 }
 
 /// Who gave up the read end: `python3 (pid 7) closed its read end 12 ms after the end of the command`.
-pub(super) fn gave_up(closer: &Close, subject: &Subject<'_>) -> String {
+pub(super) fn closed_by(closer: &Close, subject: &Subject<'_>) -> String {
     let how = if closer.by_exit { "ended with its read end open" } else { "closed its read end" };
     let who = named(&closer.comm, closer.process);
     let since = match subject.process.end_ns {
@@ -69,8 +69,8 @@ pub(super) fn ending(subject: &Subject<'_>) -> String {
 /// Where a stream leads: `pipe:[9], whose read end manager (pid 60) holds`.
 pub(super) fn destination(case: &Case<'_>, stream: &Stream) -> String {
     let name = case.session.object_name(&stream.object);
-    let far = case.session.far_end(&stream.object);
-    let mut readers = case.session.holders(&far).filter(|holding| holding.reads());
+    let peer = case.session.peer(&stream.object);
+    let mut readers = case.session.holders(&peer).filter(|holding| holding.reads());
     match readers.next().filter(|_| stream.kind.passes_on() && stream.kind != Kind::Pty) {
         Some(reader) => {
             format!("{name}, whose read end {} holds", named(&reader.comm, reader.process))

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    ClaimTime, date,
+    StatementTime, date,
     fields::{Fields, Unreadable},
     quoted,
 };
@@ -16,7 +16,7 @@ pub(super) enum Head<'a> {
     /// A line at a level without claims: the manager's own news, and what its guests print.
     OtherLevel,
     /// A line that may be a claim. A full date has been taken off before, as a wrapper.
-    Line { level: Level, time: Option<ClaimTime>, message_and_fields: &'a str },
+    Line { level: Level, time: Option<StatementTime>, message_and_fields: &'a str },
 }
 
 /// The levels at which claims are made; guests' text comes at none of them.
@@ -41,7 +41,7 @@ pub(super) fn head(line: &str) -> Head<'_> {
     }
 }
 
-fn line_at(level: Level, time: Option<ClaimTime>, rest: &str) -> Head<'_> {
+fn line_at(level: Level, time: Option<StatementTime>, rest: &str) -> Head<'_> {
     Head::Line { level, time, message_and_fields: without_caller(rest) }
 }
 

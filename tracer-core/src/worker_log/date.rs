@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::ClaimTime;
+use super::StatementTime;
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -23,7 +23,7 @@ pub(super) fn rfc3339(text: &str) -> Option<i64> {
 }
 
 /// Reads Go's `time.Kitchen`: `3:04PM`.
-pub(super) fn kitchen(text: &str) -> Option<ClaimTime> {
+pub(super) fn kitchen(text: &str) -> Option<StatementTime> {
     let (clock, is_afternoon) = match text.strip_suffix("PM") {
         Some(clock) => (clock, true),
         None => (text.strip_suffix("AM")?, false),
@@ -38,7 +38,7 @@ pub(super) fn kitchen(text: &str) -> Option<ClaimTime> {
         return None;
     }
     let hour = hour % 12 + if is_afternoon { 12 } else { 0 };
-    Some(ClaimTime::TimeOfDay { hour, minute })
+    Some(StatementTime::TimeOfDay { hour, minute })
 }
 
 /// Of two dates of the same line, the one to believe: the inner, nearer to the event, unless it
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn kitchen_clock_turns_over_at_twelve() {
-        let at = |hour, minute| Some(ClaimTime::TimeOfDay { hour, minute });
+        let at = |hour, minute| Some(StatementTime::TimeOfDay { hour, minute });
         assert_eq!(kitchen("12:00AM"), at(0, 0));
         assert_eq!(kitchen("12:59PM"), at(12, 59));
         assert_eq!(kitchen("3:04PM"), at(15, 4));

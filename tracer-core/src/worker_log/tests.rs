@@ -45,7 +45,7 @@ const AT: i64 = 1_787_151_845_000_000_000;
 const SECOND: i64 = 1_000_000_000;
 
 /// Reads a complete log that has no bad line.
-fn claims(log: &str) -> Vec<Claim> {
+fn claims(log: &str) -> Vec<Statement> {
     let (claims, reader) = read(log.as_bytes());
     assert_eq!((reader.bad(), reader.first_bad()), (0, None));
     claims
@@ -57,36 +57,36 @@ fn counts(log: &str) -> (usize, u64) {
     (claims.len(), reader.bad())
 }
 
-fn read(log: &[u8]) -> (Vec<Claim>, Reader) {
+fn read(log: &[u8]) -> (Vec<Statement>, Reader) {
     let mut reader = Reader::new();
     let mut claims = reader.feed(log);
     claims.extend(reader.finish());
     (claims, reader)
 }
 
-fn handed_out(stream: Stream, bytes: u64, time: Option<ClaimTime>) -> Claim {
-    let what = ClaimKind::HandedOut { stream, bytes };
-    Claim { container: Some("sandbox-xxx".into()), pid: 123, time, what }
+fn returned(stream: Stream, bytes: u64, time: Option<StatementTime>) -> Statement {
+    let what = StatementKind::Returned { stream, bytes };
+    Statement { container: Some("sandbox-xxx".into()), pid: 123, time, what }
 }
 
 /// The three claims that all forms of the report's log make.
-fn expected(times: [Option<ClaimTime>; 3]) -> Vec<Claim> {
+fn expected(times: [Option<StatementTime>; 3]) -> Vec<Statement> {
     let command = ["docker", "pull", "--progress=plain", "nginx:latest"];
     let command = command.map(str::to_owned).to_vec();
-    let started = ClaimKind::Started { command };
+    let started = StatementKind::Started { command };
     vec![
-        Claim { what: started, ..handed_out(Stream::Stdout, 0, times[0]) },
-        handed_out(Stream::Stdout, 0, times[1]),
-        handed_out(Stream::Stderr, 2048, times[2]),
+        Statement { what: started, ..returned(Stream::Stdout, 0, times[0]) },
+        returned(Stream::Stdout, 0, times[1]),
+        returned(Stream::Stderr, 2048, times[2]),
     ]
 }
 
-fn clock(minute: u8) -> Option<ClaimTime> {
-    Some(ClaimTime::TimeOfDay { hour: 15, minute })
+fn clock(minute: u8) -> Option<StatementTime> {
+    Some(StatementTime::TimeOfDay { hour: 15, minute })
 }
 
-fn exactly(nanos: i64) -> Option<ClaimTime> {
-    Some(ClaimTime::UnixNanos(nanos))
+fn exactly(nanos: i64) -> Option<StatementTime> {
+    Some(StatementTime::UnixNanos(nanos))
 }
 
 #[test]
@@ -125,11 +125,11 @@ fn any_manager_can_be_read_from_plain_objects() {
 {"pid":71,"stream":"stdout","bytes":4096}
 {"bytes":0,"container_id":"web","pid":"71","stream":"stderr","time":"2026-08-19T15:04:05.5Z"}
 "#;
-    let claim = |container: Option<&str>, time, stream, bytes| Claim {
+    let claim = |container: Option<&str>, time, stream, bytes| Statement {
         container: container.map(str::to_owned),
         pid: 71,
         time,
-        what: ClaimKind::HandedOut { stream, bytes },
+        what: StatementKind::Returned { stream, bytes },
     };
     assert_eq!(
         claims(log),
@@ -153,9 +153,9 @@ DBG read stdout error="rpc error: [x" stdout_len=7 worker={"id":1} pid=1 list=[1
 {"message":"read stdout","stdout_len":7,"time":1787151845,"level":"debug","pid":1}
 {"message":"read stdout","stdout_len":7,"time":"","time":"2026-08-19T15:04:05Z","level":"debug","pid":1}
 "#;
-    let what = ClaimKind::HandedOut { stream: Stream::Stdout, bytes: 7 };
-    let claim = Claim { container: None, pid: 1, time: None, what };
-    let dated = Claim { time: exactly(AT), ..claim.clone() };
+    let what = StatementKind::Returned { stream: Stream::Stdout, bytes: 7 };
+    let claim = Statement { container: None, pid: 1, time: None, what };
+    let dated = Statement { time: exactly(AT), ..claim.clone() };
     assert_eq!(claims(log), [claim.clone(), claim, dated]);
 }
 
@@ -166,7 +166,7 @@ fn a_last_line_without_a_break_waits_for_the_end() {
     assert_eq!(reader.lines(), 0);
     assert_eq!(reader.feed(b"48").len(), 0);
     let claims = reader.finish();
-    assert_eq!(claims[0].what, ClaimKind::HandedOut { stream: Stream::Stdout, bytes: 2048 });
+    assert_eq!(claims[0].what, StatementKind::Returned { stream: Stream::Stdout, bytes: 2048 });
     assert_eq!(reader.lines(), 1);
     assert_eq!(reader.finish(), [], "said once");
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tracer_core::{
     capture::{
         index::{Line, Reader},
-        recover::{Part, Piece, Search, Want},
+        recovery::{Part, Piece, Search, Want},
         summary::Tally,
     },
     report,

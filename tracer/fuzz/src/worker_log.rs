@@ -1,14 +1,14 @@
 //! A manager's log (`--worker-log`) and a container engine's: every byte string is claims and bad lines,
 //! wherever it is cut.
 
-use tracer_core::worker_log::{Account, Claim, DockerLogTally, Reader};
+use tracer_core::worker_log::{ClaimTally, DockerLogTally, Reader, Statement};
 
 use crate::oracle::check_sentence;
 
 /// All that a reader says about a log.
 #[derive(Debug, PartialEq)]
 struct Said {
-    claims: Vec<Claim>,
+    claims: Vec<Statement>,
     lines: u64,
     bad: u64,
     first_bad: Option<String>,
@@ -17,23 +17,23 @@ struct Said {
 /// Any bytes as a log; the first one says where it is cut.
 pub fn check(input: &[u8]) {
     let Some((cut, log)) = input.split_first() else { return };
-    let whole = said(log, log.len());
-    assert_eq!(said(log, usize::from(*cut) + 1), whole, "where it is cut makes a difference");
+    let whole = statements(log, log.len());
+    assert_eq!(statements(log, usize::from(*cut) + 1), whole, "where it is cut makes a difference");
     let line_feeds = log.iter().filter(|byte| **byte == b'\n').count() as u64;
     assert!(whole.lines <= line_feeds + 1, "{} lines", whole.lines);
     assert!(whole.claims.len() as u64 + whole.bad <= whole.lines, "{whole:?}");
     assert_eq!(whole.first_bad.is_some(), whole.bad > 0);
     whole.first_bad.iter().for_each(|line| check_sentence(line));
     let claimed = whole.claims.len();
-    let mut account = Account::default();
-    account.add(whole.claims, 0);
-    assert!(account.handed_out().len() <= claimed);
+    let mut tally = ClaimTally::default();
+    tally.add(whole.claims, 0);
+    assert!(tally.claims().len() <= claimed);
     engine(log, usize::from(*cut) + 1);
 }
 
-fn said(log: &[u8], step: usize) -> Said {
+fn statements(log: &[u8], step: usize) -> Said {
     let mut reader = Reader::new();
-    let mut claims: Vec<Claim> =
+    let mut claims: Vec<Statement> =
         log.chunks(step.max(1)).flat_map(|chunk| reader.feed(chunk)).collect();
     claims.extend(reader.finish());
     let (lines, bad) = (reader.lines(), reader.bad());

@@ -20,11 +20,10 @@ use tracer_core::{
 use tracer_loader::{CaptureRing, CaptureScope, KernelSettings};
 
 use super::{
-    AppError,
-    given_back::{GivenBack, Recovery},
-    output,
-    outside::{FromOutside, Outside},
+    AppError, output,
     record::Recording,
+    recovery::{Recovery, RecoveryFolder},
+    signals::{Notice, Signals},
 };
 use crate::{
     capture::{
@@ -45,7 +44,7 @@ pub(super) struct Capturing {
     /// How the live view looks; `None` without one.
     show: Option<Style>,
     folder: Option<Folder>,
-    recover: Option<Recovery>,
+    recover: Option<RecoveryFolder>,
     running: Option<Capture>,
     /// What the writer said at its end.
     summary: Option<Summary>,
@@ -58,7 +57,7 @@ impl Capturing {
     pub(super) fn open(settings: &Settings) -> Result<Option<Self>, AppError> {
         let Some(wanted) = &settings.capture else { return Ok(None) };
         let folder = wanted.directory.as_deref().map(Folder::create).transpose()?;
-        let recover = Recovery::open(wanted.recover.as_deref())?;
+        let recover = RecoveryFolder::open(wanted.recover.as_deref())?;
         let show = wanted.show.then(|| Style {
             color: output::wants_color(settings.color, io::stderr().is_terminal()),
             width: output::width_of(&io::stderr()),
@@ -119,16 +118,16 @@ impl Capturing {
         &mut self,
         session: &Session,
         kernel: &KernelSettings,
-        outside: &mut FromOutside,
+        signals: &mut Signals,
     ) {
         let Some(running) = self.running.take() else { return };
         let rows = rows(session, kernel);
-        outside.stop_clock();
+        signals.stop_clock();
         let mut rest = tokio::task::spawn_blocking(move || running.finish(rows));
         let summary = loop {
             tokio::select! {
                 summary = &mut rest => break summary,
-                news = outside.next() => if news == Outside::Stop {
+                news = signals.next() => if news == Notice::Stop {
                     // The terminal may be what stands still.
                     if takes_more() {
                         tracing::warn!("the capture was cut short: not all of it was written");
@@ -157,7 +156,7 @@ impl Capturing {
     /// Adds to the report what was captured, and gives back what was lost.
     pub(super) fn report(&mut self, case: &Case<'_>, report: &mut Report) {
         let Some(folder) = &self.folder else { return };
-        let back = GivenBack {
+        let back = Recovery {
             folder,
             redact: self.settings.redact.as_ref(),
             recover: self.recover.as_mut(),

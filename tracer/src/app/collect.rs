@@ -129,7 +129,7 @@ impl Collector {
             }
             EventKind::Image(image) if image.role == ROLE_TARGET => {
                 self.alive.insert(image.process);
-                self.outside(observe::environment(image.process));
+                self.observed(observe::environment(image.process));
             }
             EventKind::FirstIo { first, .. } => {
                 self.open_rows.entry(first.key.process).or_default().push(first.key);
@@ -149,7 +149,7 @@ impl Collector {
     }
 
     /// Takes in what user space saw.
-    pub(super) fn outside(&mut self, seen: impl IntoIterator<Item = EventKind>) {
+    pub(super) fn observed(&mut self, seen: impl IntoIterator<Item = EventKind>) {
         for kind in seen {
             let event = Event { time_ns: super::boot_ns(), kind };
             self.session.apply(&event);

@@ -17,10 +17,9 @@ use tracer_core::{
 };
 
 use super::{
-    AppError,
-    given_back::{GivenBack, Recovery},
-    leak,
+    AppError, leak,
     output::Destination,
+    recovery::{Recovery, RecoveryFolder},
 };
 use crate::{capture::folder::Folder, settings::ReportSettings};
 
@@ -39,7 +38,7 @@ pub struct Replayed {
 /// [`AppError::Output`] when the report cannot be written.
 pub fn replay(settings: &ReportSettings) -> Result<Replayed, AppError> {
     let mut destination = Destination::open(settings.output.as_deref(), settings.color)?;
-    let mut recover = Recovery::open(settings.recover.as_deref())?;
+    let mut recover = RecoveryFolder::open(settings.recover.as_deref())?;
     let mut replayed = Replayed { has_loss: false, unreadable: Vec::new() };
     for path in &settings.files {
         let report = match report(path, settings, recover.as_mut()) {
@@ -62,7 +61,7 @@ pub fn replay(settings: &ReportSettings) -> Result<Replayed, AppError> {
 fn report(
     path: &Path,
     settings: &ReportSettings,
-    recover: Option<&mut Recovery>,
+    recover: Option<&mut RecoveryFolder>,
 ) -> Result<Report, AppError> {
     let folder = if path.is_dir() { Some(Folder::open(path)?) } else { None };
     let recording = read(path, folder.as_ref())?;
@@ -71,7 +70,7 @@ fn report(
     match &folder {
         Some(folder) => {
             let redact = settings.redact.as_ref();
-            let back = GivenBack { folder, redact, recover, known: None };
+            let back = Recovery { folder, redact, recover, known: None };
             back.add_to(&mut report, &case)?;
         }
         None if recover.is_some() => {

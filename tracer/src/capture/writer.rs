@@ -24,7 +24,7 @@ use tracer_core::capture::{
 
 use super::{
     Options,
-    books::Books,
+    accounts::Accounts,
     folder::Folder,
     queue::{self, Entry, Inlet, Outlet, Parcel},
 };
@@ -67,7 +67,7 @@ pub trait Watcher: Send {
 pub struct Capture {
     stop: Stop,
     drain: JoinHandle<u64>,
-    write: JoinHandle<(Books, u64)>,
+    write: JoinHandle<(Accounts, u64)>,
 }
 
 /// Stops the threads when it is dropped, so that a run that fails elsewhere leaves none behind.
@@ -90,11 +90,11 @@ impl Capture {
         options: Options,
         watcher: Option<Box<dyn Watcher>>,
     ) -> io::Result<Self> {
-        let books = Books::open(folder, options)?;
+        let accounts = Accounts::open(folder, options)?;
         let (inlet, outlet) = queue::queue();
         let stop = Stop(Arc::new(AtomicBool::new(false)));
         let stopped = Arc::clone(&stop.0);
-        let writer = Writer { books, watcher, undecodable: 0 };
+        let writer = Writer { accounts, watcher, undecodable: 0 };
         // It names what was copied from: files of any process.
         let write = privileges::spawn("capture-write", Rights::Look, move || writer.run(&outlet))?;
         let work = move || drain(source, inlet, &stopped);
@@ -102,14 +102,14 @@ impl Capture {
         Ok(Self { stop, drain, write })
     }
 
-    /// After the hooks are detached: takes the rest, waits until it is written, and closes the books.
+    /// After the hooks are detached: takes the rest, waits until it is written, and closes the accounts.
     /// `rows` is every write row of the ledger that was to be captured.
     #[must_use]
     pub fn finish(self, rows: Vec<(LedgerKey, LedgerRow)>) -> Summary {
         drop(self.stop);
         let dropped = join(self.drain);
-        let (books, undecodable) = join(self.write);
-        let summary = books.finish(rows);
+        let (accounts, undecodable) = join(self.write);
+        let summary = accounts.finish(rows);
         Summary { undecodable: undecodable + dropped, ..summary }
     }
 }
@@ -150,15 +150,15 @@ fn drain(mut source: impl Source, mut inlet: Inlet, stop: &AtomicBool) -> u64 {
 
 /// The second thread.
 struct Writer {
-    books: Books,
+    accounts: Accounts,
     watcher: Option<Box<dyn Watcher>>,
     undecodable: u64,
 }
 
 impl Writer {
-    /// Writes until the other end is closed. Gives the books, and how many records could not be
+    /// Writes until the other end is closed. Gives the accounts, and how many records could not be
     /// understood.
-    fn run(mut self, outlet: &Outlet) -> (Books, u64) {
+    fn run(mut self, outlet: &Outlet) -> (Accounts, u64) {
         let mut flushed = Instant::now();
         let mut is_idle = false;
         loop {
@@ -167,19 +167,19 @@ impl Writer {
                     is_idle = false;
                     self.take(parcel);
                     if flushed.elapsed() >= FLUSH {
-                        self.books.flush();
+                        self.accounts.flush();
                         flushed = Instant::now();
                     }
                 }
                 Err(RecvTimeoutError::Timeout) if is_idle => {}
                 Err(RecvTimeoutError::Timeout) => {
                     is_idle = true;
-                    self.books.flush();
+                    self.accounts.flush();
                     self.watch(|watcher| watcher.idle());
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     self.watch(|watcher| watcher.end());
-                    return (self.books, self.undecodable);
+                    return (self.accounts, self.undecodable);
                 }
             }
         }
@@ -198,7 +198,7 @@ impl Writer {
     }
 
     fn book(&mut self, chunk: &Chunk) {
-        let lost = self.books.take(chunk);
+        let lost = self.accounts.take(chunk);
         if lost > 0 {
             let reason = Reason::RingFull;
             let content = Content::Missing { length: lost, reason, source: None };

@@ -9,7 +9,7 @@ use std::{
 
 use tracer_core::{
     event::{EventKind, LogRead},
-    worker_log::{Account, Reader},
+    worker_log::{ClaimTally, Reader},
 };
 
 use crate::sys::privileges::{self, Rights};
@@ -33,7 +33,7 @@ struct Log {
     name: String,
     source: Source,
     reader: Reader,
-    account: Account,
+    tally: ClaimTally,
 }
 
 enum Source {
@@ -55,7 +55,7 @@ impl WorkerLogs {
                     name: path.display().to_string(),
                     source,
                     reader: Reader::new(),
-                    account: Account::default(),
+                    tally: ClaimTally::default(),
                 })
             })
             .collect::<Result<_, _>>()?;
@@ -76,9 +76,9 @@ impl WorkerLogs {
     /// Reads what has been written since the last time.
     pub fn follow(&mut self) {
         for log in &mut self.logs {
-            let (reader, account) = (&mut log.reader, &mut log.account);
+            let (reader, tally) = (&mut log.reader, &mut log.tally);
             let began = self.trace_began_unix_ns;
-            let taken = log.source.take(|chunk| account.add(reader.feed(chunk), began));
+            let taken = log.source.take(|chunk| tally.add(reader.feed(chunk), began));
             if let Err(error) = taken {
                 tracing::warn!("cannot read the worker log {}: {error}", log.name);
             }
@@ -93,13 +93,13 @@ impl WorkerLogs {
         for mut log in self.logs {
             // A file may still be written to: half a number at its end is no number.
             if log.source.has_ended() {
-                log.account.add(log.reader.finish(), self.trace_began_unix_ns);
+                log.tally.add(log.reader.finish(), self.trace_began_unix_ns);
             }
-            seen.extend(log.account.handed_out().into_iter().map(EventKind::HandedOut));
+            seen.extend(log.tally.claims().into_iter().map(EventKind::Claim));
             seen.push(EventKind::LogRead(LogRead {
                 name: log.name,
                 lines: log.reader.lines(),
-                bad: log.reader.bad().saturating_add(log.account.left_out()),
+                bad: log.reader.bad().saturating_add(log.tally.left_out()),
                 first_bad: log.reader.first_bad().map(str::to_owned),
             }));
         }

@@ -4,16 +4,16 @@ mod captured;
 mod fds;
 mod losses;
 mod objects;
+mod paths;
 mod processes;
 mod recovered;
 mod selection;
 mod verdict;
-mod way;
 
 use std::{collections::HashMap, io};
 
 use tracer_core::{
-    report::{Object, Party, Report},
+    report::{Endpoint, Object, Report},
     text::units::duration,
 };
 
@@ -35,7 +35,7 @@ pub(super) fn write(report: &Report, style: &Style, out: &mut dyn io::Write) -> 
     recovered::write(&mut page, report, &objects)?;
     processes::write(&mut page, &selection, &objects)?;
     objects::write(&mut page, report, &selection)?;
-    way::write(&mut page, report)?;
+    paths::write(&mut page, report)?;
     captured::write(&mut page, report)?;
     losses::write(&mut page, report)?;
     page.section()?;
@@ -51,10 +51,10 @@ fn has_reader(kind: &str) -> bool {
 }
 
 /// ` by manager (60), tee (61) and 3 more`: who moved bytes, each in the given words; empty when
-/// nobody did. A party without bytes only tried.
-fn by(parties: &[Party], most: usize, words: fn(&Party) -> String) -> String {
-    let moved: Vec<&Party> = parties.iter().filter(|party| party.bytes > 0).collect();
-    let named: Vec<String> = moved.iter().take(most).map(|&party| words(party)).collect();
+/// nobody did. A endpoint without bytes only tried.
+fn by(endpoints: &[Endpoint], most: usize, words: fn(&Endpoint) -> String) -> String {
+    let moved: Vec<&Endpoint> = endpoints.iter().filter(|endpoint| endpoint.bytes > 0).collect();
+    let named: Vec<String> = moved.iter().take(most).map(|&endpoint| words(endpoint)).collect();
     match moved.len().saturating_sub(most) {
         _ if moved.is_empty() => String::new(),
         0 => format!(" by {}", named.join(", ")),
@@ -62,6 +62,6 @@ fn by(parties: &[Party], most: usize, words: fn(&Party) -> String) -> String {
     }
 }
 
-fn name(party: &Party) -> String {
-    short_name(&party.comm, party.pid)
+fn name(endpoint: &Endpoint) -> String {
+    short_name(&endpoint.comm, endpoint.pid)
 }

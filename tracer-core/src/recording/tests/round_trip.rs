@@ -15,7 +15,7 @@ use tracer_common::{
 use super::replayed;
 use crate::{
     event::{
-        Asleep, Event, EventKind, Exit, FileNow, HandedOut, Image, LogRead, LogTally, Sighting,
+        BlockedThread, Claim, Event, EventKind, Exit, FileNow, Image, LogRead, LogTally, Sighting,
     },
     recording::{Checkpoint, Header, Loss, Recorder, Row, TYPES},
     report,
@@ -63,8 +63,8 @@ fn events() -> Vec<Event> {
         EventKind::File { object: id, now: FileNow::Same, size: 0 },
         EventKind::File { object: id, now: FileNow::Gone, size: 0 },
         EventKind::Log { object: id, tally: LogTally::default() },
-        EventKind::Asleep(Asleep { process: child, ..Asleep::default() }),
-        EventKind::HandedOut(HandedOut { pid: 9, ..HandedOut::default() }),
+        EventKind::BlockedThread(BlockedThread { process: child, ..BlockedThread::default() }),
+        EventKind::Claim(Claim { pid: 9, ..Claim::default() }),
         EventKind::LogRead(LogRead { lines: 3, ..LogRead::default() }),
         EventKind::Exit(Exit { process: child, other_bytes: 7, ..Exit::default() }),
     ]

@@ -7,7 +7,7 @@ use crate::{
     capture::{
         Reason,
         index::{Declared, Head},
-        recover::{Doubt, Found, Part, Piece, Want},
+        recovery::{Doubt, Found, Part, Piece, Want},
         summary::StreamSummary,
     },
     report::{Captured, CapturedStream, Recovered, RecoveredKind},
@@ -146,7 +146,7 @@ mod tests {
     use crate::capture::{
         Keep, Reason,
         index::{Line, Missing, Total, Written},
-        recover::recover,
+        recovery::recover,
         summary::Tally,
     };
 
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(stream.gaps[1].source.as_deref(), Some("/a"));
     }
 
-    fn given_back(want: Want, redact: Option<&Redact>) -> Option<Recovered> {
+    fn recovered_by(want: Want, redact: Option<&Redact>) -> Option<Recovered> {
         let found = recover(&[want], lines()).remove(0);
         // What is left of `abcdefghij` after two bytes were cut from the front.
         let file = Bytes::from_static(b"cdefghij");
@@ -209,21 +209,21 @@ mod tests {
     #[test]
     fn what_was_found_is_quoted_with_its_gaps_and_writers() {
         let want = Want::Tail { object: PIPE, unread: 6, in_flight: 0, written: 19, is_sure: true };
-        let recovered = given_back(want, None).unwrap();
+        let recovered = recovered_by(want, None).unwrap();
         assert_eq!(recovered.text, "ij\n[4 B missing: copied inside the kernel]\n");
         assert_eq!((recovered.bytes, recovered.missing, recovered.text_cut), (2, 4, 0));
         assert_eq!((recovered.kind, recovered.exact), (RecoveredKind::Unread, false));
         let process = ProcessId::new(71, 5);
         let want = Want::Stream { process, fd: 2, object: PIPE };
         let redact = Redact::new(&["e.g"]).unwrap();
-        let recovered = given_back(want, Some(&redact)).unwrap();
+        let recovered = recovered_by(want, Some(&redact)).unwrap();
         assert!(recovered.text.contains("d[redacted]hij"), "{}", recovered.text);
         assert_eq!((&recovered.fds[..], &recovered.pids[..]), (&[2][..], &[71][..]));
         assert_eq!(
             (recovered.comms, recovered.bytes, recovered.missing),
             (vec!["docker".to_owned()], 8, 11)
         );
-        assert_eq!(given_back(Want::Stream { process, fd: 1, object: PIPE }, None), None);
+        assert_eq!(recovered_by(Want::Stream { process, fd: 1, object: PIPE }, None), None);
     }
 
     #[test]
@@ -231,7 +231,7 @@ mod tests {
         let want = Want::Tail { object: PIPE, unread: 6, in_flight: 0, written: 19, is_sure: true };
         // In the file is `cdefghij`; `ij` was not read.
         let redact = Redact::new(&["g.*"]).unwrap();
-        let recovered = given_back(want, Some(&redact)).unwrap();
+        let recovered = recovered_by(want, Some(&redact)).unwrap();
         assert!(recovered.text.starts_with("[redacted]"), "{}", recovered.text);
         assert!(!recovered.text.contains("ij"), "{}", recovered.text);
         assert_eq!((recovered.bytes, recovered.text_cut), (2, 0));

@@ -8,9 +8,9 @@ use crate::{
 };
 
 /// Bytes that are quoted at most.
-const MOST_BYTES: usize = 2 << 10;
+const MAX_BYTES: usize = 2 << 10;
 /// Lines that are quoted at most.
-const MOST_LINES: usize = 20;
+const MAX_LINES: usize = 20;
 /// Bytes that are looked at: a line is redacted as a whole, however little of it is quoted.
 pub(super) const WINDOW: u64 = 64 << 10;
 
@@ -31,9 +31,9 @@ enum Line {
 /// The last lines as text, and how many bytes of the output they are. `context` stands before it in its
 /// first line: patterns look at it, and it is not shown.
 pub(super) fn excerpt(context: &[u8], parts: &[Quoted], redact: Option<&Redact>) -> (String, u64) {
-    let mut room = MOST_BYTES;
+    let mut room = MAX_BYTES;
     let mut shown: Vec<String> = Vec::new();
-    for line in lines(context, parts).iter().rev().take(MOST_LINES) {
+    for line in lines(context, parts).iter().rev().take(MAX_LINES) {
         match line {
             Line::Gap(words) => shown.push(words.clone()),
             Line::Output(line, hidden) if line.len() - hidden <= room => {
@@ -41,7 +41,7 @@ pub(super) fn excerpt(context: &[u8], parts: &[Quoted], redact: Option<&Redact>)
                 room -= line.len() - hidden;
             }
             // Of a line that is too long the end is quoted, of the lines before it nothing.
-            Line::Output(line, _) if room == MOST_BYTES => {
+            Line::Output(line, _) if room == MAX_BYTES => {
                 shown.push(text(line, begin(line, line.len() - room), redact));
                 room = begin(line, line.len() - room) + room - line.len();
                 break;
@@ -50,7 +50,7 @@ pub(super) fn excerpt(context: &[u8], parts: &[Quoted], redact: Option<&Redact>)
         }
     }
     shown.reverse();
-    (shown.concat(), (MOST_BYTES - room) as u64)
+    (shown.concat(), (MAX_BYTES - room) as u64)
 }
 
 fn lines(context: &[u8], parts: &[Quoted]) -> Vec<Line> {
@@ -158,7 +158,7 @@ mod tests {
             let (text, taken) = excerpt(b"", &of(&parts), None);
             prop_assert!(all.ends_with(&text));
             prop_assert_eq!(text.len() as u64, taken);
-            prop_assert!(taken <= MOST_BYTES as u64 && text.lines().count() <= MOST_LINES);
+            prop_assert!(taken <= MAX_BYTES as u64 && text.lines().count() <= MAX_LINES);
             prop_assert_eq!(text.is_empty(), all.is_empty());
         }
     }

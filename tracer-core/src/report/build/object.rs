@@ -2,14 +2,14 @@
 
 use crate::{
     event::FileNow,
-    report::{Close, Holder, Object, Party},
+    report::{Close, Endpoint, Holder, Object},
     session::{self, Flows, Kind, Session},
 };
 
 /// An object as the report shows it.
 pub(super) fn object(session: &Session, known: &session::Object, flows: &Flows) -> Object {
     let flow = flows.get(&known.id);
-    let far = session.far_end(&known.id);
+    let other_half = session.peer(&known.id);
     let peer = known.socket.peer_ino;
     Object {
         id: session.object_name(&known.id),
@@ -17,7 +17,7 @@ pub(super) fn object(session: &Session, known: &session::Object, flows: &Flows) 
         path: known.path.clone(),
         size: (known.kind == Kind::File).then_some(known.size),
         peer: (peer != 0).then(|| format!("socket:[{peer}]")),
-        joined: (far != known.id).then(|| session.object_name(&far)),
+        joined: (other_half != known.id).then(|| session.object_name(&other_half)),
         now: known.now.map(|now| word(now).to_owned()),
         size_after: known.size_after,
         capacity: (known.pipe.valid == 1).then(|| known.pipe.capacity()),
@@ -29,8 +29,8 @@ pub(super) fn object(session: &Session, known: &session::Object, flows: &Flows) 
         inside: flow.inside,
         in_flight: flow.in_flight,
         balanced: flow.balanced,
-        writers: flow.writers.iter().map(party).collect(),
-        readers: flow.readers.iter().map(party).collect(),
+        writers: flow.writers.iter().map(endpoint).collect(),
+        readers: flow.readers.iter().map(endpoint).collect(),
         holders: session.holders(&known.id).map(holder).collect(),
         closes: session.closes(&known.id).iter().map(|close| closed(session, close)).collect(),
     }
@@ -44,8 +44,8 @@ fn word(now: FileNow) -> &'static str {
     }
 }
 
-fn party(party: &session::Party) -> Party {
-    Party { pid: party.process.tgid, comm: party.comm.clone(), bytes: party.bytes }
+fn endpoint(endpoint: &session::Endpoint) -> Endpoint {
+    Endpoint { pid: endpoint.process.tgid, comm: endpoint.comm.clone(), bytes: endpoint.bytes }
 }
 
 fn holder(holding: &session::Holding) -> Holder {

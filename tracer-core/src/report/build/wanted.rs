@@ -9,15 +9,15 @@ use tracer_common::{
 };
 
 use crate::{
-    capture::recover::Want,
+    capture::recovery::Want,
     session::{Flows, Object, Session},
     verdict::{Case, Finding, Rule, Stream, Subject},
 };
 
 /// Objects whose unread bytes are given back.
-const MOST_TAILS: usize = 64;
+const MAX_TAILS: usize = 64;
 /// Streams that are given back whole.
-const MOST_STREAMS: usize = 20;
+const MAX_STREAMS: usize = 20;
 /// Rules that say that bytes left the process, and were lost or not seen further up.
 const RULES: [Rule; 5] =
     [Rule::ReadThenLost, Rule::Delivered, Rule::Discarded, Rule::OtherStream, Rule::ReadByOther];
@@ -45,9 +45,9 @@ pub fn wanted(case: &Case<'_>, findings: &[Finding]) -> Wanted {
         .filter(|key| seen.insert(*key) && !told.contains(&key.object))
         .map(|LedgerKey { process, fd, object, .. }| Want::Stream { process, fd, object })
         .collect();
-    let more = tails.len().saturating_sub(MOST_TAILS) + streams.len().saturating_sub(MOST_STREAMS);
-    tails.truncate(MOST_TAILS);
-    streams.truncate(MOST_STREAMS);
+    let more = tails.len().saturating_sub(MAX_TAILS) + streams.len().saturating_sub(MAX_STREAMS);
+    tails.truncate(MAX_TAILS);
+    streams.truncate(MAX_STREAMS);
     tails.append(&mut streams);
     Wanted { wants: tails, more: more as u64 }
 }

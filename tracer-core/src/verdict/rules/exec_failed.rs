@@ -14,7 +14,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     if process.executed || process.end_ns.is_none() {
         return Vec::new();
     }
-    let Some(fact) = telling(process) else { return Vec::new() };
+    let Some(fact) = decisive_failure(process) else { return Vec::new() };
     let starter = case.session.processes.get(&process.parent).map(Process::short);
     let starter = starter.map_or(String::new(), |starter| format!(", started by {starter},"));
     let error = errno::name(fact.errno);
@@ -39,7 +39,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
 
 /// The failure to tell of: a search along `PATH` goes on after a file that it may not execute, and its
 /// last word is then that the next folder has none (`execvp(3)` says `EACCES`, too).
-fn telling(process: &Process) -> Option<&Fact> {
+fn decisive_failure(process: &Process) -> Option<&Fact> {
     let failed = || process.facts.iter().rev().filter(|fact| fact.kind == FactKind::ExecFailed);
     let found = failed().find(|fact| !matches!(fact.errno, errno::ENOENT | errno::ENOTDIR));
     found.or_else(|| failed().next())

@@ -26,7 +26,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let mut findings = at_the_end(case, subject);
     findings.extend(subject.streams().into_iter().filter_map(|stream| {
         let (block, gap_ns) = blocks(subject, stream)?;
-        Some(tell_blocks(case, subject, stream, block, gap_ns))
+        Some(describe_blocks(case, subject, stream, block, gap_ns))
     }));
     findings
 }
@@ -40,7 +40,7 @@ fn blocks(subject: &Subject<'_>, stream: &Stream) -> Option<(u64, u64)> {
     (gap >= FAR_APART_NS && subject.was_refused_a_terminal(stream.fd)).then_some((block, gap))
 }
 
-fn tell_blocks(
+fn describe_blocks(
     case: &Case<'_>,
     subject: &Subject<'_>,
     stream: &Stream,
@@ -84,12 +84,12 @@ fn at_the_end(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
                 && last * 100 >= stream.row.bytes * SHARE
                 && waited * 2 > end_ns - began
                 && !began_late(case, subject, stream.object, waited);
-            late.then(|| tell(case, subject, stream, last, waited))
+            late.then(|| describe(case, subject, stream, last, waited))
         })
         .collect()
 }
 
-fn tell(
+fn describe(
     case: &Case<'_>,
     subject: &Subject<'_>,
     stream: &Stream,

@@ -33,7 +33,10 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         .filter_map(|member| late(case, subject, *member, end_ns))
         .collect();
     late.sort_by_key(|late| (!late.still_open, std::cmp::Reverse(late.until_ns)));
-    late.first().map(|worst| tell(case, subject, worst, late.len(), end_ns)).into_iter().collect()
+    late.first()
+        .map(|worst| describe(case, subject, worst, late.len(), end_ns))
+        .into_iter()
+        .collect()
 }
 
 fn late<'a>(
@@ -68,7 +71,7 @@ fn late<'a>(
 }
 
 /// What it did, and when the stream ended.
-fn deed(late: &Late<'_>, end_ns: u64) -> String {
+fn what_it_did(late: &Late<'_>, end_ns: u64) -> String {
     let what = match (late.bytes, late.still_open) {
         (0, true) => "still holds its output open".to_owned(),
         (0, false) => "held its output open".to_owned(),
@@ -97,7 +100,7 @@ fn holds(case: &Case<'_>, process: ProcessId, object: &ObjectId) -> bool {
     case.session.holders(object).any(|held| held.process == process)
 }
 
-fn tell(
+fn describe(
     case: &Case<'_>,
     subject: &Subject<'_>,
     late: &Late<'_>,
@@ -112,7 +115,7 @@ fn tell(
         "{} ended, but {}{others}, which it started, {}.{}",
         words::who(subject),
         called(late.process),
-        deed(late, end_ns),
+        what_it_did(late, end_ns),
         words::ending(subject)
     );
     let mut finding =

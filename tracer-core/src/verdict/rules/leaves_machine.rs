@@ -37,7 +37,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
                 words::who(subject),
                 units::exact(subject.bytes_to(stream)),
                 stream.name(),
-                whither(case, stream),
+                where_to(case, stream),
                 words::ending(subject)
             );
             let finding =
@@ -60,7 +60,7 @@ fn is_local(case: &Case<'_>, stream: &Stream) -> bool {
     }
 }
 
-fn whither(case: &Case<'_>, stream: &Stream) -> &'static str {
+fn where_to(case: &Case<'_>, stream: &Stream) -> &'static str {
     if is_local(case, stream) {
         "who reads the other end on this machine was not seen"
     } else {

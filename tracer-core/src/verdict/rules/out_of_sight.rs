@@ -25,7 +25,7 @@ const GUESTS: [(&str, &str); 10] = [
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
     let mut targets = case.session.processes.values().filter(|process| process.is_target);
-    targets.find_map(|process| Some(tell(process, guest(process)?))).into_iter().collect()
+    targets.find_map(|process| Some(describe(process, guest(process)?))).into_iter().collect()
 }
 
 /// What kind of guest a process runs, if it does.
@@ -40,7 +40,7 @@ pub(in crate::verdict) fn guest(process: &Process) -> Option<&'static str> {
     GUESTS.iter().find(|(guest, _)| is(guest)).map(|(_, why)| *why)
 }
 
-fn tell(process: &Process, why: &str) -> Finding {
+fn describe(process: &Process, why: &str) -> Finding {
     let sandbox = if why == "gvisor" { "a gVisor sandbox" } else { "a virtual machine" };
     let mut evidence = Map::new();
     evidence.insert("why".into(), json!(why));

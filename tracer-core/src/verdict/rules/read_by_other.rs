@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
-    session::{Party, named},
+    session::{Endpoint, named},
     text::units,
     verdict::{Finding, Rule, Severity},
 };
@@ -16,16 +16,18 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         .filter(|stream| stream.kind.is_pipe())
         .filter_map(|stream| {
             let flow = case.flows.get(&stream.object);
-            let mut readers: Vec<&Party> = flow
+            let mut readers: Vec<&Endpoint> = flow
                 .readers
                 .iter()
-                .filter(|party| party.bytes > 0 && !subject.members.contains(&party.process))
+                .filter(|endpoint| {
+                    endpoint.bytes > 0 && !subject.members.contains(&endpoint.process)
+                })
                 .collect();
             // The manager is the parent, where the parent reads at all.
-            readers.sort_by_key(|party| party.process != subject.process.parent);
+            readers.sort_by_key(|endpoint| endpoint.process != subject.process.parent);
             match readers.split_first() {
                 Some((main, others)) if !others.is_empty() => {
-                    Some(tell(case, subject, stream, main, others))
+                    Some(describe(case, subject, stream, main, others))
                 }
                 _ => None,
             }
@@ -33,16 +35,16 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         .collect()
 }
 
-fn tell(
+fn describe(
     case: &Case<'_>,
     subject: &Subject<'_>,
     stream: &Stream,
-    main: &Party,
-    others: &[&Party],
+    main: &Endpoint,
+    others: &[&Endpoint],
 ) -> Finding {
-    let taken: u64 = others.iter().map(|party| party.bytes).sum();
-    let name = |party: &Party| named(&party.comm, party.process);
-    let names: Vec<String> = others.iter().map(|party| name(party)).collect();
+    let taken: u64 = others.iter().map(|endpoint| endpoint.bytes).sum();
+    let name = |endpoint: &Endpoint| named(&endpoint.comm, endpoint.process);
+    let names: Vec<String> = others.iter().map(|endpoint| name(endpoint)).collect();
     let message = format!(
         "{} of what {} wrote to {} were taken by {}, and {} by {}: {} has all.",
         units::exact(taken),
@@ -54,14 +56,14 @@ fn tell(
         if others.len() == 1 { "neither" } else { "none of them" }
     );
     // Commands of one stage of a pipeline, `| (read line; cat)`, share it on purpose.
-    let is_beside = |party: &Party| case.is_beside(subject, party.process);
-    let by_design = is_beside(main) && others.iter().all(|party| is_beside(party));
+    let is_beside = |endpoint: &Endpoint| case.is_beside(subject, endpoint.process);
+    let by_design = is_beside(main) && others.iter().all(|endpoint| is_beside(endpoint));
     let severity = if by_design { Severity::Info } else { Severity::Warning };
     let finding = evidence::finding(case, subject, Rule::ReadByOther, severity, message);
     let mut finding = evidence::with_stream(finding, case, stream);
     finding.advice =
         Some("Give each reader a pipe of its own, or let one read and copy (tee).".into());
-    let party = |party: &&Party| json!({"pid": party.process.tgid, "comm": party.comm, "bytes": party.bytes});
-    let others: Vec<_> = others.iter().map(party).collect();
+    let endpoint = |endpoint: &&Endpoint| json!({"pid": endpoint.process.tgid, "comm": endpoint.comm, "bytes": endpoint.bytes});
+    let others: Vec<_> = others.iter().map(endpoint).collect();
     evidence::with(finding, "others", json!(others))
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
-    event::HandedOut,
+    event::Claim,
     text::units,
     verdict::{Confidence, Finding, Rule, Severity},
 };
@@ -18,7 +18,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     let about = subject.members.iter().filter_map(|member| case.claims_about.get(member));
-    let said: Vec<&HandedOut> = about.flatten().copied().collect();
+    let said: Vec<&Claim> = about.flatten().copied().collect();
     if said.is_empty() {
         return Vec::new();
     }
@@ -33,25 +33,25 @@ fn of_stream(
     case: &Case<'_>,
     subject: &Subject<'_>,
     stream: &Stream,
-    said: &[&HandedOut],
+    said: &[&Claim],
 ) -> Option<Finding> {
     let flow = case.flows.get(&stream.object);
     let is_shared = flow
         .writers
         .iter()
-        .any(|party| party.bytes > 0 && !subject.members.contains(&party.process));
+        .any(|endpoint| endpoint.bytes > 0 && !subject.members.contains(&endpoint.process));
     if is_shared {
         // The manager read what others wrote as well, and the log counts them apart.
         return None;
     }
     let both = subject.stdout.object == subject.stderr.object;
-    let of = |said: &HandedOut| match (both, stream.fd) {
-        (true, _) => [said.stdout.said(), said.stderr.said()]
+    let of = |said: &Claim| match (both, stream.fd) {
+        (true, _) => [said.stdout.claimed(), said.stderr.claimed()]
             .into_iter()
             .flatten()
             .reduce(u64::saturating_add),
-        (false, 1) => said.stdout.said(),
-        (false, _) => said.stderr.said(),
+        (false, 1) => said.stdout.claimed(),
+        (false, _) => said.stderr.claimed(),
     };
     let handed: Option<u64> = said.iter().filter_map(|said| of(said)).reduce(u64::saturating_add);
     let lost = flow.read.checked_sub(handed.unwrap_or(0)).filter(|lost| *lost > 0)?;

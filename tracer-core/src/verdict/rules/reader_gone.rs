@@ -14,16 +14,16 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         .streams()
         .into_iter()
         .filter(|stream| stream.errors(error::EPIPE) > 0)
-        .map(|stream| tell(case, subject, stream))
+        .map(|stream| describe(case, subject, stream))
         .collect()
 }
 
-fn tell(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding {
-    let far = case.session.far_end(&stream.object);
-    let closer = case.closer(&far);
+fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding {
+    let peer = case.session.peer(&stream.object);
+    let closer = case.closer(&peer);
     let readers = case.flows.get(&stream.object).readers_in_words();
     let why = match (closer, readers) {
-        (Some(closer), _) => words::gave_up(closer, subject),
+        (Some(closer), _) => words::closed_by(closer, subject),
         (None, Some(reader)) => format!("its reader {reader} had closed it"),
         (None, None) => "nobody held its read end".to_owned(),
     };

@@ -5,7 +5,7 @@ use tracer_common::id::ProcessId;
 
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
-    event::Asleep,
+    event::BlockedThread,
     session::named,
     text::units,
     verdict::{Finding, Rule, Severity},
@@ -18,18 +18,22 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         // Whoever sleeps in a write to a file waits for a disk, and no reader could help.
         .filter(|stream| stream.kind.is_pipe() || case.session.is_joined(&stream.object))
         .filter_map(|stream| {
-            let sleeper = sleeper(case, subject, stream)?;
+            let blocked_writer = blocked_writer(case, subject, stream)?;
             let reader = reader(case, stream);
             let at_work = case.is_at_work(reader.as_ref().and_then(|reader| reader.last_ns));
-            (!at_work).then(|| tell(case, subject, stream, sleeper, reader.as_ref()))
+            (!at_work).then(|| describe(case, subject, stream, blocked_writer, reader.as_ref()))
         })
         .collect()
 }
 
 /// The member that sleeps in a write to the stream.
-fn sleeper<'a>(case: &'a Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Option<&'a Asleep> {
+fn blocked_writer<'a>(
+    case: &'a Case<'_>,
+    subject: &Subject<'_>,
+    stream: &Stream,
+) -> Option<&'a BlockedThread> {
     let writers = case.blocked_writers.get(&stream.object)?;
-    writers.iter().copied().find(|asleep| subject.members.contains(&asleep.process))
+    writers.iter().copied().find(|thread| subject.members.contains(&thread.process))
 }
 
 /// Who should read, and what is known of it.
@@ -38,37 +42,37 @@ struct Reader<'a> {
     comm: String,
     last_ns: Option<u64>,
     /// What its threads sleep in, where it is a read of another watched object.
-    waits_on: Option<&'a Asleep>,
+    waits_on: Option<&'a BlockedThread>,
 }
 
 /// The latest reader, else whoever could read.
 fn reader<'a>(case: &'a Case<'_>, stream: &Stream) -> Option<Reader<'a>> {
-    let far = case.session.far_end(&stream.object);
+    let peer = case.session.peer(&stream.object);
     let readers = case.flows.get(&stream.object).readers.iter();
     let latest = readers
-        .max_by_key(|party| (party.last_ns, party.process))
-        .map(|party| (party.process, (party.bytes > 0).then_some(party.last_ns)));
+        .max_by_key(|endpoint| (endpoint.last_ns, endpoint.process))
+        .map(|endpoint| (endpoint.process, (endpoint.bytes > 0).then_some(endpoint.last_ns)));
     let holder = || {
-        let mut holders = case.session.holders(&far).filter(|holding| holding.reads());
+        let mut holders = case.session.holders(&peer).filter(|holding| holding.reads());
         holders.next().map(|holding| (holding.process, None))
     };
     let (process, last_ns) = latest.or_else(holder)?;
     let blocked = case.blocked_readers.get(&process).into_iter().flatten();
-    let waits_on = blocked.copied().find(|asleep| asleep.object != Some(far));
+    let waits_on = blocked.copied().find(|thread| thread.object != Some(peer));
     let comm = case.session.processes.get(&process).map(|known| known.comm.clone());
     let of_holder = || {
-        let mut holders = case.session.holders(&far);
+        let mut holders = case.session.holders(&peer);
         holders.find(|held| held.process == process).map(|held| held.comm.clone())
     };
     let comm = comm.filter(|comm| !comm.is_empty()).or_else(of_holder).unwrap_or_default();
     Some(Reader { process, comm, last_ns, waits_on })
 }
 
-fn tell(
+fn describe(
     case: &Case<'_>,
     subject: &Subject<'_>,
     stream: &Stream,
-    sleeper: &Asleep,
+    blocked_writer: &BlockedThread,
     reader: Option<&Reader<'_>>,
 ) -> Finding {
     let object = case.session.object_name(&stream.object);
@@ -83,13 +87,13 @@ fn tell(
     let message = format!(
         "{} is stuck: {} sleeps in a write to {}; {full}, and {}.",
         words::who(subject),
-        writer(case, subject, sleeper),
+        writer(case, subject, blocked_writer),
         stream.name(),
         idle(case, reader)
     );
     let finding = evidence::finding(case, subject, Rule::Stuck, Severity::Warning, message);
     let mut finding = evidence::with_stream(finding, case, stream);
-    finding.pid = sleeper.process.tgid;
+    finding.pid = blocked_writer.process.tgid;
     finding.advice = Some(advice(case, subject, reader));
     let facts = [
         ("inside", json!(inside)),
@@ -103,11 +107,11 @@ fn tell(
     evidence::with_all(finding, facts)
 }
 
-fn writer(case: &Case<'_>, subject: &Subject<'_>, sleeper: &Asleep) -> String {
-    match case.session.processes.get(&sleeper.process) {
+fn writer(case: &Case<'_>, subject: &Subject<'_>, blocked_writer: &BlockedThread) -> String {
+    match case.session.processes.get(&blocked_writer.process) {
         Some(process) if process.id == subject.process.id => "it".to_owned(),
         Some(process) => process.short(),
-        None => format!("pid {}", sleeper.process.tgid),
+        None => format!("pid {}", blocked_writer.process.tgid),
     }
 }
 
@@ -121,17 +125,17 @@ fn idle(case: &Case<'_>, reader: Option<&Reader<'_>>) -> String {
         }
         None => format!("{who}, which could read it, has read nothing at all"),
     };
-    match reader.waits_on.and_then(|asleep| asleep.object) {
+    match reader.waits_on.and_then(|thread| thread.object) {
         Some(object) => format!("{last}: it waits to read {}", case.session.object_name(&object)),
         None => last,
     }
 }
 
 fn advice(case: &Case<'_>, subject: &Subject<'_>, reader: Option<&Reader<'_>>) -> String {
-    let waits_on = reader.and_then(|reader| reader.waits_on).and_then(|asleep| asleep.object);
-    let far = |stream: &&Stream| Some(case.session.far_end(&stream.object)) == waits_on;
+    let waits_on = reader.and_then(|reader| reader.waits_on).and_then(|thread| thread.object);
+    let peer = |stream: &&Stream| Some(case.session.peer(&stream.object)) == waits_on;
     match reader {
-        Some(_) if subject.streams().iter().any(far) => {
+        Some(_) if subject.streams().iter().any(peer) => {
             "The reader must read stdout and stderr at the same time, not one after the other."
                 .into()
         }
@@ -148,6 +152,6 @@ fn last_read(case: &Case<'_>, reader: Option<&Reader<'_>>) -> Value {
 }
 
 fn waits_on(case: &Case<'_>, reader: Option<&Reader<'_>>) -> Value {
-    let object = reader.and_then(|reader| reader.waits_on).and_then(|asleep| asleep.object);
+    let object = reader.and_then(|reader| reader.waits_on).and_then(|thread| thread.object);
     json!(object.map(|object| case.session.object_name(&object)))
 }

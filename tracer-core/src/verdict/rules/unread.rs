@@ -18,22 +18,28 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
             let flow = case.flows.get(&stream.object);
             let unread = flow.unread.filter(|unread| *unread > 0)?;
             let own = subject.bytes_to(stream) + flow.in_flight;
-            (own > 0).then(|| tell(case, subject, stream, own, unread))
+            (own > 0).then(|| describe(case, subject, stream, own, unread))
         })
         .collect()
 }
 
-fn tell(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, own: u64, unread: u64) -> Finding {
+fn describe(
+    case: &Case<'_>,
+    subject: &Subject<'_>,
+    stream: &Stream,
+    own: u64,
+    unread: u64,
+) -> Finding {
     let flow = case.flows.get(&stream.object);
-    let far = case.session.far_end(&stream.object);
-    let last_read = |holding: &&Holding| last_read(case, holding.process, &far);
+    let peer = case.session.peer(&stream.object);
+    let last_read = |holding: &&Holding| last_read(case, holding.process, &peer);
     let reader = case
         .session
-        .holders(&far)
+        .holders(&peer)
         .filter(|holding| holding.reads() && !subject.members.contains(&holding.process))
         .max_by_key(last_read);
     let at_work = case.is_at_work(reader.as_ref().and_then(last_read));
-    let closer = case.closer(&far).filter(|_| reader.is_none());
+    let closer = case.closer(&peer).filter(|_| reader.is_none());
     let others = if flow.written + flow.in_flight > own { " together with others" } else { "" };
     let severity = if at_work { Severity::Info } else { severity(case, subject, reader, closer) };
     let what = match (reader, severity) {
@@ -60,9 +66,9 @@ fn tell(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, own: u64, unrea
 }
 
 /// When a process last took bytes out of an object.
-fn last_read(case: &Case<'_>, process: ProcessId, far: &ObjectId) -> Option<u64> {
+fn last_read(case: &Case<'_>, process: ProcessId, peer: &ObjectId) -> Option<u64> {
     let rows = case.session.rows_of(process, READ);
-    rows.filter(|(key, row)| key.object == *far && row.bytes > 0).map(|(_, row)| row.last_ns).max()
+    rows.filter(|(key, row)| key.object == *peer && row.bytes > 0).map(|(_, row)| row.last_ns).max()
 }
 
 fn fate(
@@ -80,7 +86,7 @@ fn fate(
             };
             format!("{} {does}", named(&reader.comm, reader.process))
         }
-        (None, Some(closer)) => words::gave_up(closer, subject),
+        (None, Some(closer)) => words::closed_by(closer, subject),
         (None, None) => "nobody holds its read end any more".to_owned(),
     }
 }

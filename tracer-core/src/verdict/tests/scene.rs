@@ -17,9 +17,10 @@ pub(super) use crate::verdict::Rule;
 pub(super) use tracer_common::loss::Reason;
 
 use crate::{
-    capture::recover::Want,
+    capture::recovery::Want,
     event::{
-        Answers, Asleep, Event, EventKind, Exit, HandedOut, Image, LogRead, Sighting, Waiting,
+        BlockedCall, BlockedThread, Claim, Event, EventKind, Exit, Image, LogRead, Replies,
+        Sighting,
     },
     report::{self, Wanted},
     session::Session,
@@ -258,16 +259,19 @@ impl Scene {
     }
 
     /// It sleeps in a write when the trace ends.
-    pub(super) fn asleep(self, tgid: u32, call: Waiting, fd: i32, object: ObjectId) -> Self {
+    pub(super) fn blocked(self, tgid: u32, call: BlockedCall, fd: i32, object: ObjectId) -> Self {
         let (process, object) = (id(tgid), Some(object));
-        self.event(10_000, EventKind::Asleep(Asleep { process, tid: tgid, call, fd, object }))
+        self.event(
+            10_000,
+            EventKind::BlockedThread(BlockedThread { process, tid: tgid, call, fd, object }),
+        )
     }
 
     /// The manager's log says that it handed out so much of the command's stdout.
-    pub(super) fn handed_out(self, bytes: u64) -> Self {
-        let (stdout, stderr) = (Answers { lines: 1, bytes }, Answers::default());
-        let said = HandedOut { pid: COMMAND, stdout, stderr, ..HandedOut::default() };
-        self.event(9_000, EventKind::HandedOut(said))
+    pub(super) fn claims(self, bytes: u64) -> Self {
+        let (stdout, stderr) = (Replies { lines: 1, bytes }, Replies::default());
+        let said = Claim { pid: COMMAND, stdout, stderr, ..Claim::default() };
+        self.event(9_000, EventKind::Claim(said))
     }
 
     pub(super) fn bad_log_lines(self, bad: u64) -> Self {

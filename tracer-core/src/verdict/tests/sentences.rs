@@ -6,7 +6,7 @@ use tracer_common::{
 };
 
 use super::scene::*;
-use crate::{event::Waiting, text::errno};
+use crate::{event::BlockedCall, text::errno};
 
 const SEQ: [&str; 3] = ["seq", "1", "9"];
 
@@ -79,7 +79,7 @@ fn the_reader_is_named_and_not_the_shell_that_closed_a_moment_later() {
 #[test]
 fn a_stuck_command_is_named_once() {
     let scene = managed(&["yes"]).wrote(COMMAND, 1, OUT, write(9)).read(MANAGER, OUT, 9, 110);
-    let message = told(&scene.asleep(COMMAND, Waiting::Write, 1, OUT), Rule::Stuck);
+    let message = told(&scene.blocked(COMMAND, BlockedCall::Write, 1, OUT), Rule::Stuck);
     assert!(
         message.starts_with("yes (pid 71) is stuck: it sleeps in a write to stdout;"),
         "{message}"

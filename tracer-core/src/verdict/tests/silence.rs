@@ -7,7 +7,7 @@ use tracer_common::{
 
 use super::scene::*;
 use crate::{
-    event::Waiting,
+    event::BlockedCall,
     text::errno,
     verdict::Severity::{self, Info, Loss, Warning},
 };
@@ -170,12 +170,12 @@ fn a_writer_is_stuck_only_where_nobody_reads() {
     let full = |ms| {
         let scene = managed(&["yes"]).wrote(COMMAND, 1, OUT, write(65_636));
         let scene = scene.read(MANAGER, OUT, 100, ms).inside(OUT, 65_536, 10_000);
-        scene.asleep(COMMAND, Waiting::Write, 1, OUT)
+        scene.blocked(COMMAND, BlockedCall::Write, 1, OUT)
     };
     let file = managed(&["sh"]).file(object(9), "/srv/nfs/log");
     let file = file.command(80, MANAGER, &["dd"], [NULL, object(9), ERR]);
-    let file = file.wrote(80, 1, object(9), write(9)).asleep(80, Waiting::Write, 1, object(9));
-    let waits = wrote_and_read(&["cat"], 9).asleep(COMMAND, Waiting::Read, 0, object(44));
+    let file = file.wrote(80, 1, object(9), write(9)).blocked(80, BlockedCall::Write, 1, object(9));
+    let waits = wrote_and_read(&["cat"], 9).blocked(COMMAND, BlockedCall::Read, 0, object(44));
     check(vec![
         (Rule::Stuck, "the reader stopped", full(200), Some(Warning)),
         (Rule::Stuck, "the reader reads", full(9_800), None),

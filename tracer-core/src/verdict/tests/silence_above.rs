@@ -53,14 +53,14 @@ fn a_pipeline_is_no_theft() {
 fn a_manager_that_handed_out_all_lost_nothing() {
     let done = || wrote_and_read(&SEQ, 100).exited(COMMAND, 0, 200);
     check(vec![
-        (Rule::ReadThenLost, "less", done().handed_out(60), Some(Loss)),
-        (Rule::ReadThenLost, "all", done().handed_out(100), None),
-        (Rule::ReadThenLost, "in two answers", done().handed_out(60).handed_out(40), None),
+        (Rule::ReadThenLost, "less", done().claims(60), Some(Loss)),
+        (Rule::ReadThenLost, "all", done().claims(100), None),
+        (Rule::ReadThenLost, "in two answers", done().claims(60).claims(40), None),
         (Rule::ReadThenLost, "no log", done(), None),
-        (Rule::Delivered, "less", done().handed_out(60), None),
-        (Rule::Delivered, "all", done().handed_out(100), Some(Info)),
+        (Rule::Delivered, "less", done().claims(60), None),
+        (Rule::Delivered, "all", done().claims(100), Some(Info)),
     ]);
-    let unread_lines = done().handed_out(60).bad_log_lines(1).says(Rule::ReadThenLost).unwrap();
+    let unread_lines = done().claims(60).bad_log_lines(1).says(Rule::ReadThenLost).unwrap();
     assert_eq!(unread_lines.confidence, Confidence::Unsure);
 }
 

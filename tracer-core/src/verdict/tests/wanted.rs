@@ -1,7 +1,7 @@
 //! What a report gives back out of a capture: the unread, and what left the process and was lost.
 
 use super::scene::*;
-use crate::capture::recover::Want;
+use crate::capture::recovery::Want;
 
 const CURL: [&str; 1] = ["curl"];
 
@@ -30,7 +30,7 @@ fn what_was_read_and_lost_or_only_delivered_is_the_whole_stream() {
     let scene = wrote_and_read(&CURL, 100).exited(COMMAND, 0, 200);
     assert!(scene.says(Rule::Delivered).is_some());
     assert_eq!(wants(&scene), [stream(COMMAND, 1, OUT)]);
-    let scene = scene.handed_out(50);
+    let scene = scene.claims(50);
     assert!(scene.says(Rule::ReadThenLost).is_some());
     assert_eq!(wants(&scene), [stream(COMMAND, 1, OUT)]);
 }

@@ -54,7 +54,7 @@ fn logs() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// All that a reader says about a log.
-type Outcome = (Vec<Claim>, u64, u64, Option<String>);
+type Outcome = (Vec<Statement>, u64, u64, Option<String>);
 
 fn outcome(log: &[u8], mut cuts: impl Iterator<Item = usize>) -> Outcome {
     let mut reader = Reader::new();
@@ -118,7 +118,7 @@ proptest! {
         prop_assert_eq!(read.len(), 2);
         for claim in read {
             prop_assert_eq!(claim.pid, pid);
-            prop_assert_eq!(claim.what, ClaimKind::Started { command: command.clone() });
+            prop_assert_eq!(claim.what, StatementKind::Started { command: command.clone() });
         }
     }
 }

@@ -5,8 +5,8 @@ use super::*;
 const LINE: &str = "3:04PM DBG read stdout container_id=sandbox-xxx pid=123 stdout_len=5";
 const STAMP: &str = "2026-08-19T15:04:05.000000007Z";
 
-fn claim(nanos: i64) -> Claim {
-    handed_out(Stream::Stdout, 5, exactly(nanos))
+fn claim(nanos: i64) -> Statement {
+    returned(Stream::Stdout, 5, exactly(nanos))
 }
 
 fn docker(log: &str) -> String {
@@ -36,7 +36,7 @@ fn wrappers_nest_in_any_order() {
     let docker = |line: &str| docker(&format!("{line}\n")).trim_end().to_owned();
     let wrappers: [&dyn Fn(&str) -> String; 3] = [&kubectl, &cri, &docker];
     let json = JSON.lines().nth(3).unwrap();
-    let later = handed_out(Stream::Stdout, 0, exactly(AT + SECOND));
+    let later = returned(Stream::Stdout, 0, exactly(AT + SECOND));
     for first in wrappers {
         for second in wrappers {
             for third in wrappers {
@@ -64,7 +64,7 @@ fn a_finer_stamp_replaces_whole_seconds_of_the_line() {
 fn coloured_lines_are_read_inside_every_wrapper() {
     let line = COLOURED.lines().nth(1).unwrap();
     for log in [format!("{STAMP} stdout F {line}\n"), docker(&format!("{line}\n"))] {
-        assert_eq!(claims(&log), [handed_out(Stream::Stdout, 0, exactly(AT + 7))]);
+        assert_eq!(claims(&log), [returned(Stream::Stdout, 0, exactly(AT + 7))]);
     }
 }
 
@@ -110,7 +110,7 @@ fn docker_pieces_are_joined_when_docker_cut_them() {
     let (first, second) = line.split_at(16 * 1024);
     let (claims, reader) = read((docker(first) + &docker(second)).as_bytes());
     assert_eq!(reader.bad(), 0);
-    assert_eq!(claims[0].what, ClaimKind::Started { command: vec![argument] });
+    assert_eq!(claims[0].what, StatementKind::Started { command: vec![argument] });
 }
 
 #[test]

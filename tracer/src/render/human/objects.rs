@@ -3,7 +3,7 @@
 use std::{collections::HashSet, io};
 
 use tracer_core::{
-    report::{Object, Party, Report},
+    report::{Endpoint, Object, Report},
     text::units::{bytes, count},
 };
 
@@ -77,7 +77,7 @@ fn books(object: &Object) -> Vec<Text> {
     if let Some(before) = object.unread_before.filter(|&before| before > 0) {
         books.push(Text::plain(&format!("{} inside before", bytes(before))));
     }
-    let shared = |who: &[Party]| by(who, MOST_PARTIES, if who.len() > 1 { share } else { name });
+    let shared = |who: &[Endpoint]| by(who, MOST_PARTIES, if who.len() > 1 { share } else { name });
     // A single writer is the process above that names this object.
     let writers = if object.writers.len() > 1 { shared(&object.writers) } else { String::new() };
     books.push(Text::plain(&format!("written {}{writers}", bytes(object.written))));
@@ -93,8 +93,8 @@ fn books(object: &Object) -> Vec<Text> {
     books
 }
 
-fn share(party: &Party) -> String {
-    format!("{} {}", name(party), bytes(party.bytes))
+fn share(endpoint: &Endpoint) -> String {
+    format!("{} {}", name(endpoint), bytes(endpoint.bytes))
 }
 
 /// Who could still read what is inside.

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, io};
 
 use tracer_core::{
-    capture::recover::Doubt,
+    capture::recovery::Doubt,
     report::{Captured, Object, Process, Recovered, RecoveredKind, Report},
     text::units::{bytes, count},
 };

@@ -72,8 +72,8 @@ fn poisoned(mut report: Report, words: &[String]) -> Report {
     }
     for (object, kind) in report.objects.iter_mut().zip(kinds) {
         (object.id, object.path, object.kind) = (id.clone(), next(), kind.to_owned());
-        object.readers.iter_mut().for_each(|party| party.comm = next());
-        object.writers.iter_mut().for_each(|party| party.comm = next());
+        object.readers.iter_mut().for_each(|endpoint| endpoint.comm = next());
+        object.writers.iter_mut().for_each(|endpoint| endpoint.comm = next());
         object.holders.iter_mut().for_each(|holder| holder.comm = next());
     }
     for finding in &mut report.findings {

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::Map;
 use tracer_common::loss;
 use tracer_core::{
-    capture::{Keep, Reason, recover::Doubt, summary::GapSum},
+    capture::{Keep, Reason, recovery::Doubt, summary::GapSum},
     report::{
-        Captured, CapturedStream, Elsewhere, Exit, Fd, Holder, Object, Party, Process, Recovered,
-        RecoveredKind, Report, SCHEMA, Window,
+        Captured, CapturedStream, Elsewhere, Endpoint, Exit, Fd, Holder, Object, Process,
+        Recovered, RecoveredKind, Report, SCHEMA, Window,
     },
     session::{LossReason, Target},
     verdict::{Confidence, Finding, Rule, Severity},
@@ -50,8 +50,8 @@ pub(in crate::render) fn delivered() -> Report {
         Object {
             written: 2048,
             read: 2048,
-            readers: vec![party(60, "manager", 2048)],
-            writers: vec![party(71, "docker", 2048)],
+            readers: vec![endpoint(60, "manager", 2048)],
+            writers: vec![endpoint(71, "docker", 2048)],
             ..pipe("pipe:[88123]")
         },
         pipe("pipe:[88124]"),
@@ -83,7 +83,7 @@ pub(super) fn stderr_only() -> Report {
         Object {
             written: 122,
             read: 122,
-            readers: vec![party(60, "manager", 122)],
+            readers: vec![endpoint(60, "manager", 122)],
             ..pipe("pipe:[88124]")
         },
     ];
@@ -141,8 +141,8 @@ pub(super) fn unread() -> Report {
         read: 1_227_455,
         unread: Some(65_536),
         balanced: Some(false),
-        writers: vec![party(71, "backup", 1_288_000), party(72, "gzip", 895)],
-        readers: vec![party(60, "manager", 1_227_000), party(61, "tee", 455)],
+        writers: vec![endpoint(71, "backup", 1_288_000), endpoint(72, "gzip", 895)],
+        readers: vec![endpoint(60, "manager", 1_227_000), endpoint(61, "tee", 455)],
         holders: vec![Holder { pid: 60, comm: "manager".into(), fd: 7, access: "read".into() }],
         ..pipe("pipe:[88123]")
     }];
@@ -187,7 +187,7 @@ pub(super) fn tree() -> Report {
     report.objects = vec![Object {
         written: 26,
         read: 26,
-        readers: vec![party(60, "manager", 26)],
+        readers: vec![endpoint(60, "manager", 26)],
         ..pipe("pipe:[5]")
     }];
     report
@@ -356,6 +356,6 @@ fn pipe(id: &str) -> Object {
     }
 }
 
-fn party(pid: u32, comm: &str, bytes: u64) -> Party {
-    Party { pid, comm: comm.into(), bytes }
+fn endpoint(pid: u32, comm: &str, bytes: u64) -> Endpoint {
+    Endpoint { pid, comm: comm.into(), bytes }
 }

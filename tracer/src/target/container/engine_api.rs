@@ -166,7 +166,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers each connection with the next of `answers`; returns what it was asked.
+    /// Replies each connection with the next of `answers`; returns what it was asked.
     fn serve(socket: &Path, answers: Vec<&'static str>) -> thread::JoinHandle<Vec<String>> {
         let listener = UnixListener::bind(socket).unwrap();
         thread::spawn(move || {

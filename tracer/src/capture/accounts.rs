@@ -12,9 +12,9 @@ use tracer_common::{
 };
 use tracer_core::capture::{
     INDEX, Keep, Reason,
+    account::{Account, Counted, Limits},
     chunk::{Chunk, Content},
     index::{Declared, Head, Line, Writer},
-    stream::{Counted, Limits, Stream},
     summary::{Summary, Tally},
 };
 
@@ -30,11 +30,11 @@ use super::{
 mod tests;
 
 /// Everything that is known of a running capture.
-pub(super) struct Books {
+pub(super) struct Accounts {
     limits: Limits,
     numbers: HashMap<LedgerKey, u32>,
     /// Stream 1 is the first one.
-    streams: Vec<(LedgerKey, Stream)>,
+    streams: Vec<(LedgerKey, Account)>,
     comms: HashMap<ProcessId, String>,
     names: Names,
     sources: Sources,
@@ -47,7 +47,7 @@ pub(super) struct Books {
     is_told: bool,
 }
 
-impl Books {
+impl Accounts {
     /// Empty books; makes the index.
     pub(super) fn open(folder: Option<Folder>, options: Options) -> Result<Self, FolderError> {
         let store = match folder {
@@ -64,7 +64,7 @@ impl Books {
         let mut log = Log::new(index.map(Writer::new), Tally::new(limit, keep));
         log.line(Line::Capture(Head::new(limit, keep)));
         let tail = limit.filter(|_| keep == Keep::Last);
-        let mut books = Self {
+        let mut accounts = Self {
             limits,
             numbers: HashMap::new(),
             streams: Vec::new(),
@@ -76,11 +76,11 @@ impl Books {
             is_stuck: false,
             is_told: false,
         };
-        books.flush();
-        books
+        accounts.flush();
+        accounts
     }
 
-    /// Books a chunk. Says how many bytes before it found no room in the ring.
+    /// Accounts a chunk. Says how many bytes before it found no room in the ring.
     pub(super) fn take(&mut self, chunk: &Chunk) -> u64 {
         self.make_room();
         let number = self.number(&chunk.key, &chunk.comm);
@@ -138,7 +138,7 @@ impl Books {
         }
         let number = self.streams.len() as u32 + 1;
         self.numbers.insert(*key, number);
-        self.streams.push((*key, Stream::new(number, self.limits)));
+        self.streams.push((*key, Account::new(number, self.limits)));
         self.comms.entry(key.process).or_insert_with(|| comm.to_owned());
         let file = self.names.name(comm, key);
         if let Some(files) = &mut self.files {
@@ -155,7 +155,7 @@ impl Books {
         number
     }
 
-    fn stream(&mut self, number: u32) -> &mut Stream {
+    fn stream(&mut self, number: u32) -> &mut Account {
         &mut self.streams[number as usize - 1].1
     }
 

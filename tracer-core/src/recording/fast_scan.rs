@@ -1,5 +1,5 @@
 //! What a line is and what its numbers use, by one look at its bytes: nearly half of the parsing was
-//! [`Bounds::of_line`], which asks serde for each value. This one knows lines as tracer writes them,
+//! [`Limits::of_line`], which asks serde for each value. This one knows lines as tracer writes them,
 //! and leaves every other to that: escaped characters, spaces, fractions, or a number that cannot be real.
 //!
 //! It says nothing about whether the line is JSON. So it looks only at lines that are read whole afterwards.
@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use memchr::memchr;
 
 use super::{
-    bounds::{Bounds, Head, is_long},
+    limits::{Head, Limits, is_long},
     line::kind,
 };
 
@@ -17,36 +17,36 @@ use super::{
 const READ_WHOLE: [&str; 6] =
     [kind::EVENT, kind::STARTED_HERE, kind::ROW, kind::CHECKPOINT, kind::LOSS, kind::END];
 
-/// The same as [`Bounds::of_line`], or nothing.
-pub(super) fn at(line: &str) -> Option<(Bounds, Head<'_>)> {
+/// The same as [`Limits::of_line`], or nothing.
+pub(super) fn at(line: &str) -> Option<(Limits, Head<'_>)> {
     let mut rest = line.strip_suffix('\n').unwrap_or(line);
     if memchr(b'\\', rest.as_bytes()).is_some() {
         return None;
     }
-    let mut glance = Glance::default();
+    let mut scan = FastScan::default();
     while let Some(quote) = memchr(b'"', rest.as_bytes()) {
         let (gap, string) = (rest.get(..quote)?, rest.get(quote + 1..)?);
         let end = memchr(b'"', string.as_bytes())?;
         let (string, after) = (string.get(..end)?, string.get(end + 1..)?);
         rest = after;
-        glance.between(gap)?;
+        scan.between(gap)?;
         if rest.starts_with(':') {
-            glance.member(string)?;
+            scan.member(string)?;
         } else {
-            glance.text(string)?;
+            scan.text(string)?;
         }
     }
-    glance.between(rest)?;
+    scan.between(rest)?;
     let is_read_whole = |kind: &Cow<'_, str>| READ_WHOLE.contains(&kind.as_ref());
-    let is_sure = glance.depth == 0 && !glance.wants_word;
-    (is_sure && glance.head.kind.as_ref().is_some_and(is_read_whole))
-        .then_some((glance.bounds, glance.head))
+    let is_sure = scan.depth == 0 && !scan.wants_word;
+    (is_sure && scan.head.kind.as_ref().is_some_and(is_read_whole))
+        .then_some((scan.limits, scan.head))
 }
 
 /// How far it came.
 #[derive(Default)]
-struct Glance<'a> {
-    bounds: Bounds,
+struct FastScan<'a> {
+    limits: Limits,
     head: Head<'a>,
     /// Name of the member that the next value is, or is in.
     name: &'a str,
@@ -58,7 +58,7 @@ struct Glance<'a> {
     wants_word: bool,
 }
 
-impl<'a> Glance<'a> {
+impl<'a> FastScan<'a> {
     /// What stands outside of strings.
     fn between(&mut self, gap: &str) -> Option<()> {
         if self.wants_word && gap != ":" {
@@ -123,7 +123,7 @@ impl<'a> Glance<'a> {
         if self.depth == 1 && self.name == "time_ns" {
             self.head.time_ns = Some(number);
         }
-        self.bounds.number(self.name, number).ok()
+        self.limits.number(self.name, number).ok()
     }
 }
 
@@ -175,7 +175,7 @@ mod tests {
         })
     }
 
-    fn told((bounds, head): (Bounds, Head<'_>)) -> String {
+    fn told((bounds, head): (Limits, Head<'_>)) -> String {
         format!("{bounds:?} {head:?}")
     }
 
@@ -187,7 +187,7 @@ mod tests {
             }
             let line = line.to_string();
             if let Some(seen) = at(&line) {
-                prop_assert_eq!(told(seen), told(Bounds::of_line(&line).unwrap()), "{}", line);
+                prop_assert_eq!(told(seen), told(Limits::of_line(&line).unwrap()), "{}", line);
             }
         }
     }
@@ -200,7 +200,7 @@ mod tests {
             json!({"type": "row", "key": {"fd": 1}, "row": {"last": {"time_ns": 5, "bytes": 7}}}),
         ] {
             let line = format!("{line}\n");
-            assert_eq!(told(at(&line).unwrap()), told(Bounds::of_line(&line).unwrap()));
+            assert_eq!(told(at(&line).unwrap()), told(Limits::of_line(&line).unwrap()));
         }
     }
 

@@ -16,7 +16,7 @@ const EACH_STRING: u64 = 160;
 /// Copies of a name that one line leads to.
 const COPIES: u64 = 6;
 /// Lines that cannot be read, after which a file is no recording any more.
-const MOST_DAMAGED: u32 = 100_000;
+const MAX_DAMAGED: u32 = 100_000;
 
 /// Why the rest of a file was left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl fmt::Display for LeftOut {
             }
             Self::EndlessLine => f.write_str("it holds a line that does not end"),
             Self::Damaged => {
-                write!(f, "{MOST_DAMAGED} lines of it cannot be read")
+                write!(f, "{MAX_DAMAGED} lines of it cannot be read")
             }
         }
     }
@@ -49,7 +49,7 @@ impl fmt::Display for LeftOut {
 
 /// What may still be read.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct Budget {
     limit: u64,
     /// What lines take that keep something.
     used: u64,
@@ -60,7 +60,7 @@ pub(super) struct Room {
     damaged: u32,
 }
 
-impl Room {
+impl Budget {
     /// For a file that may take `limit` bytes of memory.
     pub(super) fn new(limit: u64) -> Self {
         Self { limit, used: 0, lines: 0, copied: 0, damaged: 0 }
@@ -69,7 +69,7 @@ impl Room {
     /// Takes the room of a line of `length` bytes.
     pub(super) fn take(&mut self, line: &Line, length: usize) -> Result<(), LeftOut> {
         match line {
-            // Only the first one of its row takes room, see `Room::take_row`.
+            // Only the first one of its row takes room, see `Budget::take_row`.
             Line::Checkpoint(_) => Ok(()),
             Line::StartedHere(_) | Line::Survey | Line::End(_) | Line::Unknown => Ok(()),
             Line::Row(_) | Line::Loss(_) => self.add(length as u64 * EACH_BYTE),
@@ -85,9 +85,9 @@ impl Room {
         self.add(0)
     }
 
-    fn add(&mut self, room: u64) -> Result<(), LeftOut> {
+    fn add(&mut self, bytes: u64) -> Result<(), LeftOut> {
         self.lines += 1;
-        self.used = self.used.saturating_add(EACH_LINE + room);
+        self.used = self.used.saturating_add(EACH_LINE + bytes);
         let copies = self.lines.saturating_mul(self.copied);
         if self.used.saturating_add(copies) > self.limit {
             return Err(LeftOut::Memory { limit: self.limit });
@@ -98,7 +98,7 @@ impl Room {
     /// A line could not be read.
     pub(super) fn damaged(&mut self) -> Result<(), LeftOut> {
         self.damaged += 1;
-        if self.damaged < MOST_DAMAGED { Ok(()) } else { Err(LeftOut::Damaged) }
+        if self.damaged < MAX_DAMAGED { Ok(()) } else { Err(LeftOut::Damaged) }
     }
 }
 
@@ -107,7 +107,7 @@ fn strings(event: &EventKind) -> usize {
     match event {
         EventKind::Image(image) => image.argv.len(),
         EventKind::Environment { variables, .. } => 2 * variables.len(),
-        EventKind::HandedOut(said) => said.command.len(),
+        EventKind::Claim(said) => said.command.len(),
         EventKind::Fork { .. }
         | EventKind::Exit(_)
         | EventKind::Object { .. }
@@ -116,7 +116,7 @@ fn strings(event: &EventKind) -> usize {
         | EventKind::Holder { .. }
         | EventKind::File { .. }
         | EventKind::Log { .. }
-        | EventKind::Asleep(_)
+        | EventKind::BlockedThread(_)
         | EventKind::LogRead(_) => 0,
     }
 }
@@ -134,11 +134,11 @@ fn copied(event: &EventKind) -> u64 {
         EventKind::Environment { variables, .. } => {
             variables.iter().map(|(name, value)| (name.len() + value.len()) as u64).sum()
         }
-        EventKind::HandedOut(said) => name(said.container.as_deref().unwrap_or_default()),
+        EventKind::Claim(said) => name(said.container.as_deref().unwrap_or_default()),
         EventKind::Fact { .. }
         | EventKind::File { .. }
         | EventKind::Log { .. }
-        | EventKind::Asleep(_)
+        | EventKind::BlockedThread(_)
         | EventKind::LogRead(_) => 0,
     }
 }
@@ -156,7 +156,7 @@ mod tests {
 
     /// Lines of this kind that fit into a megabyte.
     fn fitting(line: &Line) -> usize {
-        let mut room = Room::new(1 << 20);
+        let mut room = Budget::new(1 << 20);
         (0..).take_while(|_| room.take(line, 60).is_ok()).count()
     }
 
@@ -166,7 +166,7 @@ mod tests {
         assert!((200..400).contains(&plain), "{plain}");
         assert!(fitting(&image(100, "")) < plain / 4);
         assert!(fitting(&image(0, &"x".repeat(4000))) < plain / 4);
-        let mut room = Room::new(0);
+        let mut room = Budget::new(0);
         assert_eq!(room.take(&Line::Survey, 20), Ok(()));
         assert_eq!(room.take_row(), Err(LeftOut::Memory { limit: 0 }));
     }

@@ -1,4 +1,4 @@
-//! What comes from outside while a trace runs: signals and the clock.
+//! Signals to tracer itself, and the clock of `--duration`.
 
 use std::{future::pending, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio::{
 use super::AppError;
 
 /// Listens for it.
-pub(super) struct FromOutside {
+pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
@@ -18,7 +18,7 @@ pub(super) struct FromOutside {
     deadline: Option<Instant>,
 }
 
-impl FromOutside {
+impl Signals {
     /// Starts to listen.
     pub(super) fn listen() -> Result<Self, AppError> {
         let listen = |kind| signal(kind).map_err(|source| AppError::Runtime { source });
@@ -42,22 +42,22 @@ impl FromOutside {
         self.deadline = None;
     }
 
-    /// Returns at the next thing from outside.
-    pub(super) async fn next(&mut self) -> Outside {
+    /// Returns at the next thing from signals.
+    pub(super) async fn next(&mut self) -> Notice {
         let Self { interrupt, terminate, hangup, window, deadline } = self;
         tokio::select! {
-            _ = interrupt.recv() => Outside::Stop,
-            _ = terminate.recv() => Outside::Stop,
-            _ = hangup.recv() => Outside::Stop,
-            () = time_is_up(*deadline) => Outside::Stop,
-            _ = window.recv() => Outside::WindowChanged,
+            _ = interrupt.recv() => Notice::Stop,
+            _ = terminate.recv() => Notice::Stop,
+            _ = hangup.recv() => Notice::Stop,
+            () = time_is_up(*deadline) => Notice::Stop,
+            _ = window.recv() => Notice::WindowChanged,
         }
     }
 }
 
-/// What came from outside.
+/// What came from signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outside {
+pub(super) enum Notice {
     /// Ctrl-C, SIGTERM, SIGHUP, or the time is up: the run ends normally.
     Stop,
     /// The terminal has another size.
@@ -77,10 +77,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_longest_duration_is_no_deadline() {
-        let mut outside = FromOutside::listen().unwrap();
-        outside.start_clock(Some(Duration::MAX));
-        assert_eq!(outside.deadline, None);
-        outside.start_clock(Some(Duration::from_secs(1)));
-        assert!(outside.deadline.is_some());
+        let mut signals = Signals::listen().unwrap();
+        signals.start_clock(Some(Duration::MAX));
+        assert_eq!(signals.deadline, None);
+        signals.start_clock(Some(Duration::from_secs(1)));
+        assert!(signals.deadline.is_some());
     }
 }

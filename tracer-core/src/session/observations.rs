@@ -5,7 +5,7 @@ use crate::event::{EventKind, FileNow};
 
 impl Session {
     /// Takes in what user space saw; anything else changes nothing.
-    pub(super) fn outside(&mut self, seen: &EventKind) {
+    pub(super) fn observed(&mut self, seen: &EventKind) {
         match seen {
             EventKind::Environment { process, variables } => {
                 if let Some(known) = self.processes.get_mut(process) {
@@ -28,8 +28,8 @@ impl Session {
                     known.log = Some(*tally);
                 }
             }
-            EventKind::Asleep(asleep) => self.asleep.push(asleep.clone()),
-            EventKind::HandedOut(handed_out) => self.handed_out.push(handed_out.clone()),
+            EventKind::BlockedThread(thread) => self.blocked.push(thread.clone()),
+            EventKind::Claim(handed_out) => self.claims.push(handed_out.clone()),
             EventKind::LogRead(log) => self.logs_read.push(log.clone()),
             _ => {}
         }

@@ -7,7 +7,7 @@ use procfs::process::{Process, Syscall};
 use rustix::fs::stat;
 use tracer_common::{id::ProcessId, object::ObjectId};
 use tracer_core::{
-    event::{Asleep, EventKind, Waiting},
+    event::{BlockedCall, BlockedThread, EventKind},
     session::Session,
 };
 
@@ -20,18 +20,18 @@ const MOST_THREADS: usize = 256;
 
 /// Every thread of a live process of the session that sleeps in a call.
 #[must_use]
-pub fn threads_asleep(session: &Session) -> Vec<EventKind> {
+pub fn blocked_threads(session: &Session) -> Vec<EventKind> {
     session
         .processes
         .values()
         .filter(|process| process.end_ns.is_none())
         .take(MOST_PROCESSES)
         .flat_map(|process| of_process(session, process.id))
-        .map(EventKind::Asleep)
+        .map(EventKind::BlockedThread)
         .collect()
 }
 
-fn of_process(session: &Session, process: ProcessId) -> Vec<Asleep> {
+fn of_process(session: &Session, process: ProcessId) -> Vec<BlockedThread> {
     let tasks = i32::try_from(process.tgid)
         .ok()
         .and_then(|pid| Process::new(pid).ok())
@@ -48,14 +48,14 @@ fn of_process(session: &Session, process: ProcessId) -> Vec<Asleep> {
             let (call, fd) = call(syscall_number, argument_registers);
             let object = if fd < 0 { None } else { object(session, process.tgid, fd) };
             let tid = u32::try_from(task.tid).ok()?;
-            Some(Asleep { process, tid, call, fd, object })
+            Some(BlockedThread { process, tid, call, fd, object })
         })
         .collect()
 }
 
 /// What a call waits for, and on which fd (-1 for none), by its number for native programs
 /// (`syscall(2)`).
-fn call(number: i64, arguments: [u64; 6]) -> (Waiting, i32) {
+fn call(number: i64, arguments: [u64; 6]) -> (BlockedCall, i32) {
     let fd = |at: usize| arguments.get(at).map_or(-1, |raw| *raw as i32);
     match number {
         libc::SYS_write
@@ -65,16 +65,16 @@ fn call(number: i64, arguments: [u64; 6]) -> (Waiting, i32) {
         | libc::SYS_sendmsg
         | libc::SYS_sendmmsg
         | libc::SYS_sendfile
-        | libc::SYS_vmsplice => (Waiting::Write, fd(0)),
-        libc::SYS_splice | libc::SYS_copy_file_range => (Waiting::Write, fd(2)),
-        libc::SYS_tee => (Waiting::Write, fd(1)),
+        | libc::SYS_vmsplice => (BlockedCall::Write, fd(0)),
+        libc::SYS_splice | libc::SYS_copy_file_range => (BlockedCall::Write, fd(2)),
+        libc::SYS_tee => (BlockedCall::Write, fd(1)),
         libc::SYS_read
         | libc::SYS_readv
         | libc::SYS_preadv2
         | libc::SYS_recvfrom
         | libc::SYS_recvmsg
-        | libc::SYS_recvmmsg => (Waiting::Read, fd(0)),
-        _ => (Waiting::Other, -1),
+        | libc::SYS_recvmmsg => (BlockedCall::Read, fd(0)),
+        _ => (BlockedCall::Other, -1),
     }
 }
 

@@ -10,7 +10,7 @@ use tracer_core::{
     capture::{
         INDEX,
         index::{Head, Reader},
-        recover::{Found, Part, Piece, Search},
+        recovery::{Found, Part, Piece, Search},
         summary::{StreamSummary, Tally},
     },
     report::{self, Report},
@@ -22,18 +22,18 @@ use super::AppError;
 use crate::capture::folder::{Folder, FolderError};
 
 /// A folder, and what is to be made of it.
-pub(super) struct GivenBack<'a> {
+pub(super) struct Recovery<'a> {
     /// The capture.
     pub(super) folder: &'a Folder,
     /// What is hidden of what is quoted.
     pub(super) redact: Option<&'a Redact>,
     /// Where that is written which was lost.
-    pub(super) recover: Option<&'a mut Recovery>,
+    pub(super) recover: Option<&'a mut RecoveryFolder>,
     /// The streams, where somebody knows them better than the index.
     pub(super) known: Option<Vec<StreamSummary>>,
 }
 
-impl GivenBack<'_> {
+impl Recovery<'_> {
     /// Reads the index once, and adds what it says to the report.
     pub(super) fn add_to(mut self, report: &mut Report, case: &Case<'_>) -> Result<(), AppError> {
         let folder = self.folder;
@@ -104,13 +104,13 @@ fn read_piece(folder: &Folder, streams: &[StreamSummary], piece: &Piece) -> Opti
 }
 
 /// `--recover`: a folder with one file for each loss.
-pub(super) struct Recovery {
+pub(super) struct RecoveryFolder {
     pub(super) folder: Folder,
     /// Files so far, of all reports of this run.
     count: u32,
 }
 
-impl Recovery {
+impl RecoveryFolder {
     /// Opens the folder, when one was named.
     pub(super) fn open(path: Option<&Path>) -> Result<Option<Self>, AppError> {
         let Some(path) = path else { return Ok(None) };

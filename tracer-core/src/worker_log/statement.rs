@@ -1,7 +1,7 @@
 //! Which lines are claims, and what they say.
 
 use super::{
-    Claim, ClaimKind, ClaimTime, Stream, ansi,
+    Statement, StatementKind, StatementTime, Stream, ansi,
     console::{self, Head, Level},
     date,
     fields::{Fields, Unreadable},
@@ -11,7 +11,7 @@ use super::{
 /// What one line without wrappers is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reading {
-    Claim(Claim),
+    Statement(Statement),
     /// Looks like a claim and cannot be read.
     Bad,
     Unrelated,
@@ -55,17 +55,22 @@ impl Message {
         }
     }
 
-    fn claim(self, fields: &Fields, time: Option<ClaimTime>) -> Result<Claim, Unreadable> {
+    fn claim(self, fields: &Fields, time: Option<StatementTime>) -> Result<Statement, Unreadable> {
         let what = match self {
             // The manager never learned its pid.
             Self::Failed => {
                 let command = fields.list(self.own_field())?;
                 let container = fields.text("container_id")?;
-                return Ok(Claim { container, pid: 0, time, what: ClaimKind::Failed { command } });
+                return Ok(Statement {
+                    container,
+                    pid: 0,
+                    time,
+                    what: StatementKind::Failed { command },
+                });
             }
-            Self::Started => ClaimKind::Started { command: fields.list(self.own_field())? },
+            Self::Started => StatementKind::Started { command: fields.list(self.own_field())? },
             Self::Read(stream) => {
-                ClaimKind::HandedOut { stream, bytes: fields.number(self.own_field())? }
+                StatementKind::Returned { stream, bytes: fields.number(self.own_field())? }
             }
         };
         claim(fields, time, what)
@@ -83,7 +88,7 @@ fn json(line: &str, stamp: Option<i64>) -> Reading {
         return bad_if(looks_like_a_claim(line));
     };
     let written = fields.last_text("time").and_then(date::rfc3339);
-    let time = date::finer(stamp, written).map(ClaimTime::UnixNanos);
+    let time = date::finer(stamp, written).map(StatementTime::UnixNanos);
     if fields.has("level") || fields.has("message") {
         return match logged(&fields) {
             Ok(Some(message)) => message.claim(&fields, time).into(),
@@ -106,15 +111,19 @@ fn logged(fields: &Fields) -> Result<Option<Message>, Unreadable> {
 }
 
 /// The form for any manager: `{"pid":71,"stream":"stdout","bytes":4096}`.
-fn plain(fields: &Fields, time: Option<ClaimTime>) -> Result<Claim, Unreadable> {
+fn plain(fields: &Fields, time: Option<StatementTime>) -> Result<Statement, Unreadable> {
     let name = fields.text("stream")?.ok_or(Unreadable)?;
     let stream = wrapper::stream(name.as_bytes()).ok_or(Unreadable)?;
-    claim(fields, time, ClaimKind::HandedOut { stream, bytes: fields.number("bytes")? })
+    claim(fields, time, StatementKind::Returned { stream, bytes: fields.number("bytes")? })
 }
 
-fn claim(fields: &Fields, time: Option<ClaimTime>, what: ClaimKind) -> Result<Claim, Unreadable> {
+fn claim(
+    fields: &Fields,
+    time: Option<StatementTime>,
+    what: StatementKind,
+) -> Result<Statement, Unreadable> {
     let pid = u32::try_from(fields.number("pid")?).map_err(|_| Unreadable)?;
-    Ok(Claim { container: fields.text("container_id")?, pid, time, what })
+    Ok(Statement { container: fields.text("container_id")?, pid, time, what })
 }
 
 fn console(line: &str, stamp: Option<i64>) -> Reading {
@@ -124,7 +133,7 @@ fn console(line: &str, stamp: Option<i64>) -> Reading {
         Head::NotConsole => bad_if(looks_like_a_claim(&plain)),
         Head::OtherLevel => Reading::Unrelated,
         Head::Line { level, time, message_and_fields } => {
-            let time = stamp.map(ClaimTime::UnixNanos).or(time);
+            let time = stamp.map(StatementTime::UnixNanos).or(time);
             Message::ALL
                 .into_iter()
                 .filter(|message| message.level().0 == level)
@@ -138,7 +147,7 @@ fn console(line: &str, stamp: Option<i64>) -> Reading {
 ///
 /// The form has no border between message and fields. So a longer message that begins with the
 /// same words is another message, unless the line has the field that only this message has.
-fn console_message(message: Message, text: &str, time: Option<ClaimTime>) -> Option<Reading> {
+fn console_message(message: Message, text: &str, time: Option<StatementTime>) -> Option<Reading> {
     let rest = text.strip_prefix(message.text())?;
     if rest.trim_end().is_empty() {
         return Some(Reading::Bad);
@@ -167,8 +176,8 @@ fn bad_if(is_bad: bool) -> Reading {
     if is_bad { Reading::Bad } else { Reading::Unrelated }
 }
 
-impl From<Result<Claim, Unreadable>> for Reading {
-    fn from(result: Result<Claim, Unreadable>) -> Self {
-        result.map_or(Self::Bad, Self::Claim)
+impl From<Result<Statement, Unreadable>> for Reading {
+    fn from(result: Result<Statement, Unreadable>) -> Self {
+        result.map_or(Self::Bad, Self::Statement)
     }
 }

@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 use tracer_common::id::ProcessId;
 
 use crate::{
-    event::{Answers, HandedOut},
+    event::{self, Replies},
     report::{Chain, Claim, Step, WorkerLog},
     session::{self, Session},
     verdict::{Case, Subject},
 };
 
 /// Ways told in one report.
-const MOST: usize = 256;
+const MAX_PATHS: usize = 256;
 
 /// The ways of every stream that carried bytes and has a reader, those of inner commands first.
 pub(super) fn hops(case: &Case<'_>) -> Vec<Chain> {
     let all = case.inner.iter().chain(&case.subjects);
-    all.flat_map(|subject| of_subject(case, subject)).take(MOST).collect()
+    all.flat_map(|subject| of_subject(case, subject)).take(MAX_PATHS).collect()
 }
 
 fn of_subject(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Chain> {
@@ -51,29 +51,29 @@ fn step(session: &Session, taken: &session::Step) -> Step {
 
 /// Two lines for each traced process that a log names; several logs about one process add up.
 pub(super) fn claims(case: &Case<'_>) -> Vec<Claim> {
-    let mut by_process: BTreeMap<ProcessId, HandedOut> = BTreeMap::new();
-    for (process, said) in &case.claims {
-        let known = by_process.entry(*process).or_insert_with(|| HandedOut {
-            stdout: Answers::default(),
-            stderr: Answers::default(),
-            ..(*said).clone()
+    let mut by_process: BTreeMap<ProcessId, event::Claim> = BTreeMap::new();
+    for (process, claim) in &case.claims {
+        let known = by_process.entry(*process).or_insert_with(|| event::Claim {
+            stdout: Replies::default(),
+            stderr: Replies::default(),
+            ..(*claim).clone()
         });
-        known.stdout.add(said.stdout);
-        known.stderr.add(said.stderr);
+        known.stdout.add(claim.stdout);
+        known.stderr.add(claim.stderr);
     }
     let processes = by_process.iter();
-    processes.flat_map(|(process, said)| of_log(case, *process, said)).collect()
+    processes.flat_map(|(process, claim)| of_log(case, *process, claim)).collect()
 }
 
-fn of_log(case: &Case<'_>, process: ProcessId, said: &HandedOut) -> [Claim; 2] {
+fn of_log(case: &Case<'_>, process: ProcessId, claim: &event::Claim) -> [Claim; 2] {
     let known = case.session.processes.get(&process);
-    [(1, said.stdout.said()), (2, said.stderr.said())].map(|(fd, handed_out)| {
+    [(1, claim.stdout.claimed()), (2, claim.stderr.claimed())].map(|(fd, handed_out)| {
         let object = known.and_then(|known| known.stdio_object(fd));
         let flow = object.map(|object| case.flows.get(&object));
         Claim {
             pid: process.tgid,
-            ns_pid: said.pid,
-            container: said.container.clone(),
+            ns_pid: claim.pid,
+            container: claim.container.clone(),
             stream: if fd == 1 { "stdout" } else { "stderr" }.to_owned(),
             written: flow.map_or(0, |flow| flow.written),
             read: flow.map_or(0, |flow| flow.read),

@@ -8,7 +8,7 @@ use super::{Doubt, Found, Streams, order::Entry};
 use crate::capture::{Reason, index::Declared};
 
 /// Parts of a stream that are told apart; of more, the places of the oldest gaps are forgotten.
-const MOST_PARTS: usize = 4096;
+const MAX_PARTS: usize = 4096;
 
 /// A stream's bytes are one run in its file; what is kept are the places of its gaps.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ impl WholeSearch {
         if !joined {
             self.entries.push_back(entry);
         }
-        if self.entries.len() > MOST_PARTS {
+        if self.entries.len() > MAX_PARTS {
             self.forget_first_gap();
         }
     }

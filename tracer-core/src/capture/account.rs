@@ -61,7 +61,7 @@ pub struct Counted {
 
 /// One stream's books: `written = kept + cut + missing`.
 #[derive(Clone, Debug)]
-pub struct Stream {
+pub struct Account {
     number: u32,
     limits: Limits,
     /// Bytes that went into the file so far.
@@ -74,7 +74,7 @@ pub struct Stream {
     gaps: Vec<Missing>,
 }
 
-impl Stream {
+impl Account {
     /// Empty books.
     #[must_use]
     pub fn new(number: u32, limits: Limits) -> Self {
@@ -104,7 +104,7 @@ impl Stream {
         (bytes.slice(..taken as usize), Some((length - taken, Reason::Limit)))
     }
 
-    /// Books bytes that went into the file.
+    /// Accounts bytes that went into the file.
     pub fn wrote(&mut self, chunk: &Chunk, length: u64) -> Written {
         let offset = self.offset;
         self.offset = offset.saturating_add(length);
@@ -118,7 +118,7 @@ impl Stream {
         }
     }
 
-    /// Books bytes that are not there.
+    /// Accounts bytes that are not there.
     pub fn misses(&mut self, length: u64, reason: Reason, time_ns: u64, source: Option<String>) {
         if length == 0 {
             return;
@@ -215,20 +215,20 @@ pub(super) mod tests {
 
     #[test]
     fn the_first_bytes_are_kept_and_the_rest_is_the_limits() {
-        let mut stream = Stream::new(1, Limits::new(Some(4), Keep::First));
-        let plan = stream.plan(&bytes(b"abcdef", 0));
+        let mut account = Account::new(1, Limits::new(Some(4), Keep::First));
+        let plan = account.plan(&bytes(b"abcdef", 0));
         assert_eq!((&plan.bytes[..], plan.missing), (&b"abcd"[..], Some((2, Reason::Limit))));
-        stream.wrote(&bytes(b"abcdef", 0), 4);
-        stream.misses(2, Reason::Limit, 5, None);
-        let (gaps, total) = stream.finish(&Counted { bytes: 9, ..Counted::default() }, 0);
+        account.wrote(&bytes(b"abcdef", 0), 4);
+        account.misses(2, Reason::Limit, 5, None);
+        let (gaps, total) = account.finish(&Counted { bytes: 9, ..Counted::default() }, 0);
         assert_eq!(reasons(&gaps), [(5, Reason::Limit)]);
         assert_eq!((total.written, total.kept, total.missing), (9, 4, 5));
     }
 
     #[test]
     fn only_an_increase_of_the_lost_bytes_is_news() {
-        let mut stream = Stream::new(1, Limits::new(None, Keep::First));
-        let lost = [10, 3, 10, 12].map(|lost| stream.plan(&bytes(b"a", lost)).lost);
+        let mut account = Account::new(1, Limits::new(None, Keep::First));
+        let lost = [10, 3, 10, 12].map(|lost| account.plan(&bytes(b"a", lost)).lost);
         assert_eq!(lost, [10, 0, 0, 2]);
     }
 
@@ -237,12 +237,12 @@ pub(super) mod tests {
         let counted = Counted { bytes: 100, uncaptured: 30, captured: 3, last_ns: 9 };
         let sent = Counted { captured: 10, ..counted };
         for (counted, rest) in [(counted, Reason::Unexplained), (sent, Reason::Limit)] {
-            let mut stream = Stream::new(1, Limits::new(Some(10), Keep::First));
-            let plan = stream.plan(&bytes(b"abc", 20));
-            stream.misses(plan.lost, Reason::RingFull, 5, None);
-            assert_eq!(reasons(&stream.due()), [(20, Reason::RingFull)]);
-            stream.wrote(&bytes(b"abc", 20), 3);
-            let (gaps, total) = stream.finish(&counted, 1);
+            let mut account = Account::new(1, Limits::new(Some(10), Keep::First));
+            let plan = account.plan(&bytes(b"abc", 20));
+            account.misses(plan.lost, Reason::RingFull, 5, None);
+            assert_eq!(reasons(&account.due()), [(20, Reason::RingFull)]);
+            account.wrote(&bytes(b"abc", 20), 3);
+            let (gaps, total) = account.finish(&counted, 1);
             assert_eq!(reasons(&gaps), [(10, Reason::RingFull), (67, rest)]);
             assert_eq!(
                 total,
@@ -254,36 +254,36 @@ pub(super) mod tests {
 
     #[test]
     fn a_stream_with_too_many_lines_is_one_gap_from_there() {
-        let mut stream = Stream::new(1, Limits::new(Some(100), Keep::First));
-        stream.indexed(INDEX_BYTES);
-        assert_eq!(stream.plan(&bytes(b"ab", 0)).bytes.len(), 2);
-        stream.indexed(1);
+        let mut account = Account::new(1, Limits::new(Some(100), Keep::First));
+        account.indexed(INDEX_BYTES);
+        assert_eq!(account.plan(&bytes(b"ab", 0)).bytes.len(), 2);
+        account.indexed(1);
         for _ in 0..3 {
-            assert_eq!(stream.plan(&bytes(b"ab", 0)).missing, Some((2, Reason::Limit)));
-            stream.misses(2, Reason::Limit, 5, None);
-            assert_eq!(stream.due(), []);
+            assert_eq!(account.plan(&bytes(b"ab", 0)).missing, Some((2, Reason::Limit)));
+            account.misses(2, Reason::Limit, 5, None);
+            assert_eq!(account.due(), []);
         }
-        let (gaps, _) = stream.finish(&Counted { bytes: 7, ..Counted::default() }, 0);
+        let (gaps, _) = account.finish(&Counted { bytes: 7, ..Counted::default() }, 0);
         assert_eq!(reasons(&gaps), [(7, Reason::Limit)]);
     }
 
     #[test]
     fn the_last_bytes_are_taken_however_many_lines_they_need() {
-        let mut stream = Stream::new(1, Limits::new(Some(1), Keep::Last));
-        stream.indexed(u64::MAX - 1);
-        assert_eq!(stream.plan(&bytes(b"ab", 0)).bytes.len(), 2);
+        let mut account = Account::new(1, Limits::new(Some(1), Keep::Last));
+        account.indexed(u64::MAX - 1);
+        assert_eq!(account.plan(&bytes(b"ab", 0)).bytes.len(), 2);
     }
 
     #[test]
     fn a_source_is_named_only_where_there_is_one() {
-        let mut stream = Stream::new(1, Limits::NONE);
+        let mut account = Account::new(1, Limits::NONE);
         let source = |name: &str| Some(name.to_owned());
-        stream.misses(1, Reason::Copied, 5, source("/a"));
-        stream.misses(1, Reason::Copied, 5, source("/a"));
-        assert_eq!(stream.due()[0].source, source("/a"));
-        stream.misses(1, Reason::Copied, 5, source("/a"));
-        stream.misses(1, Reason::Copied, 5, source("/b"));
-        assert_eq!(stream.due()[0].source, None);
+        account.misses(1, Reason::Copied, 5, source("/a"));
+        account.misses(1, Reason::Copied, 5, source("/a"));
+        assert_eq!(account.due()[0].source, source("/a"));
+        account.misses(1, Reason::Copied, 5, source("/a"));
+        account.misses(1, Reason::Copied, 5, source("/b"));
+        assert_eq!(account.due()[0].source, None);
     }
 
     /// A chunk, how much of what is accepted the disk takes, and the size of its index line.
@@ -303,23 +303,26 @@ pub(super) mod tests {
     }
 
     /// Plays the steps; gives every line, and what was counted as it should be.
-    fn play(stream: &mut Stream, steps: &[(Chunk, u64, u64)]) -> (Vec<Written>, Vec<Missing>, u64) {
+    fn play(
+        account: &mut Account,
+        steps: &[(Chunk, u64, u64)],
+    ) -> (Vec<Written>, Vec<Missing>, u64) {
         let (mut writes, mut gaps) = (Vec::new(), Vec::new());
         let (mut counted, mut lost) = (0, 0);
         for (chunk, taken, line) in steps {
-            let plan = stream.plan(chunk);
-            stream.misses(plan.lost, Reason::RingFull, 5, None);
+            let plan = account.plan(chunk);
+            account.misses(plan.lost, Reason::RingFull, 5, None);
             let length = plan.bytes.len() as u64;
             let taken = length.min(*taken);
-            gaps.extend(stream.due());
+            gaps.extend(account.due());
             if taken > 0 {
-                writes.push(stream.wrote(chunk, taken));
+                writes.push(account.wrote(chunk, taken));
             }
-            stream.misses(length - taken, Reason::DiskError, 5, None);
+            account.misses(length - taken, Reason::DiskError, 5, None);
             let (missing, reason) = plan.missing.unwrap_or_default();
-            stream.misses(missing, reason, 5, None);
-            gaps.extend(stream.due());
-            stream.indexed(*line);
+            account.misses(missing, reason, 5, None);
+            gaps.extend(account.due());
+            account.indexed(*line);
             counted += chunk.length() + chunk.lost.saturating_sub(lost);
             lost = lost.max(chunk.lost);
         }
@@ -336,12 +339,12 @@ pub(super) mod tests {
             captured in 0u64..200,
         ) {
             let keep = if last { Keep::Last } else { Keep::First };
-            let mut stream = Stream::new(1, Limits::new(limit, keep));
-            let (writes, mut gaps, seen) = play(&mut stream, &steps);
+            let mut account = Account::new(1, Limits::new(limit, keep));
+            let (writes, mut gaps, seen) = play(&mut account, &steps);
             let counted = Counted { bytes: seen + more, uncaptured, captured, last_ns: 9 };
             let appended: u64 = writes.iter().map(|write| write.length).sum();
             let cut = limit.filter(|_| last).map_or(0, |limit| appended.saturating_sub(limit));
-            let (trailing, total) = stream.finish(&counted, cut);
+            let (trailing, total) = account.finish(&counted, cut);
             gaps.extend(trailing);
             prop_assert_eq!(total.written, counted.bytes);
             prop_assert_eq!(total.written, total.kept + total.cut + total.missing);

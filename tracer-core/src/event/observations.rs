@@ -5,13 +5,13 @@ use tracer_common::{id::ProcessId, object::ObjectId};
 /// A thread that was asleep in a call.
 #[derive(serde::Serialize, serde::Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(default)]
-pub struct Asleep {
+pub struct BlockedThread {
     /// Its process.
     pub process: ProcessId,
     /// The thread.
     pub tid: u32,
     /// In what.
-    pub call: Waiting,
+    pub call: BlockedCall,
     /// On which fd; -1 where the call names none.
     pub fd: i32,
     /// What the fd leads to, where it is under watch.
@@ -21,7 +21,7 @@ pub struct Asleep {
 /// What a thread sleeps in.
 #[derive(serde::Serialize, serde::Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
-pub enum Waiting {
+pub enum BlockedCall {
     /// A call that writes.
     Write,
     /// A call that reads.
@@ -73,17 +73,17 @@ pub struct LogRead {
 /// What a manager's log says of one process.
 #[derive(serde::Serialize, serde::Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(default)]
-pub struct HandedOut {
+pub struct Claim {
     /// The pid that the log names: inside the container, where it runs in one.
     pub pid: u32,
     /// The container that it names.
     pub container: Option<String>,
     /// The command that it names.
     pub command: Vec<String>,
-    /// Answers about stdout.
-    pub stdout: Answers,
-    /// Answers about stderr.
-    pub stderr: Answers,
+    /// Replies about stdout.
+    pub stdout: Replies,
+    /// Replies about stderr.
+    pub stderr: Replies,
     /// How often it handed out nothing after it had handed out something.
     pub empty_again: u32,
 }
@@ -91,14 +91,14 @@ pub struct HandedOut {
 /// What a manager handed out of one stream.
 #[derive(serde::Serialize, serde::Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(default)]
-pub struct Answers {
+pub struct Replies {
     /// How many lines of its log say so; 0 when there is none.
     pub lines: u64,
     /// The bytes that they add up to.
     pub bytes: u64,
 }
 
-impl Answers {
+impl Replies {
     /// Adds what another log says.
     pub fn add(&mut self, other: Self) {
         self.lines = self.lines.saturating_add(other.lines);
@@ -107,7 +107,7 @@ impl Answers {
 
     /// The bytes, where the log has a line about them.
     #[must_use]
-    pub fn said(&self) -> Option<u64> {
+    pub fn claimed(&self) -> Option<u64> {
         (self.lines > 0).then_some(self.bytes)
     }
 }

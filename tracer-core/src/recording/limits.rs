@@ -19,24 +19,24 @@ const LONG: [&str; 2] = ["argv", "command"];
 /// Members that nothing is computed with: they may hold any number.
 const NAMES_OF_THINGS: [&str; 5] = ["ino", "peer_ino", "magic", "window", "size"];
 
-/// What the lines so far have used of the bounds.
+/// What the lines so far have used of the limits.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Bounds {
+pub(super) struct Limits {
     amounts: u64,
 }
 
-impl Bounds {
+impl Limits {
     /// What one line alone uses, and what it says that it is; or what is wrong with it. Goes through the
     /// text once and keeps nothing of it.
     pub(super) fn of_line(line: &str) -> Result<(Self, Head<'_>), String> {
-        let (mut bounds, mut head) = (Self::default(), Head::default());
+        let (mut limits, mut head) = (Self::default(), Head::default());
         let mut text = serde_json::Deserializer::from_str(line);
-        let whole = Walk { head: Some(&mut head), ..Walk::inside(&mut bounds, "") };
+        let whole = Walk { head: Some(&mut head), ..Walk::inside(&mut limits, "") };
         whole
             .deserialize(&mut text)
             .and_then(|()| text.end())
             .map_err(|fault| fault.to_string())?;
-        Ok((bounds, head))
+        Ok((limits, head))
     }
 
     /// Counts a line in, or says that it cannot be real with what there was before; then nothing is
@@ -104,7 +104,7 @@ enum Word<'a> {
 
 /// Looks at one value and everything in it.
 struct Walk<'a, 'de> {
-    bounds: &'a mut Bounds,
+    limits: &'a mut Limits,
     /// The name of the member that it is, or is in.
     name: &'a str,
     /// Where its head goes; only of the whole line.
@@ -114,8 +114,8 @@ struct Walk<'a, 'de> {
 }
 
 impl<'a> Walk<'a, '_> {
-    fn inside(bounds: &'a mut Bounds, name: &'a str) -> Self {
-        Self { bounds, name, head: None, time_ns: None }
+    fn inside(limits: &'a mut Limits, name: &'a str) -> Self {
+        Self { limits, name, head: None, time_ns: None }
     }
 }
 
@@ -136,7 +136,7 @@ impl<'de> Visitor<'de> for Walk<'_, 'de> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
         while let Some(Text(name)) = members.next_key()? {
-            let mut walk = Walk::inside(self.bounds, &name);
+            let mut walk = Walk::inside(self.limits, &name);
             if let Some(head) = self.head.as_deref_mut() {
                 match &*name {
                     "type" => {
@@ -158,7 +158,7 @@ impl<'de> Visitor<'de> for Walk<'_, 'de> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         loop {
-            let each = Walk::inside(self.bounds, self.name);
+            let each = Walk::inside(self.limits, self.name);
             if items.next_element_seed(each)?.is_none() {
                 return Ok(());
             }
@@ -169,7 +169,7 @@ impl<'de> Visitor<'de> for Walk<'_, 'de> {
         if let Some(time_ns) = self.time_ns {
             *time_ns = Some(number);
         }
-        self.bounds.number(self.name, number).map_err(E::custom)
+        self.limits.number(self.name, number).map_err(E::custom)
     }
 
     fn visit_i64<E>(self, _: i64) -> Result<(), E> {
@@ -213,29 +213,29 @@ mod tests {
 
     #[test]
     fn amounts_are_bounded_together_and_a_refused_line_costs_nothing() {
-        let mut bounds = Bounds::default();
+        let mut limits = Limits::default();
         let half = json!({"bytes": AMOUNTS / 2});
-        assert_eq!(bounds.admit_value(&half), Ok(()));
-        assert!(bounds.admit_value(&json!({"bytes": u64::MAX})).unwrap_err().contains("`bytes`"));
-        assert_eq!(bounds.admit_value(&half), Ok(()));
-        assert!(bounds.admit_value(&half).is_err());
+        assert_eq!(limits.admit_value(&half), Ok(()));
+        assert!(limits.admit_value(&json!({"bytes": u64::MAX})).unwrap_err().contains("`bytes`"));
+        assert_eq!(limits.admit_value(&half), Ok(()));
+        assert!(limits.admit_value(&half).is_err());
     }
 
     #[test]
     fn a_text_that_no_kernel_sends_is_refused_and_a_long_command_is_not() {
         let long = "x".repeat(TEXT + 1);
-        let mut bounds = Bounds::default();
+        let mut limits = Limits::default();
         for line in [json!({"comm": long}), json!({"a": [{"name": long}]})] {
-            assert!(bounds.admit_value(&line).unwrap_err().contains("cannot be real"));
+            assert!(limits.admit_value(&line).unwrap_err().contains("cannot be real"));
         }
-        assert_eq!(bounds.admit_value(&json!({"argv": ["sh", long]})), Ok(()));
+        assert_eq!(limits.admit_value(&json!({"argv": ["sh", long]})), Ok(()));
     }
 
     #[test]
     fn identities_are_free_and_times_are_no_amounts() {
-        let mut bounds = Bounds::default();
+        let mut limits = Limits::default();
         let line = json!({"object": {"ino": u64::MAX}, "time_ns": TIME, "fd": -1});
-        assert_eq!(bounds.admit_value(&line), Ok(()));
-        assert!(bounds.admit_value(&json!({"time_ns": u64::MAX})).is_err());
+        assert_eq!(limits.admit_value(&line), Ok(()));
+        assert!(limits.admit_value(&json!({"time_ns": u64::MAX})).is_err());
     }
 }

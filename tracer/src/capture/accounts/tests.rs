@@ -19,8 +19,8 @@ fn place() -> (TempDir, PathBuf) {
     (parent, path)
 }
 
-fn open(path: &Path, limit: Option<u64>, keep: Keep) -> Books {
-    Books::open(Some(Folder::create(path).unwrap()), Options { limit, keep }).unwrap()
+fn open(path: &Path, limit: Option<u64>, keep: Keep) -> Accounts {
+    Accounts::open(Some(Folder::create(path).unwrap()), Options { limit, keep }).unwrap()
 }
 
 fn gaps(stream: &StreamSummary) -> Vec<(Reason, u64, u64)> {
@@ -35,11 +35,11 @@ fn sums(stream: &StreamSummary) -> (u64, u64, u64, u64) {
 #[test]
 fn two_streams_have_two_files_and_one_order() {
     let (_parent, path) = place();
-    let mut books = open(&path, None, Keep::First);
+    let mut accounts = open(&path, None, Keep::First);
     for (fd, text) in [(1, "out 1\n"), (2, "err 1\n"), (1, "out 2\n")] {
-        books.take(&chunk(record(&key(fd), 0, text.as_bytes())));
+        accounts.take(&chunk(record(&key(fd), 0, text.as_bytes())));
     }
-    let summary = books.finish(vec![(key(1), row(12, 0)), (key(2), row(6, 0))]);
+    let summary = accounts.finish(vec![(key(1), row(12, 0)), (key(2), row(6, 0))]);
     assert_eq!(fs::read(path.join("docker-71.stdout")).unwrap(), b"out 1\nout 2\n");
     assert_eq!(fs::read(path.join("docker-71.stderr")).unwrap(), b"err 1\n");
     let folder = Folder::open(&path).unwrap();
@@ -61,10 +61,10 @@ fn two_streams_have_two_files_and_one_order() {
 #[test]
 fn what_the_ring_lost_is_a_gap_where_it_was() {
     let (_parent, path) = place();
-    let mut books = open(&path, None, Keep::First);
-    assert_eq!(books.take(&chunk(record(&key(1), 0, b"abc"))), 0);
-    assert_eq!(books.take(&chunk(record(&key(1), 40, b"def"))), 40);
-    let summary = books.finish(vec![(key(1), row(56, 45))]);
+    let mut accounts = open(&path, None, Keep::First);
+    assert_eq!(accounts.take(&chunk(record(&key(1), 0, b"abc"))), 0);
+    assert_eq!(accounts.take(&chunk(record(&key(1), 40, b"def"))), 40);
+    let summary = accounts.finish(vec![(key(1), row(56, 45))]);
     let found: Vec<(u64, u64, Reason)> = lines(&Folder::open(&path).unwrap())
         .into_iter()
         .filter_map(|line| match line {
@@ -81,7 +81,7 @@ fn what_the_ring_lost_is_a_gap_where_it_was() {
 #[test]
 fn rows_without_a_chunk_are_streams_too_and_rows_in_parts_are_one() {
     let (_parent, path) = place();
-    let books = open(&path, None, Keep::First);
+    let accounts = open(&path, None, Keep::First);
     let other = LedgerKey { process: ProcessId::new(4, 5), ..key(1) };
     let reading = LedgerKey { direction: tracer_common::ledger::READ, ..key(3) };
     let rows = vec![
@@ -91,7 +91,7 @@ fn rows_without_a_chunk_are_streams_too_and_rows_in_parts_are_one() {
         (key(3), row(0, 0)),
         (reading, row(7, 0)),
     ];
-    let summary = books.finish(rows);
+    let summary = accounts.finish(rows);
     let found: Vec<_> = summary.streams.iter().map(|s| (s.declared.fd, gaps(s))).collect();
     let expected = [
         (1, vec![(Reason::Unexplained, 9, 1)]),
@@ -104,11 +104,11 @@ fn rows_without_a_chunk_are_streams_too_and_rows_in_parts_are_one() {
 #[test]
 fn the_last_bytes_are_exactly_the_last_ones() {
     let (_parent, path) = place();
-    let mut books = open(&path, Some(100_000), Keep::Last);
+    let mut accounts = open(&path, Some(100_000), Keep::Last);
     let mut all = Vec::new();
     for part in 0..50u8 {
         let bytes = vec![part; 16_000];
-        books.take(&chunk(record(&key(2), 0, &bytes)));
+        accounts.take(&chunk(record(&key(2), 0, &bytes)));
         all.extend(bytes);
     }
     let before = read_again(&Folder::open(&path).unwrap());
@@ -116,7 +116,7 @@ fn the_last_bytes_are_exactly_the_last_ones() {
     let at = before[0].total.cut as usize;
     assert!(at > 0, "the index of a killed run knows what was cut");
     assert_eq!(on_disk[..99], all[at..at + 99]);
-    let summary = books.finish(vec![(key(2), row(all.len() as u64, 0))]);
+    let summary = accounts.finish(vec![(key(2), row(all.len() as u64, 0))]);
     assert_eq!(fs::read(path.join("docker-71.stderr")).unwrap(), &all[700_000..]);
     assert_eq!(sums(&summary.streams[0]), (800_000, 100_000, 700_000, 0));
     assert_eq!(read_again(&Folder::open(&path).unwrap()), summary.streams);
@@ -125,14 +125,14 @@ fn the_last_bytes_are_exactly_the_last_ones() {
 #[test]
 fn gaps_that_follow_each_other_are_one_line() {
     let (_parent, path) = place();
-    let mut books = open(&path, Some(2), Keep::First);
+    let mut accounts = open(&path, Some(2), Keep::First);
     for _ in 0..9 {
-        books.take(&chunk(record(&key(1), 0, b"abc")));
+        accounts.take(&chunk(record(&key(1), 0, b"abc")));
     }
     for _ in 0..5 {
-        books.take(&chunk(copied(&key(1), 10)));
+        accounts.take(&chunk(copied(&key(1), 10)));
     }
-    let summary = books.finish(Vec::new());
+    let summary = accounts.finish(Vec::new());
     let stream = &summary.streams[0];
     assert_eq!(gaps(stream), [(Reason::Limit, 25, 1), (Reason::Copied, 50, 1)]);
     assert_eq!(stream.gaps[1].source.as_deref(), Some("9:99"));
@@ -142,12 +142,12 @@ fn gaps_that_follow_each_other_are_one_line() {
 #[test]
 fn a_folder_that_is_gone_costs_bytes_and_no_count() {
     let (_parent, path) = place();
-    let mut books = open(&path, None, Keep::First);
-    books.take(&chunk(record(&key(1), 0, b"abc")));
+    let mut accounts = open(&path, None, Keep::First);
+    accounts.take(&chunk(record(&key(1), 0, b"abc")));
     fs::remove_dir_all(&path).unwrap();
-    books.take(&chunk(record(&key(1), 0, b"def")));
-    books.take(&chunk(record(&key(2), 0, b"ghijk")));
-    let summary = books.finish(vec![(key(1), row(6, 0)), (key(2), row(5, 0))]);
+    accounts.take(&chunk(record(&key(1), 0, b"def")));
+    accounts.take(&chunk(record(&key(2), 0, b"ghijk")));
+    let summary = accounts.finish(vec![(key(1), row(6, 0)), (key(2), row(5, 0))]);
     assert_eq!(gaps(&summary.streams[1]), [(Reason::DiskError, 5, 1)]);
     assert_eq!(sums(&summary.streams[0]), (6, 6, 0, 0));
     assert_eq!(sums(&summary.streams[1]), (5, 0, 0, 5));
@@ -161,24 +161,24 @@ fn nothing_is_stored_without_its_line_while_the_index_cannot_grow() {
     let (end, index) = pipe_with(PipeFlags::NONBLOCK).unwrap();
     let index = File::from(index);
     let options = Options { limit: None, keep: Keep::First };
-    let mut books = Books::new(Some((index.try_clone().unwrap(), folder)), options);
+    let mut accounts = Accounts::new(Some((index.try_clone().unwrap(), folder)), options);
     let mut times = 0u64;
-    while !books.is_stuck {
+    while !accounts.is_stuck {
         let mut one = record(&key(1), 0, b"a");
         // A write of its own, which needs a line of its own.
         one[..8].copy_from_slice(&times.to_ne_bytes());
-        books.take(&chunk(one));
+        accounts.take(&chunk(one));
         times += 1;
     }
     for fd in 2..1000 {
-        books.take(&chunk(record(&key(fd), 3, b"bc")));
+        accounts.take(&chunk(record(&key(fd), 3, b"bc")));
     }
     assert_eq!(fs::metadata(path.join("docker-71.stdout")).unwrap().len(), times - 1);
     assert_eq!(fs::read_dir(&path).unwrap().count(), 1, "no bytes without a line");
     fcntl_setpipe_size(&index, 1 << 20).unwrap();
-    books.take(&chunk(record(&key(2), 3, b"def")));
+    accounts.take(&chunk(record(&key(2), 3, b"def")));
     let rows = vec![(key(1), row(times, 0)), (key(2), row(8, 3))];
-    let summary = books.finish(rows);
+    let summary = accounts.finish(rows);
     assert!(!summary.is_index_incomplete);
     assert_eq!(sums(&summary.streams[0]), (times, times - 1, 0, 1));
     assert_eq!(sums(&summary.streams[1]), (8, 3, 0, 5));
@@ -195,9 +195,9 @@ fn an_index_that_could_not_be_written_is_said_to_be_incomplete() {
     let (_parent, path) = place();
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let options = Options { limit: None, keep: Keep::First };
-    let mut books = Books::new(Some((full, Folder::create(&path).unwrap())), options);
-    books.take(&chunk(record(&key(1), 0, b"abc")));
-    let summary = books.finish(vec![(key(1), row(3, 0))]);
+    let mut accounts = Accounts::new(Some((full, Folder::create(&path).unwrap())), options);
+    accounts.take(&chunk(record(&key(1), 0, b"abc")));
+    let summary = accounts.finish(vec![(key(1), row(3, 0))]);
     assert!(summary.is_index_incomplete);
     assert_eq!(sums(&summary.streams[0]), (3, 3, 0, 0));
 }
@@ -218,21 +218,21 @@ proptest! {
     ) {
         let (_parent, path) = place();
         let keep = if last { Keep::Last } else { Keep::First };
-        let mut books = open(&path, limit, keep);
+        let mut accounts = open(&path, limit, keep);
         let mut content: BTreeMap<i32, Vec<u8>> = BTreeMap::new();
         let mut missing: BTreeMap<i32, u64> = BTreeMap::new();
         let mut lost: BTreeMap<i32, u64> = BTreeMap::new();
         for (fd, bytes, increase, copies) in &steps {
             let lost = lost.entry(*fd).or_default();
             *lost += increase;
-            books.take(&chunk(record(&key(*fd), *lost, bytes)));
-            books.take(&chunk(copied(&key(*fd), *copies)));
+            accounts.take(&chunk(record(&key(*fd), *lost, bytes)));
+            accounts.take(&chunk(copied(&key(*fd), *copies)));
             content.entry(*fd).or_default().extend(bytes);
             *missing.entry(*fd).or_default() += increase + copies;
         }
         let written = |fd: &i32| content[fd].len() as u64 + missing[fd] + more;
         let rows = content.keys().map(|fd| (key(*fd), row(written(fd), lost[fd]))).collect();
-        let summary = books.finish(rows);
+        let summary = accounts.finish(rows);
         prop_assert_eq!(&read_again(&Folder::open(&path).unwrap()), &summary.streams);
         prop_assert_eq!(summary.streams.len(), content.len());
         for stream in &summary.streams {
