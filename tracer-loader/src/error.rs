@@ -21,6 +21,14 @@ pub enum LoaderError {
         /// The kernel's or aya's words.
         reason: String,
     },
+    /// The embedded object is not as the build script has seen it.
+    #[error(
+        "tracer's eBPF object is damaged ({reason}): build tracer again with `cargo xtask build`"
+    )]
+    Patch {
+        /// What is wrong with its markers.
+        reason: String,
+    },
     /// There is no memory for the maps.
     #[error(
         "the kernel has no memory for tracer's tables ({reason}): they take 16 MB by default; free some, or make \

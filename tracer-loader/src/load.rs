@@ -3,7 +3,7 @@
 pub(crate) mod kernel;
 #[allow(unsafe_code, reason = "a thread of its own gets another view of the file system")]
 mod no_files;
-mod placing;
+mod patch;
 
 use aya::{
     EbpfLoader,
@@ -15,7 +15,10 @@ use tracer_common::{
     process::{ProcessEntry, ROLE_TARGET, followed_slot},
 };
 
-use self::{kernel::Kernel, placing::RdonlyCast};
+use self::{
+    kernel::Kernel,
+    patch::{Markers, RdonlyCast},
+};
 use crate::{
     Loader, LoaderError,
     btf::KernelTypes,
@@ -26,6 +29,8 @@ use crate::{
 
 /// The programs, compiled from `tracer-ebpf`; empty in a build without a BPF compiler.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer.o"));
+/// The markers that the build script counted in it.
+static MARKERS: Markers = include!(concat!(env!("OUT_DIR"), "/markers.rs"));
 
 /// What the kernel side must know before it is loaded.
 #[derive(Clone, Debug)]
@@ -111,7 +116,7 @@ impl Loader {
         loader.map_max_entries(names::MAP_OBJECTS, settings.max_objects);
         size_ledger(&mut loader, settings.max_objects);
         size_capture(&mut loader, settings.capture.as_ref());
-        let object = placing::place(OBJECT, &constants.values, constants.cast);
+        let object = patch::patch(OBJECT, &constants.values, constants.cast, &MARKERS)?;
         let bpf = loader.load(&object).map_err(|error| refusal(&error))?;
         let uring_covered = constants.uring_covered;
         let manner = manner_of(settings, &kernel.types)?;
@@ -198,22 +203,23 @@ const WAKE_SHARE: u64 = 8;
 
 /// What the kernel side must know before it is loaded.
 struct Constants {
-    values: placing::Constants,
+    values: patch::Constants,
     uring_covered: bool,
     cast: Option<RdonlyCast>,
 }
 
 impl Constants {
     fn collect(types: &KernelTypes, settings: &KernelSettings) -> Result<Self, LoaderError> {
-        let mut values = placing::Constants::new();
+        let mut values = patch::Constants::new();
         for (number, (_, offset)) in (0..).zip(types.offsets()?) {
             values.set(number, offset);
         }
         values.set(settings::FD_MASK, settings.fd_mask);
-        if let Some(capture) = &settings.capture {
-            values.set(settings::CAPTURE_LIMIT, capture.limit.unwrap_or(u64::MAX));
-            values.set(settings::CAPTURE_WAKE, u64::from(capture.ring_bytes) / WAKE_SHARE);
-        }
+        let (limit, wake) = settings.capture.as_ref().map_or((0, 0), |capture| {
+            (capture.limit.unwrap_or(u64::MAX), u64::from(capture.ring_bytes) / WAKE_SHARE)
+        });
+        values.set(settings::CAPTURE_LIMIT, limit);
+        values.set(settings::CAPTURE_WAKE, wake);
         let uring = hooks::uring(types);
         let cast = RdonlyCast::find(types);
         for (number, value) in [
