@@ -1,8 +1,8 @@
 //! A capture as data: its records, its index, and what can be recovered from them.
 //!
-//! [`chunk`] decodes a record of the capture ring, [`stream`] decides which of its bytes are kept, [`index`] is the
-//! file that says which write put which bytes where, [`summary`] adds its lines up, and [`recovery`] finds in it the
-//! output that did not arrive.
+//! [`chunk`] decodes a record of the capture ring, [`account`] decides which of its bytes are kept, [`index`] is the
+//! file that maps each write to its bytes, [`summary`] adds up its lines, and [`recovery`] finds output in it that
+//! did not arrive.
 
 pub mod account;
 pub mod chunk;
@@ -25,7 +25,7 @@ pub const SESSION: &str = "session";
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// They went from fd to fd inside the kernel.
+    /// The kernel copied them from fd to fd.
     Copied,
     /// The writer's memory could not be read.
     Unreadable,
@@ -35,19 +35,19 @@ pub enum Reason {
     TooLarge,
     /// The ring had no room: the writers were faster than tracer.
     RingFull,
-    /// The stream's limit was reached.
+    /// The limit of the stream was reached.
     Limit,
-    /// Disk or terminal were slower than the writers.
+    /// Disk or terminal was slower than the writers.
     SlowOutput,
     /// The file could not be written.
     DiskError,
-    /// The ledger has bytes that no record told of.
+    /// The ledger has more bytes than the records.
     #[default]
     Unexplained,
 }
 
 impl Reason {
-    /// The reason as the end of a sentence.
+    /// The reason in words, as the end of a sentence.
     #[must_use]
     pub const fn words(self) -> &'static str {
         match self {

@@ -1,4 +1,6 @@
-//! A lifecycle event, decoded. Decoding is total: any byte string gives an event or a named error.
+//! Events: what happened to a process or an object, decoded from the kernel side's records or observed in user space.
+//!
+//! Decoding is total: any byte string gives an event or a named error.
 
 mod decode;
 mod observations;
@@ -33,10 +35,10 @@ pub struct Event {
 pub enum EventKind {
     /// A target created a process.
     Fork {
-        /// Who called `fork`, `vfork` or `clone`.
+        /// The process that called `fork`, `vfork` or `clone`.
         #[serde(default)]
         parent: ProcessId,
-        /// Who was created.
+        /// The new process.
         #[serde(default)]
         child: ProcessId,
         /// The child's pid in its innermost namespace.
@@ -46,11 +48,11 @@ pub enum EventKind {
         #[serde(default)]
         comm: String,
     },
-    /// A process has an image: it called `execve`, or it was there before the hooks.
+    /// A process has an image: it called `execve`, or it was adopted (it ran before the hooks were attached).
     Image(Image),
     /// The last thread of a process ended.
     Exit(Exit),
-    /// An object came under watch.
+    /// An object was seen first; it is watched from now on.
     Object {
         /// The facts that are fixed at first sight.
         #[serde(default)]
@@ -77,9 +79,9 @@ pub enum EventKind {
         #[serde(default, with = "raw_text")]
         text: Vec<u8>,
     },
-    /// An end of an object: somebody holds it open, has created it, or has closed it.
+    /// One end of an object: a process holds it open, has created it, or has closed it.
     Holder {
-        /// Who and what.
+        /// The process, its fd and the object.
         #[serde(default)]
         holder: layout::Holder,
         /// Name of the process.
@@ -89,24 +91,24 @@ pub enum EventKind {
         #[serde(default)]
         sighting: Sighting,
     },
-    /// User space saw the environment of a process: the variables that change what programs print.
+    /// User space read the environment of a process: the variables that change what programs print.
     Environment {
-        /// Whose.
+        /// The process.
         #[serde(default)]
         process: ProcessId,
         /// Name and value, only those that are set.
         #[serde(default)]
         variables: Vec<(String, String)>,
     },
-    /// User space saw what became of a file.
+    /// User space looked for a file at the end of the trace.
     File {
-        /// Which.
+        /// The file.
         #[serde(default)]
         object: ObjectId,
         /// Whether its path still leads to it.
         #[serde(default)]
         now: FileNow,
-        /// Its size in bytes, where it does.
+        /// Its size in bytes, if its path still leads to it.
         #[serde(default)]
         size: u64,
     },
@@ -115,30 +117,30 @@ pub enum EventKind {
         /// The file.
         #[serde(default)]
         object: ObjectId,
-        /// The sums.
+        /// Sums of its content.
         #[serde(default)]
         tally: LogTally,
     },
-    /// User space saw a thread asleep in a call when the trace ended.
+    /// User space found a thread blocked in a call when the trace ended.
     #[serde(rename = "asleep")]
     BlockedThread(BlockedThread),
-    /// A manager's log says what it handed out.
+    /// A manager's log says how many bytes it returned.
     #[serde(rename = "handed_out")]
     Claim(Claim),
     /// How well a manager's log could be read.
     LogRead(LogRead),
 }
 
-/// What is told of an end of an object.
+/// Why an end of an object is reported.
 #[derive(serde::Serialize, serde::Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Sighting {
     /// A survey found it open.
     #[default]
     Open,
-    /// A target created it just now: a pipe, a pair of sockets.
+    /// A target has just created it: a pipe, a pair of sockets.
     Created,
-    /// It was closed just now, and it could be read.
+    /// A read end has just been closed.
     Closed,
 }
 
@@ -147,7 +149,7 @@ pub enum Sighting {
 #[serde(default)]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Image {
-    /// Who.
+    /// The process.
     pub process: ProcessId,
     /// Its parent.
     pub parent: ProcessId,
@@ -155,11 +157,11 @@ pub struct Image {
     pub ns_pid: u32,
     /// `ROLE_*`.
     pub role: u32,
-    /// Whether it called `execve` just now; otherwise it was adopted.
+    /// Whether it has just called `execve`; otherwise it was adopted.
     pub executed: bool,
     /// Its name.
     pub comm: String,
-    /// Its arguments, as far as the kernel side read them.
+    /// Its arguments, as many as the kernel side could read.
     pub argv: Vec<String>,
     /// Whether `argv` was cut.
     pub argv_cut: bool,
@@ -172,7 +174,7 @@ pub struct Image {
 #[serde(default)]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exit {
-    /// Who.
+    /// The process.
     pub process: ProcessId,
     /// As `waitpid` gives it.
     pub status: u32,
@@ -180,11 +182,11 @@ pub struct Exit {
     pub comm: String,
     /// What fd 0, 1 and 2 point to at the end.
     pub stdio: [FdState; 3],
-    /// The pipes behind them at that moment.
+    /// The pipes that they lead to, at that moment.
     pub pipes: [PipeState; 3],
-    /// Sizes of the files behind them, 0 for anything else.
+    /// Sizes of the files that they lead to; 0 for anything else.
     pub sizes: [u64; 3],
-    /// Bytes written through fds that were not of interest.
+    /// Bytes written through fds that the user did not ask for.
     pub other_bytes: u64,
     /// Calls that wrote them.
     pub other_calls: u64,

@@ -1,16 +1,16 @@
-//! Work on several threads, its results in the order in which it was given.
+//! Runs jobs on several threads and returns the results in the order of the jobs.
 
 use std::{
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread::{self, Scope},
 };
 
-/// Threads at the same time: what a job holds in memory is held once for each.
+/// Maximal number of threads; each of them holds one job in memory.
 const MAX_THREADS: usize = 8;
-/// Jobs that one thread has before it or behind it. With the one at hand, this bounds what is held.
+/// Jobs that wait for one thread, and results that wait behind it. Limits how much is held in memory.
 const AHEAD: usize = 2;
 
-/// A thread that does what it is given, in that order.
+/// A thread that runs its jobs in order.
 struct Worker<J, R> {
     jobs: SyncSender<J>,
     results: Receiver<R>,
@@ -25,18 +25,18 @@ impl<J, R> Worker<J, R> {
         let (jobs, given) = sync_channel(AHEAD);
         let (done, results) = sync_channel(AHEAD);
         scope.spawn(move || {
-            // Ends when there are no more jobs, or nobody wants their results.
+            // Ends when there are no more jobs, or the receiver of the results is gone.
             given.iter().map(work).try_for_each(|result| done.send(result))
         });
         Self { jobs, results }
     }
 }
 
-/// Jobs that the threads of a scope take in turns.
+/// Distributes jobs to the threads of a scope, round robin.
 pub struct InOrder<'s, 'e, J, R, W> {
     scope: &'s Scope<'s, 'e>,
     work: W,
-    /// Started when there is something for them to do.
+    /// Started on demand.
     workers: Vec<Worker<J, R>>,
     most: usize,
     given: usize,
@@ -49,13 +49,13 @@ where
     R: Send + 's,
     W: Fn(J) -> R + Copy + Send + 's,
 {
-    /// Nothing is done yet; `work` is what will be done with each job.
+    /// Starts nothing yet; `work` runs each job.
     pub fn new(scope: &'s Scope<'s, 'e>, work: W) -> Self {
         let most = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
         Self { scope, work, workers: Vec::new(), most, given: 0, taken: 0 }
     }
 
-    /// Whether another job can be given without waiting for anybody.
+    /// Whether another job can be given without blocking.
     pub const fn has_room(&self) -> bool {
         self.given - self.taken < self.most * AHEAD
     }
@@ -66,13 +66,13 @@ where
             self.workers.push(Worker::start(self.scope, self.work));
         }
         if let Some(worker) = self.workers.get(self.given % self.most) {
-            // Refused only by one that has panicked, and so will the scope.
+            // Fails only if the thread has panicked; then the scope panics too.
             let _ = worker.jobs.send(job);
         }
         self.given += 1;
     }
 
-    /// Waits for the next result; `None` when every job's was taken, or its thread has panicked.
+    /// Waits for the next result; `None` if all results were taken, or the thread has panicked.
     pub fn take(&mut self) -> Option<R> {
         if self.taken == self.given {
             return None;
@@ -87,11 +87,11 @@ where
 mod tests {
     use super::*;
 
-    /// Numbers in as many jobs, each taken as soon as no more can be given.
+    /// Doubles the numbers `0..jobs`, one per job; takes a result whenever no job can be given.
     fn doubled(jobs: u64) -> Vec<u64> {
         thread::scope(|scope| {
             let mut in_order = InOrder::new(scope, |number: u64| {
-                // The first of each turn is the slowest.
+                // The first job of each round is the slowest.
                 if number.is_multiple_of(5) {
                     thread::yield_now();
                 }

@@ -1,9 +1,8 @@
-//! A session on disk: everything that a verdict needs, saved while the trace runs, and read again.
+//! Recordings: a session as a file, written while the trace runs, and read again.
 //!
-//! The file is the stream of what went into [`Session`](crate::session::Session), one JSON object on
-//! each line: `tracer.session/1`, described line by line in `SCHEMA.md`. Replaying is doing the same
-//! to a fresh session, so a report made later equals the one made live. This module knows no path and
-//! prints nothing: it writes to a writer and reads from a reader.
+//! The file is the input of a [`Session`](crate::session::Session), one JSON object on each line: `tracer.session/1`,
+//! described line by line in `SCHEMA.md`. Replay applies the same input to an empty session, so a later report equals
+//! the live one. This module writes to a writer and reads from a reader; it opens no file.
 
 mod budget;
 mod fast_scan;

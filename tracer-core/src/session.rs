@@ -1,7 +1,7 @@
-//! The session: everything a run recorded, as a pure model.
+//! The session: everything that a run recorded, as a pure model.
 //!
-//! Events and ledger rows go in, in any order; nothing here does I/O, reads a clock or panics on an
-//! odd sequence. A verdict is a function of this alone.
+//! It takes in events and ledger rows in any order. It does no I/O, reads no clock and panics on no sequence of
+//! events. A verdict is a function of the session alone.
 
 mod apply;
 mod claims;
@@ -49,40 +49,40 @@ pub struct Session {
     pub start_ns: u64,
     /// Nanoseconds since boot at which the hooks were detached.
     pub end_ns: u64,
-    /// Processes: targets, and strangers who touched a watched object.
+    /// Processes: targets, and participants (other processes that used a watched object).
     pub processes: BTreeMap<ProcessId, Process>,
-    /// Objects under watch.
+    /// Watched objects.
     pub objects: BTreeMap<ObjectId, Object>,
     /// The ledger, rows of ended processes included.
     pub ledger: BTreeMap<LedgerKey, LedgerRow>,
     /// What could not be recorded, by reason.
     pub losses: BTreeMap<LossReason, LossCell>,
-    /// Pairs of objects that are the two halves of one pty or one unix stream, both ways round.
+    /// The two halves of one pty or one unix stream; each pair is here in both directions.
     pub joined: BTreeMap<ObjectId, ObjectId>,
-    /// Threads that were asleep in a call when the trace ended.
+    /// Threads that were blocked in a call when the trace ended.
     pub blocked: Vec<BlockedThread>,
-    /// What managers' logs say that they handed out.
+    /// Bytes that managers returned, according to their logs.
     pub claims: Vec<Claim>,
     /// How well those logs could be read.
     pub logs_read: Vec<LogRead>,
-    /// Reading ends, open and given up.
+    /// Read ends, open and closed.
     ends: ends::Ends,
-    /// Pipes as they were seen last.
+    /// The latest known state of each pipe.
     pipes: BTreeMap<ObjectId, PipeSeen>,
-    /// Objects of which the latest survey found holders.
+    /// Objects for which the latest survey found holders.
     surveyed: BTreeSet<ObjectId>,
-    /// Objects whose creation was seen: nothing was inside before.
+    /// Objects whose creation was seen, so they were empty when they came under watch.
     created: BTreeSet<ObjectId>,
-    /// The environment that was seen last: the next one is mostly the same.
+    /// The environment that was seen last; the next process usually has the same one and shares it.
     variables: Variables,
-    /// How many objects have each name: one path can name several files, one after another or in
-    /// several mount namespaces.
+    /// Number of objects with each name. One path can name several files, one after another or in several mount
+    /// namespaces.
     names: BTreeMap<String, u32>,
 }
 
 impl Session {
-    /// Adds a ledger row to what is known of it: a row that was taken out of the kernel may have
-    /// been opened again by a late completion.
+    /// Adds a ledger row to the known part of it. A row that was taken out of the kernel can be opened again by a
+    /// late completion.
     pub fn add_row(&mut self, key: LedgerKey, row: &LedgerRow) {
         self.ledger.entry(key).and_modify(|known| merge(known, row)).or_insert(*row);
     }
@@ -110,14 +110,14 @@ impl Session {
             .filter(move |(key, _)| key.direction == direction)
     }
 
-    /// Milliseconds from the window's start to a moment.
+    /// Milliseconds from the start of the trace to `time_ns`.
     #[must_use]
     pub fn since_start_ms(&self, time_ns: u64) -> f64 {
         (time_ns as f64 - self.start_ns as f64) / 1e6
     }
 
-    /// The object's name in reports, the same for no two objects: a shared path gets device and
-    /// inode behind it.
+    /// The object's name in reports, which is unique: device and inode are appended to a path that several objects
+    /// share.
     #[must_use]
     pub fn object_name(&self, id: &ObjectId) -> String {
         let Some(object) = self.objects.get(id) else { return object::unknown_name(id) };
@@ -129,7 +129,7 @@ impl Session {
         name
     }
 
-    /// Puts an object under watch; of a later description only a shorter distance counts.
+    /// Adds a watched object. A second description of it can only lower its hop.
     pub fn add_object(&mut self, object: Object) {
         if let Some(known) = self.objects.get_mut(&object.id) {
             known.hop = known.hop.min(object.hop);
@@ -139,8 +139,8 @@ impl Session {
         }
     }
 
-    /// The half from which comes out what is written to this object: the other half of a pty or unix
-    /// stream, else the object itself.
+    /// The object on which the bytes are read that are written to this one: the other half of a pty or unix stream,
+    /// else the object itself.
     #[must_use]
     pub fn peer(&self, object: &ObjectId) -> ObjectId {
         self.joined.get(object).copied().unwrap_or(*object)
@@ -158,7 +158,7 @@ impl Session {
         self.created.contains(object)
     }
 
-    /// The object's kind; `Unknown` when its first sight was lost.
+    /// The object's kind; `Unknown` if the event that describes it was lost.
     #[must_use]
     pub fn object_kind(&self, id: &ObjectId) -> Kind {
         if id.is_none() {

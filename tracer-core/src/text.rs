@@ -1,4 +1,4 @@
-//! Text of traced programs, held once and made harmless, and numbers in words.
+//! Text: strings of traced programs (shared, escaped, redacted), and numbers in words.
 
 mod arguments;
 pub(crate) mod bounded_line;

@@ -1,4 +1,4 @@
-//! The books of one stream: which bytes of a chunk go into its file, and which are a gap. Pure.
+//! The account of one stream: which bytes of a chunk go into its file, and which are a gap.
 
 use bytes::Bytes;
 
@@ -8,63 +8,63 @@ use super::{
     index::{Missing, Total, Written},
 };
 
-/// Lines of the index that a stream may have at least, in bytes.
+/// Minimal size of a stream's lines in the index that is always allowed, in bytes.
 const INDEX_BYTES: u64 = 64 << 20;
 
-/// How much of a stream is kept.
+/// Limits of one stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes that its file takes; what is cut from the front of a file is not counted here.
+    /// Bytes that go into its file; bytes cut from the front of the file are not counted.
     accepted: u64,
     /// Bytes of its lines in the index.
     index: u64,
 }
 
 impl Limits {
-    /// The limits of every stream under these options.
+    /// The limits of each stream for these options.
     #[must_use]
     pub fn new(limit: Option<u64>, keep: Keep) -> Self {
         match (limit, keep) {
             (Some(limit), Keep::First) => Self { accepted: limit, index: limit.max(INDEX_BYTES) },
-            // The last bytes are wanted, however many writes come before them.
+            // Only the end is kept, so any number of earlier writes must be accepted.
             _ => Self::NONE,
         }
     }
 
-    /// None at all.
+    /// No limits.
     pub const NONE: Self = Self { accepted: u64::MAX, index: u64::MAX };
 }
 
-/// What is to be done with a chunk, in this order.
+/// What to do with a chunk, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Bytes before it that found no room in the ring.
     pub lost: u64,
-    /// What goes into the file; may be empty.
+    /// Bytes for the file; may be empty.
     pub bytes: Bytes,
-    /// What is missing after that.
+    /// Bytes missing after that.
     pub missing: Option<(u64, Reason)>,
 }
 
-/// What the ledger says of a stream when the trace is over.
+/// Sums of the ledger for a stream at the end of the trace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
-    /// Bytes that were written.
+    /// Written bytes.
     pub bytes: u64,
     /// Of these, bytes that found no room in the ring.
     pub uncaptured: u64,
-    /// Of these, bytes that were handed over by the ring.
+    /// Of these, bytes that arrived through the ring.
     pub captured: u64,
-    /// The last call, nanoseconds since boot.
+    /// Time of the last call, nanoseconds since boot.
     pub last_ns: u64,
 }
 
-/// One stream's books: `written = kept + cut + missing`.
+/// The account of one stream: `written = kept + cut + missing`.
 #[derive(Clone, Debug)]
 pub struct Account {
     number: u32,
     limits: Limits,
-    /// Bytes that went into the file so far.
+    /// Bytes in the file so far.
     offset: u64,
     missing: u64,
     /// The largest [`Chunk::lost`] so far.
@@ -75,14 +75,14 @@ pub struct Account {
 }
 
 impl Account {
-    /// Empty books.
+    /// An empty account.
     #[must_use]
     pub fn new(number: u32, limits: Limits) -> Self {
         Self { number, limits, offset: 0, missing: 0, lost: 0, indexed: 0, gaps: Vec::new() }
     }
 
-    /// Says what of a chunk is kept. Nothing is booked yet, apart from what the chunk says was lost:
-    /// how many bytes go in is known when they are written.
+    /// Decides which bytes of a chunk are kept. Counts only the bytes that the chunk reports as lost: how many bytes
+    /// the disk takes is known after the write.
     pub fn plan(&mut self, chunk: &Chunk) -> Plan {
         let lost = chunk.lost.saturating_sub(self.lost);
         self.lost = self.lost.max(chunk.lost);
@@ -104,7 +104,7 @@ impl Account {
         (bytes.slice(..taken as usize), Some((length - taken, Reason::Limit)))
     }
 
-    /// Accounts bytes that went into the file.
+    /// Counts bytes that were written to the file.
     pub fn wrote(&mut self, chunk: &Chunk, length: u64) -> Written {
         let offset = self.offset;
         self.offset = offset.saturating_add(length);
@@ -118,7 +118,7 @@ impl Account {
         }
     }
 
-    /// Accounts bytes that are not there.
+    /// Counts missing bytes.
     pub fn misses(&mut self, length: u64, reason: Reason, time_ns: u64, source: Option<String>) {
         if length == 0 {
             return;
@@ -127,7 +127,7 @@ impl Account {
         match self.gaps.iter_mut().find(|gap| gap.reason == reason) {
             Some(gap) => {
                 gap.length = gap.length.saturating_add(length);
-                // Several sources in one line would name the wrong one.
+                // One line cannot name several sources.
                 if gap.source != source {
                     gap.source = None;
                 }
@@ -143,19 +143,18 @@ impl Account {
         }
     }
 
-    /// The gaps that belong into the index now. When the index has no more room for this stream they
-    /// wait for the end, where they are one for each reason.
+    /// The gaps to write to the index now. When the stream has used up its part of the index, they wait for the end
+    /// and are merged, one for each reason.
     pub fn due(&mut self) -> Vec<Missing> {
         if self.is_index_full() { Vec::new() } else { std::mem::take(&mut self.gaps) }
     }
 
-    /// Counts a line of this stream that went into the index.
+    /// Counts a line of this stream in the index.
     pub fn indexed(&mut self, bytes: u64) {
         self.indexed = self.indexed.saturating_add(bytes);
     }
 
-    /// Closes the books: the gaps that are left, and the sums. `cut` is what was cut from the file's
-    /// front.
+    /// Closes the account: the remaining gaps, and the sums. `cut`: bytes that were cut from the front of the file.
     pub fn finish(&mut self, counted: &Counted, cut: u64) -> (Vec<Missing>, Total) {
         let seen = self.offset.saturating_add(self.missing);
         let rest = counted.bytes.saturating_sub(seen);
@@ -173,7 +172,7 @@ impl Account {
     }
 
     fn reason_of_rest(&self, counted: &Counted) -> Reason {
-        // The kernel side stops at the limit too, whatever became of what it had sent.
+        // The kernel side stops at the limit too, even if its records were lost.
         if self.offset.max(counted.captured) >= self.limits.accepted || self.is_index_full() {
             Reason::Limit
         } else {
@@ -286,7 +285,7 @@ pub(super) mod tests {
         assert_eq!(account.due()[0].source, None);
     }
 
-    /// A chunk, how much of what is accepted the disk takes, and the size of its index line.
+    /// A chunk, the number of accepted bytes that the disk takes, and the size of the chunk's line in the index.
     fn step() -> impl Strategy<Value = (Chunk, u64, u64)> {
         let content = prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..40)
@@ -302,7 +301,7 @@ pub(super) mod tests {
             .prop_map(|(content, lost, taken, line)| (chunk(content, lost), taken, line))
     }
 
-    /// Plays the steps; gives every line, and what was counted as it should be.
+    /// Applies the steps; returns all lines and the expected count.
     fn play(
         account: &mut Account,
         steps: &[(Chunk, u64, u64)],

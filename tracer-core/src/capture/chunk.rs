@@ -13,38 +13,38 @@ use tracer_common::{
 use super::Reason;
 use crate::event::{DecodeError, Record, name};
 
-/// What one write, or a part of it, put into its object.
+/// The bytes of one write, or of a part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
     /// When the write returned, nanoseconds since boot; the same for all parts of one write.
     pub time_ns: u64,
-    /// The row it is booked in.
+    /// Its ledger row.
     pub key: LedgerKey,
     /// The thread that wrote.
     pub tid: u32,
-    /// Its name.
+    /// Name of the process.
     pub comm: String,
-    /// How it wrote: syscall or io_uring.
+    /// The system call, or io_uring.
     pub syscall: &'static str,
-    /// Bytes of this row that found no room in the ring before this record. Records of several threads
-    /// may overtake each other: only an increase over the largest one seen is news.
+    /// Bytes of this row that found no room in the ring before this record. Records of several threads may overtake
+    /// each other, so only an increase over the maximum so far counts.
     pub lost: u64,
     /// The bytes.
     pub content: Content,
 }
 
-/// Bytes, or the lack of them.
+/// Bytes, or why they are missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// What was written, a slice of the batch it came in.
+    /// The written bytes, a slice of the batch that the record came in.
     Bytes(Bytes),
-    /// It is not there.
+    /// The bytes are missing.
     Missing {
-        /// How many bytes.
+        /// Number of bytes.
         length: u64,
-        /// Why.
+        /// The reason.
         reason: Reason,
-        /// Where they came from, for [`Reason::Copied`].
+        /// Where the bytes came from, for [`Reason::Copied`].
         source: Option<Source>,
     },
 }
@@ -54,7 +54,7 @@ pub enum Content {
 pub struct Source {
     /// Its number in the writing process.
     pub fd: i32,
-    /// What it leads to; [`ObjectId::NONE`] when that could not be read.
+    /// The object that it leads to; [`ObjectId::NONE`] if that could not be read.
     pub object: ObjectId,
 }
 
@@ -65,7 +65,7 @@ impl Chunk {
         self.key.process
     }
 
-    /// Bytes of the stream that it stands for.
+    /// Number of bytes of the stream that it stands for.
     #[must_use]
     pub fn length(&self) -> u64 {
         match &self.content {
@@ -99,7 +99,7 @@ pub fn decode(record: &Bytes) -> Result<Chunk, DecodeError> {
     Ok(Chunk { time_ns, key, tid, comm: name(&comm), syscall, lost, content })
 }
 
-/// What the kernel side's reason means here; `None` when the bytes follow.
+/// The reason for a code of the kernel side; `None` if the bytes follow.
 fn reason(code: u32) -> Option<Reason> {
     match code {
         gap::NONE => None,

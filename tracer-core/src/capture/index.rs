@@ -1,4 +1,4 @@
-//! The index of a capture folder: which write put which bytes where, one JSON object on each line.
+//! The index of a capture folder: where the bytes of each write are. One JSON object on each line.
 
 use serde::{Deserialize, Serialize};
 use tracer_common::{id::ProcessId, object::ObjectId};
@@ -31,7 +31,7 @@ pub enum Line {
     End(Total),
 }
 
-/// What this folder is.
+/// The folder's schema and options.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Head {
     /// [`super::SCHEMA`].
@@ -40,12 +40,12 @@ pub struct Head {
     pub tracer: String,
     /// Bytes kept of each stream; `None` for all.
     pub limit: Option<u64>,
-    /// Which ones, when there are more.
+    /// Which bytes are kept if there are more.
     pub keep: Keep,
 }
 
 impl Head {
-    /// The first line of this version of tracer.
+    /// The first line, as this version of tracer writes it.
     #[must_use]
     pub fn new(limit: Option<u64>, keep: Keep) -> Self {
         let tracer = env!("CARGO_PKG_VERSION").to_owned();
@@ -58,13 +58,13 @@ impl Head {
 pub struct Declared {
     /// Its number in this index, from 1.
     pub stream: u32,
-    /// Who wrote: `PID@START`, start in nanoseconds since boot.
+    /// The writer: `PID@START`, start in nanoseconds since boot.
     pub process: ProcessId,
     /// Its name at the first write.
     pub comm: String,
-    /// Through which fd; -1 for a file registered with io_uring.
+    /// Its fd; -1 for a file registered with io_uring.
     pub fd: i32,
-    /// To what: `DEV:INODE`.
+    /// The object: `DEV:INODE`.
     pub object: ObjectId,
     /// Name of its file within the folder.
     pub file: String,
@@ -75,47 +75,48 @@ pub struct Declared {
 pub struct Written {
     /// The stream's number.
     pub stream: u32,
-    /// Where the bytes are in its file, before anything was cut from the file's front.
+    /// Offset of the bytes in its file, before any cut from the front of the file.
     pub offset: u64,
-    /// How many.
+    /// Number of bytes.
     pub length: u64,
     /// When the write returned, nanoseconds since boot.
     pub time_ns: u64,
     /// The thread that wrote.
     pub tid: u32,
-    /// How.
+    /// The system call, or io_uring.
     pub syscall: String,
 }
 
-/// Bytes that were written and are not in the file.
+/// Written bytes that are not in the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missing {
     /// The stream's number.
     pub stream: u32,
-    /// Where they would be in its file, as in [`Written::offset`]; the file goes on with what came after.
+    /// Offset at which they would be in the file, as in [`Written::offset`]; the file continues with the bytes after
+    /// them.
     pub offset: u64,
-    /// How many.
+    /// Number of bytes.
     pub length: u64,
-    /// When that was noticed, nanoseconds since boot.
+    /// When the gap was noticed, nanoseconds since boot.
     pub time_ns: u64,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// Where the bytes came from, for a copy within the kernel: a path, or what could be found out.
+    /// Where the bytes came from, for a copy within the kernel: a path, or the identity of the object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }
 
-/// The books of a stream: `written = kept + cut + missing`.
+/// The account of a stream: `written = kept + cut + missing`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Total {
     /// The stream's number.
     pub stream: u32,
-    /// Bytes that the kernel counted.
+    /// Bytes in the ledger.
     pub written: u64,
     /// Bytes in its file.
     pub kept: u64,
-    /// Bytes that were cut from the front of its file: offsets are that much too large for it.
+    /// Bytes that were cut from the front of its file; subtract them from offsets.
     pub cut: u64,
-    /// Bytes in its gaps, all reasons together.
+    /// Bytes in its gaps.
     pub missing: u64,
 }

@@ -1,8 +1,7 @@
-//! Which captured bytes were written and never arrived.
+//! Finds captured bytes that were written and never arrived.
 //!
-//! A pipe is first in, first out: the bytes that nobody read are the last ones written. Their pieces are
-//! found in one pass over the index; of each object no more is kept than covers what is wanted. Pure: the
-//! bytes themselves are read by whoever asked.
+//! A pipe is first in, first out, so the unread bytes are the last ones written. One pass over the index finds their
+//! pieces and keeps no more of each object than the requested bytes. The caller reads the bytes themselves.
 
 mod order;
 mod tail;
@@ -21,23 +20,23 @@ use super::{
     index::{Declared, Line},
 };
 
-/// What is wanted back.
+/// Output to recover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
-    /// What was written to an object and never read.
+    /// Bytes that were written to an object and never read.
     Tail {
         /// The object.
         object: ObjectId,
-        /// Bytes that nobody read, those in flight included.
+        /// Unread bytes, in-flight ones included.
         unread: u64,
-        /// Those of them that belong to a write that had not returned: inside, and not captured.
+        /// Those of them that belong to a blocked write: inside the object, and not captured.
         in_flight: u64,
-        /// Bytes that were written to it by anybody, as the ledger has them.
+        /// Bytes written to it by all processes, according to the ledger.
         written: u64,
-        /// Whether its books balance, and it gives bytes in the order in which it takes them.
+        /// Whether its counts balance, and it is a byte stream.
         is_sure: bool,
     },
-    /// Everything that one process wrote through one fd to one object.
+    /// All bytes that one process wrote through one fd to one object.
     Stream {
         /// The process.
         process: ProcessId,
@@ -48,78 +47,78 @@ pub enum Want {
     },
 }
 
-/// A run of bytes of one write in a stream's file.
+/// A range of a stream's file with bytes of one write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
     /// The stream's number.
     pub stream: u32,
-    /// Where it begins in the file as it is now, what was cut from its front already taken off.
+    /// Offset in the file as it is now, after any cut from its front.
     pub offset: u64,
     /// How many bytes.
     pub length: u64,
-    /// The thread that wrote; of a whole stream the one that wrote the first of them.
+    /// The thread that wrote; for a whole stream, the thread of the first write.
     pub tid: u32,
-    /// When the write returned, nanoseconds since boot; of a whole stream the first one.
+    /// When the write returned, nanoseconds since boot; for a whole stream, when the first write returned.
     pub time_ns: u64,
 }
 
-/// What was found, in the order of the writes.
+/// A part of what was found, in the order of the writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Bytes.
     Bytes(Piece),
-    /// Bytes that are not there.
+    /// Missing bytes.
     Gap {
-        /// How many.
+        /// Number of bytes.
         length: u64,
-        /// Why.
+        /// The reason.
         reason: Reason,
     },
 }
 
-/// Why it is not certain that what was found is all of what is missing, and nothing else.
+/// Why it is uncertain that the found bytes are exactly the requested ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Doubt {
-    /// Bytes are missing in the capture; where they belong is known roughly.
+    /// Bytes are missing in the capture; their place is known roughly.
     Gaps,
-    /// More bytes are unread than were captured: some were inside before the trace.
+    /// More bytes are unread than were captured; some were inside before the trace.
     Before,
-    /// Others wrote to it as well, and that was not captured.
+    /// Other processes wrote to it as well, and were not captured.
     Others,
-    /// Two threads wrote at the same time where it begins.
+    /// At its beginning, two threads wrote at the same time.
     Threads,
-    /// The books of the object do not balance, or it is no stream of bytes.
+    /// The counts of the object do not balance, or it is no byte stream.
     Unbalanced,
-    /// A write had not returned: what it had put in already was not captured.
+    /// A write was blocked; the bytes that it had already put in were not captured.
     InFlight,
-    /// The index has no end.
+    /// The index was cut.
     Unfinished,
 }
 
-/// What the index knows of one want.
+/// What the index has for one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// Its parts, the first written first.
     pub parts: Vec<Part>,
-    /// Bytes that are there.
+    /// Bytes in the capture.
     pub bytes: u64,
-    /// Bytes that are not.
+    /// Bytes that are missing.
     pub missing: u64,
-    /// The streams that it is from, in the order of the index.
+    /// The streams that the parts are from, in the order of the index.
     pub streams: Vec<u32>,
-    /// Why it is not certain; empty when it is.
+    /// Why it is uncertain; empty if it is certain.
     pub doubts: Vec<Doubt>,
 }
 
 impl Found {
-    /// Whether it is certain that these are the bytes that are wanted.
+    /// Whether these are certainly the requested bytes.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         self.doubts.is_empty()
     }
 
-    /// Its last parts, which together have at most so many bytes; gaps count as none.
+    /// Its last parts, with at most `bytes` bytes in total; gaps count as 0.
     #[must_use]
     pub fn last(&self, bytes: u64) -> Vec<Part> {
         let mut room = bytes;
@@ -141,13 +140,13 @@ impl Found {
     }
 }
 
-/// What is known of a stream while the index is read.
+/// State of a stream while the index is read.
 #[derive(Clone, Copy, Debug)]
 struct Stream {
     process: ProcessId,
-    /// Bytes cut from the front of its file, once that is known.
+    /// Bytes cut from the front of its file, according to its last line.
     cut: Option<u64>,
-    /// The same while its last line is not there.
+    /// The same before its last line was read.
     cut_so_far: u64,
 }
 
@@ -157,20 +156,20 @@ impl Stream {
     }
 }
 
-/// The streams by their numbers.
+/// Streams by number.
 type Streams = BTreeMap<u32, Stream>;
 
-/// Searches the index for several wants at once.
+/// Searches the index for several requests in one pass.
 #[derive(Clone, Debug, Default)]
 pub struct Search {
     streams: Streams,
     tails: Vec<(usize, TailSearch)>,
     wholes: Vec<(usize, WholeSearch)>,
-    /// Searches that a stream concerns.
+    /// The searches that each stream belongs to.
     of_stream: BTreeMap<u32, Vec<Place>>,
 }
 
-/// A search by its place in the lists of [`Search`].
+/// Index of a search in the lists of [`Search`].
 #[derive(Clone, Copy, Debug)]
 enum Place {
     Tail(usize),
@@ -178,7 +177,7 @@ enum Place {
 }
 
 impl Search {
-    /// A search that has seen no line yet.
+    /// A search before the first line.
     #[must_use]
     pub fn new(wants: &[Want]) -> Self {
         let mut search = Self::default();
@@ -223,15 +222,14 @@ impl Search {
         }
     }
 
-    /// Says how much was cut from the front of a stream's file, for an index that was cut before its
-    /// last line could say so.
+    /// Sets how many bytes were cut from the front of a stream's file, for an index without the stream's last line.
     pub fn assume_cut(&mut self, stream: u32, cut: u64) {
         if let Some(stream) = self.streams.get_mut(&stream) {
             stream.cut_so_far = cut;
         }
     }
 
-    /// What was found, in the order of the wants. Nothing is found of a stream that is not in the index.
+    /// The results, in the order of the requests. Empty for a stream that is not in the index.
     #[must_use]
     pub fn finish(self) -> Vec<Found> {
         let mut found = vec![Found::default(); self.tails.len() + self.wholes.len()];
@@ -278,7 +276,7 @@ impl Search {
     }
 }
 
-/// What an index knows of each want.
+/// Searches a complete list of lines.
 #[must_use]
 pub fn recover(wants: &[Want], lines: impl IntoIterator<Item = Line>) -> Vec<Found> {
     let mut search = Search::new(wants);

@@ -1,5 +1,4 @@
-//! What was captured: the sum of an index's lines, the same while they are written and when they are
-//! read again. Pure.
+//! Sums of an index's lines; the same while the lines are written and when they are read again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +9,8 @@ use super::{
     index::{Declared, Line, Missing, Total},
 };
 
-/// A file is at least that much longer than its limit before it is trimmed: a trim makes a file, and a
-/// tiny limit must not make one for each write.
+/// A file grows at least this far beyond its limit before it is trimmed: each trim creates a file, and a tiny limit
+/// must not create one for each write.
 const SLACK: u64 = 64 << 10;
 
 /// The length above which a file that keeps its last `limit` bytes is trimmed.
@@ -20,42 +19,42 @@ pub fn trim_above(limit: u64) -> u64 {
     limit.saturating_add(limit.max(SLACK))
 }
 
-/// What a capture holds and what it lacks.
+/// Sums of a capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Every stream, in the order of their first bytes.
+    /// All streams, in the order of their first bytes.
     pub streams: Vec<StreamSummary>,
-    /// Records of the ring that could not be understood; their bytes are in gaps.
+    /// Records of the ring that could not be decoded; their bytes are gaps.
     pub undecodable: u64,
-    /// Whether lines of the index could not be written: the folder says less than this.
+    /// Whether lines of the index could not be written, so that the folder has less than this summary.
     pub is_index_incomplete: bool,
 }
 
-/// One stream.
+/// Sums of one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamSummary {
-    /// Which.
+    /// Its declaration.
     pub declared: Declared,
-    /// Its sums; counted from its lines when the index was cut before its last line.
+    /// Its totals; counted from its lines if its last line is missing.
     pub total: Total,
-    /// What is missing, one entry for each reason and source.
+    /// Its gaps, one entry for each reason and source.
     pub gaps: Vec<GapSum>,
 }
 
-/// The gaps of one kind.
+/// All gaps of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GapSum {
-    /// Why the bytes are not there.
+    /// Why the bytes are missing.
     pub reason: Reason,
-    /// How many, summed.
+    /// Sum of their bytes.
     pub bytes: u64,
-    /// How many gaps: lines of the index.
+    /// Number of gaps (lines of the index).
     pub times: u64,
     /// Where the bytes came from, for a copy within the kernel.
     pub source: Option<String>,
 }
 
-/// Kinds of gaps told apart in one stream; a program may copy out of a thousand files.
+/// Maximal number of kinds of gaps in one stream; a program may copy from a thousand files.
 const MAX_KINDS: usize = 16;
 
 /// Adds up lines.
@@ -68,14 +67,14 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Nothing yet. `limit` and `keep` are those of the index's first line.
+    /// An empty tally. `limit` and `keep` are those of the first line of the index.
     #[must_use]
     pub fn new(limit: Option<u64>, keep: Keep) -> Self {
         let tail = limit.filter(|_| keep == Keep::Last);
         Self { tail, ..Self::default() }
     }
 
-    /// Adds a line. Lines of a stream that was not declared are left out.
+    /// Adds a line. Ignores lines of a stream that was not declared.
     pub fn add(&mut self, line: &Line) {
         match line {
             Line::Capture(_) => {}
@@ -85,7 +84,7 @@ impl Tally {
                 if let Some(total) = self.total(write.stream) {
                     total.written = total.written.saturating_add(write.length);
                     total.kept = total.kept.saturating_add(write.length);
-                    // What the files do, in case no last line says it.
+                    // Computes the trim of the file, in case the last line is missing.
                     if let Some(tail) = tail.filter(|tail| total.kept > trim_above(*tail)) {
                         total.cut = total.cut.saturating_add(total.kept - tail);
                         total.kept = tail;
@@ -103,7 +102,7 @@ impl Tally {
         self.streams.into_values().collect()
     }
 
-    /// Whether every stream has its last line: the capture was not cut.
+    /// Whether every stream has its last line, so that the capture was not cut.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.streams.keys().all(|stream| self.ended.contains(stream))
@@ -117,7 +116,7 @@ impl Tally {
 
     fn end(&mut self, end: &Total) {
         let sum = end.kept.saturating_add(end.cut).saturating_add(end.missing);
-        // A line that somebody made up.
+        // A line that tracer did not write.
         if sum != end.written {
             return;
         }

@@ -14,7 +14,7 @@ pub enum DecodeError {
         /// Its length.
         length: usize,
     },
-    /// The tag is none of ours.
+    /// The tag is unknown.
     #[error("unknown record kind {kind}")]
     UnknownKind {
         /// The tag.
@@ -97,7 +97,7 @@ pub(crate) fn name(raw: &[u8]) -> String {
     String::from_utf8_lossy(&raw[..end]).into_owned()
 }
 
-/// Strings that are each ended by NUL; a last one without it is kept as it is.
+/// Strings that each end with NUL. A last one without NUL is kept.
 fn strings(raw: &[u8]) -> Vec<String> {
     let body = raw.strip_suffix(&[0]).unwrap_or(raw);
     if body.is_empty() {
@@ -106,8 +106,8 @@ fn strings(raw: &[u8]) -> Vec<String> {
     body.split(|byte| *byte == 0).map(|part| String::from_utf8_lossy(part).into_owned()).collect()
 }
 
-/// A path from its components, which come from the file upwards. The nameless root of a pseudo file
-/// system (an anonymous pipe) has no path.
+/// Builds a path from its components, which arrive from the file upwards. The nameless root of a pseudo file system
+/// (an anonymous pipe) has no path.
 fn path(raw: &[u8]) -> String {
     strings(raw)
         .iter()

@@ -1,8 +1,8 @@
-//! What user space saw beside the hooks: threads asleep, files at the end, logs and environments.
+//! Observations from user space, which no hook delivers: blocked threads, files at the end, logs and environments.
 
 use tracer_common::{id::ProcessId, object::ObjectId};
 
-/// A thread that was asleep in a call.
+/// A thread that was blocked in a call.
 #[derive(serde::Serialize, serde::Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(default)]
 pub struct BlockedThread {
@@ -10,15 +10,15 @@ pub struct BlockedThread {
     pub process: ProcessId,
     /// The thread.
     pub tid: u32,
-    /// In what.
+    /// The kind of call.
     pub call: BlockedCall,
-    /// On which fd; -1 where the call names none.
+    /// The fd of the call; -1 if the call names none.
     pub fd: i32,
-    /// What the fd leads to, where it is under watch.
+    /// The object that the fd leads to, if it is watched.
     pub object: Option<ObjectId>,
 }
 
-/// What a thread sleeps in.
+/// The call in which a thread is blocked.
 #[derive(serde::Serialize, serde::Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum BlockedCall {
@@ -31,7 +31,7 @@ pub enum BlockedCall {
     Other,
 }
 
-/// What became of a file.
+/// What the path of a file leads to at the end of the trace.
 #[derive(serde::Serialize, serde::Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum FileNow {
@@ -44,7 +44,7 @@ pub enum FileNow {
     Gone,
 }
 
-/// What a container engine's log file holds of what was logged while it was watched.
+/// The part of a container engine's log file that was written during the trace.
 #[derive(serde::Serialize, serde::Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(default)]
 pub struct LogTally {
@@ -70,11 +70,11 @@ pub struct LogRead {
     pub first_bad: Option<String>,
 }
 
-/// What a manager's log says of one process.
+/// What a manager's log claims about one process.
 #[derive(serde::Serialize, serde::Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(default)]
 pub struct Claim {
-    /// The pid that the log names: inside the container, where it runs in one.
+    /// The pid that the log names; for a process in a container, its pid inside the container.
     pub pid: u32,
     /// The container that it names.
     pub container: Option<String>,
@@ -84,28 +84,28 @@ pub struct Claim {
     pub stdout: Replies,
     /// Replies about stderr.
     pub stderr: Replies,
-    /// How often it handed out nothing after it had handed out something.
+    /// How often it returned no bytes after it had returned some.
     pub empty_again: u32,
 }
 
-/// What a manager handed out of one stream.
+/// What a manager returned of one stream.
 #[derive(serde::Serialize, serde::Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(default)]
 pub struct Replies {
-    /// How many lines of its log say so; 0 when there is none.
+    /// Number of lines of the log that say so.
     pub lines: u64,
-    /// The bytes that they add up to.
+    /// Sum of their bytes.
     pub bytes: u64,
 }
 
 impl Replies {
-    /// Adds what another log says.
+    /// Adds the replies of another log.
     pub fn add(&mut self, other: Self) {
         self.lines = self.lines.saturating_add(other.lines);
         self.bytes = self.bytes.saturating_add(other.bytes);
     }
 
-    /// The bytes, where the log has a line about them.
+    /// The bytes, if the log has a line about them.
     #[must_use]
     pub fn claimed(&self) -> Option<u64> {
         (self.lines > 0).then_some(self.bytes)

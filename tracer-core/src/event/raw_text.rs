@@ -1,5 +1,5 @@
-//! How raw bytes of a fact are saved: as text where they are UTF-8, else with one character for each
-//! byte (ISO 8859-1) under a name of its own. Nothing is lost either way.
+//! Serializes the raw bytes of a fact: as text if they are UTF-8, else as ISO 8859-1 (one character for each byte)
+//! under the key `latin1`. Neither form loses a byte.
 
 use std::borrow::Cow;
 

@@ -1,34 +1,33 @@
-//! How much of a recording is read: a made-up file must not take all memory, and one without end must not be
-//! read for ever.
+//! The memory budget for an untrusted recording: it must not use up all memory, and reading it must end.
 
 use std::fmt;
 
 use super::parse::Line;
 use crate::event::EventKind;
 
-/// Memory of what one line puts into the session and its report, apart from its text: a process with its
-/// places in all tables is the largest.
+/// Memory that one line takes in the session and its report, without its text; measured for a process, which takes
+/// most.
 const EACH_LINE: u64 = 3 << 10;
 /// The same for each byte of its text.
 const EACH_BYTE: u64 = 4;
-/// The same for each string in a list: an argument, a variable.
+/// The same for each string in a list: an argument or a variable.
 const EACH_STRING: u64 = 160;
-/// Copies of a name that one line leads to.
+/// Copies of a name that one line can cause.
 const COPIES: u64 = 6;
-/// Lines that cannot be read, after which a file is no recording any more.
+/// Maximal number of damaged lines; then the rest is not read.
 const MAX_DAMAGED: u32 = 100_000;
 
-/// Why the rest of a file was left out.
+/// Why the rest of a file was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeftOut {
-    /// What it says would take more memory than it may.
+    /// It would take more memory than `limit`.
     Memory {
-        /// How much it may take, in bytes.
+        /// The limit, in bytes.
         limit: u64,
     },
     /// A line does not end.
     EndlessLine,
-    /// Too many lines cannot be read.
+    /// Too many lines are damaged.
     Damaged,
 }
 
@@ -47,29 +46,29 @@ impl fmt::Display for LeftOut {
     }
 }
 
-/// What may still be read.
+/// The budget of one recording.
 #[derive(Debug)]
 pub(super) struct Budget {
     limit: u64,
-    /// What lines take that keep something.
+    /// Memory taken so far, without `copied`.
     used: u64,
-    /// How many those are.
+    /// Number of lines that take memory.
     lines: u64,
-    /// What each of them may have a copy of in the report: the longest name, the largest environment.
+    /// Memory that the report may copy for each line: the longest name, the largest environment.
     copied: u64,
     damaged: u32,
 }
 
 impl Budget {
-    /// For a file that may take `limit` bytes of memory.
+    /// A budget of `limit` bytes.
     pub(super) fn new(limit: u64) -> Self {
         Self { limit, used: 0, lines: 0, copied: 0, damaged: 0 }
     }
 
-    /// Takes the room of a line of `length` bytes.
+    /// Charges a line of `length` bytes.
     pub(super) fn take(&mut self, line: &Line, length: usize) -> Result<(), LeftOut> {
         match line {
-            // Only the first one of its row takes room, see `Budget::take_row`.
+            // Only the first checkpoint of a row takes memory, see `Budget::take_row`.
             Line::Checkpoint(_) => Ok(()),
             Line::StartedHere(_) | Line::Survey | Line::End(_) | Line::Unknown => Ok(()),
             Line::Row(_) | Line::Loss(_) => self.add(length as u64 * EACH_BYTE),
@@ -80,7 +79,7 @@ impl Budget {
         }
     }
 
-    /// Takes the room of a row that is open.
+    /// Charges an open row.
     pub(super) fn take_row(&mut self) -> Result<(), LeftOut> {
         self.add(0)
     }
@@ -95,7 +94,7 @@ impl Budget {
         Ok(())
     }
 
-    /// A line could not be read.
+    /// Counts a damaged line.
     pub(super) fn damaged(&mut self) -> Result<(), LeftOut> {
         self.damaged += 1;
         if self.damaged < MAX_DAMAGED { Ok(()) } else { Err(LeftOut::Damaged) }
@@ -121,7 +120,7 @@ fn strings(event: &EventKind) -> usize {
     }
 }
 
-/// What other lines may make copies of: an object is named wherever it occurs, and a process too.
+/// Bytes that the report may copy for other lines: names of objects and processes are repeated wherever they occur.
 fn copied(event: &EventKind) -> u64 {
     let name = |text: &str| COPIES * text.len() as u64;
     match event {
@@ -154,7 +153,7 @@ mod tests {
         Line::Event(Event { time_ns: 5, kind: EventKind::Image(image) })
     }
 
-    /// Lines of this kind that fit into a megabyte.
+    /// Number of lines of this kind that fit into 1 MiB.
     fn fitting(line: &Line) -> usize {
         let mut room = Budget::new(1 << 20);
         (0..).take_while(|_| room.take(line, 60).is_ok()).count()

@@ -1,4 +1,4 @@
-//! Numbers that can be real: a made-up file must not make the sums behind a verdict overflow.
+//! Limits for the numbers and texts of an untrusted recording, so that no sum behind a verdict overflows.
 
 use std::{borrow::Cow, fmt};
 
@@ -8,26 +8,26 @@ use serde::{
 };
 use serde_json::Value;
 
-/// Nanoseconds of 36 years of uptime.
+/// Maximal time since boot: 36 years, in nanoseconds.
 const TIME: u64 = 1 << 60;
-/// All bytes and calls of one recording together: 64 PiB.
+/// Maximal sum of all byte and call counts of one recording: 64 PiB.
 const AMOUNTS: u64 = 1 << 56;
-/// Bytes of a text: what the kernel side sends, with every byte that is no UTF-8 replaced by three.
+/// Maximal length of a text in bytes: the longest that the kernel side sends, with each invalid byte replaced by
+/// three.
 const TEXT: usize = 4 << 10;
-/// Lists of texts that may be longer, up to what Linux allows. They are held once.
+/// Lists whose texts may be longer, up to Linux's own limit; they are held once.
 const LONG: [&str; 2] = ["argv", "command"];
-/// Members that nothing is computed with: they may hold any number.
+/// Members that are never added up, so they may hold any number.
 const NAMES_OF_THINGS: [&str; 5] = ["ino", "peer_ino", "magic", "window", "size"];
 
-/// What the lines so far have used of the limits.
+/// The part of the limits that lines have used.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Limits {
     amounts: u64,
 }
 
 impl Limits {
-    /// What one line alone uses, and what it says that it is; or what is wrong with it. Goes through the
-    /// text once and keeps nothing of it.
+    /// Checks one line alone: returns what it uses and its head, or an error. One pass over the text, without a copy.
     pub(super) fn of_line(line: &str) -> Result<(Self, Head<'_>), String> {
         let (mut limits, mut head) = (Self::default(), Head::default());
         let mut text = serde_json::Deserializer::from_str(line);
@@ -39,8 +39,7 @@ impl Limits {
         Ok((limits, head))
     }
 
-    /// Counts a line in, or says that it cannot be real with what there was before; then nothing is
-    /// counted.
+    /// Adds what a line uses, or refuses it if the sum exceeds the limit; then nothing is added.
     pub(super) fn admit(&mut self, line: Self) -> Result<(), String> {
         let amounts = self.amounts.saturating_add(line.amounts);
         if amounts > AMOUNTS {
@@ -50,7 +49,7 @@ impl Limits {
         Ok(())
     }
 
-    /// Counts a value in that was read already.
+    /// Adds what a parsed value uses.
     pub(super) fn admit_value(&mut self, value: &Value) -> Result<(), String> {
         let mut after = *self;
         let whole = Walk::inside(&mut after, "");
@@ -59,7 +58,7 @@ impl Limits {
         Ok(())
     }
 
-    /// Smaller numbers than 2³² cannot add up to an overflow in a file of any size.
+    /// Checks a number. Numbers below 2³² cannot overflow a sum in a file of any size.
     pub(super) fn number(&mut self, name: &str, number: u64) -> Result<(), String> {
         if number <= u64::from(u32::MAX) || NAMES_OF_THINGS.contains(&name) {
             return Ok(());
@@ -74,23 +73,23 @@ impl Limits {
     }
 }
 
-/// Whether a text is longer than any of its name can be.
+/// Whether a text is longer than the limit for its member.
 pub(super) fn is_long(name: &str, text: &str) -> bool {
     text.len() > TEXT && !LONG.contains(&name)
 }
 
-/// What a line is, as far as it says so.
+/// The type and time of a line.
 #[derive(Debug, Default)]
 pub(super) struct Head<'a> {
     /// Its `type`.
     pub(super) kind: Option<Cow<'a, str>>,
-    /// Of an event, which.
+    /// Its `event`.
     pub(super) event: Option<Cow<'a, str>>,
     /// Nanoseconds since boot.
     pub(super) time_ns: Option<u64>,
 }
 
-/// A string, without a copy where the text has none of its characters escaped.
+/// A string; borrowed unless it has escaped characters.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -102,14 +101,14 @@ enum Word<'a> {
     Other(IgnoredAny),
 }
 
-/// Looks at one value and everything in it.
+/// Visits one value and everything in it.
 struct Walk<'a, 'de> {
     limits: &'a mut Limits,
-    /// The name of the member that it is, or is in.
+    /// The name of the member that the value belongs to.
     name: &'a str,
-    /// Where its head goes; only of the whole line.
+    /// Receives the head; only for the whole line.
     head: Option<&'a mut Head<'de>>,
-    /// Where its number goes; only of the line's own time.
+    /// Receives the number; only for the time of the line.
     time_ns: Option<&'a mut Option<u64>>,
 }
 

@@ -35,7 +35,7 @@ pub const TYPES: [&str; 8] = [
     kind::END,
 ];
 
-/// The first line: what was traced, and what else a report needs.
+/// The first line: the target, and other input of a report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Header {
     /// [`SCHEMA`].
@@ -46,18 +46,18 @@ pub struct Header {
     /// Release of the kernel it ran on.
     #[serde(default)]
     pub kernel: String,
-    /// What was traced.
+    /// The target.
     pub target: Target,
-    /// When every hook was attached.
+    /// When all hooks were attached.
     pub start: Timestamp,
     /// The same in nanoseconds since boot, the clock of all other lines.
     pub start_ns: u64,
-    /// Which of fd 0, 1 and 2 were asked for.
+    /// Which of fd 0, 1 and 2 the user asked for.
     pub stdio_of_interest: Vec<i32>,
 }
 
 impl Header {
-    /// A header of this version of tracer; `kernel` is the kernel's release.
+    /// A header of this version of tracer; `kernel` is the release of the kernel.
     #[must_use]
     pub fn new(kernel: String, target: Target, start: Timestamp, start_ns: u64) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl Header {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Row {
-    /// Whose, on what, through which fd, in which direction.
+    /// Process, object, fd and direction.
     #[serde(flatten)]
     pub key: LedgerKey,
     /// The sums.
@@ -84,23 +84,23 @@ pub struct Row {
     pub row: LedgerRow,
 }
 
-/// A row that is still open in the kernel, as it was at a moment.
+/// The state of a row that is still open in the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Checkpoint {
     /// Nanoseconds since boot.
     pub time_ns: u64,
-    /// The whole row, not what was added; absent where no open row has changed.
+    /// The whole row, not the difference; absent if no open row has changed.
     pub row: Option<Row>,
 }
 
-/// A loss reason's count.
+/// The count of one loss reason.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Loss {
-    /// Its name.
+    /// The reason.
     pub reason: LossReason,
-    /// How often and how much.
+    /// Events and bytes.
     #[serde(flatten)]
     pub cell: LossCell,
 }
@@ -119,15 +119,13 @@ pub(super) struct End {
     pub(super) end_ns: u64,
 }
 
-/// The body of a `survey` line: there is none.
+/// The body of a `survey` line, which is empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Survey {}
 
-/// Takes out what reading puts back: members that are 0, false, null or empty. Says whether nothing
-/// is left.
+/// Removes members that are 0, false, null or empty. Returns whether nothing is left.
 ///
-/// Every recorded type must read an absent member as exactly that value; the recorder checks it in
-/// debug builds.
+/// Every recorded type must read an absent member as exactly that value; debug builds check this.
 pub(super) fn prune(value: &mut Value) -> bool {
     match value {
         Value::Null => true,

@@ -1,5 +1,5 @@
-//! Lines of a recording, parsed on all CPUs while the lines before them are taken in: of a session with tens
-//! of thousands of processes that is nearly all of the work.
+//! Parses lines of a recording on all CPUs while earlier lines are applied. For a session with tens of thousands of
+//! processes, parsing is nearly all of the work.
 
 use std::{
     io::{self, BufRead},
@@ -15,33 +15,33 @@ use crate::{
     text::bounded_line::{self, Ending},
 };
 
-/// Bytes of one block, after which the line is ended. Smaller ones cost more waiting for each other, larger
-/// ones more memory: the text itself, and some four times as much for what its lines say.
+/// Size of a block in bytes; it ends with the next line. Smaller blocks cost more synchronization, larger ones more
+/// memory: the text, and about four times as much for the parsed lines.
 const BLOCK: usize = 1 << 20;
-/// Lines of one block, after which it is ended as well: what a line of two bytes says takes hundreds.
+/// Maximal number of lines of one block: a parsed line of two bytes takes hundreds.
 const BLOCK_LINES: usize = 8 << 10;
 
-/// One line.
+/// One parsed line.
 pub(super) struct Outcome {
-    /// What it said, or what is wrong with it.
+    /// The line, or an error.
     pub(super) parsed: Result<Parsed, String>,
     /// How it ended.
     pub(super) ending: Ending,
-    /// Its bytes.
+    /// Its length in bytes.
     pub(super) length: usize,
 }
 
-/// Some lines behind one another.
+/// Consecutive lines.
 #[derive(Default)]
 struct Block {
     text: Vec<u8>,
-    /// Where each line ends in the text, and how it ended.
+    /// End of each line in the text, and how it ended.
     ends: Vec<(usize, Ending)>,
 }
 
 type Parse = fn(Block) -> Vec<Outcome>;
 
-/// The lines of an input in their order.
+/// The lines of an input, in order.
 pub(super) struct Lines<'s, 'e, I> {
     input: I,
     parsed: InOrder<'s, 'e, Block, Vec<Outcome>, Parse>,
@@ -49,7 +49,7 @@ pub(super) struct Lines<'s, 'e, I> {
 }
 
 impl<'s, 'e, I: BufRead> Lines<'s, 'e, I> {
-    /// Nothing is read yet.
+    /// Reads nothing yet.
     pub(super) fn new(scope: &'s Scope<'s, 'e>, input: I) -> Self {
         let parse: Parse = |block| block.parse();
         Self { input, parsed: InOrder::new(scope, parse), has_ended: false }
@@ -58,7 +58,7 @@ impl<'s, 'e, I: BufRead> Lines<'s, 'e, I> {
     /// The next lines; none at the end of the input.
     ///
     /// # Errors
-    /// Those of the reader.
+    /// Errors of the reader.
     pub(super) fn next(&mut self) -> io::Result<Vec<Outcome>> {
         while !self.has_ended && self.parsed.has_room() {
             self.read_ahead()?;
@@ -69,7 +69,7 @@ impl<'s, 'e, I: BufRead> Lines<'s, 'e, I> {
     fn read_ahead(&mut self) -> io::Result<()> {
         let block = Block::read(&mut self.input)?;
         let last = block.ends.last().map_or(Ending::Nothing, |(_, ending)| *ending);
-        // Behind a line without an end nothing is to be had.
+        // Nothing can be read after an endless line.
         self.has_ended = matches!(last, Ending::Nothing | Ending::Endless);
         if last != Ending::Nothing {
             self.parsed.give(block);

@@ -1,5 +1,4 @@
-//! One line of a recording into what it says. What a line means for the session is not known here, so
-//! that lines can be parsed side by side.
+//! Parses one line of a recording. Does not depend on the session, so lines can be parsed in parallel.
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -12,14 +11,14 @@ use super::{
 };
 use crate::event::{Event, EventKind, Exit, Image, Sighting};
 
-/// A line that could be read.
+/// A parsed line.
 pub(super) struct Parsed {
-    /// What its numbers use of the limits.
+    /// What it uses of the limits.
     pub(super) used: Limits,
     pub(super) line: Line,
 }
 
-/// What it says.
+/// The content of a line.
 pub(super) enum Line {
     Event(Event),
     StartedHere(StartedHere),
@@ -28,13 +27,13 @@ pub(super) enum Line {
     Checkpoint(Checkpoint),
     Loss(Loss),
     End(End),
-    /// Of a type, or an event, that this version does not know: passed over.
+    /// A type of line or event that this version does not know; it is skipped.
     Unknown,
 }
 
-/// Reads a line, or says what is wrong with it.
+/// Parses a line, or returns an error.
 pub(super) fn line(text: &[u8]) -> Result<Parsed, String> {
-    // Once for the line rather than for each string in it.
+    // Checks the line once, instead of each string in it.
     let text = std::str::from_utf8(text).map_err(|fault| fault.to_string())?;
     let (used, head) = fast_scan::at(text).map_or_else(|| Limits::of_line(text), Ok)?;
     let line = match head.kind.as_deref().ok_or("it has no `type`")? {
@@ -68,7 +67,7 @@ fn event(text: &str, head: &Head<'_>) -> Result<Line, String> {
     }
 }
 
-/// The members of [`EventKind::Holder`], as that has them.
+/// The members of [`EventKind::Holder`].
 #[derive(Deserialize)]
 #[serde(default)]
 #[derive(Default)]
@@ -78,7 +77,7 @@ struct HolderLine {
     sighting: Sighting,
 }
 
-/// Likewise.
+/// The members of the variant of the same name.
 #[derive(Deserialize)]
 #[serde(default)]
 #[derive(Default)]
@@ -87,7 +86,7 @@ struct EnvironmentLine {
     variables: Vec<(String, String)>,
 }
 
-/// Likewise.
+/// The members of the variant of the same name.
 #[derive(Deserialize)]
 #[serde(default)]
 #[derive(Default)]
@@ -96,8 +95,8 @@ struct FirstIoLine {
     comm: String,
 }
 
-/// The events of which there can be many, read straight into their members: serde reads an enum whose
-/// name stands among its members into a tree first. `None` for any other.
+/// Parses frequent events directly: for an internally tagged enum, serde builds a tree first. `None` for any other
+/// event.
 fn frequent(text: &str, name: &str) -> Result<Option<EventKind>, String> {
     Ok(Some(match name {
         "image" => EventKind::Image(body::<Image>(text)?),
@@ -118,8 +117,8 @@ fn frequent(text: &str, name: &str) -> Result<Option<EventKind>, String> {
     }))
 }
 
-/// Whether an event is of a kind that a later version added. All members of the known ones may be
-/// left out, so a known name alone is always readable.
+/// Whether an event is of an unknown kind, from a later version. All members of known kinds are optional, so an event
+/// with a known name alone is readable.
 fn is_unknown_event(text: &str) -> bool {
     let Ok(value) = serde_json::from_str::<Value>(text) else { return false };
     let Some(name @ Value::String(_)) = value.get("event") else { return false };

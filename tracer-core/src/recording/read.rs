@@ -1,4 +1,4 @@
-//! Reads a recording. The file is untrusted: it may be cut, damaged or made up.
+//! Reads a recording. The file is untrusted: it may be cut, damaged or forged.
 
 use std::{
     collections::BTreeMap,
@@ -25,45 +25,45 @@ use crate::{
     text::bounded_line::{self, Ending},
 };
 
-/// The longest line that is read. The longest that is written holds the arguments of one process,
-/// which Linux bounds to 2 MiB by default; a longer line counts as damaged and is skipped.
+/// Maximal length of a line. The longest line that tracer writes holds the arguments of one process, which Linux
+/// limits to 2 MiB by default. A longer line counts as damaged and is skipped.
 pub const LINE_LIMIT: usize = 4 << 20;
 
-/// Why a file is no recording.
+/// Why a file is not a recording.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// Nothing in it.
+    /// It is empty.
     #[error("it is empty: the run that recorded it ended before it was attached")]
     Empty,
-    /// Cut in its first line.
+    /// It was cut in its first line.
     #[error("it was cut inside its first line, so nothing of the session is left")]
     CutHeader,
-    /// Some other file.
+    /// It is another kind of file.
     #[error("it is no recording; `tracer --record FILE` makes one")]
     NotARecording,
-    /// A report instead of a session.
+    /// It is a report.
     #[error("it is a report, not a recording; `tracer --record FILE` makes one")]
     IsAReport,
-    /// A version that this tracer does not know.
+    /// A schema version that this tracer does not know.
     #[error(
         "it was recorded by tracer {tracer} as {schema}, and this tracer reads {SCHEMA}: use that version"
     )]
     OtherSchema {
-        /// The schema it names.
+        /// Its schema.
         schema: String,
-        /// Who recorded it.
+        /// Version of the tracer that recorded it.
         tracer: String,
     },
     /// The first line is damaged.
     #[error("its first line is damaged ({reason}), so nothing else in it can be understood")]
     DamagedHeader {
-        /// What is wrong.
+        /// The parse error.
         reason: String,
     },
-    /// A directory.
+    /// It is a directory.
     #[error("it is a directory, not a recording")]
     Directory,
-    /// The system's words.
+    /// An error of the system.
     #[error("{0}")]
     Io(io::Error),
 }
@@ -82,24 +82,23 @@ impl From<io::Error> for ReadError {
 pub struct Recording {
     /// Its first line.
     pub header: Header,
-    /// The session, losses of the recording itself included.
+    /// The session, with the losses of the recording itself.
     pub session: Session,
-    /// Whether it has no end.
+    /// Whether it has no `end` line.
     pub is_cut: bool,
-    /// Lines that could not be read: how many, and the first one's number and fault.
+    /// Number of lines that could not be read.
     pub damaged: u64,
-    /// Number of the first such line and what is wrong with it.
+    /// Number of the first such line, and its error.
     pub first_damage: Option<(u64, String)>,
-    /// Why the rest of the file was not read, when it was not.
+    /// Why the rest of the file was not read, if so.
     pub left_out: Option<LeftOut>,
 }
 
-/// Reads a recording to its end, some lines in memory at a time. The session and its report take at most
-/// `memory` bytes, roughly; what would take more is left out, as if the file was cut there.
+/// Reads a recording to its end, holding some lines in memory at a time. The session and its report take roughly at
+/// most `memory` bytes; lines beyond that are ignored, as if the file had been cut there.
 ///
 /// # Errors
-/// [`ReadError`] when there is no session in it; whatever comes after the first line is never fatal,
-/// except an error of the reader.
+/// [`ReadError`] if it holds no session. After the first line only errors of the reader are fatal.
 pub fn read(mut input: impl BufRead, memory: u64) -> Result<Recording, ReadError> {
     let mut line = Vec::new();
     let ending = bounded_line::next(&mut input, &mut line, LINE_LIMIT)?;
@@ -157,13 +156,13 @@ fn header(line: &[u8], ending: Ending) -> Result<Header, ReadError> {
         .map_err(|fault| ReadError::DamagedHeader { reason: fault.to_string() })
 }
 
-/// What was read so far.
+/// State of a replay.
 struct Replay {
     header: Header,
     session: Session,
-    /// Rows that were open at the latest checkpoint and were not taken out since.
+    /// Rows that were open at the latest checkpoint and have not been closed since.
     open: BTreeMap<LedgerKey, LedgerRow>,
-    /// The latest moment that a line names.
+    /// The latest time in any line.
     latest_ns: u64,
     has_ended: bool,
     has_started: bool,
@@ -193,12 +192,12 @@ impl Replay {
         }
     }
 
-    /// Takes the next line in, whatever is wrong with it; says whether to go on.
+    /// Applies the next line, or counts it as damaged; returns whether to go on.
     fn line(&mut self, number: u64, line: Outcome) -> bool {
         let Outcome { parsed, ending, length } = line;
         match parsed.and_then(|parsed| self.take(parsed, length)) {
             Ok(()) => {}
-            // The last line of a file that was cut: said by the missing end.
+            // The last line of a cut file; the missing `end` line already reports the cut.
             Err(_) if ending == Ending::EndOfFile && !self.has_ended => return false,
             Err(fault) => {
                 self.damage(number, fault);
@@ -211,19 +210,19 @@ impl Replay {
         self.left_out.is_none()
     }
 
-    /// Does to the session what the live run did.
+    /// Applies a line to the session, as the live run did.
     fn take(&mut self, parsed: Parsed, length: usize) -> Result<(), String> {
         let Parsed { used, line } = parsed;
         if self.has_ended {
             return Err("it comes after the end of the session".to_owned());
         }
-        // Not damaged, and not read either.
+        // The line is not damaged, but not applied either.
         if let Err(full) = self.budget.take(&line, length) {
             self.left_out = Some(full);
             return Ok(());
         }
         match line {
-            // Superseded by the next one: counted in when it is put to use.
+            // The next checkpoint replaces this one; it is added to the limits when it is used.
             Line::Checkpoint(_) => Limits::admit(&mut self.limits.clone(), used)?,
             _ => self.limits.admit(used)?,
         }
@@ -232,7 +231,7 @@ impl Replay {
                 self.latest_ns = self.latest_ns.max(event.time_ns);
                 self.session.apply(&event);
             }
-            // One command is started by a trace; each look for it goes through all processes.
+            // A trace starts one command; the search for it walks over all processes.
             Line::StartedHere(_) if self.has_started => {
                 return Err("a command was started before".to_owned());
             }
@@ -268,7 +267,7 @@ impl Replay {
         self.first_damage.get_or_insert((number, fault));
     }
 
-    /// A recording without an end still has what its latest checkpoint saw.
+    /// For a recording without an end, applies the latest checkpoints.
     fn finish(mut self) -> Recording {
         if !self.has_ended {
             for (key, row) in std::mem::take(&mut self.open) {

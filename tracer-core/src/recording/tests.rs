@@ -1,4 +1,4 @@
-//! Real sessions replayed, cut, damaged and made up.
+//! Recorded sessions: replayed, cut, damaged and forged.
 
 mod golden;
 mod odd;

@@ -15,8 +15,8 @@ use tracer_common::{
 use super::line::{Checkpoint, End, Header, Loss, Row, StartedHere, Survey, kind, prune};
 use crate::{event::Event, session::LossReason, text::json};
 
-/// Writes what goes into a session. The first error ends the recording, not the trace: what follows
-/// is counted only, so that the file holds a beginning without gaps.
+/// Writes the input of a session. The first error ends the recording, not the trace: later lines are only counted, so
+/// the file is a prefix without gaps.
 pub struct Recorder<W: Write> {
     /// `None` after an error.
     out: Option<BufWriter<W>>,
@@ -26,12 +26,12 @@ pub struct Recorder<W: Write> {
 }
 
 impl<W: Write> Recorder<W> {
-    /// A recording into `out`; the header comes first.
+    /// A recording written to `out`; write the header first.
     pub fn new(out: W) -> Self {
         Self { out: Some(BufWriter::new(out)), unwritten: 0, open: BTreeMap::new() }
     }
 
-    /// Lines that were not written because of an error.
+    /// Number of lines that were not written because of an error.
     #[must_use]
     pub fn unwritten(&self) -> u64 {
         self.unwritten
@@ -40,14 +40,14 @@ impl<W: Write> Recorder<W> {
     /// Writes the first line.
     ///
     /// # Errors
-    /// The first error of the writer; none after it.
+    /// The first error of the writer; later calls return none.
     pub fn header(&mut self, header: &Header) -> io::Result<()> {
         let body = serde_json::to_value(header)?;
         self.put(kind::SESSION, &body)?;
         self.flush()
     }
 
-    /// Writes an event, as it went into the session.
+    /// Writes an event that was applied to the session.
     ///
     /// # Errors
     /// As [`Recorder::header`].
@@ -80,7 +80,7 @@ impl<W: Write> Recorder<W> {
         self.line(kind::ROW, &Row { key, row: *row })
     }
 
-    /// Writes the rows that are still open in the kernel, as far as they changed.
+    /// Writes the rows that are still open in the kernel and have changed.
     ///
     /// # Errors
     /// As [`Recorder::header`].
@@ -100,7 +100,7 @@ impl<W: Write> Recorder<W> {
         self.flush()
     }
 
-    /// Writes what could not be recorded, where there is something.
+    /// Writes a loss, unless it is zero.
     ///
     /// # Errors
     /// As [`Recorder::header`].
@@ -120,7 +120,7 @@ impl<W: Write> Recorder<W> {
         self.flush()
     }
 
-    /// Hands the lines so far to the system, so that they survive the end of tracer.
+    /// Flushes the lines so far to the operating system, so that they survive if tracer is killed.
     ///
     /// # Errors
     /// As [`Recorder::header`].
@@ -155,7 +155,7 @@ impl<W: Write> Recorder<W> {
         if result.is_err()
             && let Some(out) = self.out.take()
         {
-            // Dropping it as it is would try to write the rest once more.
+            // Dropping the `BufWriter` would try to write the rest again.
             drop(out.into_parts());
             self.unwritten += 1;
         }

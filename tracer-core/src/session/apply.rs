@@ -1,4 +1,4 @@
-//! One event into the session.
+//! Applies events to the session.
 
 use tracer_common::{
     event as layout,
@@ -13,7 +13,7 @@ use super::{Close, Fact, FactKind, Holding, Kind, Object, Process, Session, hold
 use crate::event::{Event, EventKind, Exit, Image, Sighting};
 
 impl Session {
-    /// Takes one event in. Events may come in any order and more than once.
+    /// Applies one event. Events may arrive in any order and more than once.
     pub fn apply(&mut self, event: &Event) {
         match &event.kind {
             EventKind::Fork { parent, child, ns_pid, comm } => {
@@ -55,17 +55,17 @@ impl Session {
         }
     }
 
-    /// Says that a process was started by tracer itself: it was there before the hooks, but it had
-    /// not run yet.
+    /// Marks a process that tracer itself started: it was created before the hooks were attached, but had not run
+    /// yet.
     pub fn started_here(&mut self, tgid: u32) {
         for process in self.processes.values_mut().filter(|process| process.id.tgid == tgid) {
             process.attached_late = false;
         }
     }
 
-    /// Forgets who held objects open: a new survey begins.
+    /// Begins a new survey: forgets the holders of all objects.
     pub fn begin_survey(&mut self) {
-        // Not a walk over all objects: a recording can have as many surveys as lines.
+        // Only the objects of the latest survey, because a recording can have as many surveys as lines.
         for object in std::mem::take(&mut self.surveyed) {
             if let Some(known) = self.objects.get_mut(&object) {
                 known.holders.clear();
@@ -99,7 +99,7 @@ impl Session {
     fn image(&mut self, image: &Image) {
         let started_before = image.process.start_ns < self.start_ns;
         let process = self.process(image.process);
-        // The parent that created it, also when that one has ended and init has taken over.
+        // Keeps the parent that created it, even after that parent has ended and init has adopted the process.
         if process.parent == ProcessId::default() {
             process.parent = image.parent;
         }
@@ -109,7 +109,7 @@ impl Session {
         process.is_target |= image.role == ROLE_TARGET;
         if image.executed {
             process.executed = true;
-            // What failed before was the search along PATH.
+            // The earlier failures were the search along PATH.
             process.facts.retain(|fact| fact.kind != FactKind::ExecFailed);
         } else {
             process.attached_late = started_before;
@@ -140,7 +140,7 @@ impl Session {
         }
     }
 
-    /// A reading end on a standard fd came by fork and `dup2`, and may never have been read from.
+    /// A read end on a standard fd was inherited or came by `dup2`; it may never have been read from.
     fn note_inherited_ends(&mut self, exit: &Exit) {
         for (fd, state) in (0..).zip(exit.stdio) {
             let kind = self.object_kind(&state.object);
@@ -150,7 +150,7 @@ impl Session {
         }
     }
 
-    /// A file as an open fd showed it, whatever became of its path.
+    /// The size of a file as an open fd shows it, even if its path no longer leads to it.
     fn saw_file(&mut self, id: &ObjectId, size: u64) {
         if let Some(known) = self.objects.get_mut(id).filter(|known| known.kind == Kind::File) {
             known.size_after = Some(size);
@@ -187,7 +187,7 @@ impl Session {
                 let comm = holding.comm;
                 self.end_closed(object, Close { process, comm, fd, time_ns, by_exit: false });
             }
-            // A survey finds the fds of a process for a moment after its end.
+            // For a moment after the end of a process, a survey still finds its fds.
             Sighting::Open if self.has_ended(process) => {}
             Sighting::Open => {
                 let passes_on = self.object_kind(&object).passes_on();
@@ -207,7 +207,7 @@ impl Session {
         self.processes.get(&process).is_some_and(|known| known.end_ns.is_some())
     }
 
-    /// A socket whose other end was not accepted yet when it came under watch.
+    /// Joins a socket whose other end was not yet accepted when the socket came under watch.
     fn joined_late(&mut self, end: &layout::Holder) {
         let one = end.state.object;
         let other = ObjectId { ino: end.peer_ino, ..one };
@@ -238,7 +238,7 @@ fn fact_kind(kind: u32) -> Option<FactKind> {
     }
 }
 
-/// A raw `sockaddr` in words: `unix:/run/x.sock`, `127.0.0.1:5000`, `[::1]:5000`.
+/// Formats a raw `sockaddr`: `unix:/run/x.sock`, `127.0.0.1:5000`, `[::1]:5000`.
 fn socket_address(raw: &[u8]) -> String {
     use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
     let field = |at: usize| raw.get(at).copied().unwrap_or(0);

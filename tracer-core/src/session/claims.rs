@@ -1,20 +1,20 @@
-//! Which process a manager's log means.
+//! Finds the process that a claim of a manager's log is about.
 
 use std::collections::BTreeMap;
 
 use super::{Process, Session};
 use crate::event::Claim;
 
-/// The targets by what a log can name: a pid or a command.
+/// The targets, indexed by what a log can name: a pid or a command.
 pub struct ClaimedProcesses<'a> {
-    /// By the pid of the innermost pid namespace and by that of the host, in the order of start.
+    /// By pid of the innermost pid namespace and by pid of the host, in the order of start.
     by_pid: BTreeMap<u32, Vec<&'a Process>>,
-    /// The latest one of each command line that failed.
+    /// The latest failed process of each command line.
     failed: BTreeMap<String, &'a Process>,
 }
 
 impl<'a> ClaimedProcesses<'a> {
-    /// Looks through the targets once; not at all where no log was read.
+    /// Indexes the targets; does nothing if no log was read.
     #[must_use]
     pub fn of(session: &'a Session) -> Self {
         let mut claimed = Self { by_pid: BTreeMap::new(), failed: BTreeMap::new() };
@@ -28,16 +28,16 @@ impl<'a> ClaimedProcesses<'a> {
                 claimed.by_pid.entry(process.id.tgid).or_default().push(process);
             }
             if process.status.is_some_and(|status| status != 0) {
-                // Processes come in the order of their ids: the latest one stays.
+                // Processes are in the order of their ids, so the latest one stays.
                 claimed.failed.insert(process.command(), process);
             }
         }
         claimed
     }
 
-    /// The process that a log line is about: its pid is that of the innermost pid namespace. Where
-    /// several processes have it (one container each), the command decides. A line without a pid means
-    /// the latest process of its command that failed; its words may have been joined to one.
+    /// The process that a claim is about. The claim's pid is that of the innermost pid namespace; if several
+    /// processes have it (in different containers), the command decides. A claim without a pid is about the latest
+    /// failed process with its command; a log may have joined the words of that command.
     #[must_use]
     pub fn find(&self, said: &Claim) -> Option<&'a Process> {
         if said.pid == 0 {

@@ -1,4 +1,4 @@
-//! Who could read an object, and who gave that up: closed the fd, or ended.
+//! Read ends: which processes can read an object, and which ones closed their read end or ended.
 
 use std::collections::BTreeMap;
 
@@ -9,33 +9,32 @@ use tracer_common::{
 
 use super::{Holding, Session};
 
-/// A reading end that was given up.
+/// A read end that was closed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Close {
-    /// By whom.
+    /// The process.
     pub process: ProcessId,
     /// Its name.
     pub comm: String,
-    /// Through which fd it could read.
+    /// Its fd.
     pub fd: i32,
-    /// When, nanoseconds since boot.
+    /// Nanoseconds since boot.
     pub time_ns: u64,
     /// Whether the process ended with the fd open, rather than closing it.
     pub by_exit: bool,
 }
 
-/// The reading ends of all objects. What is asked of one object costs nothing for the others, and what is
-/// asked of one fd nothing for the others of its object: a pipe can have as many ends as there are
-/// processes.
+/// The read ends of all objects, indexed by fd and by object: a pipe can have as many read ends as there are
+/// processes, so no query may walk over all of them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ends {
-    /// Those that are open, as far as events tell.
+    /// Open read ends, as known from events.
     open: BTreeMap<(ProcessId, i32), ObjectId>,
-    /// How many those are, for each object that has any.
+    /// Number of open read ends of each object.
     open_of: BTreeMap<ObjectId, usize>,
-    /// Those that were given up, in order.
+    /// Closed read ends, in order.
     closes: BTreeMap<ObjectId, Vec<Close>>,
-    /// When each of them was given up last.
+    /// When each of them was closed last.
     closed_at: BTreeMap<(ObjectId, ProcessId, i32), u64>,
 }
 
@@ -63,30 +62,30 @@ impl Ends {
         self.closes.entry(object).or_default().push(close);
     }
 
-    /// Whether a sight of an open fd is older than its close.
+    /// Whether a holder was seen before its fd was closed.
     fn gave_up(&self, object: &ObjectId, held: &Holding) -> bool {
         let closed = self.closed_at.get(&(*object, held.process, held.fd));
         closed.is_some_and(|closed_ns| *closed_ns >= held.time_ns)
     }
 }
 
-/// A pipe's buffer as the kernel side saw it at one moment.
+/// The state of a pipe's buffer at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PipeSeen {
     /// Nanoseconds since boot.
     pub time_ns: u64,
-    /// The buffer.
+    /// State of the buffer.
     pub state: PipeState,
 }
 
 impl Session {
-    /// Who gave up a reading end of an object, in order.
+    /// Closed read ends of an object, in order.
     #[must_use]
     pub fn closes(&self, object: &ObjectId) -> &[Close] {
         self.ends.closes.get(object).map_or(&[], Vec::as_slice)
     }
 
-    /// Who gave up the last known reading end; `None` while somebody still holds one.
+    /// The close of the last known read end; `None` while one is still open.
     #[must_use]
     pub fn last_closer(&self, object: &ObjectId) -> Option<&Close> {
         let is_open =
@@ -94,7 +93,7 @@ impl Session {
         if is_open { None } else { self.closes(object).last() }
     }
 
-    /// Who holds an object open: as of the latest survey, without those who gave it up since.
+    /// Holders of an object according to the latest survey, without those that have closed it since.
     pub fn holders(&self, object: &ObjectId) -> impl Iterator<Item = &Holding> {
         let has_ended = |held: &Holding| {
             self.processes.get(&held.process).is_some_and(|process| process.end_ns.is_some())
@@ -103,13 +102,13 @@ impl Session {
         known.filter(move |held| !self.ends.gave_up(object, held) && !has_ended(held))
     }
 
-    /// The latest sight of a pipe's buffer.
+    /// The latest known state of a pipe's buffer.
     #[must_use]
     pub fn pipe_seen(&self, object: &ObjectId) -> Option<PipeSeen> {
         self.pipes.get(object).copied()
     }
 
-    /// Whether a pipe that the target wrote to still has bytes for a reader that could take them.
+    /// Whether a pipe that a target wrote to still has bytes, and a reader that can read them.
     #[must_use]
     pub fn has_bytes_underway(&self) -> bool {
         self.pipes.iter().any(|(object, seen)| {
@@ -118,7 +117,7 @@ impl Session {
         })
     }
 
-    /// The reading ends that a process has open, as far as events tell: fds and what they lead to.
+    /// The open read ends of a process, as known from events: fds and objects.
     pub fn open_ends(&self, process: ProcessId) -> impl Iterator<Item = (i32, ObjectId)> {
         let range = (process, i32::MIN)..=(process, i32::MAX);
         self.ends.open.range(range).map(|((_, fd), object)| (*fd, *object))
@@ -133,7 +132,7 @@ impl Session {
         self.ends.close(object, close);
     }
 
-    /// A process that ends closes everything.
+    /// Closes all read ends of a process that has ended.
     pub(super) fn close_ends_of(&mut self, process: ProcessId, comm: &str, time_ns: u64) {
         let open: Vec<(i32, ObjectId)> = self.open_ends(process).collect();
         for (fd, object) in open {

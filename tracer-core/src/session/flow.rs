@@ -1,4 +1,4 @@
-//! An object seen from both ends: written by whom, read by whom, unread.
+//! Flows: what was written to each object, what was read from it, and what is unread.
 
 use std::{
     cmp::Reverse,
@@ -14,10 +14,10 @@ use tracer_common::{
 use super::{Kind, Session, named};
 use crate::event::BlockedCall;
 
-/// One process at one end.
+/// One process that wrote to or read from an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Who.
+    /// The process.
     pub process: ProcessId,
     /// Its name.
     pub comm: String,
@@ -27,38 +27,38 @@ pub struct Endpoint {
     pub last_ns: u64,
 }
 
-/// The books of one object: what was put into it, and what came out at its far end.
+/// The account of one object: bytes written to it, and bytes read from its peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
-    /// Who wrote, most bytes first.
+    /// Writers, most bytes first.
     pub writers: Vec<Endpoint>,
-    /// Who read, most bytes first.
+    /// Readers, most bytes first.
     pub readers: Vec<Endpoint>,
     /// Bytes written while watched.
     pub written: u64,
     /// Bytes read while watched.
     pub read: u64,
-    /// Bytes inside at first sight; `None` where that is not known or has no meaning.
+    /// Unread bytes when the object came under watch; `None` if unknown or if the object does not hold bytes.
     pub before: Option<u64>,
-    /// Bytes in a pipe when the kernel side saw it last, where nothing has moved since.
+    /// Bytes in a pipe when the kernel side saw it last; `None` if a call has changed it since.
     pub inside: Option<u64>,
-    /// Bytes of calls that still wait in the kernel: partly inside a full pipe, not yet in the ledger.
+    /// Bytes that a blocked write has already put into the pipe; they are not yet in the ledger.
     pub in_flight: u64,
-    /// Bytes nobody has read; `None` where that has no meaning.
+    /// Unread bytes; `None` if unknown or if the object does not hold bytes.
     pub unread: Option<u64>,
-    /// Whether unread at first sight + written = read + unread; `None` where it cannot be checked.
+    /// Whether `before + written + in_flight = read + unread`; `None` if that cannot be checked.
     pub balanced: Option<bool>,
 }
 
-/// The books of every object, made in one pass over the ledger.
+/// The flows of all objects, computed in one pass over the ledger.
 #[derive(Clone, Debug, Default)]
 pub struct Flows {
     flows: BTreeMap<ObjectId, Flow>,
-    /// Of an object that nobody was seen at.
+    /// For an object without a row in the ledger.
     empty: Flow,
 }
 
-/// One end of one object: who moved how much, and when last.
+/// One direction of one object: the processes and the latest call.
 #[derive(Default)]
 struct End {
     endpoints: Vec<Endpoint>,
@@ -84,7 +84,7 @@ impl Flows {
             .map(|id| {
                 let put_in = ends.remove(&(id, WRITE)).unwrap_or_default();
                 let taken_out = match session.objects.get(&id).map(|object| object.kind) {
-                    // What is read from a socket or terminal itself came from the other side.
+                    // Bytes read from a socket or terminal itself were written to its unknown other half.
                     Some(Kind::Socket | Kind::Pty) if !session.is_joined(&id) => End::default(),
                     _ => ends.remove(&(session.peer(&id), READ)).unwrap_or_default(),
                 };
@@ -95,14 +95,14 @@ impl Flows {
         Self { flows, empty: Flow::default() }
     }
 
-    /// The books of one object; empty when nobody was seen at either end.
+    /// The flow of one object; empty if the ledger has no row of it.
     #[must_use]
     pub fn get(&self, object: &ObjectId) -> &Flow {
         self.flows.get(object).unwrap_or(&self.empty)
     }
 }
 
-/// The objects in which a write sleeps.
+/// Objects with a blocked writer.
 fn waiting(session: &Session) -> BTreeSet<ObjectId> {
     let writers = session.blocked.iter().filter(|thread| thread.call == BlockedCall::Write);
     writers.filter_map(|thread| thread.object).collect()
@@ -129,7 +129,7 @@ fn ends(session: &Session) -> BTreeMap<(ObjectId, u32), End> {
 }
 
 impl Flow {
-    /// Totals and the balance; `is_waited_for` says whether a writer sleeps for want of room.
+    /// Computes totals and balance; `is_waited_for`: a writer is blocked because the pipe is full.
     fn close(
         session: &Session,
         id: &ObjectId,
@@ -162,7 +162,7 @@ impl Flow {
         flow
     }
 
-    /// Holds the books against what the kernel saw in the pipe when nothing moved any more.
+    /// Checks the counts against the number of bytes that the kernel side found in the pipe after the latest call.
     fn check(
         &mut self,
         session: &Session,
@@ -171,7 +171,7 @@ impl Flow {
         is_waited_for: bool,
     ) {
         if is_waited_for {
-            // A write that waits for room has put in what fitted, and is booked when it returns.
+            // A blocked write has already put in what fits; it is counted when it returns.
             self.in_flight = (self.read + inside).saturating_sub(supply);
         }
         let adds_up = supply + self.in_flight == self.read + inside;
@@ -179,14 +179,14 @@ impl Flow {
         self.unread = Some(inside);
     }
 
-    /// A pipe that held bytes when it came under watch may have had a writer asleep in it, whose call
-    /// counts as a whole when it returns: then a difference proves nothing.
+    /// The balance, if it can be judged. A pipe that held bytes when it came under watch may have had a blocked
+    /// writer, whose whole call is counted when it returns; then a difference proves nothing.
     fn verdict(&self, session: &Session, id: &ObjectId, adds_up: bool) -> Option<bool> {
         let is_exact = session.was_created_here(id) || self.before == Some(0);
         (adds_up || is_exact).then_some(adds_up)
     }
 
-    /// Whether anybody moved bytes, or tried to.
+    /// Whether any process moved bytes, or tried to.
     #[must_use]
     pub fn is_used(&self) -> bool {
         !self.writers.is_empty() || !self.readers.is_empty()
@@ -209,7 +209,7 @@ impl Flow {
     }
 }
 
-/// What was inside at first sight: a pipe tells; what was created under the trace was empty.
+/// Unread bytes when the object came under watch: known for a pipe, and 0 for a socket pair created during the trace.
 fn before(session: &Session, id: &ObjectId) -> Option<u64> {
     let object = session.objects.get(id)?;
     match object.kind {

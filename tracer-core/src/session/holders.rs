@@ -1,36 +1,36 @@
-//! Who holds an object open, as a survey finds it.
+//! Holders: processes that hold an object open, as found by a survey.
 
 use std::collections::BTreeMap;
 
 use tracer_common::id::ProcessId;
 
-/// Somebody who holds an object open.
+/// A process that holds an object open.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Holding {
-    /// Who.
+    /// The process.
     pub process: ProcessId,
     /// Its name.
     pub comm: String,
-    /// Through which fd.
+    /// Its fd.
     pub fd: i32,
     /// `file.f_flags`.
     pub flags: u32,
-    /// When that was seen.
+    /// When that was seen, nanoseconds since boot.
     pub time_ns: u64,
 }
 
-/// The holders of one object in the order in which they were seen; as many as there are processes, for
-/// what a whole tree has inherited.
+/// The holders of one object in the order in which they were seen. There can be as many as processes, if a whole tree
+/// has inherited the object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Holders {
-    /// `None` where the same fd was seen once more later on.
+    /// `None` if the same fd was seen again later.
     seen: Vec<Option<Holding>>,
-    /// Where each fd is among them.
+    /// Index of each fd in `seen`.
     places: BTreeMap<(ProcessId, i32), usize>,
 }
 
 impl Holders {
-    /// Takes a sight in; of one fd the latest counts.
+    /// Adds a holder; for each fd the latest one counts.
     pub(super) fn saw(&mut self, holding: Holding) {
         let place = self.seen.len();
         let before = self.places.insert((holding.process, holding.fd), place);
@@ -40,17 +40,17 @@ impl Holders {
         self.seen.push(Some(holding));
     }
 
-    /// Forgets them all.
+    /// Removes all holders.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Whether a process was seen with it at this fd.
+    /// Whether a process holds the object at this fd.
     pub(super) fn has(&self, process: ProcessId, fd: i32) -> bool {
         self.places.contains_key(&(process, fd))
     }
 
-    /// All of them.
+    /// All holders.
     pub fn iter(&self) -> impl Iterator<Item = &Holding> {
         self.seen.iter().flatten()
     }

@@ -1,4 +1,4 @@
-//! The way of bytes from process to process: whoever reads one object writes another.
+//! Paths of bytes from process to process: a process that reads one object writes to another.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,30 +10,30 @@ use tracer_common::{
 
 use super::{Flows, Session};
 
-/// One process on the way.
+/// One process on a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Who.
+    /// The process.
     pub process: ProcessId,
-    /// Bytes that it took out of the object of the step before it; `None` for the first.
+    /// Bytes that it read from the object of the previous step; `None` for the first step.
     pub read: Option<u64>,
-    /// What it wrote to; `None` where it was seen writing nothing.
+    /// The object that it wrote to; `None` if no write was seen.
     pub object: Option<ObjectId>,
-    /// Bytes that it wrote there.
+    /// Bytes that it wrote to `object`.
     pub written: u64,
 }
 
-/// One way from a first writer to the last process or object that was seen.
+/// One path from the first writer to the last known process or object.
 pub type Chain = Vec<Step>;
 
-/// Processes on one way.
+/// Maximal number of processes on one path.
 const MAX_STEPS: usize = 8;
-/// Outputs of one process that are followed: the closest in amount, and as many of the soonest.
+/// Outputs of one process that are followed: those closest in byte count, and as many of those written to earliest.
 const BRANCHES: usize = 3;
-/// Ways out of one object.
+/// Maximal number of paths from one object.
 const CHAINS: usize = 32;
 
-/// The ways out of `object`, to which `writer` put `written` bytes.
+/// The paths from `object`, to which `writer` wrote `written` bytes.
 #[must_use]
 pub fn chains(
     session: &Session,
@@ -88,7 +88,7 @@ impl Search<'_> {
         }
     }
 
-    /// Whether only the writer itself reads an object: the pipe with which an event loop wakes itself.
+    /// Whether only the writer itself reads an object, like the pipe with which an event loop wakes itself.
     fn is_wake_up(&self, writer: ProcessId, object: &ObjectId) -> bool {
         let readers = &self.flows.get(object).readers;
         self.session.object_kind(object).is_pipe()
@@ -96,8 +96,8 @@ impl Search<'_> {
             && readers.iter().all(|endpoint| endpoint.process == writer)
     }
 
-    /// What a reader wrote to after it had begun to read, the closest amount first; not what the way has
-    /// come through already, and not back to where it came from.
+    /// Objects that a reader wrote to after it had begun to read, closest byte count first. Excludes objects that are
+    /// already on the path.
     fn outputs(
         &self,
         (reader, read): (ProcessId, u64),
@@ -121,7 +121,7 @@ impl Search<'_> {
         closest(sums, began, read)
     }
 
-    /// When a process read from an object first.
+    /// When a process first read from an object.
     fn began_to_read(&self, reader: ProcessId, object: &ObjectId) -> u64 {
         let peer = self.session.peer(object);
         let rows = self.session.rows_of(reader, READ).filter(|(key, _)| key.object == peer);
@@ -129,8 +129,8 @@ impl Search<'_> {
     }
 }
 
-/// The outputs whose amount is closest to what was read, and of those that were new when the reading
-/// began the ones that were written to soonest after it. The closest amount first.
+/// The outputs whose byte count is closest to the bytes read, then the ones first written to soonest after the first
+/// read. Sorted by closeness of the byte count.
 fn closest(sums: BTreeMap<ObjectId, (u64, u64)>, began: u64, read: u64) -> Vec<(ObjectId, u64)> {
     let by_amount = |(_, (written, _)): &(ObjectId, (u64, u64))| distance(*written, read);
     let mut outputs: Vec<(ObjectId, (u64, u64))> = sums.into_iter().collect();
@@ -144,8 +144,8 @@ fn closest(sums: BTreeMap<ObjectId, (u64, u64)>, began: u64, read: u64) -> Vec<(
     outputs.into_iter().map(|(object, (written, _))| (object, written)).collect()
 }
 
-/// How many times one amount is the other, in hundredths: a relay writes about what it has read, and
-/// its control messages something else.
+/// Ratio of the larger byte count to the smaller one, in hundredths. A relay writes about as many bytes as it reads;
+/// its control messages have other sizes.
 fn distance(one: u64, other: u64) -> u64 {
     let (small, large) = (one.min(other).max(1), one.max(other));
     large.saturating_mul(100) / small

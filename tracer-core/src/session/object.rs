@@ -1,4 +1,4 @@
-//! One object as the session knows it.
+//! One watched object.
 
 use tracer_common::{
     event as layout,
@@ -30,7 +30,7 @@ pub enum Kind {
     Device,
     /// The fd was not open.
     Closed,
-    /// Its first sight was lost.
+    /// The event that describes it was lost.
     #[default]
     Unknown,
 }
@@ -52,20 +52,20 @@ impl Kind {
         }
     }
 
-    /// Whether what is written comes out for a reader: it has another end.
+    /// Whether a reader gets what is written: pipes, sockets and terminals.
     #[must_use]
     pub const fn passes_on(self) -> bool {
         matches!(self, Self::Pipe | Self::Fifo | Self::Socket | Self::Pty)
     }
 
-    /// Whether what is written waits inside for a reader, first in, first out.
+    /// Whether it is a first-in-first-out buffer for a reader.
     #[must_use]
     pub const fn is_pipe(self) -> bool {
         matches!(self, Self::Pipe | Self::Fifo)
     }
 }
 
-/// An object under watch.
+/// A watched object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Object {
     /// Its identity.
@@ -76,28 +76,27 @@ pub struct Object {
     pub path: String,
     /// When it came under watch, nanoseconds since boot.
     pub seen_ns: u64,
-    /// The pipe at first sight.
+    /// State of the pipe when it came under watch.
     pub pipe: PipeState,
     /// The terminal.
     pub tty: TtyState,
     /// The socket.
     pub socket: SocketState,
-    /// Size of a file at first sight.
+    /// Size of the file when it came under watch.
     pub size: u64,
-    /// Bytes of the write through which a pipe was seen first that had been taken out, uncounted, when that
-    /// write returned.
+    /// Bytes that were read, uncounted, before the write returned through which the pipe came under watch.
     pub taken_unseen: u64,
-    /// Whether the file had no name any more at first sight.
+    /// Whether the file was already deleted when it came under watch.
     pub deleted: bool,
-    /// Who holds it open, as of the latest survey.
+    /// Its holders according to the latest survey.
     pub holders: Holders,
-    /// How many readers away from the target its writers are.
+    /// Number of relays between the target and its writers.
     pub hop: u32,
-    /// What became of the file.
+    /// What its path leads to at the end of the trace.
     pub now: Option<FileNow>,
-    /// Its size when it was seen last.
+    /// Latest known size of the file.
     pub size_after: Option<u64>,
-    /// What a log file of a known form holds.
+    /// Sums of a container engine's log file.
     pub log: Option<LogTally>,
 }
 
@@ -105,14 +104,13 @@ pub struct Object {
 const SOCK_STREAM: u16 = 1;
 
 impl Object {
-    /// Whether bytes come out of it in the order in which they were put in, and none are dropped because
-    /// a reader asked for fewer than one message has.
+    /// Whether it is a byte stream: bytes keep their order, and a short read drops none (unlike a datagram socket).
     #[must_use]
     pub fn is_byte_stream(&self) -> bool {
         self.kind != Kind::Socket || self.socket.kind == SOCK_STREAM
     }
 
-    /// An object as the kernel described it at first sight.
+    /// An object as the kernel side described it when it came under watch.
     #[must_use]
     pub fn first_seen(seen: &layout::Object, name: String, time_ns: u64) -> Self {
         let kind = kind_of(seen, &name);
@@ -147,7 +145,7 @@ impl Object {
         }
     }
 
-    /// Its name in reports: what `ls -l /proc/PID/fd` would show.
+    /// Its name in reports, as `ls -l /proc/PID/fd` shows it.
     #[must_use]
     pub fn name(&self) -> String {
         match self.kind {
@@ -166,7 +164,7 @@ impl Object {
 /// `O_APPEND` (`include/uapi/asm-generic/fcntl.h`).
 const O_APPEND: u32 = 0o2000;
 
-/// Size of a file before the write through which it was seen first.
+/// Size of a file before the write through which it came under watch.
 fn size_before(seen: &layout::Object) -> u64 {
     let grew = seen.flags & O_APPEND != 0 || seen.size == seen.in_flight;
     if grew { seen.size.saturating_sub(seen.in_flight) } else { seen.size }

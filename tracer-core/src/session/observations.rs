@@ -1,10 +1,10 @@
-//! Takes in what user space saw beside the hooks.
+//! Applies observations from user space to the session.
 
 use super::Session;
 use crate::event::{EventKind, FileNow};
 
 impl Session {
-    /// Takes in what user space saw; anything else changes nothing.
+    /// Applies an observation from user space; any other event changes nothing.
     pub(super) fn observed(&mut self, seen: &EventKind) {
         match seen {
             EventKind::Environment { process, variables } => {

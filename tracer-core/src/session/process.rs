@@ -1,4 +1,4 @@
-//! One process as the session knows it.
+//! One process.
 
 use tracer_common::{
     id::ProcessId,
@@ -7,12 +7,12 @@ use tracer_common::{
 
 use crate::text::{Arguments, Variables};
 
-/// A process: a target, or a stranger who touched a watched object.
+/// A process: a target, or a participant (another process that used a watched object).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Process {
     /// Its identity.
     pub id: ProcessId,
-    /// Its parent at the latest sight, the default when unknown.
+    /// The parent that created it; the default if unknown.
     pub parent: ProcessId,
     /// Pid in its innermost namespace.
     pub ns_pid: u32,
@@ -20,9 +20,9 @@ pub struct Process {
     pub comm: String,
     /// Arguments of its latest image.
     pub argv: Arguments,
-    /// Whether it belongs to the target, rather than being seen on a watched object only.
+    /// Whether it is a target, not only a participant.
     pub is_target: bool,
-    /// Whether it was there before the hooks.
+    /// Whether it ran before the hooks were attached.
     pub attached_late: bool,
     /// Whether it replaced its image while traced.
     pub executed: bool,
@@ -34,13 +34,13 @@ pub struct Process {
     pub stdio: Option<[FdState; 3]>,
     /// What they pointed to at the end.
     pub stdio_at_end: Option<[FdState; 3]>,
-    /// Bytes written elsewhere, known at the end.
+    /// Bytes written through fds that the user did not ask for; known when it has ended.
     pub other_bytes: Option<u64>,
     /// Calls that wrote them.
     pub other_calls: Option<u64>,
     /// Environment variables that change what programs print; `None` when they could not be read.
     pub environment: Option<Variables>,
-    /// Small facts in order.
+    /// Facts about it, in order.
     pub facts: Vec<Fact>,
 }
 
@@ -57,46 +57,46 @@ impl Process {
         self.status.map(|status| status & 0x7f).filter(|signal| *signal != 0)
     }
 
-    /// The command as the user would recognise it: its arguments, else its name.
+    /// The command line, or its name if it has no arguments.
     #[must_use]
     pub fn command(&self) -> String {
         if self.argv.is_empty() { self.comm.clone() } else { self.argv.join(" ") }
     }
 
-    /// Short form for sentences: name and pid.
+    /// Name and pid, as in sentences.
     #[must_use]
     pub fn short(&self) -> String {
         named(&self.comm, self.id)
     }
 
-    /// What a standard fd pointed to when the process started its latest image; `None` when that was
-    /// never seen.
+    /// The object that a standard fd pointed to when the process started its latest image; `None` if that was never
+    /// seen.
     #[must_use]
     pub fn stdio_object(&self, fd: usize) -> Option<ObjectId> {
         self.stdio.as_ref()?.get(fd).map(|state| state.object)
     }
 }
 
-/// Name and pid, as sentences have them: `manager (pid 60)`.
+/// Name and pid, as in sentences: `manager (pid 60)`.
 #[must_use]
 pub fn named(comm: &str, process: ProcessId) -> String {
     format!("{comm} (pid {})", process.tgid)
 }
 
-/// A small fact.
+/// A fact about a process.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fact {
     /// Nanoseconds since boot.
     pub time_ns: u64,
     /// What kind.
     pub kind: FactKind,
-    /// The fd concerned, where there is one.
+    /// The fd concerned, if there is one.
     pub fd: Option<i32>,
     /// Positive errno, 0 for success.
     pub errno: u32,
     /// What it was about: an address, a path, an object's name.
     pub about: String,
-    /// The object, where it is about one.
+    /// The object concerned, if there is one.
     pub object: Option<ObjectId>,
 }
 
@@ -109,7 +109,7 @@ pub enum FactKind {
     ConnectFailed,
     /// An `execve` failed.
     ExecFailed,
-    /// Something new came onto fd 0, 1 or 2.
+    /// fd 0, 1 or 2 was replaced (`dup2`).
     FdReplaced,
     /// fd 0, 1 or 2 was closed.
     FdClosed,

@@ -1,4 +1,4 @@
-//! What stdout and stderr of a process are, where it was met in the middle of things.
+//! Which object is stdout or stderr of a process, also if it was adopted in the middle of a redirection.
 
 use std::collections::BTreeSet;
 
@@ -11,11 +11,12 @@ use tracer_common::{
 use super::{Kind, Process, Session};
 
 impl Session {
-    /// What a stream of a process and those who belong to it is: what fd 1 or 2 pointed to when it began its
-    /// latest image, or when it was met; `None` when that was never seen.
+    /// The object of a stream of a process: what fd 1 or 2 pointed to when it started its latest image or was
+    /// adopted; `None` if that was never seen. `members` are the process and its descendants.
     ///
-    /// `sh` points its own fd 1 elsewhere while `command >file` runs, and puts back what was there. So whoever was
-    /// met with an fd that was of no use to anybody, and wrote through it to what it points to in the end, has that.
+    /// `sh` redirects its own fd 1 while `command >file` runs, and restores it afterwards. So if a process was
+    /// adopted with an fd that is not of use ([`Self::is_of_use`]), and later wrote through this fd to the object
+    /// that the fd points to in the end, that object is the stream.
     #[must_use]
     pub fn stream_of(
         &self,
@@ -29,14 +30,14 @@ impl Session {
         Some(put_back.filter(|_| !self.is_of_use(&met, members)).unwrap_or(met))
     }
 
-    /// What the fd points to in the end, if something else was written to through it.
+    /// The object that the fd points to in the end, if the process wrote to it through this fd and it is not `met`.
     fn put_back(&self, process: &Process, fd: i32, met: &ObjectId) -> Option<ObjectId> {
         let rows = self.rows_of(process.id, WRITE);
         let others = rows.filter(|(key, _)| key.fd == fd && key.object != *met);
         others.map(|(key, _)| key.object).find(|object| self.leads_to(process, fd, object))
     }
 
-    /// Whether an fd points to this object at the process's end, or was found so by the latest survey.
+    /// Whether an fd points to this object at the end of the process, or in the latest survey.
     fn leads_to(&self, process: &Process, fd: i32, object: &ObjectId) -> bool {
         if let Some(stdio) = &process.stdio_at_end {
             return stdio.get(fd as usize).is_some_and(|state| state.object == *object);
@@ -44,8 +45,8 @@ impl Session {
         self.objects.get(object).is_some_and(|known| known.holders.has(process.id, fd))
     }
 
-    /// Whether an object matters that a stream was met with: somebody may read from it, or somebody tried to write
-    /// there (to `/dev/null`: failed). What went wrong with it must not be hidden by another object.
+    /// Whether the object that a stream had at adoption must be kept: a process may read from it, or a member tried
+    /// to write to it (for `/dev/null`: failed to). Another object must not hide what went wrong with it.
     fn is_of_use(&self, object: &ObjectId, members: &BTreeSet<ProcessId>) -> bool {
         let kind = self.object_kind(object);
         let was_tried = |row: &LedgerRow| {

@@ -1,4 +1,4 @@
-//! What was traced.
+//! The target of a trace.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 pub struct Target {
     /// `pid`, `cgroup`, `container` or `command`.
     pub kind: String,
-    /// As the user would name it again: `--pid 71`, `--container web`, `docker pull x`.
+    /// As on the command line: `--pid 71`, `--container web`, `docker pull x`.
     pub name: String,
-    /// The processes named or started.
+    /// The processes that were named or started.
     pub pids: Vec<u32>,
 }

@@ -1,11 +1,11 @@
-//! A command line, held once however many processes inherited it.
+//! A command line, shared by all processes that inherited it.
 
 use std::{ops::Deref, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Arguments, the program's name first. A copy shares them: whoever is forked has those of its parent, and
-/// they can have megabytes.
+/// Arguments, the program's name first. Clones share the memory: a forked process has the arguments of its parent,
+/// and they can take megabytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Arguments(Arc<[String]>);
 

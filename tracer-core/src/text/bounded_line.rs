@@ -1,24 +1,23 @@
-//! Lines of a file that somebody else may have written: one in memory at a time, and none longer than a
-//! limit.
+//! Reads lines of an untrusted file: one line in memory at a time, and none longer than a limit.
 
 use std::io::{self, BufRead, Read as _};
 
 /// How a line ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// There was none.
+    /// There was no line.
     Nothing,
     /// With a line feed.
     Newline,
-    /// Without one, because the file ended.
+    /// Without a line feed, at the end of the file.
     EndOfFile,
-    /// It was longer than the limit, and skipped.
+    /// It was longer than the limit and was skipped.
     TooLong,
-    /// It goes on for so long that this is no file of lines; nothing is read after it.
+    /// It is so long that this is not a file of lines; nothing is read after it.
     Endless,
 }
 
-/// Bytes of a line that are skipped at most: `/dev/zero` is one line.
+/// Maximal number of bytes that are skipped: `/dev/zero` is one endless line.
 const MAX_SKIPPED: u64 = 1 << 30;
 
 /// Reads the next line, its line feed included, of at most `limit` bytes into `line`.

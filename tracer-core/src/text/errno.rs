@@ -14,7 +14,7 @@ pub const EADDRNOTAVAIL: u32 = 99;
 /// Network is unreachable.
 pub const ENETUNREACH: u32 = 101;
 
-/// The symbol: `ENOENT`; `errno 999` for a number that is not in the table.
+/// The symbol, like `ENOENT`; `errno 999` for a number that is not in the table.
 #[must_use]
 pub fn name(errno: u32) -> String {
     TABLE
@@ -23,7 +23,7 @@ pub fn name(errno: u32) -> String {
         .map_or_else(|| format!("errno {errno}"), |(_, name)| (*name).to_owned())
 }
 
-/// What the C library says about it.
+/// The description of the C library.
 #[must_use]
 pub fn meaning(errno: u32) -> String {
     let text = std::io::Error::from_raw_os_error(errno as i32).to_string();

@@ -1,15 +1,14 @@
-//! Makes quoted text harmless: a traced program chooses its arguments, its name and its paths, and
-//! must not be able to move the cursor, set the window title, hide text, turn it around or start a
-//! new line in a report about itself.
+//! Escapes quoted text. A traced program chooses its arguments, its name and its paths. It must not be able to move
+//! the cursor, set the window title, hide text, reverse it or start a new line in a report about itself.
 
 use std::{borrow::Cow, fmt::Write};
 
 use textwrap::core::display_width;
 
-/// Quotes text for a terminal: control characters, line separators and characters that are
-/// invisible or change the direction of others are shown as `\n`, `\x1b`, `\u{202e}`.
+/// Escapes text for a terminal: control characters, line separators, and characters that are invisible or change the
+/// direction of others become `\n`, `\x1b`, `\u{202e}`.
 ///
-/// Text without such characters is returned as it is; escaping twice changes nothing.
+/// Text without such characters is returned unchanged. Escaping twice has the same result as escaping once.
 #[must_use]
 pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_hazard) {
@@ -20,7 +19,7 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Escapes text and cuts it to `limit` columns, the last of which is then `…`.
+/// Escapes text and cuts it to `limit` columns; cut text ends with `…`.
 #[must_use]
 pub fn shorten(text: &str, limit: usize) -> String {
     let mut shown = String::new();
@@ -29,7 +28,7 @@ pub fn shorten(text: &str, limit: usize) -> String {
     for character in text.chars() {
         let start = shown.len();
         push(&mut shown, character);
-        // A character without width counts too: a million of them would never reach the limit.
+        // A character without width counts as one column; a million of them would never reach the limit.
         width += display_width(&shown[start..]).max(1);
         if width > limit {
             shown.truncate(room_for_ellipsis);

@@ -1,4 +1,4 @@
-//! JSON that is safe to look at: serde_json escapes C0 only.
+//! JSON that is safe on a terminal: serde_json escapes only C0 control characters.
 
 use std::io::{self, BufWriter, Write};
 
@@ -7,21 +7,20 @@ use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 
 use crate::text::is_hazard;
 
-/// Bytes of a line collected before they are passed on: a value is written in pieces of a few bytes.
+/// Size of the buffer in bytes: serde_json writes pieces of a few bytes.
 const BUFFER: usize = 32 << 10;
 
-/// Writes JSON as the formatter inside does, and of the same meaning, but with the escape sequence of each
-/// character that could do harm on a terminal.
+/// A formatter that also escapes each character that could do harm on a terminal. The JSON keeps its meaning.
 pub struct Harmless<F>(pub F);
 
 impl<F: Formatter> Formatter for Harmless<F> {
-    /// What stands in a string, as far as JSON itself demands no escape.
+    /// Writes a part of a string in which JSON itself needs no escape.
     fn write_string_fragment<W: ?Sized + Write>(
         &mut self,
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        // Nearly all text: no character of it is looked at one by one.
+        // Fast path for printable ASCII, which is nearly all text.
         if fragment.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             return writer.write_all(fragment.as_bytes());
         }
@@ -86,10 +85,10 @@ impl<F: Formatter> Formatter for Harmless<F> {
     }
 }
 
-/// Writes a value as one line of JSON that is safe to look at, whatever its strings hold.
+/// Writes a value as one line of JSON that is safe on a terminal, whatever its strings hold.
 ///
 /// # Errors
-/// Those of `out`, where a part of the line may be written by then.
+/// Errors of `out`; a part of the line may already be written.
 pub fn harmless_line(value: &impl Serialize, out: impl Write) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(BUFFER, out);
     value.serialize(&mut Serializer::with_formatter(&mut out, Harmless(CompactFormatter)))?;

@@ -1,13 +1,13 @@
-//! What must not be shown: patterns, and the bytes that they match replaced.
+//! Redaction: replaces bytes that match a pattern.
 
 use std::{borrow::Cow, ops::Range};
 
 use regex::bytes::Regex;
 
-/// What stands where something was taken out.
+/// The replacement of a match.
 pub const MARK: &str = "[redacted]";
 
-/// Patterns of `--redact`. They concern what is shown; files hold what was written.
+/// The patterns of `--redact`. They apply to what is shown; files hold the original bytes.
 #[derive(Clone, Debug)]
 pub struct Redact {
     patterns: Vec<Regex>,
@@ -16,15 +16,15 @@ pub struct Redact {
 /// A pattern that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RedactError {
-    /// It is no regular expression.
+    /// It is not a regular expression.
     #[error("--redact '{pattern}' is not a regular expression: {reason}")]
     Syntax {
-        /// As it was typed.
+        /// The pattern as typed.
         pattern: String,
-        /// What is wrong with it, on one line.
+        /// The error, on one line.
         reason: String,
     },
-    /// It has no characters.
+    /// It is empty.
     #[error("--redact '' matches nothing: write what must not be shown, such as 'token=[^ ]+'")]
     Empty,
 }
@@ -45,7 +45,7 @@ impl Redact {
         self.slice(line, 0..line.len())
     }
 
-    /// A part of a line: of what is hidden, whatever reaches into it is replaced.
+    /// A part of a line, with each match replaced that overlaps the part.
     #[must_use]
     pub fn slice<'a>(&self, line: &'a [u8], part: Range<usize>) -> Cow<'a, [u8]> {
         let Range { start, end } = part;
@@ -65,11 +65,11 @@ impl Redact {
         Cow::Owned(kept)
     }
 
-    /// What is hidden of a line, in order, without overlaps. All patterns look at the line as it was
-    /// written: what one of them hides may be what another one knows a secret by.
+    /// The matches in a line, in order and without overlaps. Each pattern sees the original line, because one pattern
+    /// may need the text that another one hides.
     #[must_use]
     pub fn matches(&self, line: &[u8]) -> Vec<Range<usize>> {
-        // A pattern that ends in `$` means the line's end as a person sees it.
+        // `$` matches before a carriage return.
         let text = line.strip_suffix(b"\r").unwrap_or(line);
         let mut found: Vec<Range<usize>> = self
             .patterns
@@ -100,7 +100,7 @@ fn compiled(pattern: &str) -> Result<Regex, RedactError> {
     })
 }
 
-/// The last line of a syntax error says what is wrong; those before it draw where.
+/// The last line of a syntax error has the error; the lines before it point to the place.
 fn reason(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default().trim();

@@ -1,8 +1,8 @@
-//! Numbers for people: exact bytes, counts, times.
+//! Numbers in words: bytes, counts, times.
 
 use bytesize::ByteSize;
 
-/// From here on a number of bytes is also given rounded.
+/// From this number of bytes on, a rounded value is added.
 const ROUNDED_FROM: u64 = 10 * 1024;
 
 /// `2,048 B`, `1,288,895 B`.
@@ -46,7 +46,7 @@ pub fn grouped(number: u64) -> String {
     shown
 }
 
-/// A length of time given in milliseconds: `0.4 ms`, `340 ms`, `1.24 s`, `2 min 5 s`, `3 h 20 min`.
+/// A duration in milliseconds: `0.4 ms`, `340 ms`, `1.24 s`, `2 min 5 s`, `3 h 20 min`.
 #[must_use]
 pub fn duration(ms: f64) -> String {
     if !ms.is_finite() {
@@ -68,7 +68,7 @@ pub fn duration(ms: f64) -> String {
     }
 }
 
-/// A span between two moments: `3 min 5 s`, `2.0 s`, `12 ms`, `less than 1 ms`.
+/// The time between two moments, rounded down: `3 min 5 s`, `2.0 s`, `12 ms`, `less than 1 ms`.
 #[must_use]
 pub fn span(later_ns: u64, earlier_ns: u64) -> String {
     let ms = later_ns.saturating_sub(earlier_ns) / 1_000_000;
@@ -81,7 +81,7 @@ pub fn span(later_ns: u64, earlier_ns: u64) -> String {
     }
 }
 
-/// A time relative to the window's start, given in milliseconds: `+12 ms`, `-1.5 s`.
+/// A time relative to the start of the trace, in milliseconds: `+12 ms`, `-1.5 s`.
 #[must_use]
 pub fn offset(ms: f64) -> String {
     format!("{}{}", if ms < 0.0 { '-' } else { '+' }, duration(ms.abs()))

@@ -1,15 +1,15 @@
-//! Environment variables, held once however many processes have the same ones.
+//! Environment variables, shared by processes with the same ones.
 
 use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Names and values. A copy shares them: the processes of a tree mostly have what they inherited.
+/// Names and values. Clones share the memory: most processes of a tree have the variables of their parent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Variables(Arc<BTreeMap<String, String>>);
 
 impl Variables {
-    /// Whether these are the same, and in what order they come does not matter.
+    /// Whether these are the same variables, in any order.
     #[must_use]
     pub fn are(&self, variables: &[(String, String)]) -> bool {
         self.len() == variables.len()

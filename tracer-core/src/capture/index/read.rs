@@ -10,35 +10,35 @@ use crate::{
     text::bounded_line::{self, Ending},
 };
 
-/// The longest line that is read; the longest that is written holds one path.
+/// Maximal length of a line. The longest line that tracer writes holds one path.
 pub const LINE_LIMIT: usize = 64 << 10;
-/// All bytes of one index together, 64 PiB: sums of what is read never overflow.
+/// Maximal sum of all byte counts in one index, 64 PiB, so that no sum overflows.
 const AMOUNTS: u64 = 1 << 56;
 /// Values of `type` that this version knows.
 const TYPES: [&str; 5] = ["capture", "stream", "write", "gap", "end"];
 
-/// Why a file is no index.
+/// Why a file is not an index.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// Another file, or one that is cut in its first line.
+    /// Another file, or an index that was cut in its first line.
     #[error("its index has no first line; `tracer --capture DIR` makes one")]
     NotAnIndex,
-    /// A version that this tracer does not know.
+    /// A schema version that this tracer does not know.
     #[error(
         "it was captured by tracer {tracer} as {schema}, and this tracer reads {SCHEMA}: use that version"
     )]
     OtherSchema {
-        /// The schema it names.
+        /// Its schema.
         schema: String,
-        /// Who captured.
+        /// Version of the tracer that captured.
         tracer: String,
     },
-    /// The system's words.
+    /// An error of the system.
     #[error("its index cannot be read: {0}")]
     Io(#[from] io::Error),
 }
 
-/// The lines after the first one, one in memory at a time.
+/// Iterates over the lines after the first one; holds one line in memory.
 #[derive(Debug)]
 pub struct Reader<R> {
     input: R,
@@ -54,7 +54,7 @@ impl<R: BufRead> Reader<R> {
     /// Reads the first line.
     ///
     /// # Errors
-    /// [`ReadError`]; nothing that comes later is fatal.
+    /// [`ReadError`]; errors after the first line are not fatal.
     pub fn new(mut input: R) -> Result<Self, ReadError> {
         let mut line = Vec::new();
         bounded_line::next(&mut input, &mut line, LINE_LIMIT)?;
@@ -79,34 +79,34 @@ impl<R: BufRead> Reader<R> {
         &self.head
     }
 
-    /// Lines so far that could not be read.
+    /// Number of lines so far that could not be read.
     pub fn damaged(&self) -> u64 {
         self.damaged
     }
 
-    /// Whether the last line was cut, as in the folder of a run that was killed.
+    /// Whether the last line was cut, as in the folder of a killed run.
     pub fn is_cut(&self) -> bool {
         self.is_cut
     }
 
-    /// The error that ended the lines before the end of the file.
+    /// The error that ended the iteration before the end of the file.
     pub fn error(&self) -> Option<&io::Error> {
         self.error.as_ref()
     }
 
-    /// What is in `self.line`; `None` for what is skipped.
+    /// Parses `self.line`; `None` for a line that is skipped.
     fn parse(&mut self, is_whole: bool) -> Option<Line> {
         match serde_json::from_slice(&self.line) {
             Ok(line) if self.admit(&line) => return Some(line),
             Err(_) if !is_whole => self.is_cut = true,
-            // A later version may write more types of lines than this one knows.
+            // A later version may write types of lines that this one does not know.
             Err(_) if has_unknown_type(&self.line) => {}
             _ => self.damaged += 1,
         }
         None
     }
 
-    /// Whether the amounts in a line can be real; they are counted then.
+    /// Adds the byte counts of a line, unless their sum exceeds [`AMOUNTS`]; returns whether it did.
     fn admit(&mut self, line: &Line) -> bool {
         let amounts = match line {
             Line::Capture(_) | Line::Stream(_) => [0; 4],

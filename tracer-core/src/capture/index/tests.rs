@@ -1,4 +1,4 @@
-//! What is written is read again, and whatever is read does no harm.
+//! Written lines are read again, and no input does harm.
 
 use std::{
     cell::{Cell, RefCell},
@@ -34,7 +34,7 @@ fn written(lines: &[Line]) -> Vec<u8> {
     bytes
 }
 
-/// Lines, how many are damaged, whether the file is cut.
+/// The lines, the number of damaged lines, and whether the file is cut.
 fn read(bytes: &[u8]) -> (Vec<Line>, u64, bool) {
     let mut reader = Reader::new(bytes).unwrap();
     let lines = reader.by_ref().collect();
@@ -99,7 +99,7 @@ fn another_file_is_no_index() {
     assert!(error.to_string().contains("tracer 9.1 as tracer.capture/2"), "{error}");
 }
 
-/// A disk with room for so many bytes.
+/// A disk with room for `room` bytes.
 #[derive(Default)]
 struct Disk {
     room: Cell<usize>,

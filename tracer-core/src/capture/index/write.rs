@@ -5,39 +5,38 @@ use std::io::{self, BufWriter, Write};
 use super::Line;
 use crate::text::json;
 
-/// Bytes that wait for the disk.
+/// Size of the buffer, in bytes.
 const BUFFER: usize = 256 << 10;
-/// More than all lines of one chunk take together: most of it is the path of a copy's source, which
-/// has 4096 bytes at most and grows sixfold when every character must be made harmless.
+/// An upper bound for all lines of one chunk. Most of it is the path of a copy's source: at most 4096 bytes, which
+/// become up to six times as long when every character is escaped.
 const ROOM: usize = 96 << 10;
 
-/// An index that is being written. A line is written whole or not at all, also when the disk is full
-/// for a while.
+/// Writes an index. A line is written whole or not at all, even if the disk is full for a while.
 pub struct Writer<W: Write> {
     out: BufWriter<W>,
 }
 
 impl<W: Write> Writer<W> {
-    /// An empty index into `out`.
+    /// An empty index, written to `out`.
     pub fn new(out: W) -> Self {
         Self { out: BufWriter::with_capacity(BUFFER, out) }
     }
 
-    /// Where the lines go.
+    /// The underlying writer.
     pub fn get_ref(&self) -> &W {
         self.out.get_ref()
     }
 
-    /// Makes sure that the lines of one more chunk can be written without an error.
+    /// Makes sure that the buffer has room for the lines of one more chunk.
     ///
     /// # Errors
-    /// Of the writer, when its buffer is full and cannot be written; what is in the buffer stays there.
+    /// Errors of the writer, if the buffer is full and cannot be written; its content stays in the buffer.
     pub fn make_room(&mut self) -> io::Result<()> {
         if self.has_room() {
             return Ok(());
         }
         let result = self.flush();
-        // A disk that is nearly full takes some of it.
+        // A nearly full disk may have taken a part.
         if self.has_room() { Ok(()) } else { result }
     }
 
@@ -45,22 +44,22 @@ impl<W: Write> Writer<W> {
         self.out.capacity() - self.out.buffer().len() >= ROOM
     }
 
-    /// Writes a line and says how long it is.
+    /// Writes a line; returns its length in bytes.
     ///
     /// # Errors
-    /// Of the writer; the line is not written then.
+    /// Errors of the writer; then the line is not written.
     pub fn write(&mut self, line: &Line) -> io::Result<u64> {
-        // Names and paths were chosen by the traced program.
+        // The traced program chose names and paths, so they are escaped.
         let mut text = Vec::new();
         json::harmless_line(line, &mut text)?;
         self.out.write_all(&text)?;
         Ok(text.len() as u64)
     }
 
-    /// Hands the lines so far to the system, so that they survive the end of tracer.
+    /// Flushes the lines so far to the operating system, so that they survive if tracer is killed.
     ///
     /// # Errors
-    /// Of the writer; what could not be written stays in the buffer.
+    /// Errors of the writer; unwritten bytes stay in the buffer.
     pub fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }

@@ -1,21 +1,21 @@
-//! One line of the index as the searches keep it, and what its place in the index proves.
+//! One line of the index as the searches keep it, and what its position in the index proves.
 
 use super::{Found, Part, Piece, Stream, Streams};
 use crate::capture::{Reason, index::Missing};
 
-/// Bytes or a gap, where the index has them.
+/// Bytes or a gap of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     /// The stream's number.
     pub(super) stream: u32,
     /// The thread that wrote; `None` for a gap.
     pub(super) tid: Option<u32>,
-    /// Whether it wrote in its own call: an io_uring request completes in a thread that may have written
+    /// Whether the thread wrote in its own call. An io_uring request completes in a thread that may have written
     /// since.
     is_call: bool,
-    /// Why there are no bytes.
+    /// Why the bytes are missing; `None` for bytes.
     pub(super) reason: Option<Reason>,
-    /// In the stream, before anything was cut from its front.
+    /// Offset in the stream, before any cut from the front of the file.
     pub(super) offset: u64,
     pub(super) length: u64,
     pub(super) time_ns: u64,
@@ -44,7 +44,7 @@ impl Entry {
         self.tid.is_some() && (self.tid, self.time_ns) == (other.tid, other.time_ns)
     }
 
-    /// Makes one of two neighbours, where that loses nothing.
+    /// Merges the next entry into this one, if that loses no information.
     pub(super) fn join(&mut self, next: &Self, of_one_write: bool) -> bool {
         let fits = self.stream == next.stream
             && self.reason == next.reason
@@ -62,7 +62,7 @@ impl Entry {
         false
     }
 
-    /// Leaves its first bytes out.
+    /// Drops its first bytes.
     pub(super) fn skip(&mut self, bytes: u64) {
         self.length -= bytes;
         if self.reason.is_none() {
@@ -70,9 +70,9 @@ impl Entry {
         }
     }
 
-    /// Whether this one was put in after `earlier`, which returned before it. The index has writes in the
-    /// order in which they returned; a thread that was in its call meanwhile may have put its bytes in
-    /// first.
+    /// Whether these bytes were certainly put into the object after those of `earlier`, which returned before. The
+    /// index has writes in the order in which they returned; a thread that was inside its call at the same time may
+    /// have put in its bytes first.
     pub(super) fn is_after(&self, earlier: &Self, streams: &Streams) -> bool {
         let began_later = streams
             .get(&self.stream)
@@ -83,7 +83,7 @@ impl Entry {
 }
 
 impl Found {
-    /// Adds an entry, whose bytes may have been cut from the file since.
+    /// Adds an entry; its bytes may have been cut from the file since.
     pub(super) fn push(&mut self, entry: &Entry, streams: &Streams) {
         if !self.streams.contains(&entry.stream) {
             self.streams.push(entry.stream);
@@ -107,7 +107,7 @@ impl Found {
         }
     }
 
-    /// Adds bytes that are not there.
+    /// Adds missing bytes.
     pub(super) fn push_gap(&mut self, length: u64, reason: Reason) {
         if length == 0 {
             return;

@@ -1,4 +1,4 @@
-//! The last bytes that were written to an object.
+//! Finds the last bytes that were written to an object.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -7,24 +7,24 @@ use tracer_common::object::ObjectId;
 use super::{Doubt, Found, Streams, order::Entry};
 use crate::capture::{Reason, index::Declared};
 
-/// Keeps the last entries that cover what is wanted.
+/// Keeps the last entries that cover the requested bytes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TailSearch {
     object: ObjectId,
-    /// Bytes that were captured or should have been.
+    /// Requested bytes that were captured or should have been.
     wanted: u64,
     in_flight: u64,
-    /// Whether the books balance.
+    /// Whether the counts balance.
     pub(super) is_sure: bool,
-    /// What the ledger says of all writers together.
+    /// Bytes written by all writers, according to the ledger.
     written: u64,
     entries: VecDeque<Entry>,
     /// Bytes in `entries`.
     held: u64,
-    /// Bytes that came by in all.
+    /// Bytes in all entries so far.
     seen: u64,
     streams: Vec<u32>,
-    /// The latest entry that is no longer held, and the latest of another write than that one.
+    /// The latest entry that was dropped, and the latest dropped entry of another write.
     left: Option<Entry>,
     left_before: Option<Entry>,
 }
@@ -36,7 +36,7 @@ impl TailSearch {
         Self { object, wanted, in_flight, written, is_sure: true, ..Self::default() }
     }
 
-    /// Whether this stream goes to the object.
+    /// Whether this stream writes to the object.
     pub(super) fn begins(&mut self, stream: &Declared) -> bool {
         let is_mine = stream.object == self.object;
         if is_mine {
@@ -71,7 +71,7 @@ impl TailSearch {
             return found;
         }
         let doubts = self.doubts(streams);
-        // What was inside before the trace came first.
+        // Bytes that were inside before the trace come first.
         found.push_gap(self.wanted.saturating_sub(self.seen), Reason::Unexplained);
         let surplus = self.held.saturating_sub(self.wanted);
         if let Some(first) = self.entries.front_mut() {
@@ -104,7 +104,7 @@ impl TailSearch {
         doubts
     }
 
-    /// What is held of the index.
+    /// The held entries.
     #[cfg(test)]
     pub(super) fn entries(&self) -> &VecDeque<Entry> {
         &self.entries
@@ -114,7 +114,7 @@ impl TailSearch {
         self.entries.iter().any(|entry| entry.reason.is_some())
     }
 
-    /// Whether nothing behind the boundary can have been put in before something in front of it.
+    /// Whether no entry after the boundary can have been put in before an entry in front of it.
     fn is_ordered(&self, streams: &Streams) -> bool {
         let Some(first) = self.entries.front() else { return true };
         let is_split =
@@ -127,7 +127,7 @@ impl TailSearch {
             return false;
         }
         let Some(boundary) = (if is_split { Some(first) } else { before }) else { return true };
-        // A thread's later writes began after its first one behind the boundary.
+        // Only the first write of each thread after the boundary matters: its later writes began after it.
         let mut threads = BTreeSet::new();
         let behind = self.entries.iter().filter(|entry| !is_split || !entry.is_of(first));
         behind

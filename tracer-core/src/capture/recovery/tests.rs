@@ -1,4 +1,4 @@
-//! Small indexes, and what is certain about each.
+//! Small indexes, and which results are certain.
 
 mod model;
 
@@ -10,7 +10,7 @@ use crate::capture::index::{Missing, Total, Written};
 const PIPE: ObjectId = ObjectId { ino: 88, dev: 9, discriminator: 0 };
 const OTHER: ObjectId = ObjectId { ino: 89, dev: 9, discriminator: 0 };
 
-/// Stream N is of the process N, which began at N ns.
+/// Stream N belongs to process N, which started at N ns.
 fn stream(stream: u32, object: ObjectId) -> Line {
     let process = ProcessId::new(stream, u64::from(stream));
     let (comm, file) = ("sh".to_owned(), format!("sh-{stream}.stdout"));
@@ -106,7 +106,7 @@ fn threads_that_take_turns_at_the_boundary_leave_a_doubt() {
         write(1, 20, 10, 1, 200),
         end(1, 0),
     ];
-    // Thread 1 may have been in its second call when thread 2 put its bytes in.
+    // Thread 1 may have been inside its second call when thread 2 put in its bytes.
     assert_eq!(one(tail(10, 30), &lines).doubts, [Doubt::Threads]);
     assert_eq!(one(tail(15, 30), &lines).doubts, [Doubt::Threads]);
     assert_eq!(one(tail(30, 30), &lines).doubts, [], "nothing was read");
@@ -136,7 +136,7 @@ fn a_write_in_two_parts_is_one_write() {
         write(1, 20, 10, 1, 200),
         end(1, 0),
     ];
-    // The boundary is between the parts: what thread 2 wrote may lie between them.
+    // The boundary is between the parts; the bytes of thread 2 may be between them.
     assert_eq!(one(tail(10, 30), &lines).doubts, [Doubt::Threads]);
 }
 

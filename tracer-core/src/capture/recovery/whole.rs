@@ -1,4 +1,4 @@
-//! Everything that one process wrote through one fd to one object.
+//! Finds all bytes that one process wrote through one fd to one object.
 
 use std::collections::VecDeque;
 
@@ -7,10 +7,10 @@ use tracer_common::{id::ProcessId, object::ObjectId};
 use super::{Doubt, Found, Streams, order::Entry};
 use crate::capture::{Reason, index::Declared};
 
-/// Parts of a stream that are told apart; of more, the places of the oldest gaps are forgotten.
+/// Maximal number of parts of a stream; beyond it, the positions of the oldest gaps are dropped.
 const MAX_PARTS: usize = 4096;
 
-/// A stream's bytes are one run in its file; what is kept are the places of its gaps.
+/// The bytes of a stream are one range of its file; only the positions of its gaps are kept.
 #[derive(Clone, Debug)]
 pub(super) struct WholeSearch {
     process: ProcessId,
@@ -18,7 +18,7 @@ pub(super) struct WholeSearch {
     object: ObjectId,
     stream: Option<u32>,
     entries: VecDeque<Entry>,
-    /// Bytes in gaps whose place was forgotten.
+    /// Bytes in gaps whose position was dropped.
     forgotten: u64,
 }
 
@@ -49,7 +49,7 @@ impl WholeSearch {
         }
     }
 
-    /// Bytes and gaps take turns, so one of the first two is a gap; what is around it becomes one.
+    /// Bytes and gaps alternate, so one of the first two parts is a gap; the parts around it are merged.
     fn forget_first_gap(&mut self) {
         let Some(place) = self.entries.iter().position(|entry| entry.reason.is_some()) else {
             return;

@@ -1,10 +1,9 @@
-//! Sessions recorded from real runs give the verdicts that they gave then.
+//! Recorded sessions of real runs give the same verdicts as when they were recorded.
 //!
-//! One session for each rule and some for what rules must not say. They were recorded in `/tmp/demo`
-//! with `env -i PATH=/usr/bin:/bin ./tracer -q --record NAME.session -o /dev/null` and what stands
-//! below; `>>` and `|` are the shell's, so they are those of the traced command as well. The perl
-//! scripts lie beside the sessions. To record one anew, run its line and take the new pids and
-//! inodes into [`expected`].
+//! There is one session for each rule, and some for what rules must not report. They were recorded in `/tmp/demo`
+//! with `env -i PATH=/usr/bin:/bin ./tracer -q --record NAME.session -o /dev/null` and the arguments below; the shell
+//! handles `>>` and `|`, so the traced command inherits them. The perl scripts are in the folder of the sessions. To
+//! record a session again, run its line and put the new pids and inodes into [`expected`].
 //!
 //! | name | command line |
 //! |---|---|
@@ -36,9 +35,9 @@
 //! | `unread` | `--duration 600ms -- seq 1 200 \| sleep 6` |
 //! | `unread_gone` | goproc: `--behaviour no-read -- seq 1 200` |
 //!
-//! *gated*: `sh -c 'read x < go; …' | cat` waits at the FIFO `go`, which is opened when
-//! `tracer … --pid` says that it is attached. *goproc*: so does `WORKLOAD_GO=go goproc --account FILE …`
-//! of the package `tracer-tests`. `a` has the output of `seq 1 100`.
+//! *gated*: `sh -c 'read x < go; …' | cat` waits at the FIFO `go`, which is opened when `tracer … --pid` is attached.
+//! *goproc*: `WORKLOAD_GO=go goproc --account FILE …` of the package `tracer-tests` waits in the same way. `a` has
+//! the output of `seq 1 100`.
 
 mod expected;
 
@@ -65,10 +64,10 @@ fn a_killed_run_keeps_what_its_latest_checkpoint_saw() {
     assert_eq!((pipe.written, pipe.read), (51, 51));
 }
 
-/// Cutting anywhere loses the end, and that is said: never a panic, never a whole report.
+/// A cut anywhere loses the end, and the report says so; it never panics.
 #[test]
 fn a_session_cut_anywhere_says_so() {
-    // Every byte of one; the others in steps, because a debug build takes its time.
+    // Every byte of one session; the others in steps, because a debug build is slow.
     for (name, ..) in EXPECTED {
         let step = if *name == "discarded" { 1 } else { 997 };
         let whole = session(name);

@@ -1,4 +1,4 @@
-//! Files that no tracer wrote, or that something happened to.
+//! Files that tracer did not write, or that were damaged.
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -77,7 +77,7 @@ fn a_line_without_end_takes_no_memory_and_no_other_line() {
 fn a_long_file_is_read_in_its_order() {
     let mut lines = lines("delivered");
     let whole = read_lines(&lines).unwrap().report().0;
-    // More than is parsed at once, in front of what matters.
+    // More lines than one block, before the relevant ones.
     let filling = format!(r#"{{"type":"weather","rain":"{}"}}"#, "x".repeat(200));
     lines.splice(1..1, vec![filling; 40_000]);
     lines.insert(30_000, "{".to_owned());

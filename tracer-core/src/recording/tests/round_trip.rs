@@ -1,4 +1,4 @@
-//! What is written is what is read.
+//! Written lines are read back unchanged.
 
 use std::{collections::BTreeSet, io};
 
@@ -169,7 +169,7 @@ fn the_page_names_every_line_member_and_event_and_no_other() {
     }
 }
 
-/// Otherwise a line of a known kind with a damaged member would pass for one of a later version.
+/// Otherwise a known event with a damaged member would be taken for one of a later version.
 #[test]
 fn every_event_is_readable_from_its_name_alone() {
     for event in events() {
