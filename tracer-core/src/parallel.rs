@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_no_more_lets_the_threads_end() {
+    fn threads_end_when_no_more_results_are_taken() {
         thread::scope(|scope| {
             let mut in_order = InOrder::new(scope, |job: u8| job);
             while in_order.has_room() {

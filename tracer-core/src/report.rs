@@ -1,4 +1,4 @@
-//! The finished report: what every renderer shows and what scripts read.
+//! The report: what every renderer shows and what scripts read.
 //!
 //! The JSON form of these types is the public schema `tracer.report/1`, described field by field in
 //! `SCHEMA.md`. Only additions are allowed under that name.
@@ -23,25 +23,25 @@ use crate::{
 /// The schema's name and version.
 pub const SCHEMA: &str = "tracer.report/1";
 
-/// Everything a run found out.
+/// The report of a run.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: String,
-    /// The sentence to read first.
+    /// The most important finding, as one sentence.
     pub verdict: String,
-    /// What was traced.
+    /// The target.
     pub target: Target,
-    /// When.
+    /// When it was traced.
     pub window: Window,
     /// Processes in order of their start.
     pub processes: Vec<Process>,
-    /// Objects under watch, in order of first sight.
+    /// Watched objects, in the order in which they came under watch.
     pub objects: Vec<Object>,
-    /// The ways that output took from process to process.
+    /// The paths of the output from process to process.
     #[serde(default)]
     pub hops: Vec<Chain>,
-    /// What managers' logs say they handed out, beside what the kernel counted.
+    /// What managers returned according to their logs, next to what the kernel counted.
     #[serde(default)]
     pub claims: Vec<Claim>,
     /// How well those logs could be read.
@@ -49,20 +49,20 @@ pub struct Report {
     pub worker_logs: Vec<WorkerLog>,
     /// Findings, the most important first.
     pub findings: Vec<Finding>,
-    /// How many facts could not be recorded, for every reason; all 0 when nothing was missed.
+    /// Number of facts that could not be recorded, for each reason; all 0 if nothing was missed.
     pub losses: BTreeMap<LossReason, u64>,
-    /// Bytes that they stood for, where known; reasons without any are absent.
+    /// Bytes that these facts stood for, if known; reasons without any are absent.
     #[serde(default)]
     pub lost_bytes: BTreeMap<LossReason, u64>,
-    /// Captured output (`--capture`); absent where nothing was captured.
+    /// Captured output (`--capture`); absent if nothing was captured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture: Option<Captured>,
 }
 
-/// The time that the trace covers.
+/// The time span of the trace.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 pub struct Window {
-    /// RFC 3339, UTC: when every hook was attached.
+    /// When all hooks were attached: RFC 3339, UTC.
     pub start: String,
     /// Length in seconds.
     pub seconds: f64,
@@ -81,35 +81,33 @@ pub struct Process {
     pub comm: String,
     /// Arguments of its latest image; empty when they could not be read.
     pub argv: Arguments,
-    /// Milliseconds from the window's start to its start; negative when it was there before.
+    /// Milliseconds from the start of the trace to its start; negative if it started before.
     pub start_ms: f64,
-    /// Milliseconds from the window's start to its end.
+    /// Milliseconds from the start of the trace to its end.
     pub end_ms: Option<f64>,
     /// How it ended; `null` while it runs.
     pub exit: Option<Exit>,
-    /// Whether it was there before the hooks, so that earlier output is unknown.
+    /// Whether it ran before the hooks were attached, so that earlier output is unknown.
     pub attached_late: bool,
     /// Whether it replaced its image (`execve`) while traced.
     pub executed: bool,
-    /// Output through fds that were not of interest.
+    /// Output through fds that the user did not ask for.
     pub elsewhere: Elsewhere,
     /// One row for each fd and object.
     pub fds: Vec<Fd>,
-    /// What fd 0, 1 and 2 pointed to when it started its latest image, or when tracer attached: the
-    /// id of each object.
+    /// What fd 0, 1 and 2 pointed to when it started its latest image, or was adopted: the id of each object.
     pub stdio: Vec<String>,
     /// What they pointed to at its end; empty while it runs.
     #[serde(default)]
     pub stdio_at_end: Vec<String>,
-    /// Small facts: a terminal asked for, a failed connect, a failed exec, a replaced fd.
+    /// Facts: a check for a terminal, a failed connect, a failed exec, a replaced fd.
     pub facts: Vec<Fact>,
-    /// Environment variables that change what programs print, those that are set; `null` when they
-    /// could not be read.
+    /// Environment variables that are set and change what programs print; `null` if they could not be read.
     #[serde(default)]
     pub environment: Option<Variables>,
 }
 
-/// How a process ended: one of the two is set.
+/// How a process ended; one of the two is set.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Exit {
     /// Exit code.
@@ -118,10 +116,10 @@ pub struct Exit {
     pub signal: Option<u32>,
 }
 
-/// Bytes through fds that were not asked for.
+/// Output through fds that the user did not ask for.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Elsewhere {
-    /// Bytes written; `null` while the process runs, because the sum is handed over at its end.
+    /// Bytes written; `null` while the process runs, because the kernel side reports the sum at its end.
     pub bytes: Option<u64>,
     /// Calls that wrote them.
     pub writes: Option<u64>,
@@ -136,104 +134,101 @@ pub struct Fd {
     pub object: String,
     /// `pipe fifo pty socket file null device closed unknown`.
     pub kind: String,
-    /// Bytes written, as the kernel counted them.
+    /// Bytes written, as counted in the kernel.
     pub bytes: u64,
     /// Calls that returned 0 or more.
     pub writes: u64,
     /// Failed calls by error class.
     pub errors: BTreeMap<String, u32>,
-    /// Calls that wrote fewer bytes than asked for, but some.
+    /// Calls that wrote fewer bytes than requested, but at least one.
     pub short: u32,
-    /// Calls that wrote nothing and did not fail.
+    /// Calls that wrote 0 bytes and did not fail.
     pub zero: u32,
     /// Bytes refused with `EAGAIN`, summed over all refusals.
     pub refused_bytes: u64,
     /// Bytes in the last 67 to 134 ms before the latest write; a thread race can make it too small.
     pub last_moments_bytes: u64,
-    /// Milliseconds from the window's start to the first call.
+    /// Milliseconds from the start of the trace to the first call.
     pub first_write_ms: Option<f64>,
-    /// Milliseconds from the window's start to the latest call.
+    /// Milliseconds from the start of the trace to the latest call.
     pub last_write_ms: Option<f64>,
-    /// How it wrote: syscalls and io_uring.
+    /// How it wrote: system calls and io_uring.
     pub ways: Vec<String>,
 }
 
-/// A small fact about a process.
+/// A fact about a process.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 pub struct Fact {
     /// `tty_asked connect_failed exec_failed fd_replaced fd_closed nonblock`.
     pub kind: String,
-    /// Milliseconds from the window's start.
+    /// Milliseconds from the start of the trace.
     pub at_ms: f64,
-    /// The fd concerned, where there is one.
+    /// The fd concerned, if there is one.
     pub fd: Option<i32>,
-    /// The error's name (`ENOENT`), where the call failed.
+    /// The name of the error (`ENOENT`), if the call failed.
     pub error: Option<String>,
     /// What it was about: an address, a path, an object.
     pub about: String,
 }
 
-/// An object that the target's output goes to or comes from.
+/// An object that output of the target goes to or comes from.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 pub struct Object {
     /// Name within this report: `pipe:[88123]`, `/var/log/x`, `/dev/pts/3`, `socket:[5]`.
     pub id: String,
     /// As in [`Fd::kind`].
     pub kind: String,
-    /// Path in its own mount namespace, or the socket's address; empty for a pipe.
+    /// Path in its own mount namespace, or address of the socket; empty for a pipe.
     pub path: String,
-    /// Bytes in a file at first sight; `null` for everything else.
+    /// Size of a file when it came under watch, in bytes; `null` for everything else.
     #[serde(default)]
     pub size: Option<u64>,
-    /// Id of the socket at the other end; `null` when there is none on this machine.
+    /// Id of the socket at the other end; `null` if it is not on this machine.
     #[serde(default)]
     pub peer: Option<String>,
-    /// Id of the other half of a pty or unix stream: what is written to this one is read there.
+    /// Id of the other half of a pty or unix stream, on which is read what is written to this one.
     #[serde(default)]
     pub joined: Option<String>,
-    /// What became of a file: `same`, `replaced` (rotated) or `gone`.
+    /// What the path of a file leads to at the end: `same`, `replaced` (rotated) or `gone`.
     #[serde(default)]
     pub now: Option<String>,
-    /// Bytes in the file when it was seen last.
+    /// Latest known size of the file, in bytes.
     #[serde(default)]
     pub size_after: Option<u64>,
-    /// Bytes that a pipe can hold.
+    /// Capacity of a pipe, in bytes.
     #[serde(default)]
     pub capacity: Option<u64>,
-    /// How many readers away from the target its writers are.
+    /// Number of relays between the target and its writers.
     #[serde(default)]
     pub hop: u32,
-    /// Bytes written while watched, by anybody.
+    /// Bytes written while watched, by all processes.
     pub written: u64,
-    /// Bytes read while watched, by anybody; at the other half, where there is one.
+    /// Bytes read while watched, by all processes; on the other half, if there is one.
     pub read: u64,
-    /// Bytes inside when it came under watch; `null` when that is not known.
+    /// Unread bytes when it came under watch; `null` if unknown.
     pub unread_before: Option<u64>,
-    /// Bytes that nobody has read. `null` for objects without a reader's side (files, devices,
-    /// terminals).
+    /// Unread bytes; `null` for objects without a reader (files, devices, terminals).
     pub unread: Option<u64>,
-    /// Bytes in a pipe as the kernel had them when nothing moved any more; `null` when the pipe was
-    /// gone or still in use.
+    /// Bytes in a pipe, as the kernel side saw it after the latest call; `null` if the pipe was gone or still in use.
     #[serde(default)]
     pub inside: Option<u64>,
-    /// Bytes of a write that waits in the kernel for room: inside already, and in no row yet.
+    /// Bytes that a blocked write has already put into the pipe; not yet in `written`.
     #[serde(default)]
     pub in_flight: u64,
-    /// Whether `unread_before + written + in_flight = read + unread`; `null` where that cannot be
-    /// checked.
+    /// Whether `unread_before + written + in_flight = read + unread`; `null` if that cannot be checked.
     pub balanced: Option<bool>,
-    /// Who wrote, most bytes first.
+    /// Writers, most bytes first.
     pub writers: Vec<Endpoint>,
-    /// Who read, most bytes first.
+    /// Readers, most bytes first.
     pub readers: Vec<Endpoint>,
-    /// Who else holds it open, and for what.
+    /// Processes that hold it open, and for what.
     pub holders: Vec<Holder>,
-    /// Who gave up a reading end, in order.
+    /// Closed read ends, in order.
     #[serde(default)]
     pub closes: Vec<Close>,
 }
 
-/// A reading end that was given up.
+/// A read end that was closed.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 pub struct Close {
     /// Pid in the initial pid namespace.
@@ -242,16 +237,16 @@ pub struct Close {
     pub comm: String,
     /// Fd number.
     pub fd: i32,
-    /// Milliseconds from the window's start.
+    /// Milliseconds from the start of the trace.
     pub at_ms: f64,
-    /// `close`, or `exit` when the process ended with it open.
+    /// `close`, or `exit` if the process ended with it open.
     pub by: String,
 }
 
-/// One way that output took: each step's process reads what the step before it wrote.
+/// One path of output: the process of each step reads what the previous step wrote.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 pub struct Chain {
-    /// The command it begins with.
+    /// Pid of the command at its beginning.
     pub subject_pid: u32,
     /// Its stream: 1 or 2.
     pub fd: i32,
@@ -259,18 +254,18 @@ pub struct Chain {
     pub steps: Vec<Step>,
 }
 
-/// One process on the way.
+/// One process on a path.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 pub struct Step {
     /// Pid in the initial pid namespace.
     pub pid: u32,
     /// Its name.
     pub comm: String,
-    /// Bytes that it took out of the object of the step before it; `null` in the first step.
+    /// Bytes that it read from the object of the previous step; `null` in the first step.
     pub read: Option<u64>,
-    /// Id of what it wrote to; `null` where it was seen writing nothing.
+    /// Id of the object that it wrote to; `null` if no write was seen.
     pub object: Option<String>,
-    /// Bytes that it wrote there.
+    /// Bytes that it wrote to `object`.
     pub bytes: u64,
 }
 
@@ -281,13 +276,13 @@ pub struct WorkerLog {
     pub path: String,
     /// Lines read.
     pub lines: u64,
-    /// Lines that look like claims and could not be read.
+    /// Lines that look like statements and could not be read.
     pub bad: u64,
     /// The first of those, shortened.
     pub first_bad: Option<String>,
 }
 
-/// What a manager's log says of one stream of one process, beside what the kernel counted.
+/// What a manager's log claims about one stream of one process, next to what the kernel counted.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 pub struct Claim {
     /// Pid in the initial pid namespace.
@@ -302,11 +297,11 @@ pub struct Claim {
     pub written: u64,
     /// Bytes that were read from it.
     pub read: u64,
-    /// Bytes handed out according to the log; `null` when it has no line about it.
+    /// Bytes that the manager returned according to the log; `null` if it has no line about the stream.
     pub handed_out: Option<u64>,
 }
 
-/// A process at one end of an object.
+/// A process that wrote to or read from an object.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Endpoint {
     /// Pid in the initial pid namespace.
@@ -331,7 +326,7 @@ pub struct Holder {
 }
 
 impl Report {
-    /// Whether output was lost or nothing was written: exit code 1.
+    /// Whether output was lost or nothing was written (exit code 1).
     #[must_use]
     pub fn has_loss(&self) -> bool {
         self.findings.iter().any(|finding| match finding.rule {

@@ -1,7 +1,7 @@
 //! The verdict: pure functions of a session.
 //!
-//! Each rule in [`rules`] looks at one subject (a command the operator cares about) and says what it
-//! can prove. The order in which findings are told is decided here, once for all.
+//! Each rule in [`rules`] looks at one subject (a command that the user asked about) and reports what it can prove.
+//! This module decides the order of findings.
 
 mod case;
 mod evidence;
@@ -20,10 +20,10 @@ pub use self::{
     subject::{Stream, Subject},
 };
 
-/// Findings of one rule about commands of one name that are told one by one; more are summed up.
+/// Number of findings of one rule about commands of one name that are shown; further ones are counted.
 const SHOWN_PER_GROUP: usize = 3;
 
-/// Every finding, the one to read first at the front.
+/// All findings, the most important first.
 #[must_use]
 pub fn judge(case: &Case<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = rules::GENERAL.iter().flat_map(|rule| rule(case)).collect();
@@ -43,8 +43,8 @@ pub fn judge(case: &Case<'_>) -> Vec<Finding> {
             finding.severity != Severity::Info
                 || finding.rule == Rule::Delivered && !case.is_piped(inner)
         };
-        let told = about.into_iter().filter(worth_telling);
-        findings.extend(told.map(|finding| with_doubt(case, inner, finding)));
+        let shown = about.into_iter().filter(worth_telling);
+        findings.extend(shown.map(|finding| with_doubt(case, inner, finding)));
     }
     if case.subjects.iter().chain(&case.inner).any(|subject| subject.bytes() > 0) {
         downgrade_silent_helpers(&mut findings);
@@ -53,10 +53,10 @@ pub fn judge(case: &Case<'_>) -> Vec<Finding> {
     group_similar(findings)
 }
 
-/// Rules whose sentence says what was not seen, or that it cannot be told.
+/// Rules whose message already states what is unknown.
 const STATE_THEIR_DOUBT: [Rule; 2] = [Rule::NeverWrote, Rule::PutOff];
 
-/// Says "unsure", and why, before a strong claim that does not rest on complete counts.
+/// Puts "Unsure, because …" in front of a strong claim that does not rest on complete counts.
 fn with_doubt(case: &Case<'_>, subject: &Subject<'_>, mut finding: Finding) -> Finding {
     let says_it = STATE_THEIR_DOUBT.contains(&finding.rule);
     if finding.confidence == Confidence::Certain || finding.severity == Severity::Info || says_it {
@@ -102,19 +102,19 @@ fn rank(finding: &Finding) -> (bool, Severity, Rule) {
 /// The last rule in the order of reports; asides rank with it.
 const LAST: Rule = Rule::NoTerminal;
 
-/// Where one command wrote, another one's silence is a fact and no alarm: a manager also runs `sleep`.
+/// Where one command wrote, the silence of another is no warning: a manager also runs `sleep`.
 fn downgrade_silent_helpers(findings: &mut [Finding]) {
     for finding in findings.iter_mut().filter(|finding| finding.rule == Rule::NeverWrote) {
         finding.severity = Severity::Info;
     }
 }
 
-/// Drops findings that a stronger one about the same command already says.
+/// Drops findings that a stronger one about the same command includes.
 fn without_weaker(mut findings: Vec<Finding>, has_guests: bool) -> Vec<Finding> {
     let has = |rule: Rule| findings.iter().any(|finding| finding.rule == rule);
     let (never_started, elsewhere, stuck) =
         (has(Rule::ExecFailed), has(Rule::Elsewhere), has(Rule::Stuck));
-    // What the reader did not live to read is the same loss that EPIPE tells of.
+    // Bytes that were left unread when the reader ended are the same loss as the EPIPE.
     let (gone, lost) = (has(Rule::ReaderGone), has(Rule::ReadThenLost));
     findings.retain(|finding| match finding.rule {
         Rule::NeverWrote => !never_started && !elsewhere && !stuck && !has_guests,
@@ -126,15 +126,15 @@ fn without_weaker(mut findings: Vec<Finding>, has_guests: bool) -> Vec<Finding> 
     findings
 }
 
-/// A thousand commands that did the same are told as three and a number.
+/// Shows a thousand similar commands as three and a number.
 fn group_similar(findings: Vec<Finding>) -> Vec<Finding> {
-    // How many of a rule and a name there were, and where the latest of them that is told stands.
-    let mut told: BTreeMap<(Rule, String), (usize, usize)> = BTreeMap::new();
+    // For each rule and name: the number of findings, and the index of the latest shown one.
+    let mut groups: BTreeMap<(Rule, String), (usize, usize)> = BTreeMap::new();
     let mut kept: Vec<Finding> = Vec::new();
     for finding in findings {
         let name = finding.evidence.get("comm").map(ToString::to_string).unwrap_or_default();
         let is_named = !name.is_empty();
-        let (count, latest) = told.entry((finding.rule, name)).or_default();
+        let (count, latest) = groups.entry((finding.rule, name)).or_default();
         *count += 1;
         if *count <= SHOWN_PER_GROUP || !is_named {
             *latest = kept.len();

@@ -1,21 +1,19 @@
-//! What a process manager's own log claims: which processes it started, and how many bytes of
-//! each stream it handed out.
+//! Reads a process manager's log: which processes it claims to have started, and how many bytes of each stream it
+//! claims to have returned.
 //!
-//! The kernel says what a manager *read*; only its log says what it *gave away*. A difference
-//! between the two is output lost inside the manager. This module turns log bytes into [`Statement`]s
-//! and counts what it could not read. It opens no file and asks no clock.
+//! The kernel shows what a manager *read*; only its log shows what it *returned*. A difference between the two is
+//! output lost inside the manager. This module turns log bytes into [`Statement`]s, adds them up ([`ClaimTally`]),
+//! and counts lines that it could not read.
 //!
-//! Read are zerolog's console form (with or without colours), zerolog's JSON form, and for any
-//! other manager one JSON object a line: `{"pid":71,"stream":"stdout","bytes":4096}`, with
-//! `"container_id"` and `"time"` if it has them. The log may come out of a container runtime: CRI
-//! prefixes, docker's json-file objects and `kubectl logs --timestamps` are peeled off, also when
-//! nested, and lines that a runtime cut into pieces are put together again.
+//! It reads zerolog's console form (with or without colours), zerolog's JSON form, and for any other manager one JSON
+//! object on each line: `{"pid":71,"stream":"stdout","bytes":4096}`, with optional `"container_id"` and `"time"`. The
+//! log may come from a container runtime: CRI prefixes, docker's json-file objects and the stamps of `kubectl logs
+//! --timestamps` are removed, also when nested, and lines that a runtime cut into pieces are joined.
 //!
-//! A manager relays its guests' output as log lines of its own, and a guest may print what looks
-//! like a claim. So a claim counts only at debug level (a failure: at warn level), with the exact message. One hole is left,
-//! and only in the console form: that form prints a message as it is, so a relayed message with a
-//! line break in it starts a line that no reader can tell from the manager's own. JSON has no such
-//! hole.
+//! A manager relays its guests' output as log lines of its own, and a guest may print a line that looks like a
+//! statement. So a statement counts only at debug level (a failure: at warn level) and with the exact message. One
+//! hole is left, in the console form: it prints a message unescaped, so a relayed message with a line break starts a
+//! line that looks like the manager's own. JSON has no such hole.
 
 mod ansi;
 mod console;
@@ -39,33 +37,33 @@ use self::{
     wrapper::Peeled,
 };
 
-/// The longest line that is read, alone or put together from pieces. A longer one is counted bad.
+/// Maximal length of a line, alone or joined from pieces. A longer one counts as bad.
 pub const MAX_LINE: usize = 1 << 20;
 
-/// How many wrappers are peeled off one line.
+/// Maximal number of wrappers that are removed from one line.
 const MAX_WRAPPERS: usize = 4;
 
-/// How many characters of the first bad line are kept.
+/// Number of characters of the first bad line that are kept.
 const SHOWN: usize = 160;
 
 /// One statement of the manager.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
-    /// The container the process is in, if the line says so.
+    /// The container of the process, if the line names it.
     pub container: Option<String>,
-    /// The process, as numbered *inside the container's pid namespace*.
+    /// The pid of the process *inside the container's pid namespace*.
     pub pid: u32,
-    /// When the manager said it.
+    /// When the manager wrote it.
     pub time: Option<StatementTime>,
-    /// What it said.
+    /// Its content.
     pub what: StatementKind,
 }
 
-/// When a line was written, as exactly as the log tells.
+/// When a line was written, as precisely as the log has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StatementTime {
-    /// Nanoseconds since 1970. Managers often write whole seconds, rounded down; where a runtime
-    /// stamped the same line more finely, its stamp is taken.
+    /// Nanoseconds since 1970. Managers often write whole seconds, rounded down; if a runtime stamped the same line
+    /// with a finer time, that one is used.
     UnixNanos(i64),
     /// A time of day without date, second or zone: the manager's local time, rounded down.
     TimeOfDay {
@@ -76,25 +74,25 @@ pub enum StatementTime {
     },
 }
 
-/// What a manager can claim.
+/// What a manager can state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StatementKind {
     /// It started a process.
     Started {
-        /// The command. Logs that print `[a b]` have lost the borders between arguments: there, an
-        /// argument with spaces comes as several. A command logged as one string comes as one.
+        /// The command. Logs that print `[a b]` have lost the borders between arguments, so an argument with spaces
+        /// becomes several. A command that was logged as one string stays one.
         command: Vec<String>,
     },
-    /// It could not wait for the command, or returned an error for it, and says no pid.
+    /// It could not wait for the command, or returned an error for it; without a pid.
     Failed {
         /// The command, as in [`StatementKind::Started`].
         command: Vec<String>,
     },
-    /// It handed so many bytes of a stream to whoever asked. Zero is a claim too.
+    /// It returned bytes of a stream to its client. Zero bytes count too.
     Returned {
-        /// Which of the process's streams.
+        /// The stream of the process.
         stream: Stream,
-        /// How many bytes in this one reply.
+        /// Number of bytes in this reply.
         bytes: u64,
     },
 }
@@ -115,7 +113,7 @@ pub struct Reader {
     reading: Statements,
 }
 
-/// Everything behind the line splitter, apart from it so that the two can be borrowed at once.
+/// Everything after the line splitter; separate so that both can be borrowed at the same time.
 #[derive(Debug, Default)]
 struct Statements {
     pieces: Pieces,
@@ -126,23 +124,23 @@ struct Statements {
 }
 
 impl Reader {
-    /// A reader at the start of a log, or at any line border in it.
+    /// A reader at the start of a log, or at the start of any line in it.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes the next bytes of the log; gives the claims of the lines that they complete.
+    /// Reads the next bytes of the log; returns the statements of the lines that they complete.
     pub fn feed(&mut self, chunk: &[u8]) -> Vec<Statement> {
         let Self { splitter, reading } = self;
         splitter.feed(chunk, |line| reading.line(line));
         std::mem::take(&mut reading.ready)
     }
 
-    /// The log is complete: reads a last line that has no line break.
+    /// Reads the last line of a complete log, if it has no line break.
     ///
-    /// Not for a log that is still being written: half of `stdout_len=2048` reads as another
-    /// number. A line whose runtime announced another piece that never came is never a claim.
+    /// Not for a log that is still being written: half of `stdout_len=2048` is another number. A line of which a
+    /// piece is missing is never a statement.
     pub fn finish(&mut self) -> Vec<Statement> {
         let Self { splitter, reading } = self;
         splitter.finish(|line| reading.line(line));
@@ -156,19 +154,19 @@ impl Reader {
         std::mem::take(&mut reading.ready)
     }
 
-    /// How many lines were read, blank and unrelated ones included.
+    /// Number of lines, blank and unrelated ones included.
     #[must_use]
     pub fn lines(&self) -> u64 {
         self.reading.lines
     }
 
-    /// How many lines look like a claim and cannot be read, or are longer than [`MAX_LINE`].
+    /// Number of lines that look like a statement and cannot be read, or are longer than [`MAX_LINE`].
     #[must_use]
     pub fn bad(&self) -> u64 {
         self.reading.bad
     }
 
-    /// The first of the bad lines, shortened and with its control characters spelled out.
+    /// The first bad line, shortened and with its control characters escaped.
     #[must_use]
     pub fn first_bad(&self) -> Option<&str> {
         self.reading.first_bad.as_deref()
@@ -201,7 +199,7 @@ impl Statements {
             text = ansi::without_leading(Cow::Owned(rest));
         }
         match statement::read(&text, stamp) {
-            Reading::Statement(claim) => self.ready.push(claim),
+            Reading::Statement(statement) => self.ready.push(statement),
             Reading::Bad => self.bad(&text),
             Reading::Unrelated => {}
         }
@@ -214,7 +212,7 @@ impl Statements {
 }
 
 fn shortened(text: &[u8]) -> String {
-    // A character has at most four bytes; no need to decode a whole megabyte.
+    // A character has at most four bytes, so a short prefix is enough.
     let head = text.get(..SHOWN * 4).unwrap_or(text);
     let decoded = String::from_utf8_lossy(head);
     let mut shown = String::new();

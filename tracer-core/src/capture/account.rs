@@ -213,7 +213,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_first_bytes_are_kept_and_the_rest_is_the_limits() {
+    fn the_first_bytes_are_kept_and_the_rest_is_a_gap() {
         let mut account = Account::new(1, Limits::new(Some(4), Keep::First));
         let plan = account.plan(&bytes(b"abcdef", 0));
         assert_eq!((&plan.bytes[..], plan.missing), (&b"abcd"[..], Some((2, Reason::Limit))));
@@ -225,14 +225,14 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn only_an_increase_of_the_lost_bytes_is_news() {
+    fn only_an_increase_of_the_lost_bytes_counts() {
         let mut account = Account::new(1, Limits::new(None, Keep::First));
         let lost = [10, 3, 10, 12].map(|lost| account.plan(&bytes(b"a", lost)).lost);
         assert_eq!(lost, [10, 0, 0, 2]);
     }
 
     #[test]
-    fn what_is_still_missing_at_the_end_has_a_reason() {
+    fn bytes_still_missing_at_the_end_have_a_reason() {
         let counted = Counted { bytes: 100, uncaptured: 30, captured: 3, last_ns: 9 };
         let sent = Counted { captured: 10, ..counted };
         for (counted, rest) in [(counted, Reason::Unexplained), (sent, Reason::Limit)] {
@@ -252,7 +252,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_stream_with_too_many_lines_is_one_gap_from_there() {
+    fn after_too_many_lines_a_stream_is_one_gap() {
         let mut account = Account::new(1, Limits::new(Some(100), Keep::First));
         account.indexed(INDEX_BYTES);
         assert_eq!(account.plan(&bytes(b"ab", 0)).bytes.len(), 2);
@@ -330,7 +330,7 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
-        fn the_books_balance_whatever_comes(
+        fn every_account_balances(
             steps in proptest::collection::vec(step(), 0..30),
             limit in proptest::option::of(0u64..200),
             last in any::<bool>(),

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_last_line_that_does_not_add_up_is_not_believed() {
+    fn a_last_line_that_does_not_add_up_is_ignored() {
         let mut tally = tally(None, Keep::First);
         tally.add(&write(5));
         let real = Total { stream: 1, written: 9, kept: 5, cut: 0, missing: 4 };
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_without_end_are_one_kind() {
+    fn many_sources_are_one_kind() {
         let mut tally = tally(None, Keep::First);
         (0..100).for_each(|number| tally.add(&gap(1, 1, &format!("/{number}"))));
         let gaps = &tally.finish()[0].gaps;

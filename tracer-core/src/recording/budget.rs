@@ -106,7 +106,7 @@ fn strings(event: &EventKind) -> usize {
     match event {
         EventKind::Image(image) => image.argv.len(),
         EventKind::Environment { variables, .. } => 2 * variables.len(),
-        EventKind::Claim(said) => said.command.len(),
+        EventKind::Claim(claim) => claim.command.len(),
         EventKind::Fork { .. }
         | EventKind::Exit(_)
         | EventKind::Object { .. }
@@ -133,7 +133,7 @@ fn copied(event: &EventKind) -> u64 {
         EventKind::Environment { variables, .. } => {
             variables.iter().map(|(name, value)| (name.len() + value.len()) as u64).sum()
         }
-        EventKind::Claim(said) => name(said.container.as_deref().unwrap_or_default()),
+        EventKind::Claim(claim) => name(claim.container.as_deref().unwrap_or_default()),
         EventKind::Fact { .. }
         | EventKind::File { .. }
         | EventKind::Log { .. }
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_their_strings_and_what_is_copied_take_room() {
+    fn lines_strings_and_copies_are_charged() {
         let plain = fitting(&image(0, ""));
         assert!((200..400).contains(&plain), "{plain}");
         assert!(fitting(&image(100, "")) < plain / 4);

@@ -175,37 +175,37 @@ mod tests {
         })
     }
 
-    fn told((bounds, head): (Limits, Head<'_>)) -> String {
-        format!("{bounds:?} {head:?}")
+    fn text((limits, head): (Limits, Head<'_>)) -> String {
+        format!("{limits:?} {head:?}")
     }
 
     proptest! {
         #[test]
-        fn what_is_seen_at_a_glance_is_what_is_there(mut line in values()) {
+        fn the_fast_path_agrees_with_the_slow_path(mut line in values()) {
             if let Some(members) = line.as_object_mut() {
                 members.entry("type").or_insert(json!("event"));
             }
             let line = line.to_string();
             if let Some(seen) = at(&line) {
-                prop_assert_eq!(told(seen), told(Limits::of_line(&line).unwrap()), "{}", line);
+                prop_assert_eq!(text(seen), text(Limits::of_line(&line).unwrap()), "{}", line);
             }
         }
     }
 
     #[test]
-    fn lines_as_tracer_writes_them_need_a_glance_only() {
+    fn lines_as_tracer_writes_them_take_the_fast_path() {
         for line in [
             json!({"type": "event", "event": "environment", "variables": [["A", "b"], ["C", "d"]]}),
             json!({"type": "event", "event": "exit", "sizes": [1, 2], "o": {"ino": u64::MAX}}),
             json!({"type": "row", "key": {"fd": 1}, "row": {"last": {"time_ns": 5, "bytes": 7}}}),
         ] {
             let line = format!("{line}\n");
-            assert_eq!(told(at(&line).unwrap()), told(Limits::of_line(&line).unwrap()));
+            assert_eq!(text(at(&line).unwrap()), text(Limits::of_line(&line).unwrap()));
         }
     }
 
     #[test]
-    fn whatever_is_unusual_is_left_to_the_longer_look() {
+    fn unusual_lines_take_the_slow_path() {
         for line in [
             r#"{"type":"event","a":"\u0041"}"#,
             r#"{"type": "event"}"#,

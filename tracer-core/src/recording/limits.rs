@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_are_bounded_together_and_a_refused_line_costs_nothing() {
+    fn amounts_are_limited_in_total_and_a_refused_line_is_not_counted() {
         let mut limits = Limits::default();
         let half = json!({"bytes": AMOUNTS / 2});
         assert_eq!(limits.admit_value(&half), Ok(()));
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_no_kernel_sends_is_refused_and_a_long_command_is_not() {
+    fn a_text_over_the_limit_is_refused_and_a_long_command_is_not() {
         let long = "x".repeat(TEXT + 1);
         let mut limits = Limits::default();
         for line in [json!({"comm": long}), json!({"a": [{"name": long}]})] {
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn identities_are_free_and_times_are_no_amounts() {
+    fn identities_and_times_are_not_added_up() {
         let mut limits = Limits::default();
         let line = json!({"object": {"ino": u64::MAX}, "time_ns": TIME, "fd": -1});
         assert_eq!(limits.admit_value(&line), Ok(()));

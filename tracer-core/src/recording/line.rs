@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_reading_puts_back_is_taken_out() {
+    fn only_default_values_are_pruned() {
         let mut body = json!({
             "bytes": 0, "fd": -1, "argv": ["sh", ""], "errors": [0, 0], "comm": "", "tty": {"valid": 0},
             "stdio": [{"mode": 0}, {"mode": 1}], "executed": false,

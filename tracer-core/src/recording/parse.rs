@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_read_straight_is_what_would_be_read_otherwise() {
+    fn directly_parsed_events_equal_those_parsed_by_serde() {
         let lines = [
             r#"{"type":"event","event":"image","time_ns":5,"comm":"sh","process":"7@5"}"#,
             r#"{"type":"event","event":"exit","time_ns":6,"status":256,"sizes":[1,2,3]}"#,

@@ -1,4 +1,4 @@
-//! A session and its findings into the finished report.
+//! Builds the report from a session and its findings.
 
 mod captured;
 mod excerpt;
@@ -24,7 +24,7 @@ use crate::{
 };
 
 impl Recording {
-    /// The report, as the live run made it, and the case that it rests on.
+    /// The report, as the live run built it, and the case behind it.
     #[must_use]
     pub fn report(&self) -> (Report, Case<'_>) {
         let recording::Header { target, start, stdio_of_interest, .. } = &self.header;
@@ -32,8 +32,8 @@ impl Recording {
     }
 }
 
-/// Judges a session and puts the report together; the case that it rests on answers further questions ([`wanted`]).
-/// `start` is the window's start in real time; `stdio_of_interest` lists which of fd 0, 1 and 2 the user asked for.
+/// Judges a session and builds the report; [`wanted`] needs the case as well. `start`: start of the trace in real
+/// time. `stdio_of_interest`: which of fd 0, 1 and 2 the user asked for.
 #[must_use]
 pub fn build<'a>(
     session: &'a Session,
@@ -41,7 +41,7 @@ pub fn build<'a>(
     start: Timestamp,
     stdio_of_interest: &[i32],
 ) -> (Report, Case<'a>) {
-    // Neither needs the other, and each takes its time where there are tens of thousands.
+    // Both are independent, and slow for tens of thousands of processes, so they run in parallel.
     let (case, findings, processes) = thread::scope(|scope| {
         let processes = scope.spawn(|| processes(session, stdio_of_interest));
         let case = Case::new(session);
@@ -49,7 +49,7 @@ pub fn build<'a>(
         (case, findings, processes.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
     let flows = &case.flows;
-    // What a reader could have passed on to, and did not, is no part of the story.
+    // Leaves out objects that a relay holds open and never used.
     let is_used = |id: &ObjectId| flows.get(id).is_used() || flows.get(&session.peer(id)).is_used();
     let is_told = |known: &&session::Object| known.hop == 0 || is_used(&known.id);
     let mut seen: Vec<&session::Object> = session.objects.values().filter(is_told).collect();
@@ -80,7 +80,7 @@ pub fn build<'a>(
     (report, case)
 }
 
-/// The processes of the target in order of their start.
+/// The target's processes in order of their start.
 fn processes(session: &Session, stdio_of_interest: &[i32]) -> Vec<Process> {
     let targets = session.processes.values().filter(|process| process.is_target);
     let mut processes: Vec<Process> =
@@ -89,7 +89,7 @@ fn processes(session: &Session, stdio_of_interest: &[i32]) -> Vec<Process> {
     processes
 }
 
-/// Every reason by name, those that were never hit with 0.
+/// All reasons, with 0 for those that did not occur.
 fn losses(session: &Session) -> BTreeMap<LossReason, u64> {
     let mut losses: BTreeMap<LossReason, u64> =
         LossReason::all().map(|reason| (reason, 0)).collect();

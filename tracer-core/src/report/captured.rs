@@ -1,23 +1,23 @@
-//! The part of the report about captured output: what there is, and what was lost on its way.
+//! The part of the report about captured output: what was saved, and what was recovered.
 
 use serde::{Deserialize, Serialize};
 
 use crate::capture::{Keep, recovery::Doubt, summary::GapSum};
 
-/// What `--capture` saved.
+/// Output saved by `--capture`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 pub struct Captured {
     /// The folder.
     pub directory: String,
     /// Bytes kept of each stream; `None` for all.
     pub limit: Option<u64>,
-    /// Which ones, when there are more.
+    /// Which bytes are kept if there are more.
     pub keep: Keep,
-    /// Every stream, in the order of its first write.
+    /// All streams, in the order of their first write.
     pub streams: Vec<CapturedStream>,
-    /// Output that did not arrive: first what nobody read, then what findings are about.
+    /// Output that did not arrive: first unread bytes, then streams that findings are about.
     pub recovered: Vec<Recovered>,
-    /// How many more such outputs there are.
+    /// Number of further outputs that are left out.
     #[serde(default)]
     pub more: u64,
 }
@@ -35,11 +35,11 @@ pub struct CapturedStream {
     pub object: String,
     /// Its file within the folder.
     pub file: String,
-    /// Bytes that the kernel counted.
+    /// Bytes written, as counted in the kernel.
     pub written: u64,
     /// Bytes in the file.
     pub kept: u64,
-    /// Bytes cut from the file's front, because the last ones were to be kept.
+    /// Bytes cut from the front of the file, because only the last ones are kept.
     pub cut: u64,
     /// Bytes in gaps.
     pub missing: u64,
@@ -47,42 +47,42 @@ pub struct CapturedStream {
     pub gaps: Vec<GapSum>,
 }
 
-/// Output that did not arrive, or not for certain.
+/// Output that did not arrive, or may not have arrived.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 pub struct Recovered {
-    /// What it is.
+    /// Its kind.
     pub kind: RecoveredKind,
-    /// Where it was written to, as in [`super::Object::id`].
+    /// The object that it was written to, as in [`super::Object::id`].
     pub object: String,
-    /// Through which fds.
+    /// The fds that it was written through.
     pub fds: Vec<i32>,
-    /// Who wrote.
+    /// Pids of the writers.
     pub pids: Vec<u32>,
     /// Their names, in the order of `pids`.
     pub comms: Vec<String>,
-    /// Bytes of it that there are.
+    /// Bytes in the capture.
     pub bytes: u64,
-    /// Bytes of it that are not in the capture.
+    /// Bytes that are not in the capture.
     pub missing: u64,
-    /// Whether these are certainly the bytes, and all of them.
+    /// Whether these are certainly all of the bytes, and no others.
     pub exact: bool,
-    /// Why not.
+    /// Why it is uncertain.
     pub doubts: Vec<Doubt>,
-    /// The last of it, as text: at most 2 KiB and 20 lines, secrets redacted.
+    /// Its end as text: at most 2 KiB and 20 lines, redacted.
     pub text: String,
-    /// Bytes that come before `text`.
+    /// Number of bytes before `text`.
     pub text_cut: u64,
-    /// Where `--recover` wrote all of it.
+    /// The file that `--recover` wrote it to.
     pub file: Option<String>,
 }
 
-/// What a [`Recovered`] is.
+/// Kinds of recovered output.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum RecoveredKind {
-    /// What was left unread in an object.
+    /// Unread bytes of an object.
     #[default]
     Unread,
-    /// All that a process wrote to a stream of which a finding speaks.
+    /// All bytes that a process wrote to a stream that a finding is about.
     Stream,
 }

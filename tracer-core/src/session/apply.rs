@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_address_is_no_panic() {
+    fn an_empty_address_does_not_panic() {
         assert_eq!(socket_address(&[]), "an address of family 0");
     }
 }

@@ -39,13 +39,13 @@ impl<'a> ClaimedProcesses<'a> {
     /// processes have it (in different containers), the command decides. A claim without a pid is about the latest
     /// failed process with its command; a log may have joined the words of that command.
     #[must_use]
-    pub fn find(&self, said: &Claim) -> Option<&'a Process> {
-        if said.pid == 0 {
-            return self.failed.get(&said.command.join(" ")).copied();
+    pub fn find(&self, claim: &Claim) -> Option<&'a Process> {
+        if claim.pid == 0 {
+            return self.failed.get(&claim.command.join(" ")).copied();
         }
-        let candidates = self.by_pid.get(&said.pid)?;
+        let candidates = self.by_pid.get(&claim.pid)?;
         let same_command =
-            |process: &&&Process| !said.command.is_empty() && *process.argv == *said.command;
+            |process: &&&Process| !claim.command.is_empty() && *process.argv == *claim.command;
         candidates.iter().find(same_command).copied().or(match candidates[..] {
             [only] => Some(only),
             _ => None,

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_and_not_read_is_unread() {
+    fn written_and_not_read_bytes_are_unread() {
         let (session, id) = session(10, 100, 90);
         let flows = Flows::of(&session);
         let flow = flows.get(&id);
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_before_it_was_under_watch_is_not_unread() {
+    fn bytes_read_before_the_watch_are_not_unread() {
         let (mut session, id) = session(0, 100, 30);
         session.objects.get_mut(&id).unwrap().taken_unseen = 60;
         let flows = Flows::of(&session);
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn more_read_than_there_was_does_not_balance() {
+    fn more_bytes_read_than_available_do_not_balance() {
         let (session, id) = session(0, 100, 101);
         assert_eq!(Flows::of(&session).get(&id).balanced, Some(false));
     }

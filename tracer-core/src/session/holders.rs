@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_one_fd_the_latest_sight_counts_and_comes_last() {
+    fn of_one_fd_the_latest_holder_counts_and_comes_last() {
         let sight = |tgid, time_ns| Holding {
             process: ProcessId::new(tgid, 1),
             comm: String::new(),

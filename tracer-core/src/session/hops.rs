@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn two_that_write_to_each_other_end_the_way() {
+    fn two_processes_that_write_to_each_other_end_the_path() {
         let session =
             session(&[(1, WRITE, 5, 9), (2, READ, 5, 9), (2, WRITE, 6, 9), (1, READ, 6, 9)]);
         let found = chains(&session, &Flows::of(&session), ProcessId::new(1, 0), object(5), 9);

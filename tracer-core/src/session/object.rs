@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_pipe_lacks_of_the_write_that_showed_it_was_taken_out_unseen() {
+    fn missing_bytes_of_the_first_seen_write_were_read_uncounted() {
         let pipe = PipeState { unread: 30, valid: 1, ..PipeState::default() };
         let seen =
             layout::Object { mode: mode::S_IFIFO, in_flight: 100, pipe, ..Default::default() };

@@ -24,16 +24,16 @@ impl Session {
         members: &BTreeSet<ProcessId>,
         fd: i32,
     ) -> Option<ObjectId> {
-        let met = process.stdio_object(usize::try_from(fd).ok()?)?;
-        let was_met = process.attached_late && !process.executed;
-        let put_back = if was_met { self.put_back(process, fd, &met) } else { None };
-        Some(put_back.filter(|_| !self.is_of_use(&met, members)).unwrap_or(met))
+        let initial = process.stdio_object(usize::try_from(fd).ok()?)?;
+        let was_adopted = process.attached_late && !process.executed;
+        let restored = if was_adopted { self.restored(process, fd, &initial) } else { None };
+        Some(restored.filter(|_| !self.is_of_use(&initial, members)).unwrap_or(initial))
     }
 
-    /// The object that the fd points to in the end, if the process wrote to it through this fd and it is not `met`.
-    fn put_back(&self, process: &Process, fd: i32, met: &ObjectId) -> Option<ObjectId> {
+    /// The object that the fd points to in the end, if the process wrote to it through this fd and it is not `initial`.
+    fn restored(&self, process: &Process, fd: i32, initial: &ObjectId) -> Option<ObjectId> {
         let rows = self.rows_of(process.id, WRITE);
-        let others = rows.filter(|(key, _)| key.fd == fd && key.object != *met);
+        let others = rows.filter(|(key, _)| key.fd == fd && key.object != *initial);
         others.map(|(key, _)| key.object).find(|object| self.leads_to(process, fd, object))
     }
 

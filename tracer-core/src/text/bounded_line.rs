@@ -53,13 +53,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_never_ends_is_given_up() {
+    fn reading_stops_at_an_endless_line() {
         let mut input = io::BufReader::with_capacity(1 << 20, io::repeat(b'x'));
         assert_eq!(next(&mut input, &mut Vec::new(), 4).unwrap(), Ending::Endless);
     }
 
     #[test]
-    fn a_line_that_is_too_long_costs_itself_only() {
+    fn only_the_line_that_is_too_long_is_skipped() {
         let mut input: &[u8] = b"abc\nabcdefgh\nend";
         let mut line = Vec::new();
         let mut next = || (next(&mut input, &mut line, 4).unwrap(), line.clone());

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_moves_hides_or_turns_text_is_shown_as_its_code() {
+    fn characters_that_move_hide_or_reverse_text_are_escaped() {
         let cases = [
             ("a\nb\tc\rd", "a\\nb\\tc\\rd"),
             ("\x1b]0;title\x07", "\\x1b]0;title\\x07"),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn characters_without_width_cannot_outrun_the_limit() {
+    fn characters_without_width_count_against_the_limit() {
         let combining = "e\u{301}".repeat(1000);
         assert!(shorten(&combining, 10).chars().count() <= 10);
     }

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_harms_is_escaped_and_means_the_same() {
+    fn harmful_characters_are_escaped_and_keep_their_meaning() {
         let text = "a\u{9b}31m\u{202e}\u{e0041}\u{7f}\n\"é日";
         let value = serde_json::json!([text]);
         let shown = written(&value, Harmless(CompactFormatter));
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn all_else_is_as_it_would_be() {
+    fn other_json_is_unchanged() {
         let value = serde_json::json!({"a": [1, -2.5, null, true, {}], "b": {"c": []}, "d": "x"});
         let pretty = serde_json::to_string_pretty(&value).unwrap();
         assert_eq!(written(&value, Harmless(PrettyFormatter::new())), pretty);

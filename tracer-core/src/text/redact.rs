@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_cannot_hide_from_another_what_it_looks_for() {
+    fn one_pattern_cannot_hide_the_match_of_another() {
         assert_eq!(shown(&["token", "token=\\w+"], "token=abc"), "[redacted]");
         assert_eq!(shown(&["redacted", "a+"], "aa"), "[redacted]");
     }
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_utf8_do_not_stop_it() {
+    fn invalid_utf8_does_not_stop_redaction() {
         let redact = Redact::new(&["größe=\\w+"]).unwrap();
         let line = [b"\xff ".as_slice(), "größe=é\u{e9}".as_bytes(), b"\xfe"].concat();
         assert_eq!(&*redact.line(&line), b"\xff [redacted]\xfe");
@@ -168,7 +168,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_secret_is_left_and_everything_else_is(
+        fn secrets_are_removed_and_other_text_stays(
             around in proptest::collection::vec("[a-z \r\u{1}é]{0,12}", 1..6),
         ) {
             let redact = Redact::new(&["S[0-9]+"]).unwrap();

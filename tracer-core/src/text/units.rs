@@ -108,13 +108,13 @@ mod tests {
     }
 
     #[test]
-    fn a_span_is_told_in_the_unit_people_think_in() {
-        let told = |ms: u64| span(ms * 1_000_000 + 5, 5);
+    fn a_span_has_a_suitable_unit() {
+        let span_of = |ms: u64| span(ms * 1_000_000 + 5, 5);
         assert_eq!(span(400, 5), "less than 1 ms");
-        assert_eq!((told(12), told(999)), ("12 ms".into(), "999 ms".into()));
-        assert_eq!((told(1_000), told(61_250)), ("1.0 s".into(), "61.2 s".into()));
-        assert_eq!(told(185_000), "3 min 5 s");
-        assert_eq!(told(90_000_000), "25 h 0 min");
+        assert_eq!((span_of(12), span_of(999)), ("12 ms".into(), "999 ms".into()));
+        assert_eq!((span_of(1_000), span_of(61_250)), ("1.0 s".into(), "61.2 s".into()));
+        assert_eq!(span_of(185_000), "3 min 5 s");
+        assert_eq!(span_of(90_000_000), "25 h 0 min");
     }
 
     #[test]
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn times_have_the_unit_a_person_would_choose() {
+    fn times_have_a_suitable_unit() {
         let cases = [
             (0.0, "0 ms"),
             (0.44, "0.4 ms"),

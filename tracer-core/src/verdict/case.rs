@@ -1,4 +1,4 @@
-//! What the rules look at: a session, prepared for judgement in one pass.
+//! The input of the rules: a session with indexes that are computed once.
 
 use std::collections::BTreeMap;
 
@@ -12,22 +12,21 @@ use crate::{
 
 /// `signal(7)`.
 const SIGPIPE: u32 = 13;
-/// A reader that took something this recently is at work.
+/// A reader that read within this time is still reading.
 const AT_WORK_NS: u64 = 500_000_000;
-/// Closes of one pipe that are no further apart belong together.
+/// Closes of one pipe within this time belong together.
 const SAME_TIME_NS: u64 = 50_000_000;
-/// What the rules look at.
+/// The input of the rules.
 pub struct Case<'a> {
     /// The recorded session.
     pub session: &'a Session,
-    /// The books of every object.
+    /// The flows of all objects.
     pub flows: Flows,
-    /// The commands in question.
+    /// The commands that the user asked about.
     pub subjects: Vec<Subject<'a>>,
-    /// Commands inside of them whose output goes to the outer one: a manager under `tracer --`, a
-    /// pipeline.
+    /// Commands inside of them whose output goes to the outer one: a manager under `tracer --`, a pipeline.
     pub inner: Vec<Subject<'a>>,
-    /// What managers' logs say, with the process that each entry is about; others are left out.
+    /// Claims of managers' logs, with the process that each is about; claims about unknown processes are left out.
     pub claims: Vec<(ProcessId, &'a Claim)>,
     /// The same by process.
     pub(super) claims_about: BTreeMap<ProcessId, Vec<&'a Claim>>,
@@ -37,12 +36,12 @@ pub struct Case<'a> {
     pub(super) blocked_readers: BTreeMap<ProcessId, Vec<&'a BlockedThread>>,
     /// The process that set `O_NONBLOCK` on an object last, and when (nanoseconds since boot).
     nonblock: BTreeMap<ObjectId, (u64, &'a Process)>,
-    /// Whether a target runs a sandbox or virtual machine, into which this kernel does not see.
+    /// Whether a target runs a sandbox or virtual machine, whose programs make no system calls on this kernel.
     pub(super) has_guests: bool,
 }
 
 impl<'a> Case<'a> {
-    /// Prepares a session for judgement.
+    /// Prepares a session for the rules.
     #[must_use]
     pub fn new(session: &'a Session) -> Self {
         let subjects = subject::subjects(session);
@@ -50,11 +49,14 @@ impl<'a> Case<'a> {
         let mut targets = session.processes.values().filter(|process| process.is_target);
         let has_guests = targets.any(|process| rules::out_of_sight::guest(process).is_some());
         let claimed = ClaimedProcesses::of(session);
-        let claims: Vec<(ProcessId, &Claim)> =
-            session.claims.iter().filter_map(|said| Some((claimed.find(said)?.id, said))).collect();
+        let claims: Vec<(ProcessId, &Claim)> = session
+            .claims
+            .iter()
+            .filter_map(|claim| Some((claimed.find(claim)?.id, claim)))
+            .collect();
         let mut claims_about: BTreeMap<ProcessId, Vec<&Claim>> = BTreeMap::new();
-        for (process, said) in &claims {
-            claims_about.entry(*process).or_default().push(said);
+        for (process, claim) in &claims {
+            claims_about.entry(*process).or_default().push(claim);
         }
         let mut case = Self {
             session,
@@ -86,7 +88,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Whether everything about a subject was seen.
+    /// Whether everything about a subject was counted.
     pub(super) fn confidence(&self, subject: &Subject<'_>) -> Confidence {
         let balances = |stream: &&Stream| self.flows.get(&stream.object).balanced != Some(false);
         let is_complete = self.session.losses.is_empty()
@@ -103,12 +105,12 @@ impl<'a> Case<'a> {
         facts.max_by_key(|(time_ns, _)| *time_ns).map(|(_, process)| *process)
     }
 
-    /// Whether a reader that took something out at this moment, if it ever did, is still at work.
+    /// Whether a reader with this latest read, if any, is still reading.
     pub(super) fn is_at_work(&self, last_ns: Option<u64>) -> bool {
         last_ns.is_some_and(|last| self.session.end_ns.saturating_sub(last) < AT_WORK_NS)
     }
 
-    /// Whether a command's output goes into the next one of a pipeline.
+    /// Whether a command's output goes to the next command of a pipeline.
     pub(super) fn is_piped(&self, subject: &Subject<'_>) -> bool {
         let mut readers = subject.streams().into_iter().flat_map(|stream| {
             let peer = self.session.peer(&stream.object);
@@ -121,10 +123,10 @@ impl<'a> Case<'a> {
         })
     }
 
-    /// Who gave up the last reading end: of two that did so at almost the same time, the one that had
-    /// read. A shell holds the pipe of `yes | head` a moment longer than `head` does.
+    /// The close of the last read end. Of two closes at almost the same time, the one of a process that had read: a
+    /// shell holds the pipe of `yes | head` a moment longer than `head` does.
     pub(super) fn closer(&self, object: &ObjectId) -> Option<&'a Close> {
-        // Of a socket whose other end is not known, only this machine's end was seen closing.
+        // If the other end of a socket is unknown, only the close of this end was seen.
         let is_one_ended =
             self.session.object_kind(object) == Kind::Socket && !self.session.is_joined(object);
         let last = self.session.last_closer(object).filter(|_| !is_one_ended)?;
@@ -139,8 +141,8 @@ impl<'a> Case<'a> {
         Some(reader.unwrap_or(last))
     }
 
-    /// Whether a process is the next command of a pipeline, which ended well, or because the one after
-    /// it had enough (`yes | cat | head`): what it left unread, it did not want.
+    /// Whether a process is the next command of the pipeline and left bytes unread by design: it succeeded, or died
+    /// of SIGPIPE because the command after it had enough (`yes | cat | head`).
     pub(super) fn is_beside(&self, subject: &Subject<'_>, process: ProcessId) -> bool {
         let Some(known) = self.session.processes.get(&process) else { return false };
         let stdin = known.stdio_object(0);

@@ -1,4 +1,4 @@
-//! The numbers a finding rests on, in the form that scripts read.
+//! Builds findings with their evidence, which scripts read.
 
 use serde_json::{Map, Value, json};
 
@@ -39,7 +39,7 @@ pub(super) fn finding(
     }
 }
 
-/// Adds what is known of a stream.
+/// Adds the numbers of a stream.
 pub(super) fn with_stream(mut finding: Finding, case: &Case<'_>, stream: &Stream) -> Finding {
     finding.fd = Some(stream.fd);
     let flow = case.flows.get(&stream.object);
@@ -62,7 +62,7 @@ pub(super) fn with_stream(mut finding: Finding, case: &Case<'_>, stream: &Stream
     with(finding, "first_write_ms", json!(case.session.since_start_ms(row.first_ns)))
 }
 
-/// Adds who gave up the last reading end, and when.
+/// Adds the process that closed the last read end, and when.
 pub(super) fn with_closer(finding: Finding, case: &Case<'_>, closer: Option<&Close>) -> Finding {
     let closed_ms = closer.map(|closer| case.session.since_start_ms(closer.time_ns));
     let facts = [

@@ -1,28 +1,28 @@
-//! What a rule says: one sentence with its evidence.
+//! Findings: what rules report.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How bad a finding is.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Bytes did not arrive.
     Loss,
-    /// Something the operator should know to find the output.
+    /// Something that the user should know to find the output.
     Warning,
-    /// As it should be.
+    /// Nothing is wrong.
     Info,
 }
 
-/// Whether own losses or a late attach weaken a finding.
+/// Whether a finding rests on complete counts.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Confidence {
-    /// Proven by complete counts.
+    /// All counts are complete.
     Certain,
-    /// Something was not seen; the message says what.
+    /// Something was not counted; the message says what.
     Unsure,
 }
 
@@ -31,9 +31,9 @@ pub enum Confidence {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
-    /// tracer itself could not record something, or its recording is not whole.
+    /// tracer itself could not record something, or its recording is incomplete.
     OwnLosses,
-    /// A sandbox, a virtual machine or another machine is out of sight of this kernel.
+    /// A sandbox, a virtual machine or another machine is involved, which this kernel does not see.
     OutOfSight,
     /// The counts of a pipe do not balance.
     Unbalanced,
@@ -67,11 +67,11 @@ pub enum Rule {
     PutOff,
     /// All bytes arrived at the other end.
     Delivered,
-    /// The numbers alone: no other rule had anything to say.
+    /// Only the numbers: no other rule applies.
     Accounted,
     /// The program kept its output in a buffer.
     HeldBack,
-    /// The program asked for a terminal, was refused, and wrote all the same.
+    /// The program checked for a terminal, found none, and wrote all the same.
     NoTerminal,
 }
 
@@ -81,22 +81,22 @@ impl fmt::Display for Rule {
     }
 }
 
-/// One statement with its evidence.
+/// What a rule reports: one sentence with its evidence.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 pub struct Finding {
     /// The rule that found it.
     pub rule: Rule,
-    /// How bad.
+    /// Its severity.
     pub severity: Severity,
-    /// How sure.
+    /// Its confidence.
     pub confidence: Confidence,
-    /// The process concerned, 0 when it is about the whole run.
+    /// Pid of the process concerned; 0 if it is about the whole run.
     pub pid: u32,
-    /// The fd concerned, where it is about one.
+    /// The fd concerned, if there is one.
     pub fd: Option<i32>,
     /// One plain sentence.
     pub message: String,
-    /// What to do, where there is something.
+    /// What to do, if anything.
     pub advice: Option<String>,
     /// The numbers it rests on.
     pub evidence: serde_json::Map<String, serde_json::Value>,

@@ -1,4 +1,4 @@
-//! The commands a report is about, and what each of their streams carried.
+//! Subjects: the commands that the user asked about, and what their streams carried.
 
 use std::{
     cell::LazyCell,
@@ -15,17 +15,17 @@ use tracer_common::{
 
 use crate::session::{FactKind, Kind, Process, Session};
 
-/// A command the operator cares about, with everything that descends from it.
+/// A command that the user asked about, with its descendants.
 pub struct Subject<'a> {
     /// The command's own process.
     pub process: &'a Process,
-    /// It and its descendants, other subjects and theirs left out.
+    /// It and its descendants, without other subjects and theirs.
     pub members: BTreeSet<ProcessId>,
-    /// What went to its stdout.
+    /// Its stdout.
     pub stdout: Stream,
-    /// What went to its stderr.
+    /// Its stderr.
     pub stderr: Stream,
-    /// Bytes that fd 1 and 2 of its members carried to other objects than at the start.
+    /// Bytes that members wrote through fd 1 and 2 to other objects than stdout and stderr.
     pub redirected: Vec<(ObjectId, u64)>,
 }
 
@@ -34,11 +34,11 @@ pub struct Subject<'a> {
 pub struct Stream {
     /// 1 or 2.
     pub fd: i32,
-    /// What it pointed to at the start ([`Session::stream_of`]).
+    /// The object that it pointed to at the start ([`Session::stream_of`]).
     pub object: ObjectId,
-    /// What that is.
+    /// The kind of the object.
     pub kind: Kind,
-    /// Everything that members wrote to it.
+    /// Sum of everything that members wrote to it.
     pub row: LedgerRow,
 }
 
@@ -49,7 +49,7 @@ impl Stream {
         if self.fd == 1 { "stdout" } else { "stderr" }
     }
 
-    /// Failed calls of a class.
+    /// Number of failed calls of an error class.
     #[must_use]
     pub fn errors(&self, class: u32) -> u32 {
         self.row.errors.get(class as usize).copied().unwrap_or(0)
@@ -57,7 +57,7 @@ impl Stream {
 }
 
 impl Subject<'_> {
-    /// Leaves only the streams that are its own.
+    /// Clears the streams that are not its own.
     fn forget_streams(&mut self, own: [bool; 2]) {
         for (stream, is_own) in [&mut self.stdout, &mut self.stderr].into_iter().zip(own) {
             if !is_own {
@@ -72,7 +72,7 @@ impl Subject<'_> {
         [&self.stdout, &self.stderr]
     }
 
-    /// Both streams, or one where they are the same object (`2>&1`).
+    /// Both streams, or one if they are the same object (`2>&1`).
     #[must_use]
     pub fn distinct_streams(&self) -> Vec<&Stream> {
         if self.stdout.object == self.stderr.object {
@@ -82,13 +82,13 @@ impl Subject<'_> {
         }
     }
 
-    /// Bytes that reached a stream's object, through either stream where both are the same.
+    /// Bytes that reached the object of a stream, through both streams if they are the same object.
     #[must_use]
     pub fn bytes_to(&self, stream: &Stream) -> u64 {
         if self.stdout.object == self.stderr.object { self.bytes() } else { stream.row.bytes }
     }
 
-    /// Bytes that reached what stdout and stderr pointed to.
+    /// Bytes that reached stdout and stderr.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.stdout.row.bytes + self.stderr.row.bytes
@@ -106,7 +106,7 @@ impl Subject<'_> {
             .sum()
     }
 
-    /// Whether the program asked for a terminal on this fd and was told that it is none.
+    /// Whether the program checked for a terminal on this fd and found none.
     #[must_use]
     pub fn was_refused_a_terminal(&self, fd: i32) -> bool {
         self.process
@@ -141,7 +141,7 @@ fn children(session: &Session) -> BTreeMap<ProcessId, Vec<ProcessId>> {
     children
 }
 
-/// Targets whose parent is no target.
+/// Targets whose parent is not a target.
 fn roots(session: &Session) -> impl Iterator<Item = &Process> {
     session.processes.values().filter(|process| {
         process.is_target
@@ -149,8 +149,8 @@ fn roots(session: &Session) -> impl Iterator<Item = &Process> {
     })
 }
 
-/// A root that was started under the trace is the subject. One that was there before is a manager:
-/// the commands that it started are, and it itself when it wrote or when there is nobody else.
+/// Chooses the subjects below a root. A root that started during the trace is a subject. A root that ran before is a
+/// manager: the commands that it started are subjects, and it is one itself if it wrote or started none.
 fn choose(
     session: &Session,
     children: &BTreeMap<ProcessId, Vec<ProcessId>>,
@@ -186,7 +186,7 @@ fn choose(
     }
 }
 
-/// Whether a process is a command of its own: it replaced its image, or tried to.
+/// Whether a process is a command: it replaced its image, or tried to.
 fn is_command(process: &Process) -> bool {
     process.executed || process.facts.iter().any(|fact| fact.kind == FactKind::ExecFailed)
 }
@@ -195,8 +195,8 @@ fn wrote(session: &Session, process: ProcessId) -> bool {
     session.rows_of(process, WRITE).any(|(key, _)| key.fd == 1 || key.fd == 2)
 }
 
-/// Commands inside the subjects whose stdout or stderr is a pipe, socket or terminal of their own:
-/// whoever started them reads it.
+/// Commands inside the subjects whose stdout or stderr is a pipe, socket or terminal of their own, which their parent
+/// reads.
 #[must_use]
 pub(super) fn inner<'a>(session: &'a Session, outer: &[Subject<'a>]) -> Vec<Subject<'a>> {
     let children = children(session);
@@ -216,8 +216,7 @@ pub(super) fn inner<'a>(session: &'a Session, outer: &[Subject<'a>]) -> Vec<Subj
     found
 }
 
-/// The one command among the members that wrote all of it: what a container runtime or a shell was
-/// started for.
+/// The only member that wrote, if it is a command: what a container runtime or a shell was started for.
 fn only_writer<'a>(session: &'a Session, subject: &Subject<'_>) -> Option<&'a Process> {
     let wrote = |member: &ProcessId| {
         let mut rows = session.rows_of(*member, WRITE);
@@ -232,7 +231,7 @@ fn only_writer<'a>(session: &'a Session, subject: &Subject<'_>) -> Option<&'a Pr
     }
 }
 
-/// For stdout and stderr, whether it leads to somebody else than the parent's does.
+/// For stdout and stderr: whether it leads to another object than those of the parent.
 fn own_streams(session: &Session, process: &Process) -> [bool; 2] {
     let parent = session.processes.get(&process.parent).and_then(|parent| parent.stdio);
     [1, 2].map(|fd| {
@@ -277,12 +276,12 @@ fn members(
     members
 }
 
-/// Sorts every row of the members into the stream that it belongs to: by object, and by fd number
-/// where both streams are the same object (`2>&1`).
+/// Adds each row of the members to the stream that it belongs to: by object, and by fd number if both streams are the
+/// same object (`2>&1`).
 fn fill(session: &Session, subject: &mut Subject<'_>) {
     let shared = subject.stdout.object == subject.stderr.object;
     let members = subject.members.clone();
-    // Only for output that went elsewhere, and once for all of it.
+    // Computed only if output was redirected.
     let read_within = LazyCell::new(|| read_by(session, &members));
     for member in &members {
         let succeeded = session.processes.get(member).and_then(Process::exit_code) == Some(0);
@@ -308,14 +307,14 @@ fn fill(session: &Session, subject: &mut Subject<'_>) {
     }
 }
 
-/// What processes read from.
+/// The objects that processes read from.
 fn read_by(session: &Session, members: &BTreeSet<ProcessId>) -> BTreeSet<ObjectId> {
     let rows = members.iter().flat_map(|member| session.rows_of(*member, READ));
     rows.map(|(key, _)| key.object).collect()
 }
 
-/// Whether an object takes output out of the subject: not `/dev/null`, where nobody looks for it, and
-/// not a pipe that was made inside of it, or is read there.
+/// Whether output to an object leaves the subject: not to `/dev/null`, and not to a pipe that was created or is read
+/// inside of it.
 fn leads_out(
     session: &Session,
     object: &ObjectId,
@@ -327,11 +326,11 @@ fn leads_out(
     kind != Kind::Null && !inside
 }
 
-/// Calls that copy from fd to fd. A kernel that cannot do that for this pair says `EINVAL`, `EXDEV` or
-/// `EBADF` (`copy_file_range(2)`: the target was opened with `O_APPEND`), and the program writes.
+/// Calls that copy from fd to fd. If the kernel cannot do that for a pair of fds, it returns `EINVAL`, `EXDEV` or
+/// `EBADF` (`copy_file_range(2)`: the target was opened with `O_APPEND`), and the program writes instead.
 const COPIES: u32 = 1 << op::SENDFILE | 1 << op::SPLICE | 1 << op::TEE | 1 << op::COPY_FILE_RANGE;
 
-/// The row without failed attempts to copy that were made up for by writing, or had nothing to copy.
+/// The row without failed copies that a write replaced, or that had nothing to copy.
 fn without_probes(row: &LedgerRow, succeeded: bool) -> LedgerRow {
     let mut row = *row;
     let only_copies = row.ops & !COPIES == 0;

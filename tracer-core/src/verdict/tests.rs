@@ -1,6 +1,6 @@
-//! Situations made up of a few events and rows, each beside one in which the verdict is another one.
+//! Situations of a few events and rows, each next to a similar one with another verdict.
 
-mod met_running;
+mod adopted;
 mod scene;
 mod sentences;
 mod silence;

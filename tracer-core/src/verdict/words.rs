@@ -1,4 +1,4 @@
-//! Phrases that rules share, so that every sentence names things alike.
+//! Phrases that rules share.
 
 use super::{Case, Stream, Subject};
 use crate::{
@@ -8,11 +8,11 @@ use crate::{
     verdict::Confidence,
 };
 
-/// What to make of a reader that ended well before it had read everything.
+/// The advice for a reader that succeeded before it had read everything.
 pub(super) const HAD_ENOUGH: &str =
     "The next command of the pipeline had read what it wanted (as `head` does).";
 
-/// Characters of a command line in a sentence.
+/// Maximal number of characters of a command line in a sentence.
 const COMMAND: usize = 60;
 
 /// The command and its pid: `docker pull x (pid 71)`.
@@ -25,7 +25,7 @@ pub(super) fn called(process: &Process) -> String {
     named(&shortened(&process.command()), process.id)
 }
 
-/// A command line on one line, cut where it is long.
+/// A command line on one line, cut if it is long.
 fn shortened(command: &str) -> String {
     let one_line = command.split_whitespace().collect::<Vec<_>>().join(" ");
     if one_line.chars().count() <= COMMAND {
@@ -34,7 +34,7 @@ fn shortened(command: &str) -> String {
     one_line.chars().take(COMMAND - 1).chain(['…']).collect()
 }
 
-/// Who gave up the read end: `python3 (pid 7) closed its read end 12 ms after the end of the command`.
+/// How the read end was closed: `python3 (pid 7) closed its read end 12 ms after the end of the command`.
 pub(super) fn closed_by(closer: &Close, subject: &Subject<'_>) -> String {
     let how = if closer.by_exit { "ended with its read end open" } else { "closed its read end" };
     let who = named(&closer.comm, closer.process);
@@ -48,7 +48,7 @@ pub(super) fn closed_by(closer: &Close, subject: &Subject<'_>) -> String {
     format!("{who} {how}{since}")
 }
 
-/// What limits a sum: ` since tracer attached`, or that tracer lost something; empty when nothing does.
+/// The limitation of a sum: ` since tracer attached`, or that tracer lost something; empty if it is complete.
 pub(super) fn reach(case: &Case<'_>, subject: &Subject<'_>) -> &'static str {
     match case.confidence(subject) {
         Confidence::Certain => "",
@@ -66,7 +66,7 @@ pub(super) fn ending(subject: &Subject<'_>) -> String {
     }
 }
 
-/// Where a stream leads: `pipe:[9], whose read end manager (pid 60) holds`.
+/// The object of a stream: `pipe:[9], whose read end manager (pid 60) holds`.
 pub(super) fn destination(case: &Case<'_>, stream: &Stream) -> String {
     let name = case.session.object_name(&stream.object);
     let peer = case.session.peer(&stream.object);
@@ -79,7 +79,7 @@ pub(super) fn destination(case: &Case<'_>, stream: &Stream) -> String {
     }
 }
 
-/// What became of a stream's bytes: `all read by manager (pid 60)`.
+/// Where the bytes of a stream are: `all read by manager (pid 60)`.
 pub(super) fn fate(case: &Case<'_>, stream: &Stream) -> String {
     let name = case.session.object_name(&stream.object);
     match stream.kind {
@@ -97,7 +97,7 @@ pub(super) fn fate(case: &Case<'_>, stream: &Stream) -> String {
     }
 }
 
-/// What readers took out.
+/// The bytes that readers read.
 fn taken(case: &Case<'_>, stream: &Stream) -> String {
     let flow = case.flows.get(&stream.object);
     match (flow.unread, flow.readers_in_words()) {

@@ -1,15 +1,15 @@
-//! Takes terminal colours (`ESC [ … m`) out of a line.
+//! Removes terminal colours (`ESC [ … m`) from a line.
 
 use std::borrow::Cow;
 
 const ESCAPE: u8 = 0x1b;
 
-/// Strips a line that begins with a colour: only there can colours hide a wrapper or a time.
+/// Removes colours from a line that begins with one: only there can they hide a wrapper or a time.
 pub(super) fn without_leading(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     if text.first() == Some(&ESCAPE) { Cow::Owned(without(&text)) } else { text }
 }
 
-/// The line without any colour. Other escape sequences stay, so that they fail to parse.
+/// The line without colours. Other escape sequences stay, so that they fail to parse.
 pub(super) fn without(text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -24,7 +24,7 @@ pub(super) fn without(text: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// What follows the colour that `text` begins with.
+/// The rest after the colour at the beginning of `text`.
 fn colour(text: &[u8]) -> Option<&[u8]> {
     let parameters = text.strip_prefix(&[ESCAPE, b'['])?;
     let length = parameters

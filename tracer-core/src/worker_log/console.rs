@@ -11,15 +11,15 @@ use super::{
 /// The beginning of a console line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Head<'a> {
-    /// No level where the console form has it.
+    /// There is no level at the place where the console form has one.
     NotConsole,
-    /// A line at a level without claims: the manager's own news, and what its guests print.
+    /// A line at a level that has no statements: the manager's other messages, and output of its guests.
     OtherLevel,
-    /// A line that may be a claim. A full date has been taken off before, as a wrapper.
+    /// A line that may be a statement. A full date was removed before, as a wrapper.
     Line { level: Level, time: Option<StatementTime>, message_and_fields: &'a str },
 }
 
-/// The levels at which claims are made; guests' text comes at none of them.
+/// The levels of statements; output of guests has other levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {
     Debug,
@@ -30,7 +30,7 @@ pub(super) enum Level {
 pub(super) fn head(line: &str) -> Head<'_> {
     let (first, after) = line.split_once(' ').unwrap_or((line, ""));
     let time = date::kitchen(first);
-    // A logger without timestamps prints `<nil>` for the time, or was told to leave it out.
+    // A logger without timestamps prints `<nil>` or nothing.
     let text = if time.is_some() || first == "<nil>" { after } else { line };
     let (level, rest) = text.split_once(' ').unwrap_or((text, ""));
     match level {
@@ -45,7 +45,7 @@ fn line_at(level: Level, time: Option<StatementTime>, rest: &str) -> Head<'_> {
     Head::Line { level, time, message_and_fields: without_caller(rest) }
 }
 
-/// A logger that names its callers puts `file.go:629 > ` before the message.
+/// Removes the caller, `file.go:629 > `, which some loggers put before the message.
 fn without_caller(text: &str) -> &str {
     let is_caller = |place: &str| {
         place.rsplit_once(':').is_some_and(|(file, line)| {
@@ -115,10 +115,10 @@ fn text_list(text: &str) -> Option<(Value, &str)> {
     })
 }
 
-/// Reads `[docker pull nginx]`, as Go prints a list of strings that nobody quoted.
+/// Reads `[docker pull nginx]`, as Go prints a list of unquoted strings.
 ///
-/// The list ends at the last bracket of the line, because an argument may hold brackets and
-/// anything else, and none of the fields that can follow a command holds one.
+/// The list ends at the last bracket of the line: an argument may contain brackets, and no field after a command
+/// does.
 fn bare_list(text: &str) -> Option<(Value, &str)> {
     let (inner, rest) = text.strip_prefix('[')?.rsplit_once(']')?;
     let words = if inner.is_empty() { Vec::new() } else { inner.split(' ').collect() };
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn bare_quoted_and_listed_values_are_told_apart() {
+    fn bare_quoted_and_listed_values_are_distinguished() {
         assert_eq!(
             read(r#"cmd=["sh","-c","echo \"a b\" ] pid=9"] container_id="a b" pid=3 x=a=b"#),
             pairs([
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_nobody_quoted_ends_at_the_last_bracket() {
+    fn an_unquoted_list_ends_at_the_last_bracket() {
         assert_eq!(
             read("cmd=[sh -c [ -e a ] pid=9 ] container_id=c pid=3"),
             pairs([
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_field_is_refused() {
+    fn malformed_fields_are_refused() {
         for text in [
             "pid",
             "=3",

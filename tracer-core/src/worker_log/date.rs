@@ -1,4 +1,4 @@
-//! Dates and times of day as logs print them.
+//! Dates and times of day in logs.
 
 use jiff::Timestamp;
 
@@ -6,10 +6,10 @@ use super::StatementTime;
 
 const SECOND: i64 = 1_000_000_000;
 
-/// Reads RFC 3339 with any number of decimals, as Go writes it. Nanoseconds since 1970.
+/// Reads RFC 3339 with any number of decimals, as Go writes it. Returns nanoseconds since 1970.
 ///
-/// Other dates that the library would take (a space for the `T`, no seconds) are refused: they
-/// would turn the first words of unrelated lines into times.
+/// Refuses other forms that the library accepts (a space instead of `T`, no seconds): the first words of unrelated
+/// lines would become times.
 pub(super) fn rfc3339(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     let has_shape = bytes.get(10) == Some(&b'T')
@@ -41,8 +41,8 @@ pub(super) fn kitchen(text: &str) -> Option<StatementTime> {
     Some(StatementTime::TimeOfDay { hour, minute })
 }
 
-/// Of two dates of the same line, the one to believe: the inner, nearer to the event, unless it
-/// is in whole seconds and the outer is the same moment with decimals.
+/// The more precise of two dates of one line: the inner one, which is nearer to the event, unless it has whole
+/// seconds and the outer one is in the same second with decimals.
 pub(super) fn finer(outer: Option<i64>, inner: Option<i64>) -> Option<i64> {
     match (outer, inner) {
         (Some(outer), Some(inner)) => {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_seconds_give_way_to_a_finer_stamp_of_the_same_moment_only() {
+    fn a_finer_stamp_replaces_whole_seconds_of_the_same_second_only() {
         let line = Some(10 * SECOND);
         assert_eq!(finer(Some(10 * SECOND + 7), line), Some(10 * SECOND + 7));
         assert_eq!(finer(Some(13 * SECOND), line), line, "shipped later");

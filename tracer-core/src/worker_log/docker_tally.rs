@@ -1,5 +1,5 @@
-//! What docker's json-file log holds of each stream: the other end of the ledger for output that
-//! dockerd read and its log driver may have dropped.
+//! Sums of docker's json-file log for each stream, to compare with what dockerd read: its log driver may have dropped
+//! a part.
 
 use super::{
     Stream,
@@ -7,10 +7,10 @@ use super::{
     wrapper::DockerLine,
 };
 
-/// Sums up a `*-json.log`, fed in chunks. It may start at any line border of the file.
+/// Adds up a `*-json.log`, in chunks. It may start at any line of the file.
 ///
-/// The sums are of the text as docker stored it. Docker replaces each byte that is not UTF-8 by
-/// U+FFFD, which is three bytes, so a log of binary output sums up to more than was written.
+/// The sums are of the stored text. Docker replaces each byte that is not UTF-8 by U+FFFD, which has three bytes, so
+/// the sums for binary output exceed the bytes written.
 #[derive(Debug, Default)]
 pub struct DockerLogTally {
     splitter: LineSplitter,
@@ -38,7 +38,7 @@ impl DockerLogTally {
         splitter.feed(chunk, |line| sums.add(line));
     }
 
-    /// The file is complete: adds a last line that has no line break.
+    /// Adds the last line of a complete file, if it has no line break.
     pub fn finish(&mut self) {
         let Self { splitter, sums } = self;
         splitter.finish(|line| sums.add(line));
@@ -62,8 +62,7 @@ impl DockerLogTally {
         self.sums.lines
     }
 
-    /// Lines that are not blank and no docker log object of stdout or stderr. Their bytes are
-    /// missing from the sums.
+    /// Lines that are neither blank nor a docker log object of stdout or stderr. Their bytes are not in the sums.
     #[must_use]
     pub fn bad(&self) -> u64 {
         self.sums.bad

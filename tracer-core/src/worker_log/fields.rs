@@ -1,4 +1,4 @@
-//! The named values of a log line, whichever form the line has.
+//! The named values of a log line, in any form.
 
 use std::fmt;
 
@@ -8,12 +8,11 @@ use serde::{
 };
 use serde_json::Value;
 
-/// A value that a claim needs is missing, of the wrong kind, out of range, or there twice.
+/// A required value is missing, of the wrong type, out of range, or duplicated.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unreadable;
 
-/// Names and values in the line's order. A name can be there twice: some loggers write it so, and
-/// to pick either would be a guess.
+/// Names and values in the order of the line. Some loggers write a name twice; then no value is taken.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Fields(Vec<(String, Value)>);
 
@@ -26,13 +25,13 @@ impl Fields {
         self.0.iter().any(|(known, _)| known == name)
     }
 
-    /// The last value of that name, if it is text. For the time only, which a logger set up twice
-    /// writes twice: either will do.
+    /// The last value of a name, if it is text. Only for the time, which a logger that is set up twice writes twice;
+    /// both values are right.
     pub(super) fn last_text(&self, name: &str) -> Option<&str> {
         self.0.iter().rev().find(|(known, _)| known == name)?.1.as_str()
     }
 
-    /// Text, or nothing where the field is missing, null or empty.
+    /// Text; `None` if the field is missing, null or empty.
     pub(super) fn text(&self, name: &str) -> Result<Option<String>, Unreadable> {
         match self.only(name)? {
             None | Some(Value::Null) => Ok(None),
@@ -41,7 +40,7 @@ impl Fields {
         }
     }
 
-    /// A whole number, not negative, which must be there. Digits in quotes count.
+    /// A required non-negative integer; may be in quotes.
     pub(super) fn number(&self, name: &str) -> Result<u64, Unreadable> {
         match self.only(name)? {
             Some(Value::Number(number)) => number.as_u64(),
@@ -53,7 +52,7 @@ impl Fields {
         .ok_or(Unreadable)
     }
 
-    /// A list of texts, which must be there. One text is a list of one, null an empty list.
+    /// A required list of texts. One text is a list of one; null is an empty list.
     pub(super) fn list(&self, name: &str) -> Result<Vec<String>, Unreadable> {
         match self.only(name)?.ok_or(Unreadable)? {
             Value::Null => Ok(Vec::new()),

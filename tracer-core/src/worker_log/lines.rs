@@ -1,8 +1,8 @@
-//! Chunks to lines, with a bound on what is held in memory.
+//! Splits chunks into lines, with bounded memory.
 
 use super::MAX_LINE;
 
-/// How much of a line that is too long is kept, to show it.
+/// Bytes of a too long line that are kept, to show it.
 pub(super) const HEAD: usize = 1024;
 
 /// A line without its line break.
@@ -12,7 +12,7 @@ pub(super) enum Line<'a> {
     TooLong { head: &'a [u8] },
 }
 
-/// Cuts a byte stream at line feeds. A carriage return before one belongs to the line break.
+/// Splits a byte stream at line feeds. A carriage return before a line feed belongs to the line break.
 #[derive(Debug, Default)]
 pub(super) struct LineSplitter {
     held: Vec<u8>,
@@ -35,7 +35,7 @@ impl LineSplitter {
         }
     }
 
-    /// Gives what came after the last line break, if anything did.
+    /// Passes on the rest after the last line break, if there is one.
     pub(super) fn finish(&mut self, mut on_line: impl FnMut(Line<'_>)) {
         if !self.held.is_empty() {
             self.give(&mut on_line);
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_over_the_bound_is_skipped_and_the_next_one_is_whole() {
+    fn a_line_over_the_limit_is_skipped_and_the_next_one_is_whole() {
         let mut splitter = LineSplitter::default();
         let mut seen = Vec::new();
         for _ in 0..5 {
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_exactly_the_bound_is_whole_and_one_byte_more_is_not() {
+    fn a_line_of_exactly_the_limit_is_whole_and_one_byte_more_is_not() {
         for (length, is_whole) in [(MAX_LINE, true), (MAX_LINE + 1, false)] {
             let mut line = vec![b'x'; length];
             line.push(b'\n');

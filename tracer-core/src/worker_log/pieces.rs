@@ -1,4 +1,4 @@
-//! Puts lines together again that a container runtime cut into pieces.
+//! Joins lines that a container runtime cut into pieces.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use super::{
     wrapper::{Piece, Runtime},
 };
 
-/// Lines of which a piece is still to come. Pieces of two streams alternate, and wrappers nest, so
-/// each stream of each wrapper at each depth has its own.
+/// Incomplete lines. Pieces of two streams alternate, and wrappers nest, so each stream of each wrapper at each depth
+/// has its own line.
 #[derive(Debug, Default)]
 pub(super) struct Pieces {
     held: BTreeMap<(usize, Runtime, bool), Held>,
@@ -22,12 +22,12 @@ pub(super) struct Held {
     pub(super) is_too_long: bool,
 }
 
-/// What a piece made of the line it belongs to.
+/// State of a line after a piece was added.
 #[derive(Debug)]
 pub(super) enum Joined {
-    /// More pieces must come.
+    /// More pieces must follow.
     Waiting,
-    /// The line is complete; the stamp is its first piece's.
+    /// The line is complete; the stamp is that of its first piece.
     Whole { text: Vec<u8>, stamp: Option<i64> },
     /// The line is complete and longer than [`MAX_LINE`].
     TooLong { head: Vec<u8> },
@@ -53,7 +53,7 @@ impl Pieces {
         }
     }
 
-    /// Takes out the lines whose last piece never came.
+    /// Removes the lines whose last piece is missing.
     pub(super) fn unfinished(&mut self) -> impl Iterator<Item = Held> + use<> {
         std::mem::take(&mut self.held).into_values()
     }

@@ -1,8 +1,8 @@
 //! Strings as Go's `strconv.Quote` prints them.
 
-/// Reads the quoted string that `text` begins with; gives it and what follows it.
+/// Reads the quoted string at the beginning of `text`; returns it and the rest.
 ///
-/// Go strings are bytes. What is not UTF-8 after the escapes are undone is replaced.
+/// Go strings are bytes; invalid UTF-8 is replaced after unescaping.
 pub(super) fn unquote(text: &str) -> Option<(String, &str)> {
     let mut rest = text.strip_prefix('"')?;
     let mut bytes = Vec::new();
@@ -17,7 +17,7 @@ pub(super) fn unquote(text: &str) -> Option<(String, &str)> {
     }
 }
 
-/// Undoes one escape, given without its backslash; gives what follows it.
+/// Decodes one escape, without its backslash; returns the rest.
 fn escape<'a>(text: &'a str, bytes: &mut Vec<u8>) -> Option<&'a str> {
     let mut characters = text.chars();
     let kind = characters.next()?;
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_quoted_string_is_refused() {
+    fn malformed_quoted_strings_are_refused() {
         for text in ["", "a", "\"", "\"a", r#""\"#, r#""\q""#, r#""\x4""#, r#""\x+4""#] {
             assert_eq!(unquote(text), None, "{text}");
         }

@@ -1,4 +1,4 @@
-//! Which lines are claims, and what they say.
+//! Recognizes lines that are statements, and reads them.
 
 use super::{
     Statement, StatementKind, StatementTime, Stream, ansi,
@@ -8,16 +8,16 @@ use super::{
     wrapper,
 };
 
-/// What one line without wrappers is.
+/// Result of reading one line without wrappers.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reading {
     Statement(Statement),
-    /// Looks like a claim and cannot be read.
+    /// It looks like a statement and cannot be read.
     Bad,
     Unrelated,
 }
 
-/// The messages that are claims.
+/// The messages that are statements.
 #[derive(Clone, Copy, Debug)]
 enum Message {
     Started,
@@ -29,7 +29,7 @@ impl Message {
     const ALL: [Self; 4] =
         [Self::Started, Self::Read(Stream::Stdout), Self::Read(Stream::Stderr), Self::Failed];
 
-    /// The level at which the manager says it, in both forms.
+    /// The level of the message, in both forms.
     const fn level(self) -> (Level, &'static str) {
         match self {
             Self::Started | Self::Read(_) => (Level::Debug, "debug"),
@@ -55,9 +55,13 @@ impl Message {
         }
     }
 
-    fn claim(self, fields: &Fields, time: Option<StatementTime>) -> Result<Statement, Unreadable> {
+    fn statement(
+        self,
+        fields: &Fields,
+        time: Option<StatementTime>,
+    ) -> Result<Statement, Unreadable> {
         let what = match self {
-            // The manager never learned its pid.
+            // The manager does not know its pid.
             Self::Failed => {
                 let command = fields.list(self.own_field())?;
                 let container = fields.text("container_id")?;
@@ -73,11 +77,11 @@ impl Message {
                 StatementKind::Returned { stream, bytes: fields.number(self.own_field())? }
             }
         };
-        claim(fields, time, what)
+        statement(fields, time, what)
     }
 }
 
-/// Reads a line; `stamp` is the date that its wrappers gave it.
+/// Reads a line; `stamp` is the date from its wrappers.
 pub(super) fn read(line: &[u8], stamp: Option<i64>) -> Reading {
     let line = String::from_utf8_lossy(line);
     if line.starts_with('{') { json(&line, stamp) } else { console(&line, stamp) }
@@ -85,15 +89,15 @@ pub(super) fn read(line: &[u8], stamp: Option<i64>) -> Reading {
 
 fn json(line: &str, stamp: Option<i64>) -> Reading {
     let Ok(fields) = serde_json::from_str::<Fields>(line) else {
-        return bad_if(looks_like_a_claim(line));
+        return bad_if(looks_like_a_statement(line));
     };
     let written = fields.last_text("time").and_then(date::rfc3339);
     let time = date::finer(stamp, written).map(StatementTime::UnixNanos);
     if fields.has("level") || fields.has("message") {
         return match logged(&fields) {
-            Ok(Some(message)) => message.claim(&fields, time).into(),
+            Ok(Some(message)) => message.statement(&fields, time).into(),
             Ok(None) => Reading::Unrelated,
-            Err(Unreadable) => bad_if(looks_like_a_claim(line)),
+            Err(Unreadable) => bad_if(looks_like_a_statement(line)),
         };
     }
     if fields.has("stream") && fields.has("bytes") {
@@ -102,7 +106,7 @@ fn json(line: &str, stamp: Option<i64>) -> Reading {
     Reading::Unrelated
 }
 
-/// The message, when it is one of ours at its own level.
+/// The message, if it is a known one at its own level.
 fn logged(fields: &Fields) -> Result<Option<Message>, Unreadable> {
     let (level, message) = (fields.text("level")?, fields.text("message")?);
     Ok(Message::ALL.into_iter().find(|known| {
@@ -114,10 +118,10 @@ fn logged(fields: &Fields) -> Result<Option<Message>, Unreadable> {
 fn plain(fields: &Fields, time: Option<StatementTime>) -> Result<Statement, Unreadable> {
     let name = fields.text("stream")?.ok_or(Unreadable)?;
     let stream = wrapper::stream(name.as_bytes()).ok_or(Unreadable)?;
-    claim(fields, time, StatementKind::Returned { stream, bytes: fields.number("bytes")? })
+    statement(fields, time, StatementKind::Returned { stream, bytes: fields.number("bytes")? })
 }
 
-fn claim(
+fn statement(
     fields: &Fields,
     time: Option<StatementTime>,
     what: StatementKind,
@@ -130,7 +134,7 @@ fn console(line: &str, stamp: Option<i64>) -> Reading {
     let plain = ansi::without(line.as_bytes());
     let plain = String::from_utf8_lossy(&plain);
     match console::head(&plain) {
-        Head::NotConsole => bad_if(looks_like_a_claim(&plain)),
+        Head::NotConsole => bad_if(looks_like_a_statement(&plain)),
         Head::OtherLevel => Reading::Unrelated,
         Head::Line { level, time, message_and_fields } => {
             let time = stamp.map(StatementTime::UnixNanos).or(time);
@@ -143,10 +147,10 @@ fn console(line: &str, stamp: Option<i64>) -> Reading {
     }
 }
 
-/// Reads a line, if it has that message.
+/// Reads a line that has this message.
 ///
-/// The form has no border between message and fields. So a longer message that begins with the
-/// same words is another message, unless the line has the field that only this message has.
+/// The form has no border between message and fields. A longer message that begins with the same words is another
+/// message, unless the line has the field that only this message has.
 fn console_message(message: Message, text: &str, time: Option<StatementTime>) -> Option<Reading> {
     let rest = text.strip_prefix(message.text())?;
     if rest.trim_end().is_empty() {
@@ -156,13 +160,13 @@ fn console_message(message: Message, text: &str, time: Option<StatementTime>) ->
     if console::name(after).is_none() {
         return Some(bad_if(after.contains(&format!("{}=", message.own_field()))));
     }
-    Some(console::fields(after).and_then(|fields| message.claim(&fields, time)).into())
+    Some(console::fields(after).and_then(|fields| message.statement(&fields, time)).into())
 }
 
-/// Whether a line that has neither form was meant to be a claim.
-fn looks_like_a_claim(line: &str) -> bool {
+/// Whether a line in neither form looks like a damaged statement.
+fn looks_like_a_statement(line: &str) -> bool {
     let has_message = Message::ALL.into_iter().map(Message::text).any(|text| {
-        // The last is how a cut-off wrapper quotes a logger's object.
+        // The last pattern is a logger's object quoted in a cut wrapper.
         [format!("DBG {text}"), format!("\"{text}\""), format!("\"{text}\\\"")]
             .iter()
             .any(|pattern| line.contains(pattern))

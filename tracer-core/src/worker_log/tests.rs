@@ -1,4 +1,4 @@
-//! Logs as users have them, and what a hostile guest could put into them.
+//! Logs of users, and lines that a hostile guest could put into them.
 
 mod properties;
 mod traps;
@@ -18,7 +18,7 @@ DBG read stdout container_id=sandbox-xxx pid=123 stdout_len=0
 DBG read stderr container_id=sandbox-xxx pid=123 stderr_len=2048
 ";
 
-/// The same as the worker really prints it: fields by name, lists as JSON, a time of day.
+/// The same lines as the worker prints them: fields by name, lists as JSON, a time of day.
 const PRETTY: &str = "\
 3:04PM INF running sandbox command cmd=\"docker pull nginx\" container_id=sandbox-xxx
 3:04PM DBG sandbox process started cmd=[\"docker\",\"pull\",\"--progress=plain\",\"nginx:latest\"] container_id=sandbox-xxx pid=123
@@ -26,7 +26,7 @@ const PRETTY: &str = "\
 3:05PM DBG read stderr container_id=sandbox-xxx pid=123 stderr_len=2048
 ";
 
-/// With colours, as zerolog sets them when no one forbids it.
+/// With colours, zerolog's default.
 const COLOURED: &str = "\
 \x1b[90m3:04PM\x1b[0m DBG sandbox process started \x1b[36mcmd=\x1b[0m[\"docker\",\"pull\",\"--progress=plain\",\"nginx:latest\"] \x1b[36mcontainer_id=\x1b[0msandbox-xxx \x1b[36mpid=\x1b[0m123
 \x1b[90m3:04PM\x1b[0m \x1b[33mDBG\x1b[0m read stdout \x1b[36mcontainer_id=\x1b[0msandbox-xxx \x1b[36mpid=\x1b[0m123 \x1b[36mstdout_len=\x1b[0m0
@@ -45,23 +45,23 @@ const AT: i64 = 1_787_151_845_000_000_000;
 const SECOND: i64 = 1_000_000_000;
 
 /// Reads a complete log that has no bad line.
-fn claims(log: &str) -> Vec<Statement> {
-    let (claims, reader) = read(log.as_bytes());
+fn statements(log: &str) -> Vec<Statement> {
+    let (statements, reader) = read(log.as_bytes());
     assert_eq!((reader.bad(), reader.first_bad()), (0, None));
-    claims
+    statements
 }
 
-/// How many claims and bad lines a complete log has.
+/// The number of statements and of bad lines in a complete log.
 fn counts(log: &str) -> (usize, u64) {
-    let (claims, reader) = read(log.as_bytes());
-    (claims.len(), reader.bad())
+    let (statements, reader) = read(log.as_bytes());
+    (statements.len(), reader.bad())
 }
 
 fn read(log: &[u8]) -> (Vec<Statement>, Reader) {
     let mut reader = Reader::new();
-    let mut claims = reader.feed(log);
-    claims.extend(reader.finish());
-    (claims, reader)
+    let mut statements = reader.feed(log);
+    statements.extend(reader.finish());
+    (statements, reader)
 }
 
 fn returned(stream: Stream, bytes: u64, time: Option<StatementTime>) -> Statement {
@@ -69,7 +69,7 @@ fn returned(stream: Stream, bytes: u64, time: Option<StatementTime>) -> Statemen
     Statement { container: Some("sandbox-xxx".into()), pid: 123, time, what }
 }
 
-/// The three claims that all forms of the report's log make.
+/// The three statements of the report's log, in any form.
 fn expected(times: [Option<StatementTime>; 3]) -> Vec<Statement> {
     let command = ["docker", "pull", "--progress=plain", "nginx:latest"];
     let command = command.map(str::to_owned).to_vec();
@@ -91,16 +91,16 @@ fn exactly(nanos: i64) -> Option<StatementTime> {
 
 #[test]
 fn the_reports_own_lines_are_read() {
-    assert_eq!(claims(REPORT), expected([None; 3]));
+    assert_eq!(statements(REPORT), expected([None; 3]));
     assert_eq!(read(REPORT.as_bytes()).1.lines(), 8);
 }
 
 #[test]
 fn console_lines_are_read_with_and_without_colours() {
     let expected = expected([clock(4), clock(4), clock(5)]);
-    assert_eq!(claims(PRETTY), expected);
-    assert_eq!(claims(COLOURED), expected);
-    assert_eq!(claims(&PRETTY.replace('\n', "\r\n")), expected);
+    assert_eq!(statements(PRETTY), expected);
+    assert_eq!(statements(COLOURED), expected);
+    assert_eq!(statements(&PRETTY.replace('\n', "\r\n")), expected);
 }
 
 #[test]
@@ -109,14 +109,14 @@ fn console_lines_with_full_dates_are_read() {
     let dated = |log: &str| {
         log.replace("3:04PM", "2026-08-19T15:04:05Z").replace("3:05PM", "2026-08-19T11:04:06-04:00")
     };
-    assert_eq!(claims(&dated(PRETTY)), expected);
-    assert_eq!(claims(&dated(COLOURED)), expected);
+    assert_eq!(statements(&dated(PRETTY)), expected);
+    assert_eq!(statements(&dated(COLOURED)), expected);
 }
 
 #[test]
 fn json_lines_are_read() {
     let times = [exactly(AT), exactly(AT + SECOND), exactly(AT + 2 * SECOND)];
-    assert_eq!(claims(JSON), expected(times));
+    assert_eq!(statements(JSON), expected(times));
 }
 
 #[test]
@@ -125,17 +125,17 @@ fn any_manager_can_be_read_from_plain_objects() {
 {"pid":71,"stream":"stdout","bytes":4096}
 {"bytes":0,"container_id":"web","pid":"71","stream":"stderr","time":"2026-08-19T15:04:05.5Z"}
 "#;
-    let claim = |container: Option<&str>, time, stream, bytes| Statement {
+    let statement = |container: Option<&str>, time, stream, bytes| Statement {
         container: container.map(str::to_owned),
         pid: 71,
         time,
         what: StatementKind::Returned { stream, bytes },
     };
     assert_eq!(
-        claims(log),
+        statements(log),
         [
-            claim(None, None, Stream::Stdout, 4096),
-            claim(Some("web"), exactly(AT + SECOND / 2), Stream::Stderr, 0),
+            statement(None, None, Stream::Stdout, 4096),
+            statement(Some("web"), exactly(AT + SECOND / 2), Stream::Stderr, 0),
         ]
     );
 }
@@ -143,7 +143,7 @@ fn any_manager_can_be_read_from_plain_objects() {
 #[test]
 fn go_quoted_values_are_read() {
     let log = "3:04PM DBG read stdout container_id=\"a \\\"b\\\" \\u00e9\" pid=1 stdout_len=7\n";
-    assert_eq!(claims(log)[0].container.as_deref(), Some("a \"b\" é"));
+    assert_eq!(statements(log)[0].container.as_deref(), Some("a \"b\" é"));
 }
 
 #[test]
@@ -154,9 +154,9 @@ DBG read stdout error="rpc error: [x" stdout_len=7 worker={"id":1} pid=1 list=[1
 {"message":"read stdout","stdout_len":7,"time":"","time":"2026-08-19T15:04:05Z","level":"debug","pid":1}
 "#;
     let what = StatementKind::Returned { stream: Stream::Stdout, bytes: 7 };
-    let claim = Statement { container: None, pid: 1, time: None, what };
-    let dated = Statement { time: exactly(AT), ..claim.clone() };
-    assert_eq!(claims(log), [claim.clone(), claim, dated]);
+    let statement = Statement { container: None, pid: 1, time: None, what };
+    let dated = Statement { time: exactly(AT), ..statement.clone() };
+    assert_eq!(statements(log), [statement.clone(), statement, dated]);
 }
 
 #[test]
@@ -165,8 +165,8 @@ fn a_last_line_without_a_break_waits_for_the_end() {
     assert_eq!(reader.feed(b"DBG read stdout pid=1 stdout_len=20"), []);
     assert_eq!(reader.lines(), 0);
     assert_eq!(reader.feed(b"48").len(), 0);
-    let claims = reader.finish();
-    assert_eq!(claims[0].what, StatementKind::Returned { stream: Stream::Stdout, bytes: 2048 });
+    let statements = reader.finish();
+    assert_eq!(statements[0].what, StatementKind::Returned { stream: Stream::Stdout, bytes: 2048 });
     assert_eq!(reader.lines(), 1);
     assert_eq!(reader.finish(), [], "said once");
 }
@@ -176,15 +176,15 @@ fn a_line_without_end_is_bad_once_and_the_next_one_counts() {
     let mut log = b"DBG read stdout container_id=".to_vec();
     log.resize(3 * MAX_LINE, b'x');
     log.extend(b" pid=1 stdout_len=1\nDBG read stdout pid=1 stdout_len=2\n");
-    let (claims, reader) = read(&log);
-    assert_eq!((claims.len(), reader.lines(), reader.bad()), (1, 2, 1));
+    let (statements, reader) = read(&log);
+    assert_eq!((statements.len(), reader.lines(), reader.bad()), (1, 2, 1));
     let shown = reader.first_bad().unwrap();
     assert!(shown.starts_with("DBG read stdout") && shown.ends_with('…'), "{shown}");
     assert_eq!(shown.chars().count(), SHOWN + 1);
 }
 
 #[test]
-fn the_first_bad_line_is_shown_harmless() {
+fn the_first_bad_line_is_escaped() {
     let log = "DBG read stdout pid=\x1b]0;x\x07\nDBG read stdout pid=x\n";
     let (_, reader) = read(log.as_bytes());
     assert_eq!(reader.bad(), 2);

@@ -1,5 +1,5 @@
-//! What container runtimes put around a line: CRI prefixes, docker's json-file objects, and the
-//! stamps of `kubectl logs --timestamps`.
+//! Removes what container runtimes put around a line: CRI prefixes, docker's json-file objects, and the stamps of
+//! `kubectl logs --timestamps`.
 
 use std::str;
 
@@ -11,18 +11,18 @@ use super::{Stream, date};
 /// <https://github.com/moby/moby/blob/v28.0.0/daemon/logger/copier.go>
 const DOCKER_PIECE: usize = 16 * 1024;
 
-/// The outermost wrapper of a line, taken off.
+/// A line after its outermost wrapper was removed.
 #[derive(Debug)]
 pub(super) enum Peeled<'a> {
     /// No wrapper.
     Nothing,
-    /// A date before a whole line. A logger that writes full dates has the same shape.
+    /// A date before a whole line. Loggers that write full dates look the same.
     Stamped { rest: &'a [u8], stamp: i64 },
     /// A line, or a part of one.
     Piece(Piece),
 }
 
-/// Who cuts lines into pieces.
+/// The runtimes that cut lines into pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Runtime {
     Cri,
@@ -85,13 +85,13 @@ fn docker_piece(line: DockerLine) -> Piece {
     if is_ended {
         text.pop_if(|last| *last == b'\r');
     }
-    // A shorter piece without a line break is the last thing a container said before it ended.
+    // A shorter piece without a line break is the last output of a container that ended.
     let is_continued = !is_ended && text.len() >= DOCKER_PIECE;
     let stamp = line.time.as_deref().and_then(date::rfc3339);
     Piece { runtime: Runtime::Docker, stream: line.stream, stamp, text, is_continued }
 }
 
-/// Reads what follows the date: `stdout F text`. The tag may have more parts after a colon.
+/// Reads the rest after the date: `stdout F text`. The tag may have more parts after a colon.
 fn cri_piece(text: &[u8], stamp: i64) -> Option<Piece> {
     let (name, rest) = word(text);
     let (tags, rest) = word(rest);

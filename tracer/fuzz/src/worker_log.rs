@@ -5,10 +5,10 @@ use tracer_core::worker_log::{ClaimTally, DockerLogTally, Reader, Statement};
 
 use crate::oracle::check_sentence;
 
-/// All that a reader says about a log.
+/// Everything that a reader returns for a log.
 #[derive(Debug, PartialEq)]
-struct Said {
-    claims: Vec<Statement>,
+struct Outcome {
+    statements: Vec<Statement>,
     lines: u64,
     bad: u64,
     first_bad: Option<String>,
@@ -21,23 +21,23 @@ pub fn check(input: &[u8]) {
     assert_eq!(statements(log, usize::from(*cut) + 1), whole, "where it is cut makes a difference");
     let line_feeds = log.iter().filter(|byte| **byte == b'\n').count() as u64;
     assert!(whole.lines <= line_feeds + 1, "{} lines", whole.lines);
-    assert!(whole.claims.len() as u64 + whole.bad <= whole.lines, "{whole:?}");
+    assert!(whole.statements.len() as u64 + whole.bad <= whole.lines, "{whole:?}");
     assert_eq!(whole.first_bad.is_some(), whole.bad > 0);
     whole.first_bad.iter().for_each(|line| check_sentence(line));
-    let claimed = whole.claims.len();
+    let claimed = whole.statements.len();
     let mut tally = ClaimTally::default();
-    tally.add(whole.claims, 0);
+    tally.add(whole.statements, 0);
     assert!(tally.claims().len() <= claimed);
     engine(log, usize::from(*cut) + 1);
 }
 
-fn statements(log: &[u8], step: usize) -> Said {
+fn statements(log: &[u8], step: usize) -> Outcome {
     let mut reader = Reader::new();
-    let mut claims: Vec<Statement> =
+    let mut statements: Vec<Statement> =
         log.chunks(step.max(1)).flat_map(|chunk| reader.feed(chunk)).collect();
-    claims.extend(reader.finish());
+    statements.extend(reader.finish());
     let (lines, bad) = (reader.lines(), reader.bad());
-    Said { claims, lines, bad, first_bad: reader.first_bad().map(str::to_owned) }
+    Outcome { statements, lines, bad, first_bad: reader.first_bad().map(str::to_owned) }
 }
 
 /// Sums of what docker's `json-file` driver wrote.

@@ -66,13 +66,13 @@ fn the_last_bytes_of_one_thread_are_certain_within_a_write_too() {
 }
 
 #[test]
-fn books_that_do_not_balance_make_nothing_certain() {
+fn unbalanced_counts_make_nothing_certain() {
     let want = Want::Tail { object: PIPE, unread: 30, in_flight: 0, written: 60, is_sure: false };
     assert_eq!(one(want, &three_writes()).doubts, [Doubt::Unbalanced]);
 }
 
 #[test]
-fn a_request_that_a_thread_completed_says_nothing_about_its_other_writes() {
+fn a_request_completed_in_a_thread_says_nothing_about_its_other_writes() {
     let mut lines = three_writes();
     let Line::Write(last) = &mut lines[3] else { panic!() };
     last.syscall = "io_uring".to_owned();
@@ -80,7 +80,7 @@ fn a_request_that_a_thread_completed_says_nothing_about_its_other_writes() {
 }
 
 #[test]
-fn without_a_last_line_the_cut_is_what_somebody_worked_out() {
+fn without_a_last_line_the_assumed_cut_is_used() {
     let mut search = Search::new(&[tail(40, 60)]);
     three_writes()[..4].iter().for_each(|line| search.see(line));
     search.assume_cut(1, 30);
@@ -98,7 +98,7 @@ fn of_an_object_without_captured_writes_nothing_is_found() {
 }
 
 #[test]
-fn threads_that_take_turns_at_the_boundary_leave_a_doubt() {
+fn threads_that_alternate_at_the_boundary_raise_a_doubt() {
     let lines = [
         stream(1, PIPE),
         write(1, 0, 10, 1, 100),
@@ -141,7 +141,7 @@ fn a_write_in_two_parts_is_one_write() {
 }
 
 #[test]
-fn gaps_are_parts_and_leave_a_doubt_unless_everything_is_wanted() {
+fn gaps_are_parts_and_raise_a_doubt_unless_everything_is_requested() {
     let lines = [
         stream(1, PIPE),
         write(1, 0, 10, 1, 100),
@@ -159,7 +159,7 @@ fn gaps_are_parts_and_leave_a_doubt_unless_everything_is_wanted() {
 }
 
 #[test]
-fn what_was_cut_from_the_front_of_a_file_is_a_gap() {
+fn bytes_cut_from_the_front_of_a_file_are_a_gap() {
     let mut lines = three_writes();
     lines[4] = end(1, 27);
     let found = one(tail(35, 60), &lines);
@@ -170,7 +170,7 @@ fn what_was_cut_from_the_front_of_a_file_is_a_gap() {
 }
 
 #[test]
-fn bytes_from_elsewhere_are_missing_and_leave_a_doubt() {
+fn bytes_of_other_writers_are_missing_and_raise_a_doubt() {
     let before = one(tail(80, 60), &three_writes());
     assert_eq!(before.parts[0], missing(20, Reason::Unexplained));
     assert_eq!((before.bytes, before.missing), (60, 20));
@@ -185,7 +185,7 @@ fn bytes_from_elsewhere_are_missing_and_leave_a_doubt() {
 }
 
 #[test]
-fn a_whole_stream_is_one_run_with_its_gaps() {
+fn a_whole_stream_is_one_range_with_its_gaps() {
     let lines = [
         stream(1, PIPE),
         stream(2, PIPE),
@@ -207,7 +207,7 @@ fn a_whole_stream_is_one_run_with_its_gaps() {
 }
 
 #[test]
-fn a_stream_with_countless_gaps_keeps_all_its_bytes_and_sums() {
+fn a_stream_with_many_gaps_keeps_its_bytes_and_sums() {
     let mut lines = vec![stream(1, PIPE)];
     for number in 0..10_000 {
         lines.push(write(1, 3 * number, 3, 1, number));
@@ -222,7 +222,7 @@ fn a_stream_with_countless_gaps_keeps_all_its_bytes_and_sums() {
 }
 
 #[test]
-fn memory_is_bounded_by_what_is_wanted() {
+fn memory_is_bounded_by_the_requested_bytes() {
     let mut search = Search::new(&[tail(50, 1 << 30)]);
     search.see(&stream(1, PIPE));
     (0..100_000).for_each(|number| search.see(&write(1, number, 1, 1, number)));

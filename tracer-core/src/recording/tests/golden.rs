@@ -66,7 +66,7 @@ fn a_killed_run_keeps_what_its_latest_checkpoint_saw() {
 
 /// A cut anywhere loses the end, and the report says so; it never panics.
 #[test]
-fn a_session_cut_anywhere_says_so() {
+fn a_session_cut_anywhere_is_reported_as_cut() {
     // Every byte of one session; the others in steps, because a debug build is slow.
     for (name, ..) in EXPECTED {
         let step = if *name == "discarded" { 1 } else { 997 };

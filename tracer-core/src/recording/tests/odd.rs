@@ -19,15 +19,15 @@ fn read_lines(lines: &[String]) -> Result<Recording, ReadError> {
 }
 
 #[test]
-fn what_is_no_session_says_what_it_is() {
-    let said = |bytes: &[u8]| replayed(bytes).unwrap_err().to_string();
-    assert!(said(b"").starts_with("it is empty"));
-    assert!(said(b"\x7fELF\0\0").starts_with("it is no recording"));
-    assert!(said(b"\n").starts_with("it is no recording"));
-    assert!(said(b"{\"schema\":\"tracer.report/1\"}").starts_with("it is a report"));
-    assert!(said(b"{\"type\":\"session\",\"schema\":\"tracer.session/1\"}").contains("damaged"));
+fn another_file_gets_an_error_that_names_it() {
+    let error = |bytes: &[u8]| replayed(bytes).unwrap_err().to_string();
+    assert!(error(b"").starts_with("it is empty"));
+    assert!(error(b"\x7fELF\0\0").starts_with("it is no recording"));
+    assert!(error(b"\n").starts_with("it is no recording"));
+    assert!(error(b"{\"schema\":\"tracer.report/1\"}").starts_with("it is a report"));
+    assert!(error(b"{\"type\":\"session\",\"schema\":\"tracer.session/1\"}").contains("damaged"));
     let other = b"{\"type\":\"session\",\"schema\":\"tracer.session/2\",\"tracer\":\"9.1\"}\n";
-    let words = said(other);
+    let words = error(other);
     assert!(words.contains("tracer 9.1") && words.contains("tracer.session/2"), "{words}");
 }
 
@@ -48,7 +48,7 @@ fn a_damaged_line_in_the_middle_is_counted_and_the_rest_is_used() {
 }
 
 #[test]
-fn what_a_later_version_adds_is_passed_over() {
+fn additions_of_a_later_version_are_skipped() {
     let mut lines = lines("delivered");
     let whole = read_lines(&lines).unwrap().report().0;
     for line in &mut lines {
@@ -97,7 +97,7 @@ fn a_second_session_in_one_file_is_not_mixed_in() {
 
 proptest! {
     #[test]
-    fn no_byte_however_wrong_is_a_panic(
+    fn no_byte_sequence_panics(
         changes in prop::collection::vec((0usize..6000, any::<u8>()), 1..20),
     ) {
         let mut bytes = session("other_stream");

@@ -199,12 +199,12 @@ impl io::Write for Disk {
 }
 
 #[test]
-fn a_full_disk_is_told_once_and_counted() {
+fn a_full_disk_is_reported_once_and_counted() {
     let mut recorder = Recorder::new(Disk(300));
     recorder.header(&header()).unwrap();
-    let told = (0..100)
+    let errors = (0..100)
         .filter(|_| recorder.begin_survey().and_then(|()| recorder.flush()).is_err())
         .count();
-    assert_eq!(told, 1);
+    assert_eq!(errors, 1);
     assert!(recorder.unwritten() > 80);
 }

@@ -1,4 +1,4 @@
-//! A capture's index, and what was found in it, as the report shows them.
+//! Describes a capture and recovered output for the report.
 
 use bytes::Bytes;
 
@@ -15,7 +15,7 @@ use crate::{
     text::redact::Redact,
 };
 
-/// The report's part about a capture folder, without anything recovered.
+/// The part about a capture folder, without recovered output.
 #[must_use]
 pub fn captured(
     session: &Session,
@@ -49,19 +49,19 @@ fn shown(session: &Session, stream: &StreamSummary) -> CapturedStream {
     }
 }
 
-/// The stream of a number; `streams` are in the order of their numbers.
+/// The stream with a number; `streams` are sorted by number.
 #[must_use]
 pub fn stream_of(streams: &[StreamSummary], number: u32) -> Option<&Declared> {
     let place = streams.binary_search_by_key(&number, |stream| stream.declared.stream).ok()?;
     streams.get(place).map(|stream| &stream.declared)
 }
 
-/// Bytes before what is quoted that a pattern may look at: the beginning of its first line.
+/// Bytes before the quoted ones that patterns may see: the beginning of the first line.
 const CONTEXT: u64 = 8 << 10;
 
-/// What was found of a want; `None` when the capture knows nothing of it. `read` gives the bytes of a
-/// piece out of its stream's file, or `None` when the file does not have them; at most 72 KiB are asked
-/// for.
+/// Describes what was found for a request; `None` if the capture has nothing of it. `read` returns the bytes of a
+/// piece from the file of its stream, or `None` if the file does not have them; it is asked for at most 72 KiB in
+/// total.
 #[must_use]
 pub fn recovered(
     session: &Session,
@@ -116,7 +116,7 @@ pub fn recovered(
     Some(recovered)
 }
 
-/// What stands in the same file before a piece, back to the beginning of its line.
+/// The bytes before a piece in the same file, back to the beginning of the line.
 fn line_before(piece: &Piece, read: &mut dyn FnMut(&Piece) -> Option<Bytes>) -> Bytes {
     let length = piece.offset.min(CONTEXT);
     if length == 0 {
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_books_of_a_stream_and_its_gaps_by_kind() {
+    fn a_streams_account_and_its_gaps_by_kind() {
         let head = Head::new(Some(8), Keep::Last);
         let captured = captured(&Session::default(), "out".into(), &head, &streams(&lines()));
         assert_eq!((captured.limit, captured.keep), (Some(8), Keep::Last));
@@ -196,7 +196,7 @@ mod tests {
 
     fn recovered_by(want: Want, redact: Option<&Redact>) -> Option<Recovered> {
         let found = recover(&[want], lines()).remove(0);
-        // What is left of `abcdefghij` after two bytes were cut from the front.
+        // The rest of `abcdefghij` after two bytes were cut from the front.
         let file = Bytes::from_static(b"cdefghij");
         let mut read = |piece: &Piece| {
             let from = piece.offset as usize;
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_found_is_quoted_with_its_gaps_and_writers() {
+    fn found_bytes_are_quoted_with_their_gaps_and_writers() {
         let want = Want::Tail { object: PIPE, unread: 6, in_flight: 0, written: 19, is_sure: true };
         let recovered = recovered_by(want, None).unwrap();
         assert_eq!(recovered.text, "ij\n[4 B missing: copied inside the kernel]\n");
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn a_secret_that_begins_before_the_quoted_bytes_is_hidden() {
         let want = Want::Tail { object: PIPE, unread: 6, in_flight: 0, written: 19, is_sure: true };
-        // In the file is `cdefghij`; `ij` was not read.
+        // The file has `cdefghij`; `ij` is unread.
         let redact = Redact::new(&["g.*"]).unwrap();
         let recovered = recovered_by(want, Some(&redact)).unwrap();
         assert!(recovered.text.starts_with("[redacted]"), "{}", recovered.text);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_its_file_does_not_have_is_a_gap_and_a_doubt() {
+    fn bytes_that_the_file_lacks_are_a_gap_and_a_doubt() {
         let process = ProcessId::new(71, 5);
         let want = Want::Stream { process, fd: 2, object: PIPE };
         let found = recover(&[want], lines()).remove(0);

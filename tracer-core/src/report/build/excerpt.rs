@@ -1,4 +1,4 @@
-//! The end of recovered output, as much as a report can quote.
+//! The end of recovered output, for a report.
 
 use bytes::Bytes;
 
@@ -7,29 +7,29 @@ use crate::{
     text::{redact::Redact, units},
 };
 
-/// Bytes that are quoted at most.
+/// Maximal number of bytes.
 const MAX_BYTES: usize = 2 << 10;
-/// Lines that are quoted at most.
+/// Maximal number of lines.
 const MAX_LINES: usize = 20;
-/// Bytes that are looked at: a line is redacted as a whole, however little of it is quoted.
+/// Number of bytes that are read: a whole line is redacted, even if only its end is quoted.
 pub(super) const WINDOW: u64 = 64 << 10;
 
-/// Bytes, or what is said of a gap.
+/// Bytes, or a gap with its length and reason.
 #[derive(Clone, Debug)]
 pub(super) enum Quoted {
     Bytes(Bytes),
     Gap(u64, Reason),
 }
 
-/// A line of the output with its line feed, and how many bytes at its front are not to be shown; or the
-/// words for a gap, which take no bytes.
+/// A line of the output with its line feed, and the number of bytes at its front that are not shown; or the words for
+/// a gap, which count as 0 bytes.
 enum Line {
     Output(Vec<u8>, usize),
     Gap(String),
 }
 
-/// The last lines as text, and how many bytes of the output they are. `context` stands before it in its
-/// first line: patterns look at it, and it is not shown.
+/// The last lines as text, and their number of bytes. `context` precedes the parts in the first line: patterns see
+/// it, and it is not shown.
 pub(super) fn excerpt(context: &[u8], parts: &[Quoted], redact: Option<&Redact>) -> (String, u64) {
     let mut room = MAX_BYTES;
     let mut shown: Vec<String> = Vec::new();
@@ -40,7 +40,7 @@ pub(super) fn excerpt(context: &[u8], parts: &[Quoted], redact: Option<&Redact>)
                 shown.push(text(line, *hidden, redact));
                 room -= line.len() - hidden;
             }
-            // Of a line that is too long the end is quoted, of the lines before it nothing.
+            // The end of a line that is too long is quoted, and no line before it.
             Line::Output(line, _) if room == MAX_BYTES => {
                 shown.push(text(line, begin(line, line.len() - room), redact));
                 room = begin(line, line.len() - room) + room - line.len();
@@ -85,7 +85,7 @@ fn ends(line: &[u8]) -> bool {
     line.last() == Some(&b'\n')
 }
 
-/// The next place that is not within a character.
+/// The next offset that is not inside a character.
 fn begin(line: &[u8], at: usize) -> usize {
     let is_within = |byte: &&u8| **byte & 0xc0 == 0x80;
     let within = line.get(at..).unwrap_or_default().iter().take(3).take_while(is_within).count();
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_came_in_parts_are_whole_and_gaps_have_their_own() {
+    fn lines_in_several_parts_are_joined_and_gaps_have_lines_of_their_own() {
         let mut parts = of(&[b"a\nb", b"c\n", b"half"]);
         parts.push(Quoted::Gap(1055, Reason::RingFull));
         parts.extend(of(&[b"d"]));

@@ -1,4 +1,4 @@
-//! One object of the report, with its books.
+//! Describes one object for the report.
 
 use crate::{
     event::FileNow,
@@ -6,7 +6,7 @@ use crate::{
     session::{self, Flows, Kind, Session},
 };
 
-/// An object as the report shows it.
+/// Describes an object and its flow.
 pub(super) fn object(session: &Session, known: &session::Object, flows: &Flows) -> Object {
     let flow = flows.get(&known.id);
     let other_half = session.peer(&known.id);

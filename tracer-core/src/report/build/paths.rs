@@ -1,4 +1,4 @@
-//! The ways of the output, and what managers' logs say of it.
+//! Describes the paths of the output, and what managers' logs claim about it.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use crate::{
     verdict::{Case, Subject},
 };
 
-/// Ways told in one report.
+/// Maximal number of paths in one report.
 const MAX_PATHS: usize = 256;
 
-/// The ways of every stream that carried bytes and has a reader, those of inner commands first.
+/// The paths of all streams that carried bytes and have a reader; those of inner commands first.
 pub(super) fn hops(case: &Case<'_>) -> Vec<Chain> {
     let all = case.inner.iter().chain(&case.subjects);
     all.flat_map(|subject| of_subject(case, subject)).take(MAX_PATHS).collect()
@@ -49,7 +49,8 @@ fn step(session: &Session, taken: &session::Step) -> Step {
     }
 }
 
-/// Two lines for each traced process that a log names; several logs about one process add up.
+/// Two claims (stdout, stderr) for each target that a log names; claims of several logs about one process are added
+/// up.
 pub(super) fn claims(case: &Case<'_>) -> Vec<Claim> {
     let mut by_process: BTreeMap<ProcessId, event::Claim> = BTreeMap::new();
     for (process, claim) in &case.claims {

@@ -1,4 +1,4 @@
-//! One process of the report.
+//! Describes one process for the report.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::{
     text::errno,
 };
 
-/// A target as the report shows it.
+/// Describes a target.
 pub(super) fn process(
     session: &Session,
     known: &session::Process,
@@ -31,7 +31,7 @@ pub(super) fn process(
             .partial_cmp(&(b.fd, b.first_write_ms.unwrap_or(0.0)))
             .unwrap_or(std::cmp::Ordering::Equal)
     });
-    // There can be as many of them as there are processes on the machine.
+    // There can be one list for each process on the machine.
     fds.shrink_to_fit();
     Process {
         pid: known.id.tgid,
@@ -53,12 +53,12 @@ pub(super) fn process(
     }
 }
 
-/// Whether a row is output of the target itself, rather than what a reader passes on.
+/// Whether a row is output of the target itself, not bytes passed on by a relay.
 fn is_own(session: &Session, key: &LedgerKey) -> bool {
     session.objects.get(&key.object).is_none_or(|object| object.hop == 0)
 }
 
-/// Output through fds that were not asked for, what was passed on included.
+/// Output through fds that the user did not ask for, passed on bytes included.
 fn elsewhere(known: &session::Process, passed_on: &[(&LedgerKey, &LedgerRow)]) -> Elsewhere {
     let sum = |of: fn(&LedgerRow) -> u64| passed_on.iter().map(|(_, row)| of(row)).sum::<u64>();
     Elsewhere {
@@ -71,8 +71,8 @@ fn stdio(session: &Session, states: Option<[FdState; 3]>) -> Vec<String> {
     states.iter().flatten().map(|state| session.object_name(&state.object)).collect()
 }
 
-/// A standard fd that never saw a write is listed with what it pointed to at the start, and, where
-/// it was replaced without a write since, with what it points to now.
+/// Lists a standard fd without a write: what it pointed to at the start, and, if it was replaced, what it points to
+/// at the end.
 fn silent_fd(session: &Session, known: &session::Process, number: i32, fds: &mut Vec<Fd>) {
     let Ok(index) = usize::try_from(number) else { return };
     let at = |stdio: Option<[FdState; 3]>| stdio.and_then(|stdio| stdio.get(index).copied());

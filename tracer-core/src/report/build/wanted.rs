@@ -1,4 +1,4 @@
-//! Which captured output a report gives back.
+//! Decides which captured output a report recovers.
 
 use std::collections::BTreeSet;
 
@@ -14,35 +14,35 @@ use crate::{
     verdict::{Case, Finding, Rule, Stream, Subject},
 };
 
-/// Objects whose unread bytes are given back.
+/// Maximal number of objects whose unread bytes are recovered.
 const MAX_TAILS: usize = 64;
-/// Streams that are given back whole.
+/// Maximal number of streams that are recovered completely.
 const MAX_STREAMS: usize = 20;
-/// Rules that say that bytes left the process, and were lost or not seen further up.
+/// Rules about bytes that left the process and were lost, or could not be followed further.
 const RULES: [Rule; 5] =
     [Rule::ReadThenLost, Rule::Delivered, Rule::Discarded, Rule::OtherStream, Rule::ReadByOther];
 
-/// What to look for in a capture.
+/// What to recover from a capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// In the order of the report.
     pub wants: Vec<Want>,
-    /// How many more there would be.
+    /// Number of further requests that are left out.
     pub more: u64,
 }
 
-/// Decides what to look for: the unread bytes of the target's own pipes and sockets, then, for findings
-/// about bytes that left the process and did not arrive, the streams that they are about.
+/// Decides what to recover: the unread bytes of the target's own pipes and sockets, then the streams that findings of
+/// [`RULES`] are about.
 #[must_use]
 pub fn wanted(case: &Case<'_>, findings: &[Finding]) -> Wanted {
     let mut tails = tails(case.session, &case.flows);
-    let told: BTreeSet<ObjectId> = tails.iter().filter_map(whole_object).collect();
+    let covered: BTreeSet<ObjectId> = tails.iter().filter_map(whole_object).collect();
     let mut seen = BTreeSet::new();
     let mut streams: Vec<Want> = findings
         .iter()
         .filter(|finding| RULES.contains(&finding.rule))
         .flat_map(|finding| rows(case, finding))
-        .filter(|key| seen.insert(*key) && !told.contains(&key.object))
+        .filter(|key| seen.insert(*key) && !covered.contains(&key.object))
         .map(|LedgerKey { process, fd, object, .. }| Want::Stream { process, fd, object })
         .collect();
     let more = tails.len().saturating_sub(MAX_TAILS) + streams.len().saturating_sub(MAX_STREAMS);
@@ -52,7 +52,7 @@ pub fn wanted(case: &Case<'_>, findings: &[Finding]) -> Wanted {
     Wanted { wants: tails, more: more as u64 }
 }
 
-/// Unread bytes of the target's own output, in order of first sight.
+/// Unread bytes of the target's own output, in the order in which the objects came under watch.
 fn tails(session: &Session, flows: &Flows) -> Vec<Want> {
     let mut objects: Vec<_> = session.objects.values().filter(|object| object.hop == 0).collect();
     objects.sort_by_key(|object| (object.seen_ns, object.id));
@@ -60,7 +60,7 @@ fn tails(session: &Session, flows: &Flows) -> Vec<Want> {
         let flow = flows.get(&object);
         let unread = flow.unread.filter(|unread| *unread > 0)?;
         let (in_flight, written) = (flow.in_flight, flow.written);
-        // What was inside before the trace cannot have been captured.
+        // Bytes from before the trace cannot have been captured.
         let is_stream = session.objects.get(&object).is_none_or(Object::is_byte_stream);
         let is_sure = flow.balanced == Some(true) && is_stream;
         (written > 0).then_some(Want::Tail { object, unread, in_flight, written, is_sure })
@@ -68,7 +68,7 @@ fn tails(session: &Session, flows: &Flows) -> Vec<Want> {
     objects.into_iter().filter_map(|object| tail(object.id)).collect()
 }
 
-/// The object of a tail that is everything that was written to it: its streams need not be told again.
+/// The object of a tail that covers all bytes written to it; its streams need no request of their own.
 fn whole_object(want: &Want) -> Option<ObjectId> {
     match *want {
         Want::Tail { object, unread, written, .. } if unread >= written => Some(object),
@@ -99,13 +99,13 @@ fn concerns(finding: &Finding, stream: &Stream) -> bool {
     !stream.object.is_none() && finding.fd.is_none_or(|fd| fd == stream.fd)
 }
 
-/// What a process wrote.
+/// The rows that a process wrote to.
 fn written(session: &Session, process: ProcessId) -> impl Iterator<Item = LedgerKey> {
     session.rows_of(process, WRITE).filter(|(_, row)| row.bytes > 0).map(|(key, _)| *key)
 }
 
-/// A log that is short is its writer's, which is no command: the finding is about what that one read of
-/// the log's container, whose directory and FIFOs have its id in their names.
+/// The rows for a finding about a container engine's log: what the engine read from the container. The directory of
+/// the log and the FIFOs have the id of the container in their names.
 fn rows_of_log(case: &Case<'_>, finding: &Finding) -> Vec<LedgerKey> {
     let source = finding.evidence.get("source").and_then(|source| source.as_str());
     let Some(id) = source.and_then(|path| path.rsplit('/').nth(1)) else { return Vec::new() };

@@ -1,4 +1,4 @@
-//! The last resort: no other rule had anything to say, so the numbers speak.
+//! The fallback: only the numbers, if no other rule applies.
 
 use super::super::{Case, Subject, evidence, words};
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     verdict::{Finding, Rule, Severity},
 };
 
-/// Not in the list of rules: asked only when all of them were silent.
+/// Not in the list of rules: called only if none of them found anything.
 pub(in crate::verdict) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Finding {
     let parts: Vec<String> = subject
         .streams()

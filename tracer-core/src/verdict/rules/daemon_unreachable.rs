@@ -1,4 +1,4 @@
-//! The program could not connect to what does its work, such as docker's daemon.
+//! The program could not connect to the daemon that does its work, such as docker's.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::{
     verdict::{Finding, Rule, Severity},
 };
 
-/// Sockets that libraries try on every start and do without.
+/// Sockets that libraries try at every start and do not need.
 const OPTIONAL: [&str; 4] = ["nscd", "/run/systemd/", "sssd", "/dev/log"];
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
@@ -42,8 +42,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     vec![evidence::with(finding, "error", json!(error))]
 }
 
-/// Resolvers try each address with a connect that sends nothing, to sort out families that this
-/// machine has no route for (RFC 6724).
+/// Resolvers try each address with a connect that sends nothing, to exclude families without a route (RFC 6724).
 fn is_probe(fact: &Fact) -> bool {
     let no_route = [errno::ENETUNREACH, errno::EADDRNOTAVAIL, errno::EAFNOSUPPORT];
     fact.about.starts_with('[') && no_route.contains(&fact.errno)

@@ -1,4 +1,4 @@
-//! Everything that was written arrived at the other end of its pipe, file or terminal.
+//! All bytes arrived at the other end of the pipe, file or terminal.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     if used.is_empty() || !used.iter().all(|stream| is_delivered(case, stream)) {
         return Vec::new();
     }
-    // stderr alone is told by its own rule, with the same facts.
+    // For stderr alone, `other_stream` reports the same facts.
     if subject.stdout.row.bytes == 0 && subject.stdout.object != subject.stderr.object {
         return Vec::new();
     }
@@ -59,17 +59,17 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     vec![evidence::with(finding, "readers", json!(readers))]
 }
 
-/// Whether a stream has bytes that somebody can look for; of `/dev/null` another rule tells.
+/// Whether a stream carried bytes; `discarded` reports `/dev/null`.
 fn carries(stream: &Stream) -> bool {
     stream.row.bytes > 0 && stream.kind != Kind::Null
 }
 
-/// Whether a stream's bytes are where they should be.
+/// Whether the bytes of a stream arrived.
 fn is_delivered(case: &Case<'_>, stream: &Stream) -> bool {
     let flow = case.flows.get(&stream.object);
     match stream.kind {
         Kind::Pipe | Kind::Fifo => flow.unread == Some(0) && flow.balanced != Some(false),
-        // Where the other end is not on this machine, another rule speaks.
+        // `out_of_sight` reports a socket whose other end is not on this machine.
         Kind::Socket => {
             case.session.is_joined(&stream.object)
                 && flow.unread.map_or(flow.read >= flow.written, |unread| unread == 0)

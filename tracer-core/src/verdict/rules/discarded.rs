@@ -1,4 +1,4 @@
-//! The stream leads to /dev/null.
+//! The stream is `/dev/null`.
 
 use super::super::{Case, Subject, evidence, words};
 use crate::{

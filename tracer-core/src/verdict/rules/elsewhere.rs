@@ -1,4 +1,4 @@
-//! fd 1 or 2 was pointed somewhere else after the start: the manager's pipe is not where it went.
+//! fd 1 or 2 was redirected after the start, so the output did not go to the manager's pipe.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The command never started: `execve` failed and the process ended without an image of its own.
+//! The command never started: `execve` failed, and the process ended without an image of its own.
 
 use serde_json::json;
 
@@ -37,8 +37,8 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     vec![evidence::with(finding, "error", json!(error))]
 }
 
-/// The failure to tell of: a search along `PATH` goes on after a file that it may not execute, and its
-/// last word is then that the next folder has none (`execvp(3)` says `EACCES`, too).
+/// The failure to report. A search along `PATH` continues after a file without execute permission, so its last
+/// failure is often `ENOENT` (`execvp(3)`); another error is decisive.
 fn decisive_failure(process: &Process) -> Option<&Fact> {
     let failed = || process.facts.iter().rev().filter(|fact| fact.kind == FactKind::ExecFailed);
     let found = failed().find(|fact| !matches!(fact.errno, errno::ENOENT | errno::ENOTDIR));

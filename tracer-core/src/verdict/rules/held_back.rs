@@ -1,5 +1,5 @@
-//! The program kept its output in a buffer: nearly everything came at the very end of a long run, or in
-//! full blocks that are far apart.
+//! The program kept its output in a buffer: nearly all bytes came at the end of a long run, or in full blocks that
+//! are far apart.
 
 use serde_json::json;
 use tracer_common::{ledger::WRITE, object::ObjectId};
@@ -11,15 +11,15 @@ use crate::{
     verdict::{Finding, Rule, Severity},
 };
 
-/// A run shorter than this cannot be told from one that simply writes once.
+/// Minimal run time; a shorter run may simply write once.
 const LONG_RUN_NS: u64 = 1_000_000_000;
-/// The latest write must lie this close to the end.
+/// Maximal time between the latest write and the end.
 const LAST_MOMENTS_NS: u64 = 200_000_000;
 /// Buffers of C and Python programs (`BUFSIZ`-like sizes: stdio on a pipe 4,096 or 8,192 B, and larger).
 const BLOCKS: [u64; 5] = [4096, 8192, 16_384, 32_768, 65_536];
-/// Blocks that are this far apart make a reader wait.
+/// Minimal average time between blocks that makes a reader wait.
 const FAR_APART_NS: u64 = 1_000_000_000;
-/// Percent of the bytes that must have come in the last moments.
+/// Percentage of the bytes that must have come in the last moments.
 const SHARE: u64 = 90;
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
@@ -31,7 +31,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     findings
 }
 
-/// The size of the blocks in which a stream was written, and the time between two of them.
+/// The size of the blocks in which a stream was written, and the average time between two of them.
 fn blocks(subject: &Subject<'_>, stream: &Stream) -> Option<(u64, u64)> {
     let row = &stream.row;
     let gap = row.last_ns.saturating_sub(row.first_ns).checked_div(row.calls.checked_sub(1)?)?;
@@ -62,7 +62,7 @@ fn describe_blocks(
     evidence::with(finding, "gap_ms", json!(gap_ns as f64 / 1e6))
 }
 
-/// What makes most programs write line by line.
+/// Advice that makes most programs write line by line.
 const UNBUFFER: &str = "If it had something to say earlier, it keeps it in a buffer when its output is no \
                         terminal: try `stdbuf -oL`, `python -u` or `tracer --pty -- COMMAND`.";
 
@@ -73,7 +73,7 @@ fn at_the_end(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     subject
         .streams()
         .into_iter()
-        // Nobody waits for what is discarded, and to a terminal programs write line by line.
+        // Discarded output has no reader that waits, and programs write line by line to a terminal.
         .filter(|stream| !matches!(stream.kind, Kind::Null | Kind::Pty | Kind::Device))
         .filter(|stream| stream.row.bytes > 0 && end_ns.saturating_sub(began) >= LONG_RUN_NS)
         .filter_map(|stream| {
@@ -115,7 +115,7 @@ fn describe(
     evidence::with(finding, "bytes_per_write", json!(block))
 }
 
-/// Whether the writer itself was started only shortly before it wrote: then nothing was held back.
+/// Whether the writer itself was started shortly before it wrote; then nothing was held back.
 fn began_late(case: &Case<'_>, subject: &Subject<'_>, object: ObjectId, waited: u64) -> bool {
     subject
         .members

@@ -1,5 +1,5 @@
-//! The command ended, and something that it started still held or wrote its output: a manager that
-//! waits for the end of the stream waits for that one.
+//! The command ended, and a descendant still held or wrote its output: a manager that waits for the end of the stream
+//! waits for that descendant.
 
 use serde_json::json;
 use tracer_common::{id::ProcessId, ledger::WRITE, object::ObjectId};
@@ -11,15 +11,15 @@ use crate::{
     verdict::{Finding, Rule, Severity},
 };
 
-/// Within this time after the command's end a helper of it is simply the next to end.
+/// A descendant that ends within this time after the command is not late.
 const AT_ONCE_NS: u64 = 200_000_000;
 
-/// A descendant that outlived the command on its streams.
+/// A descendant that used the command's streams after its end.
 struct Late<'a> {
     process: &'a Process,
-    /// Bytes that are known to have come after the command's end.
+    /// Bytes that certainly came after the end of the command.
     bytes: u64,
-    /// When it was seen there last.
+    /// When it last used them.
     until_ns: u64,
     still_open: bool,
 }
@@ -55,7 +55,7 @@ fn late<'a>(
     for (key, row) in case.session.rows_of(member, WRITE) {
         if is_stream(&key.object) && row.last_ns > end_ns {
             wrote_ns = row.last_ns.max(wrote_ns);
-            // A row that began before the end does not tell how much came after it.
+            // A row that began before the end does not show how many of its bytes came after it.
             bytes += if row.first_ns > end_ns { row.bytes } else { 0 };
         }
     }
@@ -86,7 +86,7 @@ fn what_it_did(late: &Late<'_>, end_ns: u64) -> String {
     }
 }
 
-/// Its command line and pid; of a copy of the command itself, such as a shell's subshell, the name only.
+/// Its command line and pid; for a fork of the command itself, such as a subshell, only the name and pid.
 fn called(process: &Process) -> String {
     if !process.executed {
         return process.short();
@@ -94,8 +94,8 @@ fn called(process: &Process) -> String {
     words::called(process)
 }
 
-/// Whether a process holds an object as far as the latest survey tells: a daemon that has pointed its
-/// output elsewhere does not.
+/// Whether a process holds an object according to the latest survey; a daemon that has redirected its output does
+/// not.
 fn holds(case: &Case<'_>, process: ProcessId, object: &ObjectId) -> bool {
     case.session.holders(object).any(|held| held.process == process)
 }

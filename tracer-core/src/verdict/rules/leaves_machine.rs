@@ -1,4 +1,4 @@
-//! The stream is a socket whose other end is not seen: a network connection, or a datagram socket.
+//! The stream is a socket whose other end is unknown: a network connection, or a datagram socket.
 
 use std::net::Ipv6Addr;
 

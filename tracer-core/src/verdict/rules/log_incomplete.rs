@@ -1,4 +1,4 @@
-//! A container engine read a container's output, and its log file has less.
+//! A container engine read the output of a container, and its log file has fewer bytes.
 
 use serde_json::{Map, json};
 use tracer_common::{
@@ -14,9 +14,9 @@ use crate::{
     verdict::{Confidence, Finding, Rule, Severity},
 };
 
-/// Output that rested this long is in the log.
+/// After this time without a read, all output is in the log.
 const RESTED_NS: u64 = 1_000_000_000;
-/// Characters of a container's id in a sentence.
+/// Number of characters of a container's id in a sentence.
 const SHORT_ID: usize = 12;
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
@@ -75,7 +75,7 @@ fn container(path: &str) -> Option<&str> {
     name.strip_suffix("-json.log").filter(|id| id.len() >= SHORT_ID)
 }
 
-/// Whether the container has another log file too: then none of them has everything.
+/// Whether the container has another log file as well, so that no file has everything.
 fn is_rotated(case: &Case<'_>, log: &Object, id: &str) -> bool {
     let mut objects = case.session.objects.values();
     objects.any(|other| {
@@ -83,12 +83,12 @@ fn is_rotated(case: &Case<'_>, log: &Object, id: &str) -> bool {
     })
 }
 
-/// The directory that a log file of docker lies in is named after its container.
+/// The id of the container, which is the name of the directory of its log file.
 fn container_of(path: &str) -> &str {
     path.rsplit('/').nth(1).unwrap_or_default()
 }
 
-/// Whether the container's output had ended, or rested for a while: a partial line is logged later.
+/// Whether the output of the container has ended or paused; a partial line is logged later.
 fn has_settled(case: &Case<'_>, reader: ProcessId, id: &str) -> bool {
     let stdio = |object: &Object| object.kind.is_pipe() && object.path.contains(id);
     let objects = || case.session.objects.values().filter(|object| stdio(object));
@@ -102,7 +102,7 @@ fn has_settled(case: &Case<'_>, reader: ProcessId, id: &str) -> bool {
     is_closed || last_ns.is_some_and(|last| case.session.end_ns.saturating_sub(last) > RESTED_NS)
 }
 
-/// What a process read out of objects whose path names the container: its stdio FIFOs.
+/// Bytes that a process read from objects whose path has the id of the container: its stdio FIFOs.
 fn read_of(case: &Case<'_>, reader: ProcessId, id: &str) -> u64 {
     case.session
         .rows_of(reader, READ)

@@ -1,4 +1,4 @@
-//! The command wrote nothing: no byte and no attempt on stdout or stderr, by it or what it started.
+//! The command and its descendants wrote no byte to stdout or stderr, and did not try to.
 
 use serde_json::json;
 
@@ -43,7 +43,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     vec![evidence::with(finding, "asked_for_terminal", json!(asked))]
 }
 
-/// The likeliest reason, most telling first.
+/// The likeliest reason.
 fn advice(case: &Case<'_>, subject: &Subject<'_>) -> String {
     let process = subject.process;
     let stdout = words::destination(case, &subject.stdout);

@@ -1,5 +1,5 @@
-//! The program asked for a terminal, was told there is none, and wrote something nevertheless: it may
-//! have written less, or differently, because of that.
+//! The program checked for a terminal, found none, and wrote all the same. It may have written less, or in another
+//! form.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Everything went to stderr: whoever reads stdout only sees nothing.
+//! All output went to stderr, so a reader of stdout alone gets nothing.
 
 use super::super::{Case, Subject, evidence, words};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let (stdout, stderr) = (&subject.stdout, &subject.stderr);
     let separate = stdout.object != stderr.object;
-    // What was refused on stdout is told by its own rule: it did not choose stderr.
+    // `refused` reports failed writes to stdout; then the program did not choose stderr.
     let was_refused = stdout.row.errors.iter().any(|count| *count > 0);
     if was_refused
         || stdout.row.bytes > 0

@@ -1,4 +1,4 @@
-//! What runs in a sandbox or virtual machine makes no syscalls on this kernel: silence proves nothing.
+//! Programs in a sandbox or virtual machine make no system calls on this kernel, so silence proves nothing.
 
 use serde_json::{Map, json};
 
@@ -8,8 +8,7 @@ use crate::{
     verdict::{Confidence, Finding, Rule, Severity},
 };
 
-/// How the programs are called that run a guest, and what kind each is; those that end with `-` only
-/// begin like that.
+/// Names of programs that run a guest, and the kind of guest; a name that ends with `-` is a prefix.
 const GUESTS: [(&str, &str); 10] = [
     ("runsc", "gvisor"),
     ("runsc-sandbox", "gvisor"),
@@ -28,7 +27,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
     targets.find_map(|process| Some(describe(process, guest(process)?))).into_iter().collect()
 }
 
-/// What kind of guest a process runs, if it does.
+/// The kind of guest that a process runs, if any.
 pub(in crate::verdict) fn guest(process: &Process) -> Option<&'static str> {
     let program = process.argv.first().map_or(process.comm.as_str(), String::as_str);
     let name = program.rsplit('/').next().unwrap_or(program);

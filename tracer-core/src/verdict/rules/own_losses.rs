@@ -1,5 +1,4 @@
-//! tracer itself could not record something, or its recording is not whole: said before any stronger
-//! claim.
+//! tracer itself could not record something, or its recording is incomplete. Reported before any stronger claim.
 
 use serde_json::{Map, json};
 use tracer_common::loss::{LossCell, Reason};
@@ -32,7 +31,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
     findings
 }
 
-/// What helps against the first reason that something helps against.
+/// The remedy for the first reason that has one.
 fn cure(reasons: &[&LossReason]) -> &'static str {
     let has = |reason: Reason| reasons.contains(&&LossReason::Trace(reason));
     if has(Reason::ProcessesFull) {

@@ -1,4 +1,4 @@
-//! Two processes took bytes out of the same stream: each has a part only.
+//! Two processes read from the same stream, so each has only a part.
 
 use serde_json::json;
 
@@ -23,7 +23,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
                     endpoint.bytes > 0 && !subject.members.contains(&endpoint.process)
                 })
                 .collect();
-            // The manager is the parent, where the parent reads at all.
+            // The parent first, if it reads: it is the manager.
             readers.sort_by_key(|endpoint| endpoint.process != subject.process.parent);
             match readers.split_first() {
                 Some((main, others)) if !others.is_empty() => {
@@ -55,7 +55,7 @@ fn describe(
         name(main),
         if others.len() == 1 { "neither" } else { "none of them" }
     );
-    // Commands of one stage of a pipeline, `| (read line; cat)`, share it on purpose.
+    // Commands of one stage of a pipeline share it on purpose: `| (read line; cat)`.
     let is_beside = |endpoint: &Endpoint| case.is_beside(subject, endpoint.process);
     let by_design = is_beside(main) && others.iter().all(|endpoint| is_beside(endpoint));
     let severity = if by_design { Severity::Info } else { Severity::Warning };

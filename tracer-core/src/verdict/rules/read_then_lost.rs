@@ -1,5 +1,4 @@
-//! The manager read the bytes, and its own log, or its log file, has fewer: the loss is above the
-//! kernel, in the manager.
+//! A manager read the bytes, and its log has fewer: the loss is above the kernel, in the manager.
 
 use serde_json::json;
 
@@ -18,14 +17,14 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     let about = subject.members.iter().filter_map(|member| case.claims_about.get(member));
-    let said: Vec<&Claim> = about.flatten().copied().collect();
-    if said.is_empty() {
+    let claims: Vec<&Claim> = about.flatten().copied().collect();
+    if claims.is_empty() {
         return Vec::new();
     }
     subject
         .distinct_streams()
         .into_iter()
-        .filter_map(|stream| of_stream(case, subject, stream, &said))
+        .filter_map(|stream| of_stream(case, subject, stream, &claims))
         .collect()
 }
 
@@ -33,7 +32,7 @@ fn of_stream(
     case: &Case<'_>,
     subject: &Subject<'_>,
     stream: &Stream,
-    said: &[&Claim],
+    claims: &[&Claim],
 ) -> Option<Finding> {
     let flow = case.flows.get(&stream.object);
     let is_shared = flow
@@ -41,37 +40,38 @@ fn of_stream(
         .iter()
         .any(|endpoint| endpoint.bytes > 0 && !subject.members.contains(&endpoint.process));
     if is_shared {
-        // The manager read what others wrote as well, and the log counts them apart.
+        // The manager also read bytes of other processes, which the log counts separately.
         return None;
     }
     let both = subject.stdout.object == subject.stderr.object;
-    let of = |said: &Claim| match (both, stream.fd) {
-        (true, _) => [said.stdout.claimed(), said.stderr.claimed()]
+    let of = |claim: &Claim| match (both, stream.fd) {
+        (true, _) => [claim.stdout.claimed(), claim.stderr.claimed()]
             .into_iter()
             .flatten()
             .reduce(u64::saturating_add),
-        (false, 1) => said.stdout.claimed(),
-        (false, _) => said.stderr.claimed(),
+        (false, 1) => claim.stdout.claimed(),
+        (false, _) => claim.stderr.claimed(),
     };
-    let handed: Option<u64> = said.iter().filter_map(|said| of(said)).reduce(u64::saturating_add);
-    let lost = flow.read.checked_sub(handed.unwrap_or(0)).filter(|lost| *lost > 0)?;
+    let returned: Option<u64> =
+        claims.iter().filter_map(|claim| of(claim)).reduce(u64::saturating_add);
+    let lost = flow.read.checked_sub(returned.unwrap_or(0)).filter(|lost| *lost > 0)?;
     let reader = flow.readers_in_words().unwrap_or_else(|| "its reader".to_owned());
-    let claim = match handed {
-        Some(handed) => format!("its log says that it handed out {}", units::exact(handed)),
+    let statement = match returned {
+        Some(returned) => format!("its log says that it handed out {}", units::exact(returned)),
         None => "its log has no line that it handed any of it out".to_owned(),
     };
-    // A line that could not be read may be the one that says it.
+    // A line that could not be read may have the missing bytes.
     let bad: u64 = case.session.logs_read.iter().map(|log| log.bad).sum();
     let doubt = doubt(bad);
     let message = format!(
-        "{reader} read {} of {} from {}, and {claim}{doubt}: {} were lost in the manager, above the kernel.{}",
+        "{reader} read {} of {} from {}, and {statement}{doubt}: {} were lost in the manager, above the kernel.{}",
         units::exact(flow.read),
         stream.name(),
         words::who(subject),
         units::exact(lost),
         words::ending(subject)
     );
-    // What a running command wrote may still be asked for.
+    // A client may still ask for the output of a running command.
     let is_final = subject.process.end_ns.is_some();
     let severity = if is_final { Severity::Loss } else { Severity::Warning };
     let finding = evidence::finding(case, subject, Rule::ReadThenLost, severity, message);
@@ -79,10 +79,10 @@ fn of_stream(
     if bad > 0 || !is_final {
         finding.confidence = Confidence::Unsure;
     }
-    finding.advice = Some(advice(subject, flow.read, handed));
+    finding.advice = Some(advice(subject, flow.read, returned));
     let facts = [
         ("read", json!(flow.read)),
-        ("handed_out", json!(handed.unwrap_or(0))),
+        ("handed_out", json!(returned.unwrap_or(0))),
         ("lost", json!(lost)),
         ("source", json!("worker log")),
     ];
@@ -96,8 +96,8 @@ fn doubt(bad: u64) -> String {
     }
 }
 
-/// The likeliest of the known ways in which a manager loses what it has read.
-fn advice(subject: &Subject<'_>, read: u64, handed: Option<u64>) -> String {
+/// The likeliest known cause for a loss in a manager.
+fn advice(subject: &Subject<'_>, read: u64, returned: Option<u64>) -> String {
     if read > GRPC_LIMIT {
         return format!(
             "{} are more than gRPC's default limit of {} for one answer: the answer fails after the \
@@ -106,7 +106,7 @@ fn advice(subject: &Subject<'_>, read: u64, handed: Option<u64>) -> String {
             units::exact(GRPC_LIMIT)
         );
     }
-    match (subject.process.exit_code(), handed) {
+    match (subject.process.exit_code(), returned) {
         (Some(code), None) if code != 0 => format!(
             "It exited with {code}: a manager that waits for the command and returns an error drops \
              the output with it."

@@ -1,4 +1,4 @@
-//! Nobody could read any more: EPIPE, and usually death by SIGPIPE.
+//! All read ends were closed: EPIPE, and usually death by SIGPIPE.
 
 use serde_json::json;
 use tracer_common::ledger::error;

@@ -1,4 +1,4 @@
-//! The kernel refused bytes and the program did not come back for them, or could not write at all.
+//! The kernel refused bytes and the program did not write them again, or it could not write at all.
 
 use serde_json::json;
 use tracer_common::ledger::error;
@@ -13,7 +13,7 @@ use crate::{
 /// `O_NONBLOCK` (`include/uapi/asm-generic/fcntl.h`).
 const O_NONBLOCK: u32 = 0o4000;
 
-/// Errors that lose output, with what each means to an operator.
+/// Errors that lose output, with their meaning and advice.
 const CLASSES: [(u32, &str, &str); 5] = [
     (
         error::EAGAIN,
@@ -47,14 +47,15 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     findings
 }
 
-/// A refusal with `EAGAIN` loses bytes only when no later call succeeded, and none can any more.
+/// Whether errors of a class lost bytes. `EAGAIN` loses bytes only if no later call succeeded and the process has
+/// ended.
 fn is_lost(subject: &Subject<'_>, stream: &Stream, class: u32) -> bool {
     let gave_up = stream.row.last_refused > 0 && subject.process.end_ns.is_some();
     stream.errors(class) > 0 && (class != error::EAGAIN || gave_up)
 }
 
-/// Refused for the moment, and later writes went through, or still may: whether the same bytes came
-/// again cannot be told from counts.
+/// Bytes were refused for the moment, and later writes succeeded or still may. Counts do not show whether the same
+/// bytes were written again.
 fn put_off(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Option<Finding> {
     let refusals = stream.errors(error::EAGAIN);
     let waits = stream.row.last_refused > 0;
@@ -67,7 +68,7 @@ fn put_off(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Option<Fi
         "it went on writing, but whether it wrote those bytes again cannot be told"
     };
     let message = format!("{} had {}; {again}.", words::who(subject), obstacles(stream));
-    // After a short write every usual library writes the rest.
+    // After a short write, all common libraries write the rest.
     let severity = if refusals == 0 { Severity::Info } else { Severity::Warning };
     let finding = evidence::finding(case, subject, Rule::PutOff, severity, message);
     let mut finding = evidence::with_stream(finding, case, stream);
@@ -131,7 +132,7 @@ fn refusal(
     evidence::with(finding, "refused_bytes", json!(stream.row.last_refused))
 }
 
-/// Who made the stream's open file non-blocking.
+/// The process that made the stream's open file non-blocking.
 struct Nonblock<'a> {
     by: Option<&'a Process>,
     sentence: String,

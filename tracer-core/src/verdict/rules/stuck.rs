@@ -1,4 +1,4 @@
-//! The writer sleeps in its write: the pipe is full, and whoever should read it does not.
+//! The writer is blocked in a write: the pipe is full, and its reader does not read.
 
 use serde_json::{Value, json};
 use tracer_common::id::ProcessId;
@@ -15,7 +15,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     subject
         .distinct_streams()
         .into_iter()
-        // Whoever sleeps in a write to a file waits for a disk, and no reader could help.
+        // A blocked write to a file waits for a disk, not for a reader.
         .filter(|stream| stream.kind.is_pipe() || case.session.is_joined(&stream.object))
         .filter_map(|stream| {
             let blocked_writer = blocked_writer(case, subject, stream)?;
@@ -26,7 +26,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// The member that sleeps in a write to the stream.
+/// A member that is blocked in a write to the stream.
 fn blocked_writer<'a>(
     case: &'a Case<'_>,
     subject: &Subject<'_>,
@@ -36,16 +36,16 @@ fn blocked_writer<'a>(
     writers.iter().copied().find(|thread| subject.members.contains(&thread.process))
 }
 
-/// Who should read, and what is known of it.
+/// The process that should read.
 struct Reader<'a> {
     process: ProcessId,
     comm: String,
     last_ns: Option<u64>,
-    /// What its threads sleep in, where it is a read of another watched object.
+    /// A thread of it that is blocked in a read of another watched object.
     waits_on: Option<&'a BlockedThread>,
 }
 
-/// The latest reader, else whoever could read.
+/// The latest reader, else a process that holds a read end.
 fn reader<'a>(case: &'a Case<'_>, stream: &Stream) -> Option<Reader<'a>> {
     let peer = case.session.peer(&stream.object);
     let readers = case.flows.get(&stream.object).readers.iter();
@@ -115,7 +115,7 @@ fn writer(case: &Case<'_>, subject: &Subject<'_>, blocked_writer: &BlockedThread
     }
 }
 
-/// What the reader does instead: `manager (pid 60) has read nothing for 4.2 s`.
+/// The state of the reader: `manager (pid 60) has read nothing for 4.2 s`.
 fn idle(case: &Case<'_>, reader: Option<&Reader<'_>>) -> String {
     let Some(reader) = reader else { return "nobody is known to read it".to_owned() };
     let who = named(&reader.comm, reader.process);

@@ -1,4 +1,4 @@
-//! Bytes were left in the pipe: nobody took them out, and perhaps nobody can any more.
+//! Bytes were left unread in the pipe.
 
 use serde_json::json;
 use tracer_common::{id::ProcessId, ledger::READ, object::ObjectId};
@@ -65,7 +65,7 @@ fn describe(
     evidence::with(finding, "reader_alive", json!(reader.is_some()))
 }
 
-/// When a process last took bytes out of an object.
+/// When a process last read bytes from an object.
 fn last_read(case: &Case<'_>, process: ProcessId, peer: &ObjectId) -> Option<u64> {
     let rows = case.session.rows_of(process, READ);
     rows.filter(|(key, row)| key.object == *peer && row.bytes > 0).map(|(_, row)| row.last_ns).max()
@@ -91,7 +91,7 @@ fn fate(
     }
 }
 
-/// A reader that still can is slow; a command beside it that had enough (`head`) is by design.
+/// A remaining reader is slow; a next command of the pipeline that had enough (`head`) is by design.
 fn severity(
     case: &Case<'_>,
     subject: &Subject<'_>,

@@ -1,7 +1,7 @@
-//! A session in a few words: who runs, what its streams are, who wrote and read how much.
+//! Builds a session in a few calls: processes, their streams, and what they wrote and read.
 //!
-//! The trace lasts from 0 to 10,000 ms. Pids below 50 were there before it; the others start at as many
-//! milliseconds as their pid says.
+//! The trace lasts from 0 to 10,000 ms. Processes with a pid below 50 ran before it; any other one starts at as many
+//! milliseconds as its pid.
 
 use tracer_common::{
     event::{self as layout, fact},
@@ -28,7 +28,7 @@ use crate::{
 };
 
 const START_NS: u64 = 10_000_000_000;
-/// Pids from here on start under the trace.
+/// Processes from this pid on start during the trace.
 const FIRST_NEW: u32 = 50;
 
 /// The manager of [`managed`].
@@ -44,7 +44,7 @@ pub(super) const fn object(ino: u64) -> ObjectId {
     ObjectId { ino, dev: 15, discriminator: 0 }
 }
 
-/// Nanoseconds since boot at so many milliseconds of the trace.
+/// Nanoseconds since boot at `ms` milliseconds of the trace.
 pub(super) fn at(ms: u64) -> u64 {
     START_NS + ms * 1_000_000
 }
@@ -54,7 +54,7 @@ pub(super) fn id(tgid: u32) -> ProcessId {
     ProcessId::new(tgid, start_ns)
 }
 
-/// One `write` of so many bytes at 100 ms.
+/// One `write` of `bytes` bytes at 100 ms.
 pub(super) fn write(bytes: u64) -> LedgerRow {
     written_at(bytes, 100)
 }
@@ -65,17 +65,17 @@ pub(super) fn written_at(bytes: u64, ms: u64) -> LedgerRow {
     LedgerRow { bytes, calls: 1, first_ns, last_ns, ops, ..LedgerRow::ZERO }
 }
 
-/// The row with some calls that failed.
+/// The row with failed calls.
 pub(super) fn with_errors(mut row: LedgerRow, class: u32, count: u32) -> LedgerRow {
     row.errors[class as usize] = count;
     row
 }
 
-/// A session that grows.
+/// A session under construction.
 #[derive(Clone, Debug)]
 pub(super) struct Scene(Session);
 
-/// A manager that was there, and a command of it with a pipe for each stream.
+/// A manager that ran before the trace, and a command of it with a pipe for each stream.
 pub(super) fn managed(argv: &[&str]) -> Scene {
     let mut session = Session::default();
     (session.start_ns, session.end_ns) = (START_NS, at(10_000));
@@ -83,7 +83,7 @@ pub(super) fn managed(argv: &[&str]) -> Scene {
     scene.there(MANAGER, "manager").command(COMMAND, MANAGER, argv, [NULL, OUT, ERR])
 }
 
-/// The same, and it wrote so much to stdout, which the manager read.
+/// The same; the command wrote `bytes` bytes to stdout, and the manager read them.
 pub(super) fn wrote_and_read(argv: &[&str], bytes: u64) -> Scene {
     managed(argv).wrote(COMMAND, 1, OUT, write(bytes)).read(MANAGER, OUT, bytes, 110)
 }
@@ -113,7 +113,7 @@ impl Scene {
         self.event(0, EventKind::Object { object, name: name.into() })
     }
 
-    /// A socket of this family; the other end is `joined`, or not seen.
+    /// A socket of this family; its other end is `joined`, or unknown.
     pub(super) fn socket(
         self,
         id: ObjectId,
@@ -128,13 +128,13 @@ impl Scene {
         self.event(0, EventKind::Object { object, name: String::new() })
     }
 
-    /// A target that was there before the trace.
+    /// A target that ran before the trace.
     pub(super) fn there(self, tgid: u32, comm: &str) -> Self {
-        self.met(tgid, comm, [ObjectId::NONE; 3])
+        self.adopted(tgid, comm, [ObjectId::NONE; 3])
     }
 
-    /// The same with these streams when the trace began.
-    pub(super) fn met(self, tgid: u32, comm: &str, stdio: [ObjectId; 3]) -> Self {
+    /// The same, with these streams at the start of the trace.
+    pub(super) fn adopted(self, tgid: u32, comm: &str, stdio: [ObjectId; 3]) -> Self {
         let (process, role, argv) = (id(tgid), ROLE_TARGET, vec![comm.to_owned()]);
         let stdio = stdio.map(|object| FdState { object, ..FdState::default() });
         let image = Image { process, role, argv, comm: comm.into(), stdio, ..Image::default() };
@@ -177,7 +177,7 @@ impl Scene {
         self
     }
 
-    /// A process, which may be a stranger, took bytes out through its fd 5.
+    /// A process, which need not be a target, read bytes through its fd 5.
     pub(super) fn read(mut self, tgid: u32, object: ObjectId, bytes: u64, ms: u64) -> Self {
         let key = LedgerKey { process: id(tgid), object, fd: 5, direction: READ };
         let first = layout::FirstIo { key, ..layout::FirstIo::default() };
@@ -187,12 +187,12 @@ impl Scene {
         self.event(ms, EventKind::FirstIo { first, comm: format!("reader{tgid}") })
     }
 
-    /// The reading end that [`Scene::read`] used is closed.
+    /// The read end of [`Scene::read`] was closed.
     pub(super) fn closed(self, tgid: u32, object: ObjectId, ms: u64) -> Self {
         self.end(tgid, 5, object, Sighting::Closed, ms)
     }
 
-    /// A survey at the end of the trace finds a process that can read (fd 5) or write (fd 1).
+    /// A survey at the end of the trace finds that a process can read (fd 5) or write (fd 1).
     pub(super) fn holds(self, tgid: u32, fd: i32, object: ObjectId) -> Self {
         self.end(tgid, fd, object, Sighting::Open, 10_000)
     }
@@ -204,7 +204,7 @@ impl Scene {
         self.event(ms, EventKind::Holder { holder, comm, sighting })
     }
 
-    /// What the kernel found in a pipe.
+    /// The kernel side found this many bytes in a pipe.
     pub(super) fn inside(self, object: ObjectId, unread: u64, ms: u64) -> Self {
         let pipe = PipeState { unread, slots: 16, valid: 1, ..PipeState::default() };
         let state = FdState { object, flags: 1, ..FdState::default() };
@@ -214,12 +214,12 @@ impl Scene {
         self.event(ms, EventKind::Holder { holder, comm: "manager".into(), sighting })
     }
 
-    /// It exits with this code, its streams as they were.
+    /// It exits with this code; its streams are unchanged.
     pub(super) fn exited(self, tgid: u32, code: u32, ms: u64) -> Self {
         self.ended(tgid, code << 8, ms)
     }
 
-    /// The same with a status as of `waitpid`.
+    /// The same with a status like that of `waitpid`.
     pub(super) fn ended(self, tgid: u32, status: u32, ms: u64) -> Self {
         let known = self.0.processes.get(&id(tgid)).and_then(|process| process.stdio);
         let stdio = known.unwrap_or_default();
@@ -227,7 +227,7 @@ impl Scene {
         self.event(ms, EventKind::Exit(exit))
     }
 
-    /// It exits with 0, and these are its streams by then.
+    /// It exits with 0; these are its streams at the end.
     pub(super) fn exited_with(self, tgid: u32, ms: u64, stdio: [ObjectId; 3]) -> Self {
         let stdio = stdio.map(|object| FdState { object, ..FdState::default() });
         let exit = Exit { process: id(tgid), stdio, ..Exit::default() };
@@ -258,7 +258,7 @@ impl Scene {
         self.fact(tgid, fact::CONNECT_FAILED, 3, errno, &raw)
     }
 
-    /// It sleeps in a write when the trace ends.
+    /// A thread of it is blocked in a call when the trace ends.
     pub(super) fn blocked(self, tgid: u32, call: BlockedCall, fd: i32, object: ObjectId) -> Self {
         let (process, object) = (id(tgid), Some(object));
         self.event(
@@ -267,11 +267,11 @@ impl Scene {
         )
     }
 
-    /// The manager's log says that it handed out so much of the command's stdout.
+    /// The manager's log claims that it returned this many bytes of the command's stdout.
     pub(super) fn claims(self, bytes: u64) -> Self {
         let (stdout, stderr) = (Replies { lines: 1, bytes }, Replies::default());
-        let said = Claim { pid: COMMAND, stdout, stderr, ..Claim::default() };
-        self.event(9_000, EventKind::Claim(said))
+        let claim = Claim { pid: COMMAND, stdout, stderr, ..Claim::default() };
+        self.event(9_000, EventKind::Claim(claim))
     }
 
     pub(super) fn bad_log_lines(self, bad: u64) -> Self {
@@ -284,23 +284,23 @@ impl Scene {
         self
     }
 
-    /// Every finding about it.
+    /// All findings.
     pub(super) fn judged(&self) -> Vec<Finding> {
         judge(&Case::new(&self.0))
     }
 
-    /// What its report gives back out of a capture.
+    /// What its report would recover from a capture.
     pub(super) fn wanted(&self) -> Wanted {
         report::wanted(&Case::new(&self.0), &self.judged())
     }
 
-    /// The same where there are only these findings.
+    /// The same for these findings.
     pub(super) fn wanted_for(&self, findings: &[Finding]) -> Vec<Want> {
         report::wanted(&Case::new(&self.0), findings).wants
     }
 
-    /// The finding of a rule, where it speaks.
-    pub(super) fn says(&self, rule: Rule) -> Option<Finding> {
+    /// The finding of a rule, if there is one.
+    pub(super) fn finding(&self, rule: Rule) -> Option<Finding> {
         self.judged().into_iter().find(|finding| finding.rule == rule)
     }
 }

@@ -1,4 +1,4 @@
-//! Sentences: the right one accused, in words that cannot be misread.
+//! Messages: they name the right process, in words that cannot be misread.
 
 use tracer_common::{
     ledger::{LedgerRow, error},
@@ -10,16 +10,16 @@ use crate::{event::BlockedCall, text::errno};
 
 const SEQ: [&str; 3] = ["seq", "1", "9"];
 
-fn told(scene: &Scene, rule: Rule) -> String {
-    scene.says(rule).unwrap_or_else(|| panic!("no {rule}: {:#?}", scene.judged())).message
+fn message_of(scene: &Scene, rule: Rule) -> String {
+    scene.finding(rule).unwrap_or_else(|| panic!("no {rule}: {:#?}", scene.judged())).message
 }
 
-/// `execvp(3)` goes on along `PATH` after a file that it may not execute.
+/// `execvp(3)` continues along `PATH` after a file without execute permission.
 #[test]
 fn a_file_that_may_not_be_executed_is_named_before_one_that_is_not_there() {
     let scene = managed(&["sh"]).fork(80, MANAGER).exec_failed(80, errno::EACCES, "/opt/bin/job");
     let scene = scene.exec_failed(80, errno::ENOENT, "/usr/bin/job").exited(80, 127, 200);
-    let message = told(&scene, Rule::ExecFailed);
+    let message = message_of(&scene, Rule::ExecFailed);
     assert_eq!(
         message,
         "The command never started: pid 80, started by manager (pid 7), could not execute \
@@ -28,8 +28,8 @@ fn a_file_that_may_not_be_executed_is_named_before_one_that_is_not_there() {
 }
 
 #[test]
-fn one_lost_fact_is_one_and_its_cure_is_named() {
-    let lost = |reason| wrote_and_read(&SEQ, 9).lost(reason, 1).says(Rule::OwnLosses).unwrap();
+fn a_single_lost_fact_is_singular_and_has_its_remedy() {
+    let lost = |reason| wrote_and_read(&SEQ, 9).lost(reason, 1).finding(Rule::OwnLosses).unwrap();
     assert!(
         lost(Reason::ObjectsFull)
             .message
@@ -41,16 +41,16 @@ fn one_lost_fact_is_one_and_its_cure_is_named() {
 }
 
 #[test]
-fn doubt_is_put_down_to_its_cause() {
+fn doubt_names_its_cause() {
     let lossy = wrote_and_read(&SEQ, 9).lost(Reason::RingFull, 1).exited(COMMAND, 0, 200);
-    let message = told(&lossy, Rule::Delivered);
+    let message = message_of(&lossy, Rule::Delivered);
     assert!(message.contains(", as far as tracer could see. It exited"), "{message}");
     let silent = managed(&SEQ).lost(Reason::RingFull, 1).exited(COMMAND, 0, 200);
-    assert!(told(&silent, Rule::NeverWrote).contains("did not see everything"));
+    assert!(message_of(&silent, Rule::NeverWrote).contains("did not see everything"));
 }
 
 #[test]
-fn one_place_for_both_streams_is_named_once() {
+fn one_object_for_both_streams_is_named_once() {
     let merged = managed(&["sh"]).command(80, MANAGER, &["true"], [NULL, OUT, OUT]);
     let finding = merged.exited(80, 0, 200).judged().into_iter().find(|found| found.pid == 80);
     let advice = finding.and_then(|found| found.advice).unwrap();
@@ -62,24 +62,24 @@ fn a_close_at_the_end_of_the_command_is_not_0_ms_before_it() {
     let broken = with_errors(write(500), error::EPIPE, 1);
     let scene = managed(&["yes"]).wrote(COMMAND, 1, OUT, broken).read(MANAGER, OUT, 500, 110);
     let message =
-        told(&scene.closed(MANAGER, OUT, 120).exited(COMMAND, 141, 120), Rule::ReaderGone);
+        message_of(&scene.closed(MANAGER, OUT, 120).exited(COMMAND, 141, 120), Rule::ReaderGone);
     assert!(message.contains("closed its read end less than 1 ms after"), "{message}");
     assert!(message.contains("1 write refused"), "{message}");
 }
 
-/// Of a shell and `head`, which give up the pipe at almost the same time, `head` had read.
+/// A shell and `head` close the pipe at almost the same time; `head` had read.
 #[test]
 fn the_reader_is_named_and_not_the_shell_that_closed_a_moment_later() {
     let broken = with_errors(write(500), error::EPIPE, 1);
     let scene = managed(&["yes"]).wrote(COMMAND, 1, OUT, broken).read(30, OUT, 500, 110);
     let scene = scene.closed(30, OUT, 120).closed(MANAGER, OUT, 121).exited(COMMAND, 141, 122);
-    assert!(told(&scene, Rule::ReaderGone).contains("reader30 (pid 30) closed"));
+    assert!(message_of(&scene, Rule::ReaderGone).contains("reader30 (pid 30) closed"));
 }
 
 #[test]
 fn a_stuck_command_is_named_once() {
     let scene = managed(&["yes"]).wrote(COMMAND, 1, OUT, write(9)).read(MANAGER, OUT, 9, 110);
-    let message = told(&scene.blocked(COMMAND, BlockedCall::Write, 1, OUT), Rule::Stuck);
+    let message = message_of(&scene.blocked(COMMAND, BlockedCall::Write, 1, OUT), Rule::Stuck);
     assert!(
         message.starts_with("yes (pid 71) is stuck: it sleeps in a write to stdout;"),
         "{message}"
@@ -87,9 +87,9 @@ fn a_stuck_command_is_named_once() {
 }
 
 #[test]
-fn what_still_holds_the_stream_has_not_ended_it() {
+fn a_held_stream_has_not_ended() {
     let scene = wrote_and_read(&["sh"], 9).fork(80, COMMAND).exited(COMMAND, 0, 200);
-    let message = told(&scene.holds(80, 1, OUT), Rule::LateWriter);
+    let message = message_of(&scene.holds(80, 1, OUT), Rule::LateWriter);
     assert!(
         message.contains("sh (pid 80), which it started, still holds its output open"),
         "{message}"
@@ -98,20 +98,20 @@ fn what_still_holds_the_stream_has_not_ended_it() {
 }
 
 #[test]
-fn short_writes_alone_are_told_without_refusals() {
+fn short_writes_alone_are_reported_without_refusals() {
     let row = LedgerRow { short: 1, ..write(5) };
-    let message = told(&managed(&SEQ).wrote(COMMAND, 1, OUT, row), Rule::PutOff);
+    let message = message_of(&managed(&SEQ).wrote(COMMAND, 1, OUT, row), Rule::PutOff);
     assert!(message.contains("had 1 write to stdout cut short; it went on"), "{message}");
 }
 
 #[test]
-fn who_made_the_pipe_non_blocking_itself_is_not_named_twice() {
+fn a_process_that_set_non_blocking_itself_is_not_named_twice() {
     let row = LedgerRow { last_refused: 9, ..with_errors(write(5), error::EAGAIN, 1) };
     let scene = managed(&SEQ).wrote(COMMAND, 1, OUT, row).exited(COMMAND, 0, 200);
-    let message = told(&scene, Rule::Refused);
+    let message = message_of(&scene, Rule::Refused);
     assert!(message.starts_with("The kernel refused the last 9 B to stdout of seq"), "{message}");
     let row = with_errors(LedgerRow { calls: 0, ..write(0) }, error::OTHER, 2);
-    let message = told(&managed(&SEQ).wrote(COMMAND, 1, OUT, row), Rule::Refused);
+    let message = message_of(&managed(&SEQ).wrote(COMMAND, 1, OUT, row), Rule::Refused);
     assert!(
         message.contains("2 writes to stdout of seq 1 9 (pid 71) with another error"),
         "{message}"
@@ -119,28 +119,28 @@ fn who_made_the_pipe_non_blocking_itself_is_not_named_twice() {
 }
 
 #[test]
-fn a_reader_on_this_machine_is_not_looked_for_on_another() {
+fn a_reader_on_this_machine_is_not_reported_as_remote() {
     let to = |remote| {
         let scene = managed(&["sh"]).socket(object(201), 2, remote, ObjectId::NONE);
         let scene = scene.command(80, MANAGER, &SEQ, [NULL, object(201), ERR]);
-        told(&scene.wrote(80, 1, object(201), write(9)), Rule::OutOfSight)
+        message_of(&scene.wrote(80, 1, object(201), write(9)), Rule::OutOfSight)
     };
     assert!(to([127, 0, 0, 1]).contains("on this machine was not seen"));
     assert!(to([10, 0, 0, 9]).contains("left this machine"));
 }
 
 #[test]
-fn a_strong_claim_without_complete_counts_begins_with_its_doubt() {
+fn a_strong_claim_without_complete_counts_begins_with_unsure() {
     let broken = || with_errors(write(500), error::EPIPE, 1);
     let scene = || managed(&["yes"]).wrote(COMMAND, 1, OUT, broken()).exited(COMMAND, 141, 120);
-    assert!(told(&scene(), Rule::ReaderGone).starts_with("yes (pid"));
-    let message = told(&scene().lost(Reason::RingFull, 1), Rule::ReaderGone);
+    assert!(message_of(&scene(), Rule::ReaderGone).starts_with("yes (pid"));
+    let message = message_of(&scene().lost(Reason::RingFull, 1), Rule::ReaderGone);
     assert!(message.starts_with("Unsure, because tracer missed something: yes (pid"), "{message}");
 }
 
 /// Python's buffer without `-u`: nothing for seconds, then 8,192 B at once.
 #[test]
-fn blocks_that_are_far_apart_are_told_with_size_and_distance() {
+fn blocks_that_are_far_apart_are_reported_with_size_and_distance() {
     let row = |calls, bytes| LedgerRow {
         calls,
         bytes,
@@ -150,10 +150,10 @@ fn blocks_that_are_far_apart_are_told_with_size_and_distance() {
     };
     let asked = || managed(&["job"]).asked_terminal(COMMAND, 1, 25);
     let scene = asked().wrote(COMMAND, 1, OUT, row(4, 3 * 8192 + 100));
-    let message = told(&scene, Rule::HeldBack);
+    let message = message_of(&scene, Rule::HeldBack);
     assert!(message.contains("in full blocks of 8,192 B, one every 2.0 s"), "{message}");
     let lines = asked().wrote(COMMAND, 1, OUT, row(40, 4_000));
-    assert!(lines.says(Rule::HeldBack).is_none());
+    assert!(lines.finding(Rule::HeldBack).is_none());
     let told_nothing = managed(&["job"]).wrote(COMMAND, 1, OUT, row(4, 3 * 8192 + 100));
-    assert!(told_nothing.says(Rule::HeldBack).is_none());
+    assert!(told_nothing.finding(Rule::HeldBack).is_none());
 }

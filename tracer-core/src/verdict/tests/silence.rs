@@ -1,4 +1,4 @@
-//! Where rules about the kernel's side must speak, and the nearest situations in which they must not.
+//! Situations in which rules about the kernel side must report, and similar ones in which they must not.
 
 use tracer_common::{
     ledger::{LedgerRow, error},
@@ -12,13 +12,13 @@ use crate::{
     verdict::Severity::{self, Info, Loss, Warning},
 };
 
-/// A rule, a situation, and how gravely the rule speaks of it; `None` where it is silent.
+/// A rule, a situation, and the severity of the rule's finding; `None` if it reports nothing.
 pub(super) type Expected = (Rule, &'static str, Scene, Option<Severity>);
 
-/// Holds every situation to what the rule must say of it.
+/// Checks the findings of all situations.
 pub(super) fn check(table: Vec<Expected>) {
     for (rule, situation, scene, expected) in table {
-        let found = scene.says(rule).map(|finding| finding.severity);
+        let found = scene.finding(rule).map(|finding| finding.severity);
         assert_eq!(found, expected, "{rule}: {situation}: {:#?}", scene.judged());
     }
 }
@@ -35,7 +35,7 @@ fn failed(op: u32, class: u32) -> LedgerRow {
 }
 
 #[test]
-fn silence_is_told_from_output_that_came_another_way() {
+fn silence_is_distinguished_from_output_on_another_path() {
     let silent = || managed(&["sleep", "1"]).exited(COMMAND, 0, 500);
     let by_copy = silent().wrote(COMMAND, 1, OUT, copied(op::COPY_FILE_RANGE, 300));
     let redirected = silent().file(object(9), "/tmp/o").wrote(COMMAND, 1, object(9), write(5));
@@ -50,7 +50,7 @@ fn silence_is_told_from_output_that_came_another_way() {
 }
 
 #[test]
-fn a_stream_is_the_other_one_only_where_there_are_two() {
+fn other_stream_needs_two_separate_streams() {
     let complains = || managed(&SEQ).wrote(COMMAND, 2, ERR, write(20)).exited(COMMAND, 1, 200);
     let one = managed(&["sh"]).command(80, MANAGER, &SEQ, [NULL, OUT, OUT]);
     let gone = complains().wrote(COMMAND, 1, OUT, failed(op::WRITE, error::EPIPE));
@@ -70,7 +70,7 @@ fn a_stream_is_the_other_one_only_where_there_are_two() {
 }
 
 #[test]
-fn only_dev_null_discards() {
+fn only_dev_null_is_discarded() {
     let to = |id| {
         let scene = managed(&["sh"]).file(object(9), "/tmp/null");
         scene.command(80, MANAGER, &SEQ, [NULL, id, ERR]).wrote(80, 1, id, write(5))
@@ -84,7 +84,7 @@ fn only_dev_null_discards() {
 }
 
 #[test]
-fn refused_is_what_did_not_come_again() {
+fn refused_bytes_were_not_written_again() {
     let refused = |last_refused| {
         let row = LedgerRow { last_refused, refused: 9, ..with_errors(write(5), error::EAGAIN, 2) };
         managed(&SEQ).wrote(COMMAND, 1, OUT, row)
@@ -118,8 +118,7 @@ fn refused_is_what_did_not_come_again() {
     ]);
 }
 
-/// `yes | head`: the next command of the pipeline is 72, started by the same manager, and ends with this
-/// status.
+/// `yes | head`: the next command of the pipeline has pid 72, the same parent, and ends with this status.
 fn pipeline(status: u32) -> Scene {
     let broken = with_errors(write(500), error::EPIPE, 1);
     let scene = managed(&["yes"]).command(72, MANAGER, &["head"], [OUT, NULL, ERR]);
@@ -132,7 +131,7 @@ fn a_pipeline_that_had_enough_loses_nothing() {
     let broken = with_errors(write(500), error::EPIPE, 1);
     let closed = managed(&["yes"]).wrote(COMMAND, 1, OUT, broken).read(MANAGER, OUT, 400, 110);
     let closed = || closed_by_manager(&closed);
-    // The shell that made the pipe gives up its own end a moment after `head`.
+    // The shell that created the pipe closes its own end a moment after `head`.
     let shell_later = pipeline(0).closed(MANAGER, OUT, 123);
     check(vec![
         (Rule::ReaderGone, "the manager closed", closed(), Some(Loss)),
@@ -150,7 +149,7 @@ fn closed_by_manager(scene: &Scene) -> Scene {
 }
 
 #[test]
-fn unread_is_what_nobody_takes_any_more() {
+fn bytes_are_unread_only_without_an_active_reader() {
     let half = || managed(&SEQ).wrote(COMMAND, 1, OUT, write(100)).exited(COMMAND, 0, 200);
     let held = |ms| half().read(MANAGER, OUT, 60, ms).holds(MANAGER, 5, OUT);
     let lost = half().read(MANAGER, OUT, 60, 110).closed(MANAGER, OUT, 300);
@@ -166,7 +165,7 @@ fn unread_is_what_nobody_takes_any_more() {
 }
 
 #[test]
-fn a_writer_is_stuck_only_where_nobody_reads() {
+fn a_writer_is_stuck_only_without_an_active_reader() {
     let full = |ms| {
         let scene = managed(&["yes"]).wrote(COMMAND, 1, OUT, write(65_636));
         let scene = scene.read(MANAGER, OUT, 100, ms).inside(OUT, 65_536, 10_000);
@@ -185,7 +184,7 @@ fn a_writer_is_stuck_only_where_nobody_reads() {
 }
 
 #[test]
-fn a_failed_search_is_no_failed_start() {
+fn a_path_search_that_succeeds_is_no_failed_start() {
     let child = || managed(&["sh"]).fork(80, COMMAND).exec_failed(80, errno::ENOENT, "/usr/bin/x");
     let manager = managed(&["sh"]).fork(80, MANAGER).exec_failed(80, errno::ENOENT, "/bin/x");
     let found = manager.clone().exec(80, &["/bin/x"], [NULL, OUT, ERR]).exited(80, 0, 200);

@@ -1,4 +1,4 @@
-//! The same for rules about managers, pipelines, sockets, time, and tracer itself.
+//! The same for rules about managers, pipelines, sockets, time and tracer itself.
 
 use tracer_common::{ledger::LedgerRow, object::ObjectId};
 
@@ -32,7 +32,7 @@ fn a_late_writer_is_one_that_holds_the_stream() {
 }
 
 #[test]
-fn a_pipeline_is_no_theft() {
+fn a_pipeline_is_no_other_reader() {
     let other = wrote_and_read(&SEQ, 9).read(30, OUT, 4, 120);
     let pipeline = managed(&SEQ).command(72, MANAGER, &["cat"], [OUT, ERR, ERR]);
     let pipeline = || pipeline.clone().wrote(COMMAND, 1, OUT, write(9)).read(72, OUT, 5, 110);
@@ -50,7 +50,7 @@ fn a_pipeline_is_no_theft() {
 }
 
 #[test]
-fn a_manager_that_handed_out_all_lost_nothing() {
+fn a_manager_that_returned_all_bytes_lost_nothing() {
     let done = || wrote_and_read(&SEQ, 100).exited(COMMAND, 0, 200);
     check(vec![
         (Rule::ReadThenLost, "less", done().claims(60), Some(Loss)),
@@ -60,12 +60,12 @@ fn a_manager_that_handed_out_all_lost_nothing() {
         (Rule::Delivered, "less", done().claims(60), None),
         (Rule::Delivered, "all", done().claims(100), Some(Info)),
     ]);
-    let unread_lines = done().claims(60).bad_log_lines(1).says(Rule::ReadThenLost).unwrap();
+    let unread_lines = done().claims(60).bad_log_lines(1).finding(Rule::ReadThenLost).unwrap();
     assert_eq!(unread_lines.confidence, Confidence::Unsure);
 }
 
 #[test]
-fn only_a_refused_terminal_is_worth_a_line() {
+fn only_a_failed_terminal_check_is_reported() {
     let program = || wrote_and_read(&["ls"], 9).exited(COMMAND, 0, 200);
     let silent = managed(&["ls"]).asked_terminal(COMMAND, 1, 25).exited(COMMAND, 0, 200);
     check(vec![
@@ -78,7 +78,7 @@ fn only_a_refused_terminal_is_worth_a_line() {
 }
 
 #[test]
-fn what_is_called_like_a_sandbox_is_none() {
+fn a_similar_name_is_no_sandbox() {
     let named = |argv: &[&str]| managed(argv).exited(COMMAND, 0, 200);
     let socket = |joined| {
         let (one, other) = (object(201), object(202));
@@ -104,7 +104,7 @@ fn what_is_called_like_a_sandbox_is_none() {
 }
 
 #[test]
-fn books_of_a_pipe_in_motion_are_not_closed() {
+fn a_pipe_in_use_is_not_checked_for_balance() {
     let read =
         |bytes| managed(&SEQ).wrote(COMMAND, 1, OUT, write(100)).read(MANAGER, OUT, bytes, 110);
     check(vec![
@@ -116,7 +116,7 @@ fn books_of_a_pipe_in_motion_are_not_closed() {
 }
 
 #[test]
-fn a_connect_matters_only_to_who_needed_it() {
+fn only_a_failed_connect_behind_a_failed_command_is_reported() {
     let client = |code| {
         let scene = managed(&["docker"]).wrote(COMMAND, 2, ERR, write(92));
         scene.exited(COMMAND, code, 200)
@@ -141,7 +141,7 @@ fn a_connect_matters_only_to_who_needed_it() {
 }
 
 #[test]
-fn what_was_written_late_was_not_always_held_back() {
+fn late_output_is_not_always_held_back() {
     let ends = |out, written: u64, end: u64| {
         let scene = managed(&["sh"]).file(object(9), "/tmp/o");
         let scene = scene.command(80, MANAGER, &["python3", "x.py"], [NULL, out, ERR]);
@@ -167,7 +167,7 @@ fn what_was_written_late_was_not_always_held_back() {
 }
 
 #[test]
-fn what_is_complete_is_not_doubted() {
+fn complete_counts_raise_no_doubt() {
     let done = || wrote_and_read(&SEQ, 9).exited(COMMAND, 0, 200);
     let empty = managed(&SEQ).wrote(COMMAND, 1, OUT, write(0)).exited(COMMAND, 0, 200);
     check(vec![

@@ -1,4 +1,4 @@
-//! What a report gives back out of a capture: the unread, and what left the process and was lost.
+//! What a report recovers from a capture: unread bytes, and bytes that left the process and were lost.
 
 use super::scene::*;
 use crate::capture::recovery::Want;
@@ -14,24 +14,24 @@ fn wants(scene: &Scene) -> Vec<Want> {
 }
 
 #[test]
-fn what_was_left_in_a_pipe_is_its_tail_and_no_stream_besides() {
+fn unread_bytes_of_a_pipe_are_requested_once_as_its_tail() {
     let scene = managed(&CURL).wrote(COMMAND, 2, ERR, write(312)).exited(COMMAND, 1, 200);
     let unread = Want::Tail { object: ERR, unread: 312, in_flight: 0, written: 312, is_sure: true };
-    assert!(scene.says(Rule::OtherStream).is_some());
+    assert!(scene.finding(Rule::OtherStream).is_some());
     assert_eq!(wants(&scene), [unread]);
-    // Where a part of it was read, that part may have been lost as well.
+    // If a part was read, that part may have been lost as well.
     let scene = scene.read(MANAGER, ERR, 100, 110);
     let unread = Want::Tail { object: ERR, unread: 212, in_flight: 0, written: 312, is_sure: true };
     assert_eq!(wants(&scene), [unread, stream(COMMAND, 2, ERR)]);
 }
 
 #[test]
-fn what_was_read_and_lost_or_only_delivered_is_the_whole_stream() {
+fn for_read_and_lost_or_delivered_bytes_the_whole_stream_is_requested() {
     let scene = wrote_and_read(&CURL, 100).exited(COMMAND, 0, 200);
-    assert!(scene.says(Rule::Delivered).is_some());
+    assert!(scene.finding(Rule::Delivered).is_some());
     assert_eq!(wants(&scene), [stream(COMMAND, 1, OUT)]);
     let scene = scene.claims(50);
-    assert!(scene.says(Rule::ReadThenLost).is_some());
+    assert!(scene.finding(Rule::ReadThenLost).is_some());
     assert_eq!(wants(&scene), [stream(COMMAND, 1, OUT)]);
 }
 
@@ -43,15 +43,15 @@ fn the_output_of_a_commands_children_is_its_own() {
 }
 
 #[test]
-fn discarded_output_is_wanted_too() {
+fn discarded_output_is_requested_too() {
     let scene = managed(&CURL).command(80, MANAGER, &CURL, [NULL, NULL, ERR]);
     let scene = scene.wrote(80, 1, NULL, write(9)).exited(80, 0, 200).exited(COMMAND, 0, 200);
-    assert!(scene.says(Rule::Discarded).is_some());
+    assert!(scene.finding(Rule::Discarded).is_some());
     assert!(wants(&scene).contains(&stream(80, 1, NULL)));
 }
 
 #[test]
-fn a_finding_about_one_fd_is_about_that_stream_alone() {
+fn a_finding_about_one_fd_requests_that_stream_alone() {
     let scene = managed(&CURL)
         .wrote(COMMAND, 1, OUT, write(9))
         .wrote(COMMAND, 2, ERR, write(8))
@@ -59,15 +59,15 @@ fn a_finding_about_one_fd_is_about_that_stream_alone() {
         .read(MANAGER + 1, OUT, 3, 111)
         .read(MANAGER, ERR, 8, 112)
         .exited(COMMAND, 0, 200);
-    let found = scene.says(Rule::ReadByOther).unwrap();
+    let found = scene.finding(Rule::ReadByOther).unwrap();
     assert_eq!(found.fd, Some(1));
-    // `delivered` speaks of both.
+    // `delivered` is about both.
     assert_eq!(wants(&scene), [stream(COMMAND, 1, OUT), stream(COMMAND, 2, ERR)]);
     assert_eq!(scene.wanted_for(&[found]), [stream(COMMAND, 1, OUT)]);
 }
 
 #[test]
-fn a_log_that_is_short_wants_what_its_writer_read_of_that_container() {
+fn an_incomplete_log_requests_what_its_writer_read_from_the_container() {
     let (mine, other) = (object(201), object(202));
     let scene = managed(&CURL)
         .fifo(mine, "/run/containerd/fifo/1/c0ffeec0ffee-stdout")
@@ -86,13 +86,13 @@ fn a_log_that_is_short_wants_what_its_writer_read_of_that_container() {
 }
 
 #[test]
-fn silence_and_bytes_from_before_the_trace_want_nothing() {
+fn silence_and_bytes_from_before_the_trace_request_nothing() {
     assert_eq!(wants(&managed(&CURL).exited(COMMAND, 0, 200)), []);
     assert_eq!(wants(&managed(&CURL).inside(OUT, 50, 5)), []);
 }
 
 #[test]
-fn a_crowd_is_cut_and_counted() {
+fn many_requests_are_limited_and_counted() {
     let mut scene = managed(&CURL);
     for number in 0..30 {
         scene = scene.fork(80 + number, COMMAND).wrote(80 + number, 1, OUT, write(1));

@@ -1,10 +1,10 @@
-//! What holds for every byte string and every way to cut it.
+//! Properties of every byte string and every way to cut it.
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::*;
 
-/// Scraps that reach deep into the grammar when put side by side.
+/// Fragments that reach deep into the grammar when they are combined.
 const SCRAPS: &[&str] = &[
     "\n",
     "\r\n",
@@ -53,20 +53,20 @@ fn logs() -> impl Strategy<Value = Vec<u8>> {
     vec(scrap, 0..40).prop_map(|scraps| scraps.concat())
 }
 
-/// All that a reader says about a log.
+/// Everything that a reader returns for a log.
 type Outcome = (Vec<Statement>, u64, u64, Option<String>);
 
 fn outcome(log: &[u8], mut cuts: impl Iterator<Item = usize>) -> Outcome {
     let mut reader = Reader::new();
-    let mut claims = Vec::new();
+    let mut statements = Vec::new();
     let mut rest = log;
     while !rest.is_empty() {
         let (chunk, tail) = rest.split_at(cuts.next().unwrap_or(rest.len()).min(rest.len()));
-        claims.extend(reader.feed(chunk));
+        statements.extend(reader.feed(chunk));
         rest = tail;
     }
-    claims.extend(reader.finish());
-    (claims, reader.lines(), reader.bad(), reader.first_bad().map(str::to_owned))
+    statements.extend(reader.finish());
+    (statements, reader.lines(), reader.bad(), reader.first_bad().map(str::to_owned))
 }
 
 proptest! {
@@ -80,20 +80,20 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_give_claims_or_bad_lines(log: Vec<u8>) {
-        let (claims, lines, bad, first_bad) = outcome(&log, std::iter::empty());
-        prop_assert!(claims.len() as u64 + bad <= lines);
+    fn any_bytes_give_statements_or_bad_lines(log: Vec<u8>) {
+        let (statements, lines, bad, first_bad) = outcome(&log, std::iter::empty());
+        prop_assert!(statements.len() as u64 + bad <= lines);
         prop_assert_eq!(first_bad.is_some(), bad > 0);
     }
 
     #[test]
-    fn a_line_gives_at_most_one_claim_or_one_bad_count(log in logs()) {
-        let (claims, lines, bad, _) = outcome(&log, std::iter::empty());
-        prop_assert!(claims.len() as u64 + bad <= lines);
+    fn a_line_gives_at_most_one_statement_or_one_bad_count(log in logs()) {
+        let (statements, lines, bad, _) = outcome(&log, std::iter::empty());
+        prop_assert!(statements.len() as u64 + bad <= lines);
     }
 
     #[test]
-    fn a_relayed_line_is_never_a_claim(
+    fn a_relayed_line_is_never_a_statement(
         said in "[^\n]{0,80}",
         scraps in vec(select(SCRAPS), 0..20),
     ) {
@@ -114,11 +114,11 @@ proptest! {
             "3:04PM DBG {message} cmd={list} container_id=c pid={pid}\n\
              {{\"level\":\"debug\",\"cmd\":{list},\"pid\":{pid},\"message\":\"{message}\"}}\n"
         );
-        let read = claims(&log);
+        let read = statements(&log);
         prop_assert_eq!(read.len(), 2);
-        for claim in read {
-            prop_assert_eq!(claim.pid, pid);
-            prop_assert_eq!(claim.what, StatementKind::Started { command: command.clone() });
+        for statement in read {
+            prop_assert_eq!(statement.pid, pid);
+            prop_assert_eq!(statement.what, StatementKind::Started { command: command.clone() });
         }
     }
 }

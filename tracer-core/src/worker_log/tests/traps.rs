@@ -1,9 +1,9 @@
-//! What must not be taken for a claim, and what must be counted as unreadable.
+//! Lines that must not be taken for a statement, and lines that must count as bad.
 
 use super::*;
 
 #[test]
-fn a_guests_words_at_any_other_level_are_no_claim() {
+fn guest_output_at_any_other_level_is_no_statement() {
     let said = "DBG read stdout container_id=sandbox-xxx pid=123 stdout_len=9";
     for level in ["TRC", "INF", "WRN", "ERR", "FTL", "PNC"] {
         for time in ["", "3:04PM ", "<nil> ", "2026-08-19T15:04:05Z ", "\x1b[90m3:04PM\x1b[0m "] {
@@ -23,7 +23,7 @@ fn a_guests_words_at_any_other_level_are_no_claim() {
 }
 
 #[test]
-fn a_guests_words_in_json_are_no_claim() {
+fn guest_output_in_json_is_no_statement() {
     let guest = r#"{"level":"debug","pid":1,"stdout_len":9,"message":"read stdout"}"#;
     let two_lines = "x\nDBG read stdout pid=1 stdout_len=9\n";
     for words in [guest, two_lines, "DBG read stdout pid=1 stdout_len=9", "read stdout"] {
@@ -47,7 +47,7 @@ fn a_logger_with_a_field_named_log_is_no_docker_wrapper() {
 }
 
 #[test]
-fn an_object_that_names_its_level_twice_is_no_claim() {
+fn an_object_that_names_its_level_twice_is_no_statement() {
     let line = r#"{"level":"info","pid":1,"stdout_len":9,"message":"read stdout","level":"debug"}"#;
     assert_eq!(counts(line), (0, 1));
 }
@@ -75,7 +75,7 @@ fn other_messages_are_unrelated() {
 }
 
 #[test]
-fn lines_that_ought_to_be_claims_are_counted_bad() {
+fn damaged_statements_are_counted_as_bad() {
     for line in [
         "3:04PM DBG read stdout",
         "3:04PM DBG read stdout pid=1",

@@ -1,11 +1,11 @@
-//! Lines that come out of a container runtime, whole and in pieces.
+//! Lines from a container runtime, whole and in pieces.
 
 use super::*;
 
 const LINE: &str = "3:04PM DBG read stdout container_id=sandbox-xxx pid=123 stdout_len=5";
 const STAMP: &str = "2026-08-19T15:04:05.000000007Z";
 
-fn claim(nanos: i64) -> Statement {
+fn statement(nanos: i64) -> Statement {
     returned(Stream::Stdout, 5, exactly(nanos))
 }
 
@@ -25,7 +25,7 @@ fn every_wrapper_is_peeled_and_gives_the_date() {
         format!("{STAMP} {LINE}\n"),
         format!("2026-08-19T17:04:05.000000007+02:00 {LINE}\n"),
     ] {
-        assert_eq!(claims(&log), [claim(AT + 7)], "{log}");
+        assert_eq!(statements(&log), [statement(AT + 7)], "{log}");
     }
 }
 
@@ -41,9 +41,9 @@ fn wrappers_nest_in_any_order() {
         for second in wrappers {
             for third in wrappers {
                 let wrapped = third(&second(&first(LINE)));
-                assert_eq!(claims(&wrapped), [claim(AT + 7)], "{wrapped}");
+                assert_eq!(statements(&wrapped), [statement(AT + 7)], "{wrapped}");
                 let wrapped = third(&second(&first(json)));
-                assert_eq!(claims(&wrapped), std::slice::from_ref(&later), "{wrapped}");
+                assert_eq!(statements(&wrapped), std::slice::from_ref(&later), "{wrapped}");
             }
         }
     }
@@ -53,18 +53,18 @@ fn wrappers_nest_in_any_order() {
 fn a_finer_stamp_replaces_whole_seconds_of_the_line() {
     let json = JSON.lines().nth(3).unwrap();
     let log = format!("2026-08-19T15:04:06.25Z stdout F {json}\n");
-    assert_eq!(claims(&log)[0].time, exactly(AT + SECOND + SECOND / 4));
+    assert_eq!(statements(&log)[0].time, exactly(AT + SECOND + SECOND / 4));
     let dated = LINE.replace("3:04PM", "2026-08-19T15:04:05Z");
-    assert_eq!(claims(&format!("{STAMP} stdout F {dated}\n")), [claim(AT + 7)]);
+    assert_eq!(statements(&format!("{STAMP} stdout F {dated}\n")), [statement(AT + 7)]);
     let log = format!("2026-08-19T15:09:06.25Z stdout F {json}\n");
-    assert_eq!(claims(&log)[0].time, exactly(AT + SECOND), "shipped five minutes later");
+    assert_eq!(statements(&log)[0].time, exactly(AT + SECOND), "shipped five minutes later");
 }
 
 #[test]
 fn coloured_lines_are_read_inside_every_wrapper() {
     let line = COLOURED.lines().nth(1).unwrap();
     for log in [format!("{STAMP} stdout F {line}\n"), docker(&format!("{line}\n"))] {
-        assert_eq!(claims(&log), [returned(Stream::Stdout, 0, exactly(AT + 7))]);
+        assert_eq!(statements(&log), [returned(Stream::Stdout, 0, exactly(AT + 7))]);
     }
 }
 
@@ -76,7 +76,7 @@ fn cri_pieces_of_one_stream_are_joined() {
         "{STAMP} stdout P {first}\n{STAMP} stderr P {third}\n{STAMP} stdout P:x {second}\n\
          {STAMP} stderr F noise\n2027-01-01T00:00:00Z stdout F {third}\n"
     );
-    assert_eq!(claims(&log), [claim(AT + 7)]);
+    assert_eq!(statements(&log), [statement(AT + 7)]);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn pieces_inside_another_wrapper_are_joined() {
     let log = docker(&format!("{STAMP} stdout P {first}\n"))
         + &docker(&format!("{STAMP} stderr F noise\n"))
         + &docker(&format!("{STAMP} stdout F {second}\n"));
-    assert_eq!(claims(&log), [claim(AT + 7)]);
+    assert_eq!(statements(&log), [statement(AT + 7)]);
 }
 
 #[test]
@@ -98,8 +98,8 @@ fn a_character_cut_by_the_runtime_is_whole_again() {
         log.extend(piece);
         log.push(b'\n');
     }
-    let (claims, reader) = read(&log);
-    assert_eq!(claims[0].container.as_deref(), Some("é"));
+    let (statements, reader) = read(&log);
+    assert_eq!(statements[0].container.as_deref(), Some("é"));
     assert_eq!((reader.lines(), reader.bad()), (2, 0));
 }
 
@@ -108,15 +108,15 @@ fn docker_pieces_are_joined_when_docker_cut_them() {
     let argument = "x".repeat(20_000);
     let line = format!("DBG sandbox process started cmd=[\"{argument}\"] pid=1\n");
     let (first, second) = line.split_at(16 * 1024);
-    let (claims, reader) = read((docker(first) + &docker(second)).as_bytes());
+    let (statements, reader) = read((docker(first) + &docker(second)).as_bytes());
     assert_eq!(reader.bad(), 0);
-    assert_eq!(claims[0].what, StatementKind::Started { command: vec![argument] });
+    assert_eq!(statements[0].what, StatementKind::Started { command: vec![argument] });
 }
 
 #[test]
-fn a_containers_last_words_are_not_joined_to_the_next_run() {
+fn the_last_line_of_a_container_is_not_joined_to_the_next_run() {
     let log = docker("fatal: no line break") + &docker(&format!("{LINE}\n"));
-    assert_eq!(claims(&log), [claim(AT + 7)]);
+    assert_eq!(statements(&log), [statement(AT + 7)]);
 }
 
 #[test]

@@ -118,7 +118,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2048, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_certain_is_true(steps in steps(4), unread in 0.0..1.0_f64) {
+    fn certain_results_are_true(steps in steps(4), unread in 0.0..1.0_f64) {
         let model = model(&steps);
         let total = model.pipe.len() as u64;
         let unread = (total as f64 * unread) as u64;

@@ -154,7 +154,7 @@ pub(super) const EXPECTED: &[(&str, &[Rule], &str)] = &[
          at all.",
     ),
     // A copy of `delivered` in which one number was edited by hand, the bytes of cat's row from 692 to
-    // 700: on a kernel that counts right no run gives books that do not balance.
+    // 700: a kernel that counts correctly never gives unbalanced counts.
     (
         "unbalanced",
         &[Unbalanced, Accounted],
