@@ -4,10 +4,10 @@
 //! must be equal, or its losses must account for each missing unit.
 
 mod accounts;
+mod course;
 mod judge;
 mod plan;
 mod row;
-mod soak;
 mod trial;
 
 use std::io::{self, Write as _};
@@ -22,7 +22,8 @@ use xtask::{
 };
 
 use self::{
-    plan::{Plan, SOAK},
+    course::Course,
+    plan::{CHURN, Plan, SOAK},
     row::Row,
 };
 use crate::harness::fixture::Fixture;
@@ -53,8 +54,9 @@ impl Options {
         plan::ALL.iter().filter(|plan| self.wants(plan.name))
     }
 
-    fn wants_soak(&self) -> bool {
-        self.soak > 0 && self.wants(SOAK)
+    fn courses(&self) -> Vec<Course> {
+        let soak = (self.soak > 0 && self.wants(SOAK)).then(|| Course::soak(self.soak));
+        self.wants(CHURN).then(Course::churn).into_iter().chain(soak).collect()
     }
 }
 
@@ -66,8 +68,8 @@ impl Options {
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     ensure!(packages::is_root(), "storms are traced with eBPF programs: run it as root");
     ensure!(
-        options.wants_soak() || options.plans().next().is_some(),
-        "no storm is called {}: there are {}, {SOAK}",
+        !options.courses().is_empty() || options.plans().next().is_some(),
+        "no storm is called {}: there are {}, {CHURN}, {SOAK}",
         options.filters.join(" or "),
         plan::ALL.iter().map(|plan| plan.name).collect::<Vec<_>>().join(", ")
     );
@@ -78,9 +80,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         say(&format!("{}: {}", plan.name, plan.description()));
         rows.push(trial::run(&fixture, plan).with_context(|| plan.name)?);
     }
-    if options.wants_soak() {
-        say(&format!("{SOAK}: {} minutes", options.soak));
-        rows.push(soak::run(&fixture, options.soak).context(SOAK)?);
+    for course in options.courses() {
+        say(&format!("{}: {}", course.name, course.description));
+        rows.push(course.run(&fixture)?);
     }
     let file = workspace.root().join("RELIABILITY.md");
     let (old, header) = (page::read(&file, BLOCK)?, header()?);
@@ -115,10 +117,11 @@ mod tests {
     #[test]
     fn a_filter_chooses_and_none_chooses_all() {
         assert_eq!(options(&[], 60).plans().count(), plan::ALL.len());
-        assert!(options(&[], 60).wants_soak() && !options(&[], 0).wants_soak());
+        assert_eq!((options(&[], 60).courses().len(), options(&[], 0).courses().len()), (2, 1));
         let names: Vec<_> = options(&["bomb"], 60).plans().map(|plan| plan.name).collect();
         assert_eq!(names, ["bomb"]);
-        assert!(!options(&["bomb"], 60).wants_soak() && options(&[SOAK], 1).wants_soak());
+        assert!(options(&["bomb"], 60).courses().is_empty());
+        assert_eq!(options(&[SOAK], 1).courses().len(), 1);
         assert_eq!(options(&[SOAK], 1).plans().count(), 0);
     }
 }

@@ -33,6 +33,7 @@ pub mod scenario;
 pub mod small_disk;
 pub mod stdio;
 pub mod storm;
+pub mod tables;
 pub mod tracer;
 pub mod truth;
 pub mod workload;

@@ -162,6 +162,8 @@ pub mod text {
     pub const COMPONENTS: u32 = 1;
     /// `sockaddr_un.sun_path` of the socket or of its peer; a leading NUL marks an abstract name.
     pub const UNIX: u32 = 2;
+    /// As [`COMPONENTS`], cut at the upper end: the path does not begin at the root.
+    pub const CUT_COMPONENTS: u32 = 3;
 }
 
 /// The first transfer that opened a ledger row.
@@ -215,6 +217,8 @@ pub mod fact {
     pub const FD_CLOSED: u32 = 5;
     /// `O_NONBLOCK` was changed on the shared file description; `detail` is 1 for set.
     pub const NONBLOCK: u32 = 6;
+    /// The image has told [`crate::limits::FACTS_PER_PROCESS`] facts; its further ones are not told.
+    pub const CUT: u32 = 7;
 }
 
 /// Somebody holds an object open, has created it, or has closed it.

@@ -139,13 +139,13 @@ impl FdKey {
         Self { tgid, fd_and_direction: fd as u32 | direction << 31 }
     }
 
-    /// Its seat: where a row of this key is, when it was the first to come there. Processes that were
+    /// Its slot: where a row of this key is, when it was the first to come there. Processes that were
     /// started one after the other have theirs side by side.
     #[must_use]
     #[inline(always)]
-    pub const fn seat(self) -> u32 {
+    pub const fn slot(self) -> u32 {
         let fd = self.fd_and_direction & 3;
-        (self.tgid << 3 | fd << 1 | self.fd_and_direction >> 31) & (limits::SEATS - 1)
+        (self.tgid << 3 | fd << 1 | self.fd_and_direction >> 31) & (limits::ROW_SLOTS - 1)
     }
 }
 
@@ -171,7 +171,7 @@ pub struct InodeMark {
     pub generation: u64,
 }
 
-/// The row of the first object that an fd of a process led to, in its seat ([`FdKey::seat`]) or, where
+/// The row of the first object that an fd of a process led to, in its slot ([`FdKey::slot`]) or, where
 /// that was taken, under its [`FdKey`]. Once there, it is this row's until it is taken out: what the fd
 /// leads to later has its row under the full key.
 #[repr(C)]
@@ -192,6 +192,18 @@ pub struct FdRow {
 /// [`FdRow::tick`] of a row without a time.
 pub const NO_TICK: u64 = u64::MAX;
 
+/// Who submitted an io_uring request.
+#[repr(C)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UringRequest {
+    /// The process that owns the ring.
+    pub process: ProcessId,
+    /// The fd number in the request; -1 for a registered file.
+    pub fd: i32,
+    /// `ROLE_*` of the process.
+    pub role: u32,
+}
+
 /// A window is `1 << WINDOW_SHIFT` nanoseconds: 67.1 ms. The two latest ones are kept for each row,
 /// so that "how much came in the last moments" has an answer without one event per write.
 pub const WINDOW_SHIFT: u32 = 26;
@@ -201,3 +213,4 @@ assert_layout!(LedgerRow, 128);
 assert_layout!(FdKey, 8);
 assert_layout!(InodeMark, 32);
 assert_layout!(FdRow, 208);
+assert_layout!(UringRequest, 24);

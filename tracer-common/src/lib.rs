@@ -22,6 +22,7 @@ pub mod object;
 pub mod offsets;
 pub mod op;
 pub mod process;
+pub mod sweep;
 pub mod trace_event;
 
 #[cfg(feature = "serde")]

@@ -3,11 +3,11 @@
 /// Processes followed at once. 64 Ki is the default `pid_max` doubled; raised by option.
 pub const PROCESSES: u32 = 65_536;
 /// Slots of the table that says at a glance that a process is not followed; a power of two.
-pub const FOLLOWED_SLOTS: u32 = 1 << 14;
+pub const TGID_FILTER_SLOTS: u32 = 1 << 14;
 /// Slots of the table that says at a glance that an object is not under watch; a power of two.
-pub const WATCHED_SLOTS: u32 = 1 << 16;
+pub const INODE_FILTER_SLOTS: u32 = 1 << 16;
 /// Rows that are found without a look-up; a power of two. 4,096 of them take 852 KB.
-pub const SEATS: u32 = 1 << 12;
+pub const ROW_SLOTS: u32 = 1 << 12;
 /// Ledger rows at once: three rows (0, 1, 2) for each process, rounded up; rows of dead processes
 /// are taken out while the trace runs.
 pub const LEDGER_ROWS: u32 = 262_144;

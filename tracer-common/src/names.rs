@@ -14,16 +14,20 @@ pub const MAP_PROCESSES: &str = "PROCESSES";
 pub const MAP_LEDGER: &str = "LEDGER";
 /// Map: [`crate::ledger::FdKey`] to [`crate::ledger::FdRow`], the rows that are found by their fd.
 pub const MAP_FD_ROWS: &str = "FD_ROWS";
-/// Map: [`crate::ledger::FdRow`]s by their seat.
-pub const MAP_SEATS: &str = "SEATS";
-/// Map: the seats that are taken.
-pub const MAP_TAKEN: &str = "TAKEN";
+/// Map: [`crate::ledger::FdRow`]s by their slot.
+pub const MAP_ROW_SLOTS: &str = "ROW_SLOTS";
+/// Map: the slots that are taken.
+pub const MAP_TAKEN_SLOTS: &str = "TAKEN_SLOTS";
 /// Map: one `u64` for each slot of tgids, not 0 where a process in that slot is followed.
-pub const MAP_FOLLOWED: &str = "FOLLOWED";
+pub const MAP_TGID_FILTER: &str = "TGID_FILTER";
 /// Map: [`crate::object::ObjectId`] to `u32`, the objects under watch.
 pub const MAP_OBJECTS: &str = "OBJECTS";
 /// Map: per-CPU [`crate::loss::LossCell`] by reason.
 pub const MAP_LOSSES: &str = "LOSSES";
+/// Map: io_uring request address to who submitted it.
+pub const MAP_URING: &str = "URING";
+/// Map: tid to the ledger row of a call that was interrupted and may yet be restarted.
+pub const MAP_INTERRUPTED: &str = "INTERRUPTED";
 /// Map: [`crate::object::EndKey`] to [`crate::object::ReadEnd`], the read ends whose close is told.
 pub const MAP_READ_ENDS: &str = "READ_ENDS";
 /// Map: one `u32`, 1 while existing processes are being adopted.
@@ -63,5 +67,7 @@ pub const URING_SUBMIT: &str = "uring_submit";
 pub const URING_COMPLETE: &str = "uring_complete";
 /// Program: iterator that adopts the processes that were there before the hooks.
 pub const ADOPT: &str = "adopt_tasks";
+/// Program: run by user space to take out of the tables what has ended.
+pub const SWEEP: &str = "sweep";
 /// Program: iterator that lists who holds the objects under watch.
 pub const HOLDERS: &str = "list_holders";

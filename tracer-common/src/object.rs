@@ -30,11 +30,11 @@ impl ObjectId {
     }
 }
 
-/// The slot of an inode in the table that says at a glance that it is not under watch.
+/// The slot of an inode in the filter of watched objects.
 #[must_use]
 #[inline(always)]
-pub const fn watched_slot(ino: u64) -> u32 {
-    (ino ^ ino >> 16) as u32 & (limits::WATCHED_SLOTS - 1)
+pub const fn inode_filter_slot(ino: u64) -> u32 {
+    (ino ^ ino >> 16) as u32 & (limits::INODE_FILTER_SLOTS - 1)
 }
 
 /// What one fd pointed to at one moment.
@@ -138,7 +138,19 @@ pub struct ReadEnd {
     pub start_ns: u64,
 }
 
-/// Value of an object under watch: who is counted on it, and how far from the target it is.
+/// An object under watch.
+#[repr(C)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Watch {
+    /// Who is counted on it, and how far from the target it is ([`watch`]).
+    pub value: u32,
+    /// Always zero.
+    pub zero: u32,
+    /// Address of its `struct inode`; checked against the object before it is believed.
+    pub inode: u64,
+}
+
+/// [`Watch::value`].
 pub mod watch {
     /// Everybody is counted; otherwise targets only (`/dev/null` is shared by the whole machine).
     pub const EVERYBODY: u32 = 1;
@@ -159,6 +171,7 @@ pub mod watch {
 
 assert_layout!(EndKey, 8);
 assert_layout!(ReadEnd, 32);
+assert_layout!(Watch, 16);
 assert_layout!(ObjectId, 16);
 assert_layout!(FdState, 24);
 assert_layout!(PipeState, 24);

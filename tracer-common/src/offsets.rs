@@ -65,6 +65,7 @@ macro_rules! kernel_offsets {
             INODE_SB "inode" "i_sb" true;
             INODE_SIZE "inode" "i_size" true;
             INODE_NLINK "inode" "i_nlink" true;
+            INODE_WRITERS "inode" "i_writecount" true;
             INODE_GENERATION "inode" "i_generation" true;
             INODE_PIPE "inode" "i_pipe" true;
             SB_DEV "super_block" "s_dev" true;

@@ -4,9 +4,9 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::{
     id::ProcessId,
-    ledger::{FdKey, FdRow, LedgerKey, LedgerRow},
+    ledger::{FdKey, FdRow, LedgerKey, LedgerRow, UringRequest},
     loss::LossCell,
-    object::{EndKey, ObjectId, ReadEnd},
+    object::{EndKey, ObjectId, ReadEnd, Watch},
     process::ProcessEntry,
 };
 
@@ -33,5 +33,7 @@ pod!(
     LedgerKey,
     LedgerRow,
     LossCell,
-    ProcessEntry
+    ProcessEntry,
+    UringRequest,
+    Watch
 );

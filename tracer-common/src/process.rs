@@ -9,11 +9,11 @@ pub const ROLE_TARGET: u32 = 1;
 /// Not a target, but writes to or reads from an object under watch: only those objects count.
 pub const ROLE_PARTICIPANT: u32 = 2;
 
-/// The slot of a process in the table that says at a glance that it is not followed.
+/// The slot of a process in the filter of followed processes.
 #[must_use]
 #[inline(always)]
-pub const fn followed_slot(tgid: u32) -> u32 {
-    tgid & (limits::FOLLOWED_SLOTS - 1)
+pub const fn tgid_filter_slot(tgid: u32) -> u32 {
+    tgid & (limits::TGID_FILTER_SLOTS - 1)
 }
 
 /// One followed process.
@@ -35,6 +35,14 @@ pub struct ProcessEntry {
     /// How many readers away from the target this process is; its output is followed when this is not
     /// 0. The manager that reads a target's pipe is 1.
     pub hop: u32,
+    /// Address of the leader's `struct task_struct`; 0 until the adopting iterator has seen it. It is checked
+    /// against `start_ns` before it is believed.
+    pub task: u64,
+    /// Reading ends that are noted of this process. Bit n: fd n; bit [`HIGH_ENDS`]: at least one of a higher fd.
+    pub read_ends: u64,
 }
 
-assert_layout!(ProcessEntry, 40);
+/// The bit of [`ProcessEntry::read_ends`] that stands for every fd from this number on.
+pub const HIGH_ENDS: u32 = 63;
+
+assert_layout!(ProcessEntry, 56);

@@ -6,6 +6,7 @@
 
 use tracer_common::{
     event::{self, kind},
+    id::ProcessId,
     process::{ProcessEntry, ROLE_TARGET},
 };
 
@@ -33,8 +34,8 @@ pub(crate) fn consider(task: Kptr) -> Option<()> {
     let process = task::process_of(task)?;
     // Named by the user: its entry waits for its start time. Anybody else has to be a target, and
     // must not be one already.
-    let named = PROCESSES.get_ptr_mut(tgid).and_then(|entry| complete(entry, process.start_ns));
-    if named.is_none() && !(is_target(task) && membership::follow(process, ROLE_TARGET)) {
+    let named = PROCESSES.get_ptr_mut(tgid).and_then(|entry| complete(entry, &process, task));
+    if named.is_none() && !(is_target(task) && membership::follow(process, ROLE_TARGET, task)) {
         return None;
     }
     if let Some(count) = ADOPTED.get_ptr_mut(0) {
@@ -47,14 +48,15 @@ pub(crate) fn consider(task: Kptr) -> Option<()> {
 
 /// Gives an entry that user space made its start time; `None` when it has one.
 #[inline(always)]
-fn complete(entry: *mut ProcessEntry, start_ns: u64) -> Option<()> {
+fn complete(entry: *mut ProcessEntry, process: &ProcessId, task: Kptr) -> Option<()> {
     // SAFETY: points to a live map value; only this iterator writes the field.
     unsafe {
         if (*entry).start_ns != 0 {
             return None;
         }
-        (*entry).start_ns = start_ns;
+        (*entry).start_ns = process.start_ns;
     }
+    membership::note_leader(process.tgid, task);
     Some(())
 }
 

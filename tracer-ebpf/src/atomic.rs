@@ -19,6 +19,9 @@ pub(crate) unsafe fn add(counter: *mut u64, amount: u64) {
     }
 }
 
+/// Takes one from a counter with [`add`].
+pub(crate) const MINUS_ONE: u64 = u64::MAX;
+
 /// As [`add`], for a counter of 4 bytes.
 ///
 /// # Safety

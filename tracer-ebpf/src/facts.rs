@@ -6,6 +6,7 @@ use tracer_common::{
     event::{self, fact, kind},
     limits,
     loss::Reason,
+    object::FdState,
     process::ProcessEntry,
 };
 
@@ -66,7 +67,7 @@ fn of_stranger(class: u32) {
 }
 
 /// Tells of reading ends that the noted call created or closed; one more than the fd, where something new
-/// came onto fd 0, 1 or 2. Exported as [`crate::syscalls::leg::decode_call`], like the two behind it.
+/// came onto fd 0, 1 or 2. Exported as [`crate::syscalls::io_side::decode_call`], like the two behind it.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn ends_of_call() -> u64 {
@@ -114,7 +115,7 @@ fn of_ends(call: &Call) {
     match call.class {
         table::CLOSE => read_ends::closed(call, call.args.fd::<0>()),
         table::CLOSE_RANGE if !only_marks(call) => {
-            read_ends::closed_range(call, call.args.get::<0>() as u32, call.args.get::<1>() as u32);
+            read_ends::closed_range(call, call.args.get::<0>() as u32);
         }
         table::NEW_FD | table::FCNTL if gives_new_fd(call) => {
             read_ends::closed(call, call.result as i32);
@@ -156,9 +157,7 @@ fn of_target(call: &Call, entry: *mut ProcessEntry) {
         table::NEW_FD => replaced(call, entry),
         table::FCNTL => fcntl(call, entry),
         table::CLOSE if call.result == 0 => closed(call, entry, call.args.fd::<0>()),
-        table::CLOSE_RANGE if call.result == 0 && !only_marks(call) => {
-            closed(call, entry, call.args.fd::<0>());
-        }
+        table::CLOSE_RANGE if call.result == 0 && !only_marks(call) => closed_range(call, entry),
         table::AIO if call.result > 0 => losses::count(Reason::AioNotCovered, 0),
         table::URING_ENTER if call.result > 0 && URING_COVERED.load() == 0 => {
             losses::count(Reason::UringNotCovered, 0);
@@ -195,7 +194,7 @@ fn ioctl(call: &Call, entry: *mut ProcessEntry) {
 
 #[inline(always)]
 fn connect(call: &Call, entry: *mut ProcessEntry) {
-    if call.result >= 0 || call.result == -EINPROGRESS || !has_room(entry) {
+    if call.result >= 0 || call.result == -EINPROGRESS || !has_room(call, entry) {
         return;
     }
     let length = call.args.get::<2>();
@@ -207,7 +206,7 @@ fn connect(call: &Call, entry: *mut ProcessEntry) {
 
 #[inline(always)]
 fn exec_failed(call: &Call, entry: *mut ProcessEntry, path: u64) {
-    if call.result >= 0 || !has_room(entry) {
+    if call.result >= 0 || !has_room(call, entry) {
         return;
     }
     with_text(call, fact::EXEC_FAILED, -1, |text| usermem::string(path, text));
@@ -215,7 +214,7 @@ fn exec_failed(call: &Call, entry: *mut ProcessEntry, path: u64) {
 
 #[inline(always)]
 fn replaced(call: &Call, entry: *mut ProcessEntry) {
-    if !is_stdio(call.result) || !has_room(entry) {
+    if !is_stdio(call.result) || !has_room(call, entry) {
         return;
     }
     let fd = call.result as i32;
@@ -243,44 +242,61 @@ fn asks_for_nonblock(call: &Call) -> bool {
     }
 }
 
-/// Somebody, in the target or not, made a watched object non-blocking for everybody who shares its
-/// open file.
+/// A process, in the target or not, made a watched object non-blocking for all that share its open file.
 #[inline(never)]
 fn nonblock(call: &Call) {
     if call.result != 0 || !asks_for_nonblock(call) {
         return;
     }
     let fd = call.args.fd::<0>();
-    let Some(record) = start(call, fact::NONBLOCK, fd) else { return };
-    record.payload.detail = 1;
-    object::fd_state(task::current_files(), fd, &mut record.payload.state);
-    if !membership::is_shared_watch(&record.payload.state.object) {
+    let mut state = FdState::default();
+    object::fd_state(task::current_files(), fd, &mut state);
+    if !membership::is_shared_watch(&state.object) {
         return;
     }
     let Some(process) = task::process_of(task::current()) else { return };
-    membership::note_participant(&process);
-    record.payload.process = process;
-    if membership::entry(process.tgid).is_some_and(has_room) {
+    membership::note_participant(&process, task::current());
+    let call = Call { process, ..*call };
+    if membership::entry(process.tgid).is_some_and(|entry| has_room(&call, entry))
+        && let Some(record) = start(&call, fact::NONBLOCK, fd)
+    {
+        record.payload.detail = 1;
+        record.payload.state = state;
         record.send(0);
     }
 }
 
 #[inline(always)]
 fn closed(call: &Call, entry: *mut ProcessEntry, fd: i32) {
-    if is_stdio(i64::from(fd)) && has_room(entry) {
+    if is_stdio(i64::from(fd)) && has_room(call, entry) {
         send(call, fact::FD_CLOSED, fd);
     }
 }
 
-/// Whether this process may still send a fact.
+/// `close_range(2)` names each of fd 0, 1 and 2 that it closed.
 #[inline(always)]
-fn has_room(entry: *mut ProcessEntry) -> bool {
-    // SAFETY: the entry points to a live map value.
-    unsafe {
-        if (*entry).facts >= limits::FACTS_PER_PROCESS {
-            return false;
+fn closed_range(call: &Call, entry: *mut ProcessEntry) {
+    let (first, last) = (call.args.get::<0>() as u32, call.args.get::<1>() as u32);
+    for fd in 0..3 {
+        if first <= fd && fd <= last {
+            closed(call, entry, fd as i32);
         }
-        add32(&raw mut (*entry).facts, 1);
+    }
+}
+
+/// Whether this process may still send a fact. The first one that it may not send is told of as such.
+#[inline(always)]
+fn has_room(call: &Call, entry: *mut ProcessEntry) -> bool {
+    // SAFETY: the entry points to a live map value.
+    let told = unsafe { (*entry).facts };
+    if told > limits::FACTS_PER_PROCESS {
+        return false;
+    }
+    // SAFETY: as above.
+    unsafe { add32(&raw mut (*entry).facts, 1) };
+    if told == limits::FACTS_PER_PROCESS {
+        send(call, fact::CUT, -1);
+        return false;
     }
     true
 }

@@ -13,11 +13,12 @@ use tracer_common::{
 use self::rows::make;
 pub(crate) use self::rows::{Found, by_inode, find};
 use crate::{
-    atomic::{add, add32},
+    atomic::{MINUS_ONE, add, add32},
     emit,
     kread::Kptr,
     loss as losses,
-    maps::{RESTARTS, slot},
+    maps::{INTERRUPTED, slot},
+    membership::{EXISTS, NOEXIST},
     opening::Opening,
     task,
 };
@@ -62,8 +63,7 @@ fn is_interrupted(result: i64) -> bool {
 #[inline(always)]
 pub(crate) fn book(key: &LedgerKey, transfer: &Transfer) -> bool {
     if is_interrupted(transfer.result) {
-        // Only the signal's delivery tells whether the caller ever learns of it.
-        let _ = RESTARTS.insert(task::current_tid(), key, 0);
+        note_interrupted(key);
         return true;
     }
     match find(key) {
@@ -101,6 +101,43 @@ fn announce(slot: u32, key: &LedgerKey, role: u32, transfer: &Transfer) {
         record.payload.comm = task::comm_of(task::current());
         record.send(0);
     }
+}
+
+/// How many entries [`INTERRUPTED`] has: where it has none, no call pays a look into it.
+#[unsafe(no_mangle)]
+static mut INTERRUPTED_CALLS: u64 = 0;
+
+/// Whether any thread's interrupted call is noted.
+#[inline(always)]
+pub(crate) fn has_interrupted() -> bool {
+    // SAFETY: an aligned load of a counter that others change atomically.
+    unsafe { core::ptr::read_volatile(&raw const INTERRUPTED_CALLS) != 0 }
+}
+
+/// Notes an interrupted call of the current thread: only the signal's delivery tells whether the caller ever
+/// learns of it.
+#[inline(never)]
+fn note_interrupted(key: &LedgerKey) {
+    let tid = task::current_tid();
+    // SAFETY: points to a live map value (`.bss`).
+    unsafe { add(&raw mut INTERRUPTED_CALLS, 1) };
+    let Err(error) = INTERRUPTED.insert(tid, key, NOEXIST) else { return };
+    // SAFETY: as above.
+    unsafe { add(&raw mut INTERRUPTED_CALLS, MINUS_ONE) };
+    if error != EXISTS || INTERRUPTED.insert(tid, key, 0).is_err() {
+        losses::count(Reason::LedgerFull, 0);
+    }
+}
+
+/// The thread is past its interrupted call, or has ended. Whether one was noted.
+#[inline(always)]
+pub(crate) fn forget_interrupted(tid: u32) -> bool {
+    let was_noted = has_interrupted() && INTERRUPTED.remove(tid).is_ok();
+    if was_noted {
+        // SAFETY: as in `note_interrupted`.
+        unsafe { add(&raw mut INTERRUPTED_CALLS, MINUS_ONE) };
+    }
+    was_noted
 }
 
 /// Books an interrupted call that its caller saw fail with `EINTR`.

@@ -41,6 +41,7 @@ mod opening;
 mod read_ends;
 mod regs;
 mod runtime;
+mod sweep;
 mod syscalls;
 mod task;
 mod usermem;

@@ -6,17 +6,16 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use tracer_common::{
-    id::ProcessId,
-    ledger::{FdKey, FdRow, LedgerKey, LedgerRow},
+    ledger::{FdKey, FdRow, LedgerKey, LedgerRow, UringRequest},
     limits, loss,
     loss::LossCell,
-    object::{EndKey, ObjectId, ReadEnd},
+    object::{EndKey, ObjectId, ReadEnd, Watch},
     process::ProcessEntry,
 };
 
 use crate::{
     capture::{self, Capturing, stored::Stored},
-    syscalls::Returned,
+    syscalls::SyscallContext,
 };
 
 /// Lifecycle events. One ring for all CPUs keeps their order.
@@ -28,26 +27,28 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(limits::RING_BYTES, 
 pub(crate) static PROCESSES: HashMap<u32, ProcessEntry> =
     HashMap::with_max_entries(limits::PROCESSES, BPF_F_NO_PREALLOC);
 
-/// Not 0 where a process in this slot of tgids is followed: most of the machine is sent away by one load.
-/// Entries are never taken back; a slot that says yes costs a look into [`PROCESSES`].
+/// Negative filter: 0 means that no process in this slot of tgids is followed, so one load sends most of the
+/// machine away. Each slot counts its entries in [`PROCESSES`]: up before one is put in, down after one is taken
+/// out, so it is never too low.
 #[map]
-pub(crate) static FOLLOWED: Array<u64> = Array::with_max_entries(limits::FOLLOWED_SLOTS, 0);
+pub(crate) static TGID_FILTER: Array<u64> = Array::with_max_entries(limits::TGID_FILTER_SLOTS, 0);
 
-/// Not 0 where an inode in this slot is under watch for everybody; as [`FOLLOWED`].
+/// Negative filter of the inodes that are under watch for every process; counts entries in [`OBJECTS`] as
+/// [`TGID_FILTER`] does those in [`PROCESSES`].
 #[map]
-pub(crate) static WATCHED: Array<u64> = Array::with_max_entries(limits::WATCHED_SLOTS, 0);
+pub(crate) static INODE_FILTER: Array<u64> = Array::with_max_entries(limits::INODE_FILTER_SLOTS, 0);
 
 /// The first part of the ledger: rows that are found without a look-up, because their place follows from
-/// process and fd. A seat belongs to whoever put it into [`TAKEN`], until user space takes the row out.
+/// process and fd. A slot belongs to whoever put it into [`TAKEN_SLOTS`], until user space takes the row out.
 #[map]
-pub(crate) static SEATS: Array<FdRow> = Array::with_max_entries(limits::SEATS, 0);
+pub(crate) static ROW_SLOTS: Array<FdRow> = Array::with_max_entries(limits::ROW_SLOTS, 0);
 
 /// Seats that are taken: of two that come at the same moment, a hash map lets in one.
 #[map]
-pub(crate) static TAKEN: HashMap<u32, u32> =
-    HashMap::with_max_entries(limits::SEATS, BPF_F_NO_PREALLOC);
+pub(crate) static TAKEN_SLOTS: HashMap<u32, u32> =
+    HashMap::with_max_entries(limits::ROW_SLOTS, BPF_F_NO_PREALLOC);
 
-/// The ledger's second part: rows whose seat was taken, found by process and fd with one short look-up.
+/// The ledger's second part: rows whose slot was taken, found by process and fd with one short look-up.
 /// Shared rather than per CPU: rows are many and short-lived, and one atomic add is cheaper than memory
 /// for every CPU. Not preallocated, so an idle tracer stays small.
 #[map]
@@ -61,11 +62,11 @@ pub(crate) static LEDGER: HashMap<LedgerKey, LedgerRow> =
 
 /// Objects under watch: whoever transfers bytes to or from one of them is counted.
 #[map]
-pub(crate) static OBJECTS: HashMap<ObjectId, u32> =
+pub(crate) static OBJECTS: HashMap<ObjectId, Watch> =
     HashMap::with_max_entries(limits::OBJECTS, BPF_F_NO_PREALLOC);
 
-/// Reading ends whose close is told: a closed fd no longer leads to what it was. User space takes out
-/// those of processes that ended.
+/// Reading ends whose close is told: a closed fd no longer leads to what it was. A close, an exec or a sweep takes
+/// an end out; user space takes out those of processes that ended.
 #[map]
 pub(crate) static READ_ENDS: HashMap<EndKey, ReadEnd> =
     HashMap::with_max_entries(limits::READ_ENDS, BPF_F_NO_PREALLOC);
@@ -78,15 +79,16 @@ pub(crate) static LOSSES: PerCpuArray<LossCell> = PerCpuArray::with_max_entries(
 #[map]
 pub(crate) static CGROUPS: HashMap<u64, u32> = HashMap::with_max_entries(64, 0);
 
-/// io_uring requests in flight: address of the request to who submitted it and through which fd.
+/// io_uring requests in flight, by the address of the request. A completion, the next submission at the same
+/// address, or a sweep after the owner's end takes an entry out.
 #[map]
 pub(crate) static URING: HashMap<u64, UringRequest> =
     HashMap::with_max_entries(limits::URING_REQUESTS, BPF_F_NO_PREALLOC);
 
 /// Calls that a signal interrupted, by tid: whether the kernel restarts them is only known when the
-/// signal is delivered.
+/// signal is delivered. An entry lasts until then, or until the thread's next call returns, or the thread ends.
 #[map]
-pub(crate) static RESTARTS: HashMap<u32, LedgerKey> =
+pub(crate) static INTERRUPTED: HashMap<u32, LedgerKey> =
     HashMap::with_max_entries(limits::PROCESSES, BPF_F_NO_PREALLOC);
 
 /// 1 while existing processes are being adopted: forks then look further up for a target.
@@ -103,7 +105,8 @@ pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(
 
 /// The call that goes the long way, between the functions that look at it.
 #[map]
-pub(crate) static RETURNED: PerCpuArray<Returned> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static SYSCALL_CONTEXT: PerCpuArray<SyscallContext> =
+    PerCpuArray::with_max_entries(1, 0);
 
 /// Captured bytes; one page long while nothing is captured.
 #[map]
@@ -118,18 +121,6 @@ pub(crate) static CAPTURING: PerCpuArray<Capturing> =
 #[map]
 pub(crate) static URING_MEMORY: HashMap<u64, Stored> =
     HashMap::with_max_entries(limits::URING_REQUESTS, BPF_F_NO_PREALLOC);
-
-/// Who submitted an io_uring request.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct UringRequest {
-    /// The process that owns the ring.
-    pub(crate) process: ProcessId,
-    /// The fd number in the request; -1 for a registered file.
-    pub(crate) fd: i32,
-    /// `ROLE_*` of the process.
-    pub(crate) role: u32,
-}
 
 /// The largest record, rounded up to a power of two so that its length can be masked.
 pub(crate) const SCRATCH_BYTES: usize = 2048;

@@ -6,28 +6,30 @@ use tracer_common::{
     id::ProcessId,
     loss::Reason,
     object::{
-        ANON_INODE_FS_MAGIC, NULL_RDEV, ObjectId, PTY_MASTER_MAJOR, mode, watch, watched_slot,
+        ANON_INODE_FS_MAGIC, NULL_RDEV, ObjectId, PTY_MASTER_MAJOR, Watch, inode_filter_slot, mode,
+        watch,
     },
-    process::{ProcessEntry, ROLE_PARTICIPANT, ROLE_TARGET, followed_slot},
+    process::{ProcessEntry, ROLE_PARTICIPANT, ROLE_TARGET, tgid_filter_slot},
 };
 
 use crate::{
+    atomic::{MINUS_ONE, add},
     capture,
-    constants::SELF_TGID,
+    constants::{FILE_INODE, SELF_TGID, TASK_GROUP_LEADER},
     emit, fdlookup,
     kread::Kptr,
     loss as losses,
-    maps::{FOLLOWED, OBJECTS, PROCESSES, WATCHED},
+    maps::{INODE_FILTER, OBJECTS, PROCESSES, TGID_FILTER},
     object,
     syscalls::io,
     task::FilesTable,
 };
 
-/// `BPF_ANY` and `BPF_NOEXIST`, `include/uapi/linux/bpf.h`.
-const ANY: u64 = 0;
+/// `BPF_NOEXIST` and `BPF_EXIST`, `include/uapi/linux/bpf.h`.
 pub(crate) const NOEXIST: u64 = 1;
+const EXIST: u64 = 2;
 /// `-EEXIST`.
-const EXISTS: i32 = -17;
+pub(crate) const EXISTS: i32 = -17;
 
 /// The entry of a followed process.
 #[inline(always)]
@@ -45,7 +47,7 @@ pub(crate) fn read(tgid: u32, entry: *mut ProcessEntry) -> (ProcessId, u32) {
 /// Whether a process may be followed: `false` is certain.
 #[inline(always)]
 pub(crate) fn may_be_followed(tgid: u32) -> bool {
-    is_marked(&FOLLOWED, followed_slot(tgid))
+    is_marked(&TGID_FILTER, tgid_filter_slot(tgid))
 }
 
 /// Whether an fd may lead to an object that is under watch for everybody: `false` is certain.
@@ -53,7 +55,7 @@ pub(crate) fn may_be_followed(tgid: u32) -> bool {
 pub(crate) fn may_lead_to_watched(files: FilesTable, fd: i32) -> bool {
     fdlookup::file_of(files, fd)
         .and_then(object::number_of)
-        .is_some_and(|ino| is_marked(&WATCHED, watched_slot(ino)))
+        .is_some_and(|ino| is_marked(&INODE_FILTER, inode_filter_slot(ino)))
 }
 
 #[inline(always)]
@@ -61,34 +63,70 @@ fn is_marked(slots: &'static Array<u64>, slot: u32) -> bool {
     slots.get(slot).is_some_and(|marked| *marked != 0)
 }
 
+/// Counts an entry in a filter, before it is put into its table.
 #[inline(always)]
-fn mark(slots: &'static Array<u64>, slot: u32) {
-    if let Some(marked) = slots.get_ptr_mut(slot) {
-        // SAFETY: points to a live map value; everybody stores the same.
-        unsafe { *marked = 1 };
+fn count_in(slots: &'static Array<u64>, slot: u32) {
+    if let Some(entries) = slots.get_ptr_mut(slot) {
+        // SAFETY: points to a live map value.
+        unsafe { add(entries, 1) };
     }
 }
 
-/// Starts to follow a process. `false` when it was followed in this role already or the table is
+/// Counts an entry out of a filter, after it was taken out of its table.
+#[inline(always)]
+fn count_out(slots: &'static Array<u64>, slot: u32) {
+    if let Some(entries) = slots.get_ptr_mut(slot) {
+        // SAFETY: points to a live map value.
+        unsafe { add(entries, MINUS_ONE) };
+    }
+}
+
+/// Starts to follow the process of `task`. `false` when it was followed in this role already or the table is
 /// full. A participant becomes a target when it turns out to be one.
 #[inline(always)]
-pub(crate) fn follow(process: ProcessId, role: u32) -> bool {
+pub(crate) fn follow(process: ProcessId, role: u32, task: Kptr) -> bool {
+    let slot = tgid_filter_slot(process.tgid);
+    count_in(&TGID_FILTER, slot);
     let entry = ProcessEntry { start_ns: process.start_ns, role, ..ProcessEntry::default() };
-    mark(&FOLLOWED, followed_slot(process.tgid));
-    match PROCESSES.insert(process.tgid, entry, NOEXIST) {
-        Ok(()) => true,
-        Err(EXISTS) => renew(&process, role) || role == ROLE_TARGET && promote(process.tgid),
-        Err(_) => {
-            losses::count(Reason::ProcessesFull, 0);
-            false
+    let error = match PROCESSES.insert(process.tgid, entry, NOEXIST) {
+        Ok(()) => {
+            note_leader(process.tgid, task);
+            return true;
         }
+        Err(error) => error,
+    };
+    count_out(&TGID_FILTER, slot);
+    if error == EXISTS {
+        return renew(&process, role, task) || role == ROLE_TARGET && promote(process.tgid);
+    }
+    losses::count(Reason::ProcessesFull, 0);
+    false
+}
+
+/// Takes out the entry of a process that has ended. Whether there was one.
+#[inline(always)]
+pub(crate) fn forget(tgid: u32) -> bool {
+    let is_out = PROCESSES.remove(tgid).is_ok();
+    if is_out {
+        count_out(&TGID_FILTER, tgid_filter_slot(tgid));
+    }
+    is_out
+}
+
+/// Notes the address of a process's leader ([`ProcessEntry::task`]), of which `task` is a thread.
+#[inline(always)]
+pub(crate) fn note_leader(tgid: u32, task: Kptr) {
+    if let Some(entry) = entry(tgid) {
+        let leader = task.follow(&TASK_GROUP_LEADER).unwrap_or(Kptr(0));
+        // SAFETY: the pointer comes from the map and is not NULL; the field is a plain integer.
+        unsafe { (*entry).task = leader.0 };
     }
 }
 
 /// Takes over the entry of a dead process of this pid, whose end was not seen; `false` when the entry
 /// is this process's own. In place: another entry would not fit on the stack.
 #[inline(always)]
-fn renew(process: &ProcessId, role: u32) -> bool {
+fn renew(process: &ProcessId, role: u32, task: Kptr) -> bool {
     let Some(entry) = entry(process.tgid) else { return false };
     // SAFETY: the pointer comes from the map and is not NULL; all fields are plain integers.
     unsafe {
@@ -100,7 +138,9 @@ fn renew(process: &ProcessId, role: u32) -> bool {
         (*entry).role = role;
         ((*entry).facts, (*entry).tty_asked, (*entry).hop) = (0, 0, 0);
         ((*entry).other_bytes, (*entry).other_calls) = (0, 0);
+        (*entry).read_ends = 0;
     }
+    note_leader(process.tgid, task);
     true
 }
 
@@ -119,9 +159,9 @@ fn promote(tgid: u32) -> bool {
 
 /// Makes sure that a stranger who touched a watched object is followed to its end.
 #[inline(never)]
-pub(crate) fn note_participant(process: &ProcessId) {
+pub(crate) fn note_participant(process: &ProcessId, task: Kptr) {
     if PROCESSES.get_ptr(process.tgid).is_none() {
-        follow(*process, ROLE_PARTICIPANT);
+        follow(*process, ROLE_PARTICIPANT, task);
     }
 }
 
@@ -148,7 +188,7 @@ pub(crate) fn follow_output(tgid: u32, hop: u32) -> bool {
 pub(crate) fn value(id: &ObjectId) -> Option<u32> {
     // SAFETY: the map is created without preallocation, so the value is not recycled while an RCU
     // reader looks at it.
-    unsafe { OBJECTS.get(id) }.copied()
+    unsafe { OBJECTS.get(id) }.map(|watch| watch.value)
 }
 
 /// Whether bytes on this object count for a process that is no target.
@@ -171,7 +211,7 @@ pub(crate) fn mark_output(id: &ObjectId) {
     }
     if let Some(known) = OBJECTS.get_ptr_mut(id) {
         // SAFETY: the map returned a valid, aligned pointer; the last writer wins, and all write this.
-        unsafe { *known |= watch::OUTPUT };
+        unsafe { (*known).value |= watch::OUTPUT };
     }
 }
 
@@ -242,27 +282,60 @@ fn begin_watch(sighting: &Sighting, file: Kptr, joined: &ObjectId) -> bool {
     record.payload.joined = *joined;
     record.payload.hop = sighting.hop;
     object::describe_object(u64::from(slot), file.0);
-    let value = manner(&record.payload) | sighting.hop << watch::HOP_SHIFT;
-    if value & watch::EVERYBODY != 0 {
-        mark(&WATCHED, watched_slot(sighting.id.ino));
+    let value = audience(&record.payload) | sighting.hop << watch::HOP_SHIFT;
+    let inode = file.follow(&FILE_INODE).unwrap_or(Kptr(0)).0;
+    if put_under_watch(&sighting.id, &Watch { value, zero: 0, inode }) {
+        record.send(record.text_len());
+        return true;
     }
-    let flags = if is_watched(&sighting.id) { ANY } else { NOEXIST };
-    match OBJECTS.insert(sighting.id, value, flags) {
-        Ok(()) => {
-            record.send(record.text_len());
-            true
-        }
-        Err(EXISTS) => false,
-        Err(_) => {
-            losses::count(Reason::ObjectsFull, 0);
-            false
-        }
-    }
+    false
 }
 
-/// Who is counted on an object, and whether its readers pass on what they take out.
+/// Puts an object into its table, or changes its value there; `false` when another CPU did, or there is no room.
 #[inline(always)]
-fn manner(seen: &event::Object) -> u32 {
+fn put_under_watch(id: &ObjectId, watch: &Watch) -> bool {
+    if is_watched(id) {
+        return OBJECTS.insert(id, watch, EXIST).is_ok();
+    }
+    let (slot, is_filtered) = (inode_filter_slot(id.ino), watch.value & watch::EVERYBODY != 0);
+    if is_filtered {
+        count_in(&INODE_FILTER, slot);
+    }
+    let Err(error) = OBJECTS.insert(id, watch, NOEXIST) else { return true };
+    if is_filtered {
+        count_out(&INODE_FILTER, slot);
+    }
+    if error != EXISTS {
+        losses::count(Reason::ObjectsFull, 0);
+    }
+    false
+}
+
+/// Takes an object out of its table if `has_ended` says so of its inode, before and after: a process that opens it
+/// in between finds it in the table and does not put it in once more. Whether it is out.
+#[inline(always)]
+pub(crate) fn release(id: &ObjectId, has_ended: impl Fn(Kptr) -> bool) -> bool {
+    // SAFETY: as in `value`.
+    let Some(watch) = unsafe { OBJECTS.get(id) }.copied() else { return true };
+    let inode = Kptr(watch.inode);
+    if !has_ended(inode) {
+        return false;
+    }
+    if OBJECTS.remove(id).is_err() {
+        return true;
+    }
+    if !has_ended(inode) && OBJECTS.insert(id, watch, NOEXIST).is_ok() {
+        return false;
+    }
+    if watch.value & watch::EVERYBODY != 0 {
+        count_out(&INODE_FILTER, inode_filter_slot(id.ino));
+    }
+    true
+}
+
+/// Which processes are counted on an object, and whether its readers pass on what they take out.
+#[inline(always)]
+fn audience(seen: &event::Object) -> u32 {
     let kind = seen.mode & mode::S_IFMT;
     // One inode for everybody: /dev/null, and all eventfds, timers and their like.
     if kind == mode::S_IFCHR && seen.rdev == NULL_RDEV || seen.magic == ANON_INODE_FS_MAGIC {

@@ -13,8 +13,8 @@ use tracer_common::{
 use crate::{
     constants::{
         FILE_DENTRY, FILE_FLAGS, FILE_INODE, FILE_MNT, FILE_PRIVATE, INODE_GENERATION, INODE_INO,
-        INODE_MODE, INODE_NLINK, INODE_RDEV, INODE_SB, INODE_SIZE, INODE_WINDOW, SB_DEV, SB_MAGIC,
-        TYPE_FILE,
+        INODE_MODE, INODE_NLINK, INODE_PIPE, INODE_RDEV, INODE_SB, INODE_SIZE, INODE_WINDOW,
+        INODE_WRITERS, SB_DEV, SB_MAGIC, TYPE_FILE,
     },
     emit,
     fdlookup::file_of,
@@ -230,6 +230,31 @@ fn load_inode(file: Kptr, out: &mut Inode) -> bool {
     true
 }
 
+/// Whether what was watched through this inode has ended: a pipe or socket with its last fd, a file when it is open
+/// for writing nowhere and not `is_held`, a device when it is not `is_held`. The memory may be another inode's by
+/// now, or no inode's.
+#[inline(always)]
+pub(crate) fn has_ended(inode: Kptr, ino: u64, is_held: bool) -> bool {
+    if inode.member::<u64, _>(&INODE_INO) != Some(ino) {
+        return true;
+    }
+    let Some(mode) = inode.member::<u16, _>(&INODE_MODE) else { return true };
+    match u32::from(mode) & mode::S_IFMT {
+        // `put_pipe_info` (fs/pipe.c) takes the buffer off the inode with the last open file.
+        mode::S_IFIFO => inode.follow(&INODE_PIPE).is_none(),
+        // `sock_orphan` and the families' `release` (net/) take the socket off with the last open file.
+        mode::S_IFSOCK => socket::is_released(inode),
+        mode::S_IFREG => {
+            !is_held && inode.member::<i32, _>(&INODE_WRITERS).is_none_or(|writers| writers <= 0)
+        }
+        mode::S_IFCHR if tty::is_pty_slave(inode.member(&INODE_RDEV).unwrap_or(0)) => {
+            // `devpts_pty_kill` (fs/devpts/inode.c) takes the name away with the master.
+            inode.member::<u32, _>(&INODE_NLINK) == Some(0)
+        }
+        _ => !is_held,
+    }
+}
+
 /// The other half of a pty or of a connected unix stream, as an open file.
 #[inline(always)]
 pub(crate) fn joined_file(file: Kptr) -> Option<Kptr> {
@@ -274,7 +299,6 @@ fn describe(file: Kptr, record: &mut emit::Record<event::Object>) {
     if kind == mode::S_IFIFO {
         out.pipe = pipe_state(&inode);
     }
-    out.text_kind = event::text::COMPONENTS;
     if let (Some(dentry), Some(mount)) = (file.follow(&FILE_DENTRY), file.follow(&FILE_MNT)) {
         path::components(dentry, mount, record);
     }

@@ -4,19 +4,19 @@
 //! through functions that the verifier checks apart from each other and from their caller: it follows
 //! each of them once, and not once for every way that leads there. They therefore take numbers only.
 
+pub(crate) mod fast_path;
 pub(crate) mod io;
-pub(crate) mod leg;
-pub(crate) mod plain;
+pub(crate) mod io_side;
 pub(crate) mod table;
 
 use core::ptr::NonNull;
 
 use tracer_common::{id::ProcessId, process::ProcessEntry};
 
-use self::leg::Leg;
+use self::io_side::IoSide;
 use crate::{
     kread::Kptr,
-    maps::RETURNED,
+    maps::SYSCALL_CONTEXT,
     regs,
     task::{self, FilesTable},
 };
@@ -24,7 +24,7 @@ use crate::{
 /// A returned syscall that goes the long way.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub(crate) struct Returned {
+pub(crate) struct SyscallContext {
     /// Class out of [`table`].
     pub(crate) class: u32,
     /// 1: by the 32-bit entry.
@@ -34,10 +34,10 @@ pub(crate) struct Returned {
     /// Its arguments.
     pub(crate) args: [u64; 6],
     /// What it did to one fd, where it moves bytes.
-    pub(crate) leg: Leg,
+    pub(crate) side: IoSide,
 }
 
-impl Returned {
+impl SyscallContext {
     /// Notes a call; `false` never happens.
     #[inline(always)]
     pub(crate) fn note(regs: Kptr, is_compat: bool, class: u32, result: i64) -> bool {
@@ -50,7 +50,7 @@ impl Returned {
     /// The call that was noted last on this CPU.
     #[inline(always)]
     pub(crate) fn noted() -> Option<&'static mut Self> {
-        let returned: *mut Self = RETURNED.get_ptr_mut(0)?;
+        let returned: *mut Self = SYSCALL_CONTEXT.get_ptr_mut(0)?;
         // SAFETY: the map returned a valid, aligned pointer to this CPU's slot, which belongs to one
         // program; every member is made of integers.
         Some(unsafe { &mut *returned })
@@ -102,7 +102,7 @@ impl Call {
     /// The call that was noted, with what is known of its caller.
     #[inline(always)]
     pub(crate) fn noted() -> Option<Self> {
-        let returned = Returned::noted()?;
+        let returned = SyscallContext::noted()?;
         let (entry, process, role) = io::caller(task::current_tgid());
         let args = Args { values: &returned.args, compat: returned.compat == 1 };
         let (class, result, files) = (returned.class, returned.result, task::current_open_files());

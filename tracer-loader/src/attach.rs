@@ -12,8 +12,10 @@ use std::{
 
 use aya::{
     Ebpf,
-    programs::{BtfTracePoint, Iter, Program, ProgramError, TracePoint},
+    programs::{BtfTracePoint, Iter, Program, ProgramError, RawTracePoint, TracePoint},
 };
+
+use tracer_common::names;
 
 use crate::{
     KernelSettings, Loader, LoaderError,
@@ -54,7 +56,8 @@ impl Loader {
             HOOKS.iter().filter(wanted).map(|hook| hook.place(self.manner)).collect();
         // All of the verifier's work comes before the first hook, so that they start together.
         let hooks = places.iter().copied().map(Part::Hook);
-        let parts: Vec<Part> = hooks.chain(ITERATORS.iter().map(Part::Iterator)).collect();
+        let run_by_hand = ITERATORS.iter().map(Part::Iterator).chain([Part::Sweep]);
+        let parts: Vec<Part> = hooks.chain(run_by_hand).collect();
         verify(&mut self.bpf, &parts, &kernel)?;
         let mut attach = || places.iter().try_for_each(|place| self.attach_hook(*place, &kernel));
         if places.iter().any(|place| matches!(place.at, At::Event(..))) {
@@ -121,6 +124,7 @@ fn give_back_memory() {
 enum Part {
     Hook(Place),
     Iterator(&'static Walk),
+    Sweep,
 }
 
 impl Part {
@@ -129,6 +133,7 @@ impl Part {
         match self {
             Self::Hook(place) => place.program,
             Self::Iterator(iterator) => iterator.program,
+            Self::Sweep => names::SWEEP,
         }
     }
 
@@ -136,7 +141,7 @@ impl Part {
     fn load(self, program: &mut Program, kernel: &Kernel) -> Result<(), LoaderError> {
         let hook = match self {
             Self::Hook(place) => place.name(&kernel.types),
-            Self::Iterator(iterator) => iterator.program,
+            Self::Iterator(_) | Self::Sweep => self.program(),
         };
         let refused = |error: ProgramError| LoaderError::Program { hook, reason: reason(&error) };
         match self {
@@ -151,6 +156,10 @@ impl Part {
             Self::Iterator(iterator) => {
                 let program: &mut Iter = program.try_into().map_err(refused)?;
                 program.load(iterator.kind, &kernel.targets).map_err(refused)
+            }
+            Self::Sweep => {
+                let program: &mut RawTracePoint = program.try_into().map_err(refused)?;
+                program.load().map_err(refused)
             }
         }
     }

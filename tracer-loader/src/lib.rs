@@ -26,7 +26,10 @@ pub use self::{
     error::LoaderError,
     hooks::Manner,
     load::{CaptureScope, CgroupScope, KernelSettings},
-    maps::ring::{CaptureRing, EventRing, RawRecord},
+    maps::{
+        ring::{CaptureRing, EventRing, RawRecord},
+        sweep::Owner,
+    },
 };
 
 /// The programs and maps of one trace.

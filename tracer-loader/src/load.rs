@@ -12,7 +12,7 @@ use aya::{
 use tracer_common::{
     limits, names,
     offsets::settings,
-    process::{ProcessEntry, ROLE_TARGET, followed_slot},
+    process::{ProcessEntry, ROLE_TARGET, tgid_filter_slot},
 };
 
 use self::{
@@ -139,10 +139,15 @@ impl Loader {
     /// # Errors
     /// [`LoaderError::Map`].
     pub fn add_target(&mut self, tgid: u32) -> Result<(), LoaderError> {
-        let mut followed: Array<_, u64> = self.map_mut(names::MAP_FOLLOWED)?;
+        let mut followed: Array<_, u64> = self.map_mut(names::MAP_TGID_FILTER)?;
+        let slot = tgid_filter_slot(tgid);
+        // Nothing is attached yet that could count in it at the same time.
+        let entries = followed
+            .get(&slot, 0)
+            .map_err(|error| LoaderError::map("read", names::MAP_TGID_FILTER, error))?;
         followed
-            .set(followed_slot(tgid), 1, 0)
-            .map_err(|error| LoaderError::map("fill", names::MAP_FOLLOWED, error))?;
+            .set(slot, entries + 1, 0)
+            .map_err(|error| LoaderError::map("fill", names::MAP_TGID_FILTER, error))?;
         let mut processes: HashMap<_, u32, ProcessEntry> = self.map_mut(names::MAP_PROCESSES)?;
         let entry = ProcessEntry { role: ROLE_TARGET, ..ProcessEntry::default() };
         processes
@@ -187,13 +192,13 @@ fn size_capture(loader: &mut EbpfLoader<'_>, capture: Option<&CaptureScope>) {
     }
 }
 
-/// Room for the rows of a number of objects, with the defaults' ratio: in seats, then by fd, and under the
+/// Room for the rows of a number of objects, with the defaults' ratio: in slots, then by fd, and under the
 /// full key what fds lead to later.
 fn size_ledger(loader: &mut EbpfLoader<'_>, objects: u32) {
     let by_fd = objects.saturating_mul(limits::LEDGER_ROWS / limits::OBJECTS);
-    let seats = by_fd.min(limits::SEATS);
-    loader.map_max_entries(names::MAP_TAKEN, seats);
-    loader.map_max_entries(names::MAP_FD_ROWS, (by_fd - seats).max(1));
+    let slots = by_fd.min(limits::ROW_SLOTS);
+    loader.map_max_entries(names::MAP_TAKEN_SLOTS, slots);
+    loader.map_max_entries(names::MAP_FD_ROWS, (by_fd - slots).max(1));
     let later = objects / (limits::OBJECTS / limits::LATER_ROWS);
     loader.map_max_entries(names::MAP_LEDGER, later.max(1));
 }

@@ -4,5 +4,6 @@ mod iterate;
 mod ledgers;
 #[allow(unsafe_code, reason = "tokio asks for a promise about the descriptors that it waits for")]
 pub(crate) mod ring;
+pub(crate) mod sweep;
 #[allow(unsafe_code, reason = "a thread's policy is changed by a function of C")]
 pub(crate) mod unpreempted;

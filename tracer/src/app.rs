@@ -6,6 +6,7 @@ mod capture;
 mod collect;
 mod doctor;
 mod error;
+mod lifetimes;
 mod log;
 mod output;
 mod record;
@@ -284,6 +285,8 @@ impl Run {
                     if self.collector.wants_survey() || is_over {
                         self.survey();
                     }
+                    self.collect_waiting();
+                    self.collector.sweep(&mut self.loader);
                     self.collector.recording.checkpoint(&mut self.loader, boot_ns);
                     if is_over && self.is_drained() {
                         return Ok(());

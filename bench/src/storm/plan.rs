@@ -4,6 +4,8 @@ use crate::harness::table::whole;
 
 /// The name of the long storm, which is not in [`ALL`].
 pub(crate) const SOAK: &str = "soak";
+/// The name of the course of short processes.
+pub(crate) const CHURN: &str = "churn";
 
 /// What may be missing in tracer's report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -105,7 +105,7 @@ pub(super) fn table(header: &str, old: &str, rows: &[Row]) -> String {
     let is_replaced = |cells: &Vec<String>| new.iter().any(|row| row.first() == cells.first());
     let kept = old.lines().filter_map(cells_of).filter(|cells| !is_replaced(cells));
     let mut rows: Vec<_> = kept.chain(new.iter().cloned()).collect();
-    // The soak is not in `ALL`, and comes last.
+    // Courses are not in `ALL`, and come last.
     let order = |cells: &Vec<String>| {
         let is_of = |plan: &Plan| cells.first().is_some_and(|name| name == plan.name);
         plan::ALL.iter().position(is_of).unwrap_or(usize::MAX)

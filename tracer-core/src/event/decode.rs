@@ -77,6 +77,7 @@ fn exit(exit: layout::Exit) -> EventKind {
 fn object(object: layout::Object, raw: &[u8]) -> EventKind {
     let name = match object.text_kind {
         text::COMPONENTS => path(raw),
+        text::CUT_COMPONENTS => cut_path(raw),
         text::UNIX => unix_name(raw),
         _ => String::new(),
     };
@@ -114,6 +115,11 @@ fn path(raw: &[u8]) -> String {
         .rev()
         .filter(|component| !component.is_empty() && *component != "/")
         .fold(String::new(), |path, component| path + "/" + component)
+}
+
+/// A path that does not begin at the root, because it is deeper than the kernel side looks.
+fn cut_path(raw: &[u8]) -> String {
+    format!("…{}", path(raw))
 }
 
 /// A unix socket's name as `ss(8)` shows it: `@` for the abstract namespace.

@@ -234,6 +234,7 @@ fn fact_kind(kind: u32) -> Option<FactKind> {
         fact::FD_REPLACED => Some(FactKind::FdReplaced),
         fact::FD_CLOSED => Some(FactKind::FdClosed),
         fact::NONBLOCK => Some(FactKind::Nonblock),
+        fact::CUT => Some(FactKind::Cut),
         _ => None,
     }
 }

@@ -115,6 +115,8 @@ pub enum FactKind {
     FdClosed,
     /// `O_NONBLOCK` was set.
     Nonblock,
+    /// The image had more to tell than tracer keeps: its further facts are missing.
+    Cut,
 }
 
 impl FactKind {
@@ -128,6 +130,7 @@ impl FactKind {
             Self::FdReplaced => "fd_replaced",
             Self::FdClosed => "fd_closed",
             Self::Nonblock => "nonblock",
+            Self::Cut => "facts_cut",
         }
     }
 }

@@ -5,7 +5,7 @@ use tracer_common::{capture::gap, object::ObjectId, op};
 use super::{Capturing, at, is_pending, place, send_write};
 use crate::{
     fdlookup, object,
-    syscalls::{Returned, table},
+    syscalls::{SyscallContext, table},
     task::{self, FilesTable},
     usermem,
 };
@@ -67,7 +67,7 @@ pub(crate) fn of_call() {
 #[inline(never)]
 extern "C" fn capture_call() -> u64 {
     if let Some(this) = at(place::SYS_EXIT)
-        && let Some(call) = Returned::noted()
+        && let Some(call) = SyscallContext::noted()
     {
         locate(this, call);
         send_write(this, place::SYS_EXIT);
@@ -76,7 +76,7 @@ extern "C" fn capture_call() -> u64 {
 }
 
 #[inline(always)]
-fn locate(this: &mut Capturing, call: &Returned) {
+fn locate(this: &mut Capturing, call: &SyscallContext) {
     let [first, second, third, ..] = call.args;
     let result = call.result as u64;
     let op = this.head.chunk.op;

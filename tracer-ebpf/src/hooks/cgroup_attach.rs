@@ -20,7 +20,7 @@ fn moved(task: Kptr) -> Option<()> {
         return None;
     }
     let process = task::process_of(task)?;
-    if membership::follow(process, ROLE_TARGET) {
+    if membership::follow(process, ROLE_TARGET, task) {
         adopt::announce(slot::CGROUP, kind::ADOPTED, task, ROLE_TARGET);
     }
     Some(())

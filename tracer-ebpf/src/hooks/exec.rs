@@ -19,7 +19,7 @@ use crate::{
     emit,
     kread::{Kptr, bounded},
     maps::slot,
-    membership, task,
+    membership, read_ends, task,
 };
 
 /// See the module.
@@ -48,18 +48,23 @@ fn replaced(task: Kptr) -> Option<()> {
     let process = task::process_of(task)?;
     let role = match membership::entry(process.tgid) {
         Some(entry) => {
-            // A new image has its own facts to tell; the search along PATH used up the old ones.
+            // A new image has a budget of facts of its own: a search along PATH would use it up.
             // SAFETY: the entry points to a live map value.
             unsafe { ((*entry).facts, (*entry).tty_asked) = (0, 0) };
             let (_, role) = membership::read(process.tgid, entry);
             if !membership::is_target(role) && cgroup::contains(task) {
-                membership::follow(process, ROLE_TARGET);
+                membership::follow(process, ROLE_TARGET, task);
             }
+            // The thread that calls `execve` becomes the leader.
+            membership::note_leader(process.tgid, task);
             membership::read(process.tgid, entry).1
         }
-        None if cgroup::contains(task) && membership::follow(process, ROLE_TARGET) => ROLE_TARGET,
+        None if cgroup::contains(task) && membership::follow(process, ROLE_TARGET, task) => {
+            ROLE_TARGET
+        }
         None => return None,
     };
+    read_ends::closed_by_exec(&process, role);
     let files = task.follow(&TASK_FILES)?;
     if membership::is_target(role) {
         membership::watch_stdio(slot::EXEC, &process, files);

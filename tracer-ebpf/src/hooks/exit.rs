@@ -14,7 +14,8 @@ use crate::{
     },
     emit, fdlookup,
     kread::Kptr,
-    maps::{PROCESSES, slot},
+    ledger,
+    maps::slot,
     membership, object, task,
     task::FilesTable,
 };
@@ -39,6 +40,7 @@ pub(crate) fn process_exit_event(_ctx: TracePointContext) -> u32 {
 
 #[inline(always)]
 fn ended(tgid: u32, task: Kptr) -> Option<()> {
+    ledger::forget_interrupted(task::current_tid());
     let entry = membership::entry(tgid)?;
     let signal = task.follow(&TASK_SIGNAL)?;
     // `do_exit()` has already taken this thread off the count of live ones.
@@ -62,7 +64,7 @@ fn ended(tgid: u32, task: Kptr) -> Option<()> {
         describe_exit_fd(files.0, 2);
         record.send(0);
     }
-    let _ = PROCESSES.remove(tgid);
+    membership::forget(tgid);
     Some(())
 }
 

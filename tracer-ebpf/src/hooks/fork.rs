@@ -59,7 +59,7 @@ fn inherit(parent: Kptr, child: Kptr) -> Option<u32> {
         return None;
     }
     let process = task::process_of(child)?;
-    if !membership::follow(process, ROLE_TARGET) {
+    if !membership::follow(process, ROLE_TARGET, child) {
         return None;
     }
     let record = emit::start::<event::Fork>(slot::FORK, kind::FORK)?;

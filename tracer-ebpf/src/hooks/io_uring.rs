@@ -11,7 +11,7 @@ use aya_ebpf::{
 };
 use tracer_common::{
     id::ProcessId,
-    ledger::{READ, WRITE},
+    ledger::{READ, UringRequest, WRITE},
     loss::Reason,
     op, trace_event,
 };
@@ -25,7 +25,7 @@ use crate::{
     kread::Kptr,
     ledger::{self, Transfer, UNKNOWN},
     loss as losses,
-    maps::{URING, UringRequest, slot},
+    maps::{URING, URING_MEMORY, slot},
     membership, object,
     opening::{self, NOT_OURS, Opening},
     syscalls::io,
@@ -117,6 +117,10 @@ fn direction(opcode: u8) -> Option<u32> {
 
 #[inline(always)]
 fn submitted(request: Kptr) -> Option<()> {
+    if is_used() {
+        // The request that was at this address before is done, whether its completion was posted or not.
+        forget(request.0);
+    }
     let opcode: u8 = request.member(&URING_OPCODE)?;
     let direction = direction(opcode)?;
     let tgid = task::current_tgid();
@@ -138,6 +142,21 @@ fn submitted(request: Kptr) -> Option<()> {
     Some(())
 }
 
+/// `IORING_OP_SEND_ZC` and `IORING_OP_SENDMSG_ZC`.
+#[inline(always)]
+fn is_zero_copy(opcode: u8) -> bool {
+    matches!(opcode, 47 | 48)
+}
+
+/// Takes out what is noted of a request. Whether its submission was.
+#[inline(always)]
+pub(crate) fn forget(request: u64) -> bool {
+    if capture::is_on() {
+        let _ = URING_MEMORY.remove(request);
+    }
+    URING.remove(request).is_ok()
+}
+
 /// A process outside the target matters only when the fd leads to an object under watch.
 #[inline(always)]
 fn stranger(fd: i32) -> Option<ProcessId> {
@@ -147,7 +166,7 @@ fn stranger(fd: i32) -> Option<ProcessId> {
         return None;
     }
     let process = task::process_of(task::current())?;
-    membership::note_participant(&process);
+    membership::note_participant(&process, task::current());
     Some(process)
 }
 
@@ -168,14 +187,15 @@ fn completed(request: Kptr, result: i64) -> Option<bool> {
         None => (unmatched(result)?, false),
     };
     let more = request.member::<u32, _>(&URING_CQE_FLAGS).unwrap_or(0) & CQE_F_MORE != 0;
-    if known && !more {
+    // What is still to come of a zero-copy send is a notification, which is a request of its own.
+    if known && (!more || is_zero_copy(opcode)) {
         let _ = URING.remove(request.0);
     }
     let file = request.follow(&URING_FILE_OFF)?;
     let id = object::id_of(file)?;
     let fd = if owner.fd >= 0 { owner.fd } else { number_of(file) };
     let of_interest = membership::is_target(owner.role) && io::is_of_interest(fd);
-    if !of_interest && !membership::is_watched(&id) {
+    if !of_interest && !io::counts_by_object(owner.role, &id) {
         return None;
     }
     let row = Opening {

@@ -55,7 +55,7 @@ fn holder(task: Kptr, fd: i32, file: Kptr) -> Option<()> {
     let process = task::process_of(task)?;
     if value & watch::PASSES_ON != 0 && state.flags & O_ACCMODE != O_WRONLY {
         // Its close and its end will be told.
-        membership::note_participant(&process);
+        membership::note_participant(&process, task);
         read_ends::remember(&process, fd, &state.object, file);
         // Closed meanwhile: what its close would have taken away is taken away here.
         let files = FilesTable::Probed(task.follow(&TASK_FILES)?);

@@ -10,7 +10,7 @@ use crate::{
     constants::{KSIG_FLAGS, KSIG_HANDLER},
     kread::Kptr,
     ledger,
-    maps::RESTARTS,
+    maps::INTERRUPTED,
     task,
 };
 
@@ -26,17 +26,20 @@ pub(crate) fn signal_delivered(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn delivered(action: Kptr) -> Option<()> {
+    if !ledger::has_interrupted() {
+        return None;
+    }
     let tid = task::current_tid();
     // SAFETY: the map is created without preallocation; only this thread uses its own entry.
-    let key = *unsafe { RESTARTS.get(tid) }?;
+    let key = *unsafe { INTERRUPTED.get(tid) }?;
     let handler: u64 = action.member(&KSIG_HANDLER)?;
     let flags: u64 = action.member(&KSIG_FLAGS)?;
     // SIG_DFL (0) ends or stops the process, SIG_IGN (1) restarts the call.
     if handler > 1 {
-        if flags & SA_RESTART == 0 {
+        ledger::forget_interrupted(tid);
+        if flags & SA_RESTART == 0 && task::process_of(task::current())? == key.process {
             ledger::book_interrupt(&key);
         }
-        let _ = RESTARTS.remove(tid);
     }
     Some(())
 }

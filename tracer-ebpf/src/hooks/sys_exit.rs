@@ -13,8 +13,8 @@ use tracer_common::{loss::Reason, trace_event};
 use crate::{
     facts,
     kread::Kptr,
-    loss as losses, membership, regs,
-    syscalls::{Returned, io, plain, table},
+    ledger, loss as losses, membership, regs,
+    syscalls::{SyscallContext, fast_path, io, table},
     task::{self, CurrentTask},
 };
 
@@ -58,13 +58,17 @@ fn returned(number: u64, regs: impl Fn() -> Kptr, result: i64) {
         }
         return;
     }
+    if ledger::has_interrupted() {
+        // No handler ran, and the kernel has restarted the call: this is its real end.
+        ledger::forget_interrupted(task::current_tid());
+    }
     let (task, regs) = (CurrentTask::get(), regs());
     let compat = task.is_compat();
-    if !compat && plain::is_done(regs, task, classes & 0xff, result) {
+    if !compat && fast_path::is_done(regs, task, classes & 0xff, result) {
         return;
     }
     let class = if compat { classes >> 8 } else { classes & 0xff };
-    if class == 0 || !Returned::note(regs, compat, class, result) {
+    if class == 0 || !SyscallContext::note(regs, compat, class, result) {
         return;
     }
     if table::is_io(class) {

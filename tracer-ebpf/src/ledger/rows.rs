@@ -1,4 +1,4 @@
-//! Where rows are: in a seat that follows from process and fd, under process and fd, or under the whole key.
+//! Where rows are: in a slot that follows from process and fd, under process and fd, or under the whole key.
 
 use tracer_common::{
     id::ProcessId,
@@ -9,7 +9,7 @@ use tracer_common::{
 use crate::{
     emit,
     kread::Kptr,
-    maps::{FD_ROWS, LEDGER, SEATS, TAKEN},
+    maps::{FD_ROWS, LEDGER, ROW_SLOTS, TAKEN_SLOTS},
     membership::{self, NOEXIST},
     object,
 };
@@ -64,7 +64,7 @@ fn by_fd(key: &LedgerKey) -> Option<Found> {
                 && (*known).direction == key.direction
         }
     };
-    seated(short, is_this).or_else(|| mapped(short, is_this))
+    by_slot(short, is_this).or_else(|| mapped(short, is_this))
 }
 
 /// The row of an fd, when it is the one of this process and inode.
@@ -85,12 +85,12 @@ pub(crate) fn by_inode(short: FdKey, process: &ProcessId, inode: &InodeMark) -> 
                     == short.fd_and_direction
         }
     };
-    seated(short, is_this).or_else(|| mapped(short, is_this))
+    by_slot(short, is_this).or_else(|| mapped(short, is_this))
 }
 
 #[inline(always)]
-fn seated(short: FdKey, is_this: impl Fn(*const FdRow) -> bool) -> Option<Found> {
-    let found: *mut FdRow = SEATS.get_ptr_mut(short.seat())?;
+fn by_slot(short: FdKey, is_this: impl Fn(*const FdRow) -> bool) -> Option<Found> {
+    let found: *mut FdRow = ROW_SLOTS.get_ptr_mut(short.slot())?;
     // SAFETY: points to a live map value.
     is_this(found).then(|| unsafe { Found::at(found) })
 }
@@ -140,18 +140,18 @@ fn make_by_fd(scratch: u32, key: &LedgerKey, file: Kptr, now: u64) -> bool {
     let is_queue = membership::value(&key.object).is_none_or(|value| value & watch::PASSES_ON != 0);
     fresh.tick = if is_queue { 0 } else { NO_TICK };
     let fresh: &FdRow = fresh;
-    sit_down(fresh) || FD_ROWS.insert(FdKey::from(key), fresh, NOEXIST).is_ok()
+    take_slot(fresh) || FD_ROWS.insert(FdKey::from(key), fresh, NOEXIST).is_ok()
 }
 
-/// Puts a row into its seat, unless another one has it.
+/// Puts a row into its slot, unless another one has it.
 #[inline(always)]
-fn sit_down(fresh: &FdRow) -> bool {
-    let seat = FdKey::from(&fresh.key).seat();
-    if fresh.inode.address == 0 || TAKEN.insert(seat, 1, NOEXIST).is_err() {
+fn take_slot(fresh: &FdRow) -> bool {
+    let slot = FdKey::from(&fresh.key).slot();
+    if fresh.inode.address == 0 || TAKEN_SLOTS.insert(slot, 1, NOEXIST).is_err() {
         return false;
     }
-    let Some(found) = SEATS.get_ptr_mut(seat) else { return false };
-    // SAFETY: points to a live map value, all zero, that nobody else writes to: the seat was not taken.
+    let Some(found) = ROW_SLOTS.get_ptr_mut(slot) else { return false };
+    // SAFETY: points to a live map value, all zero, that nobody else writes to: the slot was not taken.
     // Whoever looks at it meanwhile finds no start in it, and nobody started then.
     unsafe {
         (*found).tick = fresh.tick;

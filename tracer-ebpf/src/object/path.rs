@@ -15,11 +15,13 @@ const STEPS: u32 = 40;
 const NAME: u32 = 256;
 
 /// Writes the names from `dentry` upwards into the record's text, each ended by NUL, and counts them
-/// in its header. A path that does not fit is cut at its upper end.
+/// in its header. A path that does not fit, or that is deeper than the walk goes, is cut at its upper end and
+/// marked as cut.
 #[inline(always)]
 pub(super) fn components(dentry: Kptr, vfsmount: Kptr, record: &mut Record<event::Object>) {
     let mut dentry = dentry;
     let mut vfsmount = vfsmount;
+    record.payload.text_kind = event::text::CUT_COMPONENTS;
     for _ in 0..STEPS {
         let Some(root) = vfsmount.follow(&VFSMOUNT_ROOT) else { break };
         if dentry.0 == root.0 {
@@ -28,6 +30,7 @@ pub(super) fn components(dentry: Kptr, vfsmount: Kptr, record: &mut Record<event
             let Some(parent) = mount.follow(&MOUNT_PARENT) else { break };
             let Some(point) = mount.follow(&MOUNT_POINT) else { break };
             if parent.0 == mount.0 {
+                record.payload.text_kind = event::text::COMPONENTS;
                 break;
             }
             dentry = point;
@@ -40,6 +43,7 @@ pub(super) fn components(dentry: Kptr, vfsmount: Kptr, record: &mut Record<event
         }
         let Some(parent) = dentry.follow(&DENTRY_PARENT) else { break };
         if parent.0 == dentry.0 {
+            record.payload.text_kind = event::text::COMPONENTS;
             break;
         }
         dentry = parent;

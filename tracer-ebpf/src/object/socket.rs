@@ -22,6 +22,14 @@ const SOCKADDR_UN: u32 = 110;
 /// `sun_path` follows the two bytes of `sun_family`.
 const SUN_PATH: u32 = 2;
 
+/// Whether the socket of this inode has no open file any more (`container_of(inode, struct socket_alloc,
+/// vfs_inode)`, include/net/sock.h).
+#[inline(always)]
+pub(super) fn is_released(inode: Kptr) -> bool {
+    let alloc = Kptr(inode.0.wrapping_sub(SOCKET_ALLOC_INODE.load()));
+    alloc.at(&SOCKET_ALLOC_SOCKET).follow(&SOCKET_SK).is_none()
+}
+
 /// Fills the socket part of an object's record.
 #[inline(always)]
 pub(super) fn describe(socket: Kptr, record: &mut Record<event::Object>) {

@@ -1,6 +1,6 @@
 //! A terminal, and the two halves of a pseudo-terminal.
 
-use tracer_common::object::{TtyState, mode};
+use tracer_common::object::{PTY_SLAVE_MAJOR, TtyState, mode};
 
 use super::Inode;
 use crate::{
@@ -16,6 +16,12 @@ use crate::{
 #[inline(always)]
 fn is_tty(rdev: u32) -> bool {
     matches!(rdev >> 20, 4 | 5 | 128..=143 | 188 | 204 | 229)
+}
+
+/// Whether a character device with this number is a Unix98 pty's slave.
+#[inline(always)]
+pub(super) fn is_pty_slave(rdev: u32) -> bool {
+    rdev >> 20 >> 3 == PTY_SLAVE_MAJOR >> 3
 }
 
 /// The terminal behind an open file; `valid` is 0 for anything else.

@@ -12,8 +12,8 @@ use tracer_common::{
 };
 
 use super::{
-    Call, Returned,
-    leg::{self, Leg},
+    Call, SyscallContext,
+    io_side::{self, IoSide},
     table,
 };
 use crate::{
@@ -36,33 +36,33 @@ pub(crate) fn transfer() {
     if !membership::may_be_followed(task::current_tgid()) && leads_to_watched() == 0 {
         return;
     }
-    if leg::decode_call() == 0 {
+    if io_side::decode_call() == 0 {
         return;
     }
     book_and_open();
     capture::memory::of_call();
-    let Some(returned) = Returned::noted() else { return };
-    if returned.leg.source >= 0 && returned.result > 0 {
-        leg::turn_to_source(&mut returned.leg);
+    let Some(returned) = SyscallContext::noted() else { return };
+    if returned.side.source >= 0 && returned.result > 0 {
+        io_side::turn_to_source(&mut returned.side);
         book_and_open();
     }
 }
 
-/// Books the leg that stands in the noted call, and opens its row where there is none: from the program's
+/// Books the side that stands in the noted call, and opens its row where there is none: from the program's
 /// own frame, where the other frames are gone.
 #[inline(always)]
 fn book_and_open() {
-    if book_leg() == 1 {
+    if book_side() == 1 {
         opening::open(slot::SYS_EXIT);
     }
 }
 
 /// Whether the noted call of a stranger may concern an object under watch: 0 is certain. Exported as
-/// [`leg::decode_call`].
+/// [`io_side::decode_call`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn leads_to_watched() -> u64 {
-    let Some(returned) = Returned::noted() else { return 0 };
+    let Some(returned) = SyscallContext::noted() else { return 0 };
     let fd = |argument: u64| argument as u32 as i32;
     let other = match returned.class.wrapping_sub(table::IO_BASE) {
         op::SENDFILE | op::TEE => fd(returned.args[1]),
@@ -76,49 +76,49 @@ extern "C" fn leads_to_watched() -> u64 {
     u64::from(leads(fd(returned.args[0])) || leads(other))
 }
 
-/// Books the leg that stands in the noted call; 1 when its row waits to be opened. Exported as
-/// [`leg::decode_call`].
+/// Books the side that stands in the noted call; 1 when its row waits to be opened. Exported as
+/// [`io_side::decode_call`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn book_leg() -> u64 {
+extern "C" fn book_side() -> u64 {
     let Some(call) = Call::noted() else { return 0 };
-    let Some(returned) = Returned::noted() else { return 0 };
-    u64::from(book(&call, &returned.leg))
+    let Some(returned) = SyscallContext::noted() else { return 0 };
+    u64::from(book(&call, &returned.side))
 }
 
-/// Books one leg in its row. Returns whether there is none yet, and one waits to be opened.
+/// Books one side in its row. Returns whether there is none yet, and one waits to be opened.
 #[inline(always)]
-fn book(call: &Call, leg: &Leg) -> bool {
-    let Some(file) = fdlookup::file_of(call.files, leg.fd) else {
-        return without_object(call, leg);
+fn book(call: &Call, side: &IoSide) -> bool {
+    let Some(file) = fdlookup::file_of(call.files, side.fd) else {
+        return without_object(call, side);
     };
     let Some(id) = object::id_of(file) else {
         if call.role != 0 {
-            losses::count(Reason::KernelMemory, leg.transfer.result.max(0) as u64);
+            losses::count(Reason::KernelMemory, side.transfer.result.max(0) as u64);
         }
         return false;
     };
     if call.role == 0 {
-        return membership::is_shared_watch(&id) && stranger(leg, &id, file);
+        return membership::is_shared_watch(&id) && stranger(side, &id, file);
     }
     let mut hop = NOT_OURS;
-    if membership::is_target(call.role) && is_of_interest(leg.fd) {
+    if membership::is_target(call.role) && is_of_interest(side.fd) {
         hop = 0;
     } else if !counts_by_object(call.role, &id) {
-        hop = output_hop(call, leg);
+        hop = output_hop(call, side);
         if hop == NOT_OURS {
-            count_elsewhere(call, leg);
+            count_elsewhere(call, side);
             return false;
         }
     }
     let row = Opening {
-        key: ledger::key(call.process, id, leg.fd, leg.direction),
+        key: ledger::key(call.process, id, side.fd, side.direction),
         file,
         role: call.role,
         slot: slot::SYS_EXIT,
         hop,
     };
-    book_or_wait(&row, &leg.transfer)
+    book_or_wait(&row, &side.transfer)
 }
 
 #[inline(always)]
@@ -133,8 +133,8 @@ fn book_or_wait(row: &Opening, transfer: &Transfer) -> bool {
 
 /// How far from the target the output of a process is that read what the target wrote.
 #[inline(always)]
-fn output_hop(call: &Call, leg: &Leg) -> u32 {
-    if leg.direction != WRITE || leg.transfer.result <= 0 {
+fn output_hop(call: &Call, side: &IoSide) -> u32 {
+    if side.direction != WRITE || side.transfer.result <= 0 {
         return NOT_OURS;
     }
     let Some(entry) = call.entry else { return NOT_OURS };
@@ -147,7 +147,7 @@ fn output_hop(call: &Call, leg: &Leg) -> u32 {
 
 /// Whether bytes on this object count whatever the fd number is.
 #[inline(always)]
-fn counts_by_object(role: u32, id: &ObjectId) -> bool {
+pub(crate) fn counts_by_object(role: u32, id: &ObjectId) -> bool {
     if membership::is_target(role) {
         membership::is_watched(id)
     } else {
@@ -157,40 +157,40 @@ fn counts_by_object(role: u32, id: &ObjectId) -> bool {
 
 /// A process outside the target, seen on a watched object for the first time. Returns as [`book`].
 #[inline(never)]
-fn stranger(leg: &Leg, id: &ObjectId, file: Kptr) -> bool {
+fn stranger(side: &IoSide, id: &ObjectId, file: Kptr) -> bool {
     let Some(process) = task::process_of(task::current()) else {
-        losses::count(Reason::KernelMemory, leg.transfer.result.max(0) as u64);
+        losses::count(Reason::KernelMemory, side.transfer.result.max(0) as u64);
         return false;
     };
-    membership::note_participant(&process);
+    membership::note_participant(&process, task::current());
     let row = Opening {
-        key: ledger::key(process, *id, leg.fd, leg.direction),
+        key: ledger::key(process, *id, side.fd, side.direction),
         file,
         role: ROLE_PARTICIPANT,
         slot: slot::SYS_EXIT,
         hop: NOT_OURS,
     };
-    book_or_wait(&row, &leg.transfer)
+    book_or_wait(&row, &side.transfer)
 }
 
 /// The fd was closed when the call returned: refused with `EBADF`, or closed by another thread. Returns
 /// as [`book`].
 #[inline(never)]
-fn without_object(call: &Call, leg: &Leg) -> bool {
-    if !membership::is_target(call.role) || !is_of_interest(leg.fd) {
+fn without_object(call: &Call, side: &IoSide) -> bool {
+    if !membership::is_target(call.role) || !is_of_interest(side.fd) {
         return false;
     }
-    if leg.transfer.result > 0 {
-        losses::count(Reason::FdGone, leg.transfer.result as u64);
+    if side.transfer.result > 0 {
+        losses::count(Reason::FdGone, side.transfer.result as u64);
     }
     let row = Opening {
-        key: ledger::key(call.process, ObjectId::NONE, leg.fd, leg.direction),
+        key: ledger::key(call.process, ObjectId::NONE, side.fd, side.direction),
         file: Kptr(0),
         role: call.role,
         slot: slot::SYS_EXIT,
         hop: NOT_OURS,
     };
-    book_or_wait(&row, &leg.transfer)
+    book_or_wait(&row, &side.transfer)
 }
 
 /// Whether the user asked for this fd number.
@@ -202,14 +202,14 @@ pub(crate) fn is_of_interest(fd: i32) -> bool {
 /// Bytes that went to an object nobody watches: only their sum is kept, for the hint "it wrote
 /// elsewhere".
 #[inline(always)]
-fn count_elsewhere(call: &Call, leg: &Leg) {
-    if leg.direction != WRITE || leg.transfer.result <= 0 {
+fn count_elsewhere(call: &Call, side: &IoSide) {
+    if side.direction != WRITE || side.transfer.result <= 0 {
         return;
     }
     if let Some(entry) = call.entry.map(NonNull::as_ptr) {
         // SAFETY: the entry points to a live map value.
         unsafe {
-            add(&raw mut (*entry).other_bytes, leg.transfer.result as u64);
+            add(&raw mut (*entry).other_bytes, side.transfer.result as u64);
             add(&raw mut (*entry).other_calls, 1);
         }
     }

@@ -17,15 +17,17 @@ use tracer_common::{
 use crate::{Loader, LoaderError, hooks::HOOKS};
 
 impl Loader {
-    /// Takes one row out of the ledger: its final value, when it is there.
+    /// Takes the rows of a key out of the ledger: mostly one, and two where two threads opened it at the same moment.
     ///
     /// # Errors
     /// [`LoaderError::Map`].
-    pub fn take_row(&mut self, key: &LedgerKey) -> Result<Option<LedgerRow>, LoaderError> {
+    pub fn take_rows(&mut self, key: &LedgerKey) -> Result<Vec<LedgerRow>, LoaderError> {
         let _moment = self.unpreempted.begin();
-        if let Some(row) = self.take_seated(key)? {
-            return Ok(Some(row));
-        }
+        let found = [self.take_slotted(key)?, self.take_by_fd(key)?, self.take_later(key)?];
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    fn take_by_fd(&mut self, key: &LedgerKey) -> Result<Option<LedgerRow>, LoaderError> {
         let mut by_fd: HashMap<_, FdKey, FdRow> = self.map_mut(names::MAP_FD_ROWS)?;
         let short = FdKey::from(key);
         if let Some(found) = known(by_fd.get(&short, 0), names::MAP_FD_ROWS)?
@@ -35,6 +37,10 @@ impl Loader {
             let _ = by_fd.remove(&short);
             return Ok(Some(found.row));
         }
+        Ok(None)
+    }
+
+    fn take_later(&mut self, key: &LedgerKey) -> Result<Option<LedgerRow>, LoaderError> {
         let mut ledger: HashMap<_, LedgerKey, LedgerRow> = self.map_mut(names::MAP_LEDGER)?;
         let row = known(ledger.get(key, 0), names::MAP_LEDGER)?;
         if row.is_some() {
@@ -43,19 +49,19 @@ impl Loader {
         Ok(row)
     }
 
-    fn take_seated(&mut self, key: &LedgerKey) -> Result<Option<LedgerRow>, LoaderError> {
-        let seat = FdKey::from(key).seat();
-        let mut seats: Array<_, FdRow> = self.map_mut(names::MAP_SEATS)?;
-        let found = read_seat(&seats, seat)?;
+    fn take_slotted(&mut self, key: &LedgerKey) -> Result<Option<LedgerRow>, LoaderError> {
+        let slot = FdKey::from(key).slot();
+        let mut slots: Array<_, FdRow> = self.map_mut(names::MAP_ROW_SLOTS)?;
+        let found = read_slot(&slots, slot)?;
         if found.key != *key {
             return Ok(None);
         }
-        seats
-            .set(seat, FdRow::default(), 0)
-            .map_err(|error| LoaderError::map("clear", names::MAP_SEATS, error))?;
+        slots
+            .set(slot, FdRow::default(), 0)
+            .map_err(|error| LoaderError::map("clear", names::MAP_ROW_SLOTS, error))?;
         // Only now may another row sit down there.
-        let mut taken: HashMap<_, u32, u32> = self.map_mut(names::MAP_TAKEN)?;
-        let _ = taken.remove(&seat);
+        let mut taken: HashMap<_, u32, u32> = self.map_mut(names::MAP_TAKEN_SLOTS)?;
+        let _ = taken.remove(&slot);
         Ok(Some(found.row))
     }
 
@@ -78,10 +84,10 @@ impl Loader {
     /// # Errors
     /// [`LoaderError::Map`].
     pub fn rows(&self) -> Result<Vec<(LedgerKey, LedgerRow)>, LoaderError> {
-        let seats: Array<_, FdRow> = self.map(names::MAP_SEATS)?;
-        let taken: HashMap<_, u32, u32> = self.map(names::MAP_TAKEN)?;
-        let taken = keys(&taken, names::MAP_TAKEN)?;
-        let mut found = self.each(&taken, |seat| read_seat(&seats, *seat).map(Some))?;
+        let slots: Array<_, FdRow> = self.map(names::MAP_ROW_SLOTS)?;
+        let taken: HashMap<_, u32, u32> = self.map(names::MAP_TAKEN_SLOTS)?;
+        let taken = keys(&taken, names::MAP_TAKEN_SLOTS)?;
+        let mut found = self.each(&taken, |slot| read_slot(&slots, *slot).map(Some))?;
         // Somebody is about to sit down.
         found.retain(|row| row.key.process.start_ns != 0);
         found.extend(self.all::<FdKey, FdRow>(names::MAP_FD_ROWS)?.into_iter().map(|(_, row)| row));
@@ -91,7 +97,10 @@ impl Loader {
     }
 
     /// Everything in a map. The keys come first: the walk starts over when a key at which it stands is gone.
-    fn all<K: Pod, V: Pod>(&self, name: &'static str) -> Result<Vec<(K, V)>, LoaderError> {
+    pub(super) fn all<K: Pod, V: Pod>(
+        &self,
+        name: &'static str,
+    ) -> Result<Vec<(K, V)>, LoaderError> {
         let map: HashMap<_, K, V> = self.map(name)?;
         self.each(&keys(&map, name)?, |key: &K| {
             Ok(known(map.get(key, 0), name)?.map(|value| (*key, value)))
@@ -155,8 +164,8 @@ impl Loader {
 /// Rows that are read in one moment as a real-time task.
 const AT_ONCE: usize = 16;
 
-fn read_seat(seats: &Array<impl Borrow<MapData>, FdRow>, seat: u32) -> Result<FdRow, LoaderError> {
-    seats.get(&seat, 0).map_err(|error| LoaderError::map("read", names::MAP_SEATS, error))
+fn read_slot(slots: &Array<impl Borrow<MapData>, FdRow>, slot: u32) -> Result<FdRow, LoaderError> {
+    slots.get(&slot, 0).map_err(|error| LoaderError::map("read", names::MAP_ROW_SLOTS, error))
 }
 
 /// What was found in a map; nothing is no error.
@@ -168,7 +177,7 @@ fn known<V>(found: Result<V, MapError>, map: &'static str) -> Result<Option<V>, 
     }
 }
 
-fn keys<K: Pod, V: Pod>(
+pub(super) fn keys<K: Pod, V: Pod>(
     map: &HashMap<&MapData, K, V>,
     name: &'static str,
 ) -> Result<Vec<K>, LoaderError> {

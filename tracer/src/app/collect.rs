@@ -1,7 +1,5 @@
 //! The one owner of the session: takes events in, takes dead rows out of the kernel.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use tracer_common::{
     id::ProcessId,
@@ -19,6 +17,7 @@ use tracer_loader::{Loader, LoaderError, RawRecord};
 
 use super::{
     alive::Alive,
+    lifetimes::Lifetimes,
     output::{LiveSink, say},
     record::Recording,
 };
@@ -33,11 +32,12 @@ pub(super) struct Collector {
     /// Gets whatever the session gets.
     pub(super) recording: Recording,
     live: LiveSink,
-    /// Rows that are open in the kernel, by process, so that they can be taken out at its end.
-    open_rows: BTreeMap<ProcessId, Vec<LedgerKey>>,
+    lifetimes: Lifetimes,
     alive: Alive,
     /// Whether the last of them has ended since that was asked.
     last_ended: bool,
+    /// Whether the last of them has ended since the latest sweep.
+    last_ended_unswept: bool,
     undecodable: u64,
     new_objects: bool,
 }
@@ -48,9 +48,10 @@ impl Collector {
             session: Session::default(),
             recording,
             live,
-            open_rows: BTreeMap::new(),
+            lifetimes: Lifetimes::default(),
             alive: Alive::default(),
             last_ended: false,
+            last_ended_unswept: false,
             undecodable: 0,
             new_objects: false,
         }
@@ -123,6 +124,7 @@ impl Collector {
         }
         self.session.apply(&event);
         self.recording.event(&event);
+        self.lifetimes.event(&event, &self.session);
         match &event.kind {
             EventKind::Fork { child, .. } => {
                 self.alive.insert(*child);
@@ -131,13 +133,13 @@ impl Collector {
                 self.alive.insert(image.process);
                 self.observed(observe::environment(image.process));
             }
-            EventKind::FirstIo { first, .. } => {
-                self.open_rows.entry(first.key.process).or_default().push(first.key);
-            }
             EventKind::Object { .. } => self.new_objects = true,
             EventKind::Exit(exit) => {
-                self.last_ended |= self.alive.ended(&exit.process);
-                self.reap(exit.process, loader);
+                let is_last = self.alive.ended(&exit.process);
+                self.last_ended |= is_last;
+                self.last_ended_unswept |= is_last;
+                let rows = self.lifetimes.rows_of_ended(exit.process);
+                self.reap(rows, loader);
             }
             _ => {}
         }
@@ -157,12 +159,23 @@ impl Collector {
         }
     }
 
-    /// Takes the rows of an ended process out of the kernel, so that long runs stay bounded.
-    fn reap(&mut self, process: ProcessId, loader: &mut Loader) {
-        for key in self.open_rows.remove(&process).unwrap_or_default() {
-            match loader.take_row(&key) {
-                Ok(Some(row)) => self.add_row(key, &row),
-                Ok(None) => {}
+    /// Takes out of the kernel's tables what has ended, so that long runs stay bounded.
+    pub(super) fn sweep(&mut self, loader: &mut Loader) {
+        let ended = self
+            .lifetimes
+            .look_at_everything(loader, std::mem::take(&mut self.last_ended_unswept))
+            .and_then(|()| self.lifetimes.sweep(loader, &self.session));
+        match ended {
+            Ok(rows) => self.reap(rows, loader),
+            Err(error) => tracing::warn!("cannot take out what has ended: {error}"),
+        }
+    }
+
+    /// Takes rows that have ended out of the kernel.
+    fn reap(&mut self, rows: impl IntoIterator<Item = LedgerKey>, loader: &mut Loader) {
+        for key in rows {
+            match loader.take_rows(&key) {
+                Ok(rows) => rows.iter().for_each(|row| self.add_row(key, row)),
                 Err(error) => tracing::warn!("{error}"),
             }
         }

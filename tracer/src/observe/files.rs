@@ -26,7 +26,9 @@ pub fn files_now(session: &Session) -> Vec<EventKind> {
     session
         .objects
         .values()
-        .filter(|object| object.kind == Kind::File && !object.deleted && !object.path.is_empty())
+        .filter(|object| {
+            object.kind == Kind::File && !object.deleted && object.path.starts_with('/')
+        })
         .take(MOST_FILES)
         .filter_map(|object| {
             let writers = writers.get(&object.id).map_or(&[][..], Vec::as_slice);

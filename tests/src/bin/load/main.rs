@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 type Loop = fn(&Request) -> Result<Measured>;
 
 /// All loops, by name.
-const LOOPS: [(&str, Loop); 18] = [
+const LOOPS: [(&str, Loop); 19] = [
     ("getppid", calls::getppid),
     ("read32", calls::read32),
     ("write32", calls::write32),
@@ -60,6 +60,7 @@ const LOOPS: [(&str, Loop); 18] = [
     ("threads", storms::threads::run),
     ("busy", storms::busy::run),
     ("mixed", storms::mixed::run),
+    ("churn", storms::churn::run),
 ];
 
 fn run() -> Result<()> {

@@ -6,6 +6,7 @@
 pub(crate) mod bomb;
 pub(crate) mod brief;
 pub(crate) mod busy;
+pub(crate) mod churn;
 pub(crate) mod crowd;
 pub(crate) mod mixed;
 pub(crate) mod pipes;

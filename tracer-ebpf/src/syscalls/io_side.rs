@@ -6,7 +6,7 @@ use tracer_common::{
     op,
 };
 
-use super::{Call, Returned, table};
+use super::{Call, SyscallContext, table};
 use crate::{
     constants::FILE_MODE,
     fdlookup,
@@ -22,7 +22,7 @@ const FMODE_WRITE: u32 = 2;
 /// One direction of a call on one fd.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub(crate) struct Leg {
+pub(crate) struct IoSide {
     /// Through which fd.
     pub(crate) fd: i32,
     /// [`WRITE`] or [`READ`].
@@ -40,44 +40,44 @@ pub(crate) struct Leg {
 pub(super) extern "C" fn decode_call() -> u64 {
     let Some(call) = Call::noted() else { return 0 };
     let transfer = Transfer { op: 0, result: call.result, requested: UNKNOWN };
-    let mut leg = Leg { fd: -1, direction: WRITE, transfer, source: -1 };
-    if !decode(&call, &mut leg) {
+    let mut side = IoSide { fd: -1, direction: WRITE, transfer, source: -1 };
+    if !decode(&call, &mut side) {
         return 0;
     }
-    let Some(returned) = Returned::noted() else { return 0 };
-    returned.leg = leg;
+    let Some(returned) = SyscallContext::noted() else { return 0 };
+    returned.side = side;
     1
 }
 
 /// Turns to the reading side of a copy that succeeded: the same bytes came out of the source.
 #[inline(always)]
-pub(super) fn turn_to_source(leg: &mut Leg) {
-    leg.fd = leg.source;
-    leg.direction = READ;
-    leg.transfer.requested = UNKNOWN;
-    leg.source = -1;
+pub(super) fn turn_to_source(side: &mut IoSide) {
+    side.fd = side.source;
+    side.direction = READ;
+    side.transfer.requested = UNKNOWN;
+    side.source = -1;
 }
 
 /// What a call means: which fd, which way, how much was asked for. `false` when it moved nothing that
 /// counts. Filled in place: an optional struct would have bytes that the verifier never sees written.
 #[inline(always)]
-fn decode(call: &Call, leg: &mut Leg) -> bool {
+fn decode(call: &Call, side: &mut IoSide) -> bool {
     if call.class == table::SOCKETCALL {
-        return socketcall(call, leg);
+        return socketcall(call, side);
     }
     let args = call.args;
     let code = call.class - table::IO_BASE;
-    leg.fd = args.fd::<0>();
-    leg.direction = if code >= op::READ { READ } else { WRITE };
-    leg.transfer.op = code;
+    side.fd = args.fd::<0>();
+    side.direction = if code >= op::READ { READ } else { WRITE };
+    side.transfer.op = code;
     match code {
-        op::WRITE | op::PWRITE64 | op::SENDTO => leg.transfer.requested = args.get::<2>(),
-        op::SENDFILE => leg.copy(args.fd::<1>(), args.fd::<0>(), args.get::<3>()),
+        op::WRITE | op::PWRITE64 | op::SENDTO => side.transfer.requested = args.get::<2>(),
+        op::SENDFILE => side.copy(args.fd::<1>(), args.fd::<0>(), args.get::<3>()),
         op::SPLICE | op::COPY_FILE_RANGE => {
-            leg.copy(args.fd::<0>(), args.fd::<2>(), args.get::<4>());
+            side.copy(args.fd::<0>(), args.fd::<2>(), args.get::<4>());
         }
         // tee leaves the bytes in the first pipe: nothing is read.
-        op::TEE => leg.copy(-1, args.fd::<1>(), args.get::<2>()),
+        op::TEE => side.copy(-1, args.fd::<1>(), args.get::<2>()),
         op::RECVFROM if args.get::<3>() & MSG_PEEK != 0 => return false,
         op::RECVMSG if args.get::<2>() & MSG_PEEK != 0 => return false,
         op::RECVMMSG if args.get::<3>() & MSG_PEEK != 0 => return false,
@@ -90,14 +90,14 @@ fn decode(call: &Call, leg: &mut Leg) -> bool {
         | op::RECVMMSG
             if call.role != 0 || call.result > 0 =>
         {
-            from_memory(call, leg);
+            from_memory(call, side);
         }
         _ => {}
     }
     true
 }
 
-impl Leg {
+impl IoSide {
     /// A copy between two fds.
     #[inline(always)]
     fn copy(&mut self, from: i32, to: i32, requested: u64) {
@@ -115,22 +115,22 @@ impl Leg {
     }
 }
 
-/// Completes a leg whose length or direction is not in the registers.
+/// Completes a side whose length or direction is not in the registers.
 #[inline(never)]
-fn from_memory(call: &Call, leg: &mut Leg) {
+fn from_memory(call: &Call, side: &mut IoSide) {
     let (list, count) = (call.args.get::<1>(), call.args.get::<2>());
     let compat = call.args.compat;
-    match leg.transfer.op {
-        op::SENDMMSG | op::RECVMMSG => leg.transfer.result = messages(list, call.result, compat),
+    match side.transfer.op {
+        op::SENDMMSG | op::RECVMMSG => side.transfer.result = messages(list, call.result, compat),
         op::SENDMSG => {
-            leg.transfer.requested = usermem::msghdr_bytes(list, compat).unwrap_or(UNKNOWN);
+            side.transfer.requested = usermem::msghdr_bytes(list, compat).unwrap_or(UNKNOWN);
         }
         code => {
-            if code == op::VMSPLICE && !is_writable(call, leg.fd) {
-                leg.direction = READ;
+            if code == op::VMSPLICE && !is_writable(call, side.fd) {
+                side.direction = READ;
             }
             if call.role != 0 {
-                leg.transfer.requested =
+                side.transfer.requested =
                     usermem::iovec_bytes(list, count, compat).unwrap_or(UNKNOWN);
             }
         }
@@ -162,7 +162,7 @@ fn is_writable(call: &Call, fd: i32) -> bool {
 
 /// `socketcall(2)`: the number of the call, then a pointer to its 32-bit arguments.
 #[inline(always)]
-fn socketcall(call: &Call, leg: &mut Leg) -> bool {
+fn socketcall(call: &Call, side: &mut IoSide) -> bool {
     let list = call.args.get::<1>();
     let Some([fd, second, third, flags]) = usermem::read::<[u32; 4]>(list) else {
         if call.role != 0 {
@@ -172,18 +172,18 @@ fn socketcall(call: &Call, leg: &mut Leg) -> bool {
     };
     let peeks = |flags: u32| u64::from(flags) & MSG_PEEK != 0;
     let (list, result) = (u64::from(second), call.result);
-    leg.fd = fd as i32;
+    side.fd = fd as i32;
     // Numbers: include/uapi/linux/net.h.
     match call.args.get::<0>() {
-        9 | 11 => leg.wrapped(op::SENDTO, result, u64::from(third)),
-        10 | 12 if !peeks(flags) => leg.wrapped(op::RECVFROM, result, UNKNOWN),
+        9 | 11 => side.wrapped(op::SENDTO, result, u64::from(third)),
+        10 | 12 if !peeks(flags) => side.wrapped(op::RECVFROM, result, UNKNOWN),
         16 => {
             let requested = usermem::msghdr_bytes(list, true).unwrap_or(UNKNOWN);
-            leg.wrapped(op::SENDMSG, result, requested)
+            side.wrapped(op::SENDMSG, result, requested)
         }
-        17 if !peeks(third) => leg.wrapped(op::RECVMSG, result, UNKNOWN),
-        19 if !peeks(flags) => leg.wrapped(op::RECVMMSG, messages(list, result, true), UNKNOWN),
-        20 => leg.wrapped(op::SENDMMSG, messages(list, result, true), UNKNOWN),
+        17 if !peeks(third) => side.wrapped(op::RECVMSG, result, UNKNOWN),
+        19 if !peeks(flags) => side.wrapped(op::RECVMMSG, messages(list, result, true), UNKNOWN),
+        20 => side.wrapped(op::SENDMMSG, messages(list, result, true), UNKNOWN),
         _ => false,
     }
 }

@@ -1,0 +1,111 @@
+//! The program that user space runs to take out of the tables what has ended ([`tracer_common::sweep`]): by
+//! `BPF_PROG_TEST_RUN` of a raw tracepoint (`bpf_prog_test_run_raw_tp`, net/bpf/test_run.c, Linux 5.10), attached
+//! to nothing.
+
+use tracer_common::{
+    id::ProcessId,
+    object::ObjectId,
+    sweep::{object_of, question},
+};
+
+use crate::{
+    constants::TASK_FILES,
+    fdlookup,
+    hooks::io_uring,
+    kread::Kptr,
+    ledger,
+    maps::URING,
+    membership, object, read_ends,
+    task::{self, FilesTable},
+};
+
+/// See the module. Without aya's macro, whose programs return 0.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "raw_tp")]
+pub(crate) fn sweep(ctx: *const u64) -> i32 {
+    // SAFETY: the context is the array of arguments that user space passed; the verifier bounds it.
+    let argument = |index: usize| unsafe { *ctx.add(index) };
+    let [a, b, c, d] = [argument(1), argument(2), argument(3), argument(4)];
+    let answer = match argument(0) {
+        question::RELEASE => release(a, b, c),
+        question::LEADS => leads(a, b, c, d),
+        question::FORGET_PROCESS => forget_process(a, b),
+        question::CHECK_END => check_noted_end(a, b),
+        question::FORGET_REQUEST => forget_request(a, b),
+        question::FORGET_INTERRUPTED => u64::from(ledger::forget_interrupted(a as u32)),
+        _ => 0,
+    };
+    answer as i32
+}
+
+/// Exported, so that the verifier checks each of these once; therefore they take numbers only.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn release(ino: u64, dev_and_discriminator: u64, is_held: u64) -> u64 {
+    let id = object_of(ino, dev_and_discriminator);
+    let has_ended = |inode| object::has_ended(inode, ino, is_held == 1);
+    u64::from(membership::release(&id, has_ended))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn leads(who: u64, start_ns: u64, ino: u64, dev_and_discriminator: u64) -> u64 {
+    let id = object_of(ino, dev_and_discriminator);
+    u64::from(leads_to(ProcessId::new((who >> 32) as u32, start_ns), who as i32, &id))
+}
+
+#[inline(always)]
+fn leads_to(process: ProcessId, fd: i32, id: &ObjectId) -> bool {
+    let Some(files) = open_files(&process) else { return false };
+    // What cannot be read counts as open.
+    files.0 == 0
+        || fdlookup::file_of(FilesTable::Probed(files), fd)
+            .is_some_and(|file| object::file_state(file).is_none_or(|state| state.object == *id))
+}
+
+/// The file table of a followed process: `None` when it has ended, 0 when it cannot be told.
+#[inline(always)]
+fn open_files(process: &ProcessId) -> Option<Kptr> {
+    let entry = membership::entry(process.tgid)?;
+    if membership::read(process.tgid, entry).0 != *process {
+        return None;
+    }
+    // SAFETY: points to a live map value.
+    let leader = Kptr(unsafe { (*entry).task });
+    if leader.0 == 0 || task::process_of(leader) != Some(*process) {
+        return Some(Kptr(0));
+    }
+    leader.follow(&TASK_FILES)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn forget_process(tgid: u64, start_ns: u64) -> u64 {
+    let tgid = tgid as u32;
+    let Some(entry) = membership::entry(tgid) else { return 0 };
+    let is_it = membership::read(tgid, entry).0.start_ns == start_ns;
+    u64::from(is_it && membership::forget(tgid))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn check_noted_end(who: u64, start_ns: u64) -> u64 {
+    let process = ProcessId::new((who >> 32) as u32, start_ns);
+    match open_files(&process) {
+        None => {
+            read_ends::forget(&process, who as i32);
+            1
+        }
+        Some(Kptr(0)) => 0,
+        Some(files) => read_ends::check_end(who, start_ns, 0, files.0),
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn forget_request(address: u64, start_ns: u64) -> u64 {
+    // SAFETY: the map is created without preallocation, so the value is not recycled meanwhile.
+    let owner = unsafe { URING.get(address) };
+    let is_its = owner.is_some_and(|owner| owner.process.start_ns == start_ns);
+    u64::from(is_its && io_uring::forget(address))
+}

@@ -1,0 +1,116 @@
+//! Takes out of the kernel's tables what has ended ([`tracer_common::sweep`]).
+
+use aya::{
+    maps::HashMap,
+    programs::{RawTracePoint, RawTracePointRunOptions, TestRun as _},
+};
+use tracer_common::{
+    id::ProcessId,
+    ledger::{LedgerKey, UringRequest},
+    names,
+    object::{EndKey, ObjectId, ReadEnd, Watch},
+    process::ProcessEntry,
+    sweep,
+};
+
+use super::ledgers::keys;
+use crate::{Loader, LoaderError};
+
+impl Loader {
+    /// Takes an object out of its table if it has ended; `is_held`: an fd of a followed process leads to it.
+    /// Whether it is out.
+    ///
+    /// # Errors
+    /// [`LoaderError::Program`].
+    pub fn release_object(&self, object: &ObjectId, is_held: bool) -> Result<bool, LoaderError> {
+        self.ask(sweep::end_of_object(object, is_held))
+    }
+
+    /// Whether an fd of a followed process may lead to an object now; `false` is certain.
+    ///
+    /// # Errors
+    /// [`LoaderError::Program`].
+    pub fn may_lead_to(
+        &self,
+        process: ProcessId,
+        fd: i32,
+        object: &ObjectId,
+    ) -> Result<bool, LoaderError> {
+        self.ask(sweep::leads_to(process, fd, object))
+    }
+
+    /// Takes out a process that has ended.
+    ///
+    /// # Errors
+    /// [`LoaderError::Program`].
+    pub fn forget_process(&self, process: ProcessId) -> Result<bool, LoaderError> {
+        self.ask(sweep::dead_process(process))
+    }
+
+    /// Takes out a reading end that is no longer open; the ring then tells that it was closed.
+    ///
+    /// # Errors
+    /// [`LoaderError::Program`].
+    pub fn check_read_end(&self, process: ProcessId, fd: i32) -> Result<bool, LoaderError> {
+        self.ask(sweep::read_end(process, fd))
+    }
+
+    /// Takes out everything that belongs to a process or thread of which `has_ended` is true: followed processes,
+    /// reading ends, io_uring requests and interrupted calls. Reading ends of living processes are checked.
+    ///
+    /// # Errors
+    /// [`LoaderError`].
+    pub fn forget_the_dead(&self, has_ended: impl Fn(Owner) -> bool) -> Result<(), LoaderError> {
+        for (tgid, entry) in self.all::<u32, ProcessEntry>(names::MAP_PROCESSES)? {
+            let process = ProcessId::new(tgid, entry.start_ns);
+            if has_ended(Owner::Process(process)) {
+                self.forget_process(process)?;
+            }
+        }
+        for (key, end) in self.all::<EndKey, ReadEnd>(names::MAP_READ_ENDS)? {
+            self.check_read_end(ProcessId::new(key.tgid, end.start_ns), key.fd)?;
+        }
+        for (address, request) in self.all::<u64, UringRequest>(names::MAP_URING)? {
+            if has_ended(Owner::Process(request.process)) {
+                self.ask(sweep::request(address, request.process))?;
+            }
+        }
+        for (tid, key) in self.all::<u32, LedgerKey>(names::MAP_INTERRUPTED)? {
+            if has_ended(Owner::Thread(tid)) || has_ended(Owner::Process(key.process)) {
+                self.ask(sweep::interrupted(tid))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The objects that are under watch.
+    ///
+    /// # Errors
+    /// [`LoaderError::Map`].
+    pub fn watched_objects(&self) -> Result<Vec<ObjectId>, LoaderError> {
+        let objects: HashMap<_, ObjectId, Watch> = self.map(names::MAP_OBJECTS)?;
+        keys(&objects, names::MAP_OBJECTS)
+    }
+
+    /// Runs the program that answers.
+    fn ask(&self, question: [u64; sweep::ARGUMENTS]) -> Result<bool, LoaderError> {
+        let refused = |reason: String| LoaderError::Program { hook: names::SWEEP, reason };
+        let program = self.bpf.program(names::SWEEP).ok_or(LoaderError::NoObject)?;
+        let program: &RawTracePoint =
+            program.try_into().map_err(|error| refused(crate::error::reason(&error)))?;
+        let mut options = RawTracePointRunOptions::new();
+        options.args[..sweep::ARGUMENTS].copy_from_slice(&question);
+        let answer =
+            program.test_run(options).map_err(|error| refused(crate::error::reason(&error)))?;
+        Ok(answer.return_value != 0)
+    }
+}
+
+/// To whom an entry belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// A process.
+    Process(ProcessId),
+    /// A thread, by its tid in the initial pid namespace.
+    Thread(u32),
+}

@@ -1,0 +1,276 @@
+//! What this trace has put into the kernel's tables, and what of it has ended.
+//!
+//! The kernel side takes out what it sees end: processes, closed reading ends, finished requests. The end of an
+//! object has no hook. So each event that may have been the end of one makes it *doubtful*, and a sweep asks the
+//! kernel side about the doubtful ones alone. All of them are doubtful when the last target has ended, and now and
+//! then in a long trace, for the events that were lost.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use tracer_common::{
+    event::{Holder, fact},
+    id::ProcessId,
+    ledger::LedgerKey,
+    object::ObjectId,
+};
+use tracer_core::{
+    event::{Event, EventKind, Sighting},
+    session::{Kind, Session},
+};
+use tracer_loader::{Loader, LoaderError, Owner};
+
+/// How often everything is looked at.
+const EVERYTHING: Duration = Duration::from_secs(10);
+/// Looking at everything takes at most one part in so many of the time.
+const SHARE: u32 = 100;
+/// So many sweeps look at an object after the event that made it doubtful: its last holder may close it a moment
+/// later.
+const LOOKS: u8 = 3;
+
+/// What only the kernel side knows.
+pub(super) trait Tables {
+    /// Takes an object out if it has ended ([`Loader::release_object`]).
+    fn release(&self, object: &ObjectId, is_held: bool) -> Result<bool, LoaderError>;
+    /// Whether an fd may lead to an object now ([`Loader::may_lead_to`]).
+    fn may_lead_to(&self, at: (ProcessId, i32), object: &ObjectId) -> Result<bool, LoaderError>;
+}
+
+impl Tables for Loader {
+    fn release(&self, object: &ObjectId, is_held: bool) -> Result<bool, LoaderError> {
+        self.release_object(object, is_held)
+    }
+
+    fn may_lead_to(&self, at: (ProcessId, i32), object: &ObjectId) -> Result<bool, LoaderError> {
+        Loader::may_lead_to(self, at.0, at.1, object)
+    }
+}
+
+/// What this trace has put into the kernel's tables.
+#[derive(Debug)]
+pub(super) struct Lifetimes {
+    /// Rows of each process.
+    rows: BTreeMap<ProcessId, BTreeSet<LedgerKey>>,
+    /// The same rows by object.
+    rows_on: BTreeMap<ObjectId, BTreeSet<LedgerKey>>,
+    /// What fd 0, 1 and 2 of each process lead to, as far as events tell.
+    stdio: BTreeMap<ProcessId, [ObjectId; 3]>,
+    /// The same fds by object.
+    stdio_on: BTreeMap<ObjectId, BTreeSet<(ProcessId, i32)>>,
+    /// Objects under watch.
+    watched: BTreeSet<ObjectId>,
+    /// Objects that may have ended, and how many sweeps look at each.
+    doubtful: BTreeMap<ObjectId, u8>,
+    /// Objects that the latest sweep took out. Word of their last rows may still be in the ring.
+    released: Vec<ObjectId>,
+    /// Rows that were opened when their process had ended.
+    late: Vec<LedgerKey>,
+    next_everything: Instant,
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self {
+            rows: BTreeMap::new(),
+            rows_on: BTreeMap::new(),
+            stdio: BTreeMap::new(),
+            stdio_on: BTreeMap::new(),
+            watched: BTreeSet::new(),
+            doubtful: BTreeMap::new(),
+            released: Vec::new(),
+            late: Vec::new(),
+            next_everything: Instant::now() + EVERYTHING,
+        }
+    }
+}
+
+impl Lifetimes {
+    /// Takes an event in, which the session knows already.
+    pub(super) fn event(&mut self, event: &Event, session: &Session) {
+        match &event.kind {
+            EventKind::Fork { parent, child, .. } => {
+                let inherited = self.stdio.get(parent).copied().unwrap_or_default();
+                self.set_stdio(*child, inherited);
+            }
+            EventKind::Image(image) => {
+                self.set_stdio(image.process, image.stdio.map(|state| state.object));
+            }
+            EventKind::Object { object, .. } => {
+                self.watched.insert(object.id);
+            }
+            EventKind::FirstIo { first, .. } => self.opened(first.key, session),
+            EventKind::Fact { fact, .. } if fact.fact == fact::FD_REPLACED => {
+                self.set_fd(fact.process, fact.fd, fact.state.object);
+            }
+            EventKind::Fact { fact, .. } if fact.fact == fact::FD_CLOSED => {
+                self.set_fd(fact.process, fact.fd, ObjectId::NONE);
+            }
+            EventKind::Holder { holder, sighting, .. } => self.seen(holder, *sighting),
+            EventKind::Exit(exit) => {
+                self.doubt(exit.stdio.map(|state| state.object));
+                self.set_stdio(exit.process, [ObjectId::NONE; 3]);
+                self.stdio.remove(&exit.process);
+            }
+            _ => {}
+        }
+    }
+
+    fn opened(&mut self, key: LedgerKey, session: &Session) {
+        if session.processes.get(&key.process).is_some_and(|process| process.end_ns.is_some()) {
+            self.late.push(key);
+            self.doubt([key.object]);
+            return;
+        }
+        self.rows.entry(key.process).or_default().insert(key);
+        self.rows_on.entry(key.object).or_default().insert(key);
+    }
+
+    fn seen(&mut self, holder: &Holder, sighting: Sighting) {
+        if sighting == Sighting::Closed {
+            self.doubt([holder.state.object]);
+        }
+    }
+
+    fn set_stdio(&mut self, process: ProcessId, objects: [ObjectId; 3]) {
+        for (fd, object) in (0..).zip(objects) {
+            self.set_fd(process, fd, object);
+        }
+    }
+
+    /// An fd leads to another object from now on: the one before it is doubtful.
+    fn set_fd(&mut self, process: ProcessId, fd: i32, object: ObjectId) {
+        let Ok(index) = usize::try_from(fd) else { return };
+        let stdio = self.stdio.entry(process).or_default();
+        let Some(known) = stdio.get_mut(index) else { return };
+        let before = std::mem::replace(known, object);
+        if before == object {
+            return;
+        }
+        take(&mut self.stdio_on, &before, &(process, fd));
+        self.doubt([before]);
+        if !object.is_none() {
+            self.stdio_on.entry(object).or_default().insert((process, fd));
+        }
+    }
+
+    /// These objects may have ended.
+    fn doubt(&mut self, objects: impl IntoIterator<Item = ObjectId>) {
+        for object in objects.into_iter().filter(|object| self.watched.contains(object)) {
+            self.doubtful.insert(object, LOOKS);
+        }
+    }
+
+    /// The rows of a process that has ended, which are its caller's to take out.
+    pub(super) fn rows_of_ended(&mut self, process: ProcessId) -> BTreeSet<LedgerKey> {
+        let rows = self.rows.remove(&process).unwrap_or_default();
+        for key in &rows {
+            take(&mut self.rows_on, &key.object, key);
+            self.doubt([key.object]);
+        }
+        rows
+    }
+
+    /// Takes the doubtful objects that have ended out of the kernel's tables. Returns the rows that end with those
+    /// which the sweep before took out: the caller has emptied the ring since.
+    ///
+    /// # Errors
+    /// [`LoaderError`].
+    pub(super) fn sweep(
+        &mut self,
+        tables: &impl Tables,
+        session: &Session,
+    ) -> Result<Vec<LedgerKey>, LoaderError> {
+        let mut ended = std::mem::take(&mut self.late);
+        for object in std::mem::take(&mut self.released) {
+            // A file that was opened again goes on with its rows.
+            if !self.watched.contains(&object) {
+                ended.extend(self.rows_of(&object));
+            }
+        }
+        for (object, looks) in std::mem::take(&mut self.doubtful) {
+            let is_held = self.is_held(&object, tables, session)?;
+            if tables.release(&object, is_held)? {
+                self.watched.remove(&object);
+                self.doubt(session.joined.get(&object).copied());
+                self.released.push(object);
+            } else if looks > 1 {
+                self.doubtful.entry(object).or_insert(looks - 1);
+            }
+        }
+        Ok(ended)
+    }
+
+    /// Whether an fd of a followed process leads to an object. Pipes and sockets say by themselves whether they are
+    /// open. A pty's master has ended with its slave.
+    fn is_held(
+        &self,
+        object: &ObjectId,
+        tables: &impl Tables,
+        session: &Session,
+    ) -> Result<bool, LoaderError> {
+        let kind = session.object_kind(object);
+        if kind.is_pipe() || kind == Kind::Socket {
+            return Ok(false);
+        }
+        let other_half = session.joined.get(object);
+        if other_half.is_some_and(|other| self.watched.contains(other)) {
+            return Ok(true);
+        }
+        let rows = self.rows_on.get(object).into_iter().flatten();
+        let stdio = self.stdio_on.get(object).into_iter().flatten();
+        for fd in stdio.copied().chain(rows.map(|key| (key.process, key.fd))) {
+            if tables.may_lead_to(fd, object)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Forgets the rows of an object.
+    fn rows_of(&mut self, object: &ObjectId) -> BTreeSet<LedgerKey> {
+        let ended = self.rows_on.remove(object).unwrap_or_default();
+        for key in &ended {
+            take(&mut self.rows, &key.process, key);
+        }
+        ended
+    }
+
+    /// Makes everything doubtful that the kernel's tables hold, and takes out what belongs to processes that ended
+    /// unseen; but for `at_once`, when it is time to.
+    ///
+    /// # Errors
+    /// [`LoaderError`].
+    pub(super) fn look_at_everything(
+        &mut self,
+        loader: &Loader,
+        at_once: bool,
+    ) -> Result<(), LoaderError> {
+        let began = Instant::now();
+        if !at_once && began < self.next_everything {
+            return Ok(());
+        }
+        loader.forget_the_dead(|owner| {
+            let (Owner::Process(ProcessId { tgid: id, .. }) | Owner::Thread(id)) = owner;
+            !std::fs::exists(format!("/proc/{id}")).unwrap_or(true)
+        })?;
+        self.watched = loader.watched_objects()?.into_iter().collect();
+        self.doubtful = self.watched.iter().map(|object| (*object, 1)).collect();
+        self.next_everything = Instant::now() + EVERYTHING.max(began.elapsed() * SHARE);
+        Ok(())
+    }
+}
+
+/// Takes one entry out of the set of a key, and the set when it was the last.
+fn take<K: Ord, V: Ord>(sets: &mut BTreeMap<K, BTreeSet<V>>, key: &K, entry: &V) {
+    if let Some(set) = sets.get_mut(key) {
+        set.remove(entry);
+        if set.is_empty() {
+            sets.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
