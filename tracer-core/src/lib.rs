@@ -1,7 +1,40 @@
-//! From recorded events to a verdict and a report.
+//! tracer's core: from recorded events to a verdict and a report.
 //!
-//! Data flows one way: [`event`] → [`session`] → [`verdict`] → [`report`]. [`recording`] saves what goes into a
-//! session and reads it again.
+//! Its input is what the loader and the observers of the program deliver: raw records, ledger rows, losses and
+//! observations. Its output is a [`report::Report`], which the program renders.
+//!
+//! # Data flow
+//!
+//! Data flows one way; a module uses only modules to its left, and [`text`]:
+//!
+//! ```text
+//! event ──▶ session ──▶ verdict ──▶ report
+//!   ▲          ▲
+//!   │          └── recording: writes the input of a session as lines, and applies them again
+//!   └── worker_log: managers' logs become events
+//!
+//! capture: records of the capture ring, the index of a capture folder, recovery of lost bytes ──▶ report
+//! ```
+//!
+//! * [`event`] decodes a record: any byte string gives an event or an error.
+//! * [`session`] applies events and rows in any order, and is the model of a run.
+//! * [`verdict`] applies rules to a session. Each finding has one message and the numbers that it rests on.
+//! * [`report`] is the public schema. It is built from a session and its findings.
+//!
+//! # Example
+//!
+//! A recording is read from bytes. `examples/findings.rs` does the same for a file.
+//!
+//! ```
+//! use tracer_core::{recording, verdict::Rule};
+//!
+//! let file = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/sessions/unread.session"));
+//! let recording = recording::read(file.as_slice(), 64 << 20)?;
+//! let (report, _) = recording.report();
+//! assert_eq!(report.findings[0].rule, Rule::Unread);
+//! assert_eq!(report.verdict, report.findings[0].message);
+//! # Ok::<(), recording::ReadError>(())
+//! ```
 //!
 //! # Invariants
 //!
@@ -9,6 +42,12 @@
 //! 8. Whatever is read from a file or a pipe is checked against a limit before it is kept: lines, texts, sums, and the
 //!    memory of all of it.
 //! 9. Any loss makes the findings that rest on counts unsure.
+//!
+//! # What it does not do
+//!
+//! It knows no kernel interface, no command line and no file system: it has neither aya, tokio, clap, libc nor rustix.
+//! It does not read the captured bytes themselves (the caller passes a function), and it lays out no page: the
+//! program renders reports.
 
 #![forbid(unsafe_code)]
 

@@ -3,9 +3,16 @@
 //! Order of a run: [`Loader::load`] → [`Loader::take_events`] → [`Loader::attach`] →
 //! [`Loader::adopt`] → … → [`Loader::detach`] → read the ledger and the losses.
 //!
+//! `load` puts settings and kernel facts ([`btf`]) into the object and loads it, `attach` attaches the programs of the
+//! table `hooks`, and `maps` reads rows, losses and rings and runs the kernel's iterators.
+//!
 //! # Invariants
 //!
 //! 6. Only this crate uses aya. It knows nothing of sessions, verdicts and reports.
+//!
+//! # What it does not do
+//!
+//! It does not decode records: a [`RawRecord`] goes to `tracer-core` as it is. It prints nothing.
 
 #![deny(unsafe_code)]
 
