@@ -32,7 +32,7 @@ impl Recording {
     }
 }
 
-/// Judges a session and builds the report; [`wanted`] needs the case as well. `start`: start of the trace in real
+/// Judges a session and builds the report; [`wanted()`] needs the case as well. `start`: start of the trace in real
 /// time. `stdio_of_interest`: which of fd 0, 1 and 2 the user asked for.
 #[must_use]
 pub fn build<'a>(

@@ -13,7 +13,7 @@ use tracer_common::names;
 
 use crate::{Loader, LoaderError};
 
-/// One record as the kernel wrote it; decoded by [`tracer_core::event`].
+/// One record as the kernel wrote it; decoded by `tracer_core::event`.
 pub type RawRecord = Bytes;
 
 /// The reading end of the ring. Whenever something is taken out, the ring is emptied first: taking a
