@@ -4,6 +4,10 @@ use std::{collections::BTreeMap, fs::File, io::BufReader, path::Path};
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
+use tracer_core::{
+    session::LossReason,
+    verdict::{Confidence, Rule},
+};
 
 /// A report.
 #[derive(Deserialize)]
@@ -19,7 +23,7 @@ pub(crate) struct Report {
 }
 
 /// Events that tracer could not record, or their bytes, by reason.
-pub(crate) type Losses = BTreeMap<String, u64>;
+pub(crate) type Losses = BTreeMap<LossReason, u64>;
 
 /// A traced process.
 #[derive(Deserialize)]
@@ -48,8 +52,8 @@ pub(crate) struct Object {
 /// A finding, without its text.
 #[derive(Deserialize)]
 pub(crate) struct Finding {
-    pub(crate) rule: String,
-    pub(crate) confidence: String,
+    pub(crate) rule: Rule,
+    pub(crate) confidence: Confidence,
 }
 
 #[derive(Deserialize)]

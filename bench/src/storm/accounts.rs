@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::Deserialize;
+use tracer_core::verdict::{Confidence, Rule};
 
 use crate::harness::report::{Losses, Report};
 
@@ -55,7 +56,7 @@ pub(super) struct Counted {
     /// The lost bytes, for reasons where they are known.
     pub(super) lost_bytes: Losses,
     /// Rule and confidence of each finding, most important first.
-    pub(super) findings: Vec<(String, String)>,
+    pub(super) findings: Vec<(Rule, Confidence)>,
 }
 
 impl Counted {
@@ -90,6 +91,8 @@ impl Counted {
 
 #[cfg(test)]
 mod tests {
+    use tracer_common::loss::Reason;
+
     use super::*;
 
     #[test]
@@ -106,9 +109,9 @@ mod tests {
             Truth { processes: 1, writes: 3, bytes: 7, pipes: 2, each: Histogram::from([(7, 1)]) };
         assert_eq!(counted.truth, truth);
         assert_eq!(counted.unbalanced, 1);
-        let three = BTreeMap::from([("ledger_full".to_owned(), 3)]);
+        let three = BTreeMap::from([(Reason::LedgerFull.into(), 3)]);
         assert_eq!((&counted.losses, &counted.lost_bytes), (&three, &three));
-        assert_eq!(counted.findings, [("own_losses".to_owned(), "certain".to_owned())]);
+        assert_eq!(counted.findings, [(Rule::OwnLosses, Confidence::Certain)]);
     }
 
     #[test]

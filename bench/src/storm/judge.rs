@@ -1,5 +1,11 @@
 //! Compares tracer's account with the storm's.
 
+use tracer_common::loss::Reason;
+use tracer_core::{
+    session::LossReason,
+    verdict::{Confidence, Rule},
+};
+
 use super::{
     accounts::{Counted, Histogram, Truth},
     plan::Expect,
@@ -23,7 +29,7 @@ fn judge_exact(truth: &Truth, counted: &Counted) -> Result<String, String> {
         format!("{}, first difference {wrong:?}", differences(truth, &counted.truth))
     })?;
     ensure(counted.unbalanced == 0, || format!("{} pipes do not balance", counted.unbalanced))?;
-    let is_doubted = counted.findings.iter().any(|(rule, _)| rule == "own_losses");
+    let is_doubted = counted.findings.iter().any(|(rule, _)| *rule == Rule::OwnLosses);
     ensure(!is_doubted, || "tracer doubts its own count, and lost nothing".to_owned())?;
     Ok("exact".to_owned())
 }
@@ -31,8 +37,8 @@ fn judge_exact(truth: &Truth, counted: &Counted) -> Result<String, String> {
 /// Missing processes must be as many as the full table refused. The others must be exact.
 fn judge_processes(truth: &Truth, counted: &Counted) -> Result<String, String> {
     let missing = truth.processes.saturating_sub(counted.truth.processes);
-    ensure_only(counted, &["processes_full"])?;
-    let reported = counted.losses.get("processes_full").copied().unwrap_or(0);
+    ensure_only(counted, &[Reason::ProcessesFull])?;
+    let reported = counted.losses.get(&Reason::ProcessesFull.into()).copied().unwrap_or(0);
     ensure(missing > 0 && reported == missing, || {
         format!("{missing} processes are missing, processes_full says {reported}")
     })?;
@@ -50,10 +56,10 @@ fn judge_processes(truth: &Truth, counted: &Counted) -> Result<String, String> {
 
 /// Missing bytes and writes must be as many as found no row.
 fn judge_rows(truth: &Truth, counted: &Counted) -> Result<String, String> {
-    ensure_only(counted, &["ledger_full", "objects_full"])?;
+    ensure_only(counted, &[Reason::LedgerFull, Reason::ObjectsFull])?;
     ensure(truth.processes == counted.truth.processes, || differences(truth, &counted.truth))?;
     let [calls, bytes] = [&counted.losses, &counted.lost_bytes]
-        .map(|counts| counts.get("ledger_full").copied().unwrap_or(0));
+        .map(|counts| counts.get(&Reason::LedgerFull.into()).copied().unwrap_or(0));
     let missing_calls = truth.writes.saturating_sub(counted.truth.writes);
     let missing_bytes = truth.bytes.saturating_sub(counted.truth.bytes);
     ensure(missing_bytes > 0 && (calls, bytes) == (missing_calls, missing_bytes), || {
@@ -73,20 +79,21 @@ fn ensure(is: bool, why: impl FnOnce() -> String) -> Result<(), String> {
     if is { Ok(()) } else { Err(why()) }
 }
 
-fn ensure_only(counted: &Counted, reasons: &[&str]) -> Result<(), String> {
-    let other = counted.losses.keys().find(|reason| !reasons.contains(&reason.as_str()));
+fn ensure_only(counted: &Counted, reasons: &[Reason]) -> Result<(), String> {
+    let is_expected = |reason: &LossReason| reasons.iter().any(|it| *reason == (*it).into());
+    let other = counted.losses.keys().find(|reason| !is_expected(reason));
     ensure(other.is_none(), || format!("tracer also lost {other:?}: {:?}", counted.losses))
 }
 
 /// The loss must be the first finding, and findings that depend on the counts must be `unsure`.
 fn ensure_unsure(counted: &Counted) -> Result<(), String> {
-    let first = counted.findings.first().map(|(rule, _)| rule.as_str());
-    ensure(first == Some("own_losses"), || format!("the headline is {first:?}"))?;
-    let is_about_losses = |rule: &str| ["own_losses", "unbalanced"].contains(&rule);
+    let first = counted.findings.first().map(|(rule, _)| *rule);
+    ensure(first == Some(Rule::OwnLosses), || format!("the headline is {first:?}"))?;
+    let is_about_losses = |rule: Rule| matches!(rule, Rule::OwnLosses | Rule::Unbalanced);
     let certain = counted
         .findings
         .iter()
-        .find(|(rule, confidence)| !is_about_losses(rule) && confidence != "unsure");
+        .find(|(rule, confidence)| !is_about_losses(*rule) && *confidence == Confidence::Certain);
     ensure(certain.is_none(), || format!("{certain:?} is said with confidence"))
 }
 
@@ -118,14 +125,14 @@ mod tests {
     }
 
     fn counted() -> Counted {
-        let findings = vec![("delivered".to_owned(), "certain".to_owned())];
+        let findings = vec![(Rule::Delivered, Confidence::Certain)];
         Counted { truth: truth(), findings, ..Counted::default() }
     }
 
-    fn lossy(reason: &str, events: u64, bytes: u64) -> Counted {
-        let of = |count| BTreeMap::from([(reason.to_owned(), count)]);
-        let finding = |rule: &str, confidence: &str| (rule.to_owned(), confidence.to_owned());
-        let findings = vec![finding("own_losses", "certain"), finding("delivered", "unsure")];
+    fn lossy(reason: Reason, events: u64, bytes: u64) -> Counted {
+        let of = |count| BTreeMap::from([(reason.into(), count)]);
+        let findings =
+            vec![(Rule::OwnLosses, Confidence::Certain), (Rule::Delivered, Confidence::Unsure)];
         Counted { losses: of(events), lost_bytes: of(bytes), findings, ..counted() }
     }
 
@@ -138,7 +145,7 @@ mod tests {
             Counted { truth: Truth { processes: 2, ..truth() }, ..counted() },
             Counted { truth: Truth { each, ..truth() }, ..counted() },
             Counted { unbalanced: 1, ..counted() },
-            lossy("ring_full", 1, 0),
+            lossy(Reason::RingFull, 1, 0),
         ] {
             judge(Expect::Exact, &truth(), &wrong).unwrap_err();
         }
@@ -148,12 +155,13 @@ mod tests {
     fn missing_processes_must_be_counted_one_by_one() {
         let each = Histogram::from([(10, 1), (20, 1)]);
         let less = Truth { processes: 2, writes: 2, bytes: 30, each, ..truth() };
-        let with = |events| Counted { truth: less.clone(), ..lossy("processes_full", events, 0) };
+        let with =
+            |events| Counted { truth: less.clone(), ..lossy(Reason::ProcessesFull, events, 0) };
         judge(Expect::Processes, &truth(), &with(1)).unwrap();
         judge(Expect::Processes, &truth(), &with(2)).unwrap_err();
-        judge(Expect::Processes, &truth(), &lossy("processes_full", 0, 0)).unwrap_err();
+        judge(Expect::Processes, &truth(), &lossy(Reason::ProcessesFull, 0, 0)).unwrap_err();
         let mut sure = with(1);
-        sure.findings[1].1 = "certain".to_owned();
+        sure.findings[1].1 = Confidence::Certain;
         judge(Expect::Processes, &truth(), &sure).unwrap_err();
         let mut quiet = with(1);
         quiet.findings.remove(0);
@@ -163,8 +171,10 @@ mod tests {
     #[test]
     fn missing_bytes_must_be_counted_one_by_one() {
         let less = Truth { writes: 2, bytes: 30, ..truth() };
-        let with =
-            |events, bytes| Counted { truth: less.clone(), ..lossy("ledger_full", events, bytes) };
+        let with = |events, bytes| Counted {
+            truth: less.clone(),
+            ..lossy(Reason::LedgerFull, events, bytes)
+        };
         judge(Expect::Rows, &truth(), &with(1, 10)).unwrap();
         judge(Expect::Rows, &truth(), &with(1, 9)).unwrap_err();
         judge(Expect::Rows, &truth(), &with(2, 10)).unwrap_err();

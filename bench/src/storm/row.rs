@@ -2,6 +2,7 @@
 
 use std::{process::Command, time::Duration};
 
+use tracer_core::verdict::{Confidence, Rule};
 use xtask::command;
 
 use super::{
@@ -52,7 +53,7 @@ impl Row {
         };
         let headline = self.counted.findings.first();
         let headline = headline.map(|(rule, confidence)| match self.subject_confidence() {
-            Some(other) if rule == "own_losses" => format!("{rule}; the others {other}"),
+            Some(other) if *rule == Rule::OwnLosses => format!("{rule}; the others {other}"),
             _ => format!("{rule}, {confidence}"),
         });
         let seconds = self.time.as_secs_f64();
@@ -73,9 +74,9 @@ impl Row {
     }
 
     /// The confidence of the last finding.
-    fn subject_confidence(&self) -> Option<&str> {
-        let last = self.counted.findings.iter().rfind(|(rule, _)| rule != "unbalanced");
-        last.map(|(_, confidence)| confidence.as_str())
+    fn subject_confidence(&self) -> Option<Confidence> {
+        let last = self.counted.findings.iter().rfind(|(rule, _)| *rule != Rule::Unbalanced);
+        last.map(|(_, confidence)| *confidence)
     }
 
     fn losses(&self) -> String {

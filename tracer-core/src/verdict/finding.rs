@@ -26,6 +26,12 @@ pub enum Confidence {
     Unsure,
 }
 
+impl fmt::Display for Confidence {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(formatter)
+    }
+}
+
 /// A rule, by the name that the report has for it (`never_wrote`). In the order in which findings of the same
 /// severity are reported.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq, PartialOrd, Ord)]

@@ -171,6 +171,8 @@ fn minus(truth: u64, counted: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use tracer_common::loss::Reason;
+
     use super::*;
 
     const TRUTH: Truth = Truth { writes: 10, bytes: 320, processes: 2, standing: 0 };
@@ -180,7 +182,7 @@ mod tests {
     }
 
     fn one_loss() -> Losses {
-        Losses::from([("ring_full".to_owned(), 1)])
+        Losses::from([(Reason::RingFull.into(), 1)])
     }
 
     fn between(counted: &Counted) -> Difference {
@@ -253,7 +255,7 @@ mod tests {
             {"fd":1,"kind":"null","object":"/dev/null","bytes":1,"writes":1}]}],
             "capture":{"streams":[{"gaps":[{"reason":"limit","bytes":9},{"reason":"ring_full","bytes":4}]}]}}"#;
         let report: Report = serde_json::from_str(text).unwrap();
-        let losses = Losses::from([("ring_full".to_owned(), 2)]);
+        let losses = Losses::from([(Reason::RingFull.into(), 2)]);
         let counts = TracerCounts { writes: 3, bytes: 65, children: 1, losses, uncaptured: 4 };
         assert_eq!(TracerCounts::of(&report, 60), counts);
     }

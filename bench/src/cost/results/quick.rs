@@ -39,6 +39,8 @@ pub(crate) fn failures(results: &Results) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use tracer_common::loss::Reason;
+
     use super::*;
     use crate::cost::comparison::{Row, tests::comparison};
 
@@ -69,7 +71,7 @@ mod tests {
             let mut results = results(500.0);
             modify(&mut results, Tracer, |row| match how {
                 0 => row.count.missing = 1,
-                1 => row.count.losses = [("ring_full".to_owned(), 1)].into(),
+                1 => row.count.losses = [(Reason::RingFull.into(), 1)].into(),
                 2 => row.absent = Some("gone".into()),
                 _ => row.count.counted = false,
             });
