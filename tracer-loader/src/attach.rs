@@ -1,6 +1,6 @@
 //! Attaches the hooks in order, or says which one the kernel refused.
 
-mod alive;
+mod self_test;
 #[allow(unsafe_code, reason = "a thread of its own gets another view of the file system")]
 mod tracefs;
 
@@ -20,8 +20,8 @@ use tracer_common::names;
 use crate::{
     KernelSettings, Loader, LoaderError,
     error::reason,
-    hooks::{At, HOOKS, Hook, ITERATORS, Need, Place, Walk},
-    load::kernel::Kernel,
+    hooks::{self, At, HOOKS, Hook, ITERATORS, Need, Place, Walk},
+    load::Kernel,
     maps::unpreempted::Unpreempted,
 };
 
@@ -39,37 +39,54 @@ pub struct HookCheck {
 }
 
 impl Loader {
-    /// Attaches every hook that these settings need. Once: what is known of the kernel's types is let
-    /// go afterwards.
+    /// Attaches every hook that these settings need, in the attach mode that they name. Where they name none, the
+    /// other mode is tried when the kernel refuses the chosen one. Once: the kernel's types are dropped afterwards.
     ///
     /// # Errors
-    /// [`LoaderError::Program`] with the kernel's words; [`LoaderError::Silent`].
+    /// [`LoaderError::Program`] with the kernel's words; [`LoaderError::Silent`], [`LoaderError::Tracefs`] and
+    /// [`LoaderError::EventField`].
     pub fn attach(&mut self, settings: &KernelSettings) -> Result<(), LoaderError> {
         let kernel = self.kernel.take().ok_or(LoaderError::NoObject)?;
-        let covered = self.uring_covered;
+        let may_change = settings.attach_mode.is_none();
+        self.mode.attach(may_change, |mode| {
+            self.mode = mode;
+            let attached = self.attach_all(settings, &kernel);
+            if attached.is_err() {
+                self.unload();
+            }
+            attached
+        })?;
+        drop(kernel);
+        give_back_memory();
+        Ok(())
+    }
+
+    fn attach_all(
+        &mut self,
+        settings: &KernelSettings,
+        kernel: &Kernel,
+    ) -> Result<(), LoaderError> {
+        hooks::check_fields(self.mode, &kernel.types)?;
         let wanted = |hook: &&Hook| match hook.need {
             Need::Always => true,
             Need::Cgroup => settings.cgroup.is_some(),
-            Need::Uring => covered,
+            Need::Uring => self.uring_covered,
         };
         let places: Vec<Place> =
-            HOOKS.iter().filter(wanted).map(|hook| hook.place(self.manner)).collect();
+            HOOKS.iter().filter(wanted).map(|hook| hook.place(self.mode)).collect();
         // All of the verifier's work comes before the first hook, so that they start together.
         let hooks = places.iter().copied().map(Part::Hook);
         let run_by_hand = ITERATORS.iter().map(Part::Iterator).chain([Part::Sweep]);
         let parts: Vec<Part> = hooks.chain(run_by_hand).collect();
-        verify(&mut self.bpf, &parts, &kernel)?;
-        let mut attach = || places.iter().try_for_each(|place| self.attach_hook(*place, &kernel));
+        verify(&mut self.bpf, &parts, kernel)?;
+        let mut attach = || places.iter().try_for_each(|place| self.attach_hook(*place, kernel));
         if places.iter().any(|place| matches!(place.at, At::Event(..))) {
             tracefs::with(attach)?;
             self.unpreempted = Unpreempted::from_now_on();
         } else {
             attach()?;
         }
-        self.ensure_alive()?;
-        drop(kernel);
-        give_back_memory();
-        Ok(())
+        self.self_test()
     }
 
     fn attach_hook(&mut self, place: Place, kernel: &Kernel) -> Result<(), LoaderError> {
@@ -96,13 +113,24 @@ impl Loader {
     /// Detaches every hook; the maps stay readable.
     pub fn detach(&mut self) {
         self.unpreempted = Unpreempted::default();
-        for hook in HOOKS {
-            let place = hook.place(self.manner);
-            let Some(program) = self.bpf.program_mut(place.program) else { continue };
-            // Fails only when it was not loaded, and then there is nothing to detach.
+        let hooks: Vec<&str> = HOOKS.iter().map(|hook| hook.place(self.mode).program).collect();
+        self.unload_if(|name| hooks.contains(&name));
+    }
+
+    /// Detaches every hook and unloads every program, so that they can be loaded again.
+    fn unload(&mut self) {
+        self.detach();
+        self.unload_if(|_| true);
+    }
+
+    fn unload_if(&mut self, wanted: impl Fn(&str) -> bool) {
+        for (_, program) in self.bpf.programs_mut().filter(|(name, _)| wanted(name)) {
+            // Fails only when it was not loaded.
             let _ = match program {
                 Program::BtfTracePoint(program) => program.unload(),
                 Program::TracePoint(program) => program.unload(),
+                Program::Iter(program) => program.unload(),
+                Program::RawTracePoint(program) => program.unload(),
                 _ => Ok(()),
             };
         }
@@ -203,9 +231,10 @@ fn verify(bpf: &mut Ebpf, parts: &[Part], kernel: &Kernel) -> Result<(), LoaderE
 pub fn check_hooks() -> Result<Vec<HookCheck>, LoaderError> {
     let mut loader = Loader::load(&KernelSettings::default())?;
     let kernel = loader.kernel.take().ok_or(LoaderError::NoObject)?;
+    hooks::check_fields(loader.mode, &kernel.types)?;
     let mut checks = Vec::new();
     for hook in HOOKS {
-        let place = hook.place(loader.manner);
+        let place = hook.place(loader.mode);
         let absent = hook.need == Need::Uring && !loader.uring_covered;
         let refused = if absent {
             Some("this kernel's io_uring tracepoints do not name the request (needs 5.19)".into())

@@ -6,7 +6,7 @@
 mod members;
 mod raw;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -111,26 +111,14 @@ impl KernelTypes {
     /// `void *__data`; `None` when the kernel has no such tracepoint.
     #[must_use]
     pub fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
-        let (_, typedef) = self.named(&tracepoint(name), kind::TYPEDEF)?;
+        // It is declared by a typedef (`include/trace/bpf_probe.h`).
+        let (_, typedef) = self.named(&format!("btf_trace_{name}"), kind::TYPEDEF)?;
         let pointer = self.types.record(typedef.size_or_type)?;
         let prototype = self.types.record(pointer.size_or_type)?;
         if pointer.kind != kind::PTR || prototype.kind != kind::FUNC_PROTO {
             return None;
         }
         prototype.count.checked_sub(1)
-    }
-
-    /// Id of the type by which a program names the tracepoint that it is attached to.
-    #[must_use]
-    pub fn tracepoint_id(&self, name: &str) -> Option<u32> {
-        Some(self.named(&tracepoint(name), kind::TYPEDEF)?.0)
-    }
-
-    /// Id of the function by which a program names the iterator that it is attached to, for instance
-    /// `task`.
-    #[must_use]
-    pub fn iterator_id(&self, name: &str) -> Option<u32> {
-        Some(self.named(&format!("bpf_iter_{name}"), kind::FUNC)?.0)
     }
 
     fn named(&self, name: &str, kind: u32) -> Option<(u32, Record)> {
@@ -159,9 +147,4 @@ impl KernelTypes {
             },
         )
     }
-}
-
-/// The typedef that declares a tracepoint's arguments (`include/trace/bpf_probe.h`).
-fn tracepoint(name: &str) -> String {
-    format!("btf_trace_{name}")
 }

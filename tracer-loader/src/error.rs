@@ -54,7 +54,7 @@ pub enum LoaderError {
     Silent,
     /// A trace event has its fields elsewhere.
     #[error(
-        "this kernel's event {event} has no {field} where it is known to be: try --hooks typed, and \
+        "this kernel's event {event} has no {field} where it is known to be: try --hooks tp_btf, and \
          report it with the output of `uname -r`"
     )]
     EventField {

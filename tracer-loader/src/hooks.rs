@@ -1,9 +1,10 @@
 //! The table of hooks: what is attached, to what, and what may be missing.
 
-use aya::util::KernelVersion;
+use std::fmt::{self, Display};
+
 use tracer_common::{names, trace_event};
 
-use crate::btf::KernelTypes;
+use crate::{LoaderError, btf::KernelTypes};
 
 /// One hook.
 #[derive(Clone, Copy, Debug)]
@@ -12,10 +13,10 @@ pub(crate) struct Hook {
     pub(crate) purpose: &'static str,
     /// When it is attached.
     pub(crate) need: Need,
-    /// In [`Manner::Typed`].
-    typed: Place,
-    /// In [`Manner::Undisturbed`].
-    undisturbed: Place,
+    /// In [`AttachMode::TpBtf`].
+    tp_btf: Place,
+    /// In [`AttachMode::NonPreemptible`].
+    non_preemptible: Place,
 }
 
 /// A program, and what it is attached to.
@@ -47,35 +48,75 @@ pub(crate) enum Need {
     Uring,
 }
 
-/// How programs are started.
+/// What most programs are attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manner {
-    /// By typed tracepoints: the cheapest, and with preemption off before Linux 7.0.
-    Typed,
-    /// With preemption off on every kernel: by trace events, and by the tracepoints that lie under a
+pub enum AttachMode {
+    /// Typed tracepoints (`tp_btf`): the cheapest. Their programs run with preemption off before Linux 7.0.
+    TpBtf,
+    /// What runs with preemption off on every kernel: trace events, and typed tracepoints that lie under a
     /// spinlock.
-    Undisturbed,
+    NonPreemptible,
 }
 
-/// Since then programs on typed tracepoints can be preempted, and while one rests the kernel skips that
-/// program for every other task on the CPU (`__bpf_trace_run`, kernel/trace/bpf_trace.c, Linux 7.2).
-const PREEMPTED_SINCE: KernelVersion = KernelVersion::new(7, 0, 0);
+impl AttachMode {
+    /// The cheapest mode that misses no call on a kernel with these types.
+    ///
+    /// From Linux 7.0 on, programs on typed tracepoints can be preempted. While one rests, the kernel skips that
+    /// program for every other task on the CPU (`__bpf_trace_run`, kernel/trace/bpf_trace.c). The same change
+    /// protects the tracepoints by SRCU-fast (commit a46023d5616e), and so `struct tp_transition_snapshot`
+    /// (kernel/tracepoint.c) has a member `srcu_gp`.
+    pub(crate) fn for_kernel(types: &KernelTypes) -> Self {
+        match types.offset_in("tp_transition_snapshot", "srcu_gp") {
+            None => Self::TpBtf,
+            Some(_) => Self::NonPreemptible,
+        }
+    }
 
-impl Manner {
-    /// The cheapest that misses nothing on this kernel.
-    pub(crate) fn of_this_kernel() -> Self {
-        // A kernel that hides its version may be any.
-        let is_older = KernelVersion::current().is_ok_and(|version| version < PREEMPTED_SINCE);
-        if is_older { Self::Typed } else { Self::Undisturbed }
+    fn other(self) -> Self {
+        match self {
+            Self::TpBtf => Self::NonPreemptible,
+            Self::NonPreemptible => Self::TpBtf,
+        }
+    }
+
+    /// Attaches in this mode or, where that is refused and `may_change`, in the other one. Returns the mode in which
+    /// it worked.
+    ///
+    /// # Errors
+    /// That of this mode: the other one is for kernels that do not do what their types promise.
+    pub(crate) fn attach<E: Display>(
+        self,
+        may_change: bool,
+        mut attach: impl FnMut(Self) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let Err(refused) = attach(self) else { return Ok(self) };
+        let other = self.other();
+        if !may_change || attach(other).is_err() {
+            return Err(refused);
+        }
+        tracing::warn!(
+            "attached with --hooks {other}, because this kernel refuses {self}: {refused}"
+        );
+        Ok(other)
+    }
+}
+
+/// As `--hooks` takes it.
+impl Display for AttachMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TpBtf => "tp_btf",
+            Self::NonPreemptible => "non-preemptible",
+        })
     }
 }
 
 impl Hook {
     /// What is attached for it.
-    pub(crate) fn place(&self, manner: Manner) -> Place {
-        match manner {
-            Manner::Typed => self.typed,
-            Manner::Undisturbed => self.undisturbed,
+    pub(crate) fn place(&self, mode: AttachMode) -> Place {
+        match mode {
+            AttachMode::TpBtf => self.tp_btf,
+            AttachMode::NonPreemptible => self.non_preemptible,
         }
     }
 }
@@ -107,75 +148,71 @@ pub(crate) const HOOKS: &[Hook] = &[
     Hook {
         purpose: "every write and read",
         need: Need::Always,
-        typed: Place::tracepoint(names::SYS_EXIT, &["sys_exit"]),
-        undisturbed: Place::event(names::SYS_EXIT_EVENT, "raw_syscalls", "sys_exit"),
+        tp_btf: Place::tracepoint(names::SYS_EXIT, &["sys_exit"]),
+        non_preemptible: Place::event(names::SYS_EXIT_EVENT, "raw_syscalls", "sys_exit"),
     },
     Hook {
         purpose: "io_uring requests",
         need: Need::Uring,
-        typed: Place::tracepoint(
+        tp_btf: Place::tracepoint(
             names::URING_SUBMIT,
             &["io_uring_submit_req", "io_uring_submit_sqe"],
         ),
-        undisturbed: Place::event(names::URING_SUBMIT_EVENT, "io_uring", "io_uring_submit_req"),
+        non_preemptible: Place::event(names::URING_SUBMIT_EVENT, "io_uring", "io_uring_submit_req"),
     },
     Hook {
         purpose: "io_uring results",
         need: Need::Uring,
-        typed: Place::tracepoint(names::URING_COMPLETE, &["io_uring_complete"]),
-        undisturbed: Place::event(names::URING_COMPLETE_EVENT, "io_uring", "io_uring_complete"),
+        tp_btf: Place::tracepoint(names::URING_COMPLETE, &["io_uring_complete"]),
+        non_preemptible: Place::event(names::URING_COMPLETE_EVENT, "io_uring", "io_uring_complete"),
     },
     Hook {
         purpose: "interrupted calls",
         need: Need::Always,
-        typed: SIGNAL,
+        tp_btf: SIGNAL,
         // Under `sighand->siglock` (`get_signal`, kernel/signal.c).
-        undisturbed: SIGNAL,
+        non_preemptible: SIGNAL,
     },
     Hook {
         purpose: "ends and exit codes",
         need: Need::Always,
-        typed: Place::tracepoint(names::EXIT, &["sched_process_exit"]),
-        undisturbed: Place::event(names::EXIT_EVENT, "sched", "sched_process_exit"),
+        tp_btf: Place::tracepoint(names::EXIT, &["sched_process_exit"]),
+        non_preemptible: Place::event(names::EXIT_EVENT, "sched", "sched_process_exit"),
     },
     Hook {
         purpose: "new images",
         need: Need::Always,
-        typed: Place::tracepoint(names::EXEC, &["sched_process_exec"]),
-        undisturbed: Place::event(names::EXEC_EVENT, "sched", "sched_process_exec"),
+        tp_btf: Place::tracepoint(names::EXEC, &["sched_process_exec"]),
+        non_preemptible: Place::event(names::EXEC_EVENT, "sched", "sched_process_exec"),
     },
     Hook {
         purpose: "processes moved into a container",
         need: Need::Cgroup,
-        typed: CGROUP_ATTACH,
+        tp_btf: CGROUP_ATTACH,
         // Under `trace_cgroup_path_lock` (`TRACE_CGROUP_PATH`, kernel/cgroup/cgroup-internal.h).
-        undisturbed: CGROUP_ATTACH,
+        non_preemptible: CGROUP_ATTACH,
     },
     Hook {
         purpose: "new processes",
         need: Need::Always,
-        typed: Place::tracepoint(names::FORK, &["sched_process_fork"]),
+        tp_btf: Place::tracepoint(names::FORK, &["sched_process_fork"]),
         // Under the run queue's lock (`wake_up_new_task`, kernel/sched/core.c).
-        undisturbed: Place::tracepoint(names::FORK_WAKEUP, &["sched_wakeup_new"]),
+        non_preemptible: Place::tracepoint(names::FORK_WAKEUP, &["sched_wakeup_new"]),
     },
 ];
 
-/// All tracepoints with typed arguments that a hook may want.
-pub(crate) fn tracepoints() -> impl Iterator<Item = &'static str> {
-    let places = HOOKS.iter().flat_map(|hook| [hook.typed, hook.undisturbed]);
-    places
-        .flat_map(|place| match place.at {
-            At::Tracepoint(names) => names,
-            At::Event(..) => &[],
-        })
-        .copied()
-}
-
-/// The first field of a trace event that is not where the programs read it.
-pub(crate) fn misplaced_field(types: &KernelTypes) -> Option<(&'static str, &'static str)> {
-    trace_event::FIELDS.into_iter().find_map(|(event, field, offset)| {
+/// Checks that the fields of trace events are where the programs read them.
+///
+/// # Errors
+/// [`LoaderError::EventField`] names the first one that is not.
+pub(crate) fn check_fields(mode: AttachMode, types: &KernelTypes) -> Result<(), LoaderError> {
+    if mode == AttachMode::TpBtf {
+        return Ok(());
+    }
+    trace_event::FIELDS.into_iter().try_for_each(|(event, field, offset)| {
         let found = types.offset_in(&format!("trace_event_raw_{event}"), field);
-        (found != Some(offset as u64)).then_some((event, field))
+        let is_there = found == Some(offset as u64);
+        is_there.then_some(()).ok_or(LoaderError::EventField { event, field })
     })
 }
 
@@ -238,4 +275,56 @@ pub(crate) fn uring(types: &KernelTypes) -> Option<Uring> {
 fn tracepoint(names: &'static [&'static str], types: &KernelTypes) -> &'static str {
     let known = names.iter().find(|name| types.tracepoint_arguments(name).is_some());
     known.or(names.first()).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        AttachMode::{NonPreemptible, TpBtf},
+        *,
+    };
+    use crate::btf::tests::kernel_with;
+
+    #[test]
+    fn the_mode_follows_from_how_the_kernel_protects_its_tracepoints() {
+        for (mode, members) in [
+            // Up to Linux 6.12; from 6.13; from 7.0.
+            (TpBtf, &["rcu", "srcu", "ongoing"][..]),
+            (TpBtf, &["rcu", "ongoing"]),
+            (NonPreemptible, &["rcu", "srcu_gp", "ongoing"]),
+        ] {
+            let types = kernel_with("tp_transition_snapshot", members);
+            assert_eq!(AttachMode::for_kernel(&types), mode, "{members:?}");
+        }
+        assert_eq!(AttachMode::for_kernel(&kernel_with("file", &["f_inode"])), TpBtf);
+    }
+
+    /// Attaches where the kernel refuses these modes; the result, and what was tried.
+    fn attach(
+        mode: AttachMode,
+        may_change: bool,
+        refused: &[AttachMode],
+    ) -> (Result<AttachMode, String>, Vec<AttachMode>) {
+        let mut tried = Vec::new();
+        let attached = mode.attach(may_change, |mode| {
+            tried.push(mode);
+            if refused.contains(&mode) { Err(format!("no {mode}")) } else { Ok(()) }
+        });
+        (attached, tried)
+    }
+
+    #[test]
+    fn the_other_mode_is_tried_when_the_chosen_one_is_refused() {
+        for (mode, other) in [(TpBtf, NonPreemptible), (NonPreemptible, TpBtf)] {
+            assert_eq!(attach(mode, true, &[]), (Ok(mode), vec![mode]));
+            assert_eq!(attach(mode, true, &[mode]), (Ok(other), vec![mode, other]));
+            let refused = (Err(format!("no {mode}")), vec![mode, other]);
+            assert_eq!(attach(mode, true, &[mode, other]), refused);
+        }
+    }
+
+    #[test]
+    fn a_mode_that_the_user_chose_is_not_changed() {
+        assert_eq!(attach(TpBtf, false, &[TpBtf]), (Err("no tp_btf".into()), vec![TpBtf]));
+    }
 }

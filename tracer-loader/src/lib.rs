@@ -31,7 +31,7 @@ use aya::{
 pub use self::{
     attach::{HookCheck, check_hooks},
     error::LoaderError,
-    hooks::Manner,
+    hooks::AttachMode,
     load::{CaptureScope, CgroupScope, KernelSettings},
     maps::{
         ring::{CaptureRing, EventRing, RawRecord},
@@ -43,9 +43,9 @@ pub use self::{
 pub struct Loader {
     bpf: Ebpf,
     /// Until the programs are attached.
-    kernel: Option<load::kernel::Kernel>,
+    kernel: Option<load::Kernel>,
     uring_covered: bool,
-    manner: Manner,
+    mode: AttachMode,
     unpreempted: maps::unpreempted::Unpreempted,
 }
 

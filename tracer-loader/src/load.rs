@@ -1,12 +1,13 @@
 //! The embedded object: settings in, map sizes in, programs into memory.
 
-pub(crate) mod kernel;
 #[allow(unsafe_code, reason = "a thread of its own gets another view of the file system")]
-mod no_files;
+mod hide_vmlinux_btf;
 mod patch;
 
+use std::thread::{self, ScopedJoinHandle};
+
 use aya::{
-    EbpfLoader,
+    Btf, EbpfLoader, Endianness,
     maps::{Array, HashMap},
 };
 use tracer_common::{
@@ -15,15 +16,12 @@ use tracer_common::{
     process::{ProcessEntry, ROLE_TARGET, tgid_filter_slot},
 };
 
-use self::{
-    kernel::Kernel,
-    patch::{Markers, RdonlyCast},
-};
+use self::patch::{Markers, RdonlyCast};
 use crate::{
     Loader, LoaderError,
     btf::KernelTypes,
-    error::refusal,
-    hooks::{self, Manner},
+    error::{reason, refusal},
+    hooks::{self, AttachMode},
     maps::unpreempted::Unpreempted,
 };
 
@@ -51,8 +49,8 @@ pub struct KernelSettings {
     pub max_processes: u32,
     /// Objects watched at once; the ledger has five rows for each.
     pub max_objects: u32,
-    /// How programs are started; as it is right for this kernel where `None`.
-    pub manner: Option<Manner>,
+    /// What most programs are attached to; `None` lets the loader choose.
+    pub attach_mode: Option<AttachMode>,
     /// What is captured; nothing where `None`.
     pub capture: Option<CaptureScope>,
 }
@@ -85,10 +83,18 @@ impl Default for KernelSettings {
             debug_log: false,
             max_processes: limits::PROCESSES,
             max_objects: limits::OBJECTS,
-            manner: None,
+            attach_mode: None,
             capture: None,
         }
     }
+}
+
+/// What attaching needs to know of the kernel: some megabytes, dropped afterwards.
+pub(crate) struct Kernel {
+    /// Its types, as tracer reads them.
+    pub(crate) types: KernelTypes,
+    /// Its types, as aya finds in them what programs are attached to.
+    pub(crate) targets: Btf,
 }
 
 /// A target cgroup as the kernel side recognises it.
@@ -109,21 +115,33 @@ impl Loader {
         if OBJECT.is_empty() {
             return Err(LoaderError::NoObject);
         }
-        let (kernel, mut loader) = prepare();
-        let kernel = kernel?;
-        let constants = Constants::collect(&kernel.types, settings)?;
-        loader.map_max_entries(names::MAP_PROCESSES, settings.max_processes);
-        loader.map_max_entries(names::MAP_OBJECTS, settings.max_objects);
-        size_ledger(&mut loader, settings.max_objects);
-        size_capture(&mut loader, settings.capture.as_ref());
-        let object = patch::patch(OBJECT, &constants.values, constants.cast, &MARKERS)?;
-        let bpf = loader.load(&object).map_err(|error| refusal(&error))?;
-        let uring_covered = constants.uring_covered;
-        let manner = manner_of(settings, &kernel.types)?;
-        let unpreempted = Unpreempted::default();
-        let mut this = Self { bpf, kernel: Some(kernel), uring_covered, manner, unpreempted };
-        this.declare_cgroup(settings)?;
-        Ok(this)
+        let path = KernelTypes::path();
+        thread::scope(|scope| {
+            // Both take as long as all the rest.
+            let targets = scope.spawn(|| Btf::parse_file(&path, Endianness::default()));
+            let loader = scope.spawn(aya_loader);
+            let types = KernelTypes::read(&path)?;
+            let constants = Constants::collect(&types, settings)?;
+            let object = patch::patch(OBJECT, &constants.values, constants.cast, &MARKERS)?;
+            let mut loader = joined(loader);
+            loader.map_max_entries(names::MAP_PROCESSES, settings.max_processes);
+            loader.map_max_entries(names::MAP_OBJECTS, settings.max_objects);
+            size_ledger(&mut loader, settings.max_objects);
+            size_capture(&mut loader, settings.capture.as_ref());
+            let bpf = loader.load(&object).map_err(|error| refusal(&error))?;
+            let targets =
+                joined(targets).map_err(|error| LoaderError::Object { reason: reason(&error) })?;
+            let mode = settings.attach_mode.unwrap_or_else(|| AttachMode::for_kernel(&types));
+            let mut this = Self {
+                bpf,
+                kernel: Some(Kernel { types, targets }),
+                uring_covered: constants.uring_covered,
+                mode,
+                unpreempted: Unpreempted::default(),
+            };
+            this.declare_cgroup(settings)?;
+            Ok(this)
+        })
     }
 
     fn declare_cgroup(&mut self, settings: &KernelSettings) -> Result<(), LoaderError> {
@@ -156,30 +174,18 @@ impl Loader {
     }
 }
 
-/// How the programs are started, if the kernel's trace events are as they know them.
-fn manner_of(settings: &KernelSettings, types: &KernelTypes) -> Result<Manner, LoaderError> {
-    let manner = settings.manner.unwrap_or_else(Manner::of_this_kernel);
-    let misplaced = match manner {
-        Manner::Typed => None,
-        Manner::Undisturbed => hooks::misplaced_field(types),
-    };
-    misplaced.map_or(Ok(manner), |(event, field)| Err(LoaderError::EventField { event, field }))
+/// aya's loader. Finds out what this kernel's BPF can do.
+fn aya_loader<'a>() -> EbpfLoader<'a> {
+    aya::features();
+    hide_vmlinux_btf::from_this_thread();
+    let mut loader = EbpfLoader::new();
+    // If it has read the types nevertheless, it need not keep them.
+    loader.btf(None);
+    loader
 }
 
-/// Reads the kernel's types and, at the same time, lets aya find out what this kernel's BPF can do.
-fn prepare<'a>() -> (Result<Kernel, LoaderError>, EbpfLoader<'a>) {
-    std::thread::scope(|scope| {
-        let loader = scope.spawn(|| {
-            aya::features();
-            no_files::seen_from_here();
-            let mut loader = EbpfLoader::new();
-            // Where it has read them all the same, it would hold them.
-            loader.btf(None);
-            loader
-        });
-        let kernel = Kernel::read();
-        (kernel, loader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    })
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Room for captured bytes, or as little as a map can have.

@@ -8,7 +8,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracer_common::limits;
-use tracer_loader::{KernelSettings, Manner};
+use tracer_loader::{AttachMode, KernelSettings};
 
 use crate::{
     launch::Launch,
@@ -182,13 +182,15 @@ pub enum ReportFormat {
 /// `--hooks`.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub enum Hooks {
-    /// As is right for this kernel: undisturbed from Linux 7.0 on, else typed.
+    /// As is right for this kernel: non-preemptible from Linux 7.0 on, else tp_btf.
     #[default]
     Auto,
     /// By typed tracepoints: the cheapest, but since Linux 7.0 the kernel may skip some.
-    Typed,
+    #[value(name = "tp_btf", alias = "typed")]
+    TpBtf,
     /// With preemption off, so that the kernel skips none.
-    Undisturbed,
+    #[value(alias = "undisturbed")]
+    NonPreemptible,
 }
 
 /// `--color`.
@@ -203,12 +205,12 @@ pub enum Color {
     Never,
 }
 
-impl From<Hooks> for Option<Manner> {
+impl From<Hooks> for Option<AttachMode> {
     fn from(hooks: Hooks) -> Self {
         match hooks {
             Hooks::Auto => None,
-            Hooks::Typed => Some(Manner::Typed),
-            Hooks::Undisturbed => Some(Manner::Undisturbed),
+            Hooks::TpBtf => Some(AttachMode::TpBtf),
+            Hooks::NonPreemptible => Some(AttachMode::NonPreemptible),
         }
     }
 }
@@ -261,7 +263,7 @@ impl Cli {
             debug_log: verbose >= 3,
             max_processes: self.scope.max_processes,
             max_objects: self.scope.max_objects,
-            manner: self.scope.hooks.into(),
+            attach_mode: self.scope.hooks.into(),
             capture: None,
         };
         Ok(Settings {

@@ -30,11 +30,9 @@ pub(super) mod kind {
     pub(in crate::btf) const TYPE_TAG: u32 = 18;
 }
 
-/// Of the functions, these alone can be looked up by name: there are more functions than all other types
+/// Of the functions, this one alone can be looked up by name: there are more functions than all other types
 /// together.
-fn is_function_looked_up(name: &[u8]) -> bool {
-    name.starts_with(b"bpf_iter_") || name == b"bpf_rdonly_cast"
-}
+const FUNCTION: &[u8] = b"bpf_rdonly_cast";
 
 /// All types of one file.
 pub(super) struct Raw {
@@ -103,7 +101,7 @@ impl Raw {
             let has_name = !name.is_empty();
             let is_looked_up = match record.kind {
                 kind::STRUCT | kind::UNION | kind::ENUM | kind::TYPEDEF => has_name,
-                kind::FUNC => is_function_looked_up(name),
+                kind::FUNC => name == FUNCTION,
                 _ => false,
             };
             if is_looked_up {

@@ -148,7 +148,7 @@ impl Loader {
     /// (`recursion_misses`, Linux 5.12): facts that no program could count.
     #[must_use]
     pub fn skipped_runs(&self) -> u64 {
-        let programs = HOOKS.iter().map(|hook| hook.place(self.manner).program);
+        let programs = HOOKS.iter().map(|hook| hook.place(self.mode).program);
         programs.filter_map(|program| self.recursion_misses(program)).sum()
     }
 

@@ -71,12 +71,12 @@ fn privileged_tests(workspace: &Workspace, filter: Option<&str>) -> Result<Tally
     // One at a time: some tests count events of the whole machine.
     let harness = ["--include-ignored", "--test-threads=1"];
     tally += stream(&mut with_filter(test, filter, &harness), &mut io::stdout())?;
-    tally += tests_with_undisturbed_hooks(workspace, filter, &harness)?;
+    tally += tests_with_non_preemptible_hooks(workspace, filter, &harness)?;
     Ok(tally)
 }
 
 /// Repeats the tests that depend on the hooks, with the hooks of Linux 7.0 and later.
-fn tests_with_undisturbed_hooks(
+fn tests_with_non_preemptible_hooks(
     workspace: &Workspace,
     filter: Option<&str>,
     harness: &[&str],
@@ -85,7 +85,7 @@ fn tests_with_undisturbed_hooks(
     test.args(["--package", PRIVILEGED])
         .args(["exactness", "trees", "errors", "uring"].iter().flat_map(|name| ["--test", *name]))
         .env(TOOL_VARIABLE, workspace.tool(Profile::Release))
-        .env(HOOKS_VARIABLE, "undisturbed");
+        .env(HOOKS_VARIABLE, "non-preemptible");
     stream(&mut with_filter(test, filter, harness), &mut io::stdout())
 }
 

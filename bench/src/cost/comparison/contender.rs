@@ -19,7 +19,7 @@ pub(crate) enum Contender {
     /// tracer, counting.
     Tracer,
     /// tracer, counting with the hooks of Linux 7.0 and later.
-    Undisturbed,
+    NonPreemptible,
     /// tracer, with `--capture`.
     Capture,
     /// bpftrace with `question.bt`.
@@ -39,7 +39,7 @@ impl Contender {
         Self::Native,
         Self::Floor,
         Self::Tracer,
-        Self::Undisturbed,
+        Self::NonPreemptible,
         Self::Capture,
         Self::Bpftrace,
         Self::Strace,
@@ -52,7 +52,7 @@ impl Contender {
             Self::Native => "native",
             Self::Floor => "floor",
             Self::Tracer => "tracer",
-            Self::Undisturbed => "tracer, 7.x",
+            Self::NonPreemptible => "tracer, 7.x",
             Self::Capture => "tracer --capture",
             Self::Bpftrace => "bpftrace",
             Self::Strace => "strace",
@@ -78,7 +78,9 @@ impl Contender {
     /// The program that it needs.
     fn program(self) -> Option<&'static str> {
         match self {
-            Self::Native | Self::Floor | Self::Tracer | Self::Undisturbed | Self::Capture => None,
+            Self::Native | Self::Floor | Self::Tracer | Self::NonPreemptible | Self::Capture => {
+                None
+            }
             Self::Bpftrace => Some("bpftrace"),
             Self::Strace => Some("strace"),
             Self::PerfTrace => Some("perf"),
@@ -101,7 +103,7 @@ impl Contender {
                 floor.arg(&fixture.floor_object);
                 (Tool::start("floor", &mut floor)?, "floor: attached")
             }
-            Self::Tracer | Self::Undisturbed | Self::Capture => {
+            Self::Tracer | Self::NonPreemptible | Self::Capture => {
                 return self.attach_tracer(fixture, &pid);
             }
             Self::Bpftrace => {
@@ -125,8 +127,8 @@ impl Contender {
         tracer.args(["--pid", pid, "--format", "json", "-o"]).arg(files.path().join("report"));
         match self {
             Self::Capture => tracer.arg("--capture").arg(files.path().join("capture")),
-            Self::Undisturbed => tracer.args(["--hooks", "undisturbed"]),
-            _ => tracer.args(["--hooks", "typed"]),
+            Self::NonPreemptible => tracer.args(["--hooks", "non-preemptible"]),
+            _ => tracer.args(["--hooks", "tp_btf"]),
         };
         let tool = Tool::start("tracer", &mut tracer)?;
         self.attached(tool, "tracer: attached", Some(files))
@@ -173,7 +175,7 @@ impl Attached {
             }
         };
         let counted = match (self.contender, self.files) {
-            (Contender::Tracer | Contender::Undisturbed | Contender::Capture, Some(files)) => {
+            (Contender::Tracer | Contender::NonPreemptible | Contender::Capture, Some(files)) => {
                 // 1 means that output was lost. Other codes mean that there is no report.
                 if !matches!(status.code(), Some(0 | 1)) {
                     bail!("tracer ended with {status}: {}", output.join(" / "));

@@ -12,7 +12,7 @@ use rustix::{
 const EMPTY: &str = "/proc/self/fdinfo";
 
 /// From now on this thread finds nothing below `/`. Where that is not allowed all stays as it is.
-pub(crate) fn seen_from_here() {
+pub(crate) fn from_this_thread() {
     // SAFETY: fds stay shared; only the root and the working directory become this thread's own.
     let is_own = unsafe { unshare_unsafe(UnshareFlags::FS) }.is_ok();
     if is_own {
@@ -33,7 +33,7 @@ mod tests {
     fn only_the_thread_that_asks_sees_nothing() {
         let is_there = || Path::new("/proc/self").exists();
         let seen = std::thread::spawn(move || {
-            seen_from_here();
+            from_this_thread();
             is_there()
         });
         // Not everybody who runs the tests may do it.

@@ -17,9 +17,9 @@ impl Loader {
     ///
     /// # Errors
     /// [`LoaderError::Silent`].
-    pub(crate) fn ensure_alive(&self) -> Result<(), LoaderError> {
+    pub(crate) fn self_test(&self) -> Result<(), LoaderError> {
         let Ok(_counted) = enable_stats(Stats::RunTime) else { return Ok(()) };
-        let name = HOOKS[0].place(self.manner).program;
+        let name = HOOKS[0].place(self.mode).program;
         let program = self.bpf.program(name).ok_or(LoaderError::NoObject)?;
         if runs(|| Some(program.info().ok()?.run_count())) {
             Ok(())
