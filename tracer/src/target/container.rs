@@ -7,7 +7,6 @@
 pub(crate) mod containerd;
 pub(crate) mod docker;
 pub(crate) mod engine_api;
-pub(crate) mod http;
 pub(crate) mod membership;
 pub(crate) mod podman;
 

@@ -6,22 +6,19 @@ use std::{
     io::{self, Read, Write},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, de::DeserializeOwned};
 use thiserror::Error;
 
-use super::{
-    Answer, Candidate, Engine, Init, Survey,
-    http::{self, HttpError},
-};
+use super::{Answer, Candidate, Engine, Init, Survey};
 
-/// How long an engine may keep silent.
+/// How long an engine may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The longest answer that is read: some ten thousand containers.
-const LONGEST_ANSWER: u64 = 64 << 20;
+const LONGEST_ANSWER: usize = 64 << 20;
 
 /// Why an engine did not tell.
 #[derive(Debug, Error)]
@@ -34,8 +31,8 @@ pub(crate) enum ApiError {
     Silent(PathBuf),
     #[error("{} cannot be talked to ({}): look whether the engine runs", .0.display(), .1)]
     Broken(PathBuf, io::Error),
-    #[error("{} answered what is no HTTP ({}): look what listens there", .0.display(), .1)]
-    NotHttp(PathBuf, HttpError),
+    #[error("{} answered what is no HTTP: look what listens there", .0.display())]
+    NotHttp(PathBuf),
     #[error("{} answered with status {}", .0.display(), .1)]
     Status(PathBuf, u16),
     #[error("{} answered in a form this version does not know ({})", .0.display(), .1)]
@@ -120,13 +117,14 @@ impl EngineApi {
     }
 
     fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
-        let answer = exchange(&self.socket, path).map_err(|error| self.explain(error))?;
-        let response =
-            http::decode(&answer).map_err(|error| ApiError::NotHttp(self.socket.clone(), error))?;
-        if response.status != 200 {
-            return Err(ApiError::Status(self.socket.clone(), response.status));
+        let answer = exchange(&self.socket, path, PATIENCE).map_err(|error| self.explain(error))?;
+        let (status, body) =
+            split(&answer).ok_or_else(|| ApiError::NotHttp(self.socket.clone()))?;
+        if status != 200 {
+            return Err(ApiError::Status(self.socket.clone(), status));
         }
-        serde_json::from_slice(&response.body)
+        // An answer that was cut is no JSON.
+        serde_json::from_slice(body)
             .map_err(|error| ApiError::UnknownForm(self.socket.clone(), error))
     }
 
@@ -147,17 +145,35 @@ fn own_name(listed: &str) -> Option<String> {
     (!name.contains('/')).then(|| name.to_owned())
 }
 
-fn exchange(socket: &Path, path: &str) -> io::Result<Vec<u8>> {
+/// Sends a request and reads until the engine closes the connection. An answer to HTTP/1.0 is neither chunked nor
+/// followed by another one.
+fn exchange(socket: &Path, path: &str, patience: Duration) -> io::Result<Vec<u8>> {
+    let deadline = Instant::now() + patience;
     let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: tracer\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
-    );
+    stream.set_write_timeout(Some(patience))?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
-    let mut answer = Vec::new();
-    stream.take(LONGEST_ANSWER).read_to_end(&mut answer)?;
+    let (mut answer, mut part) = (Vec::new(), [0; 64 << 10]);
+    while answer.len() < LONGEST_ANSWER {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut part)? {
+            0 => break,
+            length => answer.extend_from_slice(&part[..length]),
+        }
+    }
     Ok(answer)
+}
+
+/// The status and the body of an answer (RFC 9112, section 4).
+fn split(answer: &[u8]) -> Option<(u16, &[u8])> {
+    const END_OF_HEAD: &[u8] = b"\r\n\r\n";
+    let status = answer.strip_prefix(b"HTTP/1.")?.get(2..5)?;
+    let end = answer.windows(END_OF_HEAD.len()).position(|bytes| bytes == END_OF_HEAD)?;
+    Some((str::from_utf8(status).ok()?.parse().ok()?, &answer[end + END_OF_HEAD.len()..]))
 }
 
 #[cfg(test)]
@@ -186,10 +202,10 @@ mod tests {
     fn a_listed_container_tells_its_names_and_its_first_process() {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("docker.sock");
-        let list = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
-            30\r\n[{\"Id\":\"ab12\",\"Names\":[\"/web\",\"/proxy/backend\"]}\r\n\
-            1b\r\n,{\"Id\":\"cd34\",\"Names\":null}\r\n1\r\n]\r\n0\r\n\r\n";
-        let inspect = "HTTP/1.1 200 OK\r\nContent-Length: 39\r\n\r\n\
+        let list = "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n\
+            [{\"Id\":\"ab12\",\"Names\":[\"/web\",\"/proxy/backend\"]},\
+            {\"Id\":\"cd34\",\"Names\":null}]";
+        let inspect = "HTTP/1.0 200 OK\r\nContent-Length: 39\r\n\r\n\
             {\"State\":{\"Pid\":42,\"Status\":\"running\"}}";
         let server = serve(&socket, vec![list, inspect]);
 
@@ -202,9 +218,9 @@ mod tests {
         assert_eq!((state.pid, state.status.as_str()), (42, "running"));
 
         let asked = server.join().unwrap();
-        assert!(asked[0].starts_with("GET /containers/json?all=1 HTTP/1.1\r\n"));
+        assert!(asked[0].starts_with("GET /containers/json?all=1 HTTP/1.0\r\n"));
         assert!(asked[0].contains("\r\nConnection: close\r\n"));
-        assert!(asked[1].starts_with("GET /containers/ab12/json HTTP/1.1\r\n"));
+        assert!(asked[1].starts_with("GET /containers/ab12/json HTTP/1.0\r\n"));
     }
 
     #[test]
@@ -230,7 +246,11 @@ mod tests {
         for (name, answer, expected) in [
             ("a", "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", "status 500"),
             ("b", "220 mail.example ESMTP\r\n", "no HTTP"),
-            ("c", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "form"),
+            ("c", "HTTP/1.1 200 OK\r\n", "no HTTP"),
+            ("d", "HTTP/1.1 2", "no HTTP"),
+            ("e", "HTTP/1.1 two OK\r\n\r\n", "no HTTP"),
+            ("f", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "form"),
+            ("g", "HTTP/1.0 200 OK\r\n\r\n[{\"Id\":\"ab12\"}", "form"),
         ] {
             let socket = directory.path().join(name);
             let server = serve(&socket, vec![answer]);
@@ -238,5 +258,21 @@ mod tests {
             assert!(survey.answer.to_string().contains(expected), "{}", survey.answer);
             server.join().unwrap();
         }
+    }
+
+    #[test]
+    fn an_engine_that_answers_a_byte_at_a_time_is_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("docker.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            while stream.write_all(b"x").is_ok() {
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let error = exchange(&socket, "/", Duration::from_millis(50)).unwrap_err();
+        assert!(matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut));
+        server.join().unwrap();
     }
 }
