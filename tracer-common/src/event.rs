@@ -1,7 +1,7 @@
-//! Lifecycle facts that travel through the ring buffer, one record each.
+//! Lifecycle events: the records of the ring buffer.
 //!
-//! A record is a [`Header`] followed by the payload that `Header::kind` names, followed by as many
-//! text bytes as the payload says. Nothing here is sent per write: bytes are counted in the ledger.
+//! A record is a [`Header`], the payload that `Header::kind` selects, and `Header::text_len` bytes of
+//! text. No write sends a record: the ledger counts the bytes.
 
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -25,20 +25,20 @@ pub mod kind {
     pub const OBJECT: u32 = 4;
     /// Payload [`super::FirstIo`].
     pub const FIRST_IO: u32 = 5;
-    /// Payload [`super::Fact`], text: what the fact is about.
+    /// Payload [`super::Fact`], text: depends on the fact.
     pub const FACT: u32 = 6;
-    /// Payload [`super::Image`], no text. A process was there before the hooks.
+    /// Payload [`super::Image`], no text. The process existed before the hooks were attached.
     pub const ADOPTED: u32 = 7;
     /// Payload [`super::Holder`].
     pub const HOLDER: u32 = 8;
-    /// Payload [`super::Holder`]: the fd was closed just now; `state` and `pipe` are what it was.
+    /// Payload [`super::Holder`]: the fd was just closed; `state` and `pipe` describe what it pointed to.
     pub const CLOSED: u32 = 9;
-    /// Payload [`super::Holder`]: a target created a pipe or a pair of sockets; sent for each end that
-    /// can be read.
+    /// Payload [`super::Holder`]: a target created a pipe or a pair of sockets; sent for each read
+    /// end.
     pub const CREATED: u32 = 10;
 }
 
-/// Starts every record.
+/// The start of every record.
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Header {
@@ -54,35 +54,35 @@ pub struct Header {
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fork {
-    /// Who called `fork`, `vfork` or `clone`.
+    /// The process that called `fork`, `vfork` or `clone`.
     pub parent: ProcessId,
-    /// Who was created.
+    /// The new process.
     pub child: ProcessId,
     /// The child's pid inside its innermost pid namespace.
     pub ns_pid: u32,
     /// `ROLE_*` of the child.
     pub role: u32,
-    /// The child's name.
+    /// The child's name (`task_struct.comm`).
     pub comm: [u8; limits::COMM],
 }
 
-/// A process and its image: at exec, or when it was adopted.
+/// A process and its image, sent at exec and at adoption.
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Image {
-    /// Who.
+    /// The process.
     pub process: ProcessId,
-    /// Its parent at that moment.
+    /// Its parent at the time of the event.
     pub parent: ProcessId,
     /// The pid inside the innermost pid namespace.
     pub ns_pid: u32,
     /// `ROLE_*`.
     pub role: u32,
-    /// Length of argv in the process; larger than the text when it was cut.
+    /// Length of argv in the process; larger than the text if that was truncated.
     pub argv_len: u32,
     /// Always zero.
     pub zero: u32,
-    /// Its name.
+    /// Name of the process (`task_struct.comm`).
     pub comm: [u8; limits::COMM],
     /// What fd 0, 1 and 2 point to.
     pub stdio: [FdState; 3],
@@ -92,36 +92,36 @@ pub struct Image {
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exit {
-    /// Who.
+    /// The process.
     pub process: ProcessId,
-    /// As `waitpid` gives it: `code << 8`, or the signal number with `0x80` for a core dump.
+    /// Status as `waitpid` returns it: `code << 8`, or the signal number with `0x80` for a core dump.
     pub status: u32,
     /// `ROLE_*`.
     pub role: u32,
-    /// Its name.
+    /// Name of the process (`task_struct.comm`).
     pub comm: [u8; limits::COMM],
     /// What fd 0, 1 and 2 point to at the end.
     pub stdio: [FdState; 3],
-    /// The pipes behind fd 0, 1 and 2 at that moment.
+    /// The pipes behind fd 0, 1 and 2 at the end.
     pub pipes: [PipeState; 3],
     /// `inode.i_size` of the regular files behind them, else 0.
     pub sizes: [u64; 3],
-    /// Bytes written through fds that were not of interest.
+    /// Bytes written to objects that are not watched, through fds that are not of interest.
     pub other_bytes: u64,
-    /// Calls that wrote them.
+    /// Number of calls that wrote `other_bytes`.
     pub other_calls: u64,
 }
 
-/// An object came under watch.
+/// An object became watched.
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct Object {
     /// The object.
     pub id: ObjectId,
-    /// Through whom it was seen first.
+    /// The process through which it was first seen.
     pub process: ProcessId,
-    /// Through which fd.
+    /// The fd through which it was first seen; -1 for the peer of another object.
     pub fd: i32,
     /// `inode.i_mode`.
     pub mode: u32,
@@ -131,24 +131,25 @@ pub struct Object {
     pub flags: u32,
     /// `inode.i_size` in bytes.
     pub size: u64,
-    /// Bytes of the write through which it was seen first: they are inside already, and in the ledger
-    /// as well.
+    /// Bytes of the write through which it was first seen. `size` and `pipe` already include them, and so
+    /// does the ledger.
     pub in_flight: u64,
     /// `super_block.s_magic` (`include/uapi/linux/magic.h`), 0 when unreadable.
     pub magic: u64,
-    /// `inode.i_nlink`; 0 for a file that was deleted.
+    /// `inode.i_nlink`; 0 for a deleted file.
     pub nlink: u32,
     /// [`text::NONE`], [`text::COMPONENTS`] or [`text::UNIX`].
     pub text_kind: u32,
-    /// The pipe, where it is one.
+    /// State of the pipe; all zero for other objects.
     pub pipe: PipeState,
-    /// The terminal, where it is one.
+    /// State of the terminal; all zero for other objects.
     pub tty: TtyState,
-    /// The socket, where it is one.
+    /// State of the socket; all zero for other objects.
     pub socket: SocketState,
-    /// The half that was seen before it: this one is the other end of that pty or unix socket.
+    /// The peer, if it was seen first: the other half of the pty, or the connected unix socket.
     pub joined: ObjectId,
-    /// How many readers away from the target its writers are ([`crate::object::watch`]).
+    /// Hop: number of readers between the target and the writers of this object
+    /// ([`crate::object::watch`]).
     pub hop: u32,
     /// Always zero.
     pub zero: u32,
@@ -158,15 +159,15 @@ pub struct Object {
 pub mod text {
     /// No text.
     pub const NONE: u32 = 0;
-    /// Path components from the file upwards, each ended by NUL; the first byte group is the name.
+    /// Path components from the file upwards, each terminated by NUL; the file name comes first.
     pub const COMPONENTS: u32 = 1;
-    /// `sockaddr_un.sun_path` of the socket or of its peer; a leading NUL marks an abstract name.
+    /// `sockaddr_un.sun_path` of the socket or its peer; a leading NUL marks an abstract name.
     pub const UNIX: u32 = 2;
-    /// As [`COMPONENTS`], cut at the upper end: the path does not begin at the root.
+    /// As [`COMPONENTS`], but truncated: the components nearest to the root are missing.
     pub const CUT_COMPONENTS: u32 = 3;
 }
 
-/// The first transfer that opened a ledger row.
+/// The first transfer of a new ledger row.
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
@@ -179,73 +180,73 @@ pub struct FirstIo {
     pub op: u32,
     /// `ROLE_*` of the process.
     pub role: u32,
-    /// Its name.
+    /// Name of the process (`task_struct.comm`).
     #[cfg_attr(feature = "serde", serde(skip))]
     pub comm: [u8; limits::COMM],
 }
 
-/// A small fact about a process that explains a verdict.
+/// A fact about a process that helps to explain a verdict.
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct Fact {
-    /// Who.
+    /// The process.
     pub process: ProcessId,
     /// One of [`fact`].
     pub fact: u32,
-    /// The fd concerned, or -1.
+    /// The fd, or -1 if the fact is not about one.
     pub fd: i32,
     /// Positive errno, 0 for success.
     pub errno: u32,
     /// Meaning depends on the fact.
     pub detail: u32,
-    /// What the fd points to now, where the fact changed it.
+    /// What the fd points to now, for facts that change it.
     pub state: FdState,
 }
 
-/// Facts, [`Fact::fact`].
+/// Kinds of facts, [`Fact::fact`].
 pub mod fact {
-    /// `ioctl(TCGETS)`: the program asked whether the fd is a terminal; `errno` is the answer.
+    /// `ioctl(TCGETS)`: the program checked whether the fd is a terminal; `errno` is the result.
     pub const TTY_ASKED: u32 = 1;
     /// `connect` failed; text: the raw `sockaddr`.
     pub const CONNECT_FAILED: u32 = 2;
     /// `execve` failed; text: the path.
     pub const EXEC_FAILED: u32 = 3;
-    /// `dup`, `dup2`, `dup3`, `fcntl(F_DUPFD)` or `open` put something new on fd 0, 1 or 2.
+    /// `dup`, `dup2`, `dup3`, `fcntl(F_DUPFD)` or `open` changed what fd 0, 1 or 2 points to.
     pub const FD_REPLACED: u32 = 4;
     /// fd 0, 1 or 2 was closed.
     pub const FD_CLOSED: u32 = 5;
-    /// `O_NONBLOCK` was changed on the shared file description; `detail` is 1 for set.
+    /// `O_NONBLOCK` was changed on the shared file description; `detail` is 1 if it was set.
     pub const NONBLOCK: u32 = 6;
-    /// The image has told [`crate::limits::FACTS_PER_PROCESS`] facts; its further ones are not told.
+    /// The limit of [`crate::limits::FACTS_PER_PROCESS`] facts per image is reached; no more are sent.
     pub const CUT: u32 = 7;
 }
 
-/// Somebody holds an object open, has created it, or has closed it.
+/// A process has an object open, has created it, or has closed it.
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct Holder {
-    /// Who.
+    /// The process.
     pub process: ProcessId,
-    /// Through which fd, to what.
+    /// The object and the flags of the open file.
     pub state: FdState,
     /// The fd number.
     pub fd: i32,
-    /// `ROLE_*`, or 0 for a stranger.
+    /// `ROLE_*`, or 0 for a process that is not followed.
     pub role: u32,
-    /// Its name.
+    /// Name of the process (`task_struct.comm`).
     #[cfg_attr(feature = "serde", serde(skip))]
     pub comm: [u8; limits::COMM],
-    /// The pipe, where it is one.
+    /// State of the pipe; all zero for other objects.
     pub pipe: PipeState,
-    /// `inode.i_size` of a file.
+    /// `inode.i_size` of a regular file, else 0.
     pub size: u64,
     /// Inode of the connected unix socket at the other end; 0 when there is none.
     pub peer_ino: u64,
 }
 
-/// The largest text any record carries.
+/// Maximum length of the text in a record, in bytes.
 pub const TEXT: usize = 1024;
 
 assert_layout!(Header, 16);

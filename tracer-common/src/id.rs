@@ -1,21 +1,21 @@
-//! Who: the identity of a process.
+//! The identity of a process.
 
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::assert_layout;
 
-/// A process, told apart from every other process that ever had its pid.
+/// Identifies a process, also among processes that had the same pid before.
 ///
 /// `start_ns` is `task_struct.start_boottime` of the thread group leader (nanoseconds since boot,
-/// Linux 5.5 and later): it survives `exec` by any thread, because `de_thread()` hands it over.
+/// Linux 5.5 and later). It survives `exec` by any thread, because `de_thread()` copies it to the new leader.
 #[repr(C)]
 #[derive(
     FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord,
 )]
 pub struct ProcessId {
-    /// Start of the thread group leader, nanoseconds since boot.
+    /// Start time of the thread group leader, nanoseconds since boot.
     pub start_ns: u64,
-    /// Thread group id in the initial pid namespace: what users call the pid.
+    /// Thread group id in the initial pid namespace: the pid that users see.
     pub tgid: u32,
     /// Always zero; keeps the struct free of padding because it is part of a map key.
     pub zero: u32,

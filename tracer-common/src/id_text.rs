@@ -1,5 +1,5 @@
-//! How identities are saved: `71@12913043299724` for a process, `8:1052` or `8:1052:17` for an object,
-//! and an empty text for nobody and nothing.
+//! Text form of identities in recordings: `71@12913043299724` (`tgid@start_ns`) for a process, `8:1052` or
+//! `8:1052:17` (`dev:ino:discriminator`) for an object, and an empty string for the default value.
 
 use core::{fmt, marker::PhantomData, str::FromStr};
 
@@ -57,7 +57,7 @@ fn number<N: FromStr>(text: &str) -> Option<N> {
     text.parse().ok()
 }
 
-/// Reads an identity from its text.
+/// Parses an identity from its text form.
 struct Identity<I> {
     parse: fn(&str) -> Option<I>,
     kind: PhantomData<I>,

@@ -1,26 +1,26 @@
-//! The ledger: what one process did to one object through one fd, in one direction.
+//! The ledger: each row counts the transfers of one process on one object through one fd in one direction.
 
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::{assert_layout, id::ProcessId, limits, object::ObjectId};
 
-/// Bytes put into the object.
+/// Direction: bytes go into the object.
 pub const WRITE: u32 = 0;
-/// Bytes taken out of the object.
+/// Direction: bytes come out of the object.
 pub const READ: u32 = 1;
 
-/// A row's address.
+/// Key of a row.
 #[repr(C)]
 #[derive(
     FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord,
 )]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct LedgerKey {
-    /// Who.
+    /// The process.
     pub process: ProcessId,
-    /// On what.
+    /// The object.
     pub object: ObjectId,
-    /// Through which fd number.
+    /// The fd number.
     pub fd: i32,
     /// [`WRITE`] or [`READ`].
     pub direction: u32,
@@ -28,28 +28,28 @@ pub struct LedgerKey {
 
 /// Error classes, as indices into [`LedgerRow::errors`].
 pub mod error {
-    /// The reader is gone.
+    /// No reader is left.
     pub const EPIPE: u32 = 0;
-    /// The object is full (or empty) and the fd does not block.
+    /// The object is full (or empty) and the fd is non-blocking.
     pub const EAGAIN: u32 = 1;
-    /// The fd was not open, or not for this direction.
+    /// The fd is not open, or not open for this direction.
     pub const EBADF: u32 = 2;
     /// The disk is full.
     pub const ENOSPC: u32 = 3;
-    /// Hardware or hang-up.
+    /// Hardware error or hang-up.
     pub const EIO: u32 = 4;
-    /// A signal came first; nothing was transferred.
+    /// A signal interrupted the call before any byte was transferred.
     pub const EINTR: u32 = 5;
     /// Any other errno.
     pub const OTHER: u32 = 6;
-    /// How many classes there are.
+    /// Number of classes.
     pub const COUNT: usize = 7;
-    /// The names users know, in index order.
+    /// Names from `errno(3)`, in index order.
     pub const NAMES: [&str; COUNT] =
         ["EPIPE", "EAGAIN", "EBADF", "ENOSPC", "EIO", "EINTR", "OTHER"];
 }
 
-/// A row's content. Sums are exact: every change is one atomic add.
+/// Counters of a row. Sums are exact: concurrent changes use atomic adds.
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
@@ -58,37 +58,37 @@ pub struct LedgerRow {
     pub bytes: u64,
     /// Calls that returned 0 or more.
     pub calls: u64,
-    /// Bytes that were asked for and refused with `EAGAIN`, summed over all refusals (a caller that
-    /// retries is refused the same bytes again).
+    /// Requested bytes of all calls that failed with `EAGAIN`. A caller that retries counts the same bytes
+    /// again.
     pub refused: u64,
-    /// First call, nanoseconds since boot.
+    /// Time of the first call, nanoseconds since boot.
     pub first_ns: u64,
-    /// Last call, nanoseconds since boot.
+    /// Time of the last call, nanoseconds since boot.
     pub last_ns: u64,
-    /// Calls that transferred fewer bytes than asked for, but some.
+    /// Calls that transferred some bytes, but fewer than requested.
     pub short: u32,
-    /// Calls that transferred nothing and did not fail.
+    /// Calls that returned 0.
     pub zero: u32,
     /// Failed calls by class, see [`error`].
     pub errors: [u32; error::COUNT],
     /// Bit set of [`crate::op`] codes, `1 << op`.
     pub ops: u32,
-    /// Bytes that the latest call was refused with `EAGAIN`; 0 when a later call succeeded.
+    /// Requested bytes of the latest call that failed with `EAGAIN`; 0 after a call that succeeded.
     pub last_refused: u64,
-    /// The window (see [`WINDOW_SHIFT`]) of the latest transfer.
+    /// Number of the window (see [`WINDOW_SHIFT`]) of the latest transfer.
     pub window: u64,
     /// Bytes transferred before [`LedgerRow::window`] began.
     pub before_window: u64,
-    /// Bytes transferred in the window before it.
+    /// Bytes transferred in the window before [`LedgerRow::window`].
     pub previous_window_bytes: u64,
-    /// Bytes that went into the capture ring ([`crate::capture`]); 0 where nothing is captured.
+    /// Bytes copied into the capture ring ([`crate::capture`]); 0 if capture is off.
     pub captured: u64,
-    /// Bytes that were to be captured and found no room in the ring.
+    /// Bytes that were not captured because the ring was full.
     pub uncaptured: u64,
 }
 
 impl LedgerRow {
-    /// A row in which nothing has happened.
+    /// A row without any transfer.
     pub const ZERO: Self = Self {
         bytes: 0,
         calls: 0,
@@ -120,27 +120,26 @@ impl LedgerRow {
     }
 }
 
-/// Where most rows are found: what a process did through one fd in one direction. Short, because every
-/// transfer looks it up.
+/// Key of most rows: process, fd and direction. It is short because every transfer looks it up.
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FdKey {
     /// Process (tgid in the initial pid namespace).
     pub tgid: u32,
-    /// The fd, with the direction as the highest bit.
+    /// The fd; bit 31 is the direction.
     pub fd_and_direction: u32,
 }
 
 impl FdKey {
-    /// The key under which a row is found first.
+    /// The key of these three values.
     #[must_use]
     #[inline(always)]
     pub const fn new(tgid: u32, fd: i32, direction: u32) -> Self {
         Self { tgid, fd_and_direction: fd as u32 | direction << 31 }
     }
 
-    /// Its slot: where a row of this key is, when it was the first to come there. Processes that were
-    /// started one after the other have theirs side by side.
+    /// The direct-mapped slot of this key. The first row that claims a slot keeps it. Processes with
+    /// consecutive pids have adjacent slots.
     #[must_use]
     #[inline(always)]
     pub const fn slot(self) -> u32 {
@@ -156,43 +155,44 @@ impl From<&LedgerKey> for FdKey {
     }
 }
 
-/// An inode as the kernel holds it in memory: the same address, file system, number and generation are the
-/// same object, and take fewer loads than its [`ObjectId`]. Only kernel side.
+/// Fingerprint of an inode in kernel memory. Inodes with the same address, file system, number and
+/// generation are the same object; comparing them takes fewer loads than computing an [`ObjectId`]. Only the
+/// eBPF side uses it.
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct InodeMark {
+pub struct InodeFingerprint {
     /// Address of the `struct inode`.
     pub address: u64,
     /// Address of its `struct super_block`.
     pub file_system: u64,
     /// `i_ino`.
     pub number: u64,
-    /// `i_generation`: tells apart files that had the same number one after the other.
+    /// `i_generation`: distinguishes files that reuse the same inode number.
     pub generation: u64,
 }
 
-/// The row of the first object that an fd of a process led to, in its slot ([`FdKey::slot`]) or, where
-/// that was taken, under its [`FdKey`]. Once there, it is this row's until it is taken out: what the fd
-/// leads to later has its row under the full key.
+/// The row of the first object that an fd of a process pointed to. It is in its direct-mapped slot
+/// ([`FdKey::slot`]) or, if another row has that slot, under its [`FdKey`]. It stays there until user space
+/// removes it. Objects that the fd points to later have rows under the full [`LedgerKey`].
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FdRow {
-    /// Whose row it is.
+    /// The full key of the row.
     pub key: LedgerKey,
-    /// Its content.
+    /// The counters.
     pub row: LedgerRow,
-    /// By what its object is recognised at once; all zero where it is not.
-    pub inode: InodeMark,
-    /// The tick of the kernel's clock (`jiffies`) in which a time was taken last: a file or device has one
-    /// time for each tick, that of the first transfer in it. 0 where every transfer has its own, because
-    /// the order of writes, reads and looks matters; [`NO_TICK`] before the first transfer.
+    /// Fingerprint of the object for the fast path; all zero if it has none.
+    pub inode: InodeFingerprint,
+    /// The clock tick (`jiffies`) in which the time was last read. Rows of files and devices read the clock
+    /// once per tick, at the first transfer in it. 0: the clock is read for every transfer, because the order
+    /// of writes and reads matters (pipes, sockets). [`NO_TICK`]: no transfer yet.
     pub tick: u64,
 }
 
-/// [`FdRow::tick`] of a row without a time.
+/// [`FdRow::tick`] before the first transfer.
 pub const NO_TICK: u64 = u64::MAX;
 
-/// Who submitted an io_uring request.
+/// The submitter of an io_uring request.
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UringRequest {
@@ -204,13 +204,13 @@ pub struct UringRequest {
     pub role: u32,
 }
 
-/// A window is `1 << WINDOW_SHIFT` nanoseconds: 67.1 ms. The two latest ones are kept for each row,
-/// so that "how much came in the last moments" has an answer without one event per write.
+/// A window is `1 << WINDOW_SHIFT` nanoseconds: 67.1 ms. Each row keeps the byte counts of its two latest
+/// windows. They show how much a process wrote just before its end, without an event per write.
 pub const WINDOW_SHIFT: u32 = 26;
 
 assert_layout!(LedgerKey, 40);
 assert_layout!(LedgerRow, 128);
 assert_layout!(FdKey, 8);
-assert_layout!(InodeMark, 32);
+assert_layout!(InodeFingerprint, 32);
 assert_layout!(FdRow, 208);
 assert_layout!(UringRequest, 24);

@@ -1,8 +1,8 @@
-//! What crosses the border between tracer's eBPF programs and its loader.
+//! The interface between tracer's eBPF programs and its user space.
 //!
-//! Layouts, numbers and names only: no formatting, no policy, no allocation. Every struct here is
-//! `repr(C)`, has no implicit padding and is checked at compile time, because one side writes the
-//! bytes and the other reads them.
+//! It contains layouts, numbers and names only: no formatting, no policy, no allocation. Every struct that
+//! crosses the interface is `repr(C)` and has no implicit padding. This is checked at compile time, because
+//! one side writes the bytes and the other side reads them.
 //!
 //! # Invariants
 //!
@@ -30,7 +30,7 @@ mod id_text;
 #[cfg(feature = "user")]
 mod pod;
 
-/// Fails the build when a border struct has padding or a size nobody expected.
+/// Fails the build if a struct has another size, or an alignment above 8 bytes.
 macro_rules! assert_layout {
     ($type:ty, $size:expr) => {
         const _: () = assert!(core::mem::size_of::<$type>() == $size);

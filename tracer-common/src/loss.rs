@@ -1,26 +1,25 @@
-//! Every way in which the kernel side can fail to record something, with a name.
+//! Reasons why an event or a transfer was not recorded.
 //!
-//! A reason that was never hit costs nothing and prints nothing. One that was hit is shown in every
-//! report and lowers the confidence of its findings.
+//! A reason with a count above 0 appears in every report and lowers the confidence of the findings.
 
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::assert_layout;
 
-/// One reason's count.
+/// The counters of one reason.
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct LossCell {
-    /// How many facts were lost.
+    /// Number of lost records.
     pub events: u64,
-    /// How many transferred bytes they stood for, where that is known.
+    /// Number of transferred bytes that they covered, as far as known.
     pub bytes: u64,
 }
 
 assert_layout!(LossCell, 16);
 
-/// Why a fact was not recorded: the index of its cell in the map of losses.
+/// Why something was not recorded. The value is the index of the cell in the map of losses.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -28,39 +27,39 @@ pub enum Reason {
     RingFull,
     /// The process table was full: a process was not followed.
     ProcessesFull,
-    /// The ledger was full: bytes were transferred and have no row.
+    /// The ledger was full: a transfer has no row.
     LedgerFull,
-    /// The object table was full: an object is not under watch.
+    /// The object table was full: an object is not watched.
     ObjectsFull,
     /// User memory could not be read (`sendmmsg` lengths, iovecs, socket addresses).
     UserMemory,
     /// A kernel structure could not be read.
     KernelMemory,
-    /// The fd was closed by another thread before the call returned: bytes without an object.
+    /// Another thread closed the fd before the call returned: the object of the transfer is unknown.
     FdGone,
     /// The table of io_uring requests in flight was full.
     UringFull,
-    /// An io_uring request completed whose submission was not seen (submitted before the attach).
+    /// An io_uring request completed that was submitted before the hooks were attached.
     UringUnmatched,
-    /// An io_uring request asked for no completion (`IOSQE_CQE_SKIP_SUCCESS`): its bytes are unknown.
+    /// An io_uring request with `IOSQE_CQE_SKIP_SUCCESS` posts no completion: its bytes are unknown.
     UringSilent,
-    /// `io_uring` was used on a kernel whose tracepoints do not name the file.
+    /// `io_uring` was used on a kernel whose tracepoints do not provide the file.
     UringNotCovered,
     /// `io_submit(2)` (Linux native AIO) was used; its transfers are not counted.
     AioNotCovered,
-    /// A program with the x32 ABI made a syscall that moves bytes; its numbers are not decoded.
+    /// A program made an x32 syscall that moves bytes; x32 syscall numbers are not decoded.
     X32NotCovered,
     /// A record of the ring buffer could not be decoded (counted in user space).
     Undecodable,
     /// The kernel skipped a program that was already running on that CPU (`recursion_misses`, read in
     /// user space).
     SkippedRuns,
-    /// The table of read ends was full: who closes one will not be known.
+    /// The table of read ends was full: the close of a read end will not be reported.
     ReadEndsFull,
 }
 
 impl Reason {
-    /// All of them, in index order.
+    /// All reasons, in index order.
     pub const ALL: [Self; COUNT as usize] = [
         Self::RingFull,
         Self::ProcessesFull,
@@ -104,7 +103,7 @@ impl Reason {
     }
 }
 
-/// How many reasons there are.
+/// Number of reasons.
 pub const COUNT: u32 = 16;
 
 #[cfg(test)]
@@ -112,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_lies_at_its_index() {
+    fn the_value_of_each_reason_is_its_index() {
         assert!((0..).zip(Reason::ALL).all(|(index, reason)| reason as u32 == index));
     }
 }

@@ -1,4 +1,4 @@
-//! What an fd points to: its identity, and the facts that are fixed at first sight.
+//! What an fd points to: the identity and the state of an object.
 
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -14,13 +14,13 @@ pub struct ObjectId {
     pub ino: u64,
     /// `super_block.s_dev`, in the kernel's own encoding: `major << 20 | minor`.
     pub dev: u32,
-    /// Tells apart what shares an inode number: the tty index + 1 for terminals (every pty master
-    /// shares the inode of `/dev/ptmx`), `i_generation` for regular files (numbers are reused).
+    /// Distinguishes objects with the same inode number: the tty index + 1 for terminals (all pty masters
+    /// share the inode of `/dev/ptmx`), `i_generation` for regular files (inode numbers are reused).
     pub discriminator: u32,
 }
 
 impl ObjectId {
-    /// No object: the fd was not open.
+    /// No object: the fd is not open.
     pub const NONE: Self = Self { ino: 0, dev: 0, discriminator: 0 };
 
     /// Whether this is [`ObjectId::NONE`].
@@ -30,19 +30,19 @@ impl ObjectId {
     }
 }
 
-/// The slot of an inode in the filter of watched objects.
+/// The slot of an inode in the negative filter of watched objects.
 #[must_use]
 #[inline(always)]
 pub const fn inode_filter_slot(ino: u64) -> u32 {
     (ino ^ ino >> 16) as u32 & (limits::INODE_FILTER_SLOTS - 1)
 }
 
-/// What one fd pointed to at one moment.
+/// What an fd points to, at one point in time.
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct FdState {
-    /// The object, or [`ObjectId::NONE`] when the fd was closed.
+    /// The object, or [`ObjectId::NONE`] if the fd is not open.
     pub object: ObjectId,
     /// `inode.i_mode` (file type and permissions, `S_IFMT` as in `stat(2)`); 0 when closed.
     pub mode: u32,
@@ -50,35 +50,35 @@ pub struct FdState {
     pub flags: u32,
 }
 
-/// A pipe's buffer at one moment (`struct pipe_inode_info`).
+/// The state of a pipe at one point in time (`struct pipe_inode_info`).
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct PipeState {
     /// Bytes written and not yet read.
     pub unread: u64,
-    /// Slots of one page each; capacity in bytes is `slots * 4096` (`F_GETPIPE_SZ`).
+    /// Number of slots of one page each; the capacity in bytes is `slots * 4096` (`F_GETPIPE_SZ`).
     pub slots: u32,
-    /// Open file descriptions with read access.
+    /// Number of open file descriptions with read access.
     pub readers: u32,
-    /// Open file descriptions with write access.
+    /// Number of open file descriptions with write access.
     pub writers: u32,
-    /// 1 when the fields above were read, 0 when the object is no pipe or was unreadable.
+    /// 1 if the fields above were read; 0 if the object is no pipe or could not be read.
     pub valid: u32,
 }
 
-/// Bytes of a page, which is what one slot of a pipe holds (`PAGE_SIZE`, x86-64 and most arm64).
+/// Size of a page in bytes (`PAGE_SIZE` of x86-64 and most arm64 kernels): the capacity of one pipe slot.
 const PAGE: u64 = 4096;
 
 impl PipeState {
-    /// Bytes that the pipe can hold (`F_GETPIPE_SZ`).
+    /// Capacity of the pipe in bytes (`F_GETPIPE_SZ`).
     #[must_use]
     pub const fn capacity(&self) -> u64 {
         self.slots as u64 * PAGE
     }
 }
 
-/// A terminal (`struct tty_struct`).
+/// The state of a terminal (`struct tty_struct`).
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
@@ -87,18 +87,18 @@ pub struct TtyState {
     pub index: u32,
     /// `tty_driver.major`: 128 for a Unix98 pty master, 136 for its slave.
     pub major: u32,
-    /// 1 when the fields above were read.
+    /// 1 if the fields above were read.
     pub valid: u32,
     /// Always zero.
     pub zero: u32,
 }
 
-/// A socket (`struct sock_common`).
+/// The state of a socket (`struct sock_common`).
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct SocketState {
-    /// Inode of the connected unix socket at the other end; 0 when there is none.
+    /// Inode of the connected unix socket; 0 if there is none.
     pub peer_ino: u64,
     /// Local IPv4/IPv6 address, network order (an IPv4 address fills the first four bytes).
     pub local: [u8; 16],
@@ -114,7 +114,7 @@ pub struct SocketState {
     pub remote_port: u16,
 }
 
-/// Where a process holds the reading end of an object.
+/// Key of a read end: the process and its fd.
 #[repr(C)]
 #[derive(
     FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord,
@@ -122,46 +122,48 @@ pub struct SocketState {
 pub struct EndKey {
     /// Process (tgid in the initial pid namespace).
     pub tgid: u32,
-    /// Its fd.
+    /// The fd.
     pub fd: i32,
 }
 
-/// The reading end behind an [`EndKey`], kept because a closed fd no longer leads to it.
+/// The read end of an [`EndKey`]. It is stored because a closed fd no longer leads to the object.
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReadEnd {
     /// The object.
     pub object: ObjectId,
-    /// Address of its `struct inode`; checked against `object` before it is believed.
+    /// Address of its `struct inode`; verified against `object` before use.
     pub inode: u64,
-    /// Start of the process, so that a reused pid is not taken for it.
+    /// Start time of the process, which detects a reused pid.
     pub start_ns: u64,
 }
 
-/// An object under watch.
+/// The entry of a watched object.
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Watch {
-    /// Who is counted on it, and how far from the target it is ([`watch`]).
+    /// Flags and hop ([`watch`]).
     pub value: u32,
     /// Always zero.
     pub zero: u32,
-    /// Address of its `struct inode`; checked against the object before it is believed.
+    /// Address of its `struct inode`; verified against the object before use.
     pub inode: u64,
 }
 
-/// [`Watch::value`].
+/// Flags and hop in [`Watch::value`].
 pub mod watch {
-    /// Everybody is counted; otherwise targets only (`/dev/null` is shared by the whole machine).
-    pub const EVERYBODY: u32 = 1;
-    /// What a reader takes out of it goes on: its own output is followed, where hops are left.
+    /// Transfers of all processes count; without it, only those of targets (`/dev/null`, for example, is shared
+    /// by the whole machine).
+    pub const ALL_PROCESSES: u32 = 1;
+    /// The object passes bytes on to a reader (pipe, socket, pty master). The output of that reader is followed
+    /// up to the largest hop.
     pub const PASSES_ON: u32 = 2;
-    /// The target writes its output to it; only noted where capture is on.
+    /// The target writes output to the object; set only if capture is on.
     pub const OUTPUT: u32 = 4;
-    /// Shift of the hop: how many readers away from the target its writers are.
+    /// Shift of the hop: the number of readers between the target and the writers of the object.
     pub const HOP_SHIFT: u32 = 8;
 
-    /// The hop in a value.
+    /// The hop of a value.
     #[must_use]
     #[inline(always)]
     pub const fn hop(value: u32) -> u32 {

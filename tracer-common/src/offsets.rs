@@ -1,8 +1,8 @@
-//! What the kernel side must know before it is loaded: where a kernel struct's member lives, found in BTF,
-//! and the settings of this trace.
+//! Load-time constants of the eBPF programs: offsets of kernel struct members, found in BTF, and the settings
+//! of the trace.
 //!
-//! The loader puts each value into the instructions that ask for it, in place of a marker. The verifier
-//! then sees constants and drops the branches that they rule out, and nothing is left to load at run time.
+//! The loader replaces markers in the instructions by the values. The verifier then sees constants and removes
+//! branches that can never run. No value has to be loaded at run time.
 
 /// One member of one kernel struct, and the constant that carries its byte offset.
 #[derive(Clone, Copy, Debug)]
@@ -11,16 +11,17 @@ pub struct Offset {
     pub global: &'static str,
     /// Kernel struct.
     pub strukt: &'static str,
-    /// Member; a dotted path walks into nested structs.
+    /// Member; a dotted path names a member of a nested struct.
     pub member: &'static str,
-    /// Whether no trace is possible without it; an optional one that is missing stays [`MISSING`].
+    /// Whether tracing is impossible without it. An optional member that the kernel does not have is
+    /// [`MISSING`].
     pub required: bool,
 }
 
 /// Value of an optional offset that this kernel does not have.
 pub const MISSING: u64 = u64::MAX;
 
-/// Declares [`OFFSETS`] and hands the global names to the eBPF crate.
+/// Calls `$callback` with all offsets: constant, struct, member, required.
 #[macro_export]
 macro_rules! kernel_offsets {
     ($callback:ident) => {
@@ -136,7 +137,7 @@ macro_rules! declare_offsets {
         #[expect(non_camel_case_types, reason = "the names of constants")]
         enum OffsetNumber { $($global,)* }
 
-        /// Numbers of the offsets, which is also their order in [`OFFSETS`].
+        /// Numbers of the offsets: their indices in [`OFFSETS`].
         pub mod number {
             $(
                 #[doc = concat!("Number of the offset of `", $strukt, ".", $member, "`.")]
@@ -144,7 +145,7 @@ macro_rules! declare_offsets {
             )*
         }
 
-        /// Every member that the eBPF programs read. An empty member asks for the struct's size.
+        /// Every member that the eBPF programs read. An empty member stands for the size of the struct.
         pub const OFFSETS: &[Offset] = &[
             $(Offset {
                 global: stringify!($global), strukt: $strukt, member: $member, required: $required,
@@ -154,30 +155,30 @@ macro_rules! declare_offsets {
 }
 kernel_offsets!(declare_offsets);
 
-/// Hands the names and docs of all settings to `$callback`.
+/// Calls `$callback` with all settings: constant and doc comment.
 #[macro_export]
 macro_rules! kernel_settings {
     ($callback:ident) => {
         $callback! {
-            FD_MASK "Bit n set when fd n is of interest.";
-            ALL_FDS "1 when every fd is of interest.";
-            FOLLOW_CHILDREN "1 when children of targets become targets.";
-            BY_CGROUP "1 when cgroup membership makes a target.";
+            FD_MASK "Bit n is 1 if fd n is of interest.";
+            ALL_FDS "1 if every fd is of interest.";
+            FOLLOW_CHILDREN "1 if children of targets become targets.";
+            BY_CGROUP "1 if members of the cgroups in the map `CGROUPS` become targets.";
             CGROUP_SUBSYS "Index into `css_set.subsys`, or [`CGROUP_V2`].";
-            SELF_TGID "Tgid of the tracer itself, never counted.";
-            FOLLOW_READERS "How many readers away from the target output is followed.";
-            HAS_TASK_BTF "1 when the kernel has `bpf_get_current_task_btf` (5.11).";
-            DEBUG_LOG "1 when `aya-log` debug records are wanted; else the verifier drops them.";
-            URING_CQE_ARG "1 when `io_uring_complete` carries a `struct io_uring_cqe *` (6.15), 0 when it carries the result itself.";
-            HAS_CAST "1 when `bpf_rdonly_cast` exists (Linux 6.2).";
+            SELF_TGID "Tgid of tracer itself, which never becomes a target.";
+            FOLLOW_READERS "The largest hop: output is followed through this many readers.";
+            HAS_TASK_BTF "1 if the kernel has `bpf_get_current_task_btf` (Linux 5.11).";
+            DEBUG_LOG "1 if `aya-log` debug records are enabled; otherwise the verifier removes their code.";
+            URING_CQE_ARG "1 if `io_uring_complete` has a `struct io_uring_cqe *` (Linux 6.15), 0 if it has the result itself.";
+            HAS_CAST "1 if the kernel has `bpf_rdonly_cast` (Linux 6.2).";
             TYPE_FILE "BTF id of `struct file`.";
             TYPE_TASK "BTF id of `struct task_struct`.";
-            TYPE_TIMESPEC "BTF id of `struct timespec64`, which begins with a number of 8 bytes.";
-            INODE_WINDOW "1 when every offset into `struct inode` that identity needs fits one short read.";
-            URING_COVERED "1 when the io_uring hooks are attached, so that use of io_uring is covered.";
-            CAPTURE "1 when what is written is captured.";
-            CAPTURE_LIMIT "Bytes captured of each ledger row; `u64::MAX` for all.";
-            CAPTURE_WAKE "Bytes waiting in the capture ring that wake its reader.";
+            TYPE_TIMESPEC "BTF id of `struct timespec64`, whose first member is an 8-byte integer.";
+            INODE_WINDOW "1 if one read of `INODE_WINDOW_BYTES` covers all members of `struct inode` that the identity needs.";
+            URING_COVERED "1 if the io_uring hooks are attached.";
+            CAPTURE "1 if written data is captured.";
+            CAPTURE_LIMIT "Maximum number of bytes captured per ledger row; `u64::MAX` for no limit.";
+            CAPTURE_WAKE "Unread bytes in the capture ring at which its reader is woken.";
         }
     };
 }
@@ -191,16 +192,16 @@ macro_rules! declare_settings {
         )]
         enum SettingNumber { $($setting,)* }
 
-        /// Constants that carry settings rather than offsets; their numbers follow those of the offsets.
+        /// Numbers of the settings. They follow the numbers of the offsets.
         pub mod settings {
             $(
                 #[doc = $doc]
                 pub const $setting: u32 =
                     super::OFFSETS.len() as u32 + super::SettingNumber::$setting as u32;
             )*
-            /// How many constants there are, offsets included.
+            /// Number of all constants, including offsets.
             pub const COUNT: usize = super::OFFSETS.len() + [$(super::SettingNumber::$setting),*].len();
-            /// How many bytes of `struct inode` are read at once where `INODE_WINDOW` is 1.
+            /// Number of bytes of `struct inode` that one read covers if `INODE_WINDOW` is 1.
             pub const INODE_WINDOW_BYTES: u64 = 96;
             /// The `CGROUP_SUBSYS` of the unified (v2) hierarchy.
             pub const CGROUP_V2: u32 = u32::MAX;
@@ -209,11 +210,11 @@ macro_rules! declare_settings {
 }
 kernel_settings!(declare_settings);
 
-/// What stands in the object where the loader puts something in before the verifier looks at it. Rust eBPF
-/// has no relocations for kernel types and functions.
+/// Markers in the object file that the loader replaces before it loads the programs. Rust eBPF has no
+/// relocations for kernel types and functions.
 pub mod marker {
-    /// Upper half of the 64-bit immediate that stands for a constant; the lower half is its number.
+    /// Upper half of the 64-bit immediate of a constant; the lower half is the number of the constant.
     pub const CONSTANT: u64 = 0x5eed_c0de_0000_0000;
-    /// Number of a called helper that stands for the kernel function `bpf_rdonly_cast`.
+    /// Helper number that marks a call of the kernel function `bpf_rdonly_cast`.
     pub const RDONLY_CAST: i32 = 0x5eed_ca57;
 }

@@ -1,4 +1,4 @@
-//! The ways of transferring bytes, as small codes shared by both sides.
+//! Codes of the operations that transfer bytes.
 
 /// Names in code order; `NAMES[code]` is the syscall or io_uring operation.
 #[rustfmt::skip]

@@ -1,4 +1,4 @@
-//! `aya::Pod` for what user space reads out of maps.
+//! `aya::Pod` for the types that user space reads from maps.
 
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -10,14 +10,14 @@ use crate::{
     process::ProcessEntry,
 };
 
-/// Compiles only for types of which every bit pattern is a value, and that have no padding.
+/// Compiles only for types without padding for which every bit pattern is valid.
 const fn is_plain<T: FromBytes + IntoBytes>() {}
 
 macro_rules! pod {
     ($($type:ty),* $(,)?) => {
         $(
             const _: () = is_plain::<$type>();
-            // SAFETY: `is_plain` proves what `Pod` asks for.
+            // SAFETY: `is_plain` proves what `Pod` requires.
             unsafe impl aya::Pod for $type {}
         )*
     };

@@ -1,12 +1,12 @@
-//! Questions that user space asks the program [`crate::names::SWEEP`], one in each run: its arguments as
-//! `u64`s, and its answer, the program's return value.
+//! Arguments of the program [`crate::names::SWEEP`], which removes ended entries from the maps. User space runs
+//! it once per question. The return value of the program is the answer.
 //!
-//! Only user space knows which processes have ended without a word (the ring was full), and only the kernel
-//! side can look at an inode. Together they take out of the tables what no longer exists.
+//! User space knows which processes have ended, even if the ring was full and their exit event was lost. Only
+//! the eBPF program can read an inode. Neither side alone can find all ended entries.
 
 use crate::{id::ProcessId, object::ObjectId};
 
-/// How many arguments a run has.
+/// Number of arguments of a run.
 pub const ARGUMENTS: usize = 5;
 
 /// The kind of question, argument 0.
@@ -29,7 +29,7 @@ const fn object(id: &ObjectId) -> [u64; 2] {
     [id.ino, (id.dev as u64) << 32 | id.discriminator as u64]
 }
 
-/// The object that two arguments name.
+/// Decodes an object from two arguments.
 #[must_use]
 #[inline(always)]
 pub const fn object_of(ino: u64, dev_and_discriminator: u64) -> ObjectId {
@@ -44,16 +44,16 @@ const fn fd_of(process: ProcessId, fd: i32) -> [u64; 2] {
     [(process.tgid as u64) << 32 | fd as u32 as u64, process.start_ns]
 }
 
-/// Takes an object out of the table if it has ended: a pipe or socket when its last fd is closed, a file when it
-/// is open for writing nowhere and `is_held` is `false`, a device when `is_held` is `false`. `is_held`: an fd of a
-/// followed process leads to it. Answer: 1 when it is out of the table.
+/// Removes an object from the table if it has ended. A pipe or socket ends with its last fd. A file ends if no
+/// process has it open for writing and `is_held` is `false`; a device ends if `is_held` is `false`. `is_held`: an
+/// fd of a followed process points to it. Answer: 1 if the object is not in the table any more.
 #[must_use]
 pub const fn end_of_object(id: &ObjectId, is_held: bool) -> [u64; ARGUMENTS] {
     let [ino, dev] = object(id);
     [question::RELEASE, ino, dev, is_held as u64, 0]
 }
 
-/// Whether an fd of a followed process leads to an object now. Answer: 0 when it certainly does not.
+/// Whether an fd of a followed process points to an object. Answer: 0 means certainly not.
 #[must_use]
 pub const fn leads_to(process: ProcessId, fd: i32, id: &ObjectId) -> [u64; ARGUMENTS] {
     let [process, start] = fd_of(process, fd);
@@ -61,26 +61,27 @@ pub const fn leads_to(process: ProcessId, fd: i32, id: &ObjectId) -> [u64; ARGUM
     [question::LEADS, process, start, ino, dev]
 }
 
-/// Takes out a process that has ended. Answer: 1 when it was there.
+/// Removes a process that has ended. Answer: 1 if it had an entry.
 #[must_use]
 pub const fn dead_process(process: ProcessId) -> [u64; ARGUMENTS] {
     [question::FORGET_PROCESS, process.tgid as u64, process.start_ns, 0, 0]
 }
 
-/// Tells of a noted reading end that is no longer open, and takes it out. Answer: 1 when it is out of the table.
+/// Removes a registered read end if its fd is closed, and reports the close. Answer: 1 if the read end is not in
+/// the table any more.
 #[must_use]
 pub const fn read_end(process: ProcessId, fd: i32) -> [u64; ARGUMENTS] {
     let [process, start] = fd_of(process, fd);
     [question::CHECK_END, process, start, 0, 0]
 }
 
-/// Takes out the io_uring request at an address, whose owner has ended. Answer: 1 when it was there.
+/// Removes the io_uring request at an address, whose owner has ended. Answer: 1 if it had an entry.
 #[must_use]
 pub const fn request(address: u64, owner: ProcessId) -> [u64; ARGUMENTS] {
     [question::FORGET_REQUEST, address, owner.start_ns, 0, 0]
 }
 
-/// Takes out the interrupted call of a thread that has ended. Answer: 1 when it was there.
+/// Removes the interrupted call of a thread that has ended. Answer: 1 if it had an entry.
 #[must_use]
 pub const fn interrupted(tid: u32) -> [u64; ARGUMENTS] {
     [question::FORGET_INTERRUPTED, tid as u64, 0, 0, 0]

@@ -194,7 +194,7 @@ pub(crate) fn value(id: &ObjectId) -> Option<u32> {
 /// Whether bytes on this object count for a process that is no target.
 #[inline(always)]
 pub(crate) fn is_shared_watch(id: &ObjectId) -> bool {
-    value(id).is_some_and(|value| value & watch::EVERYBODY != 0)
+    value(id).is_some_and(|value| value & watch::ALL_PROCESSES != 0)
 }
 
 /// Whether the object is under watch at all.
@@ -297,7 +297,7 @@ fn put_under_watch(id: &ObjectId, watch: &Watch) -> bool {
     if is_watched(id) {
         return OBJECTS.insert(id, watch, EXIST).is_ok();
     }
-    let (slot, is_filtered) = (inode_filter_slot(id.ino), watch.value & watch::EVERYBODY != 0);
+    let (slot, is_filtered) = (inode_filter_slot(id.ino), watch.value & watch::ALL_PROCESSES != 0);
     if is_filtered {
         count_in(&INODE_FILTER, slot);
     }
@@ -327,7 +327,7 @@ pub(crate) fn release(id: &ObjectId, has_ended: impl Fn(Kptr) -> bool) -> bool {
     if !has_ended(inode) && OBJECTS.insert(id, watch, NOEXIST).is_ok() {
         return false;
     }
-    if watch.value & watch::EVERYBODY != 0 {
+    if watch.value & watch::ALL_PROCESSES != 0 {
         count_out(&INODE_FILTER, inode_filter_slot(id.ino));
     }
     true
@@ -343,9 +343,9 @@ fn audience(seen: &event::Object) -> u32 {
     }
     let is_master = seen.tty.valid == 1 && seen.tty.major >> 3 == PTY_MASTER_MAJOR >> 3;
     if kind == mode::S_IFIFO || kind == mode::S_IFSOCK || is_master {
-        return watch::EVERYBODY | watch::PASSES_ON;
+        return watch::ALL_PROCESSES | watch::PASSES_ON;
     }
-    watch::EVERYBODY
+    watch::ALL_PROCESSES
 }
 
 /// Puts what fd 0, 1 and 2 of a process point to under watch.

@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use tracer_common::{
     event,
-    ledger::InodeMark,
+    ledger::InodeFingerprint,
     object::{FdState, ObjectId, mode},
     offsets::settings::INODE_WINDOW_BYTES,
 };
@@ -141,7 +141,7 @@ fn typed_inode(file: Kptr) -> Option<Kptr> {
 /// By what the inode of an open file is recognised. `None` where the kernel has no cast, and for the
 /// terminals that share an inode.
 #[inline(always)]
-pub(crate) fn mark_of(file: Kptr) -> Option<InodeMark> {
+pub(crate) fn mark_of(file: Kptr) -> Option<InodeFingerprint> {
     let mark = quick_mark(file)?;
     let mode = Kptr(mark.address).member::<u16, _>(&INODE_MODE)?;
     let rdev = Kptr(mark.address).member::<u32, _>(&INODE_RDEV)?;
@@ -152,12 +152,12 @@ pub(crate) fn mark_of(file: Kptr) -> Option<InodeMark> {
 
 /// As [`mark_of`], without a look at its kind: to compare with a mark that has been made.
 #[inline(always)]
-pub(crate) fn quick_mark(file: Kptr) -> Option<InodeMark> {
+pub(crate) fn quick_mark(file: Kptr) -> Option<InodeFingerprint> {
     if !has_cast() {
         return None;
     }
     let inode = typed_inode(file)?;
-    Some(InodeMark {
+    Some(InodeFingerprint {
         address: inode.0,
         file_system: inode.typed(&INODE_SB),
         number: inode.typed(&INODE_INO),

@@ -49,7 +49,7 @@ pub(crate) fn list_holders(ctx: *const u64) -> i32 {
 fn holder(task: Kptr, fd: i32, file: Kptr) -> Option<()> {
     let state = object::file_state(file)?;
     let value = membership::value(&state.object)?;
-    if value & watch::EVERYBODY == 0 {
+    if value & watch::ALL_PROCESSES == 0 {
         return None;
     }
     let process = task::process_of(task)?;

@@ -2,7 +2,7 @@
 
 use tracer_common::{
     id::ProcessId,
-    ledger::{FdKey, FdRow, InodeMark, LedgerKey, LedgerRow, NO_TICK},
+    ledger::{FdKey, FdRow, InodeFingerprint, LedgerKey, LedgerRow, NO_TICK},
     object::watch,
 };
 
@@ -69,7 +69,11 @@ fn by_fd(key: &LedgerKey) -> Option<Found> {
 
 /// The row of an fd, when it is the one of this process and inode.
 #[inline(always)]
-pub(crate) fn by_inode(short: FdKey, process: &ProcessId, inode: &InodeMark) -> Option<Found> {
+pub(crate) fn by_inode(
+    short: FdKey,
+    process: &ProcessId,
+    inode: &InodeFingerprint,
+) -> Option<Found> {
     let is_this = |found: *const FdRow| {
         // SAFETY: as in `by_fd`.
         unsafe {
