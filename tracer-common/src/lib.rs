@@ -7,8 +7,8 @@
 //! # Invariants
 //!
 //! 15. In user space, `tracer-core` forbids `unsafe` code. `tracer-loader` and `tracer` deny it: a module or function
-//!     that needs it is allowed it with a reason, where it is declared. This crate has one block, in `pod`. Each block
-//!     has a SAFETY line.
+//!     that needs it allows it at its declaration, with a reason. This crate has one block, in `pod`. Each block has a
+//!     SAFETY line.
 #![no_std]
 
 pub mod capture;

@@ -42,5 +42,5 @@ pub const IOV: u32 = 1024;
 pub const PIPE_SLOTS: u32 = 256;
 /// Number of fds checked after one `close_range(2)`, among those without a bit of their own.
 pub const CLOSE_RANGE: u32 = 64;
-/// Maximum number of cgroup levels walked upwards. Deeper nesting is not known in practice.
+/// Maximum number of cgroup levels walked upwards. Deeper nesting does not occur in practice.
 pub const CGROUP_DEPTH: u32 = 32;

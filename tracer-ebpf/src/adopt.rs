@@ -1,8 +1,8 @@
-//! Processes that were there before the hooks, found by the kernel's own task iterator.
+//! Adopts processes that existed before the hooks were attached, found by the kernel's task iterator.
 //!
-//! `iter/task` and `iter/task_file` (Linux 5.8, `kernel/bpf/task_iter.c`) walk every task in the
-//! kernel, so no process can hide between two reads of `/proc`, and what an fd points to is named by
-//! the same code as in the hooks.
+//! `iter/task` and `iter/task_file` (Linux 5.8, `kernel/bpf/task_iter.c`) visit every task in the kernel. So no
+//! process is missed as between two reads of `/proc`, and the same code as in the hooks identifies what an fd
+//! points to.
 
 use tracer_common::{
     event::{self, kind},
@@ -20,20 +20,21 @@ use crate::{
     membership, object, task,
 };
 
-/// Adopts `task` if it is a target that no hook has seen.
+/// Adopts the process of `task` if it is a target that is not followed yet.
 #[inline(always)]
 pub(crate) fn consider(task: Kptr) -> Option<()> {
     let tgid: u32 = task.member(&TASK_TGID)?;
     if task.member::<u32, _>(&TASK_PID)? != tgid || task::is_kernel_thread(task) {
         return None;
     }
-    // tracer under a traced shell is no target; what it writes counts like a stranger's.
+    // tracer itself is never a target, even under a traced shell. Its writes count like those of any process
+    // outside the target.
     if tgid == SELF_TGID.load32() {
         return None;
     }
     let process = task::process_of(task)?;
-    // Named by the user: its entry waits for its start time. Anybody else has to be a target, and
-    // must not be one already.
+    // A process named by the user has an entry without start time. Any other process is adopted if it becomes
+    // a target now.
     let named = PROCESSES.get_ptr_mut(tgid).and_then(|entry| complete(entry, &process, task));
     if named.is_none() && !(is_target(task) && membership::follow(process, ROLE_TARGET, task)) {
         return None;
@@ -46,17 +47,17 @@ pub(crate) fn consider(task: Kptr) -> Option<()> {
     Some(())
 }
 
-/// Gives an entry that user space made its start time; `None` when it has one.
+/// Sets the start time of an entry that user space inserted. Returns `None` if it is already set.
 #[inline(always)]
 fn complete(entry: *mut ProcessEntry, process: &ProcessId, task: Kptr) -> Option<()> {
-    // SAFETY: points to a live map value; only this iterator writes the field.
+    // SAFETY: points to a live map value; only this iterator sets the field.
     unsafe {
         if (*entry).start_ns != 0 {
             return None;
         }
         (*entry).start_ns = process.start_ns;
     }
-    membership::note_leader(process.tgid, task);
+    membership::store_leader(process.tgid, task);
     Some(())
 }
 
@@ -73,7 +74,7 @@ fn is_target(task: Kptr) -> bool {
     membership::is_target(membership::read(parent.tgid, entry).1)
 }
 
-/// Puts a task's stdio under watch and describes the process.
+/// Watches a task's stdio and sends an event that describes the process.
 #[inline(always)]
 pub(crate) fn announce(slot: u32, kind: u32, task: Kptr, role: u32) {
     let Some(process) = task::process_of(task) else { return };
@@ -85,7 +86,7 @@ pub(crate) fn announce(slot: u32, kind: u32, task: Kptr, role: u32) {
     }
 }
 
-/// A process and its stdio, as far as they can be told without its memory.
+/// Describes a process and its stdio, without argv, which is in its memory.
 #[inline(always)]
 pub(crate) fn describe(image: &mut event::Image, task: Kptr, role: u32) {
     image.process = task::process_of(task).unwrap_or_default();

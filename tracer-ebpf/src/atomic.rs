@@ -1,5 +1,5 @@
-//! Atomic adds. The BPF target of `core` has no `fetch_add`, and the instruction without a result
-//! (`BPF_XADD`) is the one that every kernel since 3.18 accepts.
+//! Atomic adds. `core` has no `fetch_add` for the BPF target. Every kernel since 3.18 accepts the instruction
+//! without a result (`BPF_XADD`).
 
 /// Adds to a counter that other CPUs may change at the same time.
 ///
@@ -8,18 +8,18 @@
 #[inline(always)]
 pub(crate) unsafe fn add(counter: *mut u64, amount: u64) {
     #[cfg(target_arch = "bpf")]
-    // SAFETY: the caller's contract; the instruction touches the counter alone.
+    // SAFETY: the caller's contract; the instruction accesses only the counter.
     unsafe {
         core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) amount);
     }
     #[cfg(not(target_arch = "bpf"))]
-    // SAFETY: never runs; keeps the crate readable to tools on the host.
+    // SAFETY: the caller's contract. It only lets host tools compile the crate; it never runs.
     unsafe {
         *counter += amount;
     }
 }
 
-/// Takes one from a counter with [`add`].
+/// Operand of [`add`] that decrements a counter.
 pub(crate) const MINUS_ONE: u64 = u64::MAX;
 
 /// As [`add`], for a counter of 4 bytes.

@@ -1,11 +1,11 @@
-//! Copies what was written out of the writer's memory, when somebody asked for it.
+//! Copies written data from the memory of the writer, if capture is on.
 //!
-//! A captured write goes through three hands, so that each has the stack to itself. Booking it notes
-//! whose bytes they are ([`note`]); the syscall or io_uring side says where they lie ([`memory`],
-//! [`stored`]); [`send_write`] sends them. Between them it stands in per-CPU memory.
+//! Capturing a write has three phases, each with a stack of its own. Booking stores the ledger key of the write
+//! ([`set_pending`]). The syscall or io_uring code locates its buffers ([`memory`], [`stored`]). [`send_write`]
+//! sends the data. Between the phases, the write is stored in per-CPU memory.
 //!
-//! Nothing here can change a count: what is not sent is missing from the capture only, and its length
-//! is known.
+//! Capturing never changes a count. Data that could not be sent is missing from the capture only, and its length
+//! is recorded.
 
 pub(crate) mod memory;
 mod send;
@@ -30,7 +30,7 @@ use crate::{
     membership, task,
 };
 
-/// What precedes the bytes in a record.
+/// The part of a record before the data.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Head {
@@ -42,45 +42,45 @@ pub(crate) struct Head {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Capturing {
-    /// Where its bytes lie.
+    /// Where its data is.
     memory: Memory,
-    /// What its call returned; 0 when nothing stands here.
+    /// The result of its call; 0 if no write is pending.
     result: i64,
-    /// Bytes of it that went into the ring.
+    /// Number of bytes copied into the ring.
     sent: u64,
     head: Head,
-    /// The bytes of a piece that is not full, directly behind `head`.
+    /// The data of a partial chunk, directly after `head`.
     bytes: [MaybeUninit<u8>; CHUNK],
 }
 
-/// Slots of [`CAPTURING`]: a completion may interrupt a syscall's return.
-pub(crate) mod place {
+/// Slots of [`CAPTURING`]: an io_uring completion may interrupt the `sys_exit` program.
+pub(crate) mod slot {
     pub(crate) const SYS_EXIT: u32 = 0;
     pub(crate) const URING: u32 = 1;
     pub(crate) const COUNT: u32 = 2;
 }
 
-/// Whether anything is captured in this trace.
+/// Whether capture is on.
 #[inline(always)]
 pub(crate) fn is_on() -> bool {
     CAPTURE.load() == 1
 }
 
-/// The write that stands in a slot.
+/// The entry of a slot.
 #[inline(always)]
-fn at(place: u32) -> Option<&'static mut Capturing> {
-    let capturing: *mut Capturing = CAPTURING.get_ptr_mut(place)?;
+fn at(slot: u32) -> Option<&'static mut Capturing> {
+    let capturing: *mut Capturing = CAPTURING.get_ptr_mut(slot)?;
     // SAFETY: the map returned a valid, aligned pointer to this CPU's slot, which belongs to one
-    // program; every member is made of integers.
+    // program; all members are integers.
     Some(unsafe { &mut *capturing })
 }
 
-/// Notes a transfer that is booked. Without a condition, and asked for by [`is_pending`] rather than
-/// returned: the verifier would follow each answer through all that comes after it.
+/// Stores a transfer that is booked, of any kind. [`is_pending`] checks later whether to capture it: a check with
+/// a result here would double the paths that the verifier follows.
 #[inline(always)]
-pub(crate) fn note(place: u32, key: &LedgerKey, transfer: &Transfer) {
+pub(crate) fn set_pending(slot: u32, key: &LedgerKey, transfer: &Transfer) {
     if is_on()
-        && let Some(this) = at(place)
+        && let Some(this) = at(slot)
     {
         this.result = transfer.result;
         this.head.chunk.key = *key;
@@ -88,39 +88,39 @@ pub(crate) fn note(place: u32, key: &LedgerKey, transfer: &Transfer) {
     }
 }
 
-/// Whether a write stands in a slot.
+/// Whether a slot has a pending write.
 #[inline(always)]
-fn is_pending(place: u32) -> bool {
+fn is_pending(slot: u32) -> bool {
     is_on()
-        && at(place).is_some_and(|this| this.result > 0 && this.head.chunk.key.direction == WRITE)
+        && at(slot).is_some_and(|this| this.result > 0 && this.head.chunk.key.direction == WRITE)
 }
 
-/// Sends the write that stands in a slot.
+/// Sends the pending write of a slot.
 #[inline(always)]
-fn send_write(this: &mut Capturing, place: u32) {
+fn send_write(this: &mut Capturing, slot: u32) {
     let written = core::mem::take(&mut this.result) as u64;
     let key = &this.head.chunk.key;
     if !is_output(key) {
         return;
     }
     let Some(row) = ledger::find(key).map(|found| found.row) else { return };
-    let Some(room) = room(row) else { return };
+    let Some(remaining) = remaining(row) else { return };
     begin(this, row);
-    if let Some(reason) = this.memory.lacks() {
-        return send::missing(this, written, reason);
+    if let Some(reason) = this.memory.gap_reason() {
+        return send::send_gap(this, written, reason);
     }
-    let wanted = written.min(room);
-    send::everything(this, u64::from(place), wanted.min(CALL));
+    let wanted = written.min(remaining);
+    send::send_data(this, u64::from(slot), wanted.min(CALL));
     if wanted > CALL {
-        send::missing(this, wanted - CALL, gap::TOO_LARGE);
+        send::send_gap(this, wanted - CALL, gap::TOO_LARGE);
     }
     // SAFETY: the row points to a live map value.
     unsafe { add(&raw mut (*row).captured, this.sent) };
 }
 
-/// Whether this is output of the target: its input is nobody's business. What others write counts where
-/// it goes the same way, through a pipe or socket: to know which bytes were lost, all of them must be
-/// known. A terminal or a log file that the target shares with others is theirs as well.
+/// Whether the write is to be captured: it goes to an object to which the target writes output. Writes of other
+/// processes are captured on pipes and sockets only, where all bytes are needed to determine which were lost. On
+/// a terminal or log file that the target shares with other processes, their output is private.
 #[inline(always)]
 fn is_output(key: &LedgerKey) -> bool {
     let Some(value) = membership::value(&key.object) else { return false };
@@ -130,21 +130,21 @@ fn is_output(key: &LedgerKey) -> bool {
     let tgid = key.process.tgid;
     match membership::entry(tgid) {
         Some(entry) if membership::is_target(membership::read(tgid, entry).1) => true,
-        // What tracer shows would be captured and shown again.
+        // Excludes tracer itself: it would capture and show its own output again.
         _ => value & watch::PASSES_ON != 0 && tgid != SELF_TGID.load32(),
     }
 }
 
-/// How many bytes of this row are still wanted; `None` when its limit was reached.
+/// Number of bytes of this row until its limit; `None` if the limit is reached.
 #[inline(always)]
-fn room(row: *mut LedgerRow) -> Option<u64> {
+fn remaining(row: *mut LedgerRow) -> Option<u64> {
     // SAFETY: the row points to a live map value.
     let captured = unsafe { (*row).captured };
     let limit = CAPTURE_LIMIT.load();
     (captured < limit).then(|| limit - captured)
 }
 
-/// What all records of one write have in common.
+/// Fills in the members that all records of one write share.
 #[inline(always)]
 fn begin(this: &mut Capturing, row: *mut LedgerRow) {
     this.sent = 0;

@@ -1,4 +1,4 @@
-//! Whether a task is in a target cgroup, or below one.
+//! Checks whether a task is in a target cgroup or in a descendant of one.
 
 use tracer_common::{limits, offsets::settings::CGROUP_V2};
 

@@ -1,6 +1,6 @@
-//! Constants that the loader puts into the instructions before the verifier sees them.
+//! Load-time constants: the loader writes their values into the instructions.
 //!
-//! The verifier knows each value and drops the branches that a setting or a kernel version rules out.
+//! The verifier sees each value as a constant and removes the branches that can never run.
 
 use tracer_common::{
     kernel_offsets, kernel_settings,
@@ -12,8 +12,8 @@ use tracer_common::{
 pub(crate) struct Constant<const NUMBER: u32>;
 
 impl<const NUMBER: u32> Constant<NUMBER> {
-    /// Its value. Each use has an instruction of its own: kept in a register, it would be saved on the
-    /// stack, of which there are 512 bytes.
+    /// Its value. Each use has its own instruction: a value kept in a register may be spilled to the stack,
+    /// which has only 512 bytes.
     #[inline(always)]
     pub(crate) fn load(self) -> u64 {
         #[cfg(target_arch = "bpf")]
@@ -32,7 +32,7 @@ impl<const NUMBER: u32> Constant<NUMBER> {
         u64::from(NUMBER)
     }
 
-    /// Its value, where it fits 32 bits.
+    /// Its value, truncated to 32 bits.
     #[inline(always)]
     pub(crate) fn load32(self) -> u32 {
         self.load() as u32
@@ -43,7 +43,7 @@ macro_rules! declare_offsets {
     ($($name:ident $strukt:literal $member:literal $required:expr;)*) => {
         $(
             #[doc = concat!("Byte offset of `", $strukt, ".", $member, "`.")]
-            #[allow(dead_code, reason = "each architecture has some of its own")]
+            #[allow(dead_code, reason = "some are used on one architecture only")]
             pub(crate) const $name: Constant<{ number::$name }> = Constant;
         )*
     };

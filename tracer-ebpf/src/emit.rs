@@ -1,4 +1,4 @@
-//! Records for the ring buffer, built in per-CPU scratch memory because they exceed the BPF stack.
+//! Records for the ring buffer. They are built in per-CPU scratch memory, because they exceed the BPF stack.
 
 use core::mem::size_of;
 
@@ -17,9 +17,9 @@ use crate::{
 #[repr(C)]
 pub(crate) struct Record<P> {
     header: Header,
-    /// The payload that the kind names.
+    /// The payload that the kind selects.
     pub(crate) payload: P,
-    /// Text behind the payload.
+    /// Text that follows the payload.
     pub(crate) text: [u8; TEXT],
 }
 
@@ -30,22 +30,22 @@ pub(crate) fn now() -> u64 {
     unsafe { bpf_ktime_get_boot_ns() }
 }
 
-/// The number of the current tick of the kernel's clock, which has `CONFIG_HZ` of them a second (100 to
-/// 1000): one load, where [`now`] asks the hardware.
+/// The number of the current clock tick (`jiffies`, `CONFIG_HZ` per second: 100 to 1000). This is one load;
+/// [`now`] reads the clock hardware.
 #[inline(always)]
 pub(crate) fn tick() -> u64 {
     // SAFETY: takes no argument.
     unsafe { bpf_jiffies64() }
 }
 
-/// The scratch slot of the calling program as a record of this kind, its payload all zero. The text
-/// is left as it is. Built in place: payloads are too large for the BPF stack.
+/// Starts a record of this kind in a scratch slot of the calling program. The payload is all zero; the text is
+/// not cleared. Works in place, because payloads are too large for the BPF stack.
 #[inline(always)]
 pub(crate) fn start<P: Copy>(slot: u32, kind: u32) -> Option<&'static mut Record<P>> {
     const { assert!(size_of::<Record<P>>() <= SCRATCH_BYTES) };
     let scratch: *mut Scratch = SCRATCH.get_ptr_mut(slot)?;
     // SAFETY: the slot is larger than the record (checked above), aligned to 8, and belongs to this
-    // program on this CPU; payloads are integers only, so zero is a value of each.
+    // program on this CPU; payloads are integers only, so all zero is valid.
     let record = unsafe {
         let record = scratch.cast::<Record<P>>();
         core::ptr::write_bytes(&raw mut (*record).payload, 0, 1);
@@ -55,8 +55,7 @@ pub(crate) fn start<P: Copy>(slot: u32, kind: u32) -> Option<&'static mut Record
     Some(record)
 }
 
-/// The record that [`start`] began in this slot, found again by a function that is verified on its
-/// own and can only be handed numbers.
+/// The record that [`start`] started in this slot. Exported functions use it, because they take integers only.
 #[inline(always)]
 pub(crate) fn resume<P: Copy>(slot: u32) -> Option<&'static mut Record<P>> {
     let scratch: *mut Scratch = SCRATCH.get_ptr_mut(slot)?;
@@ -65,13 +64,13 @@ pub(crate) fn resume<P: Copy>(slot: u32) -> Option<&'static mut Record<P>> {
 }
 
 impl<P> Record<P> {
-    /// Bytes of text so far.
+    /// Length of the text in bytes.
     #[inline(always)]
     pub(crate) fn text_len(&self) -> u32 {
         self.header.text_len
     }
 
-    /// Sets how many bytes of text there are.
+    /// Sets the length of the text in bytes.
     #[inline(always)]
     pub(crate) fn set_text_len(&mut self, length: u32) {
         self.header.text_len = length;

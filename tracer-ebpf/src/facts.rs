@@ -1,6 +1,5 @@
-//! Small facts that explain a verdict: who asked for a terminal, what could not be reached, what
-//! replaced fd 1, who closed a reading end, who made a pipe non-blocking. A bounded number for each
-//! process.
+//! Facts that help to explain a verdict: terminal checks, failed connects and execs, replaced standard fds,
+//! closed read ends, pipes made non-blocking. Their number per process image is limited.
 
 use tracer_common::{
     event::{self, fact, kind},
@@ -20,7 +19,7 @@ use crate::{
     task, usermem,
 };
 
-/// `TCGETS` and `TCGETS2` (`include/uapi/asm-generic/ioctls.h`): what `isatty(3)` asks.
+/// `TCGETS` and `TCGETS2` (`include/uapi/asm-generic/ioctls.h`): used by `isatty(3)`.
 const TCGETS: u64 = 0x5401;
 const TCGETS2: u64 = 0x802c_542a;
 /// `fcntl(2)` commands (`include/uapi/asm-generic/fcntl.h`, `linux/fcntl.h`).
@@ -30,58 +29,59 @@ const F_DUPFD_CLOEXEC: u64 = 1030;
 const O_NONBLOCK: u64 = 0o4000;
 /// `include/uapi/asm-generic/ioctls.h`.
 const FIONBIO: u64 = 0x5421;
-/// `connect` in progress is no failure (`errno.h`).
+/// A `connect` in progress is not a failure (`errno.h`).
 const EINPROGRESS: i64 = 115;
-/// The longest `sockaddr` that is kept (`struct sockaddr_un` is 110 bytes).
+/// Maximum length of a `sockaddr` in an event (`struct sockaddr_un` is 110 bytes).
 const SOCKADDR: u64 = 128;
 
-/// Looks at the noted call, which moved no bytes.
+/// Processes the current call, which moved no bytes.
 #[inline(always)]
 pub(crate) fn observe(class: u32) {
     let tgid = task::current_tgid();
     match membership::entry(tgid) {
         Some(entry) => {
             let (process, role) = membership::read(tgid, entry);
-            let placed = ends_of_call();
+            let replaced = read_ends_of_call();
             if membership::is_target(role) {
-                if placed != 0 {
-                    // From here: the frames below it are deep.
-                    let fd = placed as i32 - 1;
+                if replaced != 0 {
+                    // Called here and not in `read_ends_of_call`, because it needs a lot of stack.
+                    let fd = replaced as i32 - 1;
                     membership::watch_fd(slot::SYS_EXIT, &process, task::current_files(), fd, 0);
                 }
                 facts_of_target();
             } else {
-                of_stranger(class);
+                observe_unfollowed(class);
             }
         }
-        None => of_stranger(class),
+        None => observe_unfollowed(class),
     }
 }
 
-/// A stranger matters for one thing: it can make a pipe of the target non-blocking.
+/// Only one call of a process that is not followed matters: it can make a pipe of the target non-blocking.
 #[inline(always)]
-fn of_stranger(class: u32) {
+fn observe_unfollowed(class: u32) {
     if class == table::FCNTL || class == table::IOCTL {
         nonblock_of_call();
     }
 }
 
-/// Tells of reading ends that the noted call created or closed; one more than the fd, where something new
-/// came onto fd 0, 1 or 2. Exported as [`crate::syscalls::io_side::decode_call`], like the two behind it.
+/// Registers read ends that the current call created, and reports those that it closed. If the call replaced fd
+/// 0, 1 or 2, returns the fd + 1, otherwise 0. Exported for the same reason as
+/// [`crate::syscalls::io_side::decode_call`], like the two functions below.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn ends_of_call() -> u64 {
-    let Some(call) = Call::noted() else { return 0 };
+extern "C" fn read_ends_of_call() -> u64 {
+    let Some(call) = Call::current() else { return 0 };
     if call.result < 0 {
         return 0;
     }
-    of_ends(&call);
-    if gives_new_fd(&call) && is_stdio(call.result) { call.result as u64 + 1 } else { 0 }
+    update_read_ends(&call);
+    if returns_new_fd(&call) && is_stdio(call.result) { call.result as u64 + 1 } else { 0 }
 }
 
-/// Whether the call's result is an fd that means something new.
+/// Whether the result of the call is a new fd.
 #[inline(always)]
-fn gives_new_fd(call: &Call) -> bool {
+fn returns_new_fd(call: &Call) -> bool {
     match call.class {
         table::NEW_FD => true,
         table::FCNTL => matches!(call.args.get::<1>(), F_DUPFD | F_DUPFD_CLOEXEC),
@@ -92,10 +92,10 @@ fn gives_new_fd(call: &Call) -> bool {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn facts_of_target() -> u64 {
-    if let Some(call) = Call::noted()
+    if let Some(call) = Call::current()
         && let Some(entry) = call.entry
     {
-        of_target(&call, entry.as_ptr());
+        report_fact(&call, entry.as_ptr());
     }
     0
 }
@@ -103,21 +103,21 @@ extern "C" fn facts_of_target() -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn nonblock_of_call() -> u64 {
-    if let Some(call) = Call::noted() {
+    if let Some(call) = Call::current() {
         nonblock(&call);
     }
     0
 }
 
-/// Reading ends that this call created or closed.
+/// Registers read ends that this call created, and reports those that it closed.
 #[inline(always)]
-fn of_ends(call: &Call) {
+fn update_read_ends(call: &Call) {
     match call.class {
         table::CLOSE => read_ends::closed(call, call.args.fd::<0>()),
-        table::CLOSE_RANGE if !only_marks(call) => {
+        table::CLOSE_RANGE if !only_sets_cloexec(call) => {
             read_ends::closed_range(call, call.args.get::<0>() as u32);
         }
-        table::NEW_FD | table::FCNTL if gives_new_fd(call) => {
+        table::NEW_FD | table::FCNTL if returns_new_fd(call) => {
             read_ends::closed(call, call.result as i32);
         }
         table::PIPE => created(call, call.args.get::<0>(), false),
@@ -126,9 +126,9 @@ fn of_ends(call: &Call) {
     }
 }
 
-/// `CLOSE_RANGE_CLOEXEC` (`include/uapi/linux/close_range.h`): the range is marked, not closed.
+/// `CLOSE_RANGE_CLOEXEC` (`include/uapi/linux/close_range.h`): sets the close-on-exec flag only.
 #[inline(always)]
-fn only_marks(call: &Call) -> bool {
+fn only_sets_cloexec(call: &Call) -> bool {
     call.args.get::<2>() & 4 != 0
 }
 
@@ -148,7 +148,7 @@ fn created(call: &Call, list: u64, both: bool) {
 }
 
 #[inline(always)]
-fn of_target(call: &Call, entry: *mut ProcessEntry) {
+fn report_fact(call: &Call, entry: *mut ProcessEntry) {
     match call.class {
         table::IOCTL => ioctl(call, entry),
         table::CONNECT => connect(call, entry),
@@ -157,7 +157,9 @@ fn of_target(call: &Call, entry: *mut ProcessEntry) {
         table::NEW_FD => replaced(call, entry),
         table::FCNTL => fcntl(call, entry),
         table::CLOSE if call.result == 0 => closed(call, entry, call.args.fd::<0>()),
-        table::CLOSE_RANGE if call.result == 0 && !only_marks(call) => closed_range(call, entry),
+        table::CLOSE_RANGE if call.result == 0 && !only_sets_cloexec(call) => {
+            closed_range(call, entry);
+        }
         table::AIO if call.result > 0 => losses::count(Reason::AioNotCovered, 0),
         table::URING_ENTER if call.result > 0 && URING_COVERED.load() == 0 => {
             losses::count(Reason::UringNotCovered, 0);
@@ -182,7 +184,7 @@ fn ioctl(call: &Call, entry: *mut ProcessEntry) {
         return;
     }
     let bit = 1u32 << ((fd as u32 & 3) + if call.result == 0 { 8 } else { 0 });
-    // SAFETY: the entry points to a live map value; a race costs one duplicate event.
+    // SAFETY: the entry points to a live map value; a race causes at most a duplicate event.
     unsafe {
         if (*entry).tty_asked & bit != 0 {
             return;
@@ -194,27 +196,27 @@ fn ioctl(call: &Call, entry: *mut ProcessEntry) {
 
 #[inline(always)]
 fn connect(call: &Call, entry: *mut ProcessEntry) {
-    if call.result >= 0 || call.result == -EINPROGRESS || !has_room(call, entry) {
+    if call.result >= 0 || call.result == -EINPROGRESS || !count_fact(call, entry) {
         return;
     }
     let length = call.args.get::<2>();
     let length = if length > SOCKADDR { SOCKADDR } else { length } as u32;
-    with_text(call, fact::CONNECT_FAILED, call.args.fd::<0>(), |text| {
+    send_with_text(call, fact::CONNECT_FAILED, call.args.fd::<0>(), |text| {
         if usermem::copy(call.args.get::<1>(), length, text) { length } else { 0 }
     });
 }
 
 #[inline(always)]
 fn exec_failed(call: &Call, entry: *mut ProcessEntry, path: u64) {
-    if call.result >= 0 || !has_room(call, entry) {
+    if call.result >= 0 || !count_fact(call, entry) {
         return;
     }
-    with_text(call, fact::EXEC_FAILED, -1, |text| usermem::string(path, text));
+    send_with_text(call, fact::EXEC_FAILED, -1, |text| usermem::string(path, text));
 }
 
 #[inline(always)]
 fn replaced(call: &Call, entry: *mut ProcessEntry) {
-    if !is_stdio(call.result) || !has_room(call, entry) {
+    if !is_stdio(call.result) || !count_fact(call, entry) {
         return;
     }
     let fd = call.result as i32;
@@ -232,9 +234,9 @@ fn fcntl(call: &Call, entry: *mut ProcessEntry) {
     }
 }
 
-/// Whether the call switched `O_NONBLOCK` on: `fcntl(F_SETFL)` or `ioctl(FIONBIO)`.
+/// Whether the call sets `O_NONBLOCK`: `fcntl(F_SETFL)` or `ioctl(FIONBIO)`.
 #[inline(always)]
-fn asks_for_nonblock(call: &Call) -> bool {
+fn sets_nonblock(call: &Call) -> bool {
     let (command, argument) = (call.args.get::<1>(), call.args.get::<2>());
     match call.class {
         table::FCNTL => command == F_SETFL && argument & O_NONBLOCK != 0,
@@ -242,10 +244,11 @@ fn asks_for_nonblock(call: &Call) -> bool {
     }
 }
 
-/// A process, in the target or not, made a watched object non-blocking for all that share its open file.
+/// Reports a process, in the target or not, that made a watched object non-blocking for all processes that share
+/// the open file.
 #[inline(never)]
 fn nonblock(call: &Call) {
-    if call.result != 0 || !asks_for_nonblock(call) {
+    if call.result != 0 || !sets_nonblock(call) {
         return;
     }
     let fd = call.args.fd::<0>();
@@ -255,9 +258,9 @@ fn nonblock(call: &Call) {
         return;
     }
     let Some(process) = task::process_of(task::current()) else { return };
-    membership::note_participant(&process, task::current());
+    membership::follow_participant(&process, task::current());
     let call = Call { process, ..*call };
-    if membership::entry(process.tgid).is_some_and(|entry| has_room(&call, entry))
+    if membership::entry(process.tgid).is_some_and(|entry| count_fact(&call, entry))
         && let Some(record) = start(&call, fact::NONBLOCK, fd)
     {
         record.payload.detail = 1;
@@ -268,12 +271,12 @@ fn nonblock(call: &Call) {
 
 #[inline(always)]
 fn closed(call: &Call, entry: *mut ProcessEntry, fd: i32) {
-    if is_stdio(i64::from(fd)) && has_room(call, entry) {
+    if is_stdio(i64::from(fd)) && count_fact(call, entry) {
         send(call, fact::FD_CLOSED, fd);
     }
 }
 
-/// `close_range(2)` names each of fd 0, 1 and 2 that it closed.
+/// Reports each of fd 0, 1 and 2 that `close_range(2)` closed.
 #[inline(always)]
 fn closed_range(call: &Call, entry: *mut ProcessEntry) {
     let (first, last) = (call.args.get::<0>() as u32, call.args.get::<1>() as u32);
@@ -284,24 +287,25 @@ fn closed_range(call: &Call, entry: *mut ProcessEntry) {
     }
 }
 
-/// Whether this process may still send a fact. The first one that it may not send is told of as such.
+/// Counts a fact against the limit of the process. Returns `false` if the limit is reached; the first fact beyond
+/// the limit sends [`fact::CUT`] instead.
 #[inline(always)]
-fn has_room(call: &Call, entry: *mut ProcessEntry) -> bool {
+fn count_fact(call: &Call, entry: *mut ProcessEntry) -> bool {
     // SAFETY: the entry points to a live map value.
-    let told = unsafe { (*entry).facts };
-    if told > limits::FACTS_PER_PROCESS {
+    let sent = unsafe { (*entry).facts };
+    if sent > limits::FACTS_PER_PROCESS {
         return false;
     }
     // SAFETY: as above.
     unsafe { add32(&raw mut (*entry).facts, 1) };
-    if told == limits::FACTS_PER_PROCESS {
+    if sent == limits::FACTS_PER_PROCESS {
         send(call, fact::CUT, -1);
         return false;
     }
     true
 }
 
-/// Starts the record of a fact about `call`.
+/// Starts the record of a fact about a call.
 #[inline(always)]
 fn start(call: &Call, fact: u32, fd: i32) -> Option<&'static mut emit::Record<event::Fact>> {
     let record = emit::start::<event::Fact>(slot::SYS_EXIT, kind::FACT)?;
@@ -320,11 +324,16 @@ fn send(call: &Call, fact: u32, fd: i32) {
 }
 
 #[inline(always)]
-fn with_text(call: &Call, fact: u32, fd: i32, fill: impl FnOnce(&mut [u8; limits::FACT]) -> u32) {
+fn send_with_text(
+    call: &Call,
+    fact: u32,
+    fd: i32,
+    fill: impl FnOnce(&mut [u8; limits::FACT]) -> u32,
+) {
     if let Some(record) = start(call, fact, fd) {
-        // SAFETY: the text is longer than FACT bytes, so its front is an array of FACT bytes.
-        let front = unsafe { &mut *record.text.as_mut_ptr().cast::<[u8; limits::FACT]>() };
-        let length = fill(front);
+        // SAFETY: the text is longer than FACT bytes, so it starts with an array of FACT bytes.
+        let prefix = unsafe { &mut *record.text.as_mut_ptr().cast::<[u8; limits::FACT]>() };
+        let length = fill(prefix);
         record.send(length);
     }
 }

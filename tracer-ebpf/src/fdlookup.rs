@@ -1,4 +1,4 @@
-//! From an fd number to the open file behind it.
+//! Looks up the open file of an fd number.
 
 use crate::{
     constants::{FDT_FD, FDT_MAX, FILES_FDT},
@@ -6,9 +6,9 @@ use crate::{
     task::FilesTable,
 };
 
-/// The `struct file *` that `fd` refers to, `None` when it is closed.
+/// The `struct file *` of `fd`; `None` if it is closed.
 ///
-/// The table may be replaced by another thread while it is read; RCU keeps the old one readable.
+/// Another thread may replace the table during the read; RCU keeps the old one readable.
 #[inline(always)]
 pub(crate) fn file_of(files: FilesTable, fd: i32) -> Option<Kptr> {
     if fd < 0 {
@@ -27,7 +27,8 @@ pub(crate) fn file_of(files: FilesTable, fd: i32) -> Option<Kptr> {
     file_of_valid(files, fd)
 }
 
-/// As [`file_of`], for an fd with which a call has just succeeded: tables grow only.
+/// As [`file_of`], for an fd with which a call has just succeeded. The bounds check is not needed, because
+/// tables never shrink.
 #[inline(always)]
 pub(crate) fn file_of_valid(files: FilesTable, fd: i32) -> Option<Kptr> {
     let array: u64 = match files {

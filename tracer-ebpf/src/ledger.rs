@@ -1,4 +1,4 @@
-//! The ledger: one add per fact.
+//! Books transfers in ledger rows.
 
 mod rows;
 
@@ -10,7 +10,7 @@ use tracer_common::{
     op,
 };
 
-use self::rows::make;
+use self::rows::create;
 pub(crate) use self::rows::{Found, by_inode, find};
 use crate::{
     atomic::{MINUS_ONE, add, add32},
@@ -23,33 +23,34 @@ use crate::{
     task,
 };
 
-/// The kernel's internal restart codes (`include/linux/errno.h`): no error yet.
+/// Range of the kernel's internal restart codes (`include/linux/errno.h`), which are not errors of the call.
 const ERESTARTSYS: i64 = 512;
 const ERESTART_RESTARTBLOCK: i64 = 516;
 
-/// `MAX_RW_COUNT` (`include/linux/fs.h`): the kernel moves no more in one call, whatever was asked for.
+/// `MAX_RW_COUNT` (`include/linux/fs.h`): maximum number of bytes that the kernel transfers in one call.
 const MAX_RW_COUNT: u64 = 0x7fff_f000;
 
-/// `requested` when the caller's wish is not known.
+/// [`Transfer::requested`] if the requested length is unknown.
 pub(crate) const UNKNOWN: u64 = u64::MAX;
 
-/// One call's outcome.
+/// The result of one call on one fd.
 #[derive(Clone, Copy)]
 pub(crate) struct Transfer {
     /// [`op`] code.
     pub(crate) op: u32,
     /// Bytes, or a negative errno.
     pub(crate) result: i64,
-    /// Bytes asked for, or [`UNKNOWN`].
+    /// Requested bytes, or [`UNKNOWN`].
     pub(crate) requested: u64,
 }
 
 /// How counters are changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Adds {
-    /// Others may change them at the same moment.
+    /// With atomic adds: other CPUs may change them at the same time.
     Atomic,
-    /// Nobody else can: the only thread of a process that has not used io_uring.
+    /// With plain adds: the process has a single thread and no followed process has used io_uring, so no other
+    /// CPU changes them.
     Plain,
 }
 
@@ -59,11 +60,11 @@ fn is_interrupted(result: i64) -> bool {
     (-ERESTART_RESTARTBLOCK..=-ERESTARTSYS).contains(&result)
 }
 
-/// Books a transfer in a row that exists; `false` when there is none yet.
+/// Books a transfer in an existing row. Returns `false` if there is none.
 #[inline(always)]
 pub(crate) fn book(key: &LedgerKey, transfer: &Transfer) -> bool {
     if is_interrupted(transfer.result) {
-        note_interrupted(key);
+        store_interrupted(key);
         return true;
     }
     match find(key) {
@@ -75,12 +76,12 @@ pub(crate) fn book(key: &LedgerKey, transfer: &Transfer) -> bool {
     }
 }
 
-/// Opens a row for a transfer and announces it. Cold: once for each row.
+/// Creates a row, books its first transfer and sends the event. Cold: runs once for each row.
 #[inline(always)]
 pub(crate) fn open(opening: &Opening, transfer: &Transfer) {
     let Opening { key, file, role, slot, .. } = opening;
     let scratch = if *slot == slot::URING { slot::URING_FD_ROW } else { slot::FD_ROW };
-    let opened = make(scratch, key, *file, emit::now());
+    let opened = create(scratch, key, *file, emit::now());
     let Some(found) = find(key) else {
         losses::count(Reason::LedgerFull, transfer.result.max(0) as u64);
         return;
@@ -103,21 +104,21 @@ fn announce(slot: u32, key: &LedgerKey, role: u32, transfer: &Transfer) {
     }
 }
 
-/// How many entries [`INTERRUPTED`] has: where it has none, no call pays a look into it.
+/// Number of entries in [`INTERRUPTED`]. If it is 0, calls skip the lookup.
 #[unsafe(no_mangle)]
 static mut INTERRUPTED_CALLS: u64 = 0;
 
-/// Whether any thread's interrupted call is noted.
+/// Whether [`INTERRUPTED`] has any entry.
 #[inline(always)]
 pub(crate) fn has_interrupted() -> bool {
-    // SAFETY: an aligned load of a counter that others change atomically.
+    // SAFETY: an aligned load of a counter that other CPUs change atomically.
     unsafe { core::ptr::read_volatile(&raw const INTERRUPTED_CALLS) != 0 }
 }
 
-/// Notes an interrupted call of the current thread: only the signal's delivery tells whether the caller ever
-/// learns of it.
+/// Stores an interrupted call of the current thread. Only the delivery of the signal decides whether the caller
+/// sees an error.
 #[inline(never)]
-fn note_interrupted(key: &LedgerKey) {
+fn store_interrupted(key: &LedgerKey) {
     let tid = task::current_tid();
     // SAFETY: points to a live map value (`.bss`).
     unsafe { add(&raw mut INTERRUPTED_CALLS, 1) };
@@ -129,22 +130,22 @@ fn note_interrupted(key: &LedgerKey) {
     }
 }
 
-/// The thread is past its interrupted call, or has ended. Whether one was noted.
+/// Removes the interrupted call of a thread. Returns whether it had one.
 #[inline(always)]
 pub(crate) fn forget_interrupted(tid: u32) -> bool {
-    let was_noted = has_interrupted() && INTERRUPTED.remove(tid).is_ok();
-    if was_noted {
-        // SAFETY: as in `note_interrupted`.
+    let was_stored = has_interrupted() && INTERRUPTED.remove(tid).is_ok();
+    if was_stored {
+        // SAFETY: as in `store_interrupted`.
         unsafe { add(&raw mut INTERRUPTED_CALLS, MINUS_ONE) };
     }
-    was_noted
+    was_stored
 }
 
-/// Books an interrupted call that its caller saw fail with `EINTR`.
+/// Books an interrupted call that failed with `EINTR`.
 #[inline(always)]
 pub(crate) fn book_interrupt(key: &LedgerKey) {
     if find(key).is_none() {
-        make(slot::SIGNAL_FD_ROW, key, Kptr(0), emit::now());
+        create(slot::SIGNAL_FD_ROW, key, Kptr(0), emit::now());
     }
     match find(key) {
         Some(found) => count_error(found.row, error::EINTR),
@@ -152,16 +153,16 @@ pub(crate) fn book_interrupt(key: &LedgerKey) {
     }
 }
 
-/// Books what a call did. `adds`: how.
+/// Books a transfer in a row. `adds`: how to change the counters.
 #[inline(always)]
 pub(crate) fn apply(found: Found, transfer: &Transfer, adds: Adds) {
     let row = found.row;
     if is_due(found.tick) {
-        note_time(row, emit::now());
+        update_time(row, emit::now());
     }
     let op = 1 << transfer.op;
-    // SAFETY: `row` points to a live map value; each counter is changed by one atomic add, times, ways
-    // and the window are plain stores whose last writer wins.
+    // SAFETY: `row` points to a live map value; counters are changed by one add each; times, `ops` and
+    // the window are plain stores, and the last store wins.
     unsafe {
         if (*row).ops & op == 0 {
             (*row).ops |= op;
@@ -174,13 +175,13 @@ pub(crate) fn apply(found: Found, transfer: &Transfer, adds: Adds) {
     }
 }
 
-/// Whether a transfer gets a time of its own: always, or once for each tick.
+/// Whether to read the clock for a transfer: always, or once per tick ([`tracer_common::ledger::FdRow::tick`]).
 #[inline(always)]
 fn is_due(tick: *mut u64) -> bool {
     if tick.is_null() {
         return true;
     }
-    // SAFETY: points into a live map value; the last writer wins, and all write about the same.
+    // SAFETY: points into a live map value; the last store wins, and concurrent values are nearly equal.
     unsafe {
         let known = *tick;
         if known == 0 {
@@ -194,9 +195,9 @@ fn is_due(tick: *mut u64) -> bool {
     }
 }
 
-/// Notes when a transfer was, and begins a window where the one before has ended.
+/// Stores the time of a transfer, and starts a new window if the previous one has ended.
 #[inline(always)]
-fn note_time(row: *mut LedgerRow, now: u64) {
+fn update_time(row: *mut LedgerRow, now: u64) {
     let window = now >> WINDOW_SHIFT;
     // SAFETY: as in `apply`.
     unsafe {
@@ -236,7 +237,8 @@ fn succeed(row: *mut LedgerRow, transfer: &Transfer, adds: Adds) {
     }
 }
 
-/// A copy between two fds ends early at the source's end of file: that is no short write.
+/// Whether the operation copies between two fds. Such a copy may end early at the source's end of file, which is
+/// not a short write.
 #[inline(always)]
 fn is_copy(transfer: &Transfer) -> bool {
     matches!(transfer.op, op::SENDFILE | op::SPLICE | op::TEE | op::COPY_FILE_RANGE)
@@ -244,7 +246,7 @@ fn is_copy(transfer: &Transfer) -> bool {
 
 #[inline(always)]
 fn fail(row: *mut LedgerRow, transfer: &Transfer) {
-    if is_copy(transfer) && is_probe(-transfer.result) {
+    if is_copy(transfer) && is_unsupported_copy(-transfer.result) {
         return;
     }
     let class = match -transfer.result {
@@ -257,7 +259,7 @@ fn fail(row: *mut LedgerRow, transfer: &Transfer) {
         _ => error::OTHER,
     };
     count_error(row, class);
-    // Of a copy, the source may have been empty: nothing says that the target refused.
+    // A copy may also fail with EAGAIN because its source is empty.
     if class == error::EAGAIN && transfer.requested != UNKNOWN && !is_copy(transfer) {
         let refused = transfer.requested.min(MAX_RW_COUNT);
         // SAFETY: as in `apply`.
@@ -268,10 +270,10 @@ fn fail(row: *mut LedgerRow, transfer: &Transfer) {
     }
 }
 
-/// What a copy between two fds answers when it cannot be made between this pair: `EINVAL`, `EXDEV`,
-/// `ENOSYS`, `EOPNOTSUPP`. Its caller then reads and writes (`cat`, `cp`): nothing was refused.
+/// Whether a copy failed because it is not supported for this pair of fds: `EINVAL`, `EXDEV`, `ENOSYS`,
+/// `EOPNOTSUPP`. The caller (`cat`, `cp`) then uses read and write, so this is not counted as an error.
 #[inline(always)]
-fn is_probe(errno: i64) -> bool {
+fn is_unsupported_copy(errno: i64) -> bool {
     matches!(errno, 22 | 18 | 38 | 95)
 }
 
@@ -284,7 +286,7 @@ fn count_error(row: *mut LedgerRow, class: u32) {
     }
 }
 
-/// The row for a process, fd and direction on an object.
+/// The key of a row.
 #[inline(always)]
 pub(crate) fn key(
     process: ProcessId,

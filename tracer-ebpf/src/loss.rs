@@ -1,10 +1,10 @@
-//! Counts what could not be recorded. Nothing is ever dropped without passing here.
+//! Counts everything that could not be recorded.
 
 use tracer_common::loss::Reason;
 
 use crate::{atomic::add, maps::LOSSES};
 
-/// Adds one lost fact that stood for `bytes` bytes under a reason.
+/// Counts one lost record that covered `bytes` transferred bytes.
 #[inline(always)]
 pub(crate) fn count(reason: Reason, bytes: u64) {
     if let Some(cell) = LOSSES.get_ptr_mut(reason as u32) {

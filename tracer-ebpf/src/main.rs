@@ -1,19 +1,19 @@
-//! tracer's kernel side: counts the bytes of every write and read of the traced processes, per
-//! process, fd and object, and reports the lifecycle facts that a verdict needs.
+//! tracer's eBPF programs. They count the bytes of every write and read of the traced processes, per
+//! process, fd and object, and send the lifecycle events that a verdict needs.
 //!
-//! Each file in `hooks/` has the entry points of one hook, around a function that returns early. No write
-//! sends a record: sums are in the ledger's maps, and lifecycle facts go through the ring buffer.
+//! Each file in `hooks/` has the entry points of one hook and a function that returns early. No write sends a
+//! record: the ledger's maps have the sums, and lifecycle events go through the ring buffer.
 //!
 //! # Invariants
 //!
 //! 1. Only `kread` reads kernel memory; only `usermem` reads memory of traced programs.
 //! 2. What cannot be recorded is counted under a named reason ([`loss`]). No map evicts an entry silently.
-//! 3. Each entry that a program puts into a map is taken out on every path on which its process, object, call or
+//! 3. Each map entry that a program inserts is removed on every path on which its process, object, call or
 //!    request can end ([`maps`]).
-//! 4. A function with a loop is exported, so that the verifier checks it once. A long loop is two short ones, one
-//!    within the other.
-//! 5. A row is opened, and bytes are captured, from the program's outermost stack frame: kernels before 6.13 give all
-//!    frames of a call chain 512 bytes together.
+//! 4. A function with a loop is exported, so that the verifier checks it once. A long loop is split into two
+//!    nested short ones.
+//! 5. A row is opened and bytes are captured from the program's outermost stack frame: kernels before 6.13 limit all
+//!    frames of a call chain to 512 bytes together.
 #![cfg_attr(target_arch = "bpf", no_std)]
 #![cfg_attr(target_arch = "bpf", no_main)]
 #![cfg_attr(
@@ -46,6 +46,6 @@ mod syscalls;
 mod task;
 mod usermem;
 
-/// Lets `cargo clippy` and `cargo doc` look at this crate on the host; nothing runs there.
+/// Lets `cargo clippy` and `cargo doc` compile this crate for the host; it never runs there.
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

@@ -1,4 +1,4 @@
-//! Every map, with why it has this type.
+//! All maps, with the reason for their types.
 
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
@@ -22,56 +22,57 @@ use crate::{
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(limits::RING_BYTES, 0);
 
-/// Who is followed, by tgid. Never an LRU: forgetting a process silently would be a wrong count.
+/// Followed processes, by tgid. Not an LRU map: a silent eviction would make counts wrong.
 #[map]
 pub(crate) static PROCESSES: HashMap<u32, ProcessEntry> =
     HashMap::with_max_entries(limits::PROCESSES, BPF_F_NO_PREALLOC);
 
-/// Negative filter: 0 means that no process in this slot of tgids is followed, so one load sends most of the
-/// machine away. Each slot counts its entries in [`PROCESSES`]: up before one is put in, down after one is taken
-/// out, so it is never too low.
+/// Negative filter of tgids: 0 means certainly not followed. One load rules out most processes of the machine.
+/// Each slot counts its entries in [`PROCESSES`]. It is incremented before an insertion and decremented after a
+/// removal, so it is never too low.
 #[map]
 pub(crate) static TGID_FILTER: Array<u64> = Array::with_max_entries(limits::TGID_FILTER_SLOTS, 0);
 
-/// Negative filter of the inodes that are under watch for every process; counts entries in [`OBJECTS`] as
-/// [`TGID_FILTER`] does those in [`PROCESSES`].
+/// Negative filter of the inodes on which all processes count. It counts entries in [`OBJECTS`] as
+/// [`TGID_FILTER`] counts entries in [`PROCESSES`].
 #[map]
 pub(crate) static INODE_FILTER: Array<u64> = Array::with_max_entries(limits::INODE_FILTER_SLOTS, 0);
 
-/// The first part of the ledger: rows that are found without a look-up, because their place follows from
-/// process and fd. A slot belongs to whoever put it into [`TAKEN_SLOTS`], until user space takes the row out.
+/// The first part of the ledger: direct-mapped rows, found without a hash lookup, because process and fd
+/// determine the slot. The program that inserts a slot into [`TAKEN_SLOTS`] owns it until user space removes the
+/// row.
 #[map]
 pub(crate) static ROW_SLOTS: Array<FdRow> = Array::with_max_entries(limits::ROW_SLOTS, 0);
 
-/// Seats that are taken: of two that come at the same moment, a hash map lets in one.
+/// Slots of [`ROW_SLOTS`] that have a row. If two CPUs claim a slot at the same time, the insertion of one fails.
 #[map]
 pub(crate) static TAKEN_SLOTS: HashMap<u32, u32> =
     HashMap::with_max_entries(limits::ROW_SLOTS, BPF_F_NO_PREALLOC);
 
-/// The ledger's second part: rows whose slot was taken, found by process and fd with one short look-up.
+/// The second part of the ledger: rows whose slot was taken, found by process and fd with one short key.
 /// Shared rather than per CPU: rows are many and short-lived, and one atomic add is cheaper than memory
-/// for every CPU. Not preallocated, so an idle tracer stays small.
+/// for every CPU. Not preallocated, so that an idle tracer uses little memory.
 #[map]
 pub(crate) static FD_ROWS: HashMap<FdKey, FdRow> =
     HashMap::with_max_entries(limits::LEDGER_ROWS, BPF_F_NO_PREALLOC);
 
-/// The rest of the ledger: rows of fds that led to something else before.
+/// The third part of the ledger: rows of fds that pointed to another object before.
 #[map]
 pub(crate) static LEDGER: HashMap<LedgerKey, LedgerRow> =
     HashMap::with_max_entries(limits::LATER_ROWS, BPF_F_NO_PREALLOC);
 
-/// Objects under watch: whoever transfers bytes to or from one of them is counted.
+/// Watched objects: every process that transfers bytes to or from one of them is counted.
 #[map]
 pub(crate) static OBJECTS: HashMap<ObjectId, Watch> =
     HashMap::with_max_entries(limits::OBJECTS, BPF_F_NO_PREALLOC);
 
-/// Reading ends whose close is told: a closed fd no longer leads to what it was. A close, an exec or a sweep takes
-/// an end out; user space takes out those of processes that ended.
+/// Read ends whose close is reported. They are stored because a closed fd no longer leads to its object. A close,
+/// an exec or a sweep removes a read end; user space removes those of ended processes.
 #[map]
 pub(crate) static READ_ENDS: HashMap<EndKey, ReadEnd> =
     HashMap::with_max_entries(limits::READ_ENDS, BPF_F_NO_PREALLOC);
 
-/// What could not be recorded, by reason.
+/// Counts of what could not be recorded, by reason.
 #[map]
 pub(crate) static LOSSES: PerCpuArray<LossCell> = PerCpuArray::with_max_entries(loss::COUNT, 0);
 
@@ -80,49 +81,49 @@ pub(crate) static LOSSES: PerCpuArray<LossCell> = PerCpuArray::with_max_entries(
 pub(crate) static CGROUPS: HashMap<u64, u32> = HashMap::with_max_entries(64, 0);
 
 /// io_uring requests in flight, by the address of the request. A completion, the next submission at the same
-/// address, or a sweep after the owner's end takes an entry out.
+/// address, or a sweep after the owner's end removes an entry.
 #[map]
 pub(crate) static URING: HashMap<u64, UringRequest> =
     HashMap::with_max_entries(limits::URING_REQUESTS, BPF_F_NO_PREALLOC);
 
-/// Calls that a signal interrupted, by tid: whether the kernel restarts them is only known when the
-/// signal is delivered. An entry lasts until then, or until the thread's next call returns, or the thread ends.
+/// Calls that a signal interrupted, by tid. Whether the kernel restarts a call is known when the signal is
+/// delivered. An entry is removed then, when the thread's next call returns, or when the thread ends.
 #[map]
 pub(crate) static INTERRUPTED: HashMap<u32, LedgerKey> =
     HashMap::with_max_entries(limits::PROCESSES, BPF_F_NO_PREALLOC);
 
-/// 1 while existing processes are being adopted: forks then look further up for a target.
+/// 1 while existing processes are being adopted. The fork hook then also checks older ancestors.
 #[map]
 pub(crate) static ADOPTING: Array<u32> = Array::with_max_entries(1, 0);
 
-/// How many processes the iterator has adopted so far; user space repeats until it stands still.
+/// Number of processes that the iterator has adopted. User space repeats the iterator until it stops growing.
 #[map]
 pub(crate) static ADOPTED: Array<u64> = Array::with_max_entries(1, 0);
 
-/// Room to build a record in; one slot for each program, because a program cannot interrupt itself.
+/// Scratch memory to build records in. One slot per program is enough, because a program cannot interrupt itself.
 #[map]
 pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(SCRATCH_SLOTS, 0);
 
-/// The call that goes the long way, between the functions that look at it.
+/// The current call on the slow path, shared by the functions that process it.
 #[map]
 pub(crate) static SYSCALL_CONTEXT: PerCpuArray<SyscallContext> =
     PerCpuArray::with_max_entries(1, 0);
 
-/// Captured bytes; one page long while nothing is captured.
+/// Captured bytes. Its size is one page if capture is off.
 #[map]
 pub(crate) static CAPTURE_RING: RingBuf = RingBuf::with_byte_size(limits::CAPTURE_RING_BYTES, 0);
 
-/// Writes that are being captured, one slot for each program that sends any.
+/// Writes that are being captured, one slot for each program that captures.
 #[map]
 pub(crate) static CAPTURING: PerCpuArray<Capturing> =
-    PerCpuArray::with_max_entries(capture::place::COUNT, 0);
+    PerCpuArray::with_max_entries(capture::slot::COUNT, 0);
 
-/// Where io_uring requests in flight have their bytes, by the address of the request.
+/// Buffers of io_uring requests in flight, by the address of the request.
 #[map]
 pub(crate) static URING_MEMORY: HashMap<u64, Stored> =
     HashMap::with_max_entries(limits::URING_REQUESTS, BPF_F_NO_PREALLOC);
 
-/// The largest record, rounded up to a power of two so that its length can be masked.
+/// Size of a scratch slot: the largest record, rounded up to a power of two so that a length can be masked.
 pub(crate) const SCRATCH_BYTES: usize = 2048;
 /// Scratch memory of one program.
 #[repr(C, align(8))]
@@ -140,10 +141,10 @@ pub(crate) mod slot {
     pub(crate) const ADOPT: u32 = 6;
     pub(crate) const HOLDERS: u32 = 7;
     pub(crate) const READ_END: u32 = 8;
-    /// A row that is being opened, by `sys_exit` and by the io_uring hooks.
+    /// A pending row ([`crate::opening`]), of `sys_exit` and of the io_uring hooks.
     pub(crate) const ROW: u32 = 9;
     pub(crate) const URING_ROW: u32 = 10;
-    /// A ledger row before it goes into its map, for each program that makes any.
+    /// A ledger row before its insertion, for each program that creates rows.
     pub(crate) const FD_ROW: u32 = 11;
     pub(crate) const URING_FD_ROW: u32 = 12;
     pub(crate) const SIGNAL_FD_ROW: u32 = 13;

@@ -1,4 +1,4 @@
-//! Who counts, and which objects are under watch.
+//! Followed processes and watched objects.
 
 use aya_ebpf::maps::Array;
 use tracer_common::{
@@ -44,78 +44,78 @@ pub(crate) fn read(tgid: u32, entry: *mut ProcessEntry) -> (ProcessId, u32) {
     unsafe { (ProcessId::new(tgid, (*entry).start_ns), (*entry).role) }
 }
 
-/// Whether a process may be followed: `false` is certain.
+/// Negative filter: `false` means that the process is certainly not followed.
 #[inline(always)]
 pub(crate) fn may_be_followed(tgid: u32) -> bool {
-    is_marked(&TGID_FILTER, tgid_filter_slot(tgid))
+    is_nonzero(&TGID_FILTER, tgid_filter_slot(tgid))
 }
 
-/// Whether an fd may lead to an object that is under watch for everybody: `false` is certain.
+/// Negative filter: `false` means that the fd certainly does not point to an object on which all processes count.
 #[inline(always)]
 pub(crate) fn may_lead_to_watched(files: FilesTable, fd: i32) -> bool {
     fdlookup::file_of(files, fd)
         .and_then(object::number_of)
-        .is_some_and(|ino| is_marked(&INODE_FILTER, inode_filter_slot(ino)))
+        .is_some_and(|ino| is_nonzero(&INODE_FILTER, inode_filter_slot(ino)))
 }
 
 #[inline(always)]
-fn is_marked(slots: &'static Array<u64>, slot: u32) -> bool {
-    slots.get(slot).is_some_and(|marked| *marked != 0)
+fn is_nonzero(slots: &'static Array<u64>, slot: u32) -> bool {
+    slots.get(slot).is_some_and(|entries| *entries != 0)
 }
 
-/// Counts an entry in a filter, before it is put into its table.
+/// Increments a filter slot, before the insertion of an entry into its map.
 #[inline(always)]
-fn count_in(slots: &'static Array<u64>, slot: u32) {
+fn increment(slots: &'static Array<u64>, slot: u32) {
     if let Some(entries) = slots.get_ptr_mut(slot) {
         // SAFETY: points to a live map value.
         unsafe { add(entries, 1) };
     }
 }
 
-/// Counts an entry out of a filter, after it was taken out of its table.
+/// Decrements a filter slot, after the removal of an entry from its map.
 #[inline(always)]
-fn count_out(slots: &'static Array<u64>, slot: u32) {
+fn decrement(slots: &'static Array<u64>, slot: u32) {
     if let Some(entries) = slots.get_ptr_mut(slot) {
         // SAFETY: points to a live map value.
         unsafe { add(entries, MINUS_ONE) };
     }
 }
 
-/// Starts to follow the process of `task`. `false` when it was followed in this role already or the table is
-/// full. A participant becomes a target when it turns out to be one.
+/// Starts to follow the process of `task`. Returns `false` if it was already followed in this role, or if the
+/// table is full. With `ROLE_TARGET`, a participant becomes a target.
 #[inline(always)]
 pub(crate) fn follow(process: ProcessId, role: u32, task: Kptr) -> bool {
     let slot = tgid_filter_slot(process.tgid);
-    count_in(&TGID_FILTER, slot);
+    increment(&TGID_FILTER, slot);
     let entry = ProcessEntry { start_ns: process.start_ns, role, ..ProcessEntry::default() };
     let error = match PROCESSES.insert(process.tgid, entry, NOEXIST) {
         Ok(()) => {
-            note_leader(process.tgid, task);
+            store_leader(process.tgid, task);
             return true;
         }
         Err(error) => error,
     };
-    count_out(&TGID_FILTER, slot);
+    decrement(&TGID_FILTER, slot);
     if error == EXISTS {
-        return renew(&process, role, task) || role == ROLE_TARGET && promote(process.tgid);
+        return replace_ended(&process, role, task) || role == ROLE_TARGET && promote(process.tgid);
     }
     losses::count(Reason::ProcessesFull, 0);
     false
 }
 
-/// Takes out the entry of a process that has ended. Whether there was one.
+/// Removes the entry of a process that has ended. Returns whether it had one.
 #[inline(always)]
 pub(crate) fn forget(tgid: u32) -> bool {
     let is_out = PROCESSES.remove(tgid).is_ok();
     if is_out {
-        count_out(&TGID_FILTER, tgid_filter_slot(tgid));
+        decrement(&TGID_FILTER, tgid_filter_slot(tgid));
     }
     is_out
 }
 
-/// Notes the address of a process's leader ([`ProcessEntry::task`]), of which `task` is a thread.
+/// Stores the address of a process's leader ([`ProcessEntry::task`]). `task` is a thread of the process.
 #[inline(always)]
-pub(crate) fn note_leader(tgid: u32, task: Kptr) {
+pub(crate) fn store_leader(tgid: u32, task: Kptr) {
     if let Some(entry) = entry(tgid) {
         let leader = task.follow(&TASK_GROUP_LEADER).unwrap_or(Kptr(0));
         // SAFETY: the pointer comes from the map and is not NULL; the field is a plain integer.
@@ -123,10 +123,10 @@ pub(crate) fn note_leader(tgid: u32, task: Kptr) {
     }
 }
 
-/// Takes over the entry of a dead process of this pid, whose end was not seen; `false` when the entry
-/// is this process's own. In place: another entry would not fit on the stack.
+/// Replaces the entry of an ended process with the same tgid, whose exit event was missed. Returns `false` if the
+/// entry belongs to this process. Works in place, because the stack has no room for another entry.
 #[inline(always)]
-fn renew(process: &ProcessId, role: u32, task: Kptr) -> bool {
+fn replace_ended(process: &ProcessId, role: u32, task: Kptr) -> bool {
     let Some(entry) = entry(process.tgid) else { return false };
     // SAFETY: the pointer comes from the map and is not NULL; all fields are plain integers.
     unsafe {
@@ -140,10 +140,11 @@ fn renew(process: &ProcessId, role: u32, task: Kptr) -> bool {
         ((*entry).other_bytes, (*entry).other_calls) = (0, 0);
         (*entry).read_ends = 0;
     }
-    note_leader(process.tgid, task);
+    store_leader(process.tgid, task);
     true
 }
 
+/// Makes a participant a target. Returns `false` if it is one already.
 #[inline(always)]
 fn promote(tgid: u32) -> bool {
     let Some(entry) = entry(tgid) else { return false };
@@ -157,16 +158,16 @@ fn promote(tgid: u32) -> bool {
     true
 }
 
-/// Makes sure that a stranger who touched a watched object is followed to its end.
+/// Makes a process that used a watched object a participant, unless it is followed already.
 #[inline(never)]
-pub(crate) fn note_participant(process: &ProcessId, task: Kptr) {
+pub(crate) fn follow_participant(process: &ProcessId, task: Kptr) {
     if PROCESSES.get_ptr(process.tgid).is_none() {
         follow(*process, ROLE_PARTICIPANT, task);
     }
 }
 
-/// From now on everything this process writes counts: it reads what the target wrote. `false` when that
-/// was so before.
+/// Makes a process a relay with this hop, because it read output of the target: from now on, all its writes
+/// count. Returns `false` if it already was a relay with this or a smaller hop.
 #[inline(never)]
 pub(crate) fn follow_output(tgid: u32, hop: u32) -> bool {
     if tgid == SELF_TGID.load32() {
@@ -183,94 +184,94 @@ pub(crate) fn follow_output(tgid: u32, hop: u32) -> bool {
     true
 }
 
-/// How an object is watched ([`watch`]); `None` when it is not.
+/// Flags and hop of a watched object ([`watch`]); `None` if it is not watched.
 #[inline(always)]
 pub(crate) fn value(id: &ObjectId) -> Option<u32> {
-    // SAFETY: the map is created without preallocation, so the value is not recycled while an RCU
+    // SAFETY: the map is created without preallocation, so the value is not reused while an RCU
     // reader looks at it.
     unsafe { OBJECTS.get(id) }.map(|watch| watch.value)
 }
 
-/// Whether bytes on this object count for a process that is no target.
+/// Whether transfers of all processes count on this object, not only those of targets.
 #[inline(always)]
 pub(crate) fn is_shared_watch(id: &ObjectId) -> bool {
     value(id).is_some_and(|value| value & watch::ALL_PROCESSES != 0)
 }
 
-/// Whether the object is under watch at all.
+/// Whether the object is watched.
 #[inline(always)]
 pub(crate) fn is_watched(id: &ObjectId) -> bool {
     OBJECTS.get_ptr(id).is_some()
 }
 
-/// From now on, what is written to this object may be captured: the target's output goes there.
+/// Marks an object to which the target writes output, so that writes to it are captured.
 #[inline(always)]
 pub(crate) fn mark_output(id: &ObjectId) {
     if !capture::is_on() {
         return;
     }
     if let Some(known) = OBJECTS.get_ptr_mut(id) {
-        // SAFETY: the map returned a valid, aligned pointer; the last writer wins, and all write this.
+        // SAFETY: the map returned a valid, aligned pointer; all concurrent writers set the same flag.
         unsafe { (*known).value |= watch::OUTPUT };
     }
 }
 
-/// Through whom an object is seen.
+/// How an object was seen.
 #[derive(Clone, Copy)]
 pub(crate) struct Sighting {
-    /// Who.
+    /// The process that uses it.
     pub(crate) process: ProcessId,
-    /// What.
+    /// The object.
     pub(crate) id: ObjectId,
-    /// Through which fd.
+    /// The fd; -1 for the peer of another object.
     pub(crate) fd: i32,
     /// Scratch slot of the calling program.
     pub(crate) slot: u32,
-    /// How many readers away from the target.
+    /// The hop of the object.
     pub(crate) hop: u32,
-    /// Bytes that were just written to it.
+    /// Bytes of the write through which it was seen.
     pub(crate) in_flight: u64,
 }
 
-/// Puts an object under watch and describes it, the first time it is seen, or seen nearer to the
-/// target; the other half of a pty or a unix socket with it. `sighting` is used up.
+/// Watches an object and its peer, and sends an event for each: at the first sighting, and at a sighting with
+/// a smaller hop. Overwrites `sighting`.
 #[inline(always)]
 pub(crate) fn watch(sighting: &mut Sighting, file: Kptr) {
-    if !is_news(sighting) || !begin_watch(sighting, file, &ObjectId::NONE) {
+    if !is_new_or_closer(sighting) || !begin_watch(sighting, file, &ObjectId::NONE) {
         return;
     }
-    let mut other = Other { file: Kptr(0), id: ObjectId::NONE };
-    if find_other(file, &mut other) {
+    let mut peer = Peer { file: Kptr(0), id: ObjectId::NONE };
+    if find_peer(file, &mut peer) {
         let first = sighting.id;
-        (sighting.id, sighting.fd, sighting.in_flight) = (other.id, -1, 0);
-        if is_news(sighting) {
-            begin_watch(sighting, other.file, &first);
+        (sighting.id, sighting.fd, sighting.in_flight) = (peer.id, -1, 0);
+        if is_new_or_closer(sighting) {
+            begin_watch(sighting, peer.file, &first);
         }
     }
 }
 
-/// The other half of a pty or of a connected unix socket.
-struct Other {
+/// The other half of a pty, or the connected unix socket.
+struct Peer {
     file: Kptr,
     id: ObjectId,
 }
 
-/// A frame of its own, gone before the next call: the BPF stack is 512 bytes for all frames.
+/// Not inlined: its stack frame is free again before the next call. All frames together have 512 bytes.
 #[inline(never)]
-fn find_other(file: Kptr, out: &mut Other) -> bool {
-    let Some(other) = object::joined_file(file) else { return false };
-    let Some(state) = object::file_state(other) else { return false };
-    *out = Other { file: other, id: state.object };
+fn find_peer(file: Kptr, out: &mut Peer) -> bool {
+    let Some(peer) = object::peer_file(file) else { return false };
+    let Some(state) = object::file_state(peer) else { return false };
+    *out = Peer { file: peer, id: state.object };
     true
 }
 
 #[inline(always)]
-fn is_news(sighting: &Sighting) -> bool {
+fn is_new_or_closer(sighting: &Sighting) -> bool {
     value(&sighting.id).is_none_or(|value| watch::hop(value) > sighting.hop)
 }
 
-/// Cold: once for each object. `joined` is its other half, where that one was seen before it. Returns
-/// whether it came under watch just now.
+/// Cold: runs once for each object and hop. `joined` is the peer, if that was seen first. Returns whether the
+/// object was inserted or changed.
 #[inline(never)]
 fn begin_watch(sighting: &Sighting, file: Kptr, joined: &ObjectId) -> bool {
     let slot = sighting.slot;
@@ -282,28 +283,28 @@ fn begin_watch(sighting: &Sighting, file: Kptr, joined: &ObjectId) -> bool {
     record.payload.joined = *joined;
     record.payload.hop = sighting.hop;
     object::describe_object(u64::from(slot), file.0);
-    let value = audience(&record.payload) | sighting.hop << watch::HOP_SHIFT;
+    let value = watch_flags(&record.payload) | sighting.hop << watch::HOP_SHIFT;
     let inode = file.follow(&FILE_INODE).unwrap_or(Kptr(0)).0;
-    if put_under_watch(&sighting.id, &Watch { value, zero: 0, inode }) {
+    if insert_watch(&sighting.id, &Watch { value, zero: 0, inode }) {
         record.send(record.text_len());
         return true;
     }
     false
 }
 
-/// Puts an object into its table, or changes its value there; `false` when another CPU did, or there is no room.
+/// Inserts an object or changes its value. Returns `false` if another CPU was first, or if the table is full.
 #[inline(always)]
-fn put_under_watch(id: &ObjectId, watch: &Watch) -> bool {
+fn insert_watch(id: &ObjectId, watch: &Watch) -> bool {
     if is_watched(id) {
         return OBJECTS.insert(id, watch, EXIST).is_ok();
     }
     let (slot, is_filtered) = (inode_filter_slot(id.ino), watch.value & watch::ALL_PROCESSES != 0);
     if is_filtered {
-        count_in(&INODE_FILTER, slot);
+        increment(&INODE_FILTER, slot);
     }
     let Err(error) = OBJECTS.insert(id, watch, NOEXIST) else { return true };
     if is_filtered {
-        count_out(&INODE_FILTER, slot);
+        decrement(&INODE_FILTER, slot);
     }
     if error != EXISTS {
         losses::count(Reason::ObjectsFull, 0);
@@ -311,8 +312,9 @@ fn put_under_watch(id: &ObjectId, watch: &Watch) -> bool {
     false
 }
 
-/// Takes an object out of its table if `has_ended` says so of its inode, before and after: a process that opens it
-/// in between finds it in the table and does not put it in once more. Whether it is out.
+/// Removes an object if `has_ended` is true for its inode before and after the removal. The second check is
+/// needed because a process that opens the object in between may still find the entry and then does not insert
+/// a new one. Returns whether the object is not in the table any more.
 #[inline(always)]
 pub(crate) fn release(id: &ObjectId, has_ended: impl Fn(Kptr) -> bool) -> bool {
     // SAFETY: as in `value`.
@@ -328,16 +330,16 @@ pub(crate) fn release(id: &ObjectId, has_ended: impl Fn(Kptr) -> bool) -> bool {
         return false;
     }
     if watch.value & watch::ALL_PROCESSES != 0 {
-        count_out(&INODE_FILTER, inode_filter_slot(id.ino));
+        decrement(&INODE_FILTER, inode_filter_slot(id.ino));
     }
     true
 }
 
-/// Which processes are counted on an object, and whether its readers pass on what they take out.
+/// The flags of an object ([`watch`]): which processes count on it, and whether it passes bytes on.
 #[inline(always)]
-fn audience(seen: &event::Object) -> u32 {
+fn watch_flags(seen: &event::Object) -> u32 {
     let kind = seen.mode & mode::S_IFMT;
-    // One inode for everybody: /dev/null, and all eventfds, timers and their like.
+    // Unrelated processes share these inodes: /dev/null, and the one of all eventfds, timerfds and so on.
     if kind == mode::S_IFCHR && seen.rdev == NULL_RDEV || seen.magic == ANON_INODE_FS_MAGIC {
         return 0;
     }
@@ -348,7 +350,7 @@ fn audience(seen: &event::Object) -> u32 {
     watch::ALL_PROCESSES
 }
 
-/// Puts what fd 0, 1 and 2 of a process point to under watch.
+/// Watches the objects that fd 0, 1 and 2 of a process point to.
 #[inline(always)]
 pub(crate) fn watch_stdio(slot: u32, process: &ProcessId, files: Kptr) {
     watch_fd(slot, process, files, 0, 0);
@@ -356,14 +358,14 @@ pub(crate) fn watch_stdio(slot: u32, process: &ProcessId, files: Kptr) {
     watch_fd(slot, process, files, 2, 0);
 }
 
-/// Puts what one fd points to under watch, `hop` readers away from the target.
+/// Watches the object that one fd points to, with this hop.
 #[inline(always)]
 pub(crate) fn watch_fd(slot: u32, process: &ProcessId, files: Kptr, fd: i32, hop: u32) {
     let fd_and_hop = u64::from(fd as u32) | u64::from(hop) << 32;
     watch_open_fd(u64::from(slot), files.0, fd_and_hop, u64::from(process.tgid), process.start_ns);
 }
 
-/// Exported, so that the verifier checks it once; therefore it takes numbers only, and no more than five.
+/// Exported, so that the verifier checks it once. Such functions take at most five arguments, integers only.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn watch_open_fd(
@@ -388,7 +390,7 @@ extern "C" fn watch_open_fd(
     0
 }
 
-/// Whether this role makes every fd of interest count.
+/// Whether this is the role of a target.
 #[inline(always)]
 pub(crate) fn is_target(role: u32) -> bool {
     role == ROLE_TARGET

@@ -1,4 +1,4 @@
-//! Identity of an open file, and the facts that are taken once, at first sight.
+//! Identity of an open file, and the description of its object in events.
 
 use core::mem::MaybeUninit;
 
@@ -30,10 +30,10 @@ mod tty;
 pub(crate) use pipe::{pipe_at, pipe_state};
 pub(crate) use socket::peer_inode;
 
-/// Major of `/dev/tty`, `/dev/console` and `/dev/ptmx`: one inode, many terminals (`devices.txt`).
+/// Major number of `/dev/tty`, `/dev/console` and `/dev/ptmx` (`devices.txt`). Many terminals share their inodes.
 const SHARED_TTY_MAJOR: u32 = 5;
 
-/// The members of `struct inode` that identity is made of.
+/// The members of `struct inode` that the identity needs.
 #[derive(Clone, Copy)]
 pub(crate) struct Inode {
     pub(crate) address: Kptr,
@@ -43,13 +43,13 @@ pub(crate) struct Inode {
     pub(crate) sb: Kptr,
 }
 
-/// Reads what identity needs, in one short read where the kernel's layout allows it.
+/// Reads an [`Inode`]: in one short read if the kernel's struct layout allows it.
 #[inline(always)]
 fn inode_of(file: Kptr) -> Option<Inode> {
     let inode = file.follow(&FILE_INODE)?;
     if INODE_WINDOW.load() == 1 {
         let mut window = MaybeUninit::<[u64; INODE_WINDOW_BYTES as usize / 8]>::uninit();
-        // Straight into one buffer: returned by value it would stand on the stack twice.
+        // Reads directly into the buffer: returned by value, it would need stack space twice.
         // SAFETY: the helper writes the whole window or fails.
         let failed = unsafe {
             bpf_probe_read_kernel(
@@ -62,8 +62,8 @@ fn inode_of(file: Kptr) -> Option<Inode> {
             return None;
         }
         let base = window.as_ptr().cast::<u8>();
-        // SAFETY: the loader sets INODE_WINDOW only when each of these offsets, and the member
-        // behind it, lies within the window; the verifier checks it again.
+        // SAFETY: the loader sets INODE_WINDOW only if all these members are within the window; the
+        // verifier checks it again.
         unsafe {
             Some(Inode {
                 address: inode,
@@ -78,7 +78,7 @@ fn inode_of(file: Kptr) -> Option<Inode> {
     }
 }
 
-/// Reads member by member: slower, with a smaller frame. For everything but the hot path.
+/// Reads member by member: slower, but with a smaller stack frame. Not for the hot path.
 #[inline(always)]
 fn inode_by_members(inode: Kptr) -> Option<Inode> {
     Some(Inode {
@@ -102,7 +102,7 @@ pub(crate) fn identity(file: Kptr, inode: &Inode) -> Option<ObjectId> {
     Some(ObjectId { ino: inode.ino, dev, discriminator })
 }
 
-/// Writes what `fd` of a file table points to now; leaves `out` alone when it is closed.
+/// Writes what `fd` of a file table points to into `out`; does not change `out` if the fd is closed.
 #[inline(never)]
 pub(crate) fn fd_state(files: Kptr, fd: i32, out: &mut FdState) {
     if let Some(state) = file_of(FilesTable::Probed(files), fd).and_then(file_state) {
@@ -110,7 +110,7 @@ pub(crate) fn fd_state(files: Kptr, fd: i32, out: &mut FdState) {
     }
 }
 
-/// What an open file is.
+/// Object, mode and flags of an open file.
 #[inline(always)]
 pub(crate) fn file_state(file: Kptr) -> Option<FdState> {
     let mut state = FdState::default();
@@ -132,27 +132,27 @@ pub(crate) fn id_of(file: Kptr) -> Option<ObjectId> {
     if has_cast() { typed_id(file) } else { probed_id(file) }
 }
 
-/// The inode of an open file, for typed loads; only where [`has_cast`] says so.
+/// The inode of an open file, for typed loads. Requires [`has_cast`].
 #[inline(always)]
 fn typed_inode(file: Kptr) -> Option<Kptr> {
     file.cast(&TYPE_FILE).typed_follow(&FILE_INODE).non_null()
 }
 
-/// By what the inode of an open file is recognised. `None` where the kernel has no cast, and for the
-/// terminals that share an inode.
+/// Fingerprint of the inode of an open file. `None` if the kernel has no cast, and for terminals that share an
+/// inode.
 #[inline(always)]
-pub(crate) fn mark_of(file: Kptr) -> Option<InodeFingerprint> {
-    let mark = quick_mark(file)?;
-    let mode = Kptr(mark.address).member::<u16, _>(&INODE_MODE)?;
-    let rdev = Kptr(mark.address).member::<u32, _>(&INODE_RDEV)?;
+pub(crate) fn fingerprint_of(file: Kptr) -> Option<InodeFingerprint> {
+    let fingerprint = fingerprint_unchecked(file)?;
+    let mode = Kptr(fingerprint.address).member::<u16, _>(&INODE_MODE)?;
+    let rdev = Kptr(fingerprint.address).member::<u32, _>(&INODE_RDEV)?;
     let is_shared =
         u32::from(mode) & mode::S_IFMT == mode::S_IFCHR && rdev >> 20 == SHARED_TTY_MAJOR;
-    (!is_shared).then_some(mark)
+    (!is_shared).then_some(fingerprint)
 }
 
-/// As [`mark_of`], without a look at its kind: to compare with a mark that has been made.
+/// Fingerprint for comparison: as [`fingerprint_of`], but skips the check for shared terminals.
 #[inline(always)]
-pub(crate) fn quick_mark(file: Kptr) -> Option<InodeFingerprint> {
+pub(crate) fn fingerprint_unchecked(file: Kptr) -> Option<InodeFingerprint> {
     if !has_cast() {
         return None;
     }
@@ -175,7 +175,7 @@ pub(crate) fn number_of(file: Kptr) -> Option<u64> {
     file.follow(&FILE_INODE)?.member(&INODE_INO)
 }
 
-/// By plain loads, but for the terminals that share an inode.
+/// Identity with typed loads; with probed reads for terminals that share an inode.
 #[inline(always)]
 fn typed_id(file: Kptr) -> Option<ObjectId> {
     let inode = typed_inode(file)?;
@@ -191,7 +191,7 @@ fn typed_id(file: Kptr) -> Option<ObjectId> {
     Some(ObjectId { ino: inode.typed(&INODE_INO), dev, discriminator })
 }
 
-/// By probed reads, in a frame of its own.
+/// Identity with probed reads, in a separate stack frame.
 #[inline(always)]
 fn probed_id(file: Kptr) -> Option<ObjectId> {
     let mut id = ObjectId::NONE;
@@ -206,7 +206,7 @@ fn load_id(file: Kptr, out: &mut ObjectId) -> bool {
     true
 }
 
-/// A frame of its own, gone before the next call: the BPF stack is 512 bytes for all frames.
+/// Not inlined: its stack frame is free again before the next call. All frames together have 512 bytes.
 #[inline(never)]
 fn load_state(file: Kptr, out: &mut FdState) -> bool {
     let Some(inode) = file.follow(&FILE_INODE).and_then(inode_by_members) else { return false };
@@ -216,9 +216,9 @@ fn load_state(file: Kptr, out: &mut FdState) -> bool {
     true
 }
 
-/// As [`inode_of`], in a frame of its own; for everything but the hot path.
+/// As [`inode_of`], in a separate stack frame. Not for the hot path.
 #[inline(always)]
-pub(crate) fn inode_apart(file: Kptr) -> Option<Inode> {
+pub(crate) fn inode_noinline(file: Kptr) -> Option<Inode> {
     let mut inode = Inode { address: Kptr(0), mode: 0, rdev: 0, ino: 0, sb: Kptr(0) };
     load_inode(file, &mut inode).then_some(inode)
 }
@@ -230,9 +230,9 @@ fn load_inode(file: Kptr, out: &mut Inode) -> bool {
     true
 }
 
-/// Whether what was watched through this inode has ended: a pipe or socket with its last fd, a file when it is open
-/// for writing nowhere and not `is_held`, a device when it is not `is_held`. The memory may be another inode's by
-/// now, or no inode's.
+/// Whether the watched object of this inode has ended. A pipe or socket ends with its last fd. A file ends if no
+/// process has it open for writing and `is_held` is `false`; a device ends if `is_held` is `false`. The memory at
+/// this address may have been freed or reused.
 #[inline(always)]
 pub(crate) fn has_ended(inode: Kptr, ino: u64, is_held: bool) -> bool {
     if inode.member::<u64, _>(&INODE_INO) != Some(ino) {
@@ -240,25 +240,25 @@ pub(crate) fn has_ended(inode: Kptr, ino: u64, is_held: bool) -> bool {
     }
     let Some(mode) = inode.member::<u16, _>(&INODE_MODE) else { return true };
     match u32::from(mode) & mode::S_IFMT {
-        // `put_pipe_info` (fs/pipe.c) takes the buffer off the inode with the last open file.
+        // `put_pipe_info` (fs/pipe.c) clears `i_pipe` with the last open file.
         mode::S_IFIFO => inode.follow(&INODE_PIPE).is_none(),
-        // `sock_orphan` and the families' `release` (net/) take the socket off with the last open file.
+        // `sock_orphan` and the `release` of the socket families (net/) clear `sk` with the last open file.
         mode::S_IFSOCK => socket::is_released(inode),
         mode::S_IFREG => {
             !is_held && inode.member::<i32, _>(&INODE_WRITERS).is_none_or(|writers| writers <= 0)
         }
         mode::S_IFCHR if tty::is_pty_slave(inode.member(&INODE_RDEV).unwrap_or(0)) => {
-            // `devpts_pty_kill` (fs/devpts/inode.c) takes the name away with the master.
+            // `devpts_pty_kill` (fs/devpts/inode.c) removes the name when the master is closed.
             inode.member::<u32, _>(&INODE_NLINK) == Some(0)
         }
         _ => !is_held,
     }
 }
 
-/// The other half of a pty or of a connected unix stream, as an open file.
+/// An open file of the peer: the other half of a pty, or the connected unix socket.
 #[inline(always)]
-pub(crate) fn joined_file(file: Kptr) -> Option<Kptr> {
-    let inode = inode_apart(file)?;
+pub(crate) fn peer_file(file: Kptr) -> Option<Kptr> {
+    let inode = inode_noinline(file)?;
     match inode.mode & mode::S_IFMT {
         mode::S_IFSOCK => socket::peer_file(file.follow(&FILE_PRIVATE)?),
         mode::S_IFCHR => tty::other_half(file, &inode),
@@ -266,9 +266,9 @@ pub(crate) fn joined_file(file: Kptr) -> Option<Kptr> {
     }
 }
 
-/// Fills the record that was begun in `slot` with what is known about an open file.
+/// Fills the record that was started in `slot` with the description of an open file.
 ///
-/// Exported, so that the verifier checks it once instead of at each call: it holds the loops.
+/// Exported, so that the verifier checks it and its loops once instead of at each call.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn describe_object(slot: u64, file: u64) -> u64 {
@@ -280,7 +280,7 @@ pub(crate) extern "C" fn describe_object(slot: u64, file: u64) -> u64 {
 
 #[inline(always)]
 fn describe(file: Kptr, record: &mut emit::Record<event::Object>) {
-    let Some(inode) = inode_apart(file) else { return };
+    let Some(inode) = inode_noinline(file) else { return };
     let out = &mut record.payload;
     out.mode = inode.mode;
     out.rdev = inode.rdev;

@@ -1,8 +1,8 @@
-//! Ledger rows that do not exist yet. Cold: once for each row.
+//! Opens new ledger rows. Cold: runs once for each row.
 //!
-//! Opening a row does much: it puts the object under watch, notes who reads, announces the row. All of
-//! that is behind one exported function, so that the verifier checks it once and not at each of the
-//! places from which a row may be opened; the row waits in scratch memory meanwhile.
+//! Opening a row takes several steps: watch the object, register its reader, insert the row, send the event.
+//! Exported functions do this, so that the verifier checks them once and not at each call. Until then the row
+//! is pending: it is stored in scratch memory.
 
 use tracer_common::{
     ledger::{LedgerKey, READ, WRITE},
@@ -19,13 +19,13 @@ use crate::{
     read_ends, task,
 };
 
-/// [`Opening::hop`] of a row that puts nothing under watch.
-pub(crate) const NOT_OURS: u32 = u32::MAX;
+/// [`Opening::hop`] of a row that does not watch its object.
+pub(crate) const NO_WATCH: u32 = u32::MAX;
 
 /// A row that does not exist yet.
 #[derive(Clone, Copy)]
 pub(crate) struct Opening {
-    /// Its address.
+    /// Its key.
     pub(crate) key: LedgerKey,
     /// The open file.
     pub(crate) file: Kptr,
@@ -33,66 +33,65 @@ pub(crate) struct Opening {
     pub(crate) role: u32,
     /// Scratch slot of the calling program.
     pub(crate) slot: u32,
-    /// How far from the target its object is; [`NOT_OURS`] when that is for others to say.
+    /// The hop with which its object becomes watched; [`NO_WATCH`] if the transfer does not change that.
     pub(crate) hop: u32,
 }
 
-/// What waits in scratch memory.
+/// A row and its first transfer, in scratch memory.
 #[derive(Clone, Copy)]
-struct Waiting {
+struct Pending {
     opening: Opening,
     transfer: Transfer,
 }
 
-/// The scratch slot in which a row of this program waits.
+/// The scratch slot for pending rows of this program.
 #[inline(always)]
-fn place(slot: u32) -> u32 {
+fn pending_slot(slot: u32) -> u32 {
     if slot == slot::URING { slot::URING_ROW } else { slot::ROW }
 }
 
-/// Notes a row that is to be opened by [`open`] when the frames of the call at hand are gone:
-/// kernels before 6.13 give all frames of a call chain 512 bytes together.
+/// Stores a row until [`open`] opens it, when the stack frames of the current calls are free again. Kernels
+/// before 6.13 limit all frames of a call chain to 512 bytes together.
 #[inline(always)]
-pub(crate) fn wait(opening: &Opening, transfer: &Transfer) {
-    let Some(record) = emit::start::<Waiting>(place(opening.slot), 0) else { return };
+pub(crate) fn set_pending(opening: &Opening, transfer: &Transfer) {
+    let Some(record) = emit::start::<Pending>(pending_slot(opening.slot), 0) else { return };
     record.payload.opening = *opening;
     record.payload.transfer = *transfer;
 }
 
-/// Opens the row of a program that waits.
+/// Opens the pending row of a program.
 #[inline(always)]
 pub(crate) fn open(slot: u32) {
-    let place = u64::from(place(slot));
-    let hop = open_waiting(place);
+    let pending = u64::from(pending_slot(slot));
+    let hop = open_pending(pending);
     if hop != 0 {
-        watch_output(place, hop);
+        watch_output(pending, hop);
     }
 }
 
-/// Puts the object of the row under watch, notes who reads, and books the first transfer. Returns how far
-/// from the target the output of that reader is, where it is followed from now on; else 0. Exported, so
-/// that the verifier checks it once.
+/// Watches the object of the pending row, registers its reader and books the first transfer. If the reader has
+/// become a relay, returns the hop of its output; otherwise 0. Exported, so that the verifier checks it once.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn open_waiting(place: u64) -> u64 {
-    let Some(record) = emit::resume::<Waiting>(place as u32) else { return 0 };
-    let Waiting { opening, transfer } = &record.payload;
+extern "C" fn open_pending(pending: u64) -> u64 {
+    let Some(record) = emit::resume::<Pending>(pending as u32) else { return 0 };
+    let Pending { opening, transfer } = &record.payload;
     if !begin(opening, transfer) {
         return 0;
     }
-    let hop = if opening.key.direction == READ { note_reader(opening) } else { 0 };
-    open_row(place);
+    let hop = if opening.key.direction == READ { register_reader(opening) } else { 0 };
+    open_row(pending);
     u64::from(hop)
 }
 
-/// Puts stdout and stderr of the reader whose row was opened under watch, before it writes to them: who
-/// reads there may return from that before the writer does. Exported as [`open_waiting`].
+/// Watches stdout and stderr of the reader whose row was opened, before it writes to them: the read call of the
+/// next reader may return before the write call does. Exported for the same reason as [`open_pending`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn watch_output(place: u64, hop: u64) -> u64 {
-    if let Some(record) = emit::resume::<Waiting>(place as u32) {
+extern "C" fn watch_output(pending: u64, hop: u64) -> u64 {
+    if let Some(record) = emit::resume::<Pending>(pending as u32) {
         let Opening { key, slot, .. } = &record.payload.opening;
-        // A worker of io_uring completes what another process began.
+        // The current process may differ, if it completes an io_uring request of another process.
         if key.process.tgid == task::current_tgid() {
             let files = task::current_files();
             membership::watch_fd(*slot, &key.process, files, 1, hop as u32);
@@ -102,22 +101,22 @@ extern "C" fn watch_output(place: u64, hop: u64) -> u64 {
     0
 }
 
-/// Books the transfer that waits in its row, which is made. Exported as [`open_waiting`].
+/// Creates the pending row and books its transfer. Exported for the same reason as [`open_pending`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn open_row(place: u64) -> u64 {
-    if let Some(record) = emit::resume::<Waiting>(place as u32) {
-        let Waiting { opening, transfer } = &record.payload;
+extern "C" fn open_row(pending: u64) -> u64 {
+    if let Some(record) = emit::resume::<Pending>(pending as u32) {
+        let Pending { opening, transfer } = &record.payload;
         ledger::open(opening, transfer);
     }
     0
 }
 
-/// What comes before the row; `false` when there will be none.
+/// Watches the object of the row. Returns `false` if no row is to be created.
 #[inline(always)]
 fn begin(opening: &Opening, transfer: &Transfer) -> bool {
     let Opening { key, slot, hop, .. } = *opening;
-    if hop == NOT_OURS {
+    if hop == NO_WATCH {
         return true;
     }
     let LedgerKey { process, object: id, fd, direction } = key;
@@ -127,20 +126,20 @@ fn begin(opening: &Opening, transfer: &Transfer) -> bool {
     if hop == 0 && direction == WRITE {
         membership::mark_output(&id);
     }
-    // A reader's wake-ups of itself (eventfd) and its /dev/null are nobody's way.
+    // Anonymous inodes and /dev/null never extend the relay chain.
     hop == 0 || membership::is_shared_watch(&id)
 }
 
-/// A process that reads what passes on: its close will be told, and its own output followed. Returns as
-/// [`open_waiting`].
+/// Registers the reader of an object that passes bytes on: the close of its read end is reported and its output
+/// is followed. Returns as [`open_pending`].
 #[inline(never)]
-fn note_reader(opening: &Opening) -> u32 {
+fn register_reader(opening: &Opening) -> u32 {
     let LedgerKey { process, object: id, fd, .. } = &opening.key;
     let Some(value) = membership::value(id) else { return 0 };
     if value & watch::PASSES_ON == 0 {
         return 0;
     }
-    read_ends::remember(process, *fd, id, opening.file);
+    read_ends::register(process, *fd, id, opening.file);
     let hop = watch::hop(value) + 1;
     if hop <= FOLLOW_READERS.load32() && membership::follow_output(process.tgid, hop) {
         hop

@@ -1,9 +1,10 @@
-//! The reading ends whose close is told. Once an fd is closed it no longer leads to what it was, so
-//! the end is noted while it is open: when it is created, first read from, or found by the survey.
+//! Registers read ends and reports their close. A closed fd no longer leads to its object. Therefore a read end is
+//! registered while it is open: when it is created, at the first read, or when the survey finds it.
 //!
-//! Each process has a bitmap of its noted ends ([`tracer_common::process::ProcessEntry::read_ends`]), so that a call that closes many
-//! fds at once (`execve`, `close_range`) looks at these alone. Ends of fds from [`HIGH_ENDS`] on share a bit;
-//! a sweep finds those of them that were closed without a call that names them.
+//! Each process has a bitmap of its registered read ends
+//! ([`tracer_common::process::ProcessEntry::read_ends`]). A call that closes many fds at once (`execve`,
+//! `close_range`) checks only these. Read ends of fds from [`HIGH_ENDS`] on share a bit; if such a call closes one
+//! that is not checked, a sweep finds it.
 
 use tracer_common::{
     event::{self, kind},
@@ -27,9 +28,9 @@ use crate::{
     task::FilesTable,
 };
 
-/// Notes a reading end.
+/// Registers a read end.
 #[inline(never)]
-pub(crate) fn remember(process: &ProcessId, fd: i32, object: &ObjectId, file: Kptr) {
+pub(crate) fn register(process: &ProcessId, fd: i32, object: &ObjectId, file: Kptr) {
     let inode = file.follow(&FILE_INODE).unwrap_or(Kptr(0)).0;
     let end = ReadEnd { object: *object, inode, start_ns: process.start_ns };
     if READ_ENDS.insert(EndKey { tgid: process.tgid, fd }, end, 0).is_err() {
@@ -37,7 +38,8 @@ pub(crate) fn remember(process: &ProcessId, fd: i32, object: &ObjectId, file: Kp
         return;
     }
     if let Some(entry) = membership::entry(process.tgid) {
-        // SAFETY: points to a live map value. A bit that a race with another thread loses is found by the sweep.
+        // SAFETY: points to a live map value. If a race with another thread loses a bit, the
+        // sweep still finds the read end.
         unsafe { (*entry).read_ends |= 1 << bit_of(fd) };
     }
 }
@@ -48,47 +50,47 @@ fn bit_of(fd: i32) -> u32 {
     if (0..HIGH_ENDS as i32).contains(&fd) { fd as u32 } else { HIGH_ENDS }
 }
 
-/// Takes out an end, and its bit where no other fd shares it.
+/// Removes a read end, and its bit if no other fd shares it.
 #[inline(always)]
-fn take_out(key: EndKey) -> bool {
+fn remove(key: EndKey) -> bool {
     if let Some(entry) = membership::entry(key.tgid)
         && bit_of(key.fd) != HIGH_ENDS
     {
-        // SAFETY: as in `remember`.
+        // SAFETY: as in `register`.
         unsafe { (*entry).read_ends &= !(1 << bit_of(key.fd)) };
     }
     READ_ENDS.remove(key).is_ok()
 }
 
-/// Takes back what [`remember`] noted.
+/// Removes what [`register`] inserted.
 #[inline(always)]
 pub(crate) fn forget(process: &ProcessId, fd: i32) {
     let key = EndKey { tgid: process.tgid, fd };
-    // SAFETY: the map is created without preallocation, so the value is not recycled meanwhile.
+    // SAFETY: the map is created without preallocation, so the value is not reused while it is read.
     if unsafe { READ_ENDS.get(key) }.is_some_and(|end| end.start_ns == process.start_ns) {
-        take_out(key);
+        remove(key);
     }
 }
 
-/// A target created a pipe or a pair of sockets: notes an end that can be read, and tells of it.
+/// Registers a read end of a pipe or socket pair that a target created, and reports it.
 #[inline(never)]
 pub(crate) fn created(call: &Call, fd: i32) {
     let files = FilesTable::Probed(task::current_files());
     let Some(file) = file_of(files, fd) else { return };
     let Some(state) = object::file_state(file) else { return };
-    remember(&call.process, fd, &state.object, file);
+    register(&call.process, fd, &state.object, file);
     if let Some(record) = begin(kind::CREATED, &call.process, call.role, fd, state) {
         record.send(0);
     }
 }
 
-/// `fd` of the caller was closed, or means something new.
+/// Reports the read end of an fd that the caller closed or replaced.
 #[inline(always)]
 pub(crate) fn closed(call: &Call, fd: i32) {
     close_one(packed(call.process.tgid, fd), call.process.start_ns, u64::from(call.role));
 }
 
-/// The caller closed every fd from `first` to `last`.
+/// Reports the read ends that `close_range` closed, from `first` on.
 #[inline(always)]
 pub(crate) fn closed_range(call: &Call, first: u32) {
     let ProcessId { tgid, start_ns, .. } = call.process;
@@ -100,13 +102,13 @@ pub(crate) fn closed_range(call: &Call, first: u32) {
     }
 }
 
-/// A process has a new image: the kernel has closed what was `O_CLOEXEC`.
+/// Reports the read ends that an exec closed, because they were `O_CLOEXEC`.
 #[inline(always)]
 pub(crate) fn closed_by_exec(process: &ProcessId, role: u32) {
     check_low_ends(u64::from(process.tgid), process.start_ns, u64::from(role));
 }
 
-/// An fd of a process in one number.
+/// Tgid and fd in one integer.
 #[inline(always)]
 fn packed(tgid: u32, fd: i32) -> u64 {
     u64::from(tgid) << 32 | u64::from(fd as u32)
@@ -117,8 +119,8 @@ fn unpacked(packed: u64) -> EndKey {
     EndKey { tgid: (packed >> 32) as u32, fd: packed as i32 }
 }
 
-/// Tells of each end with a bit of its own that is no longer open. Exported, so that the verifier checks its
-/// loop once; therefore it takes numbers only, like those below.
+/// Reports each read end with its own bit whose fd is closed. Exported, like those below, so that the verifier
+/// checks its loop once. Therefore it takes integers only.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn check_low_ends(tgid: u64, start_ns: u64, role: u64) -> u64 {
@@ -136,7 +138,7 @@ extern "C" fn check_low_ends(tgid: u64, start_ns: u64, role: u64) -> u64 {
     0
 }
 
-/// As [`check_low_ends`], for the first fds of a range that share a bit.
+/// As [`check_low_ends`], for the first [`limits::CLOSE_RANGE`] fds of a range that share a bit.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn check_high_ends(tgid: u64, start_ns: u64, role: u64, first: u64) -> u64 {
@@ -148,39 +150,39 @@ extern "C" fn check_high_ends(tgid: u64, start_ns: u64, role: u64, first: u64) -
     0
 }
 
-/// Tells of a noted end that is no longer open, and takes it out. 1 when the end is out of the table.
+/// Reports and removes a registered read end if its fd is closed. Returns 1 if it is not in the table any more.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn check_end(who: u64, start_ns: u64, role: u64, files: u64) -> u64 {
-    let key = unpacked(who);
-    // SAFETY: the map is created without preallocation, so the value is not recycled meanwhile.
+pub(crate) extern "C" fn check_end(tgid_and_fd: u64, start_ns: u64, role: u64, files: u64) -> u64 {
+    let key = unpacked(tgid_and_fd);
+    // SAFETY: the map is created without preallocation, so the value is not reused while it is read.
     let Some(end) = (unsafe { READ_ENDS.get(key) }) else { return 1 };
-    let (noted, of) = (end.inode, end.start_ns);
-    // An end of a process that has the same pid.
-    if of != start_ns {
+    let (registered, owner_start) = (end.inode, end.start_ns);
+    // The read end belongs to an earlier process with the same pid.
+    if owner_start != start_ns {
         return 1;
     }
     let file = file_of(FilesTable::Probed(Kptr(files)), key.fd);
     let inode = file.and_then(|file| file.follow(&FILE_INODE)).unwrap_or(Kptr(0)).0;
-    if inode == noted {
+    if inode == registered {
         return 0;
     }
-    close_one(who, start_ns, role);
+    close_one(tgid_and_fd, start_ns, role);
     1
 }
 
-/// This fd was closed: tells of it where it was a noted end.
+/// Reports a closed fd if it was a registered read end.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn close_one(who: u64, start_ns: u64, role: u64) -> u64 {
-    let key = unpacked(who);
+extern "C" fn close_one(tgid_and_fd: u64, start_ns: u64, role: u64) -> u64 {
+    let key = unpacked(tgid_and_fd);
     let process = ProcessId::new(key.tgid, start_ns);
     // SAFETY: as in `check_end`.
     let Some(end) = (unsafe { READ_ENDS.get(key) }) else { return 0 };
-    let (inode, of) = (end.inode, end.start_ns);
+    let (inode, owner_start) = (end.inode, end.start_ns);
     let state = FdState { object: end.object, mode: 0, flags: 0 };
-    take_out(key);
-    if of == start_ns
+    remove(key);
+    if owner_start == start_ns
         && let Some(record) = begin(kind::CLOSED, &process, role as u32, key.fd, state)
     {
         describe_closed(inode, state.object.ino);
@@ -208,8 +210,8 @@ fn begin(
     Some(record)
 }
 
-/// Reads the pipe behind a closed end into this program's slot. Exported, so that the verifier checks
-/// its loop once.
+/// Reads the state of the pipe of a closed read end into the record. Exported, so that the verifier checks its
+/// loop once.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn describe_closed(inode: u64, ino: u64) -> u64 {

@@ -1,6 +1,6 @@
-//! The syscall number and arguments, out of the registers saved at kernel entry.
+//! Reads the syscall number and arguments from the registers saved at kernel entry.
 //!
-//! Everything that depends on the architecture is in this file and in `syscalls/table.rs`.
+//! All architecture-dependent code is in this file and in `syscalls/table.rs`.
 
 use tracer_common::offsets::number;
 
@@ -32,19 +32,19 @@ mod layout {
     pub(super) const COMPAT_MODE: Mode = 1 << 22;
 }
 
-/// What of a task says whether it is in a 32-bit call.
+/// Type of the task member that contains the flag of a 32-bit call.
 pub(crate) type Mode = layout::Mode;
 
-/// Where it stands in the task.
+/// Offset of that member in `struct task_struct`.
 pub(crate) const MODE: Constant<{ layout::MODE }> = Constant;
 
-/// Whether it says so.
+/// Whether the flag of a 32-bit call is set.
 #[inline(always)]
 pub(crate) fn is_compat(mode: Mode) -> bool {
     mode & layout::COMPAT_MODE != 0
 }
 
-/// The syscall number: 8 bytes on x86-64, 4 on AArch64, and the verifier allows no more.
+/// The syscall number: 8 bytes on x86-64, 4 on AArch64. The verifier rejects a larger read.
 #[inline(always)]
 pub(crate) fn number(regs: Kptr) -> u64 {
     let address = regs.0 + layout::NUMBER;
@@ -61,7 +61,7 @@ pub(crate) fn number(regs: Kptr) -> u64 {
 /// Argument `N` of a call of the native entry.
 #[inline(always)]
 pub(crate) fn native<const N: usize>(regs: Kptr) -> u64 {
-    // SAFETY: as in `number`; the offsets are constants inside `struct pt_regs`.
+    // SAFETY: as in `number`; the offsets are within `struct pt_regs`.
     unsafe { *((regs.0 + layout::NATIVE[N]) as *const u64) }
 }
 

@@ -1,6 +1,6 @@
-//! What every object of programs must have.
+//! Required items of every eBPF object file.
 
-/// The verifier refuses a program that can reach this loop, so no panic can ever run.
+/// The verifier rejects a program that can reach this loop, so no loaded program can panic.
 #[cfg(target_arch = "bpf")]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {

@@ -1,6 +1,6 @@
-//! The program that user space runs to take out of the tables what has ended ([`tracer_common::sweep`]): by
-//! `BPF_PROG_TEST_RUN` of a raw tracepoint (`bpf_prog_test_run_raw_tp`, net/bpf/test_run.c, Linux 5.10), attached
-//! to nothing.
+//! The program that removes ended entries from the maps ([`tracer_common::sweep`]). It is a raw tracepoint
+//! program that is never attached: user space runs it with `BPF_PROG_TEST_RUN` (`bpf_prog_test_run_raw_tp`,
+//! net/bpf/test_run.c, Linux 5.10).
 
 use tracer_common::{
     id::ProcessId,
@@ -19,7 +19,7 @@ use crate::{
     task::{self, FilesTable},
 };
 
-/// See the module. Without aya's macro, whose programs return 0.
+/// Entry point, see the module documentation. aya's macro is not used, because its programs always return 0.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "raw_tp")]
 pub(crate) fn sweep(ctx: *const u64) -> i32 {
@@ -30,7 +30,7 @@ pub(crate) fn sweep(ctx: *const u64) -> i32 {
         question::RELEASE => release(a, b, c),
         question::LEADS => leads(a, b, c, d),
         question::FORGET_PROCESS => forget_process(a, b),
-        question::CHECK_END => check_noted_end(a, b),
+        question::CHECK_END => check_registered_end(a, b),
         question::FORGET_REQUEST => forget_request(a, b),
         question::FORGET_INTERRUPTED => u64::from(ledger::forget_interrupted(a as u32)),
         _ => 0,
@@ -38,7 +38,7 @@ pub(crate) fn sweep(ctx: *const u64) -> i32 {
     answer as i32
 }
 
-/// Exported, so that the verifier checks each of these once; therefore they take numbers only.
+/// Exported, like those below, so that the verifier checks it once. Therefore they take integers only.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn release(ino: u64, dev_and_discriminator: u64, is_held: u64) -> u64 {
@@ -49,21 +49,25 @@ extern "C" fn release(ino: u64, dev_and_discriminator: u64, is_held: u64) -> u64
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn leads(who: u64, start_ns: u64, ino: u64, dev_and_discriminator: u64) -> u64 {
+extern "C" fn leads(tgid_and_fd: u64, start_ns: u64, ino: u64, dev_and_discriminator: u64) -> u64 {
     let id = object_of(ino, dev_and_discriminator);
-    u64::from(leads_to(ProcessId::new((who >> 32) as u32, start_ns), who as i32, &id))
+    u64::from(leads_to(
+        ProcessId::new((tgid_and_fd >> 32) as u32, start_ns),
+        tgid_and_fd as i32,
+        &id,
+    ))
 }
 
 #[inline(always)]
 fn leads_to(process: ProcessId, fd: i32, id: &ObjectId) -> bool {
     let Some(files) = open_files(&process) else { return false };
-    // What cannot be read counts as open.
+    // If the file table or the file cannot be read, the fd counts as open.
     files.0 == 0
         || fdlookup::file_of(FilesTable::Probed(files), fd)
             .is_some_and(|file| object::file_state(file).is_none_or(|state| state.object == *id))
 }
 
-/// The file table of a followed process: `None` when it has ended, 0 when it cannot be told.
+/// The file table of a followed process: `None` if it has ended, 0 if the table is unknown.
 #[inline(always)]
 fn open_files(process: &ProcessId) -> Option<Kptr> {
     let entry = membership::entry(process.tgid)?;
@@ -83,29 +87,29 @@ fn open_files(process: &ProcessId) -> Option<Kptr> {
 extern "C" fn forget_process(tgid: u64, start_ns: u64) -> u64 {
     let tgid = tgid as u32;
     let Some(entry) = membership::entry(tgid) else { return 0 };
-    let is_it = membership::read(tgid, entry).0.start_ns == start_ns;
-    u64::from(is_it && membership::forget(tgid))
+    let is_same_process = membership::read(tgid, entry).0.start_ns == start_ns;
+    u64::from(is_same_process && membership::forget(tgid))
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn check_noted_end(who: u64, start_ns: u64) -> u64 {
-    let process = ProcessId::new((who >> 32) as u32, start_ns);
+extern "C" fn check_registered_end(tgid_and_fd: u64, start_ns: u64) -> u64 {
+    let process = ProcessId::new((tgid_and_fd >> 32) as u32, start_ns);
     match open_files(&process) {
         None => {
-            read_ends::forget(&process, who as i32);
+            read_ends::forget(&process, tgid_and_fd as i32);
             1
         }
         Some(Kptr(0)) => 0,
-        Some(files) => read_ends::check_end(who, start_ns, 0, files.0),
+        Some(files) => read_ends::check_end(tgid_and_fd, start_ns, 0, files.0),
     }
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn forget_request(address: u64, start_ns: u64) -> u64 {
-    // SAFETY: the map is created without preallocation, so the value is not recycled meanwhile.
+    // SAFETY: the map is created without preallocation, so the value is not reused while it is read.
     let owner = unsafe { URING.get(address) };
-    let is_its = owner.is_some_and(|owner| owner.process.start_ns == start_ns);
-    u64::from(is_its && io_uring::forget(address))
+    let is_owner = owner.is_some_and(|owner| owner.process.start_ns == start_ns);
+    u64::from(is_owner && io_uring::forget(address))
 }

@@ -1,8 +1,8 @@
-//! What each syscall means for the ledger.
+//! Decodes syscalls for the ledger.
 //!
-//! Nearly every call goes the short way ([`plain`]). The others are noted in per-CPU memory, and go
-//! through functions that the verifier checks apart from each other and from their caller: it follows
-//! each of them once, and not once for every way that leads there. They therefore take numbers only.
+//! Nearly every call takes the fast path ([`fast_path`]). The slow path stores the call in per-CPU memory and
+//! processes it in exported functions. The verifier checks an exported function once, not once for every
+//! path that leads to it. Therefore these functions take integers only.
 
 pub(crate) mod fast_path;
 pub(crate) mod io;
@@ -21,38 +21,38 @@ use crate::{
     task::{self, FilesTable},
 };
 
-/// A returned syscall that goes the long way.
+/// A returned syscall on the slow path.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct SyscallContext {
-    /// Class out of [`table`].
+    /// Class from [`table`].
     pub(crate) class: u32,
-    /// 1: by the 32-bit entry.
+    /// 1 for a call of the 32-bit entry.
     pub(crate) compat: u32,
     /// Its result: a count, an fd, or a negative errno.
     pub(crate) result: i64,
     /// Its arguments.
     pub(crate) args: [u64; 6],
-    /// What it did to one fd, where it moves bytes.
+    /// Its transfer on one fd, if it moves bytes.
     pub(crate) side: IoSide,
 }
 
 impl SyscallContext {
-    /// Notes a call; `false` never happens.
+    /// Stores a call. Always returns `true`; the check is needed for the verifier.
     #[inline(always)]
-    pub(crate) fn note(regs: Kptr, is_compat: bool, class: u32, result: i64) -> bool {
-        let Some(this) = Self::noted() else { return false };
+    pub(crate) fn store(regs: Kptr, is_compat: bool, class: u32, result: i64) -> bool {
+        let Some(this) = Self::current() else { return false };
         (this.class, this.compat, this.result) = (class, u32::from(is_compat), result);
         regs::copy(regs, is_compat, &mut this.args);
         true
     }
 
-    /// The call that was noted last on this CPU.
+    /// The call that was stored last on this CPU.
     #[inline(always)]
-    pub(crate) fn noted() -> Option<&'static mut Self> {
+    pub(crate) fn current() -> Option<&'static mut Self> {
         let returned: *mut Self = SYSCALL_CONTEXT.get_ptr_mut(0)?;
         // SAFETY: the map returned a valid, aligned pointer to this CPU's slot, which belongs to one
-        // program; every member is made of integers.
+        // program; all members are integers.
         Some(unsafe { &mut *returned })
     }
 }
@@ -61,7 +61,7 @@ impl SyscallContext {
 #[derive(Clone, Copy)]
 pub(crate) struct Args {
     values: &'static [u64; 6],
-    /// By the 32-bit entry.
+    /// Whether it is a call of the 32-bit entry.
     pub(crate) compat: bool,
 }
 
@@ -79,10 +79,10 @@ impl Args {
     }
 }
 
-/// A noted call, and who made it.
+/// The current call and its caller.
 #[derive(Clone, Copy)]
 pub(crate) struct Call {
-    /// Class out of [`table`].
+    /// Class from [`table`].
     pub(crate) class: u32,
     /// Its arguments.
     pub(crate) args: Args,
@@ -90,19 +90,19 @@ pub(crate) struct Call {
     pub(crate) result: i64,
     /// The open files of the caller.
     pub(crate) files: FilesTable,
-    /// The caller's table entry; `None` for a stranger.
+    /// The caller's table entry; `None` if the caller is not followed.
     pub(crate) entry: Option<NonNull<ProcessEntry>>,
-    /// The caller; only its tgid is set for a stranger.
+    /// The caller; only its tgid is set if it is not followed.
     pub(crate) process: ProcessId,
-    /// `ROLE_*`, 0 for a stranger.
+    /// `ROLE_*`, 0 if the caller is not followed.
     pub(crate) role: u32,
 }
 
 impl Call {
-    /// The call that was noted, with what is known of its caller.
+    /// The call that was stored last on this CPU, with the data of its caller.
     #[inline(always)]
-    pub(crate) fn noted() -> Option<Self> {
-        let returned = SyscallContext::noted()?;
+    pub(crate) fn current() -> Option<Self> {
+        let returned = SyscallContext::current()?;
         let (entry, process, role) = io::caller(task::current_tgid());
         let args = Args { values: &returned.args, compat: returned.compat == 1 };
         let (class, result, files) = (returned.class, returned.result, task::current_open_files());

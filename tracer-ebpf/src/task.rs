@@ -1,4 +1,4 @@
-//! Facts about tasks.
+//! Reads the properties of tasks.
 
 use aya_ebpf::helpers::{
     bpf_get_current_comm, bpf_get_current_pid_tgid,
@@ -38,12 +38,12 @@ pub(crate) fn current() -> Kptr {
     Kptr(unsafe { bpf_get_current_task() })
 }
 
-/// The current task, read in the cheapest way that this kernel has.
+/// The current task, for the cheapest kind of read that this kernel supports.
 #[derive(Clone, Copy)]
 pub(crate) struct CurrentTask(Kptr);
 
 impl CurrentTask {
-    /// Asks for it once; `bpf_get_current_task_btf` has a type that the verifier knows.
+    /// Calls the helper. The verifier knows the type of the result of `bpf_get_current_task_btf`.
     #[inline(always)]
     pub(crate) fn get() -> Self {
         if HAS_TASK_BTF.load() == 1 {
@@ -54,7 +54,7 @@ impl CurrentTask {
         }
     }
 
-    /// Its process in the initial pid namespace.
+    /// Its tgid in the initial pid namespace.
     #[inline(always)]
     pub(crate) fn tgid(self) -> u32 {
         if HAS_TASK_BTF.load() == 1 { self.0.typed(&TASK_TGID) } else { current_tgid() }
@@ -71,8 +71,8 @@ impl CurrentTask {
         regs::is_compat(mode)
     }
 
-    /// Whether its process has no other thread. Only the thread itself can change that: kernel workers of
-    /// its own (io_uring, vhost) are threads too, and it is the one to start the first of them.
+    /// Whether its process has no other thread. Only the thread itself can change that: kernel workers of the
+    /// process (io_uring, vhost) are threads too, and the thread itself starts the first one.
     #[inline(always)]
     pub(crate) fn is_alone(self) -> bool {
         HAS_TASK_BTF.load() == 1
@@ -89,7 +89,7 @@ impl CurrentTask {
         }
     }
 
-    /// Its process.
+    /// The identity of its process.
     #[inline(always)]
     pub(crate) fn process(self, tgid: u32) -> ProcessId {
         if HAS_TASK_BTF.load() == 1 {
@@ -101,9 +101,9 @@ impl CurrentTask {
     }
 }
 
-/// The open file table of the current task, for what is not hot: from Linux 6.2 on the verifier looks through
-/// all types of the kernel, several times, whenever a program follows a pointer out of a task that it trusts.
-/// Milliseconds each; not so through a cast.
+/// The open file table of the current task, outside the hot path. From Linux 6.2 on, the verifier searches all
+/// kernel types several times for each pointer load from a trusted task, which takes milliseconds. A load through
+/// a cast avoids this.
 #[inline(always)]
 pub(crate) fn current_open_files() -> FilesTable {
     if has_cast() {
@@ -117,7 +117,7 @@ pub(crate) fn current_open_files() -> FilesTable {
 pub(crate) enum FilesTable {
     /// The verifier knows its type.
     Typed(Kptr),
-    /// Only an address.
+    /// Only its address is known; needs probed reads.
     Probed(Kptr),
 }
 
@@ -135,7 +135,7 @@ pub(crate) fn process_of(task: Kptr) -> Option<ProcessId> {
     Some(ProcessId::new(tgid, start_ns))
 }
 
-/// The parent process as `getppid` would name it.
+/// The parent process, as `getppid` returns it.
 #[inline(always)]
 pub(crate) fn parent_of(task: Kptr) -> Option<ProcessId> {
     process_of(task.follow(&TASK_REAL_PARENT)?)

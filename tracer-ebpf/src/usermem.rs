@@ -1,4 +1,4 @@
-//! Reads of the traced program's own memory: segment lists, message lengths, addresses.
+//! Reads of the memory of the current process: segment lists, message lengths, addresses.
 
 use aya_ebpf::helpers::{
     bpf_probe_read_user,
@@ -29,25 +29,25 @@ pub(crate) fn copy(address: u64, length: u32, buffer: &mut [u8; limits::FACT]) -
     unsafe { read_raw(buffer.as_mut_ptr().cast(), length, address as *const _) == 0 }
 }
 
-/// What the sums return when a length could not be read.
+/// Result of the sums if a length could not be read.
 const UNREADABLE: u64 = u64::MAX;
-/// Lengths that [`sum_some`] adds up.
-const SOME: u32 = 32;
+/// Maximum number of lengths that one call of [`sum_batch`] adds up.
+const BATCH: u32 = 32;
 
-/// Adds up `count` lengths that lie `stride` bytes apart from `first` on; `width` is 4 or 8.
+/// Adds up `count` lengths: the first is at `first`, and they are `stride` bytes apart. `width` is 4 or 8.
 ///
-/// Exported, like [`sum_some`], so that the verifier checks a few turns of two loops and not all turns of
-/// one; therefore they take numbers only.
+/// Exported, like [`sum_batch`], so that the verifier checks the few iterations of two nested loops, not all
+/// iterations of one. Therefore both take integers only.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sum_lengths(first: u64, count: u64, stride: u64, width: u64) -> u64 {
     let mut total = 0u64;
-    for turn in 0..limits::IOV / SOME {
-        let done = u64::from(turn * SOME);
+    for batch in 0..limits::IOV / BATCH {
+        let done = u64::from(batch * BATCH);
         if done >= count {
             break;
         }
-        let part = sum_some(first + done * stride, count - done, stride, width);
+        let part = sum_batch(first + done * stride, count - done, stride, width);
         if part == UNREADABLE {
             return UNREADABLE;
         }
@@ -56,12 +56,12 @@ extern "C" fn sum_lengths(first: u64, count: u64, stride: u64, width: u64) -> u6
     total
 }
 
-/// The first [`SOME`] of them.
+/// Adds up the first [`BATCH`] of the lengths.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn sum_some(first: u64, count: u64, stride: u64, width: u64) -> u64 {
+extern "C" fn sum_batch(first: u64, count: u64, stride: u64, width: u64) -> u64 {
     let mut total = 0u64;
-    for index in 0..SOME {
+    for index in 0..BATCH {
         if u64::from(index) >= count {
             break;
         }
@@ -73,7 +73,7 @@ extern "C" fn sum_some(first: u64, count: u64, stride: u64, width: u64) -> u64 {
     total
 }
 
-const _: () = assert!(limits::IOV.is_multiple_of(SOME));
+const _: () = assert!(limits::IOV.is_multiple_of(BATCH));
 
 #[inline(always)]
 fn sum(first: u64, count: u64, stride: u64, width: u64) -> Option<u64> {
@@ -83,7 +83,7 @@ fn sum(first: u64, count: u64, stride: u64, width: u64) -> Option<u64> {
     }
 }
 
-/// Sum of `iov_len` over a segment list (`readv(2)`); `None` when it cannot be read.
+/// Sum of `iov_len` over a segment list (`readv(2)`); `None` if it cannot be read.
 #[inline(always)]
 pub(crate) fn iovec_bytes(list: u64, count: u64, compat: bool) -> Option<u64> {
     let width = if compat { 4 } else { 8 };

@@ -1,8 +1,8 @@
-//! Where the bytes of a syscall lie.
+//! Locates the data of a syscall.
 
 use tracer_common::{capture::gap, object::ObjectId, op};
 
-use super::{Capturing, at, is_pending, place, send_write};
+use super::{Capturing, at, is_pending, send_write, slot};
 use crate::{
     fdlookup, object,
     syscalls::{SyscallContext, table},
@@ -10,23 +10,24 @@ use crate::{
     usermem,
 };
 
-/// Where the bytes of a write lie.
+/// Where the data of a write is.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Memory {
     /// One of [`kind`].
     pub(super) kind: u32,
-    /// Bytes of a pointer: 4 for a 32-bit caller.
+    /// Size of a pointer in bytes: 4 for a 32-bit caller.
     pub(super) width: u32,
-    /// In the writer's memory: of the bytes, the segment list, the message or the message list.
+    /// Address of the data, the segment list, the message or the message list, in the writer's memory. With
+    /// [`kind::STORED`], address of the io_uring request.
     pub(super) address: u64,
-    /// Segments or messages in the list.
+    /// Number of segments or messages in the list.
     pub(super) count: u64,
 }
 
-/// Forms of [`Memory`].
+/// Kinds of [`Memory`].
 pub(super) mod kind {
-    /// `write(2)`: the bytes themselves.
+    /// `write(2)`: the data itself.
     pub(in super::super) const BYTES: u32 = 0;
     /// `writev(2)`: a list of `struct iovec`.
     pub(in super::super) const SEGMENTS: u32 = 1;
@@ -34,18 +35,18 @@ pub(super) mod kind {
     pub(in super::super) const MESSAGE: u32 = 2;
     /// `sendmmsg(2)`: a list of `struct mmsghdr`.
     pub(in super::super) const MESSAGES: u32 = 3;
-    /// Nowhere: the kernel moved them from another fd.
+    /// Not in user memory: the kernel copied the data from another fd.
     pub(in super::super) const COPIED: u32 = 4;
-    /// io_uring: segments that were noted when the request was submitted.
+    /// io_uring: the segments were stored when the request was submitted.
     pub(in super::super) const STORED: u32 = 5;
-    /// Not known: io_uring that completes somewhere else, arguments that cannot be read.
+    /// Unknown: an io_uring request completed in another process, or the arguments cannot be read.
     pub(in super::super) const UNKNOWN: u32 = 6;
 }
 
 impl Memory {
-    /// Why the bytes lie nowhere, where they do not.
+    /// The reason for a gap if the data is not in known memory.
     #[inline(always)]
-    pub(super) fn lacks(&self) -> Option<u32> {
+    pub(super) fn gap_reason(&self) -> Option<u32> {
         match self.kind {
             kind::COPIED => Some(gap::COPIED),
             kind::UNKNOWN => Some(gap::URING),
@@ -54,23 +55,23 @@ impl Memory {
     }
 }
 
-/// Captures the write that was noted, if there is one.
+/// Captures the pending write of the current syscall, if there is one.
 #[inline(always)]
-pub(crate) fn of_call() {
-    if is_pending(place::SYS_EXIT) {
+pub(crate) fn capture_pending_call() {
+    if is_pending(slot::SYS_EXIT) {
         capture_call();
     }
 }
 
-/// Exported, so that the verifier checks it once and not for each way that leads to it.
+/// Exported, so that the verifier checks it once and not for every path that leads to it.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn capture_call() -> u64 {
-    if let Some(this) = at(place::SYS_EXIT)
-        && let Some(call) = SyscallContext::noted()
+    if let Some(this) = at(slot::SYS_EXIT)
+        && let Some(call) = SyscallContext::current()
     {
         locate(this, call);
-        send_write(this, place::SYS_EXIT);
+        send_write(this, slot::SYS_EXIT);
     }
     0
 }
@@ -87,21 +88,21 @@ fn locate(this: &mut Capturing, call: &SyscallContext) {
         this.memory.width = 4;
     }
     if call.class == table::SOCKETCALL {
-        return of_socketcall(first, result, &mut this.memory);
+        return locate_socketcall(first, result, &mut this.memory);
     }
     match op {
         op::WRITEV | op::PWRITEV | op::PWRITEV2 | op::VMSPLICE => this.memory.kind = kind::SEGMENTS,
         op::SENDMSG => this.memory.kind = kind::MESSAGE,
         op::SENDMMSG => (this.memory.kind, this.memory.count) = (kind::MESSAGES, result),
-        op::SENDFILE => copied(this, second as u32 as i32),
-        op::SPLICE | op::TEE | op::COPY_FILE_RANGE => copied(this, first as u32 as i32),
+        op::SENDFILE => set_copied(this, second as u32 as i32),
+        op::SPLICE | op::TEE | op::COPY_FILE_RANGE => set_copied(this, first as u32 as i32),
         _ => {}
     }
 }
 
-/// The bytes came from another fd.
+/// Stores the source of a copy between two fds.
 #[inline(always)]
-fn copied(this: &mut Capturing, fd: i32) {
+fn set_copied(this: &mut Capturing, fd: i32) {
     this.memory.kind = kind::COPIED;
     this.head.chunk.source_fd = fd;
     let files = FilesTable::Probed(task::current_files());
@@ -110,9 +111,9 @@ fn copied(this: &mut Capturing, fd: i32) {
     }
 }
 
-/// `socketcall(2)`: a pointer to the arguments, 32 bits each.
+/// `socketcall(2)`: the second argument points to the arguments of the call, 32 bits each.
 #[inline(always)]
-fn of_socketcall(number: u64, result: u64, memory: &mut Memory) {
+fn locate_socketcall(number: u64, result: u64, memory: &mut Memory) {
     memory.kind = kind::UNKNOWN;
     let Some([_, second]) = usermem::read::<[u32; 2]>(memory.address) else { return };
     memory.address = u64::from(second);

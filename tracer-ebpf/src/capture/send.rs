@@ -1,8 +1,8 @@
-//! Puts captured bytes into their ring.
+//! Copies captured data into its ring.
 //!
-//! The walks are exported functions that take numbers only: the verifier checks each of them, and its
-//! loop, once. A full piece is read straight into the ring; one that is not full is put together beside
-//! it, because a reservation needs a length that the verifier knows.
+//! The functions that walk lists are exported and take integers only, so that the verifier checks each of them,
+//! and its loop, once. A full chunk is read directly into the ring. A partial chunk is built in per-CPU memory
+//! first, because a reservation needs a constant length.
 
 use core::mem::{MaybeUninit, size_of};
 
@@ -17,153 +17,153 @@ use crate::{
     atomic::add, constants::CAPTURE_WAKE, kread::bounded, ledger, maps::CAPTURE_RING, usermem::word,
 };
 
-/// A full piece, as it lies in the ring.
+/// The record of a full chunk in the ring.
 #[repr(C)]
 struct Full {
     head: Head,
     bytes: [MaybeUninit<u8>; CHUNK],
 }
 
-/// [`CHUNK`] as a length.
-const PIECE: u64 = CHUNK as u64;
+/// [`CHUNK`] as `u64`.
+const CHUNK_LENGTH: u64 = CHUNK as u64;
 /// `BPF_RB_NO_WAKEUP`, `BPF_RB_FORCE_WAKEUP` and `BPF_RB_AVAIL_DATA` (include/uapi/linux/bpf.h).
 const NO_WAKEUP: u64 = 1;
 const FORCE_WAKEUP: u64 = 2;
 const AVAIL_DATA: u64 = 0;
 
-/// Sends `length` bytes of the write in a slot, or says that they are missing.
+/// Sends the first `length` bytes of the write in a slot, or a gap of that length.
 #[inline(always)]
-pub(super) fn everything(this: &mut Capturing, place: u64, length: u64) {
+pub(super) fn send_data(this: &mut Capturing, slot: u64, length: u64) {
     let (width, address, count) =
         (u64::from(this.memory.width), this.memory.address, this.memory.count);
     match this.memory.kind {
         kind::BYTES => {
-            copy_range(place, address, length);
+            copy_range(slot, address, length);
         }
         kind::SEGMENTS => {
-            copy_segments(place, address, count, width, length);
+            copy_segments(slot, address, count, width, length);
         }
-        kind::MESSAGE => copy_message(place, address, width, length),
+        kind::MESSAGE => copy_message(slot, address, width, length),
         kind::MESSAGES => {
-            copy_messages(place, address, count, width, length);
+            copy_messages(slot, address, count, width, length);
         }
         kind::STORED => {
-            super::stored::copy_stored(place, address, length);
+            super::stored::copy_stored(slot, address, length);
         }
         _ => {}
     }
 }
 
-/// The segments of a list of `struct iovec` (`readv(2)`).
+/// Sends the segments of a list of `struct iovec` (`readv(2)`).
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn copy_segments(place: u64, list: u64, count: u64, width: u64, length: u64) -> u64 {
+extern "C" fn copy_segments(slot: u64, list: u64, count: u64, width: u64, length: u64) -> u64 {
     let mut left = length;
     for index in 0..limits::IOV {
         if u64::from(index) >= count || left == 0 {
             break;
         }
-        left = copy_segment(place, list + u64::from(index) * 2 * width, width, left);
+        left = copy_segment(slot, list + u64::from(index) * 2 * width, width, left);
     }
-    // The list changed since the kernel walked it.
-    missing_at(place, left, gap::UNREADABLE)
+    // Bytes are left if the list has changed since the kernel read it.
+    send_gap_at(slot, left, gap::UNREADABLE)
 }
 
-/// One segment, `left` bytes of it at most; returns how many are left for those behind it.
+/// Sends one segment, at most `left` bytes. Returns the number of bytes left for the next segments.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn copy_segment(place: u64, segment: u64, width: u64, left: u64) -> u64 {
+extern "C" fn copy_segment(slot: u64, segment: u64, width: u64, left: u64) -> u64 {
     let compat = width == 4;
     let Some(base) = word(segment, compat) else {
-        return missing_at(place, left, gap::UNREADABLE);
+        return send_gap_at(slot, left, gap::UNREADABLE);
     };
     let Some(size) = word(segment + width, compat) else {
-        return missing_at(place, left, gap::UNREADABLE);
+        return send_gap_at(slot, left, gap::UNREADABLE);
     };
     let part = size.min(left);
-    copy_range(place, base, part);
+    copy_range(slot, base, part);
     left - part
 }
 
-/// A list of `struct mmsghdr` (`sendmmsg(2)`).
+/// Sends the messages of a list of `struct mmsghdr` (`sendmmsg(2)`).
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn copy_messages(place: u64, list: u64, count: u64, width: u64, length: u64) -> u64 {
+extern "C" fn copy_messages(slot: u64, list: u64, count: u64, width: u64, length: u64) -> u64 {
     let stride = if width == 4 { 32 } else { 64 };
     let mut left = length;
     for index in 0..limits::IOV {
         if u64::from(index) >= count || left == 0 {
             break;
         }
-        left = copy_entry(place, list + u64::from(index) * stride, width, left);
+        left = copy_entry(slot, list + u64::from(index) * stride, width, left);
     }
-    missing_at(place, left, gap::UNREADABLE)
+    send_gap_at(slot, left, gap::UNREADABLE)
 }
 
-/// One `struct mmsghdr`; returns as [`copy_segment`].
+/// Sends one `struct mmsghdr`. Returns as [`copy_segment`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn copy_entry(place: u64, entry: u64, width: u64, left: u64) -> u64 {
+extern "C" fn copy_entry(slot: u64, entry: u64, width: u64, left: u64) -> u64 {
     let length_at = if width == 4 { 28 } else { 56 };
     let Some(size) = word(entry + length_at, true) else {
-        return missing_at(place, left, gap::UNREADABLE);
+        return send_gap_at(slot, left, gap::UNREADABLE);
     };
     let part = size.min(left);
-    copy_message(place, entry, width, part);
+    copy_message(slot, entry, width, part);
     left - part
 }
 
-/// A `struct msghdr` (`sendmsg(2)`).
+/// Sends the segments of a `struct msghdr` (`sendmsg(2)`).
 #[inline(always)]
-fn copy_message(place: u64, header: u64, width: u64, length: u64) {
+fn copy_message(slot: u64, header: u64, width: u64, length: u64) {
     let compat = width == 4;
     // As in `usermem::msghdr_bytes`.
     let (iov, count) = if compat { (8, 12) } else { (16, 24) };
     let Some(list) = word(header + iov, compat) else {
-        missing_at(place, length, gap::UNREADABLE);
+        send_gap_at(slot, length, gap::UNREADABLE);
         return;
     };
     let Some(count) = word(header + count, compat) else {
-        missing_at(place, length, gap::UNREADABLE);
+        send_gap_at(slot, length, gap::UNREADABLE);
         return;
     };
-    copy_segments(place, list, count, width, length);
+    copy_segments(slot, list, count, width, length);
 }
 
-/// Bytes that lie behind each other, [`CALL`] of them at most.
+/// Sends contiguous bytes, at most [`CALL`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(super) extern "C" fn copy_range(place: u64, address: u64, length: u64) -> u64 {
+pub(super) extern "C" fn copy_range(slot: u64, address: u64, length: u64) -> u64 {
     let mut done = 0;
-    for _ in 0..CALL / PIECE {
+    for _ in 0..CALL / CHUNK_LENGTH {
         if done >= length {
             break;
         }
-        copy_piece(place, address + done, length - done);
-        done += PIECE;
+        copy_chunk(slot, address + done, length - done);
+        done += CHUNK_LENGTH;
     }
     0
 }
 
-/// The first [`CHUNK`] of `length` bytes.
+/// Sends the first chunk of `length` bytes: at most [`CHUNK`] bytes.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn copy_piece(place: u64, address: u64, length: u64) -> u64 {
-    if let Some(this) = at(place as u32) {
-        if length >= PIECE {
-            full(this, address);
+extern "C" fn copy_chunk(slot: u64, address: u64, length: u64) -> u64 {
+    if let Some(this) = at(slot as u32) {
+        if length >= CHUNK_LENGTH {
+            send_full_chunk(this, address);
         } else {
-            rest(this, address, length as u32);
+            send_partial_chunk(this, address, length as u32);
         }
     }
     0
 }
 
-/// A full piece.
+/// Sends a full chunk.
 #[inline(always)]
-fn full(this: &mut Capturing, address: u64) {
+fn send_full_chunk(this: &mut Capturing, address: u64) {
     let Some(mut entry) = CAPTURE_RING.reserve::<Full>(0) else {
-        return no_room(this, PIECE);
+        return count_lost(this, CHUNK_LENGTH);
     };
     let record = entry.as_mut_ptr();
     // SAFETY: the reservation is as large as `Full`; the helper checks the source.
@@ -172,74 +172,75 @@ fn full(this: &mut Capturing, address: u64) {
     };
     if failed != 0 {
         entry.discard(NO_WAKEUP);
-        return missing(this, PIECE, gap::UNREADABLE);
+        return send_gap(this, CHUNK_LENGTH, gap::UNREADABLE);
     }
-    fill(this, CHUNK as u32, PIECE, gap::NONE);
+    set_payload(this, CHUNK as u32, CHUNK_LENGTH, gap::NONE);
     copy_head(&this.head, record.cast());
     entry.submit(wakeup());
-    this.sent += PIECE;
+    this.sent += CHUNK_LENGTH;
 }
 
-/// Word by word, and so that no call of `memcpy` comes of it: it would be a ninth frame.
+/// Copies word by word, so that the compiler does not emit a call of `memcpy`: its stack frame would be the
+/// ninth, and the limit is eight.
 #[inline(always)]
 fn copy_head(head: &Head, to: *mut u64) {
     let from = (&raw const *head).cast::<u64>();
     for word in 0..size_of::<Head>() / size_of::<u64>() {
-        // SAFETY: both sides are as large as `Head`, which is made of whole words.
+        // SAFETY: both sides are as large as `Head`, whose size is a multiple of a word.
         unsafe { to.add(word).write_volatile(from.add(word).read()) };
     }
 }
 
-/// A piece of fewer than [`CHUNK`] bytes.
+/// Sends a partial chunk: fewer than [`CHUNK`] bytes.
 #[inline(always)]
-fn rest(this: &mut Capturing, address: u64, length: u32) {
+fn send_partial_chunk(this: &mut Capturing, address: u64, length: u32) {
     let length = bounded(length & (CHUNK as u32 - 1));
     // SAFETY: `length` is below the buffer's size; the helper checks the source.
     let failed =
         unsafe { bpf_probe_read_user(this.bytes.as_mut_ptr().cast(), length, address as *const _) };
     if failed != 0 {
-        return missing(this, u64::from(length), gap::UNREADABLE);
+        return send_gap(this, u64::from(length), gap::UNREADABLE);
     }
-    fill(this, length, u64::from(length), gap::NONE);
+    set_payload(this, length, u64::from(length), gap::NONE);
     if output(this, length) {
         this.sent += u64::from(length);
     } else {
-        no_room(this, u64::from(length));
+        count_lost(this, u64::from(length));
     }
 }
 
-/// Says that bytes are missing, and why.
+/// Sends a gap: the number of missing bytes and the reason.
 #[inline(always)]
-pub(super) fn missing(this: &mut Capturing, length: u64, reason: u32) {
-    fill(this, 0, length, reason);
+pub(super) fn send_gap(this: &mut Capturing, length: u64, reason: u32) {
+    set_payload(this, 0, length, reason);
     if !output(this, 0) {
-        no_room(this, length);
+        count_lost(this, length);
     }
 }
 
-/// As [`missing`], for the walks: nothing to say for no bytes. Nothing is left after it.
+/// As [`send_gap`], for the list functions: sends nothing if `length` is 0. Returns 0, the number of bytes left.
 #[inline(always)]
-pub(super) fn missing_at(place: u64, length: u64, reason: u32) -> u64 {
+pub(super) fn send_gap_at(slot: u64, length: u64, reason: u32) -> u64 {
     if length > 0
-        && let Some(this) = at(place as u32)
+        && let Some(this) = at(slot as u32)
     {
-        missing(this, length, reason);
+        send_gap(this, length, reason);
     }
     0
 }
 
 #[inline(always)]
-fn fill(this: &mut Capturing, text_len: u32, length: u64, gap: u32) {
+fn set_payload(this: &mut Capturing, text_len: u32, length: u64, gap: u32) {
     this.head.header.text_len = text_len;
     this.head.chunk.length = length;
     this.head.chunk.gap = gap;
 }
 
-/// Copies head and bytes into the ring; `false` when it has no room.
+/// Copies the head and `length` bytes of data into the ring. Returns `false` if the ring is full.
 #[inline(always)]
 fn output(this: &mut Capturing, length: u32) -> bool {
     let length = bounded(length & (CHUNK as u32 - 1));
-    // SAFETY: `bytes` lies directly behind `head`, and `length` is below its size.
+    // SAFETY: `bytes` directly follows `head`, and `length` is below its size.
     let failed = unsafe {
         bpf_ringbuf_output(
             (&raw const CAPTURE_RING).cast_mut().cast(),
@@ -251,9 +252,9 @@ fn output(this: &mut Capturing, length: u32) -> bool {
     failed == 0
 }
 
-/// What found no room is told by the next record that does.
+/// Counts bytes that did not fit into the ring. The next record that fits reports them.
 #[inline(always)]
-fn no_room(this: &mut Capturing, length: u64) {
+fn count_lost(this: &mut Capturing, length: u64) {
     this.head.chunk.lost += length;
     let key = &this.head.chunk.key;
     if let Some(found) = ledger::find(key) {
@@ -262,7 +263,7 @@ fn no_room(this: &mut Capturing, length: u64) {
     }
 }
 
-/// User space looks at the ring from time to time; it is woken when the ring fills faster than that.
+/// Wake-up flags: user space polls the ring at intervals and is woken earlier only if the ring fills up.
 #[inline(always)]
 fn wakeup() -> u64 {
     let waiting = CAPTURE_RING.query(AVAIL_DATA);

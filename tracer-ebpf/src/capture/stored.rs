@@ -1,16 +1,16 @@
-//! Where the bytes of an io_uring request lie.
+//! Stores the buffers of io_uring requests.
 //!
-//! A buffer must stay as it is until its request completes, but the list of buffers only until the
-//! submission returns (`IORING_FEAT_SUBMIT_STABLE`, io_uring_setup(2)): it is noted then.
+//! The caller must not change a buffer until its request completes, but may change the list of buffers once the
+//! submission has returned (`IORING_FEAT_SUBMIT_STABLE`, io_uring_setup(2)). Therefore the list is stored at the
+//! submission.
 
 use tracer_common::{capture::gap, object::ObjectId};
 
 use super::{
     Capturing, at, is_on, is_pending,
     memory::kind,
-    place,
-    send::{copy_range, missing_at},
-    send_write,
+    send::{copy_range, send_gap_at},
+    send_write, slot,
 };
 use crate::{
     constants::{Constant, URING_MSG_ADDRESS, URING_MSG_LENGTH, URING_RW_ADDRESS, URING_RW_LENGTH},
@@ -20,20 +20,20 @@ use crate::{
     usermem::word,
 };
 
-/// Segments that are noted of one request.
+/// Maximum number of segments stored for one request.
 const SEGMENTS: usize = 8;
 
-/// The segments of a request.
+/// The stored segments of a request.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Stored {
-    /// How many it has; what is beyond [`SEGMENTS`] is not noted.
+    /// Number of segments of the request; only the first [`SEGMENTS`] are stored.
     count: u64,
-    /// Address and length of each.
+    /// Address and length of each segment.
     segments: [[u64; 2]; SEGMENTS],
 }
 
-/// Nothing noted yet. In `.rodata`, because the stack is small.
+/// No segments. It is in `.rodata`, because the stack is small.
 static EMPTY: Stored = Stored { count: 0, segments: [[0; 2]; SEGMENTS] };
 
 #[inline(always)]
@@ -48,9 +48,9 @@ const SENDMSG: u8 = 9;
 const WRITE: u8 = 23;
 const SEND: u8 = 26;
 
-/// Notes where a request that is being submitted has its bytes; where that is not known, nothing.
+/// Stores the buffers of a request that is being submitted; stores nothing if they are unknown.
 #[inline(never)]
-pub(crate) fn note(request: Kptr, opcode: u8) {
+pub(crate) fn store_buffers(request: Kptr, opcode: u8) {
     let compat = CurrentTask::get().is_compat();
     if compat || URING_MEMORY.insert(request.0, empty(), 0).is_err() {
         return;
@@ -59,14 +59,14 @@ pub(crate) fn note(request: Kptr, opcode: u8) {
     // SAFETY: the map returned a valid, aligned pointer; a request has one owner at a time.
     let stored = unsafe { &mut *stored };
     let found = match opcode {
-        WRITE | WRITE_FIXED => one(request, stored, &URING_RW_ADDRESS, &URING_RW_LENGTH),
-        SEND => one(request, stored, &URING_MSG_ADDRESS, &URING_MSG_LENGTH),
+        WRITE | WRITE_FIXED => store_one(request, stored, &URING_RW_ADDRESS, &URING_RW_LENGTH),
+        SEND => store_one(request, stored, &URING_MSG_ADDRESS, &URING_MSG_LENGTH),
         WRITEV => {
             let list = request.member(&URING_RW_ADDRESS);
             list.zip(request.member::<u32, _>(&URING_RW_LENGTH))
-                .map(|(list, count)| several(stored, list, u64::from(count)))
+                .map(|(list, count)| store_list(stored, list, u64::from(count)))
         }
-        SENDMSG => message(request, stored),
+        SENDMSG => store_message(request, stored),
         _ => None,
     };
     if found.is_none() {
@@ -74,9 +74,9 @@ pub(crate) fn note(request: Kptr, opcode: u8) {
     }
 }
 
-/// One buffer, named by the request itself.
+/// Stores the single buffer of a request that contains its address and length.
 #[inline(always)]
-fn one<const A: u32, const B: u32>(
+fn store_one<const A: u32, const B: u32>(
     request: Kptr,
     stored: &mut Stored,
     address: &Constant<A>,
@@ -88,18 +88,18 @@ fn one<const A: u32, const B: u32>(
     Some(())
 }
 
-/// A `struct msghdr` in the submitter's memory.
+/// Stores the segments of a `struct msghdr` in the submitter's memory.
 #[inline(always)]
-fn message(request: Kptr, stored: &mut Stored) -> Option<()> {
+fn store_message(request: Kptr, stored: &mut Stored) -> Option<()> {
     let header: u64 = request.member(&URING_MSG_ADDRESS)?;
     let (list, count) = (word(header + 16, false)?, word(header + 24, false)?);
-    several(stored, list, count);
+    store_list(stored, list, count);
     Some(())
 }
 
-/// The first segments of a list of `struct iovec` in the submitter's memory.
+/// Stores the first segments of a list of `struct iovec` in the submitter's memory.
 #[inline(always)]
-fn several(stored: &mut Stored, list: u64, count: u64) {
+fn store_list(stored: &mut Stored, list: u64, count: u64) {
     stored.count = count;
     for index in 0..SEGMENTS {
         if index as u64 >= count {
@@ -114,10 +114,10 @@ fn several(stored: &mut Stored, list: u64, count: u64) {
     }
 }
 
-/// Captures the write of a request that was noted, if there is one, and forgets the request.
+/// Captures the pending write of a completed request, if there is one, and removes the request.
 #[inline(always)]
-pub(crate) fn of_request(request: Kptr) {
-    if is_pending(place::URING) {
+pub(crate) fn capture_pending_request(request: Kptr) {
+    if is_pending(slot::URING) {
         capture_request(request.0);
     }
     if is_on() {
@@ -125,13 +125,13 @@ pub(crate) fn of_request(request: Kptr) {
     }
 }
 
-/// Exported, so that the verifier checks it once; therefore it takes a number.
+/// Exported, so that the verifier checks it once; therefore it takes an integer.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn capture_request(request: u64) -> u64 {
-    if let Some(this) = at(place::URING) {
+    if let Some(this) = at(slot::URING) {
         locate(this, request);
-        send_write(this, place::URING);
+        send_write(this, slot::URING);
     }
     0
 }
@@ -141,18 +141,18 @@ fn locate(this: &mut Capturing, request: u64) {
     this.head.chunk.source_fd = -1;
     this.head.chunk.source = ObjectId::NONE;
     this.memory.address = request;
-    // A completion may come while somebody else runs: his memory is not the writer's.
-    let is_here = task::current_tgid() == this.head.chunk.key.process.tgid;
-    this.memory.kind = if is_here { kind::STORED } else { kind::UNKNOWN };
+    // Another process may be current at the completion: the writer's memory is not accessible then.
+    let is_writer = task::current_tgid() == this.head.chunk.key.process.tgid;
+    this.memory.kind = if is_writer { kind::STORED } else { kind::UNKNOWN };
 }
 
-/// The bytes of a request. Exported, so that the verifier checks its loop once.
+/// Sends the data of a request. Exported, so that the verifier checks its loop once.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(super) extern "C" fn copy_stored(place: u64, request: u64, length: u64) -> u64 {
+pub(super) extern "C" fn copy_stored(slot: u64, request: u64, length: u64) -> u64 {
     let mut left = length;
     if let Some(stored) = URING_MEMORY.get_ptr(request) {
-        // SAFETY: as in `note`.
+        // SAFETY: as in `store_buffers`.
         let stored = unsafe { &*stored };
         for index in 0..SEGMENTS {
             if index as u64 >= stored.count || left == 0 {
@@ -160,9 +160,9 @@ pub(super) extern "C" fn copy_stored(place: u64, request: u64, length: u64) -> u
             }
             let [base, size] = stored.segments[index];
             let part = size.min(left);
-            copy_range(place, base, part);
+            copy_range(slot, base, part);
             left -= part;
         }
     }
-    missing_at(place, left, gap::URING)
+    send_gap_at(slot, left, gap::URING)
 }

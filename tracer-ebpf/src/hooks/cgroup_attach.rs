@@ -1,4 +1,4 @@
-//! A task moved between cgroups: `cgroup_attach_task(struct cgroup *dst, const char *path, struct
+//! A task moves between cgroups: `cgroup_attach_task(struct cgroup *dst, const char *path, struct
 //! task_struct *task, bool threadgroup)` (include/trace/events/cgroup.h, Linux 5.10 to 7.2).
 //! This is how `docker exec` puts a process into a container.
 
@@ -7,7 +7,7 @@ use tracer_common::{event::kind, process::ROLE_TARGET};
 
 use crate::{adopt, cgroup, kread::Kptr, maps::slot, membership, task};
 
-/// See the module.
+/// Entry point, see the module documentation.
 #[btf_tracepoint(function = "cgroup_attach_task")]
 pub(crate) fn cgroup_attach(ctx: BtfTracePointContext) -> i32 {
     let _ = moved(Kptr(ctx.arg::<u64>(2)));

@@ -1,4 +1,4 @@
-//! A new image: `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *)`
+//! A process replaces its image: `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *)`
 //! (include/trace/events/sched.h, Linux 5.10 to 7.2). The new arguments are already in memory.
 
 use aya_ebpf::{
@@ -22,14 +22,14 @@ use crate::{
     membership, read_ends, task,
 };
 
-/// See the module.
+/// Entry point, see the module documentation.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub(crate) fn process_exec(ctx: BtfTracePointContext) -> i32 {
     log(&ctx, replaced(Kptr(ctx.arg::<u64>(0))));
     0
 }
 
-/// The same with preemption off: the event `sched:sched_process_exec`, of the running task.
+/// Entry point with preemption disabled: the event `sched:sched_process_exec` of the current task.
 #[tracepoint]
 pub(crate) fn process_exec_event(ctx: TracePointContext) -> u32 {
     log(&ctx, replaced(task::current()));
@@ -48,15 +48,15 @@ fn replaced(task: Kptr) -> Option<()> {
     let process = task::process_of(task)?;
     let role = match membership::entry(process.tgid) {
         Some(entry) => {
-            // A new image has a budget of facts of its own: a search along PATH would use it up.
+            // Resets the budget of facts, because the search along PATH may have used it up.
             // SAFETY: the entry points to a live map value.
             unsafe { ((*entry).facts, (*entry).tty_asked) = (0, 0) };
             let (_, role) = membership::read(process.tgid, entry);
             if !membership::is_target(role) && cgroup::contains(task) {
                 membership::follow(process, ROLE_TARGET, task);
             }
-            // The thread that calls `execve` becomes the leader.
-            membership::note_leader(process.tgid, task);
+            // The thread that called `execve` is now the leader.
+            membership::store_leader(process.tgid, task);
             membership::read(process.tgid, entry).1
         }
         None if cgroup::contains(task) && membership::follow(process, ROLE_TARGET, task) => {
@@ -77,8 +77,7 @@ fn replaced(task: Kptr) -> Option<()> {
     Some(())
 }
 
-/// Copies argv as it lies in memory (strings, each ended by NUL); returns how much was copied and
-/// how much there is.
+/// Copies argv from memory (NUL-terminated strings). Returns the number of bytes copied and the length of argv.
 #[inline(always)]
 fn arguments(task: Kptr, text: &mut [u8; TEXT]) -> Option<(u32, u32)> {
     let mm = task.follow(&TASK_MM)?;

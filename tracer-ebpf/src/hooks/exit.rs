@@ -1,5 +1,5 @@
-//! The end of a process: `sched_process_exit(struct task_struct *p)` (include/trace/events/sched.h;
-//! Linux 6.17 adds `bool group_dead`). Its fds are still open at this point.
+//! A process ends: `sched_process_exit(struct task_struct *p)` (include/trace/events/sched.h;
+//! Linux 6.17 adds `bool group_dead`). Its fds are still open when the hook runs.
 
 use aya_ebpf::{
     macros::{btf_tracepoint, tracepoint},
@@ -23,7 +23,7 @@ use crate::{
 /// `SIGNAL_GROUP_EXIT` (`include/linux/sched/signal.h`): the status is in `group_exit_code`.
 const SIGNAL_GROUP_EXIT: u32 = 0x0000_0004;
 
-/// See the module.
+/// Entry point, see the module documentation.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub(crate) fn process_exit(ctx: BtfTracePointContext) -> i32 {
     let task = Kptr(ctx.arg::<u64>(0));
@@ -31,7 +31,7 @@ pub(crate) fn process_exit(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// The same with preemption off: the event `sched:sched_process_exit`, of the running task.
+/// Entry point with preemption disabled: the event `sched:sched_process_exit` of the current task.
 #[tracepoint]
 pub(crate) fn process_exit_event(_ctx: TracePointContext) -> u32 {
     let _ = ended(task::current_tgid(), task::current());
@@ -43,7 +43,7 @@ fn ended(tgid: u32, task: Kptr) -> Option<()> {
     ledger::forget_interrupted(task::current_tid());
     let entry = membership::entry(tgid)?;
     let signal = task.follow(&TASK_SIGNAL)?;
-    // `do_exit()` has already taken this thread off the count of live ones.
+    // `do_exit()` has already removed this thread from the number of live threads.
     if signal.member::<u32, _>(&SIGNAL_LIVE)? != 0 {
         return None;
     }
@@ -68,7 +68,7 @@ fn ended(tgid: u32, task: Kptr) -> Option<()> {
     Some(())
 }
 
-/// The status as `wait4(2)` gives it (`wait_task_zombie`, kernel/exit.c).
+/// The status as `wait4(2)` returns it (`wait_task_zombie`, kernel/exit.c).
 #[inline(always)]
 fn status(task: Kptr, signal: Kptr) -> Option<u32> {
     if signal.member::<u32, _>(&SIGNAL_FLAGS)? & SIGNAL_GROUP_EXIT != 0 {
@@ -78,8 +78,8 @@ fn status(task: Kptr, signal: Kptr) -> Option<u32> {
     }
 }
 
-/// Adds one of fd 0, 1 and 2 to the record in this program's slot. Exported, so that the verifier
-/// checks its loop once.
+/// Adds fd 0, 1 or 2 to the record in this program's scratch slot. Exported, so that the verifier checks
+/// its loop once.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn describe_exit_fd(files: u64, fd: u64) -> u64 {
@@ -90,7 +90,7 @@ extern "C" fn describe_exit_fd(files: u64, fd: u64) -> u64 {
 #[inline(always)]
 fn describe(files: FilesTable, fd: i32) -> Option<()> {
     let file = fdlookup::file_of(files, fd)?;
-    let inode = object::inode_apart(file)?;
+    let inode = object::inode_noinline(file)?;
     let state = object::file_state(file)?;
     let pipe = object::pipe_state(&inode);
     let size = object::file_size(&inode);

@@ -1,6 +1,6 @@
-//! A new process: `sched_process_fork(struct task_struct *parent, struct task_struct *child)`
-//! (include/trace/events/sched.h, Linux 5.10 to 7.2). The child has not run yet, so nothing that it
-//! does is missed.
+//! A process is created: `sched_process_fork(struct task_struct *parent, struct task_struct *child)`
+//! (include/trace/events/sched.h, Linux 5.10 to 7.2). The child has not run yet, so none of its
+//! calls is missed.
 
 use aya_ebpf::{
     helpers::generated::bpf_get_current_task_btf, macros::btf_tracepoint,
@@ -20,18 +20,19 @@ use crate::{
     membership, task,
 };
 
-/// Generations looked up while existing processes are being adopted.
+/// Number of ancestors checked while existing processes are being adopted.
 const GENERATIONS: u32 = 16;
 
-/// See the module.
+/// Entry point, see the module documentation.
 #[btf_tracepoint(function = "sched_process_fork")]
 pub(crate) fn process_fork(ctx: BtfTracePointContext) -> i32 {
     inherit_and_log(&ctx, Kptr(ctx.arg::<u64>(0)), Kptr(ctx.arg::<u64>(1)));
     0
 }
 
-/// The same with preemption off: `sched_wakeup_new(struct task_struct *p)`, which the running task comes to with the
-/// child's run queue locked (`wake_up_new_task`, kernel/sched/core.c). The event of the fork does not have the child.
+/// Entry point with preemption disabled: `sched_wakeup_new(struct task_struct *p)`. The parent runs it with the
+/// child's run queue locked (`wake_up_new_task`, kernel/sched/core.c). The trace event of the fork does not provide
+/// the child's task.
 #[btf_tracepoint(function = "sched_wakeup_new")]
 pub(crate) fn process_fork_wakeup(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: takes no argument and returns the running task.
@@ -54,7 +55,7 @@ fn inherit_and_log(ctx: &BtfTracePointContext, parent: Kptr, child: Kptr) {
 fn inherit(parent: Kptr, child: Kptr) -> Option<u32> {
     let parent_tgid: u32 = parent.typed(&TASK_TGID);
     let child_tgid: u32 = child.typed(&TASK_TGID);
-    // A new thread belongs to a process that is followed or not already.
+    // A new thread belongs to an existing process, and its role is already known.
     if parent_tgid == child_tgid || !becomes_target(parent, parent_tgid, child) {
         return None;
     }
@@ -76,7 +77,7 @@ fn inherit(parent: Kptr, child: Kptr) -> Option<u32> {
 
 #[inline(always)]
 fn becomes_target(parent: Kptr, parent_tgid: u32, child: Kptr) -> bool {
-    if FOLLOW_CHILDREN.load() == 1 && (is_target(parent_tgid) || descends(parent)) {
+    if FOLLOW_CHILDREN.load() == 1 && (is_target(parent_tgid) || has_target_ancestor(parent)) {
         return true;
     }
     cgroup::contains(child)
@@ -88,9 +89,10 @@ fn is_target(tgid: u32) -> bool {
         .is_some_and(|entry| membership::is_target(membership::read(tgid, entry).1))
 }
 
-/// While existing processes are being adopted, a parent may itself still be unknown.
+/// Whether an ancestor of `parent` is a target. While existing processes are being adopted, `parent` itself may
+/// not be adopted yet.
 #[inline(always)]
-fn descends(parent: Kptr) -> bool {
+fn has_target_ancestor(parent: Kptr) -> bool {
     if ADOPTING.get(0).is_none_or(|adopting| *adopting == 0) {
         return false;
     }

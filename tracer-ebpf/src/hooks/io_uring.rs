@@ -1,9 +1,9 @@
-//! Transfers that io_uring makes, whoever completes them.
+//! Transfers of io_uring requests, independent of the task that completes them.
 //!
 //! `io_uring_submit_req(struct io_kiocb *req)` (Linux 6.4; `io_uring_submit_sqe(req, bool)` from
-//! 5.19) names process and fd; `io_uring_complete(ctx, req, struct io_uring_cqe *)` (6.15; the
-//! result itself before) has the outcome. Older kernels do not pass the request: there the loader
-//! attaches nothing and use of io_uring is counted as not covered.
+//! 5.19) provides process and fd; `io_uring_complete(ctx, req, struct io_uring_cqe *)` (6.15; the
+//! result itself before) provides the result. Older kernels do not pass the request. On those the loader
+//! does not attach these hooks, and use of io_uring is counted as not covered.
 
 use aya_ebpf::{
     macros::{btf_tracepoint, tracepoint},
@@ -27,7 +27,7 @@ use crate::{
     loss as losses,
     maps::{URING, URING_MEMORY, slot},
     membership, object,
-    opening::{self, NOT_OURS, Opening},
+    opening::{self, NO_WATCH, Opening},
     syscalls::io,
     task,
 };
@@ -41,8 +41,8 @@ const CQE_F_MORE: u32 = 1 << 1;
 /// Offset of `res` in `struct io_uring_cqe` (uapi, fixed).
 const CQE_RES: u64 = 8;
 
-/// 1: a followed process has submitted a request. Its completion may be booked by whoever reaps it, while
-/// the submitter books something else in the same row.
+/// 1 once a followed process has submitted a request. From then on, the task that completes a request and the
+/// submitter may change the same row at the same time.
 #[unsafe(no_mangle)]
 static mut URING_USED: u32 = 0;
 
@@ -60,10 +60,10 @@ pub(crate) fn uring_submit(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// The same with preemption off: the event `io_uring:io_uring_submit_req`.
+/// Entry point with preemption disabled: the event `io_uring:io_uring_submit_req`.
 #[tracepoint]
 pub(crate) fn uring_submit_event(ctx: TracePointContext) -> u32 {
-    let request: u64 = super::field::<_, { trace_event::URING_REQUEST }>(&ctx);
+    let request: u64 = super::event_field::<_, { trace_event::URING_REQUEST }>(&ctx);
     let _ = submitted(Kptr(request));
     0
 }
@@ -84,11 +84,11 @@ pub(crate) fn uring_complete(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// The same with preemption off: the event `io_uring:io_uring_complete`.
+/// Entry point with preemption disabled: the event `io_uring:io_uring_complete`.
 #[tracepoint]
 pub(crate) fn uring_complete_event(ctx: TracePointContext) -> u32 {
-    let request: u64 = super::field::<_, { trace_event::URING_REQUEST }>(&ctx);
-    let result: i32 = super::field::<_, { trace_event::URING_RESULT }>(&ctx);
+    let request: u64 = super::event_field::<_, { trace_event::URING_REQUEST }>(&ctx);
+    let result: i32 = super::event_field::<_, { trace_event::URING_RESULT }>(&ctx);
     if request != 0 {
         finish(Kptr(request), result);
     }
@@ -100,10 +100,10 @@ fn finish(request: Kptr, result: i32) {
     if book(request, i64::from(result)) {
         opening::open(slot::URING);
     }
-    stored::of_request(request);
+    stored::capture_pending_request(request);
 }
 
-/// What an opcode (`enum io_uring_op`, uapi) does to its file.
+/// The direction in which an opcode (`enum io_uring_op`, uapi) transfers bytes; `None` if it transfers none.
 #[inline(always)]
 fn direction(opcode: u8) -> Option<u32> {
     match opcode {
@@ -118,7 +118,7 @@ fn direction(opcode: u8) -> Option<u32> {
 #[inline(always)]
 fn submitted(request: Kptr) -> Option<()> {
     if is_used() {
-        // The request that was at this address before is done, whether its completion was posted or not.
+        // The previous request at this address has ended, even if it posted no completion.
         forget(request.0);
     }
     let opcode: u8 = request.member(&URING_OPCODE)?;
@@ -127,17 +127,17 @@ fn submitted(request: Kptr) -> Option<()> {
     let (_, process, role) = io::caller(tgid);
     let flags: u32 = request.member(&URING_FLAGS)?;
     let fd: i32 = if flags & FIXED_FILE != 0 { -1 } else { request.member(&URING_CQE_FD)? };
-    let process = if role == 0 { stranger(fd)? } else { process };
+    let process = if role == 0 { new_participant(fd)? } else { process };
     if flags & CQE_SKIP != 0 && direction == WRITE {
         losses::count(Reason::UringSilent, 0);
     }
-    // SAFETY: an aligned store; everybody stores the same.
+    // SAFETY: an aligned store; every CPU stores the same value.
     unsafe { core::ptr::write_volatile(&raw mut URING_USED, 1) };
     if URING.insert(request.0, UringRequest { process, fd, role }, 0).is_err() {
         losses::count(Reason::UringFull, 0);
     }
     if capture::is_on() && direction == WRITE {
-        stored::note(request, opcode);
+        stored::store_buffers(request, opcode);
     }
     Some(())
 }
@@ -148,7 +148,7 @@ fn is_zero_copy(opcode: u8) -> bool {
     matches!(opcode, 47 | 48)
 }
 
-/// Takes out what is noted of a request. Whether its submission was.
+/// Removes the entries of a request. Returns whether its submission was recorded.
 #[inline(always)]
 pub(crate) fn forget(request: u64) -> bool {
     if capture::is_on() {
@@ -157,21 +157,21 @@ pub(crate) fn forget(request: u64) -> bool {
     URING.remove(request).is_ok()
 }
 
-/// A process outside the target matters only when the fd leads to an object under watch.
+/// The submitter, if it is not followed yet and the fd points to a watched object: it becomes a participant.
 #[inline(always)]
-fn stranger(fd: i32) -> Option<ProcessId> {
+fn new_participant(fd: i32) -> Option<ProcessId> {
     let files = task::current_open_files();
     let state = object::file_state(fdlookup::file_of(files, fd)?)?;
     if !membership::is_shared_watch(&state.object) {
         return None;
     }
     let process = task::process_of(task::current())?;
-    membership::note_participant(&process, task::current());
+    membership::follow_participant(&process, task::current());
     Some(process)
 }
 
-/// Books a completed request; returns whether its row waits to be opened. A frame of its own, gone
-/// before that.
+/// Books a completed request. Returns whether its row is pending and must be opened. Not inlined: its stack
+/// frame is free again before that.
 #[inline(never)]
 fn book(request: Kptr, result: i64) -> bool {
     completed(request, result) == Some(true)
@@ -187,13 +187,13 @@ fn completed(request: Kptr, result: i64) -> Option<bool> {
         None => (unmatched(result)?, false),
     };
     let more = request.member::<u32, _>(&URING_CQE_FLAGS).unwrap_or(0) & CQE_F_MORE != 0;
-    // What is still to come of a zero-copy send is a notification, which is a request of its own.
+    // After a zero-copy send, only a notification is left, which is a separate request.
     if known && (!more || is_zero_copy(opcode)) {
         let _ = URING.remove(request.0);
     }
     let file = request.follow(&URING_FILE_OFF)?;
     let id = object::id_of(file)?;
-    let fd = if owner.fd >= 0 { owner.fd } else { number_of(file) };
+    let fd = if owner.fd >= 0 { owner.fd } else { standard_fd_of(file) };
     let of_interest = membership::is_target(owner.role) && io::is_of_interest(fd);
     if !of_interest && !io::counts_by_object(owner.role, &id) {
         return None;
@@ -203,18 +203,18 @@ fn completed(request: Kptr, result: i64) -> Option<bool> {
         file,
         role: owner.role,
         slot: slot::URING,
-        hop: if of_interest { 0 } else { NOT_OURS },
+        hop: if of_interest { 0 } else { NO_WATCH },
     };
     let transfer = Transfer { op: op::IO_URING, result, requested: UNKNOWN };
-    capture::note(capture::place::URING, &row.key, &transfer);
+    capture::set_pending(capture::slot::URING, &row.key, &transfer);
     if !ledger::book(&row.key, &transfer) {
-        opening::wait(&row, &transfer);
+        opening::set_pending(&row, &transfer);
         return Some(true);
     }
     Some(false)
 }
 
-/// A request whose submission was not seen, completed in its owner's context.
+/// A request that was submitted before the hooks were attached, and completes in its owner's context.
 #[inline(always)]
 fn unmatched(result: i64) -> Option<UringRequest> {
     let (_, process, role) = io::caller(task::current_tgid());
@@ -225,9 +225,9 @@ fn unmatched(result: i64) -> Option<UringRequest> {
     Some(UringRequest { process, fd: -1, role })
 }
 
-/// The standard fd that refers to a registered file, or -1.
+/// The standard fd that points to the same open file as a registered file, or -1.
 #[inline(always)]
-fn number_of(file: Kptr) -> i32 {
+fn standard_fd_of(file: Kptr) -> i32 {
     let files = task::current_open_files();
     for fd in [1, 2, 0] {
         if fdlookup::file_of(files, fd).is_some_and(|open| open.0 == file.0) {

@@ -16,15 +16,15 @@ use crate::{
     task::{self, FilesTable},
 };
 
-/// `open(2)`.
+/// Access modes of `open(2)`.
 const O_ACCMODE: u32 = 3;
 const O_WRONLY: u32 = 1;
 
-/// Adopts existing processes; user space repeats it until none is new.
+/// Adopts existing processes. User space repeats it until it finds no new one.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]
 pub(crate) fn adopt_tasks(ctx: *const u64) -> i32 {
-    // SAFETY: the context is `{ meta, task }`; the last call of a walk has a NULL task.
+    // SAFETY: the context is `{ meta, task }`; the last call of an iteration has a NULL task.
     let task = Kptr(unsafe { *ctx.add(1) });
     if task.0 != 0 {
         let _ = adopt::consider(task);
@@ -32,7 +32,7 @@ pub(crate) fn adopt_tasks(ctx: *const u64) -> i32 {
     0
 }
 
-/// Reports who holds the objects under watch.
+/// Reports the open fds of watched objects.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 pub(crate) fn list_holders(ctx: *const u64) -> i32 {
@@ -40,13 +40,13 @@ pub(crate) fn list_holders(ctx: *const u64) -> i32 {
     let (task, fd, file) =
         unsafe { (Kptr(*ctx.add(1)), *ctx.add(2).cast::<u32>(), Kptr(*ctx.add(3))) };
     if task.0 != 0 && file.0 != 0 {
-        let _ = holder(task, fd as i32, file);
+        let _ = report_holder(task, fd as i32, file);
     }
     0
 }
 
 #[inline(always)]
-fn holder(task: Kptr, fd: i32, file: Kptr) -> Option<()> {
+fn report_holder(task: Kptr, fd: i32, file: Kptr) -> Option<()> {
     let state = object::file_state(file)?;
     let value = membership::value(&state.object)?;
     if value & watch::ALL_PROCESSES == 0 {
@@ -54,10 +54,10 @@ fn holder(task: Kptr, fd: i32, file: Kptr) -> Option<()> {
     }
     let process = task::process_of(task)?;
     if value & watch::PASSES_ON != 0 && state.flags & O_ACCMODE != O_WRONLY {
-        // Its close and its end will be told.
-        membership::note_participant(&process, task);
-        read_ends::remember(&process, fd, &state.object, file);
-        // Closed meanwhile: what its close would have taken away is taken away here.
+        // From now on, its close and the end of its process are reported.
+        membership::follow_participant(&process, task);
+        read_ends::register(&process, fd, &state.object, file);
+        // Closed since the iterator read it: the close hook may have run before the insertion.
         let files = FilesTable::Probed(task.follow(&TASK_FILES)?);
         if fdlookup::file_of(files, fd).is_none_or(|open| open.0 != file.0) {
             read_ends::forget(&process, fd);
@@ -73,7 +73,7 @@ fn holder(task: Kptr, fd: i32, file: Kptr) -> Option<()> {
     holder.fd = fd;
     holder.role = role;
     holder.comm = task::comm_of(task);
-    let inode = object::inode_apart(file)?;
+    let inode = object::inode_noinline(file)?;
     holder.pipe = object::pipe_state(&inode);
     holder.size = object::file_size(&inode);
     if inode.mode & mode::S_IFMT == mode::S_IFSOCK {

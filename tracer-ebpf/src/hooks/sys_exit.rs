@@ -1,7 +1,7 @@
-//! Every syscall's return: `sys_exit(struct pt_regs *regs, long ret)` (include/trace/events/
-//! syscalls.h, Linux 5.10 to 7.2). At this point the registers still hold number and arguments, so
-//! one hook sees fd, buffer, length and result together, and also a call that was already blocked
-//! when the hook was attached.
+//! A syscall returns: `sys_exit(struct pt_regs *regs, long ret)` (include/trace/events/
+//! syscalls.h, Linux 5.10 to 7.2). At this point the registers still contain number and arguments. So
+//! one hook sees fd, buffer, length and result together, also for a call that was already blocked when
+//! the hook was attached.
 
 use aya_ebpf::{
     helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
@@ -18,7 +18,7 @@ use crate::{
     task::{self, CurrentTask},
 };
 
-/// See the module.
+/// Entry point, see the module documentation.
 #[btf_tracepoint(function = "sys_exit")]
 pub(crate) fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     let regs = Kptr(ctx.arg::<u64>(0));
@@ -26,19 +26,19 @@ pub(crate) fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// The same with preemption off: the event `raw_syscalls:sys_exit`.
+/// Entry point with preemption disabled: the event `raw_syscalls:sys_exit`.
 #[tracepoint]
 pub(crate) fn sys_exit_event(ctx: TracePointContext) -> u32 {
-    let number: u64 = super::field::<_, { trace_event::SYS_EXIT_NUMBER }>(&ctx);
-    let result: i64 = super::field::<_, { trace_event::SYS_EXIT_RESULT }>(&ctx);
-    // SAFETY: both take and give what the running task has: itself, and the registers that it saved.
+    let number: u64 = super::event_field::<_, { trace_event::SYS_EXIT_NUMBER }>(&ctx);
+    let result: i64 = super::event_field::<_, { trace_event::SYS_EXIT_RESULT }>(&ctx);
+    // SAFETY: both only return pointers: to the current task and to its saved registers.
     let regs = || Kptr(unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64);
     returned(number, regs, result);
     0
 }
 
-/// The x32 ABI (`__X32_SYSCALL_BIT`, bit 30; arch/x86/include/uapi/asm/unistd.h) has its own numbers
-/// from 512 on and 32-bit structures: a transfer by a target is reported, not guessed.
+/// A call of the x32 ABI (`__X32_SYSCALL_BIT`, bit 30; arch/x86/include/uapi/asm/unistd.h), which has its own numbers
+/// from 512 on and 32-bit structures. A transfer by a target is counted as not covered.
 #[inline(never)]
 fn x32(number: u64) {
     let base = number & !(1 << 30);
@@ -59,7 +59,7 @@ fn returned(number: u64, regs: impl Fn() -> Kptr, result: i64) {
         return;
     }
     if ledger::has_interrupted() {
-        // No handler ran, and the kernel has restarted the call: this is its real end.
+        // No handler ran and the kernel restarted the call, which has now returned.
         ledger::forget_interrupted(task::current_tid());
     }
     let (task, regs) = (CurrentTask::get(), regs());
@@ -68,7 +68,7 @@ fn returned(number: u64, regs: impl Fn() -> Kptr, result: i64) {
         return;
     }
     let class = if compat { classes >> 8 } else { classes & 0xff };
-    if class == 0 || !SyscallContext::note(regs, compat, class, result) {
+    if class == 0 || !SyscallContext::store(regs, compat, class, result) {
         return;
     }
     if table::is_io(class) {

@@ -1,4 +1,4 @@
-//! Where rows are: in a slot that follows from process and fd, under process and fd, or under the whole key.
+//! The three places of rows: a direct-mapped slot, the map by process and fd, and the map by full key.
 
 use tracer_common::{
     id::ProcessId,
@@ -14,7 +14,7 @@ use crate::{
     object,
 };
 
-/// A new row. In `.rodata`, because the stack of all frames together is 512 bytes.
+/// A new row. It is in `.rodata`, because all stack frames together have 512 bytes.
 static FRESH: LedgerRow = LedgerRow::ZERO;
 
 #[inline(always)]
@@ -22,10 +22,10 @@ fn fresh() -> &'static LedgerRow {
     &FRESH
 }
 
-/// A row in its map.
+/// A row that was found in a map.
 #[derive(Clone, Copy)]
 pub(crate) struct Found {
-    /// Its content.
+    /// The counters.
     pub(crate) row: *mut LedgerRow,
     /// [`FdRow::tick`], or NULL.
     pub(super) tick: *mut u64,
@@ -33,7 +33,7 @@ pub(crate) struct Found {
 
 impl Found {
     /// # Safety
-    /// Of a live map value.
+    /// `found` must point to a live map value.
     #[inline(always)]
     unsafe fn at(found: *mut FdRow) -> Self {
         // SAFETY: the caller's contract.
@@ -44,15 +44,15 @@ impl Found {
 /// The row of a key.
 #[inline(always)]
 pub(crate) fn find(key: &LedgerKey) -> Option<Found> {
-    by_fd(key).or_else(|| later(key))
+    by_fd(key).or_else(|| by_full_key(key))
 }
 
-/// The row of an fd, when it is the one of this process and object.
+/// The row of an fd, if it belongs to this process and object.
 #[inline(always)]
 fn by_fd(key: &LedgerKey) -> Option<Found> {
     let short = FdKey::from(key);
-    let is_this = |found: *const FdRow| {
-        // SAFETY: points to a live map value. A key is written once, the start last.
+    let matches = |found: *const FdRow| {
+        // SAFETY: points to a live map value. A key is written once, the start time last.
         unsafe {
             let known = &raw const (*found).key;
             (*known).process.start_ns == key.process.start_ns
@@ -64,90 +64,91 @@ fn by_fd(key: &LedgerKey) -> Option<Found> {
                 && (*known).direction == key.direction
         }
     };
-    by_slot(short, is_this).or_else(|| mapped(short, is_this))
+    by_slot(short, matches).or_else(|| by_fd_key(short, matches))
 }
 
-/// The row of an fd, when it is the one of this process and inode.
+/// The row of an fd, if it belongs to this process and inode.
 #[inline(always)]
 pub(crate) fn by_inode(
     short: FdKey,
     process: &ProcessId,
     inode: &InodeFingerprint,
 ) -> Option<Found> {
-    let is_this = |found: *const FdRow| {
+    let matches = |found: *const FdRow| {
         // SAFETY: as in `by_fd`.
         unsafe {
-            let mark = &raw const (*found).inode;
+            let fingerprint = &raw const (*found).inode;
             let key = &raw const (*found).key;
-            (*mark).address == inode.address
-                && (*mark).number == inode.number
-                && (*mark).file_system == inode.file_system
-                && (*mark).generation == inode.generation
+            (*fingerprint).address == inode.address
+                && (*fingerprint).number == inode.number
+                && (*fingerprint).file_system == inode.file_system
+                && (*fingerprint).generation == inode.generation
                 && (*key).process.start_ns == process.start_ns
                 && (*key).process.tgid == process.tgid
                 && FdKey::new(process.tgid, (*key).fd, (*key).direction).fd_and_direction
                     == short.fd_and_direction
         }
     };
-    by_slot(short, is_this).or_else(|| mapped(short, is_this))
+    by_slot(short, matches).or_else(|| by_fd_key(short, matches))
 }
 
 #[inline(always)]
-fn by_slot(short: FdKey, is_this: impl Fn(*const FdRow) -> bool) -> Option<Found> {
+fn by_slot(short: FdKey, matches: impl Fn(*const FdRow) -> bool) -> Option<Found> {
     let found: *mut FdRow = ROW_SLOTS.get_ptr_mut(short.slot())?;
     // SAFETY: points to a live map value.
-    is_this(found).then(|| unsafe { Found::at(found) })
+    matches(found).then(|| unsafe { Found::at(found) })
 }
 
 #[inline(always)]
-fn mapped(short: FdKey, is_this: impl Fn(*const FdRow) -> bool) -> Option<Found> {
+fn by_fd_key(short: FdKey, matches: impl Fn(*const FdRow) -> bool) -> Option<Found> {
     let found: *mut FdRow = FD_ROWS.get_ptr_mut(short)?;
     // SAFETY: points to a live map value.
-    is_this(found).then(|| unsafe { Found::at(found) })
+    matches(found).then(|| unsafe { Found::at(found) })
 }
 
-/// The row of an fd that led to something else before, or of an fd that led nowhere.
+/// The row of an fd that pointed to another object before, or of an fd that was not open.
 #[inline(always)]
-fn later(key: &LedgerKey) -> Option<Found> {
+fn by_full_key(key: &LedgerKey) -> Option<Found> {
     LEDGER.get_ptr_mut(key).map(|row| Found { row, tick: core::ptr::null_mut() })
 }
 
-/// Makes a row, in a scratch slot of the calling program. Whether it was made here; `false` when it was
-/// there, or there is no room.
+/// Creates a row. `scratch` is a scratch slot of the calling program. Returns `false` if the row exists or the
+/// maps are full.
 #[inline(always)]
-pub(super) fn make(scratch: u32, key: &LedgerKey, file: Kptr, now: u64) -> bool {
-    // What leads nowhere leaves the fd's place to what it leads to later.
-    if !key.object.is_none() && make_by_fd(scratch, key, file, now) {
+pub(super) fn create(scratch: u32, key: &LedgerKey, file: Kptr, now: u64) -> bool {
+    // An fd that is not open does not use the place by fd: the next object of this fd gets it.
+    if !key.object.is_none() && create_by_fd(scratch, key, file, now) {
         return true;
     }
     if LEDGER.insert(key, fresh(), NOEXIST).is_err() {
         return false;
     }
-    if let Some(found) = later(key) {
+    if let Some(found) = by_full_key(key) {
         // SAFETY: as in `apply`.
         unsafe { (*found.row).first_ns = now };
     }
     true
 }
 
-/// Built in scratch memory: too large for the stack.
+/// Creates a row in its slot or under its fd. It is built in scratch memory, because it is too large for the
+/// stack.
 #[inline(always)]
-fn make_by_fd(scratch: u32, key: &LedgerKey, file: Kptr, now: u64) -> bool {
+fn create_by_fd(scratch: u32, key: &LedgerKey, file: Kptr, now: u64) -> bool {
     let Some(record) = emit::start::<FdRow>(scratch, 0) else { return false };
     let fresh = &mut record.payload;
     fresh.key = *key;
     fresh.row.first_ns = now;
-    if let Some(mark) = object::mark_of(file) {
-        fresh.inode = mark;
+    if let Some(fingerprint) = object::fingerprint_of(file) {
+        fresh.inode = fingerprint;
     }
-    // A pipe's books depend on what came before what.
+    // The accounting of pipes and sockets depends on the order of transfers.
     let is_queue = membership::value(&key.object).is_none_or(|value| value & watch::PASSES_ON != 0);
     fresh.tick = if is_queue { 0 } else { NO_TICK };
     let fresh: &FdRow = fresh;
     take_slot(fresh) || FD_ROWS.insert(FdKey::from(key), fresh, NOEXIST).is_ok()
 }
 
-/// Puts a row into its slot, unless another one has it.
+/// Claims the direct-mapped slot if it is free.
 #[inline(always)]
 fn take_slot(fresh: &FdRow) -> bool {
     let slot = FdKey::from(&fresh.key).slot();
@@ -155,8 +156,8 @@ fn take_slot(fresh: &FdRow) -> bool {
         return false;
     }
     let Some(found) = ROW_SLOTS.get_ptr_mut(slot) else { return false };
-    // SAFETY: points to a live map value, all zero, that nobody else writes to: the slot was not taken.
-    // Whoever looks at it meanwhile finds no start in it, and nobody started then.
+    // SAFETY: points to a live map value, all zero. Only this program writes to it, because it claimed the
+    // slot. Concurrent readers do not match it until the start time, which is written last, is not 0.
     unsafe {
         (*found).tick = fresh.tick;
         (*found).inode = fresh.inode;

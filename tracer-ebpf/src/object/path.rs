@@ -1,4 +1,4 @@
-//! A path, from the file up to the root of its mount namespace.
+//! The path of an open file, up to the root of its mount namespace.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use tracer_common::event::{self, TEXT};
@@ -9,14 +9,14 @@ use crate::{
     kread::Kptr,
 };
 
-/// Steps upwards (components plus mount crossings) before the walk gives up.
+/// Maximum number of steps upwards: components plus mount crossings.
 const STEPS: u32 = 40;
-/// `NAME_MAX` plus its NUL (`include/uapi/linux/limits.h`).
+/// `NAME_MAX` plus NUL (`include/uapi/linux/limits.h`).
 const NAME: u32 = 256;
 
-/// Writes the names from `dentry` upwards into the record's text, each ended by NUL, and counts them
-/// in its header. A path that does not fit, or that is deeper than the walk goes, is cut at its upper end and
-/// marked as cut.
+/// Appends the names from `dentry` upwards to the record's text, each terminated by NUL. If the path does not
+/// fit or has too many components, the components nearest to the root are missing and the text is marked as
+/// truncated.
 #[inline(always)]
 pub(super) fn components(dentry: Kptr, vfsmount: Kptr, record: &mut Record<event::Object>) {
     let mut dentry = dentry;
@@ -50,8 +50,8 @@ pub(super) fn components(dentry: Kptr, vfsmount: Kptr, record: &mut Record<event
     }
 }
 
-/// Appends one name. The length lives in the record, not in a register: what the verifier loads from
-/// a map it knows nothing about, so every turn of the loop looks the same to it.
+/// Appends one name. The length is in the record, not in a register: the verifier does not track values
+/// loaded from a map, so that all iterations of the loop have the same state.
 #[inline(always)]
 fn append(name: Kptr, record: &mut Record<event::Object>) -> bool {
     let used = record.text_len() as usize & (TEXT - 1);

@@ -1,4 +1,4 @@
-//! A pipe's buffer, read without holding an end of the pipe.
+//! The state of a pipe, read from kernel memory without an fd of the pipe.
 
 use tracer_common::{
     limits,
@@ -16,8 +16,8 @@ use crate::{
 
 /// The state of the pipe or FIFO behind an inode; `valid` is 0 for anything else.
 ///
-/// Read without the pipe's mutex: exact when nobody transfers bytes at that very moment, which the
-/// session model checks against the ledger.
+/// Read without the pipe's mutex: exact unless a process transfers bytes at the same time. The session model
+/// checks it against the ledger.
 #[inline(always)]
 pub(crate) fn pipe_state(inode: &Inode) -> PipeState {
     if inode.mode & mode::S_IFMT != mode::S_IFIFO {
@@ -26,18 +26,17 @@ pub(crate) fn pipe_state(inode: &Inode) -> PipeState {
     read(inode).unwrap_or_default()
 }
 
-/// The pipe behind the inode at an address that was noted earlier, if it is still inode `ino`; `valid`
-/// is 0 when it is gone. Its memory may have been freed and used again, hence the check on both sides
-/// of the read.
+/// The state of the pipe at a stored inode address, if the inode still has number `ino`; otherwise `valid` is 0.
+/// The memory may be freed and reused at any time, so the number is checked before and after the read.
 #[inline(always)]
 pub(crate) fn pipe_at(address: Kptr, ino: u64) -> PipeState {
-    let is_the_same = || address.member::<u64, _>(&INODE_INO).is_some_and(|found| found == ino);
-    if !is_the_same() {
+    let is_same_inode = || address.member::<u64, _>(&INODE_INO).is_some_and(|found| found == ino);
+    if !is_same_inode() {
         return PipeState::default();
     }
     let inode = Inode { address, mode: mode::S_IFIFO, rdev: 0, ino, sb: Kptr(0) };
     let state = pipe_state(&inode);
-    if is_the_same() { state } else { PipeState::default() }
+    if is_same_inode() { state } else { PipeState::default() }
 }
 
 #[inline(always)]
@@ -56,39 +55,39 @@ fn read(inode: &Inode) -> Option<PipeState> {
     })
 }
 
-/// Slots that [`unread_of_some`] looks at.
-const SOME: u32 = 16;
-/// What it returns when a slot could not be read.
+/// Number of slots that one call of [`unread_of_batch`] reads.
+const BATCH: u32 = 16;
+/// Its result if a slot could not be read.
 const UNREADABLE: u64 = u64::MAX;
 
-/// Sum of the filled slots; `None` when there are more than [`limits::PIPE_SLOTS`].
+/// Bytes in all filled slots; `None` if more than [`limits::PIPE_SLOTS`] are filled.
 #[inline(always)]
 fn unread(buffers: Kptr, slots: u32, tail: u32, head: u32) -> Option<u64> {
     let mut unread = 0;
     let mut slot = tail;
-    for _ in 0..limits::PIPE_SLOTS / SOME {
+    for _ in 0..limits::PIPE_SLOTS / BATCH {
         if slot == head {
             break;
         }
-        let part = unread_of_some(buffers.0, u64::from(slots), u64::from(slot), u64::from(head));
+        let part = unread_of_batch(buffers.0, u64::from(slots), u64::from(slot), u64::from(head));
         if part == UNREADABLE {
             return None;
         }
         unread += part;
         let left = head.wrapping_sub(slot);
-        slot = slot.wrapping_add(if left < SOME { left } else { SOME });
+        slot = slot.wrapping_add(if left < BATCH { left } else { BATCH });
     }
     (slot == head).then_some(unread)
 }
 
-/// Sum of the filled slots from `slot` on, [`SOME`] at most. Exported, so that the verifier checks a few
-/// turns of two loops and not all turns of one.
+/// Bytes in the filled slots from `slot` on, at most [`BATCH`] slots. Exported, so that the verifier checks
+/// the few iterations of two nested loops, not all iterations of one.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn unread_of_some(buffers: u64, slots: u64, slot: u64, head: u64) -> u64 {
+extern "C" fn unread_of_batch(buffers: u64, slots: u64, slot: u64, head: u64) -> u64 {
     let mut sum = 0;
     let mut slot = slot as u32;
-    for _ in 0..SOME {
+    for _ in 0..BATCH {
         if slot == head as u32 {
             break;
         }
@@ -102,4 +101,4 @@ extern "C" fn unread_of_some(buffers: u64, slots: u64, slot: u64, head: u64) -> 
     sum
 }
 
-const _: () = assert!(limits::PIPE_SLOTS.is_multiple_of(SOME));
+const _: () = assert!(limits::PIPE_SLOTS.is_multiple_of(BATCH));

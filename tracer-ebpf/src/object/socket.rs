@@ -1,4 +1,4 @@
-//! A socket: family, addresses and, for a unix socket, who is at the other end.
+//! The state of a socket: family, addresses and, for a unix socket, the connected peer.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use tracer_common::event::{self, TEXT};
@@ -22,7 +22,7 @@ const SOCKADDR_UN: u32 = 110;
 /// `sun_path` follows the two bytes of `sun_family`.
 const SUN_PATH: u32 = 2;
 
-/// Whether the socket of this inode has no open file any more (`container_of(inode, struct socket_alloc,
+/// Whether the last open file of the socket of this inode is closed (`container_of(inode, struct socket_alloc,
 /// vfs_inode)`, include/net/sock.h).
 #[inline(always)]
 pub(super) fn is_released(inode: Kptr) -> bool {
@@ -30,7 +30,7 @@ pub(super) fn is_released(inode: Kptr) -> bool {
     alloc.at(&SOCKET_ALLOC_SOCKET).follow(&SOCKET_SK).is_none()
 }
 
-/// Fills the socket part of an object's record.
+/// Fills in the socket members of an object's record.
 #[inline(always)]
 pub(super) fn describe(socket: Kptr, record: &mut Record<event::Object>) {
     let Some(sk) = socket.follow(&SOCKET_SK) else { return };
@@ -69,7 +69,7 @@ fn unix(sk: Kptr, out: &mut event::Object, text: &mut [u8; TEXT]) -> u32 {
     if let Some(peer) = peer {
         out.socket.peer_ino = inode_of_sock(peer).unwrap_or(0);
     }
-    // A connected client has no name of its own; its peer, the listening side, has.
+    // A connected client usually has no address; its peer, the server side, has one.
     let length = address(sk, text);
     let length = match peer {
         Some(peer) if length == 0 => address(peer, text),
@@ -81,7 +81,7 @@ fn unix(sk: Kptr, out: &mut event::Object, text: &mut [u8; TEXT]) -> u32 {
     length
 }
 
-/// The connected unix socket at the other end. Not for datagrams: many may send to one.
+/// The connected unix socket. `None` for datagram sockets: many sockets may send to one.
 #[inline(always)]
 fn unix_peer(socket: Kptr) -> Option<Kptr> {
     let sk = socket.follow(&SOCKET_SK)?;
@@ -93,13 +93,13 @@ fn unix_peer(socket: Kptr) -> Option<Kptr> {
     sk.follow(&UNIX_PEER)
 }
 
-/// The open file of the unix socket at the other end.
+/// The open file of the connected unix socket.
 #[inline(always)]
 pub(super) fn peer_file(socket: Kptr) -> Option<Kptr> {
     unix_peer(socket)?.follow(&SOCK_SOCKET)?.follow(&SOCKET_FILE)
 }
 
-/// The inode of the unix socket at the other end; 0 when there is none.
+/// The inode number of the connected unix socket; 0 if there is none.
 #[inline(always)]
 pub(crate) fn peer_inode(socket: Kptr) -> u64 {
     unix_peer(socket).and_then(inode_of_sock).unwrap_or(0)

@@ -1,4 +1,4 @@
-//! A terminal, and the two halves of a pseudo-terminal.
+//! The state of a terminal, and the two halves of a pseudo-terminal.
 
 use tracer_common::object::{PTY_SLAVE_MAJOR, TtyState, mode};
 
@@ -24,7 +24,7 @@ pub(super) fn is_pty_slave(rdev: u32) -> bool {
     rdev >> 20 >> 3 == PTY_SLAVE_MAJOR >> 3
 }
 
-/// The terminal behind an open file; `valid` is 0 for anything else.
+/// The state of the terminal of an open file; `valid` is 0 for anything else.
 #[inline(always)]
 pub(super) fn state(file: Kptr, inode: &Inode) -> TtyState {
     read(file, inode).unwrap_or_default()
@@ -32,7 +32,7 @@ pub(super) fn state(file: Kptr, inode: &Inode) -> TtyState {
 
 #[inline(always)]
 fn read(file: Kptr, inode: &Inode) -> Option<TtyState> {
-    let tty = of(file, inode)?;
+    let tty = tty_of(file, inode)?;
     Some(TtyState {
         index: tty.member(&TTY_INDEX)?,
         major: tty.follow(&TTY_DRIVER)?.member(&TTY_DRIVER_MAJOR)?,
@@ -43,17 +43,17 @@ fn read(file: Kptr, inode: &Inode) -> Option<TtyState> {
 
 /// `file->private_data->tty` (`struct tty_file_private`, `include/linux/tty.h`).
 #[inline(always)]
-fn of(file: Kptr, inode: &Inode) -> Option<Kptr> {
+fn tty_of(file: Kptr, inode: &Inode) -> Option<Kptr> {
     if inode.mode & mode::S_IFMT != mode::S_IFCHR || !is_tty(inode.rdev) {
         return None;
     }
     file.follow(&FILE_PRIVATE)?.follow(&TTY_FILE_TTY)
 }
 
-/// The first open file of the pty's other half (`tty->link->tty_files`).
+/// The first open file of the other half of the pty (`tty->link->tty_files`).
 #[inline(always)]
 pub(super) fn other_half(file: Kptr, inode: &Inode) -> Option<Kptr> {
-    let files = of(file, inode)?.follow(&TTY_LINK)?.at(&TTY_FILES);
+    let files = tty_of(file, inode)?.follow(&TTY_LINK)?.at(&TTY_FILES);
     let first: u64 = files.read()?;
     if first == files.0 {
         return None;

@@ -1,6 +1,6 @@
-//! The short way, which nearly every call of the machine takes: either it is nobody's business, or it is
-//! a plain transfer that succeeded and whose row is there already. Everything else goes through
-//! [`super::io`] and [`crate::facts`].
+//! The fast path, which nearly every call of the machine takes. It handles calls that need no processing, and
+//! plain transfers that succeeded and whose row exists. All other calls take the slow path in [`super::io`] and
+//! [`crate::facts`].
 
 use tracer_common::{
     ledger::{FdKey, READ, WRITE},
@@ -21,21 +21,21 @@ const fn class(op: u32) -> u64 {
     1 << (IO_BASE + op)
 }
 
-/// Classes with one fd as the first argument, and with what was asked for as the third or nowhere. Bit n:
-/// class n.
+/// Classes with one fd as the first argument. The requested length is the third argument, or is not needed.
+/// Bit n: class n.
 const PLAIN: u64 = class(op::WRITE) | class(op::PWRITE64) | READS;
 const READS: u64 = class(op::READ)
     | class(op::PREAD64)
     | class(op::READV)
     | class(op::PREADV)
     | class(op::PREADV2);
-/// Classes in which the call of a stranger can concern an object under watch.
-const FOR_STRANGERS: u64 = ((1 << (IO_LAST + 1)) - 1) & !((1 << IO_BASE) - 1)
+/// Classes with which a process that is not followed can affect a watched object.
+const FOR_UNFOLLOWED: u64 = ((1 << (IO_LAST + 1)) - 1) & !((1 << IO_BASE) - 1)
     | 1 << table::SOCKETCALL
     | 1 << table::FCNTL
     | 1 << table::IOCTL;
 
-/// Whether a call of the native entry is done with.
+/// Handles a call of the native entry. Returns `false` if it needs the slow path.
 #[inline(always)]
 pub(crate) fn is_done(regs: Kptr, task: CurrentTask, class: u32, result: i64) -> bool {
     let tgid = task.tgid();
@@ -47,23 +47,26 @@ pub(crate) fn is_done(regs: Kptr, task: CurrentTask, class: u32, result: i64) ->
             && is_booked(regs, task, tgid, class, result);
     }
     if !is(PLAIN) {
-        return !is(FOR_STRANGERS);
+        return !is(FOR_UNFOLLOWED);
     }
     let fd = regs::native::<0>(regs) as u32 as i32;
     !membership::may_lead_to_watched(task.files(), fd)
 }
 
-/// Books a transfer whose row is there.
+/// Books a transfer in an existing row. Returns `false` if there is none.
 #[inline(always)]
 fn is_booked(regs: Kptr, task: CurrentTask, tgid: u32, class: u32, result: i64) -> bool {
     let fd = regs::native::<0>(regs) as u32 as i32;
-    let Some(mark) = fdlookup::file_of_valid(task.files(), fd).and_then(object::quick_mark) else {
+    let Some(fingerprint) =
+        fdlookup::file_of_valid(task.files(), fd).and_then(object::fingerprint_unchecked)
+    else {
         return false;
     };
     let reads = READS >> (class & 63) & 1 == 1;
     let direction = if reads { READ } else { WRITE };
     let process = task.process(tgid);
-    let Some(found) = ledger::by_inode(FdKey::new(tgid, fd, direction), &process, &mark) else {
+    let Some(found) = ledger::by_inode(FdKey::new(tgid, fd, direction), &process, &fingerprint)
+    else {
         return false;
     };
     let requested = if reads { UNKNOWN } else { regs::native::<2>(regs) };

@@ -26,11 +26,11 @@ use crate::{
     loss as losses,
     maps::slot,
     membership, object,
-    opening::{self, NOT_OURS, Opening},
+    opening::{self, NO_WATCH, Opening},
     task,
 };
 
-/// Books the noted call, which moves bytes.
+/// Books the current call, which moves bytes.
 #[inline(always)]
 pub(crate) fn transfer() {
     if !membership::may_be_followed(task::current_tgid()) && leads_to_watched() == 0 {
@@ -40,16 +40,16 @@ pub(crate) fn transfer() {
         return;
     }
     book_and_open();
-    capture::memory::of_call();
-    let Some(returned) = SyscallContext::noted() else { return };
+    capture::memory::capture_pending_call();
+    let Some(returned) = SyscallContext::current() else { return };
     if returned.side.source >= 0 && returned.result > 0 {
         io_side::turn_to_source(&mut returned.side);
         book_and_open();
     }
 }
 
-/// Books the side that stands in the noted call, and opens its row where there is none: from the program's
-/// own frame, where the other frames are gone.
+/// Books the side of the current call and opens its row if there is none. The row is opened from the program's
+/// outermost stack frame, because the other frames are free again there.
 #[inline(always)]
 fn book_and_open() {
     if book_side() == 1 {
@@ -57,17 +57,17 @@ fn book_and_open() {
     }
 }
 
-/// Whether the noted call of a stranger may concern an object under watch: 0 is certain. Exported as
-/// [`io_side::decode_call`].
+/// Whether the current call, of a process that is not followed, may use a watched object: 0 means certainly
+/// not. Exported for the same reason as [`io_side::decode_call`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn leads_to_watched() -> u64 {
-    let Some(returned) = SyscallContext::noted() else { return 0 };
+    let Some(returned) = SyscallContext::current() else { return 0 };
     let fd = |argument: u64| argument as u32 as i32;
     let other = match returned.class.wrapping_sub(table::IO_BASE) {
         op::SENDFILE | op::TEE => fd(returned.args[1]),
         op::SPLICE | op::COPY_FILE_RANGE => fd(returned.args[2]),
-        // Its fd is in memory.
+        // The fd is in user memory.
         _ if returned.class == table::SOCKETCALL => return 1,
         _ => -1,
     };
@@ -76,21 +76,21 @@ extern "C" fn leads_to_watched() -> u64 {
     u64::from(leads(fd(returned.args[0])) || leads(other))
 }
 
-/// Books the side that stands in the noted call; 1 when its row waits to be opened. Exported as
-/// [`io_side::decode_call`].
+/// Books the side of the current call. Returns 1 if its row is pending and must be opened. Exported for the
+/// same reason as [`io_side::decode_call`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn book_side() -> u64 {
-    let Some(call) = Call::noted() else { return 0 };
-    let Some(returned) = SyscallContext::noted() else { return 0 };
+    let Some(call) = Call::current() else { return 0 };
+    let Some(returned) = SyscallContext::current() else { return 0 };
     u64::from(book(&call, &returned.side))
 }
 
-/// Books one side in its row. Returns whether there is none yet, and one waits to be opened.
+/// Books one side in its row. Returns `true` if there is no row yet and one is pending.
 #[inline(always)]
 fn book(call: &Call, side: &IoSide) -> bool {
     let Some(file) = fdlookup::file_of(call.files, side.fd) else {
-        return without_object(call, side);
+        return book_without_object(call, side);
     };
     let Some(id) = object::id_of(file) else {
         if call.role != 0 {
@@ -99,14 +99,14 @@ fn book(call: &Call, side: &IoSide) -> bool {
         return false;
     };
     if call.role == 0 {
-        return membership::is_shared_watch(&id) && stranger(side, &id, file);
+        return membership::is_shared_watch(&id) && book_new_participant(side, &id, file);
     }
-    let mut hop = NOT_OURS;
+    let mut hop = NO_WATCH;
     if membership::is_target(call.role) && is_of_interest(side.fd) {
         hop = 0;
     } else if !counts_by_object(call.role, &id) {
         hop = output_hop(call, side);
-        if hop == NOT_OURS {
+        if hop == NO_WATCH {
             count_elsewhere(call, side);
             return false;
         }
@@ -118,34 +118,34 @@ fn book(call: &Call, side: &IoSide) -> bool {
         slot: slot::SYS_EXIT,
         hop,
     };
-    book_or_wait(&row, &side.transfer)
+    book_or_set_pending(&row, &side.transfer)
 }
 
 #[inline(always)]
-fn book_or_wait(row: &Opening, transfer: &Transfer) -> bool {
-    capture::note(capture::place::SYS_EXIT, &row.key, transfer);
+fn book_or_set_pending(row: &Opening, transfer: &Transfer) -> bool {
+    capture::set_pending(capture::slot::SYS_EXIT, &row.key, transfer);
     if ledger::book(&row.key, transfer) {
         return false;
     }
-    opening::wait(row, transfer);
+    opening::set_pending(row, transfer);
     true
 }
 
-/// How far from the target the output of a process is that read what the target wrote.
+/// The hop of the output of a relay; [`NO_WATCH`] if this is no output, or the process is no relay.
 #[inline(always)]
 fn output_hop(call: &Call, side: &IoSide) -> u32 {
     if side.direction != WRITE || side.transfer.result <= 0 {
-        return NOT_OURS;
+        return NO_WATCH;
     }
-    let Some(entry) = call.entry else { return NOT_OURS };
+    let Some(entry) = call.entry else { return NO_WATCH };
     // SAFETY: the entry points to a live map value.
     match unsafe { (*entry.as_ptr()).hop } {
-        0 => NOT_OURS,
+        0 => NO_WATCH,
         hop => hop,
     }
 }
 
-/// Whether bytes on this object count whatever the fd number is.
+/// Whether transfers on this object count independently of the fd number.
 #[inline(always)]
 pub(crate) fn counts_by_object(role: u32, id: &ObjectId) -> bool {
     if membership::is_target(role) {
@@ -155,28 +155,29 @@ pub(crate) fn counts_by_object(role: u32, id: &ObjectId) -> bool {
     }
 }
 
-/// A process outside the target, seen on a watched object for the first time. Returns as [`book`].
+/// Books a transfer on a watched object by a process that is not followed yet, and makes it a participant.
+/// Returns as [`book`].
 #[inline(never)]
-fn stranger(side: &IoSide, id: &ObjectId, file: Kptr) -> bool {
+fn book_new_participant(side: &IoSide, id: &ObjectId, file: Kptr) -> bool {
     let Some(process) = task::process_of(task::current()) else {
         losses::count(Reason::KernelMemory, side.transfer.result.max(0) as u64);
         return false;
     };
-    membership::note_participant(&process, task::current());
+    membership::follow_participant(&process, task::current());
     let row = Opening {
         key: ledger::key(process, *id, side.fd, side.direction),
         file,
         role: ROLE_PARTICIPANT,
         slot: slot::SYS_EXIT,
-        hop: NOT_OURS,
+        hop: NO_WATCH,
     };
-    book_or_wait(&row, &side.transfer)
+    book_or_set_pending(&row, &side.transfer)
 }
 
-/// The fd was closed when the call returned: refused with `EBADF`, or closed by another thread. Returns
-/// as [`book`].
+/// Books a call whose fd is not open when it returns: it failed with `EBADF`, or another thread closed the fd.
+/// Returns as [`book`].
 #[inline(never)]
-fn without_object(call: &Call, side: &IoSide) -> bool {
+fn book_without_object(call: &Call, side: &IoSide) -> bool {
     if !membership::is_target(call.role) || !is_of_interest(side.fd) {
         return false;
     }
@@ -188,19 +189,19 @@ fn without_object(call: &Call, side: &IoSide) -> bool {
         file: Kptr(0),
         role: call.role,
         slot: slot::SYS_EXIT,
-        hop: NOT_OURS,
+        hop: NO_WATCH,
     };
-    book_or_wait(&row, &side.transfer)
+    book_or_set_pending(&row, &side.transfer)
 }
 
-/// Whether the user asked for this fd number.
+/// Whether the user selected this fd number.
 #[inline(always)]
 pub(crate) fn is_of_interest(fd: i32) -> bool {
     ALL_FDS.load() == 1 || (0..64).contains(&fd) && FD_MASK.load() >> (fd as u32 & 63) & 1 == 1
 }
 
-/// Bytes that went to an object nobody watches: only their sum is kept, for the hint "it wrote
-/// elsewhere".
+/// Counts bytes written to an object that is not watched. Only the sum is kept, for the hint that the process
+/// wrote elsewhere.
 #[inline(always)]
 fn count_elsewhere(call: &Call, side: &IoSide) {
     if side.direction != WRITE || side.transfer.result <= 0 {
@@ -215,13 +216,13 @@ fn count_elsewhere(call: &Call, side: &IoSide) {
     }
 }
 
-/// The table entry, identity and role of a process; a stranger has only its tgid.
+/// The table entry, identity and role of a process. If it is not followed: no entry, only the tgid, and role 0.
 #[inline(always)]
 pub(crate) fn caller(tgid: u32) -> (Option<NonNull<ProcessEntry>>, ProcessId, u32) {
     match membership::entry(tgid) {
         Some(entry) => {
             let (process, role) = membership::read(tgid, entry);
-            // Named by the user and not adopted yet: the table does not know its start.
+            // Named by the user and not adopted yet: the entry has no start time.
             let process = match process.start_ns {
                 0 => task::process_of(task::current()).unwrap_or(process),
                 _ => process,

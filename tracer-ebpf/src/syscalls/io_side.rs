@@ -1,4 +1,4 @@
-//! What a call that moves bytes did, and to which fd.
+//! Decodes the calls that move bytes: fd, direction and length.
 
 use tracer_common::{
     ledger::{READ, WRITE},
@@ -14,7 +14,7 @@ use crate::{
     loss as losses, usermem,
 };
 
-/// `MSG_PEEK` (`include/linux/socket.h`): looks at bytes without taking them.
+/// `MSG_PEEK` (`include/linux/socket.h`): reads bytes without removing them.
 const MSG_PEEK: u64 = 2;
 /// `FMODE_WRITE` (`include/linux/fs.h`).
 const FMODE_WRITE: u32 = 2;
@@ -23,33 +23,33 @@ const FMODE_WRITE: u32 = 2;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct IoSide {
-    /// Through which fd.
+    /// The fd.
     pub(crate) fd: i32,
     /// [`WRITE`] or [`READ`].
     pub(crate) direction: u32,
-    /// What happened.
+    /// Operation, result and requested length.
     pub(crate) transfer: Transfer,
-    /// The fd at the other end of a copy, or -1.
+    /// The source fd of a copy, or -1.
     pub(crate) source: i32,
 }
 
-/// Says what the noted call did to its first (or only) fd; 0 when it moved nothing that counts. Exported,
-/// so that the verifier checks it once, and what comes after it only once for all that may come out of it.
+/// Decodes the side of the current call on its first (or only) fd. Returns 0 if the call moved no bytes that
+/// count. Exported, so that the verifier checks it once, and checks the code after it once for all outcomes.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(super) extern "C" fn decode_call() -> u64 {
-    let Some(call) = Call::noted() else { return 0 };
+    let Some(call) = Call::current() else { return 0 };
     let transfer = Transfer { op: 0, result: call.result, requested: UNKNOWN };
     let mut side = IoSide { fd: -1, direction: WRITE, transfer, source: -1 };
     if !decode(&call, &mut side) {
         return 0;
     }
-    let Some(returned) = SyscallContext::noted() else { return 0 };
+    let Some(returned) = SyscallContext::current() else { return 0 };
     returned.side = side;
     1
 }
 
-/// Turns to the reading side of a copy that succeeded: the same bytes came out of the source.
+/// Changes the side of a successful copy to its source, from which the same bytes were read.
 #[inline(always)]
 pub(super) fn turn_to_source(side: &mut IoSide) {
     side.fd = side.source;
@@ -58,8 +58,8 @@ pub(super) fn turn_to_source(side: &mut IoSide) {
     side.source = -1;
 }
 
-/// What a call means: which fd, which way, how much was asked for. `false` when it moved nothing that
-/// counts. Filled in place: an optional struct would have bytes that the verifier never sees written.
+/// Decodes fd, direction and requested length of a call. Returns `false` if it moved no bytes that count.
+/// Works in place: an `Option` of a struct has bytes that the verifier treats as uninitialised.
 #[inline(always)]
 fn decode(call: &Call, side: &mut IoSide) -> bool {
     if call.class == table::SOCKETCALL {
@@ -76,7 +76,7 @@ fn decode(call: &Call, side: &mut IoSide) -> bool {
         op::SPLICE | op::COPY_FILE_RANGE => {
             side.copy(args.fd::<0>(), args.fd::<2>(), args.get::<4>());
         }
-        // tee leaves the bytes in the first pipe: nothing is read.
+        // tee leaves the bytes in the first pipe, so it has no reading side.
         op::TEE => side.copy(-1, args.fd::<1>(), args.get::<2>()),
         op::RECVFROM if args.get::<3>() & MSG_PEEK != 0 => return false,
         op::RECVMSG if args.get::<2>() & MSG_PEEK != 0 => return false,
@@ -90,7 +90,7 @@ fn decode(call: &Call, side: &mut IoSide) -> bool {
         | op::RECVMMSG
             if call.role != 0 || call.result > 0 =>
         {
-            from_memory(call, side);
+            complete(call, side);
         }
         _ => {}
     }
@@ -98,7 +98,7 @@ fn decode(call: &Call, side: &mut IoSide) -> bool {
 }
 
 impl IoSide {
-    /// A copy between two fds.
+    /// Sets the members for a copy between two fds.
     #[inline(always)]
     fn copy(&mut self, from: i32, to: i32, requested: u64) {
         self.fd = to;
@@ -106,7 +106,7 @@ impl IoSide {
         self.transfer.requested = requested;
     }
 
-    /// A transfer that `socketcall(2)` wraps.
+    /// Sets the members for a transfer inside `socketcall(2)`.
     #[inline(always)]
     fn wrapped(&mut self, code: u32, result: i64, requested: u64) -> bool {
         self.direction = if code >= op::READ { READ } else { WRITE };
@@ -115,9 +115,9 @@ impl IoSide {
     }
 }
 
-/// Completes a side whose length or direction is not in the registers.
+/// Completes a side whose length or direction is not in the registers: reads user memory or the file mode.
 #[inline(never)]
-fn from_memory(call: &Call, side: &mut IoSide) {
+fn complete(call: &Call, side: &mut IoSide) {
     let (list, count) = (call.args.get::<1>(), call.args.get::<2>());
     let compat = call.args.compat;
     match side.transfer.op {
@@ -152,7 +152,7 @@ fn messages(list: u64, result: i64, compat: bool) -> i64 {
     }
 }
 
-/// `vmsplice(2)` writes into the write end of a pipe and reads out of the read end.
+/// Whether the fd is open for writing: `vmsplice(2)` writes to a write end and reads from a read end.
 #[inline(always)]
 fn is_writable(call: &Call, fd: i32) -> bool {
     fdlookup::file_of(call.files, fd)

@@ -1,11 +1,11 @@
-//! Syscall numbers to classes, for the native and the 32-bit entry.
+//! Maps syscall numbers to classes, for the native and the 32-bit entry.
 //!
 //! Numbers: `arch/x86/entry/syscalls/syscall_64.tbl` and `syscall_32.tbl`; arm64 uses the generic
 //! table in `include/uapi/asm-generic/unistd.h`.
 
 use tracer_common::op;
 
-/// A transfer has class `IO_BASE + op`.
+/// The class of a transfer is `IO_BASE + op`.
 pub(crate) const IO_BASE: u32 = 1;
 /// The last class that is a transfer.
 pub(crate) const IO_LAST: u32 = IO_BASE + op::RECVMMSG;
@@ -90,7 +90,7 @@ const COMPAT: &[(usize, u32)] = &[
     (437, NEW_FD),
 ];
 
-/// 32-bit ARM callers are not told apart yet: no numbers, so nothing is misread.
+/// 32-bit ARM callers are not supported yet: without numbers, no call is decoded wrongly.
 #[cfg(bpf_target_arch = "aarch64")]
 const COMPAT: &[(usize, u32)] = &[];
 
@@ -109,17 +109,17 @@ const fn build() -> [u16; NUMBERS] {
     table
 }
 
-/// Low byte: class of the native entry; high byte: class of the 32-bit entry. Zero for both sends
-/// most syscalls of the machine away after one load.
+/// Low byte: class of the native entry; high byte: class of the 32-bit entry. For most syscalls both are zero, so
+/// that one load is enough to skip them.
 static CLASSES: [u16; NUMBERS] = build();
 
-/// Both classes of a number, 0 when it has none.
+/// Both classes of a number, 0 if it has none.
 #[inline(always)]
 pub(crate) fn classes(number: u64) -> u32 {
     if number >= NUMBERS as u64 {
         return 0;
     }
-    // SAFETY: bounded above; volatile so that the load stays one indexed load out of `.rodata`.
+    // SAFETY: bounded above; volatile, so that it remains one indexed load from `.rodata`.
     u32::from(unsafe {
         core::ptr::read_volatile((&raw const CLASSES).cast::<u16>().add(number as usize))
     })
