@@ -164,7 +164,7 @@ macro_rules! kernel_settings {
             ALL_FDS "1 if every fd is of interest.";
             FOLLOW_CHILDREN "1 if children of targets become targets.";
             BY_CGROUP "1 if members of the cgroups in the map `CGROUPS` become targets.";
-            CGROUP_SUBSYS "Index into `css_set.subsys`, or [`CGROUP_V2`].";
+            CGROUP_SUBSYS "Index into `css_set.subsys`, or `CGROUP_V2`.";
             SELF_TGID "Tgid of tracer itself, which never becomes a target.";
             FOLLOW_READERS "The largest hop: output is followed through this many readers.";
             HAS_TASK_BTF "1 if the kernel has `bpf_get_current_task_btf` (Linux 5.11).";

@@ -66,8 +66,8 @@ fn observe_unfollowed(class: u32) {
 }
 
 /// Registers read ends that the current call created, and reports those that it closed. If the call replaced fd
-/// 0, 1 or 2, returns the fd + 1, otherwise 0. Exported for the same reason as
-/// [`crate::syscalls::io_side::decode_call`], like the two functions below.
+/// 0, 1 or 2, returns the fd + 1, otherwise 0. Exported, like the two functions
+/// below, so that the verifier checks it once.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn read_ends_of_call() -> u64 {

@@ -184,7 +184,7 @@ pub(crate) fn follow_output(tgid: u32, hop: u32) -> bool {
     true
 }
 
-/// Flags and hop of a watched object ([`watch`]); `None` if it is not watched.
+/// Flags and hop of a watched object ([`mod@watch`]); `None` if it is not watched.
 #[inline(always)]
 pub(crate) fn value(id: &ObjectId) -> Option<u32> {
     // SAFETY: the map is created without preallocation, so the value is not reused while an RCU
@@ -335,7 +335,7 @@ pub(crate) fn release(id: &ObjectId, has_ended: impl Fn(Kptr) -> bool) -> bool {
     true
 }
 
-/// The flags of an object ([`watch`]): which processes count on it, and whether it passes bytes on.
+/// The flags of an object ([`mod@watch`]): which processes count on it, and whether it passes bytes on.
 #[inline(always)]
 fn watch_flags(seen: &event::Object) -> u32 {
     let kind = seen.mode & mode::S_IFMT;
