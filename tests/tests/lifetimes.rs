@@ -6,6 +6,7 @@ use std::{fmt::Write as _, thread::sleep, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use tracer_tests::{
     cgroup::ScratchCgroup,
+    deadline::patient,
     paths::{self, Identity, WritePath},
     scenario::identities_of,
     stdio::Kind,
@@ -69,7 +70,7 @@ impl Bench {
             if left.is_empty() {
                 return Ok(());
             }
-            ensure!(waited < LIMIT, "workload {} leaves{left}", workload.words());
+            ensure!(waited < patient(LIMIT), "workload {} leaves{left}", workload.words());
             sleep(PAUSE);
             waited += PAUSE;
         }

@@ -29,7 +29,7 @@ type Part = (&'static str, &'static [&'static str]);
 
 /// Tests that depend on the kernel: all calls that write, all kinds of objects, the life of processes, and special
 /// paths of following and capturing. The other tests are about user space; only a filter selects them.
-const ABOUT_THE_KERNEL: [Part; 10] = [
+const ABOUT_THE_KERNEL: [Part; 11] = [
     ("one_trace", &[]),
     ("trees", &[]),
     ("attach", &[]),
@@ -52,11 +52,12 @@ const ABOUT_THE_KERNEL: [Part; 10] = [
         ],
     ),
     ("capabilities", &[]),
+    ("lifetimes", &[]),
 ];
 
 /// The tests of a quick run: each hook, each kind of event, each branch that depends on the kernel. They are few,
 /// because an emulated tracer takes ten seconds to attach.
-const QUICK: [Part; 8] = [
+const QUICK: [Part; 9] = [
     ("one_trace", &[]),
     ("trees", &["ten_levels", "vforked", "pid_namespace"]),
     ("attach", &["asleep_at_attach", "joins_the_cgroup_later"]),
@@ -65,6 +66,7 @@ const QUICK: [Part; 8] = [
     ("hops", &["both_halves"]),
     ("capture", &["text_on_both_streams"]),
     ("capabilities", &[]),
+    ("lifetimes", &["every_kind_of_output"]),
 ];
 
 /// Factor for the tests' timeouts.
