@@ -10,6 +10,7 @@ use tracer_tests::{
     paths::{self, Identity, WritePath},
     scenario::identities_of,
     stdio::Kind,
+    storm::Storm,
     tables::{Entries, Tables},
     tracer::{RunningTracer, Tracer},
     workload::Workload,
@@ -64,13 +65,17 @@ impl Bench {
     /// Runs a workload and waits until the tables are as before.
     fn leaves_nothing(&self, workload: &Workload) -> Result<()> {
         self.run(workload)?;
+        self.are_as_before().with_context(|| format!("after workload {}", workload.words()))
+    }
+
+    fn are_as_before(&self) -> Result<()> {
         let mut waited = Duration::ZERO;
         loop {
             let left = self.left()?;
             if left.is_empty() {
                 return Ok(());
             }
-            ensure!(waited < patient(LIMIT), "workload {} leaves{left}", workload.words());
+            ensure!(waited < patient(LIMIT), "entries are left:{left}");
             sleep(PAUSE);
             waited += PAUSE;
         }
@@ -151,6 +156,23 @@ fn stories_leave_nothing_in_the_tables() -> Result<()> {
     ];
     let stories = piped.map(Workload::new).into_iter().chain(unread).chain(others);
     each_leaves_nothing("tracer-test-stories", stories)
+}
+
+/// Many entries at a time, and in `churn` one after the other.
+#[test]
+#[ignore = "needs root"]
+fn storms_leave_nothing_in_the_tables() -> Result<()> {
+    let bench = Bench::begin("tracer-test-storms")?;
+    let storms = [("brief", 500), ("pipes", 500), ("threads", 200), ("bomb", 6), ("churn", 2_000)];
+    for (name, size) in storms {
+        let mut storm = Storm::start(name, size)?;
+        bench.cgroup.admit(storm.pid())?;
+        storm.open_gate()?;
+        storm.wait()?;
+        storm.end()?;
+        bench.are_as_before().with_context(|| format!("after storm {name}"))?;
+    }
+    bench.end()
 }
 
 /// A pty's two halves, a file and a socket.

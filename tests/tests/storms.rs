@@ -40,6 +40,15 @@ fn a_thousand_pipes_are_counted_separately() -> Result<()> {
     Ok(())
 }
 
+/// Short processes with a pipe each, 200 at a time.
+#[test]
+#[ignore = "needs root"]
+fn a_churn_of_processes_and_pipes_is_exact() -> Result<()> {
+    let storm = exact("churn", 3_000)?;
+    ensure!(storm.truth.processes == 3_000 && storm.truth.pipes == 3_000, "{:?}", storm.truth);
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs root"]
 fn a_thousand_threads_on_one_fd_add_up() -> Result<()> {
