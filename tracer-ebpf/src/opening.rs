@@ -7,6 +7,7 @@
 use tracer_common::{
     ledger::{LedgerKey, READ, WRITE},
     object::watch,
+    process::ROLE_PARTICIPANT,
 };
 
 use crate::{
@@ -115,7 +116,11 @@ extern "C" fn open_row(pending: u64) -> u64 {
 /// Watches the object of the row. Returns `false` if no row is to be created.
 #[inline(always)]
 fn begin(opening: &Opening, transfer: &Transfer) -> bool {
-    let Opening { key, slot, hop, .. } = *opening;
+    let Opening { key, slot, hop, role, .. } = *opening;
+    // Here and not where the call is booked: the frames of both together exceed the stack.
+    if role == ROLE_PARTICIPANT {
+        membership::follow_participant(&key.process, task::current());
+    }
     if hop == NO_WATCH {
         return true;
     }

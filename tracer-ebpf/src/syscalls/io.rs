@@ -163,7 +163,6 @@ fn book_new_participant(side: &IoSide, id: &ObjectId, file: Kptr) -> bool {
         losses::count(Reason::KernelMemory, side.transfer.result.max(0) as u64);
         return false;
     };
-    membership::follow_participant(&process, task::current());
     let row = Opening {
         key: ledger::key(process, *id, side.fd, side.direction),
         file,
