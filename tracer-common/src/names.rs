@@ -34,6 +34,8 @@ pub const MAP_READ_ENDS: &str = "READ_ENDS";
 pub const MAP_ADOPTING: &str = "ADOPTING";
 /// Map: one `u64`, the number of processes that the iterator has adopted.
 pub const MAP_ADOPTED: &str = "ADOPTED";
+/// Map: one [`crate::sweep::Run`], the question and the answer of a sweep.
+pub const MAP_SWEEP_RUN: &str = "SWEEP_RUN";
 /// Map: cgroup id to `u32`, the target cgroups.
 pub const MAP_CGROUPS: &str = "CGROUPS";
 

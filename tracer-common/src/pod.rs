@@ -8,6 +8,7 @@ use crate::{
     loss::LossCell,
     object::{EndKey, ObjectId, ReadEnd, Watch},
     process::ProcessEntry,
+    sweep,
 };
 
 /// Compiles only for types without padding for which every bit pattern is valid.
@@ -35,5 +36,6 @@ pod!(
     LossCell,
     ProcessEntry,
     UringRequest,
-    Watch
+    Watch,
+    sweep::Run,
 );

@@ -1,13 +1,27 @@
 //! Arguments of the program [`crate::names::SWEEP`], which removes ended entries from the maps. User space runs
-//! it once per question. The return value of the program is the answer.
+//! it once per question: it stores a [`Run`] in a map, starts the program and reads the answer there.
 //!
 //! User space knows which processes have ended, even if the ring was full and their exit event was lost. Only
 //! the eBPF program can read an inode. Neither side alone can find all ended entries.
 
-use crate::{id::ProcessId, object::ObjectId};
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::{assert_layout, id::ProcessId, object::ObjectId};
 
 /// Number of arguments of a run.
 pub const ARGUMENTS: usize = 5;
+
+/// A question and its answer.
+#[repr(C)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    /// The kind of [`question`], and what it is about.
+    pub arguments: [u64; ARGUMENTS],
+    /// The answer, after the run.
+    pub answer: u64,
+}
+
+assert_layout!(Run, 48);
 
 /// The kind of question, argument 0.
 pub mod question {

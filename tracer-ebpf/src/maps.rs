@@ -11,6 +11,7 @@ use tracer_common::{
     loss::LossCell,
     object::{EndKey, ObjectId, ReadEnd, Watch},
     process::ProcessEntry,
+    sweep,
 };
 
 use crate::{
@@ -99,6 +100,10 @@ pub(crate) static ADOPTING: Array<u32> = Array::with_max_entries(1, 0);
 /// Number of processes that the iterator has adopted. User space repeats the iterator until it stops growing.
 #[map]
 pub(crate) static ADOPTED: Array<u64> = Array::with_max_entries(1, 0);
+
+/// The question and the answer of a sweep.
+#[map]
+pub(crate) static SWEEP_RUN: Array<sweep::Run> = Array::with_max_entries(1, 0);
 
 /// Scratch memory to build records in. One slot per program is enough, because a program cannot interrupt itself.
 #[map]

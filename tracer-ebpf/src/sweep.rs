@@ -1,11 +1,11 @@
-//! The program that removes ended entries from the maps ([`tracer_common::sweep`]). It is a raw tracepoint
-//! program that is never attached: user space runs it with `BPF_PROG_TEST_RUN` (`bpf_prog_test_run_raw_tp`,
-//! net/bpf/test_run.c, Linux 5.10).
+//! The program that removes ended entries from the maps ([`tracer_common::sweep`]). It is a task iterator, because
+//! user space can start one on every kernel, and it returns 1, which ends the walk at the first task
+//! (`bpf_iter_run_prog`, kernel/bpf/bpf_iter.c).
 
 use tracer_common::{
     id::ProcessId,
     object::ObjectId,
-    sweep::{object_of, question},
+    sweep::{ARGUMENTS, object_of, question},
 };
 
 use crate::{
@@ -14,19 +14,25 @@ use crate::{
     hooks::io_uring,
     kread::Kptr,
     ledger,
-    maps::URING,
+    maps::{SWEEP_RUN, URING},
     membership, object, read_ends,
     task::{self, FilesTable},
 };
 
-/// Entry point, see the module documentation. aya's macro is not used, because its programs always return 0.
+/// Entry point, see the module documentation.
 #[unsafe(no_mangle)]
-#[unsafe(link_section = "raw_tp")]
-pub(crate) fn sweep(ctx: *const u64) -> i32 {
-    // SAFETY: the context is the array of arguments that user space passed; the verifier bounds it.
-    let argument = |index: usize| unsafe { *ctx.add(index) };
-    let [a, b, c, d] = [argument(1), argument(2), argument(3), argument(4)];
-    let answer = match argument(0) {
+#[unsafe(link_section = "iter/task")]
+pub(crate) fn sweep(_ctx: *const u64) -> i32 {
+    if let Some(run) = SWEEP_RUN.get_ptr_mut(0) {
+        // SAFETY: points to a live map value; user space runs one sweep at a time.
+        unsafe { (*run).answer = answer((*run).arguments) };
+    }
+    1
+}
+
+#[inline(always)]
+fn answer([question, a, b, c, d]: [u64; ARGUMENTS]) -> u64 {
+    match question {
         question::RELEASE => release(a, b, c),
         question::LEADS => leads(a, b, c, d),
         question::FORGET_PROCESS => forget_process(a, b),
@@ -34,8 +40,7 @@ pub(crate) fn sweep(ctx: *const u64) -> i32 {
         question::FORGET_REQUEST => forget_request(a, b),
         question::FORGET_INTERRUPTED => u64::from(ledger::forget_interrupted(a as u32)),
         _ => 0,
-    };
-    answer as i32
+    }
 }
 
 /// Exported, like those below, so that the verifier checks it once. Therefore they take integers only.

@@ -12,10 +12,8 @@ use std::{
 
 use aya::{
     Ebpf,
-    programs::{BtfTracePoint, Iter, Program, ProgramError, RawTracePoint, TracePoint},
+    programs::{BtfTracePoint, Iter, Program, ProgramError, TracePoint},
 };
-
-use tracer_common::names;
 
 use crate::{
     KernelSettings, Loader, LoaderError,
@@ -76,8 +74,7 @@ impl Loader {
             HOOKS.iter().filter(wanted).map(|hook| hook.place(self.mode)).collect();
         // All of the verifier's work comes before the first hook, so that they start together.
         let hooks = places.iter().copied().map(Part::Hook);
-        let run_by_hand = ITERATORS.iter().map(Part::Iterator).chain([Part::Sweep]);
-        let parts: Vec<Part> = hooks.chain(run_by_hand).collect();
+        let parts: Vec<Part> = hooks.chain(ITERATORS.iter().map(Part::Iterator)).collect();
         verify(&mut self.bpf, &parts, kernel)?;
         let mut attach = || places.iter().try_for_each(|place| self.attach_hook(*place, kernel));
         if places.iter().any(|place| matches!(place.at, At::Event(..))) {
@@ -152,7 +149,6 @@ fn give_back_memory() {
 enum Part {
     Hook(Place),
     Iterator(&'static Walk),
-    Sweep,
 }
 
 impl Part {
@@ -161,7 +157,6 @@ impl Part {
         match self {
             Self::Hook(place) => place.program,
             Self::Iterator(iterator) => iterator.program,
-            Self::Sweep => names::SWEEP,
         }
     }
 
@@ -169,7 +164,7 @@ impl Part {
     fn load(self, program: &mut Program, kernel: &Kernel) -> Result<(), LoaderError> {
         let hook = match self {
             Self::Hook(place) => place.name(&kernel.types),
-            Self::Iterator(_) | Self::Sweep => self.program(),
+            Self::Iterator(iterator) => iterator.program,
         };
         let refused = |error: ProgramError| LoaderError::Program { hook, reason: reason(&error) };
         match self {
@@ -184,10 +179,6 @@ impl Part {
             Self::Iterator(iterator) => {
                 let program: &mut Iter = program.try_into().map_err(refused)?;
                 program.load(iterator.kind, &kernel.targets).map_err(refused)
-            }
-            Self::Sweep => {
-                let program: &mut RawTracePoint = program.try_into().map_err(refused)?;
-                program.load().map_err(refused)
             }
         }
     }

@@ -243,6 +243,12 @@ pub(crate) const ITERATORS: &[Walk] = &[
         name: "iter/task_file",
         purpose: "who holds an object open",
     },
+    Walk {
+        program: names::SWEEP,
+        kind: "task",
+        name: "iter/task",
+        purpose: "entries of the tables that have ended",
+    },
 ];
 
 /// How this kernel's io_uring tracepoints look.

@@ -58,6 +58,13 @@ impl Loader {
         name: &'static str,
         events: &mut EventRing,
     ) -> Result<(), LoaderError> {
+        let file = self.start_iterator(name)?;
+        walk(file, events)
+            .map_err(|error| LoaderError::Program { hook: name, reason: reason(&error) })
+    }
+
+    /// A file whose reads make an iterator walk.
+    pub(super) fn start_iterator(&mut self, name: &'static str) -> Result<File, LoaderError> {
         let refused = |error: &dyn std::error::Error| LoaderError::Program {
             hook: name,
             reason: reason(error),
@@ -66,8 +73,7 @@ impl Loader {
         let iterator: &mut Iter = program.try_into().map_err(|error| refused(&error))?;
         let link = iterator.attach().map_err(|error| refused(&error))?;
         let link = iterator.take_link(link).map_err(|error| refused(&error))?;
-        let file = link.into_file().map_err(|error| refused(&error))?;
-        walk(file, events).map_err(|error| refused(&error))
+        link.into_file().map_err(|error| refused(&error))
     }
 
     fn adopted(&mut self) -> Result<u64, LoaderError> {

@@ -1,16 +1,15 @@
 //! Takes out of the kernel's tables what has ended ([`tracer_common::sweep`]).
 
-use aya::{
-    maps::HashMap,
-    programs::{RawTracePoint, RawTracePointRunOptions, TestRun as _},
-};
+use std::io::{ErrorKind, Read as _};
+
+use aya::maps::{Array, HashMap};
 use tracer_common::{
     id::ProcessId,
     ledger::{LedgerKey, UringRequest},
     names,
     object::{EndKey, ObjectId, ReadEnd, Watch},
     process::ProcessEntry,
-    sweep,
+    sweep::{self, Run},
 };
 
 use super::ledgers::keys;
@@ -22,7 +21,11 @@ impl Loader {
     ///
     /// # Errors
     /// [`LoaderError::Program`].
-    pub fn release_object(&self, object: &ObjectId, is_held: bool) -> Result<bool, LoaderError> {
+    pub fn release_object(
+        &mut self,
+        object: &ObjectId,
+        is_held: bool,
+    ) -> Result<bool, LoaderError> {
         self.ask(sweep::end_of_object(object, is_held))
     }
 
@@ -31,7 +34,7 @@ impl Loader {
     /// # Errors
     /// [`LoaderError::Program`].
     pub fn may_lead_to(
-        &self,
+        &mut self,
         process: ProcessId,
         fd: i32,
         object: &ObjectId,
@@ -43,7 +46,7 @@ impl Loader {
     ///
     /// # Errors
     /// [`LoaderError::Program`].
-    pub fn forget_process(&self, process: ProcessId) -> Result<bool, LoaderError> {
+    pub fn forget_process(&mut self, process: ProcessId) -> Result<bool, LoaderError> {
         self.ask(sweep::dead_process(process))
     }
 
@@ -51,7 +54,7 @@ impl Loader {
     ///
     /// # Errors
     /// [`LoaderError::Program`].
-    pub fn check_read_end(&self, process: ProcessId, fd: i32) -> Result<bool, LoaderError> {
+    pub fn check_read_end(&mut self, process: ProcessId, fd: i32) -> Result<bool, LoaderError> {
         self.ask(sweep::read_end(process, fd))
     }
 
@@ -60,7 +63,10 @@ impl Loader {
     ///
     /// # Errors
     /// [`LoaderError`].
-    pub fn forget_the_dead(&self, has_ended: impl Fn(Owner) -> bool) -> Result<(), LoaderError> {
+    pub fn forget_the_dead(
+        &mut self,
+        has_ended: impl Fn(Owner) -> bool,
+    ) -> Result<(), LoaderError> {
         for (tgid, entry) in self.all::<u32, ProcessEntry>(names::MAP_PROCESSES)? {
             let process = ProcessId::new(tgid, entry.start_ns);
             if has_ended(Owner::Process(process)) {
@@ -93,16 +99,26 @@ impl Loader {
     }
 
     /// Runs the program that answers.
-    fn ask(&self, question: [u64; sweep::ARGUMENTS]) -> Result<bool, LoaderError> {
-        let refused = |reason: String| LoaderError::Program { hook: names::SWEEP, reason };
-        let program = self.bpf.program(names::SWEEP).ok_or(LoaderError::NoObject)?;
-        let program: &RawTracePoint =
-            program.try_into().map_err(|error| refused(crate::error::reason(&error)))?;
-        let mut options = RawTracePointRunOptions::new();
-        options.args[..sweep::ARGUMENTS].copy_from_slice(&question);
-        let answer =
-            program.test_run(options).map_err(|error| refused(crate::error::reason(&error)))?;
-        Ok(answer.return_value != 0)
+    fn ask(&mut self, arguments: [u64; sweep::ARGUMENTS]) -> Result<bool, LoaderError> {
+        {
+            let _moment = self.unpreempted.begin();
+            let mut run: Array<_, Run> = self.map_mut(names::MAP_SWEEP_RUN)?;
+            run.set(0, Run { arguments, answer: 0 }, 0)
+                .map_err(|error| LoaderError::map("fill", names::MAP_SWEEP_RUN, error))?;
+        }
+        match self.start_iterator(names::SWEEP)?.read(&mut [0]) {
+            // The program ends the walk with this error.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => {
+                return Err(LoaderError::Program { hook: names::SWEEP, reason: error.to_string() });
+            }
+            Ok(_) => {}
+        }
+        let _moment = self.unpreempted.begin();
+        let run: Array<_, Run> = self.map(names::MAP_SWEEP_RUN)?;
+        let run = run.get(&0, 0);
+        let run = run.map_err(|error| LoaderError::map("read", names::MAP_SWEEP_RUN, error))?;
+        Ok(run.answer != 0)
     }
 }
 

@@ -33,17 +33,22 @@ const LOOKS: u8 = 3;
 /// What only the kernel side knows.
 pub(super) trait Tables {
     /// Takes an object out if it has ended ([`Loader::release_object`]).
-    fn release(&self, object: &ObjectId, is_held: bool) -> Result<bool, LoaderError>;
+    fn release(&mut self, object: &ObjectId, is_held: bool) -> Result<bool, LoaderError>;
     /// Whether an fd may lead to an object now ([`Loader::may_lead_to`]).
-    fn may_lead_to(&self, at: (ProcessId, i32), object: &ObjectId) -> Result<bool, LoaderError>;
+    fn may_lead_to(&mut self, at: (ProcessId, i32), object: &ObjectId)
+    -> Result<bool, LoaderError>;
 }
 
 impl Tables for Loader {
-    fn release(&self, object: &ObjectId, is_held: bool) -> Result<bool, LoaderError> {
+    fn release(&mut self, object: &ObjectId, is_held: bool) -> Result<bool, LoaderError> {
         self.release_object(object, is_held)
     }
 
-    fn may_lead_to(&self, at: (ProcessId, i32), object: &ObjectId) -> Result<bool, LoaderError> {
+    fn may_lead_to(
+        &mut self,
+        at: (ProcessId, i32),
+        object: &ObjectId,
+    ) -> Result<bool, LoaderError> {
         Loader::may_lead_to(self, at.0, at.1, object)
     }
 }
@@ -179,7 +184,7 @@ impl Lifetimes {
     /// [`LoaderError`].
     pub(super) fn sweep(
         &mut self,
-        tables: &impl Tables,
+        tables: &mut impl Tables,
         session: &Session,
     ) -> Result<Vec<LedgerKey>, LoaderError> {
         let mut ended = std::mem::take(&mut self.late);
@@ -207,7 +212,7 @@ impl Lifetimes {
     fn is_held(
         &self,
         object: &ObjectId,
-        tables: &impl Tables,
+        tables: &mut impl Tables,
         session: &Session,
     ) -> Result<bool, LoaderError> {
         let kind = session.object_kind(object);
@@ -244,7 +249,7 @@ impl Lifetimes {
     /// [`LoaderError`].
     pub(super) fn look_at_everything(
         &mut self,
-        loader: &Loader,
+        loader: &mut Loader,
         at_once: bool,
     ) -> Result<(), LoaderError> {
         let began = Instant::now();

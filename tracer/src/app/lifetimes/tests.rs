@@ -16,12 +16,12 @@ struct Kernel {
 }
 
 impl Tables for Kernel {
-    fn release(&self, object: &ObjectId, is_held: bool) -> Result<bool, LoaderError> {
+    fn release(&mut self, object: &ObjectId, is_held: bool) -> Result<bool, LoaderError> {
         Ok(!is_held && !self.open.iter().any(|(.., open)| open == object))
     }
 
     fn may_lead_to(
-        &self,
+        &mut self,
         (process, fd): (ProcessId, i32),
         object: &ObjectId,
     ) -> Result<bool, LoaderError> {
@@ -73,20 +73,20 @@ fn redirect(this: &mut (Lifetimes, Session), object: ObjectId) {
     tell(this, EventKind::Fact { fact, text: Vec::new() });
 }
 
-fn sweep(this: &mut (Lifetimes, Session), kernel: &Kernel) -> Vec<LedgerKey> {
+fn sweep(this: &mut (Lifetimes, Session), kernel: &mut Kernel) -> Vec<LedgerKey> {
     this.0.sweep(kernel, &this.1).unwrap()
 }
 
 #[test]
 fn rows_of_a_living_process_end_with_their_object_one_sweep_later() {
     let mut this = trace(file(5));
-    let open = Kernel { open: vec![(WRITER, 1, file(5))] };
-    assert_eq!(sweep(&mut this, &open), []);
+    let mut open = Kernel { open: vec![(WRITER, 1, file(5))] };
+    assert_eq!(sweep(&mut this, &mut open), []);
     redirect(&mut this, file(6));
-    let closed = Kernel { open: Vec::new() };
-    assert_eq!(sweep(&mut this, &closed), []);
-    assert_eq!(sweep(&mut this, &closed), [row(file(5))]);
-    assert_eq!(sweep(&mut this, &closed), []);
+    let mut closed = Kernel { open: Vec::new() };
+    assert_eq!(sweep(&mut this, &mut closed), []);
+    assert_eq!(sweep(&mut this, &mut closed), [row(file(5))]);
+    assert_eq!(sweep(&mut this, &mut closed), []);
 }
 
 #[test]
@@ -94,9 +94,9 @@ fn a_file_that_an_fd_leads_to_stays() {
     let mut this = trace(file(5));
     redirect(&mut this, file(6));
     redirect(&mut this, file(5));
-    let open = Kernel { open: vec![(WRITER, 1, file(5))] };
+    let mut open = Kernel { open: vec![(WRITER, 1, file(5))] };
     for _ in 0..2 * LOOKS {
-        assert_eq!(sweep(&mut this, &open), []);
+        assert_eq!(sweep(&mut this, &mut open), []);
     }
     assert!(this.0.watched.contains(&file(5)) && this.0.doubtful.is_empty());
 }
@@ -105,10 +105,10 @@ fn a_file_that_an_fd_leads_to_stays() {
 fn a_file_that_is_opened_again_keeps_its_rows() {
     let mut this = trace(file(5));
     redirect(&mut this, file(6));
-    let closed = Kernel { open: Vec::new() };
-    assert_eq!(sweep(&mut this, &closed), []);
+    let mut closed = Kernel { open: Vec::new() };
+    assert_eq!(sweep(&mut this, &mut closed), []);
     watch(&mut this, file(5));
-    assert_eq!(sweep(&mut this, &closed), []);
+    assert_eq!(sweep(&mut this, &mut closed), []);
 }
 
 #[test]
@@ -117,8 +117,8 @@ fn nothing_is_kept_of_a_process_that_has_ended() {
     let exit = Exit { process: WRITER, ..Exit::default() };
     tell(&mut this, EventKind::Exit(exit));
     assert!(this.0.rows_of_ended(WRITER).contains(&row(file(5))));
-    let closed = Kernel { open: Vec::new() };
-    assert_eq!(sweep(&mut this, &closed), []);
+    let mut closed = Kernel { open: Vec::new() };
+    assert_eq!(sweep(&mut this, &mut closed), []);
     let Lifetimes { rows, rows_on, stdio, stdio_on, watched, doubtful, .. } = &this.0;
     assert!(rows.is_empty() && rows_on.is_empty(), "{:?}", this.0);
     assert!(stdio.is_empty() && stdio_on.is_empty(), "{:?}", this.0);
@@ -132,5 +132,5 @@ fn a_row_that_is_opened_after_the_end_of_its_process_ends_at_once() {
     this.0.rows_of_ended(WRITER);
     let first = FirstIo { key: row(file(5)), ..FirstIo::default() };
     tell(&mut this, EventKind::FirstIo { first, comm: String::new() });
-    assert_eq!(sweep(&mut this, &Kernel { open: Vec::new() }), [row(file(5))]);
+    assert_eq!(sweep(&mut this, &mut Kernel { open: Vec::new() }), [row(file(5))]);
 }
