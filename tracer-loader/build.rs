@@ -1,8 +1,7 @@
-//! Embeds the eBPF object that `cargo xtask build` made, and counts the markers in it that the loader has to
-//! replace.
+//! Embeds the eBPF object that `cargo xtask build` made, and counts the markers in it that the loader has to replace.
 //!
-//! Without `TRACER_EBPF_OBJECT` the crate still builds, so that `cargo test` works in a fresh clone
-//! on a machine without a BPF compiler; such a binary says so when it is asked to trace.
+//! Without `TRACER_EBPF_OBJECT` the crate still builds, so that `cargo test` works in a fresh clone on a machine
+//! without a BPF compiler. Such a binary reports the missing object when it is asked to trace.
 
 use std::{env, error::Error, fs, path::PathBuf};
 
@@ -30,12 +29,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// How often the code of an object asks for each constant, and for the kernel function `bpf_rdonly_cast`.
+/// Counts the markers of each constant in an object, and the markers of calls of `bpf_rdonly_cast`.
 ///
-/// Goes from instruction to instruction (`struct bpf_insn`, `include/uapi/linux/bpf.h`) of the sections that hold
-/// code. The loader searches the whole file for markers; both must find the same.
+/// It reads instruction by instruction (`struct bpf_insn`, `include/uapi/linux/bpf.h`) through the sections that hold
+/// code. The loader searches the whole file for markers in another way; both must find the same.
 fn markers(object: &[u8]) -> Result<([u32; settings::COUNT], u32), Box<dyn Error>> {
-    /// `BPF_LD | BPF_DW | BPF_IMM`: the only instruction of two halves.
+    /// `BPF_LD | BPF_DW | BPF_IMM`: the only instruction of 16 bytes.
     const LOAD_WIDE: u8 = 0x18;
     /// `BPF_JMP | BPF_CALL`.
     const CALL: u8 = 0x85;

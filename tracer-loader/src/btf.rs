@@ -1,7 +1,7 @@
-//! Kernel facts out of the kernel's own type information (`/sys/kernel/btf/vmlinux`).
+//! Kernel facts from the kernel's own type information (`/sys/kernel/btf/vmlinux`).
 //!
-//! Rust eBPF has no CO-RE relocations, so member offsets are looked up here and handed to the
-//! programs as constants. Nothing in this module knows aya.
+//! Rust eBPF has no CO-RE relocations. So this module looks up member offsets, and the loader patches them into the
+//! programs as constants. It does not use aya.
 
 mod members;
 mod raw;
@@ -16,25 +16,25 @@ use self::raw::{Raw, Record, kind};
 
 /// Where the kernel publishes its types (`CONFIG_DEBUG_INFO_BTF`).
 pub const DEFAULT_PATH: &str = "/sys/kernel/btf/vmlinux";
-/// Environment variable that names another BTF file, for kernels whose BTF is shipped apart.
+/// Environment variable that names another BTF file, for kernels whose BTF is in a separate package.
 pub const PATH_VARIABLE: &str = "TRACER_BTF_PATH";
 
-/// Why the kernel's types could not be used.
+/// Why the kernel's types cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BtfError {
-    /// The file is missing, unreadable or no BTF.
+    /// The file is missing, unreadable, or no BTF.
     #[error(
         "cannot read the kernel's type information at {}: {reason}; tracer needs a kernel built \
          with CONFIG_DEBUG_INFO_BTF=y",
         path.display()
     )]
     Unreadable {
-        /// The file.
+        /// Its path.
         path: PathBuf,
         /// What went wrong.
         reason: String,
     },
-    /// A member that every trace needs does not exist in this kernel.
+    /// The kernel does not have a member that every trace needs.
     #[error(
         "this kernel has no {strukt}.{member}: tracer does not know this kernel's layout; report it \
          with the output of `uname -r`"
@@ -42,18 +42,18 @@ pub enum BtfError {
     Missing {
         /// Kernel struct.
         strukt: &'static str,
-        /// Member or path of members.
+        /// Member, or a dotted path of members.
         member: &'static str,
     },
 }
 
-/// The kernel's type information: some megabytes, needed until the programs are attached.
+/// The kernel's types, from a BTF file of some megabytes.
 pub struct KernelTypes {
     types: Raw,
 }
 
 impl KernelTypes {
-    /// The BTF file to use: [`PATH_VARIABLE`] or [`DEFAULT_PATH`].
+    /// Path of the BTF file: [`PATH_VARIABLE`], else [`DEFAULT_PATH`].
     #[must_use]
     pub fn path() -> PathBuf {
         std::env::var_os(PATH_VARIABLE)
@@ -72,7 +72,7 @@ impl KernelTypes {
         Ok(Self { types })
     }
 
-    /// Every offset that the eBPF programs need, by the name of the global that carries it.
+    /// All offsets that the eBPF programs need, each with the name of its constant.
     ///
     /// # Errors
     /// [`BtfError::Missing`] for a required member.
@@ -92,13 +92,13 @@ impl KernelTypes {
             .collect()
     }
 
-    /// Offset of a member of a struct in bytes.
+    /// Offset of a member of a struct, in bytes.
     #[must_use]
     pub fn offset_in(&self, strukt: &str, member: &str) -> Option<u64> {
         members::offset(&self.types, strukt, member)
     }
 
-    /// Whether one read of [`INODE_WINDOW_BYTES`] covers what identity needs of `struct inode`.
+    /// Whether one read of [`INODE_WINDOW_BYTES`] covers the members of `struct inode` that identify an object.
     #[must_use]
     pub fn inode_fits_window(&self) -> bool {
         ["i_mode", "i_rdev", "i_ino", "i_sb"].iter().all(|member| {
@@ -107,11 +107,11 @@ impl KernelTypes {
         })
     }
 
-    /// Number of arguments of a tracepoint as its BTF typedef declares them, without the leading
-    /// `void *__data`; `None` when the kernel has no such tracepoint.
+    /// Number of arguments of a tracepoint, without the leading `void *__data`; `None` if the kernel has no such
+    /// tracepoint.
     #[must_use]
     pub fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
-        // It is declared by a typedef (`include/trace/bpf_probe.h`).
+        // A typedef declares the arguments (`include/trace/bpf_probe.h`).
         let (_, typedef) = self.named(&format!("btf_trace_{name}"), kind::TYPEDEF)?;
         let pointer = self.types.record(typedef.size_or_type)?;
         let prototype = self.types.record(pointer.size_or_type)?;

@@ -1,4 +1,4 @@
-//! What can go wrong between this process and the kernel's BPF subsystem.
+//! Errors between this process and the kernel's BPF subsystem.
 
 use std::{error::Error, io};
 
@@ -6,36 +6,36 @@ use aya::EbpfError;
 
 use crate::btf::BtfError;
 
-/// Why a trace could not be set up or read.
+/// Why a trace cannot be set up, or its maps cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LoaderError {
-    /// The binary was built by plain `cargo build`.
+    /// The binary was built without the eBPF object, by plain `cargo build`.
     #[error("this binary was built without its eBPF object; build it with `cargo xtask build`")]
     NoObject,
-    /// The kernel's types are unusable.
+    /// The kernel's types cannot be used.
     #[error(transparent)]
     Btf(#[from] BtfError),
     /// The kernel refused the object or one of its maps.
     #[error("the kernel refused tracer's eBPF object: {reason}")]
     Object {
-        /// The kernel's or aya's words.
+        /// The error of the kernel or of aya.
         reason: String,
     },
-    /// The embedded object is not as the build script has seen it.
+    /// The embedded object does not have the markers that the build script counted.
     #[error(
         "tracer's eBPF object is damaged ({reason}): build tracer again with `cargo xtask build`"
     )]
     Patch {
-        /// What is wrong with its markers.
+        /// What is wrong with the markers.
         reason: String,
     },
-    /// There is no memory for the maps.
+    /// The kernel has no memory for the maps.
     #[error(
         "the kernel has no memory for tracer's tables ({reason}): they take 16 MB by default; free some, or make \
          them smaller with --max-processes, --max-objects and --capture-buffer"
     )]
     NoMemory {
-        /// The kernel's or aya's words.
+        /// The error of the kernel or of aya.
         reason: String,
     },
     /// The kernel refused a program.
@@ -43,43 +43,43 @@ pub enum LoaderError {
     Program {
         /// Which hook.
         hook: &'static str,
-        /// The kernel's words, with the verifier's last lines.
+        /// The kernel's error, with the last lines of the verifier's log.
         reason: String,
     },
-    /// The hook that counts bytes is attached, and is not called.
+    /// The hook that counts bytes is attached, and the kernel does not call it.
     #[error(
         "the kernel does not call tracer when a system call ends, although it let tracer attach there: nothing would \
          be counted. Try again, and report it with the output of `uname -r`"
     )]
     Silent,
-    /// A trace event has its fields elsewhere.
+    /// A field of a trace event is not at the offset that the programs read.
     #[error(
         "this kernel's event {event} has no {field} where it is known to be: try --hooks tp_btf, and \
          report it with the output of `uname -r`"
     )]
     EventField {
-        /// The event.
+        /// The trace event.
         event: &'static str,
         /// Its field.
         field: &'static str,
     },
-    /// Trace events are out of reach.
+    /// tracefs is not mounted and cannot be mounted.
     #[error(
         "tracefs is not mounted, and cannot be for tracer alone ({reason}): run \
          `mount -t tracefs tracefs /sys/kernel/tracing`"
     )]
     Tracefs {
-        /// The kernel's words.
+        /// The kernel's error.
         reason: String,
     },
     /// A map could not be read or written.
     #[error("cannot {operation} the {map} map: {reason}")]
     Map {
-        /// What was tried.
+        /// What was tried: `read`, `fill` …
         operation: &'static str,
         /// Which map.
         map: &'static str,
-        /// The kernel's words.
+        /// The error of the kernel or of aya.
         reason: String,
     },
     /// A cgroup v1 controller that this kernel does not have.
@@ -91,7 +91,7 @@ pub enum LoaderError {
 }
 
 impl LoaderError {
-    /// A map error out of any displayable cause.
+    /// [`LoaderError::Map`] with this cause.
     pub(super) fn map(
         operation: &'static str,
         map: &'static str,
@@ -101,7 +101,7 @@ impl LoaderError {
     }
 }
 
-/// What the kernel, or aya, has against the object.
+/// The error for an object that the kernel or aya refuses.
 pub(super) fn refusal(error: &EbpfError) -> LoaderError {
     let first: &dyn Error = error;
     let causes = std::iter::successors(Some(first), |error| (*error).source());
@@ -113,8 +113,8 @@ pub(super) fn refusal(error: &EbpfError) -> LoaderError {
     }
 }
 
-/// The sentence and the cause of an error in one line; the verifier's log is cut to its end, where
-/// the reason stands.
+/// An error and its causes as one line. Of a verifier's log only the first line and the last lines are kept: the
+/// reason is at its end.
 pub(super) fn reason(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -136,5 +136,5 @@ pub(super) fn reason(error: &dyn Error) -> String {
     }
 }
 
-/// Lines kept of a verifier log.
+/// Number of last lines that are kept of a verifier's log.
 const VERIFIER_LINES: usize = 8;

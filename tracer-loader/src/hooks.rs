@@ -1,4 +1,4 @@
-//! The table of hooks: what is attached, to what, and what may be missing.
+//! The table of hooks: which programs are attached, to what, and which of them are optional.
 
 use std::fmt::{self, Display};
 
@@ -9,62 +9,62 @@ use crate::{LoaderError, btf::KernelTypes};
 /// One hook.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hook {
-    /// What it gives, for `tracer doctor`.
+    /// What the hook is for, in the words of `tracer doctor`.
     pub(crate) purpose: &'static str,
     /// When it is attached.
     pub(crate) need: Need,
-    /// In [`AttachMode::TpBtf`].
-    tp_btf: Place,
-    /// In [`AttachMode::NonPreemptible`].
-    non_preemptible: Place,
+    /// The program in [`AttachMode::TpBtf`].
+    tp_btf: Attachment,
+    /// The program in [`AttachMode::NonPreemptible`].
+    non_preemptible: Attachment,
 }
 
 /// A program, and what it is attached to.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
-    /// Program name in the object.
+pub(crate) struct Attachment {
+    /// The program's name in the object.
     pub(crate) program: &'static str,
     /// What it is attached to.
-    pub(crate) at: At,
+    pub(crate) point: AttachPoint,
 }
 
 /// What a program is attached to.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum At {
-    /// A tracepoint with typed arguments, newest name first.
+pub(crate) enum AttachPoint {
+    /// A typed tracepoint; the kernel has one of these names, and the newest is first.
     Tracepoint(&'static [&'static str]),
-    /// A trace event: its folder below `/sys/kernel/tracing/events`, and its name there.
-    Event(&'static str, &'static str),
+    /// A trace event: its folder below `/sys/kernel/tracing/events`, and its name.
+    TraceEvent(&'static str, &'static str),
 }
 
-/// When a hook is attached.
+/// The condition under which a hook is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// Always; no trace without it.
+    /// Always. No trace works without it.
     Always,
     /// Only for a cgroup target.
     Cgroup,
-    /// When the kernel's io_uring tracepoints carry the request.
+    /// If the kernel's io_uring tracepoints have the request as an argument.
     Uring,
 }
 
-/// What most programs are attached to.
+/// The kind of hook that most programs are attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttachMode {
-    /// Typed tracepoints (`tp_btf`): the cheapest. Their programs run with preemption off before Linux 7.0.
+    /// Typed tracepoints (`tp_btf`), which cost least. Before Linux 7.0 their programs run with preemption off.
     TpBtf,
-    /// What runs with preemption off on every kernel: trace events, and typed tracepoints that lie under a
-    /// spinlock.
+    /// Hooks that run with preemption off on every kernel: trace events, and typed tracepoints that the kernel calls
+    /// under a spinlock.
     NonPreemptible,
 }
 
 impl AttachMode {
     /// The cheapest mode that misses no call on a kernel with these types.
     ///
-    /// From Linux 7.0 on, programs on typed tracepoints can be preempted. While one rests, the kernel skips that
-    /// program for every other task on the CPU (`__bpf_trace_run`, kernel/trace/bpf_trace.c). The same change
-    /// protects the tracepoints by SRCU-fast (commit a46023d5616e), and so `struct tp_transition_snapshot`
-    /// (kernel/tracepoint.c) has a member `srcu_gp`.
+    /// From Linux 7.0 on, a program on a typed tracepoint can be preempted. While it waits, the kernel skips that
+    /// program for every other task on the same CPU (`__bpf_trace_run`, kernel/trace/bpf_trace.c). The same change
+    /// protects tracepoints by SRCU-fast (commit a46023d5616e), for which `struct tp_transition_snapshot`
+    /// (kernel/tracepoint.c) got the member `srcu_gp`.
     pub(crate) fn for_kernel(types: &KernelTypes) -> Self {
         match types.offset_in("tp_transition_snapshot", "srcu_gp") {
             None => Self::TpBtf,
@@ -79,11 +79,11 @@ impl AttachMode {
         }
     }
 
-    /// Attaches in this mode or, where that is refused and `may_change`, in the other one. Returns the mode in which
-    /// it worked.
+    /// Attaches in this mode or, if that fails and `may_change` is true, in the other mode. Returns the mode that
+    /// worked.
     ///
     /// # Errors
-    /// That of this mode: the other one is for kernels that do not do what their types promise.
+    /// The error of this mode, also if both fail.
     pub(crate) fn attach<E: Display>(
         self,
         may_change: bool,
@@ -101,7 +101,7 @@ impl AttachMode {
     }
 }
 
-/// As `--hooks` takes it.
+/// The value of `--hooks`.
 impl Display for AttachMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -112,8 +112,8 @@ impl Display for AttachMode {
 }
 
 impl Hook {
-    /// What is attached for it.
-    pub(crate) fn place(&self, mode: AttachMode) -> Place {
+    /// The program for this mode, and what it is attached to.
+    pub(crate) fn attachment(&self, mode: AttachMode) -> Attachment {
         match mode {
             AttachMode::TpBtf => self.tp_btf,
             AttachMode::NonPreemptible => self.non_preemptible,
@@ -121,90 +121,100 @@ impl Hook {
     }
 }
 
-impl Place {
+impl Attachment {
     const fn tracepoint(program: &'static str, names: &'static [&'static str]) -> Self {
-        Self { program, at: At::Tracepoint(names) }
+        Self { program, point: AttachPoint::Tracepoint(names) }
     }
 
     const fn event(program: &'static str, folder: &'static str, name: &'static str) -> Self {
-        Self { program, at: At::Event(folder, name) }
+        Self { program, point: AttachPoint::TraceEvent(folder, name) }
     }
 
-    /// What the kernel calls it.
+    /// The kernel's name of the tracepoint or trace event.
     pub(crate) fn name(self, types: &KernelTypes) -> &'static str {
-        match self.at {
-            At::Tracepoint(names) => tracepoint(names, types),
-            At::Event(_, name) => name,
+        match self.point {
+            AttachPoint::Tracepoint(names) => tracepoint(names, types),
+            AttachPoint::TraceEvent(_, name) => name,
         }
     }
 }
 
-const SIGNAL: Place = Place::tracepoint(names::SIGNAL, &["signal_deliver"]);
-const CGROUP_ATTACH: Place = Place::tracepoint(names::CGROUP_ATTACH, &["cgroup_attach_task"]);
+const SIGNAL: Attachment = Attachment::tracepoint(names::SIGNAL, &["signal_deliver"]);
+const CGROUP_ATTACH: Attachment =
+    Attachment::tracepoint(names::CGROUP_ATTACH, &["cgroup_attach_task"]);
 
-/// Attach order: bytes first, births last. Whoever is born under the fork hook is counted from its
-/// first instruction; whoever was there before it is adopted, and known to be late.
+/// All hooks, in the order in which they are attached: bytes first, new processes last. A process that starts after
+/// the last hook is attached is counted from its first instruction. Processes that started before are adopted, and
+/// tracer knows that their earlier output is missing.
 pub(crate) const HOOKS: &[Hook] = &[
     Hook {
         purpose: "every write and read",
         need: Need::Always,
-        tp_btf: Place::tracepoint(names::SYS_EXIT, &["sys_exit"]),
-        non_preemptible: Place::event(names::SYS_EXIT_EVENT, "raw_syscalls", "sys_exit"),
+        tp_btf: Attachment::tracepoint(names::SYS_EXIT, &["sys_exit"]),
+        non_preemptible: Attachment::event(names::SYS_EXIT_EVENT, "raw_syscalls", "sys_exit"),
     },
     Hook {
         purpose: "io_uring requests",
         need: Need::Uring,
-        tp_btf: Place::tracepoint(
+        tp_btf: Attachment::tracepoint(
             names::URING_SUBMIT,
             &["io_uring_submit_req", "io_uring_submit_sqe"],
         ),
-        non_preemptible: Place::event(names::URING_SUBMIT_EVENT, "io_uring", "io_uring_submit_req"),
+        non_preemptible: Attachment::event(
+            names::URING_SUBMIT_EVENT,
+            "io_uring",
+            "io_uring_submit_req",
+        ),
     },
     Hook {
         purpose: "io_uring results",
         need: Need::Uring,
-        tp_btf: Place::tracepoint(names::URING_COMPLETE, &["io_uring_complete"]),
-        non_preemptible: Place::event(names::URING_COMPLETE_EVENT, "io_uring", "io_uring_complete"),
+        tp_btf: Attachment::tracepoint(names::URING_COMPLETE, &["io_uring_complete"]),
+        non_preemptible: Attachment::event(
+            names::URING_COMPLETE_EVENT,
+            "io_uring",
+            "io_uring_complete",
+        ),
     },
     Hook {
         purpose: "interrupted calls",
         need: Need::Always,
         tp_btf: SIGNAL,
-        // Under `sighand->siglock` (`get_signal`, kernel/signal.c).
+        // The kernel calls it under `sighand->siglock` (`get_signal`, kernel/signal.c).
         non_preemptible: SIGNAL,
     },
     Hook {
         purpose: "ends and exit codes",
         need: Need::Always,
-        tp_btf: Place::tracepoint(names::EXIT, &["sched_process_exit"]),
-        non_preemptible: Place::event(names::EXIT_EVENT, "sched", "sched_process_exit"),
+        tp_btf: Attachment::tracepoint(names::EXIT, &["sched_process_exit"]),
+        non_preemptible: Attachment::event(names::EXIT_EVENT, "sched", "sched_process_exit"),
     },
     Hook {
         purpose: "new images",
         need: Need::Always,
-        tp_btf: Place::tracepoint(names::EXEC, &["sched_process_exec"]),
-        non_preemptible: Place::event(names::EXEC_EVENT, "sched", "sched_process_exec"),
+        tp_btf: Attachment::tracepoint(names::EXEC, &["sched_process_exec"]),
+        non_preemptible: Attachment::event(names::EXEC_EVENT, "sched", "sched_process_exec"),
     },
     Hook {
         purpose: "processes moved into a container",
         need: Need::Cgroup,
         tp_btf: CGROUP_ATTACH,
-        // Under `trace_cgroup_path_lock` (`TRACE_CGROUP_PATH`, kernel/cgroup/cgroup-internal.h).
+        // The kernel calls it under `trace_cgroup_path_lock` (`TRACE_CGROUP_PATH`, kernel/cgroup/cgroup-internal.h).
         non_preemptible: CGROUP_ATTACH,
     },
     Hook {
         purpose: "new processes",
         need: Need::Always,
-        tp_btf: Place::tracepoint(names::FORK, &["sched_process_fork"]),
-        // Under the run queue's lock (`wake_up_new_task`, kernel/sched/core.c).
-        non_preemptible: Place::tracepoint(names::FORK_WAKEUP, &["sched_wakeup_new"]),
+        tp_btf: Attachment::tracepoint(names::FORK, &["sched_process_fork"]),
+        // The kernel calls it under the run queue's lock (`wake_up_new_task`, kernel/sched/core.c).
+        non_preemptible: Attachment::tracepoint(names::FORK_WAKEUP, &["sched_wakeup_new"]),
     },
 ];
 
-/// Checks that the fields of trace events are where the programs read them.
+/// Checks that the kernel has the fields of trace events at the offsets that the programs read.
 ///
 /// # Errors
-/// [`LoaderError::EventField`] names the first one that is not.
+/// [`LoaderError::EventField`] names the first field that is elsewhere.
 pub(crate) fn check_fields(mode: AttachMode, types: &KernelTypes) -> Result<(), LoaderError> {
     if mode == AttachMode::TpBtf {
         return Ok(());
@@ -216,28 +226,28 @@ pub(crate) fn check_fields(mode: AttachMode, types: &KernelTypes) -> Result<(), 
     })
 }
 
-/// A program that user space runs over everything that is there.
+/// A program that the kernel runs over all its tasks or open files when user space asks for it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Walk {
-    /// Program name in the object.
+pub(crate) struct KernelIterator {
+    /// The program's name in the object.
     pub(crate) program: &'static str,
-    /// What it goes through, by the kernel's name.
+    /// The kernel's name for what it iterates over.
     pub(crate) kind: &'static str,
     /// Its name for `tracer doctor`.
     pub(crate) name: &'static str,
-    /// What it gives, likewise.
+    /// What it is for, in the words of `tracer doctor`.
     pub(crate) purpose: &'static str,
 }
 
 /// The iterators.
-pub(crate) const ITERATORS: &[Walk] = &[
-    Walk {
+pub(crate) const ITERATORS: &[KernelIterator] = &[
+    KernelIterator {
         program: names::ADOPT,
         kind: "task",
         name: "iter/task",
         purpose: "processes that are there already",
     },
-    Walk {
+    KernelIterator {
         program: names::HOLDERS,
         kind: "task_file",
         name: "iter/task_file",
@@ -251,21 +261,22 @@ pub(crate) const ITERATORS: &[Walk] = &[
     },
 ];
 
-/// How this kernel's io_uring tracepoints look.
+/// The form of this kernel's io_uring tracepoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Uring {
-    /// `io_uring_complete` passes a completion entry rather than the result.
+    /// `io_uring_complete` has a completion entry as its argument, and not the result.
     pub(crate) cqe_argument: bool,
 }
 
-/// `None` when the tracepoints do not carry the request (before 5.19) or io_uring is compiled out.
+/// The form of the io_uring tracepoints; `None` if they do not have the request as an argument (before 5.19), or if
+/// the kernel has no io_uring.
 pub(crate) fn uring(types: &KernelTypes) -> Option<Uring> {
     let submit = types
         .tracepoint_arguments("io_uring_submit_req")
         .or_else(|| types.tracepoint_arguments("io_uring_submit_sqe"));
     let complete = types.tracepoint_arguments("io_uring_complete")?;
-    // (ctx, req, cqe) since 6.15; (ctx, req, user_data, res, cflags, extra1, extra2) since 5.19;
-    // (ctx, user_data, res[, cflags]) before, when io_kiocb had no cqe member either.
+    // Arguments of `io_uring_complete`: (ctx, req, cqe) since 6.15; (ctx, req, user_data, res, cflags, extra1,
+    // extra2) since 5.19; (ctx, user_data, res[, cflags]) before. Before 5.19 `io_kiocb` had no member `cqe` either.
     let has_cqe_member =
         types.offsets().ok()?.iter().any(|(name, value)| {
             *name == "URING_CQE_FD" && *value != tracer_common::offsets::MISSING
@@ -277,7 +288,7 @@ pub(crate) fn uring(types: &KernelTypes) -> Option<Uring> {
     }
 }
 
-/// The first of these tracepoints that this kernel has.
+/// The first of these names that this kernel has.
 fn tracepoint(names: &'static [&'static str], types: &KernelTypes) -> &'static str {
     let known = names.iter().find(|name| types.tracepoint_arguments(name).is_some());
     known.or(names.first()).copied().unwrap_or_default()
@@ -294,7 +305,7 @@ mod tests {
     #[test]
     fn the_mode_follows_from_how_the_kernel_protects_its_tracepoints() {
         for (mode, members) in [
-            // Up to Linux 6.12; from 6.13; from 7.0.
+            // Linux up to 6.12, from 6.13 on, and from 7.0 on.
             (TpBtf, &["rcu", "srcu", "ongoing"][..]),
             (TpBtf, &["rcu", "ongoing"]),
             (NonPreemptible, &["rcu", "srcu_gp", "ongoing"]),
@@ -305,7 +316,7 @@ mod tests {
         assert_eq!(AttachMode::for_kernel(&kernel_with("file", &["f_inode"])), TpBtf);
     }
 
-    /// Attaches where the kernel refuses these modes; the result, and what was tried.
+    /// Attaches on a kernel that refuses these modes. Returns the result and the modes that were tried.
     fn attach(
         mode: AttachMode,
         may_change: bool,

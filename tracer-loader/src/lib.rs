@@ -1,14 +1,23 @@
-//! Loads the eBPF programs, attaches them, and reads the maps.
+//! Loads the eBPF programs, attaches them, and reads their maps.
 //!
-//! Order of a run: [`Loader::load`] → [`Loader::take_events`] → [`Loader::attach`] →
-//! [`Loader::adopt`] → … → [`Loader::detach`] → read the ledger and the losses.
+//! Order of a run: [`Loader::load`] → [`Loader::take_events`] → [`Loader::attach`] → [`Loader::adopt`] → … →
+//! [`Loader::detach`] → read the ledger and the losses.
 //!
-//! `load` puts settings and kernel facts ([`btf`]) into the object and loads it, `attach` attaches the programs of the
-//! table `hooks`, and `maps` reads rows, losses and rings and runs the kernel's iterators.
+//! `load` patches settings and kernel facts ([`btf`]) into the object and loads it. `attach` attaches the programs of
+//! the table `hooks`. `maps` reads rows, losses and rings, and runs the kernel's iterators and the sweep.
 //!
 //! # Invariants
 //!
 //! 6. Only this crate uses aya. It knows nothing of sessions, verdicts and reports.
+//! 16. The object is loaded only if every marker in it was replaced, exactly as often as the build script counted it
+//!     (`load::patch`).
+//! 17. Nothing is attached before the kernel has verified every program. Hooks are attached in the order of their
+//!     table: bytes first, new processes last (`hooks`).
+//! 18. A trace begins only if the kernel calls the hook that counts bytes (`attach::self_test`).
+//! 19. While programs are on trace events, a `bpf(2)` call that reads or changes a map runs as a real-time task, because
+//!     the kernel skips those programs during the call (`maps::real_time`).
+//! 20. A BTF file of any content gives types or an error ([`btf`]). The kernel's types are freed when the hooks are
+//!     attached.
 //!
 //! # What it does not do
 //!
@@ -42,15 +51,15 @@ pub use self::{
 /// The programs and maps of one trace.
 pub struct Loader {
     bpf: Ebpf,
-    /// Until the programs are attached.
+    /// `None` after [`Loader::attach`].
     kernel: Option<load::Kernel>,
     uring_covered: bool,
     mode: AttachMode,
-    unpreempted: maps::unpreempted::Unpreempted,
+    real_time: maps::real_time::RealTime,
 }
 
 impl Loader {
-    /// A map of the object, to be read.
+    /// A map of the object, for reading.
     fn map<'a, M>(&'a self, name: &'static str) -> Result<M, LoaderError>
     where
         M: TryFrom<&'a Map, Error = MapError>,
@@ -59,7 +68,7 @@ impl Loader {
         map.try_into().map_err(|error| LoaderError::map("open", name, error))
     }
 
-    /// A map of the object, to be changed.
+    /// A map of the object, for changes.
     fn map_mut<'a, M>(&'a mut self, name: &'static str) -> Result<M, LoaderError>
     where
         M: TryFrom<&'a mut Map, Error = MapError>,

@@ -1,4 +1,4 @@
-//! The embedded object: settings in, map sizes in, programs into memory.
+//! Loads the embedded object: patches settings into it, sizes its maps, and gives it to the kernel.
 
 #[allow(unsafe_code, reason = "a thread of its own gets another view of the file system")]
 mod hide_vmlinux_btf;
@@ -22,50 +22,50 @@ use crate::{
     btf::KernelTypes,
     error::{reason, refusal},
     hooks::{self, AttachMode},
-    maps::unpreempted::Unpreempted,
+    maps::real_time::RealTime,
 };
 
-/// The programs, compiled from `tracer-ebpf`; empty in a build without a BPF compiler.
+/// The eBPF programs, compiled from `tracer-ebpf`. Empty in a build without a BPF compiler.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer.o"));
-/// The markers that the build script counted in it.
+/// The markers of [`OBJECT`], as the build script counted them.
 static MARKERS: Markers = include!(concat!(env!("OUT_DIR"), "/markers.rs"));
 
-/// What the kernel side must know before it is loaded.
+/// The settings of the eBPF programs.
 #[derive(Clone, Debug)]
 pub struct KernelSettings {
-    /// Bit n: fd n is of interest.
+    /// Bit n is set if fd n is of interest.
     pub fd_mask: u64,
     /// Every fd is of interest.
     pub all_fds: bool,
     /// Children of targets become targets.
     pub follow_children: bool,
-    /// How many readers away from the target output is followed.
+    /// How many readers away from the target tracer follows its output.
     pub follow_readers: u32,
-    /// Membership in this cgroup makes a target.
+    /// Members of this cgroup are targets.
     pub cgroup: Option<CgroupScope>,
-    /// Debug records from the programs through `aya-log`.
+    /// The programs send debug records through `aya-log`.
     pub debug_log: bool,
-    /// Processes followed at once.
+    /// How many processes can be followed at once.
     pub max_processes: u32,
-    /// Objects watched at once; the ledger has five rows for each.
+    /// How many objects can be watched at once. The ledger has five rows for each.
     pub max_objects: u32,
-    /// What most programs are attached to; `None` lets the loader choose.
+    /// What most programs are attached to. `None` lets the loader choose, and change its choice.
     pub attach_mode: Option<AttachMode>,
-    /// What is captured; nothing where `None`.
+    /// What is captured; `None` for nothing.
     pub capture: Option<CaptureScope>,
 }
 
-/// What the kernel side captures.
+/// What the eBPF programs capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaptureScope {
-    /// Size of the ring in bytes: a power of two, at least a page.
+    /// Size of the ring in bytes: a power of two, and at least a page.
     pub ring_bytes: u32,
-    /// Bytes captured of each row; `None` for all.
+    /// How many bytes of each row are captured; `None` for all.
     pub limit: Option<u64>,
 }
 
 impl KernelSettings {
-    /// Whether the user asked for this fd number, as the kernel side decides it.
+    /// Whether the user asked for this fd. The eBPF programs decide by the same rule.
     #[must_use]
     pub fn is_of_interest(&self, fd: i32) -> bool {
         self.all_fds || (0..64).contains(&fd) && self.fd_mask >> fd & 1 == 1
@@ -89,35 +89,35 @@ impl Default for KernelSettings {
     }
 }
 
-/// What attaching needs to know of the kernel: some megabytes, dropped afterwards.
+/// The kernel's types, needed until the hooks are attached: some megabytes.
 pub(crate) struct Kernel {
-    /// Its types, as tracer reads them.
+    /// The types in tracer's own form.
     pub(crate) types: KernelTypes,
-    /// Its types, as aya finds in them what programs are attached to.
+    /// The types in aya's form. aya looks up in it what programs attach to.
     pub(crate) targets: Btf,
 }
 
-/// A target cgroup as the kernel side recognises it.
+/// A target cgroup in the form that the eBPF programs compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CgroupScope {
     /// Inode number of the cgroup's directory.
     pub id: u64,
-    /// Enumerator of `enum cgroup_subsys_id` for a v1 hierarchy, `None` for the unified one.
+    /// Enumerator of `enum cgroup_subsys_id` for a v1 hierarchy; `None` for the v2 hierarchy.
     pub subsystem: Option<String>,
 }
 
 impl Loader {
-    /// Loads the object into the kernel; nothing is attached yet.
+    /// Loads the object into the kernel. Attaches nothing.
     ///
     /// # Errors
-    /// [`LoaderError`] names the program, map or kernel fact that stood in the way.
+    /// [`LoaderError`] names the map or the kernel fact that is missing.
     pub fn load(settings: &KernelSettings) -> Result<Self, LoaderError> {
         if OBJECT.is_empty() {
             return Err(LoaderError::NoObject);
         }
         let path = KernelTypes::path();
         thread::scope(|scope| {
-            // Both take as long as all the rest.
+            // Each of these two threads takes as long as all the rest.
             let targets = scope.spawn(|| Btf::parse_file(&path, Endianness::default()));
             let loader = scope.spawn(aya_loader);
             let types = KernelTypes::read(&path)?;
@@ -137,7 +137,7 @@ impl Loader {
                 kernel: Some(Kernel { types, targets }),
                 uring_covered: constants.uring_covered,
                 mode,
-                unpreempted: Unpreempted::default(),
+                real_time: RealTime::default(),
             };
             this.declare_cgroup(settings)?;
             Ok(this)
@@ -152,14 +152,14 @@ impl Loader {
             .map_err(|error| LoaderError::map("fill", names::MAP_CGROUPS, error))
     }
 
-    /// Makes a process a target. Its start time is filled in by [`Loader::adopt`].
+    /// Makes a process a target. [`Loader::adopt`] sets its start time.
     ///
     /// # Errors
     /// [`LoaderError::Map`].
     pub fn add_target(&mut self, tgid: u32) -> Result<(), LoaderError> {
         let mut followed: Array<_, u64> = self.map_mut(names::MAP_TGID_FILTER)?;
         let slot = tgid_filter_slot(tgid);
-        // Nothing is attached yet that could count in it at the same time.
+        // No program is attached yet, so none changes the slot between these two calls.
         let entries = followed
             .get(&slot, 0)
             .map_err(|error| LoaderError::map("read", names::MAP_TGID_FILTER, error))?;
@@ -174,12 +174,12 @@ impl Loader {
     }
 }
 
-/// aya's loader. Finds out what this kernel's BPF can do.
+/// aya's loader, which detects the kernel's BPF features first.
 fn aya_loader<'a>() -> EbpfLoader<'a> {
     aya::features();
     hide_vmlinux_btf::from_this_thread();
     let mut loader = EbpfLoader::new();
-    // If it has read the types nevertheless, it need not keep them.
+    // Frees the types if aya has read them nevertheless.
     loader.btf(None);
     loader
 }
@@ -188,7 +188,7 @@ fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Room for captured bytes, or as little as a map can have.
+/// Sets the sizes of the maps for captured bytes: the smallest possible if nothing is captured.
 fn size_capture(loader: &mut EbpfLoader<'_>, capture: Option<&CaptureScope>) {
     let ring = capture.map_or(rustix::param::page_size() as u32, |capture| capture.ring_bytes);
     loader.map_max_entries(names::MAP_CAPTURE, ring);
@@ -198,8 +198,8 @@ fn size_capture(loader: &mut EbpfLoader<'_>, capture: Option<&CaptureScope>) {
     }
 }
 
-/// Room for the rows of a number of objects, with the defaults' ratio: in slots, then by fd, and under the
-/// full key what fds lead to later.
+/// Sets the sizes of the maps for rows, in the same ratio as the defaults have: first slots, then rows by fd, and
+/// rows by full key for what an fd leads to later.
 fn size_ledger(loader: &mut EbpfLoader<'_>, objects: u32) {
     let by_fd = objects.saturating_mul(limits::LEDGER_ROWS / limits::OBJECTS);
     let slots = by_fd.min(limits::ROW_SLOTS);
@@ -209,10 +209,11 @@ fn size_ledger(loader: &mut EbpfLoader<'_>, objects: u32) {
     loader.map_max_entries(names::MAP_LEDGER, later.max(1));
 }
 
-/// The reader of the capture ring is woken when this part of it is full, else it looks by itself.
+/// The kernel wakes the reader of the capture ring when one part in this many is full. The reader also looks at the
+/// ring without being woken.
 const WAKE_SHARE: u64 = 8;
 
-/// What the kernel side must know before it is loaded.
+/// Values of the constants in the eBPF programs, and what was found out for them.
 struct Constants {
     values: patch::Constants,
     uring_covered: bool,
@@ -257,7 +258,7 @@ impl Constants {
     }
 }
 
-/// `bpf_get_current_task_btf` came with Linux 5.11, and so did the enumerator of its number.
+/// `bpf_get_current_task_btf` and the enumerator of its number came with Linux 5.11.
 fn has_task_btf(types: &KernelTypes) -> bool {
     types.enumerator("bpf_func_id", "BPF_FUNC_get_current_task_btf").is_some()
 }

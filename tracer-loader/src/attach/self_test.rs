@@ -1,25 +1,25 @@
-//! Whether the kernel calls what it let us attach.
+//! Checks that the kernel calls the program that it let tracer attach.
 
 use aya::sys::{Stats, enable_stats};
 
 use crate::{Loader, LoaderError, hooks::HOOKS};
 
-/// Each look is a system call, and one that has ended is enough. More of them only because programs on typed
-/// tracepoints are now and then skipped from Linux 7.0 on.
-const LOOKS: u32 = 100;
+/// How often the run count is read. Each read is a system call, and one counted call is enough. There are more
+/// because from Linux 7.0 on the kernel may skip a program on a typed tracepoint.
+const TRIES: u32 = 100;
 
 impl Loader {
-    /// Makes sure that the program that counts bytes runs when a system call ends. A tracepoint that was switched on
-    /// and stays silent has been seen under emulation (qemu 7.2), and then everybody would seem to write nothing.
+    /// Checks that the program that counts bytes runs when a system call ends. Under emulation (qemu 7.2) an attached
+    /// tracepoint sometimes stays silent, and all processes would seem to write nothing.
     ///
-    /// The kernel counts runs while somebody wants it to (`BPF_ENABLE_STATS`, Linux 5.8), which takes
-    /// `CAP_SYS_ADMIN`; without that it is not known.
+    /// The kernel counts runs while `BPF_ENABLE_STATS` (Linux 5.8) is on, which takes `CAP_SYS_ADMIN`. Without that
+    /// capability the check passes.
     ///
     /// # Errors
     /// [`LoaderError::Silent`].
     pub(crate) fn self_test(&self) -> Result<(), LoaderError> {
         let Ok(_counted) = enable_stats(Stats::RunTime) else { return Ok(()) };
-        let name = HOOKS[0].place(self.mode).program;
+        let name = HOOKS[0].attachment(self.mode).program;
         let program = self.bpf.program(name).ok_or(LoaderError::NoObject)?;
         if runs(|| Some(program.info().ok()?.run_count())) {
             Ok(())
@@ -29,9 +29,10 @@ impl Loader {
     }
 }
 
-/// Whether a count that this changes by being asked for is ever more than 0; true if it cannot be had.
+/// Whether a run count becomes more than 0. Each call of `count` is a system call, and so causes a run. True if the
+/// count is not available.
 fn runs(mut count: impl FnMut() -> Option<u64>) -> bool {
-    (0..LOOKS).any(|_| count() != Some(0))
+    (0..TRIES).any(|_| count() != Some(0))
 }
 
 #[cfg(test)]
@@ -40,16 +41,16 @@ mod tests {
 
     #[test]
     fn one_run_is_enough_and_none_is_silence() {
-        let mut looks = 0;
+        let mut tries = 0;
         let mut from = |first: u32| {
-            looks = 0;
+            tries = 0;
             runs(|| {
-                looks += 1;
-                Some(u64::from(looks > first))
+                tries += 1;
+                Some(u64::from(tries > first))
             })
         };
-        assert!(from(1) && from(LOOKS - 1));
-        assert!(!from(LOOKS));
+        assert!(from(1) && from(TRIES - 1));
+        assert!(!from(TRIES));
         assert!(runs(|| None));
     }
 }

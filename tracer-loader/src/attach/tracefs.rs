@@ -1,5 +1,5 @@
-//! The file system in which the kernel publishes its trace events. Nearly every system has it mounted;
-//! where it is not, it is mounted for one thread alone, so that nobody else sees a change.
+//! tracefs, in which the kernel publishes its trace events. Nearly every system has it mounted. Where it is not, one
+//! thread mounts it in a mount namespace of its own, so that other processes see no change.
 
 use std::{io, path::Path};
 
@@ -10,17 +10,17 @@ use rustix::{
 
 use crate::LoaderError;
 
-/// Where it belongs (Documentation/trace/ftrace.rst), and where it was before Linux 4.1.
-const PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+/// Its mount point (Documentation/trace/ftrace.rst), and its mount point before Linux 4.1.
+const MOUNT_POINTS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
-/// Does something for which trace events must be reachable by their names.
+/// Runs `work`, which looks up trace events by name.
 ///
 /// # Errors
-/// [`LoaderError::Tracefs`], and those of `work`.
+/// [`LoaderError::Tracefs`], and the errors of `work`.
 pub(crate) fn with<T: Send>(
     work: impl FnOnce() -> Result<T, LoaderError> + Send,
 ) -> Result<T, LoaderError> {
-    if PLACES.iter().any(|place| Path::new(place).join("events").is_dir()) {
+    if MOUNT_POINTS.iter().any(|point| Path::new(point).join("events").is_dir()) {
         return work();
     }
     std::thread::scope(|scope| {
@@ -32,11 +32,11 @@ pub(crate) fn with<T: Send>(
     })
 }
 
-/// Mounts it for the calling thread, in a mount namespace of its own that ends with the thread.
+/// Mounts tracefs in a new mount namespace of the calling thread. The namespace ends with the thread.
 fn mount_here() -> io::Result<()> {
-    // SAFETY: fds stay shared; only mounts and the working directory become this thread's own.
+    // SAFETY: file descriptors stay shared. Only mounts and the working directory become this thread's own.
     unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-    mount("tracefs", PLACES[0], "tracefs", MountFlags::empty(), None)?;
+    mount("tracefs", MOUNT_POINTS[0], "tracefs", MountFlags::empty(), None)?;
     Ok(())
 }

@@ -1,11 +1,11 @@
-//! Byte offset of a struct member, walking anonymous structs and unions and dotted paths.
+//! Byte offsets of struct members. Anonymous structs and unions, and dotted paths, are followed.
 
 use super::raw::{Raw, Record, kind};
 
-/// Types that one name may lead through: a file that refers in a circle must not keep the search going.
+/// How many types one path may go through. It ends the search in a file whose types refer to each other in a circle.
 const DEEPEST: u32 = 16;
 
-/// Offset of `path` in `struct name`, or the struct's size when `path` is empty.
+/// Offset of `path` in `struct name`, or the size of the struct if `path` is empty.
 pub(super) fn offset(types: &Raw, name: &str, path: &str) -> Option<u64> {
     types.named(name).find_map(|(_, found)| {
         if !is_struct(&found) {
@@ -42,7 +42,7 @@ fn in_struct(types: &Raw, strukt: &Record, path: &str, depth: u32) -> Option<u64
     })
 }
 
-/// The struct or union behind a type, through typedefs and qualifiers.
+/// The struct or union that a type stands for: typedefs and qualifiers are followed.
 fn strukt_of(types: &Raw, mut id: u32) -> Option<Record> {
     for _ in 0..DEEPEST {
         let found = types.record(id)?;

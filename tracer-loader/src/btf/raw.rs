@@ -1,21 +1,21 @@
-//! The BTF file format (`Documentation/bpf/btf.rst`), read in one pass and looked up in place.
+//! The BTF file format (`Documentation/bpf/btf.rst`): one pass over the file, then lookups in place.
 //!
-//! Own code rather than `btf-rs`: parsed into objects, as that and aya do it, a kernel's types held some
-//! 60 MB; mapped, as `btf-rs` can do it from Linux 6.16 on, the whole file is gone through for each name.
-//! Here a file of 5 MB costs its bytes, four more for each type, and one pass.
+//! This is own code for its memory and time. Parsed into objects, as `btf-rs` and aya do it, a kernel's types take
+//! tens of megabytes. Mapped, as `btf-rs` can do it from Linux 6.16 on, each lookup of a name goes through the whole
+//! file. Here a file of 5 MB takes its own size, 4 bytes for each type, and one pass.
 //!
-//! Total: a file that is cut or lies about its lengths is an error, or has fewer types; never a panic.
+//! Total: a file that is cut or has wrong lengths gives an error or fewer types, and never a panic.
 
 use std::ops::Range;
 
 /// `BTF_MAGIC`.
 const MAGIC: u16 = 0xeb9f;
-/// `struct btf_header`: magic, version, flags, then five words.
+/// Size of `struct btf_header`: magic, version, flags, then five words.
 const HEADER: usize = 24;
-/// `struct btf_type`: name, info, size or type.
+/// Size of `struct btf_type`: name, info, size or type.
 const RECORD: usize = 12;
 
-/// `BTF_KIND_*` (`include/uapi/linux/btf.h`), as far as they are looked at.
+/// `BTF_KIND_*` (`include/uapi/linux/btf.h`): the kinds that are read.
 pub(super) mod kind {
     pub(in crate::btf) const STRUCT: u32 = 4;
     pub(in crate::btf) const UNION: u32 = 5;
@@ -30,34 +30,33 @@ pub(super) mod kind {
     pub(in crate::btf) const TYPE_TAG: u32 = 18;
 }
 
-/// Of the functions, this one alone can be looked up by name: there are more functions than all other types
-/// together.
+/// The only function that can be looked up by name. There are more functions than all other types together.
 const FUNCTION: &[u8] = b"bpf_rdonly_cast";
 
 /// All types of one file.
 pub(super) struct Raw {
     data: Vec<u8>,
     strings: Range<usize>,
-    /// Where each type's record is, by type id; id 0 is `void`.
+    /// Position of each type's record in the file, by type id. Id 0 is `void`.
     records: Vec<u32>,
-    /// Hash of the name and id of each type that can be looked up by name, sorted.
+    /// Hash of the name, and id, of each type that can be looked up by name; sorted.
     names: Vec<(u32, u32)>,
 }
 
 /// One type's record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record {
-    /// Offset of its name.
+    /// Offset of its name in the strings.
     name: u32,
     /// `BTF_KIND_*`.
     pub(super) kind: u32,
-    /// Members, enumerators or parameters.
+    /// Number of members, enumerators or parameters.
     pub(super) count: usize,
-    /// Whether member offsets carry the size of a bit field in their upper byte.
+    /// Whether the upper byte of a member's offset is the width of a bit field.
     packed: bool,
-    /// Size in bytes, or the type that is referred to.
+    /// Size in bytes, or the id of the type that it refers to.
     pub(super) size_or_type: u32,
-    /// Where what belongs to it begins in the file.
+    /// Position of its members, enumerators or parameters in the file.
     rest: usize,
 }
 
@@ -65,21 +64,21 @@ pub(super) struct Record {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Member {
     name: u32,
-    /// Its type.
+    /// Id of its type.
     pub(super) id: u32,
     /// Its offset, in bytes.
     pub(super) offset: u64,
 }
 
 impl Raw {
-    /// Goes through a file once; the error is what is wrong with it.
+    /// Reads a file in one pass. The error says what is wrong with the file.
     pub(super) fn parse(data: Vec<u8>) -> Result<Self, &'static str> {
         let cut = "is cut short";
         let word = |index: usize| word(&data, 8 + 4 * index).map(|word| word as usize).ok_or(cut);
         if data.len() < HEADER || u16::from_ne_bytes([data[0], data[1]]) != MAGIC {
             return Err("is no BTF file of this machine's kind");
         }
-        // Lengths are 32 bits wide: their sums fit usize.
+        // The lengths have 32 bits, so their sums fit into usize.
         let header = word_at_header(&data).ok_or(cut)?;
         let types = header + word(0)?..header + word(0)? + word(1)?;
         let strings = header + word(2)?..header + word(2)? + word(3)?;
@@ -91,7 +90,7 @@ impl Raw {
         Ok(raw)
     }
 
-    /// Finds where each type begins, and puts those that have a name to be looked up by into the index.
+    /// Finds the beginning of each type, and adds types to the index of names.
     fn index(&mut self, types: Range<usize>) -> Result<(), &'static str> {
         let mut at = types.start;
         while at < types.end {
@@ -114,7 +113,7 @@ impl Raw {
         Ok(())
     }
 
-    /// Types of this name, in the order of their ids.
+    /// Types with this name, in the order of their ids.
     pub(super) fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (u32, Record)> + 'a {
         let hash = hash(name.as_bytes());
         let first = self.names.partition_point(|(known, _)| *known < hash);
@@ -154,7 +153,7 @@ impl Raw {
         })
     }
 
-    /// The enumerators of an `enum`: offset of the name, and value.
+    /// The enumerators of an `enum`: name and value.
     pub(super) fn enumerators<'a>(&'a self, of: &Record) -> impl Iterator<Item = (&'a [u8], u32)> {
         let (rest, count) = (of.rest, of.count);
         (0..count).map_while(move |index| {
@@ -163,12 +162,12 @@ impl Raw {
         })
     }
 
-    /// A member's name; empty for an anonymous one.
+    /// A member's name; empty for an anonymous member.
     pub(super) fn name_of(&self, member: &Member) -> &[u8] {
         self.text(member.name)
     }
 
-    /// A string of the file, without its end; empty where there is none.
+    /// The string at an offset, without its final NUL; empty if there is none.
     fn text(&self, offset: u32) -> &[u8] {
         let from = self.strings.start.saturating_add(offset as usize);
         let rest = self.data.get(from..self.strings.end).unwrap_or_default();
@@ -176,12 +175,12 @@ impl Raw {
     }
 }
 
-/// Length of the header, behind which the offsets of types and strings begin.
+/// Length of the header. The offsets of types and strings count from its end.
 fn word_at_header(data: &[u8]) -> Option<usize> {
     word(data, 4).map(|length| length as usize)
 }
 
-/// Bytes behind a type's record; `None` for a kind that came later.
+/// Bytes that follow a type's record; `None` for a kind that is not known.
 fn rest_length(record: &Record) -> Option<usize> {
     let each = match record.kind {
         1 | 14 | 17 => return Some(4),
@@ -199,7 +198,7 @@ fn word(data: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.try_into().ok()?))
 }
 
-/// FNV-1a: names are short, and equal hashes are compared as text.
+/// FNV-1a. Names with equal hashes are compared as text.
 fn hash(name: &[u8]) -> u32 {
     name.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }

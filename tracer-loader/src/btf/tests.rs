@@ -1,4 +1,4 @@
-//! On the running kernel where it has type information, and on files made here.
+//! Tests on the running kernel, if it has type information, and on files made here.
 
 use super::*;
 
@@ -33,7 +33,7 @@ fn tracepoint_arguments_are_counted_without_the_data_pointer() {
     assert_eq!(kernel.tracepoint_arguments("no_such_tracepoint"), None);
 }
 
-/// The type of every member that is looked up, as another reader of the format sees it.
+/// `btf-rs` finds the same offset of each direct member.
 #[test]
 fn another_reader_finds_the_same_members() {
     use btf_rs::{Btf, Type};
@@ -62,7 +62,7 @@ fn another_reader_finds_the_same_members() {
     }
 }
 
-/// A file of these types; names are put behind one another.
+/// A BTF file that a test puts together. Names are appended one after another.
 #[derive(Default)]
 struct Made {
     types: Vec<u32>,
@@ -89,7 +89,7 @@ impl Made {
     }
 }
 
-/// A kernel with this struct alone, whose members are of 8 bytes each.
+/// A kernel that has only this struct. Each member has 8 bytes.
 pub(crate) fn kernel_with(name: &str, members: &[&str]) -> KernelTypes {
     let mut made = Made::default();
     let (name, count) = (made.name(name), members.len() as u32);
@@ -101,8 +101,8 @@ pub(crate) fn kernel_with(name: &str, members: &[&str]) -> KernelTypes {
     KernelTypes { types: Raw::parse(made.file()).unwrap() }
 }
 
-/// `struct outer { struct { int inside; struct outer; }; }`, which refers in a circle; what stands for the
-/// anonymous member's place has the width of a bit field beside it.
+/// `struct outer { struct { int inside; struct outer; }; }`, which contains itself. The first member's offset carries
+/// the width of a bit field.
 fn odd() -> Made {
     let mut made = Made::default();
     let (outer, inside) = (made.name("outer"), made.name("inside"));

@@ -1,22 +1,22 @@
-//! A thread that finds no file by its path.
+//! Hides sysfs so that aya does not parse vmlinux's BTF.
 //!
-//! aya's loader reads all types of the kernel when it is made, for relocations of a kind that Rust programs do not
-//! have, and that is a tenth of the time until a trace begins. It goes on without where it does not find them.
+//! aya's loader parses all types of the kernel when it is created, for relocations that Rust programs do not have.
+//! That is a tenth of the time until a trace begins. The loader works without the types if it does not find the file.
 
 use rustix::{
     process::chroot,
     thread::{UnshareFlags, unshare_unsafe},
 };
 
-/// A directory that is always there and has no other below it.
+/// A directory that always exists and has no subdirectory.
 const EMPTY: &str = "/proc/self/fdinfo";
 
-/// From now on this thread finds nothing below `/`. Where that is not allowed all stays as it is.
+/// Makes [`EMPTY`] the root directory of this thread. Changes nothing if the thread may not do that.
 pub(crate) fn from_this_thread() {
-    // SAFETY: fds stay shared; only the root and the working directory become this thread's own.
+    // SAFETY: file descriptors stay shared. Only the root and the working directory become this thread's own.
     let is_own = unsafe { unshare_unsafe(UnshareFlags::FS) }.is_ok();
     if is_own {
-        // Refused without CAP_SYS_CHROOT, which costs time only.
+        // Fails without CAP_SYS_CHROOT. That costs only time.
         let _ = chroot(EMPTY);
     }
 }
@@ -36,7 +36,7 @@ mod tests {
             from_this_thread();
             is_there()
         });
-        // Not everybody who runs the tests may do it.
+        // Tests may run without the capability.
         let mine = capabilities(None).unwrap().effective;
         let may = mine.contains(CapabilitySet::SYS_CHROOT);
         assert_eq!(seen.join().unwrap(), !may);

@@ -1,11 +1,11 @@
-//! Puts constants and kernel functions into the object before it is loaded.
+//! Patches constants and calls of kernel functions into the object before it is loaded.
 //!
-//! Rust eBPF has neither relocations for kernel types nor calls of kernel functions. The object has a marker
-//! in each of these places ([`tracer_common::offsets::marker`]), and this module replaces it by a value.
+//! Rust eBPF has neither relocations for kernel types nor calls of kernel functions. The object has a marker in each
+//! of these places ([`tracer_common::offsets::marker`]), and this module replaces it by a value.
 //!
-//! A value in the wrong place makes wrong counts. So the markers that are found must be those that the build
-//! script counted when it embedded the object (`build.rs`), each of them must have a value, and no part of a
-//! marker may be left.
+//! A value in the wrong place makes wrong counts. So the markers that are found must be those that the build script
+//! counted when it embedded the object (`build.rs`), each of them must have a value, and no part of a marker may be
+//! left.
 
 use tracer_common::offsets::{marker, settings};
 
@@ -14,35 +14,35 @@ use crate::{LoaderError, btf::KernelTypes};
 /// Bytes of an instruction (`struct bpf_insn`, `include/uapi/linux/bpf.h`): opcode, registers, offset (2),
 /// immediate (4).
 const INSTRUCTION: usize = 8;
-/// `BPF_LD | BPF_DW | BPF_IMM`: loads 64 bits, the upper half out of the instruction behind it.
+/// `BPF_LD | BPF_DW | BPF_IMM`: loads 64 bits. The upper half is in the 8 bytes that follow.
 const LOAD_WIDE: u8 = 0x18;
 /// Upper half of a constant's marker.
 const CONSTANT: u32 = (marker::CONSTANT >> 32) as u32;
 /// `BPF_JMP | BPF_CALL`.
 const CALL: u8 = 0x85;
-/// `BPF_PSEUDO_KFUNC_CALL` as the source register, which is the high half of the byte.
+/// `BPF_PSEUDO_KFUNC_CALL` as the source register, which is the upper half of the byte.
 const KERNEL_FUNCTION: u8 = 2 << 4;
 /// `BPF_ALU64 | BPF_MOV | BPF_X`.
 const MOVE: u8 = 0xbf;
-/// r1 as the source, r0 as the destination.
+/// Source register r1, destination register r0.
 const R1_TO_R0: u8 = 1 << 4;
 
-/// `bpf_rdonly_cast` (Linux 6.2): makes a typed pointer of any address, so that the programs read kernel
-/// structs with plain loads instead of a helper call for each member. As BTF ids.
+/// BTF ids for `bpf_rdonly_cast` (Linux 6.2). The function turns any address into a typed pointer, so that the
+/// programs read kernel structs with plain loads instead of a helper call for each member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RdonlyCast {
-    /// The kernel function.
+    /// Id of the kernel function.
     pub(crate) function: u32,
-    /// `struct file`.
+    /// Id of `struct file`.
     pub(crate) file: u32,
-    /// `struct task_struct`.
+    /// Id of `struct task_struct`.
     pub(crate) task: u32,
-    /// `struct timespec64`.
+    /// Id of `struct timespec64`.
     pub(crate) timespec: u32,
 }
 
 impl RdonlyCast {
-    /// `None` on kernels that do not have it.
+    /// The ids; `None` on kernels without the function.
     pub(crate) fn find(types: &KernelTypes) -> Option<Self> {
         Some(Self {
             function: types.rdonly_cast_id()?,
@@ -58,31 +58,31 @@ impl RdonlyCast {
 pub(crate) struct Constants([Option<u64>; settings::COUNT]);
 
 impl Constants {
-    /// No constant has a value.
+    /// Constants without values.
     pub(crate) fn new() -> Self {
         Self([None; settings::COUNT])
     }
 
-    /// Gives a constant its value.
+    /// Sets the value of a constant.
     pub(crate) fn set(&mut self, number: u32, value: u64) {
         self.0[number as usize] = Some(value);
     }
 }
 
-/// How often each marker stands in an object.
+/// How many markers of each kind an object has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Markers {
-    /// Of each constant, by its number.
+    /// Markers of each constant, by its number.
     pub(crate) constants: [u32; settings::COUNT],
-    /// Calls of [`RdonlyCast::function`].
+    /// Markers of calls of [`RdonlyCast::function`].
     pub(crate) casts: u32,
 }
 
-/// Replaces every marker of an object. Where the kernel has no [`RdonlyCast`], a move takes the place of its
-/// call: the verifier knows that it is never reached.
+/// Replaces every marker of an object. On a kernel without [`RdonlyCast`] a move takes the place of the call. It is
+/// never executed, and the verifier knows that.
 ///
 /// # Errors
-/// [`LoaderError::Patch`] when the object has other markers than `expected`, or one without a value.
+/// [`LoaderError::Patch`] if the object has other markers than `expected`, or a marker of a constant without a value.
 pub(crate) fn patch(
     object: &[u8],
     constants: &Constants,
@@ -92,7 +92,7 @@ pub(crate) fn patch(
     let refused = |reason: String| LoaderError::Patch { reason };
     let mut patched = object.to_vec();
     let mut found = Markers { constants: [0; settings::COUNT], casts: 0 };
-    // Sections of instructions begin at multiples of 8 bytes.
+    // Sections with instructions begin at multiples of 8 bytes.
     let (words, _) = patched.as_chunks_mut::<INSTRUCTION>();
     let mut words = words.iter_mut().peekable();
     while let Some(first) = words.next() {
@@ -118,11 +118,11 @@ pub(crate) fn patch(
     Ok(patched)
 }
 
-/// The number of the constant that the two halves of an instruction ask for.
+/// The number of the constant, if these two halves of an instruction are its marker.
 fn number(first: &[u8; INSTRUCTION], second: &[u8; INSTRUCTION]) -> Option<usize> {
     let [LOAD_WIDE, registers, 0, 0, low @ ..] = *first else { return None };
     let [0, 0, 0, 0, high @ ..] = *second else { return None };
-    // A source register other than 0 stands for a map.
+    // A source register other than 0 means that the instruction loads the address of a map.
     let is_marker = registers >> 4 == 0 && u32::from_le_bytes(high) == CONSTANT;
     is_marker.then(|| u32::from_le_bytes(low) as usize)
 }
@@ -154,7 +154,7 @@ mod tests {
 
     const CAST: RdonlyCast = RdonlyCast { function: 9, file: 1, task: 3, timespec: 2 };
 
-    /// The instruction that asks for a constant.
+    /// The marker of a constant.
     fn constant(number: u32) -> Vec<u8> {
         let mut code = with_immediate([LOAD_WIDE, 3, 0, 0], number as i32).to_vec();
         code.extend(with_immediate([0; 4], CONSTANT as i32));
@@ -165,14 +165,14 @@ mod tests {
         with_immediate([CALL, 0, 0, 0], helper).to_vec()
     }
 
-    /// As many markers of constant 7 and of the cast.
+    /// This many markers of constant 7 and of the call.
     fn markers(sevens: u32, casts: u32) -> Markers {
         let mut constants = [0; settings::COUNT];
         constants[7] = sevens;
         Markers { constants, casts }
     }
 
-    /// The object when constant 7 has a value and no other has.
+    /// Patches an object. Constant 7 has a value, and no other constant has one.
     fn patched(object: &[u8], expected: Markers) -> Result<Vec<u8>, String> {
         let mut constants = Constants::new();
         constants.set(7, 0x1122_3344_5566_7788);

@@ -1,7 +1,6 @@
-//! Runs the kernel's own iterators: over tasks to adopt what is there, over open files to find who
-//! holds an object.
+//! Runs the kernel's iterators: over tasks to adopt processes, and over open files to find the holders of objects.
 //!
-//! One of them can send more records than the ring holds, so the ring is emptied while it runs.
+//! An iterator can send more records than the ring holds, so the ring is emptied while it runs.
 
 use std::{
     fs::File,
@@ -16,19 +15,19 @@ use tracer_common::names;
 
 use crate::{EventRing, Loader, LoaderError, error::reason};
 
-/// Passes over all tasks before adoption gives up; each one that adopts somebody goes a generation
-/// deeper.
+/// How many passes over all tasks adoption makes at most. Each pass that adopts a process reaches one generation
+/// further.
 const PASSES: u32 = 64;
-/// How often the ring is emptied while an iterator runs: it writes some hundred kilobytes in that time,
-/// and the ring has room for ten times as much.
+/// How often the ring is emptied while an iterator runs. In that time an iterator writes some hundred kilobytes, and
+/// the ring has room for ten times as much.
 const EMPTIED_EVERY: Duration = Duration::from_millis(1);
 
 impl Loader {
-    /// Adopts the processes that were there before the hooks: repeats the walk over all tasks until
-    /// one finds nobody new. Returns how many were adopted. What they send waits in `events`.
+    /// Adopts the processes that started before the hooks were attached. Repeats the pass over all tasks until a pass
+    /// finds no new process. Returns how many processes it adopted. Their records wait in `events`.
     ///
     /// # Errors
-    /// [`LoaderError`] when the iterator cannot run.
+    /// [`LoaderError`] if the iterator cannot run.
     pub fn adopt(&mut self, events: &mut EventRing) -> Result<u64, LoaderError> {
         self.set_adopting(1)?;
         let mut before = self.adopted()?;
@@ -45,10 +44,10 @@ impl Loader {
         Ok(before - first)
     }
 
-    /// Sends a record for each process that holds an object under watch open; they wait in `events`.
+    /// Has the kernel send a record for each process that holds a watched object open. The records wait in `events`.
     ///
     /// # Errors
-    /// [`LoaderError`] when the iterator cannot run.
+    /// [`LoaderError`] if the iterator cannot run.
     pub fn list_holders(&mut self, events: &mut EventRing) -> Result<(), LoaderError> {
         self.run_iterator(names::HOLDERS, events)
     }
@@ -77,27 +76,27 @@ impl Loader {
     }
 
     fn adopted(&mut self) -> Result<u64, LoaderError> {
-        let _moment = self.unpreempted.begin();
+        let _real_time = self.real_time.enter();
         let counter: Array<_, u64> = self.map(names::MAP_ADOPTED)?;
         counter.get(&0, 0).map_err(|error| LoaderError::map("read", names::MAP_ADOPTED, error))
     }
 
     fn set_adopting(&mut self, value: u32) -> Result<(), LoaderError> {
-        let _moment = self.unpreempted.begin();
+        let _real_time = self.real_time.enter();
         let mut flag: Array<_, u32> = self.map_mut(names::MAP_ADOPTING)?;
         flag.set(0, value, 0).map_err(|error| LoaderError::map("set", names::MAP_ADOPTING, error))
     }
 }
 
-/// Name of the thread on which the kernel walks.
+/// Name of the thread that runs an iterator.
 const SURVEY: &str = "survey";
 
-/// Has the kernel walk, on a thread of its own, and empties the ring meanwhile.
+/// Runs an iterator on a thread of its own, and empties the ring in the meantime.
 fn walk(mut file: File, events: &mut EventRing) -> io::Result<()> {
     let (is_over, waiter) = (AtomicBool::new(false), thread::current());
     thread::scope(|scope| {
         let walker = thread::Builder::new().name(SURVEY.to_owned()).spawn_scoped(scope, || {
-            // The programs print nothing: reading to the end is what makes the kernel walk.
+            // The programs print nothing. The kernel iterates while the file is read.
             let result = file.read_to_end(&mut Vec::new());
             is_over.store(true, Ordering::Release);
             waiter.unpark();

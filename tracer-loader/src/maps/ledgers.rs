@@ -22,7 +22,7 @@ impl Loader {
     /// # Errors
     /// [`LoaderError::Map`].
     pub fn take_rows(&mut self, key: &LedgerKey) -> Result<Vec<LedgerRow>, LoaderError> {
-        let _moment = self.unpreempted.begin();
+        let _real_time = self.real_time.enter();
         let found = [self.take_slotted(key)?, self.take_by_fd(key)?, self.take_later(key)?];
         Ok(found.into_iter().flatten().collect())
     }
@@ -33,7 +33,7 @@ impl Loader {
         if let Some(found) = known(by_fd.get(&short, 0), names::MAP_FD_ROWS)?
             && found.key == *key
         {
-            // Gone already is fine: nobody else takes rows out.
+            // An error means that the row is gone, and only this process takes rows out.
             let _ = by_fd.remove(&short);
             return Ok(Some(found.row));
         }
@@ -59,27 +59,27 @@ impl Loader {
         slots
             .set(slot, FdRow::default(), 0)
             .map_err(|error| LoaderError::map("clear", names::MAP_ROW_SLOTS, error))?;
-        // Only now may another row sit down there.
+        // After this, another row may use the slot.
         let mut taken: HashMap<_, u32, u32> = self.map_mut(names::MAP_TAKEN_SLOTS)?;
         let _ = taken.remove(&slot);
         Ok(Some(found.row))
     }
 
-    /// Forgets a reading end of a process that has ended.
+    /// Takes out the read end of a process that has ended.
     pub fn forget_read_end(&mut self, process: ProcessId, fd: i32) {
-        let _moment = self.unpreempted.begin();
+        let _real_time = self.real_time.enter();
         let ends = self.map_mut::<HashMap<_, EndKey, ReadEnd>>(names::MAP_READ_ENDS);
         let Ok(mut ends) = ends else { return };
         let key = EndKey { tgid: process.tgid, fd };
-        // A process of the same pid that came later keeps its own.
+        // A later process with the same pid keeps its read end.
         if ends.get(&key, 0).is_ok_and(|end| end.start_ns == process.start_ns) {
-            // Gone already is fine.
+            // An error means that it is gone.
             let _ = ends.remove(&key);
         }
     }
 
-    /// Every row that is still in the ledger. A key can have two, which are to be added up: a row is found
-    /// by fd or by its whole key, and where it goes depends on what else the fd led to.
+    /// Every row in the ledger. A key can have two rows, because a row is stored by fd or by its full key. The caller
+    /// adds them up.
     ///
     /// # Errors
     /// [`LoaderError::Map`].
@@ -88,7 +88,7 @@ impl Loader {
         let taken: HashMap<_, u32, u32> = self.map(names::MAP_TAKEN_SLOTS)?;
         let taken = keys(&taken, names::MAP_TAKEN_SLOTS)?;
         let mut found = self.each(&taken, |slot| read_slot(&slots, *slot).map(Some))?;
-        // Somebody is about to sit down.
+        // A row whose process is not set yet: its slot has just been taken.
         found.retain(|row| row.key.process.start_ns != 0);
         found.extend(self.all::<FdKey, FdRow>(names::MAP_FD_ROWS)?.into_iter().map(|(_, row)| row));
         let mut rows: Vec<_> = found.into_iter().map(|found| (found.key, found.row)).collect();
@@ -96,7 +96,8 @@ impl Loader {
         Ok(rows)
     }
 
-    /// Everything in a map. The keys come first: the walk starts over when a key at which it stands is gone.
+    /// Everything in a map. It reads all keys first, because iteration starts over if the key at which it stands has
+    /// gone.
     pub(super) fn all<K: Pod, V: Pod>(
         &self,
         name: &'static str,
@@ -107,7 +108,7 @@ impl Loader {
         })
     }
 
-    /// What is found for each key, some of them in one moment.
+    /// The values of these keys, a few at a time as a real-time task.
     fn each<K, V>(
         &self,
         keys: &[K],
@@ -115,7 +116,7 @@ impl Loader {
     ) -> Result<Vec<V>, LoaderError> {
         let mut found = Vec::with_capacity(keys.len());
         for some in keys.chunks(AT_ONCE) {
-            let _moment = self.unpreempted.begin();
+            let _real_time = self.real_time.enter();
             for key in some {
                 found.extend(look(key)?);
             }
@@ -144,11 +145,11 @@ impl Loader {
             .collect()
     }
 
-    /// How often the kernel skipped a program because it was running already on that CPU
-    /// (`recursion_misses`, Linux 5.12): facts that no program could count.
+    /// How often the kernel skipped a program because that program was already running on the same CPU
+    /// (`recursion_misses`, Linux 5.12). No program can count these.
     #[must_use]
     pub fn skipped_runs(&self) -> u64 {
-        let programs = HOOKS.iter().map(|hook| hook.place(self.mode).program);
+        let programs = HOOKS.iter().map(|hook| hook.attachment(self.mode).program);
         programs.filter_map(|program| self.recursion_misses(program)).sum()
     }
 
@@ -161,14 +162,14 @@ impl Loader {
     }
 }
 
-/// Rows that are read in one moment as a real-time task.
+/// How many rows are read before the thread stops being a real-time task for a moment.
 const AT_ONCE: usize = 16;
 
 fn read_slot(slots: &Array<impl Borrow<MapData>, FdRow>, slot: u32) -> Result<FdRow, LoaderError> {
     slots.get(&slot, 0).map_err(|error| LoaderError::map("read", names::MAP_ROW_SLOTS, error))
 }
 
-/// What was found in a map; nothing is no error.
+/// A value from a map; a missing key is no error.
 fn known<V>(found: Result<V, MapError>, map: &'static str) -> Result<Option<V>, LoaderError> {
     match found {
         Ok(value) => Ok(Some(value)),

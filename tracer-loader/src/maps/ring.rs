@@ -1,4 +1,4 @@
-//! The ring of lifecycle events, as an asynchronous stream of raw records.
+//! The rings: lifecycle events as an asynchronous stream of raw records, and captured bytes.
 
 use std::{collections::VecDeque, io, time::Duration};
 
@@ -13,31 +13,31 @@ use tracer_common::names;
 
 use crate::{Loader, LoaderError};
 
-/// One record as the kernel wrote it; decoded by `tracer_core::event`.
+/// One record as the kernel wrote it. `tracer_core::event` decodes it.
 pub type RawRecord = Bytes;
 
-/// The reading end of the ring. Whenever something is taken out, the ring is emptied first: taking a
-/// record into the session can take longer than the kernel needs to write many.
+/// The reader of the event ring. It always empties the ring into a backlog first: to apply one record can take longer
+/// than the kernel needs to write many.
 pub struct EventRing {
     ring: AsyncFd<RingBuf<MapData>>,
     backlog: Backlog,
 }
 
-/// Records that were read and not taken in yet, in order.
+/// Records that were read and not yet applied, in order.
 #[derive(Default)]
 struct Backlog {
     records: VecDeque<RawRecord>,
     bytes: usize,
 }
 
-/// Bytes kept outside of the ring: a hundred thousand processes that are adopted at once fit in. When the
-/// session falls behind by more, the ring fills up, and what finds no room is counted there.
+/// Limit of the backlog in bytes. The records of a hundred thousand processes that are adopted at once fit. If the
+/// session falls further behind, the ring fills up, and the programs count the records that find no room.
 const BACKLOG_BYTES: usize = 64 << 20;
-/// Records taken in before the ring is looked at again.
+/// How many records are applied before the ring is emptied again.
 const PORTION: usize = 128;
 
 impl Backlog {
-    /// Empties a ring.
+    /// Moves everything from the ring to the backlog, up to the limit.
     fn fill(&mut self, ring: &mut RingBuf<MapData>) {
         while self.bytes < BACKLOG_BYTES {
             let batch = drain(ring);
@@ -54,7 +54,7 @@ impl Backlog {
         let taken: Vec<RawRecord> = self.records.drain(..portion).collect();
         self.bytes -= taken.iter().map(Bytes::len).sum::<usize>();
         if self.records.is_empty() {
-            // What thousands of records needed is not needed for the next few.
+            // Frees the memory of a long backlog.
             self.records = VecDeque::new();
         }
         taken
@@ -62,7 +62,7 @@ impl Backlog {
 }
 
 impl Loader {
-    /// Takes the ring out of the loader. Once; must run inside a tokio runtime.
+    /// Takes the ring out of the loader. Works once, and only inside a tokio runtime.
     ///
     /// # Errors
     /// [`LoaderError::Map`].
@@ -76,14 +76,14 @@ impl Loader {
         Ok(EventRing { ring, backlog: Backlog::default() })
     }
 
-    /// Starts forwarding the programs' own debug records to `tracing`.
+    /// Forwards the programs' debug records to `tracing`.
     ///
     /// # Errors
-    /// [`LoaderError::Object`].
+    /// [`LoaderError::Object`] or [`LoaderError::Map`].
     pub fn start_debug_log(&mut self) -> Result<(), LoaderError> {
         let logger = aya_log::EbpfLogger::init(&mut self.bpf)
             .map_err(|error| LoaderError::Object { reason: error.to_string() })?;
-        // SAFETY: the logger owns its ring's fd, as above.
+        // SAFETY: the logger owns its ring's fd, like the ring above.
         let mut logger = unsafe { AsyncFd::register(logger) }
             .map_err(|error| LoaderError::map("poll", "AYA_LOGS", error))?;
         tokio::spawn(async move {
@@ -96,19 +96,19 @@ impl Loader {
     }
 }
 
-/// The reading end of the ring of captured bytes; used by a thread of its own.
+/// The reader of the ring of captured bytes, for a thread of its own.
 pub struct CaptureRing {
     ring: RingBuf<MapData>,
-    /// Whether a look since the latest wait found something.
+    /// Whether something was read since the last wait.
     is_busy: bool,
 }
 
-/// How long the reader of a busy ring leaves it alone: many small records are read in one go then, and
-/// their writers need not wake anybody.
+/// How long the reader leaves a busy ring alone. It then reads many small records at once, and their writers need not
+/// wake it.
 const REST: Duration = Duration::from_millis(1);
 
 impl Loader {
-    /// Takes the ring of captured bytes out of the loader. Once.
+    /// Takes the ring of captured bytes out of the loader. Works once.
     ///
     /// # Errors
     /// [`LoaderError::Map`].
@@ -121,7 +121,7 @@ impl Loader {
 }
 
 impl CaptureRing {
-    /// Waits until there may be something to read, but no longer than this.
+    /// Waits until the ring may have something to read, at most this long.
     ///
     /// # Errors
     /// An error of `poll`.
@@ -138,7 +138,7 @@ impl CaptureRing {
         }
     }
 
-    /// Takes what is in the ring now, up to the size of a batch.
+    /// Takes what is in the ring, up to [`BATCH_BYTES`].
     pub fn drain(&mut self) -> Vec<RawRecord> {
         let batch = drain(&mut self.ring);
         self.is_busy |= !batch.is_empty();
@@ -147,7 +147,7 @@ impl CaptureRing {
 }
 
 impl EventRing {
-    /// Waits until there are records, then takes some of them.
+    /// Waits for records, then takes at most [`PORTION`] of them.
     ///
     /// # Errors
     /// An error of `epoll`.
@@ -157,26 +157,26 @@ impl EventRing {
             self.backlog.fill(guard.get_inner_mut());
             guard.clear_ready();
         } else {
-            // Clocks and signals have their turn, however much is waiting.
+            // Lets timers and signals run, however long the backlog is.
             tokio::task::yield_now().await;
         }
         Ok(self.drain())
     }
 
-    /// Takes some of what there is now; nothing only when there is nothing.
+    /// Takes at most [`PORTION`] records without waiting. The result is empty only if there are none.
     pub fn drain(&mut self) -> Vec<RawRecord> {
         self.keep();
         self.backlog.take()
     }
 
-    /// Empties the ring without taking anything.
+    /// Empties the ring into the backlog.
     pub(crate) fn keep(&mut self) {
         self.backlog.fill(self.ring.get_mut());
     }
 }
 
-/// Bytes taken in one go, as one allocation of which each record is a slice: bounds the memory of a batch
-/// when the kernel is faster than we are.
+/// How many bytes are read at once, into one allocation of which each record is a slice. It limits the memory of a
+/// batch if the kernel writes faster than tracer reads.
 const BATCH_BYTES: usize = 1 << 20;
 
 fn drain(ring: &mut RingBuf<MapData>) -> Vec<RawRecord> {

@@ -1,4 +1,4 @@
-//! Takes out of the kernel's tables what has ended ([`tracer_common::sweep`]).
+//! Takes entries out of the kernel's tables whose object, process or thread has ended ([`tracer_common::sweep`]).
 
 use std::io::{ErrorKind, Read as _};
 
@@ -16,8 +16,8 @@ use super::ledgers::keys;
 use crate::{Loader, LoaderError};
 
 impl Loader {
-    /// Takes an object out of its table if it has ended; `is_held`: an fd of a followed process leads to it.
-    /// Whether it is out.
+    /// Takes an object out of its table if it has ended. `is_held` says whether an fd of a followed process leads to
+    /// it. Returns whether the object is out of the table.
     ///
     /// # Errors
     /// [`LoaderError::Program`].
@@ -29,7 +29,7 @@ impl Loader {
         self.ask(sweep::end_of_object(object, is_held))
     }
 
-    /// Whether an fd of a followed process may lead to an object now; `false` is certain.
+    /// Whether an fd of a followed process may lead to an object. `false` is certain.
     ///
     /// # Errors
     /// [`LoaderError::Program`].
@@ -42,7 +42,7 @@ impl Loader {
         self.ask(sweep::leads_to(process, fd, object))
     }
 
-    /// Takes out a process that has ended.
+    /// Takes out a process that has ended. Returns whether it was in the table.
     ///
     /// # Errors
     /// [`LoaderError::Program`].
@@ -50,7 +50,8 @@ impl Loader {
         self.ask(sweep::dead_process(process))
     }
 
-    /// Takes out a reading end that is no longer open; the ring then tells that it was closed.
+    /// Takes out a read end that is no longer open. The program then sends a record of the close. Returns whether the
+    /// read end is out of the table.
     ///
     /// # Errors
     /// [`LoaderError::Program`].
@@ -58,8 +59,8 @@ impl Loader {
         self.ask(sweep::read_end(process, fd))
     }
 
-    /// Takes out everything that belongs to a process or thread of which `has_ended` is true: followed processes,
-    /// reading ends, io_uring requests and interrupted calls. Reading ends of living processes are checked.
+    /// Takes out what belongs to a process or thread for which `has_ended` returns true: followed processes, read
+    /// ends, io_uring requests and interrupted calls. Checks the read ends of living processes.
     ///
     /// # Errors
     /// [`LoaderError`].
@@ -98,23 +99,23 @@ impl Loader {
         keys(&objects, names::MAP_OBJECTS)
     }
 
-    /// Runs the program that answers.
+    /// Runs the sweep program, which answers one question.
     fn ask(&mut self, arguments: [u64; sweep::ARGUMENTS]) -> Result<bool, LoaderError> {
         {
-            let _moment = self.unpreempted.begin();
+            let _real_time = self.real_time.enter();
             let mut run: Array<_, Run> = self.map_mut(names::MAP_SWEEP_RUN)?;
             run.set(0, Run { arguments, answer: 0 }, 0)
                 .map_err(|error| LoaderError::map("fill", names::MAP_SWEEP_RUN, error))?;
         }
         match self.start_iterator(names::SWEEP)?.read(&mut [0]) {
-            // The program ends the walk with this error.
+            // The program ends its walk at the first task, which user space sees as this error.
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => {
                 return Err(LoaderError::Program { hook: names::SWEEP, reason: error.to_string() });
             }
             Ok(_) => {}
         }
-        let _moment = self.unpreempted.begin();
+        let _real_time = self.real_time.enter();
         let run: Array<_, Run> = self.map(names::MAP_SWEEP_RUN)?;
         let run = run.get(&0, 0);
         let run = run.map_err(|error| LoaderError::map("read", names::MAP_SWEEP_RUN, error))?;
@@ -122,7 +123,7 @@ impl Loader {
     }
 }
 
-/// To whom an entry belongs.
+/// The process or thread that an entry belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// A process.
