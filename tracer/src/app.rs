@@ -1,12 +1,12 @@
-//! One run: resolve, load, attach, collect, judge, render.
+//! One run: resolves the target, loads, attaches, collects, judges and renders.
 
-mod alive;
 mod attach;
 mod capture;
 mod collect;
 mod doctor;
 mod error;
 mod lifetimes;
+mod live_targets;
 mod log;
 mod output;
 mod record;
@@ -51,16 +51,16 @@ pub use self::{
     replay::{Replayed, replay},
 };
 
-/// What a run traces, resolved.
+/// What a run traces, after names were resolved.
 struct Subject {
     target: session::Target,
     pids: Vec<PinnedProcess>,
     launched: Option<Launched>,
-    /// The target cgroup's directory: the target ends when it is gone.
+    /// Directory of the target cgroup. When it is removed, the target has ended.
     cgroup: Option<PathBuf>,
 }
 
-/// Traces until the target has ended, the time is up or a signal comes; then reports.
+/// Traces until the target has ended, the time is up, or a signal stops it. Then writes the report.
 ///
 /// Returns whether output was lost or nothing was written.
 ///
@@ -88,7 +88,7 @@ pub fn trace(settings: &Settings) -> Result<bool, AppError> {
         recording,
         capturing,
     ));
-    // A disk or terminal that stands still must not keep the report back.
+    // A thread that is blocked on a disk or terminal must not delay the report.
     runtime.shutdown_background();
     let report = outcome?;
     destination.write(&report, settings.format)?;
@@ -185,7 +185,7 @@ async fn record(
     }
     announce(settings, &subject.target);
     let mut running = subject.launched.map(Launched::release).transpose()?;
-    // The command has its own copies; nobody is to wait for tracer's.
+    // The command has its own copies. tracer's copies would keep pipes open.
     drop(inherited);
     unused(settings).let_go().map_err(|source| AppError::Runtime { source })?;
     if let Some(capturing) = &mut capturing {
@@ -205,7 +205,7 @@ async fn record(
     Ok(report)
 }
 
-/// A process that ended before the hooks were attached left nothing to see.
+/// Checks that these processes still run: of a process that ended before the attach tracer has seen nothing.
 fn ensure_alive(pids: &[PinnedProcess]) -> Result<(), AppError> {
     match pids.iter().find(|pinned| pinned.has_ended().unwrap_or(false)) {
         Some(gone) if pids.len() == 1 => {
@@ -215,7 +215,7 @@ fn ensure_alive(pids: &[PinnedProcess]) -> Result<(), AppError> {
     }
 }
 
-/// The line that scripts wait for.
+/// Prints the line that scripts wait for.
 fn announce(settings: &Settings, target: &session::Target) {
     if !settings.quiet {
         let name = escape(&target.name);
@@ -223,7 +223,7 @@ fn announce(settings: &Settings, target: &session::Target) {
     }
 }
 
-/// The standard streams that nothing goes through any more once the trace is announced.
+/// The standard streams that tracer does not use after that line.
 fn unused(settings: &Settings) -> Unused {
     let reads_log = settings.worker_logs.iter().any(|path| path.as_os_str() == "-");
     let shows = settings.capture.as_ref().is_some_and(|capture| capture.show);
@@ -231,13 +231,13 @@ fn unused(settings: &Settings) -> Unused {
     Unused { stdin: !reads_log, stdout: settings.output.is_some(), stderr: !tells }
 }
 
-/// Nanoseconds since boot, the clock of the kernel side's time stamps.
+/// Nanoseconds since boot, on the clock of the eBPF programs' time stamps.
 fn boot_ns() -> u64 {
     let now = clock_gettime(ClockId::Boottime);
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
-/// A trace that is attached.
+/// A trace whose hooks are attached.
 struct Run {
     loader: Loader,
     events: EventRing,
@@ -245,23 +245,23 @@ struct Run {
     cgroup: Option<PathBuf>,
     /// Managers' logs.
     logs: WorkerLogs,
-    /// When the target's end was seen first.
+    /// When this first noticed that the target has ended.
     over_since: Option<Instant>,
-    /// Whether somebody behind the first reader is of interest, who needs a moment.
+    /// Whether processes behind the first reader are traced. They need [`SETTLE`] to pass the output on.
     settle: bool,
 }
 
-/// How long readers may take to read the rest once the target has ended.
+/// How long readers may take to read the rest after the target has ended.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long whoever comes after them may take: a manager that answers, an engine that logs.
+/// How long the processes after these readers may take: a manager that answers, an engine that logs.
 const SETTLE: Duration = Duration::from_secs(1);
-/// How often the end of the target is looked for when no event tells.
+/// How often to check for the target's end if no event reports it.
 const TICK: Duration = Duration::from_millis(100);
-/// How soon after the target's end its readers are looked at again; then each time after twice as long.
+/// How soon after the target's end to check its readers. Each later check comes after twice the time.
 const SOON: Duration = Duration::from_millis(5);
 
 impl Run {
-    /// Takes in events until there is a reason to stop.
+    /// Applies events until there is a reason to stop.
     async fn until(
         &mut self,
         signals: &mut Signals,
@@ -292,14 +292,14 @@ impl Run {
                         return Ok(());
                     }
                     if let Some(over_since) = self.over_since {
-                        // Most readers take the rest at once; whoever has not yet, takes its time.
+                        // Most readers read the rest at once. The others get more time.
                         tick.reset_after(over_since.elapsed().clamp(SOON, TICK));
                     }
                 }
                 news = signals.next() => match (news, &running) {
                     (Notice::Stop, _) => return Ok(()),
                     (Notice::WindowChanged, Some(running)) => {
-                        // A terminal that refuses its size is no reason to stop a trace.
+                        // A terminal that refuses its size does not stop the trace.
                         let _ = running.resize_terminal();
                     }
                     (Notice::WindowChanged, None) => {}
@@ -311,10 +311,10 @@ impl Run {
     /// Whether every process of the target has ended.
     fn is_over(&mut self, running: Option<&mut Running>, pids: &[PinnedProcess]) -> bool {
         if let Some(running) = running {
-            // Reaps the command, so that it does not stay a zombie while its children run on.
+            // Reaps the command, so that it is no zombie while its children run.
             let _ = running.try_wait();
         }
-        // An empty cgroup may fill again: `docker exec` into a container, a service between two jobs.
+        // An empty cgroup may get new processes: `docker exec` into a container, a service between two jobs.
         if self.cgroup.as_ref().is_some_and(|path| path.exists()) {
             return false;
         }
@@ -325,12 +325,12 @@ impl Run {
         if !self.collector.target_has_ended() {
             return false;
         }
-        // Whoever is gone may have left children, of whom the ring tells and nobody has read yet.
+        // A process that has ended may have left children whose records are still in the ring.
         self.collect_waiting();
         self.collector.target_has_ended()
     }
 
-    /// Whether the readers have taken what the target wrote, or have had time enough for it.
+    /// Whether the readers have read what the target wrote, or had enough time for it.
     fn is_drained(&mut self) -> bool {
         let over_since = *self.over_since.get_or_insert_with(Instant::now);
         let waited = over_since.elapsed();
@@ -338,9 +338,9 @@ impl Run {
         waited >= GRACE || waited >= at_least && !self.collector.session.has_bytes_underway()
     }
 
-    /// Asks the kernel who holds the watched objects open.
+    /// Has the kernel list which processes hold the watched objects open.
     fn survey(&mut self) {
-        // What the ring tells of objects so far is of those that this survey sees as well.
+        // The survey covers every object whose record is in the ring now.
         self.collect_waiting();
         self.collector.begin_survey();
         if let Err(error) = self.loader.list_holders(&mut self.events) {
@@ -349,7 +349,7 @@ impl Run {
         self.collect_waiting();
     }
 
-    /// Takes in what is in the ring now.
+    /// Applies what is in the ring now.
     fn collect_waiting(&mut self) {
         loop {
             let batch = self.events.drain();
@@ -360,10 +360,10 @@ impl Run {
         }
     }
 
-    /// Looks around once more, detaches, takes in what is left, reads the books.
+    /// Makes a last survey, detaches, applies what is left in the ring, and reads the ledger.
     ///
-    /// The survey comes before the detach: what moves after it is in the ledger, and then nobody takes
-    /// the survey for the last word on that pipe.
+    /// The survey comes before the detach. What is written or read after the survey is then in the ledger, and no one
+    /// takes the survey for the final state of that pipe.
     fn finish(
         mut self,
         running: Option<Running>,

@@ -1,8 +1,8 @@
-//! The output itself: taken out of its ring and saved in a folder.
+//! Captures the output itself: takes it out of its ring and saves it in a folder.
 //!
-//! Data flows one way: ring → queue → books → [`folder`] and its index; [`writer`] runs it. When the trace is over,
-//! [`tracer_core::capture::recovery`] finds in the index what was lost. Counting does not depend on any of it: whatever
-//! happens to the bytes, the ledger stays exact, and what is missing is a gap of known length.
+//! Data flows one way: ring → queue → accounts → [`folder`] and its index. [`writer`] runs it. When the trace is
+//! over, [`tracer_core::capture::recovery`] finds out from the index what was lost. Counting does not depend on any
+//! of this: the ledger stays exact, and missing bytes are a gap of known length.
 
 mod accounts;
 mod files;
@@ -16,11 +16,11 @@ pub mod writer;
 
 use tracer_core::capture::Keep;
 
-/// What is kept of each stream.
+/// What to keep of each stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Bytes; `None` for all.
+    /// How many bytes; `None` for all.
     pub limit: Option<u64>,
-    /// Which ones.
+    /// Which bytes, if the stream has more.
     pub keep: Keep,
 }

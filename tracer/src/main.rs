@@ -1,4 +1,4 @@
-//! Parse, install the log, run, map the result to an exit code.
+//! Parses the command line, installs the log, runs, and turns the result into an exit code.
 
 #![forbid(unsafe_code)]
 
@@ -16,7 +16,7 @@ use tracer_core::text::escape;
 const FINDING: u8 = 1;
 /// The command line is wrong.
 const USAGE: u8 = 2;
-/// The environment does not allow it.
+/// The machine does not allow a trace.
 const ENVIRONMENT: u8 = 3;
 
 fn main() -> ExitCode {
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Recorded sessions: the worst of them decides.
+/// Reports recorded sessions. The exit code is that of the worst one.
 fn report(settings: &ReportSettings) -> ExitCode {
     match app::replay(settings) {
         Ok(Replayed { has_loss, unreadable }) => match (unreadable.as_slice(), has_loss) {
@@ -65,7 +65,7 @@ fn refuse_run(error: &AppError) -> ExitCode {
     fail(&error.to_string(), if error.is_usage() { USAGE } else { ENVIRONMENT })
 }
 
-/// Help and version are answers; anything else is one sentence.
+/// Prints help or version, or an error as one sentence.
 fn refuse(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -78,7 +78,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
 }
 
 fn fail(sentence: &str, code: u8) -> ExitCode {
-    // Nothing is left to do when standard error is closed as well.
+    // If standard error is closed, the error cannot be reported.
     let _ = writeln!(std::io::stderr(), "tracer: {}", escape(sentence));
     ExitCode::from(code)
 }

@@ -1,4 +1,4 @@
-//! What the command line means. Nothing below this line knows clap.
+//! The meaning of the command line. Code that uses it does not know clap.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -7,77 +7,77 @@ use tracer_loader::KernelSettings;
 
 use crate::{launch::Launch, render::Format, target::Request};
 
-/// One run.
+/// Settings of a trace.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// What to trace.
     pub target: TargetChoice,
-    /// What the kernel side must know.
+    /// Settings of the eBPF programs.
     pub kernel: KernelSettings,
     /// Which of fd 0, 1 and 2 the user asked for.
     pub stdio_of_interest: Vec<i32>,
-    /// Managers' logs to compare with; `-` is standard input.
+    /// Managers' logs to compare with. `-` is standard input.
     pub worker_logs: Vec<PathBuf>,
-    /// Stop after this long.
+    /// When to stop, after the start of the trace.
     pub duration: Option<Duration>,
-    /// How the report looks.
+    /// Format of the report.
     pub format: Format,
-    /// Where it goes; standard output otherwise.
+    /// File for the report; `None` for standard output.
     pub output: Option<PathBuf>,
-    /// Where the session is saved.
+    /// File to save the session in.
     pub record: Option<PathBuf>,
     /// When to colour.
     pub color: ColorChoice,
-    /// A line when something happens; `None` decides by whether stderr is a terminal.
+    /// Whether to print live lines. `None`: if stderr is a terminal.
     pub live: Option<bool>,
-    /// Say nothing but the report and errors.
+    /// Print only the report and errors.
     pub quiet: bool,
-    /// Whether the output itself is saved or shown, and how.
+    /// Whether and how to save or show the output itself.
     pub capture: Option<CaptureSettings>,
 }
 
-/// The output itself.
+/// Settings for captured output.
 #[derive(Clone, Debug)]
 pub struct CaptureSettings {
-    /// Where it is saved; nowhere, when it is only shown.
+    /// Folder to save it in; `None` if it is only shown.
     pub directory: Option<PathBuf>,
-    /// Bytes kept of each stream.
+    /// Bytes to keep of each stream.
     pub limit: u64,
-    /// Which ones, when there are more.
+    /// Which bytes to keep if a stream has more.
     pub keep: Keep,
-    /// Size of the ring: a power of two.
+    /// Size of the ring in bytes: a power of two.
     pub ring_bytes: u32,
-    /// Whether it is printed while it is written.
+    /// Whether to print output while it is written.
     pub show: bool,
-    /// Whether it is printed as it is.
+    /// Whether to print it without escaping.
     pub raw: bool,
-    /// What is hidden where it is shown.
+    /// What to hide in shown output.
     pub redact: Option<Redact>,
-    /// Where that is written which did not arrive.
+    /// Folder for recovered output.
     pub recover: Option<PathBuf>,
 }
 
-/// Reports from recordings.
+/// Settings of `tracer report`.
 #[derive(Clone, Debug)]
 pub struct ReportSettings {
-    /// The recordings or capture folders; `-` is standard input.
+    /// Recordings or capture folders. `-` is standard input.
     pub files: Vec<PathBuf>,
-    /// How the reports look.
+    /// Format of the reports.
     pub format: Format,
-    /// Where they go; standard output otherwise.
+    /// File for the reports; `None` for standard output.
     pub output: Option<PathBuf>,
     /// When to colour.
     pub color: ColorChoice,
-    /// What is hidden of captured output.
+    /// What to hide in captured output.
     pub redact: Option<Redact>,
-    /// Where that is written which did not arrive.
+    /// Folder for recovered output.
     pub recover: Option<PathBuf>,
 }
 
 /// What to trace.
 #[derive(Clone, Debug)]
 pub enum TargetChoice {
-    /// Something that runs already.
+    /// A process, cgroup or container that runs already.
     Existing(Request),
     /// A command to start.
     Command(Launch),

@@ -1,11 +1,12 @@
-//! How a trace begins: targets, hooks, whoever was there before; and what is given up then.
+//! Starts a trace: declares targets, attaches hooks, adopts running processes, and gives up capabilities.
 
 use tracer_loader::{EventRing, KernelSettings, Loader};
 
 use super::{AppError, Subject};
 use crate::{launch::Launched, sys::privileges::Privileges};
 
-/// Targets first, then the hooks, then whoever was there before them: nobody is missed.
+/// Declares the targets first, then attaches the hooks, then adopts processes that run already. So no process is
+/// missed.
 pub(super) fn attach(
     loader: &mut Loader,
     events: &mut EventRing,
@@ -22,8 +23,8 @@ pub(super) fn attach(
     Ok(())
 }
 
-/// Adopts with what will be kept of this thread's capabilities, and gives up the others: adopting takes
-/// every kind of request to the kernel that is made later. Where that is not enough they all stay.
+/// Adopts with the capabilities that this thread will keep, and then gives up the others: adopting makes every kind
+/// of kernel request that the trace makes later. If the kernel refuses one, the thread keeps all its capabilities.
 fn adopt_unprivileged(
     loader: &mut Loader,
     events: &mut EventRing,

@@ -1,4 +1,4 @@
-//! `--capture` and `--show`: what runs beside the trace.
+//! `--capture` and `--show`: the threads that run beside the trace.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -35,25 +35,25 @@ use crate::{
     settings::{CaptureSettings, Settings},
 };
 
-/// How long the ring is left alone when nothing comes: what a live view lags behind at most.
+/// How long the reader leaves an empty ring alone. A live view is at most this late.
 const LAG: Duration = Duration::from_millis(50);
 
 /// The capture of a run.
 pub(super) struct Capturing {
     settings: CaptureSettings,
-    /// How the live view looks; `None` without one.
+    /// Style of the live view; `None` without one.
     show: Option<Style>,
     folder: Option<Folder>,
     recover: Option<RecoveryFolder>,
     running: Option<Capture>,
-    /// What the writer said at its end.
+    /// The writer's result at its end.
     summary: Option<Summary>,
-    /// Whether the trace began: until then nothing is worth keeping.
+    /// Whether the trace has begun. Before that there is nothing to keep.
     has_begun: bool,
 }
 
 impl Capturing {
-    /// Opens the folders, before anything is attached; `None` when nothing is to be captured.
+    /// Opens the folders, before anything is attached. `None` if nothing is to be captured.
     pub(super) fn open(settings: &Settings) -> Result<Option<Self>, AppError> {
         let Some(wanted) = &settings.capture else { return Ok(None) };
         let folder = wanted.directory.as_deref().map(Folder::create).transpose()?;
@@ -74,9 +74,9 @@ impl Capturing {
         }))
     }
 
-    /// What the kernel side must know.
+    /// The settings for the eBPF programs.
     pub(super) fn scope(&self) -> CaptureScope {
-        // Of the last bytes, any may be one; and the view shows all.
+        // Every byte may be one of the last ones, and the live view shows all bytes.
         let wants_all = self.settings.show || self.settings.keep == Keep::Last;
         let keeps_first = self.folder.is_some() && !wants_all;
         CaptureScope {
@@ -85,14 +85,14 @@ impl Capturing {
         }
     }
 
-    /// The recording that the folder holds; `None` without a folder.
+    /// The recording in the folder; `None` without a folder.
     pub(super) fn recording(&self) -> Result<Option<Recording>, AppError> {
         let Some(folder) = &self.folder else { return Ok(None) };
         let file = folder.create_file(SESSION)?;
         Ok(Some(Recording::into(file, folder.path().join(SESSION))))
     }
 
-    /// Starts the threads; to be done before anything is attached.
+    /// Starts the threads. This must happen before anything is attached.
     pub(super) fn start(&mut self, ring: CaptureRing) -> Result<(), AppError> {
         let watcher = self.show.map(|style| {
             let CaptureSettings { raw, redact, .. } = &self.settings;
@@ -107,13 +107,13 @@ impl Capturing {
         Ok(())
     }
 
-    /// From now on there is something to keep.
+    /// The trace has begun.
     pub(super) fn begins(&mut self) {
         self.has_begun = true;
     }
 
-    /// Takes in what is left, now that nothing is attached any more. Disk and terminal may take their
-    /// time; a second Ctrl-C ends that.
+    /// Writes what is left, after everything is detached. Disk and terminal may take as long as they need. A second
+    /// Ctrl-C ends the wait.
     pub(super) async fn finish(
         &mut self,
         session: &Session,
@@ -128,7 +128,7 @@ impl Capturing {
             tokio::select! {
                 summary = &mut rest => break summary,
                 news = signals.next() => if news == Notice::Stop {
-                    // The terminal may be what stands still.
+                    // The terminal may be what blocks.
                     if takes_more() {
                         tracing::warn!("the capture was cut short: not all of it was written");
                     }
@@ -153,7 +153,7 @@ impl Capturing {
         self.summary = Some(summary);
     }
 
-    /// Adds to the report what was captured, and gives back what was lost.
+    /// Adds the captured output to the report, and recovers what was lost.
     pub(super) fn report(&mut self, case: &Case<'_>, report: &mut Report) {
         let Some(folder) = &self.folder else { return };
         let back = Recovery {
@@ -169,7 +169,7 @@ impl Capturing {
 }
 
 impl Drop for Capturing {
-    /// Removes what a run made that never began, so that the next one finds the place empty.
+    /// Removes the files of a run that did not begin, so that the next run finds the folder empty.
     fn drop(&mut self) {
         if self.has_begun {
             return;
@@ -183,7 +183,7 @@ impl Drop for Capturing {
     }
 }
 
-/// The rows whose bytes were to be captured.
+/// The rows whose bytes are captured.
 fn rows(session: &Session, kernel: &KernelSettings) -> Vec<(LedgerKey, LedgerRow)> {
     let is_target = |key: &LedgerKey| {
         session.processes.get(&key.process).is_some_and(|process| process.is_target)
@@ -215,28 +215,28 @@ impl Source for CaptureRing {
 /// `--show`: lines on standard error.
 struct LiveView {
     show: Show,
-    /// What goes to the terminal in one piece.
+    /// Text that goes to the terminal in one write.
     text: Vec<u8>,
 }
 
 impl LiveView {
     fn print(&mut self, lines: impl FnOnce(&mut Show, &mut Vec<u8>) -> io::Result<()>) {
-        // Writing into memory does not fail, and a closed standard error silences the view.
+        // Writing into memory does not fail, and a closed standard error ends the view.
         let _ = lines(&mut self.show, &mut self.text);
         let _ = put(&self.text);
         self.text.clear();
     }
 }
 
-/// Whether standard error takes a line at once.
+/// Whether standard error accepts a line without blocking.
 fn takes_more() -> bool {
     let stderr = rustix::stdio::stderr();
     let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
     poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
-/// Writes to standard error, without its lock: a terminal that stands still must not stop the rest of
-/// tracer. Traced programs may have made it non-blocking.
+/// Writes to standard error without its lock: a blocked terminal must not stop the rest of tracer. Traced programs
+/// may have made it non-blocking.
 fn put(mut text: &[u8]) -> io::Result<()> {
     let stderr = rustix::stdio::stderr();
     while !text.is_empty() {

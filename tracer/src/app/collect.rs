@@ -1,4 +1,4 @@
-//! The one owner of the session: takes events in, takes dead rows out of the kernel.
+//! Owns the session: applies events, and takes rows of ended processes out of the kernel.
 
 use jiff::Timestamp;
 use tracer_common::{
@@ -16,8 +16,8 @@ use tracer_core::{
 use tracer_loader::{Loader, LoaderError, RawRecord};
 
 use super::{
-    alive::Alive,
     lifetimes::Lifetimes,
+    live_targets::LiveTargets,
     output::{LiveSink, say},
     record::Recording,
 };
@@ -26,17 +26,17 @@ use crate::{
     render::{self, LiveEvent},
 };
 
-/// Reads events into the session.
+/// Applies events to the session.
 pub(super) struct Collector {
     pub(super) session: Session,
-    /// Gets whatever the session gets.
+    /// Gets every event that the session gets.
     pub(super) recording: Recording,
     live: LiveSink,
     lifetimes: Lifetimes,
-    alive: Alive,
-    /// Whether the last of them has ended since that was asked.
+    live_targets: LiveTargets,
+    /// Whether the last target has ended since the last call of [`Collector::last_target_ended`].
     last_ended: bool,
-    /// Whether the last of them has ended since the latest sweep.
+    /// Whether the last target has ended since the latest sweep.
     last_ended_unswept: bool,
     undecodable: u64,
     new_objects: bool,
@@ -49,7 +49,7 @@ impl Collector {
             recording,
             live,
             lifetimes: Lifetimes::default(),
-            alive: Alive::default(),
+            live_targets: LiveTargets::default(),
             last_ended: false,
             last_ended_unswept: false,
             undecodable: 0,
@@ -57,7 +57,7 @@ impl Collector {
         }
     }
 
-    /// The window begins: every hook is attached.
+    /// Every hook is attached: the trace begins.
     pub(super) fn begin(
         &mut self,
         target: &Target,
@@ -75,14 +75,14 @@ impl Collector {
         self.recording.started_here(tgid);
     }
 
-    /// A new survey of holders begins: of all objects that are known so far.
+    /// A new survey of holders begins. It covers all objects that are known so far.
     pub(super) fn begin_survey(&mut self) {
         self.new_objects = false;
         self.session.begin_survey();
         self.recording.begin_survey();
     }
 
-    /// Takes a batch of records in.
+    /// Applies a batch of records.
     pub(super) fn take(&mut self, batch: &[RawRecord], loader: &mut Loader) {
         for record in batch {
             match event::decode(record) {
@@ -101,7 +101,7 @@ impl Collector {
         std::mem::take(&mut self.new_objects)
     }
 
-    /// Whether the last target that was known has ended since this was asked: time to look closer.
+    /// Whether the last known target has ended since the last call.
     pub(super) fn last_target_ended(&mut self) -> bool {
         std::mem::take(&mut self.last_ended)
     }
@@ -111,13 +111,13 @@ impl Collector {
         let has_targets = self.session.processes.values().any(|process| process.is_target);
         let is_there =
             |id: &ProcessId| std::fs::exists(format!("/proc/{}", id.tgid)).unwrap_or(true);
-        has_targets && self.alive.are_gone(is_there)
+        has_targets && self.live_targets.are_gone(is_there)
     }
 
     fn apply(&mut self, mut event: Event, loader: &mut Loader) {
         complete_arguments(&mut event);
         if let EventKind::Exit(exit) = &event.kind {
-            // Before the session learns of the end: it knows what is open until then.
+            // This comes before the session applies the exit, because the session then forgets what was open.
             for (fd, _) in self.session.open_ends(exit.process) {
                 loader.forget_read_end(exit.process, fd);
             }
@@ -127,15 +127,15 @@ impl Collector {
         self.lifetimes.event(&event, &self.session);
         match &event.kind {
             EventKind::Fork { child, .. } => {
-                self.alive.insert(*child);
+                self.live_targets.insert(*child);
             }
             EventKind::Image(image) if image.role == ROLE_TARGET => {
-                self.alive.insert(image.process);
+                self.live_targets.insert(image.process);
                 self.observed(observe::environment(image.process));
             }
             EventKind::Object { .. } => self.new_objects = true,
             EventKind::Exit(exit) => {
-                let is_last = self.alive.ended(&exit.process);
+                let is_last = self.live_targets.ended(&exit.process);
                 self.last_ended |= is_last;
                 self.last_ended_unswept |= is_last;
                 let rows = self.lifetimes.rows_of_ended(exit.process);
@@ -150,7 +150,7 @@ impl Collector {
         }
     }
 
-    /// Takes in what user space saw.
+    /// Applies what user space observed.
     pub(super) fn observed(&mut self, seen: impl IntoIterator<Item = EventKind>) {
         for kind in seen {
             let event = Event { time_ns: super::boot_ns(), kind };
@@ -159,7 +159,7 @@ impl Collector {
         }
     }
 
-    /// Takes out of the kernel's tables what has ended, so that long runs stay bounded.
+    /// Takes ended entries out of the kernel's tables, so that they do not fill up in long runs.
     pub(super) fn sweep(&mut self, loader: &mut Loader) {
         let ended = self
             .lifetimes
@@ -191,7 +191,7 @@ impl Collector {
         self.session.add_loss(reason.into(), cell);
     }
 
-    /// Reads the rest of the ledger and the losses; the session is complete then.
+    /// Reads the rest of the ledger and the losses. The session is then complete.
     pub(super) fn close(
         mut self,
         loader: &mut Loader,
@@ -211,7 +211,7 @@ impl Collector {
         Ok(self.session)
     }
 
-    /// The event as a live line; only what concerns the target.
+    /// The event as a live line; `None` if it is not about the target.
     fn live_event(&self, event: &Event) -> Option<LiveEvent> {
         let at_ms = self.session.since_start_ms(event.time_ns);
         let process = |id: &ProcessId| self.session.processes.get(id);
@@ -270,15 +270,14 @@ impl Collector {
     }
 }
 
-/// Fills in the arguments that the kernel side could not read: those of a process that was there
-/// before, and those longer than a record.
+/// Adds arguments that the eBPF programs could not read: those of adopted processes, and those longer than a record.
 fn complete_arguments(event: &mut Event) {
     let EventKind::Image(image) = &mut event.kind else { return };
     if image.executed && !image.argv_cut {
         return;
     }
     let path = format!("/proc/{}/cmdline", image.process.tgid);
-    // Gone already: what the kernel side read stays.
+    // If the process is gone, the event keeps what the eBPF program read.
     let Ok(raw) = std::fs::read(path) else { return };
     let body = raw.strip_suffix(&[0]).unwrap_or(&raw);
     if !body.is_empty() {

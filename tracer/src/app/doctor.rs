@@ -1,4 +1,4 @@
-//! `tracer doctor`: would a trace work here?
+//! `tracer doctor`: whether a trace works on this machine.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -11,10 +11,10 @@ use crate::{
     settings::ColorChoice,
 };
 
-/// Checks and prints; returns whether a trace would work.
+/// Checks the machine and prints the results. Returns whether a trace would work.
 ///
 /// # Errors
-/// Standard output could not be written to.
+/// Standard output cannot be written to.
 pub fn doctor(color: ColorChoice) -> io::Result<bool> {
     let mut lines: Vec<DoctorLine> = doctor::inspect()
         .into_iter()
@@ -29,7 +29,7 @@ pub fn doctor(color: ColorChoice) -> io::Result<bool> {
             cure: check.cure,
         })
         .collect();
-    // No program loads where a requirement is not met: the verifier's words would only hide it.
+    // If a requirement is not met, no program loads, and the verifier's errors would only distract.
     if works(&lines) {
         lines.extend(hooks());
     } else {
@@ -54,7 +54,7 @@ fn not_tried() -> DoctorLine {
     DoctorLine { ok: LineStatus::Warn, name: "hooks".into(), found, cure: None }
 }
 
-/// One line for each hook, by really loading it.
+/// Loads the program of each hook. Returns one line for each.
 fn hooks() -> Vec<DoctorLine> {
     match check_hooks() {
         Ok(checks) => checks

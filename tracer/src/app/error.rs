@@ -1,4 +1,4 @@
-//! Everything that keeps a run from starting, as one sentence and an exit code.
+//! Errors that prevent a run, each with one sentence and an exit code.
 
 use std::{io, path::PathBuf};
 
@@ -16,13 +16,13 @@ pub enum AppError {
     /// This machine does not allow a trace.
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
-    /// The target could not be found.
+    /// The target was not found.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// The command could not be started.
+    /// The command did not start.
     #[error(transparent)]
     Launch(#[from] LaunchError),
-    /// The kernel refused.
+    /// The kernel refused a program or a map.
     #[error(transparent)]
     Loader(#[from] LoaderError),
     /// The process ended between its discovery and the attach.
@@ -40,7 +40,7 @@ pub enum AppError {
     Output {
         /// The file.
         path: PathBuf,
-        /// The system's words.
+        /// The system's error.
         source: io::Error,
     },
     /// A manager's log cannot be read.
@@ -48,7 +48,7 @@ pub enum AppError {
     WorkerLog {
         /// The file.
         path: PathBuf,
-        /// The system's words.
+        /// The system's error.
         source: io::Error,
     },
     /// The session cannot be recorded.
@@ -56,50 +56,50 @@ pub enum AppError {
     Record {
         /// The file.
         path: PathBuf,
-        /// The system's words.
+        /// The system's error.
         source: io::Error,
     },
-    /// The folder for captured output, or for what was lost of it, cannot be used.
+    /// The folder for captured output, or for recovered output, cannot be used.
     #[error(transparent)]
     Folder(#[from] FolderError),
     /// Captured output cannot be stored or shown.
     #[error("cannot begin to capture: {source}")]
     Capture {
-        /// The system's words.
+        /// The system's error.
         source: io::Error,
     },
-    /// What a capture folder holds cannot be read.
+    /// A capture folder cannot be read.
     #[error("cannot read the capture {}: {source}", path.display())]
     Captured {
         /// The folder.
         path: PathBuf,
-        /// Why not.
+        /// The system's error.
         source: io::Error,
     },
-    /// There is nothing to recover from.
+    /// A recording has no captured output to recover from.
     #[error("{} is a recording without captured output: --recover needs the folder of a --capture", path.display())]
     NothingCaptured {
         /// The file.
         path: PathBuf,
     },
-    /// There is no session in a file.
+    /// A file has no session.
     #[error("cannot report {}: {source}", path.display())]
     Recording {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// What is wrong with the file.
         source: ReadError,
     },
     /// The asynchronous runtime failed.
     #[error("cannot wait for events: {source}")]
     Runtime {
-        /// The system's words.
+        /// The system's error.
         source: io::Error,
     },
 }
 
 impl AppError {
-    /// Whether the command line is wrong on any machine; otherwise this machine lacks or forbids what it asks for.
+    /// Whether the command line is wrong on every machine. Otherwise this machine lacks or forbids what it asks for.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         match self {

@@ -1,9 +1,9 @@
-//! What this trace has put into the kernel's tables, and what of it has ended.
+//! What this trace has put into the kernel's tables, and which of it has ended.
 //!
-//! The kernel side takes out what it sees end: processes, closed reading ends, finished requests. The end of an
-//! object has no hook. So each event that may have been the end of one makes it *doubtful*, and a sweep asks the
-//! kernel side about the doubtful ones alone. All of them are doubtful when the last target has ended, and now and
-//! then in a long trace, for the events that were lost.
+//! The eBPF programs take out entries whose end they see: processes, closed read ends, finished requests. No hook
+//! reports the end of an object. So each event after which an object may have ended makes the object *doubtful*, and
+//! a sweep asks the kernel only about doubtful objects. Every object is doubtful when the last target has ended, and
+//! from time to time in a long trace, because events can be lost.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,15 +22,15 @@ use tracer_core::{
 };
 use tracer_loader::{Loader, LoaderError, Owner};
 
-/// How often everything is looked at.
+/// How often a full sweep checks everything.
 const EVERYTHING: Duration = Duration::from_secs(10);
-/// Looking at everything takes at most one part in so many of the time.
+/// A full sweep takes at most one part in this many of the time.
 const SHARE: u32 = 100;
-/// So many sweeps look at an object after the event that made it doubtful: its last holder may close it a moment
+/// How many sweeps check an object after the event that made it doubtful: its last holder may close it a moment
 /// later.
 const LOOKS: u8 = 3;
 
-/// What only the kernel side knows.
+/// Questions that only the kernel can answer.
 pub(super) trait Tables {
     /// Takes an object out if it has ended ([`Loader::release_object`]).
     fn release(&mut self, object: &ObjectId, is_held: bool) -> Result<bool, LoaderError>;
@@ -56,21 +56,21 @@ impl Tables for Loader {
 /// What this trace has put into the kernel's tables.
 #[derive(Debug)]
 pub(super) struct Lifetimes {
-    /// Rows of each process.
+    /// The rows of each process.
     rows: BTreeMap<ProcessId, BTreeSet<LedgerKey>>,
-    /// The same rows by object.
+    /// The same rows, by object.
     rows_on: BTreeMap<ObjectId, BTreeSet<LedgerKey>>,
-    /// What fd 0, 1 and 2 of each process lead to, as far as events tell.
+    /// What fd 0, 1 and 2 of each process lead to, according to events.
     stdio: BTreeMap<ProcessId, [ObjectId; 3]>,
-    /// The same fds by object.
+    /// The same fds, by object.
     stdio_on: BTreeMap<ObjectId, BTreeSet<(ProcessId, i32)>>,
-    /// Objects under watch.
+    /// Watched objects.
     watched: BTreeSet<ObjectId>,
-    /// Objects that may have ended, and how many sweeps look at each.
+    /// Objects that may have ended, each with the number of sweeps that still check it.
     doubtful: BTreeMap<ObjectId, u8>,
-    /// Objects that the latest sweep took out. Word of their last rows may still be in the ring.
+    /// Objects that the latest sweep took out. Records of their last rows may still be in the ring.
     released: Vec<ObjectId>,
-    /// Rows that were opened when their process had ended.
+    /// Rows that were opened after their process had ended.
     late: Vec<LedgerKey>,
     next_everything: Instant,
 }
@@ -92,7 +92,7 @@ impl Default for Lifetimes {
 }
 
 impl Lifetimes {
-    /// Takes an event in, which the session knows already.
+    /// Applies an event that the session has applied.
     pub(super) fn event(&mut self, event: &Event, session: &Session) {
         match &event.kind {
             EventKind::Fork { parent, child, .. } => {
@@ -144,7 +144,7 @@ impl Lifetimes {
         }
     }
 
-    /// An fd leads to another object from now on: the one before it is doubtful.
+    /// An fd leads to another object now. The object before it becomes doubtful.
     fn set_fd(&mut self, process: ProcessId, fd: i32, object: ObjectId) {
         let Ok(index) = usize::try_from(fd) else { return };
         let stdio = self.stdio.entry(process).or_default();
@@ -160,14 +160,14 @@ impl Lifetimes {
         }
     }
 
-    /// These objects may have ended.
+    /// Makes these objects doubtful.
     fn doubt(&mut self, objects: impl IntoIterator<Item = ObjectId>) {
         for object in objects.into_iter().filter(|object| self.watched.contains(object)) {
             self.doubtful.insert(object, LOOKS);
         }
     }
 
-    /// The rows of a process that has ended, which are its caller's to take out.
+    /// The rows of a process that has ended. The caller takes them out of the kernel.
     pub(super) fn rows_of_ended(&mut self, process: ProcessId) -> BTreeSet<LedgerKey> {
         let rows = self.rows.remove(&process).unwrap_or_default();
         for key in &rows {
@@ -177,8 +177,8 @@ impl Lifetimes {
         rows
     }
 
-    /// Takes the doubtful objects that have ended out of the kernel's tables. Returns the rows that end with those
-    /// which the sweep before took out: the caller has emptied the ring since.
+    /// Takes ended objects out of the kernel's tables. Returns the rows of the objects that the sweep before took
+    /// out: the caller has emptied the ring since then.
     ///
     /// # Errors
     /// [`LoaderError`].
@@ -189,7 +189,7 @@ impl Lifetimes {
     ) -> Result<Vec<LedgerKey>, LoaderError> {
         let mut ended = std::mem::take(&mut self.late);
         for object in std::mem::take(&mut self.released) {
-            // A file that was opened again goes on with its rows.
+            // A file that was opened again continues with its rows.
             if !self.watched.contains(&object) {
                 ended.extend(self.rows_of(&object));
             }
@@ -207,8 +207,8 @@ impl Lifetimes {
         Ok(ended)
     }
 
-    /// Whether an fd of a followed process leads to an object. Pipes and sockets say by themselves whether they are
-    /// open. A pty's master has ended with its slave.
+    /// Whether an fd of a followed process leads to an object. For pipes and sockets the kernel itself knows whether
+    /// they are open. A pty's master has ended when its slave has.
     fn is_held(
         &self,
         object: &ObjectId,
@@ -242,8 +242,8 @@ impl Lifetimes {
         ended
     }
 
-    /// Makes everything doubtful that the kernel's tables hold, and takes out what belongs to processes that ended
-    /// unseen; but for `at_once`, when it is time to.
+    /// Makes every object in the kernel's tables doubtful, and takes out what belongs to processes whose end was not
+    /// seen. Does so only from time to time, except if `at_once` is true.
     ///
     /// # Errors
     /// [`LoaderError`].
@@ -267,7 +267,7 @@ impl Lifetimes {
     }
 }
 
-/// Takes one entry out of the set of a key, and the set when it was the last.
+/// Removes one entry from the set of a key, and removes the set if it is empty then.
 fn take<K: Ord, V: Ord>(sets: &mut BTreeMap<K, BTreeSet<V>>, key: &K, entry: &V) {
     if let Some(set) = sets.get_mut(key) {
         set.remove(entry);

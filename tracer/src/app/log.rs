@@ -1,4 +1,4 @@
-//! The log: `tracing` to standard error, quiet unless asked, and harmless whatever it quotes.
+//! The log: `tracing` to standard error. Quiet by default, and escaped whatever it quotes.
 
 use std::{fmt::Debug, io::IsTerminal as _};
 
@@ -26,7 +26,7 @@ pub fn init(verbosity: i8) {
     };
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new(format!("off,tracer={level}")));
-    // A second call, as tests make, finds the log installed.
+    // In tests the log may be installed already.
     let _ = fmt::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -36,8 +36,8 @@ pub fn init(verbosity: i8) {
         .try_init();
 }
 
-/// Messages and values with what a terminal would act upon spelled out: they quote file names, lines of
-/// files, and names that a traced program chose.
+/// Escapes what a terminal would act upon. Messages and values quote file names, lines of files, and names that a
+/// traced program chose.
 struct Harmless;
 
 impl<'writer> FormatFields<'writer> for Harmless {

@@ -1,4 +1,4 @@
-//! Where the report goes, and the lines beside it.
+//! Destinations of the report, and of the lines beside it.
 
 use std::{
     fs::File,
@@ -16,27 +16,27 @@ use crate::{
     sys::private_file,
 };
 
-/// Columns when there is no terminal to ask.
+/// Width in columns if no terminal is there.
 const WIDTH: usize = 100;
 
-/// Where live lines go; `None` when they are not wanted.
+/// Style of live lines; `None` without them.
 pub(super) type LiveSink = Option<Style>;
 
-/// The report's destination, opened before anything is attached.
+/// The destination of the report, opened before anything is attached.
 pub(super) struct Destination {
     file: Option<(File, PathBuf)>,
     style: Style,
-    /// Reports written so far.
+    /// How many reports were written.
     written: usize,
 }
 
 impl Destination {
-    /// Opens `-o FILE` (mode 0600, never where somebody else leads) or takes standard output.
+    /// Opens `-o FILE` with mode 0600, but not through another user's link; or takes standard output.
     pub(super) fn open(output: Option<&Path>, color: ColorChoice) -> Result<Self, AppError> {
         let file = match output {
             None => None,
             Some(path) => {
-                // What the file holds stays until there is a report.
+                // The file keeps its content until there is a report.
                 let file = private_file::open(path).map_err(|error| AppError::Output {
                     path: path.to_owned(),
                     source: error.into(),
@@ -49,7 +49,7 @@ impl Destination {
         Ok(Self { file, style: Style { color, width }, written: 0 })
     }
 
-    /// How live lines look, when they are wanted.
+    /// Style of live lines, if the settings want them.
     pub(super) fn live(&self, settings: &Settings) -> LiveSink {
         let terminal = io::stderr().is_terminal();
         let wanted = settings.live.unwrap_or(terminal && settings.format == Format::Human);
@@ -59,15 +59,14 @@ impl Destination {
         })
     }
 
-    /// Writes the report. A reader that closed standard output (`| head -1`) has had enough: that is
-    /// no error.
+    /// Writes the report. A reader that closes standard output (`| head -1`) is no error.
     pub(super) fn write(&mut self, report: &Report, format: Format) -> Result<(), AppError> {
         let is_first = self.written == 0;
         self.written += 1;
         match &self.file {
             Some((file, path)) => {
                 if is_first {
-                    // Devices and pipes have no length to set.
+                    // A device or pipe has no length to set.
                     let _ = file.set_len(0);
                 }
                 self.put(report, format, is_first, file)
@@ -83,7 +82,7 @@ impl Destination {
         }
     }
 
-    /// One report behind another: JSON needs nothing between two documents, people an empty line.
+    /// Writes one report after another: human reports have an empty line between them, JSON documents nothing.
     fn put(
         &self,
         report: &Report,
@@ -100,12 +99,12 @@ impl Destination {
     }
 }
 
-/// A line on standard error; a closed standard error silences it.
+/// Writes a line to standard error. Does nothing if standard error is closed.
 pub(super) fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// Whether to colour.
+/// Whether output is coloured.
 pub(super) fn wants_color(choice: ColorChoice, terminal: bool) -> bool {
     match choice {
         ColorChoice::Always => true,
@@ -116,7 +115,7 @@ pub(super) fn wants_color(choice: ColorChoice, terminal: bool) -> bool {
     }
 }
 
-/// Columns of a terminal.
+/// Width of a terminal in columns.
 pub(super) fn width_of(stream: &impl std::os::fd::AsFd) -> usize {
     tcgetwinsize(stream)
         .ok()

@@ -1,4 +1,4 @@
-//! `--record`: keeps a recorder beside the session, and the trace alive when the disk is not.
+//! `--record`: writes what the session gets to a file. A failing disk does not stop the trace.
 
 use std::{
     fs::File,
@@ -22,12 +22,12 @@ use tracer_loader::Loader;
 use super::AppError;
 use crate::sys::private_file;
 
-/// How often rows that live in the kernel only are saved: what a killed run loses at most.
+/// How often rows that are only in the kernel are saved. A killed run loses at most this much.
 const CHECKPOINT: Duration = Duration::from_secs(5);
-/// Reading the ledger takes at most this part of the time, however large it is.
+/// Reading the ledger takes at most one part in this many of the time, however large the ledger is.
 const SHARE: u32 = 20;
 
-/// The recording of a run, when one was asked for; does nothing otherwise.
+/// The recording of a run; does nothing if none was asked for.
 #[derive(Default)]
 pub(super) struct Recording {
     kept: Option<Kept>,
@@ -40,7 +40,7 @@ struct Kept {
 }
 
 impl Recording {
-    /// Opens the file, as `-o` is opened, and empties it.
+    /// Opens the file in the same way as `-o`, and empties it.
     pub(super) fn open(path: Option<&Path>) -> Result<Self, AppError> {
         let Some(path) = path else { return Ok(Self::default()) };
         let file = private_file::open(path)
@@ -55,7 +55,7 @@ impl Recording {
         Ok(Self::into(file, path.to_owned()))
     }
 
-    /// Records into a file that is open.
+    /// Records into an open file.
     pub(super) fn into(file: File, path: PathBuf) -> Self {
         let next_checkpoint = Instant::now() + CHECKPOINT;
         let recorder = Recorder::new(file);
@@ -96,12 +96,12 @@ impl Recording {
         self.with(|recorder| recorder.loss(reason, cell));
     }
 
-    /// Hands what there is to the system: a killed run keeps it.
+    /// Gives everything to the system, so that a killed run keeps it.
     pub(super) fn flush(&mut self) {
         self.with(Recorder::flush);
     }
 
-    /// Saves the rows that are still open in the kernel, when it is time to.
+    /// Saves the rows that are still open in the kernel, if it is time for that.
     pub(super) fn checkpoint(&mut self, loader: &mut Loader, boot_ns: impl FnOnce() -> u64) {
         let began = Instant::now();
         if self.kept.as_ref().is_none_or(|kept| began < kept.next_checkpoint) {
@@ -117,7 +117,7 @@ impl Recording {
         }
     }
 
-    /// Writes the last line and says what is missing.
+    /// Writes the last line, and reports what is missing.
     pub(super) fn end(&mut self, end_ns: u64) {
         self.with(|recorder| recorder.end(end_ns));
         if let Some(Kept { recorder, path, .. }) = &self.kept
@@ -131,7 +131,7 @@ impl Recording {
         }
     }
 
-    /// A recorder tells its first error only.
+    /// Reports only the first error of a recorder.
     fn with(&mut self, write: impl FnOnce(&mut Recorder<File>) -> io::Result<()>) {
         if let Some(Kept { recorder, path, .. }) = &mut self.kept
             && let Err(error) = write(recorder)

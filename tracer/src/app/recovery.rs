@@ -1,4 +1,4 @@
-//! What a capture folder adds to a report, live or later: what there is, and what was lost.
+//! Adds what a capture folder holds to a report: the streams, and what was lost of them.
 
 use std::{
     io::{self, BufReader, BufWriter, Write as _},
@@ -21,20 +21,20 @@ use tracer_core::{
 use super::AppError;
 use crate::capture::folder::{Folder, FolderError};
 
-/// A folder, and what is to be made of it.
+/// A capture folder, and what to do with it.
 pub(super) struct Recovery<'a> {
     /// The capture.
     pub(super) folder: &'a Folder,
-    /// What is hidden of what is quoted.
+    /// Hides matches in quoted output.
     pub(super) redact: Option<&'a Redact>,
-    /// Where that is written which was lost.
+    /// The folder for recovered output.
     pub(super) recover: Option<&'a mut RecoveryFolder>,
-    /// The streams, where somebody knows them better than the index.
+    /// The streams, if they are known better than from the index.
     pub(super) known: Option<Vec<StreamSummary>>,
 }
 
 impl Recovery<'_> {
-    /// Reads the index once, and adds what it says to the report.
+    /// Reads the index once, and adds its content to the report.
     pub(super) fn add_to(mut self, report: &mut Report, case: &Case<'_>) -> Result<(), AppError> {
         let folder = self.folder;
         let wanted = report::wanted(case, &report.findings);
@@ -58,7 +58,7 @@ impl Recovery<'_> {
     }
 }
 
-/// Lets the search see every line; adds up the streams, unless they are known.
+/// Gives every line to the search for losses. Adds up the streams, unless they are known.
 fn read_index(
     folder: &Folder,
     search: &mut Search,
@@ -91,7 +91,7 @@ fn read_index(
     Ok((head, streams))
 }
 
-/// The bytes of a piece; what cannot be read costs these bytes, not the report.
+/// The bytes of a piece. Bytes that cannot be read are left out, and the report is written without them.
 fn read_piece(folder: &Folder, streams: &[StreamSummary], piece: &Piece) -> Option<Bytes> {
     let stream = report::stream_of(streams, piece.stream)?;
     match folder.read_range(&stream.file, piece.offset, piece.length) {
@@ -106,19 +106,19 @@ fn read_piece(folder: &Folder, streams: &[StreamSummary], piece: &Piece) -> Opti
 /// `--recover`: a folder with one file for each loss.
 pub(super) struct RecoveryFolder {
     pub(super) folder: Folder,
-    /// Files so far, of all reports of this run.
+    /// Number of files so far, over all reports of this run.
     count: u32,
 }
 
 impl RecoveryFolder {
-    /// Opens the folder, when one was named.
+    /// Opens the folder, if the user named one.
     pub(super) fn open(path: Option<&Path>) -> Result<Option<Self>, AppError> {
         let Some(path) = path else { return Ok(None) };
         Ok(Some(Self { folder: Folder::create(path)?, count: 0 }))
     }
 
-    /// Writes all that was found to a file of its own; says where. One that cannot be written costs
-    /// itself, not the report.
+    /// Writes recovered bytes to a file, and returns its path. If a file cannot be written, the report goes on
+    /// without it.
     fn save(&mut self, from: &Folder, streams: &[StreamSummary], found: &Found) -> Option<String> {
         let first = found.streams.first().and_then(|stream| report::stream_of(streams, *stream));
         self.count += 1;

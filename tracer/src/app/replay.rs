@@ -1,4 +1,4 @@
-//! `tracer report`: recorded sessions as reports again. No root, no kernel side.
+//! `tracer report`: reports from recorded sessions. Needs neither root nor eBPF.
 
 use std::{
     fs::File,
@@ -23,19 +23,19 @@ use super::{
 };
 use crate::{capture::folder::Folder, settings::ReportSettings};
 
-/// What came of it.
+/// The result of all files.
 #[derive(Debug)]
 pub struct Replayed {
-    /// Whether one of the sessions lost output, or nothing was written in it.
+    /// Whether a session lost output, or nothing was written in it.
     pub has_loss: bool,
-    /// Files that hold no session; the others were reported.
+    /// Files that have no session. The others were reported.
     pub unreadable: Vec<AppError>,
 }
 
 /// Reads each recording and writes its report.
 ///
 /// # Errors
-/// [`AppError::Output`] when the report cannot be written.
+/// [`AppError::Output`] if the report cannot be written.
 pub fn replay(settings: &ReportSettings) -> Result<Replayed, AppError> {
     let mut destination = Destination::open(settings.output.as_deref(), settings.color)?;
     let mut recover = RecoveryFolder::open(settings.recover.as_deref())?;
@@ -57,7 +57,7 @@ pub fn replay(settings: &ReportSettings) -> Result<Replayed, AppError> {
     Ok(replayed)
 }
 
-/// The report of one recording, or of a capture folder with what was lost in it.
+/// The report of a recording, or of a capture folder with what was lost.
 fn report(
     path: &Path,
     settings: &ReportSettings,
@@ -98,8 +98,8 @@ fn read(path: &Path, folder: Option<&Folder>) -> Result<Recording, AppError> {
     recording::read(BufReader::new(file), memory()).map_err(unreadable)
 }
 
-/// What the session of a file may take: half of the machine's memory, or of what this process was given. It is
-/// somebody else's file, and a report that was cut says more than a process that was killed.
+/// How much memory the session of a file may take: half of the machine's memory, or of this process's limit. The file
+/// may come from another user, and a report that was cut says more than a process that was killed.
 fn memory() -> u64 {
     let machine = sysinfo();
     let installed = machine.totalram.saturating_mul(u64::from(machine.mem_unit));

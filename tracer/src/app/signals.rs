@@ -1,4 +1,4 @@
-//! Signals to tracer itself, and the clock of `--duration`.
+//! Signals to tracer, and the clock of `--duration`.
 
 use std::{future::pending, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio::{
 
 use super::AppError;
 
-/// Listens for it.
+/// Receives signals, and knows the deadline.
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -19,7 +19,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Starts to listen.
+    /// Starts to receive signals.
     pub(super) fn listen() -> Result<Self, AppError> {
         let listen = |kind| signal(kind).map_err(|source| AppError::Runtime { source });
         Ok(Self {
@@ -31,18 +31,18 @@ impl Signals {
         })
     }
 
-    /// The time that may pass begins now.
+    /// Starts the clock.
     pub(super) fn start_clock(&mut self, duration: Option<Duration>) {
-        // A time that the clock cannot reach is none.
+        // A deadline beyond the range of the clock is none.
         self.deadline = duration.and_then(|duration| Instant::now().checked_add(duration));
     }
 
-    /// Time does not matter any more.
+    /// Stops the clock.
     pub(super) fn stop_clock(&mut self) {
         self.deadline = None;
     }
 
-    /// Returns at the next thing from signals.
+    /// Waits for the next signal, or for the deadline.
     pub(super) async fn next(&mut self) -> Notice {
         let Self { interrupt, terminate, hangup, window, deadline } = self;
         tokio::select! {
@@ -55,12 +55,12 @@ impl Signals {
     }
 }
 
-/// What came from signals.
+/// What a run has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Notice {
-    /// Ctrl-C, SIGTERM, SIGHUP, or the time is up: the run ends normally.
+    /// End normally: Ctrl-C, SIGTERM, SIGHUP, or the time is up.
     Stop,
-    /// The terminal has another size.
+    /// Set the size of the command's terminal: tracer's own terminal has a new size.
     WindowChanged,
 }
 

@@ -1,4 +1,4 @@
-//! The books of all streams: takes chunks, fills files and index, and closes when the trace is over.
+//! The accounts of all streams: takes chunks, writes files and index, and closes each account when the trace is over.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -29,26 +29,27 @@ use super::{
 #[cfg(test)]
 mod tests;
 
-/// Everything that is known of a running capture.
+/// The state of a running capture.
 pub(super) struct Accounts {
     limits: Limits,
     numbers: HashMap<LedgerKey, u32>,
-    /// Stream 1 is the first one.
+    /// The first one is stream 1.
     streams: Vec<(LedgerKey, Account)>,
     comms: HashMap<ProcessId, String>,
     names: Names,
     sources: Sources,
     log: Log,
-    /// `None` when nothing is stored.
+    /// `None` if nothing is stored.
     files: Option<Files>,
-    /// The disk takes no lines now: nothing may go into a file of which the index would not know.
+    /// The index cannot be written now. So nothing may be written to a file either, because the index would not list
+    /// it.
     is_stuck: bool,
-    /// An error of the disk was told.
-    is_told: bool,
+    /// An error of the disk has been reported.
+    is_reported: bool,
 }
 
 impl Accounts {
-    /// Empty books; makes the index.
+    /// Accounts without streams. Creates the index.
     pub(super) fn open(folder: Option<Folder>, options: Options) -> Result<Self, FolderError> {
         let store = match folder {
             Some(folder) => Some((folder.create_file(INDEX)?, folder)),
@@ -74,13 +75,13 @@ impl Accounts {
             log,
             files: folder.map(|folder| Files::new(folder, tail)),
             is_stuck: false,
-            is_told: false,
+            is_reported: false,
         };
         accounts.flush();
         accounts
     }
 
-    /// Accounts a chunk. Says how many bytes before it found no room in the ring.
+    /// Accounts for a chunk. Returns how many bytes before it found no room in the ring.
     pub(super) fn take(&mut self, chunk: &Chunk) -> u64 {
         self.make_room();
         let number = self.number(&chunk.key, &chunk.comm);
@@ -97,20 +98,20 @@ impl Accounts {
         plan.lost
     }
 
-    /// Hands everything to the system, so that it survives the end of tracer.
+    /// Gives everything to the system, so that it survives the end of tracer.
     pub(super) fn flush(&mut self) {
         let result = self.log.flush();
         self.count_lines();
-        self.tell(result);
+        self.report(result);
     }
 
-    /// Closes the books with what the ledger has counted.
+    /// Closes the accounts with the sums of the ledger.
     pub(super) fn finish(mut self, rows: Vec<(LedgerKey, LedgerRow)>) -> Summary {
         let counted = counted(rows);
         for (key, counted) in &counted {
             if counted.bytes > 0 && !self.numbers.contains_key(key) {
                 self.make_room();
-                // Of such a process no chunk may have told.
+                // A process may have no chunk at all.
                 let comm = self.comms.get(&key.process).cloned().unwrap_or_default();
                 self.number(key, &comm);
             }
@@ -124,14 +125,14 @@ impl Accounts {
             gaps.into_iter().for_each(|gap| self.log.line(Line::Gap(gap)));
             self.log.line(Line::End(total));
         }
-        let Self { log, files, is_told, .. } = self;
+        let Self { log, files, is_reported, .. } = self;
         let (streams, result) = log.finish();
         let is_index_incomplete = result.is_err();
-        tell(result, files.as_ref(), is_told);
+        report(result, files.as_ref(), is_reported);
         Summary { streams, undecodable: 0, is_index_incomplete }
     }
 
-    /// The stream's number; a new one is declared.
+    /// The number of a stream. Declares a new stream.
     fn number(&mut self, key: &LedgerKey, comm: &str) -> u32 {
         if let Some(number) = self.numbers.get(key) {
             return *number;
@@ -166,7 +167,7 @@ impl Accounts {
             Some(_) if self.is_stuck => (0, Ok(())),
             Some(files) => files.append(number, bytes),
         };
-        self.tell(result);
+        self.report(result);
         if taken > 0 {
             self.release(number);
             let line = self.stream(number).wrote(chunk, taken);
@@ -183,7 +184,7 @@ impl Accounts {
         self.release(number);
     }
 
-    /// Writes the gaps that are due, when they can be written.
+    /// Writes the gaps that are due, if they can be written.
     fn release(&mut self, number: u32) {
         if !self.is_stuck {
             let due = self.stream(number).due();
@@ -191,31 +192,31 @@ impl Accounts {
         }
     }
 
-    /// A killed run leaves an index that knows every byte before a trim, so that it can be told what
-    /// was cut.
+    /// Trims a file, after the index is written: a killed run then leaves an index that lists every byte that was
+    /// cut.
     fn trim(&mut self, number: u32) {
         let result = self.log.flush();
         if result.is_ok()
             && let Some(files) = &mut self.files
         {
             let result = files.trim(number);
-            return self.tell(result);
+            return self.report(result);
         }
-        self.tell(result);
+        self.report(result);
     }
 
     fn cut_to_limit(&mut self, number: u32) -> u64 {
         let Some(files) = &mut self.files else { return 0 };
         let result = files.trim(number);
         let cut = files.cut(number);
-        self.tell(result);
+        self.report(result);
         cut
     }
 
     fn make_room(&mut self) {
         let result = self.log.make_room();
         self.is_stuck = result.is_err();
-        self.tell(result);
+        self.report(result);
     }
 
     fn count_lines(&mut self) {
@@ -229,15 +230,15 @@ impl Accounts {
         Some(self.sources.name(chunk.process().tgid, source))
     }
 
-    fn tell(&mut self, result: io::Result<()>) {
-        self.is_told |= tell(result, self.files.as_ref(), self.is_told);
+    fn report(&mut self, result: io::Result<()>) {
+        self.is_reported |= report(result, self.files.as_ref(), self.is_reported);
     }
 }
 
-/// Tells the first error of the disk. Says whether there was one.
-fn tell(result: io::Result<()>, files: Option<&Files>, is_told: bool) -> bool {
+/// Reports the first error of the disk. Returns whether there was one.
+fn report(result: io::Result<()>, files: Option<&Files>, is_reported: bool) -> bool {
     let (Err(error), Some(files)) = (result, files) else { return false };
-    if !is_told {
+    if !is_reported {
         tracing::warn!(
             "cannot write to the capture {}: {error}; the trace goes on, and what cannot be \
              written becomes gaps",
@@ -247,7 +248,7 @@ fn tell(result: io::Result<()>, files: Option<&Files>, is_told: bool) -> bool {
     true
 }
 
-/// What the ledger says of each stream. A row that was taken out of the kernel in parts is one again.
+/// The sums of each stream in the ledger. Rows with the same key are added up.
 fn counted(rows: Vec<(LedgerKey, LedgerRow)>) -> BTreeMap<LedgerKey, Counted> {
     let mut all: BTreeMap<LedgerKey, Counted> = BTreeMap::new();
     for (key, row) in rows.into_iter().filter(|(key, _)| key.direction == WRITE) {

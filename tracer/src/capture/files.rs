@@ -1,5 +1,4 @@
-//! The files of the streams while they grow: few of them open, and trimmed when only their last bytes
-//! are kept.
+//! The files of the streams: a limited number is open, and a file of which only the last bytes are kept is trimmed.
 
 use std::{
     collections::HashMap,
@@ -11,17 +10,17 @@ use tracer_core::capture::summary::trim_above;
 
 use super::folder::Folder;
 
-/// Files that are open at a time.
+/// How many files are open at a time.
 const OPEN: usize = 256;
 /// The files of all streams.
 #[derive(Debug)]
 pub(super) struct Files {
     folder: Folder,
-    /// Bytes that each keeps at its end; `None` for all.
+    /// How many bytes each file keeps at its end; `None` for all.
     tail: Option<u64>,
     entries: HashMap<u32, Entry>,
     open: HashMap<u32, Open>,
-    /// Counts appends: the open file with the smallest number was not used for longest.
+    /// Number of appends. The open file with the smallest number has been unused for longest.
     clock: u64,
 }
 
@@ -29,9 +28,9 @@ pub(super) struct Files {
 struct Entry {
     name: String,
     length: u64,
-    /// Bytes that were cut from the front.
+    /// Bytes that were cut from the front of the file.
     cut: u64,
-    /// The length above which it is trimmed next.
+    /// Length above which the file is trimmed next.
     trim_above: u64,
     exists: bool,
 }
@@ -43,7 +42,7 @@ struct Open {
 }
 
 impl Files {
-    /// No files yet.
+    /// No files.
     pub(super) fn new(folder: Folder, tail: Option<u64>) -> Self {
         Self { folder, tail, entries: HashMap::new(), open: HashMap::new(), clock: 0 }
     }
@@ -52,7 +51,7 @@ impl Files {
         &self.folder
     }
 
-    /// Gives a stream its file's name; the file is made with its first byte.
+    /// Sets the name of a stream's file. The file is created with its first byte.
     pub(super) fn declare(&mut self, stream: u32, name: &str) {
         let trim_above = self.tail.map_or(u64::MAX, trim_above);
         let name = name.to_owned();
@@ -60,7 +59,7 @@ impl Files {
         self.entries.insert(stream, entry);
     }
 
-    /// Appends bytes. Says how many went in, and why not all.
+    /// Appends bytes. Returns how many were written, and an error if not all were.
     pub(super) fn append(&mut self, stream: u32, bytes: &[u8]) -> (u64, io::Result<()>) {
         let (taken, result) = match self.file(stream) {
             Ok(file) => append(file, bytes),
@@ -72,12 +71,12 @@ impl Files {
         (taken, result)
     }
 
-    /// Whether a file has grown so long that it is time to trim it.
+    /// Whether a file is long enough to be trimmed.
     pub(super) fn is_too_long(&self, stream: u32) -> bool {
         self.entries.get(&stream).is_some_and(|entry| entry.length > entry.trim_above)
     }
 
-    /// Cuts a file to its last bytes.
+    /// Cuts a file down to its last bytes.
     pub(super) fn trim(&mut self, stream: u32) -> io::Result<()> {
         let (Some(tail), Some(entry)) = (self.tail, self.entries.get_mut(&stream)) else {
             return Ok(());
@@ -90,20 +89,20 @@ impl Files {
                 entry.cut += entry.length - tail;
                 entry.length = tail;
                 entry.trim_above = trim_above(tail);
-                // The one that is open has no name any more.
+                // The open file was replaced and has no name.
                 self.open.remove(&stream);
                 self.keep_open(stream, file);
                 Ok(())
             }
             Err(error) => {
-                // Tried again when the file has grown as much once more, not with each write.
+                // The next attempt comes when the file has grown by as much again, and not with each write.
                 entry.trim_above = trim_above(entry.length.max(tail));
                 Err(error)
             }
         }
     }
 
-    /// Bytes that were cut from a file's front.
+    /// How many bytes were cut from the front of a file.
     pub(super) fn cut(&self, stream: u32) -> u64 {
         self.entries.get(&stream).map_or(0, |entry| entry.cut)
     }
@@ -136,8 +135,8 @@ impl Files {
     }
 }
 
-/// Writes until all is written or an error comes. What went in before an error is counted, so that a
-/// write that stopped half way is half in the file and half a gap.
+/// Writes until all is written or an error occurs. Returns also how many bytes were written before an error: those
+/// are in the file, and the rest is a gap.
 fn append(mut file: &File, bytes: &[u8]) -> (u64, io::Result<()>) {
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -155,13 +154,13 @@ fn taken(bytes: &[u8], rest: &[u8]) -> u64 {
     (bytes.len() - rest.len()) as u64
 }
 
-/// Puts a copy of a file's last bytes in its place.
+/// Replaces a file by a copy of its last bytes.
 fn copy_tail(folder: &Folder, name: &str, tail: u64) -> io::Result<File> {
     let new = format!("{name}.new");
     let mut to = folder.make(&new)?;
     let result = copy_last(folder, name, tail, &mut to).and_then(|()| folder.replace(&new, name));
     if let Err(error) = result {
-        // It is in nobody's way, apart from the next trim.
+        // A leftover copy does no harm: the next trim replaces it.
         let _ = folder.remove(&new);
         return Err(error);
     }
@@ -278,7 +277,7 @@ mod tests {
         files.open.insert(1, Open { file: full, used: 0 });
         let (taken, result) = files.append(1, b"abc");
         assert_eq!((taken, result.unwrap_err().kind()), (0, ErrorKind::StorageFull));
-        // A pipe that nobody reads takes a part of a write, as a disk that fills up does.
+        // A pipe without a reader accepts a part of a write, like a disk that fills up.
         let (_end, pipe) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
         let size = rustix::pipe::fcntl_setpipe_size(&pipe, 4096).unwrap();
         files.open.insert(1, Open { file: File::from(pipe), used: 0 });

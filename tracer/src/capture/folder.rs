@@ -1,4 +1,4 @@
-//! The folder of a capture: private, and never reached or left through a symbolic link.
+//! The folder of a capture. It is private, and tracer never follows a symbolic link into or out of it.
 
 use std::{
     ffi::OsStr,
@@ -24,31 +24,31 @@ mod tests;
 
 pub use self::error::FolderError;
 
-/// For the owner only.
+/// Mode 0700.
 const PRIVATE_DIRECTORY: Mode = Mode::RWXU;
-/// For the owner only.
+/// Mode 0600.
 const PRIVATE_FILE: Mode = Mode::RUSR.union(Mode::WUSR);
-/// Bytes that [`Folder::read_range`] holds in memory at most.
+/// The most bytes that [`Folder::read_range`] reads.
 pub const READ_LIMIT: u64 = 16 << 20;
-/// The longest name of a file (`NAME_MAX`).
+/// The longest name of a file (`NAME_MAX`), in bytes.
 const NAME_LIMIT: usize = 255;
 
-/// An open folder. Everything below it is reached through its descriptor, so nobody who renames or
-/// replaces the path leads tracer elsewhere.
+/// An open folder. Its files are opened relative to its descriptor, so another user who renames or replaces the path
+/// cannot redirect tracer.
 #[derive(Debug)]
 pub struct Folder {
     directory: OwnedFd,
     path: PathBuf,
-    /// Where [`Folder::create`] made it, if it was not there.
+    /// Its place, if [`Folder::create`] created it.
     made: Option<Arc<Place>>,
 }
 
 impl Folder {
-    /// Makes the directory, mode 0700, or takes an empty one that is there.
+    /// Creates the directory with mode 0700, or takes an empty one.
     ///
     /// # Errors
-    /// [`FolderError`] when its parent does not exist, or when what is there is a symbolic link, no
-    /// directory, not empty or somebody else's.
+    /// [`FolderError`] if its parent does not exist, or if the path is a symbolic link, no directory, not empty, or
+    /// another user's directory.
     pub fn create(path: &Path) -> Result<Self, FolderError> {
         let path = plain(path);
         let place = match Place::find(&path) {
@@ -82,7 +82,7 @@ impl Folder {
     /// Opens the folder of a capture for reading.
     ///
     /// # Errors
-    /// [`FolderError`] when it is a symbolic link, no directory, or holds no index.
+    /// [`FolderError`] if it is a symbolic link, no directory, or has no index.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         let path = plain(path);
         let folder = Self::open_directory(CWD, path.clone().as_os_str(), path)?;
@@ -117,10 +117,10 @@ impl Folder {
         Ok(true)
     }
 
-    /// The same folder once more, whatever its path leads to by now.
+    /// A second handle of the same folder, even if its path leads elsewhere now.
     ///
     /// # Errors
-    /// [`FolderError::Io`] when there are no descriptors left.
+    /// [`FolderError::Io`] if no descriptors are left.
     pub fn again(&self) -> Result<Self, FolderError> {
         match self.directory.try_clone() {
             Ok(directory) => {
@@ -130,8 +130,8 @@ impl Folder {
         }
     }
 
-    /// Takes back what was made for a capture that never began: these files, and the directory, if it is
-    /// ours and empty then. What cannot be removed stays.
+    /// Removes these files, and the directory if tracer created it and it is then empty. For a capture that did not
+    /// begin. Ignores errors.
     pub fn take_back(&self, files: &[&str]) {
         for name in files {
             let _ = self.remove(name);
@@ -141,28 +141,28 @@ impl Folder {
         }
     }
 
-    /// Where it is.
+    /// Path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Makes a file of this name, mode 0600, for writing.
+    /// Creates a file with this name and mode 0600, for writing.
     ///
     /// # Errors
-    /// [`FolderError`], also when there is something of that name.
+    /// [`FolderError`], also if the name exists.
     pub fn create_file(&self, name: &str) -> Result<File, FolderError> {
         self.check(name)?;
         self.make(name).map_err(|error| self.file_error("make", name, error))
     }
 
-    /// Opens a file of this name for reading. The name may come from an index that somebody made up.
+    /// Opens a file for reading. Its name may come from a forged index.
     ///
     /// # Errors
-    /// [`FolderError`] when it is no plain name, or not that of a regular file.
+    /// [`FolderError`] if the name could lead elsewhere, or is not that of a regular file.
     pub fn open_file(&self, name: &str) -> Result<File, FolderError> {
         self.check(name)?;
-        // A FIFO must not make tracer wait for its writer.
+        // Opening a FIFO must not wait for its writer.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK;
         let file = match self.at(name, flags) {
             Ok(file) => file,
@@ -181,8 +181,8 @@ impl Folder {
     /// Reads a part of a file into memory.
     ///
     /// # Errors
-    /// As [`Folder::open_file`]; [`FolderError::Short`] when the file does not hold all of it,
-    /// [`FolderError::TooLong`] when it is more than [`READ_LIMIT`].
+    /// As [`Folder::open_file`]; [`FolderError::Short`] if the file is shorter, [`FolderError::TooLong`] if the part
+    /// is longer than [`READ_LIMIT`].
     pub fn read_range(&self, name: &str, offset: u64, length: u64) -> Result<Vec<u8>, FolderError> {
         if length > READ_LIMIT {
             return Err(FolderError::TooLong { path: self.path.join(name), length });
@@ -192,7 +192,7 @@ impl Folder {
         Ok(bytes)
     }
 
-    /// Copies a part of a file, of any length.
+    /// Copies a part of a file. The part may have any length.
     ///
     /// # Errors
     /// As [`Folder::read_range`], and errors of `out`.
@@ -206,7 +206,7 @@ impl Folder {
         let mut file = self.open_file(name)?;
         let copy = |error| self.file_error("read", name, error);
         let size = file.metadata().map_err(copy)?.len();
-        // Looked at before anything is copied: a made-up index may ask for any amount.
+        // This is checked before anything is copied: a forged index may ask for any amount.
         let is_there = offset.checked_add(length).is_some_and(|end| end <= size);
         if is_there {
             file.seek(SeekFrom::Start(offset)).map_err(copy)?;
@@ -217,21 +217,21 @@ impl Folder {
         Err(FolderError::Short { path: self.path.join(name), offset, length })
     }
 
-    /// Makes a file that was not there.
+    /// Creates a file that does not exist.
     pub(super) fn make(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::APPEND;
         let file = self.at(name, flags)?;
-        // The umask may have taken more away, and tracer opens it again.
+        // The umask may have removed the owner's rights, and tracer opens the file again.
         sys::fchmod(&file, PRIVATE_FILE)?;
         Ok(file)
     }
 
-    /// Opens a file that tracer made, to go on writing.
+    /// Opens a file that tracer created, to append to it.
     pub(super) fn append_to(&self, name: &str) -> io::Result<File> {
         self.at(name, OFlags::WRONLY | OFlags::APPEND)
     }
 
-    /// Puts a file in the place of another one.
+    /// Replaces a file by another one.
     pub(super) fn replace(&self, from: &str, to: &str) -> io::Result<()> {
         Ok(sys::renameat(&self.directory, from, &self.directory, to)?)
     }
@@ -270,7 +270,7 @@ fn look_at(parent: &impl AsFd, name: &OsStr) -> rustix::io::Result<sys::Stat> {
     sys::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
 }
 
-/// The path without a slash at its end, which would lead through a symbolic link.
+/// The path without a slash at its end. With the slash, a symbolic link would be followed.
 fn plain(path: &Path) -> PathBuf {
     path.components().collect()
 }

@@ -1,4 +1,4 @@
-//! The lines of a capture on their way into the index, and into its sums.
+//! Lines of a capture: written to the index, and added up.
 
 use std::{collections::VecDeque, fs::File, io};
 
@@ -11,25 +11,25 @@ use tracer_core::capture::{
     summary::{StreamSummary, Tally},
 };
 
-/// Disk that is set aside for the index at a time.
+/// How many bytes of disk are reserved for the index at a time.
 const AHEAD: u64 = 1 << 20;
-/// Of this, what only the last lines of the streams may use.
+/// The part of these bytes that is reserved for the last lines of the streams.
 const LAST_LINES: u64 = AHEAD / 2;
 
 /// Writes lines, joins the parts of one write and of one gap, and adds everything up.
 pub(super) struct Log {
-    /// `None` when nothing is stored.
+    /// `None` if nothing is stored.
     index: Option<Writer<File>>,
     tally: Tally,
-    /// The last line, as long as it may still grow.
+    /// The last line, while it may still grow.
     last: Option<Line>,
-    /// Lines that the disk did not take: those that begin and end a stream, no writes.
-    owed: VecDeque<Line>,
-    /// The streams of the lines that were written, and how long each line is.
+    /// Lines that could not be written and must be written later. They begin or end a stream; none is of a write.
+    unwritten: VecDeque<Line>,
+    /// The lines that were written: stream and length in bytes.
     written: Vec<(u32, u64)>,
-    /// Bytes of all lines.
+    /// Length of all lines in bytes.
     length: u64,
-    /// Bytes that were set aside on the disk for them.
+    /// How many bytes were reserved on disk.
     reserved: u64,
 }
 
@@ -39,7 +39,7 @@ impl Log {
             index,
             tally,
             last: None,
-            owed: VecDeque::new(),
+            unwritten: VecDeque::new(),
             written: Vec::new(),
             length: 0,
             reserved: 0,
@@ -49,25 +49,25 @@ impl Log {
     /// Makes sure that the lines of one more chunk can be written.
     ///
     /// # Errors
-    /// Of the disk: then nothing may go into a file, for its line would find no room.
+    /// Errors of the disk. Then nothing may be written to a file, because its line would find no room.
     pub(super) fn make_room(&mut self) -> io::Result<()> {
-        self.pay()?;
+        self.write_unwritten()?;
         self.reserve()
     }
 
-    /// Writes what is owed.
-    fn pay(&mut self) -> io::Result<()> {
+    /// Writes the lines that could not be written before.
+    fn write_unwritten(&mut self) -> io::Result<()> {
         let Some(index) = &mut self.index else { return Ok(()) };
         index.make_room()?;
-        while let Some(line) = self.owed.front() {
+        while let Some(line) = self.unwritten.front() {
             self.length += index.write(line)?;
-            self.owed.pop_front();
+            self.unwritten.pop_front();
         }
         index.make_room()
     }
 
-    /// Sets disk aside. Otherwise the files of the streams would fill the disk to its last byte, and
-    /// the index could not say what is in them.
+    /// Reserves disk. Without that, the files of the streams could fill the disk, and the index could not say what is
+    /// in them.
     fn reserve(&mut self) -> io::Result<()> {
         let Some(index) = &self.index else { return Ok(()) };
         if self.length.saturating_add(AHEAD) <= self.reserved {
@@ -75,7 +75,7 @@ impl Log {
         }
         match fallocate(index.get_ref(), FallocateFlags::KEEP_SIZE, self.reserved, AHEAD) {
             Ok(()) => self.reserved += AHEAD,
-            // Nothing can be set aside in such a file or on such a disk.
+            // Such a file or file system has no reservations.
             Err(Errno::OPNOTSUPP | Errno::NODEV | Errno::SPIPE | Errno::NOSYS) => {
                 self.reserved = u64::MAX;
             }
@@ -85,9 +85,9 @@ impl Log {
         Ok(())
     }
 
-    /// Writes a line, or makes the one before it longer.
+    /// Writes a line, or makes the line before it longer.
     pub(super) fn line(&mut self, line: Line) {
-        if self.last.as_mut().is_some_and(|last| goes_on(last, &line)) {
+        if self.last.as_mut().is_some_and(|last| extend(last, &line)) {
             return;
         }
         self.end_last();
@@ -97,26 +97,26 @@ impl Log {
         }
     }
 
-    /// Hands everything to the system.
+    /// Gives everything to the system.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.end_last();
-        self.pay()?;
+        self.write_unwritten()?;
         self.index.as_mut().map_or(Ok(()), Writer::flush)
     }
 
-    /// The lines that were written since this was asked last: of which stream, how long.
+    /// The lines that were written since the last call: stream and length in bytes.
     pub(super) fn written(&mut self) -> impl Iterator<Item = (u32, u64)> + '_ {
         self.written.drain(..)
     }
 
-    /// The sums, and why the index lacks lines, if it does.
+    /// The sums, and an error if lines are missing in the index.
     pub(super) fn finish(mut self) -> (Vec<StreamSummary>, io::Result<()>) {
-        let result = self.flush().and_then(|()| self.give_back());
+        let result = self.flush().and_then(|()| self.free_reserved());
         (self.tally.finish(), result)
     }
 
-    /// Gives back the disk that was set aside behind the last line.
-    fn give_back(&self) -> io::Result<()> {
+    /// Frees the disk that is reserved behind the last line.
+    fn free_reserved(&self) -> io::Result<()> {
         let Some(index) = self.index.as_ref().filter(|_| (1..u64::MAX).contains(&self.reserved))
         else {
             return Ok(());
@@ -134,20 +134,20 @@ impl Log {
     fn put(&mut self, line: Line) {
         self.tally.add(&line);
         let Some(index) = &mut self.index else { return };
-        // A line must not overtake one that is owed.
-        if self.owed.is_empty()
+        // Lines keep their order, so an unwritten one comes first.
+        if self.unwritten.is_empty()
             && let Ok(length) = index.write(&line)
         {
             self.length += length;
             self.written.extend(stream_of(&line).map(|stream| (stream, length)));
         } else {
-            self.owed.push_back(line);
+            self.unwritten.push_back(line);
         }
     }
 }
 
-/// Adds the next part of the same write, or of the same gap, to a line; `false` when it is none.
-fn goes_on(last: &mut Line, next: &Line) -> bool {
+/// Makes a line longer by the next part of the same write or gap. `false` if the next line is no such part.
+fn extend(last: &mut Line, next: &Line) -> bool {
     let (length, more) = match (last, next) {
         (Line::Write(last), Line::Write(next))
             if (last.stream, last.tid, last.time_ns) == (next.stream, next.tid, next.time_ns)
@@ -207,14 +207,14 @@ mod tests {
 
     #[test]
     fn a_line_that_fits_does_not_overtake_one_that_is_owed() {
-        // A pipe that nobody reads is a disk that is full.
+        // A pipe without a reader acts as a full disk.
         let (end, index) = pipe_with(PipeFlags::NONBLOCK).unwrap();
         let index = File::from(index);
         let writer = Writer::new(index.try_clone().unwrap());
         let mut log = Log::new(Some(writer), Tally::new(None, Keep::First));
         log.line(Line::Capture(Head::new(None, Keep::First)));
         let mut lines = Vec::new();
-        while log.owed.is_empty() {
+        while log.unwritten.is_empty() {
             let line = declared(lines.len() as u32 + 1);
             log.line(line.clone());
             lines.push(line);
@@ -262,7 +262,7 @@ mod tests {
         assert_eq!(log.reserved, AHEAD);
         (0..50).for_each(|stream| log.line(declared(stream)));
         log.flush().unwrap();
-        // It grows no more, as a file on a full disk; what comes now fits into the buffer.
+        // The file cannot grow, like a file on a full disk. The next line fits into the buffer.
         fcntl_add_seals(&file, SealFlags::GROW).unwrap();
         let mut stream = 50;
         while log.make_room().is_ok() {

@@ -1,4 +1,4 @@
-//! Names that a capture gives: of the files of its streams, and of what copies came from.
+//! Names in a capture: of the streams' files, and of the sources of copies.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,7 @@ use std::{
 use tracer_common::{ledger::LedgerKey, object::ObjectId};
 use tracer_core::capture::chunk::Source;
 
-/// Sources that are remembered.
+/// How many sources are remembered.
 const SOURCES: usize = 256;
 
 /// The names of the files: `docker-71.stderr`, then `docker-71.stderr.2`.
@@ -30,12 +30,12 @@ impl Names {
         let name = format!("{}-{}.{stream}", plain(comm), key.process.tgid);
         let times = self.taken.entry(name.clone()).or_insert(0);
         *times += 1;
-        // No name ends in a number of its own accord, so this one is not taken either.
+        // No name ends in `.` and a number without this suffix, so the result is unique as well.
         if *times == 1 { name } else { format!("{name}.{times}") }
     }
 }
 
-/// The process chose its name: what is left leads nowhere and hides nothing.
+/// The process chose its name. The result leads to no other directory and is no hidden file.
 fn plain(comm: &str) -> String {
     let mut plain: String = comm
         .chars()
@@ -47,14 +47,14 @@ fn plain(comm: &str) -> String {
     if plain.is_empty() { "unknown".to_owned() } else { plain }
 }
 
-/// What copies within the kernel came from.
+/// The names of sources of copies within the kernel.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sources {
     known: HashMap<ObjectId, String>,
 }
 
 impl Sources {
-    /// The path that the fd leads to now, if that is still the object; else the object's identity.
+    /// The path that the fd leads to, if it still leads to that object; else the object's identity.
     pub(super) fn name(&mut self, process: u32, source: &Source) -> String {
         let Source { fd, object } = *source;
         if object.is_none() {

@@ -1,11 +1,11 @@
-//! The queue between the ring and the disk: bounded, and what does not fit is a gap of known length.
+//! The queue between the ring and the disk. It is bounded. A record that does not fit becomes a gap of known length.
 
 use std::{
     collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
-        mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError},
+        mpsc::{self, Receiver, SyncSender, TrySendError},
     },
     thread,
     time::Duration,
@@ -18,27 +18,27 @@ use tracer_core::capture::{
     chunk::{self, Chunk, Content},
 };
 
-/// Bytes of records that wait or are being written.
+/// Limit of the queue in bytes, including what is being written.
 pub(super) const ROOM: usize = 32 << 20;
-/// Parcels that wait; when there are more, small ones are joined.
+/// How many parcels can wait. If there are more, small ones are joined.
 const SLOTS: usize = 64;
-/// What a record costs beside its bytes.
+/// Memory that a record takes beside its bytes.
 const OVERHEAD: usize = 64;
-/// Gaps that are remembered while there is no room: one for each row and reason.
+/// How many gaps are kept while the queue is full: one for each row and reason.
 const GAPS: usize = 4096;
-/// How long to wait for room, where waiting is the only way.
+/// How long to wait before the queue is checked again.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// One thing for the writer.
+/// A record or a gap for the writer.
 #[derive(Debug)]
 pub(super) enum Entry {
     /// A record of the ring.
     Record(Bytes),
-    /// What was dropped for want of room.
+    /// Records that were dropped because the queue was full.
     Gap(Box<Chunk>),
 }
 
-/// What the writer gets at once. Its memory counts as used until it is dropped.
+/// What the writer takes at once. Its memory counts until it is dropped.
 #[derive(Debug)]
 pub(super) struct Parcel {
     /// In the order in which they came.
@@ -53,48 +53,36 @@ impl Drop for Parcel {
     }
 }
 
-/// The end that the ring is emptied into.
-pub(super) struct Inlet {
+/// The end that gets the records of the ring.
+pub(super) struct Sender {
     queue: SyncSender<Parcel>,
     load: Arc<AtomicUsize>,
-    /// What found no slot yet.
+    /// A parcel that does not fit into the channel yet.
     waiting: Option<Parcel>,
     dropped: BTreeMap<(LedgerKey, Reason), Chunk>,
     undecodable: u64,
 }
 
-/// The end that the writer takes from.
-pub(super) struct Outlet {
-    queue: Receiver<Parcel>,
-}
-
 /// Both ends of a new queue.
-pub(super) fn queue() -> (Inlet, Outlet) {
-    let (sender, receiver) = mpsc::sync_channel(SLOTS);
-    let inlet = Inlet {
-        queue: sender,
+pub(super) fn queue() -> (Sender, Receiver<Parcel>) {
+    let (queue, receiver) = mpsc::sync_channel(SLOTS);
+    let sender = Sender {
+        queue,
         load: Arc::new(AtomicUsize::new(0)),
         waiting: None,
         dropped: BTreeMap::new(),
         undecodable: 0,
     };
-    (inlet, Outlet { queue: receiver })
+    (sender, receiver)
 }
 
-impl Outlet {
-    /// The next parcel.
-    pub(super) fn next(&self, at_most: Duration) -> Result<Parcel, RecvTimeoutError> {
-        self.queue.recv_timeout(at_most)
-    }
-}
-
-impl Inlet {
-    /// Puts a batch in. Without room it becomes gaps, unless `may_wait`.
+impl Sender {
+    /// Adds a batch. If the queue is full, the batch becomes gaps, unless `may_wait` is true.
     pub(super) fn push(&mut self, batch: Vec<Bytes>, may_wait: bool) {
         let cost = batch.iter().map(|record| record.len() + OVERHEAD).sum();
         while !self.has_room(cost) {
-            // So many gaps would be memory without bounds: then the ring runs full, which the kernel
-            // counts.
+            // More gaps would take memory without limit. While this waits, the ring fills up, and the kernel counts
+            // what it drops.
             if !may_wait && self.dropped.len() < GAPS {
                 return batch.iter().for_each(|record| self.drop_record(record));
             }
@@ -106,31 +94,30 @@ impl Inlet {
         self.offer();
     }
 
-    /// Tries again to hand over what found no slot, gaps included.
+    /// Tries again to send what did not fit, gaps included.
     pub(super) fn offer(&mut self) {
-        // While there is hardly room they may still grow together.
+        // In a queue that is nearly full, gaps wait so that they can be joined with later ones.
         if self.load.load(Ordering::Relaxed) <= ROOM / 2 {
             self.put_gaps();
         }
         let Some(parcel) = self.waiting.take() else { return };
-        // When the writer is gone the parcel is dropped: there is nobody to tell.
+        // If the writer is gone, the parcel is dropped.
         if let Err(TrySendError::Full(parcel)) = self.queue.try_send(parcel) {
             self.waiting = Some(parcel);
         }
     }
 
-    /// Hands over the rest, however long it takes. Says how many of the dropped records could not be
-    /// understood.
+    /// Sends the rest and waits as long as that takes. Returns how many of the dropped records could not be decoded.
     pub(super) fn close(mut self) -> u64 {
         self.put_gaps();
         if let Some(parcel) = self.waiting.take() {
-            // As above.
+            // This fails only if the writer is gone.
             let _ = self.queue.send(parcel);
         }
         self.undecodable
     }
 
-    /// A batch that is larger than all the room goes in when nothing else is there.
+    /// Whether a batch fits. A batch that is larger than the limit fits into an empty queue.
     fn has_room(&self, cost: usize) -> bool {
         let load = self.load.load(Ordering::Relaxed);
         load == 0 || load + cost <= ROOM
@@ -157,7 +144,7 @@ impl Inlet {
         self.put(gaps.into_iter().map(|gap| Entry::Gap(Box::new(gap))), cost);
     }
 
-    /// Keeps a record's length and reason only.
+    /// Keeps only the length of a record, and the reason why it was dropped.
     fn drop_record(&mut self, record: &Bytes) {
         let Ok(mut chunk) = chunk::decode(record) else {
             self.undecodable += 1;
@@ -178,7 +165,7 @@ impl Inlet {
     }
 }
 
-/// Adds a gap to one of the same row and reason.
+/// Adds a gap to a gap of the same row and reason.
 fn join(gap: &mut Chunk, more: &Chunk) {
     gap.time_ns = gap.time_ns.max(more.time_ns);
     gap.lost = gap.lost.max(more.lost);
@@ -199,17 +186,17 @@ mod tests {
     use super::*;
     use crate::capture::sample::{copied, key, record};
 
-    /// A queue that has no room until the outlet is used.
-    fn full() -> (Inlet, Outlet) {
-        let (mut inlet, outlet) = queue();
-        inlet.push(vec![Bytes::from(record(&key(0), 0, &vec![b'.'; ROOM]))], false);
-        (inlet, outlet)
+    /// A queue that is full until the receiver is used.
+    fn full() -> (Sender, Receiver<Parcel>) {
+        let (mut sender, receiver) = queue();
+        sender.push(vec![Bytes::from(record(&key(0), 0, &vec![b'.'; ROOM]))], false);
+        (sender, receiver)
     }
 
-    /// What comes out when the other end is closed: row, length, reason, lost.
-    fn rest(outlet: &Outlet) -> Vec<(i32, u64, Option<Reason>, u64)> {
+    /// What the receiver gets after the other end was closed: fd, length, reason and lost bytes.
+    fn rest(receiver: &Receiver<Parcel>) -> Vec<(i32, u64, Option<Reason>, u64)> {
         let mut rest = Vec::new();
-        while let Ok(mut parcel) = outlet.next(Duration::from_secs(9)) {
+        while let Ok(mut parcel) = receiver.recv_timeout(Duration::from_secs(9)) {
             for entry in parcel.entries.drain(..) {
                 let chunk = match entry {
                     Entry::Record(record) => chunk::decode(&record).unwrap(),
@@ -227,48 +214,48 @@ mod tests {
 
     #[test]
     fn what_finds_no_room_is_one_gap_for_each_row_and_reason() {
-        let (mut inlet, outlet) = full();
+        let (mut sender, receiver) = full();
         for lost in [3, 9, 5] {
-            inlet.push(vec![Bytes::from(record(&key(1), lost, b"abc"))], false);
-            inlet.push(vec![Bytes::from(copied(&key(1), 40)), Bytes::from_static(b"junk")], false);
-            inlet.push(vec![Bytes::from(record(&key(2), 0, b"defg"))], false);
+            sender.push(vec![Bytes::from(record(&key(1), lost, b"abc"))], false);
+            sender.push(vec![Bytes::from(copied(&key(1), 40)), Bytes::from_static(b"junk")], false);
+            sender.push(vec![Bytes::from(record(&key(2), 0, b"defg"))], false);
         }
-        inlet.offer();
-        assert_eq!(inlet.dropped.len(), 3);
-        assert_eq!(inlet.close(), 3, "records that could not be understood");
+        sender.offer();
+        assert_eq!(sender.dropped.len(), 3);
+        assert_eq!(sender.close(), 3, "records that could not be understood");
         let expected = [
             (0, ROOM as u64, None, 0),
             (1, 120, Some(Reason::Copied), 0),
             (1, 9, Some(Reason::SlowOutput), 9),
             (2, 12, Some(Reason::SlowOutput), 0),
         ];
-        assert_eq!(rest(&outlet), expected);
+        assert_eq!(rest(&receiver), expected);
     }
 
     #[test]
     fn gaps_come_before_what_fits_again() {
-        let (mut inlet, outlet) = full();
-        inlet.push(vec![Bytes::from(record(&key(1), 0, b"abc"))], false);
-        drop(outlet.next(Duration::from_secs(9)).unwrap());
-        inlet.push(vec![Bytes::from(record(&key(1), 0, b"defg"))], false);
-        inlet.close();
-        assert_eq!(rest(&outlet), [(1, 3, Some(Reason::SlowOutput), 0), (1, 4, None, 0)]);
+        let (mut sender, receiver) = full();
+        sender.push(vec![Bytes::from(record(&key(1), 0, b"abc"))], false);
+        drop(receiver.recv_timeout(Duration::from_secs(9)).unwrap());
+        sender.push(vec![Bytes::from(record(&key(1), 0, b"defg"))], false);
+        sender.close();
+        assert_eq!(rest(&receiver), [(1, 3, Some(Reason::SlowOutput), 0), (1, 4, None, 0)]);
     }
 
     #[test]
     fn too_many_gaps_wait_for_room_instead_of_taking_memory() {
-        let (mut inlet, outlet) = full();
+        let (mut sender, receiver) = full();
         for fd in 1..=GAPS as i32 {
-            inlet.push(vec![Bytes::from(record(&key(fd), 0, b"abc"))], false);
+            sender.push(vec![Bytes::from(record(&key(fd), 0, b"abc"))], false);
         }
-        assert_eq!(inlet.dropped.len(), GAPS);
+        assert_eq!(sender.dropped.len(), GAPS);
         let waits = thread::spawn(move || {
-            inlet.push(vec![Bytes::from(record(&key(-1), 0, b"abc"))], false);
-            inlet.close();
+            sender.push(vec![Bytes::from(record(&key(-1), 0, b"abc"))], false);
+            sender.close();
         });
         thread::sleep(Duration::from_millis(50));
         assert!(!waits.is_finished());
-        let rest = rest(&outlet);
+        let rest = rest(&receiver);
         waits.join().unwrap();
         assert_eq!(rest.len(), GAPS + 2);
         assert_eq!(rest.last(), Some(&(-1, 3, None, 0)));
@@ -276,9 +263,9 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_a_writer_that_is_gone() {
-        let (mut inlet, outlet) = full();
-        drop(outlet);
-        inlet.push(vec![Bytes::from(record(&key(1), 0, b"abc"))], true);
-        assert_eq!(inlet.close(), 0);
+        let (mut sender, receiver) = full();
+        drop(receiver);
+        sender.push(vec![Bytes::from(record(&key(1), 0, b"abc"))], true);
+        assert_eq!(sender.close(), 0);
     }
 }

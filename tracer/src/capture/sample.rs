@@ -1,4 +1,4 @@
-//! What the tests of several modules send: chunks, and records as the ring has them.
+//! Samples for the tests of several modules: chunks, and records in the form of the ring.
 
 use bytes::Bytes;
 use tracer_common::{
@@ -17,7 +17,7 @@ use tracer_core::capture::{
 
 use super::folder::Folder;
 
-/// A row of the process 71.
+/// A row of process 71.
 pub(super) fn key(fd: i32) -> LedgerKey {
     let object = ObjectId { ino: 88 + u64::from(fd as u32), dev: 9, discriminator: 0 };
     LedgerKey { process: ProcessId::new(71, 5), object, fd, direction: WRITE }
@@ -38,7 +38,7 @@ pub(super) fn copied(key: &LedgerKey, length: u64) -> Vec<u8> {
     encode(key, 0, (gap::COPIED, length), b"")
 }
 
-/// The same as a chunk.
+/// A record, decoded.
 pub(super) fn chunk(record: Vec<u8>) -> Chunk {
     chunk::decode(&Bytes::from(record)).unwrap()
 }
@@ -67,7 +67,7 @@ pub(super) fn lines(folder: &Folder) -> Vec<Line> {
     lines
 }
 
-/// What a folder's index adds up to.
+/// The sums of a folder's index.
 pub(super) fn read_again(folder: &Folder) -> Vec<StreamSummary> {
     let index = folder.open_file(INDEX).unwrap();
     let reader = Reader::new(std::io::BufReader::new(index)).unwrap();

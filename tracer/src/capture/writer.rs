@@ -1,14 +1,14 @@
-//! A running capture: one thread empties the ring, another one writes.
+//! A running capture: one thread empties the ring, another thread writes.
 //!
-//! The first thread never waits for the second: what finds no room in the queue between them becomes a
-//! gap. So a slow disk or terminal costs bytes of the capture, never memory, and never a count.
+//! The first thread never waits for the second. A record that does not fit into the queue between them becomes a gap.
+//! So a slow disk or terminal costs captured bytes, but neither memory nor counts.
 
 use std::{
     io, panic,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::RecvTimeoutError,
+        mpsc::{Receiver, RecvTimeoutError},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -26,40 +26,40 @@ use super::{
     Options,
     accounts::Accounts,
     folder::Folder,
-    queue::{self, Entry, Inlet, Outlet, Parcel},
+    queue::{self, Entry, Parcel, Sender},
 };
 use crate::sys::privileges::{self, Rights};
 
 #[cfg(test)]
 mod tests;
 
-/// How long the ring is waited for; a capture that is to stop notices it after that time.
+/// How long to wait for the ring. A capture notices after this time that it has to stop.
 const WAIT: Duration = Duration::from_millis(100);
-/// Nothing new for so long is a pause.
+/// After this long without a record, the live view shows partial lines.
 const IDLE: Duration = Duration::from_millis(200);
-/// What a killed run loses of its index at most.
+/// How often the index is flushed. A killed run loses at most this much of it.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// Where records come from: the ring.
+/// A source of records: the ring.
 pub trait Source: Send {
-    /// Waits until there is a record, or for as long as said.
+    /// Waits until there is a record, at most for this long.
     ///
     /// # Errors
-    /// Of the system; the ring is looked at nevertheless.
+    /// Errors of the system. The caller reads the ring nevertheless.
     fn wait(&mut self, at_most: Duration) -> io::Result<()>;
 
-    /// Takes records, about 1 MiB at most, as slices of one buffer; none when the ring is empty.
+    /// Takes records, about 1 MiB at most, as slices of one buffer. Empty if the ring is empty.
     fn drain(&mut self) -> Vec<Bytes>;
 }
 
-/// Sees what is captured while it happens: the live view.
+/// Gets everything that is captured while it is captured: the live view.
 pub trait Watcher: Send {
-    /// A chunk, whether it is kept or not. Bytes that found no room in the ring are chunks too, with
-    /// [`Reason::RingFull`] and a `lost` of 0; there is no need to look at [`Chunk::lost`].
+    /// A chunk, whether it is kept or not. Bytes that found no room in the ring are chunks as well, with
+    /// [`Reason::RingFull`] and a `lost` of 0, so [`Chunk::lost`] can be ignored.
     fn see(&mut self, chunk: &Chunk);
-    /// Nothing new for a while: partial lines can be shown.
+    /// There was no record for [`IDLE`]: partial lines can be shown.
     fn idle(&mut self);
-    /// Nothing will follow.
+    /// No further chunk follows.
     fn end(&mut self);
 }
 
@@ -70,7 +70,7 @@ pub struct Capture {
     write: JoinHandle<(Accounts, u64)>,
 }
 
-/// Stops the threads when it is dropped, so that a run that fails elsewhere leaves none behind.
+/// Stops the threads when it is dropped, so that a run that fails elsewhere leaves no thread behind.
 struct Stop(Arc<AtomicBool>);
 
 impl Drop for Stop {
@@ -83,7 +83,7 @@ impl Capture {
     /// Starts both threads. Without a folder nothing is stored, and no limit applies.
     ///
     /// # Errors
-    /// When the index cannot be made ([`super::folder::FolderError`]) or a thread cannot be started.
+    /// [`super::folder::FolderError`] if the index cannot be created; an error if a thread cannot be started.
     pub fn start(
         source: impl Source + 'static,
         folder: Option<Folder>,
@@ -91,19 +91,20 @@ impl Capture {
         watcher: Option<Box<dyn Watcher>>,
     ) -> io::Result<Self> {
         let accounts = Accounts::open(folder, options)?;
-        let (inlet, outlet) = queue::queue();
+        let (sender, receiver) = queue::queue();
         let stop = Stop(Arc::new(AtomicBool::new(false)));
         let stopped = Arc::clone(&stop.0);
         let writer = Writer { accounts, watcher, undecodable: 0 };
-        // It names what was copied from: files of any process.
-        let write = privileges::spawn("capture-write", Rights::Look, move || writer.run(&outlet))?;
-        let work = move || drain(source, inlet, &stopped);
+        // The writer names the sources of copies, which can be files of any process.
+        let write =
+            privileges::spawn("capture-write", Rights::Look, move || writer.run(&receiver))?;
+        let work = move || drain(source, sender, &stopped);
         let drain = privileges::spawn("capture-drain", Rights::None, work)?;
         Ok(Self { stop, drain, write })
     }
 
-    /// After the hooks are detached: takes the rest, waits until it is written, and closes the accounts.
-    /// `rows` is every write row of the ledger that was to be captured.
+    /// Takes the rest, waits until it is written, and closes the accounts. The hooks must be detached. `rows` is
+    /// every write row of the ledger whose bytes were captured.
     #[must_use]
     pub fn finish(self, rows: Vec<(LedgerKey, LedgerRow)>) -> Summary {
         drop(self.stop);
@@ -114,17 +115,17 @@ impl Capture {
     }
 }
 
-/// A fault of a thread is a fault of the program: it goes on where the thread is joined.
+/// Joins a thread, and passes on its panic.
 fn join<T>(thread: JoinHandle<T>) -> T {
     thread.join().unwrap_or_else(|fault| panic::resume_unwind(fault))
 }
 
-/// Empties the ring until it is told to stop and nothing is left. Says how many of the records that it
-/// dropped could not be understood.
-fn drain(mut source: impl Source, mut inlet: Inlet, stop: &AtomicBool) -> u64 {
+/// Empties the ring until it has to stop and the ring is empty. Returns how many of the dropped records could not be
+/// decoded.
+fn drain(mut source: impl Source, mut sender: Sender, stop: &AtomicBool) -> u64 {
     let mut is_told = false;
     loop {
-        // Asked before the ring is emptied: whatever was in it at the stop is taken.
+        // This is read before the ring is emptied, so that nothing is left in the ring at the end.
         let is_last = stop.load(Ordering::Acquire);
         if !is_last && let Err(error) = source.wait(WAIT) {
             if !is_told {
@@ -138,13 +139,13 @@ fn drain(mut source: impl Source, mut inlet: Inlet, stop: &AtomicBool) -> u64 {
             if batch.is_empty() {
                 break;
             }
-            // Once nobody writes any more there is time.
-            inlet.push(batch, stop.load(Ordering::Acquire));
+            // After the hooks are detached no new records come, so waiting is possible.
+            sender.push(batch, stop.load(Ordering::Acquire));
         }
         if is_last {
-            return inlet.close();
+            return sender.close();
         }
-        inlet.offer();
+        sender.offer();
     }
 }
 
@@ -156,13 +157,12 @@ struct Writer {
 }
 
 impl Writer {
-    /// Writes until the other end is closed. Gives the accounts, and how many records could not be
-    /// understood.
-    fn run(mut self, outlet: &Outlet) -> (Accounts, u64) {
+    /// Writes until the other end is closed. Returns the accounts, and how many records could not be decoded.
+    fn run(mut self, receiver: &Receiver<Parcel>) -> (Accounts, u64) {
         let mut flushed = Instant::now();
         let mut is_idle = false;
         loop {
-            match outlet.next(IDLE) {
+            match receiver.recv_timeout(IDLE) {
                 Ok(parcel) => {
                     is_idle = false;
                     self.take(parcel);

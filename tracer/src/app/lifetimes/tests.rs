@@ -10,7 +10,7 @@ use super::*;
 
 const WRITER: ProcessId = ProcessId::new(7, 1);
 
-/// A kernel in which objects end when they are not held, and fds lead to `open`.
+/// A kernel in which an object has ended if it is not held, and fds lead to `open`.
 struct Kernel {
     open: Vec<(ProcessId, i32, ObjectId)>,
 }
@@ -37,7 +37,7 @@ fn row(object: ObjectId) -> LedgerKey {
     LedgerKey { process: WRITER, object, fd: 1, direction: 0 }
 }
 
-/// A trace that has seen the writer, with this file as stdout, and its first write.
+/// A trace of a writer that has this file as stdout and has written once.
 fn trace(object: ObjectId) -> (Lifetimes, Session) {
     let mut this = (Lifetimes::default(), Session::default());
     watch(&mut this, object);

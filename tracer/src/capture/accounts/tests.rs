@@ -1,4 +1,4 @@
-//! Chunks into a folder, and the folder read again.
+//! Writes chunks into a folder, and reads the folder again.
 
 use std::{
     fs,
@@ -157,7 +157,7 @@ fn a_folder_that_is_gone_costs_bytes_and_no_count() {
 fn nothing_is_stored_without_its_line_while_the_index_cannot_grow() {
     let (_parent, path) = place();
     let folder = Folder::create(&path).unwrap();
-    // A pipe that nobody reads is a disk that is full, and it can be made larger.
+    // A pipe without a reader acts as a full disk, and the test can make it larger.
     let (end, index) = pipe_with(PipeFlags::NONBLOCK).unwrap();
     let index = File::from(index);
     let options = Options { limit: None, keep: Keep::First };
@@ -165,7 +165,7 @@ fn nothing_is_stored_without_its_line_while_the_index_cannot_grow() {
     let mut times = 0u64;
     while !accounts.is_stuck {
         let mut one = record(&key(1), 0, b"a");
-        // A write of its own, which needs a line of its own.
+        // A different time makes it a write of its own, with a line of its own.
         one[..8].copy_from_slice(&times.to_ne_bytes());
         accounts.take(&chunk(one));
         times += 1;
@@ -202,7 +202,7 @@ fn an_index_that_could_not_be_written_is_said_to_be_incomplete() {
     assert_eq!(sums(&summary.streams[0]), (3, 3, 0, 0));
 }
 
-/// What comes, and for which fd.
+/// A chunk: fd, bytes, lost bytes and time.
 fn step() -> impl Strategy<Value = (i32, Vec<u8>, u64, u64)> {
     (1..4i32, proptest::collection::vec(any::<u8>(), 0..3000), 0u64..3, 0u64..50)
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with the folder of a capture.
+//! Errors about the folder of a capture.
 
 use std::{
     io,
@@ -8,45 +8,45 @@ use std::{
 /// Why a folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// It would be in a directory that is not there.
+    /// Its parent directory does not exist.
     #[error("the directory that {} would be in does not exist: make it first", path.display())]
     NoParent {
         /// The folder.
         path: PathBuf,
     },
-    /// It is a symbolic link.
+    /// The path is a symbolic link.
     #[error("{} is a symbolic link: name the directory itself", path.display())]
     Symlink {
         /// The folder.
         path: PathBuf,
     },
-    /// It is something else.
+    /// The path is no directory.
     #[error("{} is no directory: name another place", path.display())]
     NotADirectory {
         /// The folder.
         path: PathBuf,
     },
-    /// Somebody else could read what is put there.
+    /// The directory belongs to another user, who could read the output.
     #[error("{} belongs to uid {owner}: name a directory of your own", path.display())]
     NotOurs {
         /// The folder.
         path: PathBuf,
-        /// Whose it is.
+        /// Uid of its owner.
         owner: u32,
     },
-    /// There is something in it.
+    /// The directory is not empty.
     #[error("{} is not empty: name a new directory, which is then made", path.display())]
     NotEmpty {
         /// The folder.
         path: PathBuf,
     },
-    /// There is no index in it.
+    /// The directory has no index.
     #[error("{} holds no capture; `tracer --capture DIR` makes one", path.display())]
     NotACapture {
         /// The folder.
         path: PathBuf,
     },
-    /// A name out of an index that could lead elsewhere.
+    /// The index has a file name that could lead elsewhere.
     #[error("{name:?} is no name of a file in {}: its index is damaged, capture again", path.display())]
     BadName {
         /// The folder.
@@ -54,13 +54,13 @@ pub enum FolderError {
         /// The name.
         name: String,
     },
-    /// A link, a pipe, a directory.
+    /// A file of the index is a link, a pipe or a directory.
     #[error("{} is no regular file: the capture was changed, capture again", path.display())]
     NotAFile {
         /// The file.
         path: PathBuf,
     },
-    /// The file has fewer bytes than its index says.
+    /// A file is shorter than its index says.
     #[error(
         "{} does not hold {length} B at {offset}: it was cut or changed, capture again",
         path.display()
@@ -68,27 +68,27 @@ pub enum FolderError {
     Short {
         /// The file.
         path: PathBuf,
-        /// Where they would begin.
+        /// Offset of the missing bytes.
         offset: u64,
-        /// How many were asked for.
+        /// Number of bytes that were asked for.
         length: u64,
     },
-    /// More than fits into memory at once.
+    /// The part is too long for memory.
     #[error("{length} B of {} are too many to show: copy them to a file instead", path.display())]
     TooLong {
         /// The file.
         path: PathBuf,
-        /// How many were asked for.
+        /// Number of bytes that were asked for.
         length: u64,
     },
-    /// The system's words.
+    /// An error of the system.
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// What tracer tried.
         doing: &'static str,
-        /// With what.
+        /// The file or folder.
         path: PathBuf,
-        /// What happened.
+        /// The system's error.
         source: io::Error,
     },
 }

@@ -1,4 +1,4 @@
-//! Whose the folder is, what is in it, and what its index may not name.
+//! Owners of folders, their content, and names that an index must not have.
 
 use std::{
     fs,
@@ -69,7 +69,7 @@ fn a_link_is_not_followed_even_with_a_slash_behind_it() {
 
 #[test]
 fn somebody_elses_directory_is_refused() {
-    // The only directory that everybody sees and that is never one's own, unless one is root.
+    // This directory belongs to root on every system.
     let theirs = Path::new("/proc/sys");
     if fs::metadata(theirs).unwrap().uid() != geteuid().as_raw() {
         assert!(matches!(Folder::create(theirs), Err(FolderError::NotOurs { .. })));
@@ -105,7 +105,7 @@ fn the_folder_stays_the_same_when_its_path_leads_elsewhere() {
     assert!(!path.join("session").exists());
 }
 
-/// A folder as somebody else may have made it.
+/// A folder as another user could have made it.
 fn capture() -> (TempDir, PathBuf, Folder) {
     let (parent, path) = place();
     fs::create_dir(&path).unwrap();

@@ -1,4 +1,4 @@
-//! Both threads, with records that come from a channel instead of a ring.
+//! Both threads, with records from a channel instead of a ring.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ use crate::capture::{
     sample::{key, lines, read_again, record, row},
 };
 
-/// A ring: what is sent comes out.
+/// A ring that returns what is sent to it.
 struct Feed {
     batches: Receiver<Vec<Bytes>>,
     taken: Arc<AtomicUsize>,
@@ -45,7 +45,7 @@ fn feed() -> (Sender<Vec<Bytes>>, Arc<AtomicUsize>, Feed) {
     (sender, Arc::clone(&taken), Feed { batches, taken })
 }
 
-/// A terminal: remembers what it saw, and stands still as long as it is told to.
+/// A terminal that remembers what it saw, and that blocks while a test wants it.
 #[derive(Clone, Default)]
 struct Terminal {
     stands: Arc<AtomicBool>,
@@ -128,7 +128,7 @@ fn the_live_view_sees_chunks_gaps_pauses_and_the_end() {
     let terminal = Terminal::default();
     let watcher: Box<dyn Watcher> = Box::new(terminal.clone());
     let options = Options { limit: Some(1), keep: Keep::First };
-    // Before it starts: it pauses when there is nothing.
+    // Records come before the start, so that the view pauses after them.
     sender.send(vec![record(&key(1), 0, b"abc").into(), Bytes::from_static(b"junk")]).unwrap();
     let capture = Capture::start(feed, None, options, Some(watcher)).unwrap();
     until(|| terminal.seen().len() == 2);
@@ -145,7 +145,7 @@ fn the_live_view_sees_chunks_gaps_pauses_and_the_end() {
     );
 }
 
-/// Bytes whose life is counted.
+/// Bytes that count how many of them are alive.
 struct Counted {
     bytes: Vec<u8>,
     alive: Arc<AtomicUsize>,
@@ -166,14 +166,14 @@ impl Drop for Counted {
 const PIECE: usize = 16 << 10;
 const PIECES: u64 = 64;
 
-/// 1 MiB of pieces, each of which begins with its number.
+/// 1 MiB of pieces. Each begins with its number.
 fn batch(first: u64, alive: &Arc<AtomicUsize>) -> Vec<Bytes> {
     let mut records: Vec<Vec<u8>> = Vec::new();
     for number in first..first + PIECES {
         let mut bytes = vec![b'.'; PIECE];
         bytes[..8].copy_from_slice(&number.to_le_bytes());
         let mut one = record(&key(1), 0, &bytes);
-        // Writes of their own, at times of their own.
+        // Different times make separate writes.
         one[..8].copy_from_slice(&number.to_ne_bytes());
         records.push(one);
     }
@@ -220,7 +220,7 @@ fn a_slow_terminal_makes_gaps_of_the_right_length_and_no_memory() {
     check_places(&stored, &lines(&Folder::open(&path).unwrap()));
 }
 
-/// Every gap in the index is where pieces are missing, and as long as they are.
+/// Checks that every gap in the index is at the place of missing pieces, and as long as they are.
 fn check_places(stored: &[u8], lines: &[Line]) {
     let mut next = 0;
     for line in lines {
@@ -288,7 +288,7 @@ fn what_comes_between_the_last_look_and_the_stop_is_taken() {
         }
         fn drain(&mut self) -> Vec<Bytes> {
             if self.0.send(()).is_ok() {
-                // The ring was empty; meanwhile the capture is stopped.
+                // The ring is empty, and the capture stops meanwhile.
                 thread::sleep(Duration::from_millis(100));
                 return Vec::new();
             }

@@ -1,4 +1,4 @@
-//! Targets that have not ended, as far as anybody knows.
+//! The targets that have not ended, as far as tracer knows.
 
 use std::{
     collections::BTreeSet,
@@ -7,32 +7,32 @@ use std::{
 
 use tracer_common::id::ProcessId;
 
-/// So many looks see all of them.
+/// How many calls of [`LiveTargets::are_gone`] check all targets.
 const TURNS: usize = 64;
-/// Processes that one look is worth at least.
+/// How many targets one call checks at least.
 const AT_LEAST: usize = 16;
 
-/// Who was told to have begun, and not to have ended.
+/// Targets whose start was reported, and whose end was not.
 #[derive(Debug, Default)]
-pub(super) struct Alive {
+pub(super) struct LiveTargets {
     known: BTreeSet<ProcessId>,
-    /// Where the next look goes on.
+    /// The last target that was checked. The next check continues behind it.
     seen_last: Option<ProcessId>,
 }
 
-impl Alive {
-    /// A process is there.
+impl LiveTargets {
+    /// Adds a process that runs.
     pub(super) fn insert(&mut self, process: ProcessId) {
         self.known.insert(process);
     }
 
-    /// A process has ended; whether it was the last.
+    /// Removes a process that has ended. Returns whether it was the last one.
     pub(super) fn ended(&mut self, process: &ProcessId) -> bool {
         self.known.remove(process) && self.known.is_empty()
     }
 
-    /// Whether nobody is left. Word of an end can be lost, so some are looked up each time that this is asked,
-    /// in turns: of a large tree there are too many to look them all up.
+    /// Whether all targets have ended. The record of an end can be lost, so each call checks some targets, in turn. A
+    /// large tree has too many for one call.
     pub(super) fn are_gone(&mut self, is_there: impl Fn(&ProcessId) -> bool) -> bool {
         let some = self.known.len().div_ceil(TURNS).max(AT_LEAST);
         let behind = self.seen_last.map_or(Unbounded, Excluded);
@@ -50,35 +50,35 @@ impl Alive {
 mod tests {
     use super::*;
 
-    fn alive(count: u32) -> Alive {
-        let mut alive = Alive::default();
-        (1..=count).for_each(|tgid| alive.insert(ProcessId::new(tgid, 1)));
-        alive
+    fn live(count: u32) -> LiveTargets {
+        let mut targets = LiveTargets::default();
+        (1..=count).for_each(|tgid| targets.insert(ProcessId::new(tgid, 1)));
+        targets
     }
 
     #[test]
-    fn thousands_whose_end_nobody_told_are_found_gone() {
-        let mut alive = alive(10_000);
-        // Fewer are left each time, and so fewer are looked up.
-        let looks = (1..).find(|_| alive.are_gone(|_| false));
+    fn targets_whose_end_was_not_reported_are_found() {
+        let mut targets = live(10_000);
+        // The number of targets decreases, and with it the number of checks.
+        let looks = (1..).find(|_| targets.are_gone(|_| false));
         assert!(looks.is_some_and(|looks| looks < 10 * TURNS), "{looks:?}");
     }
 
     #[test]
     fn one_that_is_there_among_thousands_is_waited_for() {
-        let mut alive = alive(10_000);
+        let mut targets = live(10_000);
         let survivor = ProcessId::new(5_000, 1);
-        assert!(!(0..1_000).any(|_| alive.are_gone(|process| *process == survivor)));
-        assert_eq!(alive.known, BTreeSet::from([survivor]));
-        assert!(alive.ended(&survivor));
+        assert!(!(0..1_000).any(|_| targets.are_gone(|process| *process == survivor)));
+        assert_eq!(targets.known, BTreeSet::from([survivor]));
+        assert!(targets.ended(&survivor));
     }
 
     #[test]
     fn everybody_has_a_turn() {
-        let mut alive = alive(1_000);
+        let mut targets = live(1_000);
         let seen = std::cell::RefCell::new(BTreeSet::new());
         for _ in 0..TURNS {
-            alive.are_gone(|process| {
+            targets.are_gone(|process| {
                 seen.borrow_mut().insert(*process);
                 true
             });
