@@ -1,7 +1,7 @@
-//! Facts about the machine and this process's rights on it, with the cure for each that is wrong.
+//! Facts about the machine and about this process's rights, each with a fix if it is wrong.
 //!
-//! Pure data: whoever asks prints it. A trace asks [`preflight`] and stops at the first thing that
-//! would make it fail later in a way that is harder to understand.
+//! This module only returns data. A trace calls [`preflight`] and stops at the first fact that would make it fail
+//! later with a less clear error.
 
 mod error;
 mod probe;
@@ -12,12 +12,12 @@ pub use error::EnvironmentError;
 
 use tracer_loader::btf::KernelTypes;
 
-/// How a check came out.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// As it should be.
+    /// The fact is as it should be.
     Ok,
-    /// A trace works, with less than it could have.
+    /// A trace works, but with less than it could have.
     Warn,
     /// No trace is possible.
     Fail,
@@ -26,17 +26,17 @@ pub enum Status {
 /// One fact about the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// What was looked at.
+    /// What was checked.
     pub name: &'static str,
-    /// How it came out.
+    /// The result.
     pub status: Status,
     /// What was found.
     pub found: String,
-    /// What to do about it, if anything needs to be done.
+    /// What to do about it; `None` if nothing needs to be done.
     pub cure: Option<String>,
 }
 
-/// The places that are looked at, so that tests can lay out their own machine.
+/// The places that are checked. Tests use their own.
 #[derive(Clone, Debug)]
 pub struct Places {
     /// procfs, normally `/proc`.
@@ -47,12 +47,12 @@ pub struct Places {
     pub btf: PathBuf,
     /// The architecture this program was built for.
     pub architecture: &'static str,
-    /// Whether the kernel itself may be asked for what is not mounted below `sys`.
+    /// Whether the kernel may be asked for what is not mounted below `sys`.
     pub is_host: bool,
 }
 
 impl Places {
-    /// The machine this runs on.
+    /// The machine that this process runs on.
     pub fn host() -> Self {
         Self {
             proc: PathBuf::from("/proc"),
@@ -64,12 +64,12 @@ impl Places {
     }
 }
 
-/// Looks at everything that a trace depends on.
+/// Checks everything that a trace depends on.
 pub fn inspect() -> Vec<Check> {
     inspect_in(&Places::host())
 }
 
-/// Looks at everything that a trace depends on, in the given places.
+/// Checks everything that a trace depends on, in the given places.
 pub fn inspect_in(places: &Places) -> Vec<Check> {
     vec![
         required("capabilities", probe::capabilities(places)),
@@ -85,7 +85,7 @@ pub fn inspect_in(places: &Places) -> Vec<Check> {
     ]
 }
 
-/// Makes sure that a trace is possible at all.
+/// Checks that a trace is possible at all.
 ///
 /// # Errors
 ///
@@ -94,7 +94,7 @@ pub fn preflight() -> Result<(), EnvironmentError> {
     preflight_in(&Places::host())
 }
 
-/// Makes sure that a trace is possible at all, in the given places.
+/// Checks that a trace is possible at all, in the given places.
 ///
 /// # Errors
 ///

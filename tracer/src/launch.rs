@@ -1,12 +1,12 @@
 //! Starts the command after `--` so that it can be traced from its first instruction.
 //!
 //! ```text
-//! start    fork; the child takes its user, terminal and signals and waits in poll(2)
-//! caller   puts the child's pid where the kernel side looks
-//! release  the child goes from poll(2) straight to execve(2): nothing of tracer's own is counted
+//! start    fork; the child sets its user, terminal and signals, and waits in poll(2)
+//! caller   makes the child's pid a target
+//! release  the child goes from poll(2) straight to execve(2), so nothing of tracer itself is counted
 //! ```
 //!
-//! This module knows nothing of what is done with the pid in between.
+//! This module does not know what the caller does with the pid in between.
 
 #[allow(unsafe_code, reason = "fork, and what a child may call before execve, have no safe form")]
 mod child;
@@ -39,13 +39,13 @@ pub use error::LaunchError;
 pub struct Launch {
     /// The command and its arguments.
     pub argv: Vec<OsString>,
-    /// The user to run it as, by name or number; none for the tracer's own.
+    /// User to run it as, by name or number; `None` for tracer's user.
     pub user: Option<String>,
-    /// Whether it gets a new terminal instead of the tracer's standard streams.
+    /// Whether it gets a new terminal instead of tracer's standard streams.
     pub pty: bool,
 }
 
-/// A child that waits to become the command. Dropping it ends the child.
+/// A child that waits before it executes the command. Dropping this kills the child.
 #[derive(Debug)]
 pub struct Launched {
     parked: Parked,
@@ -53,7 +53,7 @@ pub struct Launched {
     as_another_user: bool,
 }
 
-/// A child that has become the command. Dropping it leaves the command running.
+/// A child that executes the command. Dropping this leaves the command running.
 #[derive(Debug)]
 pub struct Running {
     pid: Pid,
@@ -62,12 +62,12 @@ pub struct Running {
     ended: Option<ExitStatus>,
 }
 
-/// Starts a child that waits to become the command.
+/// Starts a child that waits before it executes the command.
 ///
 /// # Errors
 ///
-/// When the command or the user does not exist, or the child cannot be set up. Only what
-/// `execve(2)` itself refuses is left for [`Launched::release`] to report.
+/// [`LaunchError`] if the command or the user does not exist, or if the child cannot be set up. Only errors of
+/// `execve(2)` itself are left for [`Launched::release`].
 pub fn start(launch: &Launch) -> Result<Launched, LaunchError> {
     start_between(launch, Streams::standard)
 }
@@ -98,22 +98,21 @@ fn start_between(
 }
 
 impl Launched {
-    /// The pid of the child, which the command keeps.
+    /// Pid of the child. The command keeps it.
     pub fn pid(&self) -> u32 {
         self.parked.pid().as_raw_pid().unsigned_abs()
     }
 
-    /// Whether it will run as another user.
+    /// Whether the command runs as another user.
     pub const fn as_another_user(&self) -> bool {
         self.as_another_user
     }
 
-    /// Lets the child become the command and, with a terminal of its own, starts to relay it.
+    /// Has the child execute the command. Starts the relay of its terminal, if it has one.
     ///
     /// # Errors
     ///
-    /// When the kernel refuses to execute the command: not a program, no permission, no
-    /// interpreter.
+    /// [`LaunchError`] if the kernel refuses to execute the command: no program, no permission, no interpreter.
     pub fn release(self) -> Result<Running, LaunchError> {
         let Self { parked, terminal, .. } = self;
         let (pid, pidfd) = parked.release()?;
@@ -122,7 +121,8 @@ impl Launched {
             match PtyRelay::start(pty, streams) {
                 Ok(relay) => running.relay = Some(relay),
                 Err(error) => {
-                    // It would run with nobody to read what it writes. Gone already is as good.
+                    // Without the relay nothing reads the command's output. A failure means that it has ended
+                    // already.
                     let _ = running.signal(Signal::KILL);
                     let _ = running.wait();
                     return Err(LaunchError::Terminal(error));
@@ -134,30 +134,30 @@ impl Launched {
 }
 
 impl Running {
-    /// The pid of the command.
+    /// Pid of the command.
     pub fn pid(&self) -> u32 {
         self.pid.as_raw_pid().unsigned_abs()
     }
 
-    /// Readable once the command has ended: to be waited for together with other things.
+    /// A descriptor that is readable when the command has ended.
     pub fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }
 
-    /// How the command ended, if it has.
+    /// How the command ended; `None` while it runs.
     ///
     /// # Errors
     ///
-    /// When somebody else has reaped the child.
+    /// An error if something else has reaped the child.
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         self.reap(WaitOptions::NOHANG)
     }
 
-    /// Blocks until the command ends.
+    /// Waits until the command ends.
     ///
     /// # Errors
     ///
-    /// When somebody else has reaped the child.
+    /// An error if something else has reaped the child.
     pub fn wait(&mut self) -> io::Result<ExitStatus> {
         loop {
             if let Some(status) = self.reap(WaitOptions::empty())? {
@@ -178,27 +178,26 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// When the command has ended, or may not be signalled.
+    /// An error if the command has ended, or if tracer may not signal it.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         Ok(pidfd_send_signal(&self.pidfd, signal)?)
     }
 
-    /// Tells the command's terminal the size of the real one: to be called on `SIGWINCH`.
+    /// Sets the size of the command's terminal to that of tracer's. To be called on `SIGWINCH`.
     ///
     /// # Errors
     ///
-    /// When the command's terminal refuses the size.
+    /// An error if the command's terminal refuses the size.
     pub fn resize_terminal(&self) -> io::Result<()> {
         self.relay.as_ref().map_or(Ok(()), PtyRelay::resize)
     }
 
-    /// Passes on what the command's terminal still holds and gives the real one back as it was: to
-    /// be called once the command has ended. Does nothing without a terminal or when called again.
+    /// Relays what is left in the command's terminal, and restores tracer's terminal. To be called when the command
+    /// has ended. Does nothing without a terminal, or in a second call.
     ///
     /// # Errors
     ///
-    /// When output could not be passed on, for example because the reader of standard output is
-    /// gone.
+    /// An error if output cannot be relayed, for example because the reader of standard output is gone.
     pub fn finish_relay(&mut self) -> io::Result<()> {
         self.relay.take().map_or(Ok(()), PtyRelay::finish)
     }

@@ -1,7 +1,7 @@
-//! What user space can see that no hook tells: threads asleep, files at the end, environments, logs.
+//! What user space observes and no hook reports: blocked threads, files at the end, environments, logs.
 //!
-//! Everything here reads `/proc` or a file and gives [`tracer_core::event::EventKind`]s; whatever has
-//! vanished meanwhile gives none.
+//! Everything here reads `/proc` or a file, and returns [`tracer_core::event::EventKind`]s. What has vanished returns
+//! none.
 
 mod blocked;
 mod engine_logs;

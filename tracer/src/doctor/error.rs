@@ -1,43 +1,43 @@
-//! What makes a trace impossible, each with the cure.
+//! What makes a trace impossible, each with its fix.
 
 use std::{fmt, path::PathBuf};
 
 /// A requirement that this machine, or this process on it, does not meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EnvironmentError {
-    /// Not root, nor what makes up for it.
+    /// The process is not root and lacks capabilities.
     MissingCapabilities {
-        /// Those that are missing, as `capabilities(7)` spells them.
+        /// The missing capabilities, as `capabilities(7)` spells them.
         missing: Vec<&'static str>,
     },
-    /// Root, but only of a user namespace.
+    /// The process is root only in a user namespace.
     UserNamespace,
-    /// The pids seen here are not the kernel's.
+    /// The process is in another pid namespace than the kernel's own pids.
     PidNamespace,
-    /// No type information.
+    /// There is no type information.
     NoBtf {
         /// Where it was looked for.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
-    /// A kernel without what the probes are made of.
+    /// The kernel is too old for the eBPF programs.
     KernelTooOld {
-        /// Its version.
+        /// The kernel's version.
         release: String,
     },
-    /// Lockdown forbids to read kernel memory.
+    /// Lockdown forbids programs to read kernel memory.
     Confidentiality,
-    /// Another processor.
+    /// The processor is another one.
     Architecture {
-        /// What this program was built for.
+        /// The architecture that this program was built for.
         architecture: &'static str,
     },
-    /// procfs is not mounted or does not answer.
+    /// procfs is not mounted, or cannot be read.
     NoProcfs {
-        /// What could not be read.
+        /// The path that could not be read.
         path: PathBuf,
-        /// What the system answered.
+        /// The system's error.
         reason: String,
     },
 }

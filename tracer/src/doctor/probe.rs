@@ -1,4 +1,4 @@
-//! One function for each thing that is looked at.
+//! One function for each check.
 
 use std::{
     fs::{self, File},
@@ -26,22 +26,22 @@ const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
-/// What a trace cannot begin without.
+/// The capabilities that attaching needs.
 const TO_ATTACH: &str = "CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE";
 
 /// The kernel's `PROC_PID_INIT_INO`: the inode number of the first pid namespace, on every machine.
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 
-/// The kernel's `PROC_USER_INIT_INO`, likewise.
+/// The kernel's `PROC_USER_INIT_INO`: the same for the first user namespace.
 const INITIAL_USER_NAMESPACE: &str = "user:[4026531837]";
 
-/// The oldest kernel on which every probe loads.
+/// The oldest kernel on which every program loads.
 const OLDEST_KERNEL: (u32, u32) = (5, 10);
 
 /// `BTF_MAGIC` as a little-endian machine writes it.
 const BTF_MAGIC: [u8; 2] = [0x9f, 0xeb];
 
-/// To load the probes and to look at other users' processes.
+/// Checks the capabilities to load programs and to look at other users' processes.
 pub(super) fn capabilities(places: &Places) -> Result<String, EnvironmentError> {
     let effective = effective_capabilities(places)?;
     let has = |capability: u32| effective & (1 << capability) != 0;
@@ -68,7 +68,7 @@ pub(super) fn capabilities(places: &Places) -> Result<String, EnvironmentError> 
     }
 }
 
-/// What is left of them while a trace runs.
+/// Checks which capabilities a trace keeps.
 pub(super) fn kept_capabilities(places: &Places) -> Check {
     let name = "after attaching";
     match effective_capabilities(places) {
@@ -81,7 +81,7 @@ pub(super) fn kept_capabilities(places: &Places) -> Check {
     }
 }
 
-/// To list the open files of processes that were there before the trace.
+/// Checks whether the open files of other users' processes can be listed.
 pub(super) fn other_users_files(places: &Places) -> Check {
     let name = "other users' open files";
     let warn = |found: String, cure: &str| warning(name, found, cure);
@@ -97,7 +97,7 @@ pub(super) fn other_users_files(places: &Places) -> Check {
     }
 }
 
-/// The kernel counts in its own pids; others cannot be matched with them.
+/// Checks the pid namespace: the kernel counts in its own pids, and others cannot be matched with them.
 pub(super) fn pid_namespace(places: &Places) -> Result<String, EnvironmentError> {
     let path = places.proc.join("self/ns/pid");
     match fs::read_link(&path) {
@@ -109,7 +109,7 @@ pub(super) fn pid_namespace(places: &Places) -> Result<String, EnvironmentError>
     }
 }
 
-/// New enough for the probes.
+/// Checks the kernel's version.
 pub(super) fn kernel(places: &Places) -> Result<String, EnvironmentError> {
     let path = places.proc.join("sys/kernel/osrelease");
     let release = fs::read_to_string(&path)
@@ -126,7 +126,7 @@ fn parse_release(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// Where the kernel keeps which field.
+/// Checks the kernel's type information.
 pub(super) fn btf(places: &Places) -> Result<String, EnvironmentError> {
     let path = places.btf.clone();
     let missing = |reason: String| EnvironmentError::NoBtf { path: path.clone(), reason };
@@ -142,7 +142,7 @@ pub(super) fn btf(places: &Places) -> Result<String, EnvironmentError> {
     }
 }
 
-/// Whether the kernel lets its memory be read.
+/// Checks whether programs may read kernel memory.
 pub(super) fn lockdown(places: &Places) -> Result<String, EnvironmentError> {
     match lockdown_levels(places) {
         Ok(levels) if levels.contains("[confidentiality]") => {
@@ -154,19 +154,19 @@ pub(super) fn lockdown(places: &Places) -> Result<String, EnvironmentError> {
             });
             Ok(level.unwrap_or("not reported").to_owned())
         }
-        // No lockdown in this kernel: loading will tell.
+        // This kernel has no lockdown. Loading shows whether programs may read its memory.
         Err(_) => Ok("not reported".to_owned()),
     }
 }
 
-/// Like `none [integrity] confidentiality`.
+/// Text such as `none [integrity] confidentiality`.
 fn lockdown_levels(places: &Places) -> io::Result<String> {
     let mounted = fs::read_to_string(places.sys.join("kernel/security/lockdown"));
     if mounted.is_ok() || !places.is_host {
         return mounted;
     }
-    // Nobody has mounted securityfs (an initramfs, a container): it is opened without a place in
-    // the tree, so nothing on the machine changes and it is gone with the descriptor.
+    // securityfs is not mounted (an initramfs, a container). It is opened without a mount point, so nothing on the
+    // machine changes, and it is gone when the descriptor is closed.
     let context = fsopen("securityfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(&context)?;
     let root = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
@@ -176,7 +176,7 @@ fn lockdown_levels(places: &Places) -> io::Result<String> {
     Ok(levels)
 }
 
-/// The layout of registers and the numbers of system calls.
+/// Checks the architecture, which decides the layout of registers and the numbers of system calls.
 pub(super) fn architecture(places: &Places) -> Result<String, EnvironmentError> {
     match places.architecture {
         known @ ("x86_64" | "aarch64") => Ok(known.to_owned()),
@@ -184,7 +184,7 @@ pub(super) fn architecture(places: &Places) -> Result<String, EnvironmentError> 
     }
 }
 
-/// Needed only to trace a cgroup or a container.
+/// Checks cgroups, which are needed only to trace a cgroup or a container.
 pub(super) fn cgroups(places: &Places) -> Check {
     let name = "cgroups";
     let ok = |found: &str| Check { name, status: Status::Ok, found: found.to_owned(), cure: None };
@@ -203,7 +203,7 @@ pub(super) fn cgroups(places: &Places) -> Check {
     }
 }
 
-/// Not needed: the probes are attached without it.
+/// Checks tracefs. It is not required.
 pub(super) fn tracefs(places: &Places) -> Check {
     let mounts = Process::new_with_root(places.proc.join("self"))
         .and_then(|process| process.mountinfo())

@@ -1,4 +1,4 @@
-//! Machines laid out in a temporary directory, each with one thing wrong.
+//! Machines in a temporary directory, each with one thing wrong.
 
 use std::{fs, os::unix::fs::symlink};
 
@@ -7,7 +7,7 @@ use tracer_loader::btf::PATH_VARIABLE;
 
 use super::*;
 
-/// A machine on which everything is as it should be.
+/// A machine on which every check passes.
 struct Machine {
     directory: TempDir,
     places: Places,

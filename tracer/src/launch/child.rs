@@ -1,8 +1,8 @@
 //! The child between fork and exec.
 //!
-//! After fork in a process with threads only async-signal-safe calls are allowed: the child makes
-//! system calls on data that was laid out before, allocates nothing and never returns. It waits in
-//! `poll(2)`, not `read(2)`, so that no transfer of the tracer's own shows in the command's ledger.
+//! After a fork in a process with threads, only async-signal-safe calls are allowed. So the child makes system calls
+//! on data that was prepared before, allocates nothing and never returns. It waits in `poll(2)` and not in `read(2)`,
+//! so that the command's ledger has no transfer of tracer itself.
 
 use std::{
     ffi::{CString, OsStr, OsString},
@@ -31,16 +31,16 @@ use rustix::{
 use super::{LaunchError, user::Identity};
 use crate::sys::inherited;
 
-/// Signals of Linux, real-time ones included, are numbered up to this one.
+/// The highest number of a signal on Linux, real-time signals included.
 const LAST_SIGNAL: i32 = 64;
 
-/// Held from making a child's pipes until the parent has closed the child's ends.
+/// Locked from the creation of a child's pipes until the parent has closed the child's ends.
 static FORKING: Mutex<()> = Mutex::new(());
 
-/// What to become, laid out as `execve(2)` takes it.
+/// Path, arguments and environment in the form that `execve(2)` takes.
 pub(super) struct Image {
     path: CString,
-    /// Own what the pointers below point to.
+    /// Owns what the pointers below point to.
     _strings: [Vec<CString>; 2],
     argv: Vec<*const libc::c_char>,
     environment: Vec<*const libc::c_char>,
@@ -73,10 +73,10 @@ impl Image {
         })
     }
 
-    /// Returns only when the kernel refuses.
+    /// Executes the command. Returns only if the kernel refuses.
     fn execute(&self) -> Errno {
-        // SAFETY: the path ends in zero, both arrays end in a null pointer, and what they point to
-        // is owned by `self` and not changed after `new`.
+        // SAFETY: the path ends in NUL and both arrays end in a null pointer. `self` owns what they point to and does
+        // not change it after `new`.
         unsafe {
             libc::execve(self.path.as_ptr(), self.argv.as_ptr(), self.environment.as_ptr());
         }
@@ -84,7 +84,7 @@ impl Image {
     }
 }
 
-/// What the child does before it waits, and what it becomes after.
+/// What the child sets up before it waits, and what it executes.
 pub(super) struct Plan {
     pub(super) program: PathBuf,
     pub(super) image: Image,
@@ -93,7 +93,7 @@ pub(super) struct Plan {
     pub(super) slave: Option<OwnedFd>,
 }
 
-/// What the child did not get done; sent with an errno.
+/// A step that failed in the child. The child sends it with an errno.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Stage {
@@ -102,13 +102,13 @@ enum Stage {
     Exec = b'x',
 }
 
-/// A stage and an errno.
+/// A stage and an errno, as bytes.
 type Failure = [u8; 5];
 
-/// A child that waits; killed when dropped.
+/// A child that waits. Dropping this kills it.
 #[derive(Debug)]
 pub(super) struct Parked {
-    /// None once the child has been handed over or reaped.
+    /// `None` after the child was given away or reaped.
     process: Option<(Pid, OwnedFd)>,
     pid: Pid,
     ends: ParentEnds,
@@ -119,16 +119,16 @@ pub(super) struct Parked {
 /// The parent's ends of the pipes.
 #[derive(Debug)]
 struct ParentEnds {
-    /// A byte releases the child; closing ends it.
+    /// One byte releases the child. Closing this without a byte ends it.
     release: OwnedFd,
-    /// Closed without a word once the child waits.
+    /// The child closes its end when it waits. It writes only if a step failed.
     setup: OwnedFd,
-    /// Closed without a word by exec.
+    /// Exec closes the child's end. The child writes only if exec failed.
     exec: OwnedFd,
 }
 
-/// The child's ends. It writes to them only when it fails: a write could otherwise be counted as
-/// the command's, by a tracer quick enough to look at the child before the call has returned.
+/// The child's ends. It writes to them only if it fails: tracer could count such a write as the command's, if it
+/// looks at the child before the call returns.
 struct ChildEnds {
     wait: OwnedFd,
     setup: OwnedFd,
@@ -136,7 +136,7 @@ struct ChildEnds {
 }
 
 impl Parked {
-    /// Forks and waits until the child waits.
+    /// Forks, and returns when the child waits.
     pub(super) fn fork(plan: Plan) -> Result<Self, LaunchError> {
         let (pid, ends) = fork_child(&plan)?;
         let Plan { program, image: _, identity, slave: _ } = plan;
@@ -161,7 +161,7 @@ impl Parked {
         self.pid
     }
 
-    /// Lets the child go on to exec; returns when it has.
+    /// Has the child execute the command. Returns when it has.
     pub(super) fn release(mut self) -> Result<(Pid, OwnedFd), LaunchError> {
         match rustix::io::retry_on_intr(|| rustix::io::write(&self.ends.release, b"!")) {
             Ok(_) => {}
@@ -169,7 +169,7 @@ impl Parked {
             Err(errno) => return Err(LaunchError::Fork(errno.into())),
         }
         match receive(&self.ends.exec) {
-            // Exec closed the child's end, unless death did.
+            // The end was closed by exec, and not by the child's death.
             Ok(None) if has_executed(self.pid) => {
                 self.process.take().ok_or_else(|| self.explain_end())
             }
@@ -200,7 +200,7 @@ impl Parked {
 impl Drop for Parked {
     fn drop(&mut self) {
         if let Some((pid, pidfd)) = self.process.take() {
-            // It may be stopped, or have failed and be gone already.
+            // SIGKILL also ends a stopped child. A failure means that it has ended.
             let _ = pidfd_send_signal(&pidfd, Signal::KILL);
             let _ = reap(pid);
         }
@@ -215,10 +215,10 @@ fn make_pipes() -> rustix::io::Result<(ParentEnds, ChildEnds)> {
     Ok((ParentEnds { release, setup, exec }, child_ends))
 }
 
-/// What the child reports; none when it closes its end instead.
+/// The child's failure; `None` if it closes its end instead.
 fn receive(end: &OwnedFd) -> io::Result<Option<(Stage, io::Error)>> {
     let mut failure: Failure = [0; 5];
-    // Written at once and shorter than PIPE_BUF, so never read in parts.
+    // The child writes less than PIPE_BUF at once, so one read returns all of it.
     let length = rustix::io::retry_on_intr(|| rustix::io::read(end, &mut failure))?;
     if length < failure.len() {
         return Ok(None);
@@ -229,10 +229,10 @@ fn receive(end: &OwnedFd) -> io::Result<Option<(Stage, io::Error)>> {
     Ok(stage.map(|stage| (stage, io::Error::from_raw_os_error(i32::from_ne_bytes(errno)))))
 }
 
-/// Whether a child that closed its pipe did so by exec; the kernel keeps the flag for a zombie too.
+/// Whether a child that closed its pipe has executed the command. The kernel keeps this flag for zombies as well.
 fn has_executed(pid: Pid) -> bool {
     let stat = Process::new(pid.as_raw_pid()).and_then(|process| process.stat());
-    // Without procfs nothing is lost but the better message.
+    // Without procfs only the better error message is missing.
     stat.map_or(true, |stat| stat.flags & StatFlags::PF_FORKNOEXEC.bits() == 0)
 }
 
@@ -243,12 +243,12 @@ fn reap(pid: Pid) -> io::Result<ExitStatus> {
 }
 
 fn fork_child(plan: &Plan) -> Result<(Pid, ParentEnds), LaunchError> {
-    // Two children that inherited each other's ends would keep both parents waiting.
+    // Two children that inherit each other's ends would keep both parents waiting.
     let _alone = FORKING.lock().unwrap_or_else(PoisonError::into_inner);
     let (ends, child) = make_pipes().map_err(|errno| LaunchError::Fork(errno.into()))?;
-    // A handler of the tracer, run in the child, would write to what parent and child share.
+    // In the child, a signal handler of tracer would write to descriptors that parent and child share.
     let own_mask = swap_signal_mask(None);
-    // SAFETY: the child calls nothing but `become_command`, which is async-signal-safe.
+    // SAFETY: the child calls only `become_command`, which is async-signal-safe.
     let forked = unsafe { libc::fork() };
     if forked == 0 {
         become_command(plan, &ends, &child);
@@ -259,10 +259,10 @@ fn fork_child(plan: &Plan) -> Result<(Pid, ParentEnds), LaunchError> {
     Ok((pid.ok_or(LaunchError::Fork(failure))?, ends))
 }
 
-/// Sets this thread's signal mask, to all signals if none is given, and returns the one before.
+/// Sets this thread's signal mask (`None`: all signals are blocked). Returns the mask before.
 fn swap_signal_mask(new: Option<&libc::sigset_t>) -> libc::sigset_t {
-    // SAFETY: signal sets are plain bits, and those passed are initialised here or by an earlier
-    // call; with valid pointers and a valid `how` the call cannot fail.
+    // SAFETY: signal sets are plain bits, and those passed are initialised here or by an earlier call. With valid
+    // pointers and a valid `how` the call cannot fail.
     unsafe {
         let mut all: libc::sigset_t = std::mem::zeroed();
         libc::sigfillset(&raw mut all);
@@ -272,9 +272,9 @@ fn swap_signal_mask(new: Option<&libc::sigset_t>) -> libc::sigset_t {
     }
 }
 
-/// All that the child does.
+/// Everything that the child does.
 fn become_command(plan: &Plan, ends: &ParentEnds, child: &ChildEnds) -> ! {
-    // Its copy would keep the pipe open after the parent's is closed.
+    // The child's copy would keep the pipe open after the parent has closed its end.
     close(&ends.release);
     if let Err((stage, errno)) = prepare(plan) {
         send(&child.setup, stage, errno);
@@ -288,10 +288,10 @@ fn become_command(plan: &Plan, ends: &ParentEnds, child: &ChildEnds) -> ! {
     leave()
 }
 
-/// Closes a descriptor of the child, which has its own table.
+/// Closes a descriptor in the child, which has its own table of descriptors.
 fn close(end: &OwnedFd) {
-    // SAFETY: the child ends by exec or `_exit`, so nothing uses the descriptor again or drops its
-    // owner; the parent's descriptor of the same number is another.
+    // SAFETY: the child ends by exec or `_exit`, so nothing uses the descriptor again and no owner is dropped. The
+    // parent's descriptor of the same number is another one.
     unsafe { libc::close(end.as_raw_fd()) };
 }
 
@@ -309,15 +309,16 @@ fn prepare(plan: &Plan) -> Result<(), (Stage, Errno)> {
     Ok(())
 }
 
-/// What was closed before Rust's runtime opened something in its place is closed for the command.
+/// Closes the standard streams that were closed when tracer started. Rust's runtime has opened something in their
+/// place.
 fn close_streams() {
     for fd in inherited::closed_streams() {
-        // SAFETY: the child has its own table, and uses no standard stream until exec.
+        // SAFETY: the child has its own table, and uses no standard stream before exec.
         unsafe { libc::close(fd) };
     }
 }
 
-/// Makes the terminal the child's controlling one and all its standard streams.
+/// Makes the terminal the child's controlling terminal and all its standard streams.
 fn take_terminal(slave: &OwnedFd) -> rustix::io::Result<()> {
     setsid()?;
     ioctl_tiocsctty(slave)?;
@@ -326,24 +327,24 @@ fn take_terminal(slave: &OwnedFd) -> rustix::io::Result<()> {
     rustix::stdio::dup2_stderr(slave)
 }
 
-/// Undoes what the tracer did to signals: its handlers, the mask, and the SIGPIPE that every Rust
-/// program ignores. What was ignored before the tracer, as by nohup(1), stays ignored, as it would
-/// without the tracer.
+/// Resets signals to what they were before tracer: removes its handlers and its mask, and stops ignoring SIGPIPE,
+/// which every Rust program ignores. A signal that was ignored before tracer started, for example by nohup(1), stays
+/// ignored.
 fn reset_signals() {
     let keeps_sigpipe = inherited::ignores_sigpipe();
     for signal in 1..=LAST_SIGNAL {
         if inherited::is_ignored(signal) && (signal != libc::SIGPIPE || keeps_sigpipe) {
             continue;
         }
-        // SAFETY: the structure lives here and is valid when zero; numbers that libc keeps to itself,
-        // SIGKILL and SIGSTOP are refused without effect.
+        // SAFETY: the structure lives here and is valid when zero. The kernel and libc refuse SIGKILL, SIGSTOP and
+        // libc's own signals without effect.
         unsafe {
             let mut default: libc::sigaction = std::mem::zeroed();
             default.sa_sigaction = libc::SIG_DFL;
             libc::sigaction(signal, &raw const default, ptr::null_mut());
         }
     }
-    // SAFETY: an empty mask, laid out here.
+    // SAFETY: the mask is empty and lives here.
     unsafe {
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
@@ -351,7 +352,7 @@ fn reset_signals() {
     }
 }
 
-/// Waits for the byte that releases; false when the parent let go without it.
+/// Waits for the byte that releases the child. `false` if the parent closes the pipe without it.
 fn is_released(wait: &OwnedFd) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(wait.as_fd(), PollFlags::IN)];
     loop {
@@ -366,12 +367,12 @@ fn is_released(wait: &OwnedFd) -> bool {
 fn send(end: &OwnedFd, stage: Stage, errno: Errno) {
     let [a, b, c, d] = errno.raw_os_error().to_ne_bytes();
     let failure: Failure = [stage as u8, a, b, c, d];
-    // Nobody is left to tell when this fails.
+    // If this fails, the parent is gone.
     let _ = rustix::io::write(end, &failure);
 }
 
 fn leave() -> ! {
-    // SAFETY: ends the process without running the parent's exit handlers.
+    // SAFETY: `_exit` ends the process without running the parent's exit handlers.
     unsafe { libc::_exit(127) }
 }
 

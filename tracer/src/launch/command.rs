@@ -1,7 +1,7 @@
-//! Finds the file that a command name means, before anything is attached.
+//! Finds the file of a command, before anything is attached.
 //!
-//! A shell would try `execve(2)` in one directory of `PATH` after the other; each miss would show
-//! in the trace as the command's own failure.
+//! A shell tries `execve(2)` in one directory of `PATH` after another. In the trace each of these failures would look
+//! like a failure of the command.
 
 use std::{
     ffi::OsStr,
@@ -17,7 +17,7 @@ use rustix::{
 
 use super::LaunchError;
 
-/// Where execvp(3) looks when `PATH` is not set.
+/// Where execvp(3) searches if `PATH` is not set.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 enum Found {
@@ -42,8 +42,7 @@ pub(super) fn find(name: &OsStr, search: Option<&OsStr>) -> Result<PathBuf, Laun
     }
     let mut refused = None;
     for directory in std::env::split_paths(search.unwrap_or(OsStr::new(DEFAULT_PATH))) {
-        // An empty entry means the working directory; without a slash the name would be looked up
-        // again.
+        // An empty entry means the working directory. Without a slash, the name would be searched for again.
         let directory =
             if directory.as_os_str().is_empty() { PathBuf::from(".") } else { directory };
         let path = directory.join(name);

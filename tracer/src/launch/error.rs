@@ -1,26 +1,26 @@
-//! Why a command was not started.
+//! Errors that prevent the start of a command.
 
 use std::{io, path::PathBuf};
 
 use rustix::io::Errno;
 use thiserror::Error;
 
-/// Why the command does not run.
+/// Why a command cannot be started.
 #[derive(Debug, Error)]
 pub enum LaunchError {
-    /// An empty argument list.
+    /// The argument list is empty.
     #[error("no command was given: write it after `--`")]
     NoCommand,
-    /// An argument that cannot be handed to a program.
+    /// An argument contains a zero byte.
     #[error("argument `{argument}` contains a zero byte, which ends an argument: leave it out")]
     ZeroByte {
         /// The argument, made printable.
         argument: String,
     },
-    /// No such file, or no such name in `PATH`.
+    /// The file, or the name in `PATH`, does not exist.
     #[error("{}", describe_missing(.name))]
     CommandNotFound {
-        /// What was typed.
+        /// The name that the user typed.
         name: String,
     },
     /// The file exists but cannot be executed.
@@ -28,13 +28,13 @@ pub enum LaunchError {
     NotExecutable {
         /// The file.
         path: PathBuf,
-        /// What the kernel answered.
+        /// The kernel's error.
         errno: io::Error,
     },
-    /// No such user.
+    /// The user does not exist.
     #[error("there is no user `{name}` on this machine: `getent passwd` lists the users")]
     UnknownUser {
-        /// What was typed.
+        /// The name that the user typed.
         name: String,
     },
     /// The kernel does not let the child change its user.
@@ -42,16 +42,16 @@ pub enum LaunchError {
     CannotSwitchUser {
         /// The user.
         name: String,
-        /// What the kernel answered.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// No pseudo-terminal.
+    /// No pseudo-terminal can be created.
     #[error("no terminal could be made for the command ({0}): check that /dev/pts is mounted")]
     Terminal(#[source] io::Error),
-    /// No child.
+    /// No child process can be created.
     #[error("no process could be started for the command ({0}): check the limit on processes")]
     Fork(#[source] io::Error),
-    /// The child was killed while it waited.
+    /// The child ended while it waited.
     #[error("the process for the command ended before it was released ({status}): start it again")]
     EndedEarly {
         /// How it ended.
@@ -60,7 +60,7 @@ pub enum LaunchError {
 }
 
 impl LaunchError {
-    /// Whether the command line is wrong on any machine; otherwise this machine lacks or forbids what it asks for.
+    /// Whether the command line is wrong on every machine. Otherwise this machine lacks or forbids what it asks for.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::NoCommand | Self::ZeroByte { .. })

@@ -1,4 +1,4 @@
-//! The terminal a command is given, made to look like the real one.
+//! The terminal of a command, with the settings and size of tracer's terminal.
 
 use std::{
     io,
@@ -27,7 +27,7 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    /// Standard input and output.
+    /// tracer's standard input and output.
     pub(super) fn standard() -> io::Result<Self> {
         Ok(Self {
             input: fcntl_dupfd_cloexec(rustix::stdio::stdin(), FIRST_FREE)?,
@@ -35,7 +35,7 @@ impl Streams {
         })
     }
 
-    /// A terminal may be read by its foreground process group only: others are stopped for it.
+    /// Whether tracer may read its terminal: the kernel stops a process that reads it in the background.
     pub(super) fn may_read_input(&self) -> bool {
         !isatty(&self.input) || self.is_foreground_terminal()
     }
@@ -45,29 +45,28 @@ impl Streams {
     }
 }
 
-/// tracer's end of a pseudo-terminal; never blocks.
+/// tracer's end of a pseudo-terminal. It never blocks.
 #[derive(Debug)]
 pub(super) struct Pty {
     master: OwnedFd,
 }
 
 impl Pty {
-    /// Makes a terminal with the settings and size of the real one, if there is one, and returns
-    /// the command's end beside it.
+    /// Creates a terminal with the settings and size of tracer's terminal, if that exists. Returns both ends.
     pub(super) fn open(streams: &Streams, owner: Option<Uid>) -> io::Result<(Self, OwnedFd)> {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = openpt(flags)?;
         grantpt(&master)?;
         unlockpt(&master)?;
         let slave = ioctl_tiocgptpeer(&master, flags)?;
-        // So that the command can open /dev/tty's name once it is that user.
+        // So the command can open the terminal by its name after it has changed its user.
         fchown(&slave, owner, None)?;
         fcntl_setfl(&master, fcntl_getfl(&master)? | OFlags::NONBLOCK)?;
 
         let settings = match tcgetattr(&streams.input) {
             Ok(real) => real,
             Err(_) => {
-                // Input that nobody types is not echoed to a person who cannot see it.
+                // Without a terminal of tracer nobody types, so input is not echoed.
                 let mut settings = tcgetattr(&slave)?;
                 settings.local_modes -= LocalModes::ECHO;
                 settings
@@ -79,7 +78,7 @@ impl Pty {
         Ok((pty, slave))
     }
 
-    /// Gives the command's terminal the size of the real one; does nothing without a real one.
+    /// Copies the size of tracer's terminal to the command's terminal. Does nothing without the former.
     pub(super) fn copy_size(&self, streams: &Streams) -> io::Result<()> {
         match tcgetwinsize(&streams.output).or_else(|_| tcgetwinsize(&streams.input)) {
             Ok(size) => Ok(tcsetwinsize(&self.master, size)?),
@@ -87,7 +86,7 @@ impl Pty {
         }
     }
 
-    /// The character that ends input, as long as the command reads line by line.
+    /// The character that ends input, if the command reads line by line.
     pub(super) fn end_of_input(&self) -> Option<u8> {
         let settings = tcgetattr(&self.master).ok()?;
         let reads_lines = settings.local_modes.contains(LocalModes::ICANON);

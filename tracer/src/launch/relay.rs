@@ -1,7 +1,7 @@
-//! Passes bytes between a command's terminal and tracer's own standard streams.
+//! Relays bytes between a command's terminal and tracer's standard streams.
 //!
-//! One thread, which ends when the command's side is closed by all who had it open, or when it is
-//! stopped: then it first passes on what the terminal still holds.
+//! One thread does this. It ends when every process has closed the command's side, or when it is stopped. When it is
+//! stopped, it first relays what is left in the terminal.
 
 use std::{
     io,
@@ -19,11 +19,11 @@ use rustix::{
 use super::pty::{Pty, Streams};
 use crate::sys::privileges::{self, Rights};
 
-/// More than a terminal can hold: what comes after that many bytes was written after the command
-/// ended, by what it left in the background.
+/// More than a terminal can hold. What comes after that many bytes was written after the command's end, by a process
+/// that it left in the background.
 const LARGEST_BACKLOG: usize = 1 << 20;
 
-/// A relay that runs; stops when dropped.
+/// A relay that runs. Dropping this stops it.
 #[derive(Debug)]
 pub(super) struct PtyRelay {
     thread: Option<JoinHandle<io::Result<()>>>,
@@ -34,8 +34,8 @@ pub(super) struct PtyRelay {
 }
 
 impl PtyRelay {
-    /// Puts a real terminal into raw mode, so that Ctrl-C and the like reach the command's terminal
-    /// as bytes and do there what they do, and starts to relay.
+    /// Sets tracer's terminal to raw mode, so that Ctrl-C and the like reach the command's terminal as bytes and take
+    /// effect there. Starts the thread.
     pub(super) fn start(pty: Pty, streams: Streams) -> io::Result<Self> {
         let (pty, streams) = (Arc::new(pty), Arc::new(streams));
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
@@ -54,12 +54,12 @@ impl PtyRelay {
         Ok(Self { thread: Some(thread), stop, pty, streams, raw_mode })
     }
 
-    /// Follows the real terminal's size.
+    /// Copies the size of tracer's terminal to the command's terminal.
     pub(super) fn resize(&self) -> io::Result<()> {
         self.pty.copy_size(&self.streams)
     }
 
-    /// Passes on the rest and restores the real terminal.
+    /// Relays the rest and restores tracer's terminal.
     pub(super) fn finish(mut self) -> io::Result<()> {
         self.stop()
     }
@@ -79,12 +79,12 @@ impl PtyRelay {
 
 impl Drop for PtyRelay {
     fn drop(&mut self) {
-        // Whoever wants to know calls `finish`.
+        // Only `finish` reports the error.
         let _ = self.stop();
     }
 }
 
-/// The real terminal in raw mode; as it was again when dropped.
+/// tracer's terminal in raw mode. Dropping this restores it.
 struct RawMode {
     streams: Arc<Streams>,
     saved: Termios,
@@ -111,27 +111,26 @@ impl RawMode {
 
 impl Drop for RawMode {
     fn drop(&mut self) {
-        // Nothing can be done about a terminal that is gone.
+        // This fails only if the terminal is gone.
         let _ = tcsetattr(&self.streams.input, OptionalActions::Now, &self.saved);
     }
 }
 
-/// The thread's state.
+/// State of the thread.
 struct Relay {
     pty: Arc<Pty>,
     streams: Arc<Streams>,
     stop: Arc<OwnedFd>,
     is_stopping: bool,
     reads_input: bool,
-    /// Input that the command's terminal has not taken yet; no more is read before it has.
+    /// Input that the command's terminal has not accepted yet. Until it has, no more is read.
     pending: Vec<u8>,
     is_at_line_start: bool,
-    /// The first failure to write; output is thrown away from then on, so that the command is not
-    /// held up.
+    /// The first error of a write. After that, output is dropped, so that the command does not block.
     failure: Option<io::Error>,
 }
 
-/// What can be done without blocking.
+/// What is possible without blocking.
 struct Ready {
     output: bool,
     input: bool,
@@ -143,7 +142,7 @@ impl Relay {
         let mut backlog = 0;
         let mut buffer = vec![0; 16 << 10];
         loop {
-            // Only what is found empty after the stop is empty for good.
+            // Only after the stop does an empty terminal stay empty.
             let was_stopping = self.is_stopping;
             let ready = self.wait()?;
             if ready.output {
@@ -197,10 +196,10 @@ impl Relay {
         Ok(Ready { input, ..ready })
     }
 
-    /// From the command's terminal to tracer's output; none at the end.
+    /// Copies from the command's terminal to tracer's output. `None` at the end.
     fn pass_output(&mut self, buffer: &mut [u8]) -> Option<usize> {
         match rustix::io::read(&*self.pty, &mut *buffer) {
-            // Linux answers EIO when no process has the command's side open any more.
+            // Linux returns EIO if no process has the command's side open.
             Ok(0) | Err(Errno::IO) => None,
             Ok(length) => {
                 if self.failure.is_none() {
@@ -222,7 +221,7 @@ impl Relay {
             Ok(0) => {
                 self.reads_input = false;
                 if let Some(end) = self.pty.end_of_input() {
-                    // On a line that is not empty the character only hands the line over.
+                    // On a line with content, the first such character only ends the line.
                     let count = if self.is_at_line_start { 1 } else { 2 };
                     self.pending = vec![end; count];
                 }
@@ -256,7 +255,7 @@ fn write_all(output: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
             Ok(length) => bytes = bytes.get(length..).unwrap_or_default(),
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => {
-                // Standard output can be shared with one who made it non-blocking.
+                // Standard output may be shared with a process that made it non-blocking.
                 let mut fds = [PollFd::from_borrowed_fd(output.as_fd(), PollFlags::OUT)];
                 rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
             }

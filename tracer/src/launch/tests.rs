@@ -1,4 +1,4 @@
-//! Real children: what they are given, when they start, what is reported when they do not.
+//! Real children: what they inherit, when they start, and what is reported if they do not.
 
 use std::{
     fs::File,
@@ -22,7 +22,7 @@ fn run(launch: &Launch) -> ExitStatus {
     start(launch).unwrap().release().unwrap().wait().unwrap()
 }
 
-/// Runs a script that writes to the file named `$out` and returns what it wrote.
+/// Runs a script that writes to the file `$out`. Returns what it wrote.
 fn output_of(script: &str, user: Option<&str>) -> String {
     let directory = tempfile::tempdir().unwrap();
     std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o777)).unwrap();
@@ -164,7 +164,7 @@ fn without_privilege_another_user_is_refused() {
     assert!(matches!(error, LaunchError::CannotSwitchUser { .. }), "{error}");
 }
 
-/// Runs a script on a new terminal with `input` behind it and returns what it wrote to it.
+/// Runs a script on a new terminal whose input is `input`. Returns what it wrote to the terminal.
 fn on_terminal(script: &str, input: &[u8], user: Option<&str>) -> (String, ExitStatus) {
     let (input_reader, input_writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
     let (output_reader, output_writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
@@ -262,7 +262,7 @@ fn a_real_terminal_is_raw_while_relayed_and_restored_after() {
     running.wait().unwrap();
     running.resize_terminal().unwrap();
     running.finish_relay().unwrap();
-    // The test is not in the foreground of this terminal, so it is left alone.
+    // The test is not in the foreground of this terminal, so the relay must not change the terminal.
     assert!(tcgetattr(&side).unwrap().local_modes.contains(LocalModes::ICANON));
     let mut text = [0; 64];
     let length = rustix::io::read(&real, &mut text).unwrap();

@@ -1,8 +1,8 @@
-//! The user a command is run as: ids, groups and the variables that follow from them.
+//! The user that a command runs as: ids, groups and environment variables.
 //!
-//! The user database is read from its files, or asked for through getent(1) and id(1). libc's own
-//! functions would load the plug-ins that nsswitch.conf names, and a statically linked program
-//! crashes in those: glibc's own FAQ warns of it, and `systemd` in nsswitch.conf is enough.
+//! The user database is read from its files, or through getent(1) and id(1). libc's own functions would load the
+//! plug-ins that nsswitch.conf names. In a statically linked program these crash; glibc's FAQ warns of that, and
+//! `systemd` in nsswitch.conf is enough.
 
 use std::{ffi::OsString, fs, path::Path, process::Command};
 
@@ -13,7 +13,7 @@ use rustix::{
 
 use super::LaunchError;
 
-/// All that the kernel needs to know of a user.
+/// What the kernel needs to know of a user.
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
     pub(super) name: String,
@@ -32,7 +32,7 @@ struct Account {
     home: String,
 }
 
-/// Looks a user up by name, or by number where no user has such a name.
+/// Looks up a user by name, or by number if no user has that name.
 pub(super) fn find(name: &str) -> Result<Identity, LaunchError> {
     find_in(Path::new("/etc"), name)
 }
@@ -62,7 +62,7 @@ fn find_in(etc: &Path, name: &str) -> Result<Identity, LaunchError> {
     })
 }
 
-/// The tracer's environment with the variables that name the user replaced.
+/// tracer's environment, with the variables that name the user replaced.
 pub(super) fn environment(
     own: impl Iterator<Item = (OsString, OsString)>,
     identity: Option<&Identity>,
@@ -77,10 +77,10 @@ pub(super) fn environment(
 }
 
 impl Identity {
-    /// Makes the calling process this user for good; meant for the child after fork, which has one
-    /// thread only, so the calls that change one thread change the process.
+    /// Makes the calling process this user for good. It is meant for the child after fork: that has one thread, so
+    /// calls that change a thread change the process.
     pub(super) fn assume(&self) -> rustix::io::Result<()> {
-        // The groups first: without root's rights they could not be set any more.
+        // Groups come first: setting them needs root's rights.
         set_thread_groups(&self.groups)?;
         set_thread_gid(self.gid)?;
         set_thread_uid(self.uid)
@@ -108,7 +108,7 @@ fn parse_groups(numbers: &str) -> Option<Vec<u32>> {
     numbers.split_whitespace().map(|number| number.parse().ok()).collect()
 }
 
-/// The account's own group and those of group(5) that list it.
+/// The account's own group, and the groups of group(5) that list it.
 fn local_groups(group: &str, account: &Account) -> Vec<u32> {
     let mut groups = vec![account.gid];
     for line in group.lines() {
@@ -122,7 +122,7 @@ fn local_groups(group: &str, account: &Account) -> Vec<u32> {
     groups
 }
 
-/// What a program prints, if there is such a program and it succeeds.
+/// Output of a program; `None` if the program does not exist or fails.
 fn answer_of(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())

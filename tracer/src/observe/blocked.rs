@@ -1,5 +1,5 @@
-//! Threads that sleep in a call on a watched object: the writer before a full pipe, the reader that
-//! waits for something else.
+//! Threads that are blocked in a call on a watched object: a writer whose pipe is full, a reader that waits for
+//! something else.
 
 use std::path::PathBuf;
 
@@ -13,12 +13,12 @@ use tracer_core::{
 
 use super::identity::is_same_inode;
 
-/// Processes looked at; more are not, and then nothing is claimed about them.
+/// How many processes are checked at most. If there are more, no thread is reported.
 const MOST_PROCESSES: usize = 4096;
-/// Threads of one process looked at.
+/// How many threads of a process are checked at most.
 const MOST_THREADS: usize = 256;
 
-/// Every thread of a live process of the session that sleeps in a call.
+/// All threads of the session's live processes that are blocked in a call.
 #[must_use]
 pub fn blocked_threads(session: &Session) -> Vec<EventKind> {
     session
@@ -53,8 +53,7 @@ fn of_process(session: &Session, process: ProcessId) -> Vec<BlockedThread> {
         .collect()
 }
 
-/// What a call waits for, and on which fd (-1 for none), by its number for native programs
-/// (`syscall(2)`).
+/// What a call waits for, and on which fd (-1 for none), by the call's number in native programs (`syscall(2)`).
 fn call(number: i64, arguments: [u64; 6]) -> (BlockedCall, i32) {
     let fd = |at: usize| arguments.get(at).map_or(-1, |raw| *raw as i32);
     match number {
@@ -78,7 +77,7 @@ fn call(number: i64, arguments: [u64; 6]) -> (BlockedCall, i32) {
     }
 }
 
-/// The watched object behind an fd of a process, by inode and device.
+/// The watched object that an fd leads to, by inode and device.
 fn object(session: &Session, tgid: u32, fd: i32) -> Option<ObjectId> {
     let seen = stat(PathBuf::from(format!("/proc/{tgid}/fd/{fd}"))).ok()?;
     let first = ObjectId { ino: seen.st_ino, dev: 0, discriminator: 0 };
@@ -88,7 +87,7 @@ fn object(session: &Session, tgid: u32, fd: i32) -> Option<ObjectId> {
         .map(|(id, _)| *id)
         .take_while(|id| id.ino == seen.st_ino)
         .filter(|id| is_same_inode(id, seen.st_ino, seen.st_dev));
-    // Several terminals share the inode of /dev/ptmx: then it is not known which.
+    // Several terminals share the inode of /dev/ptmx, so the object would be ambiguous.
     match (same.next(), same.next()) {
         (Some(only), None) => Some(only),
         _ => None,

@@ -1,5 +1,5 @@
-//! Container engines' log files: how many bytes of output they hold of what was logged while the trace
-//! ran. Only the form is known that docker's `json-file` driver writes.
+//! Container engines' log files: how many bytes of output they hold of what was logged during the trace. The only
+//! known form is that of docker's `json-file` driver.
 
 use std::{
     fs::File,
@@ -16,14 +16,14 @@ use tracer_core::{
 
 use super::identity::is_same_inode;
 
-/// Bytes of one log that are read; nothing is said of a log that grew by more.
+/// How many bytes of one log are read at most. A log that grew by more is not reported.
 const MOST_BYTES: u64 = 256 << 20;
-/// Logs that are read.
+/// How many logs are read at most.
 const MOST_LOGS: usize = 64;
-/// Bytes read in one go.
+/// How many bytes are read at once.
 const CHUNK: usize = 64 << 10;
 
-/// One event for each log file of a container that is under watch.
+/// One event for each watched log file of a container.
 #[must_use]
 pub fn engine_logs(session: &Session) -> Vec<EventKind> {
     session
@@ -66,8 +66,8 @@ fn tally(object: &Object, size: u64) -> io::Result<Option<LogTally>> {
     }))
 }
 
-/// Opens a log only if its path leads to that very file: the path was chosen by a traced program, and
-/// what lies there now may be a FIFO, a device or a link.
+/// Opens a log, but only if its path still leads to that file. A traced program chose the path, and a FIFO, a device
+/// or a link may be there now.
 fn open_the_same(object: &Object) -> io::Result<Option<File>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let found = open(&object.path, flags, Mode::empty())?;

@@ -1,9 +1,9 @@
-//! Environment variables that change what programs print, or whom they ask.
+//! Environment variables that change what programs print, or which server they use.
 
 use tracer_common::id::ProcessId;
 use tracer_core::event::EventKind;
 
-/// The variables that a report shows. None of them carries a secret.
+/// The variables that a report shows. None of them has a secret.
 const TELLING: [&str; 14] = [
     "BUILDKIT_PROGRESS",
     "CI",
@@ -21,23 +21,23 @@ const TELLING: [&str; 14] = [
     "TERM",
 ];
 
-/// Bytes of a value that are kept: every finding about a process quotes it.
+/// How many bytes of a value are kept: every finding about a process quotes it.
 const LONGEST: usize = 1024;
 
-/// Those of a process that are set; `None` when it has ended already.
+/// The shown variables of a process; `None` if it has ended.
 #[must_use]
 pub fn environment(process: ProcessId) -> Option<EventKind> {
-    // Read whole and looked through once: a tree can have tens of thousands of processes.
+    // One read and one pass: a tree can have tens of thousands of processes.
     let raw = std::fs::read(format!("/proc/{}/environ", process.tgid)).ok()?;
     let mut variables: Vec<(String, String)> =
         raw.split(|byte| *byte == 0).filter_map(telling).collect();
-    // Of one that is set twice, the first is what `getenv` finds.
+    // If a variable is set twice, `getenv` returns the first value.
     variables.sort_by(|one, other| one.0.cmp(&other.0));
     variables.dedup_by(|later, first| later.0 == first.0);
     Some(EventKind::Environment { process, variables })
 }
 
-/// The variable, if it is one of those that are shown.
+/// The variable, if it is one that is shown.
 fn telling(raw: &[u8]) -> Option<(String, String)> {
     let at = raw.iter().position(|byte| *byte == b'=')?;
     let (name, value) = (raw.get(..at)?, raw.get(at + 1..)?);

@@ -1,4 +1,4 @@
-//! What became of the files that output went to: their size, or that they were rotated or removed.
+//! What happened to the files that output went to: their size, and whether they were rotated or removed.
 
 use std::{
     collections::BTreeMap,
@@ -16,10 +16,10 @@ use tracer_core::{
 
 use super::identity::{is_same_inode, kernel_dev};
 
-/// Files looked at.
+/// How many files are checked at most.
 const MOST_FILES: usize = 1024;
 
-/// One event for each file of which something is known.
+/// One event for each file that could be checked.
 #[must_use]
 pub fn files_now(session: &Session) -> Vec<EventKind> {
     let writers = writers(session);
@@ -38,7 +38,7 @@ pub fn files_now(session: &Session) -> Vec<EventKind> {
         .collect()
 }
 
-/// Who wrote to each object, in one pass over the ledger.
+/// The writers of each object, from one pass over the ledger.
 fn writers(session: &Session) -> BTreeMap<ObjectId, Vec<&Process>> {
     let mut writers: BTreeMap<ObjectId, Vec<&Process>> = BTreeMap::new();
     for key in session.ledger.keys().filter(|key| key.direction == WRITE) {
@@ -49,7 +49,8 @@ fn writers(session: &Session) -> BTreeMap<ObjectId, Vec<&Process>> {
     writers
 }
 
-/// `None` when it cannot be told: a file of another mount namespace whose processes have all ended.
+/// State and size of a file; `None` if it is unknown: a file of another mount namespace whose processes have all
+/// ended.
 fn file_now(object: &Object, writers: &[&Process]) -> Option<(FileNow, u64)> {
     let (path, is_certain) = path_now(object, writers);
     match fs::metadata(path) {
@@ -62,8 +63,8 @@ fn file_now(object: &Object, writers: &[&Process]) -> Option<(FileNow, u64)> {
     }
 }
 
-/// The path as a live writer sees it, else as tracer does. It is certain to mean the same when a
-/// writer's root was used, or when no writer lived in a pid namespace of its own.
+/// The path as a live writer sees it, else as tracer sees it. `true` if it certainly means the same file: a writer's
+/// root was used, or no writer was in another pid namespace.
 fn path_now(object: &Object, writers: &[&Process]) -> (PathBuf, bool) {
     let relative = Path::new(&object.path).strip_prefix("/").unwrap_or(Path::new(&object.path));
     for writer in writers.iter().filter(|writer| writer.end_ns.is_none()) {

@@ -14,12 +14,12 @@ use tracer_core::{
 
 use crate::sys::privileges::{self, Rights};
 
-/// Bytes read in one go.
+/// How many bytes are read at once.
 const CHUNK: usize = 64 << 10;
-/// Chunks of standard input that wait for the session.
+/// How many chunks of standard input can wait for the session.
 const WAITING: usize = 64;
 
-/// Bytes that are read at once of what is no file.
+/// How many bytes are read in one turn from what is no regular file.
 const AT_ONCE: u64 = 16 << 20;
 
 /// The logs of one run.
@@ -42,10 +42,10 @@ enum Source {
 }
 
 impl WorkerLogs {
-    /// Opens every log; `-` is standard input.
+    /// Opens every log. `-` is standard input.
     ///
     /// # Errors
-    /// The first path that cannot be opened, and why.
+    /// The first path that cannot be opened, and the system's error.
     pub fn open(paths: &[PathBuf]) -> Result<Self, (PathBuf, io::Error)> {
         let logs = paths
             .iter()
@@ -62,7 +62,7 @@ impl WorkerLogs {
         Ok(Self { logs, trace_began_unix_ns: i64::MIN / 2 })
     }
 
-    /// Whether there is any.
+    /// Whether there are logs.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.logs.is_empty()
@@ -73,7 +73,7 @@ impl WorkerLogs {
         self.trace_began_unix_ns = unix_ns;
     }
 
-    /// Reads what has been written since the last time.
+    /// Reads what was written since the last call.
     pub fn follow(&mut self) {
         for log in &mut self.logs {
             let (reader, tally) = (&mut log.reader, &mut log.tally);
@@ -85,13 +85,13 @@ impl WorkerLogs {
         }
     }
 
-    /// Reads the rest; what the logs say, and how well they could be read.
+    /// Reads the rest. Returns what the logs say, and how much of them could be read.
     #[must_use]
     pub fn finish(mut self) -> Vec<EventKind> {
         self.follow();
         let mut seen = Vec::new();
         for mut log in self.logs {
-            // A file may still be written to: half a number at its end is no number.
+            // A file may still be written to, so half a number at its end is ignored.
             if log.source.has_ended() {
                 log.tally.add(log.reader.finish(), self.trace_began_unix_ns);
             }
@@ -114,7 +114,7 @@ fn open(path: &Path) -> io::Result<Source> {
     Ok(Source::File { file: open_log(path)?, path: path.to_owned(), read: 0 })
 }
 
-/// Opens without waiting: what lies at the path now may be a FIFO that nobody writes to.
+/// Opens without waiting: a FIFO without a writer may be at the path now.
 fn open_log(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
@@ -124,7 +124,7 @@ fn open_log(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Standard input is read by a thread, because a read of it may wait for ever.
+/// A thread reads standard input, because a read may wait for ever.
 fn stdin() -> io::Result<Source> {
     let (send, chunks) = sync_channel(WAITING);
     privileges::spawn("log-stdin", Rights::None, move || {
@@ -158,7 +158,7 @@ impl Source {
                 let is_file = file.metadata()?.is_file();
                 let most = if is_file { u64::MAX } else { AT_ONCE };
                 let begin = *read;
-                // What has no end must not keep the trace waiting.
+                // An endless file must not block the trace.
                 while *read - begin < most {
                     let length = match file.read(&mut buffer) {
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -180,7 +180,7 @@ impl Source {
     }
 }
 
-/// Begins anew where the log was cut, and goes on in the new file where it was replaced.
+/// Starts at the beginning if the log was truncated, and opens the new file if it was replaced.
 fn reopen_if_rotated(file: &mut File, path: &Path, read: &mut u64) -> io::Result<()> {
     use std::os::unix::fs::MetadataExt as _;
     let open = file.metadata()?;

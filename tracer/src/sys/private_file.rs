@@ -1,9 +1,9 @@
-//! Where the user's files are put: mode 0600, and never where somebody else leads.
+//! Opens the user's files for writing: with mode 0600, and never through another user's link.
 //!
-//! In a directory that anybody may write to, such as /tmp, another user can put a symbolic link, a file
-//! of their own or a further name of someone's file in the way. Linux can refuse those
-//! (`fs.protected_symlinks`, `protected_regular`, `protected_hardlinks`), but need not be told to; so tracer
-//! walks the path itself, step by step and by descriptor, and refuses them everywhere.
+//! In a directory that all users may write to, such as /tmp, another user can place a symbolic link, a file of their
+//! own, or a second name of another file. Linux can refuse those (`fs.protected_symlinks`, `protected_regular`,
+//! `protected_hardlinks`), but the settings may be off. So tracer walks the path itself, directory by directory and
+//! by descriptor, and refuses them everywhere.
 
 use std::{
     collections::VecDeque,
@@ -23,20 +23,20 @@ use rustix::{
     process::geteuid,
 };
 
-/// Links that are followed before a path counts as a loop, as in the kernel (`MAXSYMLINKS`).
+/// How many links are followed before a path counts as a loop, as in the kernel (`MAXSYMLINKS`).
 const MOST_LINKS: u32 = 40;
-/// For the owner only.
+/// Mode 0600.
 const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
-/// Everybody may write to a directory.
+/// Mode bit: all users may write.
 const BY_ANYBODY: u32 = Mode::WOTH.bits();
 
 /// Why a path is not used.
 #[derive(Debug, thiserror::Error)]
 pub enum PlaceError {
-    /// The file itself is a link.
+    /// The path is a symbolic link.
     #[error("it is a symbolic link: name the file itself")]
     Symlink,
-    /// A link on the way, in a directory that anybody may write to.
+    /// The path leads through another user's link, in a directory that all users may write to.
     #[error(
         "{} is a symbolic link of uid {owner} in a directory that anybody may write to: name the place itself",
         link.display()
@@ -44,23 +44,23 @@ pub enum PlaceError {
     ForeignLink {
         /// The link.
         link: PathBuf,
-        /// Whose it is.
+        /// Uid of its owner.
         owner: u32,
     },
-    /// Somebody else's file, in such a directory.
+    /// The file belongs to another user, and is in such a directory.
     #[error(
         "it belongs to uid {owner}, in a directory that anybody may write to: remove it or name another"
     )]
     ForeignFile {
-        /// Whose it is.
+        /// Uid of its owner.
         owner: u32,
     },
-    /// A file with a second name, which somebody else may have given it.
+    /// The file has a second name, which another user may have given it.
     #[error(
         "it has another name as well, in a directory that anybody may write to: remove it or name another"
     )]
     SecondName,
-    /// The system's words.
+    /// An error of the system.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -80,7 +80,7 @@ impl From<PlaceError> for io::Error {
     }
 }
 
-/// The directory that a path's last name is in, and that name.
+/// The directory of a path's last name, and that name.
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) directory: OwnedFd,
@@ -91,12 +91,12 @@ impl Place {
     /// Walks a path up to its last name, which need not exist.
     ///
     /// # Errors
-    /// [`PlaceError`] when it leads through somebody else's link, or nowhere.
+    /// [`PlaceError`] if the path leads through another user's link, or if a directory does not exist.
     pub(crate) fn find(path: &Path) -> Result<Self, PlaceError> {
         if path.as_os_str().is_empty() {
             return Err(Errno::NOENT.into());
         }
-        // What ends in dots, or is the root, is there and has no name of its own.
+        // A path that ends in dots, or the root, is a directory and has no last name.
         let (directory, name) = match (path.parent(), path.file_name()) {
             (Some(parent), Some(name)) => (parent, name),
             _ => (path, OsStr::new(".")),
@@ -104,8 +104,8 @@ impl Place {
         Ok(Self { directory: Walk::start(directory)?.finish()?, name: name.to_owned() })
     }
 
-    /// Refuses what somebody else may have put there: a file or FIFO, in a directory that anybody may write
-    /// to, which is another one's or has another name.
+    /// Refuses a file or FIFO that another user may have placed: it is in a directory that all users may write to,
+    /// and it belongs to another user or has a second name.
     fn check(&self, found: &Stat) -> Result<(), PlaceError> {
         let kind = FileType::from_raw_mode(found.st_mode);
         if !matches!(kind, FileType::RegularFile | FileType::Fifo) {
@@ -125,16 +125,16 @@ impl Place {
     }
 }
 
-/// Opens a file of the user for writing, made with mode 0600 or brought to it; its content is kept.
+/// Opens a file of the user for writing. Creates it with mode 0600, or sets that mode. Keeps its content.
 ///
 /// # Errors
-/// [`PlaceError`] when it is, or is reached through, what somebody else may have put there.
+/// [`PlaceError`] if another user may have placed the file, or a link on its path.
 pub(crate) fn open(path: &Path) -> Result<File, PlaceError> {
     if path.as_os_str().as_bytes().ends_with(b"/") {
         return Err(Errno::ISDIR.into());
     }
     let place = Place::find(path)?;
-    // NONBLOCK: a FIFO without a reader refuses at once instead of hanging.
+    // NONBLOCK: opening a FIFO without a reader fails instead of waiting.
     let flags = OFlags::WRONLY
         | OFlags::CREATE
         | OFlags::NOFOLLOW
@@ -153,7 +153,7 @@ pub(crate) fn open(path: &Path) -> Result<File, PlaceError> {
     Ok(file)
 }
 
-/// A link in a directory like /tmp is not even a link to the kernel there: it says EACCES.
+/// The error for a link in a directory such as /tmp: the kernel itself only says EACCES.
 fn explain(place: &Place, error: Errno) -> PlaceError {
     let Ok(found) = sys::statat(&place.directory, &place.name, AtFlags::SYMLINK_NOFOLLOW) else {
         return error.into();
@@ -164,12 +164,12 @@ fn explain(place: &Place, error: Errno) -> PlaceError {
     place.check(&found).err().unwrap_or_else(|| error.into())
 }
 
-/// Whether anybody may put something into a directory.
+/// Whether all users may create files in a directory.
 fn is_shared(directory: &Stat) -> bool {
     directory.st_mode & BY_ANYBODY != 0
 }
 
-/// Whether what is in a directory belongs neither to this user nor to the directory's.
+/// Whether a file belongs neither to this user nor to the owner of its directory.
 fn is_foreign(found: &Stat, directory: &Stat) -> bool {
     ![geteuid().as_raw(), directory.st_uid].contains(&found.st_uid)
 }
@@ -177,7 +177,7 @@ fn is_foreign(found: &Stat, directory: &Stat) -> bool {
 /// A path that is walked directory by directory.
 struct Walk {
     at: OwnedFd,
-    /// Where that is, for messages.
+    /// Path of that directory, for messages.
     path: PathBuf,
     rest: VecDeque<OsString>,
     links: u32,
@@ -235,7 +235,7 @@ impl Walk {
         if self.links > MOST_LINKS {
             return Err(Errno::LOOP.into());
         }
-        // The kernel's own links, such as /proc/self/cwd, lead where their text does not.
+        // The text of the kernel's own links, such as /proc/self/cwd, is not where they lead.
         if sys::fstatfs(&self.at)?.f_type == PROC_SUPER_MAGIC {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             self.at = sys::openat(&self.at, name, flags, Mode::empty())?;

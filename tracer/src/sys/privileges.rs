@@ -1,9 +1,9 @@
-//! Capabilities: what a trace needs once it is attached, and how everything else is given up.
+//! Capabilities: what a trace needs after the attach, and how it gives up the others.
 //!
-//! Loading programs and opening the user's files takes root's rights; what comes after takes three of
-//! them. They belong to threads, not to the process: threads that run on beside the trace give theirs up
-//! before they do anything ([`spawn`]), and the main thread, of which any other is born, keeps only what
-//! is in [`names_kept`]. The traced command is forked before all that and keeps what it had.
+//! Loading programs and opening the user's files takes root's rights. What comes after takes three of them.
+//! Capabilities belong to threads and not to the process. Threads beside the trace give theirs up before they do
+//! anything else ([`spawn`]). The main thread, from which other threads inherit, keeps only [`names_kept`]. The
+//! traced command is forked before and keeps its capabilities.
 
 use std::{
     io,
@@ -19,22 +19,22 @@ use rustix::{
     },
 };
 
-/// A capability that outlives the attaching.
+/// A capability that a trace needs after the attach.
 #[derive(Clone, Copy, Debug)]
 struct Need {
-    /// What it is called in `capabilities(7)`.
+    /// Its name in `capabilities(7)`.
     name: &'static str,
     capability: CapabilitySet,
-    /// The stronger one that does as well, for who has only that.
+    /// A stronger capability that is enough as well, for a process that has only that one.
     stand_in: Option<(&'static str, CapabilitySet)>,
 }
 
 /// A capability and its name.
 type Named = (&'static str, CapabilitySet);
 
-/// What every trace needs to its end.
+/// What every trace needs until its end.
 const NEEDS: [Need; 3] = [
-    // To read the tables.
+    // To read the maps.
     Need {
         name: "CAP_BPF",
         capability: CapabilitySet::BPF,
@@ -44,7 +44,7 @@ const NEEDS: [Need; 3] = [
     LOOK[1],
 ];
 
-/// What it takes to look at other users' processes and files.
+/// To look at other users' processes and files.
 const LOOK: [Need; 2] = [
     Need {
         name: "CAP_DAC_READ_SEARCH",
@@ -54,10 +54,10 @@ const LOOK: [Need; 2] = [
     Need { name: "CAP_SYS_PTRACE", capability: CapabilitySet::SYS_PTRACE, stand_in: None },
 ];
 
-/// To end a command of another user when it cannot be started.
+/// To end a command of another user that cannot be started.
 const END_IT: Need = Need { name: "CAP_KILL", capability: CapabilitySet::KILL, stand_in: None };
 
-/// What is kept out of what there is.
+/// The capabilities to keep, out of the permitted ones.
 fn kept<'a>(permitted: CapabilitySet, needs: impl IntoIterator<Item = &'a Need>) -> Vec<Named> {
     let of = |need: &Need| match need.stand_in {
         _ if permitted.contains(need.capability) => Some((need.name, need.capability)),
@@ -71,14 +71,14 @@ fn sum(kept: &[Named]) -> CapabilitySet {
     kept.iter().map(|(_, capability)| *capability).collect()
 }
 
-/// The names of what a thread with these permitted capabilities keeps when a trace is attached.
+/// Names of the capabilities that a thread with these permitted capabilities keeps after the attach.
 #[must_use]
 pub fn names_kept(permitted: u64) -> Vec<&'static str> {
     let kept = kept(CapabilitySet::from_bits_retain(permitted), &NEEDS);
     kept.into_iter().map(|(name, _)| name).collect()
 }
 
-/// The capabilities of the main thread between attaching and giving up: laid aside, not gone.
+/// The main thread's capabilities between the attach and giving up: no longer effective, but still permitted.
 #[derive(Debug)]
 pub struct Privileges {
     before: CapabilitySets,
@@ -86,10 +86,10 @@ pub struct Privileges {
 }
 
 impl Privileges {
-    /// Goes on with what is to be kept, in such a way that [`Self::resume`] is possible.
+    /// Continues with the capabilities that are kept. [`Self::resume`] can undo this.
     ///
     /// # Errors
-    /// When the system does not let a thread lower its capabilities, as some sandboxes do.
+    /// An error if the system does not let a thread lower its capabilities, as some sandboxes do.
     pub fn lay_aside(as_another_user: bool) -> io::Result<Self> {
         let before = capabilities(None)?;
         let of_user = as_another_user.then_some(&END_IT);
@@ -98,7 +98,7 @@ impl Privileges {
         Ok(Self { before, kept })
     }
 
-    /// Takes everything up again, for a kernel that asks for more.
+    /// Makes all capabilities effective again, for a kernel that needs more of them.
     ///
     /// # Errors
     /// As [`Self::lay_aside`].
@@ -106,8 +106,8 @@ impl Privileges {
         Ok(set_capabilities(None, self.before)?)
     }
 
-    /// Gives up the rest for good, for this thread and those that it will start. Returns the names of
-    /// what is left.
+    /// Gives up the other capabilities for good, for this thread and the threads that it will start. Returns the
+    /// names of the kept ones.
     ///
     /// # Errors
     /// As [`Self::lay_aside`].
@@ -117,20 +117,20 @@ impl Privileges {
     }
 }
 
-/// What a thread beside the trace may do.
+/// The capabilities of a thread beside the trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rights {
-    /// Nothing that another program of the user may not.
+    /// None.
     None,
-    /// Look at other users' processes and files.
+    /// To look at other users' processes and files.
     Look,
 }
 
-/// Starts a thread that has no capabilities but these, and has given up the others when this returns:
-/// for what handles the traced programs' bytes.
+/// Starts a thread that has only these capabilities. It has given up the others when this returns. For threads that
+/// handle bytes of traced programs.
 ///
 /// # Errors
-/// When there is no thread to be had. One that has to keep its capabilities is no error.
+/// An error if no thread can be started. A thread that cannot give up its capabilities is no error.
 pub fn spawn<T: Send + 'static>(
     name: &str,
     rights: Rights,
@@ -138,7 +138,7 @@ pub fn spawn<T: Send + 'static>(
 ) -> io::Result<JoinHandle<T>> {
     let (report, reported) = sync_channel(1);
     let thread = Builder::new().name(name.to_owned()).spawn(move || {
-        // The one who waits is there until it has an answer.
+        // The receiver lives until it has an answer.
         let _ = report.send(rights.take());
         work()
     })?;
@@ -158,7 +158,7 @@ impl Rights {
     }
 }
 
-/// Leaves this thread with these capabilities, no way to others, and none for what it may execute.
+/// Reduces this thread to these capabilities. It can get no others back, and has none for programs that it executes.
 fn reduce_to(kept: CapabilitySet) -> io::Result<()> {
     let before = capabilities(None)?;
     if before.permitted.contains(CapabilitySet::SETPCAP) {
@@ -177,7 +177,7 @@ fn empty_bounding_set() -> io::Result<()> {
     for number in 0..u64::BITS {
         match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)) {
             Ok(()) => {}
-            // The kernel knows no more of them.
+            // The kernel has no capability with a higher number.
             Err(Errno::INVAL) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
@@ -210,7 +210,7 @@ mod tests {
         assert!(names_kept(0).is_empty());
     }
 
-    /// The lines of this thread's status that say what it may.
+    /// The lines of this thread's status that list its capabilities.
     fn own_rights() -> Vec<String> {
         let status = fs::read_to_string("/proc/thread-self/status").unwrap();
         let lines = status.lines();
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(rights.last().unwrap(), "NoNewPrivs: 1");
     }
 
-    /// In a thread of its own, since there is no way back.
+    /// Runs in a thread of its own, because the thread cannot get its capabilities back.
     #[test]
     fn what_is_laid_aside_comes_back_and_what_is_given_up_does_not() {
         let work = || {

@@ -1,4 +1,4 @@
-//! Traps laid in directories that anybody may write to, and paths that are harmless.
+//! Traps in directories that all users may write to, and paths that are harmless.
 
 use std::{
     fs,
@@ -11,14 +11,14 @@ use super::*;
 
 const SOMEBODY: Option<u32> = Some(65_534);
 
-/// A directory that anybody may write to, like /tmp.
+/// A directory that all users may write to, like /tmp.
 fn shared() -> TempDir {
     let directory = tempdir().unwrap();
     fs::set_permissions(directory.path(), Permissions::from_mode(0o1777)).unwrap();
     directory
 }
 
-/// Only root can give a file to somebody else.
+/// Only root can give a file to another user.
 fn is_root() -> bool {
     geteuid().is_root()
 }
@@ -71,12 +71,12 @@ fn a_link_on_the_way_is_followed_unless_it_may_be_a_trap() {
     let said = refusal(&link.join("two"));
     assert!(said.contains("link of uid 65534") && said.contains("/link is a"), "{said}");
     assert!(!aim.path().join("two").exists());
-    // Nor through a harmless link to that one.
+    // A harmless link to that link is refused as well.
     let private = tempdir().unwrap();
     symlink(&link, private.path().join("first")).unwrap();
     assert!(refusal(&private.path().join("first/three")).contains("uid 65534"));
     assert!(!aim.path().join("three").exists());
-    // In a directory where only its owner could put it, it is as good as any.
+    // In a directory to which only its owner may write, the file is accepted.
     fs::set_permissions(shared.path(), Permissions::from_mode(0o755)).unwrap();
     open(&link.join("four")).unwrap();
 }
@@ -133,7 +133,7 @@ fn files_of_others_and_second_names_are_refused_where_anybody_could_put_them() {
     let mode = fs::metadata(&theirs).unwrap().mode();
     assert!(refusal(&theirs).starts_with("it belongs to uid 65534"));
     assert_eq!(fs::metadata(&theirs).unwrap().mode(), mode, "it was changed");
-    // As with fs.protected_regular: whoever the directory belongs to may.
+    // As with fs.protected_regular, a file of the directory's owner is accepted.
     chown(directory.path(), SOMEBODY, None).unwrap();
     open(&theirs).unwrap();
     chown(directory.path(), Some(0), None).unwrap();
