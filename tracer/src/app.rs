@@ -227,8 +227,8 @@ fn announce(settings: &Settings, target: &session::Target) {
 fn unused(settings: &Settings) -> Unused {
     let reads_log = settings.worker_logs.iter().any(|path| path.as_os_str() == "-");
     let shows = settings.capture.as_ref().is_some_and(|capture| capture.show);
-    let tells = shows || settings.live == Some(true) || !settings.quiet;
-    Unused { stdin: !reads_log, stdout: settings.output.is_some(), stderr: !tells }
+    let uses_stderr = shows || settings.live == Some(true) || !settings.quiet;
+    Unused { stdin: !reads_log, stdout: settings.output.is_some(), stderr: !uses_stderr }
 }
 
 /// Nanoseconds since boot, on the clock of the eBPF programs' time stamps.

@@ -1,4 +1,4 @@
-//! The command line: what was typed, and what it means.
+//! The command line: its arguments, and their meaning as [`Settings`].
 
 mod capture;
 mod report;
@@ -236,16 +236,16 @@ impl From<Color> for ColorChoice {
 }
 
 impl Cli {
-    /// How much log was asked for: -1 for `--quiet`, else the number of `-v`.
+    /// The log level: -1 for `--quiet`, else the number of `-v`.
     #[must_use]
     pub fn verbosity(&self) -> i8 {
         if self.output.quiet { -1 } else { i8::try_from(self.output.verbose).unwrap_or(i8::MAX) }
     }
 
-    /// What was typed, as a run.
+    /// The settings of a trace.
     ///
     /// # Errors
-    /// A sentence for the user when no target was named.
+    /// A sentence for the user, for example if no target was named.
     pub fn into_settings(self) -> Result<Settings, String> {
         let verbose = self.output.verbose;
         if self.output.record.is_some() && self.output.record == self.output.output {

@@ -1,8 +1,8 @@
-//! Shows a finished report: for people, or for scripts.
+//! Renders a finished report as text, JSON or NDJSON.
 //!
-//! Renderers read [`Report`] and nothing else: no clock, no `/proc`, no maps. Whatever a report
-//! quotes from traced programs (arguments, names, paths) is hostile until it went through
-//! [`tracer_core::text::escape`]; on the human side [`text`] does that to everything, so that nobody can forget it.
+//! Renderers read a [`Report`] and nothing else: no clock, no `/proc`, no maps. Text from traced programs (arguments,
+//! names, paths) is hostile until [`tracer_core::text::escape`] has escaped it. In human output [`text`] escapes
+//! everything.
 
 mod command;
 mod doctor;
@@ -27,30 +27,30 @@ pub use self::{
 };
 use tracer_core::report::Report;
 
-/// In which form a report is written.
+/// Format of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Text for a person, the verdict first.
+    /// Text for a person. The verdict comes first.
     Human,
     /// One indented JSON document, `tracer.report/1`.
     Json,
-    /// The same facts, one JSON object on each line.
+    /// The same facts as one JSON object on each line.
     Ndjson,
 }
 
-/// What the place can show that human text is written to.
+/// What the destination of human text can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
     /// Whether colours and bold may be used.
     pub color: bool,
-    /// Columns of a line; fewer than 40 count as 40.
+    /// Width of a line in columns. Less than 40 counts as 40.
     pub width: usize,
 }
 
-/// Writes a report. `style` is for [`Format::Human`] only.
+/// Writes a report. `style` applies to [`Format::Human`] only.
 ///
 /// # Errors
-/// Whatever `out` answers; [`io::ErrorKind::BrokenPipe`] when its reader is gone.
+/// Errors of `out`; [`io::ErrorKind::BrokenPipe`] if its reader is gone.
 pub fn write(
     report: &Report,
     format: Format,

@@ -1,7 +1,7 @@
-//! Turns what the user named into what the kernel side can match on.
+//! Resolves what the user named to what the eBPF programs can match.
 //!
-//! A name (pid, cgroup path, container) goes in; processes pinned by pidfd or a cgroup id come out.
-//! Nothing here attaches, follows descendants or prints.
+//! A name (pid, cgroup path, container) becomes processes that are pinned by pidfd, or a cgroup id. Nothing here
+//! attaches, follows descendants or prints.
 
 pub mod cgroup;
 pub mod container;
@@ -18,43 +18,43 @@ pub use error::TargetError;
 pub use hierarchy::Hierarchy;
 pub use process::PinnedProcess;
 
-/// What was typed.
+/// The target as the user named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Processes by id, each with its descendants.
     Pids(Vec<u32>),
     /// A cgroup directory, absolute or relative to the root of the cgroup hierarchy.
     Cgroup(PathBuf),
-    /// A container by name, id or beginning of its id.
+    /// A container by its name, its id, or the beginning of its id.
     Container(String),
 }
 
-/// What the kernel side matches on.
+/// What the eBPF programs match.
 #[derive(Debug)]
 pub enum Target {
-    /// These processes and what descends from them.
+    /// These processes and their descendants.
     Processes(Vec<PinnedProcess>),
-    /// Whatever runs in this cgroup or below it.
+    /// All processes in this cgroup or below it.
     Cgroup(CgroupTarget),
 }
 
-/// The directories that are read, so that tests can lay out their own machine.
+/// The directories that are read. Tests use their own.
 #[derive(Clone, Debug)]
 pub struct Roots {
     /// procfs, normally `/proc`.
     pub proc: PathBuf,
     /// Where the cgroup hierarchies are mounted, normally `/sys/fs/cgroup`.
     pub cgroup: PathBuf,
-    /// Runtime state and sockets of the container engines, normally `/run`.
+    /// Run-time state and sockets of container engines, normally `/run`.
     pub run: PathBuf,
-    /// Persistent state of the container engines, normally `/var/lib`.
+    /// Persistent state of container engines, normally `/var/lib`.
     pub var_lib: PathBuf,
     /// The value of `DOCKER_HOST`, if set.
     pub docker_host: Option<String>,
 }
 
 impl Roots {
-    /// The directories of the machine this runs on.
+    /// The directories of the machine that this process runs on.
     pub fn host() -> Self {
         Self {
             proc: PathBuf::from("/proc"),
@@ -66,16 +66,16 @@ impl Roots {
     }
 }
 
-/// Finds what was named on this machine.
+/// Finds the target on this machine.
 ///
 /// # Errors
 ///
-/// Each [`TargetError`] names what was looked for and what to do about it.
+/// A [`TargetError`] with what was looked for, and what to do about it.
 pub fn resolve(request: &Request) -> Result<Target, TargetError> {
     resolve_in(&Roots::host(), request)
 }
 
-/// Finds what was named below the given directories.
+/// Finds the target below the given directories.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! `tracer report` on files that somebody made up: little memory, an end, and one harmless sentence.
+//! `tracer report` on forged files: takes little memory, ends, and prints one harmless sentence.
 
 #![allow(clippy::unwrap_used, reason = "everything here is a test")]
 
@@ -15,10 +15,10 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Memory that every report here may take, in KiB: address space, so code and stacks as well. The machine's
-/// memory is not asked: half of this is what a session may take.
+/// Limit of the address space for every report here, in KiB. It includes code and stacks. A session may take half of
+/// it.
 const ADDRESS_SPACE: u64 = 1 << 20;
-/// No report here takes a tenth of that.
+/// A report here takes less than a tenth of this time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The first line of a real session.
@@ -28,7 +28,7 @@ fn header() -> String {
     text.lines().next().unwrap().to_owned() + "\n"
 }
 
-/// `tracer report` under a limit of memory.
+/// `tracer report` with limited memory.
 fn report(arguments: &[&str]) -> Command {
     let mut command = Command::new("sh");
     let line = format!("ulimit -v {ADDRESS_SPACE}; ulimit -c 0; exec \"$0\" report \"$@\"");
@@ -38,7 +38,7 @@ fn report(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs it to its end, which comes.
+/// Runs a command to its end, within [`PATIENCE`].
 fn output(command: &mut Command) -> Output {
     let child = command.spawn().unwrap();
     let pid = child.id().to_string();
@@ -59,7 +59,7 @@ fn output(command: &mut Command) -> Output {
 
 const TIMED_OUT: std::sync::mpsc::RecvTimeoutError = std::sync::mpsc::RecvTimeoutError::Timeout;
 
-/// Nothing but text and line ends.
+/// Checks that output has only text and line ends.
 fn check_harmless(bytes: &[u8]) -> String {
     let text = String::from_utf8(bytes.to_vec()).unwrap();
     let harm = text.chars().find(|&character| character != '\n' && character.is_control());
@@ -68,7 +68,7 @@ fn check_harmless(bytes: &[u8]) -> String {
     text
 }
 
-/// A file that is reported although something is wrong with it: valid JSON, and what is said about it.
+/// Reports a file that has something wrong with it: returns the JSON document and the message.
 fn reported(path: &Path) -> (Value, String) {
     let output = output(&mut report(&[path.to_str().unwrap(), "--format", "json"]));
     let said = check_harmless(&output.stderr);
@@ -76,7 +76,7 @@ fn reported(path: &Path) -> (Value, String) {
     (serde_json::from_str(&check_harmless(&output.stdout)).unwrap(), said)
 }
 
-/// A file that holds no session: exit code 3 and one sentence.
+/// Reports a file without a session: exit code 3. Returns the sentence.
 fn refused(command: &mut Command) -> String {
     let output = output(command);
     let said = check_harmless(&output.stderr);
@@ -104,7 +104,7 @@ fn a_stream_of_processes_without_end_is_cut_where_memory_ends() {
     let mut child = report(&["-", "--format", "ndjson"]).stdin(Stdio::piped()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
     let writer = thread::spawn(move || {
-        // Until the tracer has had enough.
+        // Writes until tracer stops reading.
         let mut sent = input.write_all(header().as_bytes());
         let mut pid = 1;
         while sent.is_ok() {
@@ -141,7 +141,7 @@ fn a_command_line_that_many_inherit_is_held_once() {
         )
         .unwrap();
     }
-    // Three gigabytes, if each had its own. People are shown little of them.
+    // Three gigabytes, if each process had its own copy. The report shows little of them.
     let path = file(&folder, text);
     let output = output(&mut report(&[path.to_str().unwrap()]));
     let said = check_harmless(&output.stderr);
@@ -200,7 +200,7 @@ fn chains_circles_and_repeated_looks_take_little_time() {
     let folder = tempfile::tempdir().unwrap();
     let mut text = String::new();
     for pid in 1..20_000 {
-        // Each the child of the next one, and the last one that of the first.
+        // Each process is the child of the next one, and the last one is the child of the first.
         let next = pid % 19_999 + 1;
         writeln!(
             text,
@@ -251,7 +251,7 @@ fn names_of_files_and_options_do_nothing_to_a_terminal() {
     let path = folder.path().join("a\u{1b}[2J\u{202e}\nb.session");
     let missing = report(&[path.to_str().unwrap()]).stdout(Stdio::null()).output().unwrap();
     assert!(check_harmless(&missing.stderr).contains(r"a\x1b[2J\u{202e}\nb.session"));
-    // Cut, so that a warning names it.
+    // The file is cut, so that a warning names it.
     fs::write(&path, header() + &image(7, &["\u{1b}[2J\u{202e}".to_owned()]) + "{").unwrap();
     let (_, said) = reported(&path);
     assert!(said.contains(r"a\x1b[2J\u{202e}\nb.session stops before"), "{said}");

@@ -1,4 +1,4 @@
-//! libFuzzer's way in to [`tracer_fuzz::session`].
+//! Entry point of libFuzzer for [`tracer_fuzz::session`].
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| tracer_fuzz::session::check(input));

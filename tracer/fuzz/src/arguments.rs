@@ -1,4 +1,4 @@
-//! The command line: settings, or one sentence.
+//! The command line: gives settings, or one sentence.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -10,7 +10,7 @@ use tracer::cli::{self, Action, Cli};
 
 use crate::oracle::check_sentence;
 
-/// Any bytes as the arguments of `tracer`, each ended by NUL.
+/// Takes any bytes as the arguments of `tracer`, each ended by NUL.
 pub fn check(input: &[u8]) {
     let words = input.split(|byte| *byte == 0).map(|word| OsStr::from_bytes(word).to_owned());
     let line = std::iter::once(OsString::from("tracer")).chain(words);

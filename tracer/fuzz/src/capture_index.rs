@@ -1,4 +1,4 @@
-//! The index of a capture folder (`tracer report DIR`): a sentence, or sums and pieces that can be true.
+//! The index of a capture folder (`tracer report DIR`): gives a sentence, or possible sums and pieces.
 
 use bytes::Bytes;
 use tracer_core::{
@@ -14,10 +14,10 @@ use tracer_core::{
 
 use crate::oracle::{check_report, check_sentence};
 
-/// A session in which every want is about something.
+/// A session with losses of which the output can be recovered.
 const SESSION: &[u8] = include_bytes!("../../../tests/sessions/unread.session");
 
-/// Any bytes as an index.
+/// Takes any bytes as an index.
 pub fn check(input: &[u8]) {
     let reader = match Reader::new(input) {
         Ok(reader) => reader,
@@ -64,7 +64,7 @@ fn bytes_of(part: &Part) -> Option<u64> {
     }
 }
 
-/// What could be asked about the streams of an index.
+/// Questions about the streams of an index.
 fn wants(lines: &[Line]) -> Vec<Want> {
     let declared = lines.iter().filter_map(|line| match line {
         Line::Stream(declared) => Some(declared),
@@ -88,8 +88,8 @@ fn wants(lines: &[Line]) -> Vec<Want> {
         .collect()
 }
 
-/// A file that holds what its offset says, some of which harms a terminal; too large a piece is refused, as by
-/// a file that does not have it.
+/// A file whose content follows from the offset, some of it harmful to a terminal. A piece that is too large is
+/// refused, as if the file did not have it.
 fn some_bytes(piece: &Piece) -> Option<Bytes> {
     let length = usize::try_from(piece.length).ok().filter(|length| *length <= 128 << 10)?;
     let pattern = b"token=1 \x1b[2J\xff\xe2\x80\xae\r\n".iter();

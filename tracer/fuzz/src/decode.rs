@@ -1,5 +1,5 @@
-//! Records of the rings: an event or a piece of output that is what stands in the record, or a named error;
-//! and whatever they say, what is shown of it is harmless.
+//! Records of the rings: give an event or a chunk with the values of the record, or a named error. What is shown of
+//! them is harmless.
 
 use bytes::Bytes;
 use tracer::render::{Show, Style};
@@ -17,7 +17,7 @@ use crate::{
     oracle::{check_report, check_sentence, harmless},
 };
 
-/// Any bytes as records, each behind its length in two bytes.
+/// Takes any bytes as records, each after its length in two bytes.
 pub fn check(input: &[u8]) {
     let mut session = Session::default();
     let mut views = [None, Some(())].map(|hides| {
@@ -46,7 +46,7 @@ pub fn check(input: &[u8]) {
     check_report(&report::build(&session, target, start, &[1, 2]).0);
 }
 
-/// One record: what was decoded is true, and what was not has a reason that is.
+/// Decodes one record, and checks the event or the error.
 fn event(record: &[u8]) -> Result<Event, DecodeError> {
     let decoded = event::decode(record);
     match &decoded {

@@ -1,4 +1,4 @@
-//! Records written by the offsets of the layouts that both sides share: by nothing that decoding uses.
+//! Checks decoded records against the offsets of the shared layouts. Uses nothing that decoding uses.
 
 use std::mem::offset_of;
 
@@ -14,7 +14,7 @@ use tracer_core::{
     event::{Event, EventKind, Exit, Image},
 };
 
-/// A record, and where in it the next struct is.
+/// A record, and the position of the next struct in it.
 struct At<'a> {
     record: &'a [u8],
     base: usize,
@@ -100,14 +100,14 @@ impl<'a> At<'a> {
     }
 }
 
-/// The text behind a payload, as long as the header says.
+/// The text after a payload, as long as the header says.
 fn text<T>(record: &[u8]) -> &[u8] {
     let at = At { record, base: 0 };
     let start = size_of::<Header>() + size_of::<T>();
     &record[start..start + at.u32(offset_of!(Header, text_len)) as usize]
 }
 
-/// What was decoded is what stands in the record.
+/// Checks that an event has the values of its record.
 pub(crate) fn check_event(record: &[u8], event: &Event) {
     let head = At { record, base: 0 };
     assert_eq!(event.time_ns, head.u64(offset_of!(Header, time_ns)));
@@ -228,7 +228,7 @@ fn check_object(at: &At<'_>, object: &layout::Object) {
     }
 }
 
-/// A piece of captured output is what stands in the record.
+/// Checks that a chunk has the values of its record.
 pub(crate) fn check_chunk(record: &[u8], chunk: &Chunk) {
     let at = At::payload(record);
     assert_eq!(chunk.key, at.key(offset_of!(captured::Chunk, key)));

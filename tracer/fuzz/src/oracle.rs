@@ -1,13 +1,13 @@
-//! What everything has to be that leaves tracer: text that does nothing to a terminal, and JSON.
+//! What must hold for everything that tracer prints: text that does nothing to a terminal, and valid JSON.
 
 use serde_json::Value;
 use tracer::render::{self, Format, Style};
 use tracer_core::{report::Report, text};
 
-/// Columns that are tried.
+/// The widths that are tried, in columns.
 const WIDTHS: [usize; 2] = [40, 120];
 
-/// A report in every form.
+/// Checks a report in every form.
 pub(crate) fn check_report(report: &Report) {
     for width in WIDTHS {
         harmless(&written(report, Format::Human, width));
@@ -31,26 +31,26 @@ fn written(report: &Report, format: Format, width: usize) -> String {
     String::from_utf8(out).expect("a report is UTF-8")
 }
 
-/// A sentence about a failure, as `main` and the log show it.
+/// Checks a sentence about a failure, as `main` and the log print it.
 pub(crate) fn check_sentence(sentence: &str) {
     let shown = text::escape(sentence);
     one_line(&shown);
 }
 
-/// Text without anything in it that a terminal acts upon, on one line.
+/// Checks that text has one line, without anything that a terminal acts upon.
 pub(crate) fn one_line(text: &str) {
     harmless(text);
     assert!(!text.contains('\n'), "more than one line: {text:?}");
 }
 
-/// Text without anything in it that a terminal acts upon, except line ends.
+/// Checks that text has nothing that a terminal acts upon, except line ends.
 pub(crate) fn harmless(text: &str) {
     let hazard = text.chars().find(|character| *character != '\n' && is_hazard(*character));
     assert!(hazard.is_none(), "{hazard:?} in {text:?}");
 }
 
-/// Deliberately not tracer's own list: what Unicode calls a control, a separator of lines, bidirectional
-/// control or zero width.
+/// Deliberately not tracer's own list: Unicode's controls, line separators, bidirectional controls and zero-width
+/// characters.
 fn is_hazard(character: char) -> bool {
     let bidirectional = ['\u{61c}', '\u{200e}', '\u{200f}'];
     character.is_control()

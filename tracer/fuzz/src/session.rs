@@ -1,13 +1,13 @@
-//! A session file (`tracer report FILE`): a sentence, or a report that is harmless in every form.
+//! A session file (`tracer report FILE`): gives a sentence, or a report that is harmless in every form.
 
 use tracer_core::recording::read;
 
 use crate::oracle::{check_report, check_sentence};
 
-/// What the session of an input may take; some do not fit, and are cut.
+/// How much memory the session of an input may take. Some inputs do not fit and are cut.
 const MEMORY: u64 = 1 << 20;
 
-/// Any bytes as a session file.
+/// Takes any bytes as a session file.
 pub fn check(input: &[u8]) {
     match read(input, MEMORY) {
         Ok(recording) => {

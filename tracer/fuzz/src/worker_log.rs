@@ -1,5 +1,5 @@
-//! A manager's log (`--worker-log`) and a container engine's: every byte string is claims and bad lines,
-//! wherever it is cut.
+//! A manager's log (`--worker-log`) and a container engine's log: every byte string gives claims and bad lines, and
+//! the same ones wherever it is cut.
 
 use tracer_core::worker_log::{ClaimTally, DockerLogTally, Reader, Statement};
 
@@ -14,7 +14,7 @@ struct Outcome {
     first_bad: Option<String>,
 }
 
-/// Any bytes as a log; the first one says where it is cut.
+/// Takes any bytes as a log. The first byte says where the log is cut.
 pub fn check(input: &[u8]) {
     let Some((cut, log)) = input.split_first() else { return };
     let whole = statements(log, log.len());
@@ -40,7 +40,7 @@ fn statements(log: &[u8], step: usize) -> Outcome {
     Outcome { statements, lines, bad, first_bad: reader.first_bad().map(str::to_owned) }
 }
 
-/// Sums of what docker's `json-file` driver wrote.
+/// Checks the sums of a log of docker's `json-file` driver.
 fn engine(log: &[u8], step: usize) {
     let sums = |step: usize| {
         let mut tally = DockerLogTally::new();
@@ -51,6 +51,6 @@ fn engine(log: &[u8], step: usize) {
     let [stdout, stderr, lines, bad] = sums(log.len());
     assert_eq!(sums(step), [stdout, stderr, lines, bad], "where it is cut makes a difference");
     assert!(bad <= lines);
-    // A byte of the file is at most one character, of three bytes, of the text.
+    // A byte of the file gives at most one character, and a character has at most three bytes.
     assert!(stdout.saturating_add(stderr) <= 3 * log.len() as u64);
 }

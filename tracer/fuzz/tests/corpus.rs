@@ -1,5 +1,5 @@
-//! Every input that was kept, because it once went ways that no other went or because something did not hold
-//! for it; and inputs made from these.
+//! Checks every kept input, and inputs made from these. An input is kept because it reached new code, or because
+//! something did not hold for it.
 
 #![allow(clippy::unwrap_used, reason = "everything here is a test")]
 
@@ -16,7 +16,7 @@ use proptest::{
 };
 use tracer_fuzz::TARGETS;
 
-/// Inputs of a target, each with its name.
+/// The inputs of a target, each with its path.
 fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let mut folders = vec![root.join("corpus").join(target)];
@@ -79,7 +79,7 @@ fn worker_log() {
     check_corpus("worker_log");
 }
 
-/// What a mutation puts in.
+/// What a mutation inserts.
 const WORDS: [&[u8]; 14] = [
     b"\x1b[2J",
     b"\n",
@@ -102,7 +102,7 @@ enum Mutation {
     Byte(Index, u8),
     Word(Index, &'static [u8]),
     Cut(Index),
-    /// Repeats what is between two places.
+    /// Repeats what is between two positions.
     Repeat(Index, Index),
 }
 
@@ -141,7 +141,7 @@ fn mutated(mut input: Vec<u8>, mutations: &[Mutation]) -> Vec<u8> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        // Each of them is a whole report in four forms.
+        // Each case is a whole report in four forms.
         cases: ProptestConfig::default().cases.div_ceil(4),
         failure_persistence: None,
         ..ProptestConfig::default()

@@ -137,12 +137,12 @@ impl Capturing {
             }
         };
         match summary {
-            Ok(summary) => self.tell(summary),
+            Ok(summary) => self.log(summary),
             Err(error) => tracing::warn!("the capture was cut short: {error}"),
         }
     }
 
-    fn tell(&mut self, summary: Summary) {
+    fn log(&mut self, summary: Summary) {
         let Summary { undecodable, is_index_incomplete, .. } = summary;
         if undecodable > 0 {
             tracing::warn!("{undecodable} captured records could not be read: they are gaps");

@@ -28,7 +28,7 @@ const EVERYTHING: Duration = Duration::from_secs(10);
 const SHARE: u32 = 100;
 /// How many sweeps check an object after the event that made it doubtful: its last holder may close it a moment
 /// later.
-const LOOKS: u8 = 3;
+const SWEEPS: u8 = 3;
 
 /// Questions that only the kernel can answer.
 pub(super) trait Tables {
@@ -163,7 +163,7 @@ impl Lifetimes {
     /// Makes these objects doubtful.
     fn doubt(&mut self, objects: impl IntoIterator<Item = ObjectId>) {
         for object in objects.into_iter().filter(|object| self.watched.contains(object)) {
-            self.doubtful.insert(object, LOOKS);
+            self.doubtful.insert(object, SWEEPS);
         }
     }
 
@@ -194,14 +194,14 @@ impl Lifetimes {
                 ended.extend(self.rows_of(&object));
             }
         }
-        for (object, looks) in std::mem::take(&mut self.doubtful) {
+        for (object, sweeps) in std::mem::take(&mut self.doubtful) {
             let is_held = self.is_held(&object, tables, session)?;
             if tables.release(&object, is_held)? {
                 self.watched.remove(&object);
                 self.doubt(session.joined.get(&object).copied());
                 self.released.push(object);
-            } else if looks > 1 {
-                self.doubtful.entry(object).or_insert(looks - 1);
+            } else if sweeps > 1 {
+                self.doubtful.entry(object).or_insert(sweeps - 1);
             }
         }
         Ok(ended)

@@ -60,8 +60,8 @@ mod tests {
     fn targets_whose_end_was_not_reported_are_found() {
         let mut targets = live(10_000);
         // The number of targets decreases, and with it the number of checks.
-        let looks = (1..).find(|_| targets.are_gone(|_| false));
-        assert!(looks.is_some_and(|looks| looks < 10 * TURNS), "{looks:?}");
+        let checks = (1..).find(|_| targets.are_gone(|_| false));
+        assert!(checks.is_some_and(|checks| checks < 10 * TURNS), "{checks:?}");
     }
 
     #[test]
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_has_a_turn() {
+    fn every_target_is_checked_in_turn() {
         let mut targets = live(1_000);
         let seen = std::cell::RefCell::new(BTreeSet::new());
         for _ in 0..TURNS {

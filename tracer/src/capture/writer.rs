@@ -188,16 +188,16 @@ impl Writer {
     fn take(&mut self, mut parcel: Parcel) {
         for entry in parcel.entries.drain(..) {
             match entry {
-                Entry::Gap(gap) => self.book(&gap),
+                Entry::Gap(gap) => self.account(&gap),
                 Entry::Record(record) => match chunk::decode(&record) {
-                    Ok(chunk) => self.book(&chunk),
+                    Ok(chunk) => self.account(&chunk),
                     Err(_) => self.undecodable += 1,
                 },
             }
         }
     }
 
-    fn book(&mut self, chunk: &Chunk) {
+    fn account(&mut self, chunk: &Chunk) {
         let lost = self.accounts.take(chunk);
         if lost > 0 {
             let reason = Reason::RingFull;

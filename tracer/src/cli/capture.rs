@@ -1,4 +1,4 @@
-//! Captured output: what can be typed about it.
+//! The arguments about captured output.
 
 use std::{num::NonZeroU64, path::PathBuf};
 
@@ -8,9 +8,9 @@ use tracer_core::{capture::Keep, text::redact::Redact};
 
 use crate::settings::CaptureSettings;
 
-/// The smallest ring that holds more than one full record of each CPU.
+/// The smallest ring, in bytes. It holds more than one full record of each CPU.
 const SMALLEST_RING: u64 = 64 << 10;
-/// The largest one that is a power of two and whose size fits the map's `max_entries`.
+/// The largest ring, in bytes: a power of two that fits into the map's `max_entries`.
 const LARGEST_RING: u64 = 1 << 30;
 
 /// `--capture` and what goes with it.
@@ -63,7 +63,7 @@ pub(super) struct CaptureArgs {
 }
 
 impl CaptureArgs {
-    /// What was typed; `None` when no output is wanted.
+    /// The settings; `None` if no output is captured.
     pub(super) fn choice(self) -> Result<Option<CaptureSettings>, String> {
         if self.capture.is_none() && !self.show {
             return match self.redact.is_empty() {
@@ -93,7 +93,7 @@ impl CaptureArgs {
     }
 }
 
-/// The patterns of `--redact`; `None` when there are none.
+/// The patterns of `--redact`; `None` if there are none.
 pub(super) fn redact(patterns: &[String]) -> Result<Option<Redact>, String> {
     if patterns.is_empty() {
         return Ok(None);
@@ -115,7 +115,7 @@ fn size(text: &str) -> Result<NonZeroU64, String> {
     size.ok_or_else(|| "a size is a number of bytes with a unit, such as 500k or 64MiB".to_owned())
 }
 
-/// The size of a ring, which the kernel wants to be a power of two.
+/// Size of a ring, rounded up to a power of two as the kernel wants it.
 fn ring(text: &str) -> Result<u32, String> {
     let size = size(text)?.get();
     if !(SMALLEST_RING..=LARGEST_RING).contains(&size) {

@@ -1,4 +1,4 @@
-//! `tracer report`: what can be typed behind it.
+//! The arguments of `tracer report`.
 
 use std::path::PathBuf;
 
@@ -47,7 +47,7 @@ pub struct ReportArgs {
 }
 
 impl ReportArgs {
-    /// What was typed, as settings.
+    /// The settings of `tracer report`.
     ///
     /// # Errors
     /// A sentence for the user about a pattern that cannot be used.

@@ -1,10 +1,10 @@
-//! Parsers of single values: from words to domain types, with the cure in the message.
+//! Parsers of single values. Their messages have a fix.
 
 use std::{path::PathBuf, time::Duration};
 
-/// The largest pid a kernel can have (`PID_MAX_LIMIT`, include/linux/threads.h).
+/// The largest pid that a kernel can have (`PID_MAX_LIMIT`, include/linux/threads.h).
 const PID_MAX: u32 = 4 * 1024 * 1024;
-/// Fds that fit the kernel side's mask.
+/// The largest fd in the eBPF programs' mask.
 const FD_MAX: u32 = 63;
 
 /// A pid.

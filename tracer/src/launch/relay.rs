@@ -66,9 +66,9 @@ impl PtyRelay {
 
     fn stop(&mut self) -> io::Result<()> {
         let Some(thread) = self.thread.take() else { return Ok(()) };
-        let told =
+        let stopped =
             rustix::io::retry_on_intr(|| rustix::io::write(&*self.stop, &1_u64.to_ne_bytes()));
-        let relayed = match told {
+        let relayed = match stopped {
             Ok(_) => thread.join().unwrap_or_else(|_| Err(io::Error::other("the relay panicked"))),
             Err(errno) => Err(errno.into()),
         };

@@ -1,17 +1,16 @@
-//! How processes are named: by their command line, or by `comm` and pid.
+//! Names of processes: command lines, or `comm` and pid.
 
 use tracer_core::text::shorten;
 
-/// More columns than this no command line gets.
+/// The most columns of a command line.
 pub(super) const LONGEST_COMMAND: usize = 120;
 
-/// Columns of a `comm`; the kernel allows 15, a report from elsewhere may say anything.
+/// The most columns of a `comm`. The kernel allows 15, but a report may have been written by another program.
 const LONGEST_COMM: usize = 32;
 
-/// Joins arguments as they would be typed into a shell; `comm` stands in when there are none.
+/// Joins arguments as they would be typed into a shell. Returns `comm` if there are none.
 ///
-/// The text is not escaped: renderers do that. Quotes keep a made-up name from posing as a mark or
-/// a sentence.
+/// The text is not escaped; renderers do that. Quotes keep a chosen name from looking like a mark or a sentence.
 #[must_use]
 pub fn command_line(argv: &[String], comm: &str) -> String {
     if argv.is_empty() && comm.is_empty() {

@@ -1,4 +1,4 @@
-//! What `tracer doctor` found out about this machine, one line for each check.
+//! Renders the checks of `tracer doctor`, one line for each.
 
 use std::io;
 
@@ -8,34 +8,34 @@ use super::{
     text::{Page, Text},
 };
 
-/// How a check ended.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineStatus {
-    /// As needed.
+    /// The fact is as it should be.
     Ok,
-    /// A trace works, but will miss something.
+    /// A trace works, but misses something.
     Warn,
-    /// No trace will work.
+    /// No trace works.
     Fail,
 }
 
-/// One check.
+/// A check and its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DoctorLine {
-    /// How it ended.
+    /// The result.
     pub ok: LineStatus,
-    /// What was looked at, one word: `root`, `btf`.
+    /// What was checked, in one word: `root`, `btf`.
     pub name: String,
     /// What was found.
     pub found: String,
-    /// What to do, where there is something.
+    /// What to do about it; `None` if nothing needs to be done.
     pub cure: Option<String>,
 }
 
-/// Writes the checks: `✓ root      effective capabilities: all`, a cure below as `→ …`.
+/// Writes the checks: `✓ root      effective capabilities: all`, and a fix below as `→ …`.
 ///
 /// # Errors
-/// Whatever `out` answers.
+/// Errors of `out`.
 pub fn doctor(lines: &[DoctorLine], style: &Style, out: &mut dyn io::Write) -> io::Result<()> {
     let names = lines.iter().map(|line| Text::plain(&line.name).width()).max().unwrap_or(0);
     let mut page = Page::new(style, out);

@@ -43,7 +43,7 @@ const SIGNALS: [&str; 31] = [
 /// The first real-time signal that the C library leaves to programs (`signal(7)`).
 const FIRST_REAL_TIME: u32 = 34;
 
-/// `exit 0`, `killed by SIGKILL (9)`, `running`, and how it is to be shown.
+/// `exit 0`, `killed by SIGKILL (9)` or `running`, and its style.
 pub(super) fn words(exit: Option<Exit>) -> (String, Ink) {
     let Some(Exit { code, signal }) = exit else {
         return ("running".to_owned(), PLAIN);

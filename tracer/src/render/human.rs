@@ -1,4 +1,4 @@
-//! The report for a person: what happened, what to do, and then the numbers it rests on.
+//! The report for a person: what happened, what to do, and then the numbers behind it.
 
 mod captured;
 mod fds;
@@ -45,13 +45,13 @@ pub(super) fn write(report: &Report, style: &Style, out: &mut dyn io::Write) -> 
     page.words(Text::default(), 2, FAINT, &words)
 }
 
-/// Whether somebody reads what is written to it, so that both sides can be compared.
+/// Whether such an object has a reader, so that both sides can be compared.
 fn has_reader(kind: &str) -> bool {
     matches!(kind, "pipe" | "fifo" | "socket" | "pty")
 }
 
-/// ` by manager (60), tee (61) and 3 more`: who moved bytes, each in the given words; empty when
-/// nobody did. A endpoint without bytes only tried.
+/// ` by manager (60), tee (61) and 3 more`: the endpoints that moved bytes, in the given words. Empty if there are
+/// none. An endpoint without bytes only tried.
 fn by(endpoints: &[Endpoint], most: usize, words: fn(&Endpoint) -> String) -> String {
     let moved: Vec<&Endpoint> = endpoints.iter().filter(|endpoint| endpoint.bytes > 0).collect();
     let named: Vec<String> = moved.iter().take(most).map(|&endpoint| words(endpoint)).collect();

@@ -14,7 +14,7 @@ use tracer_core::{
 
 use self::document::Document;
 
-/// Bytes of a document collected before they are passed on: it is written in pieces of a few bytes.
+/// How many bytes of a document are collected before they are written: it comes in pieces of a few bytes.
 const BUFFER: usize = 32 << 10;
 
 /// Writes one indented document.
@@ -37,7 +37,7 @@ pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> 
     document.end()
 }
 
-/// Writes one object on each line, the report's head first.
+/// Writes one object on each line. The first is the head of the report.
 pub(super) fn write_lines(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
     let Report {
         schema,

@@ -1,4 +1,4 @@
-//! One line for each thing that happens while a trace runs.
+//! Live lines: one line for each event while a trace runs.
 
 use anstyle::Style as Ink;
 use tracer_core::{
@@ -15,85 +15,85 @@ use super::{
     text::Text,
 };
 
-/// Columns of a command: the line should fit beside a time and a sentence.
+/// The most columns of a command, so that the line also has room for a time and a sentence.
 const COMMAND: usize = 48;
 
-/// Something worth a line. Every time is in milliseconds from the window's start; every command is
-/// as [`super::command_line`] gives it.
+/// An event with a line. Times are in milliseconds from the start of the trace. Commands are in the form of
+/// [`super::command_line`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum LiveEvent {
-    /// A process appeared in the target.
+    /// A process of the target started.
     Started {
-        /// When.
+        /// Time.
         at_ms: f64,
-        /// Who.
+        /// Its pid.
         pid: u32,
         /// Its command.
         command: String,
-        /// Its parent, 0 when unknown.
+        /// Pid of its parent; 0 if unknown.
         ppid: u32,
     },
-    /// A process wrote through a fd for the first time.
+    /// A process wrote through an fd for the first time.
     FirstWrite {
-        /// When.
+        /// Time.
         at_ms: f64,
-        /// Who.
+        /// Its pid.
         pid: u32,
         /// Its command.
         command: String,
-        /// Through which fd; -1 when it has no number.
+        /// The fd; -1 if it has no number.
         fd: i32,
-        /// To what.
+        /// Name of the object.
         object: String,
         /// Bytes of that write.
         bytes: u64,
     },
-    /// A process's first write through a fd failed.
+    /// The first write of a process through an fd failed.
     WriteFailed {
-        /// When.
+        /// Time.
         at_ms: f64,
-        /// Who.
+        /// Its pid.
         pid: u32,
         /// Its command.
         command: String,
-        /// Through which fd; -1 when it has no number.
+        /// The fd; -1 if it has no number.
         fd: i32,
-        /// To what.
+        /// Name of the object.
         object: String,
-        /// The error's name, `EPIPE`.
+        /// Name of the error, such as `EPIPE`.
         error: String,
     },
-    /// Somebody read from an object under watch for the first time.
+    /// A process read from a watched object for the first time.
     FirstRead {
-        /// When.
+        /// Time.
         at_ms: f64,
-        /// Who.
+        /// Its pid.
         pid: u32,
         /// Its command.
         command: String,
-        /// From what.
+        /// Name of the object.
         object: String,
         /// Bytes of that read.
         bytes: u64,
     },
     /// A process ended.
     Ended {
-        /// When.
+        /// Time.
         at_ms: f64,
-        /// Who.
+        /// Its pid.
         pid: u32,
         /// Its command.
         command: String,
-        /// How; `None` when that was not seen.
+        /// How it ended; `None` if tracer did not see that.
         exit: Option<Exit>,
-        /// What it wrote to stdout.
+        /// Bytes that it wrote to stdout.
         bytes_stdout: u64,
-        /// What it wrote to stderr.
+        /// Bytes that it wrote to stderr.
         bytes_stderr: u64,
     },
 }
 
-/// One line, without its end: `+0.012 s  docker pull x (71) started by pid 60`.
+/// The line, without its line feed: `+0.012 s  docker pull x (71) started by pid 60`.
 #[must_use]
 pub fn live_line(event: &LiveEvent, style: &Style) -> String {
     let (at_ms, pid, command, words, ink) = match event {

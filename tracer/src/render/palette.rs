@@ -1,4 +1,4 @@
-//! Every style that human output uses. Whether they are used at all is [`super::Style::color`].
+//! The styles of human output. [`super::Style::color`] says whether they are used.
 
 use anstyle::{AnsiColor, Style};
 use tracer_core::verdict::Severity;
@@ -7,21 +7,21 @@ use tracer_core::verdict::Severity;
 pub(super) const PLAIN: Style = Style::new();
 /// The verdict and the names of processes.
 pub(super) const STRONG: Style = Style::new().bold();
-/// What is only needed now and then.
+/// Details.
 pub(super) const FAINT: Style = Style::new().dimmed();
-/// Bytes that did not arrive, calls that failed.
+/// Bytes that did not arrive, and failed calls.
 pub(super) const BAD: Style = AnsiColor::Red.on_default();
-/// What should be looked at.
+/// What deserves a look.
 pub(super) const ODD: Style = AnsiColor::Yellow.on_default();
-/// As it should be.
+/// What is as it should be.
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
 
-/// Whose line of output it is: stdout, stderr, any other fd.
+/// Lines of output, by stream: stdout, stderr, any other fd.
 pub(super) const OUT: Style = AnsiColor::Cyan.on_default();
 pub(super) const ERR: Style = AnsiColor::Magenta.on_default();
 pub(super) const OTHER: Style = AnsiColor::Blue.on_default();
 
-/// The mark of a severity and its style.
+/// The mark and the style of a severity.
 pub(super) fn mark(severity: Severity) -> (&'static str, Style) {
     match severity {
         Severity::Loss => ("✗", BAD),

@@ -1,4 +1,4 @@
-//! The output itself while it is written: `docker[71] stderr │ Error response from daemon …`.
+//! `--show`: the output itself while it is written: `docker[71] stderr │ Error response from daemon …`.
 
 mod line;
 #[cfg(test)]
@@ -18,38 +18,38 @@ use tracer_core::{
 use self::line::Lines;
 use super::Style;
 
-/// Bytes of a line that are shown as one; more go on in the next.
+/// How many bytes of a line are shown as one line.
 const LINE: usize = 8 << 10;
-/// Streams with an unfinished line. One more, and the one that rested longest is shown as it is.
+/// How many streams can have an unfinished line. If there are more, the one that has been idle for longest is shown.
 const MOST_STREAMS: usize = 256;
 
-/// Makes lines out of chunks, each behind the name of its process and stream.
+/// Turns chunks into lines, each with the name of its process and stream.
 ///
-/// A line is held until it is whole, so that the outputs of several programs do not mix within one.
-/// `│` stands before what ends in a line feed, `┆` before what does not or not yet: at [`Show::idle`],
-/// [`Show::end`], before a gap, after 8 KiB, and when more than 256 streams have such text.
+/// A line is held back until it is complete, so that the outputs of several programs do not mix within a line. `│`
+/// marks text that ends in a line feed, `┆` text that does not, or not yet: at [`Show::idle`], at [`Show::end`],
+/// before a gap, after 8 KiB, and if more than 256 streams have such text.
 ///
-/// Patterns of `--redact` look at whole lines, before anything is made visible, so a secret is found
-/// although two writes brought it. A line is therefore not shown before it ends, however long it rests,
-/// and of a longer one than 8 KiB another 8 KiB are looked at first. What is not found: a secret that
-/// is spread over lines, that has a gap inside or is longer than that, that colour codes or other
-/// invisible characters interrupt, or that goes through two fds in turns.
+/// Patterns of `--redact` are matched against whole lines before anything is escaped, so a secret is found even if it
+/// came in two writes. With patterns, a line is therefore not shown before it ends, however long it is idle. Of a
+/// line that is longer than 8 KiB, another 8 KiB are matched first. A secret is not found if it is spread over
+/// several lines, has a gap in it, is longer than that, is interrupted by colour codes or other invisible characters,
+/// or goes through two fds in turns.
 #[derive(Debug)]
 pub struct Show {
     lines: Lines,
     pending: BTreeMap<LedgerKey, Pending>,
-    /// Counts chunks, to know which stream rested longest.
+    /// Number of chunks, to find the stream that has been idle for longest.
     turn: u64,
 }
 
-/// What a stream has begun and not ended.
+/// Text of a stream that has not ended.
 #[derive(Debug, Default)]
 struct Pending {
     comm: String,
     text: Vec<u8>,
     /// Whether a part of this line was shown already.
-    goes_on: bool,
-    /// Missing bytes, as long as it is the same reason.
+    is_continued: bool,
+    /// Missing bytes, while the reason stays the same.
     gap: Option<Gap>,
     turn: u64,
 }
@@ -62,16 +62,16 @@ struct Gap {
 }
 
 impl Show {
-    /// Nothing was written yet. With `raw`, bytes go to the terminal as they are.
+    /// A view without text. With `raw`, bytes go to the terminal unchanged.
     #[must_use]
     pub fn new(style: Style, raw: bool, redact: Option<Redact>) -> Self {
         Self { lines: Lines { style, raw, redact }, pending: BTreeMap::new(), turn: 0 }
     }
 
-    /// Takes a chunk, and writes the lines that it completes. [`Chunk::lost`] is not looked at.
+    /// Adds a chunk, and writes the lines that it completes. Ignores [`Chunk::lost`].
     ///
     /// # Errors
-    /// Whatever `out` answers.
+    /// Errors of `out`.
     pub fn see(&mut self, chunk: &Chunk, out: &mut dyn io::Write) -> io::Result<()> {
         self.turn += 1;
         let turn = self.turn;
@@ -94,14 +94,14 @@ impl Show {
         self.bound(out)
     }
 
-    /// Nothing came for a moment: shows prompts and other text that waits for its line feed, unless it
-    /// may hold the first half of what is to be redacted.
+    /// Writes prompts and other text without a line feed, except if it may be the first half of a match of a pattern.
+    /// To be called when no chunk has come for a moment.
     ///
     /// # Errors
-    /// Whatever `out` answers.
+    /// Errors of `out`.
     pub fn idle(&mut self, out: &mut dyn io::Write) -> io::Result<()> {
         for (key, pending) in &mut self.pending {
-            self.lines.tell_gap(key, pending, out)?;
+            self.lines.write_gap(key, pending, out)?;
             if self.lines.redact.is_none() {
                 let end = line::whole_characters(&pending.text);
                 self.lines.part(key, pending, end, out)?;
@@ -111,10 +111,10 @@ impl Show {
         Ok(())
     }
 
-    /// Nothing comes any more: shows everything.
+    /// Writes all remaining text. To be called after the last chunk.
     ///
     /// # Errors
-    /// Whatever `out` answers.
+    /// Errors of `out`.
     pub fn end(&mut self, out: &mut dyn io::Write) -> io::Result<()> {
         for (key, mut pending) in std::mem::take(&mut self.pending) {
             self.lines.rest(&key, &mut pending, out)?;
@@ -122,7 +122,7 @@ impl Show {
         Ok(())
     }
 
-    /// Shows what rested longest when too many streams have text that did not end.
+    /// Writes the text that has been idle for longest, if too many streams have unfinished text.
     fn bound(&mut self, out: &mut dyn io::Write) -> io::Result<()> {
         if self.pending.len() <= MOST_STREAMS {
             return Ok(());
@@ -138,6 +138,6 @@ impl Show {
 
 impl Pending {
     fn is_done(&self) -> bool {
-        self.text.is_empty() && !self.goes_on && self.gap.is_none()
+        self.text.is_empty() && !self.is_continued && self.gap.is_none()
     }
 }

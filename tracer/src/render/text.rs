@@ -1,7 +1,7 @@
-//! Lines of text whose width is known before they are coloured, and the page they are written on.
+//! Lines of text whose width is known before they are coloured, and the page that they are written on.
 //!
-//! This is the only way to the human output, and [`Text`] escapes whatever is put into it: a line
-//! ends, and a colour begins, only where this module says so.
+//! All human output is written through this module, and [`Text`] escapes everything that is put into it. Lines end
+//! and colours begin only where this module says so.
 
 use std::{fmt::Write as _, io};
 
@@ -14,7 +14,7 @@ use super::{
     palette::{FAINT, PLAIN},
 };
 
-/// Narrower pages are not laid out: the terminal wraps.
+/// A narrower page gets no layout; the terminal wraps.
 const NARROWEST: usize = 40;
 
 /// A line, or a part of one.
@@ -35,7 +35,7 @@ impl Text {
         Self::default().and(ink, text)
     }
 
-    /// Blank columns.
+    /// Spaces.
     pub(super) fn blank(columns: usize) -> Self {
         Self::plain(&" ".repeat(columns))
     }
@@ -48,25 +48,25 @@ impl Text {
         self
     }
 
-    /// Adds another line's content.
+    /// Appends another line's content.
     pub(super) fn then(mut self, other: Self) -> Self {
         self.width += other.width;
         self.spans.extend(other.spans);
         self
     }
 
-    /// Adds blanks up to a width.
+    /// Appends spaces up to a width.
     pub(super) fn padded(self, width: usize) -> Self {
         let missing = width.saturating_sub(self.width);
         if missing == 0 { self } else { self.then(Self::blank(missing)) }
     }
 
-    /// Columns it takes.
+    /// Its width in columns.
     pub(super) fn width(&self) -> usize {
         self.width
     }
 
-    /// As it is sent to the terminal, without blanks at its end.
+    /// The text for the terminal, without spaces at its end.
     pub(super) fn render(&self, style: &Style) -> String {
         let mut line = String::new();
         let filled =
@@ -88,7 +88,7 @@ impl Text {
     }
 }
 
-/// Where human text goes.
+/// The destination of human text.
 pub(super) struct Page<'a> {
     out: &'a mut dyn io::Write,
     style: &'a Style,
@@ -101,12 +101,12 @@ impl<'a> Page<'a> {
         Self { out, style, begun: false }
     }
 
-    /// Columns of a line.
+    /// Width of a line in columns.
     pub(super) fn width(&self) -> usize {
         self.style.width.max(NARROWEST)
     }
 
-    /// Sets what follows apart from what was written before.
+    /// Writes an empty line, if something was written before.
     pub(super) fn section(&mut self) -> io::Result<()> {
         if self.begun { writeln!(self.out) } else { Ok(()) }
     }
@@ -117,8 +117,8 @@ impl<'a> Page<'a> {
         writeln!(self.out, "{}", text.render(self.style))
     }
 
-    /// Writes words after `lead`, wrapped; further lines are indented to `indent`, so that quoted
-    /// text can never pose as a line of its own.
+    /// Writes words after `lead`, and wraps them. Further lines are indented to `indent`, so that quoted text cannot
+    /// look like a line of its own.
     pub(super) fn words(
         &mut self,
         lead: Text,
@@ -129,7 +129,7 @@ impl<'a> Page<'a> {
         let words = escape(words);
         let first = " ".repeat(lead.width());
         let next = " ".repeat(indent);
-        // A path or an option that is cut in two cannot be copied: long words stick out.
+        // A path or an option that is cut cannot be copied, so long words exceed the width.
         let options = Options::new(self.width())
             .initial_indent(&first)
             .subsequent_indent(&next)
@@ -148,8 +148,8 @@ impl<'a> Page<'a> {
         Ok(())
     }
 
-    /// Writes a quoted line as it is: what does not fit goes on below, and each line of the page has a
-    /// mark at its front, so that quoted text can never pose as something else.
+    /// Writes a quoted line unchanged. What does not fit continues on the next line. Each line has a mark at its
+    /// front, so that quoted text cannot look like something else.
     pub(super) fn quote(&mut self, indent: usize, text: &str) -> io::Result<()> {
         let shown = escape(text);
         let width = self.width().saturating_sub(indent + 2);
@@ -165,8 +165,8 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Writes parts after `lead`; a part that does not fit starts a line, indented to `indent` or
-    /// to three fifths of the page.
+    /// Writes parts after `lead`. A part that does not fit starts a new line, which is indented to `indent` or to
+    /// three fifths of the width.
     pub(super) fn parts(
         &mut self,
         lead: Text,
@@ -179,7 +179,7 @@ impl<'a> Page<'a> {
         let mut gap = "";
         for part in parts {
             let width = line.width() + display_width(gap) + part.width();
-            // Where the next line has no more room than this one, it does not help.
+            // A new line helps only if it has more room.
             if width > self.width() && line.width() > indent {
                 self.line(&line)?;
                 line = Text::blank(indent).then(part);
@@ -192,7 +192,7 @@ impl<'a> Page<'a> {
     }
 }
 
-/// Length of the text that fits into so many columns: at least one character, else there is no end.
+/// Length of the text that fits into this many columns: at least one character, so that every call makes progress.
 fn fitting(text: &str, columns: usize) -> usize {
     let mut width = 0;
     let mut ends = text.char_indices().map(|(at, character)| {

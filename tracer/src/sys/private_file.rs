@@ -28,7 +28,7 @@ const MOST_LINKS: u32 = 40;
 /// Mode 0600.
 const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
 /// Mode bit: all users may write.
-const BY_ANYBODY: u32 = Mode::WOTH.bits();
+const BY_ALL_USERS: u32 = Mode::WOTH.bits();
 
 /// Why a path is not used.
 #[derive(Debug, thiserror::Error)]
@@ -166,7 +166,7 @@ fn explain(place: &Place, error: Errno) -> PlaceError {
 
 /// Whether all users may create files in a directory.
 fn is_shared(directory: &Stat) -> bool {
-    directory.st_mode & BY_ANYBODY != 0
+    directory.st_mode & BY_ALL_USERS != 0
 }
 
 /// Whether a file belongs neither to this user nor to the owner of its directory.

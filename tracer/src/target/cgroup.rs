@@ -1,7 +1,7 @@
-//! A cgroup named by its path.
+//! A cgroup, by its path.
 //!
-//! The kernel side matches on the cgroup's id in its hierarchy, so that a process is followed from
-//! the moment it is moved in, whoever started it.
+//! The eBPF programs match the cgroup's id in its hierarchy. So a process is followed from the moment it is moved
+//! into the cgroup, whichever process started it.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use super::{
     hierarchy::{CgroupMount, CgroupMounts, Hierarchy, MountKind},
 };
 
-/// A cgroup as the kernel identifies it.
+/// A cgroup in the form that the kernel identifies it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CgroupTarget {
     /// The inode number of its directory, which is `cgroup.kn.id` in the kernel.
@@ -23,7 +23,7 @@ pub struct CgroupTarget {
     pub hierarchy: Hierarchy,
     /// Its directory.
     pub path: PathBuf,
-    /// What to call it in reports.
+    /// Its name in reports.
     pub label: String,
 }
 
@@ -69,11 +69,11 @@ pub(super) fn resolve(roots: &Roots, path: &Path) -> Result<CgroupTarget, Target
     })
 }
 
-/// Where a path may point: as it stands if it leads into the mounted hierarchies, else below the
-/// root of each hierarchy that engines and service managers fill.
+/// The directories that a path may mean: the path itself if it leads into a mounted hierarchy, else the path below
+/// the root of each hierarchy that engines and service managers use.
 fn places(roots: &Roots, mounts: &CgroupMounts, path: &Path) -> Vec<PathBuf> {
     let is_mounted = mounts.iter().any(|mount| path.starts_with(&mount.mount_point));
-    // `/sys/fs/cgroup/cpu` can be a link beside the mount `/sys/fs/cgroup/cpu,cpuacct`.
+    // `/sys/fs/cgroup/cpu` can be a link to the mount point `/sys/fs/cgroup/cpu,cpuacct`.
     if is_mounted || path.starts_with(&roots.cgroup) {
         return vec![path.to_owned()];
     }

@@ -1,8 +1,7 @@
-//! A container named as its engine names it: by name, id, or beginning of its id.
+//! A container, by its name, its id, or the beginning of its id.
 //!
-//! Every engine on the machine is asked, because a name may be known to more than one. Whatever the
-//! engine, the answer is the container's cgroup: a process started by `docker exec` belongs to it
-//! without descending from the container's first process.
+//! Every engine on the machine is asked, because several can know the same name. The result is always the container's
+//! cgroup: a process started by `docker exec` is in it, but is no descendant of the container's first process.
 
 pub(crate) mod containerd;
 pub(crate) mod docker;
@@ -16,7 +15,7 @@ use engine_api::EngineApi;
 
 use super::{CgroupTarget, Roots, TargetError};
 
-/// Who runs a container.
+/// A container engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
     /// Docker.
@@ -27,7 +26,7 @@ pub enum Engine {
     Containerd,
     /// CRI-O.
     Crio,
-    /// Known only by the id in a process's cgroup path.
+    /// No engine is known: the id is from the cgroup path of a process.
     Unknown,
 }
 
@@ -43,26 +42,26 @@ impl fmt::Display for Engine {
     }
 }
 
-/// What one engine said when asked for its containers.
+/// The answer of one engine that was asked for its containers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineAnswer {
-    /// Who was asked.
+    /// The engine.
     pub engine: Engine,
-    /// What came back.
+    /// Its answer.
     pub answer: Answer,
 }
 
 /// An engine's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// There is no such engine where it was looked for.
+    /// The engine is not there.
     Absent {
-        /// The socket or directory that would be there.
+        /// The socket or directory where it would be.
         looked_at: PathBuf,
     },
-    /// The engine is there but did not answer as it should.
+    /// The engine is there, but did not answer as it should.
     Failed(String),
-    /// So many containers, none of them the one that was named.
+    /// This many containers, none of which is the named one.
     Listed(usize),
 }
 
@@ -80,25 +79,25 @@ impl fmt::Display for EngineAnswer {
     }
 }
 
-/// A container that fits what was typed.
+/// A container that fits the name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Match {
-    /// Who runs it.
+    /// Its engine.
     pub engine: Engine,
-    /// Its whole id.
+    /// Its full id.
     pub id: String,
-    /// Its name, if it has one.
+    /// Its name; `None` if it has none.
     pub name: Option<String>,
 }
 
 impl Match {
-    /// The id as engines print it: the first 12 digits.
+    /// The id in the form that engines print: its first 12 digits.
     pub fn short_id(&self) -> &str {
         let is_long = self.id.len() == membership::ID_LENGTH;
         if is_long { self.id.get(..12).unwrap_or(&self.id) } else { &self.id }
     }
 
-    /// What to call it in reports.
+    /// Its name in reports.
     pub fn label(&self) -> &str {
         self.name.as_deref().unwrap_or_else(|| self.short_id())
     }
@@ -118,25 +117,25 @@ impl fmt::Display for Match {
 pub(crate) struct Candidate {
     engine: Engine,
     id: String,
-    /// What it may be called; the first is how it is shown.
+    /// Its names. The first one is shown.
     names: Vec<String>,
     init: Init,
-    /// The cgroup its configuration asks for, if that is a path.
+    /// The cgroup in its configuration, if that is a path.
     declared_cgroup: Option<String>,
 }
 
 /// How to find a container's first process.
 #[derive(Clone, Debug)]
 pub(crate) enum Init {
-    /// The engine wrote its pid down; it may be stale.
+    /// The engine has written down its pid, which may be out of date.
     Written(u32),
-    /// The engine tells when asked.
+    /// The engine's API returns it.
     Ask(EngineApi),
-    /// Only by looking for its id in the cgroups of all processes.
+    /// Its id must be searched for in the cgroups of all processes.
     Search,
 }
 
-/// What one engine answered, and what it listed.
+/// The answer of one engine, and the containers that it listed.
 #[derive(Debug)]
 pub(crate) struct Survey {
     answer: EngineAnswer,
@@ -154,7 +153,7 @@ impl Survey {
     }
 }
 
-/// How well a container fits what was typed; the smaller the better.
+/// How well a container fits the name; less is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Fit {
     Id,
@@ -167,7 +166,7 @@ impl Candidate {
         if self.id == typed {
             return Some(Fit::Id);
         }
-        // In Kubernetes `pod/container` is enough of `namespace/pod/container`.
+        // In Kubernetes, `pod/container` is enough for `namespace/pod/container`.
         let is_end_of =
             |name: &str| name.strip_suffix(typed).is_some_and(|rest| rest.ends_with('/'));
         if self.names.iter().any(|name| name == typed || is_end_of(name)) {
@@ -181,7 +180,7 @@ impl Candidate {
     }
 }
 
-/// Finds a container in any engine of this machine and the cgroup it runs in.
+/// Finds a container of any engine on this machine, and its cgroup.
 pub(super) fn resolve(roots: &Roots, name: &str) -> Result<CgroupTarget, TargetError> {
     let typed = name.trim();
     if typed.is_empty() {
@@ -204,8 +203,8 @@ pub(super) fn resolve(roots: &Roots, name: &str) -> Result<CgroupTarget, TargetE
     }
 }
 
-/// Keeps those that fit best. An engine that runs its containers through another one lists the same
-/// id as the other: the first listed counts.
+/// Keeps the containers that fit best. An engine that runs its containers through another engine lists the same ids
+/// as that one; the first in the list counts.
 fn best_fitting(typed: &str, candidates: impl Iterator<Item = Candidate>) -> Vec<Candidate> {
     let mut best: Option<Fit> = None;
     let mut kept: Vec<Candidate> = Vec::new();

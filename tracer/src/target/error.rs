@@ -1,4 +1,4 @@
-//! Why a target could not be found, in sentences that end with the cure.
+//! Errors about targets. Each sentence ends with a fix.
 
 use std::{io, path::PathBuf};
 
@@ -7,105 +7,105 @@ use thiserror::Error;
 
 use super::container::{EngineAnswer, Match};
 
-/// Why what was named cannot be traced.
+/// Why the named target cannot be traced.
 #[derive(Debug, Error)]
 pub enum TargetError {
-    /// An empty list of pids.
+    /// The list of pids is empty.
     #[error("no process id was given: name at least one")]
     NoPid,
-    /// No such pid in this pid namespace.
+    /// No process has this pid in this pid namespace.
     #[error("no process has the id {pid}: find the right one with `pgrep -a NAME`")]
     NoSuchProcess {
-        /// What was asked for.
+        /// The pid that the user named.
         pid: u32,
     },
-    /// A zombie, or a process that ended while it was looked at.
+    /// The process is a zombie, or ended while it was pinned.
     #[error(
         "process {pid} ({comm}) has already ended: name one that runs, or start it with `-- COMMAND`"
     )]
     ProcessEnded {
-        /// What was asked for.
+        /// The pid that the user named.
         pid: u32,
         /// Its name.
         comm: String,
     },
-    /// The tracer itself.
+    /// The pid is tracer's own.
     #[error("process {pid} is this tracer, which would trace itself: name another process")]
     OwnProcess {
-        /// The tracer's own pid.
+        /// tracer's pid.
         pid: u32,
     },
-    /// A thread that is not the leader of its process.
+    /// The id is that of a thread that is not the leader of its process.
     #[error("{tid} is a thread of process {pid} ({comm}), not a process: use {pid}")]
     IsThread {
-        /// What was asked for.
+        /// The id that the user named.
         tid: u32,
-        /// The process it belongs to.
+        /// Pid of its process.
         pid: u32,
         /// The name of the thread.
         comm: String,
     },
-    /// A thread of the kernel.
+    /// The process is a kernel thread.
     #[error(
         "process {pid} ({comm}) is a thread of the kernel and makes no system calls: name a program's process"
     )]
     KernelThread {
-        /// What was asked for.
+        /// The pid that the user named.
         pid: u32,
         /// Its name.
         comm: String,
     },
-    /// The kernel refuses a handle on the process.
+    /// The kernel refuses to open a pidfd.
     #[error("process {pid} cannot be pinned ({source}): run as root on Linux 5.10 or newer")]
     CannotPin {
-        /// What was asked for.
+        /// The pid that the user named.
         pid: u32,
-        /// What `pidfd_open(2)` answered.
+        /// The error of `pidfd_open(2)`.
         source: io::Error,
     },
-    /// An empty cgroup path or container name.
+    /// The cgroup path or container name is empty.
     #[error("the {what} is empty: give one")]
     EmptyName {
         /// Which name.
         what: &'static str,
     },
-    /// No such directory in any hierarchy that was tried.
+    /// No hierarchy has this directory.
     #[error(
         "no cgroup `{}` exists (looked at {}): list them with `systemd-cgls` or `find {} -type d`",
         .path.display(), list_paths(.looked_at), .root.display()
     )]
     CgroupNotFound {
-        /// What was asked for.
+        /// The path that the user named.
         path: PathBuf,
         /// The directories that were tried.
         looked_at: Vec<PathBuf>,
         /// Where cgroups are mounted.
         root: PathBuf,
     },
-    /// The path exists but is no cgroup directory.
+    /// The path exists, but is no cgroup directory.
     #[error(
         "`{}` is not a cgroup directory: give a directory below {}", .path.display(), .root.display()
     )]
     NotACgroup {
-        /// What was asked for.
+        /// The path that the user named.
         path: PathBuf,
         /// Where cgroups are mounted.
         root: PathBuf,
     },
-    /// A version 1 hierarchy without a controller, such as systemd's own.
+    /// The hierarchy is a version 1 hierarchy without a controller, such as systemd's own.
     #[error(
         "`{}` is in the cgroup v1 hierarchy `{hierarchy}`, which has no controller the kernel could match on: give the same cgroup in {}",
         .path.display(), .instead.display()
     )]
     CgroupHierarchyUnsupported {
-        /// What was asked for.
+        /// The path that the user named.
         path: PathBuf,
         /// The hierarchy's name.
         hierarchy: String,
-        /// A hierarchy that can be matched on.
+        /// A hierarchy that the eBPF programs can match.
         instead: PathBuf,
     },
-    /// No hierarchy is mounted where this process can see it.
+    /// This process sees no mounted hierarchy.
     #[error(
         "no cgroup hierarchy is mounted below {}: mount one, or in a container add `-v /sys/fs/cgroup:/sys/fs/cgroup:ro --cgroupns=host`",
         .root.display()
@@ -114,39 +114,39 @@ pub enum TargetError {
         /// Where cgroups should be mounted.
         root: PathBuf,
     },
-    /// No engine knows it and no process is in a cgroup of that id.
+    /// No engine knows the container, and no process is in a cgroup with that id.
     #[error(
         "no container is named `{name}` and no container id begins with it ({}): list them with `docker ps`, `podman ps` or `nerdctl ps`",
         list_answers(.asked)
     )]
     ContainerNotFound {
-        /// What was asked for.
+        /// The name that the user gave.
         name: String,
-        /// The engines that were asked and what each answered.
+        /// The engines that were asked, and their answers.
         asked: Vec<EngineAnswer>,
     },
-    /// More than one container fits.
+    /// More than one container fits the name.
     #[error("`{name}` could be {}: give more of the id", list_matches(.candidates))]
     ContainerAmbiguous {
-        /// What was asked for.
+        /// The name that the user gave.
         name: String,
         /// The containers that fit.
         candidates: Vec<Match>,
     },
-    /// The container exists but has no process.
+    /// The container has no process.
     #[error("container {container} is {state}, not running: start it first")]
     ContainerNotRunning {
         /// The container.
         container: Match,
-        /// Its state in the engine's word.
+        /// Its state, as the engine calls it.
         state: String,
     },
-    /// The engine that knows the container could not say more about it.
+    /// The engine lists the container, but does not return its process.
     #[error("container {container} was found, but its engine does not tell its process: {reason}")]
     ContainerUnreadable {
         /// The container.
         container: Match,
-        /// What went wrong, with the cure.
+        /// What went wrong, with a fix.
         reason: String,
     },
     /// The container shares its cgroup with processes outside of it.
@@ -159,7 +159,7 @@ pub enum TargetError {
         /// Its first process.
         pid: u32,
     },
-    /// The cgroup exists but is not visible from where the tracer runs.
+    /// The cgroup is not visible in tracer's mount namespace.
     #[error(
         "the cgroup `{cgroup}` of container {container} is not visible below {}: run on the host, or in a container with `--cgroupns=host -v /sys/fs/cgroup:/sys/fs/cgroup:ro`",
         .root.display()
@@ -167,32 +167,32 @@ pub enum TargetError {
     ContainerCgroupHidden {
         /// The container.
         container: Match,
-        /// Its path as the kernel shows it.
+        /// Its path, as the kernel shows it.
         cgroup: String,
         /// Where cgroups are mounted.
         root: PathBuf,
     },
-    /// procfs does not answer as expected.
+    /// procfs cannot be read.
     #[error("{what} cannot be read from procfs ({source}): run as root with /proc mounted")]
     Procfs {
         /// What was being read.
         what: String,
-        /// What procfs answered.
+        /// The error.
         #[source]
         source: ProcError,
     },
-    /// A directory that should be readable is not.
+    /// A directory cannot be read.
     #[error("`{}` cannot be read ({source}): run as root", .path.display())]
     Unreadable {
         /// The directory.
         path: PathBuf,
-        /// What the system answered.
+        /// The system's error.
         source: io::Error,
     },
 }
 
 impl TargetError {
-    /// Whether the command line is wrong on any machine; otherwise this machine lacks or forbids what it asks for.
+    /// Whether the command line is wrong on every machine. Otherwise this machine lacks or forbids what it asks for.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         matches!(

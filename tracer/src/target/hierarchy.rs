@@ -1,7 +1,7 @@
-//! The cgroup hierarchies that are mounted on this machine: version 2, version 1, or both.
+//! The mounted cgroup hierarchies of this machine: version 2, version 1, or both.
 //!
-//! Read from mountinfo, which also tells a version 1 hierarchy's controllers; a directory's file
-//! system type alone would not.
+//! They are read from mountinfo, which also has the controllers of a version 1 hierarchy. A directory's file system
+//! type would not show those.
 
 use std::{
     fmt,
@@ -15,22 +15,22 @@ use super::TargetError;
 /// Which cgroup hierarchy an id belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hierarchy {
-    /// The unified hierarchy.
+    /// The unified (version 2) hierarchy.
     V2,
     /// A version 1 hierarchy.
     V1 {
-        /// Its controller as user space spells it; of several mounted together, the first.
+        /// Its controller, as user space spells it. Of several that are mounted together, the first.
         controller: String,
     },
 }
 
 impl Hierarchy {
-    /// The enumerator of the kernel's `enum cgroup_subsys_id` whose value indexes
-    /// `css_set.subsys`; none for version 2, which has `css_set.dfl_cgrp`.
+    /// The enumerator of the kernel's `enum cgroup_subsys_id` whose value is the index into `css_set.subsys`. `None`
+    /// for version 2, for which `css_set.dfl_cgrp` is used.
     pub fn subsystem_id(&self) -> Option<String> {
         match self {
             Self::V2 => None,
-            // The kernel calls this controller `io` and keeps `blkio` as its version 1 name.
+            // The kernel calls this controller `io`; `blkio` is its name in version 1.
             Self::V1 { controller } if controller == "blkio" => Some("io_cgrp_id".to_owned()),
             Self::V1 { controller } => Some(format!("{controller}_cgrp_id")),
         }
@@ -59,8 +59,8 @@ pub enum CgroupLayout {
     Hybrid,
 }
 
-/// Controllers in the order of the kernel's `include/linux/cgroup_subsys.h`, which is also the
-/// order of co-mounted ones.
+/// Controllers in the order of the kernel's `include/linux/cgroup_subsys.h`. Controllers that are mounted together
+/// have the same order.
 const CONTROLLERS: [&str; 16] = [
     "cpuset",
     "cpu",
@@ -80,14 +80,14 @@ const CONTROLLERS: [&str; 16] = [
     "debug",
 ];
 
-/// Version 1 hierarchies in which container engines always make a cgroup, best first.
+/// Version 1 hierarchies in which container engines always create a cgroup; the best first.
 const PREFERRED: [&str; 2] = ["memory", "pids"];
 
-/// What the mount's options say the hierarchy is.
+/// What the mount options say about a hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum MountKind {
     Usable(Hierarchy),
-    /// A version 1 hierarchy that has a name and no controller.
+    /// A version 1 hierarchy with a name and without a controller.
     Named(String),
 }
 
@@ -96,7 +96,7 @@ pub(crate) enum MountKind {
 pub(crate) struct CgroupMount {
     pub(crate) kind: MountKind,
     pub(crate) mount_point: PathBuf,
-    /// The cgroup that appears at the mount point; not `/` inside of some containers.
+    /// The cgroup at the mount point. In some containers it is not `/`.
     root: String,
 }
 
@@ -110,13 +110,13 @@ impl CgroupMount {
         Some(Self { kind, mount_point: mount.mount_point.clone(), root: mount.root.clone() })
     }
 
-    /// The directory of a cgroup that procfs shows as `path`, if the mount reaches it.
+    /// The directory of a cgroup whose path in procfs is `path`; `None` if the mount does not contain it.
     pub(crate) fn directory_of(&self, path: &str) -> Option<PathBuf> {
         let below = if self.root == "/" { path } else { path.strip_prefix(&self.root)? };
         if !below.is_empty() && !below.starts_with('/') {
             return None;
         }
-        // Seen from another cgroup namespace a path can climb: `/../abc`.
+        // In another cgroup namespace a path can lead upwards: `/../abc`.
         if below.split('/').any(|component| component == "..") {
             return None;
         }
@@ -147,7 +147,7 @@ fn kind_of_v1(mount: &MountInfo) -> MountKind {
     }
 }
 
-/// Every mounted hierarchy, the one to prefer first.
+/// Every mounted hierarchy; the preferred one first.
 #[derive(Clone, Debug)]
 pub(crate) struct CgroupMounts(Vec<CgroupMount>);
 
@@ -158,7 +158,7 @@ impl CgroupMounts {
             .and_then(|process| process.mountinfo())
             .map_err(TargetError::procfs("the list of mounts"))?;
         let mut found: Vec<_> = mounts.iter().filter_map(CgroupMount::from_mount).collect();
-        // Of one hierarchy mounted twice, the usual place is preferred.
+        // If a hierarchy is mounted twice, the usual place is preferred.
         found.sort_by_key(|mount| (mount.rank(), !mount.mount_point.starts_with(cgroup)));
         Ok(Self(found))
     }
@@ -168,7 +168,7 @@ impl CgroupMounts {
         self.0.iter()
     }
 
-    /// Every hierarchy the kernel side can match on, in the same order.
+    /// Every hierarchy that the eBPF programs can match, in the same order.
     pub(crate) fn usable(&self) -> impl Iterator<Item = (&Hierarchy, &CgroupMount)> {
         self.0.iter().filter_map(|mount| match &mount.kind {
             MountKind::Usable(hierarchy) => Some((hierarchy, mount)),
@@ -176,7 +176,7 @@ impl CgroupMounts {
         })
     }
 
-    /// The hierarchy a canonical path lies in.
+    /// The hierarchy that contains a canonical path.
     pub(crate) fn containing(&self, path: &Path) -> Option<&CgroupMount> {
         self.0
             .iter()

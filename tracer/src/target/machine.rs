@@ -1,4 +1,4 @@
-//! A machine laid out in a temporary directory: procfs, cgroup hierarchies, engine state.
+//! A machine in a temporary directory: procfs, cgroup hierarchies, state of engines.
 
 use std::{
     fmt::Write as _,
@@ -11,13 +11,13 @@ use tempfile::TempDir;
 
 use super::Roots;
 
-/// Removed when dropped.
+/// The directory is removed when this is dropped.
 pub(crate) struct Machine {
     directory: TempDir,
 }
 
 impl Machine {
-    /// Version 1 controllers with version 2 beside them.
+    /// Version 1 controllers, and version 2 beside them.
     pub(crate) fn hybrid() -> Self {
         Self::with_mounts(&[
             ("cpu,cpuacct", "cgroup", "rw,cpu,cpuacct"),
@@ -61,7 +61,7 @@ impl Machine {
     }
 
     pub(crate) fn roots(&self) -> Roots {
-        // A temporary directory can be reached through a link, which resolved paths would not show.
+        // The path of a temporary directory may contain a link, which resolved paths do not.
         let root = self.directory.path().canonicalize().unwrap();
         Roots {
             proc: root.join("proc"),
@@ -72,14 +72,14 @@ impl Machine {
         }
     }
 
-    /// Writes a file with the directories above it.
+    /// Writes a file, and creates its directories.
     pub(crate) fn write(&self, path: &str, content: &str) {
         let path = self.directory.path().join(path);
         fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).unwrap();
         fs::write(path, content).unwrap();
     }
 
-    /// Makes a cgroup in the hierarchy mounted at `hierarchy`.
+    /// Creates a cgroup in the hierarchy that is mounted at `hierarchy`.
     pub(crate) fn make_cgroup(&self, hierarchy: &str, path: &str) -> PathBuf {
         let mut directory = self.roots().cgroup;
         directory.extend([hierarchy, path].iter().filter(|part| !part.is_empty()));
@@ -87,7 +87,7 @@ impl Machine {
         directory
     }
 
-    /// Makes a process with a parent and the lines of its `cgroup` file.
+    /// Creates a process with a parent and the lines of its `cgroup` file.
     pub(crate) fn make_process(&self, pid: u32, parent: u32, cgroups: &[&str]) {
         let lines: String = cgroups.iter().map(|line| format!("{line}\n")).collect();
         self.write(&format!("proc/{pid}/cgroup"), &lines);

@@ -1,4 +1,4 @@
-//! Existing processes, pinned so that a reused pid cannot be mistaken for them.
+//! Running processes, pinned so that a reused pid is not mistaken for them.
 
 use std::{
     io,
@@ -16,14 +16,14 @@ use rustix::{
 
 use super::{Roots, TargetError};
 
-/// A process that is certain to be the one that was named.
+/// A process that is certainly the named one.
 #[derive(Debug)]
 pub struct PinnedProcess {
-    /// Its pid, which no other process can take while `pidfd` says that it lives.
+    /// Its pid. No other process can have it while `pidfd` says that the process lives.
     pub pid: u32,
-    /// The kernel's handle on it; readable once it has ended.
+    /// The kernel's handle of the process. It is readable when the process has ended.
     pub pidfd: OwnedFd,
-    /// Its name, up to 15 bytes, when it was pinned.
+    /// Its name when it was pinned, up to 15 bytes.
     pub comm: String,
 }
 
@@ -32,7 +32,7 @@ impl PinnedProcess {
     ///
     /// # Errors
     ///
-    /// When `poll(2)` fails, which it does only for want of memory.
+    /// An error of `poll(2)`, which happens only if memory is short.
     pub fn has_ended(&self) -> io::Result<bool> {
         has_ended(&self.pidfd)
     }
@@ -52,8 +52,7 @@ pub(super) fn pin_all(roots: &Roots, pids: &[u32]) -> Result<Vec<PinnedProcess>,
     Ok(pinned)
 }
 
-/// Opens the pidfd first and reads procfs after, so that a pid that is reused in between shows as
-/// ended.
+/// Opens the pidfd first and reads procfs afterwards, so that a pid that is reused in between counts as ended.
 fn pin(roots: &Roots, pid: u32) -> Result<PinnedProcess, TargetError> {
     if pid == std::process::id() {
         return Err(TargetError::OwnProcess { pid });
@@ -95,7 +94,7 @@ fn read_facts(roots: &Roots, pid: u32) -> Result<Facts, TargetError> {
         })
     };
     read().map_err(|error| match error {
-        // A task that was reaped while its files were open answers ESRCH.
+        // For a process that was reaped while its files were open, procfs returns ESRCH.
         ProcError::NotFound(_) => TargetError::NoSuchProcess { pid },
         ProcError::Io(cause, _) if cause.raw_os_error() == Some(ESRCH) => {
             TargetError::NoSuchProcess { pid }
@@ -106,8 +105,8 @@ fn read_facts(roots: &Roots, pid: u32) -> Result<Facts, TargetError> {
 
 const ESRCH: i32 = rustix::io::Errno::SRCH.raw_os_error();
 
-/// `pidfd_open(2)` refuses threads with EINVAL, since Linux 6.9 with ENOENT, and pids that do not
-/// exist with ESRCH; procfs knows which one it is.
+/// The error behind a refusal of `pidfd_open(2)`: for threads it returns EINVAL, or ENOENT since Linux 6.9, and for
+/// pids that do not exist ESRCH. procfs says which case it is.
 fn explain_refusal(roots: &Roots, pid: u32, source: io::Error) -> TargetError {
     match read_facts(roots, pid) {
         Ok(facts) if facts.tgid != pid => {

@@ -43,18 +43,18 @@ fn trace(object: ObjectId) -> (Lifetimes, Session) {
     watch(&mut this, object);
     let state = FdState { object, ..FdState::default() };
     let stdio = [FdState::default(), state, FdState::default()];
-    tell(&mut this, EventKind::Image(Image { process: WRITER, stdio, ..Image::default() }));
+    apply(&mut this, EventKind::Image(Image { process: WRITER, stdio, ..Image::default() }));
     let first = FirstIo { key: row(object), ..FirstIo::default() };
-    tell(&mut this, EventKind::FirstIo { first, comm: String::new() });
+    apply(&mut this, EventKind::FirstIo { first, comm: String::new() });
     this
 }
 
 fn watch(this: &mut (Lifetimes, Session), id: ObjectId) {
     let object = Object { id, mode: mode::S_IFREG, ..Object::default() };
-    tell(this, EventKind::Object { object, name: "/f".into() });
+    apply(this, EventKind::Object { object, name: "/f".into() });
 }
 
-fn tell((lifetimes, session): &mut (Lifetimes, Session), kind: EventKind) {
+fn apply((lifetimes, session): &mut (Lifetimes, Session), kind: EventKind) {
     let event = Event { time_ns: 1, kind };
     session.apply(&event);
     lifetimes.event(&event, session);
@@ -70,7 +70,7 @@ fn redirect(this: &mut (Lifetimes, Session), object: ObjectId) {
         state,
         ..Default::default()
     };
-    tell(this, EventKind::Fact { fact, text: Vec::new() });
+    apply(this, EventKind::Fact { fact, text: Vec::new() });
 }
 
 fn sweep(this: &mut (Lifetimes, Session), kernel: &mut Kernel) -> Vec<LedgerKey> {
@@ -95,7 +95,7 @@ fn a_file_that_an_fd_leads_to_stays() {
     redirect(&mut this, file(6));
     redirect(&mut this, file(5));
     let mut open = Kernel { open: vec![(WRITER, 1, file(5))] };
-    for _ in 0..2 * LOOKS {
+    for _ in 0..2 * SWEEPS {
         assert_eq!(sweep(&mut this, &mut open), []);
     }
     assert!(this.0.watched.contains(&file(5)) && this.0.doubtful.is_empty());
@@ -115,7 +115,7 @@ fn a_file_that_is_opened_again_keeps_its_rows() {
 fn nothing_is_kept_of_a_process_that_has_ended() {
     let mut this = trace(file(5));
     let exit = Exit { process: WRITER, ..Exit::default() };
-    tell(&mut this, EventKind::Exit(exit));
+    apply(&mut this, EventKind::Exit(exit));
     assert!(this.0.rows_of_ended(WRITER).contains(&row(file(5))));
     let mut closed = Kernel { open: Vec::new() };
     assert_eq!(sweep(&mut this, &mut closed), []);
@@ -128,9 +128,9 @@ fn nothing_is_kept_of_a_process_that_has_ended() {
 #[test]
 fn a_row_that_is_opened_after_the_end_of_its_process_ends_at_once() {
     let mut this = trace(file(5));
-    tell(&mut this, EventKind::Exit(Exit { process: WRITER, ..Exit::default() }));
+    apply(&mut this, EventKind::Exit(Exit { process: WRITER, ..Exit::default() }));
     this.0.rows_of_ended(WRITER);
     let first = FirstIo { key: row(file(5)), ..FirstIo::default() };
-    tell(&mut this, EventKind::FirstIo { first, comm: String::new() });
+    apply(&mut this, EventKind::FirstIo { first, comm: String::new() });
     assert_eq!(sweep(&mut this, &mut Kernel { open: Vec::new() }), [row(file(5))]);
 }

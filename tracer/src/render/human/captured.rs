@@ -1,4 +1,4 @@
-//! What was captured, where it is, and what is missing of it.
+//! What was captured, where it is, and what is missing.
 
 use std::io;
 
@@ -16,11 +16,11 @@ use crate::render::{
     text::{Page, Text},
 };
 
-/// Streams that get a line; a person does not read more.
+/// How many streams get a line.
 const MOST_STREAMS: usize = 40;
-/// A longer name does not push the numbers of other lines to the right.
+/// The widest name that moves the columns of other lines.
 const WIDEST_NAME: usize = 40;
-/// Kinds of gaps told of one stream.
+/// How many kinds of gaps are named for one stream.
 const MOST_GAPS: usize = 4;
 
 /// Writes the folder and a line for each stream.
@@ -38,7 +38,7 @@ pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
     for (_, stream) in streams {
         let lead = title(stream).padded(names).and(PLAIN, "  ");
         let column = lead.width();
-        page.parts(lead, column, " · ", books(stream))?;
+        page.parts(lead, column, " · ", account(stream))?;
     }
     if unnamed == 0 {
         return Ok(());
@@ -69,23 +69,23 @@ fn title(stream: &CapturedStream) -> Text {
 }
 
 /// `122 B in docker-71.stderr`, `55 B missing: the ring was full`
-fn books(stream: &CapturedStream) -> Vec<Text> {
+fn account(stream: &CapturedStream) -> Vec<Text> {
     let size = match stream.kept == stream.written {
         true => bytes(stream.kept),
         false => format!("{} of {}", bytes(stream.kept), bytes(stream.written)),
     };
-    let mut books = vec![Text::plain(&format!("{size} in {}", stream.file))];
+    let mut counts = vec![Text::plain(&format!("{size} in {}", stream.file))];
     if stream.cut > 0 {
         let words = format!("{} cut from its front", bytes(stream.cut));
-        books.push(Text::styled(ODD, &words));
+        counts.push(Text::styled(ODD, &words));
     }
     let gaps = stream.gaps.iter().take(MOST_GAPS);
-    books.extend(gaps.map(|gap| Text::styled(ODD, &gap_words(gap))));
+    counts.extend(gaps.map(|gap| Text::styled(ODD, &gap_words(gap))));
     let more = stream.gaps.len().saturating_sub(MOST_GAPS);
     if more > 0 {
-        books.push(Text::styled(ODD, &format!("{more} more kinds of gaps")));
+        counts.push(Text::styled(ODD, &format!("{more} more kinds of gaps")));
     }
-    books
+    counts
 }
 
 fn gap_words(gap: &GapSum) -> String {

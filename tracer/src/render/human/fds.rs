@@ -1,4 +1,4 @@
-//! The lines below a process: what went through each of its fds, and where to.
+//! The lines below a process: what went through each of its fds, and to which object.
 
 use std::{collections::HashMap, io};
 
@@ -15,9 +15,9 @@ use crate::render::{
     text::{Page, Text},
 };
 
-/// A longer target does not push the times of other lines to the right.
+/// The widest target that moves the times of other lines.
 const WIDEST_TARGET: usize = 44;
-/// Readers named beside a target; its own line names more.
+/// How many readers are named beside a target. The target's own line names more.
 const MOST_READERS: usize = 2;
 
 /// One line in columns.
@@ -75,7 +75,7 @@ fn rows(process: &Process, objects: &HashMap<&str, &Object>) -> Vec<Row> {
     rows
 }
 
-/// What an fd that was never used would look like in the report.
+/// The row of an fd that was never used.
 fn silent_row(fd: i32, object: &str, objects: &HashMap<&str, &Object>) -> Option<Fd> {
     if object.is_empty() {
         return None;
@@ -117,7 +117,7 @@ fn target(row: &Fd, object: Option<&Object>) -> Text {
         return text.and(PLAIN, " read").and(PLAIN, &readers);
     }
     match object.kind.as_str() {
-        // Who reads at the far end of a socket or a terminal need not be on this machine.
+        // The reader at the other end of a socket or a terminal may be on another machine.
         "pipe" | "fifo" if object.read == 0 => text.and(ODD, " read by nobody"),
         _ => text,
     }
@@ -149,7 +149,7 @@ fn failures(row: &Fd) -> Vec<Text> {
     failed.chain(weak).collect()
 }
 
-/// What went through fds that were not asked for: the output may be there.
+/// What went through fds that were not asked for. The output may be there.
 fn elsewhere(process: &Process) -> Option<Row> {
     let size = process.elsewhere.bytes.filter(|&size| size > 0)?;
     let amount = match process.elsewhere.writes {

@@ -1,4 +1,4 @@
-//! What the tracer itself missed, in words.
+//! What tracer itself could not record, in words.
 
 use std::io;
 
@@ -14,7 +14,7 @@ use crate::render::{
     text::{Page, Text},
 };
 
-/// Writes one line for each reason that was hit.
+/// Writes one line for each reason.
 pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
     let mut hit = report.losses.iter().filter(|(_, events)| **events > 0).peekable();
     if hit.peek().is_none() {

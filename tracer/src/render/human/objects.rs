@@ -1,4 +1,4 @@
-//! The books of each pipe, socket and terminal: written, read, left inside.
+//! The account of each pipe, socket and terminal: written, read, unread.
 
 use std::{collections::HashSet, io};
 
@@ -14,14 +14,14 @@ use crate::render::{
     text::{Page, Text},
 };
 
-/// Objects that get a line; a person does not read more.
+/// How many objects get a line.
 const MOST_OBJECTS: usize = 100;
-/// A longer name does not push the numbers of other lines to the right.
+/// The widest name that moves the numbers of other lines.
 const WIDEST_NAME: usize = 40;
-/// Writers, readers or holders named.
+/// How many writers, readers or holders are named.
 const MOST_PARTIES: usize = 4;
 
-/// Writes the objects that saw bytes or are stdout or stderr of a process that is shown.
+/// Writes the objects that bytes went through, and those that are stdout or stderr of a shown process.
 pub(super) fn write(
     page: &mut Page<'_>,
     report: &Report,
@@ -51,7 +51,7 @@ pub(super) fn write(
     for (_, object) in objects {
         let lead = title(object).padded(names).and(PLAIN, "  ");
         let column = lead.width();
-        page.parts(lead, column, " · ", books(object))?;
+        page.parts(lead, column, " · ", account(object))?;
     }
     if unnamed == 0 {
         return Ok(());
@@ -72,32 +72,32 @@ fn title(object: &Object) -> Text {
 }
 
 /// `written 2,048 B`, `read 2,048 B by manager (60)`, `unread 0 B`
-fn books(object: &Object) -> Vec<Text> {
-    let mut books = Vec::new();
+fn account(object: &Object) -> Vec<Text> {
+    let mut counts = Vec::new();
     if let Some(before) = object.unread_before.filter(|&before| before > 0) {
-        books.push(Text::plain(&format!("{} inside before", bytes(before))));
+        counts.push(Text::plain(&format!("{} inside before", bytes(before))));
     }
     let shared = |who: &[Endpoint]| by(who, MOST_PARTIES, if who.len() > 1 { share } else { name });
     // A single writer is the process above that names this object.
     let writers = if object.writers.len() > 1 { shared(&object.writers) } else { String::new() };
-    books.push(Text::plain(&format!("written {}{writers}", bytes(object.written))));
-    books.push(Text::plain(&format!("read {}{}", bytes(object.read), shared(&object.readers))));
+    counts.push(Text::plain(&format!("written {}{writers}", bytes(object.written))));
+    counts.push(Text::plain(&format!("read {}{}", bytes(object.read), shared(&object.readers))));
     if let Some(unread) = object.unread {
         let ink = if unread > 0 { ODD } else { PLAIN };
-        books.push(Text::styled(ink, &format!("unread {}", bytes(unread))));
+        counts.push(Text::styled(ink, &format!("unread {}", bytes(unread))));
     }
     if object.balanced == Some(false) {
-        books.push(Text::styled(ODD, "does not add up"));
+        counts.push(Text::styled(ODD, "does not add up"));
     }
-    books.extend(waiting(object));
-    books
+    counts.extend(waiting(object));
+    counts
 }
 
 fn share(endpoint: &Endpoint) -> String {
     format!("{} {}", name(endpoint), bytes(endpoint.bytes))
 }
 
-/// Who could still read what is inside.
+/// The processes that could still read what is unread.
 fn waiting(object: &Object) -> Option<Text> {
     if object.unread.is_none_or(|unread| unread == 0) {
         return None;

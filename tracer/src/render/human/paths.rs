@@ -1,4 +1,4 @@
-//! The ways of the output from process to process, and what managers' logs say of it.
+//! The paths of the output from process to process, and what managers' logs say about it.
 
 use std::{collections::HashSet, io};
 
@@ -13,10 +13,10 @@ use crate::render::{
     text::{Page, Text},
 };
 
-/// Ways that get a line; a person does not read more.
-const MOST_WAYS: usize = 20;
+/// How many paths get a line.
+const MOST_PATHS: usize = 20;
 
-/// Writes the ways that have more than one stage, then the claims.
+/// Writes the paths with more than one step, then the claims.
 pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
     let ways: Vec<&Chain> = report
         .hops
@@ -26,11 +26,11 @@ pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
     if !ways.is_empty() {
         page.section()?;
     }
-    let mut told = HashSet::new();
-    for chain in ways.into_iter().take(MOST_WAYS) {
+    let mut marked = HashSet::new();
+    for chain in ways.into_iter().take(MOST_PATHS) {
         let lead = Text::plain(&name(chain.steps.first(), chain.subject_pid));
         let column = 4;
-        page.parts(lead.and(PLAIN, " "), column, " ", stages(report, chain, &mut told))?;
+        page.parts(lead.and(PLAIN, " "), column, " ", stages(report, chain, &mut marked))?;
     }
     if !report.worker_logs.is_empty() {
         page.section()?;
@@ -51,12 +51,12 @@ fn quality(log: &WorkerLog) -> Text {
     }
 }
 
-/// Whether a reader wrote something itself; a reader alone is in the books above.
+/// Whether a reader wrote something itself. A reader that did not is in the objects' accounts already.
 fn is_relayed(chain: &Chain) -> bool {
     chain.steps.iter().skip(1).any(|step| step.object.is_some())
 }
 
-/// Whether a longer way ends with this one: then it is told already.
+/// Whether a longer path ends with this one. This one is then shown already.
 fn ends(longer: &Chain, chain: &Chain) -> bool {
     let place = |step: &Step| (step.pid, step.object.clone());
     longer.steps.len() > chain.steps.len()
@@ -73,8 +73,8 @@ fn name(step: Option<&Step>, pid: u32) -> String {
     step.map_or_else(|| pid.to_string(), |step| short_name(&step.comm, step.pid))
 }
 
-/// `──122 B──▶ pipe:[9]`, `──122 B──▶ manager (60)` …; `told` has what was marked in a line above.
-fn stages(report: &Report, chain: &Chain, told: &mut HashSet<(u32, Option<u64>)>) -> Vec<Text> {
+/// `──122 B──▶ pipe:[9]`, `──122 B──▶ manager (60)` …; `marked` has what a line above has marked.
+fn stages(report: &Report, chain: &Chain, marked: &mut HashSet<(u32, Option<u64>)>) -> Vec<Text> {
     let mut stages = Vec::new();
     let mut input = None;
     for step in &chain.steps {
@@ -85,9 +85,9 @@ fn stages(report: &Report, chain: &Chain, told: &mut HashSet<(u32, Option<u64>)>
         }
         let Some(object) = &step.object else { continue };
         stages.push(arrow(step.bytes, object));
-        // Only of the likest output, which comes first: the others carry something else.
+        // Only the most likely output, which is the first one. The others carry something else.
         let Some(read) = step.read else { continue };
-        if told.insert((step.pid, step.read)) && step.bytes < read && !is_filter {
+        if marked.insert((step.pid, step.read)) && step.bytes < read && !is_filter {
             let fewer = format!("⚠ {} fewer than it read", bytes(read - step.bytes));
             stages.push(Text::styled(ODD, &fewer));
         }
@@ -95,8 +95,8 @@ fn stages(report: &Report, chain: &Chain, told: &mut HashSet<(u32, Option<u64>)>
     stages
 }
 
-/// Whether a process of the target has an object as its stdin: the next command of a pipeline, which may
-/// write what it likes.
+/// Whether an object is the stdin of a process of the target: the next command of a pipeline, whose output may be
+/// anything.
 fn filters(report: &Report, pid: u32, object: &str) -> bool {
     let mut processes = report.processes.iter().filter(|process| process.pid == pid);
     processes.any(|process| process.stdio.first().is_some_and(|stdin| stdin == object))
@@ -112,12 +112,12 @@ fn claimed(claim: &Claim) -> Text {
         pid if pid == claim.ns_pid => format!("pid {pid}"),
         pid => format!("pid {pid} ({} in its container)", claim.ns_pid),
     };
-    let books = format!("written {} · read {} · ", bytes(claim.written), bytes(claim.read));
+    let counts = format!("written {} · read {} · ", bytes(claim.written), bytes(claim.read));
     let handed = match claim.handed_out {
         Some(handed) => format!("handed out {} according to the log", bytes(handed)),
         None => "no line about it in the log".to_owned(),
     };
     let is_odd = claim.handed_out != Some(claim.read);
-    Text::plain(&format!("{who} {}  {books}", claim.stream))
+    Text::plain(&format!("{who} {}  {counts}", claim.stream))
         .and(if is_odd { ODD } else { PLAIN }, &handed)
 }

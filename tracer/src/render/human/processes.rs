@@ -1,4 +1,4 @@
-//! Each process that matters with its fds, and the others by name.
+//! The shown processes with their fds, and the names of the others.
 
 use std::{collections::HashMap, io};
 
@@ -18,13 +18,13 @@ use crate::render::{
     text::{Page, Text},
 };
 
-/// Columns for one level of the tree.
+/// Columns of indentation for each level of the tree.
 const STEP: usize = 2;
-/// Levels that are still indented further.
+/// How many levels are indented.
 const DEEPEST: usize = 6;
-/// Names in a line of processes that are not shown.
+/// How many names a line of processes that are not shown has.
 const MOST_NAMES: usize = 8;
-/// A command line keeps at least this many columns.
+/// The least columns of a command line.
 const SHORTEST_COMMAND: usize = 24;
 
 /// Writes all processes.
@@ -102,7 +102,7 @@ fn write_names(page: &mut Page<'_>, processes: &[&Process], what: &str) -> io::R
     page.parts(Text::styled(FAINT, &lead).and(PLAIN, " "), STEP, " ", names)
 }
 
-/// A command that tracer started waited for the hooks first: that time is not its own.
+/// How long a process ran, in ms. A command that tracer started waited for the hooks first; that time does not count.
 fn lived(process: &Process, end_ms: f64) -> f64 {
     let start_ms = process.start_ms;
     end_ms - if process.attached_late { start_ms } else { start_ms.max(0.0) }

@@ -1,4 +1,4 @@
-//! Output that did not arrive, quoted.
+//! Quotes output that did not arrive.
 
 use std::{collections::HashMap, io};
 
@@ -16,10 +16,10 @@ use crate::render::{
     text::{Page, Text},
 };
 
-/// Writers or readers named.
+/// How many writers or readers are named.
 const MOST_PARTIES: usize = 4;
 
-/// Writes each of them: how much of what it is, why that may not be right, and its last lines.
+/// Writes each recovered output: how many bytes, why they may be the wrong ones, and the last lines.
 pub(super) fn write(
     page: &mut Page<'_>,
     report: &Report,
@@ -81,8 +81,8 @@ fn fate(recovered: &Recovered, object: Option<&Object>) -> String {
     }
 }
 
-/// The fds that it was written through; and what they stand for, where a shell's `>&2` has put the stderr
-/// of the command onto another fd.
+/// The fds that it was written through. If a shell's `>&2` has put the command's stderr onto another fd, also what
+/// that fd stands for.
 fn place(recovered: &Recovered, processes: &[Process]) -> String {
     let names: Vec<String> = recovered.fds.iter().map(|fd| fd_name(*fd)).collect();
     let stands_for = processes.iter().find_map(|process| {
@@ -126,7 +126,7 @@ fn write_doubts(page: &mut Page<'_>, recovered: &Recovered) -> io::Result<()> {
     page.words(Text::blank(2), 4, ODD, &words)
 }
 
-/// Why it is not certain, as a part of a sentence.
+/// Why the bytes are not certain, as a part of a sentence.
 fn words(doubt: Doubt) -> &'static str {
     match doubt {
         Doubt::Gaps => "bytes of it are missing in the capture",

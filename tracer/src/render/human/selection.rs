@@ -1,8 +1,8 @@
-//! Which processes are worth a block of lines, and how they are indented.
+//! Selects the processes that get a block of lines, and their indentation.
 //!
-//! A process matters when it wrote or tried to, when a finding is about it, or when it executed a
-//! program and nothing below it matters. What is left are shells that only start others, subshells
-//! and bystanders: they are named in one line.
+//! A process is shown if it wrote or tried to write, if a finding is about it, or if it executed a program and none
+//! of its descendants is shown. The others are shells that only start programs, subshells, and processes without
+//! output. They are named in one line.
 
 use std::{
     cmp::Reverse,
@@ -14,31 +14,31 @@ use tracer_core::{
     verdict::Severity,
 };
 
-/// Processes with output that get a block; a person does not read more.
+/// How many processes with output get a block.
 const MOST_ACTIVE: usize = 100;
-/// Silent processes that get a block.
+/// How many silent processes get a block.
 const MOST_SILENT: usize = 20;
 
-/// The processes of a report, sorted by how they are shown.
+/// The processes of a report, by how they are shown.
 pub(super) struct Selection<'a> {
-    /// Shown in full: parents before their children, siblings by start.
+    /// Processes with a block: parents before their children, siblings by start.
     pub(super) shown: Vec<Shown<'a>>,
-    /// Wrote nothing and are only named.
+    /// Processes that wrote nothing and are only named.
     pub(super) silent: Vec<&'a Process>,
-    /// Wrote, but are too many.
+    /// Processes that wrote, but are too many for blocks.
     pub(super) crowd: Vec<&'a Process>,
 }
 
-/// A process with its place in the tree.
+/// A process and its level in the tree.
 pub(super) struct Shown<'a> {
-    /// Which.
+    /// The process.
     pub(super) process: &'a Process,
     /// How many of its ancestors are shown.
     pub(super) depth: usize,
 }
 
 impl<'a> Selection<'a> {
-    /// Sorts the processes of a report.
+    /// Selects from the processes of a report.
     pub(super) fn of(report: &'a Report) -> Self {
         let mut processes: Vec<&Process> = report.processes.iter().collect();
         processes.sort_by(|one, other| one.start_ms.total_cmp(&other.start_ms));
@@ -58,7 +58,7 @@ impl<'a> Selection<'a> {
     }
 }
 
-/// Whether something went, or should have gone, through this row.
+/// Whether bytes went through this row, or should have.
 pub(super) fn is_used(row: &Fd) -> bool {
     row.bytes > 0 || row.writes > 0 || row.short > 0 || row.zero > 0 || !row.errors.is_empty()
 }
@@ -78,9 +78,9 @@ fn parents(processes: &[&Process]) -> Vec<Option<usize>> {
     parents
 }
 
-/// Pids that a finding is about: the first one whatever it says, the others when they are bad.
+/// Pids with findings: that of the first finding, and those of the others that are losses or warnings.
 fn subjects(report: &Report) -> HashSet<u32> {
-    // Pid 0 stands for the whole run.
+    // Pid 0 means the whole run.
     let findings = report.findings.iter().filter(|finding| finding.pid != 0).enumerate();
     findings
         .filter(|(index, finding)| *index == 0 || finding.severity != Severity::Info)
@@ -105,7 +105,7 @@ fn matters(
     matters
 }
 
-/// Of the processes that matter the ones to show: findings' subjects, failures, most bytes.
+/// Which of the candidates to show: those with findings, with failures, and with the most bytes.
 fn strongest(processes: &[&Process], matters: &[bool], subjects: &HashSet<u32>) -> Vec<bool> {
     let mut ranked: Vec<usize> = (0..processes.len()).filter(|&index| matters[index]).collect();
     ranked.sort_by_key(|&index| {

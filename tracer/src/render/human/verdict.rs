@@ -1,4 +1,4 @@
-//! The top of the text: the verdict, what to do about it, and the other findings.
+//! The top of the text: the verdict, its advice, and the other findings.
 
 use std::io;
 
@@ -14,7 +14,7 @@ use crate::render::{
 pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
     page.words(Text::default(), 2, STRONG, &report.verdict)?;
     let (first, others) = match report.findings.split_first() {
-        // The verdict says it already: only its advice is left to say.
+        // The verdict has the message already, so only its advice is written.
         Some((first, others)) if report.verdict.contains(&first.message) => (Some(first), others),
         _ => (None, report.findings.as_slice()),
     };

@@ -1,5 +1,5 @@
-//! One indented document. Its long lists become text on all CPUs: of a tree with tens of thousands of processes that
-//! is most of the time between the end of a trace and its report.
+//! One indented document. Its long lists are serialised on all CPUs: for a tree with tens of thousands of processes,
+//! serialisation takes most of the time between the end of a trace and its report.
 
 use std::{io, thread};
 
@@ -9,7 +9,7 @@ use tracer_core::{parallel::InOrder, text::json::Harmless};
 
 type Pretty = Harmless<PrettyFormatter<'static>>;
 
-/// Elements that become text together.
+/// How many elements are serialised together.
 const PIECE: usize = 128;
 
 /// A document that is being written: an object, member by member.
@@ -20,7 +20,7 @@ pub(super) struct Document<W> {
 }
 
 impl<W: io::Write> Document<W> {
-    /// Begins it.
+    /// Begins the object.
     pub(super) fn begin(mut out: W) -> io::Result<Self> {
         let mut formatter = Harmless(PrettyFormatter::new());
         formatter.begin_object(&mut out)?;
@@ -48,7 +48,7 @@ impl<W: io::Write> Document<W> {
         self.formatter.end_object_value(&mut self.out)
     }
 
-    /// Ends it, and the line.
+    /// Ends the object and the line.
     pub(super) fn end(mut self) -> io::Result<()> {
         self.formatter.end_object(&mut self.out)?;
         self.out.write_all(b"\n")?;
@@ -64,7 +64,7 @@ impl<W: io::Write> Document<W> {
     }
 }
 
-/// How a value looks in so many objects and lists.
+/// The indentation inside this many objects and lists.
 fn inside(depth: u32) -> io::Result<Pretty> {
     let mut formatter = Harmless(PrettyFormatter::new());
     for _ in 0..depth {
@@ -73,10 +73,10 @@ fn inside(depth: u32) -> io::Result<Pretty> {
     Ok(formatter)
 }
 
-/// Texts of some elements behind one another, and where each ends.
+/// Texts of several elements, one after another, and where each ends.
 type Texts = (Vec<u8>, Vec<usize>);
 
-/// Hands the text of each element to `write`, in their order.
+/// Serialises elements on all CPUs, and calls `write` with the text of each in their order.
 fn side_by_side<T: Serialize + Sync>(
     list: &[T],
     mut write: impl FnMut(&[u8]) -> io::Result<()>,
@@ -135,7 +135,7 @@ mod tests {
             document.list("list", &list).unwrap();
             document.member("after", &"text").unwrap();
             document.end().unwrap();
-            // The order of members is the alphabet's there.
+            // There, members are in alphabetical order.
             let text = String::from_utf8(out).unwrap();
             let value: Value = serde_json::from_str(&text).unwrap();
             assert_eq!(value, json!({"before": {"a": [1, 2]}, "list": list, "after": "text"}));

@@ -1,4 +1,4 @@
-//! One line of the live view: its prefix, its text made visible, what is missing of it.
+//! One line of the live view: its prefix, its escaped text, and what is missing.
 
 use std::io::{self, Write};
 
@@ -15,14 +15,14 @@ use crate::render::{
     text::Text,
 };
 
-/// Columns of a process's name; the kernel gives at most 15 bytes.
+/// The most columns of a process's name. The kernel gives at most 15 bytes.
 const NAME: usize = 32;
-/// Before text that ends in a line feed.
+/// Marks text that ends in a line feed.
 const WHOLE: &str = "│";
-/// Before text that goes on.
+/// Marks text that continues.
 const PART: &str = "┆";
 
-/// How lines look.
+/// Style of the lines.
 #[derive(Debug)]
 pub(super) struct Lines {
     pub(super) style: Style,
@@ -31,7 +31,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Adds bytes to a stream, and writes its lines as they become whole or too long.
+    /// Adds bytes to a stream, and writes lines that are complete or too long.
     pub(super) fn take(
         &self,
         key: &LedgerKey,
@@ -42,7 +42,7 @@ impl Lines {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.tell_gap(key, pending, out)?;
+        self.write_gap(key, pending, out)?;
         let held = if self.redact.is_some() { 2 * LINE } else { LINE };
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -63,7 +63,7 @@ impl Lines {
         Ok(())
     }
 
-    /// Bytes are missing here.
+    /// Adds missing bytes to a stream.
     pub(super) fn miss(
         &self,
         key: &LedgerKey,
@@ -75,21 +75,21 @@ impl Lines {
             return Ok(());
         }
         self.part(key, pending, pending.text.len(), out)?;
-        // What follows is not known to be the rest of that line.
-        pending.goes_on = false;
+        // What follows may not be the rest of that line.
+        pending.is_continued = false;
         if let Some(known) = &mut pending.gap
             && (known.reason, known.source_fd) == (gap.reason, gap.source_fd)
         {
             known.length = known.length.saturating_add(gap.length);
             return Ok(());
         }
-        self.tell_gap(key, pending, out)?;
+        self.write_gap(key, pending, out)?;
         pending.gap = Some(gap);
         Ok(())
     }
 
-    /// Writes what is missing.
-    pub(super) fn tell_gap(
+    /// Writes how many bytes are missing.
+    pub(super) fn write_gap(
         &self,
         key: &LedgerKey,
         pending: &mut Pending,
@@ -109,11 +109,11 @@ impl Lines {
         pending: &mut Pending,
         out: &mut dyn Write,
     ) -> io::Result<()> {
-        self.tell_gap(key, pending, out)?;
+        self.write_gap(key, pending, out)?;
         self.part(key, pending, pending.text.len(), out)
     }
 
-    /// Writes the first bytes of a line that goes on.
+    /// Writes the first bytes of a line that continues.
     pub(super) fn part(
         &self,
         key: &LedgerKey,
@@ -127,22 +127,22 @@ impl Lines {
         }
         self.write(key, &pending.comm, PART, (&pending.text, end), out)?;
         pending.text.drain(..end);
-        pending.goes_on = true;
+        pending.is_continued = true;
         Ok(())
     }
 
-    /// Writes a line that has ended; of one that was shown up to its line feed nothing is left to say.
+    /// Writes a complete line. If it was shown up to its line feed, there is nothing to write.
     fn whole(&self, key: &LedgerKey, pending: &mut Pending, out: &mut dyn Write) -> io::Result<()> {
-        if !pending.goes_on || !pending.text.is_empty() {
+        if !pending.is_continued || !pending.text.is_empty() {
             let text = (pending.text.as_slice(), pending.text.len());
             self.write(key, &pending.comm, WHOLE, text, out)?;
         }
         pending.text.clear();
-        pending.goes_on = false;
+        pending.is_continued = false;
         Ok(())
     }
 
-    /// Where a line that is too long is cut: between characters, and not within what is hidden.
+    /// Where to cut a line that is too long: between characters, and not inside a match of a pattern.
     fn cut(&self, text: &[u8]) -> usize {
         let end = whole_characters(text.get(..LINE).unwrap_or(text));
         let hidden = self.redact.as_ref().map(|redact| redact.matches(text)).unwrap_or_default();
@@ -187,7 +187,7 @@ fn prefix(key: &LedgerKey, comm: &str, mark: &str) -> Text {
     Text::styled(ink, &format!("{comm}[{}] {name} {mark}", key.process.tgid))
 }
 
-/// Text of any bytes: what is no UTF-8 and what a terminal would act upon as `\xff`, `\x1b`.
+/// Bytes as text: invalid UTF-8 and what a terminal would act upon become `\xff`, `\x1b`.
 fn visible(bytes: &[u8]) -> String {
     let mut shown = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -199,7 +199,7 @@ fn visible(bytes: &[u8]) -> String {
     shown
 }
 
-/// Length of the text without the beginning of a character whose other bytes are still to come.
+/// Length of the text without an incomplete character at its end.
 pub(super) fn whole_characters(bytes: &[u8]) -> usize {
     let invalid = bytes.utf8_chunks().last().map_or(&[][..], |chunk| chunk.invalid());
     let is_begun = std::str::from_utf8(invalid).is_err_and(|error| error.error_len().is_none());

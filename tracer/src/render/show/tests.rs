@@ -1,4 +1,4 @@
-//! Lines as a terminal gets them, and what no text can do to it.
+//! Lines that a terminal gets, and hostile text.
 
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};

@@ -1,4 +1,4 @@
-//! Whole texts, compared with files to the byte.
+//! Whole texts, compared byte by byte with files.
 
 use tracer_core::report::{Exit, Process, Report};
 
@@ -7,7 +7,7 @@ use super::{
     PLAIN, rendered, samples,
 };
 
-/// Compares with `golden/NAME.txt` and shows the whole text where it differs.
+/// Compares with `golden/NAME.txt`, and shows the whole text if it differs.
 fn same(name: &str, text: &str, golden: &str) {
     assert!(text == golden, "golden/{name}.txt differs from what was rendered:\n{text}");
 }

@@ -1,4 +1,4 @@
-//! Traced programs choose most of a report's text; none of it may reach a terminal as it is.
+//! Traced programs choose most text of a report, and none of it may reach a terminal unescaped.
 
 use proptest::{collection::vec, prelude::*};
 use serde_json::Value;
@@ -13,7 +13,7 @@ use super::{
     rendered, samples,
 };
 
-/// Text rich in what terminals act upon.
+/// Text with much that terminals act upon.
 fn hostile() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         any::<char>().prop_map(String::from),
@@ -65,7 +65,7 @@ fn poisoned(mut report: Report, words: &[String]) -> Report {
             row.ways = vec![next()];
         }
     }
-    // What rows and objects are called agrees, else no reader would be shown.
+    // Rows and objects need the same names, else no reader is shown.
     let (id, kinds) = (format!("/{}", next()), ["pipe", "socket"]);
     for row in report.processes.iter_mut().flat_map(|process| &mut process.fds) {
         row.object.clone_from(&id);
@@ -101,7 +101,7 @@ fn poison_capture(captured: &mut Captured, id: &str, next: &mut impl FnMut() -> 
     }
 }
 
-/// Fails on anything but text, line ends and, with colour, our own styles.
+/// Fails on anything except text, line ends and, with colour, tracer's own styles.
 fn check_harmless(text: &str, color: bool) -> Result<(), TestCaseError> {
     let mut rest = text.to_owned();
     if color {
@@ -117,7 +117,7 @@ fn check_harmless(text: &str, color: bool) -> Result<(), TestCaseError> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        // A report is large and an unoptimised build slow; `PROPTEST_CASES` still counts.
+        // A report is large, and an unoptimised build slow. `PROPTEST_CASES` still has an effect.
         cases: ProptestConfig::default().cases.div_ceil(4),
         failure_persistence: None,
         ..ProptestConfig::default()

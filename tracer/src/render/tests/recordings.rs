@@ -1,4 +1,4 @@
-//! Recordings that no tracer wrote, as text.
+//! Reports of recordings that tracer did not write.
 
 use std::{fs, path::PathBuf};
 
@@ -14,7 +14,7 @@ fn lines(name: &str) -> Vec<String> {
     session.lines().map(str::to_owned).collect()
 }
 
-/// Replaces the `at`-th number of a line.
+/// Replaces the number at a position of a line.
 fn replace_number(value: &mut Value, at: &mut usize, number: u64) {
     match value {
         Value::Number(_) => {

@@ -1,4 +1,4 @@
-//! Reports as runs would leave them.
+//! Reports in the form that runs produce.
 
 use std::collections::BTreeMap;
 
@@ -107,7 +107,7 @@ pub(super) fn never_wrote() -> Report {
     report
 }
 
-/// A full pipe that nobody emptied, and gaps in the record.
+/// A full pipe that was not read, and losses.
 pub(super) fn unread() -> Report {
     let mut report = pid_report(
         "`backup --verbose` (pid 71) wrote 1,288,895 B to stdout, of which 65,536 B were never \
@@ -193,7 +193,7 @@ pub(super) fn tree() -> Report {
     report
 }
 
-/// [`stderr_only`] with its output, and what nobody read of other pipes.
+/// [`stderr_only`] with its output, and unread output of other pipes.
 pub(super) fn captured() -> Report {
     let capture = Captured {
         directory: "out".into(),

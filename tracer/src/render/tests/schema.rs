@@ -1,4 +1,4 @@
-//! `SCHEMA.md` and the code say the same: every field, line type and reason, and the example.
+//! Compares `SCHEMA.md` with the code: every field, line type and reason, and the example.
 
 use std::collections::BTreeSet;
 

@@ -9,7 +9,7 @@ use tempfile::{TempDir, tempdir};
 
 use super::*;
 
-const SOMEBODY: Option<u32> = Some(65_534);
+const OTHER_USER: Option<u32> = Some(65_534);
 
 /// A directory that all users may write to, like /tmp.
 fn shared() -> TempDir {
@@ -51,7 +51,7 @@ fn a_link_in_place_of_the_file_is_refused_everywhere() {
     let link = shared.path().join("link");
     symlink(directory.path().join("nowhere"), &link).unwrap();
     if is_root() {
-        std::os::unix::fs::lchown(&link, SOMEBODY, None).unwrap();
+        std::os::unix::fs::lchown(&link, OTHER_USER, None).unwrap();
     }
     assert_eq!(refusal(&link), "it is a symbolic link: name the file itself");
     assert!(!directory.path().join("nowhere").exists());
@@ -67,7 +67,7 @@ fn a_link_on_the_way_is_followed_unless_it_may_be_a_trap() {
     if !is_root() {
         return;
     }
-    std::os::unix::fs::lchown(&link, SOMEBODY, None).unwrap();
+    std::os::unix::fs::lchown(&link, OTHER_USER, None).unwrap();
     let said = refusal(&link.join("two"));
     assert!(said.contains("link of uid 65534") && said.contains("/link is a"), "{said}");
     assert!(!aim.path().join("two").exists());
@@ -117,7 +117,7 @@ fn what_is_no_place_for_a_file_is_refused_in_the_system_s_words() {
 }
 
 #[test]
-fn files_of_others_and_second_names_are_refused_where_anybody_could_put_them() {
+fn files_of_others_and_second_names_are_refused_where_all_users_could_put_them() {
     let directory = shared();
     let [own, twice, theirs] = ["own", "twice", "theirs"].map(|name| directory.path().join(name));
     for path in [&own, &twice, &theirs] {
@@ -129,12 +129,12 @@ fn files_of_others_and_second_names_are_refused_where_anybody_could_put_them() {
     if !is_root() {
         return;
     }
-    chown(&theirs, SOMEBODY, None).unwrap();
+    chown(&theirs, OTHER_USER, None).unwrap();
     let mode = fs::metadata(&theirs).unwrap().mode();
     assert!(refusal(&theirs).starts_with("it belongs to uid 65534"));
     assert_eq!(fs::metadata(&theirs).unwrap().mode(), mode, "it was changed");
     // As with fs.protected_regular, a file of the directory's owner is accepted.
-    chown(directory.path(), SOMEBODY, None).unwrap();
+    chown(directory.path(), OTHER_USER, None).unwrap();
     open(&theirs).unwrap();
     chown(directory.path(), Some(0), None).unwrap();
     fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();

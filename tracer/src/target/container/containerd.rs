@@ -1,9 +1,8 @@
 //! Containers of containerd, from the state directories of its runtime.
 //!
-//! One directory for each running task, `NAMESPACE/ID`, with the OCI configuration and the pid of
-//! the first process in it. Names exist only above containerd; nerdctl and the Kubernetes plug-in
-//! leave theirs in the configuration's annotations. Docker's containers are here too, as namespace
-//! `moby`.
+//! Each running task has a directory `NAMESPACE/ID` with its OCI configuration and the pid of its first process.
+//! containerd itself knows no names; nerdctl and the Kubernetes plug-in put names into the configuration's
+//! annotations. Docker's containers are here as well, in the namespace `moby`.
 
 use std::{
     collections::HashMap,
@@ -16,12 +15,12 @@ use serde::Deserialize;
 use super::{Answer, Candidate, Engine, Init, Survey};
 use crate::target::Roots;
 
-/// Where containerd keeps its state: by itself, below k3s, and below a Docker that starts its own.
+/// Directories with containerd's state: its own, below k3s, and below a Docker that starts its own containerd.
 const STATE_DIRECTORIES: [&str; 3] = ["containerd", "k3s/containerd", "docker/containerd/daemon"];
 
 const TASKS: &str = "io.containerd.runtime.v2.task";
 
-/// What is needed of an OCI runtime configuration.
+/// The used part of an OCI runtime configuration.
 #[derive(Debug, Default, Deserialize)]
 struct Configuration {
     #[serde(default)]
@@ -66,7 +65,7 @@ fn read_task(task: &Path) -> Option<Candidate> {
         id,
         names: name_in(&configuration.annotations).into_iter().collect(),
         init: pid.map_or(Init::Search, Init::Written),
-        // For systemd it is `SLICE:PREFIX:ID` instead, which the id in the scope's name covers.
+        // systemd's form is `SLICE:PREFIX:ID`. Such a container is found by the id in the scope's name.
         declared_cgroup: configuration.linux.cgroups_path.filter(|path| path.starts_with('/')),
     })
 }

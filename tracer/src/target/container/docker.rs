@@ -1,4 +1,4 @@
-//! Containers of Docker, asked for over the engine's socket.
+//! Containers of Docker, from the engine's API.
 
 use std::{
     fs,
@@ -13,7 +13,8 @@ pub(super) fn survey(roots: &Roots) -> Survey {
     match roots.docker_host.as_deref() {
         Some(host) => match host.strip_prefix("unix://") {
             Some(socket) => engine_api::survey(Engine::Docker, &[PathBuf::from(socket)]),
-            // Containers of a remote engine run elsewhere; those here are still worth a look.
+            // A remote engine's containers run on another machine. The engines of this machine may have the
+            // container.
             None => engine_api::survey(Engine::Docker, &local_sockets(roots)),
         },
         None => engine_api::survey(Engine::Docker, &local_sockets(roots)),
@@ -26,7 +27,7 @@ fn local_sockets(roots: &Roots) -> Vec<PathBuf> {
     sockets
 }
 
-/// The sockets of engines that users run for themselves, such as `/run/user/1000/docker.sock`.
+/// Sockets of engines of single users, such as `/run/user/1000/docker.sock`.
 pub(super) fn user_sockets(run: &Path, socket: &str) -> Vec<PathBuf> {
     let Ok(users) = fs::read_dir(run.join("user")) else { return Vec::new() };
     let mut sockets: Vec<PathBuf> = users

@@ -1,4 +1,4 @@
-//! The part of the Docker engine's HTTP API that Podman speaks too: list containers, inspect one.
+//! The part of the Docker engine's HTTP API that Podman has as well: list containers, inspect one.
 //!
 //! <https://docs.docker.com/reference/api/engine/>
 
@@ -17,10 +17,10 @@ use super::{Answer, Candidate, Engine, Init, Survey};
 /// How long an engine may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The longest answer that is read: some ten thousand containers.
+/// The longest answer that is read, in bytes: some ten thousand containers.
 const LONGEST_ANSWER: usize = 64 << 20;
 
-/// Why an engine did not tell.
+/// Why an engine gave no answer.
 #[derive(Debug, Error)]
 pub(crate) enum ApiError {
     #[error("nobody listens on {}: start the engine", .0.display())]
@@ -45,17 +45,17 @@ pub(crate) struct EngineApi {
     socket: PathBuf,
 }
 
-/// A line of `GET /containers/json`.
+/// An element of `GET /containers/json`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Listed {
     id: String,
-    /// With a leading slash each; null for a container that is being removed.
+    /// Each with a leading slash; null for a container that is being removed.
     #[serde(default)]
     names: Option<Vec<String>>,
 }
 
-/// What is needed of `GET /containers/ID/json`.
+/// The used part of `GET /containers/ID/json`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Inspected {
@@ -66,13 +66,13 @@ struct Inspected {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct InitState {
-    /// The first process; 0 while there is none.
+    /// Pid of the first process; 0 if there is none.
     pub(crate) pid: u32,
-    /// The engine's word for the state, such as `running` or `exited`.
+    /// The engine's name for the state, such as `running` or `exited`.
     pub(crate) status: String,
 }
 
-/// Asks every socket that exists and puts the answers together.
+/// Asks every socket that exists, and joins the answers.
 pub(super) fn survey(engine: Engine, sockets: &[PathBuf]) -> Survey {
     let mut candidates = Vec::new();
     let mut failure = None;
@@ -97,7 +97,7 @@ pub(super) fn survey(engine: Engine, sockets: &[PathBuf]) -> Survey {
 }
 
 impl EngineApi {
-    /// Every container, running or not.
+    /// All containers, running or not.
     fn list(&self, engine: Engine) -> Result<Vec<Candidate>, ApiError> {
         let listed: Vec<Listed> = self.get("/containers/json?all=1")?;
         let candidate = |Listed { id, names }: Listed| Candidate {
@@ -110,7 +110,7 @@ impl EngineApi {
         Ok(listed.into_iter().map(candidate).collect())
     }
 
-    /// The first process of a listed container.
+    /// State of a listed container, with the pid of its first process.
     pub(super) fn init_state(&self, id: &str) -> Result<InitState, ApiError> {
         let Inspected { state } = self.get(&format!("/containers/{id}/json"))?;
         Ok(state)
@@ -123,7 +123,7 @@ impl EngineApi {
         if status != 200 {
             return Err(ApiError::Status(self.socket.clone(), status));
         }
-        // An answer that was cut is no JSON.
+        // An answer that was cut is no valid JSON.
         serde_json::from_slice(body)
             .map_err(|error| ApiError::UnknownForm(self.socket.clone(), error))
     }
@@ -182,7 +182,7 @@ mod tests {
 
     use super::*;
 
-    /// Replies each connection with the next of `answers`; returns what it was asked.
+    /// Answers each connection with the next of `answers`. Returns the requests.
     fn serve(socket: &Path, answers: Vec<&'static str>) -> thread::JoinHandle<Vec<String>> {
         let listener = UnixListener::bind(socket).unwrap();
         thread::spawn(move || {

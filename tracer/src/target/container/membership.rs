@@ -1,8 +1,8 @@
-//! From a container to its cgroup, and from cgroup paths back to container ids.
+//! From a container to its cgroup, and from cgroup paths to container ids.
 //!
-//! Engines name a container's cgroup after its id: `/docker/ID`, `/system.slice/docker-ID.scope`,
-//! `libpod-ID.scope`, `kubepods.slice/…/cri-containerd-ID.scope`, `…:cri-containerd:ID`. Programs
-//! inside may make cgroups below it, so a process's path is cut after the component with the id.
+//! Engines name a container's cgroup after its id: `/docker/ID`, `/system.slice/docker-ID.scope`, `libpod-ID.scope`,
+//! `kubepods.slice/…/cri-containerd-ID.scope`, `…:cri-containerd:ID`. Programs in the container may create cgroups
+//! below it, so the path of a process is cut after the component with the id.
 
 use std::path::PathBuf;
 
@@ -20,10 +20,10 @@ use crate::target::{
     hierarchy::{CgroupMount, CgroupMounts},
 };
 
-/// Digits in the id of a container of Docker, Podman, CRI-O and Kubernetes.
+/// Number of digits in a container id of Docker, Podman, CRI-O and Kubernetes.
 pub(super) const ID_LENGTH: usize = 64;
 
-/// Fewer typed digits than this are not looked for in cgroup paths.
+/// A shorter beginning of an id is not searched for in cgroup paths.
 const SHORTEST_PREFIX: usize = 4;
 
 /// One line of a process's cgroup file.
@@ -34,15 +34,15 @@ struct Membership {
     path: String,
 }
 
-/// Where a container's cgroup is.
+/// The result of a search for a container's cgroup.
 enum Place {
     At(Hierarchy, PathBuf),
-    /// The kernel shows this path, but no mounted hierarchy reaches it.
+    /// The kernel shows this path, but no mounted hierarchy contains it.
     Hidden(String),
     Nowhere,
 }
 
-/// Containers that no engine listed, found by the id in the cgroup paths of running processes.
+/// Containers that no engine listed, found by the id in cgroup paths of running processes.
 pub(super) fn candidates_by_id(roots: &Roots, typed: &str) -> Result<Vec<Candidate>, TargetError> {
     let mut found: Vec<Candidate> = Vec::new();
     if typed.len() < SHORTEST_PREFIX || !is_hexadecimal(typed) {
@@ -71,17 +71,17 @@ pub(super) fn locate(roots: &Roots, candidate: &Candidate) -> Result<CgroupTarge
     if mounts.usable().next().is_none() {
         return Err(TargetError::NoCgroupMount { root: roots.cgroup.clone() });
     }
-    let (told, written) = match &candidate.init {
+    let (reported, written) = match &candidate.init {
         Init::Ask(api) => (Some(ask_for_init(api, candidate)?), None),
         Init::Written(pid) => (None, Some(*pid)),
         Init::Search => (None, None),
     };
-    let mut place = place_by_id(roots, &mounts, candidate, told.or(written))?;
-    if let (Place::Nowhere, Some(pid)) = (&place, told) {
+    let mut place = place_by_id(roots, &mounts, candidate, reported.or(written))?;
+    if let (Place::Nowhere, Some(pid)) = (&place, reported) {
         place = place_beside_parent(roots, &mounts, pid);
     }
     let container = candidate.as_match();
-    match (place, told) {
+    match (place, reported) {
         (Place::At(hierarchy, directory), _) => {
             CgroupTarget::at(directory, hierarchy, container.label().to_owned())
         }
@@ -110,8 +110,8 @@ fn ask_for_init(api: &EngineApi, candidate: &Candidate) -> Result<u32, TargetErr
     }
 }
 
-/// Looks at the known first process, then at all: a written pid can be stale, and that of an engine
-/// in another pid namespace means another process here, so the id decides.
+/// Checks the known first process, then all processes. Only the id decides: a written pid may be out of date, and a
+/// pid of an engine in another pid namespace means another process here.
 fn place_by_id(
     roots: &Roots,
     mounts: &CgroupMounts,
@@ -138,8 +138,8 @@ fn place_by_id(
     Ok(best)
 }
 
-/// For a container whose cgroup is not named after its id: any that its parent, which is outside of
-/// the container, is not in.
+/// For a container whose cgroup does not have its id in its name: a cgroup of the first process that its parent,
+/// which is outside of the container, is not in.
 fn place_beside_parent(roots: &Roots, mounts: &CgroupMounts, pid: u32) -> Place {
     let parent = open(roots, pid)
         .and_then(|process| process.stat())
@@ -200,7 +200,7 @@ fn cut_after_container<'a>(path: &'a str, candidate: &Candidate) -> Option<&'a s
     components(path).find(|(component, _)| is_named_after(component)).map(|(_, upto)| upto)
 }
 
-/// Every long id in a path, with the engine its component tells.
+/// Every long id in a path, with the engine according to its component.
 fn ids_in(path: &str) -> impl Iterator<Item = (&str, Engine)> {
     let mut above = "";
     components(path).filter_map(move |(component, _)| {
@@ -211,7 +211,7 @@ fn ids_in(path: &str) -> impl Iterator<Item = (&str, Engine)> {
     })
 }
 
-/// Each component of a path with the path up to its end.
+/// Each component of a path, with the path up to its end.
 fn components(path: &str) -> impl Iterator<Item = (&str, &str)> {
     let ends = path.match_indices('/').map(|(at, _)| at).skip(1).chain([path.len()]);
     ends.filter_map(move |end| {
@@ -220,8 +220,8 @@ fn components(path: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// Splits `docker-ID.scope` and its like into what is before the id and the id. The cgroup of
-/// conmon, which holds the container's output open from outside, is not the container's.
+/// Splits `docker-ID.scope` and the like into the text before the id and the id. `None` for the cgroup of conmon,
+/// which holds the container's output open from outside.
 fn long_id(component: &str) -> Option<(&str, &str)> {
     let stem = component.strip_suffix(".scope").unwrap_or(component);
     let (prefix, id) = stem.split_at_checked(stem.len().checked_sub(ID_LENGTH)?)?;
@@ -253,7 +253,7 @@ fn all_memberships(
     let processes = all_processes_with_root(&roots.proc)
         .map_err(TargetError::procfs("the list of processes"))?;
     Ok(processes.filter_map(|process| {
-        // Processes end while the list is read.
+        // A process may end while the list is read.
         let process = process.ok()?;
         Some((u32::try_from(process.pid()).ok()?, read_memberships(&process)?))
     }))

@@ -1,7 +1,7 @@
-//! Containers of Podman: from its API socket where one is served, else from its state files.
+//! Containers of Podman: from its API socket, if there is one, else from its state files.
 //!
-//! Podman has no daemon, so most machines have no socket; containers/storage keeps the names, and
-//! the run directory the pid that conmon wrote.
+//! Podman has no daemon, so most machines have no socket. containers/storage has the names, and the run directory has
+//! the pid that conmon wrote.
 
 use std::{
     fs,
@@ -26,7 +26,7 @@ pub(super) fn survey(roots: &Roots) -> Survey {
     let mut sockets = vec![roots.run.join("podman/podman.sock")];
     sockets.extend(user_sockets(&roots.run, "podman/podman.sock"));
     let served = engine_api::survey(Engine::Podman, &sockets);
-    // A user's own engine that answers knows nothing of root's containers: both count.
+    // The engine of a single user does not list root's containers, so the state files are read as well.
     let Some(stored) = read_storage(roots) else { return served };
     let mut candidates = served.candidates;
     for candidate in stored {
@@ -37,7 +37,7 @@ pub(super) fn survey(roots: &Roots) -> Survey {
     Survey::listed(Engine::Podman, candidates)
 }
 
-/// All that the state files list; none where Podman has kept no state.
+/// The containers in the state files; `None` if Podman has no state.
 fn read_storage(roots: &Roots) -> Option<Vec<Candidate>> {
     let kept = roots.var_lib.join("containers/storage");
     let running = roots.run.join("containers/storage");
@@ -48,7 +48,7 @@ fn read_storage(roots: &Roots) -> Option<Vec<Candidate>> {
     for driver in driver_directories(&kept) {
         stored.extend(read_list(&driver.join("containers.json")));
     }
-    // Containers of `podman run --rm` are listed where a restart forgets them.
+    // Containers of `podman run --rm` are listed in a file that does not survive a restart.
     for driver in driver_directories(&running) {
         stored.extend(read_list(&driver.join("volatile-containers.json")));
     }
@@ -62,7 +62,7 @@ fn read_storage(roots: &Roots) -> Option<Vec<Candidate>> {
     Some(stored.into_iter().map(candidate).collect())
 }
 
-/// `overlay-containers`, `vfs-containers` and the like, one for each storage driver in use.
+/// `overlay-containers`, `vfs-containers` and the like, one for each storage driver that is used.
 fn driver_directories(storage: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(storage) else { return Vec::new() };
     let mut directories: Vec<PathBuf> = entries
@@ -74,7 +74,7 @@ fn driver_directories(storage: &Path) -> Vec<PathBuf> {
     directories
 }
 
-/// A list that is missing or half written lists nothing: the container may still be found by id.
+/// Reads a list. A missing or incomplete list is empty; the container may still be found by its id.
 fn read_list(path: &Path) -> Vec<Stored> {
     fs::read(path)
         .ok()

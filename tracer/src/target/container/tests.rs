@@ -1,4 +1,4 @@
-//! Whole look-ups on machines laid out in a temporary directory.
+//! Searches on machines in a temporary directory.
 
 use std::{
     io::{Read, Write},
@@ -16,7 +16,7 @@ fn resolve_on(machine: &Machine, name: &str) -> Result<CgroupTarget, TargetError
     resolve(&machine.roots(), name)
 }
 
-/// An engine that lists `containers` of name and id, all with the pid and state given.
+/// An engine that lists containers with these names and ids, all with this pid and state.
 fn serve_api(machine: &Machine, socket: &str, containers: &[(&str, &str)], pid: u32, state: &str) {
     let path = machine.roots().run.join(socket);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -27,7 +27,7 @@ fn serve_api(machine: &Machine, socket: &str, containers: &[(&str, &str)], pid: 
         .collect();
     let list = format!("[{}]", listed.join(","));
     let inspect = format!("{{\"State\":{{\"Pid\":{pid},\"Status\":\"{state}\"}}}}");
-    // Ends with the test process.
+    // The thread ends with the test process.
     thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
