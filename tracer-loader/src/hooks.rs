@@ -253,7 +253,7 @@ pub(crate) const ITERATORS: &[KernelIterator] = &[
         name: "iter/task_file",
         purpose: "who holds an object open",
     },
-    Walk {
+    KernelIterator {
         program: names::SWEEP,
         kind: "task",
         name: "iter/task",
