@@ -9,6 +9,7 @@
 
 pub mod capture;
 pub mod cgroup;
+pub mod cgroup_trace;
 pub mod content;
 pub mod deadline;
 pub mod docker;

@@ -70,6 +70,18 @@ pub struct Process {
     /// What it wrote through fds that are not traced.
     #[serde(default)]
     pub elsewhere: Elsewhere,
+    /// Small facts, in the order in which they were seen.
+    #[serde(default)]
+    pub facts: Vec<Fact>,
+}
+
+/// A small fact about a process.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Fact {
+    /// Its kind.
+    pub kind: String,
+    /// The fd, if it is about one.
+    pub fd: Option<i32>,
 }
 
 /// Output through fds that are not traced.
@@ -109,6 +121,10 @@ pub struct FdRow {
     /// Calls that returned 0.
     #[serde(default)]
     pub zero: u64,
+    /// Time of the first call, in milliseconds since the start of the trace.
+    pub first_write_ms: Option<f64>,
+    /// Time of the latest call.
+    pub last_write_ms: Option<f64>,
     /// Bytes that calls requested and the kernel refused.
     pub refused_bytes: Option<u64>,
     /// Calls that failed, by class.
@@ -162,6 +178,8 @@ pub struct Close {
     pub fd: i32,
     /// Time of the close, in milliseconds since the start of the trace.
     pub at_ms: f64,
+    /// `close` or `exit`.
+    pub by: String,
 }
 
 /// A worker's log and tracer's counts about one stream of one process.

@@ -2,8 +2,10 @@
 
 use std::{
     env, fs,
+    os::fd::OwnedFd,
     path::PathBuf,
     process::{Command, ExitStatus, Stdio},
+    sync::Arc,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -41,6 +43,7 @@ pub struct Workload {
     pace: Pace,
     gated: bool,
     one_object: bool,
+    stdin: Option<Arc<OwnedFd>>,
 }
 
 impl Workload {
@@ -52,6 +55,7 @@ impl Workload {
             pace: Pace::Free,
             gated: false,
             one_object: false,
+            stdin: None,
         }
     }
 
@@ -85,6 +89,12 @@ impl Workload {
         self
     }
 
+    /// Gives it this stdin. Otherwise that is `/dev/null`.
+    pub fn reading(mut self, stdin: impl Into<OwnedFd>) -> Self {
+        self.stdin = Some(Arc::new(stdin.into()));
+        self
+    }
+
     /// Its command line, for messages.
     pub fn words(&self) -> String {
         self.words.join(" ")
@@ -109,13 +119,17 @@ impl Workload {
         let (err_end, err_sink) = stderr.split();
         let second = if self.one_object { out_end.try_clone()? } else { err_end };
 
+        let stdin = match &self.stdin {
+            Some(fd) => fd.try_clone()?.into(),
+            None => Stdio::null(),
+        };
         let truth = directory.path().join("truth.jsonl");
         let mut command = Command::new(sibling_binary("workload")?);
         command
             .args(&self.words)
             .env(TRUTH_ENV, &truth)
             .env_remove(GATE_ENV)
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(out_end)
             .stderr(second);
         let gate = if self.gated { Some(Gate::create()?) } else { None };

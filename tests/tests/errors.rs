@@ -99,6 +99,13 @@ fn a_restarted_write_is_counted_once_and_is_no_error() -> Result<()> {
     exact("restarted", Kind::Pipe).map(drop)
 }
 
+/// SIGSTOP interrupts a write that SIGCONT restarts. A handler that runs later has nothing to do with that write.
+#[test]
+#[ignore = "needs root"]
+fn a_write_restarted_after_a_stop_is_no_error_when_a_handler_runs_later() -> Result<()> {
+    exact("stopped", Kind::Pipe).map(drop)
+}
+
 #[test]
 #[ignore = "needs root"]
 fn a_short_write_is_counted_with_the_accepted_bytes() -> Result<()> {

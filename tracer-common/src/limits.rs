@@ -40,7 +40,9 @@ pub const IOV: u32 = 1024;
 /// Maximum number of slots read to sum up a pipe's unread bytes; `pipe-max-size` is 256 pages by default. If
 /// more slots are filled, the number of unread bytes is unknown.
 pub const PIPE_SLOTS: u32 = 256;
-/// Number of fds checked after one `close_range(2)`, among those without a bit of their own.
+/// Number of fds without a bit of their own that one loop checks after `close_range(2)` or `execve(2)`.
 pub const CLOSE_RANGE: u32 = 64;
+/// Number of these loops: 1,024 fds, the usual limit of a process.
+pub const CLOSE_RANGE_BLOCKS: u32 = 16;
 /// Maximum number of cgroup levels walked upwards. Deeper nesting does not occur in practice.
 pub const CGROUP_DEPTH: u32 = 32;

@@ -93,19 +93,30 @@ pub(crate) fn closed(call: &Call, fd: i32) {
 /// Reports the read ends that `close_range` closed, from `first` on.
 #[inline(always)]
 pub(crate) fn closed_range(call: &Call, first: u32) {
-    let ProcessId { tgid, start_ns, .. } = call.process;
-    check_low_ends(u64::from(tgid), start_ns, u64::from(call.role));
-    // SAFETY: the entry points to a live map value.
-    let ends = call.entry.map_or(0, |entry| unsafe { (*entry.as_ptr()).read_ends });
-    if ends >> HIGH_ENDS & 1 == 1 {
-        check_high_ends(u64::from(tgid), start_ns, u64::from(call.role), u64::from(first));
-    }
+    check_ends(&call.process, call.role, first);
 }
 
 /// Reports the read ends that an exec closed, because they were `O_CLOEXEC`.
 #[inline(always)]
 pub(crate) fn closed_by_exec(process: &ProcessId, role: u32) {
-    check_low_ends(u64::from(process.tgid), process.start_ns, u64::from(role));
+    check_ends(process, role, 0);
+}
+
+/// Reports each closed read end: those with a bit of their own, and the others among the next 1,024 fds from `first`.
+#[inline(always)]
+fn check_ends(process: &ProcessId, role: u32, first: u32) {
+    let (tgid, role) = (u64::from(process.tgid), u64::from(role));
+    check_low_ends(tgid, process.start_ns, role);
+    let Some(entry) = membership::entry(process.tgid) else { return };
+    // SAFETY: the entry points to a live map value.
+    if unsafe { (*entry).read_ends } >> HIGH_ENDS & 1 == 0 {
+        return;
+    }
+    let first = if first > HIGH_ENDS { first } else { HIGH_ENDS };
+    for block in 0..limits::CLOSE_RANGE_BLOCKS {
+        let first = first.wrapping_add(block * limits::CLOSE_RANGE);
+        check_high_ends(tgid, process.start_ns, role, u64::from(first));
+    }
 }
 
 /// Tgid and fd in one integer.
@@ -138,13 +149,12 @@ extern "C" fn check_low_ends(tgid: u64, start_ns: u64, role: u64) -> u64 {
     0
 }
 
-/// As [`check_low_ends`], for the first [`limits::CLOSE_RANGE`] fds of a range that share a bit.
+/// As [`check_low_ends`], for [`limits::CLOSE_RANGE`] fds that share a bit.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn check_high_ends(tgid: u64, start_ns: u64, role: u64, first: u64) -> u64 {
-    let first = if first > u64::from(HIGH_ENDS) { first as u32 } else { HIGH_ENDS };
     for offset in 0..limits::CLOSE_RANGE {
-        let fd = first.wrapping_add(offset) as i32;
+        let fd = (first as u32).wrapping_add(offset) as i32;
         check_end(packed(tgid as u32, fd), start_ns, role, task::current_files().0);
     }
     0

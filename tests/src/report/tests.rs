@@ -18,7 +18,7 @@ fn unknown_fields_are_ignored_and_nested_losses_found() {
 fn hops_claims_closes_and_evidence_are_read() {
     let text = r#"{"schema":"tracer.report/1","processes":[],
         "objects":[{"id":"pipe:[5]","capacity":65536,"inside":null,"joined":null,
-            "closes":[{"pid":6,"comm":"goproc","fd":9,"at_ms":1.5}]}],
+            "closes":[{"pid":6,"comm":"goproc","fd":9,"at_ms":1.5,"by":"close"}]}],
         "findings":[{"rule":"unread","severity":"loss","pid":7,"evidence":{"unread":9}}],
         "hops":[{"subject_pid":7,"fd":1,"steps":[
             {"pid":7,"comm":"head","object":"pipe:[5]","bytes":9}]}],

@@ -6,7 +6,7 @@ mod copy;
 mod plain;
 mod socket;
 mod source;
-mod uring;
+pub(crate) mod uring;
 
 use std::os::fd::RawFd;
 

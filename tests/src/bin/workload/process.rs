@@ -94,6 +94,23 @@ pub(crate) fn wait(pid: libc::pid_t) -> Result<i32> {
     Ok(status)
 }
 
+/// Sends a signal to a child that was not waited for yet.
+pub(crate) fn signal(child: libc::pid_t, signal: i32) -> Result<()> {
+    // SAFETY: takes no pointer.
+    sys::check("kill", c_long::from(unsafe { libc::kill(child, signal) })).map(drop)
+}
+
+/// Stops a child and waits until it has stopped.
+pub(crate) fn stop(child: libc::pid_t) -> Result<()> {
+    signal(child, libc::SIGSTOP)?;
+    let mut status = 0;
+    // SAFETY: `status` is valid for the call.
+    let waited = unsafe { libc::waitpid(child, &raw mut status, libc::WUNTRACED) };
+    sys::check("waitpid", c_long::from(waited))?;
+    ensure!(libc::WIFSTOPPED(status), "child {child} did not stop: {status:#x}");
+    Ok(())
+}
+
 /// Waits for a child, which must exit with 0. For [`SKIPPED`] the error is [`Unsupported`].
 pub(crate) fn wait_success(pid: libc::pid_t) -> Result<()> {
     let status = wait(pid)?;

@@ -5,12 +5,16 @@ mod captured;
 mod errors;
 mod interrupted;
 mod lost;
+mod many;
 mod pids;
+mod read_ends;
+mod reopened;
 mod replaced;
 mod side;
 mod storm;
 mod threads;
 mod trees;
+mod uring_ends;
 mod victims;
 
 use anyhow::Result;
@@ -51,8 +55,10 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
         "eintr-pipe" => gated(interrupted::pipe),
         "eintr-socket" => gated(interrupted::socket),
         "restarted" => gated(interrupted::restarted),
+        "stopped" => gated(interrupted::stopped),
         "sigkill" => gated(victims::killed_while_blocked),
         "sigpipe" => gated(victims::killed_by_sigpipe),
+        "killed-when-interrupted" => gated(victims::killed_when_interrupted),
         "wide" => gated(trees::wide),
         "crowd" => gated(trees::crowd),
         "deep" => gated(trees::deep),
@@ -68,6 +74,18 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
         "spliced-away" => gated(side::spliced_away),
         "held-back" => gated(side::held_back),
         "silent" => gated(side::silent),
+        "uring-silent" => gated(uring_ends::silent_ends),
+        "uring-own-file" => gated(uring_ends::own_file),
+        "discards" => gated(uring_ends::discards),
+        "closed-by-exec" => gated(read_ends::closed_by_exec),
+        "without-readers" => gated(read_ends::without_readers),
+        "closed-in-a-range" => gated(read_ends::closed_in_a_range),
+        "stdio-in-a-range" => gated(read_ends::stdio_in_a_range),
+        "children" => gated(many::children),
+        "pipes" => gated(many::pipes),
+        "failures" => gated(many::failures),
+        "append" => gated(reopened::append),
+        "read-stdin" => gated(reopened::read_stdin),
         "storm" => own(storm::run),
         "blocked" => own(blocked::at_attach),
         "before-and-after" => own(blocked::before_and_after),

@@ -4,9 +4,11 @@ use std::{
     ffi::c_long,
     fmt,
     os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+    ptr::NonNull,
+    sync::atomic::AtomicU32,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tracer_tests::workload::SKIPPED;
 
 /// The result of a call: a number, usually of bytes, or an errno.
@@ -74,6 +76,18 @@ pub(crate) fn dup2(from: RawFd, to: RawFd) -> Result<RawFd> {
     Ok(check("dup2", c_long::from(unsafe { libc::dup2(from, to) }))? as RawFd)
 }
 
+/// `dup3(2)` with `O_CLOEXEC`.
+pub(crate) fn dup3_cloexec(from: RawFd, to: RawFd) -> Result<()> {
+    // SAFETY: takes no pointer; the workload keeps `to` free for this.
+    check("dup3", c_long::from(unsafe { libc::dup3(from, to, libc::O_CLOEXEC) })).map(drop)
+}
+
+/// `close_range(2)`.
+pub(crate) fn close_range(first: RawFd, last: RawFd) -> Result<()> {
+    // SAFETY: takes no pointer; the callers own these fds.
+    check("close_range", unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
+}
+
 /// Moves an fd to a number of at least 100. A new fd can otherwise become fd 1 or fd 2 while these are
 /// closed.
 pub(crate) fn move_to_high_fd(fd: OwnedFd) -> Result<OwnedFd> {
@@ -105,4 +119,17 @@ pub(crate) fn set_nonblocking(fd: RawFd, on: bool) -> Result<()> {
 pub(crate) fn pipe_capacity(fd: RawFd) -> Result<usize> {
     // SAFETY: takes no pointer.
     check("F_GETPIPE_SZ", c_long::from(unsafe { libc::fcntl(fd, libc::F_GETPIPE_SZ) }))
+}
+
+/// Counters that this process shares with its children. They are 0.
+pub(crate) fn shared_counters<const COUNT: usize>() -> Result<&'static [AtomicU32; COUNT]> {
+    let size = std::mem::size_of::<[AtomicU32; COUNT]>();
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), size, protection, flags, -1, 0) };
+    ensure!(start != libc::MAP_FAILED, "mmap: errno {}", errno());
+    let start = NonNull::new(start.cast()).context("mapped at 0")?;
+    // SAFETY: the mapping is never unmapped, is page-aligned, and all-zero is a valid value of atomics.
+    Ok(unsafe { start.as_ref() })
 }

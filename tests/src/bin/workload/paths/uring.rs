@@ -19,7 +19,7 @@ use crate::{
 const ENTRIES: u32 = 16;
 
 /// Offset that means the file's current position; also required for pipes.
-const CURRENT: u64 = u64::MAX;
+pub(crate) const CURRENT: u64 = u64::MAX;
 
 /// `IORING_OP_WRITE` with all sizes in one submission.
 pub(crate) fn write(ledger: &mut Ledger, fd: RawFd, sizes: &[usize]) -> Result<()> {
@@ -181,13 +181,13 @@ fn complete_one(ring: &mut IoUring, entry: &squeue::Entry) -> Result<Outcome> {
     completions.first().map(|(_, outcome)| *outcome).context("no completion")
 }
 
-fn push(ring: &mut IoUring, entry: &squeue::Entry) -> Result<()> {
+pub(crate) fn push(ring: &mut IoUring, entry: &squeue::Entry) -> Result<()> {
     // SAFETY: the memory that the entry points to outlives `complete`, which every caller calls next.
     unsafe { ring.submission().push(entry) }.context("the submission queue is full")
 }
 
 /// Submits the queue and waits for `count` completions.
-fn complete(ring: &mut IoUring, count: usize) -> Result<Vec<(u64, Outcome)>> {
+pub(crate) fn complete(ring: &mut IoUring, count: usize) -> Result<Vec<(u64, Outcome)>> {
     let mut completions = Vec::new();
     while completions.len() < count {
         match ring.submit_and_wait(count - completions.len()) {
@@ -204,7 +204,7 @@ fn complete(ring: &mut IoUring, count: usize) -> Result<Vec<(u64, Outcome)>> {
     Ok(completions)
 }
 
-fn ring() -> Result<IoUring> {
+pub(crate) fn ring() -> Result<IoUring> {
     supported(IoUring::new(ENTRIES))
 }
 

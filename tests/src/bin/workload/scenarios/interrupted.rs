@@ -2,15 +2,15 @@
 
 use std::{
     ffi::{c_int, c_long},
-    mem,
-    os::fd::AsRawFd,
+    hint, io, mem,
+    os::fd::{AsRawFd, OwnedFd},
     ptr,
     sync::atomic::{AtomicU32, Ordering},
     thread,
 };
 
 use anyhow::{Result, anyhow, ensure};
-use tracer_tests::deadline::wait_until;
+use tracer_tests::{deadline::wait_until, procfs::is_blocked_in_write};
 
 use crate::{ledger::Ledger, process, sys};
 
@@ -67,6 +67,52 @@ pub(crate) fn restarted(ledger: &mut Ledger) -> Result<()> {
     process::arm_watchdog();
     drainer.join().map_err(|_| anyhow!("the drainer panicked"))??;
     ledger.write(2, 19)
+}
+
+/// Stops and continues a process that is blocked in a write: the kernel restarts the write and runs no handler.
+/// When the write has returned, a signal runs a handler without `SA_RESTART`.
+pub(crate) fn stopped(ledger: &mut Ledger) -> Result<()> {
+    const SIZE: usize = 30_000;
+    let (read, write) = sys::pipe()?;
+    let capacity = sys::pipe_capacity(write.as_raw_fd())?;
+    let [has_returned] = sys::shared_counters()?;
+    let writer = process::fork(ledger, |own| {
+        sys::dup2(write.as_raw_fd(), 1)?;
+        handle_alarms(0)?;
+        own.write(1, capacity)?;
+        let written = sys::write(1, &[b'x'; SIZE]);
+        has_returned.store(1, Ordering::SeqCst);
+        // No call until the handler has run.
+        while ALARMS.load(Ordering::SeqCst) == 0 {
+            hint::spin_loop();
+        }
+        restore_alarms();
+        process::arm_watchdog();
+        let written = own.note(1, SIZE, written);
+        ensure!(written == Ok(SIZE), "the write that was stopped returned {written:?}");
+        Ok(())
+    })?;
+    drop(write);
+    let pid = u32::try_from(writer)?;
+    let is_blocked = || Ok(is_blocked_in_write(pid, 1).then_some(()));
+    wait_until("the writer to block", is_blocked)?;
+    process::stop(writer)?;
+    process::signal(writer, libc::SIGCONT)?;
+    wait_until("the writer to block again", is_blocked)?;
+    drain(&read, capacity + SIZE)?;
+    let is_back = || Ok((has_returned.load(Ordering::SeqCst) == 1).then_some(()));
+    wait_until("the write to return", is_back)?;
+    process::signal(writer, libc::SIGALRM)?;
+    process::wait_success(writer)?;
+    ledger.write(2, 20)
+}
+
+fn drain(read: &OwnedFd, mut rest: usize) -> Result<()> {
+    while rest > 0 {
+        let read = sys::read(read.as_raw_fd(), &mut vec![0; rest]);
+        rest -= read.map_err(io::Error::from_raw_os_error)?;
+    }
+    Ok(())
 }
 
 fn interrupt_one_write(ledger: &mut Ledger) -> Result<()> {

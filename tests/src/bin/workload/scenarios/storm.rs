@@ -10,7 +10,6 @@ use std::{
     ffi::c_long,
     fs::OpenOptions,
     os::{fd::AsFd, unix::fs::OpenOptionsExt},
-    ptr::NonNull,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
@@ -34,14 +33,15 @@ const PACE: Duration = Duration::from_millis(15);
 
 /// State in memory that all links share.
 struct Shared {
-    links: AtomicU32,
-    writers: AtomicU32,
-    gate_is_open: AtomicU32,
+    links: &'static AtomicU32,
+    writers: &'static AtomicU32,
+    gate_is_open: &'static AtomicU32,
 }
 
 /// Runs the storm: forks from the start, writes after the gate.
 pub(crate) fn run(ledger: &mut Ledger) -> Result<()> {
-    let shared = share()?;
+    let [links, writers, gate_is_open] = sys::shared_counters()?;
+    let shared = &Shared { links, writers, gate_is_open };
     // SAFETY: takes no pointer.
     let reaper = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
     sys::check("PR_SET_CHILD_SUBREAPER", c_long::from(reaper))?;
@@ -107,17 +107,4 @@ fn reap(flags: i32) -> Result<bool> {
             }
         }
     }
-}
-
-fn share() -> Result<&'static Shared> {
-    let size = std::mem::size_of::<Shared>();
-    let protection = libc::PROT_READ | libc::PROT_WRITE;
-    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
-    // SAFETY: a new anonymous mapping at an address of the kernel's choice.
-    let start = unsafe { libc::mmap(std::ptr::null_mut(), size, protection, flags, -1, 0) };
-    ensure!(start != libc::MAP_FAILED, "mmap: errno {}", sys::errno());
-    let start = NonNull::new(start.cast::<Shared>()).context("mapped at 0")?;
-    // SAFETY: the mapping is never unmapped, is page-aligned, and all-zero is a valid value of three
-    // atomics.
-    Ok(unsafe { start.as_ref() })
 }

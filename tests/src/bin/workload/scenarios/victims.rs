@@ -35,8 +35,7 @@ pub(crate) fn killed_while_blocked(ledger: &mut Ledger) -> Result<()> {
     wait_until("the victim to block in write", is_blocked)?;
     let first = read_some(&read, FIRST_PART)?;
     wait_until("the victim to block in write again", is_blocked)?;
-    // SAFETY: takes no pointer; the pid is a child that was not waited for yet.
-    unsafe { libc::kill(victim, libc::SIGKILL) };
+    process::signal(victim, libc::SIGKILL)?;
     let status = process::wait(victim)?;
     ensure!(libc::WTERMSIG(status) == libc::SIGKILL, "the victim ended with {status:#x}");
 
@@ -44,6 +43,32 @@ pub(crate) fn killed_while_blocked(ledger: &mut Ledger) -> Result<()> {
     row.note(REQUESTED, Ok(first + drain(&read)?));
     ledger.publish_row_for(victim_pid, row)?;
     ledger.write(2, 32)
+}
+
+/// 200 children are killed while they are blocked in a write, every second of them while it is stopped there. The
+/// kernel has interrupted their writes by then, and no child learns of it.
+pub(crate) fn killed_when_interrupted(ledger: &mut Ledger) -> Result<()> {
+    const VICTIMS: usize = 200;
+    let (read, write) = sys::pipe()?;
+    sys::dup2(write.as_raw_fd(), 1)?;
+    drop(write);
+    let capacity = sys::pipe_capacity(1)?;
+    ledger.write(1, capacity)?;
+    for number in 0..VICTIMS {
+        let victim = process::fork(ledger, |own| own.write(1, 1))?;
+        let pid = u32::try_from(victim)?;
+        let is_blocked = || Ok(is_blocked_in_write(pid, 1).then_some(()));
+        wait_until("the victim to block in write", is_blocked)?;
+        if number % 2 == 1 {
+            process::stop(victim)?;
+        }
+        process::signal(victim, libc::SIGKILL)?;
+        let status = process::wait(victim)?;
+        ensure!(libc::WTERMSIG(status) == libc::SIGKILL, "the victim ended with {status:#x}");
+    }
+    let unread = read_some(&read, 2 * capacity)?;
+    ensure!(unread == capacity, "{unread} bytes were in the pipe, not {capacity}");
+    ledger.write(2, 34)
 }
 
 /// A child is killed by SIGPIPE after its write has failed with `EPIPE`.
