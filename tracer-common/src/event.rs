@@ -6,7 +6,6 @@
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::{
-    assert_layout,
     id::ProcessId,
     ledger::LedgerKey,
     limits,
@@ -248,12 +247,3 @@ pub struct Holder {
 
 /// Maximum length of the text in a record, in bytes.
 pub const TEXT: usize = 1024;
-
-assert_layout!(Header, 16);
-assert_layout!(Fork, 56);
-assert_layout!(Image, 136);
-assert_layout!(Exit, 224);
-assert_layout!(Object, 192);
-assert_layout!(FirstIo, 72);
-assert_layout!(Fact, 56);
-assert_layout!(Holder, 104);

@@ -2,8 +2,6 @@
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::assert_layout;
-
 /// Identifies a process, also among processes that had the same pid before.
 ///
 /// `start_ns` is `task_struct.start_boottime` of the thread group leader (nanoseconds since boot,
@@ -29,5 +27,3 @@ impl ProcessId {
         Self { start_ns, tgid, zero: 0 }
     }
 }
-
-assert_layout!(ProcessId, 16);

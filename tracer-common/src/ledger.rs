@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::{assert_layout, id::ProcessId, limits, object::ObjectId};
+use crate::{id::ProcessId, limits, object::ObjectId};
 
 /// Direction: bytes go into the object.
 pub const WRITE: u32 = 0;
@@ -207,10 +207,3 @@ pub struct UringRequest {
 /// A window is `1 << WINDOW_SHIFT` nanoseconds: 67.1 ms. Each row keeps the byte counts of its two latest
 /// windows. They show how much a process wrote just before its end, without an event per write.
 pub const WINDOW_SHIFT: u32 = 26;
-
-assert_layout!(LedgerKey, 40);
-assert_layout!(LedgerRow, 128);
-assert_layout!(FdKey, 8);
-assert_layout!(InodeFingerprint, 32);
-assert_layout!(FdRow, 208);
-assert_layout!(UringRequest, 24);

@@ -1,8 +1,8 @@
 //! The interface between tracer's eBPF programs and its user space.
 //!
 //! It contains layouts, numbers and names only: no formatting, no policy, no allocation. Every struct that
-//! crosses the interface is `repr(C)` and has no implicit padding. This is checked at compile time, because
-//! one side writes the bytes and the other side reads them.
+//! crosses the interface is `repr(C)`, has no padding, and any bytes are a value of it: zerocopy's derives check that at
+//! compile time. One side writes the bytes, and the other side reads them with `read_from_prefix`.
 //!
 //! # Invariants
 //!
@@ -29,12 +29,3 @@ pub mod trace_event;
 mod id_text;
 #[cfg(feature = "user")]
 mod pod;
-
-/// Fails the build if a struct has another size, or an alignment above 8 bytes.
-macro_rules! assert_layout {
-    ($type:ty, $size:expr) => {
-        const _: () = assert!(core::mem::size_of::<$type>() == $size);
-        const _: () = assert!(core::mem::align_of::<$type>() <= 8);
-    };
-}
-pub(crate) use assert_layout;

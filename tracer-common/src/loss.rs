@@ -4,8 +4,6 @@
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::assert_layout;
-
 /// The counters of one reason.
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,8 +14,6 @@ pub struct LossCell {
     /// Number of transferred bytes that they covered, as far as known.
     pub bytes: u64,
 }
-
-assert_layout!(LossCell, 16);
 
 /// Why something was not recorded. The value is the index of the cell in the map of losses.
 #[repr(u32)]

@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::{assert_layout, limits};
+use crate::limits;
 
 /// Identity of an open object: the same for every fd, process and `dup` that refers to it.
 #[repr(C)]
@@ -170,15 +170,6 @@ pub mod watch {
         value >> HOP_SHIFT
     }
 }
-
-assert_layout!(EndKey, 8);
-assert_layout!(ReadEnd, 32);
-assert_layout!(Watch, 16);
-assert_layout!(ObjectId, 16);
-assert_layout!(FdState, 24);
-assert_layout!(PipeState, 24);
-assert_layout!(TtyState, 16);
-assert_layout!(SocketState, 48);
 
 /// `S_IFMT` and its values (`stat(2)`, `inode(7)`).
 pub mod mode {

@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::{assert_layout, limits};
+use crate::limits;
 
 /// A target: named by the user, a descendant of a target, or a member of a target cgroup. Its transfers count
 /// on every fd of interest and on every watched object.
@@ -46,5 +46,3 @@ pub struct ProcessEntry {
 
 /// The bit of [`ProcessEntry::read_ends`] that all fds from this number on share.
 pub const HIGH_ENDS: u32 = 63;
-
-assert_layout!(ProcessEntry, 56);

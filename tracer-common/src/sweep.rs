@@ -6,7 +6,7 @@
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::{assert_layout, id::ProcessId, object::ObjectId};
+use crate::{id::ProcessId, object::ObjectId};
 
 /// Number of arguments of a run.
 pub const ARGUMENTS: usize = 5;
@@ -20,8 +20,6 @@ pub struct Run {
     /// The answer, after the run.
     pub answer: u64,
 }
-
-assert_layout!(Run, 48);
 
 /// The kind of question, argument 0.
 pub mod question {
