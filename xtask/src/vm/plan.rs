@@ -18,8 +18,10 @@ const EXCLUDED: [(&str, &str); 8] = [
 ];
 
 /// Tests for which an emulated machine is too slow, and why.
-const TOO_FAST: [(&str, &str); 1] =
-    [("fork_storm_during_attach", "400 forks per second leave an emulated tracer no time to attach")];
+const TOO_FAST: [(&str, &str); 1] = [(
+    "fork_storm_during_attach",
+    "400 forks per second leave an emulated tracer no time to attach",
+)];
 
 /// The test of the message on a kernel that allows no trace.
 const REFUSING: &str = "refusing_kernels";
