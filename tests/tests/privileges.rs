@@ -25,7 +25,7 @@ use tracer_tests::{
     workload::sibling_binary,
 };
 
-/// The uid and gid of the unprivileged user `nobody`.
+/// The uid and the gid of the unprivileged account that is named `nobody`.
 const NOBODY: u32 = 65_534;
 
 #[test]

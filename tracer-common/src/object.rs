@@ -126,6 +126,22 @@ pub struct EndKey {
     pub fd: i32,
 }
 
+impl EndKey {
+    /// Both in one integer: functions that the verifier checks on their own take integers only.
+    #[must_use]
+    #[inline(always)]
+    pub const fn packed(self) -> u64 {
+        (self.tgid as u64) << 32 | self.fd as u32 as u64
+    }
+
+    /// Reverses [`EndKey::packed`].
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_packed(packed: u64) -> Self {
+        Self { tgid: (packed >> 32) as u32, fd: packed as i32 }
+    }
+}
+
 /// The read end of an [`EndKey`]. It is stored because a closed fd no longer leads to the object.
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]

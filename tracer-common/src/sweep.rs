@@ -6,7 +6,10 @@
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::{id::ProcessId, object::ObjectId};
+use crate::{
+    id::ProcessId,
+    object::{EndKey, ObjectId},
+};
 
 /// Number of arguments of a run.
 pub const ARGUMENTS: usize = 5;
@@ -53,7 +56,7 @@ pub const fn object_of(ino: u64, dev_and_discriminator: u64) -> ObjectId {
 }
 
 const fn fd_of(process: ProcessId, fd: i32) -> [u64; 2] {
-    [(process.tgid as u64) << 32 | fd as u32 as u64, process.start_ns]
+    [EndKey { tgid: process.tgid, fd }.packed(), process.start_ns]
 }
 
 /// Removes an object from the table if it has ended. A pipe or socket ends with its last fd. A file ends if no

@@ -115,7 +115,7 @@ fn update_read_ends(call: &Call) {
     match call.class {
         table::CLOSE => read_ends::closed(call, call.args.fd::<0>()),
         table::CLOSE_RANGE if !only_sets_cloexec(call) => {
-            read_ends::closed_range(call, call.args.get::<0>() as u32);
+            read_ends::check_ends(&call.process, call.role, call.args.get::<0>() as u32);
         }
         table::NEW_FD | table::FCNTL if returns_new_fd(call) => {
             read_ends::closed(call, call.result as i32);

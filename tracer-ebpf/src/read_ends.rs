@@ -52,14 +52,14 @@ fn bit_of(fd: i32) -> u32 {
 
 /// Removes a read end, and its bit if no other fd shares it.
 #[inline(always)]
-fn remove(key: EndKey) -> bool {
+fn remove(key: EndKey) {
     if let Some(entry) = membership::entry(key.tgid)
         && bit_of(key.fd) != HIGH_ENDS
     {
         // SAFETY: as in `register`.
         unsafe { (*entry).read_ends &= !(1 << bit_of(key.fd)) };
     }
-    READ_ENDS.remove(key).is_ok()
+    let _ = READ_ENDS.remove(key);
 }
 
 /// Removes what [`register`] inserted.
@@ -87,24 +87,14 @@ pub(crate) fn created(call: &Call, fd: i32) {
 /// Reports the read end of an fd that the caller closed or replaced.
 #[inline(always)]
 pub(crate) fn closed(call: &Call, fd: i32) {
-    close_one(packed(call.process.tgid, fd), call.process.start_ns, u64::from(call.role));
+    let key = EndKey { tgid: call.process.tgid, fd };
+    close_one(key.packed(), call.process.start_ns, u64::from(call.role));
 }
 
-/// Reports the read ends that `close_range` closed, from `first` on.
+/// Reports each read end that a call closed without naming it (`close_range`; `execve`, if it was `O_CLOEXEC`): those
+/// with a bit of their own, and the others among the next 1,024 fds from `first`.
 #[inline(always)]
-pub(crate) fn closed_range(call: &Call, first: u32) {
-    check_ends(&call.process, call.role, first);
-}
-
-/// Reports the read ends that an exec closed, because they were `O_CLOEXEC`.
-#[inline(always)]
-pub(crate) fn closed_by_exec(process: &ProcessId, role: u32) {
-    check_ends(process, role, 0);
-}
-
-/// Reports each closed read end: those with a bit of their own, and the others among the next 1,024 fds from `first`.
-#[inline(always)]
-fn check_ends(process: &ProcessId, role: u32, first: u32) {
+pub(crate) fn check_ends(process: &ProcessId, role: u32, first: u32) {
     let (tgid, role) = (u64::from(process.tgid), u64::from(role));
     check_low_ends(tgid, process.start_ns, role);
     let Some(entry) = membership::entry(process.tgid) else { return };
@@ -117,17 +107,6 @@ fn check_ends(process: &ProcessId, role: u32, first: u32) {
         let first = first.wrapping_add(block * limits::CLOSE_RANGE);
         check_high_ends(tgid, process.start_ns, role, u64::from(first));
     }
-}
-
-/// Tgid and fd in one integer.
-#[inline(always)]
-fn packed(tgid: u32, fd: i32) -> u64 {
-    u64::from(tgid) << 32 | u64::from(fd as u32)
-}
-
-#[inline(always)]
-fn unpacked(packed: u64) -> EndKey {
-    EndKey { tgid: (packed >> 32) as u32, fd: packed as i32 }
 }
 
 /// Reports each read end with its own bit whose fd is closed. Exported, like those below, so that the verifier
@@ -143,7 +122,8 @@ extern "C" fn check_low_ends(tgid: u64, start_ns: u64, role: u64) -> u64 {
     }
     for fd in 0..HIGH_ENDS {
         if ends >> fd & 1 == 1 {
-            check_end(packed(tgid as u32, fd as i32), start_ns, role, task::current_files().0);
+            let key = EndKey { tgid: tgid as u32, fd: fd as i32 };
+            check_end(key.packed(), start_ns, role, task::current_files().0);
         }
     }
     0
@@ -154,8 +134,8 @@ extern "C" fn check_low_ends(tgid: u64, start_ns: u64, role: u64) -> u64 {
 #[inline(never)]
 extern "C" fn check_high_ends(tgid: u64, start_ns: u64, role: u64, first: u64) -> u64 {
     for offset in 0..limits::CLOSE_RANGE {
-        let fd = (first as u32).wrapping_add(offset) as i32;
-        check_end(packed(tgid as u32, fd), start_ns, role, task::current_files().0);
+        let key = EndKey { tgid: tgid as u32, fd: (first as u32).wrapping_add(offset) as i32 };
+        check_end(key.packed(), start_ns, role, task::current_files().0);
     }
     0
 }
@@ -164,7 +144,7 @@ extern "C" fn check_high_ends(tgid: u64, start_ns: u64, role: u64, first: u64) -
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn check_end(tgid_and_fd: u64, start_ns: u64, role: u64, files: u64) -> u64 {
-    let key = unpacked(tgid_and_fd);
+    let key = EndKey::from_packed(tgid_and_fd);
     // SAFETY: the map is created without preallocation, so the value is not reused while it is read.
     let Some(end) = (unsafe { READ_ENDS.get(key) }) else { return 1 };
     let (registered, owner_start) = (end.inode, end.start_ns);
@@ -185,7 +165,7 @@ pub(crate) extern "C" fn check_end(tgid_and_fd: u64, start_ns: u64, role: u64, f
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn close_one(tgid_and_fd: u64, start_ns: u64, role: u64) -> u64 {
-    let key = unpacked(tgid_and_fd);
+    let key = EndKey::from_packed(tgid_and_fd);
     let process = ProcessId::new(key.tgid, start_ns);
     // SAFETY: as in `check_end`.
     let Some(end) = (unsafe { READ_ENDS.get(key) }) else { return 0 };

@@ -4,7 +4,7 @@
 
 use tracer_common::{
     id::ProcessId,
-    object::ObjectId,
+    object::{EndKey, ObjectId},
     sweep::{ARGUMENTS, object_of, question},
 };
 
@@ -55,12 +55,8 @@ extern "C" fn release(ino: u64, dev_and_discriminator: u64, is_held: u64) -> u64
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn leads(tgid_and_fd: u64, start_ns: u64, ino: u64, dev_and_discriminator: u64) -> u64 {
-    let id = object_of(ino, dev_and_discriminator);
-    u64::from(leads_to(
-        ProcessId::new((tgid_and_fd >> 32) as u32, start_ns),
-        tgid_and_fd as i32,
-        &id,
-    ))
+    let (key, id) = (EndKey::from_packed(tgid_and_fd), object_of(ino, dev_and_discriminator));
+    u64::from(leads_to(ProcessId::new(key.tgid, start_ns), key.fd, &id))
 }
 
 #[inline(always)]
@@ -99,10 +95,11 @@ extern "C" fn forget_process(tgid: u64, start_ns: u64) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn check_registered_end(tgid_and_fd: u64, start_ns: u64) -> u64 {
-    let process = ProcessId::new((tgid_and_fd >> 32) as u32, start_ns);
+    let EndKey { tgid, fd } = EndKey::from_packed(tgid_and_fd);
+    let process = ProcessId::new(tgid, start_ns);
     match open_files(&process) {
         None => {
-            read_ends::forget(&process, tgid_and_fd as i32);
+            read_ends::forget(&process, fd);
             1
         }
         Some(Kptr(0)) => 0,

@@ -182,7 +182,7 @@ pub enum ReportFormat {
 /// `--hooks`.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub enum Hooks {
-    /// As is right for this kernel: non-preemptible from Linux 7.0 on, else tp_btf.
+    /// Chosen automatically: non-preemptible from Linux 7.0 on, else tp_btf.
     #[default]
     Auto,
     /// By typed tracepoints: the cheapest, but since Linux 7.0 the kernel may skip some.

@@ -64,7 +64,7 @@ fn replaced(task: Kptr) -> Option<()> {
         }
         None => return None,
     };
-    read_ends::closed_by_exec(&process, role);
+    read_ends::check_ends(&process, role, 0);
     let files = task.follow(&TASK_FILES)?;
     if membership::is_target(role) {
         membership::watch_stdio(slot::EXEC, &process, files);

@@ -42,25 +42,9 @@ impl Loader {
         self.ask(sweep::leads_to(process, fd, object))
     }
 
-    /// Takes out a process that has ended. Returns whether it was in the table.
-    ///
-    /// # Errors
-    /// [`LoaderError::Program`].
-    pub fn forget_process(&mut self, process: ProcessId) -> Result<bool, LoaderError> {
-        self.ask(sweep::dead_process(process))
-    }
-
-    /// Takes out a read end that is no longer open. The program then sends a record of the close. Returns whether the
-    /// read end is out of the table.
-    ///
-    /// # Errors
-    /// [`LoaderError::Program`].
-    pub fn check_read_end(&mut self, process: ProcessId, fd: i32) -> Result<bool, LoaderError> {
-        self.ask(sweep::read_end(process, fd))
-    }
-
     /// Takes out what belongs to a process or thread for which `has_ended` returns true: followed processes, read
-    /// ends, io_uring requests and interrupted calls. Checks the read ends of living processes.
+    /// ends, io_uring requests and interrupted calls. Read ends of living processes are taken out if they are closed; the
+    /// program then sends a record of the close.
     ///
     /// # Errors
     /// [`LoaderError`].
@@ -71,11 +55,11 @@ impl Loader {
         for (tgid, entry) in self.all::<u32, ProcessEntry>(names::MAP_PROCESSES)? {
             let process = ProcessId::new(tgid, entry.start_ns);
             if has_ended(Owner::Process(process)) {
-                self.forget_process(process)?;
+                self.ask(sweep::dead_process(process))?;
             }
         }
         for (key, end) in self.all::<EndKey, ReadEnd>(names::MAP_READ_ENDS)? {
-            self.check_read_end(ProcessId::new(key.tgid, end.start_ns), key.fd)?;
+            self.ask(sweep::read_end(ProcessId::new(key.tgid, end.start_ns), key.fd))?;
         }
         for (address, request) in self.all::<u64, UringRequest>(names::MAP_URING)? {
             if has_ended(Owner::Process(request.process)) {

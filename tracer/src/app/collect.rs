@@ -17,7 +17,7 @@ use tracer_loader::{Loader, LoaderError, RawRecord};
 
 use super::{
     lifetimes::Lifetimes,
-    live_targets::LiveTargets,
+    live_targets::{LiveTargets, exists},
     output::{LiveSink, say},
     record::Recording,
 };
@@ -36,8 +36,6 @@ pub(super) struct Collector {
     live_targets: LiveTargets,
     /// Whether the last target has ended since the last call of [`Collector::last_target_ended`].
     last_ended: bool,
-    /// Whether the last target has ended since the latest sweep.
-    last_ended_unswept: bool,
     undecodable: u64,
     new_objects: bool,
 }
@@ -51,7 +49,6 @@ impl Collector {
             lifetimes: Lifetimes::default(),
             live_targets: LiveTargets::default(),
             last_ended: false,
-            last_ended_unswept: false,
             undecodable: 0,
             new_objects: false,
         }
@@ -109,9 +106,7 @@ impl Collector {
     /// Whether targets were seen and all of them have ended.
     pub(super) fn target_has_ended(&mut self) -> bool {
         let has_targets = self.session.processes.values().any(|process| process.is_target);
-        let is_there =
-            |id: &ProcessId| std::fs::exists(format!("/proc/{}", id.tgid)).unwrap_or(true);
-        has_targets && self.live_targets.are_gone(is_there)
+        has_targets && self.live_targets.are_gone(|id| exists(id.tgid))
     }
 
     fn apply(&mut self, mut event: Event, loader: &mut Loader) {
@@ -137,7 +132,9 @@ impl Collector {
             EventKind::Exit(exit) => {
                 let is_last = self.live_targets.ended(&exit.process);
                 self.last_ended |= is_last;
-                self.last_ended_unswept |= is_last;
+                if is_last {
+                    self.lifetimes.look_at_everything_next();
+                }
                 let rows = self.lifetimes.rows_of_ended(exit.process);
                 self.reap(rows, loader);
             }
@@ -163,7 +160,7 @@ impl Collector {
     pub(super) fn sweep(&mut self, loader: &mut Loader) {
         let ended = self
             .lifetimes
-            .look_at_everything(loader, std::mem::take(&mut self.last_ended_unswept))
+            .look_at_everything(loader)
             .and_then(|()| self.lifetimes.sweep(loader, &self.session));
         match ended {
             Ok(rows) => self.reap(rows, loader),

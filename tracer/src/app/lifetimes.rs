@@ -22,6 +22,8 @@ use tracer_core::{
 };
 use tracer_loader::{Loader, LoaderError, Owner};
 
+use super::live_targets::exists;
+
 /// How often a full sweep checks everything.
 const EVERYTHING: Duration = Duration::from_secs(10);
 /// A full sweep takes at most one part in this many of the time.
@@ -72,7 +74,10 @@ pub(super) struct Lifetimes {
     released: Vec<ObjectId>,
     /// Rows that were opened after their process had ended.
     late: Vec<LedgerKey>,
+    /// The next full sweep.
     next_everything: Instant,
+    /// No full sweep before this, so that full sweeps keep to their [`SHARE`].
+    rest_until: Instant,
 }
 
 impl Default for Lifetimes {
@@ -87,6 +92,7 @@ impl Default for Lifetimes {
             released: Vec::new(),
             late: Vec::new(),
             next_everything: Instant::now() + EVERYTHING,
+            rest_until: Instant::now(),
         }
     }
 }
@@ -130,6 +136,10 @@ impl Lifetimes {
         }
         self.rows.entry(key.process).or_default().insert(key);
         self.rows_on.entry(key.object).or_default().insert(key);
+        // The record of the row waited in the ring until a sweep had taken the object out.
+        if !self.watched.contains(&key.object) && session.objects.contains_key(&key.object) {
+            self.doubtful.insert(key.object, SWEEPS);
+        }
     }
 
     fn seen(&mut self, holder: &Holder, sighting: Sighting) {
@@ -242,27 +252,30 @@ impl Lifetimes {
         ended
     }
 
+    /// The next sweep is a full one, as soon as its [`SHARE`] allows.
+    pub(super) fn look_at_everything_next(&mut self) {
+        self.next_everything = self.rest_until;
+    }
+
     /// Makes every object in the kernel's tables doubtful, and takes out what belongs to processes whose end was not
-    /// seen. Does so only from time to time, except if `at_once` is true.
+    /// seen, if it is time for a full sweep.
     ///
     /// # Errors
     /// [`LoaderError`].
-    pub(super) fn look_at_everything(
-        &mut self,
-        loader: &mut Loader,
-        at_once: bool,
-    ) -> Result<(), LoaderError> {
+    pub(super) fn look_at_everything(&mut self, loader: &mut Loader) -> Result<(), LoaderError> {
         let began = Instant::now();
-        if !at_once && began < self.next_everything {
+        if began < self.next_everything {
             return Ok(());
         }
         loader.forget_the_dead(|owner| {
             let (Owner::Process(ProcessId { tgid: id, .. }) | Owner::Thread(id)) = owner;
-            !std::fs::exists(format!("/proc/{id}")).unwrap_or(true)
+            !exists(id)
         })?;
         self.watched = loader.watched_objects()?.into_iter().collect();
         self.doubtful = self.watched.iter().map(|object| (*object, 1)).collect();
-        self.next_everything = Instant::now() + EVERYTHING.max(began.elapsed() * SHARE);
+        let now = Instant::now();
+        self.rest_until = now + (now - began) * SHARE;
+        self.next_everything = self.rest_until.max(now + EVERYTHING);
         Ok(())
     }
 }

@@ -66,7 +66,7 @@ impl Pty {
         let settings = match tcgetattr(&streams.input) {
             Ok(real) => real,
             Err(_) => {
-                // Without a terminal of tracer nobody types, so input is not echoed.
+                // If tracer has no terminal, there is no typed input to echo.
                 let mut settings = tcgetattr(&slave)?;
                 settings.local_modes -= LocalModes::ECHO;
                 settings

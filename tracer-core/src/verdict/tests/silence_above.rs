@@ -93,7 +93,7 @@ fn a_similar_name_is_no_sandbox() {
         (Rule::OutOfSight, "a script", named(&["/opt/runsc-cleanup.sh"]), None),
         (Rule::OutOfSight, "a socket of which one end was seen", socket(false), Some(Info)),
         (Rule::OutOfSight, "a pair of sockets", socket(true), None),
-        (Rule::Delivered, "a pair of sockets that nobody read", socket(true), None),
+        (Rule::Delivered, "an unread pair of sockets", socket(true), None),
         (
             Rule::Delivered,
             "a pair of sockets",

@@ -89,6 +89,21 @@ fn rows_of_a_living_process_end_with_their_object_one_sweep_later() {
     assert_eq!(sweep(&mut this, &mut closed), []);
 }
 
+/// The ring may be so full that a sweep takes an object out before the record of its last row is read.
+#[test]
+fn a_row_that_is_known_after_its_object_was_taken_out_ends_too() {
+    let mut this = trace(file(5));
+    redirect(&mut this, file(6));
+    let mut closed = Kernel { open: Vec::new() };
+    assert_eq!(sweep(&mut this, &mut closed), []);
+    assert_eq!(sweep(&mut this, &mut closed), [row(file(5))]);
+    let late = LedgerKey { fd: 9, ..row(file(5)) };
+    let first = FirstIo { key: late, ..FirstIo::default() };
+    apply(&mut this, EventKind::FirstIo { first, comm: String::new() });
+    assert_eq!(sweep(&mut this, &mut closed), []);
+    assert_eq!(sweep(&mut this, &mut closed), [late]);
+}
+
 #[test]
 fn a_file_that_an_fd_leads_to_stays() {
     let mut this = trace(file(5));
