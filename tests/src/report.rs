@@ -148,6 +148,9 @@ pub struct Object {
     pub unread: Option<u64>,
     /// Whether written bytes equal read plus unread bytes; `None` where this is not known.
     pub balanced: Option<bool>,
+    /// Why its counts may be wrong.
+    #[serde(default)]
+    pub doubts: Vec<String>,
     /// The writing processes.
     #[serde(default)]
     pub writers: Vec<Endpoint>,

@@ -42,11 +42,13 @@ pub mod error {
     pub const EINTR: u32 = 5;
     /// Any other errno.
     pub const OTHER: u32 = 6;
+    /// No error of the kernel, which never ran the call: seccomp trapped it, or a supervisor or a tracer answered it.
+    pub const NOT_RUN: u32 = 7;
     /// Number of classes.
-    pub const COUNT: usize = 7;
-    /// Names from `errno(3)`, in index order.
+    pub const COUNT: usize = 8;
+    /// Names from `errno(3)`, in index order; the last two are none of them.
     pub const NAMES: [&str; COUNT] =
-        ["EPIPE", "EAGAIN", "EBADF", "ENOSPC", "EIO", "EINTR", "OTHER"];
+        ["EPIPE", "EAGAIN", "EBADF", "ENOSPC", "EIO", "EINTR", "OTHER", "NOT_RUN"];
 }
 
 /// Counters of a row. Sums are exact: concurrent changes use atomic adds.
@@ -70,9 +72,12 @@ pub struct LedgerRow {
     /// Calls that returned 0.
     pub zero: u32,
     /// Failed calls by class, see [`error`].
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "classes"))]
     pub errors: [u32; error::COUNT],
     /// Bit set of [`crate::op`] codes, `1 << op`.
     pub ops: u32,
+    /// Why the counts may be wrong: the [bits](crate::loss::Reason::bit) of reasons that concern this object only.
+    pub doubts: u32,
     /// Requested bytes of the latest call that failed with `EAGAIN`; 0 after a call that succeeded.
     pub last_refused: u64,
     /// Number of the window (see [`WINDOW_SHIFT`]) of the latest transfer.
@@ -87,6 +92,31 @@ pub struct LedgerRow {
     pub uncaptured: u64,
 }
 
+/// Reads [`LedgerRow::errors`], also of a recording that knows fewer classes.
+#[cfg(feature = "serde")]
+fn classes<'de, D: serde::Deserializer<'de>>(from: D) -> Result<[u32; error::COUNT], D::Error> {
+    struct Classes;
+    impl<'de> serde::de::Visitor<'de> for Classes {
+        type Value = [u32; error::COUNT];
+
+        fn expecting(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+            out.write_str("counts by error class")
+        }
+
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(
+            self,
+            mut list: A,
+        ) -> Result<Self::Value, A::Error> {
+            let mut counts = Self::Value::default();
+            for count in &mut counts {
+                *count = list.next_element()?.unwrap_or(0);
+            }
+            Ok(counts)
+        }
+    }
+    from.deserialize_seq(Classes)
+}
+
 impl LedgerRow {
     /// A row without any transfer.
     pub const ZERO: Self = Self {
@@ -99,6 +129,7 @@ impl LedgerRow {
         zero: 0,
         errors: [0; error::COUNT],
         ops: 0,
+        doubts: 0,
         last_refused: 0,
         window: 0,
         before_window: 0,

@@ -52,6 +52,9 @@ pub enum Reason {
     SkippedRuns,
     /// The table of read ends was full: the close of a read end will not be reported.
     ReadEndsFull,
+    /// A seccomp supervisor or a tracer may have answered the call instead of the kernel, and the kernel keeps no
+    /// count that would tell.
+    MaybeAnswered,
 }
 
 impl Reason {
@@ -73,7 +76,21 @@ impl Reason {
         Self::Undecodable,
         Self::SkippedRuns,
         Self::ReadEndsFull,
+        Self::MaybeAnswered,
     ];
+
+    /// Whether it concerns only the object of a row, which has it in [`LedgerRow::doubts`](crate::ledger::LedgerRow).
+    /// All other reasons concern the whole trace.
+    #[must_use]
+    pub const fn is_of_object(self) -> bool {
+        matches!(self, Self::MaybeAnswered)
+    }
+
+    /// Its bit in [`LedgerRow::doubts`](crate::ledger::LedgerRow).
+    #[must_use]
+    pub const fn bit(self) -> u32 {
+        1 << self as u32
+    }
 
     /// Machine-readable name: its key in `losses` of the JSON report.
     #[must_use]
@@ -95,12 +112,13 @@ impl Reason {
             Self::Undecodable => "undecodable",
             Self::SkippedRuns => "skipped_runs",
             Self::ReadEndsFull => "read_ends_full",
+            Self::MaybeAnswered => "maybe_answered",
         }
     }
 }
 
 /// Number of reasons.
-pub const COUNT: u32 = 16;
+pub const COUNT: u32 = 17;
 
 #[cfg(test)]
 mod tests {

@@ -217,6 +217,9 @@ pub struct Object {
     pub in_flight: u64,
     /// Whether `unread_before + written + in_flight = read + unread`; `null` if that cannot be checked.
     pub balanced: Option<bool>,
+    /// Why its counts may be wrong: keys of [`Report::losses`].
+    #[serde(default)]
+    pub doubts: Vec<LossReason>,
     /// Writers, most bytes first.
     pub writers: Vec<Endpoint>,
     /// Readers, most bytes first.

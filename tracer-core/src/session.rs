@@ -187,6 +187,7 @@ fn merge(known: &mut LedgerRow, part: &LedgerRow) {
         known.errors[class] = known.errors[class].saturating_add(part.errors[class]);
     }
     known.ops |= part.ops;
+    known.doubts |= part.doubts;
     known.captured = known.captured.saturating_add(part.captured);
     known.uncaptured = known.uncaptured.saturating_add(part.uncaptured);
 }

@@ -62,12 +62,14 @@ fn with_doubt(case: &Case<'_>, subject: &Subject<'_>, mut finding: Finding) -> F
     if finding.confidence == Confidence::Certain || finding.severity == Severity::Info || says_it {
         return finding;
     }
-    let why = if !case.session.losses.is_empty() {
+    let why = if case.has_losses() {
         "tracer missed something"
     } else if case.has_guests {
         "a part of it is out of sight"
     } else if subject.process.attached_late {
         "it ran before tracer attached"
+    } else if let Some(doubt) = case.doubts(subject).next() {
+        words::doubt(doubt)
     } else {
         "the books of its output do not balance"
     };

@@ -277,6 +277,19 @@ fn is_unsupported_copy(errno: i64) -> bool {
     matches!(errno, 22 | 18 | 38 | 95)
 }
 
+/// Notes that the counts of a row may be wrong, for a reason that concerns its object only. `bytes`: what the transfer
+/// may have moved.
+#[inline(always)]
+pub(crate) fn doubt(row: *mut LedgerRow, reason: Reason, bytes: u64) {
+    losses::count(reason, bytes);
+    // SAFETY: as in `apply`; all writers only set bits, and a lost bit is set again by the next doubtful transfer.
+    unsafe {
+        if (*row).doubts & reason.bit() == 0 {
+            (*row).doubts |= reason.bit();
+        }
+    }
+}
+
 #[inline(always)]
 fn count_error(row: *mut LedgerRow, class: u32) {
     // SAFETY: as in `apply`; `class` is a constant below `error::COUNT`.

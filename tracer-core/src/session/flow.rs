@@ -8,6 +8,7 @@ use std::{
 use tracer_common::{
     id::ProcessId,
     ledger::{READ, WRITE},
+    loss::Reason,
     object::ObjectId,
 };
 
@@ -48,6 +49,8 @@ pub struct Flow {
     pub unread: Option<u64>,
     /// Whether `before + written + in_flight = read + unread`; `None` if that cannot be checked.
     pub balanced: Option<bool>,
+    /// Why the counts of this object may be wrong.
+    pub doubts: Vec<Reason>,
 }
 
 /// The flows of all objects, computed in one pass over the ledger.
@@ -63,6 +66,8 @@ pub struct Flows {
 struct End {
     endpoints: Vec<Endpoint>,
     last_ns: u64,
+    /// [`LedgerRow::doubts`](tracer_common::ledger::LedgerRow) of all rows.
+    doubts: u32,
 }
 
 impl Flows {
@@ -111,11 +116,12 @@ fn waiting(session: &Session) -> BTreeSet<ObjectId> {
 /// The ledger by object and direction, endpoints with the most bytes first.
 fn ends(session: &Session) -> BTreeMap<(ObjectId, u32), End> {
     let mut sums: BTreeMap<(ObjectId, u32, ProcessId), (u64, u64)> = BTreeMap::new();
+    let mut ends: BTreeMap<(ObjectId, u32), End> = BTreeMap::new();
     for (key, row) in &session.ledger {
         let sum = sums.entry((key.object, key.direction, key.process)).or_default();
         *sum = (sum.0 + row.bytes, sum.1.max(row.last_ns));
+        ends.entry((key.object, key.direction)).or_default().doubts |= row.doubts;
     }
-    let mut ends: BTreeMap<(ObjectId, u32), End> = BTreeMap::new();
     for ((object, direction, process), (bytes, last_ns)) in sums {
         let comm = session.processes.get(&process).map(|process| process.comm.clone());
         let end = ends.entry((object, direction)).or_default();
@@ -140,7 +146,9 @@ impl Flow {
         let last_ns = put_in.last_ns.max(taken_out.last_ns);
         let total = |end: &End| end.endpoints.iter().map(|endpoint| endpoint.bytes).sum::<u64>();
         let (written, read) = (total(&put_in), total(&taken_out));
+        let doubts = put_in.doubts | taken_out.doubts;
         let mut flow = Self {
+            doubts: Reason::ALL.into_iter().filter(|why| doubts & why.bit() != 0).collect(),
             written,
             read,
             writers: put_in.endpoints,
@@ -181,8 +189,10 @@ impl Flow {
 
     /// The balance, if it can be judged. A pipe that held bytes when it came under watch may have had a blocked
     /// writer, whose whole call is counted when it returns; then a difference proves nothing.
+    /// A doubtful count proves nothing either.
     fn verdict(&self, session: &Session, id: &ObjectId, adds_up: bool) -> Option<bool> {
-        let is_exact = session.was_created_here(id) || self.before == Some(0);
+        let is_exact =
+            self.doubts.is_empty() && (session.was_created_here(id) || self.before == Some(0));
         (adds_up || is_exact).then_some(adds_up)
     }
 

@@ -37,6 +37,12 @@ impl LossReason {
         }
     }
 
+    /// Whether it concerns only some objects, which have it in [`Flow::doubts`](super::Flow::doubts).
+    #[must_use]
+    pub const fn is_of_object(&self) -> bool {
+        matches!(self, Self::Trace(reason) if reason.is_of_object())
+    }
+
     /// Whether only a report from a recording can count it.
     #[must_use]
     pub const fn is_of_recording(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tracer_common::{id::ProcessId, ledger::READ, object::ObjectId};
+use tracer_common::{id::ProcessId, ledger::READ, loss::Reason, object::ObjectId};
 
 use super::{Confidence, Stream, Subject, rules, subject};
 use crate::{
@@ -88,12 +88,24 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// Whether something was not recorded that may concern every object.
+    pub(super) fn has_losses(&self) -> bool {
+        self.session.losses.keys().any(|reason| !reason.is_of_object())
+    }
+
+    /// Why the counts of a subject's streams may be wrong.
+    pub(super) fn doubts(&self, subject: &Subject<'_>) -> impl Iterator<Item = Reason> {
+        let flows = subject.streams().map(|stream| self.flows.get(&stream.object));
+        flows.into_iter().flat_map(|flow| flow.doubts.iter().copied())
+    }
+
     /// Whether everything about a subject was counted.
     pub(super) fn confidence(&self, subject: &Subject<'_>) -> Confidence {
         let balances = |stream: &&Stream| self.flows.get(&stream.object).balanced != Some(false);
-        let is_complete = self.session.losses.is_empty()
+        let is_complete = !self.has_losses()
             && !subject.process.attached_late
             && !self.has_guests
+            && self.doubts(subject).next().is_none()
             && subject.streams().iter().all(balances);
         if is_complete { Confidence::Certain } else { Confidence::Unsure }
     }

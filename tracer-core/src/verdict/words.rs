@@ -1,5 +1,7 @@
 //! Phrases that rules share.
 
+use tracer_common::loss::Reason;
+
 use super::{Case, Stream, Subject};
 use crate::{
     event::FileNow,
@@ -54,6 +56,16 @@ pub(super) fn reach(case: &Case<'_>, subject: &Subject<'_>) -> &'static str {
         Confidence::Certain => "",
         Confidence::Unsure if subject.process.attached_late => " since tracer attached",
         Confidence::Unsure => ", as far as tracer could see",
+    }
+}
+
+/// Why the counts of an object may be wrong: the rest of a sentence after "because".
+pub(super) fn doubt(reason: Reason) -> &'static str {
+    match reason {
+        Reason::MaybeAnswered => {
+            "a seccomp supervisor or a tracer may have answered some of its calls"
+        }
+        _ => "tracer missed something",
     }
 }
 

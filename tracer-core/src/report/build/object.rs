@@ -29,6 +29,7 @@ pub(super) fn object(session: &Session, known: &session::Object, flows: &Flows) 
         inside: flow.inside,
         in_flight: flow.in_flight,
         balanced: flow.balanced,
+        doubts: flow.doubts.iter().map(|reason| (*reason).into()).collect(),
         writers: flow.writers.iter().map(endpoint).collect(),
         readers: flow.readers.iter().map(endpoint).collect(),
         holders: session.holders(&known.id).map(holder).collect(),

@@ -45,7 +45,7 @@ fn of_log(case: &Case<'_>, log: &Object, tally: LogTally) -> Option<Finding> {
     ] {
         evidence.insert(name.into(), value);
     }
-    let complete = case.session.losses.is_empty();
+    let complete = !case.has_losses();
     Some(Finding {
         rule: Rule::ReadThenLost,
         severity: Severity::Loss,

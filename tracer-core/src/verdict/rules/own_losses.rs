@@ -11,8 +11,9 @@ use crate::{
 };
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
+    let of_trace = case.session.losses.iter().filter(|(reason, _)| !reason.is_of_object());
     let (recording, own): (Vec<_>, Vec<_>) =
-        case.session.losses.iter().partition(|(reason, _)| reason.is_of_recording());
+        of_trace.partition(|(reason, _)| reason.is_of_recording());
     let mut findings = Vec::new();
     if !own.is_empty() {
         let events: u64 = own.iter().map(|(_, cell)| cell.events).sum();

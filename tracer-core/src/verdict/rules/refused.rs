@@ -14,7 +14,7 @@ use crate::{
 const O_NONBLOCK: u32 = 0o4000;
 
 /// Errors that lose output, with their meaning and advice.
-const CLASSES: [(u32, &str, &str); 5] = [
+const CLASSES: [(u32, &str, &str); 6] = [
     (
         error::EAGAIN,
         "it was full, and O_NONBLOCK is set on it",
@@ -31,6 +31,11 @@ const CLASSES: [(u32, &str, &str); 5] = [
         error::OTHER,
         "one that tracer counts but does not name",
         "Look at what the fd points to: a file size limit, a quota, a reset connection.",
+    ),
+    (
+        error::NOT_RUN,
+        "seccomp trapped them, or a supervisor or a tracer answered instead of the kernel",
+        "Look at its seccomp profile, and at who supervises or traces it: they decide what becomes of these bytes.",
     ),
 ];
 
@@ -115,12 +120,14 @@ fn refusal(
     let with = if class == error::OTHER { "another error" } else { name };
     let nonblock = (class == error::EAGAIN).then(|| nonblock(case, subject, stream)).flatten();
     let by = nonblock.as_ref().map_or(String::new(), |nonblock| format!(" {}", nonblock.sentence));
-    let message = format!(
-        "The kernel refused {refused} to {} of {} with {with}: {why}.{by}{}",
-        stream.name(),
-        words::who(subject),
-        words::ending(subject)
-    );
+    let (stream_name, who, ending) = (stream.name(), words::who(subject), words::ending(subject));
+    let message = if class == error::NOT_RUN {
+        format!("The kernel never ran {refused} of {who} to {stream_name}: {why}.{ending}")
+    } else {
+        format!(
+            "The kernel refused {refused} to {stream_name} of {who} with {with}: {why}.{by}{ending}"
+        )
+    };
     let finding = evidence::finding(case, subject, Rule::Refused, Severity::Loss, message);
     let mut finding = evidence::with_stream(finding, case, stream);
     finding.advice = Some(advice.into());

@@ -70,9 +70,9 @@ fn reasons(case: &Case<'_>, object: &Object) -> String {
     if object.taken_unseen > 0 {
         return "it was read before the first write that tracer saw had returned".to_owned();
     }
-    let losses = &case.session.losses;
-    if losses.is_empty() {
+    if !case.has_losses() {
         return "it was in use when tracer attached".to_owned();
     }
-    losses.keys().map(LossReason::name).collect::<Vec<_>>().join(", ")
+    let of_trace = case.session.losses.keys().filter(|reason| !reason.is_of_object());
+    of_trace.map(LossReason::name).collect::<Vec<_>>().join(", ")
 }

@@ -139,7 +139,11 @@ fn failures(row: &Fd) -> Vec<Text> {
             refused if class == "EAGAIN" && refused > 0 => format!(", {} refused", bytes(refused)),
             _ => String::new(),
         };
-        let class = if class == "OTHER" { "other error" } else { class };
+        let class = match class.as_str() {
+            "OTHER" => "other error",
+            "NOT_RUN" => "never run",
+            named => named,
+        };
         Text::styled(BAD, &format!("{class} ×{times}{refused}"))
     });
     let weak = [("short", row.short), ("zero-byte", row.zero)].into_iter();

@@ -83,6 +83,9 @@ const fn of_trace(reason: Reason) -> &'static str {
         Reason::ReadEndsFull => {
             "the table of read ends was full: who closed some pipes is not known"
         }
+        Reason::MaybeAnswered => {
+            "a seccomp supervisor or a tracer may have answered calls instead of the kernel"
+        }
     }
 }
 

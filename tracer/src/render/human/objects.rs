@@ -4,6 +4,7 @@ use std::{collections::HashSet, io};
 
 use tracer_core::{
     report::{Endpoint, Object, Report},
+    session::LossReason,
     text::units::{bytes, count},
 };
 
@@ -61,7 +62,9 @@ pub(super) fn write(
 }
 
 fn is_odd(object: &Object) -> bool {
-    object.balanced == Some(false) || object.unread.is_some_and(|unread| unread > 0)
+    object.balanced == Some(false)
+        || !object.doubts.is_empty()
+        || object.unread.is_some_and(|unread| unread > 0)
 }
 
 fn title(object: &Object) -> Text {
@@ -88,6 +91,10 @@ fn account(object: &Object) -> Vec<Text> {
     }
     if object.balanced == Some(false) {
         counts.push(Text::styled(ODD, "does not add up"));
+    }
+    if !object.doubts.is_empty() {
+        let names: Vec<&str> = object.doubts.iter().map(LossReason::name).collect();
+        counts.push(Text::styled(ODD, &format!("unsure: {}", names.join(", "))));
     }
     counts.extend(waiting(object));
     counts
