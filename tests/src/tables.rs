@@ -19,7 +19,7 @@ const HASH: u32 = 1;
 const ARRAY: u32 = 2;
 
 /// The tables of entries that come and go: hash tables, and the filters that count their entries.
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 13] = [
     "PROCESSES",
     "TGID_FILTER",
     "OBJECTS",
@@ -32,6 +32,7 @@ const TABLES: [&str; 12] = [
     "URING",
     "URING_MEMORY",
     "INTERRUPTED",
+    "THREAD_IO",
 ];
 
 /// How many entries each table has; of a filter, the sum of its slots.

@@ -219,6 +219,8 @@ pub mod fact {
     pub const NONBLOCK: u32 = 6;
     /// The limit of [`crate::limits::FACTS_PER_PROCESS`] facts per image is reached; no more are sent.
     pub const CUT: u32 = 7;
+    /// The process's tracer emulates its calls (`PTRACE_SYSEMU`): they are those of a guest; text: name of the tracer.
+    pub const EMULATED: u32 = 8;
 }
 
 /// A process has an object open, has created it, or has closed it.

@@ -151,6 +151,27 @@ impl LedgerRow {
     }
 }
 
+/// The result with which a call counts that the kernel never ran. The kernel's own error numbers end before it
+/// (`MAX_ERRNO`, `include/linux/err.h`).
+pub const NOT_RUN: i64 = -4096;
+
+/// What the kernel counted for a thread (`struct task_io_accounting`, `include/linux/task_io_accounting.h`).
+#[repr(C)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ThreadIo {
+    /// Start time of the thread, nanoseconds since boot.
+    pub start_ns: u64,
+    /// Bytes that its calls have read (`rchar`).
+    pub read: u64,
+    /// Bytes that its calls have written (`wchar`).
+    pub written: u64,
+}
+
+impl ThreadIo {
+    /// Nothing counted.
+    pub const ZERO: Self = Self { start_ns: 0, read: 0, written: 0 };
+}
+
 /// Key of most rows: process, fd and direction. It is short because every transfer looks it up.
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]

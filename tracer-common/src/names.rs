@@ -28,6 +28,8 @@ pub const MAP_LOSSES: &str = "LOSSES";
 pub const MAP_URING: &str = "URING";
 /// Map: tid to the [`crate::ledger::LedgerKey`] of an interrupted call that the kernel may restart.
 pub const MAP_INTERRUPTED: &str = "INTERRUPTED";
+/// Map: tid to [`crate::ledger::ThreadIo`].
+pub const MAP_THREAD_IO: &str = "THREAD_IO";
 /// Map: [`crate::object::EndKey`] to [`crate::object::ReadEnd`], the read ends whose close is reported.
 pub const MAP_READ_ENDS: &str = "READ_ENDS";
 /// Map: one `u32`, 1 while existing processes are being adopted.

@@ -41,6 +41,18 @@ macro_rules! kernel_offsets {
             TASK_THREAD_FLAGS "task_struct" "thread_info.flags" true;
             TASK_CGROUPS "task_struct" "cgroups" true;
             TASK_PID_STRUCT "task_struct" "thread_pid" true;
+            TASK_WORK "task_struct" "thread_info.syscall_work" false;
+            TASK_PTRACE "task_struct" "ptrace" true;
+            TASK_TRACER "task_struct" "parent" true;
+            TASK_FILTER "task_struct" "seccomp.filter" false;
+            TASK_PENDING "task_struct" "pending.signal" true;
+            TASK_PENDING_LIST "task_struct" "pending.list" true;
+            TASK_BLOCKED "task_struct" "blocked" true;
+            TASK_READ "task_struct" "ioac.rchar" false;
+            TASK_WRITTEN "task_struct" "ioac.wchar" false;
+            SIGQUEUE_CODE "sigqueue" "info.si_code" true;
+            SECCOMP_PREVIOUS "seccomp_filter" "prev" false;
+            SECCOMP_NOTIFY "seccomp_filter" "notif" false;
             SIGNAL_LIVE "signal_struct" "live" true;
             SIGNAL_THREADS "signal_struct" "nr_threads" true;
             SIGNAL_FLAGS "signal_struct" "flags" true;
@@ -165,6 +177,7 @@ macro_rules! kernel_settings {
             FOLLOW_CHILDREN "1 if children of targets become targets.";
             BY_CGROUP "1 if members of the cgroups in the map `CGROUPS` become targets.";
             CGROUP_SUBSYS "Index into `css_set.subsys`, or `CGROUP_V2`.";
+            TRACE_START "Start of the trace, nanoseconds since boot.";
             SELF_TGID "Tgid of tracer itself, which never becomes a target.";
             FOLLOW_READERS "The largest hop: output is followed through this many readers.";
             HAS_TASK_BTF "1 if the kernel has `bpf_get_current_task_btf` (Linux 5.11).";

@@ -4,7 +4,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::{
     id::ProcessId,
-    ledger::{FdKey, FdRow, LedgerKey, LedgerRow, UringRequest},
+    ledger::{FdKey, FdRow, LedgerKey, LedgerRow, ThreadIo, UringRequest},
     loss::LossCell,
     object::{EndKey, ObjectId, ReadEnd, Watch},
     process::ProcessEntry,
@@ -35,6 +35,7 @@ pod!(
     LedgerRow,
     LossCell,
     ProcessEntry,
+    ThreadIo,
     UringRequest,
     Watch,
     sweep::Run,

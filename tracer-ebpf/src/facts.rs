@@ -11,7 +11,7 @@ use tracer_common::{
 
 use crate::{
     atomic::add32,
-    constants::URING_COVERED,
+    constants::{TASK_TRACER, URING_COVERED},
     emit, loss as losses,
     maps::slot,
     membership, object, read_ends,
@@ -161,6 +161,7 @@ fn report_fact(call: &Call, entry: *mut ProcessEntry) {
             closed_range(call, entry);
         }
         table::AIO if call.result > 0 => losses::count(Reason::AioNotCovered, 0),
+        table::EMULATED => emulated(call, entry),
         table::URING_ENTER if call.result > 0 && URING_COVERED.load() == 0 => {
             losses::count(Reason::UringNotCovered, 0);
         }
@@ -192,6 +193,28 @@ fn ioctl(call: &Call, entry: *mut ProcessEntry) {
         (*entry).tty_asked |= bit;
     }
     send(call, fact::TTY_ASKED, fd);
+}
+
+/// Bit of [`ProcessEntry::tty_asked`]: the emulation was reported.
+const EMULATION: u32 = 1 << 16;
+
+/// Reports once that the caller's tracer emulates its calls: they are those of a guest, and none of this kernel.
+#[inline(always)]
+fn emulated(call: &Call, entry: *mut ProcessEntry) {
+    // SAFETY: as in `ioctl`.
+    unsafe {
+        if (*entry).tty_asked & EMULATION != 0 {
+            return;
+        }
+        (*entry).tty_asked |= EMULATION;
+    }
+    let tracer = task::current().follow(&TASK_TRACER);
+    send_with_text(call, fact::EMULATED, -1, |text| {
+        let Some(tracer) = tracer else { return 0 };
+        let comm = task::comm_of(tracer);
+        text[..comm.len()].copy_from_slice(&comm);
+        comm.len() as u32
+    });
 }
 
 #[inline(always)]

@@ -38,6 +38,8 @@ pub(crate) const UNKNOWN: u64 = u64::MAX;
 pub(crate) struct Transfer {
     /// [`op`] code.
     pub(crate) op: u32,
+    /// 1 if something else than the kernel may have answered the call.
+    pub(crate) is_unsure: u32,
     /// Bytes, or a negative errno.
     pub(crate) result: i64,
     /// Requested bytes, or [`UNKNOWN`].
@@ -168,6 +170,9 @@ pub(crate) fn apply(found: Found, transfer: &Transfer, adds: Adds) {
             (*row).ops |= op;
         }
     }
+    if transfer.is_unsure == 1 {
+        doubt(row, Reason::MaybeAnswered, transfer.result.max(0) as u64);
+    }
     if transfer.result >= 0 {
         succeed(row, transfer, adds);
     } else {
@@ -256,6 +261,7 @@ fn fail(row: *mut LedgerRow, transfer: &Transfer) {
         28 => error::ENOSPC,
         5 => error::EIO,
         4 => error::EINTR,
+        4096 => error::NOT_RUN,
         _ => error::OTHER,
     };
     count_error(row, class);

@@ -45,6 +45,7 @@ mod sweep;
 mod syscalls;
 mod task;
 mod usermem;
+mod witness;
 
 /// Lets `cargo clippy` and `cargo doc` compile this crate for the host; it never runs there.
 #[cfg(not(target_arch = "bpf"))]

@@ -6,7 +6,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use tracer_common::{
-    ledger::{FdKey, FdRow, LedgerKey, LedgerRow, UringRequest},
+    ledger::{FdKey, FdRow, LedgerKey, LedgerRow, ThreadIo, UringRequest},
     limits, loss,
     loss::LossCell,
     object::{EndKey, ObjectId, ReadEnd, Watch},
@@ -91,6 +91,12 @@ pub(crate) static URING: HashMap<u64, UringRequest> =
 /// delivered. An entry is removed then, when the thread's next call returns, or when the thread ends.
 #[map]
 pub(crate) static INTERRUPTED: HashMap<u32, LedgerKey> =
+    HashMap::with_max_entries(limits::PROCESSES, BPF_F_NO_PREALLOC);
+
+/// What the kernel had counted for a supervised or traced thread at its latest call, by tid ([`crate::witness`]). An
+/// entry is removed when the thread ends.
+#[map]
+pub(crate) static THREAD_IO: HashMap<u32, ThreadIo> =
     HashMap::with_max_entries(limits::PROCESSES, BPF_F_NO_PREALLOC);
 
 /// 1 while existing processes are being adopted. The fork hook then also checks older ancestors.

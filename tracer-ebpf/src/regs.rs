@@ -17,6 +17,9 @@ mod layout {
     pub(super) const MODE: u32 = super::number::TASK_STATUS;
     pub(super) type Mode = u32;
     pub(super) const COMPAT_MODE: Mode = 0x0002;
+    /// `TIF_SECCOMP` and `TIF_SYSCALL_EMU` before Linux 5.11 (`arch/x86/include/asm/thread_info.h`).
+    pub(super) const FLAG_BITS: super::WorkBits =
+        super::WorkBits { seccomp: 1 << 8, emulated: 1 << 6 };
 }
 
 /// AArch64 `struct pt_regs` (`arch/arm64/include/asm/ptrace.h`): `regs[31]`, `sp`, `pc`, `pstate`,
@@ -30,6 +33,33 @@ mod layout {
     pub(super) const MODE: u32 = super::number::TASK_THREAD_FLAGS;
     pub(super) type Mode = u64;
     pub(super) const COMPAT_MODE: Mode = 1 << 22;
+    /// `TIF_SECCOMP` and `TIF_SYSCALL_EMU` of kernels without `thread_info.syscall_work`.
+    pub(super) const FLAG_BITS: super::WorkBits =
+        super::WorkBits { seccomp: 1 << 11, emulated: 1 << 12 };
+}
+
+/// What the entry code of system calls has to do for a thread.
+#[derive(Clone, Copy)]
+pub(crate) struct WorkBits {
+    /// The thread has a seccomp filter.
+    pub(crate) seccomp: u64,
+    /// Its tracer emulates its calls.
+    pub(crate) emulated: u64,
+}
+
+/// `thread_info.flags`, which holds these bits where `thread_info.syscall_work` does not exist.
+pub(crate) const FLAGS: Constant<{ number::TASK_THREAD_FLAGS }> = Constant;
+/// The bits in [`FLAGS`].
+pub(crate) const FLAG_BITS: WorkBits = layout::FLAG_BITS;
+/// The bits in `thread_info.syscall_work`: `SYSCALL_WORK_BIT_SECCOMP` and `SYSCALL_WORK_BIT_SYSCALL_EMU`
+/// (`include/linux/thread_info.h`).
+pub(crate) const WORK_BITS: WorkBits = WorkBits { seccomp: 1 << 0, emulated: 1 << 3 };
+
+/// Whether the registers are as seccomp restores them when it traps a call (`syscall_rollback`): the result register
+/// holds what it held at entry, on x86-64 the number and on AArch64 the first argument.
+#[inline(always)]
+pub(crate) fn is_rolled_back(number: u64, first: u64, result: i64) -> bool {
+    result as u64 == if cfg!(bpf_target_arch = "aarch64") { first } else { number }
 }
 
 /// Type of the task member that contains the flag of a 32-bit call.

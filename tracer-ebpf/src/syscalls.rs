@@ -33,6 +33,10 @@ pub(crate) struct SyscallContext {
     pub(crate) result: i64,
     /// Its arguments.
     pub(crate) args: [u64; 6],
+    /// Its number.
+    pub(crate) number: u32,
+    /// As [`Transfer::is_unsure`](crate::ledger::Transfer).
+    pub(crate) is_unsure: u32,
     /// Its transfer on one fd, if it moves bytes.
     pub(crate) side: IoSide,
 }
@@ -43,6 +47,7 @@ impl SyscallContext {
     pub(crate) fn store(regs: Kptr, is_compat: bool, class: u32, result: i64) -> bool {
         let Some(this) = Self::current() else { return false };
         (this.class, this.compat, this.result) = (class, u32::from(is_compat), result);
+        (this.number, this.is_unsure) = (regs::number(regs) as u32, 0);
         regs::copy(regs, is_compat, &mut this.args);
         true
     }
@@ -88,6 +93,8 @@ pub(crate) struct Call {
     pub(crate) args: Args,
     /// Its result: a count, an fd, or a negative errno.
     pub(crate) result: i64,
+    /// As [`Transfer::is_unsure`](crate::ledger::Transfer).
+    pub(crate) is_unsure: u32,
     /// The open files of the caller.
     pub(crate) files: FilesTable,
     /// The caller's table entry; `None` if the caller is not followed.
@@ -106,6 +113,7 @@ impl Call {
         let (entry, process, role) = io::caller(task::current_tgid());
         let args = Args { values: &returned.args, compat: returned.compat == 1 };
         let (class, result, files) = (returned.class, returned.result, task::current_open_files());
-        Some(Self { class, args, result, files, entry, process, role })
+        let is_unsure = returned.is_unsure;
+        Some(Self { class, args, result, is_unsure, files, entry, process, role })
     }
 }

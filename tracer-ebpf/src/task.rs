@@ -8,9 +8,9 @@ use tracer_common::{id::ProcessId, limits};
 
 use crate::{
     constants::{
-        HAS_TASK_BTF, PID_LEVEL, PID_NUMBERS, SIGNAL_THREADS, TASK_COMM, TASK_FILES, TASK_FLAGS,
-        TASK_GROUP_LEADER, TASK_PID_STRUCT, TASK_REAL_PARENT, TASK_SIGNAL, TASK_START, TASK_TGID,
-        TYPE_TASK, UPID_NR, UPID_SIZE,
+        Constant, HAS_TASK_BTF, PID_LEVEL, PID_NUMBERS, SIGNAL_THREADS, TASK_COMM, TASK_FILES,
+        TASK_FLAGS, TASK_GROUP_LEADER, TASK_PID_STRUCT, TASK_REAL_PARENT, TASK_SIGNAL, TASK_START,
+        TASK_TGID, TYPE_TASK, UPID_NR, UPID_SIZE,
     },
     kread::{Kptr, has_cast},
     regs,
@@ -54,6 +54,22 @@ impl CurrentTask {
         }
     }
 
+    /// Its address.
+    #[inline(always)]
+    pub(crate) fn address(self) -> Kptr {
+        self.0
+    }
+
+    /// A member; zero if the kernel's memory cannot be read.
+    #[inline(always)]
+    pub(crate) fn load<T: Copy + Default, const N: u32>(self, offset: &Constant<N>) -> T {
+        if HAS_TASK_BTF.load() == 1 {
+            self.0.typed(offset)
+        } else {
+            self.0.member(offset).unwrap_or_default()
+        }
+    }
+
     /// Its tgid in the initial pid namespace.
     #[inline(always)]
     pub(crate) fn tgid(self) -> u32 {
@@ -63,12 +79,7 @@ impl CurrentTask {
     /// Whether a 32-bit syscall is in progress.
     #[inline(always)]
     pub(crate) fn is_compat(self) -> bool {
-        let mode: regs::Mode = if HAS_TASK_BTF.load() == 1 {
-            self.0.typed(&regs::MODE)
-        } else {
-            self.0.member(&regs::MODE).unwrap_or(0)
-        };
-        regs::is_compat(mode)
+        regs::is_compat(self.load(&regs::MODE))
     }
 
     /// Whether its process has no other thread. Only the thread itself can change that: kernel workers of the

@@ -221,7 +221,10 @@ impl Session {
         match kind {
             fact::CONNECT_FAILED => socket_address(text),
             fact::FD_REPLACED | fact::NONBLOCK => self.object_name(&state.object),
-            _ => String::from_utf8_lossy(text).into_owned(),
+            _ => {
+                let name = text.split(|byte| *byte == 0).next().unwrap_or_default();
+                String::from_utf8_lossy(name).into_owned()
+            }
         }
     }
 }
@@ -235,6 +238,7 @@ fn fact_kind(kind: u32) -> Option<FactKind> {
         fact::FD_CLOSED => Some(FactKind::FdClosed),
         fact::NONBLOCK => Some(FactKind::Nonblock),
         fact::CUT => Some(FactKind::Cut),
+        fact::EMULATED => Some(FactKind::Emulated),
         _ => None,
     }
 }

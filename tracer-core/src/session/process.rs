@@ -117,6 +117,8 @@ pub enum FactKind {
     Nonblock,
     /// The image had more to tell than tracer keeps: its further facts are missing.
     Cut,
+    /// Its tracer emulates its calls: they are those of a guest.
+    Emulated,
 }
 
 impl FactKind {
@@ -131,6 +133,7 @@ impl FactKind {
             Self::FdClosed => "fd_closed",
             Self::Nonblock => "nonblock",
             Self::Cut => "facts_cut",
+            Self::Emulated => "emulated",
         }
     }
 }

@@ -14,6 +14,9 @@ pub const EADDRNOTAVAIL: u32 = 99;
 /// Network is unreachable.
 pub const ENETUNREACH: u32 = 101;
 
+/// No error of the kernel, which never ran the call: [`tracer_common::ledger::NOT_RUN`].
+const NOT_RUN: u32 = tracer_common::ledger::NOT_RUN.unsigned_abs() as u32;
+
 /// The symbol, like `ENOENT`; `errno 999` for a number that is not in the table.
 #[must_use]
 pub fn name(errno: u32) -> String {
@@ -26,6 +29,9 @@ pub fn name(errno: u32) -> String {
 /// The description of the C library.
 #[must_use]
 pub fn meaning(errno: u32) -> String {
+    if errno == NOT_RUN {
+        return "seccomp trapped the call, or a supervisor answered it".to_owned();
+    }
     let text = std::io::Error::from_raw_os_error(errno as i32).to_string();
     match text.split_once(" (os error") {
         Some((words, _)) => words.to_lowercase(),
@@ -42,7 +48,7 @@ const TABLE: &[(u32, &str)] = &[
     (27, "EFBIG"), (28, "ENOSPC"), (30, "EROFS"), (32, "EPIPE"), (36, "ENAMETOOLONG"),
     (40, "ELOOP"), (88, "ENOTSOCK"), (97, "EAFNOSUPPORT"), (99, "EADDRNOTAVAIL"),
     (101, "ENETUNREACH"), (104, "ECONNRESET"), (107, "ENOTCONN"), (110, "ETIMEDOUT"),
-    (111, "ECONNREFUSED"), (113, "EHOSTUNREACH"),
+    (111, "ECONNREFUSED"), (113, "EHOSTUNREACH"), (NOT_RUN, "NOT_RUN"),
 ];
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::{
     maps::slot,
     membership, object, task,
     task::FilesTable,
+    witness,
 };
 
 /// `SIGNAL_GROUP_EXIT` (`include/linux/sched/signal.h`): the status is in `group_exit_code`.
@@ -41,6 +42,7 @@ pub(crate) fn process_exit_event(_ctx: TracePointContext) -> u32 {
 #[inline(always)]
 fn ended(tgid: u32, task: Kptr) -> Option<()> {
     ledger::forget_interrupted(task::current_tid());
+    witness::forget(task::current_tid());
     let entry = membership::entry(tgid)?;
     let signal = task.follow(&TASK_SIGNAL)?;
     // `do_exit()` has already removed this thread from the number of live threads.

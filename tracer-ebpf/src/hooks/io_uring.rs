@@ -205,7 +205,7 @@ fn completed(request: Kptr, result: i64) -> Option<bool> {
         slot: slot::URING,
         hop: if of_interest { 0 } else { NO_WATCH },
     };
-    let transfer = Transfer { op: op::IO_URING, result, requested: UNKNOWN };
+    let transfer = Transfer { op: op::IO_URING, is_unsure: 0, result, requested: UNKNOWN };
     capture::set_pending(capture::slot::URING, &row.key, &transfer);
     if !ledger::book(&row.key, &transfer) {
         opening::set_pending(&row, &transfer);

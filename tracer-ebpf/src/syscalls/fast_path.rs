@@ -15,6 +15,7 @@ use crate::{
     ledger::{self, Adds, Transfer, UNKNOWN},
     membership, object, regs,
     task::CurrentTask,
+    witness,
 };
 
 const fn class(op: u32) -> u64 {
@@ -44,6 +45,7 @@ pub(crate) fn is_done(regs: Kptr, task: CurrentTask, class: u32, result: i64) ->
         return !capture::is_on()
             && is(PLAIN)
             && result >= 0
+            && !is_suspect(regs, task, result)
             && is_booked(regs, task, tgid, class, result);
     }
     if !is(PLAIN) {
@@ -51,6 +53,12 @@ pub(crate) fn is_done(regs: Kptr, task: CurrentTask, class: u32, result: i64) ->
     }
     let fd = regs::native::<0>(regs) as u32 as i32;
     !membership::may_lead_to_watched(task.files(), fd)
+}
+
+#[inline(always)]
+fn is_suspect(regs: Kptr, task: CurrentTask, result: i64) -> bool {
+    let is_rolled_back = regs::is_rolled_back(regs::number(regs), regs::native::<0>(regs), result);
+    witness::is_suspect(task, is_rolled_back)
 }
 
 /// Books a transfer in an existing row. Returns `false` if there is none.
@@ -71,6 +79,6 @@ fn is_booked(regs: Kptr, task: CurrentTask, tgid: u32, class: u32, result: i64) 
     };
     let requested = if reads { UNKNOWN } else { regs::native::<2>(regs) };
     let adds = if task.is_alone() && !uring::is_used() { Adds::Plain } else { Adds::Atomic };
-    ledger::apply(found, &Transfer { op: class - IO_BASE, result, requested }, adds);
+    ledger::apply(found, &Transfer { op: class - IO_BASE, is_unsure: 0, result, requested }, adds);
     true
 }

@@ -39,7 +39,8 @@ pub(crate) struct IoSide {
 #[inline(never)]
 pub(super) extern "C" fn decode_call() -> u64 {
     let Some(call) = Call::current() else { return 0 };
-    let transfer = Transfer { op: 0, result: call.result, requested: UNKNOWN };
+    let transfer =
+        Transfer { op: 0, is_unsure: call.is_unsure, result: call.result, requested: UNKNOWN };
     let mut side = IoSide { fd: -1, direction: WRITE, transfer, source: -1 };
     if !decode(&call, &mut side) {
         return 0;
@@ -110,7 +111,7 @@ impl IoSide {
     #[inline(always)]
     fn wrapped(&mut self, code: u32, result: i64, requested: u64) -> bool {
         self.direction = if code >= op::READ { READ } else { WRITE };
-        self.transfer = Transfer { op: code, result, requested };
+        self.transfer = Transfer { op: code, result, requested, ..self.transfer };
         true
     }
 }

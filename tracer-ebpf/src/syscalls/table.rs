@@ -31,6 +31,8 @@ pub(crate) const CLOSE_RANGE: u32 = 39;
 pub(crate) const PIPE: u32 = 42;
 /// `socketpair(2)`.
 pub(crate) const SOCKETPAIR: u32 = 43;
+/// A call that the caller's tracer emulated, whatever its number ([`crate::witness`]).
+pub(crate) const EMULATED: u32 = 44;
 /// `io_submit(2)`.
 pub(crate) const AIO: u32 = 40;
 /// `io_uring_enter(2)`.

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read as _};
 use aya::maps::{Array, HashMap};
 use tracer_common::{
     id::ProcessId,
-    ledger::{LedgerKey, UringRequest},
+    ledger::{LedgerKey, ThreadIo, UringRequest},
     names,
     object::{EndKey, ObjectId, ReadEnd, Watch},
     process::ProcessEntry,
@@ -70,6 +70,12 @@ impl Loader {
             if has_ended(Owner::Thread(tid)) || has_ended(Owner::Process(key.process)) {
                 self.ask(sweep::interrupted(tid))?;
             }
+        }
+        let known = self.all::<u32, ThreadIo>(names::MAP_THREAD_IO)?;
+        let mut threads: HashMap<_, u32, ThreadIo> = self.map_mut(names::MAP_THREAD_IO)?;
+        for (tid, _) in known.into_iter().filter(|(tid, _)| has_ended(Owner::Thread(*tid))) {
+            // An error means that the entry is gone. A new thread with this number does without.
+            let _ = threads.remove(&tid);
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use serde_json::{Map, json};
 
 use super::super::Case;
 use crate::{
-    session::Process,
+    session::{FactKind, Process},
     verdict::{Confidence, Finding, Rule, Severity},
 };
 
@@ -23,12 +23,20 @@ const GUESTS: [(&str, &str); 10] = [
 ];
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
+    // Which of a sandbox's processes are targets depends on what the user named.
     let mut targets = case.session.processes.values().filter(|process| process.is_target);
     targets.find_map(|process| Some(describe(process, guest(process)?))).into_iter().collect()
 }
 
-/// The kind of guest that a process runs, if any.
+/// The kind of guest that a process runs or is a part of, if any.
 pub(in crate::verdict) fn guest(process: &Process) -> Option<&'static str> {
+    by_name(process).or_else(|| {
+        let tracer = emulator(process)?;
+        Some(if is_gvisor(tracer) { "gvisor" } else { "emulated" })
+    })
+}
+
+fn by_name(process: &Process) -> Option<&'static str> {
     let program = process.argv.first().map_or(process.comm.as_str(), String::as_str);
     let name = program.rsplit('/').next().unwrap_or(program);
     let is = |guest: &str| {
@@ -39,11 +47,48 @@ pub(in crate::verdict) fn guest(process: &Process) -> Option<&'static str> {
     GUESTS.iter().find(|(guest, _)| is(guest)).map(|(_, why)| *why)
 }
 
+/// The name of the tracer that emulates a process's calls.
+fn emulator(process: &Process) -> Option<&str> {
+    let mut facts = process.facts.iter();
+    facts.find(|fact| fact.kind == FactKind::Emulated).map(|fact| fact.about.as_str())
+}
+
+/// Whether this is the name of gVisor's kernel, `runsc-sandbox`. It starts itself anew from a deleted file, and is then
+/// called `exe`.
+fn is_gvisor(tracer: &str) -> bool {
+    tracer.starts_with("runsc") || tracer == "exe"
+}
+
+/// The platform of a gVisor sandbox: how its kernel gets hold of the guest's calls.
+fn platform(process: &Process) -> Option<&str> {
+    if emulator(process).is_some() {
+        return Some("ptrace");
+    }
+    let named = |argument: &String| argument.trim_start_matches('-').starts_with("platform=");
+    let argument = process.argv.iter().find(|argument| named(argument))?;
+    argument.split_once('=').map(|(_, platform)| platform).filter(|platform| !platform.is_empty())
+}
+
 fn describe(process: &Process, why: &str) -> Finding {
-    let sandbox = if why == "gvisor" { "a gVisor sandbox" } else { "a virtual machine" };
+    let platform = platform(process).filter(|_| why == "gvisor");
+    let place = match (why, platform) {
+        ("gvisor", Some(platform)) => {
+            format!("a gVisor sandbox ({platform} platform)")
+        }
+        ("gvisor", None) => "a gVisor sandbox".to_owned(),
+        ("emulated", _) => {
+            format!(
+                "a guest whose system calls {} emulates",
+                emulator(process).unwrap_or("its tracer")
+            )
+        }
+        _ => "a virtual machine".to_owned(),
+    };
+    let verb = if emulator(process).is_some() { "is part of" } else { "runs" };
     let mut evidence = Map::new();
     evidence.insert("why".into(), json!(why));
     evidence.insert("comm".into(), json!(process.comm));
+    evidence.insert("platform".into(), json!(platform));
     Finding {
         rule: Rule::OutOfSight,
         severity: Severity::Warning,
@@ -51,7 +96,7 @@ fn describe(process: &Process, why: &str) -> Finding {
         pid: process.id.tgid,
         fd: None,
         message: format!(
-            "{} runs {sandbox}: what the programs inside write is out of sight of this kernel, so \
+            "{} {verb} {place}: what the programs inside write is out of sight of this kernel, so \
              nothing below says that they did not write.",
             process.short()
         ),

@@ -34,7 +34,7 @@ const CLASSES: [(u32, &str, &str); 6] = [
     ),
     (
         error::NOT_RUN,
-        "seccomp trapped them, or a supervisor or a tracer answered instead of the kernel",
+        "seccomp trapped them, or a seccomp supervisor or a tracer answered them",
         "Look at its seccomp profile, and at who supervises or traces it: they decide what becomes of these bytes.",
     ),
 ];
