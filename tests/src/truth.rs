@@ -86,6 +86,9 @@ impl FdTruth {
     }
 }
 
+/// Not an errno: the kernel never ran the call.
+pub const NOT_RUN: i32 = 4096;
+
 /// The class under which tracer counts an errno.
 pub fn error_class(errno: i32) -> &'static str {
     match errno {
@@ -95,6 +98,7 @@ pub fn error_class(errno: i32) -> &'static str {
         libc::ENOSPC => "ENOSPC",
         libc::EIO => "EIO",
         libc::EINTR => "EINTR",
+        NOT_RUN => "NOT_RUN",
         _ => "OTHER",
     }
 }

@@ -88,12 +88,21 @@ pub(crate) fn is_suspect(task: CurrentTask, is_rolled_back: bool) -> bool {
     is_emulated || is_traced || has_filter && (is_rolled_back || has_listener() == 1)
 }
 
-/// Whether a supervisor listens to a filter of the current thread. It may answer calls. Exported, so that the verifier
-/// checks it once, and so that threads without a filter do not pay for its registers.
+/// Whether a supervisor listens to a filter of the current thread, or did so at an earlier call. It may answer a call
+/// and end before the call returns. Exported, so that the verifier checks it once, and so that threads without a filter
+/// do not pay for its registers.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn has_listener() -> u64 {
-    u64::from(is_listened_to(CurrentTask::get()))
+    let had_one = has_suspects() && THREAD_IO.get_ptr(task::current_tid()).is_some();
+    u64::from(had_one || is_listened_to(CurrentTask::get()))
+}
+
+/// Whether a call of a suspect thread was ever checked.
+#[inline(always)]
+fn has_suspects() -> bool {
+    // SAFETY: an aligned load; once it is 1 it stays 1.
+    unsafe { core::ptr::read_volatile(&raw const SUSPECTS_SEEN) != 0 }
 }
 
 #[inline(always)]
@@ -262,8 +271,7 @@ fn replace(now: &ThreadIo) -> Option<ThreadIo> {
 /// Forgets what was counted for a thread, at its end.
 #[inline(always)]
 pub(crate) fn forget(tid: u32) {
-    // SAFETY: an aligned load; once it is 1 it stays 1.
-    if unsafe { core::ptr::read_volatile(&raw const SUSPECTS_SEEN) } != 0 {
+    if has_suspects() {
         let _ = THREAD_IO.remove(tid);
     }
 }

@@ -33,6 +33,8 @@ pub(crate) const PIPE: u32 = 42;
 pub(crate) const SOCKETPAIR: u32 = 43;
 /// A call that the caller's tracer emulated, whatever its number ([`crate::witness`]).
 pub(crate) const EMULATED: u32 = 44;
+/// `seccomp(2)`, after which a supervisor may answer calls.
+pub(crate) const SECCOMP: u32 = 45;
 /// `io_submit(2)`.
 pub(crate) const AIO: u32 = 40;
 /// `io_uring_enter(2)`.
@@ -56,7 +58,7 @@ const NATIVE: &[(usize, u32)] = &[
     (45, io(op::RECVFROM)), (46, io(op::SENDMSG)), (47, io(op::RECVMSG)), (59, EXECVE),
     (72, FCNTL), (85, NEW_FD), (209, AIO), (257, NEW_FD), (275, io(op::SPLICE)),
     (276, io(op::TEE)), (278, io(op::VMSPLICE)), (292, NEW_FD), (295, io(op::PREADV)),
-    (296, io(op::PWRITEV)), (299, io(op::RECVMMSG)), (307, io(op::SENDMMSG)), (322, EXECVEAT),
+    (296, io(op::PWRITEV)), (299, io(op::RECVMMSG)), (307, io(op::SENDMMSG)), (317, SECCOMP), (322, EXECVEAT),
     (326, io(op::COPY_FILE_RANGE)), (327, io(op::PREADV2)), (328, io(op::PWRITEV2)),
     (426, URING_ENTER), (436, CLOSE_RANGE), (437, NEW_FD),
 ];
@@ -70,7 +72,7 @@ const NATIVE: &[(usize, u32)] = &[
     (67, io(op::PREAD64)), (68, io(op::PWRITE64)), (69, io(op::PREADV)), (70, io(op::PWRITEV)),
     (71, io(op::SENDFILE)), (75, io(op::VMSPLICE)), (76, io(op::SPLICE)), (77, io(op::TEE)),
     (203, CONNECT), (206, io(op::SENDTO)), (207, io(op::RECVFROM)), (211, io(op::SENDMSG)),
-    (212, io(op::RECVMSG)), (221, EXECVE), (243, io(op::RECVMMSG)), (269, io(op::SENDMMSG)),
+    (212, io(op::RECVMSG)), (221, EXECVE), (243, io(op::RECVMMSG)), (269, io(op::SENDMMSG)), (277, SECCOMP),
     (281, EXECVEAT), (285, io(op::COPY_FILE_RANGE)), (286, io(op::PREADV2)),
     (287, io(op::PWRITEV2)), (426, URING_ENTER), (436, CLOSE_RANGE), (437, NEW_FD),
 ];
@@ -85,7 +87,7 @@ const COMPAT: &[(usize, u32)] = &[
     (181, io(op::PWRITE64)), (187, io(op::SENDFILE)), (221, FCNTL), (239, io(op::SENDFILE)),
     (248, AIO), (295, NEW_FD), (313, io(op::SPLICE)), (315, io(op::TEE)),
     (316, io(op::VMSPLICE)), (330, NEW_FD), (333, io(op::PREADV)), (334, io(op::PWRITEV)),
-    (337, io(op::RECVMMSG)), (345, io(op::SENDMMSG)), (358, EXECVEAT), (362, CONNECT),
+    (337, io(op::RECVMMSG)), (345, io(op::SENDMMSG)), (354, SECCOMP), (358, EXECVEAT), (362, CONNECT),
     (369, io(op::SENDTO)), (370, io(op::SENDMSG)), (371, io(op::RECVFROM)),
     (372, io(op::RECVMSG)), (377, io(op::COPY_FILE_RANGE)), (378, io(op::PREADV2)),
     (379, io(op::PWRITEV2)), (417, io(op::RECVMMSG)), (426, URING_ENTER), (436, CLOSE_RANGE),

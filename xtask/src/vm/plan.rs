@@ -31,11 +31,12 @@ type Part = (&'static str, &'static [&'static str]);
 
 /// Tests that depend on the kernel: all calls that write, all kinds of objects, the life of processes, and special
 /// paths of following and capturing. The other tests are about user space; only a filter selects them.
-const ABOUT_THE_KERNEL: [Part; 14] = [
+const ABOUT_THE_KERNEL: [Part; 15] = [
     ("one_trace", &[]),
     ("trees", &[]),
     ("attach", &[]),
     ("errors", &[]),
+    ("answered", &[]),
     ("uring", &[]),
     ("exactness", &[]),
     ("compat32", &[]),
@@ -238,7 +239,7 @@ mod tests {
         };
         assert!(QUICK.iter().all(whole));
         let sum = |scope| Plan::of_tests(&programs(), scope).programs().lines().count();
-        assert_eq!((sum(Scope::Quick), sum(Scope::Whole)), (9, 14));
+        assert_eq!((sum(Scope::Quick), sum(Scope::Whole)), (9, 15));
     }
 
     #[test]

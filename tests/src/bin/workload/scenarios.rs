@@ -1,5 +1,6 @@
 //! Scenarios: workloads that are more than one write path, by name.
 
+mod answered;
 mod blocked;
 mod captured;
 mod errors;
@@ -77,6 +78,13 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
         "uring-silent" => gated(uring_ends::silent_ends),
         "uring-own-file" => gated(uring_ends::own_file),
         "discards" => gated(uring_ends::discards),
+        "trapped" => gated(answered::trapped),
+        "killed-by-seccomp" => gated(answered::killed),
+        "supervised" => gated(answered::supervised),
+        "supervised-child" => gated(answered::supervised_child),
+        "supervised-elsewhere" => gated(answered::supervised_elsewhere),
+        "emulated" => gated(answered::emulated),
+        "stepped" => gated(answered::stepped),
         "closed-by-exec" => gated(read_ends::closed_by_exec),
         "without-readers" => gated(read_ends::without_readers),
         "closed-in-a-range" => gated(read_ends::closed_in_a_range),

@@ -1,0 +1,72 @@
+//! Calls that return a result although the kernel did not run them: each is counted as never run, and no byte of it.
+
+use anyhow::{Result, ensure};
+use tracer_tests::{
+    expect,
+    scenario::{Traced, trace},
+    stdio::Kind,
+    workload::Workload,
+};
+
+/// Traces a scenario; the report must be exact and have no doubts.
+fn exact(name: &str, kind: Kind) -> Result<Traced> {
+    let traced = trace(&Workload::new(name).on(kind))?;
+    expect::exact(&traced)?;
+    let doubted = traced.report.objects.iter().find(|object| !object.doubts.is_empty());
+    ensure!(doubted.is_none(), "{doubted:?}");
+    Ok(traced)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_call_that_seccomp_traps_moves_nothing() -> Result<()> {
+    for kind in [Kind::Pipe, Kind::File] {
+        let report = exact("trapped", kind)?.report;
+        report.finding("refused")?.expect("error", "NOT_RUN")?;
+        let replaced = report.processes.iter().flat_map(|process| &process.facts);
+        ensure!(!replaced.into_iter().any(|fact| fact.kind == "fd_replaced"), "an fd was replaced");
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_write_at_which_seccomp_kills_moves_nothing() -> Result<()> {
+    exact("killed-by-seccomp", Kind::Pipe).map(drop)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_write_that_a_supervisor_answers_moves_nothing() -> Result<()> {
+    exact("supervised", Kind::File)?;
+    exact("supervised", Kind::Pipe)?.report.finding("refused")?.expect("error", "NOT_RUN").map(drop)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_child_whose_writes_are_answered_from_its_first_instruction_on() -> Result<()> {
+    exact("supervised-child", Kind::Pipe).map(drop)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn writes_beside_a_supervisor_of_other_calls_are_certain() -> Result<()> {
+    for kind in [Kind::Pipe, Kind::File, Kind::Socket] {
+        exact("supervised-elsewhere", kind)?.report.has_no_loss()?;
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_calls_of_an_emulated_guest_are_no_calls_of_this_kernel() -> Result<()> {
+    let traced = trace(&Workload::new("emulated").on(Kind::File))?;
+    expect::exact(&traced)?;
+    traced.report.headline("out_of_sight")?.expect("why", "emulated").map(drop)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_calls_of_a_process_that_a_debugger_steps_through_are_certain() -> Result<()> {
+    exact("stepped", Kind::Pipe).map(drop)
+}
