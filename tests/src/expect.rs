@@ -235,7 +235,7 @@ mod tests {
         row.bytes = bytes;
         row.calls = 1;
         let process = ProcessTruth { pid: 7, ns_pid: 7, fds: vec![row] };
-        Truth { processes: [(7, process)].into() }
+        Truth { processes: [(7, process)].into(), ..Truth::default() }
     }
 
     fn report(rows: &str) -> Report {

@@ -109,8 +109,23 @@ pub fn error_class(errno: i32) -> &'static str {
 pub enum Line {
     /// Counts of a process, or of a part of its life.
     Process(ProcessTruth),
+    /// Both sides of an object, at its end.
+    Object(ObjectTruth),
     /// The reason why the workload failed.
     Failure(String),
+}
+
+/// What all processes of a workload together wrote to an object and read from it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectTruth {
+    /// Its name in `/proc/self/fd`, from the writing end.
+    pub object: String,
+    /// Bytes written.
+    pub written: u64,
+    /// Bytes read.
+    pub read: u64,
+    /// Bytes that were inside when its last fd was closed; `None` without a reading end.
+    pub unread: Option<u64>,
 }
 
 /// The counts of one process.
@@ -129,6 +144,8 @@ pub struct ProcessTruth {
 pub struct Truth {
     /// Every process that wrote a line, by pid.
     pub processes: BTreeMap<u32, ProcessTruth>,
+    /// Objects of which the workload counted both sides.
+    pub objects: Vec<ObjectTruth>,
 }
 
 impl Truth {
@@ -142,6 +159,7 @@ impl Truth {
                 .with_context(|| format!("line in {}: {text}", path.display()))?
             {
                 Line::Process(part) => truth.merge(part),
+                Line::Object(object) => truth.objects.push(object),
                 Line::Failure(reason) => bail!("the workload failed: {reason}"),
             }
         }

@@ -112,7 +112,8 @@ impl Ledger {
         let _ = self.append(&Line::Failure(reason.to_owned()));
     }
 
-    fn append(&self, line: &Line) -> Result<()> {
+    /// Appends one line to the truth file.
+    pub(crate) fn append(&self, line: &Line) -> Result<()> {
         let mut text = serde_json::to_string(line)?;
         text.push('\n');
         let written = sys::write(self.truth_file.as_raw_fd(), text.as_bytes());

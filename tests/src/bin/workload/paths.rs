@@ -12,6 +12,8 @@ use std::os::fd::RawFd;
 
 use anyhow::Result;
 
+pub(crate) use self::plain::{segment, segments};
+
 use crate::ledger::Ledger;
 
 /// Writes data of each size to an fd.

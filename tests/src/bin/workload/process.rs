@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use tracer_tests::{deadline::patient, gate::GATE_ENV, workload::SKIPPED};
+use tracer_tests::{deadline::patient, gate::GATE_ENV, truth::FdTruth, workload::SKIPPED};
 
 use crate::{
     ledger::Ledger,
@@ -92,6 +92,33 @@ pub(crate) fn wait(pid: libc::pid_t) -> Result<i32> {
     // SAFETY: `status` is valid for the call.
     sys::check("waitpid", c_long::from(unsafe { libc::waitpid(pid, &raw mut status, 0) }))?;
     Ok(status)
+}
+
+/// Puts `/dev/null` on an fd.
+pub(crate) fn put_null_on(fd: i32) -> Result<()> {
+    let null = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
+    sys::dup2(std::os::fd::AsRawFd::as_raw_fd(&null), fd).map(drop)
+}
+
+/// Lets `head` write `size` zeros to fd 1 or 2.
+pub(crate) fn write_by_program(ledger: &Ledger, fd: i32, size: usize) -> Result<()> {
+    let script = format!("exec head -c {size} /dev/zero >&{fd}");
+    let program = ["/bin/sh", "-c", &script].map(|word| CString::new(word).unwrap_or_default());
+    let words: Vec<_> =
+        program.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect();
+    // SAFETY: this process has one thread, and the child only executes a program.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: the words end with NULL. The child ends if the program does not start.
+        unsafe {
+            libc::execv(words[0], words.as_ptr());
+            libc::_exit(127);
+        }
+    }
+    ensure!(wait(child)? == 0, "sh failed");
+    let mut row = FdTruth::new(1, tracer_tests::procfs::object_of(fd));
+    (row.bytes, row.calls) = (size as u64, 1);
+    ledger.publish_row_for(u32::try_from(child)?, row)
 }
 
 /// Sends a signal to a child that was not waited for yet.

@@ -8,6 +8,7 @@ mod interrupted;
 mod lost;
 mod many;
 mod pids;
+mod random;
 mod read_ends;
 mod reopened;
 mod replaced;
@@ -94,6 +95,7 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
         "failures" => gated(many::failures),
         "append" => gated(reopened::append),
         "read-stdin" => gated(reopened::read_stdin),
+        "random" => gated(random::run),
         "storm" => own(storm::run),
         "blocked" => own(blocked::at_attach),
         "before-and-after" => own(blocked::before_and_after),

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Size of the writes that a filter selects.
-const SELECTED: usize = 1000;
+pub(super) const SELECTED: usize = 1000;
 
 /// What a filter selects: a call, and the lower halves of some arguments.
 type Selection = (c_long, &'static [(u32, u32)]);
@@ -72,12 +72,23 @@ fn note(ledger: &mut Ledger, size: usize, written: Outcome) {
     let _ = ledger.note(1, size, counted);
 }
 
-/// Calls that seccomp traps, between calls that the kernel runs.
-pub(crate) fn trapped(ledger: &mut Ledger) -> Result<()> {
+/// Lets seccomp trap writes of [`SELECTED`] bytes to fd 1.
+pub(crate) fn trap_selected() -> Result<()> {
     // SAFETY: the handler does nothing.
     unsafe { libc::signal(libc::SIGSYS, ignore as *const () as libc::sighandler_t) };
+    install(WRITE, libc::SECCOMP_RET_TRAP, 0).map(drop)
+}
+
+/// Makes a write that seccomp traps.
+pub(crate) fn write_trapped(ledger: &mut Ledger) {
+    let written = sys::write(1, &[b'x'; SELECTED]);
+    note(ledger, SELECTED, written);
+}
+
+/// Calls that seccomp traps, between calls that the kernel runs.
+pub(crate) fn trapped(ledger: &mut Ledger) -> Result<()> {
     ledger.write(1, SELECTED)?;
-    install(WRITE, libc::SECCOMP_RET_TRAP, 0)?;
+    trap_selected()?;
     install((libc::SYS_sendfile, &[(0, 1)]), libc::SECCOMP_RET_TRAP, 0)?;
     for size in [SELECTED, 1, SELECTED, 700] {
         // A trapped call returns what its handler leaves in the register.

@@ -1,0 +1,222 @@
+//! Random sequences of calls on random objects. `workload random SEED STEPS` does the same for the same seed.
+
+mod channel;
+mod reading;
+
+use std::{env, thread};
+
+use anyhow::{Context as _, Result, ensure};
+use fastrand::Rng;
+
+use self::channel::{Channel, Kind};
+use super::answered;
+use crate::{
+    ledger::Ledger,
+    paths, process,
+    sys::{self, Unsupported},
+};
+
+/// How many objects are open at once.
+const OPEN: usize = 5;
+/// Size of a block of `head`.
+const BLOCK: usize = 1024;
+/// How many processes below the first one may fork.
+const GENERATIONS: u32 = 2;
+
+/// Calls that write to any object.
+const ANYWHERE: [&str; 8] = [
+    "write",
+    "writev",
+    "sendfile",
+    "uring-write",
+    "uring-writev",
+    "uring-write-fixed",
+    "uring-async",
+    "uring-registered-file",
+];
+
+/// Further calls that write to objects of a kind.
+fn further(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Pipe => &["splice", "tee", "vmsplice", "uring-splice"],
+        Kind::Stream | Kind::Tcp => {
+            &["sendto", "sendmsg", "sendmmsg", "uring-send", "uring-sendmsg"]
+        }
+        Kind::Seqpacket => &["sendto", "sendmsg", "sendmmsg"],
+        Kind::File => &["pwrite64", "pwritev", "pwritev2", "copy_file_range", "splice"],
+        Kind::Terminal => &[],
+    }
+}
+
+/// One process and the objects that it has open.
+struct World {
+    random: Rng,
+    channels: Vec<Channel>,
+    generation: u32,
+    traps: bool,
+}
+
+/// Runs a random sequence.
+pub(crate) fn run(ledger: &mut Ledger) -> Result<()> {
+    let mut numbers = env::args().skip(2).map(|word| word.parse::<u64>());
+    let mut next =
+        || numbers.next().context("usage: workload random SEED STEPS")?.context("a number");
+    let (seed, steps) = (next()?, next()?);
+    let mut world =
+        World { random: Rng::with_seed(seed), channels: Vec::new(), generation: 0, traps: false };
+    for step in 0..steps {
+        world.step(ledger).with_context(|| format!("step {step} of seed {seed}"))?;
+    }
+    for channel in std::mem::take(&mut world.channels) {
+        channel.publish(ledger)?;
+    }
+    Ok(())
+}
+
+impl World {
+    fn step(&mut self, ledger: &mut Ledger) -> Result<()> {
+        if self.channels.is_empty() {
+            return self.open();
+        }
+        match self.random.u32(..100) {
+            0..5 if self.channels.len() < OPEN => self.open(),
+            0..8 => self.close(ledger),
+            8..55 => self.write(ledger),
+            55..85 => self.read(),
+            85..91 => self.fork(ledger),
+            91..94 => self.exec(ledger),
+            94..97 => self.in_a_thread(ledger),
+            97..99 => self.trapped(ledger),
+            _ => self.replace(),
+        }
+    }
+
+    fn open(&mut self) -> Result<()> {
+        let kind = Kind::ALL[self.random.usize(..Kind::ALL.len())];
+        let channel = Channel::open(kind)?;
+        channel.put_on(self.standard_fd(), &mut self.random)?;
+        self.channels.push(channel);
+        Ok(())
+    }
+
+    /// Closes an object with what is inside.
+    fn close(&mut self, ledger: &mut Ledger) -> Result<()> {
+        let index = self.random.usize(..self.channels.len());
+        let channel = self.channels.swap_remove(index);
+        for fd in [1, 2] {
+            if channel.is_on(fd) {
+                process::put_null_on(fd)?;
+            }
+        }
+        channel.publish(ledger)
+    }
+
+    fn standard_fd(&mut self) -> i32 {
+        self.random.i32(1..=2)
+    }
+
+    fn any(&mut self) -> usize {
+        self.random.usize(..self.channels.len())
+    }
+
+    /// Writes through fd 1 or 2, or through the object's own fd.
+    fn write(&mut self, ledger: &mut Ledger) -> Result<()> {
+        let index = self.any();
+        let (standard, own) = (self.standard_fd(), self.random.u32(..4) == 0);
+        let channel = &mut self.channels[index];
+        let size = channel.make_room(&mut self.random)?;
+        let fd = if own {
+            channel.writer()
+        } else {
+            channel.put_on(standard, &mut self.random)?;
+            standard
+        };
+        let kinds = ANYWHERE.len() + further(channel.kind()).len();
+        let pick = self.random.usize(..kinds);
+        let name = ANYWHERE.into_iter().chain(further(channel.kind()).iter().copied()).nth(pick);
+        let name = name.context("no such call")?;
+        let path = paths::find(name).context(name)?;
+        match path(ledger, fd, &[size]) {
+            // The kernel lacks this call.
+            Err(error) if error.is::<Unsupported>() => channel.write_plainly(ledger, fd, size),
+            done => done.with_context(|| format!("{name} of {size} B to {channel:?}")),
+        }?;
+        channel.wrote(size);
+        Ok(())
+    }
+
+    fn read(&mut self) -> Result<()> {
+        let index = self.any();
+        let channel = &mut self.channels[index];
+        reading::some(channel, &mut self.random)
+    }
+
+    /// Puts another object on fd 1 or 2.
+    fn replace(&mut self) -> Result<()> {
+        let (index, fd) = (self.any(), self.standard_fd());
+        self.channels[index].put_on(fd, &mut self.random)
+    }
+
+    /// A child writes, and reads nothing.
+    fn fork(&mut self, ledger: &mut Ledger) -> Result<()> {
+        if self.generation == GENERATIONS {
+            return Ok(());
+        }
+        let (index, fd) = (self.any(), self.standard_fd());
+        let size = self.channels[index].make_room(&mut self.random)?;
+        let (first, forks) = (size / 2, self.random.bool());
+        let channel = &self.channels[index];
+        channel.put_on(fd, &mut self.random)?;
+        let child = process::fork(ledger, |own| {
+            channel.write_plainly(own, fd, first)?;
+            if forks {
+                let grandchild =
+                    process::fork(own, |last| channel.write_plainly(last, fd, size - first))?;
+                return process::wait_success(grandchild);
+            }
+            channel.write_plainly(own, fd, size - first)
+        })?;
+        process::wait_success(child)?;
+        self.channels[index].wrote(size);
+        Ok(())
+    }
+
+    /// Another program writes.
+    fn exec(&mut self, ledger: &mut Ledger) -> Result<()> {
+        let (index, fd) = (self.any(), self.standard_fd());
+        let size = self.channels[index].make_room(&mut self.random)?;
+        // `head` writes blocks, and the last one must not have the size that seccomp traps.
+        let size = if size % BLOCK == answered::SELECTED { size + 1 } else { size };
+        self.channels[index].put_on(fd, &mut self.random)?;
+        process::write_by_program(ledger, fd, size)?;
+        self.channels[index].wrote(size);
+        Ok(())
+    }
+
+    fn in_a_thread(&mut self, ledger: &mut Ledger) -> Result<()> {
+        let index = self.any();
+        let size = self.channels[index].make_room(&mut self.random)?;
+        let fd = self.channels[index].writer();
+        let mut own = ledger.fresh()?;
+        let thread = thread::spawn(move || {
+            let written = sys::write(fd, &vec![b't'; size]);
+            ensure!(own.note(fd, size, written) == Ok(size), "a thread wrote {written:?}");
+            Ok(own)
+        });
+        ledger.absorb(thread.join().ok().context("the thread panicked")??);
+        self.channels[index].wrote(size);
+        Ok(())
+    }
+
+    /// A write that seccomp traps.
+    fn trapped(&mut self, ledger: &mut Ledger) -> Result<()> {
+        if !self.traps {
+            answered::trap_selected()?;
+            self.traps = true;
+        }
+        let index = self.any();
+        self.channels[index].put_on(1, &mut self.random)?;
+        answered::write_trapped(ledger);
+        Ok(())
+    }
+}

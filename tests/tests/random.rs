@@ -1,0 +1,79 @@
+//! Random sequences of calls: on every object that fd 1 or 2 led to, the report has what the workload wrote and read.
+//!
+//! Each run prints its seed if it fails. `TRACER_RANDOM_SEED` repeats one seed; `TRACER_RANDOM_SECONDS` sets how long
+//! new seeds are tried.
+
+use std::{
+    env,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::{Context, Result, ensure};
+use tracer_tests::{
+    expect,
+    report::Report,
+    scenario::trace,
+    stdio::Kind,
+    truth::{ObjectTruth, Truth},
+    workload::Workload,
+};
+
+/// Calls of one run.
+const STEPS: u64 = 400;
+/// How long new seeds are tried.
+const SECONDS: u64 = 15;
+
+fn from_env(name: &str) -> Option<u64> {
+    env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn random_calls_are_counted_on_every_object() -> Result<()> {
+    if let Some(seed) = from_env("TRACER_RANDOM_SEED") {
+        return run(seed);
+    }
+    let limit = Duration::from_secs(from_env("TRACER_RANDOM_SECONDS").unwrap_or(SECONDS));
+    let (start, first) = (Instant::now(), SystemTime::UNIX_EPOCH.elapsed()?.as_secs());
+    for seed in first.. {
+        run(seed).with_context(|| format!("TRACER_RANDOM_SEED={seed}"))?;
+        if start.elapsed() > limit {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn run(seed: u64) -> Result<()> {
+    let workload =
+        Workload::new("random").arg(&seed.to_string()).arg(&STEPS.to_string()).on(Kind::File);
+    let traced = trace(&workload)?;
+    let (report, truth) = (&traced.report, &traced.workload.truth);
+    ensure!(!truth.objects.is_empty(), "the workload counted no object");
+    let wrong: Vec<String> =
+        truth.objects.iter().filter_map(|object| difference(report, truth, object)).collect();
+    ensure!(wrong.is_empty(), "{} objects:\n{}", wrong.len(), wrong.join("\n"));
+    expect::no_losses(report)?;
+    let never_run: u64 = truth.rows().filter_map(|(_, row)| row.errors.get("NOT_RUN")).sum();
+    let reported: u64 = report.rows().filter_map(|(_, row)| row.errors.get("NOT_RUN")).sum();
+    ensure!(never_run == reported, "{never_run} calls never ran, {reported} are reported");
+    Ok(())
+}
+
+/// What the report says otherwise about an object. Names of terminals are used again, so objects of one name count
+/// together.
+fn difference(report: &Report, truth: &Truth, known: &ObjectTruth) -> Option<String> {
+    let same = || truth.objects.iter().filter(|other| other.object == known.object);
+    let found: Vec<_> = report.objects.iter().filter(|object| object.id == known.object).collect();
+    let sum = |of: fn(&ObjectTruth) -> u64| same().map(of).sum::<u64>();
+    let (written, read) = (sum(|object| object.written), sum(|object| object.read));
+    // tracer does not know which socket reads what goes into a TCP connection.
+    let has_reader = known.unread.is_some()
+        && found.iter().all(|object| object.kind != "socket" || object.joined.is_some());
+    let is_exact = found.iter().filter_map(|object| object.written).sum::<u64>() == written
+        && (!has_reader || found.iter().filter_map(|object| object.read).sum::<u64>() == read)
+        && found.iter().all(|object| object.balanced != Some(false) && object.doubts.is_empty())
+        && (same().count() > 1
+            || found.iter().all(|object| object.unread.is_none() || object.unread == known.unread));
+    (!is_exact).then(|| format!("{known:?}, reported {found:?}"))
+}
