@@ -70,10 +70,10 @@ fn by(way: u32, fd: RawFd, bytes: &mut [u8]) -> Outcome {
             // SAFETY: each part is in the buffer.
             sys::outcome(unsafe { libc::syscall(libc::SYS_readv, fd, parts.as_ptr(), 3) })
         }
-        2 => by_ring(opcode::Read::new(types::Fd(fd), start, size as u32).build()),
+        2 => by_ring(&opcode::Read::new(types::Fd(fd), start, size as u32).build()),
         3 => {
             let parts = [segment(bytes)];
-            by_ring(opcode::Readv::new(types::Fd(fd), parts.as_ptr(), 1).build())
+            by_ring(&opcode::Readv::new(types::Fd(fd), parts.as_ptr(), 1).build())
         }
         4 => receive(0),
         5 => {
@@ -99,7 +99,7 @@ fn by(way: u32, fd: RawFd, bytes: &mut [u8]) -> Outcome {
             };
             sys::outcome(count as c_long).map(|_| one.msg_len as usize)
         }
-        8 => by_ring(opcode::Recv::new(types::Fd(fd), start, size as u32).build()),
+        8 => by_ring(&opcode::Recv::new(types::Fd(fd), start, size as u32).build()),
         _ => sys::read(fd, bytes),
     }
 }
@@ -110,10 +110,10 @@ fn message() -> libc::msghdr {
 }
 
 /// One request to a ring; by `read` where the kernel has none.
-fn by_ring(request: io_uring::squeue::Entry) -> Outcome {
+fn by_ring(request: &io_uring::squeue::Entry) -> Outcome {
     let Ok(mut ring) = IoUring::new(2) else { return Err(libc::ENOSYS) };
     // SAFETY: the caller keeps the buffers alive until the request has completed below.
-    unsafe { ring.submission().push(&request) }.map_err(|_| libc::EBUSY)?;
+    unsafe { ring.submission().push(request) }.map_err(|_| libc::EBUSY)?;
     ring.submit_and_wait(1).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
     let result = ring.completion().next().ok_or(libc::EIO)?.result();
     if result < 0 { Err(-result) } else { Ok(result as usize) }
