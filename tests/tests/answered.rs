@@ -1,8 +1,8 @@
 //! Calls that return a result although the kernel did not run them: each is counted as never run, and no byte of it.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tracer_tests::{
-    expect,
+    expect::{self, MatchBy},
     scenario::{Traced, trace},
     stdio::Kind,
     workload::Workload,
@@ -46,6 +46,27 @@ fn a_write_that_a_supervisor_answers_moves_nothing() -> Result<()> {
 #[ignore = "needs root"]
 fn a_child_whose_writes_are_answered_from_its_first_instruction_on() -> Result<()> {
     exact("supervised-child", Kind::Pipe).map(drop)
+}
+
+/// The kernel keeps no count of them, so nothing shows who answered.
+#[test]
+#[ignore = "needs root"]
+fn sends_under_a_supervisor_make_their_socket_doubtful_and_nothing_else() -> Result<()> {
+    let Traced { workload, report, .. } =
+        trace(&Workload::new("supervised-socket").on(Kind::Socket))?;
+    if workload.skipped.is_some() {
+        return Ok(());
+    }
+    expect::rows_agree(&report, &workload.truth, MatchBy::Fd)?;
+    let doubts = |fd: i32| -> Result<&[String]> {
+        let mut rows = workload.truth.rows();
+        let (_, row) = rows.find(|(_, row)| row.fd == fd).context("no such fd")?;
+        let object = row.object.as_deref().context("a closed fd")?;
+        Ok(&report.object(object).context("no such object")?.doubts)
+    };
+    ensure!(doubts(1)? == ["maybe_answered"] && doubts(2)?.is_empty(), "{:?}", report.objects);
+    ensure!(report.losses() == [("maybe_answered".to_owned(), 2.into())], "{:?}", report.losses());
+    Ok(())
 }
 
 #[test]

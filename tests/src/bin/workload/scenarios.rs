@@ -83,6 +83,7 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
         "killed-by-seccomp" => gated(answered::killed),
         "supervised" => gated(answered::supervised),
         "supervised-child" => gated(answered::supervised_child),
+        "supervised-socket" => gated(answered::supervised_socket),
         "supervised-elsewhere" => gated(answered::supervised_elsewhere),
         "emulated" => gated(answered::emulated),
         "stepped" => gated(answered::stepped),

@@ -182,6 +182,18 @@ pub(crate) fn supervised_child(ledger: &mut Ledger) -> Result<()> {
     ledger.write(1, 8)
 }
 
+/// A supervisor may answer calls of which the kernel keeps no count for the thread. It answers none.
+pub(crate) fn supervised_socket(ledger: &mut Ledger) -> Result<()> {
+    let _listener = listen((libc::SYS_sendto, &[(0, 1), (2, SELECTED as u32)]))?;
+    for size in [300, 2 * SELECTED] {
+        let bytes = vec![b's'; size];
+        // SAFETY: the buffer is valid for its length; there is no address.
+        let sent = unsafe { libc::syscall(libc::SYS_sendto, 1, bytes.as_ptr(), size, 0, 0, 0) };
+        let _ = ledger.note(1, size, sys::outcome(sent));
+    }
+    ledger.write(2, 7)
+}
+
 /// A supervisor listens to calls that do not occur. All writes run, by every call that the kernel counts for a thread.
 pub(crate) fn supervised_elsewhere(ledger: &mut Ledger) -> Result<()> {
     ledger.write(1, 21)?;
