@@ -7,6 +7,7 @@ use std::{env, thread};
 
 use anyhow::{Context as _, Result, ensure};
 use fastrand::Rng;
+use tracer_tests::kernel::{URING_IS_COUNTED, is_at_least};
 
 use self::channel::{Channel, Kind};
 use super::answered;
@@ -20,8 +21,6 @@ use crate::{
 const OPEN: usize = 5;
 /// Size of a block of `head`.
 const BLOCK: usize = 1024;
-/// How many processes below the first one may fork.
-const GENERATIONS: u32 = 2;
 
 /// Calls that write to any object.
 const ANYWHERE: [&str; 8] = [
@@ -52,8 +51,9 @@ fn further(kind: Kind) -> &'static [&'static str] {
 struct World {
     random: Rng,
     channels: Vec<Channel>,
-    generation: u32,
     traps: bool,
+    /// Whether tracer counts io_uring on this kernel.
+    rings: bool,
 }
 
 /// Runs a random sequence.
@@ -62,8 +62,8 @@ pub(crate) fn run(ledger: &mut Ledger) -> Result<()> {
     let mut next =
         || numbers.next().context("usage: workload random SEED STEPS")?.context("a number");
     let (seed, steps) = (next()?, next()?);
-    let mut world =
-        World { random: Rng::with_seed(seed), channels: Vec::new(), generation: 0, traps: false };
+    let (random, rings) = (Rng::with_seed(seed), is_at_least(URING_IS_COUNTED)?);
+    let mut world = World { random, channels: Vec::new(), traps: false, rings };
     for step in 0..steps {
         world.step(ledger).with_context(|| format!("step {step} of seed {seed}"))?;
     }
@@ -135,6 +135,7 @@ impl World {
         let pick = self.random.usize(..kinds);
         let name = ANYWHERE.into_iter().chain(further(channel.kind()).iter().copied()).nth(pick);
         let name = name.context("no such call")?;
+        let name = if self.rings || !name.starts_with("uring") { name } else { "write" };
         let path = paths::find(name).context(name)?;
         match path(ledger, fd, &[size]) {
             // The kernel lacks this call.
@@ -148,7 +149,7 @@ impl World {
     fn read(&mut self) -> Result<()> {
         let index = self.any();
         let channel = &mut self.channels[index];
-        reading::some(channel, &mut self.random)
+        reading::some(channel, &mut self.random, self.rings)
     }
 
     /// Puts another object on fd 1 or 2.
@@ -159,9 +160,6 @@ impl World {
 
     /// A child writes, and reads nothing.
     fn fork(&mut self, ledger: &mut Ledger) -> Result<()> {
-        if self.generation == GENERATIONS {
-            return Ok(());
-        }
         let (index, fd) = (self.any(), self.standard_fd());
         let size = self.channels[index].make_room(&mut self.random)?;
         let (first, forks) = (size / 2, self.random.bool());

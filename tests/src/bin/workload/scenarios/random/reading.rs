@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Reads by one random call.
-pub(super) fn some(channel: &mut Channel, random: &mut Rng) -> Result<()> {
+pub(super) fn some(channel: &mut Channel, random: &mut Rng, rings: bool) -> Result<()> {
     let total: usize = channel.inside().iter().sum();
     if total == 0 {
         return Ok(());
@@ -22,7 +22,8 @@ pub(super) fn some(channel: &mut Channel, random: &mut Rng) -> Result<()> {
     // A part of a message would drop its rest.
     let size = if is_packet { channel.inside()[0] } else { random.usize(1..=total) };
     let way = random.u32(..if is_socket(channel.kind()) { 9 } else { 4 });
-    take(channel, size, way)
+    let by_ring = [2, 3, 8].contains(&way);
+    take(channel, size, if by_ring && !rings { 0 } else { way })
 }
 
 /// Reads everything.
