@@ -9,7 +9,7 @@ use crate::{
     id::ProcessId,
     ledger::LedgerKey,
     limits,
-    object::{FdState, ObjectId, PipeState, SocketState, TtyState},
+    object::{FdState, ObjectId, QueueState, SocketState, TtyState},
 };
 
 /// Record kinds, [`Header::kind`].
@@ -30,11 +30,13 @@ pub mod kind {
     pub const ADOPTED: u32 = 7;
     /// Payload [`super::Holder`].
     pub const HOLDER: u32 = 8;
-    /// Payload [`super::Holder`]: the fd was just closed; `state` and `pipe` describe what it pointed to.
+    /// Payload [`super::Holder`]: the fd was just closed; `state`, `queue` and `incoming` describe what it pointed to.
     pub const CLOSED: u32 = 9;
     /// Payload [`super::Holder`]: a target created a pipe or a pair of sockets; sent for each read
     /// end.
     pub const CREATED: u32 = 10;
+    /// Payload [`super::Holder`]: a process ends with this read end open; sent before [`EXIT`].
+    pub const LEFT: u32 = 11;
 }
 
 /// The start of every record.
@@ -101,8 +103,10 @@ pub struct Exit {
     pub comm: [u8; limits::COMM],
     /// What fd 0, 1 and 2 point to at the end.
     pub stdio: [FdState; 3],
-    /// The pipes behind fd 0, 1 and 2 at the end.
-    pub pipes: [PipeState; 3],
+    /// As [`Object::queue`], of the objects behind fd 0, 1 and 2 at the end.
+    pub queues: [QueueState; 3],
+    /// As [`Object::incoming`], of the same objects.
+    pub incoming: [QueueState; 3],
     /// `inode.i_size` of the regular files behind them, else 0.
     pub sizes: [u64; 3],
     /// Bytes written to objects that are not watched, through fds that are not of interest.
@@ -130,17 +134,24 @@ pub struct Object {
     pub flags: u32,
     /// `inode.i_size` in bytes.
     pub size: u64,
-    /// Bytes of the write through which it was first seen. `size` and `pipe` already include them, and so
+    /// Bytes of the write through which it was first seen. `size` and `queue` already include them, and so
     /// does the ledger.
     pub in_flight: u64,
+    /// Bytes of the read through which it was first seen. `incoming` (of a pipe: `queue`) no
+    /// longer includes them, but the ledger does.
+    pub taken: u64,
     /// `super_block.s_magic` (`include/uapi/linux/magic.h`), 0 when unreadable.
     pub magic: u64,
     /// `inode.i_nlink`; 0 for a deleted file.
     pub nlink: u32,
     /// [`text::NONE`], [`text::COMPONENTS`] or [`text::UNIX`].
     pub text_kind: u32,
-    /// State of the pipe; all zero for other objects.
-    pub pipe: PipeState,
+    /// Bytes that were written to it: in the pipe, or in the receive queue of its peer. All zero for objects without a
+    /// queue.
+    #[cfg_attr(feature = "serde", serde(rename = "pipe"))]
+    pub queue: QueueState,
+    /// Bytes that were written to its peer: the object's own receive queue. All zero for a pipe.
+    pub incoming: QueueState,
     /// State of the terminal; all zero for other objects.
     pub tty: TtyState,
     /// State of the socket; all zero for other objects.
@@ -239,8 +250,11 @@ pub struct Holder {
     /// Name of the process (`task_struct.comm`).
     #[cfg_attr(feature = "serde", serde(skip))]
     pub comm: [u8; limits::COMM],
-    /// State of the pipe; all zero for other objects.
-    pub pipe: PipeState,
+    /// As [`Object::queue`].
+    #[cfg_attr(feature = "serde", serde(rename = "pipe"))]
+    pub queue: QueueState,
+    /// As [`Object::incoming`].
+    pub incoming: QueueState,
     /// `inode.i_size` of a regular file, else 0.
     pub size: u64,
     /// Inode of the connected unix socket at the other end; 0 when there is none.

@@ -40,6 +40,13 @@ pub const IOV: u32 = 1024;
 /// Maximum number of slots read to sum up a pipe's unread bytes; `pipe-max-size` is 256 pages by default. If
 /// more slots are filled, the number of unread bytes is unknown.
 pub const PIPE_SLOTS: u32 = 256;
+/// Maximum number of socket buffers read to sum up a socket's unread bytes. A unix socket with the default send buffer
+/// (`net.core.wmem_default`, 212,992 B) holds at most 277 one-byte writes. If more are queued, the number of unread
+/// bytes is unknown.
+pub const SKBS: u32 = 512;
+/// Maximum number of buffers (`struct tty_buffer`, at least 256 B each) read to sum up a terminal's unread bytes. A
+/// pty has 64 KiB of them at most.
+pub const TTY_BUFFERS: u32 = 256;
 /// Number of fds without a bit of their own that one loop checks after `close_range(2)` or `execve(2)`.
 pub const CLOSE_RANGE: u32 = 64;
 /// Number of these loops: 1,024 fds, the usual limit of a process.

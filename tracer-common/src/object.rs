@@ -50,31 +50,40 @@ pub struct FdState {
     pub flags: u32,
 }
 
-/// The state of a pipe at one point in time (`struct pipe_inode_info`).
+/// Bytes that were written and not yet read, at one point in time: in a pipe (`struct pipe_inode_info`), in the receive
+/// queue of a socket, or in the buffers of a terminal.
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
-pub struct PipeState {
+pub struct QueueState {
     /// Bytes written and not yet read.
     pub unread: u64,
-    /// Number of slots of one page each; the capacity in bytes is `slots * 4096` (`F_GETPIPE_SZ`).
+    /// Number of slots of a pipe, of one page each; the capacity in bytes is `slots * 4096` (`F_GETPIPE_SZ`). 0 for
+    /// a socket or terminal, whose capacity depends on how its bytes are stored.
     pub slots: u32,
-    /// Number of open file descriptions with read access.
+    /// Number of open file descriptions of a pipe with read access.
     pub readers: u32,
-    /// Number of open file descriptions with write access.
+    /// Number of open file descriptions of a pipe with write access.
     pub writers: u32,
-    /// 1 if the fields above were read; 0 if the object is no pipe or could not be read.
+    /// 1 if the fields above were read; 0 if the object has no queue or its queue could not be read.
     pub valid: u32,
 }
 
 /// Size of a page in bytes (`PAGE_SIZE` of x86-64 and most arm64 kernels): the capacity of one pipe slot.
 const PAGE: u64 = 4096;
 
-impl PipeState {
-    /// Capacity of the pipe in bytes (`F_GETPIPE_SZ`).
+impl QueueState {
+    /// Capacity of the pipe in bytes (`F_GETPIPE_SZ`); 0 if it is unknown.
     #[must_use]
     pub const fn capacity(&self) -> u64 {
         self.slots as u64 * PAGE
+    }
+
+    /// A socket's or terminal's queue with this number of bytes.
+    #[must_use]
+    #[inline(always)]
+    pub const fn holding(unread: u64) -> Self {
+        Self { unread, slots: 0, readers: 0, writers: 0, valid: 1 }
     }
 }
 

@@ -9,7 +9,7 @@ mod raw_text;
 use tracer_common::{
     event as layout,
     id::ProcessId,
-    object::{FdState, ObjectId, PipeState},
+    object::{FdState, ObjectId, QueueState},
 };
 
 pub(crate) use self::decode::{Record, name};
@@ -142,6 +142,8 @@ pub enum Sighting {
     Created,
     /// A read end has just been closed.
     Closed,
+    /// A process ends with this read end open.
+    Left,
 }
 
 /// A process and its image.
@@ -182,8 +184,15 @@ pub struct Exit {
     pub comm: String,
     /// What fd 0, 1 and 2 point to at the end.
     pub stdio: [FdState; 3],
-    /// The pipes that they lead to, at that moment.
-    pub pipes: [PipeState; 3],
+    /// What was written to the objects behind them and is unread, at that moment ([`Object::queue`]).
+    ///
+    /// [`Object::queue`]: tracer_common::event::Object::queue
+    #[serde(rename = "pipes")]
+    pub queues: [QueueState; 3],
+    /// What can be read from them ([`Object::incoming`]).
+    ///
+    /// [`Object::incoming`]: tracer_common::event::Object::incoming
+    pub incoming: [QueueState; 3],
     /// Sizes of the files that they lead to; 0 for anything else.
     pub sizes: [u64; 3],
     /// Bytes written through fds that the user did not ask for.

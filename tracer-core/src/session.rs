@@ -32,7 +32,7 @@ use crate::{
 
 pub use self::{
     claims::ClaimedProcesses,
-    ends::{Close, PipeSeen},
+    ends::{Close, QueueSeen},
     flow::{Endpoint, Flow, Flows},
     holders::{Holders, Holding},
     hops::{Chain, Step, chains},
@@ -67,8 +67,10 @@ pub struct Session {
     pub logs_read: Vec<LogRead>,
     /// Read ends, open and closed.
     ends: ends::Ends,
-    /// The latest known state of each pipe.
-    pipes: BTreeMap<ObjectId, PipeSeen>,
+    /// The latest look at the bytes that were written to each object.
+    queues: BTreeMap<ObjectId, QueueSeen>,
+    /// The latest look at the bytes that can be read from each object, if they are written to another one.
+    incoming: BTreeMap<ObjectId, QueueSeen>,
     /// Objects for which the latest survey found holders.
     surveyed: BTreeSet<ObjectId>,
     /// Objects whose creation was seen, so they were empty when they came under watch.
@@ -150,6 +152,12 @@ impl Session {
     #[must_use]
     pub fn is_joined(&self, object: &ObjectId) -> bool {
         self.joined.contains_key(object)
+    }
+
+    /// Whether an object is a socket whose other half is known. (A pty's account cannot be checked: the terminal
+    /// changes the number of bytes.)
+    pub(crate) fn is_joined_socket(&self, object: &ObjectId) -> bool {
+        self.object_kind(object) == Kind::Socket && self.is_joined(object)
     }
 
     /// Whether the object's creation was seen.

@@ -231,6 +231,8 @@ pub(crate) struct Sighting {
     pub(crate) hop: u32,
     /// Bytes of the write through which it was seen.
     pub(crate) in_flight: u64,
+    /// Bytes of the read through which it was seen.
+    pub(crate) taken: u64,
 }
 
 /// Watches an object and its peer, and sends an event for each: at the first sighting, and at a sighting with
@@ -280,9 +282,11 @@ fn begin_watch(sighting: &Sighting, file: Kptr, joined: &ObjectId) -> bool {
     record.payload.process = sighting.process;
     record.payload.fd = sighting.fd;
     record.payload.in_flight = sighting.in_flight;
+    record.payload.taken = sighting.taken;
     record.payload.joined = *joined;
     record.payload.hop = sighting.hop;
     object::describe_object(u64::from(slot), file.0);
+    object::describe_queues(file, &mut record.payload);
     let value = watch_flags(&record.payload) | sighting.hop << watch::HOP_SHIFT;
     let inode = file.follow(&FILE_INODE).unwrap_or(Kptr(0)).0;
     if insert_watch(&sighting.id, &Watch { value, zero: 0, inode }) {
@@ -382,7 +386,7 @@ extern "C" fn watch_open_fd(
     {
         let slot = slot as u32;
         let id = state.object;
-        watch(&mut Sighting { process, id, fd, slot, hop, in_flight: 0 }, file);
+        watch(&mut Sighting { process, id, fd, slot, hop, in_flight: 0, taken: 0 }, file);
         if hop == 0 && io::is_of_interest(fd) && fd != 0 {
             mark_output(&id);
         }

@@ -24,10 +24,13 @@ use crate::{
 
 mod path;
 mod pipe;
+mod queue;
 mod socket;
 mod tty;
 
-pub(crate) use pipe::{pipe_at, pipe_state};
+pub(crate) use pipe::pipe_at;
+use pipe::pipe_state;
+pub(crate) use queue::{describe_queues, incoming, incoming_at, written};
 pub(crate) use socket::peer_inode;
 
 /// Major number of `/dev/tty`, `/dev/console` and `/dev/ptmx` (`devices.txt`). Many terminals share their inodes.
@@ -297,7 +300,7 @@ fn describe(file: Kptr, record: &mut emit::Record<event::Object>) {
         return;
     }
     if kind == mode::S_IFIFO {
-        out.pipe = pipe_state(&inode);
+        out.queue = pipe_state(&inode);
     }
     if let (Some(dentry), Some(mount)) = (file.follow(&FILE_DENTRY), file.follow(&FILE_MNT)) {
         path::components(dentry, mount, record);

@@ -125,8 +125,9 @@ fn begin(opening: &Opening, transfer: &Transfer) -> bool {
         return true;
     }
     let LedgerKey { process, object: id, fd, direction } = key;
-    let in_flight = if direction == WRITE { transfer.result.max(0) as u64 } else { 0 };
-    let mut sighting = Sighting { process, id, fd, slot, hop, in_flight };
+    let bytes = transfer.result.max(0) as u64;
+    let (in_flight, taken) = if direction == WRITE { (bytes, 0) } else { (0, bytes) };
+    let mut sighting = Sighting { process, id, fd, slot, hop, in_flight, taken };
     membership::watch(&mut sighting, opening.file);
     if hop == 0 && direction == WRITE {
         membership::mark_output(&id);

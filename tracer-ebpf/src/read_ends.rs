@@ -79,7 +79,8 @@ pub(crate) fn created(call: &Call, fd: i32) {
     let Some(file) = file_of(files, fd) else { return };
     let Some(state) = object::file_state(file) else { return };
     register(&call.process, fd, &state.object, file);
-    if let Some(record) = begin(kind::CREATED, &call.process, call.role, fd, state) {
+    if let Some(record) = begin(slot::READ_END, kind::CREATED, &call.process, call.role, fd, state)
+    {
         record.send(0);
     }
 }
@@ -173,23 +174,78 @@ extern "C" fn close_one(tgid_and_fd: u64, start_ns: u64, role: u64) -> u64 {
     let state = FdState { object: end.object, mode: 0, flags: 0 };
     remove(key);
     if owner_start == start_ns
-        && let Some(record) = begin(kind::CLOSED, &process, role as u32, key.fd, state)
+        && let Some(record) =
+            begin(slot::READ_END, kind::CLOSED, &process, role as u32, key.fd, state)
     {
         describe_closed(inode, state.object.ino);
+        record.payload.incoming = object::incoming_at(Kptr(inode), state.object.ino);
         record.send(0);
     }
     0
 }
 
+/// Reports each read end with its own bit that a process holds at its end, with the bytes that nobody has read from
+/// it: when the program runs, the fds are still open.
+#[inline(always)]
+pub(crate) fn left(process: &ProcessId, role: u32, files: Kptr) {
+    leave_ends(u64::from(process.tgid), process.start_ns, u64::from(role), files.0);
+}
+
+/// Loop of [`left`]. Exported, so that the verifier checks it once. Therefore it takes integers only.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn leave_ends(tgid: u64, start_ns: u64, role: u64, files: u64) -> u64 {
+    let Some(entry) = membership::entry(tgid as u32) else { return 0 };
+    // SAFETY: points to a live map value.
+    let ends = unsafe { (*entry).read_ends };
+    if ends == 0 {
+        return 0;
+    }
+    for fd in 0..HIGH_ENDS {
+        if ends >> fd & 1 == 1 {
+            leave_one(EndKey { tgid: tgid as u32, fd: fd as i32 }.packed(), start_ns, role, files);
+        }
+    }
+    0
+}
+
+/// Reports an open fd if it is a registered read end.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn leave_one(tgid_and_fd: u64, start_ns: u64, role: u64, files: u64) -> u64 {
+    let _ = leave(EndKey::from_packed(tgid_and_fd), start_ns, role as u32, Kptr(files));
+    0
+}
+
+#[inline(always)]
+fn leave(key: EndKey, start_ns: u64, role: u32, files: Kptr) -> Option<()> {
+    // SAFETY: as in `check_end`.
+    let end = unsafe { READ_ENDS.get(key) }?;
+    let (registered, owner_start) = (end.inode, end.start_ns);
+    let file = file_of(FilesTable::Probed(files), key.fd)?;
+    if owner_start != start_ns || file.follow(&FILE_INODE)?.0 != registered {
+        return None;
+    }
+    let state = object::file_state(file)?;
+    let process = ProcessId::new(key.tgid, start_ns);
+    let record = begin(slot::EXIT, kind::LEFT, &process, role, key.fd, state)?;
+    let inode = object::inode_noinline(file)?;
+    record.payload.queue = object::written(file, &inode);
+    record.payload.incoming = object::incoming(file, &inode);
+    record.send(0);
+    Some(())
+}
+
 #[inline(always)]
 fn begin(
+    slot: u32,
     kind: u32,
     process: &ProcessId,
     role: u32,
     fd: i32,
     state: FdState,
 ) -> Option<&'static mut emit::Record<event::Holder>> {
-    let record = emit::start::<event::Holder>(slot::READ_END, kind)?;
+    let record = emit::start::<event::Holder>(slot, kind)?;
     record.payload.process = *process;
     record.payload.state = state;
     record.payload.fd = fd;
@@ -206,7 +262,7 @@ fn begin(
 #[inline(never)]
 extern "C" fn describe_closed(inode: u64, ino: u64) -> u64 {
     if let Some(record) = emit::resume::<event::Holder>(slot::READ_END) {
-        record.payload.pipe = object::pipe_at(Kptr(inode), ino);
+        record.payload.queue = object::pipe_at(Kptr(inode), ino);
     }
     0
 }

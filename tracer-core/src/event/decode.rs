@@ -42,6 +42,7 @@ pub fn decode(record: &[u8]) -> Result<Event, DecodeError> {
         kind::HOLDER => holder(record.read()?, Sighting::Open),
         kind::CLOSED => holder(record.read()?, Sighting::Closed),
         kind::CREATED => holder(record.read()?, Sighting::Created),
+        kind::LEFT => holder(record.read()?, Sighting::Left),
         kind => return Err(DecodeError::UnknownKind { kind }),
     };
     Ok(Event { time_ns, kind })
@@ -69,9 +70,18 @@ fn image(image: layout::Image, argv: &[u8], executed: bool) -> EventKind {
 
 fn exit(exit: layout::Exit) -> EventKind {
     let layout::Exit { process, status, role: _, comm, .. } = exit;
-    let layout::Exit { stdio, pipes, sizes, other_bytes, other_calls, .. } = exit;
-    let comm = name(&comm);
-    EventKind::Exit(Exit { process, status, comm, stdio, pipes, sizes, other_bytes, other_calls })
+    let layout::Exit { stdio, queues, incoming, sizes, other_bytes, other_calls, .. } = exit;
+    EventKind::Exit(Exit {
+        process,
+        status,
+        comm: name(&comm),
+        stdio,
+        queues,
+        incoming,
+        sizes,
+        other_bytes,
+        other_calls,
+    })
 }
 
 fn object(object: layout::Object, raw: &[u8]) -> EventKind {

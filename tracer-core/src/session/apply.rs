@@ -132,8 +132,8 @@ impl Session {
         let comm = process.comm.clone();
         self.note_inherited_ends(exit);
         self.close_ends_of(exit.process, &comm, time_ns);
-        for (state, pipe) in exit.stdio.iter().zip(exit.pipes) {
-            self.saw_pipe(state.object, pipe, time_ns);
+        for (fd, state) in exit.stdio.iter().enumerate() {
+            self.saw_queues(state.object, exit.queues[fd], exit.incoming[fd], time_ns);
         }
         for (state, size) in exit.stdio.iter().zip(exit.sizes) {
             self.saw_file(&state.object, size);
@@ -172,7 +172,7 @@ impl Session {
 
     fn end_seen(&mut self, end: &layout::Holder, comm: &str, sighting: Sighting, time_ns: u64) {
         let (process, fd, object) = (end.process, end.fd, end.state.object);
-        self.saw_pipe(object, end.pipe, time_ns);
+        self.saw_queues(object, end.queue, end.incoming, time_ns);
         if sighting == Sighting::Open {
             self.saw_file(&object, end.size);
         }
@@ -183,9 +183,12 @@ impl Session {
                 self.created.insert(object);
                 self.end_opened(process, fd, object);
             }
-            Sighting::Closed => {
-                let comm = holding.comm;
-                self.end_closed(object, Close { process, comm, fd, time_ns, by_exit: false });
+            Sighting::Closed | Sighting::Left => {
+                let by_exit = sighting == Sighting::Left;
+                self.end_closed(
+                    object,
+                    Close { process, comm: holding.comm, fd, time_ns, by_exit },
+                );
             }
             // For a moment after the end of a process, a survey still finds its fds.
             Sighting::Open if self.has_ended(process) => {}

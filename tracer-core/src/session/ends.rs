@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tracer_common::{
     id::ProcessId,
-    object::{ObjectId, PipeState},
+    object::{ObjectId, QueueState},
 };
 
 use super::{Holding, Session};
@@ -69,13 +69,13 @@ impl Ends {
     }
 }
 
-/// The state of a pipe's buffer at one moment.
+/// A look at the bytes that wait for a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PipeSeen {
+pub struct QueueSeen {
     /// Nanoseconds since boot.
     pub time_ns: u64,
-    /// State of the buffer.
-    pub state: PipeState,
+    /// What the kernel side found.
+    pub state: QueueState,
 }
 
 impl Session {
@@ -102,18 +102,22 @@ impl Session {
         known.filter(move |held| !self.ends.gave_up(object, held) && !has_ended(held))
     }
 
-    /// The latest known state of a pipe's buffer.
+    /// The latest look at the bytes that were written to an object and not read: from this end or from the other.
     #[must_use]
-    pub fn pipe_seen(&self, object: &ObjectId) -> Option<PipeSeen> {
-        self.pipes.get(object).copied()
+    pub fn queue_seen(&self, object: &ObjectId) -> Option<QueueSeen> {
+        let here = self.queues.get(object);
+        let there = self.joined.get(object).and_then(|peer| self.incoming.get(peer));
+        here.into_iter().chain(there).max_by_key(|seen| seen.time_ns).copied()
     }
 
-    /// Whether a pipe that a target wrote to still has bytes, and a reader that can read them.
+    /// Whether an object that a target wrote to still has bytes, and a reader that can read them.
     #[must_use]
     pub fn has_bytes_underway(&self) -> bool {
-        self.pipes.iter().any(|(object, seen)| {
-            let is_own = self.objects.get(object).is_some_and(|known| known.hop == 0);
-            is_own && seen.state.unread > 0 && self.holders(object).any(Holding::reads)
+        self.queues.keys().any(|object| {
+            let known = self.objects.get(object).filter(|known| known.hop == 0);
+            known.is_some_and(|known| known.kind.is_pipe() || self.is_joined(object))
+                && self.queue_seen(object).is_some_and(|seen| seen.state.unread > 0)
+                && self.holders(&self.peer(object)).any(Holding::reads)
         })
     }
 
@@ -141,10 +145,19 @@ impl Session {
         }
     }
 
-    pub(super) fn saw_pipe(&mut self, object: ObjectId, state: PipeState, time_ns: u64) {
-        let known = self.pipes.get(&object).map_or(0, |seen| seen.time_ns);
-        if state.valid == 1 && time_ns >= known {
-            self.pipes.insert(object, PipeSeen { time_ns, state });
+    /// Notes a look at the bytes that were written to an object, and at those that can be read from it.
+    pub(super) fn saw_queues(
+        &mut self,
+        object: ObjectId,
+        written: QueueState,
+        incoming: QueueState,
+        time_ns: u64,
+    ) {
+        for (looks, state) in [(&mut self.queues, written), (&mut self.incoming, incoming)] {
+            let known = looks.get(&object).map_or(0, |seen| seen.time_ns);
+            if state.valid == 1 && time_ns >= known {
+                looks.insert(object, QueueSeen { time_ns, state });
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use tracer_common::{
     object::ObjectId,
 };
 
-use super::{Kind, Session, named};
+use super::{Kind, Object, Session, named};
 use crate::event::BlockedCall;
 
 /// One process that wrote to or read from an object.
@@ -39,15 +39,16 @@ pub struct Flow {
     pub written: u64,
     /// Bytes read while watched.
     pub read: u64,
-    /// Unread bytes when the object came under watch; `None` if unknown or if the object does not hold bytes.
+    /// Unread bytes when the object came under watch, as the kernel side found them; `None` if it could not look.
     pub before: Option<u64>,
-    /// Bytes in a pipe when the kernel side saw it last; `None` if a call has changed it since.
+    /// Unread bytes when the kernel side looked last; `None` if it could not look, or if a call has changed their
+    /// number since.
     pub inside: Option<u64>,
     /// Bytes that a blocked write has already put into the pipe; they are not yet in the ledger.
     pub in_flight: u64,
     /// Unread bytes; `None` if unknown or if the object does not hold bytes.
     pub unread: Option<u64>,
-    /// Whether `before + written + in_flight = read + unread`; `None` if that cannot be checked.
+    /// Whether `before + written + in_flight = read + inside`; `None` if no look proves it.
     pub balanced: Option<bool>,
     /// Why the counts of this object may be wrong.
     pub doubts: Vec<Reason>,
@@ -66,6 +67,8 @@ pub struct Flows {
 struct End {
     endpoints: Vec<Endpoint>,
     last_ns: u64,
+    /// Whether a call returned 0: it found the end of the data.
+    at_end: bool,
     /// [`LedgerRow::doubts`](tracer_common::ledger::LedgerRow) of all rows.
     doubts: u32,
 }
@@ -120,7 +123,9 @@ fn ends(session: &Session) -> BTreeMap<(ObjectId, u32), End> {
     for (key, row) in &session.ledger {
         let sum = sums.entry((key.object, key.direction, key.process)).or_default();
         *sum = (sum.0 + row.bytes, sum.1.max(row.last_ns));
-        ends.entry((key.object, key.direction)).or_default().doubts |= row.doubts;
+        let end = ends.entry((key.object, key.direction)).or_default();
+        end.doubts |= row.doubts;
+        end.at_end |= row.zero > 0;
     }
     for ((object, direction, process), (bytes, last_ns)) in sums {
         let comm = session.processes.get(&process).map(|process| process.comm.clone());
@@ -156,21 +161,53 @@ impl Flow {
             before: before(session, id),
             ..Self::default()
         };
-        let is_pipe = session.object_kind(id).is_pipe();
-        let seen = session.pipe_seen(id).filter(|seen| is_pipe && seen.time_ns >= last_ns);
-        flow.inside = seen.map(|seen| seen.state.unread);
-        let supply = flow.before.map(|before| before.saturating_add(written));
-        let unseen = session.objects.get(id).map_or(0, |object| object.taken_unseen);
-        flow.unread = supply.map(|supply| supply.saturating_sub(read.saturating_add(unseen)));
-        flow.balanced =
-            supply.and_then(|supply| flow.verdict(session, id, unseen == 0 && read <= supply));
-        if let (Some(supply), Some(inside)) = (supply, flow.inside) {
-            flow.check(session, id, (supply, inside), is_waited_for);
+        flow.inside = flow.look(session, id, last_ns);
+        if session.object_kind(id).is_pipe() || session.is_joined_socket(id) {
+            flow.account(session, id, taken_out.at_end, is_waited_for);
+        } else {
+            // Readers of an unknown other end are not counted, and a terminal changes the number of bytes.
+            flow.unread = flow.inside;
         }
         flow
     }
 
-    /// Checks the counts against the number of bytes that the kernel side found in the pipe after the latest call.
+    /// Bytes that the kernel side found after the latest call, which were written to the object and not read.
+    fn look(&self, session: &Session, id: &ObjectId, last_ns: u64) -> Option<u64> {
+        let seen = session.queue_seen(id).filter(|seen| seen.time_ns >= last_ns)?;
+        let is_counted = session.object_kind(id).is_pipe() || session.is_joined(id);
+        // The reads of an unknown other end are not counted: it may have read since. It has not after the survey with
+        // which the trace ends.
+        let is_final = || session.holders(id).any(|held| held.time_ns == seen.time_ns);
+        (is_counted || seen.state.unread == 0 || is_final()).then_some(seen.state.unread)
+    }
+
+    /// Computes unread bytes and balance of an object whose writers and readers are all counted.
+    fn account(&mut self, session: &Session, id: &ObjectId, at_end: bool, is_waited_for: bool) {
+        let Some(supply) = self.before.map(|before| before.saturating_add(self.written)) else {
+            self.unread = self.inside;
+            return;
+        };
+        let object = session.objects.get(id);
+        let unseen = object.map_or(0, |object| object.taken_unseen);
+        let is_stream = object.is_some_and(Object::is_byte_stream);
+        let unread = supply.saturating_sub(self.read.saturating_add(unseen));
+        self.unread = Some(unread);
+        match self.inside {
+            // A read that is shorter than a packet discards its rest, which is in no queue and was read by no process.
+            Some(inside) if !is_stream && supply > self.read + inside => {}
+            Some(inside) => self.check(session, id, (supply, inside), is_waited_for),
+            None if unseen > 0 || self.read > supply => {
+                self.balanced = self.verdict(session, id, false);
+            }
+            // A call that found the end of the data is a look as well.
+            None if at_end && is_stream && self.read == supply => {
+                self.balanced = self.verdict(session, id, true);
+            }
+            None => {}
+        }
+    }
+
+    /// Checks the counts against the number of bytes that the kernel side found after the latest call.
     fn check(
         &mut self,
         session: &Session,
@@ -219,21 +256,17 @@ impl Flow {
     }
 }
 
-/// Unread bytes when the object came under watch: known for a pipe, and 0 for a socket pair created during the trace.
+/// Unread bytes when the object came under watch.
 fn before(session: &Session, id: &ObjectId) -> Option<u64> {
     let object = session.objects.get(id)?;
-    match object.kind {
-        Kind::Pipe | Kind::Fifo if object.pipe.valid == 1 => Some(object.pipe.unread),
-        Kind::Socket if session.was_created_here(id) && session.is_joined(id) => Some(0),
-        _ => None,
-    }
+    (object.kind.passes_on() && object.queue.valid == 1).then_some(object.queue.unread)
 }
 
 #[cfg(test)]
 mod tests {
     use tracer_common::{
         ledger::{LedgerKey, LedgerRow},
-        object::PipeState,
+        object::QueueState,
     };
 
     use super::*;
@@ -242,8 +275,8 @@ mod tests {
     fn session(before: u64, written: u64, read: u64) -> (Session, ObjectId) {
         let id = ObjectId { ino: 5, dev: 1, discriminator: 0 };
         let mut session = Session::default();
-        let pipe = PipeState { unread: before, valid: 1, ..PipeState::default() };
-        session.add_object(Object { id, kind: Kind::Pipe, pipe, ..Object::default() });
+        let queue = QueueState { unread: before, valid: 1, ..QueueState::default() };
+        session.add_object(Object { id, kind: Kind::Pipe, queue, ..Object::default() });
         for (tgid, direction, bytes) in [(1, WRITE, written), (2, READ, read)] {
             let process = ProcessId::new(tgid, 0);
             let key = LedgerKey { process, object: id, fd: 1, direction };
@@ -257,7 +290,7 @@ mod tests {
         let (session, id) = session(10, 100, 90);
         let flows = Flows::of(&session);
         let flow = flows.get(&id);
-        assert_eq!((flow.unread, flow.balanced), (Some(20), Some(true)));
+        assert_eq!((flow.unread, flow.balanced), (Some(20), None));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use tracer_common::{
     event as layout,
     object::{
-        NULL_RDEV, ObjectId, PTY_MASTER_MAJOR, PTY_SLAVE_MAJOR, PipeState, SocketState, TtyState,
+        NULL_RDEV, ObjectId, PTY_MASTER_MAJOR, PTY_SLAVE_MAJOR, QueueState, SocketState, TtyState,
         mode,
     },
 };
@@ -76,8 +76,8 @@ pub struct Object {
     pub path: String,
     /// When it came under watch, nanoseconds since boot.
     pub seen_ns: u64,
-    /// State of the pipe when it came under watch.
-    pub pipe: PipeState,
+    /// Bytes that had been written to it and not read when it came under watch.
+    pub queue: QueueState,
     /// The terminal.
     pub tty: TtyState,
     /// The socket.
@@ -124,15 +124,12 @@ impl Object {
             kind,
             path,
             seen_ns: time_ns,
-            pipe: PipeState {
-                unread: seen.pipe.unread.saturating_sub(seen.in_flight),
-                ..seen.pipe
-            },
+            queue: queue_before(seen, kind),
             tty: seen.tty,
             socket: seen.socket,
             size: size_before(seen),
-            taken_unseen: if kind.is_pipe() && seen.pipe.valid == 1 {
-                seen.in_flight.saturating_sub(seen.pipe.unread)
+            taken_unseen: if kind != Kind::Pty && seen.queue.valid == 1 {
+                seen.in_flight.saturating_sub(seen.queue.unread)
             } else {
                 0
             },
@@ -159,6 +156,18 @@ impl Object {
             _ => self.path.clone(),
         }
     }
+}
+
+/// Bytes that had been written to an object and not read before the call through which it came under watch.
+fn queue_before(seen: &layout::Object, kind: Kind) -> QueueState {
+    // A terminal may change the number of bytes of a write.
+    if kind == Kind::Pty && seen.in_flight > 0 {
+        return QueueState::default();
+    }
+    // Bytes read from one half of a pair were written to the other half, which has no fd in its description.
+    let taken = if kind.is_pipe() || seen.fd == -1 { seen.taken } else { 0 };
+    let unread = seen.queue.unread.saturating_add(taken).saturating_sub(seen.in_flight);
+    QueueState { unread, ..seen.queue }
 }
 
 /// `O_APPEND` (`include/uapi/asm-generic/fcntl.h`).
@@ -217,10 +226,10 @@ mod tests {
 
     #[test]
     fn missing_bytes_of_the_first_seen_write_were_read_uncounted() {
-        let pipe = PipeState { unread: 30, valid: 1, ..PipeState::default() };
+        let queue = QueueState { unread: 30, valid: 1, ..QueueState::default() };
         let seen =
-            layout::Object { mode: mode::S_IFIFO, in_flight: 100, pipe, ..Default::default() };
+            layout::Object { mode: mode::S_IFIFO, in_flight: 100, queue, ..Default::default() };
         let object = Object::first_seen(&seen, String::new(), 0);
-        assert_eq!((object.pipe.unread, object.taken_unseen), (0, 70));
+        assert_eq!((object.queue.unread, object.taken_unseen), (0, 70));
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     kread::Kptr,
     ledger,
     maps::slot,
-    membership, object, task,
+    membership, object, read_ends, task,
     task::FilesTable,
     witness,
 };
@@ -51,6 +51,8 @@ fn ended(tgid: u32, task: Kptr) -> Option<()> {
     }
     let process = task::process_of(task)?;
     let (_, role) = membership::read(tgid, entry);
+    let files = task.follow(&TASK_FILES).unwrap_or(Kptr(0));
+    read_ends::left(&process, role, files);
     if let Some(record) = emit::start::<event::Exit>(slot::EXIT, kind::EXIT) {
         let exit = &mut record.payload;
         exit.process = process;
@@ -60,7 +62,6 @@ fn ended(tgid: u32, task: Kptr) -> Option<()> {
         // SAFETY: the entry points to a live map value.
         (exit.other_bytes, exit.other_calls) =
             unsafe { ((*entry).other_bytes, (*entry).other_calls) };
-        let files = task.follow(&TASK_FILES).unwrap_or(Kptr(0));
         describe_exit_fd(files.0, 0);
         describe_exit_fd(files.0, 1);
         describe_exit_fd(files.0, 2);
@@ -94,13 +95,15 @@ fn describe(files: FilesTable, fd: i32) -> Option<()> {
     let file = fdlookup::file_of(files, fd)?;
     let inode = object::inode_noinline(file)?;
     let state = object::file_state(file)?;
-    let pipe = object::pipe_state(&inode);
+    let (queue, incoming) = (object::written(file, &inode), object::incoming(file, &inode));
     let size = object::file_size(&inode);
     let exit = &mut emit::resume::<event::Exit>(slot::EXIT)?.payload;
-    match fd {
-        0 => (exit.stdio[0], exit.pipes[0], exit.sizes[0]) = (state, pipe, size),
-        1 => (exit.stdio[1], exit.pipes[1], exit.sizes[1]) = (state, pipe, size),
-        _ => (exit.stdio[2], exit.pipes[2], exit.sizes[2]) = (state, pipe, size),
-    }
+    let index = match fd {
+        0 => 0,
+        1 => 1,
+        _ => 2,
+    };
+    (exit.stdio[index], exit.sizes[index]) = (state, size);
+    (exit.queues[index], exit.incoming[index]) = (queue, incoming);
     Some(())
 }

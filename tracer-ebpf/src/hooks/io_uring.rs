@@ -221,7 +221,11 @@ fn unmatched(result: i64) -> Option<UringRequest> {
     if !membership::is_target(role) {
         return None;
     }
-    losses::count(Reason::UringUnmatched, result.max(0) as u64);
+    // A request that was refused in its preparation completes without a submission. It has moved nothing, as any
+    // request that failed.
+    if result >= 0 {
+        losses::count(Reason::UringUnmatched, result as u64);
+    }
     Some(UringRequest { process, fd: -1, role })
 }
 

@@ -74,7 +74,8 @@ fn report_holder(task: Kptr, fd: i32, file: Kptr) -> Option<()> {
     holder.role = role;
     holder.comm = task::comm_of(task);
     let inode = object::inode_noinline(file)?;
-    holder.pipe = object::pipe_state(&inode);
+    holder.queue = object::written(file, &inode);
+    holder.incoming = object::incoming(file, &inode);
     holder.size = object::file_size(&inode);
     if inode.mode & mode::S_IFMT == mode::S_IFSOCK {
         holder.peer_ino = object::peer_inode(file.follow(&FILE_PRIVATE)?);

@@ -19,6 +19,9 @@ use crate::{
     witness,
 };
 
+/// `ENOSYS`: the kernel has no such call.
+const ENOSYS: i64 = 38;
+
 /// Entry point, see the module documentation.
 #[btf_tracepoint(function = "sys_exit")]
 pub(crate) fn sys_exit(ctx: BtfTracePointContext) -> i32 {
@@ -39,13 +42,14 @@ pub(crate) fn sys_exit_event(ctx: TracePointContext) -> u32 {
 }
 
 /// A call of the x32 ABI (`__X32_SYSCALL_BIT`, bit 30; arch/x86/include/uapi/asm/unistd.h), which has its own numbers
-/// from 512 on and 32-bit structures. A transfer by a target is counted as not covered.
+/// from 512 on and 32-bit structures. A transfer by a target is counted as not covered, unless the kernel has no such
+/// calls.
 #[inline(never)]
-fn x32(number: u64) {
+fn x32(number: u64, result: i64) {
     let base = number & !(1 << 30);
     let moves_bytes = base >= table::NUMBERS as u64 || table::is_io(table::classes(base) & 0xff);
     let (_, _, role) = io::caller(task::current_tgid());
-    if moves_bytes && membership::is_target(role) {
+    if moves_bytes && result != -ENOSYS && membership::is_target(role) {
         losses::count(Reason::X32NotCovered, 0);
     }
 }
@@ -55,7 +59,7 @@ fn returned(number: u64, regs: impl Fn() -> Kptr, result: i64) {
     let classes = table::classes(number);
     if classes == 0 {
         if number >> 30 == 1 {
-            x32(number);
+            x32(number, result);
         }
         return;
     }

@@ -2,7 +2,7 @@
 
 use tracer_common::{
     limits,
-    object::{PipeState, mode},
+    object::{QueueState, mode},
 };
 
 use super::Inode;
@@ -19,9 +19,9 @@ use crate::{
 /// Read without the pipe's mutex: exact unless a process transfers bytes at the same time. The session model
 /// checks it against the ledger.
 #[inline(always)]
-pub(crate) fn pipe_state(inode: &Inode) -> PipeState {
+pub(crate) fn pipe_state(inode: &Inode) -> QueueState {
     if inode.mode & mode::S_IFMT != mode::S_IFIFO {
-        return PipeState::default();
+        return QueueState::default();
     }
     read(inode).unwrap_or_default()
 }
@@ -29,24 +29,24 @@ pub(crate) fn pipe_state(inode: &Inode) -> PipeState {
 /// The state of the pipe at a stored inode address, if the inode still has number `ino`; otherwise `valid` is 0.
 /// The memory may be freed and reused at any time, so the number is checked before and after the read.
 #[inline(always)]
-pub(crate) fn pipe_at(address: Kptr, ino: u64) -> PipeState {
+pub(crate) fn pipe_at(address: Kptr, ino: u64) -> QueueState {
     let is_same_inode = || address.member::<u64, _>(&INODE_INO).is_some_and(|found| found == ino);
     if !is_same_inode() {
-        return PipeState::default();
+        return QueueState::default();
     }
     let inode = Inode { address, mode: mode::S_IFIFO, rdev: 0, ino, sb: Kptr(0) };
     let state = pipe_state(&inode);
-    if is_same_inode() { state } else { PipeState::default() }
+    if is_same_inode() { state } else { QueueState::default() }
 }
 
 #[inline(always)]
-fn read(inode: &Inode) -> Option<PipeState> {
+fn read(inode: &Inode) -> Option<QueueState> {
     let pipe = inode.address.follow(&INODE_PIPE)?;
     let head: u32 = pipe.member(&PIPE_HEAD)?;
     let tail: u32 = pipe.member(&PIPE_TAIL)?;
     let slots: u32 = pipe.member(&PIPE_SLOTS)?;
     let buffers = pipe.follow(&PIPE_BUFS)?;
-    Some(PipeState {
+    Some(QueueState {
         unread: unread(buffers, slots, tail, head)?,
         slots,
         readers: pipe.member(&PIPE_READERS)?,

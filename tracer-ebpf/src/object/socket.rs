@@ -1,13 +1,18 @@
 //! The state of a socket: family, addresses and, for a unix socket, the connected peer.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use tracer_common::event::{self, TEXT};
+use tracer_common::{
+    event::{self, TEXT},
+    offsets::MISSING,
+};
 
+use super::queue;
 use crate::{
     constants::{
-        INODE_INO, SOCK_DADDR, SOCK_DPORT, SOCK_FAMILY, SOCK_NUM, SOCK_RCV_SADDR, SOCK_SOCKET,
-        SOCK_V6_DADDR, SOCK_V6_RCV_SADDR, SOCKET_ALLOC_INODE, SOCKET_ALLOC_SOCKET, SOCKET_FILE,
-        SOCKET_SK, SOCKET_TYPE, UNIX_ADDR, UNIX_ADDRESS_LEN, UNIX_ADDRESS_NAME, UNIX_PEER,
+        INODE_INO, SOCK_DADDR, SOCK_DPORT, SOCK_FAMILY, SOCK_FLAGS, SOCK_NUM, SOCK_RCV_SADDR,
+        SOCK_RECEIVE_QUEUE, SOCK_SOCKET, SOCK_V6_DADDR, SOCK_V6_RCV_SADDR, SOCKET_ALLOC_INODE,
+        SOCKET_ALLOC_SOCKET, SOCKET_FILE, SOCKET_SK, SOCKET_TYPE, UNIX_ADDR, UNIX_ADDRESS_LEN,
+        UNIX_ADDRESS_NAME, UNIX_CONSUMED, UNIX_PEER,
     },
     emit::Record,
     kread::{Kptr, bounded},
@@ -16,7 +21,10 @@ use crate::{
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
+const SOCK_STREAM: u16 = 1;
 const SOCK_DGRAM: u16 = 2;
+/// Bit 0 of `skc_flags`, `SOCK_DEAD` (`enum sock_flags`, include/net/sock.h): the last open file is closed.
+const DEAD: u64 = 1;
 /// `sizeof(struct sockaddr_un)` (`unix(7)`).
 const SOCKADDR_UN: u32 = 110;
 /// `sun_path` follows the two bytes of `sun_family`.
@@ -26,8 +34,40 @@ const SUN_PATH: u32 = 2;
 /// vfs_inode)`, include/net/sock.h).
 #[inline(always)]
 pub(super) fn is_released(inode: Kptr) -> bool {
+    of_inode(inode).follow(&SOCKET_SK).is_none()
+}
+
+/// The `struct socket` of an inode.
+#[inline(always)]
+pub(super) fn of_inode(inode: Kptr) -> Kptr {
     let alloc = Kptr(inode.0.wrapping_sub(SOCKET_ALLOC_INODE.load()));
-    alloc.at(&SOCKET_ALLOC_SOCKET).follow(&SOCKET_SK).is_none()
+    alloc.at(&SOCKET_ALLOC_SOCKET)
+}
+
+/// Bytes in the receive queue of a unix socket.
+#[inline(always)]
+pub(super) fn incoming(socket: Kptr) -> Option<u64> {
+    let sk = unix_sock(socket)?;
+    unread(sk, socket.member::<u16, _>(&SOCKET_TYPE)?)
+}
+
+/// Bytes that were written to a unix socket and are in the receive queue of its peer, which need not be accepted yet.
+#[inline(always)]
+pub(super) fn written(socket: Kptr) -> Option<u64> {
+    let peer = unix_peer(socket)?;
+    unread(peer, socket.member::<u16, _>(&SOCKET_TYPE)?)
+}
+
+/// Bytes in the receive queue of a `struct sock` of `AF_UNIX`; `None` if it is released, which purges the queue.
+#[inline(always)]
+fn unread(sk: Kptr, kind: u16) -> Option<u64> {
+    let is_stream = kind == SOCK_STREAM;
+    if is_stream && UNIX_CONSUMED.load() == MISSING {
+        return None;
+    }
+    let bytes = queue::skbs(sk.at(&SOCK_RECEIVE_QUEUE), is_stream)?;
+    // Checked last: `unix_release_sock` (net/unix/af_unix.c) sets the flag before it purges the queue.
+    (sk.member::<u64, _>(&SOCK_FLAGS)? & DEAD == 0).then_some(bytes)
 }
 
 /// Fills in the socket members of an object's record.
@@ -57,7 +97,7 @@ fn inet(sk: Kptr, family: u16, out: &mut event::Object) {
         let remote: [u8; 4] = sk.member(&SOCK_DADDR).unwrap_or_default();
         out.socket.local[..4].copy_from_slice(&local);
         out.socket.remote[..4].copy_from_slice(&remote);
-    } else if SOCK_V6_DADDR.load() != tracer_common::offsets::MISSING {
+    } else if SOCK_V6_DADDR.load() != MISSING {
         out.socket.local = sk.member(&SOCK_V6_RCV_SADDR).unwrap_or_default();
         out.socket.remote = sk.member(&SOCK_V6_DADDR).unwrap_or_default();
     }
@@ -81,13 +121,18 @@ fn unix(sk: Kptr, out: &mut event::Object, text: &mut [u8; TEXT]) -> u32 {
     length
 }
 
+/// The `struct sock` of a unix socket; `None` for other families.
+#[inline(always)]
+fn unix_sock(socket: Kptr) -> Option<Kptr> {
+    let sk = socket.follow(&SOCKET_SK)?;
+    (sk.member::<u16, _>(&SOCK_FAMILY)? == AF_UNIX).then_some(sk)
+}
+
 /// The connected unix socket. `None` for datagram sockets: many sockets may send to one.
 #[inline(always)]
 fn unix_peer(socket: Kptr) -> Option<Kptr> {
-    let sk = socket.follow(&SOCKET_SK)?;
-    if sk.member::<u16, _>(&SOCK_FAMILY)? != AF_UNIX
-        || socket.member::<u16, _>(&SOCKET_TYPE)? == SOCK_DGRAM
-    {
+    let sk = unix_sock(socket)?;
+    if socket.member::<u16, _>(&SOCKET_TYPE)? == SOCK_DGRAM {
         return None;
     }
     sk.follow(&UNIX_PEER)

@@ -7,7 +7,7 @@ use tracer_common::{
     event::{self as layout, Header},
     id::ProcessId,
     ledger::LedgerKey,
-    object::{FdState, ObjectId, PipeState},
+    object::{FdState, ObjectId, QueueState},
 };
 use tracer_core::{
     capture::chunk::{Chunk, Content},
@@ -78,14 +78,14 @@ impl<'a> At<'a> {
         [0, 1, 2].map(|fd| self.state(offset + fd * size_of::<FdState>()))
     }
 
-    fn pipe(&self, offset: usize) -> PipeState {
+    fn queue(&self, offset: usize) -> QueueState {
         let at = self.inside(offset);
-        PipeState {
-            unread: at.u64(offset_of!(PipeState, unread)),
-            slots: at.u32(offset_of!(PipeState, slots)),
-            readers: at.u32(offset_of!(PipeState, readers)),
-            writers: at.u32(offset_of!(PipeState, writers)),
-            valid: at.u32(offset_of!(PipeState, valid)),
+        QueueState {
+            unread: at.u64(offset_of!(QueueState, unread)),
+            slots: at.u32(offset_of!(QueueState, slots)),
+            readers: at.u32(offset_of!(QueueState, readers)),
+            writers: at.u32(offset_of!(QueueState, writers)),
+            valid: at.u32(offset_of!(QueueState, valid)),
         }
     }
 
@@ -145,7 +145,8 @@ pub(crate) fn check_event(record: &[u8], event: &Event) {
             assert_eq!(holder.state, at.state(offset_of!(layout::Holder, state)));
             assert_eq!(holder.fd, at.i32(offset_of!(layout::Holder, fd)));
             assert_eq!(holder.role, at.u32(offset_of!(layout::Holder, role)));
-            assert_eq!(holder.pipe, at.pipe(offset_of!(layout::Holder, pipe)));
+            assert_eq!(holder.queue, at.queue(offset_of!(layout::Holder, queue)));
+            assert_eq!(holder.incoming, at.queue(offset_of!(layout::Holder, incoming)));
             assert_eq!(holder.size, at.u64(offset_of!(layout::Holder, size)));
             assert_eq!(holder.peer_ino, at.u64(offset_of!(layout::Holder, peer_ino)));
             check_name(comm, at.bytes(offset_of!(layout::Holder, comm)));
@@ -176,8 +177,9 @@ fn check_exit(at: &At<'_>, exit: &Exit) {
     assert_eq!(exit.status, at.u32(offset_of!(layout::Exit, status)));
     assert_eq!(exit.stdio, at.stdio(offset_of!(layout::Exit, stdio)));
     for fd in 0..3 {
-        let pipe = offset_of!(layout::Exit, pipes) + fd * size_of::<PipeState>();
-        assert_eq!(exit.pipes[fd], at.pipe(pipe));
+        let place = fd * size_of::<QueueState>();
+        assert_eq!(exit.queues[fd], at.queue(offset_of!(layout::Exit, queues) + place));
+        assert_eq!(exit.incoming[fd], at.queue(offset_of!(layout::Exit, incoming) + place));
         assert_eq!(exit.sizes[fd], at.u64(offset_of!(layout::Exit, sizes) + fd * 8));
     }
     assert_eq!(exit.other_bytes, at.u64(offset_of!(layout::Exit, other_bytes)));
@@ -205,10 +207,12 @@ fn check_object(at: &At<'_>, object: &layout::Object) {
         (object.size, offset_of!(layout::Object, size)),
         (object.in_flight, offset_of!(layout::Object, in_flight)),
         (object.magic, offset_of!(layout::Object, magic)),
+        (object.taken, offset_of!(layout::Object, taken)),
     ] {
         assert_eq!(value, at.u64(offset));
     }
-    assert_eq!(object.pipe, at.pipe(offset_of!(layout::Object, pipe)));
+    assert_eq!(object.queue, at.queue(offset_of!(layout::Object, queue)));
+    assert_eq!(object.incoming, at.queue(offset_of!(layout::Object, incoming)));
     assert_eq!(object.joined, at.object(offset_of!(layout::Object, joined)));
     let tty = at.inside(offset_of!(layout::Object, tty));
     assert_eq!(object.tty.index, tty.u32(offset_of!(TtyState, index)));

@@ -20,7 +20,7 @@ pub(super) fn object(session: &Session, known: &session::Object, flows: &Flows) 
         joined: (other_half != known.id).then(|| session.object_name(&other_half)),
         now: known.now.map(|now| word(now).to_owned()),
         size_after: known.size_after,
-        capacity: (known.pipe.valid == 1).then(|| known.pipe.capacity()),
+        capacity: (known.queue.slots > 0).then(|| known.queue.capacity()),
         hop: known.hop,
         written: flow.written,
         read: flow.read,

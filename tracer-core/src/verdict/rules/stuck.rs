@@ -76,11 +76,15 @@ fn describe(
     reader: Option<&Reader<'_>>,
 ) -> Finding {
     let object = case.session.object_name(&stream.object);
-    let seen = case.session.pipe_seen(&stream.object).map(|seen| seen.state);
-    let (inside, capacity) = (seen.map(|pipe| pipe.unread), seen.map(|pipe| pipe.capacity()));
+    let seen = case.session.queue_seen(&stream.object).map(|seen| seen.state);
+    let inside = seen.map(|queue| queue.unread);
+    let capacity = seen.map(|queue| queue.capacity()).filter(|&capacity| capacity > 0);
     let full = match (inside, capacity) {
         (Some(inside), Some(capacity)) => {
             format!("{object} holds {} of {}", units::exact(inside), units::exact(capacity))
+        }
+        (Some(inside), None) => {
+            format!("{object} holds {} and takes no more", units::exact(inside))
         }
         _ => format!("{object} takes no more"),
     };

@@ -8,7 +8,7 @@ use tracer_common::{
     id::ProcessId,
     ledger::{LedgerKey, LedgerRow, READ, WRITE},
     loss::LossCell,
-    object::{FdState, NULL_RDEV, ObjectId, PipeState, SocketState, mode},
+    object::{FdState, NULL_RDEV, ObjectId, QueueState, SocketState, mode},
     op,
     process::ROLE_TARGET,
 };
@@ -107,9 +107,9 @@ impl Scene {
     }
 
     fn object(self, id: ObjectId, mode: u32, name: &str) -> Self {
-        let pipe = PipeState { slots: 16, valid: 1, ..PipeState::default() };
+        let queue = QueueState { slots: 16, valid: 1, ..QueueState::default() };
         let rdev = if mode == mode::S_IFCHR { NULL_RDEV } else { 0 };
-        let object = layout::Object { id, mode, rdev, pipe, ..layout::Object::default() };
+        let object = layout::Object { id, mode, rdev, queue, ..layout::Object::default() };
         self.event(0, EventKind::Object { object, name: name.into() })
     }
 
@@ -206,10 +206,10 @@ impl Scene {
 
     /// The kernel side found this many bytes in a pipe.
     pub(super) fn inside(self, object: ObjectId, unread: u64, ms: u64) -> Self {
-        let pipe = PipeState { unread, slots: 16, valid: 1, ..PipeState::default() };
+        let queue = QueueState { unread, slots: 16, valid: 1, ..QueueState::default() };
         let state = FdState { object, flags: 1, ..FdState::default() };
         let process = id(MANAGER);
-        let holder = layout::Holder { process, state, fd: 9, pipe, ..layout::Holder::default() };
+        let holder = layout::Holder { process, state, fd: 9, queue, ..layout::Holder::default() };
         let sighting = Sighting::Open;
         self.event(ms, EventKind::Holder { holder, comm: "manager".into(), sighting })
     }
