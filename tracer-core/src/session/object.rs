@@ -86,6 +86,8 @@ pub struct Object {
     pub size: u64,
     /// Bytes that were read, uncounted, before the write returned through which the pipe came under watch.
     pub taken_unseen: u64,
+    /// Whether a pipe keeps the bytes of each write apart (`O_DIRECT`, `pipe(2)`).
+    pub is_packet_pipe: bool,
     /// Whether the file was already deleted when it came under watch.
     pub deleted: bool,
     /// Its holders according to the latest survey.
@@ -104,10 +106,11 @@ pub struct Object {
 const SOCK_STREAM: u16 = 1;
 
 impl Object {
-    /// Whether it is a byte stream: bytes keep their order, and a short read drops none (unlike a datagram socket).
+    /// Whether it is a byte stream: bytes keep their order, and a short read drops none (unlike a datagram socket or a
+    /// packet pipe).
     #[must_use]
     pub fn is_byte_stream(&self) -> bool {
-        self.kind != Kind::Socket || self.socket.kind == SOCK_STREAM
+        !self.is_packet_pipe && (self.kind != Kind::Socket || self.socket.kind == SOCK_STREAM)
     }
 
     /// An object as the kernel side described it when it came under watch.
@@ -133,6 +136,7 @@ impl Object {
             } else {
                 0
             },
+            is_packet_pipe: kind.is_pipe() && seen.flags & O_DIRECT != 0,
             deleted: seen.nlink == 0 && kind == Kind::File,
             holders: Holders::default(),
             hop: seen.hop,
@@ -169,6 +173,10 @@ fn queue_before(seen: &layout::Object, kind: Kind) -> QueueState {
     let unread = seen.queue.unread.saturating_add(taken).saturating_sub(seen.in_flight);
     QueueState { unread, ..seen.queue }
 }
+
+/// `O_DIRECT` (`include/uapi/asm-generic/fcntl.h`) and its value on arm64, which elsewhere is `O_DIRECTORY` and never set
+/// on a pipe.
+const O_DIRECT: u32 = 0o40_000 | 0o200_000;
 
 /// `O_APPEND` (`include/uapi/asm-generic/fcntl.h`).
 const O_APPEND: u32 = 0o2000;

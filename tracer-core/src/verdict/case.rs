@@ -110,6 +110,12 @@ impl<'a> Case<'a> {
         if is_complete { Confidence::Certain } else { Confidence::Unsure }
     }
 
+    /// Whether a finding is certain that rests on what tracer looked at, and not on counts since the start of the
+    /// command: it does not matter how late tracer attached.
+    pub(super) fn confidence_of_look(&self) -> Confidence {
+        if self.has_losses() || self.has_guests { Confidence::Unsure } else { Confidence::Certain }
+    }
+
     /// The process that set `O_NONBLOCK` on an object or on its other half last.
     pub(super) fn set_nonblock(&self, object: &ObjectId) -> Option<&'a Process> {
         let peer = self.session.peer(object);

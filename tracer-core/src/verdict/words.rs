@@ -59,6 +59,11 @@ pub(super) fn reach(case: &Case<'_>, subject: &Subject<'_>) -> &'static str {
     }
 }
 
+/// The limitation of a sum of a process that ran before the trace: ` since tracer attached`.
+pub(super) fn since_attached(subject: &Subject<'_>) -> &'static str {
+    if subject.process.attached_late { " since tracer attached" } else { "" }
+}
+
 /// Why the counts of an object may be wrong: the rest of a sentence after "because".
 pub(super) fn doubt(reason: Reason) -> &'static str {
     match reason {

@@ -29,17 +29,22 @@ fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding 
     };
     let refusals = stream.errors(error::EPIPE);
     let message = format!(
-        "{} could not write to {}: {why} (EPIPE, {} refused) after {} had been written.{}",
+        "{} could not write to {}: {why} (EPIPE, {} refused) after {} had been written{}.{}",
         words::who(subject),
         stream.name(),
         units::count(u64::from(refusals), "write"),
         units::exact(stream.row.bytes),
+        words::since_attached(subject),
         words::ending(subject)
     );
     let by_design = closer.is_some_and(|closer| case.is_beside(subject, closer.process));
     let severity = if by_design { Severity::Info } else { Severity::Loss };
     let finding = evidence::finding(case, subject, Rule::ReaderGone, severity, message);
     let mut finding = evidence::with_stream(finding, case, stream);
+    // The refused write and the close were seen, not computed.
+    if closer.is_some() && case.flows.get(&stream.object).doubts.is_empty() {
+        finding.confidence = case.confidence_of_look();
+    }
     finding.advice = Some(if by_design {
         words::HAD_ENOUGH.into()
     } else {

@@ -93,10 +93,14 @@ fn describe(
         words::who(subject),
         writer(case, subject, blocked_writer),
         stream.name(),
-        idle(case, reader)
+        idle(case, subject, reader)
     );
     let finding = evidence::finding(case, subject, Rule::Stuck, Severity::Warning, message);
     let mut finding = evidence::with_stream(finding, case, stream);
+    // The bytes inside and the thread that sleeps were seen, not computed.
+    if inside.is_some_and(|inside| inside > 0) {
+        finding.confidence = case.confidence_of_look();
+    }
     finding.pid = blocked_writer.process.tgid;
     finding.advice = Some(advice(case, subject, reader));
     let facts = [
@@ -120,12 +124,15 @@ fn writer(case: &Case<'_>, subject: &Subject<'_>, blocked_writer: &BlockedThread
 }
 
 /// The state of the reader: `manager (pid 60) has read nothing for 4.2 s`.
-fn idle(case: &Case<'_>, reader: Option<&Reader<'_>>) -> String {
+fn idle(case: &Case<'_>, subject: &Subject<'_>, reader: Option<&Reader<'_>>) -> String {
     let Some(reader) = reader else { return "nobody is known to read it".to_owned() };
     let who = named(&reader.comm, reader.process);
     let last = match reader.last_ns {
         Some(last) => {
             format!("{who} has read nothing for {}", units::span(case.session.end_ns, last))
+        }
+        None if subject.process.attached_late => {
+            format!("{who}, which could read it, has read nothing since tracer attached")
         }
         None => format!("{who}, which could read it, has read nothing at all"),
     };

@@ -1,6 +1,7 @@
 //! The counts of a pipe do not balance: some of its bytes passed uncounted.
 
 use serde_json::{Map, Value, json};
+use tracer_common::id::ProcessId;
 
 use super::super::Case;
 use crate::{
@@ -71,8 +72,25 @@ fn reasons(case: &Case<'_>, object: &Object) -> String {
         return "it was read before the first write that tracer saw had returned".to_owned();
     }
     if !case.has_losses() {
-        return "it was in use when tracer attached".to_owned();
+        return if was_in_use(case, object) {
+            "it was in use when tracer attached".to_owned()
+        } else {
+            "tracer did not see how".to_owned()
+        };
     }
     let of_trace = case.session.losses.keys().filter(|reason| !reason.is_of_object());
     of_trace.map(LossReason::name).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether a process that ran before the trace wrote to the object or read from it.
+fn was_in_use(case: &Case<'_>, object: &Object) -> bool {
+    let flow = case.flows.get(&object.id);
+    let mut users = flow.writers.iter().chain(&flow.readers);
+    let is_late = |process: &ProcessId| {
+        // The command that tracer itself starts is older than the trace, but has not run before it.
+        let known = case.session.processes.get(process);
+        process.start_ns < case.session.start_ns
+            && known.is_none_or(|known| !known.is_target || known.attached_late)
+    };
+    !case.session.was_created_here(&object.id) && users.any(|user| is_late(&user.process))
 }

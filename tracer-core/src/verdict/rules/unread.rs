@@ -41,6 +41,10 @@ fn describe(
     let at_work = case.is_at_work(reader.as_ref().and_then(last_read));
     let closer = case.closer(&peer).filter(|_| reader.is_none());
     let others = if flow.written + flow.in_flight > own { " together with others" } else { "" };
+    let before = flow.before.filter(|&before| before > 0 && unread > own);
+    let held = before.map_or(String::new(), |before| {
+        format!(", which held {} before that", units::exact(before))
+    });
     let severity = if at_work { Severity::Info } else { severity(case, subject, reader, closer) };
     let what = match (reader, severity) {
         (Some(_), _) => "still unread",
@@ -48,21 +52,39 @@ fn describe(
         (None, _) => "lost, unread",
     };
     let message = format!(
-        "{} wrote {}{others} to {}; {} {} {what} in {}: {}.{}",
+        "{} wrote {}{others}{} to {}{held}; {} {} {what} in {}{}: {}.{}",
         words::who(subject),
         units::exact(own),
+        words::since_attached(subject),
         stream.name(),
         units::exact(unread),
         if unread == 1 { "is" } else { "are" },
         case.session.object_name(&stream.object),
+        discarded(case, &stream.object, unread),
         fate(subject, reader, closer, at_work),
         words::ending(subject)
     );
     let finding = evidence::finding(case, subject, Rule::Unread, severity, message);
     let mut finding = evidence::with_stream(finding, case, stream);
     finding.advice = Some(advice(reader, severity).into());
+    // The bytes were looked at, not computed.
+    if flow.inside == Some(unread) && flow.balanced != Some(false) && flow.doubts.is_empty() {
+        finding.confidence = case.confidence_of_look();
+    }
     let finding = evidence::with_closer(finding, case, closer);
     evidence::with(finding, "reader_alive", json!(reader.is_some()))
+}
+
+/// The bytes that short reads discarded, as an aside: no process read them, but they are not in the queue either.
+fn discarded(case: &Case<'_>, object: &ObjectId, unread: u64) -> String {
+    let is_packets = case.session.objects.get(object).is_some_and(|known| !known.is_byte_stream());
+    let inside = case.flows.get(object).inside.filter(|inside| is_packets && *inside < unread);
+    inside.map_or(String::new(), |inside| {
+        format!(
+            " ({} of them discarded: a read that is shorter than a packet drops its rest)",
+            units::exact(unread - inside)
+        )
+    })
 }
 
 /// When a process last read bytes from an object.
