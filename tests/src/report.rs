@@ -144,9 +144,11 @@ pub struct Object {
     pub written: Option<u64>,
     /// Bytes read from it.
     pub read: Option<u64>,
+    /// Unread bytes when it came under watch.
+    pub unread_before: Option<u64>,
     /// Unread bytes at the end of the trace.
     pub unread: Option<u64>,
-    /// Whether written bytes equal read plus unread bytes; `None` where this is not known.
+    /// Whether the bytes add up; `None` where this is not known.
     pub balanced: Option<bool>,
     /// Why its counts may be wrong.
     #[serde(default)]
@@ -159,7 +161,7 @@ pub struct Object {
     pub readers: Vec<Endpoint>,
     /// Capacity of a pipe, in bytes.
     pub capacity: Option<u64>,
-    /// Unread bytes at the last look into the pipe.
+    /// Unread bytes at the last look.
     pub inside: Option<u64>,
     /// Closed read ends.
     #[serde(default)]

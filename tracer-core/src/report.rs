@@ -207,15 +207,15 @@ pub struct Object {
     pub read: u64,
     /// Unread bytes when it came under watch; `null` if unknown.
     pub unread_before: Option<u64>,
-    /// Unread bytes; `null` for objects without a reader (files, devices, terminals).
+    /// Unread bytes; `null` for objects without a reader (files, devices), and if the other end is not known.
     pub unread: Option<u64>,
-    /// Bytes in a pipe, as the kernel side saw it after the latest call; `null` if the pipe was gone or still in use.
+    /// Unread bytes, as the kernel side found them after the latest call; `null` if it could not look.
     #[serde(default)]
     pub inside: Option<u64>,
     /// Bytes that a blocked write has already put into the pipe; not yet in `written`.
     #[serde(default)]
     pub in_flight: u64,
-    /// Whether `unread_before + written + in_flight = read + unread`; `null` if that cannot be checked.
+    /// Whether `unread_before + written + in_flight = read + inside`; `null` if no look proves it.
     pub balanced: Option<bool>,
     /// Why its counts may be wrong: keys of [`Report::losses`].
     #[serde(default)]

@@ -128,14 +128,16 @@ fn unix_sock(socket: Kptr) -> Option<Kptr> {
     (sk.member::<u16, _>(&SOCK_FAMILY)? == AF_UNIX).then_some(sk)
 }
 
-/// The connected unix socket. `None` for datagram sockets: many sockets may send to one.
+/// The connected unix socket. Of datagram sockets, only those that are connected to each other: then no other socket
+/// may send to them (`unix_may_send`, net/unix/af_unix.c).
 #[inline(always)]
 fn unix_peer(socket: Kptr) -> Option<Kptr> {
     let sk = unix_sock(socket)?;
-    if socket.member::<u16, _>(&SOCKET_TYPE)? == SOCK_DGRAM {
+    let peer = sk.follow(&UNIX_PEER)?;
+    if socket.member::<u16, _>(&SOCKET_TYPE)? == SOCK_DGRAM && peer.follow(&UNIX_PEER)?.0 != sk.0 {
         return None;
     }
-    sk.follow(&UNIX_PEER)
+    Some(peer)
 }
 
 /// The open file of the connected unix socket.

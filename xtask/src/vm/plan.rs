@@ -59,6 +59,7 @@ const ABOUT_THE_KERNEL: [Part; 15] = [
     ("read_ends", &[]),
     ("released_counts", &[]),
     ("cut", &[]),
+    ("queues", &[]),
 ];
 
 /// The tests of a quick run: each hook, each kind of event, each branch that depends on the kernel. They are few,

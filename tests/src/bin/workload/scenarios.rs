@@ -8,6 +8,7 @@ mod interrupted;
 mod lost;
 mod many;
 mod pids;
+mod queues;
 mod random;
 mod read_ends;
 mod reopened;
@@ -94,6 +95,7 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
         "children" => gated(many::children),
         "pipes" => gated(many::pipes),
         "failures" => gated(many::failures),
+        "partly-read" => gated(queues::partly_read),
         "append" => gated(reopened::append),
         "read-stdin" => gated(reopened::read_stdin),
         "random" => gated(random::run),

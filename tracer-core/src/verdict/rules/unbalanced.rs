@@ -1,4 +1,4 @@
-//! The counts of a pipe do not balance: some of its bytes passed uncounted.
+//! The counts of a pipe or pair of sockets do not balance: some of its bytes passed uncounted.
 
 use serde_json::{Map, Value, json};
 use tracer_common::id::ProcessId;

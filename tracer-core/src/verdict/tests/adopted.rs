@@ -3,6 +3,7 @@
 use tracer_common::ledger::{LedgerRow, error};
 
 use super::scene::*;
+use crate::{event::BlockedCall, verdict::Confidence};
 
 const SHELL: u32 = 9;
 
@@ -61,4 +62,55 @@ fn earlier_failures_are_not_hidden() {
 fn after_exec_the_streams_are_those_of_the_new_image() {
     let scene = shell().exec(SHELL, &["sh"], [NULL, NULL, ERR]);
     assert_eq!(first_finding(&scene.exited_with(SHELL, 200, [NULL, OUT, ERR])).1, 0);
+}
+
+/// A daemon that tracer attached to late, with a pipe as its stdout.
+fn late() -> Scene {
+    managed(&["true"]).adopted(SHELL, "d", [NULL, OUT, ERR])
+}
+
+fn confidence(scene: &Scene, rule: Rule) -> (Confidence, String) {
+    let finding = scene.finding(rule).unwrap_or_else(|| panic!("no {rule}: {:#?}", scene.judged()));
+    (finding.confidence, finding.message)
+}
+
+#[test]
+fn what_was_looked_at_is_certain_however_late_tracer_attached() {
+    let asleep = late().wrote(SHELL, 1, OUT, write(9)).inside(OUT, 65_536, 10_000);
+    let asleep = asleep.holds(MANAGER, 5, OUT).blocked(SHELL, BlockedCall::Write, 1, OUT);
+    let (how, message) = confidence(&asleep, Rule::Stuck);
+    assert_eq!(how, Confidence::Certain, "{message}");
+    assert!(message.contains("has read nothing since tracer attached"), "{message}");
+
+    let refused = late().wrote(SHELL, 1, OUT, with_errors(write(9), error::EPIPE, 1));
+    let refused = refused.closed(MANAGER, OUT, 90).ended(SHELL, 13, 200);
+    let (how, message) = confidence(&refused, Rule::ReaderGone);
+    assert_eq!(how, Confidence::Certain, "{message}");
+    assert!(message.contains("after 9 B had been written since tracer attached"), "{message}");
+
+    let left = late().wrote(SHELL, 1, OUT, write(9)).inside(OUT, 9, 105);
+    let left = left.closed(MANAGER, OUT, 120).exited(SHELL, 0, 200);
+    let (how, message) = confidence(&left, Rule::Unread);
+    assert_eq!(how, Confidence::Certain, "{message}");
+}
+
+#[test]
+fn what_was_not_looked_at_is_unsure_after_a_late_attach() {
+    let left = late().wrote(SHELL, 1, OUT, write(9)).closed(MANAGER, OUT, 120);
+    let (how, message) = confidence(&left.exited(SHELL, 0, 200), Rule::Unread);
+    assert_eq!(how, Confidence::Unsure, "{message}");
+    let lost = late().wrote(SHELL, 1, OUT, write(9)).inside(OUT, 9, 105).lost(Reason::RingFull, 1);
+    let (how, message) = confidence(&lost.exited(SHELL, 0, 200), Rule::Unread);
+    assert_eq!(how, Confidence::Unsure, "{message}");
+}
+
+/// Of a pipe that no earlier process used, nothing was in use when tracer attached.
+#[test]
+fn the_reason_of_an_imbalance_is_the_true_one() {
+    let reason = |process| {
+        let scene = managed(&["sh"]).wrote(COMMAND, 1, OUT, write(100)).inside(OUT, 30, 200);
+        confidence(&scene.read(process, OUT, 60, 110), Rule::Unbalanced).1
+    };
+    assert!(reason(MANAGER).contains("it was in use when tracer attached"), "{}", reason(MANAGER));
+    assert!(reason(99).contains("tracer did not see how"), "{}", reason(99));
 }
