@@ -135,7 +135,9 @@ impl World {
         let pick = self.random.usize(..kinds);
         let name = ANYWHERE.into_iter().chain(further(channel.kind()).iter().copied()).nth(pick);
         let name = name.context("no such call")?;
-        let name = if self.rings || !name.starts_with("uring") { name } else { "write" };
+        // A signal lets requests to a terminal fail before they have begun.
+        let rings = self.rings && channel.kind() != Kind::Terminal;
+        let name = if rings || !name.starts_with("uring") { name } else { "write" };
         let path = paths::find(name).context(name)?;
         match path(ledger, fd, &[size]) {
             // The kernel lacks this call.

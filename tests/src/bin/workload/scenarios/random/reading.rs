@@ -23,6 +23,7 @@ pub(super) fn some(channel: &mut Channel, random: &mut Rng, rings: bool) -> Resu
     let size = if is_packet { channel.inside()[0] } else { random.usize(1..=total) };
     let way = random.u32(..if is_socket(channel.kind()) { 9 } else { 4 });
     let by_ring = [2, 3, 8].contains(&way);
+    let rings = rings && channel.kind() != Kind::Terminal;
     take(channel, size, if by_ring && !rings { 0 } else { way })
 }
 
