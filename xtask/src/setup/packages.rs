@@ -27,13 +27,14 @@ const fn from_package(program: &'static str, package: &'static str) -> Provided 
 pub(crate) const C_LINKER: [&str; 2] = ["gcc", "libc6-dev"];
 
 /// Programs that the privileged tests start.
-pub(crate) const FOR_TESTS: [Provided; 10] = [
+pub(crate) const FOR_TESTS: [Provided; 11] = [
     from_package("dockerd", "docker.io"),
     from_package("docker", "docker.io"),
     from_package("runc", "runc"),
     from_package("containerd", "containerd"),
     from_package("iptables", "iptables"),
     from_package("docker-registry", "docker-registry"),
+    from_package("runsc", "runsc"),
     from_package("strace", "strace"),
     from_package("gcc", "gcc"),
     from_package("python3", "python3"),
