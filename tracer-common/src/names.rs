@@ -22,6 +22,8 @@ pub const MAP_TAKEN_SLOTS: &str = "TAKEN_SLOTS";
 pub const MAP_TGID_FILTER: &str = "TGID_FILTER";
 /// Map: [`crate::object::ObjectId`] to [`crate::object::Watch`], the watched objects.
 pub const MAP_OBJECTS: &str = "OBJECTS";
+/// Map: [`crate::object::FileKey`] to [`crate::object::KnownFile`], files whose inode number does not identify them.
+pub const MAP_FILES: &str = "FILES";
 /// Map: per-CPU [`crate::loss::LossCell`] by reason.
 pub const MAP_LOSSES: &str = "LOSSES";
 /// Map: io_uring request address to [`crate::ledger::UringRequest`].

@@ -14,8 +14,10 @@ pub struct ObjectId {
     pub ino: u64,
     /// `super_block.s_dev`, in the kernel's own encoding: `major << 20 | minor`.
     pub dev: u32,
-    /// Distinguishes objects with the same inode number: the tty index + 1 for terminals (all pty masters
-    /// share the inode of `/dev/ptmx`), `i_generation` for regular files (inode numbers are reused).
+    /// Distinguishes objects with the same inode number: index and devpts instance of a pty's master (all masters
+    /// share the inode of `/dev/ptmx`), `i_generation` for regular files (inode numbers are reused). On file systems
+    /// whose files have no generation of their own, tracer gives each watched file a number, and so to each open file
+    /// that shares its inode (eventfd).
     pub discriminator: u32,
 }
 
@@ -163,14 +165,47 @@ pub struct ReadEnd {
     pub start_ns: u64,
 }
 
+/// Key of a known file whose inode number does not identify it (file systems without inode generations; btrfs).
+#[repr(C)]
+#[derive(
+    FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord,
+)]
+pub struct FileKey {
+    /// `inode.i_ino`.
+    pub ino: u64,
+    /// `super_block.s_dev`.
+    pub dev: u32,
+    /// Always zero.
+    pub zero: u32,
+    /// 0: the file that had this number last. Otherwise the address of the `struct inode` of an earlier file that is
+    /// still in use, or of the `struct file` of an eventfd or other file that shares its inode.
+    pub inode: u64,
+}
+
+/// A known file, see [`FileKey`].
+#[repr(C)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KnownFile {
+    /// Address of its `struct inode`; verified before use.
+    pub inode: u64,
+    /// Address of its `struct super_block`: the next file system may get the device number of one that was unmounted.
+    pub file_system: u64,
+    /// Address of the `struct file` whose open call created the file; 0 if unknown, 1 if it is closed.
+    pub creator: u64,
+    /// [`ObjectId::discriminator`] of the file.
+    pub number: u32,
+    /// Always zero.
+    pub zero: u32,
+}
+
 /// The entry of a watched object.
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Watch {
     /// Flags and hop ([`watch`]).
     pub value: u32,
-    /// Always zero.
-    pub zero: u32,
+    /// The [slot](inode_filter_slot) of the inode through which it was seen first.
+    pub filter_slot: u32,
     /// Address of its `struct inode`; verified against the object before use.
     pub inode: u64,
 }

@@ -78,6 +78,7 @@ macro_rules! kernel_offsets {
             INODE_SB "inode" "i_sb" true;
             INODE_SIZE "inode" "i_size" true;
             INODE_NLINK "inode" "i_nlink" true;
+            INODE_COUNT "inode" "i_count" false;
             INODE_WRITERS "inode" "i_writecount" true;
             INODE_GENERATION "inode" "i_generation" true;
             INODE_PIPE "inode" "i_pipe" true;
@@ -86,6 +87,7 @@ macro_rules! kernel_offsets {
             KSIG_HANDLER "k_sigaction" "sa.sa_handler" true;
             KSIG_FLAGS "k_sigaction" "sa.sa_flags" true;
             DENTRY_PARENT "dentry" "d_parent" true;
+            DENTRY_INODE "dentry" "d_inode" true;
             DENTRY_NAME "dentry" "d_name.name" true;
             MOUNT_PARENT "mount" "mnt_parent" true;
             MOUNT_POINT "mount" "mnt_mountpoint" true;
@@ -106,6 +108,7 @@ macro_rules! kernel_offsets {
             TTY_LINK "tty_struct" "link" true;
             TTY_INDEX "tty_struct" "index" true;
             TTY_DRIVER "tty_struct" "driver" true;
+            TTY_DRIVER_DATA "tty_struct" "driver_data" true;
             TTY_DRIVER_MAJOR "tty_driver" "major" true;
             TTY_PORT "tty_struct" "port" false;
             TTY_DISC_DATA "tty_struct" "disc_data" false;

@@ -6,7 +6,7 @@ use crate::{
     id::ProcessId,
     ledger::{FdKey, FdRow, LedgerKey, LedgerRow, ThreadIo, UringRequest},
     loss::LossCell,
-    object::{EndKey, ObjectId, ReadEnd, Watch},
+    object::{EndKey, FileKey, KnownFile, ObjectId, ReadEnd, Watch},
     process::ProcessEntry,
     sweep,
 };
@@ -37,6 +37,8 @@ pod!(
     ProcessEntry,
     ThreadIo,
     UringRequest,
+    FileKey,
+    KnownFile,
     Watch,
     sweep::Run,
 );

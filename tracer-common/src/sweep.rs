@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::{
     id::ProcessId,
-    object::{EndKey, ObjectId},
+    object::{EndKey, FileKey, ObjectId},
 };
 
 /// Number of arguments of a run.
@@ -38,6 +38,8 @@ pub mod question {
     pub const FORGET_REQUEST: u64 = 5;
     /// [`super::interrupted`]
     pub const FORGET_INTERRUPTED: u64 = 6;
+    /// [`super::known_file`]
+    pub const FORGET_FILE: u64 = 7;
 }
 
 const fn object(id: &ObjectId) -> [u64; 2] {
@@ -100,4 +102,11 @@ pub const fn request(address: u64, owner: ProcessId) -> [u64; ARGUMENTS] {
 #[must_use]
 pub const fn interrupted(tid: u32) -> [u64; ARGUMENTS] {
     [question::FORGET_INTERRUPTED, tid as u64, 0, 0, 0]
+}
+
+/// Removes a known file that is not watched, if it can never be opened again. Answer: 1 if it is not in the table any
+/// more.
+#[must_use]
+pub const fn known_file(key: &FileKey) -> [u64; ARGUMENTS] {
+    [question::FORGET_FILE, key.ino, key.dev as u64, key.inode, 0]
 }

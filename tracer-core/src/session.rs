@@ -119,16 +119,32 @@ impl Session {
     }
 
     /// The object's name in reports, which is unique: device and inode are appended to a path that several objects
-    /// share.
+    /// share, and a number if they share the inode number too.
     #[must_use]
     pub fn object_name(&self, id: &ObjectId) -> String {
         let Some(object) = self.objects.get(id) else { return object::unknown_name(id) };
         let name = object.name();
         if self.names.get(&name).is_some_and(|count| *count > 1) {
             let (major, minor) = (id.dev >> 20, id.dev & 0xf_ffff);
-            return format!("{name} (inode {} on {major}:{minor})", id.ino);
+            let number = self.number_among_namesakes(object, &name);
+            return format!("{name} (inode {} on {major}:{minor}{number})", id.ino);
         }
         name
+    }
+
+    /// `, no. 2` for the second of several objects with this name and inode number; empty for the only one.
+    fn number_among_namesakes(&self, object: &Object, name: &str) -> String {
+        let numbered = |discriminator| ObjectId { discriminator, ..object.id };
+        let same_inode = self.objects.range(numbered(0)..=numbered(u32::MAX));
+        let namesakes: Vec<_> = same_inode
+            .filter(|(_, other)| other.name() == name)
+            .map(|(id, other)| (other.seen_ns, *id))
+            .collect();
+        if namesakes.len() < 2 {
+            return String::new();
+        }
+        let own = (object.seen_ns, object.id);
+        format!(", no. {}", 1 + namesakes.iter().filter(|other| **other < own).count())
     }
 
     /// Adds a watched object. A second description of it can only lower its hop.
@@ -217,6 +233,22 @@ mod tests {
         session.add_object(file(6));
         session.add_object(file(6));
         assert_eq!(session.object_name(&file(5).id), "/var/log/x (inode 5 on 8:1)");
+        assert_eq!(session.object_name(&file(6).id), "/var/log/x (inode 6 on 8:1)");
+    }
+
+    #[test]
+    fn files_of_one_path_and_inode_number_are_numbered_in_their_order() {
+        let mut session = Session::default();
+        let generation = |discriminator, seen_ns| {
+            let id = ObjectId { discriminator, ..file(5).id };
+            Object { id, seen_ns, ..file(5) }
+        };
+        session.add_object(generation(9, 10));
+        session.add_object(generation(3, 20));
+        session.add_object(file(6));
+        let name = |discriminator| session.object_name(&generation(discriminator, 0).id);
+        assert_eq!(name(9), "/var/log/x (inode 5 on 8:1, no. 1)");
+        assert_eq!(name(3), "/var/log/x (inode 5 on 8:1, no. 2)");
         assert_eq!(session.object_name(&file(6).id), "/var/log/x (inode 6 on 8:1)");
     }
 

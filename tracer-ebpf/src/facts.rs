@@ -12,11 +12,15 @@ use tracer_common::{
 use crate::{
     atomic::add32,
     constants::{TASK_TRACER, URING_COVERED},
-    emit, loss as losses,
+    emit,
+    fdlookup::file_of,
+    ledger, loss as losses,
     maps::slot,
     membership, object, read_ends,
     syscalls::{Call, table},
-    task, usermem,
+    task,
+    task::FilesTable,
+    usermem,
 };
 
 /// `TCGETS` and `TCGETS2` (`include/uapi/asm-generic/ioctls.h`): used by `isatty(3)`.
@@ -76,6 +80,9 @@ extern "C" fn read_ends_of_call() -> u64 {
         return 0;
     }
     update_read_ends(&call);
+    if object::has_numbers() {
+        update_files(&call);
+    }
     if returns_new_fd(&call) && is_stdio(call.result) { call.result as u64 + 1 } else { 0 }
 }
 
@@ -83,7 +90,7 @@ extern "C" fn read_ends_of_call() -> u64 {
 #[inline(always)]
 fn returns_new_fd(call: &Call) -> bool {
     match call.class {
-        table::NEW_FD => true,
+        table::DUP | table::OPEN => true,
         table::FCNTL => matches!(call.args.get::<1>(), F_DUPFD | F_DUPFD_CLOEXEC),
         _ => false,
     }
@@ -117,12 +124,29 @@ fn update_read_ends(call: &Call) {
         table::CLOSE_RANGE if !only_sets_cloexec(call) => {
             read_ends::check_ends(&call.process, call.role, call.args.get::<0>() as u32);
         }
-        table::NEW_FD | table::FCNTL if returns_new_fd(call) => {
+        table::DUP | table::OPEN | table::FCNTL if returns_new_fd(call) => {
             read_ends::closed(call, call.result as i32);
         }
         table::PIPE => created(call, call.args.get::<0>(), false),
         table::SOCKETPAIR => created(call, call.args.get::<3>(), true),
         _ => {}
+    }
+}
+
+/// An fd leads to no file any more, or to another one, whose inode may have the number and the memory of the one
+/// before.
+#[inline(always)]
+fn update_files(call: &Call) {
+    let fd = match call.class {
+        table::CLOSE => call.args.fd::<0>(),
+        _ if returns_new_fd(call) => call.result as i32,
+        _ => return,
+    };
+    ledger::forget_inodes(u64::from(call.process.tgid), u64::from(fd as u32));
+    if call.class == table::OPEN
+        && let Some(file) = file_of(FilesTable::Probed(task::current_files()), fd)
+    {
+        object::forget_number(file.0);
     }
 }
 
@@ -154,7 +178,7 @@ fn report_fact(call: &Call, entry: *mut ProcessEntry) {
         table::CONNECT => connect(call, entry),
         table::EXECVE => exec_failed(call, entry, call.args.get::<0>()),
         table::EXECVEAT => exec_failed(call, entry, call.args.get::<1>()),
-        table::NEW_FD => replaced(call, entry),
+        table::DUP | table::OPEN => replaced(call, entry),
         table::FCNTL => fcntl(call, entry),
         table::CLOSE if call.result == 0 => closed(call, entry, call.args.fd::<0>()),
         table::CLOSE_RANGE if call.result == 0 && !only_sets_cloexec(call) => {

@@ -11,7 +11,7 @@ use tracer_common::{
 };
 
 use self::rows::create;
-pub(crate) use self::rows::{Found, by_inode, find};
+pub(crate) use self::rows::{Found, by_inode, find, forget_inodes};
 use crate::{
     atomic::{MINUS_ONE, add, add32},
     emit,

@@ -9,7 +9,7 @@ use tracer_common::{
     ledger::{FdKey, FdRow, LedgerKey, LedgerRow, ThreadIo, UringRequest},
     limits, loss,
     loss::LossCell,
-    object::{EndKey, ObjectId, ReadEnd, Watch},
+    object::{EndKey, FileKey, KnownFile, ObjectId, ReadEnd, Watch},
     process::ProcessEntry,
     sweep,
 };
@@ -65,6 +65,11 @@ pub(crate) static LEDGER: HashMap<LedgerKey, LedgerRow> =
 /// Watched objects: every process that transfers bytes to or from one of them is counted.
 #[map]
 pub(crate) static OBJECTS: HashMap<ObjectId, Watch> =
+    HashMap::with_max_entries(limits::OBJECTS, BPF_F_NO_PREALLOC);
+
+/// Known files whose inode number does not identify them.
+#[map]
+pub(crate) static FILES: HashMap<FileKey, KnownFile> =
     HashMap::with_max_entries(limits::OBJECTS, BPF_F_NO_PREALLOC);
 
 /// Read ends whose close is reported. They are stored because a closed fd no longer leads to its object. A close,

@@ -15,7 +15,7 @@ use tracer_common::{
 use crate::{
     atomic::{MINUS_ONE, add},
     capture,
-    constants::{FILE_INODE, SELF_TGID, TASK_GROUP_LEADER},
+    constants::{SELF_TGID, TASK_GROUP_LEADER},
     emit, fdlookup,
     kread::Kptr,
     loss as losses,
@@ -288,8 +288,10 @@ fn begin_watch(sighting: &Sighting, file: Kptr, joined: &ObjectId) -> bool {
     object::describe_object(u64::from(slot), file.0);
     object::describe_queues(file, &mut record.payload);
     let value = watch_flags(&record.payload) | sighting.hop << watch::HOP_SHIFT;
-    let inode = file.follow(&FILE_INODE).unwrap_or(Kptr(0)).0;
-    if insert_watch(&sighting.id, &Watch { value, zero: 0, inode }) {
+    let inode = object::lasting_inode(file);
+    let number = object::number_of(file).unwrap_or(sighting.id.ino);
+    let watch = Watch { value, filter_slot: inode_filter_slot(number), inode };
+    if insert_watch(&sighting.id, &watch) {
         record.send(record.text_len());
         return true;
     }
@@ -302,18 +304,27 @@ fn insert_watch(id: &ObjectId, watch: &Watch) -> bool {
     if is_watched(id) {
         return OBJECTS.insert(id, watch, EXIST).is_ok();
     }
-    let (slot, is_filtered) = (inode_filter_slot(id.ino), watch.value & watch::ALL_PROCESSES != 0);
-    if is_filtered {
-        increment(&INODE_FILTER, slot);
-    }
+    filter(id, watch, increment);
     let Err(error) = OBJECTS.insert(id, watch, NOEXIST) else { return true };
-    if is_filtered {
-        decrement(&INODE_FILTER, slot);
-    }
+    filter(id, watch, decrement);
     if error != EXISTS {
         losses::count(Reason::ObjectsFull, 0);
     }
     false
+}
+
+/// Changes the filter slots of an object on which all processes count: of its number, and of the inode through which
+/// it was seen (`/dev/tty` has another number than its terminal).
+#[inline(always)]
+fn filter(id: &ObjectId, watch: &Watch, change: impl Fn(&'static Array<u64>, u32)) {
+    if watch.value & watch::ALL_PROCESSES == 0 {
+        return;
+    }
+    let slot = inode_filter_slot(id.ino);
+    change(&INODE_FILTER, slot);
+    if watch.filter_slot != slot {
+        change(&INODE_FILTER, watch.filter_slot);
+    }
 }
 
 /// Removes an object if `has_ended` is true for its inode before and after the removal. The second check is
@@ -333,9 +344,8 @@ pub(crate) fn release(id: &ObjectId, has_ended: impl Fn(Kptr) -> bool) -> bool {
     if !has_ended(inode) && OBJECTS.insert(id, watch, NOEXIST).is_ok() {
         return false;
     }
-    if watch.value & watch::ALL_PROCESSES != 0 {
-        decrement(&INODE_FILTER, inode_filter_slot(id.ino));
-    }
+    filter(id, &watch, decrement);
+    object::file_ended(id, inode);
     true
 }
 
@@ -381,9 +391,9 @@ extern "C" fn watch_open_fd(
 ) -> u64 {
     let process = ProcessId::new(tgid as u32, start_ns);
     let (fd, hop) = (fd_and_hop as i32, (fd_and_hop >> 32) as u32);
-    if let Some(file) = fdlookup::file_of(FilesTable::Probed(Kptr(files)), fd)
-        && let Some(state) = object::file_state(file)
-    {
+    let Some(file) = fdlookup::file_of(FilesTable::Probed(Kptr(files)), fd) else { return 0 };
+    object::number_file(file.0);
+    if let Some(state) = object::file_state(file) {
         let slot = slot as u32;
         let id = state.object;
         watch(&mut Sighting { process, id, fd, slot, hop, in_flight: 0, taken: 0 }, file);

@@ -6,10 +6,11 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use tracer_common::{
     event,
     ledger::InodeFingerprint,
-    object::{FdState, ObjectId, mode},
+    object::{ANON_INODE_FS_MAGIC, FdState, ObjectId, mode},
     offsets::settings::INODE_WINDOW_BYTES,
 };
 
+use self::files::{BTRFS_MAGIC, file_number};
 use crate::{
     constants::{
         FILE_DENTRY, FILE_FLAGS, FILE_INODE, FILE_MNT, FILE_PRIVATE, INODE_GENERATION, INODE_INO,
@@ -22,12 +23,17 @@ use crate::{
     task::FilesTable,
 };
 
+mod files;
 mod path;
 mod pipe;
 mod queue;
 mod socket;
 mod tty;
 
+pub(crate) use files::{
+    UNKNOWN as UNKNOWN_FILE, ended as file_ended, forget_file, forget_number, has_numbers,
+    number_file,
+};
 pub(crate) use pipe::pipe_at;
 use pipe::pipe_state;
 pub(crate) use queue::{describe_queues, incoming, incoming_at, written};
@@ -35,6 +41,9 @@ pub(crate) use socket::peer_inode;
 
 /// Major number of `/dev/tty`, `/dev/console` and `/dev/ptmx` (`devices.txt`). Many terminals share their inodes.
 const SHARED_TTY_MAJOR: u32 = 5;
+
+/// File type of an anonymous inode (`anon_inode_new_inode`, fs/anon_inodes.c). Since Linux 6.16 it is a regular file.
+const ANONYMOUS: u32 = 0;
 
 /// The members of `struct inode` that the identity needs.
 #[derive(Clone, Copy)]
@@ -93,13 +102,34 @@ fn inode_by_members(inode: Kptr) -> Option<Inode> {
     })
 }
 
-/// Identity of the object behind an open file.
 #[inline(always)]
-pub(crate) fn identity(file: Kptr, inode: &Inode) -> Option<ObjectId> {
+fn is_shared_tty(mode: u32, rdev: u32) -> bool {
+    mode & mode::S_IFMT == mode::S_IFCHR && rdev >> 20 == SHARED_TTY_MAJOR
+}
+
+/// The inode that ends with the object of an open file: the file's own, or that of the terminal behind `/dev/tty`.
+#[inline(never)]
+pub(crate) fn lasting_inode(file: Kptr) -> u64 {
+    let Some(inode) = inode_noinline(file) else { return 0 };
+    let behind =
+        if is_shared_tty(inode.mode, inode.rdev) { tty::inode_behind(file, &inode) } else { None };
+    behind.unwrap_or(inode.address).0
+}
+
+/// Identity of the object behind an open file, without the number of a file that needs one ([`files`]).
+#[inline(always)]
+fn identity(file: Kptr, inode: &Inode) -> Option<ObjectId> {
     let dev: u32 = inode.sb.member(&SB_DEV)?;
+    if is_shared_tty(inode.mode, inode.rdev) {
+        return Some(tty::identity(file, inode, dev));
+    }
     let discriminator = match inode.mode & mode::S_IFMT {
-        mode::S_IFREG => inode.address.member::<u32, _>(&INODE_GENERATION)?,
-        mode::S_IFCHR if inode.rdev >> 20 == SHARED_TTY_MAJOR => tty::state(file, inode).index + 1,
+        mode::S_IFREG => match inode.address.member::<u32, _>(&INODE_GENERATION)? {
+            0 => UNKNOWN_FILE,
+            _ if inode.sb.member::<u64, _>(&SB_MAGIC)? == BTRFS_MAGIC => UNKNOWN_FILE,
+            generation => generation,
+        },
+        ANONYMOUS => UNKNOWN_FILE,
         _ => 0,
     };
     Some(ObjectId { ino: inode.ino, dev, discriminator })
@@ -117,7 +147,13 @@ pub(crate) fn fd_state(files: Kptr, fd: i32, out: &mut FdState) {
 #[inline(always)]
 pub(crate) fn file_state(file: Kptr) -> Option<FdState> {
     let mut state = FdState::default();
-    load_state(file, &mut state).then_some(state)
+    if !load_state(file, &mut state) {
+        return None;
+    }
+    if state.object.discriminator == UNKNOWN_FILE {
+        state.object.discriminator = file_number(file.0) as u32;
+    }
+    Some(state)
 }
 
 /// Size of a regular file; 0 for anything else.
@@ -132,7 +168,11 @@ pub(crate) fn file_size(inode: &Inode) -> u64 {
 /// Identity of the object behind an open file.
 #[inline(always)]
 pub(crate) fn id_of(file: Kptr) -> Option<ObjectId> {
-    if has_cast() { typed_id(file) } else { probed_id(file) }
+    let mut id = if has_cast() { typed_id(file) } else { probed_id(file) }?;
+    if id.discriminator == UNKNOWN_FILE {
+        id.discriminator = file_number(file.0) as u32;
+    }
+    Some(id)
 }
 
 /// The inode of an open file, for typed loads. Requires [`has_cast`].
@@ -141,15 +181,15 @@ fn typed_inode(file: Kptr) -> Option<Kptr> {
     file.cast(&TYPE_FILE).typed_follow(&FILE_INODE).non_null()
 }
 
-/// Fingerprint of the inode of an open file. `None` if the kernel has no cast, and for terminals that share an
-/// inode.
+/// Fingerprint of the inode of an open file. `None` if the kernel has no cast, and for terminals and anonymous
+/// inodes, which share an inode.
 #[inline(always)]
 pub(crate) fn fingerprint_of(file: Kptr) -> Option<InodeFingerprint> {
     let fingerprint = fingerprint_unchecked(file)?;
     let mode = Kptr(fingerprint.address).member::<u16, _>(&INODE_MODE)?;
     let rdev = Kptr(fingerprint.address).member::<u32, _>(&INODE_RDEV)?;
-    let is_shared =
-        u32::from(mode) & mode::S_IFMT == mode::S_IFCHR && rdev >> 20 == SHARED_TTY_MAJOR;
+    let magic = Kptr(fingerprint.file_system).member::<u64, _>(&SB_MAGIC)?;
+    let is_shared = magic == ANON_INODE_FS_MAGIC || is_shared_tty(u32::from(mode), rdev);
     (!is_shared).then_some(fingerprint)
 }
 
@@ -183,15 +223,18 @@ pub(crate) fn number_of(file: Kptr) -> Option<u64> {
 fn typed_id(file: Kptr) -> Option<ObjectId> {
     let inode = typed_inode(file)?;
     let mode = u32::from(inode.typed::<u16, _>(&INODE_MODE));
+    let sb = inode.typed_follow(&INODE_SB).non_null()?;
     let discriminator = match mode & mode::S_IFMT {
-        mode::S_IFREG => inode.typed::<u32, _>(&INODE_GENERATION),
-        mode::S_IFCHR if inode.typed::<u32, _>(&INODE_RDEV) >> 20 == SHARED_TTY_MAJOR => {
-            return probed_id(file);
-        }
+        mode::S_IFREG => match inode.typed::<u32, _>(&INODE_GENERATION) {
+            0 => UNKNOWN_FILE,
+            _ if sb.typed::<u64, _>(&SB_MAGIC) == BTRFS_MAGIC => UNKNOWN_FILE,
+            generation => generation,
+        },
+        ANONYMOUS => UNKNOWN_FILE,
+        _ if is_shared_tty(mode, inode.typed(&INODE_RDEV)) => return probed_id(file),
         _ => 0,
     };
-    let dev = inode.typed_follow(&INODE_SB).non_null()?.typed(&SB_DEV);
-    Some(ObjectId { ino: inode.typed(&INODE_INO), dev, discriminator })
+    Some(ObjectId { ino: inode.typed(&INODE_INO), dev: sb.typed(&SB_DEV), discriminator })
 }
 
 /// Identity with probed reads, in a separate stack frame.

@@ -38,6 +38,7 @@ fn answer([question, a, b, c, d]: [u64; ARGUMENTS]) -> u64 {
         question::FORGET_PROCESS => forget_process(a, b),
         question::CHECK_END => check_registered_end(a, b),
         question::FORGET_REQUEST => forget_request(a, b),
+        question::FORGET_FILE => object::forget_file(a, b, c),
         question::FORGET_INTERRUPTED => u64::from(ledger::forget_interrupted(a as u32)),
         _ => 0,
     }

@@ -126,6 +126,7 @@ impl Loader {
             let mut loader = joined(loader);
             loader.map_max_entries(names::MAP_PROCESSES, settings.max_processes);
             loader.map_max_entries(names::MAP_OBJECTS, settings.max_objects);
+            loader.map_max_entries(names::MAP_FILES, settings.max_objects);
             size_ledger(&mut loader, settings.max_objects);
             size_capture(&mut loader, settings.capture.as_ref());
             let bpf = loader.load(&object).map_err(|error| refusal(&error))?;

@@ -86,9 +86,15 @@ struct TargetArgs {
     #[arg(short, long, value_name = "N", value_parser = values::pid, group = "target")]
     pid: Vec<u32>,
     /// Trace every process in this cgroup or below it.
+    ///
+    /// A process is a target once it starts in the cgroup or enters it, also if it leaves later. Its children are
+    /// targets wherever they start; with --no-children only those that start in the cgroup or enter it. The trace ends
+    /// when the cgroup is removed.
     #[arg(long, value_name = "PATH", group = "target")]
     cgroup: Option<PathBuf>,
     /// Trace a container of docker, containerd or podman: name, id or beginning of its id.
+    ///
+    /// Its processes are those of its cgroup, as with --cgroup.
     #[arg(long, value_name = "NAME", group = "target")]
     container: Option<String>,
     /// Start this command and trace it from its first instruction.

@@ -88,10 +88,14 @@ impl Search<'_> {
         }
     }
 
-    /// Whether only the writer itself reads an object, like the pipe with which an event loop wakes itself.
+    /// Whether only the writer itself reads an object, like the pipe or eventfd with which an event loop wakes itself.
     fn is_wake_up(&self, writer: ProcessId, object: &ObjectId) -> bool {
         let readers = &self.flows.get(object).readers;
-        self.session.object_kind(object).is_pipe()
+        let is_eventfd = || {
+            let known = self.session.objects.get(object);
+            known.is_some_and(|known| known.path == "/[eventfd]")
+        };
+        (self.session.object_kind(object).is_pipe() || is_eventfd())
             && !readers.is_empty()
             && readers.iter().all(|endpoint| endpoint.process == writer)
     }

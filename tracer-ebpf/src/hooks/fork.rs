@@ -12,7 +12,7 @@ use tracer_common::{
 };
 
 use crate::{
-    cgroup,
+    adopt, cgroup,
     constants::{DEBUG_LOG, FOLLOW_CHILDREN, TASK_REAL_PARENT, TASK_TGID},
     emit,
     kread::Kptr,
@@ -43,20 +43,36 @@ pub(crate) fn process_fork_wakeup(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn inherit_and_log(ctx: &BtfTracePointContext, parent: Kptr, child: Kptr) {
-    let inherited = inherit(parent, child);
-    if DEBUG_LOG.load() == 1
-        && let Some(tgid) = inherited
-    {
-        aya_log_ebpf::debug!(ctx, "fork: following pid {}", tgid);
+    let newcomer = inherit(parent, child);
+    if newcomer == STRANGERS_CHILD {
+        // `CLONE_INTO_CGROUP` (clone(2)), for example: no event has described what the child inherits.
+        adopt::announce(slot::FORK, kind::ADOPTED, child, ROLE_TARGET);
+    }
+    if DEBUG_LOG.load() == 1 && newcomer != 0 {
+        aya_log_ebpf::debug!(ctx, "fork: following pid {}", child.typed::<u32, _>(&TASK_TGID));
     }
 }
 
+/// What [`inherit`] returns of a child that it follows now.
+const TARGETS_CHILD: u32 = 1;
+const STRANGERS_CHILD: u32 = 2;
+
+/// Follows a new process that is a target; otherwise returns 0. Not inlined: its stack frame is free again before the
+/// child is described.
+#[inline(never)]
+fn inherit(parent: Kptr, child: Kptr) -> u32 {
+    become_target(parent, child).unwrap_or(0)
+}
+
 #[inline(always)]
-fn inherit(parent: Kptr, child: Kptr) -> Option<u32> {
+fn become_target(parent: Kptr, child: Kptr) -> Option<u32> {
     let parent_tgid: u32 = parent.typed(&TASK_TGID);
     let child_tgid: u32 = child.typed(&TASK_TGID);
     // A new thread belongs to an existing process, and its role is already known.
-    if parent_tgid == child_tgid || !becomes_target(parent, parent_tgid, child) {
+    if parent_tgid == child_tgid {
+        return None;
+    }
+    if !is_descendant(parent, parent_tgid) && !cgroup::contains(child) {
         return None;
     }
     let process = task::process_of(child)?;
@@ -72,15 +88,13 @@ fn inherit(parent: Kptr, child: Kptr) -> Option<u32> {
         comm: task::comm_of(child),
     };
     record.send(0);
-    Some(child_tgid)
+    Some(if is_target(parent_tgid) { TARGETS_CHILD } else { STRANGERS_CHILD })
 }
 
+/// Whether a child of `parent` becomes a target because its parent is one.
 #[inline(always)]
-fn becomes_target(parent: Kptr, parent_tgid: u32, child: Kptr) -> bool {
-    if FOLLOW_CHILDREN.load() == 1 && (is_target(parent_tgid) || has_target_ancestor(parent)) {
-        return true;
-    }
-    cgroup::contains(child)
+fn is_descendant(parent: Kptr, parent_tgid: u32) -> bool {
+    FOLLOW_CHILDREN.load() == 1 && (is_target(parent_tgid) || has_target_ancestor(parent))
 }
 
 #[inline(always)]

@@ -192,11 +192,14 @@ fn completed(request: Kptr, result: i64) -> Option<bool> {
         let _ = URING.remove(request.0);
     }
     let file = request.follow(&URING_FILE_OFF)?;
-    let id = object::id_of(file)?;
+    let mut id = object::id_of(file)?;
     let fd = if owner.fd >= 0 { owner.fd } else { standard_fd_of(file) };
     let of_interest = membership::is_target(owner.role) && io::is_of_interest(fd);
     if !of_interest && !io::counts_by_object(owner.role, &id) {
         return None;
+    }
+    if id.discriminator == object::UNKNOWN_FILE {
+        id.discriminator = object::number_file(file.0) as u32;
     }
     let row = Opening {
         key: ledger::key(owner.process, id, fd, direction),

@@ -40,7 +40,9 @@ pub(crate) fn list_holders(ctx: *const u64) -> i32 {
     let (task, fd, file) =
         unsafe { (Kptr(*ctx.add(1)), *ctx.add(2).cast::<u32>(), Kptr(*ctx.add(3))) };
     if task.0 != 0 && file.0 != 0 {
-        let _ = report_holder(task, fd as i32, file);
+        // Read again as an integer, because exported functions cannot take a typed pointer.
+        let file = Kptr(ctx as u64 + 3 * 8).read().map(Kptr);
+        let _ = file.and_then(|file| report_holder(task, fd as i32, file));
     }
     0
 }

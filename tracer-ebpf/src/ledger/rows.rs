@@ -2,7 +2,7 @@
 
 use tracer_common::{
     id::ProcessId,
-    ledger::{FdKey, FdRow, InodeFingerprint, LedgerKey, LedgerRow, NO_TICK},
+    ledger::{FdKey, FdRow, InodeFingerprint, LedgerKey, LedgerRow, NO_TICK, READ, WRITE},
     object::watch,
 };
 
@@ -90,6 +90,36 @@ pub(crate) fn by_inode(
         }
     };
     by_slot(short, matches).or_else(|| by_fd_key(short, matches))
+}
+
+/// The rows of an fd do not belong to their inode any more, if that identifies no file ([`object::number_file`]).
+/// Exported, so that the verifier checks it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn forget_inodes(tgid: u64, fd: u64) -> u64 {
+    for direction in [READ, WRITE] {
+        let short = FdKey::new(tgid as u32, fd as i32, direction);
+        if let Some(row) = ROW_SLOTS.get_ptr_mut(short.slot()) {
+            forget_inode(row, short);
+        }
+        if let Some(row) = FD_ROWS.get_ptr_mut(short) {
+            forget_inode(row, short);
+        }
+    }
+    0
+}
+
+#[inline(always)]
+fn forget_inode(row: *mut FdRow, short: FdKey) {
+    // SAFETY: points to a live map value; the address is one aligned store.
+    unsafe {
+        let key = &raw const (*row).key;
+        let (number, generation) = ((*key).object.discriminator, (*row).inode.generation);
+        let found = FdKey::new((*key).process.tgid, (*key).fd, (*key).direction);
+        if found == short && number != 0 && u64::from(number) != generation {
+            (*row).inode.address = 0;
+        }
+    }
 }
 
 #[inline(always)]

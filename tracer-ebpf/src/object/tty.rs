@@ -2,15 +2,16 @@
 
 use tracer_common::{
     limits,
-    object::{PTY_SLAVE_MAJOR, TtyState, mode},
+    object::{ObjectId, PTY_MASTER_MAJOR, PTY_SLAVE_MAJOR, TtyState, mode},
     offsets::MISSING,
 };
 
 use super::{Inode, queue::UNREADABLE};
 use crate::{
     constants::{
-        FILE_PRIVATE, LDISC_NUM, LDISC_OPS, N_TTY_HEAD, N_TTY_TAIL, PORT_BUFFERS, TTY_BUFFER_NEXT,
-        TTY_BUFFER_READ, TTY_BUFFER_USED, TTY_DISC_DATA, TTY_DRIVER, TTY_DRIVER_MAJOR,
+        DENTRY_INODE, FILE_PRIVATE, INODE_INO, INODE_RDEV, INODE_SB, LDISC_NUM, LDISC_OPS,
+        N_TTY_HEAD, N_TTY_TAIL, PORT_BUFFERS, SB_DEV, TTY_BUFFER_NEXT, TTY_BUFFER_READ,
+        TTY_BUFFER_USED, TTY_DISC_DATA, TTY_DRIVER, TTY_DRIVER_DATA, TTY_DRIVER_MAJOR,
         TTY_FILE_FILE, TTY_FILE_LIST, TTY_FILE_TTY, TTY_FILES, TTY_INDEX, TTY_LDISC, TTY_LINK,
         TTY_PORT,
     },
@@ -54,6 +55,53 @@ fn tty_of(file: Kptr, inode: &Inode) -> Option<Kptr> {
         return None;
     }
     file.follow(&FILE_PRIVATE)?.follow(&TTY_FILE_TTY)
+}
+
+/// Identity of the terminal behind an inode that many terminals share: `/dev/tty`, `/dev/ptmx`, `/dev/console`. A
+/// pty's slave is the inode of its `/dev/pts/N`. A master has the inode of `/dev/ptmx`; what tells it from others is
+/// its index and its devpts instance.
+#[inline(always)]
+pub(super) fn identity(file: Kptr, inode: &Inode, dev: u32) -> ObjectId {
+    let shared = |discriminator| ObjectId { ino: inode.ino, dev, discriminator };
+    let Some(tty) = tty_of(file, inode) else { return shared(1) };
+    let index = tty.member::<u32, _>(&TTY_INDEX).unwrap_or(0) + 1;
+    let driver = tty.follow(&TTY_DRIVER).and_then(|driver| driver.member(&TTY_DRIVER_MAJOR));
+    let major: u32 = driver.unwrap_or(0);
+    if major >> 3 == PTY_MASTER_MAJOR >> 3 {
+        let instance = tty.follow(&TTY_LINK).and_then(name_of).and_then(device_of).unwrap_or(0);
+        return shared(index ^ instance << 20);
+    }
+    if let Some(name) = name_of(tty)
+        && let Some(dev) = device_of(name)
+        && let Some(ino) = name.member(&INODE_INO)
+    {
+        return ObjectId { ino, dev, discriminator: 0 };
+    }
+    shared(index ^ major << 20)
+}
+
+/// The inode of `/dev/pts/N`, of a pty's slave: `driver_data` is its dentry (`ptmx_open`, drivers/tty/pty.c).
+#[inline(always)]
+fn name_of(tty: Kptr) -> Option<Kptr> {
+    let major: u32 = tty.follow(&TTY_DRIVER)?.member(&TTY_DRIVER_MAJOR)?;
+    if major >> 3 != PTY_SLAVE_MAJOR >> 3 {
+        return None;
+    }
+    let inode = tty.follow(&TTY_DRIVER_DATA)?.follow(&DENTRY_INODE)?;
+    // After the master was closed, the dentry may be freed.
+    is_pty_slave(inode.member(&INODE_RDEV)?).then_some(inode)
+}
+
+#[inline(always)]
+fn device_of(inode: Kptr) -> Option<u32> {
+    inode.follow(&INODE_SB)?.member(&SB_DEV)
+}
+
+/// The inode of the terminal of an open file, if that is another one than the file's own: for a pty's slave that
+/// was opened as `/dev/tty`.
+#[inline(always)]
+pub(super) fn inode_behind(file: Kptr, inode: &Inode) -> Option<Kptr> {
+    name_of(tty_of(file, inode)?)
 }
 
 /// The first open file of the other half of the pty (`tty->link->tty_files`).

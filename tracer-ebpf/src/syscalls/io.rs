@@ -92,7 +92,7 @@ fn book(call: &Call, side: &IoSide) -> bool {
     let Some(file) = fdlookup::file_of(call.files, side.fd) else {
         return book_without_object(call, side);
     };
-    let Some(id) = object::id_of(file) else {
+    let Some(mut id) = object::id_of(file) else {
         if call.role != 0 {
             losses::count(Reason::KernelMemory, side.transfer.result.max(0) as u64);
         }
@@ -110,6 +110,9 @@ fn book(call: &Call, side: &IoSide) -> bool {
             count_elsewhere(call, side);
             return false;
         }
+    }
+    if id.discriminator == object::UNKNOWN_FILE {
+        id.discriminator = object::number_file(file.0) as u32;
     }
     let row = Opening {
         key: ledger::key(call.process, id, side.fd, side.direction),

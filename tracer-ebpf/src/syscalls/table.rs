@@ -19,8 +19,10 @@ pub(crate) const CONNECT: u32 = 33;
 pub(crate) const EXECVE: u32 = 34;
 /// `execveat(2)`.
 pub(crate) const EXECVEAT: u32 = 35;
-/// The result is a new fd: `dup dup2 dup3 open openat openat2 creat`.
-pub(crate) const NEW_FD: u32 = 36;
+/// The result is another fd of an open file: `dup dup2 dup3`.
+pub(crate) const DUP: u32 = 36;
+/// The result is an fd of a new open file: `open openat openat2 creat eventfd eventfd2`.
+pub(crate) const OPEN: u32 = 47;
 /// `fcntl(2)`.
 pub(crate) const FCNTL: u32 = 37;
 /// `close(2)`.
@@ -51,47 +53,47 @@ const fn io(op: u32) -> u32 {
 #[cfg(any(bpf_target_arch = "x86_64", not(target_arch = "bpf")))]
 #[rustfmt::skip]
 const NATIVE: &[(usize, u32)] = &[
-    (0, io(op::READ)), (1, io(op::WRITE)), (2, NEW_FD), (3, CLOSE), (16, IOCTL),
+    (0, io(op::READ)), (1, io(op::WRITE)), (2, OPEN), (3, CLOSE), (16, IOCTL),
     (17, io(op::PREAD64)), (18, io(op::PWRITE64)), (19, io(op::READV)), (20, io(op::WRITEV)),
     (22, PIPE), (53, SOCKETPAIR), (293, PIPE),
-    (32, NEW_FD), (33, NEW_FD), (40, io(op::SENDFILE)), (42, CONNECT), (44, io(op::SENDTO)),
+    (32, DUP), (33, DUP), (40, io(op::SENDFILE)), (42, CONNECT), (44, io(op::SENDTO)),
     (45, io(op::RECVFROM)), (46, io(op::SENDMSG)), (47, io(op::RECVMSG)), (59, EXECVE),
-    (72, FCNTL), (85, NEW_FD), (209, AIO), (257, NEW_FD), (275, io(op::SPLICE)),
-    (276, io(op::TEE)), (278, io(op::VMSPLICE)), (292, NEW_FD), (295, io(op::PREADV)),
+    (72, FCNTL), (85, OPEN), (209, AIO), (257, OPEN), (275, io(op::SPLICE)),
+    (276, io(op::TEE)), (278, io(op::VMSPLICE)), (292, DUP), (295, io(op::PREADV)),
     (296, io(op::PWRITEV)), (299, io(op::RECVMMSG)), (307, io(op::SENDMMSG)), (317, SECCOMP), (322, EXECVEAT),
     (326, io(op::COPY_FILE_RANGE)), (327, io(op::PREADV2)), (328, io(op::PWRITEV2)),
-    (426, URING_ENTER), (436, CLOSE_RANGE), (437, NEW_FD),
+    (284, OPEN), (290, OPEN), (426, URING_ENTER), (436, CLOSE_RANGE), (437, OPEN),
 ];
 
 /// `(number, class)` pairs of the native entry.
 #[cfg(bpf_target_arch = "aarch64")]
 #[rustfmt::skip]
 const NATIVE: &[(usize, u32)] = &[
-    (2, AIO), (59, PIPE), (199, SOCKETPAIR), (23, NEW_FD), (24, NEW_FD), (25, FCNTL), (29, IOCTL), (56, NEW_FD), (57, CLOSE),
+    (2, AIO), (19, OPEN), (59, PIPE), (199, SOCKETPAIR), (23, DUP), (24, DUP), (25, FCNTL), (29, IOCTL), (56, OPEN), (57, CLOSE),
     (63, io(op::READ)), (64, io(op::WRITE)), (65, io(op::READV)), (66, io(op::WRITEV)),
     (67, io(op::PREAD64)), (68, io(op::PWRITE64)), (69, io(op::PREADV)), (70, io(op::PWRITEV)),
     (71, io(op::SENDFILE)), (75, io(op::VMSPLICE)), (76, io(op::SPLICE)), (77, io(op::TEE)),
     (203, CONNECT), (206, io(op::SENDTO)), (207, io(op::RECVFROM)), (211, io(op::SENDMSG)),
     (212, io(op::RECVMSG)), (221, EXECVE), (243, io(op::RECVMMSG)), (269, io(op::SENDMMSG)), (277, SECCOMP),
     (281, EXECVEAT), (285, io(op::COPY_FILE_RANGE)), (286, io(op::PREADV2)),
-    (287, io(op::PWRITEV2)), (426, URING_ENTER), (436, CLOSE_RANGE), (437, NEW_FD),
+    (287, io(op::PWRITEV2)), (426, URING_ENTER), (436, CLOSE_RANGE), (437, OPEN),
 ];
 
 /// `(number, class)` pairs of the 32-bit entry (`int 0x80`, `sysenter`).
 #[cfg(any(bpf_target_arch = "x86_64", not(target_arch = "bpf")))]
 #[rustfmt::skip]
 const COMPAT: &[(usize, u32)] = &[
-    (3, io(op::READ)), (4, io(op::WRITE)), (5, NEW_FD), (6, CLOSE), (8, NEW_FD), (11, EXECVE),
-    (41, NEW_FD), (42, PIPE), (331, PIPE), (360, SOCKETPAIR), (54, IOCTL), (55, FCNTL), (63, NEW_FD), (102, SOCKETCALL),
+    (3, io(op::READ)), (4, io(op::WRITE)), (5, OPEN), (6, CLOSE), (8, OPEN), (11, EXECVE),
+    (41, DUP), (42, PIPE), (331, PIPE), (360, SOCKETPAIR), (54, IOCTL), (55, FCNTL), (63, DUP), (102, SOCKETCALL),
     (145, io(op::READV)), (146, io(op::WRITEV)), (180, io(op::PREAD64)),
     (181, io(op::PWRITE64)), (187, io(op::SENDFILE)), (221, FCNTL), (239, io(op::SENDFILE)),
-    (248, AIO), (295, NEW_FD), (313, io(op::SPLICE)), (315, io(op::TEE)),
-    (316, io(op::VMSPLICE)), (330, NEW_FD), (333, io(op::PREADV)), (334, io(op::PWRITEV)),
+    (248, AIO), (295, OPEN), (323, OPEN), (328, OPEN), (313, io(op::SPLICE)), (315, io(op::TEE)),
+    (316, io(op::VMSPLICE)), (330, DUP), (333, io(op::PREADV)), (334, io(op::PWRITEV)),
     (337, io(op::RECVMMSG)), (345, io(op::SENDMMSG)), (354, SECCOMP), (358, EXECVEAT), (362, CONNECT),
     (369, io(op::SENDTO)), (370, io(op::SENDMSG)), (371, io(op::RECVFROM)),
     (372, io(op::RECVMSG)), (377, io(op::COPY_FILE_RANGE)), (378, io(op::PREADV2)),
     (379, io(op::PWRITEV2)), (417, io(op::RECVMMSG)), (426, URING_ENTER), (436, CLOSE_RANGE),
-    (437, NEW_FD),
+    (437, OPEN),
 ];
 
 /// 32-bit ARM callers are not supported yet: without numbers, no call is decoded wrongly.

@@ -7,7 +7,7 @@ use tracer_common::{
     id::ProcessId,
     ledger::{LedgerKey, ThreadIo, UringRequest},
     names,
-    object::{EndKey, ObjectId, ReadEnd, Watch},
+    object::{EndKey, FileKey, KnownFile, ObjectId, ReadEnd, Watch},
     process::ProcessEntry,
     sweep::{self, Run},
 };
@@ -44,7 +44,7 @@ impl Loader {
 
     /// Takes out what belongs to a process or thread for which `has_ended` returns true: followed processes, read
     /// ends, io_uring requests and interrupted calls. Read ends of living processes are taken out if they are closed; the
-    /// program then sends a record of the close.
+    /// program then sends a record of the close. Known files are taken out if they can never be opened again.
     ///
     /// # Errors
     /// [`LoaderError`].
@@ -70,6 +70,9 @@ impl Loader {
             if has_ended(Owner::Thread(tid)) || has_ended(Owner::Process(key.process)) {
                 self.ask(sweep::interrupted(tid))?;
             }
+        }
+        for (key, _) in self.all::<FileKey, KnownFile>(names::MAP_FILES)? {
+            self.ask(sweep::known_file(&key))?;
         }
         let known = self.all::<u32, ThreadIo>(names::MAP_THREAD_IO)?;
         let mut threads: HashMap<_, u32, ThreadIo> = self.map_mut(names::MAP_THREAD_IO)?;

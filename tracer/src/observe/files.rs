@@ -22,7 +22,7 @@ const MOST_FILES: usize = 1024;
 /// One event for each file that could be checked.
 #[must_use]
 pub fn files_now(session: &Session) -> Vec<EventKind> {
-    let writers = writers(session);
+    let (writers, last) = (writers(session), last_with_number(session));
     session
         .objects
         .values()
@@ -32,10 +32,28 @@ pub fn files_now(session: &Session) -> Vec<EventKind> {
         .take(MOST_FILES)
         .filter_map(|object| {
             let writers = writers.get(&object.id).map_or(&[][..], Vec::as_slice);
-            let (now, size) = file_now(object, writers)?;
+            let (now, size) = match file_now(object, writers)? {
+                // `stat(2)` shows the number, which a later file has got.
+                (FileNow::Same, _) if last.get(&number(&object.id)) != Some(&object.id) => {
+                    (FileNow::Replaced, 0)
+                }
+                found => found,
+            };
             Some(EventKind::File { object: object.id, now, size })
         })
         .collect()
+}
+
+/// What `stat(2)` shows of an object's identity.
+const fn number(id: &ObjectId) -> (u64, u32) {
+    (id.ino, id.dev)
+}
+
+/// The object that had each inode number last.
+fn last_with_number(session: &Session) -> BTreeMap<(u64, u32), ObjectId> {
+    let mut objects: Vec<&Object> = session.objects.values().collect();
+    objects.sort_by_key(|object| object.seen_ns);
+    objects.iter().map(|object| (number(&object.id), object.id)).collect()
 }
 
 /// The writers of each object, from one pass over the ledger.
