@@ -28,9 +28,18 @@ impl ScratchCgroup {
 
     /// Moves a process into it.
     pub fn admit(&self, pid: u32) -> Result<()> {
-        fs::write(self.path.join("cgroup.procs"), pid.to_string())
-            .with_context(|| format!("cannot move {pid} to {}", self.path.display()))
+        move_to(&self.path, pid)
     }
+
+    /// Moves a process out of it, to its parent.
+    pub fn dismiss(&self, pid: u32) -> Result<()> {
+        move_to(self.path.parent().context("a cgroup without a parent")?, pid)
+    }
+}
+
+fn move_to(cgroup: &Path, pid: u32) -> Result<()> {
+    fs::write(cgroup.join("cgroup.procs"), pid.to_string())
+        .with_context(|| format!("cannot move {pid} to {}", cgroup.display()))
 }
 
 impl Drop for ScratchCgroup {

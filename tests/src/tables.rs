@@ -23,6 +23,7 @@ const TABLES: [&str; 13] = [
     "PROCESSES",
     "TGID_FILTER",
     "OBJECTS",
+    "FILES",
     "INODE_FILTER",
     "ROW_SLOTS",
     "TAKEN_SLOTS",

@@ -32,7 +32,7 @@ type Part = (&'static str, &'static [&'static str]);
 
 /// Tests that depend on the kernel: all calls that write, all kinds of objects, the life of processes, and special
 /// paths of following and capturing. The other tests are about user space; only a filter selects them.
-const ABOUT_THE_KERNEL: [Part; 16] = [
+const ABOUT_THE_KERNEL: [Part; 17] = [
     ("one_trace", &[]),
     ("trees", &[]),
     ("attach", &[]),
@@ -61,6 +61,7 @@ const ABOUT_THE_KERNEL: [Part; 16] = [
     ("released_counts", &[]),
     ("cut", &[]),
     ("queues", &[]),
+    ("identity", &[]),
 ];
 
 /// The tests of a quick run: each hook, each kind of event, each branch that depends on the kernel. They are few,
@@ -241,7 +242,7 @@ mod tests {
         };
         assert!(QUICK.iter().all(whole));
         let sum = |scope| Plan::of_tests(&programs(), scope).programs().lines().count();
-        assert_eq!((sum(Scope::Quick), sum(Scope::Whole)), (9, 16));
+        assert_eq!((sum(Scope::Quick), sum(Scope::Whole)), (9, 17));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::{
     env,
     ffi::{CString, OsStr, c_long},
+    os::fd::RawFd,
     os::unix::ffi::OsStrExt,
     panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
@@ -44,16 +45,40 @@ pub(crate) fn fork_as(
 ) -> Result<libc::pid_t> {
     let pids = [pid];
     let clone = || {
-        // SAFETY: all-zero is a valid value: no flags, no stack, no pointers.
-        let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
-        arguments.exit_signal = libc::SIGCHLD as u64;
-        (arguments.set_tid, arguments.set_tid_size) = (pids.as_ptr() as u64, 1);
-        let size = std::mem::size_of_val(&arguments);
-        // SAFETY: the arguments and the pid are valid during the call. Without flags the child has a
-        // copy of this memory, as after `fork`, and the callers have one thread.
-        unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size) }
+        clone3(|arguments| {
+            (arguments.set_tid, arguments.set_tid_size) = (pids.as_ptr() as u64, 1);
+        })
     };
     start_child("clone3", clone, ledger, body)
+}
+
+/// `CLONE_INTO_CGROUP` (`include/uapi/linux/sched.h`).
+const CLONE_INTO_CGROUP: u64 = 1 << 33;
+
+/// [`fork`] for a child in this cgroup, given by its folder.
+pub(crate) fn fork_into(
+    cgroup: RawFd,
+    ledger: &Ledger,
+    body: impl FnOnce(&mut Ledger) -> Result<()>,
+) -> Result<libc::pid_t> {
+    let clone = || {
+        clone3(|arguments| {
+            arguments.flags = CLONE_INTO_CGROUP;
+            arguments.cgroup = cgroup as u64;
+        })
+    };
+    start_child("clone3", clone, ledger, body)
+}
+
+/// `clone3(2)` with a copy of this memory, as after `fork`. The callers have one thread.
+fn clone3(adjust: impl FnOnce(&mut libc::clone_args)) -> c_long {
+    // SAFETY: all-zero is a valid value: no flags, no stack, no pointers.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.exit_signal = libc::SIGCHLD as u64;
+    adjust(&mut arguments);
+    let size = std::mem::size_of_val(&arguments);
+    // SAFETY: the arguments, and what they point to, are valid during the call.
+    unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size) }
 }
 
 fn start_child(

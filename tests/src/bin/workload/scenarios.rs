@@ -4,6 +4,7 @@ mod answered;
 mod blocked;
 mod captured;
 mod errors;
+mod identity;
 mod interrupted;
 mod lost;
 mod many;
@@ -99,6 +100,14 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
         "append" => gated(reopened::append),
         "read-stdin" => gated(reopened::read_stdin),
         "random" => gated(random::run),
+        "overlay-rotate" => gated(identity::overlay_rotate),
+        "overlay-handed" => gated(identity::overlay_handed),
+        "overlay-one" => gated(identity::overlay_one),
+        "overlay-lower" => gated(identity::overlay_lower),
+        "folder-rotate" => gated(identity::folder_rotate),
+        "terminals" => gated(identity::terminals),
+        "eventfds" => gated(identity::eventfds),
+        "into-cgroup" => gated(identity::into_cgroup),
         "storm" => own(storm::run),
         "blocked" => own(blocked::at_attach),
         "before-and-after" => own(blocked::before_and_after),

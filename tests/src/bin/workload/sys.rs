@@ -3,7 +3,7 @@
 use std::{
     ffi::c_long,
     fmt,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
     ptr::NonNull,
     sync::atomic::AtomicU32,
 };
@@ -98,6 +98,11 @@ pub(crate) fn move_to_high_fd(fd: OwnedFd) -> Result<OwnedFd> {
     drop(fd);
     // SAFETY: the call above created this fd, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(high) })
+}
+
+/// The number of an fd that is no longer closed when dropped.
+pub(crate) fn into_raw(fd: OwnedFd) -> RawFd {
+    fd.into_raw_fd()
 }
 
 /// A pipe with high fd numbers.
