@@ -100,20 +100,15 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
         "append" => gated(reopened::append),
         "read-stdin" => gated(reopened::read_stdin),
         "random" => gated(random::run),
-        "overlay-rotate" => gated(identity::overlay_rotate),
-        "overlay-handed" => gated(identity::overlay_handed),
-        "overlay-one" => gated(identity::overlay_one),
-        "overlay-lower" => gated(identity::overlay_lower),
-        "folder-rotate" => gated(identity::folder_rotate),
-        "terminals" => gated(identity::terminals),
-        "eventfds" => gated(identity::eventfds),
-        "into-cgroup" => gated(identity::into_cgroup),
         "storm" => own(storm::run),
         "blocked" => own(blocked::at_attach),
         "before-and-after" => own(blocked::before_and_after),
         "linger" => own(blocked::linger),
         "flood" => own(captured::flood),
         "copied-program" => own(captured::copied_program),
-        _ => return lost::find(name).or_else(|| captured::find(name)).map(gated),
+        _ => {
+            let found = lost::find(name).or_else(|| captured::find(name));
+            return found.or_else(|| identity::find(name)).map(gated);
+        }
     })
 }

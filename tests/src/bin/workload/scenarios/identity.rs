@@ -21,6 +21,21 @@ use crate::{
     sys::{self, Unsupported},
 };
 
+/// Finds a scenario of this file by name.
+pub(crate) fn find(name: &str) -> Option<fn(&mut Ledger) -> Result<()>> {
+    Some(match name {
+        "overlay-rotate" => overlay_rotate,
+        "overlay-handed" => overlay_handed,
+        "overlay-one" => overlay_one,
+        "overlay-lower" => overlay_lower,
+        "folder-rotate" => folder_rotate,
+        "terminals" => terminals,
+        "eventfds" => eventfds,
+        "into-cgroup" => into_cgroup,
+        _ => return None,
+    })
+}
+
 /// The second word of the command line.
 fn directory() -> Result<PathBuf> {
     Ok(env::args_os().nth(2).context("no directory")?.into())
@@ -85,18 +100,18 @@ fn rotate(ledger: &mut Ledger, folder: &Path) -> Result<()> {
 }
 
 /// Files with the same inode number, one after the other, on an overlay.
-pub(crate) fn overlay_rotate(ledger: &mut Ledger) -> Result<()> {
+fn overlay_rotate(ledger: &mut Ledger) -> Result<()> {
     let merged = overlay(&directory()?)?;
     rotate(ledger, &merged)
 }
 
 /// The same in any folder.
-pub(crate) fn folder_rotate(ledger: &mut Ledger) -> Result<()> {
+fn folder_rotate(ledger: &mut Ledger) -> Result<()> {
     rotate(ledger, &directory()?)
 }
 
 /// Files that one process creates on an overlay, and another one, which did not see that, writes.
-pub(crate) fn overlay_handed(ledger: &mut Ledger) -> Result<()> {
+fn overlay_handed(ledger: &mut Ledger) -> Result<()> {
     let merged = overlay(&directory()?)?;
     for number in 1..=4 {
         let path = merged.join("log");
@@ -112,7 +127,7 @@ pub(crate) fn overlay_handed(ledger: &mut Ledger) -> Result<()> {
 }
 
 /// One file on an overlay: read from the lower folder, copied to the upper one, freed by the kernel, opened again.
-pub(crate) fn overlay_one(ledger: &mut Ledger) -> Result<()> {
+fn overlay_one(ledger: &mut Ledger) -> Result<()> {
     let directory = directory()?;
     fs::create_dir_all(directory.join("lower"))?;
     fs::write(directory.join("lower/data"), [b'd'; 500])?;
@@ -134,7 +149,7 @@ pub(crate) fn overlay_one(ledger: &mut Ledger) -> Result<()> {
 }
 
 /// Appends to a lower file of an overlay. The third word of the command line names its upper folder.
-pub(crate) fn overlay_lower(ledger: &mut Ledger) -> Result<()> {
+fn overlay_lower(ledger: &mut Ledger) -> Result<()> {
     let directory = directory()?;
     let own = directory.join(env::args_os().nth(3).context("no folder")?);
     let lower = own.join("lower");
@@ -178,7 +193,7 @@ fn open_raw(path: &Path) -> Result<OwnedFd> {
 }
 
 /// Two terminals with the same number, of two devpts instances. A child of each writes to it under two names.
-pub(crate) fn terminals(ledger: &mut Ledger) -> Result<()> {
+fn terminals(ledger: &mut Ledger) -> Result<()> {
     own_mounts()?;
     let instances = ["one", "two"].map(|name| directory().map(|of| of.join(name)));
     let mut masters = Vec::new();
@@ -231,7 +246,7 @@ fn wake_up(eventfd: RawFd) -> Result<()> {
 }
 
 /// A process that reads output wakes itself by an eventfd. A stranger has one of its own at the same time, another one later.
-pub(crate) fn eventfds(ledger: &mut Ledger) -> Result<()> {
+fn eventfds(ledger: &mut Ledger) -> Result<()> {
     let (read, write) = sys::pipe()?;
     let event = eventfd()?;
     let writer = Image::of_self(&["write", Identity::Direct.word()])?;
@@ -255,7 +270,7 @@ pub(crate) fn eventfds(ledger: &mut Ledger) -> Result<()> {
 }
 
 /// Starts a child in the cgroup whose folder is the second word of the command line.
-pub(crate) fn into_cgroup(ledger: &mut Ledger) -> Result<()> {
+fn into_cgroup(ledger: &mut Ledger) -> Result<()> {
     let cgroup = File::open(directory()?)?;
     let child = process::fork_into(cgroup.as_raw_fd(), ledger, |own| {
         own.write(1, 1300)?;
