@@ -50,6 +50,8 @@ pub struct Flow {
     pub unread: Option<u64>,
     /// Whether `before + written + in_flight = read + inside`; `None` if no look proves it.
     pub balanced: Option<bool>,
+    /// Whether no look and no count contradicts `unread`: without a look at the end, it is computed.
+    pub is_consistent: bool,
     /// Why the counts of this object may be wrong.
     pub doubts: Vec<Reason>,
 }
@@ -192,6 +194,7 @@ impl Flow {
         let is_stream = object.is_some_and(Object::is_byte_stream);
         let unread = supply.saturating_sub(self.read.saturating_add(unseen));
         self.unread = Some(unread);
+        self.is_consistent = unseen == 0 && self.read <= supply;
         match self.inside {
             // A read that is shorter than a packet discards its rest, which is in no queue and was read by no process.
             Some(inside) if !is_stream && supply > self.read + inside => {}
@@ -220,6 +223,7 @@ impl Flow {
             self.in_flight = (self.read + inside).saturating_sub(supply);
         }
         let adds_up = supply + self.in_flight == self.read + inside;
+        self.is_consistent = adds_up;
         self.balanced = self.verdict(session, id, adds_up);
         self.unread = Some(inside);
     }

@@ -62,7 +62,7 @@ fn tails(session: &Session, flows: &Flows) -> Vec<Want> {
         let (in_flight, written) = (flow.in_flight, flow.written);
         // Bytes from before the trace cannot have been captured.
         let is_stream = session.objects.get(&object).is_none_or(Object::is_byte_stream);
-        let is_sure = flow.balanced == Some(true) && is_stream;
+        let is_sure = flow.is_consistent && is_stream;
         (written > 0).then_some(Want::Tail { object, unread, in_flight, written, is_sure })
     };
     objects.into_iter().filter_map(|object| tail(object.id)).collect()
