@@ -364,9 +364,9 @@ fn watch_flags(seen: &event::Object) -> u32 {
     }
     let is_master = seen.tty.valid == 1 && seen.tty.major >> 3 == PTY_MASTER_MAJOR >> 3;
     if kind == mode::S_IFIFO || kind == mode::S_IFSOCK || is_master {
-        return watch::ALL_PROCESSES | watch::PASSES_ON;
+        return watch::ALL_PROCESSES | watch::ORDERED | watch::PASSES_ON;
     }
-    watch::ALL_PROCESSES
+    if seen.tty.valid == 1 { watch::ALL_PROCESSES | watch::ORDERED } else { watch::ALL_PROCESSES }
 }
 
 /// Watches the objects that fd 0, 1 and 2 of a process point to.

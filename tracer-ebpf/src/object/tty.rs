@@ -137,9 +137,13 @@ pub(super) fn unread(private: Kptr, is_incoming: bool) -> Option<u64> {
         Some(head.wrapping_sub(discipline.member(&N_TTY_TAIL)?))
     };
     let before = buffered()?;
-    let flipped = flip_bytes(tty.follow(&TTY_PORT)?.follow(&PORT_BUFFERS)?.0);
-    // A kernel thread moves bytes from the flip buffers to the line discipline: they count once.
-    (flipped != UNREADABLE && buffered()? == before).then_some(flipped + before)
+    let port = tty.follow(&TTY_PORT)?;
+    let first = port.follow(&PORT_BUFFERS)?.0;
+    let flipped = flip_bytes(first);
+    // A kernel thread moves bytes from the flip buffers to the line discipline: they count once. It frees a buffer after
+    // it has made the next one the first.
+    let is_still = buffered()? == before && port.follow(&PORT_BUFFERS)?.0 == first;
+    (flipped != UNREADABLE && is_still).then_some(flipped + before)
 }
 
 /// Bytes in a list of flip buffers (`struct tty_buffer`, drivers/tty/tty_buffer.c). Exported, so that the verifier
