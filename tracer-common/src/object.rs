@@ -188,7 +188,8 @@ pub struct FileKey {
 pub struct KnownFile {
     /// Address of its `struct inode`; verified before use.
     pub inode: u64,
-    /// Address of its `struct super_block`: the next file system may get the device number of one that was unmounted.
+    /// Addresses of its `struct super_block`, root and private data, mixed. The next file system may get the device
+    /// number of one that was unmounted, but hardly all of these addresses.
     pub file_system: u64,
     /// Address of the `struct file` whose open call created the file; 0 if unknown, 1 if it is closed.
     pub creator: u64,

@@ -84,6 +84,8 @@ macro_rules! kernel_offsets {
             INODE_PIPE "inode" "i_pipe" true;
             SB_DEV "super_block" "s_dev" true;
             SB_MAGIC "super_block" "s_magic" true;
+            SB_ROOT "super_block" "s_root" true;
+            SB_INFO "super_block" "s_fs_info" true;
             KSIG_HANDLER "k_sigaction" "sa.sa_handler" true;
             KSIG_FLAGS "k_sigaction" "sa.sa_flags" true;
             DENTRY_PARENT "dentry" "d_parent" true;

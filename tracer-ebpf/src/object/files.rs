@@ -19,7 +19,7 @@ use crate::{
     atomic::add,
     constants::{
         FILE_FLAGS, FILE_INODE, FILE_MODE, INODE_COUNT, INODE_GENERATION, INODE_INO, INODE_MODE,
-        INODE_NLINK, INODE_SB, SB_DEV, SB_MAGIC,
+        INODE_NLINK, INODE_SB, SB_DEV, SB_INFO, SB_MAGIC, SB_ROOT,
     },
     kread::Kptr,
     loss as losses,
@@ -67,6 +67,7 @@ struct Opened {
     file: u64,
     inode: Kptr,
     sb: Kptr,
+    file_system: u64,
     key: FileKey,
     created: bool,
     anonymous: bool,
@@ -93,7 +94,9 @@ fn opened(file: Kptr) -> Option<Opened> {
     };
     let created = file.member::<u32, _>(&FILE_MODE)? & FMODE_CREATED != 0
         || file.member::<u32, _>(&FILE_FLAGS)? & O_TMPFILE != 0;
-    Some(Opened { file: file.0, inode, sb, key, created, anonymous })
+    let (root, info): (u64, u64) = (sb.member(&SB_ROOT)?, sb.member(&SB_INFO)?);
+    let file_system = sb.0 ^ root.rotate_left(21) ^ info.rotate_left(42);
+    Some(Opened { file: file.0, inode, sb, file_system, key, created, anonymous })
 }
 
 impl Opened {
@@ -123,7 +126,7 @@ impl Opened {
     #[inline(always)]
     fn is_other(&self, latest: &KnownFile) -> bool {
         let inode = Kptr(latest.inode);
-        if latest.file_system != self.sb.0 {
+        if latest.file_system != self.file_system {
             return true;
         }
         if inode.0 == self.inode.0 {
@@ -172,7 +175,7 @@ fn number_of(opened: &Opened) -> Option<u32> {
 pub(crate) extern "C" fn number_file(file: u64) -> u64 {
     let Some(opened) = opened(Kptr(file)) else { return u64::from(UNKNOWN) };
     let creator = if opened.created { opened.file } else { 0 };
-    let (inode, file_system) = (opened.inode.0, opened.sb.0);
+    let (inode, file_system) = (opened.inode.0, opened.file_system);
     let mut known = KnownFile { inode, file_system, creator, number: 0, zero: 0 };
     match number_of(&opened) {
         Some(number) => {
