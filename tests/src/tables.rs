@@ -19,7 +19,7 @@ const HASH: u32 = 1;
 const ARRAY: u32 = 2;
 
 /// The tables of entries that come and go: hash tables, and the filters that count their entries.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 15] = [
     "PROCESSES",
     "TGID_FILTER",
     "OBJECTS",
@@ -31,6 +31,7 @@ const TABLES: [&str; 14] = [
     "LEDGER",
     "READ_ENDS",
     "URING",
+    "URING_GROUPS",
     "URING_MEMORY",
     "INTERRUPTED",
     "THREAD_IO",

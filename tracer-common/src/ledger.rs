@@ -237,23 +237,60 @@ pub struct FdRow {
     pub inode: InodeFingerprint,
     /// The clock tick (`jiffies`) in which the time was last read. Rows of files and devices read the clock
     /// once per tick, at the first transfer in it. 0: the clock is read for every transfer, because the order
-    /// of writes and reads matters ([`ORDERED`](crate::object::watch::ORDERED) objects). [`NO_TICK`]: no transfer yet.
+    /// of writes and reads matters (pipes, sockets). [`NO_TICK`]: no transfer yet.
     pub tick: u64,
 }
 
 /// [`FdRow::tick`] before the first transfer.
 pub const NO_TICK: u64 = u64::MAX;
 
-/// The submitter of an io_uring request.
+/// An io_uring request in progress.
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UringRequest {
-    /// The process that owns the ring.
+    /// The process that submitted it.
     pub process: ProcessId,
     /// The fd number in the request; -1 for a registered file.
     pub fd: i32,
     /// `ROLE_*` of the process.
     pub role: u32,
+    /// What its completions have in common.
+    pub group: UringKey,
+    /// The most bytes that one completion delivers, if its result can be larger (`MSG_TRUNC`); otherwise `u64::MAX`.
+    pub limit: u64,
+    /// Bytes of each result that do not come from the socket (`struct io_uring_recvmsg_out`).
+    pub header: u32,
+    /// [`WRITE`] or [`READ`].
+    pub direction: u32,
+}
+
+/// What a completion without a request says about it. Requests that are in progress at the same time can have the same
+/// key.
+#[repr(C)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UringKey {
+    /// Address of the `struct io_ring_ctx`.
+    pub ring: u64,
+    /// `user_data` of the request.
+    pub user_data: u64,
+    /// 1 if a request can complete several times.
+    pub repeats: u64,
+}
+
+/// The io_uring requests in progress that have the same [`UringKey`].
+#[repr(C)]
+#[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UringGroup {
+    /// A request of the group, by address; 0 if none is known.
+    pub request: u64,
+    /// A request with another fd, process or direction than the first; 0 if none is known.
+    pub other: u64,
+    /// Number of requests.
+    pub live: u64,
+    /// 1 if not all requests have had the same process, fd and direction.
+    pub mixed: u64,
+    /// The first request.
+    pub first: UringRequest,
 }
 
 /// A window is `1 << WINDOW_SHIFT` nanoseconds: 67.1 ms. Each row keeps the byte counts of its two latest

@@ -55,6 +55,10 @@ pub enum Reason {
     /// A seccomp supervisor or a tracer may have answered the call instead of the kernel, and the kernel keeps no
     /// count that would tell.
     MaybeAnswered,
+    /// An io_uring completion that names no request fits several requests in progress.
+    UringAmbiguous,
+    /// A process discarded what was in a terminal (`tcflush(3)`): how much is unknown.
+    TtyFlushed,
 }
 
 impl Reason {
@@ -77,13 +81,15 @@ impl Reason {
         Self::SkippedRuns,
         Self::ReadEndsFull,
         Self::MaybeAnswered,
+        Self::UringAmbiguous,
+        Self::TtyFlushed,
     ];
 
     /// Whether it concerns only the object of a row, which has it in [`LedgerRow::doubts`](crate::ledger::LedgerRow).
     /// All other reasons concern the whole trace.
     #[must_use]
     pub const fn is_of_object(self) -> bool {
-        matches!(self, Self::MaybeAnswered)
+        matches!(self, Self::MaybeAnswered | Self::UringAmbiguous | Self::TtyFlushed)
     }
 
     /// Its bit in [`LedgerRow::doubts`](crate::ledger::LedgerRow).
@@ -113,12 +119,14 @@ impl Reason {
             Self::SkippedRuns => "skipped_runs",
             Self::ReadEndsFull => "read_ends_full",
             Self::MaybeAnswered => "maybe_answered",
+            Self::UringAmbiguous => "uring_ambiguous",
+            Self::TtyFlushed => "tty_flushed",
         }
     }
 }
 
 /// Number of reasons.
-pub const COUNT: u32 = 17;
+pub const COUNT: u32 = 19;
 
 #[cfg(test)]
 mod tests {

@@ -28,6 +28,9 @@ pub const MAP_FILES: &str = "FILES";
 pub const MAP_LOSSES: &str = "LOSSES";
 /// Map: io_uring request address to [`crate::ledger::UringRequest`].
 pub const MAP_URING: &str = "URING";
+/// Map: [`crate::ledger::UringKey`] to [`crate::ledger::UringGroup`], the requests of [`MAP_URING`] by what a completion
+/// without a request tells.
+pub const MAP_URING_GROUPS: &str = "URING_GROUPS";
 /// Map: tid to the [`crate::ledger::LedgerKey`] of an interrupted call that the kernel may restart.
 pub const MAP_INTERRUPTED: &str = "INTERRUPTED";
 /// Map: tid to [`crate::ledger::ThreadIo`].
@@ -57,6 +60,10 @@ pub const EXIT_EVENT: &str = "process_exit_event";
 pub const URING_SUBMIT_EVENT: &str = "uring_submit_event";
 /// Program: an io_uring request completed.
 pub const URING_COMPLETE_EVENT: &str = "uring_complete_event";
+/// Program: the completion of an io_uring request found no room in the ring.
+pub const URING_OVERFLOW_EVENT: &str = "uring_overflow_event";
+/// Program: as [`URING_OVERFLOW_EVENT`].
+pub const URING_OVERFLOW: &str = "uring_overflow";
 /// Program: a process or thread was created.
 pub const FORK: &str = "process_fork";
 /// Program: a process replaced its image.

@@ -161,6 +161,10 @@ pub struct ReadEnd {
     pub object: ObjectId,
     /// Address of its `struct inode`; verified against `object` before use.
     pub inode: u64,
+    /// Address of the `struct file`; verified against `inode` before use.
+    pub file: u64,
+    /// 1 if the fd has been closed while the file was in use: a read in another thread may still return.
+    pub is_closed: u64,
     /// Start time of the process, which detects a reused pid.
     pub start_ns: u64,
 }
@@ -221,9 +225,6 @@ pub mod watch {
     pub const PASSES_ON: u32 = 2;
     /// The target writes output to the object; set only if capture is on.
     pub const OUTPUT: u32 = 4;
-    /// The clock is read at each transfer, because transfers are ordered against looks into the object: pipes, sockets
-    /// and terminals.
-    pub const ORDERED: u32 = 8;
     /// Shift of the hop: the number of readers between the target and the writers of the object.
     pub const HOP_SHIFT: u32 = 8;
 

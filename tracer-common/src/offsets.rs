@@ -70,6 +70,8 @@ macro_rules! kernel_offsets {
             FILE_FLAGS "file" "f_flags" true;
             FILE_MODE "file" "f_mode" true;
             FILE_PRIVATE "file" "private_data" true;
+            FILE_COUNT "file" "f_count" false;
+            FILE_REF "file" "f_ref" false;
             FILE_DENTRY "file" "f_path.dentry" true;
             FILE_MNT "file" "f_path.mnt" true;
             INODE_INO "inode" "i_ino" true;
@@ -162,6 +164,17 @@ macro_rules! kernel_offsets {
             URING_RW_LENGTH "io_rw" "len" false;
             URING_MSG_ADDRESS "io_sr_msg" "umsg" false;
             URING_MSG_LENGTH "io_sr_msg" "len" false;
+            URING_MSG_FLAGS "io_sr_msg" "msg_flags" false;
+            URING_RECEIVE_FLAGS "io_sr_msg" "flags" false;
+            URING_RING "io_kiocb" "ctx" false;
+            URING_USER_DATA "io_kiocb" "cqe.user_data" false;
+            URING_CONTEXT "io_kiocb" "tctx" false;
+            URING_CONTEXT_TASK "io_uring_task" "task" false;
+            URING_TASK "io_kiocb" "task" false;
+            URING_SPLICE_FD "io_splice" "splice_fd_in" false;
+            URING_SPLICE_FLAGS "io_splice" "flags" false;
+            URING_SPLICE_NODE "io_splice" "rsrc_node" false;
+            URING_NODE_FILE "io_rsrc_node" "file_ptr" false;
         }
     };
 }

@@ -2,10 +2,11 @@
 
 /// Names in code order; `NAMES[code]` is the syscall or io_uring operation.
 #[rustfmt::skip]
-pub const NAMES: [&str; 24] = [
+pub const NAMES: [&str; 27] = [
     "write", "pwrite64", "writev", "pwritev", "pwritev2", "sendto", "sendmsg", "sendmmsg",
     "sendfile", "splice", "tee", "vmsplice", "copy_file_range", "io_uring", "read", "pread64",
     "readv", "preadv", "preadv2", "recvfrom", "recvmsg", "recvmmsg", "io_uring_worker", "other",
+    "mq_timedsend", "mq_timedreceive", "ficlone",
 ];
 
 /// `write(2)`.
@@ -52,3 +53,9 @@ pub const RECVFROM: u32 = 19;
 pub const RECVMSG: u32 = 20;
 /// `recvmmsg(2)`.
 pub const RECVMMSG: u32 = 21;
+/// `mq_timedsend(2)`, which is also `mq_send(3)`.
+pub const MQ_SEND: u32 = 24;
+/// `mq_timedreceive(2)`, which is also `mq_receive(3)`.
+pub const MQ_RECEIVE: u32 = 25;
+/// `ioctl(2)` with `FICLONE` or `FICLONERANGE`.
+pub const FICLONE: u32 = 26;

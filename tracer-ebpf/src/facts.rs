@@ -3,6 +3,7 @@
 
 use tracer_common::{
     event::{self, fact, kind},
+    ledger::{READ, WRITE},
     limits,
     loss::Reason,
     object::FdState,
@@ -17,7 +18,7 @@ use crate::{
     ledger, loss as losses,
     maps::slot,
     membership, object, read_ends,
-    syscalls::{Call, table},
+    syscalls::{Call, SyscallContext, io, io_side, table},
     task,
     task::FilesTable,
     usermem,
@@ -26,6 +27,11 @@ use crate::{
 /// `TCGETS` and `TCGETS2` (`include/uapi/asm-generic/ioctls.h`): used by `isatty(3)`.
 const TCGETS: u64 = 0x5401;
 const TCGETS2: u64 = 0x802c_542a;
+/// `TCFLSH`, and the commands that set the attributes and flush the input (`include/uapi/asm-generic/ioctls.h`).
+const TCFLSH: u64 = 0x540b;
+const TCSETSF: u64 = 0x5404;
+const TCSETAF: u64 = 0x5408;
+const TCSETSF2: u64 = 0x402c_542d;
 /// `fcntl(2)` commands (`include/uapi/asm-generic/fcntl.h`, `linux/fcntl.h`).
 const F_DUPFD: u64 = 0;
 const F_SETFL: u64 = 4;
@@ -41,6 +47,9 @@ const SOCKADDR: u64 = 128;
 /// Processes the current call, which moved no bytes.
 #[inline(always)]
 pub(crate) fn observe(class: u32) {
+    if class == table::IOCTL {
+        observe_ioctl();
+    }
     let tgid = task::current_tgid();
     match membership::entry(tgid) {
         Some(entry) => {
@@ -58,6 +67,41 @@ pub(crate) fn observe(class: u32) {
             }
         }
         None => observe_unfollowed(class),
+    }
+}
+
+/// Books bytes that an `ioctl` moved, and doubts those that it discarded.
+#[inline(always)]
+fn observe_ioctl() {
+    match SyscallContext::current().map_or(0, |call| call.args[1]) {
+        io_side::FICLONE | io_side::FICLONERANGE => io::clone(),
+        TCFLSH | TCSETSF | TCSETAF | TCSETSF2 => {
+            let flushed = flushed_by_call();
+            if flushed & 1 << READ != 0 {
+                io::doubt_terminal(READ);
+            }
+            if flushed & 1 << WRITE != 0 {
+                io::doubt_terminal(WRITE);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The directions of a terminal that the current call flushed, as bits (ioctl_tty(2)): what it has received and is not
+/// read yet, and what was written to it and has not left it. Exported, like the functions below.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn flushed_by_call() -> u64 {
+    let Some(call) = Call::current() else { return 0 };
+    if call.result != 0 {
+        return 0;
+    }
+    match (call.args.get::<1>(), call.args.get::<2>()) {
+        (TCFLSH, 0) | (TCSETSF | TCSETAF | TCSETSF2, _) => 1 << READ,
+        (TCFLSH, 1) => 1 << WRITE,
+        (TCFLSH, 2) => 1 << READ | 1 << WRITE,
+        _ => 0,
     }
 }
 

@@ -33,6 +33,9 @@ const MAX_RW_COUNT: u64 = 0x7fff_f000;
 /// [`Transfer::requested`] if the requested length is unknown.
 pub(crate) const UNKNOWN: u64 = u64::MAX;
 
+/// [`Transfer::op`] of a row that is opened without a transfer.
+pub(crate) const NO_TRANSFER: u32 = u32::MAX;
+
 /// The result of one call on one fd.
 #[derive(Clone, Copy)]
 pub(crate) struct Transfer {
@@ -88,7 +91,12 @@ pub(crate) fn open(opening: &Opening, transfer: &Transfer) {
         losses::count(Reason::LedgerFull, transfer.result.max(0) as u64);
         return;
     };
-    apply(found, transfer, Adds::Atomic);
+    if transfer.op != NO_TRANSFER {
+        apply(found, transfer, Adds::Atomic);
+    }
+    if opening.doubt != 0 {
+        set_doubts(found.row, opening.doubt);
+    }
     if opened {
         announce(*slot, key, *role, transfer);
     }
@@ -246,7 +254,7 @@ fn succeed(row: *mut LedgerRow, transfer: &Transfer, adds: Adds) {
 /// not a short write.
 #[inline(always)]
 fn is_copy(transfer: &Transfer) -> bool {
-    matches!(transfer.op, op::SENDFILE | op::SPLICE | op::TEE | op::COPY_FILE_RANGE)
+    matches!(transfer.op, op::SENDFILE | op::SPLICE | op::TEE | op::COPY_FILE_RANGE | op::FICLONE)
 }
 
 #[inline(always)]
@@ -288,10 +296,27 @@ fn is_unsupported_copy(errno: i64) -> bool {
 #[inline(always)]
 pub(crate) fn doubt(row: *mut LedgerRow, reason: Reason, bytes: u64) {
     losses::count(reason, bytes);
+    set_doubts(row, reason.bit());
+}
+
+/// Doubts the row of a key. Returns `false` if there is none.
+#[inline(always)]
+pub(crate) fn doubt_known(key: &LedgerKey, bits: u32) -> bool {
+    match find(key) {
+        Some(found) => {
+            set_doubts(found.row, bits);
+            true
+        }
+        None => false,
+    }
+}
+
+#[inline(always)]
+fn set_doubts(row: *mut LedgerRow, bits: u32) {
     // SAFETY: as in `apply`; all writers only set bits, and a lost bit is set again by the next doubtful transfer.
     unsafe {
-        if (*row).doubts & reason.bit() == 0 {
-            (*row).doubts |= reason.bit();
+        if (*row).doubts & bits == 0 {
+            (*row).doubts |= bits;
         }
     }
 }

@@ -6,7 +6,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use tracer_common::{
-    ledger::{FdKey, FdRow, LedgerKey, LedgerRow, ThreadIo, UringRequest},
+    ledger::{FdKey, FdRow, LedgerKey, LedgerRow, ThreadIo, UringGroup, UringKey, UringRequest},
     limits, loss,
     loss::LossCell,
     object::{EndKey, FileKey, KnownFile, ObjectId, ReadEnd, Watch},
@@ -90,6 +90,12 @@ pub(crate) static CGROUPS: HashMap<u64, u32> = HashMap::with_max_entries(64, 0);
 /// address, or a sweep after the owner's end removes an entry.
 #[map]
 pub(crate) static URING: HashMap<u64, UringRequest> =
+    HashMap::with_max_entries(limits::URING_REQUESTS, BPF_F_NO_PREALLOC);
+
+/// The requests of [`URING`] by what a completion without a request tells. The last request of a group to leave
+/// [`URING`] removes its group.
+#[map]
+pub(crate) static URING_GROUPS: HashMap<UringKey, UringGroup> =
     HashMap::with_max_entries(limits::URING_REQUESTS, BPF_F_NO_PREALLOC);
 
 /// Calls that a signal interrupted, by tid. Whether the kernel restarts a call is known when the signal is

@@ -7,15 +7,15 @@ use tracer_common::{
     event,
     ledger::InodeFingerprint,
     object::{ANON_INODE_FS_MAGIC, FdState, ObjectId, mode},
-    offsets::settings::INODE_WINDOW_BYTES,
+    offsets::{MISSING, settings::INODE_WINDOW_BYTES},
 };
 
 use self::files::{BTRFS_MAGIC, file_number};
 use crate::{
     constants::{
-        FILE_DENTRY, FILE_FLAGS, FILE_INODE, FILE_MNT, FILE_PRIVATE, INODE_GENERATION, INODE_INO,
-        INODE_MODE, INODE_NLINK, INODE_PIPE, INODE_RDEV, INODE_SB, INODE_SIZE, INODE_WINDOW,
-        INODE_WRITERS, SB_DEV, SB_MAGIC, TYPE_FILE,
+        FILE_COUNT, FILE_DENTRY, FILE_FLAGS, FILE_INODE, FILE_MNT, FILE_PRIVATE, FILE_REF,
+        INODE_GENERATION, INODE_INO, INODE_MODE, INODE_NLINK, INODE_PIPE, INODE_RDEV, INODE_SB,
+        INODE_SIZE, INODE_WINDOW, INODE_WRITERS, SB_DEV, SB_MAGIC, TYPE_FILE,
     },
     emit,
     fdlookup::file_of,
@@ -206,6 +206,21 @@ pub(crate) fn fingerprint_unchecked(file: Kptr) -> Option<InodeFingerprint> {
         number: inode.typed(&INODE_INO),
         generation: u64::from(inode.typed::<u32, _>(&INODE_GENERATION)),
     })
+}
+
+/// Whether the file at this address, which was open with this inode, is still open somewhere: through another fd, or in
+/// a call that is going on. The memory may have been freed or reused.
+#[inline(always)]
+pub(crate) fn is_in_use(file: Kptr, inode: u64) -> bool {
+    if file.follow(&FILE_INODE).is_none_or(|found| found.0 != inode) {
+        return false;
+    }
+    // Linux 6.13: the number of references - 1, and negative without any (include/linux/file_ref.h).
+    if FILE_REF.load() != MISSING {
+        return file.member::<i64, _>(&FILE_REF).is_some_and(|references| references >= 0);
+    }
+    FILE_COUNT.load() != MISSING
+        && file.member::<i64, _>(&FILE_COUNT).is_some_and(|references| references > 0)
 }
 
 /// The inode number of an open file.

@@ -14,7 +14,7 @@ use crate::{
     constants::FOLLOW_READERS,
     emit,
     kread::Kptr,
-    ledger::{self, Transfer},
+    ledger::{self, NO_TRANSFER, Transfer, UNKNOWN},
     maps::slot,
     membership::{self, Sighting},
     read_ends, task,
@@ -36,6 +36,8 @@ pub(crate) struct Opening {
     pub(crate) slot: u32,
     /// The hop with which its object becomes watched; [`NO_WATCH`] if the transfer does not change that.
     pub(crate) hop: u32,
+    /// Why its counts may be wrong: a bit of [`tracer_common::loss::Reason`], or 0.
+    pub(crate) doubt: u32,
 }
 
 /// A row and its first transfer, in scratch memory.
@@ -58,6 +60,15 @@ pub(crate) fn set_pending(opening: &Opening, transfer: &Transfer) {
     let Some(record) = emit::start::<Pending>(pending_slot(opening.slot), 0) else { return };
     record.payload.opening = *opening;
     record.payload.transfer = *transfer;
+}
+
+/// As [`set_pending`], for a row that is only doubted: no transfer is booked.
+#[inline(always)]
+pub(crate) fn set_pending_doubt(opening: &Opening) {
+    set_pending(
+        opening,
+        &Transfer { op: NO_TRANSFER, is_unsure: 0, result: 0, requested: UNKNOWN },
+    );
 }
 
 /// Opens the pending row of a program.
@@ -145,7 +156,10 @@ fn register_reader(opening: &Opening) -> u32 {
     if value & watch::PASSES_ON == 0 {
         return 0;
     }
-    read_ends::register(process, *fd, id, opening.file);
+    // Without a file the fd is closed already.
+    if opening.file.0 != 0 {
+        read_ends::register(process, *fd, id, opening.file);
+    }
     let hop = watch::hop(value) + 1;
     if hop <= FOLLOW_READERS.load32() && membership::follow_output(process.tgid, hop) {
         hop

@@ -32,7 +32,8 @@ use crate::{
 #[inline(never)]
 pub(crate) fn register(process: &ProcessId, fd: i32, object: &ObjectId, file: Kptr) {
     let inode = file.follow(&FILE_INODE).unwrap_or(Kptr(0)).0;
-    let end = ReadEnd { object: *object, inode, start_ns: process.start_ns };
+    let end =
+        ReadEnd { object: *object, inode, file: file.0, is_closed: 0, start_ns: process.start_ns };
     if READ_ENDS.insert(EndKey { tgid: process.tgid, fd }, end, 0).is_err() {
         losses::count(Reason::ReadEndsFull, 0);
         return;
@@ -53,13 +54,18 @@ fn bit_of(fd: i32) -> u32 {
 /// Removes a read end, and its bit if no other fd shares it.
 #[inline(always)]
 fn remove(key: EndKey) {
+    remove_bit(key);
+    let _ = READ_ENDS.remove(key);
+}
+
+#[inline(always)]
+fn remove_bit(key: EndKey) {
     if let Some(entry) = membership::entry(key.tgid)
         && bit_of(key.fd) != HIGH_ENDS
     {
         // SAFETY: as in `register`.
         unsafe { (*entry).read_ends &= !(1 << bit_of(key.fd)) };
     }
-    let _ = READ_ENDS.remove(key);
 }
 
 /// Removes what [`register`] inserted.
@@ -70,6 +76,44 @@ pub(crate) fn forget(process: &ProcessId, fd: i32) {
     if unsafe { READ_ENDS.get(key) }.is_some_and(|end| end.start_ns == process.start_ns) {
         remove(key);
     }
+}
+
+/// Finds the object of a read end that the process has closed, for a read that returns later. Returns `false` after
+/// the next use of the fd number.
+#[inline(always)]
+pub(crate) fn closed_object(process: &ProcessId, fd: i32, object: &mut ObjectId) -> bool {
+    // SAFETY: as in `forget`.
+    let Some(end) = (unsafe { READ_ENDS.get(EndKey { tgid: process.tgid, fd }) }) else {
+        return false;
+    };
+    if end.is_closed == 0 || end.start_ns != process.start_ns {
+        return false;
+    }
+    *object = end.object;
+    true
+}
+
+/// Removes the read end of a closed fd. If another thread may be in a read from it, the entry stays as a closed one.
+/// Exported, so that its stack frame is free again before the close is reported.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn end_entry(tgid_and_fd: u64, is_first: u64) -> u64 {
+    let key = EndKey::from_packed(tgid_and_fd);
+    remove_bit(key);
+    let has_others = || key.tgid != task::current_tgid() || !task::is_single_threaded();
+    if is_first == 1
+        && let Some(end) = READ_ENDS.get_ptr_mut(key)
+    {
+        // SAFETY: points to a live map value.
+        let (file, inode) = unsafe { (Kptr((*end).file), (*end).inode) };
+        if has_others() && object::is_in_use(file, inode) {
+            // SAFETY: as above.
+            unsafe { (*end).is_closed = 1 };
+            return 0;
+        }
+    }
+    let _ = READ_ENDS.remove(key);
+    0
 }
 
 /// Registers a read end of a pipe or socket pair that a target created, and reports it.
@@ -154,6 +198,9 @@ pub(crate) extern "C" fn check_end(tgid_and_fd: u64, start_ns: u64, role: u64, f
         return 1;
     }
     let file = file_of(FilesTable::Probed(Kptr(files)), key.fd);
+    if end.is_closed == 1 && file.is_none() && object::is_in_use(Kptr(end.file), registered) {
+        return 0;
+    }
     let inode = file.and_then(|file| file.follow(&FILE_INODE)).unwrap_or(Kptr(0)).0;
     if inode == registered {
         return 0;
@@ -172,8 +219,10 @@ extern "C" fn close_one(tgid_and_fd: u64, start_ns: u64, role: u64) -> u64 {
     let Some(end) = (unsafe { READ_ENDS.get(key) }) else { return 0 };
     let (inode, owner_start) = (end.inode, end.start_ns);
     let state = FdState { object: end.object, mode: 0, flags: 0 };
-    remove(key);
-    if owner_start == start_ns
+    // If it is closed already, the fd number was used again since, and nothing is known about that use.
+    let is_first = owner_start == start_ns && end.is_closed == 0;
+    end_entry(tgid_and_fd, u64::from(is_first));
+    if is_first
         && let Some(record) =
             begin(slot::READ_END, kind::CLOSED, &process, role as u32, key.fd, state)
     {

@@ -138,6 +138,25 @@ pub(crate) fn current_files() -> Kptr {
     current().follow(&TASK_FILES).unwrap_or(Kptr(0))
 }
 
+/// Whether the current task makes a 32-bit syscall.
+#[inline(always)]
+pub(crate) fn is_current_compat() -> bool {
+    CurrentTask::get().is_compat()
+}
+
+/// Whether the current task's process has no other thread.
+#[inline(always)]
+pub(crate) fn is_single_threaded() -> bool {
+    current().follow(&TASK_SIGNAL).and_then(|signal| signal.member::<u32, _>(&SIGNAL_THREADS))
+        == Some(1)
+}
+
+/// The tgid of a task.
+#[inline(always)]
+pub(crate) fn tgid_of(task: Kptr) -> Option<u32> {
+    task.member(&TASK_TGID)
+}
+
 /// Identity of the process that `task` belongs to.
 #[inline(always)]
 pub(crate) fn process_of(task: Kptr) -> Option<ProcessId> {

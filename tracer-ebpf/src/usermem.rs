@@ -105,6 +105,39 @@ pub(crate) fn mmsg_bytes(list: u64, sent: u64, compat: bool) -> Option<u64> {
     sum(list + length_at, sent, stride, 4)
 }
 
+/// As [`mmsg_bytes`], but of each message at most the length of its buffers.
+#[inline(always)]
+pub(crate) fn mmsg_delivered(list: u64, received: u64, compat: bool) -> Option<u64> {
+    match sum_delivered(list, received, u64::from(compat)) {
+        UNREADABLE => None,
+        total => Some(total),
+    }
+}
+
+/// Maximum number of messages of which the delivered bytes can be added up.
+const MESSAGES: u32 = 64;
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sum_delivered(list: u64, count: u64, compat: u64) -> u64 {
+    let compat = compat == 1;
+    let (stride, length_at) = if compat { (32, 28) } else { (64, 56) };
+    let mut total = 0u64;
+    for index in 0..MESSAGES {
+        if u64::from(index) >= count {
+            return total;
+        }
+        let message = list + u64::from(index) * stride;
+        let (Some(length), Some(room)) =
+            (read::<u32>(message + length_at), msghdr_bytes(message, compat))
+        else {
+            return UNREADABLE;
+        };
+        total = total.wrapping_add(u64::from(length).min(room));
+    }
+    UNREADABLE
+}
+
 /// Copies a NUL-terminated string of the current process; returns its length without the NUL.
 #[inline(always)]
 pub(crate) fn string(address: u64, buffer: &mut [u8; limits::FACT]) -> u32 {

@@ -220,7 +220,9 @@ fn compare(class: u32, result: i64) -> Fate {
     // SAFETY: an aligned store; every CPU stores the same value.
     unsafe { core::ptr::write_volatile(&raw mut SUSPECTS_SEEN, 1) };
     let before = replace(&now);
-    if result <= 0 || !is_io(class) {
+    // A message was sent if the result is 0.
+    let moves_bytes = is_io(class) && (result > 0 || result == 0 && class == table::MQ_SEND);
+    if !moves_bytes {
         return Fate::Ran;
     }
     let of = |counted: fn(&ThreadIo) -> u64| match &before {

@@ -177,6 +177,16 @@ pub(crate) const HOOKS: &[Hook] = &[
         ),
     },
     Hook {
+        purpose: "io_uring results without room",
+        need: Need::Uring,
+        tp_btf: Attachment::tracepoint(names::URING_OVERFLOW, &["io_uring_cqe_overflow"]),
+        non_preemptible: Attachment::event(
+            names::URING_OVERFLOW_EVENT,
+            "io_uring",
+            "io_uring_cqe_overflow",
+        ),
+    },
+    Hook {
         purpose: "interrupted calls",
         need: Need::Always,
         tp_btf: SIGNAL,

@@ -1,6 +1,6 @@
 //! Read ends: which processes can read an object, and which ones closed their read end or ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracer_common::{
     id::ProcessId,
@@ -36,11 +36,15 @@ pub(super) struct Ends {
     closes: BTreeMap<ObjectId, Vec<Close>>,
     /// When each of them was closed last.
     closed_at: BTreeMap<(ObjectId, ProcessId, i32), u64>,
+    /// Fds of living processes that were read ends and have been closed: the kernel side may still know what they
+    /// led to.
+    closed_fds: BTreeSet<(ProcessId, i32)>,
 }
 
 impl Ends {
     fn open(&mut self, process: ProcessId, fd: i32, object: ObjectId) {
         self.forget(process, fd);
+        self.closed_fds.remove(&(process, fd));
         self.open.insert((process, fd), object);
         *self.open_of.entry(object).or_default() += 1;
     }
@@ -57,6 +61,9 @@ impl Ends {
 
     fn close(&mut self, object: ObjectId, close: Close) {
         self.forget(close.process, close.fd);
+        if !close.by_exit {
+            self.closed_fds.insert((close.process, close.fd));
+        }
         let at = self.closed_at.entry((object, close.process, close.fd)).or_default();
         *at = close.time_ns.max(*at);
         self.closes.entry(object).or_default().push(close);
@@ -127,6 +134,13 @@ impl Session {
         self.ends.open.range(range).map(|((_, fd), object)| (*fd, *object))
     }
 
+    /// The fds of a process that the kernel side may have in its table of read ends.
+    pub fn known_ends(&self, process: ProcessId) -> impl Iterator<Item = i32> {
+        let range = (process, i32::MIN)..=(process, i32::MAX);
+        let closed = self.ends.closed_fds.range(range).map(|(_, fd)| *fd);
+        self.open_ends(process).map(|(fd, _)| fd).chain(closed)
+    }
+
     /// Notes that a process can read an object through this fd.
     pub(super) fn end_opened(&mut self, process: ProcessId, fd: i32, object: ObjectId) {
         self.ends.open(process, fd, object);
@@ -139,6 +153,11 @@ impl Session {
     /// Closes all read ends of a process that has ended.
     pub(super) fn close_ends_of(&mut self, process: ProcessId, comm: &str, time_ns: u64) {
         let open: Vec<(i32, ObjectId)> = self.open_ends(process).collect();
+        let range = (process, i32::MIN)..=(process, i32::MAX);
+        let closed: Vec<_> = self.ends.closed_fds.range(range).copied().collect();
+        for end in closed {
+            self.ends.closed_fds.remove(&end);
+        }
         for (fd, object) in open {
             let close = Close { process, comm: comm.to_owned(), fd, time_ns, by_exit: true };
             self.end_closed(object, close);

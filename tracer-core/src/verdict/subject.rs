@@ -328,7 +328,11 @@ fn leads_out(
 
 /// Calls that copy from fd to fd. If the kernel cannot do that for a pair of fds, it returns `EINVAL`, `EXDEV` or
 /// `EBADF` (`copy_file_range(2)`: the target was opened with `O_APPEND`), and the program writes instead.
-const COPIES: u32 = 1 << op::SENDFILE | 1 << op::SPLICE | 1 << op::TEE | 1 << op::COPY_FILE_RANGE;
+const COPIES: u32 = 1 << op::SENDFILE
+    | 1 << op::SPLICE
+    | 1 << op::TEE
+    | 1 << op::COPY_FILE_RANGE
+    | 1 << op::FICLONE;
 
 /// The row without failed copies that a write replaced, or that had nothing to copy.
 fn without_probes(row: &LedgerRow, succeeded: bool) -> LedgerRow {

@@ -70,6 +70,10 @@ pub(super) fn doubt(reason: Reason) -> &'static str {
         Reason::MaybeAnswered => {
             "a seccomp supervisor or a tracer may have answered some of its calls"
         }
+        Reason::UringAmbiguous => {
+            "completions of its io_uring requests did not tell which request they were about"
+        }
+        Reason::TtyFlushed => "a process discarded what was in the terminal",
         _ => "tracer missed something",
     }
 }

@@ -96,6 +96,11 @@ fn locate(this: &mut Capturing, call: &SyscallContext) {
         op::SENDMMSG => (this.memory.kind, this.memory.count) = (kind::MESSAGES, result),
         op::SENDFILE => set_copied(this, second as u32 as i32),
         op::SPLICE | op::TEE | op::COPY_FILE_RANGE => set_copied(this, first as u32 as i32),
+        op::FICLONE => {
+            if let Some(returned) = SyscallContext::current() {
+                set_copied(this, returned.side.source);
+            }
+        }
         _ => {}
     }
 }

@@ -33,6 +33,8 @@ const READS: u64 = class(op::READ)
 /// Classes with which a process that is not followed can affect a watched object.
 const FOR_UNFOLLOWED: u64 = ((1 << (IO_LAST + 1)) - 1) & !((1 << IO_BASE) - 1)
     | 1 << table::SOCKETCALL
+    | 1 << table::MQ_SEND
+    | 1 << table::MQ_RECEIVE
     | 1 << table::FCNTL
     | 1 << table::IOCTL;
 

@@ -4,7 +4,7 @@ use core::ptr::NonNull;
 
 use tracer_common::{
     id::ProcessId,
-    ledger::WRITE,
+    ledger::{READ, WRITE},
     loss::Reason,
     object::ObjectId,
     op,
@@ -27,7 +27,7 @@ use crate::{
     maps::slot,
     membership, object,
     opening::{self, NO_WATCH, Opening},
-    task,
+    read_ends, task,
 };
 
 /// Books the current call, which moves bytes.
@@ -48,14 +48,68 @@ pub(crate) fn transfer() {
     }
 }
 
+/// Books the current `ioctl` if it has made a file share the bytes of another file.
+#[inline(always)]
+pub(crate) fn clone() {
+    if io_side::decode_clone() == 0 {
+        return;
+    }
+    book_and_open();
+    capture::memory::capture_pending_call();
+    let Some(returned) = SyscallContext::current() else { return };
+    io_side::turn_to_source(&mut returned.side);
+    book_and_open();
+}
+
+/// Doubts a direction of the current call's terminal, whose bytes were discarded.
+#[inline(always)]
+pub(crate) fn doubt_terminal(direction: u32) {
+    if doubt_flushed(u64::from(direction)) == 1 {
+        opening::open(slot::SYS_EXIT);
+    }
+}
+
+/// Returns 1 if the row is pending and must be opened. Exported for the same reason as [`io_side::decode_call`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn doubt_flushed(direction: u64) -> u64 {
+    let Some(call) = Call::current() else { return 0 };
+    let fd = call.args.fd::<0>();
+    let Some(file) = fdlookup::file_of(call.files, fd) else { return 0 };
+    let Some(id) = object::id_of(file) else { return 0 };
+    if !counts_by_object(call.role, &id) {
+        return 0;
+    }
+    let (process, role) = match call.role {
+        0 => (task::process_of(task::current()), ROLE_PARTICIPANT),
+        role => (Some(call.process), role),
+    };
+    let Some(process) = process else { return 0 };
+    let (hop, doubt) = (NO_WATCH, Reason::TtyFlushed.bit());
+    let key = ledger::key(process, id, fd, direction as u32);
+    losses::count(Reason::TtyFlushed, 0);
+    if ledger::doubt_known(&key, doubt) {
+        return 0;
+    }
+    opening::set_pending_doubt(&Opening { key, file, role, slot: slot::SYS_EXIT, hop, doubt });
+    1
+}
+
 /// Books the side of the current call and opens its row if there is none. The row is opened from the program's
 /// outermost stack frame, because the other frames are free again there.
 #[inline(always)]
 fn book_and_open() {
-    if book_side() == 1 {
+    let mut booked = book_side();
+    if booked == NO_FILE {
+        booked = book_without_file();
+    }
+    if booked == 1 {
         opening::open(slot::SYS_EXIT);
     }
 }
+
+/// Result of [`book_side`] if the fd is not open.
+const NO_FILE: u64 = 2;
 
 /// Whether the current call, of a process that is not followed, may use a watched object: 0 means certainly
 /// not. Exported for the same reason as [`io_side::decode_call`].
@@ -83,15 +137,15 @@ extern "C" fn leads_to_watched() -> u64 {
 extern "C" fn book_side() -> u64 {
     let Some(call) = Call::current() else { return 0 };
     let Some(returned) = SyscallContext::current() else { return 0 };
-    u64::from(book(&call, &returned.side))
+    match fdlookup::file_of(call.files, returned.side.fd) {
+        Some(file) => u64::from(book(&call, &returned.side, file)),
+        None => NO_FILE,
+    }
 }
 
 /// Books one side in its row. Returns `true` if there is no row yet and one is pending.
 #[inline(always)]
-fn book(call: &Call, side: &IoSide) -> bool {
-    let Some(file) = fdlookup::file_of(call.files, side.fd) else {
-        return book_without_object(call, side);
-    };
+fn book(call: &Call, side: &IoSide, file: Kptr) -> bool {
     let Some(mut id) = object::id_of(file) else {
         if call.role != 0 {
             losses::count(Reason::KernelMemory, side.transfer.result.max(0) as u64);
@@ -120,6 +174,7 @@ fn book(call: &Call, side: &IoSide) -> bool {
         role: call.role,
         slot: slot::SYS_EXIT,
         hop,
+        doubt: 0,
     };
     book_or_set_pending(&row, &side.transfer)
 }
@@ -172,26 +227,42 @@ fn book_new_participant(side: &IoSide, id: &ObjectId, file: Kptr) -> bool {
         role: ROLE_PARTICIPANT,
         slot: slot::SYS_EXIT,
         hop: NO_WATCH,
+        doubt: 0,
     };
     book_or_set_pending(&row, &side.transfer)
 }
 
-/// Books a call whose fd is not open when it returns: it failed with `EBADF`, or another thread closed the fd.
-/// Returns as [`book`].
+/// Books the side of a call whose fd is not open when it returns: it failed with `EBADF`, or another thread closed the
+/// fd. Returns as [`book_side`]. Exported for the same reason as [`io_side::decode_call`].
+#[unsafe(no_mangle)]
 #[inline(never)]
+extern "C" fn book_without_file() -> u64 {
+    let Some(call) = Call::current() else { return 0 };
+    let Some(returned) = SyscallContext::current() else { return 0 };
+    u64::from(book_without_object(&call, &returned.side))
+}
+
+#[inline(always)]
 fn book_without_object(call: &Call, side: &IoSide) -> bool {
-    if !membership::is_target(call.role) || !is_of_interest(side.fd) {
+    let of_interest = membership::is_target(call.role) && is_of_interest(side.fd);
+    let returned_late = side.direction == READ && side.transfer.result >= 0;
+    let mut id = ObjectId::NONE;
+    if returned_late && read_ends::closed_object(&call.process, side.fd, &mut id) {
+        if !of_interest && !counts_by_object(call.role, &id) {
+            return false;
+        }
+    } else if !of_interest {
         return false;
-    }
-    if side.transfer.result > 0 {
+    } else if side.transfer.result > 0 {
         losses::count(Reason::FdGone, side.transfer.result as u64);
     }
     let row = Opening {
-        key: ledger::key(call.process, ObjectId::NONE, side.fd, side.direction),
+        key: ledger::key(call.process, id, side.fd, side.direction),
         file: Kptr(0),
         role: call.role,
         slot: slot::SYS_EXIT,
         hop: NO_WATCH,
+        doubt: 0,
     };
     book_or_set_pending(&row, &side.transfer)
 }

@@ -8,14 +8,23 @@ use tracer_common::{
 
 use super::{Call, SyscallContext, table};
 use crate::{
-    constants::FILE_MODE,
+    constants::{FILE_INODE, FILE_MODE, FILE_PRIVATE, INODE_SIZE, SOCK_FAMILY, SOCKET_SK},
     fdlookup,
+    kread::Kptr,
     ledger::{Transfer, UNKNOWN},
-    loss as losses, usermem,
+    loss as losses, membership, usermem,
 };
 
 /// `MSG_PEEK` (`include/linux/socket.h`): reads bytes without removing them.
 const MSG_PEEK: u64 = 2;
+/// `MSG_TRUNC`: the result is the length of the datagram, also if the buffer is shorter.
+pub(crate) const MSG_TRUNC: u64 = 0x20;
+/// `MSG_ERRQUEUE`: reads from the error queue of the socket.
+const MSG_ERRQUEUE: u64 = 0x2000;
+/// Flags with which a result is not the number of bytes that were taken out.
+const UNUSUAL: u64 = MSG_PEEK | MSG_TRUNC | MSG_ERRQUEUE;
+/// `AF_UNIX`: its sockets have no error queue and ignore the flag.
+const AF_UNIX: u16 = 1;
 /// `FMODE_WRITE` (`include/linux/fs.h`).
 const FMODE_WRITE: u32 = 2;
 
@@ -50,6 +59,52 @@ pub(super) extern "C" fn decode_call() -> u64 {
     1
 }
 
+/// `FICLONE` and `FICLONERANGE` (`include/uapi/linux/fs.h`).
+pub(crate) const FICLONE: u64 = 0x4004_9409;
+pub(crate) const FICLONERANGE: u64 = 0x4020_940d;
+
+/// Decodes the current `ioctl`, which makes a file share the bytes of another file (ioctl_ficlonerange(2)). Returns 0
+/// if it moved no bytes that count. Exported for the same reason as [`decode_call`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn decode_clone() -> u64 {
+    let Some(call) = Call::current() else { return 0 };
+    let (command, argument) = (call.args.get::<1>(), call.args.get::<2>());
+    if call.result != 0 || command != FICLONE && command != FICLONERANGE {
+        return 0;
+    }
+    let fd = call.args.fd::<0>();
+    if call.role == 0 && !membership::may_lead_to_watched(call.files, fd) {
+        return 0;
+    }
+    let Some((source, length)) = cloned(&call, command, argument) else {
+        losses::count(Reason::UserMemory, 0);
+        return 0;
+    };
+    let result = length as i64;
+    let transfer =
+        Transfer { op: op::FICLONE, is_unsure: call.is_unsure, result, requested: UNKNOWN };
+    let Some(returned) = SyscallContext::current() else { return 0 };
+    returned.side = IoSide { fd, direction: WRITE, transfer, source };
+    1
+}
+
+/// Source fd and length of a clone. A length of 0 stands for all bytes from the offset to the end of the source.
+#[inline(always)]
+fn cloned(call: &Call, command: u64, argument: u64) -> Option<(i32, u64)> {
+    let [source, offset, length] = if command == FICLONE {
+        [u64::from(argument as u32), 0, 0]
+    } else {
+        usermem::read::<[u64; 3]>(argument)?
+    };
+    let source = source as i32;
+    if length != 0 {
+        return Some((source, length));
+    }
+    let inode = fdlookup::file_of(call.files, source)?.follow(&FILE_INODE)?;
+    Some((source, inode.member::<u64, _>(&INODE_SIZE)?.saturating_sub(offset)))
+}
+
 /// Changes the side of a successful copy to its source, from which the same bytes were read.
 #[inline(always)]
 pub(super) fn turn_to_source(side: &mut IoSide) {
@@ -69,19 +124,31 @@ fn decode(call: &Call, side: &mut IoSide) -> bool {
     let args = call.args;
     let code = call.class - table::IO_BASE;
     side.fd = args.fd::<0>();
-    side.direction = if code >= op::READ { READ } else { WRITE };
+    side.direction = if code >= op::READ && code != op::MQ_SEND { READ } else { WRITE };
     side.transfer.op = code;
     match code {
         op::WRITE | op::PWRITE64 | op::SENDTO => side.transfer.requested = args.get::<2>(),
+        op::MQ_SEND => {
+            side.transfer.requested = args.get::<2>();
+            if call.result == 0 {
+                side.transfer.result = args.get::<2>() as i64;
+            }
+        }
         op::SENDFILE => side.copy(args.fd::<1>(), args.fd::<0>(), args.get::<3>()),
         op::SPLICE | op::COPY_FILE_RANGE => {
             side.copy(args.fd::<0>(), args.fd::<2>(), args.get::<4>());
         }
         // tee leaves the bytes in the first pipe, so it has no reading side.
         op::TEE => side.copy(-1, args.fd::<1>(), args.get::<2>()),
-        op::RECVFROM if args.get::<3>() & MSG_PEEK != 0 => return false,
-        op::RECVMSG if args.get::<2>() & MSG_PEEK != 0 => return false,
-        op::RECVMMSG if args.get::<3>() & MSG_PEEK != 0 => return false,
+        op::RECVFROM if args.get::<3>() & UNUSUAL != 0 => {
+            return receive(call, side, args.get::<3>(), args.get::<2>());
+        }
+        op::RECVMSG if args.get::<2>() & UNUSUAL != 0 => {
+            return receive(call, side, args.get::<2>(), args.get::<1>());
+        }
+        op::RECVMMSG if args.get::<3>() & UNUSUAL != 0 => {
+            return receive(call, side, args.get::<3>(), args.get::<1>());
+        }
         op::WRITEV
         | op::PWRITEV
         | op::PWRITEV2
@@ -138,13 +205,71 @@ fn complete(call: &Call, side: &mut IoSide) {
     }
 }
 
+/// Whether a receive with these flags takes nothing out of the socket.
+#[inline(always)]
+pub(crate) fn takes_nothing(flags: u64, file: Kptr) -> bool {
+    flags & MSG_PEEK != 0 || flags & MSG_ERRQUEUE != 0 && !is_unix(file)
+}
+
+/// Whether this is a unix socket; the file is a socket.
+#[inline(always)]
+fn is_unix(file: Kptr) -> bool {
+    file.follow(&FILE_PRIVATE)
+        .and_then(|socket| socket.follow(&SOCKET_SK))
+        .and_then(|sk| sk.member::<u16, _>(&SOCK_FAMILY))
+        == Some(AF_UNIX)
+}
+
+/// Completes the side of a receive with unusual flags. `buffers`: the length of the buffer, or the address of the
+/// message or of the list of messages. Returns `false` if it took nothing out.
+#[inline(never)]
+fn receive(call: &Call, side: &mut IoSide, flags: u64, buffers: u64) -> bool {
+    if takes_nothing(flags, fdlookup::file_of(call.files, side.fd).unwrap_or(Kptr(0))) {
+        return false;
+    }
+    let (result, compat) = (side.transfer.result, call.args.compat);
+    let cuts = flags & MSG_TRUNC != 0;
+    side.transfer.result = match side.transfer.op {
+        op::RECVMMSG if cuts => messages_in(usermem::mmsg_delivered, buffers, result, compat),
+        op::RECVMMSG => messages(buffers, result, compat),
+        _ if !cuts || result <= 0 => result,
+        op::RECVFROM => at_most(result, Some(buffers)),
+        _ => at_most(result, usermem::msghdr_bytes(buffers, compat)),
+    };
+    true
+}
+
+/// The smaller of a positive result and the length of the buffers.
+#[inline(always)]
+fn at_most(result: i64, length: Option<u64>) -> i64 {
+    match length {
+        Some(length) if (result as u64) <= length => result,
+        Some(length) => length as i64,
+        None => {
+            losses::count(Reason::UserMemory, 0);
+            result
+        }
+    }
+}
+
 /// `sendmmsg` and `recvmmsg` return a number of messages; the bytes are in the caller's list.
 #[inline(always)]
 fn messages(list: u64, result: i64, compat: bool) -> i64 {
+    messages_in(usermem::mmsg_bytes, list, result, compat)
+}
+
+/// As [`messages`], with this way to add up the list.
+#[inline(always)]
+fn messages_in(
+    bytes: impl Fn(u64, u64, bool) -> Option<u64>,
+    list: u64,
+    result: i64,
+    compat: bool,
+) -> i64 {
     if result <= 0 {
         return result;
     }
-    match usermem::mmsg_bytes(list, result as u64, compat) {
+    match bytes(list, result as u64, compat) {
         Some(bytes) => bytes as i64,
         None => {
             losses::count(Reason::UserMemory, 0);
@@ -171,19 +296,27 @@ fn socketcall(call: &Call, side: &mut IoSide) -> bool {
         }
         return false;
     };
-    let peeks = |flags: u32| u64::from(flags) & MSG_PEEK != 0;
     let (list, result) = (u64::from(second), call.result);
     side.fd = fd as i32;
     // Numbers: include/uapi/linux/net.h.
     match call.args.get::<0>() {
         9 | 11 => side.wrapped(op::SENDTO, result, u64::from(third)),
-        10 | 12 if !peeks(flags) => side.wrapped(op::RECVFROM, result, UNKNOWN),
+        10 | 12 => {
+            side.wrapped(op::RECVFROM, result, UNKNOWN);
+            receive(call, side, u64::from(flags), u64::from(third))
+        }
         16 => {
             let requested = usermem::msghdr_bytes(list, true).unwrap_or(UNKNOWN);
             side.wrapped(op::SENDMSG, result, requested)
         }
-        17 if !peeks(third) => side.wrapped(op::RECVMSG, result, UNKNOWN),
-        19 if !peeks(flags) => side.wrapped(op::RECVMMSG, messages(list, result, true), UNKNOWN),
+        17 => {
+            side.wrapped(op::RECVMSG, result, UNKNOWN);
+            receive(call, side, u64::from(third), list)
+        }
+        19 => {
+            side.wrapped(op::RECVMMSG, result, UNKNOWN);
+            receive(call, side, u64::from(flags), list)
+        }
         20 => side.wrapped(op::SENDMMSG, messages(list, result, true), UNKNOWN),
         _ => false,
     }

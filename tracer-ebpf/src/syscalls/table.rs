@@ -9,6 +9,10 @@ use tracer_common::op;
 pub(crate) const IO_BASE: u32 = 1;
 /// The last class that is a transfer.
 pub(crate) const IO_LAST: u32 = IO_BASE + op::RECVMMSG;
+/// `mq_timedsend(2)`, a transfer.
+pub(crate) const MQ_SEND: u32 = IO_BASE + op::MQ_SEND;
+/// `mq_timedreceive(2)`, a transfer.
+pub(crate) const MQ_RECEIVE: u32 = IO_BASE + op::MQ_RECEIVE;
 /// `socketcall(2)`, 32-bit only: a transfer or a connect, by its first argument.
 pub(crate) const SOCKETCALL: u32 = 30;
 /// `ioctl(2)`.
@@ -62,7 +66,7 @@ const NATIVE: &[(usize, u32)] = &[
     (276, io(op::TEE)), (278, io(op::VMSPLICE)), (292, DUP), (295, io(op::PREADV)),
     (296, io(op::PWRITEV)), (299, io(op::RECVMMSG)), (307, io(op::SENDMMSG)), (317, SECCOMP), (322, EXECVEAT),
     (326, io(op::COPY_FILE_RANGE)), (327, io(op::PREADV2)), (328, io(op::PWRITEV2)),
-    (284, OPEN), (290, OPEN), (426, URING_ENTER), (436, CLOSE_RANGE), (437, OPEN),
+    (284, OPEN), (290, OPEN), (242, MQ_SEND), (243, MQ_RECEIVE), (426, URING_ENTER), (436, CLOSE_RANGE), (437, OPEN),
 ];
 
 /// `(number, class)` pairs of the native entry.
@@ -76,7 +80,7 @@ const NATIVE: &[(usize, u32)] = &[
     (203, CONNECT), (206, io(op::SENDTO)), (207, io(op::RECVFROM)), (211, io(op::SENDMSG)),
     (212, io(op::RECVMSG)), (221, EXECVE), (243, io(op::RECVMMSG)), (269, io(op::SENDMMSG)), (277, SECCOMP),
     (281, EXECVEAT), (285, io(op::COPY_FILE_RANGE)), (286, io(op::PREADV2)),
-    (287, io(op::PWRITEV2)), (426, URING_ENTER), (436, CLOSE_RANGE), (437, OPEN),
+    (182, MQ_SEND), (183, MQ_RECEIVE), (287, io(op::PWRITEV2)), (426, URING_ENTER), (436, CLOSE_RANGE), (437, OPEN),
 ];
 
 /// `(number, class)` pairs of the 32-bit entry (`int 0x80`, `sysenter`).
@@ -92,6 +96,7 @@ const COMPAT: &[(usize, u32)] = &[
     (337, io(op::RECVMMSG)), (345, io(op::SENDMMSG)), (354, SECCOMP), (358, EXECVEAT), (362, CONNECT),
     (369, io(op::SENDTO)), (370, io(op::SENDMSG)), (371, io(op::RECVFROM)),
     (372, io(op::RECVMSG)), (377, io(op::COPY_FILE_RANGE)), (378, io(op::PREADV2)),
+    (279, MQ_SEND), (280, MQ_RECEIVE), (418, MQ_SEND), (419, MQ_RECEIVE),
     (379, io(op::PWRITEV2)), (417, io(op::RECVMMSG)), (426, URING_ENTER), (436, CLOSE_RANGE),
     (437, OPEN),
 ];
@@ -134,5 +139,5 @@ pub(crate) fn classes(number: u64) -> u32 {
 /// Whether a class moves bytes.
 #[inline(always)]
 pub(crate) fn is_io(class: u32) -> bool {
-    (IO_BASE..=IO_LAST).contains(&class) || class == SOCKETCALL
+    (IO_BASE..=IO_LAST).contains(&class) || matches!(class, MQ_SEND | MQ_RECEIVE | SOCKETCALL)
 }

@@ -113,7 +113,7 @@ impl Collector {
         complete_arguments(&mut event);
         if let EventKind::Exit(exit) = &event.kind {
             // This comes before the session applies the exit, because the session then forgets what was open.
-            for (fd, _) in self.session.open_ends(exit.process) {
+            for fd in self.session.known_ends(exit.process) {
                 loader.forget_read_end(exit.process, fd);
             }
         }

@@ -86,6 +86,10 @@ const fn of_trace(reason: Reason) -> &'static str {
         Reason::MaybeAnswered => {
             "a seccomp supervisor or a tracer may have answered calls instead of the kernel"
         }
+        Reason::UringAmbiguous => {
+            "io_uring completions did not tell which of several requests they were about"
+        }
+        Reason::TtyFlushed => "processes discarded what was in a terminal: how much is not known",
     }
 }
 
