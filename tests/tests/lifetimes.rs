@@ -75,6 +75,23 @@ fn stories_leave_nothing_in_the_tables() -> Result<()> {
     each_leaves_nothing("tracer-test-stories", stories)
 }
 
+/// Read ends of fds that were closed during a read, and io_uring requests that share a group.
+#[test]
+#[ignore = "needs root"]
+fn late_reads_and_repeated_requests_leave_nothing_in_the_tables() -> Result<()> {
+    let names = [
+        "closed-in-a-read",
+        "closed-in-a-receive",
+        "multishot-read",
+        "multishot-receive",
+        "same-data",
+        "overflow",
+        "splices",
+        "message-queue",
+    ];
+    each_leaves_nothing("tracer-test-reads", names.map(Workload::new))
+}
+
 /// Many entries at a time, and in `churn` one after the other.
 #[test]
 #[ignore = "needs root"]

@@ -12,6 +12,7 @@ mod pids;
 mod queues;
 mod random;
 mod read_ends;
+mod reads;
 mod reopened;
 mod replaced;
 mod side;
@@ -19,6 +20,7 @@ mod storm;
 mod threads;
 mod trees;
 mod uring_ends;
+mod uring_reads;
 mod victims;
 
 use anyhow::Result;
@@ -100,6 +102,7 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
         "append" => gated(reopened::append),
         "read-stdin" => gated(reopened::read_stdin),
         "random" => gated(random::run),
+        "pending-before" => own(uring_reads::pending_before),
         "storm" => own(storm::run),
         "blocked" => own(blocked::at_attach),
         "before-and-after" => own(blocked::before_and_after),
@@ -108,7 +111,8 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
         "copied-program" => own(captured::copied_program),
         _ => {
             let found = lost::find(name).or_else(|| captured::find(name));
-            return found.or_else(|| identity::find(name)).map(gated);
+            let found = found.or_else(|| identity::find(name)).or_else(|| reads::find(name));
+            return found.or_else(|| uring_reads::find(name)).map(gated);
         }
     })
 }
