@@ -23,7 +23,7 @@ fn a_guest_on_the_ptrace_platform_is_out_of_sight() -> Result<()> {
     let of_stubs =
         report.rows().find(|(pid, row)| row.bytes > 0 && stubs.iter().any(|stub| stub.pid == *pid));
     ensure!(of_stubs.is_none(), "a guest's call is counted: {of_stubs:?}");
-    let status = report.processes.first().context("no process")?.exit.clone();
+    let status = report.processes.first().context("no process")?.exit;
     ensure!(status.is_some_and(|exit| exit.code == Some(3)), "exit status of runsc");
     Ok(())
 }
