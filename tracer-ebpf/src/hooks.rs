@@ -17,7 +17,12 @@ mod iterators;
 mod signal;
 mod sys_exit;
 
-use aya_ebpf::{EbpfContext as _, programs::TracePointContext};
+use aya_ebpf::{
+    EbpfContext as _,
+    programs::{BtfTracePointContext, TracePointContext},
+};
+
+use crate::kread::Kptr;
 
 /// Reads a field of a trace event.
 #[inline(always)]
@@ -25,4 +30,11 @@ fn event_field<T: Copy, const OFFSET: usize>(ctx: &TracePointContext) -> T {
     // SAFETY: the loader has verified that the record has a field of this size at this offset, and the
     // verifier rejects reads outside the record.
     unsafe { *ctx.as_ptr().byte_add(OFFSET).cast::<T>() }
+}
+
+/// Argument `N` of a typed tracepoint as an integer: exported functions cannot take a typed pointer. 0 if it cannot be
+/// read.
+#[inline(always)]
+fn integer<const N: u64>(ctx: &BtfTracePointContext) -> u64 {
+    Kptr(ctx.as_ptr() as u64 + 8 * N).read().unwrap_or(0)
 }

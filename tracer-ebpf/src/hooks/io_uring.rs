@@ -45,7 +45,7 @@ pub(crate) fn is_used() -> bool {
 /// A request was submitted, Linux 6.4 and later.
 #[btf_tracepoint(function = "io_uring_submit_req")]
 pub(crate) fn uring_submit(ctx: BtfTracePointContext) -> i32 {
-    let _ = submitted(Kptr(ctx.arg::<u64>(0)));
+    let _ = submitted(Kptr(super::integer::<0>(&ctx)));
     0
 }
 
@@ -60,9 +60,9 @@ pub(crate) fn uring_submit_event(ctx: TracePointContext) -> u32 {
 /// A request completed.
 #[btf_tracepoint(function = "io_uring_complete")]
 pub(crate) fn uring_complete(ctx: BtfTracePointContext) -> i32 {
-    let (ring, request) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1));
+    let (ring, request) = (super::integer::<0>(&ctx), super::integer::<1>(&ctx));
     if URING_CQE_ARG.load() == 1 {
-        let cqe = ctx.arg::<u64>(2);
+        let cqe = super::integer::<2>(&ctx);
         let result = Kptr(cqe + CQE_RES).read::<i32>().unwrap_or(0);
         if request != 0 {
             completion::finish(request, result);
@@ -101,7 +101,7 @@ pub(crate) fn uring_complete_event(ctx: TracePointContext) -> u32 {
 /// A completion found no room in the ring: `(ctx, user_data, res, cflags, ocqe)`.
 #[btf_tracepoint(function = "io_uring_cqe_overflow")]
 pub(crate) fn uring_overflow(ctx: BtfTracePointContext) -> i32 {
-    let (ring, user_data) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1));
+    let (ring, user_data) = (super::integer::<0>(&ctx), ctx.arg::<u64>(1));
     groups::overflow(ring, user_data, ctx.arg::<u64>(2) as i32, ctx.arg::<u64>(3) as u32);
     0
 }
