@@ -237,7 +237,7 @@ pub struct FdRow {
     pub inode: InodeFingerprint,
     /// The clock tick (`jiffies`) in which the time was last read. Rows of files and devices read the clock
     /// once per tick, at the first transfer in it. 0: the clock is read for every transfer, because the order
-    /// of writes and reads matters (pipes, sockets). [`NO_TICK`]: no transfer yet.
+    /// of writes and reads matters ([`ORDERED`](crate::object::watch::ORDERED) objects). [`NO_TICK`]: no transfer yet.
     pub tick: u64,
 }
 

@@ -225,6 +225,9 @@ pub mod watch {
     pub const PASSES_ON: u32 = 2;
     /// The target writes output to the object; set only if capture is on.
     pub const OUTPUT: u32 = 4;
+    /// The clock is read at each transfer, because transfers are ordered against looks into the object: pipes, sockets
+    /// and terminals.
+    pub const ORDERED: u32 = 8;
     /// Shift of the hop: the number of readers between the target and the writers of the object.
     pub const HOP_SHIFT: u32 = 8;
 

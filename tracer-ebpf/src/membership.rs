@@ -239,18 +239,18 @@ pub(crate) struct Sighting {
     pub(crate) taken: u64,
 }
 
-/// Watches an object and its peer, and sends an event for each: at the first sighting, and at a sighting with
-/// a smaller hop. Overwrites `sighting`.
+/// Watches an object and its peer, and sends an event for each: at the first sighting, at a sighting with a smaller hop,
+/// and at a sighting with another inode. Overwrites `sighting`.
 #[inline(always)]
 pub(crate) fn watch(sighting: &mut Sighting, file: Kptr) {
-    if !is_new_or_closer(sighting) || !begin_watch(sighting, file, &ObjectId::NONE) {
+    if !is_news(sighting, file) || !begin_watch(sighting, file, &ObjectId::NONE) {
         return;
     }
     let mut peer = Peer { file: Kptr(0), id: ObjectId::NONE };
     if find_peer(file, &mut peer) {
         let first = sighting.id;
         (sighting.id, sighting.fd, sighting.in_flight) = (peer.id, -1, 0);
-        if is_new_or_closer(sighting) {
+        if is_news(sighting, peer.file) {
             begin_watch(sighting, peer.file, &first);
         }
     }
@@ -271,9 +271,14 @@ fn find_peer(file: Kptr, out: &mut Peer) -> bool {
     true
 }
 
+/// Whether the object is not watched yet, or with a larger hop, or through an inode that it does not have any more: the
+/// kernel has reloaded the inode, or a new terminal has the number of a closed one.
 #[inline(always)]
-fn is_new_or_closer(sighting: &Sighting) -> bool {
-    value(&sighting.id).is_none_or(|value| watch::hop(value) > sighting.hop)
+fn is_news(sighting: &Sighting, file: Kptr) -> bool {
+    // SAFETY: as in `value`.
+    unsafe { OBJECTS.get(sighting.id) }.is_none_or(|watch| {
+        watch::hop(watch.value) > sighting.hop || watch.inode != object::lasting_inode(file)
+    })
 }
 
 /// Cold: runs once for each object and hop. `joined` is the peer, if that was seen first. Returns whether the
@@ -363,9 +368,9 @@ fn watch_flags(seen: &event::Object) -> u32 {
     }
     let is_master = seen.tty.valid == 1 && seen.tty.major >> 3 == PTY_MASTER_MAJOR >> 3;
     if kind == mode::S_IFIFO || kind == mode::S_IFSOCK || is_master {
-        return watch::ALL_PROCESSES | watch::PASSES_ON;
+        return watch::ALL_PROCESSES | watch::ORDERED | watch::PASSES_ON;
     }
-    watch::ALL_PROCESSES
+    if seen.tty.valid == 1 { watch::ALL_PROCESSES | watch::ORDERED } else { watch::ALL_PROCESSES }
 }
 
 /// Watches the objects that fd 0, 1 and 2 of a process point to.

@@ -171,9 +171,8 @@ fn create_by_fd(scratch: u32, key: &LedgerKey, file: Kptr, now: u64) -> bool {
     if let Some(fingerprint) = object::fingerprint_of(file) {
         fresh.inode = fingerprint;
     }
-    // The accounting of pipes and sockets depends on the order of transfers.
-    let is_queue = membership::value(&key.object).is_none_or(|value| value & watch::PASSES_ON != 0);
-    fresh.tick = if is_queue { 0 } else { NO_TICK };
+    let is_ordered = membership::value(&key.object).is_none_or(|value| value & watch::ORDERED != 0);
+    fresh.tick = if is_ordered { 0 } else { NO_TICK };
     let fresh: &FdRow = fresh;
     take_slot(fresh) || FD_ROWS.insert(FdKey::from(key), fresh, NOEXIST).is_ok()
 }

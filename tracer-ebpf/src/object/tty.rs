@@ -107,7 +107,13 @@ pub(super) fn inode_behind(file: Kptr, inode: &Inode) -> Option<Kptr> {
 /// The first open file of the other half of the pty (`tty->link->tty_files`).
 #[inline(always)]
 pub(super) fn other_half(file: Kptr, inode: &Inode) -> Option<Kptr> {
-    let files = tty_of(file, inode)?.follow(&TTY_LINK)?.at(&TTY_FILES);
+    first_file(tty_of(file, inode)?.follow(&TTY_LINK)?)
+}
+
+/// The first open file of a terminal.
+#[inline(always)]
+fn first_file(tty: Kptr) -> Option<Kptr> {
+    let files = tty.at(&TTY_FILES);
     let first: u64 = files.read()?;
     if first == files.0 {
         return None;
@@ -128,6 +134,8 @@ pub(super) fn unread(private: Kptr, is_incoming: bool) -> Option<u64> {
     }
     let tty = private.follow(&TTY_FILE_TTY)?;
     let tty = if is_incoming { tty } else { tty.follow(&TTY_LINK)? };
+    // A half without an open file is closed or about to be: the kernel drops what is inside step by step.
+    first_file(tty)?;
     if tty.follow(&TTY_LDISC)?.follow(&LDISC_OPS)?.member::<u32, _>(&LDISC_NUM)? != N_TTY {
         return None;
     }
@@ -137,9 +145,13 @@ pub(super) fn unread(private: Kptr, is_incoming: bool) -> Option<u64> {
         Some(head.wrapping_sub(discipline.member(&N_TTY_TAIL)?))
     };
     let before = buffered()?;
-    let flipped = flip_bytes(tty.follow(&TTY_PORT)?.follow(&PORT_BUFFERS)?.0);
-    // A kernel thread moves bytes from the flip buffers to the line discipline: they count once.
-    (flipped != UNREADABLE && buffered()? == before).then_some(flipped + before)
+    let port = tty.follow(&TTY_PORT)?;
+    let first = port.follow(&PORT_BUFFERS)?.0;
+    let flipped = flip_bytes(first);
+    // A kernel thread moves bytes from the flip buffers to the line discipline: they count once. It frees a buffer after
+    // it has made the next one the first.
+    let is_still = buffered()? == before && port.follow(&PORT_BUFFERS)?.0 == first;
+    (flipped != UNREADABLE && is_still).then_some(flipped + before)
 }
 
 /// Bytes in a list of flip buffers (`struct tty_buffer`, drivers/tty/tty_buffer.c). Exported, so that the verifier
