@@ -167,13 +167,7 @@ impl Flow {
         if session.object_kind(id).is_pipe() || session.is_joined_socket(id) {
             flow.account(session, id, taken_out.at_end, is_waited_for);
         } else {
-            // Readers of an unknown other end are not counted, and a terminal changes the number of bytes. It adds some, so
-            // a look that found fewer than were written and not read was not a look at all of them.
-            let found = flow.inside.map(|inside| inside.saturating_add(flow.read));
-            let supply = flow.before.map_or(0, |before| before.saturating_add(written));
-            if session.object_kind(id) == Kind::Pty && found.is_some_and(|found| found < supply) {
-                flow.inside = None;
-            }
+            // Readers of an unknown other end are not counted, and a terminal changes the number of bytes.
             flow.unread = flow.inside;
         }
         flow
