@@ -163,6 +163,8 @@ pub struct Object {
     pub capacity: Option<u64>,
     /// Unread bytes at the last look.
     pub inside: Option<u64>,
+    /// Bytes that wait at a socket whose other end is unknown.
+    pub incoming: Option<u64>,
     /// Closed read ends.
     #[serde(default)]
     pub closes: Vec<Close>,

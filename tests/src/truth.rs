@@ -6,7 +6,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::File,
+    io::Read as _,
     path::{Path, PathBuf},
 };
 
@@ -148,11 +149,20 @@ pub struct Truth {
     pub objects: Vec<ObjectTruth>,
 }
 
+/// The fd that reads a truth file, or the next free one.
+const READING: i32 = 900;
+
 impl Truth {
     /// Reads a truth file. Complete only when all processes of the workload have ended.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path)
-            .with_context(|| format!("the workload left no truth file {}", path.display()))?;
+        let open = File::open(path);
+        let open =
+            open.with_context(|| format!("the workload left no truth file {}", path.display()))?;
+        // A trace may count this read: on the same fd whenever it takes place.
+        let mut fixed = File::from(rustix::io::fcntl_dupfd_cloexec(&open, READING)?);
+        drop(open);
+        let mut text = String::new();
+        fixed.read_to_string(&mut text)?;
         let mut truth = Self::default();
         for text in text.lines() {
             match serde_json::from_str(text)

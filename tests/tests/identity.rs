@@ -182,6 +182,23 @@ fn a_terminal_is_one_object_under_both_names_and_another_one_in_another_devpts()
 
 #[test]
 #[ignore = "needs root"]
+fn terminals_that_have_the_same_number_in_turn_are_several() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let folder = directory.path().display().to_string();
+    let traced = trace(&Workload::new("terminals-in-turn").arg(&folder))?;
+    if traced.workload.skipped.is_some() {
+        return Ok(());
+    }
+    expect::no_losses(&traced.report)?;
+    let terminals = written(&traced.report, "pty");
+    let sums: Vec<_> = terminals.iter().map(|(bytes, object)| (*bytes, object.read)).collect();
+    let expected = [100, 200, 300, 400, 500].map(|size| (2 * size, Some(size)));
+    ensure!(sums == expected, "{:#?}", traced.report.objects);
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
 fn no_hop_leads_through_eventfds_of_strangers() -> Result<()> {
     let traced =
         trace_with(&Workload::new("eventfds"), |tracer| tracer.args(["--follow-readers", "3"]))?;

@@ -50,8 +50,11 @@ fn run(seed: u64) -> Result<()> {
     let traced = trace(&workload)?;
     let (report, truth) = (&traced.report, &traced.workload.truth);
     ensure!(!truth.objects.is_empty(), "the workload counted no object");
-    let wrong: Vec<String> =
-        truth.objects.iter().filter_map(|object| difference(report, truth, object)).collect();
+    let differences = truth.objects.iter().enumerate().filter_map(|(at, known)| {
+        let earlier = truth.objects[..at].iter().filter(|other| other.object == known.object);
+        difference(report, truth, known, earlier.count())
+    });
+    let wrong: Vec<String> = differences.collect();
     ensure!(wrong.is_empty(), "{} objects:\n{}", wrong.len(), wrong.join("\n"));
     expect::no_losses(report)?;
     let never_run: u64 = truth.rows().filter_map(|(_, row)| row.errors.get("NOT_RUN")).sum();
@@ -60,20 +63,28 @@ fn run(seed: u64) -> Result<()> {
     Ok(())
 }
 
-/// What the report says otherwise about an object. Names of terminals are used again, so objects of one name count
-/// together.
-fn difference(report: &Report, truth: &Truth, known: &ObjectTruth) -> Option<String> {
-    let same = || truth.objects.iter().filter(|other| other.object == known.object);
-    let found: Vec<_> = report.objects.iter().filter(|object| object.id == known.object).collect();
-    let sum = |of: fn(&ObjectTruth) -> u64| same().map(of).sum::<u64>();
-    let (written, read) = (sum(|object| object.written), sum(|object| object.read));
+/// What the report says otherwise about an object. Terminals that had the same number one after the other are numbered
+/// in the report in this order, in which they are also in the truth.
+fn difference(
+    report: &Report,
+    truth: &Truth,
+    known: &ObjectTruth,
+    earlier: usize,
+) -> Option<String> {
+    let count = truth.objects.iter().filter(|other| other.object == known.object).count();
+    let (first, last) = (format!("{} (inode ", known.object), format!(", no. {})", earlier + 1));
+    let is_named = |id: &str| match count {
+        1 => id == known.object,
+        _ => id.starts_with(&first) && id.ends_with(&last),
+    };
+    let found: Vec<_> = report.objects.iter().filter(|object| is_named(&object.id)).collect();
+    let [object] = found.as_slice() else { return Some(format!("{known:?}, reported {found:?}")) };
     // tracer does not know which socket reads what goes into a TCP connection.
-    let has_reader = known.unread.is_some()
-        && found.iter().all(|object| object.kind != "socket" || object.joined.is_some());
-    let is_exact = found.iter().filter_map(|object| object.written).sum::<u64>() == written
-        && (!has_reader || found.iter().filter_map(|object| object.read).sum::<u64>() == read)
-        && found.iter().all(|object| object.balanced != Some(false) && object.doubts.is_empty())
-        && (same().count() > 1
-            || found.iter().all(|object| object.unread.is_none() || object.unread == known.unread));
-    (!is_exact).then(|| format!("{known:?}, reported {found:?}"))
+    let has_reader = known.unread.is_some() && (object.kind != "socket" || object.joined.is_some());
+    let is_exact = object.written == Some(known.written)
+        && (!has_reader || object.read == Some(known.read))
+        && object.balanced != Some(false)
+        && object.doubts.is_empty()
+        && (object.unread.is_none() || object.unread == known.unread);
+    (!is_exact).then(|| format!("{known:?}, reported {object:?}"))
 }

@@ -169,7 +169,7 @@ pub struct ReadEnd {
     pub start_ns: u64,
 }
 
-/// Key of a known file whose inode number does not identify it (file systems without inode generations; btrfs).
+/// Key of a known file whose inode number does not identify it (file systems without inode generations; btrfs; ptys).
 #[repr(C)]
 #[derive(
     FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord,
@@ -190,17 +190,18 @@ pub struct FileKey {
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KnownFile {
-    /// Address of its `struct inode`; verified before use.
+    /// Address of its `struct inode` (of a pty, that of the slave); verified before use.
     pub inode: u64,
     /// Addresses of its `struct super_block`, root and private data, mixed. The next file system may get the device
     /// number of one that was unmounted, but hardly all of these addresses.
     pub file_system: u64,
-    /// Address of the `struct file` whose open call created the file; 0 if unknown, 1 if it is closed.
+    /// Address of the `struct file` whose open call created the file (of a pty, the master's); 0 if unknown, 1 if it is
+    /// closed.
     pub creator: u64,
     /// [`ObjectId::discriminator`] of the file.
     pub number: u32,
-    /// Always zero.
-    pub zero: u32,
+    /// 1 for a pty.
+    pub is_terminal: u32,
 }
 
 /// The entry of a watched object.

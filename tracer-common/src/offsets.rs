@@ -135,6 +135,10 @@ macro_rules! kernel_offsets {
             SKB_LEN "sk_buff" "len" true;
             SKB_CB "sk_buff" "cb" true;
             SOCK_FAMILY "sock_common" "skc_family" true;
+            SOCK_STATE "sock_common" "skc_state" true;
+            SOCK_PROTOCOL "sock" "sk_protocol" true;
+            TCP_ARRIVED "tcp_sock" "rcv_nxt" false;
+            TCP_COPIED "tcp_sock" "copied_seq" false;
             SOCK_DPORT "sock_common" "skc_dport" true;
             SOCK_NUM "sock_common" "skc_num" true;
             SOCK_DADDR "sock_common" "skc_daddr" true;

@@ -212,6 +212,10 @@ pub struct Object {
     /// Unread bytes, as the kernel side found them after the latest call; `null` if it could not look.
     #[serde(default)]
     pub inside: Option<u64>,
+    /// Bytes that had arrived at a socket or terminal whose other end is unknown, and that no process has read; `null`
+    /// for everything else, and if the kernel side could not look after the latest read.
+    #[serde(default)]
+    pub incoming: Option<u64>,
     /// Bytes that a blocked write has already put into the pipe; not yet in `written`.
     #[serde(default)]
     pub in_flight: u64,

@@ -130,6 +130,7 @@ fn identity(file: Kptr, inode: &Inode) -> Option<ObjectId> {
             generation => generation,
         },
         ANONYMOUS => UNKNOWN_FILE,
+        mode::S_IFCHR if tty::is_pty_slave(inode.rdev) => UNKNOWN_FILE,
         _ => 0,
     };
     Some(ObjectId { ino: inode.ino, dev, discriminator })
@@ -246,7 +247,11 @@ fn typed_id(file: Kptr) -> Option<ObjectId> {
             generation => generation,
         },
         ANONYMOUS => UNKNOWN_FILE,
-        _ if is_shared_tty(mode, inode.typed(&INODE_RDEV)) => return probed_id(file),
+        mode::S_IFCHR => match inode.typed::<u32, _>(&INODE_RDEV) {
+            rdev if is_shared_tty(mode, rdev) => return probed_id(file),
+            rdev if tty::is_pty_slave(rdev) => UNKNOWN_FILE,
+            _ => 0,
+        },
         _ => 0,
     };
     Some(ObjectId { ino: inode.typed(&INODE_INO), dev: sb.typed(&SB_DEV), discriminator })
@@ -295,8 +300,8 @@ fn load_inode(file: Kptr, out: &mut Inode) -> bool {
 /// process has it open for writing and `is_held` is `false`; a device ends if `is_held` is `false`. The memory at
 /// this address may have been freed or reused.
 #[inline(always)]
-pub(crate) fn has_ended(inode: Kptr, ino: u64, is_held: bool) -> bool {
-    if inode.member::<u64, _>(&INODE_INO) != Some(ino) {
+pub(crate) fn has_ended(inode: Kptr, id: &ObjectId, is_held: bool) -> bool {
+    if inode.member::<u64, _>(&INODE_INO) != Some(id.ino) {
         return true;
     }
     let Some(mode) = inode.member::<u16, _>(&INODE_MODE) else { return true };
@@ -310,7 +315,7 @@ pub(crate) fn has_ended(inode: Kptr, ino: u64, is_held: bool) -> bool {
         }
         mode::S_IFCHR if tty::is_pty_slave(inode.member(&INODE_RDEV).unwrap_or(0)) => {
             // `devpts_pty_kill` (fs/devpts/inode.c) removes the name when the master is closed.
-            inode.member::<u32, _>(&INODE_NLINK) == Some(0)
+            inode.member::<u32, _>(&INODE_NLINK) == Some(0) || files::is_replaced(id, inode)
         }
         _ => !is_held,
     }

@@ -49,7 +49,7 @@ fn answer([question, a, b, c, d]: [u64; ARGUMENTS]) -> u64 {
 #[inline(never)]
 extern "C" fn release(ino: u64, dev_and_discriminator: u64, is_held: u64) -> u64 {
     let id = object_of(ino, dev_and_discriminator);
-    let has_ended = |inode| object::has_ended(inode, ino, is_held == 1);
+    let has_ended = |inode| object::has_ended(inode, &id, is_held == 1);
     u64::from(membership::release(&id, has_ended))
 }
 

@@ -117,6 +117,12 @@ impl Session {
         here.into_iter().chain(there).max_by_key(|seen| seen.time_ns).copied()
     }
 
+    /// Bytes that could be read from this end when the kernel side looked last, if it looked after this time.
+    pub(super) fn incoming_seen(&self, object: &ObjectId, after_ns: u64) -> Option<u64> {
+        let seen = self.incoming.get(object).filter(|seen| seen.time_ns >= after_ns)?;
+        Some(seen.state.unread)
+    }
+
     /// Whether an object that a target wrote to still has bytes, and a reader that can read them.
     #[must_use]
     pub fn has_bytes_underway(&self) -> bool {

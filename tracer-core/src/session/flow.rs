@@ -44,6 +44,9 @@ pub struct Flow {
     /// Unread bytes when the kernel side looked last; `None` if it could not look, or if a call has changed their
     /// number since.
     pub inside: Option<u64>,
+    /// Of a socket or terminal whose other end is unknown: bytes that had arrived when the kernel side looked last, and
+    /// that no process has read. `None` if it could not look, or if a process has read since.
+    pub incoming: Option<u64>,
     /// Bytes that a blocked write has already put into the pipe; they are not yet in the ledger.
     pub in_flight: u64,
     /// Unread bytes; `None` if unknown or if the object does not hold bytes.
@@ -80,7 +83,7 @@ impl Flows {
     #[must_use]
     pub fn of(session: &Session) -> Self {
         let mut ends = ends(session);
-        let waiting = waiting(session);
+        let asleep = asleep(session);
         let ids: Vec<ObjectId> = session
             .objects
             .keys()
@@ -98,8 +101,16 @@ impl Flows {
                     Some(Kind::Socket | Kind::Pty) if !session.is_joined(&id) => End::default(),
                     _ => ends.remove(&(session.peer(&id), READ)).unwrap_or_default(),
                 };
-                let is_waited_for = waiting.contains(&id);
-                (id, Flow::close(session, &id, put_in, taken_out, is_waited_for))
+                let asleep = Asleep {
+                    writer: asleep.contains(&(id, WRITE)),
+                    reader: asleep.contains(&(session.peer(&id), READ)),
+                };
+                let mut flow = Flow::close(session, &id, put_in, taken_out, asleep);
+                if !session.is_joined(&id) {
+                    let last_read = ends.get(&(id, READ)).map_or(0, |end| end.last_ns);
+                    flow.incoming = session.incoming_seen(&id, last_read);
+                }
+                (id, flow)
             })
             .collect();
         Self { flows, empty: Flow::default() }
@@ -112,10 +123,25 @@ impl Flows {
     }
 }
 
-/// Objects with a blocked writer.
-fn waiting(session: &Session) -> BTreeSet<ObjectId> {
-    let writers = session.blocked.iter().filter(|thread| thread.call == BlockedCall::Write);
-    writers.filter_map(|thread| thread.object).collect()
+/// Whether a thread is blocked in a call on an object. Such a call has moved a part of its bytes, perhaps, and is counted
+/// when it returns.
+#[derive(Clone, Copy)]
+struct Asleep {
+    /// In a write: the pipe is full.
+    writer: bool,
+    /// In a read: with `MSG_WAITALL` it has taken what there was.
+    reader: bool,
+}
+
+/// Objects on which a thread is blocked, and the direction of its call.
+fn asleep(session: &Session) -> BTreeSet<(ObjectId, u32)> {
+    let direction = |call| match call {
+        BlockedCall::Write => Some(WRITE),
+        BlockedCall::Read => Some(READ),
+        BlockedCall::Other => None,
+    };
+    let blocked = session.blocked.iter();
+    blocked.filter_map(|thread| thread.object.zip(direction(thread.call))).collect()
 }
 
 /// The ledger by object and direction, endpoints with the most bytes first.
@@ -142,13 +168,13 @@ fn ends(session: &Session) -> BTreeMap<(ObjectId, u32), End> {
 }
 
 impl Flow {
-    /// Computes totals and balance; `is_waited_for`: a writer is blocked because the pipe is full.
+    /// Computes totals and balance.
     fn close(
         session: &Session,
         id: &ObjectId,
         put_in: End,
         taken_out: End,
-        is_waited_for: bool,
+        asleep: Asleep,
     ) -> Self {
         let last_ns = put_in.last_ns.max(taken_out.last_ns);
         let total = |end: &End| end.endpoints.iter().map(|endpoint| endpoint.bytes).sum::<u64>();
@@ -165,7 +191,7 @@ impl Flow {
         };
         flow.inside = flow.look(session, id, last_ns);
         if session.object_kind(id).is_pipe() || session.is_joined_socket(id) {
-            flow.account(session, id, taken_out.at_end, is_waited_for);
+            flow.account(session, id, taken_out.at_end, asleep);
         } else {
             // Readers of an unknown other end are not counted, and a terminal changes the number of bytes.
             flow.unread = flow.inside;
@@ -184,7 +210,7 @@ impl Flow {
     }
 
     /// Computes unread bytes and balance of an object whose writers and readers are all counted.
-    fn account(&mut self, session: &Session, id: &ObjectId, at_end: bool, is_waited_for: bool) {
+    fn account(&mut self, session: &Session, id: &ObjectId, at_end: bool, asleep: Asleep) {
         let Some(supply) = self.before.map(|before| before.saturating_add(self.written)) else {
             self.unread = self.inside;
             return;
@@ -198,7 +224,11 @@ impl Flow {
         match self.inside {
             // A read that is shorter than a packet discards its rest, which is in no queue and was read by no process.
             Some(inside) if !is_stream && supply > self.read + inside => {}
-            Some(inside) => self.check(session, id, (supply, inside), is_waited_for),
+            // The reader that is blocked may have taken the difference.
+            Some(inside) if asleep.reader && supply > self.read + inside => {
+                self.unread = Some(inside);
+            }
+            Some(inside) => self.check(session, id, (supply, inside), asleep.writer),
             None if unseen > 0 || self.read > supply => {
                 self.balanced = self.verdict(session, id, false);
             }
@@ -267,121 +297,4 @@ fn before(session: &Session, id: &ObjectId) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use tracer_common::{
-        ledger::{LedgerKey, LedgerRow},
-        object::QueueState,
-    };
-
-    use super::*;
-    use crate::session::Object;
-
-    fn session(before: u64, written: u64, read: u64) -> (Session, ObjectId) {
-        let id = ObjectId { ino: 5, dev: 1, discriminator: 0 };
-        let mut session = Session::default();
-        let queue = QueueState { unread: before, valid: 1, ..QueueState::default() };
-        session.add_object(Object { id, kind: Kind::Pipe, queue, ..Object::default() });
-        for (tgid, direction, bytes) in [(1, WRITE, written), (2, READ, read)] {
-            let process = ProcessId::new(tgid, 0);
-            let key = LedgerKey { process, object: id, fd: 1, direction };
-            session.add_row(key, &LedgerRow { bytes, ..LedgerRow::default() });
-        }
-        (session, id)
-    }
-
-    #[test]
-    fn written_and_not_read_bytes_are_unread() {
-        let (session, id) = session(10, 100, 90);
-        let flows = Flows::of(&session);
-        let flow = flows.get(&id);
-        assert_eq!((flow.unread, flow.balanced), (Some(20), None));
-    }
-
-    #[test]
-    fn bytes_read_before_the_watch_are_not_unread() {
-        let (mut session, id) = session(0, 100, 30);
-        session.objects.get_mut(&id).unwrap().taken_unseen = 60;
-        let flows = Flows::of(&session);
-        let flow = flows.get(&id);
-        assert_eq!((flow.unread, flow.balanced), (Some(10), Some(false)));
-    }
-
-    #[test]
-    fn more_bytes_read_than_available_do_not_balance() {
-        let (session, id) = session(0, 100, 101);
-        assert_eq!(Flows::of(&session).get(&id).balanced, Some(false));
-    }
-
-    /// Two ends of a socket of this type, of which the first was written to.
-    fn sockets(kind: u16, before: u64, written: u64, read: u64) -> (Session, ObjectId) {
-        let (mut session, id) = session(before, written, 0);
-        let other = ObjectId { ino: 6, ..id };
-        let object = session.objects.get_mut(&id).unwrap();
-        (object.kind, object.socket.kind) = (Kind::Socket, kind);
-        let process = ProcessId::new(2, 0);
-        let key = LedgerKey { process, object: other, fd: 5, direction: READ };
-        session.add_row(key, &LedgerRow { bytes: read, last_ns: 9, ..LedgerRow::default() });
-        (session, id)
-    }
-
-    fn join(session: &mut Session, id: ObjectId) {
-        let other = ObjectId { ino: 6, ..id };
-        session.joined.extend([(id, other), (other, id)]);
-    }
-
-    /// A look at the receive queue of the end that reads.
-    fn look(session: &mut Session, unread: u64, time_ns: u64) {
-        let other = ObjectId { ino: 6, dev: 1, discriminator: 0 };
-        session.saw_queues(other, QueueState::default(), QueueState::holding(unread), time_ns);
-    }
-
-    #[test]
-    fn a_look_from_the_end_that_reads_proves_the_balance_of_a_socket() {
-        let (mut session, id) = sockets(1, 1_000, 500, 700);
-        join(&mut session, id);
-        let ends = |session: &Session| {
-            let flows = Flows::of(session);
-            let flow = flows.get(&id);
-            (flow.inside, flow.unread, flow.balanced)
-        };
-        assert_eq!(ends(&session), (None, Some(800), None));
-        // Too early: bytes have moved since.
-        look(&mut session, 900, 8);
-        assert_eq!(ends(&session), (None, Some(800), None));
-        look(&mut session, 800, 9);
-        assert_eq!(ends(&session), (Some(800), Some(800), Some(true)));
-    }
-
-    #[test]
-    fn a_short_read_of_a_packet_leaves_bytes_that_are_nowhere() {
-        let (mut session, id) = sockets(5, 0, 1_000, 600);
-        join(&mut session, id);
-        look(&mut session, 0, 9);
-        let flows = Flows::of(&session);
-        let flow = flows.get(&id);
-        assert_eq!((flow.inside, flow.unread, flow.balanced), (Some(0), Some(400), None));
-    }
-
-    #[test]
-    fn of_a_socket_with_an_unknown_other_end_nothing_is_computed() {
-        let (mut session, id) = sockets(1, 0, 500, 0);
-        let look = |session: &mut Session, unread| {
-            session.saw_queues(id, QueueState::holding(unread), QueueState::default(), 10);
-            let flows = Flows::of(session);
-            let flow = flows.get(&id);
-            (flow.unread, flow.balanced)
-        };
-        // Its reader, whose calls are not counted, may have read them since.
-        assert_eq!(look(&mut session, 500), (None, None));
-        assert_eq!(look(&mut session, 0), (Some(0), None));
-    }
-
-    #[test]
-    fn the_end_of_the_data_proves_that_nothing_is_left() {
-        let (mut session, id) = session(10, 100, 110);
-        assert_eq!(Flows::of(&session).get(&id).balanced, None);
-        let row = session.ledger.values_mut().find(|row| row.bytes == 110).unwrap();
-        row.zero = 1;
-        assert_eq!(Flows::of(&session).get(&id).balanced, Some(true));
-    }
-}
+mod tests;

@@ -7,14 +7,19 @@
 //! kernel has freed and reloaded its inode.
 //!
 //! All eventfds share one inode, as do other anonymous files. Each open file is an object of its own there.
+//!
+//! A pty that is closed gives its number, and so that of its inode, to the next one. Both halves have the number that
+//! belongs to the inode of the slave. The open file of the master stands for the pair: it was opened with it, and the
+//! pair ends with it.
 
+use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use tracer_common::{
     loss::Reason,
     object::{ANON_INODE_FS_MAGIC, FileKey, KnownFile, ObjectId, mode},
     offsets::MISSING,
 };
 
-use super::ANONYMOUS;
+use super::{ANONYMOUS, tty};
 use crate::{
     atomic::add,
     constants::{
@@ -40,6 +45,8 @@ const O_TMPFILE: u32 = 0o20_000_000;
 const CLOSED: u64 = 1;
 /// Numbers start here. Generations of files on btrfs are far lower.
 const FIRST_NUMBER: u32 = 1 << 31;
+/// Bits of a number that hold the CPU that gave it.
+const CPU_BITS: u32 = 8;
 
 /// How many numbers were given. If it is 0, calls that open or close files skip the look-ups.
 #[unsafe(no_mangle)]
@@ -52,34 +59,42 @@ pub(crate) fn has_numbers() -> bool {
     unsafe { core::ptr::read_volatile(&raw const FILE_NUMBERS) != 0 }
 }
 
-/// A number for a file. Two CPUs may get the same one at the same time; files with the same key cannot.
+/// A number for a file. Two CPUs may find the same count at the same time, so the CPU is a part of the number: the
+/// masters of all ptys share an inode and differ by their numbers alone.
 #[inline(always)]
 fn new_number() -> u32 {
     // SAFETY: points to a live map value (`.bss`).
-    unsafe {
+    let count = unsafe {
         add(&raw mut FILE_NUMBERS, 1);
-        FIRST_NUMBER | core::ptr::read_volatile(&raw const FILE_NUMBERS) as u32
-    }
+        core::ptr::read_volatile(&raw const FILE_NUMBERS) as u32
+    };
+    // SAFETY: the helper has no precondition.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    FIRST_NUMBER | count << CPU_BITS | cpu & ((1 << CPU_BITS) - 1)
 }
 
 /// An open file of this kind.
 struct Opened {
+    /// Its `struct file`; of a pty, that of the master, or 0 if that is closed.
     file: u64,
+    /// Its inode; of a pty, that of the slave.
     inode: Kptr,
-    sb: Kptr,
     file_system: u64,
     key: FileKey,
+    /// Whether the open call of `file` created it.
     created: bool,
     anonymous: bool,
 }
 
 #[inline(always)]
 fn opened(file: Kptr) -> Option<Opened> {
-    let inode = file.follow(&FILE_INODE)?;
-    let kind = u32::from(inode.member::<u16, _>(&INODE_MODE)?) & mode::S_IFMT;
-    if kind != mode::S_IFREG && kind != ANONYMOUS {
-        return None;
-    }
+    let own = file.follow(&FILE_INODE)?;
+    let kind = u32::from(own.member::<u16, _>(&INODE_MODE)?) & mode::S_IFMT;
+    let (inode, creator) = match kind {
+        mode::S_IFCHR => tty::pair(file, own)?,
+        mode::S_IFREG | ANONYMOUS => (own, file.0),
+        _ => return None,
+    };
     let sb = inode.follow(&INODE_SB)?;
     let magic: u64 = sb.member(&SB_MAGIC)?;
     if magic != BTRFS_MAGIC && inode.member::<u32, _>(&INODE_GENERATION)? != 0 {
@@ -92,11 +107,16 @@ fn opened(file: Kptr) -> Option<Opened> {
         zero: 0,
         inode: if anonymous { file.0 } else { 0 },
     };
-    let created = file.member::<u32, _>(&FILE_MODE)? & FMODE_CREATED != 0
-        || file.member::<u32, _>(&FILE_FLAGS)? & O_TMPFILE != 0;
+    let created = if kind == mode::S_IFCHR {
+        creator != 0
+    } else {
+        file.member::<u32, _>(&FILE_MODE)? & FMODE_CREATED != 0
+            || file.member::<u32, _>(&FILE_FLAGS)? & O_TMPFILE != 0
+    };
+    // As KnownFile::file_system.
     let (root, info): (u64, u64) = (sb.member(&SB_ROOT)?, sb.member(&SB_INFO)?);
     let file_system = sb.0 ^ root.rotate_left(21) ^ info.rotate_left(42);
-    Some(Opened { file: file.0, inode, sb, file_system, key, created, anonymous })
+    Some(Opened { file: creator, inode, file_system, key, created, anonymous })
 }
 
 impl Opened {
@@ -109,8 +129,9 @@ impl Opened {
     /// Whether the memory at `inode` still has this number and file system.
     #[inline(always)]
     fn has_same_number(&self, inode: Kptr) -> bool {
+        let file_system = |inode: Kptr| inode.member::<u64, _>(&INODE_SB);
         inode.member::<u64, _>(&INODE_INO) == Some(self.key.ino)
-            && inode.follow(&INODE_SB).is_some_and(|sb| sb.0 == self.sb.0)
+            && file_system(inode) == file_system(self.inode)
     }
 
     /// Whether another inode is in use. Freed memory has no references, but keeps the number.
@@ -176,7 +197,9 @@ pub(crate) extern "C" fn number_file(file: u64) -> u64 {
     let Some(opened) = opened(Kptr(file)) else { return u64::from(UNKNOWN) };
     let creator = if opened.created { opened.file } else { 0 };
     let (inode, file_system) = (opened.inode.0, opened.file_system);
-    let mut known = KnownFile { inode, file_system, creator, number: 0, zero: 0 };
+    let kind = opened.inode.member::<u16, _>(&INODE_MODE).map(u32::from);
+    let is_terminal = u32::from(kind.is_some_and(|kind| kind & mode::S_IFMT == mode::S_IFCHR));
+    let mut known = KnownFile { inode, file_system, creator, number: 0, is_terminal };
     match number_of(&opened) {
         Some(number) => {
             known.number = number;
@@ -211,12 +234,13 @@ fn keep_latest(opened: &Opened) {
     }
 }
 
-/// A followed process has opened a file. If the call created it, its number belonged to another file. The memory of
-/// an open file that has no other inode may have belonged to another one, too.
+/// A followed process has opened a file. If the call created it (or the pty of which it is the master), its number
+/// belonged to another file. The memory of an open file that has no other inode may have belonged to another one, too.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn forget_number(file: u64) -> u64 {
-    if let Some(opened) = opened(Kptr(file)).filter(|opened| opened.created || opened.anonymous) {
+    let is_new = |opened: &Opened| (opened.created || opened.anonymous) && opened.file == file;
+    if let Some(opened) = opened(Kptr(file)).filter(is_new) {
         keep_latest(&opened);
         let _ = FILES.remove(opened.key);
         let _ = FILES.remove(opened.key_of(opened.inode.0));
@@ -235,7 +259,7 @@ pub(crate) fn ended(id: &ObjectId, inode: Kptr) {
         if get(&key).is_some_and(|known| known.number == id.discriminator) {
             let _ = FILES.remove(key);
         }
-    } else if is_removed(&key, inode) {
+    } else if is_removed(&key, &latest, inode) || latest.is_terminal == 1 {
         let _ = FILES.remove(key);
     } else {
         let _ = FILES.insert(key, KnownFile { creator: CLOSED, ..latest }, 0);
@@ -249,14 +273,26 @@ pub(crate) extern "C" fn forget_file(ino: u64, dev: u64, inode: u64) -> u64 {
     let key = FileKey { ino, dev: dev as u32, zero: 0, inode };
     let Some(known) = get(&key) else { return 1 };
     let id = ObjectId { ino, dev: key.dev, discriminator: known.number };
-    if membership::is_watched(&id) || inode == 0 && !is_removed(&key, Kptr(known.inode)) {
+    if membership::is_watched(&id) || inode == 0 && !is_removed(&key, &known, Kptr(known.inode)) {
         return 0;
     }
     u64::from(FILES.remove(key).is_ok())
 }
 
-/// Whether a file can never be opened again. Certain only as long as the memory of its inode is not used again.
+/// Whether a file can never be opened again. Certain only as long as the memory of its inode is not used again, except
+/// for a pty, whose inode is in memory as long as it exists.
 #[inline(always)]
-fn is_removed(key: &FileKey, inode: Kptr) -> bool {
-    inode.member::<u64, _>(&INODE_INO) == Some(key.ino) && has_no_link(inode)
+fn is_removed(key: &FileKey, known: &KnownFile, inode: Kptr) -> bool {
+    if inode.member::<u64, _>(&INODE_INO) == Some(key.ino) {
+        has_no_link(inode)
+    } else {
+        known.is_terminal == 1
+    }
+}
+
+/// Whether the memory of a pty's inode belongs to the pty that got its number.
+#[inline(always)]
+pub(super) fn is_replaced(id: &ObjectId, inode: Kptr) -> bool {
+    let key = FileKey { ino: id.ino, dev: id.dev, zero: 0, inode: 0 };
+    get(&key).is_some_and(|latest| latest.inode == inode.0 && latest.number != id.discriminator)
 }

@@ -9,10 +9,11 @@ use tracer_common::{
 use super::queue;
 use crate::{
     constants::{
-        INODE_INO, SOCK_DADDR, SOCK_DPORT, SOCK_FAMILY, SOCK_FLAGS, SOCK_NUM, SOCK_RCV_SADDR,
-        SOCK_RECEIVE_QUEUE, SOCK_SOCKET, SOCK_V6_DADDR, SOCK_V6_RCV_SADDR, SOCKET_ALLOC_INODE,
-        SOCKET_ALLOC_SOCKET, SOCKET_FILE, SOCKET_SK, SOCKET_TYPE, UNIX_ADDR, UNIX_ADDRESS_LEN,
-        UNIX_ADDRESS_NAME, UNIX_CONSUMED, UNIX_PEER,
+        INODE_INO, SOCK_DADDR, SOCK_DPORT, SOCK_FAMILY, SOCK_FLAGS, SOCK_NUM, SOCK_PROTOCOL,
+        SOCK_RCV_SADDR, SOCK_RECEIVE_QUEUE, SOCK_SOCKET, SOCK_STATE, SOCK_V6_DADDR,
+        SOCK_V6_RCV_SADDR, SOCKET_ALLOC_INODE, SOCKET_ALLOC_SOCKET, SOCKET_FILE, SOCKET_SK,
+        SOCKET_TYPE, TCP_ARRIVED, TCP_COPIED, UNIX_ADDR, UNIX_ADDRESS_LEN, UNIX_ADDRESS_NAME,
+        UNIX_CONSUMED, UNIX_PEER,
     },
     emit::Record,
     kread::{Kptr, bounded},
@@ -25,6 +26,14 @@ const SOCK_STREAM: u16 = 1;
 const SOCK_DGRAM: u16 = 2;
 /// Bit 0 of `skc_flags`, `SOCK_DEAD` (`enum sock_flags`, include/net/sock.h): the last open file is closed.
 const DEAD: u64 = 1;
+/// Bit 1, `SOCK_DONE`: the other end of a TCP connection has sent its last byte.
+const DONE: u64 = 2;
+/// `IPPROTO_TCP` (include/uapi/linux/in.h).
+const IPPROTO_TCP: u16 = 6;
+/// States without received bytes (include/net/tcp_states.h).
+const TCP_SYN_SENT: u8 = 2;
+const TCP_SYN_RECV: u8 = 3;
+const TCP_LISTEN: u8 = 10;
 /// `sizeof(struct sockaddr_un)` (`unix(7)`).
 const SOCKADDR_UN: u32 = 110;
 /// `sun_path` follows the two bytes of `sun_family`.
@@ -44,11 +53,30 @@ pub(super) fn of_inode(inode: Kptr) -> Kptr {
     alloc.at(&SOCKET_ALLOC_SOCKET)
 }
 
-/// Bytes in the receive queue of a unix socket.
+/// Bytes in the receive queue of a unix socket or a TCP connection.
 #[inline(always)]
 pub(super) fn incoming(socket: Kptr) -> Option<u64> {
-    let sk = unix_sock(socket)?;
-    unread(sk, socket.member::<u16, _>(&SOCKET_TYPE)?)
+    let sk = socket.follow(&SOCKET_SK)?;
+    match sk.member::<u16, _>(&SOCK_FAMILY)? {
+        AF_UNIX => unread(sk, socket.member::<u16, _>(&SOCKET_TYPE)?),
+        AF_INET | AF_INET6 if sk.member::<u16, _>(&SOCK_PROTOCOL)? == IPPROTO_TCP => arrived(sk),
+        _ => None,
+    }
+}
+
+/// Bytes that have arrived on a TCP connection and are unread (`tcp_inq`, include/net/tcp.h).
+#[inline(always)]
+fn arrived(sk: Kptr) -> Option<u64> {
+    if TCP_ARRIVED.load() == MISSING || TCP_COPIED.load() == MISSING {
+        return None;
+    }
+    if matches!(sk.member::<u8, _>(&SOCK_STATE)?, TCP_SYN_SENT | TCP_SYN_RECV | TCP_LISTEN) {
+        return None;
+    }
+    let unread = sk.member::<u32, _>(&TCP_ARRIVED)?.wrapping_sub(sk.member(&TCP_COPIED)?);
+    // The end of the stream takes a number of its own.
+    let ends = unread > 0 && sk.member::<u64, _>(&SOCK_FLAGS)? & DONE != 0;
+    Some(u64::from(unread - u32::from(ends)))
 }
 
 /// Bytes that were written to a unix socket and are in the receive queue of its peer, which need not be accepted yet.

@@ -6,7 +6,7 @@ use tracer_common::{
     offsets::MISSING,
 };
 
-use super::{Inode, queue::UNREADABLE};
+use super::{Inode, UNKNOWN_FILE, queue::UNREADABLE};
 use crate::{
     constants::{
         DENTRY_INODE, FILE_PRIVATE, INODE_INO, INODE_RDEV, INODE_SB, LDISC_NUM, LDISC_OPS,
@@ -57,34 +57,59 @@ fn tty_of(file: Kptr, inode: &Inode) -> Option<Kptr> {
     file.follow(&FILE_PRIVATE)?.follow(&TTY_FILE_TTY)
 }
 
-/// Identity of the terminal behind an inode that many terminals share: `/dev/tty`, `/dev/ptmx`, `/dev/console`. A
-/// pty's slave is the inode of its `/dev/pts/N`. A master has the inode of `/dev/ptmx`; what tells it from others is
-/// its index and its devpts instance.
+/// Identity of the terminal behind an inode that many terminals share: `/dev/tty`, `/dev/ptmx`, `/dev/console`. Both
+/// halves of a pty get a number ([`super::files`]); its slave is the inode of its `/dev/pts/N`.
 #[inline(always)]
 pub(super) fn identity(file: Kptr, inode: &Inode, dev: u32) -> ObjectId {
     let shared = |discriminator| ObjectId { ino: inode.ino, dev, discriminator };
     let Some(tty) = tty_of(file, inode) else { return shared(1) };
-    let index = tty.member::<u32, _>(&TTY_INDEX).unwrap_or(0) + 1;
-    let driver = tty.follow(&TTY_DRIVER).and_then(|driver| driver.member(&TTY_DRIVER_MAJOR));
-    let major: u32 = driver.unwrap_or(0);
-    if major >> 3 == PTY_MASTER_MAJOR >> 3 {
-        let instance = tty.follow(&TTY_LINK).and_then(name_of).and_then(device_of).unwrap_or(0);
-        return shared(index ^ instance << 20);
+    let major = major_of(tty);
+    if is_master(major) {
+        return shared(UNKNOWN_FILE);
     }
     if let Some(name) = name_of(tty)
         && let Some(dev) = device_of(name)
         && let Some(ino) = name.member(&INODE_INO)
     {
-        return ObjectId { ino, dev, discriminator: 0 };
+        return ObjectId { ino, dev, discriminator: UNKNOWN_FILE };
     }
+    let index = tty.member::<u32, _>(&TTY_INDEX).unwrap_or(0) + 1;
     shared(index ^ major << 20)
+}
+
+/// The pty of which this file of a character device is a half: the inode of its slave, and the `struct file` of its master, 0 if that is
+/// closed. `None` for anything else.
+#[inline(always)]
+pub(super) fn pair(file: Kptr, inode: Kptr) -> Option<(Kptr, u64)> {
+    let rdev: u32 = inode.member(&INODE_RDEV)?;
+    if !is_tty(rdev) {
+        return None;
+    }
+    let tty = file.follow(&FILE_PRIVATE)?.follow(&TTY_FILE_TTY)?;
+    if is_master(major_of(tty)) {
+        return Some((name_of(tty.follow(&TTY_LINK)?)?, file.0));
+    }
+    let slave = if is_pty_slave(rdev) { inode } else { name_of(tty)? };
+    let master = tty.follow(&TTY_LINK).and_then(first_file);
+    Some((slave, master.map_or(0, |master| master.0)))
+}
+
+/// Major number of a terminal's driver; 0 if it cannot be read.
+#[inline(always)]
+fn major_of(tty: Kptr) -> u32 {
+    tty.follow(&TTY_DRIVER).and_then(|driver| driver.member(&TTY_DRIVER_MAJOR)).unwrap_or(0)
+}
+
+/// Whether this is the major number of the masters of Unix98 ptys.
+#[inline(always)]
+const fn is_master(major: u32) -> bool {
+    major >> 3 == PTY_MASTER_MAJOR >> 3
 }
 
 /// The inode of `/dev/pts/N`, of a pty's slave: `driver_data` is its dentry (`ptmx_open`, drivers/tty/pty.c).
 #[inline(always)]
 fn name_of(tty: Kptr) -> Option<Kptr> {
-    let major: u32 = tty.follow(&TTY_DRIVER)?.member(&TTY_DRIVER_MAJOR)?;
-    if major >> 3 != PTY_SLAVE_MAJOR >> 3 {
+    if major_of(tty) >> 3 != PTY_SLAVE_MAJOR >> 3 {
         return None;
     }
     let inode = tty.follow(&TTY_DRIVER_DATA)?.follow(&DENTRY_INODE)?;

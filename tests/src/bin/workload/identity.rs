@@ -94,7 +94,8 @@ fn block_fd(fd: RawFd) -> Result<()> {
     sys::dup2(placeholder.as_raw_fd(), fd).map(drop)
 }
 
-fn send(socket: BorrowedFd<'_>, fds: &[BorrowedFd<'_>]) -> Result<()> {
+/// Hands two fds over.
+pub(crate) fn send(socket: BorrowedFd<'_>, fds: &[BorrowedFd<'_>]) -> Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     ensure!(control.push(SendAncillaryMessage::ScmRights(fds)), "no space for two fds");
@@ -102,7 +103,8 @@ fn send(socket: BorrowedFd<'_>, fds: &[BorrowedFd<'_>]) -> Result<()> {
     Ok(())
 }
 
-fn receive(socket: BorrowedFd<'_>) -> Result<[RawFd; 2]> {
+/// The two fds that another process hands over.
+pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<[RawFd; 2]> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];

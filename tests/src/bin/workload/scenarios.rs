@@ -99,6 +99,7 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
         "pipes" => gated(many::pipes),
         "failures" => gated(many::failures),
         "partly-read" => gated(queues::partly_read),
+        "partly-read-connection" => gated(queues::partly_read_connection),
         "append" => gated(reopened::append),
         "read-stdin" => gated(reopened::read_stdin),
         "random" => gated(random::run),

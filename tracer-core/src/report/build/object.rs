@@ -27,6 +27,7 @@ pub(super) fn object(session: &Session, known: &session::Object, flows: &Flows) 
         unread_before: flow.before,
         unread: flow.unread,
         inside: flow.inside,
+        incoming: flow.incoming,
         in_flight: flow.in_flight,
         balanced: flow.balanced,
         doubts: flow.doubts.iter().map(|reason| (*reason).into()).collect(),

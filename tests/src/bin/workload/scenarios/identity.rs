@@ -30,6 +30,7 @@ pub(crate) fn find(name: &str) -> Option<fn(&mut Ledger) -> Result<()>> {
         "overlay-lower" => overlay_lower,
         "folder-rotate" => folder_rotate,
         "terminals" => terminals,
+        "terminals-in-turn" => terminals_in_turn,
         "eventfds" => eventfds,
         "into-cgroup" => into_cgroup,
         _ => return None,
@@ -63,7 +64,7 @@ fn mount(source: &str, on: &Path, kind: &str, flags: libc::c_ulong, options: &st
 }
 
 /// Mounts an overlay of folders below `directory`.
-fn overlay(directory: &Path) -> Result<PathBuf> {
+pub(super) fn overlay(directory: &Path) -> Result<PathBuf> {
     own_mounts()?;
     let [lower, upper, work, merged] =
         ["lower", "upper", "work", "merged"].map(|name| directory.join(name));
@@ -230,6 +231,29 @@ fn terminals(ledger: &mut Ledger) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Five terminals with the same number, one after the other. A part of what is written to each is read. The kernel frees
+/// the number with the last open file of the slave.
+fn terminals_in_turn(ledger: &mut Ledger) -> Result<()> {
+    own_mounts()?;
+    let instance = directory()?.join("pts");
+    fs::create_dir_all(&instance)?;
+    mount("none", &instance, "devpts", 0, "newinstance,ptmxmode=0666")
+        .map_err(|error| Unsupported(format!("no devpts: {error:#}")))?;
+    let stdout = sys::dup(1)?;
+    for size in [100, 200, 300, 400, 500] {
+        let (master, number) = terminal(&instance)?;
+        ensure!(number == 0, "the terminal is number {number}");
+        let slave = open_raw(&instance.join("0"))?;
+        sys::dup2(slave.as_raw_fd(), 1)?;
+        ledger.write(1, 2 * size)?;
+        let read = sys::read(master.as_raw_fd(), &mut vec![0; size]);
+        ensure!(read == Ok(size), "{read:?}");
+        drop((slave, master));
+        sys::dup2(stdout, 1)?;
+    }
+    sys::close(stdout)
 }
 
 fn eventfd() -> Result<OwnedFd> {

@@ -21,6 +21,8 @@ const WRITER: RawFd = 21;
 /// Size of each write and read, but for the first writes of a byte stream: there a read ends within a write.
 const PACKET: usize = 100;
 const LONG: usize = 250;
+/// Size of a read that is shorter than a packet.
+const SHORT: usize = 60;
 /// Bytes that are written before the queue is watched. No newline is among them for a terminal to change.
 const BEFORE: usize = 1_000;
 
@@ -33,7 +35,8 @@ pub(crate) fn partly_read(ledger: &mut Ledger) -> Result<()> {
     sys::dup3_cloexec(reader.as_raw_fd(), READER)?;
     sys::dup3_cloexec(writer.as_raw_fd(), WRITER)?;
     drop((reader, writer));
-    let size = if matches!(kind.as_str(), "seqpacket" | "datagram") { PACKET } else { LONG };
+    let is_packets = matches!(kind.as_str(), "seqpacket" | "datagram" | "packet-pipe");
+    let size = if is_packets { PACKET } else { LONG };
     for _ in 0..BEFORE / size {
         let sent = sys::write(WRITER, &[b'b'; LONG][..size]);
         ensure!(sent == Ok(size), "{sent:?}");
@@ -57,13 +60,20 @@ pub(crate) fn partly_read(ledger: &mut Ledger) -> Result<()> {
     await_end(written.as_raw_fd())?;
     match order.as_str() {
         "writer-first" => {
-            read_packets()?;
+            read_packets(PACKET)?;
+            drop(ends);
+            process::wait_success(child)?;
+            sys::close(READER)
+        }
+        // Each read discards the rest of its packet.
+        "short-reads" => {
+            read_packets(SHORT)?;
             drop(ends);
             process::wait_success(child)?;
             sys::close(READER)
         }
         "reader-first" => {
-            read_packets()?;
+            read_packets(PACKET)?;
             sys::close(READER)?;
             drop(ends);
             process::wait_success(child)
@@ -72,17 +82,37 @@ pub(crate) fn partly_read(ledger: &mut Ledger) -> Result<()> {
         "by-exit" => {
             drop(ends);
             process::wait_success(child)?;
-            read_packets()
+            read_packets(PACKET)
         }
         other => bail!("unknown order {other}"),
     }
 }
 
-/// Reads seven packets.
-fn read_packets() -> Result<()> {
+/// A TCP connection on stdin, of which a part is read. Its other end is the process's own, on an fd of no interest.
+pub(crate) fn partly_read_connection(_: &mut Ledger) -> Result<()> {
+    let (reader, writer) = pair("tcp")?;
+    sys::dup3_cloexec(writer.as_raw_fd(), WRITER)?;
+    sys::dup2(reader.as_raw_fd(), 0)?;
+    drop(reader);
+    for _ in 0..6 {
+        let sent = sys::write(writer.as_raw_fd(), &[b'c'; LONG]);
+        ensure!(sent == Ok(LONG), "{sent:?}");
+    }
+    while rustix::io::ioctl_fionread(rustix::stdio::stdin())? < 6 * LONG as u64 {
+        std::thread::yield_now();
+    }
     for _ in 0..7 {
-        let received = sys::read(READER, &mut [0; PACKET]);
+        let received = sys::read(0, &mut [0; PACKET]);
         ensure!(received == Ok(PACKET), "{received:?}");
+    }
+    Ok(())
+}
+
+/// Reads from seven packets, from each so much.
+fn read_packets(size: usize) -> Result<()> {
+    for _ in 0..7 {
+        let received = sys::read(READER, &mut vec![0; size]);
+        ensure!(received == Ok(size), "{received:?}");
     }
     Ok(())
 }
@@ -99,6 +129,7 @@ fn pair(kind: &str) -> Result<(OwnedFd, OwnedFd)> {
     let unix = |kind| socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None);
     Ok(match kind {
         "pipe" => pipe_with(PipeFlags::CLOEXEC)?,
+        "packet-pipe" => pipe_with(PipeFlags::CLOEXEC | PipeFlags::DIRECT)?,
         "stream" => unix(SocketType::STREAM)?,
         "seqpacket" => unix(SocketType::SEQPACKET)?,
         "datagram" => unix(SocketType::DGRAM)?,

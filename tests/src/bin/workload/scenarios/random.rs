@@ -3,15 +3,25 @@
 mod channel;
 mod reading;
 
-use std::{env, thread};
+use std::{
+    env,
+    os::fd::{AsFd as _, AsRawFd as _},
+    path::PathBuf,
+    thread,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use fastrand::Rng;
-use tracer_tests::kernel::{URING_IS_COUNTED, is_at_least};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use tracer_tests::{
+    kernel::{URING_IS_COUNTED, is_at_least},
+    truth::path_from_env,
+};
 
-use self::channel::{Channel, Kind};
-use super::answered;
+use self::channel::{Channel, Kind, write_plainly};
+use super::{answered, identity::overlay};
 use crate::{
+    identity::{receive, send},
     ledger::Ledger,
     paths, process,
     sys::{self, Unsupported},
@@ -43,6 +53,8 @@ fn further(kind: Kind) -> &'static [&'static str] {
         }
         Kind::Seqpacket => &["sendto", "sendmsg", "sendmmsg"],
         Kind::File => &["pwrite64", "pwritev", "pwritev2", "copy_file_range", "splice"],
+        // copy_file_range cannot copy from another file system to this one.
+        Kind::Overlay => &["pwrite64", "pwritev", "pwritev2", "splice"],
         Kind::Terminal => &[],
     }
 }
@@ -54,6 +66,10 @@ struct World {
     traps: bool,
     /// Whether tracer counts io_uring on this kernel.
     rings: bool,
+    /// Where files are.
+    directory: PathBuf,
+    /// Where files on an overlay are, if the kernel has any.
+    overlay: Option<PathBuf>,
 }
 
 /// Runs a random sequence.
@@ -63,7 +79,13 @@ pub(crate) fn run(ledger: &mut Ledger) -> Result<()> {
         || numbers.next().context("usage: workload random SEED STEPS")?.context("a number");
     let (seed, steps) = (next()?, next()?);
     let (random, rings) = (Rng::with_seed(seed), is_at_least(URING_IS_COUNTED)?);
-    let mut world = World { random, channels: Vec::new(), traps: false, rings };
+    let directory = path_from_env()?.parent().context("no directory")?.to_owned();
+    let overlay = match overlay(&directory.join(format!("overlay-{seed}"))) {
+        Err(error) if error.is::<Unsupported>() => None,
+        mounted => Some(mounted?),
+    };
+    let channels = Vec::new();
+    let mut world = World { random, channels, traps: false, rings, directory, overlay };
     for step in 0..steps {
         world.step(ledger).with_context(|| format!("step {step} of seed {seed}"))?;
     }
@@ -86,14 +108,19 @@ impl World {
             85..91 => self.fork(ledger),
             91..94 => self.exec(ledger),
             94..97 => self.in_a_thread(ledger),
-            97..99 => self.trapped(ledger),
-            _ => self.replace(),
+            97..98 => self.trapped(ledger),
+            98..99 => self.replace(),
+            _ => self.hand_over(ledger),
         }
     }
 
     fn open(&mut self) -> Result<()> {
-        let kind = Kind::ALL[self.random.usize(..Kind::ALL.len())];
-        let channel = Channel::open(kind)?;
+        let kind = Kind::ANYWHERE.get(self.random.usize(..=Kind::ANYWHERE.len())).copied();
+        let channel = match (kind, &self.overlay) {
+            (Some(kind), _) => Channel::open(kind, &self.directory),
+            (None, Some(overlay)) => Channel::open(Kind::Overlay, overlay),
+            (None, None) => Channel::open(Kind::File, &self.directory),
+        }?;
         channel.put_on(self.standard_fd(), &mut self.random)?;
         self.channels.push(channel);
         Ok(())
@@ -141,7 +168,7 @@ impl World {
         let path = paths::find(name).context(name)?;
         match path(ledger, fd, &[size]) {
             // The kernel lacks this call.
-            Err(error) if error.is::<Unsupported>() => channel.write_plainly(ledger, fd, size),
+            Err(error) if error.is::<Unsupported>() => write_plainly(ledger, fd, size),
             done => done.with_context(|| format!("{name} of {size} B to {channel:?}")),
         }?;
         channel.wrote(size);
@@ -165,19 +192,41 @@ impl World {
         let (index, fd) = (self.any(), self.standard_fd());
         let size = self.channels[index].make_room(&mut self.random)?;
         let (first, forks) = (size / 2, self.random.bool());
-        let channel = &self.channels[index];
-        channel.put_on(fd, &mut self.random)?;
+        self.channels[index].put_on(fd, &mut self.random)?;
         let child = process::fork(ledger, |own| {
-            channel.write_plainly(own, fd, first)?;
+            write_plainly(own, fd, first)?;
             if forks {
-                let grandchild =
-                    process::fork(own, |last| channel.write_plainly(last, fd, size - first))?;
+                let grandchild = process::fork(own, |last| write_plainly(last, fd, size - first))?;
                 return process::wait_success(grandchild);
             }
-            channel.write_plainly(own, fd, size - first)
+            write_plainly(own, fd, size - first)
         })?;
         process::wait_success(child)?;
         self.channels[index].wrote(size);
+        Ok(())
+    }
+
+    /// A child that is older than an object gets it over a socket, twice, and writes through both fds.
+    fn hand_over(&mut self, ledger: &mut Ledger) -> Result<()> {
+        if self.channels.len() == OPEN {
+            self.close(ledger)?;
+        }
+        let kind = SocketType::STREAM;
+        let (here, there) = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+        // Any object takes so much.
+        let size = self.random.usize(2..300);
+        let ends_of_parent = here.as_raw_fd();
+        let child = process::fork(ledger, |own| {
+            sys::close(ends_of_parent)?;
+            let [first, second] = receive(there.as_fd())?;
+            write_plainly(own, first, size / 2)?;
+            write_plainly(own, second, size - size / 2)
+        })?;
+        self.open()?;
+        let channel = self.channels.last_mut().context("nothing was opened")?;
+        send(here.as_fd(), &[channel.as_writer(), channel.as_writer()])?;
+        process::wait_success(child)?;
+        channel.wrote(size);
         Ok(())
     }
 

@@ -2,9 +2,10 @@
 
 use std::{
     ffi::c_long,
-    fs::File,
+    fs::{self, File},
     net::{TcpListener, TcpStream},
-    os::fd::{AsRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -15,7 +16,7 @@ use rustix::{
 };
 use tracer_tests::{
     procfs::object_of,
-    truth::{Line, ObjectTruth, path_from_env},
+    truth::{Line, ObjectTruth},
 };
 
 use crate::{ledger::Ledger, sys};
@@ -29,10 +30,13 @@ pub(super) enum Kind {
     Tcp,
     Terminal,
     File,
+    /// A file on an overlay, which is removed when it is closed: the next one may get its inode number.
+    Overlay,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 6] =
+    /// All but [`Kind::Overlay`], which some kernels lack.
+    pub(super) const ANYWHERE: [Self; 6] =
         [Self::Pipe, Self::Stream, Self::Seqpacket, Self::Tcp, Self::Terminal, Self::File];
 
     /// How many bytes it takes in one write, and how many writes before it is read.
@@ -42,7 +46,7 @@ impl Kind {
             Self::Stream | Self::Tcp => (10_000, 5),
             Self::Seqpacket => (3_000, 5),
             Self::Terminal => (400, 5),
-            Self::File => (100_000, usize::MAX),
+            Self::File | Self::Overlay => (100_000, usize::MAX),
         }
     }
 }
@@ -56,10 +60,14 @@ pub(super) struct Channel {
     counts: ObjectTruth,
     /// Sizes of the writes that were not read, so that messages are read whole.
     inside: Vec<usize>,
+    /// A file to remove.
+    path: Option<PathBuf>,
 }
 
 impl Channel {
-    pub(super) fn open(kind: Kind) -> Result<Self> {
+    /// Opens one; a file in this directory.
+    pub(super) fn open(kind: Kind, directory: &Path) -> Result<Self> {
+        let path = directory.join(format!("random-{}", fastrand::u64(..)));
         let pair = |kind| socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None);
         let (write, read) = match kind {
             Kind::Pipe => {
@@ -72,13 +80,14 @@ impl Channel {
             }
             Kind::Tcp => tcp()?,
             Kind::Terminal => terminal()?,
-            Kind::File => (file()?, None),
+            Kind::File | Kind::Overlay => (File::create_new(&path)?.into(), None),
         };
+        let path = (kind == Kind::Overlay).then_some(path);
         let write = sys::move_to_high_fd(write)?;
         let read = read.map(sys::move_to_high_fd).transpose()?;
         let object = object_of(write.as_raw_fd()).context("an open fd has no name")?;
         let counts = ObjectTruth { object, ..ObjectTruth::default() };
-        Ok(Self { kind, write, read, counts, inside: Vec::new() })
+        Ok(Self { kind, write, read, counts, inside: Vec::new(), path })
     }
 
     pub(super) fn kind(&self) -> Kind {
@@ -88,6 +97,11 @@ impl Channel {
     /// The fd that writes.
     pub(super) fn writer(&self) -> RawFd {
         self.write.as_raw_fd()
+    }
+
+    /// The fd that writes, to hand it over.
+    pub(super) fn as_writer(&self) -> BorrowedFd<'_> {
+        self.write.as_fd()
     }
 
     /// The fd that reads.
@@ -137,15 +151,6 @@ impl Channel {
         Ok(random.usize(1..size))
     }
 
-    /// One `write`.
-    pub(super) fn write_plainly(&self, ledger: &mut Ledger, fd: RawFd, size: usize) -> Result<()> {
-        if size == 0 {
-            return Ok(());
-        }
-        // The size that a seccomp filter may trap is avoided.
-        ledger.transfer(fd, size, |done, _| sys::write(fd, &vec![b'r'; (size - done).min(999)]))
-    }
-
     pub(super) fn wrote(&mut self, size: usize) {
         self.counts.written += size as u64;
         if self.read.is_some() {
@@ -161,10 +166,22 @@ impl Channel {
 
     /// Closes it, and tells what was written and read.
     pub(super) fn publish(self, ledger: &Ledger) -> Result<()> {
-        let Self { mut counts, inside, .. } = self;
+        let Self { mut counts, inside, path, .. } = self;
+        if let Some(path) = path {
+            fs::remove_file(path)?;
+        }
         counts.unread = self.read.as_ref().map(|_| inside.iter().sum::<usize>() as u64);
         ledger.append(&Line::Object(counts))
     }
+}
+
+/// Writes by `write`.
+pub(super) fn write_plainly(ledger: &mut Ledger, fd: RawFd, size: usize) -> Result<()> {
+    if size == 0 {
+        return Ok(());
+    }
+    // The size that a seccomp filter may trap is avoided.
+    ledger.transfer(fd, size, |done, _| sys::write(fd, &vec![b'r'; (size - done).min(999)]))
 }
 
 fn tcp() -> Result<(OwnedFd, Option<OwnedFd>)> {
@@ -186,10 +203,4 @@ fn terminal() -> Result<(OwnedFd, Option<OwnedFd>)> {
     settings.make_raw();
     tcsetattr(&slave, OptionalActions::Now, &settings)?;
     Ok((slave, Some(master)))
-}
-
-/// A file in the directory of the truth file.
-fn file() -> Result<OwnedFd> {
-    let path = path_from_env()?.with_extension(format!("random-{}", fastrand::u64(..)));
-    Ok(File::create_new(path)?.into())
 }
