@@ -6,6 +6,9 @@ use anyhow::{Context, Result};
 /// The first kernel whose io_uring tracepoints have the request, from which the file follows.
 pub const URING_IS_COUNTED: (u32, u32) = (5, 19);
 
+/// The first kernel in which a call at which seccomp kills its thread still returns; before, the thread ends in it.
+pub const KILLED_CALL_RETURNS: (u32, u32) = (5, 16);
+
 /// Whether the running kernel has this version (major, minor) or a newer one.
 pub fn is_at_least(version: (u32, u32)) -> Result<bool> {
     let name = rustix::system::uname();

@@ -83,11 +83,16 @@ pub struct Image {
     pub argv_len: u32,
     /// Always zero.
     pub zero: u32,
+    /// Bytes that the kernel has counted as written by the process so far, or [`NO_COUNT`].
+    pub written: u64,
     /// Name of the process (`task_struct.comm`).
     pub comm: [u8; limits::COMM],
     /// What fd 0, 1 and 2 point to.
     pub stdio: [FdState; 3],
 }
+
+/// Bytes that the kernel has counted for a process, if they are not known.
+pub const NO_COUNT: u64 = u64::MAX;
 
 /// The last thread of a process ended.
 #[repr(C)]
@@ -113,6 +118,9 @@ pub struct Exit {
     pub other_bytes: u64,
     /// Number of calls that wrote `other_bytes`.
     pub other_calls: u64,
+    /// Bytes that the kernel has counted as written by the process, or [`NO_COUNT`]: `wchar` in proc_pid_io(5), but
+    /// without those of children that it has waited for.
+    pub written: u64,
 }
 
 /// An object became watched.
@@ -232,6 +240,9 @@ pub mod fact {
     pub const CUT: u32 = 7;
     /// The process's tracer emulates its calls (`PTRACE_SYSEMU`): they are those of a guest; text: name of the tracer.
     pub const EMULATED: u32 = 8;
+    /// A call replaced an fd while another thread may have been writing through it. `fd`: -1 if there may be several
+    /// such fds from 3 on.
+    pub const FD_RACED: u32 = 9;
 }
 
 /// A process has an object open, has created it, or has closed it.

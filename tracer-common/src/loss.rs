@@ -59,6 +59,14 @@ pub enum Reason {
     UringAmbiguous,
     /// A process discarded what was in a terminal (`tcflush(3)`): how much is unknown.
     TtyFlushed,
+    /// The fd or the number of bytes of a call is in memory that another thread can change after the call (`sendmmsg`,
+    /// `recvmmsg`, `socketcall`).
+    MemoryChanged,
+    /// A thread replaced an fd while another one may have been writing through it: its bytes went to either object.
+    FdRaced,
+    /// The kernel counted more written bytes for a process than tracer, or a file grew by more than was written to it
+    /// (counted in user space).
+    Uncounted,
 }
 
 impl Reason {
@@ -83,13 +91,24 @@ impl Reason {
         Self::MaybeAnswered,
         Self::UringAmbiguous,
         Self::TtyFlushed,
+        Self::MemoryChanged,
+        Self::FdRaced,
+        Self::Uncounted,
     ];
 
     /// Whether it concerns only the object of a row, which has it in [`LedgerRow::doubts`](crate::ledger::LedgerRow).
     /// All other reasons concern the whole trace.
     #[must_use]
     pub const fn is_of_object(self) -> bool {
-        matches!(self, Self::MaybeAnswered | Self::UringAmbiguous | Self::TtyFlushed)
+        matches!(
+            self,
+            Self::MaybeAnswered
+                | Self::UringAmbiguous
+                | Self::TtyFlushed
+                | Self::MemoryChanged
+                | Self::FdRaced
+                | Self::Uncounted
+        )
     }
 
     /// Its bit in [`LedgerRow::doubts`](crate::ledger::LedgerRow).
@@ -121,12 +140,15 @@ impl Reason {
             Self::MaybeAnswered => "maybe_answered",
             Self::UringAmbiguous => "uring_ambiguous",
             Self::TtyFlushed => "tty_flushed",
+            Self::MemoryChanged => "memory_changed",
+            Self::FdRaced => "fd_raced",
+            Self::Uncounted => "uncounted",
         }
     }
 }
 
 /// Number of reasons.
-pub const COUNT: u32 = 19;
+pub const COUNT: u32 = 22;
 
 #[cfg(test)]
 mod tests {

@@ -54,9 +54,13 @@ macro_rules! kernel_offsets {
             SECCOMP_PREVIOUS "seccomp_filter" "prev" false;
             SECCOMP_NOTIFY "seccomp_filter" "notif" false;
             SIGNAL_LIVE "signal_struct" "live" true;
+            SIGNAL_THREAD_LIST "signal_struct" "thread_head" true;
+            TASK_THREAD_LIST "task_struct" "thread_node" true;
+            TASK_STACK "task_struct" "stack" true;
             SIGNAL_THREADS "signal_struct" "nr_threads" true;
             SIGNAL_FLAGS "signal_struct" "flags" true;
             SIGNAL_EXIT_CODE "signal_struct" "group_exit_code" true;
+            MM_USERS "mm_struct" "mm_users" true;
             MM_ARG_START "mm_struct" "arg_start" true;
             MM_ARG_END "mm_struct" "arg_end" true;
             PID_LEVEL "pid" "level" true;
@@ -135,6 +139,7 @@ macro_rules! kernel_offsets {
             SKB_LEN "sk_buff" "len" true;
             SKB_CB "sk_buff" "cb" true;
             SOCK_FAMILY "sock_common" "skc_family" true;
+            SOCK_SEND_BUFFER "sock" "sk_sndbuf" true;
             SOCK_STATE "sock_common" "skc_state" true;
             SOCK_PROTOCOL "sock" "sk_protocol" true;
             TCP_ARRIVED "tcp_sock" "rcv_nxt" false;

@@ -40,6 +40,8 @@ pub struct ProcessEntry {
     /// Address of the leader's `struct task_struct`; 0 until the adopting iterator has visited it. It is verified
     /// against `start_ns` before use.
     pub task: u64,
+    /// Bytes that the kernel has counted as written by the threads that have ended.
+    pub written: u64,
     /// Registered read ends of this process. Bit n: fd n; bit [`HIGH_ENDS`]: at least one fd from that number on.
     pub read_ends: u64,
 }

@@ -169,6 +169,8 @@ pub struct Image {
     pub argv_cut: bool,
     /// What fd 0, 1 and 2 point to.
     pub stdio: [FdState; 3],
+    /// Bytes that the kernel had counted as written by the process.
+    pub kernel_written: Option<u64>,
 }
 
 /// The end of a process.
@@ -199,4 +201,6 @@ pub struct Exit {
     pub other_bytes: u64,
     /// Calls that wrote them.
     pub other_calls: u64,
+    /// Bytes that the kernel has counted as written by the process.
+    pub kernel_written: Option<u64>,
 }

@@ -15,6 +15,7 @@ mod observations;
 mod process;
 mod streams;
 mod target;
+mod witnesses;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,6 +41,7 @@ pub use self::{
     object::{Kind, Object},
     process::{Fact, FactKind, Process, named},
     target::Target,
+    witnesses::{Uncounted, Witness},
 };
 
 /// Everything recorded so far.

@@ -5,7 +5,7 @@
 //! points to.
 
 use tracer_common::{
-    event::{self, kind},
+    event::{self, NO_COUNT, kind},
     id::ProcessId,
     process::{ProcessEntry, ROLE_TARGET},
 };
@@ -13,7 +13,9 @@ use tracer_common::{
 use crate::{
     atomic::add,
     cgroup,
-    constants::{FOLLOW_CHILDREN, SELF_TGID, TASK_FILES, TASK_PID, TASK_TGID},
+    constants::{
+        FOLLOW_CHILDREN, SELF_TGID, SIGNAL_THREADS, TASK_FILES, TASK_PID, TASK_SIGNAL, TASK_TGID,
+    },
     emit,
     kread::Kptr,
     maps::{ADOPTED, PROCESSES, slot},
@@ -86,6 +88,13 @@ pub(crate) fn announce(slot: u32, kind: u32, task: Kptr, role: u32) {
     }
 }
 
+/// Bytes that the kernel has counted for a process with one thread so far.
+#[inline(always)]
+fn written_before(leader: Kptr) -> u64 {
+    let threads = leader.follow(&TASK_SIGNAL).and_then(|signal| signal.member(&SIGNAL_THREADS));
+    if threads == Some(1_u32) { task::written_by(leader) } else { NO_COUNT }
+}
+
 /// Describes a process and its stdio, without argv, which is in its memory.
 #[inline(always)]
 pub(crate) fn describe(image: &mut event::Image, task: Kptr, role: u32) {
@@ -94,6 +103,7 @@ pub(crate) fn describe(image: &mut event::Image, task: Kptr, role: u32) {
     image.ns_pid = task::ns_tgid(task).unwrap_or(0);
     image.role = role;
     image.comm = task::comm_of(task);
+    image.written = written_before(task);
     let files = task.follow(&TASK_FILES).unwrap_or(Kptr(0));
     object::fd_state(files, 0, &mut image.stdio[0]);
     object::fd_state(files, 1, &mut image.stdio[1]);

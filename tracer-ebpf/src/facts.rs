@@ -17,7 +17,7 @@ use crate::{
     fdlookup::file_of,
     ledger, loss as losses,
     maps::slot,
-    membership, object, read_ends,
+    membership, object, races, read_ends,
     syscalls::{Call, SyscallContext, io, io_side, table},
     task,
     task::FilesTable,
@@ -25,24 +25,24 @@ use crate::{
 };
 
 /// `TCGETS` and `TCGETS2` (`include/uapi/asm-generic/ioctls.h`): used by `isatty(3)`.
-const TCGETS: u64 = 0x5401;
-const TCGETS2: u64 = 0x802c_542a;
+const TCGETS: u32 = 0x5401;
+const TCGETS2: u32 = 0x802c_542a;
 /// `TCFLSH`, and the commands that set the attributes and flush the input (`include/uapi/asm-generic/ioctls.h`).
-const TCFLSH: u64 = 0x540b;
-const TCSETSF: u64 = 0x5404;
-const TCSETAF: u64 = 0x5408;
-const TCSETSF2: u64 = 0x402c_542d;
+const TCFLSH: u32 = 0x540b;
+const TCSETSF: u32 = 0x5404;
+const TCSETAF: u32 = 0x5408;
+const TCSETSF2: u32 = 0x402c_542d;
 /// `fcntl(2)` commands (`include/uapi/asm-generic/fcntl.h`, `linux/fcntl.h`).
-const F_DUPFD: u64 = 0;
-const F_SETFL: u64 = 4;
-const F_DUPFD_CLOEXEC: u64 = 1030;
+const F_DUPFD: u32 = 0;
+const F_SETFL: u32 = 4;
+const F_DUPFD_CLOEXEC: u32 = 1030;
 const O_NONBLOCK: u64 = 0o4000;
 /// `include/uapi/asm-generic/ioctls.h`.
-const FIONBIO: u64 = 0x5421;
+const FIONBIO: u32 = 0x5421;
 /// A `connect` in progress is not a failure (`errno.h`).
 const EINPROGRESS: i64 = 115;
 /// Maximum length of a `sockaddr` in an event (`struct sockaddr_un` is 110 bytes).
-const SOCKADDR: u64 = 128;
+const SOCKADDR: u32 = 128;
 
 /// Processes the current call, which moved no bytes.
 #[inline(always)]
@@ -73,7 +73,7 @@ pub(crate) fn observe(class: u32) {
 /// Books bytes that an `ioctl` moved, and doubts those that it discarded.
 #[inline(always)]
 fn observe_ioctl() {
-    match SyscallContext::current().map_or(0, |call| call.args[1]) {
+    match SyscallContext::current().map_or(0, |call| call.args[1] as u32) {
         io_side::FICLONE | io_side::FICLONERANGE => io::clone(),
         TCFLSH | TCSETSF | TCSETAF | TCSETSF2 => {
             let flushed = flushed_by_call();
@@ -97,7 +97,7 @@ extern "C" fn flushed_by_call() -> u64 {
     if call.result != 0 {
         return 0;
     }
-    match (call.args.get::<1>(), call.args.get::<2>()) {
+    match (call.args.int::<1>(), call.args.get::<2>()) {
         (TCFLSH, 0) | (TCSETSF | TCSETAF | TCSETSF2, _) => 1 << READ,
         (TCFLSH, 1) => 1 << WRITE,
         (TCFLSH, 2) => 1 << READ | 1 << WRITE,
@@ -135,7 +135,7 @@ extern "C" fn read_ends_of_call() -> u64 {
 fn returns_new_fd(call: &Call) -> bool {
     match call.class {
         table::DUP | table::OPEN => true,
-        table::FCNTL => matches!(call.args.get::<1>(), F_DUPFD | F_DUPFD_CLOEXEC),
+        table::FCNTL => matches!(call.args.int::<1>(), F_DUPFD | F_DUPFD_CLOEXEC),
         _ => false,
     }
 }
@@ -166,7 +166,7 @@ fn update_read_ends(call: &Call) {
     match call.class {
         table::CLOSE => read_ends::closed(call, call.args.fd::<0>()),
         table::CLOSE_RANGE if !only_sets_cloexec(call) => {
-            read_ends::check_ends(&call.process, call.role, call.args.get::<0>() as u32);
+            read_ends::check_ends(&call.process, call.role, call.args.int::<0>());
         }
         table::DUP | table::OPEN | table::FCNTL if returns_new_fd(call) => {
             read_ends::closed(call, call.result as i32);
@@ -197,7 +197,7 @@ fn update_files(call: &Call) {
 /// `CLOSE_RANGE_CLOEXEC` (`include/uapi/linux/close_range.h`): sets the close-on-exec flag only.
 #[inline(always)]
 fn only_sets_cloexec(call: &Call) -> bool {
-    call.args.get::<2>() & 4 != 0
+    call.args.int::<2>() & 4 != 0
 }
 
 #[inline(always)]
@@ -217,6 +217,9 @@ fn created(call: &Call, list: u64, both: bool) {
 
 #[inline(always)]
 fn report_fact(call: &Call, entry: *mut ProcessEntry) {
+    if returns_new_fd(call) && call.result >= 0 {
+        raced(call, entry, call.result as i32);
+    }
     match call.class {
         table::IOCTL => ioctl(call, entry),
         table::CONNECT => connect(call, entry),
@@ -244,7 +247,7 @@ fn is_stdio(fd: i64) -> bool {
 
 #[inline(always)]
 fn ioctl(call: &Call, entry: *mut ProcessEntry) {
-    let (fd, command) = (call.args.fd::<0>(), call.args.get::<1>());
+    let (fd, command) = (call.args.fd::<0>(), call.args.int::<1>());
     if command == FIONBIO {
         nonblock(call);
         return;
@@ -285,13 +288,36 @@ fn emulated(call: &Call, entry: *mut ProcessEntry) {
     });
 }
 
+/// Bits of [`ProcessEntry::tty_asked`]: a race on fd 0, 1, 2 or a higher one was reported.
+const RACES: u32 = 17;
+
+/// Reports once that an fd was replaced while another thread may have been writing through it.
+#[inline(always)]
+fn raced(call: &Call, entry: *mut ProcessEntry, fd: i32) {
+    let counts = io::is_of_interest(fd) || ledger::is_written(call.process.tgid, fd);
+    if !counts || task::is_single_threaded() || races::has_other_writer(fd as u64) == 0 {
+        return;
+    }
+    let is_standard = is_stdio(i64::from(fd));
+    let bit = 1 << (RACES + if is_standard { fd as u32 & 3 } else { 3 });
+    losses::count(Reason::FdRaced, 0);
+    // SAFETY: as in `ioctl`.
+    unsafe {
+        if (*entry).tty_asked & bit != 0 {
+            return;
+        }
+        (*entry).tty_asked |= bit;
+    }
+    send(call, fact::FD_RACED, if is_standard { fd } else { -1 });
+}
+
 #[inline(always)]
 fn connect(call: &Call, entry: *mut ProcessEntry) {
     if call.result >= 0 || call.result == -EINPROGRESS || !count_fact(call, entry) {
         return;
     }
-    let length = call.args.get::<2>();
-    let length = if length > SOCKADDR { SOCKADDR } else { length } as u32;
+    let length = call.args.int::<2>();
+    let length = if length > SOCKADDR { SOCKADDR } else { length };
     send_with_text(call, fact::CONNECT_FAILED, call.args.fd::<0>(), |text| {
         if usermem::copy(call.args.get::<1>(), length, text) { length } else { 0 }
     });
@@ -319,7 +345,7 @@ fn replaced(call: &Call, entry: *mut ProcessEntry) {
 
 #[inline(always)]
 fn fcntl(call: &Call, entry: *mut ProcessEntry) {
-    match call.args.get::<1>() {
+    match call.args.int::<1>() {
         F_DUPFD | F_DUPFD_CLOEXEC => replaced(call, entry),
         _ => nonblock(call),
     }
@@ -328,7 +354,7 @@ fn fcntl(call: &Call, entry: *mut ProcessEntry) {
 /// Whether the call sets `O_NONBLOCK`: `fcntl(F_SETFL)` or `ioctl(FIONBIO)`.
 #[inline(always)]
 fn sets_nonblock(call: &Call) -> bool {
-    let (command, argument) = (call.args.get::<1>(), call.args.get::<2>());
+    let (command, argument) = (call.args.int::<1>(), call.args.get::<2>());
     match call.class {
         table::FCNTL => command == F_SETFL && argument & O_NONBLOCK != 0,
         _ => command == FIONBIO && usermem::read::<u32>(argument).is_some_and(|on| on != 0),
@@ -370,7 +396,7 @@ fn closed(call: &Call, entry: *mut ProcessEntry, fd: i32) {
 /// Reports each of fd 0, 1 and 2 that `close_range(2)` closed.
 #[inline(always)]
 fn closed_range(call: &Call, entry: *mut ProcessEntry) {
-    let (first, last) = (call.args.get::<0>() as u32, call.args.get::<1>() as u32);
+    let (first, last) = (call.args.int::<0>(), call.args.int::<1>());
     for fd in 0..3 {
         if first <= fd && fd <= last {
             closed(call, entry, fd as i32);

@@ -11,7 +11,7 @@ use tracer_common::{
 };
 
 use self::rows::create;
-pub(crate) use self::rows::{Found, by_inode, find, forget_inodes};
+pub(crate) use self::rows::{Found, by_inode, find, forget_inodes, is_written};
 use crate::{
     atomic::{MINUS_ONE, add, add32},
     emit,
@@ -41,8 +41,8 @@ pub(crate) const NO_TRANSFER: u32 = u32::MAX;
 pub(crate) struct Transfer {
     /// [`op`] code.
     pub(crate) op: u32,
-    /// 1 if something else than the kernel may have answered the call.
-    pub(crate) is_unsure: u32,
+    /// A [`Reason`] why it may be wrong, or 0.
+    pub(crate) doubt: u32,
     /// Bytes, or a negative errno.
     pub(crate) result: i64,
     /// Requested bytes, or [`UNKNOWN`].
@@ -178,8 +178,8 @@ pub(crate) fn apply(found: Found, transfer: &Transfer, adds: Adds) {
             (*row).ops |= op;
         }
     }
-    if transfer.is_unsure == 1 {
-        doubt(row, Reason::MaybeAnswered, transfer.result.max(0) as u64);
+    if transfer.doubt != 0 {
+        doubt(row, transfer.doubt, transfer.result.max(0) as u64);
     }
     if transfer.result >= 0 {
         succeed(row, transfer, adds);
@@ -294,9 +294,9 @@ fn is_unsupported_copy(errno: i64) -> bool {
 /// Notes that the counts of a row may be wrong, for a reason that concerns its object only. `bytes`: what the transfer
 /// may have moved.
 #[inline(always)]
-pub(crate) fn doubt(row: *mut LedgerRow, reason: Reason, bytes: u64) {
-    losses::count(reason, bytes);
-    set_doubts(row, reason.bit());
+fn doubt(row: *mut LedgerRow, reason: u32, bytes: u64) {
+    losses::count_number(reason, bytes);
+    set_doubts(row, 1 << (reason & 31));
 }
 
 /// Doubts the row of a key. Returns `false` if there is none.

@@ -7,7 +7,13 @@ use crate::{atomic::add, maps::LOSSES};
 /// Counts one lost record that covered `bytes` transferred bytes.
 #[inline(always)]
 pub(crate) fn count(reason: Reason, bytes: u64) {
-    if let Some(cell) = LOSSES.get_ptr_mut(reason as u32) {
+    count_number(reason as u32, bytes);
+}
+
+/// As [`count`], by the number of the reason.
+#[inline(always)]
+pub(crate) fn count_number(reason: u32, bytes: u64) {
+    if let Some(cell) = LOSSES.get_ptr_mut(reason) {
         // SAFETY: the map returned a valid, aligned pointer to this CPU's cell.
         unsafe {
             add(&raw mut (*cell).events, 1);

@@ -38,6 +38,7 @@ mod maps;
 mod membership;
 mod object;
 mod opening;
+mod races;
 mod read_ends;
 mod regs;
 mod runtime;

@@ -65,10 +65,7 @@ pub(crate) fn set_pending(opening: &Opening, transfer: &Transfer) {
 /// As [`set_pending`], for a row that is only doubted: no transfer is booked.
 #[inline(always)]
 pub(crate) fn set_pending_doubt(opening: &Opening) {
-    set_pending(
-        opening,
-        &Transfer { op: NO_TRANSFER, is_unsure: 0, result: 0, requested: UNKNOWN },
-    );
+    set_pending(opening, &Transfer { op: NO_TRANSFER, doubt: 0, result: 0, requested: UNKNOWN });
 }
 
 /// Opens the pending row of a program.

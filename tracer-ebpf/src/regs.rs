@@ -56,10 +56,12 @@ pub(crate) const FLAG_BITS: WorkBits = layout::FLAG_BITS;
 pub(crate) const WORK_BITS: WorkBits = WorkBits { seccomp: 1 << 0, emulated: 1 << 3 };
 
 /// Whether the registers are as seccomp restores them when it traps a call (`syscall_rollback`): the result register
-/// holds what it held at entry, on x86-64 the number and on AArch64 the first argument.
+/// holds what it held at entry, on x86-64 the number in its full width and on AArch64 the first argument.
 #[inline(always)]
-pub(crate) fn is_rolled_back(number: u64, first: u64, result: i64) -> bool {
-    result as u64 == if cfg!(bpf_target_arch = "aarch64") { first } else { number }
+pub(crate) fn is_rolled_back(regs: Kptr, result: i64) -> bool {
+    let entered =
+        if cfg!(bpf_target_arch = "aarch64") { native::<0>(regs) } else { number_register(regs) };
+    result as u64 == entered
 }
 
 /// Type of the task member that contains the flag of a 32-bit call.
@@ -74,9 +76,21 @@ pub(crate) fn is_compat(mode: Mode) -> bool {
     mode & layout::COMPAT_MODE != 0
 }
 
-/// The syscall number: 8 bytes on x86-64, 4 on AArch64. The verifier rejects a larger read.
+/// The number of a call. The kernel uses the lower 32 bits of the register (`do_syscall_64`, arch/x86/entry/).
 #[inline(always)]
 pub(crate) fn number(regs: Kptr) -> u64 {
+    number_of(number_register(regs))
+}
+
+/// The number in a register. Not of 32 bits, so that the verifier keeps its bounds.
+#[inline(always)]
+pub(crate) fn number_of(register: u64) -> u64 {
+    register & 0xffff_ffff
+}
+
+/// The register with the number: 8 bytes on x86-64, 4 on AArch64. The verifier rejects a larger read.
+#[inline(always)]
+fn number_register(regs: Kptr) -> u64 {
     let address = regs.0 + layout::NUMBER;
     // SAFETY: `regs` is the `struct pt_regs *` argument of the tracepoint, typed by BTF.
     unsafe {
@@ -86,6 +100,15 @@ pub(crate) fn number(regs: Kptr) -> u64 {
             *(address as *const u64)
         }
     }
+}
+
+/// Number and first three arguments of a call of any thread, from its saved registers. `None` if they cannot be read.
+#[inline(always)]
+pub(crate) fn probed(regs: Kptr, is_compat: bool) -> Option<(u64, [u64; 3])> {
+    let read = |offset: u64| Kptr(regs.0.wrapping_add(offset)).read::<u64>();
+    let number = u64::from(Kptr(regs.0.wrapping_add(layout::NUMBER)).read::<u32>()?);
+    let at = if is_compat { layout::COMPAT } else { layout::NATIVE };
+    Some((number, [read(at[0])?, read(at[1])?, read(at[2])?]))
 }
 
 /// Argument `N` of a call of the native entry.

@@ -33,10 +33,12 @@ pub(crate) struct SyscallContext {
     pub(crate) result: i64,
     /// Its arguments.
     pub(crate) args: [u64; 6],
-    /// Its number.
-    pub(crate) number: u32,
-    /// As [`Transfer::is_unsure`](crate::ledger::Transfer).
-    pub(crate) is_unsure: u32,
+    /// Address of its saved registers.
+    pub(crate) registers: u64,
+    /// 1 if its registers are as after a call that seccomp trapped ([`regs::is_rolled_back`]).
+    pub(crate) is_rolled_back: u32,
+    /// As [`Transfer::doubt`](crate::ledger::Transfer).
+    pub(crate) doubt: u32,
     /// Its transfer on one fd, if it moves bytes.
     pub(crate) side: IoSide,
 }
@@ -47,7 +49,8 @@ impl SyscallContext {
     pub(crate) fn store(regs: Kptr, is_compat: bool, class: u32, result: i64) -> bool {
         let Some(this) = Self::current() else { return false };
         (this.class, this.compat, this.result) = (class, u32::from(is_compat), result);
-        (this.number, this.is_unsure) = (regs::number(regs) as u32, 0);
+        this.is_rolled_back = u32::from(regs::is_rolled_back(regs, result));
+        (this.registers, this.doubt) = (regs.0, 0);
         regs::copy(regs, is_compat, &mut this.args);
         true
     }
@@ -77,10 +80,16 @@ impl Args {
         self.values[N]
     }
 
+    /// Argument `N` of a type with 32 bits, of which the kernel ignores the others: flags, commands.
+    #[inline(always)]
+    pub(crate) fn int<const N: usize>(self) -> u32 {
+        self.get::<N>() as u32
+    }
+
     /// Argument `N` as an fd number.
     #[inline(always)]
     pub(crate) fn fd<const N: usize>(self) -> i32 {
-        self.get::<N>() as u32 as i32
+        self.int::<N>() as i32
     }
 }
 
@@ -93,8 +102,8 @@ pub(crate) struct Call {
     pub(crate) args: Args,
     /// Its result: a count, an fd, or a negative errno.
     pub(crate) result: i64,
-    /// As [`Transfer::is_unsure`](crate::ledger::Transfer).
-    pub(crate) is_unsure: u32,
+    /// As [`Transfer::doubt`](crate::ledger::Transfer).
+    pub(crate) doubt: u32,
     /// The open files of the caller.
     pub(crate) files: FilesTable,
     /// The caller's table entry; `None` if the caller is not followed.
@@ -113,7 +122,7 @@ impl Call {
         let (entry, process, role) = io::caller(task::current_tgid());
         let args = Args { values: &returned.args, compat: returned.compat == 1 };
         let (class, result, files) = (returned.class, returned.result, task::current_open_files());
-        let is_unsure = returned.is_unsure;
-        Some(Self { class, args, result, is_unsure, files, entry, process, role })
+        let doubt = returned.doubt;
+        Some(Self { class, args, result, doubt, files, entry, process, role })
     }
 }

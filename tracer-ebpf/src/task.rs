@@ -4,13 +4,13 @@ use aya_ebpf::helpers::{
     bpf_get_current_comm, bpf_get_current_pid_tgid,
     generated::{bpf_get_current_task, bpf_get_current_task_btf},
 };
-use tracer_common::{id::ProcessId, limits};
+use tracer_common::{event::NO_COUNT, id::ProcessId, limits, offsets::MISSING};
 
 use crate::{
     constants::{
-        Constant, HAS_TASK_BTF, PID_LEVEL, PID_NUMBERS, SIGNAL_THREADS, TASK_COMM, TASK_FILES,
-        TASK_FLAGS, TASK_GROUP_LEADER, TASK_PID_STRUCT, TASK_REAL_PARENT, TASK_SIGNAL, TASK_START,
-        TASK_TGID, TYPE_TASK, UPID_NR, UPID_SIZE,
+        Constant, HAS_TASK_BTF, MM_USERS, PID_LEVEL, PID_NUMBERS, SIGNAL_THREADS, TASK_COMM,
+        TASK_FILES, TASK_FLAGS, TASK_GROUP_LEADER, TASK_MM, TASK_PID_STRUCT, TASK_REAL_PARENT,
+        TASK_SIGNAL, TASK_START, TASK_TGID, TASK_WRITTEN, TYPE_TASK, UPID_NR, UPID_SIZE,
     },
     kread::{Kptr, has_cast},
     regs,
@@ -149,6 +149,21 @@ pub(crate) fn is_current_compat() -> bool {
 pub(crate) fn is_single_threaded() -> bool {
     current().follow(&TASK_SIGNAL).and_then(|signal| signal.member::<u32, _>(&SIGNAL_THREADS))
         == Some(1)
+}
+
+/// Whether another thread or process can change the memory of the current task.
+#[inline(always)]
+pub(crate) fn shares_memory() -> bool {
+    current().follow(&TASK_MM).and_then(|mm| mm.member::<i32, _>(&MM_USERS)) != Some(1)
+}
+
+/// Bytes that the kernel has counted as written by a thread (`task_io_accounting`); [`NO_COUNT`] if it counts none.
+#[inline(always)]
+pub(crate) fn written_by(thread: Kptr) -> u64 {
+    if TASK_WRITTEN.load() == MISSING {
+        return NO_COUNT;
+    }
+    thread.member(&TASK_WRITTEN).unwrap_or(NO_COUNT)
 }
 
 /// The tgid of a task.

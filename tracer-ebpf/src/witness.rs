@@ -150,13 +150,13 @@ fn is_listened_to(task: CurrentTask) -> bool {
 pub(crate) extern "C" fn correct_call() -> u64 {
     let Some(call) = SyscallContext::current() else { return 0 };
     let task = CurrentTask::get();
-    let is_rolled_back = regs::is_rolled_back(u64::from(call.number), call.args[0], call.result);
+    let is_rolled_back = call.is_rolled_back == 1;
     if is_suspect(task, is_rolled_back) {
         match fate_of(task, call.class, call.result, is_rolled_back) {
             Fate::Ran => {}
             Fate::NotRun => call.result = NOT_RUN,
             Fate::Emulated => call.class = table::EMULATED,
-            Fate::Unknown => call.is_unsure = 1,
+            Fate::Unknown => call.doubt = Reason::MaybeAnswered as u32,
         }
     }
     u64::from(call.class)

@@ -54,7 +54,7 @@ fn fork(fork: layout::Fork) -> EventKind {
 }
 
 fn image(image: layout::Image, argv: &[u8], executed: bool) -> EventKind {
-    let layout::Image { process, parent, ns_pid, role, argv_len, zero: _, comm, stdio } = image;
+    let layout::Image { process, parent, ns_pid, role, argv_len, comm, stdio, .. } = image;
     EventKind::Image(Image {
         process,
         parent,
@@ -65,6 +65,7 @@ fn image(image: layout::Image, argv: &[u8], executed: bool) -> EventKind {
         argv: strings(argv),
         argv_cut: argv_len as usize > argv.len(),
         stdio,
+        kernel_written: known(image.written),
     })
 }
 
@@ -81,7 +82,13 @@ fn exit(exit: layout::Exit) -> EventKind {
         sizes,
         other_bytes,
         other_calls,
+        kernel_written: known(exit.written),
     })
+}
+
+/// A count of the kernel, if it keeps one.
+fn known(count: u64) -> Option<u64> {
+    (count != layout::NO_COUNT).then_some(count)
 }
 
 fn object(object: layout::Object, raw: &[u8]) -> EventKind {

@@ -10,7 +10,7 @@ mod wanted;
 use std::{collections::BTreeMap, panic::resume_unwind, thread};
 
 use jiff::Timestamp;
-use tracer_common::object::ObjectId;
+use tracer_common::{loss::Reason, object::ObjectId};
 
 pub use self::{
     captured::{captured, recovered, stream_of},
@@ -19,7 +19,7 @@ pub use self::{
 use super::{Process, Report, SCHEMA, Window};
 use crate::{
     recording::{self, Recording},
-    session::{self, LossReason, Session, Target},
+    session::{self, Flows, LossReason, Session, Target},
     verdict::{self, Case},
 };
 
@@ -68,13 +68,8 @@ pub fn build<'a>(
         claims: paths::claims(&case),
         worker_logs: paths::worker_logs(session),
         findings,
-        losses: losses(session),
-        lost_bytes: session
-            .losses
-            .iter()
-            .filter(|(_, cell)| cell.bytes > 0)
-            .map(|(reason, cell)| (reason.clone(), cell.bytes))
-            .collect(),
+        losses: losses(session, flows),
+        lost_bytes: lost_bytes(session, flows),
         capture: None,
     };
     (report, case)
@@ -90,9 +85,18 @@ fn processes(session: &Session, stdio_of_interest: &[i32]) -> Vec<Process> {
 }
 
 /// All reasons, with 0 for those that did not occur.
-fn losses(session: &Session) -> BTreeMap<LossReason, u64> {
+fn losses(session: &Session, flows: &Flows) -> BTreeMap<LossReason, u64> {
     let mut losses: BTreeMap<LossReason, u64> =
         LossReason::all().map(|reason| (reason, 0)).collect();
     losses.extend(session.losses.iter().map(|(reason, cell)| (reason.clone(), cell.events)));
+    losses.insert(Reason::Uncounted.into(), flows.uncounted.len() as u64);
     losses
+}
+
+/// Bytes by reason, as far as known.
+fn lost_bytes(session: &Session, flows: &Flows) -> BTreeMap<LossReason, u64> {
+    let counted = session.losses.iter().map(|(reason, cell)| (reason.clone(), cell.bytes));
+    let uncounted = flows.uncounted.iter().map(|found| found.bytes).sum();
+    let all = counted.chain([(Reason::Uncounted.into(), uncounted)]);
+    all.filter(|(_, bytes)| *bytes > 0).collect()
 }

@@ -94,6 +94,7 @@ impl Session {
             process.argv = argv;
         }
         process.stdio = process.stdio.or(stdio);
+        process.kernel_written_before = Some(0);
     }
 
     fn image(&mut self, image: &Image) {
@@ -113,6 +114,7 @@ impl Session {
             process.facts.retain(|fact| fact.kind != FactKind::ExecFailed);
         } else {
             process.attached_late = started_before;
+            process.kernel_written_before = process.kernel_written_before.or(image.kernel_written);
         }
         if image.executed || !image.argv.is_empty() {
             process.argv = image.argv.as_slice().into();
@@ -126,6 +128,7 @@ impl Session {
         process.stdio_at_end = Some(exit.stdio);
         process.other_bytes = Some(exit.other_bytes);
         process.other_calls = Some(exit.other_calls);
+        process.kernel_written = exit.kernel_written;
         if process.comm.is_empty() {
             process.comm.clone_from(&exit.comm);
         }
@@ -242,6 +245,7 @@ fn fact_kind(kind: u32) -> Option<FactKind> {
         fact::NONBLOCK => Some(FactKind::Nonblock),
         fact::CUT => Some(FactKind::Cut),
         fact::EMULATED => Some(FactKind::Emulated),
+        fact::FD_RACED => Some(FactKind::FdRaced),
         _ => None,
     }
 }

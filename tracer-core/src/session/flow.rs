@@ -12,7 +12,10 @@ use tracer_common::{
     object::ObjectId,
 };
 
-use super::{Kind, Object, Session, named};
+use super::{
+    Kind, Object, Session, named,
+    witnesses::{Uncounted, Witnesses},
+};
 use crate::event::BlockedCall;
 
 /// One process that wrote to or read from an object.
@@ -63,6 +66,8 @@ pub struct Flow {
 #[derive(Clone, Debug, Default)]
 pub struct Flows {
     flows: BTreeMap<ObjectId, Flow>,
+    /// Bytes that passed tracer unseen.
+    pub uncounted: Vec<Uncounted>,
     /// For an object without a row in the ledger.
     empty: Flow,
 }
@@ -78,12 +83,20 @@ struct End {
     doubts: u32,
 }
 
+impl End {
+    fn doubted(mut self, doubts: u32) -> Self {
+        self.doubts |= doubts;
+        self
+    }
+}
+
 impl Flows {
     /// Adds up the ledger of a session.
     #[must_use]
     pub fn of(session: &Session) -> Self {
         let mut ends = ends(session);
         let asleep = asleep(session);
+        let witnesses = Witnesses::of(session);
         let ids: Vec<ObjectId> = session
             .objects
             .keys()
@@ -105,6 +118,7 @@ impl Flows {
                     writer: asleep.contains(&(id, WRITE)),
                     reader: asleep.contains(&(session.peer(&id), READ)),
                 };
+                let put_in = put_in.doubted(witnesses.doubts.get(&id).copied().unwrap_or(0));
                 let mut flow = Flow::close(session, &id, put_in, taken_out, asleep);
                 if !session.is_joined(&id) {
                     let last_read = ends.get(&(id, READ)).map_or(0, |end| end.last_ns);
@@ -113,7 +127,7 @@ impl Flows {
                 (id, flow)
             })
             .collect();
-        Self { flows, empty: Flow::default() }
+        Self { flows, uncounted: witnesses.uncounted, empty: Flow::default() }
     }
 
     /// The flow of one object; empty if the ledger has no row of it.

@@ -38,6 +38,10 @@ pub struct Process {
     pub other_bytes: Option<u64>,
     /// Calls that wrote them.
     pub other_calls: Option<u64>,
+    /// Bytes that the kernel had counted as written by the process when tracer began to count.
+    pub kernel_written_before: Option<u64>,
+    /// The same at its end.
+    pub kernel_written: Option<u64>,
     /// Environment variables that change what programs print; `None` when they could not be read.
     pub environment: Option<Variables>,
     /// Facts about it, in order.
@@ -119,6 +123,8 @@ pub enum FactKind {
     Cut,
     /// Its tracer emulates its calls: they are those of a guest.
     Emulated,
+    /// An fd was replaced while another thread may have been writing through it. Without an fd: several from 3 on.
+    FdRaced,
 }
 
 impl FactKind {
@@ -134,6 +140,7 @@ impl FactKind {
             Self::Nonblock => "nonblock",
             Self::Cut => "facts_cut",
             Self::Emulated => "emulated",
+            Self::FdRaced => "fd_raced",
         }
     }
 }

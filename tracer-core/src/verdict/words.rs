@@ -74,6 +74,11 @@ pub(super) fn doubt(reason: Reason) -> &'static str {
             "completions of its io_uring requests did not tell which request they were about"
         }
         Reason::TtyFlushed => "a process discarded what was in the terminal",
+        Reason::MemoryChanged => "another thread could change what a call said that it moved",
+        Reason::FdRaced => {
+            "one thread replaced an fd while another may have been writing through it"
+        }
+        Reason::Uncounted => "bytes passed tracer unseen",
         _ => "tracer missed something",
     }
 }

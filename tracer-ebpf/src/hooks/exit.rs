@@ -5,9 +5,10 @@ use aya_ebpf::{
     macros::{btf_tracepoint, tracepoint},
     programs::{BtfTracePointContext, TracePointContext},
 };
-use tracer_common::event::{self, kind};
+use tracer_common::event::{self, NO_COUNT, kind};
 
 use crate::{
+    atomic::add,
     constants::{
         SIGNAL_EXIT_CODE, SIGNAL_FLAGS, SIGNAL_LIVE, TASK_EXIT_CODE, TASK_FILES, TASK_GROUP_LEADER,
         TASK_SIGNAL, TASK_TGID,
@@ -44,6 +45,9 @@ fn ended(tgid: u32, task: Kptr) -> Option<()> {
     ledger::forget_interrupted(task::current_tid());
     witness::forget(task::current_tid());
     let entry = membership::entry(tgid)?;
+    let written = task::written_by(task);
+    // SAFETY: the entry points to a live map value.
+    unsafe { add(&raw mut (*entry).written, written) };
     let signal = task.follow(&TASK_SIGNAL)?;
     // `do_exit()` has already removed this thread from the number of live threads.
     if signal.member::<u32, _>(&SIGNAL_LIVE)? != 0 {
@@ -62,6 +66,8 @@ fn ended(tgid: u32, task: Kptr) -> Option<()> {
         // SAFETY: the entry points to a live map value.
         (exit.other_bytes, exit.other_calls) =
             unsafe { ((*entry).other_bytes, (*entry).other_calls) };
+        // SAFETY: as above.
+        exit.written = if written == NO_COUNT { NO_COUNT } else { unsafe { (*entry).written } };
         describe_exit_fd(files.0, 0);
         describe_exit_fd(files.0, 1);
         describe_exit_fd(files.0, 2);

@@ -37,7 +37,7 @@ pub(crate) fn sys_exit_event(ctx: TracePointContext) -> u32 {
     let result: i64 = super::event_field::<_, { trace_event::SYS_EXIT_RESULT }>(&ctx);
     // SAFETY: both only return pointers: to the current task and to its saved registers.
     let regs = || Kptr(unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64);
-    returned(number, regs, result);
+    returned(regs::number_of(number), regs, result);
     0
 }
 

@@ -92,6 +92,19 @@ pub(crate) fn by_inode(
     by_slot(short, matches).or_else(|| by_fd_key(short, matches))
 }
 
+/// Whether a process has written through an fd, as far as its rows are known.
+#[inline(always)]
+pub(crate) fn is_written(tgid: u32, fd: i32) -> bool {
+    let short = FdKey::new(tgid, fd, WRITE);
+    let is_row = |row: *mut FdRow| {
+        // SAFETY: points to a live map value.
+        let key = unsafe { &raw const (*row).key };
+        // SAFETY: as above.
+        unsafe { FdKey::new((*key).process.tgid, (*key).fd, (*key).direction) == short }
+    };
+    ROW_SLOTS.get_ptr_mut(short.slot()).is_some_and(is_row) || FD_ROWS.get_ptr(short).is_some()
+}
+
 /// The rows of an fd do not belong to their inode any more, if that identifies no file ([`object::number_file`]).
 /// Exported, so that the verifier checks it once.
 #[unsafe(no_mangle)]

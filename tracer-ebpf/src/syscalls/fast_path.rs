@@ -59,8 +59,7 @@ pub(crate) fn is_done(regs: Kptr, task: CurrentTask, class: u32, result: i64) ->
 
 #[inline(always)]
 fn is_suspect(regs: Kptr, task: CurrentTask, result: i64) -> bool {
-    let is_rolled_back = regs::is_rolled_back(regs::number(regs), regs::native::<0>(regs), result);
-    witness::is_suspect(task, is_rolled_back)
+    witness::is_suspect(task, regs::is_rolled_back(regs, result))
 }
 
 /// Books a transfer in an existing row. Returns `false` if there is none.
@@ -81,6 +80,6 @@ fn is_booked(regs: Kptr, task: CurrentTask, tgid: u32, class: u32, result: i64) 
     };
     let requested = if reads { UNKNOWN } else { regs::native::<2>(regs) };
     let adds = if task.is_alone() && !uring::is_used() { Adds::Plain } else { Adds::Atomic };
-    ledger::apply(found, &Transfer { op: class - IO_BASE, is_unsure: 0, result, requested }, adds);
+    ledger::apply(found, &Transfer { op: class - IO_BASE, doubt: 0, result, requested }, adds);
     true
 }

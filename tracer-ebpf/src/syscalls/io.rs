@@ -252,6 +252,7 @@ fn book_without_object(call: &Call, side: &IoSide) -> bool {
             return false;
         }
     } else if !of_interest {
+        count_elsewhere(call, side);
         return false;
     } else if side.transfer.result > 0 {
         losses::count(Reason::FdGone, side.transfer.result as u64);

@@ -8,21 +8,23 @@ use tracer_common::{
 
 use super::{Call, SyscallContext, table};
 use crate::{
-    constants::{FILE_INODE, FILE_MODE, FILE_PRIVATE, INODE_SIZE, SOCK_FAMILY, SOCKET_SK},
+    constants::{
+        FILE_INODE, FILE_MODE, FILE_PRIVATE, INODE_SIZE, SOCK_FAMILY, SOCK_SEND_BUFFER, SOCKET_SK,
+    },
     fdlookup,
     kread::Kptr,
     ledger::{Transfer, UNKNOWN},
-    loss as losses, membership, usermem,
+    loss as losses, membership, task, usermem,
 };
 
 /// `MSG_PEEK` (`include/linux/socket.h`): reads bytes without removing them.
-const MSG_PEEK: u64 = 2;
+const MSG_PEEK: u32 = 2;
 /// `MSG_TRUNC`: the result is the length of the datagram, also if the buffer is shorter.
-pub(crate) const MSG_TRUNC: u64 = 0x20;
+pub(crate) const MSG_TRUNC: u32 = 0x20;
 /// `MSG_ERRQUEUE`: reads from the error queue of the socket.
-const MSG_ERRQUEUE: u64 = 0x2000;
+const MSG_ERRQUEUE: u32 = 0x2000;
 /// Flags with which a result is not the number of bytes that were taken out.
-const UNUSUAL: u64 = MSG_PEEK | MSG_TRUNC | MSG_ERRQUEUE;
+const UNUSUAL: u32 = MSG_PEEK | MSG_TRUNC | MSG_ERRQUEUE;
 /// `AF_UNIX`: its sockets have no error queue and ignore the flag.
 const AF_UNIX: u16 = 1;
 /// `FMODE_WRITE` (`include/linux/fs.h`).
@@ -48,20 +50,42 @@ pub(crate) struct IoSide {
 #[inline(never)]
 pub(super) extern "C" fn decode_call() -> u64 {
     let Some(call) = Call::current() else { return 0 };
-    let transfer =
-        Transfer { op: 0, is_unsure: call.is_unsure, result: call.result, requested: UNKNOWN };
+    let transfer = Transfer { op: 0, doubt: call.doubt, result: call.result, requested: UNKNOWN };
     let mut side = IoSide { fd: -1, direction: WRITE, transfer, source: -1 };
     if !decode(&call, &mut side) {
         return 0;
+    }
+    if call.class == table::SOCKETCALL || matches!(side.transfer.op, op::SENDMMSG | op::RECVMMSG) {
+        distrust_memory(&call, &mut side);
     }
     let Some(returned) = SyscallContext::current() else { return 0 };
     returned.side = side;
     1
 }
 
+/// The fd or the number of bytes of this call was read from the caller's memory after the call. If another thread or
+/// process can change it, the call is in doubt. Each message that was sent has at most the size of the send buffer.
+#[inline(always)]
+fn distrust_memory(call: &Call, side: &mut IoSide) {
+    if side.transfer.result <= 0 || side.transfer.doubt != 0 || !task::shares_memory() {
+        return;
+    }
+    side.transfer.doubt = Reason::MemoryChanged as u32;
+    if side.transfer.op == op::SENDMMSG {
+        let sk = fdlookup::file_of(call.files, side.fd)
+            .and_then(|file| file.follow(&FILE_PRIVATE))
+            .and_then(|socket| socket.follow(&SOCKET_SK));
+        let buffer = sk.and_then(|sk| sk.member::<u32, _>(&SOCK_SEND_BUFFER)).unwrap_or(0);
+        let most = (call.result as u64).wrapping_mul(u64::from(buffer));
+        if side.transfer.result as u64 > most {
+            side.transfer.result = most as i64;
+        }
+    }
+}
+
 /// `FICLONE` and `FICLONERANGE` (`include/uapi/linux/fs.h`).
-pub(crate) const FICLONE: u64 = 0x4004_9409;
-pub(crate) const FICLONERANGE: u64 = 0x4020_940d;
+pub(crate) const FICLONE: u32 = 0x4004_9409;
+pub(crate) const FICLONERANGE: u32 = 0x4020_940d;
 
 /// Decodes the current `ioctl`, which makes a file share the bytes of another file (ioctl_ficlonerange(2)). Returns 0
 /// if it moved no bytes that count. Exported for the same reason as [`decode_call`].
@@ -69,7 +93,7 @@ pub(crate) const FICLONERANGE: u64 = 0x4020_940d;
 #[inline(never)]
 pub(crate) extern "C" fn decode_clone() -> u64 {
     let Some(call) = Call::current() else { return 0 };
-    let (command, argument) = (call.args.get::<1>(), call.args.get::<2>());
+    let (command, argument) = (call.args.int::<1>(), call.args.get::<2>());
     if call.result != 0 || command != FICLONE && command != FICLONERANGE {
         return 0;
     }
@@ -82,8 +106,7 @@ pub(crate) extern "C" fn decode_clone() -> u64 {
         return 0;
     };
     let result = length as i64;
-    let transfer =
-        Transfer { op: op::FICLONE, is_unsure: call.is_unsure, result, requested: UNKNOWN };
+    let transfer = Transfer { op: op::FICLONE, doubt: call.doubt, result, requested: UNKNOWN };
     let Some(returned) = SyscallContext::current() else { return 0 };
     returned.side = IoSide { fd, direction: WRITE, transfer, source };
     1
@@ -91,7 +114,7 @@ pub(crate) extern "C" fn decode_clone() -> u64 {
 
 /// Source fd and length of a clone. A length of 0 stands for all bytes from the offset to the end of the source.
 #[inline(always)]
-fn cloned(call: &Call, command: u64, argument: u64) -> Option<(i32, u64)> {
+fn cloned(call: &Call, command: u32, argument: u64) -> Option<(i32, u64)> {
     let [source, offset, length] = if command == FICLONE {
         [u64::from(argument as u32), 0, 0]
     } else {
@@ -140,14 +163,14 @@ fn decode(call: &Call, side: &mut IoSide) -> bool {
         }
         // tee leaves the bytes in the first pipe, so it has no reading side.
         op::TEE => side.copy(-1, args.fd::<1>(), args.get::<2>()),
-        op::RECVFROM if args.get::<3>() & UNUSUAL != 0 => {
-            return receive(call, side, args.get::<3>(), args.get::<2>());
+        op::RECVFROM if args.int::<3>() & UNUSUAL != 0 => {
+            return receive(call, side, args.int::<3>(), args.get::<2>());
         }
-        op::RECVMSG if args.get::<2>() & UNUSUAL != 0 => {
-            return receive(call, side, args.get::<2>(), args.get::<1>());
+        op::RECVMSG if args.int::<2>() & UNUSUAL != 0 => {
+            return receive(call, side, args.int::<2>(), args.get::<1>());
         }
-        op::RECVMMSG if args.get::<3>() & UNUSUAL != 0 => {
-            return receive(call, side, args.get::<3>(), args.get::<1>());
+        op::RECVMMSG if args.int::<3>() & UNUSUAL != 0 => {
+            return receive(call, side, args.int::<3>(), args.get::<1>());
         }
         op::WRITEV
         | op::PWRITEV
@@ -186,7 +209,8 @@ impl IoSide {
 /// Completes a side whose length or direction is not in the registers: reads user memory or the file mode.
 #[inline(never)]
 fn complete(call: &Call, side: &mut IoSide) {
-    let (list, count) = (call.args.get::<1>(), call.args.get::<2>());
+    // The kernel uses 32 bits of the number of segments (`import_iovec`, lib/iov_iter.c).
+    let (list, count) = (call.args.get::<1>(), u64::from(call.args.int::<2>()));
     let compat = call.args.compat;
     match side.transfer.op {
         op::SENDMMSG | op::RECVMMSG => side.transfer.result = messages(list, call.result, compat),
@@ -207,7 +231,7 @@ fn complete(call: &Call, side: &mut IoSide) {
 
 /// Whether a receive with these flags takes nothing out of the socket.
 #[inline(always)]
-pub(crate) fn takes_nothing(flags: u64, file: Kptr) -> bool {
+pub(crate) fn takes_nothing(flags: u32, file: Kptr) -> bool {
     flags & MSG_PEEK != 0 || flags & MSG_ERRQUEUE != 0 && !is_unix(file)
 }
 
@@ -223,7 +247,7 @@ fn is_unix(file: Kptr) -> bool {
 /// Completes the side of a receive with unusual flags. `buffers`: the length of the buffer, or the address of the
 /// message or of the list of messages. Returns `false` if it took nothing out.
 #[inline(never)]
-fn receive(call: &Call, side: &mut IoSide, flags: u64, buffers: u64) -> bool {
+fn receive(call: &Call, side: &mut IoSide, flags: u32, buffers: u64) -> bool {
     if takes_nothing(flags, fdlookup::file_of(call.files, side.fd).unwrap_or(Kptr(0))) {
         return false;
     }
@@ -303,7 +327,7 @@ fn socketcall(call: &Call, side: &mut IoSide) -> bool {
         9 | 11 => side.wrapped(op::SENDTO, result, u64::from(third)),
         10 | 12 => {
             side.wrapped(op::RECVFROM, result, UNKNOWN);
-            receive(call, side, u64::from(flags), u64::from(third))
+            receive(call, side, flags, u64::from(third))
         }
         16 => {
             let requested = usermem::msghdr_bytes(list, true).unwrap_or(UNKNOWN);
@@ -311,11 +335,11 @@ fn socketcall(call: &Call, side: &mut IoSide) -> bool {
         }
         17 => {
             side.wrapped(op::RECVMSG, result, UNKNOWN);
-            receive(call, side, u64::from(third), list)
+            receive(call, side, third, list)
         }
         19 => {
             side.wrapped(op::RECVMMSG, result, UNKNOWN);
-            receive(call, side, u64::from(flags), list)
+            receive(call, side, flags, list)
         }
         20 => side.wrapped(op::SENDMMSG, messages(list, result, true), UNKNOWN),
         _ => false,

@@ -5,7 +5,7 @@ use tracer_common::loss::{LossCell, Reason};
 
 use super::super::Case;
 use crate::{
-    session::LossReason,
+    session::{LossReason, Uncounted, Witness, named},
     text::units,
     verdict::{Confidence, Finding, Rule, Severity},
 };
@@ -29,7 +29,45 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
         let (message, advice) = of_recording(part.0, part.1.events);
         findings.push(finding(&[part], message, advice));
     }
+    findings.extend(unseen(case));
     findings
+}
+
+/// How many witnesses the sentence names.
+const NAMED: usize = 3;
+
+/// Bytes that the kernel counted, or that a file grew by, and that tracer did not see.
+fn unseen(case: &Case<'_>) -> Option<Finding> {
+    let uncounted = &case.flows.uncounted;
+    let bytes: u64 = uncounted.iter().map(|found| found.bytes).sum();
+    let mut parts: Vec<String> =
+        uncounted.iter().take(NAMED).map(|found| testimony(case, found)).collect();
+    match uncounted.len() {
+        0 => return None,
+        count if count > NAMED => parts.push(format!("{} more like this", count - NAMED)),
+        _ => {}
+    }
+    let message = format!("Bytes passed tracer unseen: {}.", parts.join("; "));
+    let reason = LossReason::Trace(Reason::Uncounted);
+    let cell = LossCell { events: uncounted.len() as u64, bytes };
+    let advice = "They went a way that tracer does not count: a mapping of the file, native AIO, an \
+                  extension of the file, or a call that hides from it. Trust the file or the reader, \
+                  not the counts below.";
+    Some(finding(&[(&reason, &cell)], message, advice))
+}
+
+fn testimony(case: &Case<'_>, found: &Uncounted) -> String {
+    let bytes = units::exact(found.bytes);
+    match found.by {
+        Witness::Process(id) => {
+            let comm = case.session.processes.get(&id).map_or("", |process| &process.comm);
+            format!("the kernel counted {bytes} more written by {}", named(comm, id))
+        }
+        Witness::File(id) => {
+            let name = case.session.object_name(&id);
+            format!("{name} grew by {bytes} without a write")
+        }
+    }
 }
 
 /// The remedy for the first reason that has one.

@@ -139,7 +139,7 @@ pub(super) unsafe fn delivered(known: *const UringRequest, result: i64) -> i64 {
 #[inline(always)]
 pub(super) fn book(side: &Side, file: Kptr, result: i64) -> Option<bool> {
     let row = row_of(side, file)?;
-    let transfer = Transfer { op: op::IO_URING, is_unsure: 0, result, requested: UNKNOWN };
+    let transfer = Transfer { op: op::IO_URING, doubt: 0, result, requested: UNKNOWN };
     capture::set_pending(capture::slot::URING, &row.key, &transfer);
     if !ledger::book(&row.key, &transfer) {
         opening::set_pending(&row, &transfer);

@@ -79,9 +79,9 @@ pub(super) fn optional<T: Copy, const N: u32>(at: Kptr, offset: &Constant<N>) ->
 
 /// `MSG_*` flags of a receive; 0 for any other request.
 #[inline(always)]
-fn receive_flags(request: Kptr, opcode: u8) -> u64 {
+fn receive_flags(request: Kptr, opcode: u8) -> u32 {
     match opcode {
-        RECV | RECVMSG => optional::<u32, _>(request, &URING_MSG_FLAGS).map_or(0, u64::from),
+        RECV | RECVMSG => optional(request, &URING_MSG_FLAGS).unwrap_or(0),
         _ => 0,
     }
 }

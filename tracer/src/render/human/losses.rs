@@ -90,6 +90,13 @@ const fn of_trace(reason: Reason) -> &'static str {
             "io_uring completions did not tell which of several requests they were about"
         }
         Reason::TtyFlushed => "processes discarded what was in a terminal: how much is not known",
+        Reason::MemoryChanged => {
+            "the bytes of some calls were read from memory that other threads could change"
+        }
+        Reason::FdRaced => {
+            "fds were replaced while other threads may have been writing through them"
+        }
+        Reason::Uncounted => "the kernel, or the size of a file, shows bytes that were not counted",
     }
 }
 

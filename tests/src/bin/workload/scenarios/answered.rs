@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use tracer_tests::truth::{FdTruth, NOT_RUN};
+use tracer_tests::{
+    kernel::{KILLED_CALL_RETURNS, is_at_least},
+    truth::{FdTruth, NOT_RUN},
+};
 
 use crate::{
     ledger::Ledger,
@@ -123,7 +126,9 @@ pub(crate) fn killed(ledger: &mut Ledger) -> Result<()> {
     ensure!(libc::WIFSIGNALED(status), "the child was not killed: {status:#x}");
     let mut row = FdTruth::new(1, tracer_tests::procfs::object_of(1));
     row.note(2, Ok(2));
-    row.note(SELECTED, Err(NOT_RUN));
+    if is_at_least(KILLED_CALL_RETURNS)? {
+        row.note(SELECTED, Err(NOT_RUN));
+    }
     ledger.publish_row_for(u32::try_from(child)?, row)?;
     ledger.write(1, 9)
 }

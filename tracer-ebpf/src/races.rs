@@ -1,0 +1,91 @@
+//! An fd is replaced while another thread may be writing through it. The kernel has taken the file at the start of the
+//! write, but tracer finds the file of the fd when the write returns: it cannot tell which of the two got the bytes.
+//!
+//! The registers of a thread that is in a call are at the top of its kernel stack. Those of a thread that is not in a
+//! call are left from its latest one or from an interrupt, so a thread that wrote through the fd last counts as well.
+
+use tracer_common::op;
+
+use crate::{
+    constants::{SIGNAL_THREAD_LIST, TASK_SIGNAL, TASK_STACK, TASK_THREAD_LIST},
+    kread::Kptr,
+    regs,
+    syscalls::{SyscallContext, table},
+    task,
+};
+
+/// How many threads one call of [`writer_among`] looks at.
+const BATCH: u32 = 16;
+/// How many times it is called: a process with more threads counts as racing.
+const BATCHES: u32 = 16;
+/// Its result if one of the threads may be writing. No address of a list is that small.
+const FOUND: u64 = 1;
+
+/// Whether another thread of the current process may be writing through this fd, which the current call has replaced.
+/// Exported, so that the verifier checks it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn has_other_writer(fd: u64) -> u64 {
+    let (Some(signal), Some(call)) =
+        (task::current().follow(&TASK_SIGNAL), SyscallContext::current())
+    else {
+        return 0;
+    };
+    let list = signal.at(&SIGNAL_THREAD_LIST);
+    let Some(stack) = task::current().member::<u64, _>(&TASK_STACK) else { return 0 };
+    let registers_at = call.registers.wrapping_sub(stack);
+    let mut node: u64 = list.read().unwrap_or(list.0);
+    for _ in 0..BATCHES {
+        if node == list.0 {
+            return 0;
+        }
+        node = writer_among(node, list.0, registers_at, fd);
+        if node == FOUND {
+            return 1;
+        }
+    }
+    u64::from(node != list.0)
+}
+
+/// Looks at the next threads of a list. Returns the one after them, or [`FOUND`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn writer_among(node: u64, list: u64, registers_at: u64, fd: u64) -> u64 {
+    let mut node = Kptr(node);
+    for _ in 0..BATCH {
+        if node.0 == list {
+            break;
+        }
+        let thread = Kptr(node.0.wrapping_sub(TASK_THREAD_LIST.load()));
+        if thread.0 != task::current().0 && is_writing(thread, registers_at, fd as i32) {
+            return FOUND;
+        }
+        node = Kptr(node.read().unwrap_or(list));
+    }
+    node.0
+}
+
+/// Whether the latest call of a thread writes through this fd.
+#[inline(always)]
+fn is_writing(thread: Kptr, registers_at: u64, fd: i32) -> bool {
+    let Some(stack) = thread.member::<u64, _>(&TASK_STACK) else { return true };
+    let compat = regs::is_compat(thread.member(&regs::MODE).unwrap_or(0));
+    let Some((number, arguments)) = regs::probed(Kptr(stack.wrapping_add(registers_at)), compat)
+    else {
+        return false;
+    };
+    let classes = table::classes(number);
+    let class = if compat { classes >> 8 } else { classes & 0xff };
+    let target = match class.wrapping_sub(table::IO_BASE) {
+        _ if class == table::SOCKETCALL => return true,
+        op::TEE => arguments[1],
+        op::SPLICE | op::COPY_FILE_RANGE => arguments[2],
+        _ => arguments[0],
+    };
+    is_write(class) && target as i32 == fd
+}
+
+#[inline(always)]
+fn is_write(class: u32) -> bool {
+    class == table::MQ_SEND || (table::IO_BASE..table::IO_BASE + op::READ).contains(&class)
+}
