@@ -2,12 +2,7 @@
 //! an end is closed.
 
 use anyhow::{Context as _, Result, bail, ensure};
-use tracer_tests::{
-    expect,
-    report::{Object, Report},
-    scenario::trace,
-    workload::Workload,
-};
+use tracer_tests::{expect, report::Object, scenario::trace, workload::Workload};
 
 /// Bytes of the workload: written before the queue is watched, written after that, read, and left.
 const BEFORE: u64 = 1_000;

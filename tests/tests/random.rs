@@ -10,7 +10,6 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use tracer_tests::{
-    expect,
     report::Report,
     scenario::trace,
     stdio::Kind,
@@ -22,6 +21,9 @@ use tracer_tests::{
 const STEPS: u64 = 400;
 /// How long new seeds are tried.
 const SECONDS: u64 = 15;
+
+/// The reason for a doubt about `sendmmsg` and `recvmmsg` while io_uring's workers share the memory of the process.
+const CHANGEABLE: &str = "memory_changed";
 
 fn from_env(name: &str) -> Option<u64> {
     env::var(name).ok()?.parse().ok()
@@ -56,7 +58,9 @@ fn run(seed: u64) -> Result<()> {
     });
     let wrong: Vec<String> = differences.collect();
     ensure!(wrong.is_empty(), "{} objects:\n{}", wrong.len(), wrong.join("\n"));
-    expect::no_losses(report)?;
+    let losses: Vec<_> =
+        report.losses().into_iter().filter(|(reason, _)| reason != CHANGEABLE).collect();
+    ensure!(losses.is_empty(), "tracer lost events: {losses:?}");
     let never_run: u64 = truth.rows().filter_map(|(_, row)| row.errors.get("NOT_RUN")).sum();
     let reported: u64 = report.rows().filter_map(|(_, row)| row.errors.get("NOT_RUN")).sum();
     ensure!(never_run == reported, "{never_run} calls never ran, {reported} are reported");
@@ -84,7 +88,7 @@ fn difference(
     let is_exact = object.written == Some(known.written)
         && (!has_reader || object.read == Some(known.read))
         && object.balanced != Some(false)
-        && object.doubts.is_empty()
+        && object.doubts.iter().all(|doubt| doubt == CHANGEABLE)
         && (object.unread.is_none() || object.unread == known.unread);
     (!is_exact).then(|| format!("{known:?}, reported {object:?}"))
 }

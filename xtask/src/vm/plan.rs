@@ -32,7 +32,7 @@ type Part = (&'static str, &'static [&'static str]);
 
 /// Tests that depend on the kernel: all calls that write, all kinds of objects, the life of processes, and special
 /// paths of following and capturing. The other tests are about user space; only a filter selects them.
-const ABOUT_THE_KERNEL: [Part; 18] = [
+const ABOUT_THE_KERNEL: [Part; 20] = [
     ("one_trace", &[]),
     ("trees", &[]),
     ("attach", &[]),
@@ -63,6 +63,8 @@ const ABOUT_THE_KERNEL: [Part; 18] = [
     ("cut", &[]),
     ("queues", &[]),
     ("identity", &[]),
+    ("random", &[]),
+    ("witnesses", &[]),
 ];
 
 /// The tests of a quick run: each hook, each kind of event, each branch that depends on the kernel. They are few,
@@ -243,7 +245,7 @@ mod tests {
         };
         assert!(QUICK.iter().all(whole));
         let sum = |scope| Plan::of_tests(&programs(), scope).programs().lines().count();
-        assert_eq!((sum(Scope::Quick), sum(Scope::Whole)), (9, 18));
+        assert_eq!((sum(Scope::Quick), sum(Scope::Whole)), (9, 20));
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod answered;
 mod blocked;
 mod captured;
 mod errors;
+mod hidden;
 mod identity;
 mod interrupted;
 mod lost;
@@ -113,6 +114,7 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
         _ => {
             let found = lost::find(name).or_else(|| captured::find(name));
             let found = found.or_else(|| identity::find(name)).or_else(|| reads::find(name));
+            let found = found.or_else(|| hidden::find(name));
             return found.or_else(|| uring_reads::find(name)).map(gated);
         }
     })

@@ -82,6 +82,13 @@ pub(crate) fn dup3_cloexec(from: RawFd, to: RawFd) -> Result<()> {
     check("dup3", c_long::from(unsafe { libc::dup3(from, to, libc::O_CLOEXEC) })).map(drop)
 }
 
+/// A copy of an fd at a number that is not a standard one.
+pub(crate) fn dup3_free(fd: RawFd) -> Result<RawFd> {
+    // SAFETY: takes no pointer.
+    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 10) };
+    Ok(check("F_DUPFD_CLOEXEC", c_long::from(copy))? as RawFd)
+}
+
 /// `close_range(2)`.
 pub(crate) fn close_range(first: RawFd, last: RawFd) -> Result<()> {
     // SAFETY: takes no pointer; the callers own these fds.

@@ -2,6 +2,7 @@
 
 mod channel;
 mod reading;
+pub(super) mod widths;
 
 use std::{
     env,
@@ -158,6 +159,11 @@ impl World {
             channel.put_on(standard, &mut self.random)?;
             standard
         };
+        if self.random.u32(..4) == 0 {
+            widths::write(ledger, fd, size, &mut self.random)?;
+            channel.wrote(size);
+            return Ok(());
+        }
         let kinds = ANYWHERE.len() + further(channel.kind()).len();
         let pick = self.random.usize(..kinds);
         let name = ANYWHERE.into_iter().chain(further(channel.kind()).iter().copied()).nth(pick);

@@ -1,14 +1,13 @@
 //! An object with a writing and a reading end, and what was written to it and read from it.
 
 use std::{
-    ffi::c_long,
     fs::{self, File},
     net::{TcpListener, TcpStream},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use fastrand::Rng;
 use rustix::{
     net::{AddressFamily, SocketFlags, SocketType, socketpair},
@@ -19,6 +18,7 @@ use tracer_tests::{
     truth::{Line, ObjectTruth},
 };
 
+use super::widths::{duplicate, wide};
 use crate::{ledger::Ledger, sys};
 
 /// What it is.
@@ -127,17 +127,13 @@ impl Channel {
         match random.u32(..3) {
             0 => sys::dup2(self.writer(), fd).map(drop),
             1 => {
+                let [from, to] = [self.writer(), fd].map(|fd| wide(fd, random));
                 // SAFETY: takes no pointer.
-                let done = unsafe { libc::syscall(libc::SYS_dup3, self.writer(), fd, 0) };
-                sys::check("dup3", done).map(drop)
+                sys::check("dup3", unsafe { libc::syscall(libc::SYS_dup3, from, to, 0) }).map(drop)
             }
             _ => {
                 sys::close(fd)?;
-                // SAFETY: takes no pointer.
-                let new = unsafe { libc::fcntl(self.writer(), libc::F_DUPFD, fd) };
-                let new = sys::check("F_DUPFD", c_long::from(new))?;
-                ensure!(new as RawFd == fd, "fd {fd} became {new}");
-                Ok(())
+                duplicate(self.writer(), fd, random)
             }
         }
     }

@@ -6,7 +6,10 @@ use anyhow::{Context as _, Result, ensure};
 use fastrand::Rng;
 use io_uring::{IoUring, opcode, types};
 
-use super::channel::{Channel, Kind};
+use super::{
+    channel::{Channel, Kind},
+    widths::wide,
+};
 use crate::{
     paths::{segment, segments},
     sys::{self, Outcome},
@@ -24,13 +27,13 @@ pub(super) fn some(channel: &mut Channel, random: &mut Rng, rings: bool) -> Resu
     let way = random.u32(..if is_socket(channel.kind()) { 9 } else { 4 });
     let by_ring = [2, 3, 8].contains(&way);
     let rings = rings && channel.kind() != Kind::Terminal;
-    take(channel, size, if by_ring && !rings { 0 } else { way })
+    take(channel, size, if by_ring && !rings { 0 } else { way }, random)
 }
 
 /// Reads everything.
 pub(super) fn all(channel: &mut Channel) -> Result<()> {
     while let Some(first) = channel.inside().first().copied() {
-        take(channel, first, 0)?;
+        take(channel, first, 0, &mut Rng::with_seed(0))?;
     }
     Ok(())
 }
@@ -39,9 +42,9 @@ const fn is_socket(kind: Kind) -> bool {
     matches!(kind, Kind::Stream | Kind::Seqpacket | Kind::Tcp)
 }
 
-fn take(channel: &mut Channel, size: usize, way: u32) -> Result<()> {
+fn take(channel: &mut Channel, size: usize, way: u32, random: &mut Rng) -> Result<()> {
     let fd = channel.reader().context("it has no reading end")?;
-    let taken = by(way, fd, &mut vec![0; size]);
+    let taken = by(way, fd, &mut vec![0; size], random);
     let taken = taken.map_err(std::io::Error::from_raw_os_error);
     let taken = taken.with_context(|| format!("way {way} of reading {size} B from {channel:?}"))?;
     ensure!(taken > 0 && taken <= size, "{taken} of {size} B were read from {channel:?}");
@@ -58,9 +61,10 @@ fn take(channel: &mut Channel, size: usize, way: u32) -> Result<()> {
     Ok(())
 }
 
-fn by(way: u32, fd: RawFd, bytes: &mut [u8]) -> Outcome {
+fn by(way: u32, fd: RawFd, bytes: &mut [u8], random: &mut Rng) -> Outcome {
     let (start, size) = (bytes.as_mut_ptr(), bytes.len());
-    let receive = |flags: i32| {
+    let mut receive = |flags: i32| {
+        let (fd, flags) = (wide(fd, random), wide(flags, random));
         // SAFETY: the buffer is valid for its length; no address is asked for.
         sys::outcome(unsafe {
             libc::syscall(libc::SYS_recvfrom, fd, start, size, flags, null_mut::<u8>(), 0)
