@@ -221,14 +221,14 @@ mod tests {
 
     #[test]
     fn a_filter_selects_from_all_programs_that_can_run() {
-        let filters = ["pipe".to_owned()];
+        let filters = ["kill".to_owned()];
         let plan = Plan::of_tests(&programs(), Scope::Matching(&filters));
         assert_eq!(
             plan.programs(),
             "900 errors --include-ignored --test-threads=1 --show-output --color=never \
-             --skip=fork_storm_during_attach --skip=five_thousand_pipes pipe\n\
+             --skip=fork_storm_during_attach --skip=five_thousand_pipes kill\n\
              900 trees --include-ignored --test-threads=1 --show-output --color=never \
-             --skip=fork_storm_during_attach --skip=five_thousand_pipes pipe\n"
+             --skip=fork_storm_during_attach --skip=five_thousand_pipes kill\n"
         );
         assert_eq!(plan.settings(), "export TRACER_TEST_PATIENCE=4\n");
         let filters = ["storm".to_owned(), "five".to_owned()];
