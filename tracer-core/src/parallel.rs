@@ -19,10 +19,7 @@ struct Worker<J, R> {
 }
 
 impl<J, R> Worker<J, R> {
-    fn start<'s>(
-        scope: &'s Scope<'s, '_>,
-        work: impl Fn(J) -> R + Send + 's,
-    ) -> io::Result<Self>
+    fn start<'s>(scope: &'s Scope<'s, '_>, work: impl Fn(J) -> R + Send + 's) -> io::Result<Self>
     where
         J: Send + 's,
         R: Send + 's,

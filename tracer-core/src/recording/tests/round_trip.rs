@@ -15,7 +15,8 @@ use tracer_common::{
 use super::replayed;
 use crate::{
     event::{
-        BlockedThread, Claim, Event, EventKind, Exit, FileNow, Image, LogRead, LogTally, Look, NotSeen, Sighting,
+        BlockedThread, Claim, Event, EventKind, Exit, FileNow, Image, LogRead, LogTally, Look,
+        NotSeen, Sighting,
     },
     recording::{Checkpoint, Header, Loss, Recorder, Row, TYPES},
     report,
