@@ -4,6 +4,7 @@ mod attach;
 mod capture;
 mod collect;
 mod doctor;
+mod end;
 mod error;
 mod lifetimes;
 mod live_targets;
@@ -14,6 +15,7 @@ mod recovery;
 mod replay;
 mod signals;
 mod stderr;
+mod subject;
 
 use std::{
     path::PathBuf,
@@ -27,26 +29,28 @@ use tracer_core::{
     session,
     text::escape,
 };
-use tracer_loader::{CgroupScope, EventRing, KernelSettings, Loader};
+use tracer_loader::{EventRing, KernelSettings, Loader};
 
 use self::{
     attach::attach,
     capture::Capturing,
     collect::Collector,
+    end::{End, STALLED},
     output::{Destination, LiveSink},
     record::Recording,
     signals::{Notice, Signals},
+    subject::{Subject, resolve},
 };
 use crate::{
-    launch::{self, Launched, Running},
+    launch::{Launched, Running},
     observe::{LogReader, Lookout},
-    settings::{Settings, TargetChoice},
+    settings::Settings,
     sys::{
         inherited::{Descriptors, Spare, Unused},
         limits,
         signal::{die_of, ignore_file_size},
     },
-    target::{self, PinnedProcess, Request, Target},
+    target::PinnedProcess,
 };
 
 pub use self::{
@@ -55,15 +59,6 @@ pub use self::{
     log::init as init_log,
     replay::{Replayed, replay},
 };
-
-/// What a run traces, after names were resolved.
-struct Subject {
-    target: session::Target,
-    pids: Vec<PinnedProcess>,
-    launched: Option<Launched>,
-    /// Directory of the target cgroup. When it is removed, the target has ended.
-    cgroup: Option<PathBuf>,
-}
 
 /// Traces until the target has ended, the time is up, or a signal stops it. Then writes the report.
 ///
@@ -123,9 +118,6 @@ fn run(settings: &Settings) -> Result<bool, AppError> {
     Ok(has_loss)
 }
 
-/// After this long without progress, what reads tracer's output stands still. A report does not wait for it.
-const STALLED: Duration = Duration::from_millis(500);
-
 /// The helper processes, which are forked before anything else starts.
 struct Observers {
     lookout: Lookout,
@@ -151,48 +143,6 @@ struct Around {
 /// one by one.
 fn leak<T>(value: T) {
     std::mem::forget(value);
-}
-
-fn resolve(choice: &TargetChoice, kernel: &mut KernelSettings) -> Result<Subject, AppError> {
-    let request = match choice {
-        TargetChoice::Existing(request) => request,
-        TargetChoice::Command(launch) => {
-            let words: Vec<String> =
-                launch.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-            let launched = launch::start(launch)?;
-            let target = session::Target {
-                kind: "command".into(),
-                name: words.join(" "),
-                pids: vec![launched.pid()],
-            };
-            return Ok(Subject {
-                target,
-                pids: Vec::new(),
-                launched: Some(launched),
-                cgroup: None,
-            });
-        }
-    };
-    match target::resolve(request)? {
-        Target::Processes(pids) => {
-            let numbers: Vec<u32> = pids.iter().map(|pinned| pinned.pid).collect();
-            let name =
-                numbers.iter().map(|pid| format!("--pid {pid}")).collect::<Vec<_>>().join(" ");
-            let target = session::Target { kind: "pid".into(), name, pids: numbers };
-            Ok(Subject { target, pids, launched: None, cgroup: None })
-        }
-        Target::Cgroup(cgroup) => {
-            kernel.cgroup =
-                Some(CgroupScope { id: cgroup.id, subsystem: cgroup.hierarchy.subsystem_id() });
-            let (kind, name) = match request {
-                Request::Container(name) => ("container", format!("--container {name}")),
-                _ => ("cgroup", format!("--cgroup {}", cgroup.path.display())),
-            };
-            let target = session::Target { kind: kind.into(), name, pids: Vec::new() };
-            let cgroup = Some(cgroup.path);
-            Ok(Subject { target, pids: Vec::new(), launched: None, cgroup })
-        }
-    }
 }
 
 /// Attaches, collects and judges.
@@ -259,31 +209,6 @@ async fn record(
     leak(case);
     leak(session);
     Ok((report, end.was_stopped))
-}
-
-/// The end of a trace: what is passed on to others may take as long as they need, until a signal comes.
-struct End<'a> {
-    signals: &'a mut Signals,
-    /// Whether a signal ended the trace, or came since.
-    was_stopped: bool,
-}
-
-impl End<'_> {
-    /// Whether to wait for a reader or a disk that made no progress for this long.
-    fn waits(&mut self, idle: Duration) -> bool {
-        let is_new = self.signals.stopped().is_some();
-        let gives_up = is_new || self.was_stopped && idle > STALLED;
-        self.was_stopped |= is_new;
-        !gives_up
-    }
-
-    /// Passes on what is left in the command's terminal.
-    fn finish_relay(&mut self, mut running: Running) {
-        let began = Instant::now();
-        if let Err(error) = running.finish_relay(|| self.waits(began.elapsed())) {
-            tracing::warn!("the command's terminal was not passed on completely: {error}");
-        }
-    }
 }
 
 /// Checks that these processes still run: of a process that ended before the attach tracer has seen nothing.

@@ -16,7 +16,9 @@ use tracer_core::{
 use tracer_loader::{CaptureRing, CaptureScope, KernelSettings};
 
 use super::{
-    AppError, End, output,
+    AppError,
+    end::End,
+    output,
     record::Recording,
     recovery::{Recovery, RecoveryFolder},
     stderr::put,

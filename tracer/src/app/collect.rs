@@ -89,7 +89,7 @@ impl Collector {
     pub(super) fn take(&mut self, batch: &[RawRecord], loader: &mut Loader) {
         for record in batch {
             match event::decode(record) {
-                Ok(event) => self.apply(event, loader),
+                Ok(event) => self.apply(&event, loader),
                 Err(error) => {
                     self.undecodable += 1;
                     tracing::warn!("unreadable record from the kernel side: {error}");
@@ -154,16 +154,16 @@ impl Collector {
         has_targets && self.live_targets.are_gone(|id| exists(id.tgid))
     }
 
-    fn apply(&mut self, event: Event, loader: &mut Loader) {
+    fn apply(&mut self, event: &Event, loader: &mut Loader) {
         if let EventKind::Exit(exit) = &event.kind {
             // This comes before the session applies the exit, because the session then forgets what was open.
             for fd in self.session.known_ends(exit.process) {
                 loader.forget_read_end(exit.process, fd);
             }
         }
-        self.session.apply(&event);
-        self.recording.event(&event);
-        self.lifetimes.event(&event, &self.session);
+        self.session.apply(event);
+        self.recording.event(event);
+        self.lifetimes.event(event, &self.session);
         match &event.kind {
             EventKind::Fork { child, .. } => {
                 self.live_targets.insert(*child);
@@ -182,7 +182,7 @@ impl Collector {
             _ => {}
         }
         if let Some(style) = &self.live
-            && let Some(line) = self.live_event(&event)
+            && let Some(line) = self.live_event(event)
         {
             say(&render::live_line(&line, style));
         }
@@ -207,7 +207,7 @@ impl Collector {
         for kind in seen {
             let kind = match kind {
                 EventKind::BlockedThread(thread) => {
-                    EventKind::BlockedThread(observe::with_object(&self.session, thread))
+                    EventKind::BlockedThread(observe::with_object(&self.session, &thread))
                 }
                 kind => kind,
             };

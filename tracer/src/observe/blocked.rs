@@ -93,9 +93,9 @@ fn inode_behind(tgid: u32, fd: i32) -> Option<ObjectId> {
 
 /// Names the watched object of a blocked thread, which the answer has only by its inode.
 #[must_use]
-pub fn with_object(session: &Session, thread: BlockedThread) -> BlockedThread {
+pub fn with_object(session: &Session, thread: &BlockedThread) -> BlockedThread {
     let object = thread.object.and_then(|seen| watched(session, &seen));
-    BlockedThread { object, ..thread }
+    BlockedThread { object, ..thread.clone() }
 }
 
 fn watched(session: &Session, seen: &ObjectId) -> Option<ObjectId> {

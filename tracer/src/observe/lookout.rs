@@ -171,7 +171,7 @@ impl Lookout {
             match helper.socket.read(&mut buffer) {
                 Ok(0) => return false,
                 Ok(length) => {
-                    self.unread.extend_from_slice(buffer.get(..length).unwrap_or_default())
+                    self.unread.extend_from_slice(buffer.get(..length).unwrap_or_default());
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

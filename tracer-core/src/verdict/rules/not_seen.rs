@@ -27,7 +27,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
         let looks = unseen().map(|unseen| unseen.looks.max(1)).fold(0, u64::saturating_add);
         if looks > 0 {
             let known = unseen().filter_map(|unseen| name_of(session, unseen)).take(NAMED);
-            parts.push(format!("{what} {}", list(known.collect(), looks)));
+            parts.push(format!("{what} {}", list(&known.collect::<Vec<_>>(), looks)));
             evidence.insert(name.to_owned(), json!(looks));
         }
     }
@@ -50,7 +50,7 @@ fn name_of(session: &Session, unseen: &NotSeen) -> Option<String> {
 }
 
 /// `a, b and 7 more`.
-fn list(names: Vec<String>, all: u64) -> String {
+fn list(names: &[String], all: u64) -> String {
     let more = all.saturating_sub(names.len() as u64);
     match (names.is_empty(), more) {
         (true, _) => format!("{} of them", units::grouped(all)),
