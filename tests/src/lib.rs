@@ -33,6 +33,7 @@ pub mod report;
 pub mod scenario;
 pub mod small_disk;
 pub mod stdio;
+pub mod still_fs;
 pub mod storm;
 pub mod tables;
 pub mod tracer;

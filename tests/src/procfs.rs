@@ -35,6 +35,12 @@ pub fn children_of(parent: u32) -> Result<Vec<u32>> {
     Ok(pids.filter(is_child).collect())
 }
 
+/// Pids of the commands that tracer has started: its children except its helper processes.
+pub fn commands_of(tracer: u32) -> Result<Vec<u32>> {
+    let is_helper = |pid: &u32| status_of(*pid, "Name:").is_some_and(|name| name == "tracer-look");
+    Ok(children_of(tracer)?.into_iter().filter(|pid| !is_helper(pid)).collect())
+}
+
 /// Pid of the parent of a process.
 pub fn parent_of(pid: u32) -> Result<u32> {
     let parent = status_of(pid, "PPid:").with_context(|| format!("process {pid} is gone"))?;

@@ -219,6 +219,9 @@ pub struct WorkerLog {
     pub bad: u64,
     /// The first such line.
     pub first_bad: Option<String>,
+    /// Bytes that were not read in time.
+    #[serde(default)]
+    pub unread: u64,
 }
 
 /// A process that wrote to or read from an object.

@@ -22,7 +22,7 @@ use tracer_tests::{
     deadline::{OwnedChild, describe, wait_until},
     gate::Gate,
     privilege::require_root,
-    procfs::{children_of, object_of},
+    procfs::{commands_of, object_of},
     tracer::{Tracer, binary, check_status},
 };
 
@@ -149,7 +149,7 @@ fn end_of_file_comes_when_a_command_closes_its_streams() -> Result<()> {
     out.ends_with("stdout", b"out\n")?;
     err.ends_with("stderr", b"err\n")?;
     input.breaks()?;
-    let commands = children_of(tracer.pid())?;
+    let commands = commands_of(tracer.pid())?;
     ensure!(
         commands.len() == 1 && is_alive(tracer.pid()),
         "command or tracer has ended: {commands:?}"
@@ -232,10 +232,10 @@ fn a_traced_part_of_a_pipeline_lets_its_neighbours_end() -> Result<()> {
             fs::read_to_string(format!("/proc/{pid}/stat"))
                 .is_ok_and(|stat| stat.contains("(yes)") && !stat.contains("(yes) Z "))
         };
-        Ok((!children_of(shell.pid())?.iter().any(is_yes)).then_some(()))
+        Ok((!commands_of(shell.pid())?.iter().any(is_yes)).then_some(()))
     })?;
     let is_tracer = |pid: &u32| fs::read_link(format!("/proc/{pid}/exe")).ok() == binary().ok();
-    ensure!(children_of(shell.pid())?.iter().any(is_tracer), "tracer has ended");
+    ensure!(commands_of(shell.pid())?.iter().any(is_tracer), "tracer has ended");
     stop.open()?;
     shell.wait()?;
     out.ends_with("stdout", b"")?;

@@ -18,7 +18,7 @@ use tracer_tests::{
     privilege::{
         BPF, DAC_READ_SEARCH, KILL, NONE, SYS_PTRACE, has, has_only, privileges, require_root,
     },
-    procfs::children_of,
+    procfs::commands_of,
     refusal::{ENVIRONMENT, check, run, run_command},
     tracer::{Tracer, binary, parse},
     truth::{TRUTH_ENV, Truth},
@@ -148,7 +148,7 @@ fn a_tracer_of_another_users_command_can_signal_it() -> Result<()> {
         .wait_attached()?;
     let status = fs::read_to_string(format!("/proc/{}/status", tracer.pid()))?;
     has_only(&status, BPF | DAC_READ_SEARCH | SYS_PTRACE | KILL)?;
-    let command = wait_until("the command", || Ok(children_of(tracer.pid())?.first().copied()))?;
+    let command = wait_until("the command", || Ok(commands_of(tracer.pid())?.first().copied()))?;
     rustix::process::kill_process(raw_pid(command)?, Signal::KILL)?;
     tracer.finish()?;
     Ok(())

@@ -15,7 +15,9 @@ use tracer_common::{
 pub(crate) use self::decode::{Record, name};
 pub use self::{
     decode::{DecodeError, decode},
-    observations::{BlockedCall, BlockedThread, Claim, FileNow, LogRead, LogTally, Replies},
+    observations::{
+        BlockedCall, BlockedThread, Claim, FileNow, LogRead, LogTally, Look, NotSeen, Replies,
+    },
 };
 
 /// One event and when it happened.
@@ -100,6 +102,15 @@ pub enum EventKind {
         #[serde(default)]
         variables: Vec<(String, String)>,
     },
+    /// User space read the arguments of a process that the kernel side could not read.
+    Arguments {
+        /// The process.
+        #[serde(default)]
+        process: ProcessId,
+        /// Its arguments.
+        #[serde(default)]
+        argv: Vec<String>,
+    },
     /// User space looked for a file at the end of the trace.
     File {
         /// The file.
@@ -129,6 +140,8 @@ pub enum EventKind {
     Claim(Claim),
     /// How well a manager's log could be read.
     LogRead(LogRead),
+    /// User space got no answer in time.
+    NotSeen(NotSeen),
 }
 
 /// Why an end of an object is reported.

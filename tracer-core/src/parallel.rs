@@ -1,6 +1,8 @@
 //! Runs jobs on several threads and returns the results in the order of the jobs.
 
 use std::{
+    collections::VecDeque,
+    io,
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread::{self, Scope},
 };
@@ -17,28 +19,32 @@ struct Worker<J, R> {
 }
 
 impl<J, R> Worker<J, R> {
-    fn start<'s>(scope: &'s Scope<'s, '_>, work: impl Fn(J) -> R + Send + 's) -> Self
+    fn start<'s>(scope: &'s Scope<'s, '_>, work: impl Fn(J) -> R + Send + 's) -> io::Result<Self>
     where
         J: Send + 's,
         R: Send + 's,
     {
         let (jobs, given) = sync_channel(AHEAD);
         let (done, results) = sync_channel(AHEAD);
-        scope.spawn(move || {
+        thread::Builder::new().spawn_scoped(scope, move || {
             // Ends when there are no more jobs, or the receiver of the results is gone.
             given.iter().map(work).try_for_each(|result| done.send(result))
-        });
-        Self { jobs, results }
+        })?;
+        Ok(Self { jobs, results })
     }
 }
 
-/// Distributes jobs to the threads of a scope, round robin.
+/// Distributes jobs to the threads of a scope, round robin. Where the system allows no thread (the traced tree can use up
+/// a limit that it shares with tracer), the calling thread runs the jobs.
 pub struct InOrder<'s, 'e, J, R, W> {
     scope: &'s Scope<'s, 'e>,
     work: W,
     /// Started on demand.
     workers: Vec<Worker<J, R>>,
+    /// Maximal number of workers; 0 if the calling thread runs the jobs.
     most: usize,
+    /// Results of the calling thread.
+    own: VecDeque<R>,
     given: usize,
     taken: usize,
 }
@@ -52,22 +58,27 @@ where
     /// Starts nothing yet; `work` runs each job.
     pub fn new(scope: &'s Scope<'s, 'e>, work: W) -> Self {
         let most = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
-        Self { scope, work, workers: Vec::new(), most, given: 0, taken: 0 }
+        Self { scope, work, workers: Vec::new(), most, own: VecDeque::new(), given: 0, taken: 0 }
     }
 
     /// Whether another job can be given without blocking.
     pub const fn has_room(&self) -> bool {
-        self.given - self.taken < self.most * AHEAD
+        let threads = if self.most == 0 { 1 } else { self.most };
+        self.given - self.taken < threads * AHEAD
     }
 
     /// Gives a job.
     pub fn give(&mut self, job: J) {
         if self.workers.len() < self.most && self.workers.len() == self.given {
-            self.workers.push(Worker::start(self.scope, self.work));
+            match Worker::start(self.scope, self.work) {
+                Ok(worker) => self.workers.push(worker),
+                Err(_) => self.most = self.workers.len(),
+            }
         }
-        if let Some(worker) = self.workers.get(self.given % self.most) {
+        match self.given.checked_rem(self.most).and_then(|index| self.workers.get(index)) {
             // Fails only if the thread has panicked; then the scope panics too.
-            let _ = worker.jobs.send(job);
+            Some(worker) => drop(worker.jobs.send(job)),
+            None => self.own.push_back((self.work)(job)),
         }
         self.given += 1;
     }
@@ -77,9 +88,12 @@ where
         if self.taken == self.given {
             return None;
         }
-        let worker = self.workers.get(self.taken % self.most)?;
+        let index = self.taken.checked_rem(self.most);
         self.taken += 1;
-        worker.results.recv().ok()
+        match index {
+            Some(index) => self.workers.get(index)?.results.recv().ok(),
+            None => self.own.pop_front(),
+        }
     }
 }
 
@@ -87,8 +101,9 @@ where
 mod tests {
     use super::*;
 
-    /// Doubles the numbers `0..jobs`, one per job; takes a result whenever no job can be given.
-    fn doubled(jobs: u64) -> Vec<u64> {
+    /// Doubles the numbers `0..jobs`, one per job, on at most this many threads; takes a result whenever no job can be
+    /// given.
+    fn doubled(jobs: u64, most: usize) -> Vec<u64> {
         thread::scope(|scope| {
             let mut in_order = InOrder::new(scope, |number: u64| {
                 // The first job of each round is the slowest.
@@ -97,6 +112,7 @@ mod tests {
                 }
                 2 * number
             });
+            in_order.most = most;
             let (mut numbers, mut results) = (0..jobs, Vec::new());
             loop {
                 while in_order.has_room()
@@ -112,8 +128,9 @@ mod tests {
 
     #[test]
     fn results_come_in_the_order_of_the_jobs() {
-        for jobs in [0, 1, 2, 1000] {
-            assert_eq!(doubled(jobs), (0..jobs).map(|number| 2 * number).collect::<Vec<_>>());
+        for (jobs, most) in [(0, 2), (1, 2), (2, 2), (1000, 2), (1000, 7), (1000, 0)] {
+            let expected: Vec<u64> = (0..jobs).map(|number| 2 * number).collect();
+            assert_eq!(doubled(jobs, most), expected, "{most} threads");
         }
     }
 

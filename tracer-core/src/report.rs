@@ -287,6 +287,9 @@ pub struct WorkerLog {
     pub bad: u64,
     /// The first of those, shortened.
     pub first_bad: Option<String>,
+    /// Bytes that could not be read in time. If there are any, no claim of this log is used.
+    #[serde(default)]
+    pub unread: u64,
 }
 
 /// What a manager's log claims about one stream of one process, next to what the kernel counted.

@@ -27,7 +27,7 @@ use tracer_common::{
 };
 
 use crate::{
-    event::{BlockedThread, Claim, LogRead},
+    event::{BlockedThread, Claim, LogRead, NotSeen},
     text::Variables,
 };
 
@@ -67,6 +67,8 @@ pub struct Session {
     pub claims: Vec<Claim>,
     /// How well those logs could be read.
     pub logs_read: Vec<LogRead>,
+    /// What user space wanted to look at and did not see.
+    pub not_seen: Vec<NotSeen>,
     /// Read ends, open and closed.
     ends: ends::Ends,
     /// The latest look at the bytes that were written to each object.

@@ -65,13 +65,15 @@ fn complete(entry: *mut ProcessEntry, process: &ProcessId, task: Kptr) -> Option
 
 #[inline(always)]
 fn is_target(task: Kptr) -> bool {
-    if cgroup::contains(task) {
+    let parent = task::parent_of(task);
+    // A child of tracer that the user did not name is one of its helper processes.
+    if cgroup::contains(task) && parent.map_or(0, |parent| parent.tgid) != SELF_TGID.load32() {
         return true;
     }
     if FOLLOW_CHILDREN.load() == 0 {
         return false;
     }
-    let Some(parent) = task::parent_of(task) else { return false };
+    let Some(parent) = parent else { return false };
     let Some(entry) = membership::entry(parent.tgid) else { return false };
     membership::is_target(membership::read(parent.tgid, entry).1)
 }

@@ -4,6 +4,7 @@ mod attach;
 mod capture;
 mod collect;
 mod doctor;
+mod end;
 mod error;
 mod lifetimes;
 mod live_targets;
@@ -13,6 +14,8 @@ mod record;
 mod recovery;
 mod replay;
 mod signals;
+mod stderr;
+mod subject;
 
 use std::{
     path::PathBuf,
@@ -26,22 +29,28 @@ use tracer_core::{
     session,
     text::escape,
 };
-use tracer_loader::{CgroupScope, EventRing, KernelSettings, Loader};
+use tracer_loader::{EventRing, KernelSettings, Loader};
 
 use self::{
     attach::attach,
     capture::Capturing,
     collect::Collector,
+    end::{End, STALLED},
     output::{Destination, LiveSink},
     record::Recording,
     signals::{Notice, Signals},
+    subject::{Subject, resolve},
 };
 use crate::{
-    launch::{self, Launched, Running},
-    observe::{self, WorkerLogs},
-    settings::{Settings, TargetChoice},
-    sys::inherited::{Descriptors, Unused},
-    target::{self, PinnedProcess, Request, Target},
+    launch::{Launched, Running},
+    observe::{LogReader, Lookout},
+    settings::Settings,
+    sys::{
+        inherited::{Descriptors, Spare, Unused},
+        limits,
+        signal::{die_of, ignore_file_size},
+    },
+    target::PinnedProcess,
 };
 
 pub use self::{
@@ -51,15 +60,6 @@ pub use self::{
     replay::{Replayed, replay},
 };
 
-/// What a run traces, after names were resolved.
-struct Subject {
-    target: session::Target,
-    pids: Vec<PinnedProcess>,
-    launched: Option<Launched>,
-    /// Directory of the target cgroup. When it is removed, the target has ended.
-    cgroup: Option<PathBuf>,
-}
-
 /// Traces until the target has ended, the time is up, or a signal stops it. Then writes the report.
 ///
 /// Returns whether output was lost or nothing was written.
@@ -67,7 +67,25 @@ struct Subject {
 /// # Errors
 /// [`AppError`], one sentence each.
 pub fn trace(settings: &Settings) -> Result<bool, AppError> {
+    let result = run(settings);
+    if result.is_err() {
+        // Warnings come before the error.
+        stderr::settle(|idle| idle > STALLED);
+    }
+    match result {
+        // Everything is cleaned up: the files of the run, and a command that was not started.
+        Err(AppError::Interrupted { signal }) => die_of(signal),
+        result => result,
+    }
+}
+
+fn run(settings: &Settings) -> Result<bool, AppError> {
     let inherited = Descriptors::of_this_process();
+    ignore_file_size();
+    limits::raise_files();
+    let observers = Observers::start(settings)?;
+    let mut signals = Signals::listen()?;
+    stderr::start().map_err(|source| AppError::Runtime { source })?;
     crate::doctor::preflight()?;
     let mut destination = Destination::open(settings.output.as_deref(), settings.color)?;
     let recording = Recording::open(settings.record.as_deref())?;
@@ -75,6 +93,7 @@ pub fn trace(settings: &Settings) -> Result<bool, AppError> {
     let mut kernel = settings.kernel.clone();
     kernel.capture = capturing.as_ref().map(Capturing::scope);
     let subject = resolve(&settings.target, &mut kernel)?;
+    signals.check()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -83,18 +102,41 @@ pub fn trace(settings: &Settings) -> Result<bool, AppError> {
         settings,
         &kernel,
         subject,
-        inherited,
-        destination.live(settings),
+        Around { inherited, observers, live: destination.live(settings) },
         recording,
         capturing,
+        &mut signals,
     ));
-    // A thread that is blocked on a disk or terminal must not delay the report.
     runtime.shutdown_background();
-    let report = outcome?;
+    let (report, was_stopped) = outcome?;
+    signals.reports();
+    stderr::settle(|idle| idle > STALLED);
     destination.write(&report, settings.format)?;
+    stderr::settle(|idle| was_stopped && idle > STALLED);
     let has_loss = report.has_loss();
     leak(report);
     Ok(has_loss)
+}
+
+/// The helper processes, which are forked before anything else starts.
+struct Observers {
+    lookout: Lookout,
+    logs: LogReader,
+}
+
+impl Observers {
+    fn start(settings: &Settings) -> Result<Self, AppError> {
+        let logs = LogReader::start(&settings.worker_logs)
+            .map_err(|source| AppError::Runtime { source })?;
+        Ok(Self { lookout: Lookout::start(), logs })
+    }
+}
+
+/// What surrounds a trace: what tracer was started with, its helpers, and the live lines.
+struct Around {
+    inherited: Descriptors,
+    observers: Observers,
+    live: LiveSink,
 }
 
 /// Leaks a value on purpose: the process exits next, which frees it faster than dropping a hundred thousand strings
@@ -103,62 +145,19 @@ fn leak<T>(value: T) {
     std::mem::forget(value);
 }
 
-fn resolve(choice: &TargetChoice, kernel: &mut KernelSettings) -> Result<Subject, AppError> {
-    let request = match choice {
-        TargetChoice::Existing(request) => request,
-        TargetChoice::Command(launch) => {
-            let words: Vec<String> =
-                launch.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-            let launched = launch::start(launch)?;
-            let target = session::Target {
-                kind: "command".into(),
-                name: words.join(" "),
-                pids: vec![launched.pid()],
-            };
-            return Ok(Subject {
-                target,
-                pids: Vec::new(),
-                launched: Some(launched),
-                cgroup: None,
-            });
-        }
-    };
-    match target::resolve(request)? {
-        Target::Processes(pids) => {
-            let numbers: Vec<u32> = pids.iter().map(|pinned| pinned.pid).collect();
-            let name =
-                numbers.iter().map(|pid| format!("--pid {pid}")).collect::<Vec<_>>().join(" ");
-            let target = session::Target { kind: "pid".into(), name, pids: numbers };
-            Ok(Subject { target, pids, launched: None, cgroup: None })
-        }
-        Target::Cgroup(cgroup) => {
-            kernel.cgroup =
-                Some(CgroupScope { id: cgroup.id, subsystem: cgroup.hierarchy.subsystem_id() });
-            let (kind, name) = match request {
-                Request::Container(name) => ("container", format!("--container {name}")),
-                _ => ("cgroup", format!("--cgroup {}", cgroup.path.display())),
-            };
-            let target = session::Target { kind: kind.into(), name, pids: Vec::new() };
-            let cgroup = Some(cgroup.path);
-            Ok(Subject { target, pids: Vec::new(), launched: None, cgroup })
-        }
-    }
-}
-
 /// Attaches, collects and judges.
 async fn record(
     settings: &Settings,
     kernel: &KernelSettings,
     subject: Subject,
-    inherited: Descriptors,
-    live: LiveSink,
+    Around { inherited, observers: Observers { lookout, mut logs }, live }: Around,
     mut recording: Recording,
     mut capturing: Option<Capturing>,
-) -> Result<Report, AppError> {
-    let mut logs = WorkerLogs::open(&settings.worker_logs)
-        .map_err(|(path, source)| AppError::WorkerLog { path, source })?;
-    let mut signals = Signals::listen()?;
+    signals: &mut Signals,
+) -> Result<(Report, bool), AppError> {
+    logs.opened().map_err(|(path, source)| AppError::WorkerLog { path, source })?;
     let mut loader = Loader::load(kernel)?;
+    signals.check()?;
     if kernel.debug_log {
         loader.start_debug_log()?;
     }
@@ -169,7 +168,7 @@ async fn record(
         }
         capturing.start(loader.take_capture()?)?;
     }
-    let mut collector = Collector::new(live, recording);
+    let mut collector = Collector::new(live, recording, lookout);
     attach(&mut loader, &mut events, kernel, &subject)?;
     let start = Timestamp::now();
     logs.trace_begins(i64::try_from(start.as_nanosecond()).unwrap_or(i64::MAX));
@@ -179,30 +178,37 @@ async fn record(
     let mut run = Run { loader, events, collector, logs, cgroup, over_since: None, settle };
     signals.start_clock(settings.duration);
     run.collect_waiting();
+    run.collector.look_for(FIRST_LOOK);
     ensure_alive(&subject.pids)?;
     if let Some(launched) = &subject.launched {
         run.collector.started_here(launched.pid());
     }
+    let spare = Spare::open().map_err(|source| AppError::Runtime { source })?;
+    signals.begin()?;
     announce(settings, &subject.target);
     let mut running = subject.launched.map(Launched::release).transpose()?;
     // The command has its own copies. tracer's copies would keep pipes open.
     drop(inherited);
-    unused(settings).let_go().map_err(|source| AppError::Runtime { source })?;
+    unused(settings).let_go(&spare).map_err(|source| AppError::Runtime { source })?;
     if let Some(capturing) = &mut capturing {
         capturing.begins();
     }
     run.survey();
-    run.until(&mut signals, running.as_mut(), &subject.pids).await?;
-    let session = run.finish(running)?;
+    let mut end = End { signals, was_stopped: false };
+    end.was_stopped = run.until(end.signals, running.as_mut(), &subject.pids).await?;
+    let session = run.finish()?;
+    if let Some(running) = running {
+        end.finish_relay(running);
+    }
     let (mut report, case) =
         report::build(&session, subject.target, start, &settings.stdio_of_interest);
     if let Some(mut capturing) = capturing {
-        capturing.finish(&session, kernel, &mut signals).await;
+        capturing.finish(&session, kernel, &mut end);
         capturing.report(&case, &mut report);
     }
     leak(case);
     leak(session);
-    Ok(report)
+    Ok((report, end.was_stopped))
 }
 
 /// Checks that these processes still run: of a process that ended before the attach tracer has seen nothing.
@@ -219,16 +225,15 @@ fn ensure_alive(pids: &[PinnedProcess]) -> Result<(), AppError> {
 fn announce(settings: &Settings, target: &session::Target) {
     if !settings.quiet {
         let name = escape(&target.name);
-        output::say(&format!("tracer: attached to {name}; stops when it ends, or on Ctrl-C"));
+        stderr::say(&format!("tracer: attached to {name}; stops when it ends, or on Ctrl-C"));
     }
 }
 
 /// The standard streams that tracer does not use after that line.
 fn unused(settings: &Settings) -> Unused {
-    let reads_log = settings.worker_logs.iter().any(|path| path.as_os_str() == "-");
     let shows = settings.capture.as_ref().is_some_and(|capture| capture.show);
     let uses_stderr = shows || settings.live == Some(true) || !settings.quiet;
-    Unused { stdin: !reads_log, stdout: settings.output.is_some(), stderr: !uses_stderr }
+    Unused { stdin: true, stdout: settings.output.is_some(), stderr: !uses_stderr }
 }
 
 /// Nanoseconds since boot, on the clock of the eBPF programs' time stamps.
@@ -244,7 +249,7 @@ struct Run {
     collector: Collector,
     cgroup: Option<PathBuf>,
     /// Managers' logs.
-    logs: WorkerLogs,
+    logs: LogReader,
     /// When this first noticed that the target has ended.
     over_since: Option<Instant>,
     /// Whether processes behind the first reader are traced. They need [`SETTLE`] to pass the output on.
@@ -259,15 +264,23 @@ const SETTLE: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(100);
 /// How soon after the target's end to check its readers. Each later check comes after twice the time.
 const SOON: Duration = Duration::from_millis(5);
+/// How long a trace waits at its start for the arguments of processes that ran before: live lines name them.
+const FIRST_LOOK: Duration = Duration::from_millis(250);
+/// For how long the report waits for what helper processes look at: blocked threads, then files, then logs. Together
+/// they stay below the two seconds after which a report begins at the latest.
+const LOOK_AT_END: Duration = Duration::from_millis(500);
+/// How long events are applied at a time, before signals and the clock are looked at. A tree can cause events faster than
+/// tracer applies them.
+const TURN: Duration = Duration::from_millis(100);
 
 impl Run {
-    /// Applies events until there is a reason to stop.
+    /// Applies events until there is a reason to stop. Returns whether that was a signal.
     async fn until(
         &mut self,
         signals: &mut Signals,
         mut running: Option<&mut Running>,
         pids: &[PinnedProcess],
-    ) -> Result<(), AppError> {
+    ) -> Result<bool, AppError> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -280,7 +293,6 @@ impl Run {
                     }
                 }
                 _ = tick.tick() => {
-                    self.logs.follow();
                     let is_over = self.is_over(running.as_deref_mut(), pids);
                     if self.collector.wants_survey() || is_over {
                         self.survey();
@@ -289,7 +301,7 @@ impl Run {
                     self.collector.sweep(&mut self.loader);
                     self.collector.recording.checkpoint(&mut self.loader, boot_ns);
                     if is_over && self.is_drained() {
-                        return Ok(());
+                        return Ok(false);
                     }
                     if let Some(over_since) = self.over_since {
                         // Most readers read the rest at once. The others get more time.
@@ -297,7 +309,8 @@ impl Run {
                     }
                 }
                 news = signals.next() => match (news, &running) {
-                    (Notice::Stop, _) => return Ok(()),
+                    (Notice::Stop(_), _) => return Ok(true),
+                    (Notice::TimeIsUp, _) => return Ok(false),
                     (Notice::WindowChanged, Some(running)) => {
                         // A terminal that refuses its size does not stop the trace.
                         let _ = running.resize_terminal();
@@ -326,8 +339,7 @@ impl Run {
             return false;
         }
         // A process that has ended may have left children whose records are still in the ring.
-        self.collect_waiting();
-        self.collector.target_has_ended()
+        self.collect_waiting() && self.collector.target_has_ended()
     }
 
     /// Whether the readers have read what the target wrote, or had enough time for it.
@@ -349,39 +361,36 @@ impl Run {
         self.collect_waiting();
     }
 
-    /// Applies what is in the ring now.
-    fn collect_waiting(&mut self) {
-        loop {
+    /// Applies what is in the ring now, for at most one [`TURN`]. Returns whether the ring is empty.
+    fn collect_waiting(&mut self) -> bool {
+        let began = Instant::now();
+        while began.elapsed() < TURN {
             let batch = self.events.drain();
             if batch.is_empty() {
-                return;
+                self.collector.look();
+                return true;
             }
             self.collector.take(&batch, &mut self.loader);
         }
+        false
     }
 
     /// Makes a last survey, detaches, applies what is left in the ring, and reads the ledger.
     ///
     /// The survey comes before the detach. What is written or read after the survey is then in the ledger, and no one
     /// takes the survey for the final state of that pipe.
-    fn finish(
-        mut self,
-        running: Option<Running>,
-    ) -> Result<tracer_core::session::Session, AppError> {
+    fn finish(mut self) -> Result<tracer_core::session::Session, AppError> {
         self.survey();
-        self.collector.observed(observe::blocked_threads(&self.collector.session));
+        self.collector.look_at_threads(LOOK_AT_END);
         let skipped = self.loader.skipped_runs();
         self.loader.detach();
         self.collector.session.end_ns = boot_ns();
-        self.collect_waiting();
-        self.collector.observed(observe::files_now(&self.collector.session));
-        self.collector.observed(observe::engine_logs(&self.collector.session));
-        self.collector.observed(std::mem::take(&mut self.logs).finish());
-        if let Some(mut running) = running
-            && let Err(error) = running.finish_relay()
-        {
-            tracing::warn!("the command's terminal was not passed on completely: {error}");
-        }
-        Ok(self.collector.close(&mut self.loader, skipped)?)
+        // No hook adds to the ring any more.
+        while !self.collect_waiting() {}
+        // Files are looked for as their live writers see them.
+        self.collector.read_tables(&mut self.loader, skipped)?;
+        self.collector.look_at_files(LOOK_AT_END);
+        self.collector.look_at_logs(LOOK_AT_END, &mut self.logs);
+        Ok(self.collector.close())
     }
 }

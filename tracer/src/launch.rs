@@ -33,6 +33,7 @@ use pty::{Pty, Streams};
 use relay::PtyRelay;
 
 pub use error::LaunchError;
+pub use relay::restore_terminal;
 
 /// A command to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,13 +194,13 @@ impl Running {
     }
 
     /// Relays what is left in the command's terminal, and restores tracer's terminal. To be called when the command
-    /// has ended. Does nothing without a terminal, or in a second call.
+    /// has ended. Does nothing without a terminal, or in a second call. Gives up when `waits` returns `false`.
     ///
     /// # Errors
     ///
-    /// An error if output cannot be relayed, for example because the reader of standard output is gone.
-    pub fn finish_relay(&mut self) -> io::Result<()> {
-        self.relay.take().map_or(Ok(()), PtyRelay::finish)
+    /// An error if output cannot be relayed, for example because the reader of standard output is gone or stands still.
+    pub fn finish_relay(&mut self, waits: impl FnMut() -> bool) -> io::Result<()> {
+        self.relay.take().map_or(Ok(()), |relay| relay.finish(waits))
     }
 }
 

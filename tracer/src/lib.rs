@@ -4,10 +4,11 @@
 //!
 //! # Invariants
 //!
-//! 10. Only [`cli`] uses clap. Only [`render`] and `app/output` print.
+//! 10. Only [`cli`] uses clap. Only [`render`], `app/output` and `app/stderr` print.
 //! 11. tracer never opens, reads or holds an object that it watches. With `--capture` and `--show` the kernel side reads
 //!     the writers' memory, which is where the bytes come from.
-//! 12. [`observe`] only reads. A process or file that has gone gives no event, and never an error.
+//! 12. [`observe`] only reads, and only in helper processes: what it reads can block. A process or file that has gone
+//!     gives no event, and never an error.
 //! 13. A thread is started by `sys::privileges::spawn`, or is scoped, or starts after the hooks are attached.
 //! 14. Only `sys::private_file` and `capture::folder` open a file of the user for writing.
 

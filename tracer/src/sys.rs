@@ -1,9 +1,15 @@
-//! tracer's own process: what it inherited across exec, its capabilities, and how it opens the user's files.
+//! tracer's own process: what it inherited across exec, its helper processes, its limits, signals and
+//! capabilities, and how it opens the user's files.
 
+#[allow(unsafe_code, reason = "fork, and what a child may do with descriptors, have no safe form")]
+pub mod helper;
 #[allow(
     unsafe_code,
     reason = "what a process began with is seen before Rust's runtime, and by C only"
 )]
 pub(crate) mod inherited;
+pub mod limits;
 pub(crate) mod private_file;
 pub mod privileges;
+#[allow(unsafe_code, reason = "the action of a signal is set by C only")]
+pub(crate) mod signal;

@@ -56,6 +56,47 @@ pub struct LogTally {
     pub lines: u64,
 }
 
+/// Something that tracer wanted to look at and did not see: the kernel did not answer in time, because the file
+/// system, the memory or the disk behind it stands still.
+#[derive(serde::Serialize, serde::Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct NotSeen {
+    /// What was to be looked at.
+    pub look: Look,
+    /// The process; the default if the look is not about one, or if this stands for several looks.
+    pub process: ProcessId,
+    /// The object, if the look is about one.
+    pub object: Option<ObjectId>,
+    /// The number of looks that this stands for.
+    pub looks: u64,
+}
+
+/// What user space looks at.
+#[derive(
+    serde::Serialize,
+    serde::Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Look {
+    /// Arguments and environment of a process.
+    #[default]
+    Process,
+    /// The calls in which the threads of a process are blocked.
+    Threads,
+    /// Size and name of a file at the end.
+    File,
+    /// Content of a container engine's log file.
+    Log,
+}
+
 /// How well a manager's log could be read.
 #[derive(serde::Serialize, serde::Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(default)]
@@ -68,6 +109,8 @@ pub struct LogRead {
     pub bad: u64,
     /// The first of those, shortened.
     pub first_bad: Option<String>,
+    /// Bytes that were in the log and could not be read before the report. Then no claim of this log is used.
+    pub unread: u64,
 }
 
 /// What a manager's log claims about one process.

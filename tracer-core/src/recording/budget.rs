@@ -106,6 +106,7 @@ fn strings(event: &EventKind) -> usize {
     match event {
         EventKind::Image(image) => image.argv.len(),
         EventKind::Environment { variables, .. } => 2 * variables.len(),
+        EventKind::Arguments { argv, .. } => argv.len(),
         EventKind::Claim(claim) => claim.command.len(),
         EventKind::Fork { .. }
         | EventKind::Exit(_)
@@ -116,7 +117,8 @@ fn strings(event: &EventKind) -> usize {
         | EventKind::File { .. }
         | EventKind::Log { .. }
         | EventKind::BlockedThread(_)
-        | EventKind::LogRead(_) => 0,
+        | EventKind::LogRead(_)
+        | EventKind::NotSeen(_) => 0,
     }
 }
 
@@ -135,10 +137,12 @@ fn copied(event: &EventKind) -> u64 {
         }
         EventKind::Claim(claim) => name(claim.container.as_deref().unwrap_or_default()),
         EventKind::Fact { .. }
+        | EventKind::Arguments { .. }
         | EventKind::File { .. }
         | EventKind::Log { .. }
         | EventKind::BlockedThread(_)
-        | EventKind::LogRead(_) => 0,
+        | EventKind::LogRead(_)
+        | EventKind::NotSeen(_) => 0,
     }
 }
 

@@ -42,11 +42,16 @@ pub fn build<'a>(
     stdio_of_interest: &[i32],
 ) -> (Report, Case<'a>) {
     // Both are independent, and slow for tens of thousands of processes, so they run in parallel.
+    let described = || processes(session, stdio_of_interest);
     let (case, findings, processes) = thread::scope(|scope| {
-        let processes = scope.spawn(|| processes(session, stdio_of_interest));
+        // The system may allow no thread: the traced tree can use up a limit that it shares with tracer.
+        let beside = thread::Builder::new().spawn_scoped(scope, described).ok();
         let case = Case::new(session);
         let findings = verdict::judge(&case);
-        (case, findings, processes.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        let processes = beside.map_or_else(described, |thread| {
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+        });
+        (case, findings, processes)
     });
     let flows = &case.flows;
     // Leaves out objects that a relay holds open and never used.

@@ -16,7 +16,7 @@ use super::{
     Kind, Object, Session, named,
     witnesses::{Uncounted, Witnesses},
 };
-use crate::event::BlockedCall;
+use crate::event::{BlockedCall, Look};
 
 /// One process that wrote to or read from an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ impl Flows {
     #[must_use]
     pub fn of(session: &Session) -> Self {
         let mut ends = ends(session);
-        let asleep = asleep(session);
+        let (asleep, unseen) = (asleep(session), unseen(session));
         let witnesses = Witnesses::of(session);
         let ids: Vec<ObjectId> = session
             .objects
@@ -123,6 +123,9 @@ impl Flows {
                 if !session.is_joined(&id) {
                     let last_read = ends.get(&(id, READ)).map_or(0, |end| end.last_ns);
                     flow.incoming = session.incoming_seen(&id, last_read);
+                }
+                if flow.balanced == Some(false) && flow.may_be_asleep(&unseen) {
+                    flow.balanced = None;
                 }
                 (id, flow)
             })
@@ -156,6 +159,12 @@ fn asleep(session: &Session) -> BTreeSet<(ObjectId, u32)> {
     };
     let blocked = session.blocked.iter();
     blocked.filter_map(|thread| thread.object.zip(direction(thread.call))).collect()
+}
+
+/// Processes of which it is not known in which calls their threads were blocked; the default stands for all.
+fn unseen(session: &Session) -> BTreeSet<ProcessId> {
+    let looks = session.not_seen.iter().filter(|unseen| unseen.look == Look::Threads);
+    looks.map(|unseen| unseen.process).collect()
 }
 
 /// The ledger by object and direction, endpoints with the most bytes first.
@@ -279,6 +288,14 @@ impl Flow {
         let is_exact =
             self.doubts.is_empty() && (session.was_created_here(id) || self.before == Some(0));
         (adds_up || is_exact).then_some(adds_up)
+    }
+
+    /// Whether a process may be blocked in a call on the object without tracer's knowledge. What such a call has moved is
+    /// not counted.
+    fn may_be_asleep(&self, unseen: &BTreeSet<ProcessId>) -> bool {
+        let mut users = self.writers.iter().chain(&self.readers);
+        unseen.contains(&ProcessId::default())
+            || !unseen.is_empty() && users.any(|user| unseen.contains(&user.process))
     }
 
     /// Whether any process moved bytes, or tried to.

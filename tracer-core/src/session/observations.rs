@@ -15,6 +15,11 @@ impl Session {
                     known.environment = Some(self.variables.clone());
                 }
             }
+            EventKind::Arguments { process, argv } => {
+                if let Some(known) = self.processes.get_mut(process) {
+                    known.argv = argv.as_slice().into();
+                }
+            }
             EventKind::File { object, now, size } => {
                 if let Some(known) = self.objects.get_mut(object) {
                     known.now = Some(*now);
@@ -31,6 +36,7 @@ impl Session {
             EventKind::BlockedThread(thread) => self.blocked.push(thread.clone()),
             EventKind::Claim(handed_out) => self.claims.push(handed_out.clone()),
             EventKind::LogRead(log) => self.logs_read.push(log.clone()),
+            EventKind::NotSeen(unseen) => self.not_seen.push(unseen.clone()),
             _ => {}
         }
     }

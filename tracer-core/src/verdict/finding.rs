@@ -79,6 +79,8 @@ pub enum Rule {
     HeldBack,
     /// The program checked for a terminal, found none, and wrote all the same.
     NoTerminal,
+    /// tracer wanted to look at something, and got no answer in time.
+    NotSeen,
 }
 
 impl fmt::Display for Rule {

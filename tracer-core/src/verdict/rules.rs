@@ -12,6 +12,7 @@ mod leaves_machine;
 mod log_incomplete;
 mod never_wrote;
 mod no_terminal;
+mod not_seen;
 mod other_stream;
 pub(super) mod out_of_sight;
 mod own_losses;
@@ -28,7 +29,7 @@ use crate::verdict::Finding;
 
 /// Rules about the run as a whole.
 pub(super) const GENERAL: &[fn(&Case<'_>) -> Vec<Finding>] =
-    &[own_losses::find, out_of_sight::find, unbalanced::find, log_incomplete::find];
+    &[own_losses::find, out_of_sight::find, unbalanced::find, log_incomplete::find, not_seen::find];
 
 /// Rules about one command.
 pub(super) const PER_SUBJECT: &[fn(&Case<'_>, &Subject<'_>) -> Vec<Finding>] = &[

@@ -58,7 +58,7 @@ impl Loader {
         events: &mut EventRing,
     ) -> Result<(), LoaderError> {
         let file = self.start_iterator(name)?;
-        walk(file, events)
+        walk(&file, events)
             .map_err(|error| LoaderError::Program { hook: name, reason: reason(&error) })
     }
 
@@ -91,17 +91,24 @@ impl Loader {
 /// Name of the thread that runs an iterator.
 const SURVEY: &str = "survey";
 
-/// Runs an iterator on a thread of its own, and empties the ring in the meantime.
-fn walk(mut file: File, events: &mut EventRing) -> io::Result<()> {
+/// Runs an iterator on a thread of its own, and empties the ring in the meantime. Where the system allows no thread (the
+/// traced tree can use up a limit that it shares with tracer), the calling thread runs it, and the ring must have room.
+fn walk(file: &File, events: &mut EventRing) -> io::Result<()> {
     let (is_over, waiter) = (AtomicBool::new(false), thread::current());
+    // The programs print nothing. The kernel iterates while the file is read.
+    let run = || (&*file).read_to_end(&mut Vec::new());
     thread::scope(|scope| {
-        let walker = thread::Builder::new().name(SURVEY.to_owned()).spawn_scoped(scope, || {
-            // The programs print nothing. The kernel iterates while the file is read.
-            let result = file.read_to_end(&mut Vec::new());
+        let spawned = thread::Builder::new().name(SURVEY.to_owned()).spawn_scoped(scope, || {
+            let result = run();
             is_over.store(true, Ordering::Release);
             waiter.unpark();
             result
-        })?;
+        });
+        let Ok(walker) = spawned else {
+            let result = run();
+            events.keep();
+            return result.map(drop);
+        };
         while !is_over.load(Ordering::Acquire) {
             thread::park_timeout(EMPTIED_EVERY);
             events.keep();

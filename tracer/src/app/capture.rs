@@ -6,10 +6,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    io::Errno,
-};
 use tracer_common::ledger::{LedgerKey, LedgerRow, WRITE};
 use tracer_core::{
     capture::{INDEX, Keep, SESSION, chunk::Chunk, summary::Summary},
@@ -20,10 +16,12 @@ use tracer_core::{
 use tracer_loader::{CaptureRing, CaptureScope, KernelSettings};
 
 use super::{
-    AppError, output,
+    AppError,
+    end::End,
+    output,
     record::Recording,
     recovery::{Recovery, RecoveryFolder},
-    signals::{Notice, Signals},
+    stderr::put,
 };
 use crate::{
     capture::{
@@ -112,33 +110,13 @@ impl Capturing {
         self.has_begun = true;
     }
 
-    /// Writes what is left, after everything is detached. Disk and terminal may take as long as they need. A second
-    /// Ctrl-C ends the wait.
-    pub(super) async fn finish(
-        &mut self,
-        session: &Session,
-        kernel: &KernelSettings,
-        signals: &mut Signals,
-    ) {
+    /// Writes what is left, after everything is detached. Disk and terminal may take as long as they need. A signal
+    /// ends the wait: one that comes now, or the one that ended the trace if they stand still.
+    pub(super) fn finish(&mut self, session: &Session, kernel: &KernelSettings, end: &mut End<'_>) {
         let Some(running) = self.running.take() else { return };
-        let rows = rows(session, kernel);
-        signals.stop_clock();
-        let mut rest = tokio::task::spawn_blocking(move || running.finish(rows));
-        let summary = loop {
-            tokio::select! {
-                summary = &mut rest => break summary,
-                news = signals.next() => if news == Notice::Stop {
-                    // The terminal may be what blocks.
-                    if takes_more() {
-                        tracing::warn!("the capture was cut short: not all of it was written");
-                    }
-                    return;
-                },
-            }
-        };
-        match summary {
-            Ok(summary) => self.log(summary),
-            Err(error) => tracing::warn!("the capture was cut short: {error}"),
+        match running.finish(rows(session, kernel), |idle| end.waits(idle)) {
+            Some(summary) => self.log(summary),
+            None => tracing::warn!("the capture was cut short: not all of it was written"),
         }
     }
 
@@ -226,30 +204,6 @@ impl LiveView {
         let _ = put(&self.text);
         self.text.clear();
     }
-}
-
-/// Whether standard error accepts a line without blocking.
-fn takes_more() -> bool {
-    let stderr = rustix::stdio::stderr();
-    let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
-    poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
-}
-
-/// Writes to standard error without its lock: a blocked terminal must not stop the rest of tracer. Traced programs
-/// may have made it non-blocking.
-fn put(mut text: &[u8]) -> io::Result<()> {
-    let stderr = rustix::stdio::stderr();
-    while !text.is_empty() {
-        match rustix::io::write(stderr, text) {
-            Ok(taken) => text = text.get(taken..).unwrap_or_default(),
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], None)?;
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
 }
 
 impl Watcher for LiveView {

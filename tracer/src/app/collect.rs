@@ -1,5 +1,7 @@
 //! Owns the session: applies events, and takes rows of ended processes out of the kernel.
 
+use std::time::{Duration, Instant};
+
 use jiff::Timestamp;
 use tracer_common::{
     id::ProcessId,
@@ -8,7 +10,7 @@ use tracer_common::{
     process::ROLE_TARGET,
 };
 use tracer_core::{
-    event::{self, Event, EventKind},
+    event::{self, Event, EventKind, Image},
     report::Exit,
     session::{Session, Target},
     text::errno,
@@ -18,11 +20,12 @@ use tracer_loader::{Loader, LoaderError, RawRecord};
 use super::{
     lifetimes::Lifetimes,
     live_targets::{LiveTargets, exists},
-    output::{LiveSink, say},
+    output::LiveSink,
     record::Recording,
+    stderr::say,
 };
 use crate::{
-    observe,
+    observe::{self, LogReader, Lookout, Request},
     render::{self, LiveEvent},
 };
 
@@ -38,10 +41,12 @@ pub(super) struct Collector {
     last_ended: bool,
     undecodable: u64,
     new_objects: bool,
+    /// Looks at what no event tells.
+    lookout: Lookout,
 }
 
 impl Collector {
-    pub(super) fn new(live: LiveSink, recording: Recording) -> Self {
+    pub(super) fn new(live: LiveSink, recording: Recording, lookout: Lookout) -> Self {
         Self {
             session: Session::default(),
             recording,
@@ -51,6 +56,7 @@ impl Collector {
             last_ended: false,
             undecodable: 0,
             new_objects: false,
+            lookout,
         }
     }
 
@@ -83,14 +89,53 @@ impl Collector {
     pub(super) fn take(&mut self, batch: &[RawRecord], loader: &mut Loader) {
         for record in batch {
             match event::decode(record) {
-                Ok(event) => self.apply(event, loader),
+                Ok(event) => self.apply(&event, loader),
                 Err(error) => {
                     self.undecodable += 1;
                     tracing::warn!("unreadable record from the kernel side: {error}");
                 }
             }
         }
+        self.look();
         self.recording.flush();
+    }
+
+    /// Applies what the helper processes have answered. Does not wait.
+    pub(super) fn look(&mut self) {
+        let seen = self.lookout.answers();
+        self.observed(seen);
+    }
+
+    /// The same, and waits for what is open, but not for longer than this.
+    pub(super) fn look_for(&mut self, at_most: Duration) {
+        let seen = self.lookout.answers_by(Instant::now() + at_most, false);
+        self.observed(seen);
+    }
+
+    /// Looks at the end in which calls threads are blocked.
+    pub(super) fn look_at_threads(&mut self, at_most: Duration) {
+        observe::ask_for_blocked_threads(&self.session, &mut self.lookout);
+        self.look_at_end(at_most);
+    }
+
+    /// Looks at the end for the files that output went to.
+    pub(super) fn look_at_files(&mut self, at_most: Duration) {
+        observe::ask_for_files(&self.session, &mut self.lookout);
+        self.look_at_end(at_most);
+    }
+
+    /// Reads the rest of logs: managers' logs and those of container engines.
+    pub(super) fn look_at_logs(&mut self, at_most: Duration, logs: &mut LogReader) {
+        logs.read_the_rest(at_most);
+        observe::ask_for_engine_logs(&self.session, &mut self.lookout);
+        self.look_at_end(at_most);
+        let unseen = self.lookout.finish();
+        self.observed(logs.finish().into_iter().chain(unseen));
+    }
+
+    fn look_at_end(&mut self, at_most: Duration) {
+        let seen = self.lookout.answers_by(Instant::now() + at_most, true);
+        self.observed(seen);
     }
 
     /// Whether an object came under watch since the latest survey.
@@ -109,25 +154,21 @@ impl Collector {
         has_targets && self.live_targets.are_gone(|id| exists(id.tgid))
     }
 
-    fn apply(&mut self, mut event: Event, loader: &mut Loader) {
-        complete_arguments(&mut event);
+    fn apply(&mut self, event: &Event, loader: &mut Loader) {
         if let EventKind::Exit(exit) = &event.kind {
             // This comes before the session applies the exit, because the session then forgets what was open.
             for fd in self.session.known_ends(exit.process) {
                 loader.forget_read_end(exit.process, fd);
             }
         }
-        self.session.apply(&event);
-        self.recording.event(&event);
-        self.lifetimes.event(&event, &self.session);
+        self.session.apply(event);
+        self.recording.event(event);
+        self.lifetimes.event(event, &self.session);
         match &event.kind {
             EventKind::Fork { child, .. } => {
                 self.live_targets.insert(*child);
             }
-            EventKind::Image(image) if image.role == ROLE_TARGET => {
-                self.live_targets.insert(image.process);
-                self.observed(observe::environment(image.process));
-            }
+            EventKind::Image(image) => self.started(image),
             EventKind::Object { .. } => self.new_objects = true,
             EventKind::Exit(exit) => {
                 let is_last = self.live_targets.ended(&exit.process);
@@ -141,15 +182,35 @@ impl Collector {
             _ => {}
         }
         if let Some(style) = &self.live
-            && let Some(line) = self.live_event(&event)
+            && let Some(line) = self.live_event(event)
         {
             say(&render::live_line(&line, style));
+        }
+    }
+
+    /// A process has an image. The eBPF programs could not read the arguments of adopted processes, and arguments that are
+    /// longer than a record.
+    fn started(&mut self, image: &Image) {
+        let is_target = image.role == ROLE_TARGET;
+        if is_target {
+            self.live_targets.insert(image.process);
+        }
+        let arguments = !image.executed || image.argv_cut;
+        if arguments || is_target {
+            let process = image.process;
+            self.lookout.ask(Request::Process { process, arguments, environment: is_target });
         }
     }
 
     /// Applies what user space observed.
     pub(super) fn observed(&mut self, seen: impl IntoIterator<Item = EventKind>) {
         for kind in seen {
+            let kind = match kind {
+                EventKind::BlockedThread(thread) => {
+                    EventKind::BlockedThread(observe::with_object(&self.session, &thread))
+                }
+                kind => kind,
+            };
             let event = Event { time_ns: super::boot_ns(), kind };
             self.session.apply(&event);
             self.recording.event(&event);
@@ -188,12 +249,12 @@ impl Collector {
         self.session.add_loss(reason.into(), cell);
     }
 
-    /// Reads the rest of the ledger and the losses. The session is then complete.
-    pub(super) fn close(
-        mut self,
+    /// Reads the rest of the ledger and the losses: the rows of processes that still live.
+    pub(super) fn read_tables(
+        &mut self,
         loader: &mut Loader,
         skipped: u64,
-    ) -> Result<Session, LoaderError> {
+    ) -> Result<(), LoaderError> {
         for (key, row) in loader.rows()? {
             self.add_row(key, &row);
         }
@@ -204,8 +265,13 @@ impl Collector {
         for (reason, events) in own {
             self.add_loss(reason, LossCell { events, bytes: 0 });
         }
+        Ok(())
+    }
+
+    /// The session is complete.
+    pub(super) fn close(mut self) -> Session {
         self.recording.end(self.session.end_ns);
-        Ok(self.session)
+        self.session
     }
 
     /// The event as a live line; `None` if it is not about the target.
@@ -264,23 +330,5 @@ impl Collector {
                 LiveEvent::WriteFailed { at_ms, pid, command, fd, object, error }
             }
         })
-    }
-}
-
-/// Adds arguments that the eBPF programs could not read: those of adopted processes, and those longer than a record.
-fn complete_arguments(event: &mut Event) {
-    let EventKind::Image(image) = &mut event.kind else { return };
-    if image.executed && !image.argv_cut {
-        return;
-    }
-    let path = format!("/proc/{}/cmdline", image.process.tgid);
-    // If the process is gone, the event keeps what the eBPF program read.
-    let Ok(raw) = std::fs::read(path) else { return };
-    let body = raw.strip_suffix(&[0]).unwrap_or(&raw);
-    if !body.is_empty() {
-        image.argv = body
-            .split(|byte| *byte == 0)
-            .map(|word| String::from_utf8_lossy(word).into_owned())
-            .collect();
     }
 }

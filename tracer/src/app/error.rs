@@ -2,12 +2,13 @@
 
 use std::{io, path::PathBuf};
 
+use rustix::process::Signal;
 use tracer_core::recording::ReadError;
 use tracer_loader::LoaderError;
 
 use crate::{
     capture::folder::FolderError, doctor::EnvironmentError, launch::LaunchError,
-    target::TargetError,
+    sys::limits::in_words, target::TargetError,
 };
 
 /// Why there is no report.
@@ -35,8 +36,14 @@ pub enum AppError {
         /// Its name.
         comm: String,
     },
+    /// A signal came before the trace began. There is no report, and the command was not started.
+    #[error("ended by {signal:?} before the trace began")]
+    Interrupted {
+        /// The signal.
+        signal: Signal,
+    },
     /// The report cannot be written.
-    #[error("cannot write the report to {}: {source}", path.display())]
+    #[error("cannot write the report to {}: {}", path.display(), in_words(source))]
     Output {
         /// The file.
         path: PathBuf,
@@ -52,7 +59,7 @@ pub enum AppError {
         source: io::Error,
     },
     /// The session cannot be recorded.
-    #[error("cannot record to {}: {source}", path.display())]
+    #[error("cannot record to {}: {}", path.display(), in_words(source))]
     Record {
         /// The file.
         path: PathBuf,

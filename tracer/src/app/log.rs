@@ -12,7 +12,7 @@ use tracing_subscriber::{
     },
 };
 
-use super::output::wants_color;
+use super::{output::wants_color, stderr};
 use crate::settings::ColorChoice;
 
 /// Installs the log. `verbosity` is -1 for quiet, else the number of `-v`; `RUST_LOG` wins.
@@ -29,7 +29,7 @@ pub fn init(verbosity: i8) {
     // In tests the log may be installed already.
     let _ = fmt::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| stderr::Log)
         .with_target(false)
         .with_ansi(wants_color(ColorChoice::Auto, std::io::stderr().is_terminal()))
         .fmt_fields(Harmless)

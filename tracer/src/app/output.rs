@@ -99,11 +99,6 @@ impl Destination {
     }
 }
 
-/// Writes a line to standard error. Does nothing if standard error is closed.
-pub(super) fn say(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
-}
-
 /// Whether output is coloured.
 pub(super) fn wants_color(choice: ColorChoice, terminal: bool) -> bool {
     match choice {

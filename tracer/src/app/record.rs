@@ -20,7 +20,7 @@ use tracer_core::{
 use tracer_loader::Loader;
 
 use super::AppError;
-use crate::sys::private_file;
+use crate::sys::{limits::in_words, private_file};
 
 /// How often rows that are only in the kernel are saved. A killed run loses at most this much.
 const CHECKPOINT: Duration = Duration::from_secs(5);
@@ -137,8 +137,9 @@ impl Recording {
             && let Err(error) = write(recorder)
         {
             tracing::warn!(
-                "cannot record to {}: {error}; the trace goes on, the recording is cut here",
-                path.display()
+                "cannot record to {}: {}; the trace goes on, the recording is cut here",
+                path.display(),
+                in_words(&error)
             );
         }
     }

@@ -1,14 +1,11 @@
 //! Names in a capture: of the streams' files, and of the sources of copies.
 
-use std::{
-    collections::HashMap,
-    fs,
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-};
+use std::{collections::HashMap, fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 
 use tracer_common::{ledger::LedgerKey, object::ObjectId};
 use tracer_core::capture::chunk::Source;
+
+use crate::observe::inode_of_fd;
 
 /// How many sources are remembered.
 const SOURCES: usize = 256;
@@ -63,8 +60,7 @@ impl Sources {
         if let Some(name) = self.known.get(&object) {
             return name.clone();
         }
-        let link = PathBuf::from(format!("/proc/{process}/fd/{fd}"));
-        let Some(name) = path_behind(&link, &object) else {
+        let Some(name) = path_behind(process, fd, &object) else {
             return format!("{}:{}", object.dev, object.ino);
         };
         if self.known.len() >= SOURCES {
@@ -75,9 +71,13 @@ impl Sources {
     }
 }
 
-fn path_behind(link: &Path, object: &ObjectId) -> Option<String> {
-    let path = fs::read_link(link).ok()?;
-    let is_same = fs::metadata(link).ok()?.ino() == object.ino;
+/// The path of an fd that leads to this object. `stat(2)` could wait for a file system that stands still, so it is used
+/// only on kernels that show no inode without it (before Linux 5.14).
+fn path_behind(process: u32, fd: i32, object: &ObjectId) -> Option<String> {
+    let link = PathBuf::from(format!("/proc/{process}/fd/{fd}"));
+    let path = fs::read_link(&link).ok()?;
+    let asked = || fs::metadata(&link).ok().map(|found| found.ino());
+    let is_same = inode_of_fd(process, fd).or_else(asked)? == object.ino;
     is_same.then(|| path.to_string_lossy().into_owned())
 }
 

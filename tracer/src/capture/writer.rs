@@ -7,7 +7,7 @@ use std::{
     io, panic,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError},
     },
     thread::{self, JoinHandle},
@@ -37,6 +37,8 @@ mod tests;
 const WAIT: Duration = Duration::from_millis(100);
 /// After this long without a record, the live view shows partial lines.
 const IDLE: Duration = Duration::from_millis(200);
+/// How often [`Capture::finish`] looks whether everything is written.
+const TURN: Duration = Duration::from_millis(1);
 /// How often the index is flushed. A killed run loses at most this much of it.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -68,6 +70,8 @@ pub struct Capture {
     stop: Stop,
     drain: JoinHandle<u64>,
     write: JoinHandle<(Accounts, u64)>,
+    /// Records that were written.
+    written: Arc<AtomicU64>,
 }
 
 /// Stops the threads when it is dropped, so that a run that fails elsewhere leaves no thread behind.
@@ -94,24 +98,41 @@ impl Capture {
         let (sender, receiver) = queue::queue();
         let stop = Stop(Arc::new(AtomicBool::new(false)));
         let stopped = Arc::clone(&stop.0);
-        let writer = Writer { accounts, watcher, undecodable: 0 };
+        let written = Arc::new(AtomicU64::new(0));
+        let writer = Writer { accounts, watcher, undecodable: 0, written: Arc::clone(&written) };
         // The writer names the sources of copies, which can be files of any process.
         let write =
             privileges::spawn("capture-write", Rights::Look, move || writer.run(&receiver))?;
         let work = move || drain(source, sender, &stopped);
         let drain = privileges::spawn("capture-drain", Rights::None, work)?;
-        Ok(Self { stop, drain, write })
+        Ok(Self { stop, drain, write, written })
     }
 
     /// Takes the rest, waits until it is written, and closes the accounts. The hooks must be detached. `rows` is
-    /// every write row of the ledger whose bytes were captured.
+    /// every write row of the ledger whose bytes were captured. `waits` is asked with the time since the latest record
+    /// was written; `None` if it ends the wait.
     #[must_use]
-    pub fn finish(self, rows: Vec<(LedgerKey, LedgerRow)>) -> Summary {
+    pub fn finish(
+        self,
+        rows: Vec<(LedgerKey, LedgerRow)>,
+        mut waits: impl FnMut(Duration) -> bool,
+    ) -> Option<Summary> {
         drop(self.stop);
+        let (mut seen, mut since) = (0, Instant::now());
+        while !self.drain.is_finished() || !self.write.is_finished() {
+            let written = self.written.load(Ordering::Relaxed);
+            if written != seen {
+                (seen, since) = (written, Instant::now());
+            }
+            if !waits(since.elapsed()) {
+                return None;
+            }
+            thread::sleep(TURN);
+        }
         let dropped = join(self.drain);
         let (accounts, undecodable) = join(self.write);
         let summary = accounts.finish(rows);
-        Summary { undecodable: undecodable + dropped, ..summary }
+        Some(Summary { undecodable: undecodable + dropped, ..summary })
     }
 }
 
@@ -154,6 +175,7 @@ struct Writer {
     accounts: Accounts,
     watcher: Option<Box<dyn Watcher>>,
     undecodable: u64,
+    written: Arc<AtomicU64>,
 }
 
 impl Writer {
@@ -187,6 +209,7 @@ impl Writer {
 
     fn take(&mut self, mut parcel: Parcel) {
         for entry in parcel.entries.drain(..) {
+            self.written.fetch_add(1, Ordering::Relaxed);
             match entry {
                 Entry::Gap(gap) => self.account(&gap),
                 Entry::Record(record) => match chunk::decode(&record) {

@@ -29,7 +29,7 @@ use rustix::{
 };
 
 use super::{LaunchError, user::Identity};
-use crate::sys::inherited;
+use crate::sys::{inherited, limits};
 
 /// The highest number of a signal on Linux, real-time signals included.
 const LAST_SIGNAL: i32 = 64;
@@ -303,6 +303,7 @@ fn prepare(plan: &Plan) -> Result<(), (Stage, Errno)> {
         identity.assume().map_err(|errno| (Stage::User, errno))?;
     }
     reset_signals();
+    limits::restore_files();
     if plan.slave.is_none() {
         close_streams();
     }
@@ -328,12 +329,11 @@ fn take_terminal(slave: &OwnedFd) -> rustix::io::Result<()> {
 }
 
 /// Resets signals to what they were before tracer: removes its handlers and its mask, and stops ignoring SIGPIPE,
-/// which every Rust program ignores. A signal that was ignored before tracer started, for example by nohup(1), stays
+/// which every Rust program ignores, and SIGXFSZ. A signal that was ignored before tracer started, for example by nohup(1), stays
 /// ignored.
 fn reset_signals() {
-    let keeps_sigpipe = inherited::ignores_sigpipe();
     for signal in 1..=LAST_SIGNAL {
-        if inherited::is_ignored(signal) && (signal != libc::SIGPIPE || keeps_sigpipe) {
+        if inherited::stays_ignored(signal) {
             continue;
         }
         // SAFETY: the structure lives here and is valid when zero. The kernel and libc refuse SIGKILL, SIGSTOP and

@@ -6,8 +6,9 @@
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
-    sync::Arc,
-    thread::JoinHandle,
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -22,6 +23,24 @@ use crate::sys::privileges::{self, Rights};
 /// More than a terminal can hold. What comes after that many bytes was written after the command's end, by a process
 /// that it left in the background.
 const LARGEST_BACKLOG: usize = 1 << 20;
+
+/// How often [`PtyRelay::finish`] looks whether the thread has ended.
+const TURN: Duration = Duration::from_millis(5);
+
+/// How long a dropped relay has to pass on the rest.
+const AT_DROP: Duration = Duration::from_millis(200);
+
+/// tracer's terminal while it is in raw mode, and its settings before.
+static RAW: Mutex<Option<(Arc<Streams>, Termios)>> = Mutex::new(None);
+
+/// Restores tracer's terminal, if it is in raw mode. For a run that ends at once.
+pub fn restore_terminal() {
+    let raw = RAW.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some((streams, saved)) = raw {
+        // This fails only if the terminal is gone.
+        let _ = tcsetattr(&streams.input, OptionalActions::Now, &saved);
+    }
+}
 
 /// A relay that runs. Dropping this stops it.
 #[derive(Debug)]
@@ -59,42 +78,39 @@ impl PtyRelay {
         self.pty.copy_size(&self.streams)
     }
 
-    /// Relays the rest and restores tracer's terminal.
-    pub(super) fn finish(mut self) -> io::Result<()> {
-        self.stop()
+    /// Relays the rest and restores tracer's terminal. Leaves the rest when `waits` says so: the reader of standard
+    /// output may stand still.
+    pub(super) fn finish(mut self, waits: impl FnMut() -> bool) -> io::Result<()> {
+        self.stop(waits)
     }
 
-    fn stop(&mut self) -> io::Result<()> {
+    fn stop(&mut self, mut waits: impl FnMut() -> bool) -> io::Result<()> {
         let Some(thread) = self.thread.take() else { return Ok(()) };
-        let stopped =
-            rustix::io::retry_on_intr(|| rustix::io::write(&*self.stop, &1_u64.to_ne_bytes()));
-        let relayed = match stopped {
-            Ok(_) => thread.join().unwrap_or_else(|_| Err(io::Error::other("the relay panicked"))),
-            Err(errno) => Err(errno.into()),
-        };
+        rustix::io::retry_on_intr(|| rustix::io::write(&*self.stop, &1_u64.to_ne_bytes()))?;
+        while !thread.is_finished() {
+            if !waits() {
+                self.raw_mode = None;
+                return Err(io::Error::other("nothing reads standard output"));
+            }
+            thread::sleep(TURN);
+        }
+        let relayed = thread.join();
         self.raw_mode = None;
-        relayed
+        relayed.unwrap_or_else(|_| Err(io::Error::other("the relay panicked")))
     }
 }
 
 impl Drop for PtyRelay {
     fn drop(&mut self) {
-        // Only `finish` reports the error.
-        let _ = self.stop();
+        // Only `finish` reports the error, and waits for a slow reader.
+        let began = Instant::now();
+        let _ = self.stop(|| began.elapsed() < AT_DROP);
     }
 }
 
 /// tracer's terminal in raw mode. Dropping this restores it.
-struct RawMode {
-    streams: Arc<Streams>,
-    saved: Termios,
-}
-
-impl std::fmt::Debug for RawMode {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("RawMode")
-    }
-}
+#[derive(Debug)]
+struct RawMode;
 
 impl RawMode {
     fn enter(streams: &Arc<Streams>) -> Option<Self> {
@@ -105,14 +121,15 @@ impl RawMode {
         let mut raw = saved.clone();
         raw.make_raw();
         tcsetattr(&streams.input, OptionalActions::Now, &raw).ok()?;
-        Some(Self { streams: Arc::clone(streams), saved })
+        let entered = Some((Arc::clone(streams), saved));
+        *RAW.lock().unwrap_or_else(PoisonError::into_inner) = entered;
+        Some(Self)
     }
 }
 
 impl Drop for RawMode {
     fn drop(&mut self) {
-        // This fails only if the terminal is gone.
-        let _ = tcsetattr(&self.streams.input, OptionalActions::Now, &self.saved);
+        restore_terminal();
     }
 }
 

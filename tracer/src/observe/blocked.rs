@@ -1,37 +1,38 @@
 //! Threads that are blocked in a call on a watched object: a writer whose pipe is full, a reader that waits for
 //! something else.
 
-use std::path::PathBuf;
+use std::{fs::read_link, path::PathBuf};
 
 use procfs::process::{Process, Syscall};
 use rustix::fs::stat;
 use tracer_common::{id::ProcessId, object::ObjectId};
 use tracer_core::{
-    event::{BlockedCall, BlockedThread, EventKind},
+    event::{BlockedCall, BlockedThread, EventKind, Look},
     session::Session,
 };
 
-use super::identity::is_same_inode;
+use super::{
+    identity::{inode_of_fd, kernel_dev},
+    look::Request,
+    lookout::Lookout,
+};
 
-/// How many processes are checked at most. If there are more, no thread is reported.
+/// How many processes are checked at most.
 const MOST_PROCESSES: usize = 4096;
 /// How many threads of a process are checked at most.
 const MOST_THREADS: usize = 256;
 
-/// All threads of the session's live processes that are blocked in a call.
-#[must_use]
-pub fn blocked_threads(session: &Session) -> Vec<EventKind> {
-    session
-        .processes
-        .values()
-        .filter(|process| process.end_ns.is_none())
-        .take(MOST_PROCESSES)
-        .flat_map(|process| of_process(session, process.id))
-        .map(EventKind::BlockedThread)
-        .collect()
+/// Asks about all threads of the session's live processes that are blocked in a call.
+pub fn ask_for_blocked_threads(session: &Session, lookout: &mut Lookout) {
+    let live = || session.processes.values().filter(|process| process.end_ns.is_none());
+    for process in live().take(MOST_PROCESSES) {
+        lookout.ask(Request::Threads { process: process.id });
+    }
+    lookout.left_out(Look::Threads, live().skip(MOST_PROCESSES).count());
 }
 
-fn of_process(session: &Session, process: ProcessId) -> Vec<BlockedThread> {
+/// The answer about one process. [`with_object`] completes it.
+pub(super) fn threads_of(process: ProcessId) -> Vec<EventKind> {
     let tasks = i32::try_from(process.tgid)
         .ok()
         .and_then(|pid| Process::new(pid).ok())
@@ -46,9 +47,9 @@ fn of_process(session: &Session, process: ProcessId) -> Vec<BlockedThread> {
                 return None;
             };
             let (call, fd) = call(syscall_number, argument_registers);
-            let object = if fd < 0 { None } else { object(session, process.tgid, fd) };
+            let object = if fd < 0 { None } else { inode_behind(process.tgid, fd) };
             let tid = u32::try_from(task.tid).ok()?;
-            Some(BlockedThread { process, tid, call, fd, object })
+            Some(EventKind::BlockedThread(BlockedThread { process, tid, call, fd, object }))
         })
         .collect()
 }
@@ -77,16 +78,34 @@ fn call(number: i64, arguments: [u64; 6]) -> (BlockedCall, i32) {
     }
 }
 
-/// The watched object that an fd leads to, by inode and device.
-fn object(session: &Session, tgid: u32, fd: i32) -> Option<ObjectId> {
-    let seen = stat(PathBuf::from(format!("/proc/{tgid}/fd/{fd}"))).ok()?;
-    let first = ObjectId { ino: seen.st_ino, dev: 0, discriminator: 0 };
+/// Inode and device of what an fd leads to, or the inode alone (device 0).
+fn inode_behind(tgid: u32, fd: i32) -> Option<ObjectId> {
+    let link = PathBuf::from(format!("/proc/{tgid}/fd/{fd}"));
+    let name = read_link(&link).ok()?;
+    let is_file = name.as_os_str().as_encoded_bytes().starts_with(b"/");
+    // `stat` asks the file system, which may be what the thread waits for.
+    if is_file && let Some(ino) = inode_of_fd(tgid, fd) {
+        return Some(ObjectId { ino, dev: 0, discriminator: 0 });
+    }
+    let seen = stat(link).ok()?;
+    Some(ObjectId { ino: seen.st_ino, dev: kernel_dev(seen.st_dev), discriminator: 0 })
+}
+
+/// Names the watched object of a blocked thread, which the answer has only by its inode.
+#[must_use]
+pub fn with_object(session: &Session, thread: &BlockedThread) -> BlockedThread {
+    let object = thread.object.and_then(|seen| watched(session, &seen));
+    BlockedThread { object, ..thread.clone() }
+}
+
+fn watched(session: &Session, seen: &ObjectId) -> Option<ObjectId> {
+    let first = ObjectId { ino: seen.ino, dev: 0, discriminator: 0 };
     let mut same = session
         .objects
         .range(first..)
         .map(|(id, _)| *id)
-        .take_while(|id| id.ino == seen.st_ino)
-        .filter(|id| is_same_inode(id, seen.st_ino, seen.st_dev));
+        .take_while(|id| id.ino == seen.ino)
+        .filter(|id| seen.dev == 0 || id.dev == seen.dev);
     // Several terminals share the inode of /dev/ptmx, so the object would be ambiguous.
     match (same.next(), same.next()) {
         (Some(only), None) => Some(only),

@@ -8,13 +8,14 @@ use std::{
 };
 
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+use tracer_common::object::ObjectId;
 use tracer_core::{
-    event::{EventKind, FileNow, LogTally},
-    session::{Kind, Object, Session},
+    event::{EventKind, FileNow, LogTally, Look},
+    session::{Kind, Session},
     worker_log::DockerLogTally,
 };
 
-use super::identity::is_same_inode;
+use super::{identity::is_same_inode, look::Request, lookout::Lookout};
 
 /// How many bytes of one log are read at most. A log that grew by more is not reported.
 const MOST_BYTES: u64 = 256 << 20;
@@ -23,32 +24,40 @@ const MOST_LOGS: usize = 64;
 /// How many bytes are read at once.
 const CHUNK: usize = 64 << 10;
 
-/// One event for each watched log file of a container.
-#[must_use]
-pub fn engine_logs(session: &Session) -> Vec<EventKind> {
-    session
-        .objects
-        .values()
-        .filter(|object| object.kind == Kind::File && object.now == Some(FileNow::Same))
-        .filter(|object| object.path.contains("/containers/") && object.path.ends_with("-json.log"))
-        .take(MOST_LOGS)
-        .filter_map(|object| {
-            let tally = tally(object, object.size_after?).ok().flatten()?;
-            Some(EventKind::Log { object: object.id, tally })
-        })
-        .collect()
+/// Asks for the content of each watched log file of a container. The state of the files must be known.
+pub fn ask_for_engine_logs(session: &Session, lookout: &mut Lookout) {
+    let logs = || {
+        session
+            .objects
+            .values()
+            .filter(|object| object.kind == Kind::File && object.now == Some(FileNow::Same))
+            .filter(|object| {
+                object.path.contains("/containers/") && object.path.ends_with("-json.log")
+            })
+    };
+    for log in logs().take(MOST_LOGS) {
+        let (object, path, from) = (log.id, log.path.clone(), log.size);
+        match log.size_after {
+            Some(to) if to.saturating_sub(from) > MOST_BYTES => lookout.left_out(Look::Log, 1),
+            Some(to) => lookout.ask(Request::Log { object, path, from, to }),
+            None => {}
+        }
+    }
+    lookout.left_out(Look::Log, logs().skip(MOST_LOGS).count());
 }
 
-fn tally(object: &Object, size: u64) -> io::Result<Option<LogTally>> {
-    let grown = size.saturating_sub(object.size);
-    if grown > MOST_BYTES {
-        return Ok(None);
-    }
-    let Some(mut file) = open_the_same(object)? else { return Ok(None) };
-    file.seek(SeekFrom::Start(object.size))?;
+/// The answer about one log; `None` if it has another form.
+pub(super) fn read(object: &ObjectId, path: &str, from: u64, to: u64) -> Option<EventKind> {
+    let tally = tally(object, path, (from, to)).ok().flatten()?;
+    Some(EventKind::Log { object: *object, tally })
+}
+
+fn tally(object: &ObjectId, path: &str, (from, to): (u64, u64)) -> io::Result<Option<LogTally>> {
+    let Some(mut file) = open_the_same(object, path)? else { return Ok(None) };
+    file.seek(SeekFrom::Start(from))?;
     let mut tally = DockerLogTally::new();
     let mut buffer = vec![0; CHUNK];
-    let mut rest = file.take(grown);
+    let mut rest = file.take(to.saturating_sub(from));
     loop {
         let length = rest.read(&mut buffer)?;
         if length == 0 {
@@ -68,12 +77,12 @@ fn tally(object: &Object, size: u64) -> io::Result<Option<LogTally>> {
 
 /// Opens a log, but only if its path still leads to that file. A traced program chose the path, and a FIFO, a device
 /// or a link may be there now.
-fn open_the_same(object: &Object) -> io::Result<Option<File>> {
+fn open_the_same(object: &ObjectId, path: &str) -> io::Result<Option<File>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let found = open(&object.path, flags, Mode::empty())?;
+    let found = open(path, flags, Mode::empty())?;
     let seen = fstat(&found)?;
     let is_file = FileType::from_raw_mode(seen.st_mode) == FileType::RegularFile;
-    if !is_file || !is_same_inode(&object.id, seen.st_ino, seen.st_dev) {
+    if !is_file || !is_same_inode(object, seen.st_ino, seen.st_dev) {
         return Ok(None);
     }
     File::open(format!("/proc/self/fd/{}", found.as_raw_fd())).map(Some)

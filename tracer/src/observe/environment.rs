@@ -1,4 +1,9 @@
-//! Environment variables that change what programs print, or which server they use.
+//! Arguments of a process, and environment variables that change what programs print, or which server they use.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+};
 
 use tracer_common::id::ProcessId;
 use tracer_core::event::EventKind;
@@ -24,17 +29,36 @@ const TELLING: [&str; 14] = [
 /// How many bytes of a value are kept: every finding about a process quotes it.
 const LONGEST: usize = 1024;
 
+/// How many bytes are read of arguments and of an environment: as many as `execve(2)` takes with the usual limit on the
+/// stack. A process can claim that they are longer (`PR_SET_MM_MAP`).
+const MOST_READ: u64 = 2 << 20;
+
+/// The arguments of a process; `None` if it has ended, or has none.
+pub(super) fn arguments(process: ProcessId) -> Option<EventKind> {
+    let raw = read(process, "cmdline").ok()?;
+    let body = raw.strip_suffix(&[0]).unwrap_or(&raw);
+    let words = body.split(|byte| *byte == 0);
+    let argv = words.map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+    (!body.is_empty()).then_some(EventKind::Arguments { process, argv })
+}
+
 /// The shown variables of a process; `None` if it has ended.
-#[must_use]
-pub fn environment(process: ProcessId) -> Option<EventKind> {
+pub(super) fn environment(process: ProcessId) -> Option<EventKind> {
     // One read and one pass: a tree can have tens of thousands of processes.
-    let raw = std::fs::read(format!("/proc/{}/environ", process.tgid)).ok()?;
+    let raw = read(process, "environ").ok()?;
     let mut variables: Vec<(String, String)> =
         raw.split(|byte| *byte == 0).filter_map(telling).collect();
     // If a variable is set twice, `getenv` returns the first value.
     variables.sort_by(|one, other| one.0.cmp(&other.0));
     variables.dedup_by(|later, first| later.0 == first.0);
     Some(EventKind::Environment { process, variables })
+}
+
+fn read(process: ProcessId, name: &str) -> io::Result<Vec<u8>> {
+    let mut raw = Vec::new();
+    let file = File::open(format!("/proc/{}/{name}", process.tgid))?;
+    file.take(MOST_READ).read_to_end(&mut raw)?;
+    Ok(raw)
 }
 
 /// The variable, if it is one that is shown.

@@ -1,10 +1,11 @@
-//! Follows managers' logs while they grow.
+//! Follows managers' logs while they grow. A helper process runs this.
 
 use std::{
     fs::File,
     io::{self, Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, TryRecvError, sync_channel},
+    time::Instant,
 };
 
 use tracer_core::{
@@ -19,12 +20,9 @@ const CHUNK: usize = 64 << 10;
 /// How many chunks of standard input can wait for the session.
 const WAITING: usize = 64;
 
-/// How many bytes are read in one turn from what is no regular file.
-const AT_ONCE: u64 = 16 << 20;
-
 /// The logs of one run.
 #[derive(Default)]
-pub struct WorkerLogs {
+pub(super) struct WorkerLogs {
     logs: Vec<Log>,
     trace_began_unix_ns: i64,
 }
@@ -34,6 +32,8 @@ struct Log {
     source: Source,
     reader: Reader,
     tally: ClaimTally,
+    /// Whether there is more than was read.
+    is_behind: bool,
 }
 
 enum Source {
@@ -46,7 +46,7 @@ impl WorkerLogs {
     ///
     /// # Errors
     /// The first path that cannot be opened, and the system's error.
-    pub fn open(paths: &[PathBuf]) -> Result<Self, (PathBuf, io::Error)> {
+    pub(super) fn open(paths: &[PathBuf]) -> Result<Self, (PathBuf, io::Error)> {
         let logs = paths
             .iter()
             .map(|path| {
@@ -56,51 +56,51 @@ impl WorkerLogs {
                     source,
                     reader: Reader::new(),
                     tally: ClaimTally::default(),
+                    is_behind: false,
                 })
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { logs, trace_began_unix_ns: i64::MIN / 2 })
     }
 
-    /// Whether there are logs.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.logs.is_empty()
-    }
-
     /// Claims from before this moment are about other processes.
-    pub fn trace_begins(&mut self, unix_ns: i64) {
+    pub(super) fn trace_begins(&mut self, unix_ns: i64) {
         self.trace_began_unix_ns = unix_ns;
     }
 
-    /// Reads what was written since the last call.
-    pub fn follow(&mut self) {
+    /// Reads what was written since the last call, until a deadline. Returns whether there is more.
+    pub(super) fn follow(&mut self, deadline: Instant) -> bool {
         for log in &mut self.logs {
             let (reader, tally) = (&mut log.reader, &mut log.tally);
             let began = self.trace_began_unix_ns;
-            let taken = log.source.take(|chunk| tally.add(reader.feed(chunk), began));
-            if let Err(error) = taken {
-                tracing::warn!("cannot read the worker log {}: {error}", log.name);
-            }
+            // What cannot be read now may be readable in the next turn, and is unread at the end otherwise.
+            let taken = log.source.take(deadline, |chunk| tally.add(reader.feed(chunk), began));
+            log.is_behind = taken.unwrap_or(true);
         }
+        self.logs.iter().any(|log| log.is_behind)
     }
 
-    /// Reads the rest. Returns what the logs say, and how much of them could be read.
+    /// Reads the rest, until a deadline. Returns what the logs say, and how much of them was read. If a log has more
+    /// than could be read, what it says is not known.
     #[must_use]
-    pub fn finish(mut self) -> Vec<EventKind> {
-        self.follow();
+    pub(super) fn finish(mut self, deadline: Instant) -> Vec<EventKind> {
+        self.follow(deadline);
         let mut seen = Vec::new();
         for mut log in self.logs {
+            let unread = if log.is_behind { log.source.unread().max(1) } else { 0 };
             // A file may still be written to, so half a number at its end is ignored.
             if log.source.has_ended() {
                 log.tally.add(log.reader.finish(), self.trace_began_unix_ns);
             }
-            seen.extend(log.tally.claims().into_iter().map(EventKind::Claim));
+            if unread == 0 {
+                seen.extend(log.tally.claims().into_iter().map(EventKind::Claim));
+            }
             seen.push(EventKind::LogRead(LogRead {
                 name: log.name,
                 lines: log.reader.lines(),
                 bad: log.reader.bad().saturating_add(log.tally.left_out()),
                 first_bad: log.reader.first_bad().map(str::to_owned),
+                unread,
             }));
         }
         seen
@@ -140,38 +140,51 @@ fn stdin() -> io::Result<Source> {
 }
 
 impl Source {
-    fn take(&mut self, mut feed: impl FnMut(&[u8])) -> io::Result<()> {
+    /// Reads until the end or a deadline. Returns whether there is more.
+    fn take(&mut self, deadline: Instant, mut feed: impl FnMut(&[u8])) -> io::Result<bool> {
         match self {
             Self::Stdin { chunks, ended } => loop {
+                if Instant::now() >= deadline {
+                    return Ok(true);
+                }
                 match chunks.try_recv() {
                     Ok(chunk) => feed(&chunk),
-                    Err(TryRecvError::Empty) => return Ok(()),
+                    Err(TryRecvError::Empty) => return Ok(false),
                     Err(TryRecvError::Disconnected) => {
                         *ended = true;
-                        return Ok(());
+                        return Ok(false);
                     }
                 }
             },
             Self::File { file, path, read } => {
                 reopen_if_rotated(file, path, read)?;
                 let mut buffer = vec![0; CHUNK];
-                let is_file = file.metadata()?.is_file();
-                let most = if is_file { u64::MAX } else { AT_ONCE };
-                let begin = *read;
-                // An endless file must not block the trace.
-                while *read - begin < most {
+                while Instant::now() < deadline {
                     let length = match file.read(&mut buffer) {
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                            return Ok(false);
+                        }
                         other => other?,
                     };
                     if length == 0 {
-                        return Ok(());
+                        return Ok(false);
                     }
                     *read += length as u64;
                     feed(buffer.get(..length).unwrap_or_default());
                 }
-                Ok(())
+                Ok(true)
             }
+        }
+    }
+
+    /// Bytes that are in the file and were not read. Of what is no regular file, nothing is known.
+    fn unread(&self) -> u64 {
+        match self {
+            Self::File { file, read, .. } => {
+                let found = file.metadata().ok().filter(std::fs::Metadata::is_file);
+                found.map_or(0, |found| found.len().saturating_sub(*read))
+            }
+            Self::Stdin { .. } => 0,
         }
     }
 

@@ -16,7 +16,9 @@ use rustix::{
     stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout},
 };
 
-static IGNORES_SIGPIPE: AtomicBool = AtomicBool::new(false);
+/// Signals that tracer itself ignores, and whether they were ignored before.
+static IGNORED: [(libc::c_int, AtomicBool); 2] =
+    [(libc::SIGPIPE, AtomicBool::new(false)), (libc::SIGXFSZ, AtomicBool::new(false))];
 static IS_CLOSED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 
 /// libc calls this before `main`, and so before Rust's runtime.
@@ -25,7 +27,9 @@ static IS_CLOSED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 static REMEMBER: extern "C" fn() = remember;
 
 extern "C" fn remember() {
-    IGNORES_SIGPIPE.store(is_ignored(libc::SIGPIPE), Ordering::Relaxed);
+    for (signal, was_ignored) in &IGNORED {
+        was_ignored.store(is_ignored(*signal), Ordering::Relaxed);
+    }
     for (fd, is_closed) in (0..).zip(&IS_CLOSED) {
         // SAFETY: the call takes a number, which need not be that of an open file.
         is_closed.store(unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0, Ordering::Relaxed);
@@ -43,9 +47,11 @@ pub(crate) fn is_ignored(signal: libc::c_int) -> bool {
     }
 }
 
-/// Whether a process that this one executes or starts should ignore SIGPIPE.
-pub(crate) fn ignores_sigpipe() -> bool {
-    IGNORES_SIGPIPE.load(Ordering::Relaxed)
+/// Whether a process that this one executes or starts should ignore a signal: it is ignored, and was so before tracer
+/// started. Async-signal-safe.
+pub(crate) fn stays_ignored(signal: libc::c_int) -> bool {
+    let before = IGNORED.iter().find(|(known, _)| *known == signal);
+    is_ignored(signal) && before.is_none_or(|(_, was_ignored)| was_ignored.load(Ordering::Relaxed))
 }
 
 /// The standard streams that were closed at the start. Allocates nothing: it is called between fork and exec.
@@ -86,6 +92,21 @@ fn survived_exec(fd: RawFd) -> bool {
     flags >= 0 && flags & libc::FD_CLOEXEC == 0
 }
 
+/// What takes the place of unused streams.
+#[derive(Debug)]
+pub(crate) struct Spare(OwnedFd);
+
+impl Spare {
+    /// Opens /dev/null, or the root directory where there is no /dev/null: tracer does not read or write it.
+    ///
+    /// # Errors
+    /// An error if no file can be opened.
+    pub(crate) fn open() -> io::Result<Self> {
+        let null = fs::File::options().read(true).write(true).open("/dev/null");
+        null.or_else(|_| fs::File::open("/")).map(|file| Self(file.into()))
+    }
+}
+
 /// The standard streams that tracer no longer uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Unused {
@@ -98,21 +119,20 @@ pub(crate) struct Unused {
 }
 
 impl Unused {
-    /// Replaces unused streams that are pipes or sockets by /dev/null: another process may wait until the last copy
+    /// Replaces unused streams that are pipes or sockets: another process may wait until the last copy
     /// of such an end is closed.
     ///
     /// # Errors
-    /// An error if /dev/null cannot be opened.
-    pub(crate) fn let_go(self) -> io::Result<()> {
-        let null = fs::File::options().read(true).write(true).open("/dev/null")?;
+    /// An error of `dup2(2)`, which happens only if memory is short.
+    pub(crate) fn let_go(self, spare: &Spare) -> io::Result<()> {
         if self.stdin && has_another_end(stdin()) {
-            dup2_stdin(&null)?;
+            dup2_stdin(&spare.0)?;
         }
         if self.stdout && has_another_end(stdout()) {
-            dup2_stdout(&null)?;
+            dup2_stdout(&spare.0)?;
         }
         if self.stderr && has_another_end(stderr()) {
-            dup2_stderr(&null)?;
+            dup2_stderr(&spare.0)?;
         }
         Ok(())
     }

@@ -149,7 +149,8 @@ pub fn spawn<T: Send + 'static>(
 }
 
 impl Rights {
-    fn take(self) -> io::Result<()> {
+    /// Gives up all others, for the calling thread.
+    pub(super) fn take(self) -> io::Result<()> {
         let needs = match self {
             Self::None => &[][..],
             Self::Look => &LOOK,

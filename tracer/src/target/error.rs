@@ -13,6 +13,16 @@ pub enum TargetError {
     /// The list of pids is empty.
     #[error("no process id was given: name at least one")]
     NoPid,
+    /// Each named process takes an open file, and the limit allows fewer.
+    #[error(
+        "{named} processes take more open files than tracer may have ({limit}): raise the hard limit (ulimit -Hn), or name their parent or their cgroup instead"
+    )]
+    TooManyPids {
+        /// How many different processes the user named.
+        named: usize,
+        /// The hard limit on open files.
+        limit: u64,
+    },
     /// No process has this pid in this pid namespace.
     #[error("no process has the id {pid}: find the right one with `pgrep -a NAME`")]
     NoSuchProcess {

@@ -1,6 +1,7 @@
 //! Running processes, pinned so that a reused pid is not mistaken for them.
 
 use std::{
+    collections::BTreeSet,
     io,
     os::fd::{AsFd, OwnedFd},
 };
@@ -15,6 +16,7 @@ use rustix::{
 };
 
 use super::{Roots, TargetError};
+use crate::sys::limits;
 
 /// A process that is certainly the named one.
 #[derive(Debug)]
@@ -43,14 +45,23 @@ pub(super) fn pin_all(roots: &Roots, pids: &[u32]) -> Result<Vec<PinnedProcess>,
     if pids.is_empty() {
         return Err(TargetError::NoPid);
     }
+    let distinct: BTreeSet<u32> = pids.iter().copied().collect();
+    let limit = limits::files().unwrap_or(u64::MAX);
+    if distinct.len() as u64 + OWN_FILES > limit {
+        return Err(TargetError::TooManyPids { named: distinct.len(), limit });
+    }
     let mut pinned: Vec<PinnedProcess> = Vec::with_capacity(pids.len());
+    let mut is_new = distinct;
     for &pid in pids {
-        if !pinned.iter().any(|process| process.pid == pid) {
+        if is_new.remove(&pid) {
             pinned.push(pin(roots, pid)?);
         }
     }
     Ok(pinned)
 }
+
+/// How many files tracer has open beside those of the named processes: maps, programs, links, its output.
+const OWN_FILES: u64 = 300;
 
 /// Opens the pidfd first and reads procfs afterwards, so that a pid that is reused in between counts as ended.
 fn pin(roots: &Roots, pid: u32) -> Result<PinnedProcess, TargetError> {

@@ -15,7 +15,8 @@ use tracer_common::{
 use super::replayed;
 use crate::{
     event::{
-        BlockedThread, Claim, Event, EventKind, Exit, FileNow, Image, LogRead, LogTally, Sighting,
+        BlockedThread, Claim, Event, EventKind, Exit, FileNow, Image, LogRead, LogTally, Look,
+        NotSeen, Sighting,
     },
     recording::{Checkpoint, Header, Loss, Recorder, Row, TYPES},
     report,
@@ -65,7 +66,9 @@ fn events() -> Vec<Event> {
         EventKind::Log { object: id, tally: LogTally::default() },
         EventKind::BlockedThread(BlockedThread { process: child, ..BlockedThread::default() }),
         EventKind::Claim(Claim { pid: 9, ..Claim::default() }),
-        EventKind::LogRead(LogRead { lines: 3, ..LogRead::default() }),
+        EventKind::LogRead(LogRead { lines: 3, unread: 5, ..LogRead::default() }),
+        EventKind::Arguments { process: child, argv: vec!["sh".into(), String::new()] },
+        EventKind::NotSeen(NotSeen { look: Look::Threads, looks: 1, ..NotSeen::default() }),
         EventKind::Exit(Exit { process: child, other_bytes: 7, ..Exit::default() }),
     ]
     .into_iter()

@@ -93,6 +93,7 @@ pub(super) fn worker_logs(session: &Session) -> Vec<WorkerLog> {
             lines: log.lines,
             bad: log.bad,
             first_bad: log.first_bad.clone(),
+            unread: log.unread,
         })
         .collect()
 }

@@ -4,7 +4,10 @@ use tracer_common::{
 };
 
 use super::*;
-use crate::{event::BlockedThread, session::Object};
+use crate::{
+    event::{BlockedThread, NotSeen},
+    session::Object,
+};
 
 fn session(before: u64, written: u64, read: u64) -> (Session, ObjectId) {
     let id = ObjectId { ino: 5, dev: 1, discriminator: 0 };
@@ -34,6 +37,25 @@ fn bytes_read_before_the_watch_are_not_unread() {
     let flows = Flows::of(&session);
     let flow = flows.get(&id);
     assert_eq!((flow.unread, flow.balanced), (Some(10), Some(false)));
+}
+
+#[test]
+fn a_user_whose_threads_were_not_seen_may_have_moved_more() {
+    let balanced = |unseen: Option<ProcessId>| {
+        let (mut session, id) = session(0, 100, 101);
+        session.not_seen.extend(unseen.map(|process| NotSeen {
+            look: Look::Threads,
+            process,
+            ..NotSeen::default()
+        }));
+        Flows::of(&session).get(&id).balanced
+    };
+    assert_eq!(balanced(None), Some(false));
+    assert_eq!(balanced(Some(ProcessId::new(3, 0))), Some(false));
+    for unseen in [1, 2].map(|tgid| ProcessId::new(tgid, 0)) {
+        assert_eq!(balanced(Some(unseen)), None);
+    }
+    assert_eq!(balanced(Some(ProcessId::default())), None);
 }
 
 #[test]

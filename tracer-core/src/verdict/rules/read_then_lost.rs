@@ -60,9 +60,8 @@ fn of_stream(
         Some(returned) => format!("its log says that it handed out {}", units::exact(returned)),
         None => "its log has no line that it handed any of it out".to_owned(),
     };
-    // A line that could not be read may have the missing bytes.
-    let bad: u64 = case.session.logs_read.iter().map(|log| log.bad).sum();
-    let doubt = doubt(bad);
+    // What could not be read of a log may have the missing bytes.
+    let doubt = doubt(case);
     let message = format!(
         "{reader} read {} of {} from {}, and {statement}{doubt}: {} were lost in the manager, above the kernel.{}",
         units::exact(flow.read),
@@ -76,7 +75,7 @@ fn of_stream(
     let severity = if is_final { Severity::Loss } else { Severity::Warning };
     let finding = evidence::finding(case, subject, Rule::ReadThenLost, severity, message);
     let mut finding = evidence::with_stream(finding, case, stream);
-    if bad > 0 || !is_final {
+    if !doubt.is_empty() || !is_final {
         finding.confidence = Confidence::Unsure;
     }
     finding.advice = Some(advice(subject, flow.read, returned));
@@ -89,10 +88,15 @@ fn of_stream(
     Some(evidence::with_all(finding, facts))
 }
 
-fn doubt(bad: u64) -> String {
-    match bad {
-        0 => String::new(),
-        bad => format!(" ({} of the log could not be read)", units::count(bad, "line")),
+/// What could not be read of the logs, as an addition to a sentence.
+fn doubt(case: &Case<'_>) -> String {
+    let logs = || case.session.logs_read.iter();
+    let bad: u64 = logs().map(|log| log.bad).fold(0, u64::saturating_add);
+    let unread: u64 = logs().map(|log| log.unread).fold(0, u64::saturating_add);
+    match (bad, unread) {
+        (0, 0) => String::new(),
+        (bad, 0) => format!(" ({} of the log could not be read)", units::count(bad, "line")),
+        (_, unread) => format!(" ({} of the logs could not be read in time)", units::bytes(unread)),
     }
 }
 

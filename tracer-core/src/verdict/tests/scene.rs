@@ -275,7 +275,7 @@ impl Scene {
     }
 
     pub(super) fn bad_log_lines(self, bad: u64) -> Self {
-        let log = LogRead { name: "worker.log".into(), lines: 9, bad, first_bad: None };
+        let log = LogRead { name: "worker.log".into(), lines: 9, bad, ..LogRead::default() };
         self.event(9_000, EventKind::LogRead(log))
     }
 

@@ -1,0 +1,177 @@
+//! What reads tracer's own output can stand still: signals end tracer, and a report that goes elsewhere is written.
+
+use std::{
+    fs,
+    os::fd::OwnedFd,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::{
+    io::ioctl_fionread,
+    pipe::{PipeFlags, fcntl_setpipe_size, pipe_with},
+    process::Signal,
+};
+use tracer_tests::{
+    deadline::{OwnedChild, patient, wait_until},
+    privilege::require_root,
+    tracer::{Tracer, binary, check_status, parse},
+};
+
+/// The time from a signal to the end of tracer.
+const ANSWER: Duration = Duration::from_secs(4);
+/// Size of a pipe that nothing reads.
+const PIPE: usize = 4096;
+
+/// A tracer whose output goes to a pipe that nothing reads.
+struct Stalled {
+    tracer: OwnedChild,
+    unread: OwnedFd,
+}
+
+/// Which of its streams goes there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stream {
+    Stdout,
+    Stderr,
+}
+
+impl Stalled {
+    fn start(stream: Stream, arguments: &[&str]) -> Result<Self> {
+        require_root()?;
+        let (unread, end) = pipe_with(PipeFlags::CLOEXEC)?;
+        fcntl_setpipe_size(&end, PIPE)?;
+        let mut command = Command::new(binary()?);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        match stream {
+            Stream::Stdout => command.stdout(end),
+            Stream::Stderr => command.stderr(end),
+        };
+        Ok(Self { tracer: OwnedChild::spawn(&mut command, "tracer")?, unread })
+    }
+
+    /// Waits until the pipe is full.
+    fn fill(&self) -> Result<()> {
+        let is_full = || Ok((ioctl_fionread(&self.unread)? as usize + 512 > PIPE).then_some(()));
+        wait_until("a full pipe", is_full)?;
+        thread::sleep(Duration::from_millis(300));
+        Ok(())
+    }
+
+    /// Sends signals, half a second apart. They end tracer.
+    fn ends_by(&mut self, signals: &[Signal]) -> Result<std::process::ExitStatus> {
+        let began = Instant::now();
+        for signal in signals {
+            // It may have ended by an earlier one.
+            let _ = self.tracer.signal(*signal);
+            thread::sleep(Duration::from_millis(500));
+        }
+        let status = self.tracer.wait()?;
+        ensure!(began.elapsed() < patient(ANSWER), "it ended after {:?}", began.elapsed());
+        Ok(status)
+    }
+}
+
+/// Waits for a whole report in a file.
+fn report_in(path: &Path) -> Result<()> {
+    let text = || fs::read_to_string(path).unwrap_or_default();
+    wait_until("the report", || Ok(parse(&text()).ok().map(drop))).with_context(text)
+}
+
+/// Processes whose report is longer than the pipe.
+const MANY: &str = "for i in $(seq 300); do /bin/true; done";
+
+#[test]
+#[ignore = "needs root"]
+fn a_signal_ends_a_tracer_whose_report_is_not_read() -> Result<()> {
+    for format in ["json", "ndjson"] {
+        let command = ["-q", "--format", format, "--", "sh", "-c", MANY];
+        let mut stalled = Stalled::start(Stream::Stdout, &command)?;
+        stalled.fill()?;
+        let status = stalled.ends_by(&[Signal::TERM])?;
+        ensure!(status.code().is_none(), "{format}: {status}");
+    }
+    Ok(())
+}
+
+/// The report is in its file although nothing reads the other stream, after one signal.
+fn reports_elsewhere(stream: Stream, options: &[&str], command: &str) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("report");
+    let name = path.display().to_string();
+    let mut arguments = vec!["--format", "json", "-o", &name];
+    arguments.extend(options);
+    arguments.extend(["--", "sh", "-c", command]);
+    let mut stalled = Stalled::start(stream, &arguments)?;
+    stalled.fill()?;
+    let status = stalled.ends_by(&[Signal::INT])?;
+    check_status(status)?;
+    report_in(&path)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn live_lines_that_are_not_read_delay_no_report() -> Result<()> {
+    reports_elsewhere(Stream::Stderr, &["--live"], &format!("{MANY}; exec sleep 30"))
+}
+
+#[test]
+#[ignore = "needs root"]
+fn shown_output_that_is_not_read_delays_no_report() -> Result<()> {
+    let flood = "head -c 1000000 /dev/zero | tr '\\0' '\\n' >&1; exec sleep 30";
+    reports_elsewhere(Stream::Stderr, &["-q", "--show"], flood)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_terminal_whose_output_is_not_read_delays_no_report() -> Result<()> {
+    reports_elsewhere(Stream::Stdout, &["-q", "--pty"], "yes")
+}
+
+/// A command that does not hold tracer's streams.
+const QUIET: &str = "exec sleep 30 >/dev/null 2>&1";
+
+#[test]
+#[ignore = "needs root"]
+fn a_log_that_is_too_long_to_read_delays_no_report() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("worker.log");
+    fs::write(&path, "{\"pid\":71,\"stream\":\"stdout\",\"bytes\":12}\n")?;
+    let tracer = Tracer::default().arg("--worker-log").arg(&path).args(["--", "sh", "-c", QUIET]);
+    let tracer = tracer.start()?;
+    fs::File::options().append(true).open(&path)?.set_len(64 << 30)?;
+    thread::sleep(Duration::from_millis(200));
+    let began = Instant::now();
+    tracer.interrupt()?;
+    let outcome = tracer.finish()?;
+    ensure!(began.elapsed() < patient(ANSWER), "it ended after {:?}", began.elapsed());
+    let report = outcome.report()?;
+    ensure!(report.worker_logs[0].unread > 1 << 30, "{:?}", report.worker_logs);
+    ensure!(report.claims.is_empty(), "{:?}", report.claims);
+    report.finding("not_seen")?.expect("worker_log", 1).map(drop)
+}
+
+/// Files that look like logs of containers, with a quarter of a gigabyte each, written by an unprivileged program.
+#[test]
+#[ignore = "needs root"]
+fn many_long_logs_delay_no_report() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let script =
+        "chmod 777 $0; exec setpriv --reuid 65534 --regid 65534 --clear-groups bash -c 'cd $0
+        for i in $(seq 64); do d=containers/0123456789abcdef$i; mkdir -p $d
+        exec 5>$d/0123456789abcdef$i-json.log; echo x >&5
+        truncate -s 250M $d/0123456789abcdef$i-json.log; done; exec sleep 30 >/dev/null 2>&1' $0";
+    let tracer = Tracer::default().args(["--all-fds", "--", "bash", "-c", script]);
+    let tracer = tracer.arg(directory.path()).start()?;
+    let last = directory.path().join("containers/0123456789abcdef64");
+    wait_until("the logs", || Ok(last.exists().then_some(())))?;
+    thread::sleep(Duration::from_millis(300));
+    let began = Instant::now();
+    tracer.interrupt()?;
+    let outcome = tracer.finish()?;
+    ensure!(began.elapsed() < patient(ANSWER), "it ended after {:?}", began.elapsed());
+    check_status(outcome.status)
+}

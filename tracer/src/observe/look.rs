@@ -1,0 +1,120 @@
+//! What a helper process is asked to look at, and its answers. Every answer is a list of events.
+
+use std::{
+    io::{self, BufRead as _, BufReader, Write as _},
+    os::unix::net::UnixStream,
+};
+
+use serde::{Deserialize, Serialize};
+use tracer_common::{id::ProcessId, object::ObjectId};
+use tracer_core::event::{EventKind, Look};
+
+use super::{
+    blocked, engine_logs, environment,
+    files::{self, FileRequest},
+};
+
+/// One thing to look at.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Request {
+    /// Arguments and environment of a process, either or both.
+    Process {
+        /// The process.
+        process: ProcessId,
+        /// Whether to read its arguments.
+        arguments: bool,
+        /// Whether to read its environment.
+        environment: bool,
+    },
+    /// The calls in which the threads of a process are blocked.
+    Threads {
+        /// The process.
+        process: ProcessId,
+    },
+    /// Size and name of a file.
+    File(FileRequest),
+    /// A container engine's log file.
+    Log {
+        /// The file.
+        object: ObjectId,
+        /// Its path.
+        path: String,
+        /// Its size when it came under watch: what is before was not logged during the trace.
+        from: u64,
+        /// Its size now.
+        to: u64,
+    },
+}
+
+/// What may be the cause if a helper does not answer. It is not looked at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Cause {
+    /// A process: its memory is locked.
+    Process(ProcessId),
+    /// A file system, by its device: it stands still.
+    Device(u32),
+}
+
+impl Request {
+    /// What would be the cause if no answer came.
+    pub(super) fn cause(&self) -> Cause {
+        match self {
+            Self::Process { process, .. } | Self::Threads { process } => Cause::Process(*process),
+            Self::File(FileRequest { object, .. }) | Self::Log { object, .. } => {
+                Cause::Device(object.dev)
+            }
+        }
+    }
+
+    /// What is not seen if no answer comes: the kind of look, the process and the object.
+    pub(super) fn subject(&self) -> (Look, ProcessId, Option<ObjectId>) {
+        match self {
+            Self::Process { process, .. } => (Look::Process, *process, None),
+            Self::Threads { process } => (Look::Threads, *process, None),
+            Self::File(FileRequest { object, .. }) => {
+                (Look::File, ProcessId::default(), Some(*object))
+            }
+            Self::Log { object, .. } => (Look::Log, ProcessId::default(), Some(*object)),
+        }
+    }
+
+    /// Looks. This is what can block.
+    fn answer(&self) -> Vec<EventKind> {
+        match self {
+            Self::Process { process, arguments, environment } => {
+                let argv = arguments.then(|| environment::arguments(*process)).flatten();
+                let variables = environment.then(|| environment::environment(*process)).flatten();
+                argv.into_iter().chain(variables).collect()
+            }
+            Self::Threads { process } => blocked::threads_of(*process),
+            Self::File(request) => files::look(request).into_iter().collect(),
+            Self::Log { object, path, from, to } => {
+                engine_logs::read(object, path, *from, *to).into_iter().collect()
+            }
+        }
+    }
+}
+
+/// Answers requests until the other end is closed: one line for each.
+pub(super) fn serve(socket: UnixStream) {
+    // An error means that tracer is gone.
+    let _ = answer_all(socket);
+}
+
+fn answer_all(socket: UnixStream) -> io::Result<()> {
+    let mut requests = BufReader::new(socket.try_clone()?);
+    let (mut answers, mut line) = (socket, String::new());
+    while requests.read_line(&mut line)? > 0 {
+        let request: Request = serde_json::from_str(&line)?;
+        answers.write_all(&encode(&request.answer())?)?;
+        line.clear();
+    }
+    Ok(())
+}
+
+/// A message as a line.
+pub(super) fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    Ok(line)
+}
