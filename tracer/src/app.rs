@@ -20,13 +20,12 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rustix::time::{ClockId, clock_gettime};
 use tracer_core::{
     report::{self, Report},
     session,
     text::escape,
 };
-use tracer_loader::{CgroupScope, EventRing, KernelSettings, Loader};
+use tracer_loader::{CgroupScope, EventRing, KernelSettings, Loader, boot_ns};
 
 use self::{
     attach::attach,
@@ -114,6 +113,7 @@ fn resolve(choice: &TargetChoice, kernel: &mut KernelSettings) -> Result<Subject
                 kind: "command".into(),
                 name: words.join(" "),
                 pids: vec![launched.pid()],
+                doubt: None,
             };
             return Ok(Subject {
                 target,
@@ -128,7 +128,7 @@ fn resolve(choice: &TargetChoice, kernel: &mut KernelSettings) -> Result<Subject
             let numbers: Vec<u32> = pids.iter().map(|pinned| pinned.pid).collect();
             let name =
                 numbers.iter().map(|pid| format!("--pid {pid}")).collect::<Vec<_>>().join(" ");
-            let target = session::Target { kind: "pid".into(), name, pids: numbers };
+            let target = session::Target { kind: "pid".into(), name, pids: numbers, doubt: None };
             Ok(Subject { target, pids, launched: None, cgroup: None })
         }
         Target::Cgroup(cgroup) => {
@@ -138,7 +138,11 @@ fn resolve(choice: &TargetChoice, kernel: &mut KernelSettings) -> Result<Subject
                 Request::Container(name) => ("container", format!("--container {name}")),
                 _ => ("cgroup", format!("--cgroup {}", cgroup.path.display())),
             };
-            let target = session::Target { kind: kind.into(), name, pids: Vec::new() };
+            if let Some(doubt) = &cgroup.doubt {
+                tracing::warn!("`{}` may be no container: {}", escape(&name), escape(doubt));
+            }
+            let doubt = cgroup.doubt;
+            let target = session::Target { kind: kind.into(), name, pids: Vec::new(), doubt };
             let cgroup = Some(cgroup.path);
             Ok(Subject { target, pids: Vec::new(), launched: None, cgroup })
         }
@@ -229,12 +233,6 @@ fn unused(settings: &Settings) -> Unused {
     let shows = settings.capture.as_ref().is_some_and(|capture| capture.show);
     let uses_stderr = shows || settings.live == Some(true) || !settings.quiet;
     Unused { stdin: !reads_log, stdout: settings.output.is_some(), stderr: !uses_stderr }
-}
-
-/// Nanoseconds since boot, on the clock of the eBPF programs' time stamps.
-fn boot_ns() -> u64 {
-    let now = clock_gettime(ClockId::Boottime);
-    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
 /// A trace whose hooks are attached.

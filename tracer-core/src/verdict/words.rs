@@ -150,7 +150,12 @@ fn file(case: &Case<'_>, stream: &Stream) -> String {
         Some(FileNow::Replaced) => format!(
             "into the file that was {name}; another file has that name now (rotated or replaced)"
         ),
-        Some(FileNow::Gone) => format!("into the file {name}, which has been removed since"),
+        Some(FileNow::Gone) => {
+            format!("into the file {name}, which is no longer at its path (removed or renamed)")
+        }
+        Some(FileNow::NotVisible) => format!(
+            "into the file {name}, which is not visible from here (another root or mount namespace)"
+        ),
         _ => format!("into the file {name}"),
     }
 }

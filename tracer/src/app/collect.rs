@@ -150,7 +150,7 @@ impl Collector {
     /// Applies what user space observed.
     pub(super) fn observed(&mut self, seen: impl IntoIterator<Item = EventKind>) {
         for kind in seen {
-            let event = Event { time_ns: super::boot_ns(), kind };
+            let event = Event { time_ns: tracer_loader::boot_ns(), kind };
             self.session.apply(&event);
             self.recording.event(&event);
         }

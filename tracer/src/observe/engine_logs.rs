@@ -5,9 +5,11 @@ use std::{
     fs::File,
     io::{self, Read as _, Seek as _, SeekFrom},
     os::fd::AsRawFd as _,
+    path::Path,
 };
 
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+use tracer_common::{id::ProcessId, ledger::WRITE};
 use tracer_core::{
     event::{EventKind, FileNow, LogTally},
     session::{Kind, Object, Session},
@@ -15,6 +17,10 @@ use tracer_core::{
 };
 
 use super::identity::is_same_inode;
+use crate::target::{
+    Roots,
+    container::{docker, proof},
+};
 
 /// How many bytes of one log are read at most. A log that grew by more is not reported.
 const MOST_BYTES: u64 = 256 << 20;
@@ -22,21 +28,66 @@ const MOST_BYTES: u64 = 256 << 20;
 const MOST_LOGS: usize = 64;
 /// How many bytes are read at once.
 const CHUNK: usize = 64 << 10;
+/// Number of digits in the id of a container.
+const ID_LENGTH: usize = 64;
 
-/// One event for each watched log file of a container.
+/// One event for each watched log file of a container. Any program can have the name of an engine, and any file the
+/// name of a log. So the engine is asked, and only root may be able to write the file.
 #[must_use]
 pub fn engine_logs(session: &Session) -> Vec<EventKind> {
-    session
-        .objects
-        .values()
-        .filter(|object| object.kind == Kind::File && object.now == Some(FileNow::Same))
-        .filter(|object| object.path.contains("/containers/") && object.path.ends_with("-json.log"))
-        .take(MOST_LOGS)
-        .filter_map(|object| {
-            let tally = tally(object, object.size_after?).ok().flatten()?;
-            Some(EventKind::Log { object: object.id, tally })
-        })
-        .collect()
+    let roots = Roots::host();
+    let (mut logs, mut unproven) = (Vec::new(), 0_u64);
+    for object in session.objects.values().filter(|object| is_named_like_a_log(object)) {
+        if logs.len() == MOST_LOGS {
+            break;
+        }
+        match engine_of(&roots, session, object) {
+            Some((engine, container)) => {
+                let sums = object.size_after.and_then(|size| tally(object, size).ok().flatten());
+                let proven = sums.map(|sums| LogTally { engine, container, ..sums });
+                logs.extend(proven.map(|tally| EventKind::Log { object: object.id, tally }));
+            }
+            None => unproven += 1,
+        }
+    }
+    if unproven > 0 {
+        tracing::info!(
+            "{unproven} files have names like logs of containers; no engine of root's names them as \
+             such, so they were not read"
+        );
+    }
+    logs
+}
+
+fn is_named_like_a_log(object: &Object) -> bool {
+    object.kind == Kind::File
+        && object.now == Some(FileNow::Same)
+        && object.path.contains("/containers/")
+        && object.path.ends_with("-json.log")
+}
+
+/// The engine that wrote a log, and the container, if both are proven: root alone can write the file, root's engine
+/// names it as the log of the container, and the process that wrote it is the one that serves the engine's socket.
+fn engine_of(roots: &Roots, session: &Session, log: &Object) -> Option<(ProcessId, String)> {
+    let path = Path::new(&log.path);
+    let id = path.file_name()?.to_str()?.strip_suffix("-json.log")?;
+    let is_id = id.len() == ID_LENGTH && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_id || !proof::is_roots_alone(roots.root_uid, path) {
+        return None;
+    }
+    let writers =
+        session.ledger.keys().filter(|key| (key.object, key.direction) == (log.id, WRITE));
+    let writer = writers
+        .map(|key| key.process)
+        .find(|writer| is_alive(session, writer) && proof::is_roots_own(roots, writer.tgid))?;
+    let (named, server) = docker::log_of(roots, id)?;
+    // systemd, pid 1, listens for an engine that it starts on demand.
+    let is_server = server == writer.tgid || server == 1;
+    (is_server && named.canonicalize().ok()? == path).then(|| (writer, id.to_owned()))
+}
+
+fn is_alive(session: &Session, process: &ProcessId) -> bool {
+    session.processes.get(process).is_some_and(|known| known.end_ns.is_none())
 }
 
 fn tally(object: &Object, size: u64) -> io::Result<Option<LogTally>> {
@@ -63,6 +114,7 @@ fn tally(object: &Object, size: u64) -> io::Result<Option<LogTally>> {
         stdout: tally.stdout_bytes(),
         stderr: tally.stderr_bytes(),
         lines: tally.lines(),
+        ..LogTally::default()
     }))
 }
 

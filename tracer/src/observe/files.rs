@@ -2,8 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    io::ErrorKind,
+    fs::{self, File},
+    io::{BufRead as _, BufReader, ErrorKind, Read as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
@@ -18,6 +18,9 @@ use super::identity::{is_same_inode, kernel_dev};
 
 /// How many files are checked at most.
 const MOST_FILES: usize = 1024;
+/// How many bytes of a list of mounts are read. A program may have a hundred thousand mounts; its root is among the
+/// first.
+const MOST_OF_MOUNTS: u64 = 64 << 10;
 
 /// One event for each file that could be checked.
 #[must_use]
@@ -67,31 +70,78 @@ fn writers(session: &Session) -> BTreeMap<ObjectId, Vec<&Process>> {
     writers
 }
 
-/// State and size of a file; `None` if it is unknown: a file of another mount namespace whose processes have all
-/// ended.
+/// State and size of a file; `None` if its path cannot be looked at.
 fn file_now(object: &Object, writers: &[&Process]) -> Option<(FileNow, u64)> {
-    let (path, is_certain) = path_now(object, writers);
-    match fs::metadata(path) {
+    let view = View::of(writers);
+    let now = match fs::metadata(view.path(&object.path)) {
         Ok(found) if is_same_inode(&object.id, found.ino(), found.dev()) => {
-            Some((FileNow::Same, found.len()))
+            return Some((FileNow::Same, found.len()));
         }
-        Ok(found) if kernel_dev(found.dev()) == object.id.dev => Some((FileNow::Replaced, 0)),
-        Err(error) if error.kind() == ErrorKind::NotFound && is_certain => Some((FileNow::Gone, 0)),
-        _ => None,
+        Ok(found) if kernel_dev(found.dev()) == object.id.dev => FileNow::Replaced,
+        Err(error) if error.kind() == ErrorKind::NotFound && view.reaches(object) => FileNow::Gone,
+        Err(error) if error.kind() != ErrorKind::NotFound => return None,
+        _ => FileNow::NotVisible,
+    };
+    Some((if view.is_whole() { now } else { FileNow::NotVisible }, 0))
+}
+
+/// Where paths are looked up: as a live writer sees them, else as tracer does.
+struct View<'a> {
+    writer: Option<&'a Process>,
+    /// Whether no writer was in another pid namespace, which comes with a mount namespace.
+    is_home: bool,
+}
+
+impl<'a> View<'a> {
+    fn of(writers: &[&'a Process]) -> Self {
+        let mut live = writers.iter().filter(|writer| writer.end_ns.is_none());
+        let writer = live.find(|writer| directory(Some(writer)).join("root").exists()).copied();
+        let is_home =
+            writers.iter().all(|writer| writer.ns_pid == writer.id.tgid || writer.ns_pid == 0);
+        Self { writer, is_home }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        let relative = path.strip_prefix('/').unwrap_or(path);
+        directory(self.writer).join("root").join(relative)
+    }
+
+    /// Whether the last directory of the path that still exists is on the file's device. Otherwise the path leads into
+    /// a file system that is not mounted in this view.
+    fn reaches(&self, object: &Object) -> bool {
+        let path = self.path(&object.path);
+        let mut above = path.ancestors().skip(1).map(fs::metadata);
+        let last = above.find_map(Result::ok);
+        last.is_some_and(|directory| kernel_dev(directory.dev()) == object.id.dev)
+    }
+
+    /// Whether the kernel's paths, which begin at the root of a mount namespace, mean the same files in this view. They
+    /// do not below the root of a `chroot(2)`.
+    fn is_whole(&self) -> bool {
+        let sees_root = sees_root(&directory(self.writer));
+        sees_root && (self.writer.is_some() || self.is_home && is_root_of_init())
     }
 }
 
-/// The path as a live writer sees it, else as tracer sees it. `true` if it certainly means the same file: a writer's
-/// root was used, or no writer was in another pid namespace.
-fn path_now(object: &Object, writers: &[&Process]) -> (PathBuf, bool) {
-    let relative = Path::new(&object.path).strip_prefix("/").unwrap_or(Path::new(&object.path));
-    for writer in writers.iter().filter(|writer| writer.end_ns.is_none()) {
-        let root = PathBuf::from(format!("/proc/{}/root", writer.id.tgid));
-        if root.exists() {
-            return (root.join(relative), true);
-        }
+/// The directory of a process in procfs; tracer's own for `None`.
+fn directory(process: Option<&Process>) -> PathBuf {
+    let name = process.map_or_else(|| "self".to_owned(), |process| process.id.tgid.to_string());
+    Path::new("/proc").join(name)
+}
+
+/// Whether a process's root is a mount. `mountinfo` shows only what is below the root (`proc_pid_mountinfo(5)`), so a
+/// directory that is the root of a `chroot(2)` is not in it.
+fn sees_root(process: &Path) -> bool {
+    let Ok(mounts) = File::open(process.join("mountinfo")) else { return false };
+    let lines = BufReader::new(mounts.take(MOST_OF_MOUNTS)).split(b'\n').map_while(Result::ok);
+    lines.into_iter().any(|line| line.split(|byte| *byte == b' ').nth(4) == Some(b"/"))
+}
+
+/// Whether tracer's root is that of pid 1, as far as pid 1 can be looked at.
+fn is_root_of_init() -> bool {
+    let (own, of_init) = (fs::metadata("/"), fs::metadata("/proc/1/root"));
+    match (own, of_init) {
+        (Ok(own), Ok(of_init)) => (own.ino(), own.dev()) == (of_init.ino(), of_init.dev()),
+        _ => true,
     }
-    let at_home =
-        writers.iter().all(|writer| writer.ns_pid == writer.id.tgid || writer.ns_pid == 0);
-    (PathBuf::from(&object.path), at_home)
 }

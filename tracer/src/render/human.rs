@@ -15,13 +15,14 @@ use std::{collections::HashMap, io};
 use tracer_core::{
     report::{Endpoint, Object, Report},
     text::units::duration,
+    verdict::Severity,
 };
 
 use self::selection::Selection;
 use super::{
     Style,
     command::short_name,
-    palette::FAINT,
+    palette::{FAINT, PLAIN, mark},
     text::{Page, Text},
 };
 
@@ -42,7 +43,11 @@ pub(super) fn write(report: &Report, style: &Style, out: &mut dyn io::Write) -> 
     let seconds = duration(report.window.seconds * 1e3);
     let words =
         format!("traced {} for {seconds}, from {}", report.target.name, report.window.start);
-    page.words(Text::default(), 2, FAINT, &words)
+    page.words(Text::default(), 2, FAINT, &words)?;
+    let Some(doubt) = &report.target.doubt else { return Ok(()) };
+    let (mark, ink) = mark(Severity::Warning);
+    let words = format!("{} may be no container: {doubt}", report.target.name);
+    page.words(Text::styled(ink, mark).and(PLAIN, " "), 2, PLAIN, &words)
 }
 
 /// Whether such an object has a reader, so that both sides can be compared.

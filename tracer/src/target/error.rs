@@ -214,7 +214,7 @@ fn list_paths(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
-fn list_answers(answers: &[EngineAnswer]) -> String {
+pub(super) fn list_answers(answers: &[EngineAnswer]) -> String {
     answers.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
