@@ -372,6 +372,8 @@ impl Run {
         self.loader.detach();
         self.collector.session.end_ns = boot_ns();
         self.collect_waiting();
+        // Files are looked at as their writers see them, so the ledger comes first.
+        self.collector.read_tables(&mut self.loader, skipped)?;
         self.collector.observed(observe::files_now(&self.collector.session));
         self.collector.observed(observe::engine_logs(&self.collector.session));
         self.collector.observed(std::mem::take(&mut self.logs).finish());
@@ -380,6 +382,6 @@ impl Run {
         {
             tracing::warn!("the command's terminal was not passed on completely: {error}");
         }
-        Ok(self.collector.close(&mut self.loader, skipped)?)
+        Ok(self.collector.close())
     }
 }

@@ -188,12 +188,12 @@ impl Collector {
         self.session.add_loss(reason.into(), cell);
     }
 
-    /// Reads the rest of the ledger and the losses. The session is then complete.
-    pub(super) fn close(
-        mut self,
+    /// Reads the rest of the ledger and the losses: the rows of processes that still live.
+    pub(super) fn read_tables(
+        &mut self,
         loader: &mut Loader,
         skipped: u64,
-    ) -> Result<Session, LoaderError> {
+    ) -> Result<(), LoaderError> {
         for (key, row) in loader.rows()? {
             self.add_row(key, &row);
         }
@@ -204,8 +204,13 @@ impl Collector {
         for (reason, events) in own {
             self.add_loss(reason, LossCell { events, bytes: 0 });
         }
+        Ok(())
+    }
+
+    /// The session is complete.
+    pub(super) fn close(mut self) -> Session {
         self.recording.end(self.session.end_ns);
-        Ok(self.session)
+        self.session
     }
 
     /// The event as a live line; `None` if it is not about the target.
