@@ -177,12 +177,9 @@ fn a_file_of_another_mount_namespace_is_not_called_removed() -> Result<()> {
                   echo z > removed; rm removed; mkdir d; echo z > d/removed; rm -r d";
     let report = traced(work.path(), &["--all-fds"], script)?;
     let path = |name: &str| work.path().join(name).display().to_string();
-    for (name, expected) in [
-        ("m/hidden", "not_visible"),
-        ("kept", "same"),
-        ("removed", "gone"),
-        ("d/removed", "gone"),
-    ] {
+    for (name, expected) in
+        [("m/hidden", "not_visible"), ("kept", "same"), ("removed", "gone"), ("d/removed", "gone")]
+    {
         let now = file_now(&report, &path(name))?;
         ensure!(now == expected, "{name} is {now}, expected {expected}");
     }

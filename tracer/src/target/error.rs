@@ -4,6 +4,7 @@ use std::{io, path::PathBuf};
 
 use procfs::ProcError;
 use thiserror::Error;
+use tracer_core::text;
 
 use super::container::{EngineAnswer, Match};
 
@@ -219,5 +220,5 @@ pub(super) fn list_answers(answers: &[EngineAnswer]) -> String {
 }
 
 fn list_matches(matches: &[Match]) -> String {
-    matches.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
+    text::list(matches.iter().map(ToString::to_string), " or ")
 }

@@ -10,7 +10,7 @@ use super::super::Case;
 use crate::{
     event::LogTally,
     session::{Object, named},
-    text::units,
+    text::{self, units},
     verdict::{Confidence, Finding, Rule, Severity},
 };
 
@@ -54,12 +54,13 @@ fn of_log(case: &Case<'_>, log: &Object, tally: &LogTally) -> Option<Finding> {
         pid: logger.tgid,
         fd: None,
         message: format!(
-            "{} read {} of container {}'s output and its log file has {}: {} were lost in {comm}.",
+            "{} read {} of container {}'s output and its log file has {}: {} were lost in {}.",
             named(comm, logger),
             units::exact(read),
             id.chars().take(SHORT_ID).collect::<String>(),
             units::exact(held),
-            units::exact(lost)
+            units::exact(lost),
+            text::name(comm)
         ),
         advice: Some(
             "The log driver drops when its buffer is full: set `--log-opt mode=blocking`, or a larger \

@@ -5,6 +5,7 @@ use serde_json::{Map, json};
 use super::super::Case;
 use crate::{
     session::{FactKind, Process},
+    text,
     verdict::{Confidence, Finding, Rule, Severity},
 };
 
@@ -73,13 +74,13 @@ fn describe(process: &Process, why: &str) -> Finding {
     let platform = platform(process).filter(|_| why == "gvisor");
     let place = match (why, platform) {
         ("gvisor", Some(platform)) => {
-            format!("a gVisor sandbox ({platform} platform)")
+            format!("a gVisor sandbox ({} platform)", text::name(platform))
         }
         ("gvisor", None) => "a gVisor sandbox".to_owned(),
         ("emulated", _) => {
             format!(
                 "a guest whose system calls {} emulates",
-                emulator(process).unwrap_or("its tracer")
+                emulator(process).map_or_else(|| "its tracer".to_owned(), text::name)
             )
         }
         _ => "a virtual machine".to_owned(),
