@@ -16,6 +16,7 @@ use tracer_tests::{
     deadline::{OwnedChild, describe},
     privilege::require_root,
     refusal::run_command,
+    small_disk::SmallDisk,
     tracer::binary,
 };
 
@@ -210,5 +211,57 @@ fn a_file_outside_of_tracers_root_is_not_called_removed() -> Result<()> {
     ensure!(out.exists(), "the target wrote no file");
     let now = file_now(&report, &out.display().to_string())?;
     ensure!(now == "not_visible", "the file is {now}");
+    Ok(())
+}
+
+/// Many short processes, each with less output than the limit of one stream.
+#[test]
+#[ignore = "needs root"]
+fn a_capture_keeps_to_its_limits_whatever_many_processes_write() -> Result<()> {
+    const MIB: u64 = 1 << 20;
+    let disk = SmallDisk::mount(64 * MIB as usize)?;
+    // `root` may write below the reserve, so the sum of the files shows whether tracer did.
+    for (options, most, reason) in [
+        (&["--capture-max", "4MiB", "--capture-reserve", "0"][..], 4 * MIB, "total"),
+        (&["--capture-reserve", "56MiB"], 8 * MIB, "reserve"),
+        (&[], 58 * MIB, "reserve"),
+    ] {
+        let directory = disk.join("out");
+        let path = directory.display().to_string();
+        let options = [options, &["--capture", &path]].concat();
+        let script = "for i in 1 2 3 4 5 6 7 8; do head -c 9M /dev/zero | cat > /dev/null; done";
+        let report = traced(work()?.path(), &options, script)?;
+        let size: u64 = fs::read_dir(&directory)?
+            .map(|entry| Ok(entry?.metadata()?.len()))
+            .sum::<Result<u64>>()?;
+        ensure!(size <= most + MIB, "{options:?}: the capture has {size} bytes");
+        let streams = report["capture"]["streams"].as_array().context("no streams")?;
+        let mut reasons = std::collections::BTreeSet::new();
+        for stream in streams {
+            let sum = |name: &str| stream[name].as_u64().unwrap_or(0);
+            ensure!(sum("written") == sum("kept") + sum("cut") + sum("missing"), "{stream}");
+            let gaps = stream["gaps"].as_array().into_iter().flatten();
+            reasons.extend(gaps.filter_map(|gap| gap["reason"].as_str()));
+        }
+        ensure!(reasons.contains(reason), "{options:?}: {reasons:?}");
+        fs::remove_dir_all(&directory)?;
+    }
+    Ok(())
+}
+
+/// `echo` into two thousand files: the sentence names some, and counts the others.
+#[test]
+#[ignore = "needs root"]
+fn output_into_many_files_is_a_short_sentence() -> Result<()> {
+    let work = work()?;
+    let script = "i=0; while [ $i -lt 1500 ]; do echo x > $i; i=$((i+1)); done; \
+                  exec -a \"$(printf 'a\\nb\\n%05000d')\" sh -c :";
+    let report = traced(work.path(), &[], script)?;
+    for finding in findings(&report) {
+        let message = finding["message"].as_str().context("no message")?;
+        ensure!(message.len() < 4_000 && !message.contains('\n'), "{message}");
+    }
+    let verdict = report["verdict"].as_str().context("no verdict")?;
+    ensure!(verdict.contains("and 1,496 more"), "{verdict}");
     Ok(())
 }
