@@ -226,7 +226,9 @@ fn a_full_disk_causes_gaps_and_changes_no_finding() -> Result<()> {
     const SIZE: usize = 32 * MIB;
     let disk = SmallDisk::mount(8 * MIB)?;
     let directory = disk.join("out");
-    let traced = trace_with(&flood(SIZE), |tracer| tracer.arg("--capture").arg(&directory))?;
+    let traced = trace_with(&flood(SIZE), |tracer| {
+        tracer.args(["--capture-reserve", "0", "--capture"]).arg(&directory)
+    })?;
     expect::exact(&traced)?;
     let without = trace(&flood(SIZE))?;
     let (with, without) = (verdict(&traced), verdict(&without));
@@ -249,7 +251,9 @@ fn a_full_disk_causes_gaps_and_changes_no_finding() -> Result<()> {
 fn the_capture_on_a_full_disk_can_be_reported() -> Result<()> {
     let disk = SmallDisk::mount(4 * MIB)?;
     let directory = disk.join("out");
-    trace_with(&flood(16 * MIB), |tracer| tracer.arg("--capture").arg(&directory))?;
+    trace_with(&flood(16 * MIB), |tracer| {
+        tracer.args(["--capture-reserve", "0", "--capture"]).arg(&directory)
+    })?;
     let path = directory.display().to_string();
     let again = tracer_tests::refusal::run(&["report", &path, "--format", "json"])?;
     let stderr = String::from_utf8_lossy(&again.stderr);

@@ -37,6 +37,10 @@ pub enum Reason {
     RingFull,
     /// The limit of the stream was reached.
     Limit,
+    /// The limit of the whole capture was reached.
+    Total,
+    /// The disk has no more free space than must stay free.
+    Reserve,
     /// Disk or terminal was slower than the writers.
     SlowOutput,
     /// The file could not be written.
@@ -57,6 +61,10 @@ impl Reason {
             Self::TooLarge => "one call wrote more than 32 MiB",
             Self::RingFull => "the ring was full",
             Self::Limit => "the limit was reached",
+            Self::Total => "the whole capture was full (--capture-max raises its limit)",
+            Self::Reserve => {
+                "the disk is to keep free space (free some, or lower --capture-reserve)"
+            }
             Self::SlowOutput => "disk or terminal were too slow",
             Self::DiskError => "the file could not be written",
             Self::Unexplained => "counted, and no record has them",

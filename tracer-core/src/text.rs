@@ -5,6 +5,7 @@ pub(crate) mod bounded_line;
 pub mod errno;
 mod escape;
 pub mod json;
+mod list;
 pub mod redact;
 pub mod units;
 mod variables;
@@ -12,5 +13,6 @@ mod variables;
 pub use self::{
     arguments::Arguments,
     escape::{escape, is_hazard, shorten},
+    list::{list, list_of, name},
     variables::Variables,
 };

@@ -21,6 +21,12 @@ pub enum LoaderError {
         /// The error of the kernel or of aya.
         reason: String,
     },
+    /// This process's clock differs from the kernel's by an unknown time.
+    #[error(
+        "tracer is in a time namespace whose offset it cannot read: start it from a process that is in \
+         that namespace already, or in the initial one"
+    )]
+    TimeNamespace,
     /// The embedded object does not have the markers that the build script counted.
     #[error(
         "tracer's eBPF object is damaged ({reason}): build tracer again with `cargo xtask build`"

@@ -27,6 +27,7 @@
 
 mod attach;
 pub mod btf;
+mod clock;
 mod error;
 mod hooks;
 mod load;
@@ -39,6 +40,7 @@ use aya::{
 
 pub use self::{
     attach::{HookCheck, check_hooks},
+    clock::boot_ns,
     error::LoaderError,
     hooks::AttachMode,
     load::{CaptureScope, CgroupScope, KernelSettings},

@@ -20,6 +20,7 @@ use self::patch::{Markers, RdonlyCast};
 use crate::{
     Loader, LoaderError,
     btf::KernelTypes,
+    clock,
     error::{reason, refusal},
     hooks::{self, AttachMode},
     maps::real_time::RealTime,
@@ -115,6 +116,7 @@ impl Loader {
         if OBJECT.is_empty() {
             return Err(LoaderError::NoObject);
         }
+        clock::find_offset()?;
         let path = KernelTypes::path();
         thread::scope(|scope| {
             // Each of these two threads takes as long as all the rest.
@@ -228,7 +230,7 @@ impl Constants {
             values.set(number, offset);
         }
         values.set(settings::FD_MASK, settings.fd_mask);
-        values.set(settings::TRACE_START, boot_ns());
+        values.set(settings::TRACE_START, clock::boot_ns());
         let (limit, wake) = settings.capture.as_ref().map_or((0, 0), |capture| {
             (capture.limit.unwrap_or(u64::MAX), u64::from(capture.ring_bytes) / WAKE_SHARE)
         });
@@ -258,12 +260,6 @@ impl Constants {
         }
         Ok(Self { values, uring_covered: uring.is_some(), cast })
     }
-}
-
-/// Nanoseconds since boot, as in `task_struct.start_boottime`.
-fn boot_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
 /// `bpf_get_current_task_btf` and the enumerator of its number came with Linux 5.11.

@@ -23,13 +23,12 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rustix::time::{ClockId, clock_gettime};
 use tracer_core::{
     report::{self, Report},
     session,
     text::escape,
 };
-use tracer_loader::{EventRing, KernelSettings, Loader};
+use tracer_loader::{EventRing, KernelSettings, Loader, boot_ns};
 
 use self::{
     attach::attach,
@@ -234,12 +233,6 @@ fn unused(settings: &Settings) -> Unused {
     let shows = settings.capture.as_ref().is_some_and(|capture| capture.show);
     let uses_stderr = shows || settings.live == Some(true) || !settings.quiet;
     Unused { stdin: true, stdout: settings.output.is_some(), stderr: !uses_stderr }
-}
-
-/// Nanoseconds since boot, on the clock of the eBPF programs' time stamps.
-fn boot_ns() -> u64 {
-    let now = clock_gettime(ClockId::Boottime);
-    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
 /// A trace whose hooks are attached.

@@ -10,17 +10,22 @@ pub mod folder;
 mod log;
 mod names;
 mod queue;
+mod room;
 #[cfg(test)]
 mod sample;
 pub mod writer;
 
 use tracer_core::capture::Keep;
 
-/// What to keep of each stream.
+/// What to keep of each stream, and of all together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// How many bytes; `None` for all.
     pub limit: Option<u64>,
     /// Which bytes, if the stream has more.
     pub keep: Keep,
+    /// How many bytes of all streams together; `None` for any number.
+    pub max: Option<u64>,
+    /// How many bytes must stay free on the disk; `None` for a part that depends on its size.
+    pub reserve: Option<u64>,
 }

@@ -45,6 +45,10 @@ pub struct CaptureSettings {
     pub limit: u64,
     /// Which bytes to keep if a stream has more.
     pub keep: Keep,
+    /// Bytes to keep of all streams together.
+    pub max: u64,
+    /// Bytes that must stay free on the disk; `None` for a part that depends on its size.
+    pub reserve: Option<u64>,
     /// Size of the ring in bytes: a power of two.
     pub ring_bytes: u32,
     /// Whether to print output while it is written.

@@ -51,6 +51,8 @@ pub struct Roots {
     pub var_lib: PathBuf,
     /// The value of `DOCKER_HOST`, if set.
     pub docker_host: Option<String>,
+    /// The uid that is believed: root's.
+    pub root_uid: u32,
 }
 
 impl Roots {
@@ -62,6 +64,7 @@ impl Roots {
             run: PathBuf::from("/run"),
             var_lib: PathBuf::from("/var/lib"),
             docker_host: std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty()),
+            root_uid: 0,
         }
     }
 }

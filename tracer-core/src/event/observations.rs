@@ -39,15 +39,21 @@ pub enum FileNow {
     Same,
     /// Its path leads to another file: it was rotated or replaced.
     Replaced,
-    /// Its path leads nowhere.
+    /// Its path leads nowhere: it was removed or renamed.
     #[default]
     Gone,
+    /// Its path cannot be followed from where tracer runs: it is below another root or in another mount namespace.
+    NotVisible,
 }
 
 /// The part of a container engine's log file that was written during the trace.
-#[derive(serde::Serialize, serde::Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(serde::Serialize, serde::Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(default)]
 pub struct LogTally {
+    /// The engine: the process that is proven to serve its socket, and that wrote the file.
+    pub engine: ProcessId,
+    /// Id of the container, as the engine names it together with the file.
+    pub container: String,
     /// Bytes of stdout, decoded.
     pub stdout: u64,
     /// Bytes of stderr, decoded.

@@ -30,7 +30,7 @@ impl Session {
             }
             EventKind::Log { object, tally } => {
                 if let Some(known) = self.objects.get_mut(object) {
-                    known.log = Some(*tally);
+                    known.log = Some(tally.clone());
                 }
             }
             EventKind::BlockedThread(thread) => self.blocked.push(thread.clone()),

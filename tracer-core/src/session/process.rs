@@ -5,7 +5,7 @@ use tracer_common::{
     object::{FdState, ObjectId},
 };
 
-use crate::text::{Arguments, Variables};
+use crate::text::{Arguments, Variables, shorten};
 
 /// A process: a target, or a participant (another process that used a watched object).
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -81,10 +81,13 @@ impl Process {
     }
 }
 
-/// Name and pid, as in sentences: `manager (pid 60)`.
+/// The most columns of a name or command line in a sentence. The kernel's names have 15 bytes.
+const LONGEST: usize = 64;
+
+/// Name and pid, as in sentences: `manager (pid 60)`, on one line and cut if the name is long.
 #[must_use]
 pub fn named(comm: &str, process: ProcessId) -> String {
-    format!("{comm} (pid {})", process.tgid)
+    format!("{} (pid {})", shorten(comm, LONGEST), process.tgid)
 }
 
 /// A fact about a process.

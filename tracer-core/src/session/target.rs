@@ -11,4 +11,7 @@ pub struct Target {
     pub name: String,
     /// The processes that were named or started.
     pub pids: Vec<u32>,
+    /// Why it may be something else than the user named: no engine of root's vouches for a container.
+    #[serde(default)]
+    pub doubt: Option<String>,
 }

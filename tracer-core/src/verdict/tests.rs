@@ -1,6 +1,8 @@
 //! Situations of a few events and rows, each next to a similar one with another verdict.
 
 mod adopted;
+mod bounds;
+mod engine_log;
 mod scene;
 mod sentences;
 mod silence;

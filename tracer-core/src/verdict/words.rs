@@ -1,12 +1,12 @@
 //! Phrases that rules share.
 
-use tracer_common::loss::Reason;
+use tracer_common::{loss::Reason, object::ObjectId};
 
 use super::{Case, Stream, Subject};
 use crate::{
     event::FileNow,
     session::{Close, Kind, Process, named},
-    text::units,
+    text::{self, shorten, units},
     verdict::Confidence,
 };
 
@@ -14,7 +14,7 @@ use crate::{
 pub(super) const HAD_ENOUGH: &str =
     "The next command of the pipeline had read what it wanted (as `head` does).";
 
-/// Maximal number of characters of a command line in a sentence.
+/// Maximal number of columns of a command line in a sentence.
 const COMMAND: usize = 60;
 
 /// The command and its pid: `docker pull x (pid 71)`.
@@ -29,11 +29,13 @@ pub(super) fn called(process: &Process) -> String {
 
 /// A command line on one line, cut if it is long.
 fn shortened(command: &str) -> String {
-    let one_line = command.split_whitespace().collect::<Vec<_>>().join(" ");
-    if one_line.chars().count() <= COMMAND {
-        return one_line;
-    }
-    one_line.chars().take(COMMAND - 1).chain(['…']).collect()
+    let one_line = command.split_whitespace().take(COMMAND).collect::<Vec<_>>().join(" ");
+    shorten(&one_line, COMMAND)
+}
+
+/// An object by its name, on one line and cut if it is long.
+pub(super) fn object(case: &Case<'_>, object: &ObjectId) -> String {
+    text::name(&case.session.object_name(object))
 }
 
 /// How the read end was closed: `python3 (pid 7) closed its read end 12 ms after the end of the command`.
@@ -94,7 +96,7 @@ pub(super) fn ending(subject: &Subject<'_>) -> String {
 
 /// The object of a stream: `pipe:[9], whose read end manager (pid 60) holds`.
 pub(super) fn destination(case: &Case<'_>, stream: &Stream) -> String {
-    let name = case.session.object_name(&stream.object);
+    let name = object(case, &stream.object);
     let peer = case.session.peer(&stream.object);
     let mut readers = case.session.holders(&peer).filter(|holding| holding.reads());
     match readers.next().filter(|_| stream.kind.passes_on() && stream.kind != Kind::Pty) {
@@ -107,7 +109,7 @@ pub(super) fn destination(case: &Case<'_>, stream: &Stream) -> String {
 
 /// Where the bytes of a stream are: `all read by manager (pid 60)`.
 pub(super) fn fate(case: &Case<'_>, stream: &Stream) -> String {
-    let name = case.session.object_name(&stream.object);
+    let name = object(case, &stream.object);
     match stream.kind {
         Kind::Pipe | Kind::Fifo => taken(case, stream),
         Kind::Socket if case.session.is_joined(&stream.object) => taken(case, stream),
@@ -136,7 +138,7 @@ fn taken(case: &Case<'_>, stream: &Stream) -> String {
             )
         }
         (_, None) => {
-            format!("read by nobody so far, in {}", case.session.object_name(&stream.object))
+            format!("read by nobody so far, in {}", object(case, &stream.object))
         }
         (None, Some(readers)) => format!("{} read by {readers}", units::exact(flow.read)),
     }
@@ -144,13 +146,18 @@ fn taken(case: &Case<'_>, stream: &Stream) -> String {
 
 /// The file, and whether its path still leads to it.
 fn file(case: &Case<'_>, stream: &Stream) -> String {
-    let name = case.session.object_name(&stream.object);
+    let name = object(case, &stream.object);
     let now = case.session.objects.get(&stream.object).and_then(|object| object.now);
     match now {
         Some(FileNow::Replaced) => format!(
             "into the file that was {name}; another file has that name now (rotated or replaced)"
         ),
-        Some(FileNow::Gone) => format!("into the file {name}, which has been removed since"),
+        Some(FileNow::Gone) => {
+            format!("into the file {name}, which is no longer at its path (removed or renamed)")
+        }
+        Some(FileNow::NotVisible) => format!(
+            "into the file {name}, which is not visible from here (another root or mount namespace)"
+        ),
         _ => format!("into the file {name}"),
     }
 }

@@ -7,10 +7,22 @@ use tracer_core::{report::Report, text};
 /// The widths that are tried, in columns.
 const WIDTHS: [usize; 2] = [40, 120];
 
+/// The most characters of a line of human text: a few parts of a line, each as long as two of the longest paths.
+const LONGEST_LINE: usize = 5 * 8192;
+/// The most characters of a finding's message.
+const LONGEST_SENTENCE: usize = 4_000;
+
 /// Checks a report in every form.
 pub(crate) fn check_report(report: &Report) {
     for width in WIDTHS {
-        harmless(&written(report, Format::Human, width));
+        let text = written(report, Format::Human, width);
+        harmless(&text);
+        let longest = text.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+        assert!(longest <= LONGEST_LINE, "a line of {longest} characters");
+    }
+    for finding in &report.findings {
+        let length = finding.message.chars().count();
+        assert!(length <= LONGEST_SENTENCE, "{length} characters: {}", finding.message);
     }
     let json = written(report, Format::Json, 0);
     harmless(&json);

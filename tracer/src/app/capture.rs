@@ -97,7 +97,8 @@ impl Capturing {
             let show = Show::new(style, *raw, redact.clone());
             Box::new(LiveView { show, text: Vec::new() }) as Box<dyn Watcher>
         });
-        let options = Options { limit: Some(self.settings.limit), keep: self.settings.keep };
+        let CaptureSettings { limit, keep, max, reserve, .. } = self.settings;
+        let options = Options { limit: Some(limit), keep, max: Some(max), reserve };
         let folder = self.folder.as_ref().map(Folder::again).transpose()?;
         let running = Capture::start(ring, folder, options, watcher)
             .map_err(|source| AppError::Capture { source })?;

@@ -211,7 +211,7 @@ impl Collector {
                 }
                 kind => kind,
             };
-            let event = Event { time_ns: super::boot_ns(), kind };
+            let event = Event { time_ns: tracer_loader::boot_ns(), kind };
             self.session.apply(&event);
             self.recording.event(&event);
         }

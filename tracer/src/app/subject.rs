@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use tracer_core::session;
+use tracer_core::{session, text::escape};
 use tracer_loader::{CgroupScope, KernelSettings};
 
 use super::AppError;
@@ -36,6 +36,7 @@ pub(super) fn resolve(
                 kind: "command".into(),
                 name: words.join(" "),
                 pids: vec![launched.pid()],
+                doubt: None,
             };
             return Ok(Subject {
                 target,
@@ -50,7 +51,7 @@ pub(super) fn resolve(
             let numbers: Vec<u32> = pids.iter().map(|pinned| pinned.pid).collect();
             let name =
                 numbers.iter().map(|pid| format!("--pid {pid}")).collect::<Vec<_>>().join(" ");
-            let target = session::Target { kind: "pid".into(), name, pids: numbers };
+            let target = session::Target { kind: "pid".into(), name, pids: numbers, doubt: None };
             Ok(Subject { target, pids, launched: None, cgroup: None })
         }
         Target::Cgroup(cgroup) => {
@@ -60,7 +61,11 @@ pub(super) fn resolve(
                 Request::Container(name) => ("container", format!("--container {name}")),
                 _ => ("cgroup", format!("--cgroup {}", cgroup.path.display())),
             };
-            let target = session::Target { kind: kind.into(), name, pids: Vec::new() };
+            if let Some(doubt) = &cgroup.doubt {
+                tracing::warn!("`{}` may be no container: {}", escape(&name), escape(doubt));
+            }
+            let doubt = cgroup.doubt;
+            let target = session::Target { kind: kind.into(), name, pids: Vec::new(), doubt };
             let cgroup = Some(cgroup.path);
             Ok(Subject { target, pids: Vec::new(), launched: None, cgroup })
         }

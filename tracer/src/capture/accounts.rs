@@ -24,6 +24,7 @@ use super::{
     folder::{Folder, FolderError},
     log::Log,
     names::{Names, Sources},
+    room::Room,
 };
 
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub(super) struct Accounts {
     log: Log,
     /// `None` if nothing is stored.
     files: Option<Files>,
+    room: Room,
     /// The index cannot be written now. So nothing may be written to a file either, because the index would not list
     /// it.
     is_stuck: bool,
@@ -59,7 +61,7 @@ impl Accounts {
     }
 
     fn new(store: Option<(File, Folder)>, options: Options) -> Self {
-        let Options { limit, keep } = options;
+        let Options { limit, keep, max, reserve } = options;
         let limits = if store.is_some() { Limits::new(limit, keep) } else { Limits::NONE };
         let (index, folder) = store.unzip();
         let mut log = Log::new(index.map(Writer::new), Tally::new(limit, keep));
@@ -74,6 +76,7 @@ impl Accounts {
             sources: Sources::default(),
             log,
             files: folder.map(|folder| Files::new(folder, tail)),
+            room: Room::new(max, reserve),
             is_stuck: false,
             is_reported: false,
         };
@@ -162,18 +165,28 @@ impl Accounts {
 
     fn store(&mut self, number: u32, chunk: &Chunk, bytes: &[u8]) {
         let length = bytes.len() as u64;
+        let (allowed, refused) = match &self.files {
+            Some(files) if !self.is_stuck => self.room.allows(length, || files.folder().disk()),
+            _ => (length, None),
+        };
         let (taken, result) = match &mut self.files {
-            None => (length, Ok(())),
-            Some(_) if self.is_stuck => (0, Ok(())),
-            Some(files) => files.append(number, bytes),
+            None => (allowed, Ok(())),
+            Some(_) if self.is_stuck || allowed == 0 => (0, Ok(())),
+            // `allowed` is at most the length of a slice.
+            Some(files) => files.append(number, &bytes[..allowed as usize]),
         };
         self.report(result);
         if taken > 0 {
-            self.release(number);
+            self.room.take(taken);
+            // Gaps before these bytes come before them.
+            self.put_gaps(number);
             let line = self.stream(number).wrote(chunk, taken);
             self.log.line(Line::Write(line));
         }
-        self.miss(number, length - taken, Reason::DiskError, chunk.time_ns, None);
+        self.miss(number, allowed - taken, Reason::DiskError, chunk.time_ns, None);
+        if let Some(reason) = refused {
+            self.miss(number, length - allowed, reason, chunk.time_ns, None);
+        }
         if self.files.as_ref().is_some_and(|files| files.is_too_long(number)) {
             self.trim(number);
         }
@@ -184,12 +197,17 @@ impl Accounts {
         self.release(number);
     }
 
-    /// Writes the gaps that are due, if they can be written.
+    /// Writes the gaps that are due, if they can be written. In a full capture they wait for the next bytes that are
+    /// stored, or for the end, and are merged until then.
     fn release(&mut self, number: u32) {
-        if !self.is_stuck {
-            let due = self.stream(number).due();
-            due.into_iter().for_each(|gap| self.log.line(Line::Gap(gap)));
+        if !self.is_stuck && !self.room.is_full() {
+            self.put_gaps(number);
         }
+    }
+
+    fn put_gaps(&mut self, number: u32) {
+        let due = self.stream(number).due();
+        due.into_iter().for_each(|gap| self.log.line(Line::Gap(gap)));
     }
 
     /// Trims a file, after the index is written: a killed run then leaves an index that lists every byte that was
@@ -199,7 +217,9 @@ impl Accounts {
         if result.is_ok()
             && let Some(files) = &mut self.files
         {
+            let before = files.cut(number);
             let result = files.trim(number);
+            self.room.give_back(files.cut(number) - before);
             return self.report(result);
         }
         self.report(result);
@@ -221,6 +241,7 @@ impl Accounts {
 
     fn count_lines(&mut self) {
         for (number, bytes) in self.log.written() {
+            self.room.take(bytes);
             self.streams[number as usize - 1].1.indexed(bytes);
         }
     }

@@ -16,6 +16,7 @@ use rustix::{
 };
 use tracer_core::capture::INDEX;
 
+use super::room::Disk;
 use crate::sys::private_file::{Place, PlaceError};
 
 mod error;
@@ -218,6 +219,11 @@ impl Folder {
     }
 
     /// Creates a file that does not exist.
+    /// Size and free space of the folder's disk; `None` if its file system does not tell them.
+    pub(super) fn disk(&self) -> Option<Disk> {
+        sys::fstatvfs(&self.directory).ok().map(Disk::from)
+    }
+
     pub(super) fn make(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::APPEND;
         let file = self.at(name, flags)?;

@@ -42,6 +42,14 @@ pub(super) struct CaptureArgs {
     /// tiny writes ends there. With --capture-tail the index holds every write of the trace.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", requires = "capture", value_parser = size)]
     capture_limit: NonZeroU64,
+    /// Bytes kept of all streams together, with their lines in the index; more becomes a gap.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", requires = "capture", value_parser = size)]
+    capture_max: NonZeroU64,
+    /// Free space that the capture leaves on its disk; what would go below becomes a gap.
+    ///
+    /// The default is 5 % of the disk, at least 1 GiB, but at most 10 % of it. 0 fills the disk.
+    #[arg(long, value_name = "SIZE", requires = "capture", value_parser = reserve)]
+    capture_reserve: Option<u64>,
     /// Keep the last bytes of a stream that is longer than the limit rather than the first.
     #[arg(long, requires = "capture")]
     capture_tail: bool,
@@ -84,6 +92,8 @@ impl CaptureArgs {
             directory: self.capture,
             limit: self.capture_limit.get(),
             keep: if self.capture_tail { Keep::Last } else { Keep::First },
+            max: self.capture_max.get(),
+            reserve: self.capture_reserve,
             ring_bytes: self.capture_buffer,
             show: self.show,
             raw: self.raw,
@@ -113,6 +123,11 @@ pub(super) fn folder(text: &str) -> Result<PathBuf, String> {
 fn size(text: &str) -> Result<NonZeroU64, String> {
     let size = text.parse::<ByteSize>().ok().and_then(|size| NonZeroU64::new(size.as_u64()));
     size.ok_or_else(|| "a size is a number of bytes with a unit, such as 500k or 64MiB".to_owned())
+}
+
+/// A size that may be 0.
+fn reserve(text: &str) -> Result<u64, String> {
+    if text == "0" { Ok(0) } else { size(text).map(NonZeroU64::get) }
 }
 
 /// Size of a ring, rounded up to a power of two as the kernel wants it.
@@ -156,17 +171,19 @@ mod tests {
         assert_eq!(capture.directory, Some("out".into()));
         assert_eq!((capture.limit, capture.keep), (64 << 20, Keep::First));
         assert_eq!((capture.ring_bytes, capture.show, capture.raw), (32 << 20, false, false));
+        assert_eq!((capture.max, capture.reserve), (1 << 30, None));
         assert!(capture.redact.is_none() && capture.recover.is_none());
     }
 
     #[test]
     fn every_choice_arrives() {
         let args = "--capture out --show --raw --capture-limit 500k --capture-tail \
-                    --capture-buffer 100KiB --redact a+ --redact b+ --recover lost";
+                    --capture-buffer 100KiB --capture-max 2GiB --capture-reserve 0 --redact a+ --redact b+ --recover lost";
         let args: Vec<&str> = args.split_whitespace().collect();
         let capture = parsed(&args).unwrap().unwrap();
         assert_eq!((capture.limit, capture.keep), (500_000, Keep::Last));
         assert_eq!((capture.ring_bytes, capture.show, capture.raw), (128 << 10, true, true));
+        assert_eq!((capture.max, capture.reserve), (2 << 30, Some(0)));
         assert_eq!(capture.recover, Some("lost".into()));
         let redact = capture.redact.unwrap();
         assert_eq!(&*redact.line(b"xaayb"), b"x[redacted]y[redacted]");
@@ -185,6 +202,8 @@ mod tests {
             &["--raw", "--capture", "out"],
             &["--show", "--capture-tail"],
             &["--show", "--capture-limit", "1MiB"],
+            &["--show", "--capture-max", "1MiB"],
+            &["--show", "--capture-reserve", "1MiB"],
             &["--show", "--recover", "lost"],
         ] {
             assert_eq!(refused(args), ErrorKind::MissingRequiredArgument, "{args:?}");

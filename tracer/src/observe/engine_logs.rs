@@ -5,17 +5,23 @@ use std::{
     fs::File,
     io::{self, Read as _, Seek as _, SeekFrom},
     os::fd::AsRawFd as _,
+    path::Path,
 };
 
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
-use tracer_common::object::ObjectId;
+use serde::{Deserialize, Serialize};
+use tracer_common::{id::ProcessId, ledger::WRITE, object::ObjectId};
 use tracer_core::{
     event::{EventKind, FileNow, LogTally, Look},
-    session::{Kind, Session},
+    session::{Kind, Object, Session},
     worker_log::DockerLogTally,
 };
 
 use super::{identity::is_same_inode, look::Request, lookout::Lookout};
+use crate::target::{
+    Roots,
+    container::{docker, proof},
+};
 
 /// How many bytes of one log are read at most. A log that grew by more is not reported.
 const MOST_BYTES: u64 = 256 << 20;
@@ -23,33 +29,79 @@ const MOST_BYTES: u64 = 256 << 20;
 const MOST_LOGS: usize = 64;
 /// How many bytes are read at once.
 const CHUNK: usize = 64 << 10;
+/// Number of digits in the id of a container.
+const ID_LENGTH: usize = 64;
+
+/// A file with a name like a container's log, and the processes that may be its engine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogRequest {
+    /// The file.
+    pub object: ObjectId,
+    path: String,
+    /// Live processes that wrote to it.
+    writers: Vec<ProcessId>,
+    /// Its size when it came under watch: what is before was not logged during the trace.
+    from: u64,
+    /// Its size now.
+    to: u64,
+}
 
 /// Asks for the content of each watched log file of a container. The state of the files must be known.
 pub fn ask_for_engine_logs(session: &Session, lookout: &mut Lookout) {
-    let logs = || {
-        session
-            .objects
-            .values()
-            .filter(|object| object.kind == Kind::File && object.now == Some(FileNow::Same))
-            .filter(|object| {
-                object.path.contains("/containers/") && object.path.ends_with("-json.log")
-            })
-    };
+    let logs = || session.objects.values().filter(|object| is_named_like_a_log(object));
     for log in logs().take(MOST_LOGS) {
         let (object, path, from) = (log.id, log.path.clone(), log.size);
         match log.size_after {
             Some(to) if to.saturating_sub(from) > MOST_BYTES => lookout.left_out(Look::Log, 1),
-            Some(to) => lookout.ask(Request::Log { object, path, from, to }),
+            Some(to) => {
+                let writers = live_writers(session, object);
+                lookout.ask(Request::Log(LogRequest { object, path, writers, from, to }));
+            }
             None => {}
         }
     }
     lookout.left_out(Look::Log, logs().skip(MOST_LOGS).count());
 }
 
-/// The answer about one log; `None` if it has another form.
-pub(super) fn read(object: &ObjectId, path: &str, from: u64, to: u64) -> Option<EventKind> {
-    let tally = tally(object, path, (from, to)).ok().flatten()?;
-    Some(EventKind::Log { object: *object, tally })
+fn is_named_like_a_log(object: &Object) -> bool {
+    object.kind == Kind::File
+        && object.now == Some(FileNow::Same)
+        && object.path.contains("/containers/")
+        && object.path.ends_with("-json.log")
+}
+
+fn live_writers(session: &Session, log: ObjectId) -> Vec<ProcessId> {
+    let is_alive = |process: &ProcessId| {
+        session.processes.get(process).is_some_and(|known| known.end_ns.is_none())
+    };
+    let rows = session.ledger.keys().filter(|key| (key.object, key.direction) == (log, WRITE));
+    rows.map(|key| key.process).filter(is_alive).collect()
+}
+
+/// The answer about one log; `None` if it has another form or is no log. Any program can have the name of an engine, and
+/// any file the name of a log. So the engine is asked, and only root may be able to write the file.
+pub(super) fn read(request: &LogRequest) -> Option<EventKind> {
+    let (engine, container) = engine_of(&Roots::host(), request)?;
+    let LogRequest { object, path, from, to, .. } = request;
+    let sums = tally(object, path, (*from, *to)).ok().flatten()?;
+    Some(EventKind::Log { object: *object, tally: LogTally { engine, container, ..sums } })
+}
+
+/// The engine that wrote a log, and the container, if both are proven: root alone can write the file, root's engine
+/// names it as the log of the container, and the process that wrote it is the one that serves the engine's socket.
+fn engine_of(roots: &Roots, request: &LogRequest) -> Option<(ProcessId, String)> {
+    let path = Path::new(&request.path);
+    let id = path.file_name()?.to_str()?.strip_suffix("-json.log")?;
+    let is_id = id.len() == ID_LENGTH && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_id || !proof::is_roots_alone(roots.root_uid, path) {
+        return None;
+    }
+    let mut writers = request.writers.iter();
+    let writer = *writers.find(|writer| proof::is_roots_own(roots, writer.tgid))?;
+    let (named, server) = docker::log_of(roots, id)?;
+    // systemd, pid 1, listens for an engine that it starts on demand.
+    let is_server = server == writer.tgid || server == 1;
+    (is_server && named.canonicalize().ok()? == path).then(|| (writer, id.to_owned()))
 }
 
 fn tally(object: &ObjectId, path: &str, (from, to): (u64, u64)) -> io::Result<Option<LogTally>> {
@@ -72,6 +124,7 @@ fn tally(object: &ObjectId, path: &str, (from, to): (u64, u64)) -> io::Result<Op
         stdout: tally.stdout_bytes(),
         stderr: tally.stderr_bytes(),
         lines: tally.lines(),
+        ..LogTally::default()
     }))
 }
 

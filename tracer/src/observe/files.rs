@@ -1,7 +1,11 @@
 //! What happened to the files that output went to: their size, and whether they were rotated or removed.
 
 use std::{
-    collections::BTreeMap, fs, io::ErrorKind, os::unix::fs::MetadataExt as _, path::PathBuf,
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{BufRead as _, BufReader, ErrorKind, Read as _},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +25,9 @@ use super::{
 const MOST_FILES: usize = 1024;
 /// Through how many live writers a file is looked for: each may end before the look.
 const MOST_WRITERS: usize = 8;
+/// How many bytes of a list of mounts are read. A program may have a hundred thousand mounts; its root is among the
+/// first.
+const MOST_OF_MOUNTS: u64 = 64 << 10;
 
 /// A file, and where to look for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,33 +94,79 @@ fn writers(session: &Session) -> BTreeMap<ObjectId, Vec<&Process>> {
     writers
 }
 
-/// State and size of a file; `None` if it is unknown: a file of another mount namespace whose processes have all
-/// ended.
+/// State and size of a file; `None` if its path cannot be looked at.
 pub(super) fn look(request: &FileRequest) -> Option<EventKind> {
-    let (path, is_certain) = path_now(request);
-    let object = request.object;
-    let (now, size) = match fs::metadata(path) {
-        Ok(found) if is_same_inode(&object, found.ino(), found.dev()) => {
-            if request.is_last {
-                (FileNow::Same, found.len())
-            } else {
-                (FileNow::Replaced, 0)
-            }
+    let (view, object) = (View::of(request), request.object);
+    let (now, size) = match fs::metadata(view.path(&request.path)) {
+        Ok(found) if is_same_inode(&object, found.ino(), found.dev()) && request.is_last => {
+            (FileNow::Same, found.len())
         }
         Ok(found) if kernel_dev(found.dev()) == object.dev => (FileNow::Replaced, 0),
-        Err(error) if error.kind() == ErrorKind::NotFound && is_certain => (FileNow::Gone, 0),
-        _ => return None,
+        Err(error) if error.kind() == ErrorKind::NotFound && view.reaches(request) => {
+            (FileNow::Gone, 0)
+        }
+        Err(error) if error.kind() != ErrorKind::NotFound => return None,
+        _ => (FileNow::NotVisible, 0),
     };
+    let is_certain = now == FileNow::Same || view.is_whole();
+    let now = if is_certain { now } else { FileNow::NotVisible };
     Some(EventKind::File { object, now, size })
 }
 
-/// The path as a live writer sees it, else as tracer sees it. `true` if it certainly means the same file: a writer's
-/// root was used, or no writer was in another pid namespace.
-fn path_now(request: &FileRequest) -> (PathBuf, bool) {
-    let relative = request.path.strip_prefix("/").unwrap_or(&request.path);
-    let mut roots = request.writers.iter().map(|tgid| PathBuf::from(format!("/proc/{tgid}/root")));
-    match roots.find(|root| root.exists()) {
-        Some(root) => (root.join(relative), true),
-        None => (request.path.clone(), request.is_at_home),
+/// Where paths are looked up: as a live writer sees them, else as tracer does.
+struct View {
+    writer: Option<u32>,
+    /// Whether no writer was in another pid namespace, which comes with a mount namespace.
+    is_home: bool,
+}
+
+impl View {
+    fn of(request: &FileRequest) -> Self {
+        let mut writers = request.writers.iter().copied();
+        let writer = writers.find(|writer| directory(Some(*writer)).join("root").exists());
+        Self { writer, is_home: request.is_at_home }
+    }
+
+    fn path(&self, path: &Path) -> PathBuf {
+        directory(self.writer).join("root").join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// Whether the last directory of the path that still exists is on the file's device. Otherwise the path leads into
+    /// a file system that is not mounted in this view.
+    fn reaches(&self, request: &FileRequest) -> bool {
+        let path = self.path(&request.path);
+        let mut above = path.ancestors().skip(1).map(fs::metadata);
+        let last = above.find_map(Result::ok);
+        last.is_some_and(|directory| kernel_dev(directory.dev()) == request.object.dev)
+    }
+
+    /// Whether the kernel's paths, which begin at the root of a mount namespace, mean the same files in this view. They
+    /// do not below the root of a `chroot(2)`.
+    fn is_whole(&self) -> bool {
+        let sees_root = sees_root(&directory(self.writer));
+        sees_root && (self.writer.is_some() || self.is_home && is_root_of_init())
+    }
+}
+
+/// The directory of a process in procfs; tracer's own for `None`.
+fn directory(process: Option<u32>) -> PathBuf {
+    let name = process.map_or_else(|| "self".to_owned(), |tgid| tgid.to_string());
+    Path::new("/proc").join(name)
+}
+
+/// Whether a process's root is a mount. `mountinfo` shows only what is below the root (`proc_pid_mountinfo(5)`), so a
+/// directory that is the root of a `chroot(2)` is not in it.
+fn sees_root(process: &Path) -> bool {
+    let Ok(mounts) = File::open(process.join("mountinfo")) else { return false };
+    let lines = BufReader::new(mounts.take(MOST_OF_MOUNTS)).split(b'\n').map_while(Result::ok);
+    lines.into_iter().any(|line| line.split(|byte| *byte == b' ').nth(4) == Some(b"/"))
+}
+
+/// Whether tracer's root is that of pid 1, as far as pid 1 can be looked at.
+fn is_root_of_init() -> bool {
+    let (own, of_init) = (fs::metadata("/"), fs::metadata("/proc/1/root"));
+    match (own, of_init) {
+        (Ok(own), Ok(of_init)) => (own.ino(), own.dev()) == (of_init.ino(), of_init.dev()),
+        _ => true,
     }
 }

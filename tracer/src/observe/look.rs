@@ -10,7 +10,9 @@ use tracer_common::{id::ProcessId, object::ObjectId};
 use tracer_core::event::{EventKind, Look};
 
 use super::{
-    blocked, engine_logs, environment,
+    blocked,
+    engine_logs::{self, LogRequest},
+    environment,
     files::{self, FileRequest},
 };
 
@@ -34,16 +36,7 @@ pub enum Request {
     /// Size and name of a file.
     File(FileRequest),
     /// A container engine's log file.
-    Log {
-        /// The file.
-        object: ObjectId,
-        /// Its path.
-        path: String,
-        /// Its size when it came under watch: what is before was not logged during the trace.
-        from: u64,
-        /// Its size now.
-        to: u64,
-    },
+    Log(LogRequest),
 }
 
 /// What may be the cause if a helper does not answer. It is not looked at again.
@@ -60,7 +53,7 @@ impl Request {
     pub(super) fn cause(&self) -> Cause {
         match self {
             Self::Process { process, .. } | Self::Threads { process } => Cause::Process(*process),
-            Self::File(FileRequest { object, .. }) | Self::Log { object, .. } => {
+            Self::File(FileRequest { object, .. }) | Self::Log(LogRequest { object, .. }) => {
                 Cause::Device(object.dev)
             }
         }
@@ -74,7 +67,9 @@ impl Request {
             Self::File(FileRequest { object, .. }) => {
                 (Look::File, ProcessId::default(), Some(*object))
             }
-            Self::Log { object, .. } => (Look::Log, ProcessId::default(), Some(*object)),
+            Self::Log(LogRequest { object, .. }) => {
+                (Look::Log, ProcessId::default(), Some(*object))
+            }
         }
     }
 
@@ -88,9 +83,7 @@ impl Request {
             }
             Self::Threads { process } => blocked::threads_of(*process),
             Self::File(request) => files::look(request).into_iter().collect(),
-            Self::Log { object, path, from, to } => {
-                engine_logs::read(object, path, *from, *to).into_iter().collect()
-            }
+            Self::Log(request) => engine_logs::read(request).into_iter().collect(),
         }
     }
 }

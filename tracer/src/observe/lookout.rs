@@ -150,7 +150,7 @@ impl Lookout {
         loop {
             let is_alive = self.receive(&mut seen) && self.send();
             let is_blocked = self.asked.front().is_some_and(|first| {
-                let is_log = matches!(first.request, Request::Log { .. });
+                let is_log = matches!(first.request, Request::Log(_));
                 let patience = if is_log { PATIENCE_FOR_LOG } else { patience };
                 self.progress.elapsed() > patience
             });

@@ -14,14 +14,18 @@ use std::{collections::HashMap, io};
 
 use tracer_core::{
     report::{Endpoint, Object, Report},
-    text::units::duration,
+    text::{
+        list_of,
+        units::{count, duration},
+    },
+    verdict::Severity,
 };
 
 use self::selection::Selection;
 use super::{
     Style,
     command::short_name,
-    palette::FAINT,
+    palette::{FAINT, PLAIN, mark},
     text::{Page, Text},
 };
 
@@ -42,7 +46,11 @@ pub(super) fn write(report: &Report, style: &Style, out: &mut dyn io::Write) -> 
     let seconds = duration(report.window.seconds * 1e3);
     let words =
         format!("traced {} for {seconds}, from {}", report.target.name, report.window.start);
-    page.words(Text::default(), 2, FAINT, &words)
+    page.words(Text::default(), 2, FAINT, &words)?;
+    let Some(doubt) = &report.target.doubt else { return Ok(()) };
+    let (mark, ink) = mark(Severity::Warning);
+    let words = format!("{} may be no container: {doubt}", report.target.name);
+    page.words(Text::styled(ink, mark).and(PLAIN, " "), 2, PLAIN, &words)
 }
 
 /// Whether such an object has a reader, so that both sides can be compared.
@@ -53,13 +61,16 @@ fn has_reader(kind: &str) -> bool {
 /// ` by manager (60), tee (61) and 3 more`: the endpoints that moved bytes, in the given words. Empty if there are
 /// none. An endpoint without bytes only tried.
 fn by(endpoints: &[Endpoint], most: usize, words: fn(&Endpoint) -> String) -> String {
-    let moved: Vec<&Endpoint> = endpoints.iter().filter(|endpoint| endpoint.bytes > 0).collect();
-    let named: Vec<String> = moved.iter().take(most).map(|&endpoint| words(endpoint)).collect();
-    match moved.len().saturating_sub(most) {
-        _ if moved.is_empty() => String::new(),
-        0 => format!(" by {}", named.join(", ")),
-        more => format!(" by {} and {more} more", named.join(", ")),
+    let moved = endpoints.iter().filter(|endpoint| endpoint.bytes > 0);
+    match list_of(moved.map(words), most, ", ") {
+        none if none.is_empty() => none,
+        named => format!(" by {named}"),
     }
+}
+
+/// The last line of a list that is cut.
+fn only_in_json(more: u64, noun: &str) -> String {
+    format!("… and {} that are only in the JSON report", count(more, noun))
 }
 
 fn name(endpoint: &Endpoint) -> String {

@@ -3,11 +3,11 @@
 //! All human output is written through this module, and [`Text`] escapes everything that is put into it. Lines end
 //! and colours begin only where this module says so.
 
-use std::{fmt::Write as _, io};
+use std::{borrow::Cow, fmt::Write as _, io};
 
 use anstyle::Style as Ink;
 use textwrap::{Options, WordSeparator, WordSplitter, core::display_width};
-use tracer_core::text::escape;
+use tracer_core::text::{escape, shorten};
 
 use super::{
     Style,
@@ -16,6 +16,19 @@ use super::{
 
 /// A narrower page gets no layout; the terminal wraps.
 const NARROWEST: usize = 40;
+
+/// The most columns of a sentence, or of a part of a line: two of the longest paths (`PATH_MAX`). What is longer was
+/// written by another program than this version of tracer, and is cut.
+const LONGEST: usize = 8192;
+
+/// Escaped text, cut at [`LONGEST`].
+fn shown(text: &str) -> Cow<'_, str> {
+    // No character has more columns than bytes, except one that is escaped.
+    match escape(text) {
+        short if short.len() <= LONGEST => short,
+        long => Cow::Owned(shorten(&long, LONGEST)),
+    }
+}
 
 /// A line, or a part of one.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +55,7 @@ impl Text {
 
     /// Adds styled text.
     pub(super) fn and(mut self, ink: Ink, text: &str) -> Self {
-        let shown = escape(text).into_owned();
+        let shown = shown(text).into_owned();
         self.width += display_width(&shown);
         self.spans.push((ink, shown));
         self
@@ -126,7 +139,7 @@ impl<'a> Page<'a> {
         ink: Ink,
         words: &str,
     ) -> io::Result<()> {
-        let words = escape(words);
+        let words = shown(words);
         let first = " ".repeat(lead.width());
         let next = " ".repeat(indent);
         // A path or an option that is cut cannot be copied, so long words exceed the width.

@@ -25,6 +25,8 @@ pub struct CgroupTarget {
     pub path: PathBuf,
     /// Its name in reports.
     pub label: String,
+    /// Why it may not be the named container.
+    pub doubt: Option<String>,
 }
 
 impl CgroupTarget {
@@ -34,7 +36,7 @@ impl CgroupTarget {
         label: String,
     ) -> Result<Self, TargetError> {
         match fs::metadata(&path) {
-            Ok(metadata) => Ok(Self { id: metadata.ino(), hierarchy, path, label }),
+            Ok(metadata) => Ok(Self { id: metadata.ino(), hierarchy, path, label, doubt: None }),
             Err(source) => Err(TargetError::Unreadable { path, source }),
         }
     }

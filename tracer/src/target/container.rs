@@ -8,6 +8,7 @@ pub(crate) mod docker;
 pub(crate) mod engine_api;
 pub(crate) mod membership;
 pub(crate) mod podman;
+pub(crate) mod proof;
 
 use std::{cmp::Ordering, fmt, path::PathBuf};
 
@@ -122,6 +123,8 @@ pub(crate) struct Candidate {
     init: Init,
     /// The cgroup in its configuration, if that is a path.
     declared_cgroup: Option<String>,
+    /// Why it may not be a container: root's engine, or its state, does not say so.
+    doubt: Option<String>,
 }
 
 /// How to find a container's first process.
@@ -189,9 +192,15 @@ pub(super) fn resolve(roots: &Roots, name: &str) -> Result<CgroupTarget, TargetE
     let surveys = [docker::survey(roots), podman::survey(roots), containerd::survey(roots)];
     let (asked, listed): (Vec<_>, Vec<_>) =
         surveys.into_iter().map(|survey| (survey.answer, survey.candidates)).unzip();
-    let mut fitting = best_fitting(typed, listed.into_iter().flatten());
+    // What another user's engine lists does not stand beside what root's engine lists.
+    let (believed, doubted): (Vec<_>, Vec<_>) =
+        listed.into_iter().flatten().partition(|candidate| candidate.doubt.is_none());
+    let mut fitting = best_fitting(typed, believed.into_iter());
     if fitting.is_empty() {
-        fitting = membership::candidates_by_id(roots, typed)?;
+        fitting = best_fitting(typed, doubted.into_iter());
+    }
+    if fitting.is_empty() {
+        fitting = membership::candidates_by_id(roots, typed, &asked)?;
     }
     if fitting.len() > 1 {
         let candidates = fitting.iter().map(Candidate::as_match).collect();

@@ -4,6 +4,7 @@ use std::{io, path::PathBuf};
 
 use procfs::ProcError;
 use thiserror::Error;
+use tracer_core::text;
 
 use super::container::{EngineAnswer, Match};
 
@@ -224,10 +225,10 @@ fn list_paths(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
-fn list_answers(answers: &[EngineAnswer]) -> String {
+pub(super) fn list_answers(answers: &[EngineAnswer]) -> String {
     answers.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 fn list_matches(matches: &[Match]) -> String {
-    matches.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
+    text::list(matches.iter().map(ToString::to_string), " or ")
 }

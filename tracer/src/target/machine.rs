@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::Roots;
+use super::{Roots, container::proof::INITIAL_USER};
 
 /// The directory is removed when this is dropped.
 pub(crate) struct Machine {
@@ -54,6 +54,8 @@ impl Machine {
         }
         machine.write("proc/1/mountinfo", &mountinfo);
         symlink("1", roots.proc.join("self")).unwrap();
+        machine.make_namespaces(1, INITIAL_USER, "mnt:[5]");
+        machine.make_namespaces(std::process::id(), INITIAL_USER, "mnt:[5]");
         for directory in [&roots.run, &roots.var_lib, &roots.cgroup] {
             fs::create_dir_all(directory).unwrap();
         }
@@ -69,6 +71,7 @@ impl Machine {
             run: root.join("run"),
             var_lib: root.join("var/lib"),
             docker_host: None,
+            root_uid: rustix::process::geteuid().as_raw(),
         }
     }
 
@@ -85,6 +88,16 @@ impl Machine {
         directory.extend([hierarchy, path].iter().filter(|part| !part.is_empty()));
         fs::create_dir_all(&directory).unwrap();
         directory
+    }
+
+    /// Puts a process into these namespaces, and into the pid namespace of all others.
+    pub(crate) fn make_namespaces(&self, pid: u32, user: &str, mount: &str) {
+        let namespaces = self.roots().proc.join(pid.to_string()).join("ns");
+        fs::create_dir_all(&namespaces).unwrap();
+        for (name, link) in [("user", user), ("mnt", mount), ("pid", "pid:[4]")] {
+            let _ = fs::remove_file(namespaces.join(name));
+            symlink(link, namespaces.join(name)).unwrap();
+        }
     }
 
     /// Creates a process with a parent and the lines of its `cgroup` file.

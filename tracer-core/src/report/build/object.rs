@@ -43,6 +43,7 @@ fn word(now: FileNow) -> &'static str {
         FileNow::Same => "same",
         FileNow::Replaced => "replaced",
         FileNow::Gone => "gone",
+        FileNow::NotVisible => "not_visible",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::{Case, Subject, evidence, words};
 use crate::{
-    text::units,
+    text::{list, units},
     verdict::{Finding, Rule, Severity},
 };
 
@@ -23,14 +23,18 @@ pub(in crate::verdict) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Findin
         .redirected
         .iter()
         .map(|(object, bytes)| {
-            format!(", {} to {}", units::exact(*bytes), case.session.object_name(object))
+            format!("{} to {}", units::exact(*bytes), words::object(case, object))
         })
         .collect();
+    let elsewhere = match elsewhere.is_empty() {
+        true => String::new(),
+        false => format!(", {}", list(elsewhere, ", ")),
+    };
     let message = format!(
         "{} wrote {}{}.{}",
         words::who(subject),
         parts.join(" and "),
-        elsewhere.concat(),
+        elsewhere,
         words::ending(subject)
     );
     evidence::finding(case, subject, Rule::Accounted, Severity::Info, message)

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::{Case, Subject, evidence, words};
 use crate::{
     session::{Fact, FactKind},
-    text::errno,
+    text::{self, errno},
     verdict::{Finding, Rule, Severity},
 };
 
@@ -29,7 +29,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let message = format!(
         "{} could not connect to {}: {error} ({}).",
         process.short(),
-        fact.about,
+        text::name(&fact.about),
         errno::meaning(fact.errno)
     );
     let mut finding =

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::super::{Case, Subject, evidence, words};
 use crate::{
-    text::units,
+    text::{list, units},
     verdict::{Finding, Rule, Severity},
 };
 
@@ -22,7 +22,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         "{} wrote {} to {}, not to the stdout and stderr it was started with.{}",
         words::who(subject),
         units::exact(bytes),
-        places.join(", "),
+        list(&places, ", "),
         words::ending(subject)
     );
     let severity = if subject.bytes() == 0 { Severity::Warning } else { Severity::Info };

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::{Case, Subject, evidence};
 use crate::{
     session::{Fact, FactKind, Process},
-    text::errno,
+    text::{self, errno},
     verdict::{Finding, Rule, Severity},
 };
 
@@ -21,7 +21,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let message = format!(
         "The command never started: pid {}{starter} could not execute {}: {error} ({}).",
         process.id.tgid,
-        fact.about,
+        text::name(&fact.about),
         errno::meaning(fact.errno)
     );
     let mut finding =

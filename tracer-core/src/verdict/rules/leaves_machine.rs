@@ -7,7 +7,7 @@ use serde_json::json;
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     session::Kind,
-    text::units,
+    text::{self, units},
     verdict::{Finding, Rule, Severity},
 };
 
@@ -29,8 +29,11 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         .map(|stream| {
             let peer = case.session.objects.get(&stream.object).map(|object| object.path.clone());
             let through = match peer.filter(|path| !path.is_empty()) {
-                Some(path) => format!("{} ({path})", case.session.object_name(&stream.object)),
-                None => case.session.object_name(&stream.object),
+                Some(path) => {
+                    let path = text::name(&path);
+                    format!("{} ({path})", words::object(case, &stream.object))
+                }
+                None => words::object(case, &stream.object),
             };
             let message = format!(
                 "{} wrote {} to {}, into {through}; {}.{}",

@@ -3,14 +3,14 @@
 use serde_json::{Map, json};
 use tracer_common::{
     id::ProcessId,
-    ledger::{READ, WRITE},
+    ledger::{LedgerRow, READ, WRITE},
 };
 
 use super::super::Case;
 use crate::{
     event::LogTally,
     session::{Object, named},
-    text::units,
+    text::{self, units},
     verdict::{Confidence, Finding, Rule, Severity},
 };
 
@@ -20,14 +20,15 @@ const RESTED_NS: u64 = 1_000_000_000;
 const SHORT_ID: usize = 12;
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
-    case.session.objects.values().filter_map(|log| of_log(case, log, log.log?)).collect()
+    let objects = case.session.objects.values();
+    objects.filter_map(|log| of_log(case, log, log.log.as_ref()?)).collect()
 }
 
-fn of_log(case: &Case<'_>, log: &Object, tally: LogTally) -> Option<Finding> {
-    let id = container(&log.path)?;
-    let keys = case.session.ledger.keys();
-    let logger = keys.clone().find(|key| key.object == log.id && key.direction == WRITE)?.process;
-    if is_rotated(case, log, id) || !has_settled(case, logger, id) {
+fn of_log(case: &Case<'_>, log: &Object, tally: &LogTally) -> Option<Finding> {
+    let (logger, id) = (tally.engine, tally.container.as_str());
+    // A session of an older version does not say which process is the engine.
+    let is_proven = logger != ProcessId::default() && id.len() >= SHORT_ID;
+    if !is_proven || is_rotated(case, log, logger) || !has_settled(case, logger, id) {
         return None;
     }
     let read = read_of(case, logger, id);
@@ -53,12 +54,13 @@ fn of_log(case: &Case<'_>, log: &Object, tally: LogTally) -> Option<Finding> {
         pid: logger.tgid,
         fd: None,
         message: format!(
-            "{} read {} of container {}'s output and its log file has {}: {} were lost in {comm}.",
+            "{} read {} of container {}'s output and its log file has {}: {} were lost in {}.",
             named(comm, logger),
             units::exact(read),
             id.chars().take(SHORT_ID).collect::<String>(),
             units::exact(held),
-            units::exact(lost)
+            units::exact(lost),
+            text::name(comm)
         ),
         advice: Some(
             "The log driver drops when its buffer is full: set `--log-opt mode=blocking`, or a larger \
@@ -69,47 +71,43 @@ fn of_log(case: &Case<'_>, log: &Object, tally: LogTally) -> Option<Finding> {
     })
 }
 
-/// The id in `…/containers/ID/ID-json.log`.
-fn container(path: &str) -> Option<&str> {
-    let name = path.rsplit('/').next()?;
-    name.strip_suffix("-json.log").filter(|id| id.len() >= SHORT_ID)
-}
-
-/// Whether the container has another log file as well, so that no file has everything.
-fn is_rotated(case: &Case<'_>, log: &Object, id: &str) -> bool {
-    let mut objects = case.session.objects.values();
-    objects.any(|other| {
-        other.id != log.id && other.path.contains("-json.log") && container_of(&other.path) == id
+/// Whether the engine wrote to another file in the log's directory, so that no file has everything.
+fn is_rotated(case: &Case<'_>, log: &Object, logger: ProcessId) -> bool {
+    let directory = |path: &str| path.rsplit_once('/').map(|(directory, _)| directory.to_owned());
+    let of_log = directory(&log.path);
+    case.session.rows_of(logger, WRITE).any(|(key, _)| {
+        let other = case.session.objects.get(&key.object).filter(|other| other.id != log.id);
+        other.is_some_and(|other| {
+            other.path.contains("-json.log") && directory(&other.path) == of_log
+        })
     })
 }
 
-/// The id of the container, which is the name of the directory of its log file.
-fn container_of(path: &str) -> &str {
-    path.rsplit('/').nth(1).unwrap_or_default()
+/// The pipes of the container's first process that the engine read, with their rows. Only the engine chooses these
+/// paths: the name of the pipe is `init-stdout` or `ID-stdout`, and that of a command of `docker exec`, whose output
+/// is not in the log, has another beginning.
+fn stdio<'a>(
+    case: &'a Case<'_>,
+    reader: ProcessId,
+    id: &'a str,
+) -> impl Iterator<Item = (&'a Object, &'a LedgerRow)> {
+    case.session.rows_of(reader, READ).filter_map(move |(key, row)| {
+        let object = case.session.objects.get(&key.object)?;
+        let (directory, name) = object.path.rsplit_once('/')?;
+        let is_first = name.starts_with(id) || name.starts_with("init-") && directory.ends_with(id);
+        (object.kind.is_pipe() && is_first).then_some((object, row))
+    })
 }
 
 /// Whether the output of the container has ended or paused; a partial line is logged later.
 fn has_settled(case: &Case<'_>, reader: ProcessId, id: &str) -> bool {
-    let stdio = |object: &Object| object.kind.is_pipe() && object.path.contains(id);
-    let objects = || case.session.objects.values().filter(|object| stdio(object));
-    let is_closed = objects().all(|object| case.session.holders(&object.id).count() == 0);
-    let last_ns = case
-        .session
-        .rows_of(reader, READ)
-        .filter(|(key, _)| objects().any(|object| object.id == key.object))
-        .map(|(_, row)| row.last_ns)
-        .max();
+    let mut pipes = stdio(case, reader, id);
+    let is_closed = pipes.all(|(object, _)| case.session.holders(&object.id).count() == 0);
+    let last_ns = stdio(case, reader, id).map(|(_, row)| row.last_ns).max();
     is_closed || last_ns.is_some_and(|last| case.session.end_ns.saturating_sub(last) > RESTED_NS)
 }
 
-/// Bytes that a process read from objects whose path has the id of the container: its stdio FIFOs.
+/// Bytes that the engine read from the container's first process.
 fn read_of(case: &Case<'_>, reader: ProcessId, id: &str) -> u64 {
-    case.session
-        .rows_of(reader, READ)
-        .filter(|(key, _)| {
-            let object = case.session.objects.get(&key.object);
-            object.is_some_and(|object| object.kind.is_pipe() && object.path.contains(id))
-        })
-        .map(|(_, row)| row.bytes)
-        .sum()
+    stdio(case, reader, id).map(|(_, row)| row.bytes).sum()
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::super::{Case, Subject, evidence, words};
 use crate::{
-    text::units,
+    text::{list, units},
     verdict::{Finding, Rule, Severity},
 };
 
@@ -43,5 +43,5 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
 /// `TERM=dumb, NO_COLOR=1`
 fn environment(subject: &Subject<'_>) -> String {
     let set = subject.process.environment.iter().flat_map(|set| set.iter());
-    set.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ")
+    list(set.map(|(name, value)| format!("{name}={value}")), ", ")
 }

@@ -5,6 +5,7 @@ use serde_json::{Map, json};
 use super::super::Case;
 use crate::{
     session::{FactKind, Process},
+    text,
     verdict::{Confidence, Finding, Rule, Severity},
 };
 
@@ -73,18 +74,31 @@ fn describe(process: &Process, why: &str) -> Finding {
     let platform = platform(process).filter(|_| why == "gvisor");
     let place = match (why, platform) {
         ("gvisor", Some(platform)) => {
-            format!("a gVisor sandbox ({platform} platform)")
+            format!("a gVisor sandbox ({} platform)", text::name(platform))
         }
         ("gvisor", None) => "a gVisor sandbox".to_owned(),
         ("emulated", _) => {
             format!(
                 "a guest whose system calls {} emulates",
-                emulator(process).unwrap_or("its tracer")
+                emulator(process).map_or_else(|| "its tracer".to_owned(), text::name)
             )
         }
         _ => "a virtual machine".to_owned(),
     };
-    let verb = if emulator(process).is_some() { "is part of" } else { "runs" };
+    // The kernel knows an emulator. Any program can have the name of one.
+    let is_known = emulator(process).is_some();
+    let who = process.short();
+    let message = if is_known {
+        format!(
+            "{who} is part of {place}: what the programs inside write is out of sight of this kernel, \
+             so nothing below says that they did not write."
+        )
+    } else {
+        format!(
+            "{who} has the name of a program that runs {place}. If it is one, what the programs inside \
+             write is out of sight of this kernel, and nothing below says that they did not write."
+        )
+    };
     let mut evidence = Map::new();
     evidence.insert("why".into(), json!(why));
     evidence.insert("comm".into(), json!(process.comm));
@@ -92,14 +106,10 @@ fn describe(process: &Process, why: &str) -> Finding {
     Finding {
         rule: Rule::OutOfSight,
         severity: Severity::Warning,
-        confidence: Confidence::Certain,
+        confidence: if is_known { Confidence::Certain } else { Confidence::Unsure },
         pid: process.id.tgid,
         fd: None,
-        message: format!(
-            "{} {verb} {place}: what the programs inside write is out of sight of this kernel, so \
-             nothing below says that they did not write.",
-            process.short()
-        ),
+        message,
         advice: Some("Run tracer inside of it, or run the command outside of it.".into()),
         evidence,
     }

@@ -3,10 +3,10 @@
 use serde_json::{Map, json};
 use tracer_common::loss::{LossCell, Reason};
 
-use super::super::Case;
+use super::super::{Case, words};
 use crate::{
     session::{LossReason, Uncounted, Witness, named},
-    text::units,
+    text::{list, units},
     verdict::{Confidence, Finding, Rule, Severity},
 };
 
@@ -21,7 +21,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
         let message = format!(
             "tracer could not record {} ({}), so the counts below may be too small.",
             units::count(events, "fact"),
-            reasons.iter().map(|reason| reason.name()).collect::<Vec<_>>().join(", ")
+            list(reasons.iter().map(|reason| reason.name()), ", ")
         );
         findings.push(finding(&own, message, cure(&reasons)));
     }
@@ -33,21 +33,15 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
     findings
 }
 
-/// How many witnesses the sentence names.
-const NAMED: usize = 3;
-
 /// Bytes that the kernel counted, or that a file grew by, and that tracer did not see.
 fn unseen(case: &Case<'_>) -> Option<Finding> {
     let uncounted = &case.flows.uncounted;
     let bytes: u64 = uncounted.iter().map(|found| found.bytes).sum();
-    let mut parts: Vec<String> =
-        uncounted.iter().take(NAMED).map(|found| testimony(case, found)).collect();
-    match uncounted.len() {
-        0 => return None,
-        count if count > NAMED => parts.push(format!("{} more like this", count - NAMED)),
-        _ => {}
+    if uncounted.is_empty() {
+        return None;
     }
-    let message = format!("Bytes passed tracer unseen: {}.", parts.join("; "));
+    let parts = list(uncounted.iter().map(|found| testimony(case, found)), "; ");
+    let message = format!("Bytes passed tracer unseen: {parts}.");
     let reason = LossReason::Trace(Reason::Uncounted);
     let cell = LossCell { events: uncounted.len() as u64, bytes };
     let advice = "They went a way that tracer does not count: a mapping of the file, native AIO, an \
@@ -64,7 +58,7 @@ fn testimony(case: &Case<'_>, found: &Uncounted) -> String {
             format!("the kernel counted {bytes} more written by {}", named(comm, id))
         }
         Witness::File(id) => {
-            let name = case.session.object_name(&id);
+            let name = words::object(case, &id);
             format!("{name} grew by {bytes} without a write")
         }
     }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     session::{Endpoint, named},
-    text::units,
+    text::{list, units},
     verdict::{Finding, Rule, Severity},
 };
 
@@ -44,13 +44,13 @@ fn describe(
 ) -> Finding {
     let taken: u64 = others.iter().map(|endpoint| endpoint.bytes).sum();
     let name = |endpoint: &Endpoint| named(&endpoint.comm, endpoint.process);
-    let names: Vec<String> = others.iter().map(|endpoint| name(endpoint)).collect();
+    let names = list(others.iter().map(|endpoint| name(endpoint)), ", ");
     let message = format!(
         "{} of what {} wrote to {} were taken by {}, and {} by {}: {} has all.",
         units::exact(taken),
         words::who(subject),
         stream.name(),
-        names.join(", "),
+        names,
         units::exact(main.bytes),
         name(main),
         if others.len() == 1 { "neither" } else { "none of them" }

@@ -75,7 +75,7 @@ fn describe(
     blocked_writer: &BlockedThread,
     reader: Option<&Reader<'_>>,
 ) -> Finding {
-    let object = case.session.object_name(&stream.object);
+    let object = words::object(case, &stream.object);
     let seen = case.session.queue_seen(&stream.object).map(|seen| seen.state);
     let inside = seen.map(|queue| queue.unread);
     let capacity = seen.map(|queue| queue.capacity()).filter(|&capacity| capacity > 0);
@@ -137,7 +137,7 @@ fn idle(case: &Case<'_>, subject: &Subject<'_>, reader: Option<&Reader<'_>>) -> 
         None => format!("{who}, which could read it, has read nothing at all"),
     };
     match reader.waits_on.and_then(|thread| thread.object) {
-        Some(object) => format!("{last}: it waits to read {}", case.session.object_name(&object)),
+        Some(object) => format!("{last}: it waits to read {}", words::object(case, &object)),
         None => last,
     }
 }

@@ -3,10 +3,10 @@
 use serde_json::{Map, Value, json};
 use tracer_common::id::ProcessId;
 
-use super::super::Case;
+use super::super::{Case, words};
 use crate::{
     session::{Flow, LossReason, Object},
-    text::units,
+    text::{list, units},
     verdict::{Confidence, Finding, Rule, Severity},
 };
 
@@ -26,7 +26,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
             let message = format!(
                 "The books of {} do not balance: {} inside before + {} written is not {} read + {} \
                  unread; {} passed uncounted ({}).",
-                case.session.object_name(&object.id),
+                words::object(case, &object.id),
                 units::exact(before),
                 units::exact(flow.written),
                 units::exact(flow.read),
@@ -79,7 +79,7 @@ fn reasons(case: &Case<'_>, object: &Object) -> String {
         };
     }
     let of_trace = case.session.losses.keys().filter(|reason| !reason.is_of_object());
-    of_trace.map(LossReason::name).collect::<Vec<_>>().join(", ")
+    list(of_trace.map(LossReason::name), ", ")
 }
 
 /// Whether a process that ran before the trace wrote to the object or read from it.

@@ -59,7 +59,7 @@ fn describe(
         stream.name(),
         units::exact(unread),
         if unread == 1 { "is" } else { "are" },
-        case.session.object_name(&stream.object),
+        words::object(case, &stream.object),
         discarded(case, &stream.object, unread),
         fate(subject, reader, closer, at_work),
         words::ending(subject)

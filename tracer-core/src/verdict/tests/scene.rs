@@ -19,8 +19,8 @@ pub(super) use tracer_common::loss::Reason;
 use crate::{
     capture::recovery::Want,
     event::{
-        BlockedCall, BlockedThread, Claim, Event, EventKind, Exit, Image, LogRead, Replies,
-        Sighting,
+        BlockedCall, BlockedThread, Claim, Event, EventKind, Exit, Image, LogRead, LogTally,
+        Replies, Sighting,
     },
     report::{self, Wanted},
     session::Session,
@@ -39,6 +39,9 @@ pub(super) const COMMAND: u32 = 71;
 pub(super) const OUT: ObjectId = object(101);
 pub(super) const ERR: ObjectId = object(102);
 pub(super) const NULL: ObjectId = object(3);
+
+/// Id of a container.
+pub(super) const CONTAINER: &str = "c0ffeec0ffee";
 
 pub(super) const fn object(ino: u64) -> ObjectId {
     ObjectId { ino, dev: 15, discriminator: 0 }
@@ -272,6 +275,18 @@ impl Scene {
         let (stdout, stderr) = (Replies { lines: 1, bytes }, Replies::default());
         let claim = Claim { pid: COMMAND, stdout, stderr, ..Claim::default() };
         self.event(9_000, EventKind::Claim(claim))
+    }
+
+    /// The log file of a container has this many bytes of stdout; `engine` is the proven engine, if any.
+    pub(super) fn engine_log(self, log: ObjectId, engine: Option<u32>, stdout: u64) -> Self {
+        let container = CONTAINER.to_owned();
+        let tally = match engine {
+            Some(tgid) => {
+                LogTally { engine: id(tgid), container, stdout, lines: 1, ..Default::default() }
+            }
+            None => LogTally { stdout, lines: 1, ..Default::default() },
+        };
+        self.event(9_500, EventKind::Log { object: log, tally })
     }
 
     pub(super) fn bad_log_lines(self, bad: u64) -> Self {

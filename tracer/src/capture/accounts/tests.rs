@@ -20,7 +20,11 @@ fn place() -> (TempDir, PathBuf) {
 }
 
 fn open(path: &Path, limit: Option<u64>, keep: Keep) -> Accounts {
-    Accounts::open(Some(Folder::create(path).unwrap()), Options { limit, keep }).unwrap()
+    Accounts::open(
+        Some(Folder::create(path).unwrap()),
+        Options { limit, keep, ..Options::default() },
+    )
+    .unwrap()
 }
 
 fn gaps(stream: &StreamSummary) -> Vec<(Reason, u64, u64)> {
@@ -160,7 +164,7 @@ fn nothing_is_stored_without_its_line_while_the_index_cannot_grow() {
     // A pipe without a reader acts as a full disk, and the test can make it larger.
     let (end, index) = pipe_with(PipeFlags::NONBLOCK).unwrap();
     let index = File::from(index);
-    let options = Options { limit: None, keep: Keep::First };
+    let options = Options::default();
     let mut accounts = Accounts::new(Some((index.try_clone().unwrap(), folder)), options);
     let mut times = 0u64;
     while !accounts.is_stuck {
@@ -194,12 +198,54 @@ fn nothing_is_stored_without_its_line_while_the_index_cannot_grow() {
 fn an_index_that_could_not_be_written_is_said_to_be_incomplete() {
     let (_parent, path) = place();
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let options = Options { limit: None, keep: Keep::First };
+    let options = Options::default();
     let mut accounts = Accounts::new(Some((full, Folder::create(&path).unwrap())), options);
     accounts.take(&chunk(record(&key(1), 0, b"abc")));
     let summary = accounts.finish(vec![(key(1), row(3, 0))]);
     assert!(summary.is_index_incomplete);
     assert_eq!(sums(&summary.streams[0]), (3, 3, 0, 0));
+}
+
+#[test]
+fn the_whole_capture_has_a_limit_and_the_accounts_stay_exact() {
+    let (_parent, path) = place();
+    let folder = Folder::create(&path).unwrap();
+    let options = Options { max: Some(5_000), reserve: Some(0), ..Options::default() };
+    let mut accounts = Accounts::open(Some(folder), options).unwrap();
+    for fd in 1..=4 {
+        accounts.take(&chunk(record(&key(fd), 0, &[b'a'; 2_000])));
+        accounts.flush();
+    }
+    let index = fs::metadata(path.join(INDEX)).unwrap().len();
+    for _ in 0..10_000 {
+        accounts.take(&chunk(record(&key(4), 0, b"b")));
+    }
+    accounts.flush();
+    assert_eq!(fs::metadata(path.join(INDEX)).unwrap().len(), index, "lines about gaps wait");
+    let rows = [2_000, 2_000, 2_000, 12_000];
+    let rows = (1..=4).zip(rows).map(|(fd, bytes)| (key(fd), row(bytes, 0)));
+    let summary = accounts.finish(rows.collect());
+    let kept: u64 = summary.streams.iter().map(|stream| stream.total.kept).sum();
+    assert!((3_000..=5_000).contains(&kept), "{kept} bytes");
+    for (stream, expected) in summary.streams.iter().zip([2_000, 2_000, 2_000, 12_000]) {
+        let (written, kept, cut, missing) = sums(stream);
+        assert_eq!((written, cut, kept + missing), (expected, 0, expected));
+        let expected = [(Reason::Total, missing, 1)];
+        assert_eq!(gaps(stream), if missing > 0 { &expected[..] } else { &[] });
+    }
+    assert_eq!(sums(&summary.streams[3]).1, 0);
+}
+
+#[test]
+fn the_reserve_of_the_disk_is_not_written_to() {
+    let (_parent, path) = place();
+    let folder = Folder::create(&path).unwrap();
+    let options = Options { reserve: Some(u64::MAX), ..Options::default() };
+    let mut accounts = Accounts::open(Some(folder), options).unwrap();
+    accounts.take(&chunk(record(&key(1), 0, b"abc")));
+    let summary = accounts.finish(vec![(key(1), row(3, 0))]);
+    assert_eq!(gaps(&summary.streams[0]), [(Reason::Reserve, 3, 1)]);
+    assert_eq!(fs::read_dir(&path).unwrap().count(), 1, "nothing but the index");
 }
 
 /// A chunk: fd, bytes, lost bytes and time.

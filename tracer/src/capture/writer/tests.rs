@@ -12,7 +12,7 @@ use std::{
 };
 
 use tempfile::{TempDir, tempdir};
-use tracer_core::capture::{Keep, index::Line};
+use tracer_core::capture::index::Line;
 
 use super::*;
 use crate::capture::{
@@ -127,7 +127,7 @@ fn the_live_view_sees_chunks_gaps_pauses_and_the_end() {
     let (sender, _, feed) = feed();
     let terminal = Terminal::default();
     let watcher: Box<dyn Watcher> = Box::new(terminal.clone());
-    let options = Options { limit: Some(1), keep: Keep::First };
+    let options = Options { limit: Some(1), ..Options::default() };
     // Records come before the start, so that the view pauses after them.
     sender.send(vec![record(&key(1), 0, b"abc").into(), Bytes::from_static(b"junk")]).unwrap();
     let capture = Capture::start(feed, None, options, Some(watcher)).unwrap();

@@ -8,6 +8,7 @@ use tracer_core::{
     text::units::{bytes, count},
 };
 
+use super::only_in_json;
 use crate::render::{
     command::short_name,
     gap::missing,
@@ -43,8 +44,7 @@ pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
     if unnamed == 0 {
         return Ok(());
     }
-    let more = count(unnamed as u64, "stream");
-    page.line(&Text::styled(FAINT, &format!("  … and {more} that are only in the JSON report")))
+    page.line(&Text::styled(FAINT, &format!("  {}", only_in_json(unnamed as u64, "stream"))))
 }
 
 /// `captured in out/, the first 67,108,864 B (64.0 MiB) of each stream:`

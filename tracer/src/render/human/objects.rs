@@ -5,10 +5,10 @@ use std::{collections::HashSet, io};
 use tracer_core::{
     report::{Endpoint, Object, Report},
     session::LossReason,
-    text::units::{bytes, count},
+    text::{list, units::bytes},
 };
 
-use super::{by, has_reader, name, selection::Selection};
+use super::{by, has_reader, name, only_in_json, selection::Selection};
 use crate::render::{
     command::short_name,
     palette::{FAINT, ODD, PLAIN},
@@ -57,8 +57,7 @@ pub(super) fn write(
     if unnamed == 0 {
         return Ok(());
     }
-    let more = count(unnamed as u64, "object");
-    page.line(&Text::styled(FAINT, &format!("… and {more} that are only in the JSON report")))
+    page.line(&Text::styled(FAINT, &only_in_json(unnamed as u64, "object")))
 }
 
 fn is_odd(object: &Object) -> bool {
@@ -93,8 +92,8 @@ fn account(object: &Object) -> Vec<Text> {
         counts.push(Text::styled(ODD, "does not add up"));
     }
     if !object.doubts.is_empty() {
-        let names: Vec<&str> = object.doubts.iter().map(LossReason::name).collect();
-        counts.push(Text::styled(ODD, &format!("unsure: {}", names.join(", "))));
+        let names = list(object.doubts.iter().map(LossReason::name), ", ");
+        counts.push(Text::styled(ODD, &format!("unsure: {names}")));
     }
     counts.extend(waiting(object));
     counts
@@ -110,9 +109,8 @@ fn waiting(object: &Object) -> Option<Text> {
         return None;
     }
     let readers = object.holders.iter().filter(|holder| holder.access != "write");
-    let names: Vec<String> = readers
-        .take(MOST_PARTIES)
-        .map(|holder| format!("{} fd {}", short_name(&holder.comm, holder.pid), holder.fd))
-        .collect();
-    (!names.is_empty()).then(|| Text::plain(&format!("open for reading in {}", names.join(", "))))
+    let fds =
+        readers.map(|holder| format!("{} fd {}", short_name(&holder.comm, holder.pid), holder.fd));
+    let named = list(fds, ", ");
+    (!named.is_empty()).then(|| Text::plain(&format!("open for reading in {named}")))
 }

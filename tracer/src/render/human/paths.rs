@@ -7,13 +7,14 @@ use tracer_core::{
     text::units::{bytes, count},
 };
 
+use super::only_in_json;
 use crate::render::{
     command::short_name,
-    palette::{ODD, PLAIN},
+    palette::{FAINT, ODD, PLAIN},
     text::{Page, Text},
 };
 
-/// How many paths get a line.
+/// How many paths get a line, and how many claims.
 const MOST_PATHS: usize = 20;
 
 /// Writes the paths with more than one step, then the claims.
@@ -35,7 +36,11 @@ pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
     if !report.worker_logs.is_empty() {
         page.section()?;
     }
-    report.claims.iter().try_for_each(|claim| page.line(&claimed(claim)))?;
+    report.claims.iter().take(MOST_PATHS).try_for_each(|claim| page.line(&claimed(claim)))?;
+    let more = report.claims.len().saturating_sub(MOST_PATHS) as u64;
+    if more > 0 {
+        page.line(&Text::styled(FAINT, &only_in_json(more, "claim")))?;
+    }
     report.worker_logs.iter().try_for_each(|log| page.line(&quality(log)))
 }
 

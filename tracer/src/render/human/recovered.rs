@@ -5,7 +5,10 @@ use std::{collections::HashMap, io};
 use tracer_core::{
     capture::recovery::Doubt,
     report::{Captured, Object, Process, Recovered, RecoveredKind, Report},
-    text::units::{bytes, count},
+    text::{
+        list,
+        units::{bytes, count},
+    },
 };
 
 use super::{by, name};
@@ -16,7 +19,7 @@ use crate::render::{
     text::{Page, Text},
 };
 
-/// How many writers or readers are named.
+/// How many readers are named.
 const MOST_PARTIES: usize = 4;
 
 /// Writes each recovered output: how many bytes, why they may be the wrong ones, and the last lines.
@@ -96,21 +99,18 @@ fn place(recovered: &Recovered, processes: &[Process]) -> String {
     match stands_for {
         _ if names.is_empty() => recovered.object.clone(),
         Some((fd, stream)) if !recovered.fds.contains(&fd) => {
-            let fds: Vec<String> = recovered.fds.iter().map(|fd| format!("fd {fd}")).collect();
-            format!("{stream} (through {})", fds.join(" and "))
+            let fds = recovered.fds.iter().map(|fd| format!("fd {fd}"));
+            format!("{stream} (through {})", list(fds, " and "))
         }
-        _ => names.join(" and "),
+        _ => list(names, " and "),
     }
 }
 
 fn who(recovered: &Recovered) -> String {
     let writers = recovered.pids.iter().zip(&recovered.comms);
-    let names: Vec<String> =
-        writers.take(MOST_PARTIES).map(|(pid, comm)| short_name(comm, *pid)).collect();
-    match recovered.pids.len().saturating_sub(MOST_PARTIES) {
-        _ if names.is_empty() => "somebody".to_owned(),
-        0 => names.join(", "),
-        more => format!("{} and {more} more", names.join(", ")),
+    match list(writers.map(|(pid, comm)| short_name(comm, *pid)), ", ") {
+        none if none.is_empty() => "somebody".to_owned(),
+        named => named,
     }
 }
 
@@ -118,10 +118,9 @@ fn write_doubts(page: &mut Page<'_>, recovered: &Recovered) -> io::Result<()> {
     if recovered.exact {
         return Ok(());
     }
-    let doubts: Vec<&str> = recovered.doubts.iter().map(|doubt| words(*doubt)).collect();
-    let words = match doubts.is_empty() {
-        true => "not certain".to_owned(),
-        false => format!("not certain: {}", doubts.join("; ")),
+    let words = match list(recovered.doubts.iter().map(|doubt| words(*doubt)), "; ") {
+        none if none.is_empty() => "not certain".to_owned(),
+        doubts => format!("not certain: {doubts}"),
     };
     page.words(Text::blank(2), 4, ODD, &words)
 }

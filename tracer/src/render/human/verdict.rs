@@ -5,10 +5,15 @@ use std::io;
 use anstyle::Style as Ink;
 use tracer_core::{report::Report, verdict::Finding};
 
+use super::only_in_json;
 use crate::render::{
-    palette::{PLAIN, STRONG, mark},
+    palette::{FAINT, PLAIN, STRONG, mark},
     text::{Page, Text},
 };
+
+/// How many findings are written below the first one, the most important ones. A program that starts a thousand
+/// commands of different names gets one for each.
+const MOST_FINDINGS: usize = 40;
 
 /// Writes verdict, advice and further findings.
 pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
@@ -25,7 +30,11 @@ pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
         return Ok(());
     }
     page.section()?;
-    others.iter().try_for_each(|finding| write_finding(page, finding))
+    others.iter().take(MOST_FINDINGS).try_for_each(|finding| write_finding(page, finding))?;
+    match others.len().saturating_sub(MOST_FINDINGS) as u64 {
+        0 => Ok(()),
+        more => page.line(&Text::styled(FAINT, &only_in_json(more, "finding"))),
+    }
 }
 
 fn write_finding(page: &mut Page<'_>, finding: &Finding) -> io::Result<()> {

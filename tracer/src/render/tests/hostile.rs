@@ -194,3 +194,15 @@ proptest! {
         check_harmless(&String::from_utf8(out).unwrap(), color)?;
     }
 }
+
+#[test]
+fn human_text_has_no_endless_line_and_no_endless_list() {
+    for long in ["word ".repeat(4_000), "x".repeat(20_000), "\n".repeat(20_000)] {
+        let mut report = poisoned(samples::unread(), &[long]);
+        report.findings = report.findings.iter().cycle().take(200).cloned().collect();
+        let text = rendered(&report, Format::Human, &super::PLAIN);
+        let longest = text.lines().map(str::len).max().unwrap();
+        assert!(longest < 50_000, "a line of {longest} bytes");
+        assert!(text.contains("… and 159 findings that are only in the JSON report"));
+    }
+}

@@ -159,8 +159,12 @@ pub(super) fn unread() -> Report {
 /// Shells that start programs, subshells, and a command that failed in silence.
 pub(super) fn tree() -> Report {
     let mut report = pid_report("`make all` (pid 62) wrote 26 B to stdout; all of it was read.");
-    report.target =
-        Target { kind: "command".into(), name: "sh -c 'make all; false'".into(), pids: vec![61] };
+    report.target = Target {
+        kind: "command".into(),
+        name: "sh -c 'make all; false'".into(),
+        pids: vec![61],
+        doubt: None,
+    };
     report.findings = vec![Finding {
         message: report.verdict.clone(),
         ..finding(Rule::Delivered, Severity::Info, 62)
@@ -272,7 +276,7 @@ fn pid_report(verdict: &str) -> Report {
     Report {
         schema: SCHEMA.into(),
         verdict: verdict.into(),
-        target: Target { kind: "pid".into(), name: "--pid 60".into(), pids: vec![60] },
+        target: Target { kind: "pid".into(), name: "--pid 60".into(), pids: vec![60], doubt: None },
         window: Window { start: "2026-11-22T21:00:00Z".into(), seconds: 3.2 },
         processes: Vec::new(),
         objects: Vec::new(),

@@ -67,6 +67,7 @@ fn read_task(task: &Path) -> Option<Candidate> {
         init: pid.map_or(Init::Search, Init::Written),
         // systemd's form is `SLICE:PREFIX:ID`. Such a container is found by the id in the scope's name.
         declared_cgroup: configuration.linux.cgroups_path.filter(|path| path.starts_with('/')),
+        doubt: None,
     })
 }
 

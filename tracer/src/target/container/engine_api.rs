@@ -12,7 +12,8 @@ use std::{
 use serde::{Deserialize, de::DeserializeOwned};
 use thiserror::Error;
 
-use super::{Answer, Candidate, Engine, Init, Survey};
+use super::{Answer, Candidate, Engine, Init, Survey, proof::Peer};
+use crate::target::Roots;
 
 /// How long an engine may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -60,6 +61,9 @@ struct Listed {
 #[serde(rename_all = "PascalCase")]
 struct Inspected {
     state: InitState,
+    /// Empty if the log driver writes no file.
+    #[serde(default)]
+    log_path: PathBuf,
 }
 
 /// A container's state.
@@ -73,12 +77,12 @@ pub(crate) struct InitState {
 }
 
 /// Asks every socket that exists, and joins the answers.
-pub(super) fn survey(engine: Engine, sockets: &[PathBuf]) -> Survey {
+pub(super) fn survey(roots: &Roots, engine: Engine, sockets: &[PathBuf]) -> Survey {
     let mut candidates = Vec::new();
     let mut failure = None;
     let mut was_answered = false;
     for socket in sockets.iter().filter(|socket| socket.exists()) {
-        match (EngineApi { socket: socket.clone() }).list(engine) {
+        match EngineApi::at(socket.clone()).list(roots, engine) {
             Ok(listed) => {
                 was_answered = true;
                 candidates.extend(listed);
@@ -97,27 +101,49 @@ pub(super) fn survey(engine: Engine, sockets: &[PathBuf]) -> Survey {
 }
 
 impl EngineApi {
+    pub(super) const fn at(socket: PathBuf) -> Self {
+        Self { socket }
+    }
+
     /// All containers, running or not.
-    fn list(&self, engine: Engine) -> Result<Vec<Candidate>, ApiError> {
-        let listed: Vec<Listed> = self.get("/containers/json?all=1")?;
+    fn list(&self, roots: &Roots, engine: Engine) -> Result<Vec<Candidate>, ApiError> {
+        let (listed, peer): (Vec<Listed>, _) = self.get("/containers/json?all=1", PATIENCE)?;
+        let doubt = peer.doubt(roots, &self.socket);
         let candidate = |Listed { id, names }: Listed| Candidate {
             engine,
             id,
             names: names.unwrap_or_default().iter().filter_map(|name| own_name(name)).collect(),
             init: Init::Ask(self.clone()),
             declared_cgroup: None,
+            doubt: doubt.clone(),
         };
         Ok(listed.into_iter().map(candidate).collect())
     }
 
     /// State of a listed container, with the pid of its first process.
     pub(super) fn init_state(&self, id: &str) -> Result<InitState, ApiError> {
-        let Inspected { state } = self.get(&format!("/containers/{id}/json"))?;
+        let (Inspected { state, .. }, _) = self.get(&format!("/containers/{id}/json"), PATIENCE)?;
         Ok(state)
     }
 
-    fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
-        let answer = exchange(&self.socket, path, PATIENCE).map_err(|error| self.explain(error))?;
+    /// The log file of a container, and the process that serves the socket.
+    pub(super) fn log_path(
+        &self,
+        id: &str,
+        patience: Duration,
+    ) -> Result<(PathBuf, Peer), ApiError> {
+        let (inspected, peer): (Inspected, _) =
+            self.get(&format!("/containers/{id}/json"), patience)?;
+        Ok((inspected.log_path, peer))
+    }
+
+    fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        patience: Duration,
+    ) -> Result<(T, Peer), ApiError> {
+        let (answer, peer) =
+            exchange(&self.socket, path, patience).map_err(|error| self.explain(error))?;
         let (status, body) =
             split(&answer).ok_or_else(|| ApiError::NotHttp(self.socket.clone()))?;
         if status != 200 {
@@ -125,6 +151,7 @@ impl EngineApi {
         }
         // An answer that was cut is no valid JSON.
         serde_json::from_slice(body)
+            .map(|answer| (answer, peer))
             .map_err(|error| ApiError::UnknownForm(self.socket.clone(), error))
     }
 
@@ -147,9 +174,10 @@ fn own_name(listed: &str) -> Option<String> {
 
 /// Sends a request and reads until the engine closes the connection. An answer to HTTP/1.0 is neither chunked nor
 /// followed by another one.
-fn exchange(socket: &Path, path: &str, patience: Duration) -> io::Result<Vec<u8>> {
+fn exchange(socket: &Path, path: &str, patience: Duration) -> io::Result<(Vec<u8>, Peer)> {
     let deadline = Instant::now() + patience;
     let mut stream = UnixStream::connect(socket)?;
+    let peer = Peer::of(&stream)?;
     stream.set_write_timeout(Some(patience))?;
     let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
@@ -165,7 +193,7 @@ fn exchange(socket: &Path, path: &str, patience: Duration) -> io::Result<Vec<u8>
             length => answer.extend_from_slice(&part[..length]),
         }
     }
-    Ok(answer)
+    Ok((answer, peer))
 }
 
 /// The status and the body of an answer (RFC 9112, section 4).
@@ -209,7 +237,7 @@ mod tests {
             {\"State\":{\"Pid\":42,\"Status\":\"running\"}}";
         let server = serve(&socket, vec![list, inspect]);
 
-        let survey = survey(Engine::Docker, std::slice::from_ref(&socket));
+        let survey = survey(&Roots::host(), Engine::Docker, std::slice::from_ref(&socket));
         assert_eq!(survey.answer.answer, Answer::Listed(2));
         assert_eq!(survey.candidates[0].names, ["web"], "an alias is no name");
         assert!(survey.candidates[1].names.is_empty());
@@ -228,7 +256,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("docker.sock");
         drop(UnixListener::bind(&socket).unwrap());
-        let survey = survey(Engine::Docker, &[socket]);
+        let survey = survey(&Roots::host(), Engine::Docker, &[socket]);
         let message = survey.answer.to_string();
         assert!(message.starts_with("docker: nobody listens on /"), "{message}");
         assert!(message.ends_with("start the engine"), "{message}");
@@ -236,7 +264,8 @@ mod tests {
 
     #[test]
     fn a_missing_socket_means_no_engine() {
-        let survey = survey(Engine::Podman, &[PathBuf::from("/nonexistent/podman.sock")]);
+        let survey =
+            survey(&Roots::host(), Engine::Podman, &[PathBuf::from("/nonexistent/podman.sock")]);
         assert_eq!(survey.answer.to_string(), "podman: nothing at /nonexistent/podman.sock");
     }
 
@@ -254,7 +283,7 @@ mod tests {
         ] {
             let socket = directory.path().join(name);
             let server = serve(&socket, vec![answer]);
-            let survey = survey(Engine::Docker, &[socket]);
+            let survey = survey(&Roots::host(), Engine::Docker, &[socket]);
             assert!(survey.answer.to_string().contains(expected), "{}", survey.answer);
             server.join().unwrap();
         }

@@ -4,7 +4,7 @@
 //! `kubepods.slice/…/cri-containerd-ID.scope`, `…:cri-containerd:ID`. Programs in the container may create cgroups
 //! below it, so the path of a process is cut after the component with the id.
 
-use std::path::PathBuf;
+use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 
 use procfs::{
     ProcResult,
@@ -12,11 +12,12 @@ use procfs::{
 };
 
 use super::{
-    Candidate, Engine, Init,
+    Candidate, Engine, EngineAnswer, Init,
     engine_api::{EngineApi, InitState},
 };
 use crate::target::{
     CgroupTarget, Hierarchy, Roots, TargetError,
+    error::list_answers,
     hierarchy::{CgroupMount, CgroupMounts},
 };
 
@@ -42,8 +43,19 @@ enum Place {
     Nowhere,
 }
 
-/// Containers that no engine listed, found by the id in cgroup paths of running processes.
-pub(super) fn candidates_by_id(roots: &Roots, typed: &str) -> Result<Vec<Candidate>, TargetError> {
+/// Containers that no engine listed, found by the id in cgroup paths of running processes. Other programs can give a
+/// cgroup such a name, so each is in doubt.
+pub(super) fn candidates_by_id(
+    roots: &Roots,
+    typed: &str,
+    asked: &[EngineAnswer],
+) -> Result<Vec<Candidate>, TargetError> {
+    let doubt = || {
+        let answers = list_answers(asked);
+        Some(format!(
+            "no engine lists it ({answers}), only the name of a cgroup says that it is one"
+        ))
+    };
     let mut found: Vec<Candidate> = Vec::new();
     if typed.len() < SHORTEST_PREFIX || !is_hexadecimal(typed) {
         return Ok(found);
@@ -58,6 +70,7 @@ pub(super) fn candidates_by_id(roots: &Roots, typed: &str) -> Result<Vec<Candida
                     names: Vec::new(),
                     init: Init::Written(pid),
                     declared_cgroup: None,
+                    doubt: doubt(),
                 });
             }
         }
@@ -76,14 +89,21 @@ pub(super) fn locate(roots: &Roots, candidate: &Candidate) -> Result<CgroupTarge
         Init::Written(pid) => (None, Some(*pid)),
         Init::Search => (None, None),
     };
-    let mut place = place_by_id(roots, &mounts, candidate, reported.or(written))?;
+    let mut place = place_of_init(roots, &mounts, candidate, reported.or(written));
+    let mut doubt = candidate.doubt.clone();
     if let (Place::Nowhere, Some(pid)) = (&place, reported) {
         place = place_beside_parent(roots, &mounts, pid);
+    }
+    // Root's engine knows the first process. Any user who may make cgroups can give one the name of the container.
+    if matches!(place, Place::Nowhere) && (reported.is_none() || doubt.is_some()) {
+        place = place_by_id(roots, &mounts, candidate)?;
+        doubt = doubt.or_else(|| doubt_of_name(roots, &place));
     }
     let container = candidate.as_match();
     match (place, reported) {
         (Place::At(hierarchy, directory), _) => {
-            CgroupTarget::at(directory, hierarchy, container.label().to_owned())
+            let found = CgroupTarget::at(directory, hierarchy, container.label().to_owned())?;
+            Ok(CgroupTarget { doubt, ..found })
         }
         (Place::Hidden(cgroup), _) => Err(TargetError::ContainerCgroupHidden {
             container,
@@ -110,32 +130,54 @@ fn ask_for_init(api: &EngineApi, candidate: &Candidate) -> Result<u32, TargetErr
     }
 }
 
-/// Checks the known first process, then all processes. Only the id decides: a written pid may be out of date, and a
-/// pid of an engine in another pid namespace means another process here.
-fn place_by_id(
+/// The cgroup of the known first process, if it has the id in its name: a written pid may be out of date, and a pid of
+/// an engine in another pid namespace means another process here.
+fn place_of_init(
     roots: &Roots,
     mounts: &CgroupMounts,
     candidate: &Candidate,
     init: Option<u32>,
+) -> Place {
+    let memberships = init.and_then(|pid| memberships_of(roots, pid)).unwrap_or_default();
+    find_place(mounts, &memberships, |line| cut_after_container(&line.path, candidate))
+}
+
+/// The first cgroup of a running process that has the id in its name.
+fn place_by_id(
+    roots: &Roots,
+    mounts: &CgroupMounts,
+    candidate: &Candidate,
 ) -> Result<Place, TargetError> {
-    let place_of = |memberships: &[Membership]| {
-        find_place(mounts, memberships, |line| cut_after_container(&line.path, candidate))
-    };
-    if let Some(memberships) = init.and_then(|pid| memberships_of(roots, pid)) {
-        let place = place_of(&memberships);
-        if !matches!(place, Place::Nowhere) {
-            return Ok(place);
-        }
-    }
     let mut best = Place::Nowhere;
     for (_, memberships) in all_memberships(roots)? {
-        match place_of(&memberships) {
+        match find_place(mounts, &memberships, |line| cut_after_container(&line.path, candidate)) {
             Place::Nowhere => {}
             place @ Place::At(..) => return Ok(place),
             place @ Place::Hidden(_) => best = place,
         }
     }
     Ok(best)
+}
+
+/// Why a cgroup that was found by its name may not be the container's: another user owns it or a cgroup above it, and
+/// can name cgroups there, or it is inside of a container.
+fn doubt_of_name(roots: &Roots, place: &Place) -> Option<String> {
+    let Place::At(_, directory) = place else { return None };
+    let above = directory.ancestors().take_while(|path| path.starts_with(&roots.cgroup));
+    let owner = above
+        .filter_map(|path| Some((path, fs::metadata(path).ok()?.uid())))
+        .find(|(_, uid)| *uid != roots.root_uid);
+    if let Some((path, uid)) = owner {
+        return Some(format!(
+            "only the name of its cgroup says so, and uid {uid} owns {}",
+            path.display()
+        ));
+    }
+    let is_inside = ids_in(&directory.to_string_lossy()).count() > 1;
+    is_inside.then(|| {
+        let cgroup = directory.display();
+        format!("only the name of its cgroup says so, and {cgroup} is inside of a container")
+    })
 }
 
 /// For a container whose cgroup does not have its id in its name: a cgroup of the first process that its parent,
@@ -289,6 +331,7 @@ mod tests {
             names: Vec::new(),
             init: Init::Search,
             declared_cgroup: declared.map(str::to_owned),
+            doubt: None,
         }
     }
 

@@ -25,7 +25,7 @@ struct Stored {
 pub(super) fn survey(roots: &Roots) -> Survey {
     let mut sockets = vec![roots.run.join("podman/podman.sock")];
     sockets.extend(user_sockets(&roots.run, "podman/podman.sock"));
-    let served = engine_api::survey(Engine::Podman, &sockets);
+    let served = engine_api::survey(roots, Engine::Podman, &sockets);
     // The engine of a single user does not list root's containers, so the state files are read as well.
     let Some(stored) = read_storage(roots) else { return served };
     let mut candidates = served.candidates;
@@ -58,6 +58,7 @@ fn read_storage(roots: &Roots) -> Option<Vec<Candidate>> {
         id,
         names,
         declared_cgroup: None,
+        doubt: None,
     };
     Some(stored.into_iter().map(candidate).collect())
 }

@@ -244,3 +244,59 @@ fn what_nobody_knows_is_reported_with_every_answer() {
     assert!(!error.is_usage());
     assert!(matches!(resolve_on(&machine, " "), Err(TargetError::EmptyName { .. })));
 }
+
+#[test]
+fn what_another_users_engine_lists_is_traced_with_a_doubt_and_never_before_roots() {
+    let machine = Machine::unified();
+    let forged = machine.make_cgroup("", &format!("docker-{DATABASE}.scope"));
+    machine.make_process(51, 1, &[&format!("0::/docker-{DATABASE}.scope")]);
+    serve_api(&machine, "user/1000/docker.sock", &[("web", DATABASE)], 51, "running");
+    // The engine is in another mount namespace than pid 1.
+    machine.make_namespaces(std::process::id(), proof::INITIAL_USER, "mnt:[6]");
+    let target = resolve_on(&machine, "web").unwrap();
+    assert_eq!(target.path, forged);
+    assert!(target.doubt.unwrap().ends_with("of another user or mount namespace"));
+    // Podman's state, which root alone can write, has a container of that name.
+    let list = format!(r#"[{{"id":"{WEB}","names":["web"]}}]"#);
+    machine.write("var/lib/containers/storage/overlay-containers/containers.json", &list);
+    let userdata = format!("run/containers/storage/overlay-containers/{WEB}/userdata/pidfile");
+    machine.write(&userdata, "50\n");
+    let own = machine.make_cgroup("", &format!("libpod-{WEB}.scope"));
+    machine.make_process(50, 1, &[&format!("0::/libpod-{WEB}.scope")]);
+    let target = resolve_on(&machine, "web").unwrap();
+    assert_eq!((target.path, target.doubt), (own, None));
+}
+
+#[test]
+fn a_cgroup_with_the_name_of_a_container_is_not_taken_for_it() {
+    let machine = Machine::unified();
+    // The engine denies the id: the name of the cgroup is all there is.
+    serve_api(&machine, "docker.sock", &[("db", DATABASE)], 50, "running");
+    let forged = machine.make_cgroup("", &format!("user.slice/docker-{WEB}.scope"));
+    machine.make_process(60, 1, &[&format!("0::/user.slice/docker-{WEB}.scope")]);
+    let target = resolve_on(&machine, WEB).unwrap();
+    assert_eq!(target.path, forged);
+    let doubt = target.doubt.unwrap();
+    assert!(doubt.contains("docker: 1 container, another"), "{doubt}");
+    // The engine knows the id, and the first process is in a cgroup of another name.
+    let own = machine.make_cgroup("", "mine");
+    machine.make_process(1, 0, &["0::/"]);
+    machine.make_process(50, 1, &["0::/mine"]);
+    machine.make_process(61, 1, &[&format!("0::/user.slice/docker-{DATABASE}.scope")]);
+    machine.make_cgroup("", &format!("user.slice/docker-{DATABASE}.scope"));
+    let target = resolve_on(&machine, "db").unwrap();
+    assert_eq!((target.path, target.doubt), (own, None));
+}
+
+#[test]
+fn a_cgroup_inside_of_a_container_is_in_doubt() {
+    let machine = Machine::unified();
+    let list = format!(r#"[{{"id":"{WEB}","names":["web"]}}]"#);
+    machine.write("var/lib/containers/storage/overlay-containers/containers.json", &list);
+    let path = format!("docker/{DATABASE}/docker/{WEB}");
+    let inner = machine.make_cgroup("", &path);
+    machine.make_process(50, 1, &[&format!("0::/{path}")]);
+    let target = resolve_on(&machine, "web").unwrap();
+    assert_eq!(target.path, inner);
+    assert!(target.doubt.unwrap().ends_with("is inside of a container"));
+}

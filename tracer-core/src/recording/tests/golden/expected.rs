@@ -91,8 +91,9 @@ pub(super) const EXPECTED: &[(&str, &[Rule], &str)] = &[
     (
         "out_of_sight",
         &[OutOfSight, Accounted],
-        "runsc (pid 27650) runs a gVisor sandbox: what the programs inside write is out of \
-         sight of this kernel, so nothing below says that they did not write.",
+        "runsc (pid 27650) has the name of a program that runs a gVisor sandbox. If it is one, what \
+         the programs inside write is out of sight of this kernel, and nothing below says that \
+         they did not write.",
     ),
     (
         "out_of_sight_socket",
