@@ -79,8 +79,11 @@ pub struct Process {
     pub ppid: u32,
     /// Name of its latest image (`comm`).
     pub comm: String,
-    /// Arguments of its latest image; empty when they could not be read.
+    /// Arguments of its latest image, or the beginning of them; empty when they could not be read.
     pub argv: Arguments,
+    /// Bytes that all arguments have, or at least, if `argv` is only their beginning.
+    #[serde(default)]
+    pub argv_bytes: Option<u64>,
     /// Milliseconds from the start of the trace to its start; negative if it started before.
     pub start_ms: f64,
     /// Milliseconds from the start of the trace to its end.
@@ -105,6 +108,9 @@ pub struct Process {
     /// Environment variables that are set and change what programs print; `null` if they could not be read.
     #[serde(default)]
     pub environment: Option<Variables>,
+    /// Whether the environment was longer than what tracer reads, so that variables may be missing here.
+    #[serde(default)]
+    pub environment_cut: bool,
 }
 
 /// How a process ended; one of the two is set.

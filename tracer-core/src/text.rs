@@ -10,7 +10,7 @@ pub mod units;
 mod variables;
 
 pub use self::{
-    arguments::Arguments,
+    arguments::{Arguments, Beginning},
     escape::{escape, is_hazard, shorten},
     variables::Variables,
 };

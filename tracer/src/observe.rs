@@ -3,6 +3,7 @@
 //! Everything here reads `/proc` or a file, and returns [`tracer_core::event::EventKind`]s. What has vanished returns
 //! none.
 
+mod arguments;
 mod blocked;
 mod engine_logs;
 mod environment;
@@ -11,6 +12,6 @@ mod identity;
 mod worker_logs;
 
 pub use self::{
-    blocked::blocked_threads, engine_logs::engine_logs, environment::environment, files::files_now,
-    worker_logs::WorkerLogs,
+    arguments::arguments, blocked::blocked_threads, engine_logs::engine_logs,
+    environment::environment, files::files_now, worker_logs::WorkerLogs,
 };

@@ -7,12 +7,13 @@ impl Session {
     /// Applies an observation from user space; any other event changes nothing.
     pub(super) fn observed(&mut self, seen: &EventKind) {
         match seen {
-            EventKind::Environment { process, variables } => {
+            EventKind::Environment { process, variables, cut } => {
                 if let Some(known) = self.processes.get_mut(process) {
                     if !self.variables.are(variables) {
                         self.variables = variables.iter().cloned().collect();
                     }
                     known.environment = Some(self.variables.clone());
+                    known.environment_cut = *cut;
                 }
             }
             EventKind::File { object, now, size } => {

@@ -267,20 +267,13 @@ impl Collector {
     }
 }
 
-/// Adds arguments that the eBPF programs could not read: those of adopted processes, and those longer than a record.
+/// Adds arguments that the eBPF programs could not read: those of adopted processes.
 fn complete_arguments(event: &mut Event) {
     let EventKind::Image(image) = &mut event.kind else { return };
-    if image.executed && !image.argv_cut {
+    if image.executed && !image.argv.is_empty() {
         return;
     }
-    let path = format!("/proc/{}/cmdline", image.process.tgid);
-    // If the process is gone, the event keeps what the eBPF program read.
-    let Ok(raw) = std::fs::read(path) else { return };
-    let body = raw.strip_suffix(&[0]).unwrap_or(&raw);
-    if !body.is_empty() {
-        image.argv = body
-            .split(|byte| *byte == 0)
-            .map(|word| String::from_utf8_lossy(word).into_owned())
-            .collect();
+    if let Some(arguments) = observe::arguments(image.process) {
+        (image.argv, image.argv_cut, image.argv_bytes) = arguments;
     }
 }

@@ -1,6 +1,7 @@
 //! Scenarios: workloads that are more than one write path, by name.
 
 mod answered;
+mod bloat;
 mod blocked;
 mod captured;
 mod errors;
@@ -108,6 +109,9 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
         "storm" => own(storm::run),
         "blocked" => own(blocked::at_attach),
         "before-and-after" => own(blocked::before_and_after),
+        "declares-memory" => own(bloat::declares),
+        "hoards" => own(bloat::hoards),
+        "long-arguments" => gated(bloat::long_arguments),
         "linger" => own(blocked::linger),
         "flood" => own(captured::flood),
         "copied-program" => own(captured::copied_program),

@@ -59,7 +59,11 @@ fn events() -> Vec<Event> {
             comm: "x".into(),
             sighting: Sighting::Closed,
         },
-        EventKind::Environment { process: child, variables: vec![("TERM".into(), String::new())] },
+        EventKind::Environment {
+            process: child,
+            variables: vec![("TERM".into(), String::new())],
+            cut: true,
+        },
         EventKind::File { object: id, now: FileNow::Same, size: 0 },
         EventKind::File { object: id, now: FileNow::Gone, size: 0 },
         EventKind::Log { object: id, tally: LogTally::default() },

@@ -308,6 +308,7 @@ fn process(pid: u32, ppid: u32, argv: &[&str], start_ms: f64) -> Process {
         ppid,
         comm: comm.to_owned(),
         argv: argv.iter().map(|&argument| argument.to_owned()).collect(),
+        argv_bytes: None,
         start_ms,
         end_ms: None,
         exit: None,
@@ -319,6 +320,7 @@ fn process(pid: u32, ppid: u32, argv: &[&str], start_ms: f64) -> Process {
         stdio_at_end: Vec::new(),
         facts: Vec::new(),
         environment: None,
+        environment_cut: false,
     }
 }
 
