@@ -13,6 +13,7 @@ mod loss;
 mod object;
 mod observations;
 mod process;
+mod sightings;
 mod streams;
 mod target;
 mod witnesses;
@@ -40,6 +41,7 @@ pub use self::{
     loss::LossReason,
     object::{Kind, Object},
     process::{Fact, FactKind, Process, named},
+    sightings::{Keep, Sightings},
     target::Target,
     witnesses::{Uncounted, Witness},
 };

@@ -9,6 +9,7 @@ mod lifetimes;
 mod live_targets;
 mod log;
 mod output;
+mod pace;
 mod record;
 mod recovery;
 mod replay;
@@ -23,7 +24,7 @@ use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 use tracer_core::{
     report::{self, Report},
-    session,
+    session::{self, Keep},
     text::escape,
 };
 use tracer_loader::{CgroupScope, EventRing, KernelSettings, Loader};
@@ -33,6 +34,7 @@ use self::{
     capture::Capturing,
     collect::Collector,
     output::{Destination, LiveSink},
+    pace::Pace,
     record::Recording,
     signals::{Notice, Signals},
 };
@@ -176,7 +178,8 @@ async fn record(
     collector.begin(&subject.target, start, boot_ns(), &settings.stdio_of_interest);
     let settle = kernel.follow_readers > 1 || !logs.is_empty();
     let cgroup = subject.cgroup;
-    let mut run = Run { loader, events, collector, logs, cgroup, over_since: None, settle };
+    let pace = Pace::new(Instant::now());
+    let mut run = Run { loader, events, collector, logs, cgroup, pace, over_since: None, settle };
     signals.start_clock(settings.duration);
     run.collect_waiting();
     ensure_alive(&subject.pids)?;
@@ -191,7 +194,7 @@ async fn record(
     if let Some(capturing) = &mut capturing {
         capturing.begins();
     }
-    run.survey();
+    run.survey(Keep::All);
     run.until(&mut signals, running.as_mut(), &subject.pids).await?;
     let session = run.finish(running)?;
     let (mut report, case) =
@@ -245,6 +248,8 @@ struct Run {
     cgroup: Option<PathBuf>,
     /// Managers' logs.
     logs: WorkerLogs,
+    /// When the next survey may take place.
+    pace: Pace,
     /// When this first noticed that the target has ended.
     over_since: Option<Instant>,
     /// Whether processes behind the first reader are traced. They need [`SETTLE`] to pass the output on.
@@ -282,8 +287,10 @@ impl Run {
                 _ = tick.tick() => {
                     self.logs.follow();
                     let is_over = self.is_over(running.as_deref_mut(), pids);
-                    if self.collector.wants_survey() || is_over {
-                        self.survey();
+                    if is_over {
+                        self.survey(Keep::NewsAndLooks);
+                    } else if self.collector.wants_survey() && self.pace.allows(Instant::now()) {
+                        self.survey(Keep::News);
                     }
                     self.collect_waiting();
                     self.collector.sweep(&mut self.loader);
@@ -338,15 +345,18 @@ impl Run {
         waited >= GRACE || waited >= at_least && !self.collector.session.has_bytes_underway()
     }
 
-    /// Has the kernel list which processes hold the watched objects open.
-    fn survey(&mut self) {
+    /// Has the kernel list which processes hold the watched objects open. It walks over all open files of the machine,
+    /// so what that costs decides when the next survey may take place.
+    fn survey(&mut self, keep: Keep) {
         // The survey covers every object whose record is in the ring now.
         self.collect_waiting();
-        self.collector.begin_survey();
-        if let Err(error) = self.loader.list_holders(&mut self.events) {
-            tracing::warn!("cannot list who holds the pipes open: {error}");
+        self.collector.begin_survey(keep);
+        match self.loader.list_holders(&mut self.events) {
+            Ok(cost) => self.pace.took(cost, Instant::now()),
+            Err(error) => tracing::warn!("cannot list who holds the pipes open: {error}"),
         }
         self.collect_waiting();
+        self.collector.end_survey();
     }
 
     /// Applies what is in the ring now.
@@ -368,7 +378,7 @@ impl Run {
         mut self,
         running: Option<Running>,
     ) -> Result<tracer_core::session::Session, AppError> {
-        self.survey();
+        self.survey(Keep::All);
         self.collector.observed(observe::blocked_threads(&self.collector.session));
         let skipped = self.loader.skipped_runs();
         self.loader.detach();

@@ -11,6 +11,7 @@ use std::{
 };
 
 use aya::{maps::Array, programs::Iter};
+use rustix::time::{ClockId, clock_gettime};
 use tracer_common::names;
 
 use crate::{EventRing, Loader, LoaderError, error::reason};
@@ -45,10 +46,11 @@ impl Loader {
     }
 
     /// Has the kernel send a record for each process that holds a watched object open. The records wait in `events`.
+    /// Returns the processor time that the kernel took, which depends on the number of open files of the machine.
     ///
     /// # Errors
     /// [`LoaderError`] if the iterator cannot run.
-    pub fn list_holders(&mut self, events: &mut EventRing) -> Result<(), LoaderError> {
+    pub fn list_holders(&mut self, events: &mut EventRing) -> Result<Duration, LoaderError> {
         self.run_iterator(names::HOLDERS, events)
     }
 
@@ -56,7 +58,7 @@ impl Loader {
         &mut self,
         name: &'static str,
         events: &mut EventRing,
-    ) -> Result<(), LoaderError> {
+    ) -> Result<Duration, LoaderError> {
         let file = self.start_iterator(name)?;
         walk(file, events)
             .map_err(|error| LoaderError::Program { hook: name, reason: reason(&error) })
@@ -91,8 +93,9 @@ impl Loader {
 /// Name of the thread that runs an iterator.
 const SURVEY: &str = "survey";
 
-/// Runs an iterator on a thread of its own, and empties the ring in the meantime.
-fn walk(mut file: File, events: &mut EventRing) -> io::Result<()> {
+/// Runs an iterator on a thread of its own, and empties the ring in the meantime. Returns the processor time of the
+/// thread.
+fn walk(mut file: File, events: &mut EventRing) -> io::Result<Duration> {
     let (is_over, waiter) = (AtomicBool::new(false), thread::current());
     thread::scope(|scope| {
         let walker = thread::Builder::new().name(SURVEY.to_owned()).spawn_scoped(scope, || {
@@ -100,13 +103,13 @@ fn walk(mut file: File, events: &mut EventRing) -> io::Result<()> {
             let result = file.read_to_end(&mut Vec::new());
             is_over.store(true, Ordering::Release);
             waiter.unpark();
-            result
+            let cost = clock_gettime(ClockId::ThreadCPUTime);
+            result.map(|_| Duration::try_from(cost).unwrap_or_default())
         })?;
         while !is_over.load(Ordering::Acquire) {
             thread::park_timeout(EMPTIED_EVERY);
             events.keep();
         }
-        let result = walker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        result.map(|_| ())
+        walker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }

@@ -10,7 +10,7 @@ use tracer_common::{
 use tracer_core::{
     event::{self, Event, EventKind},
     report::Exit,
-    session::{Session, Target},
+    session::{Keep, Session, Sightings, Target},
     text::errno,
 };
 use tracer_loader::{Loader, LoaderError, RawRecord};
@@ -33,6 +33,7 @@ pub(super) struct Collector {
     pub(super) recording: Recording,
     live: LiveSink,
     lifetimes: Lifetimes,
+    sightings: Sightings,
     live_targets: LiveTargets,
     /// Whether the last target has ended since the last call of [`Collector::last_target_ended`].
     last_ended: bool,
@@ -47,6 +48,7 @@ impl Collector {
             recording,
             live,
             lifetimes: Lifetimes::default(),
+            sightings: Sightings::default(),
             live_targets: LiveTargets::default(),
             last_ended: false,
             undecodable: 0,
@@ -73,10 +75,21 @@ impl Collector {
     }
 
     /// A new survey of holders begins. It covers all objects that are known so far.
-    pub(super) fn begin_survey(&mut self) {
+    pub(super) fn begin_survey(&mut self, keep: Keep) {
         self.new_objects = false;
-        self.session.begin_survey();
-        self.recording.begin_survey();
+        self.sightings.begin(keep);
+        if keep == Keep::All {
+            self.session.begin_survey();
+            self.recording.begin_survey();
+        }
+    }
+
+    /// All records of the survey were applied.
+    pub(super) fn end_survey(&mut self) {
+        for look in self.sightings.end() {
+            self.session.apply(&look);
+            self.recording.event(&look);
+        }
     }
 
     /// Applies a batch of records.
@@ -93,9 +106,9 @@ impl Collector {
         self.recording.flush();
     }
 
-    /// Whether an object came under watch since the latest survey.
-    pub(super) fn wants_survey(&mut self) -> bool {
-        std::mem::take(&mut self.new_objects)
+    /// Whether an object that passes bytes on came under watch since the latest survey: its readers may be unknown.
+    pub(super) fn wants_survey(&self) -> bool {
+        self.new_objects
     }
 
     /// Whether the last known target has ended since the last call.
@@ -110,6 +123,9 @@ impl Collector {
     }
 
     fn apply(&mut self, mut event: Event, loader: &mut Loader) {
+        if !self.sightings.take(&event) {
+            return;
+        }
         complete_arguments(&mut event);
         if let EventKind::Exit(exit) = &event.kind {
             // This comes before the session applies the exit, because the session then forgets what was open.
@@ -128,7 +144,9 @@ impl Collector {
                 self.live_targets.insert(image.process);
                 self.observed(observe::environment(image.process));
             }
-            EventKind::Object { .. } => self.new_objects = true,
+            EventKind::Object { object, .. } => {
+                self.new_objects |= self.session.object_kind(&object.id).passes_on();
+            }
             EventKind::Exit(exit) => {
                 let is_last = self.live_targets.ended(&exit.process);
                 self.last_ended |= is_last;
