@@ -168,3 +168,36 @@ fn what_others_have_open_costs_a_trace_next_to_nothing() -> Result<()> {
     ensure!(report.findings.iter().any(|finding| finding.rule == "delivered"), "{report:#?}");
     Ok(())
 }
+
+/// 5,000 children, each of which writes to a pipe of its own, in a fraction of the memory that they would take.
+#[test]
+#[ignore = "needs root"]
+fn processes_that_ended_are_summed_up_and_every_byte_is_in_the_sums() -> Result<()> {
+    const CHILDREN: u64 = 5000;
+    let mut running = Workload::new("pipes").gated().spawn()?;
+    let tracer = Tracer::on_pid(running.pid()).args(["--max-memory", "2MiB"]).start()?;
+    for _ in 0..3 {
+        running.open_gate()?;
+    }
+    let finished = running.finish()?;
+    let report = json(&tracer.finish()?)?;
+    let sum = |list: &str, what: &dyn Fn(&Value) -> u64| -> u64 {
+        report[list].as_array().into_iter().flatten().map(what).sum()
+    };
+    let number = |name: &'static str| move |entry: &Value| entry[name].as_u64().unwrap_or(0);
+    let rows = |process: &Value| -> u64 {
+        let rows = process["fds"].as_array().into_iter().flatten();
+        rows.map(number("bytes")).sum()
+    };
+    let (summed, listed) = (sum("summed_up", &number("processes")), sum("processes", &|_| 1));
+    ensure!(summed > CHILDREN / 4, "{summed} processes were summed up");
+    // The workload itself, the first child, and the others.
+    ensure!(summed + listed == CHILDREN + 2, "{summed} and {listed} processes");
+    let written = sum("summed_up", &number("written")) + sum("processes", &rows);
+    let of_children: u64 = (0..CHILDREN).map(|number| number % 97 + 1).sum();
+    ensure!(written == 10 + 70 + of_children + 72, "{written} bytes");
+    ensure!(report["losses"]["summed_up"] == 0, "{}", report["losses"]);
+    let own = named(&report, "workload");
+    ensure!(own.iter().any(|process| process["pid"] == finished.pid), "the target is gone");
+    Ok(())
+}

@@ -36,6 +36,10 @@ pub struct Report {
     pub window: Window,
     /// Processes in order of their start.
     pub processes: Vec<Process>,
+    /// Processes that had ended and were summed up by command, to keep to a limit of memory; they are not in
+    /// `processes`.
+    #[serde(default)]
+    pub summed_up: Vec<SummedUp>,
     /// Watched objects, in the order in which they came under watch.
     pub objects: Vec<Object>,
     /// The paths of the output from process to process.
@@ -66,6 +70,23 @@ pub struct Window {
     pub start: String,
     /// Length in seconds.
     pub seconds: f64,
+}
+
+/// The processes of one command below one process.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct SummedUp {
+    /// Their name (`comm`); `others` for all further names.
+    pub comm: String,
+    /// Pid of the process below which they were, 0 when unknown.
+    pub ppid: u32,
+    /// How many there were.
+    pub processes: u64,
+    /// How many of them failed or were killed.
+    pub failed: u64,
+    /// Bytes that they wrote to watched objects.
+    pub written: u64,
+    /// Bytes that they read from them.
+    pub read: u64,
 }
 
 /// One process of the target.

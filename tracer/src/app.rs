@@ -8,6 +8,7 @@ mod error;
 mod lifetimes;
 mod live_targets;
 mod log;
+mod memory;
 mod output;
 mod pace;
 mod record;
@@ -33,6 +34,7 @@ use self::{
     attach::attach,
     capture::Capturing,
     collect::Collector,
+    memory::MemoryLimit,
     output::{Destination, LiveSink},
     pace::Pace,
     record::Recording,
@@ -72,7 +74,7 @@ pub fn trace(settings: &Settings) -> Result<bool, AppError> {
     let inherited = Descriptors::of_this_process();
     crate::doctor::preflight()?;
     let mut destination = Destination::open(settings.output.as_deref(), settings.color)?;
-    let recording = Recording::open(settings.record.as_deref())?;
+    let recording = Recording::open(settings.record.as_deref(), settings.record_limit)?;
     let capturing = Capturing::open(settings)?;
     let mut kernel = settings.kernel.clone();
     kernel.capture = capturing.as_ref().map(Capturing::scope);
@@ -166,12 +168,13 @@ async fn record(
     }
     let mut events = loader.take_events()?;
     if let Some(capturing) = &mut capturing {
-        if let Some(kept) = capturing.recording()? {
+        if let Some(kept) = capturing.recording(settings.record_limit)? {
             recording = kept;
         }
         capturing.start(loader.take_capture()?)?;
     }
-    let mut collector = Collector::new(live, recording);
+    let memory = MemoryLimit::new(settings.max_memory, subject.target.pids.clone());
+    let mut collector = Collector::new(live, recording, memory);
     attach(&mut loader, &mut events, kernel, &subject)?;
     let start = Timestamp::now();
     logs.trace_begins(i64::try_from(start.as_nanosecond()).unwrap_or(i64::MAX));

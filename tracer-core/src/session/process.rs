@@ -5,6 +5,7 @@ use tracer_common::{
     object::{FdState, ObjectId},
 };
 
+use super::SummedUp;
 use crate::text::{Arguments, Variables};
 
 /// A process: a target, or a participant (another process that used a watched object).
@@ -50,6 +51,8 @@ pub struct Process {
     pub environment_cut: bool,
     /// Facts about it, in order: those of its latest images.
     pub facts: Vec<Fact>,
+    /// How many processes of one command this entry stands for, if it is no single process.
+    pub summed_up: Option<SummedUp>,
 }
 
 /// Facts kept of one process: those of eight images, each of which sends at most 33.
@@ -111,6 +114,10 @@ impl Process {
 /// Name and pid, as in sentences: `manager (pid 60)`.
 #[must_use]
 pub fn named(comm: &str, process: ProcessId) -> String {
+    // Processes that are summed up have no pid.
+    if process.tgid == 0 {
+        return format!("{comm} (several)");
+    }
     format!("{comm} (pid {})", process.tgid)
 }
 

@@ -18,6 +18,7 @@ use tracer_loader::{Loader, LoaderError, RawRecord};
 use super::{
     lifetimes::Lifetimes,
     live_targets::{LiveTargets, exists},
+    memory::MemoryLimit,
     output::{LiveSink, say},
     record::Recording,
 };
@@ -34,6 +35,7 @@ pub(super) struct Collector {
     live: LiveSink,
     lifetimes: Lifetimes,
     sightings: Sightings,
+    memory: MemoryLimit,
     live_targets: LiveTargets,
     /// Whether the last target has ended since the last call of [`Collector::last_target_ended`].
     last_ended: bool,
@@ -42,13 +44,14 @@ pub(super) struct Collector {
 }
 
 impl Collector {
-    pub(super) fn new(live: LiveSink, recording: Recording) -> Self {
+    pub(super) fn new(live: LiveSink, recording: Recording, memory: MemoryLimit) -> Self {
         Self {
             session: Session::default(),
             recording,
             live,
             lifetimes: Lifetimes::default(),
             sightings: Sightings::default(),
+            memory,
             live_targets: LiveTargets::default(),
             last_ended: false,
             undecodable: 0,
@@ -134,6 +137,7 @@ impl Collector {
             }
         }
         self.session.apply(&event);
+        self.memory.added();
         self.recording.event(&event);
         self.lifetimes.event(&event, &self.session);
         match &event.kind {
@@ -184,6 +188,8 @@ impl Collector {
             Ok(rows) => self.reap(rows, loader),
             Err(error) => tracing::warn!("cannot take out what has ended: {error}"),
         }
+        let lifetimes = &self.lifetimes;
+        self.memory.keep_to(&mut self.session, |object| lifetimes.is_watched(object));
     }
 
     /// Takes rows that have ended out of the kernel.
@@ -198,6 +204,7 @@ impl Collector {
 
     fn add_row(&mut self, key: LedgerKey, row: &LedgerRow) {
         self.session.add_row(key, row);
+        self.memory.added();
         self.recording.row(key, row);
     }
 

@@ -56,7 +56,7 @@ pub(super) fn process(
 }
 
 /// Whether a row is output of the target itself, not bytes passed on by a relay.
-fn is_own(session: &Session, key: &LedgerKey) -> bool {
+pub(super) fn is_own(session: &Session, key: &LedgerKey) -> bool {
     session.objects.get(&key.object).is_none_or(|object| object.hop == 0)
 }
 

@@ -278,6 +278,7 @@ fn pid_report(verdict: &str) -> Report {
         objects: Vec::new(),
         hops: Vec::new(),
         claims: Vec::new(),
+        summed_up: Vec::new(),
         worker_logs: Vec::new(),
         findings: Vec::new(),
         losses: BTreeMap::new(),
