@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tracer_common::{
     id::ProcessId,
-    ledger::{LedgerKey, LedgerRow},
+    ledger::{LedgerKey, LedgerRow, WRITE},
     loss::LossCell,
     object::ObjectId,
 };
 
-use super::{FactKind, Flows, Kind, LossReason, Object, Process, Session, merge};
+use super::{
+    Fact, FactKind, Flows, Kind, LossReason, Object, Process, Session, merge, witnesses::uncounted,
+};
 
 /// Memory of one process, in the session and in its report, without its texts.
 const EACH_PROCESS: u64 = 3 << 10;
@@ -95,9 +97,12 @@ impl Session {
             let passes_on = self.object_kind(id).passes_on() && flow.is_used();
             flow.balanced == Some(false) || passes_on && flow.unread != Some(0)
         };
-        let ended = self.objects.keys().filter(|id| !is_watched(id) && is_left(id)).copied();
+        let is_lossy = |id: &ObjectId| !is_watched(id) && is_left(id);
+        // Doubts come from witnesses about a process.
+        let is_doubted = |id: &ObjectId| !flows.get(id).doubts.is_empty();
+        let objects = self.objects.keys().filter(|id| is_lossy(id) || is_doubted(id)).copied();
         let rows = self.ledger.iter().filter(|(_, row)| is_doubtful(row));
-        ended.chain(rows.map(|(key, _)| key.object)).collect()
+        objects.chain(rows.map(|(key, _)| key.object)).collect()
     }
 
     /// Chooses processes to sum up, those of little worth first. Returns them, and how many of them had a loss.
@@ -189,8 +194,13 @@ impl Session {
     fn worth(&self, process: &Process, children: &Children, lossy: &BTreeSet<ObjectId>) -> Worth {
         let mut rows = self.ledger.range(keys_of(process.id)).peekable();
         let is_silent = rows.peek().is_none() && !children.contains_key(&process.id);
-        let sets_nonblock = process.facts.iter().any(|fact| fact.kind == FactKind::Nonblock);
-        if sets_nonblock || rows.any(|(key, _)| lossy.contains(&key.object)) {
+        let is_witness = |fact: &Fact| matches!(fact.kind, FactKind::Nonblock | FactKind::FdRaced);
+        let written = self.rows_of(process.id, WRITE).map(|(_, row)| row.bytes).sum();
+        let is_uncounted = uncounted(process, written).is_some();
+        if is_uncounted
+            || process.facts.iter().any(is_witness)
+            || rows.any(|(key, _)| lossy.contains(&key.object))
+        {
             Worth::Loss
         } else if is_silent || process.status != Some(0) && process.summed_up.is_none() {
             Worth::Some

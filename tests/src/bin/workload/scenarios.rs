@@ -109,9 +109,6 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
         "storm" => own(storm::run),
         "blocked" => own(blocked::at_attach),
         "before-and-after" => own(blocked::before_and_after),
-        "declares-memory" => own(bloat::declares),
-        "hoards" => own(bloat::hoards),
-        "long-arguments" => gated(bloat::long_arguments),
         "linger" => own(blocked::linger),
         "flood" => own(captured::flood),
         "copied-program" => own(captured::copied_program),
@@ -119,7 +116,8 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
             let found = lost::find(name).or_else(|| captured::find(name));
             let found = found.or_else(|| identity::find(name)).or_else(|| reads::find(name));
             let found = found.or_else(|| hidden::find(name));
-            return found.or_else(|| uring_reads::find(name)).map(gated);
+            let found = found.or_else(|| uring_reads::find(name)).map(gated);
+            return found.or_else(|| bloat::find(name));
         }
     })
 }

@@ -15,7 +15,19 @@ use rustix::{
 };
 use tracer_tests::gate;
 
+use super::{Gate, Scenario};
 use crate::{ledger::Ledger, process, sys};
+
+/// Finds a scenario by name.
+pub(super) fn find(name: &str) -> Option<Scenario> {
+    let (gate, run): (_, fn(&mut Ledger) -> Result<()>) = match name {
+        "declares-memory" => (Gate::Own, declares),
+        "hoards" => (Gate::Own, hoards),
+        "long-arguments" => (Gate::AtStart, long_arguments),
+        _ => return None,
+    };
+    Some(Scenario { gate, run })
+}
 
 /// The user without privileges.
 const NOBODY: libc::uid_t = 65534;
@@ -23,7 +35,7 @@ const NOBODY: libc::uid_t = 65534;
 const DECLARED: usize = 64 << 20;
 
 /// Declares 64 MiB of memory that it never touched to be its arguments and its environment. Then it waits at the gate.
-pub(crate) fn declares(ledger: &mut Ledger) -> Result<()> {
+fn declares(ledger: &mut Ledger) -> Result<()> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     become_user(NOBODY)?;
     declare(&stat)?;
@@ -79,7 +91,7 @@ fn declare(stat: &str) -> Result<()> {
 }
 
 /// Starts 60 programs, each with 1.6 MB of arguments of its own.
-pub(crate) fn long_arguments(ledger: &mut Ledger) -> Result<()> {
+fn long_arguments(ledger: &mut Ledger) -> Result<()> {
     const PROGRAMS: usize = 60;
     const LONGEST: usize = 100_000;
     for number in 0..PROGRAMS {
@@ -104,10 +116,12 @@ pub(crate) fn long_arguments(ledger: &mut Ledger) -> Result<()> {
     ledger.write(1, 72)
 }
 
-/// Has 200,000 files open in 20 processes until the gate opens.
-pub(crate) fn hoards(ledger: &mut Ledger) -> Result<()> {
+/// Has up to 360,000 files open in 20 processes until the gate opens.
+fn hoards(ledger: &mut Ledger) -> Result<()> {
     const PROCESSES: usize = 20;
-    const FILES: usize = 10_000;
+    const FILES: u64 = 18_000;
+    /// Files that a process has open besides.
+    const OTHERS: u64 = 32;
     let (read, write) = sys::pipe()?;
     let mut children = Vec::new();
     for _ in 0..PROCESSES {
@@ -115,7 +129,8 @@ pub(crate) fn hoards(ledger: &mut Ledger) -> Result<()> {
             let most = getrlimit(Resource::Nofile).maximum;
             setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most })?;
             let zero = File::open("/dev/zero")?;
-            let files: Vec<OwnedFd> = (0..FILES).map(|_| dup(&zero)).collect::<Result<_, _>>()?;
+            let files = most.map_or(FILES, |most| FILES.min(most.saturating_sub(OTHERS)));
+            let files: Vec<OwnedFd> = (0..files).map(|_| dup(&zero)).collect::<Result<_, _>>()?;
             rustix::io::write(&write, &[1])?;
             thread::sleep(Duration::from_secs(60));
             drop(files);
