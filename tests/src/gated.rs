@@ -79,7 +79,8 @@ impl Gated {
         tracer.finish()
     }
 
-    fn run(&mut self) -> Result<()> {
+    /// Opens the gate and waits until the shell has ended.
+    pub fn run(&mut self) -> Result<()> {
         self.gate.open()?;
         self.child.wait()?;
         if let Some(reader) = self.stdout.take() {

@@ -1,6 +1,6 @@
 //! What the tests read from `/proc`.
 
-use std::{fs, os::fd::RawFd};
+use std::{fs, os::fd::RawFd, time::Duration};
 
 use anyhow::{Context, Result};
 
@@ -77,4 +77,20 @@ pub fn target_of(pid: u32, fd: RawFd) -> Result<String> {
     let link = fs::read_link(format!("/proc/{pid}/fd/{fd}"));
     let link = link.with_context(|| format!("fd {fd} of process {pid}"))?;
     Ok(link.to_string_lossy().into_owned())
+}
+
+/// The most memory that a process has had, in bytes; `None` if it has ended.
+pub fn memory_peak(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(peak.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+}
+
+/// Processor time of all threads of a process; `None` if it has ended.
+pub fn cpu_time(pid: u32) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // utime and stime, fields 14 and 15 (`proc_pid_stat(5)`), in steps of 10 ms (`USER_HZ`).
+    let mut fields = stat.rsplit_once(") ")?.1.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<u64>().ok();
+    Some(Duration::from_millis(10 * (ticks()? + ticks()?)))
 }

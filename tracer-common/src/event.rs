@@ -273,4 +273,4 @@ pub struct Holder {
 }
 
 /// Maximum length of the text in a record, in bytes.
-pub const TEXT: usize = 1024;
+pub const TEXT: usize = limits::ARGV;

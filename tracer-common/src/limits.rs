@@ -24,9 +24,9 @@ pub const RING_BYTES: u32 = 4 << 20;
 /// Default size of the capture ring buffer in bytes: 32 MiB hold two writes of 16 MiB, or a fifth of a second
 /// at 150 MB/s.
 pub const CAPTURE_RING_BYTES: u32 = 32 << 20;
-/// Bytes of argv that the exec event contains; user space reads longer ones from `/proc`.
-pub const ARGV: usize = 1024;
-/// Bytes of a path that an event contains.
+/// Bytes of a process's arguments that are kept. Linux allows 6 MiB of them, and a report shows far less than 4 KiB.
+pub const ARGV: usize = 4096;
+/// Bytes of a path that an event contains; a power of two.
 pub const PATH: usize = 1024;
 /// Maximum length of the text of a fact (socket address, executable path), in bytes.
 pub const FACT: usize = 256;

@@ -101,15 +101,24 @@ pub enum EventKind {
         /// Name and value, only those that are set.
         #[serde(default)]
         variables: Vec<(String, String)>,
+        /// Whether the environment was longer than what was read, so that variables may be missing.
+        #[serde(default)]
+        cut: bool,
     },
     /// User space read the arguments of a process that the kernel side could not read.
     Arguments {
         /// The process.
         #[serde(default)]
         process: ProcessId,
-        /// Its arguments.
+        /// Its arguments, or the beginning of them.
         #[serde(default)]
         argv: Vec<String>,
+        /// As [`Image::argv_cut`].
+        #[serde(default)]
+        argv_cut: bool,
+        /// As [`Image::argv_bytes`].
+        #[serde(default)]
+        argv_bytes: u64,
     },
     /// User space looked for a file at the end of the trace.
     File {
@@ -176,10 +185,12 @@ pub struct Image {
     pub executed: bool,
     /// Its name.
     pub comm: String,
-    /// Its arguments, as many as the kernel side could read.
+    /// Its arguments, or the beginning of them.
     pub argv: Vec<String>,
     /// Whether `argv` was cut.
     pub argv_cut: bool,
+    /// Bytes that all arguments have, if `argv` was cut; 0 if that is unknown.
+    pub argv_bytes: u64,
     /// What fd 0, 1 and 2 point to.
     pub stdio: [FdState; 3],
     /// Bytes that the kernel had counted as written by the process.

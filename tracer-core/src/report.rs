@@ -36,6 +36,10 @@ pub struct Report {
     pub window: Window,
     /// Processes in order of their start.
     pub processes: Vec<Process>,
+    /// Processes that had ended and were summed up by command, to keep to a limit of memory; they are not in
+    /// `processes`.
+    #[serde(default)]
+    pub summed_up: Vec<SummedUp>,
     /// Watched objects, in the order in which they came under watch.
     pub objects: Vec<Object>,
     /// The paths of the output from process to process.
@@ -68,6 +72,23 @@ pub struct Window {
     pub seconds: f64,
 }
 
+/// The processes of one command below one process.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct SummedUp {
+    /// Their name (`comm`); `others` for all further names.
+    pub comm: String,
+    /// Pid of the process below which they were, 0 when unknown.
+    pub ppid: u32,
+    /// How many there were.
+    pub processes: u64,
+    /// How many of them failed or were killed.
+    pub failed: u64,
+    /// Bytes that they wrote to watched objects.
+    pub written: u64,
+    /// Bytes that they read from them.
+    pub read: u64,
+}
+
 /// One process of the target.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 pub struct Process {
@@ -79,8 +100,11 @@ pub struct Process {
     pub ppid: u32,
     /// Name of its latest image (`comm`).
     pub comm: String,
-    /// Arguments of its latest image; empty when they could not be read.
+    /// Arguments of its latest image, or the beginning of them; empty when they could not be read.
     pub argv: Arguments,
+    /// Bytes that all arguments have, or at least, if `argv` is only their beginning.
+    #[serde(default)]
+    pub argv_bytes: Option<u64>,
     /// Milliseconds from the start of the trace to its start; negative if it started before.
     pub start_ms: f64,
     /// Milliseconds from the start of the trace to its end.
@@ -105,6 +129,9 @@ pub struct Process {
     /// Environment variables that are set and change what programs print; `null` if they could not be read.
     #[serde(default)]
     pub environment: Option<Variables>,
+    /// Whether the environment was longer than what tracer reads, so that variables may be missing here.
+    #[serde(default)]
+    pub environment_cut: bool,
 }
 
 /// How a process ended; one of the two is set.

@@ -13,7 +13,9 @@ mod loss;
 mod object;
 mod observations;
 mod process;
+mod sightings;
 mod streams;
+mod sum_up;
 mod target;
 mod witnesses;
 
@@ -40,6 +42,8 @@ pub use self::{
     loss::LossReason,
     object::{Kind, Object},
     process::{Fact, FactKind, Process, named},
+    sightings::{Keep, Sightings},
+    sum_up::SummedUp,
     target::Target,
     witnesses::{Uncounted, Witness},
 };
@@ -84,6 +88,9 @@ pub struct Session {
     /// Number of objects with each name. One path can name several files, one after another or in several mount
     /// namespaces.
     names: BTreeMap<String, u32>,
+    /// The entry of each command whose processes are summed up: by the process below which they were, name, and
+    /// whether they were commands.
+    sums: BTreeMap<(ProcessId, String, bool), ProcessId>,
 }
 
 impl Session {

@@ -11,7 +11,7 @@ pub mod units;
 mod variables;
 
 pub use self::{
-    arguments::Arguments,
+    arguments::{Arguments, Beginning},
     escape::{escape, is_hazard, shorten},
     list::{list, list_of, name},
     variables::Variables,

@@ -6,6 +6,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use tracer_common::{
+    event::TEXT,
     ledger::{FdKey, FdRow, LedgerKey, LedgerRow, ThreadIo, UringGroup, UringKey, UringRequest},
     limits, loss,
     loss::LossCell,
@@ -145,8 +146,8 @@ pub(crate) static CAPTURING: PerCpuArray<Capturing> =
 pub(crate) static URING_MEMORY: HashMap<u64, Stored> =
     HashMap::with_max_entries(limits::URING_REQUESTS, BPF_F_NO_PREALLOC);
 
-/// Size of a scratch slot: the largest record, rounded up to a power of two so that a length can be masked.
-pub(crate) const SCRATCH_BYTES: usize = 2048;
+/// Size of a scratch slot: the longest text, and 1 KiB for header and payload.
+pub(crate) const SCRATCH_BYTES: usize = TEXT + 1024;
 /// Scratch memory of one program.
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]

@@ -9,7 +9,9 @@ mod error;
 mod lifetimes;
 mod live_targets;
 mod log;
+mod memory;
 mod output;
+mod pace;
 mod record;
 mod recovery;
 mod replay;
@@ -25,7 +27,7 @@ use std::{
 use jiff::Timestamp;
 use tracer_core::{
     report::{self, Report},
-    session,
+    session::{self, Keep},
     text::escape,
 };
 use tracer_loader::{EventRing, KernelSettings, Loader, boot_ns};
@@ -35,7 +37,9 @@ use self::{
     capture::Capturing,
     collect::Collector,
     end::{End, STALLED},
+    memory::MemoryLimit,
     output::{Destination, LiveSink},
+    pace::Pace,
     record::Recording,
     signals::{Notice, Signals},
     subject::{Subject, resolve},
@@ -87,7 +91,7 @@ fn run(settings: &Settings) -> Result<bool, AppError> {
     stderr::start().map_err(|source| AppError::Runtime { source })?;
     crate::doctor::preflight()?;
     let mut destination = Destination::open(settings.output.as_deref(), settings.color)?;
-    let recording = Recording::open(settings.record.as_deref())?;
+    let recording = Recording::open(settings.record.as_deref(), settings.record_limit)?;
     let capturing = Capturing::open(settings)?;
     let mut kernel = settings.kernel.clone();
     kernel.capture = capturing.as_ref().map(Capturing::scope);
@@ -162,19 +166,21 @@ async fn record(
     }
     let mut events = loader.take_events()?;
     if let Some(capturing) = &mut capturing {
-        if let Some(kept) = capturing.recording()? {
+        if let Some(kept) = capturing.recording(settings.record_limit)? {
             recording = kept;
         }
         capturing.start(loader.take_capture()?)?;
     }
-    let mut collector = Collector::new(live, recording, lookout);
+    let memory = MemoryLimit::new(settings.max_memory, subject.target.pids.clone());
+    let mut collector = Collector::new(live, recording, memory, lookout);
     attach(&mut loader, &mut events, kernel, &subject)?;
     let start = Timestamp::now();
     logs.trace_begins(i64::try_from(start.as_nanosecond()).unwrap_or(i64::MAX));
     collector.begin(&subject.target, start, boot_ns(), &settings.stdio_of_interest);
     let settle = kernel.follow_readers > 1 || !logs.is_empty();
     let cgroup = subject.cgroup;
-    let mut run = Run { loader, events, collector, logs, cgroup, over_since: None, settle };
+    let pace = Pace::new(Instant::now());
+    let mut run = Run { loader, events, collector, logs, cgroup, pace, over_since: None, settle };
     signals.start_clock(settings.duration);
     run.collect_waiting();
     run.collector.look_for(FIRST_LOOK);
@@ -192,7 +198,7 @@ async fn record(
     if let Some(capturing) = &mut capturing {
         capturing.begins();
     }
-    run.survey();
+    run.survey(Keep::All);
     let mut end = End { signals, was_stopped: false };
     end.was_stopped = run.until(end.signals, running.as_mut(), &subject.pids).await?;
     let session = run.finish()?;
@@ -243,6 +249,8 @@ struct Run {
     cgroup: Option<PathBuf>,
     /// Managers' logs.
     logs: LogReader,
+    /// When the next survey may take place.
+    pace: Pace,
     /// When this first noticed that the target has ended.
     over_since: Option<Instant>,
     /// Whether processes behind the first reader are traced. They need [`SETTLE`] to pass the output on.
@@ -287,8 +295,10 @@ impl Run {
                 }
                 _ = tick.tick() => {
                     let is_over = self.is_over(running.as_deref_mut(), pids);
-                    if self.collector.wants_survey() || is_over {
-                        self.survey();
+                    if is_over {
+                        self.survey(Keep::NewsAndLooks);
+                    } else if self.collector.wants_survey() && self.pace.allows(Instant::now()) {
+                        self.survey(Keep::News);
                     }
                     self.collect_waiting();
                     self.collector.sweep(&mut self.loader);
@@ -343,15 +353,18 @@ impl Run {
         waited >= GRACE || waited >= at_least && !self.collector.session.has_bytes_underway()
     }
 
-    /// Has the kernel list which processes hold the watched objects open.
-    fn survey(&mut self) {
+    /// Has the kernel list which processes hold the watched objects open. It walks over all open files of the machine,
+    /// so what that costs decides when the next survey may take place.
+    fn survey(&mut self, keep: Keep) {
         // The survey covers every object whose record is in the ring now.
         self.collect_waiting();
-        self.collector.begin_survey();
-        if let Err(error) = self.loader.list_holders(&mut self.events) {
-            tracing::warn!("cannot list who holds the pipes open: {error}");
+        self.collector.begin_survey(keep);
+        match self.loader.list_holders(&mut self.events) {
+            Ok(cost) => self.pace.took(cost, Instant::now()),
+            Err(error) => tracing::warn!("cannot list who holds the pipes open: {error}"),
         }
         self.collect_waiting();
+        self.collector.end_survey();
     }
 
     /// Applies what is in the ring now, for at most one [`TURN`]. Returns whether the ring is empty.
@@ -373,7 +386,7 @@ impl Run {
     /// The survey comes before the detach. What is written or read after the survey is then in the ledger, and no one
     /// takes the survey for the final state of that pipe.
     fn finish(mut self) -> Result<tracer_core::session::Session, AppError> {
-        self.survey();
+        self.survey(Keep::All);
         self.collector.look_at_threads(LOOK_AT_END);
         let skipped = self.loader.skipped_runs();
         self.loader.detach();

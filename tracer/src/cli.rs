@@ -4,7 +4,7 @@ mod capture;
 mod report;
 mod values;
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, num::NonZeroU64, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracer_common::limits;
@@ -138,6 +138,12 @@ struct ScopeArgs {
     /// Pipes, files and sockets watched at once; more are counted as lost.
     #[arg(long, value_name = "N", default_value_t = limits::OBJECTS, value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
     max_objects: u32,
+    /// Memory for processes, objects and counts [default: an eighth of the machine's].
+    ///
+    /// Beyond it, processes that have ended are summed up by command, those first whose output arrived. All
+    /// counts stay complete. With --record, `tracer report` still has every process.
+    #[arg(long, value_name = "SIZE", value_parser = capture::size)]
+    max_memory: Option<NonZeroU64>,
     /// How the kernel starts tracer's programs.
     #[arg(long, value_enum, value_name = "HOW", default_value_t, hide_short_help = true)]
     hooks: Hooks,
@@ -155,6 +161,9 @@ struct OutputArgs {
     /// Save the session to this file (mode 0600) while it runs; `tracer report FILE` reads it.
     #[arg(long, value_name = "FILE", value_parser = values::record)]
     record: Option<PathBuf>,
+    /// Size of that file, or of the session of --capture, at most. A longer session is cut there, and its report says so.
+    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = capture::size)]
+    record_limit: NonZeroU64,
     /// When to colour.
     #[arg(long, value_enum, default_value_t)]
     color: Color,
@@ -281,6 +290,8 @@ impl Cli {
             format: self.output.format.into(),
             output: self.output.output,
             record: self.output.record,
+            record_limit: self.output.record_limit.get(),
+            max_memory: self.scope.max_memory.map(NonZeroU64::get),
             color: self.output.color.into(),
             live: match (self.output.live, self.output.no_live || self.output.quiet) {
                 (true, _) => Some(true),

@@ -13,6 +13,7 @@
 //! 14. Only `sys::private_file` and `capture::folder` open a file of the user for writing.
 
 #![deny(unsafe_code)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read what they wrote"))]
 
 pub mod app;
 pub mod capture;

@@ -4,6 +4,7 @@
 //! processes do it ([`Lookout`], [`LogReader`]), and answer with [`tracer_core::event::EventKind`]s. What has vanished
 //! gives none; what does not answer in time is counted as not seen.
 
+mod arguments;
 mod blocked;
 mod engine_logs;
 mod environment;

@@ -26,6 +26,10 @@ pub struct Settings {
     pub output: Option<PathBuf>,
     /// File to save the session in.
     pub record: Option<PathBuf>,
+    /// Size of that file at most, in bytes; also of the session in a capture folder.
+    pub record_limit: u64,
+    /// Memory that the session may take, in bytes; `None` for a part of the machine's memory.
+    pub max_memory: Option<u64>,
     /// When to colour.
     pub color: ColorChoice,
     /// Whether to print live lines. `None`: if stderr is a terminal.

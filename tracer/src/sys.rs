@@ -1,6 +1,7 @@
 //! tracer's own process: what it inherited across exec, its helper processes, its limits, signals and
 //! capabilities, and how it opens the user's files.
 
+pub(crate) mod bounded;
 #[allow(unsafe_code, reason = "fork, and what a child may do with descriptors, have no safe form")]
 pub mod helper;
 #[allow(

@@ -4,6 +4,7 @@ use tracer_common::event::{self as layout, kind, text};
 use zerocopy::FromBytes;
 
 use super::{Event, EventKind, Exit, Image, Sighting};
+use crate::text::Beginning;
 
 /// Why a record is no event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +56,7 @@ fn fork(fork: layout::Fork) -> EventKind {
 
 fn image(image: layout::Image, argv: &[u8], executed: bool) -> EventKind {
     let layout::Image { process, parent, ns_pid, role, argv_len, comm, stdio, .. } = image;
+    let Beginning { arguments, is_cut } = Beginning::of(argv, argv_len.into());
     EventKind::Image(Image {
         process,
         parent,
@@ -62,8 +64,9 @@ fn image(image: layout::Image, argv: &[u8], executed: bool) -> EventKind {
         role,
         executed,
         comm: name(&comm),
-        argv: strings(argv),
-        argv_cut: argv_len as usize > argv.len(),
+        argv: arguments,
+        argv_cut: is_cut,
+        argv_bytes: if is_cut { argv_len.into() } else { 0 },
         stdio,
         kernel_written: known(image.written),
     })
@@ -222,11 +225,6 @@ mod tests {
     fn an_abstract_socket_name_is_marked() {
         assert_eq!(unix_name(b"\0name"), "@name");
         assert_eq!(unix_name(b"/run/x.sock\0"), "/run/x.sock");
-    }
-
-    #[test]
-    fn an_empty_argument_survives() {
-        assert_eq!(strings(b"sh\0-c\0\0"), ["sh", "-c", ""]);
     }
 
     proptest! {

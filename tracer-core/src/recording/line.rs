@@ -123,6 +123,9 @@ pub(super) struct End {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Survey {}
 
+/// The member that is unknown if it is absent, so that its 0 is written.
+const UNKNOWN_IF_ABSENT: &str = "kernel_written";
+
 /// Removes members that are 0, false, null or empty. Returns whether nothing is left.
 ///
 /// Every recorded type must read an absent member as exactly that value; debug builds check this.
@@ -142,7 +145,9 @@ pub(super) fn prune(value: &mut Value) -> bool {
             false
         }
         Value::Object(members) => {
-            members.retain(|_, member| !prune(member));
+            members.retain(|name, member| {
+                name == UNKNOWN_IF_ABSENT && member.is_number() || !prune(member)
+            });
             members.is_empty()
         }
     }
@@ -158,9 +163,13 @@ mod tests {
     fn only_default_values_are_pruned() {
         let mut body = json!({
             "bytes": 0, "fd": -1, "argv": ["sh", ""], "errors": [0, 0], "comm": "", "tty": {"valid": 0},
-            "stdio": [{"mode": 0}, {"mode": 1}], "executed": false,
+            "stdio": [{"mode": 0}, {"mode": 1}], "executed": false, "kernel_written": 0,
+            "exit": {"kernel_written": null},
         });
         assert!(!prune(&mut body));
-        assert_eq!(body, json!({"fd": -1, "argv": ["sh", ""], "stdio": [{}, {"mode": 1}]}));
+        assert_eq!(
+            body,
+            json!({"fd": -1, "kernel_written": 0, "argv": ["sh", ""], "stdio": [{}, {"mode": 1}]})
+        );
     }
 }

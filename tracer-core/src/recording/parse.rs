@@ -84,6 +84,7 @@ struct HolderLine {
 struct EnvironmentLine {
     process: ProcessId,
     variables: Vec<(String, String)>,
+    cut: bool,
 }
 
 /// The members of the variant of the same name.
@@ -106,8 +107,8 @@ fn frequent(text: &str, name: &str) -> Result<Option<EventKind>, String> {
             EventKind::Holder { holder, comm, sighting }
         }
         "environment" => {
-            let EnvironmentLine { process, variables } = body(text)?;
-            EventKind::Environment { process, variables }
+            let EnvironmentLine { process, variables, cut } = body(text)?;
+            EventKind::Environment { process, variables, cut }
         }
         "first_io" => {
             let FirstIoLine { first, comm } = body(text)?;

@@ -7,20 +7,24 @@ mod paths;
 mod process;
 mod wanted;
 
-use std::{collections::BTreeMap, panic::resume_unwind, thread};
+use std::{cmp::Reverse, collections::BTreeMap, panic::resume_unwind, thread};
 
 use jiff::Timestamp;
-use tracer_common::{loss::Reason, object::ObjectId};
+use tracer_common::{
+    ledger::{READ, WRITE},
+    loss::Reason,
+    object::ObjectId,
+};
 
 pub use self::{
     captured::{captured, recovered, stream_of},
     wanted::{Wanted, wanted},
 };
-use super::{Process, Report, SCHEMA, Window};
+use super::{Process, Report, SCHEMA, SummedUp, Window};
 use crate::{
     recording::{self, Recording},
     session::{self, Flows, LossReason, Session, Target},
-    verdict::{self, Case},
+    verdict::{self, Case, Finding},
 };
 
 impl Recording {
@@ -59,15 +63,17 @@ pub fn build<'a>(
     let is_told = |known: &&session::Object| known.hop == 0 || is_used(&known.id);
     let mut seen: Vec<&session::Object> = session.objects.values().filter(is_told).collect();
     seen.sort_by_key(|object| (object.seen_ns, object.id));
+    let summed_up = summed_up(session);
     let report = Report {
         schema: SCHEMA.to_owned(),
-        verdict: verdict::headline(&findings),
+        verdict: headline(&findings, &summed_up),
         target,
         window: Window {
             start: start.to_string(),
             seconds: session.end_ns.saturating_sub(session.start_ns) as f64 / 1e9,
         },
         processes,
+        summed_up,
         objects: seen.into_iter().map(|known| object::object(session, known, flows)).collect(),
         hops: paths::hops(&case),
         claims: paths::claims(&case),
@@ -82,11 +88,49 @@ pub fn build<'a>(
 
 /// The target's processes in order of their start.
 fn processes(session: &Session, stdio_of_interest: &[i32]) -> Vec<Process> {
-    let targets = session.processes.values().filter(|process| process.is_target);
+    let is_single = |process: &&session::Process| process.is_target && process.summed_up.is_none();
+    let targets = session.processes.values().filter(is_single);
     let mut processes: Vec<Process> =
         targets.map(|known| process::process(session, known, stdio_of_interest)).collect();
     processes.sort_by(|a, b| a.start_ms.total_cmp(&b.start_ms));
     processes
+}
+
+/// The processes that were summed up, those of most processes first.
+fn summed_up(session: &Session) -> Vec<SummedUp> {
+    let bytes = |process: &session::Process, direction| {
+        let own =
+            session.rows_of(process.id, direction).filter(|(key, _)| process::is_own(session, key));
+        own.map(|(_, row)| row.bytes).sum()
+    };
+    let mut all: Vec<SummedUp> = session
+        .processes
+        .values()
+        .filter_map(|process| {
+            let sums = process.summed_up?;
+            Some(SummedUp {
+                comm: process.comm.clone(),
+                ppid: process.parent.tgid,
+                processes: sums.processes,
+                failed: sums.failed,
+                written: bytes(process, WRITE),
+                read: bytes(process, READ),
+            })
+        })
+        .collect();
+    all.sort_by_key(|sums| Reverse(sums.processes));
+    all
+}
+
+/// The first sentence. If every command was summed up, no finding is left.
+fn headline(findings: &[Finding], summed_up: &[SummedUp]) -> String {
+    let processes: u64 = summed_up.iter().map(|sums| sums.processes).sum();
+    if !findings.is_empty() || processes == 0 {
+        return verdict::headline(findings);
+    }
+    format!(
+        "{processes} processes ended, and no loss was found in what they wrote; they are summed up by command."
+    )
 }
 
 /// All reasons, with 0 for those that did not occur.

@@ -39,7 +39,7 @@ impl Session {
                 let fact_kind = fact_kind(fact.fact);
                 let about = self.about(fact.fact, &fact.state, text);
                 let Some(kind) = fact_kind else { return };
-                self.process(fact.process).facts.push(Fact {
+                self.process(fact.process).learn(Fact {
                     time_ns: event.time_ns,
                     kind,
                     fd: (fact.fd >= 0).then_some(fact.fd),
@@ -78,10 +78,10 @@ impl Session {
     }
 
     fn forked(&mut self, parent: ProcessId, child: ProcessId, ns_pid: u32, comm: &str) {
-        let (argv, stdio) = self
+        let (argv, argv_bytes, stdio) = self
             .processes
             .get(&parent)
-            .map(|parent| (parent.argv.clone(), parent.stdio))
+            .map(|parent| (parent.argv.clone(), parent.argv_bytes, parent.stdio))
             .unwrap_or_default();
         let process = self.process(child);
         process.parent = parent;
@@ -91,7 +91,7 @@ impl Session {
             process.comm = comm.to_owned();
         }
         if process.argv.is_empty() {
-            process.argv = argv;
+            (process.argv, process.argv_bytes) = (argv, argv_bytes);
         }
         process.stdio = process.stdio.or(stdio);
         process.kernel_written_before = Some(0);
@@ -118,6 +118,7 @@ impl Session {
         }
         if image.executed || !image.argv.is_empty() {
             process.argv = image.argv.as_slice().into();
+            process.argv_bytes = image.argv_cut.then(|| bytes_of(&image.argv, image.argv_bytes));
         }
     }
 
@@ -233,6 +234,12 @@ impl Session {
             }
         }
     }
+}
+
+/// Bytes that all arguments have, NUL bytes included: those of the kept ones, if their number is unknown (0).
+pub(super) fn bytes_of(kept: &[String], all: u64) -> u64 {
+    let kept: usize = kept.iter().map(|argument| argument.len() + 1).sum();
+    if all == 0 { kept as u64 } else { all }
 }
 
 fn fact_kind(kind: u32) -> Option<FactKind> {

@@ -24,6 +24,9 @@ pub struct Close {
     pub by_exit: bool,
 }
 
+/// Closes of one object that are kept also of processes that are summed up: the last ones are the ones that matter.
+const LATEST_CLOSES: usize = 16;
+
 /// The read ends of all objects, indexed by fd and by object: a pipe can have as many read ends as there are
 /// processes, so no query may walk over all of them.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +70,36 @@ impl Ends {
         let at = self.closed_at.entry((object, close.process, close.fd)).or_default();
         *at = close.time_ns.max(*at);
         self.closes.entry(object).or_default().push(close);
+    }
+
+    /// Number of closed read ends that are known.
+    pub(super) fn number_of_closes(&self) -> usize {
+        self.closed_at.len()
+    }
+
+    /// The objects that have an open read end.
+    pub(super) fn open_objects(&self) -> impl Iterator<Item = ObjectId> {
+        self.open_of.keys().copied()
+    }
+
+    /// Forgets an object that has ended.
+    pub(super) fn forget_object(&mut self, object: &ObjectId) {
+        for close in self.closes.remove(object).unwrap_or_default() {
+            self.closed_at.remove(&(*object, close.process, close.fd));
+        }
+    }
+
+    /// Forgets all but the latest closes of processes.
+    pub(super) fn forget_processes(&mut self, gone: &BTreeSet<ProcessId>) {
+        for closes in self.closes.values_mut() {
+            let latest = closes.len().saturating_sub(LATEST_CLOSES);
+            let mut number = 0;
+            closes.retain(|close| {
+                number += 1;
+                number > latest || !gone.contains(&close.process)
+            });
+        }
+        self.closed_at.retain(|(_, process, _), _| !gone.contains(process));
     }
 
     /// Whether a holder was seen before its fd was closed.

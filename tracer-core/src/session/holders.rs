@@ -1,6 +1,6 @@
 //! Holders: processes that hold an object open, as found by a survey.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracer_common::id::ProcessId;
 
@@ -38,6 +38,12 @@ impl Holders {
             *before = None;
         }
         self.seen.push(Some(holding));
+    }
+
+    /// Removes the holders that are these processes.
+    pub(super) fn forget(&mut self, gone: &BTreeSet<ProcessId>) {
+        let seen = std::mem::take(self).seen.into_iter().flatten();
+        seen.filter(|held| !gone.contains(&held.process)).for_each(|held| self.saw(held));
     }
 
     /// Removes all holders.

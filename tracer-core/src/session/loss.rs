@@ -15,6 +15,9 @@ pub enum LossReason {
     RecordingCut,
     /// Lines of the recording could not be read.
     RecordingDamaged,
+    /// Processes that had ended were summed up to limit memory. The counts are complete; what became of each is not
+    /// known.
+    SummedUp,
     /// A reason that a later version of tracer has recorded.
     Other(String),
 }
@@ -23,7 +26,7 @@ impl LossReason {
     /// Every reason that this version counts.
     pub fn all() -> impl Iterator<Item = Self> {
         let of_trace = Reason::ALL.into_iter().map(Self::Trace);
-        of_trace.chain([Self::RecordingCut, Self::RecordingDamaged])
+        of_trace.chain([Self::RecordingCut, Self::RecordingDamaged, Self::SummedUp])
     }
 
     /// Its text form.
@@ -33,6 +36,7 @@ impl LossReason {
             Self::Trace(reason) => reason.name(),
             Self::RecordingCut => "recording_cut",
             Self::RecordingDamaged => "recording_damaged",
+            Self::SummedUp => "summed_up",
             Self::Other(name) => name,
         }
     }

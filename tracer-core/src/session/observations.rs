@@ -1,23 +1,25 @@
 //! Applies observations from user space to the session.
 
-use super::Session;
+use super::{Session, apply::bytes_of};
 use crate::event::{EventKind, FileNow};
 
 impl Session {
     /// Applies an observation from user space; any other event changes nothing.
     pub(super) fn observed(&mut self, seen: &EventKind) {
         match seen {
-            EventKind::Environment { process, variables } => {
+            EventKind::Environment { process, variables, cut } => {
                 if let Some(known) = self.processes.get_mut(process) {
                     if !self.variables.are(variables) {
                         self.variables = variables.iter().cloned().collect();
                     }
                     known.environment = Some(self.variables.clone());
+                    known.environment_cut = *cut;
                 }
             }
-            EventKind::Arguments { process, argv } => {
+            EventKind::Arguments { process, argv, argv_cut, argv_bytes } => {
                 if let Some(known) = self.processes.get_mut(process) {
                     known.argv = argv.as_slice().into();
+                    known.argv_bytes = argv_cut.then(|| bytes_of(argv, *argv_bytes));
                 }
             }
             EventKind::File { object, now, size } => {

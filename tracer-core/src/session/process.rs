@@ -5,6 +5,7 @@ use tracer_common::{
     object::{FdState, ObjectId},
 };
 
+use super::SummedUp;
 use crate::text::{Arguments, Variables, shorten};
 
 /// A process: a target, or a participant (another process that used a watched object).
@@ -18,8 +19,10 @@ pub struct Process {
     pub ns_pid: u32,
     /// Name of its latest image.
     pub comm: String,
-    /// Arguments of its latest image.
+    /// Arguments of its latest image, or the beginning of them.
     pub argv: Arguments,
+    /// Bytes that all arguments have, or at least, if `argv` is only their beginning.
+    pub argv_bytes: Option<u64>,
     /// Whether it is a target, not only a participant.
     pub is_target: bool,
     /// Whether it ran before the hooks were attached.
@@ -44,9 +47,16 @@ pub struct Process {
     pub kernel_written: Option<u64>,
     /// Environment variables that change what programs print; `None` when they could not be read.
     pub environment: Option<Variables>,
-    /// Facts about it, in order.
+    /// Whether its environment was longer than what was read, so that variables may be missing.
+    pub environment_cut: bool,
+    /// Facts about it, in order: those of its latest images.
     pub facts: Vec<Fact>,
+    /// How many processes of one command this entry stands for, if it is no single process.
+    pub summed_up: Option<SummedUp>,
 }
+
+/// Facts kept of one process: those of eight images, each of which sends at most 33.
+const MOST_FACTS: usize = 8 * 33;
 
 impl Process {
     /// Exit code, when it exited.
@@ -65,6 +75,26 @@ impl Process {
     #[must_use]
     pub fn command(&self) -> String {
         if self.argv.is_empty() { self.comm.clone() } else { self.argv.join(" ") }
+    }
+
+    /// Adds a fact. A process can replace its image without end, so beyond [`MOST_FACTS`] the older half is left out,
+    /// and a fact says so. That its calls are a guest's stays known.
+    pub(super) fn learn(&mut self, fact: Fact) {
+        if self.facts.len() >= MOST_FACTS {
+            let is_guest = |known: &Fact| known.kind == FactKind::Emulated;
+            let guest = self.facts.iter().find(|known| is_guest(known)).cloned();
+            self.facts.drain(..MOST_FACTS / 2);
+            let cut = Fact {
+                kind: FactKind::Cut,
+                fd: None,
+                errno: 0,
+                about: String::new(),
+                object: None,
+                ..fact
+            };
+            self.facts.splice(..0, guest.into_iter().chain([cut]));
+        }
+        self.facts.push(fact);
     }
 
     /// Name and pid, as in sentences.
@@ -87,7 +117,12 @@ const LONGEST: usize = 64;
 /// Name and pid, as in sentences: `manager (pid 60)`, on one line and cut if the name is long.
 #[must_use]
 pub fn named(comm: &str, process: ProcessId) -> String {
-    format!("{} (pid {})", shorten(comm, LONGEST), process.tgid)
+    let comm = shorten(comm, LONGEST);
+    // Processes that are summed up have no pid.
+    if process.tgid == 0 {
+        return format!("{comm} (several)");
+    }
+    format!("{comm} (pid {})", process.tgid)
 }
 
 /// A fact about a process.
@@ -122,7 +157,7 @@ pub enum FactKind {
     FdClosed,
     /// `O_NONBLOCK` was set.
     Nonblock,
-    /// The image had more to tell than tracer keeps: its further facts are missing.
+    /// There was more to tell than tracer keeps: further facts of the image are missing, or of earlier images.
     Cut,
     /// Its tracer emulates its calls: they are those of a guest.
     Emulated,
@@ -145,5 +180,29 @@ impl FactKind {
             Self::Emulated => "emulated",
             Self::FdRaced => "fd_raced",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fact(time_ns: u64, kind: FactKind) -> Fact {
+        Fact { time_ns, kind, fd: Some(1), errno: 25, about: String::new(), object: None }
+    }
+
+    #[test]
+    fn of_a_process_that_replaces_its_image_without_end_the_latest_facts_are_kept() {
+        let mut process = Process::default();
+        process.learn(fact(0, FactKind::Emulated));
+        for time_ns in 1..100_000 {
+            process.learn(fact(time_ns, FactKind::TtyAsked));
+            assert!(process.facts.len() <= MOST_FACTS);
+        }
+        let kinds: Vec<FactKind> = process.facts.iter().map(|fact| fact.kind).collect();
+        assert_eq!(kinds[..3], [FactKind::Emulated, FactKind::Cut, FactKind::TtyAsked]);
+        assert_eq!(kinds.iter().filter(|kind| **kind == FactKind::Cut).count(), 1);
+        assert_eq!(process.facts.last().unwrap().time_ns, 99_999);
+        assert!(process.facts.len() > MOST_FACTS / 2 - 2);
     }
 }

@@ -118,7 +118,7 @@ fn written_by_process(session: &Session) -> BTreeMap<ProcessId, u64> {
 
 /// Bytes of a process that has ended which the kernel counted and tracer did not. The kernel counts fewer ways of writing
 /// (`write(2)` and its kin, `sendfile`, `copy_file_range`), so it never has fewer for another reason.
-fn uncounted(process: &Process, in_ledger: u64) -> Option<u64> {
+pub(super) fn uncounted(process: &Process, in_ledger: u64) -> Option<u64> {
     let before = process.kernel_written_before?;
     let by_kernel = process.kernel_written?.saturating_sub(before);
     let counted = in_ledger.saturating_add(process.other_bytes?);

@@ -20,7 +20,7 @@ pub(super) fn finding(
     evidence.insert("comm".into(), json!(subject.process.comm));
     evidence.insert("stdout_bytes".into(), json!(subject.stdout.row.bytes));
     evidence.insert("stderr_bytes".into(), json!(subject.stderr.row.bytes));
-    evidence.insert("processes".into(), json!(subject.members.len()));
+    evidence.insert("processes".into(), json!(processes(case, subject)));
     if let Some(code) = subject.process.exit_code() {
         evidence.insert("exit_code".into(), json!(code));
     }
@@ -37,6 +37,12 @@ pub(super) fn finding(
         advice: None,
         evidence,
     }
+}
+
+/// Number of processes of a subject.
+fn processes(case: &Case<'_>, subject: &Subject<'_>) -> u64 {
+    let known = |member| case.session.processes.get(member).and_then(|known| known.summed_up);
+    subject.members.iter().map(|member| known(member).map_or(1, |sums| sums.processes)).sum()
 }
 
 /// Adds the numbers of a stream.

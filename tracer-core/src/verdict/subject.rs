@@ -127,6 +127,7 @@ pub(super) fn subjects(session: &Session) -> Vec<Subject<'_>> {
     let mut subjects: Vec<Subject<'_>> = chosen
         .iter()
         .filter_map(|id| session.processes.get(id))
+        .filter(|process| process.summed_up.is_none())
         .map(|process| subject(session, process, &children, &chosen))
         .collect();
     subjects.sort_by_key(|subject| subject.process.id);
@@ -226,7 +227,10 @@ fn only_writer<'a>(session: &'a Session, subject: &Subject<'_>) -> Option<&'a Pr
     };
     let mut writers = subject.members.iter().filter(|member| wrote(member));
     match (writers.next(), writers.next()) {
-        (Some(only), None) => session.processes.get(only).filter(|process| process.executed),
+        (Some(only), None) => {
+            let is_one = |process: &&Process| process.executed && process.summed_up.is_none();
+            session.processes.get(only).filter(is_one)
+        }
         _ => None,
     }
 }

@@ -1,7 +1,10 @@
 //! The path of an open file, up to the root of its mount namespace.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
-use tracer_common::event::{self, TEXT};
+use tracer_common::{
+    event::{self, TEXT},
+    limits,
+};
 
 use crate::{
     constants::{DENTRY_NAME, DENTRY_PARENT, MOUNT_MNT, MOUNT_PARENT, MOUNT_POINT, VFSMOUNT_ROOT},
@@ -54,11 +57,11 @@ pub(super) fn components(dentry: Kptr, vfsmount: Kptr, record: &mut Record<event
 /// loaded from a map, so that all iterations of the loop have the same state.
 #[inline(always)]
 fn append(name: Kptr, record: &mut Record<event::Object>) -> bool {
-    let used = record.text_len() as usize & (TEXT - 1);
-    if used > TEXT - NAME as usize {
+    let used = record.text_len() as usize & (limits::PATH - 1);
+    if used > limits::PATH - NAME as usize {
         return false;
     }
-    // SAFETY: `used` is at most TEXT - NAME, so NAME bytes at it are inside the text; the helper
+    // SAFETY: `used` is at most PATH - NAME, so NAME bytes at it are inside the text; the helper
     // checks the source.
     let length = unsafe {
         bpf_probe_read_kernel_str(
@@ -74,4 +77,4 @@ fn append(name: Kptr, record: &mut Record<event::Object>) -> bool {
     true
 }
 
-const _: () = assert!(TEXT.is_power_of_two());
+const _: () = assert!(limits::PATH.is_power_of_two() && limits::PATH <= TEXT);

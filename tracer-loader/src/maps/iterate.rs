@@ -11,6 +11,7 @@ use std::{
 };
 
 use aya::{maps::Array, programs::Iter};
+use rustix::time::{ClockId, clock_gettime};
 use tracer_common::names;
 
 use crate::{EventRing, Loader, LoaderError, error::reason};
@@ -45,10 +46,11 @@ impl Loader {
     }
 
     /// Has the kernel send a record for each process that holds a watched object open. The records wait in `events`.
+    /// Returns the processor time that the kernel took, which depends on the number of open files of the machine.
     ///
     /// # Errors
     /// [`LoaderError`] if the iterator cannot run.
-    pub fn list_holders(&mut self, events: &mut EventRing) -> Result<(), LoaderError> {
+    pub fn list_holders(&mut self, events: &mut EventRing) -> Result<Duration, LoaderError> {
         self.run_iterator(names::HOLDERS, events)
     }
 
@@ -56,7 +58,7 @@ impl Loader {
         &mut self,
         name: &'static str,
         events: &mut EventRing,
-    ) -> Result<(), LoaderError> {
+    ) -> Result<Duration, LoaderError> {
         let file = self.start_iterator(name)?;
         walk(&file, events)
             .map_err(|error| LoaderError::Program { hook: name, reason: reason(&error) })
@@ -93,10 +95,15 @@ const SURVEY: &str = "survey";
 
 /// Runs an iterator on a thread of its own, and empties the ring in the meantime. Where the system allows no thread (the
 /// traced tree can use up a limit that it shares with tracer), the calling thread runs it, and the ring must have room.
-fn walk(file: &File, events: &mut EventRing) -> io::Result<()> {
+/// Returns the processor time that it took.
+fn walk(file: &File, events: &mut EventRing) -> io::Result<Duration> {
     let (is_over, waiter) = (AtomicBool::new(false), thread::current());
     // The programs print nothing. The kernel iterates while the file is read.
-    let run = || (&*file).read_to_end(&mut Vec::new());
+    let run = || {
+        let began = processor_time();
+        (&*file).read_to_end(&mut Vec::new())?;
+        Ok(processor_time().saturating_sub(began))
+    };
     thread::scope(|scope| {
         let spawned = thread::Builder::new().name(SURVEY.to_owned()).spawn_scoped(scope, || {
             let result = run();
@@ -107,13 +114,17 @@ fn walk(file: &File, events: &mut EventRing) -> io::Result<()> {
         let Ok(walker) = spawned else {
             let result = run();
             events.keep();
-            return result.map(drop);
+            return result;
         };
         while !is_over.load(Ordering::Acquire) {
             thread::park_timeout(EMPTIED_EVERY);
             events.keep();
         }
-        let result = walker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        result.map(|_| ())
+        walker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// Processor time of the calling thread.
+fn processor_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }

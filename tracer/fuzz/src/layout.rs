@@ -165,9 +165,12 @@ fn check_image(record: &[u8], tag: u32, image: &Image) {
     assert_eq!(image.stdio, at.stdio(offset_of!(layout::Image, stdio)));
     check_name(&image.comm, at.bytes(offset_of!(layout::Image, comm)));
     let said = text::<layout::Image>(record);
-    assert_eq!(image.argv_cut, at.u32(offset_of!(layout::Image, argv_len)) as usize > said.len());
+    let length = at.u32(offset_of!(layout::Image, argv_len));
+    assert!(image.argv_cut || length as usize <= said.len());
+    assert_eq!(image.argv_bytes, if image.argv_cut { length.into() } else { 0 });
     if let Ok(said) = str::from_utf8(said) {
-        assert_eq!(image.argv.join("\0"), said.strip_suffix('\0').unwrap_or(said));
+        let (kept, all) = (image.argv.join("\0"), said.strip_suffix('\0').unwrap_or(said));
+        assert!(if image.argv_cut { all.starts_with(&kept) } else { all == kept });
     }
     assert!(image.argv.iter().all(|argument| !argument.contains('\0')));
 }

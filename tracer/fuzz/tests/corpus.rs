@@ -2,6 +2,7 @@
 //! something did not hold for it.
 
 #![allow(clippy::unwrap_used, reason = "everything here is a test")]
+#![allow(clippy::disallowed_methods, reason = "reads files of this repository")]
 
 use std::{
     fs,

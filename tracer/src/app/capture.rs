@@ -84,10 +84,10 @@ impl Capturing {
     }
 
     /// The recording in the folder; `None` without a folder.
-    pub(super) fn recording(&self) -> Result<Option<Recording>, AppError> {
+    pub(super) fn recording(&self, limit: u64) -> Result<Option<Recording>, AppError> {
         let Some(folder) = &self.folder else { return Ok(None) };
         let file = folder.create_file(SESSION)?;
-        Ok(Some(Recording::into(file, folder.path().join(SESSION))))
+        Ok(Some(Recording::into(file, folder.path().join(SESSION), limit)))
     }
 
     /// Starts the threads. This must happen before anything is attached.

@@ -12,7 +12,7 @@ use tracer_common::{
 use tracer_core::{
     event::{self, Event, EventKind, Image},
     report::Exit,
-    session::{Session, Target},
+    session::{Keep, Session, Sightings, Target},
     text::errno,
 };
 use tracer_loader::{Loader, LoaderError, RawRecord};
@@ -20,6 +20,7 @@ use tracer_loader::{Loader, LoaderError, RawRecord};
 use super::{
     lifetimes::Lifetimes,
     live_targets::{LiveTargets, exists},
+    memory::MemoryLimit,
     output::LiveSink,
     record::Recording,
     stderr::say,
@@ -36,6 +37,8 @@ pub(super) struct Collector {
     pub(super) recording: Recording,
     live: LiveSink,
     lifetimes: Lifetimes,
+    sightings: Sightings,
+    memory: MemoryLimit,
     live_targets: LiveTargets,
     /// Whether the last target has ended since the last call of [`Collector::last_target_ended`].
     last_ended: bool,
@@ -46,12 +49,19 @@ pub(super) struct Collector {
 }
 
 impl Collector {
-    pub(super) fn new(live: LiveSink, recording: Recording, lookout: Lookout) -> Self {
+    pub(super) fn new(
+        live: LiveSink,
+        recording: Recording,
+        memory: MemoryLimit,
+        lookout: Lookout,
+    ) -> Self {
         Self {
             session: Session::default(),
             recording,
             live,
             lifetimes: Lifetimes::default(),
+            sightings: Sightings::default(),
+            memory,
             live_targets: LiveTargets::default(),
             last_ended: false,
             undecodable: 0,
@@ -79,10 +89,21 @@ impl Collector {
     }
 
     /// A new survey of holders begins. It covers all objects that are known so far.
-    pub(super) fn begin_survey(&mut self) {
+    pub(super) fn begin_survey(&mut self, keep: Keep) {
         self.new_objects = false;
-        self.session.begin_survey();
-        self.recording.begin_survey();
+        self.sightings.begin(keep);
+        if keep == Keep::All {
+            self.session.begin_survey();
+            self.recording.begin_survey();
+        }
+    }
+
+    /// All records of the survey were applied.
+    pub(super) fn end_survey(&mut self) {
+        for look in self.sightings.end() {
+            self.session.apply(&look);
+            self.recording.event(&look);
+        }
     }
 
     /// Applies a batch of records.
@@ -138,9 +159,9 @@ impl Collector {
         self.observed(seen);
     }
 
-    /// Whether an object came under watch since the latest survey.
-    pub(super) fn wants_survey(&mut self) -> bool {
-        std::mem::take(&mut self.new_objects)
+    /// Whether an object that passes bytes on came under watch since the latest survey: its readers may be unknown.
+    pub(super) fn wants_survey(&self) -> bool {
+        self.new_objects
     }
 
     /// Whether the last known target has ended since the last call.
@@ -155,6 +176,9 @@ impl Collector {
     }
 
     fn apply(&mut self, event: &Event, loader: &mut Loader) {
+        if !self.sightings.take(event) {
+            return;
+        }
         if let EventKind::Exit(exit) = &event.kind {
             // This comes before the session applies the exit, because the session then forgets what was open.
             for fd in self.session.known_ends(exit.process) {
@@ -162,6 +186,7 @@ impl Collector {
             }
         }
         self.session.apply(event);
+        self.memory.added();
         self.recording.event(event);
         self.lifetimes.event(event, &self.session);
         match &event.kind {
@@ -169,7 +194,9 @@ impl Collector {
                 self.live_targets.insert(*child);
             }
             EventKind::Image(image) => self.started(image),
-            EventKind::Object { .. } => self.new_objects = true,
+            EventKind::Object { object, .. } => {
+                self.new_objects |= self.session.object_kind(&object.id).passes_on();
+            }
             EventKind::Exit(exit) => {
                 let is_last = self.live_targets.ended(&exit.process);
                 self.last_ended |= is_last;
@@ -195,7 +222,7 @@ impl Collector {
         if is_target {
             self.live_targets.insert(image.process);
         }
-        let arguments = !image.executed || image.argv_cut;
+        let arguments = !image.executed || image.argv.is_empty();
         if arguments || is_target {
             let process = image.process;
             self.lookout.ask(Request::Process { process, arguments, environment: is_target });
@@ -227,6 +254,8 @@ impl Collector {
             Ok(rows) => self.reap(rows, loader),
             Err(error) => tracing::warn!("cannot take out what has ended: {error}"),
         }
+        let lifetimes = &self.lifetimes;
+        self.memory.keep_to(&mut self.session, |object| lifetimes.is_watched(object));
     }
 
     /// Takes rows that have ended out of the kernel.
@@ -241,6 +270,7 @@ impl Collector {
 
     fn add_row(&mut self, key: LedgerKey, row: &LedgerRow) {
         self.session.add_row(key, row);
+        self.memory.added();
         self.recording.row(key, row);
     }
 

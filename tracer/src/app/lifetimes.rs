@@ -128,6 +128,11 @@ impl Lifetimes {
         }
     }
 
+    /// Whether an object is in the kernel's tables, or has just been taken out.
+    pub(super) fn is_watched(&self, object: &ObjectId) -> bool {
+        self.watched.contains(object) || self.released.contains(object)
+    }
+
     fn opened(&mut self, key: LedgerKey, session: &Session) {
         if session.processes.get(&key.process).is_some_and(|process| process.end_ns.is_some()) {
             self.late.push(key);

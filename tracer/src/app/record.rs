@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io,
+    io::{self, Write},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -33,15 +33,36 @@ pub(super) struct Recording {
     kept: Option<Kept>,
 }
 
+/// A file with a size limit.
+struct Limited<W> {
+    file: W,
+    left: u64,
+}
+
+impl<W: Write> Write for Limited<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() as u64 > self.left {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it reached --record-limit"));
+        }
+        let written = self.file.write(bytes)?;
+        self.left -= written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
 struct Kept {
-    recorder: Recorder<File>,
+    recorder: Recorder<Limited<File>>,
     path: PathBuf,
     next_checkpoint: Instant,
 }
 
 impl Recording {
     /// Opens the file in the same way as `-o`, and empties it.
-    pub(super) fn open(path: Option<&Path>) -> Result<Self, AppError> {
+    pub(super) fn open(path: Option<&Path>, limit: u64) -> Result<Self, AppError> {
         let Some(path) = path else { return Ok(Self::default()) };
         let file = private_file::open(path)
             .map_err(io::Error::from)
@@ -52,13 +73,13 @@ impl Recording {
                 Ok(file)
             })
             .map_err(|source| AppError::Record { path: path.to_owned(), source })?;
-        Ok(Self::into(file, path.to_owned()))
+        Ok(Self::into(file, path.to_owned(), limit))
     }
 
-    /// Records into an open file.
-    pub(super) fn into(file: File, path: PathBuf) -> Self {
+    /// Records at most `limit` bytes into an open file.
+    pub(super) fn into(file: File, path: PathBuf, limit: u64) -> Self {
         let next_checkpoint = Instant::now() + CHECKPOINT;
-        let recorder = Recorder::new(file);
+        let recorder = Recorder::new(Limited { file, left: limit });
         Self { kept: Some(Kept { recorder, path, next_checkpoint }) }
     }
 
@@ -132,7 +153,7 @@ impl Recording {
     }
 
     /// Reports only the first error of a recorder.
-    fn with(&mut self, write: impl FnOnce(&mut Recorder<File>) -> io::Result<()>) {
+    fn with(&mut self, write: impl FnOnce(&mut Recorder<Limited<File>>) -> io::Result<()>) {
         if let Some(Kept { recorder, path, .. }) = &mut self.kept
             && let Err(error) = write(recorder)
         {
@@ -142,5 +163,19 @@ impl Recording {
                 in_words(&error)
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_with_a_limit_ends_before_it() {
+        let mut limited = Limited { file: Vec::new(), left: 10 };
+        limited.write_all(b"0123456").unwrap();
+        let error = limited.write_all(b"0123456").unwrap_err();
+        assert!(error.to_string().contains("--record-limit"), "{error}");
+        assert_eq!(limited.file, b"0123456");
     }
 }

@@ -100,7 +100,7 @@ fn read(path: &Path, folder: Option<&Folder>) -> Result<Recording, AppError> {
 
 /// How much memory the session of a file may take: half of the machine's memory, or of this process's limit. The file
 /// may come from another user, and a report that was cut says more than a process that was killed.
-fn memory() -> u64 {
+pub(super) fn memory() -> u64 {
     let machine = sysinfo();
     let installed = machine.totalram.saturating_mul(u64::from(machine.mem_unit));
     let given = getrlimit(Resource::As).current.unwrap_or(u64::MAX);

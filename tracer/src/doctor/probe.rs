@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use procfs::process::Process;
+use procfs::process::{self, MountInfos, Process};
 use rustix::{
     fs::{Mode, OFlags, openat},
     mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen},
@@ -14,7 +14,7 @@ use rustix::{
 
 use super::{Check, EnvironmentError, Places, Status};
 use crate::{
-    sys::privileges,
+    sys::{bounded, privileges},
     target::hierarchy::{CgroupLayout, CgroupMounts},
 };
 
@@ -112,7 +112,7 @@ pub(super) fn pid_namespace(places: &Places) -> Result<String, EnvironmentError>
 /// Checks the kernel's version.
 pub(super) fn kernel(places: &Places) -> Result<String, EnvironmentError> {
     let path = places.proc.join("sys/kernel/osrelease");
-    let release = fs::read_to_string(&path)
+    let release = bounded::text(&path)
         .map_err(|error| EnvironmentError::NoProcfs { path, reason: error.to_string() })?;
     let release = release.trim().to_owned();
     match parse_release(&release) {
@@ -161,7 +161,7 @@ pub(super) fn lockdown(places: &Places) -> Result<String, EnvironmentError> {
 
 /// Text such as `none [integrity] confidentiality`.
 fn lockdown_levels(places: &Places) -> io::Result<String> {
-    let mounted = fs::read_to_string(places.sys.join("kernel/security/lockdown"));
+    let mounted = bounded::text(places.sys.join("kernel/security/lockdown"));
     if mounted.is_ok() || !places.is_host {
         return mounted;
     }
@@ -206,7 +206,7 @@ pub(super) fn cgroups(places: &Places) -> Check {
 /// Checks tracefs. It is not required.
 pub(super) fn tracefs(places: &Places) -> Check {
     let mounts = Process::new_with_root(places.proc.join("self"))
-        .and_then(|process| process.mountinfo())
+        .and_then(|process| bounded::of_process::<MountInfos>(&process, "mountinfo"))
         .map(|mounts| mounts.0)
         .unwrap_or_default();
     let found = match mounts.iter().find(|mount| mount.fs_type == "tracefs") {
@@ -223,7 +223,7 @@ fn warning(name: &'static str, found: String, cure: &str) -> Check {
 fn effective_capabilities(places: &Places) -> Result<u64, EnvironmentError> {
     let path = places.proc.join("self");
     Process::new_with_root(path.clone())
-        .and_then(|process| process.status())
+        .and_then(|process| bounded::of_process::<process::Status>(&process, "status"))
         .map(|status| status.capeff)
         .map_err(|error| EnvironmentError::NoProcfs { path, reason: error.to_string() })
 }

@@ -4,7 +4,7 @@
 //! plug-ins that nsswitch.conf names. In a statically linked program these crash; glibc's FAQ warns of that, and
 //! `systemd` in nsswitch.conf is enough.
 
-use std::{ffi::OsString, fs, path::Path, process::Command};
+use std::{ffi::OsString, path::Path, process::Command};
 
 use rustix::{
     process::{Gid, Uid},
@@ -12,6 +12,7 @@ use rustix::{
 };
 
 use super::LaunchError;
+use crate::sys::bounded;
 
 /// What the kernel needs to know of a user.
 #[derive(Clone, Debug)]
@@ -43,14 +44,14 @@ fn find_in(etc: &Path, name: &str) -> Result<Identity, LaunchError> {
     if name.is_empty() || name.starts_with('-') {
         return Err(unknown());
     }
-    let local = fs::read_to_string(etc.join("passwd")).unwrap_or_default();
+    let local = bounded::text(etc.join("passwd")).unwrap_or_default();
     let account = find_account(&local, name)
         .or_else(|| find_account(&answer_of("getent", &["passwd", name])?, name))
         .ok_or_else(unknown)?;
     let groups = answer_of("id", &["-G", &account.name])
         .and_then(|groups| parse_groups(&groups))
         .unwrap_or_else(|| {
-            let local = fs::read_to_string(etc.join("group")).unwrap_or_default();
+            let local = bounded::text(etc.join("group")).unwrap_or_default();
             local_groups(&local, &account)
         });
     Ok(Identity {
@@ -130,6 +131,8 @@ fn answer_of(program: &str, arguments: &[&str]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

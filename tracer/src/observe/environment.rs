@@ -1,12 +1,9 @@
-//! Arguments of a process, and environment variables that change what programs print, or which server they use.
-
-use std::{
-    fs::File,
-    io::{self, Read as _},
-};
+//! Environment variables that change what programs print, or which server they use.
 
 use tracer_common::id::ProcessId;
 use tracer_core::event::EventKind;
+
+use crate::sys::bounded;
 
 /// The variables that a report shows. None of them has a secret.
 const TELLING: [&str; 14] = [
@@ -29,36 +26,27 @@ const TELLING: [&str; 14] = [
 /// How many bytes of a value are kept: every finding about a process quotes it.
 const LONGEST: usize = 1024;
 
-/// How many bytes are read of arguments and of an environment: as many as `execve(2)` takes with the usual limit on the
-/// stack. A process can claim that they are longer (`PR_SET_MM_MAP`).
-const MOST_READ: u64 = 2 << 20;
-
-/// The arguments of a process; `None` if it has ended, or has none.
-pub(super) fn arguments(process: ProcessId) -> Option<EventKind> {
-    let raw = read(process, "cmdline").ok()?;
-    let body = raw.strip_suffix(&[0]).unwrap_or(&raw);
-    let words = body.split(|byte| *byte == 0);
-    let argv = words.map(|word| String::from_utf8_lossy(word).into_owned()).collect();
-    (!body.is_empty()).then_some(EventKind::Arguments { process, argv })
-}
+/// How many bytes of an environment are read. Usual ones have less than 10 KiB, and a process can make its own as large
+/// as its address space.
+const READ: usize = 64 << 10;
 
 /// The shown variables of a process; `None` if it has ended.
 pub(super) fn environment(process: ProcessId) -> Option<EventKind> {
     // One read and one pass: a tree can have tens of thousands of processes.
-    let raw = read(process, "environ").ok()?;
-    let mut variables: Vec<(String, String)> =
-        raw.split(|byte| *byte == 0).filter_map(telling).collect();
+    let read = bounded::beginning(format!("/proc/{}/environ", process.tgid), READ).ok()?;
+    let mut variables: Vec<(String, String)> = entries(&read).filter_map(telling).collect();
     // If a variable is set twice, `getenv` returns the first value.
     variables.sort_by(|one, other| one.0.cmp(&other.0));
     variables.dedup_by(|later, first| later.0 == first.0);
-    Some(EventKind::Environment { process, variables })
+    Some(EventKind::Environment { process, variables, cut: read.is_cut })
 }
 
-fn read(process: ProcessId, name: &str) -> io::Result<Vec<u8>> {
-    let mut raw = Vec::new();
-    let file = File::open(format!("/proc/{}/{name}", process.tgid))?;
-    file.take(MOST_READ).read_to_end(&mut raw)?;
-    Ok(raw)
+/// `NAME=value` each. Of an environment that was cut, the last one may lack its end and is left out.
+fn entries(read: &bounded::Beginning) -> impl Iterator<Item = &[u8]> {
+    let raw = read.bytes.as_slice();
+    let whole =
+        if read.is_cut { raw.iter().rposition(|byte| *byte == 0).unwrap_or(0) } else { raw.len() };
+    raw.get(..whole).unwrap_or_default().split(|byte| *byte == 0)
 }
 
 /// The variable, if it is one that is shown.
@@ -74,6 +62,17 @@ fn telling(raw: &[u8]) -> Option<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_entry_of_a_cut_environment_is_left_out() {
+        let entries = |raw: &[u8], is_cut| {
+            let read = bounded::Beginning { bytes: raw.to_vec(), is_cut };
+            entries(&read).filter_map(telling).count()
+        };
+        assert_eq!(entries(b"TERM=x\0LANG=C", false), 2);
+        assert_eq!(entries(b"TERM=x\0LANG=C", true), 1);
+        assert_eq!(entries(b"TERM=x", true), 0);
+    }
 
     #[test]
     fn a_value_is_kept_up_to_a_length() {

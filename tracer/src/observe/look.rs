@@ -10,7 +10,7 @@ use tracer_common::{id::ProcessId, object::ObjectId};
 use tracer_core::event::{EventKind, Look};
 
 use super::{
-    blocked,
+    arguments, blocked,
     engine_logs::{self, LogRequest},
     environment,
     files::{self, FileRequest},
@@ -77,7 +77,7 @@ impl Request {
     fn answer(&self) -> Vec<EventKind> {
         match self {
             Self::Process { process, arguments, environment } => {
-                let argv = arguments.then(|| environment::arguments(*process)).flatten();
+                let argv = arguments.then(|| arguments::arguments(*process)).flatten();
                 let variables = environment.then(|| environment::environment(*process)).flatten();
                 argv.into_iter().chain(variables).collect()
             }

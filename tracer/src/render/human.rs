@@ -37,7 +37,7 @@ pub(super) fn write(report: &Report, style: &Style, out: &mut dyn io::Write) -> 
         report.objects.iter().map(|object| (object.id.as_str(), object)).collect();
     verdict::write(&mut page, report)?;
     recovered::write(&mut page, report, &objects)?;
-    processes::write(&mut page, &selection, &objects)?;
+    processes::write(&mut page, &report.summed_up, &selection, &objects)?;
     objects::write(&mut page, report, &selection)?;
     paths::write(&mut page, report)?;
     captured::write(&mut page, report)?;

@@ -25,6 +25,7 @@ pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> 
     document.member("target", &report.target)?;
     document.member("window", &report.window)?;
     document.list("processes", &report.processes)?;
+    document.member("summed_up", &report.summed_up)?;
     document.list("objects", &report.objects)?;
     document.member("hops", &report.hops)?;
     document.member("claims", &report.claims)?;
@@ -45,6 +46,7 @@ pub(super) fn write_lines(report: &Report, out: &mut dyn io::Write) -> io::Resul
         target,
         window,
         processes,
+        summed_up,
         objects,
         hops,
         claims,
@@ -56,6 +58,7 @@ pub(super) fn write_lines(report: &Report, out: &mut dyn io::Write) -> io::Resul
     } = report;
     line(out, schema, "report", &Head { verdict, target, window })?;
     processes.iter().try_for_each(|process| line(out, schema, "process", process))?;
+    summed_up.iter().try_for_each(|sums| line(out, schema, "summed_up", sums))?;
     objects.iter().try_for_each(|object| line(out, schema, "object", object))?;
     hops.iter().try_for_each(|chain| line(out, schema, "hop", chain))?;
     claims.iter().try_for_each(|claim| line(out, schema, "claim", claim))?;

@@ -8,9 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use procfs::process::{MountInfo, Process};
+use procfs::process::{MountInfo, MountInfos, Process};
 
 use super::TargetError;
+use crate::sys::bounded;
 
 /// Which cgroup hierarchy an id belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,7 +156,7 @@ impl CgroupMounts {
     /// Reads the mounts that this process sees.
     pub(crate) fn read(proc: &Path, cgroup: &Path) -> Result<Self, TargetError> {
         let mounts = Process::new_with_root(proc.join("self"))
-            .and_then(|process| process.mountinfo())
+            .and_then(|process| bounded::of_process::<MountInfos>(&process, "mountinfo"))
             .map_err(TargetError::procfs("the list of mounts"))?;
         let mut found: Vec<_> = mounts.iter().filter_map(CgroupMount::from_mount).collect();
         // If a hierarchy is mounted twice, the usual place is preferred.

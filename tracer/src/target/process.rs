@@ -8,7 +8,7 @@ use std::{
 
 use procfs::{
     ProcError,
-    process::{Process, StatFlags},
+    process::{Process, StatFlags, Status},
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -16,7 +16,7 @@ use rustix::{
 };
 
 use super::{Roots, TargetError};
-use crate::sys::limits;
+use crate::sys::{bounded, limits};
 
 /// A process that is certainly the named one.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ fn read_facts(roots: &Roots, pid: u32) -> Result<Facts, TargetError> {
     let read = || -> Result<Facts, ProcError> {
         let process = Process::new_with_root(roots.proc.join(pid.to_string()))?;
         let stat = process.stat()?;
-        let status = process.status()?;
+        let status = bounded::of_process::<Status>(&process, "status")?;
         Ok(Facts {
             comm: stat.comm.clone(),
             tgid: u32::try_from(status.tgid).unwrap_or(pid),

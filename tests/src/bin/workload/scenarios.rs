@@ -1,6 +1,7 @@
 //! Scenarios: workloads that are more than one write path, by name.
 
 mod answered;
+mod bloat;
 mod blocked;
 mod captured;
 mod errors;
@@ -115,7 +116,8 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
             let found = lost::find(name).or_else(|| captured::find(name));
             let found = found.or_else(|| identity::find(name)).or_else(|| reads::find(name));
             let found = found.or_else(|| hidden::find(name));
-            return found.or_else(|| uring_reads::find(name)).map(gated);
+            let found = found.or_else(|| uring_reads::find(name)).map(gated);
+            return found.or_else(|| bloat::find(name));
         }
     })
 }

@@ -39,6 +39,7 @@ pub(super) fn process(
         ppid: known.parent.tgid,
         comm: known.comm.clone(),
         argv: known.argv.clone(),
+        argv_bytes: known.argv_bytes,
         start_ms: session.since_start_ms(known.id.start_ns),
         end_ms: known.end_ns.map(|end| session.since_start_ms(end)),
         exit: known.status.map(|_| Exit { code: known.exit_code(), signal: known.signal() }),
@@ -50,11 +51,12 @@ pub(super) fn process(
         stdio_at_end: stdio(session, known.stdio_at_end),
         facts: known.facts.iter().map(|known| fact(session, known)).collect(),
         environment: known.environment.clone(),
+        environment_cut: known.environment_cut,
     }
 }
 
 /// Whether a row is output of the target itself, not bytes passed on by a relay.
-fn is_own(session: &Session, key: &LedgerKey) -> bool {
+pub(super) fn is_own(session: &Session, key: &LedgerKey) -> bool {
     session.objects.get(&key.object).is_none_or(|object| object.hop == 0)
 }
 

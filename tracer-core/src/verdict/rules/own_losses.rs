@@ -12,8 +12,8 @@ use crate::{
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
     let of_trace = case.session.losses.iter().filter(|(reason, _)| !reason.is_of_object());
-    let (recording, own): (Vec<_>, Vec<_>) =
-        of_trace.partition(|(reason, _)| reason.is_of_recording());
+    let (recording, own): (Vec<_>, Vec<_>) = of_trace
+        .partition(|(reason, _)| reason.is_of_recording() || **reason == LossReason::SummedUp);
     let mut findings = Vec::new();
     if !own.is_empty() {
         let events: u64 = own.iter().map(|(_, cell)| cell.events).sum();
@@ -26,7 +26,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
         findings.push(finding(&own, message, cure(&reasons)));
     }
     for part in recording {
-        let (message, advice) = of_recording(part.0, part.1.events);
+        let (message, advice) = of_session(part.0, part.1.events);
         findings.push(finding(&[part], message, advice));
     }
     findings.extend(unseen(case));
@@ -82,13 +82,23 @@ fn cure(reasons: &[&LossReason]) -> &'static str {
     }
 }
 
-fn of_recording(reason: &LossReason, events: u64) -> (String, &'static str) {
+fn of_session(reason: &LossReason, events: u64) -> (String, &'static str) {
     if *reason == LossReason::RecordingCut {
         let message = "The recording stops before the end of the trace, so what came later is not \
                        in this report and the counts below may be too small.";
         let advice = "tracer was killed while it recorded, the disk was full, or the file was cut \
                       later: end a trace with Ctrl-C or --duration.";
         return (message.to_owned(), advice);
+    }
+    if *reason == LossReason::SummedUp {
+        let message = format!(
+            "To keep to --max-memory, {} with output that was left, refused or not counted completely were summed up: \
+             the counts are complete, but what became of each is not known.",
+            units::count(events, "ended process")
+        );
+        let advice = "Raise --max-memory, or use --record FILE and `tracer report FILE`: the recording has every \
+                      process.";
+        return (message, advice);
     }
     let message = format!(
         "{} of the recording could not be read, so the counts below may be too small.",

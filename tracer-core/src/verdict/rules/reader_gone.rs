@@ -25,7 +25,7 @@ fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding 
     let why = match (closer, readers) {
         (Some(closer), _) => words::closed_by(closer, subject),
         (None, Some(reader)) => format!("its reader {reader} had closed it"),
-        (None, None) => "nobody held its read end".to_owned(),
+        (None, None) => "its read end was closed, and no process was seen to hold it".to_owned(),
     };
     let refusals = stream.errors(error::EPIPE);
     let message = format!(

@@ -45,7 +45,7 @@ fn answers_are_events_and_none_is_missing() {
     let seen = lookout.answers_by(soon(), false);
     assert_eq!(seen.len(), many);
     assert!(
-        matches!(&seen[0], EventKind::Arguments { process, argv } if *process == own() && !argv.is_empty())
+        matches!(&seen[0], EventKind::Arguments { process, argv, .. } if *process == own() && !argv.is_empty())
     );
     assert_eq!(lookout.finish(), []);
 }

@@ -39,6 +39,9 @@ fn sentence(reason: &LossReason) -> &str {
         LossReason::RecordingDamaged => {
             "lines of the recording could not be read: what they said is missing"
         }
+        LossReason::SummedUp => {
+            "processes that had ended were summed up, to keep to --max-memory: what became of each is not told"
+        }
         LossReason::Other(name) => name,
     }
 }

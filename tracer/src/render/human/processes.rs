@@ -3,7 +3,7 @@
 use std::{collections::HashMap, io};
 
 use tracer_core::{
-    report::{Object, Process},
+    report::{Object, Process, SummedUp},
     text::units::{bytes, count, duration, grouped},
 };
 
@@ -30,11 +30,12 @@ const SHORTEST_COMMAND: usize = 24;
 /// Writes all processes.
 pub(super) fn write(
     page: &mut Page<'_>,
+    summed_up: &[SummedUp],
     selection: &Selection<'_>,
     objects: &HashMap<&str, &Object>,
 ) -> io::Result<()> {
     let Selection { shown, silent, crowd } = selection;
-    if shown.is_empty() && silent.is_empty() && crowd.is_empty() {
+    if shown.is_empty() && silent.is_empty() && crowd.is_empty() && summed_up.is_empty() {
         return Ok(());
     }
     page.section()?;
@@ -50,7 +51,31 @@ pub(super) fn write(
     if !silent.is_empty() {
         write_names(page, silent, "that wrote nothing")?;
     }
-    Ok(())
+    if summed_up.is_empty() { Ok(()) } else { write_sums(page, summed_up) }
+}
+
+/// `… and 4,211 processes that ended, summed up to limit memory: docker (4,000, 3 failed), sh (211)`
+fn write_sums(page: &mut Page<'_>, sums: &[SummedUp]) -> io::Result<()> {
+    let total: u64 = sums.iter().map(|sums| sums.processes).sum();
+    let lead = format!("… and {} that ended, summed up to limit memory:", count(total, "process"));
+    let name = |sums: &SummedUp| {
+        let failed = match sums.failed {
+            0 => String::new(),
+            failed => format!(", {} failed", grouped(failed)),
+        };
+        format!(
+            "{} ({}{failed}, wrote {})",
+            sums.comm,
+            grouped(sums.processes),
+            bytes(sums.written)
+        )
+    };
+    let mut names: Vec<String> = sums.iter().take(MOST_NAMES).map(name).collect();
+    if let Some(unnamed) = sums.len().checked_sub(MOST_NAMES).filter(|unnamed| *unnamed > 0) {
+        names.push(format!("and {} more", count(unnamed as u64, "command")));
+    }
+    let names = names.iter().map(|name| Text::styled(FAINT, name));
+    page.parts(Text::styled(FAINT, &lead).and(PLAIN, " "), STEP, " · ", names)
 }
 
 fn write_process(

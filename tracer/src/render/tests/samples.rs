@@ -282,6 +282,7 @@ fn pid_report(verdict: &str) -> Report {
         objects: Vec::new(),
         hops: Vec::new(),
         claims: Vec::new(),
+        summed_up: Vec::new(),
         worker_logs: Vec::new(),
         findings: Vec::new(),
         losses: BTreeMap::new(),
@@ -312,6 +313,7 @@ fn process(pid: u32, ppid: u32, argv: &[&str], start_ms: f64) -> Process {
         ppid,
         comm: comm.to_owned(),
         argv: argv.iter().map(|&argument| argument.to_owned()).collect(),
+        argv_bytes: None,
         start_ms,
         end_ms: None,
         exit: None,
@@ -323,6 +325,7 @@ fn process(pid: u32, ppid: u32, argv: &[&str], start_ms: f64) -> Process {
         stdio_at_end: Vec::new(),
         facts: Vec::new(),
         environment: None,
+        environment_cut: false,
     }
 }
 

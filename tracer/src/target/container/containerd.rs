@@ -13,7 +13,7 @@ use std::{
 use serde::Deserialize;
 
 use super::{Answer, Candidate, Engine, Init, Survey};
-use crate::target::Roots;
+use crate::{sys::bounded, target::Roots};
 
 /// Directories with containerd's state: its own, below k3s, and below a Docker that starts its own containerd.
 const STATE_DIRECTORIES: [&str; 3] = ["containerd", "k3s/containerd", "docker/containerd/daemon"];
@@ -54,11 +54,11 @@ pub(super) fn survey(roots: &Roots) -> Survey {
 
 fn read_task(task: &Path) -> Option<Candidate> {
     let id = task.file_name()?.to_str()?.to_owned();
-    let configuration: Configuration = fs::read(task.join("config.json"))
+    let configuration: Configuration = bounded::whole(task.join("config.json"))
         .ok()
         .and_then(|content| serde_json::from_slice(&content).ok())
         .unwrap_or_default();
-    let pid = fs::read_to_string(task.join("init.pid")).ok();
+    let pid = bounded::text(task.join("init.pid")).ok();
     let pid = pid.and_then(|pid| pid.trim().parse().ok());
     Some(Candidate {
         engine: Engine::Containerd,

@@ -7,7 +7,7 @@
 use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 
 use procfs::{
-    ProcResult,
+    ProcResult, ProcessCGroups,
     process::{Process, all_processes_with_root},
 };
 
@@ -15,10 +15,13 @@ use super::{
     Candidate, Engine, EngineAnswer, Init,
     engine_api::{EngineApi, InitState},
 };
-use crate::target::{
-    CgroupTarget, Hierarchy, Roots, TargetError,
-    error::list_answers,
-    hierarchy::{CgroupMount, CgroupMounts},
+use crate::{
+    sys::bounded,
+    target::{
+        CgroupTarget, Hierarchy, Roots, TargetError,
+        error::list_answers,
+        hierarchy::{CgroupMount, CgroupMounts},
+    },
 };
 
 /// Number of digits in a container id of Docker, Podman, CRI-O and Kubernetes.
@@ -310,7 +313,7 @@ fn open(roots: &Roots, pid: u32) -> ProcResult<Process> {
 }
 
 fn read_memberships(process: &Process) -> Option<Vec<Membership>> {
-    let lines = process.cgroups().ok()?.into_iter();
+    let lines = bounded::of_process::<ProcessCGroups>(process, "cgroup").ok()?.into_iter();
     Some(
         lines
             .map(|line| Membership { controllers: line.controllers, path: line.pathname })

@@ -11,7 +11,7 @@ use std::{
 use serde::Deserialize;
 
 use super::{Candidate, Engine, Init, Survey, docker::user_sockets, engine_api};
-use crate::target::Roots;
+use crate::{sys::bounded, target::Roots};
 
 /// A container in containers/storage.
 #[derive(Debug, Deserialize)]
@@ -77,7 +77,7 @@ fn driver_directories(storage: &Path) -> Vec<PathBuf> {
 
 /// Reads a list. A missing or incomplete list is empty; the container may still be found by its id.
 fn read_list(path: &Path) -> Vec<Stored> {
-    fs::read(path)
+    bounded::whole(path)
         .ok()
         .and_then(|content| serde_json::from_slice(&content).ok())
         .unwrap_or_default()
@@ -86,6 +86,6 @@ fn read_list(path: &Path) -> Vec<Stored> {
 fn read_pid(running: &Path, id: &str) -> Option<u32> {
     driver_directories(running).iter().find_map(|driver| {
         let file = driver.join(id).join("userdata/pidfile");
-        fs::read_to_string(file).ok()?.trim().parse().ok()
+        bounded::text(file).ok()?.trim().parse().ok()
     })
 }
