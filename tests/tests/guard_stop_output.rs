@@ -26,6 +26,9 @@ const ANSWER: Duration = Duration::from_secs(4);
 /// Size of a pipe that nothing reads.
 const PIPE: usize = 4096;
 
+/// After this long without a byte, the pipe takes no more.
+const STEADY: Duration = Duration::from_secs(1);
+
 /// A tracer whose output goes to a pipe that nothing reads.
 struct Stalled {
     tracer: OwnedChild,
@@ -53,12 +56,16 @@ impl Stalled {
         Ok(Self { tracer: OwnedChild::spawn(&mut command, "tracer")?, unread })
     }
 
-    /// Waits until the pipe is full.
+    /// Waits until the pipe takes no more: a page holds a whole number of writes, so it need not be full to the last byte.
     fn fill(&self) -> Result<()> {
-        let is_full = || Ok((ioctl_fionread(&self.unread)? as usize + 512 > PIPE).then_some(()));
-        wait_until("a full pipe", is_full)?;
-        thread::sleep(Duration::from_millis(300));
-        Ok(())
+        let (mut seen, mut since) = (0, Instant::now());
+        wait_until("a full pipe", || {
+            let held = ioctl_fionread(&self.unread)?;
+            if held != seen {
+                (seen, since) = (held, Instant::now());
+            }
+            Ok((seen > 0 && since.elapsed() > patient(STEADY)).then_some(()))
+        })
     }
 
     /// Sends signals, half a second apart. They end tracer.
