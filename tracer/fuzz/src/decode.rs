@@ -42,7 +42,7 @@ pub fn check(input: &[u8]) {
         harmless(&String::from_utf8(out).expect("what is shown is UTF-8"));
     }
     let start = jiff::Timestamp::UNIX_EPOCH;
-    let target = Target { kind: "pid".into(), name: "--pid 1".into(), pids: vec![1] };
+    let target = Target { kind: "pid".into(), name: "--pid 1".into(), pids: vec![1], doubt: None };
     check_report(&report::build(&session, target, start, &[1, 2]).0);
 }
 

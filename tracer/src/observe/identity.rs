@@ -1,9 +1,9 @@
 //! Whether a path or an fd leads to an object of the session.
 
-use std::fs;
-
 use rustix::fs::{major, minor};
 use tracer_common::object::ObjectId;
+
+use crate::sys::bounded;
 
 /// `st_dev` of `stat(2)` in the kernel's own encoding, which [`ObjectId::dev`] has.
 pub(super) fn kernel_dev(st_dev: u64) -> u32 {
@@ -18,6 +18,6 @@ pub(super) fn is_same_inode(id: &ObjectId, st_ino: u64, st_dev: u64) -> bool {
 /// The inode number of what an fd leads to, from `/proc/PID/fdinfo` (Linux 5.14): unlike `stat(2)`, it asks no file
 /// system. `None` on older kernels, or if the fd is closed.
 pub(crate) fn inode_of_fd(tgid: u32, fd: i32) -> Option<u64> {
-    let info = fs::read_to_string(format!("/proc/{tgid}/fdinfo/{fd}")).ok()?;
+    let info = bounded::text(format!("/proc/{tgid}/fdinfo/{fd}")).ok()?;
     info.lines().find_map(|line| line.strip_prefix("ino:")?.trim().parse().ok())
 }

@@ -93,10 +93,6 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
         "supervised-elsewhere" => gated(answered::supervised_elsewhere),
         "emulated" => gated(answered::emulated),
         "stepped" => gated(answered::stepped),
-        "closed-by-exec" => gated(read_ends::closed_by_exec),
-        "without-readers" => gated(read_ends::without_readers),
-        "closed-in-a-range" => gated(read_ends::closed_in_a_range),
-        "stdio-in-a-range" => gated(read_ends::stdio_in_a_range),
         "children" => gated(many::children),
         "pipes" => gated(many::pipes),
         "failures" => gated(many::failures),
@@ -115,7 +111,7 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
         _ => {
             let found = lost::find(name).or_else(|| captured::find(name));
             let found = found.or_else(|| identity::find(name)).or_else(|| reads::find(name));
-            let found = found.or_else(|| hidden::find(name));
+            let found = found.or_else(|| hidden::find(name)).or_else(|| read_ends::find(name));
             let found = found.or_else(|| uring_reads::find(name)).map(gated);
             return found.or_else(|| bloat::find(name));
         }

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::target::Roots;
+use crate::{sys::bounded, target::Roots};
 
 /// Inode number of the initial user namespace (`PROC_USER_INIT_INO`, `include/linux/proc_ns.h`).
 pub(crate) const INITIAL_USER: &str = "user:[4026531837]";
@@ -66,7 +66,7 @@ impl Peer {
 
 /// Whether a process is root's, in the initial user and mount namespace.
 pub(crate) fn is_roots_own(roots: &Roots, pid: u32) -> bool {
-    let status = fs::read_to_string(roots.proc.join(pid.to_string()).join("status"));
+    let status = bounded::text(roots.proc.join(pid.to_string()).join("status"));
     let status = status.unwrap_or_default();
     let uids = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
     let root = roots.root_uid.to_string();

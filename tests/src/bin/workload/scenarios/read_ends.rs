@@ -26,8 +26,19 @@ fn pipe_to(ledger: &mut Ledger, stdio: RawFd, fd: RawFd) -> Result<()> {
     Ok(())
 }
 
+/// Finds a scenario of this file by name.
+pub(crate) fn find(name: &str) -> Option<fn(&mut Ledger) -> Result<()>> {
+    Some(match name {
+        "closed-by-exec" => closed_by_exec,
+        "without-readers" => without_readers,
+        "closed-in-a-range" => closed_in_a_range,
+        "stdio-in-a-range" => stdio_in_a_range,
+        _ => return None,
+    })
+}
+
 /// Executes another image, which closes the read ends of fd 1 and fd 2.
-pub(crate) fn closed_by_exec(ledger: &mut Ledger) -> Result<()> {
+fn closed_by_exec(ledger: &mut Ledger) -> Result<()> {
     pipe_to(ledger, 1, 9)?;
     pipe_to(ledger, 2, 300)?;
     thread::sleep(BEFORE);
@@ -36,14 +47,14 @@ pub(crate) fn closed_by_exec(ledger: &mut Ledger) -> Result<()> {
 }
 
 /// Waits, then writes to pipes without a reader.
-pub(crate) fn without_readers(ledger: &mut Ledger) -> Result<()> {
+fn without_readers(ledger: &mut Ledger) -> Result<()> {
     thread::sleep(AFTER);
     ledger.write_failing(1, 10, libc::EPIPE)?;
     ledger.write_failing(2, 20, libc::EPIPE)
 }
 
 /// Closes 201 fds in one call. One of the last is the read end of fd 1.
-pub(crate) fn closed_in_a_range(ledger: &mut Ledger) -> Result<()> {
+fn closed_in_a_range(ledger: &mut Ledger) -> Result<()> {
     const FIRST: RawFd = 400;
     const LAST: RawFd = 600;
     const END: RawFd = 590;
@@ -60,7 +71,7 @@ pub(crate) fn closed_in_a_range(ledger: &mut Ledger) -> Result<()> {
 }
 
 /// Closes fd 0, fd 1 and fd 2 in one call.
-pub(crate) fn stdio_in_a_range(ledger: &mut Ledger) -> Result<()> {
+fn stdio_in_a_range(ledger: &mut Ledger) -> Result<()> {
     ledger.write(1, 61)?;
     ledger.write(2, 62)?;
     sys::close_range(0, 2)
