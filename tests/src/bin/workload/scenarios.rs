@@ -115,9 +115,8 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
         _ => {
             let found = lost::find(name).or_else(|| captured::find(name));
             let found = found.or_else(|| identity::find(name)).or_else(|| reads::find(name));
-            let found = found.or_else(|| hidden::find(name));
-            let found = found.or_else(|| uring_reads::find(name)).map(gated);
-            return found.or_else(|| bloat::find(name));
+            let found = found.or_else(|| hidden::find(name)).or_else(|| uring_reads::find(name));
+            return found.map(gated).or_else(|| bloat::find(name));
         }
     })
 }
