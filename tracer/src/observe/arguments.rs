@@ -34,12 +34,20 @@ mod tests {
 
     use super::*;
 
+    /// The arguments of a process whose `execve` may not have set them yet.
+    fn arguments_of(process: ProcessId) -> Option<EventKind> {
+        (0..1000).find_map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            arguments(process)
+        })
+    }
+
     #[test]
     fn long_arguments_are_cut_and_their_length_is_known() {
         let long = "x".repeat(10_000);
         let mut cat = Command::new("cat").args(["-", &long]).stdin(Stdio::piped()).spawn().unwrap();
         let process = ProcessId::new(cat.id(), 0);
-        let seen = arguments(process);
+        let seen = arguments_of(process);
         cat.kill().unwrap();
         cat.wait().unwrap();
         let kept = "x".repeat(limits::ARGV - "cat\0-\0".len());
@@ -53,7 +61,7 @@ mod tests {
     fn short_arguments_are_whole() {
         let mut cat = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         let process = ProcessId::new(cat.id(), 0);
-        let seen = arguments(process);
+        let seen = arguments_of(process);
         cat.stdin.take().unwrap().write_all(b"").unwrap();
         cat.wait().unwrap();
         let argv = vec!["cat".to_owned()];
