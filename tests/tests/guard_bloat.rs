@@ -176,9 +176,16 @@ fn processes_that_ended_are_summed_up_and_every_byte_is_in_the_sums() -> Result<
     const CHILDREN: u64 = 5000;
     let mut running = Workload::new("pipes").gated().spawn()?;
     let tracer = Tracer::on_pid(running.pid()).args(["--max-memory", "2MiB"]).start()?;
-    for _ in 0..3 {
-        running.open_gate()?;
-    }
+    running.open_gate()?;
+    running.open_gate()?;
+    wait_until("the output of all children", || {
+        sleep(Duration::from_millis(200));
+        let Ok(truth) = running.truth_so_far() else { return Ok(None) };
+        Ok(truth.rows().any(|(pid, row)| pid == running.pid() && row.calls == 2).then_some(()))
+    })?;
+    // Processes are summed up two seconds after their end.
+    sleep(Duration::from_secs(3));
+    running.open_gate()?;
     let finished = running.finish()?;
     let report = json(&tracer.finish()?)?;
     let sum = |list: &str, what: &dyn Fn(&Value) -> u64| -> u64 {
