@@ -155,7 +155,11 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    match perform(Cli::parse().task) {
+    let outcome = perform(Cli::parse().task).and_then(|code| {
+        Workspace::locate()?.hand_back()?;
+        Ok(code)
+    });
+    match outcome {
         Ok(code) => code,
         Err(error) => {
             command::say(&format!("{error:#}"));
@@ -213,6 +217,7 @@ fn become_tool(workspace: &Workspace, args: &[OsString]) -> Result<Error> {
     let ready = setup::ensure(workspace, Extras::default())?;
     let mut tool = Command::new(build::build_if_changed(workspace, &ready, Profile::Release)?);
     tool.args(args);
+    workspace.hand_back()?;
     // The tool and the programs that it starts get the user's environment, not cargo's.
     cargo::forget_cargo(&mut tool, workspace.target());
     Ok(replace_by(&mut tool))

@@ -1,6 +1,7 @@
 //! Paths in the checkout and in the target directory, and small files there that remember results.
 
 pub mod cache;
+mod owner;
 
 use std::{
     env, fs, io,
