@@ -134,7 +134,7 @@ fn exit_agrees(workload: &Finished, report: &Report) -> Result<()> {
 /// Checks that tracer reports no loss of its own.
 pub fn no_losses(report: &Report) -> Result<()> {
     let losses = report.losses();
-    ensure!(losses.is_empty(), "tracer lost events: {losses:?}");
+    ensure!(losses.is_empty(), "tracer lost events: {losses:?}: {:#?}", report.findings);
     Ok(())
 }
 

@@ -31,7 +31,8 @@ fn each_thread(tracer: u32) -> Result<()> {
         }
     }
     seen.sort();
-    ensure!(seen == ["capture-drain", "capture-write", "log-stdin"], "{seen:?}");
+    let expected = ["capture-drain", "capture-write", "signals", "tracer-stderr"];
+    ensure!(seen == expected, "{seen:?}");
     Ok(())
 }
 

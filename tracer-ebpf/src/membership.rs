@@ -141,7 +141,7 @@ fn replace_ended(process: &ProcessId, role: u32, task: Kptr) -> bool {
         (*entry).start_ns = process.start_ns;
         (*entry).role = role;
         ((*entry).facts, (*entry).tty_asked, (*entry).hop) = (0, 0, 0);
-        ((*entry).other_bytes, (*entry).other_calls) = (0, 0);
+        ((*entry).other_bytes, (*entry).other_calls, (*entry).written) = (0, 0, 0);
         (*entry).read_ends = 0;
     }
     store_leader(process.tgid, task);

@@ -17,7 +17,9 @@ use crate::{
     ledger::{self, NO_TRANSFER, Transfer, UNKNOWN},
     maps::slot,
     membership::{self, Sighting},
-    read_ends, task,
+    read_ends,
+    syscalls::io,
+    task,
 };
 
 /// [`Opening::hop`] of a row that does not watch its object.
@@ -86,6 +88,9 @@ extern "C" fn open_pending(pending: u64) -> u64 {
     let Some(record) = emit::resume::<Pending>(pending as u32) else { return 0 };
     let Pending { opening, transfer } = &record.payload;
     if !begin(opening, transfer) {
+        if let Some(entry) = membership::entry(opening.key.process.tgid) {
+            io::count_other(entry, opening.key.direction, transfer.result);
+        }
         return 0;
     }
     let hop = if opening.key.direction == READ { register_reader(opening) } else { 0 };

@@ -278,13 +278,18 @@ pub(crate) fn is_of_interest(fd: i32) -> bool {
 /// wrote elsewhere.
 #[inline(always)]
 fn count_elsewhere(call: &Call, side: &IoSide) {
-    if side.direction != WRITE || side.transfer.result <= 0 {
-        return;
-    }
     if let Some(entry) = call.entry.map(NonNull::as_ptr) {
+        count_other(entry, side.direction, side.transfer.result);
+    }
+}
+
+/// Adds a write to the sums of a process that have no row.
+#[inline(always)]
+pub(crate) fn count_other(entry: *mut ProcessEntry, direction: u32, result: i64) {
+    if direction == WRITE && result > 0 {
         // SAFETY: the entry points to a live map value.
         unsafe {
-            add(&raw mut (*entry).other_bytes, side.transfer.result as u64);
+            add(&raw mut (*entry).other_bytes, result as u64);
             add(&raw mut (*entry).other_calls, 1);
         }
     }

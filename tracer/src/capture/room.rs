@@ -51,7 +51,10 @@ impl Room {
     ) -> (u64, Option<Reason>) {
         let left = self.max.map_or(u64::MAX, |max| max.saturating_sub(self.used));
         let wanted = length.min(left);
-        if wanted > self.unchecked {
+        if self.reserve == Some(0) {
+            // A write on a full disk fails by itself.
+            self.unchecked = u64::MAX;
+        } else if wanted > self.unchecked {
             self.unchecked = match disk().filter(|disk| disk.size > 0) {
                 Some(disk) => disk.free.saturating_sub(self.reserve_of(disk)),
                 None => u64::MAX,
