@@ -29,10 +29,11 @@ use rustix::{
 };
 
 use super::{LaunchError, user::Identity};
-use crate::sys::{inherited, limits};
-
-/// The highest number of a signal on Linux, real-time signals included.
-const LAST_SIGNAL: i32 = 64;
+use crate::sys::{
+    inherited::{self, LAST_SIGNAL},
+    limits,
+    signal::set_action,
+};
 
 /// Locked from the creation of a child's pipes until the parent has closed the child's ends.
 static FORKING: Mutex<()> = Mutex::new(());
@@ -328,21 +329,11 @@ fn take_terminal(slave: &OwnedFd) -> rustix::io::Result<()> {
     rustix::stdio::dup2_stderr(slave)
 }
 
-/// Resets signals to what they were before tracer: removes its handlers and its mask, and stops ignoring SIGPIPE,
-/// which every Rust program ignores, and SIGXFSZ. A signal that was ignored before tracer started, for example by nohup(1), stays
-/// ignored.
+/// Resets signals to what they were before tracer: ignored, for example by nohup(1), or not. Removes tracer's mask.
 fn reset_signals() {
     for signal in 1..=LAST_SIGNAL {
-        if inherited::stays_ignored(signal) {
-            continue;
-        }
-        // SAFETY: the structure lives here and is valid when zero. The kernel and libc refuse SIGKILL, SIGSTOP and
-        // libc's own signals without effect.
-        unsafe {
-            let mut default: libc::sigaction = std::mem::zeroed();
-            default.sa_sigaction = libc::SIG_DFL;
-            libc::sigaction(signal, &raw const default, ptr::null_mut());
-        }
+        let was_ignored = inherited::was_ignored(signal);
+        set_action(signal, if was_ignored { libc::SIG_IGN } else { libc::SIG_DFL });
     }
     // SAFETY: the mask is empty and lives here.
     unsafe {

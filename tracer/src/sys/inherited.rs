@@ -1,4 +1,4 @@
-//! State inherited across exec: SIGPIPE, standard streams and other descriptors.
+//! State inherited across exec: ignored signals, standard streams and other descriptors.
 //!
 //! A traced command must inherit what it would inherit without tracer, and no process may have to wait for tracer's
 //! copies. Rust's runtime changes two things before `main`: it ignores SIGPIPE, and it opens /dev/null for a standard
@@ -7,8 +7,7 @@
 use std::{
     fs, io,
     os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
-    ptr,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use rustix::{
@@ -16,9 +15,13 @@ use rustix::{
     stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout},
 };
 
-/// Signals that tracer itself ignores, and whether they were ignored before.
-static IGNORED: [(libc::c_int, AtomicBool); 2] =
-    [(libc::SIGPIPE, AtomicBool::new(false)), (libc::SIGXFSZ, AtomicBool::new(false))];
+use super::signal::is_ignored;
+
+/// The highest number of a signal on Linux, real-time signals included.
+pub(crate) const LAST_SIGNAL: libc::c_int = 64;
+
+/// Signals that were ignored at the start. Bit n - 1: signal n.
+static IGNORED: AtomicU64 = AtomicU64::new(0);
 static IS_CLOSED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 
 /// libc calls this before `main`, and so before Rust's runtime.
@@ -27,31 +30,17 @@ static IS_CLOSED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 static REMEMBER: extern "C" fn() = remember;
 
 extern "C" fn remember() {
-    for (signal, was_ignored) in &IGNORED {
-        was_ignored.store(is_ignored(*signal), Ordering::Relaxed);
-    }
+    let ignored = (1..=LAST_SIGNAL).filter(|signal| is_ignored(*signal));
+    IGNORED.store(ignored.fold(0, |set, signal| set | 1 << (signal - 1)), Ordering::Relaxed);
     for (fd, is_closed) in (0..).zip(&IS_CLOSED) {
         // SAFETY: the call takes a number, which need not be that of an open file.
         is_closed.store(unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0, Ordering::Relaxed);
     }
 }
 
-/// Whether a signal is ignored now. Async-signal-safe: it is called between fork and exec.
-pub(crate) fn is_ignored(signal: libc::c_int) -> bool {
-    // SAFETY: a signal's action is valid when zero, and lives here. A null pointer leaves the kernel's action
-    // unchanged.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        let is_known = libc::sigaction(signal, ptr::null(), &raw mut action) == 0;
-        is_known && action.sa_sigaction == libc::SIG_IGN
-    }
-}
-
-/// Whether a process that this one executes or starts should ignore a signal: it is ignored, and was so before tracer
-/// started. Async-signal-safe.
-pub(crate) fn stays_ignored(signal: libc::c_int) -> bool {
-    let before = IGNORED.iter().find(|(known, _)| *known == signal);
-    is_ignored(signal) && before.is_none_or(|(_, was_ignored)| was_ignored.load(Ordering::Relaxed))
+/// Whether a signal was ignored before tracer started. Async-signal-safe.
+pub(crate) fn was_ignored(signal: libc::c_int) -> bool {
+    IGNORED.load(Ordering::Relaxed) >> (signal - 1) & 1 == 1
 }
 
 /// The standard streams that were closed at the start. Allocates nothing: it is called between fork and exec.

@@ -19,12 +19,34 @@ pub(crate) fn die_of(signal: Signal) -> ! {
     unsafe { libc::_exit(128 + signal.as_raw()) }
 }
 
-fn set_action(signal: libc::c_int, action: libc::sighandler_t) {
-    // SAFETY: the structure lives here and is valid when zero; both actions are constants of the system. A null pointer
-    // asks for no old action.
+/// An action as the kernel has it (`struct sigaction` in include/linux/signal_types.h, on x86-64 and arm64). libc's calls
+/// refuse the signals that libc uses itself, which a command inherits all the same.
+#[repr(C)]
+#[derive(Default)]
+struct Action {
+    handler: libc::sighandler_t,
+    flags: libc::c_ulong,
+    restorer: usize,
+    mask: u64,
+}
+
+/// Sets the default action of a signal, or ignores it. Async-signal-safe. The kernel refuses SIGKILL and SIGSTOP.
+pub(crate) fn set_action(signal: libc::c_int, handler: libc::sighandler_t) {
+    let wanted = Action { handler, ..Action::default() };
+    let none: *mut Action = ptr::null_mut();
+    // SAFETY: the structure lives here. A null pointer asks for no old action.
     unsafe {
-        let mut wanted: libc::sigaction = std::mem::zeroed();
-        wanted.sa_sigaction = action;
-        libc::sigaction(signal, &raw const wanted, ptr::null_mut());
-    }
+        libc::syscall(libc::SYS_rt_sigaction, signal, &raw const wanted, none, size_of::<u64>())
+    };
+}
+
+/// Whether a signal is ignored now. Async-signal-safe.
+pub(crate) fn is_ignored(signal: libc::c_int) -> bool {
+    let mut found = Action::default();
+    let none: *const Action = ptr::null();
+    // SAFETY: the structure lives here. A null pointer leaves the kernel's action unchanged.
+    let status = unsafe {
+        libc::syscall(libc::SYS_rt_sigaction, signal, none, &raw mut found, size_of::<u64>())
+    };
+    status == 0 && found.handler == libc::SIG_IGN
 }
