@@ -273,6 +273,8 @@ const LOOK_AT_END: Duration = Duration::from_millis(500);
 /// How long events are applied at a time, before signals and the clock are looked at. A tree can cause events faster than
 /// tracer applies them.
 const TURN: Duration = Duration::from_millis(100);
+/// How many turns a survey waits for an empty ring.
+const TURNS_FOR_SURVEY: u32 = 5;
 
 impl Run {
     /// Applies events until there is a reason to stop. Returns whether that was a signal.
@@ -356,15 +358,23 @@ impl Run {
     /// Has the kernel list which processes hold the watched objects open. It walks over all open files of the machine,
     /// so what that costs decides when the next survey may take place.
     fn survey(&mut self, keep: Keep) {
-        // The survey covers every object whose record is in the ring now.
-        self.collect_waiting();
+        // The survey covers every object whose record is in the ring now, and its own records need room there.
+        self.collect_for_survey();
         self.collector.begin_survey(keep);
         match self.loader.list_holders(&mut self.events) {
             Ok(cost) => self.pace.took(cost, Instant::now()),
             Err(error) => tracing::warn!("cannot list who holds the pipes open: {error}"),
         }
-        self.collect_waiting();
+        self.collect_for_survey();
         self.collector.end_survey();
+    }
+
+    /// Applies what is in the ring now, for a few [`TURN`]s.
+    fn collect_for_survey(&mut self) {
+        let is_empty = (0..TURNS_FOR_SURVEY).any(|_| self.collect_waiting());
+        if !is_empty {
+            tracing::debug!("a survey begins or ends with records in the ring");
+        }
     }
 
     /// Applies what is in the ring now, for at most one [`TURN`]. Returns whether the ring is empty.
