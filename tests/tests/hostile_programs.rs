@@ -22,7 +22,7 @@ use tracer_tests::{
 /// How long new seeds are tried.
 const SECONDS: u64 = 15;
 /// The program ends after 8 s; tracer has the rest for its start and its report.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(40);
 /// The most memory that tracer may take.
 const MEMORY_KB: u64 = 200 * 1024;
 
