@@ -256,14 +256,20 @@ fn ioctl(call: &Call, entry: *mut ProcessEntry) {
         return;
     }
     let bit = 1u32 << ((fd as u32 & 3) + if call.result == 0 { 8 } else { 0 });
+    if is_first(entry, bit) {
+        send(call, fact::TTY_ASKED, fd);
+    }
+}
+
+/// Sets a bit of [`ProcessEntry::tty_asked`]; whether it was not set yet.
+#[inline(always)]
+fn is_first(entry: *mut ProcessEntry, bit: u32) -> bool {
     // SAFETY: the entry points to a live map value; a race causes at most a duplicate event.
     unsafe {
-        if (*entry).tty_asked & bit != 0 {
-            return;
-        }
+        let is_first = (*entry).tty_asked & bit == 0;
         (*entry).tty_asked |= bit;
+        is_first
     }
-    send(call, fact::TTY_ASKED, fd);
 }
 
 /// Bit of [`ProcessEntry::tty_asked`]: the emulation was reported.
@@ -272,12 +278,8 @@ const EMULATION: u32 = 1 << 16;
 /// Reports once that the caller's tracer emulates its calls: they are those of a guest, and none of this kernel.
 #[inline(always)]
 fn emulated(call: &Call, entry: *mut ProcessEntry) {
-    // SAFETY: as in `ioctl`.
-    unsafe {
-        if (*entry).tty_asked & EMULATION != 0 {
-            return;
-        }
-        (*entry).tty_asked |= EMULATION;
+    if !is_first(entry, EMULATION) {
+        return;
     }
     let tracer = task::current().follow(&TASK_TRACER);
     send_with_text(call, fact::EMULATED, -1, |text| {
@@ -301,14 +303,9 @@ fn raced(call: &Call, entry: *mut ProcessEntry, fd: i32) {
     let is_standard = is_stdio(i64::from(fd));
     let bit = 1 << (RACES + if is_standard { fd as u32 & 3 } else { 3 });
     losses::count(Reason::FdRaced, 0);
-    // SAFETY: as in `ioctl`.
-    unsafe {
-        if (*entry).tty_asked & bit != 0 {
-            return;
-        }
-        (*entry).tty_asked |= bit;
+    if is_first(entry, bit) {
+        send(call, fact::FD_RACED, if is_standard { fd } else { -1 });
     }
-    send(call, fact::FD_RACED, if is_standard { fd } else { -1 });
 }
 
 #[inline(always)]

@@ -1,5 +1,5 @@
-//! A program that vexes whoever traces it, at random: `hostile SEED`. It does the same for the same seed, and everything
-//! within bounds: processes, memory, fds and time.
+//! A hostile program for the tests of tracer: `hostile SEED`. It makes random calls that are hard to trace. The same seed
+//! gives the same calls. Its processes, memory, fds and running time are bounded.
 //!
 //! All that it writes to fd 1 arrives in one file, so the file's size is the truth about its output.
 

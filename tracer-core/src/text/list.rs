@@ -14,7 +14,8 @@ pub fn name(text: &str) -> String {
 }
 
 /// A list in words, with `between` between its items: `a, b, c, d and 41,896 more`. Each item is on one line
-/// and cut if it is longer than a name with a few words. Every list that becomes a part of a sentence is written by this function or by [`list_of`].
+/// and cut if it is longer than a name with a few words. Every list that becomes a part of a sentence is written by this
+/// function or by [`list_of`].
 #[must_use]
 pub fn list<T: AsRef<str>>(items: impl IntoIterator<Item = T>, between: &str) -> String {
     list_of(items, MOST_NAMED, between)

@@ -77,8 +77,8 @@ pub(super) fn identity(file: Kptr, inode: &Inode, dev: u32) -> ObjectId {
     shared(index ^ major << 20)
 }
 
-/// The pty of which this file of a character device is a half: the inode of its slave, and the `struct file` of its master, 0 if that is
-/// closed. `None` for anything else.
+/// The pty of which this file of a character device is a half: the inode of its slave, and the `struct file` of its
+/// master, 0 if that is closed. `None` for anything else.
 #[inline(always)]
 pub(super) fn pair(file: Kptr, inode: Kptr) -> Option<(Kptr, u64)> {
     let rdev: u32 = inode.member(&INODE_RDEV)?;

@@ -72,9 +72,7 @@ fn distrust_memory(call: &Call, side: &mut IoSide) {
     }
     side.transfer.doubt = Reason::MemoryChanged as u32;
     if side.transfer.op == op::SENDMMSG {
-        let sk = fdlookup::file_of(call.files, side.fd)
-            .and_then(|file| file.follow(&FILE_PRIVATE))
-            .and_then(|socket| socket.follow(&SOCKET_SK));
+        let sk = fdlookup::file_of(call.files, side.fd).and_then(sk_of);
         let buffer = sk.and_then(|sk| sk.member::<u32, _>(&SOCK_SEND_BUFFER)).unwrap_or(0);
         let most = (call.result as u64).wrapping_mul(u64::from(buffer));
         if side.transfer.result as u64 > most {
@@ -238,10 +236,13 @@ pub(crate) fn takes_nothing(flags: u32, file: Kptr) -> bool {
 /// Whether this is a unix socket; the file is a socket.
 #[inline(always)]
 fn is_unix(file: Kptr) -> bool {
-    file.follow(&FILE_PRIVATE)
-        .and_then(|socket| socket.follow(&SOCKET_SK))
-        .and_then(|sk| sk.member::<u16, _>(&SOCK_FAMILY))
-        == Some(AF_UNIX)
+    sk_of(file).and_then(|sk| sk.member::<u16, _>(&SOCK_FAMILY)) == Some(AF_UNIX)
+}
+
+/// The `struct sock` of a file that is a socket.
+#[inline(always)]
+fn sk_of(file: Kptr) -> Option<Kptr> {
+    file.follow(&FILE_PRIVATE)?.follow(&SOCKET_SK)
 }
 
 /// Completes the side of a receive with unusual flags. `buffers`: the length of the buffer, or the address of the
