@@ -62,11 +62,29 @@ fn an_fd_that_is_replaced_beside_writes_to_another_one_is_certain() -> Result<()
 #[test]
 #[ignore = "needs root"]
 fn lengths_that_another_thread_can_change_are_bounded_and_in_doubt() -> Result<()> {
-    let traced = trace(&Workload::new("forged-lengths").on(Kind::Socket))?;
+    lengths_are_in_doubt("forged-lengths")
+}
+
+#[test]
+#[ignore = "needs root"]
+fn lengths_that_another_process_can_change_are_bounded_and_in_doubt() -> Result<()> {
+    lengths_are_in_doubt("forged-by-a-process")
+}
+
+fn lengths_are_in_doubt(scenario: &str) -> Result<()> {
+    let traced = trace(&Workload::new(scenario).on(Kind::Socket))?;
     let written = stdout(&traced)?.written.context("no count")?;
     // 200 messages of at most a send buffer, of which Linux doubles the set size (socket(7)).
     ensure!(written < 200 * 1_000_000, "{written} B");
     is_in_doubt(&traced, "memory_changed")
+}
+
+#[test]
+#[ignore = "needs root"]
+fn messages_of_a_process_whose_arguments_are_read_are_certain() -> Result<()> {
+    let traced = trace(&Workload::new("messages-while-read").on(Kind::Socket))?;
+    expect::exact(&traced)?;
+    expect::no_losses(&traced.report)
 }
 
 #[test]

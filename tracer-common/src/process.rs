@@ -32,8 +32,8 @@ pub struct ProcessEntry {
     pub other_bytes: u64,
     /// Number of calls that wrote `other_bytes`.
     pub other_calls: u64,
-    /// Results of `ioctl(TCGETS)`. Bit n: it failed on fd n; bit 8+n: it succeeded.
-    pub tty_asked: u32,
+    /// What is known about the current image, as bits ([`mod@mark`]).
+    pub marks: u32,
     /// Hop of the output of this process, if it is a relay: a process that reads output of the target. Its
     /// output is followed. The manager that reads a target's pipe has hop 1. 0 for other processes.
     pub hop: u32,
@@ -44,6 +44,21 @@ pub struct ProcessEntry {
     pub written: u64,
     /// Registered read ends of this process. Bit n: fd n; bit [`HIGH_ENDS`]: at least one fd from that number on.
     pub read_ends: u64,
+}
+
+/// Bits of [`ProcessEntry::marks`].
+pub mod mark {
+    /// Bit n from here on: `ioctl(TCGETS)` failed on fd n, which is 0, 1 or 2, and this was reported.
+    pub const NO_TTY_SHIFT: u32 = 0;
+    /// The same for calls that succeeded.
+    pub const TTY_SHIFT: u32 = 8;
+    /// It was reported that a tracer emulates the calls.
+    pub const EMULATED: u32 = 1 << 16;
+    /// Bit n from here on: it was reported that fd n was replaced while another thread may have been writing through
+    /// it. Bit 3 stands for all fds from 3 on.
+    pub const RACED_SHIFT: u32 = 17;
+    /// Another process had the same memory when this one was seen, or was created so by this one (`CLONE_VM`).
+    pub const SHARES_MEMORY: u32 = 1 << 21;
 }
 
 /// The bit of [`ProcessEntry::read_ends`] that all fds from this number on share.

@@ -7,7 +7,7 @@ use tracer_common::{
     limits,
     loss::Reason,
     object::FdState,
-    process::ProcessEntry,
+    process::{ProcessEntry, mark},
 };
 
 use crate::{
@@ -218,7 +218,7 @@ fn created(call: &Call, list: u64, both: bool) {
 #[inline(always)]
 fn report_fact(call: &Call, entry: *mut ProcessEntry) {
     if returns_new_fd(call) && call.result >= 0 {
-        raced(call, entry, call.result as i32);
+        races::report(call, entry, call.result as i32);
     }
     match call.class {
         table::IOCTL => ioctl(call, entry),
@@ -241,7 +241,7 @@ fn report_fact(call: &Call, entry: *mut ProcessEntry) {
 }
 
 #[inline(always)]
-fn is_stdio(fd: i64) -> bool {
+pub(crate) fn is_stdio(fd: i64) -> bool {
     (0..3).contains(&fd)
 }
 
@@ -255,30 +255,16 @@ fn ioctl(call: &Call, entry: *mut ProcessEntry) {
     if !is_stdio(i64::from(fd)) || (command != TCGETS && command != TCGETS2) {
         return;
     }
-    let bit = 1u32 << ((fd as u32 & 3) + if call.result == 0 { 8 } else { 0 });
-    if is_first(entry, bit) {
+    let shift = if call.result == 0 { mark::TTY_SHIFT } else { mark::NO_TTY_SHIFT };
+    if membership::mark(entry, 1 << (shift + (fd as u32 & 3))) {
         send(call, fact::TTY_ASKED, fd);
     }
 }
 
-/// Sets a bit of [`ProcessEntry::tty_asked`]; whether it was not set yet.
-#[inline(always)]
-fn is_first(entry: *mut ProcessEntry, bit: u32) -> bool {
-    // SAFETY: the entry points to a live map value; a race causes at most a duplicate event.
-    unsafe {
-        let is_first = (*entry).tty_asked & bit == 0;
-        (*entry).tty_asked |= bit;
-        is_first
-    }
-}
-
-/// Bit of [`ProcessEntry::tty_asked`]: the emulation was reported.
-const EMULATION: u32 = 1 << 16;
-
 /// Reports once that the caller's tracer emulates its calls: they are those of a guest, and none of this kernel.
 #[inline(always)]
 fn emulated(call: &Call, entry: *mut ProcessEntry) {
-    if !is_first(entry, EMULATION) {
+    if !membership::mark(entry, mark::EMULATED) {
         return;
     }
     let tracer = task::current().follow(&TASK_TRACER);
@@ -288,24 +274,6 @@ fn emulated(call: &Call, entry: *mut ProcessEntry) {
         text[..comm.len()].copy_from_slice(&comm);
         comm.len() as u32
     });
-}
-
-/// Bits of [`ProcessEntry::tty_asked`]: a race on fd 0, 1, 2 or a higher one was reported.
-const RACES: u32 = 17;
-
-/// Reports once that an fd was replaced while another thread may have been writing through it.
-#[inline(always)]
-fn raced(call: &Call, entry: *mut ProcessEntry, fd: i32) {
-    let counts = io::is_of_interest(fd) || ledger::is_written(call.process.tgid, fd);
-    if !counts || task::is_single_threaded() || races::has_other_writer(fd as u64) == 0 {
-        return;
-    }
-    let is_standard = is_stdio(i64::from(fd));
-    let bit = 1 << (RACES + if is_standard { fd as u32 & 3 } else { 3 });
-    losses::count(Reason::FdRaced, 0);
-    if is_first(entry, bit) {
-        send(call, fact::FD_RACED, if is_standard { fd } else { -1 });
-    }
 }
 
 #[inline(always)]
@@ -431,7 +399,7 @@ fn start(call: &Call, fact: u32, fd: i32) -> Option<&'static mut emit::Record<ev
 }
 
 #[inline(always)]
-fn send(call: &Call, fact: u32, fd: i32) {
+pub(crate) fn send(call: &Call, fact: u32, fd: i32) {
     if let Some(record) = start(call, fact, fd) {
         record.send(0);
     }

@@ -9,7 +9,7 @@ use tracer_common::{
         ANON_INODE_FS_MAGIC, NULL_RDEV, ObjectId, PTY_MASTER_MAJOR, Watch, inode_filter_slot, mode,
         watch,
     },
-    process::{ProcessEntry, ROLE_PARTICIPANT, ROLE_TARGET, tgid_filter_slot},
+    process::{ProcessEntry, ROLE_PARTICIPANT, ROLE_TARGET, mark, tgid_filter_slot},
 };
 
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     maps::{INODE_FILTER, OBJECTS, PROCESSES, TGID_FILTER},
     object,
     syscalls::io,
-    task::FilesTable,
+    task::{self, FilesTable},
 };
 
 /// `BPF_NOEXIST` and `BPF_EXIST`, `include/uapi/linux/bpf.h`.
@@ -117,13 +117,28 @@ pub(crate) fn forget(tgid: u32) -> bool {
     is_out
 }
 
-/// Stores the address of a process's leader ([`ProcessEntry::task`]). `task` is a thread of the process.
+/// Stores the address of a process's leader ([`ProcessEntry::task`]), and whether another process has the same memory.
+/// `task` is a thread of the process.
 #[inline(always)]
 pub(crate) fn store_leader(tgid: u32, task: Kptr) {
     if let Some(entry) = entry(tgid) {
         let leader = task.follow(&TASK_GROUP_LEADER).unwrap_or(Kptr(0));
         // SAFETY: the pointer comes from the map and is not NULL; the field is a plain integer.
         unsafe { (*entry).task = leader.0 };
+        if task::has_other_memory_users(task) {
+            mark(entry, mark::SHARES_MEMORY);
+        }
+    }
+}
+
+/// Sets a bit of [`ProcessEntry::marks`]; whether it was not set yet.
+#[inline(always)]
+pub(crate) fn mark(entry: *mut ProcessEntry, bit: u32) -> bool {
+    // SAFETY: the entry points to a live map value; a race causes at most a duplicate event.
+    unsafe {
+        let is_first = (*entry).marks & bit == 0;
+        (*entry).marks |= bit;
+        is_first
     }
 }
 
@@ -140,7 +155,7 @@ fn replace_ended(process: &ProcessId, role: u32, task: Kptr) -> bool {
         }
         (*entry).start_ns = process.start_ns;
         (*entry).role = role;
-        ((*entry).facts, (*entry).tty_asked, (*entry).hop) = (0, 0, 0);
+        ((*entry).facts, (*entry).marks, (*entry).hop) = (0, 0, 0);
         ((*entry).other_bytes, (*entry).other_calls, (*entry).written) = (0, 0, 0);
         (*entry).read_ends = 0;
     }

@@ -4,13 +4,19 @@
 //! The registers of a thread that is in a call are at the top of its kernel stack. Those of a thread that is not in a
 //! call are left from its latest one or from an interrupt, so a thread that wrote through the fd last counts as well.
 
-use tracer_common::op;
+use tracer_common::{
+    event::fact,
+    loss::Reason,
+    op,
+    process::{ProcessEntry, mark},
+};
 
 use crate::{
     constants::{SIGNAL_THREAD_LIST, TASK_SIGNAL, TASK_STACK, TASK_THREAD_LIST},
+    facts,
     kread::Kptr,
-    regs,
-    syscalls::{SyscallContext, table},
+    ledger, loss as losses, membership, regs,
+    syscalls::{Call, SyscallContext, io, table},
     task,
 };
 
@@ -21,11 +27,26 @@ const BATCHES: u32 = 16;
 /// Its result if one of the threads may be writing. No address of a list is that small.
 const FOUND: u64 = 1;
 
+/// Reports once that the current call replaced an fd while another thread may have been writing through it.
+#[inline(always)]
+pub(crate) fn report(call: &Call, entry: *mut ProcessEntry, fd: i32) {
+    let counts = io::is_of_interest(fd) || ledger::is_written(call.process.tgid, fd);
+    if !counts || task::is_single_threaded() || has_other_writer(fd as u64) == 0 {
+        return;
+    }
+    let is_standard = facts::is_stdio(i64::from(fd));
+    losses::count(Reason::FdRaced, 0);
+    let bit = mark::RACED_SHIFT + if is_standard { fd as u32 & 3 } else { 3 };
+    if membership::mark(entry, 1 << bit) {
+        facts::send(call, fact::FD_RACED, if is_standard { fd } else { -1 });
+    }
+}
+
 /// Whether another thread of the current process may be writing through this fd, which the current call has replaced.
 /// Exported, so that the verifier checks it once.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn has_other_writer(fd: u64) -> u64 {
+extern "C" fn has_other_writer(fd: u64) -> u64 {
     let (Some(signal), Some(call)) =
         (task::current().follow(&TASK_SIGNAL), SyscallContext::current())
     else {

@@ -4,7 +4,13 @@ use aya_ebpf::helpers::{
     bpf_get_current_comm, bpf_get_current_pid_tgid,
     generated::{bpf_get_current_task, bpf_get_current_task_btf},
 };
-use tracer_common::{event::NO_COUNT, id::ProcessId, limits, offsets::MISSING};
+use tracer_common::{
+    event::NO_COUNT,
+    id::ProcessId,
+    limits,
+    offsets::MISSING,
+    process::{ProcessEntry, mark},
+};
 
 use crate::{
     constants::{
@@ -151,10 +157,22 @@ pub(crate) fn is_single_threaded() -> bool {
         == Some(1)
 }
 
-/// Whether another thread or process can change the memory of the current task.
+/// Whether something else than the threads of a task's process uses its memory now: another process (`CLONE_VM`), or, for
+/// a moment, a process that reads `/proc/PID/cmdline`.
 #[inline(always)]
-pub(crate) fn shares_memory() -> bool {
-    current().follow(&TASK_MM).and_then(|mm| mm.member::<i32, _>(&MM_USERS)) != Some(1)
+pub(crate) fn has_other_memory_users(task: Kptr) -> bool {
+    let (Some(mm), Some(signal)) = (task.follow(&TASK_MM), task.follow(&TASK_SIGNAL)) else {
+        return false;
+    };
+    mm.member(&MM_USERS).unwrap_or(0) > signal.member(&SIGNAL_THREADS).unwrap_or(u32::MAX)
+}
+
+/// Whether another thread or process can change the memory of the current task. `entry` is that of its process.
+#[inline(always)]
+pub(crate) fn shares_memory(entry: Option<*mut ProcessEntry>) -> bool {
+    // SAFETY: the entry points to a live map value; the field is a plain integer.
+    let shared = |entry: *mut ProcessEntry| unsafe { (*entry).marks } & mark::SHARES_MEMORY != 0;
+    !is_single_threaded() || has_other_memory_users(current()) && entry.is_none_or(shared)
 }
 
 /// Bytes that the kernel has counted as written by a thread (`task_io_accounting`); [`NO_COUNT`] if it counts none.

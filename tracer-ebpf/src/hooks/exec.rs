@@ -50,7 +50,7 @@ fn replaced(task: Kptr) -> Option<()> {
         Some(entry) => {
             // Resets the budget of facts, because the search along PATH may have used it up.
             // SAFETY: the entry points to a live map value.
-            unsafe { ((*entry).facts, (*entry).tty_asked) = (0, 0) };
+            unsafe { ((*entry).facts, (*entry).marks) = (0, 0) };
             let (_, role) = membership::read(process.tgid, entry);
             if !membership::is_target(role) && cgroup::contains(task) {
                 membership::follow(process, ROLE_TARGET, task);

@@ -8,12 +8,12 @@ use aya_ebpf::{
 };
 use tracer_common::{
     event::{self, kind},
-    process::ROLE_TARGET,
+    process::{ROLE_TARGET, mark},
 };
 
 use crate::{
     adopt, cgroup,
-    constants::{DEBUG_LOG, FOLLOW_CHILDREN, TASK_REAL_PARENT, TASK_TGID},
+    constants::{DEBUG_LOG, FOLLOW_CHILDREN, TASK_MM, TASK_REAL_PARENT, TASK_TGID},
     emit,
     kread::Kptr,
     maps::{ADOPTING, slot},
@@ -72,6 +72,7 @@ fn become_target(parent: Kptr, child: Kptr) -> Option<u32> {
     if parent_tgid == child_tgid {
         return None;
     }
+    mark_shared_memory(parent, parent_tgid, child);
     if !is_descendant(parent, parent_tgid) && !cgroup::contains(child) {
         return None;
     }
@@ -89,6 +90,18 @@ fn become_target(parent: Kptr, child: Kptr) -> Option<u32> {
     };
     record.send(0);
     Some(if is_target(parent_tgid) { TARGETS_CHILD } else { STRANGERS_CHILD })
+}
+
+/// Marks a followed process whose new child has the same memory. The child is marked when it is followed.
+#[inline(always)]
+fn mark_shared_memory(parent: Kptr, parent_tgid: u32, child: Kptr) {
+    if membership::may_be_followed(parent_tgid)
+        && let Some(memory) = child.follow(&TASK_MM)
+        && memory.0 == parent.follow(&TASK_MM).unwrap_or(Kptr(0)).0
+        && let Some(entry) = membership::entry(parent_tgid)
+    {
+        membership::mark(entry, mark::SHARES_MEMORY);
+    }
 }
 
 /// Whether a child of `parent` becomes a target because its parent is one.

@@ -4,7 +4,7 @@
 mod compat32;
 mod copy;
 mod plain;
-mod socket;
+pub(crate) mod socket;
 mod source;
 pub(crate) mod uring;
 

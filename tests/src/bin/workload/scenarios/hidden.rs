@@ -14,7 +14,7 @@ use fastrand::Rng;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::random::widths;
-use crate::{ledger::Ledger, sys};
+use crate::{ledger::Ledger, paths::socket, process, sys};
 
 /// Finds a scenario of this file by name.
 pub(crate) fn find(name: &str) -> Option<fn(&mut Ledger) -> Result<()>> {
@@ -23,6 +23,8 @@ pub(crate) fn find(name: &str) -> Option<fn(&mut Ledger) -> Result<()>> {
         "raced" => raced,
         "replaced-beside-a-writer" => replaced_beside_a_writer,
         "forged-lengths" => forged_lengths,
+        "forged-by-a-process" => forged_by_a_process,
+        "messages-while-read" => messages_while_read,
         "extended" => extended,
         _ => return None,
     })
@@ -81,29 +83,82 @@ fn replaced_beside_a_writer(ledger: &mut Ledger) -> Result<()> {
 
 /// Sends messages by `sendmmsg` while another thread changes the lengths that the kernel has stored.
 fn forged_lengths(_: &mut Ledger) -> Result<()> {
-    const FORGED: u32 = 1_000_000_000;
+    send_while(|forgery| {
+        let forger = thread::spawn(move || forgery.repeat());
+        Ok(Box::new(move || forger.join().map_err(|_| anyhow!("the forger panicked"))))
+    })
+}
+
+/// The same while another process changes them, which has the same memory.
+fn forged_by_a_process(_: &mut Ledger) -> Result<()> {
+    extern "C" fn run(forgery: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: the pointer is that of the forgery below, which outlives this process.
+        unsafe { &*forgery.cast::<Forgery>() }.repeat();
+        0
+    }
+    send_while(|forgery| {
+        let stack = Box::leak(vec![0_u128; 16_384].into_boxed_slice()).as_mut_ptr_range();
+        let forgery: *mut Forgery = Box::leak(Box::new(forgery));
+        let flags = libc::CLONE_VM | libc::SIGCHLD;
+        // SAFETY: stack and forgery live until this process ends, and the function uses nothing else.
+        let child = unsafe { libc::clone(run, stack.end.cast(), flags, forgery.cast()) };
+        sys::check("clone", child.into())?;
+        Ok(Box::new(move || process::wait_success(child)))
+    })
+}
+
+/// Changes the stored length of a message until it is told to end.
+struct Forgery {
+    length: usize,
+    ends: Arc<AtomicBool>,
+}
+
+impl Forgery {
+    fn repeat(&self) {
+        const FORGED: u32 = 1_000_000_000;
+        // SAFETY: the message outlives the thread or process that runs this.
+        let length = unsafe { AtomicU32::from_ptr(self.length as *mut u32) };
+        while !self.ends.load(Ordering::Relaxed) {
+            length.store(FORGED, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Waits for a thread or process.
+type Join = Box<dyn FnOnce() -> Result<()>>;
+
+/// Sends messages while something else runs the forgery.
+fn send_while(start: impl FnOnce(Forgery) -> Result<Join>) -> Result<()> {
     let bytes = vec![b'm'; 1_000];
     let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     // SAFETY: all-zero is a valid value: null pointers with zero lengths.
     let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
     (message.msg_hdr.msg_iov, message.msg_hdr.msg_iovlen) = (&raw mut part, 1);
-    let length = (&raw mut message.msg_len) as usize;
     let ends = Arc::new(AtomicBool::new(false));
-    let at_end = Arc::clone(&ends);
-    let forger = thread::spawn(move || {
-        // SAFETY: the message outlives this thread, which is joined below.
-        let length = unsafe { AtomicU32::from_ptr(length as *mut u32) };
-        while !at_end.load(Ordering::Relaxed) {
-            length.store(FORGED, Ordering::Relaxed);
-        }
-    });
+    let length = (&raw mut message.msg_len) as usize;
+    let join = start(Forgery { length, ends: Arc::clone(&ends) })?;
     for _ in 0..200 {
         // SAFETY: the message and its buffer are valid during the call.
         let sent = unsafe { libc::syscall(libc::SYS_sendmmsg, 1, &raw mut message, 1, 0) };
         ensure!(sent == 1, "sendmmsg: {sent}, errno {}", sys::errno());
     }
     ends.store(true, Ordering::Relaxed);
-    forger.join().map_err(|_| anyhow!("the forger panicked"))
+    join()
+}
+
+/// Sends messages by `sendmmsg` while another process reads this one's arguments, for which the kernel uses its memory.
+fn messages_while_read(ledger: &mut Ledger) -> Result<()> {
+    let arguments = format!("/proc/{}/cmdline", std::process::id());
+    let reader = process::fork(ledger, |_| {
+        loop {
+            std::fs::read(&arguments)?;
+        }
+    })?;
+    for _ in 0..2_000 {
+        socket::sendmmsg(ledger, 1, &[30, 1, 20])?;
+    }
+    process::signal(reader, libc::SIGKILL)?;
+    process::wait(reader).map(drop)
 }
 
 /// Makes the file on fd 1 longer without a write.
