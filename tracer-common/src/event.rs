@@ -114,6 +114,10 @@ pub struct Exit {
     pub incoming: [QueueState; 3],
     /// `inode.i_size` of the regular files behind them, else 0.
     pub sizes: [u64; 3],
+    /// `inode.i_nlink` of these files: 0 for a deleted file. 1 for anything else.
+    pub links: [u32; 3],
+    /// Always zero.
+    pub zero: u32,
     /// Bytes written to objects that are not watched, through fds that are not of interest.
     pub other_bytes: u64,
     /// Number of calls that wrote `other_bytes`.
@@ -270,6 +274,18 @@ pub struct Holder {
     pub size: u64,
     /// Inode of the connected unix socket at the other end; 0 when there is none.
     pub peer_ino: u64,
+    /// `inode.i_nlink` of a regular file: 0 for a deleted file. 1 for anything else.
+    #[cfg_attr(feature = "serde", serde(default = "one"))]
+    pub links: u32,
+    /// Always zero.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub zero: u32,
+}
+
+/// The links of a file of which a recording does not say how many it had.
+#[cfg(feature = "serde")]
+const fn one() -> u32 {
+    1
 }
 
 /// Maximum length of the text in a record, in bytes.

@@ -44,11 +44,16 @@ pub mod error {
     pub const OTHER: u32 = 6;
     /// No error of the kernel, which never ran the call: seccomp trapped it, or a supervisor or a tracer answered it.
     pub const NOT_RUN: u32 = 7;
+    /// The file would become larger than the limit of the process or of the file system.
+    pub const EFBIG: u32 = 8;
+    /// The user's quota of disk space is used up.
+    pub const EDQUOT: u32 = 9;
     /// Number of classes.
-    pub const COUNT: usize = 8;
-    /// Names from `errno(3)`, in index order; the last two are none of them.
-    pub const NAMES: [&str; COUNT] =
-        ["EPIPE", "EAGAIN", "EBADF", "ENOSPC", "EIO", "EINTR", "OTHER", "NOT_RUN"];
+    pub const COUNT: usize = 10;
+    /// Names from `errno(3)`, in index order; `OTHER` and `NOT_RUN` are none of them.
+    pub const NAMES: [&str; COUNT] = [
+        "EPIPE", "EAGAIN", "EBADF", "ENOSPC", "EIO", "EINTR", "OTHER", "NOT_RUN", "EFBIG", "EDQUOT",
+    ];
 }
 
 /// Counters of a row. Sums are exact: concurrent changes use atomic adds.
@@ -80,6 +85,8 @@ pub struct LedgerRow {
     pub doubts: u32,
     /// Requested bytes of the latest call that failed with `EAGAIN`; 0 after a call that succeeded.
     pub last_refused: u64,
+    /// Requested bytes of all calls that failed with another error, except `EINTR`.
+    pub failed: u64,
     /// Number of the window (see [`WINDOW_SHIFT`]) of the latest transfer.
     pub window: u64,
     /// Bytes transferred before [`LedgerRow::window`] began.
@@ -131,6 +138,7 @@ impl LedgerRow {
         ops: 0,
         doubts: 0,
         last_refused: 0,
+        failed: 0,
         window: 0,
         before_window: 0,
         previous_window_bytes: 0,

@@ -367,8 +367,12 @@ impl Report {
     #[must_use]
     pub fn has_loss(&self) -> bool {
         self.findings.iter().any(|finding| match finding.rule {
-            Rule::ExecFailed | Rule::Stuck => true,
-            Rule::NeverWrote => finding.severity != Severity::Info,
+            Rule::ExecFailed
+            | Rule::Stuck
+            | Rule::BlockedOpen
+            | Rule::Stopped
+            | Rule::Unflushed => true,
+            Rule::NeverWrote | Rule::Discarded => finding.severity != Severity::Info,
             _ => finding.severity == Severity::Loss,
         })
     }

@@ -41,7 +41,7 @@ pub use self::{
     hops::{Chain, Step, chains},
     loss::LossReason,
     object::{Kind, Object},
-    process::{Fact, FactKind, Process, named},
+    process::{Fact, FactKind, PastImage, Process, named},
     sightings::{Keep, Sightings},
     sum_up::SummedUp,
     target::Target,
@@ -208,6 +208,7 @@ fn merge(known: &mut LedgerRow, part: &LedgerRow) {
     known.bytes = known.bytes.saturating_add(part.bytes);
     known.calls = known.calls.saturating_add(part.calls);
     known.refused = known.refused.saturating_add(part.refused);
+    known.failed = known.failed.saturating_add(part.failed);
     known.first_ns = known.first_ns.min(part.first_ns);
     if part.last_ns >= known.last_ns {
         known.last_ns = part.last_ns;

@@ -6,6 +6,7 @@
 mod case;
 mod evidence;
 mod finding;
+mod inner;
 mod rules;
 mod subject;
 #[cfg(test)]
@@ -26,35 +27,48 @@ const SHOWN_PER_GROUP: usize = 3;
 /// All findings, the most important first.
 #[must_use]
 pub fn judge(case: &Case<'_>) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = rules::GENERAL.iter().flat_map(|rule| rule(case)).collect();
+    let general = rules::GENERAL.iter().flat_map(|rule| rule(case));
+    let mut findings: Vec<(bool, Finding)> = general.map(|finding| (false, finding)).collect();
     for subject in &case.subjects {
         let about: Vec<Finding> =
             rules::PER_SUBJECT.iter().flat_map(|rule| rule(case, subject)).collect();
         let about = without_weaker(about, case.has_guests);
         if about.is_empty() {
-            findings.push(rules::accounted::find(case, subject));
+            findings.push((false, rules::accounted::find(case, subject)));
         }
-        findings.extend(about.into_iter().map(|finding| with_doubt(case, subject, finding)));
+        let about = about.into_iter().map(|finding| with_doubt(case, subject, finding));
+        findings.extend(about.map(|finding| (false, finding)));
     }
     for inner in &case.inner {
         let about = rules::PER_INNER.iter().flat_map(|rule| rule(case, inner)).collect();
         let about = without_weaker(about, case.has_guests);
         let worth_telling = |finding: &Finding| {
             finding.severity != Severity::Info
-                || finding.rule == Rule::Delivered && !case.is_piped(inner)
+                || finding.rule == Rule::Delivered && !inner.is_inside && !case.is_piped(inner)
         };
         let shown = about.into_iter().filter(worth_telling);
-        findings.extend(shown.map(|finding| with_doubt(case, inner, finding)));
+        findings.extend(shown.map(|finding| (true, with_doubt(case, inner, finding))));
     }
-    if case.subjects.iter().chain(&case.inner).any(|subject| subject.bytes() > 0) {
+    let wrote = case.subjects.iter().chain(&case.inner).any(|subject| subject.bytes() > 0);
+    if wrote || findings.iter().any(|(_, finding)| EXPLAIN_SILENCE.contains(&finding.rule)) {
         downgrade_silent_helpers(&mut findings);
     }
     findings.sort_by_key(rank);
-    group_similar(findings)
+    group_similar(findings.into_iter().map(|(_, finding)| finding).collect())
 }
 
 /// Rules whose message already states what is unknown.
 const STATE_THEIR_DOUBT: [Rule; 2] = [Rule::NeverWrote, Rule::PutOff];
+
+/// Rules that say why a command wrote nothing, or why another one did not.
+const EXPLAIN_SILENCE: [Rule; 6] = [
+    Rule::ExecFailed,
+    Rule::Stuck,
+    Rule::BlockedOpen,
+    Rule::Stopped,
+    Rule::KeptBack,
+    Rule::Unflushed,
+];
 
 /// Puts "Unsure, because …" in front of a strong claim that does not rest on complete counts.
 fn with_doubt(case: &Case<'_>, subject: &Subject<'_>, mut finding: Finding) -> Finding {
@@ -89,24 +103,26 @@ pub fn headline(findings: &[Finding]) -> String {
 
 /// The sort key of a finding: what tracer did not see comes first, then losses, then what explains silence, then what
 /// went well. A failed start explains everything that follows from it.
-fn rank(finding: &Finding) -> (bool, Severity, Rule) {
+fn rank((is_inner, finding): &(bool, Finding)) -> (bool, Severity, bool, Rule) {
     let is_info = finding.severity == Severity::Info;
     let is_blind =
         !is_info && matches!(finding.rule, Rule::OwnLosses | Rule::OutOfSight | Rule::Unbalanced);
     let is_aside = is_info
-        && matches!(
-            finding.rule,
-            Rule::NeverWrote | Rule::Elsewhere | Rule::PutOff | Rule::ReadByOther
-        );
-    (!is_blind, finding.severity, if is_aside { LAST } else { finding.rule })
+        && match finding.rule {
+            Rule::NeverWrote | Rule::PutOff | Rule::ReadByOther => true,
+            Rule::Elsewhere => finding.evidence.get("only").is_none_or(|only| only == false),
+            _ => false,
+        };
+    let is_below = is_info && (*is_inner || is_aside);
+    (!is_blind, finding.severity, is_below, if is_aside { LAST } else { finding.rule })
 }
 
 /// The last rule in the order of reports; asides rank with it.
-const LAST: Rule = Rule::NoTerminal;
+const LAST: Rule = Rule::HeldBack;
 
 /// Where one command wrote, the silence of another is no warning: a manager also runs `sleep`.
-fn downgrade_silent_helpers(findings: &mut [Finding]) {
-    for finding in findings.iter_mut().filter(|finding| finding.rule == Rule::NeverWrote) {
+fn downgrade_silent_helpers(findings: &mut [(bool, Finding)]) {
+    for (_, finding) in findings.iter_mut().filter(|(_, found)| found.rule == Rule::NeverWrote) {
         finding.severity = Severity::Info;
     }
 }
@@ -118,11 +134,12 @@ fn without_weaker(mut findings: Vec<Finding>, has_guests: bool) -> Vec<Finding> 
         (has(Rule::ExecFailed), has(Rule::Elsewhere), has(Rule::Stuck));
     // Bytes that were left unread when the reader ended are the same loss as the EPIPE.
     let (gone, lost) = (has(Rule::ReaderGone), has(Rule::ReadThenLost));
+    let is_lossy = findings.iter().any(|finding| finding.severity == Severity::Loss);
     findings.retain(|finding| match finding.rule {
-        Rule::NeverWrote => !never_started && !elsewhere && !stuck && !has_guests,
+        Rule::NeverWrote => !never_started && !elsewhere && !stuck && !has_guests && !is_lossy,
         Rule::DaemonUnreachable => !never_started,
         Rule::Unread => !stuck && !gone,
-        Rule::Delivered => !lost,
+        Rule::Delivered => !lost && !is_lossy,
         _ => true,
     });
     findings

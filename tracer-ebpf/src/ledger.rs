@@ -269,17 +269,24 @@ fn fail(row: *mut LedgerRow, transfer: &Transfer) {
         28 => error::ENOSPC,
         5 => error::EIO,
         4 => error::EINTR,
+        27 => error::EFBIG,
+        122 => error::EDQUOT,
         4096 => error::NOT_RUN,
         _ => error::OTHER,
     };
     count_error(row, class);
-    // A copy may also fail with EAGAIN because its source is empty.
-    if class == error::EAGAIN && transfer.requested != UNKNOWN && !is_copy(transfer) {
-        let refused = transfer.requested.min(MAX_RW_COUNT);
-        // SAFETY: as in `apply`.
-        unsafe {
+    // A copy may also fail because its source is empty, or not open.
+    if class == error::EINTR || transfer.requested == UNKNOWN || is_copy(transfer) {
+        return;
+    }
+    let refused = transfer.requested.min(MAX_RW_COUNT);
+    // SAFETY: as in `apply`.
+    unsafe {
+        if class == error::EAGAIN {
             add(&raw mut (*row).refused, refused);
             (*row).last_refused = refused;
+        } else {
+            add(&raw mut (*row).failed, refused);
         }
     }
 }

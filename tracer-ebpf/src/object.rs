@@ -166,6 +166,15 @@ pub(crate) fn file_size(inode: &Inode) -> u64 {
     0
 }
 
+/// Number of names of a regular file; 1 for anything else.
+#[inline(always)]
+pub(crate) fn file_links(inode: &Inode) -> u32 {
+    if inode.mode & mode::S_IFMT == mode::S_IFREG {
+        return inode.address.member(&INODE_NLINK).unwrap_or(1);
+    }
+    1
+}
+
 /// Identity of the object behind an open file.
 #[inline(always)]
 pub(crate) fn id_of(file: Kptr) -> Option<ObjectId> {

@@ -74,7 +74,7 @@ fn image(image: layout::Image, argv: &[u8], executed: bool) -> EventKind {
 
 fn exit(exit: layout::Exit) -> EventKind {
     let layout::Exit { process, status, role: _, comm, .. } = exit;
-    let layout::Exit { stdio, queues, incoming, sizes, other_bytes, other_calls, .. } = exit;
+    let layout::Exit { stdio, queues, incoming, sizes, links, other_bytes, other_calls, .. } = exit;
     EventKind::Exit(Exit {
         process,
         status,
@@ -83,6 +83,7 @@ fn exit(exit: layout::Exit) -> EventKind {
         queues,
         incoming,
         sizes,
+        links: Some(links),
         other_bytes,
         other_calls,
         kernel_written: known(exit.written),

@@ -16,6 +16,12 @@ pub struct BlockedThread {
     pub fd: i32,
     /// The object that the fd leads to, if it is watched.
     pub object: Option<ObjectId>,
+    /// The path that the call opens; empty if it opens none, or if the path could not be read.
+    pub path: String,
+    /// Whether that path is a FIFO, which the call opens for writing only.
+    pub opens_fifo: bool,
+    /// Whether the process runs in the background of its terminal.
+    pub in_background: bool,
 }
 
 /// The call in which a thread is blocked.
@@ -26,6 +32,10 @@ pub enum BlockedCall {
     Write,
     /// A call that reads.
     Read,
+    /// A call that opens a file.
+    Open,
+    /// No call: a signal has stopped the process.
+    Stopped,
     /// Anything else.
     #[default]
     Other,

@@ -19,7 +19,7 @@ impl Session {
             EventKind::Fork { parent, child, ns_pid, comm } => {
                 self.forked(*parent, *child, *ns_pid, comm);
             }
-            EventKind::Image(image) => self.image(image),
+            EventKind::Image(image) => self.image(image, event.time_ns),
             EventKind::Exit(exit) => self.ended(exit, event.time_ns),
             EventKind::Object { object, name } => {
                 self.object_seen(object, name, event.time_ns);
@@ -97,9 +97,12 @@ impl Session {
         process.kernel_written_before = Some(0);
     }
 
-    fn image(&mut self, image: &Image) {
+    fn image(&mut self, image: &Image, time_ns: u64) {
         let started_before = image.process.start_ns < self.start_ns;
         let process = self.process(image.process);
+        if image.executed && !process.comm.is_empty() {
+            process.keep_image(time_ns);
+        }
         // Keeps the parent that created it, even after that parent has ended and init has adopted the process.
         if process.parent == ProcessId::default() {
             process.parent = image.parent;
@@ -139,8 +142,9 @@ impl Session {
         for (fd, state) in exit.stdio.iter().enumerate() {
             self.saw_queues(state.object, exit.queues[fd], exit.incoming[fd], time_ns);
         }
-        for (state, size) in exit.stdio.iter().zip(exit.sizes) {
-            self.saw_file(&state.object, size);
+        let links = exit.links.map_or([None; 3], |links| links.map(Some));
+        for ((state, size), links) in exit.stdio.iter().zip(exit.sizes).zip(links) {
+            self.saw_file(&state.object, size, links, time_ns);
         }
     }
 
@@ -155,9 +159,13 @@ impl Session {
     }
 
     /// The size of a file as an open fd shows it, even if its path no longer leads to it.
-    fn saw_file(&mut self, id: &ObjectId, size: u64) {
-        if let Some(known) = self.objects.get_mut(id).filter(|known| known.kind == Kind::File) {
-            known.size_after = Some(size);
+    fn saw_file(&mut self, id: &ObjectId, size: u64, links: Option<u32>, time_ns: u64) {
+        let Some(known) = self.objects.get_mut(id).filter(|known| known.kind == Kind::File) else {
+            return;
+        };
+        known.size_after = Some(size);
+        if links == Some(0) && known.removed_ns.is_none() {
+            known.removed_ns = Some(time_ns);
         }
     }
 
@@ -178,7 +186,7 @@ impl Session {
         let (process, fd, object) = (end.process, end.fd, end.state.object);
         self.saw_queues(object, end.queue, end.incoming, time_ns);
         if sighting == Sighting::Open {
-            self.saw_file(&object, end.size);
+            self.saw_file(&object, end.size, Some(end.links), time_ns);
         }
         let holding =
             Holding { process, comm: comm.to_owned(), fd, flags: end.state.flags, time_ns };

@@ -155,7 +155,7 @@ fn asleep(session: &Session) -> BTreeSet<(ObjectId, u32)> {
     let direction = |call| match call {
         BlockedCall::Write => Some(WRITE),
         BlockedCall::Read => Some(READ),
-        BlockedCall::Other => None,
+        BlockedCall::Open | BlockedCall::Stopped | BlockedCall::Other => None,
     };
     let blocked = session.blocked.iter();
     blocked.filter_map(|thread| thread.object.zip(direction(thread.call))).collect()
@@ -217,7 +217,7 @@ impl Flow {
             flow.account(session, id, taken_out.at_end, asleep);
         } else {
             // Readers of an unknown other end are not counted, and a terminal changes the number of bytes.
-            flow.unread = flow.inside;
+            flow.unread = flow.inside.or_else(|| flow.left_in_terminal(session, id));
         }
         flow
     }
@@ -230,6 +230,16 @@ impl Flow {
         // which the trace ends.
         let is_final = || session.holders(id).any(|held| held.time_ns == seen.time_ns);
         (is_counted || seen.state.unread == 0 || is_final()).then_some(seen.state.unread)
+    }
+
+    /// Bytes that were in a terminal when its master was closed, at least: the terminal can only add bytes to those that
+    /// are written to it (`ONLCR`, termios(3)).
+    fn left_in_terminal(&self, session: &Session, id: &ObjectId) -> Option<u64> {
+        let is_terminal = session.object_kind(id) == Kind::Pty && session.is_joined(id);
+        let is_known = session.was_created_here(id) || self.before == Some(0);
+        let left = self.written.saturating_sub(self.read);
+        let is_closed = || session.last_closer(&session.peer(id)).is_some();
+        (is_terminal && is_known && left > 0 && is_closed()).then_some(left)
     }
 
     /// Computes unread bytes and balance of an object whose writers and readers are all counted.

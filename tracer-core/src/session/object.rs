@@ -96,6 +96,8 @@ pub struct Object {
     pub hop: u32,
     /// What its path leads to at the end of the trace.
     pub now: Option<FileNow>,
+    /// When the file was first seen without a name: it had been removed by then. It may have been removed unseen.
+    pub removed_ns: Option<u64>,
     /// Latest known size of the file.
     pub size_after: Option<u64>,
     /// Sums of a container engine's log file.
@@ -141,6 +143,7 @@ impl Object {
             holders: Holders::default(),
             hop: seen.hop,
             now: None,
+            removed_ns: None,
             size_after: None,
             log: None,
         }

@@ -53,7 +53,23 @@ pub struct Process {
     pub facts: Vec<Fact>,
     /// How many processes of one command this entry stands for, if it is no single process.
     pub summed_up: Option<SummedUp>,
+    /// The images that it has replaced, in order; the latest [`MOST_IMAGES`] of them.
+    pub past_images: Vec<PastImage>,
 }
+
+/// An image that a process has replaced by another one (`execve(2)`).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PastImage {
+    /// When it was replaced, nanoseconds since boot.
+    pub until_ns: u64,
+    /// Its name.
+    pub comm: String,
+    /// Its command line, or its name if it has no arguments.
+    pub command: String,
+}
+
+/// Replaced images kept of one process.
+const MOST_IMAGES: usize = 8;
 
 /// Facts kept of one process: those of eight images, each of which sends at most 33.
 const MOST_FACTS: usize = 8 * 33;
@@ -75,6 +91,31 @@ impl Process {
     #[must_use]
     pub fn command(&self) -> String {
         if self.argv.is_empty() { self.comm.clone() } else { self.argv.join(" ") }
+    }
+
+    /// The command line of the image that the process had at a time.
+    #[must_use]
+    pub fn command_at(&self, time_ns: u64) -> String {
+        let mut past = self.past_images.iter();
+        let image = past.find(|image| time_ns < image.until_ns);
+        image.map_or_else(|| self.command(), |image| image.command.clone())
+    }
+
+    /// Name and pid, as in sentences, with the name that the process had at a time.
+    #[must_use]
+    pub fn short_at(&self, time_ns: u64) -> String {
+        let mut past = self.past_images.iter();
+        let image = past.find(|image| time_ns < image.until_ns);
+        named(image.map_or(&self.comm, |image| &image.comm), self.id)
+    }
+
+    /// Keeps the current image as a past one.
+    pub(super) fn keep_image(&mut self, until_ns: u64) {
+        if self.past_images.len() == MOST_IMAGES {
+            self.past_images.remove(0);
+        }
+        let (comm, command) = (self.comm.clone(), self.command());
+        self.past_images.push(PastImage { until_ns, comm, command });
     }
 
     /// Adds a fact. A process can replace its image without end, so beyond [`MOST_FACTS`] the older half is left out,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tracer_common::{id::ProcessId, ledger::READ, loss::Reason, object::ObjectId};
 
-use super::{Confidence, Stream, Subject, rules, subject};
+use super::{Confidence, Stream, Subject, inner, rules, subject};
 use crate::{
     event::{BlockedCall, BlockedThread, Claim},
     session::{ClaimedProcesses, Close, FactKind, Flows, Kind, Process, Session},
@@ -45,7 +45,7 @@ impl<'a> Case<'a> {
     #[must_use]
     pub fn new(session: &'a Session) -> Self {
         let subjects = subject::subjects(session);
-        let inner = subject::inner(session, &subjects);
+        let inner = inner::inner(session, &subjects);
         let mut targets = session.processes.values().filter(|process| process.is_target);
         let has_guests = targets.any(|process| rules::out_of_sight::guest(process).is_some());
         let claimed = ClaimedProcesses::of(session);
@@ -159,16 +159,18 @@ impl<'a> Case<'a> {
         Some(reader.unwrap_or(last))
     }
 
-    /// Whether a process is the next command of the pipeline and left bytes unread by design: it succeeded, or died
-    /// of SIGPIPE because the command after it had enough (`yes | cat | head`).
+    /// Whether a process is the next command of the pipeline and left bytes unread by design: it read some of them as its
+    /// input, and it succeeded, or died of SIGPIPE because the command after it had enough (`yes | cat | head`).
     pub(super) fn is_beside(&self, subject: &Subject<'_>, process: ProcessId) -> bool {
         let Some(known) = self.session.processes.get(&process) else { return false };
-        let stdin = known.stdio_object(0);
-        let reads = subject.streams().iter().any(|stream| {
-            !stream.object.is_none() && stdin == Some(self.session.peer(&stream.object))
+        let peers = subject.streams().map(|stream| self.session.peer(&stream.object));
+        let mut reads = self.session.rows_of(process, READ);
+        let has_read = reads.any(|(key, row)| {
+            let is_input = key.fd == 0 || known.stdio_object(0) == Some(key.object);
+            is_input && row.bytes > 0 && !key.object.is_none() && peers.contains(&key.object)
         });
         let had_enough = known.exit_code() == Some(0) || known.signal() == Some(SIGPIPE);
-        known.is_target && had_enough && reads
+        known.is_target && had_enough && has_read
     }
 }
 

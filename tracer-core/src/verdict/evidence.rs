@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::{Case, Stream, Subject};
 use crate::{
-    session::Close,
-    verdict::{Finding, Rule, Severity},
+    session::{Close, Process},
+    verdict::{Confidence, Finding, Rule, Severity},
 };
 
 /// A finding about a subject with its basic evidence.
@@ -24,6 +24,11 @@ pub(super) fn finding(
     if let Some(code) = subject.process.exit_code() {
         evidence.insert("exit_code".into(), json!(code));
     }
+    let refused: Vec<i32> =
+        [1, 2].into_iter().filter(|fd| subject.was_refused_a_terminal(*fd)).collect();
+    if !refused.is_empty() {
+        evidence.insert("no_terminal".into(), json!(refused));
+    }
     if let Some(signal) = subject.process.signal() {
         evidence.insert("signal".into(), json!(signal));
     }
@@ -32,6 +37,33 @@ pub(super) fn finding(
         severity,
         confidence: case.confidence(subject),
         pid: subject.process.id.tgid,
+        fd: None,
+        message,
+        advice: None,
+        evidence,
+    }
+}
+
+/// A finding about one process, which is no whole subject.
+pub(super) fn of_process(
+    process: &Process,
+    rule: Rule,
+    severity: Severity,
+    message: String,
+) -> Finding {
+    let mut evidence = Map::new();
+    evidence.insert("comm".into(), json!(process.comm));
+    let ends = [("exit_code", process.exit_code()), ("signal", process.signal())];
+    for (name, value) in ends {
+        if let Some(value) = value {
+            evidence.insert(name.into(), json!(value));
+        }
+    }
+    Finding {
+        rule,
+        severity,
+        confidence: Confidence::Unsure,
+        pid: process.id.tgid,
         fd: None,
         message,
         advice: None,

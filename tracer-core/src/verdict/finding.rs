@@ -47,14 +47,24 @@ pub enum Rule {
     ExecFailed,
     /// A writer is blocked: its pipe is full and is not read.
     Stuck,
+    /// A process sleeps while it opens a FIFO that no process reads.
+    BlockedOpen,
+    /// A process is stopped by a signal, or was when it wrote to its terminal from the background.
+    Stopped,
     /// A manager read bytes, and its log has fewer.
     ReadThenLost,
+    /// The file was removed, cut or overwritten.
+    FileLost,
     /// `EPIPE`: the read end was closed.
     ReaderGone,
     /// Bytes were left in a pipe.
     Unread,
     /// The kernel refused bytes, and the program did not write them again.
     Refused,
+    /// A process read bytes and ended without passing them on.
+    KeptBack,
+    /// The program ended with output in a buffer of its own, very likely.
+    Unflushed,
     /// Two processes read from one pipe.
     ReadByOther,
     /// A descendant held or wrote the stream after the end of the command.
@@ -77,8 +87,6 @@ pub enum Rule {
     Accounted,
     /// The program kept its output in a buffer.
     HeldBack,
-    /// The program checked for a terminal, found none, and wrote all the same.
-    NoTerminal,
     /// tracer wanted to look at something, and got no answer in time.
     NotSeen,
 }

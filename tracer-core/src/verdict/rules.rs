@@ -1,17 +1,19 @@
 //! The list of rules, one file each.
 
 pub(super) mod accounted;
+mod blocked_open;
 mod daemon_unreachable;
 mod delivered;
 mod discarded;
 mod elsewhere;
 mod exec_failed;
+pub(super) mod file_lost;
 mod held_back;
+mod kept_back;
 mod late_writer;
 mod leaves_machine;
 mod log_incomplete;
 mod never_wrote;
-mod no_terminal;
 mod not_seen;
 mod other_stream;
 pub(super) mod out_of_sight;
@@ -20,16 +22,27 @@ mod read_by_other;
 mod read_then_lost;
 mod reader_gone;
 mod refused;
+mod stopped;
 mod stuck;
 mod unbalanced;
+mod unflushed;
 mod unread;
 
 use super::{Case, Subject};
 use crate::verdict::Finding;
 
 /// Rules about the run as a whole.
-pub(super) const GENERAL: &[fn(&Case<'_>) -> Vec<Finding>] =
-    &[own_losses::find, out_of_sight::find, unbalanced::find, log_incomplete::find, not_seen::find];
+pub(super) const GENERAL: &[fn(&Case<'_>) -> Vec<Finding>] = &[
+    own_losses::find,
+    out_of_sight::find,
+    unbalanced::find,
+    log_incomplete::find,
+    not_seen::find,
+    blocked_open::find,
+    stopped::find,
+    kept_back::find,
+    unflushed::find,
+];
 
 /// Rules about one command.
 pub(super) const PER_SUBJECT: &[fn(&Case<'_>, &Subject<'_>) -> Vec<Finding>] = &[
@@ -38,6 +51,7 @@ pub(super) const PER_SUBJECT: &[fn(&Case<'_>, &Subject<'_>) -> Vec<Finding>] = &
     other_stream::find,
     elsewhere::find,
     discarded::find,
+    file_lost::find,
     refused::find,
     reader_gone::find,
     stuck::find,
@@ -47,7 +61,6 @@ pub(super) const PER_SUBJECT: &[fn(&Case<'_>, &Subject<'_>) -> Vec<Finding>] = &
     late_writer::find,
     daemon_unreachable::find,
     held_back::find,
-    no_terminal::find,
     leaves_machine::find,
     delivered::find,
 ];
@@ -55,6 +68,7 @@ pub(super) const PER_SUBJECT: &[fn(&Case<'_>, &Subject<'_>) -> Vec<Finding>] = &
 /// Rules about a command inside another one, whose output the outer one reads.
 pub(super) const PER_INNER: &[fn(&Case<'_>, &Subject<'_>) -> Vec<Finding>] = &[
     other_stream::find,
+    file_lost::find,
     refused::find,
     reader_gone::find,
     stuck::find,

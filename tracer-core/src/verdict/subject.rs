@@ -8,7 +8,7 @@ use std::{
 
 use tracer_common::{
     id::ProcessId,
-    ledger::{LedgerRow, READ, WRITE, error},
+    ledger::{LedgerKey, LedgerRow, READ, WRITE, error},
     object::ObjectId,
     op,
 };
@@ -25,8 +25,14 @@ pub struct Subject<'a> {
     pub stdout: Stream,
     /// Its stderr.
     pub stderr: Stream,
-    /// Bytes that members wrote through fd 1 and 2 to other objects than stdout and stderr.
+    /// Bytes that members wrote through fd 1 and 2 to other objects than stdout and stderr, which they redirected.
     pub redirected: Vec<(ObjectId, u64)>,
+    /// The same for `/dev/null`.
+    pub discarded: u64,
+    /// Whether it is a part of another subject, which has redirected its output.
+    pub is_inside: bool,
+    /// When its own process, or what that started, wrote last; 0 if nothing was written. The process had a name then.
+    pub wrote_ns: u64,
 }
 
 /// One standard stream of a subject.
@@ -58,7 +64,7 @@ impl Stream {
 
 impl Subject<'_> {
     /// Clears the streams that are not its own.
-    fn forget_streams(&mut self, own: [bool; 2]) {
+    pub(super) fn forget_streams(&mut self, own: [bool; 2]) {
         for (stream, is_own) in [&mut self.stdout, &mut self.stderr].into_iter().zip(own) {
             if !is_own {
                 *stream = Stream { fd: stream.fd, ..Stream::default() };
@@ -106,6 +112,21 @@ impl Subject<'_> {
             .sum()
     }
 
+    /// Whether all output went to stderr, which is another object than stdout.
+    #[must_use]
+    pub fn wrote_only_to_stderr(&self) -> bool {
+        let (stdout, stderr) = (&self.stdout, &self.stderr);
+        // A failed write to stdout is no choice of stderr.
+        let was_refused = stdout.row.errors.iter().any(|count| *count > 0);
+        let was_redirected = self.discarded > 0 || !self.redirected.is_empty();
+        stdout.object != stderr.object
+            && stdout.kind != Kind::Closed
+            && stdout.row.bytes == 0
+            && stderr.row.bytes > 0
+            && !was_refused
+            && !was_redirected
+    }
+
     /// Whether the program checked for a terminal on this fd and found none.
     #[must_use]
     pub fn was_refused_a_terminal(&self, fd: i32) -> bool {
@@ -134,7 +155,7 @@ pub(super) fn subjects(session: &Session) -> Vec<Subject<'_>> {
     subjects
 }
 
-fn children(session: &Session) -> BTreeMap<ProcessId, Vec<ProcessId>> {
+pub(super) fn children(session: &Session) -> BTreeMap<ProcessId, Vec<ProcessId>> {
     let mut children: BTreeMap<ProcessId, Vec<ProcessId>> = BTreeMap::new();
     for process in session.processes.values().filter(|process| process.is_target) {
         children.entry(process.parent).or_default().push(process.id);
@@ -196,57 +217,7 @@ fn wrote(session: &Session, process: ProcessId) -> bool {
     session.rows_of(process, WRITE).any(|(key, _)| key.fd == 1 || key.fd == 2)
 }
 
-/// Commands inside the subjects whose stdout or stderr is a pipe, socket or terminal of their own, which their parent
-/// reads.
-#[must_use]
-pub(super) fn inner<'a>(session: &'a Session, outer: &[Subject<'a>]) -> Vec<Subject<'a>> {
-    let children = children(session);
-    let mut found = Vec::new();
-    for subject in outer {
-        let members = subject.members.iter().filter(|member| **member != subject.process.id);
-        for process in members.filter_map(|member| session.processes.get(member)) {
-            let own = own_streams(session, process);
-            if process.executed && own.contains(&true) {
-                let mut inner = self::subject(session, process, &children, &BTreeSet::new());
-                inner.forget_streams(own);
-                inner.process = only_writer(session, &inner).unwrap_or(process);
-                found.push(inner);
-            }
-        }
-    }
-    found
-}
-
-/// The only member that wrote, if it is a command: what a container runtime or a shell was started for.
-fn only_writer<'a>(session: &'a Session, subject: &Subject<'_>) -> Option<&'a Process> {
-    let wrote = |member: &ProcessId| {
-        let mut rows = session.rows_of(*member, WRITE);
-        rows.any(|(key, row)| {
-            row.bytes > 0 && subject.streams().iter().any(|stream| stream.object == key.object)
-        })
-    };
-    let mut writers = subject.members.iter().filter(|member| wrote(member));
-    match (writers.next(), writers.next()) {
-        (Some(only), None) => {
-            let is_one = |process: &&Process| process.executed && process.summed_up.is_none();
-            session.processes.get(only).filter(is_one)
-        }
-        _ => None,
-    }
-}
-
-/// For stdout and stderr: whether it leads to another object than those of the parent.
-fn own_streams(session: &Session, process: &Process) -> [bool; 2] {
-    let parent = session.processes.get(&process.parent).and_then(|parent| parent.stdio);
-    [1, 2].map(|fd| {
-        let Some(object) = process.stdio_object(fd) else { return false };
-        let inherited =
-            parent.is_some_and(|stdio| stdio.iter().skip(1).any(|state| state.object == object));
-        !inherited && session.object_kind(&object).passes_on()
-    })
-}
-
-fn subject<'a>(
+pub(super) fn subject<'a>(
     session: &'a Session,
     process: &'a Process,
     children: &BTreeMap<ProcessId, Vec<ProcessId>>,
@@ -258,7 +229,17 @@ fn subject<'a>(
         Stream { fd, object, kind: session.object_kind(&object), row: LedgerRow::default() }
     };
     let (stdout, stderr) = (stream(1), stream(2));
-    let mut subject = Subject { process, members, stdout, stderr, redirected: Vec::new() };
+    let redirected = Vec::new();
+    let mut subject = Subject {
+        process,
+        members,
+        stdout,
+        stderr,
+        redirected,
+        discarded: 0,
+        is_inside: false,
+        wrote_ns: 0,
+    };
     fill(session, &mut subject);
     subject
 }
@@ -280,10 +261,20 @@ fn members(
     members
 }
 
-/// Adds each row of the members to the stream that it belongs to: by object, and by fd number if both streams are the
-/// same object (`2>&1`).
+/// Where a row of a member belongs.
+enum Place {
+    Stdout,
+    Stderr,
+    /// To `/dev/null`, by a redirection inside of the subject.
+    Discarded,
+    /// To another object, by a redirection inside of the subject.
+    Redirected,
+    /// To a pipe inside of the subject, or through an fd that the user did not ask about.
+    Inside,
+}
+
+/// Adds each row of the members to the stream that it belongs to.
 fn fill(session: &Session, subject: &mut Subject<'_>) {
-    let shared = subject.stdout.object == subject.stderr.object;
     let members = subject.members.clone();
     // Computed only if output was redirected.
     let read_within = LazyCell::new(|| read_by(session, &members));
@@ -291,23 +282,48 @@ fn fill(session: &Session, subject: &mut Subject<'_>) {
         let succeeded = session.processes.get(member).and_then(Process::exit_code) == Some(0);
         for (key, row) in session.rows_of(*member, WRITE) {
             let row = &without_probes(row, succeeded);
-            let to_stderr = if shared { key.fd == 2 } else { key.object == subject.stderr.object };
-            let on_stream =
-                key.object == subject.stdout.object || key.object == subject.stderr.object;
-            let of_closed = key.object.is_none() && (key.fd == 1 || key.fd == 2);
-            if of_closed {
-                let stream = if key.fd == 2 { &mut subject.stderr } else { &mut subject.stdout };
-                add(&mut stream.row, row);
-            } else if on_stream {
-                let stream = if to_stderr { &mut subject.stderr } else { &mut subject.stdout };
-                add(&mut stream.row, row);
-            } else if (key.fd == 1 || key.fd == 2)
-                && row.bytes > 0
-                && leads_out(session, &key.object, &read_within)
-            {
-                subject.redirected.push((key.object, row.bytes));
+            let place = place(session, subject, key);
+            if !matches!(place, Place::Inside) && row.bytes > 0 {
+                subject.wrote_ns = subject.wrote_ns.max(row.last_ns);
+            }
+            match place {
+                Place::Stdout => add(&mut subject.stdout.row, row),
+                Place::Stderr => add(&mut subject.stderr.row, row),
+                Place::Discarded => subject.discarded += row.bytes,
+                Place::Redirected
+                    if row.bytes > 0 && leads_out(session, &key.object, &read_within) =>
+                {
+                    subject.redirected.push((key.object, row.bytes));
+                }
+                Place::Redirected | Place::Inside => {}
             }
         }
+    }
+}
+
+/// By object, and by fd number if both streams are the same object (`2>&1`), or if the object is a device, which
+/// anything can open: a redirection to `/dev/null` inside the subject is not the `/dev/null` that it was started with.
+fn place(session: &Session, subject: &Subject<'_>, key: &LedgerKey) -> Place {
+    let is_standard = key.fd == 1 || key.fd == 2;
+    if key.object.is_none() {
+        return match key.fd {
+            1 => Place::Stdout,
+            2 => Place::Stderr,
+            _ => Place::Inside,
+        };
+    }
+    let kind = session.object_kind(&key.object);
+    let by_fd =
+        matches!(kind, Kind::Null | Kind::Device) || subject.stdout.object == subject.stderr.object;
+    let is = |stream: &Stream| key.object == stream.object;
+    match (is(&subject.stdout), is(&subject.stderr)) {
+        (true, true) if by_fd && key.fd == 2 => Place::Stderr,
+        (true, true) => Place::Stdout,
+        (true, false) if !by_fd || key.fd == 1 => Place::Stdout,
+        (false, true) if !by_fd || key.fd == 2 => Place::Stderr,
+        _ if !is_standard => Place::Inside,
+        _ if kind == Kind::Null => Place::Discarded,
+        _ => Place::Redirected,
     }
 }
 
@@ -317,17 +333,14 @@ fn read_by(session: &Session, members: &BTreeSet<ProcessId>) -> BTreeSet<ObjectI
     rows.map(|(key, _)| key.object).collect()
 }
 
-/// Whether output to an object leaves the subject: not to `/dev/null`, and not to a pipe that was created or is read
-/// inside of it.
+/// Whether output to an object leaves the subject: not to a pipe that was created or is read inside of it.
 fn leads_out(
     session: &Session,
     object: &ObjectId,
     read_within: &impl Deref<Target = BTreeSet<ObjectId>>,
 ) -> bool {
-    let kind = session.object_kind(object);
-    let inside = kind.passes_on()
-        && (session.was_created_here(object) || read_within.contains(&session.peer(object)));
-    kind != Kind::Null && !inside
+    !session.object_kind(object).passes_on()
+        || !session.was_created_here(object) && !read_within.contains(&session.peer(object))
 }
 
 /// Calls that copy from fd to fd. If the kernel cannot do that for a pair of fds, it returns `EINVAL`, `EXDEV` or
@@ -339,7 +352,7 @@ const COPIES: u32 = 1 << op::SENDFILE
     | 1 << op::FICLONE;
 
 /// The row without failed copies that a write replaced, or that had nothing to copy.
-fn without_probes(row: &LedgerRow, succeeded: bool) -> LedgerRow {
+pub(super) fn without_probes(row: &LedgerRow, succeeded: bool) -> LedgerRow {
     let mut row = *row;
     let only_copies = row.ops & !COPIES == 0;
     if row.ops & COPIES != 0 && (row.bytes > 0 || only_copies && succeeded) {
@@ -349,10 +362,11 @@ fn without_probes(row: &LedgerRow, succeeded: bool) -> LedgerRow {
     row
 }
 
-fn add(sum: &mut LedgerRow, row: &LedgerRow) {
+pub(super) fn add(sum: &mut LedgerRow, row: &LedgerRow) {
     sum.bytes = sum.bytes.saturating_add(row.bytes);
     sum.calls = sum.calls.saturating_add(row.calls);
     sum.refused = sum.refused.saturating_add(row.refused);
+    sum.failed = sum.failed.saturating_add(row.failed);
     sum.last_refused = sum.last_refused.saturating_add(row.last_refused);
     sum.short = sum.short.saturating_add(row.short);
     sum.zero = sum.zero.saturating_add(row.zero);

@@ -2,7 +2,7 @@
 
 use tracer_common::{loss::Reason, object::ObjectId};
 
-use super::{Case, Stream, Subject};
+use super::{Case, Stream, Subject, inner::stream_fd};
 use crate::{
     event::FileNow,
     session::{Close, Kind, Process, named},
@@ -19,7 +19,12 @@ const COMMAND: usize = 60;
 
 /// The command and its pid: `docker pull x (pid 71)`.
 pub(super) fn who(subject: &Subject<'_>) -> String {
-    called(subject.process)
+    let process = subject.process;
+    let command = match subject.wrote_ns {
+        0 => process.command(),
+        wrote_ns => process.command_at(wrote_ns),
+    };
+    named(&shortened(&command), process.id)
 }
 
 /// A process by its command line.
@@ -36,6 +41,19 @@ fn shortened(command: &str) -> String {
 /// An object by its name, on one line and cut if it is long.
 pub(super) fn object(case: &Case<'_>, object: &ObjectId) -> String {
     text::name(&case.session.object_name(object))
+}
+
+/// The name of a stream. If stdout and stderr are one object, that of the closest ancestor for which it is one of them:
+/// after `>&2`, fd 1 is stderr.
+pub(super) fn stream(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> &'static str {
+    if subject.stdout.object != subject.stderr.object {
+        return stream.name();
+    }
+    match stream_fd(case.session, subject.process, &stream.object) {
+        Some(1) => "stdout",
+        Some(_) => "stderr",
+        None => "stdout and stderr",
+    }
 }
 
 /// How the read end was closed: `python3 (pid 7) closed its read end 12 ms after the end of the command`.
@@ -90,7 +108,7 @@ pub(super) fn ending(subject: &Subject<'_>) -> String {
     match (subject.process.exit_code(), subject.process.signal()) {
         (Some(code), _) => format!(" It exited with {code}."),
         (None, Some(signal)) => format!(" It was killed by signal {signal}."),
-        (None, None) => " It still runs.".to_owned(),
+        (None, None) => " Still running.".to_owned(),
     }
 }
 

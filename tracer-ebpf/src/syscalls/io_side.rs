@@ -69,7 +69,10 @@ pub(super) extern "C" fn decode_call() -> u64 {
 /// process can change it, the call is in doubt. Each message that was sent has at most the size of the send buffer.
 #[inline(always)]
 fn distrust_memory(call: &Call, side: &mut IoSide) {
-    if side.transfer.result <= 0 || side.transfer.doubt != 0 || !task::shares_memory(call.entry.map(NonNull::as_ptr)) {
+    if side.transfer.result <= 0
+        || side.transfer.doubt != 0
+        || !task::shares_memory(call.entry.map(NonNull::as_ptr))
+    {
         return;
     }
     side.transfer.doubt = Reason::MemoryChanged as u32;

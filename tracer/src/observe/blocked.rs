@@ -1,7 +1,11 @@
-//! Threads that are blocked in a call on a watched object: a writer whose pipe is full, a reader that waits for
-//! something else.
+//! Threads that are blocked: a writer whose pipe is full, a reader that waits for something else, a process that opens a
+//! FIFO without a reader, or that a signal has stopped.
 
-use std::{fs::read_link, path::PathBuf};
+use std::{
+    fs::{metadata, read_link},
+    os::unix::fs::{FileExt as _, FileTypeExt as _},
+    path::{Path, PathBuf},
+};
 
 use procfs::process::{Process, Syscall};
 use rustix::fs::stat;
@@ -33,25 +37,75 @@ pub fn ask_for_blocked_threads(session: &Session, lookout: &mut Lookout) {
 
 /// The answer about one process. [`with_object`] completes it.
 pub(super) fn threads_of(process: ProcessId) -> Vec<EventKind> {
-    let tasks = i32::try_from(process.tgid)
-        .ok()
-        .and_then(|pid| Process::new(pid).ok())
-        .and_then(|known| known.tasks().ok());
-    let Some(tasks) = tasks else { return Vec::new() };
-    tasks
-        .filter_map(Result::ok)
-        .take(MOST_THREADS)
+    let known = i32::try_from(process.tgid).ok().and_then(|pid| Process::new(pid).ok());
+    let Some(known) = known else { return Vec::new() };
+    let at_all = BlockedThread { process, fd: -1, ..BlockedThread::default() };
+    if let Some(stat) = known.stat().ok().filter(|stat| stat.state == STOPPED) {
+        let in_background = stat.tty_nr != 0 && stat.tpgid != stat.pgrp;
+        let (tid, call) = (process.tgid, BlockedCall::Stopped);
+        let leader = BlockedThread { tid, call, in_background, ..at_all };
+        return vec![EventKind::BlockedThread(leader)];
+    }
+    let threads = known.tasks().into_iter().flatten().filter_map(Result::ok).take(MOST_THREADS);
+    threads
         .filter_map(|task| {
             let Ok(Syscall::Blocked { syscall_number, argument_registers, .. }) = task.syscall()
             else {
                 return None;
             };
-            let (call, fd) = call(syscall_number, argument_registers);
-            let object = if fd < 0 { None } else { inode_behind(process.tgid, fd) };
             let tid = u32::try_from(task.tid).ok()?;
-            Some(EventKind::BlockedThread(BlockedThread { process, tid, call, fd, object }))
+            let thread = BlockedThread { tid, ..at_all.clone() };
+            let thread = match opens(syscall_number, argument_registers) {
+                Some((path, flags)) => opening(thread, &known, path, flags),
+                None => waiting(thread, call(syscall_number, argument_registers)),
+            };
+            Some(EventKind::BlockedThread(thread))
         })
         .collect()
+}
+
+/// A process that a signal has stopped (`proc_pid_stat(5)`).
+const STOPPED: char = 'T';
+
+/// A thread in a call on an fd.
+fn waiting(thread: BlockedThread, (call, fd): (BlockedCall, i32)) -> BlockedThread {
+    let object = if fd < 0 { None } else { inode_behind(thread.process.tgid, fd) };
+    BlockedThread { call, fd, object, ..thread }
+}
+
+/// The address of the path, and the flags, of a call that opens a file (`open(2)`).
+fn opens(number: i64, arguments: [u64; 6]) -> Option<(u64, u64)> {
+    match number {
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_open => Some((arguments[0], arguments[1])),
+        libc::SYS_openat => Some((arguments[1], arguments[2])),
+        _ => None,
+    }
+}
+
+/// The longest path that is read, in bytes.
+const LONGEST_PATH: usize = 256;
+
+/// A thread in a call that opens a file.
+fn opening(thread: BlockedThread, process: &Process, address: u64, flags: u64) -> BlockedThread {
+    let mut bytes = [0; LONGEST_PATH];
+    let read = process.mem().ok().and_then(|memory| memory.read_at(&mut bytes, address).ok());
+    let known = bytes.get(..read.unwrap_or(0)).unwrap_or(&[]);
+    let path = known.split(|byte| *byte == 0).next().unwrap_or(&[]);
+    let path = String::from_utf8_lossy(path).into_owned();
+    let access = flags & libc::O_ACCMODE as u64;
+    let opens_fifo = access == libc::O_WRONLY as u64 && is_fifo(thread.process.tgid, &path);
+    BlockedThread { call: BlockedCall::Open, path, opens_fifo, ..thread }
+}
+
+/// Whether a path of a process leads to a FIFO.
+fn is_fifo(tgid: u32, path: &str) -> bool {
+    let process = PathBuf::from(format!("/proc/{tgid}"));
+    let path = match Path::new(path).strip_prefix("/") {
+        Ok(from_root) => process.join("root").join(from_root),
+        Err(_) => process.join("cwd").join(path),
+    };
+    metadata(path).is_ok_and(|found| found.file_type().is_fifo())
 }
 
 /// What a call waits for, and on which fd (-1 for none), by the call's number in native programs (`syscall(2)`).

@@ -101,8 +101,11 @@ fn recorded() -> (Vec<u8>, Session) {
     recorder.begin_survey().unwrap();
     session.begin_survey();
     let key = LedgerKey { process: ProcessId::new(71, 2_000), ..LedgerKey::default() };
-    let row =
-        LedgerRow { bytes: 1 << 40, errors: [0, 1, 0, 0, 0, 0, 0, 0], ..LedgerRow::default() };
+    let row = LedgerRow {
+        bytes: 1 << 40,
+        errors: [0, 1, 0, 0, 0, 0, 0, 0, 0, 0],
+        ..LedgerRow::default()
+    };
     recorder.checkpoint(2_500, &[(key, row)]).unwrap();
     recorder.checkpoint(2_600, &[(key, row)]).unwrap();
     recorder.row(key, &row).unwrap();

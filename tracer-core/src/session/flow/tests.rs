@@ -117,6 +117,7 @@ fn a_blocked_reader_may_hold_what_is_not_in_the_queue_any_more() {
         call: BlockedCall::Read,
         fd: 5,
         object: Some(session.peer(&id)),
+        ..BlockedThread::default()
     });
     assert_eq!(balanced(&session), None);
 }

@@ -1,10 +1,11 @@
 //! The program could not connect to the daemon that does its work, such as docker's.
 
 use serde_json::json;
+use tracer_common::ledger::WRITE;
 
 use super::super::{Case, Subject, evidence, words};
 use crate::{
-    session::{Fact, FactKind},
+    session::{Fact, FactKind, Process},
     text::{self, errno},
     verdict::{Finding, Rule, Severity},
 };
@@ -13,7 +14,13 @@ use crate::{
 const OPTIONAL: [&str; 4] = ["nscd", "/run/systemd/", "sssd", "/dev/log"];
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
-    if subject.process.exit_code() == Some(0) {
+    // A program that moved no byte at all did nothing but this.
+    let did_nothing = |process: &Process| {
+        let mut rows = case.session.rows_of(process.id, WRITE);
+        process.executed && process.other_bytes == Some(0) && rows.all(|(_, row)| row.bytes == 0)
+    };
+    let is_silent = subject.members.len() == 1 && did_nothing(subject.process);
+    if subject.process.exit_code() == Some(0) && !is_silent {
         return Vec::new();
     }
     let failed = subject
@@ -23,7 +30,9 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         .flat_map(|process| process.facts.iter().map(move |fact| (process, fact)))
         .filter(|(_, fact)| fact.kind == FactKind::ConnectFailed)
         .filter(|(_, fact)| !is_probe(fact))
-        .rfind(|(_, fact)| !OPTIONAL.iter().any(|optional| fact.about.contains(optional)));
+        .rfind(|(_, fact)| {
+            is_silent || !OPTIONAL.iter().any(|optional| fact.about.contains(optional))
+        });
     let Some((process, fact)) = failed else { return Vec::new() };
     let error = errno::name(fact.errno);
     let message = format!(
@@ -32,8 +41,9 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         text::name(&fact.about),
         errno::meaning(fact.errno)
     );
-    let mut finding =
-        evidence::finding(case, subject, Rule::DaemonUnreachable, Severity::Warning, message);
+    // A program that did nothing else had something to send.
+    let severity = if is_silent { Severity::Loss } else { Severity::Warning };
+    let mut finding = evidence::finding(case, subject, Rule::DaemonUnreachable, severity, message);
     finding.advice = Some(format!(
         "Start what listens there, or correct the address that {} uses.",
         words::who(subject)

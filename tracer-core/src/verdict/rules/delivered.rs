@@ -1,8 +1,12 @@
 //! All bytes arrived at the other end of the pipe, file or terminal.
 
 use serde_json::json;
+use tracer_common::ledger::WRITE;
 
-use super::super::{Case, Stream, Subject, evidence, words};
+use super::{
+    super::{Case, Stream, Subject, evidence, words},
+    file_lost,
+};
 use crate::{
     session::Kind,
     text::units,
@@ -16,7 +20,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     // For stderr alone, `other_stream` reports the same facts.
-    if subject.stdout.row.bytes == 0 && subject.stdout.object != subject.stderr.object {
+    if subject.wrote_only_to_stderr() {
         return Vec::new();
     }
     let parts: Vec<String> = used
@@ -38,8 +42,9 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     } else {
         ""
     };
+    let passed_on = passed_on(case, subject, &used);
     let message = format!(
-        "{} wrote {}{silent}{}.{}",
+        "{} wrote {}{silent}{}{passed_on}.{}",
         words::who(subject),
         parts.join(", and "),
         words::reach(case, subject),
@@ -52,11 +57,27 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         .filter_map(|stream| case.flows.get(&stream.object).readers_in_words())
         .collect();
     if let Some(reader) = readers.first() {
-        finding.advice = Some(format!(
-            "If the output is missing, the loss is above the kernel: {reader} has it."
-        ));
+        finding.advice =
+            Some(format!("{reader} received every byte: if output is missing, look in it."));
     }
     vec![evidence::with(finding, "readers", json!(readers))]
+}
+
+/// What the only reader wrote elsewhere, if that is less than it read: `; python3 (pid 7) passed on 17 B of them`.
+fn passed_on(case: &Case<'_>, subject: &Subject<'_>, used: &[&Stream]) -> String {
+    let mut readers = used.iter().flat_map(|stream| &case.flows.get(&stream.object).readers);
+    let (Some(reader), None) = (readers.next(), readers.next()) else { return String::new() };
+    let known = case.session.processes.get(&reader.process);
+    let Some(known) = known.filter(|known| known.is_target && known.end_ns.is_some()) else {
+        return String::new();
+    };
+    let outputs = case.session.rows_of(known.id, WRITE);
+    let written: u64 =
+        outputs.map(|(_, row)| row.bytes).sum::<u64>() + known.other_bytes.unwrap_or(0);
+    if written >= subject.bytes() || written == 0 {
+        return String::new();
+    }
+    format!("; {} wrote {} in all", known.short(), units::exact(written))
 }
 
 /// Whether a stream carried bytes; `discarded` reports `/dev/null`.
@@ -74,7 +95,10 @@ fn is_delivered(case: &Case<'_>, stream: &Stream) -> bool {
             case.session.is_joined(&stream.object)
                 && flow.unread.map_or(flow.read >= flow.written, |unread| unread == 0)
         }
-        Kind::File | Kind::Pty | Kind::Device => true,
+        Kind::File => file_lost::loss(case, stream).is_none(),
+        // Without a look into the terminal, it is not known.
+        Kind::Pty => flow.unread.is_none_or(|unread| unread == 0),
+        Kind::Device => true,
         Kind::Null | Kind::Closed | Kind::Unknown => false,
     }
 }

@@ -1,6 +1,6 @@
-//! The stream is `/dev/null`.
+//! The output went to `/dev/null`.
 
-use super::super::{Case, Subject, evidence, words};
+use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     session::Kind,
     text::units,
@@ -8,26 +8,48 @@ use crate::{
 };
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
-    subject
-        .streams()
-        .into_iter()
-        .filter(|stream| stream.kind == Kind::Null && stream.row.bytes > 0)
-        .map(|stream| {
-            let message = format!(
-                "{} wrote {} to {}, which is /dev/null: discarded.{}",
-                words::who(subject),
-                units::exact(stream.row.bytes),
-                stream.name(),
-                words::ending(subject)
-            );
-            let finding =
-                evidence::finding(case, subject, Rule::Discarded, Severity::Warning, message);
-            let mut finding = evidence::with_stream(finding, case, stream);
-            finding.advice = Some(format!(
-                "Whoever starts it gives it /dev/null as {}: pass a pipe or a file instead.",
-                stream.name()
-            ));
-            finding
-        })
-        .collect()
+    let given = subject.streams().into_iter().filter(|stream| is_null(stream));
+    let mut findings: Vec<Finding> = given.map(|stream| of_stream(case, subject, stream)).collect();
+    if subject.attempts() == 0 && subject.redirected.is_empty() && subject.discarded > 0 {
+        findings.push(of_redirection(case, subject));
+    }
+    findings
+}
+
+fn is_null(stream: &Stream) -> bool {
+    stream.kind == Kind::Null && stream.row.bytes > 0
+}
+
+/// The command was started with `/dev/null`. That is a warning if nothing else arrived.
+fn of_stream(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding {
+    let arrives = |other: &&Stream| other.row.bytes > 0 && !is_null(other);
+    let is_all = !subject.streams().iter().any(arrives) && subject.redirected.is_empty();
+    let message = format!(
+        "{} wrote {} to {}, which was /dev/null from the start: discarded.{}",
+        words::who(subject),
+        units::exact(stream.row.bytes),
+        stream.name(),
+        words::ending(subject)
+    );
+    let severity = if is_all { Severity::Warning } else { Severity::Info };
+    let finding = evidence::finding(case, subject, Rule::Discarded, severity, message);
+    let mut finding = evidence::with_stream(finding, case, stream);
+    finding.advice = Some(format!(
+        "The process that starts it passes /dev/null as {}: pass a pipe or a file instead.",
+        stream.name()
+    ));
+    finding
+}
+
+/// The command itself, or what it started, redirected everything to `/dev/null`.
+fn of_redirection(case: &Case<'_>, subject: &Subject<'_>) -> Finding {
+    let message = format!(
+        "{} redirected all its output to /dev/null: {} discarded, nothing to its own stdout and stderr.{}",
+        words::who(subject),
+        units::exact(subject.discarded),
+        words::ending(subject)
+    );
+    let mut finding = evidence::finding(case, subject, Rule::Discarded, Severity::Warning, message);
+    finding.advice = Some("Look for `>/dev/null` in what it runs.".into());
+    evidence::with(finding, "discarded", serde_json::json!(subject.discarded))
 }

@@ -18,15 +18,16 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let objects: BTreeSet<_> = subject.redirected.iter().map(|(object, _)| *object).collect();
     let places: Vec<String> =
         objects.iter().map(|object| case.session.object_name(object)).collect();
+    let own = if subject.bytes() == 0 { "; nothing to its own stdout and stderr" } else { "" };
     let message = format!(
-        "{} wrote {} to {}, not to the stdout and stderr it was started with.{}",
+        "{} redirected its output: {} went to {}{own}.{}",
         words::who(subject),
         units::exact(bytes),
         list(&places, ", "),
         words::ending(subject)
     );
-    let severity = if subject.bytes() == 0 { Severity::Warning } else { Severity::Info };
-    let mut finding = evidence::finding(case, subject, Rule::Elsewhere, severity, message);
-    finding.advice = Some("It redirected its own output: look there.".into());
-    vec![evidence::with(finding, "objects", json!(places))]
+    let mut finding = evidence::finding(case, subject, Rule::Elsewhere, Severity::Info, message);
+    finding.advice = Some("Look there for its output.".into());
+    let finding = evidence::with(finding, "objects", json!(places));
+    vec![evidence::with(finding, "only", json!(subject.bytes() == 0))]
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::super::{Case, Subject, evidence};
+use super::super::{Case, Subject, evidence, words};
 use crate::{
     session::{Fact, FactKind, Process},
     text::{self, errno},
@@ -11,16 +11,21 @@ use crate::{
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let process = subject.process;
-    if process.executed || process.end_ns.is_none() {
+    if process.end_ns.is_none() || process.executed && !has_given_up(process) {
         return Vec::new();
     }
     let Some(fact) = decisive_failure(process) else { return Vec::new() };
+    let who = if process.executed {
+        words::called(process)
+    } else {
+        format!("The command never started: pid {}", process.id.tgid)
+    };
     let starter = case.session.processes.get(&process.parent).map(Process::short);
+    let starter = starter.filter(|_| !process.executed);
     let starter = starter.map_or(String::new(), |starter| format!(", started by {starter},"));
     let error = errno::name(fact.errno);
     let message = format!(
-        "The command never started: pid {}{starter} could not execute {}: {error} ({}).",
-        process.id.tgid,
+        "{who}{starter} could not execute {}: {error} ({}).",
         text::name(&fact.about),
         errno::meaning(fact.errno)
     );
@@ -35,6 +40,14 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     });
     let finding = evidence::with(finding, "path", json!(fact.about));
     vec![evidence::with(finding, "error", json!(error))]
+}
+
+/// Exit codes of a shell that could not execute its last command (`sh(1p)`).
+const NOT_EXECUTED: [Option<u32>; 2] = [Some(126), Some(127)];
+
+/// Whether a shell ended because its last command did not start: `sh -c 'exec /no/such'`.
+fn has_given_up(process: &Process) -> bool {
+    NOT_EXECUTED.contains(&process.exit_code())
 }
 
 /// The failure to report. A search along `PATH` continues after a file without execute permission, so its last

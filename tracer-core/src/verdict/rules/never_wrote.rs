@@ -9,26 +9,24 @@ use crate::{
 };
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
-    if subject.attempts() > 0 || !subject.redirected.is_empty() {
+    if subject.attempts() > 0 || !subject.redirected.is_empty() || subject.discarded > 0 {
         return Vec::new();
     }
     let who = words::who(subject);
     let running = subject.process.end_ns.is_none();
     let message = match (case.confidence(subject), running) {
         (Confidence::Certain, false) => format!(
-            "{who} wrote nothing: no byte and no attempt on stdout or stderr, from its first \
-             instruction to its end.{}",
+            "{who} never wrote to stdout or stderr{}.{}",
+            elsewhere_in_words(elsewhere(case, subject)),
             words::ending(subject)
         ),
-        (Confidence::Certain, true) => format!("{who} has written nothing so far, and still runs."),
+        (Confidence::Certain, true) => format!("{who} has written nothing so far. Still running."),
         (Confidence::Unsure, _) if subject.process.attached_late => format!(
-            "{who} wrote nothing to stdout or stderr while tracer watched; what it did before is \
-             not known.{}",
+            "{who} has written nothing to stdout or stderr since tracer attached; earlier output is not known.{}",
             words::ending(subject)
         ),
         (Confidence::Unsure, _) => format!(
-            "{who} was seen writing nothing to stdout or stderr, but tracer did not see \
-             everything.{}",
+            "{who} wrote nothing to stdout or stderr that tracer saw, but the trace is incomplete.{}",
             words::ending(subject)
         ),
     };
@@ -43,6 +41,19 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     vec![evidence::with(finding, "asked_for_terminal", json!(asked))]
 }
 
+/// Bytes that the members wrote through fds that the user did not ask about.
+fn elsewhere(case: &Case<'_>, subject: &Subject<'_>) -> u64 {
+    let members = subject.members.iter();
+    members.filter_map(|member| case.session.processes.get(member)?.other_bytes).sum()
+}
+
+fn elsewhere_in_words(bytes: u64) -> String {
+    match bytes {
+        0 => String::new(),
+        bytes => format!("; it wrote {} through other fds", units::exact(bytes)),
+    }
+}
+
 /// The likeliest reason.
 fn advice(case: &Case<'_>, subject: &Subject<'_>) -> String {
     let process = subject.process;
@@ -51,31 +62,22 @@ fn advice(case: &Case<'_>, subject: &Subject<'_>) -> String {
         stderr if stderr == stdout => format!("Its output would have gone to {stdout}."),
         stderr => format!("Its output would have gone to {stdout} and {stderr}."),
     };
-    let elsewhere: u64 = subject
-        .members
-        .iter()
-        .filter_map(|member| case.session.processes.get(member)?.other_bytes)
-        .sum();
-    let hint = if elsewhere > 0 {
-        format!(
-            "It wrote {} through other fds: run again with --all-fds to see where.",
-            units::exact(elsewhere)
-        )
+    let hint = if elsewhere(case, subject) > 0 {
+        "Run again with --all-fds to see where the other bytes went.".to_owned()
     } else if process.signal().is_some() {
-        "It was killed: whatever it still kept in a buffer is gone.".to_owned()
+        "It was killed: output that it still had in a buffer is gone.".to_owned()
     } else if subject.was_refused_a_terminal(1) || subject.was_refused_a_terminal(2) {
-        "It asked for a terminal and was told there is none; it may stay silent or keep its output \
-         in a buffer because of that. Try `tracer --pty -- COMMAND`."
+        "It checked for a terminal and found none; it may stay silent or keep its output in a buffer \
+         because of that. Try `tracer --pty -- COMMAND`."
             .to_owned()
     } else if process.exit_code().is_some_and(|code| code != 0) {
-        "It failed without a word: look at its exit code.".to_owned()
+        "It failed with no output: look at its exit code.".to_owned()
     } else if process.end_ns.is_none() {
         "It may be at work, wait for something, or keep its output in a buffer: trace for longer, and \
          look at what it does."
             .to_owned()
     } else {
-        "There was nothing to receive: look at what the command is meant to print, and when."
-            .to_owned()
+        "The command produced no output: look at what it is meant to print, and when.".to_owned()
     };
     format!("{hint} {where_to}")
 }

@@ -8,31 +8,26 @@ use crate::{
 };
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
-    let (stdout, stderr) = (&subject.stdout, &subject.stderr);
-    let separate = stdout.object != stderr.object;
-    // `refused` reports failed writes to stdout; then the program did not choose stderr.
-    let was_refused = stdout.row.errors.iter().any(|count| *count > 0);
-    if was_refused
-        || stdout.row.bytes > 0
-        || stderr.row.bytes == 0
-        || !separate
-        || stdout.kind == Kind::Closed
-    {
+    let stderr = &subject.stderr;
+    // `discarded` reports a stderr that is /dev/null.
+    if !subject.wrote_only_to_stderr() || stderr.kind == Kind::Null {
         return Vec::new();
     }
     let message = format!(
-        "{} wrote nothing to stdout and {} to stderr, {}{}.{}",
+        "{} wrote only to stderr: {}, {}{}; nothing to stdout.{}",
         words::who(subject),
         units::exact(stderr.row.bytes),
         words::fate(case, stderr),
         words::reach(case, subject),
         words::ending(subject)
     );
-    let finding = evidence::finding(case, subject, Rule::OtherStream, Severity::Warning, message);
+    let failed = subject.process.exit_code().is_some_and(|code| code != 0);
+    let severity = if failed { Severity::Warning } else { Severity::Info };
+    let finding = evidence::finding(case, subject, Rule::OtherStream, severity, message);
     let mut finding = evidence::with_stream(finding, case, stderr);
     finding.advice = Some(match subject.process.exit_code() {
-        Some(0) => "Read stderr as well as stdout: this program reports its progress there.".into(),
-        Some(_) => "Read stderr as well as stdout: the error message is there.".into(),
+        Some(0) => "It reports its progress on stderr: read that stream as well as stdout.".into(),
+        Some(_) => "The error message is on stderr: read that stream as well as stdout.".into(),
         None => "Read stderr as well as stdout.".into(),
     });
     vec![finding]

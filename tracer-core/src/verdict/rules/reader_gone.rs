@@ -5,6 +5,7 @@ use tracer_common::ledger::error;
 
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
+    session::Kind,
     text::units,
     verdict::{Finding, Rule, Severity},
 };
@@ -13,9 +14,15 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     subject
         .streams()
         .into_iter()
-        .filter(|stream| stream.errors(error::EPIPE) > 0)
+        .filter(|stream| refusals(stream) > 0)
         .map(|stream| describe(case, subject, stream))
         .collect()
+}
+
+/// Failed writes that had no reader: `EPIPE`, and `EIO` of a terminal whose other half was closed.
+fn refusals(stream: &Stream) -> u32 {
+    let hung_up = if stream.kind == Kind::Pty { stream.errors(error::EIO) } else { 0 };
+    stream.errors(error::EPIPE).saturating_add(hung_up)
 }
 
 fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding {
@@ -27,12 +34,16 @@ fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding 
         (None, Some(reader)) => format!("its reader {reader} had closed it"),
         (None, None) => "its read end was closed, and no process was seen to hold it".to_owned(),
     };
-    let refusals = stream.errors(error::EPIPE);
+    let refusals = refusals(stream);
+    let refused = match stream.row.failed {
+        0 => units::count(u64::from(refusals), "write"),
+        bytes => units::exact(bytes),
+    };
+    let name = if stream.kind == Kind::Pty { "EIO" } else { "EPIPE" };
     let message = format!(
-        "{} could not write to {}: {why} (EPIPE, {} refused) after {} had been written{}.{}",
+        "{} could not write to {}: {why} ({name}, {refused} refused) after {} had been written{}.{}",
         words::who(subject),
         stream.name(),
-        units::count(u64::from(refusals), "write"),
         units::exact(stream.row.bytes),
         words::since_attached(subject),
         words::ending(subject)

@@ -5,7 +5,7 @@ use tracer_common::ledger::error;
 
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
-    session::Process,
+    session::{Kind, Process},
     text::units,
     verdict::{Confidence, Finding, Rule, Severity},
 };
@@ -14,10 +14,10 @@ use crate::{
 const O_NONBLOCK: u32 = 0o4000;
 
 /// Errors that lose output, with their meaning and advice.
-const CLASSES: [(u32, &str, &str); 6] = [
+const CLASSES: [(u32, &str, &str); 8] = [
     (
         error::EAGAIN,
-        "it was full, and O_NONBLOCK is set on it",
+        "the pipe was full and non-blocking",
         "Find out who set O_NONBLOCK on the shared file description, or let the reader read faster.",
     ),
     (
@@ -28,9 +28,15 @@ const CLASSES: [(u32, &str, &str); 6] = [
     (error::ENOSPC, "the disk is full", "Free space where the output goes."),
     (error::EIO, "the terminal or disk behind it is gone", "Check what the fd points to."),
     (
+        error::EFBIG,
+        "the file may not become larger",
+        "Raise the limit (`ulimit -f`), or let the file system hold larger files.",
+    ),
+    (error::EDQUOT, "the disk quota is used up", "Free space, or raise the user's quota."),
+    (
         error::OTHER,
         "one that tracer counts but does not name",
-        "Look at what the fd points to: a file size limit, a quota, a reset connection.",
+        "Look at what the fd points to: a reset connection, a device that failed.",
     ),
     (
         error::NOT_RUN,
@@ -56,7 +62,9 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
 /// ended.
 fn is_lost(subject: &Subject<'_>, stream: &Stream, class: u32) -> bool {
     let gave_up = stream.row.last_refused > 0 && subject.process.end_ns.is_some();
-    stream.errors(class) > 0 && (class != error::EAGAIN || gave_up)
+    // `reader_gone` reports a terminal that hung up.
+    let is_hang_up = class == error::EIO && stream.kind == Kind::Pty;
+    stream.errors(class) > 0 && (class != error::EAGAIN || gave_up) && !is_hang_up
 }
 
 /// Bytes were refused for the moment, and later writes succeeded or still may. Counts do not show whether the same
@@ -74,7 +82,10 @@ fn put_off(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Option<Fi
     };
     let message = format!("{} had {}; {again}.", words::who(subject), obstacles(stream));
     // After a short write, all common libraries write the rest.
-    let severity = if refusals == 0 { Severity::Info } else { Severity::Warning };
+    // A program that made its output non-blocking itself is prepared for refusals.
+    let is_prepared =
+        case.set_nonblock(&stream.object).is_some_and(|by| subject.members.contains(&by.id));
+    let severity = if refusals == 0 || is_prepared { Severity::Info } else { Severity::Warning };
     let finding = evidence::finding(case, subject, Rule::PutOff, severity, message);
     let mut finding = evidence::with_stream(finding, case, stream);
     finding.confidence = Confidence::Unsure;
@@ -115,7 +126,7 @@ fn refusal(
     let refused = if class == error::EAGAIN {
         format!("the last {}", units::exact(stream.row.last_refused))
     } else {
-        units::count(u64::from(count), "write")
+        amount(stream, count)
     };
     let with = if class == error::OTHER { "another error" } else { name };
     let nonblock = (class == error::EAGAIN).then(|| nonblock(case, subject, stream)).flatten();
@@ -137,6 +148,17 @@ fn refusal(
     let finding = evidence::with(finding, "error", json!(name));
     let finding = evidence::with(finding, "refusals", json!(count));
     evidence::with(finding, "refused_bytes", json!(stream.row.last_refused))
+}
+
+/// `12 writes (480 B)`: the failed writes of one class. The bytes are known only if no other class failed.
+fn amount(stream: &Stream, count: u32) -> String {
+    let writes = units::count(u64::from(count), "write");
+    let counted = |class: &usize| ![error::EAGAIN, error::EINTR].contains(&(*class as u32));
+    let all: u32 = (0..error::COUNT).filter(counted).map(|class| stream.row.errors[class]).sum();
+    match stream.row.failed {
+        bytes if bytes > 0 && all == count => format!("{writes} ({})", units::exact(bytes)),
+        _ => writes,
+    }
 }
 
 /// The process that made the stream's open file non-blocking.

@@ -89,10 +89,10 @@ fn describe(
         _ => format!("{object} takes no more"),
     };
     let message = format!(
-        "{} is stuck: {} sleeps in a write to {}; {full}, and {}.",
+        "{} is stuck: {} is blocked writing to {}; {full}, and {}.",
         words::who(subject),
         writer(case, subject, blocked_writer),
-        stream.name(),
+        words::stream(case, subject, stream),
         idle(case, subject, reader)
     );
     let finding = evidence::finding(case, subject, Rule::Stuck, Severity::Warning, message);
@@ -125,7 +125,7 @@ fn writer(case: &Case<'_>, subject: &Subject<'_>, blocked_writer: &BlockedThread
 
 /// The state of the reader: `manager (pid 60) has read nothing for 4.2 s`.
 fn idle(case: &Case<'_>, subject: &Subject<'_>, reader: Option<&Reader<'_>>) -> String {
-    let Some(reader) = reader else { return "nobody is known to read it".to_owned() };
+    let Some(reader) = reader else { return "no process is known to read it".to_owned() };
     let who = named(&reader.comm, reader.process);
     let last = match reader.last_ns {
         Some(last) => {
@@ -154,7 +154,7 @@ fn advice(case: &Case<'_>, subject: &Subject<'_>, reader: Option<&Reader<'_>>) -
             "Look at what {} does: stopped, blocked, or no longer interested.",
             named(&reader.comm, reader.process)
         ),
-        None => "Whoever holds the read end must read.".into(),
+        None => "The process that holds the read end must read.".into(),
     }
 }
 

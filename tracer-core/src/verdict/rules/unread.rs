@@ -5,7 +5,7 @@ use tracer_common::{id::ProcessId, ledger::READ, object::ObjectId};
 
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
-    session::{Close, Holding, named},
+    session::{Close, Holding, Kind, named},
     text::units,
     verdict::{Finding, Rule, Severity},
 };
@@ -51,12 +51,14 @@ fn describe(
         (None, Severity::Info) => "left unread",
         (None, _) => "lost, unread",
     };
+    // Without a look, only a lower bound is known of a terminal.
+    let least = if stream.kind == Kind::Pty && flow.inside.is_none() { "at least " } else { "" };
     let message = format!(
-        "{} wrote {}{others}{} to {}{held}; {} {} {what} in {}{}: {}.{}",
+        "{} wrote {}{others}{} to {}{held}; {least}{} {} {what} in {}{}: {}.{}",
         words::who(subject),
         units::exact(own),
         words::since_attached(subject),
-        stream.name(),
+        words::stream(case, subject, stream),
         units::exact(unread),
         if unread == 1 { "is" } else { "are" },
         words::object(case, &stream.object),

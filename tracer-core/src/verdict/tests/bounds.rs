@@ -98,6 +98,6 @@ fn output_into_thousands_of_files_is_a_short_sentence_with_their_number() {
         scene.file(file, &format!("/tmp/d/{number}")).wrote(COMMAND, 1, file, write(2))
     });
     let found = scene.exited_with(COMMAND, 500, [NULL, OUT, ERR]).finding(Rule::Elsewhere).unwrap();
-    let expected = "/tmp/d/3 (deleted) and 1,996 more, not to the stdout";
+    let expected = "/tmp/d/3 and 1,996 more; nothing to its own stdout";
     assert!(found.message.contains(expected), "{}", found.message);
 }

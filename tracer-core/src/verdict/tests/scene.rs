@@ -112,7 +112,8 @@ impl Scene {
     fn object(self, id: ObjectId, mode: u32, name: &str) -> Self {
         let queue = QueueState { slots: 16, valid: 1, ..QueueState::default() };
         let rdev = if mode == mode::S_IFCHR { NULL_RDEV } else { 0 };
-        let object = layout::Object { id, mode, rdev, queue, ..layout::Object::default() };
+        let nlink = 1;
+        let object = layout::Object { id, mode, rdev, queue, nlink, ..layout::Object::default() };
         self.event(0, EventKind::Object { object, name: name.into() })
     }
 
@@ -266,7 +267,14 @@ impl Scene {
         let (process, object) = (id(tgid), Some(object));
         self.event(
             10_000,
-            EventKind::BlockedThread(BlockedThread { process, tid: tgid, call, fd, object }),
+            EventKind::BlockedThread(BlockedThread {
+                process,
+                tid: tgid,
+                call,
+                fd,
+                object,
+                ..BlockedThread::default()
+            }),
         )
     }
 

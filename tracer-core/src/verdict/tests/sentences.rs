@@ -46,7 +46,7 @@ fn doubt_names_its_cause() {
     let message = message_of(&lossy, Rule::Delivered);
     assert!(message.contains(", as far as tracer could see. It exited"), "{message}");
     let silent = managed(&SEQ).lost(Reason::RingFull, 1).exited(COMMAND, 0, 200);
-    assert!(message_of(&silent, Rule::NeverWrote).contains("did not see everything"));
+    assert!(message_of(&silent, Rule::NeverWrote).contains("the trace is incomplete"));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_stuck_command_is_named_once() {
     let scene = managed(&["yes"]).wrote(COMMAND, 1, OUT, write(9)).read(MANAGER, OUT, 9, 110);
     let message = message_of(&scene.blocked(COMMAND, BlockedCall::Write, 1, OUT), Rule::Stuck);
     assert!(
-        message.starts_with("yes (pid 71) is stuck: it sleeps in a write to stdout;"),
+        message.starts_with("yes (pid 71) is stuck: it is blocked writing to stdout;"),
         "{message}"
     );
 }

@@ -64,7 +64,7 @@ fn other_stream_needs_two_separate_streams() {
             Rule::Elsewhere,
             "into a file",
             managed(&SEQ).file(object(9), "/tmp/o").wrote(COMMAND, 1, object(9), write(5)),
-            Some(Warning),
+            Some(Info),
         ),
     ]);
 }

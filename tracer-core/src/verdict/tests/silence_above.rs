@@ -65,16 +65,14 @@ fn a_manager_that_returned_all_bytes_lost_nothing() {
 }
 
 #[test]
-fn only_a_failed_terminal_check_is_reported() {
-    let program = || wrote_and_read(&["ls"], 9).exited(COMMAND, 0, 200);
-    let silent = managed(&["ls"]).asked_terminal(COMMAND, 1, 25).exited(COMMAND, 0, 200);
-    check(vec![
-        (Rule::NoTerminal, "told no", program().asked_terminal(COMMAND, 1, 25), Some(Info)),
-        (Rule::NoTerminal, "never asked", program(), None),
-        (Rule::NoTerminal, "told yes", program().asked_terminal(COMMAND, 1, 0), None),
-        (Rule::NoTerminal, "asked about stdin", program().asked_terminal(COMMAND, 0, 25), None),
-        (Rule::NoTerminal, "wrote nothing", silent, None),
-    ]);
+fn only_a_failed_terminal_check_is_evidence() {
+    let program = |fd, errno| {
+        let scene = wrote_and_read(&["ls"], 9).asked_terminal(COMMAND, fd, errno);
+        let finding = scene.exited(COMMAND, 0, 200).finding(Rule::Delivered).unwrap();
+        finding.evidence.get("no_terminal").cloned()
+    };
+    assert_eq!(program(1, 25), Some(serde_json::json!([1])));
+    assert_eq!((program(1, 0), program(0, 25)), (None, None));
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub(in crate::render) fn delivered() -> Report {
                       told no, so it may write less than it does on a screen."
                 .into(),
             advice: Some("Give it a terminal, or look for an option like --progress=plain.".into()),
-            ..finding(Rule::NoTerminal, Severity::Warning, 71)
+            ..finding(Rule::PutOff, Severity::Warning, 71)
         },
     ];
     report.processes = vec![

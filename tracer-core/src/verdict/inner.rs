@@ -1,0 +1,191 @@
+//! Commands inside the subjects: those whose output goes to a pipe, socket, terminal or file of its own, so that the
+//! outer command's streams say nothing about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tracer_common::{
+    id::ProcessId,
+    ledger::{LedgerKey, LedgerRow, WRITE},
+    object::ObjectId,
+};
+
+use super::{
+    Stream, Subject,
+    subject::{add, children, subject, without_probes},
+};
+use crate::{
+    event::BlockedCall,
+    session::{Kind, Process, Session},
+};
+
+/// All commands inside of `outer`: first those that were started with a stream of their own, then what other processes
+/// wrote to objects that are no command's stream.
+#[must_use]
+pub(super) fn inner<'a>(session: &'a Session, outer: &[Subject<'a>]) -> Vec<Subject<'a>> {
+    let mut found = started_inside(session, outer);
+    let mut told: BTreeSet<ObjectId> = BTreeSet::new();
+    for subject in outer.iter().chain(&found) {
+        told.extend(subject.streams().iter().map(|stream| stream.object));
+    }
+    for subject in outer {
+        found.extend(written_inside(session, subject, &told));
+    }
+    for subject in outer.iter().chain(&found) {
+        told.extend(subject.streams().iter().map(|stream| stream.object));
+    }
+    found.extend(blocked_inside(session, &told));
+    found
+}
+
+/// Targets that are blocked in a write since before the trace, so that no row shows it.
+fn blocked_inside<'a>(session: &'a Session, told: &BTreeSet<ObjectId>) -> Vec<Subject<'a>> {
+    let blocked = session.blocked.iter().filter(|thread| thread.call == BlockedCall::Write);
+    let subjects = blocked.filter_map(|thread| {
+        let object = thread.object.filter(|object| !told.contains(object))?;
+        let process = session.processes.get(&thread.process).filter(|known| known.is_target)?;
+        let (members, row) = (BTreeSet::from([process.id]), LedgerRow::ZERO);
+        Some(on_one_object(session, process, members, (object, thread.fd, row)))
+    });
+    subjects.collect()
+}
+
+/// A subject of which only one object counts.
+fn on_one_object<'a>(
+    session: &Session,
+    process: &'a Process,
+    members: BTreeSet<ProcessId>,
+    (object, fd, row): (ObjectId, i32, LedgerRow),
+) -> Subject<'a> {
+    let stream = |fd| Stream { fd, ..Stream::default() };
+    let fd = stream_fd(session, process, &object).unwrap_or(if fd == 2 { 2 } else { 1 });
+    let used = Stream { object, kind: session.object_kind(&object), row, fd };
+    let (stdout, stderr) = if fd == 2 { (stream(1), used) } else { (used, stream(2)) };
+    let redirected = Vec::new();
+    let wrote_ns = row.last_ns;
+    Subject {
+        process,
+        members,
+        stdout,
+        stderr,
+        redirected,
+        discarded: 0,
+        is_inside: true,
+        wrote_ns,
+    }
+}
+
+/// Commands whose stdout or stderr is a pipe, socket or terminal that their parent does not have.
+fn started_inside<'a>(session: &'a Session, outer: &[Subject<'a>]) -> Vec<Subject<'a>> {
+    let children = children(session);
+    let mut found = Vec::new();
+    for subject in outer {
+        let members = subject.members.iter().filter(|member| **member != subject.process.id);
+        for process in members.filter_map(|member| session.processes.get(member)) {
+            let own = own_streams(session, process);
+            if process.executed && own.contains(&true) {
+                let mut inner = self::subject(session, process, &children, &BTreeSet::new());
+                inner.forget_streams(own);
+                inner.process = only_writer(session, &inner).unwrap_or(process);
+                // A silent one says nothing about what others write to its streams.
+                if inner.attempts() > 0 {
+                    found.push(inner);
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The only member that wrote, if it is a command: what a container runtime or a shell was started for.
+fn only_writer<'a>(session: &'a Session, subject: &Subject<'_>) -> Option<&'a Process> {
+    let wrote = |member: &ProcessId| {
+        let mut rows = session.rows_of(*member, WRITE);
+        rows.any(|(key, row)| {
+            row.bytes > 0 && subject.streams().iter().any(|stream| stream.object == key.object)
+        })
+    };
+    let mut writers = subject.members.iter().filter(|member| wrote(member));
+    match (writers.next(), writers.next()) {
+        (Some(only), None) => {
+            let is_one = |process: &&Process| process.executed && process.summed_up.is_none();
+            session.processes.get(only).filter(is_one)
+        }
+        _ => None,
+    }
+}
+
+/// For stdout and stderr: whether it leads to another object than those of the parent.
+fn own_streams(session: &Session, process: &Process) -> [bool; 2] {
+    let parent = session.processes.get(&process.parent).and_then(|parent| parent.stdio);
+    [1, 2].map(|fd| {
+        let Some(object) = process.stdio_object(fd) else { return false };
+        let inherited =
+            parent.is_some_and(|stdio| stdio.iter().skip(1).any(|state| state.object == object));
+        !inherited && session.object_kind(&object).passes_on()
+    })
+}
+
+/// Whether an object is stdout or stderr: of the process, or of the closest ancestor for which it is one and not the
+/// other. `echo x >&2` makes fd 1 the object of stderr.
+pub(super) fn stream_fd(session: &Session, process: &Process, object: &ObjectId) -> Option<i32> {
+    let mut next = Some(process);
+    for _ in 0..GENERATIONS {
+        let process = next?;
+        let is = |fd| process.stdio_object(fd) == Some(*object);
+        match (is(1), is(2)) {
+            (true, false) => return Some(1),
+            (false, true) => return Some(2),
+            _ => next = session.processes.get(&process.parent),
+        }
+    }
+    None
+}
+
+/// Number of ancestors that are looked at.
+const GENERATIONS: usize = 16;
+
+/// What the members of a subject wrote to one object.
+#[derive(Default)]
+struct Group {
+    row: LedgerRow,
+    writers: BTreeSet<ProcessId>,
+    /// The row with the most bytes: these bytes, its fd, its process, and its latest call.
+    main: Option<(u64, i32, ProcessId, u64)>,
+}
+
+/// What members wrote to objects that are not in `told`: a forked shell into a pipe, a redirection to a file.
+fn written_inside<'a>(
+    session: &'a Session,
+    subject: &Subject<'a>,
+    told: &BTreeSet<ObjectId>,
+) -> Vec<Subject<'a>> {
+    let mut groups: BTreeMap<ObjectId, Group> = BTreeMap::new();
+    for member in &subject.members {
+        let succeeded = session.processes.get(member).and_then(Process::exit_code) == Some(0);
+        for (key, row) in session.rows_of(*member, WRITE) {
+            if !told.contains(&key.object) && is_output(session, key) {
+                let group = groups.entry(key.object).or_default();
+                add(&mut group.row, &without_probes(row, succeeded));
+                group.writers.insert(*member);
+                group.main = group.main.max(Some((row.bytes, key.fd, *member, row.last_ns)));
+            }
+        }
+    }
+    let subjects = groups.into_iter().filter_map(|(object, group)| {
+        let (_, fd, writer, wrote_ns) = group.main?;
+        let process = session.processes.get(&writer).filter(|known| known.summed_up.is_none())?;
+        let one = on_one_object(session, process, group.writers, (object, fd, group.row));
+        Some(Subject { wrote_ns, ..one })
+    });
+    subjects.collect()
+}
+
+/// Whether a row is about output, and not about the input of a child: through fd 1 or 2, to something that keeps it.
+fn is_output(session: &Session, key: &LedgerKey) -> bool {
+    let keeps = match session.object_kind(&key.object) {
+        Kind::Pipe | Kind::Fifo | Kind::Pty | Kind::File => true,
+        Kind::Socket => session.is_joined(&key.object),
+        Kind::Null | Kind::Device | Kind::Closed | Kind::Unknown => false,
+    };
+    keeps && (key.fd == 1 || key.fd == 2)
+}

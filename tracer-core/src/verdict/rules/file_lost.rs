@@ -1,0 +1,134 @@
+//! The output went into a file, and is not there any more: the file was removed, cut, or overwritten by another writer.
+
+use serde_json::json;
+use tracer_common::{
+    ledger::{LedgerKey, LedgerRow, WRITE},
+    object::ObjectId,
+};
+
+use super::super::{Case, Stream, Subject, evidence, words};
+use crate::{
+    event::FileNow,
+    session::{Endpoint, Holding, Kind, Object},
+    text::units,
+    verdict::{Finding, Rule, Severity},
+};
+
+/// What became of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::verdict) enum Loss {
+    /// It has no name any more, and no process can read it.
+    Removed,
+    /// It has so many bytes fewer than it had and than were written to it.
+    Missing(u64),
+}
+
+pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
+    let streams = subject.distinct_streams().into_iter();
+    let lost = streams.filter_map(|stream| {
+        let loss = loss(case, stream)?;
+        // What a command does to files that it has redirected to itself is its own business, unless two of its
+        // processes get in each other's way.
+        let is_meant =
+            subject.is_inside && !(matches!(loss, Loss::Missing(_)) && meets(case, &stream.object));
+        (!is_meant).then(|| describe(case, subject, stream, loss))
+    });
+    lost.collect()
+}
+
+/// What became of the bytes of a stream, if they are lost.
+pub(in crate::verdict) fn loss(case: &Case<'_>, stream: &Stream) -> Option<Loss> {
+    let object = case.session.objects.get(&stream.object)?;
+    let flow = case.flows.get(&stream.object);
+    let is_file = object.kind == Kind::File && stream.row.bytes > 0;
+    // Whoever read all of it has it.
+    if !is_file || flow.read >= flow.written {
+        return None;
+    }
+    if object.removed_ns.is_some() || object.deleted {
+        let is_readable = case.session.holders(&object.id).any(Holding::reads);
+        return (!is_readable).then_some(Loss::Removed);
+    }
+    let missing = missing(object, flow.written)?.saturating_sub(saved(case, object));
+    (missing > 0).then_some(Loss::Missing(missing))
+}
+
+/// Bytes that a reader, such as `cp`, had read before the file was cut or overwritten: before the last write, or more
+/// than there are now.
+fn saved(case: &Case<'_>, object: &Object) -> u64 {
+    let flow = case.flows.get(&object.id);
+    let latest = |ends: &[Endpoint]| ends.iter().map(|end| end.last_ns).max().unwrap_or(0);
+    if latest(&flow.readers) < latest(&flow.writers) {
+        return flow.read;
+    }
+    flow.read.saturating_sub(object.size_after.unwrap_or(0))
+}
+
+/// Bytes that the file had or got, and that it does not have at the end.
+fn missing(object: &Object, written: u64) -> Option<u64> {
+    let is_there = object.now == Some(FileNow::Same);
+    let size = object.size_after.filter(|_| is_there)?;
+    let missing = object.size.saturating_add(written).saturating_sub(size);
+    (missing > 0).then_some(missing)
+}
+
+/// Whether two processes wrote to an object while both were running.
+fn meets(case: &Case<'_>, object: &ObjectId) -> bool {
+    let mut times: Vec<(u64, u64)> = writes_to(case, object)
+        .map(|(key, row)| {
+            let end = case.session.processes.get(&key.process).and_then(|known| known.end_ns);
+            (row.first_ns, end.unwrap_or(u64::MAX))
+        })
+        .collect();
+    times.sort_unstable();
+    times.windows(2).any(|pair| matches!(pair, [(_, end), (start, _)] if start < end))
+}
+
+/// The rows that wrote to an object.
+fn writes_to<'a>(
+    case: &'a Case<'_>,
+    object: &'a ObjectId,
+) -> impl Iterator<Item = (&'a LedgerKey, &'a LedgerRow)> {
+    let writers = case.flows.get(object).writers.iter();
+    let rows = writers.flat_map(|writer| case.session.rows_of(writer.process, WRITE));
+    rows.filter(move |(key, row)| key.object == *object && row.bytes > 0)
+}
+
+fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, loss: Loss) -> Finding {
+    let name = words::object(case, &stream.object);
+    let others = case.flows.get(&stream.object).writers.len() > 1;
+    let what = match loss {
+        Loss::Removed => format!("the file {name}, which was removed: they are gone"),
+        Loss::Missing(bytes) => format!(
+            "the file {name}, and {} of what was written there are gone: {}",
+            units::exact(bytes),
+            if others {
+                "another writer overwrote them, or the file was cut"
+            } else {
+                "the file was cut"
+            }
+        ),
+    };
+    let message = format!(
+        "{} wrote {}{} to {}, into {what}.{}",
+        words::who(subject),
+        units::exact(subject.bytes_to(stream)),
+        words::since_attached(subject),
+        stream.name(),
+        words::ending(subject)
+    );
+    let finding = evidence::finding(case, subject, Rule::FileLost, Severity::Loss, message);
+    let mut finding = evidence::with_stream(finding, case, stream);
+    finding.advice = Some(match loss {
+        Loss::Removed => "Find out what removes the file while it is written.".into(),
+        Loss::Missing(_) => {
+            "Open the file for appending (`>>`) in each writer, and cut it only after a copy."
+                .into()
+        }
+    });
+    let (kind, bytes) = match loss {
+        Loss::Removed => ("removed", subject.bytes_to(stream)),
+        Loss::Missing(bytes) => ("missing", bytes),
+    };
+    evidence::with_all(finding, [("loss", json!(kind)), ("lost", json!(bytes))])
+}

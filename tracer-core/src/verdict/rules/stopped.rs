@@ -1,0 +1,49 @@
+//! A process is stopped by a signal. A background job is stopped when it writes to its terminal, if `stty tostop` is set
+//! (`SIGTTOU`, termios(3)).
+
+use serde_json::json;
+use tracer_common::ledger::WRITE;
+
+use super::super::{Case, evidence, words};
+use crate::{
+    event::BlockedCall,
+    session::{Kind, Process},
+    verdict::{Confidence, Finding, Rule, Severity},
+};
+
+pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
+    let targets = case.session.processes.values().filter(|process| process.is_target);
+    targets.filter_map(|process| of_process(case, process)).collect()
+}
+
+fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
+    let mut blocked = case.session.blocked.iter();
+    let stopped = blocked
+        .find(|thread| thread.process == process.id && thread.call == BlockedCall::Stopped)?;
+    let who = words::called(process);
+    let terminal = silent_on(case, process).filter(|_| stopped.in_background);
+    let message = match &terminal {
+        Some(name) => format!(
+            "{who} is stopped in the background of the terminal {name} and has written nothing to it: very \
+             likely at its first write, because `stty tostop` is set (SIGTTOU)."
+        ),
+        None => format!("{who} is stopped by a signal, so it writes and reads nothing."),
+    };
+    let mut finding = evidence::of_process(process, Rule::Stopped, Severity::Warning, message);
+    let is_seen = terminal.is_none();
+    finding.confidence = if is_seen { Confidence::Certain } else { Confidence::Unsure };
+    finding.advice = Some(match terminal {
+        Some(_) => "Bring it to the foreground (`fg`), or redirect its output.".into(),
+        None => format!("Find out who stopped it; `kill -CONT {}` continues it.", process.id.tgid),
+    });
+    Some(evidence::with(finding, "terminal", json!(terminal)))
+}
+
+/// The terminal that is stdout of a process, if the process has written no byte to it.
+fn silent_on(case: &Case<'_>, process: &Process) -> Option<String> {
+    let stdout = process.stdio_object(1)?;
+    let mut rows = case.session.rows_of(process.id, WRITE);
+    let wrote = rows.any(|(key, row)| key.object == stdout && row.bytes > 0);
+    let is_terminal = case.session.object_kind(&stdout) == Kind::Pty;
+    (is_terminal && !wrote).then(|| words::object(case, &stdout))
+}

@@ -1,0 +1,78 @@
+//! The program ended with output in a buffer of its own, very likely: it buffers, because its output is no terminal, and
+//! a signal or `_exit(2)` ended it before the buffer was written.
+
+use serde_json::json;
+use tracer_common::ledger::{LedgerRow, WRITE};
+
+use super::super::{Case, evidence, words};
+use crate::{
+    session::{FactKind, Kind, Process},
+    text::units,
+    verdict::{Confidence, Finding, Rule, Severity},
+};
+
+/// `signal(7)`: nobody wanted more.
+const SIGPIPE: u32 = 13;
+/// Sizes of the buffers of C and Python programs, and of others.
+const BLOCKS: [u64; 5] = [4096, 8192, 16_384, 32_768, 65_536];
+
+pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
+    let targets = case.session.processes.values();
+    let commands = targets.filter(|process| process.is_target && process.executed);
+    commands.filter_map(|process| of_process(case, process)).collect()
+}
+
+fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
+    let stdout = process.stdio_object(1)?;
+    let keeps = matches!(
+        case.session.object_kind(&stdout),
+        Kind::Pipe | Kind::Fifo | Kind::Socket | Kind::File
+    );
+    let killed = process.signal().filter(|signal| *signal != SIGPIPE);
+    let written = written(case, process);
+    let is_block = |block: &u64| Some(written.bytes) == written.calls.checked_mul(*block);
+    let is_blocks = written.bytes > 0 && BLOCKS.iter().any(is_block);
+    let checked = process
+        .facts
+        .iter()
+        .any(|fact| fact.kind == FactKind::TtyAsked && fact.fd == Some(1) && fact.errno != 0);
+    let failed = written.errors.iter().any(|count| *count > 0);
+    let is_likely = match killed {
+        Some(_) => is_blocks || checked && written.bytes == 0,
+        None => process.exit_code().is_some() && checked && is_blocks,
+    };
+    if !keeps || failed || process.attached_late || !is_likely {
+        return None;
+    }
+    let end = killed.map_or_else(
+        || "it ended without writing its buffer".to_owned(),
+        |signal| format!("it was killed by signal {signal}"),
+    );
+    let so_far = match written.bytes {
+        0 => "wrote nothing to stdout".to_owned(),
+        bytes => format!("wrote {} to stdout, in full blocks only", units::exact(bytes)),
+    };
+    let message = format!(
+        "{} {so_far}, and {end}: the output that it still had in its own buffer is gone, very likely.",
+        words::called(process)
+    );
+    let mut finding = evidence::of_process(process, Rule::Unflushed, Severity::Warning, message);
+    finding.confidence = Confidence::Unsure;
+    finding.advice = Some(
+        "Let it write line by line (`stdbuf -oL`, `python -u`), or give it time to end by itself."
+            .into(),
+    );
+    Some(evidence::with(finding, "stdout_bytes", json!(written.bytes)))
+}
+
+/// What a process wrote to the object that was its stdout at the start.
+fn written(case: &Case<'_>, process: &Process) -> LedgerRow {
+    let stdout = process.stdio_object(1);
+    let mut sum = LedgerRow::ZERO;
+    for (key, row) in case.session.rows_of(process.id, WRITE) {
+        if Some(key.object) == stdout && key.fd != 2 {
+            super::super::subject::add(&mut sum, row);
+        }
+    }
+    sum
+}
