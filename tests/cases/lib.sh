@@ -7,6 +7,8 @@ set -u
 # The programs themselves come first, not a version manager's wrappers around them.
 PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 export PATH W LC_ALL=C.UTF-8
+# Settings of the user that change how programs buffer.
+unset PYTHONUNBUFFERED PERL5OPT NODE_OPTIONS RUBYOPT _JAVA_OPTIONS JAVA_TOOL_OPTIONS
 cd "$W" || exit
 
 # traced CMD…: runs a command under tracer. $OPTS has more options of tracer.
