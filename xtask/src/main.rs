@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cases;
 mod examples;
 mod vm;
 /// Tests, fuzzers and the other checks of the continuous integration.
@@ -144,6 +145,16 @@ enum Task {
         cargo xtask fuzz session --seconds 900  one target for long\n  \
         cargo xtask fuzz --keep                 add inputs with new coverage to the corpus in the checkout")]
     Fuzz(fuzz::Options),
+    /// Run the corpus of lost output, tests/cases, and judge tracer's first sentence in each case (root).
+    ///
+    /// Right: the first sentence is the truth, and the exit code too. Weak: the truth is there, but not
+    /// first, or without the process or the number of bytes. Wrong: anything else. The task fails if a
+    /// case is wrong, or more than 5 % of them are weak.
+    #[command(after_help = "Examples:\n  \
+        cargo xtask cases                     every case\n  \
+        cargo xtask cases unread 042          cases whose name or kind contains one of these\n  \
+        cargo xtask cases --times 5 --page    each five times; the result goes into README.md")]
+    Cases(cases::Options),
     /// Regenerate the examples in README.md by running them (root; starts docker).
     Examples,
     /// Everything the continuous integration checks, in the same order, with a table of times.
@@ -206,6 +217,7 @@ fn perform(task: Task) -> Result<ExitCode> {
             return Err(replace_by(&mut cargo::bench(&workspace, "storm", args)));
         }
         Task::Fuzz(options) => fuzz::run(&workspace, &options)?,
+        Task::Cases(options) => return cases::run(&workspace, &options),
         Task::Examples => examples::run(&workspace)?,
         Task::Ci => return ci::run(&workspace),
     }
