@@ -43,7 +43,8 @@ pub fn judge(case: &Case<'_>) -> Vec<Finding> {
         let about = rules::PER_INNER.iter().flat_map(|rule| rule(case, inner)).collect();
         let about = without_weaker(about, case.has_guests);
         let worth_telling = |finding: &Finding| {
-            finding.severity != Severity::Info
+            // The outer command reads what an inner one says on stderr.
+            finding.severity != Severity::Info && finding.rule != Rule::OtherStream
                 || finding.rule == Rule::Delivered && !inner.is_inside && !case.is_piped(inner)
         };
         let shown = about.into_iter().filter(worth_telling);

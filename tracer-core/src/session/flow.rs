@@ -261,42 +261,35 @@ impl Flow {
             Some(inside) if asleep.reader && supply > self.read + inside => {
                 self.unread = Some(inside);
             }
-            Some(inside) => self.check(session, id, (supply, inside), asleep.writer),
+            Some(inside) => self.check((supply, inside), asleep.writer),
             None if unseen > 0 || self.read > supply => {
-                self.balanced = self.verdict(session, id, false);
+                self.balanced = self.verdict(false);
             }
             // A call that found the end of the data is a look as well.
             None if at_end && is_stream && self.read == supply => {
-                self.balanced = self.verdict(session, id, true);
+                self.balanced = self.verdict(true);
             }
             None => {}
         }
     }
 
     /// Checks the counts against the number of bytes that the kernel side found after the latest call.
-    fn check(
-        &mut self,
-        session: &Session,
-        id: &ObjectId,
-        (supply, inside): (u64, u64),
-        is_waited_for: bool,
-    ) {
+    fn check(&mut self, (supply, inside): (u64, u64), is_waited_for: bool) {
         if is_waited_for {
             // A blocked write has already put in what fits; it is counted when it returns.
             self.in_flight = (self.read + inside).saturating_sub(supply);
         }
         let adds_up = supply + self.in_flight == self.read + inside;
         self.is_consistent = adds_up;
-        self.balanced = self.verdict(session, id, adds_up);
+        self.balanced = self.verdict(adds_up);
         self.unread = Some(inside);
     }
 
     /// The balance, if it can be judged. A pipe that held bytes when it came under watch may have had a blocked
     /// writer, whose whole call is counted when it returns; then a difference proves nothing.
     /// A doubtful count proves nothing either.
-    fn verdict(&self, session: &Session, id: &ObjectId, adds_up: bool) -> Option<bool> {
-        let is_exact =
-            self.doubts.is_empty() && (session.was_created_here(id) || self.before == Some(0));
+    fn verdict(&self, adds_up: bool) -> Option<bool> {
+        let is_exact = self.doubts.is_empty() && self.before == Some(0);
         (adds_up || is_exact).then_some(adds_up)
     }
 

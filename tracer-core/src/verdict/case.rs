@@ -165,14 +165,39 @@ impl<'a> Case<'a> {
         let Some(known) = self.session.processes.get(&process) else { return false };
         let peers = subject.streams().map(|stream| self.session.peer(&stream.object));
         let mut reads = self.session.rows_of(process, READ);
-        let has_read = reads.any(|(key, row)| {
-            let is_input = key.fd == 0 || known.stdio_object(0) == Some(key.object);
-            is_input && row.bytes > 0 && !key.object.is_none() && peers.contains(&key.object)
-        });
-        let had_enough = known.exit_code() == Some(0) || known.signal() == Some(SIGPIPE);
-        known.is_target && had_enough && has_read
+        let Some((key, _)) = reads.find(|(key, row)| {
+            row.bytes > 0 && !key.object.is_none() && peers.contains(&key.object)
+        }) else {
+            return false;
+        };
+        let is_input = key.fd == 0 || known.stdio_object(0) == Some(key.object);
+        let had_enough = match known.exit_code() {
+            // A file to compare with (`cmp <(a) <(b)`): 1 means that they differ.
+            Some(code) if !is_input => code <= 1 && !self.is_above(known.id, subject.process),
+            Some(code) => code == 0,
+            None => known.signal() == Some(SIGPIPE) && is_input,
+        };
+        known.is_target && had_enough
     }
 }
+
+impl Case<'_> {
+    /// Whether `above` started a process, or started the one that did, and so on.
+    fn is_above(&self, above: ProcessId, process: &Process) -> bool {
+        let mut next = Some(process);
+        for _ in 0..GENERATIONS {
+            match next {
+                Some(known) if known.parent == above || known.id == above => return true,
+                Some(known) => next = self.session.processes.get(&known.parent),
+                None => return false,
+            }
+        }
+        false
+    }
+}
+
+/// Number of ancestors that are looked at.
+const GENERATIONS: usize = 32;
 
 /// For each object, the process that set `O_NONBLOCK` on it last, and when.
 fn nonblock(session: &Session) -> BTreeMap<ObjectId, (u64, &Process)> {

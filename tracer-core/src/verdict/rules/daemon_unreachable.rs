@@ -19,7 +19,9 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         let mut rows = case.session.rows_of(process.id, WRITE);
         process.executed && process.other_bytes == Some(0) && rows.all(|(_, row)| row.bytes == 0)
     };
-    let is_silent = subject.members.len() == 1 && did_nothing(subject.process);
+    let parent = case.session.processes.get(&subject.process.parent);
+    let is_root = parent.is_none_or(|parent| !parent.is_target);
+    let is_silent = is_root && subject.members.len() == 1 && did_nothing(subject.process);
     if subject.process.exit_code() == Some(0) && !is_silent {
         return Vec::new();
     }

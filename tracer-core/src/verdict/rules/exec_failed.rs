@@ -10,18 +10,24 @@ use crate::{
 };
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
-    let process = subject.process;
-    if process.end_ns.is_none() || process.executed && !has_given_up(process) {
+    let own = subject.process;
+    if own.end_ns.is_none() || own.executed && !has_given_up(own) {
         return Vec::new();
     }
-    let Some(fact) = decisive_failure(process) else { return Vec::new() };
-    let who = if process.executed {
+    // A command that ends with this exit code ends so because of one that it started (`xargs`).
+    let members = subject.members.iter().filter_map(|member| case.session.processes.get(member));
+    let others = members.filter(|member| !member.executed && member.end_ns.is_some());
+    let failed = std::iter::once(own).chain(others).find_map(|process| {
+        decisive_failure(process).map(|fact| (process, fact))
+    });
+    let Some((process, fact)) = failed else { return Vec::new() };
+    let who = if process.executed || process.id != own.id {
         words::called(process)
     } else {
         format!("The command never started: pid {}", process.id.tgid)
     };
     let starter = case.session.processes.get(&process.parent).map(Process::short);
-    let starter = starter.filter(|_| !process.executed);
+    let starter = starter.filter(|_| !process.executed && process.id == own.id);
     let starter = starter.map_or(String::new(), |starter| format!(", started by {starter},"));
     let error = errno::name(fact.errno);
     let message = format!(

@@ -9,7 +9,7 @@ use tracer_common::{
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     event::FileNow,
-    session::{Endpoint, Holding, Kind, Object},
+    session::{Endpoint, Holding, Kind, Object, Process},
     text::units,
     verdict::{Finding, Rule, Severity},
 };
@@ -27,10 +27,10 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let streams = subject.distinct_streams().into_iter();
     let lost = streams.filter_map(|stream| {
         let loss = loss(case, stream)?;
-        // What a command does to files that it has redirected to itself is its own business, unless two of its
-        // processes get in each other's way.
-        let is_meant =
-            subject.is_inside && !(matches!(loss, Loss::Missing(_)) && meets(case, &stream.object));
+        // A command that writes to one file again and again, one time after the other, means to.
+        let is_meant = subject.is_inside
+            && matches!(loss, Loss::Missing(_))
+            && is_rewritten(case, &stream.object);
         (!is_meant).then(|| describe(case, subject, stream, loss))
     });
     lost.collect()
@@ -72,16 +72,20 @@ fn missing(object: &Object, written: u64) -> Option<u64> {
     (missing > 0).then_some(missing)
 }
 
-/// Whether two processes wrote to an object while both were running.
-fn meets(case: &Case<'_>, object: &ObjectId) -> bool {
-    let mut times: Vec<(u64, u64)> = writes_to(case, object)
-        .map(|(key, row)| {
-            let end = case.session.processes.get(&key.process).and_then(|known| known.end_ns);
-            (row.first_ns, end.unwrap_or(u64::MAX))
-        })
-        .collect();
-    times.sort_unstable();
-    times.windows(2).any(|pair| matches!(pair, [(_, end), (start, _)] if start < end))
+/// Whether a file has exactly what its latest writer wrote, and no other process had it as its output any more.
+fn is_rewritten(case: &Case<'_>, object: &ObjectId) -> bool {
+    let Some((latest, row)) = writes_to(case, object).max_by_key(|(_, row)| row.last_ns) else {
+        return false;
+    };
+    let rows = writes_to(case, object).filter(|(key, _)| key.process == latest.process);
+    let own: u64 = rows.map(|(_, row)| row.bytes).sum();
+    let size = case.session.objects.get(object).and_then(|known| known.size_after);
+    let has_it = |process: &Process| {
+        let ended = process.end_ns.is_some_and(|end_ns| end_ns < row.first_ns);
+        let leads_there = |fd| process.stdio_object(fd) == Some(*object);
+        process.id != latest.process && !ended && (leads_there(1) || leads_there(2))
+    };
+    size == Some(own) && !case.session.processes.values().any(has_it)
 }
 
 /// The rows that wrote to an object.

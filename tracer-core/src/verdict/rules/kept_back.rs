@@ -22,12 +22,15 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
 
 fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
     let (read, from) = read_of_targets(case, process)?;
-    if !passed_nothing(case, process) {
-        return None;
-    }
-    let why = why(process)?;
+    let passed_on = passed_on(case, process)?;
+    let kept = read.checked_sub(passed_on).filter(|kept| *kept > 0)?;
+    let why = why(process, passed_on)?;
+    let what = match passed_on {
+        0 => "passed on nothing".to_owned(),
+        bytes => format!("wrote only {}; {} are gone", units::exact(bytes), units::exact(kept)),
+    };
     let message = format!(
-        "{} read {} from {from} and passed on nothing: {why}.",
+        "{} read {} from {from} and {what}: {why}.",
         words::called(process),
         units::exact(read)
     );
@@ -39,14 +42,14 @@ fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
     } else {
         "Start what listens there; until then its input is lost.".into()
     });
-    Some(evidence::with_all(finding, [("read", json!(read)), ("passed_on", json!(0))]))
+    Some(evidence::with_all(finding, [("read", json!(read)), ("passed_on", json!(passed_on))]))
 }
 
-/// The bytes that a process read from other targets as its input, and the name of the writer of most of them.
+/// The bytes that a process read from other targets, and the name of the writer of most of them.
 fn read_of_targets(case: &Case<'_>, process: &Process) -> Option<(u64, String)> {
     let rows = case.session.rows_of(process.id, READ);
     let mut inputs: Vec<(u64, String)> = rows
-        .filter(|(key, row)| key.fd == 0 && row.bytes > 0)
+        .filter(|(_, row)| row.bytes > 0)
         .filter_map(|(key, row)| {
             let flow = case.flows.get(&case.session.peer(&key.object));
             let mut writers = flow.writers.iter().filter(|writer| writer.process != process.id);
@@ -60,16 +63,20 @@ fn read_of_targets(case: &Case<'_>, process: &Process) -> Option<(u64, String)> 
     Some((inputs.iter().map(|(bytes, _)| bytes).sum(), from))
 }
 
-/// Whether a process wrote no byte anywhere, as far as that is known.
-fn passed_nothing(case: &Case<'_>, process: &Process) -> bool {
-    let mut rows = case.session.rows_of(process.id, WRITE);
-    process.other_bytes == Some(0) && rows.all(|(_, row)| row.bytes == 0)
+/// Bytes that a process wrote anywhere; `None` if that is not known.
+fn passed_on(case: &Case<'_>, process: &Process) -> Option<u64> {
+    let rows = case.session.rows_of(process.id, WRITE);
+    let written: u64 = rows.map(|(_, row)| row.bytes).sum();
+    process.other_bytes.map(|other| written.saturating_add(other))
 }
 
-/// Why it passed nothing on. A process that ends by itself, such as `grep`, had nothing to say.
-fn why(process: &Process) -> Option<String> {
+/// Why it passed on nothing, or only a part. A process that ends by itself, such as `grep`, had nothing to say.
+fn why(process: &Process, passed_on: u64) -> Option<String> {
     if let Some(signal) = process.signal().filter(|signal| *signal != SIGPIPE) {
         return Some(format!("it was killed by signal {signal}"));
+    }
+    if passed_on > 0 {
+        return None;
     }
     let mut facts = process.facts.iter().rev();
     let failed = facts.find(|fact| fact.kind == FactKind::ConnectFailed)?;

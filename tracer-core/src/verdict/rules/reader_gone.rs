@@ -44,11 +44,13 @@ fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding 
         "{} could not write to {}: {why} ({name}, {refused} refused) after {} had been written{}.{}",
         words::who(subject),
         stream.name(),
-        units::exact(stream.row.bytes),
+        units::exact(subject.bytes_to(stream)),
         words::since_attached(subject),
         words::ending(subject)
     );
-    let by_design = closer.is_some_and(|closer| case.is_beside(subject, closer.process));
+    // The next command of a pipeline may have enough of stdout, but an error message has no other reader.
+    let by_design =
+        stream.fd != 2 && closer.is_some_and(|closer| case.is_beside(subject, closer.process));
     let severity = if by_design { Severity::Info } else { Severity::Loss };
     let finding = evidence::finding(case, subject, Rule::ReaderGone, severity, message);
     let mut finding = evidence::with_stream(finding, case, stream);

@@ -124,7 +124,15 @@ fn refusal(
     let name = error::NAMES[class as usize];
     let count = stream.errors(class);
     let refused = if class == error::EAGAIN {
-        format!("the last {}", units::exact(stream.row.last_refused))
+        let last = units::exact(stream.row.last_refused);
+        match count {
+            1 => format!("the last {last}"),
+            _ => format!(
+                "{} ({} in all, the last {last} not written again)",
+                units::count(u64::from(count), "write"),
+                units::exact(stream.row.refused)
+            ),
+        }
     } else {
         amount(stream, count)
     };
