@@ -116,8 +116,12 @@ pub struct Exit {
     pub sizes: [u64; 3],
     /// `inode.i_nlink` of these files: 0 for a deleted file. 1 for anything else.
     pub links: [u32; 3],
-    /// Always zero.
-    pub zero: u32,
+    /// Number of writes that a file system refused, among those that `other_calls` counts if they succeed.
+    pub other_failed: u32,
+    /// The errno of the latest of them.
+    pub other_errno: u32,
+    /// 1 + the fd of a write that a signal had interrupted, and that the last thread has not begun again; 0 for none.
+    pub interrupted: u32,
     /// Bytes written to objects that are not watched, through fds that are not of interest.
     pub other_bytes: u64,
     /// Number of calls that wrote `other_bytes`.

@@ -227,6 +227,12 @@ pub struct Exit {
     pub other_bytes: u64,
     /// Calls that wrote them.
     pub other_calls: u64,
+    /// Further such calls, that a file system refused.
+    pub other_failed: u32,
+    /// The errno of the latest of them.
+    pub other_errno: u32,
+    /// The fd of a write that a signal had interrupted, and that was not begun again.
+    pub interrupted: Option<i32>,
     /// Bytes that the kernel has counted as written by the process.
     pub kernel_written: Option<u64>,
 }

@@ -5,7 +5,7 @@ mod rows;
 use tracer_common::{
     event::{self, kind},
     id::ProcessId,
-    ledger::{LedgerKey, LedgerRow, WINDOW_SHIFT, error},
+    ledger::{LedgerKey, LedgerRow, WINDOW_SHIFT, WRITE, error},
     loss::Reason,
     op,
 };
@@ -138,6 +138,18 @@ fn store_interrupted(key: &LedgerKey) {
     if error != EXISTS || INTERRUPTED.insert(tid, key, 0).is_err() {
         losses::count(Reason::LedgerFull, 0);
     }
+}
+
+/// 1 + the fd of the interrupted write of a thread; 0 if there is none.
+#[inline(always)]
+pub(crate) fn interrupted_write(tid: u32) -> u32 {
+    if !has_interrupted() {
+        return 0;
+    }
+    // SAFETY: only the thread itself changes its entry.
+    unsafe { INTERRUPTED.get(tid) }
+        .filter(|key| key.direction == WRITE)
+        .map_or(0, |key| (key.fd as u32).wrapping_add(1))
 }
 
 /// Removes the interrupted call of a thread. Returns whether it had one.

@@ -158,6 +158,7 @@ fn replace_ended(process: &ProcessId, role: u32, task: Kptr) -> bool {
         ((*entry).facts, (*entry).marks, (*entry).hop) = (0, 0, 0);
         ((*entry).other_bytes, (*entry).other_calls, (*entry).written) = (0, 0, 0);
         (*entry).read_ends = 0;
+        ((*entry).other_failed, (*entry).other_errno) = (0, 0);
     }
     store_leader(process.tgid, task);
     true

@@ -74,7 +74,8 @@ fn image(image: layout::Image, argv: &[u8], executed: bool) -> EventKind {
 
 fn exit(exit: layout::Exit) -> EventKind {
     let layout::Exit { process, status, role: _, comm, .. } = exit;
-    let layout::Exit { stdio, queues, incoming, sizes, links, other_bytes, other_calls, .. } = exit;
+    let layout::Exit { stdio, queues, incoming, sizes, links, .. } = exit;
+    let layout::Exit { other_bytes, other_calls, other_failed, other_errno, .. } = exit;
     EventKind::Exit(Exit {
         process,
         status,
@@ -86,6 +87,9 @@ fn exit(exit: layout::Exit) -> EventKind {
         links: Some(links),
         other_bytes,
         other_calls,
+        other_failed,
+        other_errno,
+        interrupted: exit.interrupted.checked_sub(1).map(|fd| fd as i32),
         kernel_written: known(exit.written),
     })
 }

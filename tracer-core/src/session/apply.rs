@@ -132,6 +132,9 @@ impl Session {
         process.stdio_at_end = Some(exit.stdio);
         process.other_bytes = Some(exit.other_bytes);
         process.other_calls = Some(exit.other_calls);
+        process.other_refusals =
+            (exit.other_failed > 0).then_some((exit.other_failed, exit.other_errno));
+        process.interrupted = exit.interrupted;
         process.kernel_written = exit.kernel_written;
         if process.comm.is_empty() {
             process.comm.clone_from(&exit.comm);

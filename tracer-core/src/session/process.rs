@@ -41,6 +41,10 @@ pub struct Process {
     pub other_bytes: Option<u64>,
     /// Calls that wrote them.
     pub other_calls: Option<u64>,
+    /// Number of further such calls, that a file system refused, and the errno of the latest of them.
+    pub other_refusals: Option<(u32, u32)>,
+    /// The fd of a write that a signal had interrupted, and that had not begun again when the process ended.
+    pub interrupted: Option<i32>,
     /// Bytes that the kernel had counted as written by the process when tracer began to count.
     pub kernel_written_before: Option<u64>,
     /// The same at its end.

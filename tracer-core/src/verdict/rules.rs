@@ -40,6 +40,7 @@ pub(super) const GENERAL: &[fn(&Case<'_>) -> Vec<Finding>] = &[
     not_seen::find,
     blocked_open::find,
     stopped::find,
+    refused::find_elsewhere,
     kept_back::find,
     unflushed::find,
 ];

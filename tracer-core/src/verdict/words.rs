@@ -1,6 +1,6 @@
 //! Phrases that rules share.
 
-use tracer_common::{loss::Reason, object::ObjectId};
+use tracer_common::{ledger::READ, loss::Reason, object::ObjectId};
 
 use super::{Case, Stream, Subject, inner::stream_fd};
 use crate::{
@@ -57,9 +57,9 @@ pub(super) fn stream(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) ->
 }
 
 /// How the read end was closed: `python3 (pid 7) closed its read end 12 ms after the end of the command`.
-pub(super) fn closed_by(closer: &Close, subject: &Subject<'_>) -> String {
+pub(super) fn closed_by(case: &Case<'_>, closer: &Close, subject: &Subject<'_>) -> String {
     let how = if closer.by_exit { "ended with its read end open" } else { "closed its read end" };
-    let who = named(&closer.comm, closer.process);
+    let who = closer_name(case, closer);
     let since = match subject.process.end_ns {
         Some(end) if closer.time_ns >= end => {
             format!(" {} after the command had ended", units::span(closer.time_ns, end))
@@ -68,6 +68,20 @@ pub(super) fn closed_by(closer: &Close, subject: &Subject<'_>) -> String {
         None => String::new(),
     };
     format!("{who} {how}{since}")
+}
+
+/// The process that closed a read end, with the name that it had when it last read. The last thread of a process may have
+/// another name than the process.
+fn closer_name(case: &Case<'_>, closer: &Close) -> String {
+    let Some(known) = case.session.processes.get(&closer.process) else {
+        return named(&closer.comm, closer.process);
+    };
+    let reads = case.session.rows_of(known.id, READ).filter(|(_, row)| row.bytes > 0);
+    match reads.map(|(_, row)| row.last_ns).max() {
+        _ if known.comm.is_empty() => named(&closer.comm, closer.process),
+        Some(read_ns) => known.short_at(read_ns),
+        None => known.short(),
+    }
 }
 
 /// The limitation of a sum: ` since tracer attached`, or that tracer lost something; empty if it is complete.
@@ -105,7 +119,12 @@ pub(super) fn doubt(reason: Reason) -> &'static str {
 
 /// How the subject ended: ` It exited with 125.`, ` It still runs.`
 pub(super) fn ending(subject: &Subject<'_>) -> String {
-    match (subject.process.exit_code(), subject.process.signal()) {
+    end_of(subject.process)
+}
+
+/// How a process ended: ` It exited with 125.`, ` Still running.`
+pub(super) fn end_of(process: &Process) -> String {
+    match (process.exit_code(), process.signal()) {
         (Some(code), _) => format!(" It exited with {code}."),
         (None, Some(signal)) => format!(" It was killed by signal {signal}."),
         (None, None) => " Still running.".to_owned(),

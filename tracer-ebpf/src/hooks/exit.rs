@@ -42,6 +42,7 @@ pub(crate) fn process_exit_event(_ctx: TracePointContext) -> u32 {
 
 #[inline(always)]
 fn ended(tgid: u32, task: Kptr) -> Option<()> {
+    let interrupted = ledger::interrupted_write(task::current_tid());
     ledger::forget_interrupted(task::current_tid());
     witness::forget(task::current_tid());
     let entry = membership::entry(tgid)?;
@@ -66,6 +67,10 @@ fn ended(tgid: u32, task: Kptr) -> Option<()> {
         // SAFETY: the entry points to a live map value.
         (exit.other_bytes, exit.other_calls) =
             unsafe { ((*entry).other_bytes, (*entry).other_calls) };
+        exit.interrupted = interrupted;
+        // SAFETY: as above.
+        (exit.other_failed, exit.other_errno) =
+            unsafe { ((*entry).other_failed, (*entry).other_errno) };
         // SAFETY: as above.
         exit.written = if written == NO_COUNT { NO_COUNT } else { unsafe { (*entry).written } };
         describe_exit_fd(files.0, 0);

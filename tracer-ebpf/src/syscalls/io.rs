@@ -17,7 +17,7 @@ use super::{
     table,
 };
 use crate::{
-    atomic::add,
+    atomic::{add, add32},
     capture,
     constants::{ALL_FDS, FD_MASK},
     fdlookup,
@@ -286,13 +286,28 @@ fn count_elsewhere(call: &Call, side: &IoSide) {
 /// Adds a write to the sums of a process that have no row.
 #[inline(always)]
 pub(crate) fn count_other(entry: *mut ProcessEntry, direction: u32, result: i64) {
-    if direction == WRITE && result > 0 {
+    if direction != WRITE {
+        return;
+    }
+    if result > 0 {
         // SAFETY: the entry points to a live map value.
         unsafe {
             add(&raw mut (*entry).other_bytes, result as u64);
             add(&raw mut (*entry).other_calls, 1);
         }
+    } else if is_refusal(-result) {
+        // SAFETY: as above; of two errors at the same time, either is the latest.
+        unsafe {
+            add32(&raw mut (*entry).other_failed, 1);
+            (*entry).other_errno = (-result) as u32;
+        }
     }
+}
+
+/// Whether a file system refuses a write with this errno: `EIO`, `EFBIG`, `ENOSPC`, `EDQUOT`.
+#[inline(always)]
+fn is_refusal(errno: i64) -> bool {
+    matches!(errno, 5 | 27 | 28 | 122)
 }
 
 /// The table entry, identity and role of a process. If it is not followed: no entry, only the tgid, and role 0.

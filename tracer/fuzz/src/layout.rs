@@ -187,6 +187,10 @@ fn check_exit(at: &At<'_>, exit: &Exit) {
         let links = exit.links.map(|links| links[fd]);
         assert_eq!(links, Some(at.u32(offset_of!(layout::Exit, links) + fd * 4)));
     }
+    assert_eq!(exit.other_failed, at.u32(offset_of!(layout::Exit, other_failed)));
+    assert_eq!(exit.other_errno, at.u32(offset_of!(layout::Exit, other_errno)));
+    let interrupted = at.u32(offset_of!(layout::Exit, interrupted));
+    assert_eq!(exit.interrupted.map_or(0, |fd| (fd as u32).wrapping_add(1)), interrupted);
     assert_eq!(exit.other_bytes, at.u64(offset_of!(layout::Exit, other_bytes)));
     assert_eq!(exit.other_calls, at.u64(offset_of!(layout::Exit, other_calls)));
     check_name(&exit.comm, at.bytes(offset_of!(layout::Exit, comm)));

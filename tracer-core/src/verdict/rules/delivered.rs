@@ -77,7 +77,12 @@ fn passed_on(case: &Case<'_>, subject: &Subject<'_>, used: &[&Stream]) -> String
     if written >= subject.bytes() || written == 0 {
         return String::new();
     }
-    format!("; {} wrote {} in all", known.short(), units::exact(written))
+    format!(
+        "; {} wrote {} in all, {} less",
+        known.short(),
+        units::exact(written),
+        units::exact(subject.bytes() - written)
+    )
 }
 
 /// Whether a stream carried bytes; `discarded` reports `/dev/null`.

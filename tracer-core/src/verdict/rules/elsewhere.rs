@@ -20,7 +20,8 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let objects: BTreeSet<_> = subject.redirected.iter().map(|(object, _)| *object).collect();
     let places: Vec<String> =
         objects.iter().map(|object| case.session.object_name(object)).collect();
-    let (sum, names) = (units::exact(bytes), list(&places, ", "));
+    let readers = readers(case, &objects).map_or(String::new(), |by| format!(", all read by {by}"));
+    let (sum, names) = (units::exact(bytes), format!("{}{readers}", list(&places, ", ")));
     let is_only = subject.bytes() == 0;
     let own = if is_only { "; nothing to its own stdout and stderr" } else { "" };
     let who = match only_writer(case, subject, &objects) {
@@ -36,6 +37,13 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     finding.advice = Some("Look there for its output.".into());
     let finding = evidence::with(finding, "objects", json!(places));
     vec![evidence::with(finding, "only", json!(is_only))]
+}
+
+/// The readers of the only object, if they read all of it.
+fn readers(case: &Case<'_>, objects: &BTreeSet<ObjectId>) -> Option<String> {
+    let flow = case.flows.get(objects.first()?);
+    let is_read = objects.len() == 1 && flow.read >= flow.written;
+    flow.readers_in_words().filter(|_| is_read)
 }
 
 /// The process that wrote all of the redirected bytes, if it was one.

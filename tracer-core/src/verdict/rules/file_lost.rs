@@ -17,8 +17,8 @@ use crate::{
 /// What became of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::verdict) enum Loss {
-    /// It has no name any more, and no process can read it.
-    Removed,
+    /// It has no name any more, and no process can read it: so many bytes that no process had read.
+    Removed(u64),
     /// It has so many bytes fewer than it had and than were written to it.
     Missing(u64),
 }
@@ -47,7 +47,7 @@ pub(in crate::verdict) fn loss(case: &Case<'_>, stream: &Stream) -> Option<Loss>
     }
     if object.removed_ns.is_some() || object.deleted {
         let is_readable = case.session.holders(&object.id).any(Holding::reads);
-        return (!is_readable).then_some(Loss::Removed);
+        return (!is_readable).then_some(Loss::Removed(flow.written - flow.read));
     }
     let missing = missing(object, flow.written)?.saturating_sub(saved(case, object));
     (missing > 0).then_some(Loss::Missing(missing))
@@ -102,7 +102,9 @@ fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, loss: Loss)
     let name = words::object(case, &stream.object);
     let others = case.flows.get(&stream.object).writers.len() > 1;
     let what = match loss {
-        Loss::Removed => format!("the file {name}, which was removed: they are gone"),
+        Loss::Removed(bytes) => {
+            format!("the file {name}, which was removed: {} are gone", units::exact(bytes))
+        }
         Loss::Missing(bytes) => format!(
             "the file {name}, and {} of what was written there are gone: {}",
             units::exact(bytes),
@@ -124,14 +126,14 @@ fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, loss: Loss)
     let finding = evidence::finding(case, subject, Rule::FileLost, Severity::Loss, message);
     let mut finding = evidence::with_stream(finding, case, stream);
     finding.advice = Some(match loss {
-        Loss::Removed => "Find out what removes the file while it is written.".into(),
+        Loss::Removed(_) => "Find out what removes the file while it is written.".into(),
         Loss::Missing(_) => {
             "Open the file for appending (`>>`) in each writer, and cut it only after a copy."
                 .into()
         }
     });
     let (kind, bytes) = match loss {
-        Loss::Removed => ("removed", subject.bytes_to(stream)),
+        Loss::Removed(bytes) => ("removed", bytes),
         Loss::Missing(bytes) => ("missing", bytes),
     };
     evidence::with_all(finding, [("loss", json!(kind)), ("lost", json!(bytes))])

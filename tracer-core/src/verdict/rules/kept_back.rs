@@ -14,6 +14,9 @@ use crate::{
 /// `signal(7)`: the process after it had enough.
 const SIGPIPE: u32 = 13;
 
+/// Sockets that libraries try at every start and do not need.
+const OPTIONAL: [&str; 3] = ["nscd", "/run/systemd/", "sssd"];
+
 pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
     let targets = case.session.processes.values();
     let ended = targets.filter(|process| process.is_target && process.end_ns.is_some());
@@ -27,7 +30,12 @@ fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
     let why = why(process, passed_on)?;
     let what = match passed_on {
         0 => "passed on nothing".to_owned(),
-        bytes => format!("wrote only {}; {} are gone", units::exact(bytes), units::exact(kept)),
+        // It may also have written something else.
+        bytes => format!(
+            "wrote only {}; at least {} are gone",
+            units::exact(bytes),
+            units::exact(kept)
+        ),
     };
     let message = format!(
         "{} read {} from {from} and {what}: {why}.",
@@ -79,7 +87,10 @@ fn why(process: &Process, passed_on: u64) -> Option<String> {
         return None;
     }
     let mut facts = process.facts.iter().rev();
-    let failed = facts.find(|fact| fact.kind == FactKind::ConnectFailed)?;
+    let failed = facts.find(|fact| {
+        fact.kind == FactKind::ConnectFailed
+            && !OPTIONAL.iter().any(|optional| fact.about.contains(optional))
+    })?;
     let error = errno::name(failed.errno);
     Some(format!("it could not connect to {} ({error})", text::name(&failed.about)))
 }

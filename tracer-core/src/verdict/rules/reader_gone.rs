@@ -27,10 +27,11 @@ fn refusals(stream: &Stream) -> u32 {
 
 fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding {
     let peer = case.session.peer(&stream.object);
-    let closer = case.closer(&peer);
+    // The refusal proves that no read end is open, whatever was seen of the others.
+    let closer = case.closer(&peer).or_else(|| case.session.closes(&peer).last());
     let readers = case.flows.get(&stream.object).readers_in_words();
     let why = match (closer, readers) {
-        (Some(closer), _) => words::closed_by(closer, subject),
+        (Some(closer), _) => words::closed_by(case, closer, subject),
         (None, Some(reader)) => format!("its reader {reader} had closed it"),
         (None, None) => "its read end was closed, and no process was seen to hold it".to_owned(),
     };

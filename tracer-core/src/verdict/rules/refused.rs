@@ -6,7 +6,7 @@ use tracer_common::ledger::error;
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     session::{Kind, Process},
-    text::units,
+    text::{errno, units},
     verdict::{Confidence, Finding, Rule, Severity},
 };
 
@@ -56,6 +56,30 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         findings.extend(put_off(case, subject, stream));
     }
     findings
+}
+
+/// Writes through fds that the user did not ask about, into files: `tee log` on a full disk.
+pub(super) fn find_elsewhere(case: &Case<'_>) -> Vec<Finding> {
+    let targets = case.session.processes.values().filter(|process| process.is_target);
+    let refused = targets.filter_map(|process| {
+        let (count, errno) = process.other_refusals?;
+        let name = errno::name(errno);
+        let message = format!(
+            "The kernel refused {} of {} into another file with {name}: {}.{}",
+            units::count(u64::from(count), "write"),
+            words::called(process),
+            errno::meaning(errno),
+            words::end_of(process)
+        );
+        let mut finding =
+            evidence::of_process(process, Rule::Refused, Severity::Loss, message);
+        finding.confidence = Confidence::Certain;
+        finding.advice =
+            Some("Run again with --all-fds to see which file, and how many bytes.".into());
+        let finding = evidence::with(finding, "error", json!(name));
+        Some(evidence::with(finding, "refusals", json!(count)))
+    });
+    refused.collect()
 }
 
 /// Whether errors of a class lost bytes. `EAGAIN` loses bytes only if no later call succeeded and the process has

@@ -19,8 +19,11 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
 fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
     let mut blocked = case.session.blocked.iter();
     let stopped = blocked
-        .find(|thread| thread.process == process.id && thread.call == BlockedCall::Stopped)?;
+        .find(|thread| thread.process == process.id && thread.call == BlockedCall::Stopped);
     let who = words::called(process);
+    let Some(stopped) = stopped else {
+        return was_stopped(case, process, &who);
+    };
     let terminal = silent_on(case, process).filter(|_| stopped.in_background);
     let message = match &terminal {
         Some(name) => format!(
@@ -36,6 +39,20 @@ fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
         Some(_) => "Bring it to the foreground (`fg`), or redirect its output.".into(),
         None => format!("Find out who stopped it; `kill -CONT {}` continues it.", process.id.tgid),
     });
+    Some(evidence::with(finding, "terminal", json!(terminal)))
+}
+
+/// A process that was killed after a signal had interrupted its only write to a terminal, which it did not begin again.
+fn was_stopped(case: &Case<'_>, process: &Process, who: &str) -> Option<Finding> {
+    let fd = process.interrupted.and_then(|fd| usize::try_from(fd).ok())?;
+    process.signal()?;
+    let terminal = silent_on(case, process).filter(|_| fd == 1 || fd == 2)?;
+    let message = format!(
+        "{who} was stopped in its write to the terminal {terminal} (SIGTTOU: it ran in the background, and `stty \
+         tostop` was set), and killed before it went on; it wrote nothing."
+    );
+    let mut finding = evidence::of_process(process, Rule::Stopped, Severity::Warning, message);
+    finding.advice = Some("Bring it to the foreground (`fg`), or redirect its output.".into());
     Some(evidence::with(finding, "terminal", json!(terminal)))
 }
 

@@ -63,7 +63,7 @@ fn describe(
         if unread == 1 { "is" } else { "are" },
         words::object(case, &stream.object),
         discarded(case, &stream.object, unread),
-        fate(subject, reader, closer, at_work),
+        fate(case, subject, reader, closer, at_work),
         words::ending(subject)
     );
     let finding = evidence::finding(case, subject, Rule::Unread, severity, message);
@@ -96,6 +96,7 @@ fn last_read(case: &Case<'_>, process: ProcessId, peer: &ObjectId) -> Option<u64
 }
 
 fn fate(
+    case: &Case<'_>,
     subject: &Subject<'_>,
     reader: Option<&Holding>,
     closer: Option<&Close>,
@@ -110,8 +111,8 @@ fn fate(
             };
             format!("{} {does}", named(&reader.comm, reader.process))
         }
-        (None, Some(closer)) => words::closed_by(closer, subject),
-        (None, None) => "nobody holds its read end any more".to_owned(),
+        (None, Some(closer)) => words::closed_by(case, closer, subject),
+        (None, None) => "no process holds its read end any more".to_owned(),
     }
 }
 
