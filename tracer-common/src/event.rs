@@ -114,8 +114,8 @@ pub struct Exit {
     pub incoming: [QueueState; 3],
     /// `inode.i_size` of the regular files behind them, else 0.
     pub sizes: [u64; 3],
-    /// `inode.i_nlink` of these files: 0 for a deleted file. 1 for anything else.
-    pub links: [u32; 3],
+    /// 1 for each of these files that has no name any more (`inode.i_nlink` is 0), else 0.
+    pub removed: [u32; 3],
     /// Number of writes that a file system refused, among those that `other_calls` counts if they succeed.
     pub other_failed: u32,
     /// The errno of the latest of them.
@@ -278,18 +278,11 @@ pub struct Holder {
     pub size: u64,
     /// Inode of the connected unix socket at the other end; 0 when there is none.
     pub peer_ino: u64,
-    /// `inode.i_nlink` of a regular file: 0 for a deleted file. 1 for anything else.
-    #[cfg_attr(feature = "serde", serde(default = "one"))]
-    pub links: u32,
+    /// 1 for a regular file that has no name any more (`inode.i_nlink` is 0), else 0.
+    pub removed: u32,
     /// Always zero.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub zero: u32,
-}
-
-/// The links of a file of which a recording does not say how many it had.
-#[cfg(feature = "serde")]
-const fn one() -> u32 {
-    1
 }
 
 /// Maximum length of the text in a record, in bytes.

@@ -221,8 +221,8 @@ pub struct Exit {
     pub incoming: [QueueState; 3],
     /// Sizes of the files that they lead to; 0 for anything else.
     pub sizes: [u64; 3],
-    /// Names that these files have: 0 for a deleted file. `None` if unknown.
-    pub links: Option<[u32; 3]>,
+    /// 1 for each of these files that has no name any more, else 0.
+    pub removed: [u32; 3],
     /// Bytes written through fds that the user did not ask for.
     pub other_bytes: u64,
     /// Calls that wrote them.

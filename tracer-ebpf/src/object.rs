@@ -166,13 +166,11 @@ pub(crate) fn file_size(inode: &Inode) -> u64 {
     0
 }
 
-/// Number of names of a regular file; 1 for anything else.
+/// 1 for a regular file without a name, else 0.
 #[inline(always)]
-pub(crate) fn file_links(inode: &Inode) -> u32 {
-    if inode.mode & mode::S_IFMT == mode::S_IFREG {
-        return inode.address.member(&INODE_NLINK).unwrap_or(1);
-    }
-    1
+pub(crate) fn is_removed(inode: &Inode) -> u32 {
+    let is_file = inode.mode & mode::S_IFMT == mode::S_IFREG;
+    u32::from(is_file && inode.address.member(&INODE_NLINK).unwrap_or(1_u32) == 0)
 }
 
 /// Identity of the object behind an open file.

@@ -74,7 +74,7 @@ fn image(image: layout::Image, argv: &[u8], executed: bool) -> EventKind {
 
 fn exit(exit: layout::Exit) -> EventKind {
     let layout::Exit { process, status, role: _, comm, .. } = exit;
-    let layout::Exit { stdio, queues, incoming, sizes, links, .. } = exit;
+    let layout::Exit { stdio, queues, incoming, sizes, removed, .. } = exit;
     let layout::Exit { other_bytes, other_calls, other_failed, other_errno, .. } = exit;
     EventKind::Exit(Exit {
         process,
@@ -84,7 +84,7 @@ fn exit(exit: layout::Exit) -> EventKind {
         queues,
         incoming,
         sizes,
-        links: Some(links),
+        removed,
         other_bytes,
         other_calls,
         other_failed,

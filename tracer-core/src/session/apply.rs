@@ -145,9 +145,8 @@ impl Session {
         for (fd, state) in exit.stdio.iter().enumerate() {
             self.saw_queues(state.object, exit.queues[fd], exit.incoming[fd], time_ns);
         }
-        let links = exit.links.map_or([None; 3], |links| links.map(Some));
-        for ((state, size), links) in exit.stdio.iter().zip(exit.sizes).zip(links) {
-            self.saw_file(&state.object, size, links, time_ns);
+        for ((state, size), removed) in exit.stdio.iter().zip(exit.sizes).zip(exit.removed) {
+            self.saw_file(&state.object, size, removed == 1, time_ns);
         }
     }
 
@@ -162,12 +161,12 @@ impl Session {
     }
 
     /// The size of a file as an open fd shows it, even if its path no longer leads to it.
-    fn saw_file(&mut self, id: &ObjectId, size: u64, links: Option<u32>, time_ns: u64) {
+    fn saw_file(&mut self, id: &ObjectId, size: u64, is_removed: bool, time_ns: u64) {
         let Some(known) = self.objects.get_mut(id).filter(|known| known.kind == Kind::File) else {
             return;
         };
         known.size_after = Some(size);
-        if links == Some(0) && known.removed_ns.is_none() {
+        if is_removed && known.removed_ns.is_none() {
             known.removed_ns = Some(time_ns);
         }
     }
@@ -189,7 +188,7 @@ impl Session {
         let (process, fd, object) = (end.process, end.fd, end.state.object);
         self.saw_queues(object, end.queue, end.incoming, time_ns);
         if sighting == Sighting::Open {
-            self.saw_file(&object, end.size, Some(end.links), time_ns);
+            self.saw_file(&object, end.size, end.removed == 1, time_ns);
         }
         let holding =
             Holding { process, comm: comm.to_owned(), fd, flags: end.state.flags, time_ns };

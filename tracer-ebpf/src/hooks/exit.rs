@@ -107,14 +107,14 @@ fn describe(files: FilesTable, fd: i32) -> Option<()> {
     let inode = object::inode_noinline(file)?;
     let state = object::file_state(file)?;
     let (queue, incoming) = (object::written(file, &inode), object::incoming(file, &inode));
-    let (size, links) = (object::file_size(&inode), object::file_links(&inode));
+    let (size, removed) = (object::file_size(&inode), object::is_removed(&inode));
     let exit = &mut emit::resume::<event::Exit>(slot::EXIT)?.payload;
     let index = match fd {
         0 => 0,
         1 => 1,
         _ => 2,
     };
-    (exit.stdio[index], exit.sizes[index], exit.links[index]) = (state, size, links);
+    (exit.stdio[index], exit.sizes[index], exit.removed[index]) = (state, size, removed);
     (exit.queues[index], exit.incoming[index]) = (queue, incoming);
     Some(())
 }

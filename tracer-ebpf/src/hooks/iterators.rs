@@ -78,7 +78,7 @@ fn report_holder(task: Kptr, fd: i32, file: Kptr) -> Option<()> {
     let inode = object::inode_noinline(file)?;
     holder.queue = object::written(file, &inode);
     holder.incoming = object::incoming(file, &inode);
-    (holder.size, holder.links) = (object::file_size(&inode), object::file_links(&inode));
+    (holder.size, holder.removed) = (object::file_size(&inode), object::is_removed(&inode));
     if inode.mode & mode::S_IFMT == mode::S_IFSOCK {
         holder.peer_ino = object::peer_inode(file.follow(&FILE_PRIVATE)?);
     }

@@ -184,8 +184,7 @@ fn check_exit(at: &At<'_>, exit: &Exit) {
         assert_eq!(exit.queues[fd], at.queue(offset_of!(layout::Exit, queues) + place));
         assert_eq!(exit.incoming[fd], at.queue(offset_of!(layout::Exit, incoming) + place));
         assert_eq!(exit.sizes[fd], at.u64(offset_of!(layout::Exit, sizes) + fd * 8));
-        let links = exit.links.map(|links| links[fd]);
-        assert_eq!(links, Some(at.u32(offset_of!(layout::Exit, links) + fd * 4)));
+        assert_eq!(exit.removed[fd], at.u32(offset_of!(layout::Exit, removed) + fd * 4));
     }
     assert_eq!(exit.other_failed, at.u32(offset_of!(layout::Exit, other_failed)));
     assert_eq!(exit.other_errno, at.u32(offset_of!(layout::Exit, other_errno)));
