@@ -106,10 +106,10 @@ fn judge_health(report: &Report, exit: i32) -> Judgement {
     Judgement::right()
 }
 
-/// The first text of the truth that a sentence does not have.
+/// The first text of the truth that a sentence does not have. `a|b` is either of two.
 fn missing<'a>(truth: &'a Truth, sentence: &str) -> Option<&'a str> {
     let mut texts = truth.says.iter().chain(&truth.culprit).map(String::as_str);
-    texts.find(|text| !sentence.contains(text))
+    texts.find(|text| !text.split('|').any(|either| sentence.contains(either)))
 }
 
 /// Whether any finding is of a true rule, or says everything that is true.
@@ -172,6 +172,14 @@ mod tests {
         for sentence in ["python3[7] left bytes unread", "5,000 B are unread"] {
             assert_eq!(grade(&truth(), &[("unread", "loss", sentence)], 1), Grade::Weak);
         }
+    }
+
+    #[test]
+    fn one_of_several_texts_is_enough() {
+        let truth = Truth { says: vec!["4 B|5,000 B".to_owned()], ..truth() };
+        assert_eq!(grade(&truth, &[("unread", "loss", SENTENCE)], 1), Grade::Right);
+        let truth = Truth { says: vec!["4 B|6 B".to_owned()], ..truth };
+        assert_eq!(grade(&truth, &[("unread", "loss", SENTENCE)], 1), Grade::Weak);
     }
 
     #[test]
