@@ -60,9 +60,9 @@ within() {
 
 # gone PID: whether a process has ended. A child that nobody has waited for counts as ended.
 gone() {
-  local state
-  state=$(ps -o stat= -p "$1") || return 0
-  [[ $state == Z* ]]
+  local stat
+  stat=$(cat "/proc/$1/stat") || return 0
+  [[ ${stat##*) } == Z* ]]
 }
 
 # asleep PID FUNCTION: whether a process sleeps in a function of the kernel (its name contains FUNCTION).

@@ -78,20 +78,20 @@ pub(crate) fn judge(truth: &Truth, report: &Report, exit: i32) -> Judgement {
     if let Some(text) = truth.not.iter().find(|text| report.verdict.contains(*text)) {
         return Judgement::wrong(format!("it says `{text}`"));
     }
-    if exit != truth.exit {
-        return Judgement::wrong(format!("exit code {exit}"));
-    }
     let Some(first) = report.findings.first() else {
         return Judgement::wrong("no finding".to_owned());
     };
-    let missing = missing(truth, &report.verdict);
-    match (truth.rule.contains(&first.rule), missing) {
-        (true, None) => Judgement::right(),
-        (true, Some(text)) => Judgement::weak(format!("no `{text}`")),
-        (false, _) if is_anywhere(truth, report) => {
-            Judgement::weak(format!("{} comes first", first.rule))
-        }
-        (false, _) => Judgement::wrong(format!("it says {}", first.rule)),
+    let is_first = truth.rule.contains(&first.rule);
+    if !is_first && !is_anywhere(truth, report) {
+        return Judgement::wrong(format!("it says {}", first.rule));
+    }
+    if exit != truth.exit {
+        return Judgement::wrong(format!("exit code {exit}"));
+    }
+    match missing(truth, &report.verdict) {
+        _ if !is_first => Judgement::weak(format!("{} comes first", first.rule)),
+        Some(text) => Judgement::weak(format!("no `{text}`")),
+        None => Judgement::right(),
     }
 }
 
@@ -197,8 +197,11 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_exit_code_is_wrong() {
-        assert_eq!(grade(&truth(), &[("unread", "loss", SENTENCE)], 0), Grade::Wrong);
+    fn a_wrong_exit_code_is_wrong_even_if_the_truth_is_there() {
+        let judgement = judge(&truth(), &report(&[("unread", "loss", SENTENCE)]), 0);
+        assert_eq!(judgement, Judgement::wrong("exit code 0".to_owned()));
+        let judgement = judge(&truth(), &report(&[("stuck", "loss", "x")]), 0);
+        assert_eq!(judgement, Judgement::wrong("it says stuck".to_owned()));
     }
 
     #[test]
