@@ -18,6 +18,13 @@ traced() {
   echo $? >"$W/exit"
 }
 
+# start CMD…: like traced, but in the background, until `detach now`. Some commands do not end by themselves.
+start() {
+  # shellcheck disable=SC2086
+  "$TRACER" -q --no-live --color never --format json -o "$W/report.json" ${OPTS-} -- "$@" &
+  TRACER_PID=$!
+}
+
 # attach PID…: starts tracer on running processes. Returns when it is attached.
 attach() {
   local pid targets=()
@@ -53,13 +60,22 @@ within() {
 
 # gone PID: whether a process has ended. A child that nobody has waited for counts as ended.
 gone() {
-  local state
-  state=$(ps -o stat= -p "$1") || return 0
-  [[ $state == Z* ]]
+  local stat
+  stat=$(cat "/proc/$1/stat") || return 0
+  [[ ${stat##*) } == Z* ]]
 }
 
 # asleep PID FUNCTION: whether a process sleeps in a function of the kernel (its name contains FUNCTION).
 asleep() { grep -q "$2" "/proc/$1/wchan"; }
+
+# hangs FUNCTION: waits until a process sleeps in a function of the kernel, and a second more. Its number is in the
+# file `pid`, or is what the symbolic link `pid` names: a shell makes a link without writing to its stdout.
+hangs() {
+  within 8 pid_asleep "$1" || fail "nothing sleeps in $1"
+  sleep 1
+}
+
+pid_asleep() { asleep "$(readlink pid || cat pid)" "$1"; }
 
 # compile NAME: compiles the C program on standard input into $W/NAME.
 compile() { gcc -O1 -x c - -o "$W/$1" || fail "gcc failed"; }

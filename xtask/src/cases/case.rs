@@ -46,7 +46,7 @@ pub(crate) struct Truth {
     /// The rule of the first finding; several if they are equally right.
     #[serde(default)]
     pub(crate) rule: Vec<String>,
-    /// Texts that are all in the first sentence.
+    /// Texts that are all in the first sentence. `ENOSPC|disk is full` is either of two.
     #[serde(default)]
     pub(crate) says: Vec<String>,
     /// The process that lost the bytes; in the first sentence as well.

@@ -78,20 +78,20 @@ pub(crate) fn judge(truth: &Truth, report: &Report, exit: i32) -> Judgement {
     if let Some(text) = truth.not.iter().find(|text| report.verdict.contains(*text)) {
         return Judgement::wrong(format!("it says `{text}`"));
     }
-    if exit != truth.exit {
-        return Judgement::wrong(format!("exit code {exit}"));
-    }
     let Some(first) = report.findings.first() else {
         return Judgement::wrong("no finding".to_owned());
     };
-    let missing = missing(truth, &report.verdict);
-    match (truth.rule.contains(&first.rule), missing) {
-        (true, None) => Judgement::right(),
-        (true, Some(text)) => Judgement::weak(format!("no `{text}`")),
-        (false, _) if is_anywhere(truth, report) => {
-            Judgement::weak(format!("{} comes first", first.rule))
-        }
-        (false, _) => Judgement::wrong(format!("it says {}", first.rule)),
+    let is_first = truth.rule.contains(&first.rule);
+    if !is_first && !is_anywhere(truth, report) {
+        return Judgement::wrong(format!("it says {}", first.rule));
+    }
+    if exit != truth.exit {
+        return Judgement::wrong(format!("exit code {exit}"));
+    }
+    match missing(truth, &report.verdict) {
+        _ if !is_first => Judgement::weak(format!("{} comes first", first.rule)),
+        Some(text) => Judgement::weak(format!("no `{text}`")),
+        None => Judgement::right(),
     }
 }
 
@@ -106,10 +106,10 @@ fn judge_health(report: &Report, exit: i32) -> Judgement {
     Judgement::right()
 }
 
-/// The first text of the truth that a sentence does not have.
+/// The first text of the truth that a sentence does not have. `a|b` is either of two.
 fn missing<'a>(truth: &'a Truth, sentence: &str) -> Option<&'a str> {
     let mut texts = truth.says.iter().chain(&truth.culprit).map(String::as_str);
-    texts.find(|text| !sentence.contains(text))
+    texts.find(|text| !text.split('|').any(|either| sentence.contains(either)))
 }
 
 /// Whether any finding is of a true rule, or says everything that is true.
@@ -175,6 +175,14 @@ mod tests {
     }
 
     #[test]
+    fn one_of_several_texts_is_enough() {
+        let truth = Truth { says: vec!["4 B|5,000 B".to_owned()], ..truth() };
+        assert_eq!(grade(&truth, &[("unread", "loss", SENTENCE)], 1), Grade::Right);
+        let truth = Truth { says: vec!["4 B|6 B".to_owned()], ..truth };
+        assert_eq!(grade(&truth, &[("unread", "loss", SENTENCE)], 1), Grade::Weak);
+    }
+
+    #[test]
     fn the_truth_in_second_place_is_weak() {
         let first = ("other_stream", "info", "all went to stderr");
         assert_eq!(grade(&truth(), &[first, ("unread", "loss", "x")], 1), Grade::Weak);
@@ -189,8 +197,11 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_exit_code_is_wrong() {
-        assert_eq!(grade(&truth(), &[("unread", "loss", SENTENCE)], 0), Grade::Wrong);
+    fn a_wrong_exit_code_is_wrong_even_if_the_truth_is_there() {
+        let judgement = judge(&truth(), &report(&[("unread", "loss", SENTENCE)]), 0);
+        assert_eq!(judgement, Judgement::wrong("exit code 0".to_owned()));
+        let judgement = judge(&truth(), &report(&[("stuck", "loss", "x")]), 0);
+        assert_eq!(judgement, Judgement::wrong("it says stuck".to_owned()));
     }
 
     #[test]
