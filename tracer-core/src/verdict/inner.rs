@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tracer_common::{
     id::ProcessId,
-    ledger::{LedgerKey, LedgerRow, WRITE},
+    ledger::{LedgerKey, LedgerRow, WRITE, error},
     object::ObjectId,
 };
 
@@ -57,7 +57,7 @@ fn on_one_object<'a>(
     (object, fd, row): (ObjectId, i32, LedgerRow),
 ) -> Subject<'a> {
     let stream = |fd| Stream { fd, ..Stream::default() };
-    let fd = stream_fd(session, process, &object).unwrap_or(if fd == 2 { 2 } else { 1 });
+    let fd = stream_fd(session, process, &object).unwrap_or(fd);
     let used = Stream { object, kind: session.object_kind(&object), row, fd };
     let (stdout, stderr) = if fd == 2 { (stream(1), used) } else { (used, stream(2)) };
     let redirected = Vec::new();
@@ -163,7 +163,7 @@ fn written_inside<'a>(
     for member in &subject.members {
         let succeeded = session.processes.get(member).and_then(Process::exit_code) == Some(0);
         for (key, row) in session.rows_of(*member, WRITE) {
-            if !told.contains(&key.object) && is_output(session, key) {
+            if !told.contains(&key.object) && is_output(session, key, row) {
                 let group = groups.entry(key.object).or_default();
                 add(&mut group.row, &without_probes(row, succeeded));
                 group.writers.insert(*member);
@@ -180,12 +180,17 @@ fn written_inside<'a>(
     subjects.collect()
 }
 
+/// Errors with which a file system refuses output.
+const REFUSALS: [u32; 4] = [error::ENOSPC, error::EFBIG, error::EDQUOT, error::EIO];
+
 /// Whether a row is about output, and not about the input of a child: through fd 1 or 2, to something that keeps it.
-fn is_output(session: &Session, key: &LedgerKey) -> bool {
+fn is_output(session: &Session, key: &LedgerKey, row: &LedgerRow) -> bool {
     let keeps = match session.object_kind(&key.object) {
         Kind::Pipe | Kind::Fifo | Kind::Pty | Kind::File => true,
         Kind::Socket => session.is_joined(&key.object),
         Kind::Null | Kind::Device | Kind::Closed | Kind::Unknown => false,
     };
-    keeps && (key.fd == 1 || key.fd == 2)
+    // A relay's other files count if the file system refused some of it: `tee log` on a full disk.
+    let is_refused = || REFUSALS.iter().any(|class| row.errors[*class as usize] > 0);
+    keeps && (key.fd == 1 || key.fd == 2 || is_refused())
 }

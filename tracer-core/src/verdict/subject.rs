@@ -38,7 +38,7 @@ pub struct Subject<'a> {
 /// One standard stream of a subject.
 #[derive(Clone, Debug, Default)]
 pub struct Stream {
-    /// 1 or 2.
+    /// 1 or 2; of a file that a relay writes to also another one.
     pub fd: i32,
     /// The object that it pointed to at the start ([`Session::stream_of`]).
     pub object: ObjectId,
@@ -49,10 +49,14 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// `stdout` or `stderr`.
+    /// `stdout`, `stderr`, or the file of a relay.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        if self.fd == 1 { "stdout" } else { "stderr" }
+        match self.fd {
+            1 => "stdout",
+            2 => "stderr",
+            _ => "another file",
+        }
     }
 
     /// Number of failed calls of an error class.
