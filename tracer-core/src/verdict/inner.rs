@@ -70,6 +70,7 @@ fn on_one_object<'a>(
         redirected,
         discarded: 0,
         is_inside: true,
+        is_part: true,
         wrote_ns,
     }
 }
@@ -87,6 +88,7 @@ fn started_inside<'a>(session: &'a Session, outer: &[Subject<'a>]) -> Vec<Subjec
                 inner.forget_streams(own);
                 inner.process = only_writer(session, &inner).unwrap_or(process);
                 // A silent one says nothing about what others write to its streams.
+                inner.is_part = true;
                 if inner.attempts() > 0 {
                     found.push(inner);
                 }

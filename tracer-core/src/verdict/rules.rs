@@ -76,5 +76,6 @@ pub(super) const PER_INNER: &[fn(&Case<'_>, &Subject<'_>) -> Vec<Finding>] = &[
     unread::find,
     read_by_other::find,
     read_then_lost::find,
+    late_writer::find,
     delivered::find,
 ];

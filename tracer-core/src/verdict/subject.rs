@@ -31,6 +31,8 @@ pub struct Subject<'a> {
     pub discarded: u64,
     /// Whether it is a part of another subject, which has redirected its output.
     pub is_inside: bool,
+    /// Whether it is a command inside another subject.
+    pub is_part: bool,
     /// When its own process, or what that started, wrote last; 0 if nothing was written. The process had a name then.
     pub wrote_ns: u64,
 }
@@ -242,6 +244,7 @@ pub(super) fn subject<'a>(
         redirected,
         discarded: 0,
         is_inside: false,
+        is_part: false,
         wrote_ns: 0,
     };
     fill(session, &mut subject);

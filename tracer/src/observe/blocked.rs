@@ -9,10 +9,13 @@ use std::{
 
 use procfs::process::{Process, Syscall};
 use rustix::fs::stat;
-use tracer_common::{id::ProcessId, object::ObjectId};
+use tracer_common::{
+    id::ProcessId,
+    object::{ObjectId, PTY_SLAVE_MAJOR},
+};
 use tracer_core::{
     event::{BlockedCall, BlockedThread, EventKind, Look},
-    session::Session,
+    session::{Object, Session},
 };
 
 use super::{
@@ -145,6 +148,11 @@ fn inode_behind(tgid: u32, fd: i32) -> Option<ObjectId> {
     Some(ObjectId { ino: seen.st_ino, dev: kernel_dev(seen.st_dev), discriminator: 0 })
 }
 
+/// Whether an object is the half of a pty that has a number of its own.
+fn is_slave(object: &Object) -> bool {
+    (PTY_SLAVE_MAJOR..PTY_SLAVE_MAJOR + 8).contains(&object.tty.major)
+}
+
 /// Names the watched object of a blocked thread, which the answer has only by its inode.
 #[must_use]
 pub fn with_object(session: &Session, thread: &BlockedThread) -> BlockedThread {
@@ -160,9 +168,17 @@ fn watched(session: &Session, seen: &ObjectId) -> Option<ObjectId> {
         .map(|(id, _)| *id)
         .take_while(|id| id.ino == seen.ino)
         .filter(|id| seen.dev == 0 || id.dev == seen.dev);
-    // Several terminals share the inode of /dev/ptmx, so the object would be ambiguous.
+    // Several terminals share the inode of /dev/ptmx, so the object would be ambiguous. Of terminals with one number, one
+    // after the other, the latest is alive.
     match (same.next(), same.next()) {
         (Some(only), None) => Some(only),
+        (Some(first), Some(second)) => {
+            let terminals = [first, second].into_iter().chain(same);
+            let known = terminals.filter_map(|id| session.objects.get(&id));
+            let slaves =
+                known.filter(|object| is_slave(object)).map(|object| (object.seen_ns, object.id));
+            slaves.max().map(|(_, id)| id)
+        }
         _ => None,
     }
 }

@@ -23,7 +23,9 @@ fn is_null(stream: &Stream) -> bool {
 /// The command was started with `/dev/null`. That is a warning if nothing else arrived.
 fn of_stream(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding {
     let arrives = |other: &&Stream| other.row.bytes > 0 && !is_null(other);
-    let is_all = !subject.streams().iter().any(arrives) && subject.redirected.is_empty();
+    let is_all = !subject.streams().iter().any(arrives)
+        && subject.redirected.is_empty()
+        && case.inner.iter().all(|inner| inner.bytes() == 0);
     let message = format!(
         "{} wrote {} to {}, which was /dev/null from the start: discarded.{}",
         words::who(subject),

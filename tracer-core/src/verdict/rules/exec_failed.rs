@@ -11,15 +11,18 @@ use crate::{
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let own = subject.process;
-    if own.end_ns.is_none() || own.executed && !has_given_up(own) {
+    // A command that wrote nothing, or that ends with this exit code, does so because of one that it could not start.
+    let is_silent = subject.attempts() == 0 && subject.redirected.is_empty();
+    if own.end_ns.is_none() || own.executed && !has_given_up(own) && !is_silent {
         return Vec::new();
     }
-    // A command that ends with this exit code ends so because of one that it started (`xargs`).
     let members = subject.members.iter().filter_map(|member| case.session.processes.get(member));
     let others = members.filter(|member| !member.executed && member.end_ns.is_some());
-    let failed = std::iter::once(own).chain(others).find_map(|process| {
-        decisive_failure(process).map(|fact| (process, fact))
-    });
+    let own_failure = (!own.executed || has_given_up(own)).then_some(own);
+    let failed = own_failure
+        .into_iter()
+        .chain(others)
+        .find_map(|process| decisive_failure(process).map(|fact| (process, fact)));
     let Some((process, fact)) = failed else { return Vec::new() };
     let who = if process.executed || process.id != own.id {
         words::called(process)

@@ -27,15 +27,13 @@ fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
     let (read, from) = read_of_targets(case, process)?;
     let passed_on = passed_on(case, process)?;
     let kept = read.checked_sub(passed_on).filter(|kept| *kept > 0)?;
-    let why = why(process, passed_on)?;
+    let why = why(process, passed_on).or_else(|| starved(case, process))?;
     let what = match passed_on {
         0 => "passed on nothing".to_owned(),
         // It may also have written something else.
-        bytes => format!(
-            "wrote only {}; at least {} are gone",
-            units::exact(bytes),
-            units::exact(kept)
-        ),
+        bytes => {
+            format!("wrote only {}; at least {} are gone", units::exact(bytes), units::exact(kept))
+        }
     };
     let message = format!(
         "{} read {} from {from} and {what}: {why}.",
@@ -69,6 +67,17 @@ fn read_of_targets(case: &Case<'_>, process: &Process) -> Option<(u64, String)> 
     inputs.sort_unstable();
     let (_, from) = inputs.last()?.clone();
     Some((inputs.iter().map(|(bytes, _)| bytes).sum(), from))
+}
+
+/// A process that reads the same pipe next, as its input, and finds nothing any more: `{ head -1; sort; }`.
+fn starved(case: &Case<'_>, process: &Process) -> Option<String> {
+    let mut inputs = case.session.rows_of(process.id, READ).filter(|(key, _)| key.fd == 0);
+    let (input, row) = inputs.find(|(_, row)| row.bytes > 0)?;
+    let readers = case.flows.get(&case.session.peer(&input.object)).readers.iter();
+    let mut hungry = readers.filter(|reader| reader.bytes == 0 && reader.last_ns > row.last_ns);
+    let next = case.session.processes.get(&hungry.next()?.process)?;
+    let is_next = next.executed && next.parent == process.parent;
+    is_next.then(|| format!("{}, which reads after it, got nothing", next.short()))
 }
 
 /// Bytes that a process wrote anywhere; `None` if that is not known.

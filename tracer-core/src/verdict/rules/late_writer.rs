@@ -67,7 +67,14 @@ fn late<'a>(
         && subject.distinct_streams().iter().any(|stream| holds(case, member, &stream.object));
     let held_to_end = process.end_ns.filter(|_| held(&process.stdio_at_end)).unwrap_or(0);
     let until_ns = if still_open { case.session.end_ns } else { wrote_ns.max(held_to_end) };
-    (until_ns > end_ns + AT_ONCE_NS).then_some(Late { process, bytes, until_ns, still_open })
+    // Inside another command, only what was written counts: that one knows what it waits for.
+    let counts = bytes > 0 || !subject.is_part;
+    (until_ns > end_ns + AT_ONCE_NS && counts).then_some(Late {
+        process,
+        bytes,
+        until_ns,
+        still_open,
+    })
 }
 
 /// What it did, and when the stream ended.

@@ -71,8 +71,7 @@ pub(super) fn find_elsewhere(case: &Case<'_>) -> Vec<Finding> {
             errno::meaning(errno),
             words::end_of(process)
         );
-        let mut finding =
-            evidence::of_process(process, Rule::Refused, Severity::Loss, message);
+        let mut finding = evidence::of_process(process, Rule::Refused, Severity::Loss, message);
         finding.confidence = Confidence::Certain;
         finding.advice =
             Some("Run again with --all-fds to see which file, and how many bytes.".into());

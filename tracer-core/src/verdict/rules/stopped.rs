@@ -18,8 +18,8 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
 
 fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
     let mut blocked = case.session.blocked.iter();
-    let stopped = blocked
-        .find(|thread| thread.process == process.id && thread.call == BlockedCall::Stopped);
+    let stopped =
+        blocked.find(|thread| thread.process == process.id && thread.call == BlockedCall::Stopped);
     let who = words::called(process);
     let Some(stopped) = stopped else {
         return was_stopped(case, process, &who);
