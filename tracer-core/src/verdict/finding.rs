@@ -83,6 +83,34 @@ pub enum Rule {
     NotSeen,
 }
 
+impl Rule {
+    /// All rules, in their order.
+    pub const ALL: [Self; 22] = [
+        Self::OwnLosses,
+        Self::OutOfSight,
+        Self::Unbalanced,
+        Self::ExecFailed,
+        Self::Stuck,
+        Self::ReadThenLost,
+        Self::ReaderGone,
+        Self::Unread,
+        Self::Refused,
+        Self::ReadByOther,
+        Self::LateWriter,
+        Self::OtherStream,
+        Self::Elsewhere,
+        Self::Discarded,
+        Self::NeverWrote,
+        Self::DaemonUnreachable,
+        Self::PutOff,
+        Self::Delivered,
+        Self::Accounted,
+        Self::HeldBack,
+        Self::NoTerminal,
+        Self::NotSeen,
+    ];
+}
+
 impl fmt::Display for Rule {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(formatter)

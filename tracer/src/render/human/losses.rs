@@ -6,7 +6,10 @@ use tracer_common::loss::Reason;
 use tracer_core::{
     report::Report,
     session::LossReason,
-    text::units::{bytes, count},
+    text::{
+        list,
+        units::{bytes, count},
+    },
 };
 
 use crate::render::{
@@ -28,6 +31,12 @@ pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
         page.words(Text::blank(2), 4, PLAIN, &words)?;
     }
     Ok(())
+}
+
+/// The names of the reasons.
+pub(super) fn names(report: &Report) -> String {
+    let hit = report.losses.iter().filter(|(_, events)| **events > 0);
+    list(hit.map(|(reason, _)| reason.name()), ", ")
 }
 
 fn sentence(reason: &LossReason) -> &str {
