@@ -1,6 +1,7 @@
 //! One run: resolves the target, loads, attaches, collects, judges and renders.
 
 mod attach;
+mod begin;
 mod capture;
 mod collect;
 mod doctor;
@@ -29,13 +30,13 @@ use std::{
 use jiff::Timestamp;
 use tracer_core::{
     report::{self, Report},
-    session::{self, Keep},
-    text::escape,
+    session::Keep,
 };
 use tracer_loader::{EventRing, KernelSettings, Loader, boot_ns};
 
 use self::{
     attach::attach,
+    begin::{Observers, announce, ensure_alive, unused},
     capture::Capturing,
     collect::Collector,
     end::{End, STALLED},
@@ -48,10 +49,10 @@ use self::{
 };
 use crate::{
     launch::{Launched, Running},
-    observe::{LogReader, Lookout},
-    settings::{ReportTo, Settings},
+    observe::LogReader,
+    settings::Settings,
     sys::{
-        inherited::{Descriptors, Spare, Unused},
+        inherited::{Descriptors, Spare},
         limits,
         signal::{die_of, ignore_file_size},
     },
@@ -131,20 +132,6 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
     let has_loss = report.has_loss();
     leak(report);
     Ok(Traced { has_loss, command })
-}
-
-/// The helper processes, which are forked before anything else starts.
-struct Observers {
-    lookout: Lookout,
-    logs: LogReader,
-}
-
-impl Observers {
-    fn start(settings: &Settings) -> Result<Self, AppError> {
-        let logs = LogReader::start(&settings.worker_logs)
-            .map_err(|source| AppError::Runtime { source })?;
-        Ok(Self { lookout: Lookout::start(), logs })
-    }
 }
 
 /// What surrounds a trace: what tracer was started with, its helpers, and the live lines.
@@ -233,32 +220,6 @@ async fn record(
     leak(case);
     leak(session);
     Ok(Outcome { report, command, was_stopped: end.was_stopped })
-}
-
-/// Checks that these processes still run: of a process that ended before the attach tracer has seen nothing.
-fn ensure_alive(pids: &[PinnedProcess]) -> Result<(), AppError> {
-    match pids.iter().find(|pinned| pinned.has_ended().unwrap_or(false)) {
-        Some(gone) if pids.len() == 1 => {
-            Err(AppError::EndedBeforeAttach { pid: gone.pid, comm: gone.comm.clone() })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Prints the line that scripts wait for.
-fn announce(settings: &Settings, target: &session::Target) {
-    if !settings.quiet {
-        let name = escape(&target.name);
-        stderr::say(&format!("tracer: attached to {name}; stops when it ends, or on Ctrl-C"));
-    }
-}
-
-/// The standard streams that tracer does not use after that line.
-fn unused(settings: &Settings) -> Unused {
-    let shows = settings.capture.as_ref().is_some_and(|capture| capture.show);
-    let reports_there = settings.output == ReportTo::Stderr;
-    let uses_stderr = reports_there || shows || settings.live == Some(true) || !settings.quiet;
-    Unused { stdin: true, stdout: settings.output != ReportTo::Stdout, stderr: !uses_stderr }
 }
 
 /// A trace whose hooks are attached.

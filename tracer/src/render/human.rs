@@ -75,12 +75,21 @@ fn by_id(report: &Report) -> HashMap<&str, &Object> {
 fn write_window(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
     let seconds = duration(report.window.seconds * 1e3);
     let name = short_path(&report.target.name);
-    let words = format!("traced {name} for {seconds}, from {}", report.window.start);
+    let start = seconds_of(&report.window.start);
+    let words = format!("traced {name} for {seconds}, from {start}");
     page.words(Text::default(), 2, FAINT, &words)?;
     let Some(doubt) = &report.target.doubt else { return Ok(()) };
     let (mark, ink) = mark(Severity::Warning);
     let words = format!("{name} may be no container: {doubt}");
     page.words(Text::styled(ink, mark).and(PLAIN, " "), 2, PLAIN, &words)
+}
+
+/// A time without the part of a second.
+fn seconds_of(time: &str) -> String {
+    match time.split_once('.') {
+        Some((seconds, _)) => format!("{seconds}Z"),
+        None => time.to_owned(),
+    }
 }
 
 /// Whether such an object has a reader, so that both sides can be compared.

@@ -54,7 +54,7 @@ pub(super) fn write(
         Section::of("", 4, 3, vec![block(&style, |page| captured::write_in_short(page, report))?]),
     ];
     head.print(out)?;
-    for lines in blocks::fit(sections, room, &style)? {
+    for lines in blocks::fit(&sections, room, &style)? {
         writeln!(out)?;
         lines.print(out)?;
     }
@@ -88,7 +88,7 @@ fn recovered(report: &Report, style: &Style) -> io::Result<Section> {
         })
         .collect();
     let beyond = report.capture.as_ref().map_or(0, |captured| captured.more);
-    Ok(Section::of("output like these", 3, 5, blocks?).and(beyond))
+    Ok(Section::of("output", 3, 5, blocks?).and(beyond))
 }
 
 /// The path of the output of the first finding's process through relays.

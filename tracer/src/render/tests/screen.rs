@@ -10,7 +10,8 @@ use super::{
     super::{Format, Grep, Style, View},
     PLAIN,
     golden::same,
-    rendered, samples,
+    rendered,
+    samples::{self, build},
 };
 
 /// Checks that a text is one screen of this width.
@@ -37,21 +38,21 @@ fn pipe_of(pid: u32) -> String {
 
 /// `make -j4` with 40 compilers, of which two lost their warnings.
 fn make() -> Report {
-    let mut report = samples::all_well();
+    let mut report = build::all_well();
     report.target.name = "make -j4".into();
     for pid in 101..141 {
         let is_lost = pid == 117 || pid == 129;
-        let compiler = samples::compiler(pid, &pipe_of(pid), if is_lost { 120 } else { 48 });
-        let mut object = samples::pipe_between(&pipe_of(pid), &compiler, 100);
+        let compiler = build::compiler(pid, &pipe_of(pid), if is_lost { 120 } else { 48 });
+        let mut object = build::pipe_between(&pipe_of(pid), &compiler, 100);
         if is_lost {
             (object.read, object.unread, object.readers) = (0, Some(120), Vec::new());
             report.findings.push(lost(&compiler));
         } else {
-            report.findings.push(samples::all_read(&compiler));
+            report.findings.push(build::all_read(&compiler));
         }
         report.processes.push(compiler);
         report.objects.push(object);
-        report.processes.push(samples::silent_shell(pid + 200));
+        report.processes.push(build::silent_shell(pid + 200));
     }
     report.findings.sort_by_key(|finding| finding.severity);
     report.verdict.clone_from(&report.findings[0].message);

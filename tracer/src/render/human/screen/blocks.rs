@@ -104,7 +104,7 @@ impl Section {
 
 /// The lines of each section that has some, in order.
 pub(super) fn fit<const N: usize>(
-    sections: [Section; N],
+    sections: &[Section; N],
     room: usize,
     style: &Style,
 ) -> io::Result<Vec<Block>> {
@@ -134,14 +134,14 @@ mod tests {
     }
 
     /// Lines of each section, with the empty line above it.
-    fn fitted(room: usize, sections: [Section; 2]) -> Vec<usize> {
+    fn fitted(room: usize, sections: &[Section; 2]) -> Vec<usize> {
         fit(sections, room, &STYLE).unwrap().iter().map(|block| block.len() + 1).collect()
     }
 
     #[test]
     fn everything_is_shown_if_there_is_room() {
-        assert_eq!(fitted(20, [section(2, 3, &[2, 2]), section(1, 3, &[4])]), [5, 5]);
-        assert_eq!(fitted(20, [section(2, 3, &[]), section(1, 3, &[4])]), [5]);
+        assert_eq!(fitted(20, &[section(2, 3, &[2, 2]), section(1, 3, &[4])]), [5, 5]);
+        assert_eq!(fitted(20, &[section(2, 3, &[]), section(1, 3, &[4])]), [5]);
     }
 
     #[test]
@@ -149,7 +149,7 @@ mod tests {
         for room in 6..60 {
             for length in 1..9 {
                 let lengths = [length; 30];
-                let lines = fitted(room, [section(2, 3, &lengths), section(1, 3, &lengths)]);
+                let lines = fitted(room, &[section(2, 3, &lengths), section(1, 3, &lengths)]);
                 assert!(lines.iter().sum::<usize>() <= room, "{room} {length}: {lines:?}");
                 assert!(lines.iter().all(|lines| *lines >= 3), "{room} {length}: {lines:?}");
             }
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn what_has_no_room_is_counted() {
-        let shown = fit([section(1, 3, &[2, 2, 2])], 6, &STYLE).unwrap();
+        let shown = fit(&[section(1, 3, &[2, 2, 2])], 6, &STYLE).unwrap();
         assert_eq!(shown[0].0.last().unwrap(), "… and 1 more thing (--all shows everything)");
     }
 }

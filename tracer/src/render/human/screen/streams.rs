@@ -1,6 +1,9 @@
 //! The streams that matter: those of processes with findings.
 
-use std::{collections::HashMap, io};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+};
 
 use anstyle::Style as Ink;
 use tracer_core::{
@@ -44,7 +47,8 @@ pub(super) fn blamed<'a>(
     let mut about: HashMap<u32, Vec<&Finding>> = HashMap::new();
     for (index, finding) in report.findings.iter().enumerate() {
         let is_bad = finding.severity != Severity::Info;
-        if !is_bad && !(index == 0 && lead.finding == Some(finding)) {
+        let is_first = index == 0 && lead.finding == Some(finding);
+        if !(is_bad || is_first) {
             continue;
         }
         let known = about.entry(finding.pid).or_insert_with(|| {
@@ -72,30 +76,36 @@ pub(super) fn blamed<'a>(
     blamed
 }
 
+/// What the lines look up.
+struct Known<'a> {
+    objects: HashMap<&'a str, &'a Object>,
+    /// Pids of the target's processes.
+    pids: HashSet<u32>,
+}
+
 /// A block for each of these processes.
 pub(super) fn section(
     report: &Report,
     blamed: &[Blamed<'_>],
     style: &Style,
 ) -> io::Result<Section> {
-    let objects = super::by_id(report);
+    let known = Known {
+        objects: super::by_id(report),
+        pids: report.processes.iter().map(|process| process.pid).collect(),
+    };
     let blocks: io::Result<Vec<Block>> =
-        blamed.iter().map(|one| block(style, |page| write(page, one, &objects))).collect();
-    Ok(Section::of("command with a finding", 2, 4, blocks?))
+        blamed.iter().map(|one| block(style, |page| write(page, one, &known))).collect();
+    Ok(Section::of("command", 2, 4, blocks?))
 }
 
-fn write(
-    page: &mut Page<'_>,
-    blamed: &Blamed<'_>,
-    objects: &HashMap<&str, &Object>,
-) -> io::Result<()> {
+fn write(page: &mut Page<'_>, blamed: &Blamed<'_>, known: &Known<'_>) -> io::Result<()> {
     let process = blamed.process;
     let circumstances = processes::circumstances(process);
     let room = page.width().saturating_sub(circumstances.width());
     let command =
         short_command(&process.argv, &process.comm, room.max(processes::SHORTEST_COMMAND));
     page.line(&Text::styled(STRONG, &command).then(circumstances))?;
-    for Line { label, words, ink } in lines(blamed, objects) {
+    for Line { label, words, ink } in lines(blamed, known) {
         let lead = Text::plain(&format!("  {label:<6}  "));
         let column = lead.width();
         page.words(lead, column, ink, &words)?;
@@ -110,19 +120,19 @@ struct Line {
     ink: Ink,
 }
 
-fn lines(blamed: &Blamed<'_>, objects: &HashMap<&str, &Object>) -> Vec<Line> {
+fn lines(blamed: &Blamed<'_>, known: &Known<'_>) -> Vec<Line> {
     let process = blamed.process;
     let mut rows: Vec<&Fd> = process.fds.iter().filter(|row| is_used(row)).collect();
     rows.sort_by_key(|row| row.fd);
     let mut lines: Vec<(i32, Line)> =
-        rows.iter().map(|row| (row.fd, own(process, row, objects))).collect();
+        rows.iter().map(|row| (row.fd, own(process, row, &known.objects))).collect();
     for (fd, index) in [(1, 1), (2, 2)] {
         let object = process.stdio.get::<usize>(index).filter(|object| !object.is_empty());
         let Some(object) = object.filter(|object| rows.iter().all(|row| row.object != **object))
         else {
             continue;
         };
-        let line = unused(blamed, fd, object, objects.get(object.as_str()).copied());
+        let line = unused(blamed, fd, object, known);
         lines.extend(line.map(|line| (fd, line)));
     }
     lines.sort_by_key(|(fd, _)| *fd);
@@ -149,16 +159,19 @@ fn own(process: &Process, row: &Fd, objects: &HashMap<&str, &Object>) -> Line {
 
 /// The line of a stream through which the process itself wrote nothing: if others wrote to it for the process, or if a
 /// finding is about it.
-fn unused(blamed: &Blamed<'_>, fd: i32, id: &str, object: Option<&Object>) -> Option<Line> {
+fn unused(blamed: &Blamed<'_>, fd: i32, id: &str, known: &Known<'_>) -> Option<Line> {
     let label = if fd == 1 { "stdout" } else { "stderr" }.to_owned();
-    let written = object.filter(|object| object.kind != "null").map_or(0, |object| object.written);
+    let object = known.objects.get(id).copied();
+    let writers = object.iter().flat_map(|object| &object.writers);
+    // Others may write there as well: tracer itself, to the stderr that it shares with a command.
+    let writers = writers.filter(|writer| writer.bytes > 0 && known.pids.contains(&writer.pid));
+    let (written, writers) = writers.fold((0_u64, 0), |(bytes, writers), writer| {
+        (bytes.saturating_add(writer.bytes), writers + 1)
+    });
     if let Some(object) = object.filter(|_| written > 0) {
-        let writers = match object.writers.len() as u64 {
-            0 => String::new(),
-            writers => format!(" by {}", count(writers, "process")),
-        };
         let end = fate(true, &object.kind, Some(object));
-        let words = format!("{}{writers} → {}{end}", bytes(written), short_path(id));
+        let by = count(writers, "process");
+        let words = format!("{} by {by} → {}{end}", bytes(written), short_path(id));
         return Some(Line { label, words, ink: ink_of(Some(object)) });
     }
     let is_about = |finding: &&Finding| finding.fd.is_none_or(|about| about == fd);
