@@ -9,14 +9,6 @@ use super::{
 
 /// Compares with `golden/NAME.txt`, and shows the whole text if it differs.
 pub(super) fn same(name: &str, text: &str, golden: &str) {
-    if std::env::var_os("GOLDEN_WRITE").is_some() {
-        std::fs::write(
-            format!("{}/src/render/golden/{name}.txt", env!("CARGO_MANIFEST_DIR")),
-            text,
-        )
-        .unwrap();
-        return;
-    }
     assert!(text == golden, "golden/{name}.txt differs from what was rendered:\n{text}");
 }
 
