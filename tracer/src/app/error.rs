@@ -90,7 +90,7 @@ pub enum AppError {
         source: io::Error,
     },
     /// A recording has no captured output to recover from.
-    #[error("{} is a recording without captured output: --recover needs the folder of a --capture", path.display())]
+    #[error("{} has no captured output: --recover needs a folder of --capture", path.display())]
     NothingCaptured {
         /// The file.
         path: PathBuf,

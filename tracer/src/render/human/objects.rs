@@ -73,7 +73,7 @@ fn account(object: &Object) -> Vec<Text> {
         counts.push(Text::styled(ink, &format!("unread {}", bytes(unread))));
     }
     if object.balanced == Some(false) {
-        counts.push(Text::styled(ODD, "does not add up"));
+        counts.push(Text::styled(ODD, "counts incomplete"));
     }
     if !object.doubts.is_empty() {
         let names = list(object.doubts.iter().map(LossReason::name), ", ");

@@ -48,10 +48,10 @@ pub(super) fn write(
     if summed_up.is_empty() { Ok(()) } else { write_sums(page, summed_up) }
 }
 
-/// `… and 4,211 processes that ended, summed up to limit memory: docker (4,000, 3 failed), sh (211)`
+/// `… and 4,211 processes that ended, added up to limit memory: docker (4,000, 3 failed), sh (211)`
 fn write_sums(page: &mut Page<'_>, sums: &[SummedUp]) -> io::Result<()> {
     let total: u64 = sums.iter().map(|sums| sums.processes).sum();
-    let lead = format!("… and {} that ended, summed up to limit memory:", count(total, "process"));
+    let lead = format!("… and {} that ended, added up to limit memory:", count(total, "process"));
     let name = |sums: &SummedUp| {
         let failed = match sums.failed {
             0 => String::new(),

@@ -1,6 +1,6 @@
 //! Whole texts, compared byte by byte with files.
 
-use tracer_core::report::{Exit, Process, Report};
+use tracer_core::report::{Exit, Process, Report, WorkerLog};
 
 use super::{
     super::{DoctorLine, Format, LineStatus, LiveEvent, Style, View, doctor, live_line},
@@ -106,6 +106,17 @@ fn a_crowd_is_whole_with_all_and_counted_without() {
     assert_eq!(text.matches(" · exit ").count(), 222);
     let text = human(&report);
     assert!(text.contains("201 commands delivered everything, 104 wrote nothing"), "{text}");
+}
+
+#[test]
+fn a_log_in_which_no_line_was_understood_is_told() {
+    let mut report = samples::delivered();
+    let log = WorkerLog { path: "w.log".into(), lines: 12, bad: 0, first_bad: None, unread: 0 };
+    report.worker_logs = vec![log];
+    let words = "worker log w.log: 12 lines read, none of them about output of a traced process";
+    for text in [human(&report), all(&report)] {
+        assert!(text.replace("\n  ", " ").replace("  ", " ").contains(words), "{text}");
+    }
 }
 
 #[test]
