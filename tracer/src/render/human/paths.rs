@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, io};
 
+use anstyle::Style as Ink;
 use tracer_core::{
     report::{Chain, Claim, Report, Step, WorkerLog},
     text::units::{bytes, count},
@@ -61,25 +62,24 @@ fn write_ways(page: &mut Page<'_>, report: &Report, ways: &[&Chain]) -> io::Resu
 pub(super) fn logs(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
     let is_mute = report.claims.iter().all(|claim| claim.handed_out.is_none());
     report.worker_logs.iter().try_for_each(|log| {
-        let text = quality(log, is_mute);
-        let indent = 2;
-        page.parts(Text::default(), indent, "", text)
+        let (words, ink) = quality(log, is_mute);
+        page.words(Text::default(), 2, ink, &words)
     })
 }
 
-/// `worker log a.log: 12 lines read`, `, 1 of them not understood, the first: …`
-fn quality(log: &WorkerLog, is_mute: bool) -> Vec<Text> {
-    let lines = count(log.lines, "line");
-    let mut parts = vec![Text::plain(&format!("worker log {}: {lines} read", log.path))];
-    if is_mute && log.lines > 0 {
-        let words = ", none of them about output of a traced process: is this the manager's log?";
-        parts.push(Text::styled(ODD, words));
+/// `worker log a.log: 12 lines read, 1 of them not understood, the first: …`
+fn quality(log: &WorkerLog, is_mute: bool) -> (String, Ink) {
+    let mut words = format!("worker log {}: {} read", log.path, count(log.lines, "line"));
+    let is_mute = is_mute && log.lines > 0;
+    if is_mute {
+        words.push_str(
+            ", none of them about output of a traced process: is this the manager's log?",
+        );
     }
     if let Some(first) = &log.first_bad {
-        let words = format!(", {} of them not understood, the first: {first}", log.bad);
-        parts.push(Text::styled(ODD, &words));
+        words.push_str(&format!(", {} of them not understood, the first: {first}", log.bad));
     }
-    parts
+    (words, if is_mute || log.first_bad.is_some() { ODD } else { PLAIN })
 }
 
 /// Whether a reader wrote something itself. A reader that did not is in the objects' accounts already.
