@@ -108,6 +108,12 @@ impl Tracer {
         running.wait_attached()
     }
 
+    /// Whether no `-o` names another place for the report.
+    fn reports_to_stdout(&self) -> bool {
+        let own = self.arguments.iter().take_while(|argument| *argument != "--");
+        !own.into_iter().any(|argument| argument == "-o")
+    }
+
     /// Starts it.
     pub fn launch(self) -> Result<RunningTracer> {
         privilege::require_root()?;
@@ -122,6 +128,8 @@ impl Tracer {
         };
         command
             .args(["--format", "json"])
+            // The report of a command goes to stderr, which has the log.
+            .args(self.reports_to_stdout().then_some(["-o", "-"]).into_iter().flatten())
             .args(env::var(HOOKS_ENV).ok().map(|how| format!("--hooks={how}")))
             .args(&self.arguments)
             .envs(self.environment)

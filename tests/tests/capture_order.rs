@@ -130,7 +130,7 @@ fn tracers_own_writes_to_a_shared_stdout_are_not_captured() -> Result<()> {
     let parent = tempfile::tempdir()?;
     let directory = parent.path().join("out");
     let mut command = Command::new(binary()?);
-    command.arg("--show").arg("--capture").arg(&directory);
+    command.args(["-o", "-", "--show", "--capture"]).arg(&directory);
     let output = run_command(command.args(["--", "sh", "-c", "echo hello; cat /none/such"]))?;
     let report = String::from_utf8(output.stdout)?;
     ensure!(report.starts_with("hello\n") && report.contains("captured in "), "{report}");

@@ -177,7 +177,7 @@ fn redacted_text_is_not_reported() -> Result<()> {
 fn the_report_names_the_folder_and_the_files_of_a_capture() -> Result<()> {
     let captured = capture_with(&Workload::new("secret"), |tracer| tracer)?.context("skipped")?;
     let path = captured.capture.directory.display().to_string();
-    let human = String::from_utf8(run(&["report", &path])?.stdout)?;
+    let human = String::from_utf8(run(&["report", "--all", &path])?.stdout)?;
     ensure!(human.contains(&format!("captured in {path}")), "{human}");
     for stream in captured.capture.streams.values() {
         ensure!(human.contains(&stream.file), "{} is not named: {human}", stream.file);

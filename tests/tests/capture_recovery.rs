@@ -66,7 +66,7 @@ impl Recovering {
 
     /// The human report, generated from the folder.
     fn human(&self) -> Result<String> {
-        let human = run(&["report", &self.directory.display().to_string()])?;
+        let human = run(&["report", "--all", &self.directory.display().to_string()])?;
         ensure!(human.stderr.is_empty(), "{:?}", String::from_utf8_lossy(&human.stderr));
         Ok(String::from_utf8(human.stdout)?)
     }

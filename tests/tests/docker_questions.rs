@@ -74,8 +74,8 @@ fn a_client_that_checks_for_a_terminal_is_reported() -> Result<()> {
     let managed = managed(&["docker", "version"])?;
     let (out, _) = received(&managed);
     ensure!(out > 0 && managed.account.code == Some(0), "{:?}", managed.account);
-    managed.headline("delivered")?;
-    managed.report.finding("no_terminal")?.about(managed.account.pid)?.expect("wrote", out)?;
+    let finding = managed.headline("delivered")?.about(managed.account.pid)?;
+    finding.expect("no_terminal", vec![1, 2])?.expect("stdout_bytes", out)?;
     Ok(())
 }
 

@@ -95,11 +95,14 @@ const MANY: &str = "for i in $(seq 300); do /bin/true; done";
 #[ignore = "needs root"]
 fn a_signal_ends_a_tracer_whose_report_is_not_read() -> Result<()> {
     for format in ["json", "ndjson"] {
-        let command = ["-q", "--format", format, "--", "sh", "-c", MANY];
-        let mut stalled = Stalled::start(Stream::Stdout, &command)?;
-        stalled.fill()?;
-        let status = stalled.ends_by(&[Signal::TERM])?;
-        ensure!(status.code().is_none(), "{format}: {status}");
+        for (stream, place) in [(Stream::Stdout, &["-o", "-"][..]), (Stream::Stderr, &[])] {
+            let options = [&["-q", "--format", format], place].concat();
+            let command = [&options[..], &["--", "sh", "-c", MANY]].concat();
+            let mut stalled = Stalled::start(stream, &command)?;
+            stalled.fill()?;
+            let status = stalled.ends_by(&[Signal::TERM])?;
+            ensure!(status.code().is_none(), "{format}: {status}");
+        }
     }
     Ok(())
 }

@@ -36,7 +36,7 @@ fn work() -> Result<TempDir> {
 /// Runs a shell line as [`NOBODY`] in this directory under tracer; returns the report.
 fn traced(directory: &Path, options: &[&str], line: &str) -> Result<Value> {
     let mut command = Command::new(binary()?);
-    command.args(["--quiet", "--format", "json"]).args(options);
+    command.args(["--quiet", "--format", "json", "-o", "-"]).args(options);
     command.args(["--user", "65534", "--", "sh", "-c", line]).current_dir(directory);
     report_of(&mut command)
 }
@@ -147,7 +147,8 @@ fn times_are_right_in_a_time_namespace() -> Result<()> {
     for offset in ["100000", "-1000"] {
         let mut command = Command::new("unshare");
         command.args(["--time", "--fork", "--boottime", offset, "--"]).arg(binary()?);
-        command.args(["--quiet", "--format", "json", "--user", "65534", "--", "sh", "-c"]);
+        command.args(["--quiet", "--format", "json", "-o", "-"]);
+        command.args(["--user", "65534", "--", "sh", "-c"]);
         let report = report_of(command.arg("sleep 0.3; echo x > out").current_dir(work.path()))?;
         let seconds = report["window"]["seconds"].as_f64().context("no window")?;
         ensure!((0.3..20.0).contains(&seconds), "{offset}: the trace took {seconds} s");

@@ -78,15 +78,18 @@ fn text_of_a_program_is_escaped_in_all_output() -> Result<()> {
 
 /// Checks the reports in all formats that are generated from the capture.
 fn check_reports(capture: &Path) -> Result<()> {
-    for format in ["human", "json", "ndjson"] {
+    for (format, all) in
+        [("human", Some("--all")), ("human", None), ("json", None), ("ndjson", None)]
+    {
         let mut again = Command::new(binary()?);
-        again.arg("report").arg(capture).args(["--format", format]);
+        again.arg("report").arg(capture).args(["--format", format]).args(all);
         let output = run_command(&mut again)?;
         let shown = String::from_utf8(output.stdout)?;
         check_harmless(format, &shown)?;
         check_harmless("its warnings", &String::from_utf8(output.stderr)?)?;
         ensure!(shown.len() > 500, "{shown}");
         match format {
+            "human" if all.is_none() => ensure!(shown.lines().count() <= 40, "{shown}"),
             "human" => ensure!(shown.contains(r"\x1b[2J"), "{shown}"),
             "json" => drop(serde_json::from_str::<Value>(&shown)?),
             _ => {

@@ -52,16 +52,14 @@ fn a_program_killed_before_its_first_flush_never_wrote() -> Result<()> {
     Ok(())
 }
 
-/// All output arrived; that the program checked for a terminal is reported as info.
+/// All output arrived; that the program checked for a terminal is evidence.
 #[test]
 #[ignore = "needs root"]
 fn a_program_that_checked_for_a_terminal_is_reported_with_its_bytes() -> Result<()> {
     let managed = scenario("asks-for-terminal")?;
     ensure!(received(&managed) == (31, 47), "{:?}", managed.account);
-    managed.headline("delivered")?;
-    let finding = managed.report.finding("no_terminal")?.about(managed.account.pid)?;
-    ensure!(finding.severity == "info", "{finding:?}");
-    finding.expect("wrote", 31)?;
+    let finding = managed.headline("delivered")?.about(managed.account.pid)?;
+    finding.expect("no_terminal", vec![1, 2])?.expect("stdout_bytes", 31)?;
     Ok(())
 }
 

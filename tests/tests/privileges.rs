@@ -36,7 +36,7 @@ fn the_doctor_names_needed_and_kept_capabilities() -> Result<()> {
     let words = String::from_utf8(output.stdout)?.split_whitespace().collect::<Vec<_>>().join(" ");
     for sentence in [
         "attaching takes CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE",
-        "CAP_BPF, CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE are kept, all others given up",
+        "keeps CAP_BPF, CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, gives up all others",
     ] {
         ensure!(words.contains(sentence), "no `{sentence}` in: {words}");
     }

@@ -363,17 +363,33 @@ pub struct Holder {
 }
 
 impl Report {
-    /// Whether output was lost or nothing was written (exit code 1).
+    /// Whether not all output arrived where somebody can have it, or nobody knows (exit code 1).
+    ///
+    /// True if bytes are gone, whoever lost them; if they wait unread, or were discarded; if nothing was ever written;
+    /// and if the counts are incomplete.
     #[must_use]
     pub fn has_loss(&self) -> bool {
-        self.findings.iter().any(|finding| match finding.rule {
-            Rule::ExecFailed
-            | Rule::Stuck
-            | Rule::BlockedOpen
-            | Rule::Stopped
-            | Rule::Unflushed => true,
-            Rule::NeverWrote | Rule::Discarded => finding.severity != Severity::Info,
-            _ => finding.severity == Severity::Loss,
+        self.findings.iter().any(|finding| match finding.severity {
+            Severity::Loss => true,
+            Severity::Warning => !tells_where_it_is(finding.rule),
+            Severity::Info => false,
         })
     }
+}
+
+/// Whether a warning of this rule says where the output is, rather than that it did not arrive.
+const fn tells_where_it_is(rule: Rule) -> bool {
+    matches!(
+        rule,
+        Rule::ReadByOther
+            | Rule::LateWriter
+            | Rule::OtherStream
+            | Rule::Elsewhere
+            | Rule::DaemonUnreachable
+            | Rule::PutOff
+            | Rule::Delivered
+            | Rule::Accounted
+            | Rule::HeldBack
+            | Rule::NotSeen
+    )
 }

@@ -1,11 +1,13 @@
 //! One run: resolves the target, loads, attaches, collects, judges and renders.
 
 mod attach;
+mod begin;
 mod capture;
 mod collect;
 mod doctor;
 mod end;
 mod error;
+mod explain;
 mod lifetimes;
 mod live_targets;
 mod log;
@@ -21,24 +23,25 @@ mod subject;
 
 use std::{
     path::PathBuf,
+    process::ExitStatus,
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 use tracer_core::{
     report::{self, Report},
-    session::{self, Keep},
-    text::escape,
+    session::Keep,
 };
 use tracer_loader::{EventRing, KernelSettings, Loader, boot_ns};
 
 use self::{
     attach::attach,
+    begin::{Observers, announce, ensure_alive, unused},
     capture::Capturing,
     collect::Collector,
     end::{End, STALLED},
     memory::MemoryLimit,
-    output::{Destination, LiveSink},
+    output::{Destination, Form, LiveSink},
     pace::Pace,
     record::Recording,
     signals::{Notice, Signals},
@@ -46,10 +49,10 @@ use self::{
 };
 use crate::{
     launch::{Launched, Running},
-    observe::{LogReader, Lookout},
+    observe::LogReader,
     settings::Settings,
     sys::{
-        inherited::{Descriptors, Spare, Unused},
+        inherited::{Descriptors, Spare},
         limits,
         signal::{die_of, ignore_file_size},
     },
@@ -59,17 +62,25 @@ use crate::{
 pub use self::{
     doctor::doctor,
     error::AppError,
+    explain::explain,
     log::init as init_log,
     replay::{Replayed, replay},
 };
 
+/// How a trace ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Traced {
+    /// Whether not all output arrived.
+    pub has_loss: bool,
+    /// How the command ended; `None` if it still runs, or if tracer started none.
+    pub command: Option<ExitStatus>,
+}
+
 /// Traces until the target has ended, the time is up, or a signal stops it. Then writes the report.
-///
-/// Returns whether output was lost or nothing was written.
 ///
 /// # Errors
 /// [`AppError`], one sentence each.
-pub fn trace(settings: &Settings) -> Result<bool, AppError> {
+pub fn trace(settings: &Settings) -> Result<Traced, AppError> {
     let result = run(settings);
     if result.is_err() {
         // Warnings come before the error.
@@ -82,7 +93,7 @@ pub fn trace(settings: &Settings) -> Result<bool, AppError> {
     }
 }
 
-fn run(settings: &Settings) -> Result<bool, AppError> {
+fn run(settings: &Settings) -> Result<Traced, AppError> {
     let inherited = Descriptors::of_this_process();
     ignore_file_size();
     limits::raise_files();
@@ -90,7 +101,9 @@ fn run(settings: &Settings) -> Result<bool, AppError> {
     let mut signals = Signals::listen()?;
     stderr::start().map_err(|source| AppError::Runtime { source })?;
     crate::doctor::preflight()?;
-    let mut destination = Destination::open(settings.output.as_deref(), settings.color)?;
+    let Settings { format, view, color, .. } = settings;
+    let form = Form { format: *format, view: view.clone(), color: *color };
+    let mut destination = Destination::open(&settings.output, form)?;
     let recording = Recording::open(settings.record.as_deref(), settings.record_limit)?;
     let capturing = Capturing::open(settings)?;
     let mut kernel = settings.kernel.clone();
@@ -111,28 +124,14 @@ fn run(settings: &Settings) -> Result<bool, AppError> {
         &mut signals,
     ));
     runtime.shutdown_background();
-    let (report, was_stopped) = outcome?;
+    let Outcome { report, command, was_stopped } = outcome?;
     signals.reports();
     stderr::settle(|idle| idle > STALLED);
-    destination.write(&report, settings.format)?;
+    destination.write(&report)?;
     stderr::settle(|idle| was_stopped && idle > STALLED);
     let has_loss = report.has_loss();
     leak(report);
-    Ok(has_loss)
-}
-
-/// The helper processes, which are forked before anything else starts.
-struct Observers {
-    lookout: Lookout,
-    logs: LogReader,
-}
-
-impl Observers {
-    fn start(settings: &Settings) -> Result<Self, AppError> {
-        let logs = LogReader::start(&settings.worker_logs)
-            .map_err(|source| AppError::Runtime { source })?;
-        Ok(Self { lookout: Lookout::start(), logs })
-    }
+    Ok(Traced { has_loss, command })
 }
 
 /// What surrounds a trace: what tracer was started with, its helpers, and the live lines.
@@ -140,6 +139,15 @@ struct Around {
     inherited: Descriptors,
     observers: Observers,
     live: LiveSink,
+}
+
+/// What a trace leads to.
+struct Outcome {
+    report: Report,
+    /// How the command ended.
+    command: Option<ExitStatus>,
+    /// Whether a signal ended the trace.
+    was_stopped: bool,
 }
 
 /// Leaks a value on purpose: the process exits next, which frees it faster than dropping a hundred thousand strings
@@ -157,7 +165,7 @@ async fn record(
     mut recording: Recording,
     mut capturing: Option<Capturing>,
     signals: &mut Signals,
-) -> Result<(Report, bool), AppError> {
+) -> Result<Outcome, AppError> {
     logs.opened().map_err(|(path, source)| AppError::WorkerLog { path, source })?;
     let mut loader = Loader::load(kernel)?;
     signals.check()?;
@@ -202,9 +210,7 @@ async fn record(
     let mut end = End { signals, was_stopped: false };
     end.was_stopped = run.until(end.signals, running.as_mut(), &subject.pids).await?;
     let session = run.finish()?;
-    if let Some(running) = running {
-        end.finish_relay(running);
-    }
+    let command = running.and_then(|running| end.finish_command(running));
     let (mut report, case) =
         report::build(&session, subject.target, start, &settings.stdio_of_interest);
     if let Some(mut capturing) = capturing {
@@ -213,32 +219,7 @@ async fn record(
     }
     leak(case);
     leak(session);
-    Ok((report, end.was_stopped))
-}
-
-/// Checks that these processes still run: of a process that ended before the attach tracer has seen nothing.
-fn ensure_alive(pids: &[PinnedProcess]) -> Result<(), AppError> {
-    match pids.iter().find(|pinned| pinned.has_ended().unwrap_or(false)) {
-        Some(gone) if pids.len() == 1 => {
-            Err(AppError::EndedBeforeAttach { pid: gone.pid, comm: gone.comm.clone() })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Prints the line that scripts wait for.
-fn announce(settings: &Settings, target: &session::Target) {
-    if !settings.quiet {
-        let name = escape(&target.name);
-        stderr::say(&format!("tracer: attached to {name}; stops when it ends, or on Ctrl-C"));
-    }
-}
-
-/// The standard streams that tracer does not use after that line.
-fn unused(settings: &Settings) -> Unused {
-    let shows = settings.capture.as_ref().is_some_and(|capture| capture.show);
-    let uses_stderr = shows || settings.live == Some(true) || !settings.quiet;
-    Unused { stdin: true, stdout: settings.output.is_some(), stderr: !uses_stderr }
+    Ok(Outcome { report, command, was_stopped: end.was_stopped })
 }
 
 /// A trace whose hooks are attached.

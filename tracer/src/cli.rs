@@ -1,59 +1,48 @@
 //! The command line: its arguments, and their meaning as [`Settings`].
 
 mod capture;
+mod choices;
+mod help;
+mod refuse;
 mod report;
+mod target;
 mod values;
+mod view;
 
-use std::{ffi::OsString, num::NonZeroU64, path::PathBuf, time::Duration};
+use std::{num::NonZeroU64, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use tracer_common::limits;
-use tracer_loader::{AttachMode, KernelSettings};
+use tracer_loader::KernelSettings;
 
 use crate::{
-    launch::Launch,
     render::Format,
-    settings::{ColorChoice, Settings, TargetChoice},
-    target::Request,
+    settings::{ExitCodeOf, ReportTo, Settings, TargetChoice},
 };
 
-pub use self::report::ReportArgs;
+pub use self::{
+    choices::{Color, Hooks, ReportFormat},
+    refuse::one_line,
+    report::ReportArgs,
+};
 
 /// Says where a program's output went: counted in the kernel, with a verdict.
 ///
-/// tracer watches a process tree, counts every byte that it writes to stdout and stderr, follows the
-/// bytes to whoever reads them, and says in one sentence what happened.
+/// tracer watches a process tree and counts every byte that it writes to stdout and stderr. It counts
+/// again when another process reads them, and says in one sentence what happened.
 #[derive(Debug, Parser)]
 #[command(
     name = "tracer",
     version,
     args_conflicts_with_subcommands = true,
-    after_long_help = "\
-EXAMPLES
-  tracer --pid 4242                  a manager and everything it starts
-  tracer -- docker pull busybox      a command, from its first instruction
-  tracer --container web             a container, `docker exec` included
-  tracer --pid 4242 --format json -o report.json
-  tracer --record run.session -- ./nightly-job    save the session as well …
-  tracer report run.session --format json         … and report it again, anywhere
-  tracer --capture out -- docker pull busybox     save its output too, and what was lost of it
-  tracer --show --pid 4242           see what it prints, wherever that goes
-  tracer doctor                      would a trace work here, and if not, why
-
-EXIT STATUS
-  0  the output is accounted for
-  1  output was lost, or nothing was written
-  2  the command line is wrong
-  3  the environment does not allow it: no such process, not root, kernel too old …
-
-A run ends when the whole target has ended, after --duration, or on Ctrl-C; each prints the report."
+    after_long_help = help::AFTER
 )]
 pub struct Cli {
-    /// Another thing to do than tracing.
+    /// An action other than a trace.
     #[command(subcommand)]
     pub action: Option<Action>,
     #[command(flatten)]
-    target: TargetArgs,
+    target: target::TargetArgs,
     #[command(flatten)]
     scope: ScopeArgs,
     #[command(flatten)]
@@ -62,50 +51,31 @@ pub struct Cli {
     capture: capture::CaptureArgs,
 }
 
-/// Things to do other than tracing.
+/// Actions other than a trace.
 #[derive(Debug, Subcommand)]
 pub enum Action {
-    /// Check whether a trace would work here: one line each, with the cure.
+    /// Check whether a trace works on this machine: one line per check, with a fix.
     Doctor {
         /// When to colour the output.
         #[arg(long, value_enum, default_value_t)]
         color: Color,
     },
-    /// Report recorded sessions again, in any form: no root, no kernel support needed.
+    /// Report recorded sessions again, in any format. Needs neither root nor eBPF.
     ///
-    /// A recording (`tracer --record FILE …`) holds everything that a verdict needs, so its report is the
-    /// one of the live run. A file that was cut, because tracer was killed or the disk was full, is
-    /// reported as far as it goes, and the report says so.
+    /// A recording (`tracer --record FILE …`) holds everything that a verdict needs, so its report equals
+    /// that of the live run. If the file was cut, because tracer was killed or the disk was full, the report
+    /// covers what is there and says so.
     Report(report::ReportArgs),
-}
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Target (one kind)")]
-struct TargetArgs {
-    /// Trace this process and all its descendants, existing and future; repeatable.
-    #[arg(short, long, value_name = "N", value_parser = values::pid, group = "target")]
-    pid: Vec<u32>,
-    /// Trace every process in this cgroup or below it.
+    /// Explain a finding: what it means, what proves it, usual causes, and what to do.
     ///
-    /// A process is a target once it starts in the cgroup or enters it, also if it leaves later. Its children are
-    /// targets wherever they start; with --no-children only those that start in the cgroup or enter it. The trace ends
-    /// when the cgroup is removed.
-    #[arg(long, value_name = "PATH", group = "target")]
-    cgroup: Option<PathBuf>,
-    /// Trace a container of docker, containerd or podman: name, id or beginning of its id.
-    ///
-    /// Its processes are those of its cgroup, as with --cgroup.
-    #[arg(long, value_name = "NAME", group = "target")]
-    container: Option<String>,
-    /// Start this command and trace it from its first instruction.
-    #[arg(last = true, value_name = "COMMAND", group = "target")]
-    command: Vec<OsString>,
-    /// Run COMMAND as this user rather than as root.
-    #[arg(long, value_name = "NAME", requires = "command")]
-    user: Option<String>,
-    /// Give COMMAND a terminal: shows whether it writes differently to one.
-    #[arg(long, requires = "command")]
-    pty: bool,
+    /// A human report has the rule's name in brackets at the end of each finding, such as [unread].
+    Explain {
+        /// Name of the rule; without it, all rules are listed.
+        rule: Option<String>,
+        /// When to colour the output.
+        #[arg(long, value_enum, default_value_t)]
+        color: Color,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -120,28 +90,31 @@ struct ScopeArgs {
     /// Do not follow children.
     #[arg(long)]
     no_children: bool,
-    /// Follow the bytes this many readers on: what reads the target's output is followed in what it
-    /// writes itself. 1 is the manager; docker's chain to the log file or the client is 3.
+    /// Follow output through up to N downstream readers.
+    ///
+    /// tracer also counts what a process writes that reads the target's output. 1 is the manager; docker's
+    /// path to the log file or the client needs 3.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=16))]
     follow_readers: u32,
-    /// Compare with what this log of the manager says it handed out; - is standard input. Repeatable,
-    /// and followed while it grows. Read are beta9's worker logs (console and JSON) and lines like
-    /// {"pid":71,"stream":"stdout","bytes":12}.
+    /// Compare the counts with this log of the manager; `-` is standard input. Repeatable.
+    ///
+    /// tracer reads the log while it grows. Accepts beta9 worker logs (a sandbox platform's; console and
+    /// JSON) and lines such as {"pid":71,"stream":"stdout","bytes":12}: what the manager handed out.
     #[arg(long, value_name = "FILE")]
     worker_log: Vec<PathBuf>,
     /// Stop after this long (30s, 5m, 1h30m).
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     duration: Option<Duration>,
-    /// Processes followed at once; more are counted as lost.
+    /// Most processes followed at a time; the report says how many more it missed.
     #[arg(long, value_name = "N", default_value_t = limits::PROCESSES, value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
     max_processes: u32,
-    /// Pipes, files and sockets watched at once; more are counted as lost.
+    /// Most pipes, files and sockets watched at a time; the report says how many more it missed.
     #[arg(long, value_name = "N", default_value_t = limits::OBJECTS, value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
     max_objects: u32,
     /// Memory for processes, objects and counts [default: an eighth of the machine's].
     ///
-    /// Beyond it, processes that have ended are summed up by command, those first whose output arrived. All
-    /// counts stay complete. With --record, `tracer report` still has every process.
+    /// Beyond it, tracer adds up processes that have ended, by command, first those whose output arrived. All
+    /// counts stay complete. A --record file still has every process.
     #[arg(long, value_name = "SIZE", value_parser = capture::size)]
     max_memory: Option<NonZeroU64>,
     /// How the kernel starts tracer's programs.
@@ -152,102 +125,40 @@ struct ScopeArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 struct OutputArgs {
-    /// Form of the report.
+    /// Report format.
     #[arg(long, value_enum, default_value_t)]
     format: ReportFormat,
-    /// Write the report to this file (mode 0600) rather than to standard output.
+    /// Write the report to this file (mode 0600); `-` is standard output.
+    ///
+    /// Without it, the report of a COMMAND goes to standard error, and any other to standard output.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Save the session to this file (mode 0600) while it runs; `tracer report FILE` reads it.
+    /// Save the session to this new file (mode 0600) while it runs; `tracer report FILE` reads it.
     #[arg(long, value_name = "FILE", value_parser = values::record)]
     record: Option<PathBuf>,
-    /// Size of that file, or of the session of --capture, at most. A longer session is cut there, and its report says so.
+    /// Largest size of that file, or of the session of --capture. A longer session is cut, and its report says so.
     #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = capture::size)]
     record_limit: NonZeroU64,
     /// When to colour.
     #[arg(long, value_enum, default_value_t)]
     color: Color,
-    /// A line on stderr when a process starts, first writes, ends [default: on a terminal].
+    /// Print a line on stderr when a process starts, first writes, and ends [default: on a terminal].
     #[arg(long, overrides_with = "no_live")]
     live: bool,
-    /// No such lines, not on a terminal either.
+    /// Never print these lines.
     #[arg(long)]
     no_live: bool,
-    /// More log on stderr (repeatable); RUST_LOG is honoured as well.
+    /// Print more log lines on stderr (repeatable); RUST_LOG works as well.
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
-    /// Nothing on stderr but errors, and when stderr is a pipe, not even those of a trace that has begun:
-    /// tracer lets go of it, so that whoever reads it sees the command's end.
+    /// Print only errors, and the report.
+    ///
+    /// If the report goes elsewhere, tracer closes a pipe on stderr once the trace begins, so that its reader
+    /// sees the end of the command.
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
-}
-
-/// `--format`.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub enum ReportFormat {
-    /// Sentences and tables.
-    #[default]
-    Human,
-    /// One JSON document, schema tracer.report/1.
-    Json,
-    /// One JSON object a line.
-    Ndjson,
-}
-
-/// `--hooks`.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub enum Hooks {
-    /// Chosen automatically: non-preemptible from Linux 7.0 on, else tp_btf.
-    #[default]
-    Auto,
-    /// By typed tracepoints: the cheapest, but since Linux 7.0 the kernel may skip some.
-    #[value(name = "tp_btf", alias = "typed")]
-    TpBtf,
-    /// With preemption off, so that the kernel skips none.
-    #[value(alias = "undisturbed")]
-    NonPreemptible,
-}
-
-/// `--color`.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub enum Color {
-    /// On a terminal, unless NO_COLOR is set.
-    #[default]
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
-
-impl From<Hooks> for Option<AttachMode> {
-    fn from(hooks: Hooks) -> Self {
-        match hooks {
-            Hooks::Auto => None,
-            Hooks::TpBtf => Some(AttachMode::TpBtf),
-            Hooks::NonPreemptible => Some(AttachMode::NonPreemptible),
-        }
-    }
-}
-
-impl From<ReportFormat> for Format {
-    fn from(format: ReportFormat) -> Self {
-        match format {
-            ReportFormat::Human => Self::Human,
-            ReportFormat::Json => Self::Json,
-            ReportFormat::Ndjson => Self::Ndjson,
-        }
-    }
-}
-
-impl From<Color> for ColorChoice {
-    fn from(color: Color) -> Self {
-        match color {
-            Color::Auto => Self::Auto,
-            Color::Always => Self::Always,
-            Color::Never => Self::Never,
-        }
-    }
+    #[command(flatten)]
+    view: view::ViewArgs,
 }
 
 impl Cli {
@@ -262,33 +173,29 @@ impl Cli {
     /// # Errors
     /// A sentence for the user, for example if no target was named.
     pub fn into_settings(self) -> Result<Settings, String> {
-        let verbose = self.output.verbose;
         if self.output.record.is_some() && self.output.record == self.output.output {
-            return Err("--record and -o name the same file: a session and its report need one \
-                        file each"
-                .to_owned());
+            return Err(
+                "--record and -o name the same file: give each a file of its own".to_owned()
+            );
         }
-        let fds = self.scope.fds;
-        let kernel = KernelSettings {
-            fd_mask: fds.iter().fold(0, |mask, fd| mask | 1 << fd),
-            all_fds: self.scope.all_fds,
-            follow_children: !self.scope.no_children,
-            follow_readers: self.scope.follow_readers,
-            cgroup: None,
-            debug_log: verbose >= 3,
-            max_processes: self.scope.max_processes,
-            max_objects: self.scope.max_objects,
-            attach_mode: self.scope.hooks.into(),
-            capture: None,
-        };
+        let exit_code = self.target.exit_code.map(ExitCodeOf::from).unwrap_or_default();
+        let target = self.target.choice()?;
+        let format: Format = self.output.format.into();
+        let fds = &self.scope.fds;
+        let kernel = self.scope.kernel(self.output.verbose >= 3);
         Ok(Settings {
-            target: self.target.choice()?,
+            output: match (&target, self.output.output) {
+                (TargetChoice::Command(_), None) => ReportTo::Stderr,
+                (_, output) => report_to(output),
+            },
+            exit_code,
+            target,
             kernel,
             stdio_of_interest: (0..3).filter(|fd| fds.contains(&(*fd as u32))).collect(),
             worker_logs: self.scope.worker_log,
             duration: self.scope.duration,
-            format: self.output.format.into(),
-            output: self.output.output,
+            format,
+            view: self.output.view.choice(format)?,
             record: self.output.record,
             record_limit: self.output.record_limit.get(),
             max_memory: self.scope.max_memory.map(NonZeroU64::get),
@@ -304,34 +211,30 @@ impl Cli {
     }
 }
 
-impl TargetArgs {
-    fn choice(self) -> Result<TargetChoice, String> {
-        if !self.pid.is_empty() {
-            Ok(TargetChoice::Existing(Request::Pids(self.pid)))
-        } else if let Some(path) = self.cgroup {
-            Ok(TargetChoice::Existing(Request::Cgroup(path)))
-        } else if let Some(name) = self.container {
-            Ok(TargetChoice::Existing(Request::Container(name)))
-        } else if !self.command.is_empty() {
-            let launch = Launch { argv: self.command, user: self.user, pty: self.pty };
-            Ok(TargetChoice::Command(launch))
-        } else {
-            Err("nothing to trace: name a --pid N, a --cgroup PATH, a --container NAME, or a \
-                 command after --"
-                .to_owned())
+impl ScopeArgs {
+    /// Settings of the eBPF programs.
+    fn kernel(&self, debug_log: bool) -> KernelSettings {
+        KernelSettings {
+            fd_mask: self.fds.iter().fold(0, |mask, fd| mask | 1 << fd),
+            all_fds: self.all_fds,
+            follow_children: !self.no_children,
+            follow_readers: self.follow_readers,
+            cgroup: None,
+            debug_log,
+            max_processes: self.max_processes,
+            max_objects: self.max_objects,
+            attach_mode: self.hooks.into(),
+            capture: None,
         }
     }
 }
 
-/// The first sentence of a clap error, on one line.
-#[must_use]
-pub fn one_line(error: &clap::Error) -> String {
-    let text = error.render().to_string();
-    let paragraph: Vec<&str> =
-        text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect();
-    let sentence = paragraph.join(" ");
-    let sentence = sentence.strip_prefix("error: ").unwrap_or(&sentence);
-    format!("{} (see tracer --help)", sentence.trim_end_matches('.'))
+/// The destination that `-o` names: `-` is standard output, as if there were no `-o`.
+fn report_to(output: Option<PathBuf>) -> ReportTo {
+    match output {
+        Some(path) if path.as_os_str() != "-" => ReportTo::File(path),
+        _ => ReportTo::Stdout,
+    }
 }
 
 #[cfg(test)]
@@ -385,12 +288,32 @@ mod tests {
     #[test]
     fn two_kinds_of_target_are_refused_in_one_line() {
         let error = Cli::try_parse_from(["tracer", "--pid", "1", "--container", "x"]).unwrap_err();
-        assert_eq!(one_line(&error).lines().count(), 1);
+        assert_eq!(one_line(&error, &[]).lines().count(), 1);
     }
 
     #[test]
     fn a_bad_pid_names_itself() {
         let error = Cli::try_parse_from(["tracer", "--pid", "abc"]).unwrap_err();
-        assert!(one_line(&error).contains("abc"), "{}", one_line(&error));
+        assert!(one_line(&error, &[]).contains("abc"), "{}", one_line(&error, &[]));
+    }
+
+    #[test]
+    fn the_report_of_a_command_goes_to_stderr() {
+        assert_eq!(settings(&["tracer", "--", "true"]).output, ReportTo::Stderr);
+        assert_eq!(settings(&["tracer", "-o", "-", "--", "true"]).output, ReportTo::Stdout);
+        assert_eq!(settings(&["tracer", "--pid", "1"]).output, ReportTo::Stdout);
+        let file = ReportTo::File("report".into());
+        assert_eq!(settings(&["tracer", "-o", "report", "--", "true"]).output, file);
+    }
+
+    #[test]
+    fn options_of_a_command_are_refused_without_one() {
+        for option in [&["--pty"][..], &["--user", "nobody"], &["--exit-code", "command"]] {
+            let args = [&["tracer", "--pid", "1"], option].concat();
+            let refused = Cli::try_parse_from(args).unwrap().into_settings().unwrap_err();
+            assert!(refused.starts_with(option[0]) && refused.contains("-- COMMAND"), "{refused}");
+        }
+        let settings = settings(&["tracer", "--exit-code", "command", "--", "true"]);
+        assert_eq!(settings.exit_code, ExitCodeOf::Command);
     }
 }

@@ -2,51 +2,81 @@
 
 #![forbid(unsafe_code)]
 
-use std::{io::Write as _, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::Write as _,
+    os::unix::process::ExitStatusExt as _,
+    process::{ExitCode, ExitStatus},
+};
 
 use clap::{Parser as _, error::ErrorKind};
 use tracer::{
-    app::{self, AppError, Replayed},
+    app::{self, AppError, Replayed, Traced},
     cli::{self, Action, Cli},
-    settings::ReportSettings,
+    settings::{ExitCodeOf, ReportSettings},
 };
 use tracer_core::text::escape;
 
-/// Output was lost, or nothing was written.
+/// Not all output arrived.
 const FINDING: u8 = 1;
 /// The command line is wrong.
 const USAGE: u8 = 2;
+/// What is added to the number of the signal that killed a command.
+const KILLED: i32 = 128;
 /// The machine does not allow a trace.
 const ENVIRONMENT: u8 = 3;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let mut cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(error) => return refuse(&error),
+        Err(error) => return refuse(&error, &args),
     };
     app::init_log(cli.verbosity());
-    if let Some(Action::Doctor { color }) = cli.action {
-        return match app::doctor(color.into()) {
+    match cli.action.take() {
+        Some(action) => act(action),
+        None => trace(cli),
+    }
+}
+
+/// Does something other than a trace.
+fn act(action: Action) -> ExitCode {
+    match action {
+        Action::Doctor { color } => match app::doctor(color.into()) {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::from(ENVIRONMENT),
             Err(error) => fail(&error.to_string(), ENVIRONMENT),
-        };
-    }
-    if let Some(Action::Report(args)) = cli.action {
-        return match args.into_settings() {
+        },
+        Action::Explain { rule, color } => match app::explain(rule.as_deref(), color.into()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => refuse_run(&error),
+        },
+        Action::Report(args) => match args.into_settings() {
             Ok(settings) => report(&settings),
             Err(sentence) => fail(&format!("{sentence} (see tracer report --help)"), USAGE),
-        };
+        },
     }
+}
+
+fn trace(cli: Cli) -> ExitCode {
     let settings = match cli.into_settings() {
         Ok(settings) => settings,
         Err(sentence) => return fail(&format!("{sentence} (see tracer --help)"), USAGE),
     };
     match app::trace(&settings) {
-        Ok(false) => ExitCode::SUCCESS,
-        Ok(true) => ExitCode::from(FINDING),
+        Ok(Traced { has_loss, command }) => match (settings.exit_code, command.and_then(code_of)) {
+            (ExitCodeOf::Command, Some(code)) => ExitCode::from(code),
+            _ if has_loss => ExitCode::from(FINDING),
+            _ => ExitCode::SUCCESS,
+        },
         Err(error) => refuse_run(&error),
     }
+}
+
+/// The exit code of a command as shells have it.
+fn code_of(status: ExitStatus) -> Option<u8> {
+    let code = status.code().or_else(|| status.signal().map(|signal| KILLED + signal))?;
+    u8::try_from(code).ok()
 }
 
 /// Reports recorded sessions. The exit code is that of the worst one.
@@ -66,14 +96,14 @@ fn refuse_run(error: &AppError) -> ExitCode {
 }
 
 /// Prints help or version, or an error as one sentence.
-fn refuse(error: &clap::Error) -> ExitCode {
+fn refuse(error: &clap::Error, args: &[OsString]) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             // A reader that closes the pipe early has read enough.
             let _ = error.print();
             ExitCode::SUCCESS
         }
-        _ => fail(&cli::one_line(error), USAGE),
+        _ => fail(&cli::one_line(error, args), USAGE),
     }
 }
 

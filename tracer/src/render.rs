@@ -7,6 +7,7 @@
 mod command;
 mod doctor;
 mod exit;
+mod explain;
 mod gap;
 mod human;
 mod json;
@@ -16,14 +17,17 @@ mod show;
 #[cfg(test)]
 mod tests;
 mod text;
+mod view;
 
 use std::io;
 
 pub use self::{
     command::command_line,
     doctor::{DoctorLine, LineStatus, doctor},
+    explain::{explain, is_rule},
     live::{LiveEvent, live_line},
     show::Show,
+    view::{Grep, View},
 };
 use tracer_core::report::Report;
 
@@ -47,18 +51,19 @@ pub struct Style {
     pub width: usize,
 }
 
-/// Writes a report. `style` applies to [`Format::Human`] only.
+/// Writes a report. `view` and `style` apply to [`Format::Human`] only.
 ///
 /// # Errors
 /// Errors of `out`; [`io::ErrorKind::BrokenPipe`] if its reader is gone.
 pub fn write(
     report: &Report,
     format: Format,
+    view: &View,
     style: &Style,
     out: &mut dyn io::Write,
 ) -> io::Result<()> {
     match format {
-        Format::Human => human::write(report, style, out),
+        Format::Human => human::write(report, view, style, out),
         Format::Json => json::write(report, out),
         Format::Ndjson => json::write_lines(report, out),
     }

@@ -5,7 +5,11 @@ use std::{path::PathBuf, time::Duration};
 use tracer_core::{capture::Keep, text::redact::Redact};
 use tracer_loader::KernelSettings;
 
-use crate::{launch::Launch, render::Format, target::Request};
+use crate::{
+    launch::Launch,
+    render::{Format, View},
+    target::Request,
+};
 
 /// Settings of a trace.
 #[derive(Clone, Debug)]
@@ -22,8 +26,12 @@ pub struct Settings {
     pub duration: Option<Duration>,
     /// Format of the report.
     pub format: Format,
-    /// File for the report; `None` for standard output.
-    pub output: Option<PathBuf>,
+    /// What a human report shows.
+    pub view: View,
+    /// Where the report goes.
+    pub output: ReportTo,
+    /// What the exit code says.
+    pub exit_code: ExitCodeOf,
     /// File to save the session in.
     pub record: Option<PathBuf>,
     /// Size of that file at most, in bytes; also of the session in a capture folder.
@@ -72,14 +80,37 @@ pub struct ReportSettings {
     pub files: Vec<PathBuf>,
     /// Format of the reports.
     pub format: Format,
-    /// File for the reports; `None` for standard output.
-    pub output: Option<PathBuf>,
+    /// What human reports show.
+    pub view: View,
+    /// Where the reports go.
+    pub output: ReportTo,
     /// When to colour.
     pub color: ColorChoice,
     /// What to hide in captured output.
     pub redact: Option<Redact>,
     /// Folder for recovered output.
     pub recover: Option<PathBuf>,
+}
+
+/// Where a report goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReportTo {
+    /// Standard output.
+    Stdout,
+    /// Standard error, as for a command, whose standard output is its own.
+    Stderr,
+    /// A file.
+    File(PathBuf),
+}
+
+/// What tracer's exit code says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExitCodeOf {
+    /// Whether all output arrived.
+    #[default]
+    Verdict,
+    /// How the command ended.
+    Command,
 }
 
 /// What to trace.

@@ -38,18 +38,12 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let pull = managed(workspace, &argv, &[])?;
     let captured = managed(workspace, &argv, &["--capture", "out"])?;
     let readme = workspace.root().join("README.md");
-    for (name, output) in [("docker", pull), ("capture", without_tables(&captured))] {
+    for (name, output) in [("docker", pull), ("capture", captured)] {
         let block = format!("```console\n{output}\n```");
         page::regenerate(&readme, &format!("example:{name}"), &block)?;
     }
     say("README.md has the output of this machine now");
     Ok(())
-}
-
-/// A report without its tables.
-fn without_tables(report: &str) -> String {
-    let end = report.find("\n\nmanager ").unwrap_or(report.len());
-    format!("{}\n…", &report[..end])
 }
 
 /// Runs a command under the tests' process manager while the tool traces the manager.

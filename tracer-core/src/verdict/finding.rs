@@ -91,6 +91,38 @@ pub enum Rule {
     NotSeen,
 }
 
+impl Rule {
+    /// All rules, in their order.
+    pub const ALL: [Self; 26] = [
+        Self::OwnLosses,
+        Self::OutOfSight,
+        Self::Unbalanced,
+        Self::ExecFailed,
+        Self::Stuck,
+        Self::BlockedOpen,
+        Self::Stopped,
+        Self::ReadThenLost,
+        Self::FileLost,
+        Self::ReaderGone,
+        Self::Unread,
+        Self::Refused,
+        Self::KeptBack,
+        Self::Unflushed,
+        Self::ReadByOther,
+        Self::LateWriter,
+        Self::OtherStream,
+        Self::Elsewhere,
+        Self::Discarded,
+        Self::NeverWrote,
+        Self::DaemonUnreachable,
+        Self::PutOff,
+        Self::Delivered,
+        Self::Accounted,
+        Self::HeldBack,
+        Self::NotSeen,
+    ];
+}
+
 impl fmt::Display for Rule {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(formatter)

@@ -14,13 +14,14 @@ use crate::oracle::check_sentence;
 pub fn check(input: &[u8]) {
     let words = input.split(|byte| *byte == 0).map(|word| OsStr::from_bytes(word).to_owned());
     let line = std::iter::once(OsString::from("tracer")).chain(words);
-    match Cli::try_parse_from(line) {
+    let line: Vec<OsString> = line.collect();
+    match Cli::try_parse_from(&line) {
         Ok(cli) => settings(cli),
         Err(error) => {
             let is_answer =
                 matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
             if !is_answer {
-                check_sentence(&cli::one_line(&error));
+                check_sentence(&cli::one_line(&error, &line));
             }
         }
     }
@@ -29,7 +30,7 @@ pub fn check(input: &[u8]) {
 fn settings(cli: Cli) {
     let _ = cli.verbosity();
     let refused = match cli.action {
-        Some(Action::Doctor { .. }) => None,
+        Some(Action::Doctor { .. } | Action::Explain { .. }) => None,
         Some(Action::Report(args)) => args.into_settings().err(),
         None => cli.into_settings().err(),
     };

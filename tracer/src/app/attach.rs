@@ -31,7 +31,9 @@ fn adopt_unprivileged(
     as_another_user: bool,
 ) -> Result<u64, AppError> {
     let keep = |error: &dyn std::fmt::Display| {
-        tracing::warn!("tracer keeps all its capabilities, as this kernel wants it: {error}");
+        tracing::warn!(
+            "tracer keeps all its capabilities, because this kernel refused it fewer: {error}"
+        );
     };
     let privileges = match Privileges::lay_aside(as_another_user) {
         Ok(privileges) => privileges,

@@ -127,7 +127,9 @@ impl Capturing {
             tracing::warn!("{undecodable} captured records could not be read: they are gaps");
         }
         if is_index_incomplete {
-            tracing::warn!("the capture's index is not complete: `tracer report` will know less");
+            tracing::warn!(
+                "the index of the capture is incomplete: `tracer report` will know less"
+            );
         }
         self.summary = Some(summary);
     }

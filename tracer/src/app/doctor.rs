@@ -50,7 +50,7 @@ fn works(lines: &[DoctorLine]) -> bool {
 }
 
 fn not_tried() -> DoctorLine {
-    let found = "not tried, because a line above says why none can be loaded".to_owned();
+    let found = "not tried: a line above says why no program can be loaded".to_owned();
     DoctorLine { ok: LineStatus::Warn, name: "hooks".into(), found, cure: None }
 }
 
@@ -77,5 +77,4 @@ fn hooks() -> Vec<DoctorLine> {
     }
 }
 
-const REFUSED: &str =
-    "the lines above say what this kernel lacks; if all are well, report this line";
+const REFUSED: &str = "fix what the lines above say; if they are all ✓, report this line as a bug";

@@ -1,6 +1,9 @@
 //! What is passed on to others when a trace ends.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::ExitStatus,
+    time::{Duration, Instant},
+};
 
 use super::signals::Signals;
 use crate::launch::Running;
@@ -24,11 +27,14 @@ impl End<'_> {
         !gives_up
     }
 
-    /// Passes on what is left in the command's terminal.
-    pub(super) fn finish_relay(&mut self, mut running: Running) {
+    /// Passes on what is left in the command's terminal. Returns how the command ended, if it has.
+    pub(super) fn finish_command(&mut self, mut running: Running) -> Option<ExitStatus> {
+        // An error means that something else has reaped it.
+        let ended = running.try_wait().ok().flatten();
         let began = Instant::now();
         if let Err(error) = running.finish_relay(|| self.waits(began.elapsed())) {
             tracing::warn!("the command's terminal was not passed on completely: {error}");
         }
+        ended
     }
 }

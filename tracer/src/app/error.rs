@@ -66,6 +66,12 @@ pub enum AppError {
         /// The system's error.
         source: io::Error,
     },
+    /// The file to record to has something in it.
+    #[error("--record: {} exists already and is not empty: name a new file, or remove it", path.display())]
+    RecordExists {
+        /// The file.
+        path: PathBuf,
+    },
     /// The folder for captured output, or for recovered output, cannot be used.
     #[error(transparent)]
     Folder(#[from] FolderError),
@@ -84,10 +90,16 @@ pub enum AppError {
         source: io::Error,
     },
     /// A recording has no captured output to recover from.
-    #[error("{} is a recording without captured output: --recover needs the folder of a --capture", path.display())]
+    #[error("{} has no captured output: --recover needs a folder of --capture", path.display())]
     NothingCaptured {
         /// The file.
         path: PathBuf,
+    },
+    /// No rule has this name.
+    #[error("no rule is called {name}: `tracer explain` lists all rules")]
+    NoSuchRule {
+        /// What was typed.
+        name: String,
     },
     /// A file has no session.
     #[error("cannot report {}: {source}", path.display())]
@@ -112,7 +124,9 @@ impl AppError {
         match self {
             Self::Target(error) => error.is_usage(),
             Self::Launch(error) => error.is_usage(),
-            Self::NothingCaptured { .. } => true,
+            Self::NothingCaptured { .. } | Self::RecordExists { .. } | Self::NoSuchRule { .. } => {
+                true
+            }
             _ => false,
         }
     }

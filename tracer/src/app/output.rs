@@ -3,50 +3,69 @@
 use std::{
     fs::File,
     io::{self, IsTerminal as _, Write as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use rustix::termios::tcgetwinsize;
 use tracer_core::report::Report;
 
-use super::AppError;
+use super::{AppError, stderr};
 use crate::{
-    render::{self, Format, Style},
-    settings::{ColorChoice, Settings},
+    render::{self, Format, Style, View},
+    settings::{ColorChoice, ReportTo, Settings},
     sys::private_file,
 };
 
 /// Width in columns if no terminal is there.
-const WIDTH: usize = 100;
+const WIDTH: usize = 80;
 
 /// Style of live lines; `None` without them.
 pub(super) type LiveSink = Option<Style>;
 
 /// The destination of the report, opened before anything is attached.
 pub(super) struct Destination {
-    file: Option<(File, PathBuf)>,
+    place: Place,
+    form: Form,
     style: Style,
     /// How many reports were written.
     written: usize,
 }
 
+/// What a report looks like.
+#[derive(Clone, Debug)]
+pub(super) struct Form {
+    pub(super) format: Format,
+    pub(super) view: View,
+    pub(super) color: ColorChoice,
+}
+
+enum Place {
+    Stdout,
+    Stderr,
+    File(File, PathBuf),
+}
+
 impl Destination {
-    /// Opens `-o FILE` with mode 0600, but not through another user's link; or takes standard output.
-    pub(super) fn open(output: Option<&Path>, color: ColorChoice) -> Result<Self, AppError> {
-        let file = match output {
-            None => None,
-            Some(path) => {
+    /// Opens the file of `-o` with mode 0600, but not through another user's link; or takes a standard stream.
+    pub(super) fn open(output: &ReportTo, form: Form) -> Result<Self, AppError> {
+        let (place, is_terminal, width) = match output {
+            ReportTo::Stdout => {
+                (Place::Stdout, io::stdout().is_terminal(), width_of(&io::stdout()))
+            }
+            ReportTo::Stderr => {
+                (Place::Stderr, io::stderr().is_terminal(), width_of(&io::stderr()))
+            }
+            ReportTo::File(path) => {
                 // The file keeps its content until there is a report.
                 let file = private_file::open(path).map_err(|error| AppError::Output {
                     path: path.to_owned(),
                     source: error.into(),
                 })?;
-                Some((file, path.to_owned()))
+                (Place::File(file, path.to_owned()), false, WIDTH)
             }
         };
-        let color = wants_color(color, file.is_none() && io::stdout().is_terminal());
-        let width = if file.is_none() { width_of(&io::stdout()) } else { WIDTH };
-        Ok(Self { file, style: Style { color, width }, written: 0 })
+        let style = Style { color: wants_color(form.color, is_terminal), width };
+        Ok(Self { place, form, style, written: 0 })
     }
 
     /// Style of live lines, if the settings want them.
@@ -59,42 +78,36 @@ impl Destination {
         })
     }
 
-    /// Writes the report. A reader that closes standard output (`| head -1`) is no error.
-    pub(super) fn write(&mut self, report: &Report, format: Format) -> Result<(), AppError> {
+    /// Writes the report. A reader that closes a standard stream (`| head -1`) is no error.
+    pub(super) fn write(&mut self, report: &Report) -> Result<(), AppError> {
         let is_first = self.written == 0;
         self.written += 1;
-        match &self.file {
-            Some((file, path)) => {
+        let (result, path) = match &self.place {
+            Place::File(file, path) => {
                 if is_first {
                     // A device or pipe has no length to set.
                     let _ = file.set_len(0);
                 }
-                self.put(report, format, is_first, file)
-                    .map_err(|source| AppError::Output { path: path.clone(), source })
+                let result = self.put(report, is_first, file);
+                return result.map_err(|source| AppError::Output { path: path.clone(), source });
             }
-            None => match self.put(report, format, is_first, io::stdout().lock()) {
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-                result => result.map_err(|source| AppError::Output {
-                    path: PathBuf::from("standard output"),
-                    source,
-                }),
-            },
+            Place::Stdout => (self.put(report, is_first, io::stdout().lock()), "standard output"),
+            Place::Stderr => (self.put(report, is_first, stderr::Direct), "standard error"),
+        };
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result.map_err(|source| AppError::Output { path: path.into(), source }),
         }
     }
 
     /// Writes one report after another: human reports have an empty line between them, JSON documents nothing.
-    fn put(
-        &self,
-        report: &Report,
-        format: Format,
-        is_first: bool,
-        out: impl io::Write,
-    ) -> io::Result<()> {
+    fn put(&self, report: &Report, is_first: bool, out: impl io::Write) -> io::Result<()> {
+        let Form { format, view, .. } = &self.form;
         let mut buffered = io::BufWriter::new(out);
-        if !is_first && format == Format::Human {
+        if !is_first && *format == Format::Human {
             writeln!(buffered)?;
         }
-        render::write(report, format, &self.style, &mut buffered)?;
+        render::write(report, *format, view, &self.style, &mut buffered)?;
         buffered.flush()
     }
 }

@@ -61,18 +61,15 @@ struct Kept {
 }
 
 impl Recording {
-    /// Opens the file in the same way as `-o`, and empties it.
+    /// Opens the file in the same way as `-o`. A file that has something in it is refused: it may be a session.
     pub(super) fn open(path: Option<&Path>, limit: u64) -> Result<Self, AppError> {
         let Some(path) = path else { return Ok(Self::default()) };
-        let file = private_file::open(path)
-            .map_err(io::Error::from)
-            .and_then(|file| {
-                if file.metadata()?.is_file() {
-                    file.set_len(0)?;
-                }
-                Ok(file)
-            })
-            .map_err(|source| AppError::Record { path: path.to_owned(), source })?;
+        let failed = |source| AppError::Record { path: path.to_owned(), source };
+        let file = private_file::open(path).map_err(|error| failed(error.into()))?;
+        let found = file.metadata().map_err(failed)?;
+        if found.is_file() && found.len() > 0 {
+            return Err(AppError::RecordExists { path: path.to_owned() });
+        }
         Ok(Self::into(file, path.to_owned(), limit))
     }
 

@@ -18,7 +18,7 @@ use tracer_core::{
 
 use super::{
     AppError, leak,
-    output::Destination,
+    output::{Destination, Form},
     recovery::{Recovery, RecoveryFolder},
 };
 use crate::{capture::folder::Folder, settings::ReportSettings};
@@ -37,7 +37,9 @@ pub struct Replayed {
 /// # Errors
 /// [`AppError::Output`] if the report cannot be written.
 pub fn replay(settings: &ReportSettings) -> Result<Replayed, AppError> {
-    let mut destination = Destination::open(settings.output.as_deref(), settings.color)?;
+    let ReportSettings { format, view, color, .. } = settings;
+    let form = Form { format: *format, view: view.clone(), color: *color };
+    let mut destination = Destination::open(&settings.output, form)?;
     let mut recover = RecoveryFolder::open(settings.recover.as_deref())?;
     let mut replayed = Replayed { has_loss: false, unreadable: Vec::new() };
     for path in &settings.files {
@@ -49,7 +51,7 @@ pub fn replay(settings: &ReportSettings) -> Result<Replayed, AppError> {
             }
         };
         replayed.has_loss |= report.has_loss();
-        destination.write(&report, settings.format)?;
+        destination.write(&report)?;
         if settings.files.len() == 1 {
             leak(report);
         }

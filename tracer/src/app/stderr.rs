@@ -111,6 +111,20 @@ impl io::Write for Log {
     }
 }
 
+/// Standard error for a report: without lines in between, and with errors.
+pub(super) struct Direct;
+
+impl io::Write for Direct {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        put(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Writes to standard error without its lock: a blocked terminal must not stop the rest of tracer. Traced programs
 /// may have made it non-blocking.
 ///

@@ -19,53 +19,53 @@ const LARGEST_RING: u64 = 1 << 30;
 pub(super) struct CaptureArgs {
     /// Save the output itself in this folder: one file for each process and stream.
     ///
-    /// Off unless asked for, because everything private that the programs print is in there. The folder
-    /// is made with mode 0700 and its files with 0600, never through symbolic links. It also holds the
-    /// session, so `tracer report DIR` reports it again, and an index that tells which write put which
-    /// bytes where. What could not be kept is a gap of known length, and the report says so. Bytes that
-    /// were written and never read are shown in the report.
+    /// Off by default, because the folder then holds everything private that the programs print. tracer
+    /// creates it with mode 0700 and its files with 0600, never through symbolic links. It also holds the
+    /// session, so `tracer report DIR` reports it again, and an index that says which write put which
+    /// bytes where. What tracer could not keep is a gap of known length, and the report says so. The
+    /// report shows bytes that were written and never read.
     #[arg(long, value_name = "DIR", conflicts_with = "record", value_parser = folder)]
     capture: Option<PathBuf>,
-    /// Print the output while it is written, each line behind its process and stream, on stderr.
+    /// Print the output on stderr while it is written; each line begins with its process and stream.
     ///
     /// Control characters are made visible. `│` stands before lines, `┆` before text that does not end
-    /// in a line feed, or not yet. Nothing is saved without --capture.
+    /// in a line feed, or not yet. Without --capture nothing is saved.
     #[arg(long)]
     show: bool,
-    /// With --show: pass control characters on as they are. A program can then do anything to the
-    /// terminal, such as hiding lines or changing colours.
+    /// With --show: pass on control characters unchanged. A program can then change the terminal, for
+    /// example hide lines or change colours.
     #[arg(long, requires = "show")]
     raw: bool,
-    /// Bytes kept of each stream (500k, 64MiB); more becomes a gap.
+    /// Most bytes kept of each stream (500k, 64MiB); more becomes a gap.
     ///
-    /// Its lines in the index may take as many, and at least 64 MiB: a stream of more than half a million
-    /// tiny writes ends there. With --capture-tail the index holds every write of the trace.
+    /// Its lines in the index may take as many bytes, and at least 64 MiB: a stream of more than half a
+    /// million tiny writes ends there. With --capture-tail the index holds every write of the trace.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", requires = "capture", value_parser = size)]
     capture_limit: NonZeroU64,
-    /// Bytes kept of all streams together, with their lines in the index; more becomes a gap.
+    /// Most bytes kept of all streams together, with their lines in the index; more becomes a gap.
     #[arg(long, value_name = "SIZE", default_value = "1GiB", requires = "capture", value_parser = size)]
     capture_max: NonZeroU64,
-    /// Free space that the capture leaves on its disk; what would go below becomes a gap.
+    /// Free space that the capture leaves on its disk; bytes beyond become a gap.
     ///
     /// The default is 5 % of the disk, at least 1 GiB, but at most 10 % of it. 0 fills the disk.
     #[arg(long, value_name = "SIZE", requires = "capture", value_parser = reserve)]
     capture_reserve: Option<u64>,
-    /// Keep the last bytes of a stream that is longer than the limit rather than the first.
+    /// Of a stream that is longer than the limit, keep the last bytes instead of the first.
     #[arg(long, requires = "capture")]
     capture_tail: bool,
-    /// Memory for output on its way from the kernel, 64KiB to 1GiB, rounded up to a power of two.
-    /// A larger one has fewer gaps when programs write in bursts.
+    /// Memory for output between kernel and disk, 64KiB to 1GiB, rounded up to a power of two.
+    ///
+    /// More memory means fewer gaps when programs write in bursts.
     #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = ring)]
     capture_buffer: u32,
-    /// Hide what matches wherever output is shown: in --show and in the report. Repeatable.
+    /// Hide what matches wherever tracer shows output: in --show and in the report. Repeatable.
     ///
-    /// A regular expression in the syntax of Rust's regex crate, such as 'token=[^ ]+', that is held
-    /// against whole lines; a secret spread over several lines is not found. The files of --capture hold
-    /// what was written, and --recover writes it too.
+    /// REGEX has the syntax of Rust's regex crate, for example 'token=[^ ]+'. It is matched against whole
+    /// lines; a secret spread over several lines is not found. The files of --capture and --recover hold
+    /// the output unchanged.
     #[arg(long, value_name = "REGEX")]
     redact: Vec<String>,
-    /// With --capture: write each output that did not arrive to a file of its own in this folder
-    /// (mode 0700, files 0600).
+    /// With --capture: write each lost output to a file of its own in this folder (mode 0700, files 0600).
     #[arg(long, value_name = "DIR", requires = "capture", value_parser = folder)]
     recover: Option<PathBuf>,
 }
@@ -83,8 +83,7 @@ impl CaptureArgs {
         }
         if self.capture.is_some() && self.capture == self.recover {
             return Err(
-                "--capture and --recover name the same folder: what was lost needs one of \
-                        its own"
+                "--capture and --recover name the same folder: give each a folder of its own"
                     .to_owned(),
             );
         }
@@ -114,7 +113,7 @@ pub(super) fn redact(patterns: &[String]) -> Result<Option<Redact>, String> {
 /// A folder to write to.
 pub(super) fn folder(text: &str) -> Result<PathBuf, String> {
     match text {
-        "" | "-" => Err("output is saved in a folder, whose name goes here".to_owned()),
+        "" | "-" => Err("name a folder to save the output in".to_owned()),
         path => Ok(path.into()),
     }
 }

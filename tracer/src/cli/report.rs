@@ -4,31 +4,33 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Color, ReportFormat, capture};
-use crate::settings::ReportSettings;
+use super::{Color, ReportFormat, capture, report_to, view};
+use crate::{render::Format, settings::ReportSettings};
 
 /// Which recordings, and how their reports look.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 EXAMPLES
-  tracer report run.session                       read it
+  tracer report run.session                       one screen
+  tracer report run.session --all                 every process, stream and finding
+  tracer report run.session --grep cc1            only what is about cc1
   tracer report run.session --format json | jq .verdict
-  tracer report out                               a folder of --capture: what was lost is shown
-  tracer report out --recover lost                … and written, one file for each loss
+  tracer report out                               a folder of --capture: shows the lost output
+  tracer report out --recover lost                … and saves it, one file for each loss
   tracer report monday.session tuesday.session    one report after the other
   ssh host cat run.session | tracer report -      from standard input
 
 EXIT STATUS
-  as of a trace: 0, or 1 when output was lost; of several files the worst. 3 when a file holds no
-  session: the others are reported nevertheless.")]
+  0, 1 and 2 as for a trace (see tracer --help); of several files the worst
+  3  a file is not a tracer recording; the other files are still reported")]
 pub struct ReportArgs {
     /// Recorded sessions, or folders of `--capture`; `-` is standard input.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Form of the report.
+    /// Report format.
     #[arg(long, value_enum, default_value_t)]
     format: ReportFormat,
-    /// Write the report to this file (mode 0600) rather than to standard output.
+    /// Write the report to this file (mode 0600); `-` is standard output [default: -].
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// When to colour.
@@ -36,14 +38,16 @@ pub struct ReportArgs {
     color: Color,
     /// Hide what matches in captured output that the report shows. Repeatable.
     ///
-    /// A regular expression in the syntax of Rust's regex crate, such as 'token=[^ ]+', that is held
-    /// against whole lines. What --recover writes is not changed.
+    /// REGEX has the syntax of Rust's regex crate, for example 'token=[^ ]+'. It is matched against whole
+    /// lines. --recover writes the output unchanged.
     #[arg(long, value_name = "REGEX")]
     redact: Vec<String>,
-    /// Write each output that did not arrive to a file of its own in this folder (mode 0700, files
-    /// 0600). FILE must be a folder of `--capture`.
+    /// Write each lost output to a file of its own in this folder (mode 0700, files 0600). FILE must be a
+    /// folder of `--capture`.
     #[arg(long, value_name = "DIR", value_parser = capture::folder)]
     recover: Option<PathBuf>,
+    #[command(flatten)]
+    view: view::ViewArgs,
 }
 
 impl ReportArgs {
@@ -52,10 +56,12 @@ impl ReportArgs {
     /// # Errors
     /// A sentence for the user about a pattern that cannot be used.
     pub fn into_settings(self) -> Result<ReportSettings, String> {
+        let format: Format = self.format.into();
         Ok(ReportSettings {
             files: self.files,
-            format: self.format.into(),
-            output: self.output,
+            format,
+            view: self.view.choice(format)?,
+            output: report_to(self.output),
             color: self.color.into(),
             redact: capture::redact(&self.redact)?,
             recover: self.recover,
@@ -97,7 +103,17 @@ mod tests {
 
     #[test]
     fn a_bad_pattern_is_one_sentence() {
-        let sentence = settings(&["out", "--redact", "[z"]).unwrap_err();
-        assert!(sentence.contains("[z") && sentence.lines().count() == 1, "{sentence}");
+        for option in ["--redact", "--grep"] {
+            let sentence = settings(&["out", option, "[z"]).unwrap_err();
+            assert!(sentence.contains("[z") && sentence.lines().count() == 1, "{sentence}");
+        }
+    }
+
+    #[test]
+    fn what_a_human_report_shows_can_be_chosen() {
+        let view = settings(&["run.session", "--all", "--only-loss", "--grep", "cc"]).unwrap().view;
+        assert!(view.all && view.only_loss && view.grep.is_some());
+        let sentence = settings(&["run.session", "--all", "--format", "json"]).unwrap_err();
+        assert!(sentence.starts_with("--all"), "{sentence}");
     }
 }

@@ -28,7 +28,9 @@ pub(super) fn fd(text: &str) -> Result<u32, String> {
 /// A file to record to.
 pub(super) fn record(text: &str) -> Result<PathBuf, String> {
     match text {
-        "" | "-" => Err("a session is saved to a file; standard output is for the report".into()),
+        "" | "-" => {
+            Err("name a file to save the session in; standard output is for the report".into())
+        }
         path => Ok(path.into()),
     }
 }

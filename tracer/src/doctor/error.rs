@@ -58,11 +58,13 @@ impl EnvironmentError {
                 format!("the kernel is Linux {release}, older than 5.10")
             }
             Self::Confidentiality => {
-                "the kernel's lockdown is at `confidentiality`, which forbids to read its memory"
+                "the kernel's lockdown is `confidentiality`: no program may read kernel memory"
                     .to_owned()
             }
             Self::Architecture { architecture } => {
-                format!("this is a {architecture} machine, and only x86_64 and aarch64 are known")
+                format!(
+                    "this is a {architecture} machine, and tracer knows only x86_64 and aarch64"
+                )
             }
             Self::NoProcfs { path, reason } => {
                 format!("`{}` cannot be read ({reason})", path.display())

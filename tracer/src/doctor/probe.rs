@@ -61,10 +61,10 @@ pub(super) fn capabilities(places: &Places) -> Result<String, EnvironmentError> 
             Err(EnvironmentError::UserNamespace)
         }
         // A kernel without user namespaces has no such link.
-        Ok(_) | Err(_) if has(CAP_SYS_ADMIN) => {
-            Ok(format!("root's; attaching takes {TO_ATTACH}, or CAP_SYS_ADMIN for the first two"))
-        }
-        Ok(_) | Err(_) => Ok(format!("{TO_ATTACH}, as attaching takes")),
+        Ok(_) | Err(_) if has(CAP_SYS_ADMIN) => Ok(format!(
+            "root's; attaching needs {TO_ATTACH} (CAP_SYS_ADMIN replaces the first two)"
+        )),
+        Ok(_) | Err(_) => Ok(format!("{TO_ATTACH}: enough to attach")),
     }
 }
 
@@ -74,7 +74,7 @@ pub(super) fn kept_capabilities(places: &Places) -> Check {
     match effective_capabilities(places) {
         Ok(effective) => {
             let kept = privileges::names_kept(effective).join(", ");
-            let found = format!("{kept} are kept, all others given up");
+            let found = format!("keeps {kept}, gives up all others");
             Check { name, status: Status::Ok, found, cure: None }
         }
         Err(error) => warning(name, error.found(), error.cure()),
@@ -192,10 +192,10 @@ pub(super) fn cgroups(places: &Places) -> Check {
         Ok(mounts) => match mounts.layout() {
             CgroupLayout::V2 => ok("version 2"),
             CgroupLayout::V1 => ok("version 1"),
-            CgroupLayout::Hybrid => ok("hybrid: version 1, with version 2 beside it"),
+            CgroupLayout::Hybrid => ok("hybrid: versions 1 and 2"),
             CgroupLayout::None => warning(
                 name,
-                "not mounted, so containers and cgroups cannot be traced".to_owned(),
+                "not mounted: tracer cannot trace containers or cgroups".to_owned(),
                 "mount them, or in a container add `-v /sys/fs/cgroup:/sys/fs/cgroup:ro`",
             ),
         },

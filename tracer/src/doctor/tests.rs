@@ -78,7 +78,7 @@ fn a_good_machine_passes_every_check() {
         assert_eq!((check.status, &check.cure), (Status::Ok, &None), "{check:?}");
     }
     assert_eq!(machine.check("kernel").found, "Linux 5.10.0-41-amd64");
-    let kept = "CAP_BPF, CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE are kept, all others given up";
+    let kept = "keeps CAP_BPF, CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, gives up all others";
     assert_eq!(machine.check("after attaching").found, kept);
     assert_eq!(machine.check("lockdown").found, "not reported");
     assert_eq!(machine.check("cgroups").found, "version 2");
@@ -110,9 +110,9 @@ fn fewer_capabilities_than_roots_are_enough() {
     let check = machine.check("other users' open files");
     assert_eq!(check.status, Status::Warn);
     assert!(check.cure.unwrap().contains("CAP_DAC_READ_SEARCH"));
-    let needed = "CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, as attaching takes";
+    let needed = "CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE: enough to attach";
     assert_eq!(machine.check("capabilities").found, needed);
-    let kept = "CAP_BPF, CAP_SYS_PTRACE are kept, all others given up";
+    let kept = "keeps CAP_BPF, CAP_SYS_PTRACE, gives up all others";
     assert_eq!(machine.check("after attaching").found, kept);
     machine.set_capabilities(bits(&[21, 19, 2]));
     assert_eq!(machine.preflight(), Ok(()));

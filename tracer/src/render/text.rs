@@ -74,6 +74,27 @@ impl Text {
         if missing == 0 { self } else { self.then(Self::blank(missing)) }
     }
 
+    /// Cut to a width; cut text ends with `…`.
+    fn cut(mut self, width: usize) -> Self {
+        let mut room = width;
+        if self.width <= width {
+            return self;
+        }
+        for at in 0..self.spans.len() {
+            let Some((_, text)) = self.spans.get_mut(at) else { break };
+            let columns = display_width(text);
+            if columns < room {
+                room -= columns;
+                continue;
+            }
+            *text = shorten(&format!("{text}…"), room);
+            self.spans.truncate(at + 1);
+            break;
+        }
+        self.width = self.spans.iter().map(|(_, text)| display_width(text)).sum();
+        self
+    }
+
     /// Its width in columns.
     pub(super) fn width(&self) -> usize {
         self.width
@@ -106,12 +127,19 @@ pub(super) struct Page<'a> {
     out: &'a mut dyn io::Write,
     style: &'a Style,
     begun: bool,
+    /// Whether no line exceeds the width.
+    is_strict: bool,
 }
 
 impl<'a> Page<'a> {
     /// An empty page.
     pub(super) fn new(style: &'a Style, out: &'a mut dyn io::Write) -> Self {
-        Self { out, style, begun: false }
+        Self { out, style, begun: false, is_strict: false }
+    }
+
+    /// An empty page on which no line exceeds the width: long words are broken, and long lines are cut.
+    pub(super) fn strict(style: &'a Style, out: &'a mut dyn io::Write) -> Self {
+        Self { is_strict: true, ..Self::new(style, out) }
     }
 
     /// Width of a line in columns.
@@ -127,7 +155,11 @@ impl<'a> Page<'a> {
     /// Writes one line.
     pub(super) fn line(&mut self, text: &Text) -> io::Result<()> {
         self.begun = true;
-        writeln!(self.out, "{}", text.render(self.style))
+        let line = match self.is_strict {
+            true => text.clone().cut(self.width()).render(self.style),
+            false => text.render(self.style),
+        };
+        writeln!(self.out, "{line}")
     }
 
     /// Writes words after `lead`, and wraps them. Further lines are indented to `indent`, so that quoted text cannot
@@ -139,22 +171,43 @@ impl<'a> Page<'a> {
         ink: Ink,
         words: &str,
     ) -> io::Result<()> {
-        let words = shown(words);
+        self.tagged(lead, indent, ink, words, "")
+    }
+
+    /// The same with a faint word at the end.
+    pub(super) fn tagged(
+        &mut self,
+        lead: Text,
+        indent: usize,
+        ink: Ink,
+        words: &str,
+        tag: &str,
+    ) -> io::Result<()> {
+        let mut words = shown(words);
+        if !tag.is_empty() {
+            words = Cow::Owned(format!("{words} {tag}"));
+        }
         let first = " ".repeat(lead.width());
         let next = " ".repeat(indent);
-        // A path or an option that is cut cannot be copied, so long words exceed the width.
+        // On a whole report, long words exceed the width: a path or an option that is cut cannot be copied.
         let options = Options::new(self.width())
             .initial_indent(&first)
             .subsequent_indent(&next)
             .word_separator(WordSeparator::AsciiSpace)
             .word_splitter(WordSplitter::NoHyphenation)
-            .break_words(false);
+            .break_words(self.is_strict);
         let lines = textwrap::wrap(&words, options);
+        let last = lines.len().saturating_sub(1);
         let mut lead = Some(lead);
-        for line in lines {
-            let text = match lead.take() {
-                Some(lead) => lead.and(ink, line.get(first.len()..).unwrap_or_default()),
-                None => Text::plain(&next).and(ink, line.get(next.len()..).unwrap_or_default()),
+        for (index, line) in lines.iter().enumerate() {
+            let (begin, indent) = match lead.take() {
+                Some(lead) => (lead, first.len()),
+                None => (Text::plain(&next), next.len()),
+            };
+            let line = line.get(indent..).unwrap_or_default();
+            let text = match line.strip_suffix(tag) {
+                Some(line) if index == last => begin.and(ink, line).and(FAINT, tag),
+                _ => begin.and(ink, line),
             };
             self.line(&text)?;
         }

@@ -74,7 +74,7 @@ impl fmt::Display for EngineAnswer {
                 write!(formatter, "{engine}: nothing at {}", looked_at.display())
             }
             Answer::Failed(reason) => write!(formatter, "{engine}: {reason}"),
-            Answer::Listed(1) => write!(formatter, "{engine}: 1 container, another"),
+            Answer::Listed(1) => write!(formatter, "{engine}: 1 other container"),
             Answer::Listed(count) => write!(formatter, "{engine}: {count} containers, none fits"),
         }
     }

@@ -58,7 +58,7 @@ pub enum TargetError {
     },
     /// The process is a kernel thread.
     #[error(
-        "process {pid} ({comm}) is a thread of the kernel and makes no system calls: name a program's process"
+        "process {pid} ({comm}) is a kernel thread, which makes no system calls: name the process of a program"
     )]
     KernelThread {
         /// The pid that the user named.
@@ -75,7 +75,7 @@ pub enum TargetError {
         source: io::Error,
     },
     /// The cgroup path or container name is empty.
-    #[error("the {what} is empty: give one")]
+    #[error("the {what} is empty: name one")]
     EmptyName {
         /// Which name.
         what: &'static str,
@@ -105,7 +105,7 @@ pub enum TargetError {
     },
     /// The hierarchy is a version 1 hierarchy without a controller, such as systemd's own.
     #[error(
-        "`{}` is in the cgroup v1 hierarchy `{hierarchy}`, which has no controller the kernel could match on: give the same cgroup in {}",
+        "`{}` is in the cgroup v1 hierarchy `{hierarchy}`, which tracer cannot match: name the same cgroup in {}",
         .path.display(), .instead.display()
     )]
     CgroupHierarchyUnsupported {
@@ -145,7 +145,7 @@ pub enum TargetError {
         candidates: Vec<Match>,
     },
     /// The container has no process.
-    #[error("container {container} is {state}, not running: start it first")]
+    #[error("container {container} does not run (its engine says: {state}): start it first")]
     ContainerNotRunning {
         /// The container.
         container: Match,
@@ -153,7 +153,9 @@ pub enum TargetError {
         state: String,
     },
     /// The engine lists the container, but does not return its process.
-    #[error("container {container} was found, but its engine does not tell its process: {reason}")]
+    #[error(
+        "container {container} exists, but its engine does not say which process it is: {reason}"
+    )]
     ContainerUnreadable {
         /// The container.
         container: Match,
@@ -162,7 +164,7 @@ pub enum TargetError {
     },
     /// The container shares its cgroup with processes outside of it.
     #[error(
-        "container {container} has no cgroup of its own, so its processes cannot be told from others: trace process {pid} instead"
+        "container {container} has no cgroup of its own, so tracer cannot tell its processes from others: use --pid {pid}"
     )]
     ContainerWithoutCgroup {
         /// The container.

@@ -9,7 +9,7 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// Its parent directory does not exist.
-    #[error("the directory that {} would be in does not exist: make it first", path.display())]
+    #[error("the parent directory of {} does not exist: create it first", path.display())]
     NoParent {
         /// The folder.
         path: PathBuf,
@@ -21,13 +21,13 @@ pub enum FolderError {
         path: PathBuf,
     },
     /// The path is no directory.
-    #[error("{} is no directory: name another place", path.display())]
+    #[error("{} is not a directory: choose another name", path.display())]
     NotADirectory {
         /// The folder.
         path: PathBuf,
     },
     /// The directory belongs to another user, who could read the output.
-    #[error("{} belongs to uid {owner}: name a directory of your own", path.display())]
+    #[error("{} belongs to uid {owner}: choose a directory of your own", path.display())]
     NotOurs {
         /// The folder.
         path: PathBuf,
@@ -35,13 +35,13 @@ pub enum FolderError {
         owner: u32,
     },
     /// The directory is not empty.
-    #[error("{} is not empty: name a new directory, which is then made", path.display())]
+    #[error("{} is not empty: choose a new directory", path.display())]
     NotEmpty {
         /// The folder.
         path: PathBuf,
     },
     /// The directory has no index.
-    #[error("{} holds no capture; `tracer --capture DIR` makes one", path.display())]
+    #[error("{} is not a capture: `tracer --capture DIR` makes one", path.display())]
     NotACapture {
         /// The folder.
         path: PathBuf,

@@ -8,17 +8,14 @@ use tracer_core::{
     text::units::{bytes, count},
 };
 
-use super::only_in_json;
 use crate::render::{
     command::short_name,
     gap::missing,
     live::fd_name,
-    palette::{FAINT, ODD, PLAIN},
+    palette::{ODD, PLAIN},
     text::{Page, Text},
 };
 
-/// How many streams get a line.
-const MOST_STREAMS: usize = 40;
 /// The widest name that moves the columns of other lines.
 const WIDEST_NAME: usize = 40;
 /// How many kinds of gaps are named for one stream.
@@ -29,22 +26,34 @@ pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
     let Some(captured) = &report.capture else { return Ok(()) };
     page.section()?;
     page.words(Text::default(), 2, PLAIN, &head(captured))?;
-    let mut streams: Vec<(usize, &CapturedStream)> = captured.streams.iter().enumerate().collect();
-    let unnamed = streams.len().saturating_sub(MOST_STREAMS);
-    streams.sort_by_key(|(_, stream)| stream.missing == 0 && stream.cut == 0);
-    streams.truncate(MOST_STREAMS);
-    streams.sort_by_key(|(index, _)| *index);
-    let names = streams.iter().map(|(_, stream)| title(stream).width());
+    let names = captured.streams.iter().map(|stream| title(stream).width());
     let names = names.filter(|&width| width <= WIDEST_NAME).max().unwrap_or(0);
-    for (_, stream) in streams {
-        let lead = title(stream).padded(names).and(PLAIN, "  ");
-        let column = lead.width();
-        page.parts(lead, column, " · ", account(stream))?;
-    }
-    if unnamed == 0 {
-        return Ok(());
-    }
-    page.line(&Text::styled(FAINT, &format!("  {}", only_in_json(unnamed as u64, "stream"))))
+    captured.streams.iter().try_for_each(|stream| write_stream(page, stream, names))
+}
+
+/// Writes what one screen has room for: the folder, and the streams of which something is missing.
+pub(super) fn write_in_short(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
+    let Some(captured) = &report.capture else { return Ok(()) };
+    let complete = captured.streams.iter().filter(|stream| is_complete(stream)).count() as u64;
+    let names = match complete {
+        0 => String::new(),
+        _ => format!(" {} complete;", count(complete, "stream")),
+    };
+    let head = head(captured);
+    let all = if captured.streams.is_empty() { "" } else { " --all lists them" };
+    page.words(Text::default(), 2, PLAIN, &format!("{head}{names}{all}"))?;
+    let mut cut = captured.streams.iter().filter(|stream| !is_complete(stream));
+    cut.try_for_each(|stream| write_stream(page, stream, 0))
+}
+
+fn is_complete(stream: &CapturedStream) -> bool {
+    stream.missing == 0 && stream.cut == 0
+}
+
+fn write_stream(page: &mut Page<'_>, stream: &CapturedStream, names: usize) -> io::Result<()> {
+    let lead = title(stream).padded(names).and(PLAIN, "  ");
+    let column = lead.width();
+    page.parts(lead, column, " · ", account(stream))
 }
 
 /// `captured in out/, the first 67,108,864 B (64.0 MiB) of each stream:`

@@ -6,7 +6,10 @@ use tracer_common::loss::Reason;
 use tracer_core::{
     report::Report,
     session::LossReason,
-    text::units::{bytes, count},
+    text::{
+        list,
+        units::{bytes, count},
+    },
 };
 
 use crate::render::{
@@ -30,17 +33,23 @@ pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
     Ok(())
 }
 
+/// The names of the reasons.
+pub(super) fn names(report: &Report) -> String {
+    let hit = report.losses.iter().filter(|(_, events)| **events > 0);
+    list(hit.map(|(reason, _)| reason.name()), ", ")
+}
+
 fn sentence(reason: &LossReason) -> &str {
     match reason {
         LossReason::Trace(reason) => of_trace(*reason),
         LossReason::RecordingCut => {
-            "the recording has no end: what came after its last line is missing"
+            "the recording was cut: what came after its last line is missing"
         }
         LossReason::RecordingDamaged => {
             "lines of the recording could not be read: what they said is missing"
         }
         LossReason::SummedUp => {
-            "processes that had ended were summed up, to keep to --max-memory: what became of each is not told"
+            "--max-memory was reached: processes that had ended were added up by command"
         }
         LossReason::Other(name) => name,
     }
@@ -51,19 +60,21 @@ const fn of_trace(reason: Reason) -> &'static str {
         Reason::RingFull => {
             "the event buffer was full: starts, ends or facts of processes are missing"
         }
-        Reason::ProcessesFull => "the process table was full: some processes were not followed",
+        Reason::ProcessesFull => {
+            "the process table was full, so some processes were not followed: raise --max-processes"
+        }
         Reason::LedgerFull => "the ledger was full: bytes moved that are in no line above",
         Reason::ObjectsFull => {
-            "the object table was full: the readers of some pipes or sockets are not known"
+            "the object table was full, so some readers are not known: raise --max-objects"
         }
         Reason::UserMemory => {
             "the program's memory could not be read: sizes of some calls are not known"
         }
         Reason::KernelMemory => {
-            "a kernel structure could not be read: what some fds pointed to is not known"
+            "a kernel structure could not be read: it is not known what some fds led to"
         }
         Reason::FdGone => {
-            "a fd was closed by another thread during the call: bytes without a target"
+            "another thread closed an fd during a call: it is not known where the bytes went"
         }
         Reason::UringFull => {
             "the table of io_uring requests was full: some requests were not counted"
@@ -75,22 +86,20 @@ const fn of_trace(reason: Reason) -> &'static str {
             "io_uring requests asked for no completion: their bytes are not known"
         }
         Reason::UringNotCovered => {
-            "io_uring was used, and this kernel does not tell which file a request is about"
+            "io_uring was used, and this kernel does not say which file a request uses"
         }
         Reason::AioNotCovered => "native AIO (io_submit) was used, which is not counted",
         Reason::X32NotCovered => "a program with the x32 ABI was used, whose calls are not counted",
         Reason::Undecodable => "records of the kernel side could not be read",
-        Reason::SkippedRuns => {
-            "the kernel skipped the counting program while it ran already on that CPU"
-        }
+        Reason::SkippedRuns => "the kernel skipped runs of the counting program",
         Reason::ReadEndsFull => {
-            "the table of read ends was full: who closed some pipes is not known"
+            "the table of read ends was full: it is not known who closed some pipes"
         }
         Reason::MaybeAnswered => {
             "a seccomp supervisor or a tracer may have answered calls instead of the kernel"
         }
         Reason::UringAmbiguous => {
-            "io_uring completions did not tell which of several requests they were about"
+            "io_uring completions did not say which of several requests they belong to"
         }
         Reason::TtyFlushed => "processes discarded what was in a terminal: how much is not known",
         Reason::MemoryChanged => {

@@ -8,15 +8,13 @@ use tracer_core::{
     text::{list, units::bytes},
 };
 
-use super::{by, has_reader, name, only_in_json, selection::Selection};
+use super::{by, has_reader, name, selection::Selection};
 use crate::render::{
     command::short_name,
     palette::{FAINT, ODD, PLAIN},
     text::{Page, Text},
 };
 
-/// How many objects get a line.
-const MOST_OBJECTS: usize = 100;
 /// The widest name that moves the numbers of other lines.
 const WIDEST_NAME: usize = 40;
 /// How many writers, readers or holders are named.
@@ -30,40 +28,26 @@ pub(super) fn write(
 ) -> io::Result<()> {
     let stdio = selection.shown.iter().flat_map(|shown| shown.process.stdio.iter().skip(1).take(2));
     let stdio: HashSet<&str> = stdio.map(String::as_str).collect();
-    let mut objects: Vec<(usize, &Object)> = report
+    let objects: Vec<&Object> = report
         .objects
         .iter()
-        .enumerate()
-        .filter(|(_, object)| has_reader(&object.kind))
-        .filter(|(_, object)| {
+        .filter(|object| has_reader(&object.kind))
+        .filter(|object| {
             object.written > 0 || object.read > 0 || stdio.contains(object.id.as_str())
         })
         .collect();
     if objects.is_empty() {
         return Ok(());
     }
-    let unnamed = objects.len().saturating_sub(MOST_OBJECTS);
-    objects.sort_by_key(|(_, object)| !is_odd(object));
-    objects.truncate(MOST_OBJECTS);
-    objects.sort_by_key(|(index, _)| *index);
     page.section()?;
-    let names = objects.iter().map(|(_, object)| title(object).width());
+    let names = objects.iter().map(|object| title(object).width());
     let names = names.filter(|&width| width <= WIDEST_NAME).max().unwrap_or(0);
-    for (_, object) in objects {
+    for object in objects {
         let lead = title(object).padded(names).and(PLAIN, "  ");
         let column = lead.width();
         page.parts(lead, column, " · ", account(object))?;
     }
-    if unnamed == 0 {
-        return Ok(());
-    }
-    page.line(&Text::styled(FAINT, &only_in_json(unnamed as u64, "object")))
-}
-
-fn is_odd(object: &Object) -> bool {
-    object.balanced == Some(false)
-        || !object.doubts.is_empty()
-        || object.unread.is_some_and(|unread| unread > 0)
+    Ok(())
 }
 
 fn title(object: &Object) -> Text {
@@ -89,7 +73,7 @@ fn account(object: &Object) -> Vec<Text> {
         counts.push(Text::styled(ink, &format!("unread {}", bytes(unread))));
     }
     if object.balanced == Some(false) {
-        counts.push(Text::styled(ODD, "does not add up"));
+        counts.push(Text::styled(ODD, "counts incomplete"));
     }
     if !object.doubts.is_empty() {
         let names = list(object.doubts.iter().map(LossReason::name), ", ");

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, io};
 
+use anstyle::Style as Ink;
 use tracer_core::{
     report::{Chain, Claim, Report, Step, WorkerLog},
     text::units::{bytes, count},
@@ -19,20 +20,11 @@ const MOST_PATHS: usize = 20;
 
 /// Writes the paths with more than one step, then the claims.
 pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
-    let ways: Vec<&Chain> = report
-        .hops
-        .iter()
-        .filter(|chain| is_relayed(chain) && !report.hops.iter().any(|other| ends(other, chain)))
-        .collect();
+    let ways = ways(report);
     if !ways.is_empty() {
         page.section()?;
     }
-    let mut marked = HashSet::new();
-    for chain in ways.into_iter().take(MOST_PATHS) {
-        let lead = Text::plain(&name(chain.steps.first(), chain.subject_pid));
-        let column = 4;
-        page.parts(lead.and(PLAIN, " "), column, " ", stages(report, chain, &mut marked))?;
-    }
+    write_ways(page, report, &ways)?;
     if !report.worker_logs.is_empty() {
         page.section()?;
     }
@@ -41,19 +33,53 @@ pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
     if more > 0 {
         page.line(&Text::styled(FAINT, &only_in_json(more, "claim")))?;
     }
-    report.worker_logs.iter().try_for_each(|log| page.line(&quality(log)))
+    logs(page, report)
 }
 
-/// `worker.log: 12 lines read, 1 of them not understood: …`
-fn quality(log: &WorkerLog) -> Text {
-    let lines = count(log.lines, "line");
-    let read = Text::plain(&format!("worker log {}: {lines} read", log.path));
-    match &log.first_bad {
-        Some(first) => {
-            read.and(ODD, &format!(", {} of them not understood, the first: {first}", log.bad))
-        }
-        None => read,
+/// Writes the paths of one command.
+pub(super) fn write_of(page: &mut Page<'_>, report: &Report, pid: u32) -> io::Result<()> {
+    let ways: Vec<&Chain> =
+        ways(report).into_iter().filter(|chain| chain.subject_pid == pid).collect();
+    write_ways(page, report, &ways)
+}
+
+/// The paths with more than one step.
+fn ways(report: &Report) -> Vec<&Chain> {
+    let chains = report.hops.iter().filter(|chain| is_relayed(chain));
+    chains.filter(|chain| !report.hops.iter().any(|other| ends(other, chain))).collect()
+}
+
+fn write_ways(page: &mut Page<'_>, report: &Report, ways: &[&Chain]) -> io::Result<()> {
+    let mut marked = HashSet::new();
+    ways.iter().take(MOST_PATHS).try_for_each(|chain| {
+        let lead = Text::plain(&name(chain.steps.first(), chain.subject_pid));
+        let column = 4;
+        page.parts(lead.and(PLAIN, " "), column, " ", stages(report, chain, &mut marked))
+    })
+}
+
+/// Writes how well the managers' logs could be read.
+pub(super) fn logs(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
+    let is_mute = report.claims.iter().all(|claim| claim.handed_out.is_none());
+    report.worker_logs.iter().try_for_each(|log| {
+        let (words, ink) = quality(log, is_mute);
+        page.words(Text::default(), 2, ink, &words)
+    })
+}
+
+/// `worker log a.log: 12 lines read, 1 of them not understood, the first: …`
+fn quality(log: &WorkerLog, is_mute: bool) -> (String, Ink) {
+    let mut words = format!("worker log {}: {} read", log.path, count(log.lines, "line"));
+    let is_mute = is_mute && log.lines > 0;
+    if is_mute {
+        words.push_str(
+            ", none of them about output of a traced process: is this the manager's log?",
+        );
     }
+    if let Some(first) = &log.first_bad {
+        words.push_str(&format!(", {} of them not understood, the first: {first}", log.bad));
+    }
+    (words, if is_mute || log.first_bad.is_some() { ODD } else { PLAIN })
 }
 
 /// Whether a reader wrote something itself. A reader that did not is in the objects' accounts already.

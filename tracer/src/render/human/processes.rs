@@ -25,7 +25,7 @@ const DEEPEST: usize = 6;
 /// How many names a line of processes that are not shown has.
 const MOST_NAMES: usize = 8;
 /// The least columns of a command line.
-const SHORTEST_COMMAND: usize = 24;
+pub(super) const SHORTEST_COMMAND: usize = 24;
 
 /// Writes all processes.
 pub(super) fn write(
@@ -34,19 +34,13 @@ pub(super) fn write(
     selection: &Selection<'_>,
     objects: &HashMap<&str, &Object>,
 ) -> io::Result<()> {
-    let Selection { shown, silent, crowd } = selection;
-    if shown.is_empty() && silent.is_empty() && crowd.is_empty() && summed_up.is_empty() {
+    let Selection { shown, silent } = selection;
+    if shown.is_empty() && silent.is_empty() && summed_up.is_empty() {
         return Ok(());
     }
     page.section()?;
     for one in shown {
         write_process(page, one, objects)?;
-    }
-    if !crowd.is_empty() {
-        let total = crowd.iter().flat_map(|process| &process.fds).map(|row| row.bytes);
-        let total = total.fold(0, u64::saturating_add);
-        let what = format!("that wrote {} and are all in the JSON report", bytes(total));
-        write_names(page, crowd, &what)?;
     }
     if !silent.is_empty() {
         write_names(page, silent, "that wrote nothing")?;
@@ -54,10 +48,10 @@ pub(super) fn write(
     if summed_up.is_empty() { Ok(()) } else { write_sums(page, summed_up) }
 }
 
-/// `… and 4,211 processes that ended, summed up to limit memory: docker (4,000, 3 failed), sh (211)`
+/// `… and 4,211 processes that ended, added up to limit memory: docker (4,000, 3 failed), sh (211)`
 fn write_sums(page: &mut Page<'_>, sums: &[SummedUp]) -> io::Result<()> {
     let total: u64 = sums.iter().map(|sums| sums.processes).sum();
-    let lead = format!("… and {} that ended, summed up to limit memory:", count(total, "process"));
+    let lead = format!("… and {} that ended, added up to limit memory:", count(total, "process"));
     let name = |sums: &SummedUp| {
         let failed = match sums.failed {
             0 => String::new(),
@@ -93,7 +87,7 @@ fn write_process(
 }
 
 /// `  pid 71 (1 in its namespace) · exit 0 · 1.24 s`
-fn circumstances(process: &Process) -> Text {
+pub(super) fn circumstances(process: &Process) -> Text {
     let mut pid = format!("  pid {}", process.pid);
     if process.ns_pid != process.pid {
         pid.push_str(&format!(" ({} in its namespace)", process.ns_pid));

@@ -31,15 +31,7 @@ pub(super) fn write(
     let Some(captured) = &report.capture else { return Ok(()) };
     for recovered in &captured.recovered {
         page.section()?;
-        let object = objects.get(recovered.object.as_str()).copied();
-        let place = place(recovered, &report.processes);
-        let head = match recovered.kind {
-            RecoveredKind::Unread => unread(recovered, &place),
-            RecoveredKind::Stream => stream(recovered, &place, object),
-        };
-        page.words(Text::default(), 2, STRONG, &head)?;
-        write_doubts(page, recovered)?;
-        quote(page, captured, recovered)?;
+        write_one(page, report, captured, recovered, objects)?;
     }
     if captured.more == 0 {
         return Ok(());
@@ -47,6 +39,25 @@ pub(super) fn write(
     let more = count(captured.more, "more output");
     let words = format!("… and {more} of this kind, whole in {}", captured.directory);
     page.words(Text::default(), 2, FAINT, &words)
+}
+
+/// Writes one output that did not arrive.
+pub(super) fn write_one(
+    page: &mut Page<'_>,
+    report: &Report,
+    captured: &Captured,
+    recovered: &Recovered,
+    objects: &HashMap<&str, &Object>,
+) -> io::Result<()> {
+    let object = objects.get(recovered.object.as_str()).copied();
+    let place = place(recovered, &report.processes);
+    let head = match recovered.kind {
+        RecoveredKind::Unread => unread(recovered, &place),
+        RecoveredKind::Stream => stream(recovered, &place, object),
+    };
+    page.words(Text::default(), 2, STRONG, &head)?;
+    write_doubts(page, recovered)?;
+    quote(page, captured, recovered)
 }
 
 /// `recovered 312 B that were written to fd 2 stderr and never read, by docker (71):`
@@ -135,7 +146,9 @@ fn words(doubt: Doubt) -> &'static str {
             "two threads wrote at the same time where it begins, and only the order in which \
              their writes returned is known"
         }
-        Doubt::Unbalanced => "the books of it do not balance, so other bytes may be the lost ones",
+        Doubt::Unbalanced => {
+            "the counts of the pipe are incomplete, so other bytes may be the lost ones"
+        }
         Doubt::InFlight => "a write had not returned: what it had put in already was not captured",
         Doubt::Unfinished => "the capture has no end",
     }

@@ -4,18 +4,13 @@
 //! of its descendants is shown. The others are shells that only start programs, subshells, and processes without
 //! output. They are named in one line.
 
-use std::{
-    cmp::Reverse,
-    collections::{HashMap, HashSet},
-};
+use std::collections::{HashMap, HashSet};
 
 use tracer_core::{
     report::{Fd, Process, Report},
     verdict::Severity,
 };
 
-/// How many processes with output get a block.
-const MOST_ACTIVE: usize = 100;
 /// How many silent processes get a block.
 const MOST_SILENT: usize = 20;
 
@@ -25,8 +20,6 @@ pub(super) struct Selection<'a> {
     pub(super) shown: Vec<Shown<'a>>,
     /// Processes that wrote nothing and are only named.
     pub(super) silent: Vec<&'a Process>,
-    /// Processes that wrote, but are too many for blocks.
-    pub(super) crowd: Vec<&'a Process>,
 }
 
 /// A process and its level in the tree.
@@ -46,15 +39,10 @@ impl<'a> Selection<'a> {
         let subjects = subjects(report);
         let matters = matters(&processes, &parents, &subjects);
         let is_shown = strongest(&processes, &matters, &subjects);
-        let (mut silent, mut crowd) = (Vec::new(), Vec::new());
-        for (&process, &is_shown) in processes.iter().zip(&is_shown) {
-            match (is_shown, is_active(process)) {
-                (true, _) => {}
-                (false, true) => crowd.push(process),
-                (false, false) => silent.push(process),
-            }
-        }
-        Self { shown: in_tree_order(&processes, &parents, &is_shown), silent, crowd }
+        let silent = processes.iter().zip(&is_shown);
+        let silent = silent.filter(|(_, is_shown)| !**is_shown).map(|(&process, _)| process);
+        let silent = silent.collect();
+        Self { shown: in_tree_order(&processes, &parents, &is_shown), silent }
     }
 }
 
@@ -105,25 +93,15 @@ fn matters(
     matters
 }
 
-/// Which of the candidates to show: those with findings, with failures, and with the most bytes.
+/// Which of the candidates to show: those that wrote, and of the silent ones those with findings first.
 fn strongest(processes: &[&Process], matters: &[bool], subjects: &HashSet<u32>) -> Vec<bool> {
     let mut ranked: Vec<usize> = (0..processes.len()).filter(|&index| matters[index]).collect();
-    ranked.sort_by_key(|&index| {
-        let process = processes[index];
-        let failed = process.fds.iter().any(|row| !row.errors.is_empty());
-        let bytes = process.fds.iter().map(|row| u128::from(row.bytes)).sum::<u128>();
-        Reverse((subjects.contains(&process.pid), failed, bytes))
-    });
+    ranked.sort_by_key(|&index| !subjects.contains(&processes[index].pid));
     let mut is_shown = vec![false; processes.len()];
-    let (mut active, mut silent) = (0, 0);
+    let mut silent = 0;
     for index in ranked {
-        let (count, most) = if is_active(processes[index]) {
-            (&mut active, MOST_ACTIVE)
-        } else {
-            (&mut silent, MOST_SILENT)
-        };
-        is_shown[index] = *count < most;
-        *count += 1;
+        is_shown[index] = is_active(processes[index]) || silent < MOST_SILENT;
+        silent += usize::from(!is_active(processes[index]));
     }
     is_shown
 }

@@ -2,46 +2,79 @@
 
 use std::io;
 
-use anstyle::Style as Ink;
-use tracer_core::{report::Report, verdict::Finding};
+use tracer_core::{
+    report::Report,
+    verdict::{Finding, Rule, Severity},
+};
 
-use super::only_in_json;
 use crate::render::{
-    palette::{FAINT, PLAIN, STRONG, mark},
+    palette::{PLAIN, STRONG, mark},
     text::{Page, Text},
 };
 
-/// How many findings are written below the first one, the most important ones. A program that starts a thousand
-/// commands of different names gets one for each.
-const MOST_FINDINGS: usize = 40;
+/// The first sentence, and what stands beside it.
+#[derive(Clone, Copy)]
+pub(super) struct Lead<'a> {
+    verdict: &'a str,
+    severity: Severity,
+    /// The first finding, if the verdict has its message.
+    pub(super) finding: Option<&'a Finding>,
+}
 
-/// Writes verdict, advice and further findings.
-pub(super) fn write(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
-    page.words(Text::default(), 2, STRONG, &report.verdict)?;
-    let (first, others) = match report.findings.split_first() {
-        // The verdict has the message already, so only its advice is written.
-        Some((first, others)) if report.verdict.contains(&first.message) => (Some(first), others),
-        _ => (None, report.findings.as_slice()),
-    };
-    if let Some(advice) = first.and_then(|finding| finding.advice.as_ref()) {
-        page.words(Text::plain("→ "), 2, PLAIN, advice)?;
+impl<'a> Lead<'a> {
+    /// The first sentence of a report.
+    pub(super) fn of(report: &'a Report) -> Self {
+        let first = report.findings.first();
+        Self {
+            verdict: &report.verdict,
+            // Without any finding there is nothing that could have arrived.
+            severity: first.map_or(Severity::Warning, |finding| finding.severity),
+            finding: first.filter(|first| report.verdict.contains(&first.message)),
+        }
     }
+
+    /// The findings of a report that are not in the first sentence.
+    pub(super) fn others<'b>(&self, report: &'b Report) -> &'b [Finding] {
+        match report.findings.split_first() {
+            Some((first, others)) if self.finding == Some(first) => others,
+            _ => &report.findings,
+        }
+    }
+
+    /// Writes the first sentence and its advice.
+    pub(super) fn write(&self, page: &mut Page<'_>) -> io::Result<()> {
+        let (mark, ink) = mark(self.severity);
+        let lead = Text::styled(ink, mark).and(PLAIN, " ");
+        let rule = self.finding.map(|finding| finding.rule);
+        page.tagged(lead, 2, STRONG, self.verdict, &tag(rule))?;
+        match self.finding.and_then(|finding| finding.advice.as_ref()) {
+            Some(advice) => page.words(Text::plain("→ "), 2, PLAIN, advice),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Writes the findings below the first one.
+pub(super) fn write_others(page: &mut Page<'_>, others: &[Finding]) -> io::Result<()> {
     if others.is_empty() {
         return Ok(());
     }
     page.section()?;
-    others.iter().take(MOST_FINDINGS).try_for_each(|finding| write_finding(page, finding))?;
-    match others.len().saturating_sub(MOST_FINDINGS) as u64 {
-        0 => Ok(()),
-        more => page.line(&Text::styled(FAINT, &only_in_json(more, "finding"))),
-    }
+    others.iter().try_for_each(|finding| write_finding(page, finding))
 }
 
-fn write_finding(page: &mut Page<'_>, finding: &Finding) -> io::Result<()> {
-    let (mark, ink): (&str, Ink) = mark(finding.severity);
-    page.words(Text::styled(ink, mark).and(PLAIN, " "), 2, PLAIN, &finding.message)?;
+/// Writes a finding and its advice.
+pub(super) fn write_finding(page: &mut Page<'_>, finding: &Finding) -> io::Result<()> {
+    let (mark, ink) = mark(finding.severity);
+    let lead = Text::styled(ink, mark).and(PLAIN, " ");
+    page.tagged(lead, 2, PLAIN, &finding.message, &tag(Some(finding.rule)))?;
     match &finding.advice {
         Some(advice) => page.words(Text::plain("  → "), 4, PLAIN, advice),
         None => Ok(()),
     }
+}
+
+/// `[unread]`: the name for `tracer explain`.
+fn tag(rule: Option<Rule>) -> String {
+    rule.map_or_else(String::new, |rule| format!("[{rule}]"))
 }

@@ -1,19 +1,25 @@
 //! Whole texts, compared byte by byte with files.
 
-use tracer_core::report::{Exit, Process, Report};
+use tracer_core::report::{Exit, Process, Report, WorkerLog};
 
 use super::{
-    super::{DoctorLine, Format, LineStatus, LiveEvent, Style, doctor, live_line},
-    PLAIN, rendered, samples,
+    super::{DoctorLine, Format, LineStatus, LiveEvent, Style, View, doctor, live_line},
+    PLAIN, rendered, samples, whole,
 };
 
 /// Compares with `golden/NAME.txt`, and shows the whole text if it differs.
-fn same(name: &str, text: &str, golden: &str) {
+pub(super) fn same(name: &str, text: &str, golden: &str) {
     assert!(text == golden, "golden/{name}.txt differs from what was rendered:\n{text}");
 }
 
+/// One screen.
 fn human(report: &Report) -> String {
-    rendered(report, Format::Human, &PLAIN)
+    rendered(report, Format::Human, &View::default(), &PLAIN)
+}
+
+/// The report of `--all`.
+fn all(report: &Report) -> String {
+    rendered(report, Format::Human, &whole(), &PLAIN)
 }
 
 #[test]
@@ -34,31 +40,38 @@ fn a_process_that_never_wrote_shows_where_it_could_have() {
 #[test]
 fn unread_bytes_and_own_losses_are_spelled_out() {
     same("unread", &human(&samples::unread()), include_str!("../golden/unread.txt"));
+    same("unread_all", &all(&samples::unread()), include_str!("../golden/unread_all.txt"));
 }
 
 #[test]
 fn captured_output_that_did_not_arrive_is_quoted() {
     same("captured", &human(&samples::captured()), include_str!("../golden/captured.txt"));
+    same("captured_all", &all(&samples::captured()), include_str!("../golden/captured_all.txt"));
 }
 
 #[test]
 fn shells_that_only_start_others_are_folded() {
     same("tree", &human(&samples::tree()), include_str!("../golden/tree.txt"));
+    same("tree_all", &all(&samples::tree()), include_str!("../golden/tree_all.txt"));
 }
 
 #[test]
 fn a_narrow_page_wraps_between_parts() {
     let style = Style { width: 60, ..PLAIN };
-    let text = rendered(&samples::unread(), Format::Human, &style);
+    let text = rendered(&samples::unread(), Format::Human, &whole(), &style);
     same("unread_narrow", &text, include_str!("../golden/unread_narrow.txt"));
 }
 
 #[test]
 fn colour_changes_nothing_but_colour() {
     for report in [samples::delivered(), samples::unread(), samples::tree(), samples::captured()] {
-        let colored = rendered(&report, Format::Human, &Style { color: true, ..PLAIN });
-        assert!(colored.starts_with("\x1b[1m"), "the verdict is bold");
-        assert_eq!(anstream::adapter::strip_str(&colored).to_string(), human(&report));
+        for view in [View::default(), whole()] {
+            let style = Style { color: true, ..PLAIN };
+            let colored = rendered(&report, Format::Human, &view, &style);
+            assert!(colored.contains(" \x1b[1m"), "the verdict is bold");
+            let plain = rendered(&report, Format::Human, &view, &PLAIN);
+            assert_eq!(anstream::adapter::strip_str(&colored).to_string(), plain);
+        }
     }
 }
 
@@ -75,21 +88,35 @@ fn a_reader_that_got_nothing_is_no_reader() {
     report.objects[1].readers[0].bytes = 0;
     report.objects[1].read = 0;
     let text = human(&report);
+    assert!(text.contains("→ pipe:[88124], read by nobody"), "{text}");
+    let text = all(&report);
     assert!(text.contains("→ pipe:[88124] read by nobody"), "{text}");
     assert!(text.contains("written 122 B · read 0 B · unread"), "{text}");
 }
 
 #[test]
-fn a_crowd_is_cut_and_counted() {
+fn a_crowd_is_whole_with_all_and_counted_without() {
     let mut report = samples::tree();
     let writer = report.processes[3].clone();
     let silent = report.processes[5].clone();
     report.processes.extend((1000..1200).map(|pid| Process { pid, ns_pid: pid, ..writer.clone() }));
     report.processes.extend((2000..2100).map(|pid| Process { pid, ns_pid: pid, ..silent.clone() }));
-    let text = human(&report);
-    assert!(text.contains("\n… and 102 processes that wrote 612 B and are all in the JSON report"));
+    let text = all(&report);
     assert!(text.contains("\n… and 96 processes that wrote nothing: sh (61), sh (63), "), "{text}");
-    assert_eq!(text.matches(" · exit ").count(), 120);
+    assert_eq!(text.matches(" · exit ").count(), 222);
+    let text = human(&report);
+    assert!(text.contains("201 commands delivered everything, 104 wrote nothing"), "{text}");
+}
+
+#[test]
+fn a_log_in_which_no_line_was_understood_is_told() {
+    let mut report = samples::delivered();
+    let log = WorkerLog { path: "w.log".into(), lines: 12, bad: 0, first_bad: None, unread: 0 };
+    report.worker_logs = vec![log];
+    let words = "worker log w.log: 12 lines read, none of them about output of a traced process";
+    for text in [human(&report), all(&report)] {
+        assert!(text.replace("\n  ", " ").contains(words), "{text}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use tracer_core::recording::read;
 
-use super::super::{Format, Style, write};
+use super::super::{Format, Style, View, write};
 
 fn lines(name: &str) -> Vec<String> {
     let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/sessions"));
@@ -50,7 +50,11 @@ proptest! {
         }
         if let Ok(recording) = read((lines.join("\n") + "\n").as_bytes(), u64::MAX) {
             let style = Style { color: false, width: 80 };
-            write(&recording.report().0, Format::Human, &style, &mut Vec::new()).unwrap();
+            let (report, _) = recording.report();
+            for all in [true, false] {
+                let view = View { all, ..View::default() };
+                write(&report, Format::Human, &view, &style, &mut Vec::new()).unwrap();
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Reports in the form that runs produce.
 
+pub(super) mod build;
+
 use std::collections::BTreeMap;
 
 use serde_json::Map;
@@ -291,7 +293,8 @@ fn pid_report(verdict: &str) -> Report {
     }
 }
 
-fn finding(rule: Rule, severity: Severity, pid: u32) -> Finding {
+/// A finding without words.
+pub(super) fn finding(rule: Rule, severity: Severity, pid: u32) -> Finding {
     Finding {
         rule,
         severity,

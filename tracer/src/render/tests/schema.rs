@@ -8,7 +8,10 @@ use tracer_core::{
     session::LossReason,
 };
 
-use super::{super::Format, PLAIN, rendered, samples};
+use super::{
+    super::{Format, View},
+    PLAIN, rendered, samples,
+};
 
 const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../SCHEMA.md"));
 
@@ -79,7 +82,7 @@ fn the_tables_name_every_reason_and_no_other() {
 #[test]
 fn the_tables_name_every_line_type_and_no_other() {
     let report: Report = serde_json::from_value(example()).unwrap();
-    let lines = rendered(&report, Format::Ndjson, &PLAIN);
+    let lines = rendered(&report, Format::Ndjson, &View::default(), &PLAIN);
     let types: BTreeSet<String> = lines
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
@@ -93,7 +96,7 @@ fn a_report_is_the_same_after_json() {
     for report in
         [samples::delivered(), samples::never_wrote(), samples::unread(), samples::captured()]
     {
-        let text = rendered(&report, Format::Json, &PLAIN);
+        let text = rendered(&report, Format::Json, &View::default(), &PLAIN);
         assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
     }
 }
@@ -103,6 +106,6 @@ fn a_document_is_the_report_as_it_is_written_whole() {
     for report in [samples::delivered(), samples::unread(), samples::tree(), samples::captured()] {
         let whole = serde_json::to_string_pretty(&report).unwrap();
         let whole = format!("{}\n", whole.replace('\u{202e}', r"\u202e"));
-        assert_eq!(rendered(&report, Format::Json, &PLAIN), whole);
+        assert_eq!(rendered(&report, Format::Json, &View::default(), &PLAIN), whole);
     }
 }

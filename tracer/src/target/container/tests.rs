@@ -119,7 +119,7 @@ fn a_stopped_container_is_named_with_its_state() {
     let error = resolve_on(&machine, "web").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "container web (docker aaaa456789ab) is exited, not running: start it first"
+        "container web (docker aaaa456789ab) does not run (its engine says: exited): start it first"
     );
 }
 
@@ -240,7 +240,7 @@ fn what_nobody_knows_is_reported_with_every_answer() {
     );
     assert!(message.contains("docker: nobody listens on "), "{message}");
     assert!(message.contains("podman: nothing at "), "{message}");
-    assert!(message.contains("containerd: 1 container, another)"), "{message}");
+    assert!(message.contains("containerd: 1 other container)"), "{message}");
     assert!(!error.is_usage());
     assert!(matches!(resolve_on(&machine, " "), Err(TargetError::EmptyName { .. })));
 }
@@ -277,7 +277,7 @@ fn a_cgroup_with_the_name_of_a_container_is_not_taken_for_it() {
     let target = resolve_on(&machine, WEB).unwrap();
     assert_eq!(target.path, forged);
     let doubt = target.doubt.unwrap();
-    assert!(doubt.contains("docker: 1 container, another"), "{doubt}");
+    assert!(doubt.contains("docker: 1 other container"), "{doubt}");
     // The engine knows the id, and the first process is in a cgroup of another name.
     let own = machine.make_cgroup("", "mine");
     machine.make_process(1, 0, &["0::/"]);

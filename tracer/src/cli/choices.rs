@@ -1,0 +1,95 @@
+//! Values that options choose from.
+
+use clap::ValueEnum;
+use tracer_loader::AttachMode;
+
+use crate::{
+    render::Format,
+    settings::{ColorChoice, ExitCodeOf},
+};
+
+/// `--exit-code`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ExitCode {
+    /// Whether all output arrived: 0 or 1.
+    Verdict,
+    /// The exit code of COMMAND, or 128 + N if signal N killed it.
+    Command,
+}
+
+/// `--format`.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum ReportFormat {
+    /// Sentences for a person.
+    #[default]
+    Human,
+    /// One JSON document, schema tracer.report/1.
+    Json,
+    /// One JSON object per line.
+    Ndjson,
+}
+
+/// `--hooks`.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum Hooks {
+    /// Choose automatically: non-preemptible from Linux 7.0 on, else tp_btf.
+    #[default]
+    Auto,
+    /// Typed tracepoints: the cheapest, but since Linux 7.0 the kernel may skip some calls.
+    #[value(name = "tp_btf", alias = "typed")]
+    TpBtf,
+    /// Run with preemption off, so that the kernel skips none.
+    #[value(alias = "undisturbed")]
+    NonPreemptible,
+}
+
+/// `--color`.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl From<Hooks> for Option<AttachMode> {
+    fn from(hooks: Hooks) -> Self {
+        match hooks {
+            Hooks::Auto => None,
+            Hooks::TpBtf => Some(AttachMode::TpBtf),
+            Hooks::NonPreemptible => Some(AttachMode::NonPreemptible),
+        }
+    }
+}
+
+impl From<ReportFormat> for Format {
+    fn from(format: ReportFormat) -> Self {
+        match format {
+            ReportFormat::Human => Self::Human,
+            ReportFormat::Json => Self::Json,
+            ReportFormat::Ndjson => Self::Ndjson,
+        }
+    }
+}
+
+impl From<Color> for ColorChoice {
+    fn from(color: Color) -> Self {
+        match color {
+            Color::Auto => Self::Auto,
+            Color::Always => Self::Always,
+            Color::Never => Self::Never,
+        }
+    }
+}
+
+impl From<ExitCode> for ExitCodeOf {
+    fn from(code: ExitCode) -> Self {
+        match code {
+            ExitCode::Verdict => Self::Verdict,
+            ExitCode::Command => Self::Command,
+        }
+    }
+}

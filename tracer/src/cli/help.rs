@@ -1,0 +1,37 @@
+//! Long texts of `--help`.
+
+/// What follows the options of `tracer --help`.
+pub(super) const AFTER: &str = "\
+EXAMPLES
+  tracer -- docker pull busybox      trace a command from its first instruction; report on stderr
+  tracer --pid 4242                  trace a manager and everything it starts; report on stdout
+  tracer --container web             trace a container, `docker exec` included
+  tracer --all -- make -j4           show every process and stream, not only one screen
+  tracer --pid 4242 --format json -o report.json
+  tracer --record run.session -- ./nightly-job    save the session as well …
+  tracer report run.session --format json         … and report it again, on any machine
+  tracer --capture out -- docker pull busybox     save its output too, and show what was lost
+  tracer --show --pid 4242           print its output while it is written
+  tracer explain unread              what a finding means and what to do
+  tracer doctor                      check whether a trace works here, and if not, why
+
+WHERE THE REPORT GOES
+  A command (tracer -- COMMAND) keeps stdout for its own output: the report goes to stderr.
+  With --pid, --cgroup and --container it goes to stdout. -o FILE writes it to a file, -o - to stdout.
+
+HOW A TRACE ENDS
+  A trace ends when all traced processes have ended, after --duration, or at a signal (Ctrl-C,
+  SIGTERM, SIGHUP). Each way prints the report. A second signal ends tracer without one.
+  tracer never stops a process. A command that still runs goes on without being traced. Ctrl-C in a
+  terminal also reaches the command, because both are in the foreground. With --pty the command's
+  terminal closes when the trace ends, which sends it SIGHUP, and Ctrl-C reaches only the command.
+
+EXIT CODE
+  0  all output arrived where somebody can read it
+  1  output was lost, discarded, refused or left unread, or nothing was ever written,
+     or tracer cannot tell because its counts are incomplete
+  2  the command line is wrong
+  3  this machine or the target does not allow a trace: not root, no such process, old kernel …
+  With --exit-code command, 0 and 1 become the exit code of COMMAND, or 128 + N if signal N
+  killed it. If COMMAND still runs when the trace ends, they stay.
+  A signal before the trace begins, or a second one, ends tracer by that signal.";

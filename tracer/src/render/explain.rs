@@ -1,0 +1,125 @@
+//! `tracer explain`: what each rule means.
+
+mod texts;
+
+use std::io;
+
+use self::texts::TEXTS;
+use super::{
+    Style,
+    palette::{PLAIN, STRONG},
+    text::{Page, Text},
+};
+
+/// What a rule means.
+struct Explanation {
+    rule: &'static str,
+    /// What it means for the output.
+    means: &'static str,
+    /// What the kernel showed.
+    proof: &'static str,
+    causes: &'static str,
+    todo: &'static str,
+}
+
+/// Whether there is a rule of this name.
+#[must_use]
+pub fn is_rule(name: &str) -> bool {
+    find(name).is_some()
+}
+
+/// Writes the text of one rule, or the list of all rules. Nothing for a name that is no rule.
+///
+/// # Errors
+/// Errors of `out`.
+pub fn explain(name: Option<&str>, style: &Style, out: &mut dyn io::Write) -> io::Result<()> {
+    let mut page = Page::new(style, out);
+    match name.map(find) {
+        None => list(&mut page),
+        Some(None) => Ok(()),
+        Some(Some(explanation)) => one(&mut page, explanation),
+    }
+}
+
+/// The explanation of a rule. `Unread` and `[unread]` are accepted as well.
+fn find(name: &str) -> Option<&'static Explanation> {
+    let name = name.trim_matches(['[', ']']).to_ascii_lowercase().replace('-', "_");
+    TEXTS.iter().find(|text| text.rule == name)
+}
+
+fn one(
+    page: &mut Page<'_>,
+    Explanation { rule, means, proof, causes, todo }: &Explanation,
+) -> io::Result<()> {
+    page.line(&Text::styled(STRONG, rule))?;
+    let parts = [
+        ("what it means", means),
+        ("what proves it", proof),
+        ("usual causes", causes),
+        ("what to do", todo),
+    ];
+    let widest = parts.iter().map(|(title, _)| title.len()).max().unwrap_or(0);
+    for (title, words) in parts {
+        let lead = Text::blank(2).and(STRONG, title).padded(2 + widest).and(PLAIN, "  ");
+        let column = lead.width();
+        page.words(lead, column, PLAIN, words)?;
+    }
+    Ok(())
+}
+
+fn list(page: &mut Page<'_>) -> io::Result<()> {
+    let widest = TEXTS.iter().map(|text| text.rule.len()).max().unwrap_or(0);
+    for Explanation { rule, means, .. } in &TEXTS {
+        let lead = Text::styled(STRONG, rule).padded(widest).and(PLAIN, "  ");
+        let column = lead.width();
+        page.words(lead, column, PLAIN, means)?;
+    }
+    page.section()?;
+    page.words(Text::default(), 0, PLAIN, "`tracer explain RULE` says more about one of them.")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use tracer_core::verdict::Rule;
+
+    use super::*;
+
+    const STYLE: Style = Style { color: false, width: 80 };
+
+    fn text(name: Option<&str>) -> String {
+        let mut out = Vec::new();
+        explain(name, &STYLE, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn every_rule_of_the_verdict_is_explained_once() {
+        let names: BTreeSet<&str> = TEXTS.iter().map(|text| text.rule).collect();
+        assert_eq!(names.len(), TEXTS.len());
+        let missing: Vec<String> = Rule::ALL
+            .iter()
+            .map(ToString::to_string)
+            .filter(|rule| !names.contains(rule.as_str()))
+            .collect();
+        assert!(missing.is_empty(), "not explained: {missing:?}");
+    }
+
+    #[test]
+    fn a_rule_is_found_as_it_stands_in_a_report() {
+        assert!(text(Some("[unread]")).starts_with("unread\n  what it means"));
+        assert!(is_rule("never-wrote") && is_rule("STUCK") && !is_rule("nonsense"));
+        assert_eq!(text(Some("nonsense")), "");
+    }
+
+    #[test]
+    fn every_text_is_short() {
+        for explanation in &TEXTS {
+            let text = text(Some(explanation.rule));
+            assert!(text.lines().count() <= 16, "{text}");
+            assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        }
+        assert!(text(None).contains("\nunread "));
+    }
+}
