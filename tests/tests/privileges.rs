@@ -35,7 +35,7 @@ fn the_doctor_names_needed_and_kept_capabilities() -> Result<()> {
     let output = run(&["doctor", "--color", "never"])?;
     let words = String::from_utf8(output.stdout)?.split_whitespace().collect::<Vec<_>>().join(" ");
     for sentence in [
-        "attaching takes CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE",
+        "attaching needs CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE",
         "keeps CAP_BPF, CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, gives up all others",
     ] {
         ensure!(words.contains(sentence), "no `{sentence}` in: {words}");

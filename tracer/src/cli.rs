@@ -102,7 +102,7 @@ struct ScopeArgs {
     /// JSON) and lines such as {"pid":71,"stream":"stdout","bytes":12}: what the manager handed out.
     #[arg(long, value_name = "FILE")]
     worker_log: Vec<PathBuf>,
-    /// Stop after this long (30s, 5m, 1h30m).
+    /// End the trace after this time (30s, 5m, 1h30m); what was traced goes on.
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     duration: Option<Duration>,
     /// Most processes followed at a time; the report says how many more it missed.

@@ -18,6 +18,7 @@ EXAMPLES
 WHERE THE REPORT GOES
   A command (tracer -- COMMAND) keeps stdout for its own output: the report goes to stderr.
   With --pid, --cgroup and --container it goes to stdout. -o FILE writes it to a file, -o - to stdout.
+  tracer's own lines also go to stderr: to parse a JSON report of a command, use -o, or -q.
 
 HOW A TRACE ENDS
   A trace ends when all traced processes have ended, after --duration, or at a signal (Ctrl-C,
