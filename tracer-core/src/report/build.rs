@@ -7,9 +7,15 @@ mod paths;
 mod process;
 mod wanted;
 
-use std::{cmp::Reverse, collections::BTreeMap, panic::resume_unwind, thread};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    panic::resume_unwind,
+    thread,
+};
 
 use jiff::Timestamp;
+use serde_json::Value;
 use tracer_common::{
     ledger::{READ, WRITE},
     loss::Reason,
@@ -24,7 +30,8 @@ use super::{Process, Report, SCHEMA, SummedUp, Window};
 use crate::{
     recording::{self, Recording},
     session::{self, Flows, LossReason, Session, Target},
-    verdict::{self, Case, Finding},
+    text::units,
+    verdict::{self, Case, Finding, Severity},
 };
 
 impl Recording {
@@ -66,7 +73,7 @@ pub fn build<'a>(
     let summed_up = summed_up(session);
     let report = Report {
         schema: SCHEMA.to_owned(),
-        verdict: headline(&findings, &summed_up),
+        verdict: headline(&findings, &processes, &summed_up),
         target,
         window: Window {
             start: start.to_string(),
@@ -123,14 +130,34 @@ fn summed_up(session: &Session) -> Vec<SummedUp> {
 }
 
 /// The first sentence. If every command was summed up, no finding is left.
-fn headline(findings: &[Finding], summed_up: &[SummedUp]) -> String {
-    let processes: u64 = summed_up.iter().map(|sums| sums.processes).sum();
-    if !findings.is_empty() || processes == 0 {
-        return verdict::headline(findings);
+fn headline(findings: &[Finding], processes: &[Process], summed_up: &[SummedUp]) -> String {
+    let ended: u64 = summed_up.iter().map(|sums| sums.processes).sum();
+    if findings.is_empty() && ended > 0 {
+        return format!(
+            "{ended} processes ended, and no loss was found in what they wrote; they are summed up by command."
+        );
     }
-    format!(
-        "{processes} processes ended, and no loss was found in what they wrote; they are summed up by command."
-    )
+    let first = verdict::headline(findings);
+    let lost = commands_with_loss(findings);
+    if lost < 2 || findings.first().is_none_or(|finding| finding.severity != Severity::Loss) {
+        return first;
+    }
+    let wrote = |process: &&Process| process.fds.iter().any(|fd| fd.bytes > 0);
+    let commands = processes.iter().filter(|process| process.executed || wrote(process)).count();
+    let of = units::grouped((commands as u64 + ended).max(lost));
+    format!("{} of {of} commands lost output; the worst: {first}", units::grouped(lost))
+}
+
+/// How many commands lost output: those of the findings, and those that are only counted there.
+fn commands_with_loss(findings: &[Finding]) -> u64 {
+    let losses = findings.iter().filter(|finding| finding.severity == Severity::Loss);
+    let mut pids = BTreeSet::new();
+    let mut more = 0;
+    for finding in losses.filter(|finding| finding.pid != 0) {
+        pids.insert(finding.pid);
+        more += finding.evidence.get("similar").and_then(Value::as_u64).unwrap_or(0);
+    }
+    pids.len() as u64 + more
 }
 
 /// All reasons, with 0 for those that did not occur.
