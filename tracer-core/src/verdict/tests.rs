@@ -3,6 +3,7 @@
 mod adopted;
 mod bounds;
 mod engine_log;
+mod inside;
 mod scene;
 mod sentences;
 mod silence;

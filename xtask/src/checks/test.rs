@@ -16,6 +16,7 @@ use xtask::{
 };
 
 use super::tally::Tally;
+use crate::cases;
 
 /// The package of the privileged tests, which are marked `#[ignore]`.
 const PRIVILEGED: &str = "tracer-tests";
@@ -72,6 +73,10 @@ fn privileged_tests(workspace: &Workspace, filter: Option<&str>) -> Result<Tally
     let harness = ["--include-ignored", "--test-threads=1"];
     tally += stream(&mut with_filter(test, filter, &harness), &mut io::stdout())?;
     tally += tests_with_non_preemptible_hooks(workspace, filter, &harness)?;
+    if filter.is_none() {
+        say("running the corpus of lost output: only answers that are not right are printed");
+        tally += cases::check(workspace, &workspace.tool(Profile::Release))?;
+    }
     Ok(tally)
 }
 

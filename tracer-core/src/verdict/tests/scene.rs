@@ -76,7 +76,7 @@ pub(super) fn with_errors(mut row: LedgerRow, class: u32, count: u32) -> LedgerR
 
 /// A session under construction.
 #[derive(Clone, Debug)]
-pub(super) struct Scene(Session);
+pub(super) struct Scene(pub(super) Session);
 
 /// A manager that ran before the trace, and a command of it with a pipe for each stream.
 pub(super) fn managed(argv: &[&str]) -> Scene {

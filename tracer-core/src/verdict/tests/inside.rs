@@ -1,0 +1,193 @@
+//! Streams inside a command, files, relays, blocked calls and buffers: what loses bytes, and what only looks like it.
+
+use tracer_common::{ledger::LedgerRow, object::ObjectId};
+
+use super::{scene::*, silence::check};
+use crate::{
+    event::{BlockedCall, Event, EventKind, Exit, FileNow, Image},
+    text::errno,
+    verdict::Severity::{Info, Loss, Warning},
+};
+
+const INNER: ObjectId = object(150);
+const FILE: ObjectId = object(160);
+const SH: [&str; 2] = ["sh", "script"];
+const SIGKILL: u32 = 9;
+
+/// A shell with a pipe inside of it, to which a fork of it wrote, and that `sleep` has as its input.
+fn forked_writer(read: u64) -> Scene {
+    let scene = managed(&SH).pipe(INNER).fork(80, COMMAND).wrote(80, 1, INNER, write(8));
+    let scene = scene.command(81, COMMAND, &["sleep", "1"], [INNER, OUT, ERR]);
+    let scene = if read > 0 { scene.read(81, INNER, read, 105) } else { scene };
+    scene.exited(80, 0, 110).closed(81, INNER, 120).exited(81, 0, 120).exited(COMMAND, 0, 130)
+}
+
+#[test]
+fn a_fork_without_a_program_is_judged_like_a_command() {
+    check(vec![
+        (Rule::Unread, "the reader read nothing", forked_writer(0), Some(Loss)),
+        (Rule::Unread, "the reader had enough", forked_writer(3), None),
+    ]);
+    let message = forked_writer(0).finding(Rule::Unread).unwrap().message;
+    assert!(message.starts_with("sh script (pid 80) wrote 8 B to stdout"), "{message}");
+}
+
+#[test]
+fn a_device_is_told_apart_by_the_fd() {
+    let given = |stdio| managed(&["sh"]).command(80, MANAGER, &SH, stdio);
+    let quiet = || given([NULL, OUT, NULL]).wrote(80, 1, NULL, write(7));
+    check(vec![
+        (Rule::Discarded, ">/dev/null inside, 2>/dev/null outside", quiet(), Some(Warning)),
+        (Rule::OtherStream, ">/dev/null inside, 2>/dev/null outside", quiet(), None),
+        (
+            Rule::Discarded,
+            "stderr to /dev/null beside output",
+            given([NULL, OUT, NULL]).wrote(80, 2, NULL, write(7)).wrote(80, 1, OUT, write(9)),
+            Some(Info),
+        ),
+    ]);
+    let message = quiet().finding(Rule::Discarded).unwrap().message;
+    assert!(message.contains("redirected all its output to /dev/null: 7 B"), "{message}");
+}
+
+/// A command whose stdout is a file, with the state of the file at the end.
+fn into_file(written: u64, size: u64) -> Scene {
+    let scene = managed(&["sh"]).file(FILE, "/var/log/x");
+    let scene = scene.command(80, MANAGER, &SH, [NULL, FILE, ERR]);
+    scene.wrote(80, 1, FILE, write(written)).exited(80, 0, 200).found(FILE, FileNow::Same, size)
+}
+
+impl Scene {
+    fn found(self, object: ObjectId, now: FileNow, size: u64) -> Self {
+        self.also(9_000, EventKind::File { object, now, size })
+    }
+
+    fn removed(self, tgid: u32, file: ObjectId, ms: u64) -> Self {
+        let mut exit = Exit { process: id(tgid), removed: [0, 1, 0], ..Exit::default() };
+        exit.stdio[1].object = file;
+        self.also(ms, EventKind::Exit(exit))
+    }
+
+    fn also(mut self, ms: u64, kind: EventKind) -> Self {
+        self.0.apply(&Event { time_ns: at(ms), kind });
+        self
+    }
+}
+
+#[test]
+fn a_file_has_books() {
+    let other = |ms| into_file(90, 60).wrote(82, 1, FILE, written_at(30, ms));
+    let removed = || into_file(90, 90).removed(80, FILE, 200);
+    check(vec![
+        (Rule::FileLost, "all is there", into_file(90, 90), None),
+        (Rule::FileLost, "cut", into_file(90, 60), Some(Loss)),
+        (Rule::FileLost, "two writers", other(150), Some(Loss)),
+        (Rule::FileLost, "removed", removed(), Some(Loss)),
+        (Rule::FileLost, "removed after it was read", removed().read(30, FILE, 90, 150), None),
+        (Rule::Delivered, "cut", into_file(90, 60), None),
+        (Rule::Delivered, "all is there", into_file(90, 90), Some(Info)),
+    ]);
+}
+
+#[test]
+fn a_file_that_a_command_writes_again_and_again_is_no_loss() {
+    let jobs = |end| {
+        let scene =
+            managed(&SH).file(FILE, "/tmp/beat").command(80, COMMAND, &["a"], [NULL, FILE, ERR]);
+        let scene = scene.wrote(80, 1, FILE, written_at(30, 100)).exited(80, 0, end);
+        let scene = scene.command(81, COMMAND, &["b"], [NULL, FILE, ERR]);
+        scene.wrote(81, 1, FILE, written_at(20, 200)).exited(81, 0, 210).found(
+            FILE,
+            FileNow::Same,
+            20,
+        )
+    };
+    check(vec![
+        (Rule::FileLost, "one after the other", jobs(150), None),
+        (Rule::FileLost, "the first one still had it open", jobs(300), Some(Loss)),
+    ]);
+}
+
+/// `tail` as the next command of a pipeline: it has read all, and wrote `passed_on`.
+fn tail(status: u32, passed_on: u64) -> Scene {
+    let scene = managed(&SH).pipe(INNER).command(80, COMMAND, &["seq"], [NULL, INNER, ERR]);
+    let scene = scene.wrote(80, 1, INNER, write(90)).exited(80, 0, 110);
+    let scene = scene.command(81, COMMAND, &["tail"], [INNER, OUT, ERR]).read(81, INNER, 90, 120);
+    scene
+        .wrote(81, 1, OUT, LedgerRow { bytes: passed_on, ..written_at(0, 130) })
+        .ended(81, status, 140)
+}
+
+#[test]
+fn a_relay_has_books() {
+    let offline = || tail(0, 0).connect_failed(81, errno::ENOENT, "/dev/log");
+    let cache = || tail(0, 0).connect_failed(81, errno::ENOENT, "/var/run/nscd/socket");
+    check(vec![
+        (Rule::KeptBack, "killed before it wrote", tail(SIGKILL, 0), Some(Loss)),
+        (Rule::KeptBack, "killed after it wrote all", tail(SIGKILL, 90), None),
+        (Rule::KeptBack, "killed in the middle", tail(SIGKILL, 40), Some(Loss)),
+        (Rule::KeptBack, "it wanted to print nothing", tail(0, 0), None),
+        (Rule::KeptBack, "it had no place to pass bytes on to", offline(), Some(Loss)),
+        (Rule::KeptBack, "a cache that libraries do not need", cache(), None),
+    ]);
+    let part = tail(SIGKILL, 40).finding(Rule::KeptBack).unwrap().message;
+    assert!(part.contains("wrote only 40 B; at least 50 B are gone"), "{part}");
+}
+
+#[test]
+fn what_a_process_waits_for_explains_its_silence() {
+    let attached = || managed(&["manager"]).adopted(40, "seq", [NULL, INNER, INNER]).pipe(INNER);
+    let stuck = || attached().blocked(40, BlockedCall::Write, 1, INNER);
+    check(vec![
+        (Rule::Stuck, "asleep in a write since before the trace", stuck(), Some(Warning)),
+        (
+            Rule::BlockedOpen,
+            "asleep in an open",
+            stuck().blocked(40, BlockedCall::Open, -1, INNER),
+            Some(Warning),
+        ),
+        (
+            Rule::Stopped,
+            "stopped",
+            stuck().blocked(40, BlockedCall::Stopped, -1, INNER),
+            Some(Warning),
+        ),
+        (Rule::Stopped, "not stopped", stuck(), None),
+    ]);
+}
+
+#[test]
+fn a_buffer_dies_with_its_process() {
+    let python = |status| {
+        let scene = managed(&["python3", "slow.py"]).asked_terminal(COMMAND, 1, 25);
+        scene.ended(COMMAND, status, 500)
+    };
+    let blocks = |bytes, calls| {
+        let row = LedgerRow { calls, ..write(bytes) };
+        managed(&["report"]).wrote(COMMAND, 1, OUT, row).read(MANAGER, OUT, bytes, 110)
+    };
+    check(vec![
+        (Rule::Unflushed, "killed, and stdout is no terminal", python(15), Some(Warning)),
+        (Rule::Unflushed, "it ended by itself", python(0), None),
+        (Rule::Unflushed, "the reader was gone", python(13), None),
+        (
+            Rule::Unflushed,
+            "killed after full blocks",
+            blocks(8192, 2).ended(COMMAND, 9, 500),
+            Some(Warning),
+        ),
+        (Rule::Unflushed, "killed after a rest", blocks(8200, 3).ended(COMMAND, 9, 500), None),
+    ]);
+}
+
+#[test]
+fn a_process_has_the_name_that_it_had_when_it_wrote() {
+    let scene = managed(&SH).pipe(INNER).command(81, COMMAND, &["sleep", "1"], [INNER, OUT, ERR]);
+    let scene = scene.wrote(COMMAND, 1, INNER, written_at(10, 100));
+    let (process, argv) = (id(COMMAND), vec!["sleep".to_owned(), "9".to_owned()]);
+    let image = Image { process, executed: true, comm: "sleep".into(), argv, ..Image::default() };
+    let scene = scene.also(110, EventKind::Image(image));
+    let scene = scene.closed(81, INNER, 120).exited(81, 0, 120).exited(COMMAND, 0, 130);
+    let message = scene.finding(Rule::Unread).unwrap().message;
+    assert!(message.starts_with("sh script (pid 71) wrote 10 B"), "{message}");
+}
