@@ -186,7 +186,7 @@ pub struct Fd {
 /// A fact about a process.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 pub struct Fact {
-    /// `tty_asked connect_failed exec_failed fd_replaced fd_closed nonblock emulated facts_cut`.
+    /// `tty_asked connect_failed exec_failed fd_replaced fd_closed nonblock emulated facts_cut file_cut`.
     pub kind: String,
     /// Milliseconds from the start of the trace.
     pub at_ms: f64,

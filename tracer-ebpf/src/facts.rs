@@ -12,7 +12,7 @@ use tracer_common::{
 
 use crate::{
     atomic::add32,
-    constants::{TASK_TRACER, URING_COVERED},
+    constants::{FILE_MODE, TASK_TRACER, URING_COVERED},
     emit,
     fdlookup::file_of,
     ledger, loss as losses,
@@ -62,6 +62,9 @@ pub(crate) fn observe(class: u32) {
                     membership::watch_fd(slot::SYS_EXIT, &process, task::current_files(), fd, 0);
                 }
                 facts_of_target();
+                if class == table::OPEN || class == table::FTRUNCATE {
+                    cut_of_call();
+                }
             } else {
                 observe_unfollowed(class);
             }
@@ -105,11 +108,18 @@ extern "C" fn flushed_by_call() -> u64 {
     }
 }
 
-/// Only one call of a process that is not followed matters: it can make a pipe of the target non-blocking.
+/// Two calls of a process that is not followed matter: it can make a pipe of the target non-blocking, and cut a file to
+/// which the target writes.
 #[inline(always)]
 fn observe_unfollowed(class: u32) {
-    if class == table::FCNTL || class == table::IOCTL {
-        nonblock_of_call();
+    match class {
+        table::FCNTL | table::IOCTL => {
+            nonblock_of_call();
+        }
+        table::FTRUNCATE => {
+            cut_of_call();
+        }
+        _ => {}
     }
 }
 
@@ -156,6 +166,15 @@ extern "C" fn facts_of_target() -> u64 {
 extern "C" fn nonblock_of_call() -> u64 {
     if let Some(call) = Call::current() {
         nonblock(&call);
+    }
+    0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn cut_of_call() -> u64 {
+    if let Some(call) = Call::current() {
+        cut(&call);
     }
     0
 }
@@ -350,6 +369,40 @@ fn nonblock(call: &Call) {
         record.send(0);
     }
 }
+
+/// Reports a process, in the target or not, that cut a watched file: by `ftruncate`, or by an `open` for writing after
+/// which the file is empty (`O_TRUNC`).
+#[inline(always)]
+fn cut(call: &Call) {
+    let is_open = call.class == table::OPEN;
+    if call.result < 0 {
+        return;
+    }
+    let fd = if is_open { call.result as i32 } else { call.args.fd::<0>() };
+    let files = FilesTable::Probed(task::current_files());
+    let Some(file) = file_of(files, fd) else { return };
+    if is_open && file.member::<u32, _>(&FILE_MODE).unwrap_or(0) & FMODE_WRITE == 0 {
+        return;
+    }
+    let Some(inode) = object::inode_noinline(file) else { return };
+    let is_empty = object::file_size(&inode) == 0;
+    let Some(id) = object::id_of(file) else { return };
+    if !object::is_file(&inode) || is_open && !is_empty || !membership::is_watched(&id) {
+        return;
+    }
+    let Some(process) = task::process_of(task::current()) else { return };
+    membership::follow_participant(&process, task::current());
+    let call = Call { process, ..*call };
+    if membership::entry(process.tgid).is_some_and(|entry| count_fact(&call, entry))
+        && let Some(record) = start(&call, fact::FILE_CUT, fd)
+    {
+        record.payload.state.object = id;
+        record.send(0);
+    }
+}
+
+/// `FMODE_WRITE` (`include/linux/fs.h`).
+const FMODE_WRITE: u32 = 2;
 
 #[inline(always)]
 fn closed(call: &Call, entry: *mut ProcessEntry, fd: i32) {

@@ -160,17 +160,22 @@ pub(crate) fn file_state(file: Kptr) -> Option<FdState> {
 /// Size of a regular file; 0 for anything else.
 #[inline(always)]
 pub(crate) fn file_size(inode: &Inode) -> u64 {
-    if inode.mode & mode::S_IFMT == mode::S_IFREG {
+    if is_file(inode) {
         return inode.address.member(&INODE_SIZE).unwrap_or(0);
     }
     0
 }
 
+/// Whether this is a regular file.
+#[inline(always)]
+pub(crate) fn is_file(inode: &Inode) -> bool {
+    inode.mode & mode::S_IFMT == mode::S_IFREG
+}
+
 /// 1 for a regular file without a name, else 0.
 #[inline(always)]
 pub(crate) fn is_removed(inode: &Inode) -> u32 {
-    let is_file = inode.mode & mode::S_IFMT == mode::S_IFREG;
-    u32::from(is_file && inode.address.member(&INODE_NLINK).unwrap_or(1_u32) == 0)
+    u32::from(is_file(inode) && inode.address.member(&INODE_NLINK).unwrap_or(1_u32) == 0)
 }
 
 /// Identity of the object behind an open file.

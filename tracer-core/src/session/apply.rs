@@ -237,7 +237,7 @@ impl Session {
     fn about(&self, kind: u32, state: &FdState, text: &[u8]) -> String {
         match kind {
             fact::CONNECT_FAILED => socket_address(text),
-            fact::FD_REPLACED | fact::NONBLOCK => self.object_name(&state.object),
+            fact::FD_REPLACED | fact::NONBLOCK | fact::FILE_CUT => self.object_name(&state.object),
             _ => {
                 let name = text.split(|byte| *byte == 0).next().unwrap_or_default();
                 String::from_utf8_lossy(name).into_owned()
@@ -263,6 +263,7 @@ fn fact_kind(kind: u32) -> Option<FactKind> {
         fact::CUT => Some(FactKind::Cut),
         fact::EMULATED => Some(FactKind::Emulated),
         fact::FD_RACED => Some(FactKind::FdRaced),
+        fact::FILE_CUT => Some(FactKind::FileCut),
         _ => None,
     }
 }

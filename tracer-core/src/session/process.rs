@@ -208,6 +208,8 @@ pub enum FactKind {
     Emulated,
     /// An fd was replaced while another thread may have been writing through it. Without an fd: several from 3 on.
     FdRaced,
+    /// It cut a file: `ftruncate(2)`, or `O_TRUNC`.
+    FileCut,
 }
 
 impl FactKind {
@@ -224,6 +226,7 @@ impl FactKind {
             Self::Cut => "facts_cut",
             Self::Emulated => "emulated",
             Self::FdRaced => "fd_raced",
+            Self::FileCut => "file_cut",
         }
     }
 }

@@ -36,7 +36,8 @@ const FOR_UNFOLLOWED: u64 = ((1 << (IO_LAST + 1)) - 1) & !((1 << IO_BASE) - 1)
     | 1 << table::MQ_SEND
     | 1 << table::MQ_RECEIVE
     | 1 << table::FCNTL
-    | 1 << table::IOCTL;
+    | 1 << table::IOCTL
+    | 1 << table::FTRUNCATE;
 
 /// Handles a call of the native entry. Returns `false` if it needs the slow path.
 #[inline(always)]

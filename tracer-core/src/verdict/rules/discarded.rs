@@ -25,7 +25,7 @@ fn of_stream(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding
     let arrives = |other: &&Stream| other.row.bytes > 0 && !is_null(other);
     let is_all = !subject.streams().iter().any(arrives)
         && subject.redirected.is_empty()
-        && case.inner.iter().all(|inner| inner.bytes() == 0);
+        && !has_other_output(case, subject);
     let message = format!(
         "{} wrote {} to {}, which was /dev/null from the start: discarded.{}",
         words::who(subject),
@@ -41,6 +41,12 @@ fn of_stream(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding
         stream.name()
     ));
     finding
+}
+
+/// Whether another command wrote something: a daemon's own messages may go to `/dev/null`.
+fn has_other_output(case: &Case<'_>, subject: &Subject<'_>) -> bool {
+    let others = case.subjects.iter().filter(|other| other.process.id != subject.process.id);
+    others.chain(&case.inner).any(|other| other.bytes() > 0)
 }
 
 /// The command itself, or what it started, redirected everything to `/dev/null`.

@@ -9,7 +9,7 @@ use tracer_common::{
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     event::FileNow,
-    session::{Endpoint, Holding, Kind, Object, Process},
+    session::{Endpoint, Fact, FactKind, Holding, Kind, Object, Process},
     text::units,
     verdict::{Finding, Rule, Severity},
 };
@@ -19,8 +19,8 @@ use crate::{
 pub(in crate::verdict) enum Loss {
     /// It has no name any more, and no process can read it: so many bytes that no process had read.
     Removed(u64),
-    /// It has so many bytes fewer than it had and than were written to it.
-    Missing(u64),
+    /// So many bytes that were written to it are not there any more, or at least so many.
+    Missing { bytes: u64, is_least: bool },
 }
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
@@ -29,7 +29,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         let loss = loss(case, stream)?;
         // A command that writes to one file again and again, one time after the other, means to.
         let is_meant = subject.is_inside
-            && matches!(loss, Loss::Missing(_))
+            && matches!(loss, Loss::Missing { .. })
             && is_rewritten(case, &stream.object);
         (!is_meant).then(|| describe(case, subject, stream, loss))
     });
@@ -49,8 +49,36 @@ pub(in crate::verdict) fn loss(case: &Case<'_>, stream: &Stream) -> Option<Loss>
         let is_readable = case.session.holders(&object.id).any(Holding::reads);
         return (!is_readable).then_some(Loss::Removed(flow.written - flow.read));
     }
-    let missing = missing(object, flow.written)?.saturating_sub(saved(case, object));
-    (missing > 0).then_some(Loss::Missing(missing))
+    let missing = missing(object, flow.written).unwrap_or(0);
+    let (bytes, is_least) = match latest_cut(case, &object.id) {
+        // The size does not show what was cut: a writer that does not append goes on behind a hole.
+        Some((cut_ns, _)) => {
+            let (before, is_split) = written_before(case, &object.id, cut_ns);
+            (missing.max(before), is_split)
+        }
+        None => (missing, false),
+    };
+    let bytes = bytes.saturating_sub(saved(case, object));
+    (bytes > 0).then_some(Loss::Missing { bytes, is_least })
+}
+
+/// When a file was cut last, and by which process.
+fn latest_cut<'a>(case: &Case<'a>, object: &ObjectId) -> Option<(u64, &'a Process)> {
+    let is_cut =
+        |fact: &&Fact| fact.kind == FactKind::FileCut && fact.object.as_ref() == Some(object);
+    let cuts = case.session.processes.values().flat_map(|process| {
+        process.facts.iter().filter(is_cut).map(move |fact| (fact.time_ns, process))
+    });
+    cuts.max_by_key(|(time_ns, _)| *time_ns)
+}
+
+/// Bytes that were certainly written to a file before a time, and whether further ones may have been: a row that began
+/// before and ended after it does not show how many.
+fn written_before(case: &Case<'_>, object: &ObjectId, time_ns: u64) -> (u64, bool) {
+    let began = writes_to(case, object).filter(|(_, row)| row.first_ns <= time_ns);
+    began.fold((0, false), |(bytes, is_split), (_, row)| {
+        if row.last_ns <= time_ns { (bytes + row.bytes, is_split) } else { (bytes, true) }
+    })
 }
 
 /// Bytes that a reader, such as `cp`, had read before the file was cut or overwritten: before the last write, or more
@@ -98,21 +126,28 @@ fn writes_to<'a>(
     rows.filter(move |(key, row)| key.object == *object && row.bytes > 0)
 }
 
+/// Why bytes are missing in a file.
+fn cause(case: &Case<'_>, object: &ObjectId) -> String {
+    match latest_cut(case, object) {
+        Some((time_ns, process)) => format!("{} cut the file", process.short_at(time_ns)),
+        None if case.flows.get(object).writers.len() > 1 => {
+            "another writer overwrote them, or the file was cut".to_owned()
+        }
+        None => "the file was cut".to_owned(),
+    }
+}
+
 fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, loss: Loss) -> Finding {
     let name = words::object(case, &stream.object);
-    let others = case.flows.get(&stream.object).writers.len() > 1;
     let what = match loss {
         Loss::Removed(bytes) => {
             format!("the file {name}, which was removed: {} are gone", units::exact(bytes))
         }
-        Loss::Missing(bytes) => format!(
-            "the file {name}, and {} of what was written there are gone: {}",
+        Loss::Missing { bytes, is_least } => format!(
+            "the file {name}, and {}{} of what was written there are gone: {}",
+            if is_least { "at least " } else { "" },
             units::exact(bytes),
-            if others {
-                "another writer overwrote them, or the file was cut"
-            } else {
-                "the file was cut"
-            }
+            cause(case, &stream.object)
         ),
     };
     let message = format!(
@@ -127,14 +162,14 @@ fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, loss: Loss)
     let mut finding = evidence::with_stream(finding, case, stream);
     finding.advice = Some(match loss {
         Loss::Removed(_) => "Find out what removes the file while it is written.".into(),
-        Loss::Missing(_) => {
+        Loss::Missing { .. } => {
             "Open the file for appending (`>>`) in each writer, and cut it only after a copy."
                 .into()
         }
     });
     let (kind, bytes) = match loss {
         Loss::Removed(bytes) => ("removed", bytes),
-        Loss::Missing(bytes) => ("missing", bytes),
+        Loss::Missing { bytes, .. } => ("missing", bytes),
     };
     evidence::with_all(finding, [("loss", json!(kind)), ("lost", json!(bytes))])
 }
