@@ -45,15 +45,20 @@ fn raced(_: &mut Ledger) -> Result<()> {
     let stdout = sys::dup3_free(1)?;
     let other = memfd_create("other", MemfdFlags::CLOEXEC)?;
     let ends = Arc::new(AtomicBool::new(false));
-    let at_end = Arc::clone(&ends);
+    let writes = Arc::new(AtomicU32::new(0));
+    let (at_end, count) = (Arc::clone(&ends), Arc::clone(&writes));
     let writer = thread::spawn(move || {
         while !at_end.load(Ordering::Relaxed) {
             let _ = sys::write(1, &[b'r'; 100]);
+            count.fetch_add(1, Ordering::Relaxed);
         }
     });
-    for _ in 0..2_000 {
+    // On a busy machine the writer may begin late.
+    let mut rounds = 0;
+    while rounds < 2_000 || writes.load(Ordering::Relaxed) < 1_000 {
         sys::dup2(other.as_raw_fd(), 1)?;
         sys::dup2(stdout, 1)?;
+        rounds += 1;
     }
     ends.store(true, Ordering::Relaxed);
     writer.join().map_err(|_| anyhow!("the writer panicked"))
