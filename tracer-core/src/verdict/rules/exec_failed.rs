@@ -12,7 +12,9 @@ use crate::{
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let own = subject.process;
     // A command that wrote nothing, or that ends with this exit code, does so because of one that it could not start.
-    let is_silent = subject.attempts() == 0 && subject.redirected.is_empty();
+    let is_silent = subject.attempts() == 0
+        && subject.redirected.is_empty()
+        && case.inner.iter().all(|inner| inner.bytes() == 0);
     if own.end_ns.is_none() || own.executed && !has_given_up(own) && !is_silent {
         return Vec::new();
     }
