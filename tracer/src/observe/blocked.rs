@@ -59,7 +59,7 @@ pub(super) fn threads_of(process: ProcessId) -> Vec<EventKind> {
             let tid = u32::try_from(task.tid).ok()?;
             let thread = BlockedThread { tid, ..at_all.clone() };
             let thread = match opens(syscall_number, argument_registers) {
-                Some((path, flags)) => opening(thread, &known, path, flags),
+                Some((path, flags)) => opening(&thread, &known, path, flags),
                 None => waiting(thread, call(syscall_number, argument_registers)),
             };
             Some(EventKind::BlockedThread(thread))
@@ -90,7 +90,7 @@ fn opens(number: i64, arguments: [u64; 6]) -> Option<(u64, u64)> {
 const LONGEST_PATH: usize = 256;
 
 /// A thread in a call that opens a file.
-fn opening(thread: BlockedThread, process: &Process, address: u64, flags: u64) -> BlockedThread {
+fn opening(thread: &BlockedThread, process: &Process, address: u64, flags: u64) -> BlockedThread {
     let mut bytes = [0; LONGEST_PATH];
     let read = process.mem().ok().and_then(|memory| memory.read_at(&mut bytes, address).ok());
     let known = bytes.get(..read.unwrap_or(0)).unwrap_or(&[]);
@@ -98,7 +98,7 @@ fn opening(thread: BlockedThread, process: &Process, address: u64, flags: u64) -
     let path = String::from_utf8_lossy(path).into_owned();
     let access = flags & libc::O_ACCMODE as u64;
     let opens_fifo = access == libc::O_WRONLY as u64 && is_fifo(thread.process.tgid, &path);
-    BlockedThread { call: BlockedCall::Open, path, opens_fifo, ..thread }
+    BlockedThread { call: BlockedCall::Open, path, opens_fifo, ..thread.clone() }
 }
 
 /// Whether a path of a process leads to a FIFO.
