@@ -45,7 +45,7 @@ pub struct ProcessEntry {
     /// Registered read ends of this process. Bit n: fd n; bit [`HIGH_ENDS`]: at least one fd from that number on.
     pub read_ends: u64,
     /// Number of writes to objects that are not watched, through fds that are not of interest, that a file system refused:
-    /// `ENOSPC`, `EFBIG`, `EDQUOT`, `EIO`.
+    /// `ENOSPC`, `EFBIG`, `EDQUOT`.
     pub other_failed: u32,
     /// The errno of the latest of them.
     pub other_errno: u32,

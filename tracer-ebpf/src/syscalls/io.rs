@@ -304,10 +304,10 @@ pub(crate) fn count_other(entry: *mut ProcessEntry, direction: u32, result: i64)
     }
 }
 
-/// Whether a file system refuses a write with this errno: `EIO`, `EFBIG`, `ENOSPC`, `EDQUOT`.
+/// Whether only a file system refuses a write with this errno: `EFBIG`, `ENOSPC`, `EDQUOT`.
 #[inline(always)]
 fn is_refusal(errno: i64) -> bool {
-    matches!(errno, 5 | 27 | 28 | 122)
+    matches!(errno, 27 | 28 | 122)
 }
 
 /// The table entry, identity and role of a process. If it is not followed: no entry, only the tgid, and role 0.

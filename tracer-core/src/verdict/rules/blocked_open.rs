@@ -11,7 +11,9 @@ use crate::{
 };
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
-    let opening = case.session.blocked.iter().filter(|thread| thread.call == BlockedCall::Open);
+    // Other opens take their time as well.
+    let blocked = case.session.blocked.iter();
+    let opening = blocked.filter(|thread| thread.call == BlockedCall::Open && thread.opens_fifo);
     let of_targets = opening.filter_map(|thread| {
         let process = case.session.processes.get(&thread.process)?;
         process.is_target.then(|| describe(process, thread))
@@ -20,23 +22,14 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
 }
 
 fn describe(process: &Process, thread: &BlockedThread) -> Finding {
-    let what = match (thread.path.as_str(), thread.opens_fifo) {
-        ("", _) => "a file, and the call does not return".to_owned(),
-        (path, true) => format!("the FIFO {} for writing: no process reads it", text::name(path)),
-        (path, false) => format!("{}, and the call does not return", text::name(path)),
-    };
     let message = format!(
-        "{} has written nothing yet: it is blocked opening {what}. Still running.",
-        words::called(process)
+        "{} is blocked opening the FIFO {} for writing: no process reads it. Still running.",
+        words::called(process),
+        text::name(&thread.path)
     );
     let mut finding = evidence::of_process(process, Rule::BlockedOpen, Severity::Warning, message);
     // The sleeping call was seen.
     finding.confidence = Confidence::Certain;
-    finding.advice = Some(if thread.opens_fifo {
-        "Start the program that reads the FIFO.".into()
-    } else {
-        "Look at what the path leads to: a FIFO, a device, or a file system that does not answer."
-            .into()
-    });
+    finding.advice = Some("Start the program that reads the FIFO.".into());
     evidence::with(finding, "path", json!(thread.path))
 }

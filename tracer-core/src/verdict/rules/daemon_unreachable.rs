@@ -44,7 +44,8 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         errno::meaning(fact.errno)
     );
     // A program that did nothing else had something to send.
-    let severity = if is_silent { Severity::Loss } else { Severity::Warning };
+    let is_lost = is_silent && fact.about.starts_with("unix:");
+    let severity = if is_lost { Severity::Loss } else { Severity::Warning };
     let mut finding = evidence::finding(case, subject, Rule::DaemonUnreachable, severity, message);
     finding.advice = Some(format!(
         "Start what listens there, or correct the address that {} uses.",

@@ -1,5 +1,5 @@
-//! A process read output and passed nothing on: it was killed before it wrote, or it could not reach the place where it
-//! passes bytes on to.
+//! A process read output and did not pass it on: it was killed before it wrote, it could not reach the place where it
+//! passes bytes on to, or it took what the next reader needed.
 
 use serde_json::json;
 use tracer_common::ledger::{READ, WRITE};
@@ -13,6 +13,8 @@ use crate::{
 
 /// `signal(7)`: the process after it had enough.
 const SIGPIPE: u32 = 13;
+/// Signals with which a user ends a program that may have had nothing more to say: `SIGHUP`, `SIGINT`, `SIGTERM`.
+const ENDED_BY_USER: [u32; 3] = [1, 2, 15];
 
 /// Sockets that libraries try at every start and do not need.
 const OPTIONAL: [&str; 3] = ["nscd", "/run/systemd/", "sssd"];
@@ -31,22 +33,31 @@ fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
     let what = match passed_on {
         0 => "passed on nothing".to_owned(),
         // It may also have written something else.
-        bytes => {
-            format!("wrote only {}; at least {} are gone", units::exact(bytes), units::exact(kept))
-        }
+        bytes => format!(
+            "wrote only {}, so at least {} were not passed on",
+            units::exact(bytes),
+            units::exact(kept)
+        ),
     };
     let message = format!(
         "{} read {} from {from} and {what}: {why}.",
         words::called(process),
         units::exact(read)
     );
-    let mut finding = evidence::of_process(process, Rule::KeptBack, Severity::Loss, message);
-    let is_complete = !case.has_losses() && !process.attached_late;
+    // A filter passes on a part only, and a filter that a user ends may have found nothing.
+    let is_filter =
+        passed_on > 0 || process.signal().is_some_and(|signal| ENDED_BY_USER.contains(&signal));
+    let severity = if is_filter { Severity::Warning } else { Severity::Loss };
+    let mut finding = evidence::of_process(process, Rule::KeptBack, severity, message);
+    let is_complete = !case.has_losses() && !process.attached_late && !is_filter;
     finding.confidence = if is_complete { Confidence::Certain } else { Confidence::Unsure };
-    finding.advice = Some(if process.signal().is_some() {
-        "Find out who killed it: bytes that it had read are gone with it.".into()
-    } else {
-        "Start what listens there; until then its input is lost.".into()
+    finding.advice = Some(match (process.signal(), starved(case, process)) {
+        (Some(_), _) => "Find out who killed it: bytes that it had read are gone with it.".into(),
+        (None, Some(_)) => {
+            "Let it read no more than it needs (`sed -n 1p`, `read`), or give each reader all of it."
+                .into()
+        }
+        (None, None) => "Start what listens there; until then its input is lost.".into(),
     });
     Some(evidence::with_all(finding, [("read", json!(read)), ("passed_on", json!(passed_on))]))
 }
@@ -89,7 +100,10 @@ fn passed_on(case: &Case<'_>, process: &Process) -> Option<u64> {
 
 /// Why it passed on nothing, or only a part. A process that ends by itself, such as `grep`, had nothing to say.
 fn why(process: &Process, passed_on: u64) -> Option<String> {
-    if let Some(signal) = process.signal().filter(|signal| *signal != SIGPIPE) {
+    let killed = process
+        .signal()
+        .filter(|signal| *signal != SIGPIPE && (passed_on == 0 || !ENDED_BY_USER.contains(signal)));
+    if let Some(signal) = killed {
         return Some(format!("it was killed by signal {signal}"));
     }
     if passed_on > 0 {

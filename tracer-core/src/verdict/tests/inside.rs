@@ -4,7 +4,7 @@ use tracer_common::{ledger::LedgerRow, object::ObjectId};
 
 use super::{scene::*, silence::check};
 use crate::{
-    event::{BlockedCall, Event, EventKind, Exit, FileNow, Image},
+    event::{BlockedCall, BlockedThread, Event, EventKind, Exit, FileNow, Image},
     text::errno,
     verdict::Severity::{Info, Loss, Warning},
 };
@@ -125,27 +125,30 @@ fn a_relay_has_books() {
     check(vec![
         (Rule::KeptBack, "killed before it wrote", tail(SIGKILL, 0), Some(Loss)),
         (Rule::KeptBack, "killed after it wrote all", tail(SIGKILL, 90), None),
-        (Rule::KeptBack, "killed in the middle", tail(SIGKILL, 40), Some(Loss)),
+        (Rule::KeptBack, "killed in the middle", tail(SIGKILL, 40), Some(Warning)),
+        (Rule::KeptBack, "a filter that a user ended in the middle", tail(15, 40), None),
+        (Rule::KeptBack, "a filter that a user ended", tail(15, 0), Some(Warning)),
         (Rule::KeptBack, "it wanted to print nothing", tail(0, 0), None),
         (Rule::KeptBack, "it had no place to pass bytes on to", offline(), Some(Loss)),
         (Rule::KeptBack, "a cache that libraries do not need", cache(), None),
     ]);
     let part = tail(SIGKILL, 40).finding(Rule::KeptBack).unwrap().message;
-    assert!(part.contains("wrote only 40 B; at least 50 B are gone"), "{part}");
+    assert!(part.contains("wrote only 40 B, so at least 50 B were not passed on"), "{part}");
 }
 
 #[test]
 fn what_a_process_waits_for_explains_its_silence() {
     let attached = || managed(&["manager"]).adopted(40, "seq", [NULL, INNER, INNER]).pipe(INNER);
     let stuck = || attached().blocked(40, BlockedCall::Write, 1, INNER);
+    let opening = |opens_fifo| {
+        let (process, call, path) = (id(40), BlockedCall::Open, "log".to_owned());
+        let thread = BlockedThread { process, call, path, opens_fifo, ..BlockedThread::default() };
+        attached().also(9_000, EventKind::BlockedThread(thread))
+    };
     check(vec![
         (Rule::Stuck, "asleep in a write since before the trace", stuck(), Some(Warning)),
-        (
-            Rule::BlockedOpen,
-            "asleep in an open",
-            stuck().blocked(40, BlockedCall::Open, -1, INNER),
-            Some(Warning),
-        ),
+        (Rule::BlockedOpen, "asleep in an open", opening(true), Some(Warning)),
+        (Rule::BlockedOpen, "another file may take its time", opening(false), None),
         (
             Rule::Stopped,
             "stopped",

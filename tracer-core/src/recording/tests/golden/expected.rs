@@ -66,9 +66,9 @@ pub(super) const EXPECTED: &[(&str, &[Rule], &str)] = &[
     ),
     (
         "manager",
-        &[Discarded, Delivered, Delivered],
-        "cat a (pid 27735) wrote 292 B to stdout, which was /dev/null from the start: discarded. It \
-         exited with 0.",
+        &[Delivered, Delivered, Discarded],
+        "seq 1 100 (pid 27733) wrote 292 B to stdout, all read by cat (pid 27676); nothing to stderr. \
+         It exited with 0.",
     ),
     (
         "never_wrote",
@@ -113,7 +113,7 @@ pub(super) const EXPECTED: &[(&str, &[Rule], &str)] = &[
     ),
     (
         "read_by_other",
-        &[ReadByOther, Discarded, Delivered, Delivered],
+        &[ReadByOther, Delivered, Delivered, Discarded],
         "1,000 B of what head -c 5000 /dev/zero (pid 27449) wrote to stdout were taken by dd (pid \
          27450), and 4,000 B by goproc (pid 25842): neither has all.",
     ),
