@@ -183,7 +183,7 @@ impl<'a> Case<'a> {
 
 impl Case<'_> {
     /// Whether `above` started a process, or started the one that did, and so on.
-    fn is_above(&self, above: ProcessId, process: &Process) -> bool {
+    pub(super) fn is_above(&self, above: ProcessId, process: &Process) -> bool {
         let mut next = Some(process);
         for _ in 0..GENERATIONS {
             match next {

@@ -43,10 +43,12 @@ fn of_stream(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding
     finding
 }
 
-/// Whether another command wrote something: a daemon's own messages may go to `/dev/null`.
+/// Whether a command that it started wrote something: a daemon's own messages may go to `/dev/null`.
 fn has_other_output(case: &Case<'_>, subject: &Subject<'_>) -> bool {
-    let others = case.subjects.iter().filter(|other| other.process.id != subject.process.id);
-    others.chain(&case.inner).any(|other| other.bytes() > 0)
+    let own = subject.process.id;
+    let mut others =
+        case.subjects.iter().chain(&case.inner).filter(|other| other.process.id != own);
+    others.any(|other| other.bytes() > 0 && case.is_above(own, other.process))
 }
 
 /// The command itself, or what it started, redirected everything to `/dev/null`.
