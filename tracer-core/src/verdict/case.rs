@@ -12,6 +12,8 @@ use crate::{
 
 /// `signal(7)`.
 const SIGPIPE: u32 = 13;
+/// Exit codes of a reader whose own child had enough: of a shell (`128 + SIGPIPE`), and of `xargs(1)`.
+const CHILD_HAD_ENOUGH: [u32; 3] = [128 + SIGPIPE, 123, 125];
 /// A reader that read within this time is still reading.
 const AT_WORK_NS: u64 = 500_000_000;
 /// Closes of one pipe within this time belong together.
@@ -174,10 +176,10 @@ impl<'a> Case<'a> {
         let had_enough = match known.exit_code() {
             // A file to compare with (`cmp <(a) <(b)`): 1 means that they differ.
             Some(code) if !is_input => code <= 1 && !self.is_above(known.id, subject.process),
-            Some(code) => code == 0,
-            None => known.signal() == Some(SIGPIPE) && is_input,
+            Some(code) => code == 0 || CHILD_HAD_ENOUGH.contains(&code),
+            None => known.signal() == Some(SIGPIPE) || known.signal().is_none() && is_input,
         };
-        known.is_target && had_enough
+        (known.is_target || is_input) && had_enough
     }
 }
 

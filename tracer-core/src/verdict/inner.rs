@@ -149,9 +149,8 @@ const GENERATIONS: usize = 16;
 /// What the members of a subject wrote to one object.
 #[derive(Default)]
 struct Group {
-    row: LedgerRow,
-    writers: BTreeSet<ProcessId>,
-    /// The row with the most bytes: these bytes, its fd, its process, and its latest call.
+    writers: BTreeMap<ProcessId, LedgerRow>,
+    /// The row with the most bytes: these bytes, its fd, its process, and its first call.
     main: Option<(u64, i32, ProcessId, u64)>,
 }
 
@@ -167,19 +166,34 @@ fn written_inside<'a>(
         for (key, row) in session.rows_of(*member, WRITE) {
             if !told.contains(&key.object) && is_output(session, key, row) {
                 let group = groups.entry(key.object).or_default();
-                add(&mut group.row, &without_probes(row, succeeded));
-                group.writers.insert(*member);
-                group.main = group.main.max(Some((row.bytes, key.fd, *member, row.last_ns)));
+                let own = group.writers.entry(*member).or_insert(LedgerRow::ZERO);
+                add(own, &without_probes(row, succeeded));
+                group.main = group.main.max(Some((row.bytes, key.fd, *member, row.first_ns)));
             }
         }
     }
     let subjects = groups.into_iter().filter_map(|(object, group)| {
         let (_, fd, writer, wrote_ns) = group.main?;
         let process = session.processes.get(&writer).filter(|known| known.summed_up.is_none())?;
-        let one = on_one_object(session, process, group.writers, (object, fd, group.row));
+        let row = with_errors_of_all(group.writers.get(&writer)?, &group.writers);
+        let members = group.writers.into_keys().collect();
+        let one = on_one_object(session, process, members, (object, fd, row));
         Some(Subject { wrote_ns, ..one })
     });
     subjects.collect()
+}
+
+/// The row of the main writer, with the refusals of all.
+fn with_errors_of_all(main: &LedgerRow, writers: &BTreeMap<ProcessId, LedgerRow>) -> LedgerRow {
+    let mut all = LedgerRow::ZERO;
+    writers.values().for_each(|row| add(&mut all, row));
+    LedgerRow {
+        errors: all.errors,
+        refused: all.refused,
+        failed: all.failed,
+        last_refused: all.last_refused,
+        ..*main
+    }
 }
 
 /// Errors with which a file system refuses output.
@@ -187,12 +201,13 @@ const REFUSALS: [u32; 4] = [error::ENOSPC, error::EFBIG, error::EDQUOT, error::E
 
 /// Whether a row is about output, and not about the input of a child: through fd 1 or 2, to something that keeps it.
 fn is_output(session: &Session, key: &LedgerKey, row: &LedgerRow) -> bool {
+    // A relay's other files count if the file system refused some of it: `tee log` on a full disk.
+    let is_refused = REFUSALS.iter().any(|class| row.errors[*class as usize] > 0);
     let keeps = match session.object_kind(&key.object) {
         Kind::Pipe | Kind::Fifo | Kind::Pty | Kind::File => true,
         Kind::Socket => session.is_joined(&key.object),
-        Kind::Null | Kind::Device | Kind::Closed | Kind::Unknown => false,
+        Kind::Device => is_refused,
+        Kind::Null | Kind::Closed | Kind::Unknown => false,
     };
-    // A relay's other files count if the file system refused some of it: `tee log` on a full disk.
-    let is_refused = || REFUSALS.iter().any(|class| row.errors[*class as usize] > 0);
-    keeps && (key.fd == 1 || key.fd == 2 || is_refused())
+    keeps && (key.fd == 1 || key.fd == 2 || is_refused)
 }

@@ -33,7 +33,7 @@ pub struct Subject<'a> {
     pub is_inside: bool,
     /// Whether it is a command inside another subject.
     pub is_part: bool,
-    /// When its own process, or what that started, wrote last; 0 if nothing was written. The process had a name then.
+    /// When its own process, or what that started, wrote first; 0 if nothing was written. The process had a name then.
     pub wrote_ns: u64,
 }
 
@@ -291,7 +291,9 @@ fn fill(session: &Session, subject: &mut Subject<'_>) {
             let row = &without_probes(row, succeeded);
             let place = place(session, subject, key);
             if !matches!(place, Place::Inside) && row.bytes > 0 {
-                subject.wrote_ns = subject.wrote_ns.max(row.last_ns);
+                let first_ns = row.first_ns;
+                subject.wrote_ns =
+                    if subject.wrote_ns == 0 { first_ns } else { subject.wrote_ns.min(first_ns) };
             }
             match place {
                 Place::Stdout => add(&mut subject.stdout.row, row),

@@ -80,7 +80,7 @@ fn closer_name(case: &Case<'_>, closer: &Close) -> String {
     match reads.map(|(_, row)| row.last_ns).max() {
         _ if known.comm.is_empty() => named(&closer.comm, closer.process),
         Some(read_ns) => known.short_at(read_ns),
-        None => known.short(),
+        None => named(&closer.comm, closer.process),
     }
 }
 

@@ -92,28 +92,44 @@ fn saved(case: &Case<'_>, object: &Object) -> u64 {
     flow.read.saturating_sub(object.size_after.unwrap_or(0))
 }
 
-/// Bytes that the file had or got, and that it does not have at the end.
+/// Bytes that were written to the file and for which it is too short at the end. The size of a file that the kernel makes
+/// up says nothing.
 fn missing(object: &Object, written: u64) -> Option<u64> {
     let is_there = object.now == Some(FileNow::Same);
-    let size = object.size_after.filter(|_| is_there)?;
-    let missing = object.size.saturating_add(written).saturating_sub(size);
+    let is_real = !["/proc/", "/sys/", "/dev/"].iter().any(|made| object.path.starts_with(made));
+    let size = object.size_after.filter(|_| is_there && is_real)?;
+    let missing = written.saturating_sub(size);
     (missing > 0).then_some(missing)
 }
 
-/// Whether a file has exactly what its latest writer wrote, and no other process had it as its output any more.
+/// Whether a command writes a file anew on purpose: no process that is not a part of the latest writing had it as its
+/// output any more, and it was not opened for stdout and for stderr apart from each other.
 fn is_rewritten(case: &Case<'_>, object: &ObjectId) -> bool {
     let Some((latest, row)) = writes_to(case, object).max_by_key(|(_, row)| row.last_ns) else {
         return false;
     };
-    let rows = writes_to(case, object).filter(|(key, _)| key.process == latest.process);
-    let own: u64 = rows.map(|(_, row)| row.bytes).sum();
-    let size = case.session.objects.get(object).and_then(|known| known.size_after);
+    let Some(writer) = case.session.processes.get(&latest.process) else { return false };
     let has_it = |process: &Process| {
         let ended = process.end_ns.is_some_and(|end_ns| end_ns < row.first_ns);
         let leads_there = |fd| process.stdio_object(fd) == Some(*object);
-        process.id != latest.process && !ended && (leads_there(1) || leads_there(2))
+        let is_related = case.is_above(process.id, writer) || case.is_above(writer.id, process);
+        process.executed && !is_related && !ended && (leads_there(1) || leads_there(2))
     };
-    size == Some(own) && !case.session.processes.values().any(has_it)
+    let is_split = latest_cut(case, object).is_none()
+        && writes_to(case, object).any(|(key, _)| key.fd == 1)
+        && writes_to(case, object).any(|(key, _)| key.fd == 2);
+    !is_split
+        && !has_other_writer(case, object, writer, row.first_ns)
+        && !case.session.processes.values().any(has_it)
+}
+
+/// Whether a process that is not related to the writer had written to a file, and still ran.
+fn has_other_writer(case: &Case<'_>, object: &ObjectId, writer: &Process, time_ns: u64) -> bool {
+    writes_to(case, object).any(|(key, row)| {
+        let Some(other) = case.session.processes.get(&key.process) else { return false };
+        let ran = row.first_ns < time_ns && other.end_ns.is_none_or(|end_ns| end_ns > time_ns);
+        ran && !case.is_above(other.id, writer) && !case.is_above(writer.id, other)
+    })
 }
 
 /// The rows that wrote to an object.

@@ -29,7 +29,7 @@ fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
     let (read, from) = read_of_targets(case, process)?;
     let passed_on = passed_on(case, process)?;
     let kept = read.checked_sub(passed_on).filter(|kept| *kept > 0)?;
-    let why = why(process, passed_on).or_else(|| starved(case, process))?;
+    let why = why(case, process, passed_on).or_else(|| starved(case, process))?;
     let what = match passed_on {
         0 => "passed on nothing".to_owned(),
         // It may also have written something else.
@@ -66,7 +66,8 @@ fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
 fn read_of_targets(case: &Case<'_>, process: &Process) -> Option<(u64, String)> {
     let rows = case.session.rows_of(process.id, READ);
     let mut inputs: Vec<(u64, String)> = rows
-        .filter(|(_, row)| row.bytes > 0)
+        // What was read from a file is still there.
+        .filter(|(key, row)| row.bytes > 0 && case.session.object_kind(&key.object).passes_on())
         .filter_map(|(key, row)| {
             let flow = case.flows.get(&case.session.peer(&key.object));
             let mut writers = flow.writers.iter().filter(|writer| writer.process != process.id);
@@ -99,14 +100,18 @@ fn passed_on(case: &Case<'_>, process: &Process) -> Option<u64> {
 }
 
 /// Why it passed on nothing, or only a part. A process that ends by itself, such as `grep`, had nothing to say.
-fn why(process: &Process, passed_on: u64) -> Option<String> {
+fn why(case: &Case<'_>, process: &Process, passed_on: u64) -> Option<String> {
     let killed = process
         .signal()
         .filter(|signal| *signal != SIGPIPE && (passed_on == 0 || !ENDED_BY_USER.contains(signal)));
     if let Some(signal) = killed {
         return Some(format!("it was killed by signal {signal}"));
     }
-    if passed_on > 0 {
+    let reads_input = case.session.rows_of(process.id, READ).any(|(key, row)| {
+        let is_input = key.fd == 0 || process.stdio_object(0) == Some(key.object);
+        is_input && row.bytes > 0
+    });
+    if passed_on > 0 || !reads_input {
         return None;
     }
     let mut facts = process.facts.iter().rev();

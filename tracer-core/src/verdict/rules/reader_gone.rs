@@ -49,9 +49,7 @@ fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding 
         words::since_attached(subject),
         words::ending(subject)
     );
-    // The next command of a pipeline may have enough of stdout, but an error message has no other reader.
-    let by_design =
-        stream.fd != 2 && closer.is_some_and(|closer| case.is_beside(subject, closer.process));
+    let by_design = closer.is_some_and(|closer| case.is_beside(subject, closer.process));
     let severity = if by_design { Severity::Info } else { Severity::Loss };
     let finding = evidence::finding(case, subject, Rule::ReaderGone, severity, message);
     let mut finding = evidence::with_stream(finding, case, stream);

@@ -1,5 +1,5 @@
 //! The program ended with output in a buffer of its own, very likely: it buffers, because its output is no terminal, and
-//! a signal or `_exit(2)` ended it before the buffer was written.
+//! a signal ended it before the buffer was written. A program that wrote to other places was at work without printing.
 
 use serde_json::json;
 use tracer_common::ledger::{LedgerRow, WRITE};
@@ -28,7 +28,7 @@ fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
         case.session.object_kind(&stdout),
         Kind::Pipe | Kind::Fifo | Kind::Socket | Kind::File
     );
-    let killed = process.signal().filter(|signal| *signal != SIGPIPE);
+    let signal = process.signal().filter(|signal| *signal != SIGPIPE)?;
     let written = written(case, process);
     let is_block = |block: &u64| Some(written.bytes) == written.calls.checked_mul(*block);
     let is_blocks = written.bytes > 0 && BLOCKS.iter().any(is_block);
@@ -37,23 +37,22 @@ fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
         .iter()
         .any(|fact| fact.kind == FactKind::TtyAsked && fact.fd == Some(1) && fact.errno != 0);
     let failed = written.errors.iter().any(|count| *count > 0);
-    let is_likely = match killed {
-        Some(_) => is_blocks || checked && written.bytes == 0,
-        None => process.exit_code().is_some() && checked && is_blocks,
-    };
+    let wrote_elsewhere = process.other_bytes != Some(0)
+        || case
+            .session
+            .rows_of(process.id, WRITE)
+            .any(|(key, row)| Some(key.object) != process.stdio_object(1) && row.bytes > 0);
+    let is_likely = checked && (is_blocks || written.bytes == 0 && !wrote_elsewhere);
     if !keeps || failed || process.attached_late || !is_likely {
         return None;
     }
-    let end = killed.map_or_else(
-        || "it ended without writing its buffer".to_owned(),
-        |signal| format!("it was killed by signal {signal}"),
-    );
     let so_far = match written.bytes {
         0 => "wrote nothing to stdout".to_owned(),
         bytes => format!("wrote {} to stdout, in full blocks only", units::exact(bytes)),
     };
     let message = format!(
-        "{} {so_far}, and {end}: the output that it still had in its own buffer is gone, very likely.",
+        "{} {so_far}, and it was killed by signal {signal}: what it had printed was still in its own buffer, very \
+         likely, and is gone.",
         words::called(process)
     );
     let mut finding = evidence::of_process(process, Rule::Unflushed, Severity::Warning, message);

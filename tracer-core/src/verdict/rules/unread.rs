@@ -18,7 +18,10 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
             let flow = case.flows.get(&stream.object);
             let unread = flow.unread.filter(|unread| *unread > 0)?;
             let own = subject.bytes_to(stream) + flow.in_flight;
-            (own > 0).then(|| describe(case, subject, stream, own, unread))
+            // A process that reads its own FIFO, as a semaphore, leaves in it what it does not need.
+            let is_own = subject.is_inside
+                && flow.readers.iter().any(|reader| subject.members.contains(&reader.process));
+            (own > 0 && !is_own).then(|| describe(case, subject, stream, own, unread))
         })
         .collect()
 }

@@ -167,7 +167,8 @@ fn a_buffer_dies_with_its_process() {
     };
     let blocks = |bytes, calls| {
         let row = LedgerRow { calls, ..write(bytes) };
-        managed(&["report"]).wrote(COMMAND, 1, OUT, row).read(MANAGER, OUT, bytes, 110)
+        let scene = managed(&["report"]).asked_terminal(COMMAND, 1, 25);
+        scene.wrote(COMMAND, 1, OUT, row).read(MANAGER, OUT, bytes, 110)
     };
     check(vec![
         (Rule::Unflushed, "killed, and stdout is no terminal", python(15), Some(Warning)),
