@@ -68,7 +68,7 @@ pub enum Action {
     Report(report::ReportArgs),
     /// Explain a finding: what it means, what proves it, usual causes, and what to do.
     ///
-    /// A human report has the rule's name in brackets at the end of each finding, such as [unread].
+    /// A human report has the rule's name in brackets at the end of each finding, such as `unread`.
     Explain {
         /// Name of the rule; without it, all rules are listed.
         rule: Option<String>,
