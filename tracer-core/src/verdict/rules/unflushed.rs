@@ -1,5 +1,6 @@
 //! The program ended with output in a buffer of its own, very likely: it buffers, because its output is no terminal, and
-//! a signal ended it before the buffer was written. A program that wrote to other places was at work without printing.
+//! a signal ended it before the buffer was written. A service that wrote to other places and was ended as usual had nothing
+//! to print.
 
 use serde_json::json;
 use tracer_common::ledger::{LedgerRow, WRITE};
@@ -13,6 +14,8 @@ use crate::{
 
 /// `signal(7)`: nobody wanted more.
 const SIGPIPE: u32 = 13;
+/// Signals with which a user ends a program: `SIGHUP`, `SIGINT`, `SIGTERM`.
+const ENDED_BY_USER: [u32; 3] = [1, 2, 15];
 /// Sizes of the buffers of C and Python programs, and of others.
 const BLOCKS: [u64; 5] = [4096, 8192, 16_384, 32_768, 65_536];
 
@@ -42,7 +45,8 @@ fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
             .session
             .rows_of(process.id, WRITE)
             .any(|(key, row)| Some(key.object) != process.stdio_object(1) && row.bytes > 0);
-    let is_likely = checked && (is_blocks || written.bytes == 0 && !wrote_elsewhere);
+    let was_idle = wrote_elsewhere && ENDED_BY_USER.contains(&signal);
+    let is_likely = checked && (is_blocks || written.bytes == 0 && !was_idle);
     if !keeps || failed || process.attached_late || !is_likely {
         return None;
     }
