@@ -158,22 +158,15 @@ pub(crate) fn is_single_threaded() -> bool {
 }
 
 /// Whether something else than the threads of a task's process uses its memory now: another process (`CLONE_VM`), or, for
-/// a moment, a process that reads `/proc/PID/cmdline`.
-#[inline(always)]
-pub(crate) fn has_other_memory_users(task: Kptr) -> bool {
-    other_memory_users(task.0) != 0
-}
-
-/// Exported, so that the verifier checks it once and with a stack of its own.
-#[unsafe(no_mangle)]
+/// a moment, a process that reads `/proc/PID/cmdline`. Not inlined: old verifiers refuse the compiler's use of the caller's
+/// stack.
 #[inline(never)]
-extern "C" fn other_memory_users(task: u64) -> u64 {
-    let task = Kptr(task);
-    let Some(mm) = task.follow(&TASK_MM) else { return 0 };
+pub(crate) fn has_other_memory_users(task: Kptr) -> bool {
+    let Some(mm) = task.follow(&TASK_MM) else { return false };
     let users: u32 = mm.member(&MM_USERS).unwrap_or(0);
-    let Some(signal) = task.follow(&TASK_SIGNAL) else { return 0 };
+    let Some(signal) = task.follow(&TASK_SIGNAL) else { return false };
     let threads: u32 = signal.member(&SIGNAL_THREADS).unwrap_or(u32::MAX);
-    u64::from(users > threads)
+    users > threads
 }
 
 /// Whether another thread or process can change the memory of the current task. `entry` is that of its process.
