@@ -363,10 +363,10 @@ pub struct Holder {
 }
 
 impl Report {
-    /// Whether not all output arrived where somebody can have it, or nobody knows (exit code 1).
+    /// Whether the exit code is 1: a part of the output did not arrive at a reader or in a file, or this is not known.
     ///
-    /// True if bytes are gone, whoever lost them; if they wait unread, or were discarded; if nothing was ever written;
-    /// and if the counts are incomplete.
+    /// It is true if any process lost bytes, if bytes wait unread or were discarded, if the command never wrote, and if
+    /// the counts are incomplete.
     #[must_use]
     pub fn has_loss(&self) -> bool {
         self.findings.iter().any(|finding| match finding.severity {

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tracer_common::{
     id::ProcessId,
-    ledger::{LedgerKey, LedgerRow, error},
+    ledger::{LedgerKey, LedgerRow, WRITE, error},
     loss::LossCell,
     object::ObjectId,
 };
@@ -33,6 +33,7 @@ use crate::{
     text::Variables,
 };
 
+pub(crate) use self::process::SIGPIPE;
 pub use self::{
     claims::ClaimedProcesses,
     ends::{Close, QueueSeen},
@@ -121,6 +122,17 @@ impl Session {
             .range(first..)
             .take_while(move |(key, _)| key.process == process)
             .filter(move |(key, _)| key.direction == direction)
+    }
+
+    /// Bytes that a process wrote anywhere; `None` before its end.
+    pub(crate) fn written_anywhere(&self, process: &Process) -> Option<u64> {
+        let written: u64 = self.rows_of(process.id, WRITE).map(|(_, row)| row.bytes).sum();
+        process.other_bytes.map(|other| written.saturating_add(other))
+    }
+
+    /// A process, its parent, the parent of that, and so on, as far as they are known. Their number has no limit.
+    pub(crate) fn line_of<'a>(&'a self, process: &'a Process) -> impl Iterator<Item = &'a Process> {
+        std::iter::successors(Some(process), |known| self.processes.get(&known.parent))
     }
 
     /// Milliseconds from the start of the trace to `time_ns`.

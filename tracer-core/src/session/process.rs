@@ -2,6 +2,7 @@
 
 use tracer_common::{
     id::ProcessId,
+    ledger::LedgerKey,
     object::{FdState, ObjectId},
 };
 
@@ -75,6 +76,11 @@ pub struct PastImage {
 /// Replaced images kept of one process.
 const MOST_IMAGES: usize = 8;
 
+/// `signal(7)`.
+pub(crate) const SIGPIPE: u32 = 13;
+/// Signals with which a user ends a program: `SIGHUP`, `SIGINT`, `SIGTERM`.
+const ENDED_BY_USER: [u32; 3] = [1, 2, 15];
+
 /// Facts kept of one process: those of eight images, each of which sends at most 33.
 const MOST_FACTS: usize = 8 * 33;
 
@@ -89,6 +95,32 @@ impl Process {
     #[must_use]
     pub fn signal(&self) -> Option<u32> {
         self.status.map(|status| status & 0x7f).filter(|signal| *signal != 0)
+    }
+
+    /// The signal that killed it, unless that is `SIGPIPE`: then the process after it had enough.
+    #[must_use]
+    pub(crate) fn killed_by(&self) -> Option<u32> {
+        self.signal().filter(|signal| *signal != SIGPIPE)
+    }
+
+    /// Whether it was killed by a signal with which a user ends a program.
+    #[must_use]
+    pub(crate) fn was_ended_by_user(&self) -> bool {
+        self.signal().is_some_and(|signal| ENDED_BY_USER.contains(&signal))
+    }
+
+    /// Whether it checked for a terminal on this fd and found none.
+    #[must_use]
+    pub(crate) fn was_refused_a_terminal(&self, fd: i32) -> bool {
+        self.facts
+            .iter()
+            .any(|fact| fact.kind == FactKind::TtyAsked && fact.fd == Some(fd) && fact.errno != 0)
+    }
+
+    /// Whether a row is about its standard input.
+    #[must_use]
+    pub(crate) fn has_as_input(&self, key: &LedgerKey) -> bool {
+        key.fd == 0 || self.stdio_object(0) == Some(key.object)
     }
 
     /// The command line, or its name if it has no arguments.

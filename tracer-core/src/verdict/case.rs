@@ -7,11 +7,9 @@ use tracer_common::{id::ProcessId, ledger::READ, loss::Reason, object::ObjectId}
 use super::{Confidence, Stream, Subject, inner, rules, subject};
 use crate::{
     event::{BlockedCall, BlockedThread, Claim},
-    session::{ClaimedProcesses, Close, FactKind, Flows, Kind, Process, Session},
+    session::{ClaimedProcesses, Close, FactKind, Flows, Kind, Process, SIGPIPE, Session},
 };
 
-/// `signal(7)`.
-const SIGPIPE: u32 = 13;
 /// Exit codes of a reader whose own child had enough: of a shell (`128 + SIGPIPE`), and of `xargs(1)`.
 const CHILD_HAD_ENOUGH: [u32; 3] = [128 + SIGPIPE, 123, 125];
 /// A reader that read within this time is still reading.
@@ -38,6 +36,8 @@ pub struct Case<'a> {
     pub(super) blocked_readers: BTreeMap<ProcessId, Vec<&'a BlockedThread>>,
     /// The process that set `O_NONBLOCK` on an object last, and when (nanoseconds since boot).
     nonblock: BTreeMap<ObjectId, (u64, &'a Process)>,
+    /// The process that cut a file last, and when (nanoseconds since boot).
+    pub(super) cuts: BTreeMap<ObjectId, (u64, &'a Process)>,
     /// Whether a target runs a sandbox or virtual machine, whose programs make no system calls on this kernel.
     pub(super) has_guests: bool,
 }
@@ -69,7 +69,8 @@ impl<'a> Case<'a> {
             claims_about,
             blocked_writers: BTreeMap::new(),
             blocked_readers: BTreeMap::new(),
-            nonblock: nonblock(session),
+            nonblock: latest(session, FactKind::Nonblock),
+            cuts: latest(session, FactKind::FileCut),
             has_guests,
         };
         case.index_blocked_threads();
@@ -172,7 +173,7 @@ impl<'a> Case<'a> {
         }) else {
             return false;
         };
-        let is_input = key.fd == 0 || known.stdio_object(0) == Some(key.object);
+        let is_input = known.has_as_input(key);
         let had_enough = match known.exit_code() {
             // A file to compare with (`cmp <(a) <(b)`): 1 means that they differ.
             Some(code) if !is_input => code <= 1 && !self.is_above(known.id, subject.process),
@@ -181,31 +182,22 @@ impl<'a> Case<'a> {
         };
         (known.is_target || is_input) && had_enough
     }
-}
 
-impl Case<'_> {
     /// Whether `above` started a process, or started the one that did, and so on.
     pub(super) fn is_above(&self, above: ProcessId, process: &Process) -> bool {
-        let mut next = Some(process);
-        for _ in 0..GENERATIONS {
-            match next {
-                Some(known) if known.parent == above || known.id == above => return true,
-                Some(known) => next = self.session.processes.get(&known.parent),
-                None => return false,
-            }
-        }
-        false
+        let mut line = self.session.line_of(process).take(GENERATIONS);
+        line.any(|known| known.parent == above || known.id == above)
     }
 }
 
 /// Number of ancestors that are looked at.
 const GENERATIONS: usize = 32;
 
-/// For each object, the process that set `O_NONBLOCK` on it last, and when.
-fn nonblock(session: &Session) -> BTreeMap<ObjectId, (u64, &Process)> {
+/// For each object, the process that has a fact of this kind about it, the latest one, and when.
+fn latest(session: &Session, kind: FactKind) -> BTreeMap<ObjectId, (u64, &Process)> {
     let mut latest: BTreeMap<ObjectId, (u64, &Process)> = BTreeMap::new();
     for process in session.processes.values() {
-        for fact in process.facts.iter().filter(|fact| fact.kind == FactKind::Nonblock) {
+        for fact in process.facts.iter().filter(|fact| fact.kind == kind) {
             let Some(object) = fact.object else { continue };
             let known = latest.entry(object).or_insert((fact.time_ns, process));
             if fact.time_ns >= known.0 {

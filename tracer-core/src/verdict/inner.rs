@@ -59,20 +59,9 @@ fn on_one_object<'a>(
     let stream = |fd| Stream { fd, ..Stream::default() };
     let fd = stream_fd(session, process, &object).unwrap_or(fd);
     let used = Stream { object, kind: session.object_kind(&object), row, fd };
-    let (stdout, stderr) = if fd == 2 { (stream(1), used) } else { (used, stream(2)) };
-    let redirected = Vec::new();
-    let wrote_ns = row.last_ns;
-    Subject {
-        process,
-        members,
-        stdout,
-        stderr,
-        redirected,
-        discarded: 0,
-        is_inside: true,
-        is_part: true,
-        wrote_ns,
-    }
+    let streams = if fd == 2 { [stream(1), used] } else { [used, stream(2)] };
+    let (is_inside, is_part, wrote_ns) = (true, true, row.last_ns);
+    Subject { is_inside, is_part, wrote_ns, ..Subject::new(process, members, streams) }
 }
 
 /// Commands whose stdout or stderr is a pipe, socket or terminal that their parent does not have.
@@ -87,8 +76,8 @@ fn started_inside<'a>(session: &'a Session, outer: &[Subject<'a>]) -> Vec<Subjec
                 let mut inner = self::subject(session, process, &children, &BTreeSet::new());
                 inner.forget_streams(own);
                 inner.process = only_writer(session, &inner).unwrap_or(process);
-                // A silent one says nothing about what others write to its streams.
                 inner.is_part = true;
+                // A silent one says nothing about what others write to its streams.
                 if inner.attempts() > 0 {
                     found.push(inner);
                 }
@@ -99,21 +88,10 @@ fn started_inside<'a>(session: &'a Session, outer: &[Subject<'a>]) -> Vec<Subjec
 }
 
 /// The only member that wrote, if it is a command: what a container runtime or a shell was started for.
-fn only_writer<'a>(session: &'a Session, subject: &Subject<'_>) -> Option<&'a Process> {
-    let wrote = |member: &ProcessId| {
-        let mut rows = session.rows_of(*member, WRITE);
-        rows.any(|(key, row)| {
-            row.bytes > 0 && subject.streams().iter().any(|stream| stream.object == key.object)
-        })
-    };
-    let mut writers = subject.members.iter().filter(|member| wrote(member));
-    match (writers.next(), writers.next()) {
-        (Some(only), None) => {
-            let is_one = |process: &&Process| process.executed && process.summed_up.is_none();
-            session.processes.get(only).filter(is_one)
-        }
-        _ => None,
-    }
+fn only_writer<'a>(session: &'a Session, subject: &Subject<'a>) -> Option<&'a Process> {
+    let streams = subject.streams().map(|stream| stream.object);
+    let only = subject.only_writer(session, |key| streams.contains(&key.object));
+    only.filter(|process| process.executed && process.summed_up.is_none())
 }
 
 /// For stdout and stderr: whether it leads to another object than those of the parent.
@@ -130,17 +108,14 @@ fn own_streams(session: &Session, process: &Process) -> [bool; 2] {
 /// Whether an object is stdout or stderr: of the process, or of the closest ancestor for which it is one and not the
 /// other. `echo x >&2` makes fd 1 the object of stderr.
 pub(super) fn stream_fd(session: &Session, process: &Process, object: &ObjectId) -> Option<i32> {
-    let mut next = Some(process);
-    for _ in 0..GENERATIONS {
-        let process = next?;
+    session.line_of(process).take(GENERATIONS).find_map(|process| {
         let is = |fd| process.stdio_object(fd) == Some(*object);
         match (is(1), is(2)) {
-            (true, false) => return Some(1),
-            (false, true) => return Some(2),
-            _ => next = session.processes.get(&process.parent),
+            (true, false) => Some(1),
+            (false, true) => Some(2),
+            _ => None,
         }
-    }
-    None
+    })
 }
 
 /// Number of ancestors that are looked at.

@@ -68,7 +68,26 @@ impl Stream {
     }
 }
 
-impl Subject<'_> {
+impl<'a> Subject<'a> {
+    /// A subject of which nothing but its streams is known yet.
+    pub(super) fn new(
+        process: &'a Process,
+        members: BTreeSet<ProcessId>,
+        [stdout, stderr]: [Stream; 2],
+    ) -> Self {
+        Self {
+            process,
+            members,
+            stdout,
+            stderr,
+            redirected: Vec::new(),
+            discarded: 0,
+            is_inside: false,
+            is_part: false,
+            wrote_ns: 0,
+        }
+    }
+
     /// Clears the streams that are not its own.
     pub(super) fn forget_streams(&mut self, own: [bool; 2]) {
         for (stream, is_own) in [&mut self.stdout, &mut self.stderr].into_iter().zip(own) {
@@ -118,6 +137,23 @@ impl Subject<'_> {
             .sum()
     }
 
+    /// The only member that wrote bytes to an object for which `counts` is true, if it is one.
+    pub(super) fn only_writer(
+        &self,
+        session: &'a Session,
+        counts: impl Fn(&LedgerKey) -> bool,
+    ) -> Option<&'a Process> {
+        let wrote = |member: &&ProcessId| {
+            let mut rows = session.rows_of(**member, WRITE);
+            rows.any(|(key, row)| row.bytes > 0 && counts(key))
+        };
+        let mut writers = self.members.iter().filter(wrote);
+        match (writers.next(), writers.next()) {
+            (Some(only), None) => session.processes.get(only),
+            _ => None,
+        }
+    }
+
     /// Whether all output went to stderr, which is another object than stdout.
     #[must_use]
     pub fn wrote_only_to_stderr(&self) -> bool {
@@ -136,10 +172,7 @@ impl Subject<'_> {
     /// Whether the program checked for a terminal on this fd and found none.
     #[must_use]
     pub fn was_refused_a_terminal(&self, fd: i32) -> bool {
-        self.process
-            .facts
-            .iter()
-            .any(|fact| fact.kind == FactKind::TtyAsked && fact.fd == Some(fd) && fact.errno != 0)
+        self.process.was_refused_a_terminal(fd)
     }
 }
 
@@ -235,18 +268,7 @@ pub(super) fn subject<'a>(
         Stream { fd, object, kind: session.object_kind(&object), row: LedgerRow::default() }
     };
     let (stdout, stderr) = (stream(1), stream(2));
-    let redirected = Vec::new();
-    let mut subject = Subject {
-        process,
-        members,
-        stdout,
-        stderr,
-        redirected,
-        discarded: 0,
-        is_inside: false,
-        is_part: false,
-        wrote_ns: 0,
-    };
+    let mut subject = Subject::new(process, members, [stdout, stderr]);
     fill(session, &mut subject);
     subject
 }

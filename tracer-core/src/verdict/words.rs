@@ -117,7 +117,7 @@ pub(super) fn doubt(reason: Reason) -> &'static str {
     }
 }
 
-/// How the subject ended: ` It exited with 125.`, ` It still runs.`
+/// How the subject ended: ` It exited with 125.`, ` Still running.`
 pub(super) fn ending(subject: &Subject<'_>) -> String {
     end_of(subject.process)
 }

@@ -28,7 +28,7 @@ HOW A TRACE ENDS
   terminal closes when the trace ends, which sends it SIGHUP, and Ctrl-C reaches only the command.
 
 EXIT CODE
-  0  all output arrived where somebody can read it
+  0  all output was read, or is in a file or on a terminal
   1  output was lost, discarded, refused or left unread, or nothing was ever written,
      or tracer cannot tell because its counts are incomplete
   2  the command line is wrong

@@ -1,7 +1,6 @@
 //! The program could not connect to the daemon that does its work, such as docker's.
 
 use serde_json::json;
-use tracer_common::ledger::WRITE;
 
 use super::super::{Case, Subject, evidence, words};
 use crate::{
@@ -11,14 +10,17 @@ use crate::{
 };
 
 /// Sockets that libraries try at every start and do not need.
-const OPTIONAL: [&str; 4] = ["nscd", "/run/systemd/", "sssd", "/dev/log"];
+const OF_LIBRARIES: [&str; 3] = ["nscd", "/run/systemd/", "sssd"];
+
+/// Whether only libraries connect to this address.
+pub(super) fn is_of_libraries(address: &str) -> bool {
+    OF_LIBRARIES.iter().any(|optional| address.contains(optional))
+}
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     // A program that moved no byte at all did nothing but this.
-    let did_nothing = |process: &Process| {
-        let mut rows = case.session.rows_of(process.id, WRITE);
-        process.executed && process.other_bytes == Some(0) && rows.all(|(_, row)| row.bytes == 0)
-    };
+    let did_nothing =
+        |process: &Process| process.executed && case.session.written_anywhere(process) == Some(0);
     let parent = case.session.processes.get(&subject.process.parent);
     let is_root = parent.is_none_or(|parent| !parent.is_target);
     let is_silent = is_root && subject.members.len() == 1 && did_nothing(subject.process);
@@ -33,7 +35,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         .filter(|(_, fact)| fact.kind == FactKind::ConnectFailed)
         .filter(|(_, fact)| !is_probe(fact))
         .rfind(|(_, fact)| {
-            is_silent || !OPTIONAL.iter().any(|optional| fact.about.contains(optional))
+            is_silent || !is_of_libraries(&fact.about) && !fact.about.contains("/dev/log")
         });
     let Some((process, fact)) = failed else { return Vec::new() };
     let error = errno::name(fact.errno);

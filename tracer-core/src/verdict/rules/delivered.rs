@@ -1,7 +1,6 @@
 //! All bytes arrived at the other end of the pipe, file or terminal.
 
 use serde_json::json;
-use tracer_common::ledger::WRITE;
 
 use super::{
     super::{Case, Stream, Subject, evidence, words},
@@ -63,7 +62,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     vec![evidence::with(finding, "readers", json!(readers))]
 }
 
-/// What the only reader wrote elsewhere, if that is less than it read: `; python3 (pid 7) passed on 17 B of them`.
+/// What the only reader wrote anywhere, if that is less than it read: `; python3 (pid 7) wrote 17 B in all, 30 B less`.
 fn passed_on(case: &Case<'_>, subject: &Subject<'_>, used: &[&Stream]) -> String {
     let mut readers = used.iter().flat_map(|stream| &case.flows.get(&stream.object).readers);
     let (Some(reader), None) = (readers.next(), readers.next()) else { return String::new() };
@@ -71,9 +70,7 @@ fn passed_on(case: &Case<'_>, subject: &Subject<'_>, used: &[&Stream]) -> String
     let Some(known) = known.filter(|known| known.is_target && known.end_ns.is_some()) else {
         return String::new();
     };
-    let outputs = case.session.rows_of(known.id, WRITE);
-    let written: u64 =
-        outputs.map(|(_, row)| row.bytes).sum::<u64>() + known.other_bytes.unwrap_or(0);
+    let written = case.session.written_anywhere(known).unwrap_or(0);
     if written >= subject.bytes() || written == 0 {
         return String::new();
     }

@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use tracer_common::{ledger::WRITE, object::ObjectId};
+use tracer_common::{ledger::LedgerKey, object::ObjectId};
 
 use super::super::{Case, Subject, evidence, words};
 use crate::{
-    session::Process,
     text::{list, units},
     verdict::{Finding, Rule, Severity},
 };
@@ -24,7 +23,8 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let (sum, names) = (units::exact(bytes), format!("{}{readers}", list(&places, ", ")));
     let is_only = subject.bytes() == 0;
     let own = if is_only { "; nothing to its own stdout and stderr" } else { "" };
-    let who = match only_writer(case, subject, &objects) {
+    let is_redirected = |key: &LedgerKey| objects.contains(&key.object) && matches!(key.fd, 1 | 2);
+    let who = match subject.only_writer(case.session, is_redirected) {
         Some(writer) if writer.id != subject.process.id => format!(
             "{} wrote {sum} to {names}, redirected inside {}",
             words::called(writer),
@@ -44,23 +44,4 @@ fn readers(case: &Case<'_>, objects: &BTreeSet<ObjectId>) -> Option<String> {
     let flow = case.flows.get(objects.first()?);
     let is_read = objects.len() == 1 && flow.read >= flow.written;
     flow.readers_in_words().filter(|_| is_read)
-}
-
-/// The process that wrote all of the redirected bytes, if it was one.
-fn only_writer<'a>(
-    case: &Case<'a>,
-    subject: &Subject<'_>,
-    objects: &BTreeSet<ObjectId>,
-) -> Option<&'a Process> {
-    let wrote = |member: &&_| {
-        let mut rows = case.session.rows_of(**member, WRITE);
-        rows.any(|(key, row)| {
-            objects.contains(&key.object) && matches!(key.fd, 1 | 2) && row.bytes > 0
-        })
-    };
-    let mut writers = subject.members.iter().filter(wrote);
-    match (writers.next(), writers.next()) {
-        (Some(only), None) => case.session.processes.get(only),
-        _ => None,
-    }
 }

@@ -9,7 +9,7 @@ use tracer_common::{
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     event::FileNow,
-    session::{Endpoint, Fact, FactKind, Holding, Kind, Object, Process},
+    session::{Endpoint, Holding, Kind, Object, Process},
     text::units,
     verdict::{Finding, Rule, Severity},
 };
@@ -41,7 +41,7 @@ pub(in crate::verdict) fn loss(case: &Case<'_>, stream: &Stream) -> Option<Loss>
     let object = case.session.objects.get(&stream.object)?;
     let flow = case.flows.get(&stream.object);
     let is_file = object.kind == Kind::File && stream.row.bytes > 0;
-    // Whoever read all of it has it.
+    // A reader of all of it has it.
     if !is_file || flow.read >= flow.written {
         return None;
     }
@@ -50,26 +50,16 @@ pub(in crate::verdict) fn loss(case: &Case<'_>, stream: &Stream) -> Option<Loss>
         return (!is_readable).then_some(Loss::Removed(flow.written - flow.read));
     }
     let missing = missing(object, flow.written).unwrap_or(0);
-    let (bytes, is_least) = match latest_cut(case, &object.id) {
+    let (bytes, is_least) = match case.cuts.get(&object.id) {
         // The size does not show what was cut: a writer that does not append goes on behind a hole.
         Some((cut_ns, _)) => {
-            let (before, is_split) = written_before(case, &object.id, cut_ns);
+            let (before, is_split) = written_before(case, &object.id, *cut_ns);
             (missing.max(before), is_split)
         }
         None => (missing, false),
     };
     let bytes = bytes.saturating_sub(saved(case, object));
     (bytes > 0).then_some(Loss::Missing { bytes, is_least })
-}
-
-/// When a file was cut last, and by which process.
-fn latest_cut<'a>(case: &Case<'a>, object: &ObjectId) -> Option<(u64, &'a Process)> {
-    let is_cut =
-        |fact: &&Fact| fact.kind == FactKind::FileCut && fact.object.as_ref() == Some(object);
-    let cuts = case.session.processes.values().flat_map(|process| {
-        process.facts.iter().filter(is_cut).map(move |fact| (fact.time_ns, process))
-    });
-    cuts.max_by_key(|(time_ns, _)| *time_ns)
 }
 
 /// Bytes that were certainly written to a file before a time, and whether further ones may have been: a row that began
@@ -115,7 +105,7 @@ fn is_rewritten(case: &Case<'_>, object: &ObjectId) -> bool {
         let is_related = case.is_above(process.id, writer) || case.is_above(writer.id, process);
         process.executed && !is_related && !ended && (leads_there(1) || leads_there(2))
     };
-    let is_split = latest_cut(case, object).is_none()
+    let is_split = !case.cuts.contains_key(object)
         && writes_to(case, object).any(|(key, _)| key.fd == 1)
         && writes_to(case, object).any(|(key, _)| key.fd == 2);
     !is_split
@@ -144,8 +134,8 @@ fn writes_to<'a>(
 
 /// Why bytes are missing in a file.
 fn cause(case: &Case<'_>, object: &ObjectId) -> String {
-    match latest_cut(case, object) {
-        Some((time_ns, process)) => format!("{} cut the file", process.short_at(time_ns)),
+    match case.cuts.get(object) {
+        Some((time_ns, process)) => format!("{} cut the file", process.short_at(*time_ns)),
         None if case.flows.get(object).writers.len() > 1 => {
             "another writer overwrote them, or the file was cut".to_owned()
         }

@@ -2,22 +2,17 @@
 //! passes bytes on to, or it took what the next reader needed.
 
 use serde_json::json;
-use tracer_common::ledger::{READ, WRITE};
+use tracer_common::ledger::READ;
 
-use super::super::{Case, evidence, words};
+use super::{
+    super::{Case, evidence, words},
+    daemon_unreachable::is_of_libraries,
+};
 use crate::{
     session::{FactKind, Process},
     text::{self, errno, units},
     verdict::{Confidence, Finding, Rule, Severity},
 };
-
-/// `signal(7)`: the process after it had enough.
-const SIGPIPE: u32 = 13;
-/// Signals with which a user ends a program that may have had nothing more to say: `SIGHUP`, `SIGINT`, `SIGTERM`.
-const ENDED_BY_USER: [u32; 3] = [1, 2, 15];
-
-/// Sockets that libraries try at every start and do not need.
-const OPTIONAL: [&str; 3] = ["nscd", "/run/systemd/", "sssd"];
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
     let targets = case.session.processes.values();
@@ -27,9 +22,9 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
 
 fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
     let (read, from) = read_of_targets(case, process)?;
-    let passed_on = passed_on(case, process)?;
+    let passed_on = case.session.written_anywhere(process)?;
     let kept = read.checked_sub(passed_on).filter(|kept| *kept > 0)?;
-    let why = why(case, process, passed_on).or_else(|| starved(case, process))?;
+    let (why, advice) = why(case, process, passed_on).or_else(|| starved(case, process))?;
     let what = match passed_on {
         0 => "passed on nothing".to_owned(),
         // It may also have written something else.
@@ -45,20 +40,12 @@ fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
         units::exact(read)
     );
     // A filter passes on a part only, and a filter that a user ends may have found nothing.
-    let is_filter =
-        passed_on > 0 || process.signal().is_some_and(|signal| ENDED_BY_USER.contains(&signal));
+    let is_filter = passed_on > 0 || process.was_ended_by_user();
     let severity = if is_filter { Severity::Warning } else { Severity::Loss };
     let mut finding = evidence::of_process(process, Rule::KeptBack, severity, message);
     let is_complete = !case.has_losses() && !process.attached_late && !is_filter;
     finding.confidence = if is_complete { Confidence::Certain } else { Confidence::Unsure };
-    finding.advice = Some(match (process.signal(), starved(case, process)) {
-        (Some(_), _) => "Find out who killed it: bytes that it had read are gone with it.".into(),
-        (None, Some(_)) => {
-            "Let it read no more than it needs (`sed -n 1p`, `read`), or give each reader all of it."
-                .into()
-        }
-        (None, None) => "Start what listens there; until then its input is lost.".into(),
-    });
+    finding.advice = Some(advice.into());
     Some(evidence::with_all(finding, [("read", json!(read)), ("passed_on", json!(passed_on))]))
 }
 
@@ -82,43 +69,38 @@ fn read_of_targets(case: &Case<'_>, process: &Process) -> Option<(u64, String)> 
 }
 
 /// A process that reads the same pipe next, as its input, and finds nothing any more: `{ head -1; sort; }`.
-fn starved(case: &Case<'_>, process: &Process) -> Option<String> {
+fn starved(case: &Case<'_>, process: &Process) -> Option<Why> {
     let mut inputs = case.session.rows_of(process.id, READ).filter(|(key, _)| key.fd == 0);
     let (input, row) = inputs.find(|(_, row)| row.bytes > 0)?;
     let readers = case.flows.get(&case.session.peer(&input.object)).readers.iter();
     let mut hungry = readers.filter(|reader| reader.bytes == 0 && reader.last_ns > row.last_ns);
     let next = case.session.processes.get(&hungry.next()?.process)?;
     let is_next = next.executed && next.parent == process.parent;
-    is_next.then(|| format!("{}, which reads after it, got nothing", next.short()))
-}
-
-/// Bytes that a process wrote anywhere; `None` if that is not known.
-fn passed_on(case: &Case<'_>, process: &Process) -> Option<u64> {
-    let rows = case.session.rows_of(process.id, WRITE);
-    let written: u64 = rows.map(|(_, row)| row.bytes).sum();
-    process.other_bytes.map(|other| written.saturating_add(other))
+    let why = || format!("{}, which reads after it, got nothing", next.short());
+    is_next.then(|| (why(), ALL_OR_LESS))
 }
 
 /// Why it passed on nothing, or only a part. A process that ends by itself, such as `grep`, had nothing to say.
-fn why(case: &Case<'_>, process: &Process, passed_on: u64) -> Option<String> {
-    let killed = process
-        .signal()
-        .filter(|signal| *signal != SIGPIPE && (passed_on == 0 || !ENDED_BY_USER.contains(signal)));
+fn why(case: &Case<'_>, process: &Process, passed_on: u64) -> Option<Why> {
+    let killed = process.killed_by().filter(|_| passed_on == 0 || !process.was_ended_by_user());
     if let Some(signal) = killed {
-        return Some(format!("it was killed by signal {signal}"));
+        return Some((format!("it was killed by signal {signal}"), WHO_KILLED_IT));
     }
-    let reads_input = case.session.rows_of(process.id, READ).any(|(key, row)| {
-        let is_input = key.fd == 0 || process.stdio_object(0) == Some(key.object);
-        is_input && row.bytes > 0
-    });
-    if passed_on > 0 || !reads_input {
+    let mut reads = case.session.rows_of(process.id, READ);
+    if passed_on > 0 || !reads.any(|(key, row)| process.has_as_input(key) && row.bytes > 0) {
         return None;
     }
     let mut facts = process.facts.iter().rev();
-    let failed = facts.find(|fact| {
-        fact.kind == FactKind::ConnectFailed
-            && !OPTIONAL.iter().any(|optional| fact.about.contains(optional))
-    })?;
-    let error = errno::name(failed.errno);
-    Some(format!("it could not connect to {} ({error})", text::name(&failed.about)))
+    let failed =
+        facts.find(|fact| fact.kind == FactKind::ConnectFailed && !is_of_libraries(&fact.about))?;
+    let (error, place) = (errno::name(failed.errno), text::name(&failed.about));
+    Some((format!("it could not connect to {place} ({error})"), START_IT))
 }
+
+/// Why a process kept bytes, and what to do.
+type Why = (String, &'static str);
+
+const WHO_KILLED_IT: &str = "Find out who killed it: bytes that it had read are gone with it.";
+const START_IT: &str = "Start what listens there; until then its input is lost.";
+const ALL_OR_LESS: &str =
+    "Let it read no more than it needs (`sed -n 1p`, `read`), or give each reader all of it.";

@@ -1,25 +1,36 @@
 //! A process is stopped by a signal. A background job is stopped when it writes to its terminal, if `stty tostop` is set
 //! (`SIGTTOU`, termios(3)).
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
-use tracer_common::ledger::WRITE;
+use tracer_common::{id::ProcessId, ledger::WRITE};
 
 use super::super::{Case, evidence, words};
 use crate::{
-    event::BlockedCall,
+    event::{BlockedCall, BlockedThread},
     session::{Kind, Process},
     verdict::{Confidence, Finding, Rule, Severity},
 };
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
+    // The first stopped thread of a process stands for it.
+    let blocked = case.session.blocked.iter().rev();
+    let stopped: BTreeMap<ProcessId, &BlockedThread> = blocked
+        .filter(|thread| thread.call == BlockedCall::Stopped)
+        .map(|thread| (thread.process, thread))
+        .collect();
     let targets = case.session.processes.values().filter(|process| process.is_target);
-    targets.filter_map(|process| of_process(case, process)).collect()
+    targets
+        .filter_map(|process| of_process(case, process, stopped.get(&process.id).copied()))
+        .collect()
 }
 
-fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
-    let mut blocked = case.session.blocked.iter();
-    let stopped =
-        blocked.find(|thread| thread.process == process.id && thread.call == BlockedCall::Stopped);
+fn of_process(
+    case: &Case<'_>,
+    process: &Process,
+    stopped: Option<&BlockedThread>,
+) -> Option<Finding> {
     let who = words::called(process);
     let Some(stopped) = stopped else {
         return was_stopped(case, process, &who);

@@ -7,15 +7,11 @@ use tracer_common::ledger::{LedgerRow, WRITE};
 
 use super::super::{Case, evidence, words};
 use crate::{
-    session::{FactKind, Kind, Process},
+    session::{Kind, Process},
     text::units,
     verdict::{Confidence, Finding, Rule, Severity},
 };
 
-/// `signal(7)`: nobody wanted more.
-const SIGPIPE: u32 = 13;
-/// Signals with which a user ends a program: `SIGHUP`, `SIGINT`, `SIGTERM`.
-const ENDED_BY_USER: [u32; 3] = [1, 2, 15];
 /// Sizes of the buffers of C and Python programs, and of others.
 const BLOCKS: [u64; 5] = [4096, 8192, 16_384, 32_768, 65_536];
 
@@ -31,22 +27,19 @@ fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
         case.session.object_kind(&stdout),
         Kind::Pipe | Kind::Fifo | Kind::Socket | Kind::File
     );
-    let signal = process.signal().filter(|signal| *signal != SIGPIPE)?;
+    let signal = process.killed_by()?;
     let written = written(case, process);
     let is_block = |block: &u64| Some(written.bytes) == written.calls.checked_mul(*block);
     let is_blocks = written.bytes > 0 && BLOCKS.iter().any(is_block);
-    let checked = process
-        .facts
-        .iter()
-        .any(|fact| fact.kind == FactKind::TtyAsked && fact.fd == Some(1) && fact.errno != 0);
     let failed = written.errors.iter().any(|count| *count > 0);
     let wrote_elsewhere = process.other_bytes != Some(0)
         || case
             .session
             .rows_of(process.id, WRITE)
             .any(|(key, row)| Some(key.object) != process.stdio_object(1) && row.bytes > 0);
-    let was_idle = wrote_elsewhere && ENDED_BY_USER.contains(&signal);
-    let is_likely = checked && (is_blocks || written.bytes == 0 && !was_idle);
+    let was_idle = wrote_elsewhere && process.was_ended_by_user();
+    let is_likely =
+        process.was_refused_a_terminal(1) && (is_blocks || written.bytes == 0 && !was_idle);
     if !keeps || failed || process.attached_late || !is_likely {
         return None;
     }

@@ -112,7 +112,8 @@ fn a_file_that_a_command_writes_again_and_again_is_no_loss() {
 fn tail(status: u32, passed_on: u64) -> Scene {
     let scene = managed(&SH).pipe(INNER).command(80, COMMAND, &["seq"], [NULL, INNER, ERR]);
     let scene = scene.wrote(80, 1, INNER, write(90)).exited(80, 0, 110);
-    let scene = scene.command(81, COMMAND, &["tail"], [INNER, OUT, ERR]).read(81, INNER, 90, 120);
+    let scene =
+        scene.command(81, COMMAND, &["tail"], [INNER, OUT, ERR]).read_fd(81, 0, INNER, (90, 120));
     scene
         .wrote(81, 1, OUT, LedgerRow { bytes: passed_on, ..written_at(0, 130) })
         .ended(81, status, 140)
@@ -134,6 +135,26 @@ fn a_relay_has_books() {
     ]);
     let part = tail(SIGKILL, 40).finding(Rule::KeptBack).unwrap().message;
     assert!(part.contains("wrote only 40 B, so at least 50 B were not passed on"), "{part}");
+}
+
+#[test]
+fn the_advice_belongs_to_the_reason() {
+    let next = |scene: Scene| {
+        let scene = scene.command(82, COMMAND, &["sort"], [INNER, OUT, ERR]);
+        scene.read_fd(82, 0, INNER, (0, 150)).exited(82, 0, 160)
+    };
+    let refused = || tail(0, 0).connect_failed(81, errno::ENOENT, "/run/relay");
+    for (name, scene, reason, advice) in [
+        ("killed", tail(SIGKILL, 0), "was killed by signal 9", "Find out who killed it"),
+        ("offline", refused(), "could not connect", "Start what listens"),
+        ("offline, and one after it starves", next(refused()), "could not connect", "Start what"),
+        ("one after it starves", next(tail(0, 40)), "got nothing", "Let it read no more"),
+        ("a user ended it later", next(tail(15, 40)), "got nothing", "Let it read no more"),
+    ] {
+        let finding = scene.finding(Rule::KeptBack).unwrap();
+        assert!(finding.message.contains(reason), "{name}: {}", finding.message);
+        assert!(finding.advice.as_ref().unwrap().starts_with(advice), "{name}: {finding:?}");
+    }
 }
 
 #[test]

@@ -182,8 +182,19 @@ impl Scene {
     }
 
     /// A process, which need not be a target, read bytes through its fd 5.
-    pub(super) fn read(mut self, tgid: u32, object: ObjectId, bytes: u64, ms: u64) -> Self {
-        let key = LedgerKey { process: id(tgid), object, fd: 5, direction: READ };
+    pub(super) fn read(self, tgid: u32, object: ObjectId, bytes: u64, ms: u64) -> Self {
+        self.read_fd(tgid, 5, object, (bytes, ms))
+    }
+
+    /// Bytes that a process read from an fd, and when.
+    pub(super) fn read_fd(
+        mut self,
+        tgid: u32,
+        fd: i32,
+        object: ObjectId,
+        (bytes, ms): (u64, u64),
+    ) -> Self {
+        let key = LedgerKey { process: id(tgid), object, fd, direction: READ };
         let first = layout::FirstIo { key, ..layout::FirstIo::default() };
         let mut row = written_at(bytes, ms);
         row.ops = 1 << op::READ;
