@@ -37,7 +37,8 @@ pub fn children_of(parent: u32) -> Result<Vec<u32>> {
 
 /// Pids of the commands that tracer has started: its children except its helper processes.
 pub fn commands_of(tracer: u32) -> Result<Vec<u32>> {
-    let is_helper = |pid: &u32| status_of(*pid, "Name:").is_some_and(|name| name == "tracer-look");
+    let is_helper =
+        |pid: &u32| status_of(*pid, "Name:").is_some_and(|name| name == "tracer-helper");
     Ok(children_of(tracer)?.into_iter().filter(|pid| !is_helper(pid)).collect())
 }
 

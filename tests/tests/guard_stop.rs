@@ -91,3 +91,61 @@ fn output_on_a_file_system_of_root_that_stands_still_is_reported() -> Result<()>
 fn output_on_a_file_system_of_a_user_that_stands_still_is_reported() -> Result<()> {
     output_stands_still(Owner::User)
 }
+
+/// A file system with an empty file, and the path of that file in tracer's view.
+fn empty_file() -> Result<(StillFs, u32, String)> {
+    let mut still = StillFs::prepare(Owner::Root)?;
+    let pid = still.start("empty")?;
+    let path = format!("/proc/{pid}/root{}/mnt/f", still.path().display());
+    Ok((still, pid, path))
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_report_to_a_file_system_that_stands_still_goes_to_standard_error() -> Result<()> {
+    let (still, pid, path) = empty_file()?;
+    let tracer = Tracer::on_pid(pid).args(["-o", &path]).start()?;
+    still.stand_still()?;
+    tracer.interrupt()?;
+    let began = Instant::now();
+    let outcome = tracer.finish()?;
+    ensure!(began.elapsed() < patient(ANSWER), "it ended after {:?}", began.elapsed());
+    ensure!(outcome.status.code() == Some(3), "{outcome:?}");
+    ensure!(outcome.stderr.contains("\"schema\""), "{outcome:?}");
+    let sentence =
+        format!("tracer: cannot write the report to {path}: its file system does not answer");
+    ensure!(outcome.stderr.ends_with(&sentence), "{outcome:?}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_recording_on_a_file_system_that_stands_still_is_cut_and_the_trace_is_reported() -> Result<()> {
+    let (still, pid, path) = empty_file()?;
+    let tracer = Tracer::on_pid(pid).args(["--record", &path]).start()?;
+    still.stand_still()?;
+    tracer.interrupt()?;
+    let began = Instant::now();
+    let outcome = tracer.finish()?;
+    check_status(outcome.status)?;
+    ensure!(began.elapsed() < patient(ANSWER), "it ended after {:?}", began.elapsed());
+    ensure!(outcome.report()?.processes.iter().any(|process| process.pid == pid), "{outcome:?}");
+    let sentence = format!("the recording {path} is cut: its file system does not answer");
+    ensure!(outcome.stderr.contains(&sentence), "{outcome:?}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_file_system_that_stands_still_is_named_before_the_trace() -> Result<()> {
+    let (still, pid, path) = empty_file()?;
+    still.stand_still()?;
+    let folder = format!("{path}older");
+    for options in [["-o", &path], ["--record", &path], ["--capture", &folder]] {
+        let outcome = Tracer::on_pid(pid).args(options).launch()?.finish()?;
+        ensure!(outcome.status.code() == Some(3), "{outcome:?}");
+        let ends = outcome.stderr.ends_with(": its file system does not answer");
+        ensure!(ends && outcome.stderr.lines().count() == 1, "{outcome:?}");
+    }
+    Ok(())
+}

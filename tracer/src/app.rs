@@ -30,13 +30,13 @@ use std::{
 use jiff::Timestamp;
 use tracer_core::{
     report::{self, Report},
-    session::Keep,
+    session::{Keep, Session},
 };
 use tracer_loader::{EventRing, KernelSettings, Loader, boot_ns};
 
 use self::{
     attach::attach,
-    begin::{Observers, announce, ensure_alive, unused},
+    begin::{Helpers, Observers, announce, ensure_alive, unused},
     capture::Capturing,
     collect::Collector,
     end::{End, STALLED},
@@ -97,15 +97,15 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
     let inherited = Descriptors::of_this_process();
     ignore_file_size();
     limits::raise_files();
-    let observers = Observers::start(settings)?;
+    let Helpers { observers, report, mut session } = Helpers::start(settings)?;
     let mut signals = Signals::listen()?;
     stderr::start().map_err(|source| AppError::Runtime { source })?;
     crate::doctor::preflight()?;
     let Settings { format, view, color, .. } = settings;
     let form = Form { format: *format, view: view.clone(), color: *color };
-    let mut destination = Destination::open(&settings.output, form)?;
-    let recording = Recording::open(settings.record.as_deref(), settings.record_limit)?;
-    let capturing = Capturing::open(settings)?;
+    let mut destination = Destination::open(&settings.output, report, form)?;
+    let capturing = Capturing::open(settings, session.as_mut())?;
+    let recording = Recording::open(session, settings.record_limit)?;
     let mut kernel = settings.kernel.clone();
     kernel.capture = capturing.as_ref().map(Capturing::scope);
     let subject = resolve(&settings.target, &mut kernel)?;
@@ -127,7 +127,13 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
     let Outcome { report, command, was_stopped } = outcome?;
     signals.reports();
     stderr::settle(|idle| idle > STALLED);
+    let mut end = End { signals: &mut signals, was_stopped };
     destination.write(&report)?;
+    if let Err(error) = destination.close(|idle| end.waits(idle)) {
+        // It goes to standard error instead.
+        destination.write(&report)?;
+        return Err(error);
+    }
     stderr::settle(|idle| was_stopped && idle > STALLED);
     let has_loss = report.has_loss();
     leak(report);
@@ -162,7 +168,7 @@ async fn record(
     kernel: &KernelSettings,
     subject: Subject,
     Around { inherited, observers: Observers { lookout, mut logs }, live }: Around,
-    mut recording: Recording,
+    recording: Recording,
     mut capturing: Option<Capturing>,
     signals: &mut Signals,
 ) -> Result<Outcome, AppError> {
@@ -174,9 +180,6 @@ async fn record(
     }
     let mut events = loader.take_events()?;
     if let Some(capturing) = &mut capturing {
-        if let Some(kept) = capturing.recording(settings.record_limit)? {
-            recording = kept;
-        }
         capturing.start(loader.take_capture()?)?;
     }
     let memory = MemoryLimit::new(settings.max_memory, subject.target.pids.clone());
@@ -209,7 +212,7 @@ async fn record(
     run.survey(Keep::All);
     let mut end = End { signals, was_stopped: false };
     end.was_stopped = run.until(end.signals, running.as_mut(), &subject.pids).await?;
-    let session = run.finish()?;
+    let (session, recording) = run.finish()?;
     let command = running.and_then(|running| end.finish_command(running));
     let (mut report, case) =
         report::build(&session, subject.target, start, &settings.stdio_of_interest);
@@ -217,6 +220,7 @@ async fn record(
         capturing.finish(&session, kernel, &mut end);
         capturing.report(&case, &mut report);
     }
+    recording.close(|idle| end.waits(idle));
     leak(case);
     leak(session);
     Ok(Outcome { report, command, was_stopped: end.was_stopped })
@@ -376,7 +380,7 @@ impl Run {
     ///
     /// The survey comes before the detach. What is written or read after the survey is then in the ledger, and no one
     /// takes the survey for the final state of that pipe.
-    fn finish(mut self) -> Result<tracer_core::session::Session, AppError> {
+    fn finish(mut self) -> Result<(Session, Recording), AppError> {
         self.survey(Keep::All);
         self.collector.look_at_threads(LOOK_AT_END);
         let skipped = self.loader.skipped_runs();

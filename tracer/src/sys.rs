@@ -14,3 +14,4 @@ pub(crate) mod private_file;
 pub mod privileges;
 #[allow(unsafe_code, reason = "the action of a signal is set by C only")]
 pub(crate) mod signal;
+pub mod user_file;

@@ -3,10 +3,12 @@
 //! `stillfs silent DIRECTORY` writes to the file until tracer has seen it. Once `DIRECTORY/still` exists, the file
 //! system answers nothing any more.
 //!
+//! `stillfs empty DIRECTORY` does the same with an empty file, and writes nothing.
+//!
 //! `stillfs locked DIRECTORY` holds the lock of its own memory: one thread faults on a page whose write-back the file
 //! system never completes, and another unmaps that page. Each read of its arguments or environment waits for them.
 //!
-//! Both use the device `DIRECTORY/fuse` and the mount point `DIRECTORY/mnt`, and create `DIRECTORY/ready` when they are
+//! All use the device `DIRECTORY/fuse` and the mount point `DIRECTORY/mnt`, and create `DIRECTORY/ready` when they are
 //! ready. The server is a child process of its own.
 
 use std::{
@@ -49,16 +51,17 @@ fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [mode, directory] = words.as_slice() else { bail!("usage: stillfs MODE DIRECTORY") };
     let directory = PathBuf::from(directory);
-    let is_locked = match mode.as_str() {
-        "locked" => true,
-        "silent" => false,
+    let (is_locked, is_empty) = match mode.as_str() {
+        "locked" => (true, false),
+        "silent" => (false, false),
+        "empty" => (false, true),
         other => bail!("unknown mode {other}"),
     };
     arm_watchdog();
-    let file = start(&directory, is_locked)?;
+    let file = start(&directory, is_locked, is_empty)?;
     if is_locked {
         hold_own_memory(&file)?;
-    } else {
+    } else if !is_empty {
         // SAFETY: takes no pointer; the standard library does not own fd 1.
         unsafe { libc::dup2(file.as_raw_fd(), 1) };
         (&file).write_all(b"before\n")?;
@@ -66,7 +69,7 @@ fn main() -> Result<()> {
     fs::write(directory.join("ready"), "")?;
     while !directory.join("end").exists() {
         thread::sleep(Duration::from_millis(20));
-        if !is_locked && !directory.join("still").exists() {
+        if !is_locked && !is_empty && !directory.join("still").exists() {
             (&file).write_all(b"hello\n")?;
         }
     }
@@ -79,7 +82,7 @@ fn arm_watchdog() {
 }
 
 /// Mounts, starts the server and opens the file.
-fn start(directory: &Path, is_locked: bool) -> Result<File> {
+fn start(directory: &Path, is_locked: bool, is_empty: bool) -> Result<File> {
     let device = OpenOptions::new().read(true).write(true).open(directory.join("fuse"))?;
     let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let options = format!(
@@ -94,7 +97,8 @@ fn start(directory: &Path, is_locked: bool) -> Result<File> {
     // SAFETY: this process has one thread, so the child may run ordinary code.
     if unsafe { libc::fork() } == 0 {
         arm_watchdog();
-        let served = Server { device, directory: directory.to_owned(), is_locked }.serve();
+        let served = Server { device, directory: directory.to_owned(), is_locked, is_empty };
+        let served = served.serve();
         std::process::exit(i32::from(served.is_err()));
     }
     drop(device);
@@ -132,6 +136,8 @@ struct Server {
     directory: PathBuf,
     /// Whether it never answers a write.
     is_locked: bool,
+    /// Whether the file has no content.
+    is_empty: bool,
 }
 
 impl Server {
@@ -171,12 +177,12 @@ impl Server {
             op::LOOKUP if is_file => {
                 // `struct fuse_entry_out`: node 2, no generation, nothing is cached.
                 words(&mut body, &[2, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-                attributes(&mut body, 2);
+                attributes(&mut body, 2, self.is_empty);
             }
             op::LOOKUP => return self.reply(unique, -libc::ENOENT, &[]),
             op::GETATTR | op::SETATTR => {
                 words(&mut body, &[0, 0, 0, 0]);
-                attributes(&mut body, node);
+                attributes(&mut body, node, self.is_empty);
             }
             // `struct fuse_open_out`: a handle; FOPEN_KEEP_CACHE for what is mapped, else FOPEN_DIRECT_IO.
             op::OPEN => words(&mut body, &[1, 0, if self.is_locked { 2 } else { 1 }, 0]),
@@ -210,8 +216,9 @@ fn words(into: &mut Vec<u8>, words: &[u32]) {
 }
 
 /// `struct fuse_attr` of the directory (node 1) or the file.
-fn attributes(into: &mut Vec<u8>, node: u32) {
-    let (mode, size) = if node == 1 { (0o40777, 0) } else { (0o100_666, PAGE as u32) };
+fn attributes(into: &mut Vec<u8>, node: u32, is_empty: bool) {
+    let size = if node == 1 || is_empty { 0 } else { PAGE as u32 };
+    let mode = if node == 1 { 0o40777 } else { 0o100_666 };
     // Inode, size, blocks, three times, three parts of a second; mode, links, owner, device, block size, flags.
     words(into, &[node, 0, size, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0]);
 }

@@ -129,6 +129,12 @@ impl<W: Write> Recorder<W> {
         self.close_on_error(result)
     }
 
+    /// The writer, which has all lines if [`Recorder::flush`] gave no error. `None` after an error.
+    #[must_use]
+    pub fn into_writer(self) -> Option<W> {
+        self.out.map(|out| out.into_parts().0)
+    }
+
     fn line<T: Serialize + DeserializeOwned>(&mut self, kind: &str, body: &T) -> io::Result<()> {
         let mut value = serde_json::to_value(body)?;
         prune(&mut value);

@@ -1,27 +1,50 @@
 //! What a trace says and gives up when it begins.
 
-use tracer_core::{session::Target, text::escape};
+use tracer_core::{capture::SESSION, session::Target, text::escape};
 
 use super::{AppError, stderr};
 use crate::{
     observe::{LogReader, Lookout},
     settings::{ReportTo, Settings},
-    sys::inherited::Unused,
+    sys::{inherited::Unused, user_file::UserPath},
     target::PinnedProcess,
 };
 
 /// The helper processes, which are forked before anything else starts.
+pub(super) struct Helpers {
+    pub(super) observers: Observers,
+    /// The file of `-o`.
+    pub(super) report: Option<UserPath>,
+    /// The file of `--record`, or the session in the folder of `--capture`.
+    pub(super) session: Option<UserPath>,
+}
+
+/// The helper processes that look at processes, files and logs.
 pub(super) struct Observers {
     pub(super) lookout: Lookout,
     pub(super) logs: LogReader,
 }
 
-impl Observers {
+impl Helpers {
     pub(super) fn start(settings: &Settings) -> Result<Self, AppError> {
-        let logs = LogReader::start(&settings.worker_logs)
-            .map_err(|source| AppError::Runtime { source })?;
-        Ok(Self { lookout: Lookout::start(), logs })
+        let failed = |source| AppError::Runtime { source };
+        let logs = LogReader::start(&settings.worker_logs).map_err(failed)?;
+        let folder = settings.capture.as_ref().and_then(|capture| capture.directory.as_ref());
+        let captured = || folder.map(|folder| folder.join(SESSION));
+        let session = settings.record.clone().or_else(captured);
+        Ok(Self {
+            report: report_file(&settings.output)?,
+            session: session.map(UserPath::fork).transpose().map_err(failed)?,
+            observers: Observers { lookout: Lookout::start(), logs },
+        })
     }
+}
+
+/// The helper that writes the file of `-o`, if there is one.
+pub(super) fn report_file(output: &ReportTo) -> Result<Option<UserPath>, AppError> {
+    let ReportTo::File(path) = output else { return Ok(None) };
+    let forked = UserPath::fork(path.clone());
+    forked.map(Some).map_err(|source| AppError::Runtime { source })
 }
 
 /// Checks that these processes still run: of a process that ended before the attach tracer has seen nothing.

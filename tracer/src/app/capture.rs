@@ -19,7 +19,6 @@ use super::{
     AppError,
     end::End,
     output,
-    record::Recording,
     recovery::{Recovery, RecoveryFolder},
     stderr::put,
 };
@@ -31,6 +30,7 @@ use crate::{
     },
     render::{Show, Style},
     settings::{CaptureSettings, Settings},
+    sys::user_file::UserPath,
 };
 
 /// How long the reader leaves an empty ring alone. A live view is at most this late.
@@ -51,9 +51,17 @@ pub(super) struct Capturing {
 }
 
 impl Capturing {
-    /// Opens the folders, before anything is attached. `None` if nothing is to be captured.
-    pub(super) fn open(settings: &Settings) -> Result<Option<Self>, AppError> {
+    /// Opens the folders, before anything is attached. `None` if nothing is to be captured. `session` is a file in the
+    /// folder: its helper is asked first whether the file system answers.
+    pub(super) fn open(
+        settings: &Settings,
+        session: Option<&mut UserPath>,
+    ) -> Result<Option<Self>, AppError> {
         let Some(wanted) = &settings.capture else { return Ok(None) };
+        if let (Some(session), Some(path)) = (session, &wanted.directory) {
+            let unusable = |source| AppError::Record { path: path.clone(), source };
+            session.ensure_answers().map_err(unusable)?;
+        }
         let folder = wanted.directory.as_deref().map(Folder::create).transpose()?;
         let recover = RecoveryFolder::open(wanted.recover.as_deref())?;
         let show = wanted.show.then(|| Style {
@@ -83,13 +91,6 @@ impl Capturing {
         }
     }
 
-    /// The recording in the folder; `None` without a folder.
-    pub(super) fn recording(&self, limit: u64) -> Result<Option<Recording>, AppError> {
-        let Some(folder) = &self.folder else { return Ok(None) };
-        let file = folder.create_file(SESSION)?;
-        Ok(Some(Recording::into(file, folder.path().join(SESSION), limit)))
-    }
-
     /// Starts the threads. This must happen before anything is attached.
     pub(super) fn start(&mut self, ring: CaptureRing) -> Result<(), AppError> {
         let watcher = self.show.map(|style| {
@@ -117,7 +118,11 @@ impl Capturing {
         let Some(running) = self.running.take() else { return };
         match running.finish(rows(session, kernel), |idle| end.waits(idle)) {
             Some(summary) => self.log(summary),
-            None => tracing::warn!("the capture was cut short: not all of it was written"),
+            None => {
+                // What is in the folder is read for the report. If it does not answer, neither would that.
+                self.folder = None;
+                tracing::warn!("the capture was cut short: not all of it was written");
+            }
         }
     }
 

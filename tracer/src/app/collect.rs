@@ -299,9 +299,9 @@ impl Collector {
     }
 
     /// The session is complete.
-    pub(super) fn close(mut self) -> Session {
+    pub(super) fn close(mut self) -> (Session, Recording) {
         self.recording.end(self.session.end_ns);
-        self.session
+        (self.session, self.recording)
     }
 
     /// The event as a live line; `None` if it is not about the target.

@@ -1,9 +1,9 @@
 //! Destinations of the report, and of the lines beside it.
 
 use std::{
-    fs::File,
     io::{self, IsTerminal as _, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rustix::termios::tcgetwinsize;
@@ -13,7 +13,7 @@ use super::{AppError, stderr};
 use crate::{
     render::{self, Format, Style, View},
     settings::{ColorChoice, ReportTo, Settings},
-    sys::private_file,
+    sys::user_file::{UserFile, UserPath},
 };
 
 /// Width in columns if no terminal is there.
@@ -42,26 +42,28 @@ pub(super) struct Form {
 enum Place {
     Stdout,
     Stderr,
-    File(File, PathBuf),
+    File(UserFile, PathBuf),
 }
 
 impl Destination {
     /// Opens the file of `-o` with mode 0600, but not through another user's link; or takes a standard stream.
-    pub(super) fn open(output: &ReportTo, form: Form) -> Result<Self, AppError> {
-        let (place, is_terminal, width) = match output {
-            ReportTo::Stdout => {
+    pub(super) fn open(
+        output: &ReportTo,
+        file: Option<UserPath>,
+        form: Form,
+    ) -> Result<Self, AppError> {
+        let (place, is_terminal, width) = match (output, file) {
+            (_, Some(file)) => {
+                let path = file.path().to_owned();
+                // The file keeps its content until there is a report.
+                let file = file.open(usize::MAX).map_err(|source| failed(&path, source))?;
+                (Place::File(file, path), false, WIDTH)
+            }
+            (ReportTo::Stdout, None) => {
                 (Place::Stdout, io::stdout().is_terminal(), width_of(&io::stdout()))
             }
-            ReportTo::Stderr => {
+            (ReportTo::Stderr | ReportTo::File(_), None) => {
                 (Place::Stderr, io::stderr().is_terminal(), width_of(&io::stderr()))
-            }
-            ReportTo::File(path) => {
-                // The file keeps its content until there is a report.
-                let file = private_file::open(path).map_err(|error| AppError::Output {
-                    path: path.to_owned(),
-                    source: error.into(),
-                })?;
-                (Place::File(file, path.to_owned()), false, WIDTH)
             }
         };
         let style = Style { color: wants_color(form.color, is_terminal), width };
@@ -78,38 +80,42 @@ impl Destination {
         })
     }
 
-    /// Writes the report. A reader that closes a standard stream (`| head -1`) is no error.
+    /// Writes a report; into a file only a part of it. A reader that closes a standard stream (`| head -1`) is no error.
     pub(super) fn write(&mut self, report: &Report) -> Result<(), AppError> {
+        let Form { format, view, .. } = &self.form;
         let is_first = self.written == 0;
-        self.written += 1;
-        let (result, path) = match &self.place {
-            Place::File(file, path) => {
-                if is_first {
-                    // A device or pipe has no length to set.
-                    let _ = file.set_len(0);
-                }
-                let result = self.put(report, is_first, file);
-                return result.map_err(|source| AppError::Output { path: path.clone(), source });
+        let put = |out: &mut dyn io::Write| -> io::Result<()> {
+            let mut buffered = io::BufWriter::new(out);
+            // Human reports have an empty line between them, JSON documents nothing.
+            if !is_first && *format == Format::Human {
+                writeln!(buffered)?;
             }
-            Place::Stdout => (self.put(report, is_first, io::stdout().lock()), "standard output"),
-            Place::Stderr => (self.put(report, is_first, stderr::Direct), "standard error"),
+            render::write(report, *format, view, &self.style, &mut buffered)?;
+            buffered.flush()
+        };
+        self.written += 1;
+        let (result, name) = match &mut self.place {
+            Place::File(file, path) => return put(file).map_err(|source| failed(path, source)),
+            Place::Stdout => (put(&mut io::stdout().lock()), "standard output"),
+            Place::Stderr => (put(&mut stderr::Direct), "standard error"),
         };
         match result {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            result => result.map_err(|source| AppError::Output { path: path.into(), source }),
+            result => result.map_err(|source| failed(Path::new(name), source)),
         }
     }
 
-    /// Writes one report after another: human reports have an empty line between them, JSON documents nothing.
-    fn put(&self, report: &Report, is_first: bool, out: impl io::Write) -> io::Result<()> {
-        let Form { format, view, .. } = &self.form;
-        let mut buffered = io::BufWriter::new(out);
-        if !is_first && *format == Format::Human {
-            writeln!(buffered)?;
+    /// Waits until a file is written, for as long as `waits` says.
+    pub(super) fn close(&mut self, waits: impl FnMut(Duration) -> bool) -> Result<(), AppError> {
+        match std::mem::replace(&mut self.place, Place::Stderr) {
+            Place::File(file, path) => file.finish(waits).map_err(|source| failed(&path, source)),
+            Place::Stdout | Place::Stderr => Ok(()),
         }
-        render::write(report, *format, view, &self.style, &mut buffered)?;
-        buffered.flush()
     }
+}
+
+fn failed(path: &Path, source: io::Error) -> AppError {
+    AppError::Output { path: path.to_owned(), source }
 }
 
 /// Whether output is coloured.

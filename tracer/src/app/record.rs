@@ -1,9 +1,8 @@
 //! `--record`: writes what the session gets to a file. A failing disk does not stop the trace.
 
 use std::{
-    fs::File,
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -20,10 +19,15 @@ use tracer_core::{
 use tracer_loader::Loader;
 
 use super::AppError;
-use crate::sys::{limits::in_words, private_file};
+use crate::sys::{
+    limits::in_words,
+    user_file::{UserFile, UserPath},
+};
 
 /// How often rows that are only in the kernel are saved. A killed run loses at most this much.
 const CHECKPOINT: Duration = Duration::from_secs(5);
+/// How many bytes wait for a disk. A slow disk then costs the rest of the recording, but no events.
+const MOST_WAITING: usize = 32 << 20;
 /// Reading the ledger takes at most one part in this many of the time, however large the ledger is.
 const SHARE: u32 = 20;
 
@@ -55,29 +59,26 @@ impl<W: Write> Write for Limited<W> {
 }
 
 struct Kept {
-    recorder: Recorder<Limited<File>>,
+    recorder: Recorder<Limited<UserFile>>,
     path: PathBuf,
     next_checkpoint: Instant,
 }
 
 impl Recording {
-    /// Opens the file in the same way as `-o`. A file that has something in it is refused: it may be a session.
-    pub(super) fn open(path: Option<&Path>, limit: u64) -> Result<Self, AppError> {
-        let Some(path) = path else { return Ok(Self::default()) };
-        let failed = |source| AppError::Record { path: path.to_owned(), source };
-        let file = private_file::open(path).map_err(|error| failed(error.into()))?;
-        let found = file.metadata().map_err(failed)?;
-        if found.is_file() && found.len() > 0 {
-            return Err(AppError::RecordExists { path: path.to_owned() });
+    /// Opens the file in the same way as `-o`, and records at most `limit` bytes. A file that has something in it is
+    /// refused: it may be a session.
+    pub(super) fn open(file: Option<UserPath>, limit: u64) -> Result<Self, AppError> {
+        let Some(file) = file else { return Ok(Self::default()) };
+        let path = file.path().to_owned();
+        let file = file
+            .open(MOST_WAITING)
+            .map_err(|source| AppError::Record { path: path.clone(), source })?;
+        if file.size() > 0 {
+            return Err(AppError::RecordExists { path });
         }
-        Ok(Self::into(file, path.to_owned(), limit))
-    }
-
-    /// Records at most `limit` bytes into an open file.
-    pub(super) fn into(file: File, path: PathBuf, limit: u64) -> Self {
         let next_checkpoint = Instant::now() + CHECKPOINT;
         let recorder = Recorder::new(Limited { file, left: limit });
-        Self { kept: Some(Kept { recorder, path, next_checkpoint }) }
+        Ok(Self { kept: Some(Kept { recorder, path, next_checkpoint }) })
     }
 
     pub(super) fn begin(
@@ -135,22 +136,29 @@ impl Recording {
         }
     }
 
-    /// Writes the last line, and reports what is missing.
+    /// Writes the last line.
     pub(super) fn end(&mut self, end_ns: u64) {
         self.with(|recorder| recorder.end(end_ns));
-        if let Some(Kept { recorder, path, .. }) = &self.kept
-            && recorder.unwritten() > 0
-        {
+    }
+
+    /// Waits until the file is written, for as long as `waits` says, and reports what is missing.
+    pub(super) fn close(self, waits: impl FnMut(Duration) -> bool) {
+        let Some(Kept { recorder, path, .. }) = self.kept else { return };
+        let unwritten = recorder.unwritten();
+        if unwritten > 0 {
             tracing::warn!(
-                "the recording {} is cut: {} lines could not be written",
-                path.display(),
-                recorder.unwritten()
+                "the recording {} is cut: {unwritten} lines could not be written",
+                path.display()
             );
+        } else if let Some(Limited { file, .. }) = recorder.into_writer()
+            && let Err(error) = file.finish(waits)
+        {
+            tracing::warn!("the recording {} is cut: {}", path.display(), in_words(&error));
         }
     }
 
     /// Reports only the first error of a recorder.
-    fn with(&mut self, write: impl FnOnce(&mut Recorder<Limited<File>>) -> io::Result<()>) {
+    fn with(&mut self, write: impl FnOnce(&mut Recorder<Limited<UserFile>>) -> io::Result<()>) {
         if let Some(Kept { recorder, path, .. }) = &mut self.kept
             && let Err(error) = write(recorder)
         {

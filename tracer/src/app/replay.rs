@@ -17,7 +17,9 @@ use tracer_core::{
 };
 
 use super::{
-    AppError, leak,
+    AppError,
+    begin::report_file,
+    leak,
     output::{Destination, Form},
     recovery::{Recovery, RecoveryFolder},
 };
@@ -39,7 +41,8 @@ pub struct Replayed {
 pub fn replay(settings: &ReportSettings) -> Result<Replayed, AppError> {
     let ReportSettings { format, view, color, .. } = settings;
     let form = Form { format: *format, view: view.clone(), color: *color };
-    let mut destination = Destination::open(&settings.output, form)?;
+    let mut destination =
+        Destination::open(&settings.output, report_file(&settings.output)?, form)?;
     let mut recover = RecoveryFolder::open(settings.recover.as_deref())?;
     let mut replayed = Replayed { has_loss: false, unreadable: Vec::new() };
     for path in &settings.files {
@@ -56,6 +59,8 @@ pub fn replay(settings: &ReportSettings) -> Result<Replayed, AppError> {
             leak(report);
         }
     }
+    // Signals end this process as they do by default.
+    destination.close(|_| true)?;
     Ok(replayed)
 }
 

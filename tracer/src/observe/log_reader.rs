@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize};
 use tracer_core::event::{EventKind, Look, NotSeen};
 
 use super::{look::encode, worker_logs::WorkerLogs};
-use crate::sys::helper::{Helper, Inherits};
+use crate::sys::{
+    helper::{Helper, Inherited},
+    privileges::Rights,
+};
 
 /// How often the helper looks for new lines, and for how long it reads before it looks for a message.
 const TURN: Duration = Duration::from_millis(100);
@@ -47,7 +50,7 @@ impl LogReader {
     /// # Errors
     /// An error if the system allows no further process.
     pub fn start(paths: &[PathBuf]) -> io::Result<Self> {
-        let fork = || Helper::fork(Inherits { names: true }, |socket| serve(socket, paths));
+        let fork = || Helper::fork(|socket, inherited| serve(socket, inherited, paths));
         let helper = (!paths.is_empty()).then(fork).transpose()?;
         Ok(Self { helper, logs: paths.len() as u64, deadline: Instant::now() })
     }
@@ -127,13 +130,10 @@ fn read_to_end(mut socket: &UnixStream, deadline: Instant) -> Option<Vec<EventKi
 }
 
 /// What the helper does.
-fn serve(socket: UnixStream, paths: &[PathBuf]) {
-    // An error means that tracer is gone.
-    let _ = follow(socket, paths);
-}
-
-fn follow(mut socket: UnixStream, paths: &[PathBuf]) -> io::Result<()> {
+fn serve(mut socket: UnixStream, inherited: Inherited, paths: &[PathBuf]) -> io::Result<()> {
     let opened = WorkerLogs::open(paths);
+    inherited.let_go(true)?;
+    Rights::Look.take()?;
     let refusal: Option<Refusal> = opened
         .as_ref()
         .err()

@@ -89,12 +89,7 @@ impl Request {
 }
 
 /// Answers requests until the other end is closed: one line for each.
-pub(super) fn serve(socket: UnixStream) {
-    // An error means that tracer is gone.
-    let _ = answer_all(socket);
-}
-
-fn answer_all(socket: UnixStream) -> io::Result<()> {
+pub(super) fn serve(socket: UnixStream) -> io::Result<()> {
     let mut requests = BufReader::new(socket.try_clone()?);
     let (mut answers, mut line) = (socket, String::new());
     while requests.read_line(&mut line)? > 0 {

@@ -16,7 +16,7 @@ use tracer_common::{id::ProcessId, object::ObjectId};
 use tracer_core::event::{EventKind, Look, NotSeen};
 
 use super::look::{Cause, Request, encode, serve};
-use crate::sys::helper::{Helper, Inherits};
+use crate::sys::{helper::Helper, privileges::Rights};
 
 /// How many helpers there are. Each is a process; so many causes of blocking are survived.
 const HELPERS: usize = 3;
@@ -74,7 +74,12 @@ impl Lookout {
     #[must_use]
     pub fn start() -> Self {
         let fork = |_| -> Option<Helper> {
-            let helper = Helper::fork(Inherits { names: false }, serve).ok()?;
+            let helper = Helper::fork(|socket, inherited| {
+                inherited.let_go(false)?;
+                Rights::Look.take()?;
+                serve(socket)
+            })
+            .ok()?;
             helper.socket.set_nonblocking(true).ok()?;
             Some(helper)
         };

@@ -4,12 +4,12 @@
 //! system that does not answer, or a read of `/proc/PID/environ` of a process that holds its own `mmap_lock`. So tracer
 //! never makes such calls itself. It asks a helper, waits for a limited time, and abandons the helper if no answer comes.
 //!
-//! A helper is forked before tracer has a second thread or an open file, so it shares no lock and holds nothing open but
-//! its socket. It keeps the capabilities to look at other users' processes and files, ignores the terminal's signals,
-//! and ends when tracer's end of the socket is closed.
+//! A helper is forked before tracer has a second thread or an open file, so it shares no lock. It closes what tracer
+//! inherited as soon as it needs no names from there ([`Inherited::let_go`]), ignores the terminal's signals, and ends
+//! when tracer's end of the socket is closed.
 
 use std::{
-    io,
+    fs, io,
     net::Shutdown,
     os::{
         fd::{AsRawFd as _, RawFd},
@@ -26,8 +26,6 @@ use rustix::{
     thread::set_name,
 };
 
-use super::privileges::Rights;
-
 /// A helper process, seen from tracer. Dropping this ends it as soon as it is not blocked.
 #[derive(Debug)]
 pub struct Helper {
@@ -37,26 +35,26 @@ pub struct Helper {
     pid: Option<Pid>,
 }
 
-/// How a helper begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Inherits {
-    /// Whether it keeps standard input and the working directory, to read files that the user named.
-    pub names: bool,
+/// What a helper has from tracer, and tracer from its parent: descriptors, standard streams and the working directory.
+#[derive(Debug)]
+pub struct Inherited {
+    /// Descriptors, without the standard streams and the helper's socket.
+    descriptors: Vec<RawFd>,
 }
 
 impl Helper {
-    /// Forks a helper that runs `serve` with its end of the connection. To be called while this process has one thread.
+    /// Forks a helper that runs `serve` with its end of the connection. `serve` lets go what the helper inherited once it
+    /// has opened what the user named. To be called while this process has one thread.
     ///
     /// # Errors
     /// An error if the system allows no further process.
-    pub fn fork(inherits: Inherits, serve: impl FnOnce(UnixStream)) -> io::Result<Self> {
+    pub fn fork(serve: impl FnOnce(UnixStream, Inherited) -> io::Result<()>) -> io::Result<Self> {
         let (socket, end) = UnixStream::pair()?;
         // SAFETY: this process has one thread, so no lock is held by a thread that the child does not have.
         match unsafe { libc::fork() } {
             0 => {
-                if prepare(inherits, &end).is_ok() {
-                    serve(end);
-                }
+                // An error means that tracer is gone, or that nothing can be opened.
+                let _ = prepare(&end).and_then(|inherited| serve(end, inherited));
                 // SAFETY: `_exit` ends the process without running the parent's exit handlers.
                 unsafe { libc::_exit(0) }
             }
@@ -97,22 +95,44 @@ impl Drop for Helper {
 /// How long tracer waits for the end of a helper, so that it leaves no zombie behind.
 const LAST_MOMENTS: Duration = Duration::from_millis(20);
 
-/// Separates the helper from everything that it inherits.
-fn prepare(inherits: Inherits, end: &UnixStream) -> io::Result<()> {
+/// Separates the helper from tracer's terminal.
+fn prepare(end: &UnixStream) -> io::Result<Inherited> {
     block_signals();
     // Not in the terminal's foreground group, whose processes get Ctrl-C and Ctrl-Z.
     setsid()?;
-    set_name(c"tracer-look")?;
-    close_all_but(end.as_raw_fd())?;
-    // A path without access: no other process waits for the end of it, and every call on it fails.
-    let nothing = openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    dup2_stdout(&nothing)?;
-    dup2_stderr(&nothing)?;
-    if !inherits.names {
-        dup2_stdin(&nothing)?;
-        chdir("/")?;
+    set_name(c"tracer-helper")?;
+    let listed: Vec<RawFd> = fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    // The one of the list itself is closed by now.
+    let is_open = |fd: &RawFd| fs::symlink_metadata(format!("/proc/self/fd/{fd}")).is_ok();
+    let is_foreign = |fd: &RawFd| *fd > libc::STDERR_FILENO && *fd != end.as_raw_fd();
+    let descriptors = listed.into_iter().filter(|fd| is_foreign(fd) && is_open(fd)).collect();
+    Ok(Inherited { descriptors })
+}
+
+impl Inherited {
+    /// Closes the descriptors and standard streams, so that no other process waits for the end of one. With
+    /// `keeps_names` standard input and the working directory stay, to open what the user named.
+    ///
+    /// # Errors
+    /// An error if the system has no descriptors left.
+    pub fn let_go(self, keeps_names: bool) -> io::Result<()> {
+        for fd in self.descriptors {
+            // SAFETY: the child runs nothing that owns one of these descriptors; their owners are values of the parent,
+            // which the child never drops. Each is open since before the child opened anything.
+            unsafe { libc::close(fd) };
+        }
+        // A path without access: every call on it fails.
+        let nothing = openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        dup2_stdout(&nothing)?;
+        dup2_stderr(&nothing)?;
+        if !keeps_names {
+            dup2_stdin(&nothing)?;
+            chdir("/")?;
+        }
+        Ok(())
     }
-    Rights::Look.take()
 }
 
 fn block_signals() {
@@ -123,17 +143,4 @@ fn block_signals() {
         libc::sigfillset(&raw mut all);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut());
     }
-}
-
-/// Closes what tracer's parent left open, except the standard streams.
-fn close_all_but(kept: RawFd) -> io::Result<()> {
-    let listed: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect();
-    for fd in listed.into_iter().filter(|fd| *fd > libc::STDERR_FILENO && *fd != kept) {
-        // SAFETY: the child runs nothing that owns one of these descriptors; their owners are values of the parent,
-        // which the child never drops.
-        unsafe { libc::close(fd) };
-    }
-    Ok(())
 }

@@ -150,7 +150,10 @@ pub fn spawn<T: Send + 'static>(
 
 impl Rights {
     /// Gives up all others, for the calling thread.
-    pub(super) fn take(self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// An error if the system does not let a thread lower its capabilities, as some sandboxes do.
+    pub(crate) fn take(self) -> io::Result<()> {
         let needs = match self {
             Self::None => &[][..],
             Self::Look => &LOOK,
