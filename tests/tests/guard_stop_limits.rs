@@ -225,3 +225,25 @@ fn a_tree_that_leaves_no_thread_for_tracer_is_reported() -> Result<()> {
     ensure!(report.processes.len() > 200, "{} processes", report.processes.len());
     Ok(())
 }
+
+#[test]
+#[ignore = "needs root"]
+fn where_no_thread_can_be_started_tracer_says_so() -> Result<()> {
+    let mut refused = 0;
+    for tasks in 1..=12 {
+        let limit = PidsLimit::create(tasks)?;
+        let tracer = Tracer::default().in_cgroup(&limit.0).args(["--", "true"]).launch()?;
+        let outcome = tracer.finish()?;
+        let code = outcome.status.code();
+        if code.is_some_and(|code| code <= 1) {
+            outcome.report()?;
+            continue;
+        }
+        refused += 1;
+        ensure!(code == Some(ENVIRONMENT), "with {tasks} tasks: {outcome:?}");
+        ensure!(outcome.stderr.lines().count() == 1, "with {tasks} tasks: {outcome:?}");
+        ensure!(outcome.stderr.contains("limit on processes"), "with {tasks} tasks: {outcome:?}");
+    }
+    ensure!((1..12).contains(&refused), "{refused} of 12 limits were too low");
+    Ok(())
+}

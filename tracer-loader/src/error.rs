@@ -78,6 +78,14 @@ pub enum LoaderError {
         /// The kernel's error.
         reason: String,
     },
+    /// No thread can be started.
+    #[error(
+        "cannot start a thread: {source}; raise the limit on processes (ulimit -u, or pids.max of the cgroup)"
+    )]
+    Thread {
+        /// The system's error.
+        source: std::io::Error,
+    },
     /// A map could not be read or written.
     #[error("cannot {operation} the {map} map: {reason}")]
     Map {

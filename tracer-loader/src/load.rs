@@ -4,7 +4,7 @@
 mod hide_vmlinux_btf;
 mod patch;
 
-use std::thread::{self, ScopedJoinHandle};
+use std::thread::{self, Builder, Scope, ScopedJoinHandle};
 
 use aya::{
     Btf, EbpfLoader, Endianness,
@@ -120,8 +120,8 @@ impl Loader {
         let path = KernelTypes::path();
         thread::scope(|scope| {
             // Each of these two threads takes as long as all the rest.
-            let targets = scope.spawn(|| Btf::parse_file(&path, Endianness::default()));
-            let loader = scope.spawn(aya_loader);
+            let targets = spawn(scope, || Btf::parse_file(&path, Endianness::default()))?;
+            let loader = spawn(scope, aya_loader)?;
             let types = KernelTypes::read(&path)?;
             let constants = Constants::collect(&types, settings)?;
             let object = patch::patch(OBJECT, &constants.values, constants.cast, &MARKERS)?;
@@ -187,7 +187,18 @@ fn aya_loader<'a>() -> EbpfLoader<'a> {
     loader
 }
 
-fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+/// Starts a thread that ends within the scope.
+///
+/// # Errors
+/// [`LoaderError::Thread`].
+pub(crate) fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>, LoaderError> {
+    Builder::new().spawn_scoped(scope, work).map_err(|source| LoaderError::Thread { source })
+}
+
+pub(crate) fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 

@@ -8,7 +8,10 @@ use rustix::{
     thread::{UnshareFlags, unshare_unsafe},
 };
 
-use crate::LoaderError;
+use crate::{
+    LoaderError,
+    load::{joined, spawn},
+};
 
 /// Its mount point (Documentation/trace/ftrace.rst), and its mount point before Linux 4.1.
 const MOUNT_POINTS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
@@ -24,11 +27,11 @@ pub(crate) fn with<T: Send>(
         return work();
     }
     std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
+        let thread = spawn(scope, || {
             mount_here().map_err(|error| LoaderError::Tracefs { reason: error.to_string() })?;
             work()
-        });
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })?;
+        joined(thread)
     })
 }
 

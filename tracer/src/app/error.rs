@@ -109,8 +109,8 @@ pub enum AppError {
         /// What is wrong with the file.
         source: ReadError,
     },
-    /// The asynchronous runtime failed.
-    #[error("cannot wait for events: {source}")]
+    /// A thread, a helper process or the asynchronous runtime failed.
+    #[error("tracer cannot go on: {}", in_words(source))]
     Runtime {
         /// The system's error.
         source: io::Error,

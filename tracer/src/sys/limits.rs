@@ -37,6 +37,11 @@ pub fn in_words(error: &io::Error) -> String {
         Some(Errno::FBIG) => {
             "it would be larger than tracer may make a file: raise the limit (ulimit -f)".to_owned()
         }
+        // EAGAIN of clone(2).
+        Some(Errno::AGAIN) => {
+            "the limit on processes is reached: raise it (ulimit -u, or pids.max of the cgroup)"
+                .to_owned()
+        }
         _ => error.to_string(),
     }
 }
