@@ -128,9 +128,12 @@ pub enum EventKind {
         /// Whether its path still leads to it.
         #[serde(default)]
         now: FileNow,
-        /// Its size in bytes, if its path still leads to it.
+        /// Its size in bytes, if its path still leads to it, or if it has another name.
         #[serde(default)]
         size: u64,
+        /// Its new path, if it was renamed in its directory; empty if it was not, or is not found.
+        #[serde(default)]
+        renamed: String,
     },
     /// User space read a container engine's log file.
     Log {

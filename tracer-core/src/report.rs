@@ -219,6 +219,9 @@ pub struct Object {
     /// What the path of a file leads to at the end: `same`, `replaced` (rotated) or `gone`.
     #[serde(default)]
     pub now: Option<String>,
+    /// Path of the file at the end, if it was renamed in its directory.
+    #[serde(default)]
+    pub renamed: Option<String>,
     /// Latest known size of the file, in bytes.
     #[serde(default)]
     pub size_after: Option<u64>,
@@ -371,25 +374,28 @@ impl Report {
     pub fn has_loss(&self) -> bool {
         self.findings.iter().any(|finding| match finding.severity {
             Severity::Loss => true,
-            Severity::Warning => !tells_where_it_is(finding.rule),
+            Severity::Warning => !tells_where_it_is(finding),
             Severity::Info => false,
         })
     }
 }
 
-/// Whether a warning of this rule says where the output is, rather than that it did not arrive.
-const fn tells_where_it_is(rule: Rule) -> bool {
-    matches!(
-        rule,
-        Rule::ReadByOther
-            | Rule::LateWriter
-            | Rule::OtherStream
-            | Rule::Elsewhere
-            | Rule::DaemonUnreachable
-            | Rule::PutOff
-            | Rule::Delivered
-            | Rule::Accounted
-            | Rule::HeldBack
-            | Rule::NotSeen
-    )
+/// Whether a warning says where the output is, rather than that it did not arrive.
+fn tells_where_it_is(finding: &Finding) -> bool {
+    // The message about a command that did not start may be all output that there is.
+    let is_told = finding.evidence.get("told").is_some_and(|told| told == true);
+    is_told
+        || matches!(
+            finding.rule,
+            Rule::ReadByOther
+                | Rule::LateWriter
+                | Rule::OtherStream
+                | Rule::Elsewhere
+                | Rule::DaemonUnreachable
+                | Rule::PutOff
+                | Rule::Delivered
+                | Rule::Accounted
+                | Rule::HeldBack
+                | Rule::NotSeen
+        )
 }

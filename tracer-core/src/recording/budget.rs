@@ -131,14 +131,13 @@ fn copied(event: &EventKind) -> u64 {
         EventKind::Fork { comm, .. }
         | EventKind::FirstIo { comm, .. }
         | EventKind::Holder { comm, .. } => name(comm),
-        EventKind::Object { name: path, .. } => name(path),
+        EventKind::Object { name: path, .. } | EventKind::File { renamed: path, .. } => name(path),
         EventKind::Environment { variables, .. } => {
             variables.iter().map(|(name, value)| (name.len() + value.len()) as u64).sum()
         }
         EventKind::Claim(claim) => name(claim.container.as_deref().unwrap_or_default()),
         EventKind::Fact { .. }
         | EventKind::Arguments { .. }
-        | EventKind::File { .. }
         | EventKind::Log { .. }
         | EventKind::BlockedThread(_)
         | EventKind::LogRead(_)

@@ -96,6 +96,8 @@ pub struct Object {
     pub hop: u32,
     /// What its path leads to at the end of the trace.
     pub now: Option<FileNow>,
+    /// The path that the file has at the end of the trace, if it was renamed in its directory; else empty.
+    pub renamed: String,
     /// When the file was first seen without a name: it had been removed by then. It may have been removed unseen.
     pub removed_ns: Option<u64>,
     /// Latest known size of the file.
@@ -108,6 +110,12 @@ pub struct Object {
 const SOCK_STREAM: u16 = 1;
 
 impl Object {
+    /// Whether the file was found at the end of the trace, at its path or with another name.
+    #[must_use]
+    pub fn is_found(&self) -> bool {
+        self.now == Some(FileNow::Same) || !self.renamed.is_empty()
+    }
+
     /// Whether it is a byte stream: bytes keep their order, and a short read drops none (unlike a datagram socket or a
     /// packet pipe).
     #[must_use]
@@ -143,6 +151,7 @@ impl Object {
             holders: Holders::default(),
             hop: seen.hop,
             now: None,
+            renamed: String::new(),
             removed_ns: None,
             size_after: None,
             log: None,

@@ -1,7 +1,7 @@
 //! Applies observations from user space to the session.
 
 use super::{Session, apply::bytes_of};
-use crate::event::{EventKind, FileNow};
+use crate::event::EventKind;
 
 impl Session {
     /// Applies an observation from user space; any other event changes nothing.
@@ -22,10 +22,11 @@ impl Session {
                     known.argv_bytes = argv_cut.then(|| bytes_of(argv, *argv_bytes));
                 }
             }
-            EventKind::File { object, now, size } => {
+            EventKind::File { object, now, size, renamed } => {
                 if let Some(known) = self.objects.get_mut(object) {
                     known.now = Some(*now);
-                    if *now == FileNow::Same {
+                    known.renamed = renamed.clone();
+                    if known.is_found() {
                         known.size_after = Some(*size);
                     }
                 }

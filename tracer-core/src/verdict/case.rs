@@ -183,6 +183,12 @@ impl<'a> Case<'a> {
         (known.is_target || is_input) && had_enough
     }
 
+    /// Whether one process started another one, or started the one that did, and so on.
+    pub(super) fn has_started(&self, above: ProcessId, process: ProcessId) -> bool {
+        let known = self.session.processes.get(&process);
+        above != process && known.is_some_and(|known| self.is_above(above, known))
+    }
+
     /// Whether `above` started a process, or started the one that did, and so on.
     pub(super) fn is_above(&self, above: ProcessId, process: &Process) -> bool {
         let mut line = self.session.line_of(process).take(GENERATIONS);

@@ -6,6 +6,7 @@ mod engine_log;
 mod inside;
 mod scene;
 mod sentences;
+mod shared;
 mod silence;
 mod silence_above;
 mod wanted;

@@ -184,8 +184,11 @@ fn taken(case: &Case<'_>, stream: &Stream) -> String {
 /// The file, and whether its path still leads to it.
 fn file(case: &Case<'_>, stream: &Stream) -> String {
     let name = object(case, &stream.object);
-    let now = case.session.objects.get(&stream.object).and_then(|object| object.now);
-    match now {
+    let known = case.session.objects.get(&stream.object);
+    if let Some(known) = known.filter(|known| !known.renamed.is_empty()) {
+        return format!("into the file {name}, which is {} now", text::name(&known.renamed));
+    }
+    match known.and_then(|known| known.now) {
         Some(FileNow::Replaced) => format!(
             "into the file that was {name}; another file has that name now (rotated or replaced)"
         ),

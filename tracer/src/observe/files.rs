@@ -4,8 +4,9 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{BufRead as _, BufReader, ErrorKind, Read as _},
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{DirEntryExt as _, MetadataExt as _},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,8 @@ use tracer_core::{
     session::{Kind, Object, Process, Session},
 };
 
+use tracer_loader::boot_ns;
+
 use super::{
     identity::{is_same_inode, kernel_dev},
     look::Request,
@@ -23,6 +26,10 @@ use super::{
 
 /// How many files are checked at most.
 const MOST_FILES: usize = 1024;
+/// How many names of a directory are looked at for a file that was renamed.
+const MOST_NAMES: usize = 4096;
+/// The step of the clock from which files have their times (one jiffy at `CONFIG_HZ=100`).
+const TICK: Duration = Duration::from_millis(10);
 /// Through how many live writers a file is looked for: each may end before the look.
 const MOST_WRITERS: usize = 8;
 /// How many bytes of a list of mounts are read. A program may have a hundred thousand mounts; its root is among the
@@ -41,11 +48,14 @@ pub struct FileRequest {
     is_at_home: bool,
     /// Whether no later file has got its inode number, which is all that `stat(2)` shows.
     is_last: bool,
+    /// When it was first seen: it was made before.
+    seen: SystemTime,
 }
 
 /// Asks for the state of each file that can be checked.
 pub fn ask_for_files(session: &Session, lookout: &mut Lookout) {
     let (writers, last) = (writers(session), last_with_number(session));
+    let (now, now_ns) = (SystemTime::now(), boot_ns());
     let files = || {
         session.objects.values().filter(|object| {
             object.kind == Kind::File && !object.deleted && object.path.starts_with('/')
@@ -66,6 +76,7 @@ pub fn ask_for_files(session: &Session, lookout: &mut Lookout) {
                 .iter()
                 .all(|writer| writer.ns_pid == writer.id.tgid || writer.ns_pid == 0),
             is_last: last.get(&number(&object.id)) == Some(&object.id),
+            seen: now - Duration::from_nanos(now_ns.saturating_sub(object.seen_ns)),
         }));
     }
     lookout.left_out(Look::File, files().skip(MOST_FILES).count());
@@ -110,7 +121,24 @@ pub(super) fn look(request: &FileRequest) -> Option<EventKind> {
     };
     let is_certain = now == FileNow::Same || view.is_whole();
     let now = if is_certain { now } else { FileNow::NotVisible };
-    Some(EventKind::File { object, now, size })
+    let is_elsewhere = request.is_last && matches!(now, FileNow::Replaced | FileNow::Gone);
+    let found = is_elsewhere.then(|| find_renamed(request, &view)).flatten();
+    let (renamed, size) = found.map_or((String::new(), size), |(path, size)| (path, size));
+    Some(EventKind::File { object, now, size, renamed })
+}
+
+/// The path and size that a file has now, if it is in the same directory under another name. A file that was made after
+/// this one was seen is another one, which got its inode number.
+fn find_renamed(request: &FileRequest, view: &View) -> Option<(String, u64)> {
+    let directory = request.path.parent()?;
+    let entries = fs::read_dir(view.path(directory)).ok()?.take(MOST_NAMES);
+    let mut same = entries.filter_map(Result::ok).filter(|entry| entry.ino() == request.object.ino);
+    let name = same.next()?.file_name();
+    let found = fs::symlink_metadata(view.path(&directory.join(&name))).ok()?;
+    let is_same = is_same_inode(&request.object, found.ino(), found.dev())
+        && found.created().is_ok_and(|made| made <= request.seen + TICK);
+    let path = directory.join(name).into_os_string().into_string().ok()?;
+    is_same.then_some((path, found.len()))
 }
 
 /// Where paths are looked up: as a live writer sees them, else as tracer does.

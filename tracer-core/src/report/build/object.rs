@@ -19,6 +19,7 @@ pub(super) fn object(session: &Session, known: &session::Object, flows: &Flows) 
         peer: (peer != 0).then(|| format!("socket:[{peer}]")),
         joined: (other_half != known.id).then(|| session.object_name(&other_half)),
         now: known.now.map(|now| word(now).to_owned()),
+        renamed: (!known.renamed.is_empty()).then(|| known.renamed.clone()),
         size_after: known.size_after,
         capacity: (known.queue.slots > 0).then(|| known.queue.capacity()),
         hop: known.hop,

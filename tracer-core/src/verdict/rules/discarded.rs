@@ -1,5 +1,7 @@
 //! The output went to `/dev/null`.
 
+use tracer_common::ledger::LedgerKey;
+
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     session::Kind,
@@ -53,12 +55,20 @@ fn has_other_output(case: &Case<'_>, subject: &Subject<'_>) -> bool {
 
 /// The command itself, or what it started, redirected everything to `/dev/null`.
 fn of_redirection(case: &Case<'_>, subject: &Subject<'_>) -> Finding {
-    let message = format!(
-        "{} redirected all its output to /dev/null: {} discarded, nothing to its own stdout and stderr.{}",
-        words::who(subject),
-        units::exact(subject.discarded),
-        words::ending(subject)
-    );
+    let (who, sum) = (words::who(subject), units::exact(subject.discarded));
+    let goes_there = |key: &LedgerKey| {
+        let object = case.session.objects.get(&key.object);
+        matches!(key.fd, 1 | 2) && object.is_some_and(|object| object.kind == Kind::Null)
+    };
+    let what = match subject.only_writer(case.session, goes_there) {
+        Some(writer) if writer.id != subject.process.id => format!(
+            "{} wrote {sum} to /dev/null, redirected inside {who}: discarded",
+            words::called(writer)
+        ),
+        _ => format!("{who} redirected all its output to /dev/null: {sum} discarded"),
+    };
+    let message =
+        format!("{what}, nothing to its own stdout and stderr.{}", words::ending(subject));
     let mut finding = evidence::finding(case, subject, Rule::Discarded, Severity::Warning, message);
     finding.advice = Some("Look for `>/dev/null` in what it runs.".into());
     evidence::with(finding, "discarded", serde_json::json!(subject.discarded))

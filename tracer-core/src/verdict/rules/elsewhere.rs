@@ -7,6 +7,7 @@ use tracer_common::{ledger::LedgerKey, object::ObjectId};
 
 use super::super::{Case, Subject, evidence, words};
 use crate::{
+    event::FileNow,
     text::{list, units},
     verdict::{Finding, Rule, Severity},
 };
@@ -20,7 +21,8 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let places: Vec<String> =
         objects.iter().map(|object| case.session.object_name(object)).collect();
     let readers = readers(case, &objects).map_or(String::new(), |by| format!(", all read by {by}"));
-    let (sum, names) = (units::exact(bytes), format!("{}{readers}", list(&places, ", ")));
+    let named: Vec<String> = objects.iter().map(|object| place(case, object)).collect();
+    let (sum, names) = (units::exact(bytes), format!("{}{readers}", list(&named, ", ")));
     let is_only = subject.bytes() == 0;
     let own = if is_only { "; nothing to its own stdout and stderr" } else { "" };
     let is_redirected = |key: &LedgerKey| objects.contains(&key.object) && matches!(key.fd, 1 | 2);
@@ -37,6 +39,21 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     finding.advice = Some("Look there for its output.".into());
     let finding = evidence::with(finding, "objects", json!(places));
     vec![evidence::with(finding, "only", json!(is_only))]
+}
+
+/// An object, and whether a file's path still leads to it.
+fn place(case: &Case<'_>, object: &ObjectId) -> String {
+    let name = case.session.object_name(object);
+    match case.session.objects.get(object) {
+        Some(known) if !known.renamed.is_empty() => format!("{name} (now {})", known.renamed),
+        Some(known) if known.now == Some(FileNow::Replaced) => {
+            format!("{name} (another file has that name now)")
+        }
+        Some(known) if known.now == Some(FileNow::Gone) => {
+            format!("{name} (no longer at that path)")
+        }
+        _ => name,
+    }
 }
 
 /// The readers of the only object, if they read all of it.

@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use super::super::{Case, Subject, evidence, words};
+use super::{
+    super::{Case, Subject, evidence, words},
+    delivered::is_delivered,
+};
 use crate::{
     session::{Fact, FactKind, Process},
     text::{self, errno},
@@ -40,6 +43,17 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         text::name(&fact.about),
         errno::meaning(fact.errno)
     );
+    // Its starter may have said so.
+    let is_told = subject.wrote_only_to_stderr() && is_delivered(case, &subject.stderr);
+    let message = match is_told {
+        true => {
+            format!(
+                "{message} The message about it went to stderr, {}.",
+                words::fate(case, &subject.stderr)
+            )
+        }
+        false => message,
+    };
     let mut finding =
         evidence::finding(case, subject, Rule::ExecFailed, Severity::Warning, message);
     finding.advice = Some(match fact.errno {
@@ -49,6 +63,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         errno::EACCES => "Check the file's execute permission and its mount's noexec.".into(),
         _ => "Check that the file is a program for this machine.".into(),
     });
+    let finding = evidence::with(finding, "told", json!(is_told));
     let finding = evidence::with(finding, "path", json!(fact.about));
     vec![evidence::with(finding, "error", json!(error))]
 }

@@ -1,14 +1,15 @@
 //! The output went into a file, and is not there any more: the file was removed, cut, or overwritten by another writer.
 
+use std::path::Path;
+
 use serde_json::json;
 use tracer_common::{
-    ledger::{LedgerKey, LedgerRow, WRITE},
+    ledger::{LedgerKey, LedgerRow, WINDOW_SHIFT, WRITE},
     object::ObjectId,
 };
 
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
-    event::FileNow,
     session::{Endpoint, Holding, Kind, Object, Process},
     text::units,
     verdict::{Finding, Rule, Severity},
@@ -62,13 +63,29 @@ pub(in crate::verdict) fn loss(case: &Case<'_>, stream: &Stream) -> Option<Loss>
     (bytes > 0).then_some(Loss::Missing { bytes, is_least })
 }
 
-/// Bytes that were certainly written to a file before a time, and whether further ones may have been: a row that began
-/// before and ended after it does not show how many.
+/// Bytes that were certainly written to a file before a time, and whether further ones may have been.
 fn written_before(case: &Case<'_>, object: &ObjectId, time_ns: u64) -> (u64, bool) {
     let began = writes_to(case, object).filter(|(_, row)| row.first_ns <= time_ns);
     began.fold((0, false), |(bytes, is_split), (_, row)| {
-        if row.last_ns <= time_ns { (bytes + row.bytes, is_split) } else { (bytes, true) }
+        let (before, is_least) = row_before(row, time_ns);
+        (bytes + before, is_split | is_least)
     })
+}
+
+/// The same for a row. Of one that began before the time and ended after it, only windows are known.
+fn row_before(row: &LedgerRow, time_ns: u64) -> (u64, bool) {
+    let window = time_ns >> WINDOW_SHIFT;
+    if row.last_ns <= time_ns {
+        (row.bytes, false)
+    } else if window >= row.window {
+        // A row that began before the time has at least one byte from before it.
+        (row.before_window.max(1), true)
+    } else if window + 1 == row.window {
+        let is_exact = row.previous_window_bytes == 0;
+        (row.before_window.saturating_sub(row.previous_window_bytes).max(1), !is_exact)
+    } else {
+        (1, true)
+    }
 }
 
 /// Bytes that a reader, such as `cp`, had read before the file was cut or overwritten: before the last write, or more
@@ -85,9 +102,8 @@ fn saved(case: &Case<'_>, object: &Object) -> u64 {
 /// Bytes that were written to the file and for which it is too short at the end. The size of a file that the kernel makes
 /// up says nothing.
 fn missing(object: &Object, written: u64) -> Option<u64> {
-    let is_there = object.now == Some(FileNow::Same);
     let is_real = !["/proc/", "/sys/", "/dev/"].iter().any(|made| object.path.starts_with(made));
-    let size = object.size_after.filter(|_| is_there && is_real)?;
+    let size = object.size_after.filter(|_| object.is_found() && is_real)?;
     let missing = written.saturating_sub(size);
     (missing > 0).then_some(missing)
 }
@@ -109,8 +125,39 @@ fn is_rewritten(case: &Case<'_>, object: &ObjectId) -> bool {
         && writes_to(case, object).any(|(key, _)| key.fd == 1)
         && writes_to(case, object).any(|(key, _)| key.fd == 2);
     !is_split
+        && !is_cut_under_writer(case, object)
+        && !is_mixed(case, object, writer)
         && !has_other_writer(case, object, writer, row.first_ns)
         && !case.session.processes.values().any(has_it)
+}
+
+/// Whether a process cut the file while another one was writing to it: `tee /dev/stderr`, with stderr in a file.
+fn is_cut_under_writer(case: &Case<'_>, object: &ObjectId) -> bool {
+    case.cuts.get(object).is_some_and(|(cut_ns, by)| {
+        writes_to(case, object).any(|(key, row)| {
+            key.process != by.id && row.first_ns <= *cut_ns && row.last_ns > *cut_ns
+        })
+    })
+}
+
+/// Whether the latest output of a file stands in front of older output: the file was not emptied before, and each writer
+/// got it as stdout or stderr. A program that opens a file by itself, such as `dd conv=notrunc`, changes it on purpose.
+fn is_mixed(case: &Case<'_>, object: &ObjectId, latest: &Process) -> bool {
+    let bytes: u64 = writes_to(case, object)
+        .filter(|(key, _)| key.process == latest.id)
+        .map(|(_, row)| row.bytes)
+        .sum();
+    let size = case.session.objects.get(object).and_then(|object| object.size_after);
+    let was_given = |key: &LedgerKey| {
+        let process = case.session.processes.get(&key.process);
+        process.is_some_and(|process| {
+            [1, 2].iter().any(|fd| process.executed && process.stdio_object(*fd) == Some(*object))
+        })
+    };
+    let began = writes_to(case, object).map(|(_, row)| row.first_ns).min().unwrap_or(0);
+    case.cuts.get(object).is_none_or(|(cut_ns, _)| *cut_ns <= began)
+        && size.is_some_and(|size| size > bytes)
+        && writes_to(case, object).all(|(key, _)| was_given(key))
 }
 
 /// Whether a process that is not related to the writer had written to a file, and still ran.
@@ -143,11 +190,30 @@ fn cause(case: &Case<'_>, object: &ObjectId) -> String {
     }
 }
 
+/// Programs that remove or replace the files that their arguments name.
+const REMOVERS: [&str; 8] = ["find", "logrotate", "mv", "perl", "rm", "sed", "shred", "unlink"];
+
+/// The process that probably removed a file: the only one of [`REMOVERS`] with its name in an argument that still ran
+/// when the file was first written. The kernel side does not see which process removes a name.
+fn remover<'a>(case: &'a Case<'_>, object: &ObjectId) -> Option<&'a Process> {
+    let path = Path::new(&case.session.objects.get(object)?.path);
+    let began = writes_to(case, object).map(|(_, row)| row.first_ns).min()?;
+    let names_it = |argument: &String| Path::new(argument).file_name() == path.file_name();
+    let mut found = case.session.processes.values().filter(|process| {
+        REMOVERS.contains(&process.comm.as_str())
+            && process.end_ns.is_none_or(|end_ns| end_ns > began)
+            && process.argv.iter().skip(1).any(names_it)
+    });
+    found.next().filter(|_| found.next().is_none())
+}
+
 fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, loss: Loss) -> Finding {
     let name = words::object(case, &stream.object);
     let what = match loss {
         Loss::Removed(bytes) => {
-            format!("the file {name}, which was removed: {} are gone", units::exact(bytes))
+            let by = remover(case, &stream.object)
+                .map_or(String::new(), |by| format!(", probably by {}", words::called(by)));
+            format!("the file {name}, which was removed{by}: {} are gone", units::exact(bytes))
         }
         Loss::Missing { bytes, is_least } => format!(
             "the file {name}, and {}{} of what was written there are gone: {}",

@@ -1,6 +1,7 @@
 //! Two processes read from the same stream, so each has only a part.
 
 use serde_json::json;
+use tracer_common::{id::ProcessId, ledger::READ};
 
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
@@ -23,8 +24,12 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
                     endpoint.bytes > 0 && !subject.members.contains(&endpoint.process)
                 })
                 .collect();
-            // The parent first, if it reads: it is the manager.
-            readers.sort_by_key(|endpoint| endpoint.process != subject.process.parent);
+            // The parent first, if it reads: it is the manager. Else the one that started the others.
+            let all: Vec<ProcessId> = readers.iter().map(|endpoint| endpoint.process).collect();
+            readers.sort_by_key(|endpoint| {
+                let is_started = all.iter().any(|by| case.has_started(*by, endpoint.process));
+                (endpoint.process != subject.process.parent, is_started)
+            });
             match readers.split_first() {
                 Some((main, others)) if !others.is_empty() => {
                     Some(describe(case, subject, stream, main, others))
@@ -33,6 +38,16 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
             }
         })
         .collect()
+}
+
+/// Whether a reader read on and found the end after a process that it started had read: a program in the body of
+/// `while read` takes the rest of the list. `(read line; cat)` does not read on.
+fn wanted_more(case: &Case<'_>, stream: &Stream, main: &Endpoint, other: &Endpoint) -> bool {
+    let source = case.session.peer(&stream.object);
+    let mut rows = case.session.rows_of(main.process, READ);
+    case.has_started(main.process, other.process)
+        && rows
+            .any(|(key, row)| key.object == source && row.zero > 0 && row.last_ns > other.last_ns)
 }
 
 fn describe(
@@ -58,7 +73,11 @@ fn describe(
     // Commands of one stage of a pipeline share it on purpose: `| (read line; cat)`.
     let is_beside = |endpoint: &Endpoint| case.is_beside(subject, endpoint.process);
     let by_design = is_beside(main) && others.iter().all(|endpoint| is_beside(endpoint));
-    let severity = if by_design { Severity::Info } else { Severity::Warning };
+    let severity = match by_design {
+        _ if others.iter().any(|other| wanted_more(case, stream, main, other)) => Severity::Loss,
+        true => Severity::Info,
+        false => Severity::Warning,
+    };
     let finding = evidence::finding(case, subject, Rule::ReadByOther, severity, message);
     let mut finding = evidence::with_stream(finding, case, stream);
     finding.advice =

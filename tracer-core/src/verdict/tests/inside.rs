@@ -58,8 +58,8 @@ fn into_file(written: u64, size: u64) -> Scene {
 }
 
 impl Scene {
-    fn found(self, object: ObjectId, now: FileNow, size: u64) -> Self {
-        self.also(9_000, EventKind::File { object, now, size })
+    pub(super) fn found(self, object: ObjectId, now: FileNow, size: u64) -> Self {
+        self.also(9_000, EventKind::File { object, now, size, renamed: String::new() })
     }
 
     fn removed(self, tgid: u32, file: ObjectId, ms: u64) -> Self {
@@ -87,6 +87,32 @@ fn a_file_has_books() {
         (Rule::Delivered, "cut", into_file(90, 60), None),
         (Rule::Delivered, "all is there", into_file(90, 90), Some(Info)),
     ]);
+}
+
+#[test]
+fn a_file_that_was_removed_or_renamed_names_who_and_where() {
+    let removed = || into_file(90, 90).removed(80, FILE, 200);
+    let by = |ms: u32, argv: &[&str]| {
+        let scene = removed().command(ms, MANAGER, argv, [NULL, OUT, ERR]);
+        scene.exited(ms, 0, 195).finding(Rule::FileLost).unwrap().message
+    };
+    let message = by(90, &["rm", "-f", "../log/x"]);
+    assert!(message.contains("was removed, probably by rm -f ../log/x (pid 90)"), "{message}");
+    for argv in [&["rm", "-f", "y"][..], &["cat", "x"]] {
+        assert!(by(90, argv).contains("was removed: 90 B"), "{argv:?}");
+    }
+    let renamed = into_file(90, 90).also(
+        9_500,
+        EventKind::File {
+            object: FILE,
+            now: FileNow::Gone,
+            size: 90,
+            renamed: "/var/log/x.1".into(),
+        },
+    );
+    let message = renamed.finding(Rule::Delivered).unwrap().message;
+    assert!(message.contains("into the file /var/log/x, which is /var/log/x.1 now"), "{message}");
+    check(vec![(Rule::FileLost, "renamed", renamed, None)]);
 }
 
 #[test]

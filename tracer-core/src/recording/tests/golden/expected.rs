@@ -43,7 +43,8 @@ pub(super) const EXPECTED: &[(&str, &[Rule], &str)] = &[
         "exec_failed",
         &[ExecFailed, OtherStream],
         "The command never started: pid 24473, started by sh (pid 24397), could not execute \
-         /tmp/demo/missing: ENOENT (no such file or directory).",
+         /tmp/demo/missing: ENOENT (no such file or directory). The message about it went to stderr, \
+         into the file /tmp/demo/err.fifo.",
     ),
     (
         "held_back",
@@ -113,7 +114,7 @@ pub(super) const EXPECTED: &[(&str, &[Rule], &str)] = &[
     ),
     (
         "read_by_other",
-        &[ReadByOther, Delivered, Delivered, Discarded],
+        &[ReadByOther, Delivered, Discarded],
         "1,000 B of what head -c 5000 /dev/zero (pid 27449) wrote to stdout were taken by dd (pid \
          27450), and 4,000 B by goproc (pid 25842): neither has all.",
     ),
