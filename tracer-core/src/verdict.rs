@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 pub use self::{
     case::Case,
     finding::{Confidence, Finding, Rule, Severity},
-    subject::{Stream, Subject},
+    subject::{Scope, Stream, Subject},
 };
 
 /// Number of findings of one rule about commands of one name that are shown; further ones are counted.
@@ -45,7 +45,9 @@ pub fn judge(case: &Case<'_>) -> Vec<Finding> {
         let worth_telling = |finding: &Finding| {
             // The outer command reads what an inner one says on stderr.
             finding.severity != Severity::Info && finding.rule != Rule::OtherStream
-                || finding.rule == Rule::Delivered && !inner.is_inside && !case.is_piped(inner)
+                || finding.rule == Rule::Delivered
+                    && inner.scope != Scope::Redirected
+                    && !case.is_piped(inner)
         };
         let shown = about.into_iter().filter(worth_telling);
         findings.extend(shown.map(|finding| (true, with_doubt(case, inner, finding))));

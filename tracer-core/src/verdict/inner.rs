@@ -10,7 +10,7 @@ use tracer_common::{
 };
 
 use super::{
-    Stream, Subject,
+    Scope, Stream, Subject,
     subject::{add, children, subject, without_probes},
 };
 use crate::{
@@ -60,8 +60,8 @@ fn on_one_object<'a>(
     let fd = stream_fd(session, process, &object).unwrap_or(fd);
     let used = Stream { object, kind: session.object_kind(&object), row, fd };
     let streams = if fd == 2 { [stream(1), used] } else { [used, stream(2)] };
-    let (is_inside, is_part, wrote_ns) = (true, true, row.last_ns);
-    Subject { is_inside, is_part, wrote_ns, ..Subject::new(process, members, streams) }
+    let (scope, wrote_ns) = (Scope::Redirected, row.last_ns);
+    Subject { scope, wrote_ns, ..Subject::new(process, members, streams) }
 }
 
 /// Commands whose stdout or stderr is a pipe, socket or terminal that their parent does not have.
@@ -76,7 +76,7 @@ fn started_inside<'a>(session: &'a Session, outer: &[Subject<'a>]) -> Vec<Subjec
                 let mut inner = self::subject(session, process, &children, &BTreeSet::new());
                 inner.forget_streams(own);
                 inner.process = only_writer(session, &inner).unwrap_or(process);
-                inner.is_part = true;
+                inner.scope = Scope::Inner;
                 // A silent one says nothing about what others write to its streams.
                 if inner.attempts() > 0 {
                     found.push(inner);

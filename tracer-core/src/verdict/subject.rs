@@ -29,12 +29,21 @@ pub struct Subject<'a> {
     pub redirected: Vec<(ObjectId, u64)>,
     /// The same for `/dev/null`.
     pub discarded: u64,
-    /// Whether it is a part of another subject, which has redirected its output.
-    pub is_inside: bool,
-    /// Whether it is a command inside another subject.
-    pub is_part: bool,
+    /// Whether it stands by itself, or inside another subject.
+    pub scope: Scope,
     /// When its own process, or what that started, wrote first; 0 if nothing was written. The process had a name then.
     pub wrote_ns: u64,
+}
+
+/// Where a subject stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Its output leaves the command that the user asked about.
+    Outer,
+    /// It is a command inside another subject.
+    Inner,
+    /// It is a part of another subject, which has redirected its output.
+    Redirected,
 }
 
 /// One standard stream of a subject.
@@ -82,8 +91,7 @@ impl<'a> Subject<'a> {
             stderr,
             redirected: Vec::new(),
             discarded: 0,
-            is_inside: false,
-            is_part: false,
+            scope: Scope::Outer,
             wrote_ns: 0,
         }
     }

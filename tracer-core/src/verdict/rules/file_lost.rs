@@ -8,7 +8,7 @@ use tracer_common::{
     object::ObjectId,
 };
 
-use super::super::{Case, Stream, Subject, evidence, words};
+use super::super::{Case, Scope, Stream, Subject, evidence, words};
 use crate::{
     session::{Endpoint, Holding, Kind, Object, Process},
     text::units,
@@ -29,7 +29,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let lost = streams.filter_map(|stream| {
         let loss = loss(case, stream)?;
         // A command that writes to one file again and again, one time after the other, means to.
-        let is_meant = subject.is_inside
+        let is_meant = subject.scope == Scope::Redirected
             && matches!(loss, Loss::Missing { .. })
             && is_rewritten(case, &stream.object);
         (!is_meant).then(|| describe(case, subject, stream, loss))

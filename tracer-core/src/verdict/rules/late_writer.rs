@@ -4,7 +4,7 @@
 use serde_json::json;
 use tracer_common::{id::ProcessId, ledger::WRITE, object::ObjectId};
 
-use super::super::{Case, Subject, evidence, words};
+use super::super::{Case, Scope, Subject, evidence, words};
 use crate::{
     session::Process,
     text::units,
@@ -68,7 +68,7 @@ fn late<'a>(
     let held_to_end = process.end_ns.filter(|_| held(&process.stdio_at_end)).unwrap_or(0);
     let until_ns = if still_open { case.session.end_ns } else { wrote_ns.max(held_to_end) };
     // Inside another command, only what was written counts: that one knows what it waits for.
-    let counts = !subject.is_part || bytes > 0 && subject.process.executed;
+    let counts = subject.scope == Scope::Outer || bytes > 0 && subject.process.executed;
     (until_ns > end_ns + AT_ONCE_NS && counts).then_some(Late {
         process,
         bytes,

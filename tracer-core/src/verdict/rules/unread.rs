@@ -3,7 +3,7 @@
 use serde_json::json;
 use tracer_common::{id::ProcessId, ledger::READ, object::ObjectId};
 
-use super::super::{Case, Stream, Subject, evidence, words};
+use super::super::{Case, Scope, Stream, Subject, evidence, words};
 use crate::{
     session::{Close, Holding, Kind, named},
     text::units,
@@ -19,7 +19,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
             let unread = flow.unread.filter(|unread| *unread > 0)?;
             let own = subject.bytes_to(stream) + flow.in_flight;
             // A process that reads its own FIFO, as a semaphore, leaves in it what it does not need.
-            let is_own = subject.is_inside
+            let is_own = subject.scope == Scope::Redirected
                 && flow.readers.iter().any(|reader| subject.members.contains(&reader.process));
             (own > 0 && !is_own).then(|| describe(case, subject, stream, own, unread))
         })
