@@ -4,7 +4,10 @@
 use serde_json::json;
 use tracer_common::{id::ProcessId, ledger::WRITE, object::ObjectId};
 
-use super::super::{Case, Scope, Subject, evidence, words};
+use super::{
+    super::{Case, Scope, Stream, Subject, evidence, words},
+    delivered::is_delivered,
+};
 use crate::{
     session::Process,
     text::units,
@@ -68,13 +71,26 @@ fn late<'a>(
     let held_to_end = process.end_ns.filter(|_| held(&process.stdio_at_end)).unwrap_or(0);
     let until_ns = if still_open { case.session.end_ns } else { wrote_ns.max(held_to_end) };
     // Inside another command, only what was written counts: that one knows what it waits for.
-    let counts = subject.scope == Scope::Outer || bytes > 0 && subject.process.executed;
+    let counts = subject.scope == Scope::Outer
+        || bytes > 0 && subject.process.executed && !is_launcher(case, subject, end_ns);
     (until_ns > end_ns + AT_ONCE_NS && counts).then_some(Late {
         process,
         bytes,
         until_ns,
         still_open,
     })
+}
+
+/// Whether a command only started what writes: nothing was written before it ended, and all of it arrived. `runc create`
+/// leaves its streams to the container, and `setsid --fork` to its child.
+fn is_launcher(case: &Case<'_>, subject: &Subject<'_>, end_ns: u64) -> bool {
+    let used: Vec<&Stream> =
+        subject.distinct_streams().into_iter().filter(|stream| stream.row.bytes > 0).collect();
+    let rows = subject.members.iter().flat_map(|member| case.session.rows_of(*member, WRITE));
+    let mut early = rows.filter(|(_, row)| row.bytes > 0 && row.first_ns <= end_ns);
+    let is_used = |object: &ObjectId| used.iter().any(|stream| stream.object == *object);
+    used.iter().all(|stream| is_delivered(case, stream))
+        && !early.any(|(key, _)| is_used(&key.object))
 }
 
 /// What it did, and when the stream ended.
