@@ -187,8 +187,9 @@ fn update_read_ends(call: &Call) {
         table::CLOSE_RANGE if !only_sets_cloexec(call) => {
             read_ends::check_ends(&call.process, call.role, call.args.int::<0>());
         }
-        table::DUP | table::OPEN | table::FCNTL if returns_new_fd(call) => {
-            read_ends::closed(call, call.result as i32);
+        table::OPEN => read_ends::closed(call, call.result as i32),
+        table::DUP | table::FCNTL if returns_new_fd(call) => {
+            read_ends::copied(call, call.args.fd::<0>(), call.result as i32);
         }
         table::PIPE => created(call, call.args.get::<0>(), false),
         table::SOCKETPAIR => created(call, call.args.get::<3>(), true),

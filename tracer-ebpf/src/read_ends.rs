@@ -129,6 +129,21 @@ pub(crate) fn created(call: &Call, fd: i32) {
     }
 }
 
+/// The caller made `copy` lead to what `fd` leads to: what `copy` led to before is closed, and a copy of a read end is one
+/// itself. `dup2(fd, fd)` changes nothing.
+#[inline(always)]
+pub(crate) fn copied(call: &Call, fd: i32, copy: i32) {
+    if fd == copy {
+        return;
+    }
+    closed(call, copy);
+    // SAFETY: as in `forget`.
+    let end = unsafe { READ_ENDS.get(EndKey { tgid: call.process.tgid, fd }) };
+    if end.is_some_and(|end| end.is_closed == 0 && end.start_ns == call.process.start_ns) {
+        created(call, copy);
+    }
+}
+
 /// Reports the read end of an fd that the caller closed or replaced.
 #[inline(always)]
 pub(crate) fn closed(call: &Call, fd: i32) {

@@ -6,7 +6,9 @@ use std::{
     fs::OpenOptions,
     io, mem,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
-    ptr, thread,
+    ptr,
+    sync::mpsc,
+    thread,
     time::Duration,
 };
 
@@ -129,16 +131,25 @@ pub(crate) fn no_error_queue(ledger: &mut Ledger) -> Result<()> {
     Ok(())
 }
 
-/// A thread waits in a read while this thread closes the fd. Then 5,000 bytes are written and read.
+/// A thread waits in a read, which is the call `number`, while this thread closes the fd. Then 5,000 bytes are written
+/// and read. The fd is a new copy, and is closed before a survey can find it.
 fn closed_in_read(
     ledger: &mut Ledger,
     far: RawFd,
+    number: c_long,
     read: impl FnOnce(RawFd) -> Outcome + Send + 'static,
     close: impl FnOnce(RawFd) -> Result<()>,
 ) -> Result<()> {
-    let reader = thread::spawn(move || read(far));
-    // There is no sign in `/proc` of a thread that has looked up the file of its read.
-    thread::sleep(Duration::from_millis(300));
+    let (sender, tid) = mpsc::channel();
+    let reader = thread::spawn(move || {
+        let _ = sender.send(rustix::thread::gettid());
+        read(far)
+    });
+    // `proc_pid_syscall(5)`: the number of the call in which a thread sleeps.
+    let call = format!("/proc/self/task/{}/syscall", tid.recv()?.as_raw_pid());
+    while !std::fs::read_to_string(&call)?.starts_with(&format!("{number} ")) {
+        thread::sleep(Duration::from_millis(1));
+    }
     close(far)?;
     ledger.write(1, 5000)?;
     let taken = reader.join().map_err(|_| anyhow!("the reader panicked"))?;
@@ -154,7 +165,13 @@ fn take_fd(fd: OwnedFd) -> RawFd {
 pub(crate) fn closed_in_a_read(ledger: &mut Ledger) -> Result<()> {
     let (read, write) = sys::pipe()?;
     sys::dup2(write.as_raw_fd(), 1)?;
-    closed_in_read(ledger, take_fd(read), |fd| sys::read(fd, &mut [0; 5000]), sys::close)
+    closed_in_read(
+        ledger,
+        take_fd(read),
+        libc::SYS_read,
+        |fd| sys::read(fd, &mut [0; 5000]),
+        sys::close,
+    )
 }
 
 /// A socket that is closed by `close_range` during a `recvfrom`.
@@ -166,7 +183,7 @@ pub(crate) fn closed_in_a_receive(ledger: &mut Ledger) -> Result<()> {
         // SAFETY: the buffer is valid for its length during the call.
         sys::outcome(unsafe { libc::syscall(libc::SYS_recvfrom, fd, at, room, 0, null, null) })
     };
-    closed_in_read(ledger, take_fd(far), receive, |fd| sys::close_range(fd, fd))
+    closed_in_read(ledger, take_fd(far), libc::SYS_recvfrom, receive, |fd| sys::close_range(fd, fd))
 }
 
 /// Sends ten messages to a message queue on fd 1, and receives four of them.
