@@ -136,8 +136,11 @@ fn a_device_is_told_apart_by_the_fd() {
         [(1, "OUT", Some(Inherited), 0, NeverWritten), (1, "NULL", Some(Itself), 5, Discarded)];
     assert_eq!(scene.told(81, 1), stdout);
     assert_eq!(scene.told(81, 2), [(2, "NULL", Some(Launcher), 0, NeverWritten)]);
-    // What others wrote to /dev/null is no part of it.
-    assert_eq!(scene.segments(81, 2)[0].started_bytes, 0);
+    // What its children wrote to /dev/null through another fd is no part of it.
+    let scene = scene.command(83, COMMAND, &["make"], [NULL, OUT, NULL]);
+    let scene = scene.command(84, 83, &["cc"], [NULL, NULL, NULL]).wrote(84, 1, NULL, write(6));
+    let started = |scene: &Scene| scene.segments(83, 2)[0].started_bytes;
+    assert_eq!((started(&scene), started(&scene.wrote(84, 2, NULL, write(8)))), (0, 8));
 }
 
 #[test]
@@ -209,10 +212,15 @@ fn refused_bytes_are_counted() {
     let mut partly = refused(error::ENOSPC, 70);
     (partly.bytes, partly.calls) = (30, 1);
     let put_off = LedgerRow { refused: 8, last_refused: 8, ..refused(error::EAGAIN, 0) };
+    // What the pipe holds is told first, unless its reader is gone.
+    let (unread, mut both) = (managed(&SH).wrote(COMMAND, 1, OUT, write(9)), put_off);
+    both.bytes = 1;
+    let unread = unread.wrote(COMMAND, 1, OUT, both).exited(COMMAND, 0, 300);
     let gone = managed(&SH).wrote(COMMAND, 1, OUT, refused(error::EPIPE, 12));
     for (situation, outcome, bytes, segment) in [
         ("disk full", Refused, 70, full(partly).segments(80, 1)),
         ("reader gone", Refused, 12, gone.segments(COMMAND, 1)),
+        ("bytes are left", Unread, 8, unread.segments(COMMAND, 1)),
         ("for the moment", PutOff, 0, full(put_off).segments(80, 1)),
         ("and then it ended", Refused, 8, full(put_off).exited(80, 0, 300).segments(80, 1)),
     ] {
