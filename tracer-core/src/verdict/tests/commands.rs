@@ -281,13 +281,16 @@ fn what_a_command_started_counts_apart_from_it() {
     let scene = scene.command(81, 80, &["cc"], [NULL, OUT, ERR]).wrote(81, 1, OUT, write(10));
     let scene = scene.wrote(81, 2, ERR, write(20)).wrote(81, 4, ERR, write(1));
     // Into a file that the command above does not have.
-    let scene = scene.command(82, 80, &["ld"], [NULL, FILE, ERR]).wrote(82, 1, FILE, write(40));
+    let scene = scene
+        .command(82, 80, &["ld"], [NULL, FILE, ERR])
+        .wrote(82, 1, FILE, write(40))
+        .wrote(82, 2, ERR, write(5));
     let bytes = |pid, stream| {
         let all = scene.segments(pid, stream);
         all.iter().map(|it| (it.fd, it.bytes, it.started_bytes)).collect::<Vec<_>>()
     };
-    assert_eq!((bytes(COMMAND, 1), bytes(COMMAND, 2)), (vec![(1, 3, 10)], vec![(2, 0, 21)]));
-    assert_eq!((bytes(80, 1), bytes(80, 2)), (vec![(1, 0, 10)], vec![(2, 0, 21)]));
+    assert_eq!((bytes(COMMAND, 1), bytes(COMMAND, 2)), (vec![(1, 3, 10)], vec![(2, 0, 26)]));
+    assert_eq!((bytes(80, 1), bytes(80, 2)), (vec![(1, 0, 10)], vec![(2, 0, 26)]));
     assert_eq!(bytes(81, 2), [(2, 20, 0), (4, 1, 0)]);
     assert_eq!(bytes(82, 1), [(1, 40, 0)]);
     // A silent command whose child wrote has an outcome.
