@@ -5,14 +5,20 @@
 
 mod build;
 mod captured;
+mod claim;
+mod command;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+pub(crate) use self::build::commands;
 pub use self::{
     build::{Wanted, build, captured, recovered, stream_of, wanted},
     captured::{Captured, CapturedStream, Recovered, RecoveredKind},
+    claim::{Claim, WorkerLog},
+    command::{Command, CommandImage, CommandStream, StreamSegment},
 };
 use crate::{
     session::{LossReason, Target},
@@ -42,6 +48,12 @@ pub struct Report {
     pub summed_up: Vec<SummedUp>,
     /// Watched objects, in the order in which they came under watch.
     pub objects: Vec<Object>,
+    /// The commands in order of their start: what each wrote to stdout and stderr, and what became of it.
+    #[serde(default)]
+    pub commands: Vec<Command>,
+    /// Number of further commands that are left out.
+    #[serde(default)]
+    pub more_commands: u64,
     /// The paths of the output from process to process.
     #[serde(default)]
     pub hops: Vec<Chain>,
@@ -304,41 +316,6 @@ pub struct Step {
     pub object: Option<String>,
     /// Bytes that it wrote to `object`.
     pub bytes: u64,
-}
-
-/// How well a manager's log could be read.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct WorkerLog {
-    /// Its path, or `-` for standard input.
-    pub path: String,
-    /// Lines read.
-    pub lines: u64,
-    /// Lines that look like statements and could not be read.
-    pub bad: u64,
-    /// The first of those, shortened.
-    pub first_bad: Option<String>,
-    /// Bytes that could not be read in time. If there are any, no claim of this log is used.
-    #[serde(default)]
-    pub unread: u64,
-}
-
-/// What a manager's log claims about one stream of one process, next to what the kernel counted.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
-pub struct Claim {
-    /// Pid in the initial pid namespace.
-    pub pid: u32,
-    /// Pid that the log names.
-    pub ns_pid: u32,
-    /// Container that the log names.
-    pub container: Option<String>,
-    /// `stdout` or `stderr`.
-    pub stream: String,
-    /// Bytes that the process wrote to it.
-    pub written: u64,
-    /// Bytes that were read from it.
-    pub read: u64,
-    /// Bytes that the manager returned according to the log; `null` if it has no line about the stream.
-    pub handed_out: Option<u64>,
 }
 
 /// A process that wrote to or read from an object.

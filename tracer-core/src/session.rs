@@ -199,6 +199,11 @@ impl Session {
         self.object_kind(object) == Kind::Socket && self.is_joined(object)
     }
 
+    /// Whether targets write to an object themselves; else relays pass their output on to it.
+    pub(crate) fn is_of_targets(&self, object: &ObjectId) -> bool {
+        self.objects.get(object).is_none_or(|object| object.hop == 0)
+    }
+
     /// Whether the object's creation was seen.
     #[must_use]
     pub fn was_created_here(&self, object: &ObjectId) -> bool {

@@ -4,10 +4,13 @@
 //! This module decides the order of findings.
 
 mod case;
+mod commands;
 mod evidence;
 mod finding;
 mod inner;
+mod outcome;
 mod rules;
+mod segments;
 mod subject;
 #[cfg(test)]
 mod tests;
@@ -17,7 +20,10 @@ use std::collections::BTreeMap;
 
 pub use self::{
     case::Case,
+    commands::{Command, Part, commands},
     finding::{Confidence, Finding, Rule, Severity},
+    outcome::Outcome,
+    segments::{RedirectedBy, Segment},
     subject::{Scope, Stream, Subject},
 };
 

@@ -1,6 +1,7 @@
 //! Builds the report from a session and its findings.
 
 mod captured;
+mod commands;
 mod excerpt;
 mod object;
 mod paths;
@@ -22,6 +23,8 @@ use tracer_common::{
     object::ObjectId,
 };
 
+#[cfg(test)]
+pub(crate) use self::commands::commands;
 pub use self::{
     captured::{captured, recovered, stream_of},
     wanted::{Wanted, wanted},
@@ -71,6 +74,7 @@ pub fn build<'a>(
     let mut seen: Vec<&session::Object> = session.objects.values().filter(is_told).collect();
     seen.sort_by_key(|object| (object.seen_ns, object.id));
     let summed_up = summed_up(session);
+    let (commands, more_commands) = commands::commands(&case, stdio_of_interest);
     let report = Report {
         schema: SCHEMA.to_owned(),
         verdict: headline(&findings, &processes, &summed_up),
@@ -82,6 +86,8 @@ pub fn build<'a>(
         processes,
         summed_up,
         objects: seen.into_iter().map(|known| object::object(session, known, flows)).collect(),
+        commands,
+        more_commands,
         hops: paths::hops(&case),
         claims: paths::claims(&case),
         worker_logs: paths::worker_logs(session),

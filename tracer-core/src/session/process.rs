@@ -60,17 +60,25 @@ pub struct Process {
     pub summed_up: Option<SummedUp>,
     /// The images that it has replaced, in order; the latest [`MOST_IMAGES`] of them.
     pub past_images: Vec<PastImage>,
+    /// Number of images before those.
+    pub forgotten_images: u64,
 }
 
 /// An image that a process has replaced by another one (`execve(2)`).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PastImage {
+    /// When the process began to run it, nanoseconds since boot.
+    pub since_ns: u64,
     /// When it was replaced, nanoseconds since boot.
     pub until_ns: u64,
     /// Its name.
     pub comm: String,
     /// Its command line, or its name if it has no arguments.
     pub command: String,
+    /// Whether it was started by `execve` while traced; else it is that of the parent, or ran before the trace.
+    pub executed: bool,
+    /// What fd 0, 1 and 2 pointed to when it started.
+    pub stdio: Option<[FdState; 3]>,
 }
 
 /// Replaced images kept of one process.
@@ -147,11 +155,24 @@ impl Process {
 
     /// Keeps the current image as a past one.
     pub(super) fn keep_image(&mut self, until_ns: u64) {
+        let image = PastImage { until_ns, ..self.latest_image() };
         if self.past_images.len() == MOST_IMAGES {
             self.past_images.remove(0);
+            self.forgotten_images += 1;
         }
-        let (comm, command) = (self.comm.clone(), self.command());
-        self.past_images.push(PastImage { until_ns, comm, command });
+        self.past_images.push(image);
+    }
+
+    /// The image that it has now, or had at its end. It is replaced never, as far as known.
+    pub(crate) fn latest_image(&self) -> PastImage {
+        PastImage {
+            since_ns: self.past_images.last().map_or(self.id.start_ns, |image| image.until_ns),
+            until_ns: u64::MAX,
+            comm: self.comm.clone(),
+            command: self.command(),
+            executed: self.executed,
+            stdio: self.stdio,
+        }
     }
 
     /// Adds a fact. A process can replace its image without end, so beyond [`MOST_FACTS`] the older half is left out,

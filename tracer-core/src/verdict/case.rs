@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tracer_common::{id::ProcessId, ledger::READ, loss::Reason, object::ObjectId};
 
-use super::{Confidence, Stream, Subject, inner, rules, subject};
+use super::{Confidence, Subject, inner, rules, subject};
 use crate::{
     event::{BlockedCall, BlockedThread, Claim},
     session::{ClaimedProcesses, Close, FactKind, Flows, Kind, Process, SIGPIPE, Session},
@@ -104,12 +104,19 @@ impl<'a> Case<'a> {
 
     /// Whether everything about a subject was counted.
     pub(super) fn confidence(&self, subject: &Subject<'_>) -> Confidence {
-        let balances = |stream: &&Stream| self.flows.get(&stream.object).balanced != Some(false);
+        self.confidence_of(subject.process, &subject.streams().map(|stream| stream.object))
+    }
+
+    /// Whether everything that a process wrote to objects was counted.
+    pub(super) fn confidence_of(&self, process: &Process, objects: &[ObjectId]) -> Confidence {
+        let is_counted = |object: &ObjectId| {
+            let flow = self.flows.get(object);
+            flow.doubts.is_empty() && flow.balanced != Some(false)
+        };
         let is_complete = !self.has_losses()
-            && !subject.process.attached_late
+            && !process.attached_late
             && !self.has_guests
-            && self.doubts(subject).next().is_none()
-            && subject.streams().iter().all(balances);
+            && objects.iter().all(is_counted);
         if is_complete { Confidence::Certain } else { Confidence::Unsure }
     }
 

@@ -1,9 +1,9 @@
 //! The list of rules, one file each.
 
 pub(super) mod accounted;
-mod blocked_open;
+pub(super) mod blocked_open;
 mod daemon_unreachable;
-mod delivered;
+pub(super) mod delivered;
 mod discarded;
 mod elsewhere;
 mod exec_failed;
@@ -20,10 +20,10 @@ pub(super) mod out_of_sight;
 mod own_losses;
 mod read_by_other;
 mod read_then_lost;
-mod reader_gone;
-mod refused;
+pub(super) mod reader_gone;
+pub(super) mod refused;
 mod stopped;
-mod stuck;
+pub(super) mod stuck;
 mod unbalanced;
 mod unflushed;
 mod unread;

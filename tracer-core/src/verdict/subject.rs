@@ -256,7 +256,7 @@ fn choose(
 }
 
 /// Whether a process is a command: it replaced its image, or tried to.
-fn is_command(process: &Process) -> bool {
+pub(super) fn is_command(process: &Process) -> bool {
     process.executed || process.facts.iter().any(|fact| fact.kind == FactKind::ExecFailed)
 }
 

@@ -1,7 +1,9 @@
 //! Situations of a few events and rows, each next to a similar one with another verdict.
 
 mod adopted;
+mod agreement;
 mod bounds;
+mod commands;
 mod engine_log;
 mod inside;
 mod scene;

@@ -27,6 +27,8 @@ pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> 
     document.list("processes", &report.processes)?;
     document.member("summed_up", &report.summed_up)?;
     document.list("objects", &report.objects)?;
+    document.list("commands", &report.commands)?;
+    document.member("more_commands", &report.more_commands)?;
     document.member("hops", &report.hops)?;
     document.member("claims", &report.claims)?;
     document.member("worker_logs", &report.worker_logs)?;
@@ -48,6 +50,8 @@ pub(super) fn write_lines(report: &Report, out: &mut dyn io::Write) -> io::Resul
         processes,
         summed_up,
         objects,
+        commands,
+        more_commands,
         hops,
         claims,
         worker_logs,
@@ -56,10 +60,11 @@ pub(super) fn write_lines(report: &Report, out: &mut dyn io::Write) -> io::Resul
         lost_bytes,
         capture,
     } = report;
-    line(out, schema, "report", &Head { verdict, target, window })?;
+    line(out, schema, "report", &Head { verdict, target, window, more_commands: *more_commands })?;
     processes.iter().try_for_each(|process| line(out, schema, "process", process))?;
     summed_up.iter().try_for_each(|sums| line(out, schema, "summed_up", sums))?;
     objects.iter().try_for_each(|object| line(out, schema, "object", object))?;
+    commands.iter().try_for_each(|command| line(out, schema, "command", command))?;
     hops.iter().try_for_each(|chain| line(out, schema, "hop", chain))?;
     claims.iter().try_for_each(|claim| line(out, schema, "claim", claim))?;
     worker_logs.iter().try_for_each(|log| line(out, schema, "worker_log", log))?;
@@ -94,6 +99,7 @@ struct Head<'a> {
     verdict: &'a str,
     target: &'a Target,
     window: &'a Window,
+    more_commands: u64,
 }
 
 #[derive(Serialize)]

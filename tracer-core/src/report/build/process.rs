@@ -42,7 +42,7 @@ pub(super) fn process(
         argv_bytes: known.argv_bytes,
         start_ms: session.since_start_ms(known.id.start_ns),
         end_ms: known.end_ns.map(|end| session.since_start_ms(end)),
-        exit: known.status.map(|_| Exit { code: known.exit_code(), signal: known.signal() }),
+        exit: exit(known),
         attached_late: known.attached_late,
         executed: known.executed,
         elsewhere: elsewhere(known, &passed_on),
@@ -55,9 +55,14 @@ pub(super) fn process(
     }
 }
 
+/// How a process ended.
+pub(super) fn exit(known: &session::Process) -> Option<Exit> {
+    known.status.map(|_| Exit { code: known.exit_code(), signal: known.signal() })
+}
+
 /// Whether a row is output of the target itself, not bytes passed on by a relay.
 pub(super) fn is_own(session: &Session, key: &LedgerKey) -> bool {
-    session.objects.get(&key.object).is_none_or(|object| object.hop == 0)
+    session.is_of_targets(&key.object)
 }
 
 /// Output through fds that the user did not ask for, passed on bytes included.

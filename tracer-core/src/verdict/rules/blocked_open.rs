@@ -11,14 +11,20 @@ use crate::{
 };
 
 pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
-    // Other opens take their time as well.
-    let blocked = case.session.blocked.iter();
+    opening(case).map(|(process, thread)| describe(process, thread)).collect()
+}
+
+/// The threads of targets that sleep while they open a FIFO. Other opens take their time as well.
+pub(in crate::verdict) fn opening<'a>(
+    case: &Case<'a>,
+) -> impl Iterator<Item = (&'a Process, &'a BlockedThread)> {
+    let session = case.session;
+    let blocked = session.blocked.iter();
     let opening = blocked.filter(|thread| thread.call == BlockedCall::Open && thread.opens_fifo);
-    let of_targets = opening.filter_map(|thread| {
-        let process = case.session.processes.get(&thread.process)?;
-        process.is_target.then(|| describe(process, thread))
-    });
-    of_targets.collect()
+    opening.filter_map(|thread| {
+        let process = session.processes.get(&thread.process)?;
+        process.is_target.then_some((process, thread))
+    })
 }
 
 fn describe(process: &Process, thread: &BlockedThread) -> Finding {

@@ -88,7 +88,7 @@ fn carries(stream: &Stream) -> bool {
 }
 
 /// Whether the bytes of a stream arrived.
-pub(super) fn is_delivered(case: &Case<'_>, stream: &Stream) -> bool {
+pub(in crate::verdict) fn is_delivered(case: &Case<'_>, stream: &Stream) -> bool {
     let flow = case.flows.get(&stream.object);
     match stream.kind {
         Kind::Pipe | Kind::Fifo => flow.unread == Some(0) && flow.balanced != Some(false),

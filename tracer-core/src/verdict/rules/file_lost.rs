@@ -46,7 +46,7 @@ pub(in crate::verdict) fn loss(case: &Case<'_>, stream: &Stream) -> Option<Loss>
     if !is_file || flow.read >= flow.written {
         return None;
     }
-    if object.removed_ns.is_some() || object.deleted {
+    if is_removed(case, &object.id) {
         let is_readable = case.session.holders(&object.id).any(Holding::reads);
         return (!is_readable).then_some(Loss::Removed(flow.written - flow.read));
     }
@@ -61,6 +61,12 @@ pub(in crate::verdict) fn loss(case: &Case<'_>, stream: &Stream) -> Option<Loss>
     };
     let bytes = bytes.saturating_sub(saved(case, object));
     (bytes > 0).then_some(Loss::Missing { bytes, is_least })
+}
+
+/// Whether a file has no name any more.
+pub(in crate::verdict) fn is_removed(case: &Case<'_>, object: &ObjectId) -> bool {
+    let known = case.session.objects.get(object);
+    known.is_some_and(|known| known.removed_ns.is_some() || known.deleted)
 }
 
 /// Bytes that were certainly written to a file before a time, and whether further ones may have been.
@@ -179,11 +185,17 @@ fn writes_to<'a>(
     rows.filter(move |(key, row)| key.object == *object && row.bytes > 0)
 }
 
+/// Whether bytes that are missing in a file were overwritten, very likely: it has several writers, and no process was seen
+/// to cut it.
+pub(in crate::verdict) fn is_overwritten(case: &Case<'_>, object: &ObjectId) -> bool {
+    !case.cuts.contains_key(object) && case.flows.get(object).writers.len() > 1
+}
+
 /// Why bytes are missing in a file.
 fn cause(case: &Case<'_>, object: &ObjectId) -> String {
     match case.cuts.get(object) {
         Some((time_ns, process)) => format!("{} cut the file", process.short_at(*time_ns)),
-        None if case.flows.get(object).writers.len() > 1 => {
+        None if is_overwritten(case, object) => {
             "another writer overwrote them, or the file was cut".to_owned()
         }
         None => "the file was cut".to_owned(),

@@ -20,7 +20,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
 }
 
 /// Failed writes that had no reader: `EPIPE`, and `EIO` of a terminal whose other half was closed.
-fn refusals(stream: &Stream) -> u32 {
+pub(in crate::verdict) fn refusals(stream: &Stream) -> u32 {
     let hung_up = if stream.kind == Kind::Pty { stream.errors(error::EIO) } else { 0 };
     stream.errors(error::EPIPE).saturating_add(hung_up)
 }

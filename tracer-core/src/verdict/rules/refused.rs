@@ -49,7 +49,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for stream in subject.streams() {
         for (class, why, advice) in CLASSES {
-            if is_lost(subject, stream, class) {
+            if is_lost(stream, class, subject.process.end_ns.is_some()) {
                 findings.push(refusal(case, subject, stream, (class, why, advice)));
             }
         }
@@ -81,10 +81,15 @@ pub(super) fn find_elsewhere(case: &Case<'_>) -> Vec<Finding> {
     refused.collect()
 }
 
+/// Whether refused writes lost bytes of a stream. `has_ended`: whether the process has ended.
+pub(in crate::verdict) fn loses(stream: &Stream, has_ended: bool) -> bool {
+    CLASSES.iter().any(|(class, ..)| is_lost(stream, *class, has_ended))
+}
+
 /// Whether errors of a class lost bytes. `EAGAIN` loses bytes only if no later call succeeded and the process has
 /// ended.
-fn is_lost(subject: &Subject<'_>, stream: &Stream, class: u32) -> bool {
-    let gave_up = stream.row.last_refused > 0 && subject.process.end_ns.is_some();
+fn is_lost(stream: &Stream, class: u32, has_ended: bool) -> bool {
+    let gave_up = stream.row.last_refused > 0 && has_ended;
     // `reader_gone` reports a terminal that hung up.
     let is_hang_up = class == error::EIO && stream.kind == Kind::Pty;
     stream.errors(class) > 0 && (class != error::EAGAIN || gave_up) && !is_hang_up
@@ -95,7 +100,8 @@ fn is_lost(subject: &Subject<'_>, stream: &Stream, class: u32) -> bool {
 fn put_off(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Option<Finding> {
     let refusals = stream.errors(error::EAGAIN);
     let waits = stream.row.last_refused > 0;
-    if is_lost(subject, stream, error::EAGAIN) || (refusals == 0 && stream.row.short == 0) {
+    let has_ended = subject.process.end_ns.is_some();
+    if is_lost(stream, error::EAGAIN, has_ended) || (refusals == 0 && stream.row.short == 0) {
         return None;
     }
     let again = if waits {

@@ -15,15 +15,24 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     subject
         .distinct_streams()
         .into_iter()
-        // A blocked write to a file waits for a disk, not for a reader.
-        .filter(|stream| stream.kind.is_pipe() || case.session.is_joined(&stream.object))
         .filter_map(|stream| {
             let blocked_writer = blocked_writer(case, subject, stream)?;
             let reader = reader(case, stream);
-            let at_work = case.is_at_work(reader.as_ref().and_then(|reader| reader.last_ns));
-            (!at_work).then(|| describe(case, subject, stream, blocked_writer, reader.as_ref()))
+            let is_stuck = is_stuck_with(case, stream, reader.as_ref());
+            is_stuck.then(|| describe(case, subject, stream, blocked_writer, reader.as_ref()))
         })
         .collect()
+}
+
+/// Whether a process that is blocked in a write to a stream waits for a reader that does not read.
+pub(in crate::verdict) fn is_stuck(case: &Case<'_>, stream: &Stream) -> bool {
+    is_stuck_with(case, stream, reader(case, stream).as_ref())
+}
+
+fn is_stuck_with(case: &Case<'_>, stream: &Stream, reader: Option<&Reader<'_>>) -> bool {
+    // A blocked write to a file waits for a disk, not for a reader.
+    (stream.kind.is_pipe() || case.session.is_joined(&stream.object))
+        && !case.is_at_work(reader.and_then(|reader| reader.last_ns))
 }
 
 /// A member that is blocked in a write to the stream.

@@ -43,6 +43,8 @@ pub(super) fn select(report: &Report, view: &View) -> Report {
         target: report.target.clone(),
         window: report.window.clone(),
         summed_up: Vec::new(),
+        commands: Vec::new(),
+        more_commands: 0,
         objects: objects_of(report, &processes),
         hops: only(&report.hops, |chain| pids.contains(&chain.subject_pid)),
         claims: only(&report.claims, |claim| pids.contains(&claim.pid)),

@@ -76,6 +76,12 @@ fn poisoned(mut report: Report, words: &[String]) -> Report {
         object.writers.iter_mut().for_each(|endpoint| endpoint.comm = next());
         object.holders.iter_mut().for_each(|holder| holder.comm = next());
     }
+    for command in &mut report.commands {
+        (command.command, command.opening) = (next(), Some(next()));
+        command.images.iter_mut().for_each(|image| image.command = next());
+        let segments = command.streams.iter_mut().flat_map(|stream| &mut stream.segments);
+        segments.for_each(|segment| segment.object = next());
+    }
     for finding in &mut report.findings {
         (finding.message, finding.advice) = (next(), Some(next()));
         finding.evidence.insert(next(), Value::String(next()));
@@ -157,7 +163,8 @@ proptest! {
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         prop_assert_eq!(
             lines.len(),
-            1 + report.processes.len() + report.objects.len() + report.findings.len()
+            1 + report.processes.len() + report.objects.len() + report.commands.len()
+                + report.findings.len()
                 + report.losses.len()
                 + report.capture.iter().map(|captured| {
                     1 + captured.streams.len() + captured.recovered.len()

@@ -1,6 +1,7 @@
 //! Reports in the form that runs produce.
 
 pub(super) mod build;
+mod commands;
 
 use std::collections::BTreeMap;
 
@@ -209,7 +210,8 @@ pub(super) fn captured() -> Report {
         recovered: recovered(),
         more: 2,
     };
-    Report { capture: Some(capture), ..stderr_only() }
+    let commands = vec![commands::complains()];
+    Report { capture: Some(capture), commands, more_commands: 7, ..stderr_only() }
 }
 
 fn captured_streams() -> Vec<CapturedStream> {
@@ -282,6 +284,8 @@ fn pid_report(verdict: &str) -> Report {
         window: Window { start: "2026-11-22T21:00:00Z".into(), seconds: 3.2 },
         processes: Vec::new(),
         objects: Vec::new(),
+        commands: Vec::new(),
+        more_commands: 0,
         hops: Vec::new(),
         claims: Vec::new(),
         summed_up: Vec::new(),

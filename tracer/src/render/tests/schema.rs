@@ -6,6 +6,7 @@ use serde_json::Value;
 use tracer_core::{
     report::{Report, SCHEMA},
     session::LossReason,
+    verdict::{Outcome, RedirectedBy},
 };
 
 use super::{
@@ -77,6 +78,16 @@ fn the_tables_name_every_field_and_no_other() {
 fn the_tables_name_every_reason_and_no_other() {
     let reasons: BTreeSet<String> = LossReason::all().map(String::from).collect();
     assert_eq!(first_cells("reason (open)"), reasons);
+}
+
+#[test]
+fn the_tables_name_every_outcome_and_every_way_to_redirect() {
+    let name = |text: &Value| text.as_str().unwrap().to_owned();
+    let names = |list: Value| list.as_array().unwrap().iter().map(name).collect();
+    let outcomes: BTreeSet<String> = names(serde_json::to_value(Outcome::ALL).unwrap());
+    assert_eq!(first_cells("outcome (open)"), outcomes);
+    let ways: BTreeSet<String> = names(serde_json::to_value(RedirectedBy::ALL).unwrap());
+    assert_eq!(first_cells("redirected_by (open)"), ways);
 }
 
 #[test]
