@@ -6,6 +6,7 @@ mod recordings;
 pub(super) mod samples;
 mod schema;
 mod screen;
+mod trees;
 
 use tracer_core::report::Report;
 
