@@ -8,6 +8,15 @@ use crate::{
     verdict::{Confidence, Finding, Rule, Severity},
 };
 
+/// The confidence of a finding about one stream that rests on calls that tracer saw: it does not matter how late tracer
+/// attached.
+pub(super) fn seen(case: &Case<'_>, stream: &Stream, mut finding: Finding) -> Finding {
+    if case.flows.get(&stream.object).doubts.is_empty() {
+        finding.confidence = case.confidence_of_look();
+    }
+    finding
+}
+
 /// A finding about a subject with its basic evidence.
 pub(super) fn finding(
     case: &Case<'_>,

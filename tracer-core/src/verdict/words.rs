@@ -1,6 +1,10 @@
 //! Phrases that rules share.
 
-use tracer_common::{ledger::READ, loss::Reason, object::ObjectId};
+use tracer_common::{
+    ledger::{READ, WRITE},
+    loss::Reason,
+    object::ObjectId,
+};
 
 use super::{Case, Stream, Subject, inner::stream_fd};
 use crate::{
@@ -52,8 +56,19 @@ pub(super) fn stream(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) ->
     match stream_fd(case.session, subject.process, &stream.object) {
         Some(1) => "stdout",
         Some(_) => "stderr",
-        None => "stdout and stderr",
+        None => match used_fds(case, subject, &stream.object) {
+            (true, false) => "stdout",
+            (false, true) => "stderr",
+            _ => "stdout and stderr",
+        },
     }
+}
+
+/// Whether bytes went to an object through fd 1, and whether through fd 2.
+fn used_fds(case: &Case<'_>, subject: &Subject<'_>, object: &ObjectId) -> (bool, bool) {
+    let rows = subject.members.iter().flat_map(|member| case.session.rows_of(*member, WRITE));
+    let used = rows.filter(|(key, row)| key.object == *object && row.bytes > 0);
+    used.fold((false, false), |(out, err), (key, _)| (out || key.fd == 1, err || key.fd == 2))
 }
 
 /// How the read end was closed: `python3 (pid 7) closed its read end 12 ms after the end of the command`.

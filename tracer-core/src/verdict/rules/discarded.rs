@@ -28,20 +28,28 @@ fn of_stream(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding
     let is_all = !subject.streams().iter().any(arrives)
         && subject.redirected.is_empty()
         && !has_other_output(case, subject);
+    let is_late = subject.process.attached_late;
     let message = format!(
-        "{} wrote {} to {}, which was /dev/null from the start: discarded.{}",
+        "{} wrote {}{} to {}, which {}: discarded.{}",
         words::who(subject),
         units::exact(stream.row.bytes),
+        words::since_attached(subject),
         stream.name(),
+        if is_late { "is /dev/null" } else { "was /dev/null from the start" },
         words::ending(subject)
     );
     let severity = if is_all { Severity::Warning } else { Severity::Info };
     let finding = evidence::finding(case, subject, Rule::Discarded, severity, message);
-    let mut finding = evidence::with_stream(finding, case, stream);
-    finding.advice = Some(format!(
-        "The process that starts it passes /dev/null as {}: pass a pipe or a file instead.",
-        stream.name()
-    ));
+    let finding = evidence::with_stream(finding, case, stream);
+    let mut finding = evidence::seen(case, stream, finding);
+    finding.advice = Some(if is_late {
+        "Look for `>/dev/null` in its start line, and in what starts it.".to_owned()
+    } else {
+        format!(
+            "The process that starts it passes /dev/null as {}: pass a pipe or a file instead.",
+            stream.name()
+        )
+    });
     finding
 }
 

@@ -10,6 +10,7 @@ use tracer_common::{
 
 use super::super::{Case, Scope, Stream, Subject, evidence, words};
 use crate::{
+    event::FileNow,
     session::{Endpoint, Holding, Kind, Object, Process},
     text::units,
     verdict::{Finding, Rule, Severity},
@@ -50,6 +51,9 @@ pub(in crate::verdict) fn loss(case: &Case<'_>, stream: &Stream) -> Option<Loss>
         let is_readable = case.session.holders(&object.id).any(Holding::reads);
         return (!is_readable).then_some(Loss::Removed(flow.written - flow.read));
     }
+    if was_removed_after_failure(case, object) {
+        return Some(Loss::Removed(flow.written - flow.read));
+    }
     let missing = missing(object, flow.written).unwrap_or(0);
     let (bytes, is_least) = match case.cuts.get(&object.id) {
         // The size does not show what was cut: a writer that does not append goes on behind a hole.
@@ -67,6 +71,22 @@ pub(in crate::verdict) fn loss(case: &Case<'_>, stream: &Stream) -> Option<Loss>
 pub(in crate::verdict) fn is_removed(case: &Case<'_>, object: &ObjectId) -> bool {
     let known = case.session.objects.get(object);
     known.is_some_and(|known| known.removed_ns.is_some() || known.deleted)
+}
+
+/// Whether a file that no process has open any more, and that is not at its path, held the output of a command that failed,
+/// and `rm` named it: a wrapper script has removed the reason unread. The log of a command that succeeded is removed on
+/// purpose.
+fn was_removed_after_failure(case: &Case<'_>, object: &Object) -> bool {
+    let has_failed = |(key, _): (&LedgerKey, &LedgerRow)| {
+        let writer = case.session.processes.get(&key.process);
+        writer.is_some_and(|writer| {
+            writer.signal().is_some() || writer.exit_code().is_some_and(|code| code != 0)
+        })
+    };
+    object.now == Some(FileNow::Gone)
+        && object.renamed.is_empty()
+        && writes_to(case, &object.id).any(has_failed)
+        && remover(case, &object.id).is_some_and(|by| ["rm", "unlink"].contains(&by.comm.as_str()))
 }
 
 /// Bytes that were certainly written to a file before a time, and whether further ones may have been.
@@ -210,7 +230,14 @@ const REMOVERS: [&str; 8] = ["find", "logrotate", "mv", "perl", "rm", "sed", "sh
 fn remover<'a>(case: &'a Case<'_>, object: &ObjectId) -> Option<&'a Process> {
     let path = Path::new(&case.session.objects.get(object)?.path);
     let began = writes_to(case, object).map(|(_, row)| row.first_ns).min()?;
-    let names_it = |argument: &String| Path::new(argument).file_name() == path.file_name();
+    // Or a directory above it: `rm -r`.
+    let names_it = |argument: &String| {
+        Path::new(argument).file_name().is_some_and(|name| {
+            Some(name) == path.file_name()
+                || path.starts_with(argument)
+                || path.parent().is_some_and(|above| above.file_name() == Some(name))
+        })
+    };
     let mut found = case.session.processes.values().filter(|process| {
         REMOVERS.contains(&process.comm.as_str())
             && process.end_ns.is_none_or(|end_ns| end_ns > began)
@@ -243,8 +270,14 @@ fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, loss: Loss)
         words::ending(subject)
     );
     let finding = evidence::finding(case, subject, Rule::FileLost, Severity::Loss, message);
-    let mut finding = evidence::with_stream(finding, case, stream);
+    let finding = evidence::with_stream(finding, case, stream);
+    let mut finding = evidence::seen(case, stream, finding);
+    let known = case.session.objects.get(&stream.object);
+    let was_closed = known.is_some_and(|known| known.removed_ns.is_none() && !known.deleted);
     finding.advice = Some(match loss {
+        Loss::Removed(_) if was_closed => {
+            "Show what a step has said before its file is removed, at least if it failed.".into()
+        }
         Loss::Removed(_) => "Find out what removes the file while it is written.".into(),
         Loss::Missing { .. } => {
             "Open the file for appending (`>>`) in each writer, and cut it only after a copy."

@@ -54,8 +54,8 @@ fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding 
     let finding = evidence::finding(case, subject, Rule::ReaderGone, severity, message);
     let mut finding = evidence::with_stream(finding, case, stream);
     // The refused write and the close were seen, not computed.
-    if closer.is_some() && case.flows.get(&stream.object).doubts.is_empty() {
-        finding.confidence = case.confidence_of_look();
+    if closer.is_some() {
+        finding = evidence::seen(case, stream, finding);
     }
     finding.advice = Some(if by_design {
         words::HAD_ENOUGH.into()

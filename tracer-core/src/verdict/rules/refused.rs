@@ -177,7 +177,8 @@ fn refusal(
         )
     };
     let finding = evidence::finding(case, subject, Rule::Refused, Severity::Loss, message);
-    let mut finding = evidence::with_stream(finding, case, stream);
+    let finding = evidence::with_stream(finding, case, stream);
+    let mut finding = evidence::seen(case, stream, finding);
     finding.advice = Some(advice.into());
     let by = nonblock.as_ref().and_then(|nonblock| nonblock.by);
     let finding = evidence::with(finding, "nonblock_pid", json!(by.map(|by| by.id.tgid)));

@@ -68,6 +68,32 @@ fn the_process_that_writes_to_dev_null_is_named() {
     assert!(message.starts_with(expected), "{message}");
 }
 
+/// A step writes 64 bytes to a file, and `rm -r` names the directory. At the end nothing is at the path.
+fn wrapper(code: u32, remover: &[&str]) -> Scene {
+    let scene = managed(&["sh"]).file(FILE, "/tmp/w/deploy.log");
+    let scene = scene.command(80, COMMAND, &["deploy"], [NULL, FILE, FILE]);
+    let scene = scene.wrote(80, 1, FILE, written_at(64, 100)).exited(80, code, 110);
+    let scene = scene.command(90, COMMAND, remover, [NULL, OUT, ERR]).exited(90, 0, 210);
+    scene.exited(COMMAND, code, 220).found(FILE, FileNow::Gone, 0)
+}
+
+#[test]
+fn the_log_of_a_failed_step_that_is_removed_unread_is_lost() {
+    check(vec![
+        (Rule::FileLost, "the step failed", wrapper(1, &["rm", "-rf", "/tmp/w"]), Some(Loss)),
+        (Rule::FileLost, "a relative name", wrapper(1, &["rm", "deploy.log"]), Some(Loss)),
+        (Rule::FileLost, "the step succeeded", wrapper(0, &["rm", "-rf", "/tmp/w"]), None),
+        (Rule::FileLost, "another file", wrapper(1, &["rm", "-rf", "/tmp/x"]), None),
+        (Rule::FileLost, "moved", wrapper(1, &["mv", "deploy.log", "/var/log"]), None),
+        (
+            Rule::FileLost,
+            "it was read before",
+            wrapper(1, &["rm", "-rf", "/tmp/w"]).read(MANAGER, FILE, 64, 150),
+            None,
+        ),
+    ]);
+}
+
 /// Two commands one after the other write 90 and 20 bytes to a file.
 fn twice(second: [ObjectId; 3], size: u64) -> Scene {
     let scene = managed(&["sh"]).file(FILE, "/tmp/log");

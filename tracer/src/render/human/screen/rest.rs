@@ -19,15 +19,21 @@ use crate::render::{
     text::{Page, Text},
 };
 
-/// What is known of a command's output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is known of a command's output, the worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
+    Silent,
     /// All of it was read, or is in a file.
     Delivered,
-    Silent,
     /// It went to /dev/null.
     Discarded,
-    /// Errors, unread bytes, or a reader that is out of sight.
+    /// Its reader ended before it had read everything, which no finding calls a loss: `head`.
+    Unwanted,
+    /// A socket whose other end is not on this machine, or was not seen.
+    OutOfSight,
+    /// The path of a file leads nowhere any more.
+    Gone,
+    /// Errors, or unread bytes.
     Unknown,
 }
 
@@ -46,6 +52,9 @@ pub(super) fn write(page: &mut Page<'_>, report: &Report, shown: &[Blamed<'_>]) 
         (Outcome::Delivered, "delivered everything"),
         (Outcome::Silent, "wrote nothing to stdout or stderr"),
         (Outcome::Discarded, "wrote to /dev/null"),
+        (Outcome::Unwanted, "wrote more than the next command read"),
+        (Outcome::OutOfSight, "wrote to sockets whose other end is out of sight"),
+        (Outcome::Gone, "wrote to files that have gone since"),
         (Outcome::Unknown, "wrote output that may not have arrived"),
     ];
     let mut parts = Vec::new();
@@ -74,27 +83,24 @@ fn is_command(process: &Process) -> bool {
 }
 
 fn outcome(process: &Process, objects: &HashMap<&str, &Object>) -> Outcome {
-    if process.fds.iter().any(|row| !row.errors.is_empty()) {
-        return Outcome::Unknown;
-    }
-    let mut outcomes = process
-        .fds
-        .iter()
-        .filter(|row| row.bytes > 0)
-        .map(|row| of_stream(row, objects.get(row.object.as_str()).copied()));
-    let Some(first) = outcomes.next() else { return Outcome::Silent };
-    outcomes.fold(first, |known, next| match (known, next) {
-        (Outcome::Unknown, _) | (_, Outcome::Unknown) => Outcome::Unknown,
-        (Outcome::Discarded, _) | (_, Outcome::Discarded) => Outcome::Discarded,
-        _ => Outcome::Delivered,
-    })
+    let used = process.fds.iter().filter(|row| row.bytes > 0 || !row.errors.is_empty());
+    let outcomes = used.map(|row| of_stream(row, objects.get(row.object.as_str()).copied()));
+    outcomes.max().unwrap_or(Outcome::Silent)
 }
 
 fn of_stream(row: &Fd, object: Option<&Object>) -> Outcome {
+    if !row.errors.is_empty() {
+        // A reader that ended too early is a finding of its own.
+        let is_unwanted = row.errors.keys().all(|name| name == "EPIPE");
+        return if is_unwanted { Outcome::Unwanted } else { Outcome::Unknown };
+    }
     match (row.kind.as_str(), object) {
         ("null", _) => Outcome::Discarded,
-        ("file", Some(file)) if file.now.as_deref() != Some("gone") => Outcome::Delivered,
-        ("device", _) => Outcome::Delivered,
+        ("file", Some(file)) if file.now.as_deref() == Some("gone") && file.renamed.is_none() => {
+            Outcome::Gone
+        }
+        ("file" | "device", _) => Outcome::Delivered,
+        ("socket", Some(socket)) if socket.unread.is_none() => Outcome::OutOfSight,
         (kind, Some(object)) if has_reader(kind) => {
             let is_sure = object.balanced != Some(false) && object.doubts.is_empty();
             if is_sure && object.unread == Some(0) { Outcome::Delivered } else { Outcome::Unknown }
