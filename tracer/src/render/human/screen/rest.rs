@@ -7,10 +7,7 @@ use std::{
 
 use tracer_core::{
     report::{Fd, Object, Process, Report},
-    text::{
-        list,
-        units::{count, grouped},
-    },
+    text::units::{count, grouped},
 };
 
 use super::{super::has_reader, streams::Blamed};
@@ -72,7 +69,7 @@ pub(super) fn write(page: &mut Page<'_>, report: &Report, shown: &[Blamed<'_>]) 
     if parts.is_empty() {
         return Ok(());
     }
-    let words = format!("{} (--all shows them)", list(parts, ", "));
+    let words = format!("{} (--all shows them)", parts.join(", "));
     page.words(Text::default(), 2, PLAIN, &words)
 }
 
