@@ -41,8 +41,15 @@ fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding 
         bytes => units::exact(bytes),
     };
     let name = if stream.kind == Kind::Pty { "EIO" } else { "EPIPE" };
+    // What was written before is lost as well, as far as it was not read.
+    let unread = match case.flows.get(&stream.object).unread {
+        Some(unread) if unread > 0 => {
+            format!(", of which {} were never read", units::exact(unread))
+        }
+        _ => String::new(),
+    };
     let message = format!(
-        "{} could not write to {}: {why} ({name}, {refused} refused) after {} had been written{}.{}",
+        "{} could not write to {}: {why} ({name}, {refused} refused) after {} had been written{}{unread}.{}",
         words::who(subject),
         stream.name(),
         units::exact(subject.bytes_to(stream)),
