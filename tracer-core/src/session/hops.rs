@@ -8,7 +8,7 @@ use tracer_common::{
     object::ObjectId,
 };
 
-use super::{Flows, Session};
+use super::{Flows, Kind, Session};
 
 /// One process on a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,7 +122,19 @@ impl Search<'_> {
                 *sum = (sum.0 + row.bytes, sum.1.min(row.first_ns));
             }
         }
+        self.keep_exact(&mut sums, read);
         closest(sums, began, read)
+    }
+
+    /// If the reader passed exactly what it read on to an object, its other outputs are of other inputs, unless they are
+    /// files: a log adds something to each line.
+    fn keep_exact(&self, sums: &mut BTreeMap<ObjectId, (u64, u64)>, read: u64) {
+        if sums.values().any(|(written, _)| *written == read) {
+            sums.retain(|object, (written, _)| {
+                *written == read
+                    || *written > read && self.session.object_kind(object) == Kind::File
+            });
+        }
     }
 
     /// When a process first read from an object.
@@ -160,7 +172,7 @@ mod tests {
     use tracer_common::ledger::{LedgerKey, LedgerRow};
 
     use super::*;
-    use crate::session::{Kind, Object};
+    use crate::session::Object;
 
     fn object(ino: u64) -> ObjectId {
         ObjectId { ino, dev: 1, discriminator: 0 }
@@ -188,6 +200,19 @@ mod tests {
             found[0].iter().map(|step| (step.process.tgid, step.read, step.written)).collect();
         assert_eq!(found.len(), 1);
         assert_eq!(steps, [(1, None, 100), (2, Some(100), 80), (3, Some(80), 0)]);
+    }
+
+    #[test]
+    fn outputs_of_other_inputs_are_left_out_if_one_has_the_same_bytes() {
+        let rows = [(1, WRITE, 5, 24), (2, READ, 5, 24), (2, WRITE, 6, 299), (2, WRITE, 7, 24)];
+        let mut session = session(&rows);
+        let ends = |session: &Session| -> Vec<u64> {
+            let found = chains(session, &Flows::of(session), ProcessId::new(1, 0), object(5), 24);
+            found.iter().map(|chain| chain.last().unwrap().object.unwrap().ino).collect()
+        };
+        assert_eq!(ends(&session), [7]);
+        session.objects.get_mut(&object(6)).unwrap().kind = Kind::File;
+        assert_eq!(ends(&session), [7, 6]);
     }
 
     #[test]
