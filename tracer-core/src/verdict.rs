@@ -118,7 +118,11 @@ fn rank((is_inner, finding): &(bool, Finding)) -> (bool, Severity, bool, Rule) {
         !is_info && matches!(finding.rule, Rule::OwnLosses | Rule::OutOfSight | Rule::Unbalanced);
     let is_aside = is_info
         && match finding.rule {
-            Rule::NeverWrote | Rule::PutOff | Rule::ReadByOther | Rule::Discarded => true,
+            Rule::OutOfSight
+            | Rule::NeverWrote
+            | Rule::PutOff
+            | Rule::ReadByOther
+            | Rule::Discarded => true,
             Rule::Elsewhere => finding.evidence.get("only").is_none_or(|only| only == false),
             _ => false,
         };
