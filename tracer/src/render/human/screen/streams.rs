@@ -1,9 +1,6 @@
 //! The streams that matter: those of processes with findings.
 
-use std::{
-    collections::{HashMap, HashSet},
-    io,
-};
+use std::{collections::HashMap, io, iter::successors};
 
 use anstyle::Style as Ink;
 use tracer_core::{
@@ -26,6 +23,8 @@ use crate::render::{
     text::{Page, Text},
 };
 
+/// How many parents of a process are looked at.
+const GENERATIONS: usize = 64;
 /// How many readers are named.
 const MOST_READERS: usize = 2;
 
@@ -79,8 +78,26 @@ pub(super) fn blamed<'a>(
 /// What the lines look up.
 struct Known<'a> {
     objects: HashMap<&'a str, &'a Object>,
-    /// Pids of the target's processes.
-    pids: HashSet<u32>,
+    /// The parent of each of the target's processes.
+    parents: HashMap<u32, u32>,
+}
+
+impl Known<'_> {
+    /// Bytes that processes which this one has started wrote to an object, and their number.
+    fn written_below(&self, process: &Process, object: &Object) -> (u64, u64) {
+        let writers = object.writers.iter().filter(|writer| writer.bytes > 0);
+        let below = writers.filter(|writer| self.is_below(writer.pid, process.pid));
+        below.fold((0, 0), |(bytes, number), writer| {
+            (bytes.saturating_add(writer.bytes), number + 1)
+        })
+    }
+
+    /// Whether one process has started another one, or started the one that did, and so on.
+    fn is_below(&self, pid: u32, above: u32) -> bool {
+        let parent = |pid: &u32| self.parents.get(pid).copied();
+        let line = successors(parent(&pid), parent).take(GENERATIONS);
+        pid != above && line.into_iter().any(|parent| parent == above)
+    }
 }
 
 /// A block for each of these processes.
@@ -91,7 +108,7 @@ pub(super) fn section(
 ) -> io::Result<Section> {
     let known = Known {
         objects: super::by_id(report),
-        pids: report.processes.iter().map(|process| process.pid).collect(),
+        parents: report.processes.iter().map(|process| (process.pid, process.ppid)).collect(),
     };
     let blocks: io::Result<Vec<Block>> =
         blamed.iter().map(|one| block(style, |page| write(page, one, &known))).collect();
@@ -125,7 +142,7 @@ fn lines(blamed: &Blamed<'_>, known: &Known<'_>) -> Vec<Line> {
     let mut rows: Vec<&Fd> = process.fds.iter().filter(|row| is_used(row)).collect();
     rows.sort_by_key(|row| row.fd);
     let mut lines: Vec<(i32, Line)> =
-        rows.iter().map(|row| (row.fd, own(process, row, &known.objects))).collect();
+        rows.iter().map(|row| (row.fd, own(process, row, known))).collect();
     for (fd, index) in [(1, 1), (2, 2)] {
         let object = process.stdio.get::<usize>(index).filter(|object| !object.is_empty());
         let Some(object) = object.filter(|object| rows.iter().all(|row| row.object != **object))
@@ -140,11 +157,16 @@ fn lines(blamed: &Blamed<'_>, known: &Known<'_>) -> Vec<Line> {
 }
 
 /// `189 B → pipe:[88123], read by manager (60); 65,536 B unread; EPIPE ×2`
-fn own(process: &Process, row: &Fd, objects: &HashMap<&str, &Object>) -> Line {
-    let object = objects.get(row.object.as_str()).copied();
+fn own(process: &Process, row: &Fd, known: &Known<'_>) -> Line {
+    let object = known.objects.get(row.object.as_str()).copied();
     let target = if row.object.is_empty() { &row.kind } else { &row.object };
     let amount = if row.bytes == 0 { "nothing".to_owned() } else { bytes(row.bytes) };
-    let mut words = format!("{amount} → {}", short_path(target));
+    let (others, number) = object.map_or((0, 0), |object| known.written_below(process, object));
+    let more = match others {
+        0 => String::new(),
+        others => format!(" and {} by {} below it", bytes(others), count(number, "process")),
+    };
+    let mut words = format!("{amount}{more} → {}", short_path(target));
     words.push_str(&fate(row.bytes > 0, &row.kind, object));
     for (class, times) in &row.errors {
         words.push_str(&format!("; {class} ×{times}"));
@@ -162,12 +184,9 @@ fn own(process: &Process, row: &Fd, objects: &HashMap<&str, &Object>) -> Line {
 fn unused(blamed: &Blamed<'_>, fd: i32, id: &str, known: &Known<'_>) -> Option<Line> {
     let label = if fd == 1 { "stdout" } else { "stderr" }.to_owned();
     let object = known.objects.get(id).copied();
-    let writers = object.iter().flat_map(|object| &object.writers);
-    // Others may write there as well: tracer itself, to the stderr that it shares with a command.
-    let writers = writers.filter(|writer| writer.bytes > 0 && known.pids.contains(&writer.pid));
-    let (written, writers) = writers.fold((0_u64, 0), |(bytes, writers), writer| {
-        (bytes.saturating_add(writer.bytes), writers + 1)
-    });
+    // Others may write there as well: all of a terminal's commands, and tracer itself.
+    let (written, writers) =
+        object.map_or((0, 0), |object| known.written_below(blamed.process, object));
     if let Some(object) = object.filter(|_| written > 0) {
         let end = fate(true, &object.kind, Some(object));
         let by = count(writers, "process");
@@ -199,9 +218,10 @@ fn fate(has_bytes: bool, kind: &str, object: Option<&Object>) -> String {
         return if has_bytes { ", which discards them".to_owned() } else { String::new() };
     }
     let Some(object) = object else { return String::new() };
-    let mut words = match object.now.as_deref() {
-        Some("gone") => " (removed since)".to_owned(),
-        Some("replaced") => " (replaced since)".to_owned(),
+    let mut words = match (&object.renamed, object.now.as_deref()) {
+        (Some(renamed), _) => format!(" (now {})", short_path(renamed)),
+        (None, Some("gone")) => " (removed since)".to_owned(),
+        (None, Some("replaced")) => " (replaced since)".to_owned(),
         _ => String::new(),
     };
     if !has_reader(&object.kind) {
