@@ -106,7 +106,10 @@ impl Destination {
     }
 
     /// Waits until a file is written, for as long as `waits` says.
+    ///
+    /// After an error, the next report goes to standard error.
     pub(super) fn close(&mut self, waits: impl FnMut(Duration) -> bool) -> Result<(), AppError> {
+        self.written = 0;
         match std::mem::replace(&mut self.place, Place::Stderr) {
             Place::File(file, path) => file.finish(waits).map_err(|source| failed(&path, source)),
             Place::Stdout | Place::Stderr => Ok(()),

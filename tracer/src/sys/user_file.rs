@@ -234,13 +234,7 @@ fn answer<T: DeserializeOwned>(mut socket: &UnixStream, deadline: Instant) -> io
 
 /// What the helper does.
 fn serve(mut socket: UnixStream, inherited: Inherited, path: &Path) -> io::Result<()> {
-    let names_descriptor = path.starts_with("/dev") || path.starts_with("/proc/self");
-    let inherited = if names_descriptor {
-        Some(inherited)
-    } else {
-        inherited.let_go(true)?;
-        None
-    };
+    inherited.let_go(true)?;
     let mut order = [0];
     loop {
         socket.read_exact(&mut order)?;
@@ -260,7 +254,6 @@ fn serve(mut socket: UnixStream, inherited: Inherited, path: &Path) -> io::Resul
     });
     let mut file = match opened {
         Ok((file, size)) => {
-            inherited.map_or(Ok(()), |inherited| inherited.let_go(false))?;
             Rights::None.take()?;
             reply(&mut socket, &Ok(size))?;
             file
