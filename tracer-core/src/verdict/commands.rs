@@ -55,7 +55,7 @@ pub fn commands<'a>(case: &Case<'a>, fds: &[i32], most: usize) -> (Vec<Command<'
     let mut builder = Builder::new(case, fds);
     let mut kept: BTreeMap<(Outcome, ProcessId), Command<'a>> = BTreeMap::new();
     let mut left_out = 0;
-    // Whoever starts a process has started before it.
+    // The process that starts another one has started before it.
     for process in case.session.processes.values().rev().filter(|process| process.is_target) {
         let below = builder.below.remove(&process.id).unwrap_or_default();
         if process.summed_up.is_none() {
