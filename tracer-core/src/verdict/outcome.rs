@@ -80,7 +80,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What is known of one object, whoever wrote to it.
+/// What is known of one object and all its writers.
 #[derive(Clone, Copy)]
 struct Known {
     /// What became of bytes that were written to it.
