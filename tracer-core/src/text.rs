@@ -7,6 +7,7 @@ mod escape;
 pub mod json;
 mod list;
 pub mod redact;
+pub mod signal;
 pub mod units;
 mod variables;
 

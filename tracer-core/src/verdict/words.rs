@@ -10,7 +10,7 @@ use super::{Case, Stream, Subject, inner::stream_fd};
 use crate::{
     event::FileNow,
     session::{Close, Kind, Process, named},
-    text::{self, shorten, units},
+    text::{self, shorten, signal, units},
     verdict::Confidence,
 };
 
@@ -141,7 +141,7 @@ pub(super) fn ending(subject: &Subject<'_>) -> String {
 pub(super) fn end_of(process: &Process) -> String {
     match (process.exit_code(), process.signal()) {
         (Some(code), _) => format!(" It exited with {code}."),
-        (None, Some(signal)) => format!(" It was killed by signal {signal}."),
+        (None, Some(number)) => format!(" It was killed by {}.", signal::named(number)),
         (None, None) => " Still running.".to_owned(),
     }
 }

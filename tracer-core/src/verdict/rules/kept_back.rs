@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     session::{FactKind, Process},
-    text::{self, errno, units},
+    text::{self, errno, signal, units},
     verdict::{Confidence, Finding, Rule, Severity},
 };
 
@@ -83,8 +83,8 @@ fn starved(case: &Case<'_>, process: &Process) -> Option<Why> {
 /// Why it passed on nothing, or only a part. A process that ends by itself, such as `grep`, had nothing to say.
 fn why(case: &Case<'_>, process: &Process, passed_on: u64) -> Option<Why> {
     let killed = process.killed_by().filter(|_| passed_on == 0 || !process.was_ended_by_user());
-    if let Some(signal) = killed {
-        return Some((format!("it was killed by signal {signal}"), WHO_KILLED_IT));
+    if let Some(number) = killed {
+        return Some((format!("it was killed by {}", signal::named(number)), WHO_KILLED_IT));
     }
     let mut reads = case.session.rows_of(process.id, READ);
     if passed_on > 0 || !reads.any(|(key, row)| process.has_as_input(key) && row.bytes > 0) {

@@ -8,7 +8,7 @@ use tracer_common::ledger::{LedgerRow, WRITE};
 use super::super::{Case, evidence, words};
 use crate::{
     session::{Kind, Process},
-    text::units,
+    text::{signal, units},
     verdict::{Confidence, Finding, Rule, Severity},
 };
 
@@ -27,7 +27,7 @@ fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
         case.session.object_kind(&stdout),
         Kind::Pipe | Kind::Fifo | Kind::Socket | Kind::File
     );
-    let signal = process.killed_by()?;
+    let signal = signal::named(process.killed_by()?);
     let written = written(case, process);
     let is_block = |block: &u64| Some(written.bytes) == written.calls.checked_mul(*block);
     let is_blocks = written.bytes > 0 && BLOCKS.iter().any(is_block);
@@ -48,7 +48,7 @@ fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
         bytes => format!("wrote {} to stdout, in full blocks only", units::exact(bytes)),
     };
     let message = format!(
-        "{} {so_far}, and it was killed by signal {signal}: what it had printed was still in its own buffer, very \
+        "{} {so_far}, and it was killed by {signal}: what it had printed was still in its own buffer, very \
          likely, and is gone.",
         words::called(process)
     );

@@ -171,7 +171,7 @@ fn the_advice_belongs_to_the_reason() {
     };
     let refused = || tail(0, 0).connect_failed(81, errno::ENOENT, "/run/relay");
     for (name, scene, reason, advice) in [
-        ("killed", tail(SIGKILL, 0), "was killed by signal 9", "Find out who killed it"),
+        ("killed", tail(SIGKILL, 0), "was killed by SIGKILL (9)", "Find out who killed it"),
         ("offline", refused(), "could not connect", "Start what listens"),
         ("offline, and one after it starves", next(refused()), "could not connect", "Start what"),
         ("one after it starves", next(tail(0, 40)), "got nothing", "Let it read no more"),

@@ -130,7 +130,7 @@ pub(super) const EXPECTED: &[(&str, &[Rule], &str)] = &[
         &[ReaderGone],
         "yes (pid 28991) could not write to stdout: goproc (pid 28784) closed its read end less than \
          1 ms before the command ended (EPIPE, 1 write refused) after 65,536 B had been written, of which 65,436 B were never read. It \
-         was killed by signal 13.",
+         was killed by SIGPIPE (13).",
     ),
     (
         "reader_left",
