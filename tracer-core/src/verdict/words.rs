@@ -18,6 +18,8 @@ use crate::{
 pub(super) const HAD_ENOUGH: &str =
     "The next command of the pipeline had read what it wanted (as `head` does).";
 
+/// The signal of a terminal that has ended (`signal(7)`).
+const SIGHUP: u32 = 1;
 /// Maximal number of columns of a command line in a sentence.
 const COMMAND: usize = 60;
 
@@ -72,10 +74,23 @@ fn used_fds(case: &Case<'_>, subject: &Subject<'_>, object: &ObjectId) -> (bool,
 }
 
 /// How the read end was closed: `python3 (pid 7) closed its read end 12 ms after the end of the command`.
-pub(super) fn closed_by(case: &Case<'_>, closer: &Close, subject: &Subject<'_>) -> String {
-    let how = if closer.by_exit { "ended with its read end open" } else { "closed its read end" };
+pub(super) fn closed_by(
+    case: &Case<'_>,
+    closer: &Close,
+    subject: &Subject<'_>,
+    stream: &Stream,
+) -> String {
+    let is_terminal = stream.kind == Kind::Pty;
+    let how = match (closer.by_exit, is_terminal) {
+        (true, false) => "ended with its read end open",
+        (false, false) => "closed its read end",
+        (true, true) => "ended with the terminal open",
+        (false, true) => "closed the terminal",
+    };
     let who = closer_name(case, closer);
     let since = match subject.process.end_ns {
+        // The end of the terminal is why the command ended.
+        _ if is_terminal && subject.process.signal() == Some(SIGHUP) => String::new(),
         Some(end) if closer.time_ns >= end => {
             format!(" {} after the command had ended", units::span(closer.time_ns, end))
         }

@@ -31,7 +31,7 @@ fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding 
     let closer = case.closer(&peer).or_else(|| case.session.closes(&peer).last());
     let readers = case.flows.get(&stream.object).readers_in_words();
     let why = match (closer, readers) {
-        (Some(closer), _) => words::closed_by(case, closer, subject),
+        (Some(closer), _) => words::closed_by(case, closer, subject, stream),
         (None, Some(reader)) => format!("its reader {reader} had closed it"),
         (None, None) => "its read end was closed, and no process was seen to hold it".to_owned(),
     };

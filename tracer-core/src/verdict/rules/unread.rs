@@ -66,12 +66,12 @@ fn describe(
         if unread == 1 { "is" } else { "are" },
         words::object(case, &stream.object),
         discarded(case, &stream.object, unread),
-        fate(case, subject, reader, closer, at_work),
+        fate(case, (subject, stream), reader, closer, at_work),
         words::ending(subject)
     );
     let finding = evidence::finding(case, subject, Rule::Unread, severity, message);
     let mut finding = evidence::with_stream(finding, case, stream);
-    finding.advice = Some(advice(reader, severity).into());
+    finding.advice = Some(advice(stream, reader, severity).into());
     // The bytes were looked at, not computed.
     if flow.inside == Some(unread) && flow.balanced != Some(false) && flow.doubts.is_empty() {
         finding.confidence = case.confidence_of_look();
@@ -100,7 +100,7 @@ fn last_read(case: &Case<'_>, process: ProcessId, peer: &ObjectId) -> Option<u64
 
 fn fate(
     case: &Case<'_>,
-    subject: &Subject<'_>,
+    (subject, stream): (&Subject<'_>, &Stream),
     reader: Option<&Holding>,
     closer: Option<&Close>,
     at_work: bool,
@@ -114,7 +114,7 @@ fn fate(
             };
             format!("{} {does}", named(&reader.comm, reader.process))
         }
-        (None, Some(closer)) => words::closed_by(case, closer, subject),
+        (None, Some(closer)) => words::closed_by(case, closer, subject, stream),
         (None, None) => "no process holds its read end any more".to_owned(),
     }
 }
@@ -133,11 +133,14 @@ fn severity(
     }
 }
 
-fn advice(reader: Option<&Holding>, severity: Severity) -> &'static str {
+fn advice(stream: &Stream, reader: Option<&Holding>, severity: Severity) -> &'static str {
     match (reader, severity) {
         (Some(_), Severity::Info) => "Trace for longer, until the command ends.",
         (Some(_), _) => "The reader is slow, blocked or has stopped reading: look at what it does.",
         (None, Severity::Info) => words::HAD_ENOUGH,
+        _ if stream.kind == Kind::Pty => {
+            "The terminal was closed while the command wrote: keep it open, or send the output to a file."
+        }
         _ => "The reader must read to the end of the stream before it closes the pipe.",
     }
 }
