@@ -14,7 +14,7 @@ use tracer_core::event::{EventKind, Look, NotSeen};
 
 use super::{look::encode, worker_logs::WorkerLogs};
 use crate::sys::{
-    helper::{Helper, Inherited},
+    helper::{Helper, Inherited, Kept},
     privileges::Rights,
 };
 
@@ -131,9 +131,9 @@ fn read_to_end(mut socket: &UnixStream, deadline: Instant) -> Option<Vec<EventKi
 
 /// What the helper does.
 fn serve(mut socket: UnixStream, inherited: Inherited, paths: &[PathBuf]) -> io::Result<()> {
-    let opened = WorkerLogs::open(paths);
-    inherited.let_go(true)?;
+    inherited.let_go(Kept::StdinAndDirectory)?;
     Rights::Look.take()?;
+    let opened = WorkerLogs::open(paths);
     let refusal: Option<Refusal> = opened
         .as_ref()
         .err()

@@ -16,7 +16,10 @@ use tracer_common::{id::ProcessId, object::ObjectId};
 use tracer_core::event::{EventKind, Look, NotSeen};
 
 use super::look::{Cause, Request, encode, serve};
-use crate::sys::{helper::Helper, privileges::Rights};
+use crate::sys::{
+    helper::{Helper, Kept},
+    privileges::Rights,
+};
 
 /// How many helpers there are. Each is a process; so many causes of blocking are survived.
 const HELPERS: usize = 3;
@@ -75,7 +78,7 @@ impl Lookout {
     pub fn start() -> Self {
         let fork = |_| -> Option<Helper> {
             let helper = Helper::fork(|socket, inherited| {
-                inherited.let_go(false)?;
+                inherited.let_go(Kept::Nothing)?;
                 Rights::Look.take()?;
                 serve(socket)
             })

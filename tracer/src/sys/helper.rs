@@ -5,8 +5,7 @@
 //! never makes such calls itself. It asks a helper, waits for a limited time, and abandons the helper if no answer comes.
 //!
 //! A helper is forked before tracer has a second thread or an open file, so it shares no lock. It closes what tracer
-//! inherited as soon as it needs no names from there ([`Inherited::let_go`]), ignores the terminal's signals, and ends
-//! when tracer's end of the socket is closed.
+//! inherited ([`Inherited::let_go`]), ignores the terminal's signals, and ends when tracer's end of the socket is closed.
 
 use std::{
     fs, io,
@@ -42,9 +41,20 @@ pub struct Inherited {
     descriptors: Vec<RawFd>,
 }
 
+/// What a helper keeps of it, to open what the user named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Nothing.
+    Nothing,
+    /// The working directory: paths may be relative.
+    Directory,
+    /// Standard input as well: `-` names it.
+    StdinAndDirectory,
+}
+
 impl Helper {
-    /// Forks a helper that runs `serve` with its end of the connection. `serve` lets go what the helper inherited once it
-    /// has opened what the user named. To be called while this process has one thread.
+    /// Forks a helper that runs `serve` with its end of the connection. `serve` first lets go what the helper inherited. To
+    /// be called while this process has one thread.
     ///
     /// # Errors
     /// An error if the system allows no further process.
@@ -112,12 +122,12 @@ fn prepare(end: &UnixStream) -> io::Result<Inherited> {
 }
 
 impl Inherited {
-    /// Closes the descriptors and standard streams, so that no other process waits for the end of one. With
-    /// `keeps_names` standard input and the working directory stay, to open what the user named.
+    /// Closes the descriptors and the standard streams, so that no other process waits for the end of one, and leaves the
+    /// working directory.
     ///
     /// # Errors
     /// An error if the system has no descriptors left.
-    pub fn let_go(self, keeps_names: bool) -> io::Result<()> {
+    pub fn let_go(self, kept: Kept) -> io::Result<()> {
         for fd in self.descriptors {
             // SAFETY: the child runs nothing that owns one of these descriptors; their owners are values of the parent,
             // which the child never drops. Each is open since before the child opened anything.
@@ -127,8 +137,10 @@ impl Inherited {
         let nothing = openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         dup2_stdout(&nothing)?;
         dup2_stderr(&nothing)?;
-        if !keeps_names {
+        if kept != Kept::StdinAndDirectory {
             dup2_stdin(&nothing)?;
+        }
+        if kept == Kept::Nothing {
             chdir("/")?;
         }
         Ok(())

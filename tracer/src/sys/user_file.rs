@@ -17,7 +17,7 @@ use rustix::io::ioctl_fionbio;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    helper::{Helper, Inherited},
+    helper::{Helper, Inherited, Kept},
     private_file,
     privileges::Rights,
 };
@@ -234,7 +234,7 @@ fn answer<T: DeserializeOwned>(mut socket: &UnixStream, deadline: Instant) -> io
 
 /// What the helper does.
 fn serve(mut socket: UnixStream, inherited: Inherited, path: &Path) -> io::Result<()> {
-    inherited.let_go(true)?;
+    inherited.let_go(Kept::Directory)?;
     let mut order = [0];
     loop {
         socket.read_exact(&mut order)?;
