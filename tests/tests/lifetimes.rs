@@ -141,8 +141,11 @@ fn five_thousand_pipes_of_a_living_process_leave_nothing_in_the_tables() -> Resu
     let mut running = trace.spawn(&Workload::new("pipes"))?;
     running.open_gate()?;
     wait_until("the first child's output", || Ok(running.truth_so_far().ok()))?;
-    // This process has a row too: it reads a file that the workload writes. The first read may be too early for one.
-    running.truth_so_far()?;
+    // This process has a row too: it reads a file that the workload writes. The first reads may be too early for one.
+    for _ in 0..10 {
+        sleep(Duration::from_millis(200));
+        running.truth_so_far()?;
+    }
     let at_first = trace.at_rest()?;
     running.open_gate()?;
     wait_until("the output of all children", || {
