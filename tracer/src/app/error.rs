@@ -7,8 +7,11 @@ use tracer_core::recording::ReadError;
 use tracer_loader::LoaderError;
 
 use crate::{
-    capture::folder::FolderError, doctor::EnvironmentError, launch::LaunchError,
-    sys::limits::in_words, target::TargetError,
+    capture::folder::FolderError,
+    doctor::EnvironmentError,
+    launch::LaunchError,
+    sys::limits::{in_words, start_in_words},
+    target::TargetError,
 };
 
 /// Why there is no report.
@@ -110,7 +113,7 @@ pub enum AppError {
         source: ReadError,
     },
     /// A thread, a helper process or the asynchronous runtime failed.
-    #[error("tracer cannot go on: {}", in_words(source))]
+    #[error("tracer cannot go on: {}", start_in_words(source))]
     Runtime {
         /// The system's error.
         source: io::Error,

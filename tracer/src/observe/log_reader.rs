@@ -12,9 +12,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 use tracer_core::event::{EventKind, Look, NotSeen};
 
-use super::{look::encode, worker_logs::WorkerLogs};
+use super::worker_logs::WorkerLogs;
 use crate::sys::{
-    helper::{Helper, Inherited, Kept},
+    helper::{Helper, Kept, Refusal, encode},
     privileges::Rights,
 };
 
@@ -32,9 +32,6 @@ enum Message {
     Finish(u64),
 }
 
-/// A path that cannot be opened, the system's number of the error, and its words.
-type Refusal = (PathBuf, Option<i32>, String);
-
 /// Has a helper process follow the logs.
 #[derive(Debug)]
 pub struct LogReader {
@@ -50,7 +47,7 @@ impl LogReader {
     /// # Errors
     /// An error if the system allows no further process.
     pub fn start(paths: &[PathBuf]) -> io::Result<Self> {
-        let fork = || Helper::fork(|socket, inherited| serve(socket, inherited, paths));
+        let fork = || Helper::fork(Kept::StdinAndDirectory, |socket| serve(socket, paths));
         let helper = (!paths.is_empty()).then(fork).transpose()?;
         Ok(Self { helper, logs: paths.len() as u64, deadline: Instant::now() })
     }
@@ -71,12 +68,9 @@ impl LogReader {
         let answer = BufReader::new(&helper.socket).read_line(&mut line);
         let gone = |error| (PathBuf::from("-"), error);
         answer.map_err(gone)?;
-        let refusal: Option<Refusal> =
+        let refusal: Option<(PathBuf, Refusal)> =
             serde_json::from_str(&line).map_err(|error| gone(error.into()))?;
-        refusal.map_or(Ok(()), |(path, number, words)| {
-            let system = number.map(io::Error::from_raw_os_error);
-            Err((path, system.unwrap_or_else(|| io::Error::other(words))))
-        })
+        refusal.map_or(Ok(()), |(path, refusal)| Err((path, refusal.into())))
     }
 
     /// The trace begins. Claims from before this moment (nanoseconds since 1970) are about other processes.
@@ -130,14 +124,10 @@ fn read_to_end(mut socket: &UnixStream, deadline: Instant) -> Option<Vec<EventKi
 }
 
 /// What the helper does.
-fn serve(mut socket: UnixStream, inherited: Inherited, paths: &[PathBuf]) -> io::Result<()> {
-    inherited.let_go(Kept::StdinAndDirectory)?;
+fn serve(mut socket: UnixStream, paths: &[PathBuf]) -> io::Result<()> {
     Rights::Look.take()?;
     let opened = WorkerLogs::open(paths);
-    let refusal: Option<Refusal> = opened
-        .as_ref()
-        .err()
-        .map(|(path, error)| (path.clone(), error.raw_os_error(), error.to_string()));
+    let refusal = opened.as_ref().err().map(|(path, error)| (path, Refusal::from(error)));
     socket.write_all(&encode(&refusal)?)?;
     let Ok(mut logs) = opened else { return Ok(()) };
     let mut messages = BufReader::new(socket.try_clone()?);

@@ -15,6 +15,7 @@ use super::{
     environment,
     files::{self, FileRequest},
 };
+use crate::sys::helper::encode;
 
 /// One thing to look at.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -98,11 +99,4 @@ pub(super) fn serve(socket: UnixStream) -> io::Result<()> {
         line.clear();
     }
     Ok(())
-}
-
-/// A message as a line.
-pub(super) fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
-    let mut line = serde_json::to_vec(message)?;
-    line.push(b'\n');
-    Ok(line)
 }

@@ -15,9 +15,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracer_common::{id::ProcessId, object::ObjectId};
 use tracer_core::event::{EventKind, Look, NotSeen};
 
-use super::look::{Cause, Request, encode, serve};
+use super::look::{Cause, Request, serve};
 use crate::sys::{
-    helper::{Helper, Kept},
+    helper::{Helper, Kept, encode},
     privileges::Rights,
 };
 
@@ -77,8 +77,7 @@ impl Lookout {
     #[must_use]
     pub fn start() -> Self {
         let fork = |_| -> Option<Helper> {
-            let helper = Helper::fork(|socket, inherited| {
-                inherited.let_go(Kept::Nothing)?;
+            let helper = Helper::fork(Kept::Nothing, |socket| {
                 Rights::Look.take()?;
                 serve(socket)
             })

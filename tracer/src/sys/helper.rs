@@ -5,10 +5,10 @@
 //! never makes such calls itself. It asks a helper, waits for a limited time, and abandons the helper if no answer comes.
 //!
 //! A helper is forked before tracer has a second thread or an open file, so it shares no lock. It closes what tracer
-//! inherited ([`Inherited::let_go`]), ignores the terminal's signals, and ends when tracer's end of the socket is closed.
+//! inherited, ignores the terminal's signals, and ends when tracer's end of the socket is closed.
 
 use std::{
-    fs, io,
+    io,
     net::Shutdown,
     os::{
         fd::{AsRawFd as _, RawFd},
@@ -24,6 +24,7 @@ use rustix::{
     stdio::{dup2_stderr, dup2_stdin, dup2_stdout},
     thread::set_name,
 };
+use serde::{Deserialize, Serialize};
 
 /// A helper process, seen from tracer. Dropping this ends it as soon as it is not blocked.
 #[derive(Debug)]
@@ -34,14 +35,7 @@ pub struct Helper {
     pid: Option<Pid>,
 }
 
-/// What a helper has from tracer, and tracer from its parent: descriptors, standard streams and the working directory.
-#[derive(Debug)]
-pub struct Inherited {
-    /// Descriptors, without the standard streams and the helper's socket.
-    descriptors: Vec<RawFd>,
-}
-
-/// What a helper keeps of it, to open what the user named.
+/// What a helper keeps of what tracer inherited, to open what the user named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
     /// Nothing.
@@ -53,18 +47,17 @@ pub enum Kept {
 }
 
 impl Helper {
-    /// Forks a helper that runs `serve` with its end of the connection. `serve` first lets go what the helper inherited. To
-    /// be called while this process has one thread.
+    /// Forks a helper that runs `serve` with its end of the connection. To be called while this process has one thread.
     ///
     /// # Errors
     /// An error if the system allows no further process.
-    pub fn fork(serve: impl FnOnce(UnixStream, Inherited) -> io::Result<()>) -> io::Result<Self> {
+    pub fn fork(kept: Kept, serve: impl FnOnce(UnixStream) -> io::Result<()>) -> io::Result<Self> {
         let (socket, end) = UnixStream::pair()?;
         // SAFETY: this process has one thread, so no lock is held by a thread that the child does not have.
         match unsafe { libc::fork() } {
             0 => {
                 // An error means that tracer is gone, or that nothing can be opened.
-                let _ = prepare(&end).and_then(|inherited| serve(end, inherited));
+                let _ = prepare(kept, &end).and_then(|()| serve(end));
                 // SAFETY: `_exit` ends the process without running the parent's exit handlers.
                 unsafe { libc::_exit(0) }
             }
@@ -105,46 +98,24 @@ impl Drop for Helper {
 /// How long tracer waits for the end of a helper, so that it leaves no zombie behind.
 const LAST_MOMENTS: Duration = Duration::from_millis(20);
 
-/// Separates the helper from tracer's terminal.
-fn prepare(end: &UnixStream) -> io::Result<Inherited> {
+/// Separates the helper from what it inherits.
+fn prepare(kept: Kept, end: &UnixStream) -> io::Result<()> {
     block_signals();
     // Not in the terminal's foreground group, whose processes get Ctrl-C and Ctrl-Z.
     setsid()?;
     set_name(c"tracer-helper")?;
-    let listed: Vec<RawFd> = fs::read_dir("/proc/self/fd")?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect();
-    // The one of the list itself is closed by now.
-    let is_open = |fd: &RawFd| fs::symlink_metadata(format!("/proc/self/fd/{fd}")).is_ok();
-    let is_foreign = |fd: &RawFd| *fd > libc::STDERR_FILENO && *fd != end.as_raw_fd();
-    let descriptors = listed.into_iter().filter(|fd| is_foreign(fd) && is_open(fd)).collect();
-    Ok(Inherited { descriptors })
-}
-
-impl Inherited {
-    /// Closes the descriptors and the standard streams, so that no other process waits for the end of one, and leaves the
-    /// working directory.
-    ///
-    /// # Errors
-    /// An error if the system has no descriptors left.
-    pub fn let_go(self, kept: Kept) -> io::Result<()> {
-        for fd in self.descriptors {
-            // SAFETY: the child runs nothing that owns one of these descriptors; their owners are values of the parent,
-            // which the child never drops. Each is open since before the child opened anything.
-            unsafe { libc::close(fd) };
-        }
-        // A path without access: every call on it fails.
-        let nothing = openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        dup2_stdout(&nothing)?;
-        dup2_stderr(&nothing)?;
-        if kept != Kept::StdinAndDirectory {
-            dup2_stdin(&nothing)?;
-        }
-        if kept == Kept::Nothing {
-            chdir("/")?;
-        }
-        Ok(())
+    close_all_but(end.as_raw_fd())?;
+    // A path without access: no other process waits for the end of it, and every call on it fails.
+    let nothing = openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    dup2_stdout(&nothing)?;
+    dup2_stderr(&nothing)?;
+    if kept != Kept::StdinAndDirectory {
+        dup2_stdin(&nothing)?;
     }
+    if kept == Kept::Nothing {
+        chdir("/")?;
+    }
+    Ok(())
 }
 
 fn block_signals() {
@@ -155,4 +126,43 @@ fn block_signals() {
         libc::sigfillset(&raw mut all);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut());
     }
+}
+
+/// Closes what tracer's parent left open, except the standard streams.
+fn close_all_but(kept: RawFd) -> io::Result<()> {
+    let listed: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    for fd in listed.into_iter().filter(|fd| *fd > libc::STDERR_FILENO && *fd != kept) {
+        // SAFETY: the child runs nothing that owns one of these descriptors; their owners are values of the parent,
+        // which the child never drops.
+        unsafe { libc::close(fd) };
+    }
+    Ok(())
+}
+
+/// An error of a helper, as it sends it: the system's number of it, and its words.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Refusal(Option<i32>, String);
+
+impl From<&io::Error> for Refusal {
+    fn from(error: &io::Error) -> Self {
+        Self(error.raw_os_error(), error.to_string())
+    }
+}
+
+impl From<Refusal> for io::Error {
+    fn from(Refusal(number, words): Refusal) -> Self {
+        number.map_or_else(|| Self::other(words), Self::from_raw_os_error)
+    }
+}
+
+/// A message as a line.
+///
+/// # Errors
+/// An error if the message cannot be encoded.
+pub fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    Ok(line)
 }

@@ -37,7 +37,14 @@ pub fn in_words(error: &io::Error) -> String {
         Some(Errno::FBIG) => {
             "it would be larger than tracer may make a file: raise the limit (ulimit -f)".to_owned()
         }
-        // EAGAIN of clone(2).
+        _ => error.to_string(),
+    }
+}
+
+/// An error of `clone(2)` in words.
+#[must_use]
+pub fn start_in_words(error: &io::Error) -> String {
+    match Errno::from_io_error(error) {
         Some(Errno::AGAIN) => {
             "the limit on processes is reached: raise it (ulimit -u, or pids.max of the cgroup)"
                 .to_owned()

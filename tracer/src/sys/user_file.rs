@@ -14,10 +14,10 @@ use std::{
 
 use bytes::{Buf as _, BytesMut};
 use rustix::io::ioctl_fionbio;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    helper::{Helper, Inherited, Kept},
+    helper::{Helper, Kept, Refusal, encode},
     private_file,
     privileges::Rights,
 };
@@ -37,22 +37,6 @@ enum Order {
     Look = b'l',
     /// Open the file.
     Open = b'o',
-}
-
-/// An error of the helper: the system's number of it, and its words.
-#[derive(Debug, Serialize, Deserialize)]
-struct Refusal(Option<i32>, String);
-
-impl From<io::Error> for Refusal {
-    fn from(error: io::Error) -> Self {
-        Self(error.raw_os_error(), error.to_string())
-    }
-}
-
-impl From<Refusal> for io::Error {
-    fn from(Refusal(number, words): Refusal) -> Self {
-        number.map_or_else(|| Self::other(words), Self::from_raw_os_error)
-    }
 }
 
 /// A helper that has opened nothing yet.
@@ -81,7 +65,7 @@ impl UserPath {
     /// An error if the system allows no further process.
     pub fn fork(path: PathBuf) -> io::Result<Self> {
         let served = path.clone();
-        let helper = Helper::fork(|socket, inherited| serve(socket, inherited, &served))?;
+        let helper = Helper::fork(Kept::Directory, |socket| serve(socket, &served))?;
         Ok(Self { path, helper })
     }
 
@@ -233,8 +217,7 @@ fn answer<T: DeserializeOwned>(mut socket: &UnixStream, deadline: Instant) -> io
 }
 
 /// What the helper does.
-fn serve(mut socket: UnixStream, inherited: Inherited, path: &Path) -> io::Result<()> {
-    inherited.let_go(Kept::Directory)?;
+fn serve(mut socket: UnixStream, path: &Path) -> io::Result<()> {
     let mut order = [0];
     loop {
         socket.read_exact(&mut order)?;
@@ -244,7 +227,7 @@ fn serve(mut socket: UnixStream, inherited: Inherited, path: &Path) -> io::Resul
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         // Any answer is one.
         let _ = std::fs::metadata(directory.unwrap_or(Path::new(".")));
-        reply(&mut socket, &Ok(()))?;
+        reply(&mut socket, Ok(()))?;
     }
     let opened = private_file::open(path).map_err(io::Error::from).and_then(|file| {
         let found = file.metadata()?;
@@ -255,13 +238,13 @@ fn serve(mut socket: UnixStream, inherited: Inherited, path: &Path) -> io::Resul
     let mut file = match opened {
         Ok((file, size)) => {
             Rights::None.take()?;
-            reply(&mut socket, &Ok(size))?;
+            reply(&mut socket, Ok(size))?;
             file
         }
-        Err(error) => return reply::<()>(&mut socket, &Err(error.into())),
+        Err(error) => return reply::<()>(&mut socket, Err(error)),
     };
     let written = copy(&socket, &mut file);
-    reply(&mut socket, &written.map_err(Refusal::from))
+    reply(&mut socket, written)
 }
 
 /// Writes everything that comes, over the file's old content.
@@ -274,8 +257,6 @@ fn copy(socket: &UnixStream, file: &mut File) -> io::Result<()> {
     io::copy(&mut reader, file).map(drop)
 }
 
-fn reply<T: Serialize>(socket: &mut UnixStream, answer: &Result<T, Refusal>) -> io::Result<()> {
-    let mut line = serde_json::to_vec(answer)?;
-    line.push(b'\n');
-    socket.write_all(&line)
+fn reply<T: Serialize>(socket: &mut UnixStream, answer: io::Result<T>) -> io::Result<()> {
+    socket.write_all(&encode(&answer.map_err(|error| Refusal::from(&error)))?)
 }
