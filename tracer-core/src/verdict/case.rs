@@ -1,6 +1,6 @@
 //! The input of the rules: a session with indexes that are computed once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracer_common::{id::ProcessId, ledger::READ, loss::Reason, object::ObjectId};
 
@@ -38,6 +38,8 @@ pub struct Case<'a> {
     nonblock: BTreeMap<ObjectId, (u64, &'a Process)>,
     /// The process that cut a file last, and when (nanoseconds since boot).
     pub(super) cuts: BTreeMap<ObjectId, (u64, &'a Process)>,
+    /// The processes that may have removed a file: those that run a program which does.
+    pub(super) removers: Vec<&'a Process>,
     /// Whether a target runs a sandbox or virtual machine, whose programs make no system calls on this kernel.
     pub(super) has_guests: bool,
 }
@@ -71,6 +73,7 @@ impl<'a> Case<'a> {
             blocked_readers: BTreeMap::new(),
             nonblock: latest(session, FactKind::Nonblock),
             cuts: latest(session, FactKind::FileCut),
+            removers: rules::file_lost::removers(session),
             has_guests,
         };
         case.index_blocked_threads();
@@ -190,10 +193,11 @@ impl<'a> Case<'a> {
         (known.is_target || is_input) && had_enough
     }
 
-    /// Whether one process started another one, or started the one that did, and so on.
-    pub(super) fn has_started(&self, above: ProcessId, process: ProcessId) -> bool {
-        let known = self.session.processes.get(&process);
-        above != process && known.is_some_and(|known| self.is_above(above, known))
+    /// Whether one of these processes started another one, or started the one that did, and so on.
+    pub(super) fn is_started_by_any(&self, process: ProcessId, by: &BTreeSet<ProcessId>) -> bool {
+        let known = self.session.processes.get(&process).into_iter();
+        let mut line = known.flat_map(|known| self.session.line_of(known)).take(GENERATIONS);
+        line.any(|known| by.contains(&known.parent))
     }
 
     /// Whether `above` started a process, or started the one that did, and so on.

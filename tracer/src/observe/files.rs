@@ -15,7 +15,6 @@ use tracer_core::{
     event::{EventKind, FileNow, Look},
     session::{Kind, Object, Process, Session},
 };
-
 use tracer_loader::boot_ns;
 
 use super::{
@@ -196,5 +195,33 @@ fn is_root_of_init() -> bool {
     match (own, of_init) {
         (Ok(own), Ok(of_init)) => (own.ino(), own.dev()) == (of_init.ino(), of_init.dev()),
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is found of a file that was renamed from `old` to `new`, if it was first seen at this time.
+    fn found(directory: &Path, seen: SystemTime) -> Option<(String, u64)> {
+        let made = fs::metadata(directory.join("new")).unwrap();
+        let object = ObjectId { ino: made.ino(), dev: kernel_dev(made.dev()), discriminator: 0 };
+        let (path, writers) = (directory.join("old"), Vec::new());
+        let request = FileRequest { object, path, writers, is_at_home: true, is_last: true, seen };
+        find_renamed(&request, &View::of(&request))
+    }
+
+    #[test]
+    fn a_renamed_file_is_no_later_file_with_its_inode_number() {
+        let directory = tempfile::tempdir().unwrap();
+        let new = directory.path().join("new");
+        fs::write(&new, "12345").unwrap();
+        let Ok(made) = fs::metadata(&new).unwrap().created() else {
+            eprintln!("SKIPPED: this file system does not tell when a file was made");
+            return;
+        };
+        let expected = Some((new.to_str().unwrap().to_owned(), 5));
+        assert_eq!(found(directory.path(), made + TICK), expected);
+        assert_eq!(found(directory.path(), made - Duration::from_secs(1)), None);
     }
 }

@@ -65,8 +65,7 @@ fn has_other_output(case: &Case<'_>, subject: &Subject<'_>) -> bool {
 fn of_redirection(case: &Case<'_>, subject: &Subject<'_>) -> Finding {
     let (who, sum) = (words::who(subject), units::exact(subject.discarded));
     let goes_there = |key: &LedgerKey| {
-        let object = case.session.objects.get(&key.object);
-        matches!(key.fd, 1 | 2) && object.is_some_and(|object| object.kind == Kind::Null)
+        matches!(key.fd, 1 | 2) && case.session.object_kind(&key.object) == Kind::Null
     };
     let what = match subject.only_writer(case.session, goes_there) {
         Some(writer) if writer.id != subject.process.id => format!(

@@ -38,22 +38,17 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let starter = starter.filter(|_| !process.executed && process.id == own.id);
     let starter = starter.map_or(String::new(), |starter| format!(", started by {starter},"));
     let error = errno::name(fact.errno);
-    let message = format!(
+    let mut message = format!(
         "{who}{starter} could not execute {}: {error} ({}).",
         text::name(&fact.about),
         errno::meaning(fact.errno)
     );
     // Its starter may have said so.
     let is_told = subject.wrote_only_to_stderr() && is_delivered(case, &subject.stderr);
-    let message = match is_told {
-        true => {
-            format!(
-                "{message} The message about it went to stderr, {}.",
-                words::fate(case, &subject.stderr)
-            )
-        }
-        false => message,
-    };
+    if is_told {
+        let fate = words::fate(case, &subject.stderr);
+        message.push_str(&format!(" The message about it went to stderr, {fate}."));
+    }
     let mut finding =
         evidence::finding(case, subject, Rule::ExecFailed, Severity::Warning, message);
     finding.advice = Some(match fact.errno {

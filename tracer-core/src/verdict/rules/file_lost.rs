@@ -11,7 +11,7 @@ use tracer_common::{
 use super::super::{Case, Scope, Stream, Subject, evidence, words};
 use crate::{
     event::FileNow,
-    session::{Endpoint, Holding, Kind, Object, Process},
+    session::{Endpoint, Holding, Kind, Object, Process, Session},
     text::units,
     verdict::{Finding, Rule, Severity},
 };
@@ -238,12 +238,17 @@ fn remover<'a>(case: &'a Case<'_>, object: &ObjectId) -> Option<&'a Process> {
                 || path.parent().is_some_and(|above| above.file_name() == Some(name))
         })
     };
-    let mut found = case.session.processes.values().filter(|process| {
-        REMOVERS.contains(&process.comm.as_str())
-            && process.end_ns.is_none_or(|end_ns| end_ns > began)
+    let mut found = case.removers.iter().filter(|process| {
+        process.end_ns.is_none_or(|end_ns| end_ns > began)
             && process.argv.iter().skip(1).any(names_it)
     });
-    found.next().filter(|_| found.next().is_none())
+    found.next().copied().filter(|_| found.next().is_none())
+}
+
+/// The processes that run one of [`REMOVERS`].
+pub(in crate::verdict) fn removers(session: &Session) -> Vec<&Process> {
+    let processes = session.processes.values();
+    processes.filter(|process| REMOVERS.contains(&process.comm.as_str())).collect()
 }
 
 fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, loss: Loss) -> Finding {
@@ -272,10 +277,8 @@ fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, loss: Loss)
     let finding = evidence::finding(case, subject, Rule::FileLost, Severity::Loss, message);
     let finding = evidence::with_stream(finding, case, stream);
     let mut finding = evidence::seen(case, stream, finding);
-    let known = case.session.objects.get(&stream.object);
-    let was_closed = known.is_some_and(|known| known.removed_ns.is_none() && !known.deleted);
     finding.advice = Some(match loss {
-        Loss::Removed(_) if was_closed => {
+        Loss::Removed(_) if !is_removed(case, &stream.object) => {
             "Show what a step has said before its file is removed, at least if it failed.".into()
         }
         Loss::Removed(_) => "Find out what removes the file while it is written.".into(),

@@ -35,6 +35,9 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         .filter(|member| **member != subject.process.id)
         .filter_map(|member| late(case, subject, *member, end_ns))
         .collect();
+    if subject.scope != Scope::Outer && !late.is_empty() && is_launcher(case, subject, end_ns) {
+        return Vec::new();
+    }
     late.sort_by_key(|late| (!late.still_open, std::cmp::Reverse(late.until_ns)));
     late.first()
         .map(|worst| describe(case, subject, worst, late.len(), end_ns))
@@ -71,8 +74,7 @@ fn late<'a>(
     let held_to_end = process.end_ns.filter(|_| held(&process.stdio_at_end)).unwrap_or(0);
     let until_ns = if still_open { case.session.end_ns } else { wrote_ns.max(held_to_end) };
     // Inside another command, only what was written counts: that one knows what it waits for.
-    let counts = subject.scope == Scope::Outer
-        || bytes > 0 && subject.process.executed && !is_launcher(case, subject, end_ns);
+    let counts = subject.scope == Scope::Outer || bytes > 0 && subject.process.executed;
     (until_ns > end_ns + AT_ONCE_NS && counts).then_some(Late {
         process,
         bytes,

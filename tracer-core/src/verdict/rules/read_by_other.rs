@@ -1,5 +1,7 @@
 //! Two processes read from the same stream, so each has only a part.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 use tracer_common::{id::ProcessId, ledger::READ};
 
@@ -25,9 +27,10 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
                 })
                 .collect();
             // The parent first, if it reads: it is the manager. Else the one that started the others.
-            let all: Vec<ProcessId> = readers.iter().map(|endpoint| endpoint.process).collect();
-            readers.sort_by_key(|endpoint| {
-                let is_started = all.iter().any(|by| case.has_started(*by, endpoint.process));
+            let all: BTreeSet<ProcessId> =
+                readers.iter().map(|endpoint| endpoint.process).collect();
+            readers.sort_by_cached_key(|endpoint| {
+                let is_started = case.is_started_by_any(endpoint.process, &all);
                 (endpoint.process != subject.process.parent, is_started)
             });
             match readers.split_first() {
@@ -45,7 +48,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
 fn wanted_more(case: &Case<'_>, stream: &Stream, main: &Endpoint, other: &Endpoint) -> bool {
     let source = case.session.peer(&stream.object);
     let mut rows = case.session.rows_of(main.process, READ);
-    case.has_started(main.process, other.process)
+    case.is_started_by_any(other.process, &BTreeSet::from([main.process]))
         && rows
             .any(|(key, row)| key.object == source && row.zero > 0 && row.last_ns > other.last_ns)
 }

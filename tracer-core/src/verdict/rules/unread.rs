@@ -73,8 +73,8 @@ fn describe(
     let mut finding = evidence::with_stream(finding, case, stream);
     finding.advice = Some(advice(stream, reader, severity).into());
     // The bytes were looked at, not computed.
-    if flow.inside == Some(unread) && flow.balanced != Some(false) && flow.doubts.is_empty() {
-        finding.confidence = case.confidence_of_look();
+    if flow.inside == Some(unread) && flow.balanced != Some(false) {
+        finding = evidence::seen(case, stream, finding);
     }
     let finding = evidence::with_closer(finding, case, closer);
     evidence::with(finding, "reader_alive", json!(reader.is_some()))

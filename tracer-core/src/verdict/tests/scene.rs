@@ -255,6 +255,14 @@ impl Scene {
         self.event(90, EventKind::Fact { fact, text: text.to_vec() })
     }
 
+    /// A process cut a file.
+    pub(super) fn cut(self, tgid: u32, object: ObjectId, ms: u64) -> Self {
+        let state = FdState { object, ..FdState::default() };
+        let (process, fact) = (id(tgid), fact::FILE_CUT);
+        let fact = layout::Fact { process, fact, fd: -1, state, ..layout::Fact::default() };
+        self.event(ms, EventKind::Fact { fact, text: Vec::new() })
+    }
+
     pub(super) fn exec_failed(self, tgid: u32, errno: u32, path: &str) -> Self {
         self.fact(tgid, fact::EXEC_FAILED, -1, errno, path.as_bytes())
     }

@@ -1,7 +1,7 @@
 //! Files and pipes that several processes share: who took, cut or overwrote what, and when that is meant.
 
 use tracer_common::{
-    ledger::{LedgerKey, READ},
+    ledger::{LedgerKey, LedgerRow, READ},
     object::ObjectId,
 };
 
@@ -9,7 +9,10 @@ use super::{scene::*, silence::check};
 use crate::{
     event::FileNow,
     text::errno,
-    verdict::Severity::{Loss, Warning},
+    verdict::{
+        Confidence,
+        Severity::{Loss, Warning},
+    },
 };
 
 const LIST: ObjectId = object(170);
@@ -110,4 +113,50 @@ fn output_that_overwrites_the_beginning_of_older_output_is_a_loss() {
         (Rule::FileLost, "written anew", twice([NULL, FILE, ERR], 20), None),
         (Rule::FileLost, "`dd conv=notrunc`", twice([NULL, OUT, ERR], 90), None),
     ]);
+}
+
+/// A script writes to a log before and after `cutter` cuts it; 23 of 72 bytes are missing.
+fn cut_by(cutter: u32) -> Scene {
+    let scene = managed(&["sh"]).file(FILE, "/tmp/log");
+    let scene = scene.command(80, COMMAND, &["script"], [NULL, FILE, FILE]);
+    let row = LedgerRow { bytes: 72, last_ns: at(200), calls: 2, ..written_at(0, 100) };
+    let scene = scene.wrote(80, 1, FILE, row).command(90, 80, &["tee"], [NULL, OUT, ERR]);
+    let scene = scene.cut(cutter, FILE, 150).exited(90, 0, 160).exited(80, 0, 210);
+    scene.exited(COMMAND, 0, 220).found(FILE, FileNow::Same, 49)
+}
+
+#[test]
+fn a_file_that_is_cut_under_its_writer_is_a_loss() {
+    check(vec![
+        (Rule::FileLost, "`tee /dev/stderr`", cut_by(90), Some(Loss)),
+        (Rule::FileLost, "the script begins its own file again", cut_by(80), None),
+    ]);
+}
+
+/// A runtime inside the command ends at 110 ms; a child of it writes 9 bytes to the runtime's pipe a second later.
+fn runtime(own: u64, read: u64) -> Scene {
+    let scene = managed(&["engine"]).pipe(LIST);
+    let scene = scene.command(80, COMMAND, &["runc", "create"], [NULL, LIST, ERR]);
+    let scene = if own > 0 { scene.wrote(80, 1, LIST, written_at(own, 100)) } else { scene };
+    let scene = scene.fork(81, 80).exited(80, 0, 110).wrote(81, 1, LIST, written_at(9, 1_100));
+    let scene = scene.read(COMMAND, LIST, read, 1_150).inside(LIST, own + 9 - read, 1_160);
+    scene.exited(81, 0, 1_200).exited(COMMAND, 0, 1_300)
+}
+
+#[test]
+fn a_launcher_that_leaves_its_output_to_another_process_is_no_late_writer() {
+    check(vec![
+        (Rule::LateWriter, "it wrote nothing itself", runtime(0, 9), None),
+        (Rule::LateWriter, "it wrote before", runtime(5, 14), Some(Warning)),
+        (Rule::LateWriter, "not all was read", runtime(0, 4), Some(Warning)),
+    ]);
+}
+
+#[test]
+fn what_goes_to_dev_null_since_the_attach_is_certain() {
+    let scene = managed(&["sh"]).adopted(40, "worker", [NULL, NULL, ERR]);
+    let finding = scene.wrote(40, 1, NULL, write(7)).finding(Rule::Discarded).unwrap();
+    assert_eq!(finding.confidence, Confidence::Certain);
+    let expected = "wrote 7 B since tracer attached to stdout, which is /dev/null: discarded";
+    assert!(finding.message.contains(expected), "{}", finding.message);
 }
