@@ -84,7 +84,7 @@ const QUICK: [Part; 9] = [
 /// Factor for the tests' timeouts.
 const TIMEOUT_FACTOR: u32 = 4;
 /// Time limit of a test program.
-const PROGRAM_LIMIT: Duration = Duration::from_secs(900);
+const PROGRAM_LIMIT: Duration = Duration::from_secs(1800);
 
 /// A restriction under which a kernel boots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
