@@ -15,15 +15,16 @@ pub struct ProcessId {
     pub start_ns: u64,
     /// Thread group id in the initial pid namespace: the pid that users see.
     pub tgid: u32,
-    /// Always zero; keeps the struct free of padding because it is part of a map key.
-    pub zero: u32,
+    /// 0 for a process of this kernel. User space gives the guests of a gVisor sandbox its number in the session, from
+    /// 1 on; their tgid is the one inside.
+    pub sandbox: u32,
 }
 
 impl ProcessId {
-    /// The process with this tgid that started at `start_ns`.
+    /// The process of this kernel with this tgid that started at `start_ns`.
     #[must_use]
     #[inline(always)]
     pub const fn new(tgid: u32, start_ns: u64) -> Self {
-        Self { start_ns, tgid, zero: 0 }
+        Self { start_ns, tgid, sandbox: 0 }
     }
 }

@@ -1,4 +1,5 @@
-//! Text form of identities in recordings: `71@12913043299724` (`tgid@start_ns`) for a process, `8:1052` or
+//! Text form of identities in recordings: `71@12913043299724` (`tgid@start_ns`) for a process, `71@12913043299724/1` for
+//! a guest of sandbox 1, `8:1052` or
 //! `8:1052:17` (`dev:ino:discriminator`) for an object, and an empty string for the default value.
 
 use core::{fmt, marker::PhantomData, str::FromStr};
@@ -12,7 +13,11 @@ impl Serialize for ProcessId {
         if *self == Self::default() {
             return serializer.serialize_str("");
         }
-        serializer.collect_str(&format_args!("{}@{}", self.tgid, self.start_ns))
+        let Self { tgid, start_ns, sandbox } = *self;
+        match sandbox {
+            0 => serializer.collect_str(&format_args!("{tgid}@{start_ns}")),
+            _ => serializer.collect_str(&format_args!("{tgid}@{start_ns}/{sandbox}")),
+        }
     }
 }
 
@@ -40,8 +45,12 @@ impl<'de> Deserialize<'de> for ObjectId {
 }
 
 fn process(text: &str) -> Option<ProcessId> {
-    let (tgid, start_ns) = text.split_once('@')?;
-    Some(ProcessId::new(number(tgid)?, number(start_ns)?))
+    let (tgid, rest) = text.split_once('@')?;
+    let (start_ns, sandbox) = match rest.split_once('/') {
+        Some((start_ns, sandbox)) => (start_ns, number(sandbox)?),
+        None => (rest, 0),
+    };
+    Some(ProcessId { tgid: number(tgid)?, start_ns: number(start_ns)?, sandbox })
 }
 
 fn object(text: &str) -> Option<ObjectId> {
@@ -91,6 +100,7 @@ mod tests {
     #[test]
     fn identities_are_read_from_their_text() {
         assert_eq!(read("71@5"), Ok(ProcessId::new(71, 5)));
+        assert_eq!(read("71@5/2"), Ok(ProcessId { sandbox: 2, ..ProcessId::new(71, 5) }));
         assert_eq!(read(""), Ok(ProcessId::default()));
         assert_eq!(read("8:1052"), Ok(ObjectId { ino: 1052, dev: 8, discriminator: 0 }));
         assert_eq!(read("8:1052:17"), Ok(ObjectId { ino: 1052, dev: 8, discriminator: 17 }));
@@ -98,7 +108,7 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for text in ["71", "71@", "@", "-1@5", "71@99999999999999999999", "8:1:2:3", "8"] {
+        for text in ["71", "71@", "@", "-1@5", "71@5/", "71@99999999999999999999", "8:1:2:3", "8"] {
             assert!(read::<ProcessId>(text).is_err(), "{text}");
             assert!(read::<ObjectId>(text).is_err(), "{text}");
         }

@@ -16,7 +16,8 @@ pub(crate) use self::decode::{Record, name};
 pub use self::{
     decode::{DecodeError, decode},
     observations::{
-        BlockedCall, BlockedThread, Claim, FileNow, LogRead, LogTally, Look, NotSeen, Replies,
+        BlockedCall, BlockedThread, Claim, FileNow, HandedIn, LogRead, LogTally, Look, NotSeen,
+        Replies, Sandbox,
     },
 };
 
@@ -154,6 +155,8 @@ pub enum EventKind {
     LogRead(LogRead),
     /// User space got no answer in time.
     NotSeen(NotSeen),
+    /// tracer looks into a sandbox of gVisor. A later event about the same sandbox replaces an earlier one.
+    Sandbox(Sandbox),
 }
 
 /// Why an end of an object is reported.

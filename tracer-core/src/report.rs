@@ -70,9 +70,17 @@ pub struct Report {
     /// Bytes that these facts stood for, if known; reasons without any are absent.
     #[serde(default)]
     pub lost_bytes: BTreeMap<LossReason, u64>,
+    /// The gVisor sandboxes that tracer looked into; absent if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sandboxes: Vec<Sandbox>,
     /// Captured output (`--capture`); absent if nothing was captured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture: Option<Captured>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The time span of the trace.
@@ -82,6 +90,19 @@ pub struct Window {
     pub start: String,
     /// Length in seconds.
     pub seconds: f64,
+}
+
+/// A gVisor sandbox that tracer looked into.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Sandbox {
+    /// Its number in this report, from 1 on.
+    pub number: u32,
+    /// Id of its first container.
+    pub container: String,
+    /// Pid of gVisor's kernel; 0 when unknown.
+    pub pid: u32,
+    /// Whether it ran before tracer looked into it, so that earlier calls are not counted.
+    pub looked_late: bool,
 }
 
 /// The processes of one command below one process.
@@ -104,8 +125,11 @@ pub struct SummedUp {
 /// One process of the target.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 pub struct Process {
-    /// Pid in the initial pid namespace.
+    /// Pid in the initial pid namespace; of a guest of gVisor, the pid in its sandbox.
     pub pid: u32,
+    /// Number of the gVisor sandbox in which it is a guest; absent for a process of this machine.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub sandbox: u32,
     /// Pid inside its innermost pid namespace; equal to `pid` outside containers.
     pub ns_pid: u32,
     /// Pid of its parent, 0 when unknown.

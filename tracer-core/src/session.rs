@@ -13,6 +13,7 @@ mod loss;
 mod object;
 mod observations;
 mod process;
+mod sandboxes;
 mod sightings;
 mod streams;
 mod sum_up;
@@ -29,7 +30,7 @@ use tracer_common::{
 };
 
 use crate::{
-    event::{BlockedThread, Claim, LogRead, NotSeen},
+    event::{BlockedThread, Claim, LogRead, NotSeen, Sandbox},
     text::Variables,
 };
 
@@ -42,7 +43,8 @@ pub use self::{
     hops::{Chain, Step, chains},
     loss::LossReason,
     object::{Kind, Object},
-    process::{Fact, FactKind, PastImage, Process, named},
+    process::{Fact, FactKind, PastImage, Process, inside, named},
+    sandboxes::GUEST_MAJOR,
     sightings::{Keep, Sightings},
     sum_up::SummedUp,
     target::Target,
@@ -74,6 +76,8 @@ pub struct Session {
     pub logs_read: Vec<LogRead>,
     /// What user space wanted to look at and did not see.
     pub not_seen: Vec<NotSeen>,
+    /// The gVisor sandboxes that tracer looked into, by number.
+    pub sandboxes: BTreeMap<u32, Sandbox>,
     /// Read ends, open and closed.
     ends: ends::Ends,
     /// The latest look at the bytes that were written to each object.

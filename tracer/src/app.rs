@@ -8,6 +8,7 @@ mod doctor;
 mod end;
 mod error;
 mod explain;
+mod guests;
 mod lifetimes;
 mod live_targets;
 mod log;
@@ -40,6 +41,7 @@ use self::{
     capture::Capturing,
     collect::Collector,
     end::{End, STALLED},
+    guests::Guests,
     memory::MemoryLimit,
     output::{Destination, Form, LiveSink},
     pace::Pace,
@@ -98,6 +100,7 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
     ignore_file_size();
     limits::raise_files();
     let Helpers { observers, report, mut session } = Helpers::start(settings)?;
+    let mut guests = Guests::start(&settings.kernel)?;
     let mut signals = Signals::listen()?;
     stderr::start().map_err(|source| AppError::Runtime { source })?;
     crate::doctor::preflight()?;
@@ -108,7 +111,7 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
     let recording = Recording::open(session, settings.record_limit)?;
     let mut kernel = settings.kernel.clone();
     kernel.capture = capturing.as_ref().map(Capturing::scope);
-    let subject = resolve(&settings.target, &mut kernel)?;
+    let subject = resolve(&settings.target, &mut kernel, &mut guests)?;
     signals.check()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -118,7 +121,7 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
         settings,
         &kernel,
         subject,
-        Around { inherited, observers, live: destination.live(settings) },
+        Around { inherited, observers, guests, live: destination.live(settings) },
         recording,
         capturing,
         &mut signals,
@@ -144,6 +147,7 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
 struct Around {
     inherited: Descriptors,
     observers: Observers,
+    guests: Guests,
     live: LiveSink,
 }
 
@@ -167,7 +171,7 @@ async fn record(
     settings: &Settings,
     kernel: &KernelSettings,
     subject: Subject,
-    Around { inherited, observers: Observers { lookout, mut logs }, live }: Around,
+    Around { inherited, observers: Observers { lookout, mut logs }, guests, live }: Around,
     recording: Recording,
     mut capturing: Option<Capturing>,
     signals: &mut Signals,
@@ -191,7 +195,8 @@ async fn record(
     let settle = kernel.follow_readers > 1 || !logs.is_empty();
     let cgroup = subject.cgroup;
     let pace = Pace::new(Instant::now());
-    let mut run = Run { loader, events, collector, logs, cgroup, pace, over_since: None, settle };
+    let mut run =
+        Run { loader, events, collector, guests, logs, cgroup, pace, over_since: None, settle };
     signals.start_clock(settings.duration);
     run.collect_waiting();
     run.collector.look_for(FIRST_LOOK);
@@ -231,6 +236,8 @@ struct Run {
     loader: Loader,
     events: EventRing,
     collector: Collector,
+    /// The gVisor sandboxes of the target.
+    guests: Guests,
     cgroup: Option<PathBuf>,
     /// Managers' logs.
     logs: LogReader,
@@ -276,11 +283,14 @@ impl Run {
                 batch = self.events.next_batch() => {
                     let batch = batch.map_err(|source| AppError::Runtime { source })?;
                     self.collector.take(&batch, &mut self.loader);
+                    self.guests.tick(&mut self.collector);
                     if self.collector.last_target_ended() {
                         tick.reset_immediately();
                     }
                 }
+                news = self.guests.next() => self.guests.take(news, &mut self.collector),
                 _ = tick.tick() => {
+                    self.guests.tick(&mut self.collector);
                     let is_over = self.is_over(running.as_deref_mut(), pids);
                     if is_over {
                         self.survey(Keep::NewsAndLooks);
@@ -337,7 +347,9 @@ impl Run {
         let over_since = *self.over_since.get_or_insert_with(Instant::now);
         let waited = over_since.elapsed();
         let at_least = if self.settle { SETTLE } else { Duration::ZERO };
-        waited >= GRACE || waited >= at_least && !self.collector.session.has_bytes_underway()
+        let is_told = self.guests.are_closed();
+        let has_rest = self.collector.session.has_bytes_underway() || !is_told;
+        waited >= GRACE || waited >= at_least && !has_rest
     }
 
     /// Has the kernel list which processes hold the watched objects open. It walks over all open files of the machine,
@@ -386,6 +398,7 @@ impl Run {
         let skipped = self.loader.skipped_runs();
         self.loader.detach();
         self.collector.session.end_ns = boot_ns();
+        self.guests.finish(&mut self.collector);
         // No hook adds to the ring any more.
         while !self.collect_waiting() {}
         // Files are looked for as their live writers see them.

@@ -19,6 +19,7 @@ pub mod app;
 pub mod capture;
 pub mod cli;
 pub mod doctor;
+pub mod gvisor;
 pub mod launch;
 pub mod observe;
 pub mod render;

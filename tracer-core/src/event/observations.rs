@@ -87,6 +87,32 @@ pub struct NotSeen {
     pub looks: u64,
 }
 
+/// A gVisor sandbox whose guests are processes of the session.
+#[derive(serde::Serialize, serde::Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct Sandbox {
+    /// Its number: [`ProcessId::sandbox`] of its guests.
+    pub number: u32,
+    /// Id of the container, or of the first of several in one sandbox.
+    pub container: String,
+    /// gVisor's kernel: the process of this machine in which the guests run; the default if it is not known.
+    pub sentry: ProcessId,
+    /// Whether the sandbox ran before tracer looked into it, so that earlier calls are not counted.
+    pub looked_late: bool,
+    /// Open files of this machine that were handed in.
+    pub handed_in: Vec<HandedIn>,
+}
+
+/// An open file of this machine that a sandbox was given, like the standard streams of a container.
+#[derive(serde::Serialize, serde::Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct HandedIn {
+    /// What it is inside.
+    pub object: ObjectId,
+    /// Its fd in gVisor's kernel.
+    pub fd: i32,
+}
+
 /// What user space looks at.
 #[derive(
     serde::Serialize,

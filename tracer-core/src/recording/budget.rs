@@ -108,6 +108,7 @@ fn strings(event: &EventKind) -> usize {
         EventKind::Environment { variables, .. } => 2 * variables.len(),
         EventKind::Arguments { argv, .. } => argv.len(),
         EventKind::Claim(claim) => claim.command.len(),
+        EventKind::Sandbox(sandbox) => sandbox.handed_in.len(),
         EventKind::Fork { .. }
         | EventKind::Exit(_)
         | EventKind::Object { .. }
@@ -136,6 +137,7 @@ fn copied(event: &EventKind) -> u64 {
             variables.iter().map(|(name, value)| (name.len() + value.len()) as u64).sum()
         }
         EventKind::Claim(claim) => name(claim.container.as_deref().unwrap_or_default()),
+        EventKind::Sandbox(sandbox) => name(&sandbox.container),
         EventKind::Fact { .. }
         | EventKind::Arguments { .. }
         | EventKind::Log { .. }

@@ -288,7 +288,10 @@ impl Replay {
         }
         Recording {
             header: self.header,
-            session: self.session,
+            session: {
+                self.session.join_sandboxes();
+                self.session
+            },
             is_cut,
             damaged: self.damaged,
             first_damage: self.first_damage,

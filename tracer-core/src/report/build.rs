@@ -29,8 +29,9 @@ pub use self::{
     captured::{captured, recovered, stream_of},
     wanted::{Wanted, wanted},
 };
-use super::{Process, Report, SCHEMA, SummedUp, Window};
+use super::{Process, Report, SCHEMA, Sandbox, SummedUp, Window};
 use crate::{
+    event,
     recording::{self, Recording},
     session::{self, Flows, LossReason, Session, Target},
     text::units,
@@ -94,6 +95,7 @@ pub fn build<'a>(
         findings,
         losses: losses(session, flows),
         lost_bytes: lost_bytes(session, flows),
+        sandboxes: session.sandboxes.values().map(sandbox).collect(),
         capture: None,
     };
     (report, case)
@@ -107,6 +109,15 @@ fn processes(session: &Session, stdio_of_interest: &[i32]) -> Vec<Process> {
         targets.map(|known| process::process(session, known, stdio_of_interest)).collect();
     processes.sort_by(|a, b| a.start_ms.total_cmp(&b.start_ms));
     processes
+}
+
+fn sandbox(known: &event::Sandbox) -> Sandbox {
+    Sandbox {
+        number: known.number,
+        container: known.container.clone(),
+        pid: known.sentry.tgid,
+        looked_late: known.looked_late,
+    }
 }
 
 /// The processes that were summed up, those of most processes first.

@@ -18,6 +18,19 @@ pub enum LossReason {
     /// Processes that had ended were summed up to limit memory. The counts are complete; what became of each is not
     /// known.
     SummedUp,
+    /// A gVisor sandbox dropped messages about its guests, because they were not read fast enough.
+    GuestDropped,
+    /// Messages of a gVisor sandbox found no room in tracer's memory.
+    GuestQueueFull,
+    /// Messages of a gVisor sandbox could not be decoded.
+    GuestUnreadable,
+    /// Guests made calls whose bytes gVisor does not tell (`sendmmsg`, `recvmmsg`, `vmsplice`, `io_uring`), or share a
+    /// table of fds.
+    GuestCallsNotTold,
+    /// A guest process ended without a message.
+    GuestEndsNotTold,
+    /// A sandbox had more processes, objects or rows than tracer keeps.
+    GuestTablesFull,
     /// A reason that a later version of tracer has recorded.
     Other(String),
 }
@@ -26,7 +39,17 @@ impl LossReason {
     /// Every reason that this version counts.
     pub fn all() -> impl Iterator<Item = Self> {
         let of_trace = Reason::ALL.into_iter().map(Self::Trace);
-        of_trace.chain([Self::RecordingCut, Self::RecordingDamaged, Self::SummedUp])
+        of_trace.chain([
+            Self::RecordingCut,
+            Self::RecordingDamaged,
+            Self::SummedUp,
+            Self::GuestDropped,
+            Self::GuestQueueFull,
+            Self::GuestUnreadable,
+            Self::GuestCallsNotTold,
+            Self::GuestEndsNotTold,
+            Self::GuestTablesFull,
+        ])
     }
 
     /// Its text form.
@@ -37,6 +60,12 @@ impl LossReason {
             Self::RecordingCut => "recording_cut",
             Self::RecordingDamaged => "recording_damaged",
             Self::SummedUp => "summed_up",
+            Self::GuestDropped => "guest_dropped",
+            Self::GuestQueueFull => "guest_queue_full",
+            Self::GuestUnreadable => "guest_unreadable",
+            Self::GuestCallsNotTold => "guest_calls_not_told",
+            Self::GuestEndsNotTold => "guest_ends_not_told",
+            Self::GuestTablesFull => "guest_tables_full",
             Self::Other(name) => name,
         }
     }

@@ -40,6 +40,7 @@ impl Session {
             EventKind::Claim(handed_out) => self.claims.push(handed_out.clone()),
             EventKind::LogRead(log) => self.logs_read.push(log.clone()),
             EventKind::NotSeen(unseen) => self.not_seen.push(unseen.clone()),
+            EventKind::Sandbox(sandbox) => self.sandbox_seen(sandbox),
             _ => {}
         }
     }

@@ -220,7 +220,17 @@ pub fn named(comm: &str, process: ProcessId) -> String {
     if process.tgid == 0 {
         return format!("{comm} (several)");
     }
-    format!("{comm} (pid {})", process.tgid)
+    format!("{comm} (pid {}{})", process.tgid, inside(process.sandbox))
+}
+
+/// Where a process with this [`ProcessId::sandbox`] runs, as words after its pid; empty for this machine.
+#[must_use]
+pub fn inside(sandbox: u32) -> String {
+    match sandbox {
+        0 => String::new(),
+        1 => " in gVisor".to_owned(),
+        number => format!(" in gVisor sandbox {number}"),
+    }
 }
 
 /// A fact about a process.

@@ -52,7 +52,7 @@ impl<'a> At<'a> {
         ProcessId {
             start_ns: at.u64(offset_of!(ProcessId, start_ns)),
             tgid: at.u32(offset_of!(ProcessId, tgid)),
-            zero: at.u32(offset_of!(ProcessId, zero)),
+            sandbox: at.u32(offset_of!(ProcessId, sandbox)),
         }
     }
 

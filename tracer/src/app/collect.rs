@@ -12,7 +12,7 @@ use tracer_common::{
 use tracer_core::{
     event::{self, Event, EventKind, Image},
     report::Exit,
-    session::{Keep, Session, Sightings, Target},
+    session::{Keep, LossReason, Session, Sightings, Target},
     text::errno,
 };
 use tracer_loader::{Loader, LoaderError, RawRecord};
@@ -46,7 +46,13 @@ pub(super) struct Collector {
     new_objects: bool,
     /// Looks at what no event tells.
     lookout: Lookout,
+    /// Targets with the name of a gVisor sandbox that have started since the last call of
+    /// [`Collector::new_sandboxes`].
+    new_sandboxes: Vec<ProcessId>,
 }
+
+/// Names of gVisor's kernel: it starts itself anew from `/proc/self/exe`.
+const SANDBOX: [&str; 3] = ["exe", "runsc", "runsc-sandbox"];
 
 impl Collector {
     pub(super) fn new(
@@ -67,6 +73,7 @@ impl Collector {
             undecodable: 0,
             new_objects: false,
             lookout,
+            new_sandboxes: Vec::new(),
         }
     }
 
@@ -208,6 +215,10 @@ impl Collector {
             }
             _ => {}
         }
+        self.say_live(event);
+    }
+
+    fn say_live(&self, event: &Event) {
         if let Some(style) = &self.live
             && let Some(line) = self.live_event(event)
         {
@@ -221,12 +232,39 @@ impl Collector {
         let is_target = image.role == ROLE_TARGET;
         if is_target {
             self.live_targets.insert(image.process);
+            if SANDBOX.contains(&image.comm.as_str()) {
+                self.new_sandboxes.push(image.process);
+            }
         }
         let arguments = !image.executed || image.argv.is_empty();
         if arguments || is_target {
             let process = image.process;
             self.lookout.ask(Request::Process { process, arguments, environment: is_target });
         }
+    }
+
+    /// Targets with the name of a gVisor sandbox that have started since the last call.
+    pub(super) fn new_sandboxes(&mut self) -> Vec<ProcessId> {
+        std::mem::take(&mut self.new_sandboxes)
+    }
+
+    /// Applies what a gVisor sandbox told. No table of the kernel knows its processes.
+    pub(super) fn take_guest(&mut self, output: tracer_gvisor::Output) {
+        for event in &output.events {
+            self.session.apply(event);
+            self.memory.added();
+            self.recording.event(event);
+            self.say_live(event);
+        }
+        for (key, row) in &output.rows {
+            self.add_row(*key, row);
+        }
+    }
+
+    /// Counts what a sandbox did not tell.
+    pub(super) fn add_guest_loss(&mut self, reason: &LossReason, cell: LossCell) {
+        self.recording.loss(reason, cell);
+        self.session.add_loss(reason.clone(), cell);
     }
 
     /// Applies what user space observed.
@@ -300,6 +338,7 @@ impl Collector {
 
     /// The session is complete.
     pub(super) fn close(mut self) -> (Session, Recording) {
+        self.session.join_sandboxes();
         self.recording.end(self.session.end_ns);
         (self.session, self.recording)
     }

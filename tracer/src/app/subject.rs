@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use tracer_core::{session, text::escape};
 use tracer_loader::{CgroupScope, KernelSettings};
 
-use super::AppError;
+use super::{AppError, Guests, stderr};
 use crate::{
-    launch::{self, Launched},
+    gvisor::SandboxProcess,
+    launch::{self, Launch, Launched},
     settings::TargetChoice,
     target::{self, PinnedProcess, Request, Target},
 };
@@ -25,13 +26,14 @@ pub(super) struct Subject {
 pub(super) fn resolve(
     choice: &TargetChoice,
     kernel: &mut KernelSettings,
+    guests: &mut Guests,
 ) -> Result<Subject, AppError> {
     let request = match choice {
         TargetChoice::Existing(request) => request,
         TargetChoice::Command(launch) => {
             let words: Vec<String> =
                 launch.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-            let launched = launch::start(launch)?;
+            let launched = launch::start(&with_sight(launch, guests))?;
             let target = session::Target {
                 kind: "command".into(),
                 name: words.join(" "),
@@ -48,6 +50,7 @@ pub(super) fn resolve(
     };
     match target::resolve(request)? {
         Target::Processes(pids) => {
+            kernel.all_fds |= pids.iter().any(|pinned| SandboxProcess::at(pinned.pid).is_some());
             let numbers: Vec<u32> = pids.iter().map(|pinned| pinned.pid).collect();
             let name =
                 numbers.iter().map(|pid| format!("--pid {pid}")).collect::<Vec<_>>().join(" ");
@@ -61,6 +64,8 @@ pub(super) fn resolve(
                 Request::Container(name) => ("container", format!("--container {name}")),
                 _ => ("cgroup", format!("--cgroup {}", cgroup.path.display())),
             };
+            // Files that were handed in to a sandbox have fds that no program's output has.
+            kernel.all_fds |= cgroup.pids().into_iter().any(|pid| SandboxProcess::at(pid).is_some());
             if let Some(doubt) = &cgroup.doubt {
                 tracing::warn!("`{}` may be no container: {}", escape(&name), escape(doubt));
             }
@@ -70,4 +75,29 @@ pub(super) fn resolve(
             Ok(Subject { target, pids: Vec::new(), launched: None, cgroup })
         }
     }
+}
+
+/// Subcommands of `runsc` that start a sandbox.
+const STARTS_SANDBOX: [&str; 4] = ["create", "do", "restore", "run"];
+/// The option of `runsc` with the trace session of a sandbox that starts.
+const SIGHT: &str = "--pod-init-config";
+
+/// The command with which to start. `runsc` gets one more option, so that its sandbox is seen from its first instruction.
+fn with_sight(launch: &Launch, guests: &mut Guests) -> Launch {
+    let mut launch = launch.clone();
+    let is = |word: &std::ffi::OsString, name: &str| word.to_str() == Some(name);
+    let program = launch.argv.first().map(std::path::Path::new);
+    let is_runsc = program.is_some_and(|program| program.file_name() == Some("runsc".as_ref()));
+    let starts = launch.argv.iter().any(|word| STARTS_SANDBOX.iter().any(|name| is(word, name)));
+    let has_own = launch.argv.iter().any(|word| word.to_str().is_some_and(|word| word.contains(SIGHT)));
+    if is_runsc
+        && starts
+        && !has_own
+        && let Some(config) = guests.configuration()
+    {
+        let option = format!("{SIGHT}={}", config.display());
+        stderr::say(&format!("tracer: gives runsc the option {option}, to see into the sandbox"));
+        launch.argv.insert(1, option.into());
+    }
+    launch
 }

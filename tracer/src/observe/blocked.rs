@@ -15,7 +15,7 @@ use tracer_common::{
 };
 use tracer_core::{
     event::{BlockedCall, BlockedThread, EventKind, Look},
-    session::{Object, Session},
+    session::{self, Object, Session},
 };
 
 use super::{
@@ -31,7 +31,8 @@ const MOST_THREADS: usize = 256;
 
 /// Asks about all threads of the session's live processes that are blocked in a call.
 pub fn ask_for_blocked_threads(session: &Session, lookout: &mut Lookout) {
-    let live = || session.processes.values().filter(|process| process.end_ns.is_none());
+    let is_here = |process: &&session::Process| process.end_ns.is_none() && process.id.sandbox == 0;
+    let live = || session.processes.values().filter(is_here);
     for process in live().take(MOST_PROCESSES) {
         lookout.ask(Request::Threads { process: process.id });
     }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tracer_common::{ledger::WRITE, object::ObjectId};
 use tracer_core::{
     event::{EventKind, FileNow, Look},
-    session::{Kind, Object, Process, Session},
+    session::{GUEST_MAJOR, Kind, Object, Process, Session},
 };
 use tracer_loader::boot_ns;
 
@@ -57,7 +57,10 @@ pub fn ask_for_files(session: &Session, lookout: &mut Lookout) {
     let (now, now_ns) = (SystemTime::now(), boot_ns());
     let files = || {
         session.objects.values().filter(|object| {
-            object.kind == Kind::File && !object.deleted && object.path.starts_with('/')
+            object.kind == Kind::File
+                && !object.deleted
+                && object.path.starts_with('/')
+                && object.id.dev >> 20 != GUEST_MAJOR
         })
     };
     for object in files().take(MOST_FILES) {

@@ -35,6 +35,9 @@ pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> 
     document.member("findings", &report.findings)?;
     document.member("losses", &report.losses)?;
     document.member("lost_bytes", &report.lost_bytes)?;
+    if !report.sandboxes.is_empty() {
+        document.member("sandboxes", &report.sandboxes)?;
+    }
     let mut captured = report.capture.iter();
     captured.try_for_each(|captured| document.member("capture", captured))?;
     document.end()
@@ -58,6 +61,7 @@ pub(super) fn write_lines(report: &Report, out: &mut dyn io::Write) -> io::Resul
         findings,
         losses,
         lost_bytes,
+        sandboxes,
         capture,
     } = report;
     line(out, schema, "report", &Head { verdict, target, window, more_commands: *more_commands })?;
@@ -73,6 +77,7 @@ pub(super) fn write_lines(report: &Report, out: &mut dyn io::Write) -> io::Resul
         let bytes = lost_bytes.get(reason).copied().unwrap_or(0);
         line(out, schema, "loss", &Reason { reason, events: *events, bytes })
     })?;
+    sandboxes.iter().try_for_each(|sandbox| line(out, schema, "sandbox", sandbox))?;
     capture.iter().try_for_each(|captured| write_capture(out, schema, captured))
 }
 

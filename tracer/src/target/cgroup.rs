@@ -30,6 +30,13 @@ pub struct CgroupTarget {
 }
 
 impl CgroupTarget {
+    /// Pids of the processes that are in it now, but not below it. None if it cannot be read.
+    #[must_use]
+    pub fn pids(&self) -> Vec<u32> {
+        let listed = fs::read_to_string(self.path.join("cgroup.procs")).unwrap_or_default();
+        listed.lines().filter_map(|pid| pid.parse().ok()).collect()
+    }
+
     pub(super) fn at(
         path: PathBuf,
         hierarchy: Hierarchy,

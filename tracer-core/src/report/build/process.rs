@@ -35,6 +35,7 @@ pub(super) fn process(
     fds.shrink_to_fit();
     Process {
         pid: known.id.tgid,
+        sandbox: known.id.sandbox,
         ns_pid: if known.ns_pid == 0 { known.id.tgid } else { known.ns_pid },
         ppid: known.parent.tgid,
         comm: known.comm.clone(),

@@ -10,7 +10,8 @@ use crate::{
 };
 
 /// Sockets that libraries try at every start and do not need.
-const OF_LIBRARIES: [&str; 3] = ["nscd", "/run/systemd/", "sssd"];
+/// The last one is that of a gVisor sandbox: `runsc` tries it until the sandbox has started.
+const OF_LIBRARIES: [&str; 4] = ["nscd", "/run/systemd/", "sssd", "@runsc-sandbox."];
 
 /// Whether only libraries connect to this address.
 pub(super) fn is_of_libraries(address: &str) -> bool {

@@ -4,7 +4,7 @@ use serde_json::{Map, json};
 
 use super::super::Case;
 use crate::{
-    session::{FactKind, Process},
+    session::{FactKind, Process, Session},
     text,
     verdict::{Confidence, Finding, Rule, Severity},
 };
@@ -26,11 +26,27 @@ const GUESTS: [(&str, &str); 10] = [
 pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
     // Which of a sandbox's processes are targets depends on what the user named.
     let mut targets = case.session.processes.values().filter(|process| process.is_target);
-    targets.find_map(|process| Some(describe(process, guest(process)?))).into_iter().collect()
+    let described = |process| Some(describe(process, unseen(case.session, process)?));
+    targets.find_map(described).into_iter().collect()
+}
+
+/// The kind of guest that a process runs or is a part of, if tracer does not see inside.
+pub(in crate::verdict) fn unseen(session: &Session, process: &Process) -> Option<&'static str> {
+    let kind = guest(process)?;
+    (kind != "gvisor" || !sees_all_sandboxes(session)).then_some(kind)
+}
+
+/// Whether tracer looks into every gVisor sandbox of the target.
+fn sees_all_sandboxes(session: &Session) -> bool {
+    let is_sandbox = |process: &&Process| {
+        process.is_target && process.argv.first().is_some_and(|name| name.ends_with("runsc-sandbox"))
+    };
+    !session.sandboxes.is_empty()
+        && session.processes.values().filter(is_sandbox).all(|process| session.looks_into(process.id))
 }
 
 /// The kind of guest that a process runs or is a part of, if any.
-pub(in crate::verdict) fn guest(process: &Process) -> Option<&'static str> {
+fn guest(process: &Process) -> Option<&'static str> {
     by_name(process).or_else(|| {
         let tracer = emulator(process)?;
         Some(if is_gvisor(tracer) { "gvisor" } else { "emulated" })

@@ -49,6 +49,7 @@ pub(super) fn select(report: &Report, view: &View) -> Report {
         hops: only(&report.hops, |chain| pids.contains(&chain.subject_pid)),
         claims: only(&report.claims, |claim| pids.contains(&claim.pid)),
         worker_logs: report.worker_logs.clone(),
+        sandboxes: report.sandboxes.clone(),
         losses: report.losses.clone(),
         lost_bytes: report.lost_bytes.clone(),
         capture: report.capture.as_ref().map(|captured| captured_of(captured, &pids)),

@@ -51,6 +51,20 @@ fn sentence(reason: &LossReason) -> &str {
         LossReason::SummedUp => {
             "--max-memory was reached: processes that had ended were added up by command"
         }
+        LossReason::GuestDropped => {
+            "the sandbox dropped messages about its programs: calls, starts or ends are missing"
+        }
+        LossReason::GuestQueueFull => {
+            "messages of a sandbox found no room in tracer's memory: calls are missing"
+        }
+        LossReason::GuestUnreadable => "messages of a sandbox could not be read",
+        LossReason::GuestCallsNotTold => {
+            "programs in a sandbox made calls whose bytes gVisor does not tell"
+        }
+        LossReason::GuestEndsNotTold => "gVisor did not tell how programs in a sandbox ended",
+        LossReason::GuestTablesFull => {
+            "a sandbox had more processes, files or pipes than tracer keeps"
+        }
         LossReason::Other(name) => name,
     }
 }

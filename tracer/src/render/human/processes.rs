@@ -4,6 +4,7 @@ use std::{collections::HashMap, io};
 
 use tracer_core::{
     report::{Object, Process, SummedUp},
+    session::inside,
     text::units::{bytes, count, duration, grouped},
 };
 
@@ -88,7 +89,7 @@ fn write_process(
 
 /// `  pid 71 (1 in its namespace) · exit 0 · 1.24 s`
 pub(super) fn circumstances(process: &Process) -> Text {
-    let mut pid = format!("  pid {}", process.pid);
+    let mut pid = format!("  pid {}{}", process.pid, inside(process.sandbox));
     if process.ns_pid != process.pid {
         pid.push_str(&format!(" ({} in its namespace)", process.ns_pid));
     }

@@ -57,11 +57,14 @@ fn is_active(process: &Process) -> bool {
 
 /// Index of each process's parent: the latest process of that pid that started before it.
 fn parents(processes: &[&Process]) -> Vec<Option<usize>> {
-    let mut latest: HashMap<u32, usize> = HashMap::new();
+    // By sandbox and pid: the first guest of a sandbox is a child of a process of this machine.
+    let mut latest: HashMap<(u32, u32), usize> = HashMap::new();
     let mut parents = Vec::with_capacity(processes.len());
     for (index, process) in processes.iter().enumerate() {
-        parents.push(latest.get(&process.ppid).copied());
-        latest.insert(process.pid, index);
+        let (sandbox, parent) = (process.sandbox, process.ppid);
+        let known = latest.get(&(sandbox, parent)).or_else(|| latest.get(&(0, parent)));
+        parents.push(known.copied());
+        latest.insert((sandbox, process.pid), index);
     }
     parents
 }

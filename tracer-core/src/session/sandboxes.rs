@@ -1,0 +1,198 @@
+//! Sandboxes of gVisor: their guests are processes of the session, and the open files that were handed in are the
+//! machine's own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tracer_common::{
+    id::ProcessId,
+    ledger::LedgerKey,
+    object::{FdState, ObjectId},
+};
+
+use super::Session;
+use crate::event::Sandbox;
+
+/// Major number in [`ObjectId::dev`] of objects inside a sandbox; the minor is the number of the sandbox. No device of
+/// Linux has it (`CHRDEV_MAJOR_MAX` and `BLKDEV_MAJOR_MAX` are 512, `include/linux/fs.h`).
+pub const GUEST_MAJOR: u32 = 0xfff;
+
+impl Session {
+    pub(super) fn sandbox_seen(&mut self, sandbox: &Sandbox) {
+        self.sandboxes.insert(sandbox.number, sandbox.clone());
+    }
+
+    /// Whether tracer looks into the sandbox of this process, which is gVisor's kernel.
+    #[must_use]
+    pub fn looks_into(&self, sentry: ProcessId) -> bool {
+        self.sandboxes.values().any(|sandbox| sandbox.sentry == sentry)
+    }
+
+    /// Makes inside and outside one story: what guests wrote to a file that was handed in, they wrote to the machine's
+    /// own file. gVisor's kernel has made the same calls for them, whose bytes count once.
+    ///
+    /// To be called once, when all events and rows were applied.
+    pub fn join_sandboxes(&mut self) {
+        if self.sandboxes.is_empty() {
+            return;
+        }
+        let handed_in = self.handed_in();
+        self.move_rows(&handed_in);
+        self.leave_out_machinery();
+        let outside = |id: &mut ObjectId| {
+            if let Some(known) = handed_in.get(id) {
+                *id = known.outside;
+            }
+        };
+        let stdio = |states: &mut Option<[FdState; 3]>| {
+            states.iter_mut().flatten().for_each(|state| outside(&mut state.object));
+        };
+        for process in self.processes.values_mut() {
+            stdio(&mut process.stdio);
+            stdio(&mut process.stdio_at_end);
+            process.past_images.iter_mut().for_each(|image| stdio(&mut image.stdio));
+            process.facts.iter_mut().filter_map(|fact| fact.object.as_mut()).for_each(outside);
+        }
+        self.blocked.iter_mut().filter_map(|thread| thread.object.as_mut()).for_each(outside);
+        for inside in handed_in.keys() {
+            if let Some(known) = self.objects.remove(inside)
+                && let Some(count) = self.names.get_mut(&known.name())
+            {
+                *count -= 1;
+            }
+        }
+    }
+
+    /// The files that were handed in and whose object outside is known: what gVisor's kernel moved bytes to, or holds
+    /// open, through their fd.
+    fn handed_in(&self) -> BTreeMap<ObjectId, Outside> {
+        let all = || {
+            let files = |sandbox: &'_ Sandbox| sandbox.handed_in.clone();
+            self.sandboxes.values().flat_map(move |sandbox| {
+                files(sandbox).into_iter().map(|file| (file, sandbox.sentry))
+            })
+        };
+        let wanted: BTreeSet<(ProcessId, i32)> = all().map(|(file, sentry)| (sentry, file.fd)).collect();
+        if wanted.is_empty() {
+            return BTreeMap::new();
+        }
+        let held = self.objects.iter().flat_map(|(id, object)| {
+            object.holders.iter().map(|held| ((held.process, held.fd), *id))
+        });
+        let moved = self.ledger.keys().map(|key| ((key.process, key.fd), key.object));
+        // Later entries replace earlier ones: a row is better evidence than a holder.
+        let known: BTreeMap<(ProcessId, i32), ObjectId> =
+            held.chain(moved).filter(|(end, _)| wanted.contains(end)).collect();
+        all()
+            .filter_map(|(file, sentry)| {
+                let outside = *known.get(&(sentry, file.fd))?;
+                Some((file.object, Outside { sentry, fd: file.fd, outside }))
+            })
+            .collect()
+    }
+
+    /// Leaves out processes and rows with which gVisor does its own work: its file server (gofer), the processes in which
+    /// guests' code runs, and what its kernel moves through fds that were not handed in.
+    fn leave_out_machinery(&mut self) {
+        let kernels: BTreeMap<ProcessId, BTreeSet<i32>> = self
+            .sandboxes
+            .values()
+            .map(|sandbox| (sandbox.sentry, sandbox.handed_in.iter().map(|file| file.fd).collect()))
+            .collect();
+        let starters: BTreeSet<ProcessId> =
+            kernels.keys().filter_map(|kernel| Some(self.processes.get(kernel)?.parent)).collect();
+        let mut machinery = BTreeSet::new();
+        for process in self.processes.values().filter(|process| process.id.sandbox == 0) {
+            let is_gofer = process.argv.first().is_some_and(|name| name.ends_with("runsc-gofer"));
+            let is_below = self.line_of(process).skip(1).take(GENERATIONS).any(|above| kernels.contains_key(&above.id));
+            if is_below || is_gofer && starters.contains(&process.parent) {
+                machinery.insert(process.id);
+            }
+        }
+        self.processes.retain(|id, _| !machinery.contains(id));
+        self.ledger.retain(|key, _| {
+            let is_own = kernels.get(&key.process).is_some_and(|fds| !fds.contains(&key.fd));
+            !is_own && !machinery.contains(&key.process)
+        });
+    }
+
+    /// Gives guests' rows the object outside, and subtracts them from those of gVisor's kernel.
+    fn move_rows(&mut self, handed_in: &BTreeMap<ObjectId, Outside>) {
+        let keys: Vec<LedgerKey> =
+            self.ledger.keys().filter(|key| handed_in.contains_key(&key.object)).copied().collect();
+        for key in keys {
+            let (Some(row), Some(file)) = (self.ledger.remove(&key), handed_in.get(&key.object)) else {
+                continue;
+            };
+            let object = file.outside;
+            let of_sentry =
+                LedgerKey { process: file.sentry, object, fd: file.fd, direction: key.direction };
+            if let Some(known) = self.ledger.get_mut(&of_sentry) {
+                known.bytes = known.bytes.saturating_sub(row.bytes);
+                known.calls = known.calls.saturating_sub(row.calls);
+                if known.bytes == 0 {
+                    self.ledger.remove(&of_sentry);
+                }
+            }
+            self.add_row(LedgerKey { object, ..key }, &row);
+        }
+    }
+}
+
+/// How far below gVisor's kernel the processes are in which guests' code runs.
+const GENERATIONS: usize = 4;
+
+/// Where a file that was handed in is outside.
+struct Outside {
+    sentry: ProcessId,
+    /// Its fd in gVisor's kernel.
+    fd: i32,
+    outside: ObjectId,
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_common::ledger::{LedgerRow, WRITE};
+
+    use super::*;
+    use crate::event::HandedIn;
+
+    const SENTRY: ProcessId = ProcessId::new(90, 5);
+    const GUEST: ProcessId = ProcessId { sandbox: 1, ..ProcessId::new(2, 7) };
+    const PIPE: ObjectId = ObjectId { ino: 77, dev: 14, discriminator: 0 };
+    const INSIDE: ObjectId = ObjectId { ino: 2, dev: GUEST_MAJOR << 20 | 1, discriminator: 3 };
+
+    /// A session in which the sentry has written `outside` bytes to the pipe for a guest that wrote `inside` bytes.
+    fn joined(outside: u64, inside: u64) -> Session {
+        let mut session = Session::default();
+        let row = |bytes| LedgerRow { bytes, calls: 1, ..LedgerRow::ZERO };
+        let key = |process, object, fd| LedgerKey { process, object, fd, direction: WRITE };
+        session.add_row(key(SENTRY, PIPE, 257), &row(outside));
+        session.add_row(key(GUEST, INSIDE, 1), &row(inside));
+        session.sandbox_seen(&Sandbox {
+            number: 1,
+            sentry: SENTRY,
+            handed_in: vec![HandedIn { object: INSIDE, fd: 257 }],
+            ..Sandbox::default()
+        });
+        session.join_sandboxes();
+        session
+    }
+
+    fn written(session: &Session, process: ProcessId) -> Vec<(ObjectId, u64)> {
+        session.rows_of(process, WRITE).map(|(key, row)| (key.object, row.bytes)).collect()
+    }
+
+    #[test]
+    fn what_guests_write_outside_counts_once() {
+        let session = joined(21, 21);
+        assert_eq!(written(&session, GUEST), [(PIPE, 21)]);
+        assert_eq!(written(&session, SENTRY), []);
+    }
+
+    #[test]
+    fn what_was_written_before_tracer_looked_inside_stays_with_the_sentry() {
+        let session = joined(100, 21);
+        assert_eq!(written(&session, GUEST), [(PIPE, 21)]);
+        assert_eq!(written(&session, SENTRY), [(PIPE, 79)]);
+    }
+}

@@ -1,0 +1,125 @@
+//! Calls that transfer bytes.
+
+use tracer_common::{
+    event as layout,
+    ledger::{LedgerKey, LedgerRow, READ, WRITE},
+    op,
+    process::ROLE_TARGET,
+};
+use tracer_core::event::EventKind;
+
+use super::{Guest, MOST_ROWS, Pending};
+use crate::{
+    objects::Number,
+    row::{self, Call},
+    wire::{self, text},
+};
+
+impl Guest {
+    /// A `read`, a `write` or one of their kin has begun or returned.
+    pub(super) fn transferred(&mut self, call: &wire::Transfer, direction: u32) {
+        let Some(context) = &call.context else { return self.lose("guest_unreadable", 0) };
+        let Some(tgid) = self.process_of(context) else { return };
+        let Ok(fd) = i32::try_from(call.fd) else { return };
+        let time_ns = self.time(context);
+        let (op, is_bytes) = operation(call.sysno);
+        let path = text(&call.path);
+        let flags = if direction == WRITE { libc::O_WRONLY } else { libc::O_RDONLY };
+        let number = self.leads_to(tgid, fd, &path, flags as u32, time_ns);
+        let Some(exit) = call.exit else {
+            self.pending.insert(context.tid, Pending { tgid, fd, count: call.count, is_bytes });
+            return;
+        };
+        self.pending.remove(&context.tid);
+        let requested = is_bytes.then_some(call.count);
+        let call = Call { time_ns, outcome: exit.outcome(), requested, op };
+        self.count(tgid, number, fd, direction, &call);
+    }
+
+    /// Counts a call in its row.
+    pub(super) fn count(
+        &mut self,
+        tgid: i32,
+        number: Option<Number>,
+        fd: i32,
+        direction: u32,
+        call: &Call,
+    ) {
+        let is_wanted = self.is_wanted(fd) && direction == WRITE || fd == 0 && direction == READ;
+        if let Some(number) = number {
+            let Some(object) = self.objects.get_mut(number) else { return };
+            let moved = &mut object.moved[direction as usize & 1];
+            *moved = moved.saturating_add(call.outcome.unwrap_or(0));
+            let is_early = object.kind.is_counted_early();
+            if is_wanted && !(direction == READ && !object.kind.is_counted_early()) {
+                self.watch(number, call.time_ns);
+            }
+            let is_watched = self.objects.get(number).is_some_and(|object| object.is_watched);
+            if !is_watched && !is_early && direction == READ {
+                return;
+            }
+        } else if !is_wanted || call.outcome.is_ok() {
+            if call.outcome.is_ok_and(|bytes| bytes > 0) && is_wanted {
+                self.lose("guest_calls_not_told", call.outcome.unwrap_or(0));
+            }
+            return;
+        }
+        let Some(process) = self.processes.get_mut(&tgid) else { return };
+        if process.rows.len() >= MOST_ROWS && !process.rows.contains_key(&(number, fd, direction)) {
+            return self.lose("guest_tables_full", call.outcome.unwrap_or(0));
+        }
+        let known = process.rows.entry((number, fd, direction));
+        let row = known.or_insert(LedgerRow::ZERO);
+        let is_first = row.first_ns == 0;
+        row::count(row, call);
+        if is_first {
+            self.tell_first(tgid, number, fd, direction, call);
+        }
+    }
+
+    fn tell_first(
+        &mut self,
+        tgid: i32,
+        number: Option<Number>,
+        fd: i32,
+        direction: u32,
+        call: &Call,
+    ) {
+        let object = number.and_then(|number| self.objects.get(number));
+        let is_told = object.is_none_or(|object| object.is_watched && object.id.is_some());
+        let id = object.and_then(|object| object.id).unwrap_or_default();
+        let Some(process) = self.processes.get(&tgid).filter(|_| is_told) else { return };
+        let first = layout::FirstIo {
+            key: LedgerKey { process: process.id, object: id, fd, direction },
+            result: match call.outcome {
+                Ok(bytes) => i64::try_from(bytes).unwrap_or(i64::MAX),
+                Err(errno) => -i64::from(errno),
+            },
+            op: call.op,
+            role: ROLE_TARGET,
+            ..layout::FirstIo::default()
+        };
+        let comm = process.comm.clone();
+        self.emit(call.time_ns, EventKind::FirstIo { first, comm });
+    }
+}
+
+/// The operation of a call, and whether its count is bytes rather than segments.
+fn operation(sysno: u64) -> (u32, bool) {
+    match i64::try_from(sysno).unwrap_or(-1) {
+        libc::SYS_read => (op::READ, true),
+        libc::SYS_write => (op::WRITE, true),
+        libc::SYS_pread64 => (op::PREAD64, true),
+        libc::SYS_pwrite64 => (op::PWRITE64, true),
+        libc::SYS_readv => (op::READV, false),
+        libc::SYS_writev => (op::WRITEV, false),
+        libc::SYS_preadv => (op::PREADV, false),
+        libc::SYS_pwritev => (op::PWRITEV, false),
+        libc::SYS_preadv2 => (op::PREADV2, false),
+        libc::SYS_pwritev2 => (op::PWRITEV2, false),
+        _ => (OTHER, false),
+    }
+}
+
+/// The code of [`op::NAMES`] for a call that has none of its own.
+const OTHER: u32 = 23;

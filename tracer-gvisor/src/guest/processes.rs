@@ -1,0 +1,305 @@
+//! Starts, images and ends of guest processes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tracer_common::{
+    id::ProcessId,
+    ledger::{LedgerKey, WRITE},
+    limits,
+    object::ObjectId,
+    process::ROLE_TARGET,
+};
+use tracer_core::event::{EventKind, Exit, Image, Sighting};
+
+use super::{Guest, MOST_PROCESSES, Process};
+use crate::{
+    fds::{Fd, Fds},
+    procfs::Running,
+    wire::{self, Context, text},
+};
+
+/// `CLONE_FILES` (`clone(2)`): the new process shares the table of fds.
+const CLONE_FILES: u64 = libc::CLONE_FILES as u64;
+
+impl Guest {
+    /// The identity of a guest process.
+    fn identity_of(&self, tgid: i32, start_real_ns: i64) -> ProcessId {
+        let start_ns = self.boot_ns(start_real_ns);
+        ProcessId { sandbox: self.identity.number, ..ProcessId::new(tgid.unsigned_abs(), start_ns) }
+    }
+
+    /// The process of a message. One that was not known yet was there before, or its start was dropped.
+    pub(super) fn process_of(&mut self, context: &Context) -> Option<i32> {
+        let tgid = context.tgid;
+        let id = self.identity_of(tgid, context.start_ns);
+        match self.processes.get(&tgid) {
+            Some(known) if known.id == id => return Some(tgid),
+            // Its end was dropped, and its pid is in use again.
+            Some(_) => self.end_process(tgid, None, id.start_ns),
+            None => {}
+        }
+        self.add(tgid, id, None)?;
+        let image = Image { process: id, role: ROLE_TARGET, ns_pid: id.tgid, ..Image::default() };
+        let time_ns = self.time(context);
+        self.emit(time_ns, EventKind::Image(image));
+        Some(tgid)
+    }
+
+    fn add(&mut self, tgid: i32, id: ProcessId, threads: Option<BTreeSet<i32>>) -> Option<&mut Process> {
+        if self.processes.len() >= MOST_PROCESSES {
+            self.lose("guest_tables_full", 0);
+            return None;
+        }
+        let process = Process {
+            id,
+            comm: String::new(),
+            fds: Fds::default(),
+            threads,
+            status: None,
+            rows: BTreeMap::new(),
+            facts_left: limits::FACTS_PER_PROCESS,
+            nonblocking: false,
+        };
+        self.processes.insert(tgid, process);
+        self.processes.get_mut(&tgid)
+    }
+
+    /// A container's first process is about to run: its fds 0, 1 and 2 are the files that were handed in.
+    pub(super) fn started(&mut self, start: wire::Start) {
+        let Some(context) = start.context else { return self.lose("guest_unreadable", 0) };
+        let (tgid, time_ns) = (context.tgid, self.time(&context));
+        let id = self.identity_of(tgid, context.start_ns);
+        if self.processes.contains_key(&tgid) {
+            return;
+        }
+        if self.add(tgid, id, Some(BTreeSet::from([context.tid]))).is_none() {
+            return;
+        }
+        let first = self.next_host_file;
+        for (fd, file) in (0..3).zip(first..) {
+            let Some(object) = self.objects.named(&format!("host:[{file}]")) else { continue };
+            let flags = if fd == 0 { libc::O_RDONLY } else { libc::O_WRONLY };
+            let open = Fd { object, flags: flags as u32, closes_on_exec: false };
+            if let Some(process) = self.processes.get_mut(&tgid) {
+                process.fds.set(fd, open);
+            }
+        }
+        self.next_host_file = first + 3;
+        let argv: Vec<String> = start.argv.iter().map(|argument| text(argument)).collect();
+        let comm = argv.first().map_or_else(String::new, |path| comm_of(path));
+        self.tell_image(tgid, &comm, argv, self.identity.sentry, time_ns, true);
+    }
+
+    /// A process that ran before the trace session, as `runsc trace procfs` lists it.
+    pub fn was_running(&mut self, running: &Running, time_ns: u64) {
+        let tgid = running.status.pid;
+        let id = self.identity_of(tgid, running.start_ns);
+        if self.processes.get(&tgid).is_some_and(|known| known.id == id && !known.comm.is_empty()) {
+            return;
+        }
+        self.processes.remove(&tgid);
+        if self.add(tgid, id, None).is_none() {
+            return;
+        }
+        for open in &running.fds {
+            if let (Some(object), Some(process)) =
+                (self.objects.named(&open.path), self.processes.get_mut(&tgid))
+            {
+                // The list does not say how a file was opened. Output is written and input is read, most likely.
+                let flags = if open.number == 0 { libc::O_RDONLY } else { libc::O_RDWR };
+                let flags = if matches!(open.number, 1 | 2) { libc::O_WRONLY } else { flags };
+                let fd = Fd { object, flags: flags as u32, closes_on_exec: false };
+                process.fds.set(open.number, fd);
+            }
+        }
+        let parent = running.status.parent;
+        let parent = self.processes.get(&parent).map_or(self.identity.sentry, |known| known.id);
+        let argv = running.arguments.clone();
+        self.tell_image(tgid, &running.status.comm, argv, parent, time_ns, false);
+    }
+
+    fn tell_image(
+        &mut self,
+        tgid: i32,
+        comm: &str,
+        argv: Vec<String>,
+        parent: ProcessId,
+        time_ns: u64,
+        executed: bool,
+    ) {
+        let stdio = self.stdio(tgid, time_ns);
+        let Some(process) = self.processes.get_mut(&tgid) else { return };
+        comm.clone_into(&mut process.comm);
+        process.facts_left = limits::FACTS_PER_PROCESS;
+        let (argv, argv_bytes) = cut(argv);
+        let image = Image {
+            process: process.id,
+            parent,
+            ns_pid: process.id.tgid,
+            role: ROLE_TARGET,
+            executed,
+            comm: comm.to_owned(),
+            argv,
+            argv_cut: argv_bytes > 0,
+            argv_bytes,
+            stdio,
+            kernel_written: None,
+        };
+        self.emit(time_ns, EventKind::Image(image));
+    }
+
+    pub(super) fn cloned(&mut self, clone: wire::Clone) {
+        let Some(context) = clone.context else { return self.lose("guest_unreadable", 0) };
+        let Some(parent) = self.process_of(&context) else { return };
+        if clone.tgid == parent {
+            if let Some(threads) = self.processes.get_mut(&parent).and_then(|known| known.threads.as_mut()) {
+                threads.insert(clone.tid);
+            }
+            return;
+        }
+        let time_ns = self.time(&context);
+        let id = self.identity_of(clone.tgid, clone.start_ns);
+        let Some((parent_id, comm, fds)) = self
+            .processes
+            .get(&parent)
+            .map(|known| (known.id, known.comm.clone(), known.fds.clone()))
+        else {
+            return;
+        };
+        if clone.flags & CLONE_FILES != 0 {
+            // A change that one of them makes concerns both, and is told of one.
+            self.lose("guest_calls_not_told", 0);
+        }
+        if self.processes.contains_key(&clone.tgid) {
+            self.end_process(clone.tgid, None, time_ns);
+        }
+        let Some(process) = self.add(clone.tgid, id, Some(BTreeSet::from([clone.tid]))) else { return };
+        process.comm.clone_from(&comm);
+        process.fds = fds;
+        let ns_pid = id.tgid;
+        self.emit(time_ns, EventKind::Fork { parent: parent_id, child: id, ns_pid, comm });
+        self.tell_read_ends(clone.tgid, time_ns);
+    }
+
+    /// Tells of the read ends that a new process has inherited.
+    fn tell_read_ends(&mut self, tgid: i32, time_ns: u64) {
+        let Some(process) = self.processes.get(&tgid) else { return };
+        let open: Vec<(i32, Fd)> = process.fds.iter().filter(|(_, fd)| fd.reads()).collect();
+        for (number, fd) in open {
+            if self.objects.get(fd.object).is_some_and(crate::objects::Object::passes_on) {
+                self.tell_end(tgid, number, fd, Sighting::Open, time_ns);
+            }
+        }
+    }
+
+    pub(super) fn executed(&mut self, exec: &wire::Exec) {
+        let Some(context) = &exec.context else { return self.lose("guest_unreadable", 0) };
+        let Some(tgid) = self.process_of(context) else { return };
+        let time_ns = self.time(context);
+        let Some(process) = self.processes.get_mut(&tgid) else { return };
+        // The other threads end without a word, and the one that called is the first one now.
+        process.threads = Some(BTreeSet::from([tgid]));
+        let closed = process.fds.close_if(|_, fd| fd.closes_on_exec);
+        for (number, fd) in closed {
+            self.tell_closed(tgid, number, fd, time_ns);
+        }
+        let argv: Vec<String> = exec.argv.iter().map(|argument| text(argument)).collect();
+        self.tell_image(tgid, &comm_of(&text(&exec.path)), argv, ProcessId::default(), time_ns, true);
+    }
+
+    pub(super) fn thread_ended(&mut self, ended: &wire::Ended) {
+        let Some(context) = &ended.context else { return self.lose("guest_unreadable", 0) };
+        let Some(tgid) = self.process_of(context) else { return };
+        let time_ns = self.time(context);
+        self.pending.remove(&context.tid);
+        let Some(process) = self.processes.get_mut(&tgid) else { return };
+        process.status = Some(ended.status);
+        let is_last = process.threads.as_mut().is_some_and(|threads| {
+            threads.remove(&context.tid);
+            threads.is_empty()
+        });
+        if is_last {
+            self.end_process(tgid, Some(ended.status), time_ns);
+        }
+    }
+
+    pub(super) fn process_ended(&mut self, ended: &wire::Ended) {
+        let Some(context) = &ended.context else { return self.lose("guest_unreadable", 0) };
+        let id = self.identity_of(context.tgid, context.start_ns);
+        if self.processes.get(&context.tgid).is_some_and(|known| known.id == id) {
+            self.end_process(context.tgid, Some(ended.status), self.time(context));
+        }
+    }
+
+    /// A process has ended. Without a status, its end was not told.
+    pub(super) fn end_process(&mut self, tgid: i32, status: Option<i32>, time_ns: u64) {
+        let stdio = self.stdio(tgid, time_ns);
+        let (other_bytes, other_calls) = self.flush_rows(tgid);
+        let Some(process) = self.processes.remove(&tgid) else { return };
+        self.pending.retain(|_, call| call.tgid != tgid);
+        let exit = Exit {
+            process: process.id,
+            status: status.unwrap_or(0).cast_unsigned(),
+            comm: process.comm,
+            stdio,
+            other_bytes,
+            other_calls,
+            ..Exit::default()
+        };
+        if status.is_none() {
+            self.lose("guest_ends_not_told", 0);
+        }
+        self.emit(time_ns, EventKind::Exit(exit));
+    }
+
+    /// Hands out the rows of a process. Returns bytes and calls of its writes to what is not watched.
+    pub(super) fn flush_rows(&mut self, tgid: i32) -> (u64, u64) {
+        let Some(process) = self.processes.get_mut(&tgid) else { return (0, 0) };
+        let (id, rows) = (process.id, std::mem::take(&mut process.rows));
+        let (mut bytes, mut calls) = (0u64, 0u64);
+        for ((number, fd, direction), row) in rows {
+            let object = number.and_then(|number| self.objects.get_mut(number));
+            let key = LedgerKey { process: id, object: ObjectId::NONE, fd, direction };
+            match object {
+                None => self.out.rows.push((key, row)),
+                Some(object) if object.is_watched && object.id.is_some() => {
+                    let key = LedgerKey { object: object.id.unwrap_or_default(), ..key };
+                    self.out.rows.push((key, row));
+                }
+                Some(object) => {
+                    if direction == WRITE {
+                        bytes = bytes.saturating_add(row.bytes);
+                        calls = calls.saturating_add(row.calls);
+                    }
+                    if !object.keep(key, row) {
+                        self.lose("guest_tables_full", row.bytes);
+                    }
+                }
+            }
+        }
+        (bytes, calls)
+    }
+}
+
+/// The name that Linux would give to a process that executes this file.
+fn comm_of(path: &str) -> String {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let end = name.char_indices().map(|(at, _)| at).take_while(|at| *at < limits::COMM).last();
+    let fits = name.len() < limits::COMM;
+    if fits { name.to_owned() } else { name[..end.unwrap_or(0)].to_owned() }
+}
+
+/// Arguments of at most [`limits::ARGV`] bytes, and the bytes of all if they have more, else 0.
+fn cut(mut argv: Vec<String>) -> (Vec<String>, u64) {
+    let all: usize = argv.iter().map(|argument| argument.len() + 1).sum();
+    let mut left = limits::ARGV;
+    let kept = argv.iter().take_while(|argument| {
+        let fits = argument.len() < left;
+        left = left.saturating_sub(argument.len() + 1);
+        fits
+    });
+    let kept = kept.count();
+    let is_cut = kept < argv.len();
+    argv.truncate(kept.max(1));
+    (argv, if is_cut { all as u64 } else { 0 })
+}

@@ -1,0 +1,318 @@
+//! What the fds of a sandbox lead to, by the names that gVisor gives: `pipe:[5]`, `host:[2]`, `/var/log/x`.
+
+use std::collections::HashMap;
+
+use tracer_common::{
+    event as layout,
+    ledger::{LedgerKey, LedgerRow},
+    object::{NULL_RDEV, ObjectId, PTY_SLAVE_MAJOR, QueueState, SocketState, TtyState, mode},
+};
+use tracer_core::session::GUEST_MAJOR;
+
+/// Most objects that are known of one sandbox.
+const MOST: usize = 65_536;
+/// Most rows of an object that is not watched yet.
+const MOST_EARLY_ROWS: usize = 64;
+/// Default capacity of a pipe in bytes (gVisor's `pkg/sentry/kernel/pipe`, `DefaultPipeSize`).
+const PIPE_BYTES: u64 = 65_536;
+/// Bytes of a slot of a pipe.
+const PAGE: u64 = 4096;
+
+/// Index of an object in [`Objects`].
+pub(crate) type Number = usize;
+
+/// What an object is, as far as its name tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Pipe,
+    Socket,
+    /// An open file of the host that was handed in.
+    Host,
+    /// `/dev/null`.
+    Null,
+    Terminal,
+    /// Another device, or what has no name to go by.
+    Other,
+    File,
+}
+
+impl Kind {
+    fn of(name: &str) -> Self {
+        match name {
+            _ if name.starts_with("pipe:[") => Self::Pipe,
+            _ if name.starts_with("socket:[") => Self::Socket,
+            _ if name.starts_with("host:[") => Self::Host,
+            "/dev/null" => Self::Null,
+            "/dev/tty" => Self::Terminal,
+            _ if name.starts_with("/dev/pts/") => Self::Terminal,
+            _ if name.starts_with("/dev/") || !name.starts_with('/') => Self::Other,
+            _ => Self::File,
+        }
+    }
+
+    /// Whether transfers are counted before the object is watched: it may become the output of a command later.
+    pub(crate) const fn is_counted_early(self) -> bool {
+        matches!(self, Self::Pipe | Self::Socket | Self::Host | Self::Terminal)
+    }
+
+    const fn passes_on(self) -> bool {
+        matches!(self, Self::Pipe | Self::Socket)
+    }
+}
+
+/// An object of a sandbox.
+#[derive(Debug)]
+pub(crate) struct Object {
+    pub(crate) kind: Kind,
+    /// `None` until gVisor has told a name: it tells none when a pipe is created.
+    pub(crate) id: Option<ObjectId>,
+    pub(crate) name: String,
+    pub(crate) is_watched: bool,
+    /// When it was created, nanoseconds since boot; `None` if it was there before.
+    pub(crate) created_ns: Option<u64>,
+    /// The other socket of a pair.
+    pub(crate) peer: Option<Number>,
+    /// Capacity of a pipe in bytes.
+    pub(crate) capacity: u64,
+    /// `SOCK_STREAM` and its kin.
+    socket: u16,
+    /// Rows of ended processes, from before it was watched.
+    pub(crate) early: Vec<(LedgerKey, LedgerRow)>,
+    /// Bytes written to it and bytes read from it.
+    pub(crate) moved: [u64; 2],
+}
+
+impl Object {
+    /// Keeps a row until the object is watched. Returns whether there was room.
+    pub(crate) fn keep(&mut self, key: LedgerKey, row: LedgerRow) -> bool {
+        let has_room = self.early.len() < MOST_EARLY_ROWS;
+        if has_room {
+            self.early.push((key, row));
+        }
+        has_room
+    }
+
+    /// Whether its read end is worth knowing.
+    pub(crate) fn passes_on(&self) -> bool {
+        self.kind.passes_on()
+    }
+
+    /// What is in a pipe that a write of `count` waits for: such a write of more than a page fills the pipe. `None` if
+    /// that is not known.
+    pub(crate) fn full_queue(&self, count: u64, is_bytes: bool) -> Option<QueueState> {
+        let is_known = self.kind == Kind::Pipe && self.created_ns.is_some();
+        let [written, read] = self.moved;
+        let counted = written.saturating_sub(read);
+        let unread = if is_bytes && count > PAGE { self.capacity } else { counted };
+        is_known.then(|| QueueState {
+            slots: u32::try_from(self.capacity / PAGE).unwrap_or(u32::MAX),
+            readers: 1,
+            writers: 1,
+            ..QueueState::holding(unread.max(counted))
+        })
+    }
+
+    /// File type, as in `inode.i_mode`.
+    pub(crate) const fn mode(&self) -> u32 {
+        match self.kind {
+            Kind::Pipe => mode::S_IFIFO,
+            Kind::Socket => mode::S_IFSOCK,
+            Kind::Host | Kind::Null | Kind::Terminal | Kind::Other => mode::S_IFCHR,
+            Kind::File => mode::S_IFREG,
+        }
+    }
+
+    /// The description of a watched object, and its path.
+    pub(crate) fn describe(&self, peer: Option<ObjectId>) -> (layout::Object, String) {
+        let is_new = self.created_ns.is_some() && self.passes_on();
+        let empty = match self.kind {
+            Kind::Pipe => QueueState {
+                slots: u32::try_from(self.capacity / PAGE).unwrap_or(u32::MAX),
+                readers: 1,
+                writers: 1,
+                ..QueueState::holding(0)
+            },
+            _ => QueueState::holding(0),
+        };
+        let is_terminal = self.kind == Kind::Terminal;
+        let index = self.name.strip_prefix("/dev/pts/").and_then(|index| index.parse().ok());
+        let major = if is_terminal { PTY_SLAVE_MAJOR } else { 0 };
+        let seen = layout::Object {
+            id: self.id.unwrap_or_default(),
+            mode: self.mode(),
+            rdev: if self.kind == Kind::Null { NULL_RDEV } else { 0 },
+            nlink: 1,
+            queue: if is_new { empty } else { QueueState::default() },
+            tty: TtyState {
+                index: index.unwrap_or(0),
+                major,
+                valid: u32::from(is_terminal && index.is_some()),
+                zero: 0,
+            },
+            socket: SocketState { kind: self.socket, family: 1, ..SocketState::default() },
+            joined: peer.unwrap_or_default(),
+            ..layout::Object::default()
+        };
+        (seen, if self.passes_on() { String::new() } else { self.name.clone() })
+    }
+}
+
+/// The identity of an object inside a sandbox. Pipes, sockets and files of the host have inode numbers of their own.
+fn identity(sandbox: u32, kind: Kind, inode: u64) -> ObjectId {
+    ObjectId { ino: inode, dev: GUEST_MAJOR << 20 | sandbox, discriminator: kind as u32 + 1 }
+}
+
+/// The identity of the n-th file of the host that was handed in to a sandbox: its first container's standard streams are
+/// number 0, 1 and 2.
+#[must_use]
+pub fn handed_in(sandbox: u32, number: u32) -> ObjectId {
+    identity(sandbox, Kind::Host, u64::from(number) + 1)
+}
+
+/// The objects of one sandbox.
+#[derive(Debug)]
+pub(crate) struct Objects {
+    sandbox: u32,
+    all: Vec<Object>,
+    by_name: HashMap<String, Number>,
+    /// Stands for all that found no room.
+    pub(crate) refused: u64,
+}
+
+impl Objects {
+    pub(crate) fn new(sandbox: u32) -> Self {
+        Self { sandbox, all: Vec::new(), by_name: HashMap::new(), refused: 0 }
+    }
+
+    pub(crate) fn get(&self, number: Number) -> Option<&Object> {
+        self.all.get(number)
+    }
+
+    pub(crate) fn get_mut(&mut self, number: Number) -> Option<&mut Object> {
+        self.all.get_mut(number)
+    }
+
+    pub(crate) fn id(&self, number: Number) -> Option<ObjectId> {
+        self.get(number)?.id
+    }
+
+    /// The object with this name. `None` if gVisor could not tell it, or if there is no room.
+    pub(crate) fn named(&mut self, name: &str) -> Option<Number> {
+        if name.is_empty() || name.starts_with("[err:") {
+            return None;
+        }
+        if let Some(known) = self.by_name.get(name) {
+            return Some(*known);
+        }
+        let number = self.add(Kind::of(name), None)?;
+        self.name(number, name);
+        Some(number)
+    }
+
+    /// A pipe or socket that was created now. Its name is not known yet.
+    pub(crate) fn created(&mut self, kind: Kind, socket: u16, time_ns: u64) -> Option<Number> {
+        let number = self.add(kind, Some(time_ns))?;
+        self.all[number].socket = socket;
+        Some(number)
+    }
+
+    /// Notes the name of an fd's object, as a call on it told. Returns the object that the fd leads to.
+    ///
+    /// A file keeps its identity when it is renamed, because the fd still leads to it.
+    pub(crate) fn seen(&mut self, number: Option<Number>, name: &str) -> Option<Number> {
+        let Some(number) = number else { return self.named(name) };
+        let known = self.all.get(number)?;
+        if known.name == name || name.is_empty() || name.starts_with("[err:") {
+            return Some(number);
+        }
+        let kind = Kind::of(name);
+        let is_first_name = known.id.is_none() && known.kind == kind;
+        let is_renamed = known.kind == Kind::File && kind == Kind::File;
+        if let Some(other) = self.by_name.get(name) {
+            return Some(*other);
+        }
+        if is_renamed {
+            self.by_name.remove(&self.all[number].name.clone());
+        }
+        if is_first_name || is_renamed {
+            self.name(number, name);
+            return Some(number);
+        }
+        // The table of fds missed a change.
+        self.named(name)
+    }
+
+    fn add(&mut self, kind: Kind, created_ns: Option<u64>) -> Option<Number> {
+        if self.all.len() >= MOST {
+            self.refused += 1;
+            return None;
+        }
+        self.all.push(Object {
+            kind,
+            id: None,
+            name: String::new(),
+            is_watched: false,
+            created_ns,
+            peer: None,
+            capacity: PIPE_BYTES,
+            socket: 1,
+            early: Vec::new(),
+            moved: [0; 2],
+        });
+        Some(self.all.len() - 1)
+    }
+
+    fn name(&mut self, number: Number, name: &str) {
+        let in_brackets = name.split_once(":[").and_then(|(_, rest)| rest.strip_suffix(']'));
+        let inode = in_brackets.and_then(|inode| inode.parse().ok());
+        let object = &mut self.all[number];
+        name.clone_into(&mut object.name);
+        // Other names have no inode number.
+        let inode = inode.unwrap_or(number as u64 + 1);
+        object.id.get_or_insert(identity(self.sandbox, object.kind, inode));
+        self.by_name.insert(name.to_owned(), number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_gets_its_name_from_the_first_call_that_tells_it() {
+        let mut objects = Objects::new(1);
+        let pipe = objects.created(Kind::Pipe, 0, 7);
+        assert_eq!(objects.seen(pipe, "[err: FD not found]"), pipe);
+        assert_eq!(objects.seen(pipe, "pipe:[3]"), pipe);
+        assert_eq!(objects.named("pipe:[3]"), pipe);
+        assert_eq!(objects.id(pipe.unwrap()).unwrap().ino, 3);
+    }
+
+    #[test]
+    fn a_renamed_file_is_the_same_and_a_new_file_with_its_name_another() {
+        let mut objects = Objects::new(1);
+        let log = objects.named("/log");
+        assert_eq!(objects.seen(log, "/log.1"), log);
+        let next = objects.named("/log");
+        assert_ne!(next, log);
+        assert_ne!(objects.id(next.unwrap()), objects.id(log.unwrap()));
+    }
+
+    #[test]
+    fn what_an_fd_leads_to_is_believed_more_than_the_table() {
+        let mut objects = Objects::new(1);
+        let one = objects.named("pipe:[1]");
+        let two = objects.seen(one, "pipe:[2]");
+        assert_ne!(one, two);
+        assert_eq!(objects.seen(one, "pipe:[1]"), one);
+    }
+
+    #[test]
+    fn names_have_no_end_but_the_table_has() {
+        let mut objects = Objects::new(1);
+        for number in 0..MOST + 10 {
+            objects.named(&format!("/f{number}"));
+        }
+        assert_eq!((objects.all.len(), objects.refused), (MOST, 10));
+    }
+}

@@ -1,0 +1,158 @@
+//! A helper process that has `runsc` make trace sessions and deletes them at the end, also if tracer is killed.
+//!
+//! It is forked before tracer gives up its capabilities, and keeps them: `runsc` needs root's.
+
+use std::{
+    io::{self, BufRead as _, BufReader, Write as _},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Runtime, SandboxProcess};
+use crate::sys::helper::{Helper, Kept};
+
+/// How long a sandbox that starts may take until it answers `runsc`.
+const STARTS_WITHIN: Duration = Duration::from_secs(10);
+/// How often to ask it.
+const TURN: Duration = Duration::from_millis(10);
+
+/// A trace session was made, or could not be.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Opened {
+    /// The process that was asked about.
+    pub pid: u32,
+    /// The sandbox, and what ran in it (the output of `runsc trace procfs`); or why tracer does not see inside.
+    pub result: Result<(SandboxProcess, String), String>,
+}
+
+/// Asks the helper.
+#[derive(Debug)]
+struct Request {
+    pid: u32,
+    config: PathBuf,
+}
+
+/// The helper, seen from tracer.
+#[derive(Debug)]
+pub struct Keeper {
+    helper: Helper,
+    unread: Vec<u8>,
+}
+
+impl Keeper {
+    /// Forks the helper. To be called while this process has one thread.
+    ///
+    /// # Errors
+    /// An error if the system allows no further process.
+    pub fn fork(runtime: Runtime) -> io::Result<Self> {
+        let helper = Helper::fork(Kept::Nothing, |socket| serve(&socket, &runtime))?;
+        helper.socket.set_nonblocking(true)?;
+        Ok(Self { helper, unread: Vec::new() })
+    }
+
+    /// Asks for a trace session in the sandbox of this process. [`Keeper::answers`] has the answer later.
+    ///
+    /// # Errors
+    /// An error if the helper does not take it.
+    pub fn open(&mut self, pid: u32, config: &Path) -> io::Result<()> {
+        writeln!(self.helper.socket, "{pid} {}", config.display())
+    }
+
+    /// Has all sessions deleted. The sandboxes then close their connections.
+    pub fn close(&self) {
+        // Fails only if the helper is gone.
+        let _ = self.helper.socket.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// The answers that have arrived.
+    pub fn answers(&mut self) -> Vec<Opened> {
+        let mut buffer = [0; 64 << 10];
+        while let Ok(size @ 1..) = io::Read::read(&mut self.helper.socket, &mut buffer) {
+            self.unread.extend_from_slice(&buffer[..size]);
+        }
+        let Some(end) = self.unread.iter().rposition(|byte| *byte == b'\n') else { return Vec::new() };
+        let whole: Vec<u8> = self.unread.drain(..=end).collect();
+        whole.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    }
+}
+
+/// The sessions that this helper has made.
+type Sessions = Arc<Mutex<Vec<SandboxProcess>>>;
+
+fn serve(socket: &UnixStream, runtime: &Runtime) -> io::Result<()> {
+    let sessions = Sessions::default();
+    let mut at_work = Vec::new();
+    for line in BufReader::new(socket.try_clone()?).lines() {
+        let line = line?;
+        let Some((pid, config)) = line.split_once(' ') else { continue };
+        let Ok(pid) = pid.parse() else { continue };
+        let request = Request { pid, config: config.into() };
+        let (mut socket, runtime, sessions) =
+            (socket.try_clone()?, runtime.clone(), Arc::clone(&sessions));
+        at_work.push(thread::spawn(move || {
+            let result = open(&runtime, &request, &sessions);
+            let answer = serde_json::to_vec(&Opened { pid, result }).unwrap_or_default();
+            // Fails only if tracer is gone.
+            let _ = socket.write_all(&[answer, b"\n".to_vec()].concat());
+        }));
+    }
+    for thread in at_work {
+        let _ = thread.join();
+    }
+    for sandbox in sessions.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        // Fails if the sandbox has ended.
+        let _ = runtime.delete(sandbox);
+    }
+    Ok(())
+}
+
+/// Makes a session in the sandbox of a process, as soon as it answers.
+fn open(
+    runtime: &Runtime,
+    request: &Request,
+    sessions: &Sessions,
+) -> Result<(SandboxProcess, String), String> {
+    let sandbox = SandboxProcess::at(request.pid).ok_or("it is no sandbox, or has ended")?;
+    let began = Instant::now();
+    let is_there = || Path::new(&format!("/proc/{}", request.pid)).exists();
+    while let Err(error) = runtime.ensure_is(&sandbox) {
+        if began.elapsed() > STARTS_WITHIN || !is_there() {
+            return Err(error);
+        }
+        thread::sleep(TURN);
+    }
+    let marker = marker(&sandbox);
+    // A session whose maker has ended is one of tracer's that was left behind.
+    let is_left_behind = || {
+        let maker = std::fs::read_to_string(&marker).ok();
+        maker.is_some_and(|maker| !Path::new(&format!("/proc/{}", maker.trim())).exists())
+    };
+    loop {
+        match runtime.create(&sandbox, &request.config, is_left_behind()) {
+            Ok(()) => break,
+            Err(error) if runtime.has_session(&sandbox) == Ok(true) => {
+                return Err(format!(
+                    "another program has the only trace session that gVisor allows ({error}); `runsc trace delete` \
+                     removes it"
+                ));
+            }
+            Err(error) if began.elapsed() > STARTS_WITHIN || !is_there() => return Err(error),
+            Err(_) => thread::sleep(TURN),
+        }
+    }
+    // Without the marker, a later tracer takes this session for another program's.
+    let _ = std::fs::write(&marker, std::process::id().to_string());
+    sessions.lock().unwrap_or_else(PoisonError::into_inner).push(sandbox.clone());
+    let procfs = runtime.procfs(&sandbox)?;
+    Ok((sandbox, procfs))
+}
+
+/// A file next to the sandbox's state that says which process has made the session.
+fn marker(sandbox: &SandboxProcess) -> PathBuf {
+    sandbox.root.join(format!("{}.tracer", sandbox.id))
+}

@@ -1,0 +1,326 @@
+//! `runsc`: which one is run, and what it is told.
+
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+use tracer_gvisor::points;
+
+/// Where `runsc` is looked for: only root can write there.
+const PATH: [&str; 6] =
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+/// How long a call of `runsc` may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often to look whether it has ended.
+const TURN: Duration = Duration::from_millis(5);
+/// The most bytes of its output that are read: a sandbox with 10,000 processes prints 64 MB.
+const MOST_OUTPUT: u64 = 256 << 20;
+
+/// The process in which a sandbox runs: gVisor's kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxProcess {
+    /// Its pid.
+    pub pid: u32,
+    /// Folder in which `runsc` keeps the state of its containers.
+    pub root: PathBuf,
+    /// Id of the sandbox, which is that of its first container.
+    pub id: String,
+    /// Whether it was given three standard streams, one after another.
+    pub has_stdio: bool,
+}
+
+impl SandboxProcess {
+    /// Reads a command line: `runsc-sandbox --root=FOLDER … boot … --stdio-fds=8 … ID`.
+    #[must_use]
+    pub fn of(pid: u32, argv: &[String]) -> Option<Self> {
+        let name = argv.first()?.rsplit('/').next()?;
+        let is_boot = argv.iter().any(|argument| argument == "boot");
+        if !is_boot || !(name == "runsc-sandbox" || name == "runsc" || name == "exe") {
+            return None;
+        }
+        let value = |name: &str| {
+            let given = argv.iter().find_map(|argument| argument.trim_start_matches('-').strip_prefix(name));
+            given.and_then(|rest| rest.strip_prefix('=')).map(str::to_owned)
+        };
+        let id = argv.last()?.clone();
+        let is_id = !id.is_empty()
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.+".contains(&byte))
+            && !id.starts_with(['-', '.']);
+        let streams = argv.iter().filter(|argument| argument.starts_with("--stdio-fds=")).count();
+        Some(Self {
+            pid,
+            root: value("root").unwrap_or_else(|| "/var/run/runsc".to_owned()).into(),
+            id: is_id.then_some(id)?,
+            has_stdio: streams == 3,
+        })
+    }
+
+    /// Reads the command line of a process.
+    #[must_use]
+    pub fn at(pid: u32) -> Option<Self> {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let arguments = line.split(|byte| *byte == 0).filter(|argument| !argument.is_empty());
+        let argv: Vec<String> =
+            arguments.map(|argument| String::from_utf8_lossy(argument).into_owned()).collect();
+        Self::of(pid, &argv)
+    }
+
+    /// Whether only root can have written the state: `runsc` believes what it finds there.
+    fn is_of_root(&self) -> bool {
+        fs::symlink_metadata(&self.root)
+            .is_ok_and(|found| found.is_dir() && found.uid() == 0 && found.mode() & 0o022 == 0)
+    }
+}
+
+/// `runsc` of this machine.
+#[derive(Clone, Debug)]
+pub struct Runtime {
+    program: PathBuf,
+}
+
+impl Runtime {
+    /// The first `runsc` in the system's folders.
+    #[must_use]
+    pub fn find() -> Option<Self> {
+        let programs = PATH.iter().map(|folder| Path::new(folder).join("runsc"));
+        let mut found = programs.filter(|program| {
+            fs::metadata(program).is_ok_and(|file| file.is_file() && file.uid() == 0 && file.mode() & 0o022 == 0)
+        });
+        found.next().map(|program| Self { program })
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// The first line of `runsc --version`.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn version(&self) -> Result<String, String> {
+        let output = self.run(&["--version".into()])?;
+        Ok(output.lines().next().unwrap_or_default().to_owned())
+    }
+
+    /// The points that tracer uses and this release lacks.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn missing_points(&self) -> Result<Vec<String>, String> {
+        Ok(points::missing(&self.run(&["trace".into(), "metadata".into()])?))
+    }
+
+    /// Asks `runsc` whether this process is the sandbox that it says it is.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn ensure_is(&self, sandbox: &SandboxProcess) -> Result<(), String> {
+        #[derive(Deserialize)]
+        struct State {
+            pid: u32,
+        }
+        if !sandbox.is_of_root() {
+            let root = sandbox.root.display();
+            return Err(format!("its state folder {root} is not root's alone, so tracer does not use it"));
+        }
+        let output = self.of(sandbox, &["state".into(), sandbox.id.clone()])?;
+        let state: State = serde_json::from_str(&output)
+            .map_err(|error| format!("`runsc state` printed something else than a state: {error}"))?;
+        if state.pid == sandbox.pid {
+            Ok(())
+        } else {
+            Err(format!("`runsc state` names pid {} as this sandbox", state.pid))
+        }
+    }
+
+    /// Makes a trace session. `replace`: also if there is one.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn create(&self, sandbox: &SandboxProcess, config: &Path, replace: bool) -> Result<(), String> {
+        let mut arguments = vec!["trace".to_owned(), "create".to_owned()];
+        arguments.extend(replace.then(|| "--force".to_owned()));
+        arguments.extend(["--config".to_owned(), config.display().to_string(), sandbox.id.clone()]);
+        self.of(sandbox, &arguments).map(drop)
+    }
+
+    /// Whether a trace session exists.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn has_session(&self, sandbox: &SandboxProcess) -> Result<bool, String> {
+        let output = self.of(sandbox, &["trace".into(), "list".into(), sandbox.id.clone()])?;
+        Ok(output.contains(&format!("\"{}\"", points::SESSION_NAME)))
+    }
+
+    /// Deletes the trace session.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn delete(&self, sandbox: &SandboxProcess) -> Result<(), String> {
+        let name = points::SESSION_NAME.to_owned();
+        let arguments = ["trace".into(), "delete".into(), "--name".into(), name, sandbox.id.clone()];
+        self.of(sandbox, &arguments).map(drop)
+    }
+
+    /// What runs in the sandbox: the output of `runsc trace procfs`.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn procfs(&self, sandbox: &SandboxProcess) -> Result<String, String> {
+        self.of(sandbox, &["trace".into(), "procfs".into(), sandbox.id.clone()])
+    }
+
+    fn of(&self, sandbox: &SandboxProcess, arguments: &[String]) -> Result<String, String> {
+        let root = [format!("--root={}", sandbox.root.display())];
+        let all: Vec<String> = root.into_iter().chain(arguments.iter().cloned()).collect();
+        self.run(&all)
+    }
+
+    /// Runs it with an empty environment. Returns its standard output.
+    fn run(&self, arguments: &[String]) -> Result<String, String> {
+        use std::io::Read as _;
+
+        let what = arguments.iter().find(|argument| !argument.starts_with('-'));
+        let what = what.map_or("--version", String::as_str);
+        let failed = |error: &dyn std::fmt::Display| format!("`runsc {what}` failed: {error}");
+        let mut child = Command::new(&self.program)
+            .args(arguments)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| failed(&error))?;
+        let read = |pipe: Box<dyn io::Read + Send>| {
+            std::thread::spawn(move || {
+                let mut text = Vec::new();
+                // What cannot be read is missing in the text, which is then no answer.
+                let _ = pipe.take(MOST_OUTPUT).read_to_end(&mut text);
+                String::from_utf8_lossy(&text).into_owned()
+            })
+        };
+        let output = child.stdout.take().map(|pipe| read(Box::new(pipe)));
+        let errors = child.stderr.take().map(|pipe| read(Box::new(pipe)));
+        let began = Instant::now();
+        let status = loop {
+            match child.try_wait() {
+                Ok(Some(status)) => break status,
+                Ok(None) if began.elapsed() < PATIENCE => std::thread::sleep(TURN),
+                ended => {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    return Err(match ended {
+                        Err(error) => failed(&error),
+                        _ => format!("`runsc {what}` gave no answer within {} s", PATIENCE.as_secs()),
+                    });
+                }
+            }
+        };
+        let text = |thread: Option<std::thread::JoinHandle<String>>| {
+            thread.and_then(|thread| thread.join().ok()).unwrap_or_default()
+        };
+        if status.success() {
+            return Ok(text(output));
+        }
+        let errors = text(errors);
+        Err(failed(&errors.lines().next_back().unwrap_or("it said nothing").trim()))
+    }
+}
+
+/// The folder of the socket and of the configuration, which only root can enter.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+/// Where tracer's folders are.
+const RUN: &str = "/run/tracer";
+
+impl Folder {
+    /// Makes a folder of this process. Removes those of processes that have ended.
+    ///
+    /// # Errors
+    /// An error if it cannot be made.
+    pub fn make() -> io::Result<Self> {
+        let mut private = DirBuilder::new();
+        private.mode(0o700);
+        match private.create(RUN) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let found = fs::symlink_metadata(RUN)?;
+        if !found.is_dir() || found.uid() != 0 || found.mode() & 0o077 != 0 {
+            let text = format!("{RUN} is not a folder of root's alone");
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+        }
+        for entry in fs::read_dir(RUN)?.flatten() {
+            let pid = entry.file_name().to_str().and_then(|name| name.strip_prefix("gvisor-")?.parse::<u32>().ok());
+            if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+                // Another tracer may be faster.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+        let path = Path::new(RUN).join(format!("gvisor-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        private.create(&path)?;
+        let folder = Self { path };
+        fs::write(folder.config(), points::config(&folder.socket()).to_string())?;
+        Ok(folder)
+    }
+
+    /// The socket that sandboxes send to.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.path.join("sink")
+    }
+
+    /// The configuration of a session that sends there.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.path.join("session.json")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // The next tracer removes what is left.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn argv(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_sandbox_is_recognised_by_its_command_line() {
+        let line = "runsc-sandbox --root=/tmp/runsc-do1 --network=none boot --attached --io-fds=3 \
+                    --stdio-fds=8 --stdio-fds=9 --stdio-fds=10 runsc-443844";
+        let sandbox = SandboxProcess::of(7, &argv(line)).unwrap();
+        assert_eq!(sandbox.root, Path::new("/tmp/runsc-do1"));
+        assert_eq!((sandbox.id.as_str(), sandbox.has_stdio), ("runsc-443844", true));
+        let shared = SandboxProcess::of(7, &argv("runsc-sandbox --root=/r boot --stdio-fds=8 c1")).unwrap();
+        assert!(!shared.has_stdio);
+    }
+
+    #[test]
+    fn other_processes_and_hostile_ids_are_none() {
+        for line in ["runsc-gofer --root=/r gofer --bundle /b", "sh boot c1", "runsc-sandbox --root=/r boot --x=1", "runsc-sandbox boot ../x"] {
+            assert_eq!(SandboxProcess::of(7, &argv(line)), None, "{line}");
+        }
+    }
+}
