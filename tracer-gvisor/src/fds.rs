@@ -66,6 +66,16 @@ impl Fds {
         }
     }
 
+    /// Marks the fds of an object as non-blocking: they were duplicated from one open file, most likely.
+    pub(crate) fn set_nonblocking(&mut self, fd: i32) {
+        let Some(changed) = self.get(fd) else { return };
+        for known in self.0.values_mut() {
+            if known.object == changed.object && known.reads() == changed.reads() {
+                known.flags |= libc::O_NONBLOCK as u32;
+            }
+        }
+    }
+
     pub(crate) fn set_closes_on_exec(&mut self, fd: i32, closes: bool) {
         if let Some(known) = self.0.get_mut(&fd) {
             known.closes_on_exec = closes;

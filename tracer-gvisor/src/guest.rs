@@ -93,8 +93,10 @@ pub struct Guest {
     losses: BTreeMap<&'static str, LossCell>,
     /// Messages that the sandbox has dropped.
     dropped: u32,
-    /// Number of the next file of the host that is handed in.
-    next_host_file: u32,
+    /// Nanoseconds since boot of the latest message.
+    latest_ns: u64,
+    /// Whether the first container's standard streams are known.
+    has_streams: bool,
     out: Output,
 }
 
@@ -110,7 +112,8 @@ impl Guest {
             pending: BTreeMap::new(),
             losses: BTreeMap::new(),
             dropped: 0,
-            next_host_file: 1,
+            latest_ns: 0,
+            has_streams: false,
             out: Output::default(),
         }
     }
@@ -160,7 +163,8 @@ impl Guest {
     #[must_use]
     pub fn losses(&self) -> Vec<(LossReason, LossCell)> {
         let counted = self.losses.iter().map(|(name, cell)| ((*name).to_owned().into(), *cell));
-        let events = |name: &str, events: u64| (name.to_owned().into(), LossCell { events, bytes: 0 });
+        let events =
+            |name: &str, events: u64| (name.to_owned().into(), LossCell { events, bytes: 0 });
         let own = [
             events("guest_dropped", u64::from(self.dropped)),
             events("guest_tables_full", self.objects.refused),
@@ -204,8 +208,9 @@ impl Guest {
         u64::try_from(boot).unwrap_or(0)
     }
 
-    fn time(&self, context: &Context) -> u64 {
-        self.boot_ns(context.time_ns)
+    fn time(&mut self, context: &Context) -> u64 {
+        self.latest_ns = self.boot_ns(context.time_ns);
+        self.latest_ns
     }
 
     fn emit(&mut self, time_ns: u64, kind: EventKind) {
@@ -327,7 +332,8 @@ impl Guest {
                 ..BlockedThread::default()
             };
             self.emit(time_ns, EventKind::BlockedThread(thread));
-            let queue = fd.and_then(|fd| self.objects.get(fd.object)?.full_queue(call.count, call.is_bytes));
+            let queue = fd
+                .and_then(|fd| self.objects.get(fd.object)?.full_queue(call.count, call.is_bytes));
             if let Some(queue) = queue {
                 let holder = layout::Holder {
                     process: id,

@@ -162,11 +162,11 @@ fn identity(sandbox: u32, kind: Kind, inode: u64) -> ObjectId {
     ObjectId { ino: inode, dev: GUEST_MAJOR << 20 | sandbox, discriminator: kind as u32 + 1 }
 }
 
-/// The identity of the n-th file of the host that was handed in to a sandbox: its first container's standard streams are
-/// number 0, 1 and 2.
+/// The identity of a standard stream of a sandbox's first container, which is a file of the host. gVisor's own number of
+/// it is told later, and is not in the order of the fds.
 #[must_use]
-pub fn handed_in(sandbox: u32, number: u32) -> ObjectId {
-    identity(sandbox, Kind::Host, u64::from(number) + 1)
+pub fn handed_in(sandbox: u32, fd: i32) -> ObjectId {
+    identity(sandbox, Kind::Host, u64::MAX - u64::from(fd.unsigned_abs()))
 }
 
 /// The objects of one sandbox.
@@ -209,6 +209,18 @@ impl Objects {
         Some(number)
     }
 
+    /// A standard stream of a container, the first one or another. Its name is not known yet.
+    pub(crate) fn handed_in(&mut self, fd: i32, is_of_first: bool) -> Option<Number> {
+        let number = self.add(Kind::Host, None)?;
+        // The first container has the last three numbers.
+        let other = || identity(self.sandbox, Kind::Host, u64::MAX - 3 - number as u64);
+        let id = if is_of_first { handed_in(self.sandbox, fd) } else { other() };
+        let object = &mut self.all[number];
+        object.id = Some(id);
+        object.name = format!("fd {fd} of the container");
+        Some(number)
+    }
+
     /// A pipe or socket that was created now. Its name is not known yet.
     pub(crate) fn created(&mut self, kind: Kind, socket: u16, time_ns: u64) -> Option<Number> {
         let number = self.add(kind, Some(time_ns))?;
@@ -226,7 +238,8 @@ impl Objects {
             return Some(number);
         }
         let kind = Kind::of(name);
-        let is_first_name = known.id.is_none() && known.kind == kind;
+        let is_first_name = !known.name.contains(":[") && known.kind == kind && kind != Kind::File
+            || known.id.is_none() && known.kind == kind;
         let is_renamed = known.kind == Kind::File && kind == Kind::File;
         if let Some(other) = self.by_name.get(name) {
             return Some(*other);

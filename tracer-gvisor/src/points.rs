@@ -31,8 +31,18 @@ const WITH_PATH: [&str; 15] = [
 
 /// Calls that only change what fds lead to.
 const WITHOUT_PATH: [&str; 12] = [
-    "open", "openat", "creat", "close", "pipe", "pipe2", "socket", "socketpair", "accept", "accept4",
-    "execve", "execveat",
+    "open",
+    "openat",
+    "creat",
+    "close",
+    "pipe",
+    "pipe2",
+    "socket",
+    "socketpair",
+    "accept",
+    "accept4",
+    "execve",
+    "execveat",
 ];
 
 /// Calls that block in a full pipe: their beginning is told as well, so that a blocked writer is seen.
@@ -62,7 +72,13 @@ pub fn config(endpoint: &Path) -> Value {
         "name": SESSION_NAME,
         "ignore_missing": true,
         "points": names().map(point).collect::<Vec<_>>(),
-        "sinks": [{"name": "remote", "config": {"endpoint": endpoint}}],
+        "sinks": [{"name": "remote", "config": {
+            "endpoint": endpoint,
+            // A full socket holds a guest's call up for at most 25 + 50 + 100 µs. Then the message is dropped.
+            "retries": 3,
+            "backoff": "25us",
+            "backoff_max": "100us",
+        }}],
     }})
 }
 
@@ -73,7 +89,8 @@ pub fn missing(metadata: &str) -> Vec<String> {
         let name = line.trim().strip_prefix("Name: ")?;
         Some(name.split(',').next().unwrap_or(name).to_owned())
     };
-    let offered: std::collections::BTreeSet<String> = metadata.lines().filter_map(offered).collect();
+    let offered: std::collections::BTreeSet<String> =
+        metadata.lines().filter_map(offered).collect();
     names().filter(|name| !offered.contains(name)).collect()
 }
 
@@ -83,7 +100,8 @@ mod tests {
 
     #[test]
     fn a_release_that_lacks_a_point_is_named() {
-        let all: Vec<String> = names().map(|name| format!("Name: {name}, optional fields: []")).collect();
+        let all: Vec<String> =
+            names().map(|name| format!("Name: {name}, optional fields: []")).collect();
         assert_eq!(missing(&all.join("\n")), Vec::<String>::new());
         assert_eq!(missing(&all[1..].join("\n")), ["container/start"]);
     }
@@ -94,7 +112,9 @@ mod tests {
         let session = &config["trace_session"];
         assert_eq!(session["sinks"][0]["config"]["endpoint"], "/run/tracer/gvisor.sock");
         let points = session["points"].as_array().unwrap();
-        let with = |field: &str| points.iter().filter(|point| point["optional_fields"][0] == field).count();
+        let with = |field: &str| {
+            points.iter().filter(|point| point["optional_fields"][0] == field).count()
+        };
         assert_eq!(with("fd_path"), WITH_PATH.len() + THAT_BLOCK.len());
     }
 }

@@ -66,7 +66,8 @@ fn fail(row: &mut LedgerRow, call: &Call, errno: u32) {
     }
     let count = &mut row.errors[class as usize];
     *count = count.saturating_add(1);
-    let Some(requested) = call.requested.filter(|_| class != error::EINTR && !call.is_copy()) else {
+    let Some(requested) = call.requested.filter(|_| class != error::EINTR && !call.is_copy())
+    else {
         return;
     };
     let refused = requested.min(MAX_RW_COUNT);

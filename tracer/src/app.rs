@@ -395,10 +395,11 @@ impl Run {
     fn finish(mut self) -> Result<(Session, Recording), AppError> {
         self.survey(Keep::All);
         self.collector.look_at_threads(LOOK_AT_END);
+        // Before the detach, so that what guests write to files of this machine is counted outside as well.
+        self.guests.finish(&mut self.collector);
         let skipped = self.loader.skipped_runs();
         self.loader.detach();
         self.collector.session.end_ns = boot_ns();
-        self.guests.finish(&mut self.collector);
         // No hook adds to the ring any more.
         while !self.collect_waiting() {}
         // Files are looked for as their live writers see them.

@@ -37,7 +37,8 @@ impl Session {
         }
         let handed_in = self.handed_in();
         self.move_rows(&handed_in);
-        self.leave_out_machinery();
+        let outside: BTreeSet<ObjectId> = handed_in.values().map(|file| file.outside).collect();
+        self.leave_out_machinery(&outside);
         let outside = |id: &mut ObjectId| {
             if let Some(known) = handed_in.get(id) {
                 *id = known.outside;
@@ -71,7 +72,8 @@ impl Session {
                 files(sandbox).into_iter().map(|file| (file, sandbox.sentry))
             })
         };
-        let wanted: BTreeSet<(ProcessId, i32)> = all().map(|(file, sentry)| (sentry, file.fd)).collect();
+        let wanted: BTreeSet<(ProcessId, i32)> =
+            all().map(|(file, sentry)| (sentry, file.fd)).collect();
         if wanted.is_empty() {
             return BTreeMap::new();
         }
@@ -92,7 +94,7 @@ impl Session {
 
     /// Leaves out processes and rows with which gVisor does its own work: its file server (gofer), the processes in which
     /// guests' code runs, and what its kernel moves through fds that were not handed in.
-    fn leave_out_machinery(&mut self) {
+    fn leave_out_machinery(&mut self, handed_in: &BTreeSet<ObjectId>) {
         let kernels: BTreeMap<ProcessId, BTreeSet<i32>> = self
             .sandboxes
             .values()
@@ -103,16 +105,41 @@ impl Session {
         let mut machinery = BTreeSet::new();
         for process in self.processes.values().filter(|process| process.id.sandbox == 0) {
             let is_gofer = process.argv.first().is_some_and(|name| name.ends_with("runsc-gofer"));
-            let is_below = self.line_of(process).skip(1).take(GENERATIONS).any(|above| kernels.contains_key(&above.id));
+            let is_below = self
+                .line_of(process)
+                .skip(1)
+                .take(GENERATIONS)
+                .any(|above| kernels.contains_key(&above.id));
             if is_below || is_gofer && starters.contains(&process.parent) {
                 machinery.insert(process.id);
             }
         }
-        self.processes.retain(|id, _| !machinery.contains(id));
-        self.ledger.retain(|key, _| {
-            let is_own = kernels.get(&key.process).is_some_and(|fds| !fds.contains(&key.fd));
-            !is_own && !machinery.contains(&key.process)
+        let is_own = |key: &LedgerKey| {
+            let is_kernels = kernels.get(&key.process).is_some_and(|fds| !fds.contains(&key.fd));
+            is_kernels || machinery.contains(&key.process)
+        };
+        // Pipes and sockets between gVisor's own processes.
+        let mut internal: BTreeSet<ObjectId> =
+            self.ledger.keys().filter(|key| is_own(key)).map(|key| key.object).collect();
+        internal.extend(internal.clone().iter().map(|object| self.peer(object)));
+        internal.retain(|object| {
+            let kind = self.object_kind(object);
+            !handed_in.contains(object)
+                && (kind.passes_on() || self.object_name(object).contains("["))
         });
+        self.processes.retain(|id, _| !machinery.contains(id));
+        // `runsc` tells the sandbox what to do. The kernel counts that as well.
+        for own in starters.iter().chain(kernels.keys()) {
+            if let Some(process) = self.processes.get_mut(own) {
+                process.other_bytes = process.other_bytes.and(Some(0));
+                process.other_calls = process.other_calls.and(Some(0));
+                process.kernel_written = None;
+                let is_given = |argument: &&String| !argument.starts_with(SIGHT);
+                process.argv = process.argv.iter().filter(is_given).cloned().collect();
+            }
+        }
+        self.ledger.retain(|key, _| !is_own(key) && !internal.contains(&key.object));
+        self.objects.retain(|id, _| !internal.contains(id));
     }
 
     /// Gives guests' rows the object outside, and subtracts them from those of gVisor's kernel.
@@ -120,7 +147,8 @@ impl Session {
         let keys: Vec<LedgerKey> =
             self.ledger.keys().filter(|key| handed_in.contains_key(&key.object)).copied().collect();
         for key in keys {
-            let (Some(row), Some(file)) = (self.ledger.remove(&key), handed_in.get(&key.object)) else {
+            let (Some(row), Some(file)) = (self.ledger.remove(&key), handed_in.get(&key.object))
+            else {
                 continue;
             };
             let object = file.outside;
@@ -138,6 +166,8 @@ impl Session {
     }
 }
 
+/// The option that tracer gives to `runsc` so that it sees inside; the user did not write it.
+const SIGHT: &str = "--pod-init-config=/run/tracer/";
 /// How far below gVisor's kernel the processes are in which guests' code runs.
 const GENERATIONS: usize = 4;
 

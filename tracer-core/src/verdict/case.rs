@@ -51,7 +51,8 @@ impl<'a> Case<'a> {
         let subjects = subject::subjects(session);
         let inner = inner::inner(session, &subjects);
         let mut targets = session.processes.values().filter(|process| process.is_target);
-        let has_guests = targets.any(|process| rules::out_of_sight::unseen(session, process).is_some());
+        let has_guests =
+            targets.any(|process| rules::out_of_sight::unseen(session, process).is_some());
         let claimed = ClaimedProcesses::of(session);
         let claims: Vec<(ProcessId, &Claim)> = session
             .claims

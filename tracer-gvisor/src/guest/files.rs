@@ -84,7 +84,9 @@ impl Guest {
     }
 
     pub(super) fn opened(&mut self, call: &wire::Open) {
-        let Some((tgid, fd, time_ns)) = self.success(call.context.as_ref(), call.exit) else { return };
+        let Some((tgid, fd, time_ns)) = self.success(call.context.as_ref(), call.exit) else {
+            return;
+        };
         let path = text(&call.path);
         // The path of a relative name is told by the first call on the fd.
         let object = match path.starts_with('/') {
@@ -102,7 +104,9 @@ impl Guest {
     }
 
     pub(super) fn closed(&mut self, call: &wire::Close) {
-        let Some((tgid, _, time_ns)) = self.success(call.context.as_ref(), call.exit) else { return };
+        let Some((tgid, _, time_ns)) = self.success(call.context.as_ref(), call.exit) else {
+            return;
+        };
         let Ok(number) = i32::try_from(call.fd) else { return };
         self.close(tgid, number, time_ns);
     }
@@ -117,7 +121,9 @@ impl Guest {
     }
 
     pub(super) fn pipe(&mut self, call: &wire::Pipe) {
-        let Some((tgid, _, time_ns)) = self.success(call.context.as_ref(), call.exit) else { return };
+        let Some((tgid, _, time_ns)) = self.success(call.context.as_ref(), call.exit) else {
+            return;
+        };
         let Some(object) = self.objects.created(Kind::Pipe, 0, time_ns) else { return };
         let open = Fd { object, flags: call.flags, closes_on_exec: call.flags & CLOEXEC != 0 };
         self.set(tgid, call.reader, open, time_ns);
@@ -134,7 +140,9 @@ impl Guest {
     }
 
     pub(super) fn socket(&mut self, call: &wire::Socket) {
-        let Some((tgid, fd, time_ns)) = self.success(call.context.as_ref(), call.exit) else { return };
+        let Some((tgid, fd, time_ns)) = self.success(call.context.as_ref(), call.exit) else {
+            return;
+        };
         if let Some((number, open)) = self.new_socket(call.kind, time_ns) {
             // Its other end is not known, so it was not empty for certain.
             if let Some(object) = self.objects.get_mut(number) {
@@ -151,7 +159,9 @@ impl Guest {
     }
 
     pub(super) fn socket_pair(&mut self, call: &wire::SocketPair) {
-        let Some((tgid, _, time_ns)) = self.success(call.context.as_ref(), call.exit) else { return };
+        let Some((tgid, _, time_ns)) = self.success(call.context.as_ref(), call.exit) else {
+            return;
+        };
         let Some((one, first)) = self.new_socket(call.kind, time_ns) else { return };
         let Some((other, second)) = self.new_socket(call.kind, time_ns) else { return };
         for (socket, peer) in [(one, other), (other, one)] {
@@ -164,7 +174,9 @@ impl Guest {
     }
 
     pub(super) fn duplicated(&mut self, call: &wire::Dup) {
-        let Some((tgid, _, time_ns)) = self.success(call.context.as_ref(), call.exit) else { return };
+        let Some((tgid, _, time_ns)) = self.success(call.context.as_ref(), call.exit) else {
+            return;
+        };
         // `dup` returns the new fd, and gVisor gives it as an argument of the others.
         let new = match call.new {
             0 => call.exit.and_then(|exit| i32::try_from(exit.result).ok()).unwrap_or(0),
@@ -174,11 +186,20 @@ impl Guest {
         self.duplicate(tgid, (call.old, new), call.flags & CLOEXEC != 0, &path, time_ns);
     }
 
-    fn duplicate(&mut self, tgid: i32, (old, new): (i32, i32), closes: bool, path: &str, time_ns: u64) {
+    fn duplicate(
+        &mut self,
+        tgid: i32,
+        (old, new): (i32, i32),
+        closes: bool,
+        path: &str,
+        time_ns: u64,
+    ) {
         if old == new {
             return;
         }
-        let Some(number) = self.leads_to(tgid, old, path, libc::O_RDWR as u32, time_ns) else { return };
+        let Some(number) = self.leads_to(tgid, old, path, libc::O_RDWR as u32, time_ns) else {
+            return;
+        };
         let known = self.processes.get(&tgid).and_then(|process| process.fds.get(old));
         let flags = known.map_or(libc::O_RDWR as u32, |fd| fd.flags);
         self.set(tgid, new, Fd { object: number, flags, closes_on_exec: closes }, time_ns);
@@ -207,7 +228,9 @@ impl Guest {
     }
 
     pub(super) fn fcntl(&mut self, call: &wire::Fcntl) {
-        let Some((tgid, result, time_ns)) = self.success(call.context.as_ref(), call.exit) else { return };
+        let Some((tgid, result, time_ns)) = self.success(call.context.as_ref(), call.exit) else {
+            return;
+        };
         let Some(process) = self.processes.get_mut(&tgid) else { return };
         match call.command {
             libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => {
@@ -218,6 +241,7 @@ impl Guest {
                 .fds
                 .set_closes_on_exec(call.fd, call.argument & i64::from(libc::FD_CLOEXEC) != 0),
             libc::F_SETFL if call.argument & i64::from(libc::O_NONBLOCK) != 0 => {
+                process.fds.set_nonblocking(call.fd);
                 if let Some(fd) = process.fds.get(call.fd)
                     && !std::mem::replace(&mut process.nonblocking, true)
                 {

@@ -45,7 +45,12 @@ impl Guest {
         Some(tgid)
     }
 
-    fn add(&mut self, tgid: i32, id: ProcessId, threads: Option<BTreeSet<i32>>) -> Option<&mut Process> {
+    fn add(
+        &mut self,
+        tgid: i32,
+        id: ProcessId,
+        threads: Option<BTreeSet<i32>>,
+    ) -> Option<&mut Process> {
         if self.processes.len() >= MOST_PROCESSES {
             self.lose("guest_tables_full", 0);
             return None;
@@ -75,19 +80,23 @@ impl Guest {
         if self.add(tgid, id, Some(BTreeSet::from([context.tid]))).is_none() {
             return;
         }
-        let first = self.next_host_file;
-        for (fd, file) in (0..3).zip(first..) {
-            let Some(object) = self.objects.named(&format!("host:[{file}]")) else { continue };
-            let flags = if fd == 0 { libc::O_RDONLY } else { libc::O_WRONLY };
-            let open = Fd { object, flags: flags as u32, closes_on_exec: false };
-            if let Some(process) = self.processes.get_mut(&tgid) {
-                process.fds.set(fd, open);
-            }
+        for fd in 0..3 {
+            self.hand_in(tgid, fd);
         }
-        self.next_host_file = first + 3;
+        self.has_streams = true;
         let argv: Vec<String> = start.argv.iter().map(|argument| text(argument)).collect();
         let comm = argv.first().map_or_else(String::new, |path| comm_of(path));
         self.tell_image(tgid, &comm, argv, self.identity.sentry, time_ns, true);
+    }
+
+    /// A container's first process has a file of the host as a standard stream.
+    fn hand_in(&mut self, tgid: i32, fd: i32) {
+        // Only those of the first container are known outside.
+        let object = self.objects.handed_in(fd, !self.has_streams);
+        let flags = if fd == 0 { libc::O_RDONLY } else { libc::O_WRONLY };
+        if let (Some(object), Some(process)) = (object, self.processes.get_mut(&tgid)) {
+            process.fds.set(fd, Fd { object, flags: flags as u32, closes_on_exec: false });
+        }
     }
 
     /// A process that ran before the trace session, as `runsc trace procfs` lists it.
@@ -102,6 +111,14 @@ impl Guest {
             return;
         }
         for open in &running.fds {
+            let is_stream = (0..3).contains(&open.number) && open.path.starts_with("host:[");
+            if is_stream && !self.has_streams {
+                self.hand_in(tgid, open.number);
+                let known =
+                    self.processes.get(&tgid).and_then(|process| process.fds.get(open.number));
+                self.objects.seen(known.map(|fd| fd.object), &open.path);
+                continue;
+            }
             if let (Some(object), Some(process)) =
                 (self.objects.named(&open.path), self.processes.get_mut(&tgid))
             {
@@ -112,6 +129,7 @@ impl Guest {
                 process.fds.set(open.number, fd);
             }
         }
+        self.has_streams = true;
         let parent = running.status.parent;
         let parent = self.processes.get(&parent).map_or(self.identity.sentry, |known| known.id);
         let argv = running.arguments.clone();
@@ -152,7 +170,9 @@ impl Guest {
         let Some(context) = clone.context else { return self.lose("guest_unreadable", 0) };
         let Some(parent) = self.process_of(&context) else { return };
         if clone.tgid == parent {
-            if let Some(threads) = self.processes.get_mut(&parent).and_then(|known| known.threads.as_mut()) {
+            if let Some(threads) =
+                self.processes.get_mut(&parent).and_then(|known| known.threads.as_mut())
+            {
                 threads.insert(clone.tid);
             }
             return;
@@ -170,10 +190,18 @@ impl Guest {
             // A change that one of them makes concerns both, and is told of one.
             self.lose("guest_calls_not_told", 0);
         }
-        if self.processes.contains_key(&clone.tgid) {
-            self.end_process(clone.tgid, None, time_ns);
+        match self.processes.get_mut(&clone.tgid) {
+            // The list of what ran before was made after this message.
+            Some(known) if known.id == id => {
+                known.threads.get_or_insert_with(|| BTreeSet::from([clone.tid]));
+                return;
+            }
+            Some(_) => self.end_process(clone.tgid, None, time_ns),
+            None => {}
         }
-        let Some(process) = self.add(clone.tgid, id, Some(BTreeSet::from([clone.tid]))) else { return };
+        let Some(process) = self.add(clone.tgid, id, Some(BTreeSet::from([clone.tid]))) else {
+            return;
+        };
         process.comm.clone_from(&comm);
         process.fds = fds;
         let ns_pid = id.tgid;
@@ -204,7 +232,14 @@ impl Guest {
             self.tell_closed(tgid, number, fd, time_ns);
         }
         let argv: Vec<String> = exec.argv.iter().map(|argument| text(argument)).collect();
-        self.tell_image(tgid, &comm_of(&text(&exec.path)), argv, ProcessId::default(), time_ns, true);
+        self.tell_image(
+            tgid,
+            &comm_of(&text(&exec.path)),
+            argv,
+            ProcessId::default(),
+            time_ns,
+            true,
+        );
     }
 
     pub(super) fn thread_ended(&mut self, ended: &wire::Ended) {
@@ -227,7 +262,8 @@ impl Guest {
         let Some(context) = &ended.context else { return self.lose("guest_unreadable", 0) };
         let id = self.identity_of(context.tgid, context.start_ns);
         if self.processes.get(&context.tgid).is_some_and(|known| known.id == id) {
-            self.end_process(context.tgid, Some(ended.status), self.time(context));
+            let time_ns = self.time(context);
+            self.end_process(context.tgid, Some(ended.status), time_ns);
         }
     }
 

@@ -155,10 +155,15 @@ impl Guests {
         for Opened { pid, result } in answers {
             let sentry = self.asked.get(&pid).copied().unwrap_or_default();
             match result {
-                Ok((sandbox, procfs)) => self.expected.push_back(Expected { sentry, sandbox, procfs }),
+                Ok((sandbox, procfs)) => {
+                    self.expected.push_back(Expected { sentry, sandbox, procfs })
+                }
                 Err(why) => {
                     self.refused.insert(pid);
-                    tracing::warn!("cannot look into the gVisor sandbox of pid {pid}: {}", escape(&why));
+                    tracing::warn!(
+                        "cannot look into the gVisor sandbox of pid {pid}: {}",
+                        escape(&why)
+                    );
                 }
             }
         }
@@ -198,22 +203,24 @@ impl Guests {
     /// Finds out which sandbox a connection belongs to, and applies what has waited.
     fn identify(&mut self, number: u32, collector: &mut Collector) {
         let Some(connection) = self.connections.get(&number) else { return };
-        let container = connection.waiting.first().and_then(|message| tracer_gvisor::container_of(message));
+        let container =
+            connection.waiting.first().and_then(|message| tracer_gvisor::container_of(message));
         let is_late = connection.since.elapsed() > UNKNOWN_FOR;
         let by_id = |expected: &Expected| container.as_ref() == Some(&expected.sandbox.id);
         let place = self.expected.iter().position(by_id);
         // The first message may be about another container of the same sandbox.
-        let place = place.or((!self.expected.is_empty() && (container.is_some() || is_late)).then_some(0));
-        let (sentry, late, has_stdio) = match place.and_then(|place| self.expected.get(place)) {
-            Some(expected) => (expected.sentry, true, expected.sandbox.has_stdio),
+        let place =
+            place.or((!self.expected.is_empty() && (container.is_some() || is_late)).then_some(0));
+        let (sentry, late, streams) = match place.and_then(|place| self.expected.get(place)) {
+            Some(expected) => (expected.sentry, true, expected.sandbox.streams),
             None if self.is_configured => {
                 let Some(id) = &container else { return };
                 let sentry = sentry_of(&collector.session, id);
                 if sentry.is_none() && !is_late {
                     return;
                 }
-                let (sentry, has_stdio) = sentry.unwrap_or_default();
-                (sentry, false, has_stdio)
+                let (sentry, streams) = sentry.unwrap_or_default();
+                (sentry, false, streams)
             }
             None => return,
         };
@@ -226,16 +233,19 @@ impl Guests {
             all_fds: self.all_fds,
         };
         let mut guest = Guest::new(identity);
-        let files = (0..3).map(|index| HandedIn {
-            object: tracer_gvisor::handed_in(number, index),
-            fd: FIRST_HANDED_IN + index.cast_signed(),
+        // A terminal is handed in once, for all three.
+        let files = (0..3).map(|fd| HandedIn {
+            object: tracer_gvisor::handed_in(number, fd),
+            fd: FIRST_HANDED_IN + if streams == 3 { fd } else { 0 },
         });
         let sandbox = Sandbox {
             number,
-            container: expected.as_ref().map_or(container.unwrap_or_default(), |expected| expected.sandbox.id.clone()),
+            container: expected
+                .as_ref()
+                .map_or(container.unwrap_or_default(), |expected| expected.sandbox.id.clone()),
             sentry,
             looked_late: late,
-            handed_in: if has_stdio { files.collect() } else { Vec::new() },
+            handed_in: if matches!(streams, 1 | 3) { files.collect() } else { Vec::new() },
         };
         collector.observed([EventKind::Sandbox(sandbox)]);
         if let Some(expected) = expected {
@@ -304,13 +314,14 @@ fn has_ended(session: &Session, sentry: ProcessId) -> bool {
         || !std::path::Path::new(&format!("/proc/{}", sentry.tgid)).exists()
 }
 
-/// The process of the session in which the sandbox of a container runs, and whether it was given three streams.
-fn sentry_of(session: &Session, id: &str) -> Option<(ProcessId, bool)> {
+/// The process of the session in which the sandbox of a container runs, and how many streams it was given.
+fn sentry_of(session: &Session, id: &str) -> Option<(ProcessId, usize)> {
     let mut targets = session.processes.values().filter(|process| process.is_target);
     targets.find_map(|process| {
         let argv: Vec<String> = process.argv.to_vec();
-        let sandbox = SandboxProcess::of(process.id.tgid, &argv).filter(|sandbox| sandbox.id == id)?;
-        Some((process.id, sandbox.has_stdio))
+        let sandbox =
+            SandboxProcess::of(process.id.tgid, &argv).filter(|sandbox| sandbox.id == id)?;
+        Some((process.id, sandbox.streams))
     })
 }
 

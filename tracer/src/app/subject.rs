@@ -65,7 +65,8 @@ pub(super) fn resolve(
                 _ => ("cgroup", format!("--cgroup {}", cgroup.path.display())),
             };
             // Files that were handed in to a sandbox have fds that no program's output has.
-            kernel.all_fds |= cgroup.pids().into_iter().any(|pid| SandboxProcess::at(pid).is_some());
+            kernel.all_fds |=
+                cgroup.pids().into_iter().any(|pid| SandboxProcess::at(pid).is_some());
             if let Some(doubt) = &cgroup.doubt {
                 tracing::warn!("`{}` may be no container: {}", escape(&name), escape(doubt));
             }
@@ -89,7 +90,8 @@ fn with_sight(launch: &Launch, guests: &mut Guests) -> Launch {
     let program = launch.argv.first().map(std::path::Path::new);
     let is_runsc = program.is_some_and(|program| program.file_name() == Some("runsc".as_ref()));
     let starts = launch.argv.iter().any(|word| STARTS_SANDBOX.iter().any(|name| is(word, name)));
-    let has_own = launch.argv.iter().any(|word| word.to_str().is_some_and(|word| word.contains(SIGHT)));
+    let has_own =
+        launch.argv.iter().any(|word| word.to_str().is_some_and(|word| word.contains(SIGHT)));
     if is_runsc
         && starts
         && !has_own

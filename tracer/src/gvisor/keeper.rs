@@ -3,6 +3,7 @@
 //! It is forked before tracer gives up its capabilities, and keeps them: `runsc` needs root's.
 
 use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     io::{self, BufRead as _, BufReader, Write as _},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
@@ -13,7 +14,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Runtime, SandboxProcess};
+use super::{Runtime, SandboxProcess, runtime::RUN};
 use crate::sys::helper::{Helper, Kept};
 
 /// How long a sandbox that starts may take until it answers `runsc`.
@@ -75,9 +76,14 @@ impl Keeper {
         while let Ok(size @ 1..) = io::Read::read(&mut self.helper.socket, &mut buffer) {
             self.unread.extend_from_slice(&buffer[..size]);
         }
-        let Some(end) = self.unread.iter().rposition(|byte| *byte == b'\n') else { return Vec::new() };
+        let Some(end) = self.unread.iter().rposition(|byte| *byte == b'\n') else {
+            return Vec::new();
+        };
         let whole: Vec<u8> = self.unread.drain(..=end).collect();
-        whole.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+        whole
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .collect()
     }
 }
 
@@ -107,6 +113,7 @@ fn serve(socket: &UnixStream, runtime: &Runtime) -> io::Result<()> {
     for sandbox in sessions.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         // Fails if the sandbox has ended.
         let _ = runtime.delete(sandbox);
+        let _ = std::fs::remove_file(marker(sandbox));
     }
     Ok(())
 }
@@ -152,7 +159,10 @@ fn open(
     Ok((sandbox, procfs))
 }
 
-/// A file next to the sandbox's state that says which process has made the session.
+/// A file that says which process has made the session of a sandbox.
 fn marker(sandbox: &SandboxProcess) -> PathBuf {
-    sandbox.root.join(format!("{}.tracer", sandbox.id))
+    // The same id can be in several state folders.
+    let mut hasher = DefaultHasher::new();
+    sandbox.root.hash(&mut hasher);
+    Path::new(RUN).join(format!("{}-{:016x}.session", sandbox.id, hasher.finish()))
 }

@@ -31,8 +31,8 @@ pub struct SandboxProcess {
     pub root: PathBuf,
     /// Id of the sandbox, which is that of its first container.
     pub id: String,
-    /// Whether it was given three standard streams, one after another.
-    pub has_stdio: bool,
+    /// How many standard streams it was given: three, or one terminal for all.
+    pub streams: usize,
 }
 
 impl SandboxProcess {
@@ -45,7 +45,9 @@ impl SandboxProcess {
             return None;
         }
         let value = |name: &str| {
-            let given = argv.iter().find_map(|argument| argument.trim_start_matches('-').strip_prefix(name));
+            let given = argv
+                .iter()
+                .find_map(|argument| argument.trim_start_matches('-').strip_prefix(name));
             given.and_then(|rest| rest.strip_prefix('=')).map(str::to_owned)
         };
         let id = argv.last()?.clone();
@@ -57,7 +59,7 @@ impl SandboxProcess {
             pid,
             root: value("root").unwrap_or_else(|| "/var/run/runsc".to_owned()).into(),
             id: is_id.then_some(id)?,
-            has_stdio: streams == 3,
+            streams,
         })
     }
 
@@ -90,7 +92,8 @@ impl Runtime {
     pub fn find() -> Option<Self> {
         let programs = PATH.iter().map(|folder| Path::new(folder).join("runsc"));
         let mut found = programs.filter(|program| {
-            fs::metadata(program).is_ok_and(|file| file.is_file() && file.uid() == 0 && file.mode() & 0o022 == 0)
+            fs::metadata(program)
+                .is_ok_and(|file| file.is_file() && file.uid() == 0 && file.mode() & 0o022 == 0)
         });
         found.next().map(|program| Self { program })
     }
@@ -129,11 +132,14 @@ impl Runtime {
         }
         if !sandbox.is_of_root() {
             let root = sandbox.root.display();
-            return Err(format!("its state folder {root} is not root's alone, so tracer does not use it"));
+            return Err(format!(
+                "its state folder {root} is not root's alone, so tracer does not use it"
+            ));
         }
         let output = self.of(sandbox, &["state".into(), sandbox.id.clone()])?;
-        let state: State = serde_json::from_str(&output)
-            .map_err(|error| format!("`runsc state` printed something else than a state: {error}"))?;
+        let state: State = serde_json::from_str(&output).map_err(|error| {
+            format!("`runsc state` printed something else than a state: {error}")
+        })?;
         if state.pid == sandbox.pid {
             Ok(())
         } else {
@@ -145,7 +151,12 @@ impl Runtime {
     ///
     /// # Errors
     /// One sentence.
-    pub fn create(&self, sandbox: &SandboxProcess, config: &Path, replace: bool) -> Result<(), String> {
+    pub fn create(
+        &self,
+        sandbox: &SandboxProcess,
+        config: &Path,
+        replace: bool,
+    ) -> Result<(), String> {
         let mut arguments = vec!["trace".to_owned(), "create".to_owned()];
         arguments.extend(replace.then(|| "--force".to_owned()));
         arguments.extend(["--config".to_owned(), config.display().to_string(), sandbox.id.clone()]);
@@ -167,7 +178,8 @@ impl Runtime {
     /// One sentence.
     pub fn delete(&self, sandbox: &SandboxProcess) -> Result<(), String> {
         let name = points::SESSION_NAME.to_owned();
-        let arguments = ["trace".into(), "delete".into(), "--name".into(), name, sandbox.id.clone()];
+        let arguments =
+            ["trace".into(), "delete".into(), "--name".into(), name, sandbox.id.clone()];
         self.of(sandbox, &arguments).map(drop)
     }
 
@@ -221,7 +233,9 @@ impl Runtime {
                     let _ = child.wait();
                     return Err(match ended {
                         Err(error) => failed(&error),
-                        _ => format!("`runsc {what}` gave no answer within {} s", PATIENCE.as_secs()),
+                        _ => {
+                            format!("`runsc {what}` gave no answer within {} s", PATIENCE.as_secs())
+                        }
                     });
                 }
             }
@@ -244,7 +258,7 @@ pub struct Folder {
 }
 
 /// Where tracer's folders are.
-const RUN: &str = "/run/tracer";
+pub(super) const RUN: &str = "/run/tracer";
 
 impl Folder {
     /// Makes a folder of this process. Removes those of processes that have ended.
@@ -264,7 +278,10 @@ impl Folder {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
         }
         for entry in fs::read_dir(RUN)?.flatten() {
-            let pid = entry.file_name().to_str().and_then(|name| name.strip_prefix("gvisor-")?.parse::<u32>().ok());
+            let pid = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.strip_prefix("gvisor-")?.parse::<u32>().ok());
             if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
                 // Another tracer may be faster.
                 let _ = fs::remove_dir_all(entry.path());
@@ -312,14 +329,20 @@ mod tests {
                     --stdio-fds=8 --stdio-fds=9 --stdio-fds=10 runsc-443844";
         let sandbox = SandboxProcess::of(7, &argv(line)).unwrap();
         assert_eq!(sandbox.root, Path::new("/tmp/runsc-do1"));
-        assert_eq!((sandbox.id.as_str(), sandbox.has_stdio), ("runsc-443844", true));
-        let shared = SandboxProcess::of(7, &argv("runsc-sandbox --root=/r boot --stdio-fds=8 c1")).unwrap();
-        assert!(!shared.has_stdio);
+        assert_eq!((sandbox.id.as_str(), sandbox.streams), ("runsc-443844", 3));
+        let shared =
+            SandboxProcess::of(7, &argv("runsc-sandbox --root=/r boot --stdio-fds=8 c1")).unwrap();
+        assert_eq!(shared.streams, 1);
     }
 
     #[test]
     fn other_processes_and_hostile_ids_are_none() {
-        for line in ["runsc-gofer --root=/r gofer --bundle /b", "sh boot c1", "runsc-sandbox --root=/r boot --x=1", "runsc-sandbox boot ../x"] {
+        for line in [
+            "runsc-gofer --root=/r gofer --bundle /b",
+            "sh boot c1",
+            "runsc-sandbox --root=/r boot --x=1",
+            "runsc-sandbox boot ../x",
+        ] {
             assert_eq!(SandboxProcess::of(7, &argv(line)), None, "{line}");
         }
     }

@@ -39,10 +39,15 @@ pub(in crate::verdict) fn unseen(session: &Session, process: &Process) -> Option
 /// Whether tracer looks into every gVisor sandbox of the target.
 fn sees_all_sandboxes(session: &Session) -> bool {
     let is_sandbox = |process: &&Process| {
-        process.is_target && process.argv.first().is_some_and(|name| name.ends_with("runsc-sandbox"))
+        process.is_target
+            && process.argv.first().is_some_and(|name| name.ends_with("runsc-sandbox"))
     };
     !session.sandboxes.is_empty()
-        && session.processes.values().filter(is_sandbox).all(|process| session.looks_into(process.id))
+        && session
+            .processes
+            .values()
+            .filter(is_sandbox)
+            .all(|process| session.looks_into(process.id))
 }
 
 /// The kind of guest that a process runs or is a part of, if any.
