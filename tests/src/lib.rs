@@ -17,6 +17,7 @@ pub mod expect;
 pub mod gate;
 pub mod gated;
 pub mod goproc;
+pub mod gvisor;
 pub mod kernel;
 pub mod kernel_objects;
 pub mod managed;

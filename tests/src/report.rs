@@ -66,6 +66,9 @@ pub struct Report {
 pub struct Process {
     /// Its pid in the tracer's namespace.
     pub pid: u32,
+    /// Number of its gVisor sandbox; 0 for none.
+    #[serde(default)]
+    pub sandbox: u32,
     /// Its pid in its own namespace.
     pub ns_pid: Option<u32>,
     /// Its parent.

@@ -74,10 +74,10 @@ pub fn config(endpoint: &Path) -> Value {
         "points": names().map(point).collect::<Vec<_>>(),
         "sinks": [{"name": "remote", "config": {
             "endpoint": endpoint,
-            // A full socket holds a guest's call up for at most 25 + 50 + 100 µs. Then the message is dropped.
-            "retries": 3,
+            // A full socket holds a guest's call up for at most 1.6 ms. Then the message is dropped.
+            "retries": 6,
             "backoff": "25us",
-            "backoff_max": "100us",
+            "backoff_max": "1ms",
         }}],
     }})
 }

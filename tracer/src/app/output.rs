@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::termios::tcgetwinsize;
+use rustix::{stdio::stdout, termios::tcgetwinsize};
 use tracer_core::report::Report;
 
 use super::{AppError, stderr};
@@ -96,8 +96,8 @@ impl Destination {
         self.written += 1;
         let (result, name) = match &mut self.place {
             Place::File(file, path) => return put(file).map_err(|source| failed(path, source)),
-            Place::Stdout => (put(&mut io::stdout().lock()), "standard output"),
-            Place::Stderr => (put(&mut stderr::Direct), "standard error"),
+            Place::Stdout => (put(&mut stderr::Direct(stdout())), "standard output"),
+            Place::Stderr => (put(&mut stderr::Direct(rustix::stdio::stderr())), "standard error"),
         };
         match result {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    os::fd::BorrowedFd,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -111,12 +112,12 @@ impl io::Write for Log {
     }
 }
 
-/// Standard error for a report: without lines in between, and with errors.
-pub(super) struct Direct;
+/// A standard stream for a report: without lines in between, and with errors.
+pub(super) struct Direct(pub(super) BorrowedFd<'static>);
 
 impl io::Write for Direct {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        put(bytes)?;
+        put_to(self.0, bytes)?;
         Ok(bytes.len())
     }
 
@@ -125,19 +126,22 @@ impl io::Write for Direct {
     }
 }
 
-/// Writes to standard error without its lock: a blocked terminal must not stop the rest of tracer. Traced programs
-/// may have made it non-blocking.
+/// Writes to standard error without its lock: a blocked terminal must not stop the rest of tracer.
 ///
 /// # Errors
 /// The system's error.
-pub(super) fn put(mut text: &[u8]) -> io::Result<()> {
-    let stderr = rustix::stdio::stderr();
+pub(super) fn put(text: &[u8]) -> io::Result<()> {
+    put_to(rustix::stdio::stderr(), text)
+}
+
+/// Writes to a standard stream, which a traced program may have made non-blocking.
+fn put_to(stream: BorrowedFd<'static>, mut text: &[u8]) -> io::Result<()> {
     while !text.is_empty() {
-        match rustix::io::write(stderr, text) {
+        match rustix::io::write(stream, text) {
             Ok(taken) => text = text.get(taken..).unwrap_or_default(),
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => {
-                poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], None)?;
+                poll(&mut [PollFd::new(&stream, PollFlags::OUT)], None)?;
             }
             Err(error) => return Err(error.into()),
         }

@@ -93,8 +93,8 @@ type Sessions = Arc<Mutex<Vec<SandboxProcess>>>;
 fn serve(socket: &UnixStream, runtime: &Runtime) -> io::Result<()> {
     let sessions = Sessions::default();
     let mut at_work = Vec::new();
-    for line in BufReader::new(socket.try_clone()?).lines() {
-        let line = line?;
+    // tracer's end, also by a signal, is the end of the lines or an error.
+    for line in BufReader::new(socket.try_clone()?).lines().map_while(Result::ok) {
         let Some((pid, config)) = line.split_once(' ') else { continue };
         let Ok(pid) = pid.parse() else { continue };
         let request = Request { pid, config: config.into() };
