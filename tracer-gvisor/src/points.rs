@@ -59,7 +59,7 @@ pub fn names() -> impl Iterator<Item = String> {
 }
 
 /// The configuration of a session that sends to a sink at this socket: the file of `runsc trace create --config` and of
-/// `--pod-init-config`.
+/// `--pod-init-config`. If no program listens at the socket, a sandbox that starts has no session.
 #[must_use]
 pub fn config(endpoint: &Path) -> Value {
     let point = |name: String| {
@@ -72,7 +72,7 @@ pub fn config(endpoint: &Path) -> Value {
         "name": SESSION_NAME,
         "ignore_missing": true,
         "points": names().map(point).collect::<Vec<_>>(),
-        "sinks": [{"name": "remote", "config": {
+        "sinks": [{"name": "remote", "ignore_setup_error": true, "config": {
             "endpoint": endpoint,
             // A full socket holds a guest's call up for at most 1.6 ms. Then the message is dropped.
             "retries": 6,

@@ -10,6 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    task::Poll,
     thread,
 };
 
@@ -69,18 +70,20 @@ struct Shared {
 }
 
 impl Sink {
-    /// Listens at a path, which must not exist. The caller sees to it that only root can connect.
+    /// Listens at a path, which must not exist, and at another one if it is free. The caller sees to it that only root can
+    /// connect.
     ///
     /// # Errors
-    /// An error if the path cannot be bound, or if the system allows no further thread.
-    pub fn listen(path: &Path) -> io::Result<Self> {
+    /// An error if the first path cannot be bound, or if the system allows no further thread.
+    pub fn listen(path: &Path, if_free: &Path) -> io::Result<Self> {
         let (sender, news) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
         let shared = Arc::<Shared>::default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-        let listener = {
+        let listeners = {
             let _inside = runtime.enter();
-            UnixSeqpacketListener::bind(path)?
+            let second = UnixSeqpacketListener::bind(if_free).ok();
+            std::iter::once(UnixSeqpacketListener::bind(path)?).chain(second).collect()
         };
         let of_thread = Arc::clone(&shared);
         thread::Builder::new().name("gvisor".into()).spawn(move || {
@@ -88,7 +91,7 @@ impl Sink {
             let _ = rustix::process::setpriority_process(None, FIRST_IN_LINE);
             LocalSet::new().block_on(&runtime, async {
                 tokio::select! {
-                    () = serve(listener, sender, of_thread) => {}
+                    () = serve(listeners, sender, of_thread) => {}
                     _ = stopped => {}
                 }
             });
@@ -122,12 +125,16 @@ impl Sink {
 }
 
 async fn serve(
-    mut listener: UnixSeqpacketListener,
+    mut listeners: Vec<UnixSeqpacketListener>,
     sender: mpsc::UnboundedSender<News>,
     shared: Arc<Shared>,
 ) {
     for sandbox in 1..=MOST_SANDBOXES {
-        let Ok(connection) = listener.accept().await else { return };
+        let accepted = std::future::poll_fn(|context| {
+            let mut polls = listeners.iter_mut().map(|listener| listener.poll_accept(context));
+            polls.find(Poll::is_ready).unwrap_or(Poll::Pending)
+        });
+        let Ok(connection) = accepted.await else { return };
         let (sender, shared) = (sender.clone(), Arc::clone(&shared));
         tokio::task::spawn_local(async move {
             let send = |kind| sender.send(News { sandbox, kind }).is_ok();

@@ -65,6 +65,7 @@ pub use self::{
     doctor::doctor,
     error::AppError,
     explain::explain,
+    guests::gvisor_config,
     log::init as init_log,
     replay::{Replayed, replay},
 };
@@ -100,7 +101,7 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
     ignore_file_size();
     limits::raise_files();
     let Helpers { observers, report, mut session } = Helpers::start(settings)?;
-    let mut guests = Guests::start(&settings.kernel)?;
+    let mut guests = Guests::start(settings)?;
     let mut signals = Signals::listen()?;
     stderr::start().map_err(|source| AppError::Runtime { source })?;
     crate::doctor::preflight()?;
@@ -197,6 +198,7 @@ async fn record(
     let pace = Pace::new(Instant::now());
     let mut run =
         Run { loader, events, collector, guests, logs, cgroup, pace, over_since: None, settle };
+    run.guests.listen();
     signals.start_clock(settings.duration);
     run.collect_waiting();
     run.collector.look_for(FIRST_LOOK);

@@ -66,6 +66,12 @@ pub enum Action {
     /// that of the live run. If the file was cut, because tracer was killed or the disk was full, the report
     /// covers what is there and says so.
     Report(report::ReportArgs),
+    /// Print the configuration with which gVisor's sandboxes tell tracer everything from their first instruction.
+    ///
+    /// tracer looks into running sandboxes without it, but misses what they did before. With it, every sandbox that
+    /// starts while tracer runs is seen as a whole. Save the output: `tracer gvisor > /etc/tracer-gvisor.json`. The
+    /// lines for docker and containerd are printed on standard error.
+    Gvisor,
     /// Explain a finding: what it means, what proves it, usual causes, and what to do.
     ///
     /// A human report has the rule's name in brackets at the end of each finding, such as `unread`.

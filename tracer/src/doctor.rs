@@ -82,6 +82,7 @@ pub fn inspect_in(places: &Places) -> Vec<Check> {
         required("architecture", probe::architecture(places)),
         probe::cgroups(places),
         probe::tracefs(places),
+        probe::gvisor(crate::gvisor::Runtime::find().as_ref()),
     ]
 }
 

@@ -47,6 +47,10 @@ fn act(action: Action) -> ExitCode {
             Ok(false) => ExitCode::from(ENVIRONMENT),
             Err(error) => fail(&error.to_string(), ENVIRONMENT),
         },
+        Action::Gvisor => match app::gvisor_config() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => refuse_run(&error),
+        },
         Action::Explain { rule, color } => match app::explain(rule.as_deref(), color.into()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => refuse_run(&error),

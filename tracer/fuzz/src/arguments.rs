@@ -30,7 +30,7 @@ pub fn check(input: &[u8]) {
 fn settings(cli: Cli) {
     let _ = cli.verbosity();
     let refused = match cli.action {
-        Some(Action::Doctor { .. } | Action::Explain { .. }) => None,
+        Some(Action::Doctor { .. } | Action::Explain { .. } | Action::Gvisor) => None,
         Some(Action::Report(args)) => args.into_settings().err(),
         None => cli.into_settings().err(),
     };

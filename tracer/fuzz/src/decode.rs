@@ -64,7 +64,8 @@ fn event(record: &[u8]) -> Result<Event, DecodeError> {
     decoded
 }
 
-fn records(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// Splits an input into records, each after its length in two bytes.
+pub(crate) fn records(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let (length, behind) = rest.split_first_chunk()?;
         let length = usize::from(u16::from_le_bytes(*length)).min(behind.len());

@@ -8,6 +8,7 @@
 pub mod arguments;
 pub mod capture_index;
 pub mod decode;
+pub mod guest;
 mod layout;
 mod oracle;
 pub mod session;
@@ -17,10 +18,11 @@ pub mod worker_log;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     ("arguments", arguments::check),
     ("capture_index", capture_index::check),
     ("decode", decode::check),
+    ("guest", guest::check),
     ("session", session::check),
     ("worker_log", worker_log::check),
 ];

@@ -72,6 +72,11 @@ fn decode() {
 }
 
 #[test]
+fn guest() {
+    check_corpus("guest");
+}
+
+#[test]
 fn session() {
     check_corpus("session");
 }

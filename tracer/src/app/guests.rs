@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    io::{self, Write as _},
     time::{Duration, Instant},
 };
 
@@ -17,10 +18,13 @@ use tracer_gvisor::{
     Guest, Identity,
     sink::{News, NewsKind, Sink},
 };
-use tracer_loader::{KernelSettings, boot_ns};
+use tracer_loader::boot_ns;
 
-use super::{AppError, collect::Collector};
-use crate::gvisor::{Folder, Keeper, Opened, Runtime, SandboxProcess};
+use super::{AppError, collect::Collector, stderr};
+use crate::{
+    gvisor::{Folder, Keeper, Opened, Runtime, SandboxProcess},
+    settings::Settings,
+};
 
 /// The first fd that gVisor's kernel gives to files that are handed in (`runsc/boot`, `startingStdioFD`).
 const FIRST_HANDED_IN: i32 = 256;
@@ -39,6 +43,8 @@ struct Connection {
     guest: Option<Guest>,
     /// Messages from before it is known which sandbox this is.
     waiting: Vec<Bytes>,
+    /// Whether it is a sandbox that does not belong to the target.
+    is_foreign: bool,
     is_closed: bool,
 }
 
@@ -61,13 +67,16 @@ pub(super) struct Guests {
     connections: BTreeMap<u32, Connection>,
     fds: u64,
     all_fds: bool,
+    /// Whether the user asked for output, not only for counts.
+    wants_bytes: bool,
     /// Sandboxes that tracer cannot look into were told of.
     refused: BTreeSet<u32>,
 }
 
 impl Guests {
     /// Forks the helper if this machine has `runsc`. To be called while this process has one thread.
-    pub(super) fn start(kernel: &KernelSettings) -> Result<Self, AppError> {
+    pub(super) fn start(settings: &Settings) -> Result<Self, AppError> {
+        let kernel = &settings.kernel;
         let keeper = Runtime::find().map(Keeper::fork).transpose();
         Ok(Self {
             keeper: keeper.map_err(|source| AppError::Runtime { source })?,
@@ -78,8 +87,16 @@ impl Guests {
             connections: BTreeMap::new(),
             fds: kernel.fd_mask,
             all_fds: kernel.all_fds,
+            wants_bytes: settings.capture.is_some(),
             refused: BTreeSet::new(),
         })
+    }
+
+    /// Listens for sandboxes whose runtime is configured to send to tracer.
+    pub(super) fn listen(&mut self) {
+        if self.keeper.is_some() {
+            self.place();
+        }
     }
 
     /// The configuration for a `runsc` that tracer starts itself; its sandbox is then seen from its first instruction.
@@ -94,7 +111,7 @@ impl Guests {
     fn place(&mut self) -> Option<&(Folder, Sink)> {
         if self.place.is_none() {
             let made = Folder::make().and_then(|folder| {
-                let sink = Sink::listen(&folder.socket())?;
+                let sink = Sink::listen(&folder.socket(), &Folder::shared_socket())?;
                 Ok((folder, sink))
             });
             match made {
@@ -158,6 +175,8 @@ impl Guests {
                 Ok((sandbox, procfs)) => {
                     self.expected.push_back(Expected { sentry, sandbox, procfs })
                 }
+                // It sends from its first instruction on.
+                Err(_) if self.is_seen(sentry) => {}
                 Err(why) => {
                     self.refused.insert(pid);
                     tracing::warn!(
@@ -167,7 +186,10 @@ impl Guests {
                 }
             }
         }
-        let unknown = self.connections.iter().filter(|(_, connection)| connection.guest.is_none());
+        let unknown = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.guest.is_none() && !connection.is_foreign);
         let unknown: Vec<u32> = unknown.map(|(number, _)| *number).collect();
         for number in unknown {
             self.identify(number, collector);
@@ -175,11 +197,18 @@ impl Guests {
         self.hand_over(collector);
     }
 
+    fn is_seen(&self, sentry: ProcessId) -> bool {
+        let mut guests =
+            self.connections.values().filter_map(|connection| connection.guest.as_ref());
+        guests.any(|guest| guest.sentry() == sentry)
+    }
+
     fn news(&mut self, News { sandbox, kind }: News, session: &Session) {
         let new = || Connection {
             since: Instant::now(),
             guest: None,
             waiting: Vec::new(),
+            is_foreign: false,
             is_closed: false,
         };
         let connection = self.connections.entry(sandbox).or_insert_with(new);
@@ -187,6 +216,7 @@ impl Guests {
             NewsKind::Connected => {}
             NewsKind::Message(message) => match &mut connection.guest {
                 Some(guest) => guest.take(&message),
+                None if connection.is_foreign => {}
                 None if connection.waiting.len() < MOST_WAITING => connection.waiting.push(message),
                 None => {}
             },
@@ -213,16 +243,15 @@ impl Guests {
             place.or((!self.expected.is_empty() && (container.is_some() || is_late)).then_some(0));
         let (sentry, late, streams) = match place.and_then(|place| self.expected.get(place)) {
             Some(expected) => (expected.sentry, true, expected.sandbox.streams),
-            None if self.is_configured => {
+            // Its runtime is configured to send from the first instruction on.
+            None => {
                 let Some(id) = &container else { return };
-                let sentry = sentry_of(&collector.session, id);
-                if sentry.is_none() && !is_late {
-                    return;
+                match sentry_of(&collector.session, id) {
+                    Some((sentry, streams)) => (sentry, false, streams),
+                    None if is_late => return self.ignore(number),
+                    None => return,
                 }
-                let (sentry, streams) = sentry.unwrap_or_default();
-                (sentry, false, streams)
             }
-            None => return,
         };
         let expected = place.and_then(|place| self.expected.remove(place));
         let identity = Identity {
@@ -248,6 +277,12 @@ impl Guests {
             handed_in: if matches!(streams, 1 | 3) { files.collect() } else { Vec::new() },
         };
         collector.observed([EventKind::Sandbox(sandbox)]);
+        if std::mem::take(&mut self.wants_bytes) {
+            tracing::warn!(
+                "gVisor tells how many bytes its guests move, not which: captured is what passes from the sandbox \
+                 to this machine"
+            );
+        }
         if let Some(expected) = expected {
             for running in tracer_gvisor::running(&expected.procfs) {
                 guest.was_running(&running, boot_ns());
@@ -263,6 +298,14 @@ impl Guests {
         connection.guest = Some(guest);
     }
 
+    /// Ignores a sandbox that does not belong to the target.
+    fn ignore(&mut self, number: u32) {
+        if let Some(connection) = self.connections.get_mut(&number) {
+            connection.is_foreign = true;
+            connection.waiting = Vec::new();
+        }
+    }
+
     /// Hands events and rows over to the session.
     fn hand_over(&mut self, collector: &mut Collector) {
         for connection in self.connections.values_mut() {
@@ -274,7 +317,7 @@ impl Guests {
 
     /// Whether every sandbox has closed its connection.
     pub(super) fn are_closed(&self) -> bool {
-        self.connections.values().all(|connection| connection.is_closed)
+        self.connections.values().all(|connection| connection.is_closed || connection.is_foreign)
     }
 
     /// Has the sessions deleted, takes the rest, and counts what was lost.
@@ -329,4 +372,29 @@ fn sentry_of(session: &Session, id: &str) -> Option<(ProcessId, usize)> {
 fn real_minus_boot_ns() -> i64 {
     let real = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
     real.saturating_sub(i64::try_from(boot_ns()).unwrap_or(i64::MAX))
+}
+
+/// Prints the configuration for runtimes whose sandboxes always send to tracer, and on standard error where it belongs.
+///
+/// # Errors
+/// [`AppError`] if standard output cannot be written to.
+pub fn gvisor_config() -> Result<(), AppError> {
+    const WHERE: &str = "\
+Save this as /etc/tracer-gvisor.json. Then add one option to runsc, and restart the engine:
+  docker, in /etc/docker/daemon.json:
+    {\"runtimes\": {\"runsc\": {\"path\": \"/usr/bin/runsc\",
+      \"runtimeArgs\": [\"--pod-init-config=/etc/tracer-gvisor.json\"]}}}
+  containerd, in /etc/containerd/runsc.toml (the ConfigPath of its runtime io.containerd.runsc.v1):
+    [runsc_config]
+      pod-init-config = \"/etc/tracer-gvisor.json\"
+  by hand:
+    runsc --pod-init-config=/etc/tracer-gvisor.json …";
+    let config = tracer_gvisor::points::config(&Folder::shared_socket());
+    stderr::say(WHERE);
+    match writeln!(io::stdout(), "{config:#}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => {
+            result.map_err(|source| AppError::Output { path: "standard output".into(), source })
+        }
+    }
 }

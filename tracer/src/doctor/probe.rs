@@ -14,6 +14,7 @@ use rustix::{
 
 use super::{Check, EnvironmentError, Places, Status};
 use crate::{
+    gvisor::Runtime,
     sys::{bounded, privileges},
     target::hierarchy::{CgroupLayout, CgroupMounts},
 };
@@ -226,4 +227,29 @@ fn effective_capabilities(places: &Places) -> Result<u64, EnvironmentError> {
         .and_then(|process| bounded::of_process::<process::Status>(&process, "status"))
         .map(|status| status.capeff)
         .map_err(|error| EnvironmentError::NoProcfs { path, reason: error.to_string() })
+}
+
+/// `runsc`: which release it is, and what it cannot tell.
+pub(super) fn gvisor(runtime: Option<&Runtime>) -> Check {
+    let name = "gVisor";
+    let Some(runtime) = runtime else {
+        let found = "runsc is not in the system's folders: there are no sandboxes to look into";
+        return Check { name, status: Status::Ok, found: found.to_owned(), cure: None };
+    };
+    let program = runtime.program().display();
+    match runtime.version().and_then(|version| Ok((version, runtime.missing_points()?))) {
+        Ok((version, missing)) if missing.is_empty() => {
+            let found = format!("{program} ({version}): tracer can look into its sandboxes");
+            Check { name, status: Status::Ok, found, cure: None }
+        }
+        Ok((version, missing)) => {
+            let found = format!("{program} ({version}) lacks {}", missing.join(", "));
+            let cure = "install a newer release of gVisor".to_owned();
+            Check { name, status: Status::Warn, found, cure: Some(cure) }
+        }
+        Err(error) => {
+            let cure = "gVisor before December 2022 has no trace sessions: install a newer release";
+            Check { name, status: Status::Warn, found: error, cure: Some(cure.to_owned()) }
+        }
+    }
 }

@@ -9,6 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with},
+};
 use serde::{Deserialize, Serialize};
 use tracer_gvisor::points;
 
@@ -299,6 +303,27 @@ impl Folder {
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.path.join("sink")
+    }
+
+    /// The socket that sandboxes send to whose runtime is configured so (`tracer gvisor config`). It is the same for every
+    /// tracer; the first one has it.
+    #[must_use]
+    pub fn shared_socket() -> PathBuf {
+        let path = Path::new(RUN).join("gvisor.sock");
+        let is_left_behind = || {
+            let socket = socket_with(
+                AddressFamily::UNIX,
+                SocketType::SEQPACKET,
+                SocketFlags::CLOEXEC,
+                None,
+            )?;
+            connect(&socket, &SocketAddrUnix::new(&path)?)
+        };
+        if is_left_behind() == Err(Errno::CONNREFUSED) {
+            // Another tracer may be faster.
+            let _ = fs::remove_file(&path);
+        }
+        path
     }
 
     /// The configuration of a session that sends there.

@@ -43,7 +43,7 @@ const LONGEST_KEPT: u32 = 2 << 10;
 /// Options of `cargo xtask fuzz`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// Only this target (arguments, capture_index, decode, session, worker_log)
+    /// Only this target (arguments, capture_index, decode, guest, session, worker_log)
     #[arg(value_name = "TARGET")]
     target: Option<String>,
     /// How long each target runs
