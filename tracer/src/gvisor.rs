@@ -5,5 +5,5 @@ mod runtime;
 
 pub use self::{
     keeper::{Keeper, Opened},
-    runtime::{Folder, Runtime, SandboxProcess},
+    runtime::{Folder, Runtime, SandboxProcess, is_sandbox_name},
 };

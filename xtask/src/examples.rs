@@ -37,13 +37,29 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let argv = ["docker", "pull", "--progress=plain", image];
     let pull = managed(workspace, &argv, &[])?;
     let captured = managed(workspace, &argv, &["--capture", "out"])?;
+    let gvisor = in_sandbox(workspace)?;
     let readme = workspace.root().join("README.md");
-    for (name, output) in [("docker", pull), ("capture", captured)] {
+    for (name, output) in [("docker", pull), ("capture", captured), ("gvisor", gvisor)] {
         let block = format!("```console\n{output}\n```");
         page::regenerate(&readme, &format!("example:{name}"), &block)?;
     }
     say("README.md has the output of this machine now");
     Ok(())
+}
+
+/// A command in a gVisor sandbox whose reader closes the pipe.
+fn in_sandbox(workspace: &Workspace) -> Result<String> {
+    const LINE: &str = "(seq 1 1000; sleep 1) | (sleep 0.5; exec <&-; sleep 1)";
+    let run = ["runsc", "--platform=ptrace", "--network=none", "--ignore-cgroups", "do"];
+    let output = Command::new(workspace.tool(Profile::Release))
+        .args(["--color", "never", "-q", "-o", "-", "--"])
+        .args(run)
+        .args(["sh", "-c", LINE])
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot start the tool")?;
+    let report = String::from_utf8(output.stdout).context("the report is no text")?;
+    Ok(format!("$ cargo xtask run -- -- {} sh -c '{LINE}'\n{}", run.join(" "), report.trim_end()))
 }
 
 /// Runs a command under the tests' process manager while the tool traces the manager.

@@ -51,7 +51,7 @@ impl Guest {
             let moved = &mut object.moved[direction as usize & 1];
             *moved = moved.saturating_add(call.outcome.unwrap_or(0));
             let is_early = object.kind.is_counted_early();
-            if is_wanted && !(direction == READ && !object.kind.is_counted_early()) {
+            if is_wanted && (direction == WRITE || is_early) {
                 self.watch(number, call.time_ns);
             }
             let is_watched = self.objects.get(number).is_some_and(|object| object.is_watched);

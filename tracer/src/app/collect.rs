@@ -26,6 +26,7 @@ use super::{
     stderr::say,
 };
 use crate::{
+    gvisor::is_sandbox_name,
     observe::{self, LogReader, Lookout, Request},
     render::{self, LiveEvent},
 };
@@ -50,9 +51,6 @@ pub(super) struct Collector {
     /// [`Collector::new_sandboxes`].
     new_sandboxes: Vec<ProcessId>,
 }
-
-/// Names of gVisor's kernel: it starts itself anew from `/proc/self/exe`.
-const SANDBOX: [&str; 3] = ["exe", "runsc", "runsc-sandbox"];
 
 impl Collector {
     pub(super) fn new(
@@ -232,7 +230,7 @@ impl Collector {
         let is_target = image.role == ROLE_TARGET;
         if is_target {
             self.live_targets.insert(image.process);
-            if SANDBOX.contains(&image.comm.as_str()) {
+            if is_sandbox_name(&image.comm) {
                 self.new_sandboxes.push(image.process);
             }
         }
@@ -249,7 +247,7 @@ impl Collector {
     }
 
     /// Applies what a gVisor sandbox told. No table of the kernel knows its processes.
-    pub(super) fn take_guest(&mut self, output: tracer_gvisor::Output) {
+    pub(super) fn take_guest(&mut self, output: &tracer_gvisor::Output) {
         for event in &output.events {
             self.session.apply(event);
             self.memory.added();

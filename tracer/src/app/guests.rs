@@ -1,7 +1,7 @@
 //! The gVisor sandboxes of a trace: who looks into them, and what they tell.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     io::{self, Write as _},
     time::{Duration, Instant},
 };
@@ -34,6 +34,8 @@ const UNKNOWN_FOR: Duration = Duration::from_secs(5);
 const MOST_WAITING: usize = 100_000;
 /// How long sandboxes may take at the end to send the rest.
 const REST: Duration = Duration::from_millis(500);
+/// The most processes that are asked about: any program can have the name of a sandbox.
+const MOST_ASKED: usize = 1024;
 /// How many messages are taken at a time.
 const BATCH: usize = 1024;
 
@@ -69,15 +71,13 @@ pub(super) struct Guests {
     all_fds: bool,
     /// Whether the user asked for output, not only for counts.
     wants_bytes: bool,
-    /// Sandboxes that tracer cannot look into were told of.
-    refused: BTreeSet<u32>,
 }
 
 impl Guests {
     /// Forks the helper if this machine has `runsc`. To be called while this process has one thread.
     pub(super) fn start(settings: &Settings) -> Result<Self, AppError> {
         let kernel = &settings.kernel;
-        let keeper = Runtime::find().map(Keeper::fork).transpose();
+        let keeper = Runtime::find().map(|runtime| Keeper::fork(&runtime)).transpose();
         Ok(Self {
             keeper: keeper.map_err(|source| AppError::Runtime { source })?,
             place: None,
@@ -88,7 +88,6 @@ impl Guests {
             fds: kernel.fd_mask,
             all_fds: kernel.all_fds,
             wants_bytes: settings.capture.is_some(),
-            refused: BTreeSet::new(),
         })
     }
 
@@ -122,12 +121,11 @@ impl Guests {
         self.place.as_ref()
     }
 
-    /// Has a trace session made in the sandbox of this process, if it is one.
+    /// Has a trace session made in the sandbox of this process, if it is one. The helper finds out: to read a command line
+    /// can take for ever.
     pub(super) fn look_into(&mut self, process: ProcessId) {
-        if self.keeper.is_none() || self.is_configured || self.asked.contains_key(&process.tgid) {
-            return;
-        }
-        if SandboxProcess::at(process.tgid).is_none() {
+        let is_known = self.asked.contains_key(&process.tgid) || self.asked.len() >= MOST_ASKED;
+        if self.keeper.is_none() || self.is_configured || is_known {
             return;
         }
         let Some(config) = self.place().map(|(folder, _)| folder.config()) else { return };
@@ -172,13 +170,13 @@ impl Guests {
         for Opened { pid, result } in answers {
             let sentry = self.asked.get(&pid).copied().unwrap_or_default();
             match result {
-                Ok((sandbox, procfs)) => {
-                    self.expected.push_back(Expected { sentry, sandbox, procfs })
+                Ok(None) => {}
+                Ok(Some((sandbox, procfs))) => {
+                    self.expected.push_back(Expected { sentry, sandbox, procfs });
                 }
                 // It sends from its first instruction on.
                 Err(_) if self.is_seen(sentry) => {}
                 Err(why) => {
-                    self.refused.insert(pid);
                     tracing::warn!(
                         "cannot look into the gVisor sandbox of pid {pid}: {}",
                         escape(&why)
@@ -310,7 +308,7 @@ impl Guests {
     fn hand_over(&mut self, collector: &mut Collector) {
         for connection in self.connections.values_mut() {
             if let Some(guest) = &mut connection.guest {
-                collector.take_guest(guest.output());
+                collector.take_guest(&guest.output());
             }
         }
     }

@@ -7,9 +7,10 @@ use tracer_loader::{CgroupScope, KernelSettings};
 
 use super::{AppError, Guests, stderr};
 use crate::{
-    gvisor::SandboxProcess,
+    gvisor::is_sandbox_name,
     launch::{self, Launch, Launched},
     settings::TargetChoice,
+    sys::bounded,
     target::{self, PinnedProcess, Request, Target},
 };
 
@@ -50,7 +51,7 @@ pub(super) fn resolve(
     };
     match target::resolve(request)? {
         Target::Processes(pids) => {
-            kernel.all_fds |= pids.iter().any(|pinned| SandboxProcess::at(pinned.pid).is_some());
+            kernel.all_fds |= pids.iter().any(|pinned| is_sandbox_name(&pinned.comm));
             let numbers: Vec<u32> = pids.iter().map(|pinned| pinned.pid).collect();
             let name =
                 numbers.iter().map(|pid| format!("--pid {pid}")).collect::<Vec<_>>().join(" ");
@@ -65,8 +66,10 @@ pub(super) fn resolve(
                 _ => ("cgroup", format!("--cgroup {}", cgroup.path.display())),
             };
             // Files that were handed in to a sandbox have fds that no program's output has.
-            kernel.all_fds |=
-                cgroup.pids().into_iter().any(|pid| SandboxProcess::at(pid).is_some());
+            kernel.all_fds |= cgroup.pids().into_iter().any(|pid| {
+                let comm = bounded::text(format!("/proc/{pid}/comm"));
+                comm.is_ok_and(|comm| is_sandbox_name(comm.trim_end()))
+            });
             if let Some(doubt) = &cgroup.doubt {
                 tracing::warn!("`{}` may be no container: {}", escape(&name), escape(doubt));
             }

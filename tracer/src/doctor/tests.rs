@@ -212,6 +212,6 @@ fn without_procfs_nothing_is_certain() {
 #[test]
 fn this_machine_can_be_inspected() {
     let checks = inspect();
-    assert_eq!(checks.len(), 10);
+    assert_eq!(checks.len(), 11);
     assert!(checks.iter().all(|check| !check.found.is_empty()));
 }

@@ -15,7 +15,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{Runtime, SandboxProcess, runtime::RUN};
-use crate::sys::helper::{Helper, Kept};
+use crate::sys::{
+    bounded,
+    helper::{Helper, Kept},
+};
 
 /// How long a sandbox that starts may take until it answers `runsc`.
 const STARTS_WITHIN: Duration = Duration::from_secs(10);
@@ -27,8 +30,9 @@ const TURN: Duration = Duration::from_millis(10);
 pub struct Opened {
     /// The process that was asked about.
     pub pid: u32,
-    /// The sandbox, and what ran in it (the output of `runsc trace procfs`); or why tracer does not see inside.
-    pub result: Result<(SandboxProcess, String), String>,
+    /// The sandbox, and what ran in it (the output of `runsc trace procfs`); `None` if the process is no sandbox; or why
+    /// tracer does not see inside.
+    pub result: Result<Option<(SandboxProcess, String)>, String>,
 }
 
 /// Asks the helper.
@@ -50,8 +54,8 @@ impl Keeper {
     ///
     /// # Errors
     /// An error if the system allows no further process.
-    pub fn fork(runtime: Runtime) -> io::Result<Self> {
-        let helper = Helper::fork(Kept::Nothing, |socket| serve(&socket, &runtime))?;
+    pub fn fork(runtime: &Runtime) -> io::Result<Self> {
+        let helper = Helper::fork(Kept::Nothing, |socket| serve(&socket, runtime))?;
         helper.socket.set_nonblocking(true)?;
         Ok(Self { helper, unread: Vec::new() })
     }
@@ -107,8 +111,10 @@ fn serve(socket: &UnixStream, runtime: &Runtime) -> io::Result<()> {
             let _ = socket.write_all(&[answer, b"\n".to_vec()].concat());
         }));
     }
-    for thread in at_work {
-        let _ = thread.join();
+    // A thread that reads the memory of a hostile process may wait for ever.
+    let began = Instant::now();
+    while at_work.iter().any(|thread| !thread.is_finished()) && began.elapsed() < STARTS_WITHIN {
+        thread::sleep(TURN);
     }
     for sandbox in sessions.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         // Fails if the sandbox has ended.
@@ -123,8 +129,8 @@ fn open(
     runtime: &Runtime,
     request: &Request,
     sessions: &Sessions,
-) -> Result<(SandboxProcess, String), String> {
-    let sandbox = SandboxProcess::at(request.pid).ok_or("it is no sandbox, or has ended")?;
+) -> Result<Option<(SandboxProcess, String)>, String> {
+    let Some(sandbox) = SandboxProcess::at(request.pid) else { return Ok(None) };
     let began = Instant::now();
     let is_there = || Path::new(&format!("/proc/{}", request.pid)).exists();
     while let Err(error) = runtime.ensure_is(&sandbox) {
@@ -136,7 +142,7 @@ fn open(
     let marker = marker(&sandbox);
     // A session whose maker has ended is one of tracer's that was left behind.
     let is_left_behind = || {
-        let maker = std::fs::read_to_string(&marker).ok();
+        let maker = bounded::text(&marker).ok();
         maker.is_some_and(|maker| !Path::new(&format!("/proc/{}", maker.trim())).exists())
     };
     loop {
@@ -156,7 +162,7 @@ fn open(
     let _ = std::fs::write(&marker, std::process::id().to_string());
     sessions.lock().unwrap_or_else(PoisonError::into_inner).push(sandbox.clone());
     let procfs = runtime.procfs(&sandbox)?;
-    Ok((sandbox, procfs))
+    Ok(Some((sandbox, procfs)))
 }
 
 /// A file that says which process has made the session of a sandbox.

@@ -16,6 +16,8 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 use tracer_gvisor::points;
 
+use crate::sys::bounded;
+
 /// Where `runsc` is looked for: only root can write there.
 const PATH: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
@@ -37,6 +39,13 @@ pub struct SandboxProcess {
     pub id: String,
     /// How many standard streams it was given: three, or one terminal for all.
     pub streams: usize,
+}
+
+/// Whether gVisor's kernel has this name (`comm`): it starts itself anew from `/proc/self/exe`. Other programs may have
+/// it too.
+#[must_use]
+pub fn is_sandbox_name(comm: &str) -> bool {
+    ["exe", "runsc", "runsc-sandbox"].contains(&comm)
 }
 
 impl SandboxProcess {
@@ -70,7 +79,7 @@ impl SandboxProcess {
     /// Reads the command line of a process.
     #[must_use]
     pub fn at(pid: u32) -> Option<Self> {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let line = bounded::whole(format!("/proc/{pid}/cmdline")).ok()?;
         let arguments = line.split(|byte| *byte == 0).filter(|argument| !argument.is_empty());
         let argv: Vec<String> =
             arguments.map(|argument| String::from_utf8_lossy(argument).into_owned()).collect();

@@ -13,6 +13,7 @@ use super::{
     Roots, TargetError,
     hierarchy::{CgroupMount, CgroupMounts, Hierarchy, MountKind},
 };
+use crate::sys::bounded;
 
 /// A cgroup in the form that the kernel identifies it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ impl CgroupTarget {
     /// Pids of the processes that are in it now, but not below it. None if it cannot be read.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
-        let listed = fs::read_to_string(self.path.join("cgroup.procs")).unwrap_or_default();
+        let listed = bounded::text(self.path.join("cgroup.procs")).unwrap_or_default();
         listed.lines().filter_map(|pid| pid.parse().ok()).collect()
     }
 

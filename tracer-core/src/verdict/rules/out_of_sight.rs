@@ -91,6 +91,14 @@ fn platform(process: &Process) -> Option<&str> {
     argument.split_once('=').map(|(_, platform)| platform).filter(|platform| !platform.is_empty())
 }
 
+fn advice(why: &str) -> &'static str {
+    if why == "gvisor" {
+        "Look whether runsc is installed and can look into the sandbox: `tracer doctor`, `tracer gvisor`."
+    } else {
+        "Run tracer inside of it, or run the command outside of it."
+    }
+}
+
 fn describe(process: &Process, why: &str) -> Finding {
     let platform = platform(process).filter(|_| why == "gvisor");
     let place = match (why, platform) {
@@ -131,7 +139,7 @@ fn describe(process: &Process, why: &str) -> Finding {
         pid: process.id.tgid,
         fd: None,
         message,
-        advice: Some("Run tracer inside of it, or run the command outside of it.".into()),
+        advice: Some(advice(why).into()),
         evidence,
     }
 }

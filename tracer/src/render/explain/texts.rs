@@ -16,13 +16,14 @@ pub(super) const TEXTS: [Explanation; RULES] = [
     },
     Explanation {
         rule: "out_of_sight",
-        means: "A part of the target runs where this kernel sees no system calls: in gVisor, in a \
-                virtual machine, or on another machine.",
+        means: "A part of the target runs where this kernel sees no system calls: in a gVisor sandbox \
+                that tracer cannot look into, in a virtual machine, or on another machine.",
         proof: "The program emulates or hosts a guest, or a socket leads to another machine.",
-        causes: "A container with the runtime runsc or kata; ssh, a database or an HTTP server that \
-                 does the real work.",
-        todo: "Trace inside the guest, or on the other machine. What passes through pipes and \
-               sockets of this machine is still counted.",
+        causes: "A container with the runtime kata; a gVisor sandbox whose only trace session another \
+                 program has, or which ended before tracer could look into it; ssh, a database or an \
+                 HTTP server that does the real work.",
+        todo: "Trace inside the guest, or on the other machine. For gVisor, see `tracer doctor` and \
+               `tracer gvisor`. What passes through pipes and sockets of this machine is still counted.",
     },
     Explanation {
         rule: "unbalanced",
