@@ -109,7 +109,7 @@ mod tests {
         let shown = end_of(&long, 12);
         assert_eq!(shown, "…xxx/out.log");
         // An escape sequence is whole or absent.
-        assert_eq!(end_of("/aaaaaaaaaaaaaaaaaa\u{1b}/b", 8), "…\\x1b/b");
+        assert_eq!(end_of("/aaaaaaaaaaaaaaaaaa\u{1b}/b", 7), "…\\x1b/b");
         assert_eq!(end_of("/aaaaaaaaaaaaaaaaaa\u{1b}/b", 6), "…/b");
     }
 }

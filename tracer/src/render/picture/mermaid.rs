@@ -8,6 +8,10 @@ use std::{fmt::Write as _, io};
 
 use super::{Edge, Mark, Node, Picture, Shape};
 
+/// A backslash and an invisible character (U+2060). Mermaid breaks the line at a backslash and an `n`, also if both are
+/// written as numbers.
+const BACKSLASH: &str = "#92;#8288;";
+
 /// Writes the flow chart.
 pub(in crate::render) fn write(picture: &Picture, out: &mut dyn io::Write) -> io::Result<()> {
     writeln!(out, "flowchart LR")?;
@@ -72,8 +76,11 @@ fn quoted<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
     let mut text = String::from("\"");
     for (index, line) in lines.into_iter().enumerate() {
         text.push_str(if index > 0 { "<br/>" } else { "" });
-        for character in line.chars() {
-            if character.is_alphanumeric() || " .,/·…+-_=()[]".contains(character) {
+        let mut characters = line.chars().peekable();
+        while let Some(character) = characters.next() {
+            if character == '\\' && characters.peek() == Some(&'n') {
+                text.push_str(BACKSLASH);
+            } else if character.is_alphanumeric() || " .,/·…+-_=()[]".contains(character) {
                 text.push(character);
             } else {
                 // Writing to a string cannot fail.

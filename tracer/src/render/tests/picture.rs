@@ -168,7 +168,8 @@ fn mermaid_strings(text: &str) -> Vec<String> {
                 plain.push_str(rest);
             }
         }
-        plain
+        assert!(!plain.contains("\\n"), "Mermaid breaks the line: {string}");
+        plain.replace('\u{2060}', "")
     });
     decoded.collect()
 }
