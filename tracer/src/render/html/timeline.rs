@@ -5,7 +5,7 @@ use std::{cmp::Reverse, collections::HashMap};
 use maud::{Markup, html};
 use serde_json::Value;
 use tracer_core::{
-    report::{Fd, Process, Report},
+    report::{Command, Fd, Process, Report},
     text::{
         shorten,
         units::{count, duration, exact, offset},
@@ -78,21 +78,12 @@ pub(super) fn section(report: &Report) -> Markup {
 /// The rows in order of their start, and how many commands have none.
 fn rows(report: &Report) -> (Vec<Row<'_>>, u64) {
     let mut known = known(report);
-    let as_written: HashMap<u32, &str> = report
-        .commands
-        .iter()
-        .filter_map(|command| Some((command.pid, wrote_as(command)?)))
-        .collect();
     let commands = report.processes.iter().filter(|process| is_command(process));
     let mut rows: Vec<Row<'_>> = commands
         .map(|process| {
             let Known { mark, closes } = known.remove(&process.pid).unwrap_or_default();
             let bytes = process.fds.iter().fold(0, |sum: u64, row| sum.saturating_add(row.bytes));
-            let name = as_written.get(&process.pid).map_or_else(
-                || short_command(&process.argv, &process.comm, usize::MAX),
-                |earlier| shorten(earlier, LONGEST_COMMAND),
-            );
-            Row { process, name, mark, bytes, closes }
+            Row { process, name: String::new(), mark, bytes, closes }
         })
         .collect();
     rows.sort_by_key(|row| Reverse((row.mark, row.bytes)));
@@ -102,7 +93,21 @@ fn rows(report: &Report) -> (Vec<Row<'_>>, u64) {
     rows.truncate(MOST_ROWS.min(loud.saturating_add(MOST_SILENT)));
     let more = all.saturating_sub(rows.len()) as u64;
     rows.sort_by(|one, other| one.process.start_ms.total_cmp(&other.process.start_ms));
+    name(&mut rows, &report.commands);
     (rows, more)
+}
+
+/// Names the rows by what they were called when they wrote.
+fn name(rows: &mut [Row<'_>], commands: &[Command]) {
+    let commands: HashMap<u32, &Command> =
+        commands.iter().map(|command| (command.pid, command)).collect();
+    for row in rows {
+        let command = commands.get(&row.process.pid).copied();
+        row.name = match command.and_then(wrote_as) {
+            Some(earlier) => shorten(earlier, LONGEST_COMMAND),
+            None => short_command(&row.process.argv, &row.process.comm, LONGEST_COMMAND),
+        };
+    }
 }
 
 /// What the findings say about a process.

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use regex::Regex;
 use sha2::{Digest as _, Sha256};
 use tracer_core::{
-    report::{Endpoint, Object, Process, Report},
+    report::{Command, Endpoint, Object, Process, Report},
     text::units,
 };
 
@@ -115,7 +115,6 @@ fn a_page_of_any_number_of_commands_is_bounded() {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: ProptestConfig::default().cases.div_ceil(8),
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

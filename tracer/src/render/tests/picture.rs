@@ -3,7 +3,10 @@
 use std::{env, fs, path::PathBuf};
 
 use proptest::prelude::*;
-use tracer_core::{recording::read, report::Report};
+use tracer_core::{
+    recording::read,
+    report::{Endpoint, Object, Report},
+};
 
 use super::{
     super::{
@@ -97,22 +100,15 @@ fn a_process_is_called_as_it_was_when_it_wrote() {
 #[test]
 fn a_crowd_is_folded_and_counted() {
     let mut report = samples::unread();
-    let object = &mut report.objects[0];
-    let writer = object.writers[0].clone();
-    object
-        .writers
-        .extend((5_000..25_000).map(|pid| tracer_core::report::Endpoint { pid, ..writer.clone() }));
-    let objects: Vec<_> = (0..3_000_u64)
-        .map(|number| tracer_core::report::Object {
-            id: format!("pipe:[{number}]"),
-            written: number + 1,
-            ..report.objects[0].clone()
-        })
-        .collect();
-    report.objects.extend(objects.into_iter().map(|mut object| {
-        object.writers.truncate(40);
-        object
+    let pipe = report.objects[0].clone();
+    report.objects.extend((0..3_000_u64).map(|number| Object {
+        id: format!("pipe:[{number}]"),
+        written: number + 1,
+        ..pipe.clone()
     }));
+    let writer = pipe.writers[0].clone();
+    let writers = (5_000..25_000).map(|pid| Endpoint { pid, ..writer.clone() });
+    report.objects[0].writers.extend(writers);
     let written: u64 = report.objects[0].writers.iter().map(|writer| writer.bytes).sum();
     let picture = Picture::of(&report);
     assert!(picture.nodes.len() <= MOST_NODES, "{}", picture.nodes.len());
