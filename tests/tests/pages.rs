@@ -1,7 +1,7 @@
 //! Reports as pages and graphs, in the programs that show them: a real Chromium, Graphviz, and Mermaid.
 //!
 //! `TRACER_SHOTS=DIR cargo test -p tracer-tests --test pages screens -- --ignored` keeps the pictures of the ten recorded
-//! trees in DIR: light, dark, and as they are printed.
+//! trees in DIR: light, dark, and as they are printed. `docs/report.png` is `make-light.png` of such a run.
 
 use std::{
     env, fs,
@@ -22,6 +22,9 @@ use tracer_tests::{
 
 /// Environment variable with the folder for screenshots.
 const SHOTS_ENV: &str = "TRACER_SHOTS";
+
+/// Size of the window of a screenshot, in pixels.
+const SCREEN: (u32, u32) = (1280, 700);
 
 /// Sets a mark on the document that shows that a script ran.
 const SCRIPT: &str = "document.documentElement.dataset.ran=1";
@@ -257,8 +260,8 @@ fn screens_of_real_trees_in_chromium() -> Result<()> {
         let name = recording.file_stem().context("no name")?.to_string_lossy().into_owned();
         let (_, page) = report(&recording, "html", &folder)?;
         let file = |kind: &str| kept.join(format!("{name}-{kind}"));
-        browser::screenshot(&chromium, &page, &file("light.png"), (1280, 860), false)?;
-        browser::screenshot(&chromium, &page, &file("dark.png"), (1280, 860), true)?;
+        browser::screenshot(&chromium, &page, &file("light.png"), SCREEN, false)?;
+        browser::screenshot(&chromium, &page, &file("dark.png"), SCREEN, true)?;
         browser::print(&chromium, &page, &file("print.pdf"))?;
         let (light, dark) = (fs::read(file("light.png"))?, fs::read(file("dark.png"))?);
         // An empty window is 5 kB.

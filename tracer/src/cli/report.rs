@@ -29,7 +29,7 @@ pub struct ReportArgs {
     /// Recorded sessions, or folders of `--capture`; `-` is standard input.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Report format.
+    /// Report format. Programs should read `json` or `ndjson`; the others are for people and change.
     #[arg(long, value_enum, default_value_t)]
     format: ReportFormat,
     /// Write the report to this file (mode 0600); `-` is standard output [default: -].

@@ -37,7 +37,7 @@ pub(super) fn section(picture: &Picture) -> Markup {
             section {
                 h2 { "Where the bytes went" }
                 div.scroll {
-                    svg.flow.tall[height > width * 0.6] role="img" aria-label="The flow of the output" viewBox={ "0 0 " (px(width)) " " (px(height)) }
+                    svg.flow.tall[height > width * 0.6].wide[width > 736.0] role="img" aria-label="The flow of the output" viewBox={ "0 0 " (px(width)) " " (px(height)) }
                         width=(px(width)) height=(px(height)) {
                         @for index in 0..picture.edges.len() { (drawing.line(index)) }
                         @for index in 0..picture.nodes.len() { (drawing.node(index)) }

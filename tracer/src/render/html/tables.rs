@@ -86,7 +86,13 @@ fn table(
                 summary { (title) " (" (grouped(all)) ")" }
                 div.table {
                     table {
-                        thead { tr { @for head in heads { th { (head) } } } }
+                        thead {
+                            tr {
+                                @for (head, (class, _)) in heads.iter().zip(&shown[0]) {
+                                    th class=(class) { (head) }
+                                }
+                            }
+                        }
                         tbody {
                             @for row in &shown {
                                 tr { @for (class, text) in row { td class=(class) { (text) } } }

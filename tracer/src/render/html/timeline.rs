@@ -86,9 +86,9 @@ fn rows(report: &Report) -> (Vec<Row<'_>>, u64) {
             Row { process, name: String::new(), mark, bytes, closes }
         })
         .collect();
-    rows.sort_by_key(|row| Reverse((row.mark, row.bytes)));
+    rows.sort_by_key(|row| Reverse((row.mark, !row.closes.is_empty(), row.bytes)));
     let all = rows.len();
-    let is_loud = |row: &&Row<'_>| row.mark > Mark::Fine || row.bytes > 0;
+    let is_loud = |row: &&Row<'_>| row.mark > Mark::Fine || !row.closes.is_empty() || row.bytes > 0;
     let loud = rows.iter().take_while(is_loud).count();
     rows.truncate(MOST_ROWS.min(loud.saturating_add(MOST_SILENT)));
     let more = all.saturating_sub(rows.len()) as u64;

@@ -93,10 +93,8 @@ impl<'a> Marks<'a> {
         let number = |name: &str| finding.evidence.get(name).and_then(Value::as_u64).unwrap_or(0);
         let process = Place::Process(finding.pid);
         let inside = object.map_or(process, Place::Object);
-        let unread = object
-            .and_then(|object| objects.get(object))
-            .and_then(|object| object.unread)
-            .unwrap_or_else(|| number("unread"));
+        let known = object.and_then(|object| objects.get(object).copied());
+        let unread = known.and_then(|object| object.unread).unwrap_or_else(|| number("unread"));
         let refused = refused.get(&finding.pid).copied().unwrap_or(0).max(number("refused_bytes"));
         let found = match finding.rule {
             Rule::Unread => vec![(inside, unread, "lost: never read")],
@@ -110,7 +108,13 @@ impl<'a> Marks<'a> {
                 let kept = number("read").saturating_sub(number("passed_on"));
                 vec![(process, kept, "lost: read and not passed on")]
             }
-            Rule::ReadThenLost => vec![(inside, number("lost"), "lost: read, and not in the log")],
+            Rule::ReadThenLost => {
+                vec![(
+                    only_reader(known).unwrap_or(inside),
+                    number("lost"),
+                    "lost: read, and not in the log",
+                )]
+            }
             _ => vec![(inside, 0, "lost")],
         };
         let is_unsure = finding.confidence == Confidence::Unsure;
@@ -123,6 +127,13 @@ impl<'a> Marks<'a> {
             }
         }
     }
+}
+
+/// The process that read all that was read from an object.
+fn only_reader<'a>(object: Option<&Object>) -> Option<Place<'a>> {
+    let mut readers = object?.readers.iter().filter(|reader| reader.bytes > 0);
+    let reader = readers.next().filter(|_| readers.next().is_none())?;
+    Some(Place::Process(reader.pid))
 }
 
 fn file_lost(finding: &Finding) -> &'static str {

@@ -91,7 +91,7 @@ fn crowd(commands: u32) -> Report {
             readers,
             ..object.clone()
         });
-        report.commands.extend(command.clone().map(|command| tracer_core::report::Command {
+        report.commands.extend(command.clone().map(|command| Command {
             pid,
             command: name.clone(),
             ..command
