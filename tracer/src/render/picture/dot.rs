@@ -36,12 +36,12 @@ fn write_node(index: usize, node: &Node, out: &mut dyn io::Write) -> io::Result<
     let shape = match node.shape {
         Shape::Process => "box, style=rounded",
         Shape::Group => "box, style=\"rounded,dashed\"",
-        Shape::Pipe => "cds",
+        Shape::Pipe => "box, style=filled, fillcolor=\"#eef1f4\"",
         Shape::File => "note",
         Shape::Socket => "component",
         Shape::Terminal => "tab",
         Shape::Device => "box",
-        Shape::Lost => "octagon",
+        Shape::Lost => "box, style=filled, fillcolor=\"#fdecee\"",
         Shape::Rest => "plaintext",
     };
     writeln!(out, "  n{index} [label={label}, shape={shape}{}];", color(node.mark))

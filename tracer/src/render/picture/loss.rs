@@ -90,33 +90,9 @@ impl<'a> Marks<'a> {
         objects: &HashMap<&str, &Object>,
         refused: &HashMap<u32, u64>,
     ) {
-        let number = |name: &str| finding.evidence.get(name).and_then(Value::as_u64).unwrap_or(0);
-        let process = Place::Process(finding.pid);
-        let inside = object.map_or(process, Place::Object);
         let known = object.and_then(|object| objects.get(object).copied());
-        let unread = known.and_then(|object| object.unread).unwrap_or_else(|| number("unread"));
-        let refused = refused.get(&finding.pid).copied().unwrap_or(0).max(number("refused_bytes"));
-        let found = match finding.rule {
-            Rule::Unread => vec![(inside, unread, "lost: never read")],
-            Rule::ReaderGone => vec![
-                (inside, unread, "lost: never read"),
-                (process, refused, "lost: refused, no reader"),
-            ],
-            Rule::FileLost => vec![(inside, number("lost"), file_lost(finding))],
-            Rule::Refused => vec![(process, refused, "lost: refused")],
-            Rule::KeptBack => {
-                let kept = number("read").saturating_sub(number("passed_on"));
-                vec![(process, kept, "lost: read and not passed on")]
-            }
-            Rule::ReadThenLost => {
-                vec![(
-                    only_reader(known).unwrap_or(inside),
-                    number("lost"),
-                    "lost: read, and not in the log",
-                )]
-            }
-            _ => vec![(inside, 0, "lost")],
-        };
+        let refused = refused.get(&finding.pid).copied().unwrap_or(0);
+        let found = parts(finding, object, known, refused);
         let is_unsure = finding.confidence == Confidence::Unsure;
         let is_only = found.len() == 1;
         for (place, bytes, words) in found {
@@ -126,6 +102,42 @@ impl<'a> Marks<'a> {
                 self.losses.push(Loss { place, bytes, words, is_unsure });
             }
         }
+    }
+}
+
+/// What a finding of a loss says is lost: where, how many bytes, and how. `refused`: bytes that were refused to its
+/// command.
+fn parts<'a>(
+    finding: &Finding,
+    object: Option<&'a str>,
+    known: Option<&Object>,
+    refused: u64,
+) -> Vec<(Place<'a>, u64, &'static str)> {
+    let number = |name: &str| finding.evidence.get(name).and_then(Value::as_u64).unwrap_or(0);
+    let process = Place::Process(finding.pid);
+    let inside = object.map_or(process, Place::Object);
+    let unread = known.and_then(|object| object.unread).unwrap_or_else(|| number("unread"));
+    let refused = refused.max(number("refused_bytes"));
+    match finding.rule {
+        Rule::Unread => vec![(inside, unread, "lost: never read")],
+        Rule::ReaderGone => vec![
+            (inside, unread, "lost: never read"),
+            (process, refused, "lost: refused, no reader"),
+        ],
+        Rule::FileLost => vec![(inside, number("lost"), file_lost(finding))],
+        Rule::Refused => vec![(process, refused, "lost: refused")],
+        Rule::KeptBack => {
+            let kept = number("read").saturating_sub(number("passed_on"));
+            vec![(process, kept, "lost: read and not passed on")]
+        }
+        Rule::ReadThenLost => {
+            vec![(
+                only_reader(known).unwrap_or(inside),
+                number("lost"),
+                "lost: read, and not in the log",
+            )]
+        }
+        _ => vec![(inside, 0, "lost")],
     }
 }
 
