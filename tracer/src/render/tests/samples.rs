@@ -293,6 +293,7 @@ fn pid_report(verdict: &str) -> Report {
         findings: Vec::new(),
         losses: BTreeMap::new(),
         lost_bytes: BTreeMap::new(),
+        sandboxes: Vec::new(),
         capture: None,
     }
 }
@@ -316,6 +317,7 @@ fn process(pid: u32, ppid: u32, argv: &[&str], start_ms: f64) -> Process {
     let comm = argv.first().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
     Process {
         pid,
+        sandbox: 0,
         ns_pid: pid,
         ppid,
         comm: comm.to_owned(),
