@@ -8,7 +8,7 @@ use tracer_core::{
         Captured, Command, CommandStream, Endpoint, Fd, Object, Process, Recovered, Report,
         StreamSegment,
     },
-    session::LossReason,
+    session::{LossReason, inside},
     text::{
         escape, list, list_of, name, shorten,
         units::{bytes, count, exact, grouped, offset},
@@ -63,6 +63,7 @@ pub(super) fn all(report: &Report) -> Markup {
             (streams(report))
             (table("Pipes, files and sockets", "object", &OBJECT, report.objects.iter().map(object), 0))
             (claims(report))
+            (sandboxes(report))
             (losses(report))
         }
     }
@@ -173,9 +174,10 @@ fn process(process: &Process) -> Vec<Cell> {
 }
 
 fn pid(process: &Process) -> String {
+    let pid = format!("{}{}", process.pid, inside(process.sandbox));
     match process.ns_pid {
-        same if same == process.pid => same.to_string(),
-        inside => format!("{} ({inside} in its namespace)", process.pid),
+        same if same == process.pid => pid,
+        other => format!("{pid} ({other} in its namespace)"),
     }
 }
 
@@ -256,6 +258,20 @@ fn claims(report: &Report) -> Markup {
         ]
     });
     table("What the manager's log says", "claim", &heads, rows, 0)
+}
+
+/// The gVisor sandboxes that tracer looked into.
+fn sandboxes(report: &Report) -> Markup {
+    let rows = report.sandboxes.iter().map(|sandbox| {
+        let late = if sandbox.looked_late { "earlier calls are not counted" } else { "" };
+        vec![
+            number(sandbox.number.to_string()),
+            named(&sandbox.container),
+            number(sandbox.pid.to_string()),
+            words(late),
+        ]
+    });
+    table("Sandboxes", "sandbox", &["number", "container", "pid of gVisor", ""], rows, 0)
 }
 
 /// What tracer itself could not record.

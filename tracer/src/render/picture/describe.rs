@@ -2,6 +2,7 @@
 
 use tracer_core::{
     report::{Command, Endpoint, Object, Process},
+    session::inside,
     text::{escape, shorten, units},
 };
 
@@ -12,7 +13,7 @@ use crate::render::{command, exit};
 pub(super) fn process(process: &Process, known: Option<&Command>, mark: Mark) -> Node {
     let (exit, _) = exit::words(process.exit);
     let latest = command::short_command(&process.argv, &process.comm, TITLE);
-    let mut details = vec![format!("pid {} · {exit}", process.pid)];
+    let mut details = vec![format!("pid {}{} · {exit}", process.pid, inside(process.sandbox))];
     let title = match known.and_then(command::wrote_as) {
         Some(earlier) => {
             details.push(format!("later {latest}"));
