@@ -7,6 +7,7 @@
 //! Every wait has a deadline and names the awaited event. No test sleeps instead of waiting for an
 //! event.
 
+pub mod browser;
 pub mod capture;
 pub mod cgroup;
 pub mod cgroup_trace;

@@ -131,7 +131,7 @@ struct ScopeArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 struct OutputArgs {
-    /// Report format.
+    /// Report format. Programs should read `json` or `ndjson`; the others are for people and change.
     #[arg(long, value_enum, default_value_t)]
     format: ReportFormat,
     /// Write the report to this file (mode 0600); `-` is standard output.

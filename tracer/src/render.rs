@@ -1,4 +1,4 @@
-//! Renders a finished report as text, JSON or NDJSON.
+//! Renders a finished report as text, a page, a graph, JSON or NDJSON.
 //!
 //! Renderers read a [`Report`] and nothing else: no clock, no `/proc`, no maps. Text from traced programs (arguments,
 //! names, paths) is hostile until [`tracer_core::text::escape`] has escaped it. In human output [`text`] escapes
@@ -9,10 +9,12 @@ mod doctor;
 mod exit;
 mod explain;
 mod gap;
+mod html;
 mod human;
 mod json;
 mod live;
 mod palette;
+mod picture;
 mod show;
 #[cfg(test)]
 mod tests;
@@ -31,6 +33,8 @@ pub use self::{
 };
 use tracer_core::report::Report;
 
+use self::picture::Picture;
+
 /// Format of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -40,6 +44,12 @@ pub enum Format {
     Json,
     /// The same facts as one JSON object on each line.
     Ndjson,
+    /// A page for a browser or a printer: one file without scripts.
+    Html,
+    /// The flow of the output as a graph in the language of Graphviz.
+    Dot,
+    /// The same graph in the language of Mermaid.
+    Mermaid,
 }
 
 /// What the destination of human text can show.
@@ -66,5 +76,8 @@ pub fn write(
         Format::Human => human::write(report, view, style, out),
         Format::Json => json::write(report, out),
         Format::Ndjson => json::write_lines(report, out),
+        Format::Html => html::write(report, out),
+        Format::Dot => picture::dot::write(&Picture::of(report), &report.verdict, out),
+        Format::Mermaid => picture::mermaid::write(&Picture::of(report), out),
     }
 }

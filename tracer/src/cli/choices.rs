@@ -27,6 +27,12 @@ pub enum ReportFormat {
     Json,
     /// One JSON object per line.
     Ndjson,
+    /// One page for a browser or a printer: the sentence, the flow as a drawing, a time line, all tables.
+    Html,
+    /// The flow as a graph in the language of Graphviz: `| dot -Tsvg`.
+    Dot,
+    /// The flow as a graph in the language of Mermaid, for an issue or a chat.
+    Mermaid,
 }
 
 /// `--hooks`.
@@ -71,6 +77,9 @@ impl From<ReportFormat> for Format {
             ReportFormat::Human => Self::Human,
             ReportFormat::Json => Self::Json,
             ReportFormat::Ndjson => Self::Ndjson,
+            ReportFormat::Html => Self::Html,
+            ReportFormat::Dot => Self::Dot,
+            ReportFormat::Mermaid => Self::Mermaid,
         }
     }
 }

@@ -8,6 +8,7 @@ EXAMPLES
   tracer --container web             trace a container, `docker exec` included
   tracer --all -- make -j4           show every process and stream, not only one screen
   tracer --pid 4242 --format json -o report.json
+  tracer --format html -o report.html -- make    a page for a browser, with the flow as a drawing
   tracer --record run.session -- ./nightly-job    save the session as well …
   tracer report run.session --format json         … and report it again, on any machine
   tracer --capture out -- docker pull busybox     save its output too, and show what was lost

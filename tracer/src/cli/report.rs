@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum as _, builder::PossibleValue};
 
 use super::{Color, ReportFormat, capture, report_to, view};
 use crate::{render::Format, settings::ReportSettings};
@@ -15,6 +15,8 @@ EXAMPLES
   tracer report run.session --all                 every process, stream and finding
   tracer report run.session --grep cc1            only what is about cc1
   tracer report run.session --format json | jq .verdict
+  tracer report run.session --format html -o run.html     a page to send
+  tracer report run.session --format mermaid              a graph for an issue
   tracer report out                               a folder of --capture: shows the lost output
   tracer report out --recover lost                … and saves it, one file for each loss
   tracer report monday.session tuesday.session    one report after the other
@@ -27,7 +29,7 @@ pub struct ReportArgs {
     /// Recorded sessions, or folders of `--capture`; `-` is standard input.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Report format.
+    /// Report format. Programs should read `json` or `ndjson`; the others are for people and change.
     #[arg(long, value_enum, default_value_t)]
     format: ReportFormat,
     /// Write the report to this file (mode 0600); `-` is standard output [default: -].
@@ -54,9 +56,17 @@ impl ReportArgs {
     /// The settings of `tracer report`.
     ///
     /// # Errors
-    /// A sentence for the user about a pattern that cannot be used.
+    /// A sentence for the user about a pattern or a format that cannot be used.
     pub fn into_settings(self) -> Result<ReportSettings, String> {
         let format: Format = self.format.into();
+        if self.files.len() > 1 && matches!(format, Format::Html | Format::Dot | Format::Mermaid) {
+            let name = self.format.to_possible_value();
+            let name = name.as_ref().map_or("this", PossibleValue::get_name);
+            return Err(format!(
+                "a report in the format {name} is a document of its own: give one FILE, and run tracer report \
+                 again for the next one"
+            ));
+        }
         Ok(ReportSettings {
             files: self.files,
             format,
@@ -115,5 +125,15 @@ mod tests {
         assert!(view.all && view.only_loss && view.grep.is_some());
         let sentence = settings(&["run.session", "--all", "--format", "json"]).unwrap_err();
         assert!(sentence.starts_with("--all"), "{sentence}");
+    }
+
+    #[test]
+    fn a_document_is_about_one_recording() {
+        for format in ["html", "dot", "mermaid"] {
+            let sentence = settings(&["a", "b", "--format", format]).unwrap_err();
+            assert!(sentence.contains(format) && sentence.lines().count() == 1, "{sentence}");
+            assert!(settings(&["a", "--format", format]).is_ok());
+        }
+        assert!(settings(&["a", "b", "--format", "json"]).is_ok());
     }
 }

@@ -29,8 +29,8 @@ impl ViewArgs {
         match names.into_iter().find(|(is_set, _)| *is_set) {
             Some((_, name)) if format != Format::Human => {
                 return Err(format!(
-                    "{name} selects what a human report shows: a report in JSON always has \
-                     everything"
+                    "{name} selects what a human report shows: leave it out, because a report in any \
+                     other format has no parts to choose from"
                 ));
             }
             _ => {}

@@ -1,6 +1,9 @@
-//! Names of processes: command lines, or `comm` and pid.
+//! Names of processes, as command lines or `comm` and pid, and of their streams.
 
-use tracer_core::text::shorten;
+use tracer_core::{
+    report::{Command, Fd, Process},
+    text::shorten,
+};
 
 /// The most columns of a command line.
 pub(super) const LONGEST_COMMAND: usize = 120;
@@ -36,6 +39,34 @@ pub(super) fn short_command(argv: &[String], comm: &str, limit: usize) -> String
 pub(super) fn short_name(comm: &str, pid: u32) -> String {
     let comm = if comm.is_empty() { "(no name)" } else { comm };
     format!("{} ({pid})", shorten(comm, LONGEST_COMM))
+}
+
+/// Whether a process is a command: it executed a program, ran before the trace, or wrote something. A fork of a shell
+/// that only starts others is none.
+pub(super) fn is_command(process: &Process) -> bool {
+    process.executed || process.attached_late || process.fds.iter().any(|row| row.bytes > 0)
+}
+
+/// The command line under which a command wrote last, if it has executed another program since. Not escaped.
+pub(super) fn wrote_as(command: &Command) -> Option<&str> {
+    let segments = command.streams.iter().flat_map(|stream| &stream.segments);
+    let last = segments.filter_map(|segment| segment.last_image).max()?;
+    let image = command.images.get(usize::try_from(last).ok()?)?;
+    let is_latest = last.saturating_add(1) >= command.images.len() as u64;
+    (!is_latest).then_some(image.command.as_str())
+}
+
+/// The stream that an fd stands for: a shell's `>&2` puts stderr onto fd 1.
+pub(super) fn stream_name(process: &Process, row: &Fd) -> String {
+    let is_stream = |index: usize| process.stdio.get(index) == Some(&row.object);
+    match (row.fd, is_stream(1), is_stream(2)) {
+        (1, false, true) => "stderr".to_owned(),
+        (2, true, false) => "stdout".to_owned(),
+        (1, ..) => "stdout".to_owned(),
+        (2, ..) => "stderr".to_owned(),
+        (-1, ..) => "uring".to_owned(),
+        (fd, ..) => format!("fd {fd}"),
+    }
 }
 
 fn push_quoted(line: &mut String, argument: &str) {

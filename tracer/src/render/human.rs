@@ -23,7 +23,8 @@ use tracer_core::{
     verdict::Severity,
 };
 
-use self::{selection::Selection, verdict::Lead};
+use self::selection::Selection;
+pub(super) use self::{losses::sentence as loss_sentence, verdict::Lead};
 use super::{
     Style, View,
     command::short_name,

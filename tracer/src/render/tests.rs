@@ -2,6 +2,8 @@
 
 mod golden;
 mod hostile;
+mod page;
+mod picture;
 mod recordings;
 pub(super) mod samples;
 mod schema;

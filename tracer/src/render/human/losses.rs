@@ -39,7 +39,8 @@ pub(super) fn names(report: &Report) -> String {
     list(hit.map(|(reason, _)| reason.name()), ", ")
 }
 
-fn sentence(reason: &LossReason) -> &str {
+/// What a reason means.
+pub(in crate::render) fn sentence(reason: &LossReason) -> &str {
     match reason {
         LossReason::Trace(reason) => of_trace(*reason),
         LossReason::RecordingCut => {

@@ -14,16 +14,18 @@ use crate::render::{
 
 /// The first sentence, and what stands beside it.
 #[derive(Clone, Copy)]
-pub(super) struct Lead<'a> {
-    verdict: &'a str,
-    severity: Severity,
+pub(in crate::render) struct Lead<'a> {
+    /// The sentence.
+    pub(in crate::render) verdict: &'a str,
+    /// Its severity.
+    pub(in crate::render) severity: Severity,
     /// The first finding, if the verdict has its message.
-    pub(super) finding: Option<&'a Finding>,
+    pub(in crate::render) finding: Option<&'a Finding>,
 }
 
 impl<'a> Lead<'a> {
     /// The first sentence of a report.
-    pub(super) fn of(report: &'a Report) -> Self {
+    pub(in crate::render) fn of(report: &'a Report) -> Self {
         let first = report.findings.first();
         Self {
             verdict: &report.verdict,
@@ -34,7 +36,7 @@ impl<'a> Lead<'a> {
     }
 
     /// The findings of a report that are not in the first sentence.
-    pub(super) fn others<'b>(&self, report: &'b Report) -> &'b [Finding] {
+    pub(in crate::render) fn others<'b>(&self, report: &'b Report) -> &'b [Finding] {
         match report.findings.split_first() {
             Some((first, others)) if self.finding == Some(first) => others,
             _ => &report.findings,

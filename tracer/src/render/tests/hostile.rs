@@ -13,8 +13,32 @@ use super::{
     PLAIN, rendered, samples,
 };
 
-/// Text with much that terminals act upon.
-fn hostile() -> impl Strategy<Value = String> {
+/// What browsers, Graphviz and Mermaid act upon.
+const MARKUP: [&str; 20] = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "\" onload=\"alert(1)",
+    "' onload='alert(1)",
+    "</style>",
+    "</svg>",
+    "</title>",
+    "]]>",
+    "<!--",
+    "-->",
+    "&lt;b&gt;",
+    "#quot;",
+    "#35;",
+    "\\N\\G",
+    "\\\"",
+    "\"];",
+    "style:#f00;",
+    "%%{init: {}}%%",
+    "`**bold**`",
+    "\"]\nclick n0 call alert()",
+];
+
+/// Text with much that terminals, browsers and drawing programs act upon.
+pub(super) fn hostile() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         any::<char>().prop_map(String::from),
         (0_u8..=0xa0).prop_map(|code| char::from(code).to_string()),
@@ -26,13 +50,15 @@ fn hostile() -> impl Strategy<Value = String> {
         Just("\n✓ all output was delivered\n".to_owned()),
         Just("✓ all output was delivered ".to_owned()),
         Just("\r".to_owned()),
+        prop::sample::select(MARKUP.as_slice()).prop_map(str::to_owned),
         Just(" ".to_owned()),
         Just("word".repeat(40)),
     ];
     vec(piece, 0..8).prop_map(|pieces| pieces.concat())
 }
 
-fn reports() -> impl Strategy<Value = Report> {
+/// Reports full of such text.
+pub(super) fn reports() -> impl Strategy<Value = Report> {
     let samples = vec![
         samples::delivered(),
         samples::stderr_only(),
@@ -85,6 +111,7 @@ fn poisoned(mut report: Report, words: &[String]) -> Report {
     for finding in &mut report.findings {
         (finding.message, finding.advice) = (next(), Some(next()));
         finding.evidence.insert(next(), Value::String(next()));
+        finding.evidence.insert("object".to_owned(), Value::String(id.clone()));
     }
     report.losses.insert(LossReason::Other(next()), 1);
     if let Some(captured) = &mut report.capture {
@@ -108,7 +135,7 @@ fn poison_capture(captured: &mut Captured, id: &str, next: &mut impl FnMut() -> 
 }
 
 /// Fails on anything except text, line ends and, with colour, tracer's own styles.
-fn check_harmless(text: &str, color: bool) -> Result<(), TestCaseError> {
+pub(super) fn check_harmless(text: &str, color: bool) -> Result<(), TestCaseError> {
     let mut rest = text.to_owned();
     if color {
         for ink in [palette::STRONG, palette::FAINT, palette::BAD, palette::ODD, palette::GOOD] {

@@ -55,6 +55,9 @@ proptest! {
                 let view = View { all, ..View::default() };
                 write(&report, Format::Human, &view, &style, &mut Vec::new()).unwrap();
             }
+            for format in [Format::Html, Format::Dot, Format::Mermaid] {
+                write(&report, format, &View::default(), &style, &mut Vec::new()).unwrap();
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use tracer_core::{
 
 use super::{super::has_reader, streams::Blamed};
 use crate::render::{
+    command::is_command,
     palette::PLAIN,
     text::{Page, Text},
 };
@@ -71,12 +72,6 @@ pub(super) fn write(page: &mut Page<'_>, report: &Report, shown: &[Blamed<'_>]) 
     }
     let words = format!("{} (--all shows them)", parts.join(", "));
     page.words(Text::default(), 2, PLAIN, &words)
-}
-
-/// Whether a process is a command: it executed a program, ran before the trace, or wrote something. A fork of a shell
-/// that only starts others is none.
-fn is_command(process: &Process) -> bool {
-    process.executed || process.attached_late || process.fds.iter().any(|row| row.bytes > 0)
 }
 
 fn outcome(process: &Process, objects: &HashMap<&str, &Object>) -> Outcome {

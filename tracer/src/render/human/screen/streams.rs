@@ -18,7 +18,7 @@ use super::{
 };
 use crate::render::{
     Style, View,
-    command::short_command,
+    command::{short_command, stream_name},
     palette::{BAD, ODD, PLAIN, STRONG},
     text::{Page, Text},
 };
@@ -176,7 +176,7 @@ fn own(process: &Process, row: &Fd, known: &Known<'_>) -> Line {
     }
     let is_bad = !row.errors.is_empty();
     let ink = if is_bad { BAD } else { ink_of(object) };
-    Line { label: label(process, row), words, ink }
+    Line { label: stream_name(process, row), words, ink }
 }
 
 /// The line of a stream through which the process itself wrote nothing: if others wrote to it for the process, or if a
@@ -197,19 +197,6 @@ fn unused(blamed: &Blamed<'_>, fd: i32, id: &str, known: &Known<'_>) -> Option<L
     let is_evidence = blamed.findings.iter().any(is_about);
     let words = format!("nothing → {}", short_path(id));
     is_evidence.then_some(Line { label, words, ink: PLAIN })
-}
-
-/// The stream that an fd stands for: a shell's `>&2` puts stderr onto fd 1.
-fn label(process: &Process, row: &Fd) -> String {
-    let is_stream = |index: usize| process.stdio.get(index) == Some(&row.object);
-    match (row.fd, is_stream(1), is_stream(2)) {
-        (1, false, true) => "stderr".to_owned(),
-        (2, true, false) => "stdout".to_owned(),
-        (1, ..) => "stdout".to_owned(),
-        (2, ..) => "stderr".to_owned(),
-        (-1, ..) => "uring".to_owned(),
-        (fd, ..) => format!("fd {fd}"),
-    }
 }
 
 /// What became of the bytes, as the end of a line.
