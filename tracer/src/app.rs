@@ -194,15 +194,15 @@ async fn record(
     logs.trace_begins(i64::try_from(start.as_nanosecond()).unwrap_or(i64::MAX));
     collector.begin(&subject.target, start, boot_ns(), &settings.stdio_of_interest);
     let settle = kernel.follow_readers > 1 || !logs.is_empty();
-    let cgroup = subject.cgroup;
     let pace = Pace::new(Instant::now());
+    let cgroups = subject.cgroups.clone();
     let mut run =
-        Run { loader, events, collector, guests, logs, cgroup, pace, over_since: None, settle };
+        Run { loader, events, collector, guests, logs, cgroups, pace, over_since: None, settle };
     run.guests.listen();
     signals.start_clock(settings.duration);
     run.collect_waiting();
     run.collector.look_for(FIRST_LOOK);
-    ensure_alive(&subject.pids)?;
+    ensure_alive(&subject)?;
     if let Some(launched) = &subject.launched {
         run.collector.started_here(launched.pid());
     }
@@ -240,7 +240,8 @@ struct Run {
     collector: Collector,
     /// The gVisor sandboxes of the target.
     guests: Guests,
-    cgroup: Option<PathBuf>,
+    /// Directories of the target cgroups.
+    cgroups: Vec<PathBuf>,
     /// Managers' logs.
     logs: LogReader,
     /// When the next survey may take place.
@@ -323,18 +324,21 @@ impl Run {
         }
     }
 
-    /// Whether every process of the target has ended.
+    /// Whether every process of the target has ended; of a command with other targets, the command itself.
     fn is_over(&mut self, running: Option<&mut Running>, pids: &[PinnedProcess]) -> bool {
         if let Some(running) = running {
             // Reaps the command, so that it is no zombie while its children run.
-            let _ = running.try_wait();
+            let has_ended = !matches!(running.try_wait(), Ok(None));
+            if !self.cgroups.is_empty() || !pids.is_empty() {
+                return has_ended;
+            }
         }
         // An empty cgroup may get new processes: `docker exec` into a container, a service between two jobs.
-        if self.cgroup.as_ref().is_some_and(|path| path.exists()) {
+        if self.cgroups.iter().any(|path| path.exists()) {
             return false;
         }
         let roots_ended = pids.iter().all(|pinned| pinned.has_ended().unwrap_or(true));
-        if !roots_ended || self.cgroup.is_some() {
+        if !roots_ended || pids.is_empty() && !self.cgroups.is_empty() {
             return roots_ended;
         }
         if !self.collector.target_has_ended() {

@@ -2,12 +2,11 @@
 
 use tracer_core::{capture::SESSION, session::Target, text::escape};
 
-use super::{AppError, stderr};
+use super::{AppError, Subject, stderr};
 use crate::{
     observe::{LogReader, Lookout},
     settings::{ReportTo, Settings},
     sys::{inherited::Unused, user_file::UserPath},
-    target::PinnedProcess,
 };
 
 /// The helper processes, which are forked before anything else starts.
@@ -47,10 +46,14 @@ pub(super) fn report_file(output: &ReportTo) -> Result<Option<UserPath>, AppErro
     forked.map(Some).map_err(|source| AppError::Runtime { source })
 }
 
-/// Checks that these processes still run: of a process that ended before the attach tracer has seen nothing.
-pub(super) fn ensure_alive(pids: &[PinnedProcess]) -> Result<(), AppError> {
-    match pids.iter().find(|pinned| pinned.has_ended().unwrap_or(false)) {
-        Some(gone) if pids.len() == 1 => {
+/// Checks that the only target still runs: of a process that ended before the attach tracer has seen nothing.
+pub(super) fn ensure_alive(subject: &Subject) -> Result<(), AppError> {
+    match subject.pids.as_slice() {
+        [gone]
+            if subject.cgroups.is_empty()
+                && subject.launched.is_none()
+                && gone.has_ended().unwrap_or(false) =>
+        {
             Err(AppError::EndedBeforeAttach { pid: gone.pid, comm: gone.comm.clone() })
         }
         _ => Ok(()),
