@@ -10,6 +10,8 @@ mod error;
 mod explain;
 mod guests;
 mod lifetimes;
+mod lines;
+mod live;
 mod live_targets;
 mod log;
 mod memory;
@@ -42,8 +44,9 @@ use self::{
     collect::Collector,
     end::{End, STALLED},
     guests::Guests,
+    live::Sinks,
     memory::MemoryLimit,
-    output::{Destination, Form, LiveSink},
+    output::{Destination, Form},
     pace::Pace,
     record::Recording,
     signals::{Notice, Signals},
@@ -118,11 +121,12 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
         .enable_all()
         .build()
         .map_err(|source| AppError::Runtime { source })?;
+    let live = destination.live(settings)?;
     let outcome = runtime.block_on(record(
         settings,
         &kernel,
         subject,
-        Around { inherited, observers, guests, live: destination.live(settings) },
+        Around { inherited, observers, guests, live },
         recording,
         capturing,
         &mut signals,
@@ -132,10 +136,10 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
     signals.reports();
     stderr::settle(|idle| idle > STALLED);
     let mut end = End { signals: &mut signals, was_stopped };
-    destination.write(&report)?;
-    if let Err(error) = destination.close(|idle| end.waits(idle)) {
-        // It goes to standard error instead.
-        destination.write(&report)?;
+    let written = destination.write(&report);
+    if let Err(error) = written.and_then(|()| destination.close(|idle| end.waits(idle))) {
+        // The report of a file that failed goes to standard error instead.
+        destination.write_after_failure(&report)?;
         return Err(error);
     }
     stderr::settle(|idle| was_stopped && idle > STALLED);
@@ -149,7 +153,7 @@ struct Around {
     inherited: Descriptors,
     observers: Observers,
     guests: Guests,
-    live: LiveSink,
+    live: Sinks,
 }
 
 /// What a trace leads to.
@@ -302,6 +306,7 @@ impl Run {
                     }
                     self.collect_waiting();
                     self.collector.sweep(&mut self.loader);
+                    self.collector.tell(&self.loader);
                     self.collector.recording.checkpoint(&mut self.loader, boot_ns);
                     if is_over && self.is_drained() {
                         return Ok(false);

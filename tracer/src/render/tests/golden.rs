@@ -1,9 +1,12 @@
 //! Whole texts, compared byte by byte with files.
 
-use tracer_core::report::{Exit, Process, Report, WorkerLog};
+use tracer_core::{
+    report::{Exit, Process, Report, WorkerLog},
+    verdict::Rule,
+};
 
 use super::{
-    super::{DoctorLine, Format, LineStatus, LiveEvent, Style, View, doctor, live_line},
+    super::{DoctorLine, Format, LineStatus, LiveEvent, Progress, Style, View, doctor, live_line},
     PLAIN, rendered, samples, whole,
 };
 
@@ -147,9 +150,27 @@ fn each_live_event_is_one_line() {
             pid,
             command: command.clone(),
             fd: 2,
-            object,
-            error: "EPIPE".into(),
+            object: object.clone(),
+            error: "EAGAIN".into(),
         },
+        LiveEvent::EarlyFinding {
+            at_ms: 950.0,
+            rule: Rule::Refused,
+            pid,
+            command: command.clone(),
+            fd: -1,
+            object,
+            message: "could not write to io_uring file → pipe:[88123]: ENOSPC".into(),
+        },
+        LiveEvent::Progress(Progress {
+            at_ms: 1000.0,
+            written: 12_189,
+            written_per_second: 12_189,
+            read: 189,
+            read_per_second: 0,
+            unread: 12_000,
+            processes: 2,
+        }),
         LiveEvent::Ended {
             at_ms: 1240.0,
             pid,
@@ -161,6 +182,9 @@ fn each_live_event_is_one_line() {
     ];
     let lines: Vec<String> = events.iter().map(|event| live_line(event, &PLAIN)).collect();
     same("live", &(lines.join("\n") + "\n"), include_str!("../golden/live.txt"));
+    let json: Vec<u8> = events.iter().flat_map(|event| event.json().unwrap()).collect();
+    let json = String::from_utf8(json).unwrap();
+    same("live_ndjson", &json, include_str!("../golden/live_ndjson.txt"));
 }
 
 #[test]
