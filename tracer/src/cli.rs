@@ -148,7 +148,10 @@ struct OutputArgs {
     /// When to colour.
     #[arg(long, value_enum, default_value_t)]
     color: Color,
-    /// Print a line on stderr when a process starts, first writes, and ends [default: on a terminal].
+    /// Print a line on stderr when a process of the target starts, first writes, and ends [default: on a terminal].
+    ///
+    /// Also what is known early (a refused write, a stuck writer, a read end closed with bytes inside), and every ten
+    /// seconds how far the trace is. With --format ndjson the same comes as lines before the report.
     #[arg(long, overrides_with = "no_live")]
     live: bool,
     /// Never print these lines.

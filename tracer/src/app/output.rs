@@ -61,7 +61,7 @@ impl Destination {
         let (place, is_terminal, width) = match (output, file) {
             (_, Some(file)) => {
                 let path = file.path().to_owned();
-                // The file keeps its content until there is a report.
+                // The file keeps its content until there is a report, or a line before it.
                 let file = file.open(usize::MAX).map_err(|source| failed(&path, source))?;
                 (Place::File(Rc::new(RefCell::new(file)), path), false, WIDTH)
             }
