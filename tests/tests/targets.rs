@@ -115,7 +115,7 @@ fn a_trace_of_a_command_and_a_cgroup_ends_with_the_command() -> Result<()> {
 fn a_unit_that_does_not_run_and_a_name_that_no_process_has_are_one_sentence() -> Result<()> {
     for (option, name, words) in [
         ("--unit", "tracer-none", "unit tracer-none.service does not run"),
-        ("--name", "^tracer-none$", "no running process has a name that matches"),
+        ("--name", "^tracer-none$", "no running process matches `--name ^tracer-none$`"),
         ("--pod", "tracer/none", "no container of the pod tracer/none is on this machine"),
     ] {
         let outcome = Tracer::default().args([option, name]).launch()?.finish()?;

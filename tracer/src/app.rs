@@ -103,7 +103,7 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
     let inherited = Descriptors::of_this_process();
     ignore_file_size();
     limits::raise_files();
-    let Helpers { observers, report, mut session } = Helpers::start(settings)?;
+    let Helpers { observers, report, lines, mut session } = Helpers::start(settings)?;
     let mut guests = Guests::start(settings)?;
     let mut signals = Signals::listen()?;
     stderr::start().map_err(|source| AppError::Runtime { source })?;
@@ -115,7 +115,7 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
     let recording = Recording::open(session, settings.record_limit)?;
     let mut kernel = settings.kernel.clone();
     kernel.capture = capturing.as_ref().map(Capturing::scope);
-    let subject = resolve(&settings.target, &mut kernel, &mut guests)?;
+    let subject = resolve(&settings.target, lines, &mut kernel, &mut guests)?;
     signals.check()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

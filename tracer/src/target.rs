@@ -19,7 +19,7 @@ pub use cgroup::CgroupTarget;
 pub use container::pod::PodName;
 pub use error::TargetError;
 pub use hierarchy::Hierarchy;
-pub use name::NamePattern;
+pub use name::{CommandLines, NamePattern};
 pub use process::PinnedProcess;
 
 /// A target as the user named it.
@@ -40,6 +40,12 @@ pub enum Request {
 }
 
 impl Request {
+    /// Whether it needs the command lines of processes.
+    #[must_use]
+    pub const fn needs_command_lines(&self) -> bool {
+        matches!(self, Self::Name(NamePattern { is_full: true, .. }))
+    }
+
     /// Its kind in reports, which is its option on the command line without the dashes.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
@@ -108,13 +114,16 @@ impl Roots {
     }
 }
 
-/// Finds the targets on this machine.
+/// Finds the targets on this machine. `lines` reads command lines for patterns that are to match them.
 ///
 /// # Errors
 ///
 /// A [`TargetError`] with what was looked for, and what to do about it.
-pub fn resolve(requests: &[Request]) -> Result<Targets, TargetError> {
-    resolve_in(&Roots::host(), requests)
+pub fn resolve(
+    requests: &[Request],
+    lines: &mut Option<CommandLines>,
+) -> Result<Targets, TargetError> {
+    resolve_in(&Roots::host(), requests, lines)
 }
 
 /// Finds the targets below the given directories. What is named twice is in the result once.
@@ -122,14 +131,18 @@ pub fn resolve(requests: &[Request]) -> Result<Targets, TargetError> {
 /// # Errors
 ///
 /// As [`resolve`].
-pub fn resolve_in(roots: &Roots, requests: &[Request]) -> Result<Targets, TargetError> {
+pub fn resolve_in(
+    roots: &Roots,
+    requests: &[Request],
+    lines: &mut Option<CommandLines>,
+) -> Result<Targets, TargetError> {
     let mut targets = Targets::default();
     let mut pids = Vec::new();
     for request in requests {
         match request {
             Request::Pid(pid) => pids.push(*pid),
             Request::Name(pattern) => {
-                targets.processes.extend(name::resolve(roots, pattern)?);
+                targets.processes.extend(name::resolve(roots, pattern, lines)?);
             }
             Request::Cgroup(path) => targets.add(cgroup::resolve(roots, path)?)?,
             Request::Unit(name) => targets.add(unit::resolve(roots, name)?)?,
@@ -171,7 +184,7 @@ mod tests {
         let machine = Machine::hybrid();
         let places = ["a.slice", "b.slice"].map(|name| machine.make_cgroup("unified", name));
         let named = ["a.slice", "b.slice", "/a.slice"].map(|name| Request::Cgroup(name.into()));
-        let targets = resolve_in(&machine.roots(), &named).unwrap();
+        let targets = resolve_in(&machine.roots(), &named, &mut None).unwrap();
         let found: Vec<_> = targets.cgroups.iter().map(|cgroup| &cgroup.path).collect();
         assert_eq!(found, places.iter().collect::<Vec<_>>());
     }
@@ -182,7 +195,7 @@ mod tests {
         machine.make_cgroup("unified", "a.slice");
         machine.make_cgroup("memory", "b.slice");
         let named = ["a.slice", "b.slice"].map(|name| Request::Cgroup(name.into()));
-        let error = resolve_in(&machine.roots(), &named).unwrap_err();
+        let error = resolve_in(&machine.roots(), &named, &mut None).unwrap_err();
         let words = "`/a.slice` is in cgroup v2 and `/b.slice` in cgroup v1 (memory), and one \
                      trace can match only one of these hierarchies: trace them one at a time, or \
                      name each by a --cgroup PATH in the same hierarchy";
@@ -193,7 +206,7 @@ mod tests {
     fn a_process_that_is_named_in_two_ways_is_pinned_once() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let named = [Request::Pid(child.id()), Request::Pid(child.id())];
-        let targets = resolve(&named).unwrap();
+        let targets = resolve(&named, &mut None).unwrap();
         assert_eq!(targets.processes.len(), 1);
         child.kill().unwrap();
         child.wait().unwrap();

@@ -7,6 +7,7 @@ use crate::{
     observe::{LogReader, Lookout},
     settings::{ReportTo, Settings},
     sys::{inherited::Unused, user_file::UserPath},
+    target::{CommandLines, Request},
 };
 
 /// The helper processes, which are forked before anything else starts.
@@ -14,6 +15,8 @@ pub(super) struct Helpers {
     pub(super) observers: Observers,
     /// The file of `-o`.
     pub(super) report: Option<UserPath>,
+    /// Reads command lines, if a target is named by its own.
+    pub(super) lines: Option<CommandLines>,
     /// The file of `--record`, or the session in the folder of `--capture`.
     pub(super) session: Option<UserPath>,
 }
@@ -31,8 +34,10 @@ impl Helpers {
         let folder = settings.capture.as_ref().and_then(|capture| capture.directory.as_ref());
         let captured = || folder.map(|folder| folder.join(SESSION));
         let session = settings.record.clone().or_else(captured);
+        let needs_lines = settings.target.existing.iter().any(Request::needs_command_lines);
         Ok(Self {
             report: report_file(&settings.output)?,
+            lines: needs_lines.then(CommandLines::fork).transpose().map_err(failed)?,
             session: session.map(UserPath::fork).transpose().map_err(failed)?,
             observers: Observers { lookout: Lookout::start(), logs },
         })

@@ -10,7 +10,7 @@ use crate::{
     gvisor::SandboxProcess,
     launch::{self, Launch, Launched},
     settings::TargetChoice,
-    target::{self, CgroupTarget, PinnedProcess, Request, Targets},
+    target::{self, CgroupTarget, CommandLines, PinnedProcess, Request, Targets},
 };
 
 /// What a run traces, after names were resolved.
@@ -25,10 +25,12 @@ pub(super) struct Subject {
 /// Resolves names. A command is started so far that it waits.
 pub(super) fn resolve(
     choice: &TargetChoice,
+    mut lines: Option<CommandLines>,
     kernel: &mut KernelSettings,
     guests: &mut Guests,
 ) -> Result<Subject, AppError> {
-    let Targets { processes, cgroups } = target::resolve(&choice.existing)?;
+    let Targets { processes, cgroups } = target::resolve(&choice.existing, &mut lines)?;
+    drop(lines);
     kernel.cgroup = scope(&cgroups);
     // Files that were handed in to a sandbox have fds that no program's output has.
     let named = processes.iter().map(|pinned| pinned.pid);

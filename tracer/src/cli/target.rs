@@ -24,6 +24,9 @@ pub(super) struct TargetArgs {
     /// from never match. A process that starts later is traced only if it is a descendant.
     #[arg(long, value_name = "REGEX")]
     name: Vec<NamePattern>,
+    /// Match --name against whole command lines (their first 4 KiB), as pgrep -f.
+    #[arg(long, requires = "name")]
+    full: bool,
     /// Trace every process in this cgroup or below it; repeatable.
     ///
     /// A process is a target once it starts in the cgroup or enters it, also if it leaves later. Its children are
@@ -67,10 +70,12 @@ impl TargetArgs {
         if self.command.is_empty() {
             self.refuse_options_of_a_command()?;
         }
-        let Self { pid, name, cgroup, unit, container, pod, command: argv, user, pty, .. } = self;
+        let Self { pid, name, full, cgroup, unit, container, pod, command: argv, .. } = self;
+        let (user, pty) = (self.user, self.pty);
         let pids = pid.into_iter().map(Request::Pid);
+        let names = name.into_iter().map(|name| name.full(full));
         let existing: Vec<Request> = pids
-            .chain(name.into_iter().map(Request::Name))
+            .chain(names.map(Request::Name))
             .chain(cgroup.into_iter().map(Request::Cgroup))
             .chain(unit.into_iter().map(Request::Unit))
             .chain(container.into_iter().map(Request::Container))

@@ -201,8 +201,11 @@ fn stands_still() -> io::Error {
     io::Error::new(ErrorKind::TimedOut, "its file system does not answer")
 }
 
-/// The helper's answer: a line.
-fn answer<T: DeserializeOwned>(mut socket: &UnixStream, deadline: Instant) -> io::Result<T> {
+/// A helper's answer: a line. [`ErrorKind::TimedOut`] if it does not come before the deadline.
+pub(crate) fn answer<T: DeserializeOwned>(
+    mut socket: &UnixStream,
+    deadline: Instant,
+) -> io::Result<T> {
     let mut line = Vec::new();
     let mut byte = [0];
     loop {

@@ -74,13 +74,21 @@ pub enum TargetError {
         /// The error of `pidfd_open(2)`.
         source: io::Error,
     },
-    /// No running process has a name that matches.
+    /// No running process has a name or command line that matches.
     #[error(
-        "no running process has a name that matches `{pattern}` (the kernel keeps 15 bytes of a name): look for it with `pgrep -a PATTERN`, or start it with `-- COMMAND`"
+        "no running process matches `--name {pattern}` (without --full, it is matched against the 15 bytes that the kernel keeps of a name): look for it with `pgrep -a PATTERN`, or start it with `-- COMMAND`"
     )]
     NameNotFound {
         /// The pattern that the user gave.
         pattern: String,
+    },
+    /// The helper that reads command lines failed, or did not answer in time.
+    #[error(
+        "the command lines of all processes cannot be read ({source}): match names without --full, or name processes with --pid N"
+    )]
+    CommandLinesUnread {
+        /// Its error.
+        source: io::Error,
     },
     /// The name has a slash.
     #[error(
