@@ -201,14 +201,4 @@ mod tests {
                      name each by a --cgroup PATH in the same hierarchy";
         assert_eq!(error.to_string(), words);
     }
-
-    #[test]
-    fn a_process_that_is_named_in_two_ways_is_pinned_once() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let named = [Request::Pid(child.id()), Request::Pid(child.id())];
-        let targets = resolve(&named, &mut None).unwrap();
-        assert_eq!(targets.processes.len(), 1);
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
 }

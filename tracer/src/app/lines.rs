@@ -158,19 +158,22 @@ mod tests {
         let (began, most) = (Instant::now(), 100_000_u64);
         (0..most).for_each(|number| lines.give(format!("{number:100}\n").into_bytes()));
         assert!(began.elapsed() < Duration::from_secs(5), "it waited");
-        let finish = thread::spawn(move || lines.finish().unwrap());
+        let finish = thread::spawn(move || {
+            lines.finish().unwrap();
+            lines.give(b"end\n".to_vec());
+            lines.finish().unwrap();
+        });
         let (mut written, mut counted) = (0_u64, 0_u64);
         for line in BufReader::new(reader).lines() {
             let line = line.unwrap();
             match line.strip_prefix("left out ") {
+                _ if line == "end" => break,
                 Some(number) => counted += number.parse::<u64>().unwrap(),
                 None => written += 1,
             }
-            if written + counted == most {
-                break;
-            }
         }
-        assert!(written >= WAITING as u64 && counted > 0, "{written} and {counted}");
         finish.join().unwrap();
+        assert!(written >= WAITING as u64 && counted > 0, "{written} and {counted}");
+        assert_eq!(written + counted, most);
     }
 }

@@ -186,6 +186,7 @@ mod tests {
     use std::process::{Child, Command};
 
     use super::*;
+    use crate::target::Request;
 
     /// Starts a program with a name that no other process has.
     fn start(name: &str) -> (tempfile::TempDir, Child) {
@@ -225,6 +226,8 @@ mod tests {
         assert_eq!(found.len(), 1, "{found:?}");
         assert_ne!(found[0].pid, own.id());
         assert_eq!(found[0].comm, name[..name.len().min(15)]);
+        let twice = [Request::Name(name[1..].parse().unwrap()), Request::Pid(found[0].pid)];
+        assert_eq!(crate::target::resolve(&twice, &mut None).unwrap().processes.len(), 1);
         let by_line = find_full(&format!("/{name} 60$")).unwrap();
         assert_eq!(by_line.iter().map(|known| known.pid).collect::<Vec<_>>(), [found[0].pid]);
         assert!(find_full(&format!("^{name}")).is_err(), "the command line begins with a path");
