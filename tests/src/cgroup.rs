@@ -21,6 +21,20 @@ impl ScratchCgroup {
         Ok(Self { path })
     }
 
+    /// Creates the cgroup of a service, where systemd would: `system.slice/NAME.service`. Without systemd, the slice is
+    /// removed with its last service.
+    pub fn of_service(name: &str) -> Result<Self> {
+        let slice = mount_point()?.join("system.slice");
+        let path = slice.join(format!("{name}-{}.service", std::process::id()));
+        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Self { path })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> Result<&str> {
+        self.path.file_name().and_then(|name| name.to_str()).context("a cgroup without a name")
+    }
+
     /// Its directory.
     pub fn path(&self) -> &Path {
         &self.path
@@ -46,6 +60,10 @@ impl Drop for ScratchCgroup {
     fn drop(&mut self) {
         // Fails while the cgroup has members. In that case the test has already failed.
         let _ = fs::remove_dir(&self.path);
+        if let Some(slice) = self.path.parent().filter(|parent| parent.ends_with("system.slice")) {
+            // Fails while it has other services, or if systemd manages it.
+            let _ = fs::remove_dir(slice);
+        }
     }
 }
 

@@ -280,7 +280,7 @@ fn collect(mut from: impl Read + Send + 'static) -> Receiver<std::io::Result<Vec
 }
 
 /// Sends each line of a stream as it arrives.
-pub(crate) fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+pub fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
     let (report, printed) = channel();
     thread::spawn(move || {
         for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {

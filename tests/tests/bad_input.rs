@@ -166,10 +166,10 @@ fn a_tracer_inside_a_pid_namespace_says_so() -> Result<()> {
 
 #[test]
 #[ignore = "needs root"]
-fn conflicting_targets_are_a_usage_error() -> Result<()> {
-    check(&run(&["--pid", "1", "--cgroup", "/x"])?, USAGE, &["--pid", "--cgroup"])?;
-    check(&run(&["--container", "x", "--pid", "1"])?, USAGE, &["--pid", "--container"])?;
-    check(&run(&["--pid", "1", "--", "true"])?, USAGE, &["--pid"])
+fn one_of_several_targets_that_is_not_there_is_named() -> Result<()> {
+    check(&run(&["--pid", "1", "--cgroup", "/x"])?, ENVIRONMENT, &["`/x`"])?;
+    check(&run(&["--pid", "1", "--unit", "x-none", "--", "true"])?, ENVIRONMENT, &["x-none"])?;
+    check(&run(&["--full", "--pid", "1"])?, USAGE, &["--name"])
 }
 
 #[test]

@@ -9,7 +9,7 @@ use tracer_tests::{
     deadline::describe,
     docker::{Container, Managed, docker, image, remove_image, trace_managed},
     expect, refusal,
-    tracer::Tracer,
+    tracer::{Tracer, parse},
 };
 
 /// Checks the bytes in the manager's pipes and those of the command's own fds.
@@ -97,6 +97,36 @@ fn exec(container: &Container, script: &str) -> Result<[u64; 2]> {
     let output = refusal::run_command(&mut exec)?;
     ensure!(output.status.success(), "docker exec: {}", describe(output.status));
     Ok([output.stdout.len() as u64, output.stderr.len() as u64])
+}
+
+/// The client's process and those that it has the engine start are targets of one trace, which ends with the client.
+#[test]
+#[ignore = "needs root and docker"]
+fn a_client_is_traced_together_with_several_containers() -> Result<()> {
+    let image = image()?;
+    let [web, database] = [Container::start(&image, "web")?, Container::start(&image, "db")?];
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("report");
+    let client = ["docker", "exec", web.name(), "seq", "1", "5000"];
+    let tracer = Tracer::on_container(web.name())
+        .args(["--container", database.name(), "-o"])
+        .arg(&file)
+        .arg("--")
+        .args(["sh", "-c", "docker exec \"$0\" seq 1 100 >/dev/null; exec \"$@\"", database.name()])
+        .args(client)
+        .launch()?;
+    let outcome = tracer.finish()?;
+    ensure!(outcome.stdout.len() == 23_893, "the client printed {} bytes", outcome.stdout.len());
+    let report = parse(&fs::read_to_string(&file)?)?;
+    expect::no_losses(&report)?;
+    for (comm, bytes) in [("docker", 23_893), ("seq", 23_893), ("seq", 292)] {
+        let wrote = report.rows().any(|(pid, row)| {
+            let is_named = report.of_pid(pid).any(|process| process.comm == comm);
+            is_named && row.bytes == bytes
+        });
+        ensure!(wrote, "no {comm} wrote {bytes} bytes: {:#?}", report.processes);
+    }
+    Ok(())
 }
 
 /// `docker exec` starts processes that are not descendants of the container's first process.

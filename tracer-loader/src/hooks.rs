@@ -42,7 +42,7 @@ pub(crate) enum AttachPoint {
 pub(crate) enum Need {
     /// Always. No trace works without it.
     Always,
-    /// Only for a cgroup target.
+    /// Only for cgroup targets.
     Cgroup,
     /// If the kernel's io_uring tracepoints have the request as an argument.
     Uring,

@@ -42,7 +42,7 @@ pub struct KernelSettings {
     pub follow_children: bool,
     /// How many readers away from the target tracer follows its output.
     pub follow_readers: u32,
-    /// Members of this cgroup are targets.
+    /// Members of these cgroups are targets.
     pub cgroup: Option<CgroupScope>,
     /// The programs send debug records through `aya-log`.
     pub debug_log: bool,
@@ -98,11 +98,11 @@ pub(crate) struct Kernel {
     pub(crate) targets: Btf,
 }
 
-/// A target cgroup in the form that the eBPF programs compare.
+/// Target cgroups of one hierarchy in the form that the eBPF programs compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CgroupScope {
-    /// Inode number of the cgroup's directory.
-    pub id: u64,
+    /// Inode numbers of the cgroups' directories.
+    pub ids: Vec<u64>,
     /// Enumerator of `enum cgroup_subsys_id` for a v1 hierarchy; `None` for the v2 hierarchy.
     pub subsystem: Option<String>,
 }
@@ -129,6 +129,7 @@ impl Loader {
             loader.map_max_entries(names::MAP_PROCESSES, settings.max_processes);
             loader.map_max_entries(names::MAP_OBJECTS, settings.max_objects);
             loader.map_max_entries(names::MAP_FILES, settings.max_objects);
+            size_cgroups(&mut loader, settings.cgroup.as_ref());
             size_ledger(&mut loader, settings.max_objects);
             size_capture(&mut loader, settings.capture.as_ref());
             let bpf = loader.load(&object).map_err(|error| refusal(&error))?;
@@ -142,17 +143,19 @@ impl Loader {
                 mode,
                 real_time: RealTime::default(),
             };
-            this.declare_cgroup(settings)?;
+            this.declare_cgroups(settings)?;
             Ok(this)
         })
     }
 
-    fn declare_cgroup(&mut self, settings: &KernelSettings) -> Result<(), LoaderError> {
+    fn declare_cgroups(&mut self, settings: &KernelSettings) -> Result<(), LoaderError> {
         let Some(scope) = &settings.cgroup else { return Ok(()) };
         let mut cgroups: HashMap<_, u64, u32> = self.map_mut(names::MAP_CGROUPS)?;
-        cgroups
-            .insert(scope.id, 1, 0)
-            .map_err(|error| LoaderError::map("fill", names::MAP_CGROUPS, error))
+        scope.ids.iter().try_for_each(|id| {
+            cgroups
+                .insert(id, 1, 0)
+                .map_err(|error| LoaderError::map("fill", names::MAP_CGROUPS, error))
+        })
     }
 
     /// Makes a process a target. [`Loader::adopt`] sets its start time.
@@ -200,6 +203,12 @@ pub(crate) fn spawn<'scope, T: Send + 'scope>(
 
 pub(crate) fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Sets the size of the map of target cgroups.
+fn size_cgroups(loader: &mut EbpfLoader<'_>, scope: Option<&CgroupScope>) {
+    let count = scope.map_or(0, |scope| scope.ids.len());
+    loader.map_max_entries(names::MAP_CGROUPS, u32::try_from(count).unwrap_or(u32::MAX).max(1));
 }
 
 /// Sets the sizes of the maps for captured bytes: the smallest possible if nothing is captured.

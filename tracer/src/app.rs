@@ -10,10 +10,13 @@ mod error;
 mod explain;
 mod guests;
 mod lifetimes;
+mod lines;
+mod live;
 mod live_targets;
 mod log;
 mod memory;
 mod output;
+mod over;
 mod pace;
 mod record;
 mod recovery;
@@ -42,8 +45,9 @@ use self::{
     collect::Collector,
     end::{End, STALLED},
     guests::Guests,
+    live::Sinks,
     memory::MemoryLimit,
-    output::{Destination, Form, LiveSink},
+    output::{Destination, Form},
     pace::Pace,
     record::Recording,
     signals::{Notice, Signals},
@@ -100,7 +104,7 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
     let inherited = Descriptors::of_this_process();
     ignore_file_size();
     limits::raise_files();
-    let Helpers { observers, report, mut session } = Helpers::start(settings)?;
+    let Helpers { observers, report, lines, mut session } = Helpers::start(settings)?;
     let mut guests = Guests::start(settings)?;
     let mut signals = Signals::listen()?;
     stderr::start().map_err(|source| AppError::Runtime { source })?;
@@ -112,17 +116,18 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
     let recording = Recording::open(session, settings.record_limit)?;
     let mut kernel = settings.kernel.clone();
     kernel.capture = capturing.as_ref().map(Capturing::scope);
-    let subject = resolve(&settings.target, &mut kernel, &mut guests)?;
+    let subject = resolve(&settings.target, lines, &mut kernel, &mut guests)?;
     signals.check()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|source| AppError::Runtime { source })?;
+    let live = destination.live(settings)?;
     let outcome = runtime.block_on(record(
         settings,
         &kernel,
         subject,
-        Around { inherited, observers, guests, live: destination.live(settings) },
+        Around { inherited, observers, guests, live },
         recording,
         capturing,
         &mut signals,
@@ -132,10 +137,10 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
     signals.reports();
     stderr::settle(|idle| idle > STALLED);
     let mut end = End { signals: &mut signals, was_stopped };
-    destination.write(&report)?;
-    if let Err(error) = destination.close(|idle| end.waits(idle)) {
-        // It goes to standard error instead.
-        destination.write(&report)?;
+    let written = destination.write(&report);
+    if let Err(error) = written.and_then(|()| destination.close(|idle| end.waits(idle))) {
+        // The report of a file that failed goes to standard error instead.
+        destination.write_after_failure(&report)?;
         return Err(error);
     }
     stderr::settle(|idle| was_stopped && idle > STALLED);
@@ -149,7 +154,7 @@ struct Around {
     inherited: Descriptors,
     observers: Observers,
     guests: Guests,
-    live: LiveSink,
+    live: Sinks,
 }
 
 /// What a trace leads to.
@@ -194,15 +199,15 @@ async fn record(
     logs.trace_begins(i64::try_from(start.as_nanosecond()).unwrap_or(i64::MAX));
     collector.begin(&subject.target, start, boot_ns(), &settings.stdio_of_interest);
     let settle = kernel.follow_readers > 1 || !logs.is_empty();
-    let cgroup = subject.cgroup;
     let pace = Pace::new(Instant::now());
+    let cgroups = subject.cgroups.clone();
     let mut run =
-        Run { loader, events, collector, guests, logs, cgroup, pace, over_since: None, settle };
+        Run { loader, events, collector, guests, logs, cgroups, pace, over_since: None, settle };
     run.guests.listen();
     signals.start_clock(settings.duration);
     run.collect_waiting();
     run.collector.look_for(FIRST_LOOK);
-    ensure_alive(&subject.pids)?;
+    ensure_alive(&subject)?;
     if let Some(launched) = &subject.launched {
         run.collector.started_here(launched.pid());
     }
@@ -240,21 +245,18 @@ struct Run {
     collector: Collector,
     /// The gVisor sandboxes of the target.
     guests: Guests,
-    cgroup: Option<PathBuf>,
+    /// Directories of the target cgroups.
+    cgroups: Vec<PathBuf>,
     /// Managers' logs.
     logs: LogReader,
     /// When the next survey may take place.
     pace: Pace,
     /// When this first noticed that the target has ended.
     over_since: Option<Instant>,
-    /// Whether processes behind the first reader are traced. They need [`SETTLE`] to pass the output on.
+    /// Whether processes behind the first reader are traced. They need time to pass the output on.
     settle: bool,
 }
 
-/// How long readers may take to read the rest after the target has ended.
-const GRACE: Duration = Duration::from_secs(2);
-/// How long the processes after these readers may take: a manager that answers, an engine that logs.
-const SETTLE: Duration = Duration::from_secs(1);
 /// How often to check for the target's end if no event reports it.
 const TICK: Duration = Duration::from_millis(100);
 /// How soon after the target's end to check its readers. Each later check comes after twice the time.
@@ -301,6 +303,7 @@ impl Run {
                     }
                     self.collect_waiting();
                     self.collector.sweep(&mut self.loader);
+                    self.collector.tell(&self.loader);
                     self.collector.recording.checkpoint(&mut self.loader, boot_ns);
                     if is_over && self.is_drained() {
                         return Ok(false);
@@ -321,37 +324,6 @@ impl Run {
                 },
             }
         }
-    }
-
-    /// Whether every process of the target has ended.
-    fn is_over(&mut self, running: Option<&mut Running>, pids: &[PinnedProcess]) -> bool {
-        if let Some(running) = running {
-            // Reaps the command, so that it is no zombie while its children run.
-            let _ = running.try_wait();
-        }
-        // An empty cgroup may get new processes: `docker exec` into a container, a service between two jobs.
-        if self.cgroup.as_ref().is_some_and(|path| path.exists()) {
-            return false;
-        }
-        let roots_ended = pids.iter().all(|pinned| pinned.has_ended().unwrap_or(true));
-        if !roots_ended || self.cgroup.is_some() {
-            return roots_ended;
-        }
-        if !self.collector.target_has_ended() {
-            return false;
-        }
-        // A process that has ended may have left children whose records are still in the ring.
-        self.collect_waiting() && self.collector.target_has_ended()
-    }
-
-    /// Whether the readers have read what the target wrote, or had enough time for it.
-    fn is_drained(&mut self) -> bool {
-        let over_since = *self.over_since.get_or_insert_with(Instant::now);
-        let waited = over_since.elapsed();
-        let at_least = if self.settle { SETTLE } else { Duration::ZERO };
-        let is_told = self.guests.are_closed();
-        let has_rest = self.collector.session.has_bytes_underway() || !is_told;
-        waited >= GRACE || waited >= at_least && !has_rest
     }
 
     /// Has the kernel list which processes hold the watched objects open. It walks over all open files of the machine,

@@ -17,7 +17,7 @@ use tracer_loader::KernelSettings;
 
 use crate::{
     render::Format,
-    settings::{ExitCodeOf, ReportTo, Settings, TargetChoice},
+    settings::{ExitCodeOf, ReportTo, Settings},
 };
 
 pub use self::{
@@ -148,7 +148,10 @@ struct OutputArgs {
     /// When to colour.
     #[arg(long, value_enum, default_value_t)]
     color: Color,
-    /// Print a line on stderr when a process starts, first writes, and ends [default: on a terminal].
+    /// Print a line on stderr when a process of the target starts, first writes, and ends [default: on a terminal].
+    ///
+    /// Also what is known early (a refused write, a stuck writer, a read end closed with bytes inside), and every ten
+    /// seconds how far the trace is. With --format ndjson the same comes as lines before the report.
     #[arg(long, overrides_with = "no_live")]
     live: bool,
     /// Never print these lines.
@@ -190,8 +193,8 @@ impl Cli {
         let fds = &self.scope.fds;
         let kernel = self.scope.kernel(self.output.verbose >= 3);
         Ok(Settings {
-            output: match (&target, self.output.output) {
-                (TargetChoice::Command(_), None) => ReportTo::Stderr,
+            output: match (&target.command, self.output.output) {
+                (Some(_), None) => ReportTo::Stderr,
                 (_, output) => report_to(output),
             },
             exit_code,
@@ -280,7 +283,7 @@ mod tests {
     #[test]
     fn a_command_keeps_its_own_flags() {
         let settings = settings(&["tracer", "--", "docker", "pull", "-q", "x"]);
-        let TargetChoice::Command(launch) = settings.target else { panic!("no command") };
+        let launch = settings.target.command.unwrap();
         assert_eq!(launch.argv, ["docker", "pull", "-q", "x"]);
     }
 
@@ -292,9 +295,22 @@ mod tests {
     }
 
     #[test]
-    fn two_kinds_of_target_are_refused_in_one_line() {
-        let error = Cli::try_parse_from(["tracer", "--pid", "1", "--container", "x"]).unwrap_err();
-        assert_eq!(one_line(&error, &[]).lines().count(), 1);
+    fn targets_of_all_kinds_can_be_named_together() {
+        let line = "tracer --pid 1 --pid 2 --name sh --cgroup /c --unit u --container a --container b \
+                    --pod n/p -- ls";
+        let target = settings(&line.split_whitespace().collect::<Vec<_>>()).target;
+        assert_eq!(target.command.unwrap().argv, ["ls"]);
+        let named: Vec<String> = target.existing.iter().map(ToString::to_string).collect();
+        assert_eq!(format!("tracer {} -- ls", named.join(" ")), line);
+    }
+
+    #[test]
+    fn names_that_cannot_be_right_are_refused_in_one_line() {
+        for (option, value) in [("--name", "a("), ("--pod", "web"), ("--pod", "a/b/c")] {
+            let error = Cli::try_parse_from(["tracer", option, value]).unwrap_err();
+            let sentence = one_line(&error, &[]);
+            assert!(sentence.contains(value) && sentence.lines().count() == 1, "{sentence}");
+        }
     }
 
     #[test]

@@ -23,11 +23,12 @@ mod view;
 
 use std::io;
 
+pub(crate) use self::live::place;
 pub use self::{
     command::command_line,
     doctor::{DoctorLine, LineStatus, doctor},
     explain::{explain, is_rule},
-    live::{LiveEvent, live_line},
+    live::{LiveEvent, Progress, left_out_json, live_line},
     show::Show,
     view::{Grep, View},
 };

@@ -113,13 +113,13 @@ pub enum ExitCodeOf {
     Command,
 }
 
-/// What to trace.
+/// What to trace: all of it together. One of the two has something.
 #[derive(Clone, Debug)]
-pub enum TargetChoice {
-    /// A process, cgroup or container that runs already.
-    Existing(Request),
-    /// A command to start.
-    Command(Launch),
+pub struct TargetChoice {
+    /// A command to start. The trace ends with it.
+    pub command: Option<Launch>,
+    /// What runs already.
+    pub existing: Vec<Request>,
 }
 
 /// When to colour.

@@ -1,7 +1,7 @@
 //! Resolves what the user named to what the eBPF programs can match.
 //!
-//! A name (pid, cgroup path, container) becomes processes that are pinned by pidfd, or a cgroup id. Nothing here
-//! attaches, follows descendants or prints.
+//! A name (pid, process name, cgroup path, unit, container, pod) becomes processes that are pinned by pidfd, or cgroup
+//! ids. Nothing here attaches, follows descendants or prints.
 
 pub mod cgroup;
 pub mod container;
@@ -9,33 +9,78 @@ mod error;
 pub mod hierarchy;
 #[cfg(test)]
 pub(crate) mod machine;
+pub mod name;
 pub mod process;
+pub mod unit;
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, fmt, path::PathBuf};
 
 pub use cgroup::CgroupTarget;
+pub use container::pod::PodName;
 pub use error::TargetError;
 pub use hierarchy::Hierarchy;
+pub use name::{CommandLines, NamePattern};
 pub use process::PinnedProcess;
 
-/// The target as the user named it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A target as the user named it.
+#[derive(Clone, Debug)]
 pub enum Request {
-    /// Processes by id, each with its descendants.
-    Pids(Vec<u32>),
+    /// A process by its id, with its descendants.
+    Pid(u32),
+    /// Running processes by their names, with their descendants.
+    Name(NamePattern),
     /// A cgroup directory, absolute or relative to the root of the cgroup hierarchy.
     Cgroup(PathBuf),
+    /// A unit of systemd; without a suffix, a service.
+    Unit(String),
     /// A container by its name, its id, or the beginning of its id.
     Container(String),
+    /// All containers of a Kubernetes pod.
+    Pod(PodName),
 }
 
-/// What the eBPF programs match.
-#[derive(Debug)]
-pub enum Target {
+impl Request {
+    /// Whether it needs the command lines of processes.
+    #[must_use]
+    pub const fn needs_command_lines(&self) -> bool {
+        matches!(self, Self::Name(NamePattern { is_full: true, .. }))
+    }
+
+    /// Its kind in reports, which is its option on the command line without the dashes.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Pid(_) => "pid",
+            Self::Name(_) => "name",
+            Self::Cgroup(_) => "cgroup",
+            Self::Unit(_) => "unit",
+            Self::Container(_) => "container",
+            Self::Pod(_) => "pod",
+        }
+    }
+}
+
+/// As on the command line.
+impl fmt::Display for Request {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "--{} ", self.kind())?;
+        match self {
+            Self::Pid(pid) => pid.fmt(formatter),
+            Self::Name(pattern) => pattern.fmt(formatter),
+            Self::Cgroup(path) => path.display().fmt(formatter),
+            Self::Unit(name) | Self::Container(name) => formatter.write_str(name),
+            Self::Pod(pod) => pod.fmt(formatter),
+        }
+    }
+}
+
+/// What the eBPF programs match: all of it together.
+#[derive(Debug, Default)]
+pub struct Targets {
     /// These processes and their descendants.
-    Processes(Vec<PinnedProcess>),
-    /// All processes in this cgroup or below it.
-    Cgroup(CgroupTarget),
+    pub processes: Vec<PinnedProcess>,
+    /// All processes in these cgroups or below them. All are in one hierarchy.
+    pub cgroups: Vec<CgroupTarget>,
 }
 
 /// The directories that are read. Tests use their own.
@@ -69,24 +114,91 @@ impl Roots {
     }
 }
 
-/// Finds the target on this machine.
+/// Finds the targets on this machine. `lines` reads command lines for patterns that are to match them.
 ///
 /// # Errors
 ///
 /// A [`TargetError`] with what was looked for, and what to do about it.
-pub fn resolve(request: &Request) -> Result<Target, TargetError> {
-    resolve_in(&Roots::host(), request)
+pub fn resolve(
+    requests: &[Request],
+    lines: &mut Option<CommandLines>,
+) -> Result<Targets, TargetError> {
+    resolve_in(&Roots::host(), requests, lines)
 }
 
-/// Finds the target below the given directories.
+/// Finds the targets below the given directories. What is named twice is in the result once.
 ///
 /// # Errors
 ///
 /// As [`resolve`].
-pub fn resolve_in(roots: &Roots, request: &Request) -> Result<Target, TargetError> {
-    match request {
-        Request::Pids(pids) => process::pin_all(roots, pids).map(Target::Processes),
-        Request::Cgroup(path) => cgroup::resolve(roots, path).map(Target::Cgroup),
-        Request::Container(name) => container::resolve(roots, name).map(Target::Cgroup),
+pub fn resolve_in(
+    roots: &Roots,
+    requests: &[Request],
+    lines: &mut Option<CommandLines>,
+) -> Result<Targets, TargetError> {
+    let mut targets = Targets::default();
+    let mut pids = Vec::new();
+    for request in requests {
+        match request {
+            Request::Pid(pid) => pids.push(*pid),
+            Request::Name(pattern) => {
+                targets.processes.extend(name::resolve(roots, pattern, lines)?);
+            }
+            Request::Cgroup(path) => targets.add(cgroup::resolve(roots, path)?)?,
+            Request::Unit(name) => targets.add(unit::resolve(roots, name)?)?,
+            Request::Container(name) => targets.add(container::resolve(roots, name)?)?,
+            Request::Pod(pod) => {
+                let found = container::pod::resolve(roots, pod)?;
+                found.into_iter().try_for_each(|cgroup| targets.add(cgroup))?;
+            }
+        }
+    }
+    targets.processes.extend(process::pin_all(roots, &pids)?);
+    let mut is_new = BTreeSet::new();
+    targets.processes.retain(|process| is_new.insert(process.pid));
+    Ok(targets)
+}
+
+impl Targets {
+    /// Adds a cgroup, unless it is there already.
+    fn add(&mut self, cgroup: CgroupTarget) -> Result<(), TargetError> {
+        if let Some(first) = self.cgroups.first()
+            && first.hierarchy != cgroup.hierarchy
+        {
+            let places = [first, &cgroup].map(|one| (one.label.clone(), one.hierarchy.clone()));
+            return Err(TargetError::TwoHierarchies { places: Box::new(places) });
+        }
+        if self.cgroups.iter().all(|known| known.id != cgroup.id) {
+            self.cgroups.push(cgroup);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{machine::Machine, *};
+
+    #[test]
+    fn cgroups_of_one_hierarchy_are_targets_together_and_each_once() {
+        let machine = Machine::hybrid();
+        let places = ["a.slice", "b.slice"].map(|name| machine.make_cgroup("unified", name));
+        let named = ["a.slice", "b.slice", "/a.slice"].map(|name| Request::Cgroup(name.into()));
+        let targets = resolve_in(&machine.roots(), &named, &mut None).unwrap();
+        let found: Vec<_> = targets.cgroups.iter().map(|cgroup| &cgroup.path).collect();
+        assert_eq!(found, places.iter().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn cgroups_of_two_hierarchies_are_refused_in_one_sentence() {
+        let machine = Machine::hybrid();
+        machine.make_cgroup("unified", "a.slice");
+        machine.make_cgroup("memory", "b.slice");
+        let named = ["a.slice", "b.slice"].map(|name| Request::Cgroup(name.into()));
+        let error = resolve_in(&machine.roots(), &named, &mut None).unwrap_err();
+        let words = "`/a.slice` is in cgroup v2 and `/b.slice` in cgroup v1 (memory), and one \
+                     trace can match only one of these hierarchies: trace them one at a time, or \
+                     name each by a --cgroup PATH in the same hierarchy";
+        assert_eq!(error.to_string(), words);
     }
 }

@@ -2,12 +2,12 @@
 
 use tracer_core::{capture::SESSION, session::Target, text::escape};
 
-use super::{AppError, stderr};
+use super::{AppError, Subject, stderr};
 use crate::{
     observe::{LogReader, Lookout},
     settings::{ReportTo, Settings},
     sys::{inherited::Unused, user_file::UserPath},
-    target::PinnedProcess,
+    target::{CommandLines, Request},
 };
 
 /// The helper processes, which are forked before anything else starts.
@@ -15,6 +15,8 @@ pub(super) struct Helpers {
     pub(super) observers: Observers,
     /// The file of `-o`.
     pub(super) report: Option<UserPath>,
+    /// Reads command lines, if a target is named by its own.
+    pub(super) lines: Option<CommandLines>,
     /// The file of `--record`, or the session in the folder of `--capture`.
     pub(super) session: Option<UserPath>,
 }
@@ -32,8 +34,10 @@ impl Helpers {
         let folder = settings.capture.as_ref().and_then(|capture| capture.directory.as_ref());
         let captured = || folder.map(|folder| folder.join(SESSION));
         let session = settings.record.clone().or_else(captured);
+        let needs_lines = settings.target.existing.iter().any(Request::needs_command_lines);
         Ok(Self {
             report: report_file(&settings.output)?,
+            lines: needs_lines.then(CommandLines::fork).transpose().map_err(failed)?,
             session: session.map(UserPath::fork).transpose().map_err(failed)?,
             observers: Observers { lookout: Lookout::start(), logs },
         })
@@ -47,10 +51,14 @@ pub(super) fn report_file(output: &ReportTo) -> Result<Option<UserPath>, AppErro
     forked.map(Some).map_err(|source| AppError::Runtime { source })
 }
 
-/// Checks that these processes still run: of a process that ended before the attach tracer has seen nothing.
-pub(super) fn ensure_alive(pids: &[PinnedProcess]) -> Result<(), AppError> {
-    match pids.iter().find(|pinned| pinned.has_ended().unwrap_or(false)) {
-        Some(gone) if pids.len() == 1 => {
+/// Checks that the only target still runs: of a process that ended before the attach tracer has seen nothing.
+pub(super) fn ensure_alive(subject: &Subject) -> Result<(), AppError> {
+    match subject.pids.as_slice() {
+        [gone]
+            if subject.cgroups.is_empty()
+                && subject.launched.is_none()
+                && gone.has_ended().unwrap_or(false) =>
+        {
             Err(AppError::EndedBeforeAttach { pid: gone.pid, comm: gone.comm.clone() })
         }
         _ => Ok(()),

@@ -5,30 +5,26 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tracer_common::{
     id::ProcessId,
-    ledger::{LedgerKey, LedgerRow, READ},
+    ledger::{LedgerKey, LedgerRow},
     loss::{LossCell, Reason},
     process::ROLE_TARGET,
 };
 use tracer_core::{
     event::{self, Event, EventKind, Image},
-    report::Exit,
     session::{Keep, LossReason, Session, Sightings, Target},
-    text::errno,
 };
 use tracer_loader::{Loader, LoaderError, RawRecord};
 
 use super::{
     lifetimes::Lifetimes,
+    live::{Live, Scene, Sinks},
     live_targets::{LiveTargets, exists},
     memory::MemoryLimit,
-    output::LiveSink,
     record::Recording,
-    stderr::say,
 };
 use crate::{
     gvisor::is_sandbox_name,
     observe::{self, LogReader, Lookout, Request},
-    render::{self, LiveEvent},
 };
 
 /// Applies events to the session.
@@ -36,7 +32,7 @@ pub(super) struct Collector {
     pub(super) session: Session,
     /// Gets every event that the session gets.
     pub(super) recording: Recording,
-    live: LiveSink,
+    live: Live,
     lifetimes: Lifetimes,
     sightings: Sightings,
     memory: MemoryLimit,
@@ -54,7 +50,7 @@ pub(super) struct Collector {
 
 impl Collector {
     pub(super) fn new(
-        live: LiveSink,
+        live: Sinks,
         recording: Recording,
         memory: MemoryLimit,
         lookout: Lookout,
@@ -62,7 +58,7 @@ impl Collector {
         Self {
             session: Session::default(),
             recording,
-            live,
+            live: Live::new(live),
             lifetimes: Lifetimes::default(),
             sightings: Sightings::default(),
             memory,
@@ -84,6 +80,7 @@ impl Collector {
         stdio_of_interest: &[i32],
     ) {
         self.session.start_ns = start_ns;
+        self.live.begin();
         self.recording.begin(target, start, start_ns, stdio_of_interest);
     }
 
@@ -213,15 +210,7 @@ impl Collector {
             }
             _ => {}
         }
-        self.say_live(event);
-    }
-
-    fn say_live(&self, event: &Event) {
-        if let Some(style) = &self.live
-            && let Some(line) = self.live_event(event)
-        {
-            say(&render::live_line(&line, style));
-        }
+        self.live.event(event, &self.session);
     }
 
     /// A process has an image. The eBPF programs could not read the arguments of adopted processes, and arguments that are
@@ -252,7 +241,7 @@ impl Collector {
             self.session.apply(event);
             self.memory.added();
             self.recording.event(event);
-            self.say_live(event);
+            self.live.event(event, &self.session);
         }
         for (key, row) in &output.rows {
             self.add_row(*key, row);
@@ -278,6 +267,17 @@ impl Collector {
             self.session.apply(&event);
             self.recording.event(&event);
         }
+    }
+
+    /// Tells how far the trace is, and what is known already, if it is time for that.
+    pub(super) fn tell(&mut self, loader: &Loader) {
+        self.live.look(Scene {
+            session: &self.session,
+            loader,
+            lookout: &mut self.lookout,
+            targets: &self.live_targets,
+            lifetimes: &self.lifetimes,
+        });
     }
 
     /// Takes ended entries out of the kernel's tables, so that they do not fill up in long runs.
@@ -308,6 +308,7 @@ impl Collector {
         self.session.add_row(key, row);
         self.memory.added();
         self.recording.row(key, row);
+        self.live.row(&key, row, &self.session);
     }
 
     fn add_loss(&mut self, reason: Reason, cell: LossCell) {
@@ -339,63 +340,5 @@ impl Collector {
         self.session.join_sandboxes();
         self.recording.end(self.session.end_ns);
         (self.session, self.recording)
-    }
-
-    /// The event as a live line; `None` if it is not about the target.
-    fn live_event(&self, event: &Event) -> Option<LiveEvent> {
-        let at_ms = self.session.since_start_ms(event.time_ns);
-        let process = |id: &ProcessId| self.session.processes.get(id);
-        match &event.kind {
-            EventKind::Image(image) if image.role == ROLE_TARGET && image.executed => {
-                Some(LiveEvent::Started {
-                    at_ms,
-                    pid: image.process.tgid,
-                    command: process(&image.process)?.command(),
-                    ppid: image.parent.tgid,
-                })
-            }
-            EventKind::FirstIo { first, comm } => self.first_io(at_ms, first, comm),
-            EventKind::Exit(exit) => {
-                let known = process(&exit.process).filter(|known| known.is_target)?;
-                let bytes = |fd: i32| {
-                    self.session
-                        .rows_of(exit.process, tracer_common::ledger::WRITE)
-                        .filter(|(key, _)| key.fd == fd)
-                        .map(|(_, row)| row.bytes)
-                        .sum()
-                };
-                Some(LiveEvent::Ended {
-                    at_ms,
-                    pid: exit.process.tgid,
-                    command: known.command(),
-                    exit: Some(Exit { code: known.exit_code(), signal: known.signal() }),
-                    bytes_stdout: bytes(1),
-                    bytes_stderr: bytes(2),
-                })
-            }
-            _ => None,
-        }
-    }
-
-    fn first_io(
-        &self,
-        at_ms: f64,
-        first: &tracer_common::event::FirstIo,
-        comm: &str,
-    ) -> Option<LiveEvent> {
-        let known = self.session.processes.get(&first.key.process)?;
-        let command = if known.is_target { known.command() } else { comm.to_owned() };
-        let object = self.session.object_name(&first.key.object);
-        let (pid, fd) = (first.key.process.tgid, first.key.fd);
-        Some(match (first.key.direction, u64::try_from(first.result)) {
-            (READ, Ok(0)) => return None,
-            (READ, Ok(bytes)) => LiveEvent::FirstRead { at_ms, pid, command, object, bytes },
-            (READ, Err(_)) => return None,
-            (_, Ok(bytes)) => LiveEvent::FirstWrite { at_ms, pid, command, fd, object, bytes },
-            (_, Err(_)) => {
-                let error = errno::name(first.result.unsigned_abs() as u32);
-                LiveEvent::WriteFailed { at_ms, pid, command, fd, object, error }
-            }
-        })
     }
 }

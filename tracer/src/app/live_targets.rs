@@ -36,13 +36,27 @@ impl LiveTargets {
         self.known.remove(process) && self.known.is_empty()
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// At most `most` of them: those behind the process `last`, then those from the first on.
+    pub(super) fn some_behind(
+        &self,
+        last: Option<ProcessId>,
+        most: usize,
+    ) -> impl Iterator<Item = ProcessId> {
+        let behind = last.map_or(Unbounded, Excluded);
+        let in_turn = self.known.range((behind, Unbounded)).chain(&self.known);
+        in_turn.take(most.min(self.known.len())).copied()
+    }
+
     /// Whether all targets have ended. The record of an end can be lost, so each call checks some targets, in turn. A
     /// large tree has too many for one call.
     pub(super) fn are_gone(&mut self, is_there: impl Fn(&ProcessId) -> bool) -> bool {
         let some = self.known.len().div_ceil(TURNS).max(AT_LEAST);
-        let behind = self.seen_last.map_or(Unbounded, Excluded);
-        let in_turn = self.known.range((behind, Unbounded)).chain(&self.known);
-        let looked_up: Vec<ProcessId> = in_turn.take(some).copied().collect();
+        let looked_up: Vec<ProcessId> = self.some_behind(self.seen_last, some).collect();
         self.seen_last = looked_up.last().copied();
         for process in looked_up.iter().filter(|process| !is_there(process)) {
             self.known.remove(process);

@@ -1,15 +1,22 @@
 //! Destinations of the report, and of the lines beside it.
 
 use std::{
+    cell::{Cell, RefCell},
     io::{self, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
+    rc::Rc,
     time::Duration,
 };
 
 use rustix::{stdio::stdout, termios::tcgetwinsize};
 use tracer_core::report::Report;
 
-use super::{AppError, stderr};
+use super::{
+    AppError,
+    lines::{self, Lines},
+    live::{Sinks, Stream},
+    stderr,
+};
 use crate::{
     render::{self, Format, Style, View},
     settings::{ColorChoice, ReportTo, Settings},
@@ -19,9 +26,6 @@ use crate::{
 /// Width in columns if no terminal is there.
 const WIDTH: usize = 80;
 
-/// Style of live lines; `None` without them.
-pub(super) type LiveSink = Option<Style>;
-
 /// The destination of the report, opened before anything is attached.
 pub(super) struct Destination {
     place: Place,
@@ -29,6 +33,8 @@ pub(super) struct Destination {
     style: Style,
     /// How many reports were written.
     written: usize,
+    /// Lines that come before the report.
+    stream: Option<Rc<Stream>>,
 }
 
 /// What a report looks like.
@@ -42,7 +48,7 @@ pub(super) struct Form {
 enum Place {
     Stdout,
     Stderr,
-    File(UserFile, PathBuf),
+    File(Rc<RefCell<UserFile>>, PathBuf),
 }
 
 impl Destination {
@@ -55,9 +61,9 @@ impl Destination {
         let (place, is_terminal, width) = match (output, file) {
             (_, Some(file)) => {
                 let path = file.path().to_owned();
-                // The file keeps its content until there is a report.
+                // The file keeps its content until there is a report, or a line before it.
                 let file = file.open(usize::MAX).map_err(|source| failed(&path, source))?;
-                (Place::File(file, path), false, WIDTH)
+                (Place::File(Rc::new(RefCell::new(file)), path), false, WIDTH)
             }
             (ReportTo::Stdout, None) => {
                 (Place::Stdout, io::stdout().is_terminal(), width_of(&io::stdout()))
@@ -67,24 +73,32 @@ impl Destination {
             }
         };
         let style = Style { color: wants_color(form.color, is_terminal), width };
-        Ok(Self { place, form, style, written: 0 })
+        Ok(Self { place, form, style, written: 0, stream: None })
     }
 
-    /// Style of live lines, if the settings want them.
-    pub(super) fn live(&self, settings: &Settings) -> LiveSink {
+    /// Where live lines go, if the settings want them: those for people, and with `--format ndjson` those that come
+    /// before the report.
+    pub(super) fn live(&mut self, settings: &Settings) -> Result<Sinks, AppError> {
         let terminal = io::stderr().is_terminal();
         let wanted = settings.live.unwrap_or(terminal && settings.format == Format::Human);
-        wanted.then(|| Style {
+        let style = wanted.then(|| Style {
             color: wants_color(settings.color, terminal),
             width: width_of(&io::stderr()),
-        })
+        });
+        if settings.format == Format::Ndjson {
+            let stream = self.place.stream().map_err(|source| AppError::Runtime { source })?;
+            self.stream = Some(Rc::new(stream));
+        }
+        Ok(Sinks { style, stream: self.stream.clone() })
     }
 
     /// Writes a report; into a file only a part of it. A reader that closes a standard stream (`| head -1`) is no error.
     pub(super) fn write(&mut self, report: &Report) -> Result<(), AppError> {
         let Form { format, view, .. } = &self.form;
         let is_first = self.written == 0;
+        let stream = self.stream.take();
         let put = |out: &mut dyn io::Write| -> io::Result<()> {
+            stream.iter().try_for_each(|stream| stream.finish())?;
             let mut buffered = io::BufWriter::new(out);
             // Human reports have an empty line between them, JSON documents nothing.
             if !is_first && *format == Format::Human {
@@ -95,7 +109,9 @@ impl Destination {
         };
         self.written += 1;
         let (result, name) = match &mut self.place {
-            Place::File(file, path) => return put(file).map_err(|source| failed(path, source)),
+            Place::File(file, path) => {
+                return put(&mut Shared(file)).map_err(|source| failed(path, source));
+            }
             Place::Stdout => (put(&mut stderr::Direct(stdout())), "standard output"),
             Place::Stderr => (put(&mut stderr::Direct(rustix::stdio::stderr())), "standard error"),
         };
@@ -105,15 +121,51 @@ impl Destination {
         }
     }
 
-    /// Waits until a file is written, for as long as `waits` says.
-    ///
-    /// After an error, the next report goes to standard error.
-    pub(super) fn close(&mut self, waits: impl FnMut(Duration) -> bool) -> Result<(), AppError> {
-        self.written = 0;
-        match std::mem::replace(&mut self.place, Place::Stderr) {
-            Place::File(file, path) => file.finish(waits).map_err(|source| failed(&path, source)),
+    /// Writes a report to standard error, if its file failed. Other destinations have had it.
+    pub(super) fn write_after_failure(&mut self, report: &Report) -> Result<(), AppError> {
+        match &self.place {
+            Place::File(..) => {
+                (self.place, self.written) = (Place::Stderr, 0);
+                self.write(report)
+            }
             Place::Stdout | Place::Stderr => Ok(()),
         }
+    }
+
+    /// Waits until a file is written, for as long as `waits` says.
+    pub(super) fn close(&mut self, waits: impl FnMut(Duration) -> bool) -> Result<(), AppError> {
+        let Place::File(file, path) = &self.place else { return Ok(()) };
+        file.borrow_mut().finish(waits).map_err(|source| failed(path, source))
+    }
+}
+
+impl Place {
+    /// The destination of lines that come before a report.
+    fn stream(&self) -> io::Result<Stream> {
+        Ok(match self {
+            Self::Stdout => Stream::Stdout(Lines::start(lines::Stream {
+                name: "tracer-stdout",
+                fd: stdout(),
+                left_out: render::left_out_json,
+            })?),
+            Self::Stderr => Stream::Stderr,
+            Self::File(file, _) => {
+                Stream::File { file: Rc::clone(file), left_out: Cell::default() }
+            }
+        })
+    }
+}
+
+/// The file of a report, while lines may be written to it as well.
+struct Shared<'a>(&'a RefCell<UserFile>);
+
+impl io::Write for Shared<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.borrow_mut().flush()
     }
 }
 

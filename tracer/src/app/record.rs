@@ -150,7 +150,7 @@ impl Recording {
                 "the recording {} is cut: {unwritten} lines could not be written",
                 path.display()
             );
-        } else if let Some(Limited { file, .. }) = recorder.into_writer()
+        } else if let Some(Limited { mut file, .. }) = recorder.into_writer()
             && let Err(error) = file.finish(waits)
         {
             tracing::warn!("the recording {} is cut: {}", path.display(), in_words(&error));

@@ -11,7 +11,7 @@ use crate::{
     launch::{self, Launch, Launched},
     settings::TargetChoice,
     sys::bounded,
-    target::{self, PinnedProcess, Request, Target},
+    target::{self, CgroupTarget, CommandLines, PinnedProcess, Request, Targets},
 };
 
 /// What a run traces, after names were resolved.
@@ -19,65 +19,80 @@ pub(super) struct Subject {
     pub(super) target: session::Target,
     pub(super) pids: Vec<PinnedProcess>,
     pub(super) launched: Option<Launched>,
-    /// Directory of the target cgroup. When it is removed, the target has ended.
-    pub(super) cgroup: Option<PathBuf>,
+    /// Directories of the target cgroups. When all are removed, they have ended.
+    pub(super) cgroups: Vec<PathBuf>,
 }
 
 /// Resolves names. A command is started so far that it waits.
 pub(super) fn resolve(
     choice: &TargetChoice,
+    mut lines: Option<CommandLines>,
     kernel: &mut KernelSettings,
     guests: &mut Guests,
 ) -> Result<Subject, AppError> {
-    let request = match choice {
-        TargetChoice::Existing(request) => request,
-        TargetChoice::Command(launch) => {
-            let words: Vec<String> =
-                launch.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-            let launched = launch::start(&with_sight(launch, guests))?;
-            let target = session::Target {
-                kind: "command".into(),
-                name: words.join(" "),
-                pids: vec![launched.pid()],
-                doubt: None,
-            };
-            return Ok(Subject {
-                target,
-                pids: Vec::new(),
-                launched: Some(launched),
-                cgroup: None,
-            });
-        }
+    let Targets { processes, cgroups } = target::resolve(&choice.existing, &mut lines)?;
+    drop(lines);
+    kernel.cgroup = scope(&cgroups);
+    // Files that were handed in to a sandbox have fds that no program's output has.
+    let named = processes.iter().map(|pinned| pinned.pid);
+    let mut all = named.chain(cgroups.iter().flat_map(CgroupTarget::pids));
+    kernel.all_fds |= all.any(|pid| {
+        let comm = bounded::text(format!("/proc/{pid}/comm"));
+        comm.is_ok_and(|comm| is_sandbox_name(comm.trim_end()))
+    });
+    let doubts = doubts(&cgroups);
+    let launched = choice.command.as_ref().map(|launch| launch::start(&with_sight(launch, guests)));
+    let launched = launched.transpose()?;
+    let named = processes.iter().map(|pinned| pinned.pid);
+    let target = session::Target {
+        kind: kind(choice).to_owned(),
+        name: name(choice),
+        pids: launched.iter().map(Launched::pid).chain(named).collect(),
+        doubt: (!doubts.is_empty()).then(|| doubts.join("; ")),
     };
-    match target::resolve(request)? {
-        Target::Processes(pids) => {
-            kernel.all_fds |= pids.iter().any(|pinned| is_sandbox_name(&pinned.comm));
-            let numbers: Vec<u32> = pids.iter().map(|pinned| pinned.pid).collect();
-            let name =
-                numbers.iter().map(|pid| format!("--pid {pid}")).collect::<Vec<_>>().join(" ");
-            let target = session::Target { kind: "pid".into(), name, pids: numbers, doubt: None };
-            Ok(Subject { target, pids, launched: None, cgroup: None })
-        }
-        Target::Cgroup(cgroup) => {
-            kernel.cgroup =
-                Some(CgroupScope { id: cgroup.id, subsystem: cgroup.hierarchy.subsystem_id() });
-            let (kind, name) = match request {
-                Request::Container(name) => ("container", format!("--container {name}")),
-                _ => ("cgroup", format!("--cgroup {}", cgroup.path.display())),
-            };
-            // Files that were handed in to a sandbox have fds that no program's output has.
-            kernel.all_fds |= cgroup.pids().into_iter().any(|pid| {
-                let comm = bounded::text(format!("/proc/{pid}/comm"));
-                comm.is_ok_and(|comm| is_sandbox_name(comm.trim_end()))
-            });
-            if let Some(doubt) = &cgroup.doubt {
-                tracing::warn!("`{}` may be no container: {}", escape(&name), escape(doubt));
-            }
-            let doubt = cgroup.doubt;
-            let target = session::Target { kind: kind.into(), name, pids: Vec::new(), doubt };
-            let cgroup = Some(cgroup.path);
-            Ok(Subject { target, pids: Vec::new(), launched: None, cgroup })
-        }
+    if let Some(doubt) = &target.doubt {
+        let name = escape(&target.name);
+        tracing::warn!("`{name}` may be something else: {}", escape(doubt));
+    }
+    let cgroups = cgroups.into_iter().map(|cgroup| cgroup.path).collect();
+    Ok(Subject { target, pids: processes, launched, cgroups })
+}
+
+/// The cgroups in the form that the eBPF programs compare. All are in one hierarchy.
+fn scope(cgroups: &[CgroupTarget]) -> Option<CgroupScope> {
+    let subsystem = cgroups.first()?.hierarchy.subsystem_id();
+    Some(CgroupScope { ids: cgroups.iter().map(|cgroup| cgroup.id).collect(), subsystem })
+}
+
+/// Why cgroups may not be what the user named; of several targets with their names.
+fn doubts(cgroups: &[CgroupTarget]) -> Vec<String> {
+    let of = |cgroup: &CgroupTarget| {
+        let doubt = cgroup.doubt.as_ref()?;
+        let is_only = cgroups.len() == 1;
+        Some(if is_only { doubt.clone() } else { format!("{}: {doubt}", cgroup.label) })
+    };
+    cgroups.iter().filter_map(of).collect()
+}
+
+/// The kind of the target: `several` if there are several kinds and no command.
+fn kind(choice: &TargetChoice) -> &'static str {
+    if choice.command.is_some() {
+        return "command";
+    }
+    let mut kinds = choice.existing.iter().map(Request::kind);
+    let first = kinds.next().unwrap_or("several");
+    if kinds.all(|kind| kind == first) { first } else { "several" }
+}
+
+/// The target as on the command line.
+fn name(choice: &TargetChoice) -> String {
+    let named: Vec<String> = choice.existing.iter().map(Request::to_string).collect();
+    let Some(launch) = &choice.command else { return named.join(" ") };
+    let words: Vec<_> = launch.argv.iter().map(|word| word.to_string_lossy()).collect();
+    if named.is_empty() {
+        words.join(" ")
+    } else {
+        format!("{} -- {}", named.join(" "), words.join(" "))
     }
 }
 
@@ -105,4 +120,30 @@ fn with_sight(launch: &Launch, guests: &mut Guests) -> Launch {
         launch.argv.insert(1, option.into());
     }
     launch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::launch::Launch;
+
+    #[test]
+    fn targets_of_several_kinds_are_named_as_on_the_command_line() {
+        let existing = vec![Request::Container("web".into()), Request::Container("db".into())];
+        let mut choice = TargetChoice { command: None, existing };
+        assert_eq!(
+            (kind(&choice), name(&choice).as_str()),
+            ("container", "--container web --container db")
+        );
+        choice.existing = vec![Request::Pid(7), Request::Unit("foo".into())];
+        assert_eq!((kind(&choice), name(&choice).as_str()), ("several", "--pid 7 --unit foo"));
+        let argv = ["ls", "-l"].map(Into::into).to_vec();
+        choice.command = Some(Launch { argv, user: None, pty: false });
+        assert_eq!(
+            (kind(&choice), name(&choice).as_str()),
+            ("command", "--pid 7 --unit foo -- ls -l")
+        );
+        choice.existing.clear();
+        assert_eq!(name(&choice), "ls -l");
+    }
 }

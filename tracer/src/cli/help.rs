@@ -6,6 +6,8 @@ EXAMPLES
   tracer -- docker pull busybox      trace a command from its first instruction; report on stderr
   tracer --pid 4242                  trace a manager and everything it starts; report on stdout
   tracer --container web             trace a container, `docker exec` included
+  tracer --unit nginx --name '^php'  trace a systemd unit, and processes by their names
+  tracer --container web -- docker exec web ls    trace the client and the container until the client ends
   tracer --all -- make -j4           show every process and stream, not only one screen
   tracer --pid 4242 --format json -o report.json
   tracer --format html -o report.html -- make    a page for a browser, with the flow as a drawing
@@ -18,12 +20,13 @@ EXAMPLES
 
 WHERE THE REPORT GOES
   A command (tracer -- COMMAND) keeps stdout for its own output: the report goes to stderr.
-  With --pid, --cgroup and --container it goes to stdout. -o FILE writes it to a file, -o - to stdout.
+  Without a command it goes to stdout. -o FILE writes it to a file, -o - to stdout.
   tracer's own lines also go to stderr: to parse a JSON report of a command, use -o, or -q.
 
 HOW A TRACE ENDS
-  A trace ends when all traced processes have ended, after --duration, or at a signal (Ctrl-C,
-  SIGTERM, SIGHUP). Each way prints the report. A second signal ends tracer without one.
+  A trace ends when all traced processes have ended (if COMMAND is traced with other targets: when
+  COMMAND has ended), after --duration, or at a signal (Ctrl-C, SIGTERM, SIGHUP). Each way prints
+  the report. A second signal ends tracer without one.
   tracer never stops a process. A command that still runs goes on without being traced. Ctrl-C in a
   terminal also reaches the command, because both are in the foreground. With --pty the command's
   terminal closes when the trace ends, which sends it SIGHUP, and Ctrl-C reaches only the command.

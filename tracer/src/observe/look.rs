@@ -34,6 +34,11 @@ pub enum Request {
         /// The process.
         process: ProcessId,
     },
+    /// The same while the trace runs: nothing depends on the answer.
+    ThreadsNow {
+        /// The process.
+        process: ProcessId,
+    },
     /// Size and name of a file.
     File(FileRequest),
     /// A container engine's log file.
@@ -53,7 +58,9 @@ impl Request {
     /// What would be the cause if no answer came.
     pub(super) fn cause(&self) -> Cause {
         match self {
-            Self::Process { process, .. } | Self::Threads { process } => Cause::Process(*process),
+            Self::Process { process, .. }
+            | Self::Threads { process }
+            | Self::ThreadsNow { process } => Cause::Process(*process),
             Self::File(FileRequest { object, .. }) | Self::Log(LogRequest { object, .. }) => {
                 Cause::Device(object.dev)
             }
@@ -64,7 +71,9 @@ impl Request {
     pub(super) fn subject(&self) -> (Look, ProcessId, Option<ObjectId>) {
         match self {
             Self::Process { process, .. } => (Look::Process, *process, None),
-            Self::Threads { process } => (Look::Threads, *process, None),
+            Self::Threads { process } | Self::ThreadsNow { process } => {
+                (Look::Threads, *process, None)
+            }
             Self::File(FileRequest { object, .. }) => {
                 (Look::File, ProcessId::default(), Some(*object))
             }
@@ -82,7 +91,9 @@ impl Request {
                 let variables = environment.then(|| environment::environment(*process)).flatten();
                 argv.into_iter().chain(variables).collect()
             }
-            Self::Threads { process } => blocked::threads_of(*process),
+            Self::Threads { process } | Self::ThreadsNow { process } => {
+                blocked::threads_of(*process)
+            }
             Self::File(request) => files::look(request).into_iter().collect(),
             Self::Log(request) => engine_logs::read(request).into_iter().collect(),
         }

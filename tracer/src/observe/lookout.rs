@@ -13,7 +13,7 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracer_common::{id::ProcessId, object::ObjectId};
-use tracer_core::event::{EventKind, Look, NotSeen};
+use tracer_core::event::{BlockedThread, EventKind, Look, NotSeen};
 
 use super::look::{Cause, Request, serve};
 use crate::sys::{
@@ -62,6 +62,8 @@ pub struct Lookout {
     progress: Instant,
     blocking: BTreeSet<Cause>,
     unseen: BTreeMap<Look, Unseen>,
+    /// Answers to [`Request::ThreadsNow`].
+    blocked_now: Vec<BlockedThread>,
 }
 
 /// Looks of one kind that were not answered.
@@ -98,6 +100,7 @@ impl Lookout {
             progress: Instant::now(),
             blocking: BTreeSet::new(),
             unseen: BTreeMap::new(),
+            blocked_now: Vec::new(),
         }
     }
 
@@ -120,6 +123,11 @@ impl Lookout {
     /// Sends requests and takes answers, without waiting.
     pub fn answers(&mut self) -> Vec<EventKind> {
         self.turn(PATIENCE)
+    }
+
+    /// Takes the answers to [`Request::ThreadsNow`] so far.
+    pub fn blocked_now(&mut self) -> Vec<BlockedThread> {
+        std::mem::take(&mut self.blocked_now)
     }
 
     /// Waits for all answers, at most until a deadline. What is open then is not seen.
@@ -193,9 +201,17 @@ impl Lookout {
         for line in std::mem::replace(&mut self.unread, rest).split_inclusive(|byte| *byte == b'\n')
         {
             self.progress = Instant::now();
-            let answered = self.asked.pop_front();
-            if answered.is_some_and(|asked| !asked.is_late) {
-                seen.extend(serde_json::from_slice::<Vec<EventKind>>(line).unwrap_or_default());
+            let Some(asked) = self.asked.pop_front().filter(|asked| !asked.is_late) else {
+                continue;
+            };
+            let events = serde_json::from_slice::<Vec<EventKind>>(line).unwrap_or_default();
+            if matches!(asked.request, Request::ThreadsNow { .. }) {
+                self.blocked_now.extend(events.into_iter().filter_map(|event| match event {
+                    EventKind::BlockedThread(thread) => Some(thread),
+                    _ => None,
+                }));
+            } else {
+                seen.extend(events);
             }
         }
         true
@@ -271,6 +287,9 @@ impl Lookout {
     }
 
     fn not_seen(&mut self, request: &Request) {
+        if matches!(request, Request::ThreadsNow { .. }) {
+            return;
+        }
         let (look, process, object) = request.subject();
         let unseen = self.unseen.entry(look).or_default();
         if unseen.named.len() < MOST_NAMED {

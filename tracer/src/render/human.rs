@@ -81,7 +81,7 @@ fn write_window(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
     page.words(Text::default(), 2, FAINT, &words)?;
     let Some(doubt) = &report.target.doubt else { return Ok(()) };
     let (mark, ink) = mark(Severity::Warning);
-    let words = format!("{name} may be no container: {doubt}");
+    let words = format!("{name} may be something else: {doubt}");
     page.words(Text::styled(ink, mark).and(PLAIN, " "), 2, PLAIN, &words)
 }
 

@@ -109,11 +109,17 @@ impl UserFile {
         self.size
     }
 
+    /// How many bytes its file system has not taken.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Waits until everything is written. `waits` is asked with the time since the file system last took bytes.
     ///
     /// # Errors
     /// Errors of the file; [`ErrorKind::TimedOut`] if `waits` ends the wait.
-    pub fn finish(mut self, mut waits: impl FnMut(Duration) -> bool) -> io::Result<()> {
+    pub fn finish(&mut self, mut waits: impl FnMut(Duration) -> bool) -> io::Result<()> {
         let mut since = Instant::now();
         while !self.waiting.is_empty() {
             let before = self.waiting.len();
@@ -195,8 +201,11 @@ fn stands_still() -> io::Error {
     io::Error::new(ErrorKind::TimedOut, "its file system does not answer")
 }
 
-/// The helper's answer: a line.
-fn answer<T: DeserializeOwned>(mut socket: &UnixStream, deadline: Instant) -> io::Result<T> {
+/// A helper's answer: a line. [`ErrorKind::TimedOut`] if it does not come before the deadline.
+pub(crate) fn answer<T: DeserializeOwned>(
+    mut socket: &UnixStream,
+    deadline: Instant,
+) -> io::Result<T> {
     let mut line = Vec::new();
     let mut byte = [0];
     loop {

@@ -31,11 +31,13 @@ pub struct CgroupTarget {
 }
 
 impl CgroupTarget {
-    /// Pids of the processes that are in it now, but not below it. None if it cannot be read.
+    /// Pids of the processes that are in it or below it now, of at most [`MOST_LISTED`] cgroups. None of a cgroup that
+    /// cannot be read.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
-        let listed = bounded::text(self.path.join("cgroup.procs")).unwrap_or_default();
-        listed.lines().filter_map(|pid| pid.parse().ok()).collect()
+        let (mut pids, mut left) = (Vec::new(), MOST_LISTED);
+        list(&self.path, &mut left, &mut pids);
+        pids
     }
 
     pub(super) fn at(
@@ -48,6 +50,20 @@ impl CgroupTarget {
             Err(source) => Err(TargetError::Unreadable { path, source }),
         }
     }
+}
+
+/// How many cgroups below a target are read for their processes.
+const MOST_LISTED: usize = 4096;
+
+fn list(cgroup: &Path, left: &mut usize, pids: &mut Vec<u32>) {
+    if *left == 0 {
+        return;
+    }
+    *left -= 1;
+    let listed = bounded::text(cgroup.join("cgroup.procs")).unwrap_or_default();
+    pids.extend(listed.lines().filter_map(|pid| pid.parse::<u32>().ok()));
+    let below = fs::read_dir(cgroup).into_iter().flatten().flatten().map(|entry| entry.path());
+    below.filter(|path| path.is_dir()).for_each(|path| list(&path, left, pids));
 }
 
 /// Finds a cgroup by an absolute path, or by a path relative to the root of a hierarchy.
@@ -158,6 +174,17 @@ mod tests {
         assert_eq!((target.id, target.label.as_str()), (ino(&memory), "/web"));
         let target = resolve_on(&machine, &unified).unwrap();
         assert_eq!((target.id, target.hierarchy), (ino(&unified), Hierarchy::V2));
+    }
+
+    #[test]
+    fn processes_in_a_cgroup_and_below_it_are_listed() {
+        let machine = Machine::unified();
+        let pod = machine.make_cgroup("", "pod");
+        let below = machine.make_cgroup("", "pod/a/b");
+        machine.make_cgroup("", "other");
+        fs::write(pod.join("cgroup.procs"), "7\n").unwrap();
+        fs::write(below.join("cgroup.procs"), "8\n9\n").unwrap();
+        assert_eq!(resolve_on(&machine, "pod").unwrap().pids(), [7, 8, 9]);
     }
 
     #[test]

@@ -7,12 +7,14 @@ pub(crate) mod containerd;
 pub(crate) mod docker;
 pub(crate) mod engine_api;
 pub(crate) mod membership;
+pub mod pod;
 pub(crate) mod podman;
 pub(crate) mod proof;
 
 use std::{cmp::Ordering, fmt, path::PathBuf};
 
 use engine_api::EngineApi;
+use pod::PodOf;
 
 use super::{CgroupTarget, Roots, TargetError};
 
@@ -121,6 +123,8 @@ pub(crate) struct Candidate {
     /// Its names. The first one is shown.
     names: Vec<String>,
     init: Init,
+    /// The pod that it is part of.
+    pod: Option<PodOf>,
     /// The cgroup in its configuration, if that is a path.
     declared_cgroup: Option<String>,
     /// Why it may not be a container: root's engine, or its state, does not say so.
@@ -183,18 +187,33 @@ impl Candidate {
     }
 }
 
+/// The answers of all engines on this machine, and the containers that they listed.
+struct Listing {
+    asked: Vec<EngineAnswer>,
+    /// Listed by root's engines and their state.
+    believed: Vec<Candidate>,
+    /// Listed by another user's engine, which does not stand beside what root's engine lists.
+    doubted: Vec<Candidate>,
+}
+
+impl Listing {
+    fn of(roots: &Roots) -> Self {
+        let surveys = [docker::survey(roots), podman::survey(roots), containerd::survey(roots)];
+        let (asked, listed): (Vec<_>, Vec<_>) =
+            surveys.into_iter().map(|survey| (survey.answer, survey.candidates)).unzip();
+        let (believed, doubted) =
+            listed.into_iter().flatten().partition(|candidate| candidate.doubt.is_none());
+        Self { asked, believed, doubted }
+    }
+}
+
 /// Finds a container of any engine on this machine, and its cgroup.
 pub(super) fn resolve(roots: &Roots, name: &str) -> Result<CgroupTarget, TargetError> {
     let typed = name.trim();
     if typed.is_empty() {
         return Err(TargetError::EmptyName { what: "container name" });
     }
-    let surveys = [docker::survey(roots), podman::survey(roots), containerd::survey(roots)];
-    let (asked, listed): (Vec<_>, Vec<_>) =
-        surveys.into_iter().map(|survey| (survey.answer, survey.candidates)).unzip();
-    // What another user's engine lists does not stand beside what root's engine lists.
-    let (believed, doubted): (Vec<_>, Vec<_>) =
-        listed.into_iter().flatten().partition(|candidate| candidate.doubt.is_none());
+    let Listing { asked, believed, doubted } = Listing::of(roots);
     let mut fitting = best_fitting(typed, believed.into_iter());
     if fitting.is_empty() {
         fitting = best_fitting(typed, doubted.into_iter());

@@ -6,14 +6,14 @@ use procfs::ProcError;
 use thiserror::Error;
 use tracer_core::text;
 
-use super::container::{EngineAnswer, Match};
+use super::{
+    Hierarchy,
+    container::{EngineAnswer, Match, pod::PodName},
+};
 
 /// Why the named target cannot be traced.
 #[derive(Debug, Error)]
 pub enum TargetError {
-    /// The list of pids is empty.
-    #[error("no process id was given: name at least one")]
-    NoPid,
     /// Each named process takes an open file, and the limit allows fewer.
     #[error(
         "{named} processes take more open files than tracer may have ({limit}): raise the hard limit (ulimit -Hn), or name their parent or their cgroup instead"
@@ -73,6 +73,95 @@ pub enum TargetError {
         pid: u32,
         /// The error of `pidfd_open(2)`.
         source: io::Error,
+    },
+    /// No running process has a name or command line that matches.
+    #[error(
+        "no running process matches `--name {pattern}` (without --full, it is matched against the 15 bytes that the kernel keeps of a name): look for it with `pgrep -a PATTERN`, or start it with `-- COMMAND`"
+    )]
+    NameNotFound {
+        /// The pattern that the user gave.
+        pattern: String,
+    },
+    /// The helper that reads command lines failed, or did not answer in time.
+    #[error(
+        "the command lines of all processes cannot be read ({source}): match names without --full, or name processes with --pid N"
+    )]
+    CommandLinesUnread {
+        /// Its error.
+        source: io::Error,
+    },
+    /// The name has a slash.
+    #[error(
+        "`{name}` is no name of a unit: give a name such as nginx.service, or a path with --cgroup PATH"
+    )]
+    NotAUnit {
+        /// The name that the user gave.
+        name: String,
+    },
+    /// systemd has made no cgroup for the unit.
+    #[error(
+        "unit {unit} does not run (it has no cgroup below {}): start it with `systemctl start {unit}`, or list those that run with `systemctl list-units`",
+        .root.display()
+    )]
+    UnitNotRunning {
+        /// The unit.
+        unit: String,
+        /// Where cgroups are mounted.
+        root: PathBuf,
+    },
+    /// The unit is a template, or has no cgroup while instances of a template with its name have one.
+    #[error("unit {unit} does not run: name one of its instances: {}", text::list(.instances, " or "))]
+    UnitTemplate {
+        /// The unit.
+        unit: String,
+        /// Some units of the template.
+        instances: Vec<String>,
+    },
+    /// Managers of several users have a unit of this name.
+    #[error("unit {unit} runs several times ({}): name one of them with --cgroup PATH", list_paths(.places))]
+    UnitAmbiguous {
+        /// The unit.
+        unit: String,
+        /// Its cgroups.
+        places: Vec<PathBuf>,
+    },
+    /// The unit has a cgroup only in systemd's own version 1 hierarchy.
+    #[error(
+        "unit {unit} has a cgroup only in systemd's own cgroup v1 hierarchy, which tracer cannot match: give it another one with `systemctl set-property {unit} MemoryAccounting=yes`"
+    )]
+    UnitWithoutController {
+        /// The unit.
+        unit: String,
+    },
+    /// Two target cgroups have ids of different kinds.
+    #[error(
+        "`{}` is in {} and `{}` in {}, and one trace can match only one of these hierarchies: trace them one at a time, or name each by a --cgroup PATH in the same hierarchy",
+        .places[0].0, .places[0].1, .places[1].0, .places[1].1
+    )]
+    TwoHierarchies {
+        /// The names of two of the cgroups, and their hierarchies.
+        places: Box<[(String, Hierarchy); 2]>,
+    },
+    /// No engine lists a container of the pod.
+    #[error(
+        "no container of the pod {pod} is on this machine ({}): list pods with `crictl pods` or `kubectl get pods -A -o wide`",
+        list_answers(.asked)
+    )]
+    PodNotFound {
+        /// The pod that the user named.
+        pod: PodName,
+        /// The engines that were asked, and their answers.
+        asked: Vec<EngineAnswer>,
+    },
+    /// Engines list containers of the pod, but none of them runs.
+    #[error(
+        "pod {pod} does not run: none of its {containers} containers has a process; start it first"
+    )]
+    PodNotRunning {
+        /// The pod that the user named.
+        pod: PodName,
+        /// How many containers engines list for it.
+        containers: usize,
     },
     /// The cgroup path or container name is empty.
     #[error("the {what} is empty: name one")]
@@ -210,9 +299,10 @@ impl TargetError {
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::NoPid
-                | Self::OwnProcess { .. }
+            Self::OwnProcess { .. }
                 | Self::EmptyName { .. }
+                | Self::NotAUnit { .. }
+                | Self::UnitAmbiguous { .. }
                 | Self::ContainerAmbiguous { .. }
         )
     }

@@ -42,29 +42,25 @@ impl PinnedProcess {
 
 /// Pins every named process, each once.
 pub(super) fn pin_all(roots: &Roots, pids: &[u32]) -> Result<Vec<PinnedProcess>, TargetError> {
-    if pids.is_empty() {
-        return Err(TargetError::NoPid);
-    }
-    let distinct: BTreeSet<u32> = pids.iter().copied().collect();
+    let mut is_new: BTreeSet<u32> = pids.iter().copied().collect();
+    has_room_for(is_new.len())?;
+    pids.iter().filter(|pid| is_new.remove(pid)).map(|pid| pin(roots, *pid)).collect()
+}
+
+/// Checks that tracer may have a file open for each of this many processes.
+pub(super) fn has_room_for(named: usize) -> Result<(), TargetError> {
     let limit = limits::files().unwrap_or(u64::MAX);
-    if distinct.len() as u64 + OWN_FILES > limit {
-        return Err(TargetError::TooManyPids { named: distinct.len(), limit });
+    if named as u64 + OWN_FILES > limit {
+        return Err(TargetError::TooManyPids { named, limit });
     }
-    let mut pinned: Vec<PinnedProcess> = Vec::with_capacity(pids.len());
-    let mut is_new = distinct;
-    for &pid in pids {
-        if is_new.remove(&pid) {
-            pinned.push(pin(roots, pid)?);
-        }
-    }
-    Ok(pinned)
+    Ok(())
 }
 
 /// How many files tracer has open beside those of the named processes: maps, programs, links, its output.
 const OWN_FILES: u64 = 300;
 
 /// Opens the pidfd first and reads procfs afterwards, so that a pid that is reused in between counts as ended.
-fn pin(roots: &Roots, pid: u32) -> Result<PinnedProcess, TargetError> {
+pub(super) fn pin(roots: &Roots, pid: u32) -> Result<PinnedProcess, TargetError> {
     if pid == std::process::id() {
         return Err(TargetError::OwnProcess { pid });
     }
@@ -229,6 +225,5 @@ mod tests {
         assert_eq!(pinned.len(), 1);
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(matches!(pin_all(&Roots::host(), &[]), Err(TargetError::NoPid)));
     }
 }

@@ -1,9 +1,9 @@
 //! Whole texts, compared byte by byte with files.
 
-use tracer_core::report::{Exit, Process, Report, WorkerLog};
+use tracer_core::report::{Process, Report, WorkerLog};
 
 use super::{
-    super::{DoctorLine, Format, LineStatus, LiveEvent, Style, View, doctor, live_line},
+    super::{DoctorLine, Format, LineStatus, Style, View, doctor, live_line},
     PLAIN, rendered, samples, whole,
 };
 
@@ -121,46 +121,12 @@ fn a_log_in_which_no_line_was_understood_is_told() {
 
 #[test]
 fn each_live_event_is_one_line() {
-    let command = "docker pull x".to_owned();
-    let (pid, fd) = (71, 1);
-    let object = "pipe:[88123]".to_owned();
-    let exit = Some(Exit { code: Some(0), signal: None });
-    let events = [
-        LiveEvent::Started { at_ms: 12.0, pid, command: command.clone(), ppid: 60 },
-        LiveEvent::FirstWrite {
-            at_ms: 340.0,
-            pid,
-            command: command.clone(),
-            fd,
-            object: object.clone(),
-            bytes: 189,
-        },
-        LiveEvent::FirstRead {
-            at_ms: 341.0,
-            pid: 60,
-            command: "manager".into(),
-            object: object.clone(),
-            bytes: 189,
-        },
-        LiveEvent::WriteFailed {
-            at_ms: 900.0,
-            pid,
-            command: command.clone(),
-            fd: 2,
-            object,
-            error: "EPIPE".into(),
-        },
-        LiveEvent::Ended {
-            at_ms: 1240.0,
-            pid,
-            command,
-            exit,
-            bytes_stdout: 12_189,
-            bytes_stderr: 0,
-        },
-    ];
+    let events = samples::live::events();
     let lines: Vec<String> = events.iter().map(|event| live_line(event, &PLAIN)).collect();
     same("live", &(lines.join("\n") + "\n"), include_str!("../golden/live.txt"));
+    let json: Vec<u8> = events.iter().flat_map(|event| event.json().unwrap()).collect();
+    let json = String::from_utf8(json).unwrap();
+    same("live_ndjson", &json, include_str!("../golden/live_ndjson.txt"));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use tracer_core::{
     report::{Captured, Fact, Report},
     session::LossReason,
     text::is_hazard,
+    verdict::Rule,
 };
 
 use super::{
@@ -215,7 +216,12 @@ proptest! {
                 at_ms, pid, command: command.clone(), fd, object: object.clone(), bytes: 1,
             },
             LiveEvent::WriteFailed {
-                at_ms, pid, command: command.clone(), fd, object: object.clone(), error,
+                at_ms, pid, command: command.clone(), fd, object: object.clone(),
+                error: error.clone(),
+            },
+            LiveEvent::EarlyFinding {
+                at_ms, rule: Rule::Stuck, pid, command: command.clone(), fd,
+                object: object.clone(), message: error,
             },
             LiveEvent::FirstRead { at_ms, pid, command: command.clone(), object, bytes: 1 },
             LiveEvent::Ended {
@@ -226,6 +232,10 @@ proptest! {
             let line = live_line(event, &Style { color, width: 100 });
             check_harmless(&line, color)?;
             prop_assert!(!line.contains('\n'));
+            let json = String::from_utf8(event.json().unwrap()).unwrap();
+            let value: Value = serde_json::from_str(&json).unwrap();
+            prop_assert!(value["type"].is_string() && json.ends_with('\n'));
+            prop_assert!(!json.trim_end_matches('\n').contains(is_hazard));
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub(super) mod build;
 mod commands;
+pub(super) mod live;
 
 use std::collections::BTreeMap;
 

@@ -10,7 +10,7 @@ use tracer_core::{
 };
 
 use super::{
-    super::{Format, View},
+    super::{Format, View, left_out_json},
     PLAIN, rendered, samples,
 };
 
@@ -100,6 +100,25 @@ fn the_tables_name_every_line_type_and_no_other() {
         .map(|line| line["type"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(first_cells("type (open)"), types);
+}
+
+#[test]
+fn the_table_names_every_line_while_a_trace_runs_and_its_fields() {
+    let left_out = String::from_utf8(left_out_json(7)).unwrap();
+    let lines = samples::live::events().into_iter().map(|event| event.json().unwrap());
+    let lines = lines.map(|line| String::from_utf8(line).unwrap()).chain([left_out]);
+    let mut types = BTreeSet::new();
+    for line in lines {
+        let line: Value = serde_json::from_str(&line).unwrap();
+        let (kind, members) = (line["type"].as_str().unwrap(), line.as_object().unwrap());
+        let fields: BTreeSet<&str> = members.keys().map(String::as_str).collect();
+        let row = PAGE.lines().find(|row| row.starts_with(&format!("| `{kind}` |"))).unwrap();
+        let cell = row.split('|').nth(3).unwrap();
+        let named = cell.split('`').skip(1).step_by(2).chain(["type", "schema"]).collect();
+        assert_eq!(fields, named, "{kind}");
+        types.insert(kind.to_owned());
+    }
+    assert_eq!(first_cells("type while it runs (open)"), types);
 }
 
 #[test]

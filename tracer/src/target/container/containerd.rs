@@ -12,7 +12,10 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{Answer, Candidate, Engine, Init, Survey};
+use super::{
+    Answer, Candidate, Engine, Init, Survey,
+    pod::{PodName, PodOf},
+};
 use crate::{sys::bounded, target::Roots};
 
 /// Directories with containerd's state: its own, below k3s, and below a Docker that starts its own containerd.
@@ -64,6 +67,7 @@ fn read_task(task: &Path) -> Option<Candidate> {
         engine: Engine::Containerd,
         id,
         names: name_in(&configuration.annotations).into_iter().collect(),
+        pod: pod_in(&configuration.annotations),
         init: pid.map_or(Init::Search, Init::Written),
         // systemd's form is `SLICE:PREFIX:ID`. Such a container is found by the id in the scope's name.
         declared_cgroup: configuration.linux.cgroups_path.filter(|path| path.starts_with('/')),
@@ -81,6 +85,14 @@ fn name_in(annotations: &HashMap<String, String>) -> Option<String> {
         of_pod.iter().filter_map(|key| annotations.get(*key)).map(String::as_str).collect();
     path.push(container);
     Some(path.join("/"))
+}
+
+/// Both the containers of a pod and its sandbox have these annotations (containerd, `pkg/cri/annotations`).
+fn pod_in(annotations: &HashMap<String, String>) -> Option<PodOf> {
+    let of_sandbox = |what: &str| annotations.get(&format!("io.kubernetes.cri.sandbox-{what}"));
+    let pod =
+        PodName { namespace: of_sandbox("namespace")?.clone(), name: of_sandbox("name")?.clone() };
+    Some(PodOf { pod, uid: of_sandbox("uid").cloned() })
 }
 
 fn subdirectories(directory: &Path) -> Vec<PathBuf> {

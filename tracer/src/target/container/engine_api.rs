@@ -12,7 +12,7 @@ use std::{
 use serde::{Deserialize, de::DeserializeOwned};
 use thiserror::Error;
 
-use super::{Answer, Candidate, Engine, Init, Survey, proof::Peer};
+use super::{Answer, Candidate, Engine, Init, Survey, pod::PodOf, proof::Peer};
 use crate::target::Roots;
 
 /// How long an engine may take to answer.
@@ -109,13 +109,18 @@ impl EngineApi {
     fn list(&self, roots: &Roots, engine: Engine) -> Result<Vec<Candidate>, ApiError> {
         let (listed, peer): (Vec<Listed>, _) = self.get("/containers/json?all=1", PATIENCE)?;
         let doubt = peer.doubt(roots, &self.socket);
-        let candidate = |Listed { id, names }: Listed| Candidate {
-            engine,
-            id,
-            names: names.unwrap_or_default().iter().filter_map(|name| own_name(name)).collect(),
-            init: Init::Ask(self.clone()),
-            declared_cgroup: None,
-            doubt: doubt.clone(),
+        let candidate = |Listed { id, names }: Listed| {
+            let names: Vec<String> =
+                names.unwrap_or_default().iter().filter_map(|name| own_name(name)).collect();
+            Candidate {
+                engine,
+                id,
+                pod: PodOf::by_names(&names),
+                names,
+                init: Init::Ask(self.clone()),
+                declared_cgroup: None,
+                doubt: doubt.clone(),
+            }
         };
         Ok(listed.into_iter().map(candidate).collect())
     }

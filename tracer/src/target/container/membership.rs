@@ -72,6 +72,7 @@ pub(super) fn candidates_by_id(
                     id: id.to_owned(),
                     names: Vec::new(),
                     init: Init::Written(pid),
+                    pod: None,
                     declared_cgroup: None,
                     doubt: doubt(),
                 });
@@ -333,6 +334,7 @@ mod tests {
             id: id.to_owned(),
             names: Vec::new(),
             init: Init::Search,
+            pod: None,
             declared_cgroup: declared.map(str::to_owned),
             doubt: None,
         }

@@ -10,7 +10,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{Candidate, Engine, Init, Survey, docker::user_sockets, engine_api};
+use super::{Candidate, Engine, Init, Survey, docker::user_sockets, engine_api, pod::PodOf};
 use crate::{sys::bounded, target::Roots};
 
 /// A container in containers/storage.
@@ -56,6 +56,7 @@ fn read_storage(roots: &Roots) -> Option<Vec<Candidate>> {
         engine: Engine::Podman,
         init: read_pid(&running, &id).map_or(Init::Search, Init::Written),
         id,
+        pod: PodOf::by_names(&names),
         names,
         declared_cgroup: None,
         doubt: None,
