@@ -21,6 +21,7 @@ mod replay;
 mod signals;
 mod stderr;
 mod subject;
+mod text;
 
 use std::{
     path::PathBuf,
@@ -68,6 +69,7 @@ pub use self::{
     guests::gvisor_config,
     log::init as init_log,
     replay::{Replayed, replay},
+    text::{print, version},
 };
 
 /// How a trace ended.

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 use super::{choices::ExitCode, values};
 use crate::{launch::Launch, settings::TargetChoice, target::Request};
@@ -27,10 +27,10 @@ pub(super) struct TargetArgs {
     #[arg(long, value_name = "NAME", group = "target")]
     container: Option<String>,
     /// Start this command and trace it from its first instruction.
-    #[arg(last = true, value_name = "COMMAND", group = "target")]
+    #[arg(last = true, value_name = "COMMAND", group = "target", value_hint = ValueHint::CommandName)]
     command: Vec<OsString>,
     /// Run COMMAND as this user instead of root.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_hint = ValueHint::Username)]
     user: Option<String>,
     /// Run COMMAND on a terminal, to see whether it then writes something else.
     #[arg(long)]
