@@ -10,7 +10,7 @@ use std::{
 };
 
 /// What the binary is made from, beside this package.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     "Cargo.lock",
     "Cargo.toml",
     "tracer/Cargo.toml",
@@ -19,6 +19,7 @@ const SOURCES: [&str; 9] = [
     "tracer-common/src",
     "tracer-core/src",
     "tracer-ebpf/src",
+    "tracer-gvisor/src",
     "tracer-loader/src",
 ];
 
