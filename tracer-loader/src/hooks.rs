@@ -1,6 +1,9 @@
 //! The table of hooks: which programs are attached, to what, and which of them are optional.
 
-use std::fmt::{self, Display};
+use std::{
+    collections::BTreeSet,
+    fmt::{self, Display},
+};
 
 use tracer_common::{names, trace_event};
 
@@ -220,6 +223,18 @@ pub(crate) const HOOKS: &[Hook] = &[
         non_preemptible: Attachment::tracepoint(names::FORK_WAKEUP, &["sched_wakeup_new"]),
     },
 ];
+
+/// The kernel's names of all hooks and iterators, in the order in which they are attached. Which trace event stands for
+/// a tracepoint, and which hooks are left out, depends on the kernel and the target.
+pub fn hook_names() -> impl Iterator<Item = &'static str> {
+    let hooks = HOOKS.iter().map(|hook| match hook.tp_btf.point {
+        AttachPoint::Tracepoint(names) => names.first().copied().unwrap_or_default(),
+        AttachPoint::TraceEvent(_, name) => name,
+    });
+    // Two programs iterate over tasks.
+    let iterators: BTreeSet<_> = ITERATORS.iter().map(|iterator| iterator.name).collect();
+    hooks.chain(iterators)
+}
 
 /// Checks that the kernel has the fields of trace events at the offsets that the programs read.
 ///

@@ -42,8 +42,8 @@ pub use self::{
     attach::{HookCheck, check_hooks},
     clock::boot_ns,
     error::LoaderError,
-    hooks::AttachMode,
-    load::{CaptureScope, CgroupScope, KernelSettings},
+    hooks::{AttachMode, hook_names},
+    load::{CaptureScope, CgroupScope, KernelSettings, object_bytes},
     maps::{
         ring::{CaptureRing, EventRing, RawRecord},
         sweep::Owner,

@@ -107,6 +107,12 @@ pub struct CgroupScope {
     pub subsystem: Option<String>,
 }
 
+/// Size in bytes of the eBPF object in this binary; 0 if it was built without one.
+#[must_use]
+pub fn object_bytes() -> usize {
+    OBJECT.len()
+}
+
 impl Loader {
     /// Loads the object into the kernel. Attaches nothing.
     ///

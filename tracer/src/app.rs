@@ -24,6 +24,7 @@ mod replay;
 mod signals;
 mod stderr;
 mod subject;
+mod text;
 
 use std::{
     path::PathBuf,
@@ -72,6 +73,7 @@ pub use self::{
     guests::gvisor_config,
     log::init as init_log,
     replay::{Replayed, replay},
+    text::{print, version},
 };
 
 /// How a trace ended.

@@ -3,6 +3,7 @@
 mod capture;
 mod choices;
 mod help;
+mod pages;
 mod refuse;
 mod report;
 mod target;
@@ -21,7 +22,8 @@ use crate::{
 };
 
 pub use self::{
-    choices::{Color, Hooks, ReportFormat},
+    choices::{Color, Hooks, ReportFormat, Shell},
+    pages::{completions, man_page},
     refuse::one_line,
     report::ReportArgs,
 };
@@ -34,6 +36,7 @@ pub use self::{
 #[command(
     name = "tracer",
     version,
+    disable_version_flag = true,
     args_conflicts_with_subcommands = true,
     after_long_help = help::AFTER
 )]
@@ -41,6 +44,9 @@ pub struct Cli {
     /// An action other than a trace.
     #[command(subcommand)]
     pub action: Option<Action>,
+    /// Print the version; with --verbose also how tracer was built.
+    #[arg(short = 'V', long)]
+    pub version: bool,
     #[command(flatten)]
     target: target::TargetArgs,
     #[command(flatten)]
@@ -81,6 +87,16 @@ pub enum Action {
         /// When to colour the output.
         #[arg(long, value_enum, default_value_t)]
         color: Color,
+    },
+    /// Print the completions of a shell: `source <(tracer completions bash)`.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print a manual page: `tracer man | man -l -`.
+    Man {
+        /// An action, such as `report`; without it, the page is that of tracer itself.
+        action: Option<String>,
     },
 }
 

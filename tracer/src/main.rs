@@ -33,6 +33,9 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&error, &args),
     };
     app::init_log(cli.verbosity());
+    if cli.version {
+        return printed(app::version(cli.verbosity() > 0).as_bytes());
+    }
     match cli.action.take() {
         Some(action) => act(action),
         None => trace(cli),
@@ -54,6 +57,11 @@ fn act(action: Action) -> ExitCode {
         Action::Explain { rule, color } => match app::explain(rule.as_deref(), color.into()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => refuse_run(&error),
+        },
+        Action::Completions { shell } => printed(&cli::completions(shell)),
+        Action::Man { action } => match cli::man_page(action.as_deref()) {
+            Ok(page) => printed(&page),
+            Err(sentence) => fail(&sentence, USAGE),
         },
         Action::Report(args) => match args.into_settings() {
             Ok(settings) => report(&settings),
@@ -95,14 +103,22 @@ fn report(settings: &ReportSettings) -> ExitCode {
     }
 }
 
+/// Writes a text to standard output.
+fn printed(text: &[u8]) -> ExitCode {
+    match app::print(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse_run(&error),
+    }
+}
+
 fn refuse_run(error: &AppError) -> ExitCode {
     fail(&error.to_string(), if error.is_usage() { USAGE } else { ENVIRONMENT })
 }
 
-/// Prints help or version, or an error as one sentence.
+/// Prints help, or an error as one sentence.
 fn refuse(error: &clap::Error, args: &[OsString]) -> ExitCode {
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+        ErrorKind::DisplayHelp => {
             // A reader that closes the pipe early has read enough.
             let _ = error.print();
             ExitCode::SUCCESS

@@ -1,15 +1,16 @@
 //! Builds the eBPF object with the BPF compiler, then the tool with the object embedded.
 
+mod ahead;
 pub mod arm64;
 pub mod dist;
 mod fingerprint;
 mod object;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::Command};
 
 use anyhow::Result;
 
-pub use self::object::build as build_object;
+pub use self::{ahead::Ahead, object::build as build_object};
 use crate::{
     cargo,
     command::{self, say},
@@ -81,13 +82,19 @@ fn build_tool(workspace: &Workspace, profile: Profile, verbosity: Verbosity) -> 
     if verbosity == Verbosity::Brief {
         say("building the tool (the first time takes a few minutes)");
     }
+    let mut build = tool_build(workspace, profile);
+    if verbosity == Verbosity::Brief {
+        build.arg("--quiet");
+    }
+    command::run(build.env(OBJECT_VARIABLE, workspace.ebpf_object()))
+}
+
+/// The cargo command that builds the tool, if the eBPF object is named to it.
+fn tool_build(workspace: &Workspace, profile: Profile) -> Command {
     let mut build = cargo::cargo(workspace);
     build.args(["build", "--package", "tracer"]);
     if profile == Profile::Release {
         build.arg("--release");
     }
-    if verbosity == Verbosity::Brief {
-        build.arg("--quiet");
-    }
-    command::run(build.env(OBJECT_VARIABLE, workspace.ebpf_object()))
+    build
 }

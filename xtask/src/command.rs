@@ -5,8 +5,9 @@ use std::{
     io::{self, BufRead as _, BufReader, Read},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::mpsc::{self, Receiver, Sender},
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -14,22 +15,42 @@ use anyhow::{Context as _, Result, bail};
 /// Directories of system programs that are often missing from the `PATH` of unprivileged users.
 const SYSTEM_DIRS: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
 
+/// Time between two lines that say that a program still runs.
+const PROGRESS: Duration = Duration::from_secs(30);
+
 /// Prints a message on standard error. Standard output is for the programs that a task runs.
 pub fn say(message: &str) {
     eprintln!("xtask: {message}");
 }
 
-/// Runs a program to its end. Its standard output goes to standard error.
+/// Runs a program to its end. Its standard output goes to standard error. A line each half minute says that it still
+/// runs.
 pub fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .stdin(Stdio::null())
-        .stdout(io::stderr())
-        .status()
-        .with_context(|| format!("cannot start `{}`", line(command)))?;
+    let name = name(command);
+    let status = with_progress(&name, PROGRESS, say, || {
+        command.stdin(Stdio::null()).stdout(io::stderr()).status()
+    })
+    .with_context(|| format!("cannot start `{}`", line(command)))?;
     if !status.success() {
         bail!("`{}` failed: {status}", line(command));
     }
     Ok(())
+}
+
+/// Calls `say` in each `interval` until `work` is done.
+fn with_progress<T>(name: &str, interval: Duration, say: fn(&str), work: impl FnOnce() -> T) -> T {
+    let (done, is_done) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let begin = Instant::now();
+            while is_done.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+                say(&format!("`{name}` still runs, {} s so far", begin.elapsed().as_secs()));
+            }
+        });
+        let result = work();
+        drop(done);
+        result
+    })
 }
 
 /// Runs a program to its end and returns its standard output.
@@ -91,6 +112,17 @@ pub(crate) fn is_executable(file: &Path) -> bool {
     file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
+/// The program's name and the first of its arguments that are no options, such as `cargo install bpf-linker`.
+fn name(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    let words = command
+        .get_args()
+        .map(|arg| arg.to_string_lossy())
+        .filter(|arg| !arg.starts_with('-') && !arg.contains('='))
+        .take(2);
+    words.fold(program.to_string_lossy().into_owned(), |name, word| name + " " + &word)
+}
+
 /// The program's name and arguments, for messages.
 fn line(command: &Command) -> String {
     let program = Path::new(command.get_program());
@@ -110,6 +142,23 @@ mod tests {
     fn a_failing_program_is_named_with_its_arguments_and_status() {
         let error = run(Command::new("sh").args(["-c", "exit 3"])).unwrap_err();
         assert_eq!(error.to_string(), "`sh -c exit 3` failed: exit status: 3");
+    }
+
+    #[test]
+    fn a_program_that_takes_long_is_named_again_and_again() {
+        static SAID: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+        let said = || SAID.lock().unwrap().clone();
+        let say = |text: &str| SAID.lock().unwrap().push(text.to_owned());
+        let mut apt = Command::new("/usr/bin/apt-get");
+        apt.args(["-qq", "-o", "Dpkg::Use-Pty=0", "install", "--yes", "rustc-web", "other"]);
+        with_progress(&name(&apt), Duration::from_millis(1), say, || {
+            while said().len() < 2 {
+                thread::yield_now();
+            }
+        });
+        assert_eq!(said()[1], "`apt-get install rustc-web` still runs, 0 s so far");
+        with_progress("quick", Duration::from_secs(60), say, || ());
+        assert!(said().iter().all(|line| !line.contains("quick")));
     }
 
     #[test]

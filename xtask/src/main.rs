@@ -7,6 +7,7 @@
 
 mod cases;
 mod examples;
+mod package;
 mod vm;
 /// Tests, fuzzers and the other checks of the continuous integration.
 mod checks {
@@ -25,7 +26,7 @@ use std::{
 use anyhow::{Error, Result};
 use clap::{Parser, Subcommand};
 use xtask::{
-    build::{self, Profile, Verbosity, arm64, dist},
+    build::{self, Ahead, Profile, Verbosity, arm64, dist},
     cargo, command,
     setup::{self, Extras},
     workspace::Workspace,
@@ -84,6 +85,10 @@ enum Task {
     /// It is static, optimised across crates, and has no symbols: target/dist/tracer. Its debug
     /// information is beside it, in target/dist/tracer.debug. The build takes minutes.
     Dist,
+    /// Build the binary that users download, its manual pages and completions, a .deb and an .rpm: target/package.
+    ///
+    /// As root, each package is then installed in an empty folder, tried there, and removed again.
+    Package(package::Options),
     /// Build what changed and start the tool with the arguments after `--`.
     ///
     /// The tool takes this process's place: signals, exit code and standard output are its own.
@@ -191,14 +196,16 @@ fn perform(task: Task) -> Result<ExitCode> {
             arm64::check(&workspace, &ready)?;
         }
         Task::Build { debug, arm64: false } => {
-            let ready = setup::ensure(&workspace, Extras::default())?;
             let profile = if debug { Profile::Debug } else { Profile::Release };
+            let _ahead = Ahead::start(&workspace, profile)?;
+            let ready = setup::ensure(&workspace, Extras::default())?;
             build::build(&workspace, &ready, profile, Verbosity::Full)?;
         }
         Task::Dist => {
             let ready = setup::ensure(&workspace, Extras::default())?;
             command::say(&format!("built {}", dist::build(&workspace, &ready)?.display()));
         }
+        Task::Package(options) => package::run(&workspace, &options)?,
         Task::Run { args } => return Err(become_tool(&workspace, &args)?),
         Task::Test { filter } => {
             let tally = test::run(&workspace, filter.as_deref())?;
@@ -226,8 +233,10 @@ fn perform(task: Task) -> Result<ExitCode> {
 
 /// Builds what changed and replaces this process by the tool; returns only if that was not possible.
 fn become_tool(workspace: &Workspace, args: &[OsString]) -> Result<Error> {
+    let ahead = Ahead::start(workspace, Profile::Release)?;
     let ready = setup::ensure(workspace, Extras::default())?;
     let mut tool = Command::new(build::build_if_changed(workspace, &ready, Profile::Release)?);
+    drop(ahead);
     tool.args(args);
     workspace.hand_back()?;
     // The tool and the programs that it starts get the user's environment, not cargo's.

@@ -9,8 +9,10 @@ pub mod toolchain;
 
 use std::{
     env, fmt,
+    panic::resume_unwind,
     path::{Path, PathBuf},
     process::Command,
+    thread,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -102,8 +104,13 @@ fn ensure_for_build(workspace: &Workspace) -> Result<Ready> {
     if command::find("cc").is_none() {
         packages::install(&packages::C_LINKER, "link Rust programs")?;
     }
-    let toolchain = find_or_install_toolchain()?;
-    let linker = BPF_LINKER.ensure(workspace)?;
+    // apt waits for the network, and cargo compiles meanwhile.
+    let (toolchain, linker) = thread::scope(|scope| {
+        let linker = scope.spawn(|| BPF_LINKER.ensure(workspace));
+        let toolchain = find_or_install_toolchain();
+        (toolchain, linker.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    let (toolchain, linker) = (toolchain?, linker?);
     let llvm_dir = workspace.llvm_dir();
     toolchain.expose_llvm(&llvm_dir)?;
     let ready = Ready { toolchain, linker, llvm_dir };
@@ -165,6 +172,15 @@ pub fn ensure_for_fuzz() -> Result<()> {
     ensure_installed(packages::missing_for_fuzz, "build libFuzzer")
 }
 
+/// Finds or installs the programs that try packages, here and in other userlands.
+pub fn ensure_for_packages(userlands: bool) -> Result<()> {
+    ensure_installed(packages::missing_for_packages, "try packages")?;
+    if userlands {
+        ensure_installed(packages::missing_for_userlands, "try packages in other userlands")?;
+    }
+    Ok(())
+}
+
 fn ensure_for_ci(workspace: &Workspace, ready: &Ready) -> Result<()> {
     for component in ["fmt", "clippy"] {
         let mut version = cargo::cargo(workspace);
@@ -187,6 +203,7 @@ fn ensure_for_ci(workspace: &Workspace, ready: &Ready) -> Result<()> {
         }
     }
     ensure_for_fuzz()?;
+    ensure_for_packages(false)?;
     CARGO_DENY.ensure(workspace)?;
     Ok(())
 }

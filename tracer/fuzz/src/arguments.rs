@@ -18,9 +18,7 @@ pub fn check(input: &[u8]) {
     match Cli::try_parse_from(&line) {
         Ok(cli) => settings(cli),
         Err(error) => {
-            let is_answer =
-                matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            if !is_answer {
+            if error.kind() != ErrorKind::DisplayHelp {
                 check_sentence(&cli::one_line(&error, &line));
             }
         }
@@ -30,7 +28,13 @@ pub fn check(input: &[u8]) {
 fn settings(cli: Cli) {
     let _ = cli.verbosity();
     let refused = match cli.action {
-        Some(Action::Doctor { .. } | Action::Explain { .. } | Action::Gvisor) => None,
+        Some(
+            Action::Doctor { .. }
+            | Action::Explain { .. }
+            | Action::Completions { .. }
+            | Action::Gvisor,
+        ) => None,
+        Some(Action::Man { action }) => cli::man_page(action.as_deref()).err(),
         Some(Action::Report(args)) => args.into_settings().err(),
         None => cli.into_settings().err(),
     };

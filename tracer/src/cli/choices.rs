@@ -35,6 +35,17 @@ pub enum ReportFormat {
     Mermaid,
 }
 
+/// A shell that has completions.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Shell {
+    /// The shell bash.
+    Bash,
+    /// The shell zsh.
+    Zsh,
+    /// The shell fish.
+    Fish,
+}
+
 /// `--hooks`.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub enum Hooks {
@@ -90,6 +101,16 @@ impl From<Color> for ColorChoice {
             Color::Auto => Self::Auto,
             Color::Always => Self::Always,
             Color::Never => Self::Never,
+        }
+    }
+}
+
+impl From<Shell> for clap_complete::Shell {
+    fn from(shell: Shell) -> Self {
+        match shell {
+            Shell::Bash => Self::Bash,
+            Shell::Zsh => Self::Zsh,
+            Shell::Fish => Self::Fish,
         }
     }
 }

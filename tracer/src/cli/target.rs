@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 use super::{choices::ExitCode, values};
 use crate::{
@@ -51,10 +51,10 @@ pub(super) struct TargetArgs {
     /// Start this command and trace it from its first instruction.
     ///
     /// If other targets are named as well, the trace ends when the command ends.
-    #[arg(last = true, value_name = "COMMAND")]
+    #[arg(last = true, value_name = "COMMAND", value_hint = ValueHint::CommandName)]
     command: Vec<OsString>,
     /// Run COMMAND as this user instead of root.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_hint = ValueHint::Username)]
     user: Option<String>,
     /// Run COMMAND on a terminal, to see whether it then writes something else.
     #[arg(long)]

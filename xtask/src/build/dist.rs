@@ -13,7 +13,7 @@ use super::{OBJECT_VARIABLE, Verbosity, build_object};
 use crate::{cargo, command, setup::Ready, workspace::Workspace};
 
 /// The profile in Cargo.toml.
-const PROFILE: &str = "dist";
+pub const PROFILE: &str = "dist";
 /// The debug information, beside the binary. Debuggers find it by this name.
 const DEBUG_INFO: &str = "tracer.debug";
 /// Bytes of the largest binary that is accepted.
@@ -27,7 +27,7 @@ const LIMIT: usize = 25_000_000;
 /// start.
 pub fn build(workspace: &Workspace, ready: &Ready) -> Result<PathBuf> {
     build_object(workspace, ready, Verbosity::Full)?;
-    let target = format!("{}-unknown-linux-gnu", env::consts::ARCH);
+    let target = target();
     let mut build = cargo::cargo(workspace);
     build
         .args(["build", "--package", "tracer", "--profile", PROFILE, "--target", &target])
@@ -36,12 +36,22 @@ pub fn build(workspace: &Workspace, ready: &Ready) -> Result<PathBuf> {
     command::run(&mut build)?;
     let folder = workspace.target().join(PROFILE);
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let built = workspace.target().join(target).join(PROFILE).join("tracer");
+    let built = products(workspace).join("tracer");
     separate_debug_info(&built, &folder)?;
     let tool = folder.join("tracer");
     let object = fs::read(workspace.ebpf_object()).context("cannot read the eBPF object")?;
     check(&tool, &object).with_context(|| format!("{} is not fit for use", tool.display()))?;
     Ok(tool)
+}
+
+/// The target triple of the binary.
+pub fn target() -> String {
+    format!("{}-unknown-linux-gnu", env::consts::ARCH)
+}
+
+/// The folder into which cargo builds.
+pub fn products(workspace: &Workspace) -> PathBuf {
+    workspace.target().join(target()).join(PROFILE)
 }
 
 /// Links libc statically, and removes paths of this machine, which would be in panic messages.

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The sources of the tool, from the top of the checkout.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     ".cargo",
     "Cargo.lock",
     "Cargo.toml",
@@ -28,6 +28,7 @@ const SOURCES: [&str; 8] = [
     "tracer-common",
     "tracer-core",
     "tracer-ebpf",
+    "tracer-gvisor",
     "tracer-loader",
 ];
 

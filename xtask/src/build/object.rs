@@ -1,6 +1,6 @@
 //! Builds the eBPF object.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::SystemTime};
 
 use anyhow::{Context as _, Result};
 use object::build::elf::{Builder, Section, SectionData};
@@ -25,10 +25,19 @@ pub fn build(workspace: &Workspace, ready: &Ready, verbosity: Verbosity) -> Resu
         build.arg("--quiet");
     }
     ready.configure(&mut build);
+    let begun = SystemTime::now();
     command::run(&mut build)?;
     let built = target.join(BPF_TARGET).join("release");
     install(&built.join("floor"), &workspace.floor_object())?;
-    install(&built.join("tracer-ebpf"), &workspace.ebpf_object())
+    install(&built.join("tracer-ebpf"), &workspace.ebpf_object())?;
+    remember(begun, &workspace.ebpf_object().with_file_name("begun"))
+}
+
+/// Writes a file with the time at which the build began. Without `cargo xtask`, the tool's build script takes the object
+/// if its sources are older than that: the object itself keeps its time as long as its content is the same.
+fn remember(begun: SystemTime, file: &Path) -> Result<()> {
+    let written = fs::File::create(file).and_then(|file| file.set_modified(begun));
+    written.with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn install(built: &Path, to: &Path) -> Result<()> {

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use xtask::{
-    build::{self, OBJECT_VARIABLE, Verbosity, arm64, dist},
+    build::{self, OBJECT_VARIABLE, Verbosity, arm64},
     cargo,
     command::{self, say},
     setup::{self, Extras, Ready, cargo_tool::CARGO_DENY, packages},
@@ -18,7 +18,7 @@ use xtask::{
 };
 
 use super::{fuzz, tally::Tally, test};
-use crate::{examples, vm};
+use crate::{examples, package, vm};
 
 /// A check and its name in the table.
 type Step<'a> = (&'static str, Box<dyn FnOnce() -> Result<Checked> + 'a>);
@@ -88,8 +88,10 @@ fn checks<'a>(workspace: &'a Workspace, ready: &'a Ready) -> Vec<Step<'a>> {
         ("licences and sources", Box::new(|| deny(workspace))),
         ("advisories", Box::new(|| advisories(workspace))),
         (
-            "binary for download",
-            Box::new(|| dist::build(workspace, ready).map(|_| Checked::Passed)),
+            "packages",
+            Box::new(|| {
+                package::run(workspace, &package::Options::short()).map(|()| Checked::Passed)
+            }),
         ),
         ("documentation", Box::new(|| documentation(workspace))),
     ]

@@ -26,10 +26,25 @@ pub struct CargoTool {
 
 /// Links the eBPF object. 0.11 and later need the development files of a newer LLVM.
 pub(crate) const BPF_LINKER: CargoTool =
-    CargoTool { name: "bpf-linker", version: "0.10.4", takes: "about two minutes" };
+    CargoTool { name: "bpf-linker", version: "0.10.4", takes: "about a minute" };
 /// Checks licences and sources of dependencies.
 pub const CARGO_DENY: CargoTool =
     CargoTool { name: "cargo-deny", version: "0.20.2", takes: "a few minutes" };
+/// Makes Debian's packages.
+pub const CARGO_DEB: CargoTool =
+    CargoTool { name: "cargo-deb", version: "3.8.0", takes: "about a minute" };
+/// Makes packages for rpm.
+pub const CARGO_GENERATE_RPM: CargoTool =
+    CargoTool { name: "cargo-generate-rpm", version: "0.21.1", takes: "a few minutes" };
+
+/// The tools run for seconds, and their build takes minutes: they are not optimised. The profile is that of a release
+/// all the same, so that no check of a debug build stops them.
+const QUICK_BUILD: [(&str, &str); 4] = [
+    ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
+    ("CARGO_PROFILE_RELEASE_DEBUG", "0"),
+    ("CARGO_PROFILE_RELEASE_LTO", "off"),
+    ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"),
+];
 
 impl CargoTool {
     /// The path of the program, which is built if it is missing.
@@ -44,6 +59,7 @@ impl CargoTool {
         install
             // cargo uses a temporary directory instead: the target directory would grow.
             .env_remove("CARGO_TARGET_DIR")
+            .envs(QUICK_BUILD)
             .args(["install", name, "--version", version, "--locked", "--quiet", "--root"])
             .arg(&root);
         command::run(&mut install)?;

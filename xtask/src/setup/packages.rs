@@ -27,7 +27,7 @@ const fn from_package(program: &'static str, package: &'static str) -> Provided 
 pub(crate) const C_LINKER: [&str; 2] = ["gcc", "libc6-dev"];
 
 /// Programs that the privileged tests start.
-pub(crate) const FOR_TESTS: [Provided; 11] = [
+pub(crate) const FOR_TESTS: [Provided; 15] = [
     from_package("dockerd", "docker.io"),
     from_package("docker", "docker.io"),
     from_package("runc", "runc"),
@@ -39,6 +39,10 @@ pub(crate) const FOR_TESTS: [Provided; 11] = [
     from_package("gcc", "gcc"),
     from_package("python3", "python3"),
     from_package("git", "git"),
+    from_package("zsh", "zsh"),
+    from_package("fish", "fish"),
+    from_package("man", "man-db"),
+    from_package("mandoc", "mandoc"),
 ];
 
 /// Tracers with which the benchmark compares, and `bpftool`, which lists eBPF programs.
@@ -51,6 +55,14 @@ pub(crate) const FOR_BENCH: [Provided; 4] = [
 
 /// The compiler of libFuzzer.
 const FOR_FUZZ: [Provided; 1] = [from_package("c++", "g++")];
+
+/// Programs that try packages.
+const FOR_PACKAGES: [Provided; 3] =
+    [from_package("dpkg", "dpkg"), from_package("rpm", "rpm"), from_package("objcopy", "binutils")];
+
+/// Programs that try packages in other userlands.
+const FOR_USERLANDS: [Provided; 2] =
+    [from_package("debootstrap", "debootstrap"), from_package("unshare", "util-linux")];
 
 /// The emulator for x86-64.
 const FOR_VM: [Provided; 1] = [from_package("qemu-system-x86_64", "qemu-system-x86")];
@@ -85,6 +97,16 @@ pub(crate) fn missing_for_tests() -> Vec<&'static str> {
 /// Missing packages of the fuzzers' build.
 pub(crate) fn missing_for_fuzz() -> Vec<&'static str> {
     missing(&FOR_FUZZ)
+}
+
+/// Missing packages for trying packages.
+pub(crate) fn missing_for_packages() -> Vec<&'static str> {
+    with_static_busybox(missing(&FOR_PACKAGES))
+}
+
+/// Missing packages for trying packages in other userlands.
+pub(crate) fn missing_for_userlands() -> Vec<&'static str> {
+    missing(&FOR_USERLANDS)
 }
 
 /// Missing packages for booting x86-64 kernels.
