@@ -38,6 +38,7 @@ pub mod stdio;
 pub mod still_fs;
 pub mod storm;
 pub mod tables;
+pub mod terminal;
 pub mod tracer;
 pub mod truth;
 pub mod workload;

@@ -20,6 +20,7 @@
 //! * [`session`] applies events and rows in any order, and is the model of a run.
 //! * [`verdict`] applies rules to a session. Each finding has one message and the numbers that it rests on.
 //! * [`report`] is the public schema. It is built from a session and its findings.
+//! * [`snapshot`] is a smaller report of a moment, for a view that is drawn again and again.
 //!
 //! # Example
 //!
@@ -57,6 +58,7 @@ pub mod parallel;
 pub mod recording;
 pub mod report;
 pub mod session;
+pub mod snapshot;
 pub mod text;
 pub mod verdict;
 pub mod worker_log;

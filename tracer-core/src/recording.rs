@@ -10,6 +10,7 @@ mod limits;
 mod line;
 mod parallel;
 mod parse;
+mod player;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ mod write;
 pub use self::{
     budget::LeftOut,
     line::{Checkpoint, Header, Loss, Row, TYPES},
+    player::Player,
     read::{LINE_LIMIT, ReadError, Recording, read},
     write::Recorder,
 };

@@ -3,7 +3,7 @@
 //! The JSON form of these types is the public schema `tracer.report/1`, described field by field in
 //! `SCHEMA.md`. Only additions are allowed under that name.
 
-mod build;
+pub(crate) mod build;
 mod captured;
 mod claim;
 mod command;

@@ -11,6 +11,7 @@ mod inner;
 mod outcome;
 mod rules;
 mod segments;
+mod share;
 mod subject;
 #[cfg(test)]
 mod tests;
@@ -18,12 +19,14 @@ mod words;
 
 use std::collections::BTreeMap;
 
+pub(crate) use self::commands::commands_by;
 pub use self::{
     case::Case,
     commands::{Command, Part, commands},
     finding::{Confidence, Finding, Rule, Severity},
     outcome::Outcome,
     segments::{RedirectedBy, Segment},
+    share::{Bytes, Share},
     subject::{Scope, Stream, Subject},
 };
 

@@ -24,11 +24,14 @@ mod replay;
 mod signals;
 mod stderr;
 mod subject;
+mod survey;
 mod text;
+mod top;
 
 use std::{
     path::PathBuf,
     process::ExitStatus,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -53,6 +56,7 @@ use self::{
     record::Recording,
     signals::{Notice, Signals},
     subject::{Subject, resolve},
+    top::KeptOutput,
 };
 use crate::{
     launch::{Launched, Running},
@@ -74,6 +78,7 @@ pub use self::{
     log::init as init_log,
     replay::{Replayed, replay},
     text::{print, version},
+    top::play,
 };
 
 /// How a trace ended.
@@ -108,17 +113,16 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
     limits::raise_files();
     let Helpers { observers, report, lines, mut session } = Helpers::start(settings)?;
     let mut guests = Guests::start(settings)?;
+    let view = top::Before::start(settings)?;
     let mut signals = Signals::listen()?;
     stderr::start().map_err(|source| AppError::Runtime { source })?;
     crate::doctor::preflight()?;
-    let Settings { format, view, color, .. } = settings;
-    let form = Form { format: *format, view: view.clone(), color: *color };
-    let mut destination = Destination::open(&settings.output, report, form)?;
+    let mut destination = Destination::open(&settings.output, report, Form::of(settings))?;
     let capturing = Capturing::open(settings, session.as_mut())?;
     let recording = Recording::open(session, settings.record_limit)?;
     let mut kernel = settings.kernel.clone();
     kernel.capture = capturing.as_ref().map(Capturing::scope);
-    let subject = resolve(&settings.target, lines, &mut kernel, &mut guests)?;
+    let subject = resolve(settings, lines, &mut kernel, &mut guests)?;
     signals.check()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -129,14 +133,15 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
         settings,
         &kernel,
         subject,
-        Around { inherited, observers, guests, live },
+        Around { inherited, observers, guests, live, view },
         recording,
         capturing,
         &mut signals,
     ));
     runtime.shutdown_background();
-    let Outcome { report, command, was_stopped } = outcome?;
+    let Outcome { report, command, was_stopped, kept } = outcome?;
     signals.reports();
+    kept.into_iter().for_each(|kept| destination.print_kept(kept));
     stderr::settle(|idle| idle > STALLED);
     let mut end = End { signals: &mut signals, was_stopped };
     let written = destination.write(&report);
@@ -151,21 +156,25 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
     Ok(Traced { has_loss, command })
 }
 
-/// What surrounds a trace: what tracer was started with, its helpers, and the live lines.
+/// What surrounds a trace: what tracer was started with, its helpers, the live lines, and the view.
 struct Around {
     inherited: Descriptors,
     observers: Observers,
     guests: Guests,
     live: Sinks,
+    /// What a view needs, if there is one.
+    view: Option<top::Before>,
 }
 
 /// What a trace leads to.
 struct Outcome {
-    report: Report,
+    report: Arc<Report>,
     /// How the command ended.
     command: Option<ExitStatus>,
     /// Whether a signal ended the trace.
     was_stopped: bool,
+    /// The command's output, if its terminal is not the user's.
+    kept: Option<KeptOutput>,
 }
 
 /// Leaks a value on purpose: the process exits next, which frees it faster than dropping a hundred thousand strings
@@ -179,7 +188,7 @@ async fn record(
     settings: &Settings,
     kernel: &KernelSettings,
     subject: Subject,
-    Around { inherited, observers: Observers { lookout, mut logs }, guests, live }: Around,
+    Around { inherited, observers: Observers { lookout, mut logs }, guests, live, view }: Around,
     recording: Recording,
     mut capturing: Option<Capturing>,
     signals: &mut Signals,
@@ -203,8 +212,18 @@ async fn record(
     let settle = kernel.follow_readers > 1 || !logs.is_empty();
     let pace = Pace::new(Instant::now());
     let cgroups = subject.cgroups.clone();
-    let mut run =
-        Run { loader, events, collector, guests, logs, cgroups, pace, over_since: None, settle };
+    let mut run = Run {
+        loader,
+        events,
+        collector,
+        guests,
+        logs,
+        cgroups,
+        pace,
+        over_since: None,
+        settle,
+        view: None,
+    };
     run.guests.listen();
     signals.start_clock(settings.duration);
     run.collect_waiting();
@@ -216,6 +235,7 @@ async fn record(
     let spare = Spare::open().map_err(|source| AppError::Runtime { source })?;
     signals.begin()?;
     announce(settings, &subject.target);
+    run.view = view.map(|view| view.show(&subject.target, start, settings)).transpose()?;
     let mut running = subject.launched.map(Launched::release).transpose()?;
     // The command has its own copies. tracer's copies would keep pipes open.
     drop(inherited);
@@ -226,6 +246,7 @@ async fn record(
     run.survey(Keep::All);
     let mut end = End { signals, was_stopped: false };
     end.was_stopped = run.until(end.signals, running.as_mut(), &subject.pids).await?;
+    let view = run.view.take();
     let (session, recording) = run.finish()?;
     let command = running.and_then(|running| end.finish_command(running));
     let (mut report, case) =
@@ -235,9 +256,11 @@ async fn record(
         capturing.report(&case, &mut report);
     }
     recording.close(|idle| end.waits(idle));
+    let report = Arc::new(report);
+    top::stay(view, &session, &report, &mut end);
     leak(case);
     leak(session);
-    Ok(Outcome { report, command, was_stopped: end.was_stopped })
+    Ok(Outcome { report, command, was_stopped: end.was_stopped, kept: subject.kept })
 }
 
 /// A trace whose hooks are attached.
@@ -257,6 +280,8 @@ struct Run {
     over_since: Option<Instant>,
     /// Whether processes behind the first reader are traced. They need time to pass the output on.
     settle: bool,
+    /// Shows the trace.
+    view: Option<top::Live>,
 }
 
 /// How often to check for the target's end if no event reports it.
@@ -271,8 +296,6 @@ const LOOK_AT_END: Duration = Duration::from_millis(500);
 /// How long events are applied at a time, before signals and the clock are looked at. A tree can cause events faster than
 /// tracer applies them.
 const TURN: Duration = Duration::from_millis(100);
-/// How many turns a survey waits for an empty ring.
-const TURNS_FOR_SURVEY: u32 = 5;
 
 impl Run {
     /// Applies events until there is a reason to stop. Returns whether that was a signal.
@@ -300,13 +323,16 @@ impl Run {
                     let is_over = self.is_over(running.as_deref_mut(), pids);
                     if is_over {
                         self.survey(Keep::NewsAndLooks);
-                    } else if self.collector.wants_survey() && self.pace.allows(Instant::now()) {
-                        self.survey(Keep::News);
+                    } else if self.wants_survey() && self.pace.allows(Instant::now()) {
+                        self.survey(self.view.as_ref().map_or(Keep::News, |_| Keep::NewsAndLooks));
                     }
                     self.collect_waiting();
                     self.collector.sweep(&mut self.loader);
                     self.collector.tell(&self.loader);
                     self.collector.recording.checkpoint(&mut self.loader, boot_ns);
+                    if self.serves_view_to_end() {
+                        return Ok(true);
+                    }
                     if is_over && self.is_drained() {
                         return Ok(false);
                     }
@@ -325,28 +351,6 @@ impl Run {
                     (Notice::WindowChanged, None) => {}
                 },
             }
-        }
-    }
-
-    /// Has the kernel list which processes hold the watched objects open. It walks over all open files of the machine,
-    /// so what that costs decides when the next survey may take place.
-    fn survey(&mut self, keep: Keep) {
-        // The survey covers every object whose record is in the ring now, and its own records need room there.
-        self.collect_for_survey();
-        self.collector.begin_survey(keep);
-        match self.loader.list_holders(&mut self.events) {
-            Ok(cost) => self.pace.took(cost, Instant::now()),
-            Err(error) => tracing::warn!("cannot list who holds the pipes open: {error}"),
-        }
-        self.collect_for_survey();
-        self.collector.end_survey();
-    }
-
-    /// Applies what is in the ring now, for a few [`TURN`]s.
-    fn collect_for_survey(&mut self) {
-        let is_empty = (0..TURNS_FOR_SURVEY).any(|_| self.collect_waiting());
-        if !is_empty {
-            tracing::debug!("a survey begins or ends with records in the ring");
         }
     }
 

@@ -7,6 +7,7 @@ mod pages;
 mod refuse;
 mod report;
 mod target;
+mod top;
 mod values;
 mod view;
 
@@ -26,6 +27,7 @@ pub use self::{
     pages::{completions, man_page},
     refuse::one_line,
     report::ReportArgs,
+    top::{Shown, TopArgs},
 };
 
 /// Says where a program's output went: counted in the kernel, with a verdict.
@@ -47,6 +49,9 @@ pub struct Cli {
     /// Print the version; with --verbose also how tracer was built.
     #[arg(short = 'V', long)]
     pub version: bool,
+    /// Show the trace on the terminal while it runs, as `tracer top` does.
+    #[arg(long, help_heading = "Output")]
+    tui: bool,
     #[command(flatten)]
     target: target::TargetArgs,
     #[command(flatten)]
@@ -72,6 +77,12 @@ pub enum Action {
     /// that of the live run. If the file was cut, because tracer was killed or the disk was full, the report
     /// covers what is there and says so.
     Report(report::ReportArgs),
+    /// Watch a trace or a recording on the terminal: the stuck and the lost first.
+    ///
+    /// All options of a trace work here too. A FILE is a recording of `tracer --record`, or a folder of
+    /// `--capture`; it is shown from its end, and can be played. Needs neither root nor eBPF for a FILE.
+    #[command(after_long_help = top::after())]
+    Top(Box<top::TopArgs>),
     /// Print the configuration with which gVisor's sandboxes tell tracer everything from their first instruction.
     ///
     /// tracer looks into running sandboxes without it, but misses what they did before. With it, every sandbox that
@@ -190,7 +201,10 @@ impl Cli {
     /// The log level: -1 for `--quiet`, else the number of `-v`.
     #[must_use]
     pub fn verbosity(&self) -> i8 {
-        if self.output.quiet { -1 } else { i8::try_from(self.output.verbose).unwrap_or(i8::MAX) }
+        match &self.action {
+            Some(Action::Top(args)) => args.verbosity(),
+            _ => self.output.verbosity(),
+        }
     }
 
     /// The settings of a trace.
@@ -203,6 +217,12 @@ impl Cli {
                 "--record and -o name the same file: give each a file of its own".to_owned()
             );
         }
+        let capture = self.capture.choice()?;
+        if self.tui && capture.as_ref().is_some_and(|capture| capture.show) {
+            return Err("--show prints on the terminal that the view needs: use --capture DIR, and open the \
+                        commands"
+                .to_owned());
+        }
         let exit_code = self.target.exit_code.map(ExitCodeOf::from).unwrap_or_default();
         let target = self.target.choice()?;
         let format: Format = self.output.format.into();
@@ -210,6 +230,7 @@ impl Cli {
         let kernel = self.scope.kernel(self.output.verbose >= 3);
         Ok(Settings {
             output: match (&target.command, self.output.output) {
+                (Some(_), None) if self.tui => ReportTo::Terminal,
                 (Some(_), None) => ReportTo::Stderr,
                 (_, output) => report_to(output),
             },
@@ -226,13 +247,21 @@ impl Cli {
             max_memory: self.scope.max_memory.map(NonZeroU64::get),
             color: self.output.color.into(),
             live: match (self.output.live, self.output.no_live || self.output.quiet) {
+                _ if self.tui => Some(false),
                 (true, _) => Some(true),
                 (_, true) => Some(false),
                 _ => None,
             },
             quiet: self.output.quiet,
-            capture: self.capture.choice()?,
+            is_top: self.tui,
+            capture,
         })
+    }
+}
+
+impl OutputArgs {
+    fn verbosity(&self) -> i8 {
+        if self.quiet { -1 } else { i8::try_from(self.verbose).unwrap_or(i8::MAX) }
     }
 }
 

@@ -73,6 +73,19 @@ pub fn start(launch: &Launch) -> Result<Launched, LaunchError> {
     start_between(launch, Streams::standard)
 }
 
+/// The same for a command with a terminal of its own that is not passed on: its output goes to `output`, and it reads
+/// the end of its input.
+///
+/// # Errors
+///
+/// As [`start`].
+pub fn start_apart(launch: &Launch, output: OwnedFd) -> Result<Launched, LaunchError> {
+    start_between(launch, || {
+        let input = std::fs::File::open("/dev/null")?.into();
+        Ok(Streams { input, output })
+    })
+}
+
 fn start_between(
     launch: &Launch,
     streams: impl FnOnce() -> io::Result<Streams>,

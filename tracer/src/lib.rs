@@ -4,7 +4,7 @@
 //!
 //! # Invariants
 //!
-//! 10. Only [`cli`] uses clap. Only [`render`], `app/output` and `app/stderr` print.
+//! 10. Only [`cli`] uses clap. Only [`render`], `app/output` and `app/stderr` print, and [`top`] draws.
 //! 11. tracer never opens, reads or holds an object that it watches. With `--capture` and `--show` the kernel side reads
 //!     the writers' memory, which is where the bytes come from.
 //! 12. [`observe`] only reads, and only in helper processes: what it reads can block. A process or file that has gone
@@ -26,3 +26,4 @@ pub mod render;
 pub mod settings;
 pub mod sys;
 pub mod target;
+pub mod top;

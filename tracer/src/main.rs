@@ -12,8 +12,8 @@ use std::{
 use clap::{Parser as _, error::ErrorKind};
 use tracer::{
     app::{self, AppError, Replayed, Traced},
-    cli::{self, Action, Cli},
-    settings::{ExitCodeOf, ReportSettings},
+    cli::{self, Action, Cli, Shown},
+    settings::{ExitCodeOf, PlaySettings, ReportSettings, Settings},
 };
 use tracer_core::text::escape;
 
@@ -38,7 +38,10 @@ fn main() -> ExitCode {
     }
     match cli.action.take() {
         Some(action) => act(action),
-        None => trace(cli),
+        None => match cli.into_settings() {
+            Ok(settings) => trace(&settings),
+            Err(sentence) => fail(&format!("{sentence} (see tracer --help)"), USAGE),
+        },
     }
 }
 
@@ -67,20 +70,29 @@ fn act(action: Action) -> ExitCode {
             Ok(settings) => report(&settings),
             Err(sentence) => fail(&format!("{sentence} (see tracer report --help)"), USAGE),
         },
+        Action::Top(args) => match args.into_settings() {
+            Ok(Shown::Trace(settings)) => trace(&settings),
+            Ok(Shown::Recording(settings)) => play(&settings),
+            Err(sentence) => fail(&format!("{sentence} (see tracer top --help)"), USAGE),
+        },
     }
 }
 
-fn trace(cli: Cli) -> ExitCode {
-    let settings = match cli.into_settings() {
-        Ok(settings) => settings,
-        Err(sentence) => return fail(&format!("{sentence} (see tracer --help)"), USAGE),
-    };
-    match app::trace(&settings) {
+fn trace(settings: &Settings) -> ExitCode {
+    match app::trace(settings) {
         Ok(Traced { has_loss, command }) => match (settings.exit_code, command.and_then(code_of)) {
             (ExitCodeOf::Command, Some(code)) => ExitCode::from(code),
             _ if has_loss => ExitCode::from(FINDING),
             _ => ExitCode::SUCCESS,
         },
+        Err(error) => refuse_run(&error),
+    }
+}
+
+fn play(settings: &PlaySettings) -> ExitCode {
+    match app::play(settings) {
+        Ok(true) => ExitCode::from(FINDING),
+        Ok(false) => ExitCode::SUCCESS,
         Err(error) => refuse_run(&error),
     }
 }

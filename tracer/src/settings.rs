@@ -44,6 +44,8 @@ pub struct Settings {
     pub live: Option<bool>,
     /// Print only the report and errors.
     pub quiet: bool,
+    /// Whether to show the trace on the terminal while it runs.
+    pub is_top: bool,
     /// Whether and how to save or show the output itself.
     pub capture: Option<CaptureSettings>,
 }
@@ -92,6 +94,15 @@ pub struct ReportSettings {
     pub recover: Option<PathBuf>,
 }
 
+/// Settings of `tracer top FILE`.
+#[derive(Clone, Debug)]
+pub struct PlaySettings {
+    /// A recording or capture folder.
+    pub file: PathBuf,
+    /// When to colour.
+    pub color: ColorChoice,
+}
+
 /// Where a report goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReportTo {
@@ -101,6 +112,8 @@ pub enum ReportTo {
     Stderr,
     /// A file.
     File(PathBuf),
+    /// The terminal of the process, after a view: the standard streams are those of the command.
+    Terminal,
 }
 
 /// What tracer's exit code says.

@@ -47,7 +47,7 @@ impl fmt::Display for LeftOut {
 }
 
 /// The budget of one recording.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Budget {
     limit: u64,
     /// Memory taken so far, without `copied`.

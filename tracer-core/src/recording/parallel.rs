@@ -22,6 +22,7 @@ const BLOCK: usize = 1 << 20;
 const BLOCK_LINES: usize = 8 << 10;
 
 /// One parsed line.
+#[derive(Debug)]
 pub(super) struct Outcome {
     /// The line, or an error.
     pub(super) parsed: Result<Parsed, String>,

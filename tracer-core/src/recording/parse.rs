@@ -12,6 +12,7 @@ use super::{
 use crate::event::{Event, EventKind, Exit, Image, Sighting};
 
 /// A parsed line.
+#[derive(Debug)]
 pub(super) struct Parsed {
     /// What it uses of the limits.
     pub(super) used: Limits,
@@ -19,6 +20,7 @@ pub(super) struct Parsed {
 }
 
 /// The content of a line.
+#[derive(Debug)]
 pub(super) enum Line {
     Event(Event),
     StartedHere(StartedHere),

@@ -124,7 +124,7 @@ fn take_all(replay: &mut Replay, mut input: Lines<'_, '_, impl BufRead>) -> io::
     }
 }
 
-fn header(line: &[u8], ending: Ending) -> Result<Header, ReadError> {
+pub(super) fn header(line: &[u8], ending: Ending) -> Result<Header, ReadError> {
     if ending == Ending::Nothing {
         return Err(ReadError::Empty);
     }
@@ -157,13 +157,14 @@ fn header(line: &[u8], ending: Ending) -> Result<Header, ReadError> {
 }
 
 /// State of a replay.
-struct Replay {
-    header: Header,
-    session: Session,
+#[derive(Clone, Debug)]
+pub(super) struct Replay {
+    pub(super) header: Header,
+    pub(super) session: Session,
     /// Rows that were open at the latest checkpoint and have not been closed since.
     open: BTreeMap<LedgerKey, LedgerRow>,
     /// The latest time in any line.
-    latest_ns: u64,
+    pub(super) latest_ns: u64,
     has_ended: bool,
     has_started: bool,
     limits: Limits,
@@ -174,7 +175,7 @@ struct Replay {
 }
 
 impl Replay {
-    fn new(header: Header, memory: u64) -> Self {
+    pub(super) fn new(header: Header, memory: u64) -> Self {
         let mut session = Session::default();
         session.start_ns = header.start_ns;
         Self {
@@ -193,7 +194,7 @@ impl Replay {
     }
 
     /// Applies the next line, or counts it as damaged; returns whether to go on.
-    fn line(&mut self, number: u64, line: Outcome) -> bool {
+    pub(super) fn line(&mut self, number: u64, line: Outcome) -> bool {
         let Outcome { parsed, ending, length } = line;
         match parsed.and_then(|parsed| self.take(parsed, length)) {
             Ok(()) => {}
@@ -254,6 +255,7 @@ impl Replay {
             }
             Line::Loss(Loss { reason, cell }) => self.session.add_loss(reason, cell),
             Line::End(End { end_ns }) => {
+                self.latest_ns = self.latest_ns.max(end_ns);
                 self.session.end_ns = end_ns;
                 self.has_ended = true;
             }
@@ -267,16 +269,21 @@ impl Replay {
         self.first_damage.get_or_insert((number, fault));
     }
 
-    /// For a recording without an end, applies the latest checkpoints.
-    fn finish(mut self) -> Recording {
-        if !self.has_ended {
-            for (key, row) in std::mem::take(&mut self.open) {
-                match serde_json::to_value(row).map(|row| self.limits.admit_value(&row)) {
-                    Ok(Ok(())) => self.session.add_row(key, &row),
-                    _ => self.damaged += 1,
-                }
+    /// Applies the latest checkpoints.
+    pub(super) fn add_open_rows(&mut self) {
+        for (key, row) in std::mem::take(&mut self.open) {
+            match serde_json::to_value(row).map(|row| self.limits.admit_value(&row)) {
+                Ok(Ok(())) => self.session.add_row(key, &row),
+                _ => self.damaged += 1,
             }
-            self.session.end_ns = self.latest_ns;
+        }
+        self.session.end_ns = self.latest_ns;
+    }
+
+    /// The recording. One without an end gets the latest checkpoints.
+    pub(super) fn finish(mut self) -> Recording {
+        if !self.has_ended {
+            self.add_open_rows();
         }
         let is_cut = !self.has_ended;
         let own = [

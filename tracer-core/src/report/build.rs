@@ -1,10 +1,10 @@
 //! Builds the report from a session and its findings.
 
 mod captured;
-mod commands;
+pub(crate) mod commands;
 mod excerpt;
-mod object;
-mod paths;
+pub(crate) mod object;
+pub(crate) mod paths;
 mod process;
 mod wanted;
 
@@ -75,10 +75,11 @@ pub fn build<'a>(
     let mut seen: Vec<&session::Object> = session.objects.values().filter(is_told).collect();
     seen.sort_by_key(|object| (object.seen_ns, object.id));
     let summed_up = summed_up(session);
+    let ended = summed_up.iter().map(|sums| sums.processes).sum();
     let (commands, more_commands) = commands::commands(&case, stdio_of_interest);
     let report = Report {
         schema: SCHEMA.to_owned(),
-        verdict: headline(&findings, &processes, &summed_up),
+        verdict: headline(&findings, || count_commands(&processes), ended),
         target,
         window: Window {
             start: start.to_string(),
@@ -146,9 +147,9 @@ fn summed_up(session: &Session) -> Vec<SummedUp> {
     all
 }
 
-/// The first sentence. If every command was summed up, no finding is left.
-fn headline(findings: &[Finding], processes: &[Process], summed_up: &[SummedUp]) -> String {
-    let ended: u64 = summed_up.iter().map(|sums| sums.processes).sum();
+/// The first sentence. `commands`: the number of commands that are described. `ended`: the number of processes that were
+/// summed up; if every command was, no finding is left.
+pub(crate) fn headline(findings: &[Finding], commands: impl Fn() -> u64, ended: u64) -> String {
     if findings.is_empty() && ended > 0 {
         return format!(
             "{ended} processes ended, and no loss was found in what they wrote; they are summed up by command."
@@ -159,10 +160,14 @@ fn headline(findings: &[Finding], processes: &[Process], summed_up: &[SummedUp])
     if lost < 2 || findings.first().is_none_or(|finding| finding.severity != Severity::Loss) {
         return first;
     }
-    let wrote = |process: &&Process| process.fds.iter().any(|fd| fd.bytes > 0);
-    let commands = processes.iter().filter(|process| process.executed || wrote(process)).count();
-    let of = units::grouped((commands as u64 + ended).max(lost));
+    let of = units::grouped((commands() + ended).max(lost));
     format!("{} of {of} commands lost output; the worst: {first}", units::grouped(lost))
+}
+
+/// The number of processes that were started to run a program, or that wrote.
+fn count_commands(processes: &[Process]) -> u64 {
+    let wrote = |process: &&Process| process.fds.iter().any(|fd| fd.bytes > 0);
+    processes.iter().filter(|process| process.executed || wrote(process)).count() as u64
 }
 
 /// How many commands lost output: those of the findings, and those that are only counted there.

@@ -176,8 +176,19 @@ impl<'a> Case<'a> {
     /// Whether a process is the next command of the pipeline and left bytes unread by design: it read some of them as its
     /// input, and it succeeded, or died of SIGPIPE because the command after it had enough (`yes | cat | head`).
     pub(super) fn is_beside(&self, subject: &Subject<'_>, process: ProcessId) -> bool {
+        let objects = subject.streams().map(|stream| stream.object);
+        self.is_beside_writer(subject.process, &objects, process)
+    }
+
+    /// The same of a process that wrote to these objects.
+    pub(super) fn is_beside_writer(
+        &self,
+        writer: &Process,
+        objects: &[ObjectId],
+        process: ProcessId,
+    ) -> bool {
         let Some(known) = self.session.processes.get(&process) else { return false };
-        let peers = subject.streams().map(|stream| self.session.peer(&stream.object));
+        let peers: Vec<ObjectId> = objects.iter().map(|object| self.session.peer(object)).collect();
         let mut reads = self.session.rows_of(process, READ);
         let Some((key, _)) = reads.find(|(key, row)| {
             row.bytes > 0 && !key.object.is_none() && peers.contains(&key.object)
@@ -187,7 +198,7 @@ impl<'a> Case<'a> {
         let is_input = known.has_as_input(key);
         let had_enough = match known.exit_code() {
             // A file to compare with (`cmp <(a) <(b)`): 1 means that they differ.
-            Some(code) if !is_input => code <= 1 && !self.is_above(known.id, subject.process),
+            Some(code) if !is_input => code <= 1 && !self.is_above(known.id, writer),
             Some(code) => code == 0 || CHILD_HAD_ENOUGH.contains(&code),
             None => known.signal() == Some(SIGPIPE) || known.signal().is_none() && is_input,
         };

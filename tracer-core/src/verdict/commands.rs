@@ -52,15 +52,25 @@ pub struct Part {
 /// interest.
 #[must_use]
 pub fn commands<'a>(case: &Case<'a>, fds: &[i32], most: usize) -> (Vec<Command<'a>>, u64) {
+    commands_by(case, fds, most, |command| (command.worst(), command.process.id))
+}
+
+/// The same; those with the smallest keys are kept. Each command has its own key.
+pub(crate) fn commands_by<'a, K: Ord>(
+    case: &Case<'a>,
+    fds: &[i32],
+    most: usize,
+    key: impl Fn(&Command<'a>) -> K,
+) -> (Vec<Command<'a>>, u64) {
     let mut builder = Builder::new(case, fds);
-    let mut kept: BTreeMap<(Outcome, ProcessId), Command<'a>> = BTreeMap::new();
+    let mut kept: BTreeMap<K, Command<'a>> = BTreeMap::new();
     let mut left_out = 0;
     // The process that starts another one has started before it.
     for process in case.session.processes.values().rev().filter(|process| process.is_target) {
         let below = builder.below.remove(&process.id).unwrap_or_default();
         if process.summed_up.is_none() {
             let found = builder.command(process, &below);
-            kept.extend(found.map(|command| ((command.worst(), process.id), command)));
+            kept.extend(found.map(|command| (key(&command), command)));
         }
         if kept.len() > most {
             kept.pop_last();
@@ -76,7 +86,7 @@ pub fn commands<'a>(case: &Case<'a>, fds: &[i32], most: usize) -> (Vec<Command<'
 impl Command<'_> {
     /// The outcome that makes it worth keeping. Silence and what arrived count the same: most commands write nothing to
     /// one of their streams.
-    fn worst(&self) -> Outcome {
+    pub(crate) fn worst(&self) -> Outcome {
         let outcomes = self.parts.iter().map(|part| part.outcome);
         outcomes.filter(|outcome| *outcome < Outcome::NeverWritten).min().unwrap_or(Outcome::Device)
     }
@@ -233,7 +243,7 @@ fn has_tried(row: &LedgerRow) -> bool {
 
 /// Bytes that were refused and not written again. Of `EAGAIN` these are the bytes of the latest call, if the process
 /// ended after it.
-fn refused(stream: &Stream, has_ended: bool) -> u64 {
+pub(super) fn refused(stream: &Stream, has_ended: bool) -> u64 {
     let is_failure = |class: &usize| ![error::EAGAIN, error::EINTR].contains(&(*class as u32));
     let has_failed = (0..error::COUNT).filter(is_failure).any(|class| stream.row.errors[class] > 0);
     let failed = if has_failed { stream.row.failed } else { 0 };

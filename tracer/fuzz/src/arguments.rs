@@ -36,6 +36,7 @@ fn settings(cli: Cli) {
         ) => None,
         Some(Action::Man { action }) => cli::man_page(action.as_deref()).err(),
         Some(Action::Report(args)) => args.into_settings().err(),
+        Some(Action::Top(args)) => args.into_settings().err(),
         None => cli.into_settings().err(),
     };
     refused.iter().for_each(|sentence| {

@@ -67,7 +67,7 @@ pub(super) fn ensure_alive(subject: &Subject) -> Result<(), AppError> {
 
 /// Prints the line that scripts wait for.
 pub(super) fn announce(settings: &Settings, target: &Target) {
-    if !settings.quiet {
+    if !settings.quiet && !settings.is_top {
         let name = escape(&target.name);
         stderr::say(&format!("tracer: attached to {name}; stops when it ends, or on Ctrl-C"));
     }

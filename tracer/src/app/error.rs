@@ -112,6 +112,24 @@ pub enum AppError {
         /// What is wrong with the file.
         source: ReadError,
     },
+    /// There is no terminal for a view.
+    #[error(
+        "there is no terminal for the view ({source}): run it in a terminal, or trace without it"
+    )]
+    NoTerminal {
+        /// The system's error.
+        source: io::Error,
+    },
+    /// One output stream of a command leads to the terminal that the view needs.
+    #[error(
+        "the command's {on} is the terminal that the view needs, and its {off} is not: redirect {on} as well, or neither"
+    )]
+    HalfOnTerminal {
+        /// The stream that leads to the terminal.
+        on: &'static str,
+        /// The other one.
+        off: &'static str,
+    },
     /// A thread, a helper process or the asynchronous runtime failed.
     #[error("tracer cannot go on: {}", start_in_words(source))]
     Runtime {
@@ -127,9 +145,11 @@ impl AppError {
         match self {
             Self::Target(error) => error.is_usage(),
             Self::Launch(error) => error.is_usage(),
-            Self::NothingCaptured { .. } | Self::RecordExists { .. } | Self::NoSuchRule { .. } => {
-                true
-            }
+            Self::NothingCaptured { .. }
+            | Self::RecordExists { .. }
+            | Self::NoSuchRule { .. }
+            | Self::NoTerminal { .. }
+            | Self::HalfOnTerminal { .. } => true,
             _ => false,
         }
     }

@@ -5,7 +5,7 @@ use std::{
     io,
     os::fd::BorrowedFd,
     sync::{
-        Arc,
+        Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
@@ -26,6 +26,9 @@ const WAITING: usize = 4096;
 const BYTES_WAITING: u64 = 8 << 20;
 /// How often [`Lines::settle`] looks.
 const TURN: Duration = Duration::from_millis(5);
+
+/// Whether lines wait, because a view has the terminal.
+static IS_HELD: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
 
 /// A stream, and the line that counts those that found no room.
 #[derive(Clone, Copy)]
@@ -104,8 +107,25 @@ impl Lines {
     }
 }
 
+/// Lines wait from here on. Those that find no room are counted.
+pub(super) fn hold() {
+    *IS_HELD.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+}
+
+/// Has the lines written that waited.
+pub(super) fn release() {
+    *IS_HELD.0.lock().unwrap_or_else(PoisonError::into_inner) = false;
+    IS_HELD.1.notify_all();
+}
+
+fn wait_while_held() {
+    let is_held = IS_HELD.0.lock().unwrap_or_else(PoisonError::into_inner);
+    drop(IS_HELD.1.wait_while(is_held, |is_held| *is_held));
+}
+
 fn write_all(lines: &Receiver<Vec<u8>>, counts: &Counts, stream: Stream) {
     for line in lines {
+        wait_while_held();
         let _ = say_left_out(counts, stream);
         let _ = put(stream.fd, &line);
         counts.bytes.fetch_sub(line.len() as u64, Ordering::Relaxed);

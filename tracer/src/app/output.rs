@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    fs::File,
     io::{self, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
     rc::Rc,
@@ -16,6 +17,7 @@ use super::{
     lines::{self, Lines},
     live::{Sinks, Stream},
     stderr,
+    top::KeptOutput,
 };
 use crate::{
     render::{self, Format, Style, View},
@@ -25,6 +27,9 @@ use crate::{
 
 /// Width in columns if no terminal is there.
 const WIDTH: usize = 80;
+
+/// The terminal of the process (`tty(4)`).
+const TERMINAL: &str = "/dev/tty";
 
 /// The destination of the report, opened before anything is attached.
 pub(super) struct Destination {
@@ -45,9 +50,18 @@ pub(super) struct Form {
     pub(super) color: ColorChoice,
 }
 
+impl Form {
+    /// The form of a trace's report.
+    pub(super) fn of(settings: &Settings) -> Self {
+        let Settings { format, view, color, .. } = settings;
+        Self { format: *format, view: view.clone(), color: *color }
+    }
+}
+
 enum Place {
     Stdout,
     Stderr,
+    Terminal(File),
     File(Rc<RefCell<UserFile>>, PathBuf),
 }
 
@@ -68,6 +82,13 @@ impl Destination {
             (ReportTo::Stdout, None) => {
                 (Place::Stdout, io::stdout().is_terminal(), width_of(&io::stdout()))
             }
+            (ReportTo::Terminal, None) => {
+                let path = Path::new(TERMINAL);
+                let terminal = File::options().write(true).open(path);
+                let terminal = terminal.map_err(|source| failed(path, source))?;
+                let width = width_of(&terminal);
+                (Place::Terminal(terminal), true, width)
+            }
             (ReportTo::Stderr | ReportTo::File(_), None) => {
                 (Place::Stderr, io::stderr().is_terminal(), width_of(&io::stderr()))
             }
@@ -85,7 +106,8 @@ impl Destination {
             color: wants_color(settings.color, terminal),
             width: width_of(&io::stderr()),
         });
-        if settings.format == Format::Ndjson {
+        // A view shows more.
+        if settings.format == Format::Ndjson && !settings.is_top {
             let stream = self.place.stream().map_err(|source| AppError::Runtime { source })?;
             self.stream = Some(Rc::new(stream));
         }
@@ -114,6 +136,7 @@ impl Destination {
             }
             Place::Stdout => (put(&mut stderr::Direct(stdout())), "standard output"),
             Place::Stderr => (put(&mut stderr::Direct(rustix::stdio::stderr())), "standard error"),
+            Place::Terminal(terminal) => (put(terminal), "the terminal"),
         };
         match result {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -128,7 +151,18 @@ impl Destination {
                 (self.place, self.written) = (Place::Stderr, 0);
                 self.write(report)
             }
-            Place::Stdout | Place::Stderr => Ok(()),
+            Place::Stdout | Place::Stderr | Place::Terminal(_) => Ok(()),
+        }
+    }
+
+    /// Prints a command's output on the terminal that the report goes to.
+    pub(super) fn print_kept(&self, kept: KeptOutput) {
+        let printed = match &self.place {
+            Place::Terminal(terminal) => kept.print(terminal),
+            _ => File::options().write(true).open(TERMINAL).and_then(|file| kept.print(&file)),
+        };
+        if let Err(error) = printed {
+            tracing::warn!("cannot print the command's output: {error}");
         }
     }
 
@@ -148,7 +182,7 @@ impl Place {
                 fd: stdout(),
                 left_out: render::left_out_json,
             })?),
-            Self::Stderr => Stream::Stderr,
+            Self::Stderr | Self::Terminal(_) => Stream::Stderr,
             Self::File(file, _) => {
                 Stream::File { file: Rc::clone(file), left_out: Cell::default() }
             }

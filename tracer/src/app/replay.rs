@@ -12,8 +12,9 @@ use rustix::{
 };
 use tracer_core::{
     capture::SESSION,
-    recording::{self, ReadError, Recording},
-    report::Report,
+    recording::{self, Header, ReadError, Recording},
+    report::{Recovered, Report},
+    snapshot::Snapshot,
 };
 
 use super::{
@@ -90,6 +91,34 @@ fn report(
         leak(recording);
     }
     Ok(report)
+}
+
+/// A recording as a view shows it, and its report.
+pub(super) struct Whole {
+    /// The end of the trace.
+    pub(super) snapshot: Snapshot,
+    /// The report, with captured output that did not arrive.
+    pub(super) report: Report,
+}
+
+/// Reads a recording or a capture folder to its end.
+pub(super) fn whole(path: &Path) -> Result<Whole, AppError> {
+    let folder = if path.is_dir() { Some(Folder::open(path)?) } else { None };
+    let recording = read(path, folder.as_ref())?;
+    tell_damage(path, &recording);
+    let (mut report, case) = recording.report();
+    if let Some(folder) = &folder {
+        Recovery { folder, redact: None, recover: None, known: None }.add_to(&mut report, &case)?;
+    }
+    let Header { target, stdio_of_interest, .. } = &recording.header;
+    let mut snapshot = Snapshot::of(&recording.session, target, stdio_of_interest, true);
+    snapshot.recovered = recovered(&report);
+    Ok(Whole { snapshot, report })
+}
+
+/// Captured output that did not arrive.
+pub(super) fn recovered(report: &Report) -> Vec<Recovered> {
+    report.capture.as_ref().map(|captured| captured.recovered.clone()).unwrap_or_default()
 }
 
 fn read(path: &Path, folder: Option<&Folder>) -> Result<Recording, AppError> {

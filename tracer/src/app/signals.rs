@@ -27,6 +27,7 @@ use crate::{
         privileges::{self, Rights},
         signal::die_of,
     },
+    top,
 };
 
 /// How long the main thread may take to answer a signal that could otherwise be without effect.
@@ -201,6 +202,7 @@ async fn pass_on(mut streams: Streams, sender: &UnboundedSender<Notice>, shared:
 
 /// Ends tracer at once.
 fn end(signal: process::Signal) -> ! {
+    top::restore();
     launch::restore_terminal();
     die_of(signal)
 }

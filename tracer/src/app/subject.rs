@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use tracer_core::{session, text::escape};
 use tracer_loader::{CgroupScope, KernelSettings};
 
-use super::{AppError, Guests, stderr};
+use super::{
+    AppError, Guests, stderr,
+    top::{self, KeptOutput},
+};
 use crate::{
     gvisor::is_sandbox_name,
     launch::{self, Launch, Launched},
-    settings::TargetChoice,
+    settings::{Settings, TargetChoice},
     sys::bounded,
     target::{self, CgroupTarget, CommandLines, PinnedProcess, Request, Targets},
 };
@@ -19,17 +22,20 @@ pub(super) struct Subject {
     pub(super) target: session::Target,
     pub(super) pids: Vec<PinnedProcess>,
     pub(super) launched: Option<Launched>,
+    /// The command's output, if its terminal is not the user's.
+    pub(super) kept: Option<KeptOutput>,
     /// Directories of the target cgroups. When all are removed, they have ended.
     pub(super) cgroups: Vec<PathBuf>,
 }
 
 /// Resolves names. A command is started so far that it waits.
 pub(super) fn resolve(
-    choice: &TargetChoice,
+    settings: &Settings,
     mut lines: Option<CommandLines>,
     kernel: &mut KernelSettings,
     guests: &mut Guests,
 ) -> Result<Subject, AppError> {
+    let choice = &settings.target;
     let Targets { processes, cgroups } = target::resolve(&choice.existing, &mut lines)?;
     drop(lines);
     kernel.cgroup = scope(&cgroups);
@@ -41,8 +47,10 @@ pub(super) fn resolve(
         comm.is_ok_and(|comm| is_sandbox_name(comm.trim_end()))
     });
     let doubts = doubts(&cgroups);
-    let launched = choice.command.as_ref().map(|launch| launch::start(&with_sight(launch, guests)));
-    let launched = launched.transpose()?;
+    let launch = choice.command.as_ref().map(|launch| with_sight(launch, guests));
+    let started = launch.map(|launch| start(&launch, settings)).transpose()?;
+    let (launched, kept) = started.unzip();
+    let kept = kept.flatten();
     let named = processes.iter().map(|pinned| pinned.pid);
     let target = session::Target {
         kind: kind(choice).to_owned(),
@@ -55,7 +63,12 @@ pub(super) fn resolve(
         tracing::warn!("`{name}` may be something else: {}", escape(doubt));
     }
     let cgroups = cgroups.into_iter().map(|cgroup| cgroup.path).collect();
-    Ok(Subject { target, pids: processes, launched, cgroups })
+    Ok(Subject { target, pids: processes, launched, kept, cgroups })
+}
+
+/// Starts a command so far that it waits.
+fn start(launch: &Launch, settings: &Settings) -> Result<(Launched, Option<KeptOutput>), AppError> {
+    if settings.is_top { top::start(launch) } else { Ok((launch::start(launch)?, None)) }
 }
 
 /// The cgroups in the form that the eBPF programs compare. All are in one hierarchy.

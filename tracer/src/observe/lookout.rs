@@ -144,6 +144,13 @@ impl Lookout {
         seen
     }
 
+    /// Waits for all answers, at most until a deadline, and gives up what is open then: it will be asked again.
+    pub fn look_until(&mut self, deadline: Instant) -> Vec<EventKind> {
+        let seen = self.answers_by(deadline, false);
+        self.give_up_open();
+        seen
+    }
+
     /// What was not seen, as events. To be called at the end.
     pub fn finish(&mut self) -> Vec<EventKind> {
         self.give_up_open();

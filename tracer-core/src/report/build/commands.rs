@@ -27,7 +27,12 @@ pub(crate) fn commands(case: &Case<'_>, stdio_of_interest: &[i32]) -> (Vec<Comma
     (described.collect(), left_out)
 }
 
-fn command(case: &Case<'_>, known: &verdict::Command<'_>, stdio_of_interest: &[i32]) -> Command {
+/// One command.
+pub(crate) fn command(
+    case: &Case<'_>,
+    known: &verdict::Command<'_>,
+    stdio_of_interest: &[i32],
+) -> Command {
     let (session, process) = (case.session, known.process);
     let images = images(known);
     let streams = [(1, "stdout"), (2, "stderr")].into_iter();

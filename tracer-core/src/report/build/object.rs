@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Describes an object and its flow.
-pub(super) fn object(session: &Session, known: &session::Object, flows: &Flows) -> Object {
+pub(crate) fn object(session: &Session, known: &session::Object, flows: &Flows) -> Object {
     let flow = flows.get(&known.id);
     let other_half = session.peer(&known.id);
     let peer = known.socket.peer_ino;

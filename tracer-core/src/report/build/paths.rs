@@ -15,7 +15,7 @@ use crate::{
 const MAX_PATHS: usize = 256;
 
 /// The paths of all streams that carried bytes and have a reader; those of inner commands first.
-pub(super) fn hops(case: &Case<'_>) -> Vec<Chain> {
+pub(crate) fn hops(case: &Case<'_>) -> Vec<Chain> {
     let all = case.inner.iter().chain(&case.subjects);
     all.flat_map(|subject| of_subject(case, subject)).take(MAX_PATHS).collect()
 }
