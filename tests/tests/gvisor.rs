@@ -225,7 +225,7 @@ fn a_killed_guest_is_told_with_its_signal() -> Result<()> {
 #[test]
 #[ignore = "needs root and runsc"]
 fn short_guest_processes_are_counted_exactly() -> Result<()> {
-    const PROCESSES: usize = 300;
+    const PROCESSES: usize = 1000;
     let line = format!("i=0; while [ $i -lt {PROCESSES} ]; do /bin/echo line; i=$((i+1)); done");
     let report = Traced::inside(&line)?.report()?;
     saw_everything(&report)?;

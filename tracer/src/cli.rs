@@ -83,12 +83,12 @@ pub enum Action {
     /// `--capture`; it is shown from its end, and can be played. Needs neither root nor eBPF for a FILE.
     #[command(after_long_help = top::after())]
     Top(Box<top::TopArgs>),
-    /// Print the configuration with which gVisor's sandboxes tell tracer everything from their first instruction.
-    ///
-    /// tracer looks into running sandboxes without it, but misses what they did before. With it, every sandbox that
-    /// starts while tracer runs is seen as a whole. Save the output: `tracer gvisor > /etc/tracer-gvisor.json`. The
-    /// lines for docker and containerd are printed on standard error.
-    Gvisor,
+    /// Set up gVisor, so that its sandboxes tell tracer everything from their first instruction.
+    Gvisor {
+        /// What to do.
+        #[command(subcommand)]
+        action: Gvisor,
+    },
     /// Explain a finding: what it means, what proves it, usual causes, and what to do.
     ///
     /// A human report has the rule's name in brackets at the end of each finding, such as `unread`.
@@ -109,6 +109,17 @@ pub enum Action {
         /// An action, such as `report`; without it, the page is that of tracer itself.
         action: Option<String>,
     },
+}
+
+/// What to do for gVisor.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum Gvisor {
+    /// Print the configuration of the trace session with which sandboxes start.
+    ///
+    /// tracer looks into running sandboxes without it, but misses what they did before. With it, every sandbox that
+    /// starts while tracer runs is seen as a whole. Save the output: `tracer gvisor config > /etc/tracer-gvisor.json`.
+    /// The lines for docker and containerd are printed on standard error.
+    Config,
 }
 
 #[derive(Debug, Args)]

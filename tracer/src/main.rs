@@ -53,7 +53,7 @@ fn act(action: Action) -> ExitCode {
             Ok(false) => ExitCode::from(ENVIRONMENT),
             Err(error) => fail(&error.to_string(), ENVIRONMENT),
         },
-        Action::Gvisor => match app::gvisor_config() {
+        Action::Gvisor { action: cli::Gvisor::Config } => match app::gvisor_config() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => refuse_run(&error),
         },

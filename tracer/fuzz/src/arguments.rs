@@ -32,7 +32,7 @@ fn settings(cli: Cli) {
             Action::Doctor { .. }
             | Action::Explain { .. }
             | Action::Completions { .. }
-            | Action::Gvisor,
+            | Action::Gvisor { .. },
         ) => None,
         Some(Action::Man { action }) => cli::man_page(action.as_deref()).err(),
         Some(Action::Report(args)) => args.into_settings().err(),

@@ -237,7 +237,11 @@ pub(super) fn gvisor(runtime: Option<&Runtime>) -> Check {
         return Check { name, status: Status::Ok, found: found.to_owned(), cure: None };
     };
     let program = runtime.program().display();
-    match runtime.version().and_then(|version| Ok((version, runtime.missing_points()?))) {
+    let inspected = || {
+        let (version, platform) = (runtime.version()?, runtime.platform()?);
+        Ok((format!("{version}, platform {platform}"), runtime.missing_points()?))
+    };
+    match inspected() {
         Ok((version, missing)) if missing.is_empty() => {
             let found = format!("{program} ({version}): tracer can look into its sandboxes");
             Check { name, status: Status::Ok, found, cure: None }

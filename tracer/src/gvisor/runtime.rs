@@ -126,6 +126,17 @@ impl Runtime {
         Ok(output.lines().next().unwrap_or_default().to_owned())
     }
 
+    /// The platform of sandboxes if nothing else is said: `ptrace`, `kvm` or `systrap`.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn platform(&self) -> Result<String, String> {
+        let flags = self.run(&["flags".into()])?;
+        let after = flags.split_once("-platform string").map_or("", |(_, after)| after);
+        let quoted = after.split_once("(default \"").and_then(|(_, rest)| rest.split_once('"'));
+        Ok(quoted.map_or("not known", |(platform, _)| platform).to_owned())
+    }
+
     /// The points that tracer uses and this release lacks.
     ///
     /// # Errors

@@ -93,7 +93,7 @@ fn platform(process: &Process) -> Option<&str> {
 
 fn advice(why: &str) -> &'static str {
     if why == "gvisor" {
-        "Look whether runsc is installed and can look into the sandbox: `tracer doctor`, `tracer gvisor`."
+        "Look whether runsc is installed and can look into the sandbox: `tracer doctor`, `tracer gvisor config`."
     } else {
         "Run tracer inside of it, or run the command outside of it."
     }

@@ -23,7 +23,7 @@ pub(super) const TEXTS: [Explanation; RULES] = [
                  program has, or which ended before tracer could look into it; ssh, a database or an \
                  HTTP server that does the real work.",
         todo: "Trace inside the guest, or on the other machine. For gVisor, see `tracer doctor` and \
-               `tracer gvisor`. What passes through pipes and sockets of this machine is still counted.",
+               `tracer gvisor config`. What passes through pipes and sockets of this machine is still counted.",
     },
     Explanation {
         rule: "unbalanced",
