@@ -5,7 +5,7 @@
 //!                              ◀── Order ──────────────── key
 //! ```
 //!
-//! The view takes [`Snapshot`](tracer_core::snapshot::Snapshot)s from a [`link`], and does not know where they come from.
+//! The view takes [`Snapshot`](tracer_core::snapshot::Snapshot)s from a [`link`](mod@link), and does not know where they come from.
 //! [`state`] turns a key into a new state, and [`frame`] a state into cells; both are pure. [`screen`] owns the terminal.
 //! A source never waits for the view: it replaces a snapshot that was not drawn yet.
 
