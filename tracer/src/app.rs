@@ -18,6 +18,7 @@ mod memory;
 mod output;
 mod over;
 mod pace;
+mod progress;
 mod record;
 mod recovery;
 mod replay;

@@ -22,6 +22,7 @@ use super::{
     begin::report_file,
     leak,
     output::{Destination, Form},
+    progress::Progress,
     recovery::{Recovery, RecoveryFolder},
 };
 use crate::{capture::folder::Folder, settings::ReportSettings};
@@ -125,13 +126,19 @@ fn read(path: &Path, folder: Option<&Folder>) -> Result<Recording, AppError> {
     let unreadable = |source| AppError::Recording { path: name(path), source };
     if let Some(folder) = folder {
         let file = folder.open_file(SESSION)?;
-        return recording::read(BufReader::new(file), memory()).map_err(unreadable);
+        return recording::read(shown(file, path), memory()).map_err(unreadable);
     }
     if is_stdin(path) {
         return recording::read(io::stdin().lock(), memory()).map_err(unreadable);
     }
     let file = File::open(path).map_err(|error| unreadable(ReadError::Io(error)))?;
-    recording::read(BufReader::new(file), memory()).map_err(unreadable)
+    recording::read(shown(file, path), memory()).map_err(unreadable)
+}
+
+/// A file that is read with a line about how far it is, if it is long.
+fn shown(file: File, path: &Path) -> BufReader<Progress<File>> {
+    let size = file.metadata().map_or(0, |found| found.len());
+    BufReader::new(Progress::new(file, &path.to_string_lossy(), size))
 }
 
 /// How much memory the session of a file may take: half of the machine's memory, or of this process's limit. The file
