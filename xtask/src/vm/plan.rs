@@ -225,9 +225,9 @@ mod tests {
         let plan = Plan::of_tests(&programs(), Scope::Matching(&filters));
         assert_eq!(
             plan.programs(),
-            "900 errors --include-ignored --test-threads=1 --show-output --color=never \
+            "1800 errors --include-ignored --test-threads=1 --show-output --color=never \
              --skip=fork_storm_during_attach --skip=five_thousand_pipes kill\n\
-             900 trees --include-ignored --test-threads=1 --show-output --color=never \
+             1800 trees --include-ignored --test-threads=1 --show-output --color=never \
              --skip=fork_storm_during_attach --skip=five_thousand_pipes kill\n"
         );
         assert_eq!(plan.settings(), "export TRACER_TEST_PATIENCE=4\n");
@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn a_restricted_kernel_runs_only_the_test_of_the_message() {
         let plan = Plan::restricted(Restriction::NoTypes);
-        assert!(plan.programs().starts_with("900 refusing_kernels "));
+        assert!(plan.programs().starts_with("1800 refusing_kernels "));
         assert!(plan.settings().contains("mount -t tmpfs none /sys/kernel/btf"));
     }
 }
