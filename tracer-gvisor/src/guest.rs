@@ -30,6 +30,12 @@ use crate::{
 const MOST_PROCESSES: usize = 65_536;
 /// Most rows of one process.
 const MOST_ROWS: usize = 4096;
+/// Most rows of all processes that run.
+const MOST_ROWS_OF_ALL: usize = 262_144;
+/// Most calls that have begun and not returned.
+const MOST_PENDING: usize = 65_536;
+/// Most threads that are known of one process.
+const MOST_THREADS: usize = 65_536;
 
 /// What a sandbox is, for its events.
 #[derive(Clone, Debug)]
@@ -75,7 +81,6 @@ struct Process {
 /// A call that has begun.
 #[derive(Clone, Copy, Debug)]
 struct Pending {
-    tgid: i32,
     fd: i32,
     count: u64,
     /// Whether `count` is bytes.
@@ -88,8 +93,10 @@ pub struct Guest {
     identity: Identity,
     processes: BTreeMap<i32, Process>,
     objects: Objects,
-    /// Calls in which threads may be blocked, by thread.
-    pending: BTreeMap<i32, Pending>,
+    /// Rows of all processes.
+    open_rows: usize,
+    /// Calls in which threads may be blocked, by process and thread.
+    pending: BTreeMap<(i32, i32), Pending>,
     losses: BTreeMap<&'static str, LossCell>,
     /// Messages that the sandbox has dropped.
     dropped: u32,
@@ -109,6 +116,7 @@ impl Guest {
             identity,
             processes: BTreeMap::new(),
             objects,
+            open_rows: 0,
             pending: BTreeMap::new(),
             losses: BTreeMap::new(),
             dropped: 0,
@@ -179,6 +187,9 @@ impl Guest {
     }
 
     fn message(&mut self, message: Message) {
+        if self.objects.are_too_many() {
+            self.forget_objects();
+        }
         match message {
             Message::Start(start) => self.started(start),
             Message::Clone(clone) => self.cloned(clone),
@@ -199,6 +210,24 @@ impl Guest {
             Message::Fcntl(call) => self.fcntl(&call),
             Message::Dup(call) => self.duplicated(&call),
             Message::Other => {}
+        }
+    }
+
+    /// Makes room for objects: a sandbox opens new ones for as long as it runs.
+    fn forget_objects(&mut self) {
+        let in_use = self.processes.values().flat_map(|process| {
+            let open = process.fds.iter().map(|(_, fd)| fd.object);
+            open.chain(process.rows.keys().filter_map(|(object, ..)| *object))
+        });
+        self.objects.forget(&in_use.collect());
+    }
+
+    /// The calls of a process in which threads may be blocked end: it has ended, or has a new image.
+    fn forget_pending(&mut self, tgid: i32) {
+        let calls = self.pending.range((tgid, i32::MIN)..=(tgid, i32::MAX));
+        let threads: Vec<(i32, i32)> = calls.map(|(thread, _)| *thread).collect();
+        for thread in threads {
+            self.pending.remove(&thread);
         }
     }
 
@@ -259,7 +288,10 @@ impl Guest {
         let Some(object) = self.objects.get_mut(number) else { return };
         let early = std::mem::take(&mut object.early);
         let (id, created_ns) = (object.id.unwrap_or_default(), object.created_ns);
-        let peer = object.peer;
+        let (peer, own_name) = (object.peer, object.name.clone());
+        if let Some(peer) = peer {
+            self.objects.name_peer(peer, &own_name);
+        }
         let peer_id = peer.and_then(|peer| self.objects.id(peer));
         let Some(object) = self.objects.get(number) else { return };
         let (description, name) = object.describe(peer_id);
@@ -319,8 +351,8 @@ impl Guest {
     /// Threads that have begun to write and have not returned. A pipe is then full: gVisor does not tell how full, but a
     /// write of more than a page fills it.
     fn tell_blocked_threads(&mut self, time_ns: u64) {
-        for (tid, call) in std::mem::take(&mut self.pending) {
-            let Some(process) = self.processes.get(&call.tgid) else { continue };
+        for ((tgid, tid), call) in std::mem::take(&mut self.pending) {
+            let Some(process) = self.processes.get(&tgid) else { continue };
             let (id, comm, fd) = (process.id, process.comm.clone(), process.fds.get(call.fd));
             let state = self.state(fd);
             let thread = BlockedThread {

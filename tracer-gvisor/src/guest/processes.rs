@@ -11,7 +11,7 @@ use tracer_common::{
 };
 use tracer_core::event::{EventKind, Exit, Image, Sighting};
 
-use super::{Guest, MOST_PROCESSES, Process};
+use super::{Guest, MOST_PROCESSES, MOST_THREADS, Process};
 use crate::{
     fds::{Fd, Fds},
     procfs::Running,
@@ -106,6 +106,7 @@ impl Guest {
         if self.processes.get(&tgid).is_some_and(|known| known.id == id && !known.comm.is_empty()) {
             return;
         }
+        self.flush_rows(tgid);
         self.processes.remove(&tgid);
         if self.add(tgid, id, None).is_none() {
             return;
@@ -172,6 +173,7 @@ impl Guest {
         if clone.tgid == parent {
             if let Some(threads) =
                 self.processes.get_mut(&parent).and_then(|known| known.threads.as_mut())
+                && threads.len() < MOST_THREADS
             {
                 threads.insert(clone.tid);
             }
@@ -224,6 +226,7 @@ impl Guest {
         let Some(context) = &exec.context else { return self.lose("guest_unreadable", 0) };
         let Some(tgid) = self.process_of(context) else { return };
         let time_ns = self.time(context);
+        self.forget_pending(tgid);
         let Some(process) = self.processes.get_mut(&tgid) else { return };
         // The other threads end without a word, and the one that called is the first one now.
         process.threads = Some(BTreeSet::from([tgid]));
@@ -246,7 +249,7 @@ impl Guest {
         let Some(context) = &ended.context else { return self.lose("guest_unreadable", 0) };
         let Some(tgid) = self.process_of(context) else { return };
         let time_ns = self.time(context);
-        self.pending.remove(&context.tid);
+        self.pending.remove(&(tgid, context.tid));
         let Some(process) = self.processes.get_mut(&tgid) else { return };
         process.status = Some(ended.status);
         let is_last = process.threads.as_mut().is_some_and(|threads| {
@@ -272,7 +275,7 @@ impl Guest {
         let stdio = self.stdio(tgid, time_ns);
         let (other_bytes, other_calls) = self.flush_rows(tgid);
         let Some(process) = self.processes.remove(&tgid) else { return };
-        self.pending.retain(|_, call| call.tgid != tgid);
+        self.forget_pending(tgid);
         let exit = Exit {
             process: process.id,
             status: status.unwrap_or(0).cast_unsigned(),
@@ -292,6 +295,7 @@ impl Guest {
     pub(super) fn flush_rows(&mut self, tgid: i32) -> (u64, u64) {
         let Some(process) = self.processes.get_mut(&tgid) else { return (0, 0) };
         let (id, rows) = (process.id, std::mem::take(&mut process.rows));
+        self.open_rows = self.open_rows.saturating_sub(rows.len());
         let (mut bytes, mut calls) = (0u64, 0u64);
         for ((number, fd, direction), row) in rows {
             let object = number.and_then(|number| self.objects.get_mut(number));

@@ -193,6 +193,76 @@ fn a_write_that_has_not_returned_is_a_blocked_thread() {
 }
 
 #[test]
+fn a_thread_that_exec_ended_is_not_blocked() {
+    let mut scene = Scene::new();
+    scene.starts(&["/bin/sh"]);
+    scene.pipes(1, 3, 4);
+    let context = scene.context(1).map(|context| Context { tid: 9, ..context });
+    let call = Transfer { context, exit: None, sysno: 1, fd: 4, path: "pipe:[7]".into(), count: 9 };
+    scene.send(34, &call);
+    scene.executes(1, "/bin/next");
+    scene.guest.finish(scene.now.unsigned_abs(), false);
+    scene.apply();
+    assert!(scene.session.blocked.is_empty(), "{:?}", scene.session.blocked);
+}
+
+/// Reads from a socket are told by number alone, so that its name is never told.
+#[test]
+fn a_socket_pair_has_books_if_one_end_has_no_name() {
+    let mut scene = Scene::new();
+    scene.starts(&["/bin/manager"]);
+    let (context, exit) = (scene.context(1), Some(Returned::default()));
+    let pair = crate::wire::SocketPair { context, exit, kind: 1, one: 3, other: 4 };
+    scene.send(33, &pair);
+    scene.forks(1, 2);
+    scene.closes(2, 3);
+    scene.duplicates(2, 4, 1, "socket:[7]");
+    scene.closes(2, 4);
+    scene.executes(2, "/bin/writer");
+    scene.closes(1, 4);
+    scene.moves(2, WRITE, 1, "socket:[7]", Ok(500));
+    let exit = Some(returned(10));
+    let sysno = libc::SYS_recvfrom as u64;
+    let read =
+        crate::wire::Raw { context: None, exit, sysno, arg1: 3, arg3: 10, ..Default::default() };
+    scene.send(6, &read);
+    scene.ends(2, 0);
+    scene.closes(1, 3);
+    scene.ends(1, 0);
+    let written = scene
+        .session
+        .objects
+        .values()
+        .find(|object| object.path.is_empty() && object.kind == Kind::Socket);
+    let id = scene
+        .session
+        .ledger
+        .keys()
+        .find(|key| key.fd == 1 && key.direction == WRITE)
+        .unwrap()
+        .object;
+    assert!(written.is_some() && scene.session.is_joined(&id));
+    let flows = Flows::of(&scene.session);
+    let flow = flows.get(&id);
+    assert_eq!((flow.written, flow.read, flow.unread), (500, 10, Some(490)));
+}
+
+#[test]
+fn calls_that_never_return_are_bounded() {
+    let mut scene = Scene::new();
+    scene.starts(&["/bin/sh"]);
+    let mut context = scene.context(1).unwrap();
+    for tid in 0..MOST_PENDING as i32 + 10 {
+        context.tid = tid;
+        let context = Some(context.clone());
+        let call = Transfer { context, exit: None, sysno: 1, fd: 1, path: Vec::new(), count: 9 };
+        scene.guest.take(&packet(34, &call));
+    }
+    assert_eq!(scene.guest.pending.len(), MOST_PENDING);
+    assert_eq!(scene.guest.losses().len(), 1);
+}
+
+#[test]
 fn what_cannot_be_read_is_counted() {
     let mut scene = Scene::new();
     scene.guest.take(&[8, 0, 34]);
@@ -221,14 +291,18 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
         Just(""),
         Just("/dev/pts/0"),
     ];
-    let numbers = (1i32..5, small.clone(), small.clone(), small.clone(), 0u32..8);
-    (numbers, path, any::<bool>(), 0u16..36).prop_map(
-        |((tgid, one, two, three, flags), path, fails, number)| {
+    let pid = prop_oneof![8 => 1i32..5, 1 => Just(0), 1 => Just(i32::MIN), 1 => Just(i32::MAX)];
+    let time =
+        prop_oneof![8 => Just(50_000i64), 1 => Just(i64::MIN), 1 => Just(i64::MAX), 1 => Just(0)];
+    let fd = prop_oneof![8 => small.clone(), 1 => Just(i64::MIN), 1 => Just(i64::from(i32::MAX))];
+    let numbers = (pid, fd, small.clone(), small.clone(), 0u32..8);
+    (numbers, (path, time), any::<bool>(), 0u16..36).prop_map(
+        |((tgid, one, two, three, flags), (path, time_ns), fails, number)| {
             let context = Some(Context {
-                time_ns: 50_000,
+                time_ns,
                 tid: tgid,
                 tgid,
-                start_ns: 5000 + i64::from(tgid),
+                start_ns: if two == 0 { time_ns } else { i64::from(tgid).saturating_add(5000) },
                 container: Vec::new(),
             });
             let exit = Some(Returned { result: two, errno: i64::from(fails) * 32 });
