@@ -66,6 +66,10 @@ pub struct Output {
 struct Process {
     id: ProcessId,
     comm: String,
+    /// Whether no message and no list has told its start: what it has open is found out by its calls.
+    is_stranger: bool,
+    /// The standard streams of a stranger, as far as its calls have told them.
+    streams: [FdState; 3],
     fds: Fds,
     /// Threads that run; `None` if it was there before the trace session.
     threads: Option<std::collections::BTreeSet<i32>>,
@@ -104,6 +108,8 @@ pub struct Guest {
     latest_ns: u64,
     /// Whether the first container's standard streams are known.
     has_streams: bool,
+    /// Whether a process appeared whose start was not told, since the last call of [`Guest::has_strangers`].
+    has_strangers: bool,
     out: Output,
 }
 
@@ -122,6 +128,7 @@ impl Guest {
             dropped: 0,
             latest_ns: 0,
             has_streams: false,
+            has_strangers: false,
             out: Output::default(),
         }
     }
@@ -130,6 +137,12 @@ impl Guest {
     #[must_use]
     pub const fn sentry(&self) -> ProcessId {
         self.identity.sentry
+    }
+
+    /// Whether a process appeared since the last call whose start was not told: the runtime started it in a running
+    /// container, or the message was dropped. [`Guest::lists`] gets to know it.
+    pub fn has_strangers(&mut self) -> bool {
+        std::mem::take(&mut self.has_strangers)
     }
 
     /// Takes one packet of the sandbox.

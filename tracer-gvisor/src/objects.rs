@@ -36,6 +36,8 @@ pub(crate) enum Kind {
     /// Another device, or what has no name to go by.
     Other,
     File,
+    /// A FIFO with a path. Only the list of what ran before tells it from a file.
+    Fifo,
 }
 
 impl Kind {
@@ -54,11 +56,11 @@ impl Kind {
 
     /// Whether transfers are counted before the object is watched: it may become the output of a command later.
     pub(crate) const fn is_counted_early(self) -> bool {
-        matches!(self, Self::Pipe | Self::Socket | Self::Host | Self::Terminal)
+        !matches!(self, Self::Null | Self::Other | Self::File)
     }
 
     const fn passes_on(self) -> bool {
-        matches!(self, Self::Pipe | Self::Socket)
+        matches!(self, Self::Pipe | Self::Socket | Self::Fifo)
     }
 }
 
@@ -119,7 +121,7 @@ impl Object {
     /// File type, as in `inode.i_mode`.
     pub(crate) const fn mode(&self) -> u32 {
         match self.kind {
-            Kind::Pipe => mode::S_IFIFO,
+            Kind::Pipe | Kind::Fifo => mode::S_IFIFO,
             Kind::Socket => mode::S_IFSOCK,
             Kind::Host | Kind::Null | Kind::Terminal | Kind::Other => mode::S_IFCHR,
             Kind::File => mode::S_IFREG,
@@ -157,7 +159,8 @@ impl Object {
             joined: peer.unwrap_or_default(),
             ..layout::Object::default()
         };
-        (seen, if self.passes_on() { String::new() } else { self.name.clone() })
+        let has_path = !matches!(self.kind, Kind::Pipe | Kind::Socket);
+        (seen, if has_path { self.name.clone() } else { String::new() })
     }
 }
 
@@ -223,6 +226,17 @@ impl Objects {
             return Some(*known);
         }
         let number = self.add(Kind::of(name), None)?;
+        self.name(number, name);
+        Some(number)
+    }
+
+    /// The object behind an open fd, by its name and its `st_mode`.
+    pub(crate) fn open(&mut self, name: &str, mode: u32) -> Option<Number> {
+        let is_fifo = mode & mode::S_IFMT == mode::S_IFIFO && Kind::of(name) == Kind::File;
+        if !is_fifo || self.by_name.contains_key(name) {
+            return self.named(name);
+        }
+        let number = self.add(Kind::Fifo, None)?;
         self.name(number, name);
         Some(number)
     }
@@ -353,69 +367,4 @@ impl Objects {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pipe_gets_its_name_from_the_first_call_that_tells_it() {
-        let mut objects = Objects::new(1);
-        let pipe = objects.created(Kind::Pipe, 0, 7);
-        assert_eq!(objects.seen(pipe, "[err: FD not found]"), pipe);
-        assert_eq!(objects.seen(pipe, "pipe:[3]"), pipe);
-        assert_eq!(objects.named("pipe:[3]"), pipe);
-        assert_eq!(objects.id(pipe.unwrap()).unwrap().ino, 3);
-    }
-
-    #[test]
-    fn a_renamed_file_is_the_same_and_a_new_file_with_its_name_another() {
-        let mut objects = Objects::new(1);
-        let log = objects.named("/log");
-        assert_eq!(objects.seen(log, "/log.1"), log);
-        let next = objects.named("/log");
-        assert_ne!(next, log);
-        assert_ne!(objects.id(next.unwrap()), objects.id(log.unwrap()));
-    }
-
-    #[test]
-    fn what_an_fd_leads_to_is_believed_more_than_the_table() {
-        let mut objects = Objects::new(1);
-        let one = objects.named("pipe:[1]");
-        let two = objects.seen(one, "pipe:[2]");
-        assert_ne!(one, two);
-        assert_eq!(objects.seen(one, "pipe:[1]"), one);
-    }
-
-    #[test]
-    fn objects_in_use_no_more_make_room_and_never_come_back_as_others() {
-        let mut objects = Objects::new(1);
-        let kept = objects.named("/kept").unwrap();
-        let mut seen = BTreeSet::new();
-        for number in 0..3 * MOST {
-            if objects.are_too_many() {
-                objects.forget(&BTreeSet::from([kept]));
-            }
-            let file = objects.named(&format!("/f{number}")).unwrap();
-            assert!(seen.insert(objects.id(file)), "an identity was given twice");
-        }
-        assert_eq!((objects.refused, objects.named("/kept")), (0, Some(kept)));
-    }
-
-    #[test]
-    fn a_full_table_in_use_is_not_searched_again_and_again() {
-        let mut objects = Objects::new(1);
-        let all: BTreeSet<Number> =
-            (0..MOST - SPARE).filter_map(|number| objects.named(&format!("/f{number}"))).collect();
-        assert!(objects.are_too_many());
-        objects.forget(&all);
-        assert!(!objects.are_too_many());
-    }
-
-    #[test]
-    fn names_have_no_end_but_the_table_has() {
-        let mut objects = Objects::new(1);
-        for number in 0..MOST + 10 {
-            objects.named(&format!("/f{number}"));
-        }
-        assert_eq!((objects.all.len(), objects.refused), (MOST, 10));
-    }
-}
+mod tests;

@@ -218,7 +218,11 @@ impl Guest {
         let was_named = known.is_some_and(|number| self.objects.id(number).is_some());
         let number = self.objects.seen(known, path)?;
         if known != Some(number) {
-            self.processes.get_mut(&tgid)?.fds.found(fd, number, flags);
+            let process = self.processes.get_mut(&tgid)?;
+            process.fds.found(fd, number, flags);
+            if process.is_stranger && known.is_none() && (0..3).contains(&fd) {
+                self.stream_found(tgid, fd, time_ns);
+            }
         }
         let object = self.objects.get(number)?;
         if object.is_watched && !was_named && object.id.is_some() && known == Some(number) {

@@ -6,7 +6,7 @@ use tracer_common::{
     id::ProcessId,
     ledger::{LedgerKey, WRITE},
     limits,
-    object::ObjectId,
+    object::{FdState, ObjectId},
     process::ROLE_TARGET,
 };
 use tracer_core::event::{EventKind, Exit, Image, Sighting};
@@ -38,7 +38,8 @@ impl Guest {
             Some(_) => self.end_process(tgid, None, id.start_ns),
             None => {}
         }
-        self.add(tgid, id, None)?;
+        self.add(tgid, id, None)?.is_stranger = true;
+        self.has_strangers = true;
         let image = Image { process: id, role: ROLE_TARGET, ns_pid: id.tgid, ..Image::default() };
         let time_ns = self.time(context);
         self.emit(time_ns, EventKind::Image(image));
@@ -58,6 +59,8 @@ impl Guest {
         let process = Process {
             id,
             comm: String::new(),
+            is_stranger: false,
+            streams: <[FdState; 3]>::default(),
             fds: Fds::default(),
             threads,
             status: None,
@@ -103,29 +106,41 @@ impl Guest {
     pub fn was_running(&mut self, running: &Running, time_ns: u64) {
         let tgid = running.status.pid;
         let id = self.identity_of(tgid, running.start_ns);
-        if self.processes.get(&tgid).is_some_and(|known| known.id == id && !known.comm.is_empty()) {
-            return;
+        if !self.processes.contains_key(&tgid) && self.add(tgid, id, None).is_some() {
+            self.learn(running, false, time_ns);
         }
-        self.flush_rows(tgid);
-        self.processes.remove(&tgid);
-        if self.add(tgid, id, None).is_none() {
-            return;
+    }
+
+    /// A process that runs now, as `runsc trace procfs` lists it. Gets to know it if it is a stranger.
+    pub fn lists(&mut self, running: &Running, time_ns: u64) {
+        let tgid = running.status.pid;
+        let id = self.identity_of(tgid, running.start_ns);
+        if self.processes.get(&tgid).is_some_and(|known| known.id == id && known.is_stranger) {
+            // The runtime started a program in it, if no guest created it.
+            self.learn(running, running.status.parent == 0, time_ns);
         }
+    }
+
+    fn learn(&mut self, running: &Running, executed: bool, time_ns: u64) {
+        let tgid = running.status.pid;
         for open in &running.fds {
             let is_stream = (0..3).contains(&open.number) && open.path.starts_with("host:[");
-            if is_stream && !self.has_streams {
-                self.hand_in(tgid, open.number);
-                let known =
-                    self.processes.get(&tgid).and_then(|process| process.fds.get(open.number));
-                self.objects.seen(known.map(|fd| fd.object), &open.path);
-                continue;
-            }
-            if let (Some(object), Some(process)) =
-                (self.objects.named(&open.path), self.processes.get_mut(&tgid))
-            {
+            let is_first = is_stream && !self.has_streams;
+            let object = match is_first {
+                true => {
+                    let handed_in = self.objects.handed_in(open.number, true);
+                    // A terminal is one file for all three.
+                    self.objects.seen(handed_in, &open.path)
+                }
+                false => self.objects.open(&open.path, open.mode),
+            };
+            if let (Some(object), Some(process)) = (object, self.processes.get_mut(&tgid)) {
                 // The list does not say how a file was opened. Output is written and input is read, most likely.
-                let flags = if open.number == 0 { libc::O_RDONLY } else { libc::O_RDWR };
-                let flags = if matches!(open.number, 1 | 2) { libc::O_WRONLY } else { flags };
+                let flags = match open.number {
+                    0 => libc::O_RDONLY,
+                    1 | 2 => libc::O_WRONLY,
+                    _ => libc::O_RDWR,
+                };
                 let fd = Fd { object, flags: flags as u32, closes_on_exec: false };
                 process.fds.set(open.number, fd);
             }
@@ -134,7 +149,30 @@ impl Guest {
         let parent = running.status.parent;
         let parent = self.processes.get(&parent).map_or(self.identity.sentry, |known| known.id);
         let argv = running.arguments.clone();
-        self.tell_image(tgid, &running.status.comm, argv, parent, time_ns, false);
+        self.tell_image(tgid, &running.status.comm, argv, parent, time_ns, executed);
+    }
+
+    /// A call of a stranger has told one of its standard streams: it has had it from its start, most likely.
+    pub(super) fn stream_found(&mut self, tgid: i32, fd: i32, time_ns: u64) {
+        let open = self.processes.get(&tgid).and_then(|process| process.fds.get(fd));
+        if let Some(open) = open {
+            self.watch(open.object, time_ns);
+        }
+        let state = self.state(open);
+        let Some(process) = self.processes.get_mut(&tgid) else { return };
+        let place = usize::try_from(fd).ok().and_then(|fd| process.streams.get_mut(fd));
+        // It may have closed the others meanwhile.
+        let Some(place) = place else { return };
+        *place = state;
+        let image = Image {
+            process: process.id,
+            ns_pid: process.id.tgid,
+            role: ROLE_TARGET,
+            comm: process.comm.clone(),
+            stdio: process.streams,
+            ..Image::default()
+        };
+        self.emit(time_ns, EventKind::Image(image));
     }
 
     fn tell_image(
@@ -149,6 +187,7 @@ impl Guest {
         let stdio = self.stdio(tgid, time_ns);
         let Some(process) = self.processes.get_mut(&tgid) else { return };
         comm.clone_into(&mut process.comm);
+        process.is_stranger = false;
         process.facts_left = limits::FACTS_PER_PROCESS;
         let (argv, argv_bytes) = cut(argv);
         let image = Image {
@@ -252,6 +291,9 @@ impl Guest {
         self.pending.remove(&(tgid, context.tid));
         let Some(process) = self.processes.get_mut(&tgid) else { return };
         process.status = Some(ended.status);
+        if process.comm.is_empty() {
+            process.comm = comm_of(&text(&context.name));
+        }
         let is_last = process.threads.as_mut().is_some_and(|threads| {
             threads.remove(&context.tid);
             threads.is_empty()

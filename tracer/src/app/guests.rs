@@ -1,10 +1,10 @@
 //! The gVisor sandboxes of a trace: who looks into them, and what they tell.
 
+mod config;
 mod connections;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    io::{self, Write as _},
     time::{Duration, Instant},
 };
 
@@ -21,8 +21,9 @@ use tracer_gvisor::{
 };
 use tracer_loader::boot_ns;
 
+pub use self::config::gvisor_config;
 use self::connections::{Connections, has_ended};
-use super::{AppError, collect::Collector, stderr};
+use super::{AppError, collect::Collector};
 use crate::{
     gvisor::{Folder, Keeper, Opened, Runtime, SandboxProcess},
     settings::Settings,
@@ -34,6 +35,8 @@ const FIRST_HANDED_IN: i32 = 256;
 const REST: Duration = Duration::from_millis(500);
 /// The most processes that are asked about at a time, and sandboxes: any program can have the name of a sandbox.
 const MOST_ASKED: usize = 1024;
+/// How often to ask for the names of processes in one sandbox, at most.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How many messages are taken at a time.
 const BATCH: usize = 1024;
 
@@ -58,6 +61,8 @@ pub(super) struct Guests {
     connections: Connections,
     /// The sandboxes that are or were connected. The number of a sandbox is its place in this order, from 1 on.
     seen: BTreeSet<ProcessId>,
+    /// When the keeper was asked last what runs in a sandbox, by the pid of gVisor's kernel.
+    looked: BTreeMap<u32, Instant>,
     fds: u64,
     all_fds: bool,
     /// Whether the user asked for output, not only for counts.
@@ -78,6 +83,7 @@ impl Guests {
             expected: VecDeque::new(),
             connections: Connections::default(),
             seen: BTreeSet::new(),
+            looked: BTreeMap::new(),
             fds: kernel.fd_mask,
             all_fds: kernel.all_fds,
             wants_bytes: settings.capture.is_some(),
@@ -168,7 +174,11 @@ impl Guests {
             self.look_into(process);
         }
         let answers = self.keeper.as_mut().map(Keeper::answers).unwrap_or_default();
-        for Opened { pid, result } in answers {
+        for Opened { pid, is_new, result } in answers {
+            if !is_new {
+                self.listed(pid, result.ok().flatten());
+                continue;
+            }
             let sentry = self.asked.get(&pid).copied().unwrap_or_default();
             match result {
                 // It may become one: it is asked about again when it has another image.
@@ -191,7 +201,30 @@ impl Guests {
         for number in self.connections.unknown() {
             self.identify(number, collector);
         }
+        self.look_at_strangers();
         self.hand_over(collector);
+    }
+
+    /// Asks for the names of processes that a runtime has started in running containers.
+    fn look_at_strangers(&mut self) {
+        let Some(keeper) = &mut self.keeper else { return };
+        for guest in self.connections.guests() {
+            let pid = guest.sentry().tgid;
+            let is_time = self.looked.get(&pid).is_none_or(|last| last.elapsed() > LOOK_EVERY);
+            // A helper that is gone answers nothing.
+            if is_time && guest.has_strangers() && keeper.look(pid).is_ok() {
+                self.looked.insert(pid, Instant::now());
+            }
+        }
+    }
+
+    /// What runs in a sandbox now. Without an answer, its strangers stay unknown.
+    fn listed(&mut self, pid: u32, answer: Option<(SandboxProcess, String)>) {
+        let Some((_, procfs)) = answer else { return };
+        for guest in self.connections.guests().filter(|guest| guest.sentry().tgid == pid) {
+            let all = tracer_gvisor::running(&procfs);
+            all.iter().for_each(|running| guest.lists(running, boot_ns()));
+        }
     }
 
     fn news(&mut self, News { sandbox, kind }: News, collector: &mut Collector) {
@@ -369,29 +402,4 @@ fn sentry_of(session: &Session, id: &str) -> Option<(ProcessId, usize)> {
 fn real_minus_boot_ns() -> i64 {
     let real = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
     real.saturating_sub(i64::try_from(boot_ns()).unwrap_or(i64::MAX))
-}
-
-/// Prints the configuration for runtimes whose sandboxes always send to tracer, and on standard error where it belongs.
-///
-/// # Errors
-/// [`AppError`] if standard output cannot be written to.
-pub fn gvisor_config() -> Result<(), AppError> {
-    const WHERE: &str = "\
-Save this as /etc/tracer-gvisor.json. Then add one option to runsc, and restart the engine:
-  docker, in /etc/docker/daemon.json:
-    {\"runtimes\": {\"runsc\": {\"path\": \"/usr/bin/runsc\",
-      \"runtimeArgs\": [\"--pod-init-config=/etc/tracer-gvisor.json\"]}}}
-  containerd, in /etc/containerd/runsc.toml (the ConfigPath of its runtime io.containerd.runsc.v1):
-    [runsc_config]
-      pod-init-config = \"/etc/tracer-gvisor.json\"
-  by hand:
-    runsc --pod-init-config=/etc/tracer-gvisor.json …";
-    let config = tracer_gvisor::points::config(&Folder::shared_socket());
-    stderr::say(WHERE);
-    match writeln!(io::stdout(), "{config:#}") {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => {
-            result.map_err(|source| AppError::Output { path: "standard output".into(), source })
-        }
-    }
 }
