@@ -4,7 +4,9 @@
 //! in a queue of bounded size; what does not fit is counted.
 
 use std::{
+    fs::{self, Permissions},
     io,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     rc::Rc,
     sync::{
@@ -88,8 +90,8 @@ impl Sink {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listeners = {
             let _inside = runtime.enter();
-            let second = UnixSeqpacketListener::bind(if_free).ok();
-            std::iter::once(UnixSeqpacketListener::bind(path)?).chain(second).collect()
+            let second = bind(if_free).ok();
+            std::iter::once(bind(path)?).chain(second).collect()
         };
         let of_thread = Arc::clone(&shared);
         thread::Builder::new().name("gvisor".into()).spawn(move || {
@@ -135,6 +137,13 @@ impl Sink {
     pub fn lost(&self) -> u64 {
         self.shared.lost.load(Ordering::Relaxed)
     }
+}
+
+/// Listens at a path, to which only this user can connect.
+fn bind(path: &Path) -> io::Result<UnixSeqpacketListener> {
+    let listener = UnixSeqpacketListener::bind(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    Ok(listener)
 }
 
 async fn serve(
@@ -253,6 +262,15 @@ mod tests {
             assert!(matches!(second.kind, NewsKind::Closed), "{second:?}");
         }
         assert_eq!(sink.lost(), 0);
+    }
+
+    #[test]
+    fn only_its_user_can_connect() {
+        let (_sink, folder) = sink("mode");
+        for name in ["one", "two"] {
+            let mode = fs::metadata(folder.join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
     }
 
     #[test]

@@ -29,7 +29,8 @@ impl Scene {
     fn context(&mut self, tgid: i32) -> Option<Context> {
         self.now += 1000;
         let start_ns = 5000 + i64::from(tgid);
-        Some(Context { time_ns: self.now, tid: tgid, tgid, start_ns, container: b"c1".to_vec() })
+        let (container, name) = (b"c1".to_vec(), b"told-at-end".to_vec());
+        Some(Context { time_ns: self.now, tid: tgid, tgid, start_ns, container, name })
     }
 
     fn send(&mut self, number: u16, message: &impl prost::Message) {
@@ -165,6 +166,66 @@ fn guests_have_parents_names_and_ends() {
     assert_eq!(known(1).end_ns, None);
 }
 
+/// `docker exec`: no message tells the start.
+#[test]
+fn a_command_that_the_runtime_started_has_streams_and_a_name_at_the_end() {
+    let mut scene = Scene::new();
+    scene.starts(&["/bin/sleep"]);
+    assert!(!scene.guest.has_strangers());
+    scene.moves(5, WRITE, 1, "host:[4]", Ok(7));
+    assert!(scene.guest.has_strangers());
+    // Its shell saves fd 1 and has fd 2 there for a while: that is not its stdout.
+    scene.closes(5, 1);
+    scene.duplicates(5, 2, 1, "host:[5]");
+    scene.ends(5, 0);
+    // How many threads it has is not known.
+    let context = scene.context(5);
+    scene.send(4, &Ended { context, status: 0 });
+    let mut all = scene.session.processes.values();
+    let known = all.find(|process| process.id.tgid == 5).unwrap();
+    let stream = |fd| scene.session.object_name(&known.stdio_object(fd).unwrap());
+    assert_eq!((stream(1), stream(2)), ("host:[4]".to_owned(), "host:[5]".to_owned()));
+    assert_eq!((known.comm.as_str(), known.exit_code()), ("told-at-end", Some(0)));
+}
+
+#[test]
+fn a_list_of_what_runs_makes_a_stranger_known_and_no_other() {
+    let mut scene = Scene::new();
+    scene.starts(&["/bin/sleep"]);
+    scene.moves(5, WRITE, 1, "host:[4]", Ok(7));
+    let listed = |pid: i32| {
+        let line = format!(
+            r#"{{"args":["top","-b"],"clone_ts":{},"status":{{"comm":"top","pid":{pid}}}}}"#,
+            5000 + pid
+        );
+        crate::running(&line).remove(0)
+    };
+    for pid in [1, 5, 6] {
+        scene.guest.lists(&listed(pid), 20_000);
+    }
+    scene.apply();
+    let names: Vec<_> = scene
+        .session
+        .processes
+        .values()
+        .filter(|process| process.id.sandbox == 1)
+        .map(|process| (process.id.tgid, process.command(), process.executed))
+        .collect();
+    assert_eq!(names, [(1, "/bin/sleep".into(), true), (5, "top -b".into(), true)]);
+}
+
+#[test]
+fn a_terminal_is_one_file_for_all_three_streams() {
+    let mut scene = Scene::new();
+    let line = r#"{"args":["sh"],"clone_ts":5001,"status":{"comm":"sh","pid":1},"fdlist":[
+        {"number":0,"path":"host:[1]"},{"number":1,"path":"host:[1]"},{"number":2,"path":"host:[1]"}]}"#;
+    scene.guest.was_running(&crate::running(&line.replace('\n', ""))[0], 9000);
+    scene.apply();
+    let known = scene.session.processes.values().next().unwrap();
+    let streams = [0, 1, 2].map(|fd| known.stdio_object(fd).unwrap());
+    assert_eq!(streams, [crate::handed_in(1, 0); 3]);
+}
+
 #[test]
 fn standard_streams_are_the_files_that_were_handed_in() {
     let mut scene = Scene::new();
@@ -277,6 +338,20 @@ fn what_cannot_be_read_is_counted() {
     assert_eq!(losses, [("guest_unreadable".to_owned(), 2), ("guest_dropped".to_owned(), 9)]);
 }
 
+/// A call that is told by number and arguments.
+fn by_number(
+    context: Option<Context>,
+    exit: Option<Returned>,
+    which: i64,
+    [arg1, arg2, arg3]: [i64; 3],
+) -> Vec<u8> {
+    let all = crate::numbers::RAW;
+    let sysno = all[which.unsigned_abs() as usize % all.len()];
+    let [arg1, arg2, arg3] = [arg1, arg2, arg3].map(i64::cast_unsigned);
+    let call = crate::wire::Raw { context, exit, sysno, arg1, arg2, arg3, ..Default::default() };
+    packet(6, &call)
+}
+
 /// Any message about a few processes, fds and objects.
 fn message() -> impl Strategy<Value = Vec<u8>> {
     let small = -1i64..6;
@@ -304,6 +379,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
                 tgid,
                 start_ns: if two == 0 { time_ns } else { i64::from(tgid).saturating_add(5000) },
                 container: Vec::new(),
+                name: Vec::new(),
             });
             let exit = Some(Returned { result: two, errno: i64::from(fails) * 32 });
             let (old, new) = (one as i32, two as i32);
@@ -319,19 +395,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
                     &Exec { context, path: flags_or_path.clone(), argv: vec![flags_or_path] },
                 ),
                 4 | 5 => packet(number, &Ended { context, status: new }),
-                6 => packet(
-                    6,
-                    &crate::wire::Raw {
-                        context: context.filter(|_| !fails),
-                        exit,
-                        sysno: crate::numbers::RAW
-                            [(three.unsigned_abs() as usize) % crate::numbers::RAW.len()],
-                        arg1: one as u64,
-                        arg2: two as u64,
-                        arg3: three as u64,
-                        ..Default::default()
-                    },
-                ),
+                6 => by_number(context.filter(|_| !fails), exit, three, [one, two, three]),
                 8 => packet(8, &Close { context, exit, fd: one }),
                 17 => packet(17, &Pipe { context, exit, flags, reader: old, writer: new }),
                 19 => packet(19, &Dup { context, exit, old, new, path: flags_or_path, flags }),

@@ -2,16 +2,16 @@
 
 mod config;
 mod connections;
+mod kernels;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
 use tracer_common::{id::ProcessId, loss::LossCell};
 use tracer_core::{
-    event::{EventKind, HandedIn, Sandbox},
+    event::{EventKind, Sandbox},
     session::{LossReason, Session},
     text::escape,
 };
@@ -22,15 +22,16 @@ use tracer_gvisor::{
 use tracer_loader::boot_ns;
 
 pub use self::config::gvisor_config;
-use self::connections::{Connections, has_ended};
+use self::{
+    connections::Connections,
+    kernels::{handed_in, has_ended, real_minus_boot_ns, sentry_of},
+};
 use super::{AppError, collect::Collector};
 use crate::{
     gvisor::{Folder, Keeper, Opened, Runtime, SandboxProcess},
     settings::Settings,
 };
 
-/// The first fd that gVisor's kernel gives to files that are handed in (`runsc/boot`, `startingStdioFD`).
-const FIRST_HANDED_IN: i32 = 256;
 /// How long sandboxes may take at the end to send the rest.
 const REST: Duration = Duration::from_millis(500);
 /// The most processes that are asked about at a time, and sandboxes: any program can have the name of a sandbox.
@@ -59,8 +60,10 @@ pub(super) struct Guests {
     has_said_full: bool,
     expected: VecDeque<Expected>,
     connections: Connections,
-    /// The sandboxes that are or were connected. The number of a sandbox is its place in this order, from 1 on.
+    /// The sandboxes that are or were connected.
     seen: BTreeSet<ProcessId>,
+    /// The latest number of a sandbox; the first is 1. One that connects again gets another number.
+    numbers: u32,
     /// When the keeper was asked last what runs in a sandbox, by the pid of gVisor's kernel.
     looked: BTreeMap<u32, Instant>,
     fds: u64,
@@ -83,6 +86,7 @@ impl Guests {
             expected: VecDeque::new(),
             connections: Connections::default(),
             seen: BTreeSet::new(),
+            numbers: 0,
             looked: BTreeMap::new(),
             fds: kernel.fd_mask,
             all_fds: kernel.all_fds,
@@ -255,13 +259,15 @@ impl Guests {
             (None, None) => {
                 // A sandbox that is idle says nothing yet.
                 let is_over = unknown.is_closed || !unknown.is_silent();
-                return if is_late && is_over {
-                    self.connections.is_foreign(number)
-                };
+                if is_late && is_over {
+                    self.connections.is_foreign(number);
+                }
+                return;
             }
         };
         self.seen.insert(sentry);
-        let sandbox = u32::try_from(self.seen.len()).unwrap_or(u32::MAX);
+        self.numbers += 1;
+        let sandbox = self.numbers;
         let container = match &expected {
             Some(expected) => expected.sandbox.id.clone(),
             None => container.unwrap_or_default(),
@@ -333,6 +339,18 @@ impl Guests {
         self.connections.are_closed()
     }
 
+    /// The trace ends: who has named a container that is no target's by now belongs to nobody here.
+    fn ignore_foreign(&mut self) {
+        let named = |number: &u32| {
+            let unknown = self.connections.get_unknown(*number);
+            unknown.is_some_and(|unknown| unknown.container().is_some())
+        };
+        let foreign: Vec<u32> = self.connections.unknown().into_iter().filter(named).collect();
+        if self.expected.is_empty() {
+            foreign.into_iter().for_each(|number| self.connections.is_foreign(number));
+        }
+    }
+
     /// Has the sessions deleted, takes the rest, and counts what was lost.
     pub(super) fn finish(&mut self, collector: &mut Collector) {
         if let Some(keeper) = &self.keeper {
@@ -352,6 +370,7 @@ impl Guests {
             count_losses(guest, collector);
         }
         self.hand_over(collector);
+        self.ignore_foreign();
         let mut lost = 0;
         if let Some((_, sink)) = &mut self.place {
             for number in sink.close() {
@@ -376,30 +395,4 @@ fn count_losses(guest: &Guest, collector: &mut Collector) {
     for (reason, cell) in guest.losses() {
         collector.add_guest_loss(&reason, cell);
     }
-}
-
-/// The standard streams of a sandbox's first container. A terminal is handed in once, for all three.
-fn handed_in(sandbox: u32, streams: usize) -> Vec<HandedIn> {
-    let files = (0..3).map(|fd| HandedIn {
-        object: tracer_gvisor::handed_in(sandbox, fd),
-        fd: FIRST_HANDED_IN + if streams == 3 { fd } else { 0 },
-    });
-    if matches!(streams, 1 | 3) { files.collect() } else { Vec::new() }
-}
-
-/// The process of the session in which the sandbox of a container runs, and how many streams it was given.
-fn sentry_of(session: &Session, id: &str) -> Option<(ProcessId, usize)> {
-    let mut targets = session.processes.values().filter(|process| process.is_target);
-    targets.find_map(|process| {
-        let argv: Vec<String> = process.argv.to_vec();
-        let sandbox =
-            SandboxProcess::of(process.id.tgid, &argv).filter(|sandbox| sandbox.id == id)?;
-        Some((process.id, sandbox.streams))
-    })
-}
-
-/// Real time minus time since boot, in nanoseconds.
-fn real_minus_boot_ns() -> i64 {
-    let real = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
-    real.saturating_sub(i64::try_from(boot_ns()).unwrap_or(i64::MAX))
 }

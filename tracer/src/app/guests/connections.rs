@@ -6,10 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tracer_core::session::Session;
 use tracer_gvisor::Guest;
-
-use crate::sys::bounded;
 
 /// How long messages may wait until it is known which sandbox sends them.
 const UNKNOWN_FOR: Duration = Duration::from_secs(5);
@@ -34,6 +31,8 @@ enum Sender {
 pub(super) struct Unknown {
     since: Instant,
     messages: Vec<Bytes>,
+    /// Messages that found no room.
+    lost: u64,
     /// Whether the other end was closed.
     pub(super) is_closed: bool,
 }
@@ -62,13 +61,14 @@ pub(super) struct Connections {
     senders: BTreeMap<u32, Sender>,
     /// Bytes of messages that wait.
     waiting: usize,
-    /// Messages that found no room.
+    /// Messages of sandboxes that were not taken.
     lost: u64,
 }
 
 impl Connections {
     pub(super) fn connected(&mut self, number: u32) {
-        let unknown = Unknown { since: Instant::now(), messages: Vec::new(), is_closed: false };
+        let unknown =
+            Unknown { since: Instant::now(), messages: Vec::new(), lost: 0, is_closed: false };
         self.senders.insert(number, Sender::Unknown(unknown));
     }
 
@@ -79,7 +79,7 @@ impl Connections {
             Some(Sender::Unknown(unknown)) => {
                 let size = message.len() + EACH;
                 if self.waiting + size > MOST_WAITING {
-                    self.lost += 1;
+                    unknown.lost += 1;
                 } else {
                     self.waiting += size;
                     unknown.messages.push(message);
@@ -129,6 +129,7 @@ impl Connections {
     /// the connection.
     pub(super) fn belongs_to(&mut self, number: u32, mut guest: Guest) -> Option<Box<Guest>> {
         let Some(Sender::Unknown(unknown)) = self.senders.remove(&number) else { return None };
+        self.lost += unknown.lost;
         for message in &unknown.messages {
             self.waiting -= message.len() + EACH;
             guest.take(message);
@@ -177,43 +178,16 @@ impl Connections {
     /// Messages that were not taken: there was no room or no time, or it was never known which sandbox sent them.
     pub(super) fn lost(&self) -> u64 {
         let waiting = self.senders.values().map(|sender| match sender {
-            Sender::Unknown(unknown) => unknown.messages.len() as u64,
+            Sender::Unknown(unknown) => unknown.messages.len() as u64 + unknown.lost,
             Sender::Sandbox(_) | Sender::Foreign => 0,
         });
         self.lost + waiting.sum::<u64>()
     }
 }
 
-/// Whether gVisor's kernel has ended: then its guests have ended as well.
-pub(super) fn has_ended(session: &Session, guest: &Guest) -> bool {
-    let sentry = guest.sentry();
-    let is_told = session.processes.get(&sentry).is_some_and(|process| process.end_ns.is_some());
-    is_told || !runs(sentry.tgid)
-}
-
-/// Whether a process runs: a zombie does not.
-fn runs(pid: u32) -> bool {
-    let Ok(line) = bounded::text(format!("/proc/{pid}/stat")) else { return false };
-    // The name, in parentheses, may have any characters.
-    let state = line.rsplit_once(") ").map_or("", |(_, rest)| rest);
-    !state.starts_with(['Z', 'X'])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_zombie_runs_no_guests() {
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        let until = Instant::now() + Duration::from_secs(10);
-        while runs(child.id()) && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        assert!(!runs(child.id()));
-        child.wait().unwrap();
-        assert!(runs(std::process::id()));
-    }
 
     #[test]
     fn what_an_unknown_sandbox_sends_is_bounded_and_what_is_too_much_is_counted() {
@@ -227,7 +201,7 @@ mod tests {
         assert_eq!(connections.lost(), 400);
         connections.is_foreign(1);
         connections.is_foreign(2);
-        assert_eq!(connections.waiting, 0);
+        assert_eq!((connections.waiting, connections.lost()), (0, 0));
         assert!(connections.are_closed());
     }
 
