@@ -215,7 +215,7 @@ impl Guest {
             Message::Open(call) => self.opened(&call),
             Message::Close(call) => self.closed(&call),
             Message::Connect(call) => self.connected(&call),
-            Message::Execve(call) => self.exec_failed(&call),
+            Message::Execve(call) => self.exec_returned(&call),
             Message::Socket(call) => self.socket(&call),
             Message::SocketPair(call) => self.socket_pair(&call),
             Message::Accept(call) => self.accepted(&call),

@@ -272,11 +272,17 @@ impl Guest {
         }
     }
 
-    pub(super) fn exec_failed(&mut self, call: &wire::Execve) {
+    /// An `execve` has returned. Only this message has the path that the guest gave, and so the name that it has now.
+    pub(super) fn exec_returned(&mut self, call: &wire::Execve) {
         let Some(context) = &call.context else { return self.lose("guest_unreadable", 0) };
-        let Some(Err(errno)) = call.exit.map(Returned::outcome) else { return };
+        let Some(outcome) = call.exit.map(Returned::outcome) else { return };
         let Some(tgid) = self.process_of(context) else { return };
         let time_ns = self.time(context);
-        self.fact(tgid, fact::EXEC_FAILED, -1, errno, None, &call.path, time_ns);
+        match outcome {
+            Err(errno) => {
+                self.fact(tgid, fact::EXEC_FAILED, -1, errno, None, &call.path, time_ns);
+            }
+            Ok(_) => self.named(tgid, &text(&call.path), time_ns),
+        }
     }
 }

@@ -284,6 +284,21 @@ impl Guest {
         );
     }
 
+    /// A process has the name of the path that it executed: `sentry/execve` tells the file to which that leads.
+    pub(super) fn named(&mut self, tgid: i32, path: &str, time_ns: u64) {
+        let comm = comm_of(path);
+        let is_news = |process: &&Process| !comm.is_empty() && process.comm != comm;
+        let Some(process) = self.processes.get(&tgid).filter(is_news) else { return };
+        let (process, role) = (process.id, ROLE_TARGET);
+        let stdio = self.stdio(tgid, time_ns);
+        let ns_pid = process.tgid;
+        if let Some(known) = self.processes.get_mut(&tgid) {
+            known.comm.clone_from(&comm);
+        }
+        let image = Image { process, role, ns_pid, comm, stdio, ..Image::default() };
+        self.emit(time_ns, EventKind::Image(image));
+    }
+
     pub(super) fn thread_ended(&mut self, ended: &wire::Ended) {
         let Some(context) = &ended.context else { return self.lose("guest_unreadable", 0) };
         let Some(tgid) = self.process_of(context) else { return };

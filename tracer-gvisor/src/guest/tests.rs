@@ -166,6 +166,20 @@ fn guests_have_parents_names_and_ends() {
     assert_eq!(known(1).end_ns, None);
 }
 
+#[test]
+fn a_process_has_the_name_of_the_path_that_it_executed() {
+    let mut scene = Scene::new();
+    scene.starts(&["/bin/init"]);
+    scene.forks(1, 2);
+    scene.executes(2, "/usr/bin/dash");
+    let (context, exit) = (scene.context(2), Some(Returned::default()));
+    scene.send(11, &crate::wire::Execve { context, exit, path: b"/bin/sh".into() });
+    let mut all = scene.session.processes.values();
+    let known = all.find(|process| process.id.tgid == 2).unwrap();
+    assert_eq!((known.comm.as_str(), known.command().as_str()), ("sh", "/usr/bin/dash"));
+    assert!(known.executed && !known.attached_late);
+}
+
 /// `docker exec`: no message tells the start.
 #[test]
 fn a_command_that_the_runtime_started_has_streams_and_a_name_at_the_end() {
