@@ -20,6 +20,7 @@ use std::{
 
 use bytes::Bytes;
 use prost::Message as _;
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use tokio::{
     sync::{mpsc, oneshot},
     task::LocalSet,
@@ -78,8 +79,8 @@ struct Shared {
 }
 
 impl Sink {
-    /// Listens at a path, which must not exist, and at another one if it is free. The caller sees to it that only root can
-    /// connect.
+    /// Listens at a path, which must not exist, and at another one if it is free. To be called before this thread gives up
+    /// its capabilities: one of them lets the sink's thread run before others, which then gives up all.
     ///
     /// # Errors
     /// An error if the first path cannot be bound, or if the system allows no further thread.
@@ -97,6 +98,8 @@ impl Sink {
         thread::Builder::new().name("gvisor".into()).spawn(move || {
             // A message that waits too long is dropped. Without the right to it, the thread runs as the others do.
             let _ = rustix::process::setpriority_process(None, FIRST_IN_LINE);
+            // Some systems do not let a thread lower its capabilities.
+            let _ = give_up_capabilities();
             LocalSet::new().block_on(&runtime, async {
                 tokio::select! {
                     () = serve(listeners, sender, of_thread) => {}
@@ -137,6 +140,12 @@ impl Sink {
     pub fn lost(&self) -> u64 {
         self.shared.lost.load(Ordering::Relaxed)
     }
+}
+
+/// The thread reads what a hostile program may have sent, and needs no rights from here on.
+fn give_up_capabilities() -> rustix::io::Result<()> {
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
 }
 
 /// Listens at a path, to which only this user can connect.
@@ -270,6 +279,23 @@ mod tests {
         for name in ["one", "two"] {
             let mode = fs::metadata(folder.join(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn its_thread_has_no_capabilities() {
+        let (_sink, _folder) = sink("rights");
+        let is_without = || {
+            let threads = fs::read_dir("/proc/self/task").unwrap().flatten();
+            let statuses =
+                threads.filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok());
+            let mut sinks = statuses.filter(|status| status.starts_with("Name:\tgvisor\n"));
+            sinks.any(|status| status.contains("CapPrm:\t0000000000000000"))
+        };
+        let until = std::time::Instant::now() + Duration::from_secs(5);
+        while !is_without() {
+            assert!(std::time::Instant::now() < until, "no thread without capabilities");
+            thread::sleep(Duration::from_millis(5));
         }
     }
 

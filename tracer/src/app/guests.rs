@@ -94,7 +94,8 @@ impl Guests {
         })
     }
 
-    /// Listens for sandboxes whose runtime is configured to send to tracer.
+    /// Listens for sandboxes whose runtime is configured to send to tracer. To be called while tracer has all its
+    /// capabilities ([`Sink::listen`]).
     pub(super) fn listen(&mut self) {
         if self.keeper.is_some() {
             self.place();
