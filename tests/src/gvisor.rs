@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -60,6 +60,13 @@ impl Sandbox {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         ensure!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
         Ok(text(&output.stdout))
+    }
+
+    /// Runs a shell's line in its container, as `docker exec` does.
+    pub fn exec(&self, line: &str) -> Result<Output> {
+        let mut command = Command::new("runsc");
+        command.arg(format!("--root={}", self.root.display())).args(["--platform=ptrace", "exec"]);
+        refusal::run_command(command.arg(&self.id).args(["/bin/sh", "-c", line]))
     }
 
     /// Number of trace sessions in it.

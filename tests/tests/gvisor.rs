@@ -98,7 +98,11 @@ fn same_answer(line: &str) -> Result<()> {
     saw_everything(&inside)?;
     let first = |report: &Report| report.findings.first().map(in_short);
     let (expected, found) = (first(&outside), first(&inside));
-    ensure!(found == expected, "outside: {expected:?}\ninside: {:#?}", inside.findings);
+    ensure!(
+        found.is_some() && found == expected,
+        "outside: {expected:?}\ninside: {:#?}",
+        inside.findings
+    );
     Ok(())
 }
 
@@ -124,6 +128,20 @@ same_answers! {
     reader_gone: "(sleep 0.3; printf %05000d 1) | exec true",
     a_pipeline_that_arrives: "printf %05000d 1 | cat | cat >&2",
     redirected: "sh -c 'echo x >/dev/full'",
+    delivered: "sh -c 'exec echo hello'",
+    socket_pair_unread: r#"exec perl -MSocket -e '
+        socketpair(my $own, my $other, AF_UNIX, SOCK_STREAM, PF_UNSPEC);
+        if (!fork) { close $own; open STDOUT, ">&", $other; exec "printf", "%0500d", 1 }
+        close $other; wait; recv $own, my $some, 10, 0; close $own'"#,
+    full_pipe_not_blocking: r#"exec perl -MFcntl -e '
+        pipe my $reader, my $writer; fcntl $writer, F_SETFL, O_NONBLOCK | O_WRONLY;
+        if (!fork) { open STDOUT, ">&", $writer; close $reader; 1 while syswrite STDOUT, "x" x 4096; exit }
+        close $writer; wait; 1 while sysread $reader, my $some, 65536'"#,
+    a_file_limit: "ulimit -f 1; exec head -c 100000 /dev/zero >/tmp/limited",
+    closed_from_the_start: "sh -c 'echo hello; echo err >&2' <&- >&- 2>&-",
+    killed_reader: "(sleep 0.5; echo gone) | sh -c 'kill -9 $$'",
+    a_copy: "exec tee /dev/null </etc/hostname >/dev/null",
+    a_scripts_output: "printf '#!/bin/sh\\necho x\\n' >/tmp/script; chmod +x /tmp/script; exec /tmp/script",
 }
 
 #[test]
@@ -170,6 +188,36 @@ fn inside_and_outside_are_one_story() -> Result<()> {
         .map(|writer| writer.bytes)
         .sum();
     ensure!(total == 8, "{total} B were written: {:#?}", report.objects);
+    Ok(())
+}
+
+/// `docker exec` does the same as `runsc exec`.
+#[test]
+#[ignore = "needs root and runsc"]
+fn a_command_in_a_running_container_has_its_name_and_its_reader() -> Result<()> {
+    let sandbox = Sandbox::start("sleep 60")?;
+    let running = Tracer::on_pid(sandbox.kernel).start()?;
+    wait_until("the trace session", || Ok((sandbox.sessions()? == 1).then_some(())))?;
+    let out = sandbox.exec("echo out; echo error >&2; exit 4")?;
+    ensure!(out.stdout == b"out\n" && out.stderr == b"error\n", "{out:?}");
+    running.interrupt()?;
+    let report = running.finish()?.report()?;
+    saw_everything(&report)?;
+    let finding = report.finding("delivered")?;
+    let said = ["sh (pid 3 in gVisor)", "4 B to stdout", "6 B to stderr", "exited with 4"];
+    let missing = said.into_iter().find(|part| !finding.message.contains(part));
+    ensure!(missing.is_none(), "{missing:?}: {}", finding.message);
+    ensure!(finding.confidence == "certain", "{finding:?}");
+    Ok(())
+}
+
+/// Each byte is told once: not of gVisor's starter and again of the first guest.
+#[test]
+#[ignore = "needs root and runsc"]
+fn output_that_arrived_is_told_once() -> Result<()> {
+    let report = Traced::inside("echo hello")?.report()?;
+    let told = report.findings.iter().filter(|finding| finding.rule == "delivered").count();
+    ensure!(told == 1, "{:#?}", report.findings);
     Ok(())
 }
 

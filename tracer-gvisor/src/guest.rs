@@ -30,6 +30,12 @@ use crate::{
 const MOST_PROCESSES: usize = 65_536;
 /// Most rows of one process.
 const MOST_ROWS: usize = 4096;
+/// Most rows of all processes that run.
+const MOST_ROWS_OF_ALL: usize = 262_144;
+/// Most calls that have begun and not returned.
+const MOST_PENDING: usize = 65_536;
+/// Most threads that are known of one process.
+const MOST_THREADS: usize = 65_536;
 
 /// What a sandbox is, for its events.
 #[derive(Clone, Debug)]
@@ -60,6 +66,10 @@ pub struct Output {
 struct Process {
     id: ProcessId,
     comm: String,
+    /// Whether no message and no list has told its start: what it has open is found out by its calls.
+    is_stranger: bool,
+    /// The standard streams of a stranger, as far as its calls have told them.
+    streams: [FdState; 3],
     fds: Fds,
     /// Threads that run; `None` if it was there before the trace session.
     threads: Option<std::collections::BTreeSet<i32>>,
@@ -75,7 +85,6 @@ struct Process {
 /// A call that has begun.
 #[derive(Clone, Copy, Debug)]
 struct Pending {
-    tgid: i32,
     fd: i32,
     count: u64,
     /// Whether `count` is bytes.
@@ -88,8 +97,10 @@ pub struct Guest {
     identity: Identity,
     processes: BTreeMap<i32, Process>,
     objects: Objects,
-    /// Calls in which threads may be blocked, by thread.
-    pending: BTreeMap<i32, Pending>,
+    /// Rows of all processes.
+    open_rows: usize,
+    /// Calls in which threads may be blocked, by process and thread.
+    pending: BTreeMap<(i32, i32), Pending>,
     losses: BTreeMap<&'static str, LossCell>,
     /// Messages that the sandbox has dropped.
     dropped: u32,
@@ -97,6 +108,8 @@ pub struct Guest {
     latest_ns: u64,
     /// Whether the first container's standard streams are known.
     has_streams: bool,
+    /// Whether a process appeared whose start was not told, since the last call of [`Guest::has_strangers`].
+    has_strangers: bool,
     out: Output,
 }
 
@@ -109,11 +122,13 @@ impl Guest {
             identity,
             processes: BTreeMap::new(),
             objects,
+            open_rows: 0,
             pending: BTreeMap::new(),
             losses: BTreeMap::new(),
             dropped: 0,
             latest_ns: 0,
             has_streams: false,
+            has_strangers: false,
             out: Output::default(),
         }
     }
@@ -122,6 +137,12 @@ impl Guest {
     #[must_use]
     pub const fn sentry(&self) -> ProcessId {
         self.identity.sentry
+    }
+
+    /// Whether a process appeared since the last call whose start was not told: the runtime started it in a running
+    /// container, or the message was dropped. [`Guest::lists`] gets to know it.
+    pub fn has_strangers(&mut self) -> bool {
+        std::mem::take(&mut self.has_strangers)
     }
 
     /// Takes one packet of the sandbox.
@@ -179,6 +200,9 @@ impl Guest {
     }
 
     fn message(&mut self, message: Message) {
+        if self.objects.are_too_many() {
+            self.forget_objects();
+        }
         match message {
             Message::Start(start) => self.started(start),
             Message::Clone(clone) => self.cloned(clone),
@@ -191,7 +215,7 @@ impl Guest {
             Message::Open(call) => self.opened(&call),
             Message::Close(call) => self.closed(&call),
             Message::Connect(call) => self.connected(&call),
-            Message::Execve(call) => self.exec_failed(&call),
+            Message::Execve(call) => self.exec_returned(&call),
             Message::Socket(call) => self.socket(&call),
             Message::SocketPair(call) => self.socket_pair(&call),
             Message::Accept(call) => self.accepted(&call),
@@ -199,6 +223,24 @@ impl Guest {
             Message::Fcntl(call) => self.fcntl(&call),
             Message::Dup(call) => self.duplicated(&call),
             Message::Other => {}
+        }
+    }
+
+    /// Makes room for objects: a sandbox opens new ones for as long as it runs.
+    fn forget_objects(&mut self) {
+        let in_use = self.processes.values().flat_map(|process| {
+            let open = process.fds.iter().map(|(_, fd)| fd.object);
+            open.chain(process.rows.keys().filter_map(|(object, ..)| *object))
+        });
+        self.objects.forget(&in_use.collect());
+    }
+
+    /// The calls of a process in which threads may be blocked end: it has ended, or has a new image.
+    fn forget_pending(&mut self, tgid: i32) {
+        let calls = self.pending.range((tgid, i32::MIN)..=(tgid, i32::MAX));
+        let threads: Vec<(i32, i32)> = calls.map(|(thread, _)| *thread).collect();
+        for thread in threads {
+            self.pending.remove(&thread);
         }
     }
 
@@ -259,7 +301,10 @@ impl Guest {
         let Some(object) = self.objects.get_mut(number) else { return };
         let early = std::mem::take(&mut object.early);
         let (id, created_ns) = (object.id.unwrap_or_default(), object.created_ns);
-        let peer = object.peer;
+        let (peer, own_name) = (object.peer, object.name.clone());
+        if let Some(peer) = peer {
+            self.objects.name_peer(peer, &own_name);
+        }
         let peer_id = peer.and_then(|peer| self.objects.id(peer));
         let Some(object) = self.objects.get(number) else { return };
         let (description, name) = object.describe(peer_id);
@@ -319,8 +364,8 @@ impl Guest {
     /// Threads that have begun to write and have not returned. A pipe is then full: gVisor does not tell how full, but a
     /// write of more than a page fills it.
     fn tell_blocked_threads(&mut self, time_ns: u64) {
-        for (tid, call) in std::mem::take(&mut self.pending) {
-            let Some(process) = self.processes.get(&call.tgid) else { continue };
+        for ((tgid, tid), call) in std::mem::take(&mut self.pending) {
+            let Some(process) = self.processes.get(&tgid) else { continue };
             let (id, comm, fd) = (process.id, process.comm.clone(), process.fds.get(call.fd));
             let state = self.state(fd);
             let thread = BlockedThread {

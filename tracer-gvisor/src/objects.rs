@@ -1,6 +1,6 @@
 //! What the fds of a sandbox lead to, by the names that gVisor gives: `pipe:[5]`, `host:[2]`, `/var/log/x`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use tracer_common::{
     event as layout,
@@ -11,6 +11,8 @@ use tracer_core::session::GUEST_MAJOR;
 
 /// Most objects that are known of one sandbox.
 const MOST: usize = 65_536;
+/// Objects in use no more are forgotten when there is room for this many.
+const SPARE: usize = 4096;
 /// Most rows of an object that is not watched yet.
 const MOST_EARLY_ROWS: usize = 64;
 /// Default capacity of a pipe in bytes (gVisor's `pkg/sentry/kernel/pipe`, `DefaultPipeSize`).
@@ -34,6 +36,8 @@ pub(crate) enum Kind {
     /// Another device, or what has no name to go by.
     Other,
     File,
+    /// A FIFO with a path. Only the list of what ran before tells it from a file.
+    Fifo,
 }
 
 impl Kind {
@@ -52,17 +56,19 @@ impl Kind {
 
     /// Whether transfers are counted before the object is watched: it may become the output of a command later.
     pub(crate) const fn is_counted_early(self) -> bool {
-        matches!(self, Self::Pipe | Self::Socket | Self::Host | Self::Terminal)
+        !matches!(self, Self::Null | Self::Other | Self::File)
     }
 
     const fn passes_on(self) -> bool {
-        matches!(self, Self::Pipe | Self::Socket)
+        matches!(self, Self::Pipe | Self::Socket | Self::Fifo)
     }
 }
 
 /// An object of a sandbox.
 #[derive(Debug)]
 pub(crate) struct Object {
+    /// Number of objects of this sandbox when it was added.
+    serial: u64,
     pub(crate) kind: Kind,
     /// `None` until gVisor has told a name: it tells none when a pipe is created.
     pub(crate) id: Option<ObjectId>,
@@ -115,7 +121,7 @@ impl Object {
     /// File type, as in `inode.i_mode`.
     pub(crate) const fn mode(&self) -> u32 {
         match self.kind {
-            Kind::Pipe => mode::S_IFIFO,
+            Kind::Pipe | Kind::Fifo => mode::S_IFIFO,
             Kind::Socket => mode::S_IFSOCK,
             Kind::Host | Kind::Null | Kind::Terminal | Kind::Other => mode::S_IFCHR,
             Kind::File => mode::S_IFREG,
@@ -153,7 +159,8 @@ impl Object {
             joined: peer.unwrap_or_default(),
             ..layout::Object::default()
         };
-        (seen, if self.passes_on() { String::new() } else { self.name.clone() })
+        let has_path = !matches!(self.kind, Kind::Pipe | Kind::Socket);
+        (seen, if has_path { self.name.clone() } else { String::new() })
     }
 }
 
@@ -175,13 +182,27 @@ pub(crate) struct Objects {
     sandbox: u32,
     all: Vec<Object>,
     by_name: HashMap<String, Number>,
-    /// Stands for all that found no room.
+    /// Places of [`Objects::all`] whose objects were forgotten.
+    free: Vec<Number>,
+    /// Number of objects so far: an object has another identity than the one that had its place before.
+    serial: u64,
+    /// Whether there may be objects that are in use no more.
+    may_forget: bool,
+    /// How many found no room.
     pub(crate) refused: u64,
 }
 
 impl Objects {
     pub(crate) fn new(sandbox: u32) -> Self {
-        Self { sandbox, all: Vec::new(), by_name: HashMap::new(), refused: 0 }
+        Self {
+            sandbox,
+            all: Vec::new(),
+            by_name: HashMap::new(),
+            free: Vec::new(),
+            serial: 0,
+            may_forget: true,
+            refused: 0,
+        }
     }
 
     pub(crate) fn get(&self, number: Number) -> Option<&Object> {
@@ -209,11 +230,23 @@ impl Objects {
         Some(number)
     }
 
+    /// The object behind an open fd, by its name and its `st_mode`.
+    pub(crate) fn open(&mut self, name: &str, mode: u32) -> Option<Number> {
+        let is_fifo = mode & mode::S_IFMT == mode::S_IFIFO && Kind::of(name) == Kind::File;
+        if !is_fifo || self.by_name.contains_key(name) {
+            return self.named(name);
+        }
+        let number = self.add(Kind::Fifo, None)?;
+        self.name(number, name);
+        Some(number)
+    }
+
     /// A standard stream of a container, the first one or another. Its name is not known yet.
     pub(crate) fn handed_in(&mut self, fd: i32, is_of_first: bool) -> Option<Number> {
         let number = self.add(Kind::Host, None)?;
+        let serial = self.serial;
         // The first container has the last three numbers.
-        let other = || identity(self.sandbox, Kind::Host, u64::MAX - 3 - number as u64);
+        let other = || identity(self.sandbox, Kind::Host, u64::MAX - 3 - serial);
         let id = if is_of_first { handed_in(self.sandbox, fd) } else { other() };
         let object = &mut self.all[number];
         object.id = Some(id);
@@ -226,6 +259,16 @@ impl Objects {
         let number = self.add(kind, Some(time_ns))?;
         self.all[number].socket = socket;
         Some(number)
+    }
+
+    /// Gives an identity to one socket of a pair whose name no call has told yet: calls that gVisor tells by number tell no
+    /// path.
+    pub(crate) fn name_peer(&mut self, peer: Number, of: &str) {
+        let sandbox = self.sandbox;
+        if let Some(object) = self.get_mut(peer).filter(|object| object.id.is_none()) {
+            object.id = Some(identity(sandbox, object.kind, u64::MAX - object.serial));
+            object.name = format!("the other end of {of}");
+        }
     }
 
     /// Notes the name of an fd's object, as a call on it told. Returns the object that the fd leads to.
@@ -256,11 +299,14 @@ impl Objects {
     }
 
     fn add(&mut self, kind: Kind, created_ns: Option<u64>) -> Option<Number> {
-        if self.all.len() >= MOST {
+        let is_full = self.free.is_empty() && self.all.len() >= MOST;
+        if is_full {
             self.refused += 1;
             return None;
         }
-        self.all.push(Object {
+        self.serial += 1;
+        let object = Object {
+            serial: self.serial,
             kind,
             id: None,
             name: String::new(),
@@ -271,8 +317,41 @@ impl Objects {
             socket: 1,
             early: Vec::new(),
             moved: [0; 2],
-        });
+        };
+        if let Some(number) = self.free.pop() {
+            self.all[number] = object;
+            return Some(number);
+        }
+        self.all.push(object);
         Some(self.all.len() - 1)
+    }
+
+    /// Whether there is hardly room for more, so that it is time for [`Objects::forget`].
+    pub(crate) fn are_too_many(&self) -> bool {
+        self.may_forget && self.all.len() - self.free.len() >= MOST - SPARE
+    }
+
+    /// Forgets the objects that are not in use: no fd leads to them, and no row is about them. If most are in use, the
+    /// next time comes when the table is full.
+    pub(crate) fn forget(&mut self, in_use: &BTreeSet<Number>) {
+        let forgotten: BTreeSet<Number> = self.free.iter().copied().collect();
+        let is_used = |number: &Number, object: &Object| {
+            let peer_is_used = object.peer.is_some_and(|peer| in_use.contains(&peer));
+            in_use.contains(number) || peer_is_used
+        };
+        let unused: Vec<Number> = (0..self.all.len())
+            .filter(|number| !forgotten.contains(number) && !is_used(number, &self.all[*number]))
+            .collect();
+        for number in &unused {
+            let object = &mut self.all[*number];
+            let name = std::mem::take(&mut object.name);
+            (object.id, object.peer, object.early) = (None, None, Vec::new());
+            if self.by_name.get(&name) == Some(number) {
+                self.by_name.remove(&name);
+            }
+        }
+        self.may_forget = unused.len() > SPARE;
+        self.free.extend(unused);
     }
 
     fn name(&mut self, number: Number, name: &str) {
@@ -281,51 +360,11 @@ impl Objects {
         let object = &mut self.all[number];
         name.clone_into(&mut object.name);
         // Other names have no inode number.
-        let inode = inode.unwrap_or(number as u64 + 1);
+        let inode = inode.unwrap_or(object.serial);
         object.id.get_or_insert(identity(self.sandbox, object.kind, inode));
         self.by_name.insert(name.to_owned(), number);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pipe_gets_its_name_from_the_first_call_that_tells_it() {
-        let mut objects = Objects::new(1);
-        let pipe = objects.created(Kind::Pipe, 0, 7);
-        assert_eq!(objects.seen(pipe, "[err: FD not found]"), pipe);
-        assert_eq!(objects.seen(pipe, "pipe:[3]"), pipe);
-        assert_eq!(objects.named("pipe:[3]"), pipe);
-        assert_eq!(objects.id(pipe.unwrap()).unwrap().ino, 3);
-    }
-
-    #[test]
-    fn a_renamed_file_is_the_same_and_a_new_file_with_its_name_another() {
-        let mut objects = Objects::new(1);
-        let log = objects.named("/log");
-        assert_eq!(objects.seen(log, "/log.1"), log);
-        let next = objects.named("/log");
-        assert_ne!(next, log);
-        assert_ne!(objects.id(next.unwrap()), objects.id(log.unwrap()));
-    }
-
-    #[test]
-    fn what_an_fd_leads_to_is_believed_more_than_the_table() {
-        let mut objects = Objects::new(1);
-        let one = objects.named("pipe:[1]");
-        let two = objects.seen(one, "pipe:[2]");
-        assert_ne!(one, two);
-        assert_eq!(objects.seen(one, "pipe:[1]"), one);
-    }
-
-    #[test]
-    fn names_have_no_end_but_the_table_has() {
-        let mut objects = Objects::new(1);
-        for number in 0..MOST + 10 {
-            objects.named(&format!("/f{number}"));
-        }
-        assert_eq!((objects.all.len(), objects.refused), (MOST, 10));
-    }
-}
+mod tests;

@@ -9,8 +9,8 @@ use crate::numbers;
 /// The only name that gVisor has for a session (`pkg/sentry/seccheck`, `DefaultSessionName`).
 pub const SESSION_NAME: &str = "Default";
 
-/// What each point says about its thread. Without `process_name`: a guest can choose one that is no UTF-8, and gVisor
-/// drops a message that it cannot encode.
+/// What each point says about its thread. Only [`NAMES`] says the `process_name`: a guest can choose one that is no UTF-8,
+/// and gVisor drops a message that it cannot encode.
 const CONTEXT: [&str; 5] =
     ["time", "thread_id", "group_id", "thread_group_start_time", "container_id"];
 
@@ -22,6 +22,10 @@ const OF_SENTRY: [&str; 5] = [
     "sentry/exit_notify_parent",
     "sentry/task_exit",
 ];
+
+/// The point that tells the name of its process: that of a command that the runtime started in a running container
+/// (`docker exec`) is told by no other. If it is dropped, `sentry/exit_notify_parent` tells the end.
+const NAMES: &str = "sentry/task_exit";
 
 /// Calls whose message has the path that the fd leads to.
 const WITH_PATH: [&str; 15] = [
@@ -66,7 +70,9 @@ pub fn config(endpoint: &Path) -> Value {
         let call = name.strip_prefix("syscall/").and_then(|rest| rest.split('/').next());
         let has_path = call.is_some_and(|call| WITH_PATH.contains(&call));
         let optional: &[&str] = if has_path { &["fd_path"] } else { &[] };
-        json!({"name": name, "optional_fields": optional, "context_fields": CONTEXT})
+        let own = (name == NAMES).then_some("process_name");
+        let context: Vec<&str> = CONTEXT.into_iter().chain(own).collect();
+        json!({"name": name, "optional_fields": optional, "context_fields": context})
     };
     json!({"trace_session": {
         "name": SESSION_NAME,

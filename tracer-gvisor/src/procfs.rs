@@ -27,6 +27,8 @@ pub struct Open {
     pub number: i32,
     /// What it leads to: `pipe:[1]`, `host:[2]` or a path.
     pub path: String,
+    /// File type and permissions, as in `st_mode` (`stat(2)`).
+    pub mode: u32,
 }
 
 /// A part of `/proc/PID/status` inside.

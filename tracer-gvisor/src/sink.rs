@@ -4,18 +4,23 @@
 //! in a queue of bounded size; what does not fit is counted.
 
 use std::{
+    fs::{self, Permissions},
     io,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::Poll,
     thread,
+    time::Duration,
 };
 
 use bytes::Bytes;
 use prost::Message as _;
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use tokio::{
     sync::{mpsc, oneshot},
     task::LocalSet,
@@ -31,7 +36,11 @@ const MOST_WAITING: usize = 64 << 20;
 /// The highest priority of an ordinary thread (`setpriority(2)`).
 const FIRST_IN_LINE: i32 = -20;
 /// Sandboxes that are listened to at a time.
-const MOST_SANDBOXES: u32 = 1024;
+const MOST_SANDBOXES: usize = 1024;
+/// How long a sandbox may take until it says what it is: it does so at once.
+const GREETS_WITHIN: Duration = Duration::from_secs(10);
+/// How long to wait before the next connection is accepted, if the system has no room for it.
+const ROOM_IN: Duration = Duration::from_millis(100);
 
 /// What a sandbox has sent.
 #[derive(Debug)]
@@ -65,13 +74,13 @@ pub struct Sink {
 struct Shared {
     /// Bytes of messages in the queue.
     waiting: AtomicUsize,
-    /// Messages that found no room.
+    /// Messages that found no room, and sandboxes.
     lost: AtomicU64,
 }
 
 impl Sink {
-    /// Listens at a path, which must not exist, and at another one if it is free. The caller sees to it that only root can
-    /// connect.
+    /// Listens at a path, which must not exist, and at another one if it is free. To be called before this thread gives up
+    /// its capabilities: one of them lets the sink's thread run before others, which then gives up all.
     ///
     /// # Errors
     /// An error if the first path cannot be bound, or if the system allows no further thread.
@@ -79,16 +88,18 @@ impl Sink {
         let (sender, news) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
         let shared = Arc::<Shared>::default();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listeners = {
             let _inside = runtime.enter();
-            let second = UnixSeqpacketListener::bind(if_free).ok();
-            std::iter::once(UnixSeqpacketListener::bind(path)?).chain(second).collect()
+            let second = bind(if_free).ok();
+            std::iter::once(bind(path)?).chain(second).collect()
         };
         let of_thread = Arc::clone(&shared);
         thread::Builder::new().name("gvisor".into()).spawn(move || {
             // A message that waits too long is dropped. Without the right to it, the thread runs as the others do.
             let _ = rustix::process::setpriority_process(None, FIRST_IN_LINE);
+            // Some systems do not let a thread lower its capabilities.
+            let _ = give_up_capabilities();
             LocalSet::new().block_on(&runtime, async {
                 tokio::select! {
                     () = serve(listeners, sender, of_thread) => {}
@@ -117,11 +128,31 @@ impl Sink {
         }
     }
 
-    /// Messages that found no room so far.
+    /// Takes no more. Returns from which connections the messages are that nobody took.
+    pub fn close(&mut self) -> impl Iterator<Item = u32> {
+        self.news.close();
+        std::iter::from_fn(|| self.try_next())
+            .filter_map(|news| matches!(news.kind, NewsKind::Message(_)).then_some(news.sandbox))
+    }
+
+    /// Messages that found no room so far, and sandboxes.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.shared.lost.load(Ordering::Relaxed)
     }
+}
+
+/// The thread reads what a hostile program may have sent, and needs no rights from here on.
+fn give_up_capabilities() -> rustix::io::Result<()> {
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
+}
+
+/// Listens at a path, to which only this user can connect.
+fn bind(path: &Path) -> io::Result<UnixSeqpacketListener> {
+    let listener = UnixSeqpacketListener::bind(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    Ok(listener)
 }
 
 async fn serve(
@@ -129,13 +160,26 @@ async fn serve(
     sender: mpsc::UnboundedSender<News>,
     shared: Arc<Shared>,
 ) {
-    for sandbox in 1..=MOST_SANDBOXES {
+    let listened_to = Rc::new(());
+    let mut sandbox = 0;
+    loop {
         let accepted = std::future::poll_fn(|context| {
             let mut polls = listeners.iter_mut().map(|listener| listener.poll_accept(context));
             polls.find(Poll::is_ready).unwrap_or(Poll::Pending)
         });
-        let Ok(connection) = accepted.await else { return };
+        let Ok(connection) = accepted.await else {
+            // This process has too many open files.
+            tokio::time::sleep(ROOM_IN).await;
+            continue;
+        };
+        if Rc::strong_count(&listened_to) > MOST_SANDBOXES {
+            // The sandbox runs on without a session.
+            shared.lost.fetch_add(1, Ordering::Relaxed);
+            continue;
+        }
+        sandbox += 1;
         let (sender, shared) = (sender.clone(), Arc::clone(&shared));
+        let is_listened_to = Rc::clone(&listened_to);
         tokio::task::spawn_local(async move {
             let send = |kind| sender.send(News { sandbox, kind }).is_ok();
             if send(NewsKind::Connected) {
@@ -143,9 +187,9 @@ async fn serve(
                 let _ = listen_to(&connection, &shared, send).await;
             }
             let _ = sender.send(News { sandbox, kind: NewsKind::Closed });
+            drop(is_listened_to);
         });
     }
-    std::future::pending::<()>().await;
 }
 
 /// Answers the handshake, and reads until the other end is closed.
@@ -155,7 +199,8 @@ async fn listen_to(
     send: impl Fn(NewsKind) -> bool,
 ) -> io::Result<()> {
     let mut buffer = vec![0; LARGEST];
-    let size = connection.recv(&mut buffer).await?.bytes_read();
+    let begun = tokio::time::timeout(GREETS_WITHIN, connection.recv(&mut buffer)).await;
+    let size = begun.map_err(|_| io::ErrorKind::TimedOut)??.bytes_read();
     if Handshake::decode(&buffer[..size]).is_err() {
         return Err(io::ErrorKind::InvalidData.into());
     }
@@ -173,5 +218,107 @@ async fn listen_to(
         } else if !send(NewsKind::Message(Bytes::copy_from_slice(&buffer[..size]))) {
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{
+        AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send,
+        socket_with,
+    };
+
+    use super::*;
+
+    /// A socket at a path of its own, with the folder that it is in.
+    fn sink(name: &str) -> (Sink, std::path::PathBuf) {
+        let folder =
+            std::env::temp_dir().join(format!("tracer-sink-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir(&folder).unwrap();
+        (Sink::listen(&folder.join("one"), &folder.join("two")).unwrap(), folder)
+    }
+
+    fn connected(folder: &Path) -> std::os::fd::OwnedFd {
+        let socket =
+            socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
+        let socket = socket.unwrap();
+        connect(&socket, &SocketAddrUnix::new(folder.join("one")).unwrap()).unwrap();
+        socket
+    }
+
+    fn news(sink: &mut Sink) -> News {
+        (0..1000)
+            .find_map(|turn| {
+                thread::sleep(Duration::from_micros(100 * turn));
+                sink.try_next()
+            })
+            .expect("no news")
+    }
+
+    fn greets(socket: &std::os::fd::OwnedFd) {
+        let greeting = Handshake { version: VERSION }.encode_to_vec();
+        send(socket, &greeting, SendFlags::empty()).unwrap();
+    }
+
+    #[test]
+    fn sandboxes_may_come_and_go_without_end() {
+        let (mut sink, folder) = sink("many");
+        for number in 1..=3 * MOST_SANDBOXES as u32 {
+            drop(connected(&folder));
+            let [first, second] = [news(&mut sink), news(&mut sink)];
+            assert_eq!((first.sandbox, second.sandbox), (number, number));
+            assert!(matches!(second.kind, NewsKind::Closed), "{second:?}");
+        }
+        assert_eq!(sink.lost(), 0);
+    }
+
+    #[test]
+    fn only_its_user_can_connect() {
+        let (_sink, folder) = sink("mode");
+        for name in ["one", "two"] {
+            let mode = fs::metadata(folder.join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn its_thread_has_no_capabilities() {
+        let (_sink, _folder) = sink("rights");
+        let is_without = || {
+            let threads = fs::read_dir("/proc/self/task").unwrap().flatten();
+            let statuses =
+                threads.filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok());
+            let mut sinks = statuses.filter(|status| status.starts_with("Name:\tgvisor\n"));
+            sinks.any(|status| status.contains("CapPrm:\t0000000000000000"))
+        };
+        let until = std::time::Instant::now() + Duration::from_secs(5);
+        while !is_without() {
+            assert!(std::time::Instant::now() < until, "no thread without capabilities");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn what_nobody_took_is_told_at_the_end() {
+        let (mut sink, folder) = sink("rest");
+        let socket = connected(&folder);
+        greets(&socket);
+        assert!(matches!(news(&mut sink).kind, NewsKind::Connected));
+        (0..7).for_each(|_| {
+            send(&socket, b"12345678", SendFlags::empty()).unwrap();
+        });
+        assert!(matches!(news(&mut sink).kind, NewsKind::Message(_)));
+        thread::sleep(Duration::from_millis(200));
+        assert_eq!(sink.close().collect::<Vec<_>>(), [1; 6]);
+    }
+
+    #[test]
+    fn a_stranger_that_sends_something_else_is_hung_up_on() {
+        let (mut sink, folder) = sink("stranger");
+        let socket = connected(&folder);
+        send(&socket, &[0xff; 9], SendFlags::empty()).unwrap();
+        assert!(matches!(news(&mut sink).kind, NewsKind::Connected));
+        assert!(matches!(news(&mut sink).kind, NewsKind::Closed));
     }
 }

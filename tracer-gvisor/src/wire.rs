@@ -46,6 +46,9 @@ pub(crate) struct Context {
     pub(crate) start_ns: i64,
     #[prost(bytes = "vec", tag = "6")]
     pub(crate) container: Vec<u8>,
+    /// Name of the process; only ends tell it.
+    #[prost(bytes = "vec", tag = "9")]
+    pub(crate) name: Vec<u8>,
 }
 
 /// The result of a call; absent when the call begins.

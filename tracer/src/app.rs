@@ -118,6 +118,7 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
     let mut signals = Signals::listen()?;
     stderr::start().map_err(|source| AppError::Runtime { source })?;
     crate::doctor::preflight()?;
+    guests.listen();
     let mut destination = Destination::open(&settings.output, report, Form::of(settings))?;
     let capturing = Capturing::open(settings, session.as_mut())?;
     let recording = Recording::open(session, settings.record_limit)?;
@@ -225,7 +226,6 @@ async fn record(
         settle,
         view: None,
     };
-    run.guests.listen();
     signals.start_clock(settings.duration);
     run.collect_waiting();
     run.collector.look_for(FIRST_LOOK);

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tracer_common::{
     id::ProcessId,
-    ledger::LedgerKey,
+    ledger::{LedgerKey, WRITE},
     object::{FdState, ObjectId},
 };
 
-use super::Session;
+use super::{Process, Session};
 use crate::event::Sandbox;
 
 /// Major number in [`ObjectId::dev`] of objects inside a sandbox; the minor is the number of the sandbox. No device of
@@ -35,10 +35,10 @@ impl Session {
         if self.sandboxes.is_empty() {
             return;
         }
-        let handed_in = self.handed_in();
+        let mut handed_in = self.handed_in();
+        handed_in.extend(self.handed_in_later(&handed_in));
         self.move_rows(&handed_in);
-        let outside: BTreeSet<ObjectId> = handed_in.values().map(|file| file.outside).collect();
-        self.leave_out_machinery(&outside);
+        self.leave_out_machinery(&handed_in);
         let outside = |id: &mut ObjectId| {
             if let Some(known) = handed_in.get(id) {
                 *id = known.outside;
@@ -92,28 +92,69 @@ impl Session {
             .collect()
     }
 
-    /// Leaves out processes and rows with which gVisor does its own work: its file server (gofer), the processes in which
-    /// guests' code runs, and what its kernel moves through fds that were not handed in.
-    fn leave_out_machinery(&mut self, handed_in: &BTreeSet<ObjectId>) {
-        let kernels: BTreeMap<ProcessId, BTreeSet<i32>> = self
-            .sandboxes
-            .values()
-            .map(|sandbox| (sandbox.sentry, sandbox.handed_in.iter().map(|file| file.fd).collect()))
-            .collect();
-        let starters: BTreeSet<ProcessId> =
-            kernels.keys().filter_map(|kernel| Some(self.processes.get(kernel)?.parent)).collect();
-        let mut machinery = BTreeSet::new();
-        for process in self.processes.values().filter(|process| process.id.sandbox == 0) {
-            let is_gofer = process.argv.first().is_some_and(|name| name.ends_with("runsc-gofer"));
-            let is_below = self
-                .line_of(process)
-                .skip(1)
-                .take(GENERATIONS)
-                .any(|above| kernels.contains_key(&above.id));
-            if is_below || is_gofer && starters.contains(&process.parent) {
-                machinery.insert(process.id);
+    /// The files that were handed in to a running container: `docker exec` gives its program three more. gVisor does not
+    /// say which fds of its kernel they are. A file and an fd belong together if as many bytes were written to both by as
+    /// many calls at the same time, and if that holds for no other.
+    fn handed_in_later(&self, known: &BTreeMap<ObjectId, Outside>) -> Vec<(ObjectId, Outside)> {
+        let mut found = Vec::new();
+        for sandbox in self.sandboxes.values() {
+            let taken = known.values().filter(|file| file.sentry == sandbox.sentry);
+            let taken: BTreeSet<i32> = taken.map(|file| file.fd).collect();
+            let is_inside = |key: &LedgerKey| {
+                key.process.sandbox == sandbox.number
+                    && !known.contains_key(&key.object)
+                    && self.object_name(&key.object).starts_with(HOST)
+            };
+            let is_outside =
+                |key: &LedgerKey| key.process == sandbox.sentry && !taken.contains(&key.fd);
+            let inside = self.written(is_inside, |key| (key.object, 0));
+            let outside = self.written(is_outside, |key| (key.object, key.fd));
+            for (written, (object, _)) in &inside {
+                let (Some((outside, fd)), Some(_)) =
+                    (written.only(&outside), written.only(&inside))
+                else {
+                    continue;
+                };
+                found.push((*object, Outside { sentry: sandbox.sentry, fd, outside }));
             }
         }
+        found
+    }
+
+    /// What was written through each end, of the rows for which `counts` holds.
+    fn written(
+        &self,
+        counts: impl Fn(&LedgerKey) -> bool,
+        end: impl Fn(&LedgerKey) -> (ObjectId, i32),
+    ) -> BTreeSet<(Written, (ObjectId, i32))> {
+        let mut sums: BTreeMap<(ObjectId, i32), Written> = BTreeMap::new();
+        let rows = self.ledger.iter().filter(|(key, _)| key.direction == WRITE && counts(key));
+        for (key, row) in rows.filter(|(_, row)| row.bytes > 0) {
+            let new = Written { bytes: 0, calls: 0, first_ns: row.first_ns };
+            let sum = sums.entry(end(key)).or_insert(new);
+            sum.bytes = sum.bytes.saturating_add(row.bytes);
+            sum.calls = sum.calls.saturating_add(row.calls);
+            sum.first_ns = sum.first_ns.min(row.first_ns);
+        }
+        sums.into_iter().map(|(end, written)| (written, end)).collect()
+    }
+
+    /// Leaves out processes and rows with which gVisor does its own work: its file server (gofer), the processes in which
+    /// guests' code runs, and what its kernel moves through fds that were not handed in.
+    fn leave_out_machinery(&mut self, handed_in: &BTreeMap<ObjectId, Outside>) {
+        let outside: BTreeSet<ObjectId> = handed_in.values().map(|file| file.outside).collect();
+        let mut kernels: BTreeMap<ProcessId, BTreeSet<i32>> =
+            self.sandboxes.values().map(|sandbox| (sandbox.sentry, BTreeSet::new())).collect();
+        for sandbox in self.sandboxes.values() {
+            let fds = kernels.entry(sandbox.sentry).or_default();
+            fds.extend(sandbox.handed_in.iter().map(|file| file.fd));
+        }
+        for file in handed_in.values() {
+            kernels.entry(file.sentry).or_default().insert(file.fd);
+        }
+        let starters: BTreeSet<ProcessId> =
+            kernels.keys().filter_map(|kernel| Some(self.processes.get(kernel)?.parent)).collect();
+        let machinery = self.machinery(&kernels, &starters);
         let is_own = |key: &LedgerKey| {
             let is_kernels = kernels.get(&key.process).is_some_and(|fds| !fds.contains(&key.fd));
             is_kernels || machinery.contains(&key.process)
@@ -124,7 +165,7 @@ impl Session {
         internal.extend(internal.clone().iter().map(|object| self.peer(object)));
         internal.retain(|object| {
             let kind = self.object_kind(object);
-            !handed_in.contains(object)
+            !outside.contains(object)
                 && (kind.passes_on() || self.object_name(object).contains("["))
         });
         self.processes.retain(|id, _| !machinery.contains(id));
@@ -140,6 +181,25 @@ impl Session {
         }
         self.ledger.retain(|key, _| !is_own(key) && !internal.contains(&key.object));
         self.objects.retain(|id, _| !internal.contains(id));
+    }
+
+    /// gVisor's own processes, without its kernels and the programs that started these.
+    fn machinery(
+        &self,
+        kernels: &BTreeMap<ProcessId, BTreeSet<i32>>,
+        starters: &BTreeSet<ProcessId>,
+    ) -> BTreeSet<ProcessId> {
+        let is_machinery = |process: &&Process| {
+            let is_gofer = process.argv.first().is_some_and(|name| name.ends_with("runsc-gofer"));
+            // It asks a sandbox: for tracer, or for somebody else.
+            let is_client = !process.is_target && process.comm == "runsc";
+            let mut above = self.line_of(process).skip(1).take(GENERATIONS);
+            is_client && !starters.contains(&process.id)
+                || is_gofer && starters.contains(&process.parent)
+                || above.any(|above| kernels.contains_key(&above.id))
+        };
+        let here = self.processes.values().filter(|process| process.id.sandbox == 0);
+        here.filter(is_machinery).map(|process| process.id).collect()
     }
 
     /// Gives guests' rows the object outside, and subtracts them from those of gVisor's kernel.
@@ -171,6 +231,31 @@ const SIGHT: &str = "--pod-init-config=/run/tracer/";
 /// How far below gVisor's kernel the processes are in which guests' code runs.
 const GENERATIONS: usize = 4;
 
+/// How the names of files that were handed in begin inside.
+const HOST: &str = "host:[";
+/// How far apart the times are that gVisor and this machine's kernel give for one call.
+const APART_NS: u64 = 50_000_000;
+
+/// What was written through one end, and when that began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Written {
+    bytes: u64,
+    calls: u64,
+    first_ns: u64,
+}
+
+impl Written {
+    /// The only end through which the same was written at the same time.
+    fn only(&self, ends: &BTreeSet<(Self, (ObjectId, i32))>) -> Option<(ObjectId, i32)> {
+        let at = |first_ns| Self { first_ns, ..*self };
+        let from = (at(self.first_ns.saturating_sub(APART_NS)), (ObjectId::NONE, i32::MIN));
+        let until = at(self.first_ns.saturating_add(APART_NS + 1));
+        let mut same = ends.range(from..).take_while(|(written, _)| *written < until);
+        let (_, end) = same.next()?;
+        same.next().is_none().then_some(*end)
+    }
+}
+
 /// Where a file that was handed in is outside.
 struct Outside {
     sentry: ProcessId,
@@ -181,10 +266,12 @@ struct Outside {
 
 #[cfg(test)]
 mod tests {
-    use tracer_common::ledger::{LedgerRow, WRITE};
+    use tracer_common::{ledger::LedgerRow, object::mode};
+
+    use tracer_common::event as layout;
 
     use super::*;
-    use crate::event::HandedIn;
+    use crate::event::{Event, EventKind, HandedIn};
 
     const SENTRY: ProcessId = ProcessId::new(90, 5);
     const GUEST: ProcessId = ProcessId { sandbox: 1, ..ProcessId::new(2, 7) };
@@ -217,6 +304,63 @@ mod tests {
         let session = joined(21, 21);
         assert_eq!(written(&session, GUEST), [(PIPE, 21)]);
         assert_eq!(written(&session, SENTRY), []);
+    }
+
+    /// A session in which a guest that `docker exec` started wrote to files that the sandbox got then: object, bytes and
+    /// time of each, and the same of the sentry.
+    fn joined_later(inside: &[(u64, u64, u64)], outside: &[(u64, u64, u64)]) -> Session {
+        let mut session = Session::default();
+        let row = |bytes, first_ns| LedgerRow { bytes, calls: 1, first_ns, ..LedgerRow::ZERO };
+        for (ino, bytes, first_ns) in inside {
+            let object = ObjectId { ino: *ino, ..INSIDE };
+            let seen = layout::Object { id: object, mode: mode::S_IFCHR, ..Default::default() };
+            let kind = EventKind::Object { object: seen, name: format!("host:[{ino}]") };
+            session.apply(&Event { time_ns: 0, kind });
+            let key = LedgerKey { process: GUEST, object, fd: 1, direction: WRITE };
+            session.add_row(key, &row(*bytes, *first_ns));
+        }
+        for (ino, bytes, first_ns) in outside {
+            let object = ObjectId { ino: *ino, ..PIPE };
+            let key = LedgerKey { process: SENTRY, object, fd: *ino as i32, direction: WRITE };
+            session.add_row(key, &row(*bytes, *first_ns));
+        }
+        session.sandbox_seen(&Sandbox { number: 1, sentry: SENTRY, ..Sandbox::default() });
+        session.join_sandboxes();
+        session
+    }
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn files_that_were_handed_in_later_are_found_by_what_was_written() {
+        let inside = [(5, 20, SECOND), (6, 9, SECOND), (7, 20, 2 * SECOND)];
+        let outside = [(41, 20, SECOND), (42, 9, SECOND + 500), (43, 20, 2 * SECOND - 700)];
+        let session = joined_later(&inside, &outside);
+        let pipe = |ino| ObjectId { ino, ..PIPE };
+        assert_eq!(written(&session, GUEST), [(pipe(41), 20), (pipe(42), 9), (pipe(43), 20)]);
+        assert_eq!(written(&session, SENTRY), []);
+    }
+
+    #[test]
+    fn what_runsc_prints_is_no_output_of_a_sandbox() {
+        let mut session = Session::default();
+        let runsc = ProcessId::new(95, 9);
+        let key = LedgerKey { process: runsc, object: PIPE, fd: 1, direction: WRITE };
+        let first = layout::FirstIo { key, ..layout::FirstIo::default() };
+        let kind = EventKind::FirstIo { first, comm: "runsc".into() };
+        session.apply(&Event { time_ns: 0, kind });
+        session.add_row(key, &LedgerRow { bytes: 51, calls: 1, ..LedgerRow::ZERO });
+        session.sandbox_seen(&Sandbox { number: 1, sentry: SENTRY, ..Sandbox::default() });
+        session.join_sandboxes();
+        assert!(session.ledger.is_empty() && !session.processes.contains_key(&runsc));
+    }
+
+    #[test]
+    fn files_that_cannot_be_told_apart_are_not_joined() {
+        let session =
+            joined_later(&[(5, 2, SECOND), (6, 2, SECOND)], &[(41, 2, SECOND), (42, 2, SECOND)]);
+        let own = |ino| ObjectId { ino, ..INSIDE };
+        assert_eq!(written(&session, GUEST), [(own(5), 2), (own(6), 2)]);
     }
 
     #[test]

@@ -96,13 +96,21 @@ fn only_writer<'a>(session: &'a Session, subject: &Subject<'a>) -> Option<&'a Pr
 
 /// For stdout and stderr: whether it leads to another object than those of the parent.
 fn own_streams(session: &Session, process: &Process) -> [bool; 2] {
-    let parent = session.processes.get(&process.parent).and_then(|parent| parent.stdio);
+    let parent = giver(session, process).and_then(|parent| parent.stdio);
     [1, 2].map(|fd| {
         let Some(object) = process.stdio_object(fd) else { return false };
         let inherited =
             parent.is_some_and(|stdio| stdio.iter().skip(1).any(|state| state.object == object));
         !inherited && session.object_kind(&object).passes_on()
     })
+}
+
+/// The process that a process has its standard streams from: its parent. The first process in a sandbox has those that the
+/// sandbox was started with.
+fn giver<'a>(session: &'a Session, process: &Process) -> Option<&'a Process> {
+    let parent = session.processes.get(&process.parent)?;
+    let is_kernel = session.looks_into(parent.id);
+    if is_kernel { session.processes.get(&parent.parent) } else { Some(parent) }
 }
 
 /// Whether an object is stdout or stderr: of the process, or of the closest ancestor for which it is one and not the

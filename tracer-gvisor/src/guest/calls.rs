@@ -8,7 +8,7 @@ use tracer_common::{
 };
 use tracer_core::event::EventKind;
 
-use super::{Guest, MOST_ROWS, Pending};
+use super::{Guest, MOST_PENDING, MOST_ROWS, MOST_ROWS_OF_ALL, Pending};
 use crate::{
     objects::Number,
     row::{self, Call},
@@ -27,10 +27,15 @@ impl Guest {
         let flags = if direction == WRITE { libc::O_WRONLY } else { libc::O_RDONLY };
         let number = self.leads_to(tgid, fd, &path, flags as u32, time_ns);
         let Some(exit) = call.exit else {
-            self.pending.insert(context.tid, Pending { tgid, fd, count: call.count, is_bytes });
+            let begun = Pending { fd, count: call.count, is_bytes };
+            if self.pending.len() < MOST_PENDING {
+                self.pending.insert((tgid, context.tid), begun);
+            } else {
+                self.lose("guest_tables_full", 0);
+            }
             return;
         };
-        self.pending.remove(&context.tid);
+        self.pending.remove(&(tgid, context.tid));
         let requested = is_bytes.then_some(call.count);
         let call = Call { time_ns, outcome: exit.outcome(), requested, op };
         self.count(tgid, number, fd, direction, &call);
@@ -65,11 +70,15 @@ impl Guest {
             return;
         }
         let Some(process) = self.processes.get_mut(&tgid) else { return };
-        if process.rows.len() >= MOST_ROWS && !process.rows.contains_key(&(number, fd, direction)) {
-            return self.lose("guest_tables_full", call.outcome.unwrap_or(0));
+        let is_full = process.rows.len() >= MOST_ROWS || self.open_rows >= MOST_ROWS_OF_ALL;
+        let key = (number, fd, direction);
+        if !process.rows.contains_key(&key) {
+            if is_full {
+                return self.lose("guest_tables_full", call.outcome.unwrap_or(0));
+            }
+            self.open_rows += 1;
         }
-        let known = process.rows.entry((number, fd, direction));
-        let row = known.or_insert(LedgerRow::ZERO);
+        let row = process.rows.entry(key).or_insert(LedgerRow::ZERO);
         let is_first = row.first_ns == 0;
         row::count(row, call);
         if is_first {

@@ -218,7 +218,11 @@ impl Guest {
         let was_named = known.is_some_and(|number| self.objects.id(number).is_some());
         let number = self.objects.seen(known, path)?;
         if known != Some(number) {
-            self.processes.get_mut(&tgid)?.fds.found(fd, number, flags);
+            let process = self.processes.get_mut(&tgid)?;
+            process.fds.found(fd, number, flags);
+            if process.is_stranger && known.is_none() && (0..3).contains(&fd) {
+                self.stream_found(tgid, fd, time_ns);
+            }
         }
         let object = self.objects.get(number)?;
         if object.is_watched && !was_named && object.id.is_some() && known == Some(number) {
@@ -268,11 +272,17 @@ impl Guest {
         }
     }
 
-    pub(super) fn exec_failed(&mut self, call: &wire::Execve) {
+    /// An `execve` has returned. Only this message has the path that the guest gave, and so the name that it has now.
+    pub(super) fn exec_returned(&mut self, call: &wire::Execve) {
         let Some(context) = &call.context else { return self.lose("guest_unreadable", 0) };
-        let Some(Err(errno)) = call.exit.map(Returned::outcome) else { return };
+        let Some(outcome) = call.exit.map(Returned::outcome) else { return };
         let Some(tgid) = self.process_of(context) else { return };
         let time_ns = self.time(context);
-        self.fact(tgid, fact::EXEC_FAILED, -1, errno, None, &call.path, time_ns);
+        match outcome {
+            Err(errno) => {
+                self.fact(tgid, fact::EXEC_FAILED, -1, errno, None, &call.path, time_ns);
+            }
+            Ok(_) => self.named(tgid, &text(&call.path), time_ns),
+        }
     }
 }

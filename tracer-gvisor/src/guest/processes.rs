@@ -6,12 +6,12 @@ use tracer_common::{
     id::ProcessId,
     ledger::{LedgerKey, WRITE},
     limits,
-    object::ObjectId,
+    object::{FdState, ObjectId},
     process::ROLE_TARGET,
 };
 use tracer_core::event::{EventKind, Exit, Image, Sighting};
 
-use super::{Guest, MOST_PROCESSES, Process};
+use super::{Guest, MOST_PROCESSES, MOST_THREADS, Process};
 use crate::{
     fds::{Fd, Fds},
     procfs::Running,
@@ -38,7 +38,8 @@ impl Guest {
             Some(_) => self.end_process(tgid, None, id.start_ns),
             None => {}
         }
-        self.add(tgid, id, None)?;
+        self.add(tgid, id, None)?.is_stranger = true;
+        self.has_strangers = true;
         let image = Image { process: id, role: ROLE_TARGET, ns_pid: id.tgid, ..Image::default() };
         let time_ns = self.time(context);
         self.emit(time_ns, EventKind::Image(image));
@@ -58,6 +59,8 @@ impl Guest {
         let process = Process {
             id,
             comm: String::new(),
+            is_stranger: false,
+            streams: <[FdState; 3]>::default(),
             fds: Fds::default(),
             threads,
             status: None,
@@ -103,28 +106,41 @@ impl Guest {
     pub fn was_running(&mut self, running: &Running, time_ns: u64) {
         let tgid = running.status.pid;
         let id = self.identity_of(tgid, running.start_ns);
-        if self.processes.get(&tgid).is_some_and(|known| known.id == id && !known.comm.is_empty()) {
-            return;
+        if !self.processes.contains_key(&tgid) && self.add(tgid, id, None).is_some() {
+            self.learn(running, false, time_ns);
         }
-        self.processes.remove(&tgid);
-        if self.add(tgid, id, None).is_none() {
-            return;
+    }
+
+    /// A process that runs now, as `runsc trace procfs` lists it. Gets to know it if it is a stranger.
+    pub fn lists(&mut self, running: &Running, time_ns: u64) {
+        let tgid = running.status.pid;
+        let id = self.identity_of(tgid, running.start_ns);
+        if self.processes.get(&tgid).is_some_and(|known| known.id == id && known.is_stranger) {
+            // The runtime started a program in it, if no guest created it.
+            self.learn(running, running.status.parent == 0, time_ns);
         }
+    }
+
+    fn learn(&mut self, running: &Running, executed: bool, time_ns: u64) {
+        let tgid = running.status.pid;
         for open in &running.fds {
             let is_stream = (0..3).contains(&open.number) && open.path.starts_with("host:[");
-            if is_stream && !self.has_streams {
-                self.hand_in(tgid, open.number);
-                let known =
-                    self.processes.get(&tgid).and_then(|process| process.fds.get(open.number));
-                self.objects.seen(known.map(|fd| fd.object), &open.path);
-                continue;
-            }
-            if let (Some(object), Some(process)) =
-                (self.objects.named(&open.path), self.processes.get_mut(&tgid))
-            {
+            let is_first = is_stream && !self.has_streams;
+            let object = match is_first {
+                true => {
+                    let handed_in = self.objects.handed_in(open.number, true);
+                    // A terminal is one file for all three.
+                    self.objects.seen(handed_in, &open.path)
+                }
+                false => self.objects.open(&open.path, open.mode),
+            };
+            if let (Some(object), Some(process)) = (object, self.processes.get_mut(&tgid)) {
                 // The list does not say how a file was opened. Output is written and input is read, most likely.
-                let flags = if open.number == 0 { libc::O_RDONLY } else { libc::O_RDWR };
-                let flags = if matches!(open.number, 1 | 2) { libc::O_WRONLY } else { flags };
+                let flags = match open.number {
+                    0 => libc::O_RDONLY,
+                    1 | 2 => libc::O_WRONLY,
+                    _ => libc::O_RDWR,
+                };
                 let fd = Fd { object, flags: flags as u32, closes_on_exec: false };
                 process.fds.set(open.number, fd);
             }
@@ -133,7 +149,30 @@ impl Guest {
         let parent = running.status.parent;
         let parent = self.processes.get(&parent).map_or(self.identity.sentry, |known| known.id);
         let argv = running.arguments.clone();
-        self.tell_image(tgid, &running.status.comm, argv, parent, time_ns, false);
+        self.tell_image(tgid, &running.status.comm, argv, parent, time_ns, executed);
+    }
+
+    /// A call of a stranger has told one of its standard streams: it has had it from its start, most likely.
+    pub(super) fn stream_found(&mut self, tgid: i32, fd: i32, time_ns: u64) {
+        let open = self.processes.get(&tgid).and_then(|process| process.fds.get(fd));
+        if let Some(open) = open {
+            self.watch(open.object, time_ns);
+        }
+        let state = self.state(open);
+        let Some(process) = self.processes.get_mut(&tgid) else { return };
+        let place = usize::try_from(fd).ok().and_then(|fd| process.streams.get_mut(fd));
+        // It may have closed the others meanwhile.
+        let Some(place) = place else { return };
+        *place = state;
+        let image = Image {
+            process: process.id,
+            ns_pid: process.id.tgid,
+            role: ROLE_TARGET,
+            comm: process.comm.clone(),
+            stdio: process.streams,
+            ..Image::default()
+        };
+        self.emit(time_ns, EventKind::Image(image));
     }
 
     fn tell_image(
@@ -148,6 +187,7 @@ impl Guest {
         let stdio = self.stdio(tgid, time_ns);
         let Some(process) = self.processes.get_mut(&tgid) else { return };
         comm.clone_into(&mut process.comm);
+        process.is_stranger = false;
         process.facts_left = limits::FACTS_PER_PROCESS;
         let (argv, argv_bytes) = cut(argv);
         let image = Image {
@@ -172,6 +212,7 @@ impl Guest {
         if clone.tgid == parent {
             if let Some(threads) =
                 self.processes.get_mut(&parent).and_then(|known| known.threads.as_mut())
+                && threads.len() < MOST_THREADS
             {
                 threads.insert(clone.tid);
             }
@@ -224,6 +265,7 @@ impl Guest {
         let Some(context) = &exec.context else { return self.lose("guest_unreadable", 0) };
         let Some(tgid) = self.process_of(context) else { return };
         let time_ns = self.time(context);
+        self.forget_pending(tgid);
         let Some(process) = self.processes.get_mut(&tgid) else { return };
         // The other threads end without a word, and the one that called is the first one now.
         process.threads = Some(BTreeSet::from([tgid]));
@@ -242,13 +284,31 @@ impl Guest {
         );
     }
 
+    /// A process has the name of the path that it executed: `sentry/execve` tells the file to which that leads.
+    pub(super) fn named(&mut self, tgid: i32, path: &str, time_ns: u64) {
+        let comm = comm_of(path);
+        let is_news = |process: &&Process| !comm.is_empty() && process.comm != comm;
+        let Some(process) = self.processes.get(&tgid).filter(is_news) else { return };
+        let (process, role) = (process.id, ROLE_TARGET);
+        let stdio = self.stdio(tgid, time_ns);
+        let ns_pid = process.tgid;
+        if let Some(known) = self.processes.get_mut(&tgid) {
+            known.comm.clone_from(&comm);
+        }
+        let image = Image { process, role, ns_pid, comm, stdio, ..Image::default() };
+        self.emit(time_ns, EventKind::Image(image));
+    }
+
     pub(super) fn thread_ended(&mut self, ended: &wire::Ended) {
         let Some(context) = &ended.context else { return self.lose("guest_unreadable", 0) };
         let Some(tgid) = self.process_of(context) else { return };
         let time_ns = self.time(context);
-        self.pending.remove(&context.tid);
+        self.pending.remove(&(tgid, context.tid));
         let Some(process) = self.processes.get_mut(&tgid) else { return };
         process.status = Some(ended.status);
+        if process.comm.is_empty() {
+            process.comm = comm_of(&text(&context.name));
+        }
         let is_last = process.threads.as_mut().is_some_and(|threads| {
             threads.remove(&context.tid);
             threads.is_empty()
@@ -272,7 +332,7 @@ impl Guest {
         let stdio = self.stdio(tgid, time_ns);
         let (other_bytes, other_calls) = self.flush_rows(tgid);
         let Some(process) = self.processes.remove(&tgid) else { return };
-        self.pending.retain(|_, call| call.tgid != tgid);
+        self.forget_pending(tgid);
         let exit = Exit {
             process: process.id,
             status: status.unwrap_or(0).cast_unsigned(),
@@ -292,6 +352,7 @@ impl Guest {
     pub(super) fn flush_rows(&mut self, tgid: i32) -> (u64, u64) {
         let Some(process) = self.processes.get_mut(&tgid) else { return (0, 0) };
         let (id, rows) = (process.id, std::mem::take(&mut process.rows));
+        self.open_rows = self.open_rows.saturating_sub(rows.len());
         let (mut bytes, mut calls) = (0u64, 0u64);
         for ((number, fd, direction), row) in rows {
             let object = number.and_then(|number| self.objects.get_mut(number));

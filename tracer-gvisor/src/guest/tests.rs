@@ -29,7 +29,8 @@ impl Scene {
     fn context(&mut self, tgid: i32) -> Option<Context> {
         self.now += 1000;
         let start_ns = 5000 + i64::from(tgid);
-        Some(Context { time_ns: self.now, tid: tgid, tgid, start_ns, container: b"c1".to_vec() })
+        let (container, name) = (b"c1".to_vec(), b"told-at-end".to_vec());
+        Some(Context { time_ns: self.now, tid: tgid, tgid, start_ns, container, name })
     }
 
     fn send(&mut self, number: u16, message: &impl prost::Message) {
@@ -166,6 +167,80 @@ fn guests_have_parents_names_and_ends() {
 }
 
 #[test]
+fn a_process_has_the_name_of_the_path_that_it_executed() {
+    let mut scene = Scene::new();
+    scene.starts(&["/bin/init"]);
+    scene.forks(1, 2);
+    scene.executes(2, "/usr/bin/dash");
+    let (context, exit) = (scene.context(2), Some(Returned::default()));
+    scene.send(11, &crate::wire::Execve { context, exit, path: b"/bin/sh".into() });
+    let mut all = scene.session.processes.values();
+    let known = all.find(|process| process.id.tgid == 2).unwrap();
+    assert_eq!((known.comm.as_str(), known.command().as_str()), ("sh", "/usr/bin/dash"));
+    assert!(known.executed && !known.attached_late);
+}
+
+/// `docker exec`: no message tells the start.
+#[test]
+fn a_command_that_the_runtime_started_has_streams_and_a_name_at_the_end() {
+    let mut scene = Scene::new();
+    scene.starts(&["/bin/sleep"]);
+    assert!(!scene.guest.has_strangers());
+    scene.moves(5, WRITE, 1, "host:[4]", Ok(7));
+    assert!(scene.guest.has_strangers());
+    // Its shell saves fd 1 and has fd 2 there for a while: that is not its stdout.
+    scene.closes(5, 1);
+    scene.duplicates(5, 2, 1, "host:[5]");
+    scene.ends(5, 0);
+    // How many threads it has is not known.
+    let context = scene.context(5);
+    scene.send(4, &Ended { context, status: 0 });
+    let mut all = scene.session.processes.values();
+    let known = all.find(|process| process.id.tgid == 5).unwrap();
+    let stream = |fd| scene.session.object_name(&known.stdio_object(fd).unwrap());
+    assert_eq!((stream(1), stream(2)), ("host:[4]".to_owned(), "host:[5]".to_owned()));
+    assert_eq!((known.comm.as_str(), known.exit_code()), ("told-at-end", Some(0)));
+}
+
+#[test]
+fn a_list_of_what_runs_makes_a_stranger_known_and_no_other() {
+    let mut scene = Scene::new();
+    scene.starts(&["/bin/sleep"]);
+    scene.moves(5, WRITE, 1, "host:[4]", Ok(7));
+    let listed = |pid: i32| {
+        let line = format!(
+            r#"{{"args":["top","-b"],"clone_ts":{},"status":{{"comm":"top","pid":{pid}}}}}"#,
+            5000 + pid
+        );
+        crate::running(&line).remove(0)
+    };
+    for pid in [1, 5, 6] {
+        scene.guest.lists(&listed(pid), 20_000);
+    }
+    scene.apply();
+    let names: Vec<_> = scene
+        .session
+        .processes
+        .values()
+        .filter(|process| process.id.sandbox == 1)
+        .map(|process| (process.id.tgid, process.command(), process.executed))
+        .collect();
+    assert_eq!(names, [(1, "/bin/sleep".into(), true), (5, "top -b".into(), true)]);
+}
+
+#[test]
+fn a_terminal_is_one_file_for_all_three_streams() {
+    let mut scene = Scene::new();
+    let line = r#"{"args":["sh"],"clone_ts":5001,"status":{"comm":"sh","pid":1},"fdlist":[
+        {"number":0,"path":"host:[1]"},{"number":1,"path":"host:[1]"},{"number":2,"path":"host:[1]"}]}"#;
+    scene.guest.was_running(&crate::running(&line.replace('\n', ""))[0], 9000);
+    scene.apply();
+    let known = scene.session.processes.values().next().unwrap();
+    let streams = [0, 1, 2].map(|fd| known.stdio_object(fd).unwrap());
+    assert_eq!(streams, [crate::handed_in(1, 0); 3]);
+}
+
+#[test]
 fn standard_streams_are_the_files_that_were_handed_in() {
     let mut scene = Scene::new();
     scene.starts(&["/bin/sh"]);
@@ -193,6 +268,76 @@ fn a_write_that_has_not_returned_is_a_blocked_thread() {
 }
 
 #[test]
+fn a_thread_that_exec_ended_is_not_blocked() {
+    let mut scene = Scene::new();
+    scene.starts(&["/bin/sh"]);
+    scene.pipes(1, 3, 4);
+    let context = scene.context(1).map(|context| Context { tid: 9, ..context });
+    let call = Transfer { context, exit: None, sysno: 1, fd: 4, path: "pipe:[7]".into(), count: 9 };
+    scene.send(34, &call);
+    scene.executes(1, "/bin/next");
+    scene.guest.finish(scene.now.unsigned_abs(), false);
+    scene.apply();
+    assert!(scene.session.blocked.is_empty(), "{:?}", scene.session.blocked);
+}
+
+/// Reads from a socket are told by number alone, so that its name is never told.
+#[test]
+fn a_socket_pair_has_books_if_one_end_has_no_name() {
+    let mut scene = Scene::new();
+    scene.starts(&["/bin/manager"]);
+    let (context, exit) = (scene.context(1), Some(Returned::default()));
+    let pair = crate::wire::SocketPair { context, exit, kind: 1, one: 3, other: 4 };
+    scene.send(33, &pair);
+    scene.forks(1, 2);
+    scene.closes(2, 3);
+    scene.duplicates(2, 4, 1, "socket:[7]");
+    scene.closes(2, 4);
+    scene.executes(2, "/bin/writer");
+    scene.closes(1, 4);
+    scene.moves(2, WRITE, 1, "socket:[7]", Ok(500));
+    let exit = Some(returned(10));
+    let sysno = libc::SYS_recvfrom as u64;
+    let read =
+        crate::wire::Raw { context: None, exit, sysno, arg1: 3, arg3: 10, ..Default::default() };
+    scene.send(6, &read);
+    scene.ends(2, 0);
+    scene.closes(1, 3);
+    scene.ends(1, 0);
+    let written = scene
+        .session
+        .objects
+        .values()
+        .find(|object| object.path.is_empty() && object.kind == Kind::Socket);
+    let id = scene
+        .session
+        .ledger
+        .keys()
+        .find(|key| key.fd == 1 && key.direction == WRITE)
+        .unwrap()
+        .object;
+    assert!(written.is_some() && scene.session.is_joined(&id));
+    let flows = Flows::of(&scene.session);
+    let flow = flows.get(&id);
+    assert_eq!((flow.written, flow.read, flow.unread), (500, 10, Some(490)));
+}
+
+#[test]
+fn calls_that_never_return_are_bounded() {
+    let mut scene = Scene::new();
+    scene.starts(&["/bin/sh"]);
+    let mut context = scene.context(1).unwrap();
+    for tid in 0..MOST_PENDING as i32 + 10 {
+        context.tid = tid;
+        let context = Some(context.clone());
+        let call = Transfer { context, exit: None, sysno: 1, fd: 1, path: Vec::new(), count: 9 };
+        scene.guest.take(&packet(34, &call));
+    }
+    assert_eq!(scene.guest.pending.len(), MOST_PENDING);
+    assert_eq!(scene.guest.losses().len(), 1);
+}
+
+#[test]
 fn what_cannot_be_read_is_counted() {
     let mut scene = Scene::new();
     scene.guest.take(&[8, 0, 34]);
@@ -205,6 +350,20 @@ fn what_cannot_be_read_is_counted() {
         .map(|(why, cell)| (why.to_string(), cell.events))
         .collect();
     assert_eq!(losses, [("guest_unreadable".to_owned(), 2), ("guest_dropped".to_owned(), 9)]);
+}
+
+/// A call that is told by number and arguments.
+fn by_number(
+    context: Option<Context>,
+    exit: Option<Returned>,
+    which: i64,
+    [arg1, arg2, arg3]: [i64; 3],
+) -> Vec<u8> {
+    let all = crate::numbers::RAW;
+    let sysno = all[which.unsigned_abs() as usize % all.len()];
+    let [arg1, arg2, arg3] = [arg1, arg2, arg3].map(i64::cast_unsigned);
+    let call = crate::wire::Raw { context, exit, sysno, arg1, arg2, arg3, ..Default::default() };
+    packet(6, &call)
 }
 
 /// Any message about a few processes, fds and objects.
@@ -221,15 +380,20 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
         Just(""),
         Just("/dev/pts/0"),
     ];
-    let numbers = (1i32..5, small.clone(), small.clone(), small.clone(), 0u32..8);
-    (numbers, path, any::<bool>(), 0u16..36).prop_map(
-        |((tgid, one, two, three, flags), path, fails, number)| {
+    let pid = prop_oneof![8 => 1i32..5, 1 => Just(0), 1 => Just(i32::MIN), 1 => Just(i32::MAX)];
+    let time =
+        prop_oneof![8 => Just(50_000i64), 1 => Just(i64::MIN), 1 => Just(i64::MAX), 1 => Just(0)];
+    let fd = prop_oneof![8 => small.clone(), 1 => Just(i64::MIN), 1 => Just(i64::from(i32::MAX))];
+    let numbers = (pid, fd, small.clone(), small.clone(), 0u32..8);
+    (numbers, (path, time), any::<bool>(), 0u16..36).prop_map(
+        |((tgid, one, two, three, flags), (path, time_ns), fails, number)| {
             let context = Some(Context {
-                time_ns: 50_000,
+                time_ns,
                 tid: tgid,
                 tgid,
-                start_ns: 5000 + i64::from(tgid),
+                start_ns: if two == 0 { time_ns } else { i64::from(tgid).saturating_add(5000) },
                 container: Vec::new(),
+                name: Vec::new(),
             });
             let exit = Some(Returned { result: two, errno: i64::from(fails) * 32 });
             let (old, new) = (one as i32, two as i32);
@@ -245,19 +409,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
                     &Exec { context, path: flags_or_path.clone(), argv: vec![flags_or_path] },
                 ),
                 4 | 5 => packet(number, &Ended { context, status: new }),
-                6 => packet(
-                    6,
-                    &crate::wire::Raw {
-                        context: context.filter(|_| !fails),
-                        exit,
-                        sysno: crate::numbers::RAW
-                            [(three.unsigned_abs() as usize) % crate::numbers::RAW.len()],
-                        arg1: one as u64,
-                        arg2: two as u64,
-                        arg3: three as u64,
-                        ..Default::default()
-                    },
-                ),
+                6 => by_number(context.filter(|_| !fails), exit, three, [one, two, three]),
                 8 => packet(8, &Close { context, exit, fd: one }),
                 17 => packet(17, &Pipe { context, exit, flags, reader: old, writer: new }),
                 19 => packet(19, &Dup { context, exit, old, new, path: flags_or_path, flags }),

@@ -1,16 +1,17 @@
 //! The gVisor sandboxes of a trace: who looks into them, and what they tell.
 
+mod config;
+mod connections;
+mod kernels;
+
 use std::{
-    collections::{BTreeMap, VecDeque},
-    io::{self, Write as _},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use jiff::Timestamp;
 use tracer_common::{id::ProcessId, loss::LossCell};
 use tracer_core::{
-    event::{EventKind, HandedIn, Sandbox},
+    event::{EventKind, Sandbox},
     session::{LossReason, Session},
     text::escape,
 };
@@ -20,35 +21,25 @@ use tracer_gvisor::{
 };
 use tracer_loader::boot_ns;
 
-use super::{AppError, collect::Collector, stderr};
+pub use self::config::gvisor_config;
+use self::{
+    connections::Connections,
+    kernels::{handed_in, has_ended, real_minus_boot_ns, sentry_of},
+};
+use super::{AppError, collect::Collector};
 use crate::{
     gvisor::{Folder, Keeper, Opened, Runtime, SandboxProcess},
     settings::Settings,
 };
 
-/// The first fd that gVisor's kernel gives to files that are handed in (`runsc/boot`, `startingStdioFD`).
-const FIRST_HANDED_IN: i32 = 256;
-/// How long messages may wait until it is known which sandbox sends them.
-const UNKNOWN_FOR: Duration = Duration::from_secs(5);
-/// The most messages of one sandbox that wait so.
-const MOST_WAITING: usize = 100_000;
 /// How long sandboxes may take at the end to send the rest.
 const REST: Duration = Duration::from_millis(500);
-/// The most processes that are asked about: any program can have the name of a sandbox.
+/// The most processes that are asked about at a time, and sandboxes: any program can have the name of a sandbox.
 const MOST_ASKED: usize = 1024;
+/// How often to ask for the names of processes in one sandbox, at most.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How many messages are taken at a time.
 const BATCH: usize = 1024;
-
-/// A connection of a sandbox.
-struct Connection {
-    since: Instant,
-    guest: Option<Guest>,
-    /// Messages from before it is known which sandbox this is.
-    waiting: Vec<Bytes>,
-    /// Whether it is a sandbox that does not belong to the target.
-    is_foreign: bool,
-    is_closed: bool,
-}
 
 /// A sandbox in which a session was made, and whose connection is not known yet.
 struct Expected {
@@ -63,10 +54,18 @@ pub(super) struct Guests {
     place: Option<(Folder, Sink)>,
     /// Whether the command is `runsc` and got the configuration itself.
     is_configured: bool,
-    /// Processes that the keeper was asked about.
+    /// Processes that the keeper was asked about, without those that are no sandboxes.
     asked: BTreeMap<u32, ProcessId>,
+    /// Whether it was said that the keeper is asked about no more of them.
+    has_said_full: bool,
     expected: VecDeque<Expected>,
-    connections: BTreeMap<u32, Connection>,
+    connections: Connections,
+    /// The sandboxes that are or were connected.
+    seen: BTreeSet<ProcessId>,
+    /// The latest number of a sandbox; the first is 1. One that connects again gets another number.
+    numbers: u32,
+    /// When the keeper was asked last what runs in a sandbox, by the pid of gVisor's kernel.
+    looked: BTreeMap<u32, Instant>,
     fds: u64,
     all_fds: bool,
     /// Whether the user asked for output, not only for counts.
@@ -83,15 +82,20 @@ impl Guests {
             place: None,
             is_configured: false,
             asked: BTreeMap::new(),
+            has_said_full: false,
             expected: VecDeque::new(),
-            connections: BTreeMap::new(),
+            connections: Connections::default(),
+            seen: BTreeSet::new(),
+            numbers: 0,
+            looked: BTreeMap::new(),
             fds: kernel.fd_mask,
             all_fds: kernel.all_fds,
             wants_bytes: settings.capture.is_some(),
         })
     }
 
-    /// Listens for sandboxes whose runtime is configured to send to tracer.
+    /// Listens for sandboxes whose runtime is configured to send to tracer. To be called while tracer has all its
+    /// capabilities ([`Sink::listen`]).
     pub(super) fn listen(&mut self) {
         if self.keeper.is_some() {
             self.place();
@@ -124,8 +128,16 @@ impl Guests {
     /// Has a trace session made in the sandbox of this process, if it is one. The helper finds out: to read a command line
     /// can take for ever.
     pub(super) fn look_into(&mut self, process: ProcessId) {
-        let is_known = self.asked.contains_key(&process.tgid) || self.asked.len() >= MOST_ASKED;
+        let is_known = self.asked.get(&process.tgid) == Some(&process);
         if self.keeper.is_none() || self.is_configured || is_known {
+            return;
+        }
+        if self.asked.len() >= MOST_ASKED {
+            if !std::mem::replace(&mut self.has_said_full, true) {
+                tracing::warn!(
+                    "looks into {MOST_ASKED} gVisor sandboxes at most: those that start now are out of sight"
+                );
+            }
             return;
         }
         let Some(config) = self.place().map(|(folder, _)| folder.config()) else { return };
@@ -152,11 +164,11 @@ impl Guests {
         let mut next = Some(news);
         for _ in 0..BATCH {
             let Some(news) = next else { break };
-            self.news(news, &collector.session);
+            self.news(news, collector);
             next = self.place.as_mut().and_then(|(_, sink)| sink.try_next());
         }
         if let Some(news) = next {
-            self.news(news, &collector.session);
+            self.news(news, collector);
         }
         self.hand_over(collector);
     }
@@ -167,15 +179,22 @@ impl Guests {
             self.look_into(process);
         }
         let answers = self.keeper.as_mut().map(Keeper::answers).unwrap_or_default();
-        for Opened { pid, result } in answers {
+        for Opened { pid, is_new, result } in answers {
+            if !is_new {
+                self.listed(pid, result.ok().flatten());
+                continue;
+            }
             let sentry = self.asked.get(&pid).copied().unwrap_or_default();
             match result {
-                Ok(None) => {}
+                // It may become one: it is asked about again when it has another image.
+                Ok(None) => {
+                    self.asked.remove(&pid);
+                }
                 Ok(Some((sandbox, procfs))) => {
                     self.expected.push_back(Expected { sentry, sandbox, procfs });
                 }
                 // It sends from its first instruction on.
-                Err(_) if self.is_seen(sentry) => {}
+                Err(_) if self.seen.contains(&sentry) => {}
                 Err(why) => {
                     tracing::warn!(
                         "cannot look into the gVisor sandbox of pid {pid}: {}",
@@ -184,138 +203,153 @@ impl Guests {
                 }
             }
         }
-        let unknown = self
-            .connections
-            .iter()
-            .filter(|(_, connection)| connection.guest.is_none() && !connection.is_foreign);
-        let unknown: Vec<u32> = unknown.map(|(number, _)| *number).collect();
-        for number in unknown {
+        for number in self.connections.unknown() {
             self.identify(number, collector);
         }
+        self.look_at_strangers();
         self.hand_over(collector);
     }
 
-    fn is_seen(&self, sentry: ProcessId) -> bool {
-        let mut guests =
-            self.connections.values().filter_map(|connection| connection.guest.as_ref());
-        guests.any(|guest| guest.sentry() == sentry)
+    /// Asks for the names of processes that a runtime has started in running containers.
+    fn look_at_strangers(&mut self) {
+        let Some(keeper) = &mut self.keeper else { return };
+        for guest in self.connections.guests() {
+            let pid = guest.sentry().tgid;
+            let is_time = self.looked.get(&pid).is_none_or(|last| last.elapsed() > LOOK_EVERY);
+            // A helper that is gone answers nothing.
+            if is_time && guest.has_strangers() && keeper.look(pid).is_ok() {
+                self.looked.insert(pid, Instant::now());
+            }
+        }
     }
 
-    fn news(&mut self, News { sandbox, kind }: News, session: &Session) {
-        let new = || Connection {
-            since: Instant::now(),
-            guest: None,
-            waiting: Vec::new(),
-            is_foreign: false,
-            is_closed: false,
-        };
-        let connection = self.connections.entry(sandbox).or_insert_with(new);
+    /// What runs in a sandbox now. Without an answer, its strangers stay unknown.
+    fn listed(&mut self, pid: u32, answer: Option<(SandboxProcess, String)>) {
+        let Some((_, procfs)) = answer else { return };
+        for guest in self.connections.guests().filter(|guest| guest.sentry().tgid == pid) {
+            let all = tracer_gvisor::running(&procfs);
+            all.iter().for_each(|running| guest.lists(running, boot_ns()));
+        }
+    }
+
+    fn news(&mut self, News { sandbox, kind }: News, collector: &mut Collector) {
         match kind {
-            NewsKind::Connected => {}
-            NewsKind::Message(message) => match &mut connection.guest {
-                Some(guest) => guest.take(&message),
-                None if connection.is_foreign => {}
-                None if connection.waiting.len() < MOST_WAITING => connection.waiting.push(message),
-                None => {}
-            },
+            NewsKind::Connected => self.connections.connected(sandbox),
+            NewsKind::Message(message) => self.connections.message(sandbox, message),
             NewsKind::Closed => {
-                connection.is_closed = true;
-                if let Some(guest) = &mut connection.guest {
-                    let has_ended = has_ended(session, guest.sentry());
-                    guest.finish(boot_ns(), has_ended);
-                }
+                let guest = self.connections.closed(sandbox);
+                guest.into_iter().for_each(|guest| has_closed(*guest, collector));
             }
         }
     }
 
     /// Finds out which sandbox a connection belongs to, and applies what has waited.
     fn identify(&mut self, number: u32, collector: &mut Collector) {
-        let Some(connection) = self.connections.get(&number) else { return };
-        let container =
-            connection.waiting.first().and_then(|message| tracer_gvisor::container_of(message));
-        let is_late = connection.since.elapsed() > UNKNOWN_FOR;
-        let by_id = |expected: &Expected| container.as_ref() == Some(&expected.sandbox.id);
-        let place = self.expected.iter().position(by_id);
-        // The first message may be about another container of the same sandbox.
-        let place =
-            place.or((!self.expected.is_empty() && (container.is_some() || is_late)).then_some(0));
-        let (sentry, late, streams) = match place.and_then(|place| self.expected.get(place)) {
-            Some(expected) => (expected.sentry, true, expected.sandbox.streams),
+        let Some(unknown) = self.connections.get_unknown(number) else { return };
+        let (container, is_late) = (unknown.container(), unknown.is_late());
+        let place = self.expected_place(container.as_deref(), is_late, &collector.session);
+        let expected = place.and_then(|place| self.expected.remove(place));
+        let (sentry, streams) = match (&expected, &container) {
+            (Some(expected), _) => (expected.sentry, expected.sandbox.streams),
             // Its runtime is configured to send from the first instruction on.
-            None => {
-                let Some(id) = &container else { return };
-                match sentry_of(&collector.session, id) {
-                    Some((sentry, streams)) => (sentry, false, streams),
-                    None if is_late => return self.ignore(number),
-                    None => return,
+            (None, Some(id)) => match sentry_of(&collector.session, id) {
+                Some(found) => found,
+                None if is_late => return self.connections.is_foreign(number),
+                None => return,
+            },
+            (None, None) => {
+                // A sandbox that is idle says nothing yet.
+                let is_over = unknown.is_closed || !unknown.is_silent();
+                if is_late && is_over {
+                    self.connections.is_foreign(number);
                 }
+                return;
             }
         };
-        let expected = place.and_then(|place| self.expected.remove(place));
-        let identity = Identity {
+        self.seen.insert(sentry);
+        self.numbers += 1;
+        let sandbox = self.numbers;
+        let container = match &expected {
+            Some(expected) => expected.sandbox.id.clone(),
+            None => container.unwrap_or_default(),
+        };
+        let looked_late = expected.is_some();
+        collector.observed([EventKind::Sandbox(Sandbox {
+            number: sandbox,
+            container,
+            sentry,
+            looked_late,
+            handed_in: handed_in(sandbox, streams),
+        })]);
+        self.say_no_bytes();
+        let mut guest = Guest::new(self.identity(sandbox, sentry));
+        let procfs = expected.map(|expected| expected.procfs).unwrap_or_default();
+        for running in tracer_gvisor::running(&procfs) {
+            guest.was_running(&running, boot_ns());
+        }
+        let closed = self.connections.belongs_to(number, guest);
+        closed.into_iter().for_each(|guest| has_closed(*guest, collector));
+    }
+
+    /// Which of the expected sandboxes a connection belongs to.
+    fn expected_place(
+        &self,
+        container: Option<&str>,
+        is_late: bool,
+        session: &Session,
+    ) -> Option<usize> {
+        let is_it = |expected: &Expected| container == Some(&expected.sandbox.id);
+        if let Some(place) = self.expected.iter().position(is_it) {
+            return Some(place);
+        }
+        // The first message may be about another container of the same sandbox.
+        let is_other = container.is_some_and(|id| sentry_of(session, id).is_some());
+        let is_only = self.expected.len() == 1 && container.is_some();
+        (!self.expected.is_empty() && !is_other && (is_only || is_late)).then_some(0)
+    }
+
+    fn identity(&self, number: u32, sentry: ProcessId) -> Identity {
+        Identity {
             number,
             sentry,
             real_minus_boot_ns: real_minus_boot_ns(),
             fds: self.fds,
             all_fds: self.all_fds,
-        };
-        let mut guest = Guest::new(identity);
-        // A terminal is handed in once, for all three.
-        let files = (0..3).map(|fd| HandedIn {
-            object: tracer_gvisor::handed_in(number, fd),
-            fd: FIRST_HANDED_IN + if streams == 3 { fd } else { 0 },
-        });
-        let sandbox = Sandbox {
-            number,
-            container: expected
-                .as_ref()
-                .map_or(container.unwrap_or_default(), |expected| expected.sandbox.id.clone()),
-            sentry,
-            looked_late: late,
-            handed_in: if matches!(streams, 1 | 3) { files.collect() } else { Vec::new() },
-        };
-        collector.observed([EventKind::Sandbox(sandbox)]);
+        }
+    }
+
+    /// Says once that there are no bytes of guests, if the user asked for bytes.
+    fn say_no_bytes(&mut self) {
         if std::mem::take(&mut self.wants_bytes) {
             tracing::warn!(
                 "gVisor tells how many bytes its guests move, not which: captured is what passes from the sandbox \
                  to this machine"
             );
         }
-        if let Some(expected) = expected {
-            for running in tracer_gvisor::running(&expected.procfs) {
-                guest.was_running(&running, boot_ns());
-            }
-        }
-        let Some(connection) = self.connections.get_mut(&number) else { return };
-        for message in std::mem::take(&mut connection.waiting) {
-            guest.take(&message);
-        }
-        if connection.is_closed {
-            guest.finish(boot_ns(), has_ended(&collector.session, sentry));
-        }
-        connection.guest = Some(guest);
-    }
-
-    /// Ignores a sandbox that does not belong to the target.
-    fn ignore(&mut self, number: u32) {
-        if let Some(connection) = self.connections.get_mut(&number) {
-            connection.is_foreign = true;
-            connection.waiting = Vec::new();
-        }
     }
 
     /// Hands events and rows over to the session.
     fn hand_over(&mut self, collector: &mut Collector) {
-        for connection in self.connections.values_mut() {
-            if let Some(guest) = &mut connection.guest {
-                collector.take_guest(&guest.output());
-            }
+        for guest in self.connections.guests() {
+            collector.take_guest(&guest.output());
         }
     }
 
     /// Whether every sandbox has closed its connection.
     pub(super) fn are_closed(&self) -> bool {
-        self.connections.values().all(|connection| connection.is_closed || connection.is_foreign)
+        self.connections.are_closed()
+    }
+
+    /// The trace ends: who has named a container that is no target's by now belongs to nobody here.
+    fn ignore_foreign(&mut self) {
+        let named = |number: &u32| {
+            let unknown = self.connections.get_unknown(*number);
+            unknown.is_some_and(|unknown| unknown.container().is_some())
+        };
+        let foreign: Vec<u32> = self.connections.unknown().into_iter().filter(named).collect();
+        if self.expected.is_empty() {
+            foreign.into_iter().for_each(|number| self.connections.is_foreign(number));
+        }
     }
 
     /// Has the sessions deleted, takes the rest, and counts what was lost.
@@ -328,71 +362,38 @@ impl Guests {
             self.tick(collector);
             match self.place.as_mut().and_then(|(_, sink)| sink.try_next()) {
                 Some(news) => self.take(news, collector),
-                None if self.connections.is_empty() => break,
+                None if self.connections.are_none() => break,
                 None => std::thread::sleep(Duration::from_millis(2)),
             }
         }
-        let unidentified: usize =
-            self.connections.values().map(|connection| connection.waiting.len()).sum();
-        for connection in self.connections.values_mut() {
-            let Some(guest) = &mut connection.guest else { continue };
-            if !connection.is_closed {
-                guest.finish(boot_ns(), false);
-            }
-            for (reason, cell) in guest.losses() {
-                collector.add_guest_loss(&reason, cell);
-            }
+        for guest in self.connections.guests() {
+            guest.finish(boot_ns(), false);
+            count_losses(guest, collector);
         }
         self.hand_over(collector);
-        let lost = self.place.as_ref().map_or(0, |(_, sink)| sink.lost());
-        let events = lost + unidentified as u64;
+        self.ignore_foreign();
+        let mut lost = 0;
+        if let Some((_, sink)) = &mut self.place {
+            for number in sink.close() {
+                self.connections.not_taken(number);
+            }
+            lost = sink.lost();
+        }
+        let events = lost + self.connections.lost();
         collector.add_guest_loss(&LossReason::GuestQueueFull, LossCell { events, bytes: 0 });
     }
 }
 
-fn has_ended(session: &Session, sentry: ProcessId) -> bool {
-    session.processes.get(&sentry).is_some_and(|process| process.end_ns.is_some())
-        || !std::path::Path::new(&format!("/proc/{}", sentry.tgid)).exists()
+/// A sandbox has ended, or its trace session was deleted.
+fn has_closed(mut guest: Guest, collector: &mut Collector) {
+    let has_ended = has_ended(&collector.session, &guest);
+    guest.finish(boot_ns(), has_ended);
+    collector.take_guest(&guest.output());
+    count_losses(&guest, collector);
 }
 
-/// The process of the session in which the sandbox of a container runs, and how many streams it was given.
-fn sentry_of(session: &Session, id: &str) -> Option<(ProcessId, usize)> {
-    let mut targets = session.processes.values().filter(|process| process.is_target);
-    targets.find_map(|process| {
-        let argv: Vec<String> = process.argv.to_vec();
-        let sandbox =
-            SandboxProcess::of(process.id.tgid, &argv).filter(|sandbox| sandbox.id == id)?;
-        Some((process.id, sandbox.streams))
-    })
-}
-
-/// Real time minus time since boot, in nanoseconds.
-fn real_minus_boot_ns() -> i64 {
-    let real = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
-    real.saturating_sub(i64::try_from(boot_ns()).unwrap_or(i64::MAX))
-}
-
-/// Prints the configuration for runtimes whose sandboxes always send to tracer, and on standard error where it belongs.
-///
-/// # Errors
-/// [`AppError`] if standard output cannot be written to.
-pub fn gvisor_config() -> Result<(), AppError> {
-    const WHERE: &str = "\
-Save this as /etc/tracer-gvisor.json. Then add one option to runsc, and restart the engine:
-  docker, in /etc/docker/daemon.json:
-    {\"runtimes\": {\"runsc\": {\"path\": \"/usr/bin/runsc\",
-      \"runtimeArgs\": [\"--pod-init-config=/etc/tracer-gvisor.json\"]}}}
-  containerd, in /etc/containerd/runsc.toml (the ConfigPath of its runtime io.containerd.runsc.v1):
-    [runsc_config]
-      pod-init-config = \"/etc/tracer-gvisor.json\"
-  by hand:
-    runsc --pod-init-config=/etc/tracer-gvisor.json …";
-    let config = tracer_gvisor::points::config(&Folder::shared_socket());
-    stderr::say(WHERE);
-    match writeln!(io::stdout(), "{config:#}") {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => {
-            result.map_err(|source| AppError::Output { path: "standard output".into(), source })
-        }
+fn count_losses(guest: &Guest, collector: &mut Collector) {
+    for (reason, cell) in guest.losses() {
+        collector.add_guest_loss(&reason, cell);
     }
 }

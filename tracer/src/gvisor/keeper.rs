@@ -8,7 +8,7 @@ use std::{
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -22,14 +22,20 @@ use crate::sys::{
 
 /// How long a sandbox that starts may take until it answers `runsc`.
 const STARTS_WITHIN: Duration = Duration::from_secs(10);
-/// How often to ask it.
-const TURN: Duration = Duration::from_millis(10);
+/// How soon to ask it again. Each later time comes after twice as long.
+const SOON: Duration = Duration::from_millis(10);
+/// How often to ask it at least.
+const SELDOM: Duration = Duration::from_millis(100);
+/// How many sandboxes are asked at a time.
+const MOST_AT_WORK: usize = 32;
 
 /// A trace session was made, or could not be.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Opened {
     /// The process that was asked about.
     pub pid: u32,
+    /// Whether a session was made; else only what runs was asked for.
+    pub is_new: bool,
     /// The sandbox, and what ran in it (the output of `runsc trace procfs`); `None` if the process is no sandbox; or why
     /// tracer does not see inside.
     pub result: Result<Option<(SandboxProcess, String)>, String>,
@@ -39,7 +45,8 @@ pub struct Opened {
 #[derive(Debug)]
 struct Request {
     pid: u32,
-    config: PathBuf,
+    /// `None`: there is a session, and only what runs is of interest.
+    config: Option<PathBuf>,
 }
 
 /// The helper, seen from tracer.
@@ -66,6 +73,14 @@ impl Keeper {
     /// An error if the helper does not take it.
     pub fn open(&mut self, pid: u32, config: &Path) -> io::Result<()> {
         writeln!(self.helper.socket, "{pid} {}", config.display())
+    }
+
+    /// Asks what runs in the sandbox of this process now.
+    ///
+    /// # Errors
+    /// An error if the helper does not take it.
+    pub fn look(&mut self, pid: u32) -> io::Result<()> {
+        writeln!(self.helper.socket, "{pid} ")
     }
 
     /// Has all sessions deleted. The sandboxes then close their connections.
@@ -96,17 +111,25 @@ type Sessions = Arc<Mutex<Vec<SandboxProcess>>>;
 
 fn serve(socket: &UnixStream, runtime: &Runtime) -> io::Result<()> {
     let sessions = Sessions::default();
-    let mut at_work = Vec::new();
+    // One answer at a time: a long one takes several writes.
+    let answers = Arc::new(Mutex::new(socket.try_clone()?));
+    let mut at_work: Vec<JoinHandle<()>> = Vec::new();
     // tracer's end, also by a signal, is the end of the lines or an error.
     for line in BufReader::new(socket.try_clone()?).lines().map_while(Result::ok) {
         let Some((pid, config)) = line.split_once(' ') else { continue };
         let Ok(pid) = pid.parse() else { continue };
-        let request = Request { pid, config: config.into() };
-        let (mut socket, runtime, sessions) =
-            (socket.try_clone()?, runtime.clone(), Arc::clone(&sessions));
+        let request = Request { pid, config: (!config.is_empty()).then(|| config.into()) };
+        while at_work.len() >= MOST_AT_WORK {
+            thread::sleep(SOON);
+            at_work.retain(|thread| !thread.is_finished());
+        }
+        let (answers, runtime, sessions) =
+            (Arc::clone(&answers), runtime.clone(), Arc::clone(&sessions));
         at_work.push(thread::spawn(move || {
-            let result = open(&runtime, &request, &sessions);
-            let answer = serde_json::to_vec(&Opened { pid, result }).unwrap_or_default();
+            let result = answer(&runtime, &request, &sessions);
+            let is_new = request.config.is_some();
+            let answer = serde_json::to_vec(&Opened { pid, is_new, result }).unwrap_or_default();
+            let mut socket = answers.lock().unwrap_or_else(PoisonError::into_inner);
             // Fails only if tracer is gone.
             let _ = socket.write_all(&[answer, b"\n".to_vec()].concat());
         }));
@@ -114,7 +137,7 @@ fn serve(socket: &UnixStream, runtime: &Runtime) -> io::Result<()> {
     // A thread that reads the memory of a hostile process may wait for ever.
     let began = Instant::now();
     while at_work.iter().any(|thread| !thread.is_finished()) && began.elapsed() < STARTS_WITHIN {
-        thread::sleep(TURN);
+        thread::sleep(SOON);
     }
     for sandbox in sessions.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         // Fails if the sandbox has ended.
@@ -124,45 +147,75 @@ fn serve(socket: &UnixStream, runtime: &Runtime) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a session in the sandbox of a process, as soon as it answers.
-fn open(
+fn answer(
     runtime: &Runtime,
     request: &Request,
     sessions: &Sessions,
 ) -> Result<Option<(SandboxProcess, String)>, String> {
     let Some(sandbox) = SandboxProcess::at(request.pid) else { return Ok(None) };
+    match &request.config {
+        Some(config) => open(runtime, &sandbox, config, sessions)?,
+        None => runtime.ensure_is(&sandbox)?,
+    }
+    let procfs = runtime.procfs(&sandbox)?;
+    Ok(Some((sandbox, procfs)))
+}
+
+/// Makes a session in a sandbox, as soon as it answers.
+fn open(
+    runtime: &Runtime,
+    sandbox: &SandboxProcess,
+    config: &Path,
+    sessions: &Sessions,
+) -> Result<(), String> {
+    let mut pause = Pause::default();
     let began = Instant::now();
-    let is_there = || Path::new(&format!("/proc/{}", request.pid)).exists();
-    while let Err(error) = runtime.ensure_is(&sandbox) {
+    let is_there = || Path::new(&format!("/proc/{}", sandbox.pid)).exists();
+    while let Err(error) = runtime.ensure_is(sandbox) {
         if began.elapsed() > STARTS_WITHIN || !is_there() {
             return Err(error);
         }
-        thread::sleep(TURN);
+        pause.wait();
     }
-    let marker = marker(&sandbox);
+    let marker = marker(sandbox);
     // A session whose maker has ended is one of tracer's that was left behind.
     let is_left_behind = || {
         let maker = bounded::text(&marker).ok();
         maker.is_some_and(|maker| !Path::new(&format!("/proc/{}", maker.trim())).exists())
     };
     loop {
-        match runtime.create(&sandbox, &request.config, is_left_behind()) {
+        match runtime.create(sandbox, config, is_left_behind()) {
             Ok(()) => break,
-            Err(error) if runtime.has_session(&sandbox) == Ok(true) => {
+            Err(error) if runtime.has_session(sandbox) == Ok(true) => {
                 return Err(format!(
                     "another program has the only trace session that gVisor allows ({error}); `runsc trace delete` \
                      removes it"
                 ));
             }
             Err(error) if began.elapsed() > STARTS_WITHIN || !is_there() => return Err(error),
-            Err(_) => thread::sleep(TURN),
+            Err(_) => pause.wait(),
         }
     }
     // Without the marker, a later tracer takes this session for another program's.
     let _ = std::fs::write(&marker, std::process::id().to_string());
     sessions.lock().unwrap_or_else(PoisonError::into_inner).push(sandbox.clone());
-    let procfs = runtime.procfs(&sandbox)?;
-    Ok(Some((sandbox, procfs)))
+    Ok(())
+}
+
+/// A pause that gets longer: any process can say that it is a sandbox, and each question starts a program.
+struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(SOON)
+    }
+}
+
+impl Pause {
+    fn wait(&mut self) {
+        thread::sleep(self.0);
+        self.0 = (self.0 * 2).min(SELDOM);
+    }
 }
 
 /// A file that says which process has made the session of a sandbox.

@@ -1,9 +1,9 @@
 //! `runsc`: which one is run, and what it is told.
 
 use std::{
-    fs::{self, DirBuilder},
-    io,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    fs::{self, DirBuilder, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -315,7 +315,9 @@ impl Folder {
         let _ = fs::remove_dir_all(&path);
         private.create(&path)?;
         let folder = Self { path };
-        fs::write(folder.config(), points::config(&folder.socket()).to_string())?;
+        let mut config =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.config())?;
+        config.write_all(points::config(&folder.socket()).to_string().as_bytes())?;
         Ok(folder)
     }
 

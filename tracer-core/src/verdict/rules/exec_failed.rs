@@ -74,6 +74,10 @@ fn has_given_up(process: &Process) -> bool {
 /// The failure to report. A search along `PATH` continues after a file without execute permission, so its last
 /// failure is often `ENOENT` (`execvp(3)`); another error is decisive.
 fn decisive_failure(process: &Process) -> Option<&Fact> {
+    // A call that was emulated is a guest's, and fails on this kernel by intent.
+    if process.facts.iter().any(|fact| fact.kind == FactKind::Emulated) {
+        return None;
+    }
     let failed = || process.facts.iter().rev().filter(|fact| fact.kind == FactKind::ExecFailed);
     let found = failed().find(|fact| !matches!(fact.errno, errno::ENOENT | errno::ENOTDIR));
     found.or_else(|| failed().next())

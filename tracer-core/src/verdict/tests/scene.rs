@@ -267,6 +267,11 @@ impl Scene {
         self.fact(tgid, fact::EXEC_FAILED, -1, errno, path.as_bytes())
     }
 
+    /// The calls of a process are those of a guest.
+    pub(super) fn emulated(self, tgid: u32, by: &str) -> Self {
+        self.fact(tgid, fact::EMULATED, -1, 0, by.as_bytes())
+    }
+
     pub(super) fn asked_terminal(self, tgid: u32, fd: i32, errno: u32) -> Self {
         self.fact(tgid, fact::TTY_ASKED, fd, errno, b"")
     }

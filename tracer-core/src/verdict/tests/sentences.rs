@@ -28,6 +28,13 @@ fn a_file_that_may_not_be_executed_is_named_before_one_that_is_not_there() {
 }
 
 #[test]
+fn an_emulated_call_that_failed_here_is_no_failure() {
+    let scene = managed(&["sh"]).fork(80, MANAGER).emulated(80, "exe");
+    let scene = scene.exec_failed(80, 38, "").exited(80, 0, 200);
+    assert!(scene.finding(Rule::ExecFailed).is_none(), "{:#?}", scene.judged());
+}
+
+#[test]
 fn a_single_lost_fact_is_singular_and_has_its_remedy() {
     let lost = |reason| wrote_and_read(&SEQ, 9).lost(reason, 1).finding(Rule::OwnLosses).unwrap();
     assert!(

@@ -1,0 +1,72 @@
+//! gVisor's kernels among the processes of a trace: what they were given, and whether they run.
+
+use jiff::Timestamp;
+use tracer_common::id::ProcessId;
+use tracer_core::{event::HandedIn, session::Session};
+use tracer_gvisor::Guest;
+use tracer_loader::boot_ns;
+
+use crate::{gvisor::SandboxProcess, sys::bounded};
+
+/// The first fd that gVisor's kernel gives to files that are handed in (`runsc/boot`, `startingStdioFD`).
+const FIRST_HANDED_IN: i32 = 256;
+
+/// The process of the session in which the sandbox of a container runs, and how many streams it was given.
+pub(super) fn sentry_of(session: &Session, id: &str) -> Option<(ProcessId, usize)> {
+    let mut targets = session.processes.values().filter(|process| process.is_target);
+    targets.find_map(|process| {
+        let argv: Vec<String> = process.argv.to_vec();
+        let sandbox =
+            SandboxProcess::of(process.id.tgid, &argv).filter(|sandbox| sandbox.id == id)?;
+        Some((process.id, sandbox.streams))
+    })
+}
+
+/// The standard streams of a sandbox's first container. A terminal is handed in once, for all three.
+pub(super) fn handed_in(sandbox: u32, streams: usize) -> Vec<HandedIn> {
+    let files = (0..3).map(|fd| HandedIn {
+        object: tracer_gvisor::handed_in(sandbox, fd),
+        fd: FIRST_HANDED_IN + if streams == 3 { fd } else { 0 },
+    });
+    if matches!(streams, 1 | 3) { files.collect() } else { Vec::new() }
+}
+
+/// Whether gVisor's kernel has ended: then its guests have ended as well.
+pub(super) fn has_ended(session: &Session, guest: &Guest) -> bool {
+    let sentry = guest.sentry();
+    let is_told = session.processes.get(&sentry).is_some_and(|process| process.end_ns.is_some());
+    is_told || !runs(sentry.tgid)
+}
+
+/// Whether a process runs: a zombie does not.
+fn runs(pid: u32) -> bool {
+    let Ok(line) = bounded::text(format!("/proc/{pid}/stat")) else { return false };
+    // The name, in parentheses, may have any characters.
+    let state = line.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    !state.starts_with(['Z', 'X'])
+}
+
+/// Real time minus time since boot, in nanoseconds.
+pub(super) fn real_minus_boot_ns() -> i64 {
+    let real = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
+    real.saturating_sub(i64::try_from(boot_ns()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn a_zombie_runs_no_guests() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let until = Instant::now() + Duration::from_secs(10);
+        while runs(child.id()) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(!runs(child.id()));
+        child.wait().unwrap();
+        assert!(runs(std::process::id()));
+    }
+}
