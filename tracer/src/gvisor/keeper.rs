@@ -14,14 +14,17 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Runtime, SandboxProcess, runtime::RUN};
+use super::{Runtime, SandboxProcess};
 use crate::sys::{
     bounded,
     helper::{Helper, Kept},
+    run_folder::RUN,
 };
 
 /// How long a sandbox that starts may take until it answers `runsc`.
 const STARTS_WITHIN: Duration = Duration::from_secs(10);
+/// How long most take.
+const STARTS_SOON: Duration = Duration::from_secs(1);
 /// How often to ask it.
 const TURN: Duration = Duration::from_millis(10);
 
@@ -131,24 +134,24 @@ fn open(
     sessions: &Sessions,
 ) -> Result<Option<(SandboxProcess, String)>, String> {
     let Some(sandbox) = SandboxProcess::at(request.pid) else { return Ok(None) };
+    sandbox.ensure_of_root()?;
     let began = Instant::now();
     let is_there = || Path::new(&format!("/proc/{}", request.pid)).exists();
-    while let Err(error) = runtime.ensure_is(&sandbox) {
-        if began.elapsed() > STARTS_WITHIN || !is_there() {
-            return Err(error);
-        }
-        thread::sleep(TURN);
-    }
     let marker = marker(&sandbox);
     // A session whose maker has ended is one of tracer's that was left behind.
     let is_left_behind = || {
         let maker = bounded::text(&marker).ok();
         maker.is_some_and(|maker| !Path::new(&format!("/proc/{}", maker.trim())).exists())
     };
+    // First the session: an engine that creates a sandbox starts its program some ten milliseconds later.
     loop {
         match runtime.create(&sandbox, &request.config, is_left_behind()) {
             Ok(()) => break,
-            Err(error) if runtime.has_session(&sandbox) == Ok(true) => {
+            // A sandbox that starts is not asked in between: that would take as long as the next try.
+            Err(error)
+                if (error.contains("exists") || began.elapsed() > STARTS_SOON)
+                    && runtime.has_session(&sandbox) == Ok(true) =>
+            {
                 return Err(format!(
                     "another program has the only trace session that gVisor allows ({error}); `runsc trace delete` \
                      removes it"
@@ -157,6 +160,14 @@ fn open(
             Err(error) if began.elapsed() > STARTS_WITHIN || !is_there() => return Err(error),
             Err(_) => thread::sleep(TURN),
         }
+    }
+    while let Err(error) = runtime.ensure_is(&sandbox) {
+        if began.elapsed() > STARTS_WITHIN || !is_there() {
+            // Another sandbox than the process said.
+            let _ = runtime.delete(&sandbox);
+            return Err(error);
+        }
+        thread::sleep(TURN);
     }
     // Without the marker, a later tracer takes this session for another program's.
     let _ = std::fs::write(&marker, std::process::id().to_string());
