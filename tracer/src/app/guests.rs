@@ -340,13 +340,13 @@ impl Guests {
                 guest.finish(boot_ns(), false);
             }
             for (reason, cell) in guest.losses() {
-                collector.add_guest_loss(&reason, cell);
+                collector.add_observed_loss(&reason, cell);
             }
         }
         self.hand_over(collector);
         let lost = self.place.as_ref().map_or(0, |(_, sink)| sink.lost());
         let events = lost + unidentified as u64;
-        collector.add_guest_loss(&LossReason::GuestQueueFull, LossCell { events, bytes: 0 });
+        collector.add_observed_loss(&LossReason::GuestQueueFull, LossCell { events, bytes: 0 });
     }
 }
 
