@@ -129,7 +129,8 @@ fn a_target_that_was_found_after_its_start_is_attached_late() {
     for late in [false, true] {
         let process = ProcessId::new(40, 9_000);
         let image = Image { process, role: ROLE_TARGET, late, ..Image::default() };
-        let mut session = Session { start_ns: 1_000, ..Session::default() };
+        let mut session = Session::default();
+        session.start_ns = 1_000;
         session.apply(&Event { time_ns: 9_500, kind: EventKind::Image(image) });
         assert_eq!(session.processes[&process].attached_late, late);
     }
