@@ -211,7 +211,7 @@ fn the_sandbox_of_a_client_is_looked_into() -> Result<()> {
     expect::no_losses(&report)?;
     report.has_no_finding("out_of_sight")?;
     let shell = first(&report)?;
-    ensure!(shell.sandbox == 1, "{shell:#?}");
+    ensure!(shell.sandbox > 0, "{shell:#?}");
     report.check_exit(shell.pid, Exit { code: Some(3), signal: None })?;
     let lost = report.finding("unread")?;
     ensure!(lost.message.contains("3,893"), "{lost:#?}");

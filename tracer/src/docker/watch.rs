@@ -127,41 +127,52 @@ impl Watched {
 
 impl Watch {
     fn look(&self, tell: &Sender<News>) {
-        let id = loop {
-            if tell.is_closed() {
-                return;
-            }
-            match self.files.iter().find_map(|file| read_id(file)) {
-                Some(id) => break id,
-                None => sleep(LOOK_FOR_ID),
-            }
-        };
-        let since = Instant::now();
+        let Some(id) = self.wait_for_id(tell) else { return };
         if tell.blocking_send(News::Created(id.clone())).is_err() {
             return;
         }
-        let (mut known, mut looked): (Option<CgroupTarget>, Option<Instant>) = (None, None);
+        let Some(cgroup) = self.wait_for_cgroup(&id, tell) else { return };
+        let mut told = None;
         while !tell.is_closed() {
-            let pause = LOOK_EVERYWHERE.max(since.elapsed() / SLOWER);
-            let everywhere = known.is_none() && looked.is_none_or(|at| at.elapsed() >= pause);
-            let found = match &known {
-                Some(known) => known.again(),
-                None => self.place.find(&id, everywhere),
-            };
-            if everywhere {
-                looked = Some(Instant::now());
-            }
-            if let Some(found) = found
-                && known.as_ref().is_none_or(|known| known.id != found.id)
-                && is_prepared(&found)
+            if let Some(now) = cgroup.again()
+                && told != Some(now.id)
+                && is_prepared(&now)
             {
-                known = Some(found.clone());
-                if tell.blocking_send(News::Cgroup(found)).is_err() {
+                told = Some(now.id);
+                if tell.blocking_send(News::Cgroup(now)).is_err() {
                     return;
                 }
             }
-            sleep(if known.is_some() { LOOK_FOR_RESTART } else { LOOK_FOR_CGROUP });
+            sleep(if told.is_some() { LOOK_FOR_RESTART } else { LOOK_FOR_CGROUP });
         }
+    }
+
+    fn wait_for_id(&self, tell: &Sender<News>) -> Option<String> {
+        while !tell.is_closed() {
+            let id = self.files.iter().find_map(|file| read_id(file));
+            if id.is_some() {
+                return id;
+            }
+            sleep(LOOK_FOR_ID);
+        }
+        None
+    }
+
+    fn wait_for_cgroup(&self, id: &str, tell: &Sender<News>) -> Option<CgroupTarget> {
+        let since = Instant::now();
+        let mut everywhere_at = since;
+        while !tell.is_closed() {
+            let everywhere = Instant::now() >= everywhere_at;
+            let found = self.place.find(id, everywhere);
+            if found.is_some() {
+                return found;
+            }
+            if everywhere {
+                everywhere_at = Instant::now() + LOOK_EVERYWHERE.max(since.elapsed() / SLOWER);
+            }
+            sleep(LOOK_FOR_CGROUP);
+        }
+        None
     }
 }
 
