@@ -47,6 +47,21 @@ fn first(report: &Report) -> Result<&Process> {
     found.with_context(|| format!("no first process: {:#?}", report.processes))
 }
 
+/// Removes a cgroup and those below it, in every hierarchy. Docker leaves the parents of its cgroups behind.
+fn remove_cgroup(name: &str) -> Result<()> {
+    let root = Path::new("/sys/fs/cgroup");
+    let hierarchies = fs::read_dir(root)?.flatten().map(|entry| entry.path());
+    for hierarchy in hierarchies.chain([root.to_owned()]) {
+        for path in [hierarchy.join(name).join("parent"), hierarchy.join(name)] {
+            if path.is_dir() {
+                fs::remove_dir(&path)
+                    .with_context(|| format!("cannot remove {}", path.display()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Bytes that a process wrote through fd 1 and 2. For `>&2`, a shell makes fd 1 the stderr.
 fn written(process: &Process) -> u64 {
     let own = process.fds.iter().filter(|row| matches!(row.fd, Some(1 | 2)));
@@ -112,7 +127,9 @@ fn the_users_own_file_for_the_id_is_used() -> Result<()> {
 #[test]
 #[ignore = "needs root and docker"]
 fn a_container_below_another_cgroup_is_found() -> Result<()> {
-    let report = run(&["--cgroup-parent", "/tracer-tests/parent"], "echo hi")?.report;
+    let traced = run(&["--cgroup-parent", "/tracer-tests/parent"], "echo hi");
+    remove_cgroup("tracer-tests")?;
+    let report = traced?.report;
     expect::no_losses(&report)?;
     ensure!(written(first(&report)?) == 3);
     Ok(())
