@@ -81,6 +81,9 @@ pub struct Process {
     pub argv: Vec<String>,
     /// Its exit status; `None` while it runs.
     pub exit: Option<Exit>,
+    /// Whether it ran before tracer saw it.
+    #[serde(default)]
+    pub attached_late: bool,
     /// Its ledger rows.
     #[serde(default)]
     pub fds: Vec<FdRow>,

@@ -189,6 +189,8 @@ pub struct Image {
     pub role: u32,
     /// Whether it has just called `execve`; otherwise it was adopted.
     pub executed: bool,
+    /// Whether it was adopted although it ran before, because tracer did not know in time that it is a target.
+    pub late: bool,
     /// Its name.
     pub comm: String,
     /// Its arguments, or the beginning of them.

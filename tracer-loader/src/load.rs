@@ -105,6 +105,8 @@ pub struct CgroupScope {
     pub ids: Vec<u64>,
     /// Enumerator of `enum cgroup_subsys_id` for a v1 hierarchy; `None` for the v2 hierarchy.
     pub subsystem: Option<String>,
+    /// Whether one more is to be declared while the trace runs ([`Loader::declare_newcomer`]).
+    pub awaits_newcomer: bool,
 }
 
 /// Size in bytes of the eBPF object in this binary; 0 if it was built without one.
@@ -164,6 +166,24 @@ impl Loader {
         })
     }
 
+    /// Makes the members of one more cgroup targets while the trace runs: of processes that are in it already from their
+    /// next `execve` on. `before` is the cgroup that it takes the place of.
+    ///
+    /// # Errors
+    /// [`LoaderError::Map`].
+    pub fn declare_newcomer(&mut self, id: u64, before: Option<u64>) -> Result<(), LoaderError> {
+        let _real_time = self.real_time.enter();
+        let mut cgroups: HashMap<_, u64, u32> = self.map_mut(names::MAP_CGROUPS)?;
+        if let Some(before) = before {
+            cgroups
+                .remove(&before)
+                .map_err(|error| LoaderError::map("clear", names::MAP_CGROUPS, error))?;
+        }
+        cgroups
+            .insert(id, 1, 0)
+            .map_err(|error| LoaderError::map("fill", names::MAP_CGROUPS, error))
+    }
+
     /// Makes a process a target. [`Loader::adopt`] sets its start time.
     ///
     /// # Errors
@@ -213,7 +233,7 @@ pub(crate) fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
 
 /// Sets the size of the map of target cgroups.
 fn size_cgroups(loader: &mut EbpfLoader<'_>, scope: Option<&CgroupScope>) {
-    let count = scope.map_or(0, |scope| scope.ids.len());
+    let count = scope.map_or(0, |scope| scope.ids.len() + usize::from(scope.awaits_newcomer));
     loader.map_max_entries(names::MAP_CGROUPS, u32::try_from(count).unwrap_or(u32::MAX).max(1));
 }
 

@@ -15,6 +15,7 @@ mod live;
 mod live_targets;
 mod log;
 mod memory;
+mod newcomer;
 mod output;
 mod over;
 mod pace;
@@ -52,6 +53,7 @@ use self::{
     guests::Guests,
     live::Sinks,
     memory::MemoryLimit,
+    newcomer::Newcomer,
     output::{Destination, Form},
     pace::Pace,
     record::Recording,
@@ -189,7 +191,7 @@ fn leak<T>(value: T) {
 async fn record(
     settings: &Settings,
     kernel: &KernelSettings,
-    subject: Subject,
+    mut subject: Subject,
     Around { inherited, observers: Observers { lookout, mut logs }, guests, live, view }: Around,
     recording: Recording,
     mut capturing: Option<Capturing>,
@@ -212,16 +214,15 @@ async fn record(
     logs.trace_begins(i64::try_from(start.as_nanosecond()).unwrap_or(i64::MAX));
     collector.begin(&subject.target, start, boot_ns(), &settings.stdio_of_interest);
     let settle = kernel.follow_readers > 1 || !logs.is_empty();
-    let pace = Pace::new(Instant::now());
-    let cgroups = subject.cgroups.clone();
     let mut run = Run {
         loader,
         events,
         collector,
         guests,
+        newcomer: Newcomer::watch(&mut subject)?,
         logs,
-        cgroups,
-        pace,
+        cgroups: subject.cgroups.clone(),
+        pace: Pace::new(Instant::now()),
         over_since: None,
         settle,
         view: None,
@@ -271,6 +272,8 @@ struct Run {
     collector: Collector,
     /// The gVisor sandboxes of the target.
     guests: Guests,
+    /// The container that the command has docker start.
+    newcomer: Newcomer,
     /// Directories of the target cgroups.
     cgroups: Vec<PathBuf>,
     /// Managers' logs.
@@ -319,6 +322,7 @@ impl Run {
                     }
                 }
                 news = self.guests.next() => self.guests.take(news, &mut self.collector),
+                news = self.newcomer.next() => self.meet(news),
                 _ = tick.tick() => {
                     self.guests.tick(&mut self.collector);
                     let is_over = self.is_over(running.as_deref_mut(), pids);
@@ -378,6 +382,7 @@ impl Run {
         self.collector.look_at_threads(LOOK_AT_END);
         // Before the detach, so that what guests write to files of this machine is counted outside as well.
         self.guests.finish(&mut self.collector);
+        self.newcomer.finish(&mut self.collector);
         let skipped = self.loader.skipped_runs();
         self.loader.detach();
         self.collector.session.end_ns = boot_ns();

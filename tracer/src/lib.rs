@@ -18,6 +18,7 @@
 pub mod app;
 pub mod capture;
 pub mod cli;
+pub mod docker;
 pub mod doctor;
 pub mod gvisor;
 pub mod launch;

@@ -13,6 +13,7 @@ pub mod limits;
 pub(crate) mod private_file;
 pub mod privileges;
 pub mod report_files;
+pub mod run_folder;
 #[allow(unsafe_code, reason = "the action of a signal is set by C only")]
 pub(crate) mod signal;
 pub mod user_file;

@@ -16,7 +16,7 @@ pub mod unit;
 use std::{collections::BTreeSet, fmt, path::PathBuf};
 
 pub use cgroup::CgroupTarget;
-pub use container::pod::PodName;
+pub use container::{place::ContainerPlace, pod::PodName};
 pub use error::TargetError;
 pub use hierarchy::Hierarchy;
 pub use name::{CommandLines, NamePattern};

@@ -63,6 +63,7 @@ fn image(image: layout::Image, argv: &[u8], executed: bool) -> EventKind {
         ns_pid,
         role,
         executed,
+        late: false,
         comm: name(&comm),
         argv: arguments,
         argv_cut: is_cut,

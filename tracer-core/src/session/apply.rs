@@ -116,7 +116,7 @@ impl Session {
             // The earlier failures were the search along PATH.
             process.facts.retain(|fact| fact.kind != FactKind::ExecFailed);
         } else {
-            process.attached_late = started_before;
+            process.attached_late = started_before || image.late;
             process.kernel_written_before = process.kernel_written_before.or(image.kernel_written);
         }
         if image.executed || !image.argv.is_empty() {

@@ -31,6 +31,8 @@ pub enum LossReason {
     GuestEndsNotTold,
     /// A sandbox had more processes, objects or rows than tracer keeps.
     GuestTablesFull,
+    /// A container that the traced command had an engine start was found after its program, or not at all.
+    ContainerMissed,
     /// A reason that a later version of tracer has recorded.
     Other(String),
 }
@@ -49,6 +51,7 @@ impl LossReason {
             Self::GuestCallsNotTold,
             Self::GuestEndsNotTold,
             Self::GuestTablesFull,
+            Self::ContainerMissed,
         ])
     }
 
@@ -66,6 +69,7 @@ impl LossReason {
             Self::GuestCallsNotTold => "guest_calls_not_told",
             Self::GuestEndsNotTold => "guest_ends_not_told",
             Self::GuestTablesFull => "guest_tables_full",
+            Self::ContainerMissed => "container_missed",
             Self::Other(name) => name,
         }
     }

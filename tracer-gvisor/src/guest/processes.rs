@@ -196,6 +196,7 @@ impl Guest {
             ns_pid: process.id.tgid,
             role: ROLE_TARGET,
             executed,
+            late: false,
             comm: comm.to_owned(),
             argv,
             argv_cut: argv_bytes > 0,

@@ -46,6 +46,8 @@ pub(super) struct Collector {
     /// Targets with the name of a gVisor sandbox that have started since the last call of
     /// [`Collector::new_sandboxes`].
     new_sandboxes: Vec<ProcessId>,
+    /// Whether targets that are adopted now have run before without being seen.
+    pub(super) adopts_late: bool,
 }
 
 impl Collector {
@@ -68,6 +70,7 @@ impl Collector {
             new_objects: false,
             lookout,
             new_sandboxes: Vec::new(),
+            adopts_late: false,
         }
     }
 
@@ -112,7 +115,12 @@ impl Collector {
     pub(super) fn take(&mut self, batch: &[RawRecord], loader: &mut Loader) {
         for record in batch {
             match event::decode(record) {
-                Ok(event) => self.apply(&event, loader),
+                Ok(mut event) => {
+                    if let EventKind::Image(image) = &mut event.kind {
+                        image.late = self.adopts_late && !image.executed;
+                    }
+                    self.apply(&event, loader);
+                }
                 Err(error) => {
                     self.undecodable += 1;
                     tracing::warn!("unreadable record from the kernel side: {error}");
@@ -248,8 +256,8 @@ impl Collector {
         }
     }
 
-    /// Counts what a sandbox did not tell.
-    pub(super) fn add_guest_loss(&mut self, reason: &LossReason, cell: LossCell) {
+    /// Counts what user space could not observe: what a sandbox did not tell, for example.
+    pub(super) fn add_observed_loss(&mut self, reason: &LossReason, cell: LossCell) {
         self.recording.loss(reason, cell);
         self.session.add_loss(reason.clone(), cell);
     }

@@ -380,7 +380,7 @@ impl Guests {
             lost = sink.lost();
         }
         let events = lost + self.connections.lost();
-        collector.add_guest_loss(&LossReason::GuestQueueFull, LossCell { events, bytes: 0 });
+        collector.add_observed_loss(&LossReason::GuestQueueFull, LossCell { events, bytes: 0 });
     }
 }
 
@@ -394,6 +394,6 @@ fn has_closed(mut guest: Guest, collector: &mut Collector) {
 
 fn count_losses(guest: &Guest, collector: &mut Collector) {
     for (reason, cell) in guest.losses() {
-        collector.add_guest_loss(&reason, cell);
+        collector.add_observed_loss(&reason, cell);
     }
 }

@@ -11,7 +11,8 @@ const GRACE: Duration = Duration::from_secs(2);
 const SETTLE: Duration = Duration::from_secs(1);
 
 impl Run {
-    /// Whether every process of the target has ended; of a command with other targets, the command itself.
+    /// Whether every process of the target has ended, and the container that a command had docker start; of a command
+    /// with other targets, the command itself.
     pub(super) fn is_over(
         &mut self,
         running: Option<&mut Running>,
@@ -22,6 +23,9 @@ impl Run {
             let has_ended = !matches!(running.try_wait(), Ok(None));
             if !self.cgroups.is_empty() || !pids.is_empty() {
                 return has_ended;
+            }
+            if self.newcomer.keeps_trace_open(has_ended) {
+                return false;
             }
         }
         // An empty cgroup may get new processes: `docker exec` into a container, a service between two jobs.

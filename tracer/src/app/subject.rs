@@ -6,10 +6,11 @@ use tracer_core::{session, text::escape};
 use tracer_loader::{CgroupScope, KernelSettings};
 
 use super::{
-    AppError, Guests, stderr,
+    AppError, Guests, newcomer, stderr,
     top::{self, KeptOutput},
 };
 use crate::{
+    docker::Expected,
     gvisor::is_sandbox_name,
     launch::{self, Launch, Launched},
     settings::{Settings, TargetChoice},
@@ -26,6 +27,8 @@ pub(super) struct Subject {
     pub(super) kept: Option<KeptOutput>,
     /// Directories of the target cgroups. When all are removed, they have ended.
     pub(super) cgroups: Vec<PathBuf>,
+    /// The container that the command will have docker start.
+    pub(super) newcomer: Option<Expected>,
 }
 
 /// Resolves names. A command is started so far that it waits.
@@ -38,7 +41,6 @@ pub(super) fn resolve(
     let choice = &settings.target;
     let Targets { processes, cgroups } = target::resolve(&choice.existing, &mut lines)?;
     drop(lines);
-    kernel.cgroup = scope(&cgroups);
     // Files that were handed in to a sandbox have fds that no program's output has.
     let named = processes.iter().map(|pinned| pinned.pid);
     let mut all = named.chain(cgroups.iter().flat_map(CgroupTarget::pids));
@@ -47,7 +49,12 @@ pub(super) fn resolve(
         comm.is_ok_and(|comm| is_sandbox_name(comm.trim_end()))
     });
     let doubts = doubts(&cgroups);
+    let hierarchy = cgroups.first().map(|cgroup| &cgroup.hierarchy);
     let launch = choice.command.as_ref().map(|launch| with_sight(launch, guests));
+    let launch = launch.map(|launch| newcomer::expect(launch, &choice.existing, hierarchy));
+    let (launch, newcomer) = launch.unzip();
+    let newcomer = newcomer.flatten();
+    kernel.cgroup = scope(&cgroups, newcomer.as_ref());
     let started = launch.map(|launch| start(&launch, settings)).transpose()?;
     let (launched, kept) = started.unzip();
     let kept = kept.flatten();
@@ -63,7 +70,7 @@ pub(super) fn resolve(
         tracing::warn!("`{name}` may be something else: {}", escape(doubt));
     }
     let cgroups = cgroups.into_iter().map(|cgroup| cgroup.path).collect();
-    Ok(Subject { target, pids: processes, launched, kept, cgroups })
+    Ok(Subject { target, pids: processes, launched, kept, cgroups, newcomer })
 }
 
 /// Starts a command so far that it waits.
@@ -72,9 +79,14 @@ fn start(launch: &Launch, settings: &Settings) -> Result<(Launched, Option<KeptO
 }
 
 /// The cgroups in the form that the eBPF programs compare. All are in one hierarchy.
-fn scope(cgroups: &[CgroupTarget]) -> Option<CgroupScope> {
-    let subsystem = cgroups.first()?.hierarchy.subsystem_id();
-    Some(CgroupScope { ids: cgroups.iter().map(|cgroup| cgroup.id).collect(), subsystem })
+fn scope(cgroups: &[CgroupTarget], newcomer: Option<&Expected>) -> Option<CgroupScope> {
+    let of_newcomer = newcomer.map(|expected| expected.place().hierarchy());
+    let hierarchy = cgroups.first().map(|cgroup| &cgroup.hierarchy).or(of_newcomer)?;
+    Some(CgroupScope {
+        ids: cgroups.iter().map(|cgroup| cgroup.id).collect(),
+        subsystem: hierarchy.subsystem_id(),
+        awaits_newcomer: newcomer.is_some(),
+    })
 }
 
 /// Why cgroups may not be what the user named; of several targets with their names.

@@ -5,6 +5,7 @@ pub(super) const AFTER: &str = "\
 EXAMPLES
   tracer -- docker pull busybox      trace a command from its first instruction; report on stderr
   tracer --pid 4242                  trace a manager and everything it starts; report on stdout
+  tracer -- docker run busybox ls    trace the client and its container, also with -d and --runtime=runsc
   tracer --container web             trace a container, `docker exec` included
   tracer --unit nginx --name '^php'  trace a systemd unit, and processes by their names
   tracer --container web -- docker exec web ls    trace the client and the container until the client ends
@@ -27,7 +28,8 @@ WHERE THE REPORT GOES
 HOW A TRACE ENDS
   A trace ends when all traced processes have ended (if COMMAND is traced with other targets: when
   COMMAND has ended), after --duration, or at a signal (Ctrl-C, SIGTERM, SIGHUP). Each way prints
-  the report. A second signal ends tracer without one.
+  the report. A second signal ends tracer without one. With `docker run -d` as COMMAND, the trace
+  goes on until the container has ended.
   tracer never stops a process. A command that still runs goes on without being traced. Ctrl-C in a
   terminal also reaches the command, because both are in the foreground. With --pty the command's
   terminal closes when the trace ends, which sends it SIGHUP, and Ctrl-C reaches only the command.

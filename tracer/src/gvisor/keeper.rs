@@ -14,10 +14,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Runtime, SandboxProcess, runtime::RUN};
+use super::{Runtime, SandboxProcess};
 use crate::sys::{
     bounded,
     helper::{Helper, Kept},
+    run_folder::RUN,
 };
 
 /// How long a sandbox that starts may take until it answers `runsc`.
@@ -28,6 +29,8 @@ const SOON: Duration = Duration::from_millis(10);
 const SELDOM: Duration = Duration::from_millis(100);
 /// How many sandboxes are asked at a time.
 const MOST_AT_WORK: usize = 32;
+/// How long most take.
+const STARTS_SOON: Duration = Duration::from_secs(1);
 
 /// A trace session was made, or could not be.
 #[derive(Debug, Serialize, Deserialize)]
@@ -168,33 +171,42 @@ fn open(
     config: &Path,
     sessions: &Sessions,
 ) -> Result<(), String> {
+    sandbox.ensure_of_root()?;
     let mut pause = Pause::default();
     let began = Instant::now();
     let is_there = || Path::new(&format!("/proc/{}", sandbox.pid)).exists();
-    while let Err(error) = runtime.ensure_is(sandbox) {
-        if began.elapsed() > STARTS_WITHIN || !is_there() {
-            return Err(error);
-        }
-        pause.wait();
-    }
     let marker = marker(sandbox);
     // A session whose maker has ended is one of tracer's that was left behind.
     let is_left_behind = || {
         let maker = bounded::text(&marker).ok();
         maker.is_some_and(|maker| !Path::new(&format!("/proc/{}", maker.trim())).exists())
     };
+    // First the session: an engine that creates a sandbox starts its program some ten milliseconds later.
     loop {
         match runtime.create(sandbox, config, is_left_behind()) {
             Ok(()) => break,
-            Err(error) if runtime.has_session(sandbox) == Ok(true) => {
+            // A sandbox that starts is not asked in between: that would take as long as the next try.
+            Err(error)
+                if (error.contains("exists") || began.elapsed() > STARTS_SOON)
+                    && runtime.has_session(sandbox) == Ok(true) =>
+            {
                 return Err(format!(
                     "another program has the only trace session that gVisor allows ({error}); `runsc trace delete` \
                      removes it"
                 ));
             }
             Err(error) if began.elapsed() > STARTS_WITHIN || !is_there() => return Err(error),
+            Err(_) if began.elapsed() < STARTS_SOON => thread::sleep(SOON),
             Err(_) => pause.wait(),
         }
+    }
+    while let Err(error) = runtime.ensure_is(sandbox) {
+        if began.elapsed() > STARTS_WITHIN || !is_there() {
+            // Another sandbox than the process said.
+            let _ = runtime.delete(sandbox);
+            return Err(error);
+        }
+        pause.wait();
     }
     // Without the marker, a later tracer takes this session for another program's.
     let _ = std::fs::write(&marker, std::process::id().to_string());

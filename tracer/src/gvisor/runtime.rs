@@ -1,9 +1,9 @@
 //! `runsc`: which one is run, and what it is told.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
+    fs::{self, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -16,7 +16,10 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 use tracer_gvisor::points;
 
-use crate::sys::bounded;
+use crate::sys::{
+    bounded,
+    run_folder::{RUN, RunFolder},
+};
 
 /// Where `runsc` is looked for: only root can write there.
 const PATH: [&str; 6] =
@@ -86,10 +89,17 @@ impl SandboxProcess {
         Self::of(pid, &argv)
     }
 
-    /// Whether only root can have written the state: `runsc` believes what it finds there.
-    fn is_of_root(&self) -> bool {
-        fs::symlink_metadata(&self.root)
-            .is_ok_and(|found| found.is_dir() && found.uid() == 0 && found.mode() & 0o022 == 0)
+    /// Checks that only root can have written the state: `runsc` believes what it finds there.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn ensure_of_root(&self) -> Result<(), String> {
+        let is_of_root = fs::symlink_metadata(&self.root)
+            .is_ok_and(|found| found.is_dir() && found.uid() == 0 && found.mode() & 0o022 == 0);
+        let root = self.root.display();
+        is_of_root.then_some(()).ok_or_else(|| {
+            format!("its state folder {root} is not root's alone, so tracer does not use it")
+        })
     }
 }
 
@@ -154,12 +164,7 @@ impl Runtime {
         struct State {
             pid: u32,
         }
-        if !sandbox.is_of_root() {
-            let root = sandbox.root.display();
-            return Err(format!(
-                "its state folder {root} is not root's alone, so tracer does not use it"
-            ));
-        }
+        sandbox.ensure_of_root()?;
         let output = self.of(sandbox, &["state".into(), sandbox.id.clone()])?;
         let state: State = serde_json::from_str(&output).map_err(|error| {
             format!("`runsc state` printed something else than a state: {error}")
@@ -277,44 +282,15 @@ impl Runtime {
 
 /// The folder of the socket and of the configuration, which only root can enter.
 #[derive(Debug)]
-pub struct Folder {
-    path: PathBuf,
-}
-
-/// Where tracer's folders are.
-pub(super) const RUN: &str = "/run/tracer";
+pub struct Folder(RunFolder);
 
 impl Folder {
-    /// Makes a folder of this process. Removes those of processes that have ended.
+    /// Makes a folder of this process.
     ///
     /// # Errors
     /// An error if it cannot be made.
     pub fn make() -> io::Result<Self> {
-        let mut private = DirBuilder::new();
-        private.mode(0o700);
-        match private.create(RUN) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-        let found = fs::symlink_metadata(RUN)?;
-        if !found.is_dir() || found.uid() != 0 || found.mode() & 0o077 != 0 {
-            let text = format!("{RUN} is not a folder of root's alone");
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
-        }
-        for entry in fs::read_dir(RUN)?.flatten() {
-            let pid = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.strip_prefix("gvisor-")?.parse::<u32>().ok());
-            if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-                // Another tracer may be faster.
-                let _ = fs::remove_dir_all(entry.path());
-            }
-        }
-        let path = Path::new(RUN).join(format!("gvisor-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        private.create(&path)?;
-        let folder = Self { path };
+        let folder = Self(RunFolder::make("gvisor")?);
         let mut config =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.config())?;
         config.write_all(points::config(&folder.socket()).to_string().as_bytes())?;
@@ -324,7 +300,7 @@ impl Folder {
     /// The socket that sandboxes send to.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.path.join("sink")
+        self.0.path().join("sink")
     }
 
     /// The socket that sandboxes send to whose runtime is configured so (`tracer gvisor config`). It is the same for every
@@ -351,14 +327,7 @@ impl Folder {
     /// The configuration of a session that sends there.
     #[must_use]
     pub fn config(&self) -> PathBuf {
-        self.path.join("session.json")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // The next tracer removes what is left.
-        let _ = fs::remove_dir_all(&self.path);
+        self.0.path().join("session.json")
     }
 }
 

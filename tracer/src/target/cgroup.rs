@@ -40,6 +40,12 @@ impl CgroupTarget {
         pids
     }
 
+    /// The cgroup that has its path now, which may be another one. `None` if there is none.
+    #[must_use]
+    pub fn again(&self) -> Option<Self> {
+        Self::at(self.path.clone(), self.hierarchy.clone(), self.label.clone()).ok()
+    }
+
     pub(super) fn at(
         path: PathBuf,
         hierarchy: Hierarchy,

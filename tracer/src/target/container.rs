@@ -7,6 +7,7 @@ pub(crate) mod containerd;
 pub(crate) mod docker;
 pub(crate) mod engine_api;
 pub(crate) mod membership;
+pub mod place;
 pub mod pod;
 pub(crate) mod podman;
 pub(crate) mod proof;

@@ -5,11 +5,12 @@ use std::{fmt::Write as _, time::Duration};
 use super::programs::Programs;
 
 /// Test programs that cannot run in the machine, and why.
-const EXCLUDED: [(&str, &str); 9] = [
+const EXCLUDED: [(&str, &str); 10] = [
     ("capture_programs", "needs gcc, python and git"),
     ("docker", "needs docker"),
     ("docker_hops", "needs docker"),
     ("docker_questions", "needs docker"),
+    ("docker_run", "needs docker"),
     ("gvisor", "needs runsc"),
     ("observer_effect", "needs bash, perl, python and git"),
     ("pipe_ends", "needs bash"),

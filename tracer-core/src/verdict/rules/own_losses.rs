@@ -77,6 +77,8 @@ fn cure(reasons: &[&LossReason]) -> &'static str {
         "Trace fewer processes, or again when the machine has less to do."
     } else if has(Reason::UringUnmatched) {
         "Start the command with `tracer -- COMMAND`, so that it is traced from its first request."
+    } else if reasons.contains(&&LossReason::ContainerMissed) {
+        "Start the container first, then trace it by its name: tracer --container NAME."
     } else {
         "The table of losses below names each kind; what it stands for was not counted."
     }

@@ -1,9 +1,17 @@
 //! Processes that were adopted in the middle of a redirection: a shell that runs `command >file`.
 
-use tracer_common::ledger::{LedgerRow, error};
+use tracer_common::{
+    id::ProcessId,
+    ledger::{LedgerRow, error},
+    process::ROLE_TARGET,
+};
 
 use super::scene::*;
-use crate::{event::BlockedCall, verdict::Confidence};
+use crate::{
+    event::{BlockedCall, Event, EventKind, Image},
+    session::Session,
+    verdict::Confidence,
+};
 
 const SHELL: u32 = 9;
 
@@ -113,4 +121,17 @@ fn the_reason_of_an_imbalance_is_the_true_one() {
     };
     assert!(reason(MANAGER).contains("it was in use when tracer attached"), "{}", reason(MANAGER));
     assert!(reason(99).contains("tracer did not see how"), "{}", reason(99));
+}
+
+/// A container of the command that tracer found late, for example.
+#[test]
+fn a_target_that_was_found_after_its_start_is_attached_late() {
+    for late in [false, true] {
+        let process = ProcessId::new(40, 9_000);
+        let image = Image { process, role: ROLE_TARGET, late, ..Image::default() };
+        let mut session = Session::default();
+        session.start_ns = 1_000;
+        session.apply(&Event { time_ns: 9_500, kind: EventKind::Image(image) });
+        assert_eq!(session.processes[&process].attached_late, late);
+    }
 }

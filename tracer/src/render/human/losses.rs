@@ -66,6 +66,9 @@ pub(in crate::render) fn sentence(reason: &LossReason) -> &str {
         LossReason::GuestTablesFull => {
             "a sandbox had more processes, files or pipes than tracer keeps"
         }
+        LossReason::ContainerMissed => {
+            "the command's container ran before tracer found it, or was not found on this machine"
+        }
         LossReason::Other(name) => name,
     }
 }

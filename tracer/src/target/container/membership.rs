@@ -268,7 +268,7 @@ fn components(path: &str) -> impl Iterator<Item = (&str, &str)> {
 
 /// Splits `docker-ID.scope` and the like into the text before the id and the id. `None` for the cgroup of conmon,
 /// which holds the container's output open from outside.
-fn long_id(component: &str) -> Option<(&str, &str)> {
+pub(super) fn long_id(component: &str) -> Option<(&str, &str)> {
     let stem = component.strip_suffix(".scope").unwrap_or(component);
     let (prefix, id) = stem.split_at_checked(stem.len().checked_sub(ID_LENGTH)?)?;
     let is_separated = prefix.is_empty() || prefix.ends_with(['-', ':']);

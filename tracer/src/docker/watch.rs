@@ -1,0 +1,269 @@
+//! Waits for the container of a `docker run`: first for its id, then for its cgroup.
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use rustix::fs::{Mode, OFlags, open};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use super::client::{cid_file_option, cid_files};
+use crate::{
+    sys::{
+        bounded,
+        privileges::{Rights, spawn},
+        run_folder::RunFolder,
+    },
+    target::{CgroupTarget, ContainerPlace},
+};
+
+/// How often to look for the id: the client may load an image first.
+const LOOK_FOR_ID: Duration = Duration::from_millis(4);
+/// How often to look at the places where engines usually make a container's cgroup. Its program runs some ten
+/// milliseconds after that.
+const LOOK_FOR_CGROUP: Duration = Duration::from_millis(1);
+/// How often to look whether a restart of the container has made its cgroup anew.
+const LOOK_FOR_RESTART: Duration = Duration::from_millis(8);
+/// How often to look everywhere, at first. The longer the cgroup is not found, the less often.
+const LOOK_EVERYWHERE: Duration = Duration::from_millis(10);
+/// Which part of the time since the id came passes between two looks everywhere, once that is longer.
+const SLOWER: u32 = 32;
+/// How many news wait for the trace.
+const WAITING: usize = 4;
+/// Number of digits of an id.
+const ID_LENGTH: usize = 64;
+
+/// Names of the processes with which runc prepares a container (libcontainer/nsenter/nsexec.c).
+const STEPS: [&str; 3] = ["runc", "runc:[0:PARENT]", "runc:[1:CHILD]"];
+
+/// What was found.
+#[derive(Debug)]
+pub enum News {
+    /// The engine has created the container with this id.
+    Created(String),
+    /// Its cgroup: the first one, or another one after a restart.
+    Cgroup(CgroupTarget),
+}
+
+/// A container that a command will have an engine create.
+#[derive(Debug)]
+pub struct Expected {
+    /// tracer's own folder with the file for the id; `None` if the command can write no file there.
+    folder: Option<RunFolder>,
+    watch: Watch,
+}
+
+/// What the thread looks at.
+#[derive(Debug)]
+struct Watch {
+    files: Vec<PathBuf>,
+    place: ContainerPlace,
+}
+
+impl Expected {
+    /// `words` are the words of `docker run`. `may_write` says whether the client may write to a folder of root's alone.
+    ///
+    /// # Errors
+    /// An error if tracer's folder cannot be made.
+    pub fn new(words: &[OsString], place: ContainerPlace, may_write: bool) -> io::Result<Self> {
+        let folder = may_write.then(|| RunFolder::make("docker")).transpose()?;
+        let own = folder.as_ref().map(cid_file);
+        // The client writes to no file that exists. Another run may have left it behind.
+        let named = cid_files(words).into_iter().filter(|file| file.symlink_metadata().is_err());
+        let files = own.into_iter().chain(named).collect();
+        Ok(Self { folder, watch: Watch { files, place } })
+    }
+
+    /// The option for the client. If the user's own option follows, the client uses that one, whose file is looked at as
+    /// well.
+    #[must_use]
+    pub fn option(&self) -> Option<OsString> {
+        self.folder.as_ref().map(|folder| cid_file_option(&cid_file(folder)))
+    }
+
+    /// Whether there is a file that the client may write the id to.
+    #[must_use]
+    pub const fn has_file(&self) -> bool {
+        !self.watch.files.is_empty()
+    }
+
+    /// The place of the container's cgroup.
+    #[must_use]
+    pub const fn place(&self) -> &ContainerPlace {
+        &self.watch.place
+    }
+
+    /// Starts the thread that looks. It ends when the result is dropped.
+    ///
+    /// # Errors
+    /// An error if the system allows no further thread.
+    pub fn watch(self) -> io::Result<Watched> {
+        let Self { folder, watch } = self;
+        let (tell, news) = channel(WAITING);
+        drop(spawn("tracer-docker", Rights::Look, move || watch.look(&tell))?);
+        Ok(Watched { news, _folder: folder })
+    }
+}
+
+/// A container that is looked for.
+#[derive(Debug)]
+pub struct Watched {
+    news: Receiver<News>,
+    /// Removed when this is dropped.
+    _folder: Option<RunFolder>,
+}
+
+impl Watched {
+    /// The next news; `None` if there will be none. Can be cancelled without a loss.
+    pub async fn next(&mut self) -> Option<News> {
+        self.news.recv().await
+    }
+}
+
+impl Watch {
+    fn look(&self, tell: &Sender<News>) {
+        let Some(id) = self.wait_for_id(tell) else { return };
+        if tell.blocking_send(News::Created(id.clone())).is_err() {
+            return;
+        }
+        let Some(cgroup) = self.wait_for_cgroup(&id, tell) else { return };
+        let mut told = None;
+        while !tell.is_closed() {
+            if let Some(now) = cgroup.again()
+                && told != Some(now.id)
+                && is_prepared(&now)
+            {
+                told = Some(now.id);
+                if tell.blocking_send(News::Cgroup(now)).is_err() {
+                    return;
+                }
+            }
+            sleep(if told.is_some() { LOOK_FOR_RESTART } else { LOOK_FOR_CGROUP });
+        }
+    }
+
+    fn wait_for_id(&self, tell: &Sender<News>) -> Option<String> {
+        while !tell.is_closed() {
+            let id = self.files.iter().find_map(|file| read_id(file));
+            if id.is_some() {
+                return id;
+            }
+            sleep(LOOK_FOR_ID);
+        }
+        None
+    }
+
+    fn wait_for_cgroup(&self, id: &str, tell: &Sender<News>) -> Option<CgroupTarget> {
+        let since = Instant::now();
+        let mut everywhere_at = since;
+        while !tell.is_closed() {
+            let everywhere = Instant::now() >= everywhere_at;
+            let found = self.place.find(id, everywhere);
+            if found.is_some() {
+                return found;
+            }
+            if everywhere {
+                everywhere_at = Instant::now() + LOOK_EVERYWHERE.max(since.elapsed() / SLOWER);
+            }
+            sleep(LOOK_FOR_CGROUP);
+        }
+        None
+    }
+}
+
+fn cid_file(folder: &RunFolder) -> PathBuf {
+    folder.path().join("cid")
+}
+
+/// Whether the process that will execute the container's program is in the cgroup. Earlier, runc forks it in two steps,
+/// and what the processes of these steps do is not the container's.
+fn is_prepared(cgroup: &CgroupTarget) -> bool {
+    let pids = cgroup.pids();
+    let mut comms = pids.iter().map(|pid| bounded::text(format!("/proc/{pid}/comm")));
+    let is_step = |comm: &str| STEPS.contains(&comm.trim_end());
+    !pids.is_empty() && comms.all(|comm| comm.is_ok_and(|comm| !is_step(&comm)))
+}
+
+/// The id in a file, if it is complete. The file may be anything that the user named.
+fn read_id(path: &Path) -> Option<String> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(open(path, flags, Mode::empty()).ok()?);
+    let mut id = String::new();
+    file.take(ID_LENGTH as u64 + 1).read_to_string(&mut id).ok()?;
+    let is_id = id.len() == ID_LENGTH && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_id.then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::target::machine::Machine;
+
+    const ID: &str = "aaaa456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn next(watched: &mut Watched) -> Option<News> {
+        let until = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < until {
+            match watched.news.try_recv() {
+                Ok(news) => return Some(news),
+                Err(_) => sleep(Duration::from_millis(1)),
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn the_id_the_cgroup_and_the_cgroup_after_a_restart_are_told() {
+        let machine = Machine::unified();
+        let folder = tempfile::tempdir().unwrap();
+        let (file, left) = (folder.path().join("cid"), folder.path().join("left"));
+        fs::write(&left, ID.replace('a', "b")).unwrap();
+        let words = [&left, &file].map(|file| cid_file_option(file));
+        let place = ContainerPlace::expect(&machine.roots(), None).unwrap();
+        let expected = Expected::new(&words, place, false).unwrap();
+        assert!(expected.has_file() && expected.option().is_none());
+        let mut news = expected.watch().unwrap();
+        fs::write(&file, &ID[..40]).unwrap();
+        sleep(Duration::from_millis(20));
+        assert!(news.news.try_recv().is_err(), "half an id");
+        fs::write(&file, ID).unwrap();
+        assert!(matches!(next(&mut news), Some(News::Created(id)) if id == ID));
+        let cgroup = machine.make_cgroup("", &format!("docker/{ID}"));
+        sleep(Duration::from_millis(20));
+        assert!(news.news.try_recv().is_err(), "no process is in it");
+        let procs = format!("{}\n", std::process::id());
+        fs::write(cgroup.join("cgroup.procs"), &procs).unwrap();
+        let Some(News::Cgroup(first)) = next(&mut news) else { panic!("no cgroup") };
+        assert_eq!((&first.path, first.label.as_str()), (&cgroup, "aaaa456789ab"));
+        fs::rename(&cgroup, cgroup.with_extension("removed")).unwrap();
+        machine.make_cgroup("", &format!("docker/{ID}"));
+        fs::write(cgroup.join("cgroup.procs"), &procs).unwrap();
+        let Some(News::Cgroup(second)) = next(&mut news) else { panic!("no other cgroup") };
+        assert_eq!(second.path, cgroup);
+        assert_ne!(second.id, first.id);
+    }
+
+    #[test]
+    fn what_is_no_id_is_not_taken_for_one_and_does_not_block() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        assert_eq!(read_id(&path), None);
+        for text in ["", "abc", &format!("{ID}0"), &ID.replace('a', "/"), &format!("{ID}\n")] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(read_id(&path), None, "{text}");
+        }
+        fs::write(&path, ID).unwrap();
+        assert_eq!(read_id(&path).as_deref(), Some(ID));
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
+        assert_eq!(read_id(&pipe), None);
+        assert_eq!(read_id(Path::new("/dev/zero")), None);
+    }
+}
