@@ -30,6 +30,8 @@ fn each_thread(tracer: u32) -> Result<()> {
             seen.push(name);
         }
     }
+    // Where runsc is installed, a thread reads what its sandboxes tell.
+    seen.retain(|name| name != "gvisor");
     seen.sort();
     let expected = ["capture-drain", "capture-write", "signals", "tracer-stderr"];
     ensure!(seen == expected, "{seen:?}");

@@ -253,6 +253,8 @@ fn a_killed_sandbox_ends_the_trace() -> Result<()> {
     let sandbox = Sandbox::start("while :; do echo tick; sleep 0.1; done")?;
     let running = Tracer::on_pid(sandbox.kernel).start()?;
     wait_until("the trace session", || Ok((sandbox.sessions()? == 1).then_some(())))?;
+    // tracer also lists what runs inside before it looks.
+    std::thread::sleep(patient(Duration::from_secs(2)));
     let kernel = rustix::process::Pid::from_raw(sandbox.kernel.cast_signed()).context("pid")?;
     rustix::process::kill_process(kernel, Signal::KILL)?;
     let report = running.finish()?.report()?;
@@ -275,7 +277,16 @@ fn a_killed_guest_is_told_with_its_signal() -> Result<()> {
 fn short_guest_processes_are_counted_exactly() -> Result<()> {
     const PROCESSES: usize = 1000;
     let line = format!("i=0; while [ $i -lt {PROCESSES} ]; do /bin/echo line; i=$((i+1)); done");
-    let report = Traced::inside(&line)?.report()?;
+    let traced = || Traced::inside(&line)?.report();
+    let dropped = |report: &Report| report.losses().iter().any(|(why, _)| why == "guest_dropped");
+    let mut report = traced()?;
+    // Where other programs use all processors, gVisor may drop a message, and says so.
+    for _ in 0..2 {
+        if dropped(&report) {
+            report.headline("own_losses")?;
+            report = traced()?;
+        }
+    }
     saw_everything(&report)?;
     ensure!(by_guests(&report, 1) == 5 * PROCESSES as u64, "{} B", by_guests(&report, 1));
     let guests =

@@ -80,10 +80,10 @@ pub fn config(endpoint: &Path) -> Value {
         "points": names().map(point).collect::<Vec<_>>(),
         "sinks": [{"name": "remote", "ignore_setup_error": true, "config": {
             "endpoint": endpoint,
-            // A full socket holds a guest's call up for at most 1.6 ms. Then the message is dropped.
-            "retries": 6,
+            // A full socket holds a guest's call up for at most 6.4 ms. Then the message is dropped.
+            "retries": 8,
             "backoff": "25us",
-            "backoff_max": "1ms",
+            "backoff_max": "5ms",
         }}],
     }})
 }

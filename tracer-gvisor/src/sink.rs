@@ -20,7 +20,6 @@ use std::{
 
 use bytes::Bytes;
 use prost::Message as _;
-use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use tokio::{
     sync::{mpsc, oneshot},
     task::LocalSet,
@@ -84,7 +83,11 @@ impl Sink {
     ///
     /// # Errors
     /// An error if the first path cannot be bound, or if the system allows no further thread.
-    pub fn listen(path: &Path, if_free: &Path) -> io::Result<Self> {
+    pub fn listen(
+        path: &Path,
+        if_free: &Path,
+        give_up_rights: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Self> {
         let (sender, news) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
         let shared = Arc::<Shared>::default();
@@ -98,8 +101,7 @@ impl Sink {
         thread::Builder::new().name("gvisor".into()).spawn(move || {
             // A message that waits too long is dropped. Without the right to it, the thread runs as the others do.
             let _ = rustix::process::setpriority_process(None, FIRST_IN_LINE);
-            // Some systems do not let a thread lower its capabilities.
-            let _ = give_up_capabilities();
+            give_up_rights();
             LocalSet::new().block_on(&runtime, async {
                 tokio::select! {
                     () = serve(listeners, sender, of_thread) => {}
@@ -140,12 +142,6 @@ impl Sink {
     pub fn lost(&self) -> u64 {
         self.shared.lost.load(Ordering::Relaxed)
     }
-}
-
-/// The thread reads what a hostile program may have sent, and needs no rights from here on.
-fn give_up_capabilities() -> rustix::io::Result<()> {
-    let none = CapabilitySet::empty();
-    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
 }
 
 /// Listens at a path, to which only this user can connect.
@@ -236,7 +232,7 @@ mod tests {
             std::env::temp_dir().join(format!("tracer-sink-{}-{name}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir(&folder).unwrap();
-        (Sink::listen(&folder.join("one"), &folder.join("two")).unwrap(), folder)
+        (Sink::listen(&folder.join("one"), &folder.join("two"), || {}).unwrap(), folder)
     }
 
     fn connected(folder: &Path) -> std::os::fd::OwnedFd {

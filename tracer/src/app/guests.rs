@@ -30,6 +30,7 @@ use super::{AppError, collect::Collector};
 use crate::{
     gvisor::{Folder, Keeper, Opened, Runtime, SandboxProcess},
     settings::Settings,
+    sys::privileges::Rights,
 };
 
 /// How long sandboxes may take at the end to send the rest.
@@ -114,7 +115,10 @@ impl Guests {
     fn place(&mut self) -> Option<&(Folder, Sink)> {
         if self.place.is_none() {
             let made = Folder::make().and_then(|folder| {
-                let sink = Sink::listen(&folder.socket(), &Folder::shared_socket())?;
+                let sink = Sink::listen(&folder.socket(), &Folder::shared_socket(), || {
+                    // Some systems do not let a thread lower its capabilities.
+                    let _ = Rights::None.take();
+                })?;
                 Ok((folder, sink))
             });
             match made {
@@ -304,7 +308,9 @@ impl Guests {
         }
         // The first message may be about another container of the same sandbox.
         let is_other = container.is_some_and(|id| sentry_of(session, id).is_some());
-        let is_only = self.expected.len() == 1 && container.is_some();
+        // A sandbox that is idle says nothing. If there is one connection, it is that of the only session.
+        let has_spoken = container.is_some() || self.connections.unknown().len() == 1;
+        let is_only = self.expected.len() == 1 && has_spoken;
         (!self.expected.is_empty() && !is_other && (is_only || is_late)).then_some(0)
     }
 
