@@ -34,7 +34,8 @@ impl Named {
         fs::copy(fs::canonicalize("/bin/sh")?, &program)?;
         let mut command = Command::new(&program);
         command.args(["-c", "read go; echo hello"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let shell = OwnedChild::spawn(&mut command, &name)?;
+        // A child of another test, until it executes, still has the program open for writing (ETXTBSY).
+        let shell = wait_until("the shell", || Ok(OwnedChild::spawn(&mut command, &name).ok()))?;
         let comm = format!("/proc/{}/comm", shell.pid());
         let is_named = || Ok((fs::read_to_string(&comm)?.trim() == name).then_some(()));
         wait_until("the shell's own name", is_named)?;
