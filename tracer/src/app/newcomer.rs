@@ -27,22 +27,25 @@ pub(super) fn expect(
     mut launch: Launch,
     existing: &[Request],
     hierarchy: Option<&Hierarchy>,
+    quiet: bool,
 ) -> (Launch, Option<Expected>) {
     match Client::of(&launch.argv) {
         Some(Client::Run(at)) => {
-            let expected = expected(&launch, at, hierarchy);
+            let expected = expected(&launch, at, hierarchy, quiet);
             let option = expected.as_ref().and_then(Expected::option);
             if let Some(option) = option {
                 let words = option.to_string_lossy();
-                stderr::say(&format!(
-                    "tracer: gives docker the option {words}, to follow the container"
-                ));
+                stderr::note(
+                    quiet,
+                    &format!("tracer: gives docker the option {words}, to follow the container"),
+                );
                 launch.argv.insert(at, option);
             }
             (launch, expected)
         }
         Some(Client::Exec) if !existing.iter().any(is_container) => {
-            stderr::say(
+            stderr::note(
+                quiet,
                 "tracer: traces the client only: what `docker exec` starts is no child of it; name the container as \
                  well: tracer --container NAME -- docker exec NAME …",
             );
@@ -57,7 +60,12 @@ fn is_container(request: &Request) -> bool {
 }
 
 /// What to watch for, unless that is impossible.
-fn expected(launch: &Launch, at: usize, hierarchy: Option<&Hierarchy>) -> Option<Expected> {
+fn expected(
+    launch: &Launch,
+    at: usize,
+    hierarchy: Option<&Hierarchy>,
+    quiet: bool,
+) -> Option<Expected> {
     let words = launch.argv.get(at..).unwrap_or_default();
     let place = match ContainerPlace::expect(&Roots::host(), hierarchy) {
         Ok(place) => place,
@@ -69,7 +77,8 @@ fn expected(launch: &Launch, at: usize, hierarchy: Option<&Hierarchy>) -> Option
     match Expected::new(words, place, launch.user.is_none()) {
         Ok(expected) if expected.has_file() => Some(expected),
         Ok(_) => {
-            stderr::say(
+            stderr::note(
+                quiet,
                 "tracer: traces the client only: to follow the container of another user's `docker run`, give it \
                  --cidfile=FILE with a new FILE in a folder of that user",
             );

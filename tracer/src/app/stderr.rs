@@ -27,7 +27,14 @@ pub(super) fn say(line: &str) {
     give(format!("{line}\n").into_bytes());
 }
 
-/// The same, for a line with its line feed.
+/// Writes a line that `--quiet` leaves out.
+pub(super) fn note(quiet: bool, line: &str) {
+    if !quiet {
+        say(line);
+    }
+}
+
+/// As [`say`], for a line with its line feed.
 pub(super) fn give(line: Vec<u8>) {
     match LINES.get() {
         Some(lines) => lines.give(line),

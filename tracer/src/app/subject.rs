@@ -50,8 +50,9 @@ pub(super) fn resolve(
     });
     let doubts = doubts(&cgroups);
     let hierarchy = cgroups.first().map(|cgroup| &cgroup.hierarchy);
-    let launch = choice.command.as_ref().map(|launch| with_sight(launch, guests));
-    let launch = launch.map(|launch| newcomer::expect(launch, &choice.existing, hierarchy));
+    let launch = choice.command.as_ref().map(|launch| with_sight(launch, guests, settings.quiet));
+    let launch =
+        launch.map(|launch| newcomer::expect(launch, &choice.existing, hierarchy, settings.quiet));
     let (launch, newcomer) = launch.unzip();
     let newcomer = newcomer.flatten();
     kernel.cgroup = scope(&cgroups, newcomer.as_ref());
@@ -127,7 +128,7 @@ const STARTS_SANDBOX: [&str; 4] = ["create", "do", "restore", "run"];
 const SIGHT: &str = "--pod-init-config";
 
 /// The command with which to start. `runsc` gets one more option, so that its sandbox is seen from its first instruction.
-fn with_sight(launch: &Launch, guests: &mut Guests) -> Launch {
+fn with_sight(launch: &Launch, guests: &mut Guests, quiet: bool) -> Launch {
     let mut launch = launch.clone();
     let is = |word: &std::ffi::OsString, name: &str| word.to_str() == Some(name);
     let program = launch.argv.first().map(std::path::Path::new);
@@ -141,7 +142,8 @@ fn with_sight(launch: &Launch, guests: &mut Guests) -> Launch {
         && let Some(config) = guests.configuration()
     {
         let option = format!("{SIGHT}={}", config.display());
-        stderr::say(&format!("tracer: gives runsc the option {option}, to see into the sandbox"));
+        let words = format!("tracer: gives runsc the option {option}, to see into the sandbox");
+        stderr::note(quiet, &words);
         launch.argv.insert(1, option.into());
     }
     launch
