@@ -130,7 +130,7 @@ impl Sink {
         }
     }
 
-    /// Takes no more. Returns from which connections the messages are that nobody took.
+    /// Closes the queue. Returns the connection of each message that is still in it.
     pub fn close(&mut self) -> impl Iterator<Item = u32> {
         self.news.close();
         std::iter::from_fn(|| self.try_next())
@@ -219,9 +219,12 @@ async fn listen_to(
 
 #[cfg(test)]
 mod tests {
-    use rustix::net::{
-        AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send,
-        socket_with,
+    use rustix::{
+        net::{
+            AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send,
+            socket_with,
+        },
+        thread::{CapabilitySet, CapabilitySets, set_capabilities},
     };
 
     use super::*;
@@ -232,7 +235,13 @@ mod tests {
             std::env::temp_dir().join(format!("tracer-sink-{}-{name}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir(&folder).unwrap();
-        (Sink::listen(&folder.join("one"), &folder.join("two"), || {}).unwrap(), folder)
+        let give_up_rights = || {
+            let none = CapabilitySet::empty();
+            let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+            set_capabilities(None, sets).unwrap();
+        };
+        let made = Sink::listen(&folder.join("one"), &folder.join("two"), give_up_rights);
+        (made.unwrap(), folder)
     }
 
     fn connected(folder: &Path) -> std::os::fd::OwnedFd {
@@ -296,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_took_is_told_at_the_end() {
+    fn messages_still_in_the_queue_at_the_end_are_told() {
         let (mut sink, folder) = sink("rest");
         let socket = connected(&folder);
         greets(&socket);
