@@ -69,6 +69,11 @@ impl Sandbox {
         refusal::run_command(command.arg(&self.id).args(["/bin/sh", "-c", line]))
     }
 
+    /// Waits until tracer has made its trace session.
+    pub fn wait_for_session(&self) -> Result<()> {
+        wait_until("the trace session", || Ok((self.sessions()? == 1).then_some(())))
+    }
+
     /// Number of trace sessions in it.
     pub fn sessions(&self) -> Result<usize> {
         Ok(self.trace(&["list"])?.matches("\"Default\"").count())

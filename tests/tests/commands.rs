@@ -1,12 +1,24 @@
 //! A command under tracer: its stdout stays its own, its exit code can be passed on, and a report is one screen.
 
-use std::{fs, process::Command};
+use std::{
+    fs, io,
+    os::fd::OwnedFd,
+    process::{Command, Stdio},
+    thread::sleep,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::{
+    fs::{OFlags, fcntl_setfl},
+    io::ioctl_fionread,
+};
 use tracer_tests::{
+    deadline::{OwnedChild, wait_until},
     privilege::require_root,
+    reader::{Pace, Reader},
     refusal::{USAGE, check, run, run_command},
-    tracer::binary,
+    tracer::{binary, parse},
 };
 
 fn shell(line: &str) -> Result<Command> {
@@ -104,5 +116,35 @@ fn a_large_tree_is_one_screen_and_all_of_it_is_there_with_all() -> Result<()> {
         screen.starts_with(first) && some.contains("echo 77 ") && !some.contains("echo 78 "),
         "{some}"
     );
+    Ok(())
+}
+
+/// A program that shares the stream may have made it non-blocking (`node`, `ssh`).
+#[test]
+#[ignore = "needs root"]
+fn a_report_to_a_non_blocking_stream_is_whole() -> Result<()> {
+    require_root()?;
+    for to in ["stdout", "stderr"] {
+        let (reader, writer) = io::pipe()?;
+        fcntl_setfl(&writer, OFlags::NONBLOCK)?;
+        let mut command = Command::new(binary()?);
+        command.args(["-q", "--format", "json"]);
+        // The shell, `seq`, and 200 more.
+        let line = "for i in $(seq 200); do /bin/true; done";
+        match to {
+            "stdout" => command.args(["-o", "-"]).stdout(writer).stderr(Stdio::inherit()),
+            _ => command.stdout(Stdio::null()).stderr(writer),
+        };
+        let mut tracer = OwnedChild::spawn(command.args(["--", "sh", "-c", line]), to)?;
+        // The command has the writing end until it is dropped.
+        drop(command);
+        wait_until("a full pipe", || Ok((ioctl_fionread(&reader)? > 60_000).then_some(())))?;
+        sleep(Duration::from_millis(200));
+        let text = Reader::spawn(OwnedFd::from(reader), Pace::Free).finish()?.bytes;
+        let status = tracer.wait()?;
+        ensure!(status.success(), "{to}: {status}");
+        let report = parse(&String::from_utf8(text)?).context(to)?;
+        ensure!(report.processes.len() == 202, "{to}: {} processes", report.processes.len());
+    }
     Ok(())
 }

@@ -14,6 +14,7 @@ use tracer_tests::{
     gvisor::{DO, Sandbox},
     procfs,
     reader::Reader,
+    refusal,
     report::{Finding, Report},
     tracer::{self, RunningTracer, Tracer},
 };
@@ -164,7 +165,7 @@ fn inside_and_outside_are_one_story() -> Result<()> {
     let out = Reader::of_stdout(&mut sandbox.runsc)?;
     let err = Reader::of_stderr(&mut sandbox.runsc)?;
     let running = Tracer::on_pid(sandbox.kernel).start()?;
-    wait_until("the trace session", || Ok((sandbox.sessions()? == 1).then_some(())))?;
+    sandbox.wait_for_session()?;
     let report = running.finish()?.report()?;
     ensure!(
         out.finish()?.len() == 4 && err.finish()?.len() == 4,
@@ -197,7 +198,7 @@ fn inside_and_outside_are_one_story() -> Result<()> {
 fn a_command_in_a_running_container_has_its_name_and_its_reader() -> Result<()> {
     let sandbox = Sandbox::start("sleep 60")?;
     let running = Tracer::on_pid(sandbox.kernel).start()?;
-    wait_until("the trace session", || Ok((sandbox.sessions()? == 1).then_some(())))?;
+    sandbox.wait_for_session()?;
     let out = sandbox.exec("echo out; echo error >&2; exit 4")?;
     ensure!(out.stdout == b"out\n" && out.stderr == b"error\n", "{out:?}");
     running.interrupt()?;
@@ -226,7 +227,7 @@ fn output_that_arrived_is_told_once() -> Result<()> {
 fn a_killed_tracer_leaves_no_session_behind() -> Result<()> {
     let sandbox = Sandbox::start("sleep 60")?;
     let running = Tracer::on_pid(sandbox.kernel).start()?;
-    wait_until("the trace session", || Ok((sandbox.sessions()? == 1).then_some(())))?;
+    sandbox.wait_for_session()?;
     running.kill()?;
     wait_until("its end", || Ok((sandbox.sessions()? == 0).then_some(())))
 }
@@ -236,7 +237,7 @@ fn a_killed_tracer_leaves_no_session_behind() -> Result<()> {
 fn the_session_of_another_program_is_left_alone() -> Result<()> {
     let sandbox = Sandbox::start("sleep 60")?;
     let first = Tracer::on_pid(sandbox.kernel).start()?;
-    wait_until("the trace session", || Ok((sandbox.sessions()? == 1).then_some(())))?;
+    sandbox.wait_for_session()?;
     let second = Tracer::on_pid(sandbox.kernel).args(["--duration", "3s"]).start()?;
     let outcome = second.finish()?;
     let said = "another program has the only trace session";
@@ -252,7 +253,7 @@ fn the_session_of_another_program_is_left_alone() -> Result<()> {
 fn a_killed_sandbox_ends_the_trace() -> Result<()> {
     let sandbox = Sandbox::start("while :; do echo tick; sleep 0.1; done")?;
     let running = Tracer::on_pid(sandbox.kernel).start()?;
-    wait_until("the trace session", || Ok((sandbox.sessions()? == 1).then_some(())))?;
+    sandbox.wait_for_session()?;
     // tracer also lists what runs inside before it looks.
     std::thread::sleep(patient(Duration::from_secs(2)));
     let kernel = rustix::process::Pid::from_raw(sandbox.kernel.cast_signed()).context("pid")?;
@@ -341,5 +342,23 @@ fn a_manager_inside_is_held_against_its_log() -> Result<()> {
     let report = tracer::parse(&fs::read_to_string(report.path())?)?;
     saw_everything(&report)?;
     report.finding("read_then_lost")?;
+    Ok(())
+}
+
+/// tracer gives `runsc` an option, and says so unless it is to be quiet.
+#[test]
+#[ignore = "needs root and runsc"]
+fn a_quiet_trace_adds_nothing_to_the_output_of_a_sandbox() -> Result<()> {
+    let command = in_sandbox("echo out; echo err >&2");
+    let report = NamedTempFile::new()?;
+    let path = report.path().to_str().context("path")?;
+    for (quiet, said) in [(&["-q"][..], false), (&[], true)] {
+        let arguments = [quiet, &["--no-live", "-o", path, "--"], &command].concat();
+        let output = refusal::run(&arguments)?;
+        ensure!(output.stdout == b"out\n", "{output:?}");
+        let errors = String::from_utf8(output.stderr)?;
+        ensure!(errors.contains("gives runsc the option") == said, "{errors}");
+        ensure!(errors.contains("err\n") && (said || errors == "err\n"), "{errors}");
+    }
     Ok(())
 }
