@@ -16,13 +16,13 @@ use tracer_common::{
     process::ROLE_TARGET,
 };
 use tracer_core::{
-    event::{BlockedCall, BlockedThread, Event, EventKind, Sighting},
+    event::{Event, EventKind, Sighting},
     session::LossReason,
 };
 
 use crate::{
     fds::{Fd, Fds},
-    objects::{Number, Objects},
+    objects::{Number, Object, Objects},
     wire::{self, Context, Message},
 };
 
@@ -101,7 +101,7 @@ pub struct Guest {
     open_rows: usize,
     /// Calls in which threads may be blocked, by process and thread.
     pending: BTreeMap<(i32, i32), Pending>,
-    losses: BTreeMap<&'static str, LossCell>,
+    losses: BTreeMap<LossReason, LossCell>,
     /// Messages that the sandbox has dropped.
     dropped: u32,
     /// Nanoseconds since boot of the latest message.
@@ -152,7 +152,7 @@ impl Guest {
                 self.dropped = self.dropped.max(packet.dropped);
                 self.message(packet.message);
             }
-            Err(_) => self.lose("guest_unreadable", 0),
+            Err(_) => self.lose(LossReason::GuestUnreadable, 0),
         }
     }
 
@@ -183,17 +183,16 @@ impl Guest {
     /// What could not be recorded so far, by reason.
     #[must_use]
     pub fn losses(&self) -> Vec<(LossReason, LossCell)> {
-        let counted = self.losses.iter().map(|(name, cell)| ((*name).to_owned().into(), *cell));
-        let events =
-            |name: &str, events: u64| (name.to_owned().into(), LossCell { events, bytes: 0 });
+        let counted = self.losses.iter().map(|(reason, cell)| (reason.clone(), *cell));
         let own = [
-            events("guest_dropped", u64::from(self.dropped)),
-            events("guest_tables_full", self.objects.refused),
+            (LossReason::GuestDropped, u64::from(self.dropped)),
+            (LossReason::GuestTablesFull, self.objects.refused),
         ];
+        let own = own.map(|(reason, events)| (reason, LossCell { events, bytes: 0 }));
         counted.chain(own).filter(|(_, cell)| cell.events > 0).collect()
     }
 
-    fn lose(&mut self, reason: &'static str, bytes: u64) {
+    fn lose(&mut self, reason: LossReason, bytes: u64) {
         let cell = self.losses.entry(reason).or_default();
         cell.events += 1;
         cell.bytes = cell.bytes.saturating_add(bytes);
@@ -233,15 +232,6 @@ impl Guest {
             open.chain(process.rows.keys().filter_map(|(object, ..)| *object))
         });
         self.objects.forget(&in_use.collect());
-    }
-
-    /// The calls of a process in which threads may be blocked end: it has ended, or has a new image.
-    fn forget_pending(&mut self, tgid: i32) {
-        let calls = self.pending.range((tgid, i32::MIN)..=(tgid, i32::MAX));
-        let threads: Vec<(i32, i32)> = calls.map(|(thread, _)| *thread).collect();
-        for thread in threads {
-            self.pending.remove(&thread);
-        }
     }
 
     /// Nanoseconds since boot.
@@ -322,9 +312,14 @@ impl Guest {
         }
     }
 
+    /// Whether an fd is the read end of something whose reader is worth knowing.
+    fn is_read_end(&self, fd: Fd) -> bool {
+        fd.reads() && self.objects.get(fd.object).is_some_and(Object::passes_on)
+    }
+
     /// The read ends of an object: processes and fds.
     fn read_ends(&self, number: Number) -> Vec<(i32, i32, Fd)> {
-        let passes_on = self.objects.get(number).is_some_and(crate::objects::Object::passes_on);
+        let passes_on = self.objects.get(number).is_some_and(Object::passes_on);
         if !passes_on {
             return Vec::new();
         }
@@ -358,38 +353,6 @@ impl Guest {
         let open: Vec<(i32, Fd)> = process.fds.iter().collect();
         for (number, fd) in open {
             self.tell_end(tgid, number, fd, Sighting::Open, time_ns);
-        }
-    }
-
-    /// Threads that have begun to write and have not returned. A pipe is then full: gVisor does not tell how full, but a
-    /// write of more than a page fills it.
-    fn tell_blocked_threads(&mut self, time_ns: u64) {
-        for ((tgid, tid), call) in std::mem::take(&mut self.pending) {
-            let Some(process) = self.processes.get(&tgid) else { continue };
-            let (id, comm, fd) = (process.id, process.comm.clone(), process.fds.get(call.fd));
-            let state = self.state(fd);
-            let thread = BlockedThread {
-                process: id,
-                tid: tid.unsigned_abs(),
-                call: BlockedCall::Write,
-                fd: call.fd,
-                object: (state.object != ObjectId::NONE).then_some(state.object),
-                ..BlockedThread::default()
-            };
-            self.emit(time_ns, EventKind::BlockedThread(thread));
-            let queue = fd
-                .and_then(|fd| self.objects.get(fd.object)?.full_queue(call.count, call.is_bytes));
-            if let Some(queue) = queue {
-                let holder = layout::Holder {
-                    process: id,
-                    state,
-                    fd: call.fd,
-                    role: ROLE_TARGET,
-                    queue,
-                    ..layout::Holder::default()
-                };
-                self.emit(time_ns, EventKind::Holder { holder, comm, sighting: Sighting::Open });
-            }
         }
     }
 }

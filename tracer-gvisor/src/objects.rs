@@ -110,12 +110,17 @@ impl Object {
         let [written, read] = self.moved;
         let counted = written.saturating_sub(read);
         let unread = if is_bytes && count > PAGE { self.capacity } else { counted };
-        is_known.then(|| QueueState {
+        is_known.then(|| self.pipe_with(unread.max(counted)))
+    }
+
+    /// The state of a pipe with these bytes in it. gVisor does not tell how many ends it has.
+    fn pipe_with(&self, unread: u64) -> QueueState {
+        QueueState {
             slots: u32::try_from(self.capacity / PAGE).unwrap_or(u32::MAX),
             readers: 1,
             writers: 1,
-            ..QueueState::holding(unread.max(counted))
-        })
+            ..QueueState::holding(unread)
+        }
     }
 
     /// File type, as in `inode.i_mode`.
@@ -132,12 +137,7 @@ impl Object {
     pub(crate) fn describe(&self, peer: Option<ObjectId>) -> (layout::Object, String) {
         let is_new = self.created_ns.is_some() && self.passes_on();
         let empty = match self.kind {
-            Kind::Pipe => QueueState {
-                slots: u32::try_from(self.capacity / PAGE).unwrap_or(u32::MAX),
-                readers: 1,
-                writers: 1,
-                ..QueueState::holding(0)
-            },
+            Kind::Pipe => self.pipe_with(0),
             _ => QueueState::holding(0),
         };
         let is_terminal = self.kind == Kind::Terminal;

@@ -316,7 +316,7 @@ impl Run {
                 batch = self.events.next_batch() => {
                     let batch = batch.map_err(|source| AppError::Runtime { source })?;
                     self.collector.take(&batch, &mut self.loader);
-                    self.guests.tick(&mut self.collector);
+                    self.guests.look_into_new(&mut self.collector);
                     if self.collector.last_target_ended() {
                         tick.reset_immediately();
                     }

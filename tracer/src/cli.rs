@@ -6,16 +6,15 @@ mod help;
 mod pages;
 mod refuse;
 mod report;
+mod scope;
 mod target;
 mod top;
 mod values;
 mod view;
 
-use std::{num::NonZeroU64, path::PathBuf, time::Duration};
+use std::{num::NonZeroU64, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
-use tracer_common::limits;
-use tracer_loader::KernelSettings;
 
 use crate::{
     render::Format,
@@ -53,9 +52,16 @@ pub struct Cli {
     #[arg(long, help_heading = "Output")]
     tui: bool,
     #[command(flatten)]
+    trace: TraceArgs,
+}
+
+/// What both `tracer` and `tracer top` take about a trace.
+#[derive(Debug, Args)]
+struct TraceArgs {
+    #[command(flatten)]
     target: target::TargetArgs,
     #[command(flatten)]
-    scope: ScopeArgs,
+    scope: scope::ScopeArgs,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -123,50 +129,6 @@ pub enum Gvisor {
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "What counts")]
-struct ScopeArgs {
-    /// Count writes through these fds; any other fd of the same object counts too.
-    #[arg(long, value_name = "N,N…", value_delimiter = ',', default_value = "1,2", value_parser = values::fd)]
-    fds: Vec<u32>,
-    /// Count writes through every fd.
-    #[arg(long, conflicts_with = "fds")]
-    all_fds: bool,
-    /// Do not follow children.
-    #[arg(long)]
-    no_children: bool,
-    /// Follow output through up to N downstream readers.
-    ///
-    /// tracer also counts what a process writes that reads the target's output. 1 is the manager; docker's
-    /// path to the log file or the client needs 3.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=16))]
-    follow_readers: u32,
-    /// Compare the counts with this log of the manager; `-` is standard input. Repeatable.
-    ///
-    /// tracer reads the log while it grows. Accepts beta9 worker logs (a sandbox platform's; console and
-    /// JSON) and lines such as {"pid":71,"stream":"stdout","bytes":12}: what the manager handed out.
-    #[arg(long, value_name = "FILE")]
-    worker_log: Vec<PathBuf>,
-    /// End the trace after this time (30s, 5m, 1h30m); what was traced goes on.
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
-    duration: Option<Duration>,
-    /// Most processes followed at a time; the report says how many more it missed.
-    #[arg(long, value_name = "N", default_value_t = limits::PROCESSES, value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
-    max_processes: u32,
-    /// Most pipes, files and sockets watched at a time; the report says how many more it missed.
-    #[arg(long, value_name = "N", default_value_t = limits::OBJECTS, value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
-    max_objects: u32,
-    /// Memory for processes, objects and counts [default: an eighth of the machine's].
-    ///
-    /// Beyond it, tracer adds up processes that have ended, by command, first those whose output arrived. All
-    /// counts stay complete. A --record file still has every process.
-    #[arg(long, value_name = "SIZE", value_parser = capture::size)]
-    max_memory: Option<NonZeroU64>,
-    /// How the kernel starts tracer's programs.
-    #[arg(long, value_enum, value_name = "HOW", default_value_t, hide_short_help = true)]
-    hooks: Hooks,
-}
-
-#[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 struct OutputArgs {
     /// Report format. Programs should read `json` or `ndjson`; the others are for people and change.
@@ -214,7 +176,7 @@ impl Cli {
     pub fn verbosity(&self) -> i8 {
         match &self.action {
             Some(Action::Top(args)) => args.verbosity(),
-            _ => self.output.verbosity(),
+            _ => self.trace.output.verbosity(),
         }
     }
 
@@ -223,13 +185,20 @@ impl Cli {
     /// # Errors
     /// A sentence for the user, for example if no target was named.
     pub fn into_settings(self) -> Result<Settings, String> {
+        self.trace.into_settings(self.tui)
+    }
+}
+
+impl TraceArgs {
+    /// The settings of a trace, which the view shows or not.
+    fn into_settings(self, is_top: bool) -> Result<Settings, String> {
         if self.output.record.is_some() && self.output.record == self.output.output {
             return Err(
                 "--record and -o name the same file: give each a file of its own".to_owned()
             );
         }
         let capture = self.capture.choice()?;
-        if self.tui && capture.as_ref().is_some_and(|capture| capture.show) {
+        if is_top && capture.as_ref().is_some_and(|capture| capture.show) {
             return Err("--show prints on the terminal that the view needs: use --capture DIR, and open the \
                         commands"
                 .to_owned());
@@ -241,7 +210,7 @@ impl Cli {
         let kernel = self.scope.kernel(self.output.verbose >= 3);
         Ok(Settings {
             output: match (&target.command, self.output.output) {
-                (Some(_), None) if self.tui => ReportTo::Terminal,
+                (Some(_), None) if is_top => ReportTo::Terminal,
                 (Some(_), None) => ReportTo::Stderr,
                 (_, output) => report_to(output),
             },
@@ -258,13 +227,13 @@ impl Cli {
             max_memory: self.scope.max_memory.map(NonZeroU64::get),
             color: self.output.color.into(),
             live: match (self.output.live, self.output.no_live || self.output.quiet) {
-                _ if self.tui => Some(false),
+                _ if is_top => Some(false),
                 (true, _) => Some(true),
                 (_, true) => Some(false),
                 _ => None,
             },
             quiet: self.output.quiet,
-            is_top: self.tui,
+            is_top,
             capture,
         })
     }
@@ -273,24 +242,6 @@ impl Cli {
 impl OutputArgs {
     fn verbosity(&self) -> i8 {
         if self.quiet { -1 } else { i8::try_from(self.verbose).unwrap_or(i8::MAX) }
-    }
-}
-
-impl ScopeArgs {
-    /// Settings of the eBPF programs.
-    fn kernel(&self, debug_log: bool) -> KernelSettings {
-        KernelSettings {
-            fd_mask: self.fds.iter().fold(0, |mask, fd| mask | 1 << fd),
-            all_fds: self.all_fds,
-            follow_children: !self.no_children,
-            follow_readers: self.follow_readers,
-            cgroup: None,
-            debug_log,
-            max_processes: self.max_processes,
-            max_objects: self.max_objects,
-            attach_mode: self.hooks.into(),
-            capture: None,
-        }
     }
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod inherited;
 pub mod limits;
 pub(crate) mod private_file;
 pub mod privileges;
+pub(crate) mod processes;
 pub mod report_files;
 pub mod run_folder;
 #[allow(unsafe_code, reason = "the action of a signal is set by C only")]

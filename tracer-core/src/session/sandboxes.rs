@@ -191,7 +191,7 @@ impl Session {
     ) -> BTreeSet<ProcessId> {
         let is_machinery = |process: &&Process| {
             let is_gofer = process.argv.first().is_some_and(|name| name.ends_with("runsc-gofer"));
-            // It asks a sandbox: for tracer, or for somebody else.
+            // This `runsc` asks a sandbox something, on behalf of tracer or of another program.
             let is_client = !process.is_target && process.comm == "runsc";
             let mut above = self.line_of(process).skip(1).take(GENERATIONS);
             is_client && !starters.contains(&process.id)

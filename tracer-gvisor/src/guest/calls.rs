@@ -3,10 +3,14 @@
 use tracer_common::{
     event as layout,
     ledger::{LedgerKey, LedgerRow, READ, WRITE},
+    object::ObjectId,
     op,
     process::ROLE_TARGET,
 };
-use tracer_core::event::EventKind;
+use tracer_core::{
+    event::{BlockedCall, BlockedThread, EventKind, Sighting},
+    session::LossReason,
+};
 
 use super::{Guest, MOST_PENDING, MOST_ROWS, MOST_ROWS_OF_ALL, Pending};
 use crate::{
@@ -18,7 +22,7 @@ use crate::{
 impl Guest {
     /// A `read`, a `write` or one of their kin has begun or returned.
     pub(super) fn transferred(&mut self, call: &wire::Transfer, direction: u32) {
-        let Some(context) = &call.context else { return self.lose("guest_unreadable", 0) };
+        let Some(context) = &call.context else { return self.lose(LossReason::GuestUnreadable, 0) };
         let Some(tgid) = self.process_of(context) else { return };
         let Ok(fd) = i32::try_from(call.fd) else { return };
         let time_ns = self.time(context);
@@ -31,7 +35,7 @@ impl Guest {
             if self.pending.len() < MOST_PENDING {
                 self.pending.insert((tgid, context.tid), begun);
             } else {
-                self.lose("guest_tables_full", 0);
+                self.lose(LossReason::GuestTablesFull, 0);
             }
             return;
         };
@@ -65,7 +69,7 @@ impl Guest {
             }
         } else if !is_wanted || call.outcome.is_ok() {
             if call.outcome.is_ok_and(|bytes| bytes > 0) && is_wanted {
-                self.lose("guest_calls_not_told", call.outcome.unwrap_or(0));
+                self.lose(LossReason::GuestCallsNotTold, call.outcome.unwrap_or(0));
             }
             return;
         }
@@ -74,7 +78,7 @@ impl Guest {
         let key = (number, fd, direction);
         if !process.rows.contains_key(&key) {
             if is_full {
-                return self.lose("guest_tables_full", call.outcome.unwrap_or(0));
+                return self.lose(LossReason::GuestTablesFull, call.outcome.unwrap_or(0));
             }
             self.open_rows += 1;
         }
@@ -110,6 +114,76 @@ impl Guest {
         };
         let comm = process.comm.clone();
         self.emit(call.time_ns, EventKind::FirstIo { first, comm });
+    }
+
+    /// Hands out the rows of a process. Returns bytes and calls of its writes to what is not watched.
+    pub(super) fn flush_rows(&mut self, tgid: i32) -> (u64, u64) {
+        let Some(process) = self.processes.get_mut(&tgid) else { return (0, 0) };
+        let (id, rows) = (process.id, std::mem::take(&mut process.rows));
+        self.open_rows = self.open_rows.saturating_sub(rows.len());
+        let (mut bytes, mut calls) = (0u64, 0u64);
+        for ((number, fd, direction), row) in rows {
+            let object = number.and_then(|number| self.objects.get_mut(number));
+            let key = LedgerKey { process: id, object: ObjectId::NONE, fd, direction };
+            match object {
+                None => self.out.rows.push((key, row)),
+                Some(object) if object.is_watched && object.id.is_some() => {
+                    let key = LedgerKey { object: object.id.unwrap_or_default(), ..key };
+                    self.out.rows.push((key, row));
+                }
+                Some(object) => {
+                    if direction == WRITE {
+                        bytes = bytes.saturating_add(row.bytes);
+                        calls = calls.saturating_add(row.calls);
+                    }
+                    if !object.keep(key, row) {
+                        self.lose(LossReason::GuestTablesFull, row.bytes);
+                    }
+                }
+            }
+        }
+        (bytes, calls)
+    }
+
+    /// The calls of a process in which threads may be blocked end: it has ended, or has a new image.
+    pub(super) fn forget_pending(&mut self, tgid: i32) {
+        let calls = self.pending.range((tgid, i32::MIN)..=(tgid, i32::MAX));
+        let threads: Vec<(i32, i32)> = calls.map(|(thread, _)| *thread).collect();
+        for thread in threads {
+            self.pending.remove(&thread);
+        }
+    }
+
+    /// Threads that have begun to write and have not returned. A pipe is then full: gVisor does not tell how full, but a
+    /// write of more than a page fills it.
+    pub(super) fn tell_blocked_threads(&mut self, time_ns: u64) {
+        for ((tgid, tid), call) in std::mem::take(&mut self.pending) {
+            let Some(process) = self.processes.get(&tgid) else { continue };
+            let (id, comm, fd) = (process.id, process.comm.clone(), process.fds.get(call.fd));
+            let state = self.state(fd);
+            let thread = BlockedThread {
+                process: id,
+                tid: tid.unsigned_abs(),
+                call: BlockedCall::Write,
+                fd: call.fd,
+                object: (state.object != ObjectId::NONE).then_some(state.object),
+                ..BlockedThread::default()
+            };
+            self.emit(time_ns, EventKind::BlockedThread(thread));
+            let queue = fd
+                .and_then(|fd| self.objects.get(fd.object)?.full_queue(call.count, call.is_bytes));
+            if let Some(queue) = queue {
+                let holder = layout::Holder {
+                    process: id,
+                    state,
+                    fd: call.fd,
+                    role: ROLE_TARGET,
+                    queue,
+                    ..layout::Holder::default()
+                };
+                self.emit(time_ns, EventKind::Holder { holder, comm, sighting: Sighting::Open });
+            }
+        }
     }
 }
 

@@ -1,7 +1,10 @@
 //! Calls that change what fds lead to.
 
 use tracer_common::{event as layout, event::fact};
-use tracer_core::event::{EventKind, Sighting};
+use tracer_core::{
+    event::{EventKind, Sighting},
+    session::LossReason,
+};
 
 use super::Guest;
 use crate::{
@@ -20,7 +23,7 @@ impl Guest {
         exit: Option<Returned>,
     ) -> Option<(i32, i32, u64)> {
         let Some(context) = context else {
-            self.lose("guest_unreadable", 0);
+            self.lose(LossReason::GuestUnreadable, 0);
             return None;
         };
         let result = exit?.outcome().ok()?;
@@ -42,7 +45,7 @@ impl Guest {
         if is_standard {
             self.watch(to.object, time_ns);
         }
-        if to.reads() && self.objects.get(to.object).is_some_and(|object| object.passes_on()) {
+        if self.is_read_end(to) {
             self.tell_end(tgid, number, to, Sighting::Open, time_ns);
         }
         if is_standard {
@@ -52,7 +55,7 @@ impl Guest {
 
     /// An fd was closed.
     pub(super) fn tell_closed(&mut self, tgid: i32, number: i32, fd: Fd, time_ns: u64) {
-        if fd.reads() && self.objects.get(fd.object).is_some_and(|object| object.passes_on()) {
+        if self.is_read_end(fd) {
             self.tell_end(tgid, number, fd, Sighting::Closed, time_ns);
         }
     }
@@ -263,7 +266,7 @@ impl Guest {
     }
 
     pub(super) fn connected(&mut self, call: &wire::Connect) {
-        let Some(context) = &call.context else { return self.lose("guest_unreadable", 0) };
+        let Some(context) = &call.context else { return self.lose(LossReason::GuestUnreadable, 0) };
         let Some(Err(errno)) = call.exit.map(Returned::outcome) else { return };
         let Some(tgid) = self.process_of(context) else { return };
         let (fd, time_ns) = (i32::try_from(call.fd).unwrap_or(-1), self.time(context));
@@ -274,7 +277,7 @@ impl Guest {
 
     /// An `execve` has returned. Only this message has the path that the guest gave, and so the name that it has now.
     pub(super) fn exec_returned(&mut self, call: &wire::Execve) {
-        let Some(context) = &call.context else { return self.lose("guest_unreadable", 0) };
+        let Some(context) = &call.context else { return self.lose(LossReason::GuestUnreadable, 0) };
         let Some(outcome) = call.exit.map(Returned::outcome) else { return };
         let Some(tgid) = self.process_of(context) else { return };
         let time_ns = self.time(context);

@@ -2,14 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tracer_common::{
-    id::ProcessId,
-    ledger::{LedgerKey, WRITE},
-    limits,
-    object::{FdState, ObjectId},
-    process::ROLE_TARGET,
+use tracer_common::{id::ProcessId, limits, object::FdState, process::ROLE_TARGET};
+use tracer_core::{
+    event::{EventKind, Exit, Image, Sighting},
+    session::LossReason,
 };
-use tracer_core::event::{EventKind, Exit, Image, Sighting};
 
 use super::{Guest, MOST_PROCESSES, MOST_THREADS, Process};
 use crate::{
@@ -40,9 +37,8 @@ impl Guest {
         }
         self.add(tgid, id, None)?.is_stranger = true;
         self.has_strangers = true;
-        let image = Image { process: id, role: ROLE_TARGET, ns_pid: id.tgid, ..Image::default() };
         let time_ns = self.time(context);
-        self.emit(time_ns, EventKind::Image(image));
+        self.tell_again(tgid, <[FdState; 3]>::default(), time_ns);
         Some(tgid)
     }
 
@@ -53,7 +49,7 @@ impl Guest {
         threads: Option<BTreeSet<i32>>,
     ) -> Option<&mut Process> {
         if self.processes.len() >= MOST_PROCESSES {
-            self.lose("guest_tables_full", 0);
+            self.lose(LossReason::GuestTablesFull, 0);
             return None;
         }
         let process = Process {
@@ -74,7 +70,7 @@ impl Guest {
 
     /// A container's first process is about to run: its fds 0, 1 and 2 are the files that were handed in.
     pub(super) fn started(&mut self, start: wire::Start) {
-        let Some(context) = start.context else { return self.lose("guest_unreadable", 0) };
+        let Some(context) = start.context else { return self.lose(LossReason::GuestUnreadable, 0) };
         let (tgid, time_ns) = (context.tgid, self.time(&context));
         let id = self.identity_of(tgid, context.start_ns);
         if self.processes.contains_key(&tgid) {
@@ -164,12 +160,19 @@ impl Guest {
         // It may have closed the others meanwhile.
         let Some(place) = place else { return };
         *place = state;
+        let streams = process.streams;
+        self.tell_again(tgid, streams, time_ns);
+    }
+
+    /// Tells the name and the standard streams of a process, as far as they are known by now. Its program is the same.
+    fn tell_again(&mut self, tgid: i32, stdio: [FdState; 3], time_ns: u64) {
+        let Some(process) = self.processes.get(&tgid) else { return };
         let image = Image {
             process: process.id,
             ns_pid: process.id.tgid,
             role: ROLE_TARGET,
             comm: process.comm.clone(),
-            stdio: process.streams,
+            stdio,
             ..Image::default()
         };
         self.emit(time_ns, EventKind::Image(image));
@@ -208,7 +211,7 @@ impl Guest {
     }
 
     pub(super) fn cloned(&mut self, clone: wire::Clone) {
-        let Some(context) = clone.context else { return self.lose("guest_unreadable", 0) };
+        let Some(context) = clone.context else { return self.lose(LossReason::GuestUnreadable, 0) };
         let Some(parent) = self.process_of(&context) else { return };
         if clone.tgid == parent {
             if let Some(threads) =
@@ -230,7 +233,7 @@ impl Guest {
         };
         if clone.flags & CLONE_FILES != 0 {
             // A change that one of them makes concerns both, and is told of one.
-            self.lose("guest_calls_not_told", 0);
+            self.lose(LossReason::GuestCallsNotTold, 0);
         }
         match self.processes.get_mut(&clone.tgid) {
             // The list of what ran before was made after this message.
@@ -254,16 +257,15 @@ impl Guest {
     /// Tells of the read ends that a new process has inherited.
     fn tell_read_ends(&mut self, tgid: i32, time_ns: u64) {
         let Some(process) = self.processes.get(&tgid) else { return };
-        let open: Vec<(i32, Fd)> = process.fds.iter().filter(|(_, fd)| fd.reads()).collect();
+        let open = process.fds.iter().filter(|(_, fd)| self.is_read_end(*fd));
+        let open: Vec<(i32, Fd)> = open.collect();
         for (number, fd) in open {
-            if self.objects.get(fd.object).is_some_and(crate::objects::Object::passes_on) {
-                self.tell_end(tgid, number, fd, Sighting::Open, time_ns);
-            }
+            self.tell_end(tgid, number, fd, Sighting::Open, time_ns);
         }
     }
 
     pub(super) fn executed(&mut self, exec: &wire::Exec) {
-        let Some(context) = &exec.context else { return self.lose("guest_unreadable", 0) };
+        let Some(context) = &exec.context else { return self.lose(LossReason::GuestUnreadable, 0) };
         let Some(tgid) = self.process_of(context) else { return };
         let time_ns = self.time(context);
         self.forget_pending(tgid);
@@ -288,20 +290,17 @@ impl Guest {
     /// A process has the name of the path that it executed: `sentry/execve` tells the file to which that leads.
     pub(super) fn named(&mut self, tgid: i32, path: &str, time_ns: u64) {
         let comm = comm_of(path);
-        let is_news = |process: &&Process| !comm.is_empty() && process.comm != comm;
-        let Some(process) = self.processes.get(&tgid).filter(is_news) else { return };
-        let (process, role) = (process.id, ROLE_TARGET);
+        let is_news = |process: &&mut Process| !comm.is_empty() && process.comm != comm;
+        let Some(process) = self.processes.get_mut(&tgid).filter(is_news) else { return };
+        process.comm = comm;
         let stdio = self.stdio(tgid, time_ns);
-        let ns_pid = process.tgid;
-        if let Some(known) = self.processes.get_mut(&tgid) {
-            known.comm.clone_from(&comm);
-        }
-        let image = Image { process, role, ns_pid, comm, stdio, ..Image::default() };
-        self.emit(time_ns, EventKind::Image(image));
+        self.tell_again(tgid, stdio, time_ns);
     }
 
     pub(super) fn thread_ended(&mut self, ended: &wire::Ended) {
-        let Some(context) = &ended.context else { return self.lose("guest_unreadable", 0) };
+        let Some(context) = &ended.context else {
+            return self.lose(LossReason::GuestUnreadable, 0);
+        };
         let Some(tgid) = self.process_of(context) else { return };
         let time_ns = self.time(context);
         self.pending.remove(&(tgid, context.tid));
@@ -320,7 +319,9 @@ impl Guest {
     }
 
     pub(super) fn process_ended(&mut self, ended: &wire::Ended) {
-        let Some(context) = &ended.context else { return self.lose("guest_unreadable", 0) };
+        let Some(context) = &ended.context else {
+            return self.lose(LossReason::GuestUnreadable, 0);
+        };
         let id = self.identity_of(context.tgid, context.start_ns);
         if self.processes.get(&context.tgid).is_some_and(|known| known.id == id) {
             let time_ns = self.time(context);
@@ -344,38 +345,9 @@ impl Guest {
             ..Exit::default()
         };
         if status.is_none() {
-            self.lose("guest_ends_not_told", 0);
+            self.lose(LossReason::GuestEndsNotTold, 0);
         }
         self.emit(time_ns, EventKind::Exit(exit));
-    }
-
-    /// Hands out the rows of a process. Returns bytes and calls of its writes to what is not watched.
-    pub(super) fn flush_rows(&mut self, tgid: i32) -> (u64, u64) {
-        let Some(process) = self.processes.get_mut(&tgid) else { return (0, 0) };
-        let (id, rows) = (process.id, std::mem::take(&mut process.rows));
-        self.open_rows = self.open_rows.saturating_sub(rows.len());
-        let (mut bytes, mut calls) = (0u64, 0u64);
-        for ((number, fd, direction), row) in rows {
-            let object = number.and_then(|number| self.objects.get_mut(number));
-            let key = LedgerKey { process: id, object: ObjectId::NONE, fd, direction };
-            match object {
-                None => self.out.rows.push((key, row)),
-                Some(object) if object.is_watched && object.id.is_some() => {
-                    let key = LedgerKey { object: object.id.unwrap_or_default(), ..key };
-                    self.out.rows.push((key, row));
-                }
-                Some(object) => {
-                    if direction == WRITE {
-                        bytes = bytes.saturating_add(row.bytes);
-                        calls = calls.saturating_add(row.calls);
-                    }
-                    if !object.keep(key, row) {
-                        self.lose("guest_tables_full", row.bytes);
-                    }
-                }
-            }
-        }
-        (bytes, calls)
     }
 }
 

@@ -5,6 +5,7 @@ use tracer_common::{
     ledger::{READ, WRITE},
     op,
 };
+use tracer_core::session::LossReason;
 
 use super::Guest;
 use crate::{
@@ -25,7 +26,7 @@ impl Guest {
         let outcome = Returned::outcome(exit);
         let Some((tgid, time_ns)) = self.caller(call) else {
             if moves_bytes(call.sysno) && outcome.is_ok_and(|bytes| bytes > 0) {
-                self.lose("guest_calls_not_told", 0);
+                self.lose(LossReason::GuestCallsNotTold, 0);
             }
             return;
         };
@@ -78,7 +79,7 @@ impl Guest {
             | numbers::IO_SUBMIT
                 if outcome.is_ok_and(|done| done > 0) =>
             {
-                self.lose("guest_calls_not_told", 0);
+                self.lose(LossReason::GuestCallsNotTold, 0);
             }
             _ => {}
         }

@@ -18,13 +18,14 @@ use tracer_loader::{Loader, LoaderError, RawRecord};
 use super::{
     lifetimes::Lifetimes,
     live::{Live, Scene, Sinks},
-    live_targets::{LiveTargets, exists},
+    live_targets::LiveTargets,
     memory::MemoryLimit,
     record::Recording,
 };
 use crate::{
     gvisor::is_sandbox_name,
     observe::{self, LogReader, Lookout, Request},
+    sys::processes::exists,
 };
 
 /// Applies events to the session.

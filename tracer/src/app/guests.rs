@@ -177,11 +177,16 @@ impl Guests {
         self.hand_over(collector);
     }
 
-    /// Takes answers of the helper, and finds out which sandbox a connection belongs to.
-    pub(super) fn tick(&mut self, collector: &mut Collector) {
+    /// Has trace sessions made in the sandboxes that have started.
+    pub(super) fn look_into_new(&mut self, collector: &mut Collector) {
         for process in collector.new_sandboxes() {
             self.look_into(process);
         }
+    }
+
+    /// Takes answers of the helper, and finds out which sandbox a connection belongs to.
+    pub(super) fn tick(&mut self, collector: &mut Collector) {
+        self.look_into_new(collector);
         let answers = self.keeper.as_mut().map(Keeper::answers).unwrap_or_default();
         for Opened { pid, is_new, result } in answers {
             if !is_new {
@@ -346,18 +351,6 @@ impl Guests {
         self.connections.are_closed()
     }
 
-    /// The trace ends: who has named a container that is no target's by now belongs to nobody here.
-    fn ignore_foreign(&mut self) {
-        let named = |number: &u32| {
-            let unknown = self.connections.get_unknown(*number);
-            unknown.is_some_and(|unknown| unknown.container().is_some())
-        };
-        let foreign: Vec<u32> = self.connections.unknown().into_iter().filter(named).collect();
-        if self.expected.is_empty() {
-            foreign.into_iter().for_each(|number| self.connections.is_foreign(number));
-        }
-    }
-
     /// Has the sessions deleted, takes the rest, and counts what was lost.
     pub(super) fn finish(&mut self, collector: &mut Collector) {
         if let Some(keeper) = &self.keeper {
@@ -377,7 +370,9 @@ impl Guests {
             count_losses(guest, collector);
         }
         self.hand_over(collector);
-        self.ignore_foreign();
+        if self.expected.is_empty() {
+            self.connections.ignore_named();
+        }
         let mut lost = 0;
         if let Some((_, sink)) = &mut self.place {
             for number in sink.close() {

@@ -22,7 +22,7 @@ use tracer_core::{
 };
 use tracer_loader::{Loader, LoaderError, Owner};
 
-use super::live_targets::exists;
+use crate::sys::processes::exists;
 
 /// How often a full sweep checks everything.
 const EVERYTHING: Duration = Duration::from_secs(10);

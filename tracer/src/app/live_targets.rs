@@ -12,11 +12,6 @@ const TURNS: usize = 64;
 /// How many targets one call checks at least.
 const AT_LEAST: usize = 16;
 
-/// Whether `/proc` has a process or thread of this number, zombies included. `true` if that cannot be told.
-pub(super) fn exists(id: u32) -> bool {
-    std::fs::exists(format!("/proc/{id}")).unwrap_or(true)
-}
-
 /// Targets whose start was reported, and whose end was not.
 #[derive(Debug, Default)]
 pub(super) struct LiveTargets {

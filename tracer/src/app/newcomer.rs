@@ -11,7 +11,7 @@ use crate::{
     docker::{Client, Expected, News, Watched},
     gvisor::is_sandbox_name,
     launch::{Launch, Launched},
-    sys::bounded,
+    sys::processes::comm,
     target::{CgroupTarget, ContainerPlace, Hierarchy, Request, Roots},
 };
 
@@ -175,7 +175,8 @@ impl Run {
         let before = self.newcomer.cgroup.as_ref().map(|before| before.id);
         self.loader.declare_newcomer(cgroup.id, before)?;
         // From here on each `execve` in the container is seen.
-        let comms: Vec<String> = cgroup.pids().into_iter().map(comm_of).collect();
+        let comms = cgroup.pids().into_iter().map(|pid| comm(pid).unwrap_or_default());
+        let comms: Vec<String> = comms.collect();
         let prepares = |comm: &String| PREPARES.contains(&comm.as_str()) || is_sandbox_name(comm);
         let is_in_time = !comms.is_empty() && comms.iter().all(prepares);
         tracing::debug!(path = %cgroup.path.display(), ?comms, "follows the container");
@@ -189,9 +190,4 @@ impl Run {
         }
         Ok(is_in_time)
     }
-}
-
-fn comm_of(pid: u32) -> String {
-    let comm = bounded::text(format!("/proc/{pid}/comm")).unwrap_or_default();
-    comm.trim_end().to_owned()
 }

@@ -14,7 +14,7 @@ use crate::{
     gvisor::is_sandbox_name,
     launch::{self, Launch, Launched},
     settings::{Settings, TargetChoice},
-    sys::bounded,
+    sys::processes,
     target::{self, CgroupTarget, CommandLines, PinnedProcess, Request, Targets},
 };
 
@@ -44,10 +44,9 @@ pub(super) fn resolve(
     // Files that were handed in to a sandbox have fds that no program's output has.
     let named = processes.iter().map(|pinned| pinned.pid);
     let mut all = named.chain(cgroups.iter().flat_map(CgroupTarget::pids));
-    kernel.all_fds |= all.any(|pid| {
-        let comm = bounded::text(format!("/proc/{pid}/comm"));
-        comm.is_ok_and(|comm| is_sandbox_name(comm.trim_end()))
-    });
+    let is_sandbox = |pid| processes::comm(pid).is_some_and(|comm| is_sandbox_name(&comm));
+    // Also if tracer finds no `runsc`: what leaves a sandbox is counted all the same.
+    kernel.all_fds |= all.any(is_sandbox);
     let doubts = doubts(&cgroups);
     let hierarchy = cgroups.first().map(|cgroup| &cgroup.hierarchy);
     let launch = choice.command.as_ref().map(|launch| with_sight(launch, guests, settings.quiet));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Cli, OutputArgs, ScopeArgs, capture, target};
+use super::TraceArgs;
 use crate::{
     settings::{PlaySettings, Settings},
     top,
@@ -17,13 +17,7 @@ pub struct TopArgs {
     #[arg(value_name = "FILE", conflicts_with_all = ["TargetArgs", "ScopeArgs", "CaptureArgs"])]
     file: Option<PathBuf>,
     #[command(flatten)]
-    target: target::TargetArgs,
-    #[command(flatten)]
-    scope: ScopeArgs,
-    #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    capture: capture::CaptureArgs,
+    trace: TraceArgs,
 }
 
 /// What `tracer top` shows.
@@ -41,18 +35,18 @@ impl TopArgs {
     /// # Errors
     /// A sentence for the user, for example if nothing was named.
     pub fn into_settings(self) -> Result<Shown, String> {
-        let Self { file, target, scope, output, capture } = self;
+        let Self { file, trace } = self;
         if let Some(file) = file {
-            return Ok(Shown::Recording(PlaySettings { file, color: output.color.into() }));
+            let color = trace.output.color.into();
+            return Ok(Shown::Recording(PlaySettings { file, color }));
         }
-        let cli = Cli { action: None, version: false, tui: true, target, scope, output, capture };
-        cli.into_settings().map(|settings| Shown::Trace(Box::new(settings)))
+        trace.into_settings(true).map(|settings| Shown::Trace(Box::new(settings)))
     }
 
-    /// The log level, as [`Cli::verbosity`].
+    /// The log level, as [`Cli::verbosity`](super::Cli::verbosity).
     #[must_use]
     pub fn verbosity(&self) -> i8 {
-        self.output.verbosity()
+        self.trace.output.verbosity()
     }
 }
 
@@ -94,7 +88,10 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
-    use crate::{cli::Action, settings::ReportTo};
+    use crate::{
+        cli::{Action, Cli},
+        settings::ReportTo,
+    };
 
     fn shown(args: &[&str]) -> Result<Shown, String> {
         let args = ["tracer", "top"].iter().chain(args);

@@ -15,8 +15,8 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use super::client::{cid_file_option, cid_files};
 use crate::{
     sys::{
-        bounded,
         privileges::{Rights, spawn},
+        processes::comm,
         run_folder::RunFolder,
     },
     target::{CgroupTarget, ContainerPlace},
@@ -184,9 +184,9 @@ fn cid_file(folder: &RunFolder) -> PathBuf {
 /// and what the processes of these steps do is not the container's.
 fn is_prepared(cgroup: &CgroupTarget) -> bool {
     let pids = cgroup.pids();
-    let mut comms = pids.iter().map(|pid| bounded::text(format!("/proc/{pid}/comm")));
-    let is_step = |comm: &str| STEPS.contains(&comm.trim_end());
-    !pids.is_empty() && comms.all(|comm| comm.is_ok_and(|comm| !is_step(&comm)))
+    let mut comms = pids.iter().map(|pid| comm(*pid));
+    let is_step = |comm: &str| STEPS.contains(&comm);
+    !pids.is_empty() && comms.all(|comm| comm.is_some_and(|comm| !is_step(&comm)))
 }
 
 /// The id in a file, if it is complete. The file may be anything that the user named.

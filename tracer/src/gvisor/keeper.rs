@@ -18,6 +18,7 @@ use super::{Runtime, SandboxProcess};
 use crate::sys::{
     bounded,
     helper::{Helper, Kept},
+    processes::exists,
     run_folder::RUN,
 };
 
@@ -174,12 +175,12 @@ fn open(
     sandbox.ensure_of_root()?;
     let mut pause = Pause::default();
     let began = Instant::now();
-    let is_there = || Path::new(&format!("/proc/{}", sandbox.pid)).exists();
+    let is_there = || exists(sandbox.pid);
     let marker = marker(sandbox);
     // A session whose maker has ended is one of tracer's that was left behind.
     let is_left_behind = || {
         let maker = bounded::text(&marker).ok();
-        maker.is_some_and(|maker| !Path::new(&format!("/proc/{}", maker.trim())).exists())
+        maker.and_then(|maker| maker.trim().parse().ok()).is_some_and(|maker| !exists(maker))
     };
     // First the session: an engine that creates a sandbox starts its program some ten milliseconds later.
     loop {

@@ -57,7 +57,7 @@ impl SandboxProcess {
     pub fn of(pid: u32, argv: &[String]) -> Option<Self> {
         let name = argv.first()?.rsplit('/').next()?;
         let is_boot = argv.iter().any(|argument| argument == "boot");
-        if !is_boot || !(name == "runsc-sandbox" || name == "runsc" || name == "exe") {
+        if !is_boot || !is_sandbox_name(name) {
             return None;
         }
         let value = |name: &str| {
@@ -95,12 +95,17 @@ impl SandboxProcess {
     /// One sentence.
     pub fn ensure_of_root(&self) -> Result<(), String> {
         let is_of_root = fs::symlink_metadata(&self.root)
-            .is_ok_and(|found| found.is_dir() && found.uid() == 0 && found.mode() & 0o022 == 0);
+            .is_ok_and(|found| found.is_dir() && is_of_root(&found));
         let root = self.root.display();
         is_of_root.then_some(()).ok_or_else(|| {
             format!("its state folder {root} is not root's alone, so tracer does not use it")
         })
     }
+}
+
+/// Whether only root can write there.
+fn is_of_root(found: &fs::Metadata) -> bool {
+    found.uid() == 0 && found.mode() & 0o022 == 0
 }
 
 /// `runsc` of this machine.
@@ -115,8 +120,7 @@ impl Runtime {
     pub fn find() -> Option<Self> {
         let programs = PATH.iter().map(|folder| Path::new(folder).join("runsc"));
         let mut found = programs.filter(|program| {
-            fs::metadata(program)
-                .is_ok_and(|file| file.is_file() && file.uid() == 0 && file.mode() & 0o022 == 0)
+            fs::metadata(program).is_ok_and(|file| file.is_file() && is_of_root(&file))
         });
         found.next().map(|program| Self { program })
     }

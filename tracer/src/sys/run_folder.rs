@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::processes::exists;
+
 /// Where tracer's folders are.
 pub(crate) const RUN: &str = "/run/tracer";
 
@@ -37,7 +39,7 @@ impl RunFolder {
             let name = entry.file_name();
             let pid = name.to_str().and_then(|name| name.strip_prefix(purpose)?.strip_prefix('-'));
             let pid = pid.and_then(|pid| pid.parse::<u32>().ok());
-            if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            if pid.is_some_and(|pid| !exists(pid)) {
                 // Another tracer may be faster.
                 let _ = fs::remove_dir_all(entry.path());
             }

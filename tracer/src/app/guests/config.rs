@@ -1,4 +1,4 @@
-//! `tracer gvisor`: the configuration of sandboxes that always tell what their guests do.
+//! `tracer gvisor config`: the configuration of sandboxes that always tell what their guests do.
 
 use std::io::{self, Write as _};
 

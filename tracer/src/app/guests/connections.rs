@@ -153,6 +153,15 @@ impl Connections {
         }
     }
 
+    /// The trace ends: a connection that has named a container, and is still not known to be a target's, is of no target.
+    pub(super) fn ignore_named(&mut self) {
+        for number in self.unknown() {
+            if self.get_unknown(number).is_some_and(|unknown| unknown.container().is_some()) {
+                self.is_foreign(number);
+            }
+        }
+    }
+
     /// The sandboxes that are connected.
     pub(super) fn guests(&mut self) -> impl Iterator<Item = &mut Guest> {
         self.senders.values_mut().filter_map(|sender| match sender {

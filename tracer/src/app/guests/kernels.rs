@@ -6,7 +6,7 @@ use tracer_core::{event::HandedIn, session::Session};
 use tracer_gvisor::Guest;
 use tracer_loader::boot_ns;
 
-use crate::{gvisor::SandboxProcess, sys::bounded};
+use crate::{gvisor::SandboxProcess, sys::processes};
 
 /// The first fd that gVisor's kernel gives to files that are handed in (`runsc/boot`, `startingStdioFD`).
 const FIRST_HANDED_IN: i32 = 256;
@@ -35,38 +35,11 @@ pub(super) fn handed_in(sandbox: u32, streams: usize) -> Vec<HandedIn> {
 pub(super) fn has_ended(session: &Session, guest: &Guest) -> bool {
     let sentry = guest.sentry();
     let is_told = session.processes.get(&sentry).is_some_and(|process| process.end_ns.is_some());
-    is_told || !runs(sentry.tgid)
-}
-
-/// Whether a process runs: a zombie does not.
-fn runs(pid: u32) -> bool {
-    let Ok(line) = bounded::text(format!("/proc/{pid}/stat")) else { return false };
-    // The name, in parentheses, may have any characters.
-    let state = line.rsplit_once(") ").map_or("", |(_, rest)| rest);
-    !state.starts_with(['Z', 'X'])
+    is_told || !processes::runs(sentry.tgid)
 }
 
 /// Real time minus time since boot, in nanoseconds.
 pub(super) fn real_minus_boot_ns() -> i64 {
     let real = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
     real.saturating_sub(i64::try_from(boot_ns()).unwrap_or(i64::MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::{Duration, Instant};
-
-    use super::*;
-
-    #[test]
-    fn a_zombie_runs_no_guests() {
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        let until = Instant::now() + Duration::from_secs(10);
-        while runs(child.id()) && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        assert!(!runs(child.id()));
-        child.wait().unwrap();
-        assert!(runs(std::process::id()));
-    }
 }

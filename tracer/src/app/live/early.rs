@@ -104,16 +104,16 @@ impl Early {
         at_ms: f64,
         error: &str,
     ) -> Option<LiveEvent> {
-        let is_gone = error == NO_READER;
-        let closer = session.closes(&session.peer(&key.object)).last();
-        match closer {
-            // `yes | head`: a reader of the same target had enough.
-            Some(close) if is_gone && is_beside(session, close.process, writer) => return None,
-            None if is_gone => {
-                self.put_off.extend((self.put_off.len() < MOST_PUT_OFF).then_some((*key, at_ms)));
-                return None;
+        if error == NO_READER {
+            match had_enough(session, &key.object, writer) {
+                Some(true) => return None,
+                Some(false) => {}
+                None => {
+                    let has_room = self.put_off.len() < MOST_PUT_OFF;
+                    self.put_off.extend(has_room.then_some((*key, at_ms)));
+                    return None;
+                }
             }
-            _ => {}
         }
         self.could_not_write(session, key, writer, at_ms, error)
     }
@@ -123,9 +123,7 @@ impl Early {
         let waiting = std::mem::take(&mut self.put_off);
         let told = waiting.into_iter().filter_map(|(key, at_ms)| {
             let writer = target(session, &key.process)?;
-            let closer = session.closes(&session.peer(&key.object)).last();
-            let had_enough = closer.is_some_and(|close| is_beside(session, close.process, writer));
-            if had_enough {
+            if had_enough(session, &key.object, writer) == Some(true) {
                 return None;
             }
             self.could_not_write(session, &key, writer, at_ms, NO_READER)
@@ -264,6 +262,13 @@ impl Early {
 
 fn target<'a>(session: &'a Session, id: &ProcessId) -> Option<&'a Process> {
     session.processes.get(id).filter(|process| process.is_target)
+}
+
+/// `yes | head`: whether the last reader of an object is a command of the writer's pipeline, which may have had enough.
+/// `None` if no reader's close is known yet.
+fn had_enough(session: &Session, object: &ObjectId, writer: &Process) -> Option<bool> {
+    let closer = session.closes(&session.peer(object)).last()?;
+    Some(is_beside(session, closer.process, writer))
 }
 
 /// Whether a reader is a process of the target that did not start the writer: a command of the same pipeline, which may
