@@ -4,12 +4,14 @@ use std::{
     fs,
     path::PathBuf,
     process::{Command, Output, Stdio},
+    thread::sleep,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
 
 use crate::{
-    deadline::{OwnedChild, wait_until},
+    deadline::{OwnedChild, patient, wait_until},
     procfs, refusal,
 };
 
@@ -72,6 +74,13 @@ impl Sandbox {
     /// Waits until tracer has made its trace session.
     pub fn wait_for_session(&self) -> Result<()> {
         wait_until("the trace session", || Ok((self.sessions()? == 1).then_some(())))
+    }
+
+    /// Waits until tracer also knows what runs in it: it lists that once it has made its session.
+    pub fn wait_for_list(&self) -> Result<()> {
+        self.wait_for_session()?;
+        sleep(patient(Duration::from_secs(2)));
+        Ok(())
     }
 
     /// Number of trace sessions in it.

@@ -54,11 +54,21 @@ pub struct News {
 #[derive(Debug)]
 pub enum NewsKind {
     /// It has connected.
-    Connected,
+    Connected(Origin),
     /// A message.
     Message(Bytes),
     /// It has closed the connection: the sandbox has ended, or the trace session was deleted.
     Closed,
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Pid of the process that connected (`SO_PEERCRED`, unix(7)): the `runsc` that made the trace session or started the
+    /// sandbox. It hands the connection to the sandbox, and may have ended.
+    pub pid: i32,
+    /// Whether it connected to the second path, which other programs know too.
+    pub is_second: bool,
 }
 
 /// The socket, and the thread that reads it. The thread ends when this is dropped.
@@ -160,14 +170,18 @@ async fn serve(
     let mut sandbox = 0;
     loop {
         let accepted = std::future::poll_fn(|context| {
-            let mut polls = listeners.iter_mut().map(|listener| listener.poll_accept(context));
+            let mut polls = listeners.iter_mut().enumerate().map(|(path, listener)| {
+                listener.poll_accept(context).map(|accepted| (path, accepted))
+            });
             polls.find(Poll::is_ready).unwrap_or(Poll::Pending)
         });
-        let Ok(connection) = accepted.await else {
+        let (path, Ok(connection)) = accepted.await else {
             // This process has too many open files.
             tokio::time::sleep(ROOM_IN).await;
             continue;
         };
+        let pid = connection.peer_cred().ok().and_then(|peer| peer.pid()).unwrap_or_default();
+        let origin = Origin { pid, is_second: path > 0 };
         if Rc::strong_count(&listened_to) > MOST_SANDBOXES {
             // The sandbox runs on without a session.
             shared.lost.fetch_add(1, Ordering::Relaxed);
@@ -178,7 +192,7 @@ async fn serve(
         let is_listened_to = Rc::clone(&listened_to);
         tokio::task::spawn_local(async move {
             let send = |kind| sender.send(News { sandbox, kind }).is_ok();
-            if send(NewsKind::Connected) {
+            if send(NewsKind::Connected(origin)) {
                 // An error means that the sandbox has ended.
                 let _ = listen_to(&connection, &shared, send).await;
             }
@@ -309,7 +323,9 @@ mod tests {
         let (mut sink, folder) = sink("rest");
         let socket = connected(&folder);
         greets(&socket);
-        assert!(matches!(news(&mut sink).kind, NewsKind::Connected));
+        let NewsKind::Connected(origin) = news(&mut sink).kind else { panic!() };
+        let pid = i32::try_from(std::process::id()).unwrap();
+        assert_eq!(origin, Origin { pid, is_second: false });
         (0..7).for_each(|_| {
             send(&socket, b"12345678", SendFlags::empty()).unwrap();
         });
@@ -323,7 +339,7 @@ mod tests {
         let (mut sink, folder) = sink("stranger");
         let socket = connected(&folder);
         send(&socket, &[0xff; 9], SendFlags::empty()).unwrap();
-        assert!(matches!(news(&mut sink).kind, NewsKind::Connected));
+        assert!(matches!(news(&mut sink).kind, NewsKind::Connected(_)));
         assert!(matches!(news(&mut sink).kind, NewsKind::Closed));
     }
 }

@@ -4,6 +4,6 @@ mod keeper;
 mod runtime;
 
 pub use self::{
-    keeper::{Keeper, Opened},
+    keeper::{Answer, AnswerKind, Inside, Keeper, real_ns},
     runtime::{Folder, Runtime, SandboxProcess, is_sandbox_name},
 };

@@ -98,12 +98,19 @@ impl Guest {
         }
     }
 
-    /// A process that ran before the trace session, as `runsc trace procfs` lists it.
-    pub fn was_running(&mut self, running: &Running, time_ns: u64) {
+    /// A process that runs when the trace session is there, as `runsc trace procfs` lists it. The list is made later than
+    /// the session: `told_since_ns` is the real time from which on the session tells every call.
+    pub fn was_running(&mut self, running: &Running, told_since_ns: i64, time_ns: u64) {
         let tgid = running.status.pid;
         let id = self.identity_of(tgid, running.start_ns);
+        // The runtime started a program in it, if no guest created it.
+        let (is_told, is_first) = (running.start_ns > told_since_ns, running.status.parent == 0);
+        if is_told && !is_first {
+            // A message tells who created it.
+            return;
+        }
         if !self.processes.contains_key(&tgid) && self.add(tgid, id, None).is_some() {
-            self.learn(running, false, time_ns);
+            self.learn(running, is_told, time_ns);
         }
     }
 

@@ -125,12 +125,35 @@ fn a_list_of_what_runs_makes_a_stranger_known_and_no_other() {
     assert_eq!(names, [(1, "/bin/sleep".into(), true), (5, "top -b".into(), true)]);
 }
 
+/// A list is made later than the session, and may have what started in between.
+#[test]
+fn a_process_that_started_after_the_session_did_not_run_before_it() {
+    let mut scene = Scene::new();
+    let list = [(3, 0), (5, 0), (6, 5)].map(|(pid, parent)| {
+        let status = format!(r#"{{"comm":"sh","pid":{pid},"ppid":{parent}}}"#);
+        format!(r#"{{"args":["sh"],"clone_ts":{},"status":{status}}}"#, 5000 + pid)
+    });
+    for running in crate::running(&list.join("\n")) {
+        scene.guest.was_running(&running, 5004, 9000);
+    }
+    scene.apply();
+    let known = |scene: &Scene| -> Vec<_> {
+        let all = scene.session.processes.values().filter(|process| process.id.sandbox == 1);
+        all.map(|process| (process.id.tgid, process.executed)).collect()
+    };
+    assert_eq!(known(&scene), [(3, false), (5, true)]);
+    scene.forks(5, 6);
+    assert_eq!(known(&scene), [(3, false), (5, true), (6, false)]);
+    let child = scene.session.processes.values().find(|process| process.id.tgid == 6).unwrap();
+    assert_eq!(child.parent.tgid, 5);
+}
+
 #[test]
 fn a_terminal_is_one_file_for_all_three_streams() {
     let mut scene = Scene::new();
     let line = r#"{"args":["sh"],"clone_ts":5001,"status":{"comm":"sh","pid":1},"fdlist":[
         {"number":0,"path":"host:[1]"},{"number":1,"path":"host:[1]"},{"number":2,"path":"host:[1]"}]}"#;
-    scene.guest.was_running(&crate::running(&line.replace('\n', ""))[0], 9000);
+    scene.guest.was_running(&crate::running(&line.replace('\n', ""))[0], 6000, 9000);
     scene.apply();
     let known = scene.session.processes.values().next().unwrap();
     let streams = [0, 1, 2].map(|fd| known.stdio_object(fd).unwrap());

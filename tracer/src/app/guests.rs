@@ -5,14 +5,16 @@ mod connections;
 mod kernels;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
 use tracer_common::{id::ProcessId, loss::LossCell};
 use tracer_core::{
     event::{EventKind, Sandbox},
-    session::{LossReason, Session},
+    session::LossReason,
     text::escape,
 };
 use tracer_gvisor::{
@@ -28,7 +30,7 @@ use self::{
 };
 use super::{AppError, collect::Collector};
 use crate::{
-    gvisor::{Folder, Keeper, Opened, Runtime, SandboxProcess},
+    gvisor::{Answer, AnswerKind, Folder, Inside, Keeper, Runtime, SandboxProcess},
     settings::Settings,
     sys::privileges::Rights,
 };
@@ -45,8 +47,7 @@ const BATCH: usize = 1024;
 /// A sandbox in which a session was made, and whose connection is not known yet.
 struct Expected {
     sentry: ProcessId,
-    sandbox: SandboxProcess,
-    procfs: String,
+    inside: Inside,
 }
 
 /// The sandboxes of a trace.
@@ -59,7 +60,7 @@ pub(super) struct Guests {
     asked: BTreeMap<u32, ProcessId>,
     /// Whether it was said that the keeper is asked about no more of them.
     has_said_full: bool,
-    expected: VecDeque<Expected>,
+    expected: Vec<Expected>,
     connections: Connections,
     /// The sandboxes that are or were connected.
     seen: BTreeSet<ProcessId>,
@@ -84,7 +85,7 @@ impl Guests {
             is_configured: false,
             asked: BTreeMap::new(),
             has_said_full: false,
-            expected: VecDeque::new(),
+            expected: Vec::new(),
             connections: Connections::default(),
             seen: BTreeSet::new(),
             numbers: 0,
@@ -98,35 +99,41 @@ impl Guests {
     /// Listens for sandboxes whose runtime is configured to send to tracer. To be called while tracer has all its
     /// capabilities ([`Sink::listen`]).
     pub(super) fn listen(&mut self) {
-        if self.keeper.is_some() {
-            self.place();
+        if self.keeper.is_some()
+            && let Err(error) = self.place()
+        {
+            // There may be no sandbox at all. The first one that is found is tried again, and told.
+            tracing::debug!("cannot listen for gVisor sandboxes: {error}");
         }
     }
 
     /// The configuration for a `runsc` that tracer starts itself; its sandbox is then seen from its first instruction.
     /// `None` if this machine has no `runsc`, or if the socket cannot be made.
-    pub(super) fn configuration(&mut self) -> Option<std::path::PathBuf> {
+    pub(super) fn configuration(&mut self) -> Option<PathBuf> {
         self.keeper.as_ref()?;
-        let config = self.place()?.0.config();
+        let config = self.place_or_say()?;
         self.is_configured = true;
         Some(config)
     }
 
-    fn place(&mut self) -> Option<&(Folder, Sink)> {
-        if self.place.is_none() {
-            let made = Folder::make().and_then(|folder| {
-                let sink = Sink::listen(&folder.socket(), &Folder::shared_socket(), || {
-                    // Some systems do not let a thread lower its capabilities.
-                    let _ = Rights::None.take();
-                })?;
-                Ok((folder, sink))
-            });
-            match made {
-                Ok(place) => self.place = Some(place),
-                Err(error) => tracing::warn!("cannot look into gVisor sandboxes: {error}"),
-            }
+    /// The configuration of a session, if there is a socket; else says why there is none.
+    fn place_or_say(&mut self) -> Option<PathBuf> {
+        let place = self.place();
+        place.inspect_err(|error| tracing::warn!("cannot look into gVisor sandboxes: {error}")).ok()
+    }
+
+    /// The configuration of a session that sends to this tracer, which listens from now on.
+    fn place(&mut self) -> io::Result<PathBuf> {
+        if let Some((folder, _)) = &self.place {
+            return Ok(folder.config());
         }
-        self.place.as_ref()
+        let folder = Folder::make()?;
+        let sink = Sink::listen(&folder.socket(), &Folder::shared_socket(), || {
+            // Some systems do not let a thread lower its capabilities.
+            let _ = Rights::None.take();
+        })?;
+        let (folder, _) = self.place.insert((folder, sink));
+        Ok(folder.config())
     }
 
     /// Has a trace session made in the sandbox of this process, if it is one. The helper finds out: to read a command line
@@ -144,7 +151,7 @@ impl Guests {
             }
             return;
         }
-        let Some(config) = self.place().map(|(folder, _)| folder.config()) else { return };
+        let Some(config) = self.place_or_say() else { return };
         self.asked.insert(process.tgid, process);
         if let Some(keeper) = &mut self.keeper
             && let Err(error) = keeper.open(process.tgid, &config)
@@ -188,28 +195,12 @@ impl Guests {
     pub(super) fn tick(&mut self, collector: &mut Collector) {
         self.look_into_new(collector);
         let answers = self.keeper.as_mut().map(Keeper::answers).unwrap_or_default();
-        for Opened { pid, is_new, result } in answers {
-            if !is_new {
-                self.listed(pid, result.ok().flatten());
-                continue;
-            }
-            let sentry = self.asked.get(&pid).copied().unwrap_or_default();
-            match result {
-                // It may become one: it is asked about again when it has another image.
-                Ok(None) => {
-                    self.asked.remove(&pid);
-                }
-                Ok(Some((sandbox, procfs))) => {
-                    self.expected.push_back(Expected { sentry, sandbox, procfs });
-                }
-                // It sends from its first instruction on.
-                Err(_) if self.seen.contains(&sentry) => {}
-                Err(why) => {
-                    tracing::warn!(
-                        "cannot look into the gVisor sandbox of pid {pid}: {}",
-                        escape(&why)
-                    );
-                }
+        for Answer { pid, kind } in answers {
+            match kind {
+                AnswerKind::Opened(result) => self.opened(pid, result),
+                AnswerKind::Listed(Ok(procfs)) => self.listed(pid, &procfs),
+                // Its strangers stay unknown.
+                AnswerKind::Listed(Err(_)) => {}
             }
         }
         for number in self.connections.unknown() {
@@ -217,6 +208,24 @@ impl Guests {
         }
         self.look_at_strangers();
         self.hand_over(collector);
+    }
+
+    /// A trace session was made, or could not be.
+    fn opened(&mut self, pid: u32, result: Result<Option<Inside>, String>) {
+        let sentry = self.asked.get(&pid).copied().unwrap_or_default();
+        match result {
+            // It may become one: it is asked about again when it has another image.
+            Ok(None) => {
+                self.asked.remove(&pid);
+            }
+            Ok(Some(inside)) => self.expected.push(Expected { sentry, inside }),
+            // It sends from its first instruction on.
+            Err(_) if self.seen.contains(&sentry) => {}
+            Err(why) => {
+                let why = escape(&why);
+                tracing::warn!("cannot look into the gVisor sandbox of pid {pid}: {why}");
+            }
+        }
     }
 
     /// Asks for the names of processes that a runtime has started in running containers.
@@ -232,18 +241,17 @@ impl Guests {
         }
     }
 
-    /// What runs in a sandbox now. Without an answer, its strangers stay unknown.
-    fn listed(&mut self, pid: u32, answer: Option<(SandboxProcess, String)>) {
-        let Some((_, procfs)) = answer else { return };
+    /// What runs in a sandbox now.
+    fn listed(&mut self, pid: u32, procfs: &str) {
         for guest in self.connections.guests().filter(|guest| guest.sentry().tgid == pid) {
-            let all = tracer_gvisor::running(&procfs);
+            let all = tracer_gvisor::running(procfs);
             all.iter().for_each(|running| guest.lists(running, boot_ns()));
         }
     }
 
     fn news(&mut self, News { sandbox, kind }: News, collector: &mut Collector) {
         match kind {
-            NewsKind::Connected => self.connections.connected(sandbox),
+            NewsKind::Connected(origin) => self.connections.connected(sandbox, origin),
             NewsKind::Message(message) => self.connections.message(sandbox, message),
             NewsKind::Closed => {
                 let guest = self.connections.closed(sandbox);
@@ -255,68 +263,73 @@ impl Guests {
     /// Finds out which sandbox a connection belongs to, and applies what has waited.
     fn identify(&mut self, number: u32, collector: &mut Collector) {
         let Some(unknown) = self.connections.get_unknown(number) else { return };
-        let (container, is_late) = (unknown.container(), unknown.is_late());
-        let place = self.expected_place(container.as_deref(), is_late, &collector.session);
-        let expected = place.and_then(|place| self.expected.remove(place));
-        let (sentry, streams) = match (&expected, &container) {
-            (Some(expected), _) => (expected.sentry, expected.sandbox.streams),
-            // Its runtime is configured to send from the first instruction on.
-            (None, Some(id)) => match sentry_of(&collector.session, id) {
-                Some(found) => found,
-                None if is_late => return self.connections.is_foreign(number),
-                None => return,
-            },
-            (None, None) => {
-                // A sandbox that is idle says nothing yet.
-                let is_over = unknown.is_closed || !unknown.is_silent();
-                if is_late && is_over {
-                    self.connections.is_foreign(number);
-                }
-                return;
+        if !unknown.origin.is_second && !self.is_configured {
+            return self.identify_session(number, collector);
+        }
+        // The runtime is configured to send from the first instruction on.
+        let container = unknown.container();
+        let found = container.and_then(|id| Some((sentry_of(&collector.session, &id)?, id)));
+        match found {
+            Some(((sentry, streams), container)) => {
+                let guest = self.is_of(sentry, streams, container, false, collector);
+                self.belongs_to(number, guest, collector);
             }
+            // A sandbox that is idle says nothing yet.
+            None if unknown.is_late() && (unknown.is_closed || !unknown.is_silent()) => {
+                self.connections.is_foreign(number);
+            }
+            None => {}
+        }
+    }
+
+    /// Finds out which of the trace sessions that tracer had made a connection belongs to.
+    fn identify_session(&mut self, number: u32, collector: &mut Collector) {
+        let Some(unknown) = self.connections.get_unknown(number) else { return };
+        let pid = unknown.origin.pid.cast_unsigned();
+        let place = self.expected.iter().position(|expected| expected.inside.connected_by == pid);
+        let Some(place) = place else {
+            // A try that failed: a sandbox that starts gives no answer.
+            if unknown.is_late() && unknown.is_closed {
+                self.connections.is_foreign(number);
+            }
+            return;
         };
+        let Expected { sentry, inside } = self.expected.remove(place);
+        let SandboxProcess { streams, id, .. } = inside.sandbox;
+        let mut guest = self.is_of(sentry, streams, id, true, collector);
+        for running in tracer_gvisor::running(&inside.procfs) {
+            guest.was_running(&running, inside.told_since_ns, boot_ns());
+        }
+        self.belongs_to(number, guest, collector);
+    }
+
+    /// The model of a sandbox that has connected.
+    fn is_of(
+        &mut self,
+        sentry: ProcessId,
+        streams: usize,
+        container: String,
+        looked_late: bool,
+        collector: &mut Collector,
+    ) -> Guest {
         self.seen.insert(sentry);
         self.numbers += 1;
-        let sandbox = self.numbers;
-        let container = match &expected {
-            Some(expected) => expected.sandbox.id.clone(),
-            None => container.unwrap_or_default(),
-        };
-        let looked_late = expected.is_some();
+        let number = self.numbers;
+        let handed_in = handed_in(number, streams);
         collector.observed([EventKind::Sandbox(Sandbox {
-            number: sandbox,
+            number,
             container,
             sentry,
             looked_late,
-            handed_in: handed_in(sandbox, streams),
+            handed_in,
         })]);
         self.say_no_bytes();
-        let mut guest = Guest::new(self.identity(sandbox, sentry));
-        let procfs = expected.map(|expected| expected.procfs).unwrap_or_default();
-        for running in tracer_gvisor::running(&procfs) {
-            guest.was_running(&running, boot_ns());
-        }
-        let closed = self.connections.belongs_to(number, guest);
-        closed.into_iter().for_each(|guest| has_closed(*guest, collector));
+        Guest::new(self.identity(number, sentry))
     }
 
-    /// Which of the expected sandboxes a connection belongs to.
-    fn expected_place(
-        &self,
-        container: Option<&str>,
-        is_late: bool,
-        session: &Session,
-    ) -> Option<usize> {
-        let is_it = |expected: &Expected| container == Some(&expected.sandbox.id);
-        if let Some(place) = self.expected.iter().position(is_it) {
-            return Some(place);
-        }
-        // The first message may be about another container of the same sandbox.
-        let is_other = container.is_some_and(|id| sentry_of(session, id).is_some());
-        // A sandbox that is idle says nothing. If there is one connection, it is that of the only session.
-        let has_spoken = container.is_some() || self.connections.unknown().len() == 1;
-        let is_only = self.expected.len() == 1 && has_spoken;
-        (!self.expected.is_empty() && !is_other && (is_only || is_late)).then_some(0)
+    fn belongs_to(&mut self, number: u32, guest: Guest, collector: &mut Collector) {
+        let closed = self.connections.belongs_to(number, guest);
+        closed.into_iter().for_each(|guest| has_closed(*guest, collector));
     }
 
     fn identity(&self, number: u32, sentry: ProcessId) -> Identity {
@@ -370,9 +383,7 @@ impl Guests {
             count_losses(guest, collector);
         }
         self.hand_over(collector);
-        if self.expected.is_empty() {
-            self.connections.ignore_named();
-        }
+        self.connections.ignore_second();
         let mut lost = 0;
         if let Some((_, sink)) = &mut self.place {
             for number in sink.close() {

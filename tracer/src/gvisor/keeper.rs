@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Runtime, SandboxProcess};
@@ -33,24 +34,35 @@ const MOST_AT_WORK: usize = 32;
 /// How long most take.
 const STARTS_SOON: Duration = Duration::from_secs(1);
 
-/// A trace session was made, or could not be.
+/// What the helper answers about a process.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Opened {
+pub struct Answer {
     /// The process that was asked about.
     pub pid: u32,
-    /// Whether a session was made; else only what runs was asked for.
-    pub is_new: bool,
-    /// The sandbox, and what ran in it (the output of `runsc trace procfs`); `None` if the process is no sandbox; or why
-    /// tracer does not see inside.
-    pub result: Result<Option<(SandboxProcess, String)>, String>,
+    /// What it was asked for.
+    pub kind: AnswerKind,
 }
 
-/// Asks the helper.
-#[derive(Debug)]
-struct Request {
-    pid: u32,
-    /// `None`: there is a session, and only what runs is of interest.
-    config: Option<PathBuf>,
+/// What the helper answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum AnswerKind {
+    /// To [`Keeper::open`]: `None` if the process is no sandbox; or why tracer does not see inside.
+    Opened(Result<Option<Inside>, String>),
+    /// To [`Keeper::look`]: the output of `runsc trace procfs`, or why there is none.
+    Listed(Result<String, String>),
+}
+
+/// A sandbox that has a trace session.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Inside {
+    /// The sandbox.
+    pub sandbox: SandboxProcess,
+    /// Pid of the process that made the connection on which the sandbox sends.
+    pub connected_by: u32,
+    /// Real time from which on the session tells every call, in nanoseconds.
+    pub told_since_ns: i64,
+    /// What ran in it a little later: the output of `runsc trace procfs`.
+    pub procfs: String,
 }
 
 /// The helper, seen from tracer.
@@ -94,7 +106,7 @@ impl Keeper {
     }
 
     /// The answers that have arrived.
-    pub fn answers(&mut self) -> Vec<Opened> {
+    pub fn answers(&mut self) -> Vec<Answer> {
         let mut buffer = [0; 64 << 10];
         while let Ok(size @ 1..) = io::Read::read(&mut self.helper.socket, &mut buffer) {
             self.unread.extend_from_slice(&buffer[..size]);
@@ -122,7 +134,8 @@ fn serve(socket: &UnixStream, runtime: &Runtime) -> io::Result<()> {
     for line in BufReader::new(socket.try_clone()?).lines().map_while(Result::ok) {
         let Some((pid, config)) = line.split_once(' ') else { continue };
         let Ok(pid) = pid.parse() else { continue };
-        let request = Request { pid, config: (!config.is_empty()).then(|| config.into()) };
+        // Without one there is a session, and only what runs is of interest.
+        let config = (!config.is_empty()).then(|| PathBuf::from(config));
         while at_work.len() >= MOST_AT_WORK {
             thread::sleep(SOON);
             at_work.retain(|thread| !thread.is_finished());
@@ -130,9 +143,11 @@ fn serve(socket: &UnixStream, runtime: &Runtime) -> io::Result<()> {
         let (answers, runtime, sessions) =
             (Arc::clone(&answers), runtime.clone(), Arc::clone(&sessions));
         at_work.push(thread::spawn(move || {
-            let result = answer(&runtime, &request, &sessions);
-            let is_new = request.config.is_some();
-            let answer = serde_json::to_vec(&Opened { pid, is_new, result }).unwrap_or_default();
+            let kind = match &config {
+                Some(config) => AnswerKind::Opened(look_into(&runtime, pid, config, &sessions)),
+                None => AnswerKind::Listed(list(&runtime, pid)),
+            };
+            let answer = serde_json::to_vec(&Answer { pid, kind }).unwrap_or_default();
             let mut socket = answers.lock().unwrap_or_else(PoisonError::into_inner);
             // Fails only if tracer is gone.
             let _ = socket.write_all(&[answer, b"\n".to_vec()].concat());
@@ -151,27 +166,33 @@ fn serve(socket: &UnixStream, runtime: &Runtime) -> io::Result<()> {
     Ok(())
 }
 
-fn answer(
+fn look_into(
     runtime: &Runtime,
-    request: &Request,
+    pid: u32,
+    config: &Path,
     sessions: &Sessions,
-) -> Result<Option<(SandboxProcess, String)>, String> {
-    let Some(sandbox) = SandboxProcess::at(request.pid) else { return Ok(None) };
-    match &request.config {
-        Some(config) => open(runtime, &sandbox, config, sessions)?,
-        None => runtime.ensure_is(&sandbox)?,
-    }
-    let procfs = runtime.procfs(&sandbox)?;
-    Ok(Some((sandbox, procfs)))
+) -> Result<Option<Inside>, String> {
+    let Some(sandbox) = SandboxProcess::at(pid) else { return Ok(None) };
+    let (connected_by, told_since_ns) = open(runtime, &sandbox, config, sessions)?;
+    // Without a list the session tells all the same what happens from now on.
+    let procfs = runtime.procfs(&sandbox).unwrap_or_default();
+    Ok(Some(Inside { sandbox, connected_by, told_since_ns, procfs }))
 }
 
-/// Makes a session in a sandbox, as soon as it answers.
+fn list(runtime: &Runtime, pid: u32) -> Result<String, String> {
+    let sandbox = SandboxProcess::at(pid).ok_or("it is no sandbox any more")?;
+    runtime.ensure_is(&sandbox)?;
+    runtime.procfs(&sandbox)
+}
+
+/// Makes a session in a sandbox, as soon as it answers. Returns the process that connected the sandbox with tracer, and
+/// since when the session tells every call.
 fn open(
     runtime: &Runtime,
     sandbox: &SandboxProcess,
     config: &Path,
     sessions: &Sessions,
-) -> Result<(), String> {
+) -> Result<(u32, i64), String> {
     sandbox.ensure_of_root()?;
     let mut pause = Pause::default();
     let began = Instant::now();
@@ -183,9 +204,9 @@ fn open(
         maker.and_then(|maker| maker.trim().parse().ok()).is_some_and(|maker| !exists(maker))
     };
     // First the session: an engine that creates a sandbox starts its program some ten milliseconds later.
-    loop {
+    let made = loop {
         match runtime.create(sandbox, config, is_left_behind()) {
-            Ok(()) => break,
+            Ok(connected_by) => break (connected_by, real_ns()),
             // A sandbox that starts is not asked in between: that would take as long as the next try.
             Err(error)
                 if (error.contains("exists") || began.elapsed() > STARTS_SOON)
@@ -200,7 +221,7 @@ fn open(
             Err(_) if began.elapsed() < STARTS_SOON => thread::sleep(SOON),
             Err(_) => pause.wait(),
         }
-    }
+    };
     while let Err(error) = runtime.ensure_is(sandbox) {
         if began.elapsed() > STARTS_WITHIN || !is_there() {
             // Another sandbox than the process said.
@@ -212,7 +233,12 @@ fn open(
     // Without the marker, a later tracer takes this session for another program's.
     let _ = std::fs::write(&marker, std::process::id().to_string());
     sessions.lock().unwrap_or_else(PoisonError::into_inner).push(sandbox.clone());
-    Ok(())
+    Ok(made)
+}
+
+/// Real time in nanoseconds.
+pub fn real_ns() -> i64 {
+    i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }
 
 /// A pause that gets longer: any process can say that it is a sandbox, and each question starts a program.

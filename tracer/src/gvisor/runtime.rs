@@ -108,6 +108,13 @@ fn is_of_root(found: &fs::Metadata) -> bool {
     found.uid() == 0 && found.mode() & 0o022 == 0
 }
 
+/// What a call of `runsc` gave.
+struct Ran {
+    pid: u32,
+    /// Its standard output.
+    output: String,
+}
+
 /// `runsc` of this machine.
 #[derive(Clone, Debug)]
 pub struct Runtime {
@@ -136,7 +143,7 @@ impl Runtime {
     /// # Errors
     /// One sentence.
     pub fn version(&self) -> Result<String, String> {
-        let output = self.run(&["--version".into()])?;
+        let output = self.run(&["--version".into()])?.output;
         Ok(output.lines().next().unwrap_or_default().to_owned())
     }
 
@@ -145,7 +152,7 @@ impl Runtime {
     /// # Errors
     /// One sentence.
     pub fn platform(&self) -> Result<String, String> {
-        let flags = self.run(&["flags".into()])?;
+        let flags = self.run(&["flags".into()])?.output;
         let after = flags.split_once("-platform string").map_or("", |(_, after)| after);
         let quoted = after.split_once("(default \"").and_then(|(_, rest)| rest.split_once('"'));
         Ok(quoted.map_or("not known", |(platform, _)| platform).to_owned())
@@ -156,7 +163,7 @@ impl Runtime {
     /// # Errors
     /// One sentence.
     pub fn missing_points(&self) -> Result<Vec<String>, String> {
-        Ok(points::missing(&self.run(&["trace".into(), "metadata".into()])?))
+        Ok(points::missing(&self.run(&["trace".into(), "metadata".into()])?.output))
     }
 
     /// Asks `runsc` whether this process is the sandbox that it says it is.
@@ -169,7 +176,7 @@ impl Runtime {
             pid: u32,
         }
         sandbox.ensure_of_root()?;
-        let output = self.of(sandbox, &["state".into(), sandbox.id.clone()])?;
+        let output = self.of(sandbox, &["state".into(), sandbox.id.clone()])?.output;
         let state: State = serde_json::from_str(&output).map_err(|error| {
             format!("`runsc state` printed something else than a state: {error}")
         })?;
@@ -180,7 +187,8 @@ impl Runtime {
         }
     }
 
-    /// Makes a trace session. `replace`: also if there is one.
+    /// Makes a trace session. `replace`: also if there is one. Returns the pid that `runsc` had: it makes the connection
+    /// on which the sandbox then sends.
     ///
     /// # Errors
     /// One sentence.
@@ -189,11 +197,11 @@ impl Runtime {
         sandbox: &SandboxProcess,
         config: &Path,
         replace: bool,
-    ) -> Result<(), String> {
+    ) -> Result<u32, String> {
         let mut arguments = vec!["trace".to_owned(), "create".to_owned()];
         arguments.extend(replace.then(|| "--force".to_owned()));
         arguments.extend(["--config".to_owned(), config.display().to_string(), sandbox.id.clone()]);
-        self.of(sandbox, &arguments).map(drop)
+        self.of(sandbox, &arguments).map(|ran| ran.pid)
     }
 
     /// Whether a trace session exists.
@@ -201,7 +209,7 @@ impl Runtime {
     /// # Errors
     /// One sentence.
     pub fn has_session(&self, sandbox: &SandboxProcess) -> Result<bool, String> {
-        let output = self.of(sandbox, &["trace".into(), "list".into(), sandbox.id.clone()])?;
+        let output = self.of(sandbox, &["trace".into(), "list".into(), sandbox.id.clone()])?.output;
         Ok(output.contains(&format!("\"{}\"", points::SESSION_NAME)))
     }
 
@@ -221,17 +229,18 @@ impl Runtime {
     /// # Errors
     /// One sentence.
     pub fn procfs(&self, sandbox: &SandboxProcess) -> Result<String, String> {
-        self.of(sandbox, &["trace".into(), "procfs".into(), sandbox.id.clone()])
+        let arguments = ["trace".into(), "procfs".into(), sandbox.id.clone()];
+        self.of(sandbox, &arguments).map(|ran| ran.output)
     }
 
-    fn of(&self, sandbox: &SandboxProcess, arguments: &[String]) -> Result<String, String> {
+    fn of(&self, sandbox: &SandboxProcess, arguments: &[String]) -> Result<Ran, String> {
         let root = [format!("--root={}", sandbox.root.display())];
         let all: Vec<String> = root.into_iter().chain(arguments.iter().cloned()).collect();
         self.run(&all)
     }
 
-    /// Runs it with an empty environment. Returns its standard output.
-    fn run(&self, arguments: &[String]) -> Result<String, String> {
+    /// Runs it with an empty environment.
+    fn run(&self, arguments: &[String]) -> Result<Ran, String> {
         use std::io::Read as _;
 
         let what = arguments.iter().find(|argument| !argument.starts_with('-'));
@@ -277,7 +286,7 @@ impl Runtime {
             thread.and_then(|thread| thread.join().ok()).unwrap_or_default()
         };
         if status.success() {
-            return Ok(text(output));
+            return Ok(Ran { pid: child.id(), output: text(output) });
         }
         let errors = text(errors);
         Err(failed(&errors.lines().next_back().unwrap_or("it said nothing").trim()))

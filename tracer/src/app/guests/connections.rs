@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tracer_gvisor::Guest;
+use tracer_gvisor::{Guest, sink::Origin};
 
 /// How long messages may wait until it is known which sandbox sends them.
 const UNKNOWN_FOR: Duration = Duration::from_secs(5);
@@ -29,6 +29,8 @@ enum Sender {
 
 /// A connection of which it is not known which sandbox it belongs to.
 pub(super) struct Unknown {
+    /// Where it comes from.
+    pub(super) origin: Origin,
     since: Instant,
     messages: Vec<Bytes>,
     /// Messages that found no room.
@@ -66,9 +68,9 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn connected(&mut self, number: u32) {
-        let unknown =
-            Unknown { since: Instant::now(), messages: Vec::new(), lost: 0, is_closed: false };
+    pub(super) fn connected(&mut self, number: u32, origin: Origin) {
+        let (since, messages) = (Instant::now(), Vec::new());
+        let unknown = Unknown { origin, since, messages, lost: 0, is_closed: false };
         self.senders.insert(number, Sender::Unknown(unknown));
     }
 
@@ -153,10 +155,11 @@ impl Connections {
         }
     }
 
-    /// The trace ends: a connection that has named a container, and is still not known to be a target's, is of no target.
-    pub(super) fn ignore_named(&mut self) {
+    /// The trace ends: what came to the path that other programs know, and is still not known to be a target's, is of no
+    /// target.
+    pub(super) fn ignore_second(&mut self) {
         for number in self.unknown() {
-            if self.get_unknown(number).is_some_and(|unknown| unknown.container().is_some()) {
+            if self.get_unknown(number).is_some_and(|unknown| unknown.origin.is_second) {
                 self.is_foreign(number);
             }
         }
@@ -198,11 +201,13 @@ impl Connections {
 mod tests {
     use super::*;
 
+    const ORIGIN: Origin = Origin { pid: 7, is_second: false };
+
     #[test]
     fn what_an_unknown_sandbox_sends_is_bounded_and_what_is_too_much_is_counted() {
         let mut connections = Connections::default();
-        connections.connected(1);
-        connections.connected(2);
+        connections.connected(1, ORIGIN);
+        connections.connected(2, ORIGIN);
         for number in [1, 2].into_iter().cycle().take(400) {
             connections.message(number, Bytes::from(vec![0; 256 << 10]));
         }
@@ -218,7 +223,7 @@ mod tests {
     fn connections_that_were_closed_take_no_room() {
         let mut connections = Connections::default();
         for number in 0..10 {
-            connections.connected(number);
+            connections.connected(number, ORIGIN);
             connections.is_foreign(number);
             assert!(connections.closed(number).is_none());
         }

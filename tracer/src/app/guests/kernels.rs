@@ -1,12 +1,14 @@
 //! gVisor's kernels among the processes of a trace: what they were given, and whether they run.
 
-use jiff::Timestamp;
 use tracer_common::id::ProcessId;
 use tracer_core::{event::HandedIn, session::Session};
 use tracer_gvisor::Guest;
 use tracer_loader::boot_ns;
 
-use crate::{gvisor::SandboxProcess, sys::processes};
+use crate::{
+    gvisor::{SandboxProcess, real_ns},
+    sys::processes,
+};
 
 /// The first fd that gVisor's kernel gives to files that are handed in (`runsc/boot`, `startingStdioFD`).
 const FIRST_HANDED_IN: i32 = 256;
@@ -40,6 +42,5 @@ pub(super) fn has_ended(session: &Session, guest: &Guest) -> bool {
 
 /// Real time minus time since boot, in nanoseconds.
 pub(super) fn real_minus_boot_ns() -> i64 {
-    let real = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
-    real.saturating_sub(i64::try_from(boot_ns()).unwrap_or(i64::MAX))
+    real_ns().saturating_sub(i64::try_from(boot_ns()).unwrap_or(i64::MAX))
 }
