@@ -214,6 +214,8 @@ pub struct Exit {
     pub process: ProcessId,
     /// As `waitpid` gives it.
     pub status: u32,
+    /// Whether the status is not known: gVisor tells none of processes that end with their sandbox.
+    pub is_status_unknown: bool,
     /// Its name at the end.
     pub comm: String,
     /// What fd 0, 1 and 2 point to at the end.

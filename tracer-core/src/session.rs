@@ -44,7 +44,7 @@ pub use self::{
     loss::LossReason,
     object::{Kind, Object},
     process::{Fact, FactKind, PastImage, Process, inside, named},
-    sandboxes::GUEST_MAJOR,
+    sandboxes::{GUEST_HANDED_IN, GUEST_MAJOR},
     sightings::{Keep, Sightings},
     sum_up::SummedUp,
     target::Target,

@@ -1,6 +1,7 @@
 //! One sandbox: turns its messages into events and ledger rows of a session.
 
 mod calls;
+mod containers;
 mod files;
 mod processes;
 mod raw;
@@ -44,6 +45,8 @@ pub struct Identity {
     pub number: u32,
     /// gVisor's kernel: the process of this machine in which the guests run.
     pub sentry: ProcessId,
+    /// Id of its first container.
+    pub container: String,
     /// Real time minus time since boot, in nanoseconds: gVisor gives the former, a session has the latter.
     pub real_minus_boot_ns: i64,
     /// Which fds the user asked for: bit n is fd n.
@@ -65,6 +68,8 @@ pub struct Output {
 #[derive(Debug)]
 struct Process {
     id: ProcessId,
+    /// Number of its container: the place in [`Guest::containers`].
+    container: u32,
     comm: String,
     /// Whether no message and no list has told its start: what it has open is found out by its calls.
     is_stranger: bool,
@@ -95,6 +100,8 @@ struct Pending {
 #[derive(Debug)]
 pub struct Guest {
     identity: Identity,
+    /// The ids of the containers, as far as they are known.
+    containers: Vec<Option<Vec<u8>>>,
     processes: BTreeMap<i32, Process>,
     objects: Objects,
     /// Rows of all processes.
@@ -119,6 +126,7 @@ impl Guest {
     pub fn new(identity: Identity) -> Self {
         let objects = Objects::new(identity.number);
         Self {
+            containers: vec![Some(identity.container.clone().into_bytes())],
             identity,
             processes: BTreeMap::new(),
             objects,

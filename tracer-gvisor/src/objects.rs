@@ -1,13 +1,20 @@
 //! What the fds of a sandbox lead to, by the names that gVisor gives: `pipe:[5]`, `host:[2]`, `/var/log/x`.
 
-use std::collections::{BTreeSet, HashMap};
+mod kind;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tracer_common::{
     event as layout,
     ledger::{LedgerKey, LedgerRow},
-    object::{NULL_RDEV, ObjectId, PTY_SLAVE_MAJOR, QueueState, SocketState, TtyState, mode},
+    object::{
+        NULL_RDEV, ObjectId, PTY_MASTER_MAJOR, PTY_SLAVE_MAJOR, QueueState, SocketState, TtyState,
+        mode,
+    },
 };
-use tracer_core::session::GUEST_MAJOR;
+use tracer_core::session::{GUEST_HANDED_IN, GUEST_MAJOR};
+
+pub(crate) use self::kind::Kind;
 
 /// Most objects that are known of one sandbox.
 const MOST: usize = 65_536;
@@ -23,60 +30,21 @@ const PAGE: u64 = 4096;
 /// Index of an object in [`Objects`].
 pub(crate) type Number = usize;
 
-/// What an object is, as far as its name tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Pipe,
-    Socket,
-    /// An open file of the host that was handed in.
-    Host,
-    /// `/dev/null`.
-    Null,
-    Terminal,
-    /// Another device, or what has no name to go by.
-    Other,
-    File,
-    /// A FIFO with a path. Only the list of what ran before tells it from a file.
-    Fifo,
-}
-
-impl Kind {
-    fn of(name: &str) -> Self {
-        match name {
-            _ if name.starts_with("pipe:[") => Self::Pipe,
-            _ if name.starts_with("socket:[") => Self::Socket,
-            _ if name.starts_with("host:[") => Self::Host,
-            "/dev/null" => Self::Null,
-            "/dev/tty" => Self::Terminal,
-            _ if name.starts_with("/dev/pts/") => Self::Terminal,
-            _ if name.starts_with("/dev/") || !name.starts_with('/') => Self::Other,
-            _ => Self::File,
-        }
-    }
-
-    /// Whether transfers are counted before the object is watched: it may become the output of a command later.
-    pub(crate) const fn is_counted_early(self) -> bool {
-        !matches!(self, Self::Null | Self::Other | Self::File)
-    }
-
-    const fn passes_on(self) -> bool {
-        matches!(self, Self::Pipe | Self::Socket | Self::Fifo)
-    }
-}
-
 /// An object of a sandbox.
 #[derive(Debug)]
 pub(crate) struct Object {
     /// Number of objects of this sandbox when it was added.
     serial: u64,
     pub(crate) kind: Kind,
+    /// Number of the container in which it has its name.
+    container: u32,
     /// `None` until gVisor has told a name: it tells none when a pipe is created.
     pub(crate) id: Option<ObjectId>,
     pub(crate) name: String,
     pub(crate) is_watched: bool,
     /// When it was created, nanoseconds since boot; `None` if it was there before.
     pub(crate) created_ns: Option<u64>,
-    /// The other socket of a pair.
+    /// The other socket of a pair, or the other side of a terminal.
     pub(crate) peer: Option<Number>,
     /// Capacity of a pipe in bytes.
     pub(crate) capacity: u64,
@@ -128,21 +96,25 @@ impl Object {
         match self.kind {
             Kind::Pipe | Kind::Fifo => mode::S_IFIFO,
             Kind::Socket => mode::S_IFSOCK,
-            Kind::Host | Kind::Null | Kind::Terminal | Kind::Other => mode::S_IFCHR,
+            Kind::Host | Kind::Null | Kind::Terminal | Kind::Master | Kind::Other => mode::S_IFCHR,
             Kind::File => mode::S_IFREG,
         }
     }
 
     /// The description of a watched object, and its path.
     pub(crate) fn describe(&self, peer: Option<ObjectId>) -> (layout::Object, String) {
-        let is_new = self.created_ns.is_some() && self.passes_on();
+        let is_terminal = matches!(self.kind, Kind::Terminal | Kind::Master);
+        let is_new = self.created_ns.is_some() && (self.passes_on() || is_terminal);
         let empty = match self.kind {
             Kind::Pipe => self.pipe_with(0),
             _ => QueueState::holding(0),
         };
-        let is_terminal = self.kind == Kind::Terminal;
         let index = self.name.strip_prefix("/dev/pts/").and_then(|index| index.parse().ok());
-        let major = if is_terminal { PTY_SLAVE_MAJOR } else { 0 };
+        let major = match self.kind {
+            Kind::Terminal => PTY_SLAVE_MAJOR,
+            Kind::Master => PTY_MASTER_MAJOR,
+            _ => 0,
+        };
         let seen = layout::Object {
             id: self.id.unwrap_or_default(),
             mode: self.mode(),
@@ -164,6 +136,8 @@ impl Object {
     }
 }
 
+const _: () = assert!(Kind::Host as u32 + 1 == GUEST_HANDED_IN);
+
 /// The identity of an object inside a sandbox. Pipes, sockets and files of the host have inode numbers of their own.
 fn identity(sandbox: u32, kind: Kind, inode: u64) -> ObjectId {
     ObjectId { ino: inode, dev: GUEST_MAJOR << 20 | sandbox, discriminator: kind as u32 + 1 }
@@ -181,7 +155,9 @@ pub fn handed_in(sandbox: u32, fd: i32) -> ObjectId {
 pub(crate) struct Objects {
     sandbox: u32,
     all: Vec<Object>,
-    by_name: HashMap<String, Number>,
+    by_name: HashMap<(u32, String), Number>,
+    /// How many pseudo-terminals were opened in each container that was seen from its start.
+    terminals: BTreeMap<u32, u32>,
     /// Places of [`Objects::all`] whose objects were forgotten.
     free: Vec<Number>,
     /// Number of objects so far: an object has another identity than the one that had its place before.
@@ -198,6 +174,7 @@ impl Objects {
             sandbox,
             all: Vec::new(),
             by_name: HashMap::new(),
+            terminals: BTreeMap::new(),
             free: Vec::new(),
             serial: 0,
             may_forget: true,
@@ -217,40 +194,62 @@ impl Objects {
         self.get(number)?.id
     }
 
-    /// The object with this name. `None` if gVisor could not tell it, or if there is no room.
-    pub(crate) fn named(&mut self, name: &str) -> Option<Number> {
+    /// The object with this name in a container. `None` if gVisor could not tell it, or if there is no room.
+    pub(crate) fn named(&mut self, container: u32, name: &str) -> Option<Number> {
         if name.is_empty() || name.starts_with("[err:") {
             return None;
         }
-        if let Some(known) = self.by_name.get(name) {
+        if let Some(known) = self.by_name.get(&key(container, name)) {
             return Some(*known);
         }
         let number = self.add(Kind::of(name), None)?;
-        self.name(number, name);
+        self.name(container, number, name);
         Some(number)
     }
 
     /// The object behind an open fd, by its name and its `st_mode`.
-    pub(crate) fn open(&mut self, name: &str, mode: u32) -> Option<Number> {
+    pub(crate) fn open(&mut self, container: u32, name: &str, mode: u32) -> Option<Number> {
         let is_fifo = mode & mode::S_IFMT == mode::S_IFIFO && Kind::of(name) == Kind::File;
-        if !is_fifo || self.by_name.contains_key(name) {
-            return self.named(name);
+        if !is_fifo || self.by_name.contains_key(&key(container, name)) {
+            return self.named(container, name);
         }
         let number = self.add(Kind::Fifo, None)?;
-        self.name(number, name);
+        self.name(container, number, name);
         Some(number)
     }
 
-    /// A standard stream of a container, the first one or another. Its name is not known yet.
-    pub(crate) fn handed_in(&mut self, fd: i32, is_of_first: bool) -> Option<Number> {
+    /// A container is seen from its start on.
+    pub(crate) fn container_started(&mut self, container: u32) {
+        self.terminals.insert(container, 0);
+    }
+
+    /// The master of a new pseudo-terminal; its slave is known from now on. gVisor does not tell the number of a terminal,
+    /// but it numbers those of a container in the order in which they are opened (`pkg/sentry/fsimpl/devpts/devpts.go`,
+    /// `allocateTerminal`). `None` if the container was not seen from its start, or if there is no room.
+    pub(crate) fn terminal_opened(&mut self, container: u32, time_ns: u64) -> Option<Number> {
+        let index = self.terminals.get_mut(&container)?;
+        let name = format!("/dev/pts/{index}");
+        *index += 1;
+        let slave = self.named(container, &name)?;
+        let master = self.add(Kind::Master, Some(time_ns))?;
+        let inode = self.serial;
+        let (all, sandbox) = (&mut self.all, self.sandbox);
+        (all[slave].created_ns, all[slave].peer) = (Some(time_ns), Some(master));
+        (all[master].name, all[master].peer) = (name, Some(slave));
+        all[master].id = Some(identity(sandbox, Kind::Master, inode));
+        Some(master)
+    }
+
+    /// A standard stream of the first container, or of another one. Its name is not known yet.
+    pub(crate) fn handed_in(&mut self, fd: i32, other_container: Option<&str>) -> Option<Number> {
         let number = self.add(Kind::Host, None)?;
         let serial = self.serial;
         // The first container has the last three numbers.
         let other = || identity(self.sandbox, Kind::Host, u64::MAX - 3 - serial);
-        let id = if is_of_first { handed_in(self.sandbox, fd) } else { other() };
+        let id = other_container.map_or_else(|| handed_in(self.sandbox, fd), |_| other());
         let object = &mut self.all[number];
         object.id = Some(id);
-        object.name = format!("fd {fd} of the container");
+        object.name = format!("fd {fd} of {}", other_container.unwrap_or("the container"));
         Some(number)
     }
 
@@ -274,28 +273,34 @@ impl Objects {
     /// Notes the name of an fd's object, as a call on it told. Returns the object that the fd leads to.
     ///
     /// A file keeps its identity when it is renamed, because the fd still leads to it.
-    pub(crate) fn seen(&mut self, number: Option<Number>, name: &str) -> Option<Number> {
-        let Some(number) = number else { return self.named(name) };
+    pub(crate) fn seen(
+        &mut self,
+        container: u32,
+        number: Option<Number>,
+        name: &str,
+    ) -> Option<Number> {
+        let Some(number) = number else { return self.named(container, name) };
         let known = self.all.get(number)?;
-        if known.name == name || name.is_empty() || name.starts_with("[err:") {
+        let is_master = known.kind == Kind::Master && name.ends_with("ptmx");
+        if known.name == name || is_master || name.is_empty() || name.starts_with("[err:") {
             return Some(number);
         }
         let kind = Kind::of(name);
         let is_first_name = !known.name.contains(":[") && known.kind == kind && kind != Kind::File
             || known.id.is_none() && known.kind == kind;
         let is_renamed = known.kind == Kind::File && kind == Kind::File;
-        if let Some(other) = self.by_name.get(name) {
+        if let Some(other) = self.by_name.get(&key(container, name)) {
             return Some(*other);
         }
         if is_renamed {
-            self.by_name.remove(&self.all[number].name.clone());
+            self.by_name.remove(&key(known.container, &known.name));
         }
         if is_first_name || is_renamed {
-            self.name(number, name);
+            self.name(container, number, name);
             return Some(number);
         }
         // The table of fds missed a change.
-        self.named(name)
+        self.named(container, name)
     }
 
     fn add(&mut self, kind: Kind, created_ns: Option<u64>) -> Option<Number> {
@@ -308,6 +313,7 @@ impl Objects {
         let object = Object {
             serial: self.serial,
             kind,
+            container: 0,
             id: None,
             name: String::new(),
             is_watched: false,
@@ -346,24 +352,32 @@ impl Objects {
             let object = &mut self.all[*number];
             let name = std::mem::take(&mut object.name);
             (object.id, object.peer, object.early) = (None, None, Vec::new());
-            if self.by_name.get(&name) == Some(number) {
-                self.by_name.remove(&name);
+            let key = key(object.container, &name);
+            if self.by_name.get(&key) == Some(number) {
+                self.by_name.remove(&key);
             }
         }
         self.may_forget = unused.len() > SPARE;
         self.free.extend(unused);
     }
 
-    fn name(&mut self, number: Number, name: &str) {
+    fn name(&mut self, container: u32, number: Number, name: &str) {
         let in_brackets = name.split_once(":[").and_then(|(_, rest)| rest.strip_suffix(']'));
         let inode = in_brackets.and_then(|inode| inode.parse().ok());
         let object = &mut self.all[number];
         name.clone_into(&mut object.name);
+        object.container = container;
         // Other names have no inode number.
         let inode = inode.unwrap_or(object.serial);
         object.id.get_or_insert(identity(self.sandbox, object.kind, inode));
-        self.by_name.insert(name.to_owned(), number);
+        self.by_name.insert(key(container, name), number);
     }
+}
+
+/// Under which a name is known. Pipes and sockets have names of the whole sandbox, and each container has paths of its own.
+fn key(container: u32, name: &str) -> (u32, String) {
+    let is_path = name.starts_with('/');
+    (if is_path { container } else { 0 }, name.to_owned())
 }
 
 #[cfg(test)]

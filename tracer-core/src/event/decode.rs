@@ -80,6 +80,7 @@ fn exit(exit: layout::Exit) -> EventKind {
     EventKind::Exit(Exit {
         process,
         status,
+        is_status_unknown: false,
         comm: name(&comm),
         stdio,
         queues,

@@ -128,7 +128,7 @@ impl Session {
     fn ended(&mut self, exit: &Exit, time_ns: u64) {
         let process = self.process(exit.process);
         process.end_ns = Some(time_ns);
-        process.status = Some(exit.status);
+        process.status = (!exit.is_status_unknown).then_some(exit.status);
         process.stdio_at_end = Some(exit.stdio);
         process.other_bytes = Some(exit.other_bytes);
         process.other_calls = Some(exit.other_calls);

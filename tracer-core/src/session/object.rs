@@ -8,7 +8,7 @@ use tracer_common::{
     },
 };
 
-use super::Holders;
+use super::{Holders, sandboxes::is_handed_in};
 use crate::event::{FileNow, LogTally};
 
 /// What an object is.
@@ -28,6 +28,8 @@ pub enum Kind {
     Null,
     /// Any other device, real terminals included.
     Device,
+    /// A file of the machine outside that a gVisor sandbox was given; which one it is, is not known.
+    HandedIn,
     /// The fd was not open.
     Closed,
     /// The event that describes it was lost.
@@ -47,6 +49,7 @@ impl Kind {
             Self::File => "file",
             Self::Null => "null",
             Self::Device => "device",
+            Self::HandedIn => "handed_in",
             Self::Closed => "closed",
             Self::Unknown => "unknown",
         }
@@ -201,6 +204,7 @@ fn size_before(seen: &layout::Object) -> u64 {
 
 fn kind_of(seen: &layout::Object, name: &str) -> Kind {
     match seen.mode & mode::S_IFMT {
+        _ if is_handed_in(&seen.id) => Kind::HandedIn,
         mode::S_IFIFO if name.is_empty() => Kind::Pipe,
         mode::S_IFIFO => Kind::Fifo,
         mode::S_IFSOCK => Kind::Socket,

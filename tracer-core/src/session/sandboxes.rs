@@ -9,12 +9,20 @@ use tracer_common::{
     object::{FdState, ObjectId},
 };
 
-use super::{Process, Session};
+use super::{Kind, Process, Session};
 use crate::event::Sandbox;
 
 /// Major number in [`ObjectId::dev`] of objects inside a sandbox; the minor is the number of the sandbox. No device of
 /// Linux has it (`CHRDEV_MAJOR_MAX` and `BLKDEV_MAJOR_MAX` are 512, `include/linux/fs.h`).
 pub const GUEST_MAJOR: u32 = 0xfff;
+
+/// [`ObjectId::discriminator`] of the files of this machine that a sandbox was given.
+pub const GUEST_HANDED_IN: u32 = 3;
+
+/// Whether this is a file of this machine, as a sandbox sees it.
+pub(super) const fn is_handed_in(id: &ObjectId) -> bool {
+    id.dev >> 20 == GUEST_MAJOR && id.discriminator == GUEST_HANDED_IN
+}
 
 impl Session {
     pub(super) fn sandbox_seen(&mut self, sandbox: &Sandbox) {
@@ -92,30 +100,33 @@ impl Session {
             .collect()
     }
 
-    /// The files that were handed in to a running container: `docker exec` gives its program three more. gVisor does not
-    /// say which fds of its kernel they are. A file and an fd belong together if as many bytes were written to both by as
-    /// many calls at the same time, and if that holds for no other.
+    /// The files that a running sandbox was given: a pod's other containers and `docker exec` bring three more. gVisor does
+    /// not say which fds of its kernel they are. A file and an fd belong together if as many bytes were written to both
+    /// at the same time, and if that holds for no other, or for no other with as many calls. Those of one process, which
+    /// writes to one after the other, are in the same order inside and outside.
     fn handed_in_later(&self, known: &BTreeMap<ObjectId, Outside>) -> Vec<(ObjectId, Outside)> {
         let mut found = Vec::new();
         for sandbox in self.sandboxes.values() {
-            let taken = known.values().filter(|file| file.sentry == sandbox.sentry);
-            let taken: BTreeSet<i32> = taken.map(|file| file.fd).collect();
+            // A sandbox that was restored tells no start of its first container, so no guest has the files of that.
+            let taken = known.iter().filter(|(inside, file)| {
+                file.sentry == sandbox.sentry && self.objects.contains_key(inside)
+            });
+            let taken: BTreeSet<i32> = taken.map(|(_, file)| file.fd).collect();
             let is_inside = |key: &LedgerKey| {
                 key.process.sandbox == sandbox.number
                     && !known.contains_key(&key.object)
-                    && self.object_name(&key.object).starts_with(HOST)
+                    && is_handed_in(&key.object)
             };
             let is_outside =
                 |key: &LedgerKey| key.process == sandbox.sentry && !taken.contains(&key.fd);
             let inside = self.written(is_inside, |key| (key.object, 0));
             let outside = self.written(is_outside, |key| (key.object, key.fd));
             for (written, (object, _)) in &inside {
-                let (Some((outside, fd)), Some(_)) =
-                    (written.only(&outside), written.only(&inside))
-                else {
-                    continue;
-                };
-                found.push((*object, Outside { sentry: sandbox.sentry, fd, outside }));
+                let only = written.only(&inside).and_then(|_| written.only(&outside));
+                let end = only.or_else(|| written.in_order(*object, &inside, &outside));
+                if let Some((outside, fd)) = end {
+                    found.push((*object, Outside { sentry: sandbox.sentry, fd, outside }));
+                }
             }
         }
         found
@@ -130,8 +141,10 @@ impl Session {
         let mut sums: BTreeMap<(ObjectId, i32), Written> = BTreeMap::new();
         let rows = self.ledger.iter().filter(|(key, _)| key.direction == WRITE && counts(key));
         for (key, row) in rows.filter(|(_, row)| row.bytes > 0) {
-            let new = Written { bytes: 0, calls: 0, first_ns: row.first_ns };
+            let (bytes, calls, by) = (0, 0, Some(key.process));
+            let new = Written { bytes, first_ns: row.first_ns, calls, by };
             let sum = sums.entry(end(key)).or_insert(new);
+            sum.by = sum.by.filter(|process| *process == key.process);
             sum.bytes = sum.bytes.saturating_add(row.bytes);
             sum.calls = sum.calls.saturating_add(row.calls);
             sum.first_ns = sum.first_ns.min(row.first_ns);
@@ -159,15 +172,24 @@ impl Session {
             let is_kernels = kernels.get(&key.process).is_some_and(|fds| !fds.contains(&key.fd));
             is_kernels || machinery.contains(&key.process)
         };
-        // Pipes and sockets between gVisor's own processes.
-        let mut internal: BTreeSet<ObjectId> =
-            self.ledger.keys().filter(|key| is_own(key)).map(|key| key.object).collect();
+        let objects = |of_own: bool| -> BTreeSet<ObjectId> {
+            let keys = self.ledger.keys().filter(|key| is_own(key) == of_own);
+            keys.map(|key| key.object).collect()
+        };
+        let used_by_others = objects(false);
+        let is_file = |object: &ObjectId| self.object_kind(object) == Kind::File;
+        // Pipes and sockets between gVisor's own processes, and their files.
+        let mut internal = objects(true);
         internal.extend(internal.clone().iter().map(|object| self.peer(object)));
         internal.retain(|object| {
-            let kind = self.object_kind(object);
+            let is_own_file = is_file(object) && !used_by_others.contains(object);
+            let passes_on = self.object_kind(object).passes_on();
             !outside.contains(object)
-                && (kind.passes_on() || self.object_name(object).contains("["))
+                && (passes_on || is_own_file || self.object_name(object).contains("["))
         });
+        // What they wrote to a file of others is a part of that file's books.
+        let of_others: BTreeSet<ObjectId> =
+            used_by_others.into_iter().filter(|object| is_file(object)).collect();
         self.processes.retain(|id, _| !machinery.contains(id));
         // `runsc` tells the sandbox what to do. The kernel counts that as well.
         for own in starters.iter().chain(kernels.keys()) {
@@ -179,7 +201,10 @@ impl Session {
                 process.argv = process.argv.iter().filter(is_given).cloned().collect();
             }
         }
-        self.ledger.retain(|key, _| !is_own(key) && !internal.contains(&key.object));
+        self.ledger.retain(|key, _| {
+            let is_left_out = is_own(key) && !of_others.contains(&key.object);
+            !is_left_out && !internal.contains(&key.object)
+        });
         self.objects.retain(|id, _| !internal.contains(id));
     }
 
@@ -231,8 +256,6 @@ const SIGHT: &str = "--pod-init-config=/run/tracer/";
 /// How far below gVisor's kernel the processes are in which guests' code runs.
 const GENERATIONS: usize = 4;
 
-/// How the names of files that were handed in begin inside.
-const HOST: &str = "host:[";
 /// How far apart the times are that gVisor and this machine's kernel give for one call.
 const APART_NS: u64 = 50_000_000;
 
@@ -240,19 +263,41 @@ const APART_NS: u64 = 50_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Written {
     bytes: u64,
-    calls: u64,
     first_ns: u64,
+    /// gVisor's kernel makes several calls for one of a guest if the reader is slow.
+    calls: u64,
+    /// The process that wrote all of it.
+    by: Option<ProcessId>,
 }
 
 impl Written {
+    /// Of the ends through which as many bytes were written, the one with the same place in their order. One process must
+    /// have written to all of them.
+    fn in_order(
+        &self,
+        object: ObjectId,
+        inside: &BTreeSet<(Self, (ObjectId, i32))>,
+        outside: &BTreeSet<(Self, (ObjectId, i32))>,
+    ) -> Option<(ObjectId, i32)> {
+        let same = || inside.iter().filter(|(written, _)| written.bytes == self.bytes);
+        let is_by_one = self.by.is_some() && same().all(|(written, _)| written.by == self.by);
+        let place = same().position(|(_, (known, _))| *known == object)?;
+        let mut same_outside = outside.iter().filter(|(written, _)| written.bytes == self.bytes);
+        let is_whole = same_outside.clone().count() == same().count();
+        let (written, end) = same_outside.nth(place).filter(|_| is_by_one && is_whole)?;
+        (written.first_ns.abs_diff(self.first_ns) <= APART_NS).then_some(*end)
+    }
+
     /// The only end through which the same was written at the same time.
     fn only(&self, ends: &BTreeSet<(Self, (ObjectId, i32))>) -> Option<(ObjectId, i32)> {
-        let at = |first_ns| Self { first_ns, ..*self };
+        let at = |first_ns| Self { first_ns, calls: 0, by: None, ..*self };
         let from = (at(self.first_ns.saturating_sub(APART_NS)), (ObjectId::NONE, i32::MIN));
         let until = at(self.first_ns.saturating_add(APART_NS + 1));
-        let mut same = ends.range(from..).take_while(|(written, _)| *written < until);
-        let (_, end) = same.next()?;
-        same.next().is_none().then_some(*end)
+        let same = || ends.range(from..).take_while(|(written, _)| *written < until);
+        let of_calls = || same().filter(|(written, _)| written.calls == self.calls);
+        let is_only = same().nth(1).is_none() || of_calls().nth(1).is_none();
+        let found = of_calls().chain(same()).next().filter(|_| is_only);
+        found.map(|(_, end)| *end)
     }
 }
 
@@ -265,108 +310,4 @@ struct Outside {
 }
 
 #[cfg(test)]
-mod tests {
-    use tracer_common::{ledger::LedgerRow, object::mode};
-
-    use tracer_common::event as layout;
-
-    use super::*;
-    use crate::event::{Event, EventKind, HandedIn};
-
-    const SENTRY: ProcessId = ProcessId::new(90, 5);
-    const GUEST: ProcessId = ProcessId { sandbox: 1, ..ProcessId::new(2, 7) };
-    const PIPE: ObjectId = ObjectId { ino: 77, dev: 14, discriminator: 0 };
-    const INSIDE: ObjectId = ObjectId { ino: 2, dev: GUEST_MAJOR << 20 | 1, discriminator: 3 };
-
-    /// A session in which the sentry has written `outside` bytes to the pipe for a guest that wrote `inside` bytes.
-    fn joined(outside: u64, inside: u64) -> Session {
-        let mut session = Session::default();
-        let row = |bytes| LedgerRow { bytes, calls: 1, ..LedgerRow::ZERO };
-        let key = |process, object, fd| LedgerKey { process, object, fd, direction: WRITE };
-        session.add_row(key(SENTRY, PIPE, 257), &row(outside));
-        session.add_row(key(GUEST, INSIDE, 1), &row(inside));
-        session.sandbox_seen(&Sandbox {
-            number: 1,
-            sentry: SENTRY,
-            handed_in: vec![HandedIn { object: INSIDE, fd: 257 }],
-            ..Sandbox::default()
-        });
-        session.join_sandboxes();
-        session
-    }
-
-    fn written(session: &Session, process: ProcessId) -> Vec<(ObjectId, u64)> {
-        session.rows_of(process, WRITE).map(|(key, row)| (key.object, row.bytes)).collect()
-    }
-
-    #[test]
-    fn what_guests_write_outside_counts_once() {
-        let session = joined(21, 21);
-        assert_eq!(written(&session, GUEST), [(PIPE, 21)]);
-        assert_eq!(written(&session, SENTRY), []);
-    }
-
-    /// A session in which a guest that `docker exec` started wrote to files that the sandbox got then: object, bytes and
-    /// time of each, and the same of the sentry.
-    fn joined_later(inside: &[(u64, u64, u64)], outside: &[(u64, u64, u64)]) -> Session {
-        let mut session = Session::default();
-        let row = |bytes, first_ns| LedgerRow { bytes, calls: 1, first_ns, ..LedgerRow::ZERO };
-        for (ino, bytes, first_ns) in inside {
-            let object = ObjectId { ino: *ino, ..INSIDE };
-            let seen = layout::Object { id: object, mode: mode::S_IFCHR, ..Default::default() };
-            let kind = EventKind::Object { object: seen, name: format!("host:[{ino}]") };
-            session.apply(&Event { time_ns: 0, kind });
-            let key = LedgerKey { process: GUEST, object, fd: 1, direction: WRITE };
-            session.add_row(key, &row(*bytes, *first_ns));
-        }
-        for (ino, bytes, first_ns) in outside {
-            let object = ObjectId { ino: *ino, ..PIPE };
-            let key = LedgerKey { process: SENTRY, object, fd: *ino as i32, direction: WRITE };
-            session.add_row(key, &row(*bytes, *first_ns));
-        }
-        session.sandbox_seen(&Sandbox { number: 1, sentry: SENTRY, ..Sandbox::default() });
-        session.join_sandboxes();
-        session
-    }
-
-    const SECOND: u64 = 1_000_000_000;
-
-    #[test]
-    fn files_that_were_handed_in_later_are_found_by_what_was_written() {
-        let inside = [(5, 20, SECOND), (6, 9, SECOND), (7, 20, 2 * SECOND)];
-        let outside = [(41, 20, SECOND), (42, 9, SECOND + 500), (43, 20, 2 * SECOND - 700)];
-        let session = joined_later(&inside, &outside);
-        let pipe = |ino| ObjectId { ino, ..PIPE };
-        assert_eq!(written(&session, GUEST), [(pipe(41), 20), (pipe(42), 9), (pipe(43), 20)]);
-        assert_eq!(written(&session, SENTRY), []);
-    }
-
-    #[test]
-    fn what_runsc_prints_is_no_output_of_a_sandbox() {
-        let mut session = Session::default();
-        let runsc = ProcessId::new(95, 9);
-        let key = LedgerKey { process: runsc, object: PIPE, fd: 1, direction: WRITE };
-        let first = layout::FirstIo { key, ..layout::FirstIo::default() };
-        let kind = EventKind::FirstIo { first, comm: "runsc".into() };
-        session.apply(&Event { time_ns: 0, kind });
-        session.add_row(key, &LedgerRow { bytes: 51, calls: 1, ..LedgerRow::ZERO });
-        session.sandbox_seen(&Sandbox { number: 1, sentry: SENTRY, ..Sandbox::default() });
-        session.join_sandboxes();
-        assert!(session.ledger.is_empty() && !session.processes.contains_key(&runsc));
-    }
-
-    #[test]
-    fn files_that_cannot_be_told_apart_are_not_joined() {
-        let session =
-            joined_later(&[(5, 2, SECOND), (6, 2, SECOND)], &[(41, 2, SECOND), (42, 2, SECOND)]);
-        let own = |ino| ObjectId { ino, ..INSIDE };
-        assert_eq!(written(&session, GUEST), [(own(5), 2), (own(6), 2)]);
-    }
-
-    #[test]
-    fn what_was_written_before_tracer_looked_inside_stays_with_the_sentry() {
-        let session = joined(100, 21);
-        assert_eq!(written(&session, GUEST), [(PIPE, 21)]);
-        assert_eq!(written(&session, SENTRY), [(PIPE, 79)]);
-    }
-}
+mod tests;

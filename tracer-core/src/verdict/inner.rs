@@ -190,7 +190,7 @@ fn is_output(session: &Session, key: &LedgerKey, row: &LedgerRow) -> bool {
         Kind::Pipe | Kind::Fifo | Kind::Pty | Kind::File => true,
         Kind::Socket => session.is_joined(&key.object),
         Kind::Device => is_refused,
-        Kind::Null | Kind::Closed | Kind::Unknown => false,
+        Kind::Null | Kind::HandedIn | Kind::Closed | Kind::Unknown => false,
     };
     keeps && (key.fd == 1 || key.fd == 2 || is_refused)
 }

@@ -172,6 +172,8 @@ fn of_bytes(case: &Case<'_>, stream: &Stream) -> Outcome {
         Kind::File => Outcome::InFile,
         _ if is_read => Outcome::Read,
         Kind::Pty | Kind::Device => Outcome::Device,
-        Kind::Pipe | Kind::Fifo | Kind::Socket | Kind::Closed | Kind::Unknown => Outcome::NotSeen,
+        Kind::Pipe | Kind::Fifo | Kind::Socket | Kind::HandedIn | Kind::Closed | Kind::Unknown => {
+            Outcome::NotSeen
+        }
     }
 }

@@ -157,6 +157,7 @@ pub(super) fn end_of(process: &Process) -> String {
     match (process.exit_code(), process.signal()) {
         (Some(code), _) => format!(" It exited with {code}."),
         (None, Some(number)) => format!(" It was killed by {}.", signal::named(number)),
+        (None, None) if process.end_ns.is_some() => " How it ended is not known.".to_owned(),
         (None, None) => " Still running.".to_owned(),
     }
 }
@@ -187,7 +188,7 @@ pub(super) fn fate(case: &Case<'_>, stream: &Stream) -> String {
             None => format!("to the terminal {name}"),
         },
         Kind::Socket => format!("into {name}, beyond which this machine's sight ends"),
-        Kind::Device | Kind::Unknown => format!("to {name}"),
+        Kind::Device | Kind::HandedIn | Kind::Unknown => format!("to {name}"),
         Kind::Closed => "to a closed fd".to_owned(),
     }
 }

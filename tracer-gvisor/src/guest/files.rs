@@ -92,10 +92,13 @@ impl Guest {
         };
         let path = text(&call.path);
         // The path of a relative name is told by the first call on the fd.
-        let object = match path.starts_with('/') {
-            true => self.objects.named(&path),
+        let container = self.container(tgid);
+        let is_terminal = path == "/dev/ptmx" || path == "/dev/pts/ptmx";
+        let terminal = is_terminal.then(|| self.objects.terminal_opened(container, time_ns));
+        let object = terminal.flatten().or_else(|| match path.starts_with('/') {
+            true => self.objects.named(container, &path),
             false => self.objects.created(Kind::File, 0, time_ns),
-        };
+        });
         let Some(object) = object else { return };
         let flags = call.flags;
         let open = Fd { object, flags, closes_on_exec: flags & CLOEXEC != 0 };
@@ -219,7 +222,7 @@ impl Guest {
     ) -> Option<Number> {
         let known = self.processes.get(&tgid)?.fds.get(fd).map(|fd| fd.object);
         let was_named = known.is_some_and(|number| self.objects.id(number).is_some());
-        let number = self.objects.seen(known, path)?;
+        let number = self.objects.seen(self.container(tgid), known, path)?;
         if known != Some(number) {
             let process = self.processes.get_mut(&tgid)?;
             process.fds.found(fd, number, flags);

@@ -30,12 +30,16 @@ impl Guest {
         let tgid = context.tgid;
         let id = self.identity_of(tgid, context.start_ns);
         match self.processes.get(&tgid) {
-            Some(known) if known.id == id => return Some(tgid),
+            Some(known) if known.id == id => {
+                self.is_in(tgid, &context.container);
+                return Some(tgid);
+            }
             // Its end was dropped, and its pid is in use again.
             Some(_) => self.end_process(tgid, None, id.start_ns),
             None => {}
         }
-        self.add(tgid, id, None)?.is_stranger = true;
+        let container = self.container_with(&context.container);
+        self.add(tgid, id, container, None)?.is_stranger = true;
         self.has_strangers = true;
         let time_ns = self.time(context);
         self.tell_again(tgid, <[FdState; 3]>::default(), time_ns);
@@ -46,6 +50,7 @@ impl Guest {
         &mut self,
         tgid: i32,
         id: ProcessId,
+        container: u32,
         threads: Option<BTreeSet<i32>>,
     ) -> Option<&mut Process> {
         if self.processes.len() >= MOST_PROCESSES {
@@ -54,6 +59,7 @@ impl Guest {
         }
         let process = Process {
             id,
+            container,
             comm: String::new(),
             is_stranger: false,
             streams: <[FdState; 3]>::default(),
@@ -76,11 +82,16 @@ impl Guest {
         if self.processes.contains_key(&tgid) {
             return;
         }
-        if self.add(tgid, id, Some(BTreeSet::from([context.tid]))).is_none() {
+        let place = self.container_with(&context.container);
+        if self.add(tgid, id, place, Some(BTreeSet::from([context.tid]))).is_none() {
             return;
         }
+        self.objects.container_started(place);
+        // Only those of the first container are known outside.
+        let container = format!("container {}", text(&context.container));
+        let other_container = self.has_streams.then_some(&*container);
         for fd in 0..3 {
-            self.hand_in(tgid, fd);
+            self.hand_in(tgid, fd, other_container);
         }
         self.has_streams = true;
         let argv: Vec<String> = start.argv.iter().map(|argument| text(argument)).collect();
@@ -89,9 +100,8 @@ impl Guest {
     }
 
     /// A container's first process has a file of the host as a standard stream.
-    fn hand_in(&mut self, tgid: i32, fd: i32) {
-        // Only those of the first container are known outside.
-        let object = self.objects.handed_in(fd, !self.has_streams);
+    fn hand_in(&mut self, tgid: i32, fd: i32, other_container: Option<&str>) {
+        let object = self.objects.handed_in(fd, other_container);
         let flags = if fd == 0 { libc::O_RDONLY } else { libc::O_WRONLY };
         if let (Some(object), Some(process)) = (object, self.processes.get_mut(&tgid)) {
             process.fds.set(fd, Fd { object, flags: flags as u32, closes_on_exec: false });
@@ -109,7 +119,13 @@ impl Guest {
             // A message tells who created it.
             return;
         }
-        if !self.processes.contains_key(&tgid) && self.add(tgid, id, None).is_some() {
+        // The list tells no containers. One that no guest created belongs to the sandbox's own, or to another.
+        let container = match self.processes.get(&running.status.parent) {
+            Some(parent) => parent.container,
+            None if self.processes.is_empty() => 0,
+            None => self.new_container(None),
+        };
+        if !self.processes.contains_key(&tgid) && self.add(tgid, id, container, None).is_some() {
             self.learn(running, is_told, time_ns);
         }
     }
@@ -126,16 +142,17 @@ impl Guest {
 
     fn learn(&mut self, running: &Running, executed: bool, time_ns: u64) {
         let tgid = running.status.pid;
+        let container = self.container(tgid);
         for open in &running.fds {
             let is_stream = (0..3).contains(&open.number) && open.path.starts_with("host:[");
             let is_first = is_stream && !self.has_streams;
             let object = match is_first {
                 true => {
-                    let handed_in = self.objects.handed_in(open.number, true);
+                    let handed_in = self.objects.handed_in(open.number, None);
                     // A terminal is one file for all three.
-                    self.objects.seen(handed_in, &open.path)
+                    self.objects.seen(container, handed_in, &open.path)
                 }
-                false => self.objects.open(&open.path, open.mode),
+                false => self.objects.open(container, &open.path, open.mode),
             };
             if let (Some(object), Some(process)) = (object, self.processes.get_mut(&tgid)) {
                 // The list does not say how a file was opened. Output is written and input is read, most likely.
@@ -251,9 +268,8 @@ impl Guest {
             Some(_) => self.end_process(clone.tgid, None, time_ns),
             None => {}
         }
-        let Some(process) = self.add(clone.tgid, id, Some(BTreeSet::from([clone.tid]))) else {
-            return;
-        };
+        let (container, threads) = (self.container(parent), BTreeSet::from([clone.tid]));
+        let Some(process) = self.add(clone.tgid, id, container, Some(threads)) else { return };
         process.comm.clone_from(&comm);
         process.fds = fds;
         let ns_pid = id.tgid;
@@ -345,6 +361,7 @@ impl Guest {
         let exit = Exit {
             process: process.id,
             status: status.unwrap_or(0).cast_unsigned(),
+            is_status_unknown: status.is_none(),
             comm: process.comm,
             stdio,
             other_bytes,

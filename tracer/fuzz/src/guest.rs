@@ -12,6 +12,7 @@ use crate::{decode::records, oracle::check_report};
 /// Takes any bytes as messages, each after its length in two bytes.
 pub fn check(input: &[u8]) {
     let identity = Identity {
+        container: "c1".to_owned(),
         number: 1,
         sentry: ProcessId::new(9, 1),
         real_minus_boot_ns: 0,

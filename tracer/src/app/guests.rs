@@ -316,6 +316,7 @@ impl Guests {
         self.numbers += 1;
         let number = self.numbers;
         let handed_in = handed_in(number, streams);
+        let identity = self.identity(number, sentry, container.clone());
         collector.observed([EventKind::Sandbox(Sandbox {
             number,
             container,
@@ -324,7 +325,7 @@ impl Guests {
             handed_in,
         })]);
         self.say_no_bytes();
-        Guest::new(self.identity(number, sentry))
+        Guest::new(identity)
     }
 
     fn belongs_to(&mut self, number: u32, guest: Guest, collector: &mut Collector) {
@@ -332,10 +333,11 @@ impl Guests {
         closed.into_iter().for_each(|guest| has_closed(*guest, collector));
     }
 
-    fn identity(&self, number: u32, sentry: ProcessId) -> Identity {
+    fn identity(&self, number: u32, sentry: ProcessId, container: String) -> Identity {
         Identity {
             number,
             sentry,
+            container,
             real_minus_boot_ns: real_minus_boot_ns(),
             fds: self.fds,
             all_fds: self.all_fds,

@@ -58,7 +58,7 @@ pub(super) fn process(
 
 /// How a process ended.
 pub(super) fn exit(known: &session::Process) -> Option<Exit> {
-    known.status.map(|_| Exit { code: known.exit_code(), signal: known.signal() })
+    known.end_ns.map(|_| Exit { code: known.exit_code(), signal: known.signal() })
 }
 
 /// Whether a row is output of the target itself, not bytes passed on by a relay.

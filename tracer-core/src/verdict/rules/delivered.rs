@@ -101,6 +101,6 @@ pub(in crate::verdict) fn is_delivered(case: &Case<'_>, stream: &Stream) -> bool
         // Without a look into the terminal, it is not known.
         Kind::Pty => flow.unread.is_none_or(|unread| unread == 0),
         Kind::Device => true,
-        Kind::Null | Kind::Closed | Kind::Unknown => false,
+        Kind::Null | Kind::HandedIn | Kind::Closed | Kind::Unknown => false,
     }
 }

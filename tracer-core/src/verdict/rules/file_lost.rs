@@ -1,6 +1,6 @@
 //! The output went into a file, and is not there any more: the file was removed, cut, or overwritten by another writer.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use serde_json::json;
 use tracer_common::{
@@ -211,12 +211,21 @@ pub(in crate::verdict) fn is_overwritten(case: &Case<'_>, object: &ObjectId) -> 
     !case.cuts.contains_key(object) && case.flows.get(object).writers.len() > 1
 }
 
+fn is_written_through_several_fds(case: &Case<'_>, object: &ObjectId) -> bool {
+    let fds: BTreeSet<i32> = writes_to(case, object).map(|(key, _)| key.fd).collect();
+    fds.len() > 1
+}
+
 /// Why bytes are missing in a file.
 fn cause(case: &Case<'_>, object: &ObjectId) -> String {
     match case.cuts.get(object) {
         Some((time_ns, process)) => format!("{} cut the file", process.short_at(*time_ns)),
         None if is_overwritten(case, object) => {
             "another writer overwrote them, or the file was cut".to_owned()
+        }
+        // `>log 2>log` opens it twice, and each begins at the file's start.
+        None if is_written_through_several_fds(case, object) => {
+            "what was written through one fd overwrote what another had written, or the file was cut".to_owned()
         }
         None => "the file was cut".to_owned(),
     }

@@ -1,4 +1,5 @@
-//! The stream is a socket whose other end is unknown: a network connection, or a datagram socket.
+//! The stream is a socket whose other end is unknown (a network connection, or a datagram socket), or a file outside a
+//! gVisor sandbox that could not be told.
 
 use std::net::Ipv6Addr;
 
@@ -18,9 +19,12 @@ const AF_INET6: u16 = 10;
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let beyond = |stream: &&Stream| {
-        stream.kind == Kind::Socket
-            && stream.row.bytes > 0
-            && !case.session.is_joined(&stream.object)
+        let is_beyond = match stream.kind {
+            Kind::Socket => !case.session.is_joined(&stream.object),
+            Kind::HandedIn => true,
+            _ => false,
+        };
+        is_beyond && stream.row.bytes > 0
     };
     subject
         .distinct_streams()
@@ -28,7 +32,8 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         .filter(beyond)
         .map(|stream| {
             let peer = case.session.objects.get(&stream.object).map(|object| object.path.clone());
-            let through = match peer.filter(|path| !path.is_empty()) {
+            let is_socket = stream.kind == Kind::Socket;
+            let through = match peer.filter(|path| is_socket && !path.is_empty()) {
                 Some(path) => {
                     let path = text::name(&path);
                     format!("{} ({path})", words::object(case, &stream.object))
@@ -47,7 +52,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
                 evidence::finding(case, subject, Rule::OutOfSight, Severity::Info, message);
             let mut finding = evidence::with_stream(finding, case, stream);
             finding.advice = Some(advice(case, stream).into());
-            evidence::with(finding, "why", json!("socket"))
+            evidence::with(finding, "why", json!(stream.kind.name()))
         })
         .collect()
 }
@@ -64,7 +69,9 @@ fn is_local(case: &Case<'_>, stream: &Stream) -> bool {
 }
 
 fn where_to(case: &Case<'_>, stream: &Stream) -> &'static str {
-    if is_local(case, stream) {
+    if stream.kind == Kind::HandedIn {
+        "there they left the sandbox, and tracer could not tell for which file of this machine"
+    } else if is_local(case, stream) {
         "who reads the other end on this machine was not seen"
     } else {
         "there they left this machine, and its sight"
@@ -72,7 +79,10 @@ fn where_to(case: &Case<'_>, stream: &Stream) -> &'static str {
 }
 
 fn advice(case: &Case<'_>, stream: &Stream) -> &'static str {
-    if is_local(case, stream) {
+    if stream.kind == Kind::HandedIn {
+        "Look at what gVisor's kernel wrote at that time: `tracer --all-fds --pid` of the sandbox lists it, with who \
+         reads it."
+    } else if is_local(case, stream) {
         "Look at the process at the other end: `ss -xp` and `ss -tnp` name it, `tracer --pid` counts \
          what it writes."
     } else {

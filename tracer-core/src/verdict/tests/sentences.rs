@@ -6,7 +6,11 @@ use tracer_common::{
 };
 
 use super::scene::*;
-use crate::{event::BlockedCall, text::errno};
+use crate::{
+    event::{BlockedCall, FileNow},
+    session::{GUEST_HANDED_IN, GUEST_MAJOR},
+    text::errno,
+};
 
 const SEQ: [&str; 3] = ["seq", "1", "9"];
 
@@ -163,4 +167,39 @@ fn blocks_that_are_far_apart_are_reported_with_size_and_distance() {
     assert!(lines.finding(Rule::HeldBack).is_none());
     let told_nothing = managed(&["job"]).wrote(COMMAND, 1, OUT, row(4, 3 * 8192 + 100));
     assert!(told_nothing.finding(Rule::HeldBack).is_none());
+}
+
+/// Which file of this machine it is, is not known: it is neither delivered nor lost.
+#[test]
+fn output_to_an_unknown_file_outside_a_sandbox_is_out_of_sight_and_no_device() {
+    let stream =
+        |fd| ObjectId { ino: fd, dev: GUEST_MAJOR << 20 | 1, discriminator: GUEST_HANDED_IN };
+    let scene = managed(&["sh"]).file(stream(1), "host:[6]").file(stream(2), "host:[4]");
+    let scene = scene.command(80, MANAGER, &SEQ, [NULL, stream(1), stream(2)]);
+    // `echo error >&2` in a shell.
+    let scene = scene.wrote(80, 1, stream(1), write(7)).wrote(80, 1, stream(2), write(6));
+    let scene = scene.exited(80, 0, 200);
+    for rule in [Rule::Delivered, Rule::Elsewhere] {
+        assert!(scene.finding(rule).is_none(), "{:#?}", scene.judged());
+    }
+    let found: Vec<_> = scene.judged().into_iter().map(|finding| finding.message).collect();
+    for said in ["wrote 7 B to stdout, into host:[6]; ", "wrote 6 B to stderr, into host:[4]; "] {
+        assert!(found.iter().any(|message| message.contains(said)), "{found:?}");
+    }
+}
+
+#[test]
+fn two_fds_of_one_writer_may_have_overwritten_each_other() {
+    let log = ObjectId { ino: 90, ..OUT };
+    let lost = |fds: [i32; 2]| {
+        let scene =
+            managed(&["sh"]).file(log, "/tmp/log").command(80, MANAGER, &SEQ, [NULL, log, log]);
+        let scene = fds.into_iter().fold(scene, |scene, fd| scene.wrote(80, fd, log, write(7)));
+        let mut scene = scene.exited(80, 0, 200);
+        let file = scene.0.objects.get_mut(&log).unwrap();
+        (file.now, file.size_after) = (Some(FileNow::Same), Some(7));
+        message_of(&scene, Rule::FileLost)
+    };
+    assert!(lost([1, 2]).contains("through one fd overwrote what another had written"));
+    assert!(lost([1, 1]).contains(": the file was cut."));
 }

@@ -16,6 +16,7 @@ impl Scene {
         let identity = Identity {
             number: 1,
             sentry: SENTRY,
+            container: "c1".into(),
             real_minus_boot_ns: 1000,
             fds: 0b110,
             all_fds: false,

@@ -50,6 +50,7 @@ pub(super) fn object(object: &Object, mark: Mark) -> Node {
         "pty" => (Shape::Terminal, "terminal"),
         "null" => (Shape::Device, "discards everything"),
         "device" => (Shape::Device, "device"),
+        "handed_in" => (Shape::Device, "file outside the sandbox"),
         "closed" => (Shape::Device, "closed"),
         _ => (Shape::Device, "not known"),
     };

@@ -93,6 +93,7 @@ fn of_stream(row: &Fd, object: Option<&Object>) -> Outcome {
         }
         ("file" | "device", _) => Outcome::Delivered,
         ("socket", Some(socket)) if socket.unread.is_none() => Outcome::OutOfSight,
+        ("handed_in", _) => Outcome::OutOfSight,
         (kind, Some(object)) if has_reader(kind) => {
             let is_sure = object.balanced != Some(false) && object.doubts.is_empty();
             if is_sure && object.unread == Some(0) { Outcome::Delivered } else { Outcome::Unknown }
