@@ -22,6 +22,8 @@ pub use hierarchy::Hierarchy;
 pub use name::{CommandLines, NamePattern};
 pub use process::PinnedProcess;
 
+use crate::gvisor::SandboxProcess;
+
 /// A target as the user named it.
 #[derive(Clone, Debug)]
 pub enum Request {
@@ -146,7 +148,16 @@ pub fn resolve_in(
             }
             Request::Cgroup(path) => targets.add(cgroup::resolve(roots, path)?)?,
             Request::Unit(name) => targets.add(unit::resolve(roots, name)?)?,
-            Request::Container(name) => targets.add(container::resolve(roots, name)?)?,
+            Request::Container(name) => match container::resolve(roots, name) {
+                // gVisor need not make a cgroup. All that runs in the sandbox belongs to the container or to its pod.
+                Err(TargetError::ContainerWithoutCgroup { container, pid })
+                    if SandboxProcess::at(pid)
+                        .is_some_and(|sandbox| sandbox.id == container.id) =>
+                {
+                    pids.push(pid);
+                }
+                found => targets.add(found?)?,
+            },
             Request::Pod(pod) => {
                 let found = container::pod::resolve(roots, pod)?;
                 found.into_iter().try_for_each(|cgroup| targets.add(cgroup))?;

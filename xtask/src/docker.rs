@@ -33,7 +33,8 @@ impl Docker {
     /// Starts the daemons that are not running; they log into the directory `logs`.
     pub fn start(logs: &Path) -> Result<Self> {
         let scratch = Scratch::create()?;
-        let daemon = start_daemon(logs).context("docker is not available for the tests")?;
+        let daemon =
+            start_daemon(logs, &scratch.0).context("docker is not available for the tests")?;
         let registry = start_registry(logs, &scratch.0)
             .context("no docker registry is available for the tests")?;
         let image = TestImage::publish(REGISTRY, &scratch.0)
@@ -47,15 +48,31 @@ impl Docker {
     }
 }
 
-fn start_daemon(logs: &Path) -> Result<Option<Service>> {
+fn start_daemon(logs: &Path, scratch: &Path) -> Result<Option<Service>> {
     let answers = || command::succeeds(Command::new("docker").arg("info"));
     if answers() {
         return Ok(None);
     }
     let dockerd = command::find("dockerd").context("dockerd is not installed (docker.io)")?;
     say("starting dockerd for the tests");
-    Service::start("dockerd", &mut Command::new(dockerd), logs, answers).map(Some)
+    let config = scratch.join("daemon.json");
+    fs::write(&config, WITH_GVISOR)
+        .with_context(|| format!("cannot write {}", config.display()))?;
+    let mut command = Command::new(dockerd);
+    command.arg("--config-file").arg(config);
+    Service::start("dockerd", &mut command, logs, answers).map(Some)
 }
+
+/// Configuration of `dockerd` that has gVisor as a second runtime, on the platform that needs no virtualisation.
+const WITH_GVISOR: &str = r#"{
+  "runtimes": {
+    "runsc": {
+      "path": "/usr/bin/runsc",
+      "runtimeArgs": ["--platform=ptrace", "--ignore-cgroups", "--network=none"]
+    }
+  }
+}
+"#;
 
 fn start_registry(logs: &Path, scratch: &Path) -> Result<Option<Service>> {
     match ask_registry() {
