@@ -3,14 +3,15 @@
 use std::{env, ffi::OsString, fs, process::Command};
 
 use anyhow::{Context, Result, ensure};
+use tempfile::NamedTempFile;
 
 use crate::{
     deadline::{OwnedChild, describe},
     gate::{GATE_ENV, Gate},
     process_manager::Account,
     refusal,
-    report::{Exit, Report},
-    tracer::{Outcome, Tracer},
+    report::{Exit, Process, Report},
+    tracer::{Outcome, Tracer, check_status, parse},
     workload::sibling_binary,
 };
 
@@ -74,6 +75,33 @@ impl Drop for Container {
         // Fails if the test has already removed it.
         let _ = docker(&["rm", "--force", &self.0]);
     }
+}
+
+/// A trace of a docker client that has ended.
+#[derive(Debug)]
+pub struct Traced {
+    /// What the client printed.
+    pub stdout: String,
+    /// What the client and tracer printed.
+    pub stderr: String,
+    /// tracer's report.
+    pub report: Report,
+}
+
+/// Traces docker with these arguments, behind these options of tracer.
+pub fn trace(options: &[&str], arguments: &[&str]) -> Result<Traced> {
+    let file = NamedTempFile::new()?;
+    let tracer = Tracer::default().args(options).arg("-o").arg(file.path()).arg("--");
+    let outcome = tracer.arg("docker").args(arguments).launch()?.finish()?;
+    check_status(outcome.status).context(outcome.stderr.clone())?;
+    let report = parse(&fs::read_to_string(file.path())?)?;
+    Ok(Traced { stdout: outcome.stdout, stderr: outcome.stderr, report })
+}
+
+/// Bytes that a process wrote through fd 1 and 2. For `>&2`, a shell makes fd 1 the stderr.
+pub fn written(process: &Process) -> u64 {
+    let own = process.fds.iter().filter(|row| matches!(row.fd, Some(1 | 2)));
+    own.map(|row| row.bytes).sum()
 }
 
 /// A traced command of the process manager.

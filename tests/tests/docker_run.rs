@@ -9,28 +9,11 @@ use rustix::process::Signal;
 use tempfile::NamedTempFile;
 use tracer_tests::{
     deadline::wait_until,
-    docker::{Container, docker, image},
+    docker::{Container, Traced, docker, image, trace, written},
     expect,
     report::{Exit, Process, Report},
-    tracer::{Tracer, check_status, parse},
+    tracer::{Tracer, parse},
 };
-
-/// A trace that has ended.
-struct Traced {
-    stdout: String,
-    stderr: String,
-    report: Report,
-}
-
-/// Traces docker with these arguments, behind these options of tracer.
-fn trace(options: &[&str], arguments: &[&str]) -> Result<Traced> {
-    let file = NamedTempFile::new()?;
-    let tracer = Tracer::default().args(options).arg("-o").arg(file.path()).arg("--");
-    let outcome = tracer.arg("docker").args(arguments).launch()?.finish()?;
-    check_status(outcome.status).context(outcome.stderr.clone())?;
-    let report = parse(&fs::read_to_string(file.path())?)?;
-    Ok(Traced { stdout: outcome.stdout, stderr: outcome.stderr, report })
-}
 
 /// Traces `docker run --rm` of a shell's line, with these options of docker.
 fn run(options: &[&str], line: &str) -> Result<Traced> {
@@ -60,12 +43,6 @@ fn remove_cgroup(name: &str) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Bytes that a process wrote through fd 1 and 2. For `>&2`, a shell makes fd 1 the stderr.
-fn written(process: &Process) -> u64 {
-    let own = process.fds.iter().filter(|row| matches!(row.fd, Some(1 | 2)));
-    own.map(|row| row.bytes).sum()
 }
 
 #[test]
@@ -199,19 +176,6 @@ fn a_container_that_is_found_late_is_told() -> Result<()> {
     let shell = first(&report)?;
     ensure!(shell.attached_late && written(shell) == 5, "{shell:#?}");
     ensure!(report.headline("own_losses")?.message.contains("container_missed"));
-    Ok(())
-}
-
-#[test]
-#[ignore = "needs root and docker"]
-fn docker_exec_is_told_to_name_its_container() -> Result<()> {
-    let container = Container::start(&image()?, "hint")?;
-    let arguments = ["exec", container.name(), "echo", "hi"];
-    let hint = "tracer --container NAME -- docker exec NAME";
-    let traced = trace(&[], &arguments)?;
-    ensure!(traced.stderr.contains(hint), "{}", traced.stderr);
-    let traced = trace(&["--container", container.name()], &arguments)?;
-    ensure!(!traced.stderr.contains(hint), "{}", traced.stderr);
     Ok(())
 }
 

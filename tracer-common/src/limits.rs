@@ -2,6 +2,8 @@
 
 /// Maximum number of followed processes: twice the default `pid_max`. An option raises it.
 pub const PROCESSES: u32 = 65_536;
+/// Processes that are awaited at the same time: commands that one client has an engine start.
+pub const AWAITED: u32 = 64;
 /// Slots of the negative filter of followed processes; a power of two.
 pub const TGID_FILTER_SLOTS: u32 = 1 << 14;
 /// Slots of the negative filter of watched objects; a power of two.

@@ -45,6 +45,8 @@ pub const MAP_ADOPTED: &str = "ADOPTED";
 pub const MAP_SWEEP_RUN: &str = "SWEEP_RUN";
 /// Map: cgroup id to `u32`, the target cgroups.
 pub const MAP_CGROUPS: &str = "CGROUPS";
+/// Map: tgid to `u32`, the processes that become targets when they execute a program.
+pub const MAP_AWAITED: &str = "AWAITED";
 
 /// Program: a syscall returned.
 pub const SYS_EXIT: &str = "sys_exit";

@@ -220,6 +220,7 @@ macro_rules! kernel_settings {
             ALL_FDS "1 if every fd is of interest.";
             FOLLOW_CHILDREN "1 if children of targets become targets.";
             BY_CGROUP "1 if members of the cgroups in the map `CGROUPS` become targets.";
+            AWAITS_PROCESSES "1 if processes in the map `AWAITED` become targets when they execute a program.";
             CGROUP_SUBSYS "Index into `css_set.subsys`, or `CGROUP_V2`.";
             TRACE_START "Start of the trace, nanoseconds since boot.";
             SELF_TGID "Tgid of tracer itself, which never becomes a target.";

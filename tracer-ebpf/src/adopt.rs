@@ -12,7 +12,7 @@ use tracer_common::{
 
 use crate::{
     atomic::add,
-    cgroup,
+    awaited, cgroup,
     constants::{
         FOLLOW_CHILDREN, SELF_TGID, SIGNAL_THREADS, TASK_FILES, TASK_PID, TASK_SIGNAL, TASK_TGID,
     },
@@ -68,6 +68,9 @@ fn is_target(task: Kptr) -> bool {
     let parent = task::parent_of(task);
     // A child of tracer that the user did not name is one of its helper processes.
     if cgroup::contains(task) && parent.map_or(0, |parent| parent.tgid) != SELF_TGID.load32() {
+        return true;
+    }
+    if task.member::<u32, _>(&TASK_TGID).is_some_and(awaited::take) {
         return true;
     }
     if FOLLOW_CHILDREN.load() == 0 {

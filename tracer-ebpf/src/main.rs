@@ -24,6 +24,7 @@
 
 mod adopt;
 mod atomic;
+mod awaited;
 mod capture;
 mod cgroup;
 mod constants;

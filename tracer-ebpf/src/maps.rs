@@ -87,6 +87,10 @@ pub(crate) static LOSSES: PerCpuArray<LossCell> = PerCpuArray::with_max_entries(
 #[map]
 pub(crate) static CGROUPS: HashMap<u64, u32> = HashMap::with_max_entries(64, 0);
 
+/// Processes that become targets when they execute a program ([`crate::awaited`]).
+#[map]
+pub(crate) static AWAITED: HashMap<u32, u32> = HashMap::with_max_entries(limits::AWAITED, 0);
+
 /// io_uring requests in flight, by the address of the request. A completion, the next submission at the same
 /// address, or a sweep after the owner's end removes an entry.
 #[map]

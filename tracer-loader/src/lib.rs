@@ -45,7 +45,7 @@ pub use self::{
     hooks::{AttachMode, hook_names},
     load::{CaptureScope, CgroupScope, KernelSettings, object_bytes},
     maps::{
-        ring::{CaptureRing, EventRing, RawRecord},
+        ring::{Arrived, CaptureRing, EventRing, RawRecord},
         sweep::Owner,
     },
 };

@@ -44,6 +44,8 @@ pub struct KernelSettings {
     pub follow_readers: u32,
     /// Members of these cgroups are targets.
     pub cgroup: Option<CgroupScope>,
+    /// Processes are to be declared while the trace runs ([`Loader::await_process`]).
+    pub awaits_processes: bool,
     /// The programs send debug records through `aya-log`.
     pub debug_log: bool,
     /// How many processes can be followed at once.
@@ -81,6 +83,7 @@ impl Default for KernelSettings {
             follow_children: true,
             follow_readers: 1,
             cgroup: None,
+            awaits_processes: false,
             debug_log: false,
             max_processes: limits::PROCESSES,
             max_objects: limits::OBJECTS,
@@ -182,6 +185,30 @@ impl Loader {
         cgroups
             .insert(id, 1, 0)
             .map_err(|error| LoaderError::map("fill", names::MAP_CGROUPS, error))
+    }
+
+    /// Makes a process a target when it executes its next program, or at the next [`Loader::adopt`], while the trace runs.
+    ///
+    /// # Errors
+    /// [`LoaderError::Map`].
+    pub fn await_process(&mut self, tgid: u32) -> Result<(), LoaderError> {
+        let _real_time = self.real_time.enter();
+        let mut awaited: HashMap<_, u32, u32> = self.map_mut(names::MAP_AWAITED)?;
+        awaited
+            .insert(tgid, 1, 0)
+            .map_err(|error| LoaderError::map("fill", names::MAP_AWAITED, error))
+    }
+
+    /// The process has ended: another one with its number is not meant.
+    ///
+    /// # Errors
+    /// [`LoaderError::Map`].
+    pub fn forget_awaited(&mut self, tgid: u32) -> Result<(), LoaderError> {
+        let _real_time = self.real_time.enter();
+        let mut awaited: HashMap<_, u32, u32> = self.map_mut(names::MAP_AWAITED)?;
+        // The eBPF programs have removed one that is a target.
+        let _ = awaited.remove(&tgid);
+        Ok(())
     }
 
     /// Makes a process a target. [`Loader::adopt`] sets its start time.
@@ -289,6 +316,7 @@ impl Constants {
             (settings::FOLLOW_CHILDREN, u32::from(settings.follow_children)),
             (settings::FOLLOW_READERS, settings.follow_readers),
             (settings::BY_CGROUP, u32::from(settings.cgroup.is_some())),
+            (settings::AWAITS_PROCESSES, u32::from(settings.awaits_processes)),
             (settings::CGROUP_SUBSYS, subsystem(types, settings)?),
             (settings::SELF_TGID, std::process::id()),
             (settings::HAS_TASK_BTF, u32::from(has_task_btf(types))),

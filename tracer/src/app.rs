@@ -56,6 +56,7 @@ use self::{
     newcomer::Newcomer,
     output::{Destination, Form},
     pace::Pace,
+    progress::Attaching,
     record::Recording,
     signals::{Notice, Signals},
     subject::{Subject, resolve},
@@ -198,6 +199,7 @@ async fn record(
     signals: &mut Signals,
 ) -> Result<Outcome, AppError> {
     logs.opened().map_err(|(path, source)| AppError::WorkerLog { path, source })?;
+    let attaching = Attaching::start(settings.quiet);
     let mut loader = Loader::load(kernel)?;
     signals.check()?;
     if kernel.debug_log {
@@ -207,6 +209,7 @@ async fn record(
     if let Some(capturing) = &mut capturing {
         capturing.start(loader.take_capture()?)?;
     }
+    attaching.counts(&events);
     let memory = MemoryLimit::new(settings.max_memory, subject.target.pids.clone());
     let mut collector = Collector::new(live, recording, memory, lookout);
     attach(&mut loader, &mut events, kernel, &subject)?;
@@ -234,6 +237,7 @@ async fn record(
     if let Some(launched) = &subject.launched {
         run.collector.started_here(launched.pid());
     }
+    drop(attaching);
     let spare = Spare::open().map_err(|source| AppError::Runtime { source })?;
     signals.begin()?;
     announce(settings, &subject.target);
@@ -245,7 +249,7 @@ async fn record(
     if let Some(capturing) = &mut capturing {
         capturing.begins();
     }
-    run.survey(Keep::All);
+    run.first_survey(settings.quiet || settings.is_top || running.is_some());
     let mut end = End { signals, was_stopped: false };
     end.was_stopped = run.until(end.signals, running.as_mut(), &subject.pids).await?;
     let view = run.view.take();

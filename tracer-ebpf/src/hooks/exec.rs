@@ -14,7 +14,7 @@ use tracer_common::{
 };
 
 use crate::{
-    adopt, cgroup,
+    adopt, awaited, cgroup,
     constants::{DEBUG_LOG, MM_ARG_END, MM_ARG_START, TASK_FILES, TASK_MM},
     emit,
     kread::{Kptr, bounded},
@@ -52,14 +52,16 @@ fn replaced(task: Kptr) -> Option<()> {
             // SAFETY: the entry points to a live map value.
             unsafe { ((*entry).facts, (*entry).marks) = (0, 0) };
             let (_, role) = membership::read(process.tgid, entry);
-            if !membership::is_target(role) && cgroup::contains(task) {
+            if !membership::is_target(role) && starts_target(process.tgid, task) {
                 membership::follow(process, ROLE_TARGET, task);
             }
             // The thread that called `execve` is now the leader.
             membership::store_leader(process.tgid, task);
             membership::read(process.tgid, entry).1
         }
-        None if cgroup::contains(task) && membership::follow(process, ROLE_TARGET, task) => {
+        None if starts_target(process.tgid, task)
+            && membership::follow(process, ROLE_TARGET, task) =>
+        {
             ROLE_TARGET
         }
         None => return None,
@@ -75,6 +77,12 @@ fn replaced(task: Kptr) -> Option<()> {
     record.payload.argv_len = total;
     record.send(length);
     Some(())
+}
+
+/// Whether a process that is no target becomes one with this image.
+#[inline(always)]
+fn starts_target(tgid: u32, task: Kptr) -> bool {
+    awaited::take(tgid) || cgroup::contains(task)
 }
 
 /// Copies argv from memory (NUL-terminated strings). Returns the number of bytes copied and the length of argv.

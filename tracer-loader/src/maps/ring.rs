@@ -1,6 +1,14 @@
 //! The rings: lifecycle events as an asynchronous stream of raw records, and captured bytes.
 
-use std::{collections::VecDeque, io, time::Duration};
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use aya::maps::{MapData, RingBuf};
 use bytes::{Bytes, BytesMut};
@@ -9,7 +17,10 @@ use rustix::{
     io::Errno,
 };
 use tokio::io::unix::AsyncFd;
-use tracer_common::names;
+use tracer_common::{
+    event::{Header, kind},
+    names,
+};
 
 use crate::{Loader, LoaderError};
 
@@ -28,6 +39,38 @@ pub struct EventRing {
 struct Backlog {
     records: VecDeque<RawRecord>,
     bytes: usize,
+    arrived: Arc<Arrived>,
+}
+
+/// How many records of the iterators have arrived. Other threads can look at it.
+#[derive(Debug, Default)]
+pub struct Arrived {
+    adopted: AtomicU64,
+    holders: AtomicU64,
+}
+
+impl Arrived {
+    /// Processes that were adopted.
+    #[must_use]
+    pub fn adopted(&self) -> u64 {
+        self.adopted.load(Ordering::Relaxed)
+    }
+
+    /// Open files that surveys have found.
+    #[must_use]
+    pub fn holders(&self) -> u64 {
+        self.holders.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, record: &[u8]) {
+        const KIND: usize = std::mem::offset_of!(Header, kind);
+        let counter = match record.get(KIND..KIND + 4).map(<[u8; 4]>::try_from) {
+            Some(Ok(bytes)) if u32::from_ne_bytes(bytes) == kind::ADOPTED => &self.adopted,
+            Some(Ok(bytes)) if u32::from_ne_bytes(bytes) == kind::HOLDER => &self.holders,
+            _ => return,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Limit of the backlog in bytes. The records of a hundred thousand processes that are adopted at once fit. If the
@@ -45,6 +88,7 @@ impl Backlog {
                 return;
             }
             self.bytes += batch.iter().map(Bytes::len).sum::<usize>();
+            batch.iter().for_each(|record| self.arrived.add(record));
             self.records.extend(batch);
         }
     }
@@ -169,6 +213,12 @@ impl EventRing {
         self.backlog.take()
     }
 
+    /// How many records of the iterators have arrived so far.
+    #[must_use]
+    pub fn arrived(&self) -> Arc<Arrived> {
+        Arc::clone(&self.backlog.arrived)
+    }
+
     /// Empties the ring into the backlog.
     pub(crate) fn keep(&mut self) {
         self.backlog.fill(self.ring.get_mut());
@@ -200,10 +250,21 @@ mod tests {
         let records = (0..PORTION + 3).map(|number| Bytes::from(vec![0; number]));
         let records: VecDeque<RawRecord> = records.collect();
         let bytes = records.iter().map(Bytes::len).sum();
-        let mut backlog = Backlog { records, bytes };
+        let mut backlog = Backlog { records, bytes, ..Backlog::default() };
         let lengths = |batch: Vec<RawRecord>| batch.iter().map(Bytes::len).collect::<Vec<_>>();
         assert_eq!(lengths(backlog.take()), (0..PORTION).collect::<Vec<_>>());
         assert_eq!(lengths(backlog.take()), (PORTION..PORTION + 3).collect::<Vec<_>>());
         assert_eq!((backlog.take().len(), backlog.bytes), (0, 0));
+    }
+
+    #[test]
+    fn records_of_the_iterators_are_counted_by_kind() {
+        let arrived = Arrived::default();
+        for kind in [kind::ADOPTED, kind::HOLDER, kind::FORK, kind::ADOPTED] {
+            let record = [&[0; 8][..], &kind.to_ne_bytes(), &[0; 4]].concat();
+            arrived.add(&record);
+        }
+        arrived.add(b"short");
+        assert_eq!((arrived.adopted(), arrived.holders()), (2, 1));
     }
 }

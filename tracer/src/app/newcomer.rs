@@ -1,121 +1,72 @@
-//! The container that a docker client starts as the command of a trace: it becomes a target while the trace runs.
+//! What a docker client starts as the command of a trace: it becomes a target while the trace runs.
 
-use std::time::{Duration, Instant};
+mod expect;
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant, SystemTime},
+};
 
 use tracer_common::loss::LossCell;
 use tracer_core::session::LossReason;
 use tracer_loader::LoaderError;
 
+pub(super) use self::expect::expect;
 use super::{AppError, Run, Subject, collect::Collector, stderr};
 use crate::{
-    docker::{Client, Expected, News, Watched},
+    docker::{News, READY, Watched},
     gvisor::is_sandbox_name,
-    launch::{Launch, Launched},
-    sys::processes::comm,
-    target::{CgroupTarget, ContainerPlace, Hierarchy, Request, Roots},
+    launch::Launched,
+    sys::processes::{comm, exists},
+    target::CgroupTarget,
 };
 
 /// How long after its client's end a container may take to get a cgroup.
 const AFTER_CLIENT: Duration = Duration::from_secs(1);
+/// The same for a process of a `docker exec`. The client ends after the process was started, if it was.
+const AFTER_EXEC: Duration = Duration::from_millis(100);
+/// How long the engine may take at the end to say whether it has started something that was not found.
+const PATIENCE: Duration = Duration::from_millis(400);
 /// Name of runc's process that will execute the container's program (libcontainer/nsenter/nsexec.c).
 const RUNC_INIT: &str = "runc:[2:INIT]";
 /// Names of runtimes' processes in a container whose program does not run yet.
 const PREPARES: [&str; 3] = [RUNC_INIT, "crun", "runsc-gofer"];
 
-/// The command with which to start, and the container that it will have docker start. `docker run` gets one more option.
-pub(super) fn expect(
-    mut launch: Launch,
-    existing: &[Request],
-    hierarchy: Option<&Hierarchy>,
-    quiet: bool,
-) -> (Launch, Option<Expected>) {
-    match Client::of(&launch.argv) {
-        Some(Client::Run(at)) => {
-            let expected = expected(&launch, at, hierarchy, quiet);
-            let option = expected.as_ref().and_then(Expected::option);
-            if let Some(option) = option {
-                let words = option.to_string_lossy();
-                stderr::note(
-                    quiet,
-                    &format!("tracer: gives docker the option {words}, to follow the container"),
-                );
-                launch.argv.insert(at, option);
-            }
-            (launch, expected)
-        }
-        Some(Client::Exec) if !existing.iter().any(is_container) => {
-            stderr::note(
-                quiet,
-                "tracer: traces the client only: what `docker exec` starts is no child of it; name the container as \
-                 well: tracer --container NAME -- docker exec NAME …",
-            );
-            (launch, None)
-        }
-        _ => (launch, None),
-    }
-}
-
-fn is_container(request: &Request) -> bool {
-    matches!(request, Request::Container(_) | Request::Pod(_) | Request::Cgroup(_))
-}
-
-/// What to watch for, unless that is impossible.
-fn expected(
-    launch: &Launch,
-    at: usize,
-    hierarchy: Option<&Hierarchy>,
-    quiet: bool,
-) -> Option<Expected> {
-    let words = launch.argv.get(at..).unwrap_or_default();
-    let place = match ContainerPlace::expect(&Roots::host(), hierarchy) {
-        Ok(place) => place,
-        Err(error) => {
-            tracing::warn!("cannot follow the container: {error}");
-            return None;
-        }
-    };
-    match Expected::new(words, place, launch.user.is_none()) {
-        Ok(expected) if expected.has_file() => Some(expected),
-        Ok(_) => {
-            stderr::note(
-                quiet,
-                "tracer: traces the client only: to follow the container of another user's `docker run`, give it \
-                 --cidfile=FILE with a new FILE in a folder of that user",
-            );
-            None
-        }
-        Err(error) => {
-            tracing::warn!("cannot follow the container: {error}");
-            None
-        }
-    }
-}
-
-/// The container, as far as it is known.
+/// What the engine starts, as far as it is known.
 #[derive(Default)]
 pub(super) struct Newcomer {
     watched: Option<Watched>,
     /// The command's pid.
     client: u32,
+    /// When it was started, in seconds since 1970.
+    since: f64,
+    /// Whether a process is expected, not a container.
+    is_exec: bool,
     /// The container's id.
     id: Option<String>,
     cgroup: Option<CgroupTarget>,
-    /// Whether the program may have run before the cgroup was a target.
+    /// Whether a process of a `docker exec` was found.
+    is_found: bool,
+    /// Such processes that have not executed their programs yet.
+    awaited: BTreeSet<u32>,
+    /// Whether the program may have run before it was a target.
     is_late: bool,
     /// When the command was first found ended.
     client_ended: Option<Instant>,
 }
 
 impl Newcomer {
-    /// Starts to look for the container that the subject's command will have docker start.
+    /// Starts to look for what the subject's command will have docker start.
     ///
     /// # Errors
     /// [`AppError::Runtime`] if the system allows no further thread.
     pub(super) fn watch(subject: &mut Subject) -> Result<Self, AppError> {
-        let watched = subject.newcomer.take().map(Expected::watch).transpose();
-        let watched = watched.map_err(|source| AppError::Runtime { source })?;
         let client = subject.launched.as_ref().map_or(0, Launched::pid);
-        Ok(Self { watched, client, ..Self::default() })
+        let expected = subject.newcomer.take();
+        let is_exec = expected.as_ref().is_some_and(|expected| expected.place().is_none());
+        let watched = expected.map(|expected| expected.watch(client)).transpose();
+        let watched = watched.map_err(|source| AppError::Runtime { source })?;
+        Ok(Self { watched, client, since: now(), is_exec, ..Self::default() })
     }
 
     /// The next news. Waits for ever if no container is expected. Can be cancelled without a loss.
@@ -128,35 +79,72 @@ impl Newcomer {
         std::future::pending().await
     }
 
-    /// Whether the trace goes on for the container: it has not ended, or may still appear.
+    /// Whether the trace goes on for what was started: it has not ended, or may still appear.
     pub(super) fn keeps_trace_open(&mut self, client_has_ended: bool) -> bool {
         if !client_has_ended {
             return false;
         }
         let since = *self.client_ended.get_or_insert_with(Instant::now);
+        if self.is_exec {
+            return match self.is_found {
+                true => {
+                    since.elapsed() < AFTER_CLIENT && self.awaited.iter().any(|pid| prepares(*pid))
+                }
+                false => since.elapsed() < AFTER_EXEC,
+            };
+        }
         match &self.cgroup {
             Some(cgroup) => cgroup.path.exists(),
             None => self.id.is_some() && since.elapsed() < AFTER_CLIENT,
         }
     }
 
-    /// Counts a container as missed whose program may have run before tracer found it.
+    /// Counts as missed what may have run before tracer found it.
     pub(super) fn finish(&self, collector: &mut Collector) {
         let mut processes = collector.session.processes.values();
         // Another engine's client with that name starts the container itself: the container is its descendant.
         let is_docker =
             processes.any(|process| process.id.tgid == self.client && process.comm == "docker");
-        if is_docker && self.id.is_some() && (self.is_late || self.cgroup.is_none()) {
+        if is_docker && (self.is_late || self.is_missed()) {
             let cell = LossCell { events: 1, bytes: 0 };
             collector.add_observed_loss(&LossReason::ContainerMissed, cell);
         }
     }
+
+    /// Whether something was started that was not found.
+    fn is_missed(&self) -> bool {
+        if self.is_found || self.cgroup.is_some() {
+            return false;
+        }
+        match self.watched.as_ref().and_then(Watched::engine) {
+            Some(engine) => engine.has_started([self.since, now()], PATIENCE),
+            None => self.id.is_some(),
+        }
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> f64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs_f64()
+}
+
+/// Whether a process is a runtime's that will execute a program.
+fn prepares(pid: u32) -> bool {
+    exists(pid) && comm(pid).is_some_and(|comm| READY.contains(&comm.as_str()))
 }
 
 impl Run {
-    /// Makes the command's container a target.
+    /// Makes a target of what the command has docker start.
     pub(super) fn meet(&mut self, news: News) {
         match news {
+            News::Enters(pid) => self.enter(pid),
+            News::Ended(pid) => {
+                self.newcomer.awaited.remove(&pid);
+                if let Err(error) = self.loader.forget_awaited(pid) {
+                    tracing::warn!("{error}");
+                }
+            }
             News::Created(id) => self.newcomer.id = Some(id),
             News::Cgroup(cgroup) => {
                 let followed = self.follow(&cgroup).inspect_err(|error| {
@@ -167,6 +155,40 @@ impl Run {
                 self.newcomer.cgroup = Some(cgroup);
             }
         }
+    }
+
+    /// The process is followed from its next `execve` on. If its program runs already, it is adopted.
+    fn enter(&mut self, pid: u32) {
+        if self.newcomer.is_found {
+            stderr::say(
+                "tracer: another client had the same command started in the container at the same time: both are traced",
+            );
+        }
+        self.newcomer.is_found = true;
+        self.newcomer.awaited.insert(pid);
+        let followed = self.loader.await_process(pid).and_then(|()| {
+            // From here on its `execve` is seen.
+            let is_in_time = prepares(pid) || !exists(pid);
+            tracing::debug!(pid, is_in_time, "follows the process");
+            if !is_in_time {
+                self.adopt(true)?;
+            }
+            Ok(is_in_time)
+        });
+        let followed = followed.inspect_err(|error| {
+            tracing::warn!("cannot follow process {pid} of the container: {error}");
+        });
+        self.newcomer.is_late |= !followed.unwrap_or(false);
+    }
+
+    /// Adopts what has become a target; `late` if it may have run before without being seen.
+    fn adopt(&mut self, late: bool) -> Result<(), LoaderError> {
+        self.collect_waiting();
+        self.collector.adopts_late = late;
+        let adopted = self.loader.adopt(&mut self.events);
+        self.collect_waiting();
+        self.collector.adopts_late = false;
+        adopted.map(drop)
     }
 
     /// The container's first process is followed from its next `execve` on. If its program runs already, all that runs in
@@ -181,12 +203,7 @@ impl Run {
         let is_in_time = !comms.is_empty() && comms.iter().all(prepares);
         tracing::debug!(path = %cgroup.path.display(), ?comms, "follows the container");
         if comms.iter().any(|comm| comm != RUNC_INIT) {
-            self.collect_waiting();
-            self.collector.adopts_late = !is_in_time;
-            let adopted = self.loader.adopt(&mut self.events);
-            self.collect_waiting();
-            self.collector.adopts_late = false;
-            adopted?;
+            self.adopt(!is_in_time)?;
         }
         Ok(is_in_time)
     }

@@ -15,7 +15,7 @@ use crate::{
     launch::{self, Launch, Launched},
     settings::{Settings, TargetChoice},
     sys::processes,
-    target::{self, CgroupTarget, CommandLines, PinnedProcess, Request, Targets},
+    target::{self, CgroupTarget, CommandLines, ContainerPlace, PinnedProcess, Request, Targets},
 };
 
 /// What a run traces, after names were resolved.
@@ -27,7 +27,7 @@ pub(super) struct Subject {
     pub(super) kept: Option<KeptOutput>,
     /// Directories of the target cgroups. When all are removed, they have ended.
     pub(super) cgroups: Vec<PathBuf>,
-    /// The container that the command will have docker start.
+    /// What the command will have docker start.
     pub(super) newcomer: Option<Expected>,
 }
 
@@ -48,13 +48,13 @@ pub(super) fn resolve(
     // Also if tracer finds no `runsc`: what leaves a sandbox is counted all the same.
     kernel.all_fds |= all.any(is_sandbox);
     let doubts = doubts(&cgroups);
-    let hierarchy = cgroups.first().map(|cgroup| &cgroup.hierarchy);
     let launch = choice.command.as_ref().map(|launch| with_sight(launch, guests, settings.quiet));
-    let launch =
-        launch.map(|launch| newcomer::expect(launch, &choice.existing, hierarchy, settings.quiet));
+    let launch = launch.map(|launch| newcomer::expect(launch, &cgroups, settings.quiet));
     let (launch, newcomer) = launch.unzip();
     let newcomer = newcomer.flatten();
-    kernel.cgroup = scope(&cgroups, newcomer.as_ref());
+    let container = newcomer.as_ref().map(Expected::place);
+    kernel.awaits_processes = matches!(container, Some(None));
+    kernel.cgroup = scope(&cgroups, container.flatten());
     let started = launch.map(|launch| start(&launch, settings)).transpose()?;
     let (launched, kept) = started.unzip();
     let kept = kept.flatten();
@@ -79,8 +79,8 @@ fn start(launch: &Launch, settings: &Settings) -> Result<(Launched, Option<KeptO
 }
 
 /// The cgroups in the form that the eBPF programs compare. All are in one hierarchy.
-fn scope(cgroups: &[CgroupTarget], newcomer: Option<&Expected>) -> Option<CgroupScope> {
-    let of_newcomer = newcomer.map(|expected| expected.place().hierarchy());
+fn scope(cgroups: &[CgroupTarget], newcomer: Option<&ContainerPlace>) -> Option<CgroupScope> {
+    let of_newcomer = newcomer.map(ContainerPlace::hierarchy);
     let hierarchy = cgroups.first().map(|cgroup| &cgroup.hierarchy).or(of_newcomer)?;
     Some(CgroupScope {
         ids: cgroups.iter().map(|cgroup| cgroup.id).collect(),

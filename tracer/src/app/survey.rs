@@ -4,12 +4,18 @@ use std::time::Instant;
 
 use tracer_core::session::Keep;
 
-use super::Run;
+use super::{Run, progress::surveying};
 
 /// How many turns a survey waits for an empty ring.
 const TURNS_FOR_SURVEY: u32 = 5;
 
 impl Run {
+    /// The survey at the start of a trace, with a line on the terminal if it takes long, unless it is to be `silent`.
+    pub(super) fn first_survey(&mut self, silent: bool) {
+        let _line = surveying(silent, &self.events);
+        self.survey(Keep::All);
+    }
+
     /// Has the kernel list which processes hold the watched objects open. It walks over all open files of the machine,
     /// so what that costs decides when the next survey may take place.
     pub(super) fn survey(&mut self, keep: Keep) {

@@ -6,9 +6,10 @@ EXAMPLES
   tracer -- docker pull busybox      trace a command from its first instruction; report on stderr
   tracer --pid 4242                  trace a manager and everything it starts; report on stdout
   tracer -- docker run busybox ls    trace the client and its container, also with -d and --runtime=runsc
+  tracer -- docker exec web ls       trace the client and the command that it starts in the container
   tracer --container web             trace a container, `docker exec` included
   tracer --unit nginx --name '^php'  trace a systemd unit, and processes by their names
-  tracer --container web -- docker exec web ls    trace the client and the container until the client ends
+  tracer --container web -- docker exec web ls    … and all other processes of the container
   tracer --all -- make -j4           show every process and stream, not only one screen
   tracer --pid 4242 --format json -o report.json
   tracer --format html -o report.html -- make    a page for a browser, with the flow as a drawing
@@ -28,8 +29,8 @@ WHERE THE REPORT GOES
 HOW A TRACE ENDS
   A trace ends when all traced processes have ended (if COMMAND is traced with other targets: when
   COMMAND has ended), after --duration, or at a signal (Ctrl-C, SIGTERM, SIGHUP). Each way prints
-  the report. A second signal ends tracer without one. With `docker run -d` as COMMAND, the trace
-  goes on until the container has ended.
+  the report. A second signal ends tracer without one. With `docker run -d`, `docker start` or
+  `docker exec -d` as COMMAND, the trace goes on until what it started has ended.
   tracer never stops a process. A command that still runs goes on without being traced. Ctrl-C in a
   terminal also reaches the command, because both are in the foreground. With --pty the command's
   terminal closes when the trace ends, which sends it SIGHUP, and Ctrl-C reaches only the command.

@@ -61,6 +61,7 @@ impl ScopeArgs {
             follow_children: !self.no_children,
             follow_readers: self.follow_readers,
             cgroup: None,
+            awaits_processes: false,
             debug_log,
             max_processes: self.max_processes,
             max_objects: self.max_objects,

@@ -51,7 +51,8 @@ pub(super) struct TargetArgs {
     /// Start this command and trace it from its first instruction.
     ///
     /// If other targets are named as well, the trace ends when the command ends. `docker run` is given --cidfile=FILE, so
-    /// that its container is traced as well, from its first instruction to its end.
+    /// that its container is traced as well, from its first instruction to its end. So is the container of `docker start`,
+    /// and of `docker exec` the command that it starts in the container, without the container's other processes.
     #[arg(last = true, value_name = "COMMAND", value_hint = ValueHint::CommandName)]
     command: Vec<OsString>,
     /// Run COMMAND as this user instead of root.

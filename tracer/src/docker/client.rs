@@ -6,59 +6,106 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Options before the subcommand that take a value: `--NAME VALUE` or `--NAME=VALUE`.
-const WITH_VALUE: [&str; 7] =
-    ["config", "context", "host", "log-level", "tlscacert", "tlscert", "tlskey"];
-/// The same, of one letter: `-H VALUE`, `-HVALUE` or `-H=VALUE`.
-const SHORT_WITH_VALUE: [char; 3] = ['H', 'c', 'l'];
+use super::options::{Options, Word};
+
+/// Options before the subcommand.
+const GLOBAL: Options = Options {
+    long: &["config", "context", "host", "log-level", "tlscacert", "tlscert", "tlskey"],
+    short: &['H', 'c', 'l'],
+};
+/// Options of `docker exec`.
+const EXEC: Options = Options {
+    long: &["detach-keys", "env", "env-file", "user", "workdir"],
+    short: &['e', 'u', 'w'],
+};
+/// Options of `docker start`.
+const START: Options =
+    Options { long: &["checkpoint", "checkpoint-dir", "detach-keys"], short: &[] };
 /// The option of `docker run` with the file for the container's id.
 const CID_FILE: &[u8] = b"--cidfile";
 
-/// What a docker client is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Client {
+/// A docker client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Where its engine is, if its command line says so.
+    pub host: Option<String>,
+    /// What it asks its engine for.
+    pub asks: Asks,
+}
+
+/// What a docker client asks its engine for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asks {
     /// To create and start a container. The options for that begin at this word.
     Run(usize),
-    /// To start a process in a container that runs already.
-    Exec,
+    /// To start a command in a container that runs already.
+    Exec {
+        /// The container's name or id.
+        container: String,
+        /// The command.
+        words: Vec<OsString>,
+    },
+    /// To start containers that exist.
+    Start(Vec<String>),
+    /// To start what a file of `docker compose` describes.
+    Compose,
 }
 
 impl Client {
-    /// Reads a command line. `None` for other programs and subcommands.
+    /// Reads a command line. `None` for other programs and subcommands, and for what the client itself refuses.
     #[must_use]
     pub fn of(argv: &[OsString]) -> Option<Self> {
         let program = Path::new(argv.first()?).file_name()?;
+        if program == "docker-compose" {
+            return Some(Self { host: None, asks: Asks::Compose });
+        }
         if program != "docker" {
             return None;
         }
-        let mut at = 1;
-        while argv.get(at)?.as_bytes().starts_with(b"-") {
-            at += words_of_option(argv.get(at)?)?;
-        }
+        let (mut at, host) = subcommand(argv)?;
         if argv.get(at)? == "container" {
             at += 1;
         }
-        match argv.get(at)?.to_str()? {
-            "run" => Some(Self::Run(at + 1)),
-            "exec" => Some(Self::Exec),
-            _ => None,
+        let asks = match argv.get(at)?.to_str()? {
+            "run" => Asks::Run(at + 1),
+            "exec" => exec(argv, at + 1)?,
+            "start" => start(argv, at + 1)?,
+            "compose" => Asks::Compose,
+            _ => return None,
+        };
+        Some(Self { host, asks })
+    }
+}
+
+/// The place of the subcommand, and the engine that options before it name.
+fn subcommand(argv: &[OsString]) -> Option<(usize, Option<String>)> {
+    let (mut at, mut host) = (1, None);
+    loop {
+        match GLOBAL.word(argv, at)? {
+            (Word::Argument, _) if argv.get(at)? != "-" => return Some((at, host)),
+            (Word::Argument | Word::End, _) => return None,
+            (Word::Option { name, value }, size) => {
+                if matches!(name, "host" | "H") {
+                    host = value;
+                }
+                at += size;
+            }
         }
     }
 }
 
-/// How many words an option before the subcommand has. `None` if it does not look like one.
-fn words_of_option(word: &OsStr) -> Option<usize> {
-    let word = word.to_str()?;
-    let takes_next = match word.strip_prefix("--") {
-        Some("") => return None,
-        Some(name) => WITH_VALUE.contains(&name),
-        None => {
-            let letters = word.strip_prefix('-').filter(|letters| !letters.is_empty())?;
-            // What follows the letter in the same word is its value.
-            letters.find(SHORT_WITH_VALUE).is_some_and(|at| at + 1 == letters.len())
-        }
-    };
-    Some(if takes_next { 2 } else { 1 })
+fn exec(argv: &[OsString], from: usize) -> Option<Asks> {
+    let at = EXEC.first_argument(argv, from)?;
+    let words = argv.get(at + 1..)?;
+    let container = argv.get(at)?.to_str()?.to_owned();
+    (!words.is_empty()).then(|| Asks::Exec { container, words: words.to_vec() })
+}
+
+fn start(argv: &[OsString], from: usize) -> Option<Asks> {
+    let places = START.arguments(argv, from)?;
+    let name = |at: &usize| Some(argv.get(*at)?.to_str()?.to_owned());
+    let names: Option<Vec<String>> = places.iter().map(name).collect();
+    names.filter(|names| !names.is_empty()).map(Asks::Start)
 }
 
 /// The option for the container's id.
@@ -105,10 +152,56 @@ mod tests {
         ] {
             let at = argv(line).iter().position(|word| word == "|").unwrap();
             let words = argv(&line.replace('|', ""));
-            assert_eq!(Client::of(&words), Some(Client::Run(at)), "{line}");
+            let asks = Client::of(&words).map(|client| client.asks);
+            assert_eq!(asks, Some(Asks::Run(at)), "{line}");
         }
-        for line in ["docker exec web ls", "docker -D container exec -it web sh"] {
-            assert_eq!(Client::of(&argv(line)), Some(Client::Exec), "{line}");
+    }
+
+    #[test]
+    fn the_container_and_the_command_of_an_exec_are_found() {
+        for line in [
+            "docker exec web ls -u x",
+            "docker -D container exec -it web ls -u x",
+            "docker exec -ditu root --env A=B -eC --workdir=/ -- web ls -u x",
+            "docker exec --privileged --user root --env-file f web ls -u x",
+        ] {
+            let asks = Client::of(&argv(line)).map(|client| client.asks);
+            let words = argv("ls -u x");
+            assert_eq!(asks, Some(Asks::Exec { container: "web".into(), words }), "{line}");
+        }
+        for line in ["docker exec", "docker exec web", "docker exec -it web", "docker exec -u web"]
+        {
+            assert_eq!(Client::of(&argv(line)), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_containers_of_a_start_are_found() {
+        let started = |line: &str| Client::of(&argv(line)).map(|client| client.asks);
+        let names = |names: &[&str]| {
+            Some(Asks::Start(names.iter().map(|name| (*name).to_owned()).collect()))
+        };
+        assert_eq!(started("docker start -ai web"), names(&["web"]));
+        assert_eq!(started("docker start web -a --detach-keys x db"), names(&["web", "db"]));
+        assert_eq!(started("docker container start --checkpoint c web"), names(&["web"]));
+        assert_eq!(started("docker start -a"), None);
+    }
+
+    #[test]
+    fn the_engine_on_the_command_line_and_compose_are_known() {
+        let host = |line: &str| Client::of(&argv(line)).unwrap().host;
+        for line in [
+            "docker -H unix:///x exec a b",
+            "docker -Hunix:///x start a",
+            "docker -D --host=unix:///x run bb",
+        ] {
+            assert_eq!(host(line).as_deref(), Some("unix:///x"), "{line}");
+        }
+        assert_eq!(host("docker exec -H tcp://x b"), None);
+        for line in
+            ["docker compose -f x up", "/usr/bin/docker-compose run web", "docker -D compose"]
+        {
+            assert_eq!(Client::of(&argv(line)).unwrap().asks, Asks::Compose, "{line}");
         }
     }
 
@@ -123,7 +216,6 @@ mod tests {
             "docker --",
             "docker -- run bb",
             "docker - run",
-            "docker compose run web",
             "docker pull run",
             "docker image run",
             "docker container",

@@ -1,4 +1,4 @@
-//! Waits for the container of a `docker run`: first for its id, then for its cgroup.
+//! Waits for what a client has its engine start: for a container, first for its id, then for its cgroup.
 
 use std::{
     ffi::OsString,
@@ -12,21 +12,24 @@ use std::{
 use rustix::fs::{Mode, OFlags, open};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::client::{cid_file_option, cid_files};
+use super::{
+    client::{cid_file_option, cid_files},
+    entering::Entering,
+};
 use crate::{
     sys::{
         privileges::{Rights, spawn},
         processes::comm,
         run_folder::RunFolder,
     },
-    target::{CgroupTarget, ContainerPlace},
+    target::{CgroupTarget, ContainerPlace, container::engine_api::EngineApi},
 };
 
 /// How often to look for the id: the client may load an image first.
 const LOOK_FOR_ID: Duration = Duration::from_millis(4);
 /// How often to look at the places where engines usually make a container's cgroup. Its program runs some ten
 /// milliseconds after that.
-const LOOK_FOR_CGROUP: Duration = Duration::from_millis(1);
+pub(super) const LOOK_FOR_CGROUP: Duration = Duration::from_millis(1);
 /// How often to look whether a restart of the container has made its cgroup anew.
 const LOOK_FOR_RESTART: Duration = Duration::from_millis(8);
 /// How often to look everywhere, at first. The longer the cgroup is not found, the less often.
@@ -39,7 +42,7 @@ const WAITING: usize = 4;
 const ID_LENGTH: usize = 64;
 
 /// Names of the processes with which runc prepares a container (libcontainer/nsenter/nsexec.c).
-const STEPS: [&str; 3] = ["runc", "runc:[0:PARENT]", "runc:[1:CHILD]"];
+pub(super) const STEPS: [&str; 3] = ["runc", "runc:[0:PARENT]", "runc:[1:CHILD]"];
 
 /// What was found.
 #[derive(Debug)]
@@ -48,21 +51,67 @@ pub enum News {
     Created(String),
     /// Its cgroup: the first one, or another one after a restart.
     Cgroup(CgroupTarget),
+    /// This process is in a container and will execute the program of a `docker exec`.
+    Enters(u32),
+    /// It has ended before it executed the program.
+    Ended(u32),
 }
 
-/// A container that a command will have an engine create.
+/// What a command will have an engine start.
 #[derive(Debug)]
 pub struct Expected {
     /// tracer's own folder with the file for the id; `None` if the command can write no file there.
     folder: Option<RunFolder>,
-    watch: Watch,
+    sought: Sought,
+    /// Whom to ask in the end, if nothing was found.
+    engine: Option<Engine>,
 }
 
-/// What the thread looks at.
+/// What the thread looks for.
+#[derive(Debug)]
+enum Sought {
+    Container(Watch),
+    Process(Entering),
+}
+
+/// A container that starts.
 #[derive(Debug)]
 struct Watch {
-    files: Vec<PathBuf>,
+    id: Id,
     place: ContainerPlace,
+}
+
+/// Where its id comes from.
+#[derive(Debug)]
+enum Id {
+    /// It is in one of these files, as soon as the container is created.
+    In(Vec<PathBuf>),
+    /// The container exists.
+    Known(String),
+}
+
+/// An engine that knows whether it has started something.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    /// How to ask it.
+    pub(crate) api: EngineApi,
+    /// The container.
+    pub(crate) id: String,
+    /// The action in its events: `start`, or `exec_start` with the command.
+    pub(crate) action: String,
+}
+
+impl Engine {
+    /// Whether the engine says that it has done this between two times, in seconds since 1970.
+    pub(crate) fn has_started(&self, between: [f64; 2], patience: Duration) -> bool {
+        let kind = self.action.split(':').next().unwrap_or_default();
+        let actions = self.api.actions(&self.id, kind, between, patience);
+        let actions = actions.inspect_err(|error| {
+            tracing::warn!("cannot tell whether the container's program ran: {error}");
+        });
+        // Of a command without arguments, the engine's text ends with a blank.
+        actions.is_ok_and(|actions| actions.iter().any(|action| action.trim_end() == self.action))
+    }
 }
 
 impl Expected {
@@ -75,8 +124,20 @@ impl Expected {
         let own = folder.as_ref().map(cid_file);
         // The client writes to no file that exists. Another run may have left it behind.
         let named = cid_files(words).into_iter().filter(|file| file.symlink_metadata().is_err());
-        let files = own.into_iter().chain(named).collect();
-        Ok(Self { folder, watch: Watch { files, place } })
+        let id = Id::In(own.into_iter().chain(named).collect());
+        Ok(Self { folder, sought: Sought::Container(Watch { id, place }), engine: None })
+    }
+
+    /// A container that exists and will be started.
+    pub(crate) fn start(engine: Engine, place: ContainerPlace) -> Self {
+        let id = Id::Known(engine.id.clone());
+        let sought = Sought::Container(Watch { id, place });
+        Self { folder: None, sought, engine: Some(engine) }
+    }
+
+    /// A process that will start in a container that runs.
+    pub(crate) const fn exec(engine: Engine, entering: Entering) -> Self {
+        Self { folder: None, sought: Sought::Process(entering), engine: Some(engine) }
     }
 
     /// The option for the client. If the user's own option follows, the client uses that one, whose file is looked at as
@@ -86,34 +147,44 @@ impl Expected {
         self.folder.as_ref().map(|folder| cid_file_option(&cid_file(folder)))
     }
 
-    /// Whether there is a file that the client may write the id to.
+    /// Whether the container's id will be known.
     #[must_use]
-    pub const fn has_file(&self) -> bool {
-        !self.watch.files.is_empty()
+    pub fn has_file(&self) -> bool {
+        match &self.sought {
+            Sought::Container(Watch { id: Id::In(files), .. }) => !files.is_empty(),
+            Sought::Container(_) | Sought::Process(_) => true,
+        }
     }
 
-    /// The place of the container's cgroup.
+    /// The place of the container's cgroup; `None` if a process is expected, not a container.
     #[must_use]
-    pub const fn place(&self) -> &ContainerPlace {
-        &self.watch.place
+    pub const fn place(&self) -> Option<&ContainerPlace> {
+        match &self.sought {
+            Sought::Container(watch) => Some(&watch.place),
+            Sought::Process(_) => None,
+        }
     }
 
-    /// Starts the thread that looks. It ends when the result is dropped.
+    /// Starts the thread that looks. It ends when the result is dropped. `client` is the pid of the command.
     ///
     /// # Errors
     /// An error if the system allows no further thread.
-    pub fn watch(self) -> io::Result<Watched> {
-        let Self { folder, watch } = self;
+    pub fn watch(self, client: u32) -> io::Result<Watched> {
+        let Self { folder, sought, engine } = self;
         let (tell, news) = channel(WAITING);
-        drop(spawn("tracer-docker", Rights::Look, move || watch.look(&tell))?);
-        Ok(Watched { news, _folder: folder })
+        drop(spawn("tracer-docker", Rights::Look, move || match sought {
+            Sought::Container(watch) => watch.look(&tell),
+            Sought::Process(entering) => entering.look(client, &tell),
+        })?);
+        Ok(Watched { news, engine, _folder: folder })
     }
 }
 
-/// A container that is looked for.
+/// What is looked for.
 #[derive(Debug)]
 pub struct Watched {
     news: Receiver<News>,
+    engine: Option<Engine>,
     /// Removed when this is dropped.
     _folder: Option<RunFolder>,
 }
@@ -122,6 +193,11 @@ impl Watched {
     /// The next news; `None` if there will be none. Can be cancelled without a loss.
     pub async fn next(&mut self) -> Option<News> {
         self.news.recv().await
+    }
+
+    /// The engine that knows in the end whether what was looked for has started.
+    pub(crate) const fn engine(&self) -> Option<&Engine> {
+        self.engine.as_ref()
     }
 }
 
@@ -148,8 +224,12 @@ impl Watch {
     }
 
     fn wait_for_id(&self, tell: &Sender<News>) -> Option<String> {
+        let files = match &self.id {
+            Id::In(files) => files,
+            Id::Known(id) => return Some(id.clone()),
+        };
         while !tell.is_closed() {
-            let id = self.files.iter().find_map(|file| read_id(file));
+            let id = files.iter().find_map(|file| read_id(file));
             if id.is_some() {
                 return id;
             }
@@ -189,12 +269,16 @@ fn is_prepared(cgroup: &CgroupTarget) -> bool {
     !pids.is_empty() && comms.all(|comm| comm.is_some_and(|comm| !is_step(&comm)))
 }
 
-/// The id in a file, if it is complete. The file may be anything that the user named.
-fn read_id(path: &Path) -> Option<String> {
+/// Opens a file that may be anything that another program named, without waiting.
+pub(super) fn open_any(path: &Path) -> Option<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = File::from(open(path, flags, Mode::empty()).ok()?);
+    Some(File::from(open(path, flags, Mode::empty()).ok()?))
+}
+
+/// The id in a file, if it is complete.
+fn read_id(path: &Path) -> Option<String> {
     let mut id = String::new();
-    file.take(ID_LENGTH as u64 + 1).read_to_string(&mut id).ok()?;
+    open_any(path)?.take(ID_LENGTH as u64 + 1).read_to_string(&mut id).ok()?;
     let is_id = id.len() == ID_LENGTH && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_id.then_some(id)
 }
@@ -229,7 +313,7 @@ mod tests {
         let place = ContainerPlace::expect(&machine.roots(), None).unwrap();
         let expected = Expected::new(&words, place, false).unwrap();
         assert!(expected.has_file() && expected.option().is_none());
-        let mut news = expected.watch().unwrap();
+        let mut news = expected.watch(1).unwrap();
         fs::write(&file, &ID[..40]).unwrap();
         sleep(Duration::from_millis(20));
         assert!(news.news.try_recv().is_err(), "half an id");

@@ -67,7 +67,7 @@ pub(in crate::render) fn sentence(reason: &LossReason) -> &str {
             "a sandbox had more processes, files or pipes than tracer keeps"
         }
         LossReason::ContainerMissed => {
-            "the command's container ran before tracer found it, or was not found on this machine"
+            "what the command had an engine start ran before tracer found it, or was not found here"
         }
         LossReason::Other(name) => name,
     }

@@ -7,10 +7,11 @@ use std::{
 };
 
 use super::{
-    Engine, Survey,
+    Candidate, Engine, Init, Survey, best_fitting,
     engine_api::{self, EngineApi},
+    membership::locate,
 };
-use crate::target::Roots;
+use crate::target::{CgroupTarget, Roots, TargetError};
 
 /// How long an engine may take to name a log: the report waits for it.
 const PATIENCE: Duration = Duration::from_millis(400);
@@ -18,6 +19,38 @@ const PATIENCE: Duration = Duration::from_millis(400);
 /// Lists the containers of every Docker engine whose socket is on this machine.
 pub(super) fn survey(roots: &Roots) -> Survey {
     engine_api::survey(roots, Engine::Docker, &sockets(roots))
+}
+
+/// A container that a docker client names.
+#[derive(Debug)]
+pub(crate) struct Named {
+    /// Its id.
+    pub(crate) id: String,
+    /// Its name, or the beginning of its id.
+    pub(crate) label: String,
+    /// The engine that knows it.
+    pub(crate) engine: EngineApi,
+    /// Its cgroup, if it runs.
+    pub(crate) cgroup: Result<CgroupTarget, TargetError>,
+}
+
+/// Finds the container that a client of Docker means by a name.
+pub(crate) fn find(roots: &Roots, name: &str) -> Result<Named, TargetError> {
+    let Survey { answer, candidates } = survey(roots);
+    let mut fitting = best_fitting(name, candidates.into_iter());
+    if fitting.len() > 1 {
+        let candidates = fitting.iter().map(Candidate::as_match).collect();
+        return Err(TargetError::ContainerAmbiguous { name: name.to_owned(), candidates });
+    }
+    let not_found =
+        || TargetError::ContainerNotFound { name: name.to_owned(), asked: vec![answer] };
+    let candidate = fitting.pop().ok_or_else(not_found)?;
+    let Init::Ask(engine) = candidate.init.clone() else {
+        return Err(TargetError::ContainerNotFound { name: name.to_owned(), asked: Vec::new() });
+    };
+    let label = candidate.as_match().label().to_owned();
+    let cgroup = locate(roots, &candidate);
+    Ok(Named { id: candidate.id, label, engine, cgroup })
 }
 
 /// The log file of a container and the pid of the engine that names it, if that is root's engine. The pid is 1 if

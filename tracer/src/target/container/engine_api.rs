@@ -76,6 +76,13 @@ pub(crate) struct InitState {
     pub(crate) status: String,
 }
 
+/// The used part of an element of `GET /events`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Happened {
+    action: String,
+}
+
 /// Asks every socket that exists, and joins the answers.
 pub(super) fn survey(roots: &Roots, engine: Engine, sockets: &[PathBuf]) -> Survey {
     let mut candidates = Vec::new();
@@ -142,22 +149,50 @@ impl EngineApi {
         Ok((inspected.log_path, peer))
     }
 
+    /// The actions of this kind on a container between two times, in seconds since 1970: `start`, `exec_start: ls -l`.
+    pub(crate) fn actions(
+        &self,
+        id: &str,
+        kind: &str,
+        between: [f64; 2],
+        patience: Duration,
+    ) -> Result<Vec<String>, ApiError> {
+        // `{"container":["ID"],"event":["KIND"]}`, in the form of a URL.
+        let filters =
+            format!("%7B%22container%22%3A%5B%22{id}%22%5D%2C%22event%22%3A%5B%22{kind}%22%5D%7D");
+        let [since, until] = between;
+        let path = format!("/events?since={since:.9}&until={until:.9}&filters={filters}");
+        let (answer, _) = self.ask(&path, patience)?;
+        let (_, body) = split(&answer).ok_or_else(|| ApiError::NotHttp(self.socket.clone()))?;
+        let events = serde_json::Deserializer::from_slice(body).into_iter::<Happened>();
+        events
+            .map(|event| event.map(|Happened { action }| action))
+            .collect::<Result<_, _>>()
+            .map_err(|error| ApiError::UnknownForm(self.socket.clone(), error))
+    }
+
     fn get<T: DeserializeOwned>(
         &self,
         path: &str,
         patience: Duration,
     ) -> Result<(T, Peer), ApiError> {
-        let (answer, peer) =
-            exchange(&self.socket, path, patience).map_err(|error| self.explain(error))?;
-        let (status, body) =
-            split(&answer).ok_or_else(|| ApiError::NotHttp(self.socket.clone()))?;
-        if status != 200 {
-            return Err(ApiError::Status(self.socket.clone(), status));
-        }
+        let (answer, peer) = self.ask(path, patience)?;
+        let (_, body) = split(&answer).ok_or_else(|| ApiError::NotHttp(self.socket.clone()))?;
         // An answer that was cut is no valid JSON.
         serde_json::from_slice(body)
             .map(|answer| (answer, peer))
             .map_err(|error| ApiError::UnknownForm(self.socket.clone(), error))
+    }
+
+    /// An answer whose status is 200.
+    fn ask(&self, path: &str, patience: Duration) -> Result<(Vec<u8>, Peer), ApiError> {
+        let (answer, peer) =
+            exchange(&self.socket, path, patience).map_err(|error| self.explain(error))?;
+        match split(&answer) {
+            Some((200, _)) => Ok((answer, peer)),
+            Some((status, _)) => Err(ApiError::Status(self.socket.clone(), status)),
+            None => Err(ApiError::NotHttp(self.socket.clone())),
+        }
     }
 
     fn explain(&self, error: io::Error) -> ApiError {
@@ -254,6 +289,22 @@ mod tests {
         assert!(asked[0].starts_with("GET /containers/json?all=1 HTTP/1.0\r\n"));
         assert!(asked[0].contains("\r\nConnection: close\r\n"));
         assert!(asked[1].starts_with("GET /containers/ab12/json HTTP/1.0\r\n"));
+    }
+
+    #[test]
+    fn actions_of_a_container_are_asked_for_by_kind_and_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("docker.sock");
+        let two = "HTTP/1.0 200 OK\r\n\r\n{\"Action\":\"exec_start: ls \",\"time\":1}\n\
+            {\"Action\":\"exec_start: sh -c x\"}\n";
+        let server = serve(&socket, vec![two, "HTTP/1.0 200 OK\r\n\r\n"]);
+        let api = EngineApi::at(socket);
+        let ask = || api.actions("ab12", "exec_start", [1.5, 2.0], PATIENCE).unwrap();
+        assert_eq!(ask(), ["exec_start: ls ", "exec_start: sh -c x"]);
+        assert!(ask().is_empty());
+        let asked = server.join().unwrap();
+        let begin = "GET /events?since=1.500000000&until=2.000000000&filters=%7B%22container%22%3A";
+        assert!(asked[0].starts_with(begin), "{}", asked[0]);
     }
 
     #[test]
