@@ -68,7 +68,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
 /// Refreshes the blocks that are copies, for which nothing runs.
 pub(crate) fn copy(workspace: &Workspace) -> Result<()> {
     for page in docs::pages(workspace.root())? {
-        regenerate(&page, |name| copies::block(workspace, name))?;
+        regenerate(&page, |name| copies::block(workspace.root(), name))?;
     }
     Ok(())
 }
@@ -103,7 +103,7 @@ impl Runs<'_> {
             Some(("example", "capture")) => self.pull(&["--capture", "out"])?,
             Some(("example", other)) => bail!("there is no example {other}"),
             Some(("case", number)) => return self.story(number).map(Some),
-            _ => return copies::block(self.workspace, name),
+            _ => return copies::block(self.workspace.root(), name),
         };
         Ok(Some(console(&screen)))
     }

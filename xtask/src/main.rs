@@ -169,11 +169,11 @@ enum Task {
     #[command(after_help = "Examples:\n  \
         cargo xtask docs                 everything: two minutes, and the build of the tool\n  \
         cargo xtask docs stories         run only what pages with this in their path show\n  \
-        cargo xtask docs --no-run        only make the HTML of the screens that the pages have (needs no root)")]
+        cargo xtask docs --no-run        only refresh copied tables and make the HTML (needs no root)")]
     Docs(docs::Options),
     /// Everything the continuous integration checks, in the same order, with a table of times.
     ///
-    /// Order: formatting, the eBPF object (and the one for arm64), clippy (host, then BPF), licences
+    /// Order: formatting, the book, the eBPF object (and the one for arm64), clippy (host, then BPF), licences
     /// and sources of dependencies, the binary for download, documentation, tests, a few seconds of each
     /// fuzzer, the oldest and the newest kernel in virtual machines. Every step runs even when an earlier one failed.
     Ci,

@@ -58,8 +58,8 @@ pub(crate) fn tell(workspace: &Workspace, tracer: &Path, number: &str) -> Result
 }
 
 /// The titles of the cases whose first finding is of this rule, with the names of their folders.
-pub(crate) fn of_rule(workspace: &Workspace, rule: &str) -> Result<Vec<(String, String)>> {
-    let cases = case::load_all(&workspace.root().join("tests/cases"), &[])?;
+pub(crate) fn of_rule(root: &Path, rule: &str) -> Result<Vec<(String, String)>> {
+    let cases = case::load_all(&root.join("tests/cases"), &[])?;
     let is_of = |case: &Case| case.description.truth.rule.first().is_some_and(|r| r == rule);
     Ok(cases.into_iter().filter(is_of).map(|case| (case.name, case.description.title)).collect())
 }

@@ -10,20 +10,21 @@ use anyhow::{Context as _, Result, bail};
 use xtask::page;
 
 use super::{SOURCES, pages};
-use crate::examples::copies::FILES;
+use crate::examples::copies::{self, FILES};
 
 /// Languages of code blocks that are commands.
 const COMMANDS: [&str; 4] = ["sh", "bash", "console", "shell"];
 
-/// Fails if a page is not in the book's list, a link leads nowhere, a block is empty, or a command is not one that the
-/// build runs.
+/// Fails if a page is not in the book's list, a link leads nowhere, a block is empty or an old copy, or a command is not
+/// one that the build runs.
 pub(crate) fn check(root: &Path) -> Result<()> {
     let mut faults = Vec::new();
     for path in pages(root)? {
         let text = fs::read_to_string(&path);
         let text = text.with_context(|| format!("cannot read {}", path.display()))?;
         let shown = path.strip_prefix(root).unwrap_or(&path).display();
-        faults.extend(of_page(root, &path, &text).into_iter().map(|f| format!("{shown}: {f}")));
+        let of_page = [of_page(root, &path, &text), stale_copies(root, &path, &text)?].concat();
+        faults.extend(of_page.into_iter().map(|f| format!("{shown}: {f}")));
     }
     faults.extend(of_list(root)?);
     if !faults.is_empty() {
@@ -65,6 +66,18 @@ fn empty_blocks(path: &Path, text: &str) -> Vec<String> {
         }
     }
     faults
+}
+
+/// Copies that differ from what they were copied from.
+fn stale_copies(root: &Path, path: &Path, text: &str) -> Result<Vec<String>> {
+    let mut faults = Vec::new();
+    for name in page::names(text) {
+        let source = copies::block(root, name)?;
+        if source.is_some_and(|source| page::read(path, name).is_ok_and(|c| c.trim() != source)) {
+            faults.push(format!("{name} is an old copy: run `cargo xtask docs --no-run`"));
+        }
+    }
+    Ok(faults)
 }
 
 /// The first lines of code blocks that are commands.
@@ -178,6 +191,7 @@ mod tests {
             ("```sh\nls\n```\n", "no build runs this block"),
             ("<!-- run:ls -->\n<!-- end -->\n", "the block run:ls is empty"),
             ("<!-- run:ls -->\n\n```console\n$ ls\n```\n<!-- end -->\n", "run:ls is empty"),
+            ("<!-- part:README.md#t -->\nx\n<!-- end -->\n", "t is an old copy"),
             ("<!-- a:b -->\nx\n<!-- end -->\n<!-- a:b -->\nx\n<!-- end -->\n", "the same name"),
         ] {
             let found = faults(page, list);

@@ -3,7 +3,6 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
-use xtask::workspace::Workspace;
 
 use crate::cases::story;
 
@@ -13,10 +12,10 @@ pub(crate) const FILES: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main
 const CASES: usize = 6;
 
 /// The content of a block, unless the block is of another kind.
-pub(super) fn block(workspace: &Workspace, name: &str) -> Result<Option<String>> {
+pub(crate) fn block(root: &Path, name: &str) -> Result<Option<String>> {
     match name.split_once(':') {
-        Some(("part", part)) => part_of(workspace.root(), part).map(Some),
-        Some(("cases-of", rule)) => cases_of(workspace, rule).map(Some),
+        Some(("part", part)) => part_of(root, part).map(Some),
+        Some(("cases-of", rule)) => cases_of(root, rule).map(Some),
         _ => Ok(None),
     }
 }
@@ -43,17 +42,17 @@ fn section(text: &str, title: &str) -> Option<String> {
 }
 
 /// The cases whose first finding is of this rule.
-fn cases_of(workspace: &Workspace, rule: &str) -> Result<String> {
-    let cases = story::of_rule(workspace, rule)?;
-    let Some(more) = cases.len().checked_sub(1) else {
+fn cases_of(root: &Path, rule: &str) -> Result<String> {
+    let cases = story::of_rule(root, rule)?;
+    if cases.is_empty() {
         return Ok("No case of the corpus has this rule as its first finding.".to_owned());
-    };
+    }
     let mut list = "Cases of the corpus with this rule:\n".to_owned();
     for (name, title) in cases.iter().take(CASES) {
         list += &format!("\n* {}: [{name}]({FILES}tests/cases/{name}/run)", escaped(title));
     }
-    if more >= CASES {
-        list += &format!("\n* and {} more", cases.len() - CASES);
+    if cases.len() > CASES {
+        list += "\n* and more";
     }
     Ok(list)
 }
