@@ -5,6 +5,7 @@
 mod case;
 mod judge;
 mod runner;
+pub(crate) mod story;
 mod table;
 
 use std::{
@@ -36,7 +37,8 @@ use self::{
 
 use crate::checks::tally::Tally;
 
-/// The block of README.md that has the result.
+/// The page of the book that has the result, and the block on it.
+const PAGE: &str = "docs/src/accuracy.md";
 const BLOCK: &str = "cases";
 
 /// Which cases to run, and how.
@@ -51,7 +53,7 @@ pub(crate) struct Options {
     /// Cases that run at once
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     jobs: u16,
-    /// Put the result into README.md
+    /// Put the result into the book
     #[arg(long, conflicts_with = "filters")]
     page: bool,
     /// Only cases whose name or kind contains one of these
@@ -71,7 +73,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     perform_all(&runner, &cases, options.jobs, |case, outcome| table.print(case, &outcome))?;
     let sum = table.finish()?;
     if options.page {
-        page::regenerate(&workspace.root().join("README.md"), BLOCK, &figure(sum)?)?;
+        page::regenerate(&workspace.root().join(PAGE), BLOCK, &figure(sum)?)?;
     }
     Ok(sum.exit_code())
 }
@@ -168,7 +170,7 @@ fn claim<'a>(next: &AtomicUsize, cases: &'a [Case]) -> Option<(usize, &'a Case)>
     Some((index, cases.get(index)?))
 }
 
-/// The sentence for README.md.
+/// The sentence for the book.
 fn figure(sum: Sum) -> Result<String> {
     let date = command::capture(Command::new("date").arg("+%F"))?;
     Ok(format!("Last run on {}: {sum}.", date.trim()))

@@ -1,137 +1,136 @@
-//! Regenerates the examples in README.md from real runs.
+//! Regenerates the blocks of README.md and of the book from real runs.
 //!
-//! An example is a block that begins with `<!-- example:NAME -->` (see [`xtask::page`]).
+//! A block begins with `<!-- KIND:WHAT -->` (see [`xtask::page`]). Its kinds are:
+//!
+//! * `example:NAME`: one of the runs in [`manager`].
+//! * `run:LINE`: a line for the shell. The lines of a page run one after the other in one folder.
+//! * `case:NUMBER`: a case of the corpus, with its program and its screen.
+//! * `part:FILE#TITLE` and `cases-of:RULE`: copies (see [`copies`]).
+
+pub(crate) mod copies;
+mod manager;
+mod shell;
 
 use std::{
     fs,
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
-    os::unix::process::CommandExt as _,
-    path::Path,
-    process::{Child, Command, Stdio},
+    path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
 use xtask::{
     build::{self, Profile, Verbosity},
     cargo,
     command::{self, say},
     docker::Docker,
     page,
-    setup::{self, Extras},
+    setup::{self, Extras, packages},
     workspace::Workspace,
 };
 
-/// The tool's message when all hooks are attached.
-const ATTACHED: &str = "tracer: attached";
-/// Names the FIFO from which a started manager reads one byte before it begins (see the tests' `gate`).
-const GATE: &str = "WORKLOAD_GO";
+use crate::{cases::story, docs};
 
-/// Runs the examples and writes their output into README.md.
-pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+/// Which pages to regenerate, and with what.
+#[derive(Args, Default)]
+pub(crate) struct Options {
+    /// Run this binary [default: build the tool from this checkout]
+    #[arg(long, value_name = "PATH")]
+    tracer: Option<PathBuf>,
+    /// Only pages whose path contains one of these
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
+}
+
+/// Runs what the pages show and writes the output into them.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    ensure!(packages::is_root(), "the examples need root: tracer loads eBPF programs");
     let ready = setup::ensure(workspace, Extras { tests: true, ..Extras::default() })?;
-    build::build(workspace, &ready, Profile::Release, Verbosity::Full)?;
-    let mut manager = cargo::cargo(workspace);
-    command::run(manager.args(["build", "--package", "tracer-tests", "--bin", "manager"]))?;
-    let docker = Docker::start(&workspace.test_logs())?;
-    let image = docker.image();
-    let argv = ["docker", "pull", "--progress=plain", image];
-    let pull = managed(workspace, &argv, &[])?;
-    let captured = managed(workspace, &argv, &["--capture", "out"])?;
-    let gvisor = in_sandbox(workspace)?;
-    let readme = workspace.root().join("README.md");
-    for (name, output) in [("docker", pull), ("capture", captured), ("gvisor", gvisor)] {
-        let block = format!("```console\n{output}\n```");
-        page::regenerate(&readme, &format!("example:{name}"), &block)?;
-    }
-    say("README.md has the output of this machine now");
-    Ok(())
-}
-
-/// A command in a gVisor sandbox whose reader closes the pipe.
-fn in_sandbox(workspace: &Workspace) -> Result<String> {
-    const LINE: &str = "(seq 1 1000; sleep 1) | (sleep 0.5; exec <&-; sleep 1)";
-    let run = ["runsc", "--platform=ptrace", "--network=none", "--ignore-cgroups", "do"];
-    let output = Command::new(workspace.tool(Profile::Release))
-        .args(["--color", "never", "-q", "-o", "-", "--"])
-        .args(run)
-        .args(["sh", "-c", LINE])
-        .stdin(Stdio::null())
-        .output()
-        .context("cannot start the tool")?;
-    let report = String::from_utf8(output.stdout).context("the report is no text")?;
-    Ok(format!("$ cargo xtask run -- -- {} sh -c '{LINE}'\n{}", run.join(" "), report.trim_end()))
-}
-
-/// Runs a command under the tests' process manager while the tool traces the manager.
-fn managed(workspace: &Workspace, argv: &[&str], options: &[&str]) -> Result<String> {
-    // Not in the checkout, because the path is in the output.
-    let directory = std::env::temp_dir().join("example");
-    fs::create_dir_all(&directory).context("cannot create the examples' directory")?;
-    match fs::remove_dir_all(directory.join("out")) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(error).context("cannot empty the examples' directory");
+    let tool = match &options.tracer {
+        Some(path) => {
+            path.canonicalize().with_context(|| format!("cannot find {}", path.display()))?
         }
-        _ => {}
+        None => build::build(workspace, &ready, Profile::Release, Verbosity::Full)?,
+    };
+    let wanted = |page: &PathBuf| {
+        let path = page.strip_prefix(workspace.root()).unwrap_or(page).to_string_lossy();
+        options.filters.is_empty() || options.filters.iter().any(|f| path.contains(f.as_str()))
+    };
+    docs::add_rules(workspace.root(), &tool)?;
+    let mut runs = Runs { workspace, tool: &tool, docker: None };
+    for page in docs::pages(workspace.root())?.into_iter().filter(wanted) {
+        say(&format!("running what {} shows", page.display()));
+        shell::empty_folder()?;
+        regenerate(&page, |name| runs.block(name))?;
     }
-    let gate = directory.join("go");
-    if !gate.exists() {
-        command::run(Command::new("mkfifo").arg(&gate))?;
-    }
-    let mut manager = Command::new(workspace.target().join("debug/manager"))
-        .arg0("manager")
-        .current_dir(&directory)
-        .arg("account.json")
-        .arg("--")
-        .args(argv)
-        .env(GATE, &gate)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .context("cannot start the tests' process manager")?;
-    let output = traced(workspace, &mut manager, options, &gate)?;
-    let options: String = options.iter().map(|option| format!("{option} ")).collect();
-    let command = format!("$ cargo xtask run -- {options}--pid {}\n", manager.id());
-    Ok(command + output.trim_end())
-}
-
-/// Attaches the tool to a manager that waits at the gate, opens the gate, and returns the report.
-fn traced(
-    workspace: &Workspace,
-    manager: &mut Child,
-    options: &[&str],
-    gate: &Path,
-) -> Result<String> {
-    let mut tool = Command::new(workspace.tool(Profile::Release))
-        .args(["--pid", &manager.id().to_string(), "--color", "never"])
-        .args(options)
-        .current_dir(gate.parent().unwrap_or(gate))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("cannot start the tool")?;
-    let stderr = tool.stderr.take().context("the tool's stderr is a pipe")?;
-    let attached =
-        BufReader::new(stderr).lines().map_while(Result::ok).any(|line| line.starts_with(ATTACHED));
-    ensure!(attached, "the tool did not attach");
-    fs::OpenOptions::new()
-        .write(true)
-        .open(gate)
-        .and_then(|mut gate| gate.write_all(b"g"))
-        .context("cannot open the gate")?;
-    let mut output = String::new();
-    let mut stdout = tool.stdout.take().context("the tool's stdout is a pipe")?;
-    stdout.read_to_string(&mut output).context("cannot read the tool's report")?;
-    manager.wait().context("cannot wait for the manager")?;
-    tool.wait().context("cannot wait for the tool")?;
-    Ok(output)
-}
-
-/// Fails if an example in README.md is empty.
-pub(crate) fn check(root: &Path) -> Result<()> {
-    let text = fs::read_to_string(root.join("README.md")).context("cannot read README.md")?;
-    ensure!(
-        !text.contains("-->\n<!-- end -->"),
-        "README.md has an empty example: run `cargo xtask examples`"
-    );
     Ok(())
+}
+
+/// Refreshes the blocks that are copies, for which nothing runs.
+pub(crate) fn copy(workspace: &Workspace) -> Result<()> {
+    for page in docs::pages(workspace.root())? {
+        regenerate(&page, |name| copies::block(workspace.root(), name))?;
+    }
+    Ok(())
+}
+
+fn regenerate(page: &Path, mut block: impl FnMut(&str) -> Result<Option<String>>) -> Result<()> {
+    let text = fs::read_to_string(page);
+    let text = text.with_context(|| format!("cannot read {}", page.display()))?;
+    for name in page::names(&text) {
+        let content = block(name).with_context(|| format!("{}: {name}", page.display()))?;
+        if let Some(content) = content {
+            page::regenerate(page, name, &content)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes blocks.
+struct Runs<'a> {
+    workspace: &'a Workspace,
+    tool: &'a Path,
+    /// Started for the first block that needs it.
+    docker: Option<Docker>,
+}
+
+impl Runs<'_> {
+    /// The content of a block, unless another task makes it.
+    fn block(&mut self, name: &str) -> Result<Option<String>> {
+        let screen = match name.split_once(':') {
+            Some(("run", line)) => shell::screen(self.tool, self.workspace.target(), line)?,
+            Some(("example", "gvisor")) => manager::in_sandbox(self.tool)?,
+            Some(("example", "docker")) => self.pull(&[])?,
+            Some(("example", "capture")) => self.pull(&["--capture", "out"])?,
+            Some(("example", other)) => bail!("there is no example {other}"),
+            Some(("case", number)) => return self.story(number).map(Some),
+            _ => return copies::block(self.workspace.root(), name),
+        };
+        Ok(Some(console(&screen)))
+    }
+
+    /// A manager that pulls an image with an option that this docker does not have.
+    fn pull(&mut self, options: &[&str]) -> Result<String> {
+        if self.docker.is_none() {
+            let mut manager = cargo::cargo(self.workspace);
+            command::run(manager.args(["build", "--package", "tracer-tests", "--bin", "manager"]))?;
+            self.docker = Some(Docker::start(&self.workspace.test_logs())?);
+        }
+        let image = self.docker.as_ref().context("no docker")?.image();
+        let argv = ["docker", "pull", "--progress=plain", image];
+        manager::managed(self.workspace, self.tool, &argv, options)
+    }
+
+    fn story(&self, number: &str) -> Result<String> {
+        let story::Story { name, program, command, report } =
+            story::tell(self.workspace, self.tool, number)?;
+        let screen = console(&format!("$ {command}\n{}", report.trim_end()));
+        let address = format!("{}tests/cases/{name}/run", copies::FILES);
+        Ok(format!(
+            "The program, [{name}]({address}):\n\n```bash\n{program}\n```\n\nThe screen:\n\n{screen}"
+        ))
+    }
+}
+
+fn console(screen: &str) -> String {
+    format!("```console\n{screen}\n```")
 }

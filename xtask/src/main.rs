@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod cases;
+mod docs;
 mod examples;
 mod package;
 mod vm;
@@ -158,13 +159,21 @@ enum Task {
     #[command(after_help = "Examples:\n  \
         cargo xtask cases                     every case\n  \
         cargo xtask cases unread 042          cases whose name or kind contains one of these\n  \
-        cargo xtask cases --times 5 --page    each five times; the result goes into README.md")]
+        cargo xtask cases --times 5 --page    each five times; the result goes into the book")]
     Cases(cases::Options),
-    /// Regenerate the examples in README.md by running them (root; starts docker).
-    Examples,
+    /// Regenerate the screens in README.md and in the book by running their commands (root; starts docker).
+    Examples(examples::Options),
+    /// Make the book, target/book: run every command and screen of its pages, check them, make the HTML (root).
+    ///
+    /// Installs mdbook into the cache if it is missing. The pages are docs/src.
+    #[command(after_help = "Examples:\n  \
+        cargo xtask docs                 everything: two minutes, and the build of the tool\n  \
+        cargo xtask docs stories         run only what pages with this in their path show\n  \
+        cargo xtask docs --no-run        only refresh copied tables and make the HTML (needs no root)")]
+    Docs(docs::Options),
     /// Everything the continuous integration checks, in the same order, with a table of times.
     ///
-    /// Order: formatting, the eBPF object (and the one for arm64), clippy (host, then BPF), licences
+    /// Order: formatting, the book, the eBPF object (and the one for arm64), clippy (host, then BPF), licences
     /// and sources of dependencies, the binary for download, documentation, tests, a few seconds of each
     /// fuzzer, the oldest and the newest kernel in virtual machines. Every step runs even when an earlier one failed.
     Ci,
@@ -225,7 +234,8 @@ fn perform(task: Task) -> Result<ExitCode> {
         }
         Task::Fuzz(options) => fuzz::run(&workspace, &options)?,
         Task::Cases(options) => return cases::run(&workspace, &options),
-        Task::Examples => examples::run(&workspace)?,
+        Task::Examples(options) => examples::run(&workspace, &options)?,
+        Task::Docs(options) => docs::run(&workspace, &options)?,
         Task::Ci => return ci::run(&workspace),
     }
     Ok(ExitCode::SUCCESS)

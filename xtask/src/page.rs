@@ -20,6 +20,29 @@ pub fn read(page: &Path, name: &str) -> Result<String> {
     Ok(parts(&text, name).map(|[_, block, _]| block.to_owned()).unwrap_or_default())
 }
 
+/// The names of a text's blocks, in order.
+#[must_use]
+pub fn names(text: &str) -> Vec<&str> {
+    text.lines().filter_map(name).filter(|name| *name != "end").collect()
+}
+
+/// A text without its blocks, so that only what people wrote remains.
+#[must_use]
+pub fn outside(text: &str) -> String {
+    let mut inside = false;
+    let is_outside = |line: &&str| {
+        let was_inside = inside;
+        inside = name(line).map_or(inside, |name| name != "end");
+        !was_inside && !inside
+    };
+    text.split_inclusive('\n').filter(is_outside).collect()
+}
+
+/// The name in a line that is a marker.
+fn name(line: &str) -> Option<&str> {
+    line.trim_end().strip_prefix("<!-- ")?.strip_suffix(" -->")
+}
+
 fn text_of(page: &Path) -> Result<String> {
     fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))
 }
@@ -50,6 +73,13 @@ mod tests {
         let once = replace(page, "bench", "| new |\n").unwrap();
         assert_eq!(once, "# Title\nwords\n<!-- bench -->\n\n| new |\n<!-- end -->\nmore\n");
         assert_eq!(replace(&once, "bench", "| new |\n").unwrap(), once);
+    }
+
+    #[test]
+    fn blocks_are_listed_and_taken_out() {
+        let page = "a\n<!-- run:ls -l -->\nx\n<!-- end -->\nb\n<!-- cases -->\n<!-- end -->\n";
+        assert_eq!(names(page), ["run:ls -l", "cases"]);
+        assert_eq!(outside(page), "a\nb\n");
     }
 
     #[test]

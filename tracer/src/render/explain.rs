@@ -80,7 +80,7 @@ fn list(page: &mut Page<'_>) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::{collections::BTreeSet, fs, path::Path};
 
     use tracer_core::verdict::Rule;
 
@@ -111,6 +111,21 @@ mod tests {
         assert!(text(Some("[unread]")).starts_with("unread\n  what it means"));
         assert!(is_rule("never-wrote") && is_rule("STUCK") && !is_rule("nonsense"));
         assert_eq!(text(Some("nonsense")), "");
+    }
+
+    /// The book's pages of the rules are made by `cargo xtask docs` from what is printed here.
+    #[test]
+    fn the_book_has_the_text_of_each_rule() {
+        let book = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src");
+        let page = |path: String| fs::read_to_string(book.join(path)).unwrap_or_default();
+        let screen = |command: &str, text: &str| format!("```console\n$ {command}\n{text}```\n");
+        assert!(page("rules.md".into()).contains(&screen("tracer explain", &text(None))));
+        for Explanation { rule, .. } in &TEXTS {
+            let screen = screen(&format!("tracer explain {rule}"), &text(Some(rule)));
+            let page = page(format!("rules/{rule}.md"));
+            assert!(page.contains(&screen), "run `cargo xtask docs rules`: {rule}");
+        }
+        assert_eq!(fs::read_dir(book.join("rules")).unwrap().count(), TEXTS.len());
     }
 
     #[test]

@@ -69,9 +69,14 @@ impl Runner<'_> {
 
     fn run(&self, case: &Case) -> Result<Answer> {
         let folder = TempDir::with_prefix("case-").context("cannot create a scratch folder")?;
-        let scratch = folder.path().join("w");
+        self.run_in(case, folder.path())
+    }
+
+    /// Runs a case once, with its scratch folder and its messages in an empty folder.
+    pub(super) fn run_in(&self, case: &Case, folder: &Path) -> Result<Answer> {
+        let scratch = folder.join("w");
         fs::create_dir(&scratch).context("cannot create a scratch folder")?;
-        let log = folder.path().join("log");
+        let log = folder.join("log");
         let ended = wait(&mut self.start(case, &scratch, &log)?)?;
         let answer = if ended {
             read_answer(case, &scratch)

@@ -18,14 +18,14 @@ use xtask::{
 };
 
 use super::{fuzz, tally::Tally, test};
-use crate::{examples, package, vm};
+use crate::{docs, package, vm};
 
 /// A check and its name in the table.
 type Step<'a> = (&'static str, Box<dyn FnOnce() -> Result<Checked> + 'a>);
 
 /// The result of a step that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Checked {
+pub(crate) enum Checked {
     /// The check passed.
     Passed,
     /// The check cannot run on this machine, which is no failure.
@@ -76,7 +76,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
 fn checks<'a>(workspace: &'a Workspace, ready: &'a Ready) -> Vec<Step<'a>> {
     vec![
         ("formatting", Box::new(|| formatting(workspace))),
-        ("examples", Box::new(|| examples::check(workspace.root()).map(|()| Checked::Passed))),
+        ("book", Box::new(|| docs::check_all(workspace))),
         // Before the checks that compile the tool, which embeds the object.
         ("eBPF object", Box::new(|| object(workspace, ready))),
         (

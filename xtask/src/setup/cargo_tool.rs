@@ -22,20 +22,33 @@ pub struct CargoTool {
     version: &'static str,
     /// How long the build takes, for a message.
     takes: &'static str,
+    /// Options of `cargo install` that leave out what is not needed.
+    options: &'static [&'static str],
 }
 
 /// Links the eBPF object. 0.11 and later need the development files of a newer LLVM.
 pub(crate) const BPF_LINKER: CargoTool =
-    CargoTool { name: "bpf-linker", version: "0.10.4", takes: "about a minute" };
+    CargoTool { name: "bpf-linker", version: "0.10.4", takes: "about a minute", options: &[] };
 /// Checks licences and sources of dependencies.
 pub const CARGO_DENY: CargoTool =
-    CargoTool { name: "cargo-deny", version: "0.20.2", takes: "a few minutes" };
+    CargoTool { name: "cargo-deny", version: "0.20.2", takes: "a few minutes", options: &[] };
 /// Makes Debian's packages.
 pub const CARGO_DEB: CargoTool =
-    CargoTool { name: "cargo-deb", version: "3.8.0", takes: "about a minute" };
+    CargoTool { name: "cargo-deb", version: "3.8.0", takes: "about a minute", options: &[] };
 /// Makes packages for rpm.
-pub const CARGO_GENERATE_RPM: CargoTool =
-    CargoTool { name: "cargo-generate-rpm", version: "0.21.1", takes: "a few minutes" };
+pub const CARGO_GENERATE_RPM: CargoTool = CargoTool {
+    name: "cargo-generate-rpm",
+    version: "0.21.1",
+    takes: "a few minutes",
+    options: &[],
+};
+/// Makes the pages of the book, without the server and the watcher that it also has.
+pub const MDBOOK: CargoTool = CargoTool {
+    name: "mdbook",
+    version: "0.5.4",
+    takes: "about two minutes",
+    options: &["--no-default-features", "--features", "search"],
+};
 
 /// The tools run for seconds, and their build takes minutes: they are not optimised. The profile is that of a release
 /// all the same, so that no check of a debug build stops them.
@@ -52,7 +65,7 @@ impl CargoTool {
         if let Some(found) = self.find()? {
             return Ok(found);
         }
-        let Self { name, version, takes } = self;
+        let Self { name, version, takes, options } = self;
         let root = self.cache_dir()?;
         say(&format!("installing {name} {version} into {} ({takes})", root.display()));
         let mut install = cargo::cargo(workspace);
@@ -61,7 +74,8 @@ impl CargoTool {
             .env_remove("CARGO_TARGET_DIR")
             .envs(QUICK_BUILD)
             .args(["install", name, "--version", version, "--locked", "--quiet", "--root"])
-            .arg(&root);
+            .arg(&root)
+            .args(*options);
         command::run(&mut install)?;
         match self.find()? {
             Some(found) => Ok(found),
@@ -70,7 +84,11 @@ impl CargoTool {
     }
 
     /// The path of the program: in `PATH` if the version is right, else in the cache.
-    fn find(&self) -> Result<Option<PathBuf>> {
+    ///
+    /// # Errors
+    ///
+    /// The user has no cache directory.
+    pub fn find(&self) -> Result<Option<PathBuf>> {
         if let Some(found) = command::find(self.name)
             && self.is_version_of(&found)
         {
@@ -82,10 +100,27 @@ impl CargoTool {
 
     fn is_version_of(&self, program: &Path) -> bool {
         command::capture(Command::new(program).arg("--version"))
-            .is_ok_and(|version| version.split_whitespace().last() == Some(self.version))
+            .is_ok_and(|said| is_version(&said, self.version))
     }
 
     fn cache_dir(&self) -> Result<PathBuf> {
         Ok(cache::directory(self.name)?.join(format!("{}-{}", self.name, self.version)))
+    }
+}
+
+/// Whether the last word that a program said is this version, with or without a `v` before it.
+fn is_version(said: &str, version: &str) -> bool {
+    said.split_whitespace().last().is_some_and(|word| word.trim_start_matches('v') == version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_version;
+
+    #[test]
+    fn a_version_is_known_with_and_without_its_letter() {
+        assert!(is_version("cargo-deny 0.20.2\n", "0.20.2"));
+        assert!(is_version("mdbook v0.5.4\n", "0.5.4"));
+        assert!(!is_version("mdbook v0.5.3\n", "0.5.4") && !is_version("", "0.5.4"));
     }
 }
