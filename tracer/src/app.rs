@@ -329,6 +329,7 @@ impl Run {
                 news = self.newcomer.next() => self.meet(news),
                 _ = tick.tick() => {
                     self.guests.tick(&mut self.collector);
+                    self.meet_sandbox();
                     let is_over = self.is_over(running.as_deref_mut(), pids);
                     if is_over {
                         self.survey(Keep::NewsAndLooks);

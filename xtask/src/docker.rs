@@ -63,12 +63,17 @@ fn start_daemon(logs: &Path, scratch: &Path) -> Result<Option<Service>> {
     Service::start("dockerd", &mut command, logs, answers).map(Some)
 }
 
-/// Configuration of `dockerd` that has gVisor as a second runtime, on the platform that needs no virtualisation.
+/// Configuration of `dockerd` that also has gVisor, on the platform that needs no virtualisation: with a cgroup for each
+/// container, and without.
 const WITH_GVISOR: &str = r#"{
   "runtimes": {
     "runsc": {
       "path": "/usr/bin/runsc",
-      "runtimeArgs": ["--platform=ptrace", "--ignore-cgroups", "--network=none"]
+      "runtimeArgs": ["--platform=ptrace", "--network=none"]
+    },
+    "runsc-without-cgroup": {
+      "path": "/usr/bin/runsc",
+      "runtimeArgs": ["--platform=ptrace", "--network=none", "--ignore-cgroups"]
     }
   }
 }

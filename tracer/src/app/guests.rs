@@ -54,6 +54,8 @@ struct Expected {
 pub(super) struct Guests {
     keeper: Option<Keeper>,
     place: Option<(Folder, Sink)>,
+    /// The sandbox of the container that was sought.
+    found: Option<u32>,
     /// Whether the command is `runsc` and got the configuration itself.
     is_configured: bool,
     /// Processes that the keeper was asked about, without those that are no sandboxes.
@@ -82,6 +84,7 @@ impl Guests {
         Ok(Self {
             keeper: keeper.map_err(|source| AppError::Runtime { source })?,
             place: None,
+            found: None,
             is_configured: false,
             asked: BTreeMap::new(),
             has_said_full: false,
@@ -134,6 +137,22 @@ impl Guests {
         })?;
         let (folder, _) = self.place.insert((folder, sink));
         Ok(folder.config())
+    }
+
+    /// Whether this machine has a `runsc` that can look into sandboxes.
+    pub(super) const fn can_look(&self) -> bool {
+        self.keeper.is_some()
+    }
+
+    /// Has the sandbox of a container looked for.
+    pub(super) fn seek(&mut self, container: &str) {
+        // A helper that is gone answers nothing.
+        let _ = self.keeper.as_mut().map(|keeper| keeper.seek(container));
+    }
+
+    /// The sandbox of the container that was sought, once.
+    pub(super) fn take_found(&mut self) -> Option<u32> {
+        self.found.take()
     }
 
     /// Has a trace session made in the sandbox of this process, if it is one. The helper finds out: to read a command line
@@ -198,6 +217,7 @@ impl Guests {
         for Answer { pid, kind } in answers {
             match kind {
                 AnswerKind::Opened(result) => self.opened(pid, result),
+                AnswerKind::Found => self.found = Some(pid),
                 AnswerKind::Listed(Ok(procfs)) => self.listed(pid, &procfs),
                 // Its strangers stay unknown.
                 AnswerKind::Listed(Err(_)) => {}

@@ -11,7 +11,7 @@ use tracer_common::loss::LossCell;
 use tracer_core::session::LossReason;
 use tracer_loader::LoaderError;
 
-pub(super) use self::expect::expect;
+pub(super) use self::expect::{expect, sandbox_of_exec};
 use super::{AppError, Run, Subject, collect::Collector, stderr};
 use crate::{
     docker::{News, READY, Watched},
@@ -45,6 +45,8 @@ pub(super) struct Newcomer {
     /// The container's id.
     id: Option<String>,
     cgroup: Option<CgroupTarget>,
+    /// gVisor's kernel, if the container has one and no cgroup.
+    sandbox: Option<u32>,
     /// Whether a process of a `docker exec` was found.
     is_found: bool,
     /// Such processes that have not executed their programs yet.
@@ -85,6 +87,9 @@ impl Newcomer {
             return false;
         }
         let since = *self.client_ended.get_or_insert_with(Instant::now);
+        if let Some(sandbox) = self.sandbox {
+            return !self.is_exec && exists(sandbox);
+        }
         if self.is_exec {
             return match self.is_found {
                 true => {
@@ -113,7 +118,7 @@ impl Newcomer {
 
     /// Whether something was started that was not found.
     fn is_missed(&self) -> bool {
-        if self.is_found || self.cgroup.is_some() {
+        if self.is_found || self.cgroup.is_some() || self.sandbox.is_some() {
             return false;
         }
         match self.watched.as_ref().and_then(Watched::engine) {
@@ -145,7 +150,10 @@ impl Run {
                     tracing::warn!("{error}");
                 }
             }
-            News::Created(id) => self.newcomer.id = Some(id),
+            News::Created(id) => {
+                self.guests.seek(&id);
+                self.newcomer.id = Some(id);
+            }
             News::Cgroup(cgroup) => {
                 let followed = self.follow(&cgroup).inspect_err(|error| {
                     tracing::warn!("cannot follow the container {}: {error}", cgroup.label);
@@ -154,6 +162,19 @@ impl Run {
                 self.newcomer.is_late |= !followed.unwrap_or(false);
                 self.newcomer.cgroup = Some(cgroup);
             }
+        }
+    }
+
+    /// Makes a target of the sandbox in which the container runs, unless its cgroup has made it one.
+    pub(super) fn meet_sandbox(&mut self) {
+        let Some(pid) = self.guests.take_found() else { return };
+        if self.newcomer.cgroup.is_some() || self.newcomer.is_found {
+            return;
+        }
+        let followed = self.loader.await_process(pid).and_then(|()| self.adopt(false));
+        match followed {
+            Ok(()) => self.newcomer.sandbox = Some(pid),
+            Err(error) => tracing::warn!("cannot follow the sandbox {pid}: {error}"),
         }
     }
 

@@ -39,7 +39,11 @@ pub(super) fn resolve(
     guests: &mut Guests,
 ) -> Result<Subject, AppError> {
     let choice = &settings.target;
-    let Targets { processes, cgroups } = target::resolve(&choice.existing, &mut lines)?;
+    let mut existing = choice.existing.clone();
+    let sandbox = choice.command.as_ref();
+    let sandbox = sandbox.and_then(|launch| newcomer::sandbox_of_exec(launch, settings.quiet));
+    existing.extend(sandbox.map(Request::Pid));
+    let Targets { processes, cgroups } = target::resolve(&existing, &mut lines)?;
     drop(lines);
     // Files that were handed in to a sandbox have fds that no program's output has.
     let named = processes.iter().map(|pinned| pinned.pid);
@@ -48,12 +52,17 @@ pub(super) fn resolve(
     // Also if tracer finds no `runsc`: what leaves a sandbox is counted all the same.
     kernel.all_fds |= all.any(is_sandbox);
     let doubts = doubts(&cgroups);
+    // The same for the sandbox that a docker client's `--runtime=runsc` will start.
+    let names_runsc =
+        |launch: &Launch| launch.argv.iter().any(|word| word.to_string_lossy().contains("runsc"));
+    kernel.all_fds |= choice.command.as_ref().is_some_and(names_runsc);
     let launch = choice.command.as_ref().map(|launch| with_sight(launch, guests, settings.quiet));
     let launch = launch.map(|launch| newcomer::expect(launch, &cgroups, settings.quiet));
     let (launch, newcomer) = launch.unzip();
     let newcomer = newcomer.flatten();
     let container = newcomer.as_ref().map(Expected::place);
-    kernel.awaits_processes = matches!(container, Some(None));
+    // A sandbox of gVisor need not have a cgroup.
+    kernel.awaits_processes = container.is_some_and(|place| place.is_none() || guests.can_look());
     kernel.cgroup = scope(&cgroups, container.flatten());
     let started = launch.map(|launch| start(&launch, settings)).transpose()?;
     let (launched, kept) = started.unzip();

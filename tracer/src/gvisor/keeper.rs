@@ -7,7 +7,10 @@ use std::{
     io::{self, BufRead as _, BufReader, Write as _},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -15,11 +18,11 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Runtime, SandboxProcess};
+use super::{Runtime, SandboxProcess, is_sandbox_name};
 use crate::sys::{
     bounded,
     helper::{Helper, Kept},
-    processes::exists,
+    processes::{comm, exists},
     run_folder::RUN,
 };
 
@@ -29,6 +32,8 @@ const STARTS_WITHIN: Duration = Duration::from_secs(10);
 const SOON: Duration = Duration::from_millis(10);
 /// How often to ask it at least.
 const SELDOM: Duration = Duration::from_millis(100);
+/// The word before the id of a container whose sandbox is wanted.
+const SEEK: &str = "seek";
 /// How many sandboxes are asked at a time.
 const MOST_AT_WORK: usize = 32;
 /// How long most take.
@@ -48,6 +53,8 @@ pub struct Answer {
 pub enum AnswerKind {
     /// To [`Keeper::open`]: `None` if the process is no sandbox; or why tracer does not see inside.
     Opened(Result<Option<Inside>, String>),
+    /// To [`Keeper::seek`]: the process is the sandbox of the container.
+    Found,
     /// To [`Keeper::look`]: the output of `runsc trace procfs`, or why there is none.
     Listed(Result<String, String>),
 }
@@ -91,6 +98,15 @@ impl Keeper {
         writeln!(self.helper.socket, "{pid} {}", config.display())
     }
 
+    /// Asks for the process in which the sandbox of a container will run, or runs. There is no answer if the container
+    /// has none.
+    ///
+    /// # Errors
+    /// An error if the helper does not take it.
+    pub fn seek(&mut self, container: &str) -> io::Result<()> {
+        writeln!(self.helper.socket, "{SEEK} {container}")
+    }
+
     /// Asks what runs in the sandbox of this process now.
     ///
     /// # Errors
@@ -127,32 +143,39 @@ type Sessions = Arc<Mutex<Vec<SandboxProcess>>>;
 
 fn serve(socket: &UnixStream, runtime: &Runtime) -> io::Result<()> {
     let sessions = Sessions::default();
+    let is_over = Arc::<AtomicBool>::default();
     // One answer at a time: a long one takes several writes.
     let answers = Arc::new(Mutex::new(socket.try_clone()?));
     let mut at_work: Vec<JoinHandle<()>> = Vec::new();
     // tracer's end, also by a signal, is the end of the lines or an error.
     for line in BufReader::new(socket.try_clone()?).lines().map_while(Result::ok) {
-        let Some((pid, config)) = line.split_once(' ') else { continue };
-        let Ok(pid) = pid.parse() else { continue };
-        // Without one there is a session, and only what runs is of interest.
-        let config = (!config.is_empty()).then(|| PathBuf::from(config));
+        let Some(request) = Request::of(&line) else { continue };
         while at_work.len() >= MOST_AT_WORK {
             thread::sleep(SOON);
             at_work.retain(|thread| !thread.is_finished());
         }
         let (answers, runtime, sessions) =
             (Arc::clone(&answers), runtime.clone(), Arc::clone(&sessions));
+        let is_over = Arc::clone(&is_over);
         at_work.push(thread::spawn(move || {
-            let kind = match &config {
-                Some(config) => AnswerKind::Opened(look_into(&runtime, pid, config, &sessions)),
-                None => AnswerKind::Listed(list(&runtime, pid)),
+            let answer = match request {
+                Request::Open(pid, config) => {
+                    let kind = AnswerKind::Opened(look_into(&runtime, pid, &config, &sessions));
+                    Answer { pid, kind }
+                }
+                Request::List(pid) => Answer { pid, kind: AnswerKind::Listed(list(&runtime, pid)) },
+                Request::Seek(container) => match seek(&container, &is_over) {
+                    Some(pid) => Answer { pid, kind: AnswerKind::Found },
+                    None => return,
+                },
             };
-            let answer = serde_json::to_vec(&Answer { pid, kind }).unwrap_or_default();
+            let answer = serde_json::to_vec(&answer).unwrap_or_default();
             let mut socket = answers.lock().unwrap_or_else(PoisonError::into_inner);
             // Fails only if tracer is gone.
             let _ = socket.write_all(&[answer, b"\n".to_vec()].concat());
         }));
     }
+    is_over.store(true, Ordering::Relaxed);
     // A thread that reads the memory of a hostile process may wait for ever.
     let began = Instant::now();
     while at_work.iter().any(|thread| !thread.is_finished()) && began.elapsed() < STARTS_WITHIN {
@@ -164,6 +187,45 @@ fn serve(socket: &UnixStream, runtime: &Runtime) -> io::Result<()> {
         let _ = std::fs::remove_file(marker(sandbox));
     }
     Ok(())
+}
+
+/// What the helper is asked for.
+enum Request {
+    /// A session in the sandbox of this process.
+    Open(u32, PathBuf),
+    /// What runs in the sandbox of this process.
+    List(u32),
+    /// The sandbox of this container.
+    Seek(String),
+}
+
+impl Request {
+    fn of(line: &str) -> Option<Self> {
+        let (first, rest) = line.split_once(' ')?;
+        if first == SEEK {
+            return Some(Self::Seek(rest.to_owned()));
+        }
+        let pid = first.parse().ok()?;
+        Some(if rest.is_empty() { Self::List(pid) } else { Self::Open(pid, rest.into()) })
+    }
+}
+
+/// Looks for the process in which the sandbox of a container runs, until it is there.
+fn seek(container: &str, is_over: &AtomicBool) -> Option<u32> {
+    let began = Instant::now();
+    while !is_over.load(Ordering::Relaxed) && began.elapsed() < STARTS_WITHIN {
+        let numbers = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let is_it = |pid: &u32| {
+            comm(*pid).is_some_and(|comm| is_sandbox_name(&comm))
+                && SandboxProcess::at(*pid).is_some_and(|sandbox| sandbox.id == container)
+        };
+        if let Some(pid) = pids.into_iter().find(is_it) {
+            return Some(pid);
+        }
+        thread::sleep(if began.elapsed() < STARTS_SOON { SOON } else { SELDOM });
+    }
+    None
 }
 
 fn look_into(

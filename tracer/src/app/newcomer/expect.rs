@@ -5,7 +5,7 @@ use tracer_core::text::escape;
 use super::stderr;
 use crate::{
     docker::{Asks, Client, Engine, Entering, Expected},
-    gvisor::is_sandbox_name,
+    gvisor::{SandboxProcess, is_sandbox_name},
     launch::Launch,
     sys::processes::comm,
     target::{
@@ -87,6 +87,35 @@ fn place(cgroups: &[CgroupTarget]) -> Option<ContainerPlace> {
         .ok()
 }
 
+/// The sandbox in which a `docker exec` will start a process. All that runs in it is traced: its processes are none of this
+/// machine.
+pub(in crate::app) fn sandbox_of_exec(launch: &Launch, quiet: bool) -> Option<u32> {
+    let Client { host, asks: Asks::Exec { container, .. } } = Client::of(&launch.argv)? else {
+        return None;
+    };
+    let sandbox = sandbox_of(&found(&roots(host), &container).ok()?)?;
+    let name = escape(&container);
+    stderr::note(
+        quiet,
+        &format!("tracer: {name} is a sandbox of gVisor: traces all that runs in it"),
+    );
+    Some(sandbox)
+}
+
+/// gVisor's kernel, if a container runs in one.
+fn sandbox_of(named: &Named) -> Option<u32> {
+    let pids = match &named.cgroup {
+        Ok(cgroup) => cgroup.pids(),
+        Err(TargetError::ContainerWithoutCgroup { pid, .. }) => vec![*pid],
+        Err(_) => Vec::new(),
+    };
+    let is_it = |pid: &u32| {
+        comm(*pid).is_some_and(|comm| is_sandbox_name(&comm))
+            && SandboxProcess::at(*pid).is_some_and(|sandbox| sandbox.id == named.id)
+    };
+    pids.into_iter().find(is_it)
+}
+
 /// The process that starts in a container, unless all of the container is traced.
 fn exec(
     roots: &Roots,
@@ -94,18 +123,14 @@ fn exec(
     words: Vec<std::ffi::OsString>,
     cgroups: &[CgroupTarget],
 ) -> Result<Option<Expected>, String> {
-    let Named { id, engine: api, cgroup, .. } = found(roots, container)?;
+    let named = found(roots, container)?;
+    if sandbox_of(&named).is_some() {
+        return Ok(None);
+    }
+    let Named { id, engine: api, cgroup, .. } = named;
     let cgroup = cgroup.map_err(|error| String::from(escape(&error.to_string())))?;
     if cgroups.iter().any(|known| cgroup.path.starts_with(&known.path)) {
         return Ok(None);
-    }
-    let is_sandbox = |pid: &u32| comm(*pid).is_some_and(|comm| is_sandbox_name(&comm));
-    if cgroup.pids().iter().any(is_sandbox) {
-        let name = escape(container);
-        return Err(format!(
-            "{name} is a sandbox of gVisor, whose programs are no processes of this machine: name the \
-             container as well, with tracer --container {name} -- docker exec …"
-        ));
     }
     let command: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
     let action = format!("exec_start: {}", command.join(" ")).trim_end().to_owned();
