@@ -168,7 +168,7 @@ impl Session {
             !outside.contains(object)
                 && (kind.passes_on() || self.object_name(object).contains("["))
         });
-        self.processes.retain(|id, _| !machinery.contains(id));
+        self.processes.retain(|id| !machinery.contains(id));
         // `runsc` tells the sandbox what to do. The kernel counts that as well.
         for own in starters.iter().chain(kernels.keys()) {
             if let Some(process) = self.processes.get_mut(own) {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tracer_common::loss::LossCell;
-use tracer_core::session::LossReason;
+use tracer_core::session::{LossReason, Process};
 use tracer_loader::LoaderError;
 
 use super::{AppError, Run, Subject, collect::Collector, stderr};
@@ -142,10 +142,9 @@ impl Newcomer {
 
     /// Counts a container as missed whose program may have run before tracer found it.
     pub(super) fn finish(&self, collector: &mut Collector) {
-        let mut processes = collector.session.processes.values();
+        let is_it = |process: &Process| process.id.tgid == self.client && process.comm == "docker";
         // Another engine's client with that name starts the container itself: the container is its descendant.
-        let is_docker =
-            processes.any(|process| process.id.tgid == self.client && process.comm == "docker");
+        let is_docker = collector.session.processes.values().any(is_it);
         if is_docker && self.id.is_some() && (self.is_late || self.cgroup.is_none()) {
             let cell = LossCell { events: 1, bytes: 0 };
             collector.add_observed_loss(&LossReason::ContainerMissed, cell);
