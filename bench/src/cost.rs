@@ -4,11 +4,13 @@
 
 mod comparison;
 mod growth;
+mod gvisor;
 mod load;
 mod memory;
 mod results;
 mod start;
 mod verifier;
+mod view;
 
 use std::{
     io::{self, Write as _},
@@ -41,7 +43,9 @@ const ENOUGH_ROUNDS: u32 = 7;
 const QUICK_ROUNDS: u32 = 3;
 /// A quick run divides the number of calls by this.
 const QUICK_DIVISOR: u64 = 4;
-/// Limit of rounds for growth, which is slow to set up and visible in few rounds.
+/// Rows that are no workloads.
+const OTHERS: [&str; 4] = ["start", "growth", "gvisor", "view"];
+/// Limit of rounds for growth and the view, which are slow to set up and visible in few rounds.
 const MOST_GROWTH_ROUNDS: u32 = 5;
 
 /// Options of `cargo xtask bench`.
@@ -54,7 +58,7 @@ pub(crate) struct Options {
     /// not far cheaper than strace
     #[arg(long, conflicts_with_all = ["rounds", "only"])]
     quick: bool,
-    /// Only this row: a workload, `innocent` (three of them), `start` or `growth`
+    /// Only this row: a workload, `innocent` (three of them), `start`, `growth`, `gvisor` or `view`
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// The results as JSON as well
@@ -95,13 +99,14 @@ impl Options {
 
     fn ensure_known(&self) -> Result<()> {
         let Some(only) = &self.only else { return Ok(()) };
-        let is_known = ["start", "growth"].contains(&only.as_str())
+        let is_known = OTHERS.contains(&only.as_str())
             || workload::ALL.iter().any(|workload| workload.is_selected_by(only));
         let names: Vec<_> = workload::ALL.iter().map(|workload| workload.name).collect();
         ensure!(
             is_known,
-            "no row is called {only}: there are {}, innocent, start, growth",
-            names.join(", ")
+            "no row is called {only}: there are {}, innocent, {}",
+            names.join(", "),
+            OTHERS.join(", ")
         );
         Ok(())
     }
@@ -132,6 +137,12 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     if options.wants("growth", false) {
         results.growth = growth::measure(&fixture, options.rounds().min(MOST_GROWTH_ROUNDS));
+    }
+    if options.wants("view", false) {
+        results.view = view::measure(&fixture, options.rounds().min(MOST_GROWTH_ROUNDS));
+    }
+    if options.wants("gvisor", true) {
+        results.gvisor = Some(gvisor::measure(&fixture, options.rounds(), options.quick));
     }
     results.judge();
     let text = results.text();

@@ -12,6 +12,7 @@ mod harness {
     pub(crate) mod procfs;
     pub(crate) mod report;
     pub(crate) mod table;
+    pub(crate) mod terminal;
     pub(crate) mod tool;
 }
 

@@ -13,6 +13,7 @@ mod loss;
 mod object;
 mod observations;
 mod process;
+mod processes;
 mod sandboxes;
 mod sightings;
 mod streams;
@@ -44,6 +45,7 @@ pub use self::{
     loss::LossReason,
     object::{Kind, Object},
     process::{Fact, FactKind, PastImage, Process, inside, named},
+    processes::Processes,
     sandboxes::{GUEST_HANDED_IN, GUEST_MAJOR},
     sightings::{Keep, Sightings},
     sum_up::SummedUp,
@@ -59,7 +61,7 @@ pub struct Session {
     /// Nanoseconds since boot at which the hooks were detached.
     pub end_ns: u64,
     /// Processes: targets, and participants (other processes that used a watched object).
-    pub processes: BTreeMap<ProcessId, Process>,
+    pub processes: Processes,
     /// Watched objects.
     pub objects: BTreeMap<ObjectId, Object>,
     /// The ledger, rows of ended processes included.

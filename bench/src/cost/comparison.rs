@@ -200,8 +200,7 @@ fn sample(
     contender: Contender,
 ) -> Result<Sample> {
     let calls = workload.calls_at(contender.slowness() * schedule.divisor).max(1);
-    let plan =
-        Plan { name: workload.work, calls, sleepers: 0, objects: 0, command: schedule.command };
+    let plan = Plan { name: workload.work, calls, command: schedule.command, ..Plan::default() };
     let mut load = Load::start(&fixture.load, &plan)?;
     let idle = if workload.innocent { Some(Load::start(&fixture.load, &plan)?) } else { None };
     let target = idle.as_ref().unwrap_or(&load).pid();

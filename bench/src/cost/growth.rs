@@ -89,7 +89,7 @@ fn fill(fixture: &Fixture, step: &mut Step, rounds: u32) -> Result<()> {
     let _pids = if sleepers > 0 { Some(PidMax::at_least(sleepers)?) } else { None };
     ensure_memory(sleepers)?;
     let objects = if of_processes { 0 } else { u64::from(step.count) };
-    let plan = Plan { name: "write32", calls: CALLS, sleepers, objects, command: &[] };
+    let plan = Plan { name: "write32", calls: CALLS, sleepers, objects, ..Plan::default() };
     let mut load = Load::start(&fixture.load, &plan)?;
     let recorded = if of_processes { Some(memory::of(fixture, load.pid())?) } else { None };
     step.write32 = Some(write_cost(fixture, step, &mut load, rounds));
@@ -100,7 +100,8 @@ fn fill(fixture: &Fixture, step: &mut Step, rounds: u32) -> Result<()> {
     Ok(())
 }
 
-fn ensure_memory(processes: u32) -> Result<()> {
+/// Checks that this many sleeping processes have room.
+pub(super) fn ensure_memory(processes: u32) -> Result<()> {
     let text = fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
     let available =
         procfs::kilobytes(&text, "MemAvailable:").context("/proc/meminfo has no MemAvailable")?;

@@ -53,7 +53,7 @@ impl AddAssign for Truth {
 }
 
 /// The arguments of a loop.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Plan<'a> {
     /// The loop's name in `load`.
     pub(crate) name: &'a str,
@@ -63,6 +63,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) sleepers: u32,
     /// Open pipes that it has written to.
     pub(crate) objects: u64,
+    /// Writing processes of the loop `writers`.
+    pub(crate) writers: u32,
     /// The command that the loop `exec` starts.
     pub(crate) command: &'a [String],
 }
@@ -73,12 +75,17 @@ pub(crate) struct Load(Tool);
 impl Load {
     /// Starts a loop and waits until it is at its gate.
     pub(crate) fn start(program: &Path, plan: &Plan<'_>) -> Result<Self> {
-        let mut command = Command::new(program);
+        Self::start_by(Command::new(program), plan)
+    }
+
+    /// The same with a command that ends with the program `load`.
+    pub(crate) fn start_by(mut command: Command, plan: &Plan<'_>) -> Result<Self> {
         command
             .arg(plan.name)
             .arg(plan.calls.to_string())
             .arg(format!("sleepers={}", plan.sleepers))
-            .arg(format!("objects={}", plan.objects));
+            .arg(format!("objects={}", plan.objects))
+            .arg(format!("writers={}", plan.writers));
         if !plan.command.is_empty() {
             command.arg("--").args(plan.command);
         }
@@ -107,8 +114,14 @@ impl Load {
 
     /// Closes its stdin, which ends it, and waits for its end.
     pub(crate) fn finish(self) -> Result<()> {
+        self.finish_with_code(&[0])
+    }
+
+    /// Like [`Self::finish`]; one of these exit codes is expected.
+    pub(crate) fn finish_with_code(self, expected: &[i32]) -> Result<()> {
         let (status, output) = self.0.finish()?;
-        ensure!(status.success(), "load failed: {}", output.join(" / "));
+        let is_expected = status.code().is_some_and(|code| expected.contains(&code));
+        ensure!(is_expected, "load failed ({status}): {}", output.join(" / "));
         Ok(())
     }
 

@@ -13,7 +13,9 @@ use self::{goals::Goal, machine::Machine};
 use super::{
     comparison::{Comparison, table},
     growth::{self, Step},
+    gvisor::Gvisor,
     start::{self, Start},
+    view::{self, View},
 };
 
 /// The results of a run.
@@ -30,6 +32,10 @@ pub(crate) struct Results {
     /// Growth of cost and memory.
     #[serde(rename = "scale")]
     pub(crate) growth: Vec<Step>,
+    /// The cost of a view at different numbers of processes.
+    pub(crate) view: Vec<View>,
+    /// Costs inside a gVisor sandbox.
+    pub(crate) gvisor: Option<Gvisor>,
     /// The goals, filled in by [`Self::judge`].
     pub(crate) goals: Vec<Goal>,
     /// Workloads that could not be measured, with the reason.
@@ -64,12 +70,29 @@ impl Results {
         if !self.growth.is_empty() {
             text += &format!("\n### Growth\n\n{}", growth::tables(&self.growth));
         }
-        if !self.absent.is_empty() {
-            text += "\n### Not measured\n\n";
-            text.extend(self.absent.iter().map(|(name, why)| format!("* {name}: {why}\n")));
+        if !self.view.is_empty() {
+            text += &format!("\n### View\n\n{}", view::table(&self.view));
         }
+        if let Some(gvisor) = &self.gvisor
+            && gvisor.absent.is_none()
+        {
+            text += &format!("\n### gVisor\n\n{}", gvisor.tables());
+        }
+        text += &self.not_measured();
         text += &format!("\n### Goals\n\n{}", goals::table(&self.goals));
         text
+    }
+
+    /// What could not be measured, as Markdown.
+    fn not_measured(&self) -> String {
+        let workloads = self.absent.iter().map(|(name, why)| (name.as_str(), why));
+        let gvisor = self.gvisor.iter().filter_map(|gvisor| gvisor.absent.as_ref());
+        let all: Vec<_> = workloads.chain(gvisor.map(|why| ("gvisor", why))).collect();
+        if all.is_empty() {
+            return String::new();
+        }
+        let lines: String = all.iter().map(|(name, why)| format!("* {name}: {why}\n")).collect();
+        format!("\n### Not measured\n\n{lines}")
     }
 
     /// Writes the results as JSON.

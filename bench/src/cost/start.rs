@@ -73,7 +73,7 @@ pub(crate) fn measure(fixture: &Fixture, rounds: u32) -> Vec<Start> {
 
 /// Milliseconds to the message "attached", and to the first counted byte.
 fn once(fixture: &Fixture, contender: Contender) -> Result<(f64, f64)> {
-    let plan = Plan { name: "ticker", calls: 0, sleepers: 0, objects: 0, command: &[] };
+    let plan = Plan { name: "ticker", ..Plan::default() };
     let mut ticker = Load::start(&fixture.load, &plan)?;
     let pid = ticker.pid();
     ticker.open_gate()?;

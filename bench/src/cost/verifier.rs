@@ -78,7 +78,7 @@ pub(crate) fn check(fixture: &Fixture, file: &Path, kernel: &str, update: bool) 
 fn count(fixture: &Fixture) -> Result<BTreeMap<String, Counts>> {
     let mut programs: BTreeMap<String, Counts> = BTreeMap::new();
     for contender in [Contender::Tracer, Contender::NonPreemptible, Contender::Capture] {
-        let plan = Plan { name: "getppid", calls: 0, sleepers: 0, objects: 0, command: &[] };
+        let plan = Plan { name: "getppid", ..Plan::default() };
         let load = Load::start(&fixture.load, &plan)?;
         let attached = contender.attach(fixture, load.pid())?;
         let counted = programs_of(attached.pid().context("tracer has no pid")?)?;

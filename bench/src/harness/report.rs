@@ -29,6 +29,9 @@ pub(crate) type Losses = BTreeMap<LossReason, u64>;
 #[derive(Deserialize)]
 pub(crate) struct Process {
     pub(crate) ppid: Option<u32>,
+    /// Number of its gVisor sandbox; 0 for none.
+    #[serde(default)]
+    sandbox: u32,
     fds: Vec<Fd>,
 }
 
@@ -80,6 +83,11 @@ pub(crate) fn read(path: &Path) -> Result<Report> {
 }
 
 impl Report {
+    /// Leaves out all processes that are no guests of a gVisor sandbox.
+    pub(crate) fn retain_guests(&mut self) {
+        self.processes.retain(|process| process.sandbox > 0);
+    }
+
     /// The reasons with at least one lost event.
     pub(crate) fn losses(&self) -> Losses {
         positive(&self.losses)

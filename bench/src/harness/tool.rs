@@ -31,8 +31,17 @@ pub(crate) struct Tool {
 impl Tool {
     /// Starts a program. Threads read its stdout and stderr, line by line.
     pub(crate) fn start(name: &'static str, command: &mut Command) -> Result<Self> {
+        Self::start_with(Stdio::piped(), name, command)
+    }
+
+    /// The same with another stdin.
+    pub(crate) fn start_with(
+        stdin: Stdio,
+        name: &'static str,
+        command: &mut Command,
+    ) -> Result<Self> {
         let mut child = command
-            .stdin(Stdio::piped())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

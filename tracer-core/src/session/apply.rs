@@ -58,8 +58,10 @@ impl Session {
     /// Marks a process that tracer itself started: it was created before the hooks were attached, but had not run
     /// yet.
     pub fn started_here(&mut self, tgid: u32) {
-        for process in self.processes.values_mut().filter(|process| process.id.tgid == tgid) {
-            process.attached_late = false;
+        let is_it = |process: &&Process| process.id.tgid == tgid;
+        let known: Vec<_> = self.processes.values().filter(is_it).map(|known| known.id).collect();
+        for id in known {
+            self.process(id).attached_late = false;
         }
     }
 
@@ -74,7 +76,7 @@ impl Session {
     }
 
     fn process(&mut self, id: ProcessId) -> &mut Process {
-        self.processes.entry(id).or_insert_with(|| Process { id, ..Process::default() })
+        self.processes.get_or_add(id)
     }
 
     fn forked(&mut self, parent: ProcessId, child: ProcessId, ns_pid: u32, comm: &str) {

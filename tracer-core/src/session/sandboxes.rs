@@ -190,7 +190,7 @@ impl Session {
         // What they wrote to a file of others is a part of that file's books.
         let of_others: BTreeSet<ObjectId> =
             used_by_others.into_iter().filter(|object| is_file(object)).collect();
-        self.processes.retain(|id, _| !machinery.contains(id));
+        self.processes.retain(|id| !machinery.contains(id));
         // `runsc` tells the sandbox what to do. The kernel counts that as well.
         for own in starters.iter().chain(kernels.keys()) {
             if let Some(process) = self.processes.get_mut(own) {

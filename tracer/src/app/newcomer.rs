@@ -8,7 +8,7 @@ use std::{
 };
 
 use tracer_common::loss::LossCell;
-use tracer_core::session::LossReason;
+use tracer_core::session::{LossReason, Process};
 use tracer_loader::LoaderError;
 
 pub(super) use self::expect::{expect, sandbox_of_exec};
@@ -106,10 +106,9 @@ impl Newcomer {
 
     /// Counts as missed what may have run before tracer found it.
     pub(super) fn finish(&self, collector: &mut Collector) {
-        let mut processes = collector.session.processes.values();
+        let is_it = |process: &Process| process.id.tgid == self.client && process.comm == "docker";
         // Another engine's client with that name starts the container itself: the container is its descendant.
-        let is_docker =
-            processes.any(|process| process.id.tgid == self.client && process.comm == "docker");
+        let is_docker = collector.session.processes.values().any(is_it);
         if is_docker && (self.is_late || self.is_missed()) {
             let cell = LossCell { events: 1, bytes: 0 };
             collector.add_observed_loss(&LossReason::ContainerMissed, cell);

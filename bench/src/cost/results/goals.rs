@@ -11,6 +11,7 @@ use crate::{
             figures,
         },
         growth,
+        gvisor::Gvisor,
     },
     harness::table::{Table, number, whole},
 };
@@ -67,6 +68,7 @@ pub(crate) fn all(results: &Results) -> Vec<Goal> {
     let mut goals = of_writes(results);
     goals.extend(of_innocents(results));
     goals.extend(of_start_and_size(results));
+    goals.extend(of_guests(results.gvisor.as_ref()));
     goals
 }
 
@@ -142,6 +144,23 @@ fn of_start_and_size(results: &Results) -> Vec<Goal> {
             " ×",
             "time of a traced write with 50,000 objects, relative to 1",
             growth(growth::Kind::Objects),
+        ),
+    ]
+}
+
+fn of_guests(gvisor: Option<&Gvisor>) -> Vec<Goal> {
+    vec![
+        Goal::at_most(
+            0.0,
+            WRITES,
+            "writes in gVisor that tracer missed without saying so",
+            gvisor.and_then(Gvisor::untold),
+        ),
+        Goal::at_most(
+            1.5,
+            " ×",
+            "time of a write in gVisor, relative to a discarded trace session",
+            gvisor.and_then(Gvisor::beyond_floor),
         ),
     ]
 }

@@ -1,7 +1,10 @@
 //! Assertions of a quick run, which noise cannot break.
 
 use super::Results;
-use crate::cost::comparison::contender::Contender::{self, Bpftrace, Capture, Strace, Tracer};
+use crate::cost::{
+    comparison::contender::Contender::{self, Bpftrace, Capture, Strace, Tracer},
+    gvisor::Gvisor,
+};
 
 /// The smallest accepted ratio of strace's added time to tracer's. The measured ratio is fifteen times larger.
 const STRACE: f64 = 10.0;
@@ -22,6 +25,7 @@ pub(crate) fn failures(results: &Results) -> Vec<String> {
             }
         }
     }
+    failures.extend(results.gvisor.iter().flat_map(of_gvisor));
     let mut at_least = |base: Contender, times: f64| {
         let ratio = results.comparison("write32").and_then(|of| of.added_ratio(base, Tracer));
         if ratio.is_some_and(|ratio| ratio < times) {
@@ -37,12 +41,24 @@ pub(crate) fn failures(results: &Results) -> Vec<String> {
     failures
 }
 
+/// gVisor drops messages where other programs use all processors, and says so. Nothing may be missing without a word.
+fn of_gvisor(results: &Gvisor) -> Vec<String> {
+    let rows = results.costs.iter().filter_map(|cost| cost.row(Tracer));
+    let absent = rows.filter_map(|row| row.absent.as_ref());
+    let mut failures: Vec<_> =
+        absent.map(|why| format!("gvisor: tracer did not run: {why}")).collect();
+    if let Some(untold) = results.untold().filter(|untold| *untold > 0.0) {
+        failures.push(format!("gvisor: tracer missed {untold} writes and did not say so"));
+    }
+    failures
+}
+
 #[cfg(test)]
 mod tests {
     use tracer_common::loss::Reason;
 
     use super::*;
-    use crate::cost::comparison::{Row, tests::comparison};
+    use crate::cost::comparison::{Row, count::Difference, tests::comparison};
 
     fn results(tracer: f64) -> Results {
         let figures = [
@@ -84,6 +100,25 @@ mod tests {
         assert_eq!(failures(&results(1299.0)), Vec::<String>::new());
         assert_eq!(failures(&results(1301.0)).len(), 1);
         assert_eq!(failures(&results(6400.0)).len(), 2);
+    }
+
+    #[test]
+    fn writes_of_guests_may_be_missing_only_with_a_word() {
+        let gvisor = |missing, has_loss: bool| {
+            let mut cost = comparison("gvisor-write32", &[(Contender::Native, 30_000.0)]);
+            let losses = has_loss.then_some((Reason::RingFull.into(), 1)).into_iter().collect();
+            let count = Difference { counted: true, missing, losses, ..Difference::default() };
+            cost.add_sample(Tracer, 60_000.0, &count);
+            Gvisor { costs: vec![cost], ..Gvisor::default() }
+        };
+        for (missing, has_loss, count) in [(0, false, 0), (1, true, 0), (1, false, 1)] {
+            let gvisor = Some(gvisor(missing, has_loss));
+            let results = Results { gvisor, ..results(500.0) };
+            assert_eq!(failures(&results).len(), count, "{missing} {has_loss}");
+        }
+        let absent = Gvisor { absent: Some("runsc is not installed".into()), ..Gvisor::default() };
+        let results = Results { gvisor: Some(absent), ..results(500.0) };
+        assert_eq!(failures(&results), Vec::<String>::new());
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Loops that repeat one system call.
 
-use std::{fs::File, os::fd::AsRawFd, thread};
+use std::{fs::File, os::fd::AsRawFd, thread, time::Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::{
-    measure::{self, Measured},
+    measure::{self, Measured, Truth},
     stage::{self, Request},
     tree::{self, Child},
 };
@@ -66,6 +66,21 @@ pub(crate) fn every_cpu(request: &Request) -> Result<Measured> {
     own.truth.bytes *= cpus;
     own.truth.processes = cpus - 1;
     Ok(own)
+}
+
+/// `write32` in several processes at the same time. The time is that until the last of them has ended.
+pub(crate) fn writers(request: &Request) -> Result<Measured> {
+    let writers = u64::from(request.writers.max(1));
+    let each = (request.calls / writers).max(1);
+    let start = Instant::now();
+    let write = || (0..each).try_for_each(|_| stage::write_all(1, LINE));
+    let children = (0..writers).map(|_| tree::fork(write)).collect::<Result<Vec<_>>>()?;
+    children.into_iter().try_for_each(Child::wait)?;
+    let ns = u64::try_from(start.elapsed().as_nanos())?;
+    let (calls, size) = (each * writers, LINE.len() as u64);
+    let bytes = calls * size;
+    let truth = Truth { writes: calls, bytes, processes: writers, ..Truth::default() };
+    Ok(Measured { calls, ns, bytes, truth })
 }
 
 /// `write32` in two threads, which share one ledger row of tracer.

@@ -1,4 +1,4 @@
-//! Measured loops: `load LOOP CALLS [sleepers=N] [objects=N] [-- COMMAND…]`.
+//! Measured loops: `load LOOP CALLS [sleepers=N] [objects=N] [writers=N] [-- COMMAND…]`.
 //!
 //! A loop prints `{"ready":true}` and waits for a byte on stdin, so that a tracer can attach. Then it
 //! warms up, makes a fixed number of calls, and prints one JSON line: the number of calls, their time,
@@ -41,13 +41,14 @@ fn main() -> ExitCode {
 type Loop = fn(&Request) -> Result<Measured>;
 
 /// All loops, by name.
-const LOOPS: [(&str, Loop); 19] = [
+const LOOPS: [(&str, Loop); 20] = [
     ("getppid", calls::getppid),
     ("read32", calls::read32),
     ("write32", calls::write32),
     ("writev", calls::writev),
     ("threads2", calls::threads2),
     ("everycpu", calls::every_cpu),
+    ("writers", calls::writers),
     ("pipe4k", pipes::pipe4k),
     ("pipe64k", pipes::pipe64k),
     ("pingpong", pipes::pingpong),

@@ -18,13 +18,14 @@ pub(crate) struct Request {
     pub(crate) calls: u64,
     pub(crate) sleepers: u32,
     pub(crate) objects: u64,
+    pub(crate) writers: u32,
     pub(crate) command: Vec<String>,
 }
 
 impl Request {
     pub(crate) fn from_args() -> Result<Self> {
         let mut words = env::args().skip(1);
-        let usage = "usage: load LOOP CALLS [sleepers=N] [objects=N] [-- COMMAND…]";
+        let usage = "usage: load LOOP CALLS [sleepers=N] [objects=N] [writers=N] [-- COMMAND…]";
         let name = words.next().context(usage)?;
         let calls = words.next().and_then(|word| word.parse().ok()).context(usage)?;
         let mut request = Self { name, calls, ..Self::default() };
@@ -33,6 +34,7 @@ impl Request {
                 _ if word == "--" => request.command.extend(words.by_ref()),
                 Some(("sleepers", number)) => request.sleepers = number.parse()?,
                 Some(("objects", number)) => request.objects = number.parse()?,
+                Some(("writers", number)) => request.writers = number.parse()?,
                 _ => bail!("{usage}"),
             }
         }

@@ -39,7 +39,9 @@ impl Sampler {
             return None;
         }
         let sample = sample(loader, session);
-        self.pace.took(began.elapsed(), Instant::now());
+        let took = began.elapsed();
+        self.pace.took(took, Instant::now());
+        tracing::debug!("a copy for the view took {took:?}");
         sample.inspect_err(|error| tracing::debug!("no sample for the view: {error}")).ok()
     }
 }

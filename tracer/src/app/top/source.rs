@@ -189,7 +189,10 @@ impl Serving<'_> {
         if let Some(mut session) = sample {
             let began = Instant::now();
             look(&mut session, &mut self.helpers.lookout);
+            let looked = began.elapsed();
             self.source.show(Arc::new(self.facts.snapshot(&session, false)));
+            let judged = began.elapsed() - looked;
+            tracing::debug!("a frame: looked for {looked:?}, judged for {judged:?}");
             self.next = began + APART.max(began.elapsed() * SHARE);
             self.latest = Some(session);
         } else if Instant::now() >= self.next {
