@@ -3,7 +3,12 @@
 //!
 //! Needs a running `dockerd` and, in `TRACER_TEST_IMAGE`, an image in a registry on this machine.
 
-use std::{fs, time::Instant};
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Instant,
+};
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
@@ -32,9 +37,8 @@ fn with_argv<'a>(report: &'a Report, words: &[&str]) -> Result<&'a Process> {
     found.with_context(|| format!("no {words:?}: {:#?}", report.processes))
 }
 
-fn comm(pid: u32) -> Option<String> {
-    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    Some(comm.trim().to_owned())
+fn is_docker(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "docker\n")
 }
 
 /// Bytes written by the children of a shell. Busybox executes no program for them.
@@ -206,6 +210,35 @@ fn an_exec_into_a_named_container_is_traced_with_it() -> Result<()> {
     Ok(())
 }
 
+/// Nothing tells which of them is the client's.
+#[test]
+#[ignore = "needs root and docker"]
+fn the_same_words_of_another_client_at_the_same_moment_are_traced_and_told() -> Result<()> {
+    let container = busy("twice")?;
+    let words = ["sh", "-c", "sleep 1; echo q"];
+    let is_over = AtomicBool::new(false);
+    let traced = thread::scope(|scope| {
+        let strangers = scope.spawn(|| -> Result<()> {
+            let arguments = [&["exec", "-d", container.name()], &words[..]].concat();
+            while !is_over.load(Ordering::Relaxed) {
+                docker(&arguments)?;
+            }
+            Ok(())
+        });
+        let running = Tracer::default().args(["-o", "-", "--", "docker", "exec"]);
+        let running = running.arg(container.name()).args(words).start()?;
+        let client = || Ok(children_of(running.pid())?.into_iter().find(|pid| is_docker(*pid)));
+        let ended = wait_until("the client", client)
+            .and_then(|client| wait_until("its end", || Ok((!is_docker(client)).then_some(()))));
+        is_over.store(true, Ordering::Relaxed);
+        strangers.join().map_err(|_| anyhow::anyhow!("a panic"))??;
+        ended.and_then(|()| running.finish())
+    })?;
+    let line = "another client had the same command started in the container at the same time";
+    ensure!(traced.stderr.contains(line), "{}", traced.stderr);
+    Ok(())
+}
+
 /// A tracer that is stopped finds the command when it has written.
 #[test]
 #[ignore = "needs root and docker"]
@@ -218,8 +251,7 @@ fn a_command_that_is_found_late_or_not_at_all_is_told() -> Result<()> {
         let tracer = Tracer::default().arg("-o").arg(file.path()).args(["--", "docker", "exec"]);
         let running = tracer.args([container.name(), "sh", "-c", line]).start()?;
         wait_until("the client runs", || {
-            let is_client = |pid: &u32| comm(*pid).is_some_and(|comm| comm == "docker");
-            Ok(children_of(running.pid())?.iter().any(is_client).then_some(()))
+            Ok(children_of(running.pid())?.into_iter().any(is_docker).then_some(()))
         })?;
         running.signal(Signal::STOP)?;
         wait_until("the command has run", || {

@@ -195,6 +195,8 @@ fn command_line(pid: u32) -> Vec<OsString> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Stdio;
+
     use super::*;
     use crate::target::Hierarchy;
 
@@ -248,8 +250,9 @@ mod tests {
 
     #[test]
     fn a_command_line_is_read_word_by_word() {
-        let mut child =
-            std::process::Command::new("sh").args(["-c", "read x", ""]).spawn().unwrap();
+        let mut shell = std::process::Command::new("sh");
+        // It waits for a line that never comes.
+        let mut child = shell.args(["-c", "read x", ""]).stdin(Stdio::piped()).spawn().unwrap();
         let until = Instant::now() + Duration::from_secs(5);
         while command_line(child.id()).first().is_none_or(|word| word != "sh") {
             assert!(Instant::now() < until);

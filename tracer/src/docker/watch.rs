@@ -110,7 +110,9 @@ impl Engine {
             tracing::warn!("cannot tell whether the container's program ran: {error}");
         });
         // Of a command without arguments, the engine's text ends with a blank.
-        actions.is_ok_and(|actions| actions.iter().any(|action| action.trim_end() == self.action))
+        actions.unwrap_or_default().iter().any(|happened| {
+            happened.action.trim_end() == self.action && self.api.has_run(happened, patience)
+        })
     }
 }
 

@@ -79,8 +79,33 @@ pub(crate) struct InitState {
 /// The used part of an element of `GET /events`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Happened {
-    action: String,
+pub(crate) struct Happened {
+    /// Such as `start`, or `exec_start: ls -l`.
+    pub(crate) action: String,
+    #[serde(default)]
+    actor: Actor,
+}
+
+/// What an event is about.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Actor {
+    #[serde(default)]
+    attributes: Attributes,
+}
+
+/// More about it.
+#[derive(Debug, Default, Deserialize)]
+struct Attributes {
+    #[serde(default, rename = "execID")]
+    exec: Option<String>,
+}
+
+/// The used part of `GET /exec/ID/json`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ExecState {
+    pid: u32,
 }
 
 /// Asks every socket that exists, and joins the answers.
@@ -149,14 +174,14 @@ impl EngineApi {
         Ok((inspected.log_path, peer))
     }
 
-    /// The actions of this kind on a container between two times, in seconds since 1970: `start`, `exec_start: ls -l`.
+    /// The actions of this kind on a container between two times, in seconds since 1970.
     pub(crate) fn actions(
         &self,
         id: &str,
         kind: &str,
         between: [f64; 2],
         patience: Duration,
-    ) -> Result<Vec<String>, ApiError> {
+    ) -> Result<Vec<Happened>, ApiError> {
         // `{"container":["ID"],"event":["KIND"]}`, in the form of a URL.
         let filters =
             format!("%7B%22container%22%3A%5B%22{id}%22%5D%2C%22event%22%3A%5B%22{kind}%22%5D%7D");
@@ -166,9 +191,16 @@ impl EngineApi {
         let (_, body) = split(&answer).ok_or_else(|| ApiError::NotHttp(self.socket.clone()))?;
         let events = serde_json::Deserializer::from_slice(body).into_iter::<Happened>();
         events
-            .map(|event| event.map(|Happened { action }| action))
             .collect::<Result<_, _>>()
             .map_err(|error| ApiError::UnknownForm(self.socket.clone(), error))
+    }
+
+    /// Whether the command of an action `exec_start` has run: it has a pid, also after its end. `true` for other actions,
+    /// and if the engine does not say.
+    pub(crate) fn has_run(&self, happened: &Happened, patience: Duration) -> bool {
+        let Some(exec) = &happened.actor.attributes.exec else { return true };
+        let state: Result<(ExecState, _), _> = self.get(&format!("/exec/{exec}/json"), patience);
+        state.map_or(true, |(state, _)| state.pid > 0)
     }
 
     fn get<T: DeserializeOwned>(
@@ -295,16 +327,23 @@ mod tests {
     fn actions_of_a_container_are_asked_for_by_kind_and_time() {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("docker.sock");
-        let two = "HTTP/1.0 200 OK\r\n\r\n{\"Action\":\"exec_start: ls \",\"time\":1}\n\
+        let two = "HTTP/1.0 200 OK\r\n\r\n{\"Action\":\"exec_start: ls \",\"Actor\":{\"Attributes\":{\"execID\":\"e1\"}}}\n\
             {\"Action\":\"exec_start: sh -c x\"}\n";
-        let server = serve(&socket, vec![two, "HTTP/1.0 200 OK\r\n\r\n"]);
+        let exec = |pid: &str| format!("HTTP/1.0 200 OK\r\n\r\n{{\"Pid\":{pid}}}").leak() as &str;
+        let empty = "HTTP/1.0 200 OK\r\n\r\n";
+        let server = serve(&socket, vec![two, empty, exec("0"), exec("7")]);
         let api = EngineApi::at(socket);
         let ask = || api.actions("ab12", "exec_start", [1.5, 2.0], PATIENCE).unwrap();
-        assert_eq!(ask(), ["exec_start: ls ", "exec_start: sh -c x"]);
+        let found = ask();
+        let actions: Vec<_> = found.iter().map(|happened| happened.action.as_str()).collect();
+        assert_eq!(actions, ["exec_start: ls ", "exec_start: sh -c x"]);
         assert!(ask().is_empty());
+        assert!(!api.has_run(&found[0], PATIENCE) && api.has_run(&found[0], PATIENCE));
+        assert!(api.has_run(&found[1], PATIENCE), "no exec is named");
         let asked = server.join().unwrap();
         let begin = "GET /events?since=1.500000000&until=2.000000000&filters=%7B%22container%22%3A";
         assert!(asked[0].starts_with(begin), "{}", asked[0]);
+        assert!(asked[2].starts_with("GET /exec/e1/json "), "{}", asked[2]);
     }
 
     #[test]
