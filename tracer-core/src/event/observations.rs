@@ -101,6 +101,8 @@ pub struct Sandbox {
     pub looked_late: bool,
     /// Open files of this machine that were handed in.
     pub handed_in: Vec<HandedIn>,
+    /// The fds that the user asked for (bit n is fd n), if tracer counts all of every process for the sandbox's sake alone.
+    pub only_fds: Option<u64>,
 }
 
 /// An open file of this machine that a sandbox was given, like the standard streams of a container.

@@ -1,6 +1,8 @@
 //! Sandboxes of gVisor: their guests are processes of the session, and the open files that were handed in are the
 //! machine's own.
 
+mod fds;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use tracer_common::{
@@ -47,6 +49,7 @@ impl Session {
         handed_in.extend(self.handed_in_later(&handed_in));
         self.move_rows(&handed_in);
         self.leave_out_machinery(&handed_in);
+        self.leave_out_other_fds();
         let outside = |id: &mut ObjectId| {
             if let Some(known) = handed_in.get(id) {
                 *id = known.outside;

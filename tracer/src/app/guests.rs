@@ -343,6 +343,7 @@ impl Guests {
             sentry,
             looked_late,
             handed_in,
+            only_fds: (!self.all_fds).then_some(self.fds),
         })]);
         self.say_no_bytes();
         Guest::new(identity)

@@ -133,3 +133,31 @@ fn what_was_written_before_tracer_looked_inside_stays_with_the_sentry() {
     assert_eq!(written(&session, GUEST), [(PIPE, 21)]);
     assert_eq!(written(&session, SENTRY), [(PIPE, 79)]);
 }
+
+/// The sandbox's files need it that all fds are counted. A client's socket to its daemon is no output.
+#[test]
+fn what_was_counted_for_the_sandboxs_sake_alone_is_left_out() {
+    for only_fds in [Some(0b110), None] {
+        let mut session = Session::default();
+        let client = ProcessId::new(95, 9);
+        let mut write = |fd, ino, bytes| {
+            let object = ObjectId { ino, ..PIPE };
+            let key = LedgerKey { process: client, object, fd, direction: WRITE };
+            session.add_row(key, &LedgerRow { bytes, calls: 1, ..LedgerRow::ZERO });
+        };
+        for (fd, ino, bytes) in [(1, 81, 3), (5, 81, 4), (6, 82, 282)] {
+            write(fd, ino, bytes);
+        }
+        let key = LedgerKey { process: client, object: PIPE, fd: 1, direction: WRITE };
+        let first = layout::FirstIo { key, ..layout::FirstIo::default() };
+        let kind = EventKind::FirstIo { first, comm: "docker".into() };
+        session.apply(&Event { time_ns: 0, kind });
+        session.processes.get_mut(&client).unwrap().other_bytes = Some(7);
+        let sandbox = Sandbox { number: 1, sentry: SENTRY, only_fds, ..Sandbox::default() };
+        session.sandbox_seen(&sandbox);
+        session.join_sandboxes();
+        let sum: u64 = session.rows_of(client, WRITE).map(|(_, row)| row.bytes).sum();
+        let expected = if only_fds.is_some() { (7, 289) } else { (289, 7) };
+        assert_eq!((sum, session.processes[&client].other_bytes.unwrap()), expected);
+    }
+}
