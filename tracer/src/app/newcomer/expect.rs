@@ -5,9 +5,8 @@ use tracer_core::text::escape;
 use super::stderr;
 use crate::{
     docker::{Asks, Client, Engine, Entering, Expected},
-    gvisor::is_sandbox_name,
+    gvisor::SandboxProcess,
     launch::Launch,
-    sys::processes::comm,
     target::{
         CgroupTarget, ContainerPlace, Roots, TargetError,
         container::docker::{self, Named},
@@ -99,8 +98,8 @@ fn exec(
     if cgroups.iter().any(|known| cgroup.path.starts_with(&known.path)) {
         return Ok(None);
     }
-    let is_sandbox = |pid: &u32| comm(*pid).is_some_and(|comm| is_sandbox_name(&comm));
-    if cgroup.pids().iter().any(is_sandbox) {
+    // By its command line: a busybox that runs itself has the name of a sandbox, too.
+    if cgroup.pids().into_iter().any(|pid| SandboxProcess::at(pid).is_some()) {
         let name = escape(container);
         return Err(format!(
             "{name} is a sandbox of gVisor, whose programs are no processes of this machine: name the \
