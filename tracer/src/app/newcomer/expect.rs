@@ -5,9 +5,8 @@ use tracer_core::text::escape;
 use super::stderr;
 use crate::{
     docker::{Asks, Client, Engine, Entering, Expected},
-    gvisor::{SandboxProcess, is_sandbox_name},
+    gvisor::SandboxProcess,
     launch::Launch,
-    sys::processes::comm,
     target::{
         CgroupTarget, ContainerPlace, Roots, TargetError,
         container::docker::{self, Named},
@@ -109,10 +108,8 @@ fn sandbox_of(named: &Named) -> Option<u32> {
         Err(TargetError::ContainerWithoutCgroup { pid, .. }) => vec![*pid],
         Err(_) => Vec::new(),
     };
-    let is_it = |pid: &u32| {
-        comm(*pid).is_some_and(|comm| is_sandbox_name(&comm))
-            && SandboxProcess::at(*pid).is_some_and(|sandbox| sandbox.id == named.id)
-    };
+    // By its command line: a busybox that runs itself has the name of a sandbox, too.
+    let is_it = |pid: &u32| SandboxProcess::at(*pid).is_some_and(|sandbox| sandbox.id == named.id);
     pids.into_iter().find(is_it)
 }
 
