@@ -5,13 +5,16 @@ use std::{fmt::Write as _, time::Duration};
 use super::programs::Programs;
 
 /// Test programs that cannot run in the machine, and why.
-const EXCLUDED: [(&str, &str); 10] = [
+const EXCLUDED: [(&str, &str); 13] = [
     ("capture_programs", "needs gcc, python and git"),
     ("docker", "needs docker"),
+    ("docker_exec", "needs docker"),
+    ("docker_gvisor", "needs docker and runsc"),
     ("docker_hops", "needs docker"),
     ("docker_questions", "needs docker"),
     ("docker_run", "needs docker"),
     ("gvisor", "needs runsc"),
+    ("gvisor_containers", "needs runsc"),
     ("observer_effect", "needs bash, perl, python and git"),
     ("pipe_ends", "needs bash"),
     ("privileges", "needs setpriv and a user database"),
