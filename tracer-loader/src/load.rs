@@ -199,6 +199,16 @@ impl Loader {
             .map_err(|error| LoaderError::map("fill", names::MAP_AWAITED, error))
     }
 
+    /// Whether a process is still awaited: it has executed no program since [`Loader::await_process`].
+    ///
+    /// # Errors
+    /// [`LoaderError::Map`].
+    pub fn is_awaited(&mut self, tgid: u32) -> Result<bool, LoaderError> {
+        let _real_time = self.real_time.enter();
+        let awaited: HashMap<_, u32, u32> = self.map_mut(names::MAP_AWAITED)?;
+        Ok(awaited.get(&tgid, 0).is_ok())
+    }
+
     /// The process has ended: another one with its number is not meant.
     ///
     /// # Errors

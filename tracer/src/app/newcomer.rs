@@ -24,7 +24,7 @@ use crate::{
 /// How long after its client's end a container may take to get a cgroup.
 const AFTER_CLIENT: Duration = Duration::from_secs(1);
 /// The same for a process of a `docker exec`. The client ends after the process was started, if it was.
-const AFTER_EXEC: Duration = Duration::from_millis(100);
+const AFTER_EXEC: Duration = Duration::from_millis(300);
 /// How long the engine may take at the end to say whether it has started something that was not found.
 const PATIENCE: Duration = Duration::from_millis(400);
 /// Name of runc's process that will execute the container's program (libcontainer/nsenter/nsexec.c).
@@ -167,8 +167,8 @@ impl Run {
         self.newcomer.is_found = true;
         self.newcomer.awaited.insert(pid);
         let followed = self.loader.await_process(pid).and_then(|()| {
-            // From here on its `execve` is seen.
-            let is_in_time = prepares(pid) || !exists(pid);
+            // From here on its `execve` is seen, and takes it out of the awaited.
+            let is_in_time = prepares(pid) || !exists(pid) || !self.loader.is_awaited(pid)?;
             tracing::debug!(pid, is_in_time, "follows the process");
             if !is_in_time {
                 self.adopt(true)?;

@@ -122,6 +122,8 @@ impl Entering {
             let Some(told) = told else { return Kind::Open };
             let words = self.words.iter().map(|word| word.to_string_lossy());
             words.eq(told.iter().map(String::as_str))
+        } else if argv.is_empty() {
+            return Kind::Open;
         } else {
             *argv == self.words
         };
@@ -150,8 +152,9 @@ fn stat(pid: u32) -> Option<Stat> {
 
 /// `None` if the process has ended.
 fn facts(pid: u32, since: u64, inside: &BTreeSet<u32>) -> Option<Facts> {
-    let argv = command_line(pid);
     let stat = stat(pid)?;
+    // Later than the name: while a process executes a program it has the new name already, and no words.
+    let argv = command_line(pid);
     let parent = u32::try_from(stat.ppid).unwrap_or(0);
     let is_older = stat.starttime < since;
     let begins_inside = inside.contains(&parent);
@@ -224,6 +227,7 @@ mod tests {
             (init(Some("ls -l")), Kind::Wanted),
             (facts("crun", "crun exec", Some("ls -l")), Kind::Wanted),
             (facts("ls", "ls -l", None), Kind::Wanted),
+            (facts("ls", "", None), Kind::Open),
             (init(None), Kind::Open),
             (facts("runc:[1:CHILD]", "runc init", None), Kind::Open),
             (init(Some("ls")), Kind::Other),

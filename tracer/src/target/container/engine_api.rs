@@ -106,6 +106,8 @@ struct Attributes {
 #[serde(rename_all = "PascalCase")]
 struct ExecState {
     pid: u32,
+    #[serde(default)]
+    exit_code: Option<i32>,
 }
 
 /// Asks every socket that exists, and joins the answers.
@@ -195,12 +197,12 @@ impl EngineApi {
             .map_err(|error| ApiError::UnknownForm(self.socket.clone(), error))
     }
 
-    /// Whether the command of an action `exec_start` has run: it has a pid, also after its end. `true` for other actions,
-    /// and if the engine does not say.
+    /// Whether the command of an action `exec_start` has run: it has a pid, also after its end, or it is still
+    /// being started. `true` for other actions, and if the engine does not say.
     pub(crate) fn has_run(&self, happened: &Happened, patience: Duration) -> bool {
         let Some(exec) = &happened.actor.attributes.exec else { return true };
         let state: Result<(ExecState, _), _> = self.get(&format!("/exec/{exec}/json"), patience);
-        state.map_or(true, |(state, _)| state.pid > 0)
+        state.map_or(true, |(state, _)| state.pid > 0 || state.exit_code.is_none())
     }
 
     fn get<T: DeserializeOwned>(
@@ -329,7 +331,9 @@ mod tests {
         let socket = directory.path().join("docker.sock");
         let two = "HTTP/1.0 200 OK\r\n\r\n{\"Action\":\"exec_start: ls \",\"Actor\":{\"Attributes\":{\"execID\":\"e1\"}}}\n\
             {\"Action\":\"exec_start: sh -c x\"}\n";
-        let exec = |pid: &str| format!("HTTP/1.0 200 OK\r\n\r\n{{\"Pid\":{pid}}}").leak() as &str;
+        let exec = |pid: &str| {
+            format!("HTTP/1.0 200 OK\r\n\r\n{{\"ExitCode\":126,\"Pid\":{pid}}}").leak() as &str
+        };
         let empty = "HTTP/1.0 200 OK\r\n\r\n";
         let server = serve(&socket, vec![two, empty, exec("0"), exec("7")]);
         let api = EngineApi::at(socket);
