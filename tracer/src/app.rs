@@ -205,11 +205,10 @@ async fn record(
     if kernel.debug_log {
         loader.start_debug_log()?;
     }
-    let mut events = loader.take_events()?;
+    let mut events = attaching.counts(loader.take_events()?);
     if let Some(capturing) = &mut capturing {
         capturing.start(loader.take_capture()?)?;
     }
-    attaching.counts(&events);
     let memory = MemoryLimit::new(settings.max_memory, subject.target.pids.clone());
     let mut collector = Collector::new(live, recording, memory, lookout);
     attach(&mut loader, &mut events, kernel, &subject)?;
@@ -242,6 +241,7 @@ async fn record(
     signals.begin()?;
     announce(settings, &subject.target);
     run.view = view.map(|view| view.show(&subject.target, start, settings)).transpose()?;
+    let surveyed = run.survey_before_command();
     let mut running = subject.launched.map(Launched::release).transpose()?;
     // The command has its own copies. tracer's copies would keep pipes open.
     drop(inherited);
@@ -249,7 +249,7 @@ async fn record(
     if let Some(capturing) = &mut capturing {
         capturing.begins();
     }
-    run.first_survey(settings.quiet || settings.is_top || running.is_some());
+    run.first_survey(surveyed, settings.quiet || settings.is_top || running.is_some());
     let mut end = End { signals, was_stopped: false };
     end.was_stopped = run.until(end.signals, running.as_mut(), &subject.pids).await?;
     let view = run.view.take();
@@ -333,7 +333,7 @@ impl Run {
                     let is_over = self.is_over(running.as_deref_mut(), pids);
                     if is_over {
                         self.survey(Keep::NewsAndLooks);
-                    } else if self.wants_survey() && self.pace.allows(Instant::now()) {
+                    } else if self.wants_survey() && !self.newcomer.is_looked_for() && self.pace.allows(Instant::now()) {
                         self.survey(self.view.as_ref().map_or(Keep::News, |_| Keep::NewsAndLooks));
                     }
                     self.collect_waiting();

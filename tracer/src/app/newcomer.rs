@@ -81,6 +81,11 @@ impl Newcomer {
         std::future::pending().await
     }
 
+    /// Whether a process of a `docker exec` may appear any moment, and is to be met within some milliseconds.
+    pub(super) const fn is_looked_for(&self) -> bool {
+        self.is_exec && !self.is_found && self.client_ended.is_none()
+    }
+
     /// Whether the trace goes on for what was started: it has not ended, or may still appear.
     pub(super) fn keeps_trace_open(&mut self, client_has_ended: bool) -> bool {
         if !client_has_ended {

@@ -10,8 +10,22 @@ use super::{Run, progress::surveying};
 const TURNS_FOR_SURVEY: u32 = 5;
 
 impl Run {
-    /// The survey at the start of a trace, with a line on the terminal if it takes long, unless it is to be `silent`.
-    pub(super) fn first_survey(&mut self, silent: bool) {
+    /// Surveys before the command is released, if a process is about to appear that does not wait for this thread. Returns
+    /// whether it did.
+    pub(super) fn survey_before_command(&mut self) -> bool {
+        let is_due = self.newcomer.is_looked_for();
+        if is_due {
+            self.survey(Keep::All);
+        }
+        is_due
+    }
+
+    /// The survey at the start of a trace, unless there was one, with a line on the terminal if it takes long, unless it is
+    /// to be `silent`.
+    pub(super) fn first_survey(&mut self, surveyed: bool, silent: bool) {
+        if surveyed {
+            return;
+        }
         let _line = surveying(silent, &self.events);
         self.survey(Keep::All);
     }
