@@ -92,6 +92,23 @@ fn a_restored_sandbox_is_seen_with_what_it_writes_from_then_on() -> Result<()> {
     Ok(())
 }
 
+/// A sandbox that a traced command starts, and not tracer: it gets a trace session when it is met.
+#[test]
+#[ignore = "needs root and runsc"]
+fn a_sandbox_that_starts_below_a_traced_command_is_seen() -> Result<()> {
+    let file = NamedTempFile::new()?;
+    let line = format!("{} sh -c 'sleep 2; seq 1 100 | sleep 1'; echo done", DO.join(" "));
+    let tracer = Tracer::default().arg("-o").arg(file.path()).args(["--", "sh", "-c", &line]);
+    let outcome = tracer.launch()?.finish_within(patient(Duration::from_secs(60)))?;
+    check_status(outcome.status).context(outcome.stderr)?;
+    let report = parse(&fs::read_to_string(file.path())?)?;
+    let finding = report.headline("unread")?;
+    for said in ["seq 1 100", "in gVisor", "292 B are lost"] {
+        ensure!(finding.message.contains(said), "{said}: {}", finding.message);
+    }
+    report.has_no_finding("out_of_sight")
+}
+
 /// Traces a command in a new sandbox.
 fn inside(command: [&str; 3]) -> Result<Report> {
     let file = NamedTempFile::new()?;
