@@ -285,7 +285,11 @@ impl Written {
         let same = || inside.iter().filter(|(written, _)| written.bytes == self.bytes);
         let is_by_one = self.by.is_some() && same().all(|(written, _)| written.by == self.by);
         let place = same().position(|(_, (known, _))| *known == object)?;
-        let mut same_outside = outside.iter().filter(|(written, _)| written.bytes == self.bytes);
+        let is_near = |written: &Self| {
+            same().any(|(known, _)| known.first_ns.abs_diff(written.first_ns) <= APART_NS)
+        };
+        let mut same_outside =
+            outside.iter().filter(|(written, _)| written.bytes == self.bytes && is_near(written));
         let is_whole = same_outside.clone().count() == same().count();
         let (written, end) = same_outside.nth(place).filter(|_| is_by_one && is_whole)?;
         (written.first_ns.abs_diff(self.first_ns) <= APART_NS).then_some(*end)

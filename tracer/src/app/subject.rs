@@ -53,8 +53,11 @@ pub(super) fn resolve(
     kernel.all_fds |= all.any(is_sandbox);
     let doubts = doubts(&cgroups);
     // The same for the sandbox that a docker client's `--runtime=runsc` will start.
-    let names_runsc =
-        |launch: &Launch| launch.argv.iter().any(|word| word.to_string_lossy().contains("runsc"));
+    let names_runsc = |launch: &Launch| {
+        let mut words = launch.argv.iter().map(|word| word.to_string_lossy());
+        words.next().is_some_and(|program| program.ends_with("docker"))
+            && words.any(|word| word.contains("runsc"))
+    };
     kernel.all_fds |= choice.command.as_ref().is_some_and(names_runsc);
     let launch = choice.command.as_ref().map(|launch| with_sight(launch, guests, settings.quiet));
     let launch = launch.map(|launch| newcomer::expect(launch, &cgroups, settings.quiet));

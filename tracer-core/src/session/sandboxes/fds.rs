@@ -30,6 +30,10 @@ impl Session {
         let of_relays = self.objects.values().filter(|object| object.hop > 0);
         kept.extend(of_relays.map(|object| object.id));
         let is_sentry = |id| self.sandboxes.values().any(|sandbox| sandbox.sentry == id);
+        // What `runsc` writes to start a sandbox is of no interest, and is left out already.
+        let sentries =
+            self.sandboxes.values().filter_map(|sandbox| self.processes.get(&sandbox.sentry));
+        let starters: BTreeSet<_> = sentries.map(|sentry| sentry.parent).collect();
         let left_out: Vec<_> = self
             .ledger
             .keys()
@@ -41,6 +45,7 @@ impl Session {
             self.objects.remove(&key.object);
             if let Some(process) = self.processes.get_mut(&key.process)
                 && key.direction == WRITE
+                && !starters.contains(&key.process)
             {
                 let (bytes, calls) = (&mut process.other_bytes, &mut process.other_calls);
                 *bytes = bytes.map(|bytes| bytes.saturating_add(row.bytes));
