@@ -141,7 +141,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     if options.wants("view", false) {
         results.view = view::measure(&fixture, options.rounds().min(MOST_GROWTH_ROUNDS));
     }
-    if options.wants("gvisor", true) {
+    if options.wants("gvisor", false) {
         results.gvisor = Some(gvisor::measure(&fixture, options.rounds(), options.quick));
     }
     results.judge();
