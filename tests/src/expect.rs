@@ -226,6 +226,14 @@ fn describe(counted: &Sums, reported: &Sums) -> String {
     parts.join("; ")
 }
 
+/// Checks that the output of `seq 1 1000` is told as lost and unread, and that tracer missed nothing.
+pub fn loss_of_seq(report: &Report) -> Result<()> {
+    no_losses(report)?;
+    let lost = report.finding("unread")?;
+    ensure!(lost.severity == "loss" && lost.message.contains("3,893"), "{lost:#?}");
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

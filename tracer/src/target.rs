@@ -151,8 +151,7 @@ pub fn resolve_in(
             Request::Container(name) => match container::resolve(roots, name) {
                 // gVisor need not make a cgroup. All that runs in the sandbox belongs to the container or to its pod.
                 Err(TargetError::ContainerWithoutCgroup { container, pid })
-                    if SandboxProcess::at(pid)
-                        .is_some_and(|sandbox| sandbox.id == container.id) =>
+                    if SandboxProcess::is_of(pid, &container.id) =>
                 {
                     pids.push(pid);
                 }

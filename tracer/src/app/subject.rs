@@ -10,7 +10,7 @@ use super::{
     top::{self, KeptOutput},
 };
 use crate::{
-    docker::Expected,
+    docker::{Client, Expected},
     gvisor::is_sandbox_name,
     launch::{self, Launch, Launched},
     settings::{Settings, TargetChoice},
@@ -54,9 +54,8 @@ pub(super) fn resolve(
     let doubts = doubts(&cgroups);
     // The same for the sandbox that a docker client's `--runtime=runsc` will start.
     let names_runsc = |launch: &Launch| {
-        let mut words = launch.argv.iter().map(|word| word.to_string_lossy());
-        words.next().is_some_and(|program| program.ends_with("docker"))
-            && words.any(|word| word.contains("runsc"))
+        Client::of(&launch.argv).is_some()
+            && launch.argv.iter().any(|word| word.to_string_lossy().contains("runsc"))
     };
     kernel.all_fds |= choice.command.as_ref().is_some_and(names_runsc);
     let launch = choice.command.as_ref().map(|launch| with_sight(launch, guests, settings.quiet));

@@ -218,7 +218,7 @@ fn seek(container: &str, is_over: &AtomicBool) -> Option<u32> {
         let pids = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         let is_it = |pid: &u32| {
             comm(*pid).is_some_and(|comm| is_sandbox_name(&comm))
-                && SandboxProcess::at(*pid).is_some_and(|sandbox| sandbox.id == container)
+                && SandboxProcess::is_of(*pid, container)
         };
         if let Some(pid) = pids.into_iter().find(is_it) {
             return Some(pid);

@@ -89,6 +89,12 @@ impl SandboxProcess {
         Self::of(pid, &argv)
     }
 
+    /// Whether the command line of a process is that of this container's sandbox.
+    #[must_use]
+    pub fn is_of(pid: u32, container: &str) -> bool {
+        Self::at(pid).is_some_and(|sandbox| sandbox.id == container)
+    }
+
     /// Checks that only root can have written the state: `runsc` believes what it finds there.
     ///
     /// # Errors

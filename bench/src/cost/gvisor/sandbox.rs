@@ -36,10 +36,10 @@ pub(super) struct Sandbox {
     listener: Listener,
 }
 
-/// Who reads what the sandbox tells.
+/// The reader of the messages of the sandbox.
 enum Listener {
     /// There is no session.
-    Nobody,
+    Absent,
     /// A program that discards it. The folder has its socket.
     Sink(Sink, TempDir),
     /// tracer, which writes its report there.
@@ -73,7 +73,7 @@ impl Sandbox {
                 command.arg(format!("--pod-init-config={}", file.display()));
                 Listener::Sink(Sink::listen(&socket)?, files)
             }
-            _ => Listener::Nobody,
+            _ => Listener::Absent,
         };
         command.args(OPTIONS).arg("do").arg(&fixture.load);
         Ok(Self { load: Load::start_by(command, plan)?, listener })
@@ -89,7 +89,7 @@ impl Sandbox {
         // Besides its writes to fd 1, the loop wrote that it is ready, and its results.
         let lines = u64::from(repetitions) + 1;
         let counted = match self.listener {
-            Listener::Nobody => {
+            Listener::Absent => {
                 self.load.finish()?;
                 Counted::Nothing
             }

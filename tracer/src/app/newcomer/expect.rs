@@ -109,8 +109,7 @@ fn sandbox_of(named: &Named) -> Option<u32> {
         Err(_) => Vec::new(),
     };
     // By its command line: a busybox that runs itself has the name of a sandbox, too.
-    let is_it = |pid: &u32| SandboxProcess::at(*pid).is_some_and(|sandbox| sandbox.id == named.id);
-    pids.into_iter().find(is_it)
+    pids.into_iter().find(|pid| SandboxProcess::is_of(*pid, &named.id))
 }
 
 /// The process that starts in a container, unless all of the container is traced.
