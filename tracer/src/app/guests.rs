@@ -1,5 +1,6 @@
 //! The gVisor sandboxes of a trace: who looks into them, and what they tell.
 
+mod asked;
 mod config;
 mod connections;
 mod identify;
@@ -21,7 +22,11 @@ use tracer_gvisor::{
 use tracer_loader::boot_ns;
 
 pub use self::config::gvisor_config;
-use self::{connections::Connections, kernels::has_ended};
+use self::{
+    asked::{Asked, MOST_ASKED, Next},
+    connections::Connections,
+    kernels::has_ended,
+};
 use super::{AppError, collect::Collector};
 use crate::{
     gvisor::{Answer, AnswerKind, Folder, Inside, Keeper, Runtime},
@@ -31,8 +36,6 @@ use crate::{
 
 /// How long sandboxes may take at the end to send the rest.
 const REST: Duration = Duration::from_millis(500);
-/// The most processes that are asked about at a time, and sandboxes: any program can have the name of a sandbox.
-const MOST_ASKED: usize = 1024;
 /// How often to ask for the names of processes in one sandbox, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How many messages are taken at a time.
@@ -52,8 +55,7 @@ pub(super) struct Guests {
     found: Option<u32>,
     /// Whether the command is `runsc` and got the configuration itself.
     is_configured: bool,
-    /// Processes that the keeper was asked about, without those that are no sandboxes.
-    asked: BTreeMap<u32, ProcessId>,
+    asked: Asked,
     /// Whether it was said that the keeper is asked about no more of them.
     has_said_full: bool,
     expected: Vec<Expected>,
@@ -80,7 +82,7 @@ impl Guests {
             place: None,
             found: None,
             is_configured: false,
-            asked: BTreeMap::new(),
+            asked: Asked::default(),
             has_said_full: false,
             expected: Vec::new(),
             connections: Connections::default(),
@@ -152,20 +154,23 @@ impl Guests {
     /// Has a trace session made in the sandbox of this process, if it is one. The helper finds out: to read a command line
     /// can take for ever.
     pub(super) fn look_into(&mut self, process: ProcessId) {
-        let is_known = self.asked.get(&process.tgid) == Some(&process);
-        if self.keeper.is_none() || self.is_configured || is_known {
+        if self.keeper.is_none() || self.is_configured {
             return;
         }
-        if self.asked.len() >= MOST_ASKED {
-            if !std::mem::replace(&mut self.has_said_full, true) {
-                tracing::warn!(
-                    "looks into {MOST_ASKED} gVisor sandboxes at most: those that start now are out of sight"
-                );
+        match self.asked.next(process) {
+            Next::Ask => {}
+            Next::Wait => return,
+            Next::Full => {
+                if !std::mem::replace(&mut self.has_said_full, true) {
+                    tracing::warn!(
+                        "looks into {MOST_ASKED} gVisor sandboxes at most: those that start now are out of sight"
+                    );
+                }
+                return;
             }
-            return;
         }
         let Some(config) = self.place_or_say() else { return };
-        self.asked.insert(process.tgid, process);
+        self.asked.asks(process);
         if let Some(keeper) = &mut self.keeper
             && let Err(error) = keeper.open(process.tgid, &config)
         {
@@ -226,12 +231,9 @@ impl Guests {
 
     /// A trace session was made, or could not be.
     fn opened(&mut self, pid: u32, result: Result<Option<Inside>, String>) {
-        let sentry = self.asked.get(&pid).copied().unwrap_or_default();
+        let sentry = self.asked.get(pid).unwrap_or_default();
         match result {
-            // It may become one: it is asked about again when it has another image.
-            Ok(None) => {
-                self.asked.remove(&pid);
-            }
+            Ok(None) => self.asked.is_none(pid).into_iter().for_each(|again| self.look_into(again)),
             Ok(Some(inside)) => self.expected.push(Expected { sentry, inside }),
             // It sends from its first instruction on.
             Err(_) if self.seen.contains(&sentry) => {}
