@@ -9,9 +9,11 @@ mod ends;
 mod flow;
 mod holders;
 mod hops;
+mod jobs;
 mod loss;
 mod object;
 mod observations;
+mod part;
 mod process;
 mod processes;
 mod sandboxes;
@@ -42,6 +44,7 @@ pub use self::{
     flow::{Endpoint, Flow, Flows},
     holders::{Holders, Holding},
     hops::{Chain, Step, chains},
+    jobs::Job,
     loss::LossReason,
     object::{Kind, Object},
     process::{Fact, FactKind, PastImage, Process, inside, named},

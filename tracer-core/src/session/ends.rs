@@ -82,6 +82,32 @@ impl Ends {
         self.open_of.keys().copied()
     }
 
+    /// What is known about these objects. Of fds that were closed, only those of these processes.
+    pub(super) fn about(
+        &self,
+        objects: &BTreeSet<ObjectId>,
+        processes: &BTreeSet<ProcessId>,
+    ) -> Self {
+        let mut about = Self::default();
+        for ((process, fd), object) in &self.open {
+            if objects.contains(object) {
+                about.open(*process, *fd, *object);
+            }
+        }
+        for object in objects {
+            let closes = self.closes.get(object).cloned().unwrap_or_default();
+            closes.into_iter().for_each(|close| about.close(*object, close));
+        }
+        about.closed_fds.retain(|(process, _)| processes.contains(process));
+        about
+    }
+
+    /// The processes that have or had one of the read ends.
+    pub(super) fn processes(&self) -> impl Iterator<Item = ProcessId> {
+        let open = self.open.keys().map(|(process, _)| *process);
+        open.chain(self.closed_at.keys().map(|(_, process, _)| *process))
+    }
+
     /// Forgets an object that has ended.
     pub(super) fn forget_object(&mut self, object: &ObjectId) {
         for close in self.closes.remove(object).unwrap_or_default() {

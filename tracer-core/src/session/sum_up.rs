@@ -280,13 +280,13 @@ impl Session {
     }
 
     /// Adds a row to another one. When its last bytes came is not known of a sum.
-    fn move_row(&mut self, from: LedgerKey, to: LedgerKey) {
+    pub(super) fn move_row(&mut self, from: LedgerKey, to: LedgerKey) {
         let Some(row) = self.ledger.remove(&from) else { return };
         let sum = self.ledger.entry(to).and_modify(|known| merge(known, &row)).or_insert(row);
         (sum.window, sum.before_window, sum.previous_window_bytes) = (0, sum.bytes, 0);
     }
 
-    fn forget_holders(&mut self, gone: &BTreeSet<ProcessId>) {
+    pub(super) fn forget_holders(&mut self, gone: &BTreeSet<ProcessId>) {
         for object in self.objects.values_mut() {
             object.holders.forget(gone);
         }
@@ -360,7 +360,7 @@ impl Session {
         stdio.chain(self.ends.open_objects()).chain(kept).collect()
     }
 
-    fn forget_object(&mut self, id: &ObjectId) {
+    pub(super) fn forget_object(&mut self, id: &ObjectId) {
         if let Some(object) = self.objects.remove(id) {
             let name = object.name();
             if let Some(count) = self.names.get_mut(&name) {

@@ -6,6 +6,7 @@ mod bounds;
 mod commands;
 mod engine_log;
 mod inside;
+mod jobs;
 mod scene;
 mod sentences;
 mod shared;
