@@ -114,8 +114,11 @@ fn ten_thousand_jobs_leave_nothing() {
         let tgid = 100 + number;
         let [out, err] = [0, 1].map(|fd| object(1_000 + u64::from(number) * 2 + fd));
         scene = scene.pipe(out).pipe(err).command(tgid, MANAGER, &["job"], [NULL, out, err]);
-        scene =
-            scene.wrote(tgid, 1, out, write(10)).read(MANAGER, out, 10, 110).exited(tgid, 0, 300);
+        scene = scene
+            .wrote(tgid, 1, out, write(10))
+            .read(MANAGER, out, 10, 110)
+            .closed(MANAGER, out, 290)
+            .exited(tgid, 0, 300);
         let settled = scene.0.jobs().into_iter().filter(|job| job.has_settled(NOW));
         for job in settled.collect::<Vec<_>>() {
             scene.0.forget(&job, |_| false);
