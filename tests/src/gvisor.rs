@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -36,9 +37,23 @@ pub struct Sandbox {
 impl Sandbox {
     /// Starts it with stdout and stderr as pipes, and waits until its kernel runs.
     pub fn start(line: &str) -> Result<Self> {
+        Self::start_with(line, Stdio::null())
+    }
+
+    /// The same, but the line waits for [`Sandbox::go`].
+    pub fn start_waiting(line: &str) -> Result<Self> {
+        Self::start_with(&format!("read go; {line}"), Stdio::piped())
+    }
+
+    /// Lets the line begin.
+    pub fn go(&mut self) -> Result<()> {
+        Ok(self.runsc.take_stdin()?.write_all(b"go\n")?)
+    }
+
+    fn start_with(line: &str, stdin: Stdio) -> Result<Self> {
         let mut command = Command::new(DO[0]);
         command.args(&DO[1..]).args(["/bin/sh", "-c", line]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let runsc = OwnedChild::spawn(&mut command, "runsc do")?;
         let starter = runsc.pid();
         let (kernel, argv) = wait_until("the sandbox", || {

@@ -24,7 +24,8 @@ fn trace(arguments: &[&str]) -> Result<Report> {
     let tracer = Tracer::default().arg("-o").arg(file.path()).args(["--", "docker"]);
     let outcome =
         tracer.args(arguments).launch()?.finish_within(patient(Duration::from_secs(60)))?;
-    check_status(outcome.status).context(outcome.stderr)?;
+    eprintln!("tracer printed: {}", outcome.stderr);
+    check_status(outcome.status)?;
     parse(&fs::read_to_string(file.path())?)
 }
 

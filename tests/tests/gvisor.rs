@@ -165,11 +165,12 @@ fn a_writer_that_is_stuck_inside_is_found() -> Result<()> {
 #[test]
 #[ignore = "needs root and runsc"]
 fn inside_and_outside_are_one_story() -> Result<()> {
-    let mut sandbox = Sandbox::start("sleep 4; echo out; echo err >&2; sleep 1; exit 4")?;
+    let mut sandbox = Sandbox::start_waiting("echo out; echo err >&2; sleep 1; exit 4")?;
     let out = Reader::of_stdout(&mut sandbox.runsc)?;
     let err = Reader::of_stderr(&mut sandbox.runsc)?;
     let running = Tracer::on_pid(sandbox.kernel).start()?;
-    sandbox.wait_for_session()?;
+    sandbox.wait_for_list()?;
+    sandbox.go()?;
     let report = running.finish()?.report()?;
     ensure!(
         out.finish()?.len() == 4 && err.finish()?.len() == 4,
