@@ -30,6 +30,7 @@ pub mod process_manager;
 pub mod procfs;
 pub mod program;
 pub mod reader;
+pub mod recorder;
 pub mod refusal;
 pub mod report;
 pub mod scenario;

@@ -4,6 +4,7 @@ mod attach;
 mod begin;
 mod capture;
 mod collect;
+mod daemon;
 mod doctor;
 mod end;
 mod error;
@@ -75,6 +76,7 @@ use crate::{
 };
 
 pub use self::{
+    daemon::{check as check_daemon, daemon},
     doctor::doctor,
     error::AppError,
     explain::explain,
@@ -116,7 +118,7 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
     ignore_file_size();
     limits::raise_files();
     let Helpers { observers, report, lines, mut session } = Helpers::start(settings)?;
-    let mut guests = Guests::start(settings)?;
+    let mut guests = Guests::start(&settings.kernel, settings.capture.is_some())?;
     let view = top::Before::start(settings)?;
     let mut signals = Signals::listen()?;
     stderr::start().map_err(|source| AppError::Runtime { source })?;

@@ -2,6 +2,7 @@
 
 mod capture;
 mod choices;
+mod daemon;
 mod help;
 mod pages;
 mod refuse;
@@ -23,6 +24,7 @@ use crate::{
 
 pub use self::{
     choices::{Color, Hooks, ReportFormat, Shell},
+    daemon::DaemonArgs,
     pages::{completions, man_page},
     refuse::one_line,
     report::ReportArgs,
@@ -89,6 +91,12 @@ pub enum Action {
     /// `--capture`; it is shown from its end, and can be played. Needs neither root nor eBPF for a FILE.
     #[command(after_long_help = top::after())]
     Top(Box<top::TopArgs>),
+    /// Record what becomes of the output of every command, so that `tracer why` can answer later.
+    ///
+    /// It judges each command when it has ended, as a trace would, and keeps the result in a history on disk. It forgets
+    /// what has ended, so its memory does not grow.
+    #[command(after_long_help = daemon::AFTER)]
+    Daemon(Box<daemon::DaemonArgs>),
     /// Set up gVisor, so that its sandboxes tell tracer everything from their first instruction.
     Gvisor {
         /// What to do.
@@ -176,6 +184,7 @@ impl Cli {
     pub fn verbosity(&self) -> i8 {
         match &self.action {
             Some(Action::Top(args)) => args.verbosity(),
+            Some(Action::Daemon(args)) => args.verbosity(),
             _ => self.trace.output.verbosity(),
         }
     }

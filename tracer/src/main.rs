@@ -13,7 +13,7 @@ use clap::{Parser as _, error::ErrorKind};
 use tracer::{
     app::{self, AppError, Replayed, Traced},
     cli::{self, Action, Cli, Shown},
-    settings::{ExitCodeOf, PlaySettings, ReportSettings, Settings},
+    settings::{DaemonSettings, ExitCodeOf, PlaySettings, ReportSettings, Settings},
 };
 use tracer_core::text::escape;
 
@@ -70,6 +70,13 @@ fn act(action: Action) -> ExitCode {
             Ok(settings) => report(&settings),
             Err(sentence) => fail(&format!("{sentence} (see tracer report --help)"), USAGE),
         },
+        Action::Daemon(args) => {
+            let is_check = args.check;
+            match args.into_settings() {
+                Ok(settings) => record(&settings, is_check),
+                Err(sentence) => fail(&format!("{sentence} (see tracer daemon --help)"), USAGE),
+            }
+        }
         Action::Top(args) => match args.into_settings() {
             Ok(Shown::Trace(settings)) => trace(&settings),
             Ok(Shown::Recording(settings)) => play(&settings),
@@ -87,6 +94,12 @@ fn trace(settings: &Settings) -> ExitCode {
         },
         Err(error) => refuse_run(&error),
     }
+}
+
+/// Records until a signal comes, or only checks whether that is possible.
+fn record(settings: &DaemonSettings, is_check: bool) -> ExitCode {
+    let done = if is_check { app::check_daemon(settings) } else { app::daemon(settings) };
+    done.map_or_else(|error| refuse_run(&error), |()| ExitCode::SUCCESS)
 }
 
 fn play(settings: &PlaySettings) -> ExitCode {

@@ -5,7 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use tracer_core::{capture::Keep, text::redact::Redact};
 use tracer_loader::KernelSettings;
 
+use tracer_history::Limits;
+
 use crate::{
+    scope::Wanted,
     launch::Launch,
     render::{Format, View},
     target::Request,
@@ -48,6 +51,31 @@ pub struct Settings {
     pub is_top: bool,
     /// Whether and how to save or show the output itself.
     pub capture: Option<CaptureSettings>,
+}
+
+/// Settings of `tracer daemon`.
+#[derive(Clone, Debug)]
+pub struct DaemonSettings {
+    /// What to record.
+    pub wanted: Wanted,
+    /// Settings of the eBPF programs.
+    pub kernel: KernelSettings,
+    /// Folder of the history.
+    pub history: PathBuf,
+    /// How long and how large the history may become.
+    pub limits: Limits,
+    /// What is not to be written down of command lines.
+    pub redact: Option<Redact>,
+    /// Memory that the processes and objects of jobs that run may take, in bytes.
+    pub max_memory: u64,
+}
+
+impl DaemonSettings {
+    /// What is recorded, as on the command line.
+    #[must_use]
+    pub fn scope(&self) -> String {
+        self.wanted.to_string()
+    }
 }
 
 /// Settings for captured output.

@@ -151,6 +151,11 @@ impl Session {
             is_known || key.process != FORGOTTEN && stays(&key.object)
         });
         ended.iter().for_each(|id| self.forget_object(id));
+        // Of objects whose description was lost there is nothing to forget, but looks.
+        let is_known = |id: &ObjectId| self.objects.contains_key(id) || stays(id);
+        self.queues.retain(|id, _| is_known(id));
+        self.incoming.retain(|id, _| is_known(id));
+        self.created.retain(|id| is_known(id));
         let with_rows: BTreeSet<ProcessId> = self.ledger.keys().map(|key| key.process).collect();
         let is_left = |process: &Process| {
             let runs = process.end_ns.is_none() && process.id != FORGOTTEN;

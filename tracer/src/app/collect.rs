@@ -1,17 +1,21 @@
 //! Owns the session: applies events, and takes rows of ended processes out of the kernel.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use tracer_common::{
     id::ProcessId,
     ledger::{LedgerKey, LedgerRow},
     loss::{LossCell, Reason},
+    object::ObjectId,
     process::ROLE_TARGET,
 };
 use tracer_core::{
     event::{self, Event, EventKind, Image},
-    session::{Keep, LossReason, Session, Sightings, Target},
+    session::{Job, Keep, Kind, LossReason, Session, Sightings, Target},
 };
 use tracer_loader::{Loader, LoaderError, RawRecord};
 
@@ -47,6 +51,12 @@ pub(super) struct Collector {
     /// Targets with the name of a gVisor sandbox that have started since the last call of
     /// [`Collector::new_sandboxes`].
     new_sandboxes: Vec<ProcessId>,
+    /// Targets that entered a cgroup, since the last call of [`Collector::new_targets`].
+    new_targets: Vec<ProcessId>,
+    /// Whether the daemon asks for them.
+    keeps_new_targets: bool,
+    /// Processes that were not there at the latest check, although their end was not reported.
+    missing: BTreeSet<ProcessId>,
     /// Whether targets that are adopted now have run before without being seen.
     pub(super) adopts_late: bool,
 }
@@ -71,6 +81,9 @@ impl Collector {
             new_objects: false,
             lookout,
             new_sandboxes: Vec::new(),
+            new_targets: Vec::new(),
+            keeps_new_targets: false,
+            missing: BTreeSet::new(),
             adopts_late: false,
         }
     }
@@ -228,6 +241,7 @@ impl Collector {
         let is_target = image.role == ROLE_TARGET;
         if is_target {
             self.live_targets.insert(image.process);
+            self.entered(image);
             if is_sandbox_name(&image.comm) {
                 self.new_sandboxes.push(image.process);
             }
@@ -237,6 +251,19 @@ impl Collector {
             let process = image.process;
             self.lookout.ask(Request::Process { process, arguments, environment: is_target });
         }
+    }
+
+    fn entered(&mut self, image: &Image) {
+        let parent = self.session.processes.get(&image.parent);
+        if self.keeps_new_targets && parent.is_none_or(|parent| !parent.is_target) {
+            self.new_targets.push(image.process);
+        }
+    }
+
+    /// Targets that became so by themselves since the last call, not as children of targets.
+    pub(super) fn new_targets(&mut self) -> Vec<ProcessId> {
+        self.keeps_new_targets = true;
+        std::mem::take(&mut self.new_targets)
     }
 
     /// Targets with the name of a gVisor sandbox that have started since the last call.
@@ -276,6 +303,42 @@ impl Collector {
             self.session.apply(&event);
             self.recording.event(&event);
         }
+    }
+
+    /// Whether an object has not ended, as far as known.
+    pub(super) fn is_watched(&self, object: &ObjectId) -> bool {
+        self.lifetimes.is_watched(object)
+    }
+
+    /// Forgets a job that was judged.
+    pub(super) fn forget(&mut self, job: &Job) {
+        let lifetimes = &self.lifetimes;
+        self.session.forget(job, |object| lifetimes.is_watched(object));
+    }
+
+    /// Has helper processes look at the files that a part of the session wrote to. Returns whether there are any.
+    pub(super) fn asks_for_files(&mut self, part: &Session) -> bool {
+        let has_files = part.objects.values().any(|object| object.kind == Kind::File);
+        if has_files {
+            observe::ask_for_files(part, &mut self.lookout);
+            observe::ask_for_engine_logs(part, &mut self.lookout);
+        }
+        has_files
+    }
+
+    /// Looks for processes that are gone and whose end was not reported. The report may be on its way, so that only those
+    /// that were gone at the check before as well have ended.
+    pub(super) fn find_vanished(&mut self) {
+        let runs = self.session.processes.values().filter(|process| {
+            process.end_ns.is_none() && process.summed_up.is_none() && process.id.sandbox == 0
+        });
+        let gone: BTreeSet<ProcessId> =
+            runs.map(|process| process.id).filter(|id| !exists(id.tgid)).collect();
+        let now_ns = tracer_loader::boot_ns();
+        for id in gone.intersection(&self.missing) {
+            self.session.vanished(*id, now_ns);
+        }
+        self.missing = gone;
     }
 
     /// Tells how far the trace is, and what is known already, if it is time for that.

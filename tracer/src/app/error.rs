@@ -6,9 +6,12 @@ use rustix::process::Signal;
 use tracer_core::recording::ReadError;
 use tracer_loader::LoaderError;
 
+use tracer_history::HistoryError;
+
 use crate::{
     capture::folder::FolderError,
     doctor::EnvironmentError,
+    scope::ScopeError,
     launch::LaunchError,
     sys::limits::{in_words, start_in_words},
     target::TargetError,
@@ -39,6 +42,22 @@ pub enum AppError {
         /// Its name.
         comm: String,
     },
+    /// The history cannot be written or read.
+    #[error(transparent)]
+    History {
+        /// Why.
+        #[from]
+        source: HistoryError,
+    },
+    /// The cgroups of this machine cannot be watched.
+    #[error("cannot watch the cgroups of this machine: {source}")]
+    Scope {
+        /// Why.
+        source: ScopeError,
+    },
+    /// The thread that watches cgroups has ended.
+    #[error("tracer no longer sees new cgroups; start `tracer daemon` again")]
+    ScopeLost,
     /// A signal came before the trace began. There is no report, and the command was not started.
     #[error("ended by {signal:?} before the trace began")]
     Interrupted {

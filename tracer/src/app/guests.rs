@@ -19,7 +19,7 @@ use tracer_gvisor::{
     Guest,
     sink::{News, NewsKind, Sink},
 };
-use tracer_loader::boot_ns;
+use tracer_loader::{KernelSettings, boot_ns};
 
 pub use self::config::gvisor_config;
 use self::{
@@ -30,7 +30,6 @@ use self::{
 use super::{AppError, collect::Collector};
 use crate::{
     gvisor::{Answer, AnswerKind, Folder, Inside, Keeper, Runtime},
-    settings::Settings,
     sys::privileges::Rights,
 };
 
@@ -74,8 +73,8 @@ pub(super) struct Guests {
 
 impl Guests {
     /// Forks the helper if this machine has `runsc`. To be called while this process has one thread.
-    pub(super) fn start(settings: &Settings) -> Result<Self, AppError> {
-        let kernel = &settings.kernel;
+    /// `wants_bytes`: whether the user asked for output, not only for counts.
+    pub(super) fn start(kernel: &KernelSettings, wants_bytes: bool) -> Result<Self, AppError> {
         let keeper = Runtime::find().map(|runtime| Keeper::fork(&runtime)).transpose();
         Ok(Self {
             keeper: keeper.map_err(|source| AppError::Runtime { source })?,
@@ -91,7 +90,7 @@ impl Guests {
             looked: BTreeMap::new(),
             fds: kernel.fd_mask,
             all_fds: kernel.all_fds,
-            wants_bytes: settings.capture.is_some(),
+            wants_bytes,
         })
     }
 

@@ -219,12 +219,23 @@ impl Run {
     /// The container's first process is followed from its next `execve` on. If its program runs already, all that runs in
     /// the container is adopted. Returns whether the program did not run yet.
     fn follow(&mut self, cgroup: &CgroupTarget) -> Result<bool, LoaderError> {
-        let before = self.newcomer.cgroup.as_ref().map(|before| before.id);
-        self.loader.declare_newcomer(cgroup.id, before)?;
+        if let Some(before) = &self.newcomer.cgroup {
+            self.loader.remove_cgroup(before.id)?;
+        }
+        self.follow_cgroup(cgroup)
+    }
+
+    /// The processes of a cgroup are followed from their next `execve` on, and from when they enter it. What runs there
+    /// already is adopted. Returns whether no program ran yet.
+    pub(super) fn follow_cgroup(&mut self, cgroup: &CgroupTarget) -> Result<bool, LoaderError> {
+        self.loader.add_cgroup(cgroup.id)?;
         // From here on each `execve` in the container is seen.
         let comms = cgroup.pids().into_iter().map(|pid| comm(pid).unwrap_or_default());
         let comms: Vec<String> = comms.collect();
-        let prepares = |comm: &String| PREPARES.contains(&comm.as_str()) || is_sandbox_name(comm);
+        // systemd's child has the name of the program in brackets until it executes it (`exec_child`).
+        let prepares = |comm: &String| {
+            PREPARES.contains(&comm.as_str()) || is_sandbox_name(comm) || comm.starts_with('(')
+        };
         let is_in_time = !comms.is_empty() && comms.iter().all(prepares);
         tracing::debug!(path = %cgroup.path.display(), ?comms, "follows the container");
         if comms.iter().any(|comm| comm != RUNC_INIT) {

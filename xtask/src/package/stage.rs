@@ -20,6 +20,10 @@ const COMPLETIONS: [(&str, &str); 3] = [
     ("zsh", "zsh/_tracer"),
 ];
 
+/// The unit of systemd that starts the recorder, and its place.
+const UNIT: (&str, &str) =
+    ("tracer/systemd/tracer-daemon.service", "usr/lib/systemd/system/tracer-daemon.service");
+
 /// Fills the folder and returns the paths of the files in it that are the same in each package, without the folder.
 pub(super) fn stage(workspace: &Workspace, tool: &Path) -> Result<Vec<PathBuf>> {
     let folder = dist::products(workspace).join("package");
@@ -40,6 +44,7 @@ pub(super) fn stage(workspace: &Workspace, tool: &Path) -> Result<Vec<PathBuf>> 
         let content = read(&workspace.root().join(document))?;
         put(&format!("usr/share/doc/tracer/{document}"), &content)?;
     }
+    put(UNIT.1, &read(&workspace.root().join(UNIT.0))?)?;
     for (shell, path) in COMPLETIONS {
         put(path, printed(tool, &["completions", shell])?.as_bytes())?;
     }

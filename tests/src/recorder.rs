@@ -1,0 +1,105 @@
+//! Runs `tracer daemon`, and asks its history.
+
+use std::{
+    path::Path,
+    process::{Command, ExitStatus, Output, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::{
+    cgroup::ScratchCgroup,
+    deadline::{DEADLINE, OwnedChild, describe},
+    privilege, refusal,
+    tracer::{binary, lines},
+};
+
+/// Start of the line that the daemon prints when it records.
+const RECORDS: &str = "tracer: records";
+
+/// A running daemon.
+#[derive(Debug)]
+pub struct Recorder {
+    child: OwnedChild,
+    stderr: Receiver<String>,
+}
+
+impl Recorder {
+    /// Starts it with these arguments and waits until it records.
+    pub fn start(history: &Path, arguments: &[&str]) -> Result<Self> {
+        privilege::require_root()?;
+        let mut command = Command::new(binary()?);
+        command.arg("daemon").args(arguments).arg("--history").arg(history);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = OwnedChild::spawn(&mut command, "tracer daemon")?;
+        let stderr = lines(child.take_stderr()?);
+        let mut printed = Vec::new();
+        loop {
+            match stderr.recv_timeout(*DEADLINE) {
+                Ok(line) if line.starts_with(RECORDS) => return Ok(Self { child, stderr }),
+                Ok(line) => printed.push(line),
+                Err(RecvTimeoutError::Timeout) => bail!("tracer daemon printed {printed:?}"),
+                Err(RecvTimeoutError::Disconnected) => {
+                    bail!("tracer daemon ended: {}; {printed:?}", describe(child.wait()?))
+                }
+            }
+        }
+    }
+
+    /// Its pid.
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    /// Kills it: it writes nothing more.
+    pub fn kill(mut self) -> Result<ExitStatus> {
+        self.child.signal(Signal::KILL)?;
+        self.child.wait()
+    }
+
+    /// Ends it as `systemctl stop` does. It must end with 0 and have warned of nothing.
+    pub fn stop(mut self) -> Result<()> {
+        self.child.signal(Signal::TERM)?;
+        let status = self.child.wait_for(*DEADLINE)?;
+        let printed: Vec<String> = self.stderr.iter().collect();
+        ensure!(status.success(), "tracer daemon ended: {}; {printed:?}", describe(status));
+        ensure!(printed.is_empty(), "tracer daemon printed {printed:?}");
+        Ok(())
+    }
+}
+
+/// What `tracer why` answered.
+pub fn why(history: &Path, arguments: &[&str]) -> Result<Output> {
+    ask("why", history, arguments)
+}
+
+/// What `tracer history` listed: an object for each line.
+pub fn history(history: &Path, arguments: &[&str]) -> Result<Vec<Value>> {
+    let arguments = [&["--format", "ndjson"], arguments].concat();
+    let output = ask("history", history, &arguments)?;
+    let text = String::from_utf8(output.stdout)?;
+    text.lines().map(|line| serde_json::from_str(line).context("no JSON")).collect()
+}
+
+/// The entries among them.
+pub fn entries(history: &Path, arguments: &[&str]) -> Result<Vec<Value>> {
+    let all = self::history(history, arguments)?;
+    Ok(all.into_iter().filter(|item| item["type"] == "entry").collect())
+}
+
+fn ask(what: &str, history: &Path, arguments: &[&str]) -> Result<Output> {
+    let mut command = Command::new(binary()?);
+    command.arg(what).arg("--history").arg(history).args(arguments);
+    refusal::run_command(&mut command)
+}
+
+/// A command that enters a cgroup before it begins.
+pub fn in_cgroup(cgroup: &ScratchCgroup, argv: &[&str]) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]);
+    shell.arg(cgroup.path().join("cgroup.procs")).args(argv);
+    shell
+}

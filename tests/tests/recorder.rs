@@ -1,0 +1,199 @@
+//! The always-on recorder: it answers afterwards what a trace would have answered.
+
+use std::{
+    fs,
+    io::Read as _,
+    process::{Command, Stdio},
+    thread::sleep,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+use tracer_tests::{
+    cgroup::ScratchCgroup,
+    deadline::{OwnedChild, wait_until},
+    recorder::{Recorder, entries, history, in_cgroup, why},
+};
+
+/// Runs a command in a cgroup, reads what it writes to stdout, and returns that.
+fn run(cgroup: &ScratchCgroup, argv: &[&str]) -> Result<Vec<u8>> {
+    let output = in_cgroup(cgroup, argv).stdin(Stdio::null()).output()?;
+    ensure!(output.status.success(), "{argv:?}: {output:?}");
+    Ok(output.stdout)
+}
+
+/// Runs a command in a cgroup; reads the first `read` bytes of its stdout and closes it. The command ends later.
+fn run_and_leave(cgroup: &ScratchCgroup, argv: &[&str], read: usize) -> Result<()> {
+    let mut command = in_cgroup(cgroup, argv);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = OwnedChild::spawn(&mut command, "the command")?;
+    let mut stdout = child.take_stdout()?;
+    stdout.read_exact(&mut vec![0; read])?;
+    child.wait()?;
+    drop(stdout);
+    Ok(())
+}
+
+/// Waits until the history has the entry of a command with this name.
+fn entry(folder: &TempDir, name: &str) -> Result<Value> {
+    wait_until(name, || {
+        let found = entries(folder.path(), &["--name", &format!("^{name}$")])?;
+        Ok(found.into_iter().next())
+    })
+}
+
+fn text(answer: &std::process::Output) -> String {
+    String::from_utf8_lossy(&answer.stdout).into_owned()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn yesterdays_loss_and_yesterdays_success_are_told() -> Result<()> {
+    let (folder, cgroup) = (TempDir::new()?, ScratchCgroup::create("tracer-rec")?);
+    let recorder = Recorder::start(folder.path(), &["--cgroup", cgroup.name()?])?;
+    ensure!(run(&cgroup, &["seq", "100"])?.len() == 292);
+    run_and_leave(&cgroup, &["head", "-c", "3000", "/dev/zero"], 1_000)?;
+    let (read, lost) = (entry(&folder, "seq")?, entry(&folder, "head")?);
+    recorder.stop()?;
+    ensure!(read["rule"] == "delivered" && read["has_loss"] == false, "{read:#}");
+    ensure!(read["streams"][0]["bytes"] == 292, "{read:#}");
+    ensure!(read["report"].is_null(), "{read:#}");
+    ensure!(lost["rule"] == "unread" && lost["confidence"] == "certain", "{lost:#}");
+    ensure!(lost["streams"][0]["bytes"] == 3_000, "{lost:#}");
+    let answer = why(folder.path(), &["--name", "head"])?;
+    ensure!(answer.status.code() == Some(1), "{answer:?}");
+    ensure!(text(&answer).contains("2,000 B"), "{}", text(&answer));
+    let answer = why(folder.path(), &["--name", "^seq$"])?;
+    ensure!(answer.status.code() == Some(0), "{answer:?}");
+    ensure!(text(&answer).contains("292 B"), "{}", text(&answer));
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_cgroup_that_appears_later_is_recorded() -> Result<()> {
+    let folder = TempDir::new()?;
+    let recorder = Recorder::start(folder.path(), &["--cgroup", "tracer-late-*"])?;
+    let cgroup = ScratchCgroup::create("tracer-late")?;
+    let other = ScratchCgroup::create("tracer-other")?;
+    run(&other, &["seq", "5"])?;
+    run(&cgroup, &["seq", "100"])?;
+    let found = entry(&folder, "seq")?;
+    ensure!(found["streams"][0]["bytes"] == 292, "{found:#}");
+    let place = format!("/{}", cgroup.name()?);
+    ensure!(found["place"]["cgroup"] == place.as_str(), "{found:#}");
+    recorder.stop()?;
+    ensure!(entries(folder.path(), &[])?.len() == 1);
+    Ok(())
+}
+
+/// A manager that lives for long: its commands are judged when they end, and itself in the end.
+#[test]
+#[ignore = "needs root"]
+fn commands_of_a_manager_are_judged_while_it_runs() -> Result<()> {
+    let (folder, cgroup) = (TempDir::new()?, ScratchCgroup::create("tracer-manager")?);
+    let recorder = Recorder::start(folder.path(), &["--cgroup", cgroup.name()?])?;
+    let line = "x=$(seq 10); seq 1 2000 | head -1; y=$(dd if=/dev/zero bs=50 count=3 2>/dev/null | tr '\\0' x); read go";
+    let mut command = in_cgroup(&cgroup, &["sh", "-c", line]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut manager = OwnedChild::spawn(&mut command, "the manager")?;
+    let found = entry(&folder, "seq")?;
+    ensure!(found["rule"] == "delivered" && found["streams"][0]["bytes"] == 21, "{found:#}");
+    let told = found["streams"][0]["reader"].as_str().context("no reader")?;
+    ensure!(told.starts_with("sh (pid "), "{found:#}");
+    // A part of a pipeline is no job.
+    ensure!(entries(folder.path(), &["--name", "^head$"])?.is_empty());
+    drop(manager.take_stdin()?);
+    manager.wait()?;
+    let whole = entry(&folder, "sh")?;
+    ensure!(whole["is_interim"] == false, "{whole:#}");
+    recorder.stop()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn after_a_kill_the_time_without_a_recorder_is_told() -> Result<()> {
+    let (folder, cgroup) = (TempDir::new()?, ScratchCgroup::create("tracer-killed")?);
+    let arguments = ["--cgroup", cgroup.name()?];
+    let recorder = Recorder::start(folder.path(), &arguments)?;
+    run(&cgroup, &["seq", "100"])?;
+    entry(&folder, "seq")?;
+    recorder.kill()?;
+    sleep(Duration::from_secs(2));
+    run(&cgroup, &["head", "-c", "5", "/dev/zero"])?;
+    let recorder = Recorder::start(folder.path(), &arguments)?;
+    run(&cgroup, &["tail", "-c", "7", "/etc/passwd"])?;
+    entry(&folder, "tail")?;
+    recorder.stop()?;
+    let gaps: Vec<Value> =
+        history(folder.path(), &[])?.into_iter().filter(|item| item["type"] == "gap").collect();
+    ensure!(gaps.len() == 1 && gaps[0]["reason"] == "not_running", "{gaps:#?}");
+    let span = gaps[0]["until_us"].as_i64().zip(gaps[0]["from_us"].as_i64());
+    let (until, from) = span.context("no times")?;
+    ensure!((1_900_000..60_000_000).contains(&(until - from)), "{gaps:#?}");
+    ensure!(entries(folder.path(), &["--name", "^head$"])?.is_empty());
+    let answer = why(folder.path(), &["--name", "^head$", "--at", "2s"])?;
+    ensure!(answer.status.code() == Some(0), "{answer:?}");
+    ensure!(text(&answer).contains("not running"), "{}", text(&answer));
+    Ok(())
+}
+
+/// Resident memory of a process, in bytes.
+fn resident(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let number = line.trim().trim_end_matches(" kB");
+    Ok(number.parse::<u64>()? << 10)
+}
+
+/// Each line: a process, two pipes, output that arrives. Some lose it.
+#[test]
+#[ignore = "needs root"]
+fn thousands_of_jobs_leave_no_memory_and_every_loss_is_found() -> Result<()> {
+    const ROUNDS: u64 = 6;
+    const JOBS: u64 = 400;
+    let (folder, cgroup) = (TempDir::new()?, ScratchCgroup::create("tracer-many")?);
+    let recorder = Recorder::start(folder.path(), &["--cgroup", cgroup.name()?])?;
+    let mut sizes = Vec::new();
+    for round in 1..=ROUNDS {
+        let line = format!("for i in $(seq {JOBS}); do x=$(/bin/echo hello); done");
+        run(&cgroup, &["sh", "-c", &line])?;
+        run_and_leave(&cgroup, &["head", "-c", "3000", "/dev/zero"], 1_000)?;
+        let all = round * (JOBS + 3);
+        wait_until("all entries", || {
+            Ok((entries(folder.path(), &["--limit", "100000"])?.len() as u64 >= all).then_some(()))
+        })?;
+        sizes.push(resident(recorder.pid())?);
+    }
+    recorder.stop()?;
+    let all = entries(folder.path(), &["--limit", "100000"])?;
+    let of = |name: &str| all.iter().filter(|entry| entry["name"] == name).collect::<Vec<_>>();
+    ensure!(of("echo").len() as u64 == ROUNDS * JOBS, "{} echo", of("echo").len());
+    let exact = |entry: &&&Value| entry["streams"][0]["bytes"] == 6 && entry["rule"] == "delivered";
+    ensure!(of("echo").iter().all(|entry| exact(&entry)), "{:#?}", of("echo"));
+    let lost: Vec<_> = all.iter().filter(|entry| entry["has_loss"] == true).collect();
+    ensure!(lost.len() as u64 == ROUNDS, "{lost:#?}");
+    ensure!(lost.iter().all(|entry| entry["name"] == "head"), "{lost:#?}");
+    let (second, last) = (sizes[1], sizes[sizes.len() - 1]);
+    ensure!(last <= second + (2 << 20), "memory: {sizes:?}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn what_cannot_be_recorded_or_answered_is_told_in_one_line() -> Result<()> {
+    let folder = TempDir::new()?;
+    let empty = why(folder.path(), &["--name", "x"])?;
+    ensure!(empty.status.code() == Some(3), "{empty:?}");
+    let path = folder.path().to_string_lossy().into_owned();
+    ensure!(String::from_utf8_lossy(&empty.stderr).contains(&path), "{empty:?}");
+    let nothing = Command::new(tracer_tests::tracer::binary()?).arg("daemon").output()?;
+    ensure!(nothing.status.code() == Some(2), "{nothing:?}");
+    let check = Command::new(tracer_tests::tracer::binary()?)
+        .args(["daemon", "--check", "--cgroup", "nothing-*", "--history", &path])
+        .output()?;
+    ensure!(check.status.success(), "{check:?}");
+    Ok(())
+}

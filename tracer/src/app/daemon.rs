@@ -1,0 +1,269 @@
+//! `tracer daemon`: records what becomes of the output of every command, and forgets each when it is judged.
+//!
+//! A trace keeps all that it saw until its report. The daemon runs for months: it looks for *jobs* that have ended
+//! ([`Session::jobs`](tracer_core::session::Session::jobs)), has each judged as a trace would, hands the result to the
+//! history, and forgets the job.
+
+mod check;
+mod entry;
+mod losses;
+mod places;
+mod recorder;
+mod service;
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use tracer_core::session::{Keep, Target};
+use tracer_history::Writer;
+use tracer_loader::{CgroupScope, KernelSettings, Loader, boot_ns};
+
+use self::{places::Places, recorder::Recorder, service::Service};
+use super::{
+    AppError, Run, TICK,
+    attach::attach,
+    collect::Collector,
+    guests::Guests,
+    live::Sinks,
+    memory::MemoryLimit,
+    newcomer::Newcomer,
+    pace::Pace,
+    record::Recording,
+    signals::{Notice, Signals},
+    stderr,
+    subject::Subject,
+};
+use crate::{
+    observe::{LogReader, Lookout},
+    scope::{CgroupWatch, News},
+    settings::DaemonSettings,
+    sys::{limits, signal::ignore_file_size},
+    target::CgroupTarget,
+};
+
+pub use self::check::check;
+
+/// How long the history may take at the end to write what waits.
+const LAST_WRITES: Duration = Duration::from_millis(1_500);
+/// How many target cgroups the kernel side has room for.
+const MOST_CGROUPS: u32 = 8_192;
+
+/// Records until a signal ends it.
+///
+/// # Errors
+/// [`AppError`], one sentence each.
+pub fn daemon(settings: &DaemonSettings) -> Result<(), AppError> {
+    let failed = |source| AppError::Runtime { source };
+    ignore_file_size();
+    limits::raise_files();
+    let logs = LogReader::start(&[]).map_err(failed)?;
+    let lookout = Lookout::start();
+    let mut guests = Guests::start(&settings.kernel, false)?;
+    let mut signals = Signals::listen()?;
+    stderr::start().map_err(failed)?;
+    crate::doctor::preflight()?;
+    guests.listen();
+    let history = Writer::start(&settings.history, settings.limits)
+        .map_err(|source| AppError::History { source })?;
+    let (watch, cgroups) = CgroupWatch::start(settings.wanted.clone())
+        .map_err(|source| AppError::Scope { source })?;
+    signals.check()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(failed)?;
+    let begun = Begun { logs, lookout, guests, watch, cgroups };
+    let outcome = runtime.block_on(record(settings, begun, &history, &mut signals));
+    runtime.shutdown_background();
+    let at_us = Timestamp::now().as_microsecond();
+    history.detached(at_us, if outcome.is_ok() { "stopped" } else { "failed" });
+    if !history.close(LAST_WRITES) {
+        tracing::warn!("the history did not take the latest entries in time");
+    }
+    outcome
+}
+
+/// What is there before the kernel side is loaded.
+struct Begun {
+    logs: LogReader,
+    lookout: Lookout,
+    guests: Guests,
+    watch: CgroupWatch,
+    /// The cgroups that are there already.
+    cgroups: Vec<CgroupTarget>,
+}
+
+async fn record(
+    settings: &DaemonSettings,
+    Begun { logs, lookout, guests, watch, cgroups }: Begun,
+    history: &Writer,
+    signals: &mut Signals,
+) -> Result<(), AppError> {
+    let mut kernel = settings.kernel.clone();
+    kernel.cgroup = Some(scope(&watch, &cgroups));
+    let mut loader = Loader::load(&kernel)?;
+    signals.check()?;
+    let mut events = loader.take_events()?;
+    let memory = MemoryLimit::new(Some(settings.max_memory), Vec::new());
+    let mut collector =
+        Collector::new(Sinks::default(), Recording::default(), memory, lookout);
+    // From here on they are kept.
+    collector.new_targets();
+    attach(&mut loader, &mut events, &kernel, &nobody())?;
+    let (start, start_ns) = (Timestamp::now(), boot_ns());
+    collector.begin(&Target::default(), start, start_ns, &[1, 2]);
+    let run = Run {
+        loader,
+        events,
+        collector,
+        guests,
+        newcomer: Newcomer::default(),
+        logs,
+        cgroups: Vec::new(),
+        pace: Pace::new(Instant::now()),
+        over_since: None,
+        settle: false,
+        view: None,
+    };
+    let service = Service::new();
+    let mut places = Places::start(watch.hierarchy().clone())
+        .map_err(|source| AppError::Runtime { source })?;
+    cgroups.iter().for_each(|cgroup| places.appeared(cgroup));
+    let mut daemon = Daemon {
+        run,
+        recorder: Recorder::new(settings, history),
+        places,
+        watch,
+        known: cgroups.into_iter().map(|cgroup| (cgroup.path.clone(), cgroup)).collect(),
+        service,
+    };
+    daemon.run.collect_waiting();
+    daemon.run.survey(Keep::All);
+    signals.begin()?;
+    history.attached(&settings.scope(), start.as_microsecond());
+    stderr::say(&format!("tracer: records {}", settings.scope()));
+    daemon.service.is_ready();
+    daemon.until(signals).await?;
+    daemon.service.stops();
+    daemon.finish();
+    Ok(())
+}
+
+/// The target cgroups in the form that the kernel side compares.
+fn scope(watch: &CgroupWatch, cgroups: &[CgroupTarget]) -> CgroupScope {
+    CgroupScope {
+        ids: cgroups.iter().map(|cgroup| cgroup.id).collect(),
+        subsystem: watch.hierarchy().subsystem_id(),
+        room: MOST_CGROUPS,
+    }
+}
+
+/// No process and no command is the target, only cgroups are.
+fn nobody() -> Subject {
+    Subject {
+        target: Target::default(),
+        pids: Vec::new(),
+        launched: None,
+        kept: None,
+        cgroups: Vec::new(),
+        newcomer: None,
+    }
+}
+
+/// A recorder whose hooks are attached.
+struct Daemon<'a> {
+    run: Run,
+    recorder: Recorder<'a>,
+    places: Places,
+    watch: CgroupWatch,
+    /// The target cgroups.
+    known: BTreeMap<PathBuf, CgroupTarget>,
+    service: Service,
+}
+
+impl Daemon<'_> {
+    /// Records until a signal comes.
+    async fn until(&mut self, signals: &mut Signals) -> Result<(), AppError> {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                batch = self.run.events.next_batch() => {
+                    let batch = batch.map_err(|source| AppError::Runtime { source })?;
+                    self.run.collector.take(&batch, &mut self.run.loader);
+                    self.meet_processes();
+                }
+                news = self.run.guests.next() => {
+                    self.run.guests.take(news, &mut self.run.collector);
+                }
+                news = self.watch.next() => match news {
+                    Some(news) => self.meet_cgroup(news),
+                    None => return Err(AppError::ScopeLost),
+                },
+                _ = tick.tick() => self.turn(),
+                news = signals.next() => match news {
+                    Notice::Stop(_) | Notice::TimeIsUp => return Ok(()),
+                    Notice::WindowChanged => {}
+                },
+            }
+        }
+    }
+
+    fn turn(&mut self) {
+        self.run.guests.tick(&mut self.run.collector);
+        let now = Instant::now();
+        if self.run.collector.wants_survey() && self.run.pace.allows(now) {
+            self.run.survey(Keep::NewsAndLooks);
+        }
+        self.run.collect_waiting();
+        self.meet_processes();
+        self.run.collector.sweep(&mut self.run.loader);
+        self.places.take();
+        self.recorder.turn(&mut self.run.loader, &mut self.run.collector, &mut self.places);
+        self.service.is_alive();
+    }
+
+    /// Learns in which cgroup new targets run.
+    fn meet_processes(&mut self) {
+        for process in self.run.collector.new_targets() {
+            self.places.meet(process);
+        }
+        self.run.guests.look_into_new(&mut self.run.collector);
+    }
+
+    /// A cgroup has appeared or is gone.
+    fn meet_cgroup(&mut self, news: News) {
+        match news {
+            News::Appeared(cgroup) => {
+                self.places.appeared(&cgroup);
+                if let Err(error) = self.run.follow_cgroup(&cgroup) {
+                    tracing::warn!("cannot record the cgroup {}: {error}", cgroup.label);
+                }
+                self.known.insert(cgroup.path.clone(), cgroup);
+            }
+            News::Gone { path, .. } => {
+                if let Some(cgroup) = self.known.remove(&path)
+                    && let Err(error) = self.run.loader.remove_cgroup(cgroup.id)
+                {
+                    tracing::warn!("{error}");
+                }
+            }
+            News::Lost => self.recorder.missed("cgroups_missed"),
+            News::Limit => {
+                self.recorder.missed("cgroups_full");
+                tracing::warn!("there are more cgroups than tracer records: some are left out");
+            }
+        }
+    }
+
+    /// Writes what still runs, and detaches.
+    fn finish(mut self) {
+        self.run.survey(Keep::NewsAndLooks);
+        self.run.guests.finish(&mut self.run.collector);
+        self.run.collect_waiting();
+        self.recorder.finish(&mut self.run.loader, &mut self.run.collector, &mut self.places);
+        self.run.loader.detach();
+    }
+}

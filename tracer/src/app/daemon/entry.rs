@@ -1,0 +1,165 @@
+//! From a job to its entry in the history.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use tracer_common::id::ProcessId;
+use tracer_core::{
+    report::{self, CommandStream, Report},
+    session::{Job, Process, Session, Target},
+    text::{redact::Redact, shorten},
+    verdict::Severity,
+};
+use tracer_history::{Entry, Place, Stream};
+use tracer_loader::boot_ns;
+
+use crate::{gvisor::real_ns, settings::DaemonSettings};
+
+/// The longest command line in the history, in characters.
+const LONGEST_COMMAND: usize = 1_024;
+/// The longest sentence, in characters. The report has it whole.
+const LONGEST_SENTENCE: usize = 1_024;
+
+/// Real time for time since boot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    real_minus_boot_ns: i64,
+}
+
+impl Clock {
+    /// The real time as it is set now.
+    pub(super) fn now() -> Self {
+        let boot_ns = i64::try_from(boot_ns()).unwrap_or(i64::MAX);
+        Self { real_minus_boot_ns: real_ns().saturating_sub(boot_ns) }
+    }
+
+    /// Microseconds since 1970, of nanoseconds since boot.
+    pub(super) fn us(&self, boot_ns: u64) -> i64 {
+        let boot_ns = i64::try_from(boot_ns).unwrap_or(i64::MAX);
+        self.real_minus_boot_ns.saturating_add(boot_ns) / 1_000
+    }
+}
+
+/// Makes entries.
+pub(super) struct EntryMaker {
+    redact: Option<Redact>,
+    /// When the recorder was attached, nanoseconds since boot.
+    attached_ns: u64,
+}
+
+impl EntryMaker {
+    pub(super) fn new(settings: &DaemonSettings) -> Self {
+        Self { redact: settings.redact.clone(), attached_ns: boot_ns() }
+    }
+
+    /// When the record of a job begins, nanoseconds since boot.
+    pub(super) fn began_ns(&self, root: ProcessId) -> u64 {
+        root.start_ns.max(self.attached_ns)
+    }
+
+    /// The entry of a job; `None` for one of which nothing can be said, because its first process is not known.
+    pub(super) fn entry(&self, job: &Job, mut part: Session, place: Place) -> Option<Entry> {
+        let clock = Clock::now();
+        part.start_ns = self.began_ns(job.root);
+        let root = part.processes.get(&job.root).filter(|root| is_command(root, job, &part))?;
+        let (name, command) = (root.comm.clone(), self.redacted(&root.command()));
+        let (exit_code, signal, ns_pid) = (root.exit_code(), root.signal(), root.ns_pid);
+        let target = Target {
+            kind: "recorder".to_owned(),
+            name: command.clone(),
+            pids: vec![job.root.tgid],
+            doubt: None,
+        };
+        let began_us = clock.us(part.start_ns);
+        let start = Timestamp::from_microsecond(began_us).unwrap_or_default();
+        let (report, _) = report::build(&part, target, start, &[1, 2]);
+        let finding = report.findings.first()?;
+        let is_odd = report.has_loss()
+            || report.findings.iter().any(|finding| finding.severity != Severity::Info);
+        Some(Entry {
+            began_us,
+            ended_us: clock.us(part.end_ns),
+            is_interim: job.ended_ns.is_none(),
+            pid: job.root.tgid,
+            ns_pid,
+            name,
+            command,
+            exit_code,
+            signal,
+            place,
+            streams: streams(&report, job.root.tgid),
+            rule: word(&finding.rule),
+            severity: word(&finding.severity),
+            confidence: word(&finding.confidence),
+            sentence: shorten(&self.redacted(&report.verdict), LONGEST_SENTENCE),
+            has_loss: report.has_loss(),
+            report: is_odd.then(|| self.stored(&report)),
+        })
+    }
+
+    /// The report as JSON. Each of its texts is redacted: a sentence names commands too.
+    fn stored(&self, report: &Report) -> Vec<u8> {
+        let mut value = serde_json::to_value(report).unwrap_or_default();
+        if let Some(redact) = &self.redact {
+            redact_texts(redact, &mut value);
+        }
+        serde_json::to_vec(&value).unwrap_or_default()
+    }
+
+    fn redacted(&self, line: &str) -> String {
+        let line = match &self.redact {
+            Some(redact) => String::from_utf8_lossy(&redact.line(line.as_bytes())).into_owned(),
+            None => line.to_owned(),
+        };
+        shorten(&line, LONGEST_COMMAND)
+    }
+}
+
+fn redact_texts(redact: &Redact, value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            let redacted = redact.line(text.as_bytes());
+            *text = String::from_utf8_lossy(&redacted).into_owned();
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| redact_texts(redact, item)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| redact_texts(redact, field)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Whether a job is a command. A process that enters a cgroup, does nothing there and ends is a part of the runtime that
+/// starts a container.
+fn is_command(root: &Process, job: &Job, part: &Session) -> bool {
+    let has_rows = || part.ledger.keys().any(|key| job.members.contains(&key.process));
+    root.executed || root.attached_late || job.members.len() > 1 || has_rows()
+}
+
+/// The name of a variant, as in reports.
+fn word(value: &impl Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// Where the streams of a command led.
+fn streams(report: &Report, pid: u32) -> Vec<Stream> {
+    let command = report.commands.iter().find(|command| command.pid == pid);
+    let streams = command.map_or(&[][..], |command| &command.streams);
+    streams.iter().flat_map(|stream| segments(report, stream)).collect()
+}
+
+fn segments(report: &Report, stream: &CommandStream) -> Vec<Stream> {
+    let fd = if stream.stream == "stdout" { 1 } else { 2 };
+    let reader = |pid: &u32| {
+        let endpoints = report.objects.iter().flat_map(|object| &object.readers);
+        let mut named = endpoints.filter(|endpoint| endpoint.pid == *pid);
+        named.next().map(|endpoint| format!("{} (pid {pid})", endpoint.comm))
+    };
+    let described = stream.segments.iter().map(|segment| Stream {
+        fd,
+        bytes: segment.bytes.saturating_add(segment.started_bytes),
+        destination: segment.object.clone(),
+        outcome: word(&segment.outcome),
+        reader: segment.read_by.first().and_then(reader),
+    });
+    described.collect()
+}

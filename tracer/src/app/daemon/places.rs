@@ -1,0 +1,157 @@
+//! Where jobs run: container, pod and unit.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::mpsc::{Receiver, Sender, channel},
+    thread,
+    time::Duration,
+};
+
+use tracer_common::id::ProcessId;
+use tracer_core::session::Session;
+use tracer_history::Place;
+
+use crate::{
+    scope::names,
+    sys::{
+        bounded,
+        privileges::{self, Rights},
+    },
+    target::{CgroupTarget, Hierarchy},
+};
+
+/// A runtime may write the name of a container this long after its cgroup has appeared.
+const NAMED_WITHIN: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_millis(30),
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+];
+
+/// The places of processes that have entered the recorder's cgroups.
+pub(super) struct Places {
+    hierarchy: Hierarchy,
+    /// By cgroup path, as procfs has it.
+    known: BTreeMap<String, Place>,
+    /// The cgroup path of each process that entered one from outside.
+    of: BTreeMap<ProcessId, String>,
+    /// The cgroup path of processes that were in a cgroup when it appeared, by pid.
+    first: BTreeMap<u32, String>,
+    /// Reads the state of runtimes on a thread of its own: a disk may not answer.
+    asks: Sender<String>,
+    answers: Receiver<(String, Place)>,
+}
+
+impl Places {
+    /// Starts the thread that reads names.
+    ///
+    /// # Errors
+    /// An error if the system allows no further thread.
+    pub(super) fn start(hierarchy: Hierarchy) -> io::Result<Self> {
+        let (asks, asked) = channel();
+        let (answer, answers) = channel();
+        privileges::spawn("names", Rights::Look, move || read_names(&asked, &answer))?;
+        let (known, of, first) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Ok(Self { hierarchy, known, of, first, asks, answers })
+    }
+
+    /// A cgroup has appeared.
+    pub(super) fn appeared(&mut self, cgroup: &CgroupTarget) {
+        for pid in cgroup.pids() {
+            if let Some(path) = self.cgroup_of(pid) {
+                self.first.insert(pid, path);
+            }
+        }
+    }
+
+    /// A process has become a target by itself, not as the child of one.
+    pub(super) fn meet(&mut self, process: ProcessId) {
+        let path = self.cgroup_of(process.tgid).or_else(|| self.first.remove(&process.tgid));
+        if let Some(path) = path {
+            self.of.insert(process, path);
+        }
+    }
+
+    /// The cgroup of a process in the recorder's hierarchy, as procfs has it: its path. Its name is asked for.
+    fn cgroup_of(&mut self, pid: u32) -> Option<String> {
+        let lines = bounded::text(format!("/proc/{pid}/cgroup")).ok()?;
+        let path = lines.lines().find_map(|line| path_in(line, &self.hierarchy))?.to_owned();
+        if !self.known.contains_key(&path) {
+            self.known.insert(path.clone(), Place { cgroup: path.clone(), ..Place::default() });
+            // The thread lives as long as this.
+            let _ = self.asks.send(path.clone());
+        }
+        Some(path)
+    }
+
+    /// Takes the names that were read.
+    pub(super) fn take(&mut self) {
+        for (path, place) in self.answers.try_iter() {
+            if let Some(known) = self.known.get_mut(&path) {
+                *known = place;
+            }
+        }
+    }
+
+    /// Where a process runs: in the cgroup that it or a process above it has entered.
+    pub(super) fn of(&self, process: ProcessId, session: &Session) -> Place {
+        let above = session.processes.get(&process).into_iter();
+        let above = above.flat_map(|process| session.line_of(process));
+        let mut paths = above.filter_map(|process| self.of.get(&process.id));
+        let place = paths.next().and_then(|path| self.known.get(path));
+        place.cloned().unwrap_or_default()
+    }
+
+    /// Forgets processes that the session does not know any more, and cgroups without any.
+    pub(super) fn retain(&mut self, session: &Session) {
+        self.of.retain(|process, _| session.processes.contains_key(process));
+        let used: BTreeSet<&String> = self.of.values().chain(self.first.values()).collect();
+        self.known.retain(|path, _| used.contains(path));
+        self.first.retain(|pid, _| crate::sys::processes::exists(*pid));
+    }
+}
+
+/// The path in a line of `/proc/PID/cgroup` (`cgroups(7)`): `4:memory:/docker/abc`, `0::/system.slice/x.service`.
+fn path_in<'a>(line: &'a str, hierarchy: &Hierarchy) -> Option<&'a str> {
+    let mut fields = line.splitn(3, ':');
+    let (number, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
+    let is_it = match hierarchy {
+        Hierarchy::V2 => number == "0" && controllers.is_empty(),
+        Hierarchy::V1 { controller } => controllers.split(',').any(|name| name == controller),
+    };
+    is_it.then_some(path)
+}
+
+/// Reads names until nobody asks any more. A name that is not there yet is looked for again.
+fn read_names(asked: &Receiver<String>, answer: &Sender<(String, Place)>) {
+    while let Ok(path) = asked.recv() {
+        for pause in NAMED_WITHIN {
+            thread::sleep(pause);
+            let place = names::place(&path);
+            let is_named = place.container_id.is_none() || place.container.is_some();
+            if answer.send((path.clone(), place)).is_err() {
+                return;
+            }
+            if is_named {
+                break;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_is_that_of_the_hierarchy() {
+        let memory = Hierarchy::V1 { controller: "memory".into() };
+        assert_eq!(path_in("4:memory:/docker/abc", &memory), Some("/docker/abc"));
+        assert_eq!(path_in("4:cpu,memory:/a:b", &memory), Some("/a:b"));
+        assert_eq!(path_in("0::/user.slice", &memory), None);
+        assert_eq!(path_in("0::/user.slice", &Hierarchy::V2), Some("/user.slice"));
+        assert_eq!(path_in("4:memory:/x", &Hierarchy::V2), None);
+        assert_eq!(path_in("broken", &Hierarchy::V2), None);
+    }
+}

@@ -1,0 +1,201 @@
+//! Finds jobs that have ended, has them judged, and writes them to the history.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use tracer_common::{id::ProcessId, ledger::LedgerKey, ledger::LedgerRow};
+use tracer_core::session::{Job, Session};
+use tracer_history::{Gap, Place, Writer};
+use tracer_loader::{Loader, LoaderError, boot_ns};
+
+use super::{
+    entry::{Clock, EntryMaker},
+    losses::Losses,
+    places::Places,
+};
+use crate::{
+    app::{collect::Collector, pace::Pace},
+    settings::DaemonSettings,
+};
+
+/// How often jobs are looked for.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long a reader may take to read what an ended job has written. Then the job is judged with what is unread.
+const READERS_MAY_TAKE_NS: u64 = 60_000_000_000;
+/// How long jobs are judged at a time.
+const TURN: Duration = Duration::from_millis(50);
+/// How long helper processes may take to look at the files of a job.
+const FILES_TAKE_NS: u64 = 200_000_000;
+/// A job that runs for longer than this gets an interim entry each time.
+const INTERIM_NS: u64 = 3_600_000_000_000;
+/// How often the history is told that the recorder is there.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How often it is checked whether processes are still there whose end was not reported.
+const CHECK_PROCESSES: Duration = Duration::from_secs(10);
+
+/// A job that is not judged yet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    /// When helper processes were asked to look at its files, nanoseconds since boot.
+    asked_ns: Option<u64>,
+    /// When its latest interim entry was written, nanoseconds since boot.
+    interim_ns: Option<u64>,
+}
+
+/// Jobs on their way into the history.
+pub(super) struct Recorder<'a> {
+    history: &'a Writer,
+    entries: EntryMaker,
+    losses: Losses,
+    /// By first process.
+    known: BTreeMap<ProcessId, Known>,
+    next_look: Instant,
+    next_heartbeat: Instant,
+    next_check: Instant,
+    /// Keeps the reading of the ledger to a small part of the time.
+    pace: Pace,
+}
+
+impl<'a> Recorder<'a> {
+    pub(super) fn new(settings: &DaemonSettings, history: &'a Writer) -> Self {
+        let now = Instant::now();
+        Self {
+            history,
+            entries: EntryMaker::new(settings),
+            losses: Losses::default(),
+            known: BTreeMap::new(),
+            next_look: now,
+            next_heartbeat: now,
+            next_check: now + CHECK_PROCESSES,
+            pace: Pace::new(now),
+        }
+    }
+
+    /// Something was not seen, for this reason.
+    pub(super) fn missed(&mut self, reason: &str) {
+        let now_us = Clock::now().us(boot_ns());
+        let gap = Gap { from_us: now_us, until_us: now_us, reason: reason.to_owned(), events: 1, ..Gap::default() };
+        self.history.gap(gap);
+    }
+
+    /// Judges jobs that have ended, if it is time for that.
+    pub(super) fn turn(&mut self, loader: &mut Loader, collector: &mut Collector, places: &mut Places) {
+        let now = Instant::now();
+        if now >= self.next_heartbeat {
+            self.next_heartbeat = now + HEARTBEAT;
+            let clock = Clock::now();
+            self.history.alive(clock.us(boot_ns()));
+            for gap in self.losses.news(loader, &collector.session, &clock) {
+                self.history.gap(gap);
+            }
+        }
+        if now >= self.next_check {
+            self.next_check = now + CHECK_PROCESSES;
+            collector.find_vanished();
+        }
+        if now >= self.next_look && self.pace.allows(now) {
+            self.next_look = now + LOOK;
+            let done = self.judge(loader, collector, places);
+            done.unwrap_or_else(|error| tracing::warn!("cannot read the counts: {error}"));
+        }
+    }
+
+    fn judge(
+        &mut self,
+        loader: &mut Loader,
+        collector: &mut Collector,
+        places: &mut Places,
+    ) -> Result<(), LoaderError> {
+        let (began, now_ns) = (Instant::now(), boot_ns());
+        let jobs = collector.session.jobs();
+        let due: Vec<&Job> = jobs.iter().filter(|job| self.is_due(job, now_ns)).collect();
+        if !due.is_empty() {
+            let rows = loader.rows()?;
+            self.pace.took(began.elapsed() / 5, Instant::now());
+            for job in due {
+                self.look_at(job, &rows, now_ns, collector, places);
+                if began.elapsed() > TURN {
+                    break;
+                }
+            }
+        }
+        self.known.retain(|root, _| collector.session.processes.contains_key(root));
+        places.retain(&collector.session);
+        Ok(())
+    }
+
+    /// Whether a job has ended, or runs for so long that it gets an interim entry.
+    fn is_due(&self, job: &Job, now_ns: u64) -> bool {
+        if job.ended_ns.is_some() {
+            return job.has_settled(now_ns);
+        }
+        let known = self.known.get(&job.root).copied().unwrap_or_default();
+        let since_ns = known.interim_ns.unwrap_or(self.entries.began_ns(job.root));
+        since_ns.saturating_add(INTERIM_NS) <= now_ns
+    }
+
+    /// Judges a job, unless its output is still on its way or its files are being looked at.
+    fn look_at(
+        &mut self,
+        job: &Job,
+        rows: &[(LedgerKey, LedgerRow)],
+        now_ns: u64,
+        collector: &mut Collector,
+        places: &Places,
+    ) {
+        let mut part = collector.session.part(job, rows);
+        let known = self.known.entry(job.root).or_default();
+        if let Some(ended_ns) = job.ended_ns {
+            let is_late = ended_ns + READERS_MAY_TAKE_NS <= now_ns;
+            if !is_late && !part.is_drained(job, |object| collector.is_watched(object)) {
+                return;
+            }
+            let asked_ns = *known.asked_ns.get_or_insert_with(|| {
+                if collector.asks_for_files(&part) { now_ns } else { 0 }
+            });
+            if asked_ns + FILES_TAKE_NS > now_ns {
+                return;
+            }
+        }
+        part.end_ns = job.ended_ns.unwrap_or(now_ns);
+        self.write(job, part, places.of(job.root, &collector.session));
+        if job.ended_ns.is_some() {
+            collector.forget(job);
+            self.known.remove(&job.root);
+        } else {
+            self.known.entry(job.root).or_default().interim_ns = Some(now_ns);
+        }
+    }
+
+    fn write(&self, job: &Job, mut part: Session, place: Place) {
+        let began_ns = self.entries.began_ns(job.root);
+        for (reason, cell) in self.losses.since(began_ns) {
+            part.add_loss(reason, cell);
+        }
+        part.join_sandboxes();
+        if let Some(entry) = self.entries.entry(job, part, place) {
+            self.history.add(entry);
+        }
+    }
+
+    /// Judges what has ended, and writes an interim entry for what still runs.
+    pub(super) fn finish(
+        &mut self,
+        loader: &mut Loader,
+        collector: &mut Collector,
+        places: &Places,
+    ) {
+        let rows = loader.rows().unwrap_or_default();
+        let now_ns = boot_ns();
+        for gap in self.losses.news(loader, &collector.session, &Clock::now()) {
+            self.history.gap(gap);
+        }
+        for job in collector.session.jobs() {
+            let mut part = collector.session.part(&job, &rows);
+            part.end_ns = job.ended_ns.unwrap_or(now_ns);
+            self.write(&job, part, places.of(job.root, &collector.session));
+        }
+    }
+}

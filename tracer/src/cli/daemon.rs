@@ -1,0 +1,95 @@
+//! The arguments of `tracer daemon`.
+
+use std::{num::NonZeroU64, path::PathBuf, time::Duration};
+
+use clap::Args;
+use tracer_history::Limits;
+
+use super::{capture, scope::ScopeArgs, values};
+use crate::{scope::Wanted, settings::DaemonSettings};
+
+/// What to record, where, and for how long.
+#[derive(Debug, Args)]
+pub struct DaemonArgs {
+    /// Record the containers of docker, containerd, podman and CRI-O, also those that start later.
+    #[arg(long, help_heading = "What to record", group = "what")]
+    containers: bool,
+    /// Record the cgroups with such a path, also those that appear later; repeatable.
+    #[arg(long, value_name = "GLOB", help_heading = "What to record", group = "what")]
+    cgroup: Vec<String>,
+    /// Record the units of systemd with such a name, also those that start later; repeatable.
+    #[arg(long, value_name = "GLOB", help_heading = "What to record", group = "what")]
+    unit: Vec<String>,
+    /// Record every process of this machine.
+    #[arg(long, help_heading = "What to record", group = "what")]
+    all: bool,
+    /// Folder of the history (mode 0700).
+    #[arg(long, value_name = "DIR", default_value = tracer_history::FOLDER, help_heading = "History")]
+    history: PathBuf,
+    /// Remove entries that are older than this.
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = values::duration, help_heading = "History")]
+    keep: Duration,
+    /// Remove the oldest entries if the history is larger than this.
+    #[arg(long, value_name = "SIZE", default_value = "10GiB", value_parser = capture::size, help_heading = "History")]
+    max_history: NonZeroU64,
+    /// Write `[redacted]` in place of what matches in command lines and sentences; repeatable.
+    #[arg(long, value_name = "REGEX", help_heading = "History")]
+    redact: Vec<String>,
+    /// Memory for the processes and pipes of commands that run. Beyond it, those that have ended are added up.
+    #[arg(long, value_name = "SIZE", default_value = "24MiB", value_parser = capture::size, help_heading = "Limits")]
+    max_memory: NonZeroU64,
+    /// Only check the arguments and whether this machine can record, and end.
+    #[arg(long)]
+    pub check: bool,
+    /// Print more log lines on stderr (repeatable); RUST_LOG works as well.
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+impl DaemonArgs {
+    /// The settings of `tracer daemon`.
+    ///
+    /// # Errors
+    /// A sentence for the user, for example if two kinds of targets are named.
+    pub fn into_settings(self) -> Result<DaemonSettings, String> {
+        Ok(DaemonSettings {
+            redact: capture::redact(&self.redact)?,
+            wanted: self.wanted()?,
+            kernel: ScopeArgs::default_kernel(self.verbose >= 3),
+            history: self.history,
+            limits: Limits { age: self.keep, bytes: self.max_history.get() },
+            max_memory: self.max_memory.get(),
+        })
+    }
+
+    fn wanted(&self) -> Result<Wanted, String> {
+        match (self.containers, self.all, self.cgroup.as_slice(), self.unit.as_slice()) {
+            (true, false, [], []) => Ok(Wanted::Containers),
+            (false, true, [], []) => Ok(Wanted::All),
+            (false, false, globs @ [_, ..], []) => Ok(Wanted::Globs(globs.to_vec())),
+            (false, false, [], units @ [_, ..]) => Ok(Wanted::Units(units.to_vec())),
+            (false, false, [], []) => Err("nothing to record: name --containers, --unit GLOB, --cgroup GLOB \
+                                            or --all".to_owned()),
+            _ => Err("name one of --containers, --unit, --cgroup and --all: one recorder has one kind of target"
+                .to_owned()),
+        }
+    }
+
+    /// The log level, as [`Cli::verbosity`](super::Cli::verbosity).
+    #[must_use]
+    pub fn verbosity(&self) -> i8 {
+        i8::try_from(self.verbose).unwrap_or(i8::MAX)
+    }
+}
+
+/// What follows the options of `tracer daemon --help`.
+pub(super) const AFTER: &str = "\
+EXAMPLES
+  tracer daemon --containers             record every container of this machine
+  tracer daemon --unit 'worker-*'        record some services
+  tracer why --container report-1        ask what became of its output, also when it is gone
+  tracer history --lost --since 1h       list what was lost
+
+It runs in the foreground until a signal ends it. The unit tracer-daemon.service starts it with systemd. What it could
+not record is in the history as well, with its time.
+";
