@@ -10,7 +10,7 @@ use std::{
 };
 
 /// What the binary is made from, beside this package.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 11] = [
     "Cargo.lock",
     "Cargo.toml",
     "tracer/Cargo.toml",
@@ -20,6 +20,7 @@ const SOURCES: [&str; 10] = [
     "tracer-core/src",
     "tracer-ebpf/src",
     "tracer-gvisor/src",
+    "tracer-history/src",
     "tracer-loader/src",
 ];
 

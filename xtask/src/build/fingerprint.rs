@@ -29,6 +29,7 @@ const SOURCES: [&str; 9] = [
     "tracer-core",
     "tracer-ebpf",
     "tracer-gvisor",
+    "tracer-history",
     "tracer-loader",
 ];
 

@@ -1,0 +1,133 @@
+//! What is kept: commands, gaps, and the times in which tracer was attached.
+
+use serde::{Deserialize, Serialize};
+
+/// One judged command.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When it began, in µs since 1970 (real time).
+    pub began_us: i64,
+    /// When it ended, or until when it is known, in µs since 1970 (real time).
+    pub ended_us: i64,
+    /// Whether it still ran at that time.
+    pub is_interim: bool,
+    /// Pid in the initial pid namespace.
+    pub pid: u32,
+    /// Pid in its innermost pid namespace.
+    pub ns_pid: u32,
+    /// Its name (`comm`).
+    pub name: String,
+    /// Its command line, redacted and cut by whoever adds the entry.
+    pub command: String,
+    /// Exit code; `None` if a signal ended it, or if it still ran.
+    pub exit_code: Option<u32>,
+    /// Number of the signal that ended it.
+    pub signal: Option<u32>,
+    /// Where it ran.
+    pub place: Place,
+    /// Its standard streams.
+    pub streams: Vec<Stream>,
+    /// Name of the rule of the verdict, such as `unread`.
+    pub rule: String,
+    /// Severity of the verdict: `loss`, `warning` or `info`.
+    pub severity: String,
+    /// How certain the verdict is.
+    pub confidence: String,
+    /// The verdict as a sentence.
+    pub sentence: String,
+    /// Whether output did not arrive.
+    pub has_loss: bool,
+    /// The report as JSON (`tracer.report/1`), if there is something to tell. It is stored compressed.
+    #[serde(skip)]
+    pub report: Option<Vec<u8>>,
+}
+
+/// Where a command ran.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// Path of its cgroup.
+    pub cgroup: String,
+    /// The container engine.
+    pub engine: Option<String>,
+    /// Id of the container.
+    pub container_id: Option<String>,
+    /// Name of the container.
+    pub container: Option<String>,
+    /// Its image.
+    pub image: Option<String>,
+    /// Kubernetes namespace of the pod.
+    pub namespace: Option<String>,
+    /// Name of the pod.
+    pub pod: Option<String>,
+    /// Unit of systemd.
+    pub unit: Option<String>,
+}
+
+/// One standard stream of a command.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stream {
+    /// Fd number.
+    pub fd: i32,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Where it led to.
+    pub destination: String,
+    /// What became of the bytes.
+    pub outcome: String,
+    /// Who read them.
+    pub reader: Option<String>,
+}
+
+/// A time in which something was not seen, or not kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Its beginning, in µs since 1970.
+    pub from_us: i64,
+    /// Its end, in µs since 1970.
+    pub until_us: i64,
+    /// Why: one of [`reason`], or a reason of whoever added it.
+    pub reason: String,
+    /// How many commands or events were missed; 0 if unknown.
+    pub events: u64,
+    /// Bytes that these stood for; 0 if unknown.
+    pub bytes: u64,
+    /// The container that it is about; `None` if it is about all.
+    pub container: Option<String>,
+}
+
+impl Gap {
+    /// Whether it concerns a time span, both ends included.
+    #[must_use]
+    pub fn overlaps(&self, from_us: i64, until_us: i64) -> bool {
+        self.from_us <= until_us && self.until_us >= from_us
+    }
+}
+
+/// A time in which tracer was attached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// Its beginning, in µs since 1970.
+    pub from_us: i64,
+    /// The latest time at which tracer is known to have been attached, in µs since 1970.
+    pub until_us: i64,
+    /// What it was attached to.
+    pub scope: String,
+    /// Why it ended; `None` if it goes on, or if tracer was killed.
+    pub ended: Option<String>,
+}
+
+/// Reasons for gaps that the history itself knows.
+pub mod reason {
+    /// tracer did not run, and had not been stopped: it was killed, or the power went.
+    pub const NOT_RUNNING: &str = "not_running";
+    /// tracer had been stopped.
+    pub const STOPPED: &str = "stopped";
+    /// Entries came faster than they could be written.
+    pub const FULL: &str = "history_full";
+    /// The disk was full.
+    pub const DISK_FULL: &str = "disk_full";
+    /// The history could not be written for another reason.
+    pub const FAILED: &str = "history_failed";
+    /// A file of the history was damaged.
+    pub const DAMAGED: &str = "history_damaged";
+}
