@@ -74,7 +74,15 @@ impl DaemonSettings {
     /// What is recorded, as on the command line.
     #[must_use]
     pub fn scope(&self) -> String {
-        self.wanted.to_string()
+        let named = |option: &str, names: &[String]| {
+            names.iter().map(|name| format!("{option} {name}")).collect::<Vec<_>>().join(" ")
+        };
+        match &self.wanted {
+            Wanted::Containers => "--containers".to_owned(),
+            Wanted::All => "--all".to_owned(),
+            Wanted::Globs(globs) => named("--cgroup", globs),
+            Wanted::Units(units) => named("--unit", units),
+        }
     }
 }
 

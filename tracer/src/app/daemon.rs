@@ -39,9 +39,13 @@ use super::{
 };
 use crate::{
     observe::{LogReader, Lookout},
-    scope::{CgroupWatch, News},
+    scope::{CgroupWatch, News, watch::MOST_MATCHES},
     settings::DaemonSettings,
-    sys::{limits, signal::ignore_file_size},
+    sys::{
+        limits,
+        privileges::{self, Rights},
+        signal::ignore_file_size,
+    },
     target::CgroupTarget,
 };
 
@@ -49,8 +53,6 @@ pub use self::check::check;
 
 /// How long the history may take at the end to write what waits.
 const LAST_WRITES: Duration = Duration::from_millis(1_500);
-/// How many target cgroups the kernel side has room for.
-const MOST_CGROUPS: u32 = 8_192;
 
 /// Records until a signal ends it.
 ///
@@ -67,14 +69,14 @@ pub fn daemon(settings: &DaemonSettings) -> Result<(), AppError> {
     stderr::start().map_err(failed)?;
     crate::doctor::preflight()?;
     guests.listen();
-    let history = Writer::start(&settings.history, settings.limits)
-        .map_err(|source| AppError::History { source })?;
-    let (watch, cgroups) = CgroupWatch::start(settings.wanted.clone())
-        .map_err(|source| AppError::Scope { source })?;
+    let history = Writer::start_on(&settings.history, settings.limits, |work| {
+        privileges::spawn("history", Rights::None, work)
+    })?;
+    let watch = CgroupWatch::start(&settings.wanted)?;
     signals.check()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(failed)?;
-    let begun = Begun { logs, lookout, guests, watch, cgroups };
+    let begun = Begun { logs, lookout, guests, watch };
     let outcome = runtime.block_on(record(settings, begun, &history, &mut signals));
     runtime.shutdown_background();
     let at_us = Timestamp::now().as_microsecond();
@@ -91,16 +93,32 @@ struct Begun {
     lookout: Lookout,
     guests: Guests,
     watch: CgroupWatch,
-    /// The cgroups that are there already.
-    cgroups: Vec<CgroupTarget>,
+}
+
+/// How long no further cgroup is told when all that are there have been.
+const ALL_TOLD: Duration = Duration::from_millis(50);
+
+/// The cgroups that are there already.
+async fn cgroups_there(watch: &mut CgroupWatch) -> Vec<CgroupTarget> {
+    let mut there = Vec::new();
+    while let Ok(Some(news)) = tokio::time::timeout(ALL_TOLD, watch.next()).await {
+        match news {
+            News::Appeared(cgroup) => there.push(cgroup),
+            News::Gone { id, .. } => there.retain(|cgroup| cgroup.id != id),
+            News::Limit(bound) => tracing::warn!("{bound}"),
+            News::Lost => {}
+        }
+    }
+    there
 }
 
 async fn record(
     settings: &DaemonSettings,
-    Begun { logs, lookout, guests, watch, cgroups }: Begun,
+    Begun { logs, lookout, guests, mut watch }: Begun,
     history: &Writer,
     signals: &mut Signals,
 ) -> Result<(), AppError> {
+    let cgroups = cgroups_there(&mut watch).await;
     let mut kernel = settings.kernel.clone();
     kernel.cgroup = Some(scope(&watch, &cgroups));
     let mut loader = Loader::load(&kernel)?;
@@ -156,7 +174,7 @@ fn scope(watch: &CgroupWatch, cgroups: &[CgroupTarget]) -> CgroupScope {
     CgroupScope {
         ids: cgroups.iter().map(|cgroup| cgroup.id).collect(),
         subsystem: watch.hierarchy().subsystem_id(),
-        room: MOST_CGROUPS,
+        room: MOST_MATCHES,
     }
 }
 
@@ -251,9 +269,9 @@ impl Daemon<'_> {
                 }
             }
             News::Lost => self.recorder.missed("cgroups_missed"),
-            News::Limit => {
+            News::Limit(bound) => {
                 self.recorder.missed("cgroups_full");
-                tracing::warn!("there are more cgroups than tracer records: some are left out");
+                tracing::warn!("{bound}");
             }
         }
     }

@@ -44,17 +44,10 @@ pub enum AppError {
     },
     /// The history cannot be written or read.
     #[error(transparent)]
-    History {
-        /// Why.
-        #[from]
-        source: HistoryError,
-    },
-    /// The cgroups of this machine cannot be watched.
-    #[error("cannot watch the cgroups of this machine: {source}")]
-    Scope {
-        /// Why.
-        source: ScopeError,
-    },
+    History(#[from] HistoryError),
+    /// The cgroups of this machine cannot be watched, or none can be meant.
+    #[error(transparent)]
+    Scope(#[from] ScopeError),
     /// The thread that watches cgroups has ended.
     #[error("tracer no longer sees new cgroups; start `tracer daemon` again")]
     ScopeLost,

@@ -57,7 +57,7 @@ impl DaemonArgs {
             wanted: self.wanted()?,
             kernel: ScopeArgs::default_kernel(self.verbose >= 3),
             history: self.history,
-            limits: Limits { age: self.keep, bytes: self.max_history.get() },
+            limits: Limits { age: self.keep, bytes: self.max_history.get(), ..Limits::default() },
             max_memory: self.max_memory.get(),
         })
     }

@@ -1,6 +1,6 @@
 //! `tracer daemon --check`.
 
-use std::fmt::Write as _;
+use tracer_core::text::units;
 
 use crate::{
     app::{AppError, print},
@@ -14,12 +14,16 @@ use crate::{
 /// [`AppError`], as [`daemon`](super::daemon).
 pub fn check(settings: &DaemonSettings) -> Result<(), AppError> {
     crate::doctor::preflight()?;
-    tracer_history::Writer::check(&settings.history)?;
-    let (_watch, cgroups) = CgroupWatch::start(settings.wanted.clone())
-        .map_err(|source| AppError::Scope { source })?;
-    let mut text = String::new();
-    let number = cgroups.len();
-    let _ = writeln!(text, "records {}: {number} of its cgroups are there now", settings.scope());
-    let _ = writeln!(text, "history: {}", settings.history.display());
-    print(text.as_bytes())
+    drop(CgroupWatch::start(&settings.wanted)?);
+    let DaemonSettings { history, limits, .. } = settings;
+    let days = limits.age.as_secs_f64() / 86_400.0;
+    let size = units::bytes(limits.bytes);
+    print(
+        format!(
+            "tracer can record {}. The history in {} keeps {days:.1} days, and {size} at most.\n",
+            settings.scope(),
+            history.display(),
+        )
+        .as_bytes(),
+    )
 }

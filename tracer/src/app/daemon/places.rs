@@ -13,12 +13,12 @@ use tracer_core::session::Session;
 use tracer_history::Place;
 
 use crate::{
-    scope::names,
+    scope,
     sys::{
         bounded,
         privileges::{self, Rights},
     },
-    target::{CgroupTarget, Hierarchy},
+    target::{CgroupTarget, Hierarchy, Roots},
 };
 
 /// A runtime may write the name of a container this long after its cgroup has appeared.
@@ -125,10 +125,11 @@ fn path_in<'a>(line: &'a str, hierarchy: &Hierarchy) -> Option<&'a str> {
 
 /// Reads names until nobody asks any more. A name that is not there yet is looked for again.
 fn read_names(asked: &Receiver<String>, answer: &Sender<(String, Place)>) {
+    let roots = Roots::host();
     while let Ok(path) = asked.recv() {
         for pause in NAMED_WITHIN {
             thread::sleep(pause);
-            let place = names::place(&path);
+            let place = placed(scope::place(&roots, &path));
             let is_named = place.container_id.is_none() || place.container.is_some();
             if answer.send((path.clone(), place)).is_err() {
                 return;
@@ -138,6 +139,11 @@ fn read_names(asked: &Receiver<String>, answer: &Sender<(String, Place)>) {
             }
         }
     }
+}
+
+fn placed(found: scope::Place) -> Place {
+    let scope::Place { cgroup, engine, container_id, container, image, namespace, pod, unit } = found;
+    Place { cgroup, engine, container_id, container, image, namespace, pod, unit }
 }
 
 #[cfg(test)]
