@@ -87,10 +87,12 @@ impl Session {
         readers: &BTreeSet<(ProcessId, ObjectId)>,
     ) -> bool {
         let is_program = process.executed || process.attached_late;
-        let of_parent = [1, 2].map(|fd| parent.stdio_object(fd));
+        // A shell can be first seen in the middle of a redirection of its own.
+        let at_end = |fd: usize| parent.stdio_at_end.as_ref()?.get(fd).map(|state| state.object);
+        let of_parent = [1, 2].map(|fd| [parent.stdio_object(fd), at_end(fd)]);
         let is_own = |fd| {
             let Some(object) = process.stdio_object(fd) else { return false };
-            let is_shared = of_parent.contains(&Some(object));
+            let is_shared = of_parent.as_flattened().contains(&Some(object));
             let goes_nowhere = matches!(self.object_kind(&object), Kind::Null | Kind::Closed);
             !is_shared && !goes_nowhere && !readers.contains(&(parent.id, self.peer(&object)))
         };

@@ -20,7 +20,7 @@ use std::{
 use jiff::Timestamp;
 use tracer_core::session::{Keep, Target};
 use tracer_history::Writer;
-use tracer_loader::{CgroupScope, KernelSettings, Loader, boot_ns};
+use tracer_loader::{CgroupScope, Loader, boot_ns};
 
 use self::{places::Places, recorder::Recorder, service::Service};
 use super::{

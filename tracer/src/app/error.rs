@@ -157,6 +157,7 @@ impl AppError {
         match self {
             Self::Target(error) => error.is_usage(),
             Self::Launch(error) => error.is_usage(),
+            Self::Scope(error) => error.is_usage(),
             Self::NothingCaptured { .. }
             | Self::RecordExists { .. }
             | Self::NoSuchRule { .. }

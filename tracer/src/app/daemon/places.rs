@@ -9,7 +9,7 @@ use std::{
 };
 
 use tracer_common::id::ProcessId;
-use tracer_core::session::Session;
+use tracer_core::session::{Job, Process, Session};
 use tracer_history::Place;
 
 use crate::{
@@ -94,13 +94,27 @@ impl Places {
         }
     }
 
+    /// A job is forgotten: what it has started, and what runs on as a job of its own, is where it was.
+    pub(super) fn leaves(&mut self, job: &Job, session: &Session) {
+        let Some(path) = self.path_of(job.root, session).cloned() else { return };
+        let is_left = |process: &&Process| {
+            job.members.contains(&process.parent) && !job.members.contains(&process.id)
+        };
+        for process in session.processes.values().filter(is_left) {
+            self.of.entry(process.id).or_insert_with(|| path.clone());
+        }
+    }
+
     /// Where a process runs: in the cgroup that it or a process above it has entered.
     pub(super) fn of(&self, process: ProcessId, session: &Session) -> Place {
+        let place = self.path_of(process, session).and_then(|path| self.known.get(path));
+        place.cloned().unwrap_or_default()
+    }
+
+    fn path_of(&self, process: ProcessId, session: &Session) -> Option<&String> {
         let above = session.processes.get(&process).into_iter();
         let above = above.flat_map(|process| session.line_of(process));
-        let mut paths = above.filter_map(|process| self.of.get(&process.id));
-        let place = paths.next().and_then(|path| self.known.get(path));
-        place.cloned().unwrap_or_default()
+        above.filter_map(|process| self.of.get(&process.id)).next()
     }
 
     /// Forgets processes that the session does not know any more, and cgroups without any.

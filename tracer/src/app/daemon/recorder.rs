@@ -143,7 +143,7 @@ impl<'a> Recorder<'a> {
         rows: &[(LedgerKey, LedgerRow)],
         now_ns: u64,
         collector: &mut Collector,
-        places: &Places,
+        places: &mut Places,
     ) {
         let mut part = collector.session.part(job, rows);
         let known = self.known.entry(job.root).or_default();
@@ -162,6 +162,7 @@ impl<'a> Recorder<'a> {
         part.end_ns = job.ended_ns.unwrap_or(now_ns);
         self.write(job, part, places.of(job.root, &collector.session));
         if job.ended_ns.is_some() {
+            places.leaves(job, &collector.session);
             collector.forget(job);
             self.known.remove(&job.root);
         } else {
