@@ -3,6 +3,8 @@
 mod capture;
 mod choices;
 mod help;
+mod history;
+mod moment;
 mod pages;
 mod refuse;
 mod report;
@@ -23,6 +25,8 @@ use crate::{
 
 pub use self::{
     choices::{Color, Hooks, ReportFormat, Shell},
+    history::{HistoryArgs, ListFormat, WhyArgs},
+    moment::Moment,
     pages::{completions, man_page},
     refuse::one_line,
     report::ReportArgs,
@@ -89,6 +93,14 @@ pub enum Action {
     /// `--capture`; it is shown from its end, and can be played. Needs neither root nor eBPF for a FILE.
     #[command(after_long_help = top::after())]
     Top(Box<top::TopArgs>),
+    /// List what became of the output of earlier commands, from the history that `tracer daemon` writes.
+    ///
+    /// Needs no eBPF, but the right to read the history, which is root's.
+    History(Box<history::HistoryArgs>),
+    /// Say what became of the output of one earlier command.
+    ///
+    /// The answer comes from the history that `tracer daemon` writes, and says so if tracer did not see that time.
+    Why(Box<history::WhyArgs>),
     /// Set up gVisor, so that its sandboxes tell tracer everything from their first instruction.
     Gvisor {
         /// What to do.

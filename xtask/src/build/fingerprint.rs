@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The sources of the tool, from the top of the checkout.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     ".cargo",
     "Cargo.lock",
     "Cargo.toml",
