@@ -10,6 +10,7 @@ mod end;
 mod error;
 mod explain;
 mod guests;
+mod history;
 mod lifetimes;
 mod lines;
 mod live;
@@ -81,6 +82,7 @@ pub use self::{
     error::AppError,
     explain::explain,
     guests::gvisor_config,
+    history::{history, why},
     log::init as init_log,
     replay::{Replayed, replay},
     text::{print, version},

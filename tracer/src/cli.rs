@@ -4,6 +4,8 @@ mod capture;
 mod choices;
 mod daemon;
 mod help;
+mod history;
+mod moment;
 mod pages;
 mod refuse;
 mod report;
@@ -25,6 +27,8 @@ use crate::{
 pub use self::{
     choices::{Color, Hooks, ReportFormat, Shell},
     daemon::DaemonArgs,
+    history::{HistoryArgs, ListFormat, WhyArgs},
+    moment::Moment,
     pages::{completions, man_page},
     refuse::one_line,
     report::ReportArgs,
@@ -97,6 +101,14 @@ pub enum Action {
     /// what has ended, so its memory does not grow.
     #[command(after_long_help = daemon::AFTER)]
     Daemon(Box<daemon::DaemonArgs>),
+    /// List what became of the output of earlier commands, from the history that `tracer daemon` writes.
+    ///
+    /// Needs no eBPF, but the right to read the history, which is root's.
+    History(Box<history::HistoryArgs>),
+    /// Say what became of the output of one earlier command.
+    ///
+    /// The answer comes from the history that `tracer daemon` writes, and says so if tracer did not see that time.
+    Why(Box<history::WhyArgs>),
     /// Set up gVisor, so that its sandboxes tell tracer everything from their first instruction.
     Gvisor {
         /// What to do.

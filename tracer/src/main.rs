@@ -77,6 +77,17 @@ fn act(action: Action) -> ExitCode {
                 Err(sentence) => fail(&format!("{sentence} (see tracer daemon --help)"), USAGE),
             }
         }
+        Action::History(args) => match args.into_settings().map(|it| app::history(&it)) {
+            Ok(Ok(())) => ExitCode::SUCCESS,
+            Ok(Err(error)) => refuse_run(&error),
+            Err(sentence) => fail(&format!("{sentence} (see tracer history --help)"), USAGE),
+        },
+        Action::Why(args) => match args.into_settings().map(|it| app::why(&it)) {
+            Ok(Ok(true)) => ExitCode::from(FINDING),
+            Ok(Ok(false)) => ExitCode::SUCCESS,
+            Ok(Err(error)) => refuse_run(&error),
+            Err(sentence) => fail(&format!("{sentence} (see tracer why --help)"), USAGE),
+        },
         Action::Top(args) => match args.into_settings() {
             Ok(Shown::Trace(settings)) => trace(&settings),
             Ok(Shown::Recording(settings)) => play(&settings),

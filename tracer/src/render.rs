@@ -9,6 +9,7 @@ mod doctor;
 mod exit;
 mod explain;
 mod gap;
+mod history;
 mod html;
 mod human;
 mod json;
@@ -28,6 +29,7 @@ pub use self::{
     command::command_line,
     doctor::{DoctorLine, LineStatus, doctor},
     explain::{explain, is_rule},
+    history::{Clock, HistoryItem, Past, answer_json, history_json, history_line, no_answer, past},
     live::{LiveEvent, Progress, left_out_json, live_line},
     show::Show,
     view::{Grep, View},

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use tracer_core::{capture::Keep, text::redact::Redact};
+use tracer_history::{Filter, Question};
 use tracer_loader::KernelSettings;
 
 use tracer_history::Limits;
@@ -135,6 +136,38 @@ pub struct ReportSettings {
 pub struct PlaySettings {
     /// A recording or capture folder.
     pub file: PathBuf,
+    /// When to colour.
+    pub color: ColorChoice,
+}
+
+/// Settings of `tracer history`.
+#[derive(Clone, Debug)]
+pub struct HistorySettings {
+    /// Folder of the history.
+    pub folder: PathBuf,
+    /// Which commands.
+    pub filter: Filter,
+    /// How many of them, the newest; `None` for all.
+    pub limit: Option<usize>,
+    /// Whether each is a JSON object.
+    pub is_ndjson: bool,
+    /// When to colour.
+    pub color: ColorChoice,
+}
+
+/// Settings of `tracer why`.
+#[derive(Clone, Debug)]
+pub struct WhySettings {
+    /// Folder of the history.
+    pub folder: PathBuf,
+    /// What is asked.
+    pub question: Question,
+    /// Format of the report.
+    pub format: Format,
+    /// What a human report shows.
+    pub view: View,
+    /// Where the answer goes.
+    pub output: ReportTo,
     /// When to colour.
     pub color: ColorChoice,
 }

@@ -4,15 +4,14 @@ use std::{io, path::PathBuf};
 
 use rustix::process::Signal;
 use tracer_core::recording::ReadError;
-use tracer_loader::LoaderError;
-
 use tracer_history::HistoryError;
+use tracer_loader::LoaderError;
 
 use crate::{
     capture::folder::FolderError,
     doctor::EnvironmentError,
-    scope::ScopeError,
     launch::LaunchError,
+    scope::ScopeError,
     sys::limits::{in_words, start_in_words},
     target::TargetError,
 };
@@ -42,9 +41,6 @@ pub enum AppError {
         /// Its name.
         comm: String,
     },
-    /// The history cannot be written or read.
-    #[error(transparent)]
-    History(#[from] HistoryError),
     /// The cgroups of this machine cannot be watched, or none can be meant.
     #[error(transparent)]
     Scope(#[from] ScopeError),
@@ -124,6 +120,20 @@ pub enum AppError {
         /// What is wrong with the file.
         source: ReadError,
     },
+    /// The history cannot be read.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// The history has nothing in it.
+    #[error("the history in {} is empty: `tracer daemon` writes it", path.display())]
+    EmptyHistory {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A document was asked for, and there is only a line.
+    #[error(
+        "no report was kept to draw, because only losses and warnings have one: use --format human"
+    )]
+    NoReport,
     /// There is no terminal for a view.
     #[error(
         "there is no terminal for the view ({source}): run it in a terminal, or trace without it"
@@ -161,6 +171,7 @@ impl AppError {
             Self::NothingCaptured { .. }
             | Self::RecordExists { .. }
             | Self::NoSuchRule { .. }
+            | Self::NoReport
             | Self::NoTerminal { .. }
             | Self::HalfOnTerminal { .. } => true,
             _ => false,

@@ -130,18 +130,21 @@ impl Destination {
             buffered.flush()
         };
         self.written += 1;
-        let (result, name) = match &mut self.place {
-            Place::File(file, path) => {
-                return put(&mut Shared(file)).map_err(|source| failed(path, source));
-            }
-            Place::Stdout => (put(&mut stderr::Direct(stdout())), "standard output"),
-            Place::Stderr => (put(&mut stderr::Direct(rustix::stdio::stderr())), "standard error"),
-            Place::Terminal(terminal) => (put(terminal), "the terminal"),
-        };
-        match result {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            result => result.map_err(|source| failed(Path::new(name), source)),
-        }
+        deliver(&mut self.place, put)
+    }
+
+    /// Writes something else than a report. A report that follows begins after an empty line.
+    pub(super) fn print(
+        &mut self,
+        render: impl FnOnce(&Style, &mut dyn io::Write) -> io::Result<()>,
+    ) -> Result<(), AppError> {
+        self.written += 1;
+        let style = &self.style;
+        deliver(&mut self.place, |out| {
+            let mut buffered = io::BufWriter::new(out);
+            render(style, &mut buffered)?;
+            buffered.flush()
+        })
     }
 
     /// Writes a report to standard error, if its file failed. Other destinations have had it.
@@ -187,6 +190,25 @@ impl Place {
                 Stream::File { file: Rc::clone(file), left_out: Cell::default() }
             }
         })
+    }
+}
+
+/// Writes to a place. A reader that closes a standard stream is no error.
+fn deliver(
+    place: &mut Place,
+    put: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+) -> Result<(), AppError> {
+    let (result, name) = match place {
+        Place::File(file, path) => {
+            return put(&mut Shared(file)).map_err(|source| failed(path, source));
+        }
+        Place::Stdout => (put(&mut stderr::Direct(stdout())), "standard output"),
+        Place::Stderr => (put(&mut stderr::Direct(rustix::stdio::stderr())), "standard error"),
+        Place::Terminal(terminal) => (put(terminal), "the terminal"),
+    };
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(|source| failed(Path::new(name), source)),
     }
 }
 

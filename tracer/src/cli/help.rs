@@ -18,6 +18,7 @@ EXAMPLES
   tracer --capture out -- docker pull busybox     save its output too, and show what was lost
   tracer --show --pid 4242           print its output while it is written
   tracer top --pid 4242              watch it on the terminal: the stuck and the lost first
+  tracer why --container web --at 03:12           what became of an earlier command's output
   tracer explain unread              what a finding means and what to do
   tracer doctor                      check whether a trace works here, and if not, why
 
