@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    io::Write as _,
     os::unix::process::ExitStatusExt,
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus},
     sync::LazyLock,
@@ -66,6 +67,12 @@ impl OwnedChild {
     /// Takes its stdin, which must be piped.
     pub fn take_stdin(&mut self) -> Result<ChildStdin> {
         self.child.stdin.take().context("stdin is not piped")
+    }
+
+    /// Writes to its stdin, which must be piped.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        let stdin = self.child.stdin.as_mut().context("stdin is not piped")?;
+        stdin.write_all(bytes).with_context(|| format!("{} does not read", self.name))
     }
 
     /// Takes its stdout, which must be piped.

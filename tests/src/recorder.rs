@@ -96,10 +96,13 @@ fn ask(what: &str, history: &Path, arguments: &[&str]) -> Result<Output> {
     refusal::run_command(&mut command)
 }
 
-/// A command that enters a cgroup before it begins.
-pub fn in_cgroup(cgroup: &ScratchCgroup, argv: &[&str]) -> Command {
+/// Starts a command in a cgroup, with pipes as its standard streams.
+pub fn start_in(cgroup: &ScratchCgroup, argv: &[&str]) -> Result<OwnedChild> {
     let mut shell = Command::new("sh");
-    shell.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]);
-    shell.arg(cgroup.path().join("cgroup.procs")).args(argv);
-    shell
+    shell.args(["-c", "read go; exec \"$@\"", "sh"]).args(argv);
+    shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = OwnedChild::spawn(&mut shell, "the command")?;
+    cgroup.admit(child.pid())?;
+    child.send(b"go\n")?;
+    Ok(child)
 }

@@ -1,34 +1,31 @@
 //! The always-on recorder: it answers afterwards what a trace would have answered.
 
-use std::{
-    fs,
-    io::Read as _,
-    process::{Command, Stdio},
-    thread::sleep,
-    time::Duration,
-};
+use std::{fs, io::Read as _, process::Command, thread::sleep, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use jiff::Timestamp;
 use serde_json::Value;
 use tempfile::TempDir;
 use tracer_tests::{
     cgroup::ScratchCgroup,
-    deadline::{OwnedChild, wait_until},
-    recorder::{Recorder, entries, history, in_cgroup, why},
+    deadline::wait_until,
+    recorder::{Recorder, entries, history, start_in, why},
 };
 
 /// Runs a command in a cgroup, reads what it writes to stdout, and returns that.
 fn run(cgroup: &ScratchCgroup, argv: &[&str]) -> Result<Vec<u8>> {
-    let output = in_cgroup(cgroup, argv).stdin(Stdio::null()).output()?;
-    ensure!(output.status.success(), "{argv:?}: {output:?}");
-    Ok(output.stdout)
+    let mut child = start_in(cgroup, argv)?;
+    drop(child.take_stdin()?);
+    let mut read = Vec::new();
+    child.take_stdout()?.read_to_end(&mut read)?;
+    let status = child.wait()?;
+    ensure!(status.success(), "{argv:?}: {status}");
+    Ok(read)
 }
 
 /// Runs a command in a cgroup; reads the first `read` bytes of its stdout and closes it. The command ends later.
 fn run_and_leave(cgroup: &ScratchCgroup, argv: &[&str], read: usize) -> Result<()> {
-    let mut command = in_cgroup(cgroup, argv);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = OwnedChild::spawn(&mut command, "the command")?;
+    let mut child = start_in(cgroup, argv)?;
     let mut stdout = child.take_stdout()?;
     stdout.read_exact(&mut vec![0; read])?;
     child.wait()?;
@@ -75,9 +72,11 @@ fn yesterdays_loss_and_yesterdays_success_are_told() -> Result<()> {
 #[ignore = "needs root"]
 fn a_cgroup_that_appears_later_is_recorded() -> Result<()> {
     let folder = TempDir::new()?;
-    let recorder = Recorder::start(folder.path(), &["--cgroup", "tracer-late-*"])?;
-    let cgroup = ScratchCgroup::create("tracer-late")?;
     let other = ScratchCgroup::create("tracer-other")?;
+    let root = other.path().parent().context("no root")?;
+    let wanted = root.join("tracer-late-*").to_string_lossy().into_owned();
+    let recorder = Recorder::start(folder.path(), &["--cgroup", &wanted])?;
+    let cgroup = ScratchCgroup::create("tracer-late")?;
     run(&other, &["seq", "5"])?;
     run(&cgroup, &["seq", "100"])?;
     let found = entry(&folder, "seq")?;
@@ -96,9 +95,7 @@ fn commands_of_a_manager_are_judged_while_it_runs() -> Result<()> {
     let (folder, cgroup) = (TempDir::new()?, ScratchCgroup::create("tracer-manager")?);
     let recorder = Recorder::start(folder.path(), &["--cgroup", cgroup.name()?])?;
     let line = "x=$(seq 10); seq 1 2000 | head -1; y=$(dd if=/dev/zero bs=50 count=3 2>/dev/null | tr '\\0' x); read go";
-    let mut command = in_cgroup(&cgroup, &["sh", "-c", line]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut manager = OwnedChild::spawn(&mut command, "the manager")?;
+    let mut manager = start_in(&cgroup, &["sh", "-c", line])?;
     let found = entry(&folder, "seq")?;
     ensure!(found["rule"] == "delivered" && found["streams"][0]["bytes"] == 21, "{found:#}");
     let told = found["streams"][0]["reader"].as_str().context("no reader")?;
@@ -106,6 +103,9 @@ fn commands_of_a_manager_are_judged_while_it_runs() -> Result<()> {
     // A part of a pipeline is no job.
     ensure!(entries(folder.path(), &["--name", "^head$"])?.is_empty());
     drop(manager.take_stdin()?);
+    let mut read = String::new();
+    manager.take_stdout()?.read_to_string(&mut read)?;
+    ensure!(read == "1\n", "{read}");
     manager.wait()?;
     let whole = entry(&folder, "sh")?;
     ensure!(whole["is_interim"] == false, "{whole:#}");
@@ -134,7 +134,8 @@ fn after_a_kill_the_time_without_a_recorder_is_told() -> Result<()> {
     let (until, from) = span.context("no times")?;
     ensure!((1_900_000..60_000_000).contains(&(until - from)), "{gaps:#?}");
     ensure!(entries(folder.path(), &["--name", "^head$"])?.is_empty());
-    let answer = why(folder.path(), &["--name", "^head$", "--at", "2s"])?;
+    let middle = Timestamp::from_microsecond(from + (until - from) / 2)?.to_string();
+    let answer = why(folder.path(), &["--name", "^head$", "--at", &middle])?;
     ensure!(answer.status.code() == Some(0), "{answer:?}");
     ensure!(text(&answer).contains("not running"), "{}", text(&answer));
     Ok(())
@@ -162,9 +163,9 @@ fn thousands_of_jobs_leave_no_memory_and_every_loss_is_found() -> Result<()> {
         run(&cgroup, &["sh", "-c", &line])?;
         run_and_leave(&cgroup, &["head", "-c", "3000", "/dev/zero"], 1_000)?;
         let all = round * (JOBS + 3);
-        wait_until("all entries", || {
-            Ok((entries(folder.path(), &["--limit", "100000"])?.len() as u64 >= all).then_some(()))
-        })?;
+        let number = || Ok(entries(folder.path(), &["--limit", "100000"])?.len() as u64);
+        let found = wait_until("all entries", || Ok(Some(number()?).filter(|found| *found >= all)));
+        found.with_context(|| format!("{:?} of {all} in round {round}", number()))?;
         sizes.push(resident(recorder.pid())?);
     }
     recorder.stop()?;

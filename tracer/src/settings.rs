@@ -9,9 +9,9 @@ use tracer_loader::KernelSettings;
 use tracer_history::Limits;
 
 use crate::{
-    scope::Wanted,
     launch::Launch,
     render::{Format, View},
+    scope::Wanted,
     target::Request,
 };
 

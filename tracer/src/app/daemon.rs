@@ -125,8 +125,7 @@ async fn record(
     signals.check()?;
     let mut events = loader.take_events()?;
     let memory = MemoryLimit::new(Some(settings.max_memory), Vec::new());
-    let mut collector =
-        Collector::new(Sinks::default(), Recording::default(), memory, lookout);
+    let mut collector = Collector::new(Sinks::default(), Recording::default(), memory, lookout);
     // From here on they are kept.
     collector.new_targets();
     attach(&mut loader, &mut events, &kernel, &nobody())?;
@@ -146,8 +145,8 @@ async fn record(
         view: None,
     };
     let service = Service::new();
-    let mut places = Places::start(watch.hierarchy().clone())
-        .map_err(|source| AppError::Runtime { source })?;
+    let mut places =
+        Places::start(watch.hierarchy().clone()).map_err(|source| AppError::Runtime { source })?;
     cgroups.iter().for_each(|cgroup| places.appeared(cgroup));
     let mut daemon = Daemon {
         run,
@@ -245,8 +244,12 @@ impl Daemon<'_> {
 
     /// Learns in which cgroup new targets run.
     fn meet_processes(&mut self) {
+        // A process that has ended has no cgroup any more; with one target cgroup, it can have been in no other.
+        let mut targets = self.known.values();
+        let only =
+            targets.next().filter(|_| targets.next().is_none()).map(|only| only.label.as_str());
         for process in self.run.collector.new_targets() {
-            self.places.meet(process);
+            self.places.meet(process, only);
         }
         self.run.guests.look_into_new(&mut self.run.collector);
     }

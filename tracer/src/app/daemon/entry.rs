@@ -8,7 +8,7 @@ use tracer_core::{
     report::{self, CommandStream, Report},
     session::{Job, Process, Session, Target},
     text::{redact::Redact, shorten},
-    verdict::Severity,
+    verdict::{Finding, Rule, Severity},
 };
 use tracer_history::{Entry, Place, Stream};
 use tracer_loader::boot_ns;
@@ -92,7 +92,7 @@ impl EntryMaker {
             severity: word(&finding.severity),
             confidence: word(&finding.confidence),
             sentence: shorten(&self.redacted(&report.verdict), LONGEST_SENTENCE),
-            has_loss: report.has_loss(),
+            has_loss: report.findings.iter().any(is_lost),
             report: is_odd.then(|| self.stored(&report)),
         })
     }
@@ -125,6 +125,15 @@ fn redact_texts(redact: &Redact, value: &mut Value) {
         Value::Object(fields) => fields.values_mut().for_each(|field| redact_texts(redact, field)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+}
+
+/// Whether a finding says that output did not arrive. That a command wrote nothing is no loss by itself.
+fn is_lost(finding: &Finding) -> bool {
+    let is_held = matches!(
+        finding.rule,
+        Rule::Stuck | Rule::BlockedOpen | Rule::Stopped | Rule::Unflushed
+    );
+    finding.severity == Severity::Loss || finding.severity == Severity::Warning && is_held
 }
 
 /// Whether a job is a command. A process that enters a cgroup, does nothing there and ends is a part of the runtime that

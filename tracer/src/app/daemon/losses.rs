@@ -32,7 +32,12 @@ pub(super) struct Losses {
 
 impl Losses {
     /// The losses since the last look, as gaps of the history.
-    pub(super) fn news(&mut self, loader: &mut Loader, session: &Session, clock: &Clock) -> Vec<Gap> {
+    pub(super) fn news(
+        &mut self,
+        loader: &mut Loader,
+        session: &Session,
+        clock: &Clock,
+    ) -> Vec<Gap> {
         let of_kernel = match loader.losses() {
             Ok(losses) => losses,
             Err(error) => {
@@ -99,7 +104,8 @@ mod tests {
     #[test]
     fn a_loss_concerns_the_jobs_that_ran_when_it_happened() {
         let (mut losses, clock) = (Losses::default(), Clock::now());
-        let total = |events| BTreeMap::from([(Reason::RingFull.into(), LossCell { events, bytes: 0 })]);
+        let total =
+            |events| BTreeMap::from([(Reason::RingFull.into(), LossCell { events, bytes: 0 })]);
         assert_eq!(losses.add(total(3), 1_000, &clock).len(), 1);
         assert_eq!(losses.add(total(3), 2_000, &clock), []);
         let gaps = losses.add(total(5), 3_000, &clock);

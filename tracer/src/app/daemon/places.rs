@@ -22,12 +22,8 @@ use crate::{
 };
 
 /// A runtime may write the name of a container this long after its cgroup has appeared.
-const NAMED_WITHIN: [Duration; 4] = [
-    Duration::ZERO,
-    Duration::from_millis(30),
-    Duration::from_millis(200),
-    Duration::from_secs(1),
-];
+const NAMED_WITHIN: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(30), Duration::from_millis(200), Duration::from_secs(1)];
 
 /// The places of processes that have entered the recorder's cgroups.
 pub(super) struct Places {
@@ -65,10 +61,10 @@ impl Places {
         }
     }
 
-    /// A process has become a target by itself, not as the child of one.
-    pub(super) fn meet(&mut self, process: ProcessId) {
+    /// A process has become a target by itself, not as the child of one. If it has ended, it was in the cgroup `only`.
+    pub(super) fn meet(&mut self, process: ProcessId, only: Option<&str>) {
         let path = self.cgroup_of(process.tgid).or_else(|| self.first.remove(&process.tgid));
-        if let Some(path) = path {
+        if let Some(path) = path.or_else(|| only.map(|only| self.named(only))) {
             self.of.insert(process, path);
         }
     }
@@ -76,13 +72,19 @@ impl Places {
     /// The cgroup of a process in the recorder's hierarchy, as procfs has it: its path. Its name is asked for.
     fn cgroup_of(&mut self, pid: u32) -> Option<String> {
         let lines = bounded::text(format!("/proc/{pid}/cgroup")).ok()?;
-        let path = lines.lines().find_map(|line| path_in(line, &self.hierarchy))?.to_owned();
-        if !self.known.contains_key(&path) {
-            self.known.insert(path.clone(), Place { cgroup: path.clone(), ..Place::default() });
+        let path = lines.lines().find_map(|line| path_in(line, &self.hierarchy))?;
+        Some(self.named(path))
+    }
+
+    /// A cgroup path whose name is known, or asked for.
+    fn named(&mut self, path: &str) -> String {
+        if !self.known.contains_key(path) {
+            self.known
+                .insert(path.to_owned(), Place { cgroup: path.to_owned(), ..Place::default() });
             // The thread lives as long as this.
-            let _ = self.asks.send(path.clone());
+            let _ = self.asks.send(path.to_owned());
         }
-        Some(path)
+        path.to_owned()
     }
 
     /// Takes the names that were read.
@@ -156,7 +158,8 @@ fn read_names(asked: &Receiver<String>, answer: &Sender<(String, Place)>) {
 }
 
 fn placed(found: scope::Place) -> Place {
-    let scope::Place { cgroup, engine, container_id, container, image, namespace, pod, unit } = found;
+    let scope::Place { cgroup, engine, container_id, container, image, namespace, pod, unit } =
+        found;
     Place { cgroup, engine, container_id, container, image, namespace, pod, unit }
 }
 

@@ -76,12 +76,23 @@ impl<'a> Recorder<'a> {
     /// Something was not seen, for this reason.
     pub(super) fn missed(&mut self, reason: &str) {
         let now_us = Clock::now().us(boot_ns());
-        let gap = Gap { from_us: now_us, until_us: now_us, reason: reason.to_owned(), events: 1, ..Gap::default() };
+        let gap = Gap {
+            from_us: now_us,
+            until_us: now_us,
+            reason: reason.to_owned(),
+            events: 1,
+            ..Gap::default()
+        };
         self.history.gap(gap);
     }
 
     /// Judges jobs that have ended, if it is time for that.
-    pub(super) fn turn(&mut self, loader: &mut Loader, collector: &mut Collector, places: &mut Places) {
+    pub(super) fn turn(
+        &mut self,
+        loader: &mut Loader,
+        collector: &mut Collector,
+        places: &mut Places,
+    ) {
         let now = Instant::now();
         if now >= self.next_heartbeat {
             self.next_heartbeat = now + HEARTBEAT;
@@ -152,9 +163,9 @@ impl<'a> Recorder<'a> {
             if !is_late && !part.is_drained(job, |object| collector.is_watched(object)) {
                 return;
             }
-            let asked_ns = *known.asked_ns.get_or_insert_with(|| {
-                if collector.asks_for_files(&part) { now_ns } else { 0 }
-            });
+            let asked_ns = *known
+                .asked_ns
+                .get_or_insert_with(|| if collector.asks_for_files(&part) { now_ns } else { 0 });
             if asked_ns + FILES_TAKE_NS > now_ns {
                 return;
             }
