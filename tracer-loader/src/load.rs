@@ -8,7 +8,7 @@ use std::thread::{self, Builder, Scope, ScopedJoinHandle};
 
 use aya::{
     Btf, EbpfLoader, Endianness,
-    maps::{Array, HashMap},
+    maps::{Array, HashMap, MapError},
 };
 use tracer_common::{
     limits, names,
@@ -108,8 +108,9 @@ pub struct CgroupScope {
     pub ids: Vec<u64>,
     /// Enumerator of `enum cgroup_subsys_id` for a v1 hierarchy; `None` for the v2 hierarchy.
     pub subsystem: Option<String>,
-    /// Whether one more is to be declared while the trace runs ([`Loader::declare_newcomer`]).
-    pub awaits_newcomer: bool,
+    /// How many cgroups can be targets at a time while the trace runs ([`Loader::add_cgroup`]), those in `ids` among
+    /// them. Fewer than there are `ids` means no more than those.
+    pub room: usize,
 }
 
 /// Size in bytes of the eBPF object in this binary; 0 if it was built without one.
@@ -170,21 +171,32 @@ impl Loader {
     }
 
     /// Makes the members of one more cgroup targets while the trace runs: of processes that are in it already from their
-    /// next `execve` on. `before` is the cgroup that it takes the place of.
+    /// next `execve` on, or from the next [`Loader::adopt`] on. One that is a target already stays one.
     ///
     /// # Errors
-    /// [`LoaderError::Map`].
-    pub fn declare_newcomer(&mut self, id: u64, before: Option<u64>) -> Result<(), LoaderError> {
+    /// [`LoaderError::Map`] also if there are as many as [`CgroupScope::room`].
+    pub fn add_cgroup(&mut self, id: u64) -> Result<(), LoaderError> {
         let _real_time = self.real_time.enter();
         let mut cgroups: HashMap<_, u64, u32> = self.map_mut(names::MAP_CGROUPS)?;
-        if let Some(before) = before {
-            cgroups
-                .remove(&before)
-                .map_err(|error| LoaderError::map("clear", names::MAP_CGROUPS, error))?;
-        }
         cgroups
             .insert(id, 1, 0)
             .map_err(|error| LoaderError::map("fill", names::MAP_CGROUPS, error))
+    }
+
+    /// Takes a cgroup out of the targets, which makes room for another one. Processes that are followed already stay so
+    /// until they end. One that is no target is no error.
+    ///
+    /// # Errors
+    /// [`LoaderError::Map`].
+    pub fn remove_cgroup(&mut self, id: u64) -> Result<(), LoaderError> {
+        let _real_time = self.real_time.enter();
+        let mut cgroups: HashMap<_, u64, u32> = self.map_mut(names::MAP_CGROUPS)?;
+        let removed = match cgroups.get(&id, 0) {
+            Ok(_) => cgroups.remove(&id),
+            Err(MapError::KeyNotFound) => Ok(()),
+            Err(error) => Err(error),
+        };
+        removed.map_err(|error| LoaderError::map("clear", names::MAP_CGROUPS, error))
     }
 
     /// Makes a process a target when it executes its next program, or at the next [`Loader::adopt`], while the trace runs.
@@ -270,7 +282,7 @@ pub(crate) fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
 
 /// Sets the size of the map of target cgroups.
 fn size_cgroups(loader: &mut EbpfLoader<'_>, scope: Option<&CgroupScope>) {
-    let count = scope.map_or(0, |scope| scope.ids.len() + usize::from(scope.awaits_newcomer));
+    let count = scope.map_or(0, |scope| scope.room.max(scope.ids.len()));
     loader.map_max_entries(names::MAP_CGROUPS, u32::try_from(count).unwrap_or(u32::MAX).max(1));
 }
 

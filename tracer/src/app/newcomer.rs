@@ -219,8 +219,11 @@ impl Run {
     /// The container's first process is followed from its next `execve` on. If its program runs already, all that runs in
     /// the container is adopted. Returns whether the program did not run yet.
     fn follow(&mut self, cgroup: &CgroupTarget) -> Result<bool, LoaderError> {
-        let before = self.newcomer.cgroup.as_ref().map(|before| before.id);
-        self.loader.declare_newcomer(cgroup.id, before)?;
+        // There is room for one at a time.
+        if let Some(before) = &self.newcomer.cgroup {
+            self.loader.remove_cgroup(before.id)?;
+        }
+        self.loader.add_cgroup(cgroup.id)?;
         // From here on each `execve` in the container is seen.
         let comms = cgroup.pids().into_iter().map(|pid| comm(pid).unwrap_or_default());
         let comms: Vec<String> = comms.collect();

@@ -96,7 +96,7 @@ fn scope(cgroups: &[CgroupTarget], newcomer: Option<&ContainerPlace>) -> Option<
     Some(CgroupScope {
         ids: cgroups.iter().map(|cgroup| cgroup.id).collect(),
         subsystem: hierarchy.subsystem_id(),
-        awaits_newcomer: newcomer.is_some(),
+        room: cgroups.len() + usize::from(newcomer.is_some()),
     })
 }
 
