@@ -21,6 +21,7 @@ use crate::{
     settings::{ExitCodeOf, ReportTo, Settings},
 };
 
+pub(crate) use self::{capture::size, values::duration};
 pub use self::{
     choices::{Color, Hooks, ReportFormat, Shell},
     pages::{completions, man_page},

@@ -24,6 +24,7 @@ pub mod gvisor;
 pub mod launch;
 pub mod observe;
 pub mod render;
+pub mod scope;
 pub mod settings;
 pub mod sys;
 pub mod target;

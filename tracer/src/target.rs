@@ -96,6 +96,8 @@ pub struct Roots {
     pub run: PathBuf,
     /// Persistent state of container engines, normally `/var/lib`.
     pub var_lib: PathBuf,
+    /// Configuration of container engines, normally `/etc`.
+    pub etc: PathBuf,
     /// The value of `DOCKER_HOST`, if set.
     pub docker_host: Option<String>,
     /// The uid that is believed: root's.
@@ -110,6 +112,7 @@ impl Roots {
             cgroup: PathBuf::from("/sys/fs/cgroup"),
             run: PathBuf::from("/run"),
             var_lib: PathBuf::from("/var/lib"),
+            etc: PathBuf::from("/etc"),
             docker_host: std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty()),
             root_uid: 0,
         }

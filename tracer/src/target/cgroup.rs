@@ -46,7 +46,8 @@ impl CgroupTarget {
         Self::at(self.path.clone(), self.hierarchy.clone(), self.label.clone()).ok()
     }
 
-    pub(super) fn at(
+    /// The cgroup whose directory is `path`.
+    pub(crate) fn at(
         path: PathBuf,
         hierarchy: Hierarchy,
         label: String,

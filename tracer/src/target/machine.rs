@@ -70,6 +70,7 @@ impl Machine {
             cgroup: root.join("cgroup"),
             run: root.join("run"),
             var_lib: root.join("var/lib"),
+            etc: root.join("etc"),
             docker_host: None,
             root_uid: rustix::process::geteuid().as_raw(),
         }

@@ -56,7 +56,7 @@ pub(super) fn resolve(roots: &Roots, typed: &str) -> Result<CgroupTarget, Target
 }
 
 /// The unit's name with its suffix: as for `systemctl`, a name without one is a service.
-fn full_name(typed: &str) -> Result<String, TargetError> {
+pub(crate) fn full_name(typed: &str) -> Result<String, TargetError> {
     if typed.is_empty() {
         return Err(TargetError::EmptyName { what: "unit name" });
     }

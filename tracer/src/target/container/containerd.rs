@@ -19,9 +19,11 @@ use super::{
 use crate::{sys::bounded, target::Roots};
 
 /// Directories with containerd's state: its own, below k3s, and below a Docker that starts its own containerd.
-const STATE_DIRECTORIES: [&str; 3] = ["containerd", "k3s/containerd", "docker/containerd/daemon"];
+pub(crate) const STATE_DIRECTORIES: [&str; 3] =
+    ["containerd", "k3s/containerd", "docker/containerd/daemon"];
 
-const TASKS: &str = "io.containerd.runtime.v2.task";
+/// The directory with the running tasks, below one of [`STATE_DIRECTORIES`].
+pub(crate) const TASKS: &str = "io.containerd.runtime.v2.task";
 
 /// The used part of an OCI runtime configuration.
 #[derive(Debug, Default, Deserialize)]
@@ -95,7 +97,7 @@ fn pod_in(annotations: &HashMap<String, String>) -> Option<PodOf> {
     Some(PodOf { pod, uid: of_sandbox("uid").cloned() })
 }
 
-fn subdirectories(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn subdirectories(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
     let mut directories: Vec<PathBuf> =
         entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();

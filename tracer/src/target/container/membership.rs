@@ -4,7 +4,11 @@
 //! `kubepods.slice/…/cri-containerd-ID.scope`, `…:cri-containerd:ID`. Programs in the container may create cgroups
 //! below it, so the path of a process is cut after the component with the id.
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
 use procfs::{
     ProcResult, ProcessCGroups,
@@ -167,21 +171,24 @@ fn place_by_id(
 /// can name cgroups there, or it is inside of a container.
 fn doubt_of_name(roots: &Roots, place: &Place) -> Option<String> {
     let Place::At(_, directory) = place else { return None };
-    let above = directory.ancestors().take_while(|path| path.starts_with(&roots.cgroup));
-    let owner = above
-        .filter_map(|path| Some((path, fs::metadata(path).ok()?.uid())))
-        .find(|(_, uid)| *uid != roots.root_uid);
-    if let Some((path, uid)) = owner {
-        return Some(format!(
-            "only the name of its cgroup says so, and uid {uid} owns {}",
-            path.display()
-        ));
+    if let Some(doubt) = doubt_of_owner(roots, directory) {
+        return Some(doubt);
     }
     let is_inside = ids_in(&directory.to_string_lossy()).count() > 1;
     is_inside.then(|| {
         let cgroup = directory.display();
         format!("only the name of its cgroup says so, and {cgroup} is inside of a container")
     })
+}
+
+/// The same for another user who owns a cgroup or one above it.
+pub(crate) fn doubt_of_owner(roots: &Roots, directory: &Path) -> Option<String> {
+    let above = directory.ancestors().take_while(|path| path.starts_with(&roots.cgroup));
+    let owner = above
+        .filter_map(|path| Some((path, fs::metadata(path).ok()?.uid())))
+        .find(|(_, uid)| *uid != roots.root_uid);
+    let (path, uid) = owner?;
+    Some(format!("only the name of its cgroup says so, and uid {uid} owns {}", path.display()))
 }
 
 /// For a container whose cgroup does not have its id in its name: a cgroup of the first process that its parent,
@@ -258,7 +265,7 @@ fn ids_in(path: &str) -> impl Iterator<Item = (&str, Engine)> {
 }
 
 /// Each component of a path, with the path up to its end.
-fn components(path: &str) -> impl Iterator<Item = (&str, &str)> {
+pub(crate) fn components(path: &str) -> impl Iterator<Item = (&str, &str)> {
     let ends = path.match_indices('/').map(|(at, _)| at).skip(1).chain([path.len()]);
     ends.filter_map(move |end| {
         let upto = path.get(..end)?;
@@ -268,14 +275,15 @@ fn components(path: &str) -> impl Iterator<Item = (&str, &str)> {
 
 /// Splits `docker-ID.scope` and the like into the text before the id and the id. `None` for the cgroup of conmon,
 /// which holds the container's output open from outside.
-pub(super) fn long_id(component: &str) -> Option<(&str, &str)> {
+pub(crate) fn long_id(component: &str) -> Option<(&str, &str)> {
     let stem = component.strip_suffix(".scope").unwrap_or(component);
     let (prefix, id) = stem.split_at_checked(stem.len().checked_sub(ID_LENGTH)?)?;
     let is_separated = prefix.is_empty() || prefix.ends_with(['-', ':']);
     (is_separated && is_hexadecimal(id) && !prefix.contains("conmon")).then_some((prefix, id))
 }
 
-fn engine_of(hint: &str) -> Engine {
+/// The engine that a part of a cgroup's name hints at.
+pub(crate) fn engine_of(hint: &str) -> Engine {
     let known = [
         ("cri-containerd", Engine::Containerd),
         ("nerdctl", Engine::Containerd),

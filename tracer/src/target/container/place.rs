@@ -1,6 +1,10 @@
 //! Where the cgroup of a container will be that an engine is about to create.
 
-use std::{collections::VecDeque, fs, path::PathBuf};
+use std::{
+    collections::VecDeque,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::membership::long_id;
 use crate::target::{
@@ -48,6 +52,11 @@ impl ContainerPlace {
     #[must_use]
     pub const fn hierarchy(&self) -> &Hierarchy {
         &self.hierarchy
+    }
+
+    /// Where it is mounted.
+    pub(crate) fn mount_point(&self) -> &Path {
+        &self.mount.mount_point
     }
 
     /// Finds the cgroup of the container with this id where docker makes it by default (drivers `cgroupfs` and

@@ -65,7 +65,7 @@ fn read_storage(roots: &Roots) -> Option<Vec<Candidate>> {
 }
 
 /// `overlay-containers`, `vfs-containers` and the like, one for each storage driver that is used.
-fn driver_directories(storage: &Path) -> Vec<PathBuf> {
+pub(crate) fn driver_directories(storage: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(storage) else { return Vec::new() };
     let mut directories: Vec<PathBuf> = entries
         .flatten()

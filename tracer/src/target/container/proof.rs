@@ -94,12 +94,18 @@ fn is_initial(roots: &Roots, pid: u32) -> bool {
 /// Whether only root can write to a file, or replace it: root owns it and every directory above it, and no other user
 /// may write to any of them. The path must have no symbolic link.
 pub(crate) fn is_roots_alone(root_uid: u32, path: &Path) -> bool {
+    is_roots_alone_below(root_uid, Path::new("/"), path)
+}
+
+/// The same for a file below a directory that only root can replace: `/run`, `/var/lib`. The directory is looked at too.
+pub(crate) fn is_roots_alone_below(root_uid: u32, base: &Path, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
 
     /// `S_IWGRP` and `S_IWOTH` (`inode(7)`).
     const BY_OTHERS: u32 = 0o022;
     path.is_absolute()
-        && path.ancestors().all(|place| {
+        && path.starts_with(base)
+        && path.ancestors().take_while(|place| place.starts_with(base)).all(|place| {
             fs::symlink_metadata(place).is_ok_and(|found| {
                 let is_link = found.file_type().is_symlink();
                 found.uid() == root_uid && !is_link && found.mode() & BY_OTHERS == 0
