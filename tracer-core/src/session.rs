@@ -140,7 +140,6 @@ impl Session {
     }
 
     /// A process, its parent, the parent of that, and so on, as far as they are known. Their number has no limit.
-    #[must_use]
     pub fn line_of<'a>(&'a self, process: &'a Process) -> impl Iterator<Item = &'a Process> {
         std::iter::successors(Some(process), |known| self.processes.get(&known.parent))
     }

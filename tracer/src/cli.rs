@@ -24,6 +24,7 @@ use crate::{
     settings::{ExitCodeOf, ReportTo, Settings},
 };
 
+pub(crate) use self::{capture::size, values::duration};
 pub use self::{
     choices::{Color, Hooks, ReportFormat, Shell},
     daemon::DaemonArgs,

@@ -284,7 +284,7 @@ impl Daemon<'_> {
         self.run.survey(Keep::NewsAndLooks);
         self.run.guests.finish(&mut self.run.collector);
         self.run.collect_waiting();
-        self.recorder.finish(&mut self.run.loader, &mut self.run.collector, &mut self.places);
+        self.recorder.finish(&mut self.run.loader, &mut self.run.collector, &self.places);
         self.run.loader.detach();
     }
 }

@@ -219,6 +219,7 @@ impl Run {
     /// The container's first process is followed from its next `execve` on. If its program runs already, all that runs in
     /// the container is adopted. Returns whether the program did not run yet.
     fn follow(&mut self, cgroup: &CgroupTarget) -> Result<bool, LoaderError> {
+        // There is room for one at a time.
         if let Some(before) = &self.newcomer.cgroup {
             self.loader.remove_cgroup(before.id)?;
         }

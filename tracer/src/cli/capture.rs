@@ -119,7 +119,7 @@ pub(super) fn folder(text: &str) -> Result<PathBuf, String> {
 }
 
 /// A size: `500k`, `64MiB`; a bare number is bytes.
-pub(super) fn size(text: &str) -> Result<NonZeroU64, String> {
+pub(crate) fn size(text: &str) -> Result<NonZeroU64, String> {
     let size = text.parse::<ByteSize>().ok().and_then(|size| NonZeroU64::new(size.as_u64()));
     size.ok_or_else(|| "a size is a number of bytes with a unit, such as 500k or 64MiB".to_owned())
 }

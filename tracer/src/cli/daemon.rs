@@ -1,12 +1,22 @@
 //! The arguments of `tracer daemon`.
 
-use std::{num::NonZeroU64, path::PathBuf, time::Duration};
+use std::{
+    num::NonZeroU64,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 use tracer_history::Limits;
 
 use super::{capture, scope::ScopeArgs, values};
-use crate::{scope::Wanted, settings::DaemonSettings};
+use crate::{
+    scope::{Config, Wanted, config},
+    settings::DaemonSettings,
+};
+
+/// Bytes of memory for commands that run.
+const MEMORY: u64 = 24 << 20;
 
 /// What to record, where, and for how long.
 #[derive(Debug, Args)]
@@ -23,21 +33,26 @@ pub struct DaemonArgs {
     /// Record every process of this machine.
     #[arg(long, help_heading = "What to record", group = "what")]
     all: bool,
-    /// Folder of the history (mode 0700).
-    #[arg(long, value_name = "DIR", default_value = tracer_history::FOLDER, help_heading = "History")]
-    history: PathBuf,
-    /// Remove entries that are older than this.
-    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = values::duration, help_heading = "History")]
-    keep: Duration,
-    /// Remove the oldest entries if the history is larger than this.
-    #[arg(long, value_name = "SIZE", default_value = "10GiB", value_parser = capture::size, help_heading = "History")]
-    max_history: NonZeroU64,
+    /// Folder of the history (mode 0700) [default: /var/lib/tracer].
+    #[arg(long, value_name = "DIR", help_heading = "History")]
+    history: Option<PathBuf>,
+    /// Remove entries that are older than this [default: 30d].
+    #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = "History")]
+    keep: Option<Duration>,
+    /// Remove the oldest entries if the history is larger than this [default: 1GiB].
+    #[arg(long, value_name = "SIZE", value_parser = capture::size, help_heading = "History")]
+    max_history: Option<NonZeroU64>,
     /// Write `[redacted]` in place of what matches in command lines and sentences; repeatable.
     #[arg(long, value_name = "REGEX", help_heading = "History")]
     redact: Vec<String>,
-    /// Memory for the processes and pipes of commands that run. Beyond it, those that have ended are added up.
-    #[arg(long, value_name = "SIZE", default_value = "24MiB", value_parser = capture::size, help_heading = "Limits")]
-    max_memory: NonZeroU64,
+    /// Memory for the processes and pipes of commands that run [default: 24MiB].
+    ///
+    /// Beyond it, processes of these commands that have ended are added up.
+    #[arg(long, value_name = "SIZE", value_parser = capture::size, help_heading = "Limits")]
+    max_memory: Option<NonZeroU64>,
+    /// Read this file for what no option says. Its keys are the names of the options.
+    #[arg(long, value_name = "FILE", default_value = config::CONFIG)]
+    config: PathBuf,
     /// Only check the arguments and whether this machine can record, and end.
     #[arg(long)]
     pub check: bool,
@@ -52,24 +67,42 @@ impl DaemonArgs {
     /// # Errors
     /// A sentence for the user, for example if two kinds of targets are named.
     pub fn into_settings(self) -> Result<DaemonSettings, String> {
+        let config = Config::read(&self.config).map_err(|error| error.to_string())?;
+        if config.is_none() && self.config != Path::new(config::CONFIG) {
+            return Err(format!("there is no file {}", self.config.display()));
+        }
+        let config = config.unwrap_or_default();
+        let limits = Limits::default();
+        let size = |given: Option<NonZeroU64>| given.map(NonZeroU64::get);
         Ok(DaemonSettings {
-            redact: capture::redact(&self.redact)?,
-            wanted: self.wanted()?,
+            redact: capture::redact(&self.redact)?.or_else(|| config.redact.clone()),
+            wanted: self.wanted(&config)?,
             kernel: ScopeArgs::default_kernel(self.verbose >= 3),
-            history: self.history,
-            limits: Limits { age: self.keep, bytes: self.max_history.get(), ..Limits::default() },
-            max_memory: self.max_memory.get(),
+            history: self
+                .history
+                .or(config.history)
+                .unwrap_or_else(|| tracer_history::FOLDER.into()),
+            limits: Limits {
+                age: self.keep.or(config.keep).unwrap_or(limits.age),
+                bytes: size(self.max_history.or(config.max_history)).unwrap_or(limits.bytes),
+                ..limits
+            },
+            max_memory: size(self.max_memory.or(config.max_memory)).unwrap_or(MEMORY),
         })
     }
 
-    fn wanted(&self) -> Result<Wanted, String> {
+    fn wanted(&self, config: &Config) -> Result<Wanted, String> {
         match (self.containers, self.all, self.cgroup.as_slice(), self.unit.as_slice()) {
             (true, false, [], []) => Ok(Wanted::Containers),
             (false, true, [], []) => Ok(Wanted::All),
             (false, false, globs @ [_, ..], []) => Ok(Wanted::Globs(globs.to_vec())),
             (false, false, [], units @ [_, ..]) => Ok(Wanted::Units(units.to_vec())),
-            (false, false, [], []) => Err("nothing to record: name --containers, --unit GLOB, --cgroup GLOB \
-                                            or --all".to_owned()),
+            (false, false, [], []) => config.wanted().ok_or_else(|| {
+                format!(
+                    "nothing to record: name --containers, --unit GLOB, --cgroup GLOB or --all, or say it in {}",
+                    self.config.display()
+                )
+            }),
             _ => Err("name one of --containers, --unit, --cgroup and --all: one recorder has one kind of target"
                 .to_owned()),
         }

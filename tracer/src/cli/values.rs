@@ -36,7 +36,7 @@ pub(super) fn record(text: &str) -> Result<PathBuf, String> {
 }
 
 /// A duration: `30s`, `5m`, `1h30m`; a bare number is seconds.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = text
         .parse::<u64>()
         .map(Duration::from_secs)

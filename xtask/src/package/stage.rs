@@ -20,9 +20,11 @@ const COMPLETIONS: [(&str, &str); 3] = [
     ("zsh", "zsh/_tracer"),
 ];
 
-/// The unit of systemd that starts the recorder, and its place.
-const UNIT: (&str, &str) =
-    ("tracer/systemd/tracer-daemon.service", "usr/lib/systemd/system/tracer-daemon.service");
+/// The unit of systemd that starts the recorder and its configuration, and their places.
+const RECORDER: [(&str, &str); 2] = [
+    ("tracer/systemd/tracer-daemon.service", "usr/lib/systemd/system/tracer-daemon.service"),
+    ("tracer/systemd/tracer.toml", "etc/tracer.toml"),
+];
 
 /// Fills the folder and returns the paths of the files in it that are the same in each package, without the folder.
 pub(super) fn stage(workspace: &Workspace, tool: &Path) -> Result<Vec<PathBuf>> {
@@ -44,7 +46,9 @@ pub(super) fn stage(workspace: &Workspace, tool: &Path) -> Result<Vec<PathBuf>> 
         let content = read(&workspace.root().join(document))?;
         put(&format!("usr/share/doc/tracer/{document}"), &content)?;
     }
-    put(UNIT.1, &read(&workspace.root().join(UNIT.0))?)?;
+    for (source, path) in RECORDER {
+        put(path, &read(&workspace.root().join(source))?)?;
+    }
     for (shell, path) in COMPLETIONS {
         put(path, printed(tool, &["completions", shell])?.as_bytes())?;
     }

@@ -129,10 +129,8 @@ fn redact_texts(redact: &Redact, value: &mut Value) {
 
 /// Whether a finding says that output did not arrive. That a command wrote nothing is no loss by itself.
 fn is_lost(finding: &Finding) -> bool {
-    let is_held = matches!(
-        finding.rule,
-        Rule::Stuck | Rule::BlockedOpen | Rule::Stopped | Rule::Unflushed
-    );
+    let is_held =
+        matches!(finding.rule, Rule::Stuck | Rule::BlockedOpen | Rule::Stopped | Rule::Unflushed);
     finding.severity == Severity::Loss || finding.severity == Severity::Warning && is_held
 }
 

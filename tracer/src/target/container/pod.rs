@@ -42,7 +42,7 @@ impl fmt::Display for PodName {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PodOf {
     /// The pod.
-    pub(super) pod: PodName,
+    pub(crate) pod: PodName,
     /// Its uid, if the engine knows it.
     pub(super) uid: Option<String>,
 }
@@ -50,7 +50,7 @@ pub(crate) struct PodOf {
 impl PodOf {
     /// Reads the name that CRI-O and the Docker shim give a container: `k8s_CONTAINER_POD_NAMESPACE_UID_ATTEMPT`, and
     /// `POD` as the container's name for the sandbox. No part can contain a `_`.
-    pub(super) fn by_names(names: &[String]) -> Option<Self> {
+    pub(crate) fn by_names(names: &[String]) -> Option<Self> {
         names.iter().find_map(|name| {
             let parts: Vec<&str> = name.strip_prefix("k8s_")?.split('_').collect();
             let [_, name, namespace, uid, _] = parts.as_slice() else { return None };
