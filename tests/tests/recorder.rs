@@ -163,7 +163,8 @@ fn thousands_of_jobs_leave_no_memory_and_every_loss_is_found() -> Result<()> {
         run(&cgroup, &["sh", "-c", &line])?;
         run_and_leave(&cgroup, &["head", "-c", "3000", "/dev/zero"], 1_000)?;
         let all = round * (JOBS + 3);
-        let number = || Ok(entries(folder.path(), &["--limit", "100000"])?.len() as u64);
+        let number =
+            || -> Result<u64> { Ok(entries(folder.path(), &["--limit", "100000"])?.len() as u64) };
         let found = wait_until("all entries", || Ok(Some(number()?).filter(|found| *found >= all)));
         found.with_context(|| format!("{:?} of {all} in round {round}", number()))?;
         sizes.push(resident(recorder.pid())?);

@@ -47,6 +47,7 @@ pub use self::{
     jobs::Job,
     loss::LossReason,
     object::{Kind, Object},
+    part::Parts,
     process::{Fact, FactKind, PastImage, Process, inside, named},
     processes::Processes,
     sandboxes::{GUEST_HANDED_IN, GUEST_MAJOR},

@@ -38,6 +38,9 @@ use crate::{
     verdict::{self, Case, Finding, Severity},
 };
 
+/// Of more processes than this, a second thread describes them.
+const MANY: usize = 256;
+
 impl Recording {
     /// The report, as the live run built it, and the case behind it.
     #[must_use]
@@ -58,9 +61,11 @@ pub fn build<'a>(
 ) -> (Report, Case<'a>) {
     // Both are independent, and slow for tens of thousands of processes, so they run in parallel.
     let described = || processes(session, stdio_of_interest);
+    let is_large = session.processes.len() > MANY;
     let (case, findings, processes) = thread::scope(|scope| {
         // The system may allow no thread: the traced tree can use up a limit that it shares with tracer.
-        let beside = thread::Builder::new().spawn_scoped(scope, described).ok();
+        let beside = is_large.then(|| thread::Builder::new().spawn_scoped(scope, described));
+        let beside = beside.and_then(Result::ok);
         let case = Case::new(session);
         let findings = verdict::judge(&case);
         let processes = beside.map_or_else(described, |thread| {

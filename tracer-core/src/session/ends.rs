@@ -44,6 +44,25 @@ pub(super) struct Ends {
     closed_fds: BTreeSet<(ProcessId, i32)>,
 }
 
+/// The open read ends of a session by object.
+pub(super) struct EndsByObject(BTreeMap<ObjectId, Vec<(ProcessId, i32)>>);
+
+impl EndsByObject {
+    /// What `all`, from which this was made, has about these objects.
+    pub(super) fn about(&self, objects: &BTreeSet<ObjectId>, all: &Ends) -> Ends {
+        let mut about = Ends::default();
+        for object in objects {
+            for (process, fd) in self.0.get(object).into_iter().flatten() {
+                about.open(*process, *fd, *object);
+            }
+            let closes = all.closes.get(object).cloned().unwrap_or_default();
+            closes.into_iter().for_each(|close| about.close(*object, close));
+        }
+        about.closed_fds.clear();
+        about
+    }
+}
+
 impl Ends {
     fn open(&mut self, process: ProcessId, fd: i32, object: ObjectId) {
         self.forget(process, fd);
@@ -82,24 +101,13 @@ impl Ends {
         self.open_of.keys().copied()
     }
 
-    /// What is known about these objects. Of fds that were closed, only those of these processes.
-    pub(super) fn about(
-        &self,
-        objects: &BTreeSet<ObjectId>,
-        processes: &BTreeSet<ProcessId>,
-    ) -> Self {
-        let mut about = Self::default();
-        for ((process, fd), object) in &self.open {
-            if objects.contains(object) {
-                about.open(*process, *fd, *object);
-            }
+    /// The open read ends by object.
+    pub(super) fn by_object(&self) -> EndsByObject {
+        let mut open: BTreeMap<ObjectId, Vec<(ProcessId, i32)>> = BTreeMap::new();
+        for (end, object) in &self.open {
+            open.entry(*object).or_default().push(*end);
         }
-        for object in objects {
-            let closes = self.closes.get(object).cloned().unwrap_or_default();
-            closes.into_iter().for_each(|close| about.close(*object, close));
-        }
-        about.closed_fds.retain(|(process, _)| processes.contains(process));
-        about
+        EndsByObject(open)
     }
 
     /// The processes that have or had one of the read ends.

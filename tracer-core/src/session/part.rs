@@ -1,6 +1,6 @@
 //! A part of a session: what is known about one job, to be judged by itself and then forgotten.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracer_common::{
     id::ProcessId,
@@ -8,7 +8,9 @@ use tracer_common::{
     object::ObjectId,
 };
 
-use super::{Flows, GUEST_MAJOR, Job, Process, Session, SummedUp};
+use super::{
+    Flows, GUEST_MAJOR, Job, Process, Session, SummedUp, ends::EndsByObject, sum_up::keys_of,
+};
 
 /// The process that stands for writers and readers that were forgotten; no process has the pid 0. What they wrote to
 /// an object that is still used stays in its account.
@@ -20,42 +22,102 @@ const MINOR: u32 = 0xf_ffff;
 /// How many relays behind the first reader belong to a part.
 const MOST_HOPS: u32 = 8;
 
-impl Session {
-    /// What is known about a job, as a session of its own: its processes are the targets. `open` has the rows that are
-    /// still in the kernel.
+/// A row and its key.
+type Row = (LedgerKey, LedgerRow);
+
+/// A session whose rows and read ends are found by object, so that many jobs can be judged one after another.
+pub struct Parts<'a> {
+    session: &'a Session,
+    /// All rows, also those that are still in the kernel.
+    rows: BTreeMap<ObjectId, Vec<Row>>,
+    /// The objects of the rows of each process.
+    used: BTreeMap<ProcessId, BTreeSet<ObjectId>>,
+    /// What each process has written to through relays: objects that are not the target's own.
+    passed_on: BTreeMap<ProcessId, BTreeSet<ObjectId>>,
+    ends: EndsByObject,
+}
+
+impl<'a> Parts<'a> {
+    /// Sorts a session. `open` has the rows that are still in the kernel.
     #[must_use]
-    pub fn part(&self, job: &Job, open: &[(LedgerKey, LedgerRow)]) -> Self {
-        let objects = self.objects_of(job, open);
-        let mut part = Self { start_ns: self.start_ns, ..Self::default() };
-        let rows = self.ledger.iter().map(|(key, row)| (*key, row));
-        let rows = rows.chain(open.iter().map(|(key, row)| (*key, row)));
-        for (key, row) in rows.filter(|(key, _)| objects.contains(&key.object)) {
-            part.add_row(key, row);
+    pub fn of(session: &'a Session, open: &[Row]) -> Self {
+        let mut rows: BTreeMap<ObjectId, Vec<Row>> = BTreeMap::new();
+        let (mut used, mut passed_on) = (BTreeMap::new(), BTreeMap::new());
+        let known = session.ledger.iter().map(|(key, row)| (*key, *row));
+        for (key, row) in known.chain(open.iter().copied()) {
+            rows.entry(key.object).or_default().push((key, row));
+            let of_process: &mut BTreeSet<ObjectId> = used.entry(key.process).or_default();
+            of_process.insert(key.object);
+            let is_behind = || session.objects.get(&key.object).is_some_and(|known| known.hop > 0);
+            if key.direction == WRITE && is_behind() {
+                let of_relay: &mut BTreeSet<ObjectId> = passed_on.entry(key.process).or_default();
+                of_relay.insert(key.object);
+            }
+        }
+        let ends = session.ends.by_object();
+        Self { session, rows, used, passed_on, ends }
+    }
+
+    /// What is known about a job, as a session of its own: its processes are the targets.
+    #[must_use]
+    pub fn part(&self, job: &Job) -> Session {
+        let objects = self.objects_of(job);
+        let session = self.session;
+        let mut part = Session { start_ns: session.start_ns, ..Session::default() };
+        for (key, row) in objects.iter().filter_map(|id| self.rows.get(id)).flatten() {
+            part.add_row(*key, row);
         }
         for id in &objects {
-            self.copy_object(id, &mut part);
+            session.copy_object(id, &mut part);
         }
-        part.ends = self.ends.about(&objects, &job.members);
+        part.ends = self.ends.about(&objects, &session.ends);
         let holders = part.objects.values().flat_map(|object| object.holders.iter());
         let others = part.ends.processes().chain(holders.map(|held| held.process));
         let used: BTreeSet<ProcessId> =
             part.ledger.keys().map(|key| key.process).chain(others).collect();
         for id in used.union(&job.members) {
-            if let Some(known) = self.processes.get(id) {
+            if let Some(known) = session.processes.get(id) {
                 let is_target = job.members.contains(id);
                 part.processes.insert(*id, Process { is_target, ..known.clone() });
             }
         }
         let is_member = |process: &ProcessId| job.members.contains(process);
-        part.blocked =
-            self.blocked.iter().filter(|thread| is_member(&thread.process)).cloned().collect();
-        part.not_seen =
-            self.not_seen.iter().filter(|unseen| is_member(&unseen.process)).cloned().collect();
-        let sandboxes = self.sandboxes.iter().filter(|(_, sandbox)| is_member(&sandbox.sentry));
+        let blocked = session.blocked.iter().filter(|thread| is_member(&thread.process));
+        part.blocked = blocked.cloned().collect();
+        let unseen = session.not_seen.iter().filter(|unseen| is_member(&unseen.process));
+        part.not_seen = unseen.cloned().collect();
+        let sandboxes = session.sandboxes.iter().filter(|(_, sandbox)| is_member(&sandbox.sentry));
         part.sandboxes = sandboxes.map(|(number, sandbox)| (*number, sandbox.clone())).collect();
         part
     }
 
+    /// The objects that a job used, and those behind their readers.
+    fn objects_of(&self, job: &Job) -> BTreeSet<ObjectId> {
+        let members = || job.members.iter().filter_map(|id| self.session.processes.get(id));
+        let standard = members().flat_map(|process| [process.stdio, process.stdio_at_end]);
+        let standard = standard.flatten().flatten().map(|state| state.object);
+        let of_facts = members().flat_map(|process| &process.facts).filter_map(|fact| fact.object);
+        let used = job.members.iter().filter_map(|id| self.used.get(id)).flatten().copied();
+        let mut objects: BTreeSet<ObjectId> = standard.chain(of_facts).chain(used).collect();
+        objects.remove(&ObjectId::NONE);
+        let mut newest: Vec<ObjectId> = objects.iter().copied().collect();
+        for _ in 0..=MOST_HOPS {
+            let peers: Vec<ObjectId> = newest.iter().map(|id| self.session.peer(id)).collect();
+            objects.extend(&peers);
+            let rows = peers.iter().filter_map(|id| self.rows.get(id)).flatten();
+            let readers = rows.filter(|(key, _)| key.direction == READ).map(|(key, _)| key.process);
+            let relays: BTreeSet<ProcessId> = readers.collect();
+            let behind = relays.iter().filter_map(|relay| self.passed_on.get(relay)).flatten();
+            newest = behind.copied().filter(|id| objects.insert(*id)).collect();
+            if newest.is_empty() {
+                break;
+            }
+        }
+        objects
+    }
+}
+
+impl Session {
     fn copy_object(&self, id: &ObjectId, part: &mut Self) {
         if let Some(object) = self.objects.get(id) {
             part.add_object(object.clone());
@@ -65,40 +127,6 @@ impl Session {
         part.incoming.extend(self.incoming.get(id).map(|seen| (*id, *seen)));
         part.created.extend(self.created.get(id).copied());
         part.surveyed.extend(self.surveyed.get(id).copied());
-    }
-
-    /// The objects that a job used, and those behind their readers.
-    fn objects_of(&self, job: &Job, open: &[(LedgerKey, LedgerRow)]) -> BTreeSet<ObjectId> {
-        let keys = || self.ledger.keys().chain(open.iter().map(|(key, _)| key));
-        let members = job.members.iter().filter_map(|id| self.processes.get(id));
-        let of_facts = members.clone().flat_map(|process| &process.facts);
-        let standard = members.flat_map(|process| [process.stdio, process.stdio_at_end]);
-        let standard = standard.flatten().flatten().map(|state| state.object);
-        let used = keys().filter(|key| job.members.contains(&key.process)).map(|key| key.object);
-        let mut objects: BTreeSet<ObjectId> =
-            standard.chain(used).chain(of_facts.filter_map(|fact| fact.object)).collect();
-        objects.remove(&ObjectId::NONE);
-        let peers: Vec<ObjectId> = objects.iter().map(|id| self.peer(id)).collect();
-        objects.extend(peers);
-        for hop in 1..=MOST_HOPS {
-            let reads = |key: &&LedgerKey| key.direction == READ && objects.contains(&key.object);
-            let relays: BTreeSet<ProcessId> = keys().filter(reads).map(|key| key.process).collect();
-            let is_behind = |key: &&LedgerKey| {
-                key.direction == WRITE
-                    && relays.contains(&key.process)
-                    && self.objects.get(&key.object).is_some_and(|object| object.hop == hop)
-            };
-            let behind: Vec<ObjectId> = keys()
-                .filter(is_behind)
-                .flat_map(|key| [key.object, self.peer(&key.object)])
-                .collect();
-            let known = objects.len();
-            objects.extend(behind);
-            if objects.len() == known {
-                break;
-            }
-        }
-        objects
     }
 
     /// Whether all that a job wrote to pipes, sockets and terminals has been read, or can be read no more. To be asked of
@@ -117,17 +145,20 @@ impl Session {
         })
     }
 
-    /// Forgets the processes of a job, and the objects that have ended and that no process uses any more. What they wrote
-    /// to other objects stays in the accounts of those.
-    pub fn forget(&mut self, job: &Job, is_watched: impl Fn(&ObjectId) -> bool) {
-        let gone = &job.members;
-        self.processes.retain(|id| !gone.contains(id));
-        self.sums.retain(|_, sums| !gone.contains(sums));
-        let keys: Vec<LedgerKey> =
-            self.ledger.keys().filter(|key| gone.contains(&key.process)).copied().collect();
-        for key in keys {
-            self.move_row(key, LedgerKey { process: FORGOTTEN, fd: -1, ..key });
+    /// Forgets the processes of jobs, and the objects that have ended and that no process uses any more. What they wrote to
+    /// other objects stays in the accounts of those.
+    pub fn forget(&mut self, jobs: &[Job], is_watched: impl Fn(&ObjectId) -> bool) {
+        let gone: &BTreeSet<ProcessId> =
+            &jobs.iter().flat_map(|job| &job.members).copied().collect();
+        for id in gone {
+            self.processes.remove(id);
+            let keys: Vec<LedgerKey> =
+                self.ledger.range(keys_of(*id)).map(|(key, _)| *key).collect();
+            for key in keys {
+                self.move_row(key, LedgerKey { process: FORGOTTEN, fd: -1, ..key });
+            }
         }
+        self.sums.retain(|_, sums| !gone.contains(sums));
         self.forget_holders(gone);
         self.blocked.retain(|thread| !gone.contains(&thread.process));
         self.not_seen.retain(|unseen| !gone.contains(&unseen.process));

@@ -394,7 +394,8 @@ fn is_command(process: &Process) -> bool {
     process.executed || process.facts.iter().any(|fact| fact.kind == FactKind::ExecFailed)
 }
 
-fn keys_of(process: ProcessId) -> std::ops::RangeInclusive<LedgerKey> {
+/// The range of all rows of a process.
+pub(super) fn keys_of(process: ProcessId) -> std::ops::RangeInclusive<LedgerKey> {
     let last = ObjectId { ino: u64::MAX, dev: u32::MAX, discriminator: u32::MAX };
     LedgerKey { process, object: ObjectId::default(), fd: i32::MIN, direction: 0 }..=LedgerKey {
         process,

@@ -310,10 +310,10 @@ impl Collector {
         self.lifetimes.is_watched(object)
     }
 
-    /// Forgets a job that was judged.
-    pub(super) fn forget(&mut self, job: &Job) {
+    /// Forgets jobs that were judged.
+    pub(super) fn forget(&mut self, jobs: &[Job]) {
         let lifetimes = &self.lifetimes;
-        self.session.forget(job, |object| lifetimes.is_watched(object));
+        self.session.forget(jobs, |object| lifetimes.is_watched(object));
     }
 
     /// Has helper processes look at the files that a part of the session wrote to. Returns whether there are any.

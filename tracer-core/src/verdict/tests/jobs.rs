@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use tracer_common::{ledger::LedgerKey, object::ObjectId};
+use tracer_common::{
+    ledger::{LedgerKey, LedgerRow},
+    object::ObjectId,
+};
 
 use super::scene::*;
 use crate::{
-    session::{Job, Session},
+    session::{Job, Parts, Session},
     verdict::{Case, Finding, judge},
 };
 
@@ -14,6 +17,10 @@ const NOW: u64 = u64::MAX / 2;
 
 fn job_of(session: &Session, tgid: u32) -> Job {
     session.jobs().into_iter().find(|job| job.root == id(tgid)).expect("no job")
+}
+
+fn part(scene: &Scene, job: &Job, open: &[(LedgerKey, LedgerRow)]) -> Session {
+    Parts::of(&scene.0, open).part(job)
 }
 
 fn pids(job: &Job) -> Vec<u32> {
@@ -28,7 +35,7 @@ fn first_of(session: &Session) -> Finding {
 fn is_judged_as_in_a_trace(scene: &Scene) {
     let job = job_of(&scene.0, COMMAND);
     assert!(job.has_settled(NOW), "{job:?}");
-    let mut part = scene.0.part(&job, &[]);
+    let mut part = part(scene, &job, &[]);
     part.end_ns = scene.0.end_ns;
     let findings = scene.judged();
     let whole = findings.iter().find(|finding| finding.pid == COMMAND).unwrap();
@@ -57,9 +64,9 @@ fn rows_that_are_still_in_the_kernel_count() {
     let key = *read.0.ledger.keys().find(|key| key.process == id(MANAGER)).unwrap();
     let open: Vec<(LedgerKey, _)> = vec![(key, read.0.ledger[&key])];
     let watched = |_: &ObjectId| true;
-    assert!(!scene.0.part(&job, &[]).is_drained(&job, watched));
-    assert!(scene.0.part(&job, &[]).is_drained(&job, |_| false));
-    let part = scene.0.part(&job, &open);
+    assert!(!part(&scene, &job, &[]).is_drained(&job, watched));
+    assert!(part(&scene, &job, &[]).is_drained(&job, |_| false));
+    let part = part(&scene, &job, &open);
     assert!(part.is_drained(&job, watched));
     assert_eq!(first_of(&part).rule, Rule::Delivered);
 }
@@ -121,7 +128,7 @@ fn ten_thousand_jobs_leave_nothing() {
             .exited(tgid, 0, 300);
         let settled = scene.0.jobs().into_iter().filter(|job| job.has_settled(NOW));
         for job in settled.collect::<Vec<_>>() {
-            scene.0.forget(&job, |_| false);
+            scene.0.forget(&[job], |_| false);
         }
         sizes.insert(size(&scene.0));
     }
@@ -144,13 +151,13 @@ fn the_account_of_a_shared_pipe_stays_exact() {
         let ended =
             scene.0.jobs().into_iter().filter(|job| job.has_settled(NOW) && job.root != id(tgid));
         for job in ended.collect::<Vec<_>>() {
-            scene.0.forget(&job, |_| true);
+            scene.0.forget(&[job], |_| true);
         }
     }
     // One process stands for all that were forgotten.
     assert_eq!(scene.0.ledger.len(), 2);
     let scene = scene.read(MANAGER, OUT, 110, 400);
     let job = job_of(&scene.0, 89);
-    let found = first_of(&scene.0.part(&job, &[]));
+    let found = first_of(&part(&scene, &job, &[]));
     assert_eq!(found.rule, Rule::Delivered, "{found:?}");
 }

@@ -5,8 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracer_common::{id::ProcessId, ledger::LedgerKey, ledger::LedgerRow};
-use tracer_core::session::{Job, Session};
+use tracer_common::id::ProcessId;
+use tracer_core::session::{Job, Parts, Session};
 use tracer_history::{Gap, Place, Writer};
 use tracer_loader::{Loader, LoaderError, boot_ns};
 
@@ -24,8 +24,10 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(500);
 /// How long a reader may take to read what an ended job has written. Then the job is judged with what is unread.
 const READERS_MAY_TAKE_NS: u64 = 60_000_000_000;
-/// How long jobs are judged at a time.
-const TURN: Duration = Duration::from_millis(50);
+/// The pause before the next look if there were more jobs than [`MOST_AT_ONCE`].
+const SOON: Duration = Duration::from_millis(20);
+/// How many jobs are judged at a time.
+const MOST_AT_ONCE: usize = 128;
 /// How long helper processes may take to look at the files of a job.
 const FILES_TAKE_NS: u64 = 200_000_000;
 /// A job that runs for longer than this gets an interim entry each time.
@@ -52,6 +54,10 @@ pub(super) struct Recorder<'a> {
     /// By first process.
     known: BTreeMap<ProcessId, Known>,
     next_look: Instant,
+    /// How many jobs were looked at so far.
+    turn: usize,
+    /// Whether there were more of them than were looked at.
+    is_behind: bool,
     next_heartbeat: Instant,
     next_check: Instant,
     /// Keeps the reading of the ledger to a small part of the time.
@@ -67,6 +73,8 @@ impl<'a> Recorder<'a> {
             losses: Losses::default(),
             known: BTreeMap::new(),
             next_look: now,
+            turn: 0,
+            is_behind: false,
             next_heartbeat: now,
             next_check: now + CHECK_PROCESSES,
             pace: Pace::new(now),
@@ -107,8 +115,8 @@ impl<'a> Recorder<'a> {
             collector.find_vanished();
         }
         if now >= self.next_look && self.pace.allows(now) {
-            self.next_look = now + LOOK;
             let done = self.judge(loader, collector, places);
+            self.next_look = now + if self.is_behind { SOON } else { LOOK };
             done.unwrap_or_else(|error| tracing::warn!("cannot read the counts: {error}"));
         }
     }
@@ -120,17 +128,30 @@ impl<'a> Recorder<'a> {
         places: &mut Places,
     ) -> Result<(), LoaderError> {
         let (began, now_ns) = (Instant::now(), boot_ns());
-        let jobs = collector.session.jobs();
-        let due: Vec<&Job> = jobs.iter().filter(|job| self.is_due(job, now_ns)).collect();
+        let mut due = collector.session.jobs();
+        due.retain(|job| self.is_due(job, now_ns));
         if !due.is_empty() {
             let rows = loader.rows()?;
-            self.pace.took(began.elapsed() / 5, Instant::now());
+            let took = began.elapsed();
+            // Jobs that wait for a reader or a disk are looked at again and again, and the others have their turn too.
+            let number = due.len().max(1);
+            due.rotate_left(self.turn % number);
+            let parts = Parts::of(&collector.session, &rows);
+            let mut looked_at = Vec::new();
             for job in due {
-                self.look_at(job, &rows, now_ns, collector, places);
-                if began.elapsed() > TURN {
+                looked_at.push((parts.part(&job), job));
+                if looked_at.len() >= MOST_AT_ONCE {
                     break;
                 }
             }
+            self.turn = self.turn.wrapping_add(looked_at.len());
+            self.is_behind = number > looked_at.len();
+            let done: Vec<Job> = looked_at
+                .into_iter()
+                .filter_map(|(part, job)| self.look_at(job, part, now_ns, collector, places))
+                .collect();
+            collector.forget(&done);
+            self.pace.took(took, Instant::now());
         }
         self.known.retain(|root, _| collector.session.processes.contains_key(root));
         places.retain(&collector.session);
@@ -147,38 +168,36 @@ impl<'a> Recorder<'a> {
         since_ns.saturating_add(INTERIM_NS) <= now_ns
     }
 
-    /// Judges a job, unless its output is still on its way or its files are being looked at.
+    /// Judges a job, unless its output is still on its way or its files are being looked at. Returns it if it is done.
     fn look_at(
         &mut self,
-        job: &Job,
-        rows: &[(LedgerKey, LedgerRow)],
+        job: Job,
+        mut part: Session,
         now_ns: u64,
         collector: &mut Collector,
         places: &mut Places,
-    ) {
-        let mut part = collector.session.part(job, rows);
+    ) -> Option<Job> {
         let known = self.known.entry(job.root).or_default();
         if let Some(ended_ns) = job.ended_ns {
             let is_late = ended_ns + READERS_MAY_TAKE_NS <= now_ns;
-            if !is_late && !part.is_drained(job, |object| collector.is_watched(object)) {
-                return;
+            if !is_late && !part.is_drained(&job, |object| collector.is_watched(object)) {
+                return None;
             }
             let asked_ns = *known
                 .asked_ns
                 .get_or_insert_with(|| if collector.asks_for_files(&part) { now_ns } else { 0 });
             if asked_ns + FILES_TAKE_NS > now_ns {
-                return;
+                return None;
             }
         }
         part.end_ns = job.ended_ns.unwrap_or(now_ns);
-        self.write(job, part, places.of(job.root, &collector.session));
-        if job.ended_ns.is_some() {
-            places.leaves(job, &collector.session);
-            collector.forget(job);
-            self.known.remove(&job.root);
-        } else {
+        self.write(&job, part, places.of(job.root, &collector.session));
+        if job.ended_ns.is_none() {
             self.known.entry(job.root).or_default().interim_ns = Some(now_ns);
+            return None;
         }
+        places.leaves(&job, &collector.session);
+        Some(job)
     }
 
     fn write(&self, job: &Job, mut part: Session, place: Place) {
@@ -204,8 +223,9 @@ impl<'a> Recorder<'a> {
         for gap in self.losses.news(loader, &collector.session, &Clock::now()) {
             self.history.gap(gap);
         }
+        let parts = Parts::of(&collector.session, &rows);
         for job in collector.session.jobs() {
-            let mut part = collector.session.part(&job, &rows);
+            let mut part = parts.part(&job);
             part.end_ns = job.ended_ns.unwrap_or(now_ns);
             self.write(&job, part, places.of(job.root, &collector.session));
         }
