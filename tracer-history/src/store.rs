@@ -153,17 +153,9 @@ impl Store {
         }))
     }
 
-    /// Writes a batch in one transaction. Returns the rows of the coverage.
+    /// Writes a batch in one transaction. Returns the rows of the coverage. After an error the store must be dropped: it
+    /// remembers ids that were undone.
     pub(crate) fn write(&mut self, batch: &Batch<'_>) -> Result<Vec<i64>, StoreError> {
-        let written = self.try_write(batch);
-        if written.is_err() {
-            // The transaction is undone, and the ids of its texts with it.
-            self.ids = Ids::default();
-        }
-        written
-    }
-
-    fn try_write(&mut self, batch: &Batch<'_>) -> Result<Vec<i64>, StoreError> {
         let Self { connection, ids, latest, .. } = self;
         let behavior = TransactionBehavior::Immediate;
         let transaction = Transaction::new_unchecked(connection, behavior)?;
