@@ -3,6 +3,8 @@
 mod schema;
 mod texts;
 
+use std::mem;
+
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, params};
 
 pub(crate) use self::schema::{LONG_US, MEDIUM_US, VERSION};
@@ -74,6 +76,7 @@ pub(crate) struct Store {
     connection: Connection,
     name: FileName,
     identity: Option<Identity>,
+    is_new: bool,
     ids: Ids,
     /// Id of the latest entry.
     latest: i64,
@@ -98,7 +101,7 @@ impl Store {
         connection.execute_batch(schema::TABLES)?;
         connection.close().map_err(|(_, error)| error)?;
         folder.finish(name)?;
-        Self::open(folder, name)
+        Ok(Self { is_new: true, ..Self::open(folder, name)? })
     }
 
     /// Opens a file, and takes over what a killed writer left in its WAL.
@@ -111,7 +114,7 @@ impl Store {
             _ => return Err(StoreError::Later),
         }
         let identity = identity(&folder.path_of(&name.text()));
-        Ok(Self { connection, name, identity, ids: Ids::default(), latest: 0 })
+        Ok(Self { connection, name, identity, ids: Ids::default(), latest: 0, is_new: false })
     }
 
     /// The name of the file.
@@ -119,9 +122,9 @@ impl Store {
         self.name
     }
 
-    /// Device and inode of the file.
-    pub(crate) fn identity(&self) -> Option<Identity> {
-        self.identity
+    /// Whether the file was created since the last call.
+    pub(crate) fn take_new(&mut self) -> bool {
+        mem::take(&mut self.is_new)
     }
 
     /// Whether the file is still in the folder.
@@ -150,17 +153,9 @@ impl Store {
         }))
     }
 
-    /// Writes a batch in one transaction. Returns the rows of the coverage.
+    /// Writes a batch in one transaction. Returns the rows of the coverage. After an error the store must be dropped: it
+    /// remembers ids that were undone.
     pub(crate) fn write(&mut self, batch: &Batch<'_>) -> Result<Vec<i64>, StoreError> {
-        let written = self.try_write(batch);
-        if written.is_err() {
-            // The transaction is undone, and the ids of its texts with it.
-            self.ids = Ids::default();
-        }
-        written
-    }
-
-    fn try_write(&mut self, batch: &Batch<'_>) -> Result<Vec<i64>, StoreError> {
         let Self { connection, ids, latest, .. } = self;
         let behavior = TransactionBehavior::Immediate;
         let transaction = Transaction::new_unchecked(connection, behavior)?;

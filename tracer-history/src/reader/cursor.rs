@@ -186,40 +186,41 @@ impl<'a, 'q> Cursor<'a, 'q> {
     }
 
     fn fill(&mut self) {
-        let (rows, is_whole) = self.read();
+        let (rows, is_whole) = self.read(self.order, self.chunk);
         let edge = rows.last().map(|row| row.id);
-        let is_last = rows.len() < self.chunk;
-        let matching: Vec<Row> = rows.into_iter().filter(|row| self.matches(row)).collect();
-        self.buffer.extend(matching);
+        self.is_done = rows.len() < self.chunk;
+        self.take(rows);
         match (self.order, edge) {
             (Order::OldestFirst, Some(edge)) => self.from = edge + 1,
             (Order::NewestFirst, Some(edge)) => self.until = edge - 1,
             (_, None) => {}
         }
         self.chunk = (self.chunk * 2).min(LARGEST_CHUNK);
-        match (is_whole, self.is_careful) {
-            (true, _) => self.is_done = is_last,
-            (false, false) => self.be_careful(),
-            (false, true) => self.is_done = true,
+        if !is_whole {
+            self.take_rest();
         }
     }
 
-    /// Goes on in a damaged file: without indexes, and in front of the damage.
-    fn be_careful(&mut self) {
-        self.is_careful = true;
+    fn take(&mut self, mut rows: Vec<Row>) {
+        rows.retain(|row| self.matches(row));
+        self.buffer.extend(rows);
+    }
+
+    /// Takes the rest of a damaged file, without indexes: what is before the damage, and what is after it.
+    fn take_rest(&mut self) {
         self.file.set_damaged();
-        if self.order == Order::NewestFirst {
-            let sql = format!(
-                "SELECT id FROM entries NOT INDEXED WHERE id <= {} ORDER BY id",
-                self.until
-            );
-            let mut last = None;
-            self.file.rows(&sql, |row| {
-                last = Some(row.get::<_, i64>(0)?);
-                Ok(())
-            });
-            self.until = last.unwrap_or(i64::MIN);
+        (self.is_careful, self.is_done) = (true, true);
+        let (mut rows, is_whole) = self.read(Order::OldestFirst, usize::MAX);
+        if !is_whole {
+            let last = rows.last().map_or(i64::MIN, |row| row.id);
+            let (mut after, _) = self.read(Order::NewestFirst, usize::MAX);
+            after.retain(|row| row.id > last);
+            rows.extend(after.into_iter().rev());
         }
+        if self.order == Order::NewestFirst {
+            rows.reverse();
+        }
+        self.take(rows);
     }
 
     fn matches(&self, row: &Row) -> bool {
@@ -232,11 +233,11 @@ impl<'a, 'q> Cursor<'a, 'q> {
             })
     }
 
-    /// The next rows, and whether all of them could be read.
-    fn read(&self) -> (Vec<Row>, bool) {
+    /// The next rows in this order, and whether all of them could be read.
+    fn read(&self, order: Order, most: usize) -> (Vec<Row>, bool) {
         let mut rows = Vec::new();
         let mut read = || -> rusqlite::Result<()> {
-            let mut statement = self.file.connection.prepare_cached(&self.sql())?;
+            let mut statement = self.file.connection.prepare_cached(&self.sql(order, most))?;
             let mut found = statement.query([self.from, self.until])?;
             while let Some(row) = found.next()? {
                 rows.push(Row::read(row)?);
@@ -247,7 +248,7 @@ impl<'a, 'q> Cursor<'a, 'q> {
         (rows, is_whole)
     }
 
-    fn sql(&self) -> String {
+    fn sql(&self, order: Order, most: usize) -> String {
         let (index, condition) = match self.query.kind {
             Kind::Any => ("entries_place", String::new()),
             Kind::Told => ("entries_told", " AND weight > 0".to_owned()),
@@ -260,11 +261,11 @@ impl<'a, 'q> Cursor<'a, 'q> {
         let index =
             if is_indexed { format!("INDEXED BY {index}") } else { "NOT INDEXED".to_owned() };
         let place = self.place.map(|place| format!(" AND place = {place}")).unwrap_or_default();
-        let direction = if self.order == Order::OldestFirst { "ASC" } else { "DESC" };
+        let direction = if order == Order::OldestFirst { "ASC" } else { "DESC" };
         format!(
             "SELECT id, lasted_us, flags, weight, place, pid, ns_pid, name FROM entries {index} \
              WHERE id >= ?1 AND id <= ?2{place}{condition} ORDER BY id {direction} LIMIT {}",
-            self.chunk
+            i64::try_from(most).unwrap_or(i64::MAX)
         )
     }
 }

@@ -254,7 +254,10 @@ fn a_copy_is_read_with_and_without_its_shm_and_nothing_is_changed() {
     for names in [&["", "-wal", "-shm"][..], &["", "-wal"]] {
         let copy = copy_of_running(700, names);
         let before = listing(copy.path());
-        assert_eq!(all(copy.path(), &Filter::default()).len(), 700, "{names:?}");
+        let reader = Reader::open(copy.path()).unwrap();
+        assert_eq!(reader.entries(&Filter::default(), usize::MAX).len(), 700, "{names:?}");
+        assert!(reader.gaps(0, i64::MAX).is_empty(), "{names:?}");
+        drop(reader);
         assert_eq!(listing(copy.path()), before, "{names:?}");
     }
 }
@@ -345,7 +348,52 @@ fn check_damaged(folder: &Path, at: usize) -> usize {
         let question = Question { subject: subject.clone(), at_us, precision_us: 0 };
         let _ = Reader::open(folder).unwrap().why(&question);
     }
+    // A page with foreign bytes may look different from both sides.
+    assert!(read.len().abs_diff(oldest_first) < 100, "{at}: {} and {oldest_first}", read.len());
     write(folder, [entry(50_000)]);
     assert_eq!(all(folder, &Filter::default()).last(), Some(&entry(50_000)), "cut at {at}");
-    read.len().max(oldest_first)
+    read.len()
+}
+
+/// The measure: how long a question takes among many entries, and what each takes on disk.
+#[test]
+#[ignore = "writes a million entries: run it alone, in a release build"]
+fn a_question_among_many_is_answered_at_once() {
+    let rows: i64 =
+        std::env::var("TRACER_HISTORY_ROWS").map_or(1_000_000, |rows| rows.parse().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let writer = Writer::start(folder.path(), ROOMY).unwrap();
+    writer.attached("all", BEGIN);
+    let begin = Instant::now();
+    for index in 0..rows {
+        writer.add(if index % 1000 == 7 { lost(index) } else { entry(index) });
+    }
+    writer.detached(BEGIN + rows * SECOND / 100, "SIGTERM");
+    assert!(writer.close(Duration::from_secs(600)));
+    let rate = rows as f64 / begin.elapsed().as_secs_f64();
+    let size: u64 = listing(folder.path()).iter().map(|(_, size, _)| size).sum();
+    let files = listing(folder.path()).len();
+    eprintln!(
+        "{rows} entries in {files} files: {:.1} B each, {rate:.0}/s",
+        size as f64 / rows as f64
+    );
+    for (container, at) in [
+        ("report-7", Some(0.5)),
+        ("report-8", Some(0.01)),
+        ("report-9", Some(0.999)),
+        ("report-7", None),
+        ("report-8", None),
+        ("unknown", Some(0.5)),
+    ] {
+        let at_us = at.map(|part| BEGIN + (rows as f64 * part) as i64 * SECOND / 100);
+        let subject = Subject { container: Some(container.into()), ..Subject::default() };
+        let question = Question { subject, at_us, precision_us: 59 * SECOND };
+        let begin = Instant::now();
+        let answer = Reader::open(folder.path()).unwrap().why(&question);
+        let took = begin.elapsed();
+        let is_found = matches!(answer, Answer::Found { .. });
+        eprintln!("{container} at {at:?}: {took:?}, found: {is_found}");
+        assert_eq!(is_found, container != "unknown");
+        assert!(took < Duration::from_millis(100), "{took:?}");
+    }
 }

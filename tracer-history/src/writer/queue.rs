@@ -9,7 +9,7 @@ use std::{
 
 use crate::{Entry, Gap, Place, entry::reason};
 
-/// Messages other than entries that may wait: they are rare.
+/// Gaps that may wait, and as many other messages: they are rare.
 const MOST_OTHERS: usize = 1024;
 
 /// What callers tell.
@@ -29,6 +29,14 @@ pub(super) struct Missed {
     until_us: i64,
     events: u64,
     bytes: u64,
+}
+
+impl Missed {
+    /// What a gap stands for that is not kept by itself.
+    pub(super) fn of(gap: &Gap) -> Self {
+        let Gap { from_us, until_us, events, bytes, .. } = *gap;
+        Self { from_us, until_us, events, bytes }
+    }
 }
 
 /// Entries that were not kept, by reason.
@@ -81,6 +89,8 @@ struct State {
     entries: usize,
     bytes: usize,
     missed: AllMissed,
+    /// The latest sign of life, which comes after all messages.
+    alive: Option<i64>,
     is_closed: bool,
     is_finished: bool,
 }
@@ -123,20 +133,24 @@ impl Queue {
 
     pub(super) fn push(&self, message: Message) {
         let mut state = self.lock();
-        // The latest sign of life replaces the one before it.
-        if let (Message::Alive(now), Some(Message::Alive(before))) =
-            (&message, state.messages.back_mut())
-        {
-            *before = *now;
+        if let Message::Alive(at_us) = message {
+            // Only the latest counts.
+            state.alive = Some(at_us);
+            drop(state);
+            self.changed.notify_all();
             return;
         }
-        if state.messages.len() >= state.entries.saturating_add(MOST_OTHERS) {
-            if let Message::Gap(Gap { from_us, until_us, events, bytes, .. }) = message {
-                let missed = Missed { from_us, until_us, events, bytes };
-                merge(&mut state.missed, reason::FULL, &missed);
+        let others = state.messages.len().saturating_sub(state.entries);
+        match message {
+            Message::Gap(gap) if others >= MOST_OTHERS => {
+                merge(&mut state.missed, reason::FULL, &Missed::of(&gap));
+                return;
             }
-            return;
+            _ if others >= 2 * MOST_OTHERS => return,
+            _ => {}
         }
+        let alive = state.alive.take().map(Message::Alive);
+        state.messages.extend(alive);
         state.messages.push_back(message);
         drop(state);
         self.changed.notify_all();
@@ -152,7 +166,8 @@ impl Queue {
         let mut state = self.lock();
         while !state.is_closed && state.entries < batch {
             let wait = next.saturating_duration_since(Instant::now());
-            let is_empty = state.messages.is_empty() && state.missed.is_empty();
+            let is_empty =
+                state.messages.is_empty() && state.missed.is_empty() && state.alive.is_none();
             state = match (wait.is_zero(), is_empty) {
                 (true, false) => break,
                 (_, true) => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -197,6 +212,9 @@ fn take_from(state: &mut State, batch: usize) -> Taken {
             state.bytes -= size_of(entry);
         }
         taken.messages.push(message);
+    }
+    if state.messages.is_empty() {
+        taken.messages.extend(state.alive.take().map(Message::Alive));
     }
     taken.is_last = state.is_closed && state.messages.is_empty();
     taken
@@ -257,18 +275,27 @@ mod tests {
 
     #[test]
     fn signs_of_life_take_one_place() {
-        let queue = Queue::new(1, 1);
-        (0..10_000).for_each(|at| queue.push(Message::Alive(at)));
-        let taken = queue.take(500, Instant::now());
-        assert!(matches!(taken.messages.as_slice(), [Message::Alive(9999)]), "{taken:?}");
+        let queue = Queue::new(usize::MAX, usize::MAX);
+        for at in 0..10_000 {
+            queue.push(Message::Alive(at));
+            queue.add(entry(at));
+        }
+        queue.push(Message::Detached { at_us: 10_000, reason: "x".into() });
+        let messages = queue.take(usize::MAX, Instant::now()).messages;
+        assert_eq!(messages.len(), 10_002);
+        let [.., Message::Alive(9999), Message::Detached { .. }] = messages.as_slice() else {
+            panic!("{:?}", messages.last())
+        };
     }
 
     #[test]
     fn other_messages_are_bounded() {
         let queue = Queue::new(1, 1);
         (0..2000).for_each(|_| queue.push(Message::Gap(Gap { events: 1, ..Gap::default() })));
+        let end = || Message::Detached { at_us: 5, reason: "x".into() };
+        (0..5000).for_each(|_| queue.push(end()));
         let taken = queue.take(500, Instant::now());
-        assert_eq!(taken.messages.len(), MOST_OTHERS);
+        assert_eq!(taken.messages.len(), 2 * MOST_OTHERS);
         assert_eq!(gaps_of(&taken.missed)[0].events, 2000 - MOST_OTHERS as u64);
     }
 }

@@ -245,6 +245,28 @@ fn coverage_moves_on_and_its_holes_have_reasons() {
 }
 
 #[test]
+fn coverage_goes_on_when_a_file_is_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { file_bytes: 300 << 10, ..ROOMY };
+    let writer = Writer::start(folder.path(), limits).unwrap();
+    let begin = now();
+    writer.attached("all", begin);
+    for index in 0..6000 {
+        let at = now();
+        writer.add(Entry { began_us: at, ended_us: at, ..entry(index) });
+        writer.alive(at);
+    }
+    let end = now();
+    writer.detached(end, "SIGTERM");
+    assert!(writer.close(PATIENCE));
+    assert!(files(folder.path()).len() > 2, "{:?}", files(folder.path()));
+    let coverage = Reader::open(folder.path()).unwrap().coverage();
+    assert_eq!(coverage.len(), 1, "{coverage:?}");
+    assert_eq!((coverage[0].from_us, coverage[0].until_us), (begin, end));
+    assert_eq!(coverage[0].ended.as_deref(), Some("SIGTERM"));
+}
+
+#[test]
 fn a_file_that_is_none_is_set_aside_and_its_day_is_a_gap() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), [entry(0)]);

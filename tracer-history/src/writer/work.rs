@@ -10,12 +10,12 @@ use super::{
     Limits,
     attached::Attached,
     files::Files,
-    queue::{AllMissed, Message, Queue, Taken, gaps_of, merge, miss},
+    queue::{AllMissed, Message, Missed, Queue, Taken, gaps_of, merge, miss},
 };
 use crate::{
     Entry, Gap,
     entry::reason,
-    folder::{Folder, Identity},
+    folder::Folder,
     names::FileName,
     store::{Batch, Fault, StoreError},
     time,
@@ -35,7 +35,7 @@ pub(super) struct Work {
     files: Files,
     attached: Attached,
     /// Where coverage and gaps are written.
-    current: Option<(FileName, Option<Identity>)>,
+    current: Option<FileName>,
     /// Gaps that are not written yet.
     gaps: Vec<Gap>,
     /// Entries that could not be written.
@@ -122,7 +122,9 @@ impl Work {
                 Message::Detached { at_us, reason } => self.attached.end(at_us, &reason),
             }
         }
-        self.gaps.truncate(MOST_GAPS);
+        for gap in self.gaps.split_off(MOST_GAPS.min(self.gaps.len())) {
+            merge(&mut self.missed, reason::FULL, &Missed::of(&gap));
+        }
         days
     }
 
@@ -148,8 +150,9 @@ impl Work {
 
     fn write_today(&mut self, day: i64, entries: &[Entry]) -> Result<(), StoreError> {
         let store = self.files.of_day(day)?;
-        let (name, identity) = (store.name(), store.identity());
-        if self.current.replace((name, identity)) != Some((name, identity)) {
+        let name = store.name();
+        // A file that was removed and made again has the same name, and often the same inode.
+        if store.take_new() | (self.current.replace(name) != Some(name)) {
             self.attached.moved();
         }
         let mut gaps = self.gaps.clone();

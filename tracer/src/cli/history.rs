@@ -70,9 +70,9 @@ EXAMPLES
   tracer history --lost --format ndjson | jq .sentence
 
 LINES
-  ✗ output did not arrive, ! a warning, ✓ output arrived; then name, place, command line, what became of
-  the bytes, and the rule: `tracer explain RULE` says more. A line that begins with … is a time in which
-  tracer did not see or keep something.
+  ✗ is a loss, ! a warning, ✓ output that arrived. Then follow the place, the command line, the
+  bytes that it wrote, and the rule: `tracer explain RULE` says more. A line with … is a time in
+  which tracer did not see or keep something.
 
 EXIT CODE
   0  the history was listed
@@ -148,8 +148,9 @@ EXAMPLES
   tracer why --container report-1 --at 03:12 --format html -o why.html
 
 WHICH COMMAND
-  With --at: what ran at that time, else what ended within five minutes of it. Of several, losses come
-  first, then warnings, then the nearest. Without --at: the latest loss or warning, else the latest command.
+  With --at: what ran at that time, else what ended within five minutes of it. Of several, losses
+  come first, then warnings, then the nearest. Without --at: the latest loss or warning, else the
+  latest command.
 
 EXIT CODE
   0  its output arrived, or no such command was seen

@@ -140,7 +140,7 @@ fn command_of(entry: &Entry) -> &str {
     if entry.command.is_empty() { &entry.name } else { &entry.command }
 }
 
-/// `312 B not all of it arrived`: what the streams had together. How much of it arrived is in the sentence.
+/// `312 B, with a loss`: what the streams had together. How much of it arrived is in the sentence.
 fn bytes_of(entry: &Entry) -> (String, Ink) {
     let sum = entry.streams.iter().fold(0_u64, |sum, stream| sum.saturating_add(stream.bytes));
     let running = if entry.is_interim { " so far" } else { "" };
@@ -155,10 +155,11 @@ fn gap_words(gap: &Gap, clock: &Clock) -> String {
     let until = clock.time(gap.until_us);
     let what = if is_about_history(&gap.reason) { "not kept" } else { "not seen" };
     let of = gap.container.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
+    let noun = if is_about_history(&gap.reason) { "command" } else { "event" };
     let events = match (gap.events, gap.bytes) {
         (0, _) => String::new(),
-        (events, 0) => format!(" ({})", count(events, "event")),
-        (events, bytes) => format!(" ({}, {} B)", count(events, "event"), grouped(bytes)),
+        (events, 0) => format!(" ({})", count(events, noun)),
+        (events, bytes) => format!(" ({}, {} B)", count(events, noun), grouped(bytes)),
     };
     format!("{what}{of} until {until}, because {}{events}", because(&gap.reason))
 }

@@ -83,7 +83,7 @@ fn a_gap_is_a_line_with_its_reason() {
     assert_eq!(line(HistoryItem::Gap(&gap(reason::NOT_RUNNING))), expected);
     let full = Gap { events: 12, bytes: 3000, ..gap(reason::DISK_FULL) };
     let expected =
-        "03:00:00  …  not kept until 03:20:00, because the disk was full (12 events, 3,000 B)\n";
+        "03:00:00  …  not kept until 03:20:00, because the disk was full (12 commands, 3,000 B)\n";
     assert_eq!(line(HistoryItem::Gap(&full)), expected);
 }
 
