@@ -281,3 +281,34 @@ impl Count {
 fn is_deep(path: &str) -> bool {
     path.matches('/').count() >= limits::CGROUP_DEPTH as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tokio::sync::mpsc::channel;
+
+    use super::*;
+    use crate::{scope::Wanted, target::machine::Machine};
+
+    #[test]
+    fn what_came_and_went_leaves_nothing_behind() {
+        let machine = Machine::unified();
+        let place = Place::choose(&machine.roots(), &Wanted::Containers).unwrap();
+        let (tell, mut news) = channel(64);
+        let mut tree = Tree::new(place, tell).unwrap();
+        machine.make_cgroup("", "docker");
+        for round in 0..10 {
+            let pod = machine.make_cgroup("", &format!("kubepods/pod{round}"));
+            fs::create_dir(pod.join(format!("{round:064x}"))).unwrap();
+            tree.list().unwrap();
+            assert_eq!((tree.known.len(), tree.watched.len()), (5, 4));
+            fs::remove_dir_all(machine.roots().cgroup.join("kubepods")).unwrap();
+            tree.list().unwrap();
+            assert_eq!((tree.known.len(), tree.watched.len()), (2, 2), "the root and docker");
+            assert_eq!((tree.watches.all, tree.matches.all), (2, 0));
+            assert!(matches!(news.try_recv(), Ok(News::Appeared(_))));
+            assert!(matches!(news.try_recv(), Ok(News::Gone { .. })));
+        }
+    }
+}
