@@ -8,9 +8,6 @@ use serde::{Deserialize, Serialize};
 use super::way::{Call, Way};
 use crate::harness::table::{Table, tenths};
 
-/// A difference up to this, in instructions per call, is none: figures are rounded to a tenth.
-pub(crate) const TOLERANCE: f64 = 0.5;
-
 /// Instructions per call, by call and way.
 pub(crate) type Calls = BTreeMap<Call, BTreeMap<Way, f64>>;
 
@@ -75,7 +72,8 @@ impl Stored {
         for call in Call::ALL {
             for way in Way::ALL {
                 let place = format!("{name}, {}, {}", call.name(), way.name());
-                changes.add(&place, before.figure(call, way), now.figure(call, way));
+                let (old, new) = (before.figure(call, way), now.figure(call, way));
+                changes.add(&place, old, new, way.tolerance());
             }
         }
         changes
@@ -129,21 +127,20 @@ impl Measured {
 }
 
 impl Changes {
-    fn add(&mut self, place: &str, before: Option<f64>, now: Option<f64>) {
-        let (Some(old), Some(new)) = (before, now) else {
-            match (before, now) {
-                (Some(_), None) => self.regressions.push(format!("{place}: no longer measured")),
-                (None, Some(_)) => self.news.push(format!("{place}: new")),
-                _ => {}
+    fn add(&mut self, place: &str, before: Option<f64>, now: Option<f64>, tolerance: f64) {
+        match (before, now) {
+            (Some(old), Some(new)) => {
+                let change = new - old;
+                let words = format!("{place}: {old:.1} → {new:.1} ({change:+.1})");
+                if change > tolerance {
+                    self.regressions.push(words);
+                } else if change < -tolerance {
+                    self.news.push(words);
+                }
             }
-            return;
-        };
-        let change = new - old;
-        let words = format!("{place}: {old:.1} → {new:.1} ({change:+.1})");
-        if change > TOLERANCE {
-            self.regressions.push(words);
-        } else if change < -TOLERANCE {
-            self.news.push(words);
+            (Some(_), None) => self.regressions.push(format!("{place}: no longer measured")),
+            (None, Some(_)) => self.news.push(format!("{place}: new")),
+            (None, None) => {}
         }
     }
 }
@@ -168,6 +165,17 @@ mod tests {
         let changes = before.compare("6.12", &measured(584.4, 1042.0));
         assert_eq!(changes.regressions, ["6.12, write32, traced: 1041.4 → 1042.0 (+0.6)"]);
         assert!(changes.news.is_empty());
+    }
+
+    #[test]
+    fn a_captured_write_may_differ_by_two_instructions_more() {
+        let captured = |figure| {
+            let ways = BTreeMap::from([(Way::Captured, figure)]);
+            Measured { calls: BTreeMap::from([(Call::Write32, ways)]), ..measured(0.0, 0.0) }
+        };
+        let before = Stored { kernels: BTreeMap::from([("6.12".to_owned(), captured(3594.0))]) };
+        assert_eq!(before.compare("6.12", &captured(3596.5)), Changes::default());
+        assert_eq!(before.compare("6.12", &captured(3597.0)).regressions.len(), 1);
     }
 
     #[test]

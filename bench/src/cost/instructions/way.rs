@@ -95,6 +95,18 @@ impl Way {
         }
     }
 
+    /// A difference up to this, in instructions per call, is none.
+    ///
+    /// Where bytes are captured, the kernel copies a record into the ring (`memcpy_orig` in
+    /// arch/x86/lib/memcpy_64.S) forwards or backwards. That depends on the lowest byte of both addresses: of one of them
+    /// it differs from boot to boot. One direction takes two instructions more.
+    pub(crate) fn tolerance(self) -> f64 {
+        match self {
+            Self::Captured => 2.5,
+            _ => 0.5,
+        }
+    }
+
     /// Whether the measured process is not the traced one.
     pub(crate) fn is_of_a_stranger(self) -> bool {
         matches!(self, Self::Stranger | Self::StrangerNonPreemptible)
