@@ -5,6 +5,7 @@
 mod comparison;
 mod growth;
 mod gvisor;
+mod instructions;
 mod load;
 mod memory;
 mod results;
@@ -18,7 +19,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use xtask::{
     command::say,
     docker::Docker,
@@ -50,6 +51,7 @@ const MOST_GROWTH_ROUNDS: u32 = 5;
 
 /// Options of `cargo xtask bench`.
 #[derive(Args, Clone, Debug)]
+#[command(group = ArgGroup::new("stored").args(["verifier", "instructions"]))]
 pub(crate) struct Options {
     /// Turns of each contender
     #[arg(long, value_name = "N", default_value_t = ENOUGH_ROUNDS, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -67,8 +69,17 @@ pub(crate) struct Options {
     /// Not times, but verified instructions of each program, compared with the stored ones
     #[arg(long, conflicts_with_all = ["rounds", "quick", "only", "json"])]
     verifier: bool,
-    /// Store the verified instructions
-    #[arg(long, requires = "verifier")]
+    /// Not times, but executed instructions of a call, on other kernels, compared with the stored ones
+    #[arg(long, conflicts_with_all = ["rounds", "quick", "only", "json", "verifier"])]
+    instructions: bool,
+    /// With `--instructions`: this kernel, as in `cargo xtask vm` (without it 6.12); may be given several times
+    #[arg(long, value_name = "NAME", requires = "instructions")]
+    kernel: Vec<String>,
+    /// With `--instructions`: every amd64 kernel
+    #[arg(long, requires = "instructions", conflicts_with = "kernel")]
+    all: bool,
+    /// Store the verified or executed instructions; the executed ones go into BENCHMARKS.md as well
+    #[arg(long, requires = "stored")]
     update: bool,
 }
 
@@ -116,10 +127,15 @@ impl Options {
 ///
 /// # Errors
 ///
-/// The process is not root, a build fails, a count of a quick run is not exact, or verified instructions increased.
+/// The process is not root, a build fails, a count of a quick run is not exact, or verified or executed instructions
+/// increased.
 /// Workloads that cannot be measured are only reported.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     options.ensure_known()?;
+    if options.instructions {
+        let choice = instructions::Choice { all: options.all, names: &options.kernel };
+        return instructions::run(workspace, &choice, options.update);
+    }
     ensure!(packages::is_root(), "the benchmark loads eBPF programs: run it as root");
     let ready = setup::ensure(workspace, Extras { bench: true, ..Extras::default() })?;
     let fixture = Fixture::prepare(workspace, &ready)?;
@@ -160,6 +176,15 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Measures inside a virtual machine and prints what the host reads.
+///
+/// # Errors
+///
+/// The programs do not start there.
+pub(crate) fn measure_in_guest() -> Result<()> {
+    instructions::guest::run()
 }
 
 fn measure_workloads(
@@ -212,11 +237,19 @@ fn print(text: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
     fn quick_run() -> Options {
-        let (rounds, only, json) = (ENOUGH_ROUNDS, None, None);
-        Options { rounds, quick: true, only, json, verifier: false, update: false }
+        let line = ["bench", "--quick"];
+        Line::try_parse_from(line).unwrap().options
     }
 
     fn only(name: &str) -> Options {
@@ -235,6 +268,18 @@ mod tests {
         assert!(only("pipe4k").ensure_known().is_ok());
         let error = only("pipe5k").ensure_known().unwrap_err().to_string();
         assert!(error.contains("pipe5k") && error.contains("pipe4k"), "{error}");
+    }
+
+    #[test]
+    fn numbers_that_are_stored_are_those_of_one_kind() {
+        let is_accepted =
+            |words: &[&str]| Line::try_parse_from(["bench"].iter().chain(words)).is_ok();
+        assert!(is_accepted(&["--verifier", "--update"]));
+        assert!(is_accepted(&["--instructions", "--kernel", "6.1", "--kernel", "7", "--update"]));
+        assert!(!is_accepted(&["--update"]));
+        assert!(!is_accepted(&["--instructions", "--verifier"]));
+        assert!(!is_accepted(&["--instructions", "--all", "--kernel", "7"]));
+        assert!(!is_accepted(&["--kernel", "7"]));
     }
 
     #[test]

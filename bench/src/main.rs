@@ -40,7 +40,8 @@ enum Task {
     #[command(after_help = "Examples:\n  \
         cargo xtask bench --quick           a first look\n  \
         cargo xtask bench --only write32 --rounds 3\n  \
-        cargo xtask bench --verifier        has any program become dearer to verify?")]
+        cargo xtask bench --verifier        has any program become dearer to verify?\n  \
+        cargo xtask bench --instructions    has any call become dearer? Needs no root and no quiet machine")]
     Bench(cost::Options),
     /// Trace storms and compare every sum with what the storm itself knows (root).
     ///
@@ -52,6 +53,9 @@ enum Task {
         cargo xtask storm bomb table        those with such a name\n  \
         cargo xtask storm soak --soak 10 --page")]
     Storm(storm::Options),
+    /// Measure in a virtual machine, which `bench --instructions` boots.
+    #[command(hide = true)]
+    InGuest,
 }
 
 fn main() -> ExitCode {
@@ -65,10 +69,10 @@ fn main() -> ExitCode {
 }
 
 fn perform(task: Task) -> Result<()> {
-    let workspace = Workspace::locate()?;
     match task {
-        Task::Bench(options) => cost::run(&workspace, &options),
-        Task::Storm(options) => storm::run(&workspace, &options),
+        Task::Bench(options) => cost::run(&Workspace::locate()?, &options),
+        Task::Storm(options) => storm::run(&Workspace::locate()?, &options),
+        Task::InGuest => cost::measure_in_guest(),
     }
 }
 

@@ -8,4 +8,5 @@ pub mod command;
 pub mod docker;
 pub mod page;
 pub mod setup;
+pub mod vm;
 pub mod workspace;

@@ -8,8 +8,8 @@
 mod cases;
 mod docs;
 mod examples;
+mod kernels;
 mod package;
-mod vm;
 /// Tests, fuzzers and the other checks of the continuous integration.
 mod checks {
     pub(crate) mod ci;
@@ -122,7 +122,7 @@ enum Task {
         cargo xtask vm                      the oldest and the newest kernel\n  \
         cargo xtask vm --all                every kernel\n  \
         cargo xtask vm --kernel 6.1 uring   the tests of io_uring on one kernel")]
-    Vm(vm::Options),
+    Vm(kernels::Options),
     /// Measure what tracer costs, beside an empty program, bpftrace, strace and perf (root).
     ///
     /// This is the crate `bench`: `cargo xtask bench --help` builds it and shows the options.
@@ -222,7 +222,7 @@ fn perform(task: Task) -> Result<ExitCode> {
             return Ok(tally.exit_code());
         }
         Task::Vm(options) => {
-            let tally = vm::run(&workspace, &options)?;
+            let tally = kernels::run(&workspace, &options)?;
             test::print_tally(tally)?;
             return Ok(tally.exit_code());
         }

@@ -55,7 +55,7 @@ impl AddAssign for Truth {
 /// The arguments of a loop.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Plan<'a> {
-    /// The loop's name in `load`.
+    /// The loop's name in `load`; several with commas between them take turns.
     pub(crate) name: &'a str,
     /// Calls of a repetition.
     pub(crate) calls: u64,

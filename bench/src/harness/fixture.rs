@@ -17,6 +17,8 @@ use xtask::{
 };
 
 const TRACEFS: &str = "/sys/kernel/tracing";
+/// The name of the empty program's eBPF object in a virtual machine.
+pub(crate) const FLOOR_OBJECT: &str = "floor.o";
 const PID_MAX: &str = "/proc/sys/kernel/pid_max";
 
 /// Programs and files of a run.
@@ -59,6 +61,20 @@ impl Fixture {
             question,
             scratch,
             _tracefs: Mounted::tracefs(),
+        })
+    }
+
+    /// The programs of a virtual machine, in a folder that the initramfs has.
+    pub(crate) fn in_guest(folder: &Path) -> Result<Self> {
+        let scratch = tempfile::tempdir().context("cannot make a scratch directory")?;
+        Ok(Self {
+            tracer: folder.join("tracer"),
+            load: folder.join("load"),
+            floor: folder.join("floor"),
+            floor_object: folder.join(FLOOR_OBJECT),
+            question: folder.join("question.bt"),
+            scratch,
+            _tracefs: None,
         })
     }
 

@@ -72,6 +72,15 @@ pub(crate) fn number(value: f64) -> String {
     if rest.is_empty() { format!("{sign}{grouped}") } else { format!("{sign}{grouped}.{rest}") }
 }
 
+/// Formats a number with one digit after the point; a dash for `None`.
+pub(crate) fn tenths(value: Option<f64>) -> String {
+    let Some(value) = value else { return "–".to_owned() };
+    let text = format!("{value:.1}");
+    let (sign, digits) = text.strip_prefix('-').map_or(("", text.as_str()), |rest| ("-", rest));
+    let (whole, tenth) = digits.split_once('.').unwrap_or((digits, "0"));
+    format!("{sign}{}.{tenth}", grouped(whole))
+}
+
 /// Formats a count, with commas between thousands.
 pub(crate) fn whole(number: u64) -> String {
     grouped(&number.to_string())
@@ -115,6 +124,8 @@ mod tests {
         let expected =
             ["0.00", "0.25", "10.0", "41.3", "100", "436", "56,500", "1,234,567", "-12.3"];
         assert_eq!(shown.map(number), expected);
+        let tenths = [Some(1041.44), Some(0.06), Some(-7.0), None].map(tenths);
+        assert_eq!(tenths, ["1,041.4", "0.1", "-7.0", "–"]);
         assert_eq!([0, 999, 1_000, 50_000].map(whole), ["0", "999", "1,000", "50,000"]);
     }
 }

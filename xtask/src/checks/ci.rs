@@ -18,7 +18,7 @@ use xtask::{
 };
 
 use super::{fuzz, tally::Tally, test};
-use crate::{docs, package, vm};
+use crate::{docs, kernels, package};
 
 /// A check and its name in the table.
 type Step<'a> = (&'static str, Box<dyn FnOnce() -> Result<Checked> + 'a>);
@@ -60,8 +60,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
         Ok(Checked::Passed)
     });
     report.perform("other kernels", || {
-        let kernels =
-            vm::run(workspace, &vm::Options::quick()).inspect_err(|_| tally += NOT_RUN)?;
+        let kernels = kernels::run(workspace, &kernels::Options::quick())
+            .inspect_err(|_| tally += NOT_RUN)?;
         tally += kernels;
         if kernels.failed > 0 {
             bail!("{kernels}");

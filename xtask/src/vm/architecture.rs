@@ -2,14 +2,16 @@
 
 /// An emulated architecture. [`Self::X86`] is also the host's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Architecture {
+pub enum Architecture {
+    /// x86-64.
     X86,
+    /// arm64.
     Arm,
 }
 
 impl Architecture {
     /// Debian's name.
-    pub(crate) fn debian(self) -> &'static str {
+    pub fn debian(self) -> &'static str {
         match self {
             Self::X86 => "amd64",
             Self::Arm => "arm64",

@@ -8,9 +8,9 @@ use std::{
     process::Command,
 };
 
+use crate::command;
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
-use xtask::command;
 
 use super::architecture::Architecture;
 

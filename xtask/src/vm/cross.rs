@@ -8,8 +8,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result, bail};
-use xtask::{
+use crate::{
     cargo,
     command::{self, say},
     setup::{
@@ -18,6 +17,7 @@ use xtask::{
     },
     workspace::cache,
 };
+use anyhow::{Context as _, Result, bail};
 
 use super::{
     architecture::Architecture,

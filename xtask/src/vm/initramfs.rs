@@ -1,4 +1,4 @@
-//! The root file system of a virtual machine: busybox, the programs, and a plan of the runs.
+//! The root file system of a virtual machine: busybox, the programs, and a script of the runs.
 
 use std::{
     fs,
@@ -7,12 +7,11 @@ use std::{
     process::{Command, Stdio},
 };
 
+use crate::{command, setup::packages};
 use anyhow::{Context as _, Result, bail};
-use xtask::{command, setup::packages};
 
 use super::{
     cross::{self, Cross},
-    plan::Plan,
     programs::Programs,
 };
 
@@ -21,6 +20,15 @@ const INIT: &str = include_str!("init.sh");
 /// Folders that `init.sh` uses as mount points or writes to.
 const FOLDERS: [&str; 10] =
     ["bin", "dev", "etc", "plan", "proc", "root", "sys", "t", "tmp", "usr/bin"];
+
+/// What a machine does: the files that `init.sh` reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Script {
+    /// Shell commands that it runs first.
+    pub settings: String,
+    /// The programs to run, one a line: a time limit in seconds, a name, and arguments.
+    pub programs: String,
+}
 
 /// The files of all machines of one architecture.
 #[derive(Debug)]
@@ -48,16 +56,19 @@ impl Tree {
         for (name, program) in programs.tools.iter().chain(&programs.tests) {
             copy(program, &root.join("t").join(name), strip)?;
         }
+        for (name, file) in &programs.files {
+            fs::copy(file, root.join("t").join(name))
+                .with_context(|| format!("cannot copy {}", file.display()))?;
+        }
         Ok(Self { folder, busybox })
     }
 
-    /// Writes the plan into the tree, and the tree into the cpio archive `archive`.
-    pub(crate) fn pack(&self, plan: &Plan, archive: &Path) -> Result<()> {
+    /// Writes the script into the tree, and the tree into the cpio archive `archive`.
+    pub(crate) fn pack(&self, script: &Script, archive: &Path) -> Result<()> {
         let folder = self.folder.path();
-        fs::write(folder.join("plan/settings"), plan.settings())
-            .context("cannot write the plan")?;
-        fs::write(folder.join("plan/programs"), plan.programs())
-            .context("cannot write the plan")?;
+        fs::write(folder.join("plan/settings"), &script.settings)
+            .and_then(|()| fs::write(folder.join("plan/programs"), &script.programs))
+            .context("cannot write the machine's script")?;
         let file = fs::File::create(archive)
             .with_context(|| format!("cannot write {}", archive.display()))?;
         // As in the kernel's documentation of initramfs, with busybox's find and cpio.

@@ -7,8 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::{command::say, workspace::cache};
 use anyhow::{Context as _, Result, bail};
-use xtask::{command::say, workspace::cache};
 
 use super::{
     architecture::Architecture::{self, Arm, X86},
@@ -17,11 +17,11 @@ use super::{
 
 /// A kernel series and its suite of Debian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Series {
+pub struct Series {
     /// Its name on the command line.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// Its architecture.
-    pub(crate) architecture: Architecture,
+    pub architecture: Architecture,
     suite: Suite<'static>,
 }
 
@@ -36,10 +36,10 @@ const fn debian(name: &'static str) -> Suite<'static> {
 const BULLSEYE: Suite<'static> = Suite { archive: "debian-security", name: "bullseye-security" };
 
 /// The kernel of Debian unstable.
-pub(crate) const NEWEST: Series = series("7", X86, debian("sid"));
+pub const NEWEST: Series = series("7", X86, debian("sid"));
 
 /// All series, oldest first. Newer arm64 kernels have a format that qemu in Debian 12 does not boot.
-pub(crate) const ALL: [Series; 6] = [
+pub const ALL: [Series; 6] = [
     series("5.10", X86, BULLSEYE),
     series("5.10-arm64", Arm, debian("bullseye")),
     series("6.1", X86, debian("bookworm")),
@@ -50,20 +50,20 @@ pub(crate) const ALL: [Series; 6] = [
 
 /// A kernel in the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Kernel {
+pub struct Kernel {
     /// Its series' name.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// Its architecture.
-    pub(crate) architecture: Architecture,
+    pub architecture: Architecture,
     /// Its release, such as `6.1.0-50-cloud-amd64`.
-    pub(crate) release: String,
+    pub release: String,
     /// The path of the compressed kernel.
-    pub(crate) image: PathBuf,
+    pub image: PathBuf,
 }
 
 impl Series {
     /// Finds a series by name.
-    pub(crate) fn find(name: &str) -> Result<Self> {
+    pub fn find(name: &str) -> Result<Self> {
         let names: Vec<_> = ALL.iter().map(|series| series.name).collect();
         let found = ALL.into_iter().find(|series| series.name == name);
         found.with_context(|| format!("no kernel is called {name}: there are {}", names.join(", ")))
@@ -72,7 +72,7 @@ impl Series {
     /// Returns the kernel in the cache, or downloads one with apt.
     ///
     /// A kernel in the cache is never updated: remove it there to get a newer one.
-    pub(crate) fn fetch(self) -> Result<Kernel> {
+    pub fn fetch(self) -> Result<Kernel> {
         let folder = cache::directory("the kernels")?.join("kernels").join(self.name);
         if let Some(kernel) = self.cached(&folder) {
             return Ok(kernel);

@@ -1,32 +1,40 @@
-//! Builds the programs of a virtual machine: tracer, the privileged tests, their workloads. They are static, because
-//! the machine has no shared libraries.
+//! Builds the programs of a virtual machine. They are static, because the machine has no shared libraries.
 
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail};
-use serde::Deserialize;
-use xtask::{
+use crate::{
     build::{self, OBJECT_VARIABLE, Verbosity, arm64},
     cargo,
     command::say,
     setup::Ready,
     workspace::Workspace,
 };
+use anyhow::{Context as _, Result, bail};
+use serde::Deserialize;
 
 use super::{architecture::Architecture, cross::Cross};
 
-const TESTS: &str = "tracer-tests";
+/// What a machine has in `/t`.
+#[derive(Clone, Copy, Debug)]
+pub struct Contents<'a> {
+    /// For each call of `cargo build`: the arguments that select packages, programs and a profile.
+    pub builds: &'a [&'a [&'a str]],
+    /// Files that are copied as they are, each with its name there. They exist after the build.
+    pub files: &'a [(&'a str, &'a Path)],
+}
 
-/// The programs, each with its name and path.
+/// The programs and files, each with its name and path.
 #[derive(Debug, Default)]
-pub(crate) struct Programs {
-    /// tracer and the programs that the tests start.
-    pub(crate) tools: Vec<(String, PathBuf)>,
-    /// The test programs.
-    pub(crate) tests: Vec<(String, PathBuf)>,
+pub struct Programs {
+    /// Programs that are no tests.
+    pub tools: Vec<(String, PathBuf)>,
+    /// Test programs, by name.
+    pub tests: Vec<(String, PathBuf)>,
+    /// Other files.
+    pub files: Vec<(String, PathBuf)>,
 }
 
 /// The settings of a build for one architecture.
@@ -42,6 +50,7 @@ struct Recipe<'a> {
 pub(crate) fn build(
     workspace: &Workspace,
     ready: &Ready,
+    contents: Contents<'_>,
     cross: Option<&Cross>,
 ) -> Result<Programs> {
     let object = if cross.is_some() {
@@ -53,28 +62,18 @@ pub(crate) fn build(
     let recipe = Recipe { workspace, object, cross };
     let debian = recipe.architecture().debian();
     say(&format!("building static programs for virtual machines ({debian})"));
-    recipe.build()
+    let mut programs = Programs::default();
+    for arguments in contents.builds {
+        programs.add(&messages(recipe.cargo().args(*arguments))?)?;
+    }
+    let file = |(name, path): &(&str, &Path)| ((*name).to_owned(), path.to_path_buf());
+    programs.files = contents.files.iter().map(file).collect();
+    Ok(programs)
 }
 
 impl Recipe<'_> {
     fn architecture(&self) -> Architecture {
         self.cross.map_or(Architecture::X86, |cross| cross.architecture)
-    }
-
-    fn build(&self) -> Result<Programs> {
-        let mut programs = Programs::default();
-        let mut tracer = self.cargo();
-        tracer.args(["--package", "tracer", "--bin", "tracer", "--release"]);
-        programs.add(&messages(&mut tracer)?)?;
-        let mut tests = self.cargo();
-        tests.args(["--package", TESTS, "--bins", "--tests"]);
-        // Without debug information they are linked faster.
-        tests.env("CARGO_PROFILE_DEV_DEBUG", "false");
-        programs.add(&messages(&mut tests)?)?;
-        if programs.tests.is_empty() {
-            bail!("cargo built no tests of {TESTS}");
-        }
-        Ok(programs)
     }
 
     /// A `cargo build` of static programs that prints its messages as JSON.
@@ -88,6 +87,8 @@ impl Recipe<'_> {
         }
         cargo.args(["--message-format", "json"]);
         cargo.env("RUSTFLAGS", flags).env(OBJECT_VARIABLE, &self.object);
+        // Without debug information the tests are linked faster.
+        cargo.env("CARGO_PROFILE_DEV_DEBUG", "false");
         cargo
     }
 }

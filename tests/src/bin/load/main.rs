@@ -1,10 +1,10 @@
-//! Measured loops: `load LOOP CALLS [sleepers=N] [objects=N] [writers=N] [-- COMMAND…]`.
+//! Measured loops: `load LOOP[,LOOP…] CALLS [sleepers=N] [objects=N] [writers=N] [-- COMMAND…]`.
 //!
 //! A loop prints `{"ready":true}` and waits for a byte on stdin, so that a tracer can attach. Then it
 //! warms up, makes a fixed number of calls, and prints one JSON line: the number of calls, their time,
 //! and what the process tree wrote to fd 1, which is what a tracer must have counted. Each further
-//! byte starts another measurement; the end of stdin ends the program. Only sleepers and holders of
-//! pipes are forked before the gate.
+//! byte starts another measurement, of the next loop if there are several; the end of stdin ends the program.
+//! Only sleepers and holders of pipes are forked before the gate.
 //!
 //! Storms ([`storms`]) are loops without a time: CALLS is their size.
 
@@ -64,21 +64,29 @@ const LOOPS: [(&str, Loop); 20] = [
     ("churn", storms::churn::run),
 ];
 
+fn find(wanted: &str) -> Result<&'static (&'static str, Loop)> {
+    let Some(found) = LOOPS.iter().find(|(name, _)| *name == wanted) else {
+        bail!("unknown loop {wanted}")
+    };
+    Ok(found)
+}
+
 fn run() -> Result<()> {
     let request = Request::from_args()?;
     if request.name == "ticker" {
         return ticker::run();
     }
-    let Some((_, work)) = LOOPS.iter().find(|(name, _)| *name == request.name) else {
-        bail!("unknown loop {}", request.name)
-    };
+    let loops = request.name.split(',').map(find).collect::<Result<Vec<_>>>()?;
     let mut stage = Stage::new()?;
     let tree = tree::sleepers(request.sleepers)?;
     let objects = Objects::open(request.objects)?;
     stage.say_ready()?;
-    while stage.wait_at_gate()? {
+    for (name, work) in loops.iter().cycle() {
+        if !stage.wait_at_gate()? {
+            break;
+        }
         let opened = objects.write_to_each()?;
-        let mut measured = work(&request).with_context(|| request.name.clone())?;
+        let mut measured = work(&request).with_context(|| (*name).to_owned())?;
         measured.truth.writes += opened;
         measured.truth.bytes += opened;
         measured.truth.standing = tree.len() + objects.holders();

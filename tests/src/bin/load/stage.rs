@@ -14,6 +14,7 @@ use serde::Serialize;
 /// The parsed command line.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Request {
+    /// Names of loops, with commas between them.
     pub(crate) name: String,
     pub(crate) calls: u64,
     pub(crate) sleepers: u32,
@@ -25,7 +26,8 @@ pub(crate) struct Request {
 impl Request {
     pub(crate) fn from_args() -> Result<Self> {
         let mut words = env::args().skip(1);
-        let usage = "usage: load LOOP CALLS [sleepers=N] [objects=N] [writers=N] [-- COMMAND…]";
+        let usage =
+            "usage: load LOOP[,LOOP…] CALLS [sleepers=N] [objects=N] [writers=N] [-- COMMAND…]";
         let name = words.next().context(usage)?;
         let calls = words.next().and_then(|word| word.parse().ok()).context(usage)?;
         let mut request = Self { name, calls, ..Self::default() };

@@ -2,9 +2,6 @@
 
 use crate::checks::tally::Tally;
 
-/// The last line of `init.sh`.
-pub(crate) const DONE: &str = "@@ done";
-
 /// The prefix of a message that a test skipped a part; shown because of `--show-output`.
 const SKIPPED: &str = "SKIPPED: ";
 

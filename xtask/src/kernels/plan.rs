@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use super::programs::Programs;
+use xtask::vm::{Programs, Script};
 
 /// Test programs that cannot run in the machine, and why.
 const EXCLUDED: [(&str, &str); 13] = [
@@ -191,13 +191,18 @@ impl Plan {
         PROGRAM_LIMIT.saturating_mul(programs)
     }
 
-    /// The content of `plan/settings`, which `init.sh` sources.
-    pub(crate) fn settings(&self) -> String {
+    /// What the machine does.
+    pub(crate) fn script(&self) -> Script {
+        Script { settings: self.settings(), programs: self.programs() }
+    }
+
+    /// Shell commands that it runs first.
+    fn settings(&self) -> String {
         format!("export TRACER_TEST_PATIENCE={TIMEOUT_FACTOR}\n{}", self.restriction.settings())
     }
 
-    /// The content of `plan/programs`. Each line has a time limit in seconds, a name, and arguments.
-    pub(crate) fn programs(&self) -> String {
+    /// The lines of its programs.
+    fn programs(&self) -> String {
         let mut lines = String::new();
         for (name, tests) in &self.runs {
             // One at a time, as on the host: some tests count events of the whole machine.
