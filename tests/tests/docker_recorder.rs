@@ -13,10 +13,11 @@ use tracer_tests::{
 
 /// The entries of a container, once there are so many.
 fn of_container(folder: &TempDir, name: &str, number: usize) -> Result<Vec<Value>> {
-    wait_until("the container's entries", || {
+    let found = wait_until("the container's entries", || {
         let found = entries(folder.path(), &["--container", name])?;
         Ok((found.len() >= number).then_some(found))
-    })
+    });
+    found.with_context(|| format!("there are {:#?}", entries(folder.path(), &[])))
 }
 
 #[test]

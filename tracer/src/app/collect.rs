@@ -15,7 +15,7 @@ use tracer_common::{
 };
 use tracer_core::{
     event::{self, Event, EventKind, Image},
-    session::{Job, Keep, Kind, LossReason, Session, Sightings, Target},
+    session::{Job, Keep, LossReason, Session, Sightings, Target},
 };
 use tracer_loader::{Loader, LoaderError, RawRecord};
 
@@ -316,14 +316,10 @@ impl Collector {
         self.session.forget(jobs, |object| lifetimes.is_watched(object));
     }
 
-    /// Has helper processes look at the files that a part of the session wrote to. Returns whether there are any.
-    pub(super) fn asks_for_files(&mut self, part: &Session) -> bool {
-        let has_files = part.objects.values().any(|object| object.kind == Kind::File);
-        if has_files {
-            observe::ask_for_files(part, &mut self.lookout);
-            observe::ask_for_engine_logs(part, &mut self.lookout);
-        }
-        has_files
+    /// Has helper processes look at the files that a part of the session wrote to.
+    pub(super) fn ask_for_files(&mut self, part: &Session) {
+        observe::ask_for_files(part, &mut self.lookout);
+        observe::ask_for_engine_logs(part, &mut self.lookout);
     }
 
     /// Looks for processes that are gone and whose end was not reported. The report may be on its way, so that only those

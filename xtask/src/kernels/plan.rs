@@ -5,13 +5,14 @@ use std::{fmt::Write as _, time::Duration};
 use xtask::vm::{Programs, Script};
 
 /// Test programs that cannot run in the machine, and why.
-const EXCLUDED: [(&str, &str); 13] = [
+const EXCLUDED: [(&str, &str); 14] = [
     ("capture_programs", "needs gcc, python and git"),
     ("docker", "needs docker"),
     ("docker_exec", "needs docker"),
     ("docker_gvisor", "needs docker and runsc"),
     ("docker_hops", "needs docker"),
     ("docker_questions", "needs docker"),
+    ("docker_recorder", "needs docker"),
     ("docker_run", "needs docker"),
     ("gvisor", "needs runsc"),
     ("gvisor_containers", "needs runsc"),

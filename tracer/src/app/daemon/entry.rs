@@ -138,7 +138,8 @@ fn is_lost(finding: &Finding) -> bool {
 /// starts a container.
 fn is_command(root: &Process, job: &Job, part: &Session) -> bool {
     let has_rows = || part.ledger.keys().any(|key| job.members.contains(&key.process));
-    root.executed || root.attached_late || job.members.len() > 1 || has_rows()
+    let is_of_runtime = || root.comm.starts_with("runc:[") || root.comm == "crun";
+    root.executed || has_rows() || job.members.len() > 1 || root.attached_late && !is_of_runtime()
 }
 
 /// The name of a variant, as in reports.

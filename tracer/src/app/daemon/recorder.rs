@@ -6,7 +6,7 @@ use std::{
 };
 
 use tracer_common::id::ProcessId;
-use tracer_core::session::{Job, Parts, Session};
+use tracer_core::session::{Job, Kind, Parts, Session};
 use tracer_history::{Gap, Place, Writer};
 use tracer_loader::{Loader, LoaderError, boot_ns};
 
@@ -44,6 +44,16 @@ struct Known {
     asked_ns: Option<u64>,
     /// When its latest interim entry was written, nanoseconds since boot.
     interim_ns: Option<u64>,
+}
+
+/// What a look at a job leads to.
+enum Look {
+    /// It is looked at again.
+    Waits,
+    /// Helper processes are to look at the files of this part first.
+    WantsFiles(Box<Session>),
+    /// It is in the history.
+    Done,
 }
 
 /// Jobs on their way into the history.
@@ -137,19 +147,18 @@ impl<'a> Recorder<'a> {
             let number = due.len().max(1);
             due.rotate_left(self.turn % number);
             let parts = Parts::of(&collector.session, &rows);
-            let mut looked_at = Vec::new();
-            for job in due {
-                looked_at.push((parts.part(&job), job));
-                if looked_at.len() >= MOST_AT_ONCE {
-                    break;
+            let (mut done, mut with_files) = (Vec::new(), Vec::new());
+            self.is_behind = number > MOST_AT_ONCE;
+            self.turn = self.turn.wrapping_add(number.min(MOST_AT_ONCE));
+            for job in due.into_iter().take(MOST_AT_ONCE) {
+                match self.look_at(&job, parts.part(&job), now_ns, collector, places) {
+                    Look::Waits => {}
+                    Look::WantsFiles(part) => with_files.push(part),
+                    Look::Done => done.push(job),
                 }
             }
-            self.turn = self.turn.wrapping_add(looked_at.len());
-            self.is_behind = number > looked_at.len();
-            let done: Vec<Job> = looked_at
-                .into_iter()
-                .filter_map(|(part, job)| self.look_at(job, part, now_ns, collector, places))
-                .collect();
+            with_files.iter().for_each(|part| collector.ask_for_files(part));
+            done.iter().for_each(|job| places.leaves(job, &collector.session));
             collector.forget(&done);
             self.pace.took(took, Instant::now());
         }
@@ -168,36 +177,38 @@ impl<'a> Recorder<'a> {
         since_ns.saturating_add(INTERIM_NS) <= now_ns
     }
 
-    /// Judges a job, unless its output is still on its way or its files are being looked at. Returns it if it is done.
+    /// Judges a job, unless its output is still on its way or its files are being looked at.
     fn look_at(
         &mut self,
-        job: Job,
+        job: &Job,
         mut part: Session,
         now_ns: u64,
-        collector: &mut Collector,
-        places: &mut Places,
-    ) -> Option<Job> {
+        collector: &Collector,
+        places: &Places,
+    ) -> Look {
         let known = self.known.entry(job.root).or_default();
         if let Some(ended_ns) = job.ended_ns {
             let is_late = ended_ns + READERS_MAY_TAKE_NS <= now_ns;
-            if !is_late && !part.is_drained(&job, |object| collector.is_watched(object)) {
-                return None;
+            if !is_late && !part.is_drained(job, |object| collector.is_watched(object)) {
+                return Look::Waits;
             }
-            let asked_ns = *known
-                .asked_ns
-                .get_or_insert_with(|| if collector.asks_for_files(&part) { now_ns } else { 0 });
-            if asked_ns + FILES_TAKE_NS > now_ns {
-                return None;
+            let has_files = || part.objects.values().any(|object| object.kind == Kind::File);
+            match known.asked_ns {
+                None if has_files() => {
+                    known.asked_ns = Some(now_ns);
+                    return Look::WantsFiles(part.into());
+                }
+                Some(asked_ns) if asked_ns + FILES_TAKE_NS > now_ns => return Look::Waits,
+                _ => {}
             }
         }
         part.end_ns = job.ended_ns.unwrap_or(now_ns);
-        self.write(&job, part, places.of(job.root, &collector.session));
-        if job.ended_ns.is_none() {
-            self.known.entry(job.root).or_default().interim_ns = Some(now_ns);
-            return None;
+        self.write(job, part, places.of(job.root, &collector.session));
+        if job.ended_ns.is_some() {
+            return Look::Done;
         }
-        places.leaves(&job, &collector.session);
-        Some(job)
+        self.known.entry(job.root).or_default().interim_ns = Some(now_ns);
+        Look::Waits
     }
 
     fn write(&self, job: &Job, mut part: Session, place: Place) {
