@@ -48,15 +48,26 @@ pub(super) struct Ends {
 pub(super) struct EndsByObject(BTreeMap<ObjectId, Vec<(ProcessId, i32)>>);
 
 impl EndsByObject {
-    /// What `all`, from which this was made, has about these objects.
-    pub(super) fn about(&self, objects: &BTreeSet<ObjectId>, all: &Ends) -> Ends {
+    /// What `all`, from which this was made, has about these objects. Of the closes, those of these processes and the
+    /// latest ones: every process that inherits a stream closes it.
+    pub(super) fn about(
+        &self,
+        objects: &BTreeSet<ObjectId>,
+        processes: &BTreeSet<ProcessId>,
+        all: &Ends,
+    ) -> Ends {
         let mut about = Ends::default();
         for object in objects {
             for (process, fd) in self.0.get(object).into_iter().flatten() {
                 about.open(*process, *fd, *object);
             }
-            let closes = all.closes.get(object).cloned().unwrap_or_default();
-            closes.into_iter().for_each(|close| about.close(*object, close));
+            let closes = all.closes.get(object).map_or(&[][..], Vec::as_slice);
+            let latest = closes.len().saturating_sub(LATEST_CLOSES);
+            for (index, close) in closes.iter().enumerate() {
+                if index >= latest || processes.contains(&close.process) {
+                    about.close(*object, close.clone());
+                }
+            }
         }
         about.closed_fds.clear();
         about

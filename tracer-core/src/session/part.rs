@@ -70,16 +70,13 @@ impl<'a> Parts<'a> {
         for id in &objects {
             session.copy_object(id, &mut part);
         }
-        part.ends = self.ends.about(&objects, &session.ends);
+        part.ends = self.ends.about(&objects, &job.members, &session.ends);
         let holders = part.objects.values().flat_map(|object| object.holders.iter());
         let others = part.ends.processes().chain(holders.map(|held| held.process));
         let used: BTreeSet<ProcessId> =
             part.ledger.keys().map(|key| key.process).chain(others).collect();
         for id in used.union(&job.members) {
-            if let Some(known) = session.processes.get(id) {
-                let is_target = job.members.contains(id);
-                part.processes.insert(*id, Process { is_target, ..known.clone() });
-            }
+            part.processes.share(*id, &session.processes, job.members.contains(id));
         }
         let is_member = |process: &ProcessId| job.members.contains(process);
         let blocked = session.blocked.iter().filter(|thread| is_member(&thread.process));

@@ -51,6 +51,17 @@ impl Processes {
         self.0.insert(id, Arc::new(process));
     }
 
+    /// Adds a process of another session, as a target or not. It is shared, unless it was not so there.
+    pub(super) fn share(&mut self, id: ProcessId, of: &Self, is_target: bool) {
+        let Some(known) = of.0.get(&id) else { return };
+        let process = if known.is_target == is_target {
+            Arc::clone(known)
+        } else {
+            Arc::new(Process { is_target, ..Process::clone(known) })
+        };
+        self.0.insert(id, process);
+    }
+
     /// Takes a process out.
     pub(super) fn remove(&mut self, id: &ProcessId) -> Option<Process> {
         self.0.remove(id).map(Arc::unwrap_or_clone)
