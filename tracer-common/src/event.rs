@@ -81,8 +81,8 @@ pub struct Image {
     pub role: u32,
     /// Length of argv in the process; larger than the text if that was truncated.
     pub argv_len: u32,
-    /// Always zero.
-    pub zero: u32,
+    /// The low half of the id of its cgroup in the hierarchy of the target cgroups; 0 without target cgroups.
+    pub cgroup: u32,
     /// Bytes that the kernel has counted as written by the process so far, or [`NO_COUNT`].
     pub written: u64,
     /// Name of the process (`task_struct.comm`).

@@ -203,6 +203,10 @@ pub struct Image {
     pub stdio: [FdState; 3],
     /// Bytes that the kernel had counted as written by the process.
     pub kernel_written: Option<u64>,
+    /// The low half of the id of its cgroup in the hierarchy of the target cgroups; 0 if that is not known. No recording
+    /// has it.
+    #[serde(skip)]
+    pub cgroup: u32,
 }
 
 /// The end of a process.

@@ -44,7 +44,7 @@ pub use self::{
     flow::{Endpoint, Flow, Flows},
     holders::{Holders, Holding},
     hops::{Chain, Step, chains},
-    jobs::Job,
+    jobs::{Job, prepares},
     loss::LossReason,
     object::{Kind, Object},
     part::Parts,

@@ -109,6 +109,7 @@ pub(crate) fn describe(image: &mut event::Image, task: Kptr, role: u32) {
     image.role = role;
     image.comm = task::comm_of(task);
     image.written = written_before(task);
+    image.cgroup = cgroup::id_of(task);
     let files = task.follow(&TASK_FILES).unwrap_or(Kptr(0));
     object::fd_state(files, 0, &mut image.stdio[0]);
     object::fd_state(files, 1, &mut image.stdio[1]);

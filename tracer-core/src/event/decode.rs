@@ -70,6 +70,7 @@ fn image(image: layout::Image, argv: &[u8], executed: bool) -> EventKind {
         argv_bytes: if is_cut { argv_len.into() } else { 0 },
         stdio,
         kernel_written: known(image.written),
+        cgroup: image.cgroup,
     })
 }
 

@@ -13,6 +13,13 @@ use super::{Kind, Process, Session};
 /// A job is looked at this long after its end at the earliest: late completions find its rows.
 const SETTLED_NS: u64 = 1_000_000_000;
 
+/// Whether a process has the name of one that a runtime puts into a new cgroup to start a program there: of runc
+/// (`libcontainer/nsenter/nsexec.c`), crun, and systemd (`exec_child`, which has the program's name in brackets).
+#[must_use]
+pub fn prepares(comm: &str) -> bool {
+    comm.starts_with("runc:[") || comm == "crun" || comm.starts_with('(')
+}
+
 /// A job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
@@ -78,14 +85,17 @@ impl Session {
         root
     }
 
-    /// Whether a process begins a job of its own: it is a program, and its starter gave it another stdout or stderr than
-    /// its own, which is not the input of the next command in a pipeline.
+    /// Whether a process begins a job of its own: it is a program, and its starter is a runtime, or gave it another stdout
+    /// or stderr than its own, which is not the input of the next command in a pipeline.
     fn begins_job(
         &self,
         process: &Process,
         parent: &Process,
         readers: &BTreeSet<(ProcessId, ObjectId)>,
     ) -> bool {
+        if process.executed && prepares(&parent.comm) {
+            return true;
+        }
         let is_program = process.executed || process.attached_late;
         // A shell can be first seen in the middle of a redirection of its own.
         let at_end = |fd: usize| parent.stdio_at_end.as_ref()?.get(fd).map(|state| state.object);

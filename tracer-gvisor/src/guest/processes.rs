@@ -230,6 +230,7 @@ impl Guest {
             argv_bytes,
             stdio,
             kernel_written: None,
+            cgroup: 0,
         };
         self.emit(time_ns, EventKind::Image(image));
     }

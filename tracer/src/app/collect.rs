@@ -51,8 +51,8 @@ pub(super) struct Collector {
     /// Targets with the name of a gVisor sandbox that have started since the last call of
     /// [`Collector::new_sandboxes`].
     new_sandboxes: Vec<ProcessId>,
-    /// Targets that entered a cgroup, since the last call of [`Collector::new_targets`].
-    new_targets: Vec<ProcessId>,
+    /// Targets that have a new image since the last call of [`Collector::new_targets`].
+    new_targets: Vec<(ProcessId, u32)>,
     /// Whether the daemon asks for them.
     keeps_new_targets: bool,
     /// Processes that were not there at the latest check, although their end was not reported.
@@ -254,14 +254,14 @@ impl Collector {
     }
 
     fn entered(&mut self, image: &Image) {
-        let parent = self.session.processes.get(&image.parent);
-        if self.keeps_new_targets && parent.is_none_or(|parent| !parent.is_target) {
-            self.new_targets.push(image.process);
+        if self.keeps_new_targets {
+            self.new_targets.push((image.process, image.cgroup));
         }
     }
 
-    /// Targets that became so by themselves since the last call, not as children of targets.
-    pub(super) fn new_targets(&mut self) -> Vec<ProcessId> {
+    /// Targets that were adopted, entered a cgroup, or executed a program since the last call, each with the low half of
+    /// its cgroup's id.
+    pub(super) fn new_targets(&mut self) -> Vec<(ProcessId, u32)> {
         self.keeps_new_targets = true;
         std::mem::take(&mut self.new_targets)
     }

@@ -244,12 +244,8 @@ impl Daemon<'_> {
 
     /// Learns in which cgroup new targets run.
     fn meet_processes(&mut self) {
-        // A process that has ended has no cgroup any more; with one target cgroup, it can have been in no other.
-        let mut targets = self.known.values();
-        let only =
-            targets.next().filter(|_| targets.next().is_none()).map(|only| only.label.as_str());
-        for process in self.run.collector.new_targets() {
-            self.places.meet(process, only);
+        for (process, cgroup) in self.run.collector.new_targets() {
+            self.places.meet(process, cgroup, &self.run.collector.session);
         }
         self.run.guests.look_into_new(&mut self.run.collector);
     }
@@ -265,10 +261,11 @@ impl Daemon<'_> {
                 self.known.insert(cgroup.path.clone(), cgroup);
             }
             News::Gone { path, .. } => {
-                if let Some(cgroup) = self.known.remove(&path)
-                    && let Err(error) = self.run.loader.remove_cgroup(cgroup.id)
-                {
-                    tracing::warn!("{error}");
+                if let Some(cgroup) = self.known.remove(&path) {
+                    self.places.gone(&cgroup);
+                    if let Err(error) = self.run.loader.remove_cgroup(cgroup.id) {
+                        tracing::warn!("{error}");
+                    }
                 }
             }
             News::Lost => self.recorder.missed("cgroups_missed"),

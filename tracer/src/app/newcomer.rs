@@ -8,7 +8,7 @@ use std::{
 };
 
 use tracer_common::loss::LossCell;
-use tracer_core::session::{LossReason, Process};
+use tracer_core::session::{LossReason, Process, prepares as prepares_program};
 use tracer_loader::LoaderError;
 
 pub(super) use self::expect::{expect, sandbox_of_exec};
@@ -29,8 +29,6 @@ const AFTER_EXEC: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_millis(400);
 /// Name of runc's process that will execute the container's program (libcontainer/nsenter/nsexec.c).
 const RUNC_INIT: &str = "runc:[2:INIT]";
-/// Names of runtimes' processes in a container whose program does not run yet.
-const PREPARES: [&str; 3] = [RUNC_INIT, "crun", "runsc-gofer"];
 
 /// What the engine starts, as far as it is known.
 #[derive(Default)]
@@ -233,11 +231,10 @@ impl Run {
         // From here on each `execve` in the container is seen.
         let comms = cgroup.pids().into_iter().map(|pid| comm(pid).unwrap_or_default());
         let comms: Vec<String> = comms.collect();
-        // systemd's child has the name of the program in brackets until it executes it (`exec_child`).
-        let prepares = |comm: &String| {
-            PREPARES.contains(&comm.as_str()) || is_sandbox_name(comm) || comm.starts_with('(')
-        };
-        let is_in_time = !comms.is_empty() && comms.iter().all(prepares);
+        let is_in_time = !comms.is_empty()
+            && comms.iter().all(|comm| {
+                prepares_program(comm) || comm == "runsc-gofer" || is_sandbox_name(comm)
+            });
         tracing::debug!(path = %cgroup.path.display(), ?comms, "follows the container");
         if comms.iter().any(|comm| comm != RUNC_INIT) {
             self.adopt(!is_in_time)?;

@@ -89,6 +89,22 @@ fn a_job_is_a_command_with_streams_of_its_own() {
     assert_eq!(pids(&job_of(&scene.0, MANAGER)), [MANAGER]);
 }
 
+/// runc's processes fork each other in the container's cgroup before the last one executes the program.
+#[test]
+fn the_program_of_a_container_is_a_job_and_not_a_part_of_its_runtime() {
+    let runtime = |scene: Scene, tgid: u32, comm: &str| {
+        let mut scene = scene.fork(tgid, tgid - 1);
+        scene.0.processes.get_mut(&id(tgid)).unwrap().comm = comm.to_owned();
+        scene
+    };
+    let scene = managed(&["true"]).adopted(80, "runc:[0:PARENT]", [NULL, OUT, ERR]);
+    let scene = runtime(runtime(scene, 81, "runc:[1:CHILD]"), 82, "runc:[2:INIT]");
+    let scene =
+        scene.exec(82, &["sh"], [NULL, OUT, ERR]).command(83, 82, &["ls"], [NULL, OUT, ERR]);
+    assert_eq!(pids(&job_of(&scene.0, 82)), [82, 83]);
+    assert_eq!(pids(&job_of(&scene.0, 80)), [80, 81]);
+}
+
 #[test]
 fn a_job_runs_as_long_as_one_of_its_processes() {
     let scene = wrote_and_read(&["sh"], 9).fork(72, COMMAND).exited(COMMAND, 0, 200);

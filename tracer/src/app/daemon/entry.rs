@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-use tracer_common::id::ProcessId;
+use tracer_common::{id::ProcessId, ledger::WRITE};
 use tracer_core::{
     report::{self, CommandStream, Report},
-    session::{Job, Process, Session, Target},
+    session::{Job, Process, Session, Target, prepares},
     text::{redact::Redact, shorten},
     verdict::{Finding, Rule, Severity},
 };
@@ -137,9 +137,12 @@ fn is_lost(finding: &Finding) -> bool {
 /// Whether a job is a command. A process that enters a cgroup, does nothing there and ends is a part of the runtime that
 /// starts a container.
 fn is_command(root: &Process, job: &Job, part: &Session) -> bool {
-    let has_rows = || part.ledger.keys().any(|key| job.members.contains(&key.process));
-    let is_of_runtime = || root.comm.starts_with("runc:[") || root.comm == "crun";
-    root.executed || has_rows() || job.members.len() > 1 || root.attached_late && !is_of_runtime()
+    let wrote = || {
+        let mut rows = part.ledger.iter().filter(|(key, _)| job.members.contains(&key.process));
+        rows.any(|(key, row)| key.direction == WRITE && row.bytes > 0)
+    };
+    let is_of_runtime = || !root.executed && prepares(&root.comm);
+    wrote() || !is_of_runtime() && (root.executed || root.attached_late || job.members.len() > 1)
 }
 
 /// The name of a variant, as in reports.

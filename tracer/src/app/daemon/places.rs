@@ -1,7 +1,7 @@
 //! Where jobs run: container, pod and unit.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     sync::mpsc::{Receiver, Sender, channel},
     thread,
@@ -17,6 +17,7 @@ use crate::{
     sys::{
         bounded,
         privileges::{self, Rights},
+        processes,
     },
     target::{CgroupTarget, Hierarchy, Roots},
 };
@@ -25,6 +26,9 @@ use crate::{
 const NAMED_WITHIN: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(30), Duration::from_millis(200), Duration::from_secs(1)];
 
+/// How many cgroups that are gone are remembered: their processes may still have to be judged.
+const MOST_GONE: usize = 4_096;
+
 /// The places of processes that have entered the recorder's cgroups.
 pub(super) struct Places {
     hierarchy: Hierarchy,
@@ -32,8 +36,10 @@ pub(super) struct Places {
     known: BTreeMap<String, Place>,
     /// The cgroup path of each process that entered one from outside.
     of: BTreeMap<ProcessId, String>,
-    /// The cgroup path of processes that were in a cgroup when it appeared, by pid.
-    first: BTreeMap<u32, String>,
+    /// The cgroup path of each target cgroup, by the low half of its id.
+    by_id: BTreeMap<u32, String>,
+    /// Those that are gone, the oldest first.
+    gone: VecDeque<u32>,
     /// Reads the state of runtimes on a thread of its own: a disk may not answer.
     asks: Sender<String>,
     answers: Receiver<(String, Place)>,
@@ -48,23 +54,41 @@ impl Places {
         let (asks, asked) = channel();
         let (answer, answers) = channel();
         privileges::spawn("names", Rights::Look, move || read_names(&asked, &answer))?;
-        let (known, of, first) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Ok(Self { hierarchy, known, of, first, asks, answers })
+        Ok(Self {
+            hierarchy,
+            known: BTreeMap::new(),
+            of: BTreeMap::new(),
+            by_id: BTreeMap::new(),
+            gone: VecDeque::new(),
+            asks,
+            answers,
+        })
     }
 
-    /// A cgroup has appeared.
+    /// A cgroup has appeared. Its name is asked for at once: the files of a container that ends soon go with it.
     pub(super) fn appeared(&mut self, cgroup: &CgroupTarget) {
-        for pid in cgroup.pids() {
-            if let Some(path) = self.cgroup_of(pid) {
-                self.first.insert(pid, path);
-            }
+        let path = self.named(&cgroup.label);
+        self.by_id.insert(cgroup.id as u32, path);
+    }
+
+    /// A cgroup is gone. Its processes may still have to be judged.
+    pub(super) fn gone(&mut self, cgroup: &CgroupTarget) {
+        self.gone.push_back(cgroup.id as u32);
+        if self.gone.len() > MOST_GONE
+            && let Some(oldest) = self.gone.pop_front()
+        {
+            self.by_id.remove(&oldest);
         }
     }
 
-    /// A process has become a target by itself, not as the child of one. If it has ended, it was in the cgroup `only`.
-    pub(super) fn meet(&mut self, process: ProcessId, only: Option<&str>) {
-        let path = self.cgroup_of(process.tgid).or_else(|| self.first.remove(&process.tgid));
-        if let Some(path) = path.or_else(|| only.map(|only| self.named(only))) {
+    /// A target was adopted, has entered a cgroup or executes a program. `cgroup` is the low half of the id of its cgroup.
+    pub(super) fn meet(&mut self, process: ProcessId, cgroup: u32, session: &Session) {
+        if self.path_of(process, session).is_some() {
+            return;
+        }
+        let path = self.by_id.get(&cgroup).cloned();
+        // A cgroup below the one that is recorded has an id of its own.
+        if let Some(path) = path.or_else(|| self.cgroup_of(process.tgid)) {
             self.of.insert(process, path);
         }
     }
@@ -73,7 +97,8 @@ impl Places {
     fn cgroup_of(&mut self, pid: u32) -> Option<String> {
         let lines = bounded::text(format!("/proc/{pid}/cgroup")).ok()?;
         let path = lines.lines().find_map(|line| path_in(line, &self.hierarchy))?;
-        Some(self.named(path))
+        // A process that has ended and was not waited for is in the root.
+        (path != "/" || processes::runs(pid)).then(|| self.named(path))
     }
 
     /// A cgroup path whose name is known, or asked for.
@@ -122,9 +147,8 @@ impl Places {
     /// Forgets processes that the session does not know any more, and cgroups without any.
     pub(super) fn retain(&mut self, session: &Session) {
         self.of.retain(|process, _| session.processes.contains_key(process));
-        let used: BTreeSet<&String> = self.of.values().chain(self.first.values()).collect();
+        let used: BTreeSet<&String> = self.of.values().chain(self.by_id.values()).collect();
         self.known.retain(|path, _| used.contains(path));
-        self.first.retain(|pid, _| crate::sys::processes::exists(*pid));
     }
 }
 
