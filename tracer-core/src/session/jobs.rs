@@ -2,7 +2,7 @@
 //! each by itself.
 //!
 //! A trace of one command has one session until its end. A recorder runs for months: when a job has ended, its part of
-//! the session is judged ([`Session::part`]) and forgotten ([`Session::forget`]).
+//! the session is judged ([`Parts::part`](super::Parts::part)) and forgotten ([`Session::forget`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -32,10 +32,14 @@ fn settings(cli: Cli) {
             Action::Doctor { .. }
             | Action::Explain { .. }
             | Action::Completions { .. }
-            | Action::Gvisor { .. },
+            | Action::Gvisor { .. }
+            // It reads the file that --config names.
+            | Action::Daemon(_),
         ) => None,
         Some(Action::Man { action }) => cli::man_page(action.as_deref()).err(),
         Some(Action::Report(args)) => args.into_settings().err(),
+        Some(Action::History(args)) => args.into_settings().err(),
+        Some(Action::Why(args)) => args.into_settings().err(),
         Some(Action::Top(args)) => args.into_settings().err(),
         None => cli.into_settings().err(),
     };
