@@ -30,9 +30,19 @@ pub struct Recorder {
 impl Recorder {
     /// Starts it with these arguments and waits until it records.
     pub fn start(history: &Path, arguments: &[&str]) -> Result<Self> {
+        Self::start_with(history, arguments, &[])
+    }
+
+    /// The same with environment variables.
+    pub fn start_with(
+        history: &Path,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
         privilege::require_root()?;
         let mut command = Command::new(binary()?);
         command.arg("daemon").args(arguments).arg("--history").arg(history);
+        command.envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = OwnedChild::spawn(&mut command, "tracer daemon")?;
         let stderr = lines(child.take_stderr()?);

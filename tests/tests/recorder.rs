@@ -1,6 +1,8 @@
 //! The always-on recorder: it answers afterwards what a trace would have answered.
 
-use std::{fs, io::Read as _, process::Command, thread::sleep, time::Duration};
+use std::{
+    fs, io::Read as _, os::unix::net::UnixDatagram, process::Command, thread::sleep, time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
@@ -8,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tracer_tests::{
     cgroup::ScratchCgroup,
-    deadline::wait_until,
+    deadline::{DEADLINE, wait_until},
     recorder::{Recorder, entries, history, start_in, why},
 };
 
@@ -180,6 +182,37 @@ fn thousands_of_jobs_leave_no_memory_and_every_loss_is_found() -> Result<()> {
     ensure!(lost.iter().all(|entry| entry["name"] == "head"), "{lost:#?}");
     let (third, last) = (sizes[2], sizes[sizes.len() - 1]);
     ensure!(last <= third + (2 << 20), "memory: {sizes:?}");
+    Ok(())
+}
+
+/// `sd_notify(3)`: systemd waits for the first message, and restarts a service whose watchdog messages stop.
+#[test]
+#[ignore = "needs root"]
+fn the_service_manager_hears_that_it_is_ready_and_alive_and_that_it_stops() -> Result<()> {
+    let folder = TempDir::new()?;
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path)?;
+    socket.set_read_timeout(Some(*DEADLINE))?;
+    let heard = || -> Result<String> {
+        let mut buffer = [0; 256];
+        let length = socket.recv(&mut buffer)?;
+        Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    };
+    let history = folder.path().join("history");
+    let address = path.to_string_lossy();
+    let variables = [("NOTIFY_SOCKET", &*address), ("WATCHDOG_USEC", "400000")];
+    let recorder = Recorder::start_with(&history, &["--cgroup", "nothing-*"], &variables)?;
+    let first = heard()?;
+    ensure!(first.contains("READY=1"), "{first}");
+    for _ in 0..3 {
+        let alive = heard()?;
+        ensure!(alive.contains("WATCHDOG=1"), "{alive}");
+    }
+    recorder.stop()?;
+    let last = wait_until("the last message", || {
+        Ok(Some(heard()?).filter(|said| said.contains("STOPPING=1")))
+    })?;
+    ensure!(!last.is_empty());
     Ok(())
 }
 

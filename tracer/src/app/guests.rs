@@ -30,7 +30,7 @@ use self::{
 use super::{AppError, collect::Collector};
 use crate::{
     gvisor::{Answer, AnswerKind, Folder, Inside, Keeper, Runtime},
-    sys::privileges::Rights,
+    sys::{privileges::Rights, processes::exists},
 };
 
 /// How long sandboxes may take at the end to send the rest.
@@ -156,7 +156,12 @@ impl Guests {
         if self.keeper.is_none() || self.is_configured {
             return;
         }
-        match self.asked.next(process) {
+        let mut next = self.asked.next(process);
+        if next == Next::Full {
+            self.forget_ended();
+            next = self.asked.next(process);
+        }
+        match next {
             Next::Ask => {}
             Next::Wait => return,
             Next::Full => {
@@ -175,6 +180,13 @@ impl Guests {
         {
             tracing::warn!("cannot look into the gVisor sandbox of pid {}: {error}", process.tgid);
         }
+    }
+
+    /// Forgets sandboxes that have ended. A recorder sees thousands of them.
+    fn forget_ended(&mut self) {
+        self.asked.retain(exists);
+        self.seen.retain(|sentry| exists(sentry.tgid));
+        self.looked.retain(|pid, _| exists(*pid));
     }
 
     /// The next news. Waits for ever if no sandbox is listened to. Can be cancelled without a loss.

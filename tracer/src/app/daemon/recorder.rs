@@ -202,8 +202,11 @@ impl<'a> Recorder<'a> {
                 _ => {}
             }
         }
+        let since_ns = known.interim_ns.unwrap_or(0);
         part.end_ns = job.ended_ns.unwrap_or(now_ns);
-        self.write(job, part, places.of(job.root, &collector.session));
+        if job.ended_ns.is_some() || has_moved(job, &part, since_ns) {
+            self.write(job, part, places.of(job.root, &collector.session));
+        }
         if job.ended_ns.is_some() {
             return Look::Done;
         }
@@ -238,7 +241,17 @@ impl<'a> Recorder<'a> {
         for job in collector.session.jobs() {
             let mut part = parts.part(&job);
             part.end_ns = job.ended_ns.unwrap_or(now_ns);
+            let since_ns = self.known.get(&job.root).and_then(|known| known.interim_ns);
+            if job.ended_ns.is_none() && !has_moved(&job, &part, since_ns.unwrap_or(0)) {
+                continue;
+            }
             self.write(&job, part, places.of(job.root, &collector.session));
         }
     }
+}
+
+/// Whether a job has moved bytes, or tried to, since this time: a service that is idle for hours needs no entry for each.
+fn has_moved(job: &Job, part: &Session, since_ns: u64) -> bool {
+    let mut rows = part.ledger.iter().filter(|(key, _)| job.members.contains(&key.process));
+    rows.any(|(_, row)| row.last_ns > since_ns)
 }

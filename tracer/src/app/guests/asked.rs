@@ -42,6 +42,11 @@ impl Asked {
         if self.questions.len() < MOST_ASKED { Next::Ask } else { Next::Full }
     }
 
+    /// Forgets processes that are not there any more.
+    pub(super) fn retain(&mut self, is_there: impl Fn(u32) -> bool) {
+        self.questions.retain(|pid, _| is_there(*pid));
+    }
+
     /// The helper is asked now.
     pub(super) fn asks(&mut self, process: ProcessId) {
         self.questions.insert(process.tgid, Question { process, has_other_image: false });
@@ -97,5 +102,10 @@ mod tests {
         assert_eq!(asked.next(process(1024, 1)), Next::Full);
         assert_eq!(asked.is_none(3), None);
         assert_eq!(asked.next(process(1024, 1)), Next::Ask);
+        asked.asks(process(1024, 1));
+        assert_eq!(asked.next(process(1025, 1)), Next::Full);
+        asked.retain(|pid| pid > 100);
+        assert_eq!(asked.next(process(1025, 1)), Next::Ask);
+        assert_eq!((asked.get(100), asked.get(101)), (None, Some(process(101, 1))));
     }
 }
