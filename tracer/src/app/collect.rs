@@ -1,5 +1,7 @@
 //! Owns the session: applies events, and takes rows of ended processes out of the kernel.
 
+mod recorder;
+
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},
@@ -10,12 +12,11 @@ use tracer_common::{
     id::ProcessId,
     ledger::{LedgerKey, LedgerRow},
     loss::{LossCell, Reason},
-    object::ObjectId,
     process::ROLE_TARGET,
 };
 use tracer_core::{
     event::{self, Event, EventKind, Image},
-    session::{Job, Keep, LossReason, Session, Sightings, Target},
+    session::{Keep, LossReason, Session, Sightings, Target},
 };
 use tracer_loader::{Loader, LoaderError, RawRecord};
 
@@ -259,13 +260,6 @@ impl Collector {
         }
     }
 
-    /// Targets that were adopted, entered a cgroup, or executed a program since the last call, each with the low half of
-    /// its cgroup's id.
-    pub(super) fn new_targets(&mut self) -> Vec<(ProcessId, u32)> {
-        self.keeps_new_targets = true;
-        std::mem::take(&mut self.new_targets)
-    }
-
     /// Targets with the name of a gVisor sandbox that have started since the last call.
     pub(super) fn new_sandboxes(&mut self) -> Vec<ProcessId> {
         std::mem::take(&mut self.new_sandboxes)
@@ -303,38 +297,6 @@ impl Collector {
             self.session.apply(&event);
             self.recording.event(&event);
         }
-    }
-
-    /// Whether an object has not ended, as far as known.
-    pub(super) fn is_watched(&self, object: &ObjectId) -> bool {
-        self.lifetimes.is_watched(object)
-    }
-
-    /// Forgets jobs that were judged.
-    pub(super) fn forget(&mut self, jobs: &[Job]) {
-        let lifetimes = &self.lifetimes;
-        self.session.forget(jobs, |object| lifetimes.is_watched(object));
-    }
-
-    /// Has helper processes look at the files that a part of the session wrote to.
-    pub(super) fn ask_for_files(&mut self, part: &Session) {
-        observe::ask_for_files(part, &mut self.lookout);
-        observe::ask_for_engine_logs(part, &mut self.lookout);
-    }
-
-    /// Looks for processes that are gone and whose end was not reported. The report may be on its way, so that only those
-    /// that were gone at the check before as well have ended.
-    pub(super) fn find_vanished(&mut self) {
-        let runs = self.session.processes.values().filter(|process| {
-            process.end_ns.is_none() && process.summed_up.is_none() && process.id.sandbox == 0
-        });
-        let gone: BTreeSet<ProcessId> =
-            runs.map(|process| process.id).filter(|id| !exists(id.tgid)).collect();
-        let now_ns = tracer_loader::boot_ns();
-        for id in gone.intersection(&self.missing) {
-            self.session.vanished(*id, now_ns);
-        }
-        self.missing = gone;
     }
 
     /// Tells how far the trace is, and what is known already, if it is time for that.
