@@ -123,6 +123,7 @@ EXAMPLES
   tracer why --container report-1        ask what became of its output, also when it is gone
   tracer history --lost --since 1h       list what was lost
 
-It runs in the foreground until a signal ends it. The unit tracer-daemon.service starts it with systemd. What it could
-not record is in the history as well, with its time.
+RUNNING
+  It runs in the foreground until a signal ends it. The unit tracer-daemon.service starts it with systemd. What it
+  could not record is in the history as well, with its time.
 ";
