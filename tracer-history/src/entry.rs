@@ -17,7 +17,7 @@ pub struct Entry {
     pub ns_pid: u32,
     /// Its name (`comm`).
     pub name: String,
-    /// Its command line, redacted and cut by whoever adds the entry.
+    /// Its command line, redacted and cut before the entry is added.
     pub command: String,
     /// Exit code; `None` if a signal ended it, or if it still ran.
     pub exit_code: Option<u32>,
@@ -42,16 +42,16 @@ pub struct Entry {
     pub report: Option<Vec<u8>>,
 }
 
-/// Where a command ran.
+/// Where a command ran. Texts are as engines and users wrote them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Place {
     /// Path of its cgroup.
     pub cgroup: String,
-    /// The container engine.
+    /// The engine of its container: `docker`, `podman`, `containerd`, `cri-o`, `systemd-machined`, `lxc`.
     pub engine: Option<String>,
     /// Id of the container.
     pub container_id: Option<String>,
-    /// Name of the container.
+    /// Name of the container; in a pod, its name within the pod.
     pub container: Option<String>,
     /// Its image.
     pub image: Option<String>,
@@ -59,8 +59,17 @@ pub struct Place {
     pub namespace: Option<String>,
     /// Name of the pod.
     pub pod: Option<String>,
-    /// Unit of systemd.
+    /// Unit of systemd, as it is in the path. Of nested ones the last.
     pub unit: Option<String>,
+}
+
+impl Place {
+    /// Whether no further name will come: it is no container, or one whose name or pod is known. The sandbox of a pod has
+    /// a pod and no name of its own.
+    #[must_use]
+    pub const fn is_named(&self) -> bool {
+        self.container_id.is_none() || self.container.is_some() || self.pod.is_some()
+    }
 }
 
 /// One standard stream of a command.
@@ -74,7 +83,7 @@ pub struct Stream {
     pub destination: String,
     /// What became of the bytes.
     pub outcome: String,
-    /// Who read them.
+    /// The process that read most of them.
     pub reader: Option<String>,
 }
 
@@ -85,7 +94,7 @@ pub struct Gap {
     pub from_us: i64,
     /// Its end, in µs since 1970.
     pub until_us: i64,
-    /// Why: one of [`reason`], or a reason of whoever added it.
+    /// Why: one of [`reason`], or a reason of the program that added it.
     pub reason: String,
     /// How many commands or events were missed; 0 if unknown.
     pub events: u64,

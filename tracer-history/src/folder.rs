@@ -85,7 +85,7 @@ impl Folder {
         Ok(true)
     }
 
-    /// Makes the folder again if somebody removed or replaced it. Whether that was so.
+    /// Makes the folder again if it was removed or replaced. Returns whether it was.
     pub(crate) fn renew(&mut self) -> Result<bool, HistoryError> {
         let ours = self.directory.metadata().map(|found| (found.dev(), found.ino())).ok();
         if ours.is_some() && identity(&self.path) == ours {
@@ -118,7 +118,7 @@ impl Folder {
         file.set_permissions(Permissions::from_mode(PRIVATE_FILE))
     }
 
-    /// Gives a finished file its name. What is beside that name belongs to a file that somebody removed: SQLite would take
+    /// Gives a finished file its name. What is beside that name belongs to a file that was removed: SQLite would take
     /// such a WAL for that of the new file.
     pub(crate) fn finish(&self, name: FileName) -> io::Result<()> {
         let name = name.text();

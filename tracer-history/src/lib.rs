@@ -36,5 +36,5 @@ pub use self::{
     writer::{Limits, Writer},
 };
 
-/// Where the history is if nobody says otherwise.
+/// The folder of the history, unless `--history` names another one.
 pub const FOLDER: &str = "/var/lib/tracer";

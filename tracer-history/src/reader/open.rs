@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) fn open(path: &Path) -> rusqlite::Result<(Connection, bool)> {
     let opened = match beside(path, "-wal").exists() {
         true => shared(path).and_then(checked).or_else(|_| left_behind(path).and_then(checked)),
-        // Nobody writes, and everything is in the file.
+        // No process writes, and everything is in the file.
         false => unchanging(path).and_then(checked),
     };
     opened.map(|connection| (connection, false)).or_else(|_| {

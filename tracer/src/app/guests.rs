@@ -22,6 +22,7 @@ use tracer_gvisor::{
 use tracer_loader::{KernelSettings, boot_ns};
 
 pub use self::config::gvisor_config;
+pub(super) use self::kernels::real_minus_boot_ns;
 use self::{
     asked::{Asked, MOST_ASKED, Next},
     connections::Connections,

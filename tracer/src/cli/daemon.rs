@@ -8,8 +8,9 @@ use std::{
 
 use clap::Args;
 use tracer_history::Limits;
+use tracer_loader::KernelSettings;
 
-use super::{capture, scope::ScopeArgs, values};
+use super::{capture, values};
 use crate::{
     scope::{Config, Wanted, config},
     settings::DaemonSettings,
@@ -77,7 +78,7 @@ impl DaemonArgs {
         Ok(DaemonSettings {
             redact: capture::redact(&self.redact)?.or_else(|| config.redact.clone()),
             wanted: self.wanted(&config)?,
-            kernel: ScopeArgs::default_kernel(self.verbose >= 3),
+            kernel: KernelSettings { debug_log: self.verbose >= 3, ..KernelSettings::default() },
             history: self
                 .history
                 .or(config.history)

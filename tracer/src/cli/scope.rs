@@ -53,23 +53,6 @@ pub(super) struct ScopeArgs {
 }
 
 impl ScopeArgs {
-    /// Settings of the eBPF programs if no option says otherwise.
-    pub(super) fn default_kernel(debug_log: bool) -> KernelSettings {
-        KernelSettings {
-            fd_mask: 1 << 1 | 1 << 2,
-            all_fds: false,
-            follow_children: true,
-            follow_readers: 1,
-            cgroup: None,
-            awaits_processes: false,
-            debug_log,
-            max_processes: limits::PROCESSES,
-            max_objects: limits::OBJECTS,
-            attach_mode: Hooks::default().into(),
-            capture: None,
-        }
-    }
-
     /// Settings of the eBPF programs.
     pub(super) fn kernel(&self, debug_log: bool) -> KernelSettings {
         KernelSettings {

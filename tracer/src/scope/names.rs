@@ -14,6 +14,7 @@ use std::{
 };
 
 use serde::de::DeserializeOwned;
+pub use tracer_history::Place;
 
 use super::container::{self, Named};
 use crate::{
@@ -34,27 +35,6 @@ const LONGEST: usize = 253;
 const LARGEST: usize = 4 << 20;
 /// Suffixes of the units that have processes (`systemd.unit(5)`).
 const UNITS: [&str; 3] = [".service", ".scope", ".socket"];
-
-/// What a cgroup is. Text is as engines and users wrote it: it can have any characters, and at most 253 bytes each.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place {
-    /// Its path from the root of the hierarchy.
-    pub cgroup: String,
-    /// The engine of its container: `docker`, `podman`, `containerd`, `cri-o`, `systemd-machined`, `lxc`.
-    pub engine: Option<String>,
-    /// The full id of its container.
-    pub container_id: Option<String>,
-    /// The container's name; in a pod, its name within the pod.
-    pub container: Option<String>,
-    /// The image, as the user named it.
-    pub image: Option<String>,
-    /// The Kubernetes namespace of its pod.
-    pub namespace: Option<String>,
-    /// The name of its pod.
-    pub pod: Option<String>,
-    /// The unit of systemd, as it is in the path. Of nested ones the last.
-    pub unit: Option<String>,
-}
 
 /// What an engine has written down about a container.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -89,11 +69,11 @@ pub fn place(roots: &Roots, cgroup: &str) -> Place {
             let written = docker::written(roots, id)
                 .or_else(|| containerd::written(roots, None, id))
                 .or_else(|| storage::written(roots, id));
-            place.add_container(engine, id, &written.unwrap_or_default());
+            add_container(&mut place, engine, id, &written.unwrap_or_default());
         }
         Some(Named::Task { namespace, id }) => {
             let written = containerd::written(roots, Some(namespace), id);
-            place.add_container(Engine::Containerd, id, &written.unwrap_or_default());
+            add_container(&mut place, Engine::Containerd, id, &written.unwrap_or_default());
         }
         Some(Named::Machine { name }) => {
             place.engine = Some("systemd-machined".to_owned());
@@ -108,23 +88,15 @@ pub fn place(roots: &Roots, cgroup: &str) -> Place {
     place
 }
 
-impl Place {
-    /// Whether no further name will come: it is no container, or one whose name or pod is known. The sandbox of a pod has
-    /// a pod and no name of its own.
-    #[must_use]
-    pub const fn is_named(&self) -> bool {
-        self.container_id.is_none() || self.container.is_some() || self.pod.is_some()
-    }
-
-    fn add_container(&mut self, by_path: Engine, id: &str, written: &Written) {
-        let by_path = (by_path != Engine::Unknown).then_some(by_path);
-        self.container_id = Some(id.to_owned());
-        self.engine = written.engine.or(by_path).map(|engine| engine.to_string());
-        self.container = written.name.as_deref().and_then(cut);
-        self.image = written.image.as_deref().and_then(cut);
-        self.namespace = written.namespace.as_deref().and_then(cut);
-        self.pod = written.pod.as_deref().and_then(cut);
-    }
+/// Adds what is known about a container.
+fn add_container(place: &mut Place, by_path: Engine, id: &str, written: &Written) {
+    let by_path = (by_path != Engine::Unknown).then_some(by_path);
+    place.container_id = Some(id.to_owned());
+    place.engine = written.engine.or(by_path).map(|engine| engine.to_string());
+    place.container = written.name.as_deref().and_then(cut);
+    place.image = written.image.as_deref().and_then(cut);
+    place.namespace = written.namespace.as_deref().and_then(cut);
+    place.pod = written.pod.as_deref().and_then(cut);
 }
 
 impl Written {

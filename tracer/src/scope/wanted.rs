@@ -186,13 +186,8 @@ fn fullest(
     mounts: &CgroupMounts,
     first: Option<&Hierarchy>,
 ) -> Option<(Hierarchy, PathBuf)> {
-    let is_filled = |hierarchy: &Hierarchy| match hierarchy {
-        Hierarchy::V2 => true,
-        Hierarchy::V1 { controller } => controller == "memory" || controller == "pids",
-    };
     mounts
-        .usable()
-        .filter(|(hierarchy, _)| is_filled(hierarchy))
+        .filled()
         .map(|(hierarchy, mount)| (hierarchy.clone(), mount.mount_point.clone()))
         .min_by_key(|(hierarchy, root)| (Reverse(count(matcher, root)), Some(hierarchy) != first))
 }

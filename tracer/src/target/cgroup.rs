@@ -112,15 +112,7 @@ fn places(roots: &Roots, mounts: &CgroupMounts, path: &Path) -> Vec<PathBuf> {
     }
     let below: PathBuf =
         path.components().filter(|component| !matches!(component, Component::RootDir)).collect();
-    let is_filled = |hierarchy: &Hierarchy| match hierarchy {
-        Hierarchy::V2 => true,
-        Hierarchy::V1 { controller } => controller == "memory" || controller == "pids",
-    };
-    mounts
-        .usable()
-        .filter(|(hierarchy, _)| is_filled(hierarchy))
-        .map(|(_, mount)| mount.mount_point.join(&below))
-        .collect()
+    mounts.filled().map(|(_, mount)| mount.mount_point.join(&below)).collect()
 }
 
 fn identify(

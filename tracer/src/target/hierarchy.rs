@@ -177,6 +177,14 @@ impl CgroupMounts {
         })
     }
 
+    /// The hierarchies that engines and service managers use: the others need not have every cgroup.
+    pub(crate) fn filled(&self) -> impl Iterator<Item = (&Hierarchy, &CgroupMount)> {
+        self.usable().filter(|(hierarchy, _)| match hierarchy {
+            Hierarchy::V2 => true,
+            Hierarchy::V1 { controller } => controller == "memory" || controller == "pids",
+        })
+    }
+
     /// The hierarchy that contains a canonical path.
     pub(crate) fn containing(&self, path: &Path) -> Option<&CgroupMount> {
         self.0

@@ -13,7 +13,7 @@ use tracer_core::{
 use tracer_history::{Entry, Place, Stream};
 use tracer_loader::boot_ns;
 
-use crate::{gvisor::real_ns, settings::DaemonSettings};
+use crate::{app::guests::real_minus_boot_ns, settings::DaemonSettings};
 
 /// The longest command line in the history, in characters.
 const LONGEST_COMMAND: usize = 1_024;
@@ -29,8 +29,7 @@ pub(super) struct Clock {
 impl Clock {
     /// The real time as it is set now.
     pub(super) fn now() -> Self {
-        let boot_ns = i64::try_from(boot_ns()).unwrap_or(i64::MAX);
-        Self { real_minus_boot_ns: real_ns().saturating_sub(boot_ns) }
+        Self { real_minus_boot_ns: real_minus_boot_ns() }
     }
 
     /// Microseconds since 1970, of nanoseconds since boot.

@@ -169,8 +169,8 @@ fn read_names(asked: &Receiver<String>, answer: &Sender<(String, Place)>) {
     while let Ok(path) = asked.recv() {
         for pause in NAMED_WITHIN {
             thread::sleep(pause);
-            let place = placed(scope::place(&roots, &path));
-            let is_named = place.container_id.is_none() || place.container.is_some();
+            let place = scope::place(&roots, &path);
+            let is_named = place.is_named();
             if answer.send((path.clone(), place)).is_err() {
                 return;
             }
@@ -179,12 +179,6 @@ fn read_names(asked: &Receiver<String>, answer: &Sender<(String, Place)>) {
             }
         }
     }
-}
-
-fn placed(found: scope::Place) -> Place {
-    let scope::Place { cgroup, engine, container_id, container, image, namespace, pod, unit } =
-        found;
-    Place { cgroup, engine, container_id, container, image, namespace, pod, unit }
 }
 
 #[cfg(test)]

@@ -41,6 +41,6 @@ pub(super) fn has_ended(session: &Session, guest: &Guest) -> bool {
 }
 
 /// Real time minus time since boot, in nanoseconds.
-pub(super) fn real_minus_boot_ns() -> i64 {
+pub(in crate::app) fn real_minus_boot_ns() -> i64 {
     real_ns().saturating_sub(i64::try_from(boot_ns()).unwrap_or(i64::MAX))
 }
