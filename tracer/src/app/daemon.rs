@@ -128,7 +128,8 @@ async fn record(
     let mut collector = Collector::new(Sinks::default(), Recording::default(), memory, lookout);
     // From here on they are kept.
     collector.new_targets();
-    attach(&mut loader, &mut events, &kernel, &nobody())?;
+    // No process and no command is the target, only cgroups are.
+    attach(&mut loader, &mut events, &kernel, &Subject::default())?;
     let (start, start_ns) = (Timestamp::now(), boot_ns());
     collector.begin(&Target::default(), start, start_ns, &[1, 2]);
     let run = Run {
@@ -174,18 +175,6 @@ fn scope(watch: &CgroupWatch, cgroups: &[CgroupTarget]) -> CgroupScope {
         ids: cgroups.iter().map(|cgroup| cgroup.id).collect(),
         subsystem: watch.hierarchy().subsystem_id(),
         room: MOST_MATCHES,
-    }
-}
-
-/// No process and no command is the target, only cgroups are.
-fn nobody() -> Subject {
-    Subject {
-        target: Target::default(),
-        pids: Vec::new(),
-        launched: None,
-        kept: None,
-        cgroups: Vec::new(),
-        newcomer: None,
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
 };
 
 /// What a run traces, after names were resolved.
+#[derive(Default)]
 pub(super) struct Subject {
     pub(super) target: session::Target,
     pub(super) pids: Vec<PinnedProcess>,
