@@ -373,11 +373,19 @@ impl Report {
     /// the counts are incomplete.
     #[must_use]
     pub fn has_loss(&self) -> bool {
-        self.findings.iter().any(|finding| match finding.severity {
+        self.findings.iter().any(Finding::is_loss)
+    }
+}
+
+impl Finding {
+    /// Whether it says that a part of the output did not arrive, or that this is not known.
+    #[must_use]
+    pub fn is_loss(&self) -> bool {
+        match self.severity {
             Severity::Loss => true,
-            Severity::Warning => !tells_where_it_is(finding),
+            Severity::Warning => !tells_where_it_is(self),
             Severity::Info => false,
-        })
+        }
     }
 }
 

@@ -214,6 +214,13 @@ impl Session {
         self.objects.get(object).is_none_or(|object| object.hop == 0)
     }
 
+    /// Whether a row is output: not what a relay passes on, and not the pid with which a process enters a cgroup
+    /// (cgroups(7)).
+    pub(crate) fn is_output(&self, key: &LedgerKey) -> bool {
+        let known = self.objects.get(&key.object);
+        known.is_none_or(|object| object.hop == 0 && !object.lists_cgroup_members())
+    }
+
     /// Whether the object's creation was seen.
     #[must_use]
     pub fn was_created_here(&self, object: &ObjectId) -> bool {

@@ -47,6 +47,9 @@ pub(crate) struct Options {
     /// Judge this binary [default: build the tool from this checkout]
     #[arg(long, value_name = "PATH")]
     tracer: Option<PathBuf>,
+    /// Ask afterwards: run each command under `tracer daemon`, and judge what `tracer why` says when it has ended
+    #[arg(long, conflicts_with = "page")]
+    afterwards: bool,
     /// Run each case so often; the results must be the same
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     times: u16,
@@ -68,7 +71,13 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     ensure!(!cases.is_empty(), "no case is called {}", options.filters.join(" or "));
     ensure!(packages::is_root(), "the cases need root: tracer loads eBPF programs");
     let tracer = tracer(workspace, options.tracer.as_deref())?;
-    let runner = Runner { tracer: &tracer, target: workspace.target(), times: options.times };
+    let asks = options.afterwards.then(|| folder.join(AFTERWARDS));
+    let runner = Runner {
+        tracer: asks.as_deref().unwrap_or(&tracer),
+        recorder: asks.is_some().then_some(tracer.as_path()),
+        target: workspace.target(),
+        times: options.times,
+    };
     let mut table = Table::of(&cases);
     perform_all(&runner, &cases, options.jobs, |case, outcome| table.print(case, &outcome))?;
     let sum = table.finish()?;
@@ -78,6 +87,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     Ok(sum.exit_code())
 }
 
+/// The program that takes the place of the tool when it is asked afterwards.
+const AFTERWARDS: &str = "afterwards.py";
+
 /// Of so many cases one may fail in the tests: they run real programs of other people, whose timing is their own.
 const TOLERANCE: u64 = 50;
 
@@ -85,7 +97,7 @@ const TOLERANCE: u64 = 50;
 /// machine may have been busy. Then it fails, unless its description names the gap. A few failures are only printed.
 pub(crate) fn check(workspace: &Workspace, tracer: &Path) -> Result<Tally> {
     let cases = case::load_all(&workspace.root().join("tests/cases"), &[])?;
-    let runner = Runner { tracer, target: workspace.target(), times: 1 };
+    let runner = Runner { tracer, recorder: None, target: workspace.target(), times: 1 };
     let mut table = Table::of(&cases);
     let (mut tally, mut doubtful) = (Tally::default(), Vec::new());
     perform_all(&runner, &cases, 2, |case, outcome| {

@@ -29,6 +29,10 @@ pub struct Job {
     pub members: BTreeSet<ProcessId>,
     /// When the last of them ended, nanoseconds since boot; `None` while one of them runs.
     pub ended_ns: Option<u64>,
+    /// Whether another command started it, not a runtime.
+    pub is_inner: bool,
+    /// Whether one of its processes has started another job.
+    pub has_inner: bool,
 }
 
 impl Job {
@@ -52,12 +56,27 @@ impl Session {
                 root,
                 members: BTreeSet::new(),
                 ended_ns: Some(0),
+                is_inner: self.is_started_by_command(root),
+                has_inner: false,
             });
+            job.has_inner |= process.started_jobs;
             job.members.insert(process.id);
             let end = if process.summed_up.is_some() { Some(0) } else { process.end_ns };
             job.ended_ns = job.ended_ns.zip(end).map(|(latest, end)| latest.max(end));
         }
+        let inner = jobs.values().filter(|job| job.is_inner);
+        let parents = inner.filter_map(|job| self.processes.get(&job.root)).map(|root| root.parent);
+        let outer: BTreeSet<ProcessId> =
+            parents.filter_map(|parent| roots.get(&parent).copied()).collect();
+        for root in outer {
+            jobs.entry(root).and_modify(|job| job.has_inner = true);
+        }
         jobs.into_values().collect()
+    }
+
+    fn is_started_by_command(&self, root: ProcessId) -> bool {
+        let parent = self.processes.get(&root).and_then(|root| self.processes.get(&root.parent));
+        parent.is_some_and(|parent| parent.is_target && !prepares(&parent.comm))
     }
 
     /// The first process of the job that a process belongs to. `roots` has those that are known already.

@@ -119,6 +119,16 @@ impl Object {
         self.now == Some(FileNow::Same) || !self.renamed.is_empty()
     }
 
+    /// Whether a process that writes a pid into it moves that process into a cgroup (cgroups(7)).
+    #[must_use]
+    pub fn lists_cgroup_members(&self) -> bool {
+        let name =
+            self.path.strip_prefix("/sys/fs/cgroup/").and_then(|path| path.rsplit('/').next());
+        let is_listed = matches!(name, Some("cgroup.procs" | "cgroup.threads" | "tasks"));
+        // The files of cgroup file systems have no size.
+        is_listed && self.size_after.unwrap_or(self.size) == 0
+    }
+
     /// Whether it is a byte stream: bytes keep their order, and a short read drops none (unlike a datagram socket or a
     /// packet pipe).
     #[must_use]

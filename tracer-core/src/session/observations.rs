@@ -1,6 +1,6 @@
 //! Applies observations from user space to the session.
 
-use super::{Session, apply::bytes_of};
+use super::{Process, Session, apply::bytes_of};
 use crate::event::EventKind;
 
 impl Session {
@@ -17,7 +17,9 @@ impl Session {
                 }
             }
             EventKind::Arguments { process, argv, argv_cut, argv_bytes } => {
-                if let Some(known) = self.processes.get_mut(process) {
+                // An answer about the image before would come too late: those of later images come with their events.
+                let is_wanted = |known: &&mut Process| !known.executed || known.argv.is_empty();
+                if let Some(known) = self.processes.get_mut(process).filter(is_wanted) {
                     known.argv = argv.as_slice().into();
                     known.argv_bytes = argv_cut.then(|| bytes_of(argv, *argv_bytes));
                 }

@@ -21,6 +21,8 @@ const FORGOTTEN_NAME: &str = "earlier commands";
 const MINOR: u32 = 0xf_ffff;
 /// How many relays behind the first reader belong to a part.
 const MOST_HOPS: u32 = 8;
+/// Rows about objects that have ended and that a running process wrote to: the latest are kept.
+const MOST_OUTPUTS: usize = 64;
 
 /// A row and its key.
 type Row = (LedgerKey, LedgerRow);
@@ -67,6 +69,11 @@ impl<'a> Parts<'a> {
         for (key, row) in objects.iter().filter_map(|id| self.rows.get(id)).flatten() {
             part.add_row(*key, row);
         }
+        // Calls on fds that were closed.
+        let on_nothing = self.rows.get(&ObjectId::NONE).into_iter().flatten();
+        for (key, row) in on_nothing.filter(|(key, _)| job.members.contains(&key.process)) {
+            part.add_row(*key, row);
+        }
         for id in &objects {
             session.copy_object(id, &mut part);
         }
@@ -79,8 +86,11 @@ impl<'a> Parts<'a> {
             part.processes.share(*id, &session.processes, job.members.contains(id));
         }
         let is_member = |process: &ProcessId| job.members.contains(process);
-        let blocked = session.blocked.iter().filter(|thread| is_member(&thread.process));
-        part.blocked = blocked.cloned().collect();
+        // Also those of its readers: they may wait for something else.
+        let is_known = |process: &ProcessId| part.processes.get(process).is_some();
+        let blocked = session.blocked.iter().filter(|thread| is_known(&thread.process));
+        let blocked = blocked.cloned().collect();
+        part.blocked = blocked;
         let unseen = session.not_seen.iter().filter(|unseen| is_member(&unseen.process));
         part.not_seen = unseen.cloned().collect();
         let sandboxes = session.sandboxes.iter().filter(|(_, sandbox)| is_member(&sandbox.sentry));
@@ -145,6 +155,12 @@ impl Session {
     /// Forgets the processes of jobs, and the objects that have ended and that no process uses any more. What they wrote to
     /// other objects stays in the accounts of those.
     pub fn forget(&mut self, jobs: &[Job], is_watched: impl Fn(&ObjectId) -> bool) {
+        for job in jobs.iter().filter(|job| job.is_inner) {
+            let parent = self.processes.get(&job.root).map(|root| root.parent);
+            if let Some(parent) = parent.and_then(|parent| self.processes.get_mut(&parent)) {
+                parent.started_jobs = true;
+            }
+        }
         let gone: &BTreeSet<ProcessId> =
             &jobs.iter().flat_map(|job| &job.members).copied().collect();
         for id in gone {
@@ -171,6 +187,7 @@ impl Session {
     /// targets and have ended.
     fn forget_ended(&mut self, is_watched: impl Fn(&ObjectId) -> bool) {
         let used = self.objects_in_use();
+        let used = &self.keep_latest_outputs(used, &is_watched);
         let stays = |id: &ObjectId| used.contains(id) || is_watched(id);
         let ended = |id: &&ObjectId| !stays(id) && !stays(&self.peer(id));
         let ended: BTreeSet<ObjectId> = self.objects.keys().filter(ended).copied().collect();
@@ -195,6 +212,39 @@ impl Session {
         if with_rows.contains(&FORGOTTEN) && !self.processes.contains_key(&FORGOTTEN) {
             self.processes.insert(FORGOTTEN, forgotten());
         }
+    }
+
+    /// Adds what running targets have written to most recently: it belongs to the judgement about them. What they wrote
+    /// to other objects that have ended stays in their account.
+    fn keep_latest_outputs(
+        &mut self,
+        mut used: BTreeSet<ObjectId>,
+        is_watched: impl Fn(&ObjectId) -> bool,
+    ) -> BTreeSet<ObjectId> {
+        let runs = |id: &ProcessId| {
+            let known = self.processes.get(id);
+            known.is_some_and(|known| known.is_target && known.end_ns.is_none())
+        };
+        let mut outputs: BTreeMap<ProcessId, Vec<(u64, LedgerKey)>> = BTreeMap::new();
+        for (key, row) in self.ledger.iter().filter(|(key, _)| key.direction == WRITE) {
+            let is_there = used.contains(&key.object)
+                || is_watched(&key.object)
+                || is_watched(&self.peer(&key.object));
+            if !is_there && runs(&key.process) {
+                outputs.entry(key.process).or_default().push((row.last_ns, *key));
+            }
+        }
+        for (process, mut rows) in outputs {
+            rows.sort_unstable_by_key(|(last_ns, _)| std::cmp::Reverse(*last_ns));
+            let older = rows.split_off(rows.len().min(MOST_OUTPUTS));
+            used.extend(rows.iter().map(|(_, key)| key.object));
+            let gone = older.iter().filter_map(|(_, key)| self.ledger.remove(key));
+            let bytes: u64 = gone.map(|row| row.bytes).sum();
+            if let Some(process) = self.processes.get_mut(&process).filter(|_| bytes > 0) {
+                process.written_to_ended = process.written_to_ended.saturating_add(bytes);
+            }
+        }
+        used
     }
 
     /// Objects that targets have or had as standard fds or have open for reading, and those that a target has written to

@@ -40,7 +40,11 @@ pub struct Process {
     pub stdio_at_end: Option<[FdState; 3]>,
     /// Bytes written through fds that the user did not ask for; known when it has ended.
     pub other_bytes: Option<u64>,
-    /// Calls that wrote them.
+    /// Bytes that it wrote to objects that a recorder has forgotten.
+    pub written_to_ended: u64,
+    /// Whether it has started a job ([`Job`](super::Job)) that a recorder has judged by itself.
+    pub started_jobs: bool,
+    /// Calls that wrote [`Self::other_bytes`].
     pub other_calls: Option<u64>,
     /// Number of further such calls, that a file system refused, and the errno of the latest of them.
     pub other_refusals: Option<(u32, u32)>,

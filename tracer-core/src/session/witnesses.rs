@@ -121,7 +121,8 @@ fn written_by_process(session: &Session) -> BTreeMap<ProcessId, u64> {
 pub(super) fn uncounted(process: &Process, in_ledger: u64) -> Option<u64> {
     let before = process.kernel_written_before?;
     let by_kernel = process.kernel_written?.saturating_sub(before);
-    let counted = in_ledger.saturating_add(process.other_bytes?);
+    let booked = in_ledger.saturating_add(process.written_to_ended);
+    let counted = booked.saturating_add(process.other_bytes?);
     let more = by_kernel.saturating_sub(counted);
     let has_dumped = process.status.is_some_and(|status| status & CORE_DUMP != 0);
     (more > 0 && more != ACCOUNTING_RECORD && !has_dumped).then_some(more)

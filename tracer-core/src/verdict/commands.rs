@@ -195,7 +195,7 @@ impl<'c, 'a> Builder<'c, 'a> {
         }
         let succeeded = process.exit_code() == Some(0);
         let rows = session.rows_of(process.id, WRITE);
-        for (key, row) in rows.filter(|(key, _)| session.is_of_targets(&key.object)) {
+        for (key, row) in rows.filter(|(key, _)| session.is_output(key)) {
             let sum = sums.entry((key.object, key.fd)).or_default();
             sum.add(&without_probes(row, succeeded), false);
         }

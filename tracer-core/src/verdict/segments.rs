@@ -174,7 +174,7 @@ impl<'a> Draft<'a> {
         let (session, process) = (self.session, self.process);
         let succeeded = process.exit_code() == Some(0);
         let mut rows: Vec<_> = session.rows_of(process.id, WRITE).collect();
-        rows.retain(|(key, _)| session.is_of_targets(&key.object));
+        rows.retain(|(key, _)| session.is_output(key));
         rows.sort_by_key(|(_, row)| row.first_ns);
         for (key, row) in rows {
             let image = self.image_at(row.first_ns);

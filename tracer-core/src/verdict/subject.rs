@@ -13,7 +13,7 @@ use tracer_common::{
     op,
 };
 
-use crate::session::{FactKind, Kind, Process, Session};
+use crate::session::{FactKind, Kind, Object, Process, Session};
 
 /// A command that the user asked about, with its descendants.
 pub struct Subject<'a> {
@@ -261,7 +261,8 @@ pub(super) fn is_command(process: &Process) -> bool {
 }
 
 fn wrote(session: &Session, process: ProcessId) -> bool {
-    session.rows_of(process, WRITE).any(|(key, _)| key.fd == 1 || key.fd == 2)
+    let mut rows = session.rows_of(process, WRITE).filter(|(key, _)| session.is_output(key));
+    rows.any(|(key, _)| key.fd == 1 || key.fd == 2)
 }
 
 pub(super) fn subject<'a>(
@@ -306,7 +307,7 @@ enum Place {
     Discarded,
     /// To another object, by a redirection inside of the subject.
     Redirected,
-    /// To a pipe inside of the subject, or through an fd that the user did not ask about.
+    /// To a pipe inside of the subject, through an fd that the user did not ask about, or no output at all.
     Inside,
 }
 
@@ -350,6 +351,9 @@ fn place(session: &Session, subject: &Subject<'_>, key: &LedgerKey) -> Place {
             2 => Place::Stderr,
             _ => Place::Inside,
         };
+    }
+    if session.objects.get(&key.object).is_some_and(Object::lists_cgroup_members) {
+        return Place::Inside;
     }
     let kind = session.object_kind(&key.object);
     let by_fd =

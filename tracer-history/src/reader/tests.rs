@@ -97,6 +97,15 @@ fn without_a_time_the_latest_loss_or_warning_is_meant() {
 }
 
 #[test]
+fn without_a_time_a_command_that_wrote_is_meant_rather_than_a_silent_one() {
+    let silent = Entry { rule: "never_wrote".into(), ..ran(3, 30, 90) };
+    let folder = history(&[ran(1, 10, 11), ran(2, 20, 21), silent.clone()]);
+    assert_eq!(found(&ask(folder.path(), None, 0)).0, 2);
+    let folder = history(&[Entry { pid: 4, ended_us: BEGIN, ..silent.clone() }, silent]);
+    assert_eq!(found(&ask(folder.path(), None, 0)).0, 3);
+}
+
+#[test]
 fn a_report_comes_with_the_answer() {
     let folder = history(&[losing(1, 0, 10)]);
     let Answer::Found { entry, .. } = ask(folder.path(), Some(5), 0) else { panic!() };

@@ -28,7 +28,7 @@ pub(super) fn answer(reader: &Reader, question: &Question) -> Answer {
     let ask = Ask { reader, subject, spans: &spans };
     let Some(at) = at_us else {
         let until_us = spans.known_until().max(history_begins_us);
-        let latest = ask.latest(Kind::Told).or_else(|| ask.latest(Kind::Any));
+        let latest = ask.latest(Kind::Told).or_else(|| ask.latest_command());
         return latest.map_or_else(
             || ask.not_seen(history_begins_us, until_us, None),
             |candidate| ask.found(candidate, 0),
@@ -50,6 +50,11 @@ pub(super) fn answer(reader: &Reader, question: &Question) -> Answer {
     let nearest = ask.nearest(from);
     ask.not_seen(from.saturating_sub(NEAR_US), end, nearest)
 }
+
+/// The rule of a command that was silent.
+const SILENT: &str = "never_wrote";
+/// How many silent commands are passed over.
+const MOST_SILENT: usize = 32;
 
 /// A row that may be the answer, and its file.
 struct Candidate<'a> {
@@ -107,6 +112,23 @@ impl<'a> Ask<'a> {
 
     fn latest(&self, kind: Kind) -> Option<Candidate<'a>> {
         self.first(&self.query(0, i64::MAX, kind), Order::NewestFirst)
+    }
+
+    /// The latest command, without those that were silent, if there is another one among the latest: a service itself
+    /// often says nothing, and its commands do.
+    fn latest_command(&self) -> Option<Candidate<'a>> {
+        let (mut latest, mut seen) = (None, 0);
+        self.each(&self.query(0, i64::MAX, Kind::Any), Order::NewestFirst, |candidate| {
+            seen += 1;
+            let is_silent = candidate.file.load(&candidate.row).is_none_or(|it| it.rule == SILENT);
+            if !is_silent {
+                latest = Some(candidate);
+                return ControlFlow::Break(());
+            }
+            latest = latest.take().or(Some(candidate));
+            if seen < MOST_SILENT { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        latest
     }
 
     /// What ran in a time span: short commands that ended soon after it, longer ones that ended a while after it, and

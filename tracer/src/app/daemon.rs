@@ -6,6 +6,7 @@
 
 mod check;
 mod entry;
+mod hung;
 mod losses;
 mod places;
 mod recorder;
@@ -24,7 +25,7 @@ use tracer_loader::{CgroupScope, Loader, boot_ns};
 
 use self::{places::Places, recorder::Recorder, service::Service};
 use super::{
-    AppError, Run, TICK,
+    AppError, LOOK_AT_END, Run, TICK,
     attach::attach,
     collect::Collector,
     guests::Guests,
@@ -270,6 +271,7 @@ impl Daemon<'_> {
         self.run.survey(Keep::NewsAndLooks);
         self.run.guests.finish(&mut self.run.collector);
         self.run.collect_waiting();
+        self.run.collector.look_at_threads(LOOK_AT_END);
         self.recorder.finish(&mut self.run.loader, &mut self.run.collector, &self.places);
         self.run.loader.detach();
     }

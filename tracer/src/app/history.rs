@@ -151,7 +151,8 @@ pub fn why(settings: &WhySettings) -> Result<bool, AppError> {
         destination.write(report)?;
     }
     destination.close(|_| true)?;
-    Ok(matches!(&answer, Answer::Found { entry, .. } if entry.has_loss))
+    let has_loss = || matches!(&answer, Answer::Found { entry, .. } if entry.has_loss);
+    Ok(report.as_ref().map_or_else(has_loss, Report::has_loss))
 }
 
 /// The report that was kept with the command that was found.

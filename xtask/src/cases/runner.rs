@@ -26,6 +26,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 const TURN: Duration = Duration::from_millis(10);
 /// The variable that names the tool to a script.
 const TRACER: &str = "TRACER";
+/// The variable that names the tool to the program in its place.
+const RECORDER: &str = "RECORDER";
 /// The variable that names a script's scratch folder.
 const SCRATCH: &str = "W";
 
@@ -33,6 +35,8 @@ const SCRATCH: &str = "W";
 pub(crate) struct Runner<'a> {
     /// The tool's absolute path.
     pub(crate) tracer: &'a Path,
+    /// The tool that [`Self::tracer`] has record and asks afterwards, if it is not the tool itself.
+    pub(crate) recorder: Option<&'a Path>,
     /// cargo's target directory, which scripts need not know.
     pub(crate) target: &'a Path,
     /// How often each case runs.
@@ -99,6 +103,7 @@ impl Runner<'_> {
         script
             .env(TRACER, self.tracer)
             .env(SCRATCH, scratch)
+            .envs(self.recorder.map(|tool| (RECORDER, tool)))
             .current_dir(scratch)
             .stdin(Stdio::null())
             .stderr(out.try_clone().context("cannot share the log of a case")?)

@@ -45,7 +45,8 @@ pub(crate) fn tell(workspace: &Workspace, tracer: &Path, number: &str) -> Result
     for _ in 0..TRIALS {
         let folder = empty_folder()?;
         let wrapper = wrapper(&folder, tracer)?;
-        let runner = Runner { tracer: &wrapper, target: workspace.target(), times: 1 };
+        let runner =
+            Runner { tracer: &wrapper, recorder: None, target: workspace.target(), times: 1 };
         let answer = runner.run_in(&case, &folder)?;
         if answer.judgement.grade == Grade::Right {
             let story = read(&case, tracer, &folder)?;

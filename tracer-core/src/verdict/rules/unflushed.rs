@@ -36,7 +36,8 @@ fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
         || case
             .session
             .rows_of(process.id, WRITE)
-            .any(|(key, row)| Some(key.object) != process.stdio_object(1) && row.bytes > 0);
+            .filter(|(key, row)| row.bytes > 0 && case.session.is_output(key))
+            .any(|(key, _)| Some(key.object) != process.stdio_object(1));
     let was_idle = wrote_elsewhere && process.was_ended_by_user();
     let is_likely =
         process.was_refused_a_terminal(1) && (is_blocks || written.bytes == 0 && !was_idle);

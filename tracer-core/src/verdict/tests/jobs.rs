@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use tracer_common::{
-    ledger::{LedgerKey, LedgerRow},
+    ledger::{LedgerKey, LedgerRow, error},
     object::ObjectId,
 };
 
 use super::scene::*;
 use crate::{
+    event::{Event, EventKind},
     session::{Job, Parts, Session},
     verdict::{Case, Finding, judge},
 };
@@ -54,6 +55,62 @@ fn a_part_gives_the_finding_of_a_trace() {
     is_judged_as_in_a_trace(&unread.closed(MANAGER, OUT, 300).inside(OUT, 300, 300));
     let other = managed(&["sh"]).wrote(COMMAND, 2, ERR, write(7)).read(MANAGER, ERR, 7, 110);
     is_judged_as_in_a_trace(&other.exited(COMMAND, 1, 200));
+}
+
+#[test]
+fn a_refusal_on_a_closed_fd_belongs_to_the_job() {
+    let refused = with_errors(LedgerRow::ZERO, error::EBADF, 3);
+    let scene = managed(&["seq"]).wrote(COMMAND, 1, ObjectId::NONE, refused);
+    let scene = scene.exited(COMMAND, 1, 200);
+    let part = part(&scene, &job_of(&scene.0, COMMAND), &[]);
+    assert_eq!(part.ledger.values().map(|row| row.errors[error::EBADF as usize]).sum::<u32>(), 3);
+}
+
+#[test]
+fn what_a_running_command_wrote_to_is_kept_while_it_is_recent() {
+    let log = |number: u32| object(5_000 + u64::from(number));
+    let mut scene = wrote_and_read(&["sh"], 9);
+    for number in 0..100 {
+        scene = scene.file(log(number), "/tmp/log");
+        let row = written_at(10, 200 + u64::from(number));
+        scene = scene.wrote(COMMAND, 1, log(number), row);
+    }
+    let done = scene.clone().command(99, COMMAND, &["ls"], [NULL, object(7_000), ERR]);
+    let mut session = done.exited(99, 0, 400).0;
+    session.forget(&[job_of(&session, 99)], |object| *object == OUT || *object == ERR);
+    let known: Vec<bool> = [0, 35, 36, 99]
+        .map(|number| {
+            session.ledger.keys().any(|key| key.object == log(number) && key.process == id(COMMAND))
+        })
+        .to_vec();
+    assert_eq!(known, [false, false, true, true]);
+    assert_eq!(session.processes[&id(COMMAND)].written_to_ended, 360);
+    assert!(session.processes[&id(COMMAND)].started_jobs && job_of(&session, COMMAND).has_inner);
+}
+
+#[test]
+fn the_pid_with_which_a_process_enters_a_cgroup_is_no_output() {
+    let (list, log) = (object(5_001), object(5_002));
+    let scene = wrote_and_read(&["sh"], 9)
+        .file(list, "/sys/fs/cgroup/job/cgroup.procs")
+        .file(log, "/tmp/cgroup.procs")
+        .wrote(COMMAND, 1, list, written_at(6, 50))
+        .exited(COMMAND, 0, 200);
+    let message = |scene: &Scene| scene.finding(Rule::Delivered).unwrap().message;
+    assert_eq!(message(&scene), message(&wrote_and_read(&["sh"], 9).exited(COMMAND, 0, 200)));
+    let elsewhere =
+        managed(&["sh"]).file(log, "/tmp/cgroup.procs").wrote(COMMAND, 1, log, write(6));
+    assert!(elsewhere.exited(COMMAND, 0, 200).finding(Rule::Elsewhere).is_some());
+}
+
+#[test]
+fn arguments_of_the_image_before_come_too_late() {
+    let mut scene = wrote_and_read(&["seq", "9"], 9);
+    let argv = vec!["sh".to_owned()];
+    let process = id(COMMAND);
+    let kind = EventKind::Arguments { process, argv, argv_cut: false, argv_bytes: 0 };
+    scene.0.apply(&Event { time_ns: at(150), kind });
+    assert_eq!(scene.0.processes[&process].command(), "seq 9");
 }
 
 #[test]

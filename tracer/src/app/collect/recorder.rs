@@ -3,10 +3,16 @@
 use std::collections::BTreeSet;
 
 use tracer_common::{id::ProcessId, object::ObjectId};
-use tracer_core::session::{Job, Session};
+use tracer_core::{
+    event::BlockedThread,
+    session::{Job, Session},
+};
 
 use super::Collector;
-use crate::{observe, sys::processes::exists};
+use crate::{
+    observe::{self, Request},
+    sys::processes::exists,
+};
 
 impl Collector {
     /// Targets that were adopted, entered a cgroup, or executed a program since the last call, each with the low half of
@@ -31,6 +37,32 @@ impl Collector {
     pub(in crate::app) fn ask_for_files(&mut self, part: &Session) {
         observe::ask_for_files(part, &mut self.lookout);
         observe::ask_for_engine_logs(part, &mut self.lookout);
+    }
+
+    /// Has helper processes look at the threads of at most `most` running processes: those behind `last`, then those from
+    /// the first on. Returns whom it asked about.
+    pub(in crate::app) fn ask_for_threads(
+        &mut self,
+        last: Option<ProcessId>,
+        most: usize,
+    ) -> Vec<ProcessId> {
+        let runs = self.session.processes.values().filter(|process| {
+            process.end_ns.is_none() && process.summed_up.is_none() && process.id.sandbox == 0
+        });
+        let runs: Vec<ProcessId> = runs.map(|process| process.id).collect();
+        let first = last.map_or(0, |last| runs.partition_point(|id| *id <= last));
+        let in_turn = runs.iter().cycle().skip(first).take(most.min(runs.len()));
+        let asked: Vec<ProcessId> = in_turn.copied().collect();
+        for process in &asked {
+            self.lookout.ask(Request::ThreadsNow { process: *process });
+        }
+        asked
+    }
+
+    /// The threads that were found blocked since the last call.
+    pub(in crate::app) fn blocked_threads(&mut self) -> Vec<BlockedThread> {
+        let threads = self.lookout.blocked_now();
+        threads.iter().map(|thread| observe::with_object(&self.session, thread)).collect()
     }
 
     /// Looks for processes that are gone and whose end was not reported. The report may be on its way, so that only those

@@ -17,6 +17,8 @@ use crate::{app::guests::real_minus_boot_ns, settings::DaemonSettings};
 
 /// The longest command line in the history, in characters.
 const LONGEST_COMMAND: usize = 1_024;
+/// Signals with which another process ends a program (signal(7)): `SIGHUP`, `SIGINT`, `SIGKILL`, `SIGTERM`.
+const ENDED_BY_ANOTHER: [u32; 4] = [1, 2, 9, 15];
 /// The longest sentence, in characters. The report has it whole.
 const LONGEST_SENTENCE: usize = 1_024;
 
@@ -73,8 +75,11 @@ impl EntryMaker {
         let start = Timestamp::from_microsecond(began_us).unwrap_or_default();
         let (report, _) = report::build(&part, target, start, &[1, 2]);
         let finding = report.findings.first()?;
-        let is_odd = report.has_loss()
-            || report.findings.iter().any(|finding| finding.severity != Severity::Info);
+        let is_aside =
+            part.processes.get(&job.root).is_some_and(|root| is_aside(finding.rule, job, root));
+        let severity = if is_aside { Severity::Info } else { finding.severity };
+        let has_loss = report.findings.iter().any(is_lost);
+        let is_odd = report.findings.iter().any(|finding| finding.severity != Severity::Info);
         Some(Entry {
             began_us,
             ended_us: clock.us(part.end_ns),
@@ -88,11 +93,11 @@ impl EntryMaker {
             place,
             streams: streams(&report, job.root.tgid),
             rule: word(&finding.rule),
-            severity: word(&finding.severity),
+            severity: word(&severity),
             confidence: word(&finding.confidence),
             sentence: shorten(&self.redacted(&report.verdict), LONGEST_SENTENCE),
-            has_loss: report.findings.iter().any(is_lost),
-            report: is_odd.then(|| self.stored(&report)),
+            has_loss,
+            report: (is_odd && !is_aside).then(|| self.stored(&report)),
         })
     }
 
@@ -126,11 +131,27 @@ fn redact_texts(redact: &Redact, value: &mut Value) {
     }
 }
 
-/// Whether a finding says that output did not arrive. That a command wrote nothing is no loss by itself.
+/// Whether a warning about a job says nothing worth telling of it. A command inside of another one or of a service may be
+/// silent, use stderr, or leave a process behind, as in a trace of the whole; a command may be silent if those that it
+/// started have entries of their own.
+fn is_aside(rule: Rule, job: &Job, root: &Process) -> bool {
+    let was_ended = root.signal().is_some_and(|signal| ENDED_BY_ANOTHER.contains(&signal));
+    let is_well = root.exit_code() == Some(0) || root.end_ns.is_none() || was_ended;
+    match rule {
+        Rule::NeverWrote => job.has_inner || job.is_inner && is_well,
+        Rule::OtherStream | Rule::LateWriter => job.is_inner,
+        _ => false,
+    }
+}
+
+/// Whether a finding says that output did not arrive. That a command wrote nothing is no loss by itself, and that
+/// something was not seen is none either.
 fn is_lost(finding: &Finding) -> bool {
-    let is_held =
-        matches!(finding.rule, Rule::Stuck | Rule::BlockedOpen | Rule::Stopped | Rule::Unflushed);
-    finding.severity == Severity::Loss || finding.severity == Severity::Warning && is_held
+    let is_unknown = matches!(
+        finding.rule,
+        Rule::NeverWrote | Rule::OwnLosses | Rule::OutOfSight | Rule::Unbalanced
+    );
+    finding.is_loss() && !is_unknown
 }
 
 /// Whether a job is a command. A process that enters a cgroup, does nothing there and ends is a part of the runtime that

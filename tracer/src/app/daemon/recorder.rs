@@ -12,6 +12,7 @@ use tracer_loader::{Loader, LoaderError, boot_ns};
 
 use super::{
     entry::{Clock, EntryMaker},
+    hung::Hung,
     losses::Losses,
     places::Places,
 };
@@ -70,6 +71,7 @@ pub(super) struct Recorder<'a> {
     is_behind: bool,
     next_heartbeat: Instant,
     next_check: Instant,
+    hung: Hung,
     /// Keeps the reading of the ledger to a small part of the time.
     pace: Pace,
 }
@@ -87,6 +89,7 @@ impl<'a> Recorder<'a> {
             is_behind: false,
             next_heartbeat: now,
             next_check: now + CHECK_PROCESSES,
+            hung: Hung::new(now),
             pace: Pace::new(now),
         }
     }
@@ -124,6 +127,7 @@ impl<'a> Recorder<'a> {
             self.next_check = now + CHECK_PROCESSES;
             collector.find_vanished();
         }
+        self.hung.look(collector, now, boot_ns());
         if now >= self.next_look && self.pace.allows(now) {
             let done = self.judge(loader, collector, places);
             self.next_look = now + if self.is_behind { SOON } else { LOOK };
@@ -167,14 +171,14 @@ impl<'a> Recorder<'a> {
         Ok(())
     }
 
-    /// Whether a job has ended, or runs for so long that it gets an interim entry.
+    /// Whether a job has ended, or gets an interim entry: it runs for long, or hangs.
     fn is_due(&self, job: &Job, now_ns: u64) -> bool {
         if job.ended_ns.is_some() {
             return job.has_settled(now_ns);
         }
         let known = self.known.get(&job.root).copied().unwrap_or_default();
         let since_ns = known.interim_ns.unwrap_or(self.entries.began_ns(job.root));
-        since_ns.saturating_add(INTERIM_NS) <= now_ns
+        since_ns.saturating_add(INTERIM_NS) <= now_ns || self.hung.may_hang(job, now_ns)
     }
 
     /// Judges a job, unless its output is still on its way or its files are being looked at.
@@ -203,8 +207,17 @@ impl<'a> Recorder<'a> {
             }
         }
         let since_ns = known.interim_ns.unwrap_or(0);
+        let is_time =
+            known.interim_ns.unwrap_or(self.entries.began_ns(job.root)) + INTERIM_NS <= now_ns;
+        let hangs = job.ended_ns.is_none() && self.hung.hangs(job, &part, now_ns);
+        if job.ended_ns.is_none() && !hangs && !is_time {
+            return Look::Waits;
+        }
+        if job.ended_ns.is_none() {
+            part.blocked = self.hung.threads_of(&part);
+        }
         part.end_ns = job.ended_ns.unwrap_or(now_ns);
-        if job.ended_ns.is_some() || has_moved(job, &part, since_ns) {
+        if job.ended_ns.is_some() || hangs || has_moved(job, &part, since_ns) {
             self.write(job, part, places.of(job.root, &collector.session));
         }
         if job.ended_ns.is_some() {
@@ -242,7 +255,10 @@ impl<'a> Recorder<'a> {
             let mut part = parts.part(&job);
             part.end_ns = job.ended_ns.unwrap_or(now_ns);
             let since_ns = self.known.get(&job.root).and_then(|known| known.interim_ns);
-            if job.ended_ns.is_none() && !has_moved(&job, &part, since_ns.unwrap_or(0)) {
+            let is_blocked =
+                part.blocked.iter().any(|thread| job.members.contains(&thread.process));
+            let runs = job.ended_ns.is_none();
+            if runs && !is_blocked && !has_moved(&job, &part, since_ns.unwrap_or(0)) {
                 continue;
             }
             self.write(&job, part, places.of(job.root, &collector.session));

@@ -1,0 +1,195 @@
+//! Commands that hang: a thread is blocked, and nothing is read that it waits for. Such a command does not end, so it
+//! gets an entry while it runs.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use tracer_common::{id::ProcessId, ledger::READ};
+use tracer_core::{
+    event::{BlockedCall, BlockedThread},
+    session::{Job, Session},
+};
+
+use crate::app::collect::Collector;
+
+/// How often threads are looked at.
+const LOOK: Duration = Duration::from_secs(5);
+/// How many processes are looked at each time, in turn.
+const AT_ONCE: usize = 256;
+/// For how long a thread must be blocked in the same call.
+const HANGS_NS: u64 = 15_000_000_000;
+
+/// A thread that is blocked in one call at each look.
+#[derive(Clone, Copy, Debug)]
+struct Since {
+    /// Since which look, nanoseconds since boot.
+    since_ns: u64,
+    /// Bytes that had been read from the object.
+    read: u64,
+    /// Whether its job has an entry about it.
+    is_told: bool,
+}
+
+/// The same thread in the same call on the same fd.
+type Call = (ProcessId, u32, BlockedCall, i32);
+
+/// What the latest looks at the threads of all processes have shown.
+#[derive(Debug)]
+pub(super) struct Hung {
+    next_look: Instant,
+    asked: Vec<ProcessId>,
+    blocked: BTreeMap<ProcessId, Vec<BlockedThread>>,
+    since: BTreeMap<Call, Since>,
+}
+
+impl Hung {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self { next_look: now, asked: Vec::new(), blocked: BTreeMap::new(), since: BTreeMap::new() }
+    }
+
+    /// Takes the answers about the latest processes, and asks about the next ones, if it is time for that.
+    pub(super) fn look(&mut self, collector: &mut Collector, now: Instant, now_ns: u64) {
+        if now < self.next_look {
+            return;
+        }
+        self.next_look = now + LOOK;
+        let threads = collector.blocked_threads();
+        self.take(&threads, now_ns);
+        let last = self.asked.last().copied();
+        self.asked = collector.ask_for_threads(last, AT_ONCE);
+        self.blocked.retain(|process, _| collector.session.processes.contains_key(process));
+    }
+
+    /// Takes what the processes that were asked about do now.
+    fn take(&mut self, threads: &[BlockedThread], now_ns: u64) {
+        for process in &self.asked {
+            self.blocked.remove(process);
+        }
+        for thread in threads {
+            self.blocked.entry(thread.process).or_default().push(thread.clone());
+        }
+        let calls: BTreeSet<Call> = self.blocked.values().flatten().filter_map(call).collect();
+        self.since.retain(|call, _| calls.contains(call));
+        for call in calls {
+            let new = Since { since_ns: now_ns, read: u64::MAX, is_told: false };
+            self.since.entry(call).or_insert(new);
+        }
+    }
+
+    /// Whether a member of a job may hang, and the job has no entry about it.
+    pub(super) fn may_hang(&self, job: &Job, now_ns: u64) -> bool {
+        let members = job.members.iter().filter_map(|member| self.blocked.get(member)).flatten();
+        members.filter_map(call).any(|call| {
+            let since = self.since.get(&call);
+            since.is_some_and(|since| !since.is_told && since.since_ns + HANGS_NS <= now_ns)
+        })
+    }
+
+    /// Whether a member of a job hangs: nothing was read from the object of the call between two such questions. To be
+    /// asked of its part.
+    pub(super) fn hangs(&mut self, job: &Job, part: &Session, now_ns: u64) -> bool {
+        let mut hangs = false;
+        let members = job.members.iter().filter_map(|member| self.blocked.get(member)).flatten();
+        for thread in members {
+            let Some(since) = call(thread).and_then(|call| self.since.get_mut(&call)) else {
+                continue;
+            };
+            let read = thread.object.map_or(0, |object| {
+                let peer = part.peer(&object);
+                let rows = part.ledger.iter().filter(|(key, _)| key.object == peer);
+                rows.filter(|(key, _)| key.direction == READ).map(|(_, row)| row.bytes).sum()
+            });
+            if since.read != read {
+                (since.read, since.since_ns) = (read, now_ns);
+            } else if since.since_ns + HANGS_NS <= now_ns {
+                since.is_told = true;
+                hangs = true;
+            }
+        }
+        hangs
+    }
+
+    /// The blocked threads of the processes of a part.
+    pub(super) fn threads_of(&self, part: &Session) -> Vec<BlockedThread> {
+        let processes = part.processes.values().filter_map(|known| self.blocked.get(&known.id));
+        processes.flatten().cloned().collect()
+    }
+}
+
+/// The call of a thread that waits until another process reads, opens, or continues it.
+fn call(thread: &BlockedThread) -> Option<Call> {
+    let waits =
+        matches!(thread.call, BlockedCall::Write | BlockedCall::Open | BlockedCall::Stopped);
+    waits.then_some((thread.process, thread.tid, thread.call, thread.fd))
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_common::{
+        ledger::{LedgerKey, LedgerRow},
+        object::ObjectId,
+    };
+
+    use super::*;
+
+    const WRITER: ProcessId = ProcessId::new(7, 1);
+    const PIPE: ObjectId = ObjectId { ino: 5, dev: 1, discriminator: 0 };
+
+    fn job() -> Job {
+        let members = BTreeSet::from([WRITER]);
+        Job { root: WRITER, members, ended_ns: None, is_inner: false, has_inner: false }
+    }
+
+    /// The part of a job from whose pipe so many bytes were read.
+    fn part(read: u64) -> Session {
+        let mut part = Session::default();
+        let process = ProcessId::new(8, 1);
+        let key = LedgerKey { process, object: PIPE, fd: 0, direction: READ };
+        part.add_row(key, &LedgerRow { bytes: read, ..LedgerRow::default() });
+        part
+    }
+
+    /// What is known after looks at these times found the writer in this call.
+    fn looked(call: BlockedCall, times: &[u64]) -> Hung {
+        let thread = BlockedThread {
+            process: WRITER,
+            tid: 7,
+            call,
+            fd: 1,
+            object: Some(PIPE),
+            ..BlockedThread::default()
+        };
+        let mut hung = Hung::new(Instant::now());
+        for now_ns in times {
+            hung.asked = vec![WRITER];
+            hung.take(std::slice::from_ref(&thread), *now_ns);
+        }
+        hung
+    }
+
+    #[test]
+    fn a_writer_whose_pipe_is_not_read_hangs_and_is_told_once() {
+        let mut hung = looked(BlockedCall::Write, &[0, HANGS_NS]);
+        assert!(!hung.may_hang(&job(), HANGS_NS - 1) && hung.may_hang(&job(), HANGS_NS));
+        assert!(!hung.hangs(&job(), &part(9), HANGS_NS), "it is not known that nothing is read");
+        assert!(hung.hangs(&job(), &part(9), 2 * HANGS_NS));
+        assert!(!hung.may_hang(&job(), 9 * HANGS_NS));
+    }
+
+    #[test]
+    fn a_slow_reader_is_no_hang() {
+        let mut hung = looked(BlockedCall::Write, &[0, HANGS_NS]);
+        assert!(!hung.hangs(&job(), &part(9), HANGS_NS));
+        assert!(!hung.hangs(&job(), &part(10), 2 * HANGS_NS));
+    }
+
+    #[test]
+    fn a_reader_that_waits_and_a_thread_that_went_on_do_not_hang() {
+        assert!(!looked(BlockedCall::Read, &[0]).may_hang(&job(), 2 * HANGS_NS));
+        let mut hung = looked(BlockedCall::Write, &[0]);
+        hung.take(&[], 1);
+        assert!(!hung.may_hang(&job(), 2 * HANGS_NS));
+    }
+}
