@@ -10,6 +10,7 @@ mod losses;
 mod places;
 mod recorder;
 mod service;
+mod tails;
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +23,7 @@ use tracer_core::session::{Keep, Target};
 use tracer_history::Writer;
 use tracer_loader::{CgroupScope, Loader, boot_ns};
 
-use self::{places::Places, recorder::Recorder, service::Service};
+use self::{places::Places, recorder::Recorder, service::Service, tails::JobTails};
 use super::{
     AppError, Run, TICK,
     attach::attach,
@@ -121,10 +122,13 @@ async fn record(
     let cgroups = cgroups_there(&mut watch).await;
     let mut kernel = settings.kernel.clone();
     kernel.cgroup = Some(scope(&watch, &cgroups));
+    kernel.capture = JobTails::scope(settings);
     let mut loader = Loader::load(&kernel)?;
     signals.check()?;
     let mut events = loader.take_events()?;
-    let memory = MemoryLimit::new(Some(settings.max_memory), Vec::new());
+    let failed = |source| AppError::Runtime { source };
+    let tails = JobTails::start(settings.tails(), || loader.take_capture())?.map_err(failed)?;
+    let memory = MemoryLimit::new(Some(settings.memory_for_session()), Vec::new());
     let mut collector = Collector::new(Sinks::default(), Recording::default(), memory, lookout);
     // From here on they are kept.
     collector.new_targets();
@@ -146,12 +150,11 @@ async fn record(
         view: None,
     };
     let service = Service::new();
-    let mut places =
-        Places::start(watch.hierarchy().clone()).map_err(|source| AppError::Runtime { source })?;
+    let mut places = Places::start(watch.hierarchy().clone()).map_err(failed)?;
     cgroups.iter().for_each(|cgroup| places.appeared(cgroup));
     let mut daemon = Daemon {
         run,
-        recorder: Recorder::new(settings, history),
+        recorder: Recorder::new(settings, history, tails),
         places,
         watch,
         known: cgroups.into_iter().map(|cgroup| (cgroup.path.clone(), cgroup)).collect(),

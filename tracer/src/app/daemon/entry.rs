@@ -5,12 +5,12 @@ use serde::Serialize;
 use serde_json::Value;
 use tracer_common::{id::ProcessId, ledger::WRITE};
 use tracer_core::{
-    report::{self, CommandStream, Report},
+    report::{self, CommandStream, LostStream, Report, lost_streams},
     session::{Job, Process, Session, Target, prepares},
     text::{redact::Redact, shorten},
     verdict::{Finding, Rule, Severity},
 };
-use tracer_history::{Entry, Place, Stream};
+use tracer_history::{Entry, Place, Stream, Tail};
 use tracer_loader::boot_ns;
 
 use crate::{app::guests::real_minus_boot_ns, settings::DaemonSettings};
@@ -57,10 +57,17 @@ impl EntryMaker {
     }
 
     /// The entry of a job; `None` for one of which nothing can be said, because its first process is not known.
-    pub(super) fn entry(&self, job: &Job, mut part: Session, place: Place) -> Option<Entry> {
+    /// `tails` gives what is kept of the ends of streams that lost output.
+    pub(super) fn entry(
+        &self,
+        job: &Job,
+        part: &mut Session,
+        place: Place,
+        tails: impl FnOnce(&Session, &[LostStream], Option<&Redact>) -> Vec<Tail>,
+    ) -> Option<Entry> {
         let clock = Clock::now();
         part.start_ns = self.began_ns(job.root);
-        let root = part.processes.get(&job.root).filter(|root| is_command(root, job, &part))?;
+        let root = part.processes.get(&job.root).filter(|root| is_command(root, job, part))?;
         let (name, command) = (root.comm.clone(), self.redacted(&root.command()));
         let (exit_code, signal, ns_pid) = (root.exit_code(), root.signal(), root.ns_pid);
         let target = Target {
@@ -71,8 +78,9 @@ impl EntryMaker {
         };
         let began_us = clock.us(part.start_ns);
         let start = Timestamp::from_microsecond(began_us).unwrap_or_default();
-        let (report, _) = report::build(&part, target, start, &[1, 2]);
+        let (report, case) = report::build(part, target, start, &[1, 2]);
         let finding = report.findings.first()?;
+        let lost = lost_streams(&case, report.findings.iter().filter(|finding| is_lost(finding)));
         let is_odd = report.has_loss()
             || report.findings.iter().any(|finding| finding.severity != Severity::Info);
         Some(Entry {
@@ -92,6 +100,7 @@ impl EntryMaker {
             confidence: word(&finding.confidence),
             sentence: shorten(&self.redacted(&report.verdict), LONGEST_SENTENCE),
             has_loss: report.findings.iter().any(is_lost),
+            tails: tails(part, &lost, self.redact.as_ref()),
             report: is_odd.then(|| self.stored(&report)),
         })
     }
