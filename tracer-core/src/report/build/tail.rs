@@ -50,7 +50,7 @@ pub fn lost_streams<'a>(
         for (fd, key, row) in rows(case, finding) {
             let stream = found.entry(key.object).or_insert_with(|| {
                 let flow = case.flows.get(&key.object);
-                LostStream { fd, object: key.object, ..lost_of(&flow) }
+                LostStream { fd, object: key.object, ..lost_of(flow) }
             });
             if !stream.rows.iter().any(|(known, _)| *known == key) {
                 stream.rows.push((key, row));

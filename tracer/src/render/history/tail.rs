@@ -4,7 +4,7 @@ use std::io;
 
 use tracer_core::{
     report::Tail,
-    text::units::{bytes, count},
+    text::units::{count, exact},
 };
 
 use crate::render::{
@@ -38,8 +38,8 @@ pub(in crate::render) fn head(tail: &Tail) -> String {
     let Tail { fd, written, lost, kept, missing, not_kept, .. } = tail;
     let stream = format!("the end of {}", fd_name(*fd));
     let of = match lost {
-        Some(lost) => format!("{} of the {} written are lost", bytes(*lost), bytes(*written)),
-        None => format!("{} were written", bytes(*written)),
+        Some(lost) => format!("{} of the {} written are lost", exact(*lost), exact(*written)),
+        None => format!("{} were written", exact(*written)),
     };
     let why = not_kept.map(|why| why.words());
     if *kept == 0 {
@@ -48,10 +48,10 @@ pub(in crate::render) fn head(tail: &Tail) -> String {
     }
     let missing = match missing {
         0 => String::new(),
-        missing => format!(", {} among them are missing", bytes(*missing)),
+        missing => format!(", {} among them are missing", exact(*missing)),
     };
     let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
-    format!("{stream}: {of}; the last {} were kept{missing}{why}:", bytes(*kept))
+    format!("{stream}: {of}; the last {} were kept{missing}{why}:", exact(*kept))
 }
 
 fn quote(page: &mut Page<'_>, text: &str) -> io::Result<()> {
@@ -68,7 +68,7 @@ fn quote(page: &mut Page<'_>, text: &str) -> io::Result<()> {
     lines.into_iter().skip(before).try_for_each(|line| {
         let cut = line.ceil_char_boundary(line.len().saturating_sub(LONGEST));
         if cut > 0 {
-            page.words(Text::blank(2), 4, ODD, &format!("… {} of this line", bytes(cut as u64)))?;
+            page.words(Text::blank(2), 4, ODD, &format!("… {} of this line", exact(cut as u64)))?;
         }
         page.quote(2, line.get(cut..).unwrap_or_default())
     })
