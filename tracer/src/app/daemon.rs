@@ -126,8 +126,7 @@ async fn record(
     let mut loader = Loader::load(&kernel)?;
     signals.check()?;
     let mut events = loader.take_events()?;
-    let failed = |source| AppError::Runtime { source };
-    let tails = JobTails::start(settings.tails(), || loader.take_capture())?.map_err(failed)?;
+    let tails = JobTails::start(settings, &mut loader)?;
     let memory = MemoryLimit::new(Some(settings.memory_for_session()), Vec::new());
     let mut collector = Collector::new(Sinks::default(), Recording::default(), memory, lookout);
     // From here on they are kept.
@@ -150,7 +149,8 @@ async fn record(
         view: None,
     };
     let service = Service::new();
-    let mut places = Places::start(watch.hierarchy().clone()).map_err(failed)?;
+    let mut places =
+        Places::start(watch.hierarchy().clone()).map_err(|source| AppError::Runtime { source })?;
     cgroups.iter().for_each(|cgroup| places.appeared(cgroup));
     let mut daemon = Daemon {
         run,

@@ -5,14 +5,15 @@ use serde::Serialize;
 use serde_json::Value;
 use tracer_common::{id::ProcessId, ledger::WRITE};
 use tracer_core::{
-    report::{self, CommandStream, LostStream, Report, lost_streams},
+    report::{self, CommandStream, Report, lost_streams},
     session::{Job, Process, Session, Target, prepares},
     text::{redact::Redact, shorten},
     verdict::{Finding, Rule, Severity},
 };
-use tracer_history::{Entry, Place, Stream, Tail};
+use tracer_history::{Entry, Place, Stream};
 use tracer_loader::boot_ns;
 
+use super::tails::JobTails;
 use crate::{app::guests::real_minus_boot_ns, settings::DaemonSettings};
 
 /// The longest command line in the history, in characters.
@@ -57,13 +58,13 @@ impl EntryMaker {
     }
 
     /// The entry of a job; `None` for one of which nothing can be said, because its first process is not known.
-    /// `tails` gives what is kept of the ends of streams that lost output.
+    /// `tails` has the ends of streams.
     pub(super) fn entry(
         &self,
         job: &Job,
         part: &mut Session,
         place: Place,
-        tails: impl FnOnce(&Session, &[LostStream], Option<&Redact>) -> Vec<Tail>,
+        tails: &JobTails,
     ) -> Option<Entry> {
         let clock = Clock::now();
         part.start_ns = self.began_ns(job.root);
@@ -100,7 +101,7 @@ impl EntryMaker {
             confidence: word(&finding.confidence),
             sentence: shorten(&self.redacted(&report.verdict), LONGEST_SENTENCE),
             has_loss: report.findings.iter().any(is_lost),
-            tails: tails(part, &lost, self.redact.as_ref()),
+            tails: tails.of(part, &lost, self.redact.as_ref()),
             report: is_odd.then(|| self.stored(&report)),
         })
     }

@@ -6,11 +6,7 @@ use std::{
 };
 
 use tracer_common::id::ProcessId;
-use tracer_core::{
-    report::LostStream,
-    session::{Job, Kind, Parts, Session},
-    text::redact::Redact,
-};
+use tracer_core::session::{Job, Kind, Parts, Session};
 use tracer_history::{Gap, Place, Writer};
 use tracer_loader::{Loader, LoaderError, boot_ns};
 
@@ -231,10 +227,7 @@ impl<'a> Recorder<'a> {
             part.add_loss(reason, cell);
         }
         part.join_sandboxes();
-        let tails = |part: &Session, lost: &[LostStream], redact: Option<&Redact>| {
-            self.tails.of(part, lost, redact)
-        };
-        if let Some(entry) = self.entries.entry(job, &mut part, place, tails) {
+        if let Some(entry) = self.entries.entry(job, &mut part, place, &self.tails) {
             self.history.add(entry);
         }
         if job.ended_ns.is_some() {

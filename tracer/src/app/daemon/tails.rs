@@ -1,19 +1,18 @@
 //! `--keep-tail`: the ends of streams stay in memory until their job is judged.
 
-use std::{io, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use serde::Serialize as _;
 use tracer_common::{id::ProcessId, ledger::WRITE, object::ObjectId};
 use tracer_core::{
-    capture::tails::TailLimits,
     report::{self, LostStream, NotKept},
     session::{Job, Session},
     text::redact::Redact,
 };
 use tracer_history::Tail;
-use tracer_loader::{CaptureRing, CaptureScope, boot_ns};
+use tracer_loader::{CaptureScope, Loader, boot_ns};
 
-use crate::{capture::tails::TailKeeper, settings::DaemonSettings};
+use crate::{app::AppError, capture::tails::TailKeeper, settings::DaemonSettings};
 
 /// Size of the ring between kernel and recorder, in bytes. It is emptied into memory, which is faster than a disk.
 pub(super) const RING: u32 = 8 << 20;
@@ -35,14 +34,12 @@ impl JobTails {
         settings.tails().map(|_| CaptureScope { ring_bytes: RING, limit: None })
     }
 
-    /// Starts to keep. `ring` is not asked for without the option.
-    pub(super) fn start<E>(
-        limits: Option<TailLimits>,
-        ring: impl FnOnce() -> Result<CaptureRing, E>,
-    ) -> Result<Result<Self, io::Error>, E> {
-        let Some(limits) = limits else { return Ok(Ok(Self { keeper: None })) };
-        let started = TailKeeper::start(ring()?, limits);
-        Ok(started.map(|keeper| Self { keeper: Some(keeper) }))
+    /// Starts to keep, if that is wanted. This must happen before anything is attached.
+    pub(super) fn start(settings: &DaemonSettings, loader: &mut Loader) -> Result<Self, AppError> {
+        let Some(limits) = settings.tails() else { return Ok(Self { keeper: None }) };
+        let keeper = TailKeeper::start(loader.take_capture()?, limits);
+        let keeper = keeper.map_err(|source| AppError::Runtime { source })?;
+        Ok(Self { keeper: Some(keeper) })
     }
 
     /// Whether everything is here that was written until this time, nanoseconds since boot.
@@ -74,12 +71,11 @@ impl JobTails {
     pub(super) fn forget(&self, part: &Session, job: &Job) {
         let Some(keeper) = &self.keeper else { return };
         let is_member = |process: &ProcessId| job.members.contains(process);
+        let written =
+            part.ledger.keys().filter(|key| key.direction == WRITE && is_member(&key.process));
+        let objects: BTreeSet<ObjectId> = written.map(|key| key.object).collect();
         let mut tails = keeper.tails();
-        for (key, _) in &part.ledger {
-            if key.direction == WRITE && is_member(&key.process) {
-                tails.forget(&key.object, is_member);
-            }
-        }
+        objects.iter().for_each(|object| tails.forget(object, is_member));
     }
 
     /// Keeps only streams that the session still knows.
