@@ -26,7 +26,7 @@ const LONGEST: usize = 1_024;
 pub fn tails(tails: &[Tail], style: &Style, out: &mut dyn io::Write) -> io::Result<()> {
     let mut page = Page::new(style, out);
     for tail in tails {
-        page.section()?;
+        page.line(&Text::default())?;
         page.words(Text::default(), 2, STRONG, &head(tail))?;
         quote(&mut page, &tail.text)?;
     }
@@ -96,7 +96,7 @@ mod tests {
     fn what_was_kept_of_how_much_is_told_and_lines_are_escaped() {
         let text = shown(tail("a\u{1b}[2J\nb\n"));
         let expected = "\nthe end of fd 1 stdout: 4,000 B of the 9,000 B written are lost; \
-                        the last 7 B were kept:\n  │ a\\x1b[2J\n  │ b\n";
+                        the last 8 B were kept:\n  │ a\\x1b[2J\n  │ b\n";
         assert_eq!(text, expected);
         let short = Tail { missing: 5, not_kept: Some(NotKept::Limit), ..tail("b") };
         let words = "the last 1 B were kept, 5 B among them are missing (no more is kept of each stream (--keep-tail)):";
