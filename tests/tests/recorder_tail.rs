@@ -109,6 +109,27 @@ fn the_text_that_was_lost_is_in_the_answer() -> Result<()> {
     Ok(())
 }
 
+/// The loss is in a pipe inside the command. What the command printed has arrived, and is not kept.
+#[test]
+#[ignore = "needs root"]
+fn of_a_pipeline_the_text_between_its_commands_is_kept() -> Result<()> {
+    let (folder, cgroup) = (TempDir::new()?, ScratchCgroup::create("tracer-tail")?);
+    let recorder =
+        Recorder::start(folder.path(), &["--cgroup", cgroup.name()?, "--keep-tail", "64KiB"])?;
+    let line = "seq 1 2000 | (head -1; sleep .3); echo printed";
+    run(&cgroup, &["dash", "-c", line], None)?;
+    let lost = entry(&folder, "dash")?;
+    recorder.stop()?;
+    ensure!(lost["has_loss"] == true, "{lost:#}");
+    let (_, json) = answers(&folder, "dash")?;
+    let [tail] = json["tails"].as_array().context("no tails")?.as_slice() else {
+        anyhow::bail!("{:#}", json["tails"])
+    };
+    ensure!(tail["written"] == 8_893 && tail["kept"] == tail["lost"], "{tail:#}");
+    ensure!(tail["text"].as_str().is_some_and(|text| text.ends_with("1999\n2000\n")), "{tail:#}");
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs root"]
 fn output_that_arrived_is_in_no_file() -> Result<()> {
