@@ -2,13 +2,14 @@
 //!
 //! [`chunk`] decodes a record of the capture ring, [`account`] decides which of its bytes are kept, [`index`] is the
 //! file that maps each write to its bytes, [`summary`] adds up its lines, and [`recovery`] finds output in it that
-//! did not arrive.
+//! did not arrive. [`tails`] keeps the last bytes of many streams in memory.
 
 pub mod account;
 pub mod chunk;
 pub mod index;
 pub mod recovery;
 pub mod summary;
+pub mod tails;
 
 use serde::{Deserialize, Serialize};
 

@@ -7,6 +7,7 @@ pub(crate) mod build;
 mod captured;
 mod claim;
 mod command;
+mod tail;
 
 use std::collections::BTreeMap;
 
@@ -15,10 +16,13 @@ use serde::{Deserialize, Serialize};
 #[cfg(test)]
 pub(crate) use self::build::commands;
 pub use self::{
-    build::{Wanted, build, captured, recovered, stream_of, wanted},
+    build::{
+        LostStream, Wanted, build, captured, lost_streams, recovered, stream_of, tail, wanted,
+    },
     captured::{Captured, CapturedStream, Recovered, RecoveredKind},
     claim::{Claim, WorkerLog},
     command::{Command, CommandImage, CommandStream, StreamSegment},
+    tail::{NotKept, Tail},
 };
 use crate::{
     session::{LossReason, Target},
@@ -76,6 +80,9 @@ pub struct Report {
     /// Captured output (`--capture`); absent if nothing was captured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture: Option<Captured>,
+    /// Ends of streams that lost output, from a history with such ends; absent if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tails: Vec<Tail>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

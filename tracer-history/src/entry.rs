@@ -40,6 +40,30 @@ pub struct Entry {
     /// The report as JSON (`tracer.report/1`), if there is something to tell. It is stored compressed.
     #[serde(skip)]
     pub report: Option<Vec<u8>>,
+    /// The ends of streams that lost output, if the recorder keeps them. They are stored compressed.
+    #[serde(skip)]
+    pub tails: Vec<Tail>,
+}
+
+/// The end of a stream that lost output.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tail {
+    /// Fd number.
+    pub fd: i32,
+    /// What was written to.
+    pub object: String,
+    /// Bytes that the command wrote to it.
+    pub written: u64,
+    /// How many bytes at its end were lost; `None` if that is not known.
+    pub lost: Option<u64>,
+    /// How many of its bytes are in the text.
+    pub kept: u64,
+    /// How many bytes are missing among them.
+    pub missing: u64,
+    /// Name of the reason why no more was kept.
+    pub not_kept: Option<String>,
+    /// The bytes, redacted before the entry is added. A line in brackets stands for bytes that are missing.
+    pub text: Vec<u8>,
 }
 
 /// Where a command ran. Texts are as engines and users wrote them.

@@ -5,6 +5,7 @@ mod cursor;
 mod file;
 mod open;
 mod spans;
+mod tails;
 #[cfg(test)]
 mod tests;
 mod why;

@@ -1,6 +1,7 @@
 //! One file that is written to.
 
 mod schema;
+mod tails;
 mod texts;
 
 use std::mem;
@@ -226,6 +227,7 @@ fn put_entry(
             report
         ])?;
         if changed == 1 {
+            tails::put(transaction, id, &entry.tails)?;
             return Ok(id);
         }
         id += 1;

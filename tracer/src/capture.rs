@@ -13,6 +13,7 @@ mod queue;
 mod room;
 #[cfg(test)]
 mod sample;
+pub mod tails;
 pub mod writer;
 
 use tracer_core::capture::Keep;

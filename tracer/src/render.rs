@@ -29,7 +29,9 @@ pub use self::{
     command::command_line,
     doctor::{DoctorLine, LineStatus, doctor},
     explain::{explain, is_rule},
-    history::{Clock, HistoryItem, Past, answer_json, history_json, history_line, no_answer, past},
+    history::{
+        Clock, HistoryItem, Past, answer_json, history_json, history_line, no_answer, past, tails,
+    },
     live::{LiveEvent, Progress, left_out_json, live_line},
     show::Show,
     view::{Grep, View},

@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use tracer_core::{capture::Keep, text::redact::Redact};
+use tracer_core::{
+    capture::{Keep, tails::TailLimits},
+    text::redact::Redact,
+};
 use tracer_history::{Filter, Question};
 use tracer_loader::KernelSettings;
 
@@ -69,9 +72,25 @@ pub struct DaemonSettings {
     pub redact: Option<Redact>,
     /// Memory that the processes and objects of jobs that run may take, in bytes.
     pub max_memory: u64,
+    /// How many of the last bytes of each stream stay in memory until it is known whether they were lost; `None` for none.
+    pub keep_tail: Option<u64>,
 }
 
 impl DaemonSettings {
+    /// What the tails of streams may take: half of the memory, if they are kept.
+    #[must_use]
+    pub fn tails(&self) -> Option<TailLimits> {
+        let limit = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let total = limit(self.max_memory / 2);
+        self.keep_tail.map(|bytes| TailLimits { stream: limit(bytes), total })
+    }
+
+    /// What is left for processes and objects, in bytes.
+    #[must_use]
+    pub fn memory_for_session(&self) -> u64 {
+        if self.keep_tail.is_some() { self.max_memory.div_ceil(2) } else { self.max_memory }
+    }
+
     /// What is recorded, as on the command line.
     #[must_use]
     pub fn scope(&self) -> String {

@@ -6,6 +6,7 @@ mod excerpt;
 pub(crate) mod object;
 pub(crate) mod paths;
 mod process;
+mod tail;
 mod wanted;
 
 use std::{
@@ -27,6 +28,7 @@ use tracer_common::{
 pub(crate) use self::commands::commands;
 pub use self::{
     captured::{captured, recovered, stream_of},
+    tail::{LostStream, lost_streams, tail},
     wanted::{Wanted, wanted},
 };
 use super::{Process, Report, SCHEMA, Sandbox, SummedUp, Window};
@@ -103,6 +105,7 @@ pub fn build<'a>(
         lost_bytes: lost_bytes(session, flows),
         sandboxes: session.sandboxes.values().map(sandbox).collect(),
         capture: None,
+        tails: Vec::new(),
     };
     (report, case)
 }

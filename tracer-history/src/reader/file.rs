@@ -172,6 +172,7 @@ impl File {
             sentence: text(6)?,
             has_loss: row.has_loss(),
             report: None,
+            tails: Vec::new(),
         })
     }
 
@@ -216,7 +217,7 @@ impl File {
     }
 }
 
-fn count(number: i64) -> u64 {
+pub(super) fn count(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 

@@ -74,6 +74,7 @@ impl<'a> Ask<'a> {
             return self.not_seen(row.began_us, row.ended_us, None);
         };
         entry.report = file.report(row.id);
+        entry.tails = file.tails(row.id);
         let mut gaps = self.spans.blind(entry.began_us, entry.ended_us);
         let place = &entry.place;
         let names = [&place.container, &place.container_id];

@@ -232,6 +232,7 @@ fn size_of(entry: &Entry) -> usize {
             + stream.outcome.len()
             + stream.reader.as_ref().map_or(0, String::len)
     };
+    let tail = |tail: &crate::Tail| size_of_val(tail) + tail.object.len() + tail.text.len();
     let texts = [&entry.name, &entry.command, &entry.rule, &entry.severity, &entry.confidence];
     size_of_val(entry)
         + place
@@ -239,6 +240,7 @@ fn size_of(entry: &Entry) -> usize {
         + texts.into_iter().map(String::len).sum::<usize>()
         + entry.sentence.len()
         + entry.report.as_ref().map_or(0, Vec::len)
+        + entry.tails.iter().map(tail).sum::<usize>()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod losses;
 mod places;
 mod recorder;
 mod service;
+mod tails;
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +24,7 @@ use tracer_core::session::{Keep, Target};
 use tracer_history::Writer;
 use tracer_loader::{CgroupScope, Loader, boot_ns};
 
-use self::{places::Places, recorder::Recorder, service::Service};
+use self::{places::Places, recorder::Recorder, service::Service, tails::JobTails};
 use super::{
     AppError, LOOK_AT_END, Run, TICK,
     attach::attach,
@@ -122,10 +123,12 @@ async fn record(
     let cgroups = cgroups_there(&mut watch).await;
     let mut kernel = settings.kernel.clone();
     kernel.cgroup = Some(scope(&watch, &cgroups));
+    kernel.capture = JobTails::scope(settings);
     let mut loader = Loader::load(&kernel)?;
     signals.check()?;
     let mut events = loader.take_events()?;
-    let memory = MemoryLimit::new(Some(settings.max_memory), Vec::new());
+    let tails = JobTails::start(settings, &mut loader)?;
+    let memory = MemoryLimit::new(Some(settings.memory_for_session()), Vec::new());
     let mut collector = Collector::new(Sinks::default(), Recording::default(), memory, lookout);
     // From here on they are kept.
     collector.new_targets();
@@ -152,7 +155,7 @@ async fn record(
     cgroups.iter().for_each(|cgroup| places.appeared(cgroup));
     let mut daemon = Daemon {
         run,
-        recorder: Recorder::new(settings, history),
+        recorder: Recorder::new(settings, history, tails),
         places,
         watch,
         known: cgroups.into_iter().map(|cgroup| (cgroup.path.clone(), cgroup)).collect(),

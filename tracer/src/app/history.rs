@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::Zoned;
-use tracer_core::report::Report;
+use tracer_core::report::{Report, Tail};
 use tracer_history::{Answer, Entry, Gap, Reader};
 
 use super::{
@@ -149,6 +149,9 @@ pub fn why(settings: &WhySettings) -> Result<bool, AppError> {
     }
     if let Some(report) = &report {
         destination.write(report)?;
+        if *format == Format::Human && !report.tails.is_empty() {
+            destination.print(|style, out| render::tails(&report.tails, style, out))?;
+        }
     }
     destination.close(|_| true)?;
     let has_loss = || matches!(&answer, Answer::Found { entry, .. } if entry.has_loss);
@@ -158,9 +161,26 @@ pub fn why(settings: &WhySettings) -> Result<bool, AppError> {
 /// The report that was kept with the command that was found.
 fn report_of(answer: &Answer) -> Option<Report> {
     let Answer::Found { entry, .. } = answer else { return None };
-    let report = serde_json::from_slice(entry.report.as_deref()?);
+    let report = serde_json::from_slice::<Report>(entry.report.as_deref()?);
     let unreadable = |error: &serde_json::Error| {
         tracing::warn!("the report that was kept cannot be read: {error}");
     };
-    report.inspect_err(unreadable).ok()
+    let report = report.inspect_err(unreadable).ok()?;
+    Some(Report { tails: entry.tails.iter().map(tail_of).collect(), ..report })
+}
+
+/// A tail as reports have it.
+fn tail_of(tail: &tracer_history::Tail) -> Tail {
+    let tracer_history::Tail { fd, object, written, lost, kept, missing, not_kept, text } = tail;
+    let reason = |name: &String| serde_json::from_value(name.as_str().into()).ok();
+    Tail {
+        fd: *fd,
+        object: object.clone(),
+        written: *written,
+        lost: *lost,
+        kept: *kept,
+        missing: *missing,
+        not_kept: not_kept.as_ref().and_then(reason),
+        text: String::from_utf8_lossy(text).into_owned(),
+    }
 }

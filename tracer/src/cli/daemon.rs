@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::Args;
+use tracer_core::text::units;
 use tracer_history::Limits;
 use tracer_loader::KernelSettings;
 
@@ -43,7 +44,14 @@ pub struct DaemonArgs {
     /// Remove the oldest entries if the history is larger than this [default: 1GiB].
     #[arg(long, value_name = "SIZE", value_parser = capture::size, help_heading = "History")]
     max_history: Option<NonZeroU64>,
-    /// Write `[redacted]` in place of what matches in command lines and sentences; repeatable.
+    /// Of output that is lost, keep this many of the last bytes of each stream (64KiB) for `tracer why`. Off by default.
+    ///
+    /// The ends of all stdout and stderr stay in memory, which is half of --max-memory for all together, until their command
+    /// is judged. Those of lost output are then written into the history, with everything private that is in them; delivered
+    /// output is never written. Use --redact to keep secrets out.
+    #[arg(long, value_name = "SIZE", value_parser = capture::size, help_heading = "History")]
+    keep_tail: Option<NonZeroU64>,
+    /// Write `[redacted]` in place of what matches in command lines, sentences and kept output; repeatable.
     #[arg(long, value_name = "REGEX", help_heading = "History")]
     redact: Vec<String>,
     /// Memory for the processes and pipes of commands that run [default: 24MiB].
@@ -75,7 +83,17 @@ impl DaemonArgs {
         let config = config.unwrap_or_default();
         let limits = Limits::default();
         let size = |given: Option<NonZeroU64>| given.map(NonZeroU64::get);
+        let max_memory = size(self.max_memory.or(config.max_memory)).unwrap_or(MEMORY);
+        let keep_tail = size(self.keep_tail.or(config.keep_tail));
+        if keep_tail.is_some_and(|bytes| bytes > max_memory / 8) {
+            return Err(format!(
+                "keep-tail may be an eighth of max-memory ({}) at most, so that several streams have room: make it smaller, \
+                 or raise max-memory",
+                units::bytes(max_memory)
+            ));
+        }
         Ok(DaemonSettings {
+            keep_tail,
             redact: capture::redact(&self.redact)?.or_else(|| config.redact.clone()),
             wanted: self.wanted(&config)?,
             kernel: KernelSettings { debug_log: self.verbose >= 3, ..KernelSettings::default() },
@@ -88,7 +106,7 @@ impl DaemonArgs {
                 bytes: size(self.max_history.or(config.max_history)).unwrap_or(limits.bytes),
                 ..limits
             },
-            max_memory: size(self.max_memory.or(config.max_memory)).unwrap_or(MEMORY),
+            max_memory,
         })
     }
 

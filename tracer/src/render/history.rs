@@ -1,6 +1,7 @@
 //! `tracer history` and `tracer why`: commands of the past.
 
 mod past;
+mod tail;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +17,11 @@ use tracer_core::text::{
 };
 use tracer_history::{Answer, Entry, Gap, Place, reason};
 
-pub use self::past::{Past, past};
+pub(in crate::render) use self::tail::head as tail_head;
+pub use self::{
+    past::{Past, past},
+    tail::tails,
+};
 use super::{
     Style,
     palette::{BAD, FAINT, GOOD, ODD, PLAIN, STRONG},

@@ -40,6 +40,9 @@ pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> 
     }
     let mut captured = report.capture.iter();
     captured.try_for_each(|captured| document.member("capture", captured))?;
+    if !report.tails.is_empty() {
+        document.list("tails", &report.tails)?;
+    }
     document.end()
 }
 
@@ -63,6 +66,7 @@ pub(super) fn write_lines(report: &Report, out: &mut dyn io::Write) -> io::Resul
         lost_bytes,
         sandboxes,
         capture,
+        tails,
     } = report;
     line(out, schema, "report", &Head { verdict, target, window, more_commands: *more_commands })?;
     processes.iter().try_for_each(|process| line(out, schema, "process", process))?;
@@ -78,7 +82,8 @@ pub(super) fn write_lines(report: &Report, out: &mut dyn io::Write) -> io::Resul
         line(out, schema, "loss", &Reason { reason, events: *events, bytes })
     })?;
     sandboxes.iter().try_for_each(|sandbox| line(out, schema, "sandbox", sandbox))?;
-    capture.iter().try_for_each(|captured| write_capture(out, schema, captured))
+    capture.iter().try_for_each(|captured| write_capture(out, schema, captured))?;
+    tails.iter().try_for_each(|tail| line(out, schema, "tail", tail))
 }
 
 fn write_capture(out: &mut dyn io::Write, schema: &str, captured: &Captured) -> io::Result<()> {

@@ -6,6 +6,7 @@
 //! keep = "30d"
 //! max-history = "10GiB"
 //! max-memory = "200MiB"
+//! keep-tail = "64KiB"
 //! redact = ["password=[^ ]*"]
 //! ```
 
@@ -47,6 +48,9 @@ pub struct Config {
     /// How many bytes of memory the recorder may use for processes, objects and counts.
     #[serde(deserialize_with = "a_size")]
     pub max_memory: Option<NonZeroU64>,
+    /// How many of the last bytes of each stream are kept of output that is lost.
+    #[serde(deserialize_with = "a_size")]
+    pub keep_tail: Option<NonZeroU64>,
     /// What is replaced in command lines and output before it is recorded; `None` for nothing.
     #[serde(deserialize_with = "patterns")]
     pub redact: Option<Redact>,
@@ -173,13 +177,14 @@ mod tests {
     #[test]
     fn every_key_is_understood() {
         let text = "containers = true\nhistory = \"/srv/t\"\nkeep = \"30d\"\nmax-history = \"10GiB\"\n\
-                    max-memory = \"1MiB\"\nredact = [\"a.*b\"]\n";
+                    max-memory = \"1MiB\"\nkeep-tail = \"4KiB\"\nredact = [\"a.*b\"]\n";
         let config = read(text).unwrap().unwrap();
         assert_eq!(config.wanted(), Some(Wanted::Containers));
         assert_eq!(config.history, Some(PathBuf::from("/srv/t")));
         assert_eq!(config.keep, Some(Duration::from_secs(30 * 24 * 3600)));
         assert_eq!(config.max_history.unwrap().get(), 10 << 30);
         assert_eq!(config.max_memory.unwrap().get(), 1 << 20);
+        assert_eq!(config.keep_tail.unwrap().get(), 4 << 10);
         assert_eq!(&*config.redact.unwrap().line(b"xa1bx"), b"x[redacted]x");
         let globs = read("cgroup = [\"docker/*\"]").unwrap().unwrap().wanted();
         assert_eq!(globs, Some(Wanted::Globs(vec!["docker/*".to_owned()])));

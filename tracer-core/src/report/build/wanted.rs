@@ -95,7 +95,7 @@ fn rows(case: &Case<'_>, finding: &Finding) -> Vec<LedgerKey> {
     rows
 }
 
-fn concerns(finding: &Finding, stream: &Stream) -> bool {
+pub(super) fn concerns(finding: &Finding, stream: &Stream) -> bool {
     !stream.object.is_none() && finding.fd.is_none_or(|fd| fd == stream.fd)
 }
 
@@ -106,7 +106,7 @@ fn written(session: &Session, process: ProcessId) -> impl Iterator<Item = Ledger
 
 /// The rows for a finding about a container engine's log: what the engine read from the container. The directory of
 /// the log and the FIFOs have the id of the container in their names.
-fn rows_of_log(case: &Case<'_>, finding: &Finding) -> Vec<LedgerKey> {
+pub(super) fn rows_of_log(case: &Case<'_>, finding: &Finding) -> Vec<LedgerKey> {
     let source = finding.evidence.get("source").and_then(|source| source.as_str());
     let Some(id) = source.and_then(|path| path.rsplit('/').nth(1)) else { return Vec::new() };
     let session = case.session;

@@ -1,7 +1,8 @@
 //! `tracer daemon --check`.
 
-use tracer_core::text::units;
+use tracer_core::{capture::tails::TailLimits, text::units};
 
+use super::tails::RING;
 use crate::{
     app::{AppError, print},
     scope::CgroupWatch,
@@ -18,12 +19,20 @@ pub fn check(settings: &DaemonSettings) -> Result<(), AppError> {
     let DaemonSettings { history, limits, .. } = settings;
     let days = limits.age.as_secs_f64() / 86_400.0;
     let size = units::bytes(limits.bytes);
-    print(
-        format!(
-            "tracer can record {}. The history in {} keeps {days:.1} days, and {size} at most.\n",
-            settings.scope(),
-            history.display(),
-        )
-        .as_bytes(),
+    let text = format!(
+        "tracer can record {}. The history in {} keeps {days:.1} days, and {size} at most.\n",
+        settings.scope(),
+        history.display(),
+    );
+    print(format!("{text}{}", tails(settings)).as_bytes())
+}
+
+/// What is kept of output, if something is.
+fn tails(settings: &DaemonSettings) -> String {
+    let Some(TailLimits { stream, total }) = settings.tails() else { return String::new() };
+    let [stream, total, ring] = [stream as u64, total as u64, RING.into()].map(units::bytes);
+    format!(
+        "Of lost output the last {stream} of each stream are written into the history. The ends of all streams take at most \
+         {total} of memory, and {ring} in the kernel.\n"
     )
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tracer_common::{id::ProcessId, ledger::WRITE};
 use tracer_core::{
-    report::{self, CommandStream, Report},
+    report::{self, CommandStream, Report, lost_streams},
     session::{Job, Process, Session, Target, prepares},
     text::{redact::Redact, shorten},
     verdict::{Finding, Rule, Severity},
@@ -13,6 +13,7 @@ use tracer_core::{
 use tracer_history::{Entry, Place, Stream};
 use tracer_loader::boot_ns;
 
+use super::tails::JobTails;
 use crate::{app::guests::real_minus_boot_ns, settings::DaemonSettings};
 
 /// The longest command line in the history, in characters.
@@ -59,10 +60,17 @@ impl EntryMaker {
     }
 
     /// The entry of a job; `None` for one of which nothing can be said, because its first process is not known.
-    pub(super) fn entry(&self, job: &Job, mut part: Session, place: Place) -> Option<Entry> {
+    /// `tails` has the ends of streams.
+    pub(super) fn entry(
+        &self,
+        job: &Job,
+        part: &mut Session,
+        place: Place,
+        tails: &JobTails,
+    ) -> Option<Entry> {
         let clock = Clock::now();
         part.start_ns = self.began_ns(job.root);
-        let root = part.processes.get(&job.root).filter(|root| is_command(root, job, &part))?;
+        let root = part.processes.get(&job.root).filter(|root| is_command(root, job, part))?;
         let (name, command) = (root.comm.clone(), self.redacted(&root.command()));
         let (exit_code, signal, ns_pid) = (root.exit_code(), root.signal(), root.ns_pid);
         let target = Target {
@@ -73,13 +81,15 @@ impl EntryMaker {
         };
         let began_us = clock.us(part.start_ns);
         let start = Timestamp::from_microsecond(began_us).unwrap_or_default();
-        let (report, _) = report::build(&part, target, start, &[1, 2]);
+        let (report, case) = report::build(part, target, start, &[1, 2]);
         let finding = report.findings.first()?;
         let is_aside =
             part.processes.get(&job.root).is_some_and(|root| is_aside(finding.rule, job, root));
         let severity = if is_aside { Severity::Info } else { finding.severity };
         let has_loss = report.findings.iter().any(is_lost);
         let is_odd = report.findings.iter().any(|finding| finding.severity != Severity::Info);
+        let of_tails = |finding: &&Finding| is_lost(finding) && finding.rule != Rule::Discarded;
+        let lost = lost_streams(&case, report.findings.iter().filter(of_tails));
         Some(Entry {
             began_us,
             ended_us: clock.us(part.end_ns),
@@ -97,6 +107,7 @@ impl EntryMaker {
             confidence: word(&finding.confidence),
             sentence: shorten(&self.redacted(&report.verdict), LONGEST_SENTENCE),
             has_loss,
+            tails: tails.of(part, &lost, self.redact.as_ref()),
             report: (is_odd && !is_aside).then(|| self.stored(&report)),
         })
     }

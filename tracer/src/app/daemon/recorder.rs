@@ -15,6 +15,7 @@ use super::{
     hung::Hung,
     losses::Losses,
     places::Places,
+    tails::JobTails,
 };
 use crate::{
     app::{collect::Collector, pace::Pace},
@@ -62,6 +63,7 @@ pub(super) struct Recorder<'a> {
     history: &'a Writer,
     entries: EntryMaker,
     losses: Losses,
+    tails: JobTails,
     /// By first process.
     known: BTreeMap<ProcessId, Known>,
     next_look: Instant,
@@ -77,12 +79,13 @@ pub(super) struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    pub(super) fn new(settings: &DaemonSettings, history: &'a Writer) -> Self {
+    pub(super) fn new(settings: &DaemonSettings, history: &'a Writer, tails: JobTails) -> Self {
         let now = Instant::now();
         Self {
             history,
             entries: EntryMaker::new(settings),
             losses: Losses::default(),
+            tails,
             known: BTreeMap::new(),
             next_look: now,
             turn: 0,
@@ -168,6 +171,7 @@ impl<'a> Recorder<'a> {
         }
         self.known.retain(|root, _| collector.session.processes.contains_key(root));
         places.retain(&collector.session);
+        self.tails.retain(&collector.session);
         Ok(())
     }
 
@@ -193,6 +197,9 @@ impl<'a> Recorder<'a> {
         let known = self.known.entry(job.root).or_default();
         if let Some(ended_ns) = job.ended_ns {
             let is_late = ended_ns + READERS_MAY_TAKE_NS <= now_ns;
+            if !is_late && !self.tails.has_taken(ended_ns) {
+                return Look::Waits;
+            }
             if !is_late && !part.is_drained(job, |object| collector.is_watched(object)) {
                 return Look::Waits;
             }
@@ -233,8 +240,11 @@ impl<'a> Recorder<'a> {
             part.add_loss(reason, cell);
         }
         part.join_sandboxes();
-        if let Some(entry) = self.entries.entry(job, part, place) {
+        if let Some(entry) = self.entries.entry(job, &mut part, place, &self.tails) {
             self.history.add(entry);
+        }
+        if job.ended_ns.is_some() {
+            self.tails.forget(&part, job);
         }
     }
 
@@ -245,6 +255,7 @@ impl<'a> Recorder<'a> {
         collector: &mut Collector,
         places: &Places,
     ) {
+        self.tails.catch_up();
         let rows = loader.rows().unwrap_or_default();
         let now_ns = boot_ns();
         for gap in self.losses.news(loader, &collector.session, &Clock::now()) {

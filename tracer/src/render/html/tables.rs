@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use tracer_core::{
     report::{
         Captured, Command, CommandStream, Endpoint, Fd, Object, Process, Recovered, Report,
-        StreamSegment,
+        StreamSegment, Tail,
     },
     session::{LossReason, inside},
     text::{
@@ -18,7 +18,9 @@ use tracer_core::{
 
 use crate::render::{
     command::{LONGEST_COMMAND, short_command, short_name, stream_name},
-    exit, human,
+    exit,
+    history::tail_head,
+    human,
 };
 
 /// The most rows of a table.
@@ -58,6 +60,7 @@ pub(super) fn all(report: &Report) -> Markup {
         section {
             h2 { "Numbers" }
             @if let Some(captured) = &report.capture { (quoted(captured)) }
+            (tails(&report.tails))
             (commands(report))
             (table("Processes", "process", &PROCESS, report.processes.iter().map(process), 0))
             (streams(report))
@@ -303,6 +306,21 @@ fn quoted(captured: &Captured) -> Markup {
                 summary { "Captured output that did not arrive" }
                 @for recovered in captured.recovered.iter().take(MOST_QUOTED) { (quote(recovered)) }
                 @if more > 0 { p.note { "… and " (count(more, "output")) " more in " (name(&captured.directory)) } }
+            }
+        }
+    }
+}
+
+/// The ends of streams that lost output, from a history.
+fn tails(tails: &[Tail]) -> Markup {
+    html! {
+        @if !tails.is_empty() {
+            details open {
+                summary { "The ends of streams that lost output" }
+                @for tail in tails {
+                    p { (tail_head(tail)) }
+                    pre { (tail.text.lines().map(escape).collect::<Vec<_>>().join("\n")) }
+                }
             }
         }
     }

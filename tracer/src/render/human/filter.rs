@@ -53,6 +53,7 @@ pub(super) fn select(report: &Report, view: &View) -> Report {
         losses: report.losses.clone(),
         lost_bytes: report.lost_bytes.clone(),
         capture: report.capture.as_ref().map(|captured| captured_of(captured, &pids)),
+        tails: report.tails.clone(),
         findings,
         processes,
     }

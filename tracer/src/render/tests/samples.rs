@@ -296,6 +296,7 @@ fn pid_report(verdict: &str) -> Report {
         lost_bytes: BTreeMap::new(),
         sandboxes: Vec::new(),
         capture: None,
+        tails: Vec::new(),
     }
 }
 
