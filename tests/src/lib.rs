@@ -19,6 +19,7 @@ pub mod gate;
 pub mod gated;
 pub mod goproc;
 pub mod gvisor;
+pub mod jobs;
 pub mod kernel;
 pub mod kernel_objects;
 pub mod managed;
