@@ -1,6 +1,6 @@
 //! Applies observations from user space to the session.
 
-use super::{Session, apply::bytes_of};
+use super::{Process, Session, apply::bytes_of};
 use crate::event::EventKind;
 
 impl Session {
@@ -17,7 +17,9 @@ impl Session {
                 }
             }
             EventKind::Arguments { process, argv, argv_cut, argv_bytes } => {
-                if let Some(known) = self.processes.get_mut(process) {
+                // The process may have had another image when its arguments were looked at.
+                let is_wanted = |known: &&mut Process| !known.executed || known.argv.is_empty();
+                if let Some(known) = self.processes.get_mut(process).filter(is_wanted) {
                     known.argv = argv.as_slice().into();
                     known.argv_bytes = argv_cut.then(|| bytes_of(argv, *argv_bytes));
                 }
@@ -43,5 +45,31 @@ impl Session {
             EventKind::Sandbox(sandbox) => self.sandbox_seen(sandbox),
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_common::id::ProcessId;
+
+    use super::*;
+
+    fn argv_after(executed: bool, known: &[&str]) -> Vec<String> {
+        let (process, mut session) = (ProcessId::new(7, 1), Session::default());
+        let argv: Vec<String> = known.iter().map(|word| (*word).to_owned()).collect();
+        session.processes.insert(
+            process,
+            Process { id: process, executed, argv: argv.into(), ..Process::default() },
+        );
+        let argv = vec!["shim".to_owned(), "--long".to_owned()];
+        session.observed(&EventKind::Arguments { process, argv, argv_cut: false, argv_bytes: 0 });
+        session.processes[&process].argv.to_vec()
+    }
+
+    #[test]
+    fn arguments_of_an_image_before_the_latest_are_ignored() {
+        assert_eq!(argv_after(true, &["ls"]), ["ls"]);
+        assert_eq!(argv_after(true, &[]), ["shim", "--long"]);
+        assert_eq!(argv_after(false, &["fork"]), ["shim", "--long"]);
     }
 }
