@@ -32,6 +32,7 @@ pub mod procfs;
 pub mod program;
 pub mod reader;
 pub mod recorder;
+pub mod recorder_storm;
 pub mod refusal;
 pub mod report;
 pub mod scenario;

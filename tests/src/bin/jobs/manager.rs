@@ -90,9 +90,8 @@ impl Pace {
 
     /// Sleeps until the job with this number is to be started.
     fn wait(&self, number: u64) {
-        if self.rate > 0 {
-            let due = Duration::from_micros(number * 1_000_000 / self.rate);
-            sleep(due.saturating_sub(self.begin.elapsed()));
+        if let Some(due) = (number * 1_000_000).checked_div(self.rate) {
+            sleep(Duration::from_micros(due).saturating_sub(self.begin.elapsed()));
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::spawn::{Spawner, Started, Streams, Work, pipe, read_all};
 /// Starts the `number`th of them, waits for its end and adds what it did.
 pub(super) fn plant(spawner: &Spawner, number: u64, account: &mut Account) -> Result<()> {
     let kind = KINDS[usize::try_from(number % KINDS.len() as u64)?];
-    let case = Case { spawner, kind };
+    let case = Case { spawner, kind, number };
     let (started, stdout, stderr) = case.run().with_context(|| kind.name)?;
     account.jobs += 1;
     account.executed += 1;
@@ -28,6 +28,7 @@ pub(super) fn plant(spawner: &Spawner, number: u64, account: &mut Account) -> Re
 struct Case<'a> {
     spawner: &'a Spawner,
     kind: Kind,
+    number: u64,
 }
 
 /// Its pid, and the bytes of stdout and stderr that the kernel took.
@@ -39,8 +40,8 @@ impl Case<'_> {
             "job-unread" => self.unread(),
             "job-gone" => self.reader_gone("two", &["100", "0", "50"]),
             "job-sigpipe" => self.reader_gone("two-dies", &["100", "50"]),
-            "job-full" => self.into_device("/dev/full", &["write", "70", "0"], 0),
-            "job-null" => self.into_device("/dev/null", &["write", "60", "0"], 60),
+            "job-full" => self.to_device("/dev/full", &["write", "70", "0"], 0),
+            "job-null" => self.to_device("/dev/null", &["write", "60", "0"], 60),
             "job-eagain" => self.read_whole(&["hurry", "100000"]),
             "job-stderr" => self.only_stderr(),
             "job-closed" => self.read_whole(&["closed", "20"]),
@@ -50,10 +51,7 @@ impl Case<'_> {
                 drop(file);
                 Ok(fs::remove_file(path)?)
             }),
-            "job-cut" => self.in_file(|file, path| {
-                file.set_len(0)?;
-                Ok(fs::remove_file(path)?).and(Ok(()))
-            }),
+            "job-cut" => self.in_file(|file, _| Ok(file.set_len(0)?)),
             other => anyhow::bail!("no kind {other}"),
         }
     }
@@ -91,7 +89,7 @@ impl Case<'_> {
         Ok((pid, 100, 0))
     }
 
-    fn into_device(&self, path: &str, arguments: &[&str], taken: u64) -> Result<Done> {
+    fn to_device(&self, path: &str, arguments: &[&str], taken: u64) -> Result<Done> {
         let (err, stderr) = pipe()?;
         let stdout = File::options().write(true).open(path)?.into();
         let streams = Streams { stdout: Some(stdout), stderr: Some(stderr), stdin: None };
@@ -134,7 +132,7 @@ impl Case<'_> {
     fn in_file(&self, harm: impl FnOnce(File, &std::path::Path) -> Result<()>) -> Result<Done> {
         let (mut err, stderr) = pipe()?;
         let (stdin, mut go) = gate()?;
-        let path = self.spawner.folder().join("log");
+        let path = self.spawner.folder().join(format!("{}.log", self.number));
         let file = File::create(&path)?;
         let streams = Streams {
             stdin: Some(stdin.into()),

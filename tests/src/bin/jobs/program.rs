@@ -64,14 +64,21 @@ fn wait() -> Result<()> {
     std::io::stdin().read_exact(&mut [0]).context("the manager is gone")
 }
 
-/// One large write to stdout, which this program has made non-blocking.
+/// Writes to stdout, which this program has made non-blocking, and gives up when it is full.
 fn refuse(bytes: usize) -> bool {
     let text = vec![b'e'; bytes];
     // SAFETY: takes no pointer.
     unsafe { libc::fcntl(1, libc::F_SETFL, libc::O_WRONLY | libc::O_NONBLOCK) };
-    // SAFETY: the buffer is valid for its length.
-    let wrote = unsafe { libc::write(1, text.as_ptr().cast(), text.len()) };
-    wrote == bytes.cast_signed()
+    let mut left = &text[..];
+    while !left.is_empty() {
+        // SAFETY: the buffer is valid for its length.
+        let wrote = unsafe { libc::write(1, left.as_ptr().cast(), left.len()) };
+        match usize::try_from(wrote) {
+            Ok(wrote) => left = &left[wrote..],
+            Err(_) => return false,
+        }
+    }
+    true
 }
 
 /// A child writes a while after this process has ended.

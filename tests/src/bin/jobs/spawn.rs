@@ -84,6 +84,8 @@ impl Spawner {
             in_child(work, program.as_deref());
         }
         let error = io::Error::last_os_error();
+        // Only the job has its ends of pipes from now on.
+        drop(streams);
         self.nothing_inherited()?;
         ensure!(pid > 0, "clone3: {error}");
         Ok(Started(pid.try_into()?))
