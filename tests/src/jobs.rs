@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 use crate::{
     deadline::{DEADLINE, OwnedChild, patient},
     tracer::lines,
-    workload::sibling_binary,
 };
 
 /// A way in which output does not arrive, or in which it seems so.
@@ -134,13 +133,8 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// Starts the program; its jobs will run in this cgroup, itself does not.
-    pub fn start(cgroup: &Path) -> Result<Self> {
-        Self::start_from(sibling_binary("jobs")?.as_ref(), cgroup)
-    }
-
-    /// The same with the path of the program.
-    pub fn start_from(program: &Path, cgroup: &Path) -> Result<Self> {
+    /// Starts this program `jobs`; its jobs will run in this cgroup, itself does not.
+    pub fn start(program: &Path, cgroup: &Path) -> Result<Self> {
         let mut command = Command::new(program);
         command.arg("manage").arg(cgroup).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = OwnedChild::spawn(&mut command, "jobs")?;

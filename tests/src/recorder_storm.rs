@@ -5,7 +5,9 @@ mod goal;
 mod judge;
 
 use std::{
-    fs, thread,
+    fs,
+    path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -62,13 +64,13 @@ struct Sample {
     tables: Entries,
 }
 
-/// Runs a storm, and tells its progress to `say`.
-pub fn run(size: Size, say: impl Fn(&str)) -> Result<Outcome> {
+/// Runs a storm with this manager's program, and tells its progress to `say`.
+pub fn run(manager: &Path, size: Size, say: impl Fn(&str)) -> Result<Outcome> {
     let (folder, cgroup) = (TempDir::new()?, ScratchCgroup::create("tracer-storm")?);
     let arguments = [&["--cgroup", cgroup.name()?], &KEEP_ALL[..]].concat();
     let recorder = Recorder::start(folder.path(), &arguments)?;
     let tables = Tables::of(recorder.pid())?;
-    let mut manager = Manager::start(cgroup.path())?;
+    let mut manager = Manager::start(manager, cgroup.path())?;
     let (mut account, mut samples) = (Account::default(), Vec::new());
     let before = cpu_seconds(recorder.pid())?;
     for part in 1..=size.parts {
@@ -156,7 +158,7 @@ pub fn cpu_seconds(pid: u32) -> Result<f64> {
 }
 
 /// Bytes of the files in a folder.
-pub fn bytes_of(folder: &std::path::Path) -> Result<u64> {
+pub fn bytes_of(folder: &Path) -> Result<u64> {
     let sizes = fs::read_dir(folder)?.map(|file| Ok(file?.metadata()?.len()));
     sizes.sum()
 }

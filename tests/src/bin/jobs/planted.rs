@@ -43,7 +43,7 @@ impl Case<'_> {
             "job-full" => self.to_device("/dev/full", &["write", "70", "0"], 0),
             "job-null" => self.to_device("/dev/null", &["write", "60", "0"], 60),
             "job-eagain" => self.read_whole(&["hurry", "100000"]),
-            "job-stderr" => self.only_stderr(),
+            "job-stderr" => self.read_whole(&["complain", "30"]),
             "job-closed" => self.read_whole(&["closed", "20"]),
             "job-killed" => self.read_whole(&["killed"]),
             "job-late" => self.read_whole(&["late", "12", "5"]),
@@ -116,16 +116,6 @@ impl Case<'_> {
             read
         };
         Ok((pid, out_bytes, read_all(&err)?))
-    }
-
-    fn only_stderr(&self) -> Result<Done> {
-        let ((out, stdout), (err, stderr)) = (pipe()?, pipe()?);
-        let streams = Streams { stdout: Some(stdout), stderr: Some(stderr), stdin: None };
-        let started = self.start(&["write", "0", "30"], streams)?;
-        let pid = started.pid();
-        let bytes = (read_all(&out)?, read_all(&err)?);
-        started.succeeds()?;
-        Ok((pid, bytes.0, bytes.1))
     }
 
     /// The job writes to a file, to which something happens before it ends.

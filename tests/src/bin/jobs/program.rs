@@ -14,6 +14,11 @@ pub(super) fn run(what: &str, rest: &[&str]) -> Result<ExitCode> {
     };
     let is_written = match what {
         "write" => write_all(1, number(0)?) && write_all(2, number(1)?),
+        // Complains, and fails.
+        "complain" => {
+            write_all(2, number(0)?);
+            false
+        }
         // Pieces of 4 KiB, with a pause after each.
         "slow" => (0..number(0)?).all(|_| {
             sleep(Duration::from_millis(5));
