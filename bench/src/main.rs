@@ -40,6 +40,7 @@ enum Task {
     #[command(after_help = "Examples:\n  \
         cargo xtask bench --quick           a first look\n  \
         cargo xtask bench --only write32 --rounds 3\n  \
+        cargo xtask bench --recorder        what the always-on recorder costs\n  \
         cargo xtask bench --verifier        has any program become dearer to verify?\n  \
         cargo xtask bench --instructions    has any call become dearer? Needs no root and no quiet machine")]
     Bench(cost::Options),

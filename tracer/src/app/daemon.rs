@@ -124,7 +124,7 @@ async fn record(
     let mut loader = Loader::load(&kernel)?;
     signals.check()?;
     let mut events = loader.take_events()?;
-    let memory = MemoryLimit::new(Some(settings.max_memory), Vec::new());
+    let memory = MemoryLimit::of_jobs(settings.max_memory);
     let mut collector = Collector::new(Sinks::default(), Recording::default(), memory, lookout);
     // From here on they are kept.
     collector.new_targets();

@@ -27,7 +27,7 @@ const READERS_MAY_TAKE_NS: u64 = 60_000_000_000;
 /// The pause before the next look if there were more jobs than [`MOST_AT_ONCE`].
 const SOON: Duration = Duration::from_millis(20);
 /// How many jobs are judged at a time.
-const MOST_AT_ONCE: usize = 128;
+const MOST_AT_ONCE: usize = 256;
 /// How long helper processes may take to look at the files of a job.
 const FILES_TAKE_NS: u64 = 200_000_000;
 /// A job that runs for longer than this gets an interim entry each time.
@@ -124,7 +124,8 @@ impl<'a> Recorder<'a> {
             self.next_check = now + CHECK_PROCESSES;
             collector.find_vanished();
         }
-        if now >= self.next_look && self.pace.allows(now) {
+        // Jobs that wait to be judged take memory, and each look at them takes longer the more there are.
+        if now >= self.next_look && (self.is_behind || self.pace.allows(now)) {
             let done = self.judge(loader, collector, places);
             self.next_look = now + if self.is_behind { SOON } else { LOOK };
             done.unwrap_or_else(|error| tracing::warn!("cannot read the counts: {error}"));
@@ -148,7 +149,6 @@ impl<'a> Recorder<'a> {
             due.rotate_left(self.turn % number);
             let parts = Parts::of(&collector.session, &rows);
             let (mut done, mut with_files) = (Vec::new(), Vec::new());
-            self.is_behind = number > MOST_AT_ONCE;
             self.turn = self.turn.wrapping_add(number.min(MOST_AT_ONCE));
             for job in due.into_iter().take(MOST_AT_ONCE) {
                 match self.look_at(&job, parts.part(&job), now_ns, collector, places) {
@@ -157,10 +157,14 @@ impl<'a> Recorder<'a> {
                     Look::Done => done.push(job),
                 }
             }
+            let has_news = !done.is_empty() || !with_files.is_empty();
+            self.is_behind = number > MOST_AT_ONCE && has_news;
             with_files.iter().for_each(|part| collector.ask_for_files(part));
             done.iter().for_each(|job| places.leaves(job, &collector.session));
             collector.forget(&done);
             self.pace.took(took, Instant::now());
+        } else {
+            self.is_behind = false;
         }
         self.known.retain(|root, _| collector.session.processes.contains_key(root));
         places.retain(&collector.session);
