@@ -78,7 +78,7 @@ fn judged_later(session: &Session) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use tracer_core::session::{Process, SummedUp};
+    use tracer_core::session::Process;
 
     use super::*;
 
@@ -114,7 +114,7 @@ mod tests {
         let (mut limit, mut session) = (limit, session());
         (0..=AT_LEAST).for_each(|_| limit.added());
         limit.keep_to(&mut session, |_| false);
-        let is_single = |process: &&Process| process.summed_up == None::<SummedUp>;
+        let is_single = |process: &&Process| process.summed_up.is_none();
         session.processes.values().filter(is_single).map(|process| process.id.tgid).collect()
     }
 
