@@ -139,8 +139,11 @@ fn unanswered(account: &Account, history: &Path) -> Result<(usize, Vec<String>)>
         let at = Timestamp::from_microsecond(planted.ended_us)?.to_string();
         let (pid, name) = (planted.pid.to_string(), format!("^{}$", kind.name));
         let answer = why(history, &["--pid", &pid, "--name", &name, "--at", &at])?;
-        let text = String::from_utf8_lossy(&answer.stdout).replace('\n', " ");
-        let is_told = text.contains(&format!("[{}]", kind.rule));
+        let text = String::from_utf8_lossy(&answer.stdout);
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        // Only sentences about losses and warnings end with their rule.
+        let is_named = || !kind.is_lost && text.contains(&format!("(pid {pid})"));
+        let is_told = text.contains(&format!("[{}]", kind.rule)) || is_named();
         if !is_told || answer.status.code() == Some(1) && !kind.is_lost && kind.rule != "discarded"
         {
             wrong.push(format!("{} ({}): {text}", kind.name, answer.status));
