@@ -8,6 +8,7 @@ mod gvisor;
 mod instructions;
 mod load;
 mod memory;
+mod recorder;
 mod results;
 mod start;
 mod verifier;
@@ -78,6 +79,9 @@ pub(crate) struct Options {
     /// With `--instructions`: every amd64 kernel
     #[arg(long, requires = "instructions", conflicts_with = "kernel")]
     all: bool,
+    /// Not a trace, but what `tracer daemon` costs; a whole run writes BENCHMARKS.md
+    #[arg(long, conflicts_with_all = ["rounds", "only", "json", "stored"])]
+    recorder: bool,
     /// Store the verified or executed instructions; the executed ones go into BENCHMARKS.md as well
     #[arg(long, requires = "stored")]
     update: bool,
@@ -144,6 +148,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         let file = workspace.root().join(VERIFIED_INSTRUCTIONS);
         let text = verifier::check(&fixture, &file, &machine.kernel, options.update)?;
         return print(&text);
+    }
+    if options.recorder {
+        return recorder::run(workspace, &fixture, &machine, options.quick);
     }
     let mut results = Results { machine, rounds: options.rounds(), ..Results::default() };
     measure_workloads(workspace, &fixture, options, &mut results);

@@ -40,6 +40,7 @@ enum Task {
     #[command(after_help = "Examples:\n  \
         cargo xtask bench --quick           a first look\n  \
         cargo xtask bench --only write32 --rounds 3\n  \
+        cargo xtask bench --recorder        what the always-on recorder costs\n  \
         cargo xtask bench --verifier        has any program become dearer to verify?\n  \
         cargo xtask bench --instructions    has any call become dearer? Needs no root and no quiet machine")]
     Bench(cost::Options),
@@ -48,10 +49,14 @@ enum Task {
     /// Many short processes, busy CPUs, 10,000 pipes, 1,000 threads on one fd, a fork bomb, tables that
     /// are too small on purpose, and a soak of an hour. Fails unless each sum is exact, or what is
     /// missing was counted as lost, to the unit. `--page` puts the figures into RELIABILITY.md.
+    ///
+    /// `--recorder` runs two million jobs under `tracer daemon` in 50 minutes instead. Its history must have each planted
+    /// loss, no other, and every byte, and its memory must not grow.
     #[command(after_help = "Examples:\n  \
         cargo xtask storm --soak 0          all but the soak, in two minutes\n  \
         cargo xtask storm bomb table        those with such a name\n  \
-        cargo xtask storm soak --soak 10 --page")]
+        cargo xtask storm soak --soak 10 --page\n  \
+        cargo xtask storm --recorder --jobs 50000")]
     Storm(storm::Options),
     /// Measure in a virtual machine, which `bench --instructions` boots.
     #[command(hide = true)]

@@ -7,6 +7,7 @@ mod accounts;
 mod course;
 mod judge;
 mod plan;
+mod recorder;
 mod row;
 mod trial;
 
@@ -40,6 +41,15 @@ pub(crate) struct Options {
     /// Put the figures into RELIABILITY.md; rows about other storms stay there
     #[arg(long)]
     page: bool,
+    /// Not traces, but a month of the recorder in fast forward
+    #[arg(long, conflicts_with_all = ["soak", "page", "filters"])]
+    recorder: bool,
+    /// Jobs of the recorder's storm
+    #[arg(long, value_name = "N", requires = "recorder", default_value_t = recorder::JOBS)]
+    jobs: u64,
+    /// Jobs each second
+    #[arg(long, value_name = "N", requires = "recorder", default_value_t = recorder::RATE)]
+    rate: u64,
     /// Only storms whose name contains one of these
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
@@ -67,6 +77,9 @@ impl Options {
 /// The process is not root, a build or a storm fails, or a report does not agree with its storm.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     ensure!(packages::is_root(), "storms are traced with eBPF programs: run it as root");
+    if options.recorder {
+        return recorder::run(workspace, options.jobs, options.rate);
+    }
     ensure!(
         !options.courses().is_empty() || options.plans().next().is_some(),
         "no storm is called {}: there are {}, {CHURN}, {SOAK}",
@@ -111,7 +124,14 @@ mod tests {
 
     fn options(filters: &[&str], soak: u64) -> Options {
         let filters = filters.iter().map(|filter| (*filter).to_owned()).collect();
-        Options { soak, page: false, filters }
+        Options {
+            soak,
+            page: false,
+            filters,
+            recorder: false,
+            jobs: recorder::JOBS,
+            rate: recorder::RATE,
+        }
     }
 
     #[test]

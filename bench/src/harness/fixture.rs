@@ -27,6 +27,8 @@ pub(crate) struct Fixture {
     pub(crate) tracer: PathBuf,
     /// The path of `load`, the measured loops.
     pub(crate) load: PathBuf,
+    /// The path of `jobs`, the manager of short jobs.
+    pub(crate) jobs: PathBuf,
     /// The path of the empty program's loader.
     pub(crate) floor: PathBuf,
     /// The path of the empty program's eBPF object.
@@ -45,7 +47,7 @@ impl Fixture {
         let mut build = cargo::cargo(workspace);
         build
             .args(["build", "--quiet", "--release", "--package", "tracer-tests"])
-            .args(["--bin", "load", "--bin", "floor"])
+            .args(["--bin", "load", "--bin", "jobs", "--bin", "floor"])
             .env(OBJECT_VARIABLE, workspace.ebpf_object());
         command::run(&mut build)?;
         let release = workspace.target().join(Profile::Release.directory());
@@ -56,6 +58,7 @@ impl Fixture {
         Ok(Self {
             tracer,
             load: release.join("load"),
+            jobs: release.join("jobs"),
             floor: release.join("floor"),
             floor_object: workspace.floor_object(),
             question,
@@ -70,6 +73,7 @@ impl Fixture {
         Ok(Self {
             tracer: folder.join("tracer"),
             load: folder.join("load"),
+            jobs: folder.join("jobs"),
             floor: folder.join("floor"),
             floor_object: folder.join(FLOOR_OBJECT),
             question: folder.join("question.bt"),

@@ -47,3 +47,29 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tracer_common::id::ProcessId;
+
+    use super::*;
+
+    fn argv_after(executed: bool, known: &[&str]) -> Vec<String> {
+        let (process, mut session) = (ProcessId::new(7, 1), Session::default());
+        let argv: Vec<String> = known.iter().map(|word| (*word).to_owned()).collect();
+        session.processes.insert(
+            process,
+            Process { id: process, executed, argv: argv.into(), ..Process::default() },
+        );
+        let argv = vec!["shim".to_owned(), "--long".to_owned()];
+        session.observed(&EventKind::Arguments { process, argv, argv_cut: false, argv_bytes: 0 });
+        session.processes[&process].argv.to_vec()
+    }
+
+    #[test]
+    fn arguments_of_an_image_before_the_latest_are_ignored() {
+        assert_eq!(argv_after(true, &["ls"]), ["ls"]);
+        assert_eq!(argv_after(true, &[]), ["shim", "--long"]);
+        assert_eq!(argv_after(false, &["fork"]), ["shim", "--long"]);
+    }
+}

@@ -66,12 +66,11 @@ impl<'a> Parts<'a> {
         let objects = self.objects_of(job);
         let session = self.session;
         let mut part = Session { start_ns: session.start_ns, ..Session::default() };
-        for (key, row) in objects.iter().filter_map(|id| self.rows.get(id)).flatten() {
-            part.add_row(*key, row);
-        }
-        // Calls on fds that were closed.
-        let on_nothing = self.rows.get(&ObjectId::NONE).into_iter().flatten();
-        for (key, row) in on_nothing.filter(|(key, _)| job.members.contains(&key.process)) {
+        let of_objects = objects.iter().filter_map(|id| self.rows.get(id)).flatten();
+        // Calls on fds that were not open have no object that others could use as well.
+        let without = self.rows.get(&ObjectId::NONE).into_iter().flatten();
+        let without = without.filter(|(key, _)| job.members.contains(&key.process));
+        for (key, row) in of_objects.chain(without) {
             part.add_row(*key, row);
         }
         for id in &objects {

@@ -128,7 +128,7 @@ async fn record(
     signals.check()?;
     let mut events = loader.take_events()?;
     let tails = JobTails::start(settings, &mut loader)?;
-    let memory = MemoryLimit::new(Some(settings.memory_for_session()), Vec::new());
+    let memory = MemoryLimit::of_jobs(settings.memory_for_session());
     let mut collector = Collector::new(Sinks::default(), Recording::default(), memory, lookout);
     // From here on they are kept.
     collector.new_targets();
@@ -261,9 +261,9 @@ impl Daemon<'_> {
                     }
                 }
             }
-            News::Lost => self.recorder.missed("cgroups_missed"),
+            News::Lost => self.recorder.missed("cgroups_missed", 1),
             News::Limit(bound) => {
-                self.recorder.missed("cgroups_full");
+                self.recorder.missed("cgroups_full", 1);
                 tracing::warn!("{bound}");
             }
         }

@@ -41,10 +41,11 @@ fn main() -> ExitCode {
 type Loop = fn(&Request) -> Result<Measured>;
 
 /// All loops, by name.
-const LOOPS: [(&str, Loop); 20] = [
+const LOOPS: [(&str, Loop); 22] = [
     ("getppid", calls::getppid),
     ("read32", calls::read32),
     ("write32", calls::write32),
+    ("write32-aside", calls::write32_aside),
     ("writev", calls::writev),
     ("threads2", calls::threads2),
     ("everycpu", calls::every_cpu),
@@ -52,6 +53,7 @@ const LOOPS: [(&str, Loop); 20] = [
     ("pipe4k", pipes::pipe4k),
     ("pipe64k", pipes::pipe64k),
     ("pingpong", pipes::pingpong),
+    ("successive", pipes::successive),
     ("exec", exec::exec),
     ("brief", storms::brief::run),
     ("crowd", storms::crowd::run),

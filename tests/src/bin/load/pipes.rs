@@ -53,6 +53,24 @@ fn transfer(calls: u64, size: usize) -> Result<Measured> {
     Ok(Measured { calls, ns, bytes: calls * size as u64, truth })
 }
 
+/// So many pipes, one after the other: this process writes a message to each and reads it.
+pub(crate) fn successive(request: &Request) -> Result<Measured> {
+    const MESSAGE: &[u8; 16] = b"a short message\n";
+    let start = Instant::now();
+    for _ in 0..request.calls {
+        let (read, write) = stage::pipe()?;
+        stage::dup_to(&write, 1)?;
+        drop(write);
+        stage::write_all(1, MESSAGE)?;
+        stage::dup_to(&read, 0)?;
+        ensure!(stage::read(0, &mut [0; MESSAGE.len()])? == MESSAGE.len(), "a short read");
+    }
+    let ns = u64::try_from(start.elapsed().as_nanos())?;
+    let (calls, bytes) = (request.calls, request.calls * MESSAGE.len() as u64);
+    let truth = Truth { writes: calls, bytes, pipes: calls, ..Truth::default() };
+    Ok(Measured { calls, ns, bytes, truth })
+}
+
 /// A round trip of one message. Both processes are pinned to one CPU: between two CPUs the wake-up
 /// of an idle CPU dominates, and in a virtual machine its time varies by microseconds.
 pub(crate) fn pingpong(request: &Request) -> Result<Measured> {

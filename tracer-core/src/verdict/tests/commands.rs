@@ -82,7 +82,7 @@ fn row(bytes: u64, first_ms: u64, last_ms: u64) -> LedgerRow {
 }
 
 /// Failed calls, with the bytes that were refused.
-fn refused(class: u32, failed: u64) -> LedgerRow {
+pub(super) fn refused(class: u32, failed: u64) -> LedgerRow {
     with_errors(LedgerRow { calls: 0, failed, ..write(0) }, class, 1)
 }
 

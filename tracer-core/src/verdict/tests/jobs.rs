@@ -7,7 +7,7 @@ use tracer_common::{
     object::ObjectId,
 };
 
-use super::scene::*;
+use super::{commands::refused, scene::*};
 use crate::{
     event::{Event, EventKind},
     session::{Job, Parts, Session},
@@ -55,6 +55,9 @@ fn a_part_gives_the_finding_of_a_trace() {
     is_judged_as_in_a_trace(&unread.closed(MANAGER, OUT, 300).inside(OUT, 300, 300));
     let other = managed(&["sh"]).wrote(COMMAND, 2, ERR, write(7)).read(MANAGER, ERR, 7, 110);
     is_judged_as_in_a_trace(&other.exited(COMMAND, 1, 200));
+    let closed = managed(&["sh"]).wrote(COMMAND, 1, ObjectId::NONE, refused(error::EBADF, 1));
+    assert_eq!(closed.judged()[0].rule, Rule::Refused);
+    is_judged_as_in_a_trace(&closed.exited(COMMAND, 1, 200));
 }
 
 #[test]

@@ -27,6 +27,11 @@ impl Collector {
         self.lifetimes.is_watched(object)
     }
 
+    /// How many jobs found no room in memory since the last call.
+    pub(in crate::app) fn lost_jobs(&mut self) -> u64 {
+        self.memory.lost_jobs()
+    }
+
     /// Forgets jobs that were judged.
     pub(in crate::app) fn forget(&mut self, jobs: &[Job]) {
         let lifetimes = &self.lifetimes;

@@ -29,7 +29,7 @@ const READERS_MAY_TAKE_NS: u64 = 60_000_000_000;
 /// The pause before the next look if there were more jobs than [`MOST_AT_ONCE`].
 const SOON: Duration = Duration::from_millis(20);
 /// How many jobs are judged at a time.
-const MOST_AT_ONCE: usize = 128;
+const MOST_AT_ONCE: usize = 256;
 /// How long helper processes may take to look at the files of a job.
 const FILES_TAKE_NS: u64 = 200_000_000;
 /// A job that runs for longer than this gets an interim entry each time.
@@ -97,14 +97,14 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// Something was not seen, for this reason.
-    pub(super) fn missed(&mut self, reason: &str) {
+    /// So much was not seen, for this reason.
+    pub(super) fn missed(&mut self, reason: &str, events: u64) {
         let now_us = Clock::now().us(boot_ns());
         let gap = Gap {
             from_us: now_us,
             until_us: now_us,
             reason: reason.to_owned(),
-            events: 1,
+            events,
             ..Gap::default()
         };
         self.history.gap(gap);
@@ -120,6 +120,10 @@ impl<'a> Recorder<'a> {
         let now = Instant::now();
         if now >= self.next_heartbeat {
             self.next_heartbeat = now + HEARTBEAT;
+            let lost_jobs = collector.lost_jobs();
+            if lost_jobs > 0 {
+                self.missed("jobs_full", lost_jobs);
+            }
             let clock = Clock::now();
             self.history.alive(clock.us(boot_ns()));
             for gap in self.losses.news(loader, &collector.session, &clock) {
@@ -131,7 +135,8 @@ impl<'a> Recorder<'a> {
             collector.find_vanished();
         }
         self.hung.look(collector, now, boot_ns());
-        if now >= self.next_look && self.pace.allows(now) {
+        // Jobs that wait to be judged take memory, and each look at them takes longer the more there are.
+        if now >= self.next_look && (self.is_behind || self.pace.allows(now)) {
             let done = self.judge(loader, collector, places);
             self.next_look = now + if self.is_behind { SOON } else { LOOK };
             done.unwrap_or_else(|error| tracing::warn!("cannot read the counts: {error}"));
@@ -155,7 +160,6 @@ impl<'a> Recorder<'a> {
             due.rotate_left(self.turn % number);
             let parts = Parts::of(&collector.session, &rows);
             let (mut done, mut with_files) = (Vec::new(), Vec::new());
-            self.is_behind = number > MOST_AT_ONCE;
             self.turn = self.turn.wrapping_add(number.min(MOST_AT_ONCE));
             for job in due.into_iter().take(MOST_AT_ONCE) {
                 match self.look_at(&job, parts.part(&job), now_ns, collector, places) {
@@ -164,10 +168,14 @@ impl<'a> Recorder<'a> {
                     Look::Done => done.push(job),
                 }
             }
+            let has_news = !done.is_empty() || !with_files.is_empty();
+            self.is_behind = number > MOST_AT_ONCE && has_news;
             with_files.iter().for_each(|part| collector.ask_for_files(part));
             done.iter().for_each(|job| places.leaves(job, &collector.session));
             collector.forget(&done);
             self.pace.took(took, Instant::now());
+        } else {
+            self.is_behind = false;
         }
         self.known.retain(|root, _| collector.session.processes.contains_key(root));
         places.retain(&collector.session);
