@@ -56,11 +56,11 @@ impl EntryMaker {
         root.start_ns.max(self.attached_ns)
     }
 
-    /// The entry of a job; `None` for one of which nothing can be said, because its first process is not known.
-    pub(super) fn entry(&self, job: &Job, mut part: Session, place: Place) -> Option<Entry> {
+    /// The entry of a job; `None` for one of which nothing can be said, because its first process is not known. The part
+    /// starts when the job began.
+    pub(super) fn entry(&self, job: &Job, part: &Session, place: Place) -> Option<Entry> {
         let clock = Clock::now();
-        part.start_ns = self.began_ns(job.root);
-        let root = part.processes.get(&job.root).filter(|root| is_command(root, job, &part))?;
+        let root = part.processes.get(&job.root).filter(|root| is_command(root, job, part))?;
         let (name, command) = (root.comm.clone(), self.redacted(&root.command()));
         let (exit_code, signal, ns_pid) = (root.exit_code(), root.signal(), root.ns_pid);
         let target = Target {
@@ -71,7 +71,7 @@ impl EntryMaker {
         };
         let began_us = clock.us(part.start_ns);
         let start = Timestamp::from_microsecond(began_us).unwrap_or_default();
-        let (report, _) = report::build(&part, target, start, &[1, 2]);
+        let (report, _) = report::build(part, target, start, &[1, 2]);
         let finding = report.findings.first()?;
         let is_odd = report.has_loss()
             || report.findings.iter().any(|finding| finding.severity != Severity::Info);
@@ -114,7 +114,8 @@ impl EntryMaker {
     }
 }
 
-fn redact_texts(redact: &Redact, value: &mut Value) {
+/// Redacts each text of a document.
+pub(super) fn redact_texts(redact: &Redact, value: &mut Value) {
     match value {
         Value::String(text) => {
             let redacted = redact.line(text.as_bytes());
@@ -127,7 +128,7 @@ fn redact_texts(redact: &Redact, value: &mut Value) {
 }
 
 /// Whether a finding says that output did not arrive. That a command wrote nothing is no loss by itself.
-fn is_lost(finding: &Finding) -> bool {
+pub(super) fn is_lost(finding: &Finding) -> bool {
     let is_held =
         matches!(finding.rule, Rule::Stuck | Rule::BlockedOpen | Rule::Stopped | Rule::Unflushed);
     finding.severity == Severity::Loss || finding.severity == Severity::Warning && is_held

@@ -13,6 +13,7 @@ use tracer_core::session::{Job, Process, Session};
 use tracer_history::Place;
 
 use crate::{
+    render::place_of,
     scope,
     sys::{
         bounded,
@@ -136,6 +137,15 @@ impl Places {
     pub(super) fn of(&self, process: ProcessId, session: &Session) -> Place {
         let place = self.path_of(process, session).and_then(|path| self.known.get(path));
         place.cloned().unwrap_or_default()
+    }
+
+    /// The name of the place of each process that has entered one; those that it started are there too.
+    pub(super) fn names(&self) -> BTreeMap<ProcessId, String> {
+        let named = self.of.iter().filter_map(|(process, path)| {
+            let (name, _) = place_of(self.known.get(path)?);
+            Some((*process, name))
+        });
+        named.filter(|(_, name)| !name.is_empty()).collect()
     }
 
     fn path_of(&self, process: ProcessId, session: &Session) -> Option<&String> {

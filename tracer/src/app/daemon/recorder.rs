@@ -2,17 +2,19 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use tracer_common::id::ProcessId;
-use tracer_core::session::{Job, Kind, Parts, Session};
+use tracer_common::{id::ProcessId, loss::LossCell};
+use tracer_core::session::{Job, Kind, LossReason, Parts, Session};
 use tracer_history::{Gap, Place, Writer};
 use tracer_loader::{Loader, LoaderError, boot_ns};
 
 use super::{
     entry::{Clock, EntryMaker},
     losses::Losses,
+    lost::{LostJob, LostJobs},
     places::Places,
 };
 use crate::{
@@ -61,6 +63,8 @@ pub(super) struct Recorder<'a> {
     history: &'a Writer,
     entries: EntryMaker,
     losses: Losses,
+    /// Jobs that lost output, for views.
+    lost: LostJobs,
     /// By first process.
     known: BTreeMap<ProcessId, Known>,
     next_look: Instant,
@@ -81,6 +85,7 @@ impl<'a> Recorder<'a> {
             history,
             entries: EntryMaker::new(settings),
             losses: Losses::default(),
+            lost: LostJobs::default(),
             known: BTreeMap::new(),
             next_look: now,
             turn: 0,
@@ -214,15 +219,32 @@ impl<'a> Recorder<'a> {
         Look::Waits
     }
 
-    fn write(&self, job: &Job, mut part: Session, place: Place) {
+    fn write(&mut self, job: &Job, mut part: Session, place: Place) {
         let began_ns = self.entries.began_ns(job.root);
+        part.start_ns = began_ns;
         for (reason, cell) in self.losses.since(began_ns) {
             part.add_loss(reason, cell);
         }
         part.join_sandboxes();
-        if let Some(entry) = self.entries.entry(job, part, place) {
+        if let Some(entry) = self.entries.entry(job, &part, place) {
+            if entry.has_loss && !entry.is_interim {
+                self.lost.add(LostJob::new(part, &entry));
+            }
             self.history.add(entry);
         }
+    }
+
+    /// The latest jobs that lost output.
+    pub(super) fn lost(&mut self) -> Vec<Arc<LostJob>> {
+        self.lost.latest(Clock::now().us(boot_ns()))
+    }
+
+    /// What was not recorded since this time, nanoseconds since boot.
+    pub(super) fn losses_since(
+        &self,
+        from_ns: u64,
+    ) -> impl Iterator<Item = (LossReason, LossCell)> {
+        self.losses.since(from_ns)
     }
 
     /// Judges what has ended, and writes an interim entry for what still runs.
