@@ -90,11 +90,10 @@ impl Link {
         Ok(Self { stream, buffer: Vec::new(), asked: None, is_late: false })
     }
 
-    /// Asks for a snapshot.
-    fn ask(&mut self) -> io::Result<()> {
-        self.stream.write_all(&[WANTED])?;
+    /// Asks for a snapshot. A recorder that has closed the connection may have said why.
+    fn ask(&mut self) -> io::Result<Arrived> {
         (self.asked, self.is_late) = (Some(Instant::now()), false);
-        Ok(())
+        self.stream.write_all(&[WANTED]).map(|()| Arrived::Part).or_else(|_| self.take())
     }
 
     /// Takes what has arrived.
@@ -151,7 +150,7 @@ impl Watching<'_> {
             return Ok(true);
         };
         let arrived = match link.asked {
-            None if now >= self.next => link.ask().map(|()| Arrived::Part),
+            None if now >= self.next => link.ask(),
             None => Ok(Arrived::Part),
             Some(_) => link.take(),
         };
