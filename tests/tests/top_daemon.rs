@@ -146,8 +146,7 @@ fn views_that_never_read_stop_nothing() -> Result<()> {
     let line =
         "exec 3<&0; for i in $(seq 300); do sh -c 'echo line; read end <&3' sh $i & done; wait";
     let mut crowd = scene.job(line)?;
-    let mut silent: Vec<UnixStream> = (0..3).map(|_| ask(&socket, 1_000)).collect::<Result<_>>()?;
-    silent.push(ask(&socket, 0)?);
+    let silent: Vec<UnixStream> = (0..4).map(|_| ask(&socket, 1_000)).collect::<Result<_>>()?;
     wait_until("no room", || {
         let mut answer = [9; 4];
         ask(&socket, 1)?.read_exact(&mut answer)?;
@@ -164,7 +163,7 @@ fn views_that_never_read_stop_nothing() -> Result<()> {
     })
     .and_then(|()| scene.look())?;
     terminal.wait_for("the list", |screen| screen.contains("301 running"))?;
-    drop(crowd.take_stdin()?);
+    drop((crowd.take_stdin()?, silent));
     crowd.wait()?;
     scene.recorder.stop()?;
     ensure!(!socket.exists(), "the socket is left");
