@@ -8,7 +8,7 @@ use std::{
 
 use tracer_common::{id::ProcessId, loss::LossCell};
 use tracer_core::session::{Job, Kind, LossReason, Parts, Session};
-use tracer_history::{Gap, Place, Writer};
+use tracer_history::{Gap, Writer};
 use tracer_loader::{Loader, LoaderError, boot_ns};
 
 use super::{
@@ -210,7 +210,7 @@ impl<'a> Recorder<'a> {
         let since_ns = known.interim_ns.unwrap_or(0);
         part.end_ns = job.ended_ns.unwrap_or(now_ns);
         if job.ended_ns.is_some() || has_moved(job, &part, since_ns) {
-            self.write(job, part, places.of(job.root, &collector.session));
+            self.write(job, part, &collector.session, places);
         }
         if job.ended_ns.is_some() {
             return Look::Done;
@@ -219,14 +219,17 @@ impl<'a> Recorder<'a> {
         Look::Waits
     }
 
-    fn write(&mut self, job: &Job, mut part: Session, place: Place) {
+    fn write(&mut self, job: &Job, mut part: Session, whole: &Session, places: &Places) {
+        if whole.is_of_gvisor(job) {
+            return;
+        }
         let began_ns = self.entries.began_ns(job.root);
         part.start_ns = began_ns;
         for (reason, cell) in self.losses.since(began_ns) {
             part.add_loss(reason, cell);
         }
         part.join_sandboxes();
-        if let Some(entry) = self.entries.entry(job, &part, place) {
+        if let Some(entry) = self.entries.entry(job, &part, places.of(job.root, whole)) {
             if entry.has_loss && !entry.is_interim {
                 self.lost.add(LostJob::new(part, &entry));
             }
@@ -267,7 +270,7 @@ impl<'a> Recorder<'a> {
             if job.ended_ns.is_none() && !has_moved(&job, &part, since_ns.unwrap_or(0)) {
                 continue;
             }
-            self.write(&job, part, places.of(job.root, &collector.session));
+            self.write(&job, part, &collector.session, places);
         }
     }
 }
