@@ -149,9 +149,13 @@ impl Places {
     }
 
     fn path_of(&self, process: ProcessId, session: &Session) -> Option<&String> {
-        let above = session.processes.get(&process).into_iter();
-        let above = above.flat_map(|process| session.line_of(process));
-        above.filter_map(|process| self.of.get(&process.id)).next()
+        let of_line = |process: ProcessId| {
+            let known = session.processes.get(&process)?;
+            session.line_of(known).find_map(|process| self.of.get(&process.id))
+        };
+        // Nothing tells what has started a command in a running sandbox, but it is where gVisor's kernel is.
+        let sentry = || session.sandboxes.get(&process.sandbox).map(|sandbox| sandbox.sentry);
+        of_line(process).or_else(|| of_line(sentry()?))
     }
 
     /// Forgets processes that the session does not know any more, and cgroups without any.
