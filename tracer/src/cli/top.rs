@@ -20,7 +20,8 @@ pub struct TopArgs {
     #[arg(long, conflicts_with_all = ["file", "TargetArgs", "ScopeArgs", "CaptureArgs"], help_heading = "Recorder")]
     daemon: bool,
     /// Folder of the daemon's history [default: /var/lib/tracer].
-    #[arg(long, value_name = "DIR", requires = "daemon", help_heading = "Recorder")]
+    // What conflicts with a required option lifts the requirement, so the conflicts are named here too.
+    #[arg(long, value_name = "DIR", requires = "daemon", conflicts_with_all = ["file", "TargetArgs", "ScopeArgs", "CaptureArgs"], help_heading = "Recorder")]
     history: Option<PathBuf>,
     #[command(flatten)]
     trace: TraceArgs,
