@@ -116,6 +116,9 @@ fn each_run_of_a_unit_that_is_restarted_has_an_entry() -> Result<()> {
     ensure!(pids.len() == runs.len(), "{runs:#?}");
     for run in &runs {
         ensure!(run["exit_code"] == 7 && run["rule"] == "unread", "{run:#}");
+        // Not `(sh)`, which is systemd's name for the process until then.
+        let command = run["command"].as_str().context("no command")?;
+        ensure!(command.starts_with("/bin/sh -c sleep 1;"), "{run:#}");
         ensure!(run["place"]["unit"] == "tracertest-loser.service", "{run:#}");
     }
     drop(manager);
