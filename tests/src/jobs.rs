@@ -41,7 +41,7 @@ pub const KINDS: [Kind; 12] = [
     kind("job-full", "refused", true),
     kind("job-eagain", "refused", true),
     kind("job-stderr", "other_stream", false),
-    kind("job-null", "discarded", false),
+    kind("job-null", "discarded", true),
     kind("job-closed", "refused", true),
     kind("job-removed", "file_lost", true),
     kind("job-cut", "file_lost", true),

@@ -9,6 +9,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
+use serde::{Deserialize, Serialize};
 use tracer_common::{id::ProcessId, ledger::WRITE, object::ObjectId};
 
 use crate::{
@@ -28,7 +29,7 @@ const MOST_FINDINGS: usize = 512;
 const MOST_ENDS: usize = 16;
 
 /// A trace at one moment.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// The target.
     pub target: Target,
@@ -57,7 +58,7 @@ pub struct Snapshot {
 }
 
 /// Sums over all commands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Processes of the target, those included that are summed up.
     pub processes: u64,
@@ -68,7 +69,7 @@ pub struct Totals {
 }
 
 /// One command.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Its process.
     pub id: ProcessId,
@@ -82,6 +83,8 @@ pub struct Row {
     pub severity: Severity,
     /// Whether it is blocked in a write, or in the opening of a FIFO.
     pub is_stuck: bool,
+    /// Where it runs, and when it ended if only that it lost output is known; `None` if the source does not know.
+    pub place: Option<String>,
 }
 
 impl Snapshot {
@@ -169,6 +172,7 @@ fn row(
         streams,
         severity,
         is_stuck: known.opening.is_some() || known.parts.iter().any(is_stuck),
+        place: None,
     }
 }
 

@@ -86,7 +86,7 @@ pub use self::{
     log::init as init_log,
     replay::{Replayed, replay},
     text::{print, version},
-    top::play,
+    top::{play, watch},
 };
 
 /// How a trace ended.

@@ -91,6 +91,8 @@ fn act(action: Action) -> ExitCode {
         Action::Top(args) => match args.into_settings() {
             Ok(Shown::Trace(settings)) => trace(&settings),
             Ok(Shown::Recording(settings)) => play(&settings),
+            Ok(Shown::Daemon(settings)) => app::watch(&settings)
+                .map_or_else(|error| refuse_run(&error), |()| ExitCode::SUCCESS),
             Err(sentence) => fail(&format!("{sentence} (see tracer top --help)"), USAGE),
         },
     }

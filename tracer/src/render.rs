@@ -24,7 +24,6 @@ mod view;
 
 use std::io;
 
-pub(crate) use self::live::place;
 pub use self::{
     command::command_line,
     doctor::{DoctorLine, LineStatus, doctor},
@@ -36,6 +35,7 @@ pub use self::{
     show::Show,
     view::{Grep, View},
 };
+pub(crate) use self::{history::place_of, live::place};
 use tracer_core::report::Report;
 
 use self::picture::Picture;

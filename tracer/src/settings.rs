@@ -159,6 +159,15 @@ pub struct PlaySettings {
     pub color: ColorChoice,
 }
 
+/// Settings of `tracer top --daemon`.
+#[derive(Clone, Debug)]
+pub struct WatchSettings {
+    /// Folder of the recorder's history.
+    pub history: PathBuf,
+    /// When to colour.
+    pub color: ColorChoice,
+}
+
 /// Settings of `tracer history`.
 #[derive(Clone, Debug)]
 pub struct HistorySettings {

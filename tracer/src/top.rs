@@ -18,6 +18,9 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+/// The kind of target of a recorder's snapshots: they have the last hour's losses.
+pub const RECORDER: &str = "recorder";
+
 pub use self::{
     keys::help,
     link::{Order, Playback, Source, View, link},

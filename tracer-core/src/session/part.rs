@@ -37,6 +37,8 @@ pub struct Parts<'a> {
     /// What each process has written to through relays: objects that are not the target's own.
     passed_on: BTreeMap<ProcessId, BTreeSet<ObjectId>>,
     ends: EndsByObject,
+    /// Files that sandboxes were given: what they are inside, and outside.
+    outside: BTreeMap<ObjectId, ObjectId>,
 }
 
 impl<'a> Parts<'a> {
@@ -57,7 +59,8 @@ impl<'a> Parts<'a> {
             }
         }
         let ends = session.ends.by_object();
-        Self { session, rows, used, passed_on, ends }
+        let outside = session.outside(open);
+        Self { session, rows, used, passed_on, ends, outside }
     }
 
     /// What is known about a job, as a session of its own: its processes are the targets.
@@ -92,7 +95,11 @@ impl<'a> Parts<'a> {
         part.blocked = blocked;
         let unseen = session.not_seen.iter().filter(|unseen| is_member(&unseen.process));
         part.not_seen = unseen.cloned().collect();
-        let sandboxes = session.sandboxes.iter().filter(|(_, sandbox)| is_member(&sandbox.sentry));
+        let inside: BTreeSet<u32> = job.members.iter().map(|process| process.sandbox).collect();
+        let sandboxes = session
+            .sandboxes
+            .iter()
+            .filter(|(number, sandbox)| inside.contains(number) || is_member(&sandbox.sentry));
         part.sandboxes = sandboxes.map(|(number, sandbox)| (*number, sandbox.clone())).collect();
         part
     }
@@ -106,6 +113,9 @@ impl<'a> Parts<'a> {
         let used = job.members.iter().filter_map(|id| self.used.get(id)).flatten().copied();
         let mut objects: BTreeSet<ObjectId> = standard.chain(of_facts).chain(used).collect();
         objects.remove(&ObjectId::NONE);
+        let outside: Vec<ObjectId> =
+            objects.iter().filter_map(|inside| self.outside.get(inside)).copied().collect();
+        objects.extend(outside);
         let mut newest: Vec<ObjectId> = objects.iter().copied().collect();
         for _ in 0..=MOST_HOPS {
             let peers: Vec<ObjectId> = newest.iter().map(|id| self.session.peer(id)).collect();

@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tracer_common::{
     id::ProcessId,
-    ledger::{LedgerKey, WRITE},
+    ledger::{LedgerKey, LedgerRow, WRITE},
     object::{FdState, ObjectId},
 };
 
-use super::{Kind, Process, Session};
+use super::{Job, Kind, Process, Session};
 use crate::event::Sandbox;
 
 /// Major number in [`ObjectId::dev`] of objects inside a sandbox; the minor is the number of the sandbox. No device of
@@ -35,6 +35,43 @@ impl Session {
     #[must_use]
     pub fn looks_into(&self, sentry: ProcessId) -> bool {
         self.sandboxes.values().any(|sandbox| sandbox.sentry == sentry)
+    }
+
+    /// Whether a job is gVisor's own work for a sandbox that tracer looks into: its kernel with the program that started
+    /// it, and what that program starts beside it. What the guests do is in their own jobs.
+    #[must_use]
+    pub fn is_of_gvisor(&self, job: &Job) -> bool {
+        let parent = |process: &ProcessId| Some(self.processes.get(process)?.parent);
+        self.sandboxes.values().any(|sandbox| {
+            let starter = parent(&sandbox.sentry);
+            let is_it = |process| Some(process) == starter || process == sandbox.sentry;
+            job.root.sandbox == 0 && (is_it(job.root) || starter == parent(&job.root))
+        })
+    }
+
+    /// The objects outside of the files that sandboxes were given, by what these are inside. `open` has further rows.
+    pub(super) fn outside(&self, open: &[(LedgerKey, LedgerRow)]) -> BTreeMap<ObjectId, ObjectId> {
+        let mut known = Self { sandboxes: self.sandboxes.clone(), ..Self::default() };
+        let sentries: BTreeSet<ProcessId> =
+            self.sandboxes.values().map(|sandbox| sandbox.sentry).collect();
+        if sentries.is_empty() {
+            return BTreeMap::new();
+        }
+        let is_wanted = |process: &ProcessId| process.sandbox != 0 || sentries.contains(process);
+        let rows = self.ledger.iter().map(|(key, row)| (*key, *row)).chain(open.iter().copied());
+        for (key, row) in rows.filter(|(key, _)| is_wanted(&key.process)) {
+            known.add_row(key, &row);
+        }
+        let used: BTreeSet<ObjectId> = known.ledger.keys().map(|key| key.object).collect();
+        for (id, object) in &self.objects {
+            let mut holders = object.holders.iter();
+            if used.contains(id) || holders.any(|held| sentries.contains(&held.process)) {
+                known.add_object(object.clone());
+            }
+        }
+        let mut handed_in = known.handed_in();
+        handed_in.extend(known.handed_in_later(&handed_in));
+        handed_in.into_iter().map(|(inside, file)| (inside, file.outside)).collect()
     }
 
     /// Makes inside and outside one story: what guests wrote to a file that was handed in, they wrote to the machine's

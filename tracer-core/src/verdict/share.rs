@@ -1,5 +1,6 @@
 //! The share of one command in what became of the bytes of an object, for pictures: findings have the proof.
 
+use serde::{Deserialize, Serialize};
 use tracer_common::ledger::error;
 
 use super::{
@@ -10,7 +11,7 @@ use super::{
 use crate::session::Process;
 
 /// Bytes by what became of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bytes {
     /// Written, as counted in the kernel, with what a blocked write has put into its pipe. The sum of `arrived`,
     /// `inside`, `discarded`, `unseen`, and of the part of `lost` that was written.

@@ -8,13 +8,18 @@ mod check;
 mod entry;
 mod hung;
 mod losses;
+mod lost;
+mod picture;
 mod places;
 mod recorder;
 mod service;
 mod tails;
+mod viewers;
+pub(in crate::app) mod wire;
 
 use std::{
     collections::BTreeMap,
+    io,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -24,7 +29,10 @@ use tracer_core::session::{Keep, Target};
 use tracer_history::Writer;
 use tracer_loader::{CgroupScope, Loader, boot_ns};
 
-use self::{places::Places, recorder::Recorder, service::Service, tails::JobTails};
+use self::{
+    picture::Sample, places::Places, recorder::Recorder, service::Service, tails::JobTails,
+    viewers::Viewers,
+};
 use super::{
     AppError, LOOK_AT_END, Run, TICK,
     attach::attach,
@@ -38,6 +46,7 @@ use super::{
     signals::{Notice, Signals},
     stderr,
     subject::Subject,
+    top::Sampler,
 };
 use crate::{
     observe::{LogReader, Lookout},
@@ -66,6 +75,7 @@ pub fn daemon(settings: &DaemonSettings) -> Result<(), AppError> {
     limits::raise_files();
     let logs = LogReader::start(&[]).map_err(failed)?;
     let lookout = Lookout::start();
+    let of_views = Lookout::start_of(1);
     let mut guests = Guests::start(&settings.kernel, false)?;
     let mut signals = Signals::listen()?;
     stderr::start().map_err(failed)?;
@@ -74,11 +84,15 @@ pub fn daemon(settings: &DaemonSettings) -> Result<(), AppError> {
     let history = Writer::start_on(&settings.history, settings.limits, |work| {
         privileges::spawn("history", Rights::None, work)
     })?;
+    let viewers = Viewers::start(settings, of_views);
+    let unseen =
+        |error: &io::Error| tracing::warn!("`tracer top --daemon` cannot be used: {error}");
+    let viewers = viewers.inspect_err(unseen).ok();
     let watch = CgroupWatch::start(&settings.wanted)?;
     signals.check()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(failed)?;
-    let begun = Begun { logs, lookout, guests, watch };
+    let begun = Begun { logs, lookout, guests, viewers, watch };
     let outcome = runtime.block_on(record(settings, begun, &history, &mut signals));
     runtime.shutdown_background();
     let at_us = Timestamp::now().as_microsecond();
@@ -94,6 +108,7 @@ struct Begun {
     logs: LogReader,
     lookout: Lookout,
     guests: Guests,
+    viewers: Option<Viewers>,
     watch: CgroupWatch,
 }
 
@@ -116,7 +131,7 @@ async fn cgroups_there(watch: &mut CgroupWatch) -> Vec<CgroupTarget> {
 
 async fn record(
     settings: &DaemonSettings,
-    Begun { logs, lookout, guests, mut watch }: Begun,
+    Begun { logs, lookout, guests, viewers, mut watch }: Begun,
     history: &Writer,
     signals: &mut Signals,
 ) -> Result<(), AppError> {
@@ -160,6 +175,8 @@ async fn record(
         watch,
         known: cgroups.into_iter().map(|cgroup| (cgroup.path.clone(), cgroup)).collect(),
         service,
+        viewers,
+        sampler: Sampler::new(),
     };
     daemon.run.collect_waiting();
     daemon.run.survey(Keep::All);
@@ -191,6 +208,9 @@ struct Daemon<'a> {
     /// The target cgroups.
     known: BTreeMap<PathBuf, CgroupTarget>,
     service: Service,
+    /// Those who look at it; `None` if that is not possible.
+    viewers: Option<Viewers>,
+    sampler: Sampler,
 }
 
 impl Daemon<'_> {
@@ -224,7 +244,10 @@ impl Daemon<'_> {
     fn turn(&mut self) {
         self.run.guests.tick(&mut self.run.collector);
         let now = Instant::now();
-        if self.run.collector.wants_survey() && self.run.pace.allows(now) {
+        let is_watched = self.viewers.as_ref().is_some_and(Viewers::want_sample);
+        let wants_survey =
+            self.run.collector.wants_survey() || is_watched && self.sampler.wants_survey(now);
+        if wants_survey && self.run.pace.allows(now) {
             self.run.survey(Keep::NewsAndLooks);
         }
         self.run.collect_waiting();
@@ -232,7 +255,25 @@ impl Daemon<'_> {
         self.run.collector.sweep(&mut self.run.loader);
         self.places.take();
         self.recorder.turn(&mut self.run.loader, &mut self.run.collector, &mut self.places);
+        self.show();
         self.service.is_alive();
+    }
+
+    /// Gives a view that waits what is known now. Does not wait.
+    fn show(&mut self) {
+        let Some(viewers) = self.viewers.as_ref().filter(|viewers| viewers.want_sample()) else {
+            return;
+        };
+        let known = &self.run.collector.session;
+        let Some(mut session) = self.sampler.take(&mut self.run.loader, known) else { return };
+        let running = session.processes.values().filter(|it| it.is_target && it.end_ns.is_none());
+        let oldest_ns = running.map(|process| process.id.start_ns).min().unwrap_or(u64::MAX);
+        // What was missed before they started says nothing about them.
+        session.losses.clear();
+        for (reason, cell) in self.recorder.losses_since(oldest_ns) {
+            session.add_loss(reason, cell);
+        }
+        viewers.put(Sample { session, names: self.places.names(), lost: self.recorder.lost() });
     }
 
     /// Learns in which cgroup new targets run.

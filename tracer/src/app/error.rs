@@ -134,6 +134,26 @@ pub enum AppError {
         "no report was kept to draw, because only losses and warnings have one: use --format human"
     )]
     NoReport,
+    /// No recorder writes to this history.
+    #[error(
+        "no `tracer daemon` runs that records to {}: start it (`systemctl enable --now tracer-daemon`), or name its folder with --history",
+        path.display()
+    )]
+    NoDaemon {
+        /// The folder of the history.
+        path: PathBuf,
+    },
+    /// Another user wants to look at the recorder.
+    #[error("only root can look at what `tracer daemon` records: use sudo tracer top --daemon")]
+    DaemonIsRoots,
+    /// The recorder cannot be looked at.
+    #[error("cannot look at the recorder of {}: {}", path.display(), in_words(source))]
+    Daemon {
+        /// The folder of the history.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
     /// There is no terminal for a view.
     #[error(
         "there is no terminal for the view ({source}): run it in a terminal, or trace without it"

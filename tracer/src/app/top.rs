@@ -12,6 +12,7 @@ mod kept;
 mod play;
 mod sampler;
 mod source;
+mod watch;
 
 use std::{
     fs::File,
@@ -30,11 +31,10 @@ use tracer_core::{
 use tracer_loader::Loader;
 
 pub(super) use self::kept::KeptOutput;
-pub use self::play::play;
-use self::{
-    sampler::Sampler,
-    source::{Ended, Facts, Helpers, Slot, serve},
-};
+pub(super) use self::sampler::Sampler;
+pub(super) use self::source::{APART, SHARE, look};
+use self::source::{Ended, Facts, Helpers, Slot, serve};
+pub use self::{play::play, watch::watch};
 use super::{AppError, End, lines, output::wants_color, replay::recovered};
 use crate::{
     launch::{self, Launch, Launched},

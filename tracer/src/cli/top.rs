@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::TraceArgs;
 use crate::{
-    settings::{PlaySettings, Settings},
+    settings::{PlaySettings, Settings, WatchSettings},
     top,
 };
 
@@ -16,6 +16,13 @@ pub struct TopArgs {
     /// Recorded session, or folder of `--capture`.
     #[arg(value_name = "FILE", conflicts_with_all = ["TargetArgs", "ScopeArgs", "CaptureArgs"])]
     file: Option<PathBuf>,
+    /// What the running `tracer daemon` records, and what was lost lately.
+    #[arg(long, conflicts_with_all = ["file", "TargetArgs", "ScopeArgs", "CaptureArgs"], help_heading = "Recorder")]
+    daemon: bool,
+    /// Folder of the daemon's history [default: /var/lib/tracer].
+    // What conflicts with a required option lifts the requirement, so the conflicts are named here too.
+    #[arg(long, value_name = "DIR", requires = "daemon", conflicts_with_all = ["file", "TargetArgs", "ScopeArgs", "CaptureArgs"], help_heading = "Recorder")]
+    history: Option<PathBuf>,
     #[command(flatten)]
     trace: TraceArgs,
 }
@@ -27,6 +34,8 @@ pub enum Shown {
     Trace(Box<Settings>),
     /// A recording.
     Recording(PlaySettings),
+    /// The recorder that runs.
+    Daemon(WatchSettings),
 }
 
 impl TopArgs {
@@ -35,7 +44,12 @@ impl TopArgs {
     /// # Errors
     /// A sentence for the user, for example if nothing was named.
     pub fn into_settings(self) -> Result<Shown, String> {
-        let Self { file, trace } = self;
+        let Self { file, daemon, history, trace } = self;
+        if daemon {
+            let history = history.unwrap_or_else(|| tracer_history::FOLDER.into());
+            let color = trace.output.color.into();
+            return Ok(Shown::Daemon(WatchSettings { history, color }));
+        }
         if let Some(file) = file {
             let color = trace.output.color.into();
             return Ok(Shown::Recording(PlaySettings { file, color }));
@@ -61,6 +75,7 @@ EXAMPLES
   tracer top -- make -j4             watch a command from its first instruction
   tracer top run.session             look through a recording, and play it
   tracer top --record run.session --pid 4242
+  tracer top --daemon                watch what the running `tracer daemon` records
 
 SCREEN
   The first lines have the verdict of this moment: what would be reported if the trace ended now.
@@ -72,6 +87,10 @@ SCREEN
 ";
 
 const AFTER_KEYS: &str = "\
+THE RECORDER
+  With --daemon, the list has the commands that `tracer daemon` records now, each with its container or unit, and those
+  that lost output in the last hour, with the time of their end. Only root can look. q ends the view; the daemon goes on.
+
 THE COMMAND'S OUTPUT
   The view needs the terminal. If COMMAND would write to it, tracer gives COMMAND a terminal of its own, as
   with --pty, and prints the last 1 MiB of its output when the view is closed. It reads no keyboard. Streams that lead
@@ -118,6 +137,20 @@ mod tests {
         for args in [&["run.session", "--pid", "1"][..], &["x", "--fds", "1"], &["x", "--show"]] {
             assert!(shown(args).unwrap_err().contains("cannot be used with"), "{args:?}");
         }
+    }
+
+    #[test]
+    fn a_recorder_is_looked_at_alone() {
+        let Ok(Shown::Daemon(settings)) = shown(&["--daemon"]) else { panic!("no recorder") };
+        assert_eq!(settings.history, PathBuf::from("/var/lib/tracer"));
+        let Ok(Shown::Daemon(settings)) = shown(&["--daemon", "--history", "/x"]) else {
+            panic!("no recorder")
+        };
+        assert_eq!(settings.history, PathBuf::from("/x"));
+        for args in [&["--daemon", "--pid", "1"][..], &["--daemon", "x"], &["--daemon", "--show"]] {
+            assert!(shown(args).unwrap_err().contains("cannot be used with"), "{args:?}");
+        }
+        assert!(shown(&["--history", "/x", "--pid", "1"]).is_err());
     }
 
     #[test]

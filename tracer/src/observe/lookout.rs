@@ -78,6 +78,12 @@ impl Lookout {
     /// nothing is seen, and the report says so.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_of(HELPERS)
+    }
+
+    /// The same with so many helpers.
+    #[must_use]
+    pub fn start_of(helpers: usize) -> Self {
         let fork = |_| -> Option<Helper> {
             let helper = Helper::fork(Kept::Nothing, |socket| {
                 Rights::Look.take()?;
@@ -87,7 +93,7 @@ impl Lookout {
             helper.socket.set_nonblocking(true).ok()?;
             Some(helper)
         };
-        Self::with((0..HELPERS).filter_map(fork).collect())
+        Self::with((0..helpers).filter_map(fork).collect())
     }
 
     fn with(helpers: VecDeque<Helper>) -> Self {

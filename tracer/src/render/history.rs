@@ -127,7 +127,7 @@ fn mark_of(entry: &Entry) -> (&'static str, Ink) {
 }
 
 /// The shortest name of a place, and what it is.
-fn place_of(place: &Place) -> (String, String) {
+pub(crate) fn place_of(place: &Place) -> (String, String) {
     let engine = || place.engine.clone().unwrap_or_else(|| "container".to_owned());
     let id = place.container_id.as_deref().map(|id| id.get(..12).unwrap_or(id).to_owned());
     match (&place.namespace, &place.pod, place.container.clone().or(id), &place.unit) {

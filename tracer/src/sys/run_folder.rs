@@ -3,7 +3,10 @@
 use std::{
     fs::{self, DirBuilder},
     io,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    os::unix::{
+        fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+        net::UnixListener,
+    },
     path::{Path, PathBuf},
 };
 
@@ -24,17 +27,7 @@ impl RunFolder {
     /// # Errors
     /// An error if it cannot be made, or if [`RUN`] is not root's alone.
     pub fn make(purpose: &str) -> io::Result<Self> {
-        let mut private = DirBuilder::new();
-        private.mode(0o700);
-        match private.create(RUN) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-        let found = fs::symlink_metadata(RUN)?;
-        if !found.is_dir() || found.uid() != 0 || found.mode() & 0o077 != 0 {
-            let text = format!("{RUN} is not a folder of root's alone");
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
-        }
+        let private = make_run()?;
         for entry in fs::read_dir(RUN)?.flatten() {
             let name = entry.file_name();
             let pid = name.to_str().and_then(|name| name.strip_prefix(purpose)?.strip_prefix('-'));
@@ -54,6 +47,67 @@ impl RunFolder {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// Makes [`RUN`]. Returns what makes folders like it.
+fn make_run() -> io::Result<DirBuilder> {
+    let mut private = DirBuilder::new();
+    private.mode(0o700);
+    match private.create(RUN) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let found = fs::symlink_metadata(RUN)?;
+    if !found.is_dir() || found.uid() != 0 || found.mode() & 0o077 != 0 {
+        let text = format!("{RUN} is not a folder of root's alone");
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    }
+    Ok(private)
+}
+
+/// The socket of the recorder that writes to this folder. The folder's inode says which one, so that a link to it leads
+/// there as well.
+///
+/// # Errors
+/// An error if the folder is not there.
+pub fn socket_of(history: &Path) -> io::Result<PathBuf> {
+    let found = fs::metadata(history)?;
+    Ok(Path::new(RUN).join(format!("daemon-{:x}-{}.socket", found.dev(), found.ino())))
+}
+
+/// A socket in [`RUN`], which is removed when this is dropped.
+#[derive(Debug)]
+pub struct RunSocket {
+    path: PathBuf,
+}
+
+impl RunSocket {
+    /// Listens at the socket of a history. The caller holds the history's lock, so a socket that is there is of a recorder
+    /// that was killed.
+    ///
+    /// # Errors
+    /// An error if [`RUN`] is not root's alone, or if there can be no socket.
+    pub fn listen(history: &Path) -> io::Result<(Self, UnixListener)> {
+        make_run()?;
+        let path = socket_of(history)?;
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        // No other user can enter the folder, so none can be faster than the mode.
+        let listener = UnixListener::bind(&path)?;
+        let socket = Self { path };
+        fs::set_permissions(&socket.path, fs::Permissions::from_mode(0o600))?;
+        listener.set_nonblocking(true)?;
+        Ok((socket, listener))
+    }
+}
+
+impl Drop for RunSocket {
+    fn drop(&mut self) {
+        // The next recorder removes what is left.
+        let _ = fs::remove_file(&self.path);
     }
 }
 

@@ -59,17 +59,16 @@ impl EntryMaker {
         root.start_ns.max(self.attached_ns)
     }
 
-    /// The entry of a job; `None` for one of which nothing can be said, because its first process is not known.
-    /// `tails` has the ends of streams.
+    /// The entry of a job; `None` for one of which nothing can be said, because its first process is not known. The part
+    /// starts when the job began. `tails` has the ends of streams.
     pub(super) fn entry(
         &self,
         job: &Job,
-        part: &mut Session,
+        part: &Session,
         place: Place,
         tails: &JobTails,
     ) -> Option<Entry> {
         let clock = Clock::now();
-        part.start_ns = self.began_ns(job.root);
         let root = part.processes.get(&job.root).filter(|root| is_command(root, job, part))?;
         let (name, command) = (root.comm.clone(), self.redacted(&root.command()));
         let (exit_code, signal, ns_pid) = (root.exit_code(), root.signal(), root.ns_pid);
@@ -130,7 +129,8 @@ impl EntryMaker {
     }
 }
 
-fn redact_texts(redact: &Redact, value: &mut Value) {
+/// Redacts each text of a document.
+pub(super) fn redact_texts(redact: &Redact, value: &mut Value) {
     match value {
         Value::String(text) => {
             let redacted = redact.line(text.as_bytes());
@@ -157,7 +157,7 @@ fn is_aside(rule: Rule, job: &Job, root: &Process) -> bool {
 
 /// Whether a finding says that output did not arrive. That a command wrote nothing is no loss by itself, and that
 /// something was not seen is none either.
-fn is_lost(finding: &Finding) -> bool {
+pub(super) fn is_lost(finding: &Finding) -> bool {
     let is_unknown = matches!(
         finding.rule,
         Rule::NeverWrote | Rule::OwnLosses | Rule::OutOfSight | Rule::Unbalanced

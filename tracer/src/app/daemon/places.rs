@@ -13,6 +13,7 @@ use tracer_core::session::{Job, Process, Session};
 use tracer_history::Place;
 
 use crate::{
+    render::place_of,
     scope,
     sys::{
         bounded,
@@ -138,10 +139,23 @@ impl Places {
         place.cloned().unwrap_or_default()
     }
 
+    /// The name of the place of each process that has entered one; those that it started are there too.
+    pub(super) fn names(&self) -> BTreeMap<ProcessId, String> {
+        let named = self.of.iter().filter_map(|(process, path)| {
+            let (name, _) = place_of(self.known.get(path)?);
+            Some((*process, name))
+        });
+        named.filter(|(_, name)| !name.is_empty()).collect()
+    }
+
     fn path_of(&self, process: ProcessId, session: &Session) -> Option<&String> {
-        let above = session.processes.get(&process).into_iter();
-        let above = above.flat_map(|process| session.line_of(process));
-        above.filter_map(|process| self.of.get(&process.id)).next()
+        let of_line = |process: ProcessId| {
+            let known = session.processes.get(&process)?;
+            session.line_of(known).find_map(|process| self.of.get(&process.id))
+        };
+        // Nothing tells what has started a command in a running sandbox, but it is where gVisor's kernel is.
+        let sentry = || session.sandboxes.get(&process.sandbox).map(|sandbox| sandbox.sentry);
+        of_line(process).or_else(|| of_line(sentry()?))
     }
 
     /// Forgets processes that the session does not know any more, and cgroups without any.

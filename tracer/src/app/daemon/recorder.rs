@@ -2,18 +2,20 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use tracer_common::id::ProcessId;
-use tracer_core::session::{Job, Kind, Parts, Session};
-use tracer_history::{Gap, Place, Writer};
+use tracer_common::{id::ProcessId, loss::LossCell};
+use tracer_core::session::{Job, Kind, LossReason, Parts, Session};
+use tracer_history::{Gap, Writer};
 use tracer_loader::{Loader, LoaderError, boot_ns};
 
 use super::{
     entry::{Clock, EntryMaker},
     hung::Hung,
     losses::Losses,
+    lost::{LostJob, LostJobs},
     places::Places,
     tails::JobTails,
 };
@@ -64,6 +66,8 @@ pub(super) struct Recorder<'a> {
     entries: EntryMaker,
     losses: Losses,
     tails: JobTails,
+    /// Jobs that lost output, for views.
+    lost: LostJobs,
     /// By first process.
     known: BTreeMap<ProcessId, Known>,
     next_look: Instant,
@@ -86,6 +90,7 @@ impl<'a> Recorder<'a> {
             entries: EntryMaker::new(settings),
             losses: Losses::default(),
             tails,
+            lost: LostJobs::default(),
             known: BTreeMap::new(),
             next_look: now,
             turn: 0,
@@ -233,7 +238,7 @@ impl<'a> Recorder<'a> {
         }
         part.end_ns = job.ended_ns.unwrap_or(now_ns);
         if job.ended_ns.is_some() || hangs || has_moved(job, &part, since_ns) {
-            self.write(job, part, places.of(job.root, &collector.session));
+            self.write(job, part, &collector.session, places);
         }
         if job.ended_ns.is_some() {
             return Look::Done;
@@ -242,18 +247,37 @@ impl<'a> Recorder<'a> {
         Look::Waits
     }
 
-    fn write(&self, job: &Job, mut part: Session, place: Place) {
+    fn write(&mut self, job: &Job, mut part: Session, whole: &Session, places: &Places) {
         let began_ns = self.entries.began_ns(job.root);
+        part.start_ns = began_ns;
         for (reason, cell) in self.losses.since(began_ns) {
             part.add_loss(reason, cell);
         }
         part.join_sandboxes();
-        if let Some(entry) = self.entries.entry(job, &mut part, place, &self.tails) {
-            self.history.add(entry);
-        }
+        let is_told = !whole.is_of_gvisor(job);
+        let place = || places.of(job.root, whole);
+        let entry = is_told.then(|| self.entries.entry(job, &part, place(), &self.tails)).flatten();
         if job.ended_ns.is_some() {
             self.tails.forget(&part, job);
         }
+        let Some(entry) = entry else { return };
+        if entry.has_loss && !entry.is_interim {
+            self.lost.add(LostJob::new(part, &entry));
+        }
+        self.history.add(entry);
+    }
+
+    /// The latest jobs that lost output.
+    pub(super) fn lost(&mut self) -> Vec<Arc<LostJob>> {
+        self.lost.latest(Clock::now().us(boot_ns()))
+    }
+
+    /// What was not recorded since this time, nanoseconds since boot.
+    pub(super) fn losses_since(
+        &self,
+        from_ns: u64,
+    ) -> impl Iterator<Item = (LossReason, LossCell)> {
+        self.losses.since(from_ns)
     }
 
     /// Judges what has ended, and writes an interim entry for what still runs.
@@ -280,7 +304,7 @@ impl<'a> Recorder<'a> {
             if runs && !is_blocked && !has_moved(&job, &part, since_ns.unwrap_or(0)) {
                 continue;
             }
-            self.write(&job, part, places.of(job.root, &collector.session));
+            self.write(&job, part, &collector.session, places);
         }
     }
 }

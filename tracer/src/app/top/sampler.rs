@@ -12,19 +12,19 @@ const SURVEY: Duration = Duration::from_secs(1);
 
 /// Takes samples, in a small part of the trace's time.
 #[derive(Debug)]
-pub(super) struct Sampler {
+pub(in crate::app) struct Sampler {
     pace: Pace,
     next_survey: Instant,
 }
 
 impl Sampler {
-    pub(super) fn new() -> Self {
+    pub(in crate::app) fn new() -> Self {
         let now = Instant::now();
         Self { pace: Pace::new(now), next_survey: now }
     }
 
     /// Whether it is time for a survey.
-    pub(super) fn wants_survey(&mut self, now: Instant) -> bool {
+    pub(in crate::app) fn wants_survey(&mut self, now: Instant) -> bool {
         let wants = now >= self.next_survey;
         if wants {
             self.next_survey = now + SURVEY;
@@ -33,7 +33,11 @@ impl Sampler {
     }
 
     /// Takes a sample, unless the latest one has cost too much time.
-    pub(super) fn take(&mut self, loader: &mut Loader, session: &Session) -> Option<Session> {
+    pub(in crate::app) fn take(
+        &mut self,
+        loader: &mut Loader,
+        session: &Session,
+    ) -> Option<Session> {
         let began = Instant::now();
         if !self.pace.allows(began) {
             return None;

@@ -28,9 +28,9 @@ use crate::{
 /// How often the source looks for a sample.
 const TURN: Duration = Duration::from_millis(20);
 /// Snapshots are at least this far apart.
-const APART: Duration = Duration::from_millis(250);
+pub(in crate::app) const APART: Duration = Duration::from_millis(250);
 /// Looking and judging take at most one part in this many of the time, however large the session is.
-pub(super) const SHARE: u32 = 20;
+pub(in crate::app) const SHARE: u32 = 20;
 /// How long a look at threads may take.
 const LOOK: Duration = Duration::from_secs(1);
 /// Columns of a saved report.
@@ -117,7 +117,7 @@ pub(super) struct Helpers {
 }
 
 /// Looks at the calls in which threads are blocked. What is not seen in time is left out.
-fn look(session: &mut Session, lookout: &mut Lookout) {
+pub(in crate::app) fn look(session: &mut Session, lookout: &mut Lookout) {
     observe::ask_for_blocked_threads(session, lookout);
     let seen = lookout.look_until(Instant::now() + LOOK);
     let blocked = seen.into_iter().filter_map(|event| match event {

@@ -88,6 +88,9 @@ impl Page {
         };
         let pid = if command.pid == 0 { String::new() } else { format!("pid {} · ", command.pid) };
         self.push(Ink::Plain, format!("{pid}{start} · {}", ending(command.exit)));
+        if let Some(place) = &row.place {
+            self.wrapped(("in ", Ink::Faint), place, Ink::Plain, 2);
+        }
         if let Some(path) = &command.opening {
             let words = format!("It sleeps while it opens {}.", shorten(path, self.width));
             self.push(Ink::Odd, words);

@@ -118,7 +118,7 @@ fn name(
     row: &Row,
     is_in_trouble: bool,
     (inks, width): (Inks, usize),
-) -> [Span<'static>; 2] {
+) -> [Span<'static>; 3] {
     let lead = match place.depth.min(DEEPEST) {
         0 => String::new(),
         depth => format!("{}└ ", "  ".repeat(depth - 1)),
@@ -129,8 +129,13 @@ fn name(
         Some(_) => Ink::Faint,
         None => Ink::Plain,
     };
+    // What is below another command is where that is.
+    let place = row.place.as_ref().filter(|_| place.depth == 0);
+    let place = place.map_or(String::new(), |name| format!("{}: ", shorten(name, room / 2)));
+    let room = room.saturating_sub(place.chars().count()).max(1);
     let name = shorten(&row.command.command, room);
-    [Span::styled(lead, inks.style(Ink::Faint)), Span::styled(name, inks.style(ink))]
+    [(lead, Ink::Faint), (place, Ink::Faint), (name, ink)]
+        .map(|(text, ink)| Span::styled(text, inks.style(ink)))
 }
 
 /// One word about a command: what is wrong, else how it ended.

@@ -10,7 +10,10 @@ use super::{
     bar::{rate, size},
     ink::{Ink, Inks, mark},
 };
-use crate::top::state::{Page, State};
+use crate::top::{
+    RECORDER,
+    state::{Page, State},
+};
 
 /// From this height on, the verdict may have three lines.
 const TALL: u16 = 20;
@@ -34,8 +37,11 @@ fn verdict(state: &State, inks: Inks, width: usize, most: usize) -> Vec<Line<'st
     let is_silence = snapshot.findings.first().is_none_or(|first| first.rule == Rule::NeverWrote);
     let is_quiet = snapshot.severity() == Severity::Info || is_silence;
     let (mark, ink, sentence) = if !snapshot.is_over && is_quiet {
-        let words = "tracing: no output is lost, and no command is stuck, so far.".to_owned();
-        ("·", Ink::Good, words)
+        let words = match snapshot.target.kind.as_str() {
+            RECORDER => "recording: no output was lost in the last hour, and no command is stuck.",
+            _ => "tracing: no output is lost, and no command is stuck, so far.",
+        };
+        ("·", Ink::Good, words.to_owned())
     } else {
         let (mark, ink) = mark(snapshot.severity());
         (mark, ink, escape(&snapshot.verdict).into_owned())

@@ -205,6 +205,7 @@ fn shown(
         filter.is_empty()
             || row.command.pid.to_string() == filter
             || row.command.command.to_lowercase().contains(&filter)
+            || row.place.as_ref().is_some_and(|place| place.to_lowercase().contains(&filter))
     };
     let mut shown = BTreeSet::new();
     for (place, row) in snapshot.rows.iter().enumerate() {

@@ -147,6 +147,7 @@ pub(super) fn row(pid: u32, above: Option<u32>, command: &str, written: u64) -> 
         streams: [Bytes { written, arrived: written, ..Bytes::default() }, Bytes::default()],
         severity: Severity::Info,
         is_stuck: false,
+        place: None,
     }
 }
 
