@@ -70,6 +70,64 @@ fn yesterdays_loss_and_yesterdays_success_are_told() -> Result<()> {
     Ok(())
 }
 
+/// It does not end, and the recorder goes on: the answer does not wait for either.
+#[test]
+#[ignore = "needs root"]
+fn a_command_that_hangs_is_told_while_it_hangs() -> Result<()> {
+    let (folder, cgroup) = (TempDir::new()?, ScratchCgroup::create("tracer-hang")?);
+    let recorder = Recorder::start(folder.path(), &["--cgroup", cgroup.name()?])?;
+    let mut stuck = start_in(&cgroup, &["seq", "1", "100000"])?;
+    let mut reader = stuck.take_stdout()?;
+    // Nobody waits longer for the entry than for two looks at a hang, which are fifteen seconds apart.
+    sleep(HANG);
+    let found = entry(&folder, "seq")?;
+    ensure!(found["rule"] == "stuck" && found["is_interim"] == true, "{found:#}");
+    ensure!(entries(folder.path(), &["--lost"])?.len() == 1);
+    let answer = why(folder.path(), &["--name", "^seq$"])?;
+    ensure!(answer.status.code() == Some(1), "{answer:?}");
+    ensure!(text(&answer).contains("65,536 B"), "{}", text(&answer));
+    reader.read_to_end(&mut Vec::new())?;
+    stuck.wait()?;
+    wait_until("the entry of its end", || {
+        let ended = entries(folder.path(), &["--name", "^seq$"])?;
+        Ok(ended
+            .into_iter()
+            .find(|entry| entry["is_interim"] == false && entry["rule"] == "delivered"))
+    })?;
+    recorder.stop()
+}
+
+/// How long a command hangs at least until it has an entry.
+const HANG: Duration = Duration::from_secs(25);
+
+/// A refusal leaves no object behind, and the pid that a process writes to enter a cgroup is no output.
+#[test]
+#[ignore = "needs root"]
+fn a_closed_stdout_is_told_of_a_process_that_entered_by_itself() -> Result<()> {
+    let (folder, cgroup) = (TempDir::new()?, ScratchCgroup::create("tracer-enter")?);
+    let recorder = Recorder::start(folder.path(), &["--cgroup", cgroup.name()?])?;
+    let members = cgroup.path().join("cgroup.procs");
+    let enters = "echo $$ >\"$0\"; exec sh -c \"$1\"";
+    let run = |line: &str| -> Result<()> {
+        let mut command = Command::new("sh");
+        command.args(["-c", enters]).arg(&members).arg(line);
+        let output = command.output().context("cannot start sh")?;
+        ensure!(output.stderr.is_empty() || line.contains("seq"), "{output:?}");
+        Ok(())
+    };
+    run("exec dd if=/dev/zero of=/proc/self/fd/1 bs=70 count=1 status=none")?;
+    run("exec seq 1 1000 >&-")?;
+    let (written, refused) = (entry(&folder, "dd")?, entry(&folder, "seq")?);
+    recorder.stop()?;
+    let sentence = written["sentence"].as_str().context("no sentence")?;
+    ensure!(written["rule"] == "delivered" && sentence.starts_with("dd"), "{written:#}");
+    ensure!(sentence.contains("wrote 70 B to stdout"), "{written:#}");
+    ensure!(refused["rule"] == "refused", "{refused:#}");
+    let sentence = refused["sentence"].as_str().context("no sentence")?;
+    ensure!(sentence.contains("EBADF") && sentence.contains("seq"), "{refused:#}");
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs root"]
 fn a_cgroup_that_appears_later_is_recorded() -> Result<()> {

@@ -9,6 +9,7 @@
 
 pub(crate) mod copies;
 mod manager;
+mod recorder;
 mod shell;
 
 use std::{
@@ -56,7 +57,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         options.filters.is_empty() || options.filters.iter().any(|f| path.contains(f.as_str()))
     };
     docs::add_rules(workspace.root(), &tool)?;
-    let mut runs = Runs { workspace, tool: &tool, docker: None };
+    let mut runs = Runs { workspace, tool: &tool, docker: None, recorded: None };
     for page in docs::pages(workspace.root())?.into_iter().filter(wanted) {
         say(&format!("running what {} shows", page.display()));
         shell::empty_folder()?;
@@ -91,6 +92,8 @@ struct Runs<'a> {
     tool: &'a Path,
     /// Started for the first block that needs it.
     docker: Option<Docker>,
+    /// What a recorder has answered, for all pages.
+    recorded: Option<recorder::Screens>,
 }
 
 impl Runs<'_> {
@@ -101,6 +104,8 @@ impl Runs<'_> {
             Some(("example", "gvisor")) => manager::in_sandbox(self.tool)?,
             Some(("example", "docker")) => self.pull(&[])?,
             Some(("example", "capture")) => self.pull(&["--capture", "out"])?,
+            Some(("example", "history")) => self.recorded()?.history.clone(),
+            Some(("example", "why")) => self.recorded()?.why.clone(),
             Some(("example", other)) => bail!("there is no example {other}"),
             Some(("case", number)) => return self.story(number).map(Some),
             _ => return copies::block(self.workspace.root(), name),
@@ -110,14 +115,27 @@ impl Runs<'_> {
 
     /// A manager that pulls an image with an option that this docker does not have.
     fn pull(&mut self, options: &[&str]) -> Result<String> {
+        let mut manager = cargo::cargo(self.workspace);
+        command::run(manager.args(["build", "--package", "tracer-tests", "--bin", "manager"]))?;
+        let (workspace, tool) = (self.workspace, self.tool);
+        let argv = ["docker", "pull", "--progress=plain", self.image()?];
+        manager::managed(workspace, tool, &argv, options)
+    }
+
+    /// An image of a docker that runs from now on.
+    fn image(&mut self) -> Result<&str> {
         if self.docker.is_none() {
-            let mut manager = cargo::cargo(self.workspace);
-            command::run(manager.args(["build", "--package", "tracer-tests", "--bin", "manager"]))?;
             self.docker = Some(Docker::start(&self.workspace.test_logs())?);
         }
-        let image = self.docker.as_ref().context("no docker")?.image();
-        let argv = ["docker", "pull", "--progress=plain", image];
-        manager::managed(self.workspace, self.tool, &argv, options)
+        Ok(self.docker.as_ref().context("no docker")?.image())
+    }
+
+    fn recorded(&mut self) -> Result<&recorder::Screens> {
+        if self.recorded.is_none() {
+            let tool = self.tool;
+            self.recorded = Some(recorder::asked_afterwards(tool, self.image()?)?);
+        }
+        self.recorded.as_ref().context("nothing was recorded")
     }
 
     fn story(&self, number: &str) -> Result<String> {
