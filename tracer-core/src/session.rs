@@ -214,11 +214,14 @@ impl Session {
         self.objects.get(object).is_none_or(|object| object.hop == 0)
     }
 
-    /// Whether a row is output: not what a relay passes on, and not the pid with which a process enters a cgroup
-    /// (cgroups(7)).
+    /// Whether a row is about the pid with which a process enters a cgroup (cgroups(7)), which is no output.
+    pub(crate) fn enters_cgroup(&self, key: &LedgerKey) -> bool {
+        self.objects.get(&key.object).is_some_and(Object::lists_cgroup_members)
+    }
+
+    /// Whether a row is output of the target itself: not what a relay passes on, and no entry into a cgroup.
     pub(crate) fn is_output(&self, key: &LedgerKey) -> bool {
-        let known = self.objects.get(&key.object);
-        known.is_none_or(|object| object.hop == 0 && !object.lists_cgroup_members())
+        self.is_of_targets(&key.object) && !self.enters_cgroup(key)
     }
 
     /// Whether the object's creation was seen.

@@ -192,5 +192,5 @@ fn is_output(session: &Session, key: &LedgerKey, row: &LedgerRow) -> bool {
         Kind::Device => is_refused,
         Kind::Null | Kind::HandedIn | Kind::Closed | Kind::Unknown => false,
     };
-    keeps && (key.fd == 1 || key.fd == 2 || is_refused) && session.is_output(key)
+    keeps && (key.fd == 1 || key.fd == 2 || is_refused) && !session.enters_cgroup(key)
 }

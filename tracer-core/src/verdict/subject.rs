@@ -13,7 +13,7 @@ use tracer_common::{
     op,
 };
 
-use crate::session::{FactKind, Kind, Object, Process, Session};
+use crate::session::{FactKind, Kind, Process, Session};
 
 /// A command that the user asked about, with its descendants.
 pub struct Subject<'a> {
@@ -261,7 +261,7 @@ pub(super) fn is_command(process: &Process) -> bool {
 }
 
 fn wrote(session: &Session, process: ProcessId) -> bool {
-    let mut rows = session.rows_of(process, WRITE).filter(|(key, _)| session.is_output(key));
+    let mut rows = session.rows_of(process, WRITE).filter(|(key, _)| !session.enters_cgroup(key));
     rows.any(|(key, _)| key.fd == 1 || key.fd == 2)
 }
 
@@ -352,7 +352,7 @@ fn place(session: &Session, subject: &Subject<'_>, key: &LedgerKey) -> Place {
             _ => Place::Inside,
         };
     }
-    if session.objects.get(&key.object).is_some_and(Object::lists_cgroup_members) {
+    if session.enters_cgroup(key) {
         return Place::Inside;
     }
     let kind = session.object_kind(&key.object);

@@ -36,7 +36,7 @@ fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
         || case
             .session
             .rows_of(process.id, WRITE)
-            .filter(|(key, row)| row.bytes > 0 && case.session.is_output(key))
+            .filter(|(key, row)| row.bytes > 0 && !case.session.enters_cgroup(key))
             .any(|(key, _)| Some(key.object) != process.stdio_object(1));
     let was_idle = wrote_elsewhere && process.was_ended_by_user();
     let is_likely =
