@@ -27,7 +27,7 @@ pub use self::{
 use crate::{
     session::{LossReason, Target},
     text::{Arguments, Variables},
-    verdict::{Finding, Rule, Severity},
+    verdict::Finding,
 };
 
 /// The schema's name and version.
@@ -382,36 +382,4 @@ impl Report {
     pub fn has_loss(&self) -> bool {
         self.findings.iter().any(Finding::is_loss)
     }
-}
-
-impl Finding {
-    /// Whether it says that a part of the output did not arrive, or that this is not known.
-    #[must_use]
-    pub fn is_loss(&self) -> bool {
-        match self.severity {
-            Severity::Loss => true,
-            Severity::Warning => !tells_where_it_is(self),
-            Severity::Info => false,
-        }
-    }
-}
-
-/// Whether a warning says where the output is, rather than that it did not arrive.
-fn tells_where_it_is(finding: &Finding) -> bool {
-    // The message about a command that did not start may be all output that there is.
-    let is_told = finding.evidence.get("told").is_some_and(|told| told == true);
-    is_told
-        || matches!(
-            finding.rule,
-            Rule::ReadByOther
-                | Rule::LateWriter
-                | Rule::OtherStream
-                | Rule::Elsewhere
-                | Rule::DaemonUnreachable
-                | Rule::PutOff
-                | Rule::Delivered
-                | Rule::Accounted
-                | Rule::HeldBack
-                | Rule::NotSeen
-        )
 }

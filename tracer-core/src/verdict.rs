@@ -9,6 +9,7 @@ mod evidence;
 mod finding;
 mod inner;
 mod outcome;
+mod rows;
 mod rules;
 mod segments;
 mod share;

@@ -14,9 +14,10 @@ use tracer_common::{
 use super::{
     Case, Confidence, Stream, Subject,
     outcome::{Outcome, Outcomes},
+    rows::{add, without_probes},
     rules::blocked_open,
     segments::{Segment, segments},
-    subject::{add, is_command, without_probes},
+    subject::is_command,
 };
 use crate::{
     event::BlockedThread,

@@ -149,3 +149,35 @@ pub struct Finding {
     /// The numbers it rests on.
     pub evidence: serde_json::Map<String, serde_json::Value>,
 }
+
+impl Finding {
+    /// Whether it says that a part of the output did not arrive, or that this is not known.
+    #[must_use]
+    pub fn is_loss(&self) -> bool {
+        match self.severity {
+            Severity::Loss => true,
+            Severity::Warning => !tells_where_it_is(self),
+            Severity::Info => false,
+        }
+    }
+}
+
+/// Whether a warning says where the output is, rather than that it did not arrive.
+fn tells_where_it_is(finding: &Finding) -> bool {
+    // The message about a command that did not start may be all output that there is.
+    let is_told = finding.evidence.get("told").is_some_and(|told| told == true);
+    is_told
+        || matches!(
+            finding.rule,
+            Rule::ReadByOther
+                | Rule::LateWriter
+                | Rule::OtherStream
+                | Rule::Elsewhere
+                | Rule::DaemonUnreachable
+                | Rule::PutOff
+                | Rule::Delivered
+                | Rule::Accounted
+                | Rule::HeldBack
+                | Rule::NotSeen
+        )
+}

@@ -11,7 +11,8 @@ use tracer_common::{
 
 use super::{
     Scope, Stream, Subject,
-    subject::{add, children, subject, without_probes},
+    rows::{add, without_probes},
+    subject::{children, subject},
 };
 use crate::{
     event::BlockedCall,

@@ -11,7 +11,8 @@ use tracer_common::{
 
 use super::{
     inner::stream_fd,
-    subject::{Subject, add, without_probes},
+    rows::{add, without_probes},
+    subject::Subject,
 };
 use crate::{
     event::BlockedThread,

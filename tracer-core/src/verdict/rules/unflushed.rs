@@ -68,7 +68,7 @@ fn written(case: &Case<'_>, process: &Process) -> LedgerRow {
     let mut sum = LedgerRow::ZERO;
     for (key, row) in case.session.rows_of(process.id, WRITE) {
         if Some(key.object) == stdout && key.fd != 2 {
-            super::super::subject::add(&mut sum, row);
+            super::super::rows::add(&mut sum, row);
         }
     }
     sum
