@@ -206,3 +206,33 @@ fn segments(report: &Report, stream: &CommandStream) -> Vec<Stream> {
     });
     described.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Whether this is an aside about a job that ended with this wait status.
+    fn is_aside_of(rule: Rule, (is_inner, has_inner): (bool, bool), status: u32) -> bool {
+        let id = ProcessId::new(7, 1);
+        let members = BTreeSet::from([id]);
+        let job = Job { root: id, members, ended_ns: Some(9), is_inner, has_inner };
+        let root = Process { id, end_ns: Some(9), status: Some(status), ..Process::default() };
+        is_aside(rule, &job, &root)
+    }
+
+    #[test]
+    fn only_the_silence_of_a_part_that_ended_well_is_an_aside() {
+        let (alone, inner, outer) = ((false, false), (true, false), (false, true));
+        let (failed, crashed, killed) = (1 << 8, 11, 9);
+        assert!(!is_aside_of(Rule::NeverWrote, alone, 0));
+        assert!(is_aside_of(Rule::NeverWrote, inner, 0) && is_aside_of(Rule::NeverWrote, outer, 0));
+        assert!(is_aside_of(Rule::NeverWrote, inner, killed));
+        assert!(!is_aside_of(Rule::NeverWrote, inner, failed));
+        assert!(!is_aside_of(Rule::NeverWrote, inner, crashed));
+        assert!(is_aside_of(Rule::OtherStream, inner, failed));
+        assert!(!is_aside_of(Rule::OtherStream, alone, failed));
+        assert!(!is_aside_of(Rule::Unread, inner, 0) && !is_aside_of(Rule::Unread, outer, 0));
+    }
+}

@@ -8,7 +8,7 @@ use std::{
 
 use tracer_common::{id::ProcessId, loss::LossCell};
 use tracer_core::session::{Job, Kind, LossReason, Parts, Session};
-use tracer_history::{Gap, Writer};
+use tracer_history::{Entry, Gap, Writer};
 use tracer_loader::{Loader, LoaderError, boot_ns};
 
 use super::{
@@ -58,6 +58,17 @@ enum Look {
     WantsFiles(Box<Session>),
     /// It is in the history.
     Done,
+}
+
+/// Which entries of a job are wanted now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// None.
+    None,
+    /// One that tells a loss: a thread is blocked for long, which may be how it works.
+    Loss,
+    /// Any.
+    Any,
 }
 
 /// Jobs on their way into the history.
@@ -237,17 +248,34 @@ impl<'a> Recorder<'a> {
             part.blocked = self.hung.threads_of(&part);
         }
         part.end_ns = job.ended_ns.unwrap_or(now_ns);
-        if job.ended_ns.is_some() || hangs || has_moved(job, &part, since_ns) {
-            self.write(job, part, &collector.session, places);
-        }
-        if job.ended_ns.is_some() {
+        let (has_ended, has_moved) = (job.ended_ns.is_some(), has_moved(job, &part, since_ns));
+        let wanted = match (has_ended || is_time && has_moved, hangs) {
+            (true, _) => Wanted::Any,
+            (false, true) => Wanted::Loss,
+            (false, false) => Wanted::None,
+        };
+        let is_told = self.write(job, part, &collector.session, places, wanted);
+        if has_ended {
             return Look::Done;
         }
-        self.known.entry(job.root).or_default().interim_ns = Some(now_ns);
+        if is_told || is_time {
+            self.known.entry(job.root).or_default().interim_ns = Some(now_ns);
+        }
         Look::Waits
     }
 
-    fn write(&mut self, job: &Job, mut part: Session, whole: &Session, places: &Places) {
+    /// Judges a part and writes its entry, if it is wanted. Returns whether it did.
+    fn write(
+        &mut self,
+        job: &Job,
+        mut part: Session,
+        whole: &Session,
+        places: &Places,
+        wanted: Wanted,
+    ) -> bool {
+        if wanted == Wanted::None {
+            return false;
+        }
         let began_ns = self.entries.began_ns(job.root);
         part.start_ns = began_ns;
         for (reason, cell) in self.losses.since(began_ns) {
@@ -260,11 +288,13 @@ impl<'a> Recorder<'a> {
         if job.ended_ns.is_some() {
             self.tails.forget(&part, job);
         }
-        let Some(entry) = entry else { return };
+        let is_wanted = |entry: &Entry| wanted == Wanted::Any || entry.has_loss;
+        let Some(entry) = entry.filter(is_wanted) else { return false };
         if entry.has_loss && !entry.is_interim {
             self.lost.add(LostJob::new(part, &entry));
         }
         self.history.add(entry);
+        true
     }
 
     /// The latest jobs that lost output.
@@ -304,7 +334,7 @@ impl<'a> Recorder<'a> {
             if runs && !is_blocked && !has_moved(&job, &part, since_ns.unwrap_or(0)) {
                 continue;
             }
-            self.write(&job, part, &collector.session, places);
+            self.write(&job, part, &collector.session, places, Wanted::Any);
         }
     }
 }
