@@ -17,7 +17,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let message = match (case.confidence(subject), running) {
         (Confidence::Certain, false) => format!(
             "{who} never wrote to stdout or stderr{}.{}",
-            elsewhere_in_words(elsewhere(case, subject)),
+            elsewhere_in_words(elsewhere(case, subject), to_ended(case, subject)),
             words::ending(subject)
         ),
         (Confidence::Certain, true) => format!("{who} has written nothing so far. Still running."),
@@ -47,10 +47,19 @@ fn elsewhere(case: &Case<'_>, subject: &Subject<'_>) -> u64 {
     members.filter_map(|member| case.session.processes.get(member)?.other_bytes).sum()
 }
 
-fn elsewhere_in_words(bytes: u64) -> String {
-    match bytes {
-        0 => String::new(),
-        bytes => format!("; it wrote {} through other fds", units::exact(bytes)),
+/// Bytes that the members wrote to objects that a recorder has forgotten.
+fn to_ended(case: &Case<'_>, subject: &Subject<'_>) -> u64 {
+    let members = subject.members.iter().filter_map(|member| case.session.processes.get(member));
+    members.map(|member| member.written_to_ended).sum()
+}
+
+fn elsewhere_in_words(other: u64, to_ended: u64) -> String {
+    match (other, to_ended) {
+        (0, 0) => String::new(),
+        (other, 0) => format!("; it wrote {} through other fds", units::exact(other)),
+        (_, to_ended) => {
+            format!("; it wrote {} to files or pipes that have ended since", units::exact(to_ended))
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use tracer_common::{
 use super::{commands::refused, scene::*};
 use crate::{
     event::{Event, EventKind},
-    session::{Job, Parts, Session},
+    session::{Job, Parts, Process, Session},
     verdict::{Case, Finding, judge},
 };
 
@@ -88,6 +88,17 @@ fn what_a_running_command_wrote_to_is_kept_while_it_is_recent() {
         .to_vec();
     assert_eq!(known, [false, false, true, true]);
     assert_eq!(session.processes[&id(COMMAND)].written_to_ended, 360);
+    let silent = Process { written_to_ended: 360, ..session.processes[&id(COMMAND)].clone() };
+    let mut alone = managed(&["sh"]).exited(COMMAND, 0, 200);
+    alone
+        .0
+        .processes
+        .insert(silent.id, Process { end_ns: Some(at(200)), status: Some(0), ..silent });
+    let message = alone.finding(Rule::NeverWrote).unwrap().message;
+    assert!(
+        message.contains("; it wrote 360 B to files or pipes that have ended since."),
+        "{message}"
+    );
     assert!(session.processes[&id(COMMAND)].started_jobs && job_of(&session, COMMAND).has_inner);
 }
 

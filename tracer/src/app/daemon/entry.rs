@@ -149,6 +149,8 @@ fn is_aside(rule: Rule, job: &Job, root: &Process) -> bool {
     let was_ended = root.signal().is_some_and(|signal| ENDED_BY_ANOTHER.contains(&signal));
     let is_well = root.exit_code() == Some(0) || root.end_ns.is_none() || was_ended;
     match rule {
+        // It has redirected its output.
+        Rule::NeverWrote if root.written_to_ended > 0 => true,
         Rule::NeverWrote => job.has_inner || job.is_inner && is_well,
         Rule::OtherStream | Rule::LateWriter => job.is_inner,
         _ => false,
