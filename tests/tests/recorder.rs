@@ -78,7 +78,7 @@ fn a_command_that_hangs_is_told_while_it_hangs() -> Result<()> {
     let recorder = Recorder::start(folder.path(), &["--cgroup", cgroup.name()?])?;
     let mut stuck = start_in(&cgroup, &["seq", "1", "100000"])?;
     let mut reader = stuck.take_stdout()?;
-    // Nobody waits longer for the entry than for two looks at a hang, which are fifteen seconds apart.
+    // The looks are five seconds apart, and a hang is what lasts for three of them, twice.
     sleep(HANG);
     let found = entry(&folder, "seq")?;
     ensure!(found["rule"] == "stuck" && found["is_interim"] == true, "{found:#}");

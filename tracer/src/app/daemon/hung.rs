@@ -17,19 +17,27 @@ use crate::app::collect::Collector;
 /// How often threads are looked at.
 const LOOK: Duration = Duration::from_secs(5);
 /// How many processes are looked at each time, in turn.
-const AT_ONCE: usize = 256;
+const AT_ONCE: usize = 64;
 /// For how long a thread must be blocked in the same call.
 const HANGS_NS: u64 = 15_000_000_000;
 
 /// A thread that is blocked in one call at each look.
 #[derive(Clone, Copy, Debug)]
 struct Since {
-    /// Since which look, nanoseconds since boot.
+    /// Since when, nanoseconds since boot.
     since_ns: u64,
+    /// The latest look that found it so: a large tree is looked at in turn.
+    seen_ns: u64,
     /// Bytes that had been read from the object.
     read: u64,
     /// Whether its job has an entry about it.
     is_told: bool,
+}
+
+impl Since {
+    const fn is_long(&self) -> bool {
+        self.since_ns.saturating_add(HANGS_NS) <= self.seen_ns
+    }
 }
 
 /// The same thread in the same call on the same fd.
@@ -69,21 +77,24 @@ impl Hung {
         }
         for thread in threads {
             self.blocked.entry(thread.process).or_default().push(thread.clone());
+            if let Some(since) = call(thread).and_then(|call| self.since.get_mut(&call)) {
+                since.seen_ns = now_ns;
+            }
         }
         let calls: BTreeSet<Call> = self.blocked.values().flatten().filter_map(call).collect();
         self.since.retain(|call, _| calls.contains(call));
         for call in calls {
-            let new = Since { since_ns: now_ns, read: u64::MAX, is_told: false };
+            let new = Since { since_ns: now_ns, seen_ns: now_ns, read: u64::MAX, is_told: false };
             self.since.entry(call).or_insert(new);
         }
     }
 
     /// Whether a member of a job may hang, and the job has no entry about it.
-    pub(super) fn may_hang(&self, job: &Job, now_ns: u64) -> bool {
+    pub(super) fn may_hang(&self, job: &Job) -> bool {
         let members = job.members.iter().filter_map(|member| self.blocked.get(member)).flatten();
         members.filter_map(call).any(|call| {
             let since = self.since.get(&call);
-            since.is_some_and(|since| !since.is_told && since.since_ns + HANGS_NS <= now_ns)
+            since.is_some_and(|since| !since.is_told && since.is_long())
         })
     }
 
@@ -103,7 +114,7 @@ impl Hung {
             });
             if since.read != read {
                 (since.read, since.since_ns) = (read, now_ns);
-            } else if since.since_ns + HANGS_NS <= now_ns {
+            } else if since.is_long() {
                 since.is_told = true;
                 hangs = true;
             }
@@ -151,45 +162,50 @@ mod tests {
         part
     }
 
-    /// What is known after looks at these times found the writer in this call.
-    fn looked(call: BlockedCall, times: &[u64]) -> Hung {
-        let thread = BlockedThread {
-            process: WRITER,
-            tid: 7,
-            call,
-            fd: 1,
-            object: Some(PIPE),
-            ..BlockedThread::default()
-        };
+    fn thread(call: BlockedCall) -> BlockedThread {
+        let (process, object) = (WRITER, Some(PIPE));
+        BlockedThread { process, tid: 7, call, fd: 1, object, ..BlockedThread::default() }
+    }
+
+    fn look(hung: &mut Hung, call: BlockedCall, now_ns: u64) {
+        hung.asked = vec![WRITER];
+        hung.take(&[thread(call)], now_ns);
+    }
+
+    /// What is known after two looks, between which there was time enough.
+    fn looked(call: BlockedCall) -> Hung {
         let mut hung = Hung::new(Instant::now());
-        for now_ns in times {
-            hung.asked = vec![WRITER];
-            hung.take(std::slice::from_ref(&thread), *now_ns);
-        }
+        look(&mut hung, call, 0);
+        assert!(!hung.may_hang(&job()));
+        look(&mut hung, call, HANGS_NS);
         hung
     }
 
     #[test]
     fn a_writer_whose_pipe_is_not_read_hangs_and_is_told_once() {
-        let mut hung = looked(BlockedCall::Write, &[0, HANGS_NS]);
-        assert!(!hung.may_hang(&job(), HANGS_NS - 1) && hung.may_hang(&job(), HANGS_NS));
+        let mut hung = looked(BlockedCall::Write);
+        assert!(hung.may_hang(&job()));
         assert!(!hung.hangs(&job(), &part(9), HANGS_NS), "it is not known that nothing is read");
-        assert!(hung.hangs(&job(), &part(9), 2 * HANGS_NS));
-        assert!(!hung.may_hang(&job(), 9 * HANGS_NS));
+        assert!(!hung.hangs(&job(), &part(9), 3 * HANGS_NS), "it was not looked at again");
+        look(&mut hung, BlockedCall::Write, 3 * HANGS_NS);
+        assert!(hung.hangs(&job(), &part(9), 3 * HANGS_NS));
+        look(&mut hung, BlockedCall::Write, 9 * HANGS_NS);
+        assert!(!hung.may_hang(&job()));
     }
 
     #[test]
     fn a_slow_reader_is_no_hang() {
-        let mut hung = looked(BlockedCall::Write, &[0, HANGS_NS]);
+        let mut hung = looked(BlockedCall::Write);
         assert!(!hung.hangs(&job(), &part(9), HANGS_NS));
-        assert!(!hung.hangs(&job(), &part(10), 2 * HANGS_NS));
+        look(&mut hung, BlockedCall::Write, 3 * HANGS_NS);
+        assert!(!hung.hangs(&job(), &part(10), 3 * HANGS_NS));
     }
 
     #[test]
     fn a_reader_that_waits_and_a_thread_that_went_on_do_not_hang() {
-        assert!(!looked(BlockedCall::Read, &[0]).may_hang(&job(), 2 * HANGS_NS));
-        let mut hung = looked(BlockedCall::Write, &[0]);
-        hung.take(&[], 1);
-        assert!(!hung.may_hang(&job(), 2 * HANGS_NS));
+        assert!(!looked(BlockedCall::Read).may_hang(&job()));
+        let mut hung = looked(BlockedCall::Write);
+        hung.take(&[], 2 * HANGS_NS);
+        assert!(!hung.may_hang(&job()));
     }
 }

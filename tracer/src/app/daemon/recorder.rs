@@ -206,7 +206,7 @@ impl<'a> Recorder<'a> {
         }
         let known = self.known.get(&job.root).copied().unwrap_or_default();
         let since_ns = known.interim_ns.unwrap_or(self.entries.began_ns(job.root));
-        since_ns.saturating_add(INTERIM_NS) <= now_ns || self.hung.may_hang(job, now_ns)
+        since_ns.saturating_add(INTERIM_NS) <= now_ns || self.hung.may_hang(job)
     }
 
     /// Judges a job, unless its output is still on its way or its files are being looked at.
