@@ -154,8 +154,8 @@ pub fn why(settings: &WhySettings) -> Result<bool, AppError> {
         }
     }
     destination.close(|_| true)?;
-    let has_loss = || matches!(&answer, Answer::Found { entry, .. } if entry.has_loss);
-    Ok(report.as_ref().map_or_else(has_loss, Report::has_loss))
+    let is_lost = matches!(&answer, Answer::Found { entry, .. } if entry.has_loss);
+    Ok(is_lost || report.as_ref().is_some_and(Report::has_loss))
 }
 
 /// The report that was kept with the command that was found.
