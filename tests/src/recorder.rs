@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     cgroup::ScratchCgroup,
-    deadline::{DEADLINE, OwnedChild, describe},
+    deadline::{DEADLINE, OwnedChild, describe, wait_until},
     privilege, refusal,
     tracer::{binary, lines},
 };
@@ -98,6 +98,14 @@ pub fn history(history: &Path, arguments: &[&str]) -> Result<Vec<Value>> {
 pub fn entries(history: &Path, arguments: &[&str]) -> Result<Vec<Value>> {
     let all = self::history(history, arguments)?;
     Ok(all.into_iter().filter(|item| item["type"] == "entry").collect())
+}
+
+/// Waits until the history has the entry of a command with this name.
+pub fn entry(folder: &Path, name: &str) -> Result<Value> {
+    wait_until(name, || {
+        let found = entries(folder, &["--name", &format!("^{name}$")])?;
+        Ok(found.into_iter().next())
+    })
 }
 
 fn ask(what: &str, history: &Path, arguments: &[&str]) -> Result<Output> {

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tracer_tests::{
     cgroup::ScratchCgroup,
     deadline::{DEADLINE, wait_until},
-    recorder::{Recorder, entries, history, start_in, why},
+    recorder::{Recorder, entries, entry, history, start_in, why},
 };
 
 /// Runs a command in a cgroup, reads what it writes to stdout, and returns that.
@@ -35,14 +35,6 @@ fn run_and_leave(cgroup: &ScratchCgroup, argv: &[&str], read: usize) -> Result<(
     Ok(())
 }
 
-/// Waits until the history has the entry of a command with this name.
-fn entry(folder: &TempDir, name: &str) -> Result<Value> {
-    wait_until(name, || {
-        let found = entries(folder.path(), &["--name", &format!("^{name}$")])?;
-        Ok(found.into_iter().next())
-    })
-}
-
 fn text(answer: &std::process::Output) -> String {
     String::from_utf8_lossy(&answer.stdout).into_owned()
 }
@@ -54,7 +46,7 @@ fn yesterdays_loss_and_yesterdays_success_are_told() -> Result<()> {
     let recorder = Recorder::start(folder.path(), &["--cgroup", cgroup.name()?])?;
     ensure!(run(&cgroup, &["seq", "100"])?.len() == 292);
     run_and_leave(&cgroup, &["head", "-c", "3000", "/dev/zero"], 1_000)?;
-    let (read, lost) = (entry(&folder, "seq")?, entry(&folder, "head")?);
+    let (read, lost) = (entry(folder.path(), "seq")?, entry(folder.path(), "head")?);
     recorder.stop()?;
     ensure!(read["rule"] == "delivered" && read["has_loss"] == false, "{read:#}");
     ensure!(read["streams"][0]["bytes"] == 292, "{read:#}");
@@ -80,7 +72,7 @@ fn a_command_that_hangs_is_told_while_it_hangs() -> Result<()> {
     let mut reader = stuck.take_stdout()?;
     // The looks are five seconds apart, and a hang is what lasts for three of them, twice.
     sleep(HANG);
-    let found = entry(&folder, "seq")?;
+    let found = entry(folder.path(), "seq")?;
     ensure!(found["rule"] == "stuck" && found["is_interim"] == true, "{found:#}");
     ensure!(entries(folder.path(), &["--lost"])?.len() == 1);
     let answer = why(folder.path(), &["--name", "^seq$"])?;
@@ -117,7 +109,7 @@ fn a_closed_stdout_is_told_of_a_process_that_entered_by_itself() -> Result<()> {
     };
     run("exec dd if=/dev/zero of=/proc/self/fd/1 bs=70 count=1 status=none")?;
     run("exec seq 1 1000 >&-")?;
-    let (written, refused) = (entry(&folder, "dd")?, entry(&folder, "seq")?);
+    let (written, refused) = (entry(folder.path(), "dd")?, entry(folder.path(), "seq")?);
     recorder.stop()?;
     let sentence = written["sentence"].as_str().context("no sentence")?;
     ensure!(written["rule"] == "delivered" && sentence.starts_with("dd"), "{written:#}");
@@ -139,7 +131,7 @@ fn a_cgroup_that_appears_later_is_recorded() -> Result<()> {
     let cgroup = ScratchCgroup::create("tracer-late")?;
     run(&other, &["seq", "5"])?;
     run(&cgroup, &["seq", "100"])?;
-    let found = entry(&folder, "seq")?;
+    let found = entry(folder.path(), "seq")?;
     ensure!(found["streams"][0]["bytes"] == 292, "{found:#}");
     let place = format!("/{}", cgroup.name()?);
     ensure!(found["place"]["cgroup"] == place.as_str(), "{found:#}");
@@ -156,7 +148,7 @@ fn commands_of_a_manager_are_judged_while_it_runs() -> Result<()> {
     let recorder = Recorder::start(folder.path(), &["--cgroup", cgroup.name()?])?;
     let line = "x=$(seq 10); seq 1 2000 | head -1; y=$(dd if=/dev/zero bs=50 count=3 2>/dev/null | tr '\\0' x); read go";
     let mut manager = start_in(&cgroup, &["sh", "-c", line])?;
-    let found = entry(&folder, "seq")?;
+    let found = entry(folder.path(), "seq")?;
     ensure!(found["rule"] == "delivered" && found["streams"][0]["bytes"] == 21, "{found:#}");
     let told = found["streams"][0]["reader"].as_str().context("no reader")?;
     ensure!(told.starts_with("sh (pid "), "{found:#}");
@@ -167,7 +159,7 @@ fn commands_of_a_manager_are_judged_while_it_runs() -> Result<()> {
     manager.take_stdout()?.read_to_string(&mut read)?;
     ensure!(read == "1\n", "{read}");
     manager.wait()?;
-    let whole = entry(&folder, "sh")?;
+    let whole = entry(folder.path(), "sh")?;
     ensure!(whole["is_interim"] == false, "{whole:#}");
     recorder.stop()
 }
@@ -179,13 +171,13 @@ fn after_a_kill_the_time_without_a_recorder_is_told() -> Result<()> {
     let arguments = ["--cgroup", cgroup.name()?];
     let recorder = Recorder::start(folder.path(), &arguments)?;
     run(&cgroup, &["seq", "100"])?;
-    entry(&folder, "seq")?;
+    entry(folder.path(), "seq")?;
     recorder.kill()?;
     sleep(Duration::from_secs(2));
     run(&cgroup, &["head", "-c", "5", "/dev/zero"])?;
     let recorder = Recorder::start(folder.path(), &arguments)?;
     run(&cgroup, &["tail", "-c", "7", "/etc/passwd"])?;
-    entry(&folder, "tail")?;
+    entry(folder.path(), "tail")?;
     recorder.stop()?;
     let gaps: Vec<Value> =
         history(folder.path(), &[])?.into_iter().filter(|item| item["type"] == "gap").collect();

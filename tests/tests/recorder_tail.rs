@@ -8,8 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tracer_tests::{
     cgroup::ScratchCgroup,
-    deadline::wait_until,
-    recorder::{Recorder, entries, start_in, why},
+    recorder::{Recorder, entry, start_in, why},
 };
 
 /// Runs a command in a cgroup; reads the first `read` bytes of its stdout, or all, and closes it after its end.
@@ -25,14 +24,6 @@ fn run(cgroup: &ScratchCgroup, argv: &[&str], read: Option<usize>) -> Result<()>
     child.wait()?;
     drop(stdout);
     Ok(())
-}
-
-/// Waits until the history has the entry of a command with this name.
-fn entry(folder: &TempDir, name: &str) -> Result<Value> {
-    wait_until(name, || {
-        let found = entries(folder.path(), &["--name", &format!("^{name}$")])?;
-        Ok(found.into_iter().next())
-    })
 }
 
 /// What `tracer why` says to a person, and to a program.
@@ -87,8 +78,8 @@ fn the_text_that_was_lost_is_in_the_answer() -> Result<()> {
     run(&cgroup, &["dash", "-c", line], Some(8))?;
     // More than is kept.
     run(&cgroup, &["seq", "10000", "12000"], Some(6))?;
-    let lost = entry(&folder, "dash")?;
-    entry(&folder, "seq")?;
+    let lost = entry(folder.path(), "dash")?;
+    entry(folder.path(), "seq")?;
     recorder.stop()?;
     ensure!(lost["has_loss"] == true && lost["rule"] == "unread", "{lost:#}");
     ensure!(lost.get("tails").is_none(), "{lost:#}");
@@ -118,7 +109,7 @@ fn of_a_pipeline_the_text_between_its_commands_is_kept() -> Result<()> {
         Recorder::start(folder.path(), &["--cgroup", cgroup.name()?, "--keep-tail", "64KiB"])?;
     let line = "seq 1 2000 | (head -1; sleep .3); echo printed";
     run(&cgroup, &["dash", "-c", line], None)?;
-    let lost = entry(&folder, "dash")?;
+    let lost = entry(folder.path(), "dash")?;
     recorder.stop()?;
     ensure!(lost["has_loss"] == true, "{lost:#}");
     let (_, json) = answers(&folder, "dash")?;
@@ -139,7 +130,7 @@ fn output_that_arrived_is_in_no_file() -> Result<()> {
     // The text is not in the command line.
     run(&cgroup, &["dash", "-c", "echo deli''vered-Marker"], None)?;
     run(&cgroup, &["bash", "-c", "echo lo''st-Marker"], Some(1))?;
-    let (arrived, lost) = (entry(&folder, "dash")?, entry(&folder, "bash")?);
+    let (arrived, lost) = (entry(folder.path(), "dash")?, entry(folder.path(), "bash")?);
     ensure!(arrived["rule"] == "delivered" && lost["has_loss"] == true, "{arrived:#} {lost:#}");
     let while_it_runs = contents(folder.path())?;
     recorder.stop()?;
@@ -164,7 +155,7 @@ fn secrets_are_hidden_before_they_are_written() -> Result<()> {
     let line =
         "echo \"pass''word=First-$((6 * 7)) x\" | tr -d \"'\"; echo pass''word=Second-$((6 * 7)) y";
     run(&cgroup, &["dash", "-c", line], Some(10))?;
-    entry(&folder, "dash")?;
+    entry(folder.path(), "dash")?;
     recorder.stop()?;
     let (human, json) = answers(&folder, "dash")?;
     let texts = json["tails"].as_array().context("no tails")?;
@@ -189,7 +180,7 @@ fn without_the_option_nothing_is_kept() -> Result<()> {
         ensure!(name.trim() != "tails", "a thread keeps tails");
     }
     run(&cgroup, &["dash", "-c", "echo lo''st-Marker"], Some(1))?;
-    let lost = entry(&folder, "dash")?;
+    let lost = entry(folder.path(), "dash")?;
     recorder.stop()?;
     ensure!(lost["has_loss"] == true, "{lost:#}");
     let (human, json) = answers(&folder, "dash")?;

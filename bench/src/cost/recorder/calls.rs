@@ -1,4 +1,4 @@
-//! Calls of recorded programs on fds that nobody asks about, and commands that they start, in interleaved rounds.
+//! Calls of recorded programs on fds that are not watched, and commands that they start, in interleaved rounds.
 
 use std::process::Command;
 

@@ -91,7 +91,7 @@ impl Spawner {
         Ok(Started(pid.try_into()?))
     }
 
-    /// Makes fds 0 to 2 those of nobody.
+    /// Makes fds 0 to 2 lead to `/dev/null`.
     fn nothing_inherited(&self) -> Result<()> {
         (0..=2).try_for_each(|fd| dup_to(&self.null, fd))
     }

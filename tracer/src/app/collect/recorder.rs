@@ -44,6 +44,14 @@ impl Collector {
         observe::ask_for_engine_logs(part, &mut self.lookout);
     }
 
+    /// The processes of this machine's kernel that have not ended, as far as known.
+    fn running(&self) -> impl Iterator<Item = ProcessId> {
+        let runs = self.session.processes.values().filter(|process| {
+            process.end_ns.is_none() && process.summed_up.is_none() && process.id.sandbox == 0
+        });
+        runs.map(|process| process.id)
+    }
+
     /// Has helper processes look at the threads of at most `most` running processes: those behind `last`, then those from
     /// the first on. Returns whom it asked about.
     pub(in crate::app) fn ask_for_threads(
@@ -51,10 +59,7 @@ impl Collector {
         last: Option<ProcessId>,
         most: usize,
     ) -> Vec<ProcessId> {
-        let runs = self.session.processes.values().filter(|process| {
-            process.end_ns.is_none() && process.summed_up.is_none() && process.id.sandbox == 0
-        });
-        let runs: Vec<ProcessId> = runs.map(|process| process.id).collect();
+        let runs: Vec<ProcessId> = self.running().collect();
         let first = last.map_or(0, |last| runs.partition_point(|id| *id <= last));
         let in_turn = runs.iter().cycle().skip(first).take(most.min(runs.len()));
         let asked: Vec<ProcessId> = in_turn.copied().collect();
@@ -73,11 +78,7 @@ impl Collector {
     /// Looks for processes that are gone and whose end was not reported. The report may be on its way, so that only those
     /// that were gone at the check before as well have ended.
     pub(in crate::app) fn find_vanished(&mut self) {
-        let runs = self.session.processes.values().filter(|process| {
-            process.end_ns.is_none() && process.summed_up.is_none() && process.id.sandbox == 0
-        });
-        let gone: BTreeSet<ProcessId> =
-            runs.map(|process| process.id).filter(|id| !exists(id.tgid)).collect();
+        let gone: BTreeSet<ProcessId> = self.running().filter(|id| !exists(id.tgid)).collect();
         let now_ns = tracer_loader::boot_ns();
         for id in gone.intersection(&self.missing) {
             self.session.vanished(*id, now_ns);

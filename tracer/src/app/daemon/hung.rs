@@ -129,11 +129,13 @@ impl Hung {
     }
 }
 
-/// The call of a thread that waits until another process reads, opens, or continues it.
+/// Whether a thread waits until another process reads, opens, or continues it.
+pub(super) const fn waits(thread: &BlockedThread) -> bool {
+    matches!(thread.call, BlockedCall::Write | BlockedCall::Open | BlockedCall::Stopped)
+}
+
 fn call(thread: &BlockedThread) -> Option<Call> {
-    let waits =
-        matches!(thread.call, BlockedCall::Write | BlockedCall::Open | BlockedCall::Stopped);
-    waits.then_some((thread.process, thread.tid, thread.call, thread.fd))
+    waits(thread).then_some((thread.process, thread.tid, thread.call, thread.fd))
 }
 
 #[cfg(test)]

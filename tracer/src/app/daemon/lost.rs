@@ -1,5 +1,5 @@
 //! The latest jobs that lost output, for views of the recorder. They are kept as they were judged, and described only
-//! when somebody looks.
+//! when a view asks.
 
 use std::{collections::VecDeque, sync::Arc};
 

@@ -13,7 +13,7 @@ use tracer_loader::{Loader, LoaderError, boot_ns};
 
 use super::{
     entry::{Clock, EntryMaker},
-    hung::Hung,
+    hung::{self, Hung},
     losses::Losses,
     lost::{LostJob, LostJobs},
     places::Places,
@@ -63,8 +63,6 @@ enum Look {
 /// Which entries of a job are wanted now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wanted {
-    /// None.
-    None,
     /// One that tells a loss: a thread is blocked for long, which may be how it works.
     Loss,
     /// Any.
@@ -201,15 +199,25 @@ impl<'a> Recorder<'a> {
 
     /// Whether a job has ended, or gets an interim entry: it runs for long, or hangs.
     fn is_due(&self, job: &Job, now_ns: u64) -> bool {
-        if job.ended_ns.is_some() {
-            return job.has_settled(now_ns);
+        match job.ended_ns {
+            Some(_) => job.has_settled(now_ns),
+            None => self.runs_for_long(job, now_ns) || self.hung.may_hang(job),
         }
-        let known = self.known.get(&job.root).copied().unwrap_or_default();
-        let since_ns = known.interim_ns.unwrap_or(self.entries.began_ns(job.root));
-        since_ns.saturating_add(INTERIM_NS) <= now_ns || self.hung.may_hang(job)
     }
 
-    /// Judges a job, unless its output is still on its way or its files are being looked at.
+    /// Whether a job has run for long since its start, or since its latest interim entry.
+    fn runs_for_long(&self, job: &Job, now_ns: u64) -> bool {
+        let since_ns = self.told_ns(job).unwrap_or_else(|| self.entries.began_ns(job.root));
+        since_ns.saturating_add(INTERIM_NS) <= now_ns
+    }
+
+    /// When the latest interim entry of a job was written, nanoseconds since boot.
+    fn told_ns(&self, job: &Job) -> Option<u64> {
+        self.known.get(&job.root)?.interim_ns
+    }
+
+    /// Judges a job that has ended, unless its output is still on its way or its files are being looked at, or one that
+    /// runs on.
     fn look_at(
         &mut self,
         job: &Job,
@@ -218,50 +226,54 @@ impl<'a> Recorder<'a> {
         collector: &Collector,
         places: &Places,
     ) -> Look {
-        let known = self.known.entry(job.root).or_default();
-        if let Some(ended_ns) = job.ended_ns {
-            let is_late = ended_ns + READERS_MAY_TAKE_NS <= now_ns;
-            if !is_late && !self.tails.has_taken(ended_ns) {
-                return Look::Waits;
-            }
-            if !is_late && !part.is_drained(job, |object| collector.is_watched(object)) {
-                return Look::Waits;
-            }
-            let has_files = || part.objects.values().any(|object| object.kind == Kind::File);
-            match known.asked_ns {
-                None if has_files() => {
-                    known.asked_ns = Some(now_ns);
-                    return Look::WantsFiles(part.into());
-                }
-                Some(asked_ns) if asked_ns + FILES_TAKE_NS > now_ns => return Look::Waits,
-                _ => {}
-            }
-        }
-        let since_ns = known.interim_ns.unwrap_or(0);
-        let is_time =
-            known.interim_ns.unwrap_or(self.entries.began_ns(job.root)) + INTERIM_NS <= now_ns;
-        let hangs = job.ended_ns.is_none() && self.hung.hangs(job, &part, now_ns);
-        if job.ended_ns.is_none() && !hangs && !is_time {
+        let Some(ended_ns) = job.ended_ns else {
+            self.look_at_running(job, part, now_ns, &collector.session, places);
+            return Look::Waits;
+        };
+        let is_late = ended_ns + READERS_MAY_TAKE_NS <= now_ns;
+        let has_arrived = || {
+            self.tails.has_taken(ended_ns)
+                && part.is_drained(job, |object| collector.is_watched(object))
+        };
+        if !is_late && !has_arrived() {
             return Look::Waits;
         }
-        if job.ended_ns.is_none() {
-            part.blocked = self.hung.threads_of(&part);
+        let known = self.known.entry(job.root).or_default();
+        let has_files = || part.objects.values().any(|object| object.kind == Kind::File);
+        match known.asked_ns {
+            None if has_files() => {
+                known.asked_ns = Some(now_ns);
+                return Look::WantsFiles(part.into());
+            }
+            Some(asked_ns) if asked_ns + FILES_TAKE_NS > now_ns => return Look::Waits,
+            _ => {}
         }
-        part.end_ns = job.ended_ns.unwrap_or(now_ns);
-        let (has_ended, has_moved) = (job.ended_ns.is_some(), has_moved(job, &part, since_ns));
-        let wanted = match (has_ended || is_time && has_moved, hangs) {
-            (true, _) => Wanted::Any,
-            (false, true) => Wanted::Loss,
-            (false, false) => Wanted::None,
+        part.end_ns = ended_ns;
+        self.write(job, part, &collector.session, places, Wanted::Any);
+        Look::Done
+    }
+
+    /// Writes an interim entry, if a job has moved bytes or hangs.
+    fn look_at_running(
+        &mut self,
+        job: &Job,
+        mut part: Session,
+        now_ns: u64,
+        whole: &Session,
+        places: &Places,
+    ) {
+        let is_time = self.runs_for_long(job, now_ns);
+        let hangs = self.hung.hangs(job, &part, now_ns);
+        let has_moved = has_moved(job, &part, self.told_ns(job));
+        (part.blocked, part.end_ns) = (self.hung.threads_of(&part), now_ns);
+        let is_told = match (is_time && has_moved, hangs) {
+            (true, _) => self.write(job, part, whole, places, Wanted::Any),
+            (false, true) => self.write(job, part, whole, places, Wanted::Loss),
+            (false, false) => false,
         };
-        let is_told = self.write(job, part, &collector.session, places, wanted);
-        if has_ended {
-            return Look::Done;
-        }
         if is_told || is_time {
             self.known.entry(job.root).or_default().interim_ns = Some(now_ns);
         }
-        Look::Waits
     }
 
     /// Judges a part and writes its entry, if it is wanted. Returns whether it did.
@@ -273,9 +285,6 @@ impl<'a> Recorder<'a> {
         places: &Places,
         wanted: Wanted,
     ) -> bool {
-        if wanted == Wanted::None {
-            return false;
-        }
         let began_ns = self.entries.began_ns(job.root);
         part.start_ns = began_ns;
         for (reason, cell) in self.losses.since(began_ns) {
@@ -327,20 +336,20 @@ impl<'a> Recorder<'a> {
         for job in collector.session.jobs() {
             let mut part = parts.part(&job);
             part.end_ns = job.ended_ns.unwrap_or(now_ns);
-            let since_ns = self.known.get(&job.root).and_then(|known| known.interim_ns);
-            let is_blocked =
-                part.blocked.iter().any(|thread| job.members.contains(&thread.process));
-            let runs = job.ended_ns.is_none();
-            if runs && !is_blocked && !has_moved(&job, &part, since_ns.unwrap_or(0)) {
-                continue;
+            let has_moved = || has_moved(&job, &part, self.told_ns(&job));
+            let may_hang = || {
+                part.blocked.iter().any(|it| job.members.contains(&it.process) && hung::waits(it))
+            };
+            if job.ended_ns.is_some() || has_moved() || may_hang() {
+                self.write(&job, part, &collector.session, places, Wanted::Any);
             }
-            self.write(&job, part, &collector.session, places, Wanted::Any);
         }
     }
 }
 
-/// Whether a job has moved bytes, or tried to, since this time: a service that is idle for hours needs no entry for each.
-fn has_moved(job: &Job, part: &Session, since_ns: u64) -> bool {
+/// Whether a job has moved bytes, or tried to, since its latest interim entry: a service that is idle for hours needs no
+/// entry for each.
+fn has_moved(job: &Job, part: &Session, told_ns: Option<u64>) -> bool {
     let mut rows = part.ledger.iter().filter(|(key, _)| job.members.contains(&key.process));
-    rows.any(|(_, row)| row.last_ns > since_ns)
+    rows.any(|(_, row)| told_ns.is_none_or(|told_ns| row.last_ns > told_ns))
 }
