@@ -10,7 +10,7 @@ use std::{
 };
 
 /// What the binary is made from, beside this package.
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 12] = [
     "Cargo.lock",
     "Cargo.toml",
     "tracer/Cargo.toml",
@@ -22,6 +22,7 @@ const SOURCES: [&str; 11] = [
     "tracer-gvisor/src",
     "tracer-history/src",
     "tracer-loader/src",
+    "tracer-reach/src",
 ];
 
 fn main() {

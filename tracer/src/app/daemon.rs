@@ -9,6 +9,7 @@ mod entry;
 mod hung;
 mod losses;
 mod lost;
+mod outlets;
 mod picture;
 mod places;
 mod recorder;
@@ -28,10 +29,11 @@ use jiff::Timestamp;
 use tracer_core::session::{Keep, Target};
 use tracer_history::Writer;
 use tracer_loader::{CgroupScope, Loader, boot_ns};
+use tracer_reach::Reach;
 
 use self::{
-    picture::Sample, places::Places, recorder::Recorder, service::Service, tails::JobTails,
-    viewers::Viewers,
+    outlets::Outlets, picture::Sample, places::Places, recorder::Recorder, service::Service,
+    tails::JobTails, viewers::Viewers,
 };
 use super::{
     AppError, LOOK_AT_END, Run, TICK,
@@ -92,11 +94,13 @@ pub fn daemon(settings: &DaemonSettings) -> Result<(), AppError> {
     signals.check()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(failed)?;
+    let reach = Reach::default();
     let begun = Begun { logs, lookout, guests, viewers, watch };
-    let outcome = runtime.block_on(record(settings, begun, &history, &mut signals));
+    let outcome = runtime.block_on(record(settings, begun, (&history, &reach), &mut signals));
     runtime.shutdown_background();
     let at_us = Timestamp::now().as_microsecond();
     history.detached(at_us, if outcome.is_ok() { "stopped" } else { "failed" });
+    reach.close(LAST_WRITES);
     if !history.close(LAST_WRITES) {
         tracing::warn!("the history did not take the latest entries in time");
     }
@@ -132,7 +136,7 @@ async fn cgroups_there(watch: &mut CgroupWatch) -> Vec<CgroupTarget> {
 async fn record(
     settings: &DaemonSettings,
     Begun { logs, lookout, guests, viewers, mut watch }: Begun,
-    history: &Writer,
+    (history, reach): (&Writer, &Reach),
     signals: &mut Signals,
 ) -> Result<(), AppError> {
     let cgroups = cgroups_there(&mut watch).await;
@@ -170,7 +174,7 @@ async fn record(
     cgroups.iter().for_each(|cgroup| places.appeared(cgroup));
     let mut daemon = Daemon {
         run,
-        recorder: Recorder::new(settings, history, tails),
+        recorder: Recorder::new(settings, Outlets::new(history, reach), tails),
         places,
         watch,
         known: cgroups.into_iter().map(|cgroup| (cgroup.path.clone(), cgroup)).collect(),

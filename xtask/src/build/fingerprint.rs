@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The sources of the tool, from the top of the checkout.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 11] = [
     ".cargo",
     "Cargo.lock",
     "Cargo.toml",
@@ -31,6 +31,7 @@ const SOURCES: [&str; 10] = [
     "tracer-gvisor",
     "tracer-history",
     "tracer-loader",
+    "tracer-reach",
 ];
 
 /// Environment variables that change how cargo builds.

@@ -8,14 +8,16 @@ use std::{
 
 use tracer_common::{id::ProcessId, loss::LossCell};
 use tracer_core::session::{Job, Kind, LossReason, Parts, Session};
-use tracer_history::{Entry, Gap, Writer};
+use tracer_history::{Entry, Gap};
 use tracer_loader::{Loader, LoaderError, boot_ns};
+use tracer_reach::Status;
 
 use super::{
     entry::{Clock, EntryMaker},
     hung::{self, Hung},
     losses::Losses,
     lost::{LostJob, LostJobs},
+    outlets::Outlets,
     places::Places,
     tails::JobTails,
 };
@@ -71,7 +73,7 @@ enum Wanted {
 
 /// Jobs on their way into the history.
 pub(super) struct Recorder<'a> {
-    history: &'a Writer,
+    outlets: Outlets<'a>,
     entries: EntryMaker,
     losses: Losses,
     tails: JobTails,
@@ -92,10 +94,10 @@ pub(super) struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    pub(super) fn new(settings: &DaemonSettings, history: &'a Writer, tails: JobTails) -> Self {
+    pub(super) fn new(settings: &DaemonSettings, outlets: Outlets<'a>, tails: JobTails) -> Self {
         let now = Instant::now();
         Self {
-            history,
+            outlets,
             entries: EntryMaker::new(settings),
             losses: Losses::default(),
             tails,
@@ -121,7 +123,7 @@ impl<'a> Recorder<'a> {
             events,
             ..Gap::default()
         };
-        self.history.gap(gap);
+        self.outlets.gap(gap);
     }
 
     /// Judges jobs that have ended, if it is time for that.
@@ -139,9 +141,13 @@ impl<'a> Recorder<'a> {
                 self.missed("jobs_full", lost_jobs);
             }
             let clock = Clock::now();
-            self.history.alive(clock.us(boot_ns()));
+            let status = Status {
+                running: collector.session.processes.values().count() as u64,
+                memory: collector.session.memory(),
+            };
+            self.outlets.alive(clock.us(boot_ns()), &status);
             for gap in self.losses.news(loader, &collector.session, &clock) {
-                self.history.gap(gap);
+                self.outlets.gap(gap);
             }
         }
         if now >= self.next_check {
@@ -302,7 +308,7 @@ impl<'a> Recorder<'a> {
         if entry.has_loss && !entry.is_interim {
             self.lost.add(LostJob::new(part, &entry));
         }
-        self.history.add(entry);
+        self.outlets.entry(entry);
         true
     }
 
@@ -330,7 +336,7 @@ impl<'a> Recorder<'a> {
         let rows = loader.rows().unwrap_or_default();
         let now_ns = boot_ns();
         for gap in self.losses.news(loader, &collector.session, &Clock::now()) {
-            self.history.gap(gap);
+            self.outlets.gap(gap);
         }
         let parts = Parts::of(&collector.session, &rows);
         for job in collector.session.jobs() {

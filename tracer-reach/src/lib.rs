@@ -1,0 +1,78 @@
+//! What a tracer daemon tells other systems: metrics for Prometheus, log records for OpenTelemetry, entries for journald.
+//!
+//! [`Reach`] gets each [`Entry`] and [`Gap`] that goes into the history, and a [`Status`] each second. No call waits: what
+//! a slow receiver does not take is dropped, and counted.
+
+#![forbid(unsafe_code)]
+
+mod journald;
+mod metrics;
+mod otlp;
+
+use std::{io, time::Duration};
+
+use tracer_history::{Entry, Gap};
+
+pub use self::{journald::Journal, metrics::Metrics, otlp::Otlp};
+
+/// Starts a thread with this name, in the way of the program that uses this crate.
+pub type Spawn<'a> = &'a dyn Fn(&'static str, Box<dyn FnOnce() + Send>) -> io::Result<()>;
+
+/// What the daemon says about itself, each second.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Status {
+    /// Commands that run and are recorded.
+    pub running: u64,
+    /// Bytes of memory for them.
+    pub memory: u64,
+}
+
+/// The systems that are told. By default none.
+#[derive(Default)]
+pub struct Reach {
+    /// Prometheus.
+    pub metrics: Option<Metrics>,
+    /// OpenTelemetry.
+    pub otlp: Option<Otlp>,
+    /// journald.
+    pub journal: Option<Journal>,
+}
+
+impl Reach {
+    /// A command was judged.
+    pub fn entry(&self, entry: &Entry) {
+        if let Some(metrics) = &self.metrics {
+            metrics.entry(entry);
+        }
+        if let Some(otlp) = &self.otlp {
+            otlp.entry(entry);
+        }
+        if let Some(journal) = &self.journal {
+            journal.entry(entry);
+        }
+    }
+
+    /// Something was not seen.
+    pub fn gap(&self, gap: &Gap) {
+        if let Some(metrics) = &self.metrics {
+            metrics.gap(gap);
+        }
+        if let Some(otlp) = &self.otlp {
+            otlp.gap(gap);
+        }
+    }
+
+    /// How the daemon is now.
+    pub fn status(&self, status: &Status) {
+        if let Some(metrics) = &self.metrics {
+            metrics.status(status);
+        }
+    }
+
+    /// Sends what waits, for at most this time.
+    pub fn close(self, within: Duration) {
+        if let Some(otlp) = self.otlp {
+            otlp.close(within);
+        }
+    }
+}
