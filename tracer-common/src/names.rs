@@ -43,6 +43,8 @@ pub const MAP_ADOPTING: &str = "ADOPTING";
 pub const MAP_ADOPTED: &str = "ADOPTED";
 /// Map: one [`crate::sweep::Run`], the question and the answer of a sweep.
 pub const MAP_SWEEP_RUN: &str = "SWEEP_RUN";
+/// Map: one `u32`, the tgid of tracer itself.
+pub const MAP_OWN_TGID: &str = "OWN_TGID";
 /// Map: cgroup id to `u32`, the target cgroups.
 pub const MAP_CGROUPS: &str = "CGROUPS";
 /// Map: tgid to `u32`, the processes that become targets when they execute a program.

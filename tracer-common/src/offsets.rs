@@ -223,7 +223,6 @@ macro_rules! kernel_settings {
             AWAITS_PROCESSES "1 if processes in the map `AWAITED` become targets when they execute a program.";
             CGROUP_SUBSYS "Index into `css_set.subsys`, or `CGROUP_V2`.";
             TRACE_START "Start of the trace, nanoseconds since boot.";
-            SELF_TGID "Tgid of tracer itself, which never becomes a target.";
             FOLLOW_READERS "The largest hop: output is followed through this many readers.";
             HAS_TASK_BTF "1 if the kernel has `bpf_get_current_task_btf` (Linux 5.11).";
             DEBUG_LOG "1 if `aya-log` debug records are enabled; otherwise the verifier removes their code.";

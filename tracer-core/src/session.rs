@@ -47,7 +47,7 @@ pub use self::{
     jobs::{Job, prepares},
     loss::LossReason,
     object::{Kind, Object},
-    part::Parts,
+    part::{Account, Parts},
     process::{Fact, FactKind, PastImage, Process, inside, named},
     processes::Processes,
     sandboxes::{GUEST_HANDED_IN, GUEST_MAJOR},

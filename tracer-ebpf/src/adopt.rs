@@ -13,9 +13,7 @@ use tracer_common::{
 use crate::{
     atomic::add,
     awaited, cgroup,
-    constants::{
-        FOLLOW_CHILDREN, SELF_TGID, SIGNAL_THREADS, TASK_FILES, TASK_PID, TASK_SIGNAL, TASK_TGID,
-    },
+    constants::{FOLLOW_CHILDREN, SIGNAL_THREADS, TASK_FILES, TASK_PID, TASK_SIGNAL, TASK_TGID},
     emit,
     kread::Kptr,
     maps::{ADOPTED, PROCESSES, slot},
@@ -31,7 +29,7 @@ pub(crate) fn consider(task: Kptr) -> Option<()> {
     }
     // tracer itself is never a target, even under a traced shell. Its writes count like those of any process
     // outside the target.
-    if tgid == SELF_TGID.load32() {
+    if membership::is_tracer(tgid) {
         return None;
     }
     let process = task::process_of(task)?;
@@ -67,7 +65,7 @@ fn complete(entry: *mut ProcessEntry, process: &ProcessId, task: Kptr) -> Option
 fn is_target(task: Kptr) -> bool {
     let parent = task::parent_of(task);
     // A child of tracer that the user did not name is one of its helper processes.
-    if cgroup::contains(task) && parent.map_or(0, |parent| parent.tgid) != SELF_TGID.load32() {
+    if cgroup::contains(task) && !parent.is_some_and(|parent| membership::is_tracer(parent.tgid)) {
         return true;
     }
     if task.member::<u32, _>(&TASK_TGID).is_some_and(awaited::take) {

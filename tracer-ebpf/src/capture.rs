@@ -23,7 +23,7 @@ use tracer_common::{
 use self::memory::Memory;
 use crate::{
     atomic::add,
-    constants::{CAPTURE, CAPTURE_LIMIT, SELF_TGID},
+    constants::{CAPTURE, CAPTURE_LIMIT},
     emit,
     ledger::{self, Transfer},
     maps::CAPTURING,
@@ -131,7 +131,7 @@ fn is_output(key: &LedgerKey) -> bool {
     match membership::entry(tgid) {
         Some(entry) if membership::is_target(membership::read(tgid, entry).1) => true,
         // Excludes tracer itself: it would capture and show its own output again.
-        _ => value & watch::PASSES_ON != 0 && tgid != SELF_TGID.load32(),
+        _ => value & watch::PASSES_ON != 0 && !membership::is_tracer(tgid),
     }
 }
 

@@ -123,6 +123,10 @@ pub(crate) static ADOPTING: Array<u32> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static ADOPTED: Array<u64> = Array::with_max_entries(1, 0);
 
+/// Tgid of tracer itself, which never becomes a target. A map and no constant: another tracer can adopt the programs.
+#[map]
+pub(crate) static OWN_TGID: Array<u32> = Array::with_max_entries(1, 0);
+
 /// The question and the answer of a sweep.
 #[map]
 pub(crate) static SWEEP_RUN: Array<sweep::Run> = Array::with_max_entries(1, 0);

@@ -15,11 +15,11 @@ use tracer_common::{
 use crate::{
     atomic::{MINUS_ONE, add},
     capture,
-    constants::{SELF_TGID, TASK_GROUP_LEADER},
+    constants::TASK_GROUP_LEADER,
     emit, fdlookup,
     kread::Kptr,
     loss as losses,
-    maps::{INODE_FILTER, OBJECTS, PROCESSES, TGID_FILTER},
+    maps::{INODE_FILTER, OBJECTS, OWN_TGID, PROCESSES, TGID_FILTER},
     object,
     syscalls::io,
     task::{self, FilesTable},
@@ -186,11 +186,17 @@ pub(crate) fn follow_participant(process: &ProcessId, task: Kptr) {
     }
 }
 
+/// Whether a process is tracer itself.
+#[inline(always)]
+pub(crate) fn is_tracer(tgid: u32) -> bool {
+    OWN_TGID.get(0).is_some_and(|own| *own == tgid)
+}
+
 /// Makes a process a relay with this hop, because it read output of the target: from now on, all its writes
 /// count. Returns `false` if it already was a relay with this or a smaller hop.
 #[inline(never)]
 pub(crate) fn follow_output(tgid: u32, hop: u32) -> bool {
-    if tgid == SELF_TGID.load32() {
+    if is_tracer(tgid) {
         return false;
     }
     let Some(entry) = entry(tgid) else { return false };

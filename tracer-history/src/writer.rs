@@ -16,6 +16,7 @@ use std::{
 };
 
 use self::{
+    attached::Before,
     queue::{Message, Queue},
     work::Work,
 };
@@ -95,7 +96,22 @@ impl Writer {
 
     /// tracer is attached from this time on, in µs since 1970. The time since the previous coverage becomes a gap.
     pub fn attached(&self, scope: &str, at_us: i64) {
-        self.queue.push(Message::Attached { scope: scope.to_owned(), at_us });
+        self.begins(scope, at_us, Before::NotAttached(None));
+    }
+
+    /// The same, and a reason of the caller for the gap.
+    pub fn attached_because(&self, scope: &str, at_us: i64, reason: &str) {
+        self.begins(scope, at_us, Before::NotAttached(Some(reason.to_owned())));
+    }
+
+    /// tracer goes on: it was attached all the time since the previous coverage. What it could not see in that time
+    /// nevertheless becomes a gap with the reason `missed`.
+    pub fn resumed(&self, scope: &str, at_us: i64, missed: Option<&str>) {
+        self.begins(scope, at_us, Before::Attached { missed: missed.map(str::to_owned) });
+    }
+
+    fn begins(&self, scope: &str, at_us: i64, before: Before) {
+        self.queue.push(Message::Attached { scope: scope.to_owned(), at_us, before });
     }
 
     /// tracer is still attached to everything.

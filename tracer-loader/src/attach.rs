@@ -23,6 +23,7 @@ use crate::{
     },
     load::Kernel,
     maps::real_time::RealTime,
+    pins::Pins,
 };
 
 /// The result of loading one program, for `tracer doctor`.
@@ -46,6 +47,16 @@ impl Loader {
     /// [`LoaderError::Program`], [`LoaderError::Silent`], [`LoaderError::Tracefs`] or [`LoaderError::EventField`].
     pub fn attach(&mut self, settings: &KernelSettings) -> Result<(), LoaderError> {
         let kernel = self.kernel.take().ok_or(LoaderError::NoObject)?;
+        if self.is_adopted() {
+            let iterators: Vec<Loadable> = ITERATORS.iter().map(Loadable::Iterator).collect();
+            verify(&mut self.bpf, &iterators, &kernel)?;
+            if self.mode == AttachMode::NonPreemptible {
+                self.real_time = RealTime::enabled();
+            }
+            drop(kernel);
+            give_back_memory();
+            return self.self_test();
+        }
         let may_change = settings.attach_mode.is_none();
         self.mode.attach(may_change, |mode| {
             self.mode = mode;
@@ -89,7 +100,8 @@ impl Loader {
                 self.real_time = RealTime::enabled();
             }
         }
-        self.self_test()
+        self.self_test()?;
+        self.pins.as_ref().map_or(Ok(()), Pins::complete)
     }
 
     fn attach_hook(&mut self, attachment: Attachment, kernel: &Kernel) -> Result<(), LoaderError> {
@@ -99,11 +111,21 @@ impl Loader {
         match attachment.point {
             AttachPoint::Tracepoint(_) => {
                 let program: &mut BtfTracePoint = program.try_into().map_err(refused)?;
-                program.attach().map(|_| ()).map_err(refused)
+                let link = program.attach().map_err(refused)?;
+                let Some(pins) = &self.pins else { return Ok(()) };
+                let link = program.take_link(link).map_err(refused)?;
+                pins.pin_link(attachment.program, link.into())
             }
             AttachPoint::TraceEvent(folder, name) => {
                 let program: &mut TracePoint = program.try_into().map_err(refused)?;
-                program.attach(folder, name).map(|_| ()).map_err(refused)
+                let link = program.attach(folder, name).map_err(refused)?;
+                let Some(pins) = &self.pins else { return Ok(()) };
+                let link = program.take_link(link).map_err(refused)?;
+                let link = link.try_into().map_err(|_| LoaderError::Program {
+                    hook,
+                    reason: "before Linux 5.15 it cannot live on: leave out --pinned".to_owned(),
+                })?;
+                pins.pin_link(attachment.program, link)
             }
         }
     }
@@ -113,7 +135,7 @@ impl Loader {
         verify(&mut self.bpf, &[loadable], kernel).err().map(|error| error.to_string())
     }
 
-    /// Detaches every hook. The maps stay readable.
+    /// Detaches every hook, unless they live on in bpffs. The maps stay readable.
     pub fn detach(&mut self) {
         self.real_time = RealTime::default();
         let hooks: Vec<&str> =
@@ -124,6 +146,7 @@ impl Loader {
     /// Detaches every hook and unloads every program. They can then be loaded again.
     fn unload(&mut self) {
         self.detach();
+        self.pins.iter().for_each(Pins::remove_links);
         self.unload_if(|_| true);
     }
 

@@ -1,6 +1,6 @@
 //! Errors between this process and the kernel's BPF subsystem.
 
-use std::{error::Error, io};
+use std::{error::Error, io, path::PathBuf};
 
 use aya::EbpfError;
 
@@ -76,6 +76,17 @@ pub enum LoaderError {
     )]
     Tracefs {
         /// The kernel's error.
+        reason: String,
+    },
+    /// Programs and maps cannot be kept in bpffs.
+    #[error(
+        "cannot keep tracer's programs in {}: {reason}. Mount bpffs with `mount -t bpf bpf /sys/fs/bpf`, or leave out \
+         --pinned", path.display()
+    )]
+    Pins {
+        /// The folder.
+        path: PathBuf,
+        /// The system's error.
         reason: String,
     },
     /// No thread can be started.

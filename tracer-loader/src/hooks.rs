@@ -7,7 +7,7 @@ use std::{
 
 use tracer_common::{names, trace_event};
 
-use crate::{LoaderError, btf::KernelTypes};
+use crate::{LoaderError, btf::KernelTypes, pins::Pins};
 
 /// One hook.
 #[derive(Clone, Copy, Debug)]
@@ -311,6 +311,15 @@ pub(crate) fn uring(types: &KernelTypes) -> Option<Uring> {
         (1 | 2, 7) if has_cqe_member => Some(Uring { cqe_argument: false }),
         _ => None,
     }
+}
+
+/// The mode in which programs were attached that are adopted; `otherwise` if none are.
+pub(crate) fn mode_of(pins: &Pins, otherwise: AttachMode) -> AttachMode {
+    let is_of = |mode: &AttachMode| {
+        let mut programs = HOOKS.iter().map(|hook| hook.attachment(*mode).program);
+        pins.are_adopted && programs.next().is_some_and(|program| pins.has_link(program))
+    };
+    [AttachMode::TpBtf, AttachMode::NonPreemptible].into_iter().find(is_of).unwrap_or(otherwise)
 }
 
 /// The first of these names that this kernel has.

@@ -32,6 +32,7 @@ mod error;
 mod hooks;
 mod load;
 mod maps;
+mod pins;
 
 use aya::{
     Ebpf,
@@ -45,9 +46,10 @@ pub use self::{
     hooks::{AttachMode, hook_names},
     load::{CaptureScope, CgroupScope, KernelSettings, object_bytes},
     maps::{
-        ring::{Arrived, CaptureRing, EventRing, RawRecord},
+        ring::{Arrived, CaptureRing, EventRing, Keeper, RawRecord},
         sweep::Owner,
     },
+    pins::unpin,
 };
 
 /// The programs and maps of one trace.
@@ -58,9 +60,18 @@ pub struct Loader {
     uring_covered: bool,
     mode: AttachMode,
     real_time: maps::real_time::RealTime,
+    /// Where programs and maps live on; `None` if they end with this process.
+    pins: Option<pins::Pins>,
 }
 
 impl Loader {
+    /// Whether programs and maps are those of an earlier process ([`KernelSettings::pins`]), which were attached all the
+    /// time.
+    #[must_use]
+    pub fn is_adopted(&self) -> bool {
+        self.pins.as_ref().is_some_and(|pins| pins.are_adopted)
+    }
+
     /// A map of the object, for reading.
     fn map<'a, M>(&'a self, name: &'static str) -> Result<M, LoaderError>
     where

@@ -4,7 +4,11 @@
 mod hide_vmlinux_btf;
 mod patch;
 
-use std::thread::{self, Builder, Scope, ScopedJoinHandle};
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::PathBuf,
+    thread::{self, Builder, Scope, ScopedJoinHandle},
+};
 
 use aya::{
     Btf, EbpfLoader, Endianness,
@@ -24,6 +28,7 @@ use crate::{
     error::{reason, refusal},
     hooks::{self, AttachMode},
     maps::real_time::RealTime,
+    pins::Pins,
 };
 
 /// The eBPF programs, compiled from `tracer-ebpf`. Empty in a build without a BPF compiler.
@@ -56,6 +61,9 @@ pub struct KernelSettings {
     pub attach_mode: Option<AttachMode>,
     /// What is captured; `None` for nothing.
     pub capture: Option<CaptureScope>,
+    /// A folder in bpffs where programs and maps live on, and where those of an earlier process with the same settings
+    /// are adopted; `None` if they end with this process.
+    pub pins: Option<PathBuf>,
 }
 
 /// What the eBPF programs capture.
@@ -89,6 +97,7 @@ impl Default for KernelSettings {
             max_objects: limits::OBJECTS,
             attach_mode: None,
             capture: None,
+            pins: None,
         }
     }
 }
@@ -137,7 +146,14 @@ impl Loader {
             let types = KernelTypes::read(&path)?;
             let constants = Constants::collect(&types, settings)?;
             let object = patch::patch(OBJECT, &constants.values, constants.cast, &MARKERS)?;
+            let version = || constants.version(settings);
+            let pins = settings.pins.as_ref().map(|folder| Pins::open(folder, &version()));
+            let pins = pins.transpose()?;
+            let pinned = pins.as_ref().map_or(Ok(Vec::new()), Pins::maps)?;
             let mut loader = joined(loader);
+            for (name, path) in &pinned {
+                loader.map_pin_path(name, path);
+            }
             loader.map_max_entries(names::MAP_PROCESSES, settings.max_processes);
             loader.map_max_entries(names::MAP_OBJECTS, settings.max_objects);
             loader.map_max_entries(names::MAP_FILES, settings.max_objects);
@@ -148,21 +164,39 @@ impl Loader {
             let targets =
                 joined(targets).map_err(|error| LoaderError::Object { reason: reason(&error) })?;
             let mode = settings.attach_mode.unwrap_or_else(|| AttachMode::for_kernel(&types));
+            let mode = pins.as_ref().map_or(mode, |pins| hooks::mode_of(pins, mode));
             let mut this = Self {
                 bpf,
                 kernel: Some(Kernel { types, targets }),
                 uring_covered: constants.uring_covered,
                 mode,
                 real_time: RealTime::default(),
+                pins,
             };
+            if let Some(pins) = this.pins.as_ref().filter(|pins| !pins.are_adopted) {
+                pins.pin_maps(&this.bpf)?;
+            }
+            this.declare_tracer()?;
             this.declare_cgroups(settings)?;
             Ok(this)
         })
     }
 
+    fn declare_tracer(&mut self) -> Result<(), LoaderError> {
+        let mut own: Array<_, u32> = self.map_mut(names::MAP_OWN_TGID)?;
+        own.set(0, std::process::id(), 0)
+            .map_err(|error| LoaderError::map("set", names::MAP_OWN_TGID, error))
+    }
+
     fn declare_cgroups(&mut self, settings: &KernelSettings) -> Result<(), LoaderError> {
         let Some(scope) = &settings.cgroup else { return Ok(()) };
         let mut cgroups: HashMap<_, u64, u32> = self.map_mut(names::MAP_CGROUPS)?;
+        // An earlier process may have declared others, which are gone.
+        let gone: Vec<u64> =
+            cgroups.keys().flatten().filter(|id| !scope.ids.contains(id)).collect();
+        for id in gone {
+            let _ = cgroups.remove(&id);
+        }
         scope.ids.iter().try_for_each(|id| {
             cgroups
                 .insert(id, 1, 0)
@@ -340,7 +374,6 @@ impl Constants {
             (settings::BY_CGROUP, u32::from(settings.cgroup.is_some())),
             (settings::AWAITS_PROCESSES, u32::from(settings.awaits_processes)),
             (settings::CGROUP_SUBSYS, subsystem(types, settings)?),
-            (settings::SELF_TGID, std::process::id()),
             (settings::HAS_TASK_BTF, u32::from(has_task_btf(types))),
             (settings::DEBUG_LOG, u32::from(settings.debug_log)),
             (settings::URING_COVERED, u32::from(uring.is_some())),
@@ -355,6 +388,24 @@ impl Constants {
             values.set(number, u64::from(value));
         }
         Ok(Self { values, uring_covered: uring.is_some(), cast })
+    }
+}
+
+impl Constants {
+    /// A name for these programs with these settings: those of another name cannot be adopted.
+    fn version(&self, settings: &KernelSettings) -> String {
+        let mut values = self.values.clone();
+        // It differs each time, and stays that of the first process.
+        values.set(settings::TRACE_START, 0);
+        let cgroups = settings.cgroup.as_ref();
+        let cgroups = cgroups.map(|scope| (&scope.subsystem, scope.room.max(scope.ids.len())));
+        let capture = settings.capture.as_ref().map(|capture| capture.ring_bytes);
+        let mut hasher = DefaultHasher::new();
+        (OBJECT, values, settings.max_processes, settings.max_objects, cgroups, capture)
+            .hash(&mut hasher);
+        // bpffs refuses names with dots (`bpf_lookup`, kernel/bpf/inode.c).
+        let version = env!("CARGO_PKG_VERSION").replace('.', "-");
+        format!("{version}-{:016x}", hasher.finish())
     }
 }
 

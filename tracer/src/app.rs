@@ -10,6 +10,7 @@ mod end;
 mod error;
 mod explain;
 mod guests;
+mod handover;
 mod history;
 mod lifetimes;
 mod lines;
@@ -77,7 +78,7 @@ use crate::{
 };
 
 pub use self::{
-    daemon::{check as check_daemon, daemon},
+    daemon::{check as check_daemon, daemon, detach as detach_daemon},
     doctor::doctor,
     error::AppError,
     explain::explain,

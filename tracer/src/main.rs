@@ -71,8 +71,9 @@ fn act(action: Action) -> ExitCode {
             Err(sentence) => fail(&format!("{sentence} (see tracer report --help)"), USAGE),
         },
         Action::Daemon(args) => {
-            let is_check = args.check;
+            let (is_check, detaches) = (args.check, args.detach);
             match args.into_settings() {
+                Ok(settings) if detaches => detach(&settings),
                 Ok(settings) => record(&settings, is_check),
                 Err(sentence) => fail(&format!("{sentence} (see tracer daemon --help)"), USAGE),
             }
@@ -113,6 +114,15 @@ fn trace(settings: &Settings) -> ExitCode {
 fn record(settings: &DaemonSettings, is_check: bool) -> ExitCode {
     let done = if is_check { app::check_daemon(settings) } else { app::daemon(settings) };
     done.map_or_else(|error| refuse_run(&error), |()| ExitCode::SUCCESS)
+}
+
+/// Detaches what a recorder has left attached.
+fn detach(settings: &DaemonSettings) -> ExitCode {
+    match app::detach_daemon(settings) {
+        Ok(true) => printed(b"detached\n"),
+        Ok(false) => printed(b"nothing was attached\n"),
+        Err(error) => refuse_run(&error),
+    }
 }
 
 fn play(settings: &PlaySettings) -> ExitCode {

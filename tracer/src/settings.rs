@@ -74,6 +74,8 @@ pub struct DaemonSettings {
     pub max_memory: u64,
     /// How many of the last bytes of each stream stay in memory until it is known whether they were lost; `None` for none.
     pub keep_tail: Option<u64>,
+    /// Programs and maps stay attached when the recorder ends, for the next one.
+    pub pinned: bool,
 }
 
 impl DaemonSettings {

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use tracer_common::{id::ProcessId, ledger::READ, object::ObjectId};
 
 use super::{Kind, Process, Session};
@@ -21,7 +22,7 @@ pub fn prepares(comm: &str) -> bool {
 }
 
 /// A job.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     /// Its first process.
     pub root: ProcessId,

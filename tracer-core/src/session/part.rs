@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use tracer_common::{
     id::ProcessId,
     ledger::{LedgerKey, LedgerRow, READ, WRITE},
@@ -269,6 +270,37 @@ impl Session {
         let rows = self.ledger.keys().filter(|key| pending.contains(&key.process));
         let open = self.ends.open_objects();
         standard.chain(rows.map(|key| key.object)).chain(open).collect()
+    }
+}
+
+/// What a process keeps of jobs and objects that a recorder has forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// The process.
+    pub process: ProcessId,
+    /// As [`Process::written_to_ended`].
+    pub written_to_ended: u64,
+    /// As [`Process::started_jobs`].
+    pub started_jobs: bool,
+}
+
+impl Session {
+    /// The accounts of processes that have one.
+    pub fn accounts(&self) -> impl Iterator<Item = Account> {
+        let accounts = self.processes.values().map(|known| Account {
+            process: known.id,
+            written_to_ended: known.written_to_ended,
+            started_jobs: known.started_jobs,
+        });
+        accounts.filter(|account| account.written_to_ended > 0 || account.started_jobs)
+    }
+
+    /// Sets the account of a process, if the process is known.
+    pub fn set_account(&mut self, account: &Account) {
+        if let Some(known) = self.processes.get_mut(&account.process) {
+            known.written_to_ended = account.written_to_ended;
+            known.started_jobs = account.started_jobs;
+        }
     }
 }
 

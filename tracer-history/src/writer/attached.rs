@@ -14,6 +14,18 @@ struct Row {
     is_changed: bool,
 }
 
+/// What was before a coverage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    /// Nothing was attached, for this reason; `None` for the one that the history itself knows.
+    NotAttached(Option<String>),
+    /// The programs stayed attached.
+    Attached {
+        /// Why something may be missing nevertheless.
+        missed: Option<String>,
+    },
+}
+
 /// The coverage of this process, and the end of the one before it.
 #[derive(Debug, Default)]
 pub(super) struct Attached {
@@ -29,24 +41,28 @@ impl Attached {
         Self { rows: Vec::new(), ended }
     }
 
-    /// tracer is attached to one more thing. The time in which it was attached to nothing, as a gap.
-    pub(super) fn begin(&mut self, scope: String, at_us: i64) -> Option<Gap> {
+    /// tracer is attached to one more thing. Returns the gap before it, if there is one.
+    pub(super) fn begin(&mut self, scope: String, at_us: i64, before: Before) -> Option<Gap> {
         let mut is_open = self.rows.iter().filter(|row| row.coverage.ended.is_none()).peekable();
         let is_first = is_open.peek().is_none();
         if is_open.any(|row| row.coverage.scope == scope) {
             return None;
         }
-        let coverage = Coverage { from_us: at_us, until_us: at_us, scope, ended: None };
+        let ended = self.ended.filter(|_| is_first);
+        let from_us = match (&before, ended) {
+            (Before::Attached { .. }, Some((until_us, _))) => until_us.min(at_us),
+            _ => at_us,
+        };
+        let coverage = Coverage { from_us, until_us: at_us, scope, ended: None };
         self.rows.push(Row { coverage, place: None, written_us: at_us, is_changed: true });
-        let (from_us, was_stopped) = self.ended.filter(|_| is_first)?;
+        let (from_us, was_stopped) = ended?;
         self.ended = None;
         let why = if was_stopped { reason::STOPPED } else { reason::NOT_RUNNING };
-        (from_us < at_us).then(|| Gap {
-            from_us,
-            until_us: at_us,
-            reason: why.to_owned(),
-            ..Gap::default()
-        })
+        let reason = match before {
+            Before::NotAttached(reason) => reason.unwrap_or_else(|| why.to_owned()),
+            Before::Attached { missed } => missed?,
+        };
+        (from_us < at_us).then(|| Gap { from_us, until_us: at_us, reason, ..Gap::default() })
     }
 
     /// It is still attached.
@@ -120,7 +136,7 @@ mod tests {
     #[test]
     fn a_row_goes_on_in_the_next_file_without_a_hole() {
         let mut attached = Attached::default();
-        assert_eq!(attached.begin("all".into(), 10), None);
+        assert_eq!(attached.begin("all".into(), 10, Before::NotAttached(None)), None);
         attached.go_on(20);
         let changes = attached.changes(FIRST);
         assert_eq!((changes[0].0, changes[0].1.from_us, changes[0].1.until_us), (None, 10, 20));
@@ -142,11 +158,11 @@ mod tests {
         };
         for (ended, why) in [(None, reason::NOT_RUNNING), (Some("stopped"), reason::STOPPED)] {
             let mut attached = Attached::after(Some(&until(ended)));
-            let gap = attached.begin("all".into(), 9).unwrap();
+            let gap = attached.begin("all".into(), 9, Before::NotAttached(None)).unwrap();
             assert_eq!((gap.from_us, gap.until_us, gap.reason.as_str()), (5, 9, why));
-            assert_eq!(attached.begin("more".into(), 10), None);
+            assert_eq!(attached.begin("more".into(), 10, Before::NotAttached(None)), None);
             attached.end(20, "SIGTERM");
-            let gap = attached.begin("all".into(), 30).unwrap();
+            let gap = attached.begin("all".into(), 30, Before::NotAttached(None)).unwrap();
             assert_eq!((gap.from_us, gap.until_us, gap.reason.as_str()), (20, 30, reason::STOPPED));
         }
     }
@@ -154,6 +170,28 @@ mod tests {
     #[test]
     fn a_clock_that_was_set_back_makes_no_gap() {
         let previous = Coverage { until_us: 50, ..Coverage::default() };
-        assert_eq!(Attached::after(Some(&previous)).begin("all".into(), 9), None);
+        assert_eq!(
+            Attached::after(Some(&previous)).begin("all".into(), 9, Before::NotAttached(None)),
+            None
+        );
+    }
+
+    #[test]
+    fn a_coverage_that_goes_on_begins_where_the_one_before_ended() {
+        let previous =
+            Coverage { until_us: 5, ended: Some("stopped".into()), ..Coverage::default() };
+        for missed in [None, Some("containers_missed".to_owned())] {
+            let mut attached = Attached::after(Some(&previous));
+            let gap = attached.begin("all".into(), 9, Before::Attached { missed: missed.clone() });
+            assert_eq!(
+                gap.map(|gap| (gap.from_us, gap.until_us, gap.reason)),
+                missed.map(|it| (5, 9, it))
+            );
+            assert_eq!(attached.changes(FIRST)[0].1.from_us, 5);
+        }
+        let mut attached = Attached::after(Some(&previous));
+        let replaced = Before::NotAttached(Some("version_changed".into()));
+        assert_eq!(attached.begin("all".into(), 9, replaced).unwrap().reason, "version_changed");
+        assert_eq!(attached.changes(FIRST)[0].1.from_us, 9);
     }
 }

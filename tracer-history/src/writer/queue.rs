@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::attached::Before;
 use crate::{Entry, Gap, Place, entry::reason};
 
 /// Gaps that may wait, and as many other messages: they are rare.
@@ -17,7 +18,7 @@ const MOST_OTHERS: usize = 1024;
 pub(super) enum Message {
     Entry(Box<Entry>),
     Gap(Gap),
-    Attached { scope: String, at_us: i64 },
+    Attached { scope: String, at_us: i64, before: Before },
     Alive(i64),
     Detached { at_us: i64, reason: String },
 }

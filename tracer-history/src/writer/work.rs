@@ -115,8 +115,8 @@ impl Work {
                     days.entry(time::day(entry.ended_us)).or_default().push(*entry);
                 }
                 Message::Gap(gap) => self.gaps.push(gap),
-                Message::Attached { scope, at_us } => {
-                    self.gaps.extend(self.attached.begin(scope, at_us));
+                Message::Attached { scope, at_us, before } => {
+                    self.gaps.extend(self.attached.begin(scope, at_us, before));
                 }
                 Message::Alive(at_us) => self.attached.go_on(at_us),
                 Message::Detached { at_us, reason } => self.attached.end(at_us, &reason),

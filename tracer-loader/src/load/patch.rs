@@ -54,7 +54,7 @@ impl RdonlyCast {
 }
 
 /// The values of all constants, by number.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct Constants([Option<u64>; settings::COUNT]);
 
 impl Constants {

@@ -17,22 +17,36 @@ use tracer_common::{
 use crate::{Loader, LoaderError, hooks::HOOKS};
 
 impl Loader {
-    /// Takes the rows of a key out of the ledger: mostly one, and two where two threads opened it at the same moment.
+    /// Takes the rows of a key out of the ledger: mostly one, and two where two threads opened it at the same moment. Each
+    /// is given to `keep` before it leaves the kernel.
     ///
     /// # Errors
     /// [`LoaderError::Map`].
-    pub fn take_rows(&mut self, key: &LedgerKey) -> Result<Vec<LedgerRow>, LoaderError> {
+    pub fn take_rows(
+        &mut self,
+        key: &LedgerKey,
+        mut keep: impl FnMut(&LedgerRow),
+    ) -> Result<Vec<LedgerRow>, LoaderError> {
         let _real_time = self.real_time.enter();
-        let found = [self.take_slotted(key)?, self.take_by_fd(key)?, self.take_later(key)?];
+        let found = [
+            self.take_slotted(key, &mut keep)?,
+            self.take_by_fd(key, &mut keep)?,
+            self.take_later(key, &mut keep)?,
+        ];
         Ok(found.into_iter().flatten().collect())
     }
 
-    fn take_by_fd(&mut self, key: &LedgerKey) -> Result<Option<LedgerRow>, LoaderError> {
+    fn take_by_fd(
+        &mut self,
+        key: &LedgerKey,
+        keep: &mut impl FnMut(&LedgerRow),
+    ) -> Result<Option<LedgerRow>, LoaderError> {
         let mut by_fd: HashMap<_, FdKey, FdRow> = self.map_mut(names::MAP_FD_ROWS)?;
         let short = FdKey::from(key);
         if let Some(found) = known(by_fd.get(&short, 0), names::MAP_FD_ROWS)?
             && found.key == *key
         {
+            keep(&found.row);
             // An error means that the row is gone, and only this process takes rows out.
             let _ = by_fd.remove(&short);
             return Ok(Some(found.row));
@@ -40,22 +54,32 @@ impl Loader {
         Ok(None)
     }
 
-    fn take_later(&mut self, key: &LedgerKey) -> Result<Option<LedgerRow>, LoaderError> {
+    fn take_later(
+        &mut self,
+        key: &LedgerKey,
+        keep: &mut impl FnMut(&LedgerRow),
+    ) -> Result<Option<LedgerRow>, LoaderError> {
         let mut ledger: HashMap<_, LedgerKey, LedgerRow> = self.map_mut(names::MAP_LEDGER)?;
         let row = known(ledger.get(key, 0), names::MAP_LEDGER)?;
-        if row.is_some() {
+        if let Some(row) = &row {
+            keep(row);
             let _ = ledger.remove(key);
         }
         Ok(row)
     }
 
-    fn take_slotted(&mut self, key: &LedgerKey) -> Result<Option<LedgerRow>, LoaderError> {
+    fn take_slotted(
+        &mut self,
+        key: &LedgerKey,
+        keep: &mut impl FnMut(&LedgerRow),
+    ) -> Result<Option<LedgerRow>, LoaderError> {
         let slot = FdKey::from(key).slot();
         let mut slots: Array<_, FdRow> = self.map_mut(names::MAP_ROW_SLOTS)?;
         let found = read_slot(&slots, slot)?;
         if found.key != *key {
             return Ok(None);
         }
+        keep(&found.row);
         slots
             .set(slot, FdRow::default(), 0)
             .map_err(|error| LoaderError::map("clear", names::MAP_ROW_SLOTS, error))?;

@@ -32,7 +32,12 @@ pub type RawRecord = Bytes;
 pub struct EventRing {
     ring: AsyncFd<RingBuf<MapData>>,
     backlog: Backlog,
+    /// Gets each record before it leaves the ring.
+    keeper: Option<Keeper>,
 }
+
+/// Keeps a record for the time after this process, if it is killed.
+pub type Keeper = Box<dyn FnMut(&[u8])>;
 
 /// Records that were read and not yet applied, in order.
 #[derive(Default)]
@@ -81,9 +86,9 @@ const PORTION: usize = 128;
 
 impl Backlog {
     /// Moves everything from the ring to the backlog, up to the limit.
-    fn fill(&mut self, ring: &mut RingBuf<MapData>) {
+    fn fill(&mut self, ring: &mut RingBuf<MapData>, keeper: &mut Option<Keeper>) {
         while self.bytes < BACKLOG_BYTES {
-            let batch = drain(ring);
+            let batch = drain(ring, keeper);
             if batch.is_empty() {
                 return;
             }
@@ -117,7 +122,7 @@ impl Loader {
         // SAFETY: the ring owns its map's fd and keeps it open and unchanged for its whole life.
         let ring = unsafe { AsyncFd::register(ring) }
             .map_err(|error| LoaderError::map("poll", names::MAP_EVENTS, error))?;
-        Ok(EventRing { ring, backlog: Backlog::default() })
+        Ok(EventRing { ring, backlog: Backlog::default(), keeper: None })
     }
 
     /// Forwards the programs' debug records to `tracing`.
@@ -184,7 +189,7 @@ impl CaptureRing {
 
     /// Takes what is in the ring, up to [`BATCH_BYTES`].
     pub fn drain(&mut self) -> Vec<RawRecord> {
-        let batch = drain(&mut self.ring);
+        let batch = drain(&mut self.ring, &mut None);
         self.is_busy |= !batch.is_empty();
         batch
     }
@@ -198,7 +203,7 @@ impl EventRing {
     pub async fn next_batch(&mut self) -> std::io::Result<Vec<RawRecord>> {
         if self.backlog.records.is_empty() {
             let mut guard = self.ring.readable_mut().await?;
-            self.backlog.fill(guard.get_inner_mut());
+            self.backlog.fill(guard.get_inner_mut(), &mut self.keeper);
             guard.clear_ready();
         } else {
             // Lets timers and signals run, however long the backlog is.
@@ -213,6 +218,12 @@ impl EventRing {
         self.backlog.take()
     }
 
+    /// Gives each record to `keeper` before it leaves the ring. If this process is killed in between, the record is both
+    /// kept and in the ring.
+    pub fn keep_by(&mut self, keeper: Keeper) {
+        self.keeper = Some(keeper);
+    }
+
     /// How many records of the iterators have arrived so far.
     #[must_use]
     pub fn arrived(&self) -> Arc<Arrived> {
@@ -221,7 +232,7 @@ impl EventRing {
 
     /// Empties the ring into the backlog.
     pub(crate) fn keep(&mut self) {
-        self.backlog.fill(self.ring.get_mut());
+        self.backlog.fill(self.ring.get_mut(), &mut self.keeper);
     }
 }
 
@@ -229,11 +240,14 @@ impl EventRing {
 /// batch if the kernel writes faster than tracer reads.
 const BATCH_BYTES: usize = 1 << 20;
 
-fn drain(ring: &mut RingBuf<MapData>) -> Vec<RawRecord> {
+fn drain(ring: &mut RingBuf<MapData>, keeper: &mut Option<Keeper>) -> Vec<RawRecord> {
     let mut buffer = BytesMut::new();
     let mut lengths = Vec::new();
     while buffer.len() < BATCH_BYTES {
         let Some(record) = ring.next() else { break };
+        if let Some(keep) = keeper {
+            keep(&record);
+        }
         buffer.extend_from_slice(&record);
         lengths.push(record.len());
     }

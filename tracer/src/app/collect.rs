@@ -1,6 +1,7 @@
 //! Owns the session: applies events, and takes rows of ended processes out of the kernel.
 
 mod recorder;
+mod restore;
 
 use std::{
     collections::BTreeSet,
@@ -16,11 +17,13 @@ use tracer_common::{
 };
 use tracer_core::{
     event::{self, Event, EventKind, Image},
+    recording::{Loss, Row},
     session::{Keep, LossReason, Session, Sightings, Target},
 };
 use tracer_loader::{Loader, LoaderError, RawRecord};
 
 use super::{
+    handover::{Handover, Item, is_survey},
     lifetimes::Lifetimes,
     live::{Live, Scene, Sinks},
     live_targets::LiveTargets,
@@ -38,6 +41,8 @@ pub(super) struct Collector {
     pub(super) session: Session,
     /// Gets every event that the session gets.
     pub(super) recording: Recording,
+    /// Gets what the next recorder cannot learn from the kernel.
+    handover: Handover,
     live: Live,
     lifetimes: Lifetimes,
     sightings: Sightings,
@@ -72,6 +77,7 @@ impl Collector {
         Self {
             session: Session::default(),
             recording,
+            handover: Handover::default(),
             live: Live::new(live),
             lifetimes: Lifetimes::default(),
             sightings: Sightings::default(),
@@ -122,6 +128,7 @@ impl Collector {
     pub(super) fn end_survey(&mut self) {
         for look in self.sightings.end() {
             self.session.apply(&look);
+            self.handover.observed(&look);
             self.recording.event(&look);
         }
     }
@@ -133,6 +140,9 @@ impl Collector {
                 Ok(mut event) => {
                     if let EventKind::Image(image) = &mut event.kind {
                         image.late = self.adopts_late && !image.executed;
+                        if image.late {
+                            self.handover.keep(&Item::Late(image.process));
+                        }
                     }
                     self.apply(&event, loader);
                 }
@@ -211,6 +221,9 @@ impl Collector {
             }
         }
         self.session.apply(event);
+        if is_survey(event) {
+            self.handover.observed(event);
+        }
         self.memory.added();
         self.recording.event(event);
         self.lifetimes.event(event, &self.session);
@@ -239,7 +252,7 @@ impl Collector {
     /// A process has an image. The eBPF programs could not read the arguments of adopted processes, and arguments that are
     /// longer than a record.
     fn started(&mut self, image: &Image) {
-        let is_target = image.role == ROLE_TARGET;
+        let is_target = is_of_target(image);
         if is_target {
             self.live_targets.insert(image.process);
             self.entered(image);
@@ -281,6 +294,7 @@ impl Collector {
     /// Counts what user space could not observe: what a sandbox did not tell, for example.
     pub(super) fn add_observed_loss(&mut self, reason: &LossReason, cell: LossCell) {
         self.recording.loss(reason, cell);
+        self.handover.keep(&Item::Loss(Loss { reason: reason.clone(), cell }));
         self.session.add_loss(reason.clone(), cell);
     }
 
@@ -296,6 +310,7 @@ impl Collector {
             let event = Event { time_ns: tracer_loader::boot_ns(), kind };
             self.session.apply(&event);
             self.recording.event(&event);
+            self.handover.observed(&event);
         }
     }
 
@@ -327,7 +342,8 @@ impl Collector {
     /// Takes rows that have ended out of the kernel.
     fn reap(&mut self, rows: impl IntoIterator<Item = LedgerKey>, loader: &mut Loader) {
         for key in rows {
-            match loader.take_rows(&key) {
+            let keep = |row: &LedgerRow| self.handover.keep(&Item::Row(Row { key, row: *row }));
+            match loader.take_rows(&key, keep) {
                 Ok(rows) => rows.iter().for_each(|row| self.add_row(key, row)),
                 Err(error) => tracing::warn!("{error}"),
             }
@@ -371,4 +387,9 @@ impl Collector {
         self.recording.end(self.session.end_ns);
         (self.session, self.recording)
     }
+}
+
+/// Whether a process with this image is a target.
+fn is_of_target(image: &Image) -> bool {
+    image.role == ROLE_TARGET
 }

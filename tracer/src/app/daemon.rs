@@ -11,6 +11,7 @@ mod losses;
 mod lost;
 mod outlets;
 mod picture;
+mod pinned;
 mod places;
 mod recorder;
 mod service;
@@ -28,12 +29,12 @@ use std::{
 use jiff::Timestamp;
 use tracer_core::session::{Keep, Target};
 use tracer_history::Writer;
-use tracer_loader::{CgroupScope, Loader, boot_ns};
+use tracer_loader::{CgroupScope, boot_ns};
 use tracer_reach::Reach;
 
 use self::{
-    outlets::Outlets, picture::Sample, places::Places, recorder::Recorder, service::Service,
-    tails::JobTails, viewers::Viewers,
+    outlets::Outlets, picture::Sample, pinned::Left, places::Places, recorder::Recorder,
+    service::Service, tails::JobTails, viewers::Viewers,
 };
 use super::{
     AppError, LOOK_AT_END, Run, TICK,
@@ -62,7 +63,7 @@ use crate::{
     target::CgroupTarget,
 };
 
-pub use self::check::check;
+pub use self::{check::check, pinned::detach};
 
 /// How long the history may take at the end to write what waits.
 const LAST_WRITES: Duration = Duration::from_millis(1_500);
@@ -143,20 +144,29 @@ async fn record(
     let mut kernel = settings.kernel.clone();
     kernel.cgroup = Some(scope(&watch, &cgroups));
     kernel.capture = JobTails::scope(settings);
-    let mut loader = Loader::load(&kernel)?;
+    let mut left = Left::load(settings, &mut kernel)?;
     signals.check()?;
+    let loader = &mut left.loader;
     let mut events = loader.take_events()?;
-    let tails = JobTails::start(settings, &mut loader)?;
+    let tails = JobTails::start(settings, loader)?;
+    let waiting = left.keep_records(&mut events);
     let memory = MemoryLimit::of_jobs(settings.memory_for_session());
     let mut collector = Collector::new(Sinks::default(), Recording::default(), memory, lookout);
     // From here on they are kept.
     collector.new_targets();
+    collector.hand_over_by(left.handover.clone());
+    if left.begun().is_some() {
+        collector.restore(&left.items, &mut left.loader)?;
+        collector.take(&waiting, &mut left.loader);
+    }
     // No process and no command is the target, only cgroups are.
-    attach(&mut loader, &mut events, &kernel, &Subject::default())?;
-    let (start, start_ns) = (Timestamp::now(), boot_ns());
+    attach(&mut left.loader, &mut events, &kernel, &Subject::default())?;
+    let begun = left.begun().map(|begun| (begun.start, begun.start_ns));
+    let (start, start_ns) = begun.unwrap_or_else(|| (Timestamp::now(), boot_ns()));
+    left.attached(settings, history, start, start_ns);
     collector.begin(&Target::default(), start, start_ns, &[1, 2]);
     let run = Run {
-        loader,
+        loader: left.loader,
         events,
         collector,
         guests,
@@ -169,12 +179,16 @@ async fn record(
         view: None,
     };
     let service = Service::new();
-    let mut places =
-        Places::start(watch.hierarchy().clone()).map_err(|source| AppError::Runtime { source })?;
+    let places = Places::start(watch.hierarchy().clone(), left.handover.clone());
+    let mut places = places.map_err(|source| AppError::Runtime { source })?;
+    places.restore(&left.items);
     cgroups.iter().for_each(|cgroup| places.appeared(cgroup));
+    let outlets = Outlets::new(history, reach);
+    let mut recorder = Recorder::new(settings, outlets, tails, left.handover, start_ns);
+    recorder.restore(&left.items);
     let mut daemon = Daemon {
         run,
-        recorder: Recorder::new(settings, Outlets::new(history, reach), tails),
+        recorder,
         places,
         watch,
         known: cgroups.into_iter().map(|cgroup| (cgroup.path.clone(), cgroup)).collect(),
@@ -183,9 +197,9 @@ async fn record(
         sampler: Sampler::new(),
     };
     daemon.run.collect_waiting();
+    daemon.forget_told(settings);
     daemon.run.survey(Keep::All);
     signals.begin()?;
-    history.attached(&settings.scope(), start.as_microsecond());
     stderr::say(&format!("tracer: records {}", settings.scope()));
     daemon.service.is_ready();
     daemon.until(signals).await?;
@@ -218,6 +232,15 @@ struct Daemon<'a> {
 }
 
 impl Daemon<'_> {
+    /// Forgets jobs that an earlier recorder has judged already.
+    fn forget_told(&mut self, settings: &DaemonSettings) {
+        let collector = &mut self.run.collector;
+        let mut jobs = collector.session.jobs();
+        jobs.retain(|job| settings.pinned && job.ended_ns.is_some());
+        let told = pinned::told(&settings.history, jobs, |job| self.recorder.began_us(job));
+        collector.forget(&told);
+    }
+
     /// Records until a signal comes.
     async fn until(&mut self, signals: &mut Signals) -> Result<(), AppError> {
         let mut tick = tokio::time::interval(TICK);

@@ -262,6 +262,15 @@ impl Lifetimes {
         self.next_everything = self.rest_until;
     }
 
+    /// Takes what the kernel watches for what is watched.
+    ///
+    /// # Errors
+    /// [`LoaderError`].
+    pub(super) fn set_watched(&mut self, loader: &Loader) -> Result<(), LoaderError> {
+        self.watched = loader.watched_objects()?.into_iter().collect();
+        Ok(())
+    }
+
     /// Makes every object in the kernel's tables doubtful, and takes out what belongs to processes whose end was not
     /// seen, if it is time for a full sweep.
     ///
@@ -276,7 +285,7 @@ impl Lifetimes {
             let (Owner::Process(ProcessId { tgid: id, .. }) | Owner::Thread(id)) = owner;
             !exists(id)
         })?;
-        self.watched = loader.watched_objects()?.into_iter().collect();
+        self.set_watched(loader)?;
         self.doubtful = self.watched.iter().map(|object| (*object, 1)).collect();
         let now = Instant::now();
         self.rest_until = now + (now - began) * SHARE;

@@ -59,6 +59,16 @@ pub struct DaemonArgs {
     /// Beyond it, processes of these commands that have ended are added up.
     #[arg(long, value_name = "SIZE", value_parser = capture::size, help_heading = "Limits")]
     max_memory: Option<NonZeroU64>,
+    /// Stay attached when this recorder ends or is killed, so that the next one goes on without a gap.
+    ///
+    /// The eBPF programs and their tables live on in /sys/fs/bpf/tracer, and what is not in the history yet in /run/tracer.
+    /// The next recorder with the same history, options and version adopts both. One that cannot, or one without --pinned,
+    /// detaches them first, and the history says so. `tracer daemon --detach` only detaches them.
+    #[arg(long, help_heading = "Restarting", conflicts_with = "keep_tail")]
+    pinned: bool,
+    /// Detach what a recorder with --pinned has left attached, and end.
+    #[arg(long, help_heading = "Restarting", conflicts_with = "check")]
+    pub detach: bool,
     /// Read this file for what no option says. Its keys are the names of the options.
     #[arg(long, value_name = "FILE", default_value = config::CONFIG)]
     config: PathBuf,
@@ -85,6 +95,11 @@ impl DaemonArgs {
         let size = |given: Option<NonZeroU64>| given.map(NonZeroU64::get);
         let max_memory = size(self.max_memory.or(config.max_memory)).unwrap_or(MEMORY);
         let keep_tail = size(self.keep_tail.or(config.keep_tail));
+        let pinned = self.pinned || config.pinned;
+        if pinned && keep_tail.is_some() {
+            return Err("keep-tail keeps output in the recorder's memory, which no other recorder can go on with: leave out \
+                        keep-tail or pinned".to_owned());
+        }
         if keep_tail.is_some_and(|bytes| bytes > max_memory / 8) {
             return Err(format!(
                 "keep-tail may be an eighth of max-memory ({}) at most, so that several streams have room: make it smaller, \
@@ -94,6 +109,7 @@ impl DaemonArgs {
         }
         Ok(DaemonSettings {
             keep_tail,
+            pinned,
             redact: capture::redact(&self.redact)?.or_else(|| config.redact.clone()),
             wanted: self.wanted(&config)?,
             kernel: KernelSettings { debug_log: self.verbose >= 3, ..KernelSettings::default() },

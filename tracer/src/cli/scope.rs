@@ -56,6 +56,7 @@ impl ScopeArgs {
     /// Settings of the eBPF programs.
     pub(super) fn kernel(&self, debug_log: bool) -> KernelSettings {
         KernelSettings {
+            pins: None,
             fd_mask: self.fds.iter().fold(0, |mask, fd| mask | 1 << fd),
             all_fds: self.all_fds,
             follow_children: !self.no_children,

@@ -7,6 +7,7 @@
 //! max-history = "10GiB"
 //! max-memory = "200MiB"
 //! keep-tail = "64KiB"
+//! pinned = false
 //! redact = ["password=[^ ]*"]
 //! ```
 
@@ -51,6 +52,8 @@ pub struct Config {
     /// How many of the last bytes of each stream are kept of output that is lost.
     #[serde(deserialize_with = "a_size")]
     pub keep_tail: Option<NonZeroU64>,
+    /// Whether programs and maps stay attached when the recorder ends.
+    pub pinned: bool,
     /// What is replaced in command lines and output before it is recorded; `None` for nothing.
     #[serde(deserialize_with = "patterns")]
     pub redact: Option<Redact>,

@@ -76,6 +76,15 @@ pub fn socket_of(history: &Path) -> io::Result<PathBuf> {
     Ok(Path::new(RUN).join(format!("daemon-{:x}-{}.socket", found.dev(), found.ino())))
 }
 
+/// Where the recorder that writes to this folder keeps what it knows, for the next one.
+///
+/// # Errors
+/// An error if the folder is not there, or if [`RUN`] is not root's alone.
+pub fn log_of(history: &Path) -> io::Result<PathBuf> {
+    make_run()?;
+    Ok(socket_of(history)?.with_extension("log"))
+}
+
 /// A socket in [`RUN`], which is removed when this is dropped.
 #[derive(Debug)]
 pub struct RunSocket {

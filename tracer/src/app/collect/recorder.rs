@@ -34,6 +34,7 @@ impl Collector {
 
     /// Forgets jobs that were judged.
     pub(in crate::app) fn forget(&mut self, jobs: &[Job]) {
+        self.handover.judged(jobs);
         let lifetimes = &self.lifetimes;
         self.session.forget(jobs, |object| lifetimes.is_watched(object));
     }

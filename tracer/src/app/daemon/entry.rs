@@ -11,7 +11,6 @@ use tracer_core::{
     verdict::{Finding, Rule, Severity},
 };
 use tracer_history::{Entry, Place, Stream};
-use tracer_loader::boot_ns;
 
 use super::tails::JobTails;
 use crate::{app::guests::real_minus_boot_ns, settings::DaemonSettings};
@@ -50,8 +49,8 @@ pub(super) struct EntryMaker {
 }
 
 impl EntryMaker {
-    pub(super) fn new(settings: &DaemonSettings) -> Self {
-        Self { redact: settings.redact.clone(), attached_ns: boot_ns() }
+    pub(super) fn new(settings: &DaemonSettings, attached_ns: u64) -> Self {
+        Self { redact: settings.redact.clone(), attached_ns }
     }
 
     /// When the record of a job begins, nanoseconds since boot.

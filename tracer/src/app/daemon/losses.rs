@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use tracer_common::loss::LossCell;
-use tracer_core::session::{LossReason, Session};
+use tracer_core::{
+    recording::Loss,
+    session::{LossReason, Session},
+};
 use tracer_history::Gap;
 use tracer_loader::{Loader, boot_ns};
 
@@ -14,7 +17,7 @@ const MOST_KEPT: usize = 1_024;
 
 /// A loss between two looks.
 #[derive(Clone, Debug)]
-struct Loss {
+struct LossSpan {
     /// Nanoseconds since boot.
     until_ns: u64,
     reason: LossReason,
@@ -25,7 +28,7 @@ struct Loss {
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     totals: BTreeMap<LossReason, LossCell>,
-    latest: VecDeque<Loss>,
+    latest: VecDeque<LossSpan>,
     /// When this looked last, nanoseconds since boot.
     looked_ns: u64,
 }
@@ -79,13 +82,24 @@ impl Losses {
                 bytes: cell.bytes,
                 container: None,
             });
-            self.latest.push_back(Loss { until_ns: now_ns, reason: reason.clone(), cell });
+            self.latest.push_back(LossSpan { until_ns: now_ns, reason: reason.clone(), cell });
         }
         while self.latest.len() > MOST_KEPT {
             self.latest.pop_front();
         }
         self.totals = totals;
         gaps
+    }
+
+    /// All losses that were told.
+    pub(super) fn totals(&self) -> &BTreeMap<LossReason, LossCell> {
+        &self.totals
+    }
+
+    /// An earlier recorder has told these losses by this time, nanoseconds since boot.
+    pub(super) fn restore(&mut self, at_ns: u64, totals: &[Loss]) {
+        let totals = totals.iter().map(|loss| (loss.reason.clone(), loss.cell));
+        self.add(totals.collect(), at_ns, &Clock::now());
     }
 
     /// What was lost since this time, nanoseconds since boot. A finding about a job that ran then may rest on it.

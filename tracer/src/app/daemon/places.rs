@@ -13,6 +13,7 @@ use tracer_core::session::{Job, Process, Session};
 use tracer_history::Place;
 
 use crate::{
+    app::handover::{Handover, Item},
     render::place_of,
     scope,
     sys::{
@@ -43,6 +44,8 @@ pub(super) struct Places {
     gone: VecDeque<u32>,
     /// Reads the state of runtimes on a thread of its own: a disk may not answer.
     asks: Sender<String>,
+    /// Gets what the next recorder cannot find out any more.
+    handover: Handover,
     answers: Receiver<(String, Place)>,
 }
 
@@ -51,7 +54,7 @@ impl Places {
     ///
     /// # Errors
     /// An error if the system allows no further thread.
-    pub(super) fn start(hierarchy: Hierarchy) -> io::Result<Self> {
+    pub(super) fn start(hierarchy: Hierarchy, handover: Handover) -> io::Result<Self> {
         let (asks, asked) = channel();
         let (answer, answers) = channel();
         privileges::spawn("names", Rights::Look, move || read_names(&asked, &answer))?;
@@ -62,13 +65,47 @@ impl Places {
             by_id: BTreeMap::new(),
             gone: VecDeque::new(),
             asks,
+            handover,
             answers,
         })
+    }
+
+    /// Takes over what an earlier recorder knew.
+    pub(super) fn restore(&mut self, items: &[Item]) {
+        for item in items {
+            match item {
+                Item::Cgroup(id, path) => {
+                    self.by_id.insert(*id, path.clone());
+                }
+                Item::Named(path, place) => {
+                    self.known.insert(path.clone(), place.clone());
+                }
+                Item::Entered(process, path) => {
+                    self.of.insert(*process, path.clone());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Everything that [`Places::restore`] takes over.
+    pub(super) fn items(&self) -> Vec<Item> {
+        let cgroups = self.by_id.iter().map(|(id, path)| Item::Cgroup(*id, path.clone()));
+        let named = self.known.iter().map(|(path, it)| Item::Named(path.clone(), it.clone()));
+        let entered = self.of.iter().map(|(process, it)| Item::Entered(*process, it.clone()));
+        cgroups.chain(named).chain(entered).collect()
+    }
+
+    /// A process, or one above it, has entered a cgroup.
+    fn enters(&mut self, process: ProcessId, path: String) {
+        self.handover.keep(&Item::Entered(process, path.clone()));
+        self.of.insert(process, path);
     }
 
     /// A cgroup has appeared. Its name is asked for at once: the files of a container that ends soon go with it.
     pub(super) fn appeared(&mut self, cgroup: &CgroupTarget) {
         let path = self.named(&cgroup.label);
+        self.handover.keep(&Item::Cgroup(cgroup.id as u32, path.clone()));
         self.by_id.insert(cgroup.id as u32, path);
     }
 
@@ -90,7 +127,7 @@ impl Places {
         let path = self.by_id.get(&cgroup).cloned();
         // A cgroup below the one that is recorded has an id of its own.
         if let Some(path) = path.or_else(|| self.cgroup_of(process.tgid)) {
-            self.of.insert(process, path);
+            self.enters(process, path);
         }
     }
 
@@ -117,7 +154,8 @@ impl Places {
     pub(super) fn take(&mut self) {
         for (path, place) in self.answers.try_iter() {
             if let Some(known) = self.known.get_mut(&path) {
-                *known = place;
+                *known = place.clone();
+                self.handover.keep(&Item::Named(path, place));
             }
         }
     }
@@ -129,7 +167,9 @@ impl Places {
             job.members.contains(&process.parent) && !job.members.contains(&process.id)
         };
         for process in session.processes.values().filter(is_left) {
-            self.of.entry(process.id).or_insert_with(|| path.clone());
+            if !self.of.contains_key(&process.id) {
+                self.enters(process.id, path.clone());
+            }
         }
     }
 

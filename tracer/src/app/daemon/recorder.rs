@@ -22,7 +22,11 @@ use super::{
     tails::JobTails,
 };
 use crate::{
-    app::{collect::Collector, pace::Pace},
+    app::{
+        collect::Collector,
+        handover::{Handover, Item},
+        pace::Pace,
+    },
     settings::DaemonSettings,
 };
 
@@ -89,16 +93,25 @@ pub(super) struct Recorder<'a> {
     next_heartbeat: Instant,
     next_check: Instant,
     hung: Hung,
+    /// Gets what the next recorder must know.
+    handover: Handover,
     /// Keeps the reading of the ledger to a small part of the time.
     pace: Pace,
 }
 
 impl<'a> Recorder<'a> {
-    pub(super) fn new(settings: &DaemonSettings, outlets: Outlets<'a>, tails: JobTails) -> Self {
+    /// A recorder that was attached at `attached_ns`, nanoseconds since boot.
+    pub(super) fn new(
+        settings: &DaemonSettings,
+        outlets: Outlets<'a>,
+        tails: JobTails,
+        handover: Handover,
+        attached_ns: u64,
+    ) -> Self {
         let now = Instant::now();
         Self {
             outlets,
-            entries: EntryMaker::new(settings),
+            entries: EntryMaker::new(settings, attached_ns),
             losses: Losses::default(),
             tails,
             lost: LostJobs::default(),
@@ -109,8 +122,23 @@ impl<'a> Recorder<'a> {
             next_heartbeat: now,
             next_check: now + CHECK_PROCESSES,
             hung: Hung::new(now),
+            handover,
             pace: Pace::new(now),
         }
+    }
+
+    /// Takes over what an earlier recorder has told the history about losses.
+    pub(super) fn restore(&mut self, items: &[Item]) {
+        for item in items {
+            if let Item::Losses(at_ns, totals) = item {
+                self.losses.restore(*at_ns, totals);
+            }
+        }
+    }
+
+    /// When the record of a job begins, in µs since 1970.
+    pub(super) fn began_us(&self, job: &Job) -> i64 {
+        Clock::now().us(self.entries.began_ns(job.root))
     }
 
     /// So much was not seen, for this reason.
@@ -146,9 +174,12 @@ impl<'a> Recorder<'a> {
                 memory: collector.session.memory(),
             };
             self.outlets.alive(clock.us(boot_ns()), &status);
-            for gap in self.losses.news(loader, &collector.session, &clock) {
-                self.outlets.gap(gap);
+            let gaps = self.losses.news(loader, &collector.session, &clock);
+            if !gaps.is_empty() {
+                self.handover.losses(boot_ns(), self.losses.totals());
             }
+            gaps.into_iter().for_each(|gap| self.outlets.gap(gap));
+            self.handover.turn(&collector.session, || places.items());
         }
         if now >= self.next_check {
             self.next_check = now + CHECK_PROCESSES;
@@ -346,7 +377,9 @@ impl<'a> Recorder<'a> {
             let may_hang = || {
                 part.blocked.iter().any(|it| job.members.contains(&it.process) && hung::waits(it))
             };
-            if job.ended_ns.is_some() || has_moved() || may_hang() {
+            // Those that have ended are judged by the next recorder, if there will be one.
+            let is_left = job.ended_ns.is_some() && self.handover.is_kept();
+            if !is_left && (job.ended_ns.is_some() || has_moved() || may_hang()) {
                 self.write(&job, part, &collector.session, places, Wanted::Any);
             }
         }
