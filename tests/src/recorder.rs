@@ -65,9 +65,14 @@ impl Recorder {
     }
 
     /// Kills it: it writes nothing more.
-    pub fn kill(mut self) -> Result<ExitStatus> {
-        self.child.signal(Signal::KILL)?;
-        self.child.wait()
+    pub fn kill(self) -> Result<ExitStatus> {
+        self.end_by(Signal::KILL)
+    }
+
+    /// Sends it a signal, and waits for its end.
+    pub fn end_by(mut self, signal: Signal) -> Result<ExitStatus> {
+        self.child.signal(signal)?;
+        self.child.wait_for(*DEADLINE)
     }
 
     /// Ends it as `systemctl stop` does. It must end with 0 and have warned of nothing.
@@ -79,6 +84,26 @@ impl Recorder {
         ensure!(printed.is_empty(), "tracer daemon printed {printed:?}");
         Ok(())
     }
+}
+
+/// Detaches what recorders with `--pinned` have left attached. Returns what that printed.
+pub fn detach(history: &Path, arguments: &[&str]) -> Result<String> {
+    let mut command = Command::new(binary()?);
+    command.args(["daemon", "--detach", "--history"]).arg(history).args(arguments);
+    let output = refusal::run_command(&mut command)?;
+    ensure!(output.status.success(), "{output:?}");
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Mounts bpffs if it is not mounted, as systemd does on every server.
+pub fn require_bpffs() -> Result<()> {
+    let mounts = std::fs::read_to_string("/proc/mounts")?;
+    if mounts.lines().any(|line| line.contains(" /sys/fs/bpf bpf ")) {
+        return Ok(());
+    }
+    let status = Command::new("mount").args(["-t", "bpf", "bpf", "/sys/fs/bpf"]).status()?;
+    ensure!(status.success(), "cannot mount bpffs: {status}");
+    Ok(())
 }
 
 /// What `tracer why` answered.

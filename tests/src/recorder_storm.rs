@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 pub use self::goal::Goal;
@@ -20,7 +21,7 @@ use crate::{
     cgroup::ScratchCgroup,
     deadline::DEADLINE,
     jobs::{Account, Manager, Request},
-    recorder::Recorder,
+    recorder::{Recorder, detach, require_bpffs},
     tables::{Entries, Tables},
 };
 
@@ -97,6 +98,43 @@ pub fn run(manager: &Path, size: Size, say: impl Fn(&str)) -> Result<Outcome> {
     goals.extend(of_growth(first, last));
     let cpu_us = cpu * 1e6 / account.jobs.max(1) as f64;
     Ok(Outcome { account, goals, cpu_us, history: bytes_of(folder.path())? })
+}
+
+/// The same while recorders follow one another: each is ended by a signal after `lasts`, and the next one, which adopts
+/// what it left, starts at once. Returns the goals, and how many recorders there were.
+pub fn run_with_restarts(
+    manager: &Path,
+    size: Size,
+    lasts: Duration,
+    signal: Signal,
+) -> Result<(Account, Vec<Goal>, u64)> {
+    require_bpffs()?;
+    let (folder, cgroup) = (TempDir::new()?, ScratchCgroup::create("tracer-pinned")?);
+    let arguments = [&["--pinned", "--cgroup", cgroup.name()?], &KEEP_ALL[..]].concat();
+    let mut recorder = Recorder::start(folder.path(), &arguments)?;
+    let mut manager = Manager::start(manager, cgroup.path())?;
+    let (jobs, rate, loss_each) = (size.jobs, size.rate, size.loss_each);
+    let mut recorders = 1;
+    let (account, recorder) = thread::scope(|scope| -> Result<_> {
+        let asked = scope.spawn(|| -> Result<Account> {
+            let mut account = manager.ask(Request::Mixed { jobs, rate, loss_each })?;
+            account += manager.end()?;
+            Ok(account)
+        });
+        while !asked.is_finished() {
+            thread::sleep(lasts);
+            recorder.end_by(signal)?;
+            recorder = Recorder::start(folder.path(), &arguments)?;
+            recorders += 1;
+        }
+        let account = asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok((account, recorder))
+    })?;
+    settle(recorder.pid())?;
+    recorder.stop()?;
+    detach(folder.path(), &arguments)?;
+    let told = Told::read(folder.path())?;
+    Ok((account.clone(), judge::all(&account, &told, folder.path())?, recorders))
 }
 
 /// The table of read ends (ARCHITECTURE.md). An end that a process with several threads has closed, as the manager of the
