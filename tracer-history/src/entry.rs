@@ -155,6 +155,10 @@ pub mod reason {
     pub const NOT_RUNNING: &str = "not_running";
     /// tracer had been stopped.
     pub const STOPPED: &str = "stopped";
+    /// The programs of an earlier recorder stayed attached, and this version could not go on with them.
+    pub const VERSION_CHANGED: &str = "version_changed";
+    /// One recorder followed another, and went on. Containers that began and ended in between may be missing.
+    pub const CONTAINERS_MISSED: &str = "containers_missed";
     /// Entries came faster than they could be written.
     pub const FULL: &str = "history_full";
     /// The disk was full.

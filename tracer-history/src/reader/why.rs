@@ -9,7 +9,7 @@ use super::{
     spans::Spans,
 };
 use crate::{
-    Entry, Gap,
+    Entry, Gap, reason,
     store::{LONG_US, MEDIUM_US},
     time,
 };
@@ -78,7 +78,11 @@ impl<'a> Ask<'a> {
         let mut gaps = self.spans.blind(entry.began_us, entry.ended_us);
         let place = &entry.place;
         let names = [&place.container, &place.container_id];
-        gaps.retain(|gap| gap.container.is_none() || names.contains(&&gap.container));
+        // What was found is not what was missed.
+        let may_concern = |gap: &Gap| gap.reason != reason::CONTAINERS_MISSED;
+        gaps.retain(|gap| {
+            may_concern(gap) && (gap.container.is_none() || names.contains(&&gap.container))
+        });
         Answer::Found { entry: Box::new(entry), others, gaps }
     }
 

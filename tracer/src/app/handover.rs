@@ -33,7 +33,7 @@ use self::file::LogFile;
 /// The history has written an entry this long after it got it, or counts it as lost.
 const IN_HISTORY: Duration = Duration::from_secs(2);
 /// The size in bytes from which on the log is written anew when it has doubled.
-const REWRITE_FROM: u64 = 16 << 20;
+const REWRITE_FROM: u64 = 8 << 20;
 /// How many looks at the losses are kept.
 const MOST_LOSSES: usize = 1_024;
 
@@ -229,5 +229,77 @@ fn concerns(kind: &EventKind, session: &Session) -> bool {
         | EventKind::Claim(_)
         | EventKind::LogRead(_)
         | EventKind::Sandbox(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_common::{
+        ledger::{LedgerKey, LedgerRow},
+        loss::Reason,
+    };
+    use tracer_core::event::Image;
+
+    use super::*;
+
+    fn started(tgid: u32) -> Event {
+        let image = Image { process: ProcessId::new(tgid, 1), executed: true, ..Image::default() };
+        Event { time_ns: 5, kind: EventKind::Image(image) }
+    }
+
+    fn row(tgid: u32, bytes: u64) -> Row {
+        let key = LedgerKey { process: ProcessId::new(tgid, 1), ..LedgerKey::default() };
+        Row { key, row: LedgerRow { bytes, ..LedgerRow::default() } }
+    }
+
+    #[test]
+    fn what_is_judged_leaves_the_log_and_what_lives_stays_with_its_sums() {
+        let mut session = Session::default();
+        session.apply(&started(7));
+        session.add_row(row(7, 30).key, &row(7, 30).row);
+        session.set_account(&Account {
+            process: ProcessId::new(7, 1),
+            written_to_ended: 4,
+            started_jobs: true,
+        });
+        let loss = LossCell { events: 2, bytes: 9 };
+        session.add_loss(Reason::RingFull.into(), loss);
+        let items = vec![
+            Item::Observed(started(7)),
+            Item::Observed(started(8)),
+            Item::Row(row(7, 10)),
+            Item::Row(row(7, 20)),
+            Item::Row(row(8, 5)),
+            Item::Late(ProcessId::new(8, 1)),
+            Item::Losses(3, Vec::new()),
+        ];
+        let account =
+            Account { process: ProcessId::new(7, 1), written_to_ended: 4, started_jobs: true };
+        let expected = vec![
+            Item::Observed(started(7)),
+            Item::Losses(3, Vec::new()),
+            Item::Row(row(7, 30)),
+            Item::Account(account),
+            Item::Loss(Loss { reason: Reason::RingFull.into(), cell: loss }),
+        ];
+        assert_eq!(living(items, &session), expected);
+    }
+
+    #[test]
+    fn the_latest_record_of_a_killed_recorder_is_kept_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("daemon.log");
+        let records = |items: &[Item]| {
+            items.iter().filter(|item| matches!(item, Item::Record(_))).cloned().collect::<Vec<_>>()
+        };
+        let (handover, _) = Handover::open(&path, false).unwrap();
+        handover.keep(&Item::Begun(Begun { start: Timestamp::UNIX_EPOCH, start_ns: 1 }));
+        handover.record(b"one");
+        let (handover, left) = Handover::open(&path, true).unwrap();
+        assert_eq!(records(&left), [Item::Record(b"one".to_vec())]);
+        // It is still in the ring. Another one like it that follows is another one.
+        ["one", "one", "two"].iter().for_each(|record| handover.record(record.as_bytes()));
+        let expected = ["one", "one", "two"].map(|it| Item::Record(it.as_bytes().to_vec()));
+        assert_eq!(records(&file::read(&path)), expected);
     }
 }

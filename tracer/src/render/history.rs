@@ -178,6 +178,10 @@ fn because(why: &str) -> String {
     let words = match why {
         reason::NOT_RUNNING => "tracer was not running",
         reason::STOPPED => "tracer was stopped",
+        reason::VERSION_CHANGED => "this version of tracer could not go on with the one before",
+        reason::CONTAINERS_MISSED => {
+            "one recorder followed another, and a container that began and ended in between is missing"
+        }
         reason::FULL => "commands ended faster than the history could be written",
         reason::DISK_FULL => "the disk was full",
         reason::FAILED => "the history could not be written",

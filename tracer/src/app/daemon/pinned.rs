@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 use tracer_core::session::Job;
-use tracer_history::{Filter, Reader, Writer};
+use tracer_history::{Filter, Reader, Writer, reason};
 use tracer_loader::{EventRing, KernelSettings, Loader, RawRecord, unpin};
 
 use crate::{
@@ -30,9 +30,6 @@ const PINS: &str = "/sys/fs/bpf/tracer";
 const SAME_US: i64 = 100_000;
 /// How many of the latest entries are looked at.
 const LATEST: usize = 4_096;
-/// Reasons for gaps.
-const VERSION_CHANGED: &str = "version_changed";
-const CONTAINERS_MISSED: &str = "containers_missed";
 
 /// The programs, and what an earlier recorder has left.
 pub(super) struct Left {
@@ -125,10 +122,12 @@ impl Left {
         match self.begun() {
             // A container that came and went in between was in no map.
             Some(_) => {
-                let missed = (settings.wanted != Wanted::All).then_some(CONTAINERS_MISSED);
+                let missed = (settings.wanted != Wanted::All).then_some(reason::CONTAINERS_MISSED);
                 history.resumed(&scope, at_us, missed);
             }
-            None if self.was_replaced => history.attached_because(&scope, at_us, VERSION_CHANGED),
+            None if self.was_replaced => {
+                history.attached_because(&scope, at_us, reason::VERSION_CHANGED)
+            }
             None => history.attached(&scope, start.as_microsecond()),
         }
         if self.items.is_empty() {

@@ -164,3 +164,60 @@ fn parts(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
 fn whole_bytes(bytes: &[u8]) -> usize {
     parts(bytes).map(|(_, content)| HEAD + content.len()).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use tracer_common::id::ProcessId;
+
+    use super::*;
+
+    fn items() -> Vec<Item> {
+        let entered = |pid| Item::Entered(ProcessId::new(pid, 5), "/docker/a".into());
+        vec![Item::Record(vec![7; 40]), entered(3), Item::Record(Vec::new()), entered(4)]
+    }
+
+    #[test]
+    fn a_log_that_is_cut_anywhere_gives_its_whole_parts_and_goes_on_behind_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("daemon.log");
+        let mut log = LogFile::open(&path, false).unwrap();
+        items().iter().for_each(|item| log.append(item));
+        let whole = fs::read(&path).unwrap();
+        assert_eq!((log.bytes(), log.items()), (whole.len() as u64, items()));
+        for cut in 0..whole.len() {
+            fs::write(&path, &whole[..cut]).unwrap();
+            let left = read(&path);
+            assert_eq!(left, items()[..left.len()], "cut at {cut}");
+            let mut log = LogFile::open(&path, true).unwrap();
+            log.append_record(b"next");
+            let expected = [left, vec![Item::Record(b"next".to_vec())]].concat();
+            assert_eq!(read(&path), expected, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_written_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("daemon.log");
+        let mut log = LogFile::open(&path, false).unwrap();
+        log.append_record(b"one");
+        log.bytes = MOST_BYTES;
+        log.append_record(b"two");
+        assert!(!path.exists());
+        log.append_record(b"three");
+        assert!(!path.exists() && read(&path).is_empty());
+    }
+
+    #[test]
+    fn a_log_that_is_written_anew_has_the_new_parts_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("daemon.log");
+        let mut log = LogFile::open(&path, false).unwrap();
+        items().iter().for_each(|item| log.append(item));
+        log.rewrite(&items()[1..2]);
+        log.append_record(b"next");
+        let expected = [items()[1..2].to_vec(), vec![Item::Record(b"next".to_vec())]].concat();
+        assert_eq!(read(&path), expected);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
