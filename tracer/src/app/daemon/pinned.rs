@@ -126,7 +126,7 @@ impl Left {
                 history.resumed(&scope, at_us, missed);
             }
             None if self.was_replaced => {
-                history.attached_because(&scope, at_us, reason::VERSION_CHANGED)
+                history.attached_because(&scope, at_us, reason::VERSION_CHANGED);
             }
             None => history.attached(&scope, start.as_microsecond()),
         }
