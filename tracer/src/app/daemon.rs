@@ -14,6 +14,7 @@ mod picture;
 mod places;
 mod recorder;
 mod service;
+mod streams;
 mod tails;
 mod viewers;
 pub(in crate::app) mod wire;
