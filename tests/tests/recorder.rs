@@ -50,9 +50,12 @@ fn yesterdays_loss_and_yesterdays_success_are_told() -> Result<()> {
     recorder.stop()?;
     ensure!(read["rule"] == "delivered" && read["has_loss"] == false, "{read:#}");
     ensure!(read["streams"][0]["bytes"] == 292, "{read:#}");
+    ensure!(read["streams"][0]["fate"]["delivered"] == 292, "{read:#}");
     ensure!(read["report"].is_null(), "{read:#}");
     ensure!(lost["rule"] == "unread" && lost["confidence"] == "certain", "{lost:#}");
     ensure!(lost["streams"][0]["bytes"] == 3_000, "{lost:#}");
+    let fate = &lost["streams"][0]["fate"];
+    ensure!(fate["lost"] == 2_000 && fate["delivered"] == 1_000, "{lost:#}");
     let answer = why(folder.path(), &["--name", "head"])?;
     ensure!(answer.status.code() == Some(1), "{answer:?}");
     ensure!(text(&answer).contains("2,000 B"), "{}", text(&answer));

@@ -6,6 +6,7 @@
 mod case;
 mod commands;
 mod evidence;
+mod fate;
 mod finding;
 mod inner;
 mod outcome;
@@ -24,6 +25,7 @@ pub(crate) use self::commands::commands_by;
 pub use self::{
     case::Case,
     commands::{Command, Part, commands},
+    fate::Fate,
     finding::{Confidence, Finding, Rule, Severity},
     outcome::Outcome,
     segments::{RedirectedBy, Segment},

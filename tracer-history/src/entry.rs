@@ -37,6 +37,9 @@ pub struct Entry {
     pub sentence: String,
     /// Whether output did not arrive.
     pub has_loss: bool,
+    /// All findings, that of the verdict first. They are not stored.
+    #[serde(skip)]
+    pub findings: Vec<Finding>,
     /// The report as JSON (`tracer.report/1`), if there is something to tell. It is stored compressed.
     #[serde(skip)]
     pub report: Option<Vec<u8>>,
@@ -109,6 +112,32 @@ pub struct Stream {
     pub outcome: String,
     /// The process that read most of them.
     pub reader: Option<String>,
+    /// What became of the bytes in numbers; `None` in entries of versions that did not count that.
+    pub fate: Option<Fate>,
+}
+
+/// What became of the bytes of a stream. `delivered`, `lost`, `discarded` and `unknown` add up to [`Stream::bytes`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fate {
+    /// Bytes that a process read, that are in a file, or that a device took.
+    pub delivered: u64,
+    /// Bytes that no process can read any more, or that wait unread after the end of the command.
+    pub lost: u64,
+    /// Bytes that were written to `/dev/null`, or left to a reader that had enough.
+    pub discarded: u64,
+    /// Bytes of which it is not known what became of them.
+    pub unknown: u64,
+    /// Bytes that the kernel refused, and that were not written again. They are not among the bytes of the stream.
+    pub refused: u64,
+}
+
+/// A finding in short: the report has it whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Finding {
+    /// Name of its rule.
+    pub rule: String,
+    /// Its severity.
+    pub severity: String,
 }
 
 /// A time in which something was not seen, or not kept.

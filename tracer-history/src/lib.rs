@@ -30,7 +30,7 @@ mod time;
 mod writer;
 
 pub use self::{
-    entry::{Coverage, Entry, Gap, Place, Stream, Tail, reason},
+    entry::{Coverage, Entry, Fate, Finding, Gap, Place, Stream, Tail, reason},
     error::HistoryError,
     reader::{Answer, Filter, Question, Reader, Subject},
     writer::{Limits, Writer},

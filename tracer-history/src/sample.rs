@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use crate::{Entry, Limits, Place, Stream, Writer};
+use crate::{Entry, Fate, Limits, Place, Stream, Writer};
 
 /// One second in µs.
 pub(crate) const SECOND: i64 = 1_000_000;
@@ -21,6 +21,7 @@ pub(crate) fn entry(index: i64) -> Entry {
         destination: format!("pipe:[{}]", 88_000 + index * 2 + i64::from(fd)),
         outcome: if bytes == 0 { "silent" } else { "read" }.into(),
         reader: (bytes > 0).then(|| "containerd-shim".into()),
+        fate: Some(Fate { delivered: bytes, ..Fate::default() }),
     };
     Entry {
         began_us: ended_us - 40_000 - index % 1000,

@@ -7,11 +7,12 @@ mod texts;
 use std::mem;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, params};
+use serde::{Deserialize, Serialize};
 
 pub(crate) use self::schema::{LONG_US, MEDIUM_US, VERSION};
 use self::texts::Ids;
 use crate::{
-    Coverage, Entry, Gap, Stream,
+    Coverage, Entry, Fate, Gap, Stream,
     folder::{Folder, Identity, UNFINISHED, identity},
     names::FileName,
     time,
@@ -244,17 +245,30 @@ fn weight(entry: &Entry) -> i64 {
     }
 }
 
-/// A stream as it is stored: fd, bytes, destination, outcome and reader.
-pub(crate) type StreamRow = (i32, u64, i64, i64, Option<i64>);
+/// A stream as it is stored: fd, bytes, destination, outcome and reader. The rest is absent in rows of versions that did
+/// not count what became of the bytes.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum StreamRow {
+    /// With the bytes that were delivered, lost, discarded and refused. What is left of all is unknown.
+    Whole(i32, u64, i64, i64, Option<i64>, u64, u64, u64, u64),
+    /// Without them.
+    Short(i32, u64, i64, i64, Option<i64>),
+}
 
 fn stream_ids(
     stream: &Stream,
     text: &mut impl FnMut(&str) -> Result<i64, StoreError>,
 ) -> Result<StreamRow, StoreError> {
-    let destination = text(&stream.destination)?;
-    let outcome = text(&stream.outcome)?;
-    let reader = stream.reader.as_deref().map(text).transpose()?;
-    Ok((stream.fd, stream.bytes, destination, outcome, reader))
+    let (fd, bytes) = (stream.fd, stream.bytes);
+    let (to, outcome) = (text(&stream.destination)?, text(&stream.outcome)?);
+    let by = stream.reader.as_deref().map(text).transpose()?;
+    Ok(match stream.fate {
+        Some(Fate { delivered, lost, discarded, refused, .. }) => {
+            StreamRow::Whole(fd, bytes, to, outcome, by, delivered, lost, discarded, refused)
+        }
+        None => StreamRow::Short(fd, bytes, to, outcome, by),
+    })
 }
 
 fn put_gap(transaction: &Transaction<'_>, gap: &Gap) -> Result<(), StoreError> {

@@ -40,6 +40,8 @@ pub struct Part {
     pub segment: Segment,
     /// Bytes that the processes that it started, and those that they started, wrote to the same stream.
     pub started: u64,
+    /// What the process and all of these wrote.
+    pub whole: LedgerRow,
     /// Bytes that were refused to all of these processes, and not written again.
     pub refused: u64,
     /// What became of the bytes of all of these processes.
@@ -183,6 +185,7 @@ impl<'c, 'a> Builder<'c, 'a> {
             outcome: self.outcomes.of(process, &stream, (is_blocked, is_opening)),
             confidence: self.case.confidence_of(process, &[object]),
             started: started.row.bytes,
+            whole: stream.row,
             refused: refused(&stream, process.end_ns.is_some()),
             segment,
         }

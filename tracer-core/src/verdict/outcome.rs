@@ -150,7 +150,7 @@ fn known(case: &Case<'_>, stream: &Stream) -> Known {
 }
 
 /// What became of the bytes in an object to which some were written.
-fn of_bytes(case: &Case<'_>, stream: &Stream) -> Outcome {
+pub(super) fn of_bytes(case: &Case<'_>, stream: &Stream) -> Outcome {
     let flow = case.flows.get(&stream.object);
     if let Some(loss) = file_lost::loss(case, stream) {
         return match loss {

@@ -89,18 +89,18 @@ impl Case<'_> {
     }
 
     /// Whether a process is reading the object now.
-    fn is_read(&self, part: &Part) -> bool {
+    pub(super) fn is_read(&self, part: &Part) -> bool {
         let readers = self.flows.get(&part.segment.object).readers.iter();
         let last_ns = readers.filter(|reader| reader.bytes > 0).map(|reader| reader.last_ns).max();
         self.has_reader(part) && self.is_at_work(last_ns)
     }
 
-    fn has_reader(&self, part: &Part) -> bool {
+    pub(super) fn has_reader(&self, part: &Part) -> bool {
         let peer = self.session.peer(&part.segment.object);
         self.session.holders(&peer).any(|holding| holding.reads())
     }
 
-    fn reader_had_enough(&self, process: &Process, part: &Part) -> bool {
+    pub(super) fn reader_had_enough(&self, process: &Process, part: &Part) -> bool {
         let object = part.segment.object;
         let peer = self.session.peer(&object);
         let closer = self.closer(&peer).or_else(|| self.session.closes(&peer).last());

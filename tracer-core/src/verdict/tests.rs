@@ -5,6 +5,7 @@ mod agreement;
 mod bounds;
 mod commands;
 mod engine_log;
+mod fates;
 mod inside;
 mod jobs;
 mod scene;

@@ -11,7 +11,7 @@ use rusqlite::{Connection, Row as SqlRow};
 
 use super::{Subject, cursor::Row, open};
 use crate::{
-    Coverage, Entry, Gap, Place, Stream,
+    Coverage, Entry, Fate, Gap, Place, Stream,
     names::FileName,
     store::{StreamRow, VERSION},
     time,
@@ -171,6 +171,7 @@ impl File {
             confidence: text(5)?,
             sentence: text(6)?,
             has_loss: row.has_loss(),
+            findings: Vec::new(),
             report: None,
             tails: Vec::new(),
         })
@@ -181,14 +182,27 @@ impl File {
             self.set_damaged();
             Vec::new()
         });
-        let stream = |(fd, bytes, destination, outcome, reader): StreamRow| Stream {
+        rows.into_iter().map(|row| self.stream(row)).collect()
+    }
+
+    fn stream(&self, row: StreamRow) -> Stream {
+        let (fd, bytes, destination, outcome, reader, fate) = match row {
+            StreamRow::Short(fd, bytes, to, outcome, by) => (fd, bytes, to, outcome, by, None),
+            StreamRow::Whole(fd, bytes, to, outcome, by, delivered, lost, discarded, refused) => {
+                let known = [delivered, lost, discarded].into_iter().fold(0, u64::saturating_add);
+                let unknown = bytes.saturating_sub(known);
+                let fate = Fate { delivered, lost, discarded, unknown, refused };
+                (fd, bytes, to, outcome, by, Some(fate))
+            }
+        };
+        Stream {
             fd,
             bytes,
             destination: self.text(destination),
             outcome: self.text(outcome),
             reader: reader.map(|reader| self.text(reader)),
-        };
-        rows.into_iter().map(stream).collect()
+            fate,
+        }
     }
 
     fn place(&self, id: i64) -> Place {

@@ -8,7 +8,7 @@ use regex::Regex;
 
 use super::{Answer, Filter, Question, Reader, Subject};
 use crate::{
-    Entry, Gap, HistoryError, Writer,
+    Entry, Fate, Gap, HistoryError, Stream, Writer,
     entry::reason,
     sample::{BEGIN, ROOMY, SECOND, entry, lost, place, write},
 };
@@ -362,6 +362,24 @@ fn check_damaged(folder: &Path, at: usize) -> usize {
     write(folder, [entry(50_000)]);
     assert_eq!(all(folder, &Filter::default()).last(), Some(&entry(50_000)), "cut at {at}");
     read.len()
+}
+
+/// The first row is of a version that did not count what became of the bytes.
+#[test]
+fn what_became_of_the_bytes_is_read_as_it_was_written_and_is_unknown_in_older_rows() {
+    let fate = Fate { delivered: 60, lost: 30, discarded: 7, unknown: 3, refused: 5 };
+    let numbered = Stream { bytes: 100, fate: Some(fate), ..entry(1).streams[0].clone() };
+    let older = Stream { fate: None, ..numbered.clone() };
+    let streams = vec![older, numbered];
+    let folder = history(&[Entry { streams: streams.clone(), ..ran(7, 0, 10) }]);
+    let Answer::Found { entry, .. } = ask(folder.path(), Some(5), 1) else { panic!() };
+    assert_eq!(entry.streams, streams);
+    let file = listing(folder.path()).into_iter().find(|(name, ..)| name.ends_with(".db")).unwrap();
+    let connection = rusqlite::Connection::open(folder.path().join(file.0)).unwrap();
+    let stored: String =
+        connection.query_row("SELECT streams FROM entries", [], |row| row.get(0)).unwrap();
+    let stored: Vec<Vec<serde_json::Value>> = serde_json::from_str(&stored).unwrap();
+    assert_eq!(stored.iter().map(Vec::len).collect::<Vec<_>>(), [5, 9]);
 }
 
 /// The measure: how long a question takes among many entries, and what each takes on disk.

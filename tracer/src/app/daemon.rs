@@ -15,6 +15,7 @@ mod pinned;
 mod places;
 mod recorder;
 mod service;
+mod streams;
 mod tails;
 mod viewers;
 pub(in crate::app) mod wire;

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
 use tempfile::TempDir;
-use tracer_history::{Entry, Limits, Place, Stream, Writer};
+use tracer_history::{Entry, Fate, Limits, Place, Stream, Writer};
 
 use super::{Extent, Figure};
 use crate::harness::fixture::Fixture;
@@ -74,6 +74,7 @@ fn entry(index: i64) -> Entry {
         destination: format!("pipe:[{}]", 88_000 + index * 2 + i64::from(fd)),
         outcome: if bytes == 0 { "never_written" } else { "read" }.to_owned(),
         reader: (bytes > 0).then(|| "containerd-shim (pid 812)".to_owned()),
+        fate: Some(Fate { delivered: bytes, ..Fate::default() }),
     };
     Entry {
         began_us: ended_us - 40_000,

@@ -5,14 +5,14 @@ use serde::Serialize;
 use serde_json::Value;
 use tracer_common::{id::ProcessId, ledger::WRITE};
 use tracer_core::{
-    report::{self, CommandStream, Report, lost_streams},
+    report::{self, Report, lost_streams},
     session::{Job, Process, Session, Target, prepares},
     text::{redact::Redact, shorten},
     verdict::{Finding, Rule, Severity},
 };
-use tracer_history::{Entry, Place, Stream};
+use tracer_history::{Entry, Place};
 
-use super::tails::JobTails;
+use super::{streams::streams, tails::JobTails};
 use crate::{app::guests::real_minus_boot_ns, settings::DaemonSettings};
 
 /// The longest command line in the history, in characters.
@@ -99,12 +99,13 @@ impl EntryMaker {
             exit_code,
             signal,
             place,
-            streams: streams(&report, job.root.tgid),
+            streams: streams(&case, job),
             rule: word(&finding.rule),
             severity: word(&severity),
             confidence: word(&finding.confidence),
             sentence: shorten(&self.redacted(&report.verdict), LONGEST_SENTENCE),
             has_loss,
+            findings: report.findings.iter().map(in_short).collect(),
             tails: tails.of(part, &lost, self.redact.as_ref()),
             report: (is_odd && !is_aside).then(|| self.stored(&report)),
         })
@@ -178,34 +179,14 @@ fn is_command(root: &Process, job: &Job, part: &Session) -> bool {
     wrote() || !is_of_runtime() && (root.executed || root.attached_late || job.members.len() > 1)
 }
 
+fn in_short(finding: &Finding) -> tracer_history::Finding {
+    tracer_history::Finding { rule: word(&finding.rule), severity: word(&finding.severity) }
+}
+
 /// The name of a variant, as in reports.
-fn word(value: &impl Serialize) -> String {
+pub(super) fn word(value: &impl Serialize) -> String {
     let value = serde_json::to_value(value).unwrap_or_default();
     value.as_str().unwrap_or_default().to_owned()
-}
-
-/// Where the streams of a command led.
-fn streams(report: &Report, pid: u32) -> Vec<Stream> {
-    let command = report.commands.iter().find(|command| command.pid == pid);
-    let streams = command.map_or(&[][..], |command| &command.streams);
-    streams.iter().flat_map(|stream| segments(report, stream)).collect()
-}
-
-fn segments(report: &Report, stream: &CommandStream) -> Vec<Stream> {
-    let fd = if stream.stream == "stdout" { 1 } else { 2 };
-    let reader = |pid: &u32| {
-        let endpoints = report.objects.iter().flat_map(|object| &object.readers);
-        let mut named = endpoints.filter(|endpoint| endpoint.pid == *pid);
-        named.next().map(|endpoint| format!("{} (pid {pid})", endpoint.comm))
-    };
-    let described = stream.segments.iter().map(|segment| Stream {
-        fd,
-        bytes: segment.bytes.saturating_add(segment.started_bytes),
-        destination: segment.object.clone(),
-        outcome: word(&segment.outcome),
-        reader: segment.read_by.first().and_then(reader),
-    });
-    described.collect()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use tracer_core::{
     report::Exit,
     text::units::{bytes, count, duration},
 };
-use tracer_history::{Coverage, Entry, Gap, Stream};
+use tracer_history::{Coverage, Entry, Fate, Gap, Stream};
 
 use super::{Clock, command_of, gap_words, lead};
 use crate::render::{
@@ -91,11 +91,22 @@ impl Past<'_> {
     }
 }
 
-/// `fd 1 stdout  312 B → pipe:[88123], read by containerd-shim`
+/// `fd 1 stdout  312 B → pipe:[88123], unread by containerd-shim: 12 B lost`
 fn write_stream(page: &mut Page<'_>, stream: &Stream) -> io::Result<()> {
-    let Stream { fd, bytes: length, destination, outcome, reader } = stream;
+    let Stream { fd, bytes: length, destination, outcome, reader, fate } = stream;
     let outcome = outcome.replace('_', " ");
     let reader = reader.as_ref().map(|reader| format!(" by {reader}")).unwrap_or_default();
+    let fate = fate.map(|fate| fate_words(&fate, *length)).unwrap_or_default();
     let lead = Text::blank(2).and(FAINT, &fd_name(*fd)).and(PLAIN, "  ");
-    page.words(lead, 4, PLAIN, &format!("{} → {destination}, {outcome}{reader}", bytes(*length)))
+    let length = bytes(*length);
+    page.words(lead, 4, PLAIN, &format!("{length} → {destination}, {outcome}{reader}{fate}"))
+}
+
+/// What did not arrive: `: 12 B lost, 4 B refused`. What became of all bytes is told by the outcome already.
+fn fate_words(fate: &Fate, length: u64) -> String {
+    let parts = [(fate.lost, "lost"), (fate.discarded, "discarded"), (fate.unknown, "not known")];
+    let parts = parts.into_iter().filter(|(part, _)| *part != length);
+    let parts = parts.chain([(fate.refused, "refused")]).filter(|(part, _)| *part > 0);
+    let parts: Vec<String> = parts.map(|(part, what)| format!("{} {what}", bytes(part))).collect();
+    if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) }
 }

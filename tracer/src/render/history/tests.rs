@@ -1,5 +1,5 @@
 use super::*;
-use tracer_history::{Coverage, Stream};
+use tracer_history::{Coverage, Fate, Stream};
 
 const STYLE: Style = Style { color: false, width: 80 };
 const BEGIN: i64 = 1_795_835_524_000_000;
@@ -28,6 +28,7 @@ fn entry() -> Entry {
             destination: "pipe:[88123]".into(),
             outcome: "read".into(),
             reader: Some("containerd-shim".into()),
+            fate: Some(Fate { delivered: 312, ..Fate::default() }),
         }],
         rule: "delivered".into(),
         severity: "info".into(),
@@ -167,6 +168,19 @@ fn an_ordinary_command_is_shown_with_streams_and_coverage() {
     --since lists all.
 ";
     assert_eq!(String::from_utf8(out).unwrap(), expected);
+}
+
+#[test]
+fn what_did_not_arrive_is_told_in_bytes() {
+    let mut entry = entry();
+    entry.streams[0].outcome = "unread".into();
+    entry.streams[0].fate = Some(Fate { delivered: 300, lost: 12, refused: 4, ..Fate::default() });
+    let mut out = Vec::new();
+    past(&entry, 0, &[], &[]).write(true, &clock(), &STYLE, &mut out).unwrap();
+    let out = String::from_utf8(out).unwrap();
+    let words: Vec<&str> = out.split_whitespace().collect();
+    let expected = "unread by containerd-shim: 12 B lost, 4 B refused";
+    assert!(words.join(" ").contains(expected), "{out}");
 }
 
 #[test]
