@@ -8,6 +8,7 @@ use tracer_core::{
 };
 use tracer_history::{Filter, Question};
 use tracer_loader::KernelSettings;
+use tracer_reach::Address;
 
 use tracer_history::Limits;
 
@@ -74,6 +75,8 @@ pub struct DaemonSettings {
     pub max_memory: u64,
     /// How many of the last bytes of each stream stay in memory until it is known whether they were lost; `None` for none.
     pub keep_tail: Option<u64>,
+    /// Where metrics can be asked for; `None` for nowhere.
+    pub metrics: Option<Address>,
 }
 
 impl DaemonSettings {

@@ -10,6 +10,7 @@ use clap::Args;
 use tracer_core::text::units;
 use tracer_history::Limits;
 use tracer_loader::KernelSettings;
+use tracer_reach::Address;
 
 use super::{capture, values};
 use crate::{
@@ -59,6 +60,12 @@ pub struct DaemonArgs {
     /// Beyond it, processes of these commands that have ended are added up.
     #[arg(long, value_name = "SIZE", value_parser = capture::size, help_heading = "Limits")]
     max_memory: Option<NonZeroU64>,
+    /// Tell metrics to Prometheus at this address, such as 127.0.0.1:9753 or unix:/run/tracer/metrics.sock. Off by default.
+    ///
+    /// Whoever can connect can read them: names of namespaces, workloads and containers, and counts, but no command lines,
+    /// paths or output. A unix socket is for root only.
+    #[arg(long, value_name = "ADDRESS", help_heading = "Other systems")]
+    metrics: Option<Address>,
     /// Read this file for what no option says. Its keys are the names of the options.
     #[arg(long, value_name = "FILE", default_value = config::CONFIG)]
     config: PathBuf,
@@ -107,6 +114,7 @@ impl DaemonArgs {
                 ..limits
             },
             max_memory,
+            metrics: self.metrics.or(config.metrics),
         })
     }
 
@@ -139,6 +147,8 @@ pub(super) const AFTER: &str = "\
 EXAMPLES
   tracer daemon --containers             record every container of this machine
   tracer daemon --unit 'worker-*'        record some services
+  tracer daemon --containers --metrics 127.0.0.1:9753
+                                         tell Prometheus what was delivered and lost
   tracer why --container report-1        ask what became of its output, also when it is gone
   tracer history --lost --since 1h       list what was lost
 
