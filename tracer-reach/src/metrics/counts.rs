@@ -163,7 +163,7 @@ impl Counts {
         counts.register_recorder(about);
         // An increase from nothing is seen only if there was a 0 before.
         for reason in &about.reasons {
-            counts.missing.add(reason, 0, 0, 0);
+            counts.missing.losses.add(&OfReason { reason: reason.clone() }, 0);
         }
         counts
     }
@@ -307,13 +307,19 @@ impl Counts {
         }
         if !is_interim {
             self.commands.add(&OfCommand::of(&place, result), 1);
-            self.incomplete.add(&OfPlace::of(&place), u64::from(!is_complete));
+            if !is_complete {
+                self.incomplete.add(&OfPlace::of(&place), 1);
+            }
         }
     }
 
     /// Counts a gap.
     pub(super) fn gap(&self, gap: &Gap) {
-        self.missing.add(&gap.reason, 1, gap.events, gap.bytes);
+        let missing = &self.missing;
+        let labels = OfReason { reason: gap.reason.clone() };
+        missing.gaps.add(&labels, 1);
+        missing.losses.add(&labels, gap.events);
+        missing.bytes.add(&labels, gap.bytes);
     }
 
     /// Takes the state of the daemon.
@@ -356,19 +362,26 @@ impl Counts {
 }
 
 impl Streams {
+    /// Adds what is new. A loss and a refusal are told from 0 on, because an increase is seen only from one scrape to
+    /// the next.
     fn add(&self, place: &Where, way: &Way, new: &Bytes) {
+        let Fate { delivered, lost, discarded, unknown, refused } = new.fate;
+        if *new == (Bytes { rule: new.rule, ..Bytes::default() }) {
+            return;
+        }
         let stream = if way.fd == 1 { "stdout" } else { "stderr" };
         let labels = OfStream::of(place, stream);
-        let Fate { delivered, lost, discarded, unknown, refused } = new.fate;
         for (table, more) in [
             (&self.written, new.written),
             (&self.delivered, delivered),
             (&self.discarded, discarded),
             (&self.unknown, unknown),
-            (&self.refused, refused),
         ] {
-            table.add(&labels, more);
+            if more > 0 {
+                table.add(&labels, more);
+            }
         }
+        self.refused.add(&labels, refused);
         self.lost.add(&OfLoss::of(place, stream, new.rule), lost);
     }
 }
@@ -382,15 +395,6 @@ impl History {
         for (reason, events) in &stand.missed {
             self.missed.set(OfReason { reason: (*reason).to_owned() }, *events);
         }
-    }
-}
-
-impl Missing {
-    fn add(&self, reason: &str, gaps: u64, events: u64, bytes: u64) {
-        let labels = OfReason { reason: reason.to_owned() };
-        self.gaps.add(&labels, gaps);
-        self.losses.add(&labels, events);
-        self.bytes.add(&labels, bytes);
     }
 }
 

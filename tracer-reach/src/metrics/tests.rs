@@ -281,7 +281,10 @@ fn the_state_of_the_recorder_is_told() {
 #[test]
 fn the_book_has_every_metric() {
     let (metrics, address) = server();
-    metrics.entry(&entry(7, pod()));
+    let mut of_all = entry(7, pod());
+    let fate = Fate { delivered: 1, lost: 2, discarded: 3, unknown: 4, refused: 5 };
+    (of_all.streams[0].fate, of_all.confidence) = (Some(fate), "unsure".into());
+    metrics.entry(&of_all);
     metrics.gap(&Gap { reason: "ring_full".into(), ..Gap::default() });
     let blocked = vec![Blocked { place: pod(), writers: 1, longest: Duration::from_secs(9) }];
     let missed = std::collections::BTreeMap::from([("disk_full", 0)]);
@@ -310,4 +313,22 @@ fn the_book_has_every_metric() {
         .lines()
         .filter(|line| line.starts_with("| `tracer_") || line.starts_with("| `process_"));
     assert_eq!(rows.count(), table.len(), "docs/src/prometheus.md has rows of no metric");
+}
+
+#[test]
+#[ignore = "a measurement: run it alone, in a release build"]
+fn what_an_entry_and_a_scrape_cost() {
+    let (metrics, address) = server();
+    let number = 4_000;
+    let entries: Vec<Entry> =
+        (0..number).map(|pid| entry(pid, named(&format!("c{}", pid % 300)))).collect();
+    let begin = Instant::now();
+    entries.iter().for_each(|entry| metrics.entry(entry));
+    let each = begin.elapsed() / number;
+    let text = counted(&metrics, address);
+    let begin = Instant::now();
+    (0..100).for_each(|_| drop(scrape(address, OPEN)));
+    let scrapes = begin.elapsed() / 100;
+    let lines = text.lines().filter(|line| !line.starts_with('#')).count();
+    eprintln!("{each:?} for an entry; {scrapes:?} for a scrape of {lines} series, {} B", text.len());
 }
