@@ -37,6 +37,10 @@ pub struct Entry {
     pub sentence: String,
     /// Whether output did not arrive.
     pub has_loss: bool,
+    /// When its first process started, nanoseconds since boot: with `pid` it is the same in all entries of a command,
+    /// whereas `began_us` follows the clock. It is not stored.
+    #[serde(skip)]
+    pub started_ns: u64,
     /// All findings, that of the verdict first. They are not stored.
     #[serde(skip)]
     pub findings: Vec<Finding>,

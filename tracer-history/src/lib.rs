@@ -33,7 +33,7 @@ pub use self::{
     entry::{Coverage, Entry, Fate, Finding, Gap, Place, Stream, Tail, reason},
     error::HistoryError,
     reader::{Answer, Filter, Question, Reader, Subject},
-    writer::{Limits, Writer},
+    writer::{Limits, Stand, Writer},
 };
 
 /// The folder of the history, unless `--history` names another one.

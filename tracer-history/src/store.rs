@@ -155,6 +155,13 @@ impl Store {
         }))
     }
 
+    /// When its first entry ended, in µs since 1970; `None` if there is none.
+    pub(crate) fn oldest_us(&self) -> Result<Option<i64>, StoreError> {
+        let sql = "SELECT min(id) FROM entries";
+        let id: Option<i64> = self.connection.query_row(sql, [], |row| row.get(0))?;
+        Ok(id.map(time::of_id))
+    }
+
     /// Writes a batch in one transaction. Returns the rows of the coverage. After an error the store must be dropped: it
     /// remembers ids that were undone.
     pub(crate) fn write(&mut self, batch: &Batch<'_>) -> Result<Vec<i64>, StoreError> {

@@ -3,6 +3,7 @@
 mod attached;
 mod files;
 mod queue;
+mod stand;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -10,11 +11,12 @@ mod work;
 use std::{
     io,
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
+pub use self::stand::Stand;
 use self::{
     attached::Before,
     queue::{Message, Queue},
@@ -54,6 +56,7 @@ impl Default for Limits {
 #[derive(Debug)]
 pub struct Writer {
     queue: Arc<Queue>,
+    stand: Arc<Mutex<Stand>>,
 }
 
 impl Writer {
@@ -79,9 +82,11 @@ impl Writer {
         let folder = Folder::open(folder)?;
         let queue = Arc::new(Queue::new(limits.queue_entries, limits.queue_bytes));
         let of_thread = Arc::clone(&queue);
-        let work = Box::new(move || Work::new(folder, limits).run(&of_thread));
+        let stand = Arc::<Mutex<Stand>>::default();
+        let told = Arc::clone(&stand);
+        let work = Box::new(move || Work::new(folder, limits, told).run(&of_thread));
         spawn(work).map_err(HistoryError::Thread)?;
-        Ok(Self { queue })
+        Ok(Self { queue, stand })
     }
 
     /// Adds a command. If there is no room for it, it is counted, and becomes a gap.
@@ -122,6 +127,12 @@ impl Writer {
     /// tracer is attached to nothing any more.
     pub fn detached(&self, at_us: i64, reason: &str) {
         self.queue.push(Message::Detached { at_us, reason: reason.to_owned() });
+    }
+
+    /// How large the history is, and what it has taken so far. Does not wait for a disk.
+    #[must_use]
+    pub fn stand(&self) -> Stand {
+        self.stand.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Writes the rest, and waits for it as long as is given. Whether all was handled: written, or counted as lost.

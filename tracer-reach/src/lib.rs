@@ -11,9 +11,13 @@ mod otlp;
 
 use std::{io, time::Duration};
 
-use tracer_history::{Entry, Gap};
+use tracer_history::{Entry, Gap, Place, Stand};
 
-pub use self::{journald::Journal, metrics::Metrics, otlp::Otlp};
+pub use self::{
+    journald::Journal,
+    metrics::{About, Address, Listening, Metrics, MetricsError},
+    otlp::Otlp,
+};
 
 /// Starts a thread with this name, in the way of the program that uses this crate.
 pub type Spawn<'a> = &'a dyn Fn(&'static str, Box<dyn FnOnce() + Send>) -> io::Result<()>;
@@ -21,10 +25,27 @@ pub type Spawn<'a> = &'a dyn Fn(&'static str, Box<dyn FnOnce() + Send>) -> io::R
 /// What the daemon says about itself, each second.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Status {
-    /// Commands that run and are recorded.
+    /// Since when it is attached, in µs since 1970; `None` while it is not.
+    pub attached_us: Option<i64>,
+    /// Processes that run and are recorded.
     pub running: u64,
-    /// Bytes of memory for them.
+    /// Bytes of memory for commands that are not judged yet.
     pub memory: u64,
+    /// Where threads are blocked in a write, each place once.
+    pub blocked: Vec<Blocked>,
+    /// The history.
+    pub history: Stand,
+}
+
+/// Threads in one place that are blocked in a write.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Blocked {
+    /// Where their commands run.
+    pub place: Place,
+    /// How many they are.
+    pub writers: u64,
+    /// For how long the longest of them is blocked.
+    pub longest: Duration,
 }
 
 /// The systems that are told. By default none.

@@ -8,6 +8,7 @@ use tracer_core::{
 };
 use tracer_history::{Filter, Question};
 use tracer_loader::KernelSettings;
+use tracer_reach::Address;
 
 use tracer_history::Limits;
 
@@ -76,6 +77,8 @@ pub struct DaemonSettings {
     pub keep_tail: Option<u64>,
     /// Programs and maps stay attached when the recorder ends, for the next one.
     pub pinned: bool,
+    /// Where metrics can be asked for; `None` for nowhere.
+    pub metrics: Option<Address>,
 }
 
 impl DaemonSettings {

@@ -171,6 +171,7 @@ impl File {
             confidence: text(5)?,
             sentence: text(6)?,
             has_loss: row.has_loss(),
+            started_ns: 0,
             findings: Vec::new(),
             report: None,
             tails: Vec::new(),
@@ -182,11 +183,11 @@ impl File {
             self.set_damaged();
             Vec::new()
         });
-        rows.into_iter().map(|row| self.stream(row)).collect()
+        rows.iter().map(|row| self.stream(row)).collect()
     }
 
-    fn stream(&self, row: StreamRow) -> Stream {
-        let (fd, bytes, destination, outcome, reader, fate) = match row {
+    fn stream(&self, row: &StreamRow) -> Stream {
+        let (fd, bytes, destination, outcome, reader, fate) = match *row {
             StreamRow::Short(fd, bytes, to, outcome, by) => (fd, bytes, to, outcome, by, None),
             StreamRow::Whole(fd, bytes, to, outcome, by, delivered, lost, discarded, refused) => {
                 let known = [delivered, lost, discarded].into_iter().fold(0, u64::saturating_add);

@@ -24,11 +24,13 @@ pub(super) struct Files {
     open: Vec<Store>,
     /// Gaps of files that were set aside.
     damaged: Vec<Gap>,
+    /// When the first entry of the oldest file ended, in µs since 1970; `None` if it has none.
+    oldest: Option<(FileName, Option<i64>)>,
 }
 
 impl Files {
     pub(super) fn new(folder: Folder, limits: Limits) -> Self {
-        Self { folder, limits, open: Vec::new(), damaged: Vec::new() }
+        Self { folder, limits, open: Vec::new(), damaged: Vec::new(), oldest: None }
     }
 
     /// Opens every file, so that what a killed process left behind is complete, and sets damaged ones aside. Returns the
@@ -129,24 +131,42 @@ impl Files {
         }
     }
 
-    /// Removes the oldest files, until the rest is within the limits.
-    pub(super) fn keep_within_limits(&self) -> io::Result<()> {
+    /// When the first entry of a file ended, in µs since 1970. A file that is not written to is read only once.
+    pub(super) fn oldest_us(&mut self, name: FileName) -> Option<i64> {
+        let open = self.open.iter().find(|store| store.name() == name);
+        let known = self
+            .oldest
+            .filter(|(known, oldest_us)| *known == name && (oldest_us.is_some() || open.is_none()));
+        if let Some((_, oldest_us)) = known {
+            return oldest_us;
+        }
+        let oldest_us = match open {
+            Some(store) => store.oldest_us(),
+            None => Store::open(&self.folder, name).and_then(|store| store.oldest_us()),
+        };
+        let oldest_us = oldest_us.ok().flatten();
+        self.oldest = Some((name, oldest_us));
+        oldest_us
+    }
+
+    /// Removes the oldest files, until the rest is within the limits. Returns the bytes of the rest, and the oldest file.
+    pub(super) fn keep_within_limits(&self) -> io::Result<(u64, Option<FileName>)> {
         let files = self.folder.files()?;
         let sizes = files.iter().map(|name| (*name, self.folder.size(*name)));
         let sizes: Vec<(FileName, u64)> = sizes.collect();
         let mut total: u64 = sizes.iter().map(|(_, size)| size).sum();
-        let oldest = now().saturating_sub(micros(self.limits.age));
+        let (oldest, mut first) = (now().saturating_sub(micros(self.limits.age)), None);
         for (name, size) in sizes {
             let is_old = (name.day + 1) * DAY_US < oldest;
-            if !is_old && total <= self.limits.bytes {
-                continue;
-            }
-            if self.open.iter().all(|store| store.name() != name) {
+            let goes = is_old || total > self.limits.bytes;
+            if goes && self.open.iter().all(|store| store.name() != name) {
                 self.folder.remove(name)?;
                 total -= size;
+            } else if !name.is_broken {
+                first = first.or(Some(name));
             }
         }
-        Ok(())
+        Ok((total, first))
     }
 }
 

@@ -33,6 +33,11 @@ pub(super) struct Missed {
 }
 
 impl Missed {
+    /// How many there were.
+    pub(super) const fn events(&self) -> u64 {
+        self.events
+    }
+
     /// What a gap stands for that is not kept by itself.
     pub(super) fn of(gap: &Gap) -> Self {
         let Gap { from_us, until_us, events, bytes, .. } = *gap;

@@ -3,11 +3,12 @@
 use std::{
     collections::BTreeMap,
     mem,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use super::{
-    Limits,
+    Limits, Stand,
     attached::Attached,
     files::Files,
     queue::{AllMissed, Message, Missed, Queue, Taken, gaps_of, merge, miss},
@@ -42,11 +43,18 @@ pub(super) struct Work {
     missed: AllMissed,
     /// Whether the latest batch failed, which is told once.
     is_failing: bool,
+    stand: Stand,
+    /// What the callers are told of it.
+    told: Arc<Mutex<Stand>>,
 }
 
 impl Work {
-    pub(super) fn new(folder: Folder, limits: Limits) -> Self {
+    pub(super) fn new(folder: Folder, limits: Limits, told: Arc<Mutex<Stand>>) -> Self {
+        let reasons = [reason::FULL, reason::DISK_FULL, reason::FAILED];
+        let missed = reasons.into_iter().map(|why| (why, 0)).collect();
         Self {
+            stand: Stand { limit: limits.bytes, missed, ..Stand::default() },
+            told,
             files: Files::new(folder, limits),
             attached: Attached::default(),
             current: None,
@@ -61,6 +69,7 @@ impl Work {
         let previous = self.files.look_through();
         self.attached = Attached::after(previous.as_ref());
         self.gaps.extend(self.files.take_damaged());
+        self.keep_within_limits();
         let mut next = Instant::now();
         loop {
             let taken = queue.take(BATCH, next);
@@ -79,6 +88,7 @@ impl Work {
     fn write(&mut self, taken: Taken) {
         for (why, missed) in &taken.missed {
             merge(&mut self.missed, why, missed);
+            self.stand.miss(why, missed.events());
         }
         let mut days = self.sort(taken.messages);
         let today = time::day(time::now());
@@ -87,23 +97,39 @@ impl Work {
             days.entry(today).or_default();
         }
         for (day, entries) in days {
+            let number = entries.len() as u64;
             if let Err(error) = self.write_day(day, &entries, day == today) {
                 let why = match error.fault() {
                     Fault::DiskFull => reason::DISK_FULL,
                     Fault::Damaged | Fault::Other => reason::FAILED,
                 };
                 miss(&mut self.missed, why, &entries);
+                self.stand.miss(why, number);
                 if !mem::replace(&mut self.is_failing, true) {
                     tracing::warn!("the history cannot be written: {error}");
                 }
-            } else if mem::take(&mut self.is_failing) {
-                tracing::warn!("the history is written again");
+            } else {
+                self.stand.entries += number;
+                if mem::take(&mut self.is_failing) {
+                    tracing::warn!("the history is written again");
+                }
             }
         }
         self.gaps.extend(self.files.take_damaged());
-        if let Err(error) = self.files.keep_within_limits() {
-            tracing::debug!("cannot look for old files of the history: {error}");
+        self.keep_within_limits();
+    }
+
+    /// Removes old files, and tells how large the rest is.
+    fn keep_within_limits(&mut self) {
+        match self.files.keep_within_limits() {
+            Ok((bytes, oldest)) => {
+                self.stand.bytes = bytes;
+                self.stand.oldest_us = oldest.and_then(|name| self.files.oldest_us(name));
+            }
+            Err(error) => tracing::debug!("cannot look for old files of the history: {error}"),
         }
+        let told = &mut self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.clone_from(&self.stand);
     }
 
     /// Takes in what messages say, and returns the entries of each day.

@@ -13,6 +13,7 @@ mod outlets;
 mod picture;
 mod pinned;
 mod places;
+mod reach;
 mod recorder;
 mod service;
 mod streams;
@@ -85,6 +86,7 @@ pub fn daemon(settings: &DaemonSettings) -> Result<(), AppError> {
     stderr::start().map_err(failed)?;
     crate::doctor::preflight()?;
     guests.listen();
+    let reach = reach::start(settings)?;
     let history = Writer::start_on(&settings.history, settings.limits, |work| {
         privileges::spawn("history", Rights::None, work)
     })?;
@@ -96,7 +98,6 @@ pub fn daemon(settings: &DaemonSettings) -> Result<(), AppError> {
     signals.check()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(failed)?;
-    let reach = Reach::default();
     let begun = Begun { logs, lookout, guests, viewers, watch };
     let outcome = runtime.block_on(record(settings, begun, (&history, &reach), &mut signals));
     runtime.shutdown_background();

@@ -6,6 +6,7 @@ use rustix::process::Signal;
 use tracer_core::recording::ReadError;
 use tracer_history::HistoryError;
 use tracer_loader::LoaderError;
+use tracer_reach::MetricsError;
 
 use crate::{
     capture::folder::FolderError,
@@ -154,6 +155,9 @@ pub enum AppError {
         /// The system's error.
         source: io::Error,
     },
+    /// Metrics cannot be asked for.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// There is no terminal for a view.
     #[error(
         "there is no terminal for the view ({source}): run it in a terminal, or trace without it"

@@ -10,6 +10,7 @@ use clap::Args;
 use tracer_core::text::units;
 use tracer_history::Limits;
 use tracer_loader::KernelSettings;
+use tracer_reach::Address;
 
 use super::{capture, values};
 use crate::{
@@ -69,6 +70,12 @@ pub struct DaemonArgs {
     /// Detach what a recorder with --pinned has left attached, and end.
     #[arg(long, help_heading = "Restarting", conflicts_with = "check")]
     pub detach: bool,
+    /// Tell metrics to Prometheus at this address, such as 127.0.0.1:9753 or unix:/run/tracer/metrics.sock. Off by default.
+    ///
+    /// Whoever can connect can read them: names of namespaces, workloads and containers, and counts, but no command lines,
+    /// paths or output. A unix socket is for root only.
+    #[arg(long, value_name = "ADDRESS", help_heading = "Other systems")]
+    metrics: Option<Address>,
     /// Read this file for what no option says. Its keys are the names of the options.
     #[arg(long, value_name = "FILE", default_value = config::CONFIG)]
     config: PathBuf,
@@ -123,6 +130,7 @@ impl DaemonArgs {
                 ..limits
             },
             max_memory,
+            metrics: self.metrics.or(config.metrics),
         })
     }
 
@@ -155,6 +163,8 @@ pub(super) const AFTER: &str = "\
 EXAMPLES
   tracer daemon --containers             record every container of this machine
   tracer daemon --unit 'worker-*'        record some services
+  tracer daemon --containers --metrics 127.0.0.1:9753
+                                         tell Prometheus what was delivered and lost
   tracer why --container report-1        ask what became of its output, also when it is gone
   tracer history --lost --since 1h       list what was lost
 

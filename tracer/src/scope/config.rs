@@ -9,6 +9,7 @@
 //! keep-tail = "64KiB"
 //! pinned = false
 //! redact = ["password=[^ ]*"]
+//! metrics = "127.0.0.1:9753"
 //! ```
 
 use std::{
@@ -20,6 +21,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 use tracer_core::text::redact::Redact;
+use tracer_reach::Address;
 
 use super::Wanted;
 use crate::{
@@ -57,6 +59,9 @@ pub struct Config {
     /// What is replaced in command lines and output before it is recorded; `None` for nothing.
     #[serde(deserialize_with = "patterns")]
     pub redact: Option<Redact>,
+    /// Where metrics can be asked for; `None` for nowhere.
+    #[serde(deserialize_with = "an_address")]
+    pub metrics: Option<Address>,
 }
 
 /// Why the file cannot be used.
@@ -152,6 +157,10 @@ fn a_size<'de, D: Deserializer<'de>>(value: D) -> Result<Option<NonZeroU64>, D::
     size(&String::deserialize(value)?).map(Some).map_err(D::Error::custom)
 }
 
+fn an_address<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Address>, D::Error> {
+    String::deserialize(value)?.parse().map(Some).map_err(D::Error::custom)
+}
+
 fn patterns<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Redact>, D::Error> {
     let patterns = Vec::<String>::deserialize(value)?;
     if patterns.is_empty() {
@@ -180,7 +189,7 @@ mod tests {
     #[test]
     fn every_key_is_understood() {
         let text = "containers = true\nhistory = \"/srv/t\"\nkeep = \"30d\"\nmax-history = \"10GiB\"\n\
-                    max-memory = \"1MiB\"\nkeep-tail = \"4KiB\"\nredact = [\"a.*b\"]\n";
+                    max-memory = \"1MiB\"\nkeep-tail = \"4KiB\"\nredact = [\"a.*b\"]\nmetrics = \"[::1]:9753\"\n";
         let config = read(text).unwrap().unwrap();
         assert_eq!(config.wanted(), Some(Wanted::Containers));
         assert_eq!(config.history, Some(PathBuf::from("/srv/t")));
@@ -188,6 +197,7 @@ mod tests {
         assert_eq!(config.max_history.unwrap().get(), 10 << 30);
         assert_eq!(config.max_memory.unwrap().get(), 1 << 20);
         assert_eq!(config.keep_tail.unwrap().get(), 4 << 10);
+        assert_eq!(config.metrics.unwrap().to_string(), "http://[::1]:9753/metrics");
         assert_eq!(&*config.redact.unwrap().line(b"xa1bx"), b"x[redacted]x");
         let globs = read("cgroup = [\"docker/*\"]").unwrap().unwrap().wanted();
         assert_eq!(globs, Some(Wanted::Globs(vec!["docker/*".to_owned()])));
@@ -215,6 +225,7 @@ mod tests {
             ("\nmax-history = \"much\"", "line 2: a size is a number of bytes"),
             ("redact = [\"(a\"]", "line 1: "),
             ("all = 1", "line 1: invalid type"),
+            ("metrics = \"9753\"", "line 1: it is an IP address with a port"),
             ("all = true\nall", "line 2: "),
         ] {
             let sentence = refused(text);

@@ -27,7 +27,7 @@ const fn from_package(program: &'static str, package: &'static str) -> Provided 
 pub(crate) const C_LINKER: [&str; 2] = ["gcc", "libc6-dev"];
 
 /// Programs that the privileged tests start.
-pub(crate) const FOR_TESTS: [Provided; 16] = [
+pub(crate) const FOR_TESTS: [Provided; 17] = [
     from_package("dockerd", "docker.io"),
     from_package("docker", "docker.io"),
     from_package("runc", "runc"),
@@ -44,6 +44,7 @@ pub(crate) const FOR_TESTS: [Provided; 16] = [
     from_package("man", "man-db"),
     from_package("mandoc", "mandoc"),
     from_package("systemd", "systemd"),
+    from_package("prometheus", "prometheus"),
 ];
 
 /// Tracers with which the benchmark compares, and `bpftool`, which lists eBPF programs.

@@ -24,7 +24,14 @@ pub fn check(settings: &DaemonSettings) -> Result<(), AppError> {
         settings.scope(),
         history.display(),
     );
-    print(format!("{text}{}", tails(settings)).as_bytes())
+    print(format!("{text}{}{}", tails(settings), metrics(settings)).as_bytes())
+}
+
+/// Where metrics can be asked for, if they can.
+fn metrics(settings: &DaemonSettings) -> String {
+    let Some(address) = &settings.metrics else { return String::new() };
+    let by_all = if address.is_open() { ", by all machines that reach this address" } else { "" };
+    format!("Metrics can be asked for at {address}{by_all}.\n")
 }
 
 /// What is kept of output, if something is.

@@ -53,6 +53,11 @@ impl EntryMaker {
         Self { redact: settings.redact.clone(), attached_ns }
     }
 
+    /// When the recorder was attached, nanoseconds since boot.
+    pub(super) const fn attached_ns(&self) -> u64 {
+        self.attached_ns
+    }
+
     /// When the record of a job begins, nanoseconds since boot.
     pub(super) fn began_ns(&self, root: ProcessId) -> u64 {
         root.start_ns.max(self.attached_ns)
@@ -105,6 +110,7 @@ impl EntryMaker {
             confidence: word(&finding.confidence),
             sentence: shorten(&self.redacted(&report.verdict), LONGEST_SENTENCE),
             has_loss,
+            started_ns: job.root.start_ns,
             findings: report.findings.iter().map(in_short).collect(),
             tails: tails.of(part, &lost, self.redact.as_ref()),
             report: (is_odd && !is_aside).then(|| self.stored(&report)),

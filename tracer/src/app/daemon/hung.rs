@@ -20,6 +20,8 @@ const LOOK: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 64;
 /// For how long a thread must be blocked in the same call.
 const HANGS_NS: u64 = 15_000_000_000;
+/// How often it is looked whether a thread that hangs goes on.
+const AGAIN_NS: u64 = 30_000_000_000;
 
 /// A thread that is blocked in one call at each look.
 #[derive(Clone, Copy, Debug)]
@@ -32,11 +34,18 @@ struct Since {
     read: u64,
     /// Whether its job has an entry about it.
     is_told: bool,
+    /// When it was last looked whether something is read, nanoseconds since boot.
+    looked_ns: u64,
 }
 
 impl Since {
     const fn is_long(&self) -> bool {
         self.since_ns.saturating_add(HANGS_NS) <= self.seen_ns
+    }
+
+    /// Whether it is time to look whether something is read: a thread that hung may go on, and be blocked again.
+    const fn is_due(&self) -> bool {
+        self.is_long() && (!self.is_told || self.looked_ns.saturating_add(AGAIN_NS) <= self.seen_ns)
     }
 }
 
@@ -84,17 +93,34 @@ impl Hung {
         let calls: BTreeSet<Call> = self.blocked.values().flatten().filter_map(call).collect();
         self.since.retain(|call, _| calls.contains(call));
         for call in calls {
-            let new = Since { since_ns: now_ns, seen_ns: now_ns, read: u64::MAX, is_told: false };
+            let new = Since {
+                since_ns: now_ns,
+                seen_ns: now_ns,
+                read: u64::MAX,
+                is_told: false,
+                looked_ns: now_ns,
+            };
             self.since.entry(call).or_insert(new);
         }
     }
 
-    /// Whether a member of a job may hang, and the job has no entry about it.
+    /// The threads that wait until what they write is read, by process, and for how long. Those that were found blocked only
+    /// once are left out.
+    pub(super) fn writers(&self) -> impl Iterator<Item = (ProcessId, Duration)> {
+        let writers = self.since.iter().filter(|((_, _, call, _), since)| {
+            *call == BlockedCall::Write && since.since_ns < since.seen_ns
+        });
+        writers.map(|((process, ..), since)| {
+            (*process, Duration::from_nanos(since.seen_ns - since.since_ns))
+        })
+    }
+
+    /// Whether a member of a job may hang, and it is time to look closer.
     pub(super) fn may_hang(&self, job: &Job) -> bool {
         let members = job.members.iter().filter_map(|member| self.blocked.get(member)).flatten();
         members.filter_map(call).any(|call| {
             let since = self.since.get(&call);
-            since.is_some_and(|since| !since.is_told && since.is_long())
+            since.is_some_and(Since::is_due)
         })
     }
 
@@ -112,11 +138,12 @@ impl Hung {
                 let rows = part.ledger.iter().filter(|(key, _)| key.object == peer);
                 rows.filter(|(key, _)| key.direction == READ).map(|(_, row)| row.bytes).sum()
             });
+            since.looked_ns = now_ns;
             if since.read != read {
                 (since.read, since.since_ns) = (read, now_ns);
             } else if since.is_long() {
+                hangs |= !since.is_told;
                 since.is_told = true;
-                hangs = true;
             }
         }
         hangs
@@ -191,8 +218,19 @@ mod tests {
         assert!(!hung.hangs(&job(), &part(9), 3 * HANGS_NS), "it was not looked at again");
         look(&mut hung, BlockedCall::Write, 3 * HANGS_NS);
         assert!(hung.hangs(&job(), &part(9), 3 * HANGS_NS));
-        look(&mut hung, BlockedCall::Write, 9 * HANGS_NS);
+        look(&mut hung, BlockedCall::Write, 3 * HANGS_NS + AGAIN_NS / 2);
         assert!(!hung.may_hang(&job()));
+        assert_eq!(
+            hung.writers().next().unwrap().1,
+            Duration::from_nanos(2 * HANGS_NS + AGAIN_NS / 2)
+        );
+        let later = 3 * HANGS_NS + AGAIN_NS;
+        look(&mut hung, BlockedCall::Write, later);
+        assert!(hung.may_hang(&job()) && !hung.hangs(&job(), &part(9), later), "it is told once");
+        look(&mut hung, BlockedCall::Write, later + AGAIN_NS);
+        assert!(!hung.hangs(&job(), &part(10), later + AGAIN_NS));
+        look(&mut hung, BlockedCall::Write, later + AGAIN_NS + 1_000_000_000);
+        assert_eq!(hung.writers().next().unwrap().1, Duration::from_secs(1), "something was read");
     }
 
     #[test]

@@ -27,8 +27,8 @@ impl<'a> Outlets<'a> {
     }
 
     /// The recorder is there at this time, microseconds since 1970.
-    pub(super) fn alive(&self, now_us: i64, status: &Status) {
-        self.reach.status(status);
+    pub(super) fn alive(&self, now_us: i64, status: Status) {
+        self.reach.status(&Status { history: self.history.stand(), ..status });
         self.history.alive(now_us);
     }
 }

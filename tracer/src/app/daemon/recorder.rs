@@ -1,16 +1,16 @@
 //! Finds jobs that have ended, has them judged, and writes them to the history.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use tracer_common::{id::ProcessId, loss::LossCell};
-use tracer_core::session::{Job, Kind, LossReason, Parts, Session};
-use tracer_history::{Entry, Gap};
+use tracer_core::session::{Job, Kind, LossReason, Parts, Process, Session};
+use tracer_history::{Entry, Gap, Place};
 use tracer_loader::{Loader, LoaderError, boot_ns};
-use tracer_reach::Status;
+use tracer_reach::{Blocked, Status};
 
 use super::{
     entry::{Clock, EntryMaker},
@@ -169,11 +169,8 @@ impl<'a> Recorder<'a> {
                 self.missed("jobs_full", lost_jobs);
             }
             let clock = Clock::now();
-            let status = Status {
-                running: collector.session.processes.values().count() as u64,
-                memory: collector.session.memory(),
-            };
-            self.outlets.alive(clock.us(boot_ns()), &status);
+            let status = self.status(&collector.session, places, &clock);
+            self.outlets.alive(clock.us(boot_ns()), status);
             let gaps = self.losses.news(loader, &collector.session, &clock);
             if !gaps.is_empty() {
                 self.handover.losses(boot_ns(), self.losses.totals());
@@ -191,6 +188,25 @@ impl<'a> Recorder<'a> {
             let done = self.judge(loader, collector, places);
             self.next_look = now + if self.is_behind { SOON } else { LOOK };
             done.unwrap_or_else(|error| tracing::warn!("cannot read the counts: {error}"));
+        }
+    }
+
+    /// How the recorder is now.
+    fn status(&self, session: &Session, places: &Places, clock: &Clock) -> Status {
+        let runs = |process: &&Process| process.is_target && process.end_ns.is_none();
+        let mut blocked: HashMap<Place, Blocked> = HashMap::new();
+        for (process, lasts) in self.hung.writers() {
+            let place = places.of(process, session);
+            let known = blocked.entry(place.clone());
+            let at = known.or_insert_with(|| Blocked { place, ..Blocked::default() });
+            (at.writers, at.longest) = (at.writers + 1, at.longest.max(lasts));
+        }
+        Status {
+            attached_us: Some(clock.us(self.entries.attached_ns())),
+            running: session.processes.values().filter(runs).count() as u64,
+            memory: session.memory(),
+            blocked: blocked.into_values().collect(),
+            ..Status::default()
         }
     }
 

@@ -49,7 +49,7 @@ fn sum_up(fd: i32, parts: &[(&Part, Fate)]) -> Option<Stream> {
     Some(Stream {
         fd,
         bytes: sum.written,
-        destination: format!("{} more", parts.len()),
+        destination: "others".to_owned(),
         outcome: word(&worst),
         reader: None,
         fate: Some(numbers(&sum)),
