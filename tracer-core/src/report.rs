@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::build::commands;
 pub use self::{
     build::{
-        LostStream, Wanted, build, captured, lost_streams, recovered, stream_of, tail, wanted,
+        LostStream, Wanted, build, captured, lost_streams, of_case, recovered, stream_of, tail,
+        wanted,
     },
     captured::{Captured, CapturedStream, Recovered, RecoveredKind},
     claim::{Claim, WorkerLog},

@@ -62,20 +62,43 @@ pub fn build<'a>(
     stdio_of_interest: &[i32],
 ) -> (Report, Case<'a>) {
     // Both are independent, and slow for tens of thousands of processes, so they run in parallel.
-    let described = || processes(session, stdio_of_interest);
+    let listed = || processes(session, stdio_of_interest);
     let is_large = session.processes.len() > MANY;
     let (case, findings, processes) = thread::scope(|scope| {
         // The system may allow no thread: the traced tree can use up a limit that it shares with tracer.
-        let beside = is_large.then(|| thread::Builder::new().spawn_scoped(scope, described));
+        let beside = is_large.then(|| thread::Builder::new().spawn_scoped(scope, listed));
         let beside = beside.and_then(Result::ok);
         let case = Case::new(session);
         let findings = verdict::judge(&case);
-        let processes = beside.map_or_else(described, |thread| {
+        let processes = beside.map_or_else(listed, |thread| {
             thread.join().unwrap_or_else(|panic| resume_unwind(panic))
         });
         (case, findings, processes)
     });
-    let flows = &case.flows;
+    (described(&case, findings, processes, (target, start), stdio_of_interest), case)
+}
+
+/// The report of a session that is judged already.
+#[must_use]
+pub fn of_case(
+    case: &Case<'_>,
+    findings: Vec<Finding>,
+    target: Target,
+    start: Timestamp,
+    stdio_of_interest: &[i32],
+) -> Report {
+    let processes = processes(case.session, stdio_of_interest);
+    described(case, findings, processes, (target, start), stdio_of_interest)
+}
+
+fn described(
+    case: &Case<'_>,
+    findings: Vec<Finding>,
+    processes: Vec<Process>,
+    (target, start): (Target, Timestamp),
+    stdio_of_interest: &[i32],
+) -> Report {
+    let (session, flows) = (case.session, &case.flows);
     // Leaves out objects that a relay holds open and never used.
     let is_used = |id: &ObjectId| flows.get(id).is_used() || flows.get(&session.peer(id)).is_used();
     let is_told = |known: &&session::Object| known.hop == 0 || is_used(&known.id);
@@ -83,8 +106,8 @@ pub fn build<'a>(
     seen.sort_by_key(|object| (object.seen_ns, object.id));
     let summed_up = summed_up(session);
     let ended = summed_up.iter().map(|sums| sums.processes).sum();
-    let (commands, more_commands) = commands::commands(&case, stdio_of_interest);
-    let report = Report {
+    let (commands, more_commands) = commands::commands(case, stdio_of_interest);
+    Report {
         schema: SCHEMA.to_owned(),
         verdict: headline(&findings, || count_commands(&processes), ended),
         target,
@@ -97,8 +120,8 @@ pub fn build<'a>(
         objects: seen.into_iter().map(|known| object::object(session, known, flows)).collect(),
         commands,
         more_commands,
-        hops: paths::hops(&case),
-        claims: paths::claims(&case),
+        hops: paths::hops(case),
+        claims: paths::claims(case),
         worker_logs: paths::worker_logs(session),
         findings,
         losses: losses(session, flows),
@@ -106,8 +129,7 @@ pub fn build<'a>(
         sandboxes: session.sandboxes.values().map(sandbox).collect(),
         capture: None,
         tails: Vec::new(),
-    };
-    (report, case)
+    }
 }
 
 /// The target's processes in order of their start.

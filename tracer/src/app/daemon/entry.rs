@@ -8,7 +8,7 @@ use tracer_core::{
     report::{self, Report, lost_streams},
     session::{Job, Process, Session, Target, prepares},
     text::{redact::Redact, shorten},
-    verdict::{Finding, Rule, Severity},
+    verdict::{self, Case, Finding, Rule, Severity},
 };
 use tracer_history::{Entry, Place};
 
@@ -84,15 +84,21 @@ impl EntryMaker {
         };
         let began_us = clock.us(part.start_ns);
         let start = Timestamp::from_microsecond(began_us).unwrap_or_default();
-        let (report, case) = report::build(part, target, start, &[1, 2]);
-        let finding = report.findings.first()?;
+        let case = Case::new(part);
+        let findings = verdict::judge(&case);
+        let finding = findings.first()?;
         let is_aside =
             part.processes.get(&job.root).is_some_and(|root| is_aside(finding.rule, job, root));
         let severity = if is_aside { Severity::Info } else { finding.severity };
-        let has_loss = report.findings.iter().any(is_lost);
-        let is_odd = report.findings.iter().any(|finding| finding.severity != Severity::Info);
+        let has_loss = findings.iter().any(is_lost);
+        let is_odd = findings.iter().any(|finding| finding.severity != Severity::Info);
         let of_tails = |finding: &&Finding| is_lost(finding) && finding.rule != Rule::Discarded;
-        let lost = lost_streams(&case, report.findings.iter().filter(of_tails));
+        let lost = lost_streams(&case, findings.iter().filter(of_tails));
+        // Of output that arrived no report is kept: its first finding says all.
+        let report =
+            is_odd.then(|| report::of_case(&case, findings.clone(), target, start, &[1, 2]));
+        let sentence = report.as_ref().map(|report| report.verdict.clone());
+        let sentence = sentence.unwrap_or_else(|| verdict::headline(&findings));
         Some(Entry {
             began_us,
             ended_us: clock.us(part.end_ns),
@@ -108,12 +114,12 @@ impl EntryMaker {
             rule: word(&finding.rule),
             severity: word(&severity),
             confidence: word(&finding.confidence),
-            sentence: shorten(&self.redacted(&report.verdict), LONGEST_SENTENCE),
+            sentence: shorten(&self.redacted(&sentence), LONGEST_SENTENCE),
             has_loss,
             started_ns: job.root.start_ns,
-            findings: report.findings.iter().map(in_short).collect(),
+            findings: findings.iter().map(in_short).collect(),
             tails: tails.of(part, &lost, self.redact.as_ref()),
-            report: (is_odd && !is_aside).then(|| self.stored(&report)),
+            report: report.filter(|_| !is_aside).map(|report| self.stored(&report)),
         })
     }
 
