@@ -330,5 +330,8 @@ fn what_an_entry_and_a_scrape_cost() {
     (0..100).for_each(|_| drop(scrape(address, OPEN)));
     let scrapes = begin.elapsed() / 100;
     let lines = text.lines().filter(|line| !line.starts_with('#')).count();
-    eprintln!("{each:?} for an entry; {scrapes:?} for a scrape of {lines} series, {} B", text.len());
+    eprintln!(
+        "{each:?} for an entry; {scrapes:?} for a scrape of {lines} series, {} B",
+        text.len()
+    );
 }
