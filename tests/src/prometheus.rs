@@ -14,6 +14,9 @@ use serde_json::Value;
 
 use crate::deadline::{DEADLINE, OwnedChild, wait_until};
 
+/// The rules that tracer ships.
+const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/prometheus/tracer.rules.yml");
+
 /// A running Prometheus.
 #[derive(Debug)]
 pub struct Prometheus {
@@ -38,13 +41,14 @@ pub fn get(address: SocketAddr, path: &str, fields: &str) -> Result<String> {
 }
 
 impl Prometheus {
-    /// Starts it in a folder; it scrapes the job `tracer` at this address each second.
+    /// Starts it in a folder; it scrapes the job `tracer` at this address each second, and looks at the rules that tracer
+    /// ships.
     pub fn start(folder: &Path, target: SocketAddr) -> Result<Self> {
         let config = folder.join("prometheus.yml");
         fs::write(
             &config,
             format!(
-                "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n  - job_name: tracer\n    static_configs: [{{targets: [\"{target}\"]}}]\n"
+                "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\nrule_files: [{RULES}]\nscrape_configs:\n  - job_name: tracer\n    static_configs: [{{targets: [\"{target}\"]}}]\n"
             ),
         )?;
         let address = free_address()?;

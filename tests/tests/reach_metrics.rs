@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 use tempfile::TempDir;
 use tracer_tests::{
     cgroup::ScratchCgroup,
@@ -122,7 +123,35 @@ fn prometheus_is_told_exactly_what_was_planted() -> Result<()> {
     ask.wait_for("count(tracer_blocked_writers) or vector(0)", 0.0)?;
     ask.wait_for("tracer_history_entries_total", 6.0)?;
     check_text(&scraped)?;
+    for question in questions_of_dashboard()? {
+        ask.ask(&question)?;
+    }
+    ask.wait_for("count({__name__=\"ALERTS\",alertname=\"TracerOutputLost\"})", 1.0)?;
     scraped.stop()
+}
+
+/// What the dashboard asks, with what Grafana puts in.
+fn questions_of_dashboard() -> Result<Vec<String>> {
+    let dashboard: Value =
+        serde_json::from_str(&fs::read_to_string(deploy("../grafana/tracer.json"))?)?;
+    let panels = dashboard["panels"].as_array().context("no panels")?;
+    let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
+    let questions: Option<Vec<String>> = targets
+        .map(|target| {
+            let mut question = target["expr"].as_str()?.to_owned();
+            for (variable, value) in [
+                ("$__rate_interval", "1m"),
+                ("$__range", "10m"),
+                ("$instance", ".*"),
+                ("$namespace", ".*"),
+                ("$workload", ".*"),
+            ] {
+                question = question.replace(variable, value);
+            }
+            Some(question)
+        })
+        .collect();
+    questions.filter(|questions| questions.len() > 10).context("no questions")
 }
 
 /// The text passes Prometheus' own checks, and tells nothing that is private or has no bound.
@@ -150,6 +179,16 @@ fn promtool_accepts_the_rules_and_their_tests() -> Result<()> {
         let told = String::from_utf8_lossy(&output.stdout).into_owned();
         ensure!(output.status.success() && told.contains("SUCCESS"), "{output:?}");
     }
+    // What the rules and the dashboard ask for exists: the table of the book is compared with what is told.
+    let table = fs::read_to_string(deploy("../../docs/src/prometheus.md"))?;
+    let asked =
+        [questions_of_dashboard()?.join(" "), fs::read_to_string(deploy("tracer.rules.yml"))?];
+    let is_part = |char: char| char.is_ascii_alphanumeric() || ['_', ':'].contains(&char);
+    let asked = asked.join(" ");
+    let names = asked.split(|char| !is_part(char)).filter(|word| word.starts_with("tracer_"));
+    let unknown: Vec<&str> =
+        names.filter(|name| !table.contains(&format!("| `{name}` |"))).collect();
+    ensure!(unknown.is_empty(), "no such metrics: {unknown:?}");
     Ok(())
 }
 

@@ -26,6 +26,12 @@ const RECORDER: [(&str, &str); 2] = [
     ("tracer/systemd/tracer.toml", "etc/tracer.toml"),
 ];
 
+/// What Prometheus and Grafana make of the recorder's metrics, and their places.
+const METRICS: [(&str, &str); 2] = [
+    ("deploy/prometheus/tracer.rules.yml", "usr/share/doc/tracer/prometheus.rules.yml"),
+    ("deploy/grafana/tracer.json", "usr/share/doc/tracer/grafana.json"),
+];
+
 /// Fills the folder and returns the paths of the files in it that are the same in each package, without the folder.
 pub(super) fn stage(workspace: &Workspace, tool: &Path) -> Result<Vec<PathBuf>> {
     let folder = dist::products(workspace).join("package");
@@ -46,7 +52,7 @@ pub(super) fn stage(workspace: &Workspace, tool: &Path) -> Result<Vec<PathBuf>> 
         let content = read(&workspace.root().join(document))?;
         put(&format!("usr/share/doc/tracer/{document}"), &content)?;
     }
-    for (source, path) in RECORDER {
+    for (source, path) in RECORDER.into_iter().chain(METRICS) {
         put(path, &read(&workspace.root().join(source))?)?;
     }
     for (shell, path) in COMPLETIONS {
