@@ -174,8 +174,9 @@ fn is_command(root: &Process, job: &Job, part: &Session) -> bool {
         let mut rows = part.ledger.iter().filter(|(key, _)| job.members.contains(&key.process));
         rows.any(|(key, row)| key.direction == WRITE && row.bytes > 0)
     };
-    let is_of_runtime =
-        || !root.executed && prepares(&root.comm) || root.argv.iter().eq(["runc", "init"]);
+    // One that has ended before its command line was read has none.
+    let is_step = || (!root.executed || root.argv.is_empty()) && prepares(&root.comm);
+    let is_of_runtime = || is_step() || root.argv.iter().eq(["runc", "init"]);
     wrote() || !is_of_runtime() && (root.executed || root.attached_late || job.members.len() > 1)
 }
 

@@ -1,0 +1,109 @@
+//! The always-on recorder and Kubernetes: pods of a real containerd, made as the kubelet makes them, are known by their
+//! names when they are gone.
+//!
+//! Needs containerd, runc and a static busybox.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+use tracer_tests::{
+    cri::{Containerd, IMAGE, Pod},
+    deadline::wait_until,
+    recorder::{Recorder, entries, why},
+};
+
+/// Loses 8,893 of the 8,893 B that `seq` writes, after a line on each stream.
+const LOSSY: &str = "echo out; echo error >&2; seq 1 2000 | sleep 0.2; exit 0";
+
+/// Containers that live for a moment.
+const MOMENTS: usize = 6;
+
+/// The entries of a pod, once there are so many.
+fn of_pod(folder: &TempDir, pod: &Pod<'_>, number: usize) -> Result<Vec<Value>> {
+    let found = wait_until("the pod's entries", || {
+        let found = entries(folder.path(), &["--pod", &pod.name()])?;
+        Ok((found.len() >= number).then_some(found))
+    });
+    found.with_context(|| format!("there are {:#?}", entries(folder.path(), &[])))
+}
+
+/// The bytes of all streams of an entry.
+fn bytes(entry: &Value) -> u64 {
+    let streams = entry["streams"].as_array().map(Vec::as_slice).unwrap_or_default();
+    streams.iter().filter_map(|stream| stream["bytes"].as_u64()).sum()
+}
+
+#[test]
+#[ignore = "needs root and containerd"]
+fn a_pod_that_is_gone_is_known_by_its_names() -> Result<()> {
+    let folder = TempDir::new()?;
+    let containerd = Containerd::start()?;
+    let recorder = Recorder::start(folder.path(), &["--containers"])?;
+    let pod = containerd.pod("shop", "web-0")?;
+    let container = pod.start("web", LOSSY)?;
+    ensure!(container.wait()? == 0);
+    let found = of_pod(&folder, &pod, 1)?;
+    ensure!(found.len() == 1, "{found:#?}");
+    let (entry, place) = (&found[0], &found[0]["place"]);
+    for (key, value) in [
+        ("engine", "containerd"),
+        ("container", "web"),
+        ("container_id", container.id()),
+        ("image", IMAGE),
+        ("namespace", "shop"),
+        ("pod", "web-0"),
+    ] {
+        ensure!(place[key] == value, "{key}: {place:#}");
+    }
+    ensure!(bytes(entry) == 4 + 6, "{entry:#}");
+    ensure!(entry["rule"] == "unread" && entry["has_loss"] == true, "{entry:#}");
+    // The kubelet's log has what the shim read.
+    let log = pod.log("web")?;
+    ensure!(log.contains(" out") && log.contains(" error"), "{log}");
+    let name = pod.name();
+    drop(pod);
+    recorder.stop()?;
+    for question in [["--pod", &name], ["--container", "web"]] {
+        let answer = why(folder.path(), &question)?;
+        ensure!(answer.status.code() == Some(1), "{answer:?}");
+        let said = String::from_utf8_lossy(&answer.stdout);
+        for part in ["8,893 B", "sleep", "web-0"] {
+            ensure!(said.contains(part), "{part}: {said}");
+        }
+    }
+    Ok(())
+}
+
+/// The program of such a container ends within milliseconds, and containerd removes what it has written down about it.
+#[test]
+#[ignore = "needs root and containerd"]
+fn a_container_that_lives_for_a_moment_is_known_by_its_names() -> Result<()> {
+    let folder = TempDir::new()?;
+    let containerd = Containerd::start()?;
+    let recorder = Recorder::start(folder.path(), &["--containers"])?;
+    let pod = containerd.pod("batch", "moments")?;
+    // A container of containerd's own client has no name, which must not keep others from theirs.
+    let nameless = format!("nameless-{}", std::process::id());
+    let ctr =
+        |arguments: &[&str]| containerd.ctr(&[&["--namespace", "k8s.io"], arguments].concat());
+    ctr(&["run", "--detach", "--snapshotter", "native", IMAGE, &nameless])?;
+    let names: Vec<String> = (0..MOMENTS).map(|number| format!("moment-{number}")).collect();
+    for name in &names {
+        pod.run(name, "seq 1 50", 0)?;
+    }
+    ctr(&["tasks", "delete", "--force", &nameless])?;
+    let found = of_pod(&folder, &pod, names.len())?;
+    for name in &names {
+        let mut entries = found.iter().filter(|entry| entry["place"]["container"] == *name);
+        let entry = entries.next().with_context(|| format!("no {name}: {found:#?}"))?;
+        ensure!(bytes(entry) == 141 && entry["rule"] == "delivered", "{entry:#}");
+        ensure!(entry["place"]["image"] == IMAGE && entries.next().is_none(), "{entry:#}");
+    }
+    drop(pod);
+    recorder.stop()?;
+    // The pod's sandbox runs no program of the user.
+    let all = entries(folder.path(), &[])?;
+    let others: Vec<_> = all.iter().filter(|entry| entry["place"]["pod"] != "moments").collect();
+    ensure!(all.len() - others.len() == names.len() && others.len() == 1, "{all:#?}");
+    Ok(())
+}
