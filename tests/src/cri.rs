@@ -1,6 +1,7 @@
 //! Pods of a containerd that a test starts, made as the kubelet makes them: by its Container Runtime Interface.
 
 mod image;
+pub mod manifest;
 mod wire;
 
 use std::{
@@ -15,8 +16,8 @@ use rustix::{mount::UnmountFlags, process::Signal};
 use tempfile::TempDir;
 
 pub use self::wire::{
-    Capability, ContainerConfig, Executed, LinuxContainerConfig, LinuxContainerSecurityContext,
-    Mount, NamespaceOption, SecurityProfile,
+    Capability, ContainerConfig, Executed, LinuxContainerConfig, LinuxContainerResources,
+    LinuxContainerSecurityContext, Mount, NamespaceOption, SecurityProfile,
 };
 use self::wire::{
     Connection, ContainerMetadata, ContainerStatusResponse, CreateContainerRequest,
@@ -85,7 +86,7 @@ impl Containerd {
     /// Gives it [`TRACER_IMAGE`].
     pub fn import_tracer(&self) -> Result<()> {
         let binary = binary()?;
-        self.import(TRACER_IMAGE, &["/tracer"], |root| image::program(root, &binary))
+        self.import(TRACER_IMAGE, &["/usr/bin/tracer"], |root| image::tracer(root, &binary))
     }
 
     fn import(
@@ -119,9 +120,18 @@ impl Containerd {
 
     /// Makes a pod without containers, in the machine's network.
     pub fn pod(&self, namespace: &str, name: &str) -> Result<Pod<'_>> {
+        self.pod_with(namespace, name, NamespaceOption { network: OF_MACHINE, pid: 0 })
+    }
+
+    /// The same with these namespaces.
+    pub fn pod_with(
+        &self,
+        namespace: &str,
+        name: &str,
+        namespaces: NamespaceOption,
+    ) -> Result<Pod<'_>> {
         let uid = format!("tracer-test-{}-{namespace}-{name}", std::process::id());
         let cgroup = format!("/kubepods/besteffort/pod{uid}");
-        let namespace_options = Some(NamespaceOption { network: OF_MACHINE, pid: 0 });
         let config = PodSandboxConfig {
             metadata: Some(PodSandboxMetadata {
                 name: name.to_owned(),
@@ -131,7 +141,9 @@ impl Containerd {
             log_directory: self.folder.path().join("logs").join(name).display().to_string(),
             linux: Some(LinuxPodSandboxConfig {
                 cgroup_parent: cgroup.clone(),
-                security_context: Some(LinuxSandboxSecurityContext { namespace_options }),
+                security_context: Some(LinuxSandboxSecurityContext {
+                    namespace_options: Some(namespaces),
+                }),
             }),
         };
         fs::create_dir_all(&config.log_directory)?;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 use tracer_tests::{
-    cri::{Containerd, IMAGE, Pod},
+    cri::{Containerd, IMAGE, NamespaceOption, OF_MACHINE, Pod, manifest},
     deadline::wait_until,
     recorder::{Recorder, entries, why},
 };
@@ -105,5 +105,46 @@ fn a_container_that_lives_for_a_moment_is_known_by_its_names() -> Result<()> {
     let all = entries(folder.path(), &[])?;
     let others: Vec<_> = all.iter().filter(|entry| entry["place"]["pod"] != "moments").collect();
     ensure!(all.len() - others.len() == names.len() && others.len() == 1, "{all:#?}");
+    Ok(())
+}
+
+/// The chart's DaemonSet: its rights and mounts, and no others, suffice to record other pods and to ask for them.
+#[test]
+#[ignore = "needs root and containerd"]
+fn the_pod_of_the_chart_records_other_pods_and_answers() -> Result<()> {
+    let folder = TempDir::new()?;
+    let containerd = Containerd::start()?;
+    containerd.import_tracer()?;
+    let namespaces = NamespaceOption { network: OF_MACHINE, pid: OF_MACHINE };
+    let node = containerd.pod_with("tracer", "recorder", namespaces)?;
+    let config = manifest::recorder(folder.path(), containerd.state())?;
+    let recorder = node.start_container(config)?;
+    wait_until("the recorder", || {
+        let log = node.log("tracer").unwrap_or_default();
+        ensure!(!log.contains("error"), "{log}");
+        Ok(log.contains("tracer: records").then_some(()))
+    })
+    .with_context(|| node.log("tracer").unwrap_or_default())?;
+    let pod = containerd.pod("shop", "web-0")?;
+    pod.run("web", LOSSY, 0)?;
+    let tracer = |arguments: &[&str]| {
+        let executed = recorder.exec(&[&["/usr/bin/tracer"], arguments].concat())?;
+        anyhow::Ok((executed.exit_code, String::from_utf8_lossy(&executed.stdout).into_owned()))
+    };
+    let said = wait_until("the answer", || {
+        let (code, said) = tracer(&["why", "--pod", "shop/web-0"])?;
+        Ok((code == 1).then_some(said))
+    })
+    .with_context(|| tracer(&["history"]).map(|(_, said)| said).unwrap_or_default())?;
+    for part in ["8,893 B", "sleep", "shop/web-0"] {
+        ensure!(said.contains(part), "{part}: {said}");
+    }
+    // On the node, root reads the same history.
+    let history = manifest::history(folder.path());
+    let found = entries(&history, &["--pod", "shop/web-0"])?;
+    ensure!(found.len() == 1 && bytes(&found[0]) == 4 + 6, "{found:#?}");
+    // It warns of nothing, so no right is missing.
+    let log = node.log("tracer")?;
+    ensure!(log.lines().count() == 1, "{log}");
     Ok(())
 }

@@ -90,9 +90,11 @@ pub(super) fn busybox(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Puts a program into `/tracer` of a root directory, with the shared libraries that it needs. A static one needs none.
-pub(super) fn program(root: &Path, program: &Path) -> Result<()> {
-    fs::copy(program, root.join("tracer"))?;
+/// Puts tracer into `/usr/bin/tracer` of a root directory, as `deploy/image/Dockerfile` does, with the shared libraries that
+/// it needs. A static one needs none.
+pub(super) fn tracer(root: &Path, program: &Path) -> Result<()> {
+    fs::create_dir_all(root.join("usr/bin"))?;
+    fs::copy(program, root.join("usr/bin/tracer"))?;
     let output = run_command(Command::new("ldd").arg(program))?;
     let listed = String::from_utf8(output.stdout)?;
     // `name => /path (address)`, or `/path (address)`.

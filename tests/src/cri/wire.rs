@@ -140,14 +140,28 @@ pub struct Mount {
     /// Whether it cannot be written to.
     #[prost(bool, tag = "3")]
     pub readonly: bool,
+    /// Whether mounts below it on the machine appear there later, and go: 0 is never, 1 is so.
+    #[prost(int32, tag = "5")]
+    pub propagation: i32,
 }
 
 /// What Linux needs for a container.
 #[derive(Clone, PartialEq, Message)]
 pub struct LinuxContainerConfig {
+    /// Its limits.
+    #[prost(message, optional, tag = "1")]
+    pub resources: Option<LinuxContainerResources>,
     /// Its rights.
     #[prost(message, optional, tag = "2")]
     pub security_context: Option<LinuxContainerSecurityContext>,
+}
+
+/// The limits of a container.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct LinuxContainerResources {
+    /// Of memory.
+    #[prost(int64, tag = "4")]
+    pub memory_limit_in_bytes: i64,
 }
 
 /// The rights of a container.
