@@ -7,12 +7,12 @@ mod wire;
 use std::{
     fs,
     os::unix::net::UnixStream,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use rustix::{mount::UnmountFlags, process::Signal};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 pub use self::wire::{
@@ -63,7 +63,9 @@ impl Containerd {
         let (socket, config) = (folder.path().join("socket"), folder.path().join("config.toml"));
         fs::write(&config, configuration(folder.path(), state))?;
         let log = fs::File::create(folder.path().join("log"))?;
-        let mut command = Command::new("containerd");
+        // systemd makes all mounts shared, and containers with mounts of the machine need that.
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "shared", "containerd"]);
         command.arg("--config").arg(&config).stdin(Stdio::null());
         command.stdout(log.try_clone()?).stderr(log);
         let daemon = OwnedChild::spawn(&mut command, "containerd")?;
@@ -157,25 +159,11 @@ impl Drop for Containerd {
     fn drop(&mut self) {
         let _ = self.daemon.signal(Signal::TERM);
         let _ = self.daemon.wait();
-        // What a pod that could not be removed has left.
-        for mount in mounts_below(&[self.state, self.folder.path()]) {
-            let _ = rustix::mount::unmount(&mount, UnmountFlags::DETACH);
-        }
         for part in ["io.containerd.runtime.v2.task", "io.containerd.grpc.v1.cri"] {
             let _ = fs::remove_dir_all(self.state.join(part).join("k8s.io"));
             let _ = fs::remove_dir(self.state.join(part));
         }
     }
-}
-
-/// Mount points below these directories, the deepest first.
-fn mounts_below(directories: &[&Path]) -> Vec<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let points = mounts.lines().filter_map(|line| line.split(' ').nth(1).map(PathBuf::from));
-    let mut points: Vec<_> =
-        points.filter(|point| directories.iter().any(|it| point.starts_with(it))).collect();
-    points.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
-    points
 }
 
 /// A configuration that works in virtual machines and containers: without overlayfs, networks, and a lower score for the
@@ -271,8 +259,9 @@ impl Drop for Pod<'_> {
 
 /// Removes a pod's cgroup and those above it, which the kubelet does, in all hierarchies. Those with other pods stay.
 fn remove_cgroup(path: &str) {
-    let mounts = mounts_below(&[Path::new("/sys/fs/cgroup")]);
-    for mount in mounts {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(1).map(Path::new));
+    for mount in points.filter(|point| point.starts_with("/sys/fs/cgroup")) {
         let places = Path::new(path).ancestors().filter(|above| *above != Path::new("/"));
         for place in places {
             let _ = fs::remove_dir(mount.join(place.strip_prefix("/").unwrap_or(place)));

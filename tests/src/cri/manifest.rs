@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use rustix::thread::CapabilitySet;
 use serde::Deserialize;
 use serde_norway::Value;
 
@@ -147,7 +148,7 @@ fn rights(context: &SecurityContext) -> Result<LinuxContainerSecurityContext> {
     ensure!(context.seccomp_profile.r#type == "RuntimeDefault", "{context:?}");
     Ok(LinuxContainerSecurityContext {
         capabilities: Some(Capability {
-            add_capabilities: add.clone(),
+            add_capabilities: add.iter().filter(|name| is_given(name)).cloned().collect(),
             drop_capabilities: drop.clone(),
         }),
         namespace_options: Some(NamespaceOption { network: OF_MACHINE, pid: OF_MACHINE }),
@@ -155,6 +156,14 @@ fn rights(context: &SecurityContext) -> Result<LinuxContainerSecurityContext> {
         no_new_privs: !context.allow_privilege_escalation,
         seccomp: Some(SecurityProfile { profile_type: 0 }),
     })
+}
+
+/// Whether this process can give a capability away. Some virtual machines have no `CAP_SYS_RESOURCE`, which only kernels
+/// before 5.11 ask for.
+fn is_given(name: &str) -> bool {
+    name != "SYS_RESOURCE"
+        || rustix::thread::capability_is_in_bounding_set(CapabilitySet::SYS_RESOURCE)
+            .unwrap_or(false)
 }
 
 fn mebibytes(resources: &Resources) -> Result<i64> {
