@@ -3,13 +3,18 @@
 //!
 //! Needs containerd, runc and a static busybox.
 
+use std::{fs, process::Command};
+
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 use tracer_tests::{
+    cgroup::ScratchCgroup,
     cri::{Containerd, IMAGE, NamespaceOption, OF_MACHINE, Pod, manifest},
     deadline::wait_until,
-    recorder::{Recorder, entries, why},
+    recorder::{self, Recorder, entries, why},
+    refusal,
+    tracer::binary,
 };
 
 /// Loses 8,893 of the 8,893 B that `seq` writes, after a line on each stream.
@@ -146,5 +151,30 @@ fn the_pod_of_the_chart_records_other_pods_and_answers() -> Result<()> {
     // It warns of nothing, so no right is missing.
     let log = node.log("tracer")?;
     ensure!(log.lines().count() == 1, "{log}");
+    Ok(())
+}
+
+/// A pod has a cgroup namespace of its own where version 2 is used, in which other cgroups have relative paths.
+#[test]
+#[ignore = "needs root"]
+fn cgroups_have_their_own_paths_for_a_recorder_in_another_namespace() -> Result<()> {
+    let folder = TempDir::new()?;
+    let (own, jobs) =
+        (ScratchCgroup::create("tracer-node")?, ScratchCgroup::create("tracer-jobs")?);
+    let below = jobs.path().join("below");
+    fs::create_dir(&below)?;
+    let mut command = Command::new("sh");
+    let enter = "echo $$ > \"$1/cgroup.procs\" && shift && exec unshare --cgroup \"$@\"";
+    command.args(["-c", enter, "sh"]).arg(own.path()).arg(binary()?);
+    let recorder = Recorder::start_by(command, folder.path(), &["--cgroup", jobs.name()?])?;
+    let mut shell = Command::new("sh");
+    let line = "echo $$ > \"$0/cgroup.procs\"; exec sh -c 'seq 100; sleep 0.5; exit 0'";
+    let output = refusal::run_command(shell.args(["-c", line]).arg(&below))?;
+    ensure!(output.stdout.len() == 292, "{output:?}");
+    let entry = recorder::entry(folder.path(), "sh")?;
+    recorder.stop()?;
+    fs::remove_dir(&below)?;
+    let expected = format!("/{}/below", jobs.name()?);
+    ensure!(entry["place"]["cgroup"] == expected && bytes(&entry) == 292, "{entry:#}");
     Ok(())
 }

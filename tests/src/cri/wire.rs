@@ -16,49 +16,49 @@ use crate::deadline::DEADLINE;
 
 /// A pod's sandbox: its names and what its containers share.
 #[derive(Clone, PartialEq, Message)]
-pub struct PodSandboxConfig {
+pub(super) struct PodSandboxConfig {
     /// Names.
     #[prost(message, optional, tag = "1")]
-    pub metadata: Option<PodSandboxMetadata>,
+    pub(super) metadata: Option<PodSandboxMetadata>,
     /// Directory of the containers' logs.
     #[prost(string, tag = "3")]
-    pub log_directory: String,
+    pub(super) log_directory: String,
     /// What Linux needs.
     #[prost(message, optional, tag = "8")]
-    pub linux: Option<LinuxPodSandboxConfig>,
+    pub(super) linux: Option<LinuxPodSandboxConfig>,
 }
 
 /// A pod's names.
 #[derive(Clone, PartialEq, Eq, Message)]
-pub struct PodSandboxMetadata {
+pub(super) struct PodSandboxMetadata {
     /// Name.
     #[prost(string, tag = "1")]
-    pub name: String,
+    pub(super) name: String,
     /// Unique id.
     #[prost(string, tag = "2")]
-    pub uid: String,
+    pub(super) uid: String,
     /// Namespace of Kubernetes.
     #[prost(string, tag = "3")]
-    pub namespace: String,
+    pub(super) namespace: String,
 }
 
 /// A pod's cgroup and namespaces of the kernel.
 #[derive(Clone, PartialEq, Message)]
-pub struct LinuxPodSandboxConfig {
+pub(super) struct LinuxPodSandboxConfig {
     /// The cgroup in which its containers' are.
     #[prost(string, tag = "1")]
-    pub cgroup_parent: String,
+    pub(super) cgroup_parent: String,
     /// Its namespaces.
     #[prost(message, optional, tag = "2")]
-    pub security_context: Option<LinuxSandboxSecurityContext>,
+    pub(super) security_context: Option<LinuxSandboxSecurityContext>,
 }
 
 /// A sandbox's namespaces.
 #[derive(Clone, PartialEq, Message)]
-pub struct LinuxSandboxSecurityContext {
+pub(super) struct LinuxSandboxSecurityContext {
     /// Which ones.
     #[prost(message, optional, tag = "1")]
-    pub namespace_options: Option<NamespaceOption>,
+    pub(super) namespace_options: Option<NamespaceOption>,
 }
 
 /// Whose namespaces: 0 is the pod's, 1 the container's, 2 the machine's.
