@@ -7,6 +7,7 @@ use xtask::vm::{Programs, Script};
 /// Test programs that cannot run in the machine, and why.
 const EXCLUDED: [(&str, &str); 14] = [
     ("capture_programs", "needs gcc, python and git"),
+    ("cri_recorder", "needs containerd"),
     ("docker", "needs docker"),
     ("docker_exec", "needs docker"),
     ("docker_gvisor", "needs docker and runsc"),
