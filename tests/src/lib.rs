@@ -12,6 +12,7 @@ pub mod capture;
 pub mod cgroup;
 pub mod cgroup_trace;
 pub mod content;
+pub mod cri;
 pub mod deadline;
 pub mod docker;
 pub mod expect;

@@ -39,10 +39,15 @@ impl Recorder {
         arguments: &[&str],
         variables: &[(&str, &str)],
     ) -> Result<Self> {
-        privilege::require_root()?;
         let mut command = Command::new(binary()?);
-        command.arg("daemon").args(arguments).arg("--history").arg(history);
         command.envs(variables.iter().copied());
+        Self::start_by(command, history, arguments)
+    }
+
+    /// The same with a command that executes tracer with the arguments that are added.
+    pub fn start_by(mut command: Command, history: &Path, arguments: &[&str]) -> Result<Self> {
+        privilege::require_root()?;
+        command.arg("daemon").args(arguments).arg("--history").arg(history);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = OwnedChild::spawn(&mut command, "tracer daemon")?;
         let stderr = lines(child.take_stderr()?);

@@ -101,6 +101,12 @@ impl Place {
     pub const fn is_named(&self) -> bool {
         self.container_id.is_none() || self.container.is_some() || self.pod.is_some()
     }
+
+    /// Whether it is the sandbox of a pod: the container that holds the pod's namespaces. It runs no program of a user.
+    #[must_use]
+    pub const fn is_sandbox(&self) -> bool {
+        self.container_id.is_some() && self.container.is_none() && self.pod.is_some()
+    }
 }
 
 /// One standard stream of a command.

@@ -2,6 +2,7 @@
 //! capabilities, and how it opens the user's files.
 
 pub(crate) mod bounded;
+pub(crate) mod cgroup_namespace;
 #[allow(unsafe_code, reason = "fork, and what a child may do with descriptors, have no safe form")]
 pub mod helper;
 #[allow(

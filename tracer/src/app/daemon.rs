@@ -58,7 +58,7 @@ use crate::{
     scope::{CgroupWatch, News, watch::MOST_MATCHES},
     settings::DaemonSettings,
     sys::{
-        limits,
+        cgroup_namespace, limits,
         privileges::{self, Rights},
         signal::ignore_file_size,
     },
@@ -78,6 +78,11 @@ pub fn daemon(settings: &DaemonSettings) -> Result<(), AppError> {
     let failed = |source| AppError::Runtime { source };
     ignore_file_size();
     limits::raise_files();
+    if let Err(error) = cgroup_namespace::enter_machines() {
+        tracing::warn!(
+            "the paths of cgroups are relative to this container's own: {error}; give it CAP_SYS_ADMIN"
+        );
+    }
     let logs = LogReader::start(&[]).map_err(failed)?;
     let lookout = Lookout::start();
     let of_views = Lookout::start_of(1);

@@ -33,6 +33,8 @@ use crate::{
 const LONGEST: usize = 253;
 /// The largest file about one container, in bytes. Its environment is in it, of up to 2 MiB (`execve(2)`).
 const LARGEST: usize = 4 << 20;
+/// The name that the kubelet, cri-dockerd and CRI-O give the sandbox of a pod. No container can have it (RFC 1123).
+const SANDBOX: &str = "POD";
 /// Suffixes of the units that have processes (`systemd.unit(5)`).
 const UNITS: [&str; 3] = [".service", ".scope", ".socket"];
 
@@ -114,6 +116,7 @@ impl Written {
         self.name = label("container.name").or(self.name);
         self.pod = label("pod.name").or(self.pod);
         self.namespace = label("pod.namespace").or(self.namespace);
+        self.name = self.name.filter(|name| self.pod.is_none() || name != SANDBOX);
         self
     }
 }

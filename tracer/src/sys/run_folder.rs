@@ -10,6 +10,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+};
+
 use super::processes::exists;
 
 /// Where tracer's folders are.
@@ -58,12 +63,36 @@ fn make_run() -> io::Result<DirBuilder> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    let found = fs::symlink_metadata(RUN)?;
-    if !found.is_dir() || found.uid() != 0 || found.mode() & 0o077 != 0 {
+    if !is_private(Path::new(RUN), 0)? {
         let text = format!("{RUN} is not a folder of root's alone");
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     }
     Ok(private)
+}
+
+/// Whether a folder is this user's alone. An empty one that is this user's, which others may enter, is made so: the kubelet
+/// makes folders for pods with mode 0777.
+fn is_private(folder: &Path, uid: u32) -> io::Result<bool> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = match rustix::fs::open(folder, flags, Mode::empty()) {
+        Ok(opened) => opened,
+        Err(Errno::NOTDIR | Errno::LOOP) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    let found = rustix::fs::fstat(&opened)?;
+    if found.st_uid != uid {
+        return Ok(false);
+    }
+    if found.st_mode & 0o077 == 0 {
+        return Ok(true);
+    }
+    // From now on no other user can put anything there. What is there already may be another user's.
+    rustix::fs::fchmod(&opened, Mode::RWXU)?;
+    let is_empty = fs::read_dir(folder)?.next().is_none();
+    if !is_empty {
+        rustix::fs::fchmod(&opened, Mode::from_raw_mode(found.st_mode))?;
+    }
+    Ok(is_empty)
 }
 
 /// The socket of the recorder that writes to this folder. The folder's inode says which one, so that a link to it leads
@@ -124,5 +153,39 @@ impl Drop for RunFolder {
     fn drop(&mut self) {
         // The next tracer removes what is left.
         let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn an_empty_folder_is_made_private_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let uid = folder.path().metadata().unwrap().uid();
+        let mode = |path: &Path| path.metadata().unwrap().mode() & 0o777;
+        let make = |name: &str, mode: u32| {
+            let path = folder.path().join(name);
+            fs::create_dir(&path).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            path
+        };
+        let (empty, used, private) =
+            (make("empty", 0o777), make("used", 0o755), make("private", 0o700));
+        fs::write(used.join("socket"), "").unwrap();
+        fs::write(private.join("socket"), "").unwrap();
+        assert!(is_private(&empty, uid).unwrap() && mode(&empty) == 0o700);
+        assert!(!is_private(&used, uid).unwrap() && mode(&used) == 0o755);
+        assert!(is_private(&private, uid).unwrap());
+        assert!(!is_private(&private, uid + 1).unwrap());
+        let (link, file) = (folder.path().join("link"), private.join("socket"));
+        symlink(&private, &link).unwrap();
+        for path in [&link, &file] {
+            assert!(!is_private(path, uid).unwrap(), "{}", path.display());
+        }
+        assert!(is_private(&folder.path().join("none"), uid).is_err());
     }
 }

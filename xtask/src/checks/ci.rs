@@ -18,7 +18,7 @@ use xtask::{
 };
 
 use super::{fuzz, tally::Tally, test};
-use crate::{docs, kernels, package};
+use crate::{docs, kernels, package, reach};
 
 /// A check and its name in the table.
 type Step<'a> = (&'static str, Box<dyn FnOnce() -> Result<Checked> + 'a>);
@@ -93,6 +93,7 @@ fn checks<'a>(workspace: &'a Workspace, ready: &'a Ready) -> Vec<Step<'a>> {
                 package::run(workspace, &package::Options::short()).map(|()| Checked::Passed)
             }),
         ),
+        ("Kubernetes", Box::new(|| reach::short(workspace).map(|()| Checked::Passed))),
         ("documentation", Box::new(|| documentation(workspace))),
     ]
 }
@@ -196,9 +197,9 @@ fn host_cargo(workspace: &Workspace, subcommand: &str) -> Command {
     command
 }
 
-/// The steps that ran.
+/// The steps that ran. Displayed, it is their table.
 #[derive(Default)]
-struct Report {
+pub(crate) struct Report {
     rows: Vec<Row>,
 }
 
@@ -210,7 +211,8 @@ struct Row {
 }
 
 impl Report {
-    fn perform(&mut self, name: &'static str, step: impl FnOnce() -> Result<Checked>) {
+    /// Runs a step. Its failure is printed at once.
+    pub(crate) fn perform(&mut self, name: &'static str, step: impl FnOnce() -> Result<Checked>) {
         say(&format!("== {name}"));
         let start = Instant::now();
         let outcome = step();
@@ -220,12 +222,16 @@ impl Report {
         self.rows.push(Row { name, time: start.elapsed(), outcome: outcome.ok() });
     }
 
+    /// Whether a step has failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.rows.iter().any(|row| row.outcome.is_none())
+    }
+
     /// Prints the table, then the tests' sum on the last line.
     fn finish(self, tally: Tally) -> Result<ExitCode> {
         eprint!("\n{self}\n");
         test::print_tally(tally)?;
-        let failed = self.rows.iter().any(|row| row.outcome.is_none());
-        Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        Ok(if self.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 }
 
@@ -262,6 +268,6 @@ mod tests {
              third                       1.5 s  not checked\n\
              total                       4.5 s\n"
         );
-        assert!(report.rows.iter().any(|row| row.outcome.is_none()));
+        assert!(report.has_failed());
     }
 }

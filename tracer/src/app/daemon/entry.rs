@@ -186,8 +186,12 @@ fn is_command(root: &Process, job: &Job, part: &Session) -> bool {
         let mut rows = part.ledger.iter().filter(|(key, _)| job.members.contains(&key.process));
         rows.any(|(key, row)| key.direction == WRITE && row.bytes > 0)
     };
-    let is_of_runtime =
-        || !root.executed && prepares(&root.comm) || root.argv.iter().eq(["runc", "init"]);
+    // The first of its steps can end before its command line is read.
+    let is_first_step = || root.argv.is_empty() && root.comm == "runc";
+    let is_of_runtime = || {
+        let is_runc_init = root.argv.iter().eq(["runc", "init"]) || is_first_step();
+        is_runc_init || !root.executed && prepares(&root.comm)
+    };
     wrote() || !is_of_runtime() && (root.executed || root.attached_late || job.members.len() > 1)
 }
 

@@ -1,11 +1,11 @@
 //! Where jobs run: container, pod and unit.
 
+mod names;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     sync::mpsc::{Receiver, Sender, channel},
-    thread,
-    time::Duration,
 };
 
 use tracer_common::id::ProcessId;
@@ -15,18 +15,13 @@ use tracer_history::Place;
 use crate::{
     app::handover::{Handover, Item},
     render::place_of,
-    scope,
     sys::{
         bounded,
         privileges::{self, Rights},
         processes,
     },
-    target::{CgroupTarget, Hierarchy, Roots},
+    target::{CgroupTarget, Hierarchy},
 };
-
-/// A runtime may write the name of a container this long after its cgroup has appeared.
-const NAMED_WITHIN: [Duration; 4] =
-    [Duration::ZERO, Duration::from_millis(30), Duration::from_millis(200), Duration::from_secs(1)];
 
 /// How many cgroups that are gone are remembered: their processes may still have to be judged.
 const MOST_GONE: usize = 4_096;
@@ -57,7 +52,7 @@ impl Places {
     pub(super) fn start(hierarchy: Hierarchy, handover: Handover) -> io::Result<Self> {
         let (asks, asked) = channel();
         let (answer, answers) = channel();
-        privileges::spawn("names", Rights::Look, move || read_names(&asked, &answer))?;
+        privileges::spawn("names", Rights::Look, move || names::read(&asked, &answer))?;
         Ok(Self {
             hierarchy,
             known: BTreeMap::new(),
@@ -215,24 +210,6 @@ fn path_in<'a>(line: &'a str, hierarchy: &Hierarchy) -> Option<&'a str> {
         Hierarchy::V1 { controller } => controllers.split(',').any(|name| name == controller),
     };
     is_it.then_some(path)
-}
-
-/// Reads names until nobody asks any more. A name that is not there yet is looked for again.
-fn read_names(asked: &Receiver<String>, answer: &Sender<(String, Place)>) {
-    let roots = Roots::host();
-    while let Ok(path) = asked.recv() {
-        for pause in NAMED_WITHIN {
-            thread::sleep(pause);
-            let place = scope::place(&roots, &path);
-            let is_named = place.is_named();
-            if answer.send((path.clone(), place)).is_err() {
-                return;
-            }
-            if is_named {
-                break;
-            }
-        }
-    }
 }
 
 #[cfg(test)]

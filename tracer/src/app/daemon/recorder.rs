@@ -344,9 +344,9 @@ impl<'a> Recorder<'a> {
             part.add_loss(reason, cell);
         }
         part.join_sandboxes();
-        let is_told = !whole.is_of_gvisor(job);
-        let place = || places.of(job.root, whole);
-        let entry = is_told.then(|| self.entries.entry(job, &part, place(), &self.tails)).flatten();
+        let place = places.of(job.root, whole);
+        let is_told = !whole.is_of_gvisor(job) && !place.is_sandbox();
+        let entry = is_told.then(|| self.entries.entry(job, &part, place, &self.tails)).flatten();
         if job.ended_ns.is_some() {
             self.tails.forget(&part, job);
         }

@@ -106,6 +106,43 @@ fn a_container_of_kubernetes_on_containerd_is_known_by_annotations() {
 }
 
 #[test]
+fn a_sandbox_of_a_pod_is_known_as_one() {
+    let pod = json!({"io.kubernetes.pod.name": "web-0", "io.kubernetes.pod.namespace": "shop",
+        "io.kubernetes.container.name": "POD"});
+    let is_sandbox = |machine: &Machine, cgroup: &str| {
+        let place = place(&machine.roots(), cgroup);
+        assert_eq!(place.pod.as_deref(), Some("web-0"), "{place:?}");
+        place.is_sandbox()
+    };
+    let pods = format!("/kubepods/burstable/pod1/{ID}");
+    let docker = |name: &str, labels: &serde_json::Value| {
+        let machine = Machine::unified();
+        let file = json!({"Name": name, "Config": {"Image": "pause:3", "Labels": labels}});
+        machine.write(&format!("var/lib/docker/containers/{ID}/config.v2.json"), &file.to_string());
+        machine
+    };
+    let names = ["/k8s_POD_web-0_shop_uid_0", "/k8s_web_web-0_shop_uid_0"];
+    assert!(is_sandbox(&docker(names[0], &json!({})), &pods));
+    assert!(is_sandbox(&docker("/x", &pod), &pods));
+    assert!(!is_sandbox(&docker(names[1], &json!({})), &pods));
+    let mut crio = pod.clone();
+    crio["io.kubernetes.cri-o.SandboxID"] = json!("s");
+    let cri = json!({"io.kubernetes.cri.sandbox-name": "web-0",
+        "io.kubernetes.cri.sandbox-namespace": "shop"});
+    let storage = format!("run/containers/storage/overlay-containers/{ID}/userdata");
+    for (folder, annotations) in [(storage, crio), (format!("{TASKS}/k8s.io/{ID}"), cri)] {
+        let machine = Machine::unified();
+        let file = json!({"annotations": annotations});
+        machine.write(&format!("{folder}/config.json"), &file.to_string());
+        assert!(is_sandbox(&machine, &pods), "{folder}");
+    }
+    // A container without a pod can have this name.
+    let machine = docker("/POD", &json!({}));
+    let place = place(&machine.roots(), &pods);
+    assert!(place.container.as_deref() == Some("POD") && !place.is_sandbox());
+}
+
+#[test]
 fn a_container_of_containerd_alone_is_known_in_its_namespace() {
     let machine = Machine::unified();
     let named = |name: &str| json!({"annotations": {"nerdctl/name": name}}).to_string();

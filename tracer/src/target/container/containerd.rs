@@ -18,9 +18,10 @@ use super::{
 };
 use crate::{sys::bounded, target::Roots};
 
-/// Directories with containerd's state: its own, below k3s, and below a Docker that starts its own containerd.
-pub(crate) const STATE_DIRECTORIES: [&str; 3] =
-    ["containerd", "k3s/containerd", "docker/containerd/daemon"];
+/// Directories with containerd's state: its own, below k3s and RKE2, below k0s, and below a Docker that starts its own
+/// containerd.
+pub(crate) const STATE_DIRECTORIES: [&str; 4] =
+    ["containerd", "k3s/containerd", "k0s/containerd", "docker/containerd/daemon"];
 
 /// The directory with the running tasks, below one of [`STATE_DIRECTORIES`].
 pub(crate) const TASKS: &str = "io.containerd.runtime.v2.task";
