@@ -128,6 +128,21 @@ fn the_oldest_files_are_removed_but_not_the_one_that_is_written() {
 }
 
 #[test]
+fn the_stand_is_that_of_the_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let writer = Writer::start(folder.path(), ROOMY).unwrap();
+    (0..3).for_each(|index| writer.add(entry(index)));
+    let begin = Instant::now();
+    while writer.stand().entries < 3 {
+        assert!(begin.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let stand = writer.stand();
+    assert_eq!((stand.oldest_us, stand.limit), (Some(entry(0).ended_us), ROOMY.bytes));
+    assert!(stand.bytes > 0 && stand.missed.values().all(|missed| *missed == 0), "{stand:?}");
+}
+
+#[test]
 fn files_are_removed_by_age() {
     let folder = tempfile::tempdir().unwrap();
     let at = |ended_us| Entry { began_us: ended_us, ended_us, ..entry(0) };

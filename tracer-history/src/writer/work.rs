@@ -69,7 +69,6 @@ impl Work {
         let previous = self.files.look_through();
         self.attached = Attached::after(previous.as_ref());
         self.gaps.extend(self.files.take_damaged());
-        self.keep_within_limits();
         let mut next = Instant::now();
         loop {
             let taken = queue.take(BATCH, next);
