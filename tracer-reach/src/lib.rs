@@ -8,12 +8,17 @@
 mod journald;
 mod metrics;
 mod otlp;
+mod told;
 
 use std::{io, time::Duration};
 
 use tracer_history::{Entry, Gap};
 
-pub use self::{journald::Journal, metrics::Metrics, otlp::Otlp};
+pub use self::{
+    journald::{Journal, JournalError},
+    metrics::Metrics,
+    otlp::{Dropped, Endpoint, EndpointError, Otlp},
+};
 
 /// Starts a thread with this name, in the way of the program that uses this crate.
 pub type Spawn<'a> = &'a dyn Fn(&'static str, Box<dyn FnOnce() + Send>) -> io::Result<()>;
@@ -60,6 +65,9 @@ impl Reach {
         if let Some(otlp) = &self.otlp {
             otlp.gap(gap);
         }
+        if let Some(journal) = &self.journal {
+            journal.gap(gap);
+        }
     }
 
     /// How the daemon is now.
@@ -67,12 +75,18 @@ impl Reach {
         if let Some(metrics) = &self.metrics {
             metrics.status(status);
         }
+        if let Some(journal) = &self.journal {
+            journal.send_waiting();
+        }
     }
 
     /// Sends what waits, for at most this time.
     pub fn close(self, within: Duration) {
         if let Some(otlp) = self.otlp {
             otlp.close(within);
+        }
+        if let Some(journal) = self.journal {
+            journal.close();
         }
     }
 }
