@@ -8,6 +8,7 @@ use tracer_core::{
 };
 use tracer_history::{Filter, Question};
 use tracer_loader::KernelSettings;
+use tracer_reach::Endpoint;
 
 use tracer_history::Limits;
 
@@ -74,6 +75,10 @@ pub struct DaemonSettings {
     pub max_memory: u64,
     /// How many of the last bytes of each stream stay in memory until it is known whether they were lost; `None` for none.
     pub keep_tail: Option<u64>,
+    /// The collector of OpenTelemetry that is told; `None` for none.
+    pub otlp: Option<Endpoint>,
+    /// Whether journald is told.
+    pub journald: bool,
 }
 
 impl DaemonSettings {

@@ -10,6 +10,7 @@ use clap::Args;
 use tracer_core::text::units;
 use tracer_history::Limits;
 use tracer_loader::KernelSettings;
+use tracer_reach::Endpoint;
 
 use super::{capture, values};
 use crate::{
@@ -59,6 +60,16 @@ pub struct DaemonArgs {
     /// Beyond it, processes of these commands that have ended are added up.
     #[arg(long, value_name = "SIZE", value_parser = capture::size, help_heading = "Limits")]
     max_memory: Option<NonZeroU64>,
+    /// Send findings as log records, and lost bytes as metrics, to this collector of OpenTelemetry (http://127.0.0.1:4318).
+    ///
+    /// OTLP over HTTP, without TLS: name a collector on this machine, which uses TLS and tokens on the way out. Findings have
+    /// no command lines, and sentences are redacted. If the collector is down or slow, log records wait in 8 MiB at most;
+    /// what does not fit is counted.
+    #[arg(long, value_name = "URL", help_heading = "Who is told")]
+    otlp: Option<Endpoint>,
+    /// Write findings to journald, for example for `journalctl TRACER_RULE=unread`.
+    #[arg(long, help_heading = "Who is told")]
+    journald: bool,
     /// Read this file for what no option says. Its keys are the names of the options.
     #[arg(long, value_name = "FILE", default_value = config::CONFIG)]
     config: PathBuf,
@@ -107,6 +118,8 @@ impl DaemonArgs {
                 ..limits
             },
             max_memory,
+            otlp: self.otlp.or(config.otlp),
+            journald: self.journald || config.journald,
         })
     }
 

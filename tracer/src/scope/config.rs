@@ -8,6 +8,8 @@
 //! max-memory = "200MiB"
 //! keep-tail = "64KiB"
 //! redact = ["password=[^ ]*"]
+//! otlp = "http://127.0.0.1:4318"
+//! journald = true
 //! ```
 
 use std::{
@@ -19,6 +21,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 use tracer_core::text::redact::Redact;
+use tracer_reach::Endpoint;
 
 use super::Wanted;
 use crate::{
@@ -54,6 +57,11 @@ pub struct Config {
     /// What is replaced in command lines and output before it is recorded; `None` for nothing.
     #[serde(deserialize_with = "patterns")]
     pub redact: Option<Redact>,
+    /// The collector of OpenTelemetry that is told.
+    #[serde(deserialize_with = "an_endpoint")]
+    pub otlp: Option<Endpoint>,
+    /// Whether journald is told.
+    pub journald: bool,
 }
 
 /// Why the file cannot be used.
@@ -149,6 +157,10 @@ fn a_size<'de, D: Deserializer<'de>>(value: D) -> Result<Option<NonZeroU64>, D::
     size(&String::deserialize(value)?).map(Some).map_err(D::Error::custom)
 }
 
+fn an_endpoint<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Endpoint>, D::Error> {
+    String::deserialize(value)?.parse().map(Some).map_err(D::Error::custom)
+}
+
 fn patterns<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Redact>, D::Error> {
     let patterns = Vec::<String>::deserialize(value)?;
     if patterns.is_empty() {
@@ -177,7 +189,8 @@ mod tests {
     #[test]
     fn every_key_is_understood() {
         let text = "containers = true\nhistory = \"/srv/t\"\nkeep = \"30d\"\nmax-history = \"10GiB\"\n\
-                    max-memory = \"1MiB\"\nkeep-tail = \"4KiB\"\nredact = [\"a.*b\"]\n";
+                    max-memory = \"1MiB\"\nkeep-tail = \"4KiB\"\nredact = [\"a.*b\"]\n\
+                    otlp = \"http://[::1]:4318/\"\njournald = true\n";
         let config = read(text).unwrap().unwrap();
         assert_eq!(config.wanted(), Some(Wanted::Containers));
         assert_eq!(config.history, Some(PathBuf::from("/srv/t")));
@@ -185,6 +198,8 @@ mod tests {
         assert_eq!(config.max_history.unwrap().get(), 10 << 30);
         assert_eq!(config.max_memory.unwrap().get(), 1 << 20);
         assert_eq!(config.keep_tail.unwrap().get(), 4 << 10);
+        assert_eq!(config.otlp.unwrap().to_string(), "http://[::1]:4318");
+        assert!(config.journald);
         assert_eq!(&*config.redact.unwrap().line(b"xa1bx"), b"x[redacted]x");
         let globs = read("cgroup = [\"docker/*\"]").unwrap().unwrap().wanted();
         assert_eq!(globs, Some(Wanted::Globs(vec!["docker/*".to_owned()])));
@@ -211,6 +226,11 @@ mod tests {
             ("keep = \"soon\"", "line 1: a duration is a number with a unit"),
             ("\nmax-history = \"much\"", "line 2: a size is a number of bytes"),
             ("redact = [\"(a\"]", "line 1: "),
+            (
+                "otlp = \"https://collector:4318\"",
+                "line 1: tracer has no TLS: name a collector on this",
+            ),
+            ("otlp = \"collector:4318\"", "line 1: this is no URL"),
             ("all = 1", "line 1: invalid type"),
             ("all = true\nall", "line 2: "),
         ] {
