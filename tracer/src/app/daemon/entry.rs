@@ -10,7 +10,7 @@ use tracer_core::{
     text::{redact::Redact, shorten},
     verdict::{Finding, Rule, Severity},
 };
-use tracer_history::{Entry, Place};
+use tracer_history::{Entry, Place, Stream};
 use tracer_loader::boot_ns;
 
 use super::{streams::streams, tails::JobTails};
@@ -95,12 +95,12 @@ impl EntryMaker {
             is_interim: job.ended_ns.is_none(),
             pid: job.root.tgid,
             ns_pid,
-            name,
+            name: self.redacted(&name),
             command,
             exit_code,
             signal,
             place,
-            streams: streams(&case, job),
+            streams: streams(&case, job).into_iter().map(|it| self.redacted_stream(it)).collect(),
             rule: word(&finding.rule),
             severity: word(&severity),
             confidence: word(&finding.confidence),
@@ -119,6 +119,15 @@ impl EntryMaker {
             redact_texts(redact, &mut value);
         }
         serde_json::to_vec(&value).unwrap_or_default()
+    }
+
+    /// A stream whose names of files and readers are redacted.
+    fn redacted_stream(&self, stream: Stream) -> Stream {
+        Stream {
+            destination: self.redacted(&stream.destination),
+            reader: stream.reader.as_deref().map(|reader| self.redacted(reader)),
+            ..stream
+        }
     }
 
     fn redacted(&self, line: &str) -> String {
