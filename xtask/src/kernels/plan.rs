@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use xtask::vm::{Programs, Script};
 
 /// Test programs that cannot run in the machine, and why.
-const EXCLUDED: [(&str, &str); 14] = [
+const EXCLUDED: [(&str, &str); 16] = [
     ("capture_programs", "needs gcc, python and git"),
     ("docker", "needs docker"),
     ("docker_exec", "needs docker"),
@@ -19,6 +19,8 @@ const EXCLUDED: [(&str, &str); 14] = [
     ("observer_effect", "needs bash, perl, python and git"),
     ("pipe_ends", "needs bash"),
     ("privileges", "needs setpriv and a user database"),
+    ("reach_journald", "needs systemd-journald"),
+    ("reach_otlp", "needs rotel and python"),
     // Runs in the restricted boots.
     (REFUSING, "is about kernels on which nothing else works"),
 ];
