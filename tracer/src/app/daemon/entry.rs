@@ -95,7 +95,7 @@ impl EntryMaker {
             is_interim: job.ended_ns.is_none(),
             pid: job.root.tgid,
             ns_pid,
-            name: self.redacted(&name),
+            name: self.redacted_name(&name),
             command,
             exit_code,
             signal,
@@ -124,18 +124,22 @@ impl EntryMaker {
     /// A stream whose names of files and readers are redacted.
     fn redacted_stream(&self, stream: Stream) -> Stream {
         Stream {
-            destination: self.redacted(&stream.destination),
-            reader: stream.reader.as_deref().map(|reader| self.redacted(reader)),
+            destination: self.redacted_name(&stream.destination),
+            reader: stream.reader.as_deref().map(|reader| self.redacted_name(reader)),
             ..stream
         }
     }
 
     fn redacted(&self, line: &str) -> String {
-        let line = match &self.redact {
-            Some(redact) => String::from_utf8_lossy(&redact.line(line.as_bytes())).into_owned(),
-            None => line.to_owned(),
-        };
-        shorten(&line, LONGEST_COMMAND)
+        shorten(&self.redacted_name(line), LONGEST_COMMAND)
+    }
+
+    /// A text that stays as it is otherwise.
+    fn redacted_name(&self, name: &str) -> String {
+        match &self.redact {
+            Some(redact) => String::from_utf8_lossy(&redact.line(name.as_bytes())).into_owned(),
+            None => name.to_owned(),
+        }
     }
 }
 
