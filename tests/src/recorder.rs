@@ -1,9 +1,11 @@
 //! Runs `tracer daemon`, and asks its history.
 
 use std::{
+    fs,
     path::Path,
     process::{Command, ExitStatus, Output, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -81,13 +83,29 @@ impl Recorder {
     }
 
     /// Ends it as `systemctl stop` does. It must end with 0 and have warned of nothing.
-    pub fn stop(mut self) -> Result<()> {
-        self.child.signal(Signal::TERM)?;
-        let status = self.child.wait_for(*DEADLINE)?;
-        let printed: Vec<String> = self.stderr.iter().collect();
-        ensure!(status.success(), "tracer daemon ended: {}; {printed:?}", describe(status));
+    pub fn stop(self) -> Result<()> {
+        let (_, printed) = self.end()?;
         ensure!(printed.is_empty(), "tracer daemon printed {printed:?}");
         Ok(())
+    }
+
+    /// The same with warnings. Returns how long it took to end, and what it printed.
+    pub fn end(mut self) -> Result<(Duration, Vec<String>)> {
+        let began = Instant::now();
+        self.child.signal(Signal::TERM)?;
+        let status = self.child.wait_for(*DEADLINE)?;
+        let took = began.elapsed();
+        let printed: Vec<String> = self.stderr.iter().collect();
+        ensure!(status.success(), "tracer daemon ended: {}; {printed:?}", describe(status));
+        Ok((took, printed))
+    }
+
+    /// Its resident memory, in bytes.
+    pub fn resident(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.context("no VmRSS")?.trim().trim_end_matches(" kB").trim();
+        Ok(number.parse::<u64>()? << 10)
     }
 }
 

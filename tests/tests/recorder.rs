@@ -1,7 +1,7 @@
 //! The always-on recorder: it answers afterwards what a trace would have answered.
 
 use std::{
-    fs, io::Read as _, os::unix::net::UnixDatagram, process::Command, thread::sleep, time::Duration,
+    io::Read as _, os::unix::net::UnixDatagram, process::Command, thread::sleep, time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -196,14 +196,6 @@ fn after_a_kill_the_time_without_a_recorder_is_told() -> Result<()> {
     Ok(())
 }
 
-/// Resident memory of a process, in bytes.
-fn resident(pid: u32) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let number = line.trim().trim_end_matches(" kB");
-    Ok(number.parse::<u64>()? << 10)
-}
-
 /// Each line: a process, two pipes, output that arrives. Some lose it.
 #[test]
 #[ignore = "needs root"]
@@ -222,7 +214,7 @@ fn thousands_of_jobs_leave_no_memory_and_every_loss_is_found() -> Result<()> {
             || -> Result<u64> { Ok(entries(folder.path(), &["--limit", "100000"])?.len() as u64) };
         let found = wait_until("all entries", || Ok(Some(number()?).filter(|found| *found >= all)));
         found.with_context(|| format!("{:?} of {all} in round {round}", number()))?;
-        sizes.push(resident(recorder.pid())?);
+        sizes.push(recorder.resident()?);
     }
     recorder.stop()?;
     let all = entries(folder.path(), &["--limit", "100000"])?;

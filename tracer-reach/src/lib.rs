@@ -8,15 +8,16 @@
 mod journald;
 mod metrics;
 mod otlp;
+mod told;
 
 use std::{io, time::Duration};
 
 use tracer_history::{Entry, Gap, Place, Stand};
 
 pub use self::{
-    journald::Journal,
+    journald::{Journal, JournalError},
     metrics::{About, Address, Listening, Metrics, MetricsError},
-    otlp::Otlp,
+    otlp::{Dropped, Endpoint, EndpointError, Otlp},
 };
 
 /// Starts a thread with this name, in the way of the program that uses this crate.
@@ -81,6 +82,9 @@ impl Reach {
         if let Some(otlp) = &self.otlp {
             otlp.gap(gap);
         }
+        if let Some(journal) = &self.journal {
+            journal.gap(gap);
+        }
     }
 
     /// How the daemon is now.
@@ -88,12 +92,18 @@ impl Reach {
         if let Some(metrics) = &self.metrics {
             metrics.status(status);
         }
+        if let Some(journal) = &self.journal {
+            journal.send_waiting();
+        }
     }
 
     /// Sends what waits, for at most this time.
     pub fn close(self, within: Duration) {
         if let Some(otlp) = self.otlp {
             otlp.close(within);
+        }
+        if let Some(journal) = self.journal {
+            journal.close();
         }
     }
 }

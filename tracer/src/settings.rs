@@ -8,7 +8,7 @@ use tracer_core::{
 };
 use tracer_history::{Filter, Question};
 use tracer_loader::KernelSettings;
-use tracer_reach::Address;
+use tracer_reach::{Address, Endpoint};
 
 use tracer_history::Limits;
 
@@ -79,6 +79,10 @@ pub struct DaemonSettings {
     pub pinned: bool,
     /// Where metrics can be asked for; `None` for nowhere.
     pub metrics: Option<Address>,
+    /// The collector of OpenTelemetry that is told; `None` for none.
+    pub otlp: Option<Endpoint>,
+    /// Whether journald is told.
+    pub journald: bool,
 }
 
 impl DaemonSettings {

@@ -5,6 +5,7 @@
 
 pub mod cargo_tool;
 pub mod packages;
+mod rotel;
 pub mod toolchain;
 
 use std::{
@@ -83,6 +84,7 @@ pub fn ensure(workspace: &Workspace, extras: Extras) -> Result<Ready> {
     let ready = ensure_for_build(workspace)?;
     if extras.tests {
         ensure_installed(packages::missing_for_tests, "run the privileged tests")?;
+        rotel::ensure(workspace)?;
     }
     if extras.vm {
         ensure_installed(packages::missing_for_vm, "boot other kernels")?;

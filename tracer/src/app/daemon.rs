@@ -67,7 +67,7 @@ use crate::{
 
 pub use self::{check::check, pinned::detach};
 
-/// How long the history may take at the end to write what waits.
+/// How long the history, and then the systems that are told, may take at the end to write what waits.
 const LAST_WRITES: Duration = Duration::from_millis(1_500);
 
 /// Records until a signal ends it.
@@ -108,10 +108,11 @@ pub fn daemon(settings: &DaemonSettings) -> Result<(), AppError> {
     runtime.shutdown_background();
     let at_us = Timestamp::now().as_microsecond();
     history.detached(at_us, if outcome.is_ok() { "stopped" } else { "failed" });
-    reach.close(LAST_WRITES);
+    let until = Instant::now() + LAST_WRITES;
     if !history.close(LAST_WRITES) {
         tracing::warn!("the history did not take the latest entries in time");
     }
+    reach.close(until.saturating_duration_since(Instant::now()));
     outcome
 }
 

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use tracer_core::recording::ReadError;
 use tracer_history::HistoryError;
 use tracer_loader::LoaderError;
-use tracer_reach::MetricsError;
+use tracer_reach::{JournalError, MetricsError};
 
 use crate::{
     capture::folder::FolderError,
@@ -124,6 +124,9 @@ pub enum AppError {
     /// The history cannot be read.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// journald cannot be told.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The history has nothing in it.
     #[error("the history in {} is empty: `tracer daemon` writes it", path.display())]
     EmptyHistory {

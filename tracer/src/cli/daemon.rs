@@ -10,7 +10,7 @@ use clap::Args;
 use tracer_core::text::units;
 use tracer_history::Limits;
 use tracer_loader::KernelSettings;
-use tracer_reach::Address;
+use tracer_reach::{Address, Endpoint};
 
 use super::{capture, values};
 use crate::{
@@ -76,6 +76,16 @@ pub struct DaemonArgs {
     /// paths or output. A unix socket is for root only.
     #[arg(long, value_name = "ADDRESS", help_heading = "Other systems")]
     metrics: Option<Address>,
+    /// Send findings as log records, and lost bytes as metrics, to this collector of OpenTelemetry (http://127.0.0.1:4318).
+    ///
+    /// OTLP over HTTP, without TLS: name a collector on this machine, which uses TLS and tokens on the way out. Findings have
+    /// no command lines, and sentences are redacted. If the collector is down or slow, log records wait in 8 MiB at most;
+    /// what does not fit is counted.
+    #[arg(long, value_name = "URL", help_heading = "Other systems")]
+    otlp: Option<Endpoint>,
+    /// Write findings to journald, for example for `journalctl TRACER_RULE=unread`.
+    #[arg(long, help_heading = "Other systems")]
+    journald: bool,
     /// Read this file for what no option says. Its keys are the names of the options.
     #[arg(long, value_name = "FILE", default_value = config::CONFIG)]
     config: PathBuf,
@@ -131,6 +141,8 @@ impl DaemonArgs {
             },
             max_memory,
             metrics: self.metrics.or(config.metrics),
+            otlp: self.otlp.or(config.otlp),
+            journald: self.journald || config.journald,
         })
     }
 

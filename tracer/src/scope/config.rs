@@ -10,6 +10,8 @@
 //! pinned = false
 //! redact = ["password=[^ ]*"]
 //! metrics = "127.0.0.1:9753"
+//! otlp = "http://127.0.0.1:4318"
+//! journald = true
 //! ```
 
 use std::{
@@ -21,7 +23,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 use tracer_core::text::redact::Redact;
-use tracer_reach::Address;
+use tracer_reach::{Address, Endpoint};
 
 use super::Wanted;
 use crate::{
@@ -62,6 +64,11 @@ pub struct Config {
     /// Where metrics can be asked for; `None` for nowhere.
     #[serde(deserialize_with = "an_address")]
     pub metrics: Option<Address>,
+    /// The collector of OpenTelemetry that is told.
+    #[serde(deserialize_with = "an_endpoint")]
+    pub otlp: Option<Endpoint>,
+    /// Whether journald is told.
+    pub journald: bool,
 }
 
 /// Why the file cannot be used.
@@ -161,6 +168,10 @@ fn an_address<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Address>, D:
     String::deserialize(value)?.parse().map(Some).map_err(D::Error::custom)
 }
 
+fn an_endpoint<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Endpoint>, D::Error> {
+    String::deserialize(value)?.parse().map(Some).map_err(D::Error::custom)
+}
+
 fn patterns<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Redact>, D::Error> {
     let patterns = Vec::<String>::deserialize(value)?;
     if patterns.is_empty() {
@@ -189,7 +200,8 @@ mod tests {
     #[test]
     fn every_key_is_understood() {
         let text = "containers = true\nhistory = \"/srv/t\"\nkeep = \"30d\"\nmax-history = \"10GiB\"\n\
-                    max-memory = \"1MiB\"\nkeep-tail = \"4KiB\"\nredact = [\"a.*b\"]\nmetrics = \"[::1]:9753\"\n";
+                    max-memory = \"1MiB\"\nkeep-tail = \"4KiB\"\nredact = [\"a.*b\"]\nmetrics = \"[::1]:9753\"\n\
+                    otlp = \"http://[::1]:4318/\"\njournald = true\n";
         let config = read(text).unwrap().unwrap();
         assert_eq!(config.wanted(), Some(Wanted::Containers));
         assert_eq!(config.history, Some(PathBuf::from("/srv/t")));
@@ -198,6 +210,8 @@ mod tests {
         assert_eq!(config.max_memory.unwrap().get(), 1 << 20);
         assert_eq!(config.keep_tail.unwrap().get(), 4 << 10);
         assert_eq!(config.metrics.unwrap().to_string(), "http://[::1]:9753/metrics");
+        assert_eq!(config.otlp.unwrap().to_string(), "http://[::1]:4318");
+        assert!(config.journald);
         assert_eq!(&*config.redact.unwrap().line(b"xa1bx"), b"x[redacted]x");
         let globs = read("cgroup = [\"docker/*\"]").unwrap().unwrap().wanted();
         assert_eq!(globs, Some(Wanted::Globs(vec!["docker/*".to_owned()])));
@@ -224,6 +238,11 @@ mod tests {
             ("keep = \"soon\"", "line 1: a duration is a number with a unit"),
             ("\nmax-history = \"much\"", "line 2: a size is a number of bytes"),
             ("redact = [\"(a\"]", "line 1: "),
+            (
+                "otlp = \"https://collector:4318\"",
+                "line 1: tracer has no TLS: name a collector on this",
+            ),
+            ("otlp = \"collector:4318\"", "line 1: this is no URL"),
             ("all = 1", "line 1: invalid type"),
             ("metrics = \"9753\"", "line 1: it is an IP address with a port"),
             ("all = true\nall", "line 2: "),

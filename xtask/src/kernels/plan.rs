@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use xtask::vm::{Programs, Script};
 
 /// Test programs that cannot run in the machine, and why.
-const EXCLUDED: [(&str, &str); 15] = [
+const EXCLUDED: [(&str, &str); 19] = [
     ("capture_programs", "needs gcc, python and git"),
     ("cri_recorder", "needs containerd"),
     ("docker", "needs docker"),
@@ -20,6 +20,10 @@ const EXCLUDED: [(&str, &str); 15] = [
     ("observer_effect", "needs bash, perl, python and git"),
     ("pipe_ends", "needs bash"),
     ("privileges", "needs setpriv and a user database"),
+    ("reach_export", "needs python"),
+    ("reach_journald", "needs systemd-journald"),
+    ("reach_metrics", "needs prometheus"),
+    ("reach_otlp", "needs rotel and python"),
     // Runs in the restricted boots.
     (REFUSING, "is about kernels on which nothing else works"),
 ];

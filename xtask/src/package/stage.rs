@@ -20,10 +20,12 @@ const COMPLETIONS: [(&str, &str); 3] = [
     ("zsh", "zsh/_tracer"),
 ];
 
-/// The unit of systemd that starts the recorder and its configuration, and their places.
-const RECORDER: [(&str, &str); 2] = [
+/// The unit of systemd that starts the recorder, its configuration, and what `journalctl -x` says of its findings, with
+/// their places.
+const RECORDER: [(&str, &str); 3] = [
     ("tracer/systemd/tracer-daemon.service", "usr/lib/systemd/system/tracer-daemon.service"),
     ("tracer/systemd/tracer.toml", "etc/tracer.toml"),
+    ("tracer/systemd/tracer.catalog", "usr/lib/systemd/catalog/tracer.catalog"),
 ];
 
 /// What Prometheus and Grafana make of the recorder's metrics, and their places.

@@ -27,7 +27,7 @@ const fn from_package(program: &'static str, package: &'static str) -> Provided 
 pub(crate) const C_LINKER: [&str; 2] = ["gcc", "libc6-dev"];
 
 /// Programs that the privileged tests start.
-pub(crate) const FOR_TESTS: [Provided; 17] = [
+pub(crate) const FOR_TESTS: [Provided; 19] = [
     from_package("dockerd", "docker.io"),
     from_package("docker", "docker.io"),
     from_package("runc", "runc"),
@@ -38,6 +38,7 @@ pub(crate) const FOR_TESTS: [Provided; 17] = [
     from_package("strace", "strace"),
     from_package("gcc", "gcc"),
     from_package("python3", "python3"),
+    from_package("pip3", "python3-pip"),
     from_package("git", "git"),
     from_package("zsh", "zsh"),
     from_package("fish", "fish"),
@@ -45,6 +46,7 @@ pub(crate) const FOR_TESTS: [Provided; 17] = [
     from_package("mandoc", "mandoc"),
     from_package("systemd", "systemd"),
     from_package("prometheus", "prometheus"),
+    from_package("journalctl", "systemd"),
 ];
 
 /// Tracers with which the benchmark compares, and `bpftool`, which lists eBPF programs.
@@ -78,6 +80,9 @@ const FOR_ARM64: [Provided; 2] = [
 /// A file and the package of the C library for arm64, which contains no program.
 const ARM64_LIBC: (&str, &str) = ("/usr/aarch64-linux-gnu/lib/libc.a", "libc6-dev-arm64-cross");
 
+/// A library that rotel needs, and its package. No program is in it.
+const ROTEL_LIBRARY: (&str, &str) = ("libpython3.11.so.1.0", "libpython3.11");
+
 /// The package of a busybox without shared libraries: images and initramfs contain nothing else.
 const STATIC_BUSYBOX: &str = "busybox-static";
 
@@ -93,7 +98,13 @@ pub(crate) fn has_apt() -> bool {
 
 /// Missing packages of the privileged tests.
 pub(crate) fn missing_for_tests() -> Vec<&'static str> {
-    with_static_busybox(missing(&FOR_TESTS))
+    let mut missing = with_static_busybox(missing(&FOR_TESTS));
+    let (library, package) = ROTEL_LIBRARY;
+    let folders = ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib"];
+    if !folders.iter().any(|folder| Path::new(folder).join(library).exists()) {
+        missing.push(package);
+    }
+    missing
 }
 
 /// Missing packages of the fuzzers' build.

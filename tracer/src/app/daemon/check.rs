@@ -1,6 +1,7 @@
 //! `tracer daemon --check`.
 
 use tracer_core::{capture::tails::TailLimits, text::units};
+use tracer_reach::Journal;
 
 use super::tails::RING;
 use crate::{
@@ -16,6 +17,9 @@ use crate::{
 pub fn check(settings: &DaemonSettings) -> Result<(), AppError> {
     crate::doctor::preflight()?;
     drop(CgroupWatch::start(&settings.wanted)?);
+    if settings.journald {
+        drop(Journal::start()?);
+    }
     let DaemonSettings { history, limits, .. } = settings;
     let days = limits.age.as_secs_f64() / 86_400.0;
     let size = units::bytes(limits.bytes);
@@ -24,7 +28,7 @@ pub fn check(settings: &DaemonSettings) -> Result<(), AppError> {
         settings.scope(),
         history.display(),
     );
-    print(format!("{text}{}{}", tails(settings), metrics(settings)).as_bytes())
+    print(format!("{text}{}{}{}", tails(settings), metrics(settings), told(settings)).as_bytes())
 }
 
 /// Where metrics can be asked for, if they can.
@@ -32,6 +36,16 @@ fn metrics(settings: &DaemonSettings) -> String {
     let Some(address) = &settings.metrics else { return String::new() };
     let by_all = if address.is_open() { ", by all machines that reach this address" } else { "" };
     format!("Metrics can be asked for at {address}{by_all}.\n")
+}
+
+/// Who is told of findings, and whether others can read it on the way.
+fn told(settings: &DaemonSettings) -> String {
+    let otlp = settings.otlp.as_ref().map(|endpoint| {
+        let is_open = if endpoint.is_local() { "" } else { ", and leave this machine unencrypted" };
+        format!("Findings and lost bytes go to the collector at {endpoint}{is_open}.\n")
+    });
+    let journald = if settings.journald { "Findings go to journald.\n" } else { "" };
+    format!("{}{journald}", otlp.unwrap_or_default())
 }
 
 /// What is kept of output, if something is.

@@ -10,7 +10,7 @@ use tracer_core::{
     text::{redact::Redact, shorten},
     verdict::{self, Case, Finding, Rule, Severity},
 };
-use tracer_history::{Entry, Place};
+use tracer_history::{Entry, Place, Stream};
 
 use super::{streams::streams, tails::JobTails};
 use crate::{app::guests::real_minus_boot_ns, settings::DaemonSettings};
@@ -105,12 +105,12 @@ impl EntryMaker {
             is_interim: job.ended_ns.is_none(),
             pid: job.root.tgid,
             ns_pid,
-            name,
+            name: self.redacted_name(&name),
             command,
             exit_code,
             signal,
             place,
-            streams: streams(&case, job),
+            streams: streams(&case, job).into_iter().map(|it| self.redacted_stream(it)).collect(),
             rule: word(&finding.rule),
             severity: word(&severity),
             confidence: word(&finding.confidence),
@@ -132,12 +132,25 @@ impl EntryMaker {
         serde_json::to_vec(&value).unwrap_or_default()
     }
 
+    /// A stream whose names of files and readers are redacted.
+    fn redacted_stream(&self, stream: Stream) -> Stream {
+        Stream {
+            destination: self.redacted_name(&stream.destination),
+            reader: stream.reader.as_deref().map(|reader| self.redacted_name(reader)),
+            ..stream
+        }
+    }
+
     fn redacted(&self, line: &str) -> String {
-        let line = match &self.redact {
-            Some(redact) => String::from_utf8_lossy(&redact.line(line.as_bytes())).into_owned(),
-            None => line.to_owned(),
-        };
-        shorten(&line, LONGEST_COMMAND)
+        shorten(&self.redacted_name(line), LONGEST_COMMAND)
+    }
+
+    /// A text that stays as it is otherwise.
+    fn redacted_name(&self, name: &str) -> String {
+        match &self.redact {
+            Some(redact) => String::from_utf8_lossy(&redact.line(name.as_bytes())).into_owned(),
+            None => name.to_owned(),
+        }
     }
 }
 
