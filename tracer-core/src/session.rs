@@ -3,6 +3,7 @@
 //! It takes in events and ledger rows in any order. It does no I/O, reads no clock and panics on no sequence of
 //! events. A verdict is a function of the session alone.
 
+mod acts;
 mod apply;
 mod claims;
 mod ends;
@@ -37,7 +38,10 @@ use crate::{
     text::Variables,
 };
 
-pub(crate) use self::process::SIGPIPE;
+pub(crate) use self::{
+    acts::{is_remover, names},
+    process::SIGPIPE,
+};
 pub use self::{
     claims::ClaimedProcesses,
     ends::{Close, QueueSeen},

@@ -26,6 +26,8 @@ pub struct Process {
     pub argv_bytes: Option<u64>,
     /// Whether it is a target, not only a participant.
     pub is_target: bool,
+    /// Whether it was of a job that a recorder has judged. It is no target any more, and what others need of it is known.
+    pub is_judged: bool,
     /// Whether it ran before the hooks were attached.
     pub attached_late: bool,
     /// Whether it replaced its image while traced.

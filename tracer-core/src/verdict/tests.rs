@@ -7,6 +7,7 @@ mod commands;
 mod engine_log;
 mod inside;
 mod jobs;
+mod others;
 mod scene;
 mod sentences;
 mod shared;

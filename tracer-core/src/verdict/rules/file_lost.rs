@@ -11,7 +11,7 @@ use tracer_common::{
 use super::super::{Case, Scope, Stream, Subject, evidence, words};
 use crate::{
     event::FileNow,
-    session::{Endpoint, Holding, Kind, Object, Process, Session},
+    session::{Endpoint, Holding, Kind, Object, Process, Session, is_remover, names},
     text::units,
     verdict::{Finding, Rule, Severity},
 };
@@ -231,33 +231,22 @@ fn cause(case: &Case<'_>, object: &ObjectId) -> String {
     }
 }
 
-/// Programs that remove or replace the files that their arguments name.
-const REMOVERS: [&str; 8] = ["find", "logrotate", "mv", "perl", "rm", "sed", "shred", "unlink"];
-
-/// The process that probably removed a file: the only one of [`REMOVERS`] with its name in an argument that still ran
+/// The process that probably removed a file: the only remover with its name in an argument that still ran
 /// when the file was first written. The kernel side does not see which process removes a name.
 fn remover<'a>(case: &'a Case<'_>, object: &ObjectId) -> Option<&'a Process> {
     let path = Path::new(&case.session.objects.get(object)?.path);
     let began = writes_to(case, object).map(|(_, row)| row.first_ns).min()?;
-    // Or a directory above it: `rm -r`.
-    let names_it = |argument: &String| {
-        Path::new(argument).file_name().is_some_and(|name| {
-            Some(name) == path.file_name()
-                || path.starts_with(argument)
-                || path.parent().is_some_and(|above| above.file_name() == Some(name))
-        })
-    };
     let mut found = case.removers.iter().filter(|process| {
         process.end_ns.is_none_or(|end_ns| end_ns > began)
-            && process.argv.iter().skip(1).any(names_it)
+            && process.argv.iter().skip(1).any(|argument| names(argument, path))
     });
     found.next().copied().filter(|_| found.next().is_none())
 }
 
-/// The processes that run one of [`REMOVERS`].
+/// The processes that run a program which removes files.
 pub(in crate::verdict) fn removers(session: &Session) -> Vec<&Process> {
     let processes = session.processes.values();
-    processes.filter(|process| REMOVERS.contains(&process.comm.as_str())).collect()
+    processes.filter(|process| is_remover(process)).collect()
 }
 
 fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, loss: Loss) -> Finding {

@@ -1,0 +1,144 @@
+//! Jobs of a recorder, and what other jobs and strangers did to their output: who cut or removed a file, and who wrote what
+//! a reader lost, is known also when that process was judged and forgotten before.
+
+use tracer_common::{id::ProcessId, object::ObjectId};
+
+use super::scene::*;
+use crate::{
+    event::FileNow,
+    session::{Job, Parts, Session},
+    verdict::{Case, judge},
+};
+
+const LOG: ObjectId = object(170);
+const PIPE: ObjectId = object(171);
+
+/// A service whose stdout is a log, and that fails in the end.
+fn service() -> Scene {
+    let scene = managed(&["true"]).exited(COMMAND, 0, 75).file(LOG, "/var/log/app/x.log");
+    scene.command(80, MANAGER, &["service"], [NULL, LOG, ERR]).wrote(80, 1, LOG, write(90))
+}
+
+/// A command of the manager with streams of its own, which ends at once.
+fn other(scene: Scene, tgid: u32, argv: &[&str]) -> Scene {
+    let out = object(1_000 + u64::from(tgid));
+    let scene = scene.pipe(out).command(tgid, MANAGER, argv, [NULL, out, out]);
+    scene.exited(tgid, 0, u64::from(tgid) + 1)
+}
+
+fn job_of(session: &Session, tgid: u32) -> Job {
+    session.jobs().into_iter().find(|job| job.root == id(tgid)).expect("no job")
+}
+
+/// The jobs that have ended are judged and forgotten, but not these. Only the log and the pipe have not ended.
+fn forgotten_but(mut scene: Scene, keep: &[u32]) -> Scene {
+    let is_done =
+        |job: &Job| job.ended_ns.is_some() && !keep.iter().any(|tgid| job.root == id(*tgid));
+    let done: Vec<Job> = scene.0.jobs().into_iter().filter(is_done).collect();
+    scene.0.forget(&done, |object| [LOG, PIPE].contains(object));
+    scene
+}
+
+fn forgotten(scene: Scene) -> Scene {
+    forgotten_but(scene, &[80])
+}
+
+/// What is said of a job about this rule.
+fn told(scene: &Scene, tgid: u32, rule: Rule) -> Option<String> {
+    let mut part = Parts::of(&scene.0, &[]).part(&job_of(&scene.0, tgid));
+    part.end_ns = scene.0.end_ns;
+    let findings = judge(&Case::new(&part));
+    findings.into_iter().find(|finding| finding.rule == rule).map(|finding| finding.message)
+}
+
+fn about_the_log(scene: Scene) -> String {
+    told(&scene, 80, Rule::FileLost).expect("nothing is lost")
+}
+
+#[test]
+fn the_job_that_removed_a_file_is_named() {
+    let ends = |scene: Scene| scene.exited(80, 1, 300).found(LOG, FileNow::Gone, 0);
+    let by = ", which was removed, probably by rm -r /var/log/app (pid 115): 90 B are gone";
+    let waits = || other(service(), 115, &["rm", "-r", "/var/log/app"]);
+    for scene in [waits(), forgotten(waits()), forgotten(forgotten(waits()))] {
+        let message = about_the_log(ends(scene));
+        assert!(message.contains(by), "{message}");
+    }
+    // Two of them, of which one or both are forgotten: it is not known which it was.
+    let second = |scene: Scene| other(scene, 117, &["rm", "x.log"]);
+    for scene in [second(forgotten(waits())), forgotten(second(waits()))] {
+        assert_eq!(told(&ends(scene), 80, Rule::FileLost), None);
+    }
+    // A file of another name, and a reader.
+    for argv in [&["rm", "/var/log/app2"][..], &["sed", "-n", "1p", "x.log"], &["cat", "x.log"]] {
+        let scene = ends(forgotten(other(service(), 115, argv)));
+        assert_eq!(told(&scene, 80, Rule::FileLost), None, "{argv:?}");
+    }
+}
+
+#[test]
+fn the_process_that_cut_a_file_is_named_a_command_or_a_stranger() {
+    let ends = |scene: Scene| scene.exited(80, 0, 300).found(LOG, FileNow::Same, 0);
+    let of_job = other(service(), 110, &["truncate", "-s0", "x.log"]).cut(110, LOG, 111);
+    let mut of_stranger = service().cut(111, LOG, 111);
+    let stranger = of_stranger.0.processes.get_mut(&id(111)).unwrap();
+    (stranger.comm, stranger.end_ns) = ("logrotate".to_owned(), Some(at(112)));
+    for (scene, by) in [(of_job, "truncate (pid 110)"), (of_stranger, "logrotate (pid 111)")] {
+        for scene in [scene.clone(), forgotten(scene)] {
+            let message = about_the_log(ends(scene));
+            assert!(
+                message.contains(&format!(
+                    "90 B of what was written there are gone: {by} cut the file"
+                )),
+                "{message}"
+            );
+        }
+    }
+}
+
+/// The processes that are known besides the manager and the service.
+fn others(scene: &Scene) -> Vec<ProcessId> {
+    let known = scene.0.processes.values().map(|known| known.id);
+    known.filter(|known| ![id(MANAGER), id(80)].contains(known)).collect()
+}
+
+#[test]
+fn of_a_thousand_that_cut_and_remove_a_file_those_that_matter_are_known_while_it_is() {
+    let mut scene = service();
+    for tgid in 1_000..2_000 {
+        let at_ms = u64::from(tgid);
+        scene = other(scene, tgid, &["rm", "x.log"]);
+        scene = scene.cut(tgid, LOG, at_ms).cut(tgid + 5_000, LOG, at_ms).exited(
+            tgid + 5_000,
+            0,
+            at_ms,
+        );
+        scene = forgotten(scene);
+        assert!(others(&scene).len() <= 4, "{:?}", others(&scene));
+    }
+    assert!(!others(&scene).is_empty());
+    let mut scene = scene.exited(80, 0, 3_000);
+    let job = job_of(&scene.0, 80);
+    scene.0.forget(&[job], |_| false);
+    assert_eq!(others(&scene), []);
+}
+
+#[test]
+fn the_only_writer_of_a_pipe_keeps_its_name_and_several_do_not() {
+    let relay = || {
+        let scene = managed(&["true"]).exited(COMMAND, 0, 75).pipe(PIPE);
+        scene.command(80, MANAGER, &["sort"], [PIPE, OUT, ERR])
+    };
+    let writer = |scene: Scene, tgid: u32| {
+        let scene = scene.command(tgid, MANAGER, &["seq", "9"], [NULL, PIPE, ERR]);
+        scene.wrote(tgid, 1, PIPE, written_at(50, 100)).exited(tgid, 0, 101)
+    };
+    let killed = |scene: Scene, bytes| scene.read(80, PIPE, bytes, 110).ended(80, 9, 200);
+    let one = killed(forgotten(writer(relay(), 90)), 50);
+    let message = told(&one, 80, Rule::KeptBack).unwrap();
+    assert!(message.contains("read 50 B from seq (pid 90) and passed on nothing"), "{message}");
+    let two = forgotten(writer(forgotten(writer(relay(), 90)), 91));
+    let message = told(&killed(two.clone(), 100), 80, Rule::KeptBack).unwrap();
+    assert!(message.contains("read 100 B from earlier commands (several)"), "{message}");
+    assert_eq!(two.0.ledger.len(), 1);
+}
