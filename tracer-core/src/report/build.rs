@@ -106,6 +106,7 @@ pub fn build<'a>(
         sandboxes: session.sandboxes.values().map(sandbox).collect(),
         capture: None,
         tails: Vec::new(),
+        more_tails: 0,
     };
     (report, case)
 }

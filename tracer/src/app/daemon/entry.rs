@@ -80,15 +80,17 @@ impl EntryMaker {
         };
         let began_us = clock.us(part.start_ns);
         let start = Timestamp::from_microsecond(began_us).unwrap_or_default();
-        let (report, case) = report::build(part, target, start, &[1, 2]);
+        let (mut report, case) = report::build(part, target, start, &[1, 2]);
+        let of_tails = |finding: &&Finding| is_lost(finding) && finding.rule != Rule::Discarded;
+        let lost = lost_streams(&case, report.findings.iter().filter(of_tails));
+        let (tails, more_tails) = tails.of(part, &lost, self.redact.as_ref());
+        report.more_tails = more_tails;
         let finding = report.findings.first()?;
         let is_aside =
             part.processes.get(&job.root).is_some_and(|root| is_aside(finding.rule, job, root));
         let severity = if is_aside { Severity::Info } else { finding.severity };
         let has_loss = report.findings.iter().any(is_lost);
         let is_odd = report.findings.iter().any(|finding| finding.severity != Severity::Info);
-        let of_tails = |finding: &&Finding| is_lost(finding) && finding.rule != Rule::Discarded;
-        let lost = lost_streams(&case, report.findings.iter().filter(of_tails));
         Some(Entry {
             began_us,
             ended_us: clock.us(part.end_ns),
@@ -106,7 +108,7 @@ impl EntryMaker {
             confidence: word(&finding.confidence),
             sentence: shorten(&self.redacted(&report.verdict), LONGEST_SENTENCE),
             has_loss,
-            tails: tails.of(part, &lost, self.redact.as_ref()),
+            tails,
             report: (is_odd && !is_aside).then(|| self.stored(&report)),
         })
     }
