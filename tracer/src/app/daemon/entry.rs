@@ -8,7 +8,7 @@ use tracer_core::{
     report::{self, CommandStream, Report, lost_streams},
     session::{Job, Process, Session, Target, prepares},
     text::{redact::Redact, shorten},
-    verdict::{Finding, Rule, Severity},
+    verdict::{Finding, Rule, SIMILAR, Severity, judge_each},
 };
 use tracer_history::{Entry, Place, Stream};
 use tracer_loader::boot_ns;
@@ -81,8 +81,11 @@ impl EntryMaker {
         let began_us = clock.us(part.start_ns);
         let start = Timestamp::from_microsecond(began_us).unwrap_or_default();
         let (mut report, case) = report::build(part, target, start, &[1, 2]);
+        let is_grouped = report.findings.iter().any(|it| it.evidence.contains_key(SIMILAR));
+        let each = (is_grouped && tails.are_kept()).then(|| judge_each(&case));
         let of_tails = |finding: &&Finding| is_lost(finding) && finding.rule != Rule::Discarded;
-        let lost = lost_streams(&case, report.findings.iter().filter(of_tails));
+        let findings = each.as_deref().unwrap_or(&report.findings);
+        let lost = lost_streams(&case, findings.iter().filter(of_tails));
         let (tails, more_tails) = tails.of(part, &lost, self.redact.as_ref());
         report.more_tails = more_tails;
         let finding = report.findings.first()?;

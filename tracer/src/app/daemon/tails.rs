@@ -42,6 +42,11 @@ impl JobTails {
         Ok(Self { keeper: Some(keeper) })
     }
 
+    /// Whether tails are kept.
+    pub(super) fn are_kept(&self) -> bool {
+        self.keeper.is_some()
+    }
+
     /// Whether everything is here that was written until this time, nanoseconds since boot.
     pub(super) fn has_taken(&self, until_ns: u64) -> bool {
         self.keeper.as_ref().is_none_or(|keeper| keeper.has_taken(until_ns))
