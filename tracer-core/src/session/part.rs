@@ -74,7 +74,8 @@ impl<'a> Parts<'a> {
     pub fn part(&self, job: &Job) -> Session {
         let objects = self.objects_of(job);
         let session = self.session;
-        let mut part = Session { start_ns: session.start_ns, ..Session::default() };
+        let (start_ns, is_inner) = (session.start_ns, job.is_inner);
+        let mut part = Session { start_ns, is_inner, ..Session::default() };
         let of_objects = objects.iter().filter_map(|id| self.rows.get(id)).flatten();
         // Calls on fds that were not open have no object that others could use as well.
         let without = self.rows.get(&ObjectId::NONE).into_iter().flatten();

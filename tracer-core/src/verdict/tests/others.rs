@@ -96,6 +96,32 @@ fn the_process_that_cut_a_file_is_named_a_command_or_a_stranger() {
     }
 }
 
+#[test]
+fn inside_another_command_only_what_was_written_late_is_told() {
+    let job = |bytes| {
+        let scene = managed(&["true"]).exited(COMMAND, 0, 75).pipe(PIPE);
+        // The starter is a command of the manager, and the job is one of its commands.
+        let scene = scene.command(80, MANAGER, &["starter"], [NULL, OUT, ERR]);
+        let scene = scene.command(81, 80, &["sh"], [NULL, PIPE, ERR]).fork(82, 81);
+        let scene = scene.wrote(81, 1, PIPE, written_at(9, 90)).read(80, PIPE, 9, 95);
+        let scene = scene.exited(81, 0, 100);
+        let scene = if bytes > 0 {
+            scene.wrote(82, 1, PIPE, written_at(bytes, 900)).read(80, PIPE, bytes, 910)
+        } else {
+            scene
+        };
+        scene.exited_with(82, 950, [NULL, PIPE, ERR])
+    };
+    let message = told(&job(5), 81, Rule::LateWriter).unwrap();
+    assert!(message.contains("which it started, wrote 5 B later"), "{message}");
+    assert_eq!(told(&job(0), 81, Rule::LateWriter), None);
+    // A command that no other has started: the stream ends late.
+    let outer = Job { is_inner: false, ..job_of(&job(0).0, 81) };
+    let part = Parts::of(&job(0).0, &[]).part(&outer);
+    let findings = judge(&Case::new(&part));
+    assert!(findings.iter().any(|finding| finding.rule == Rule::LateWriter), "{findings:?}");
+}
+
 /// The processes that are known besides the manager and the service.
 fn others(scene: &Scene) -> Vec<ProcessId> {
     let known = scene.0.processes.values().map(|known| known.id);

@@ -148,7 +148,7 @@ pub(super) fn redact_texts(redact: &Redact, value: &mut Value) {
 }
 
 /// Whether a warning about a job says nothing worth telling of it. A command inside of another one or of a service may be
-/// silent, use stderr, or leave a process behind, as in a trace of the whole; a command may be silent if those that it
+/// silent or use stderr, as in a trace of the whole; a command may be silent if those that it
 /// started have entries of their own.
 fn is_aside(rule: Rule, job: &Job, root: &Process) -> bool {
     let was_ended = root.signal().is_some_and(|signal| ENDED_BY_ANOTHER.contains(&signal));
@@ -157,7 +157,7 @@ fn is_aside(rule: Rule, job: &Job, root: &Process) -> bool {
         // It has redirected its output.
         Rule::NeverWrote if root.written_to_ended > 0 => true,
         Rule::NeverWrote => job.has_inner || job.is_inner && is_well,
-        Rule::OtherStream | Rule::LateWriter => job.is_inner,
+        Rule::OtherStream => job.is_inner,
         _ => false,
     }
 }
