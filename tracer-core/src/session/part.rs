@@ -9,8 +9,8 @@ use tracer_common::{
 };
 
 use super::{
-    Flows, GUEST_MAJOR, Job, Process, Session, SummedUp, acts::Acts, ends::EndsByObject,
-    sum_up::keys_of,
+    Flows, GUEST_MAJOR, Job, Kind, Process, Session, SummedUp, acts::Acts, ends::EndsByObject,
+    prepares, sum_up::keys_of,
 };
 
 /// The process that stands for writers and readers that were forgotten; no process has the pid 0. What they wrote to
@@ -153,6 +153,28 @@ impl Session {
         part.surveyed.extend(self.surveyed.get(id).copied());
     }
 
+    /// Bytes that were written to each file.
+    #[must_use]
+    pub fn written_to_files(&self) -> BTreeMap<ObjectId, u64> {
+        let mut written: BTreeMap<ObjectId, u64> = BTreeMap::new();
+        for (key, row) in self.ledger.iter().filter(|(key, _)| key.direction == WRITE) {
+            if self.object_kind(&key.object) == Kind::File {
+                let sum = written.entry(key.object).or_default();
+                *sum = sum.saturating_add(row.bytes);
+            }
+        }
+        written
+    }
+
+    /// The sizes of files were asked for when so much had been written to each.
+    pub fn files_were_asked_for(&mut self, written: &BTreeMap<ObjectId, u64>) {
+        let now = self.written_to_files();
+        for (id, object) in &mut self.objects {
+            let then = written.get(id).copied().unwrap_or(0);
+            object.written_when_asked = now.get(id).filter(|now| **now > then).map(|_| then);
+        }
+    }
+
     /// Whether all that a job wrote to pipes, sockets and terminals has been read, or can be read no more. To be asked of
     /// its part. `is_watched`: whether an object has not ended.
     #[must_use]
@@ -180,6 +202,7 @@ impl Session {
         }
         let gone: &BTreeSet<ProcessId> =
             &jobs.iter().flat_map(|job| &job.members).copied().collect();
+        self.note_judged_starters(gone);
         for id in gone {
             let Some(process) = self.processes.remove(id) else { continue };
             if process.summed_up.is_some() {
@@ -201,6 +224,22 @@ impl Session {
         let is_inside =
             |id: &ObjectId| id.dev >> 20 == GUEST_MAJOR && open.contains(&(id.dev & MINOR));
         self.forget_ended(|id| is_inside(id) || is_watched(id));
+    }
+
+    /// What these processes have started, and is judged later, was started by a command.
+    fn note_judged_starters(&mut self, gone: &BTreeSet<ProcessId>) {
+        let is_command = |id: &ProcessId| {
+            let starter = self.processes.get(id).filter(|_| gone.contains(id));
+            starter.is_some_and(|starter| starter.is_target && !prepares(&starter.comm))
+        };
+        let left =
+            self.processes.values().filter(|known| known.is_target && !gone.contains(&known.id));
+        let started = left.filter(|known| is_command(&known.parent));
+        for id in started.map(|known| known.id).collect::<Vec<_>>() {
+            if let Some(known) = self.processes.get_mut(&id) {
+                known.is_of_judged = true;
+            }
+        }
     }
 
     /// Whether a process was of a job that was judged.

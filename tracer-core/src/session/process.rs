@@ -32,6 +32,8 @@ pub struct Process {
     pub attached_late: bool,
     /// Whether it replaced its image while traced.
     pub executed: bool,
+    /// Whether a command has started it that a recorder has judged since.
+    pub is_of_judged: bool,
     /// When it ended, nanoseconds since boot.
     pub end_ns: Option<u64>,
     /// How it ended, as `waitpid` gives it.

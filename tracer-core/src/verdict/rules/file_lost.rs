@@ -54,14 +54,14 @@ pub(in crate::verdict) fn loss(case: &Case<'_>, stream: &Stream) -> Option<Loss>
     if was_removed_after_failure(case, object) {
         return Some(Loss::Removed(flow.written - flow.read));
     }
-    let missing = missing(object, flow.written).unwrap_or(0);
+    let (missing, has_later) = missing(object, flow.written).unwrap_or_default();
     let (bytes, is_least) = match case.cuts.get(&object.id) {
         // The size does not show what was cut: a writer that does not append goes on behind a hole.
         Some((cut_ns, _)) => {
             let (before, is_split) = written_before(case, &object.id, *cut_ns);
             (missing.max(before), is_split)
         }
-        None => (missing, false),
+        None => (missing, has_later),
     };
     let bytes = bytes.saturating_sub(saved(case, object));
     (bytes > 0).then_some(Loss::Missing { bytes, is_least })
@@ -125,13 +125,14 @@ fn saved(case: &Case<'_>, object: &Object) -> u64 {
     flow.read.saturating_sub(object.size_after.unwrap_or(0))
 }
 
-/// Bytes that were written to the file and for which it is too short at the end. The size of a file that the kernel makes
-/// up says nothing.
-fn missing(object: &Object, written: u64) -> Option<u64> {
+/// Bytes that were written to the file and for which it is too short at the end, or at least so many: what was written
+/// after its size was asked for may be in it or not. The size of a file that the kernel makes up says nothing.
+fn missing(object: &Object, written: u64) -> Option<(u64, bool)> {
     let is_real = !["/proc/", "/sys/", "/dev/"].iter().any(|made| object.path.starts_with(made));
     let size = object.size_after.filter(|_| object.is_found() && is_real)?;
-    let missing = written.saturating_sub(size);
-    (missing > 0).then_some(missing)
+    let when_asked = object.written_when_asked.unwrap_or(written).min(written);
+    let missing = when_asked.saturating_sub(size);
+    (missing > 0).then_some((missing, when_asked < written))
 }
 
 /// Whether a command writes a file anew on purpose: no process that is not a part of the latest writing had it as its

@@ -122,6 +122,40 @@ fn inside_another_command_only_what_was_written_late_is_told() {
     assert!(findings.iter().any(|finding| finding.rule == Rule::LateWriter), "{findings:?}");
 }
 
+#[test]
+fn what_is_written_to_a_file_after_its_size_was_asked_for_is_not_missing() {
+    let with_size = |size, (later, ms)| {
+        let scene = service().exited(80, 0, 300);
+        let written = scene.0.written_to_files();
+        let scene = scene.command(98, MANAGER, &["other"], [NULL, LOG, ERR]);
+        let scene = scene.wrote(98, 1, LOG, written_at(later, ms)).found(LOG, FileNow::Same, size);
+        let mut part = Parts::of(&scene.0, &[]).part(&job_of(&scene.0, 80));
+        part.files_were_asked_for(&written);
+        let findings = judge(&Case::new(&part));
+        let lost = findings.into_iter().find(|finding| finding.rule == Rule::FileLost);
+        lost.map(|finding| finding.message)
+    };
+    // What was written later may be a part of the size, or not.
+    for size in [90, 100, 140] {
+        assert_eq!(with_size(size, (50, 400)), None);
+    }
+    let message = with_size(60, (50, 400)).unwrap();
+    assert!(message.contains("and at least 30 B of what was written there are gone"), "{message}");
+    let message = with_size(60, (0, 400)).unwrap();
+    assert!(message.contains("and 30 B of what was written there are gone"), "{message}");
+}
+
+#[test]
+fn a_job_inside_of_another_one_stays_so_when_that_one_was_judged_before() {
+    let scene = managed(&["true"]).exited(COMMAND, 0, 75).pipe(PIPE);
+    let scene = scene.command(80, MANAGER, &["script"], [NULL, OUT, ERR]);
+    let scene = scene.command(81, 80, &["probe"], [NULL, PIPE, PIPE]);
+    let scene = scene.exited(81, 0, 100).exited(80, 0, 110);
+    assert!(job_of(&scene.0, 81).is_inner);
+    let scene = forgotten_but(scene, &[81]);
+    assert!(scene.0.processes.get(&id(80)).is_none() && job_of(&scene.0, 81).is_inner);
+}
+
 /// The processes that are known besides the manager and the service.
 fn others(scene: &Scene) -> Vec<ProcessId> {
     let known = scene.0.processes.values().map(|known| known.id);
