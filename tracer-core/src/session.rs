@@ -68,6 +68,8 @@ pub struct Session {
     pub start_ns: u64,
     /// Nanoseconds since boot at which the hooks were detached.
     pub end_ns: u64,
+    /// Whether it is the part of a job ([`Parts::part`]).
+    pub is_part: bool,
     /// Whether it is the part of a job that another command has started ([`Job::is_inner`]): that one knows what it waits
     /// for.
     pub is_inner: bool,

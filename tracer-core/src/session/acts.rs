@@ -5,6 +5,7 @@
 //! can have been forgotten long before. So of each object that is known, those that matter for it stay known.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     path::Path,
@@ -18,6 +19,9 @@ use super::{Fact, FactKind, Kind, Object, Process, Session};
 const REMOVERS: [&str; 8] = ["find", "logrotate", "mv", "perl", "rm", "sed", "shred", "unlink"];
 /// So many processes that may have removed one file stay known. If there is more than one, it is not known which did.
 const MOST_REMOVERS: usize = 2;
+
+/// So many processes that have one file as their output belong to the judgement of a job that writes to it.
+const MOST_OUTPUTS: usize = 16;
 
 /// Whether a process runs a program that removes or replaces the files that its arguments name.
 #[must_use]
@@ -46,6 +50,8 @@ fn is_act(fact: &Fact) -> bool {
 pub(super) struct Acts<'a> {
     /// Of each kind of fact and object the latest process, and when, nanoseconds since boot.
     facts: BTreeMap<(ObjectId, &'static str), (u64, ProcessId)>,
+    /// The processes that have a file as stdout or stderr, those that run first.
+    outputs: BTreeMap<ObjectId, BTreeSet<(Reverse<u64>, ProcessId)>>,
     /// What may be removed, by what arguments name: whole paths, and last components.
     removers: BTreeMap<&'a Path, Vec<&'a Process>>,
 }
@@ -65,6 +71,15 @@ impl<'a> Acts<'a> {
             let key = (fact.object.unwrap_or_default(), fact.kind.name());
             let latest = self.facts.entry(key).or_insert((fact.time_ns, process.id));
             *latest = (*latest).max((fact.time_ns, process.id));
+        }
+        let outputs = process.stdio.iter().flat_map(|stdio| [stdio[1].object, stdio[2].object]);
+        for object in outputs.filter(|object| process.executed && !object.is_none()) {
+            let ends = Reverse(process.end_ns.unwrap_or(u64::MAX));
+            let known = self.outputs.entry(object).or_default();
+            known.insert((ends, process.id));
+            if known.len() > MOST_OUTPUTS {
+                known.pop_last();
+            }
         }
         if is_remover(process) {
             for argument in process.argv.iter().skip(1).map(|argument| Path::new(argument)) {
@@ -86,6 +101,12 @@ impl<'a> Acts<'a> {
         let kinds = [FactKind::FileCut, FactKind::Nonblock].map(FactKind::name);
         let acted = kinds.into_iter().filter_map(|kind| self.facts.get(&(object.id, kind)));
         acted.map(|(_, process)| *process).chain(self.removers_of(object))
+    }
+
+    /// Processes that have a file as their output, those that run first.
+    pub(super) fn with_output(&self, object: &Object) -> impl Iterator<Item = ProcessId> {
+        let known = self.outputs.get(&object.id).filter(|_| object.kind == Kind::File);
+        known.into_iter().flatten().map(|(_, process)| *process)
     }
 
     /// The processes that may have removed a file since it was first seen, the latest first.

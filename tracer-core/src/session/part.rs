@@ -75,7 +75,7 @@ impl<'a> Parts<'a> {
         let objects = self.objects_of(job);
         let session = self.session;
         let (start_ns, is_inner) = (session.start_ns, job.is_inner);
-        let mut part = Session { start_ns, is_inner, ..Session::default() };
+        let mut part = Session { start_ns, is_part: true, is_inner, ..Session::default() };
         let of_objects = objects.iter().filter_map(|id| self.rows.get(id)).flatten();
         // Calls on fds that were not open have no object that others could use as well.
         let without = self.rows.get(&ObjectId::NONE).into_iter().flatten();
@@ -89,7 +89,8 @@ impl<'a> Parts<'a> {
         part.ends = self.ends.about(&objects, &job.members, &session.ends);
         let holders = part.objects.values().flat_map(|object| object.holders.iter());
         let others = part.ends.processes().chain(holders.map(|held| held.process));
-        let others = others.chain(part.objects.values().flat_map(|object| self.acts.on(object)));
+        let acted = |object| self.acts.on(object).chain(self.acts.with_output(object));
+        let others = others.chain(part.objects.values().flat_map(acted));
         let used: BTreeSet<ProcessId> =
             part.ledger.keys().map(|key| key.process).chain(others).collect();
         for id in used.union(&job.members) {

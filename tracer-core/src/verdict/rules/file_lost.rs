@@ -64,7 +64,8 @@ pub(in crate::verdict) fn loss(case: &Case<'_>, stream: &Stream) -> Option<Loss>
         None => (missing, has_later),
     };
     let bytes = bytes.saturating_sub(saved(case, object));
-    (bytes > 0).then_some(Loss::Missing { bytes, is_least })
+    let is_lost = bytes > 0 && !is_of_another_job(case, &object.id);
+    is_lost.then_some(Loss::Missing { bytes, is_least })
 }
 
 /// Whether a file has no name any more.
@@ -135,6 +136,29 @@ fn missing(object: &Object, written: u64) -> Option<(u64, bool)> {
     (missing > 0).then_some((missing, when_asked < written))
 }
 
+/// Whether what is missing in a file is what one job wrote, and another job has written the file anew since: the log of the
+/// latest run. A recorder judges each job by itself.
+fn is_of_another_job(case: &Case<'_>, object: &ObjectId) -> bool {
+    let Some((latest, row)) = writes_to(case, object).max_by_key(|(_, row)| row.last_ns) else {
+        return false;
+    };
+    let cut_ns = case.cuts.get(object).map_or(0, |(cut_ns, _)| *cut_ns);
+    let began_ns = if is_sum(case, latest) { row.last_ns } else { row.first_ns };
+    let mut others = writes_to(case, object).filter(|(key, _)| key.process != latest.process);
+    let is_one_by_one = others.all(|(_, other)| other.last_ns < began_ns);
+    let has_others = case.flows.get(object).writers.len() > 1;
+    case.session.is_part
+        && has_others
+        && is_one_by_one
+        && cut_ns <= began_ns
+        && is_rewritten(case, object)
+}
+
+/// Whether a row is that of several processes, so that its times say little.
+fn is_sum(case: &Case<'_>, key: &LedgerKey) -> bool {
+    case.session.processes.get(&key.process).is_some_and(|known| known.summed_up.is_some())
+}
+
 /// Whether a command writes a file anew on purpose: no process that is not a part of the latest writing had it as its
 /// output any more, and it was not opened for stdout and for stderr apart from each other.
 fn is_rewritten(case: &Case<'_>, object: &ObjectId) -> bool {
@@ -191,7 +215,9 @@ fn is_mixed(case: &Case<'_>, object: &ObjectId, latest: &Process) -> bool {
 fn has_other_writer(case: &Case<'_>, object: &ObjectId, writer: &Process, time_ns: u64) -> bool {
     writes_to(case, object).any(|(key, row)| {
         let Some(other) = case.session.processes.get(&key.process) else { return false };
-        let ran = row.first_ns < time_ns && other.end_ns.is_none_or(|end_ns| end_ns > time_ns);
+        let ended_ns =
+            other.end_ns.unwrap_or(if is_sum(case, key) { row.last_ns } else { u64::MAX });
+        let ran = row.first_ns < time_ns && ended_ns > time_ns;
         ran && !case.is_above(other.id, writer) && !case.is_above(writer.id, other)
     })
 }

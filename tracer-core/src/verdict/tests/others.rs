@@ -156,6 +156,36 @@ fn a_job_inside_of_another_one_stays_so_when_that_one_was_judged_before() {
     assert!(scene.0.processes.get(&id(80)).is_none() && job_of(&scene.0, 81).is_inner);
 }
 
+/// Three commands that each write 20 B anew into one log; the first of them ends at `end`.
+fn runs(end: u64) -> Scene {
+    let scene = managed(&["true"]).exited(COMMAND, 0, 75).file(LOG, "/tmp/last.log");
+    (0..3).fold(scene, |scene, run| {
+        let (tgid, ms) = (80 + run, 100 * u64::from(run + 1));
+        let scene = scene.command(tgid, MANAGER, &["run"], [NULL, LOG, ERR]).cut(tgid, LOG, ms);
+        let scene = scene.wrote(tgid, 1, LOG, written_at(20, ms + 10));
+        scene.exited(tgid, 0, if run == 0 { end } else { ms + 20 })
+    })
+}
+
+#[test]
+fn the_log_of_each_run_is_written_anew_on_purpose() {
+    let size = |scene: Scene| scene.found(LOG, FileNow::Same, 20);
+    for tgid in [80, 81, 82] {
+        assert_eq!(told(&size(runs(120)), tgid, Rule::FileLost), None, "{tgid}");
+        assert!(told(&size(runs(120)), tgid, Rule::Delivered).is_some(), "{tgid}");
+        // Those before were judged and forgotten.
+        let left: Vec<u32> = (tgid..=82).collect();
+        let scene = size(forgotten_but(runs(120), &left));
+        assert_eq!(told(&scene, tgid, Rule::FileLost), None, "{tgid}");
+    }
+    // The first one still had the log as its output.
+    let message = told(&size(runs(900)), 82, Rule::FileLost).unwrap();
+    assert!(message.contains("40 B of what was written there are gone"), "{message}");
+    // Nobody wrote after the cut.
+    let cut = size(runs(120)).cut(99, LOG, 999).found(LOG, FileNow::Same, 0);
+    assert!(told(&cut, 82, Rule::FileLost).is_some());
+}
+
 /// The processes that are known besides the manager and the service.
 fn others(scene: &Scene) -> Vec<ProcessId> {
     let known = scene.0.processes.values().map(|known| known.id);
