@@ -142,14 +142,20 @@ fn is_of_another_job(case: &Case<'_>, object: &ObjectId) -> bool {
     let Some((latest, row)) = writes_to(case, object).max_by_key(|(_, row)| row.last_ns) else {
         return false;
     };
+    // What a job writes through one open file after the other, and cuts itself, is no other job's.
+    let is_of_job = |key: &LedgerKey| {
+        case.session.processes.get(&key.process).is_some_and(|writer| writer.is_target)
+    };
+    let is_latest =
+        |key: &LedgerKey| key.process == latest.process || is_of_job(latest) && is_of_job(key);
+    let began = writes_to(case, object).filter(|(key, _)| is_latest(key));
+    let began = began.map(|(key, row)| if is_sum(case, key) { row.last_ns } else { row.first_ns });
+    let began_ns = began.min().unwrap_or(row.first_ns);
+    let mut others = writes_to(case, object).filter(|(key, _)| !is_latest(key)).peekable();
     let cut_ns = case.cuts.get(object).map_or(0, |(cut_ns, _)| *cut_ns);
-    let began_ns = if is_sum(case, latest) { row.last_ns } else { row.first_ns };
-    let mut others = writes_to(case, object).filter(|(key, _)| key.process != latest.process);
-    let is_one_by_one = others.all(|(_, other)| other.last_ns < began_ns);
-    let has_others = case.flows.get(object).writers.len() > 1;
     case.session.is_part
-        && has_others
-        && is_one_by_one
+        && others.peek().is_some()
+        && others.all(|(_, other)| other.last_ns < began_ns)
         && cut_ns <= began_ns
         && is_rewritten(case, object)
 }
