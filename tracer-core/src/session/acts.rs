@@ -82,7 +82,7 @@ impl<'a> Acts<'a> {
             }
         }
         if is_remover(process) {
-            for argument in process.argv.iter().skip(1).map(|argument| Path::new(argument)) {
+            for argument in process.argv.iter().skip(1).map(Path::new) {
                 let names = [Some(argument), argument.file_name().map(Path::new)];
                 for name in names.into_iter().flatten() {
                     self.removers.entry(name).or_default().push(process);
