@@ -51,8 +51,8 @@ fn told(scene: &Scene, tgid: u32, rule: Rule) -> Option<String> {
     findings.into_iter().find(|finding| finding.rule == rule).map(|finding| finding.message)
 }
 
-fn about_the_log(scene: Scene) -> String {
-    told(&scene, 80, Rule::FileLost).expect("nothing is lost")
+fn about_the_log(scene: &Scene) -> String {
+    told(scene, 80, Rule::FileLost).expect("nothing is lost")
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn the_job_that_removed_a_file_is_named() {
     let by = ", which was removed, probably by rm -r /var/log/app (pid 115): 90 B are gone";
     let waits = || other(service(), 115, &["rm", "-r", "/var/log/app"]);
     for scene in [waits(), forgotten(waits()), forgotten(forgotten(waits()))] {
-        let message = about_the_log(ends(scene));
+        let message = about_the_log(&ends(scene));
         assert!(message.contains(by), "{message}");
     }
     // Two of them, of which one or both are forgotten: it is not known which it was.
@@ -85,7 +85,7 @@ fn the_process_that_cut_a_file_is_named_a_command_or_a_stranger() {
     (stranger.comm, stranger.end_ns) = ("logrotate".to_owned(), Some(at(112)));
     for (scene, by) in [(of_job, "truncate (pid 110)"), (of_stranger, "logrotate (pid 111)")] {
         for scene in [scene.clone(), forgotten(scene)] {
-            let message = about_the_log(ends(scene));
+            let message = about_the_log(&ends(scene));
             assert!(
                 message.contains(&format!(
                     "90 B of what was written there are gone: {by} cut the file"
