@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 TOOL = os.environ["RECORDER"]
@@ -89,13 +90,27 @@ def descendants(pids):
     return found
 
 
+def show(terminal):
+    """Copies what is written to a terminal until it is closed."""
+    with contextlib.suppress(OSError):
+        while output := os.read(terminal, 65536):
+            os.write(1, output)
+
+
 def begin(arguments, cgroup):
     """Starts the command, or admits the processes that are there. Their pids, and the child."""
     members = os.path.join(cgroup, "cgroup.procs")
     if "--" in arguments:
         argv = arguments[arguments.index("--") + 1:]
         script = 'echo $$ >"$0" && exec "$@"'
-        child = subprocess.Popen(["sh", "-c", script, members, *argv], close_fds=False)
+        streams = {}
+        if "--pty" in arguments[:arguments.index("--")]:
+            terminal, end = os.openpty()
+            streams = {"stdout": end, "stderr": end}
+            threading.Thread(target=show, args=(terminal,), daemon=True).start()
+        child = subprocess.Popen(["sh", "-c", script, members, *argv], close_fds=not streams, **streams)
+        for end in set(streams.values()):
+            os.close(end)
         return [child.pid], child
     pids = [int(value) for option, value in zip(arguments, arguments[1:]) if option == "--pid"]
     for pid in [*pids, *descendants(pids)]:

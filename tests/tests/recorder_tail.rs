@@ -121,6 +121,25 @@ fn of_a_pipeline_the_text_between_its_commands_is_kept() -> Result<()> {
     Ok(())
 }
 
+/// A command can lose more streams than have a tail in its entry.
+#[test]
+#[ignore = "needs root"]
+fn streams_beyond_the_sixteenth_are_counted() -> Result<()> {
+    let (folder, cgroup) = (TempDir::new()?, ScratchCgroup::create("tracer-tail")?);
+    let recorder =
+        Recorder::start(folder.path(), &["--cgroup", cgroup.name()?, "--keep-tail", "4KiB"])?;
+    let line = "for i in $(seq 19); do seq 1 2000 | sleep .05; done; echo printed";
+    run(&cgroup, &["dash", "-c", line], None)?;
+    entry(folder.path(), "dash")?;
+    recorder.stop()?;
+    let (human, json) = answers(&folder, "dash")?;
+    let kept = json["tails"].as_array().context("no tails")?.len();
+    ensure!(kept == 16, "{kept} tails");
+    ensure!(json["more_tails"] == 3, "{}", json["more_tails"]);
+    ensure!(human.contains("3 further streams lost output"), "{human}");
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs root"]
 fn output_that_arrived_is_in_no_file() -> Result<()> {

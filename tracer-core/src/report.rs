@@ -84,6 +84,14 @@ pub struct Report {
     /// Ends of streams that lost output, from a history with such ends; absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tails: Vec<Tail>,
+    /// Number of further streams that lost output and of which no end was kept; absent if there are none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub more_tails: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_none(number: &u64) -> bool {
+    *number == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

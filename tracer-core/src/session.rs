@@ -3,6 +3,7 @@
 //! It takes in events and ledger rows in any order. It does no I/O, reads no clock and panics on no sequence of
 //! events. A verdict is a function of the session alone.
 
+mod acts;
 mod apply;
 mod claims;
 mod ends;
@@ -37,7 +38,10 @@ use crate::{
     text::Variables,
 };
 
-pub(crate) use self::process::SIGPIPE;
+pub(crate) use self::{
+    acts::{is_remover, names},
+    process::SIGPIPE,
+};
 pub use self::{
     claims::ClaimedProcesses,
     ends::{Close, QueueSeen},
@@ -64,6 +68,11 @@ pub struct Session {
     pub start_ns: u64,
     /// Nanoseconds since boot at which the hooks were detached.
     pub end_ns: u64,
+    /// Whether it is the part of a job ([`Parts::part`]).
+    pub is_part: bool,
+    /// Whether it is the part of a job that another command has started ([`Job::is_inner`]): that one knows what it waits
+    /// for.
+    pub is_inner: bool,
     /// Processes: targets, and participants (other processes that used a watched object).
     pub processes: Processes,
     /// Watched objects.
@@ -181,12 +190,25 @@ impl Session {
     }
 
     /// Adds a watched object. A second description of it can only lower its hop.
-    pub fn add_object(&mut self, object: Object) {
+    pub fn add_object(&mut self, mut object: Object) {
         if let Some(known) = self.objects.get_mut(&object.id) {
             known.hop = known.hop.min(object.hop);
         } else {
             *self.names.entry(object.name()).or_default() += 1;
+            self.note_reused_number(&mut object);
             self.objects.insert(object.id, object);
+        }
+    }
+
+    /// Of several files with one inode number only the latest is there.
+    fn note_reused_number(&mut self, object: &mut Object) {
+        let id = object.id;
+        let numbered = |discriminator| ObjectId { discriminator, ..id };
+        let others = self.objects.range_mut(numbered(0)..=numbered(u32::MAX));
+        let are_files = object.kind == Kind::File;
+        for (_, other) in others.filter(|(_, other)| are_files && other.kind == Kind::File) {
+            let earlier = if other.seen_ns <= object.seen_ns { other } else { &mut *object };
+            earlier.number_is_reused();
         }
     }
 
@@ -268,6 +290,7 @@ fn merge(known: &mut LedgerRow, part: &LedgerRow) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{Event, EventKind, FileNow};
 
     fn file(ino: u64) -> Object {
         let id = ObjectId { ino, dev: 8 << 20 | 1, discriminator: 0 };
@@ -299,6 +322,43 @@ mod tests {
         assert_eq!(name(9), "/var/log/x (inode 5 on 8:1, no. 1)");
         assert_eq!(name(3), "/var/log/x (inode 5 on 8:1, no. 2)");
         assert_eq!(session.object_name(&file(6).id), "/var/log/x (inode 6 on 8:1)");
+    }
+
+    #[test]
+    fn what_is_found_with_an_inode_number_is_the_latest_file_that_has_it() {
+        let generation = |discriminator, seen_ns| {
+            let id = ObjectId { discriminator, ..file(5).id };
+            Object { id, seen_ns, size_after: Some(7), ..file(5) }
+        };
+        let look = |session: &mut Session, renamed: &str| {
+            let (object, renamed) = (generation(9, 0).id, renamed.to_owned());
+            let now = if renamed.is_empty() { FileNow::Same } else { FileNow::Gone };
+            let kind = EventKind::File { object, now, size: 22, renamed };
+            session.apply(&Event { time_ns: 90, kind });
+        };
+        let known = |session: &Session| {
+            let found = &session.objects[&generation(9, 0).id];
+            (found.is_found(), found.size_after, found.now)
+        };
+        for (renamed, now) in [("", FileNow::Replaced), ("/var/log/y", FileNow::Gone)] {
+            // The look comes before the later file is seen, or after it; and the files in either order.
+            let mut before = Session::default();
+            before.add_object(generation(9, 10));
+            look(&mut before, renamed);
+            assert_eq!(known(&before).1, Some(22));
+            before.add_object(generation(3, 20));
+            assert_eq!(known(&before), (false, None, Some(now)));
+            let mut after = Session::default();
+            after.add_object(generation(3, 20));
+            after.add_object(generation(9, 10));
+            look(&mut after, renamed);
+            assert_eq!(known(&after), (false, Some(7), Some(now)));
+            let mut alone = Session::default();
+            alone.add_object(generation(9, 10));
+            alone.add_object(file(6));
+            look(&mut alone, renamed);
+            assert!(known(&alone).0);
+        }
     }
 
     #[test]

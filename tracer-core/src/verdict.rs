@@ -39,6 +39,12 @@ const SHOWN_PER_GROUP: usize = 3;
 /// All findings, the most important first.
 #[must_use]
 pub fn judge(case: &Case<'_>) -> Vec<Finding> {
+    group_similar(judge_each(case))
+}
+
+/// The same, each by itself: of a thousand similar ones all.
+#[must_use]
+pub fn judge_each(case: &Case<'_>) -> Vec<Finding> {
     let general = rules::GENERAL.iter().flat_map(|rule| rule(case));
     let mut findings: Vec<(bool, Finding)> = general.map(|finding| (false, finding)).collect();
     for subject in &case.subjects {
@@ -69,7 +75,7 @@ pub fn judge(case: &Case<'_>) -> Vec<Finding> {
         downgrade_silent_helpers(&mut findings);
     }
     findings.sort_by_key(rank);
-    group_similar(findings.into_iter().map(|(_, finding)| finding).collect())
+    findings.into_iter().map(|(_, finding)| finding).collect()
 }
 
 /// Rules whose message already states what is unknown.
@@ -164,6 +170,9 @@ fn without_weaker(mut findings: Vec<Finding>, has_guests: bool) -> Vec<Finding> 
     findings
 }
 
+/// What a finding has as evidence that stands for further ones: their number.
+pub const SIMILAR: &str = "similar";
+
 /// Shows a thousand similar commands as three and a number.
 fn group_similar(findings: Vec<Finding>) -> Vec<Finding> {
     // For each rule and name: the number of findings, and the index of the latest shown one.
@@ -178,11 +187,11 @@ fn group_similar(findings: Vec<Finding>) -> Vec<Finding> {
             *latest = kept.len();
             kept.push(finding);
         } else if let Some(latest) = kept.get_mut(*latest) {
-            latest.evidence.insert("similar".into(), (*count - SHOWN_PER_GROUP).into());
+            latest.evidence.insert(SIMILAR.into(), (*count - SHOWN_PER_GROUP).into());
         }
     }
     for finding in &mut kept {
-        if let Some(similar) = finding.evidence.get("similar") {
+        if let Some(similar) = finding.evidence.get(SIMILAR) {
             finding.message.push_str(&format!(" ({similar} more like this.)"));
         }
     }

@@ -129,6 +129,7 @@ fn described(
         sandboxes: session.sandboxes.values().map(sandbox).collect(),
         capture: None,
         tails: Vec::new(),
+        more_tails: 0,
     }
 }
 

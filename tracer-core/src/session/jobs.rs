@@ -76,8 +76,9 @@ impl Session {
     }
 
     fn is_started_by_command(&self, root: ProcessId) -> bool {
-        let parent = self.processes.get(&root).and_then(|root| self.processes.get(&root.parent));
-        parent.is_some_and(|parent| parent.is_target && !prepares(&parent.comm))
+        let Some(root) = self.processes.get(&root) else { return false };
+        let parent = self.processes.get(&root.parent);
+        root.is_of_judged || parent.is_some_and(|it| it.is_target && !prepares(&it.comm))
     }
 
     /// The first process of the job that a process belongs to. `roots` has those that are known already.

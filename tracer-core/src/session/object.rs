@@ -105,6 +105,10 @@ pub struct Object {
     pub removed_ns: Option<u64>,
     /// Latest known size of the file.
     pub size_after: Option<u64>,
+    /// Bytes that had been written to it when a recorder asked for its size; `None` if nothing was written since.
+    pub written_when_asked: Option<u64>,
+    /// Whether a later file has got its inode number, which is all that `stat(2)` shows: it was removed before.
+    pub is_number_reused: bool,
     /// Sums of a container engine's log file.
     pub log: Option<LogTally>,
 }
@@ -117,6 +121,16 @@ impl Object {
     #[must_use]
     pub fn is_found(&self) -> bool {
         self.now == Some(FileNow::Same) || !self.renamed.is_empty()
+    }
+
+    /// What the inode number shows is another file.
+    pub(super) fn number_is_reused(&mut self) {
+        self.is_number_reused = true;
+        if self.is_found() {
+            self.size_after = None;
+        }
+        self.renamed.clear();
+        self.now = self.now.map(|now| if now == FileNow::Same { FileNow::Replaced } else { now });
     }
 
     /// Whether a process that writes a pid into it moves that process into a cgroup (cgroups(7)).
@@ -167,6 +181,8 @@ impl Object {
             renamed: String::new(),
             removed_ns: None,
             size_after: None,
+            written_when_asked: None,
+            is_number_reused: false,
             log: None,
         }
     }

@@ -28,7 +28,11 @@ impl Session {
                 if let Some(known) = self.objects.get_mut(object) {
                     known.now = Some(*now);
                     known.renamed = renamed.clone();
-                    if known.is_found() {
+                    if known.is_number_reused {
+                        let size = known.size_after;
+                        known.number_is_reused();
+                        known.size_after = size;
+                    } else if known.is_found() {
                         known.size_after = Some(*size);
                     }
                 }

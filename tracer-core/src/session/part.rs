@@ -10,7 +10,8 @@ use tracer_common::{
 };
 
 use super::{
-    Flows, GUEST_MAJOR, Job, Process, Session, SummedUp, ends::EndsByObject, sum_up::keys_of,
+    Flows, GUEST_MAJOR, Job, Kind, Process, Session, SummedUp, acts::Acts, ends::EndsByObject,
+    prepares, sum_up::keys_of,
 };
 
 /// The process that stands for writers and readers that were forgotten; no process has the pid 0. What they wrote to
@@ -22,6 +23,8 @@ const FORGOTTEN_NAME: &str = "earlier commands";
 const MINOR: u32 = 0xf_ffff;
 /// How many relays behind the first reader belong to a part.
 const MOST_HOPS: u32 = 8;
+/// Through so many fds a process that was judged may have used an object, for its rows to stay apart.
+const MOST_FDS: usize = 4;
 /// Rows about objects that have ended and that a running process wrote to: the latest are kept.
 const MOST_OUTPUTS: usize = 64;
 
@@ -38,6 +41,8 @@ pub struct Parts<'a> {
     /// What each process has written to through relays: objects that are not the target's own.
     passed_on: BTreeMap<ProcessId, BTreeSet<ObjectId>>,
     ends: EndsByObject,
+    /// What processes did to objects, also those of other jobs.
+    acts: Acts<'a>,
     /// Files that sandboxes were given: what they are inside, and outside.
     outside: BTreeMap<ObjectId, ObjectId>,
 }
@@ -60,8 +65,9 @@ impl<'a> Parts<'a> {
             }
         }
         let ends = session.ends.by_object();
+        let acts = Acts::of(session.processes.values());
         let outside = session.outside(open);
-        Self { session, rows, used, passed_on, ends, outside }
+        Self { session, rows, used, passed_on, ends, acts, outside }
     }
 
     /// What is known about a job, as a session of its own: its processes are the targets.
@@ -69,7 +75,8 @@ impl<'a> Parts<'a> {
     pub fn part(&self, job: &Job) -> Session {
         let objects = self.objects_of(job);
         let session = self.session;
-        let mut part = Session { start_ns: session.start_ns, ..Session::default() };
+        let (start_ns, is_inner) = (session.start_ns, job.is_inner);
+        let mut part = Session { start_ns, is_part: true, is_inner, ..Session::default() };
         let of_objects = objects.iter().filter_map(|id| self.rows.get(id)).flatten();
         // Calls on fds that were not open have no object that others could use as well.
         let without = self.rows.get(&ObjectId::NONE).into_iter().flatten();
@@ -83,6 +90,8 @@ impl<'a> Parts<'a> {
         part.ends = self.ends.about(&objects, &job.members, &session.ends);
         let holders = part.objects.values().flat_map(|object| object.holders.iter());
         let others = part.ends.processes().chain(holders.map(|held| held.process));
+        let acted = |object| self.acts.on(object).chain(self.acts.with_output(object));
+        let others = others.chain(part.objects.values().flat_map(acted));
         let used: BTreeSet<ProcessId> =
             part.ledger.keys().map(|key| key.process).chain(others).collect();
         for id in used.union(&job.members) {
@@ -146,6 +155,28 @@ impl Session {
         part.surveyed.extend(self.surveyed.get(id).copied());
     }
 
+    /// Bytes that were written to each file.
+    #[must_use]
+    pub fn written_to_files(&self) -> BTreeMap<ObjectId, u64> {
+        let mut written: BTreeMap<ObjectId, u64> = BTreeMap::new();
+        for (key, row) in self.ledger.iter().filter(|(key, _)| key.direction == WRITE) {
+            if self.object_kind(&key.object) == Kind::File {
+                let sum = written.entry(key.object).or_default();
+                *sum = sum.saturating_add(row.bytes);
+            }
+        }
+        written
+    }
+
+    /// The sizes of files were asked for when so much had been written to each.
+    pub fn files_were_asked_for(&mut self, written: &BTreeMap<ObjectId, u64>) {
+        let now = self.written_to_files();
+        for (id, object) in &mut self.objects {
+            let then = written.get(id).copied().unwrap_or(0);
+            object.written_when_asked = now.get(id).filter(|now| **now > then).map(|_| then);
+        }
+    }
+
     /// Whether all that a job wrote to pipes, sockets and terminals has been read, or can be read no more. To be asked of
     /// its part. `is_watched`: whether an object has not ended.
     #[must_use]
@@ -173,14 +204,18 @@ impl Session {
         }
         let gone: &BTreeSet<ProcessId> =
             &jobs.iter().flat_map(|job| &job.members).copied().collect();
+        self.note_judged_starters(gone);
         for id in gone {
-            self.processes.remove(id);
-            let keys: Vec<LedgerKey> =
-                self.ledger.range(keys_of(*id)).map(|(key, _)| *key).collect();
-            for key in keys {
-                self.move_row(key, LedgerKey { process: FORGOTTEN, fd: -1, ..key });
+            let Some(process) = self.processes.remove(id) else { continue };
+            if process.summed_up.is_some() {
+                let keys = self.ledger.range(keys_of(process.id));
+                let keys = keys.map(|(key, _)| *key).collect();
+                self.forget_rows(keys);
+            } else {
+                self.processes.insert(process.id, process.judged());
             }
         }
+        self.forget_shared_rows();
         self.sums.retain(|_, sums| !gone.contains(sums));
         self.forget_holders(gone);
         self.blocked.retain(|thread| !gone.contains(&thread.process));
@@ -193,6 +228,48 @@ impl Session {
         self.forget_ended(|id| is_inside(id) || is_watched(id));
     }
 
+    /// What these processes have started, and is judged later, was started by a command.
+    fn note_judged_starters(&mut self, gone: &BTreeSet<ProcessId>) {
+        let is_command = |id: &ProcessId| {
+            let starter = self.processes.get(id).filter(|_| gone.contains(id));
+            starter.is_some_and(|starter| starter.is_target && !prepares(&starter.comm))
+        };
+        let left =
+            self.processes.values().filter(|known| known.is_target && !gone.contains(&known.id));
+        let started = left.filter(|known| is_command(&known.parent));
+        for id in started.map(|known| known.id).collect::<Vec<_>>() {
+            if let Some(known) = self.processes.get_mut(&id) {
+                known.is_of_judged = true;
+            }
+        }
+    }
+
+    /// Whether a process was of a job that was judged.
+    fn is_judged(&self, id: &ProcessId) -> bool {
+        *id == FORGOTTEN || self.processes.get(id).is_some_and(|known| known.is_judged)
+    }
+
+    /// Rows of processes that were judged become those of the one that stands for all of them, except where an object has
+    /// rows of only one of them: its name is worth to be known as long as the object is.
+    fn forget_shared_rows(&mut self) {
+        let mut judged: BTreeMap<(ObjectId, u32), Vec<LedgerKey>> = BTreeMap::new();
+        for key in self.ledger.keys().filter(|key| self.is_judged(&key.process)) {
+            judged.entry((key.object, key.direction)).or_default().push(*key);
+        }
+        for keys in judged.into_values() {
+            let is_of_one = keys.windows(2).all(|two| two[0].process == two[1].process);
+            if !is_of_one || keys.len() > MOST_FDS {
+                self.forget_rows(keys);
+            }
+        }
+    }
+
+    fn forget_rows(&mut self, keys: Vec<LedgerKey>) {
+        for key in keys.into_iter().filter(|key| key.process != FORGOTTEN) {
+            self.move_row(key, LedgerKey { process: FORGOTTEN, fd: -1, ..key });
+        }
+    }
+
     /// Forgets objects that have ended and that no process that is left uses, with their rows, and processes that are no
     /// targets and have ended.
     fn forget_ended(&mut self, is_watched: impl Fn(&ObjectId) -> bool) {
@@ -201,10 +278,14 @@ impl Session {
         let stays = |id: &ObjectId| used.contains(id) || is_watched(id);
         let ended = |id: &&ObjectId| !stays(id) && !stays(&self.peer(id));
         let ended: BTreeSet<ObjectId> = self.objects.keys().filter(ended).copied().collect();
-        self.ledger.retain(|key, _| {
+        let gone = self.ledger.keys().filter(|key| {
             let is_known = self.objects.contains_key(&key.object) && !ended.contains(&key.object);
-            is_known || key.process != FORGOTTEN && stays(&key.object)
+            !is_known && (self.is_judged(&key.process) || !stays(&key.object))
         });
+        let gone: Vec<LedgerKey> = gone.copied().collect();
+        for key in gone {
+            self.ledger.remove(&key);
+        }
         ended.iter().for_each(|id| self.forget_object(id));
         // Of objects whose description was lost there is nothing to forget, but looks.
         let is_known = |id: &ObjectId| self.objects.contains_key(id) || stays(id);
@@ -212,9 +293,13 @@ impl Session {
         self.incoming.retain(|id, _| is_known(id));
         self.created.retain(|id| is_known(id));
         let with_rows: BTreeSet<ProcessId> = self.ledger.keys().map(|key| key.process).collect();
+        let actors = self.known_actors();
         let is_left = |process: &Process| {
             let runs = process.end_ns.is_none() && process.id != FORGOTTEN;
-            process.is_target || runs || with_rows.contains(&process.id)
+            process.is_target
+                || runs
+                || with_rows.contains(&process.id)
+                || actors.contains(&process.id)
         };
         let left: BTreeSet<ProcessId> =
             self.processes.values().filter(|known| is_left(known)).map(|known| known.id).collect();

@@ -26,10 +26,14 @@ pub struct Process {
     pub argv_bytes: Option<u64>,
     /// Whether it is a target, not only a participant.
     pub is_target: bool,
+    /// Whether it was of a job that a recorder has judged. It is no target any more, and what others need of it is known.
+    pub is_judged: bool,
     /// Whether it ran before the hooks were attached.
     pub attached_late: bool,
     /// Whether it replaced its image while traced.
     pub executed: bool,
+    /// Whether a command has started it that a recorder has judged since.
+    pub is_of_judged: bool,
     /// When it ended, nanoseconds since boot.
     pub end_ns: Option<u64>,
     /// How it ended, as `waitpid` gives it.

@@ -199,6 +199,9 @@ pub(super) fn subjects(session: &Session) -> Vec<Subject<'_>> {
         .map(|process| subject(session, process, &children, &chosen))
         .collect();
     subjects.sort_by_key(|subject| subject.process.id);
+    if session.is_inner {
+        subjects.iter_mut().for_each(|subject| subject.scope = Scope::Inner);
+    }
     subjects
 }
 

@@ -8,6 +8,7 @@ mod engine_log;
 mod fates;
 mod inside;
 mod jobs;
+mod others;
 mod scene;
 mod sentences;
 mod shared;

@@ -89,11 +89,17 @@ fn a_minute_means_all_of_it() {
 }
 
 #[test]
-fn without_a_time_the_latest_loss_or_warning_is_meant() {
-    let folder = history(&[losing(1, 0, 10), warned(2, 20, 30), ran(3, 40, 50)]);
-    let answer = ask(folder.path(), None, 0);
-    assert_eq!(found(&answer), (2, 0));
-    assert_eq!(found(&ask(history(&[ran(1, 0, 10), ran(2, 0, 20)]).path(), None, 0)), (2, 0));
+fn without_a_time_the_latest_loss_is_meant_then_the_latest_warning() {
+    let latest = |entries: &[Entry]| found(&ask(history(entries).path(), None, 0));
+    let (old, new) = (losing(1, 0, 10), losing(2, 11, 15));
+    assert_eq!(latest(&[old.clone(), new, warned(3, 20, 30), ran(4, 40, 50)]), (2, 0));
+    // Output that very likely did not arrive: also of many of them.
+    let likely = |pid: u32| Entry { has_loss: true, ..warned(pid, 20, 30 + i64::from(pid)) };
+    let many: Vec<Entry> = (10..50).map(likely).collect();
+    assert_eq!(latest(&[&[old, ran(4, 40, 50)], &many[..]].concat()), (1, 0));
+    assert_eq!(latest(&[&[warned(3, 90, 95)], &many[..]].concat()), (49, 0));
+    assert_eq!(latest(&[ran(1, 0, 10), warned(2, 20, 30), ran(3, 40, 50)]), (2, 0));
+    assert_eq!(latest(&[ran(1, 0, 10), ran(2, 0, 20)]), (2, 0));
 }
 
 #[test]

@@ -28,7 +28,8 @@ pub(super) fn answer(reader: &Reader, question: &Question) -> Answer {
     let ask = Ask { reader, subject, spans: &spans };
     let Some(at) = at_us else {
         let until_us = spans.known_until().max(history_begins_us);
-        let latest = ask.latest(Kind::Told).or_else(|| ask.latest_command());
+        let latest = ask.latest_loss().or_else(|| ask.latest(Kind::Told));
+        let latest = latest.or_else(|| ask.latest_command());
         return latest.map_or_else(
             || ask.not_seen(history_begins_us, until_us, None),
             |candidate| ask.found(candidate, 0),
@@ -51,6 +52,10 @@ pub(super) fn answer(reader: &Reader, question: &Question) -> Answer {
     ask.not_seen(from.saturating_sub(NEAR_US), end, nearest)
 }
 
+/// The severity of a loss. Some warnings also tell that output did not arrive, or very likely did not.
+const LOSS: &str = "loss";
+/// How many of such warnings are passed over.
+const MOST_DOUBTFUL: usize = 256;
 /// The rule of a command that was silent.
 const SILENT: &str = "never_wrote";
 /// How many silent commands are passed over.
@@ -119,19 +124,33 @@ impl<'a> Ask<'a> {
         self.first(&self.query(0, i64::MAX, kind), Order::NewestFirst)
     }
 
+    /// The latest loss. A warning that tells of one counts if there is no other among the latest.
+    fn latest_loss(&self) -> Option<Candidate<'a>> {
+        self.latest_that(Kind::Lost, MOST_DOUBTFUL, |entry| entry.severity == LOSS)
+    }
+
     /// The latest command, without those that were silent, if there is another one among the latest: a service itself
     /// often says nothing, and its commands do.
     fn latest_command(&self) -> Option<Candidate<'a>> {
+        self.latest_that(Kind::Any, MOST_SILENT, |entry| entry.rule != SILENT)
+    }
+
+    /// The latest of the rows of a kind that `is_meant`, if there is one among the latest `most`; else the latest.
+    fn latest_that(
+        &self,
+        kind: Kind,
+        most: usize,
+        is_meant: impl Fn(&Entry) -> bool,
+    ) -> Option<Candidate<'a>> {
         let (mut latest, mut seen) = (None, 0);
-        self.each(&self.query(0, i64::MAX, Kind::Any), Order::NewestFirst, |candidate| {
+        self.each(&self.query(0, i64::MAX, kind), Order::NewestFirst, |candidate| {
             seen += 1;
-            let is_silent = candidate.file.load(&candidate.row).is_none_or(|it| it.rule == SILENT);
-            if !is_silent {
+            if candidate.file.load(&candidate.row).is_some_and(|entry| is_meant(&entry)) {
                 latest = Some(candidate);
                 return ControlFlow::Break(());
             }
             latest = latest.take().or(Some(candidate));
-            if seen < MOST_SILENT { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if seen < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         latest
     }

@@ -150,7 +150,7 @@ pub fn why(settings: &WhySettings) -> Result<bool, AppError> {
     if let Some(report) = &report {
         destination.write(report)?;
         if *format == Format::Human && !report.tails.is_empty() {
-            destination.print(|style, out| render::tails(&report.tails, style, out))?;
+            destination.print(|style, out| render::tails(report, style, out))?;
         }
     }
     destination.close(|_| true)?;

@@ -141,7 +141,7 @@ impl HistoryArgs {
     group = ArgGroup::new("whose").args(["container", "pod", "unit", "pid", "name"]).required(true).multiple(true),
     after_long_help = "\
 EXAMPLES
-  tracer why --container report-1             its latest command with a loss or a warning
+  tracer why --container report-1             its latest command with a loss, or with a warning
   tracer why --container report-1 --at 03:12  what ran in it in that minute
   tracer why --unit backup --at 2h            two hours ago
   tracer why --pod prod/web-0 --name '^curl' --at 2026-11-28T03:12:30
@@ -149,8 +149,8 @@ EXAMPLES
 
 WHICH COMMAND
   With --at: what ran at that time, else what ended within five minutes of it. Of several, losses
-  come first, then warnings, then the nearest. Without --at: the latest loss or warning, else the
-  latest command.
+  come first, then warnings, then the nearest. Without --at: the latest loss, else the latest
+  warning, else the latest command.
 
 EXIT CODE
   0  its output arrived, or no such command was seen

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tracer_common::{ledger::WRITE, object::ObjectId};
 use tracer_core::{
     event::{EventKind, FileNow, Look},
-    session::{GUEST_MAJOR, Kind, Object, Process, Session},
+    session::{GUEST_MAJOR, Kind, Process, Session},
 };
 use tracer_loader::boot_ns;
 
@@ -53,7 +53,7 @@ pub struct FileRequest {
 
 /// Asks for the state of each file that can be checked.
 pub fn ask_for_files(session: &Session, lookout: &mut Lookout) {
-    let (writers, last) = (writers(session), last_with_number(session));
+    let writers = writers(session);
     let (now, now_ns) = (SystemTime::now(), boot_ns());
     let files = || {
         session.objects.values().filter(|object| {
@@ -77,23 +77,11 @@ pub fn ask_for_files(session: &Session, lookout: &mut Lookout) {
             is_at_home: writers
                 .iter()
                 .all(|writer| writer.ns_pid == writer.id.tgid || writer.ns_pid == 0),
-            is_last: last.get(&number(&object.id)) == Some(&object.id),
+            is_last: !object.is_number_reused,
             seen: now - Duration::from_nanos(now_ns.saturating_sub(object.seen_ns)),
         }));
     }
     lookout.left_out(Look::File, files().skip(MOST_FILES).count());
-}
-
-/// What `stat(2)` shows of an object's identity.
-const fn number(id: &ObjectId) -> (u64, u32) {
-    (id.ino, id.dev)
-}
-
-/// The object that had each inode number last.
-fn last_with_number(session: &Session) -> BTreeMap<(u64, u32), ObjectId> {
-    let mut objects: Vec<&Object> = session.objects.values().collect();
-    objects.sort_by_key(|object| object.seen_ns);
-    objects.iter().map(|object| (number(&object.id), object.id)).collect()
 }
 
 /// The writers of each object, from one pass over the ledger.

@@ -17,7 +17,7 @@ use tracer_core::text::{
 };
 use tracer_history::{Answer, Entry, Gap, Place, reason};
 
-pub(in crate::render) use self::tail::head as tail_head;
+pub(in crate::render) use self::tail::{head as tail_head, more as more_tails};
 pub use self::{
     past::{Past, past},
     tail::tails,

@@ -43,6 +43,9 @@ pub(super) fn write(report: &Report, out: &mut dyn io::Write) -> io::Result<()> 
     if !report.tails.is_empty() {
         document.list("tails", &report.tails)?;
     }
+    if report.more_tails > 0 {
+        document.member("more_tails", &report.more_tails)?;
+    }
     document.end()
 }
 
@@ -67,8 +70,11 @@ pub(super) fn write_lines(report: &Report, out: &mut dyn io::Write) -> io::Resul
         sandboxes,
         capture,
         tails,
+        more_tails,
     } = report;
-    line(out, schema, "report", &Head { verdict, target, window, more_commands: *more_commands })?;
+    let head =
+        Head { verdict, target, window, more_commands: *more_commands, more_tails: *more_tails };
+    line(out, schema, "report", &head)?;
     processes.iter().try_for_each(|process| line(out, schema, "process", process))?;
     summed_up.iter().try_for_each(|sums| line(out, schema, "summed_up", sums))?;
     objects.iter().try_for_each(|object| line(out, schema, "object", object))?;
@@ -110,6 +116,13 @@ struct Head<'a> {
     target: &'a Target,
     window: &'a Window,
     more_commands: u64,
+    #[serde(skip_serializing_if = "is_none")]
+    more_tails: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_none(number: &u64) -> bool {
+    *number == 0
 }
 
 #[derive(Serialize)]

@@ -11,7 +11,7 @@ use tracer_common::{
 use super::super::{Case, Scope, Stream, Subject, evidence, words};
 use crate::{
     event::FileNow,
-    session::{Endpoint, Holding, Kind, Object, Process, Session},
+    session::{Endpoint, Holding, Kind, Object, Process, Session, is_remover, names},
     text::units,
     verdict::{Finding, Rule, Severity},
 };
@@ -54,17 +54,18 @@ pub(in crate::verdict) fn loss(case: &Case<'_>, stream: &Stream) -> Option<Loss>
     if was_removed_after_failure(case, object) {
         return Some(Loss::Removed(flow.written - flow.read));
     }
-    let missing = missing(object, flow.written).unwrap_or(0);
+    let (missing, has_later) = missing(object, flow.written).unwrap_or_default();
     let (bytes, is_least) = match case.cuts.get(&object.id) {
         // The size does not show what was cut: a writer that does not append goes on behind a hole.
         Some((cut_ns, _)) => {
             let (before, is_split) = written_before(case, &object.id, *cut_ns);
             (missing.max(before), is_split)
         }
-        None => (missing, false),
+        None => (missing, has_later),
     };
     let bytes = bytes.saturating_sub(saved(case, object));
-    (bytes > 0).then_some(Loss::Missing { bytes, is_least })
+    let is_lost = bytes > 0 && !is_of_another_job(case, &object.id);
+    is_lost.then_some(Loss::Missing { bytes, is_least })
 }
 
 /// Whether a file has no name any more.
@@ -125,13 +126,43 @@ fn saved(case: &Case<'_>, object: &Object) -> u64 {
     flow.read.saturating_sub(object.size_after.unwrap_or(0))
 }
 
-/// Bytes that were written to the file and for which it is too short at the end. The size of a file that the kernel makes
-/// up says nothing.
-fn missing(object: &Object, written: u64) -> Option<u64> {
+/// Bytes that were written to the file and for which it is too short at the end, or at least so many: what was written
+/// after its size was asked for may be in it or not. The size of a file that the kernel makes up says nothing.
+fn missing(object: &Object, written: u64) -> Option<(u64, bool)> {
     let is_real = !["/proc/", "/sys/", "/dev/"].iter().any(|made| object.path.starts_with(made));
     let size = object.size_after.filter(|_| object.is_found() && is_real)?;
-    let missing = written.saturating_sub(size);
-    (missing > 0).then_some(missing)
+    let when_asked = object.written_when_asked.unwrap_or(written).min(written);
+    let missing = when_asked.saturating_sub(size);
+    (missing > 0).then_some((missing, when_asked < written))
+}
+
+/// Whether what is missing in a file is what one job wrote, and another job has written the file anew since: the log of the
+/// latest run. A recorder judges each job by itself.
+fn is_of_another_job(case: &Case<'_>, object: &ObjectId) -> bool {
+    let Some((latest, row)) = writes_to(case, object).max_by_key(|(_, row)| row.last_ns) else {
+        return false;
+    };
+    // What a job writes through one open file after the other, and cuts itself, is no other job's.
+    let is_of_job = |key: &LedgerKey| {
+        case.session.processes.get(&key.process).is_some_and(|writer| writer.is_target)
+    };
+    let is_latest =
+        |key: &LedgerKey| key.process == latest.process || is_of_job(latest) && is_of_job(key);
+    let began = writes_to(case, object).filter(|(key, _)| is_latest(key));
+    let began = began.map(|(key, row)| if is_sum(case, key) { row.last_ns } else { row.first_ns });
+    let began_ns = began.min().unwrap_or(row.first_ns);
+    let mut others = writes_to(case, object).filter(|(key, _)| !is_latest(key)).peekable();
+    let cut_ns = case.cuts.get(object).map_or(0, |(cut_ns, _)| *cut_ns);
+    case.session.is_part
+        && others.peek().is_some()
+        && others.all(|(_, other)| other.last_ns < began_ns)
+        && cut_ns <= began_ns
+        && is_rewritten(case, object)
+}
+
+/// Whether a row is that of several processes, so that its times say little.
+fn is_sum(case: &Case<'_>, key: &LedgerKey) -> bool {
+    case.session.processes.get(&key.process).is_some_and(|known| known.summed_up.is_some())
 }
 
 /// Whether a command writes a file anew on purpose: no process that is not a part of the latest writing had it as its
@@ -190,7 +221,9 @@ fn is_mixed(case: &Case<'_>, object: &ObjectId, latest: &Process) -> bool {
 fn has_other_writer(case: &Case<'_>, object: &ObjectId, writer: &Process, time_ns: u64) -> bool {
     writes_to(case, object).any(|(key, row)| {
         let Some(other) = case.session.processes.get(&key.process) else { return false };
-        let ran = row.first_ns < time_ns && other.end_ns.is_none_or(|end_ns| end_ns > time_ns);
+        let ended_ns =
+            other.end_ns.unwrap_or(if is_sum(case, key) { row.last_ns } else { u64::MAX });
+        let ran = row.first_ns < time_ns && ended_ns > time_ns;
         ran && !case.is_above(other.id, writer) && !case.is_above(writer.id, other)
     })
 }
@@ -231,33 +264,22 @@ fn cause(case: &Case<'_>, object: &ObjectId) -> String {
     }
 }
 
-/// Programs that remove or replace the files that their arguments name.
-const REMOVERS: [&str; 8] = ["find", "logrotate", "mv", "perl", "rm", "sed", "shred", "unlink"];
-
-/// The process that probably removed a file: the only one of [`REMOVERS`] with its name in an argument that still ran
+/// The process that probably removed a file: the only remover with its name in an argument that still ran
 /// when the file was first written. The kernel side does not see which process removes a name.
 fn remover<'a>(case: &'a Case<'_>, object: &ObjectId) -> Option<&'a Process> {
     let path = Path::new(&case.session.objects.get(object)?.path);
     let began = writes_to(case, object).map(|(_, row)| row.first_ns).min()?;
-    // Or a directory above it: `rm -r`.
-    let names_it = |argument: &String| {
-        Path::new(argument).file_name().is_some_and(|name| {
-            Some(name) == path.file_name()
-                || path.starts_with(argument)
-                || path.parent().is_some_and(|above| above.file_name() == Some(name))
-        })
-    };
     let mut found = case.removers.iter().filter(|process| {
         process.end_ns.is_none_or(|end_ns| end_ns > began)
-            && process.argv.iter().skip(1).any(names_it)
+            && process.argv.iter().skip(1).any(|argument| names(argument, path))
     });
     found.next().copied().filter(|_| found.next().is_none())
 }
 
-/// The processes that run one of [`REMOVERS`].
+/// The processes that run a program which removes files.
 pub(in crate::verdict) fn removers(session: &Session) -> Vec<&Process> {
     let processes = session.processes.values();
-    processes.filter(|process| REMOVERS.contains(&process.comm.as_str())).collect()
+    processes.filter(|process| is_remover(process)).collect()
 }
 
 fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, loss: Loss) -> Finding {

@@ -8,7 +8,7 @@ use tracer_core::{
     report::{self, Report, lost_streams},
     session::{Job, Process, Session, Target, prepares},
     text::{redact::Redact, shorten},
-    verdict::{self, Case, Finding, Rule, Severity},
+    verdict::{self, Case, Finding, Rule, SIMILAR, Severity, judge_each},
 };
 use tracer_history::{Entry, Place, Stream};
 
@@ -86,17 +86,23 @@ impl EntryMaker {
         let start = Timestamp::from_microsecond(began_us).unwrap_or_default();
         let case = Case::new(part);
         let findings = verdict::judge(&case);
+        let is_grouped = findings.iter().any(|it| it.evidence.contains_key(SIMILAR));
+        let each = (is_grouped && tails.are_kept()).then(|| judge_each(&case));
+        let of_tails = |finding: &&Finding| is_lost(finding) && finding.rule != Rule::Discarded;
+        let losing = each.as_deref().unwrap_or(&findings);
+        let lost = lost_streams(&case, losing.iter().filter(of_tails));
+        let (tails, more_tails) = tails.of(part, &lost, self.redact.as_ref());
         let finding = findings.first()?;
         let is_aside =
             part.processes.get(&job.root).is_some_and(|root| is_aside(finding.rule, job, root));
         let severity = if is_aside { Severity::Info } else { finding.severity };
         let has_loss = findings.iter().any(is_lost);
         let is_odd = findings.iter().any(|finding| finding.severity != Severity::Info);
-        let of_tails = |finding: &&Finding| is_lost(finding) && finding.rule != Rule::Discarded;
-        let lost = lost_streams(&case, findings.iter().filter(of_tails));
         // Of output that arrived no report is kept: its first finding says all.
-        let report =
-            is_odd.then(|| report::of_case(&case, findings.clone(), target, start, &[1, 2]));
+        let report = is_odd.then(|| {
+            let report = report::of_case(&case, findings.clone(), target, start, &[1, 2]);
+            Report { more_tails, ..report }
+        });
         let sentence = report.as_ref().map(|report| report.verdict.clone());
         let sentence = sentence.unwrap_or_else(|| verdict::headline(&findings));
         Some(Entry {
@@ -118,7 +124,7 @@ impl EntryMaker {
             has_loss,
             started_ns: job.root.start_ns,
             findings: findings.iter().map(in_short).collect(),
-            tails: tails.of(part, &lost, self.redact.as_ref()),
+            tails,
             report: report.filter(|_| !is_aside).map(|report| self.stored(&report)),
         })
     }
@@ -168,7 +174,7 @@ pub(super) fn redact_texts(redact: &Redact, value: &mut Value) {
 }
 
 /// Whether a warning about a job says nothing worth telling of it. A command inside of another one or of a service may be
-/// silent, use stderr, or leave a process behind, as in a trace of the whole; a command may be silent if those that it
+/// silent or use stderr, as in a trace of the whole; a command may be silent if those that it
 /// started have entries of their own.
 fn is_aside(rule: Rule, job: &Job, root: &Process) -> bool {
     let was_ended = root.signal().is_some_and(|signal| ENDED_BY_ANOTHER.contains(&signal));
@@ -177,7 +183,7 @@ fn is_aside(rule: Rule, job: &Job, root: &Process) -> bool {
         // It has redirected its output.
         Rule::NeverWrote if root.written_to_ended > 0 => true,
         Rule::NeverWrote => job.has_inner || job.is_inner && is_well,
-        Rule::OtherStream | Rule::LateWriter => job.is_inner,
+        Rule::OtherStream => job.is_inner,
         _ => false,
     }
 }

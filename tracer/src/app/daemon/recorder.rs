@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracer_common::{id::ProcessId, loss::LossCell};
+use tracer_common::{id::ProcessId, loss::LossCell, object::ObjectId};
 use tracer_core::session::{Job, Kind, LossReason, Parts, Process, Session};
 use tracer_history::{Entry, Gap, Place};
 use tracer_loader::{Loader, LoaderError, boot_ns};
@@ -48,10 +48,12 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const CHECK_PROCESSES: Duration = Duration::from_secs(10);
 
 /// A job that is not judged yet.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Known {
     /// When helper processes were asked to look at its files, nanoseconds since boot.
     asked_ns: Option<u64>,
+    /// What had been written to its files then.
+    written: BTreeMap<ObjectId, u64>,
     /// When its latest interim entry was written, nanoseconds since boot.
     interim_ns: Option<u64>,
 }
@@ -296,10 +298,14 @@ impl<'a> Recorder<'a> {
         match known.asked_ns {
             None if has_files() => {
                 known.asked_ns = Some(now_ns);
+                known.written = part.written_to_files();
                 return Look::WantsFiles(part.into());
             }
             Some(asked_ns) if asked_ns + FILES_TAKE_NS > now_ns => return Look::Waits,
             _ => {}
+        }
+        if known.asked_ns.is_some() {
+            part.files_were_asked_for(&known.written);
         }
         part.end_ns = ended_ns;
         self.write(job, part, &collector.session, places, Wanted::Any);

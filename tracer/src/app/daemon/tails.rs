@@ -42,6 +42,11 @@ impl JobTails {
         Ok(Self { keeper: Some(keeper) })
     }
 
+    /// Whether tails are kept.
+    pub(super) fn are_kept(&self) -> bool {
+        self.keeper.is_some()
+    }
+
     /// Whether everything is here that was written until this time, nanoseconds since boot.
     pub(super) fn has_taken(&self, until_ns: u64) -> bool {
         self.keeper.as_ref().is_none_or(|keeper| keeper.has_taken(until_ns))
@@ -52,19 +57,20 @@ impl JobTails {
         self.keeper.iter().for_each(|keeper| keeper.catch_up(LAST));
     }
 
-    /// The ends of streams that lost output.
+    /// The ends of streams that lost output, and the number of further ones.
     pub(super) fn of(
         &self,
         part: &Session,
         lost: &[LostStream],
         redact: Option<&Redact>,
-    ) -> Vec<Tail> {
-        let Some(keeper) = &self.keeper else { return Vec::new() };
+    ) -> (Vec<Tail>, u64) {
+        let Some(keeper) = &self.keeper else { return (Vec::new(), 0) };
         let tail = |stream: &LostStream| {
             let kept = keeper.tails().kept(&stream.object);
             stored(report::tail(part, stream, kept, redact))
         };
-        lost.iter().take(MOST).map(tail).collect()
+        let more = lost.len().saturating_sub(MOST) as u64;
+        (lost.iter().take(MOST).map(tail).collect(), more)
     }
 
     /// Jobs have been judged: what they wrote leaves the memory.

@@ -3,7 +3,7 @@
 use std::io;
 
 use tracer_core::{
-    report::Tail,
+    report::{Report, Tail},
     text::units::{count, exact},
 };
 
@@ -19,18 +19,29 @@ const MOST_LINES: usize = 20;
 /// The longest part of a line that is shown, in bytes.
 const LONGEST: usize = 1_024;
 
-/// Writes the ends of streams, each after an empty line: how much was kept of how much, and the last lines.
+/// Writes the ends of streams of a report, each after an empty line: how much was kept of how much, and the last lines.
 ///
 /// # Errors
 /// Errors of `out`.
-pub fn tails(tails: &[Tail], style: &Style, out: &mut dyn io::Write) -> io::Result<()> {
+pub fn tails(report: &Report, style: &Style, out: &mut dyn io::Write) -> io::Result<()> {
     let mut page = Page::new(style, out);
-    for tail in tails {
+    for tail in &report.tails {
         page.line(&Text::default())?;
         page.words(Text::default(), 2, STRONG, &head(tail))?;
         quote(&mut page, &tail.text)?;
     }
+    if let Some(more) = more(report) {
+        page.line(&Text::default())?;
+        page.words(Text::default(), 2, ODD, &more)?;
+    }
     Ok(())
+}
+
+/// `4 further streams lost output; of one command the ends of 16 are kept`
+pub(in crate::render) fn more(report: &Report) -> Option<String> {
+    let (more, kept) = (report.more_tails, report.tails.len());
+    let streams = count(more, "further stream");
+    (more > 0).then(|| format!("{streams} lost output; of one command the ends of {kept} are kept"))
 }
 
 /// `the end of fd 1 stdout: 4,797 B of the 8,893 B written are lost; of these 4,797 B were kept:`
@@ -79,10 +90,16 @@ mod tests {
     use tracer_core::report::NotKept;
 
     use super::*;
+    use crate::render::tests::samples;
 
     fn shown(tail: Tail) -> String {
+        shown_with(tail, 0)
+    }
+
+    fn shown_with(tail: Tail, more_tails: u64) -> String {
         let mut out = Vec::new();
-        tails(&[tail], &Style { color: false, width: 200 }, &mut out).unwrap();
+        let report = Report { tails: vec![tail], more_tails, ..samples::delivered() };
+        tails(&report, &Style { color: false, width: 200 }, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -109,6 +126,14 @@ mod tests {
         let expected = "\nthe end of fd 1 stdout: 9,000 B were written; tail not kept: \
                         the tails of all streams had reached their limit (--max-memory)\n";
         assert_eq!(shown(none), expected);
+    }
+
+    #[test]
+    fn streams_without_a_tail_are_counted() {
+        let one = "\n1 further stream lost output; of one command the ends of 1 are kept\n";
+        assert!(shown_with(tail("b"), 1).ends_with(one));
+        assert!(shown_with(tail("b"), 9).contains("\n9 further streams lost output;"));
+        assert!(!shown(tail("b")).contains("further"));
     }
 
     #[test]

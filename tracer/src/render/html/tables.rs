@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use tracer_core::{
     report::{
         Captured, Command, CommandStream, Endpoint, Fd, Object, Process, Recovered, Report,
-        StreamSegment, Tail,
+        StreamSegment,
     },
     session::{LossReason, inside},
     text::{
@@ -19,7 +19,7 @@ use tracer_core::{
 use crate::render::{
     command::{LONGEST_COMMAND, short_command, short_name, stream_name},
     exit,
-    history::tail_head,
+    history::{more_tails, tail_head},
     human,
 };
 
@@ -60,7 +60,7 @@ pub(super) fn all(report: &Report) -> Markup {
         section {
             h2 { "Numbers" }
             @if let Some(captured) = &report.capture { (quoted(captured)) }
-            (tails(&report.tails))
+            (tails(report))
             (commands(report))
             (table("Processes", "process", &PROCESS, report.processes.iter().map(process), 0))
             (streams(report))
@@ -312,15 +312,16 @@ fn quoted(captured: &Captured) -> Markup {
 }
 
 /// The ends of streams that lost output, from a history.
-fn tails(tails: &[Tail]) -> Markup {
+fn tails(report: &Report) -> Markup {
     html! {
-        @if !tails.is_empty() {
+        @if !report.tails.is_empty() {
             details open {
                 summary { "The ends of streams that lost output" }
-                @for tail in tails {
+                @for tail in &report.tails {
                     p { (tail_head(tail)) }
                     pre { (tail.text.lines().map(escape).collect::<Vec<_>>().join("\n")) }
                 }
+                @if let Some(more) = more_tails(report) { p.note { (more) } }
             }
         }
     }

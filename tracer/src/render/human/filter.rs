@@ -54,6 +54,7 @@ pub(super) fn select(report: &Report, view: &View) -> Report {
         lost_bytes: report.lost_bytes.clone(),
         capture: report.capture.as_ref().map(|captured| captured_of(captured, &pids)),
         tails: report.tails.clone(),
+        more_tails: report.more_tails,
         findings,
         processes,
     }

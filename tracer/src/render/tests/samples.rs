@@ -297,6 +297,7 @@ fn pid_report(verdict: &str) -> Report {
         sandboxes: Vec::new(),
         capture: None,
         tails: Vec::new(),
+        more_tails: 0,
     }
 }
 

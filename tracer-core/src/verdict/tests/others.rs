@@ -1,0 +1,238 @@
+//! Jobs of a recorder, and what other jobs and strangers did to their output: who cut or removed a file, and who wrote what
+//! a reader lost, is known also when that process was judged and forgotten before.
+
+use tracer_common::{id::ProcessId, object::ObjectId};
+
+use super::scene::*;
+use crate::{
+    event::FileNow,
+    session::{Job, Parts, Session},
+    verdict::{Case, judge},
+};
+
+const LOG: ObjectId = object(170);
+const PIPE: ObjectId = object(171);
+
+/// A service whose stdout is a log, and that fails in the end.
+fn service() -> Scene {
+    let scene = managed(&["true"]).exited(COMMAND, 0, 75).file(LOG, "/var/log/app/x.log");
+    scene.command(80, MANAGER, &["service"], [NULL, LOG, ERR]).wrote(80, 1, LOG, write(90))
+}
+
+/// A command of the manager with streams of its own, which ends at once.
+fn other(scene: Scene, tgid: u32, argv: &[&str]) -> Scene {
+    let out = object(1_000 + u64::from(tgid));
+    let scene = scene.pipe(out).command(tgid, MANAGER, argv, [NULL, out, out]);
+    scene.exited(tgid, 0, u64::from(tgid) + 1)
+}
+
+fn job_of(session: &Session, tgid: u32) -> Job {
+    session.jobs().into_iter().find(|job| job.root == id(tgid)).expect("no job")
+}
+
+/// The jobs that have ended are judged and forgotten, but not these. Only the log and the pipe have not ended.
+fn forgotten_but(mut scene: Scene, keep: &[u32]) -> Scene {
+    let is_done =
+        |job: &Job| job.ended_ns.is_some() && !keep.iter().any(|tgid| job.root == id(*tgid));
+    let done: Vec<Job> = scene.0.jobs().into_iter().filter(is_done).collect();
+    scene.0.forget(&done, |object| [LOG, PIPE].contains(object));
+    scene
+}
+
+fn forgotten(scene: Scene) -> Scene {
+    forgotten_but(scene, &[80])
+}
+
+/// What is said of a job about this rule.
+fn told(scene: &Scene, tgid: u32, rule: Rule) -> Option<String> {
+    let mut part = Parts::of(&scene.0, &[]).part(&job_of(&scene.0, tgid));
+    part.end_ns = scene.0.end_ns;
+    let findings = judge(&Case::new(&part));
+    findings.into_iter().find(|finding| finding.rule == rule).map(|finding| finding.message)
+}
+
+fn about_the_log(scene: &Scene) -> String {
+    told(scene, 80, Rule::FileLost).expect("nothing is lost")
+}
+
+#[test]
+fn the_job_that_removed_a_file_is_named() {
+    let ends = |scene: Scene| scene.exited(80, 1, 300).found(LOG, FileNow::Gone, 0);
+    let by = ", which was removed, probably by rm -r /var/log/app (pid 115): 90 B are gone";
+    let waits = || other(service(), 115, &["rm", "-r", "/var/log/app"]);
+    for scene in [waits(), forgotten(waits()), forgotten(forgotten(waits()))] {
+        let message = about_the_log(&ends(scene));
+        assert!(message.contains(by), "{message}");
+    }
+    // Two of them, of which one or both are forgotten: it is not known which it was.
+    let second = |scene: Scene| other(scene, 117, &["rm", "x.log"]);
+    for scene in [second(forgotten(waits())), forgotten(second(waits()))] {
+        assert_eq!(told(&ends(scene), 80, Rule::FileLost), None);
+    }
+    // A file of another name, and a reader.
+    for argv in [&["rm", "/var/log/app2"][..], &["sed", "-n", "1p", "x.log"], &["cat", "x.log"]] {
+        let scene = ends(forgotten(other(service(), 115, argv)));
+        assert_eq!(told(&scene, 80, Rule::FileLost), None, "{argv:?}");
+    }
+}
+
+#[test]
+fn the_process_that_cut_a_file_is_named_a_command_or_a_stranger() {
+    let ends = |scene: Scene| scene.exited(80, 0, 300).found(LOG, FileNow::Same, 0);
+    let of_job = other(service(), 110, &["truncate", "-s0", "x.log"]).cut(110, LOG, 111);
+    let mut of_stranger = service().cut(111, LOG, 111);
+    let stranger = of_stranger.0.processes.get_mut(&id(111)).unwrap();
+    (stranger.comm, stranger.end_ns) = ("logrotate".to_owned(), Some(at(112)));
+    for (scene, by) in [(of_job, "truncate (pid 110)"), (of_stranger, "logrotate (pid 111)")] {
+        for scene in [scene.clone(), forgotten(scene)] {
+            let message = about_the_log(&ends(scene));
+            assert!(
+                message.contains(&format!(
+                    "90 B of what was written there are gone: {by} cut the file"
+                )),
+                "{message}"
+            );
+        }
+    }
+}
+
+#[test]
+fn inside_another_command_only_what_was_written_late_is_told() {
+    let job = |bytes| {
+        let scene = managed(&["true"]).exited(COMMAND, 0, 75).pipe(PIPE);
+        // The starter is a command of the manager, and the job is one of its commands.
+        let scene = scene.command(80, MANAGER, &["starter"], [NULL, OUT, ERR]);
+        let scene = scene.command(81, 80, &["sh"], [NULL, PIPE, ERR]).fork(82, 81);
+        let scene = scene.wrote(81, 1, PIPE, written_at(9, 90)).read(80, PIPE, 9, 95);
+        let scene = scene.exited(81, 0, 100);
+        let scene = if bytes > 0 {
+            scene.wrote(82, 1, PIPE, written_at(bytes, 900)).read(80, PIPE, bytes, 910)
+        } else {
+            scene
+        };
+        scene.exited_with(82, 950, [NULL, PIPE, ERR])
+    };
+    let message = told(&job(5), 81, Rule::LateWriter).unwrap();
+    assert!(message.contains("which it started, wrote 5 B later"), "{message}");
+    assert_eq!(told(&job(0), 81, Rule::LateWriter), None);
+    // A command that no other has started: the stream ends late.
+    let outer = Job { is_inner: false, ..job_of(&job(0).0, 81) };
+    let part = Parts::of(&job(0).0, &[]).part(&outer);
+    let findings = judge(&Case::new(&part));
+    assert!(findings.iter().any(|finding| finding.rule == Rule::LateWriter), "{findings:?}");
+}
+
+#[test]
+fn what_is_written_to_a_file_after_its_size_was_asked_for_is_not_missing() {
+    let with_size = |size, (later, ms)| {
+        let scene = service().exited(80, 0, 300);
+        let written = scene.0.written_to_files();
+        let scene = scene.command(98, MANAGER, &["other"], [NULL, LOG, ERR]);
+        let scene = scene.wrote(98, 1, LOG, written_at(later, ms)).found(LOG, FileNow::Same, size);
+        let mut part = Parts::of(&scene.0, &[]).part(&job_of(&scene.0, 80));
+        part.files_were_asked_for(&written);
+        let findings = judge(&Case::new(&part));
+        let lost = findings.into_iter().find(|finding| finding.rule == Rule::FileLost);
+        lost.map(|finding| finding.message)
+    };
+    // What was written later may be a part of the size, or not.
+    for size in [90, 100, 140] {
+        assert_eq!(with_size(size, (50, 400)), None);
+    }
+    let message = with_size(60, (50, 400)).unwrap();
+    assert!(message.contains("and at least 30 B of what was written there are gone"), "{message}");
+    let message = with_size(60, (0, 400)).unwrap();
+    assert!(message.contains("and 30 B of what was written there are gone"), "{message}");
+}
+
+#[test]
+fn a_job_inside_of_another_one_stays_so_when_that_one_was_judged_before() {
+    let scene = managed(&["true"]).exited(COMMAND, 0, 75).pipe(PIPE);
+    let scene = scene.command(80, MANAGER, &["script"], [NULL, OUT, ERR]);
+    let scene = scene.command(81, 80, &["probe"], [NULL, PIPE, PIPE]);
+    let scene = scene.exited(81, 0, 100).exited(80, 0, 110);
+    assert!(job_of(&scene.0, 81).is_inner);
+    let scene = forgotten_but(scene, &[81]);
+    assert!(scene.0.processes.get(&id(80)).is_none() && job_of(&scene.0, 81).is_inner);
+}
+
+/// Three commands that each write 20 B anew into one log; the first of them ends at `end`.
+fn runs(end: u64) -> Scene {
+    let scene = managed(&["true"]).exited(COMMAND, 0, 75).file(LOG, "/tmp/last.log");
+    (0..3).fold(scene, |scene, run| {
+        let (tgid, ms) = (80 + run, 100 * u64::from(run + 1));
+        let scene = scene.command(tgid, MANAGER, &["run"], [NULL, LOG, ERR]).cut(tgid, LOG, ms);
+        let scene = scene.wrote(tgid, 1, LOG, written_at(20, ms + 10));
+        scene.exited(tgid, 0, if run == 0 { end } else { ms + 20 })
+    })
+}
+
+#[test]
+fn the_log_of_each_run_is_written_anew_on_purpose() {
+    let size = |scene: Scene| scene.found(LOG, FileNow::Same, 20);
+    for tgid in [80, 81, 82] {
+        assert_eq!(told(&size(runs(120)), tgid, Rule::FileLost), None, "{tgid}");
+        assert!(told(&size(runs(120)), tgid, Rule::Delivered).is_some(), "{tgid}");
+        // Those before were judged and forgotten.
+        let left: Vec<u32> = (tgid..=82).collect();
+        let scene = size(forgotten_but(runs(120), &left));
+        assert_eq!(told(&scene, tgid, Rule::FileLost), None, "{tgid}");
+    }
+    // The first one still had the log as its output.
+    let message = told(&size(runs(900)), 82, Rule::FileLost).unwrap();
+    assert!(message.contains("40 B of what was written there are gone"), "{message}");
+    // A part of the last run cuts what another part of it has written.
+    let own = runs(120).fork(83, 82).wrote(83, 1, LOG, written_at(5, 400)).cut(83, LOG, 390);
+    let message = told(&own.exited(83, 0, 410).found(LOG, FileNow::Same, 5), 82, Rule::FileLost);
+    assert!(message.unwrap().contains("run (pid 82)"));
+    // Nobody wrote after the cut.
+    let cut = size(runs(120)).cut(99, LOG, 999).found(LOG, FileNow::Same, 0);
+    assert!(told(&cut, 82, Rule::FileLost).is_some());
+}
+
+/// The processes that are known besides the manager and the service.
+fn others(scene: &Scene) -> Vec<ProcessId> {
+    let known = scene.0.processes.values().map(|known| known.id);
+    known.filter(|known| ![id(MANAGER), id(80)].contains(known)).collect()
+}
+
+#[test]
+fn of_a_thousand_that_cut_and_remove_a_file_those_that_matter_are_known_while_it_is() {
+    let mut scene = service();
+    for tgid in 1_000..2_000 {
+        let at_ms = u64::from(tgid);
+        scene = other(scene, tgid, &["rm", "x.log"]);
+        scene = scene.cut(tgid, LOG, at_ms).cut(tgid + 5_000, LOG, at_ms).exited(
+            tgid + 5_000,
+            0,
+            at_ms,
+        );
+        scene = forgotten(scene);
+        assert!(others(&scene).len() <= 4, "{:?}", others(&scene));
+    }
+    assert!(!others(&scene).is_empty());
+    let mut scene = scene.exited(80, 0, 3_000);
+    let job = job_of(&scene.0, 80);
+    scene.0.forget(&[job], |_| false);
+    assert_eq!(others(&scene), []);
+}
+
+#[test]
+fn the_only_writer_of_a_pipe_keeps_its_name_and_several_do_not() {
+    let relay = || {
+        let scene = managed(&["true"]).exited(COMMAND, 0, 75).pipe(PIPE);
+        scene.command(80, MANAGER, &["sort"], [PIPE, OUT, ERR])
+    };
+    let writer = |scene: Scene, tgid: u32| {
+        let scene = scene.command(tgid, MANAGER, &["seq", "9"], [NULL, PIPE, ERR]);
+        scene.wrote(tgid, 1, PIPE, written_at(50, 100)).exited(tgid, 0, 101)
+    };
+    let killed = |scene: Scene, bytes| scene.read(80, PIPE, bytes, 110).ended(80, 9, 200);
+    let one = killed(forgotten(writer(relay(), 90)), 50);
+    let message = told(&one, 80, Rule::KeptBack).unwrap();
+    assert!(message.contains("read 50 B from seq (pid 90) and passed on nothing"), "{message}");
+    let two = forgotten(writer(forgotten(writer(relay(), 90)), 91));
+    let message = told(&killed(two.clone(), 100), 80, Rule::KeptBack).unwrap();
+    assert!(message.contains("read 100 B from earlier commands (several)"), "{message}");
+    assert_eq!(two.0.ledger.len(), 1);
+}
