@@ -30,6 +30,7 @@ pub mod privilege;
 pub mod process_manager;
 pub mod procfs;
 pub mod program;
+pub mod python;
 pub mod reader;
 pub mod recorder;
 pub mod recorder_storm;
