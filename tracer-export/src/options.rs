@@ -120,6 +120,7 @@ fn text(parser: &mut Parser) -> Result<String, String> {
     parser.value().and_then(ValueExt::string).map_err(sentence)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 fn sentence(error: lexopt::Error) -> String {
     format!("{error} (see tracer-export --help)")
 }
