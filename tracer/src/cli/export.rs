@@ -128,7 +128,7 @@ mod tests {
             "--history=/var/lib/tracer",
             "--format=parquet",
             "--since=2026-11-27T03:12:00.000000Z",
-            "--until=2026-11-27T03:12:59.999999Z",
+            "--until=2026-11-27T03:12:00.999999Z",
             "--lost",
         ];
         assert_eq!(arguments(&args).unwrap(), expected);
