@@ -34,6 +34,7 @@ pub mod process_manager;
 pub mod procfs;
 pub mod program;
 pub mod prometheus;
+pub mod python;
 pub mod reader;
 pub mod recorder;
 pub mod recorder_storm;

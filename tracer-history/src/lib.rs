@@ -21,6 +21,8 @@
 mod entry;
 mod error;
 mod folder;
+mod latest;
+mod moment;
 mod names;
 mod reader;
 #[cfg(test)]
@@ -32,6 +34,8 @@ mod writer;
 pub use self::{
     entry::{Coverage, Entry, Fate, Finding, Gap, Place, Stream, Tail, reason},
     error::HistoryError,
+    latest::Latest,
+    moment::{Moment, moment},
     reader::{Answer, Filter, Question, Reader, Subject},
     writer::{Limits, Stand, Writer},
 };

@@ -24,6 +24,15 @@ use self::{
 };
 use crate::{Coverage, Entry, Gap, HistoryError, folder, names::FileName, time};
 
+/// The times of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Times {
+    pub(crate) pid: u32,
+    pub(crate) began_us: i64,
+    pub(crate) ended_us: i64,
+    pub(crate) is_interim: bool,
+}
+
 /// A history that is read. Files that the writer begins later are not seen: open a new reader for them.
 pub struct Reader {
     folder: PathBuf,
@@ -65,6 +74,21 @@ impl Reader {
     pub fn for_each(&self, filter: &Filter, mut take: impl FnMut(Entry) -> ControlFlow<()>) {
         self.visit(&Query::of(filter), Order::OldestFirst, &mut |file, row| {
             file.load(row).map_or(ControlFlow::Continue(()), &mut take)
+        });
+    }
+
+    /// Gives the times of each entry that ended in a time span to `take`, in the order of their ends.
+    pub(crate) fn for_each_times(
+        &self,
+        since_us: i64,
+        until_us: i64,
+        mut take: impl FnMut(Times) -> ControlFlow<()>,
+    ) {
+        let filter =
+            Filter { since_us: Some(since_us), until_us: Some(until_us), ..Filter::default() };
+        self.visit(&Query::of(&filter), Order::OldestFirst, &mut |_, row| {
+            let Row { pid, began_us, ended_us, .. } = *row;
+            take(Times { pid, began_us, ended_us, is_interim: row.is_interim() })
         });
     }
 

@@ -9,6 +9,7 @@ mod doctor;
 mod end;
 mod error;
 mod explain;
+mod export;
 mod guests;
 mod handover;
 mod history;
@@ -82,6 +83,7 @@ pub use self::{
     doctor::doctor,
     error::AppError,
     explain::explain,
+    export::export,
     guests::gvisor_config,
     history::{history, why},
     log::init as init_log,

@@ -3,9 +3,9 @@
 mod capture;
 mod choices;
 mod daemon;
+mod export;
 mod help;
 mod history;
-mod moment;
 mod pages;
 mod refuse;
 mod report;
@@ -28,8 +28,8 @@ pub(crate) use self::{capture::size, values::duration};
 pub use self::{
     choices::{Color, Hooks, ReportFormat, Shell},
     daemon::DaemonArgs,
+    export::ExportArgs,
     history::{HistoryArgs, ListFormat, WhyArgs},
-    moment::Moment,
     pages::{completions, man_page},
     refuse::one_line,
     report::ReportArgs,
@@ -110,6 +110,12 @@ pub enum Action {
     ///
     /// The answer comes from the history that `tracer daemon` writes, and says so if tracer did not see that time.
     Why(Box<history::WhyArgs>),
+    /// Export the history that `tracer daemon` writes, as Parquet or NDJSON: a row for each command and stream.
+    ///
+    /// DuckDB, ClickHouse, DataFusion, Spark and others read both. Needs no eBPF, but the right to read the history, which
+    /// is root's. The program tracer-export does it, which the packages install beside tracer.
+    #[command(after_long_help = export::AFTER)]
+    Export(Box<export::ExportArgs>),
     /// Set up gVisor, so that its sandboxes tell tracer everything from their first instruction.
     Gvisor {
         /// What to do.

@@ -83,6 +83,10 @@ fn act(action: Action) -> ExitCode {
             Ok(Err(error)) => refuse_run(&error),
             Err(sentence) => fail(&format!("{sentence} (see tracer history --help)"), USAGE),
         },
+        Action::Export(args) => match args.into_arguments() {
+            Ok(arguments) => refuse_run(&app::export(&arguments)),
+            Err(sentence) => fail(&format!("{sentence} (see tracer export --help)"), USAGE),
+        },
         Action::Why(args) => match args.into_settings().map(|it| app::why(&it)) {
             Ok(Ok(true)) => ExitCode::from(FINDING),
             Ok(Ok(false)) => ExitCode::SUCCESS,

@@ -89,6 +89,16 @@ fn build_tool(workspace: &Workspace, profile: Profile, verbosity: Verbosity) -> 
     command::run(build.env(OBJECT_VARIABLE, workspace.ebpf_object()))
 }
 
+/// Builds what `tracer export` starts, beside the tool. The other builds leave it out, because Parquet takes long to compile.
+pub fn build_export(workspace: &Workspace, profile: Profile) -> Result<()> {
+    let mut build = cargo::cargo(workspace);
+    build.args(["build", "--package", "tracer-export"]);
+    if profile == Profile::Release {
+        build.arg("--release");
+    }
+    command::run(&mut build)
+}
+
 /// The cargo command that builds the tool, if the eBPF object is named to it.
 fn tool_build(workspace: &Workspace, profile: Profile) -> Command {
     let mut build = cargo::cargo(workspace);

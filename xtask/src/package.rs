@@ -57,9 +57,12 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let staged = stage::stage(workspace, &tool)?;
     let folder = workspace.target().join("package");
     let packages = make(workspace, &folder)?;
-    copy(&tool, &folder)?;
-    copy(&tool.with_extension("debug"), &folder)?;
-    for file in [folder.join("tracer"), packages.deb.clone(), packages.rpm.clone()] {
+    for program in dist::PROGRAMS {
+        copy(&tool.with_file_name(program), &folder)?;
+        copy(&tool.with_file_name(program).with_extension("debug"), &folder)?;
+    }
+    let programs = dist::PROGRAMS.map(|program| folder.join(program));
+    for file in programs.into_iter().chain([packages.deb.clone(), packages.rpm.clone()]) {
         say(&format!("{}: {} kB", file.display(), fs::metadata(&file)?.len() / 1000));
     }
     if !packages::is_root() {

@@ -179,6 +179,23 @@ pub enum AppError {
         /// The other one.
         off: &'static str,
     },
+    /// A program of an action is not installed.
+    #[error(
+        "there is no {program} beside tracer or in PATH: install it with the package of this version of tracer, or \
+             build it with `cargo build --release --package {program}`"
+    )]
+    NoProgram {
+        /// Its name.
+        program: &'static str,
+    },
+    /// A program of an action cannot be started.
+    #[error("cannot start {}: {source}", program.display())]
+    Program {
+        /// Its path.
+        program: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
     /// A thread, a helper process or the asynchronous runtime failed.
     #[error("tracer cannot go on: {}", start_in_words(source))]
     Runtime {

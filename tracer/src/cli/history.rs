@@ -4,13 +4,9 @@ use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{ArgGroup, Args, ValueEnum};
 use regex::Regex;
-use tracer_history::{FOLDER, Filter, Question, Subject};
+use tracer_history::{FOLDER, Filter, Moment, Question, Subject, moment};
 
-use super::{
-    Color, ReportFormat,
-    moment::{Moment, moment},
-    report_to, values, view,
-};
+use super::{Color, ReportFormat, report_to, values, view};
 use crate::{
     render::Format,
     settings::{HistorySettings, WhySettings},

@@ -14,33 +14,37 @@ use crate::{cargo, command, setup::Ready, workspace::Workspace};
 
 /// The profile in Cargo.toml.
 pub const PROFILE: &str = "dist";
-/// The debug information, beside the binary. Debuggers find it by this name.
-const DEBUG_INFO: &str = "tracer.debug";
+/// The programs. The second is what `tracer export` starts, from its own folder.
+pub const PROGRAMS: [&str; 2] = ["tracer", "tracer-export"];
 /// Bytes of the largest binary that is accepted.
 const LIMIT: usize = 25_000_000;
 
-/// Builds the binary, separates its debug information, and checks it. Returns its path.
+/// Builds the binaries, separates their debug information, and checks them. Returns the path of tracer; the other is in the
+/// same folder.
 ///
 /// # Errors
 ///
-/// The build fails, or the binary is too large, has symbols, needs shared libraries, has no eBPF object, or does not
-/// start.
+/// The build fails, or a binary is too large, has symbols, needs shared libraries, does not start, or is tracer without an
+/// eBPF object.
 pub fn build(workspace: &Workspace, ready: &Ready) -> Result<PathBuf> {
     build_object(workspace, ready, Verbosity::Full)?;
     let target = target();
     let mut build = cargo::cargo(workspace);
     build
-        .args(["build", "--package", "tracer", "--profile", PROFILE, "--target", &target])
+        .args(["build", "--profile", PROFILE, "--target", &target])
+        .args(PROGRAMS.iter().flat_map(|program| ["--package", *program]))
         .env("CARGO_ENCODED_RUSTFLAGS", flags(workspace)?)
         .env(OBJECT_VARIABLE, workspace.ebpf_object());
     command::run(&mut build)?;
     let folder = workspace.target().join(PROFILE);
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let built = products(workspace).join("tracer");
-    separate_debug_info(&built, &folder)?;
-    let tool = folder.join("tracer");
     let object = fs::read(workspace.ebpf_object()).context("cannot read the eBPF object")?;
-    check(&tool, &object).with_context(|| format!("{} is not fit for use", tool.display()))?;
+    let [tool, export] = PROGRAMS.map(|program| folder.join(program));
+    for (program, object) in [(&tool, Some(&*object)), (&export, None)] {
+        separate_debug_info(&products(workspace), program)?;
+        check(program, object)
+            .with_context(|| format!("{} is not fit for use", program.display()))?;
+    }
     Ok(tool)
 }
 
@@ -65,18 +69,22 @@ fn flags(workspace: &Workspace) -> Result<String> {
     Ok(flags.join("\u{1f}"))
 }
 
-/// Writes a binary without symbols, and its debug information, into `folder`.
-fn separate_debug_info(built: &Path, folder: &Path) -> Result<()> {
+/// Writes a binary without symbols, and its debug information beside it, where debuggers find it by its name.
+fn separate_debug_info(products: &Path, program: &Path) -> Result<()> {
+    let (folder, name) = (program.parent(), program.file_name());
+    let (folder, name) = folder.zip(name).context("a program without a folder")?;
+    let built = products.join(name);
+    let debug_info = Path::new(name).with_extension("debug");
     let mut keep = Command::new("objcopy");
-    keep.args(["--only-keep-debug", "--compress-debug-sections"]).arg(built).arg(DEBUG_INFO);
+    keep.args(["--only-keep-debug", "--compress-debug-sections"]).arg(&built).arg(&debug_info);
     command::run(keep.current_dir(folder))?;
     let mut strip = Command::new("objcopy");
-    strip.args(["--strip-all", &format!("--add-gnu-debuglink={DEBUG_INFO}")]);
-    command::run(strip.arg(built).arg("tracer").current_dir(folder))
+    strip.arg("--strip-all").arg(format!("--add-gnu-debuglink={}", debug_info.display()));
+    command::run(strip.arg(&built).arg(name).current_dir(folder))
 }
 
 /// Fails unless the binary can be given to users.
-fn check(tool: &Path, ebpf_object: &[u8]) -> Result<()> {
+fn check(tool: &Path, ebpf_object: Option<&[u8]>) -> Result<()> {
     let binary = fs::read(tool).with_context(|| format!("cannot read {}", tool.display()))?;
     let size = binary.len();
     ensure!(size <= LIMIT, "it has {size} bytes; the limit is {LIMIT}");
@@ -84,8 +92,8 @@ fn check(tool: &Path, ebpf_object: &[u8]) -> Result<()> {
     let has = |section| elf.section_by_name(section).is_some();
     ensure!(!has(".interp"), "it is linked to shared libraries");
     ensure!(!has(".symtab") && !has(".debug_info"), "it has symbols or debug information");
-    let is_embedded = binary.windows(ebpf_object.len()).any(|part| part == ebpf_object);
-    ensure!(is_embedded, "the eBPF object is not embedded");
+    let has_part = |part: &[u8]| binary.windows(part.len()).any(|found| found == part);
+    ensure!(ebpf_object.is_none_or(has_part), "the eBPF object is not embedded");
     command::capture(Command::new(tool).arg("--version").env_clear()).map(drop)
 }
 
@@ -113,7 +121,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let tool = folder.path().join("tracer");
         fs::write(&tool, bytes).unwrap();
-        format!("{:#}", check(&tool, b"eBPF object").unwrap_err())
+        format!("{:#}", check(&tool, Some(b"eBPF object")).unwrap_err())
     }
 
     #[test]

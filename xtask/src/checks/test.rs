@@ -32,6 +32,7 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<Tally> 
     let root = packages::is_root();
     let ready = setup::ensure(workspace, Extras { tests: root, ..Extras::default() })?;
     build::build(workspace, &ready, Profile::Release, Verbosity::Full)?;
+    build::build_export(workspace, Profile::Release)?;
     let mut tally = host_tests(workspace, filter)?;
     tally += if root {
         privileged_tests(workspace, filter)?

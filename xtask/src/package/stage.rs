@@ -49,7 +49,9 @@ pub(super) fn stage(workspace: &Workspace, tool: &Path) -> Result<Vec<PathBuf>> 
     };
     let read =
         |file: &Path| fs::read(file).with_context(|| format!("cannot read {}", file.display()));
-    put("usr/bin/tracer", &read(tool)?)?;
+    for program in dist::PROGRAMS {
+        put(&format!("usr/bin/{program}"), &read(&tool.with_file_name(program))?)?;
+    }
     for document in DOCUMENTS {
         let content = read(&workspace.root().join(document))?;
         put(&format!("usr/share/doc/tracer/{document}"), &content)?;

@@ -101,6 +101,14 @@ fn try_in(workspace: &Workspace, root: &TempDir, staged: &[PathBuf]) -> Result<(
     let report = tracer(&["report", "/a.session"])?;
     fs::remove_file(copy)?;
     ensure!(report.contains(expected), "the report of {recording} is {report}");
+    // An empty folder is a history without rows.
+    let history = root.path().join("history");
+    fs::create_dir(&history)?;
+    tracer(&["export", "--history", "/history", "-o", "/rows"])?;
+    let rows = fs::read(root.path().join("rows")).context("there is no export")?;
+    fs::remove_dir(&history)?;
+    fs::remove_file(root.path().join("rows"))?;
+    ensure!(rows.starts_with(b"PAR1") && rows.ends_with(b"PAR1"), "the export is no Parquet file");
     Ok(())
 }
 

@@ -19,7 +19,10 @@ pub struct Moment {
 }
 
 /// A time, relative to now and in the local time zone.
-pub(super) fn moment(text: &str) -> Result<Moment, String> {
+///
+/// # Errors
+/// A sentence for the user that lists the forms of a time.
+pub fn moment(text: &str) -> Result<Moment, String> {
     parse(text, &Zoned::now())
 }
 
