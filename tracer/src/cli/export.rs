@@ -27,7 +27,7 @@ EXIT CODE
 
 /// Format of an export.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum ExportFormat {
+pub(super) enum ExportFormat {
     /// Apache Parquet, compressed with zstd.
     #[default]
     Parquet,
