@@ -33,6 +33,8 @@ fn settings(cli: Cli) {
             | Action::Explain { .. }
             | Action::Completions { .. }
             | Action::Gvisor { .. }
+            // Another program reads its arguments again.
+            | Action::Export(_)
             // It reads the file that --config names.
             | Action::Daemon(_),
         ) => None,
