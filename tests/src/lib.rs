@@ -15,6 +15,7 @@ pub mod content;
 pub mod deadline;
 pub mod docker;
 pub mod expect;
+pub mod fexit;
 pub mod gate;
 pub mod gated;
 pub mod goproc;

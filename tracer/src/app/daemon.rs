@@ -43,6 +43,7 @@ use super::{
     live::Sinks,
     memory::MemoryLimit,
     newcomer::Newcomer,
+    old_calls::OldCalls,
     pace::Pace,
     record::Recording,
     signals::{Notice, Signals},
@@ -166,6 +167,7 @@ async fn record(
         pace: Pace::new(Instant::now()),
         over_since: None,
         settle: false,
+        old_calls: OldCalls::default(),
         view: None,
     };
     let service = Service::new();
@@ -257,6 +259,7 @@ impl Daemon<'_> {
         self.run.collect_waiting();
         self.meet_processes();
         self.run.collector.sweep(&mut self.run.loader);
+        self.run.old_calls.turn(&mut self.run.loader, now);
         self.places.take();
         self.recorder.turn(&mut self.run.loader, &mut self.run.collector, &mut self.places);
         self.show();

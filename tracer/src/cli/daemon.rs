@@ -11,7 +11,7 @@ use tracer_core::text::units;
 use tracer_history::Limits;
 use tracer_loader::KernelSettings;
 
-use super::{capture, values};
+use super::{Attach, capture, values};
 use crate::{
     scope::{Config, Wanted, config},
     settings::DaemonSettings,
@@ -59,6 +59,9 @@ pub struct DaemonArgs {
     /// Beyond it, processes of these commands that have ended are added up.
     #[arg(long, value_name = "SIZE", value_parser = capture::size, help_heading = "Limits")]
     max_memory: Option<NonZeroU64>,
+    /// Where the programs count: at every system call, or at those that matter only [default: auto].
+    #[arg(long, value_enum, value_name = "WHERE", help_heading = "Limits", hide_short_help = true)]
+    attach: Option<Attach>,
     /// Read this file for what no option says. Its keys are the names of the options.
     #[arg(long, value_name = "FILE", default_value = config::CONFIG)]
     config: PathBuf,
@@ -96,7 +99,11 @@ impl DaemonArgs {
             keep_tail,
             redact: capture::redact(&self.redact)?.or_else(|| config.redact.clone()),
             wanted: self.wanted(&config)?,
-            kernel: KernelSettings { debug_log: self.verbose >= 3, ..KernelSettings::default() },
+            kernel: KernelSettings {
+                debug_log: self.verbose >= 3,
+                attach: self.attach.or(config.attach).unwrap_or_default().of_recorder(),
+                ..KernelSettings::default()
+            },
             history: self
                 .history
                 .or(config.history)

@@ -8,6 +8,7 @@
 //! max-memory = "200MiB"
 //! keep-tail = "64KiB"
 //! redact = ["password=[^ ]*"]
+//! attach = "auto"               # or "fexit", "sys_exit"
 //! ```
 
 use std::{
@@ -22,7 +23,7 @@ use tracer_core::text::redact::Redact;
 
 use super::Wanted;
 use crate::{
-    cli::{duration, size},
+    cli::{Attach, duration, size},
     sys::{bounded, limits::in_words},
 };
 
@@ -54,6 +55,8 @@ pub struct Config {
     /// What is replaced in command lines and output before it is recorded; `None` for nothing.
     #[serde(deserialize_with = "patterns")]
     pub redact: Option<Redact>,
+    /// Where the programs count.
+    pub attach: Option<Attach>,
 }
 
 /// Why the file cannot be used.
@@ -177,7 +180,8 @@ mod tests {
     #[test]
     fn every_key_is_understood() {
         let text = "containers = true\nhistory = \"/srv/t\"\nkeep = \"30d\"\nmax-history = \"10GiB\"\n\
-                    max-memory = \"1MiB\"\nkeep-tail = \"4KiB\"\nredact = [\"a.*b\"]\n";
+                    max-memory = \"1MiB\"\nkeep-tail = \"4KiB\"\nredact = [\"a.*b\"]\n\
+                    attach = \"sys_exit\"\n";
         let config = read(text).unwrap().unwrap();
         assert_eq!(config.wanted(), Some(Wanted::Containers));
         assert_eq!(config.history, Some(PathBuf::from("/srv/t")));
@@ -186,6 +190,7 @@ mod tests {
         assert_eq!(config.max_memory.unwrap().get(), 1 << 20);
         assert_eq!(config.keep_tail.unwrap().get(), 4 << 10);
         assert_eq!(&*config.redact.unwrap().line(b"xa1bx"), b"x[redacted]x");
+        assert_eq!(config.attach, Some(Attach::SysExit));
         let globs = read("cgroup = [\"docker/*\"]").unwrap().unwrap().wanted();
         assert_eq!(globs, Some(Wanted::Globs(vec!["docker/*".to_owned()])));
         let units = read("unit = [\"a.service\"]").unwrap().unwrap().wanted();
@@ -212,6 +217,10 @@ mod tests {
             ("\nmax-history = \"much\"", "line 2: a size is a number of bytes"),
             ("redact = [\"(a\"]", "line 1: "),
             ("all = 1", "line 1: invalid type"),
+            (
+                "attach = \"soon\"",
+                "line 1: unknown variant `soon`, expected one of `auto`, `fexit`, `sys_exit`",
+            ),
             ("all = true\nall", "line 2: "),
         ] {
             let sentence = refused(text);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use tracer_common::loss::LossCell;
+use tracer_common::loss::{LossCell, Reason};
 use tracer_core::session::{LossReason, Session};
 use tracer_history::Gap;
 use tracer_loader::{Loader, boot_ns};
@@ -51,6 +51,7 @@ impl Losses {
             total.events += cell.events;
             total.bytes += cell.bytes;
         }
+        totals.entry(Reason::SkippedRuns.into()).or_default().events += loader.skipped_runs();
         self.add(totals, boot_ns(), clock)
     }
 
@@ -97,8 +98,6 @@ impl Losses {
 
 #[cfg(test)]
 mod tests {
-    use tracer_common::loss::Reason;
-
     use super::*;
 
     #[test]
