@@ -13,6 +13,8 @@ use anyhow::{Context, Result};
 use rustix::fs::{CWD, Mode, mkfifoat};
 use tempfile::TempDir;
 
+use crate::fexit::Polled;
+
 /// Environment variable with the path of the FIFO from which a workload reads a byte to start.
 pub const GATE_ENV: &str = "WORKLOAD_GO";
 
@@ -61,6 +63,6 @@ pub fn wait() -> Result<()> {
     let Some(path) = env::var_os(GATE_ENV) else { return Ok(()) };
     let mut byte = [0];
     File::open(&path)
-        .and_then(|mut fifo| fifo.read_exact(&mut byte))
+        .and_then(|fifo| Polled::with_fexit(fifo).read_exact(&mut byte))
         .with_context(|| format!("cannot wait at {}", PathBuf::from(&path).display()))
 }

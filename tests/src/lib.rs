@@ -17,6 +17,7 @@ pub mod cri;
 pub mod deadline;
 pub mod docker;
 pub mod expect;
+pub mod fexit;
 pub mod gate;
 pub mod gated;
 pub mod goproc;

@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::deadline::{DEADLINE, OwnedChild};
+use crate::{
+    deadline::{DEADLINE, OwnedChild},
+    fexit::Polled,
+};
 
 /// When a reader starts to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +90,7 @@ impl Reader {
 }
 
 fn drain(end: OwnedFd) -> std::io::Result<Received> {
-    let mut end = std::fs::File::from(end);
+    let mut end = Polled::with_fexit(std::fs::File::from(end));
     let mut bytes = Vec::new();
     let mut chunk = vec![0; 65536];
     loop {

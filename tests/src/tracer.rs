@@ -17,6 +17,7 @@ use rustix::process::Signal;
 
 use crate::{
     deadline::{DEADLINE, OwnedChild, describe},
+    fexit::{self, ATTACH_ENV, Polled},
     privilege,
     report::{Report, SCHEMA},
 };
@@ -126,11 +127,14 @@ impl Tracer {
                 shell
             }
         };
+        let names_it = self.arguments.iter().any(|argument| argument == "--attach");
+        let attach = env::var(ATTACH_ENV).ok().filter(|_| !names_it);
         command
             .args(["--format", "json"])
             // The report of a command goes to stderr, which has the log.
             .args(self.reports_to_stdout().then_some(["-o", "-"]).into_iter().flatten())
             .args(env::var(HOOKS_ENV).ok().map(|how| format!("--hooks={how}")))
+            .args(attach.map(|place| format!("--attach={place}")))
             .args(&self.arguments)
             .envs(self.environment)
             .stdin(self.stdin.map_or_else(Stdio::null, Stdio::from))
@@ -145,7 +149,7 @@ impl Tracer {
                 drop(stdout);
                 collect(std::io::empty())
             } else {
-                collect(stdout)
+                collect(Polled::always(stdout))
             },
             stderr: lines(stderr),
             printed: Vec::new(),
@@ -182,6 +186,7 @@ impl RunningTracer {
                     let attached = line.starts_with(ATTACHED);
                     self.printed.push(line);
                     if attached {
+                        fexit::settle(self.pid());
                         return Ok(self);
                     }
                 }

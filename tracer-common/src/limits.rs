@@ -4,6 +4,8 @@
 pub const PROCESSES: u32 = 65_536;
 /// Processes that are awaited at the same time: commands that one client has an engine start.
 pub const AWAITED: u32 = 64;
+/// Threads whose calls are told apart while two kinds of programs count. A thread more makes that time longer.
+pub const THREADS: u32 = 16_384;
 /// Slots of the negative filter of followed processes; a power of two.
 pub const TGID_FILTER_SLOTS: u32 = 1 << 14;
 /// Slots of the negative filter of watched objects; a power of two.

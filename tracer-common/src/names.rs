@@ -49,9 +49,25 @@ pub const MAP_OWN_TGID: &str = "OWN_TGID";
 pub const MAP_CGROUPS: &str = "CGROUPS";
 /// Map: tgid to `u32`, the processes that become targets when they execute a program.
 pub const MAP_AWAITED: &str = "AWAITED";
+/// Map: one `u32`, 1 while both kinds of programs that count bytes are attached.
+pub const MAP_TRANSITION: &str = "TRANSITION";
+/// Map: tid to `u32`, the calls that [`FEXIT`] has counted and [`SYS_EXIT`] has not seen yet.
+pub const MAP_COUNTED_CALLS: &str = "COUNTED_CALLS";
+/// Map: tid to `u32`, the threads whose call may have begun before [`FEXIT`] was attached to its function.
+pub const MAP_OLD_CALLS: &str = "OLD_CALLS";
+/// Map: the program [`FEXIT_SLOW`], which [`FEXIT`] continues with.
+pub const MAP_FEXIT_SLOW: &str = "FEXIT_SLOW_PATH";
+/// Map: as [`MAP_FEXIT_SLOW`], for [`FEXIT_TOO`].
+pub const MAP_FEXIT_SLOW_TOO: &str = "FEXIT_SLOW_PATH_TOO";
 
 /// Program: a syscall returned.
 pub const SYS_EXIT: &str = "sys_exit";
+/// Program: the kernel's function of a syscall returned.
+pub const FEXIT: &str = "call_returned";
+/// Program: as [`FEXIT`], for functions with another prototype.
+pub const FEXIT_TOO: &str = "call_returned_too";
+/// Program: continues [`FEXIT`] for calls on the slow path.
+pub const FEXIT_SLOW: &str = "call_returned_slow";
 /// Program: [`SYS_EXIT`] for kernels that can preempt it. The other `*_EVENT` programs are such variants too.
 pub const SYS_EXIT_EVENT: &str = "sys_exit_event";
 /// Program: the variant of [`FORK`]; a process or thread is about to run for the first time.

@@ -233,6 +233,7 @@ macro_rules! kernel_settings {
             TYPE_TIMESPEC "BTF id of `struct timespec64`, whose first member is an 8-byte integer.";
             INODE_WINDOW "1 if one read of `INODE_WINDOW_BYTES` covers all members of `struct inode` that the identity needs.";
             URING_COVERED "1 if the io_uring hooks are attached.";
+            FEXIT "1 if programs on the kernel's functions of system calls may count beside the one on `sys_exit`.";
             CAPTURE "1 if written data is captured.";
             CAPTURE_LIMIT "Maximum number of bytes captured per ledger row; `u64::MAX` for no limit.";
             CAPTURE_WAKE "Unread bytes in the capture ring at which its reader is woken.";

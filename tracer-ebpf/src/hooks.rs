@@ -11,6 +11,7 @@
 mod cgroup_attach;
 mod exec;
 mod exit;
+mod fexit;
 mod fork;
 pub(crate) mod io_uring;
 mod iterators;

@@ -38,6 +38,7 @@ mod loss;
 mod maps;
 mod membership;
 mod object;
+mod once;
 mod opening;
 mod races;
 mod read_ends;

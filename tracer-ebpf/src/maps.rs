@@ -3,7 +3,7 @@
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use tracer_common::{
     event::TEXT,
@@ -139,6 +139,34 @@ pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(
 #[map]
 pub(crate) static SYSCALL_CONTEXT: PerCpuArray<SyscallContext> =
     PerCpuArray::with_max_entries(1, 0);
+
+/// 1 while both kinds of programs that count calls are attached ([`crate::once`]).
+#[map]
+pub(crate) static TRANSITION: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Calls that an fexit program has counted, by tid, in a transition ([`crate::once`]). The program on `sys_exit`, which
+/// the same call reaches next, removes an entry. User space empties the map after the transition.
+#[map]
+pub(crate) static COUNTED_CALLS: HashMap<u32, u32> =
+    HashMap::with_max_entries(limits::THREADS, BPF_F_NO_PREALLOC);
+
+/// Threads whose call may have begun before its function had an fexit program, by tid. User space puts them in; the
+/// return of the call, or user space, removes them.
+#[map]
+pub(crate) static OLD_CALLS: HashMap<u32, u32> =
+    HashMap::with_max_entries(limits::THREADS, BPF_F_NO_PREALLOC);
+
+/// The program for the slow path of fexit programs. The kernel verifies it once, and not once for each function.
+#[map]
+pub(crate) static FEXIT_SLOW_PATH: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+/// The same program for functions with another prototype.
+#[map]
+pub(crate) static FEXIT_SLOW_PATH_TOO: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+/// How many programs are in the slow path on this CPU ([`crate::once`]).
+#[map]
+pub(crate) static IN_SLOW_PATH: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 
 /// Captured bytes. Its size is one page if capture is off.
 #[map]

@@ -7,6 +7,7 @@
 pub(crate) mod fast_path;
 pub(crate) mod io;
 pub(crate) mod io_side;
+pub(crate) mod returned;
 pub(crate) mod table;
 
 use core::ptr::NonNull;

@@ -1,7 +1,8 @@
 //! Has the kernel verify the programs, attaches the hooks in order, and names the first one that the kernel refuses.
 
-mod self_test;
 #[allow(unsafe_code, reason = "a thread of its own gets another view of the file system")]
+pub(crate) mod private_mount;
+mod self_test;
 mod tracefs;
 
 use std::{
@@ -16,7 +17,7 @@ use aya::{
 };
 
 use crate::{
-    KernelSettings, Loader, LoaderError,
+    Attach, KernelSettings, Loader, LoaderError,
     error::reason,
     hooks::{
         self, AttachMode, AttachPoint, Attachment, HOOKS, Hook, ITERATORS, KernelIterator, Need,
@@ -44,7 +45,8 @@ impl Loader {
     /// one, tries the other one. Works once, because it frees the kernel's types.
     ///
     /// # Errors
-    /// [`LoaderError::Program`], [`LoaderError::Silent`], [`LoaderError::Tracefs`] or [`LoaderError::EventField`].
+    /// [`LoaderError::Program`], [`LoaderError::Silent`], [`LoaderError::Tracefs`], [`LoaderError::EventField`], or
+    /// [`LoaderError::Fexit`] if the settings demand fexit.
     pub fn attach(&mut self, settings: &KernelSettings) -> Result<(), LoaderError> {
         let kernel = self.kernel.take().ok_or(LoaderError::NoObject)?;
         if self.is_adopted() {
@@ -66,6 +68,16 @@ impl Loader {
             }
             attached
         })?;
+        let explicit = settings.attach == Attach::Fexit;
+        if self.counting != Attach::SysExit
+            && let Err(refused) = self.attach_functions(&kernel)
+        {
+            if explicit {
+                self.unload();
+                return Err(refused);
+            }
+            tracing::info!("counts with --attach sys_exit: {refused}");
+        }
         drop(kernel);
         give_back_memory();
         Ok(())
@@ -137,6 +149,7 @@ impl Loader {
 
     /// Detaches every hook, unless they live on in bpffs. The maps stay readable.
     pub fn detach(&mut self) {
+        self.stop_functions();
         self.real_time = RealTime::default();
         let hooks: Vec<&str> =
             HOOKS.iter().map(|hook| hook.attachment(self.mode).program).collect();
@@ -150,13 +163,14 @@ impl Loader {
         self.unload_if(|_| true);
     }
 
-    fn unload_if(&mut self, wanted: impl Fn(&str) -> bool) {
+    pub(crate) fn unload_if(&mut self, wanted: impl Fn(&str) -> bool) {
         for (_, program) in self.bpf.programs_mut().filter(|(name, _)| wanted(name)) {
             // This fails only for a program that is not loaded.
             let _ = match program {
                 Program::BtfTracePoint(program) => program.unload(),
                 Program::TracePoint(program) => program.unload(),
                 Program::Iter(program) => program.unload(),
+                Program::FExit(program) => program.unload(),
                 _ => Ok(()),
             };
         }
@@ -272,6 +286,12 @@ pub fn check_hooks() -> Result<Vec<HookCheck>, LoaderError> {
             optional: hook.need == Need::Uring,
         });
     }
+    checks.push(HookCheck {
+        name: "fexit",
+        purpose: "the recorder's: other calls than writes, reads and their kin cost nothing",
+        refused: loader.check_functions(&kernel),
+        optional: true,
+    });
     checks.extend(ITERATORS.iter().map(|iterator| HookCheck {
         name: iterator.name,
         purpose: iterator.purpose,

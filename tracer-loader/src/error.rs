@@ -69,6 +69,22 @@ pub enum LoaderError {
         /// Its field.
         field: &'static str,
     },
+    /// The kernel refuses a program on the function of a system call.
+    #[error(
+        "this kernel does not let an fexit program be attached to {function} ({reason}): leave out --attach fexit"
+    )]
+    Fexit {
+        /// The kernel's function.
+        function: String,
+        /// The error of the kernel or of aya.
+        reason: String,
+    },
+    /// debugfs cannot be read.
+    #[error("{reason}")]
+    Debugfs {
+        /// The kernel's error.
+        reason: String,
+    },
     /// tracefs is not mounted and cannot be mounted.
     #[error(
         "tracefs is not mounted, and cannot be for tracer alone ({reason}): run \
@@ -151,6 +167,8 @@ pub(super) fn reason(error: &dyn Error) -> String {
         }
         source = cause.source();
     }
+    // aya adds the verifier's log, also if the kernel did not ask its verifier.
+    let text = text.strip_suffix(" Verifier output: ").unwrap_or(&text).trim_end_matches('.');
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let skip = lines.len().saturating_sub(VERIFIER_LINES);
     let head = lines.first().copied().unwrap_or_default();

@@ -11,8 +11,9 @@
 //! 6. Only this crate uses aya. It knows nothing of sessions, verdicts and reports.
 //! 16. The object is loaded only if every marker in it was replaced, exactly as often as the build script counted it
 //!     (`load::patch`).
-//! 17. Nothing is attached before the kernel has verified every program. Hooks are attached in the order of their
-//!     table: bytes first, new processes last (`hooks`).
+//! 17. No hook is attached before the kernel has verified the programs of all hooks. Hooks are attached in the order of
+//!     their table: bytes first, new processes last (`hooks`). Programs on functions come after, while `sys_exit` counts
+//!     (`fexit`).
 //! 18. A trace begins only if the kernel calls the hook that counts bytes (`attach::self_test`).
 //! 19. While programs are on trace events, a `bpf(2)` call that reads or changes a map runs as a real-time task, because
 //!     the kernel skips those programs during the call (`maps::real_time`).
@@ -29,6 +30,7 @@ mod attach;
 pub mod btf;
 mod clock;
 mod error;
+mod fexit;
 mod hooks;
 mod load;
 mod maps;
@@ -43,6 +45,7 @@ pub use self::{
     attach::{HookCheck, check_hooks},
     clock::boot_ns,
     error::LoaderError,
+    fexit::{Attach, is_looked_at},
     hooks::{AttachMode, hook_names},
     load::{CaptureScope, CgroupScope, KernelSettings, object_bytes},
     maps::{
@@ -59,6 +62,9 @@ pub struct Loader {
     kernel: Option<load::Kernel>,
     uring_covered: bool,
     mode: AttachMode,
+    /// What counts bytes, as far as this kernel can be exact with it.
+    counting: Attach,
+    functions: fexit::Functions,
     real_time: maps::real_time::RealTime,
     /// Where programs and maps live on; `None` if they end with this process.
     pins: Option<pins::Pins>,

@@ -26,6 +26,7 @@ use crate::{
     btf::KernelTypes,
     clock,
     error::{reason, refusal},
+    fexit::{Attach, Functions},
     hooks::{self, AttachMode},
     maps::real_time::RealTime,
     pins::Pins,
@@ -59,6 +60,8 @@ pub struct KernelSettings {
     pub max_objects: u32,
     /// What most programs are attached to. `None` lets the loader choose, and change its choice.
     pub attach_mode: Option<AttachMode>,
+    /// What counts bytes.
+    pub attach: Attach,
     /// What is captured; `None` for nothing.
     pub capture: Option<CaptureScope>,
     /// A folder in bpffs where programs and maps live on, and where those of an earlier process with the same settings
@@ -96,6 +99,7 @@ impl Default for KernelSettings {
             max_processes: limits::PROCESSES,
             max_objects: limits::OBJECTS,
             attach_mode: None,
+            attach: Attach::default(),
             capture: None,
             pins: None,
         }
@@ -144,7 +148,8 @@ impl Loader {
             let targets = spawn(scope, || Btf::parse_file(&path, Endianness::default()))?;
             let loader = spawn(scope, aya_loader)?;
             let types = KernelTypes::read(&path)?;
-            let constants = Constants::collect(&types, settings)?;
+            let counting = counting(settings.attach, &types);
+            let constants = Constants::collect(&types, settings, counting)?;
             let object = patch::patch(OBJECT, &constants.values, constants.cast, &MARKERS)?;
             let version = || constants.version(settings);
             let pins = settings.pins.as_ref().map(|folder| Pins::open(folder, &version()));
@@ -159,6 +164,7 @@ impl Loader {
             loader.map_max_entries(names::MAP_FILES, settings.max_objects);
             size_cgroups(&mut loader, settings.cgroup.as_ref());
             size_ledger(&mut loader, settings.max_objects);
+            size_transition(&mut loader, counting);
             size_capture(&mut loader, settings.capture.as_ref());
             let bpf = loader.load(&object).map_err(|error| refusal(&error))?;
             let targets =
@@ -170,6 +176,8 @@ impl Loader {
                 kernel: Some(Kernel { types, targets }),
                 uring_covered: constants.uring_covered,
                 mode,
+                counting,
+                functions: Functions::default(),
                 real_time: RealTime::default(),
                 pins,
             };
@@ -314,6 +322,29 @@ pub(crate) fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
+/// What counts bytes on this kernel.
+fn counting(wanted: Attach, types: &KernelTypes) -> Attach {
+    match wanted.is_tried(types) {
+        Ok(()) => wanted,
+        Err(reason) => {
+            if let Some(reason) = reason {
+                tracing::info!(
+                    "counts with --attach sys_exit, because fexit would miss calls: {reason}"
+                );
+            }
+            Attach::SysExit
+        }
+    }
+}
+
+/// Sets the sizes of the maps for the transition to fexit: the smallest possible if there is none.
+fn size_transition(loader: &mut EbpfLoader<'_>, counting: Attach) {
+    if counting == Attach::SysExit {
+        loader.map_max_entries(names::MAP_COUNTED_CALLS, 1);
+        loader.map_max_entries(names::MAP_OLD_CALLS, 1);
+    }
+}
+
 /// Sets the size of the map of target cgroups.
 fn size_cgroups(loader: &mut EbpfLoader<'_>, scope: Option<&CgroupScope>) {
     let count = scope.map_or(0, |scope| scope.room.max(scope.ids.len()));
@@ -353,7 +384,11 @@ struct Constants {
 }
 
 impl Constants {
-    fn collect(types: &KernelTypes, settings: &KernelSettings) -> Result<Self, LoaderError> {
+    fn collect(
+        types: &KernelTypes,
+        settings: &KernelSettings,
+        counting: Attach,
+    ) -> Result<Self, LoaderError> {
         let mut values = patch::Constants::new();
         for (number, (_, offset)) in (0..).zip(types.offsets()?) {
             values.set(number, offset);
@@ -378,6 +413,7 @@ impl Constants {
             (settings::DEBUG_LOG, u32::from(settings.debug_log)),
             (settings::URING_COVERED, u32::from(uring.is_some())),
             (settings::URING_CQE_ARG, u32::from(uring.is_some_and(|uring| uring.cqe_argument))),
+            (settings::FEXIT, u32::from(counting != Attach::SysExit)),
             (settings::CAPTURE, u32::from(settings.capture.is_some())),
             (settings::HAS_CAST, u32::from(cast.is_some())),
             (settings::TYPE_FILE, cast.map_or(0, |cast| cast.file)),

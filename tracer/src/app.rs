@@ -20,6 +20,7 @@ mod live_targets;
 mod log;
 mod memory;
 mod newcomer;
+mod old_calls;
 mod output;
 mod over;
 mod pace;
@@ -58,6 +59,7 @@ use self::{
     live::Sinks,
     memory::MemoryLimit,
     newcomer::Newcomer,
+    old_calls::OldCalls,
     output::{Destination, Form},
     pace::Pace,
     progress::Attaching,
@@ -222,8 +224,8 @@ async fn record(
     let start = Timestamp::now();
     logs.trace_begins(i64::try_from(start.as_nanosecond()).unwrap_or(i64::MAX));
     collector.begin(&subject.target, start, boot_ns(), &settings.stdio_of_interest);
-    let settle = kernel.follow_readers > 1 || !logs.is_empty();
     let mut run = Run {
+        settle: kernel.follow_readers > 1 || !logs.is_empty(),
         loader,
         events,
         collector,
@@ -233,7 +235,7 @@ async fn record(
         cgroups: subject.cgroups.clone(),
         pace: Pace::new(Instant::now()),
         over_since: None,
-        settle,
+        old_calls: OldCalls::default(),
         view: None,
     };
     signals.start_clock(settings.duration);
@@ -295,6 +297,8 @@ struct Run {
     over_since: Option<Instant>,
     /// Whether processes behind the first reader are traced. They need time to pass the output on.
     settle: bool,
+    /// Calls that began before fexit was attached.
+    old_calls: OldCalls,
     /// Shows the trace.
     view: Option<top::Live>,
 }
@@ -345,6 +349,7 @@ impl Run {
                     }
                     self.collect_waiting();
                     self.collector.sweep(&mut self.loader);
+                    self.old_calls.turn(&mut self.loader, Instant::now());
                     self.collector.tell(&self.loader);
                     self.collector.recording.checkpoint(&mut self.loader, boot_ns);
                     if self.serves_view_to_end() {

@@ -26,7 +26,7 @@ use crate::{
 
 pub(crate) use self::{capture::size, values::duration};
 pub use self::{
-    choices::{Color, Hooks, ReportFormat, Shell},
+    choices::{Attach, Color, Hooks, ReportFormat, Shell},
     daemon::DaemonArgs,
     export::ExportArgs,
     history::{HistoryArgs, ListFormat, WhyArgs},

@@ -54,6 +54,9 @@ pub(crate) struct Options {
     /// A few tests of each kind, in about two minutes: what the continuous integration runs
     #[arg(long)]
     quick: bool,
+    /// Count with `--attach fexit`
+    #[arg(long)]
+    fexit: bool,
     /// Put the outcome into RELIABILITY.md; rows about other kernels stay there
     #[arg(long, conflicts_with = "filters")]
     page: bool,
@@ -99,7 +102,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Tally> {
     let architectures = kernels.iter().map(|kernel| kernel.architecture);
     let contents = Contents { builds: &BUILDS, files: &[] };
     let guests = Guests::build(workspace, &ready, architectures, contents)?;
-    let boots = boots(&kernels, options.scope(), |architecture| guests.programs(architecture));
+    let how = if options.fexit { Restriction::Fexit } else { Restriction::None };
+    let programs = |architecture| guests.programs(architecture);
+    let boots = boots(&kernels, options.scope(), how, programs);
     let outcomes = Runner { guests: &guests }.perform_all(&boots)?;
     if options.page {
         let page = workspace.root().join("RELIABILITY.md");
@@ -119,11 +124,13 @@ type Task<'a> = (&'a Kernel, Plan);
 fn boots<'a, 'b>(
     kernels: &'a [Kernel],
     scope: Scope<'_>,
+    how: Restriction,
     programs: impl Fn(Architecture) -> &'b Programs,
 ) -> Vec<Task<'a>> {
-    let plan = |kernel: &Kernel| Plan::of_tests(programs(kernel.architecture), scope);
+    let plan = |kernel: &Kernel| Plan::of_tests(programs(kernel.architecture), scope, how);
     let mut boots: Vec<_> = kernels.iter().map(|kernel| (kernel, plan(kernel))).collect();
     let restricted = match scope {
+        _ if how != Restriction::None => &[],
         Scope::Whole => kernels,
         Scope::Quick => &kernels[kernels.len().saturating_sub(1)..],
         Scope::Matching(_) => &[],
@@ -200,7 +207,7 @@ mod tests {
         let kernels = [kernel("5.10"), kernel("7")];
         let programs = Programs::default();
         let restricted_boots = |scope| {
-            let boots = boots(&kernels, scope, |_| &programs);
+            let boots = boots(&kernels, scope, Restriction::None, |_| &programs);
             let (plain, restricted) = boots.split_at(kernels.len());
             assert!(plain.iter().all(|(_, plan)| plan.restriction == Restriction::None));
             let restriction = |(kernel, plan): &Task<'_>| (kernel.name, plan.restriction);

@@ -226,7 +226,7 @@ mod tests {
         let mut short = console();
         short.retain(|line| !line.starts_with("[\"captured\""));
         let error = super::ways(&short, log).unwrap_err().to_string();
-        assert_eq!(error, "the machine told 6 of 7 ways; its console is /l");
+        assert_eq!(error, "the machine told 8 of 9 ways; its console is /l");
         short.push("[\"captured\",".to_owned());
         assert!(super::ways(&short, log).unwrap_err().to_string().contains("not understood"));
     }

@@ -1,6 +1,8 @@
 //! A program that runs during a measurement: starts it, waits for lines of its output, ends it.
 
 use std::{
+    io::Read,
+    os::fd::AsFd,
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
@@ -8,7 +10,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    process::{Pid, Signal, kill_process},
+};
 use xtask::command;
 
 use super::procfs;
@@ -18,6 +23,18 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// Time after which an interrupt is repeated.
 const INTERRUPT_AGAIN: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(2);
+
+/// A stream that sleeps in `poll(2)`. A `read` that sleeps since before tracer attached would keep `sys_exit` attached
+/// beside fexit.
+struct Polled<F>(F);
+
+impl<F: Read + AsFd> Read for Polled<F> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        while let Err(rustix::io::Errno::INTR) = poll(&mut fds, None) {}
+        self.0.read(buffer)
+    }
+}
 
 /// A running program, killed when dropped before its end.
 pub(crate) struct Tool {
@@ -48,10 +65,10 @@ impl Tool {
             .with_context(|| format!("{name} cannot be started"))?;
         let (sender, lines) = mpsc::channel();
         if let Some(stdout) = child.stdout.take() {
-            command::send_lines(stdout, sender.clone());
+            command::send_lines(Polled(stdout), sender.clone());
         }
         if let Some(stderr) = child.stderr.take() {
-            command::send_lines(stderr, sender);
+            command::send_lines(Polled(stderr), sender);
         }
         Ok(Self { name, stdin: child.stdin.take(), child, lines, output: Vec::new() })
     }

@@ -8,19 +8,30 @@ use aya_ebpf::{
     macros::{btf_tracepoint, tracepoint},
     programs::{BtfTracePointContext, TracePointContext},
 };
-use tracer_common::{loss::Reason, trace_event};
+use tracer_common::trace_event;
 
 use crate::{
     facts,
     kread::Kptr,
-    ledger, loss as losses, membership, regs,
-    syscalls::{SyscallContext, fast_path, io, table},
-    task::{self, CurrentTask},
+    once, regs,
+    syscalls::{
+        io,
+        returned::{self, Hook},
+        table,
+    },
     witness,
 };
 
-/// `ENOSYS`: the kernel has no such call.
-const ENOSYS: i64 = 38;
+struct SysExit;
+
+impl Hook for SysExit {
+    const ALL_RAN: bool = false;
+
+    #[inline(always)]
+    fn counts_call() -> bool {
+        once::counts_by_sys_exit()
+    }
+}
 
 /// Entry point, see the module documentation.
 #[btf_tracepoint(function = "sys_exit")]
@@ -41,39 +52,9 @@ pub(crate) fn sys_exit_event(ctx: TracePointContext) -> u32 {
     0
 }
 
-/// A call of the x32 ABI (`__X32_SYSCALL_BIT`, bit 30; arch/x86/include/uapi/asm/unistd.h), which has its own numbers
-/// from 512 on and 32-bit structures. A transfer by a target is counted as not covered, unless the kernel has no such
-/// calls.
-#[inline(never)]
-fn x32(number: u64, result: i64) {
-    let base = number & !(1 << 30);
-    let moves_bytes = base >= table::NUMBERS as u64 || table::is_io(table::classes(base) & 0xff);
-    let (_, _, role) = io::caller(task::current_tgid());
-    if moves_bytes && result != -ENOSYS && membership::is_target(role) {
-        losses::count(Reason::X32NotCovered, 0);
-    }
-}
-
 #[inline(always)]
 fn returned(number: u64, regs: impl Fn() -> Kptr, result: i64) {
-    let classes = table::classes(number);
-    if classes == 0 {
-        if number >> 30 == 1 {
-            x32(number, result);
-        }
-        return;
-    }
-    if ledger::has_interrupted() {
-        // No handler ran and the kernel restarted the call, which has now returned.
-        ledger::forget_interrupted(task::current_tid());
-    }
-    let (task, regs) = (CurrentTask::get(), regs());
-    let compat = task.is_compat();
-    if !compat && fast_path::is_done(regs, task, classes & 0xff, result) {
-        return;
-    }
-    let class = if compat { classes >> 8 } else { classes & 0xff };
-    if class == 0 || !SyscallContext::store(regs, compat, class, result) {
+    if !returned::is_stored::<SysExit>(number, regs, result) {
         return;
     }
     let class = witness::correct_call() as u32;
@@ -82,4 +63,5 @@ fn returned(number: u64, regs: impl Fn() -> Kptr, result: i64) {
     } else {
         facts::observe(class);
     }
+    once::leave_slow_path();
 }

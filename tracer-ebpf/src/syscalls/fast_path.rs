@@ -7,7 +7,10 @@ use tracer_common::{
     op,
 };
 
-use super::table::{self, IO_BASE, IO_LAST};
+use super::{
+    returned::Hook,
+    table::{self, IO_BASE, IO_LAST},
+};
 use crate::{
     capture, fdlookup,
     hooks::io_uring as uring,
@@ -41,14 +44,14 @@ const FOR_UNFOLLOWED: u64 = ((1 << (IO_LAST + 1)) - 1) & !((1 << IO_BASE) - 1)
 
 /// Handles a call of the native entry. Returns `false` if it needs the slow path.
 #[inline(always)]
-pub(crate) fn is_done(regs: Kptr, task: CurrentTask, class: u32, result: i64) -> bool {
+pub(crate) fn is_done<H: Hook>(regs: Kptr, task: CurrentTask, class: u32, result: i64) -> bool {
     let tgid = task.tgid();
     let is = |classes: u64| classes >> (class & 63) & 1 == 1;
     if membership::may_be_followed(tgid) {
         return !capture::is_on()
             && is(PLAIN)
             && result >= 0
-            && !is_suspect(regs, task, result)
+            && (H::ALL_RAN || !is_suspect(regs, task, result))
             && is_booked(regs, task, tgid, class, result);
     }
     if !is(PLAIN) {

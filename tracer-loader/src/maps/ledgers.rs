@@ -174,10 +174,11 @@ impl Loader {
     #[must_use]
     pub fn skipped_runs(&self) -> u64 {
         let programs = HOOKS.iter().map(|hook| hook.attachment(self.mode).program);
-        programs.filter_map(|program| self.recursion_misses(program)).sum()
+        let tracepoints: u64 = programs.filter_map(|program| self.recursion_misses(program)).sum();
+        tracepoints + self.functions.skipped_runs()
     }
 
-    fn recursion_misses(&self, program: &str) -> Option<u64> {
+    pub(crate) fn recursion_misses(&self, program: &str) -> Option<u64> {
         use std::os::fd::{AsFd as _, AsRawFd as _};
         let fd = self.bpf.program(program)?.fd().ok()?.as_fd().as_raw_fd();
         let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
@@ -202,7 +203,7 @@ fn known<V>(found: Result<V, MapError>, map: &'static str) -> Result<Option<V>, 
     }
 }
 
-pub(super) fn keys<K: Pod, V: Pod>(
+pub(crate) fn keys<K: Pod, V: Pod>(
     map: &HashMap<&MapData, K, V>,
     name: &'static str,
 ) -> Result<Vec<K>, LoaderError> {

@@ -46,6 +46,7 @@ use super::{
     live::Sinks,
     memory::MemoryLimit,
     newcomer::Newcomer,
+    old_calls::OldCalls,
     pace::Pace,
     record::Recording,
     signals::{Notice, Signals},
@@ -184,6 +185,7 @@ async fn record(
         pace: Pace::new(Instant::now()),
         over_since: None,
         settle: false,
+        old_calls: OldCalls::default(),
         view: None,
     };
     let service = Service::new();
@@ -288,6 +290,7 @@ impl Daemon<'_> {
         self.run.collect_waiting();
         self.meet_processes();
         self.run.collector.sweep(&mut self.run.loader);
+        self.run.old_calls.turn(&mut self.run.loader, now);
         self.places.take();
         self.recorder.turn(&mut self.run.loader, &mut self.run.collector, &mut self.places);
         self.show();

@@ -60,6 +60,39 @@ pub enum Hooks {
     NonPreemptible,
 }
 
+/// `--attach`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Attach {
+    /// A trace: sys_exit, which is attached sooner. The recorder: fexit where this kernel lets it miss no call.
+    #[default]
+    Auto,
+    /// At the ends of the kernel's functions for writes, reads and their kin: other calls cost nothing.
+    Fexit,
+    /// At the end of every system call of the machine.
+    #[value(name = "sys_exit")]
+    SysExit,
+}
+
+impl Attach {
+    /// For a trace.
+    pub(super) fn of_trace(self) -> tracer_loader::Attach {
+        match self {
+            Self::Auto | Self::SysExit => tracer_loader::Attach::SysExit,
+            Self::Fexit => tracer_loader::Attach::Fexit,
+        }
+    }
+
+    /// For a recorder, which runs for months.
+    pub(super) fn of_recorder(self) -> tracer_loader::Attach {
+        match self {
+            Self::Auto => tracer_loader::Attach::PreferFexit,
+            Self::Fexit => tracer_loader::Attach::Fexit,
+            Self::SysExit => tracer_loader::Attach::SysExit,
+        }
+    }
+}
+
 /// `--color`.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub enum Color {

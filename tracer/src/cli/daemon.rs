@@ -12,7 +12,7 @@ use tracer_history::Limits;
 use tracer_loader::KernelSettings;
 use tracer_reach::{Address, Endpoint};
 
-use super::{capture, values};
+use super::{Attach, capture, values};
 use crate::{
     scope::{Config, Wanted, config},
     settings::DaemonSettings,
@@ -86,6 +86,12 @@ pub struct DaemonArgs {
     /// Write findings to journald, for example for `journalctl TRACER_RULE=unread`.
     #[arg(long, help_heading = "Other systems")]
     journald: bool,
+    /// Where the programs count: at every system call, or at those that matter only [default: sys_exit].
+    ///
+    /// With auto, other programs pay only for writes, reads and their kin, if this kernel allows it without missing a call
+    /// (`tracer doctor`, hook fexit).
+    #[arg(long, value_enum, value_name = "WHERE", help_heading = "Limits", hide_short_help = true)]
+    attach: Option<Attach>,
     /// Read this file for what no option says. Its keys are the names of the options.
     #[arg(long, value_name = "FILE", default_value = config::CONFIG)]
     config: PathBuf,
@@ -124,12 +130,23 @@ impl DaemonArgs {
                 units::bytes(max_memory)
             ));
         }
+        let attach = self.attach.or(config.attach).map(Attach::of_recorder).unwrap_or_default();
+        if pinned && attach != tracer_loader::Attach::SysExit {
+            return Err(
+                "attach can only be sys_exit with pinned: programs at functions do not live on"
+                    .to_owned(),
+            );
+        }
         Ok(DaemonSettings {
             keep_tail,
             pinned,
             redact: capture::redact(&self.redact)?.or_else(|| config.redact.clone()),
             wanted: self.wanted(&config)?,
-            kernel: KernelSettings { debug_log: self.verbose >= 3, ..KernelSettings::default() },
+            kernel: KernelSettings {
+                debug_log: self.verbose >= 3,
+                attach,
+                ..KernelSettings::default()
+            },
             history: self
                 .history
                 .or(config.history)

@@ -6,7 +6,7 @@ use clap::Args;
 use tracer_common::limits;
 use tracer_loader::KernelSettings;
 
-use super::{Hooks, capture, values};
+use super::{Attach, Hooks, capture, values};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What counts")]
@@ -47,7 +47,10 @@ pub(super) struct ScopeArgs {
     /// counts stay complete. A --record file still has every process.
     #[arg(long, value_name = "SIZE", value_parser = capture::size)]
     pub(super) max_memory: Option<NonZeroU64>,
-    /// How the kernel starts tracer's programs.
+    /// Where tracer's programs count: at every system call, or at those that matter only.
+    #[arg(long, value_enum, value_name = "WHERE", default_value_t, hide_short_help = true)]
+    attach: Attach,
+    /// How the kernel starts tracer's other programs, and the one of --attach sys_exit.
     #[arg(long, value_enum, value_name = "HOW", default_value_t, hide_short_help = true)]
     hooks: Hooks,
 }
@@ -67,6 +70,7 @@ impl ScopeArgs {
             max_processes: self.max_processes,
             max_objects: self.max_objects,
             attach_mode: self.hooks.into(),
+            attach: self.attach.of_trace(),
             capture: None,
         }
     }

@@ -12,6 +12,7 @@
 //! metrics = "127.0.0.1:9753"
 //! otlp = "http://127.0.0.1:4318"
 //! journald = true
+//! attach = "auto"               # or "fexit", "sys_exit"
 //! ```
 
 use std::{
@@ -27,7 +28,7 @@ use tracer_reach::{Address, Endpoint};
 
 use super::Wanted;
 use crate::{
-    cli::{duration, size},
+    cli::{Attach, duration, size},
     sys::{bounded, limits::in_words},
 };
 
@@ -69,6 +70,8 @@ pub struct Config {
     pub otlp: Option<Endpoint>,
     /// Whether journald is told.
     pub journald: bool,
+    /// Where the programs count.
+    pub attach: Option<Attach>,
 }
 
 /// Why the file cannot be used.
@@ -201,7 +204,7 @@ mod tests {
     fn every_key_is_understood() {
         let text = "containers = true\nhistory = \"/srv/t\"\nkeep = \"30d\"\nmax-history = \"10GiB\"\n\
                     max-memory = \"1MiB\"\nkeep-tail = \"4KiB\"\nredact = [\"a.*b\"]\nmetrics = \"[::1]:9753\"\n\
-                    otlp = \"http://[::1]:4318/\"\njournald = true\n";
+                    otlp = \"http://[::1]:4318/\"\njournald = true\nattach = \"sys_exit\"\n";
         let config = read(text).unwrap().unwrap();
         assert_eq!(config.wanted(), Some(Wanted::Containers));
         assert_eq!(config.history, Some(PathBuf::from("/srv/t")));
@@ -213,6 +216,7 @@ mod tests {
         assert_eq!(config.otlp.unwrap().to_string(), "http://[::1]:4318");
         assert!(config.journald);
         assert_eq!(&*config.redact.unwrap().line(b"xa1bx"), b"x[redacted]x");
+        assert_eq!(config.attach, Some(Attach::SysExit));
         let globs = read("cgroup = [\"docker/*\"]").unwrap().unwrap().wanted();
         assert_eq!(globs, Some(Wanted::Globs(vec!["docker/*".to_owned()])));
         let units = read("unit = [\"a.service\"]").unwrap().unwrap().wanted();
@@ -245,6 +249,10 @@ mod tests {
             ("otlp = \"collector:4318\"", "line 1: this is no URL"),
             ("all = 1", "line 1: invalid type"),
             ("metrics = \"9753\"", "line 1: it is an IP address with a port"),
+            (
+                "attach = \"soon\"",
+                "line 1: unknown variant `soon`, expected one of `auto`, `fexit`, `sys_exit`",
+            ),
             ("all = true\nall", "line 2: "),
         ] {
             let sentence = refused(text);

@@ -42,8 +42,9 @@ type Part = (&'static str, &'static [&'static str]);
 
 /// Tests that depend on the kernel: all calls that write, all kinds of objects, the life of processes, and special
 /// paths of following and capturing. The other tests are about user space; only a filter selects them.
-const ABOUT_THE_KERNEL: [Part; 20] = [
+const ABOUT_THE_KERNEL: [Part; 21] = [
     ("one_trace", &[]),
+    ("fexit", &[]),
     ("trees", &[]),
     ("attach", &[]),
     ("errors", &[]),
@@ -96,7 +97,7 @@ const TIMEOUT_FACTOR: u32 = 4;
 /// Time limit of a test program.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(1800);
 
-/// A restriction under which a kernel boots.
+/// What is special about a boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Restriction {
     /// No restriction.
@@ -105,6 +106,8 @@ pub(crate) enum Restriction {
     NoTypes,
     /// Lockdown forbids reading kernel memory.
     Confidential,
+    /// The kernel is as it is; tracer counts with `--attach fexit`.
+    Fexit,
 }
 
 /// A restriction and the programs of a boot.
@@ -133,6 +136,7 @@ impl Restriction {
             Self::None => "as it is",
             Self::NoTypes => "without type information",
             Self::Confidential => "`lockdown=confidentiality`",
+            Self::Fexit => "with `--attach fexit`",
         }
     }
 
@@ -142,13 +146,14 @@ impl Restriction {
             Self::None => "plain",
             Self::NoTypes => "no-types",
             Self::Confidential => "confidential",
+            Self::Fexit => "fexit",
         }
     }
 
     /// Additional parameters of the kernel.
     pub(crate) fn kernel_parameters(self) -> &'static str {
         match self {
-            Self::None | Self::NoTypes => "",
+            Self::None | Self::NoTypes | Self::Fexit => "",
             Self::Confidential => "lockdown=confidentiality",
         }
     }
@@ -163,13 +168,18 @@ impl Restriction {
                  export TRACER_TEST_REFUSED='type information'\n"
             }
             Self::Confidential => "export TRACER_TEST_REFUSED='`confidentiality`'\n",
+            Self::Fexit => "export TRACER_TEST_ATTACH=fexit\n",
         }
     }
 }
 
 impl Plan {
     /// Tests on an unrestricted kernel.
-    pub(crate) fn of_tests(programs: &Programs, scope: Scope<'_>) -> Self {
+    pub(crate) fn of_tests(
+        programs: &Programs,
+        scope: Scope<'_>,
+        restriction: Restriction,
+    ) -> Self {
         let part = |&(name, tests): &Part| {
             (name.to_owned(), tests.iter().map(|test| (*test).into()).collect())
         };
@@ -183,7 +193,7 @@ impl Plan {
                 names.filter(can_run).map(|name| (name.clone(), filters.to_vec())).collect()
             }
         };
-        Self { restriction: Restriction::None, runs }
+        Self { restriction, runs }
     }
 
     /// The test of the message on a restricted kernel.
@@ -237,7 +247,7 @@ mod tests {
     #[test]
     fn a_filter_selects_from_all_programs_that_can_run() {
         let filters = ["kill".to_owned()];
-        let plan = Plan::of_tests(&programs(), Scope::Matching(&filters));
+        let plan = Plan::of_tests(&programs(), Scope::Matching(&filters), Restriction::None);
         assert_eq!(
             plan.programs(),
             "1800 errors --include-ignored --test-threads=1 --show-output --color=never \
@@ -246,8 +256,11 @@ mod tests {
              --skip=fork_storm_during_attach --skip=five_thousand_pipes kill\n"
         );
         assert_eq!(plan.settings(), "export TRACER_TEST_PATIENCE=4\n");
+        let fexit = Plan::of_tests(&programs(), Scope::Quick, Restriction::Fexit).settings();
+        assert!(fexit.ends_with("\nexport TRACER_TEST_ATTACH=fexit\n"), "{fexit}");
         let filters = ["storm".to_owned(), "five".to_owned()];
-        let asked_for = Plan::of_tests(&programs(), Scope::Matching(&filters)).programs();
+        let asked_for =
+            Plan::of_tests(&programs(), Scope::Matching(&filters), Restriction::None).programs();
         assert!(
             asked_for.lines().all(|line| line.ends_with("--color=never storm five")),
             "{asked_for}"
@@ -262,8 +275,10 @@ mod tests {
                 .is_some_and(|(_, of)| of.is_empty() || tests.iter().all(|test| of.contains(test)))
         };
         assert!(QUICK.iter().all(whole));
-        let sum = |scope| Plan::of_tests(&programs(), scope).programs().lines().count();
-        assert_eq!((sum(Scope::Quick), sum(Scope::Whole)), (9, 20));
+        let sum = |scope| {
+            Plan::of_tests(&programs(), scope, Restriction::None).programs().lines().count()
+        };
+        assert_eq!((sum(Scope::Quick), sum(Scope::Whole)), (9, 21));
     }
 
     #[test]

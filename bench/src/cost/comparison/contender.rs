@@ -7,7 +7,12 @@ use tempfile::TempDir;
 use xtask::command;
 
 use super::count::{Counted, TracerCounts};
-use crate::harness::{fixture::Fixture, report, tool::Tool};
+use crate::harness::{
+    fixture::Fixture,
+    procfs::{fdinfos, field},
+    report,
+    tool::Tool,
+};
 
 /// One column of the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +25,8 @@ pub(crate) enum Contender {
     Tracer,
     /// tracer, counting with the hooks of Linux 7.0 and later.
     NonPreemptible,
+    /// tracer, counting with fexit.
+    Fexit,
     /// tracer, with `--capture`.
     Capture,
     /// bpftrace with `question.bt`.
@@ -34,7 +41,7 @@ pub(crate) enum Contender {
 const SETTLE: Duration = Duration::from_millis(30);
 
 impl Contender {
-    /// All contenders, in the order of each round.
+    /// All contenders of the comparison, in the order of each round. Not every kernel lets fexit programs be attached.
     pub(crate) const ALL: [Self; 8] = [
         Self::Native,
         Self::Floor,
@@ -53,6 +60,7 @@ impl Contender {
             Self::Floor => "floor",
             Self::Tracer => "tracer",
             Self::NonPreemptible => "tracer, 7.x",
+            Self::Fexit => "tracer, fexit",
             Self::Capture => "tracer --capture",
             Self::Bpftrace => "bpftrace",
             Self::Strace => "strace",
@@ -78,9 +86,12 @@ impl Contender {
     /// The program that it needs.
     fn program(self) -> Option<&'static str> {
         match self {
-            Self::Native | Self::Floor | Self::Tracer | Self::NonPreemptible | Self::Capture => {
-                None
-            }
+            Self::Native
+            | Self::Floor
+            | Self::Tracer
+            | Self::NonPreemptible
+            | Self::Fexit
+            | Self::Capture => None,
             Self::Bpftrace => Some("bpftrace"),
             Self::Strace => Some("strace"),
             Self::PerfTrace => Some("perf"),
@@ -93,6 +104,18 @@ impl Contender {
         command::find(program).is_none().then(|| format!("{program} is not installed"))
     }
 
+    /// Waits until tracer has detached `sys_exit`, in whose place the programs of [`Self::Fexit`] count.
+    pub(crate) fn settle(self, attached: &mut Attached) -> Result<()> {
+        match (&mut attached.tool, self) {
+            (Some(tool), Self::Fexit) => tool.wait_until("detach sys_exit", |pid| {
+                fdinfos(pid).is_ok_and(|mut infos| {
+                    !infos.any(|text| field(&text, "tp_name:") == Some("sys_exit"))
+                })
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Attaches it to the process tree of `pid`.
     pub(crate) fn attach(self, fixture: &Fixture, pid: u32) -> Result<Attached> {
         let pid = pid.to_string();
@@ -103,7 +126,7 @@ impl Contender {
                 floor.arg(&fixture.floor_object);
                 (Tool::start("floor", &mut floor)?, "floor: attached")
             }
-            Self::Tracer | Self::NonPreemptible | Self::Capture => {
+            Self::Tracer | Self::NonPreemptible | Self::Fexit | Self::Capture => {
                 return self.attach_tracer(fixture, &pid);
             }
             Self::Bpftrace => {
@@ -128,6 +151,7 @@ impl Contender {
         match self {
             Self::Capture => tracer.arg("--capture").arg(files.path().join("capture")),
             Self::NonPreemptible => tracer.args(["--hooks", "non-preemptible"]),
+            Self::Fexit => tracer.args(["--attach", "fexit"]),
             _ => tracer.args(["--hooks", "tp_btf"]),
         };
         let tool = Tool::start("tracer", &mut tracer)?;
@@ -175,7 +199,13 @@ impl Attached {
             }
         };
         let counted = match (self.contender, self.files) {
-            (Contender::Tracer | Contender::NonPreemptible | Contender::Capture, Some(files)) => {
+            (
+                Contender::Tracer
+                | Contender::NonPreemptible
+                | Contender::Fexit
+                | Contender::Capture,
+                Some(files),
+            ) => {
                 // 1 means that output was lost. Other codes mean that there is no report.
                 if !matches!(status.code(), Some(0 | 1)) {
                     bail!("tracer ended with {status}: {}", output.join(" / "));

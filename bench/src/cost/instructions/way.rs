@@ -32,6 +32,10 @@ pub(crate) enum Way {
     Traced,
     /// The same with the hooks of Linux 7.0 and later.
     TracedNonPreemptible,
+    /// tracer, which traces another process with fexit.
+    StrangerFexit,
+    /// tracer, which traces the caller with fexit.
+    TracedFexit,
     /// tracer, which traces the caller and keeps its bytes.
     Captured,
 }
@@ -61,13 +65,15 @@ impl Call {
 
 impl Way {
     /// All ways, in the order of the table.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Native,
         Self::Floor,
         Self::Stranger,
         Self::StrangerNonPreemptible,
         Self::Traced,
         Self::TracedNonPreemptible,
+        Self::StrangerFexit,
+        Self::TracedFexit,
         Self::Captured,
     ];
 
@@ -80,6 +86,8 @@ impl Way {
             Self::StrangerNonPreemptible => "stranger, 7.x",
             Self::Traced => "traced",
             Self::TracedNonPreemptible => "traced, 7.x",
+            Self::StrangerFexit => "stranger, fexit",
+            Self::TracedFexit => "traced, fexit",
             Self::Captured => "traced --capture",
         }
     }
@@ -91,6 +99,7 @@ impl Way {
             Self::Floor => Contender::Floor,
             Self::Stranger | Self::Traced => Contender::Tracer,
             Self::StrangerNonPreemptible | Self::TracedNonPreemptible => Contender::NonPreemptible,
+            Self::StrangerFexit | Self::TracedFexit => Contender::Fexit,
             Self::Captured => Contender::Capture,
         }
     }
@@ -109,7 +118,7 @@ impl Way {
 
     /// Whether the measured process is not the traced one.
     pub(crate) fn is_of_a_stranger(self) -> bool {
-        matches!(self, Self::Stranger | Self::StrangerNonPreemptible)
+        matches!(self, Self::Stranger | Self::StrangerNonPreemptible | Self::StrangerFexit)
     }
 
     /// The calls that are measured this way. Only written bytes are captured.

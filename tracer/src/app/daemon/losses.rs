@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use tracer_common::loss::LossCell;
+use tracer_common::loss::{LossCell, Reason};
 use tracer_core::{
     recording::Loss,
     session::{LossReason, Session},
@@ -54,6 +54,7 @@ impl Losses {
             total.events += cell.events;
             total.bytes += cell.bytes;
         }
+        totals.entry(Reason::SkippedRuns.into()).or_default().events += loader.skipped_runs();
         self.add(totals, boot_ns(), clock)
     }
 
@@ -111,8 +112,6 @@ impl Losses {
 
 #[cfg(test)]
 mod tests {
-    use tracer_common::loss::Reason;
-
     use super::*;
 
     #[test]
