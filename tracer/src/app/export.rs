@@ -1,13 +1,6 @@
 //! `tracer export` becomes the program tracer-export, as git does with the programs of its actions.
 
-use std::{
-    env,
-    ffi::OsString,
-    io,
-    os::unix::process::CommandExt as _,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{env, ffi::OsString, os::unix::process::CommandExt as _, path::Path, process::Command};
 
 use super::AppError;
 
@@ -23,39 +16,10 @@ pub fn export(arguments: &[OsString]) -> AppError {
     // With a relative folder in PATH, the program would be that of the current folder.
     let of_path = env::split_paths(&folders).filter(|folder| folder.is_absolute());
     let candidates = beside.into_iter().chain(of_path).map(|folder| folder.join(PROGRAM));
-    match become_first(candidates, arguments) {
-        Some((program, source)) => AppError::Program { program, source },
-        None => AppError::NoProgram { program: PROGRAM },
-    }
-}
-
-/// Becomes the first of these programs that there is. Returns the one that cannot be started.
-fn become_first(
-    candidates: impl Iterator<Item = PathBuf>,
-    arguments: &[OsString],
-) -> Option<(PathBuf, io::Error)> {
-    for program in candidates {
-        let error = Command::new(&program).args(arguments).exec();
-        let is_missing =
-            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
-        if !is_missing || program.is_file() {
-            return Some((program, error));
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_cannot_be_started_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        assert!(become_first([at("none"), at("none/x")].into_iter(), &[]).is_none());
-        std::fs::write(at("text"), "text").unwrap();
-        let (program, error) = become_first([at("none"), at("text")].into_iter(), &[]).unwrap();
-        assert_eq!((program, error.kind()), (at("text"), io::ErrorKind::PermissionDenied));
-    }
+    let mut programs = candidates.filter(|program| program.is_file());
+    let Some(program) = programs.next() else {
+        return AppError::NoProgram { program: PROGRAM };
+    };
+    let source = Command::new(&program).args(arguments).exec();
+    AppError::Program { program, source }
 }
