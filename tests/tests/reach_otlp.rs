@@ -194,7 +194,7 @@ fn a_collector_that_never_answers_costs_counted_drops_and_neither_memory_nor_tim
 #[test]
 #[ignore = "needs root"]
 fn what_does_not_fit_is_counted_and_the_next_collector_is_told_how_much() -> Result<()> {
-    const JOBS: u64 = 2_600;
+    const JOBS: u64 = 2_200;
     let (folder, cgroup) = (TempDir::new()?, ScratchCgroup::create("tracer-otlp")?);
     let (address, sink) = (free_address()?, Sink::start()?);
     let url = format!("http://{address}");
