@@ -223,7 +223,10 @@ fn perform(task: Task) -> Result<ExitCode> {
         }
         Task::Dist => {
             let ready = setup::ensure(&workspace, Extras::default())?;
-            command::say(&format!("built {}", dist::build(&workspace, &ready)?.display()));
+            command::say(&format!(
+                "built {}",
+                dist::build(&workspace, &ready, dist::Effort::Full)?.display()
+            ));
         }
         Task::Package(options) => package::run(&workspace, &options)?,
         Task::Run { args } => return Err(become_tool(&workspace, &args)?),

@@ -30,12 +30,15 @@ pub(crate) struct Options {
     /// Also install and try the package in Debian 11, 12 and 13, which debootstrap puts into the cache (root)
     #[arg(long)]
     userlands: bool,
+    /// How long the compiler may take.
+    #[arg(skip = dist::Effort::Full)]
+    effort: dist::Effort,
 }
 
 impl Options {
     /// What the continuous integration tries.
     pub(crate) fn short() -> Self {
-        Self { userlands: false }
+        Self { userlands: false, effort: dist::Effort::Short }
     }
 }
 
@@ -53,7 +56,7 @@ struct Packages {
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let ready = setup::ensure(workspace, Extras::default())?;
     setup::ensure_for_packages(options.userlands)?;
-    let tool = dist::build(workspace, &ready)?;
+    let tool = dist::build(workspace, &ready, options.effort)?;
     let staged = stage::stage(workspace, &tool)?;
     let folder = workspace.target().join("package");
     let packages = make(workspace, &folder)?;

@@ -94,7 +94,7 @@ fn tests(workspace: &Workspace) -> Result<Checked> {
         return Ok(Checked::Skipped);
     }
     let ready = setup::ensure(workspace, Extras { tests: true, ..Extras::default() })?;
-    let tool = dist::build(workspace, &ready)?;
+    let tool = dist::build(workspace, &ready, dist::Effort::Full)?;
     let mut test = cargo::cargo(workspace);
     test.args(["test", "--package", "tracer-tests"]);
     for name in names(workspace)? {

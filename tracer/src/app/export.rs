@@ -6,6 +6,8 @@ use super::AppError;
 
 /// Name of the program.
 const PROGRAM: &str = "tracer-export";
+/// Where packages put it. Without `/proc`, nothing says where tracer's own executable is.
+const OF_PACKAGES: &str = "/usr/bin";
 
 /// Becomes the program, and returns only if that fails.
 #[must_use]
@@ -15,7 +17,8 @@ pub fn export(arguments: &[OsString]) -> AppError {
     let folders = env::var_os("PATH").unwrap_or_default();
     // With a relative folder in PATH, the program would be that of the current folder.
     let of_path = env::split_paths(&folders).filter(|folder| folder.is_absolute());
-    let candidates = beside.into_iter().chain(of_path).map(|folder| folder.join(PROGRAM));
+    let folders = beside.into_iter().chain(of_path).chain([OF_PACKAGES.into()]);
+    let candidates = folders.map(|folder| folder.join(PROGRAM));
     let mut programs = candidates.filter(|program| program.is_file());
     let Some(program) = programs.next() else {
         return AppError::NoProgram { program: PROGRAM };

@@ -19,6 +19,27 @@ pub const PROGRAMS: [&str; 2] = ["tracer", "tracer-export"];
 /// Bytes of the largest binary that is accepted.
 const LIMIT: usize = 25_000_000;
 
+/// How much the compiler does for speed and size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// As for users.
+    Full,
+    /// Without optimisation across crates, which takes some minutes: to try whether packages work.
+    Short,
+}
+
+impl Effort {
+    /// Values of the profile that differ from Cargo.toml.
+    const fn variables(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Full => &[],
+            Self::Short => {
+                &[("CARGO_PROFILE_DIST_LTO", "off"), ("CARGO_PROFILE_DIST_CODEGEN_UNITS", "16")]
+            }
+        }
+    }
+}
+
 /// Builds the binaries, separates their debug information, and checks them. Returns the path of tracer; the other is in the
 /// same folder.
 ///
@@ -26,13 +47,14 @@ const LIMIT: usize = 25_000_000;
 ///
 /// The build fails, or a binary is too large, has symbols, needs shared libraries, does not start, or is tracer without an
 /// eBPF object.
-pub fn build(workspace: &Workspace, ready: &Ready) -> Result<PathBuf> {
+pub fn build(workspace: &Workspace, ready: &Ready, effort: Effort) -> Result<PathBuf> {
     build_object(workspace, ready, Verbosity::Full)?;
     let target = target();
     let mut build = cargo::cargo(workspace);
     build
         .args(["build", "--profile", PROFILE, "--target", &target])
         .args(PROGRAMS.iter().flat_map(|program| ["--package", *program]))
+        .envs(effort.variables().iter().copied())
         .env("CARGO_ENCODED_RUSTFLAGS", flags(workspace)?)
         .env(OBJECT_VARIABLE, workspace.ebpf_object());
     command::run(&mut build)?;
