@@ -76,7 +76,14 @@ impl Hung {
         self.take(&threads, now_ns);
         let last = self.asked.last().copied();
         self.asked = collector.ask_for_threads(last, AT_ONCE);
-        self.blocked.retain(|process, _| collector.session.processes.contains_key(process));
+        let processes = &collector.session.processes;
+        self.keep(|process| processes.get(process).is_some_and(|known| known.end_ns.is_none()));
+    }
+
+    /// Forgets processes that do not run any more. The session may know them for longer.
+    fn keep(&mut self, runs: impl Fn(&ProcessId) -> bool) {
+        self.blocked.retain(|process, _| runs(process));
+        self.since.retain(|(process, ..), _| runs(process));
     }
 
     /// Takes what the processes that were asked about do now.
@@ -247,5 +254,13 @@ mod tests {
         let mut hung = looked(BlockedCall::Write);
         hung.take(&[], 2 * HANGS_NS);
         assert!(!hung.may_hang(&job()));
+    }
+
+    #[test]
+    fn a_process_that_has_ended_is_no_blocked_writer() {
+        let mut hung = looked(BlockedCall::Write);
+        assert_eq!(hung.writers().count(), 1);
+        hung.keep(|process| *process != WRITER);
+        assert!(hung.writers().count() == 0 && !hung.may_hang(&job()));
     }
 }
