@@ -20,7 +20,7 @@ pub(crate) fn is_loss(entry: &Entry) -> bool {
 /// Bytes that did not arrive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Missing {
-    /// Bytes that were written and that nobody can read any more.
+    /// Bytes that were written and that no process can read any more.
     pub(crate) lost: u64,
     /// Bytes that the kernel refused.
     pub(crate) refused: u64,

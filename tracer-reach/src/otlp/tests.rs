@@ -249,7 +249,7 @@ fn a_batch_that_nobody_takes_is_given_up() {
     otlp.close(Duration::from_secs(5));
 }
 
-/// Nobody accepts its connections, or reads what it was sent: the kernel takes the first bytes.
+/// No program accepts its connections or reads what it was sent: the kernel takes the first bytes.
 #[test]
 fn a_collector_that_never_answers_costs_drops_and_no_time() {
     let (_listener, address) = listener();

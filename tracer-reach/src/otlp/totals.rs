@@ -24,8 +24,6 @@ use crate::told::{self, Missing};
 const MOST_SETS: usize = 200;
 /// Running jobs with a loss that are known, so that their later entries do not count it again.
 const MOST_RUNNING: usize = 4_096;
-/// How far apart two times of the start of one job may be, in microseconds: the clock may have been set.
-const SAME_START_US: u64 = 1_000_000;
 
 /// What a sum is about. A pod's name is not in it, nor a scope's: each has a new one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,21 +62,14 @@ impl Labels {
     }
 }
 
-/// What was counted of a job that runs on.
-#[derive(Clone, Copy, Debug)]
-struct Running {
-    began_us: i64,
-    missing: Missing,
-}
-
 /// Bytes that did not arrive, by what they are about.
 #[derive(Debug)]
 pub(super) struct Totals {
     since_us: i64,
     sums: BTreeMap<Labels, Missing>,
     overflow: Missing,
-    /// By pid of the first process. Two jobs that run have different ones.
-    running: BTreeMap<u32, Running>,
+    /// What was counted of jobs that run on: by pid and start of the first process, which the clock does not change.
+    running: BTreeMap<(u32, u64), Missing>,
     changes: u64,
 }
 
@@ -92,21 +83,20 @@ impl Totals {
     /// Adds what did not arrive of a job, without what an earlier entry of the same job has told.
     pub(super) fn add(&mut self, entry: &Entry) {
         let missing = told::missing_of(&entry.streams);
-        let before = self.running.get(&entry.pid).filter(|it| is_same(it.began_us, entry.began_us));
-        let before = before.map(|before| before.missing).unwrap_or_default();
+        let job = (entry.pid, entry.started_ns);
+        let before = self.running.get(&job).copied().unwrap_or_default();
         let news = Missing {
             lost: missing.lost.saturating_sub(before.lost),
             refused: missing.refused.saturating_sub(before.refused),
         };
         if !entry.is_interim {
-            self.running.remove(&entry.pid);
+            self.running.remove(&job);
         } else if news != Missing::default() {
             // If the job cannot be remembered, its last entry counts it all.
-            if self.running.len() >= MOST_RUNNING && !self.running.contains_key(&entry.pid) {
+            if self.running.len() >= MOST_RUNNING && !self.running.contains_key(&job) {
                 return;
             }
-            let missing = plus(before, news);
-            self.running.insert(entry.pid, Running { began_us: entry.began_us, missing });
+            self.running.insert(job, plus(before, news));
         }
         if news == Missing::default() {
             return;
@@ -142,7 +132,12 @@ impl Totals {
         let dropped =
             reasons.map(|(name, sum)| point(vec![text("tracer.drop.reason", name)], sum)).collect();
         let all = [
-            (LOST, "By", "Bytes that were written and that nobody received", of(|sum| sum.lost)),
+            (
+                LOST,
+                "By",
+                "Bytes that were written and that no process received",
+                of(|sum| sum.lost),
+            ),
             (REFUSED, "By", "Bytes that the kernel refused to take", of(|sum| sum.refused)),
             (DROPPED, "{record}", "Log records that did not reach the collector", dropped),
         ];
@@ -161,11 +156,6 @@ fn plus(one: Missing, other: Missing) -> Missing {
         lost: one.lost.saturating_add(other.lost),
         refused: one.refused.saturating_add(other.refused),
     }
-}
-
-/// Whether two times are of the start of the same job.
-fn is_same(one_us: i64, other_us: i64) -> bool {
-    one_us.abs_diff(other_us) <= SAME_START_US
 }
 
 fn sum_of(name: &str, unit: &str, description: &str, data_points: Vec<NumberDataPoint>) -> Metric {
@@ -227,8 +217,17 @@ mod tests {
         // Its pid has another job now, which ended and is counted whole.
         assert_eq!(after(entry(1, 5, false)), 115);
         assert_eq!(after(entry(2, 9, true)), 124);
-        let later = Entry { began_us: 5_000_000, ..entry(2, 9, false) };
+        let later = Entry { began_us: 5_000_000, started_ns: 5_000_000_000, ..entry(2, 9, false) };
         assert_eq!(after(later), 133);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_while_a_job_runs_makes_no_other_job_of_it() {
+        let mut totals = Totals::new(0);
+        totals.add(&entry(1, 70, true));
+        totals.add(&Entry { began_us: 3_600_000_000, ..entry(1, 80, true) });
+        totals.add(&Entry { began_us: -5_000_000, ..entry(1, 90, false) });
+        assert_eq!((sum(&totals), totals.running.len()), (90, 0));
     }
 
     #[test]

@@ -185,7 +185,7 @@ fn the_log_of_each_run_is_written_anew_on_purpose() {
     let own = runs(120).fork(83, 82).wrote(83, 1, LOG, written_at(5, 400)).cut(83, LOG, 390);
     let message = told(&own.exited(83, 0, 410).found(LOG, FileNow::Same, 5), 82, Rule::FileLost);
     assert!(message.unwrap().contains("run (pid 82)"));
-    // Nobody wrote after the cut.
+    // No process wrote after the cut.
     let cut = size(runs(120)).cut(99, LOG, 999).found(LOG, FileNow::Same, 0);
     assert!(told(&cut, 82, Rule::FileLost).is_some());
 }
