@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Read as _,
     path::Path,
     process::{Command, ExitStatus, Output, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError},
@@ -160,6 +161,17 @@ fn ask(what: &str, history: &Path, arguments: &[&str]) -> Result<Output> {
     let mut command = Command::new(binary()?);
     command.arg(what).arg("--history").arg(history).args(arguments);
     refusal::run_command(&mut command)
+}
+
+/// Runs a command in a cgroup; reads the first `read` bytes of its stdout and closes it when the command has ended. Returns its
+/// pid.
+pub fn run_and_leave(cgroup: &ScratchCgroup, argv: &[&str], read: usize) -> Result<u32> {
+    let mut child = start_in(cgroup, argv)?;
+    let mut stdout = child.take_stdout()?;
+    stdout.read_exact(&mut vec![0; read])?;
+    child.wait()?;
+    drop(stdout);
+    Ok(child.pid())
 }
 
 /// Starts a command in a cgroup, with pipes as its standard streams.

@@ -10,18 +10,8 @@ use tracer_tests::{
     cgroup::ScratchCgroup,
     deadline::wait_until,
     journal::{Journald, journalctl},
-    recorder::{Recorder, entry, start_in},
+    recorder::{Recorder, entry, run_and_leave, start_in},
 };
-
-/// Runs a command in a cgroup; reads the first 1,000 bytes of its stdout and closes it when the command has ended.
-fn run_and_leave(cgroup: &ScratchCgroup, argv: &[&str]) -> Result<u32> {
-    let mut child = start_in(cgroup, argv)?;
-    let mut stdout = child.take_stdout()?;
-    stdout.read_exact(&mut [0; 1_000])?;
-    child.wait()?;
-    drop(stdout);
-    Ok(child.pid())
-}
 
 /// Only what the test itself planted: the journal may be the machine's.
 fn of_pid(entries: Vec<Value>, pid: u32) -> Vec<Value> {
@@ -45,8 +35,9 @@ fn journalctl_finds_exactly_the_planted_finding() -> Result<()> {
     let mut read = start_in(&cgroup, &["seq", "10"])?;
     read.take_stdout()?.read_to_end(&mut Vec::new())?;
     read.wait()?;
-    let pid = run_and_leave(&cgroup, &["head", "-c", "3000", "/dev/zero"])?;
-    let other = run_and_leave(&cgroup, &[hostile, "-c", "2000", "--", "/dev/zero", "secret-file"])?;
+    let pid = run_and_leave(&cgroup, &["head", "-c", "3000", "/dev/zero"], 1_000)?;
+    let other =
+        run_and_leave(&cgroup, &[hostile, "-c", "2000", "--", "/dev/zero", "secret-file"], 1_000)?;
     entry(&history, "head")?;
     let by_rule =
         || -> Result<Vec<Value>> { journalctl(&["TRACER_RULE=unread", "--since", &since]) };

@@ -17,23 +17,13 @@ use tracer_tests::{
     cgroup::ScratchCgroup,
     collector::{Record, Rotel, Sink, free_address},
     deadline::{patient, wait_until},
-    recorder::{Recorder, entries, entry, start_in},
+    recorder::{Recorder, entries, entry, run_and_leave, start_in},
 };
 
 /// Log records that the queue holds: 2,048, or fewer if they are large.
 const QUEUE: RangeInclusive<u64> = 1_000..=2_048;
 
-/// Runs a command in a cgroup; reads the first 1,000 bytes of its stdout and closes it when the command has ended.
-fn run_and_leave(cgroup: &ScratchCgroup, argv: &[&str]) -> Result<u32> {
-    let mut child = start_in(cgroup, argv)?;
-    let mut stdout = child.take_stdout()?;
-    stdout.read_exact(&mut [0; 1_000])?;
-    child.wait()?;
-    drop(stdout);
-    Ok(child.pid())
-}
-
-/// A manager whose commands write five bytes that nobody reads.
+/// A manager whose commands write five bytes that no process reads.
 const LOSES: &str = "import subprocess as s\n\
     for i in range(int(__import__('sys').argv[1])):\n \
     p = s.Popen(['/bin/echo', 'lost'], stdout=s.PIPE); p.wait(); p.stdout.close()";
@@ -84,7 +74,7 @@ fn a_finding_arrives_with_its_attributes_and_its_bytes_and_nothing_private() -> 
     let secret = folder.path().join("secret-file");
     fs::write(&secret, [0; 9_000])?;
     let secret = secret.to_str().context("no text")?;
-    let pid = run_and_leave(&cgroup, &["head", "-c", "3000", secret])?;
+    let pid = run_and_leave(&cgroup, &["head", "-c", "3000", secret], 1_000)?;
     // Its file is removed before anything reads it.
     let removes = format!("exec >{secret}; /usr/bin/printf gone; rm {secret}");
     start_in(&cgroup, &["sh", "-c", &removes])?.wait()?;
@@ -136,7 +126,7 @@ fn a_collector_that_is_killed_and_started_again_gets_what_it_missed() -> Result<
     let rotel = Rotel::start(address, &sink)?;
     let arguments = ["--cgroup", cgroup.name()?, "--otlp", &rotel.url()];
     let recorder = Recorder::start(folder.path(), &arguments)?;
-    run_and_leave(&cgroup, &["head", "-c", "3000", "/dev/zero"])?;
+    run_and_leave(&cgroup, &["head", "-c", "3000", "/dev/zero"], 1_000)?;
     arrived(&sink, "head")?;
     rotel.kill()?;
     lose(&cgroup, folder.path(), MISSED, MISSED)?;

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tracer_tests::{
     cgroup::ScratchCgroup,
     deadline::{DEADLINE, wait_until},
-    recorder::{Recorder, entries, entry, history, start_in, why},
+    recorder::{Recorder, entries, entry, history, run_and_leave, start_in, why},
 };
 
 /// Runs a command in a cgroup, reads what it writes to stdout, and returns that.
@@ -23,16 +23,6 @@ fn run(cgroup: &ScratchCgroup, argv: &[&str]) -> Result<Vec<u8>> {
     let status = child.wait()?;
     ensure!(status.success(), "{argv:?}: {status}");
     Ok(read)
-}
-
-/// Runs a command in a cgroup; reads the first `read` bytes of its stdout and closes it. The command ends later.
-fn run_and_leave(cgroup: &ScratchCgroup, argv: &[&str], read: usize) -> Result<()> {
-    let mut child = start_in(cgroup, argv)?;
-    let mut stdout = child.take_stdout()?;
-    stdout.read_exact(&mut vec![0; read])?;
-    child.wait()?;
-    drop(stdout);
-    Ok(())
 }
 
 fn text(answer: &std::process::Output) -> String {

@@ -129,6 +129,42 @@ fn recorders_that_are_killed_tell_together_what_one_would_tell() -> Result<()> {
     Ok(())
 }
 
+/// What is judged is kept once, however many recorders follow one another.
+#[test]
+#[ignore = "needs root"]
+fn a_restart_writes_nothing_again() -> Result<()> {
+    require_bpffs()?;
+    let (folder, cgroup) = (TempDir::new()?, ScratchCgroup::create("tracer-pin")?);
+    let arguments = ["--pinned", "--cgroup", cgroup.name()?];
+    let recorder = Recorder::start(folder.path(), &arguments)?;
+    let line = "for i in $(seq 150); do x=$(seq $i); done";
+    start_in(&cgroup, &["sh", "-c", line])?.wait()?;
+    entry(folder.path(), "sh")?;
+    // The history has had them for a while.
+    sleep(Duration::from_secs(4));
+    recorder.stop()?;
+    let before = log_bytes(folder.path())?;
+    ensure!(before > 100_000, "{before}");
+    for _ in 0..2 {
+        let recorder = Recorder::start(folder.path(), &arguments)?;
+        sleep(Duration::from_secs(4));
+        recorder.stop()?;
+    }
+    let after = log_bytes(folder.path())?;
+    detach(folder.path(), &arguments)?;
+    ensure!(after < before + 8_192, "{before} and then {after}");
+    ensure!(entries(folder.path(), &["--name", "^seq$"])?.len() == 151);
+    Ok(())
+}
+
+/// Size of the log that recorders leave to one another.
+fn log_bytes(history: &Path) -> Result<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = fs::metadata(history)?;
+    let log = format!("/run/tracer/daemon-{:x}-{}.log", found.dev(), found.ino());
+    Ok(fs::metadata(log)?.len())
+}
+
 /// One with other settings cannot go on, and says so. One without the option leaves nothing attached.
 #[test]
 #[ignore = "needs root"]

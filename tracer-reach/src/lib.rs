@@ -87,10 +87,10 @@ impl Reach {
         }
     }
 
-    /// How the daemon is now.
-    pub fn status(&self, status: &Status) {
+    /// A second has passed. `status` says how the daemon is now, and is asked only for metrics.
+    pub fn status(&self, status: impl FnOnce() -> Status) {
         if let Some(metrics) = &self.metrics {
-            metrics.status(status);
+            metrics.status(&status());
         }
         if let Some(journal) = &self.journal {
             journal.send_waiting();

@@ -36,8 +36,9 @@ pub struct EventRing {
     keeper: Option<Keeper>,
 }
 
-/// Keeps a record for the time after this process, if it is killed.
-pub type Keeper = Box<dyn FnMut(&[u8])>;
+/// Keeps a record for the time after this process, if it is killed. Returns whether the record is to be taken: false for one
+/// that an earlier process has kept.
+pub type Keeper = Box<dyn FnMut(&[u8]) -> bool>;
 
 /// Records that were read and not yet applied, in order.
 #[derive(Default)]
@@ -245,8 +246,10 @@ fn drain(ring: &mut RingBuf<MapData>, keeper: &mut Option<Keeper>) -> Vec<RawRec
     let mut lengths = Vec::new();
     while buffer.len() < BATCH_BYTES {
         let Some(record) = ring.next() else { break };
-        if let Some(keep) = keeper {
-            keep(&record);
+        if let Some(keep) = keeper
+            && !keep(&record)
+        {
+            continue;
         }
         buffer.extend_from_slice(&record);
         lengths.push(record.len());

@@ -141,7 +141,7 @@ impl Collector {
                     if let EventKind::Image(image) = &mut event.kind {
                         image.late = self.adopts_late && !image.executed;
                         if image.late {
-                            self.handover.keep(&Item::Late(image.process));
+                            self.handover.keep(|| Item::Late(image.process));
                         }
                     }
                     self.apply(&event, loader);
@@ -294,7 +294,7 @@ impl Collector {
     /// Counts what user space could not observe: what a sandbox did not tell, for example.
     pub(super) fn add_observed_loss(&mut self, reason: &LossReason, cell: LossCell) {
         self.recording.loss(reason, cell);
-        self.handover.keep(&Item::Loss(Loss { reason: reason.clone(), cell }));
+        self.handover.keep(|| Item::Loss(Loss { reason: reason.clone(), cell }));
         self.session.add_loss(reason.clone(), cell);
     }
 
@@ -342,7 +342,7 @@ impl Collector {
     /// Takes rows that have ended out of the kernel.
     fn reap(&mut self, rows: impl IntoIterator<Item = LedgerKey>, loader: &mut Loader) {
         for key in rows {
-            let keep = |row: &LedgerRow| self.handover.keep(&Item::Row(Row { key, row: *row }));
+            let keep = |row: &LedgerRow| self.handover.keep(|| Item::Row(Row { key, row: *row }));
             match loader.take_rows(&key, keep) {
                 Ok(rows) => rows.iter().for_each(|row| self.add_row(key, row)),
                 Err(error) => tracing::warn!("{error}"),

@@ -158,7 +158,7 @@ async fn record(
     let loader = &mut left.loader;
     let mut events = loader.take_events()?;
     let tails = JobTails::start(settings, loader)?;
-    let waiting = left.keep_records(&mut events);
+    left.keep_records(&mut events);
     let memory = MemoryLimit::of_jobs(settings.memory_for_session());
     let mut collector = Collector::new(Sinks::default(), Recording::default(), memory, lookout);
     // From here on they are kept.
@@ -166,7 +166,6 @@ async fn record(
     collector.hand_over_by(left.handover.clone());
     if left.begun().is_some() {
         collector.restore(&left.items, &mut left.loader)?;
-        collector.take(&waiting, &mut left.loader);
     }
     // No process and no command is the target, only cgroups are.
     attach(&mut left.loader, &mut events, &kernel, &Subject::default())?;

@@ -76,6 +76,13 @@ pub(super) enum Item {
     Entered(ProcessId, String),
 }
 
+/// What an earlier recorder left at a path; nothing if that does not say how it began.
+pub(super) fn left_at(path: &Path) -> Vec<Item> {
+    let items = file::read(path);
+    let is_whole = items.iter().any(|item| matches!(item, Item::Begun(_)));
+    if is_whole { items } else { Vec::new() }
+}
+
 /// The log of this recorder. Copies share it. Without a file nothing is kept.
 #[derive(Clone, Default)]
 pub(super) struct Handover(Option<Rc<RefCell<Log>>>);
@@ -86,17 +93,13 @@ struct Log {
     rewritten: u64,
     /// Jobs whose entries may not be written yet.
     judged: VecDeque<(Instant, Job)>,
-    /// The latest record that an earlier recorder kept. It may have been killed before the record left the ring.
+    /// The latest record that an earlier recorder kept, until the first one comes from the ring.
     latest: Option<Vec<u8>>,
 }
 
 impl Handover {
-    /// Opens the log at a path. Returns what an earlier recorder left there, if `goes_on`; else it is removed. Nothing is
-    /// left if the log does not say how it began.
-    pub(super) fn open(path: &Path, goes_on: bool) -> std::io::Result<(Self, Vec<Item>)> {
-        let items = if goes_on { file::read(path) } else { Vec::new() };
-        let is_whole = items.iter().any(|item| matches!(item, Item::Begun(_)));
-        let items = if is_whole { items } else { Vec::new() };
+    /// Opens the log at a path, to go on behind these parts of it. Without any, it begins anew.
+    pub(super) fn open(path: &Path, items: &[Item]) -> std::io::Result<Self> {
         let latest = items.iter().rev().find_map(|item| match item {
             Item::Record(record) => Some(record.clone()),
             _ => None,
@@ -104,7 +107,7 @@ impl Handover {
         let file = LogFile::open(path, !items.is_empty())?;
         let rewritten = file.bytes();
         let log = Log { file, rewritten, judged: VecDeque::new(), latest };
-        Ok((Self(Some(Rc::new(RefCell::new(log)))), items))
+        Ok(Self(Some(Rc::new(RefCell::new(log)))))
     }
 
     /// Whether anything is kept.
@@ -112,27 +115,28 @@ impl Handover {
         self.0.is_some()
     }
 
-    /// Keeps a part.
-    pub(super) fn keep(&self, item: &Item) {
+    /// Keeps a part, which is made only if there is a file.
+    pub(super) fn keep(&self, item: impl FnOnce() -> Item) {
         if let Some(log) = &self.0 {
-            log.borrow_mut().file.append(item);
+            log.borrow_mut().file.append(&item());
         }
     }
 
-    /// Keeps a record that is about to leave the ring.
-    pub(super) fn record(&self, record: &[u8]) {
-        let Some(log) = &self.0 else { return };
+    /// Keeps a record that is about to leave the ring. Returns false for one that an earlier recorder has kept: it was
+    /// killed before the record left the ring.
+    pub(super) fn record(&self, record: &[u8]) -> bool {
+        let Some(log) = &self.0 else { return true };
         let mut log = log.borrow_mut();
-        if log.latest.take().is_none_or(|latest| latest != record) {
+        let is_new = log.latest.take().is_none_or(|latest| latest != record);
+        if is_new {
             log.file.append_record(record);
         }
+        is_new
     }
 
     /// Keeps an event that is in no record, or in one that is not kept.
     pub(super) fn observed(&self, event: &Event) {
-        if self.is_kept() {
-            self.keep(&Item::Observed(event.clone()));
-        }
+        self.keep(|| Item::Observed(event.clone()));
     }
 
     /// Jobs have been given to the history.
@@ -144,9 +148,7 @@ impl Handover {
 
     /// All losses that the history knows of.
     pub(super) fn losses(&self, at_ns: u64, totals: &BTreeMap<LossReason, LossCell>) {
-        if self.is_kept() {
-            self.keep(&Item::Losses(at_ns, losses_of(totals)));
-        }
+        self.keep(|| Item::Losses(at_ns, losses_of(totals)));
     }
 
     /// Keeps that jobs are in the history, and writes the log anew if it has doubled. `places` has the parts about cgroups.
@@ -292,13 +294,15 @@ mod tests {
         let records = |items: &[Item]| {
             items.iter().filter(|item| matches!(item, Item::Record(_))).cloned().collect::<Vec<_>>()
         };
-        let (handover, _) = Handover::open(&path, false).unwrap();
-        handover.keep(&Item::Begun(Begun { start: Timestamp::UNIX_EPOCH, start_ns: 1 }));
+        let handover = Handover::open(&path, &[]).unwrap();
+        handover.keep(|| Item::Begun(Begun { start: Timestamp::UNIX_EPOCH, start_ns: 1 }));
         handover.record(b"one");
-        let (handover, left) = Handover::open(&path, true).unwrap();
+        let left = left_at(&path);
         assert_eq!(records(&left), [Item::Record(b"one".to_vec())]);
+        let handover = Handover::open(&path, &left).unwrap();
         // It is still in the ring. Another one like it that follows is another one.
-        ["one", "one", "two"].iter().for_each(|record| handover.record(record.as_bytes()));
+        let are_new = ["one", "one", "two"].map(|record| handover.record(record.as_bytes()));
+        assert_eq!(are_new, [false, true, true]);
         let expected = ["one", "one", "two"].map(|it| Item::Record(it.as_bytes().to_vec()));
         assert_eq!(records(&file::read(&path)), expected);
     }

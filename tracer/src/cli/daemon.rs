@@ -72,7 +72,7 @@ pub struct DaemonArgs {
     pub detach: bool,
     /// Tell metrics to Prometheus at this address, such as 127.0.0.1:9753 or unix:/run/tracer/metrics.sock. Off by default.
     ///
-    /// Whoever can connect can read them: names of namespaces, workloads and containers, and counts, but no command lines,
+    /// Every program that can connect can read them: names of namespaces, workloads and containers, and counts, but no command lines,
     /// paths or output. A unix socket is for root only.
     #[arg(long, value_name = "ADDRESS", help_heading = "Other systems")]
     metrics: Option<Address>,

@@ -95,14 +95,22 @@ fn is_private(folder: &Path, uid: u32) -> io::Result<bool> {
     Ok(is_empty)
 }
 
-/// The socket of the recorder that writes to this folder. The folder's inode says which one, so that a link to it leads
-/// there as well.
+/// A name for the recorder that writes to this folder. The folder's inode says which one, so that a link to it has the
+/// same name.
+///
+/// # Errors
+/// An error if the folder is not there.
+pub fn recorder_of(history: &Path) -> io::Result<String> {
+    let found = fs::metadata(history)?;
+    Ok(format!("{:x}-{}", found.dev(), found.ino()))
+}
+
+/// The socket of the recorder that writes to this folder.
 ///
 /// # Errors
 /// An error if the folder is not there.
 pub fn socket_of(history: &Path) -> io::Result<PathBuf> {
-    let found = fs::metadata(history)?;
-    Ok(Path::new(RUN).join(format!("daemon-{:x}-{}.socket", found.dev(), found.ino())))
+    Ok(Path::new(RUN).join(format!("daemon-{}.socket", recorder_of(history)?)))
 }
 
 /// Where the recorder that writes to this folder keeps what it knows, for the next one.

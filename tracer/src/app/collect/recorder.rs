@@ -35,6 +35,11 @@ impl Collector {
     /// Forgets jobs that were judged.
     pub(in crate::app) fn forget(&mut self, jobs: &[Job]) {
         self.handover.judged(jobs);
+        self.drop_jobs(jobs);
+    }
+
+    /// Forgets jobs, and objects that have ended.
+    pub(super) fn drop_jobs(&mut self, jobs: &[Job]) {
         let lifetimes = &self.lifetimes;
         self.session.forget(jobs, |object| lifetimes.is_watched(object));
     }
@@ -46,7 +51,7 @@ impl Collector {
     }
 
     /// The processes of this machine's kernel that have not ended, as far as known.
-    fn running(&self) -> impl Iterator<Item = ProcessId> {
+    pub(super) fn running(&self) -> impl Iterator<Item = ProcessId> {
         let runs = self.session.processes.values().filter(|process| {
             process.end_ns.is_none() && process.summed_up.is_none() && process.id.sandbox == 0
         });

@@ -1,4 +1,4 @@
-//! Goes on with what an earlier recorder has left ([`super::Handover`]).
+//! Goes on with what an earlier recorder has left ([`Handover`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +31,11 @@ impl Collector {
         // A row that was kept and not yet taken out is still there: the earlier recorder was killed in between.
         let rows = loader.rows()?.into_iter().map(|(key, row)| (key, row.first_ns));
         let in_kernel: BTreeMap<_, _> = rows.collect();
-        let late: BTreeSet<ProcessId> = items.iter().filter_map(late).collect();
+        let late = items.iter().filter_map(|item| match item {
+            Item::Late(process) => Some(*process),
+            _ => None,
+        });
+        let late: BTreeSet<ProcessId> = late.collect();
         for item in items {
             match item {
                 Item::Record(record) => {
@@ -44,13 +48,15 @@ impl Collector {
                     self.session.add_row(row.key, &row.row);
                 }
                 Item::Account(account) => self.session.set_account(account),
-                Item::Judged(job) => self.forget(std::slice::from_ref(job)),
+                Item::Judged(job) => self.drop_jobs(std::slice::from_ref(job)),
                 Item::Loss(loss) => self.session.add_loss(loss.reason.clone(), loss.cell),
                 _ => {}
             }
         }
         self.lifetimes.set_watched(loader)?;
-        self.forget(&[]);
+        self.drop_jobs(&[]);
+        let known = &self.session.processes;
+        self.new_targets.retain(|(process, _)| known.contains_key(process));
         let ended = self.session.processes.values().filter(|process| process.end_ns.is_some());
         let ended: Vec<_> = ended.map(|process| process.id).collect();
         for process in ended {
@@ -87,23 +93,13 @@ impl Collector {
 
     /// Asks for the arguments that the earlier recorder did not get any more.
     fn ask_for_arguments(&mut self) {
-        let runs = |id: u32| exists(id);
-        let unknown = self.session.processes.values().filter(|process| {
-            process.argv.is_empty() && process.end_ns.is_none() && runs(process.id.tgid)
-        });
-        for process in unknown {
-            self.lookout.ask(Request::Process {
-                process: process.id,
-                arguments: true,
-                environment: process.is_target,
-            });
+        let running: Vec<ProcessId> = self.running().filter(|id| exists(id.tgid)).collect();
+        for process in running {
+            let known = self.session.processes.get(&process);
+            if let Some(known) = known.filter(|known| known.argv.is_empty()) {
+                let environment = known.is_target;
+                self.lookout.ask(Request::Process { process, arguments: true, environment });
+            }
         }
-    }
-}
-
-fn late(item: &Item) -> Option<ProcessId> {
-    match item {
-        Item::Late(process) => Some(*process),
-        _ => None,
     }
 }

@@ -26,9 +26,9 @@ impl<'a> Outlets<'a> {
         self.history.gap(gap);
     }
 
-    /// The recorder is there at this time, microseconds since 1970.
-    pub(super) fn alive(&self, now_us: i64, status: Status) {
-        self.reach.status(&Status { history: self.history.stand(), ..status });
+    /// The recorder is there at this time, microseconds since 1970. `status` is asked only if a system is told of it.
+    pub(super) fn alive(&self, now_us: i64, status: impl FnOnce() -> Status) {
+        self.reach.status(|| Status { history: self.history.stand(), ..status() });
         self.history.alive(now_us);
     }
 }

@@ -2,19 +2,18 @@
 
 use std::{
     fs,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
 use tracer_core::session::Job;
 use tracer_history::{Filter, Reader, Writer, reason};
-use tracer_loader::{EventRing, KernelSettings, Loader, RawRecord, unpin};
+use tracer_loader::{EventRing, KernelSettings, Loader, unpin};
 
 use crate::{
     app::{
         AppError,
-        handover::{Begun, Handover, Item},
+        handover::{self, Begun, Handover, Item},
     },
     scope::Wanted,
     settings::DaemonSettings,
@@ -50,30 +49,21 @@ impl Left {
         kernel: &mut KernelSettings,
     ) -> Result<Self, AppError> {
         let failed = |source| AppError::Runtime { source };
-        let found = fs::metadata(&settings.history).map_err(failed)?;
-        let pins = pins_of(&found);
-        if !settings.pinned {
-            let was_replaced = unpin(&pins)?;
-            let loader = Loader::load(kernel)?;
-            return Ok(Self {
-                loader,
-                handover: Handover::default(),
-                items: Vec::new(),
-                was_replaced,
-            });
-        }
-        let log = run_folder::log_of(&settings.history).map_err(failed)?;
+        let pins = pins_of(&settings.history)?;
+        let log = settings.pinned.then(|| run_folder::log_of(&settings.history));
+        let log = log.transpose().map_err(failed)?;
+        let mut items = log.as_deref().map(handover::left_at).unwrap_or_default();
         let was_there = has_programs(&pins);
-        kernel.pins = Some(pins.clone());
-        let mut loader = Loader::load(kernel)?;
-        let (mut handover, mut items) =
-            Handover::open(&log, loader.is_adopted()).map_err(failed)?;
-        if loader.is_adopted() && items.is_empty() {
-            drop(loader);
+        if items.is_empty() {
             unpin(&pins)?;
-            loader = Loader::load(kernel)?;
-            (handover, items) = Handover::open(&log, false).map_err(failed)?;
         }
+        kernel.pins = settings.pinned.then_some(pins);
+        let loader = Loader::load(kernel)?;
+        if !loader.is_adopted() {
+            items.clear();
+        }
+        let handover = log.map(|log| Handover::open(&log, &items)).transpose().map_err(failed)?;
+        let handover = handover.unwrap_or_default();
         let was_replaced = was_there && !loader.is_adopted();
         Ok(Self { loader, handover, items, was_replaced })
     }
@@ -86,28 +76,12 @@ impl Left {
         })
     }
 
-    /// Has each record kept before it leaves the ring. Returns those that have waited for this recorder.
-    pub(super) fn keep_records(&self, events: &mut EventRing) -> Vec<RawRecord> {
+    /// Has each record kept before it leaves the ring.
+    pub(super) fn keep_records(&self, events: &mut EventRing) {
         if self.handover.is_kept() {
             let handover = self.handover.clone();
             events.keep_by(Box::new(move |record| handover.record(record)));
         }
-        if self.items.is_empty() {
-            return Vec::new();
-        }
-        let mut waiting = events.drain();
-        let records = self.items.iter().rev();
-        let latest = records.filter_map(|item| match item {
-            Item::Record(record) => Some(record),
-            _ => None,
-        });
-        // The earlier recorder was killed before this record left the ring.
-        if let (Some(first), Some(latest)) = (waiting.first(), latest.take(1).next())
-            && first == latest
-        {
-            waiting.remove(0);
-        }
-        waiting
     }
 
     /// Tells the history since when this recorder is attached, and the log how it began.
@@ -131,7 +105,7 @@ impl Left {
             None => history.attached(&scope, start.as_microsecond()),
         }
         if self.items.is_empty() {
-            self.handover.keep(&Item::Begun(Begun { start, start_ns }));
+            self.handover.keep(|| Item::Begun(Begun { start, start_ns }));
         }
     }
 }
@@ -156,7 +130,7 @@ pub(super) fn told(history: &Path, jobs: Vec<Job>, began_us: impl Fn(&Job) -> i6
 }
 
 /// Whether a recorder has left programs of any version.
-fn has_programs(pins: &PathBuf) -> bool {
+fn has_programs(pins: &Path) -> bool {
     fs::read_dir(pins).is_ok_and(|mut entries| entries.next().is_some())
 }
 
@@ -169,15 +143,15 @@ pub fn detach(settings: &DaemonSettings) -> Result<bool, AppError> {
     let history = Writer::start_on(&settings.history, settings.limits, |work| {
         privileges::spawn("history", Rights::None, work)
     })?;
-    let found = fs::metadata(&settings.history).map_err(|source| AppError::Runtime { source })?;
     // A log without programs is of no use.
     let _ = run_folder::log_of(&settings.history).map(fs::remove_file);
-    let was_attached = unpin(&pins_of(&found))?;
+    let was_attached = unpin(&pins_of(&settings.history)?)?;
     drop(history);
     Ok(was_attached)
 }
 
 /// The folder of bpffs for a history.
-fn pins_of(history: &fs::Metadata) -> PathBuf {
-    Path::new(PINS).join(format!("{:x}-{}", history.dev(), history.ino()))
+fn pins_of(history: &Path) -> Result<PathBuf, AppError> {
+    let name = run_folder::recorder_of(history);
+    Ok(Path::new(PINS).join(name.map_err(|source| AppError::Runtime { source })?))
 }

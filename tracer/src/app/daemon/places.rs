@@ -93,14 +93,14 @@ impl Places {
 
     /// A process, or one above it, has entered a cgroup.
     fn enters(&mut self, process: ProcessId, path: String) {
-        self.handover.keep(&Item::Entered(process, path.clone()));
+        self.handover.keep(|| Item::Entered(process, path.clone()));
         self.of.insert(process, path);
     }
 
     /// A cgroup has appeared. Its name is asked for at once: the files of a container that ends soon go with it.
     pub(super) fn appeared(&mut self, cgroup: &CgroupTarget) {
         let path = self.named(&cgroup.label);
-        self.handover.keep(&Item::Cgroup(cgroup.id as u32, path.clone()));
+        self.handover.keep(|| Item::Cgroup(cgroup.id as u32, path.clone()));
         self.by_id.insert(cgroup.id as u32, path);
     }
 
@@ -150,7 +150,7 @@ impl Places {
         for (path, place) in self.answers.try_iter() {
             if let Some(known) = self.known.get_mut(&path) {
                 *known = place.clone();
-                self.handover.keep(&Item::Named(path, place));
+                self.handover.keep(|| Item::Named(path, place));
             }
         }
     }

@@ -171,7 +171,7 @@ impl<'a> Recorder<'a> {
                 self.missed("jobs_full", lost_jobs);
             }
             let clock = Clock::now();
-            let status = self.status(&collector.session, places, &clock);
+            let status = || self.status(&collector.session, places, &clock);
             self.outlets.alive(clock.us(boot_ns()), status);
             let gaps = self.losses.news(loader, &collector.session, &clock);
             if !gaps.is_empty() {
