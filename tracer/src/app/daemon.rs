@@ -39,7 +39,7 @@ use self::{
     service::Service, tails::JobTails, viewers::Viewers,
 };
 use super::{
-    AppError, LOOK_AT_END, Run, TICK,
+    AppError, LOOK_AT_END, Run, STALLED, TICK,
     attach::attach,
     collect::Collector,
     guests::Guests,
@@ -114,6 +114,8 @@ pub fn daemon(settings: &DaemonSettings) -> Result<(), AppError> {
         tracing::warn!("the history did not take the latest entries in time");
     }
     reach.close(until.saturating_duration_since(Instant::now()));
+    // The last lines of the log.
+    stderr::settle(|idle| idle > STALLED);
     outcome
 }
 
