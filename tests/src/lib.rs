@@ -18,6 +18,7 @@ pub mod deadline;
 pub mod docker;
 pub mod expect;
 pub mod fexit;
+pub mod frozen_disk;
 pub mod gate;
 pub mod gated;
 pub mod goproc;

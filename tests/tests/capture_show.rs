@@ -62,10 +62,10 @@ impl Viewed {
     }
 }
 
-/// Bytes that do not fit into the queue become gaps.
+/// The folder has what the view cannot take. Only the ring may have had no room, on a busy machine.
 #[test]
 #[ignore = "needs root"]
-fn a_view_that_is_not_read_causes_gaps() -> Result<()> {
+fn a_view_that_is_not_read_costs_the_folder_nothing() -> Result<()> {
     let parent = tempfile::tempdir()?;
     let directory = parent.path().join("out");
     let mut viewed = Viewed::flood(100 * MIB, Some(&directory))?;
@@ -76,9 +76,7 @@ fn a_view_that_is_not_read_causes_gaps() -> Result<()> {
     capture.check_report(&report)?;
     let stream = capture.stream(workload.pid, 1)?;
     stream.check_against(workload.stdout()?)?;
-    stream.only_misses(&["slow_output", "ring_full"])?;
-    ensure!(stream.missing_for("slow_output") > 0, "{:?}", stream.total()?);
-    Ok(())
+    stream.only_misses(&["ring_full"])
 }
 
 /// The second Ctrl-C discards the rest of the view, but not the report.

@@ -2,12 +2,14 @@
 
 use std::{
     fs,
+    path::Path,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use tracer_tests::{
     deadline::{patient, wait_until},
+    frozen_disk::FrozenDisk,
     report::Report,
     still_fs::{Owner, StillFs},
     tracer::{Outcome, RunningTracer, Tracer, check_status},
@@ -148,4 +150,87 @@ fn a_file_system_that_stands_still_is_named_before_the_trace() -> Result<()> {
         ensure!(ends && outcome.stderr.lines().count() == 1, "{outcome:?}");
     }
     Ok(())
+}
+
+/// A command that writes lines which nothing reads. It does not hold tracer's streams.
+const WRITES: [&str; 4] = [
+    "--",
+    "sh",
+    "-c",
+    "exec python3 -c 'import subprocess as s, time\n\
+     p = s.Popen([\"sh\", \"-c\", \"while :; do echo line; sleep 0.01; done\"], stdout=s.PIPE)\n\
+     time.sleep(60)' >/dev/null 2>&1",
+];
+
+/// Waits until a file of the folder has bytes.
+fn wait_for_bytes(folder: &Path) -> Result<()> {
+    let has_bytes = |entry: std::io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|it| {
+            it.file_name().to_string_lossy().ends_with(".stdout")
+                && it.metadata().is_ok_and(|found| found.len() > 0)
+        })
+    };
+    wait_until("captured bytes", || {
+        let entries = fs::read_dir(folder);
+        Ok(entries.is_ok_and(|mut all| all.any(has_bytes)).then_some(()))
+    })
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_capture_on_a_disk_that_stands_still_is_cut_and_the_trace_is_reported() -> Result<()> {
+    let disk = FrozenDisk::prepare()?;
+    let folder = disk.join("out");
+    let path = folder.to_str().context("no text")?;
+    let tracer = Tracer::default().args(["--capture", path]).args(WRITES).start()?;
+    wait_for_bytes(&folder)?;
+    disk.stand_still()?;
+    std::thread::sleep(Duration::from_millis(300));
+    let pid = tracer.pid();
+    // No part of it is left that `kill -9` could not end.
+    let outcome = end_in_time(tracer)?;
+    ensure!(!fs::exists(format!("/proc/{pid}"))?, "a thread of it is blocked");
+    let report = outcome.report()?;
+    ensure!(report.capture.is_none(), "{report:?}");
+    ensure!(report.objects.iter().any(|object| object.written > Some(0)), "{report:?}");
+    let sentence =
+        format!("the capture was cut short: cannot use {path}: its file system does not answer");
+    ensure!(outcome.stderr.contains(&sentence), "{outcome:?}");
+    disk.go_on()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn recovered_output_on_a_disk_that_stands_still_is_quoted_and_not_written() -> Result<()> {
+    let (disk, elsewhere) = (FrozenDisk::prepare()?, tempfile::tempdir()?);
+    let (folder, back) = (elsewhere.path().join("out"), disk.join("back"));
+    let [path, back] = [&folder, &back].map(|path| path.to_str());
+    let (path, back) = (path.context("no text")?, back.context("no text")?);
+    let options = ["--capture", path, "--recover", back];
+    let tracer = Tracer::default().args(options).args(WRITES).start()?;
+    wait_for_bytes(&folder)?;
+    disk.stand_still()?;
+    let outcome = end_in_time(tracer)?;
+    check_status(outcome.status)?;
+    ensure!(outcome.report()?.objects.iter().any(|object| object.written > Some(0)), "{outcome:?}");
+    let sentence = format!("cannot use {path}: its file system does not answer");
+    ensure!(outcome.stderr.contains(&sentence), "{outcome:?}");
+    disk.go_on()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_disk_that_stands_still_is_named_before_the_capture() -> Result<()> {
+    let disk = FrozenDisk::prepare()?;
+    let elsewhere = tempfile::tempdir()?;
+    let free = elsewhere.path().join("out");
+    let [free, still] = [&free, &disk.join("out")].map(|path| path.to_string_lossy().into_owned());
+    disk.stand_still()?;
+    for options in [&["--capture", &still][..], &["--capture", &free, "--recover", &still]] {
+        let outcome = Tracer::default().args(options).args(["--", "true"]).launch()?.finish()?;
+        ensure!(outcome.status.code() == Some(3), "{outcome:?}");
+        let ends = outcome.stderr.ends_with(": its file system does not answer");
+        ensure!(ends && outcome.stderr.lines().count() == 1, "{outcome:?}");
+    }
+    disk.go_on()
 }

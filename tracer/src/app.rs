@@ -124,7 +124,7 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
     let inherited = Descriptors::of_this_process();
     ignore_file_size();
     limits::raise_files();
-    let Helpers { observers, report, lines, mut session } = Helpers::start(settings)?;
+    let Helpers { observers, report, lines, session, capture } = Helpers::start(settings)?;
     let mut guests = Guests::start(&settings.kernel, settings.capture.is_some())?;
     let view = top::Before::start(settings)?;
     let mut signals = Signals::listen()?;
@@ -132,7 +132,7 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
     crate::doctor::preflight()?;
     guests.listen();
     let mut destination = Destination::open(&settings.output, report, Form::of(settings))?;
-    let capturing = Capturing::open(settings, session.as_mut())?;
+    let capturing = Capturing::open(settings, capture)?;
     let recording = Recording::open(session, settings.record_limit)?;
     let mut kernel = settings.kernel.clone();
     kernel.capture = capturing.as_ref().map(Capturing::scope);
@@ -268,7 +268,7 @@ async fn record(
         report::build(&session, subject.target, start, &settings.stdio_of_interest);
     if let Some(mut capturing) = capturing {
         capturing.finish(&session, kernel, &mut end);
-        capturing.report(&case, &mut report);
+        capturing.report(&case, &mut report, &mut end);
     }
     recording.close(|idle| end.waits(idle));
     let report = Arc::new(report);

@@ -9,17 +9,20 @@ mod files;
 pub mod folder;
 mod log;
 mod names;
+pub mod process;
 mod queue;
 mod room;
 #[cfg(test)]
 mod sample;
+pub mod stored;
 pub mod tails;
 pub mod writer;
 
+use serde::{Deserialize, Serialize};
 use tracer_core::capture::Keep;
 
 /// What to keep of each stream, and of all together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
     /// How many bytes; `None` for all.
     pub limit: Option<u64>,

@@ -20,7 +20,7 @@ pub fn trim_above(limit: u64) -> u64 {
 }
 
 /// Sums of a capture.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// All streams, in the order of their first bytes.
     pub streams: Vec<StreamSummary>,
@@ -31,7 +31,7 @@ pub struct Summary {
 }
 
 /// Sums of one stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamSummary {
     /// Its declaration.
     pub declared: Declared,

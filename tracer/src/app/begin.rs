@@ -4,6 +4,7 @@ use tracer_core::{capture::SESSION, session::Target, text::escape};
 
 use super::{AppError, Subject, stderr};
 use crate::{
+    capture::process::CaptureProcess,
     observe::{LogReader, Lookout},
     settings::{ReportTo, Settings},
     sys::{inherited::Unused, user_file::UserPath},
@@ -19,6 +20,8 @@ pub(super) struct Helpers {
     pub(super) lines: Option<CommandLines>,
     /// The file of `--record`, or the session in the folder of `--capture`.
     pub(super) session: Option<UserPath>,
+    /// Has the folder of `--capture`.
+    pub(super) capture: Option<CaptureProcess>,
 }
 
 /// The helper processes that look at processes, files and logs.
@@ -34,11 +37,14 @@ impl Helpers {
         let folder = settings.capture.as_ref().and_then(|capture| capture.directory.as_ref());
         let captured = || folder.map(|folder| folder.join(SESSION));
         let session = settings.record.clone().or_else(captured);
+        let recover = settings.capture.as_ref().and_then(|capture| capture.recover.as_deref());
+        let capture = folder.map(|folder| CaptureProcess::fork(folder, recover, stderr::give));
         let needs_lines = settings.target.existing.iter().any(Request::needs_command_lines);
         Ok(Self {
             report: report_file(&settings.output)?,
             lines: needs_lines.then(CommandLines::fork).transpose().map_err(failed)?,
             session: session.map(UserPath::fork).transpose().map_err(failed)?,
+            capture: capture.transpose().map_err(failed)?,
             observers: Observers { lookout: Lookout::start(), logs },
         })
     }

@@ -17,20 +17,19 @@ use tracer_loader::{CaptureRing, CaptureScope, KernelSettings};
 
 use super::{
     AppError,
-    end::End,
+    end::{End, STALLED},
     output,
-    recovery::{Recovery, RecoveryFolder},
+    recovery::Recovery,
     stderr::put,
 };
 use crate::{
     capture::{
         Options,
-        folder::Folder,
+        process::CaptureProcess,
         writer::{Capture, Source, Watcher},
     },
     render::{Show, Style},
     settings::{CaptureSettings, Settings},
-    sys::user_file::UserPath,
 };
 
 /// How long the reader leaves an empty ring alone. A live view is at most this late.
@@ -41,50 +40,36 @@ pub(super) struct Capturing {
     settings: CaptureSettings,
     /// Style of the live view; `None` without one.
     show: Option<Style>,
-    folder: Option<Folder>,
-    recover: Option<RecoveryFolder>,
+    /// Has the folder, if there is one.
+    process: Option<CaptureProcess>,
     running: Option<Capture>,
-    /// The writer's result at its end.
+    /// What was stored, when all of it is.
     summary: Option<Summary>,
     /// Whether the trace has begun. Before that there is nothing to keep.
     has_begun: bool,
 }
 
 impl Capturing {
-    /// Opens the folders, before anything is attached. `None` if nothing is to be captured. `session` is a file in the
-    /// folder: its helper is asked first whether the file system answers.
+    /// Opens the folders, before anything is attached. `None` if nothing is to be captured.
     pub(super) fn open(
         settings: &Settings,
-        session: Option<&mut UserPath>,
+        mut process: Option<CaptureProcess>,
     ) -> Result<Option<Self>, AppError> {
         let Some(wanted) = &settings.capture else { return Ok(None) };
-        if let (Some(session), Some(path)) = (session, &wanted.directory) {
-            let unusable = |source| AppError::Record { path: path.clone(), source };
-            session.ensure_answers().map_err(unusable)?;
-        }
-        let folder = wanted.directory.as_deref().map(Folder::create).transpose()?;
-        let recover = RecoveryFolder::open(wanted.recover.as_deref())?;
+        process.as_mut().map_or(Ok(()), CaptureProcess::open)?;
         let show = wanted.show.then(|| Style {
             color: output::wants_color(settings.color, io::stderr().is_terminal()),
             width: output::width_of(&io::stderr()),
         });
         let settings = wanted.clone();
-        Ok(Some(Self {
-            settings,
-            show,
-            folder,
-            recover,
-            running: None,
-            summary: None,
-            has_begun: false,
-        }))
+        Ok(Some(Self { settings, show, process, running: None, summary: None, has_begun: false }))
     }
 
     /// The settings for the eBPF programs.
     pub(super) fn scope(&self) -> CaptureScope {
         // Every byte may be one of the last ones, and the live view shows all bytes.
         let wants_all = self.settings.show || self.settings.keep == Keep::Last;
-        let keeps_first = self.folder.is_some() && !wants_all;
+        let keeps_first = self.process.is_some() && !wants_all;
         CaptureScope {
             ring_bytes: self.settings.ring_bytes,
             limit: keeps_first.then_some(self.settings.limit),
@@ -100,10 +85,11 @@ impl Capturing {
         });
         let CaptureSettings { limit, keep, max, reserve, .. } = self.settings;
         let options = Options { limit: Some(limit), keep, max: Some(max), reserve };
-        let folder = self.folder.as_ref().map(Folder::again).transpose()?;
-        let running = Capture::start(ring, folder, options, watcher)
-            .map_err(|source| AppError::Capture { source })?;
-        self.running = Some(running);
+        let running = match &mut self.process {
+            Some(process) => Capture::feed(ring, process.store(options)?, watcher),
+            None => Capture::start(ring, None, options, watcher),
+        };
+        self.running = Some(running.map_err(|source| AppError::Capture { source })?);
         Ok(())
     }
 
@@ -116,37 +102,50 @@ impl Capturing {
     /// ends the wait: one that comes now, or the one that ended the trace if they stand still.
     pub(super) fn finish(&mut self, session: &Session, kernel: &KernelSettings, end: &mut End<'_>) {
         let Some(running) = self.running.take() else { return };
-        match running.finish(rows(session, kernel), |idle| end.waits(idle)) {
-            Some(summary) => self.log(summary),
-            None => {
-                // What is in the folder is read for the report. If it does not answer, neither would that.
-                self.folder = None;
-                tracing::warn!("the capture was cut short: not all of it was written");
+        let rows = rows(session, kernel);
+        let shown = running.finish(Some(rows.clone()), |idle| end.waits(idle));
+        let Some(shown) = shown else { return self.cut_short("not all of it was written") };
+        let Some(process) = &mut self.process else { return Self::log(&shown) };
+        match process.finish(&rows, |idle| end.waits(idle)) {
+            Ok(summary) => {
+                Self::log(&summary);
+                self.summary = Some(summary);
             }
+            Err(error) => self.cut_short(&error.to_string()),
         }
     }
 
-    fn log(&mut self, summary: Summary) {
+    fn cut_short(&mut self, why: &str) {
+        // What is in the folder is read for the report. If it does not answer, neither would that.
+        if let Some(process) = &mut self.process {
+            process.give_up();
+        }
+        tracing::warn!("the capture was cut short: {why}");
+    }
+
+    fn log(summary: &Summary) {
         let Summary { undecodable, is_index_incomplete, .. } = summary;
-        if undecodable > 0 {
+        if *undecodable > 0 {
             tracing::warn!("{undecodable} captured records could not be read: they are gaps");
         }
-        if is_index_incomplete {
+        if *is_index_incomplete {
             tracing::warn!(
                 "the index of the capture is incomplete: `tracer report` will know less"
             );
         }
-        self.summary = Some(summary);
     }
 
     /// Adds the captured output to the report, and recovers what was lost.
-    pub(super) fn report(&mut self, case: &Case<'_>, report: &mut Report) {
-        let Some(folder) = &self.folder else { return };
+    pub(super) fn report(&mut self, case: &Case<'_>, report: &mut Report, end: &mut End<'_>) {
+        // Without a summary the process was given up.
+        let (Some(process), Some(summary)) = (&mut self.process, self.summary.take()) else {
+            return;
+        };
+        let mut waits = |idle| end.waits(idle);
         let back = Recovery {
-            folder,
+            stored: &mut process.stored(&mut waits),
             redact: self.settings.redact.as_ref(),
-            recover: self.recover.as_mut(),
-            known: self.summary.take().map(|summary| summary.streams),
+            known: Some(summary.streams),
         };
         if let Err(error) = back.add_to(report, case) {
             tracing::warn!("the captured output is not in the report: {error}");
@@ -160,11 +159,11 @@ impl Drop for Capturing {
         if self.has_begun {
             return;
         }
-        if let Some(folder) = &self.folder {
-            folder.take_back(&[INDEX, SESSION]);
+        if let Some(running) = self.running.take() {
+            let _ = running.finish(None, |idle| idle < STALLED);
         }
-        if let Some(recover) = &self.recover {
-            recover.folder.take_back(&[]);
+        if let Some(process) = &mut self.process {
+            process.take_back(&[INDEX, SESSION]);
         }
     }
 }

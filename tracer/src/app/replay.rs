@@ -23,9 +23,15 @@ use super::{
     leak,
     output::{Destination, Form},
     progress::Progress,
-    recovery::{Recovery, RecoveryFolder},
+    recovery::Recovery,
 };
-use crate::{capture::folder::Folder, settings::ReportSettings};
+use crate::{
+    capture::{
+        folder::Folder,
+        stored::{Folders, RecoveryFolder},
+    },
+    settings::ReportSettings,
+};
 
 /// The result of all files.
 #[derive(Debug)]
@@ -45,7 +51,7 @@ pub fn replay(settings: &ReportSettings) -> Result<Replayed, AppError> {
     let form = Form { format: *format, view: view.clone(), color: *color };
     let mut destination =
         Destination::open(&settings.output, report_file(&settings.output)?, form)?;
-    let mut recover = RecoveryFolder::open(settings.recover.as_deref())?;
+    let mut recover = settings.recover.as_deref().map(RecoveryFolder::create).transpose()?;
     let mut replayed = Replayed { has_loss: false, unreadable: Vec::new() };
     for path in &settings.files {
         let report = match report(path, settings, recover.as_mut()) {
@@ -78,9 +84,8 @@ fn report(
     let (mut report, case) = recording.report();
     match &folder {
         Some(folder) => {
-            let redact = settings.redact.as_ref();
-            let back = Recovery { folder, redact, recover, known: None };
-            back.add_to(&mut report, &case)?;
+            let (stored, redact) = (&mut Folders { folder, recover }, settings.redact.as_ref());
+            Recovery { stored, redact, known: None }.add_to(&mut report, &case)?;
         }
         None if recover.is_some() => {
             return Err(AppError::NothingCaptured { path: name(path) });
@@ -109,7 +114,8 @@ pub(super) fn whole(path: &Path) -> Result<Whole, AppError> {
     tell_damage(path, &recording);
     let (mut report, case) = recording.report();
     if let Some(folder) = &folder {
-        Recovery { folder, redact: None, recover: None, known: None }.add_to(&mut report, &case)?;
+        let stored = &mut Folders { folder, recover: None };
+        Recovery { stored, redact: None, known: None }.add_to(&mut report, &case)?;
     }
     let Header { target, stdio_of_interest, .. } = &recording.header;
     let mut snapshot = Snapshot::of(&recording.session, target, stdio_of_interest, true);

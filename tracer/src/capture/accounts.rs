@@ -108,8 +108,12 @@ impl Accounts {
         self.report(result);
     }
 
-    /// Closes the accounts with the sums of the ledger.
-    pub(super) fn finish(mut self, rows: Vec<(LedgerKey, LedgerRow)>) -> Summary {
+    /// Closes the accounts with the sums of the ledger. Calls `progress` after each stream.
+    pub(super) fn finish(
+        mut self,
+        rows: Vec<(LedgerKey, LedgerRow)>,
+        mut progress: impl FnMut(),
+    ) -> Summary {
         let counted = counted(rows);
         for (key, counted) in &counted {
             if counted.bytes > 0 && !self.numbers.contains_key(key) {
@@ -127,6 +131,7 @@ impl Accounts {
             let (gaps, total) = stream.finish(&counted.get(key).copied().unwrap_or_default(), cut);
             gaps.into_iter().for_each(|gap| self.log.line(Line::Gap(gap)));
             self.log.line(Line::End(total));
+            progress();
         }
         let Self { log, files, is_reported, .. } = self;
         let (streams, result) = log.finish();

@@ -193,6 +193,19 @@ impl Folder {
         Ok(bytes)
     }
 
+    /// Reads from an offset: at most as many bytes, and fewer only at the end of the file.
+    ///
+    /// # Errors
+    /// As [`Folder::open_file`].
+    pub fn read_from(&self, name: &str, offset: u64, most: u64) -> Result<Vec<u8>, FolderError> {
+        let mut file = self.open_file(name)?;
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(offset))
+            .and_then(|_| file.take(most.min(READ_LIMIT)).read_to_end(&mut bytes))
+            .map_err(|error| self.file_error("read", name, error))?;
+        Ok(bytes)
+    }
+
     /// Copies a part of a file. The part may have any length.
     ///
     /// # Errors
@@ -218,12 +231,12 @@ impl Folder {
         Err(FolderError::Short { path: self.path.join(name), offset, length })
     }
 
-    /// Creates a file that does not exist.
     /// Size and free space of the folder's disk; `None` if its file system does not tell them.
     pub(super) fn disk(&self) -> Option<Disk> {
         sys::fstatvfs(&self.directory).ok().map(Disk::from)
     }
 
+    /// Creates a file that does not exist.
     pub(super) fn make(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::APPEND;
         let file = self.at(name, flags)?;

@@ -1,5 +1,8 @@
 //! A running capture: one thread empties the ring, another thread writes.
 //!
+//! In tracer the first thread also feeds the [process](super::process) that has the folder, and the second one only shows.
+//! In that process the ring is the socket to tracer, and the second thread stores.
+//!
 //! The first thread never waits for the second. A record that does not fit into the queue between them becomes a gap.
 //! So a slow disk or terminal costs captured bytes, but neither memory nor counts.
 
@@ -26,6 +29,7 @@ use super::{
     Options,
     accounts::Accounts,
     folder::Folder,
+    process::Feed,
     queue::{self, Entry, Parcel, Sender},
 };
 use crate::sys::privileges::{self, Rights};
@@ -69,7 +73,8 @@ pub trait Watcher: Send {
 pub struct Capture {
     stop: Stop,
     drain: JoinHandle<u64>,
-    write: JoinHandle<(Accounts, u64)>,
+    /// `None` if this process neither stores nor shows.
+    write: Option<JoinHandle<(Accounts, u64)>>,
     /// Records that were written.
     written: Arc<AtomicU64>,
 }
@@ -94,32 +99,58 @@ impl Capture {
         options: Options,
         watcher: Option<Box<dyn Watcher>>,
     ) -> io::Result<Self> {
-        let accounts = Accounts::open(folder, options)?;
-        let (sender, receiver) = queue::queue();
+        Self::run(source, None, Some((Accounts::open(folder, options)?, watcher)))
+    }
+
+    /// Starts the thread that feeds the process of the folder, and one for the live view if there is a watcher.
+    ///
+    /// # Errors
+    /// An error if a thread cannot be started.
+    pub fn feed(
+        source: impl Source + 'static,
+        feed: Feed,
+        watcher: Option<Box<dyn Watcher>>,
+    ) -> io::Result<Self> {
+        let shown = watcher
+            .map(|it| Ok::<_, io::Error>((Accounts::open(None, Options::default())?, Some(it))));
+        Self::run(source, Some(feed), shown.transpose()?)
+    }
+
+    fn run(
+        source: impl Source + 'static,
+        feed: Option<Feed>,
+        here: Option<(Accounts, Option<Box<dyn Watcher>>)>,
+    ) -> io::Result<Self> {
         let stop = Stop(Arc::new(AtomicBool::new(false)));
-        let stopped = Arc::clone(&stop.0);
-        let written = Arc::new(AtomicU64::new(0));
-        let writer = Writer { accounts, watcher, undecodable: 0, written: Arc::clone(&written) };
-        // The writer names the sources of copies, which can be files of any process.
-        let write =
-            privileges::spawn("capture-write", Rights::Look, move || writer.run(&receiver))?;
-        let work = move || drain(source, sender, &stopped);
+        let (stopped, written) = (Arc::clone(&stop.0), Arc::new(AtomicU64::new(0)));
+        let mut sink = Sink { feed, queue: None, sent: Arc::clone(&written) };
+        let write = here.map(|(accounts, watcher)| {
+            let (sender, receiver) = queue::queue();
+            sink.queue = Some(sender);
+            let written = Arc::clone(&written);
+            let writer = Writer { accounts, watcher, undecodable: 0, written };
+            // The writer names the sources of copies, which can be files of any process.
+            privileges::spawn("capture-write", Rights::Look, move || writer.run(&receiver))
+        });
+        let write = write.transpose()?;
+        let work = move || drain(source, sink, &stopped);
         let drain = privileges::spawn("capture-drain", Rights::None, work)?;
         Ok(Self { stop, drain, write, written })
     }
 
     /// Takes the rest, waits until it is written, and closes the accounts. The hooks must be detached. `rows` is
-    /// every write row of the ledger whose bytes were captured. `waits` is asked with the time since the latest record
-    /// was written; `None` if it ends the wait.
+    /// every write row of the ledger whose bytes were captured; without them the accounts stay open, as in a run that was
+    /// killed. `waits` is asked with the time since the latest record was written; `None` if it ends the wait.
     #[must_use]
     pub fn finish(
         self,
-        rows: Vec<(LedgerKey, LedgerRow)>,
+        rows: Option<Vec<(LedgerKey, LedgerRow)>>,
         mut waits: impl FnMut(Duration) -> bool,
     ) -> Option<Summary> {
         drop(self.stop);
         let (mut seen, mut since) = (0, Instant::now());
-        while !self.drain.is_finished() || !self.write.is_finished() {
+        let writes = |write: &JoinHandle<_>| !write.is_finished();
+        while !self.drain.is_finished() || self.write.as_ref().is_some_and(writes) {
             let written = self.written.load(Ordering::Relaxed);
             if written != seen {
                 (seen, since) = (written, Instant::now());
@@ -130,9 +161,51 @@ impl Capture {
             thread::sleep(TURN);
         }
         let dropped = join(self.drain);
-        let (accounts, undecodable) = join(self.write);
-        let summary = accounts.finish(rows);
+        let Some((mut accounts, undecodable)) = self.write.map(join) else {
+            return Some(Summary::default());
+        };
+        let Some(rows) = rows else {
+            accounts.flush();
+            return None;
+        };
+        let summary = accounts.finish(rows, || {
+            let _ = waits(Duration::ZERO);
+        });
         Some(Summary { undecodable: undecodable + dropped, ..summary })
+    }
+}
+
+/// Where the first thread sends the records.
+struct Sink {
+    feed: Option<Feed>,
+    queue: Option<Sender>,
+    /// Records that the feed took.
+    sent: Arc<AtomicU64>,
+}
+
+impl Sink {
+    fn push(&mut self, batch: Vec<Bytes>, may_wait: bool) {
+        if let Some(feed) = &mut self.feed {
+            feed.push(&batch);
+            self.sent.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        }
+        if let Some(queue) = &mut self.queue {
+            queue.push(batch, may_wait);
+        }
+    }
+
+    fn offer(&mut self) {
+        if let Some(feed) = &self.feed {
+            feed.offer();
+        }
+        if let Some(queue) = &mut self.queue {
+            queue.offer();
+        }
+    }
+
+    /// Sends the rest. Returns how many of the dropped records could not be decoded.
+    fn close(self) -> u64 {
+        self.queue.map_or(0, Sender::close)
     }
 }
 
@@ -143,7 +216,7 @@ fn join<T>(thread: JoinHandle<T>) -> T {
 
 /// Empties the ring until it has to stop and the ring is empty. Returns how many of the dropped records could not be
 /// decoded.
-fn drain(mut source: impl Source, mut sender: Sender, stop: &AtomicBool) -> u64 {
+fn drain(mut source: impl Source, mut sink: Sink, stop: &AtomicBool) -> u64 {
     let mut is_told = false;
     loop {
         // This is read before the ring is emptied, so that nothing is left in the ring at the end.
@@ -161,12 +234,12 @@ fn drain(mut source: impl Source, mut sender: Sender, stop: &AtomicBool) -> u64 
                 break;
             }
             // After the hooks are detached no new records come, so waiting is possible.
-            sender.push(batch, stop.load(Ordering::Acquire));
+            sink.push(batch, stop.load(Ordering::Acquire));
         }
         if is_last {
-            return sender.close();
+            return sink.close();
         }
-        sender.offer();
+        sink.offer();
     }
 }
 

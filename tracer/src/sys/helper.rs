@@ -11,7 +11,7 @@ use std::{
     io,
     net::Shutdown,
     os::{
-        fd::{AsRawFd as _, RawFd},
+        fd::{AsRawFd as _, OwnedFd, RawFd},
         unix::net::UnixStream,
     },
     thread,
@@ -52,12 +52,24 @@ impl Helper {
     /// # Errors
     /// An error if the system allows no further process.
     pub fn fork(kept: Kept, serve: impl FnOnce(UnixStream) -> io::Result<()>) -> io::Result<Self> {
+        Self::fork_with_log(kept, None, serve)
+    }
+
+    /// The same for a helper that has a log: its standard error.
+    ///
+    /// # Errors
+    /// As [`Self::fork`].
+    pub fn fork_with_log(
+        kept: Kept,
+        log: Option<OwnedFd>,
+        serve: impl FnOnce(UnixStream) -> io::Result<()>,
+    ) -> io::Result<Self> {
         let (socket, end) = UnixStream::pair()?;
         // SAFETY: this process has one thread, so no lock is held by a thread that the child does not have.
         match unsafe { libc::fork() } {
             0 => {
                 // An error means that tracer is gone, or that nothing can be opened.
-                let _ = prepare(kept, &end).and_then(|()| serve(end));
+                let _ = prepare(kept, log, &end).and_then(|()| serve(end));
                 // SAFETY: `_exit` ends the process without running the parent's exit handlers.
                 unsafe { libc::_exit(0) }
             }
@@ -99,16 +111,23 @@ impl Drop for Helper {
 const LAST_MOMENTS: Duration = Duration::from_millis(20);
 
 /// Separates the helper from what it inherits.
-fn prepare(kept: Kept, end: &UnixStream) -> io::Result<()> {
+fn prepare(kept: Kept, log: Option<OwnedFd>, end: &UnixStream) -> io::Result<()> {
     block_signals();
     // Not in the terminal's foreground group, whose processes get Ctrl-C and Ctrl-Z.
     setsid()?;
     set_name(c"tracer-helper")?;
+    if let Some(log) = &log {
+        dup2_stderr(log)?;
+    }
     close_all_but(end.as_raw_fd())?;
     // A path without access: no other process waits for the end of it, and every call on it fails.
     let nothing = openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     dup2_stdout(&nothing)?;
-    dup2_stderr(&nothing)?;
+    if log.is_none() {
+        dup2_stderr(&nothing)?;
+    }
+    // It is closed with all others.
+    std::mem::forget(log);
     if kept != Kept::StdinAndDirectory {
         dup2_stdin(&nothing)?;
     }

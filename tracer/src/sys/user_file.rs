@@ -29,15 +29,8 @@ const SENT_AT_ONCE: usize = 64 << 10;
 /// How often [`UserFile::finish`] looks.
 const TURN: Duration = Duration::from_millis(1);
 
-/// What the helper is to do first. Bytes of the file follow [`Order::Open`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-enum Order {
-    /// Look whether the file's directory is there, which shows that the file system answers.
-    Look = b'l',
-    /// Open the file.
-    Open = b'o',
-}
+/// Asks the helper to open the file. The bytes of the file follow.
+const OPEN: u8 = b'o';
 
 /// A helper that has opened nothing yet.
 #[derive(Debug)]
@@ -75,30 +68,18 @@ impl UserPath {
         &self.path
     }
 
-    /// Waits until the file system of the file's directory answers, whatever the answer is.
-    ///
-    /// # Errors
-    /// [`ErrorKind::TimedOut`] if it does not answer.
-    pub fn ensure_answers(&mut self) -> io::Result<()> {
-        self.order(Order::Look)
-    }
-
     /// Opens the file as [`private_file::open`] does. Its content stays until the first byte is written. If more than
     /// `most_waiting` bytes find the file system too slow, a write fails.
     ///
     /// # Errors
     /// Errors of the file; [`ErrorKind::TimedOut`] if its file system does not answer.
     pub fn open(mut self, most_waiting: usize) -> io::Result<UserFile> {
-        let size = self.order(Order::Open)?;
-        self.helper.socket.set_nonblocking(true)?;
-        Ok(UserFile { helper: Some(self.helper), waiting: BytesMut::new(), most_waiting, size })
-    }
-
-    fn order<T: DeserializeOwned>(&mut self, order: Order) -> io::Result<T> {
         let socket = &mut self.helper.socket;
-        socket.write_all(&[order as u8])?;
-        let answer: Result<T, Refusal> = answer(socket, Instant::now() + PATIENCE)?;
-        Ok(answer?)
+        socket.write_all(&[OPEN])?;
+        let size: Result<u64, Refusal> = answer(socket, Instant::now() + PATIENCE)?;
+        let size = size?;
+        socket.set_nonblocking(true)?;
+        Ok(UserFile { helper: Some(self.helper), waiting: BytesMut::new(), most_waiting, size })
     }
 }
 
@@ -197,7 +178,8 @@ impl Write for UserFile {
     }
 }
 
-fn stands_still() -> io::Error {
+/// The error about a file system that does not answer.
+pub(crate) fn stands_still() -> io::Error {
     io::Error::new(ErrorKind::TimedOut, "its file system does not answer")
 }
 
@@ -227,17 +209,7 @@ pub(crate) fn answer<T: DeserializeOwned>(
 
 /// What the helper does.
 fn serve(mut socket: UnixStream, path: &Path) -> io::Result<()> {
-    let mut order = [0];
-    loop {
-        socket.read_exact(&mut order)?;
-        if order[0] != Order::Look as u8 {
-            break;
-        }
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        // Any answer is one.
-        let _ = std::fs::metadata(directory.unwrap_or(Path::new(".")));
-        reply(&mut socket, Ok(()))?;
-    }
+    socket.read_exact(&mut [0])?;
     let opened = private_file::open(path).map_err(io::Error::from).and_then(|file| {
         let found = file.metadata()?;
         // It was opened without a wait. From here on a slow reader is waited for.

@@ -43,7 +43,7 @@ fn two_streams_have_two_files_and_one_order() {
     for (fd, text) in [(1, "out 1\n"), (2, "err 1\n"), (1, "out 2\n")] {
         accounts.take(&chunk(record(&key(fd), 0, text.as_bytes())));
     }
-    let summary = accounts.finish(vec![(key(1), row(12, 0)), (key(2), row(6, 0))]);
+    let summary = accounts.finish(vec![(key(1), row(12, 0)), (key(2), row(6, 0))], || ());
     assert_eq!(fs::read(path.join("docker-71.stdout")).unwrap(), b"out 1\nout 2\n");
     assert_eq!(fs::read(path.join("docker-71.stderr")).unwrap(), b"err 1\n");
     let folder = Folder::open(&path).unwrap();
@@ -68,7 +68,7 @@ fn what_the_ring_lost_is_a_gap_where_it_was() {
     let mut accounts = open(&path, None, Keep::First);
     assert_eq!(accounts.take(&chunk(record(&key(1), 0, b"abc"))), 0);
     assert_eq!(accounts.take(&chunk(record(&key(1), 40, b"def"))), 40);
-    let summary = accounts.finish(vec![(key(1), row(56, 45))]);
+    let summary = accounts.finish(vec![(key(1), row(56, 45))], || ());
     let found: Vec<(u64, u64, Reason)> = lines(&Folder::open(&path).unwrap())
         .into_iter()
         .filter_map(|line| match line {
@@ -95,7 +95,7 @@ fn rows_without_a_chunk_are_streams_too_and_rows_in_parts_are_one() {
         (key(3), row(0, 0)),
         (reading, row(7, 0)),
     ];
-    let summary = accounts.finish(rows);
+    let summary = accounts.finish(rows, || ());
     let found: Vec<_> = summary.streams.iter().map(|s| (s.declared.fd, gaps(s))).collect();
     let expected = [
         (1, vec![(Reason::Unexplained, 9, 1)]),
@@ -120,7 +120,7 @@ fn the_last_bytes_are_exactly_the_last_ones() {
     let at = before[0].total.cut as usize;
     assert!(at > 0, "the index of a killed run knows what was cut");
     assert_eq!(on_disk[..99], all[at..at + 99]);
-    let summary = accounts.finish(vec![(key(2), row(all.len() as u64, 0))]);
+    let summary = accounts.finish(vec![(key(2), row(all.len() as u64, 0))], || ());
     assert_eq!(fs::read(path.join("docker-71.stderr")).unwrap(), &all[700_000..]);
     assert_eq!(sums(&summary.streams[0]), (800_000, 100_000, 700_000, 0));
     assert_eq!(read_again(&Folder::open(&path).unwrap()), summary.streams);
@@ -136,7 +136,7 @@ fn gaps_that_follow_each_other_are_one_line() {
     for _ in 0..5 {
         accounts.take(&chunk(copied(&key(1), 10)));
     }
-    let summary = accounts.finish(Vec::new());
+    let summary = accounts.finish(Vec::new(), || ());
     let stream = &summary.streams[0];
     assert_eq!(gaps(stream), [(Reason::Limit, 25, 1), (Reason::Copied, 50, 1)]);
     assert_eq!(stream.gaps[1].source.as_deref(), Some("9:99"));
@@ -151,7 +151,7 @@ fn a_folder_that_is_gone_costs_bytes_and_no_count() {
     fs::remove_dir_all(&path).unwrap();
     accounts.take(&chunk(record(&key(1), 0, b"def")));
     accounts.take(&chunk(record(&key(2), 0, b"ghijk")));
-    let summary = accounts.finish(vec![(key(1), row(6, 0)), (key(2), row(5, 0))]);
+    let summary = accounts.finish(vec![(key(1), row(6, 0)), (key(2), row(5, 0))], || ());
     assert_eq!(gaps(&summary.streams[1]), [(Reason::DiskError, 5, 1)]);
     assert_eq!(sums(&summary.streams[0]), (6, 6, 0, 0));
     assert_eq!(sums(&summary.streams[1]), (5, 0, 0, 5));
@@ -182,7 +182,7 @@ fn nothing_is_stored_without_its_line_while_the_index_cannot_grow() {
     fcntl_setpipe_size(&index, 1 << 20).unwrap();
     accounts.take(&chunk(record(&key(2), 3, b"def")));
     let rows = vec![(key(1), row(times, 0)), (key(2), row(8, 3))];
-    let summary = accounts.finish(rows);
+    let summary = accounts.finish(rows, || ());
     assert!(!summary.is_index_incomplete);
     assert_eq!(sums(&summary.streams[0]), (times, times - 1, 0, 1));
     assert_eq!(sums(&summary.streams[1]), (8, 3, 0, 5));
@@ -201,7 +201,7 @@ fn an_index_that_could_not_be_written_is_said_to_be_incomplete() {
     let options = Options::default();
     let mut accounts = Accounts::new(Some((full, Folder::create(&path).unwrap())), options);
     accounts.take(&chunk(record(&key(1), 0, b"abc")));
-    let summary = accounts.finish(vec![(key(1), row(3, 0))]);
+    let summary = accounts.finish(vec![(key(1), row(3, 0))], || ());
     assert!(summary.is_index_incomplete);
     assert_eq!(sums(&summary.streams[0]), (3, 3, 0, 0));
 }
@@ -224,7 +224,7 @@ fn the_whole_capture_has_a_limit_and_the_accounts_stay_exact() {
     assert_eq!(fs::metadata(path.join(INDEX)).unwrap().len(), index, "lines about gaps wait");
     let rows = [2_000, 2_000, 2_000, 12_000];
     let rows = (1..=4).zip(rows).map(|(fd, bytes)| (key(fd), row(bytes, 0)));
-    let summary = accounts.finish(rows.collect());
+    let summary = accounts.finish(rows.collect(), || ());
     let kept: u64 = summary.streams.iter().map(|stream| stream.total.kept).sum();
     assert!((3_000..=5_000).contains(&kept), "{kept} bytes");
     for (stream, expected) in summary.streams.iter().zip([2_000, 2_000, 2_000, 12_000]) {
@@ -243,7 +243,7 @@ fn the_reserve_of_the_disk_is_not_written_to() {
     let options = Options { reserve: Some(u64::MAX), ..Options::default() };
     let mut accounts = Accounts::open(Some(folder), options).unwrap();
     accounts.take(&chunk(record(&key(1), 0, b"abc")));
-    let summary = accounts.finish(vec![(key(1), row(3, 0))]);
+    let summary = accounts.finish(vec![(key(1), row(3, 0))], || ());
     assert_eq!(gaps(&summary.streams[0]), [(Reason::Reserve, 3, 1)]);
     assert_eq!(fs::read_dir(&path).unwrap().count(), 1, "nothing but the index");
 }
@@ -278,7 +278,7 @@ proptest! {
         }
         let written = |fd: &i32| content[fd].len() as u64 + missing[fd] + more;
         let rows = content.keys().map(|fd| (key(*fd), row(written(fd), lost[fd]))).collect();
-        let summary = accounts.finish(rows);
+        let summary = accounts.finish(rows, || ());
         prop_assert_eq!(&read_again(&Folder::open(&path).unwrap()), &summary.streams);
         prop_assert_eq!(summary.streams.len(), content.len());
         for stream in &summary.streams {

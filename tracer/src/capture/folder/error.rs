@@ -81,6 +81,9 @@ pub enum FolderError {
         /// Number of bytes that were asked for.
         length: u64,
     },
+    /// What the process that has the folder says.
+    #[error("{0}")]
+    Told(String),
     /// An error of the system.
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {
@@ -94,7 +97,11 @@ pub enum FolderError {
 }
 
 impl FolderError {
-    pub(super) fn io(doing: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
+    pub(in crate::capture) fn io(
+        doing: &'static str,
+        path: &Path,
+        source: impl Into<io::Error>,
+    ) -> Self {
         Self::Io { doing, path: path.to_owned(), source: source.into() }
     }
 }

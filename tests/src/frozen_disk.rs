@@ -1,0 +1,66 @@
+//! A disk that can stand still: an ext4 file system in a file, frozen as `fsfreeze(8)` does. What writes to it then sleeps
+//! and cannot be killed.
+
+use std::{fs::File, ops::Deref, path::PathBuf, process::Command};
+
+use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
+
+use crate::privilege;
+
+/// Its size: the smallest of a loop device on which ext4 has a journal is a fifth of this.
+const SIZE: u64 = 32 << 20;
+
+/// The disk, mounted; thawed and unmounted when dropped.
+#[derive(Debug)]
+pub struct FrozenDisk {
+    directory: TempDir,
+    place: PathBuf,
+}
+
+impl FrozenDisk {
+    /// Mounts an empty one that answers.
+    pub fn prepare() -> Result<Self> {
+        privilege::require_root()?;
+        let directory = tempfile::tempdir()?;
+        let (image, place) = (directory.path().join("image"), directory.path().join("mnt"));
+        File::create(&image)?.set_len(SIZE)?;
+        std::fs::create_dir(&place)?;
+        run(Command::new("mkfs.ext4").arg("-q").arg(&image))?;
+        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&place))?;
+        Ok(Self { directory, place })
+    }
+
+    /// From now on writes, new files and new directories wait.
+    pub fn stand_still(&self) -> Result<()> {
+        run(Command::new("fsfreeze").arg("--freeze").arg(&self.place))
+    }
+
+    /// Everything goes on.
+    pub fn go_on(&self) -> Result<()> {
+        run(Command::new("fsfreeze").arg("--unfreeze").arg(&self.place))
+    }
+}
+
+impl Deref for FrozenDisk {
+    type Target = std::path::Path;
+
+    fn deref(&self) -> &Self::Target {
+        &self.place
+    }
+}
+
+impl Drop for FrozenDisk {
+    fn drop(&mut self) {
+        // It may go on already. If it cannot be unmounted, its directory stays behind.
+        let _ = self.go_on();
+        let _ = run(Command::new("umount").arg("--lazy").arg(&self.place));
+        let _ = std::fs::remove_file(self.directory.path().join("image"));
+    }
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.output().with_context(|| format!("{command:?}"))?;
+    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
