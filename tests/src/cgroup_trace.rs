@@ -7,12 +7,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
 
 use crate::{
     cgroup::ScratchCgroup,
     deadline::patient,
     expect::{self, MatchBy},
     report::Report,
+    storm::Storm,
     tables::{Entries, Tables},
     tracer::{RunningTracer, Tracer},
     truth::Truth,
@@ -49,8 +51,13 @@ pub struct Ended {
 impl CgroupTrace {
     /// Starts a tracer on a new cgroup.
     pub fn begin(name: &str) -> Result<Self> {
+        Self::begin_with(name, &[])
+    }
+
+    /// The same with arguments for tracer.
+    pub fn begin_with(name: &str, arguments: &[&str]) -> Result<Self> {
         let cgroup = ScratchCgroup::create(name)?;
-        let tracer = Tracer::on_cgroup(cgroup.path()).start()?;
+        let tracer = Tracer::on_cgroup(cgroup.path()).args(arguments).start()?;
         let tables = Tables::of(tracer.pid())?;
         let (before, truth) = (Entries::new(), Truth::default());
         let mut this = Self { cgroup, tracer, tables, before, truth };
@@ -58,6 +65,20 @@ impl CgroupTrace {
         this.run(&Workload::new("write").arg("direct"))?;
         this.before = this.unchanged_for(REST)?;
         Ok(this)
+    }
+
+    /// Stops the tracer or lets it go on: while it stands still, nothing reads the ring.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.tracer.signal(signal)
+    }
+
+    /// Runs a storm in the cgroup, to its end.
+    pub fn storm(&self, name: &str, size: u64) -> Result<()> {
+        let mut storm = Storm::start(name, size)?;
+        self.admit(storm.pid())?;
+        storm.open_gate()?;
+        storm.wait()?;
+        storm.end()
     }
 
     /// Moves a process into the cgroup.

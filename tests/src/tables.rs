@@ -19,7 +19,7 @@ const HASH: u32 = 1;
 const ARRAY: u32 = 2;
 
 /// The tables of entries that come and go: hash tables, and the filters that count their entries.
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 17] = [
     "PROCESSES",
     "TGID_FILTER",
     "OBJECTS",
@@ -35,6 +35,8 @@ const TABLES: [&str; 15] = [
     "URING_MEMORY",
     "INTERRUPTED",
     "THREAD_IO",
+    "AWAITED",
+    "OLD_CALLS",
 ];
 
 /// How many entries each table has; of a filter, the sum of its slots.

@@ -3,14 +3,15 @@
 
 use std::{thread::sleep, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use rustix::process::Signal;
 use tracer_tests::{
     cgroup_trace::CgroupTrace,
     deadline::wait_until,
     paths::{self, Identity, WritePath},
     scenario::identities_of,
     stdio::Kind,
-    storm::Storm,
+    storm::losses_for,
     workload::Workload,
 };
 
@@ -61,6 +62,16 @@ fn stories_leave_nothing_in_the_tables() -> Result<()> {
         "spliced-away",
         "held-back",
         "silent",
+        "short",
+        "zero",
+        "stopped",
+        "failures",
+        "pidns",
+        "uring-silent",
+        "uring-registered-file",
+        "replaced-beside-a-writer",
+        "wide-registers",
+        "partly-read-connection",
     ];
     let unread =
         ["eagain", "eagain-overcome", "eintr-pipe"].map(|name| Workload::new(name).unread());
@@ -75,21 +86,61 @@ fn stories_leave_nothing_in_the_tables() -> Result<()> {
     each_leaves_nothing("tracer-test-stories", stories)
 }
 
-/// Read ends of fds that were closed during a read, and io_uring requests that share a group.
+/// Read ends that were closed during a read, by exec or in a range; requests that share a group; reads of all kinds.
 #[test]
 #[ignore = "needs root"]
-fn late_reads_and_repeated_requests_leave_nothing_in_the_tables() -> Result<()> {
+fn reads_leave_nothing_in_the_tables() -> Result<()> {
     let names = [
         "closed-in-a-read",
         "closed-in-a-receive",
+        "closed-by-exec",
+        "closed-in-a-range",
+        "stdio-in-a-range",
+        "without-readers",
         "multishot-read",
         "multishot-receive",
         "same-data",
+        "own-data",
+        "bundle",
         "overflow",
         "splices",
+        "tees",
+        "looks",
+        "cut-messages",
+        "no-error-queue",
         "message-queue",
     ];
     each_leaves_nothing("tracer-test-reads", names.map(Workload::new))
+}
+
+/// Threads whose calls something else answers have an entry from call to call.
+#[test]
+#[ignore = "needs root"]
+fn answered_calls_leave_nothing_in_the_tables() -> Result<()> {
+    let names = [
+        "trapped",
+        "killed-by-seccomp",
+        "supervised",
+        "supervised-child",
+        "supervised-elsewhere",
+        "stepped",
+    ];
+    let others = [("supervised-socket", Kind::Socket), ("emulated", Kind::File)];
+    let others = others.map(|(name, kind)| Workload::new(name).on(kind));
+    each_leaves_nothing("tracer-test-answers", names.map(Workload::new).into_iter().chain(others))
+}
+
+/// With a capture, each request to write has an entry that says where its bytes are.
+#[test]
+#[ignore = "needs root"]
+fn captured_requests_leave_nothing_in_the_tables() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let folder = directory.path().join("out").to_string_lossy().into_owned();
+    let mut trace = CgroupTrace::begin_with("tracer-test-captured", &["--capture", &folder])?;
+    for workload in with_every_identity(&paths::URING)? {
+        trace.leaves_nothing(&workload)?;
+    }
+    trace.end().map(drop)
 }
 
 /// Many entries at a time, and in `churn` one after the other.
@@ -97,16 +148,52 @@ fn late_reads_and_repeated_requests_leave_nothing_in_the_tables() -> Result<()> 
 #[ignore = "needs root"]
 fn storms_leave_nothing_in_the_tables() -> Result<()> {
     let trace = CgroupTrace::begin("tracer-test-storms")?;
-    let storms = [("brief", 500), ("pipes", 500), ("threads", 200), ("bomb", 6), ("churn", 2_000)];
+    let storms = [
+        ("brief", 500),
+        ("pipes", 500),
+        ("threads", 200),
+        ("bomb", 6),
+        ("churn", 2_000),
+        ("crowd", 200),
+        ("unread", 200),
+    ];
     for (name, size) in storms {
-        let mut storm = Storm::start(name, size)?;
-        trace.admit(storm.pid())?;
-        storm.open_gate()?;
-        storm.wait()?;
-        storm.end()?;
+        trace.storm(name, size)?;
         trace.is_as_before(&format!("storm {name}"))?;
     }
     trace.end().map(drop)
+}
+
+/// Entries that find no room are taken back in part: a filter counts before its entry is refused.
+#[test]
+#[ignore = "needs root"]
+fn refused_entries_leave_nothing_in_the_tables() -> Result<()> {
+    for (limit, storm, reason) in [
+        ("--max-processes", "crowd", "processes_full"),
+        ("--max-objects", "unread", "objects_full"),
+    ] {
+        let trace = CgroupTrace::begin_with("tracer-test-full", &[limit, "100"])?;
+        trace.storm(storm, 400)?;
+        trace.is_as_before(&format!("storm {storm} with {limit}"))?;
+        let report = trace.end()?.report;
+        ensure!(losses_for(&report, reason) > 0, "everything found room: {:?}", report.losses());
+    }
+    Ok(())
+}
+
+/// What the lost records would have told is found by full sweeps.
+#[test]
+#[ignore = "needs root"]
+fn lost_records_leave_nothing_in_the_tables() -> Result<()> {
+    let trace = CgroupTrace::begin("tracer-test-lost")?;
+    trace.signal(Signal::STOP)?;
+    let stormed = trace.storm("brief", 12_000);
+    trace.signal(Signal::CONT)?;
+    stormed?;
+    trace.is_as_before("a storm whose records were lost")?;
+    let report = trace.end()?.report;
+    ensure!(losses_for(&report, "ring_full") > 0, "all records found room: {:?}", report.losses());
+    Ok(())
 }
 
 /// A pty's two halves, a file and a socket.

@@ -206,4 +206,10 @@ pub mod reason {
     pub const FAILED: &str = "history_failed";
     /// A file of the history was damaged.
     pub const DAMAGED: &str = "history_damaged";
+    /// So many commands waited to be judged that their memory was twice the limit. They have no entries.
+    pub const JOBS_FULL: &str = "jobs_full";
+    /// Cgroups came faster than the recorder could look at them.
+    pub const CGROUPS_MISSED: &str = "cgroups_missed";
+    /// There were more cgroups than the recorder follows.
+    pub const CGROUPS_FULL: &str = "cgroups_full";
 }

@@ -1,8 +1,12 @@
 //! Courses: storms that are repeated under one tracer, whose memory must not grow.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
+use tracer_tests::tables::{Entries, Tables};
 use xtask::command::say;
 
 use super::{
@@ -28,11 +32,19 @@ const PER_ENTRY: u64 = 3 << 10;
 const CHURNS: u64 = 100;
 const CHURN: u64 = 10_000;
 
+/// For so long the tables must not change before their entries are counted, and so long that may take.
+const REST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(30);
+/// Entries by which a table may grow: read ends that a process with several threads has just closed.
+const LATE: u64 = 64;
+
 /// tracer's memory in bytes, and what the storm has done so far.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Sample {
     rss: u64,
     maps: u64,
+    /// Entries of each table in the kernel; of a filter, the sum of its counters.
+    tables: Entries,
     processes: u64,
     pipes: u64,
 }
@@ -42,6 +54,7 @@ impl Sample {
         Ok(Self {
             rss: procfs::status(tracer, "VmRSS:").context("tracer has ended early")?,
             maps: procfs::map_memory(tracer)?,
+            tables: at_rest(&Tables::of(tracer)?)?,
             processes: truth.processes,
             pipes: truth.pipes,
         })
@@ -110,23 +123,20 @@ impl Course {
         let start = Instant::now();
         let (mut truth, mut storms) = (Truth::default(), 0);
         let (mut warm, mut next_message) = (None, PROGRESS_INTERVAL);
-        let mut last;
-        loop {
+        while !self.is_over(storms, start.elapsed()) {
             truth += trial.run_storm()?;
             storms += 1;
-            last = Sample::take(trial.tracer(), &truth)?;
             let elapsed = start.elapsed();
             if warm.is_none() && self.is_warm(storms, elapsed) {
-                warm = Some(last);
+                warm = Some(Sample::take(trial.tracer(), &truth)?);
             }
             if elapsed >= next_message {
-                say(&format!("{}: {} min, {last:?}", self.name, elapsed.as_secs() / 60));
+                let now = Sample::take(trial.tracer(), &truth)?;
+                say(&format!("{}: {} min, {now:?}", self.name, elapsed.as_secs() / 60));
                 next_message += PROGRESS_INTERVAL;
             }
-            if self.is_over(storms, elapsed) {
-                break;
-            }
         }
+        let last = Sample::take(trial.tracer(), &truth)?;
         let warm = warm.context("the course was too short")?;
         let Finished { counted, peak, time } = trial.finish()?;
         let outcome = judge(Expect::Exact, &truth, &counted)
@@ -162,14 +172,34 @@ fn check_growth(warm: &Sample, last: &Sample) -> Result<(), String> {
             "the maps grew by {maps} B over {processes} processes and {pipes} pipes"
         ));
     }
+    for (name, entries) in &last.tables {
+        let before = warm.tables.get(name).copied().unwrap_or_default();
+        if *entries > before + LATE {
+            return Err(format!("the table {name} grew from {before} to {entries} entries"));
+        }
+    }
     Ok(())
+}
+
+/// The entries of the tables when they do not change any more.
+fn at_rest(tables: &Tables) -> Result<Entries> {
+    let (mut known, began, mut since) = (tables.entries()?, Instant::now(), Instant::now());
+    while since.elapsed() < REST && began.elapsed() < LONGEST {
+        thread::sleep(REST / 10);
+        let now = tables.entries()?;
+        if now != known {
+            (known, since) = (now, Instant::now());
+        }
+    }
+    Ok(known)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const WARM: Sample = Sample { rss: 20 << 20, maps: 8 << 20, processes: 100, pipes: 10 };
+    const WARM: Sample =
+        Sample { rss: 20 << 20, maps: 8 << 20, tables: Entries::new(), processes: 100, pipes: 10 };
 
     #[test]
     fn memory_may_grow_with_what_is_listed() {
@@ -178,5 +208,13 @@ mod tests {
         check_growth(&WARM, &Sample { rss: 49 << 20, ..WARM }).unwrap_err();
         check_growth(&WARM, &Sample { maps: 10 << 20, processes: 10_100, ..WARM }).unwrap_err();
         check_growth(&WARM, &Sample { maps: 10 << 20, pipes: 10_010, ..WARM }).unwrap_err();
+    }
+
+    #[test]
+    fn tables_end_as_they_were() {
+        let with = |entries| Sample { tables: Entries::from([("TGID_FILTER", entries)]), ..WARM };
+        check_growth(&with(5), &with(5 + LATE)).unwrap();
+        let grown = check_growth(&with(5), &with(6 + LATE)).unwrap_err();
+        assert_eq!(grown, "the table TGID_FILTER grew from 5 to 70 entries");
     }
 }

@@ -30,7 +30,7 @@ use std::{
 
 use jiff::Timestamp;
 use tracer_core::session::{Keep, Target};
-use tracer_history::Writer;
+use tracer_history::{Writer, reason};
 use tracer_loader::{CgroupScope, boot_ns};
 use tracer_reach::Reach;
 
@@ -341,9 +341,9 @@ impl Daemon<'_> {
                     }
                 }
             }
-            News::Lost => self.recorder.missed("cgroups_missed", 1),
+            News::Lost => self.recorder.missed(reason::CGROUPS_MISSED, 1),
             News::Limit(bound) => {
-                self.recorder.missed("cgroups_full", 1);
+                self.recorder.missed(reason::CGROUPS_FULL, 1);
                 tracing::warn!("{bound}");
             }
         }

@@ -186,6 +186,9 @@ fn because(why: &str) -> String {
         reason::DISK_FULL => "the disk was full",
         reason::FAILED => "the history could not be written",
         reason::DAMAGED => "a file of the history was damaged",
+        reason::JOBS_FULL => "more commands waited to be judged than the memory allows",
+        reason::CGROUPS_MISSED => "cgroups came faster than tracer could look at them",
+        reason::CGROUPS_FULL => "there were more cgroups than tracer follows",
         other => return format!("of a loss ({other})"),
     };
     words.to_owned()

@@ -1,6 +1,7 @@
 //! Starts what tells other systems.
 
 use tracer_core::session::LossReason;
+use tracer_history::reason;
 use tracer_reach::{About, Journal, Listening, Metrics, Otlp, Reach};
 
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
 };
 
 /// Reasons of gaps that the daemon itself adds.
-const OWN_REASONS: [&str; 3] = ["jobs_full", "cgroups_missed", "cgroups_full"];
+const OWN_REASONS: [&str; 3] = [reason::JOBS_FULL, reason::CGROUPS_MISSED, reason::CGROUPS_FULL];
 
 /// Starts what the settings name. Threads have no rights.
 ///

@@ -8,7 +8,7 @@ use std::{
 
 use tracer_common::{id::ProcessId, loss::LossCell, object::ObjectId};
 use tracer_core::session::{Job, Kind, LossReason, Parts, Process, Session};
-use tracer_history::{Entry, Gap, Place};
+use tracer_history::{Entry, Gap, Place, reason};
 use tracer_loader::{Loader, LoaderError, boot_ns};
 use tracer_reach::{Blocked, Status};
 
@@ -168,7 +168,7 @@ impl<'a> Recorder<'a> {
             self.next_heartbeat = now + HEARTBEAT;
             let lost_jobs = collector.lost_jobs();
             if lost_jobs > 0 {
-                self.missed("jobs_full", lost_jobs);
+                self.missed(reason::JOBS_FULL, lost_jobs);
             }
             let clock = Clock::now();
             let status = || self.status(&collector.session, places, &clock);
