@@ -103,7 +103,7 @@ impl Capturing {
     pub(super) fn finish(&mut self, session: &Session, kernel: &KernelSettings, end: &mut End<'_>) {
         let Some(running) = self.running.take() else { return };
         let rows = rows(session, kernel);
-        let shown = running.finish(Some(rows.clone()), |idle| end.waits(idle));
+        let shown = running.finish(rows.clone(), |idle| end.waits(idle));
         let Some(shown) = shown else { return self.cut_short("not all of it was written") };
         let Some(process) = &mut self.process else { return Self::log(&shown) };
         match process.finish(&rows, |idle| end.waits(idle)) {
@@ -159,11 +159,13 @@ impl Drop for Capturing {
         if self.has_begun {
             return;
         }
-        if let Some(running) = self.running.take() {
-            let _ = running.finish(None, |idle| idle < STALLED);
-        }
-        if let Some(process) = &mut self.process {
-            process.take_back(&[INDEX, SESSION]);
+        let running = self.running.take();
+        let has_stopped = running.is_none_or(|running| running.abandon(|idle| idle < STALLED));
+        match &mut self.process {
+            Some(process) if has_stopped => process.take_back(&[INDEX, SESSION]),
+            // A record may have been sent in part.
+            Some(process) => process.give_up(),
+            None => {}
         }
     }
 }

@@ -94,7 +94,8 @@ impl CaptureProcess {
         let failed = |error: io::Error| FolderError::io("capture into", &self.path, error);
         let helper = self.helper.as_ref().ok_or_else(|| failed(stands_still()))?;
         let socket = helper.socket.try_clone().map_err(failed)?;
-        socket.set_read_timeout(None).map_err(failed)?;
+        // It always takes records, so there is nothing to wait for.
+        socket.set_write_timeout(None).map_err(failed)?;
         let log = Log { pipe: self.log.pipe.try_clone().map_err(failed)?, tell: self.log.tell };
         Ok(Feed { socket, log, buffer: Vec::new(), is_gone: false })
     }
@@ -107,10 +108,10 @@ impl CaptureProcess {
     pub fn finish(
         &mut self,
         rows: &[(LedgerKey, LedgerRow)],
-        waits: impl FnMut(Duration) -> bool,
+        mut waits: impl FnMut(Duration) -> bool,
     ) -> Result<Summary, FolderError> {
-        let sent = self.send(Kind::Rows, &rows);
-        let summary = sent.and_then(|()| self.answer(waits));
+        let sent = self.send(Kind::Rows, &rows, &mut waits);
+        let summary = sent.and_then(|()| self.answer(&mut waits));
         self.log.relay();
         summary
     }
@@ -139,21 +140,27 @@ impl CaptureProcess {
     fn ask<T: DeserializeOwned>(
         &mut self,
         order: &Order,
-        waits: impl FnMut(Duration) -> bool,
+        mut waits: impl FnMut(Duration) -> bool,
     ) -> Result<T, FolderError> {
-        self.send(Kind::Json, order)?;
-        self.answer(waits)
+        self.send(Kind::Json, order, &mut waits)?;
+        self.answer(&mut waits)
     }
 
-    fn send(&self, kind: Kind, message: &impl Serialize) -> Result<(), FolderError> {
-        let failed = |error| FolderError::io("use", &self.path, error);
-        let helper = self.helper.as_ref().ok_or_else(|| failed(stands_still()))?;
-        wire::send_json(&helper.socket, kind, message).map_err(failed)
+    fn send(
+        &mut self,
+        kind: Kind,
+        message: &impl Serialize,
+        waits: &mut dyn FnMut(Duration) -> bool,
+    ) -> Result<(), FolderError> {
+        let mut frame = Vec::new();
+        let sent = wire::send_json(&mut frame, kind, message);
+        let sent = sent.and_then(|()| give(self.socket()?, &frame, waits));
+        sent.map_err(|error| self.failed(error))
     }
 
     fn answer<T: DeserializeOwned>(
         &mut self,
-        waits: impl FnMut(Duration) -> bool,
+        waits: &mut dyn FnMut(Duration) -> bool,
     ) -> Result<T, FolderError> {
         let (_, json) = self.frame(waits)?;
         self.refused(&json)
@@ -169,24 +176,48 @@ impl CaptureProcess {
     /// The next frame that is no progress.
     fn frame(
         &mut self,
-        mut waits: impl FnMut(Duration) -> bool,
+        waits: &mut dyn FnMut(Duration) -> bool,
     ) -> Result<(Kind, Vec<u8>), FolderError> {
-        let found = match &self.helper {
-            Some(helper) => receive(&helper.socket, &mut waits),
-            None => Err(stands_still()),
-        };
-        found.map_err(|error| {
-            if error.kind() == ErrorKind::TimedOut {
-                self.give_up();
-            }
-            FolderError::io("use", &self.path, error)
-        })
+        let found = self.socket().and_then(|socket| receive(socket, waits));
+        found.map_err(|error| self.failed(error))
+    }
+
+    fn socket(&self) -> io::Result<&UnixStream> {
+        self.helper.as_ref().map(|helper| &helper.socket).ok_or_else(stands_still)
+    }
+
+    /// It cannot be used. If it does not answer, it is given up.
+    fn failed(&mut self, error: io::Error) -> FolderError {
+        if error.kind() == ErrorKind::TimedOut {
+            self.give_up();
+        }
+        FolderError::io("use", &self.path, error)
     }
 }
 
 /// Waits for an answer as long as a trace waits for a file system before it begins.
 fn patient() -> impl FnMut(Duration) -> bool {
     |idle| idle < PATIENCE
+}
+
+/// Sends all these bytes. [`ErrorKind::TimedOut`] if `waits` ends the wait for the process to take them.
+fn give(
+    mut socket: &UnixStream,
+    bytes: &[u8],
+    waits: &mut dyn FnMut(Duration) -> bool,
+) -> io::Result<()> {
+    socket.set_write_timeout(Some(TURN))?;
+    let (mut rest, mut since) = (bytes, Instant::now());
+    while !rest.is_empty() {
+        match socket.write(rest) {
+            Ok(taken) => (rest, since) = (&rest[taken..], Instant::now()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
+            Err(_) if waits(since.elapsed()) => {}
+            Err(_) => return Err(stands_still()),
+        }
+    }
+    Ok(())
 }
 
 fn receive(
@@ -282,7 +313,7 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     fn bytes(&mut self, order: &Order) -> Result<Vec<u8>, FolderError> {
-        self.process.send(Kind::Json, order)?;
+        self.process.send(Kind::Json, order, &mut self.waits)?;
         match self.process.frame(&mut self.waits)? {
             (Kind::Bytes, bytes) => Ok(bytes),
             (_, json) => self.process.refused(&json),

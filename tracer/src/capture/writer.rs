@@ -139,14 +139,37 @@ impl Capture {
     }
 
     /// Takes the rest, waits until it is written, and closes the accounts. The hooks must be detached. `rows` is
-    /// every write row of the ledger whose bytes were captured; without them the accounts stay open, as in a run that was
-    /// killed. `waits` is asked with the time since the latest record was written; `None` if it ends the wait.
+    /// every write row of the ledger whose bytes were captured. `waits` is asked with the time since the latest record
+    /// was written; `None` if it ends the wait.
     #[must_use]
     pub fn finish(
         self,
-        rows: Option<Vec<(LedgerKey, LedgerRow)>>,
+        rows: Vec<(LedgerKey, LedgerRow)>,
         mut waits: impl FnMut(Duration) -> bool,
     ) -> Option<Summary> {
+        let (dropped, written) = self.stop(&mut waits)?;
+        let Some((accounts, undecodable)) = written else { return Some(Summary::default()) };
+        let summary = accounts.finish(rows, || {
+            let _ = waits(Duration::ZERO);
+        });
+        Some(Summary { undecodable: undecodable + dropped, ..summary })
+    }
+
+    /// Takes the rest and writes it, and leaves the accounts open as in a run that was killed. Whether `waits` did not end
+    /// the wait.
+    pub fn abandon(self, mut waits: impl FnMut(Duration) -> bool) -> bool {
+        let Some((_, written)) = self.stop(&mut waits) else { return false };
+        if let Some((mut accounts, _)) = written {
+            accounts.flush();
+        }
+        true
+    }
+
+    /// Ends both threads. Returns how many dropped records could not be decoded, and what the writer returns.
+    fn stop(
+        self,
+        waits: &mut dyn FnMut(Duration) -> bool,
+    ) -> Option<(u64, Option<(Accounts, u64)>)> {
         drop(self.stop);
         let (mut seen, mut since) = (0, Instant::now());
         let writes = |write: &JoinHandle<_>| !write.is_finished();
@@ -160,18 +183,7 @@ impl Capture {
             }
             thread::sleep(TURN);
         }
-        let dropped = join(self.drain);
-        let Some((mut accounts, undecodable)) = self.write.map(join) else {
-            return Some(Summary::default());
-        };
-        let Some(rows) = rows else {
-            accounts.flush();
-            return None;
-        };
-        let summary = accounts.finish(rows, || {
-            let _ = waits(Duration::ZERO);
-        });
-        Some(Summary { undecodable: undecodable + dropped, ..summary })
+        Some((join(self.drain), self.write.map(join)))
     }
 }
 

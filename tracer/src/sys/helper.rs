@@ -14,6 +14,7 @@ use std::{
         fd::{AsRawFd as _, OwnedFd, RawFd},
         unix::net::UnixStream,
     },
+    panic::{AssertUnwindSafe, catch_unwind},
     thread,
     time::{Duration, Instant},
 };
@@ -69,7 +70,9 @@ impl Helper {
         match unsafe { libc::fork() } {
             0 => {
                 // An error means that tracer is gone, or that nothing can be opened.
-                let _ = prepare(kept, log, &end).and_then(|()| serve(end));
+                let served = || prepare(kept, log, &end).and_then(|()| serve(end));
+                // A panic must not run what tracer does at its end.
+                let _ = catch_unwind(AssertUnwindSafe(served));
                 // SAFETY: `_exit` ends the process without running the parent's exit handlers.
                 unsafe { libc::_exit(0) }
             }

@@ -117,7 +117,7 @@ fn store(socket: &UnixStream, folder: &Folder, options: Options) -> io::Result<O
     let rows = match last.recv() {
         Ok((Kind::Rows, rows)) => serde_json::from_slice(&rows)?,
         other => {
-            let _ = capture.finish(None, |_| true);
+            capture.abandon(|_| true);
             let (_, order) = other.map_err(io::Error::other)?;
             return Ok(Some(serde_json::from_slice(&order)?));
         }
@@ -131,7 +131,7 @@ fn store(socket: &UnixStream, folder: &Folder, options: Options) -> io::Result<O
         }
         true
     };
-    let summary = capture.finish(Some(rows), progress).unwrap_or_default();
+    let summary = capture.finish(rows, progress).unwrap_or_default();
     answer(socket, Ok::<_, FolderError>(summary)).map(|()| None)
 }
 

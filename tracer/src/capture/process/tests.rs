@@ -58,7 +58,7 @@ fn everything_is_stored_and_read_back() {
     let bytes: u64 = (0..3_000u64).map(|number| number % 5_000).sum();
     let capture = Capture::feed(Ring(sent), feed, None).unwrap();
     let rows = vec![(key(1), row(bytes, 0))];
-    capture.finish(Some(rows.clone()), |_| true).unwrap();
+    capture.finish(rows.clone(), |_| true).unwrap();
     let summary = process.finish(&rows, |_| true).unwrap();
     let [stream] = &summary.streams[..] else { panic!("{summary:?}") };
     assert_eq!((stream.total.written, stream.total.kept, stream.total.missing), (bytes, bytes, 0));
@@ -99,11 +99,17 @@ fn what_was_sent_is_stored_when_tracer_is_killed() {
 }
 
 #[test]
-fn a_process_that_does_not_answer_is_given_up() {
-    let (socket, end) = UnixStream::pair().unwrap();
-    let mut process = of_thread(socket, Path::new("/disk/out"));
-    let refused = process.finish(&[], |idle| idle < TURN).unwrap_err().to_string();
-    assert_eq!(refused, "cannot use /disk/out: its file system does not answer");
+fn a_process_that_neither_answers_nor_takes_anything_is_given_up() {
+    let refused = |rows: &[_]| {
+        let (socket, end) = UnixStream::pair().unwrap();
+        let mut process = of_thread(socket, Path::new("/disk/out"));
+        let refused = process.finish(rows, |idle| idle < 3 * TURN).unwrap_err().to_string();
+        assert_eq!(refused, "cannot use /disk/out: its file system does not answer");
+        (process, refused, end)
+    };
+    // More than the socket holds.
+    refused(&vec![(key(1), row(1, 0)); 10_000]);
+    let (mut process, refused, end) = refused(&[]);
     // Nothing is asked or waited for any more.
     let mut waits = |_| panic!("it is waited for");
     let read = process.stored(&mut waits).read(INDEX, 0, 1).unwrap_err().to_string();

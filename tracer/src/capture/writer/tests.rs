@@ -112,7 +112,7 @@ fn a_stop_takes_everything_that_is_there() {
     let folder = Some(Folder::create(&path).unwrap());
     let capture = Capture::start(feed, folder, Options::default(), None).unwrap();
     let rows = expected.iter().map(|(fd, all)| (key(*fd), row(all.len() as u64, 0))).collect();
-    let summary = capture.finish(Some(rows), |_| true).unwrap();
+    let summary = capture.finish(rows, |_| true).unwrap();
     assert_eq!(summary.streams.len(), 3);
     for stream in &summary.streams {
         let all = &expected[&stream.declared.fd];
@@ -134,7 +134,7 @@ fn the_live_view_sees_chunks_gaps_pauses_and_the_end() {
     until(|| terminal.seen().len() == 2);
     sender.send(vec![record(&key(1), 40, b"def").into()]).unwrap();
     until(|| terminal.seen().len() == 5);
-    let summary = capture.finish(Some(vec![(key(1), row(46, 40))]), |_| true).unwrap();
+    let summary = capture.finish(vec![(key(1), row(46, 40))], |_| true).unwrap();
     assert_eq!(terminal.seen(), ["abc", "idle", "RingFull 40", "def", "idle", "end"]);
     assert_eq!(summary.undecodable, 1);
     let total = &summary.streams[0].total;
@@ -206,7 +206,7 @@ fn a_slow_terminal_makes_gaps_of_the_right_length_and_no_memory() {
     assert!(most <= ROOM + (3 << 20), "{most} B were held");
     assert!(most > ROOM / 2, "the queue was not used: {most} B");
     let written = 103 * PIECES * PIECE as u64;
-    let summary = capture.finish(Some(vec![(key(1), row(written, 0))]), |_| true).unwrap();
+    let summary = capture.finish(vec![(key(1), row(written, 0))], |_| true).unwrap();
     assert_eq!(alive.load(Ordering::Relaxed), 0);
     let stream = &summary.streams[0];
     assert_eq!(stream.total.written, written);
@@ -250,7 +250,7 @@ fn many_small_batches_fit_as_well_as_a_large_one() {
     }
     until(|| taken.load(Ordering::Relaxed) == 10_000);
     terminal.stands.store(false, Ordering::Relaxed);
-    let summary = capture.finish(Some(vec![(key(2), row(70_000, 0))]), |_| true).unwrap();
+    let summary = capture.finish(vec![(key(2), row(70_000, 0))], |_| true).unwrap();
     assert_eq!((summary.streams[0].total.kept, summary.streams[0].total.missing), (70_000, 0));
 }
 
@@ -267,7 +267,7 @@ fn a_ring_that_cannot_be_waited_for_is_polled() {
     }
     let source = Broken(Some(vec![record(&key(1), 0, b"abc").into()]));
     let capture = Capture::start(source, None, Options::default(), None).unwrap();
-    assert_eq!(capture.finish(Some(Vec::new()), |_| true).unwrap().streams[0].total.kept, 3);
+    assert_eq!(capture.finish(Vec::new(), |_| true).unwrap().streams[0].total.kept, 3);
 }
 
 #[test]
@@ -300,6 +300,6 @@ fn what_comes_between_the_last_look_and_the_stop_is_taken() {
     let capture = Capture::start(source, None, Options::default(), None).unwrap();
     looks.recv().unwrap();
     drop(looks);
-    let summary = capture.finish(Some(vec![(key(1), row(3, 0))]), |_| true).unwrap();
+    let summary = capture.finish(vec![(key(1), row(3, 0))], |_| true).unwrap();
     assert_eq!(summary.streams[0].total.kept, 3);
 }
