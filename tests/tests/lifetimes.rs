@@ -96,7 +96,6 @@ fn reads_leave_nothing_in_the_tables() -> Result<()> {
         "closed-by-exec",
         "closed-in-a-range",
         "stdio-in-a-range",
-        "without-readers",
         "multishot-read",
         "multishot-receive",
         "same-data",

@@ -13,7 +13,8 @@ use std::{
 use tracer_common::{
     event::{Holder, fact},
     id::ProcessId,
-    ledger::LedgerKey,
+    ledger::{LedgerKey, LedgerRow},
+    loss::{LossCell, Reason},
     object::ObjectId,
 };
 use tracer_core::{
@@ -257,6 +258,16 @@ impl Lifetimes {
         ended
     }
 
+    /// Finds rows of processes that are gone, of which no record tells: the record found no room in the ring.
+    fn find_untold_rows(&mut self, rows: &[(LedgerKey, LedgerRow)]) {
+        let is_told =
+            |key: &LedgerKey| self.rows.get(&key.process).is_some_and(|own| own.contains(key));
+        let untold = rows.iter().map(|(key, _)| *key);
+        let untold = untold.filter(|key| !is_told(key) && !exists(key.process.tgid));
+        let untold: Vec<LedgerKey> = untold.collect();
+        self.late.extend(untold);
+    }
+
     /// The next sweep is a full one, as soon as its [`SHARE`] allows.
     pub(super) fn look_at_everything_next(&mut self) {
         self.next_everything = self.rest_until;
@@ -285,6 +296,11 @@ impl Lifetimes {
             let (Owner::Process(ProcessId { tgid: id, .. }) | Owner::Thread(id)) = owner;
             !exists(id)
         })?;
+        let ring =
+            |(reason, cell): &(Reason, LossCell)| *reason == Reason::RingFull && cell.events > 0;
+        if loader.losses()?.iter().any(ring) {
+            self.find_untold_rows(&loader.rows()?);
+        }
         self.set_watched(loader)?;
         self.doubtful = self.watched.iter().map(|object| (*object, 1)).collect();
         let now = Instant::now();
