@@ -4,7 +4,9 @@
 //!
 //! # Invariants
 //!
-//! 10. Only [`cli`] uses clap. Only [`render`], `app/output` and `app/stderr` print, and [`top`] draws.
+//! 10. Only [`cli`] describes the command line. `main` parses it and prints its help; nothing else uses clap. Only
+//!     `main` and [`app`] print on standard output and standard error; reports, lists and live lines are text of
+//!     [`render`]. [`top`] draws on the terminal. `launch::relay` passes on what a command writes to its own terminal.
 //! 11. tracer never opens, reads or holds an object that it watches. With `--capture` and `--show` the kernel side reads
 //!     the writers' memory, which is where the bytes come from.
 //! 12. [`observe`] only reads, and only in helper processes: what it reads can block. A process or file that has gone
