@@ -43,8 +43,8 @@ pub struct Parts<'a> {
     ends: EndsByObject,
     /// What processes did to objects, also those of other jobs.
     acts: Acts<'a>,
-    /// Files that sandboxes were given: what they are inside, and outside.
-    outside: BTreeMap<ObjectId, ObjectId>,
+    /// The machine's own files that sandboxes were given, by the objects that they are inside.
+    host_files: BTreeMap<ObjectId, ObjectId>,
 }
 
 impl<'a> Parts<'a> {
@@ -66,8 +66,8 @@ impl<'a> Parts<'a> {
         }
         let ends = session.ends.by_object();
         let acts = Acts::of(session.processes.values());
-        let outside = session.outside(open);
-        Self { session, rows, used, passed_on, ends, acts, outside }
+        let host_files = session.host_files(open);
+        Self { session, rows, used, passed_on, ends, acts, host_files }
     }
 
     /// What is known about a job, as a session of its own: its processes are the targets.
@@ -123,9 +123,9 @@ impl<'a> Parts<'a> {
         let used = job.members.iter().filter_map(|id| self.used.get(id)).flatten().copied();
         let mut objects: BTreeSet<ObjectId> = standard.chain(of_facts).chain(used).collect();
         objects.remove(&ObjectId::NONE);
-        let outside: Vec<ObjectId> =
-            objects.iter().filter_map(|inside| self.outside.get(inside)).copied().collect();
-        objects.extend(outside);
+        let host_files: Vec<ObjectId> =
+            objects.iter().filter_map(|inside| self.host_files.get(inside)).copied().collect();
+        objects.extend(host_files);
         let mut newest: Vec<ObjectId> = objects.iter().copied().collect();
         for _ in 0..=MOST_HOPS {
             let peers: Vec<ObjectId> = newest.iter().map(|id| self.session.peer(id)).collect();

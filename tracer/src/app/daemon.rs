@@ -9,11 +9,11 @@ mod entry;
 mod hung;
 mod losses;
 mod lost;
-mod outlets;
 mod picture;
 mod pinned;
 mod places;
 mod reach;
+mod receivers;
 mod recorder;
 mod service;
 mod streams;
@@ -35,7 +35,7 @@ use tracer_loader::{CgroupScope, boot_ns};
 use tracer_reach::Reach;
 
 use self::{
-    outlets::Outlets, picture::Sample, pinned::Left, places::Places, recorder::Recorder,
+    picture::Sample, pinned::Left, places::Places, receivers::Receivers, recorder::Recorder,
     service::Service, tails::JobTails, viewers::Viewers,
 };
 use super::{
@@ -194,8 +194,8 @@ async fn record(
     let mut places = places.map_err(|source| AppError::Runtime { source })?;
     places.restore(&left.items);
     cgroups.iter().for_each(|cgroup| places.appeared(cgroup));
-    let outlets = Outlets::new(history, reach);
-    let mut recorder = Recorder::new(settings, outlets, tails, left.handover, start_ns);
+    let receivers = Receivers::new(history, reach);
+    let mut recorder = Recorder::new(settings, receivers, tails, left.handover, start_ns);
     recorder.restore(&left.items);
     let mut daemon = Daemon {
         run,
@@ -224,7 +224,7 @@ fn scope(watch: &CgroupWatch, cgroups: &[CgroupTarget]) -> CgroupScope {
     CgroupScope {
         ids: cgroups.iter().map(|cgroup| cgroup.id).collect(),
         subsystem: watch.hierarchy().subsystem_id(),
-        room: MOST_MATCHES,
+        capacity: MOST_MATCHES,
     }
 }
 

@@ -17,8 +17,8 @@ use super::{
     hung::{self, Hung},
     losses::Losses,
     lost::{LostJob, LostJobs},
-    outlets::Outlets,
     places::Places,
+    receivers::Receivers,
     tails::JobTails,
 };
 use crate::{
@@ -79,7 +79,7 @@ enum Wanted {
 
 /// Jobs on their way into the history.
 pub(super) struct Recorder<'a> {
-    outlets: Outlets<'a>,
+    receivers: Receivers<'a>,
     entries: EntryMaker,
     losses: Losses,
     tails: JobTails,
@@ -105,14 +105,14 @@ impl<'a> Recorder<'a> {
     /// A recorder that was attached at `attached_ns`, nanoseconds since boot.
     pub(super) fn new(
         settings: &DaemonSettings,
-        outlets: Outlets<'a>,
+        receivers: Receivers<'a>,
         tails: JobTails,
         handover: Handover,
         attached_ns: u64,
     ) -> Self {
         let now = Instant::now();
         Self {
-            outlets,
+            receivers,
             entries: EntryMaker::new(settings, attached_ns),
             losses: Losses::default(),
             tails,
@@ -153,7 +153,7 @@ impl<'a> Recorder<'a> {
             events,
             ..Gap::default()
         };
-        self.outlets.gap(gap);
+        self.receivers.gap(gap);
     }
 
     /// Judges jobs that have ended, if it is time for that.
@@ -172,12 +172,12 @@ impl<'a> Recorder<'a> {
             }
             let clock = Clock::now();
             let status = || self.status(&collector.session, places, &clock);
-            self.outlets.alive(clock.us(boot_ns()), status);
+            self.receivers.alive(clock.us(boot_ns()), status);
             let gaps = self.losses.news(loader, &collector.session, &clock);
             if !gaps.is_empty() {
                 self.handover.losses(boot_ns(), self.losses.totals());
             }
-            gaps.into_iter().for_each(|gap| self.outlets.gap(gap));
+            gaps.into_iter().for_each(|gap| self.receivers.gap(gap));
             self.handover.turn(&collector.session, || places.items());
         }
         if now >= self.next_check {
@@ -361,7 +361,7 @@ impl<'a> Recorder<'a> {
         if entry.has_loss && !entry.is_interim {
             self.lost.add(LostJob::new(part, &entry));
         }
-        self.outlets.entry(entry);
+        self.receivers.entry(entry);
         true
     }
 
@@ -389,7 +389,7 @@ impl<'a> Recorder<'a> {
         let rows = loader.rows().unwrap_or_default();
         let now_ns = boot_ns();
         for gap in self.losses.news(loader, &collector.session, &Clock::now()) {
-            self.outlets.gap(gap);
+            self.receivers.gap(gap);
         }
         let parts = Parts::of(&collector.session, &rows);
         for job in collector.session.jobs() {

@@ -4,12 +4,12 @@ use tracer_history::{Entry, Gap, Writer};
 use tracer_reach::{Reach, Status};
 
 /// The history, and the systems that are told. No call waits.
-pub(super) struct Outlets<'a> {
+pub(super) struct Receivers<'a> {
     history: &'a Writer,
     reach: &'a Reach,
 }
 
-impl<'a> Outlets<'a> {
+impl<'a> Receivers<'a> {
     pub(super) fn new(history: &'a Writer, reach: &'a Reach) -> Self {
         Self { history, reach }
     }
