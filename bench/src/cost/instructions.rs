@@ -102,9 +102,9 @@ pub(crate) fn run(workspace: &Workspace, choice: &Choice<'_>, update: bool) -> R
         let now = measure(&guests, kernel)?;
         let before = stored.kernels.get(kernel.name);
         super::print(&section(kernel.name, &now, before))?;
-        let Changes { regressions, news } = stored.compare(kernel.name, &now);
+        let Changes { regressions, notes } = stored.compare(kernel.name, &now);
         changes.regressions.extend(regressions);
-        changes.news.extend(news);
+        changes.notes.extend(notes);
         if update {
             stored.kernels.insert(kernel.name.to_owned(), now);
         }
@@ -178,8 +178,8 @@ fn tables(stored: &Stored) -> String {
 /// Says what is new; fails if there is a regression.
 fn conclude(changes: &Changes) -> Result<()> {
     let cure = "`cargo xtask bench --instructions --update`";
-    if !changes.news.is_empty() {
-        say(&format!("{} (store the new figures: {cure})", changes.news.join("; ")));
+    if !changes.notes.is_empty() {
+        say(&format!("{} (store the new figures: {cure})", changes.notes.join("; ")));
     }
     ensure!(
         changes.regressions.is_empty(),
@@ -242,8 +242,8 @@ mod tests {
     #[test]
     fn a_regression_fails_with_one_line_and_news_do_not() {
         let words = || vec!["6.12, write32, traced: 1041.4 → 1043.4 (+2.0)".to_owned()];
-        let news = Changes { news: words(), ..Changes::default() };
-        assert!(conclude(&news).is_ok());
+        let notes = Changes { notes: words(), ..Changes::default() };
+        assert!(conclude(&notes).is_ok());
         let worse = Changes { regressions: words(), ..Changes::default() };
         let error = conclude(&worse).unwrap_err().to_string();
         assert_eq!(

@@ -23,7 +23,7 @@ const FORGOTTEN_NAME: &str = "earlier commands";
 const MINOR: u32 = 0xf_ffff;
 /// How many relays behind the first reader belong to a part.
 const MOST_HOPS: u32 = 8;
-/// Through so many fds a process that was judged may have used an object, for its rows to stay apart.
+/// Rows of a judged process about an object stay rows of this process if there are at most this many: one for each fd.
 const MOST_FDS: usize = 4;
 /// Rows about objects that have ended and that a running process wrote to: the latest are kept.
 const MOST_OUTPUTS: usize = 64;
@@ -168,7 +168,7 @@ impl Session {
         written
     }
 
-    /// The sizes of files were asked for when so much had been written to each.
+    /// Notes how much had been written to each file when its size was asked for.
     pub fn files_were_asked_for(&mut self, written: &BTreeMap<ObjectId, u64>) {
         let now = self.written_to_files();
         for (id, object) in &mut self.objects {

@@ -294,7 +294,7 @@ impl Guest {
         let time_ns = self.time(context);
         self.forget_pending(tgid);
         let Some(process) = self.processes.get_mut(&tgid) else { return };
-        // The other threads end without a word, and the one that called is the first one now.
+        // gVisor does not tell the ends of the other threads. The thread that called is the first one now.
         process.threads = Some(BTreeSet::from([tgid]));
         let closed = process.fds.close_if(|_, fd| fd.closes_on_exec);
         for (number, fd) in closed {

@@ -20,7 +20,7 @@ use tracer_history::{Entry, Fate, Finding, Gap};
 
 use super::{
     About,
-    jobs::{Bytes, Jobs, Key, News, Route},
+    jobs::{Added, Bytes, Jobs, Key, Route},
     labels::{OfBuild, OfCommand, OfFinding, OfLoss, OfPlace, OfReason, OfStream},
     own::Own,
     places::{Places, Series},
@@ -295,7 +295,7 @@ impl Counts {
         let Told { key, is_interim, place, routes, findings, result, is_complete } = told;
         let (own, place) = (&place, self.place(&place));
         self.missing.folded.inc_by(u64::from(*own != place));
-        let News::Counts { bytes, findings } = self.jobs.news(key, is_interim, routes, &findings)
+        let Added::Counts { bytes, findings } = self.jobs.add(key, is_interim, routes, &findings)
         else {
             return;
         };

@@ -53,10 +53,10 @@ impl Bytes {
     }
 }
 
-/// Whether an entry counts.
+/// What an entry adds to the counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum News<'a> {
-    /// With what is new in it.
+pub(super) enum Added<'a> {
+    /// The entry counts, with what is new in it.
     Counts {
         /// Bytes that are new, by route.
         bytes: BTreeMap<Route, Bytes>,
@@ -81,19 +81,20 @@ pub(super) struct Jobs {
 }
 
 impl Jobs {
-    /// What is new in an entry with these totals and findings. `is_interim`: whether the command still runs.
-    pub(super) fn news<'a>(
+    /// Takes an entry with these totals and findings, and returns what it adds. `is_interim`: whether the command still
+    /// runs.
+    pub(super) fn add<'a>(
         &mut self,
         key: Key,
         is_interim: bool,
         totals: BTreeMap<Route, Bytes>,
         findings: &'a [tracer_history::Finding],
-    ) -> News<'a> {
+    ) -> Added<'a> {
         let has_room = self.counted.len() < MOST_JOBS;
         let mut counted = match self.counted.entry(key) {
             Slot::Occupied(known) if !is_interim => known.remove(),
             Slot::Vacant(_) if !is_interim => Counted::default(),
-            Slot::Vacant(_) if !has_room => return News::Later,
+            Slot::Vacant(_) if !has_room => return Added::Later,
             Slot::Vacant(slot) => std::mem::take(slot.insert(Counted::default())),
             Slot::Occupied(mut known) => std::mem::take(known.get_mut()),
         };
@@ -119,7 +120,7 @@ impl Jobs {
             counted.findings.extend(new.iter().map(|finding| finding.rule.clone()));
             self.counted.insert(key, counted);
         }
-        News::Counts { bytes, findings: new }
+        Added::Counts { bytes, findings: new }
     }
 }
 
@@ -139,17 +140,17 @@ mod tests {
         Route { fd: 1, destination }
     }
 
-    /// What entries of one command add: totals by destination, the last one of its end.
+    /// What the entries of one command add. Each entry has totals by destination; the last entry is that of the end.
     fn added(entries: &[&[(u64, Bytes)]]) -> Vec<Bytes> {
         let mut jobs = Jobs::default();
         let one = |(at, totals): (usize, &&[(u64, Bytes)])| {
             let totals = totals.iter().map(|(to, bytes)| (route(*to), *bytes)).collect();
             let is_interim = at + 1 < entries.len();
-            match jobs.news(KEY, is_interim, totals, &[]) {
-                News::Counts { bytes, .. } => {
+            match jobs.add(KEY, is_interim, totals, &[]) {
+                Added::Counts { bytes, .. } => {
                     bytes.values().fold(Bytes::default(), |sum, new| sum.plus(new))
                 }
-                News::Later => panic!(),
+                Added::Later => panic!(),
             }
         };
         let added = entries.iter().enumerate().map(one).collect();
@@ -191,11 +192,11 @@ mod tests {
         let (stuck, end) = ([finding("stuck")], [finding("stuck"), finding("unread")]);
         let mut jobs = Jobs::default();
         let mut rules =
-            |is_interim, findings| match jobs.news(KEY, is_interim, BTreeMap::new(), findings) {
-                News::Counts { findings, .. } => {
+            |is_interim, findings| match jobs.add(KEY, is_interim, BTreeMap::new(), findings) {
+                Added::Counts { findings, .. } => {
                     findings.iter().map(|finding| finding.rule.clone()).collect::<Vec<_>>()
                 }
-                News::Later => panic!(),
+                Added::Later => panic!(),
             };
         assert_eq!(rules(true, &stuck), ["stuck"]);
         assert_eq!(rules(true, &stuck), Vec::<String>::new());
@@ -208,11 +209,11 @@ mod tests {
         let mut jobs = Jobs::default();
         let totals = || BTreeMap::from([(route(5), bytes(10, 10, 0))]);
         for pid in 0..u32::try_from(MOST_JOBS).unwrap() {
-            jobs.news((pid, 1), true, totals(), &[]);
+            jobs.add((pid, 1), true, totals(), &[]);
         }
-        assert_eq!(jobs.news((0, 2), true, totals(), &[]), News::Later);
+        assert_eq!(jobs.add((0, 2), true, totals(), &[]), Added::Later);
         assert_eq!(jobs.counted.len(), MOST_JOBS);
-        let News::Counts { bytes, .. } = jobs.news((0, 2), false, totals(), &[]) else { panic!() };
+        let Added::Counts { bytes, .. } = jobs.add((0, 2), false, totals(), &[]) else { panic!() };
         assert_eq!(bytes[&route(5)].written, 10);
     }
 }

@@ -282,7 +282,7 @@ impl State {
         self.follow();
     }
 
-    /// The frame was measured: so many lines of so many fit.
+    /// Takes the number of lines of the page, and how many of them fit.
     pub(super) fn measured(&mut self, length: usize, height: usize) {
         (self.length, self.height) = (length, height);
         self.follow();

@@ -33,7 +33,7 @@ pub(crate) struct Changes {
     /// More instructions, or a figure that is missing now.
     pub(crate) regressions: Vec<String>,
     /// What makes it useful to store the figures anew.
-    pub(crate) news: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 impl Stored {
@@ -59,11 +59,11 @@ impl Stored {
     pub(crate) fn compare(&self, name: &str, now: &Measured) -> Changes {
         let mut changes = Changes::default();
         let Some(before) = self.kernels.get(name) else {
-            changes.news.push(format!("{name}: nothing is stored to compare with"));
+            changes.notes.push(format!("{name}: nothing is stored to compare with"));
             return changes;
         };
         if before.release != now.release {
-            changes.news.push(format!(
+            changes.notes.push(format!(
                 "{name}: not compared, because the stored figures are of {} and these of {}",
                 before.release, now.release
             ));
@@ -136,11 +136,11 @@ impl Changes {
                 if change > tolerance {
                     self.regressions.push(words);
                 } else if change < -tolerance {
-                    self.news.push(words);
+                    self.notes.push(words);
                 }
             }
             (Some(_), None) => self.regressions.push(format!("{place}: no longer measured")),
-            (None, Some(_)) => self.news.push(format!("{place}: new")),
+            (None, Some(_)) => self.notes.push(format!("{place}: new")),
             (None, None) => {}
         }
     }
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(before.compare("6.12", &measured(584.9, 1041.0)), Changes::default());
         let changes = before.compare("6.12", &measured(584.4, 1042.0));
         assert_eq!(changes.regressions, ["6.12, write32, traced: 1041.4 → 1042.0 (+0.6)"]);
-        assert!(changes.news.is_empty());
+        assert!(changes.notes.is_empty());
     }
 
     #[test]
@@ -183,7 +183,7 @@ mod tests {
     fn fewer_instructions_are_news() {
         let changes = stored(584.4, 1041.4).compare("6.12", &measured(584.4, 1030.4));
         assert!(changes.regressions.is_empty());
-        assert_eq!(changes.news, ["6.12, write32, traced: 1041.4 → 1030.4 (-11.0)"]);
+        assert_eq!(changes.notes, ["6.12, write32, traced: 1041.4 → 1030.4 (-11.0)"]);
     }
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(changes.regressions, ["6.12, write32, traced: no longer measured"]);
         let before = Stored { kernels: BTreeMap::from([("6.12".to_owned(), without)]) };
         let changes = before.compare("6.12", &with);
-        assert_eq!(changes.news, ["6.12, write32, traced: new"]);
+        assert_eq!(changes.notes, ["6.12, write32, traced: new"]);
         assert!(changes.regressions.is_empty());
     }
 
@@ -204,9 +204,9 @@ mod tests {
         let newer = Measured { release: "6.12.2".into(), ..measured(900.0, 2000.0) };
         let changes = stored(584.4, 1041.4).compare("6.12", &newer);
         assert!(changes.regressions.is_empty());
-        assert!(changes.news[0].contains("6.12.1 and these of 6.12.2"), "{changes:?}");
+        assert!(changes.notes[0].contains("6.12.1 and these of 6.12.2"), "{changes:?}");
         let changes = Stored::default().compare("6.12", &newer);
-        assert_eq!(changes.news, ["6.12: nothing is stored to compare with"]);
+        assert_eq!(changes.notes, ["6.12: nothing is stored to compare with"]);
     }
 
     #[test]

@@ -60,20 +60,20 @@ struct Known {
 
 /// What a look at a job leads to.
 enum Look {
-    /// It is looked at again.
+    /// The job is not ready: the recorder looks at it again.
     Waits,
     /// Helper processes are to look at the files of this part first.
     WantsFiles(Box<Session>),
-    /// It is in the history.
+    /// The job is in the history.
     Done,
 }
 
 /// Which entries of a job are wanted now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wanted {
-    /// One that tells a loss: a thread is blocked for long, which may be how it works.
+    /// Only one with a loss: a thread is blocked for long, which may be how the program works.
     Loss,
-    /// Any.
+    /// Every entry.
     Any,
 }
 
@@ -143,7 +143,7 @@ impl<'a> Recorder<'a> {
         Clock::now().us(self.entries.began_ns(job.root))
     }
 
-    /// So much was not seen, for this reason.
+    /// Counts events that tracer did not see, and tells the receivers the reason.
     pub(super) fn missed(&mut self, reason: &str, events: u64) {
         let now_us = Clock::now().us(boot_ns());
         let gap = Gap {
@@ -173,7 +173,7 @@ impl<'a> Recorder<'a> {
             let clock = Clock::now();
             let status = || self.status(&collector.session, places, &clock);
             self.receivers.alive(clock.us(boot_ns()), status);
-            let gaps = self.losses.news(loader, &collector.session, &clock);
+            let gaps = self.losses.new_gaps(loader, &collector.session, &clock);
             if !gaps.is_empty() {
                 self.handover.losses(boot_ns(), self.losses.totals());
             }
@@ -388,7 +388,7 @@ impl<'a> Recorder<'a> {
         self.tails.catch_up();
         let rows = loader.rows().unwrap_or_default();
         let now_ns = boot_ns();
-        for gap in self.losses.news(loader, &collector.session, &Clock::now()) {
+        for gap in self.losses.new_gaps(loader, &collector.session, &Clock::now()) {
             self.receivers.gap(gap);
         }
         let parts = Parts::of(&collector.session, &rows);

@@ -120,7 +120,7 @@ fn place(recovered: &Recovered, processes: &[Process]) -> String {
 fn who(recovered: &Recovered) -> String {
     let writers = recovered.pids.iter().zip(&recovered.comms);
     match list(writers.map(|(pid, comm)| short_name(comm, *pid)), ", ") {
-        none if none.is_empty() => "somebody".to_owned(),
+        none if none.is_empty() => "an unknown process".to_owned(),
         named => named,
     }
 }
