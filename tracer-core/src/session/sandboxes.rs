@@ -231,7 +231,7 @@ impl Session {
             !host_files.contains(object)
                 && (passes_on || is_own_file || self.object_name(object).contains("["))
         });
-        // What they wrote to a file of others is a part of that file's books.
+        // What they wrote to a file of others is a part of that file's account.
         let of_others: BTreeSet<ObjectId> =
             used_by_others.into_iter().filter(|object| is_file(object)).collect();
         self.processes.retain(|id| !machinery.contains(id));

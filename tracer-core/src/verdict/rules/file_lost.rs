@@ -127,8 +127,8 @@ fn saved(case: &Case<'_>, object: &Object) -> u64 {
 }
 
 /// How many of the bytes that were written to the file cannot be in it at the end, because it is too short, and whether
-/// it may be more: what was written after its size was asked for may be in it or not. The size of a file that the kernel
-/// makes up says nothing.
+/// it may be more: what was written after its size was asked for may be in it or not. The size of a file that the
+/// kernel makes up says nothing.
 fn missing(object: &Object, written: u64) -> Option<(u64, bool)> {
     let is_real = !["/proc/", "/sys/", "/dev/"].iter().any(|made| object.path.starts_with(made));
     let size = object.size_after.filter(|_| object.is_found() && is_real)?;
