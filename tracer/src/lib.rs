@@ -11,7 +11,8 @@
 //!     the writers' memory, which is where the bytes come from.
 //! 12. [`observe`] only reads, and only in helper processes: what it reads can block. A process or file that has gone
 //!     gives no event, and never an error.
-//! 13. A thread is started by `sys::privileges::spawn`, or is scoped, or starts after the hooks are attached.
+//! 13. A thread of the main process is started by `sys::privileges::spawn`, or is scoped, or starts after the hooks are
+//!     attached, or gives up its capabilities by itself (`tracer_gvisor::sink`).
 //! 14. Only `sys::private_file` and `capture::folder` open a file of the user for writing.
 
 #![deny(unsafe_code)]
