@@ -15,5 +15,5 @@ pub use self::{
     config::Config,
     names::{Place, place},
     wanted::{ScopeError, Wanted},
-    watch::{Bound, CgroupEvent, CgroupWatch},
+    watch::{CgroupEvent, CgroupWatch, Limit},
 };

@@ -138,7 +138,7 @@ async fn cgroups_there(watch: &mut CgroupWatch) -> Vec<CgroupTarget> {
         match event {
             CgroupEvent::Appeared(cgroup) => there.push(cgroup),
             CgroupEvent::Gone { id, .. } => there.retain(|cgroup| cgroup.id != id),
-            CgroupEvent::Limit(bound) => tracing::warn!("{bound}"),
+            CgroupEvent::Limit(limit) => tracing::warn!("{limit}"),
             CgroupEvent::Lost => {}
         }
     }
@@ -342,9 +342,9 @@ impl Daemon<'_> {
                 }
             }
             CgroupEvent::Lost => self.recorder.missed("cgroups_missed", 1),
-            CgroupEvent::Limit(bound) => {
+            CgroupEvent::Limit(limit) => {
                 self.recorder.missed("cgroups_full", 1);
-                tracing::warn!("{bound}");
+                tracing::warn!("{limit}");
             }
         }
     }

@@ -58,12 +58,12 @@ pub enum CgroupEvent {
     Lost,
     /// Not all wanted cgroups are told: a limit was reached. Each limit is told once. When there is room again, what was left
     /// out appears.
-    Limit(Bound),
+    Limit(Limit),
 }
 
 /// A limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bound {
+pub enum Limit {
     /// The number of wanted cgroups at a time, [`MOST_MATCHES`].
     Matches,
     /// The number of directories that are watched at a time, 8,192.
@@ -74,7 +74,7 @@ pub enum Bound {
     Kernel,
 }
 
-impl fmt::Display for Bound {
+impl fmt::Display for Limit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Matches => write!(

@@ -237,11 +237,11 @@ fn other_users_get_a_part_of_the_room() {
                 assert!(target.doubt.unwrap().contains("owns"));
                 appeared += 1;
             }
-            CgroupEvent::Limit(bound) => limits.push(bound),
+            CgroupEvent::Limit(limit) => limits.push(limit),
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!((appeared, limits), (MOST_MATCHES / SHARE_OF_USERS, vec![Bound::OfUsers]));
+    assert_eq!((appeared, limits), (MOST_MATCHES / SHARE_OF_USERS, vec![Limit::OfUsers]));
 }
 
 #[test]

@@ -23,7 +23,7 @@ use tracer_common::limits;
 
 use super::{
     super::wanted::{Place, children, directory},
-    Bound, CgroupEvent, MOST_MATCHES, MOST_WATCHED, SHARE_OF_USERS,
+    CgroupEvent, Limit, MOST_MATCHES, MOST_WATCHED, SHARE_OF_USERS,
 };
 use crate::target::CgroupTarget;
 
@@ -67,7 +67,7 @@ pub(super) struct Tree {
     matches: Count,
     /// Something was left out since the tree was listed.
     is_cut: bool,
-    told: Vec<Bound>,
+    told: Vec<Limit>,
 }
 
 impl Tree {
@@ -167,7 +167,7 @@ impl Tree {
         self.forget(path)?;
         let is_users = found.uid() != self.place.matcher.roots.root_uid;
         if !self.matches.has_room(is_users, MOST_MATCHES) {
-            return self.leave_out(if is_users { Bound::OfUsers } else { Bound::Matches });
+            return self.leave_out(if is_users { Limit::OfUsers } else { Limit::Matches });
         }
         let hierarchy = self.place.hierarchy.clone();
         let label = if path.is_empty() { "/" } else { path }.to_owned();
@@ -194,7 +194,7 @@ impl Tree {
             Ok(watch) => watch,
             Err(Errno::NOSPC | Errno::NOMEM) => {
                 self.forget(path)?;
-                return self.leave_out(Bound::Kernel).map(|()| false);
+                return self.leave_out(Limit::Kernel).map(|()| false);
             }
             Err(_) => return self.forget(path).map(|()| false),
         };
@@ -212,8 +212,8 @@ impl Tree {
         let is_users = owner.is_ok_and(|uid| uid != self.place.matcher.roots.root_uid);
         if !self.watches.has_room(is_users, MOST_WATCHED) {
             let _ = inotify::remove_watch(&*self.inotify, watch);
-            let bound = if is_users { Bound::OfUsers } else { Bound::Directories };
-            return self.leave_out(bound).map(|()| false);
+            let limit = if is_users { Limit::OfUsers } else { Limit::Directories };
+            return self.leave_out(limit).map(|()| false);
         }
         self.watches.add(is_users);
         self.watched.insert(watch, path.to_owned());
@@ -247,13 +247,13 @@ impl Tree {
         Ok(())
     }
 
-    fn leave_out(&mut self, bound: Bound) -> Result<(), Closed> {
+    fn leave_out(&mut self, limit: Limit) -> Result<(), Closed> {
         self.is_cut = true;
-        if self.told.contains(&bound) {
+        if self.told.contains(&limit) {
             return Ok(());
         }
-        self.told.push(bound);
-        self.say(CgroupEvent::Limit(bound))
+        self.told.push(limit);
+        self.say(CgroupEvent::Limit(limit))
     }
 
     fn say(&self, event: CgroupEvent) -> Result<(), Closed> {
