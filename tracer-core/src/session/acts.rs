@@ -134,7 +134,7 @@ pub(crate) fn names(argument: &str, path: &Path) -> bool {
 }
 
 impl Process {
-    /// What of a process that was judged others may need: its name, and what it did to objects.
+    /// The part of a judged process that the judgement of other jobs may need: its name, and what it did to objects.
     pub(super) fn judged(self) -> Self {
         let facts = self.facts.into_iter().filter(is_act).collect();
         Self {
