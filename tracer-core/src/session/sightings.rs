@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_holder_that_was_seen_before_is_no_news() {
+    fn a_holder_that_was_seen_before_is_not_new() {
         let mut sightings = Sightings::default();
         let workers: Vec<Event> = (1..=300).map(|tgid| event(tgid, 1, 9, Sighting::Open)).collect();
         assert_eq!(survey(&mut sightings, Keep::All, &workers), (300, 0));
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_holder_that_closed_and_opened_again_is_news() {
+    fn a_holder_that_closed_and_opened_again_is_new() {
         let mut sightings = Sightings::default();
         let worker = event(1, 0, 9, Sighting::Open);
         survey(&mut sightings, Keep::All, std::slice::from_ref(&worker));
