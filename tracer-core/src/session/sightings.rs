@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_whose_other_end_was_accepted_is_news() {
+    fn a_socket_whose_other_end_was_accepted_is_new() {
         let mut sightings = Sightings::default();
         let mut socket = event(1, 3, 9, Sighting::Open);
         survey(&mut sightings, Keep::All, std::slice::from_ref(&socket));

@@ -314,8 +314,8 @@ impl Guest {
     /// A process has the name of the path that it executed: `sentry/execve` tells the file to which that leads.
     pub(super) fn named(&mut self, tgid: i32, path: &str, time_ns: u64) {
         let comm = comm_of(path);
-        let is_news = |process: &&mut Process| !comm.is_empty() && process.comm != comm;
-        let Some(process) = self.processes.get_mut(&tgid).filter(is_news) else { return };
+        let has_new_name = |process: &&mut Process| !comm.is_empty() && process.comm != comm;
+        let Some(process) = self.processes.get_mut(&tgid).filter(has_new_name) else { return };
         process.comm = comm;
         let stdio = self.stdio(tgid, time_ns);
         self.tell_again(tgid, stdio, time_ns);

@@ -237,8 +237,8 @@ impl<'a> Recorder<'a> {
                     Look::Done => done.push(job),
                 }
             }
-            let has_news = !done.is_empty() || !with_files.is_empty();
-            self.is_behind = number > MOST_AT_ONCE && has_news;
+            let has_progress = !done.is_empty() || !with_files.is_empty();
+            self.is_behind = number > MOST_AT_ONCE && has_progress;
             with_files.iter().for_each(|part| collector.ask_for_files(part));
             done.iter().for_each(|job| places.leaves(job, &collector.session));
             collector.forget(&done);
