@@ -34,11 +34,11 @@ pub struct Size {
     pub rate: u64,
     /// Each job of this number has a planted loss.
     pub loss_each: u64,
-    /// The storm is run in so many parts; the first one warms the recorder up.
+    /// How many parts the storm has. The first one warms the recorder up.
     pub parts: u64,
 }
 
-/// What came of a storm.
+/// The result of a storm.
 #[derive(Debug)]
 pub struct Outcome {
     /// What the jobs did.

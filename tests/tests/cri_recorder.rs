@@ -23,7 +23,7 @@ const LOSSY: &str = "echo out; echo error >&2; seq 1 2000 | sleep 0.2; exit 0";
 /// Containers that live for a moment.
 const MOMENTS: usize = 6;
 
-/// The entries of a pod, once there are so many.
+/// The entries of a pod, once there are this many.
 fn of_pod(folder: &TempDir, pod: &Pod<'_>, number: usize) -> Result<Vec<Value>> {
     let found = wait_until("the pod's entries", || {
         let found = entries(folder.path(), &["--pod", &pod.name()])?;

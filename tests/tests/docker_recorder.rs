@@ -14,7 +14,7 @@ use tracer_tests::{
     recorder::{Recorder, entries, why},
 };
 
-/// The entries of a container, once there are so many.
+/// The entries of a container, once there are this many.
 fn of_container(folder: &TempDir, name: &str, number: usize) -> Result<Vec<Value>> {
     let found = wait_until("the container's entries", || {
         let found = entries(folder.path(), &["--container", name])?;

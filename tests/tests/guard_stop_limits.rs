@@ -30,7 +30,7 @@ fn shell(line: &str, directory: &Path) -> Result<Command> {
     Ok(command)
 }
 
-/// Sends a signal so long after the start of tracer. If the command was not started by then, it must never be, and
+/// Sends a signal some time after the start of tracer. If the command was not started by then, it must never be, and
 /// tracer ends by the signal.
 fn signalled_while_it_starts(signal: Signal, after: Duration) -> Result<()> {
     let directory = tempfile::tempdir()?;

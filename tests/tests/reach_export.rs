@@ -26,7 +26,8 @@ const PACKAGES: [&str; 3] = ["duckdb==2.0.1", "datafusion==55.0.0", "chdb==4.4.0
 /// Bytes lost by place and rule; `None` if no row of them has the number.
 type Lost = BTreeMap<(String, String), Option<u64>>;
 
-/// Runs a command in a cgroup that writes so many bytes; reads a part of them. The command ends, and then its reader.
+/// Runs a command in a cgroup, which writes `written` bytes, and reads a part of them. The command ends, and then its
+/// reader.
 fn write_and_read(cgroup: &ScratchCgroup, written: usize, read: usize) -> Result<()> {
     let mut child = start_in(cgroup, &["head", "-c", &written.to_string(), "/dev/zero"])?;
     let mut stdout = child.take_stdout()?;

@@ -250,7 +250,7 @@ fn a_request_of_another_process_from_before_the_trace_is_counted() -> Result<()>
     ensure!(reader.skipped.is_none(), "SKIPPED: {:?}", reader.skipped);
     expect::no_losses(&report)?;
     let object = report.object(&id).with_context(|| id.clone())?;
-    let taken: Vec<_> = object.readers.iter().map(|party| party.pid).collect();
+    let taken: Vec<_> = object.readers.iter().map(|endpoint| endpoint.pid).collect();
     ensure!(object.read == Some(11) && taken == [reader.pid], "{object:#?}");
     Ok(())
 }

@@ -68,7 +68,8 @@ fn what_a_reader_writes_to_dev_null_is_not_counted() -> Result<()> {
     let report = tracer.finish()?.report()?;
     let reader = reader.finish()?;
     ensure!(reader.skipped.is_none(), "SKIPPED: {:?}", reader.skipped);
-    let has_read = |object: &Object| object.readers.iter().any(|party| party.pid == reader.pid);
+    let has_read =
+        |object: &Object| object.readers.iter().any(|endpoint| endpoint.pid == reader.pid);
     ensure!(report.objects.iter().any(has_read), "the reader was not seen: {:?}", report.objects);
     let mut discards = report.objects.iter().filter(|object| object.kind == "null");
     let counted = discards.find(|object| object.written != Some(0) || !object.writers.is_empty());

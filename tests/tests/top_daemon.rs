@@ -127,7 +127,7 @@ fn a_job_that_lost_output_stays_with_its_sentence() -> Result<()> {
     scene.recorder.stop()
 }
 
-/// Connects, and asks for so many snapshots.
+/// Connects, and asks for this many snapshots.
 fn ask(socket: &Path, times: usize) -> Result<UnixStream> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(*DEADLINE))?;

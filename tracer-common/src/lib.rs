@@ -6,9 +6,10 @@
 //!
 //! # Invariants
 //!
-//! 15. In user space, `tracer-core` forbids `unsafe` code. `tracer-loader` and `tracer` deny it: a module or function
-//!     that needs it allows it at its declaration, with a reason. This crate has one block, in `pod`. Each block has a
-//!     SAFETY line.
+//! 15. In user space, `tracer-core`, `tracer-gvisor`, `tracer-history`, `tracer-reach`, `tracer-export`, `tracer/fuzz`,
+//!     `bench` and `xtask` forbid `unsafe` code. `tracer-loader` and `tracer` deny it: a module or function that needs
+//!     it allows it at its declaration, with a reason. This crate has one `unsafe impl`, in `pod`. `tests` may use it,
+//!     because it makes system calls by number. Each block has a SAFETY line.
 #![no_std]
 
 pub mod capture;

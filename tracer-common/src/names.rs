@@ -28,9 +28,6 @@ pub const MAP_FILES: &str = "FILES";
 pub const MAP_LOSSES: &str = "LOSSES";
 /// Map: io_uring request address to [`crate::ledger::UringRequest`].
 pub const MAP_URING: &str = "URING";
-/// Map: [`crate::ledger::UringKey`] to [`crate::ledger::UringGroup`], the requests of [`MAP_URING`] by what a completion
-/// without a request tells.
-pub const MAP_URING_GROUPS: &str = "URING_GROUPS";
 /// Map: tid to the [`crate::ledger::LedgerKey`] of an interrupted call that the kernel may restart.
 pub const MAP_INTERRUPTED: &str = "INTERRUPTED";
 /// Map: tid to [`crate::ledger::ThreadIo`].

@@ -5,22 +5,26 @@
 //!
 //! # Data flow
 //!
-//! Data flows one way; a module uses only modules to its left, and [`text`]:
+//! Data flows one way:
 //!
 //! ```text
-//! event ──▶ session ──▶ verdict ──▶ report
-//!   ▲          ▲
-//!   │          └── recording: writes the input of a session as lines, and applies them again
-//!   └── worker_log: managers' logs become events
-//!
-//! capture: records of the capture ring, the index of a capture folder, recovery of lost bytes ──▶ report
+//! event ──▶ session ──▶ verdict ──▶ report ──▶ snapshot
+//!   ▲          ▲                      ▲
+//!   │          └───── recording ──────┤
+//!   │                 capture ────────┘
+//!   └── worker_log
 //! ```
 //!
 //! * [`event`] decodes a record: any byte string gives an event or an error.
+//! * [`worker_log`] turns managers' logs into events.
 //! * [`session`] applies events and rows in any order, and is the model of a run.
+//! * [`recording`] writes the input of a session as lines, reads the lines, and applies them again.
 //! * [`verdict`] applies rules to a session. Each finding has one message and the numbers that it rests on.
-//! * [`report`] is the public schema. It is built from a session and its findings.
+//! * [`capture`] has the records of the capture ring, the index of a capture folder, and the recovery of lost bytes.
+//! * [`report`] is the public schema. It is built from a session or a recording, and its findings.
 //! * [`snapshot`] is a smaller report of a moment, for a view that is drawn again and again.
+//!
+//! A module uses only modules above it in this list. All may use [`text`] and [`parallel`], which use none of them.
 //!
 //! # Example
 //!

@@ -6,7 +6,10 @@
 //!
 //! # Invariants
 //!
-//! 1. Only `kread` reads kernel memory; only `usermem` reads memory of traced programs.
+//! 1. `kread` reads kernel memory, and `usermem` reads memory of traced programs. There are two exceptions: `hooks` and
+//!    `regs` read what the kernel gives to a hook (its arguments, the saved registers); and some modules fill a buffer
+//!    by a helper call of their own: `object`, `object::path` and `object::socket` from kernel memory, `hooks::exec`
+//!    and `capture::send` from memory of programs.
 //! 2. What cannot be recorded is counted under a named reason ([`loss`]). No map evicts an entry silently.
 //! 3. Each map entry that a program inserts is removed on every path on which its process, object, call or
 //!    request can end ([`maps`]).

@@ -265,14 +265,14 @@ pub(crate) struct Sighting {
 /// and at a sighting with another inode. Overwrites `sighting`.
 #[inline(always)]
 pub(crate) fn watch(sighting: &mut Sighting, file: Kptr) {
-    if !is_news(sighting, file) || !begin_watch(sighting, file, &ObjectId::NONE) {
+    if !is_new(sighting, file) || !begin_watch(sighting, file, &ObjectId::NONE) {
         return;
     }
     let mut peer = Peer { file: Kptr(0), id: ObjectId::NONE };
     if find_peer(file, &mut peer) {
         let first = sighting.id;
         (sighting.id, sighting.fd, sighting.in_flight) = (peer.id, -1, 0);
-        if is_news(sighting, peer.file) {
+        if is_new(sighting, peer.file) {
             begin_watch(sighting, peer.file, &first);
         }
     }
@@ -296,7 +296,7 @@ fn find_peer(file: Kptr, out: &mut Peer) -> bool {
 /// Whether the object is not watched yet, or with a larger hop, or through an inode that it does not have any more: the
 /// kernel has reloaded the inode, or a new terminal has the number of a closed one.
 #[inline(always)]
-fn is_news(sighting: &Sighting, file: Kptr) -> bool {
+fn is_new(sighting: &Sighting, file: Kptr) -> bool {
     // SAFETY: as in `value`.
     unsafe { OBJECTS.get(sighting.id) }.is_none_or(|watch| {
         watch::hop(watch.value) > sighting.hop || watch.inode != object::lasting_inode(file)

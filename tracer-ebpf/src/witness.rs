@@ -54,7 +54,7 @@ enum Fate {
 #[unsafe(no_mangle)]
 static mut SUSPECTS_SEEN: u32 = 0;
 
-/// What of a thread's `thread_info` decides who may answer its calls.
+/// The part of a thread's `thread_info` that decides who may answer its calls.
 #[derive(Clone, Copy)]
 struct Supervision {
     has_filter: bool,

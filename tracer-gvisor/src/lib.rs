@@ -5,8 +5,14 @@
 //! ([`points`]), serves that socket ([`sink`]), and turns the messages into the same events and rows that the eBPF
 //! programs give ([`Guest`]). The session model, the rules and reports work on them unchanged.
 //!
-//! Messages come from a sandbox and are hostile: decoding is total, and all tables have a bound. What found no room or
-//! could not be read is counted ([`Guest::losses`]).
+//! # Invariants
+//!
+//! 25. Messages come from a sandbox and may be hostile: any bytes are decoded, or counted as unreadable
+//!     ([`Guest::losses`]).
+//! 26. All tables have a bound. A message, process, object, container, call or row that finds no room is counted
+//!     ([`Guest::losses`], [`sink::Sink::lost`]).
+
+#![forbid(unsafe_code)]
 
 mod fds;
 mod guest;

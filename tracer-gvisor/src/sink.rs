@@ -43,16 +43,16 @@ const ROOM_IN: Duration = Duration::from_millis(100);
 
 /// What a sandbox has sent.
 #[derive(Debug)]
-pub struct News {
+pub struct SinkEvent {
     /// Number of the connection, from 1 on.
     pub sandbox: u32,
     /// What it is.
-    pub kind: NewsKind,
+    pub kind: SinkEventKind,
 }
 
 /// What a sandbox has sent.
 #[derive(Debug)]
-pub enum NewsKind {
+pub enum SinkEventKind {
     /// It has connected.
     Connected(Origin),
     /// A message.
@@ -74,7 +74,7 @@ pub struct Origin {
 /// The socket, and the thread that reads it. The thread ends when this is dropped.
 #[derive(Debug)]
 pub struct Sink {
-    news: mpsc::UnboundedReceiver<News>,
+    events: mpsc::UnboundedReceiver<SinkEvent>,
     shared: Arc<Shared>,
     _stop: oneshot::Sender<()>,
 }
@@ -98,7 +98,7 @@ impl Sink {
         if_free: &Path,
         give_up_rights: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
-        let (sender, news) = mpsc::unbounded_channel();
+        let (sender, events) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
         let shared = Arc::<Shared>::default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -119,32 +119,33 @@ impl Sink {
                 }
             });
         })?;
-        Ok(Self { news, shared, _stop: stop })
+        Ok(Self { events, shared, _stop: stop })
     }
 
-    /// The next news. `None` when the thread has ended. Can be cancelled without a loss.
-    pub async fn next(&mut self) -> Option<News> {
-        let news = self.news.recv().await;
-        news.inspect(|news| self.took(news))
+    /// The next event. `None` when the thread has ended. Can be cancelled without a loss.
+    pub async fn next(&mut self) -> Option<SinkEvent> {
+        let event = self.events.recv().await;
+        event.inspect(|event| self.took(event))
     }
 
-    /// The next news, if there is one already.
-    pub fn try_next(&mut self) -> Option<News> {
-        let news = self.news.try_recv().ok();
-        news.inspect(|news| self.took(news))
+    /// The next event, if there is one already.
+    pub fn try_next(&mut self) -> Option<SinkEvent> {
+        let event = self.events.try_recv().ok();
+        event.inspect(|event| self.took(event))
     }
 
-    fn took(&self, news: &News) {
-        if let NewsKind::Message(message) = &news.kind {
+    fn took(&self, event: &SinkEvent) {
+        if let SinkEventKind::Message(message) = &event.kind {
             self.shared.waiting.fetch_sub(message.len(), Ordering::Relaxed);
         }
     }
 
     /// Closes the queue. Returns the connection of each message that is still in it.
     pub fn close(&mut self) -> impl Iterator<Item = u32> {
-        self.news.close();
-        std::iter::from_fn(|| self.try_next())
-            .filter_map(|news| matches!(news.kind, NewsKind::Message(_)).then_some(news.sandbox))
+        self.events.close();
+        std::iter::from_fn(|| self.try_next()).filter_map(|event| {
+            matches!(event.kind, SinkEventKind::Message(_)).then_some(event.sandbox)
+        })
     }
 
     /// Messages that found no room so far, and sandboxes.
@@ -163,7 +164,7 @@ fn bind(path: &Path) -> io::Result<UnixSeqpacketListener> {
 
 async fn serve(
     mut listeners: Vec<UnixSeqpacketListener>,
-    sender: mpsc::UnboundedSender<News>,
+    sender: mpsc::UnboundedSender<SinkEvent>,
     shared: Arc<Shared>,
 ) {
     let listened_to = Rc::new(());
@@ -191,12 +192,12 @@ async fn serve(
         let (sender, shared) = (sender.clone(), Arc::clone(&shared));
         let is_listened_to = Rc::clone(&listened_to);
         tokio::task::spawn_local(async move {
-            let send = |kind| sender.send(News { sandbox, kind }).is_ok();
-            if send(NewsKind::Connected(origin)) {
+            let send = |kind| sender.send(SinkEvent { sandbox, kind }).is_ok();
+            if send(SinkEventKind::Connected(origin)) {
                 // An error means that the sandbox has ended.
                 let _ = listen_to(&connection, &shared, send).await;
             }
-            let _ = sender.send(News { sandbox, kind: NewsKind::Closed });
+            let _ = sender.send(SinkEvent { sandbox, kind: SinkEventKind::Closed });
             drop(is_listened_to);
         });
     }
@@ -206,7 +207,7 @@ async fn serve(
 async fn listen_to(
     connection: &UnixSeqpacket,
     shared: &Shared,
-    send: impl Fn(NewsKind) -> bool,
+    send: impl Fn(SinkEventKind) -> bool,
 ) -> io::Result<()> {
     let mut buffer = vec![0; LARGEST];
     let begun = tokio::time::timeout(GREETS_WITHIN, connection.recv(&mut buffer)).await;
@@ -225,7 +226,7 @@ async fn listen_to(
         if waiting + size > MOST_WAITING || received.truncated() {
             shared.waiting.fetch_sub(size, Ordering::Relaxed);
             shared.lost.fetch_add(1, Ordering::Relaxed);
-        } else if !send(NewsKind::Message(Bytes::copy_from_slice(&buffer[..size]))) {
+        } else if !send(SinkEventKind::Message(Bytes::copy_from_slice(&buffer[..size]))) {
             return Ok(());
         }
     }
@@ -266,13 +267,13 @@ mod tests {
         socket
     }
 
-    fn news(sink: &mut Sink) -> News {
+    fn next_event(sink: &mut Sink) -> SinkEvent {
         (0..1000)
             .find_map(|turn| {
                 thread::sleep(Duration::from_micros(100 * turn));
                 sink.try_next()
             })
-            .expect("no news")
+            .expect("no event")
     }
 
     fn greets(socket: &std::os::fd::OwnedFd) {
@@ -285,9 +286,9 @@ mod tests {
         let (mut sink, folder) = sink("many");
         for number in 1..=3 * MOST_SANDBOXES as u32 {
             drop(connected(&folder));
-            let [first, second] = [news(&mut sink), news(&mut sink)];
+            let [first, second] = [next_event(&mut sink), next_event(&mut sink)];
             assert_eq!((first.sandbox, second.sandbox), (number, number));
-            assert!(matches!(second.kind, NewsKind::Closed), "{second:?}");
+            assert!(matches!(second.kind, SinkEventKind::Closed), "{second:?}");
         }
         assert_eq!(sink.lost(), 0);
     }
@@ -323,13 +324,13 @@ mod tests {
         let (mut sink, folder) = sink("rest");
         let socket = connected(&folder);
         greets(&socket);
-        let NewsKind::Connected(origin) = news(&mut sink).kind else { panic!() };
+        let SinkEventKind::Connected(origin) = next_event(&mut sink).kind else { panic!() };
         let pid = i32::try_from(std::process::id()).unwrap();
         assert_eq!(origin, Origin { pid, is_second: false });
         (0..7).for_each(|_| {
             send(&socket, b"12345678", SendFlags::empty()).unwrap();
         });
-        assert!(matches!(news(&mut sink).kind, NewsKind::Message(_)));
+        assert!(matches!(next_event(&mut sink).kind, SinkEventKind::Message(_)));
         thread::sleep(Duration::from_millis(200));
         assert_eq!(sink.close().collect::<Vec<_>>(), [1; 6]);
     }
@@ -339,7 +340,7 @@ mod tests {
         let (mut sink, folder) = sink("stranger");
         let socket = connected(&folder);
         send(&socket, &[0xff; 9], SendFlags::empty()).unwrap();
-        assert!(matches!(news(&mut sink).kind, NewsKind::Connected(_)));
-        assert!(matches!(news(&mut sink).kind, NewsKind::Closed));
+        assert!(matches!(next_event(&mut sink).kind, SinkEventKind::Connected(_)));
+        assert!(matches!(next_event(&mut sink).kind, SinkEventKind::Closed));
     }
 }

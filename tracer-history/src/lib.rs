@@ -11,10 +11,10 @@
 //!
 //! # Invariants
 //!
-//! 1. No call of a [`Writer`] waits for the disk, except [`Writer::close`] and [`Writer::start`].
-//! 2. What could not be kept is counted, and becomes a [`Gap`] with its time span as soon as writing works.
-//! 3. No content of the folder prevents a start: a damaged file is set aside, and becomes a gap.
-//! 4. A [`Reader`] creates and changes no file, and reads what is readable of a damaged one.
+//! 21. No call of a [`Writer`] waits for the disk, except [`Writer::close`] and [`Writer::start`].
+//! 22. What could not be kept is counted, and becomes a [`Gap`] with its time span as soon as writing works.
+//! 23. No content of the folder prevents a start: a damaged file is set aside, and becomes a gap.
+//! 24. A [`Reader`] creates and changes no file, and reads what is readable of a damaged one.
 
 #![forbid(unsafe_code)]
 

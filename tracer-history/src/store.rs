@@ -259,7 +259,7 @@ fn weight(entry: &Entry) -> i64 {
 pub(crate) enum StreamRow {
     /// With the bytes that were delivered, lost, discarded and refused. What is left of all is unknown.
     Whole(i32, u64, i64, i64, Option<i64>, u64, u64, u64, u64),
-    /// Without them.
+    /// Without these numbers: of a version that did not count them.
     Short(i32, u64, i64, i64, Option<i64>),
 }
 

@@ -8,7 +8,9 @@
 //!
 //! # Invariants
 //!
-//! 6. Only this crate uses aya. It knows nothing of sessions, verdicts and reports.
+//! 6. In tracer, only this crate loads programs, attaches them and reads maps, and only it calls aya.
+//!    (`tracer-common` implements aya's trait `Pod` for the values of maps; the benchmark's `floor`, a program of its
+//!    own, calls aya as well.) It knows nothing of sessions, verdicts and reports.
 //! 16. The object is loaded only if every marker in it was replaced, exactly as often as the build script counted it
 //!     (`load::patch`).
 //! 17. No hook is attached before the kernel has verified the programs of all hooks. Hooks are attached in the order of

@@ -122,7 +122,7 @@ pub struct CgroupScope {
     pub subsystem: Option<String>,
     /// How many cgroups can be targets at a time while the trace runs ([`Loader::add_cgroup`]), those in `ids` among
     /// them. Fewer than there are `ids` means no more than those.
-    pub room: usize,
+    pub capacity: usize,
 }
 
 /// Size in bytes of the eBPF object in this binary; 0 if it was built without one.
@@ -215,7 +215,7 @@ impl Loader {
     /// next `execve` on, or from the next [`Loader::adopt`] on. One that is a target already stays one.
     ///
     /// # Errors
-    /// [`LoaderError::Map`] also if there are as many as [`CgroupScope::room`].
+    /// [`LoaderError::Map`] also if there are as many as [`CgroupScope::capacity`].
     pub fn add_cgroup(&mut self, id: u64) -> Result<(), LoaderError> {
         let _real_time = self.real_time.enter();
         let mut cgroups: HashMap<_, u64, u32> = self.map_mut(names::MAP_CGROUPS)?;
@@ -346,7 +346,7 @@ fn size_transition(loader: &mut EbpfLoader<'_>, counting: Attach) {
 
 /// Sets the size of the map of target cgroups.
 fn size_cgroups(loader: &mut EbpfLoader<'_>, scope: Option<&CgroupScope>) {
-    let count = scope.map_or(0, |scope| scope.room.max(scope.ids.len()));
+    let count = scope.map_or(0, |scope| scope.capacity.max(scope.ids.len()));
     loader.map_max_entries(names::MAP_CGROUPS, u32::try_from(count).unwrap_or(u32::MAX).max(1));
 }
 

@@ -1,7 +1,11 @@
 //! What a tracer daemon tells other systems: metrics for Prometheus, log records for OpenTelemetry, entries for journald.
 //!
-//! [`Reach`] gets each [`Entry`] and [`Gap`] that goes into the history, and a [`Status`] each second. No call waits: what
-//! a slow receiver does not take is dropped, and counted.
+//! [`Reach`] gets each [`Entry`] and [`Gap`] that goes into the history, and a [`Status`] each second.
+//!
+//! # Invariants
+//!
+//! 27. No call of [`Reach`] waits for a receiver, except [`Reach::close`], which waits for at most the time that it is
+//!     given. What a slow receiver does not take is dropped, and counted.
 
 #![forbid(unsafe_code)]
 

@@ -1,7 +1,7 @@
 //! Prometheus: counts by namespace, workload, container and stream, and a server that tells them.
 //!
 //! ```text
-//! daemon ──News──▶ queue ──▶ thread "metrics": counts, and answers who asks
+//! daemon ──Message──▶ queue ──▶ thread "metrics": counts, and answers who asks
 //! ```
 //!
 //! The daemon hands over a few numbers of each entry and never waits: what does not fit into the queue is dropped, and
@@ -81,7 +81,7 @@ pub struct About {
 
 /// What the daemon tells.
 #[derive(Debug)]
-enum News {
+enum Message {
     Entry(Box<Told>),
     Gap(Gap),
     Status(Box<Status>),
@@ -90,7 +90,7 @@ enum News {
 /// The daemon's side of the metrics. When it is dropped, the thread ends.
 #[derive(Debug)]
 pub struct Metrics {
-    news: Sender<News>,
+    messages: Sender<Message>,
     dropped: Arc<AtomicU64>,
 }
 
@@ -104,7 +104,7 @@ impl Metrics {
         about: About,
         spawn: Spawn<'_>,
     ) -> Result<Self, MetricsError> {
-        let (news, theirs) = channel(WAITING);
+        let (messages, theirs) = channel(WAITING);
         let dropped = Arc::<AtomicU64>::default();
         let of_thread = Arc::clone(&dropped);
         let runtime = Builder::new_current_thread().enable_io().enable_time().build();
@@ -120,39 +120,39 @@ impl Metrics {
             local.block_on(&runtime, count(theirs, &counts));
         };
         spawn("metrics", Box::new(work)).map_err(MetricsError::Thread)?;
-        Ok(Self { news, dropped })
+        Ok(Self { messages, dropped })
     }
 
-    fn tell(&self, news: News) {
-        if self.news.try_send(news).is_err() {
+    fn tell(&self, message: Message) {
+        if self.messages.try_send(message).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// A command was judged.
     pub fn entry(&self, entry: &Entry) {
-        self.tell(News::Entry(Box::new(Told::of(entry))));
+        self.tell(Message::Entry(Box::new(Told::of(entry))));
     }
 
     /// Something was not seen.
     pub fn gap(&self, gap: &Gap) {
-        self.tell(News::Gap(gap.clone()));
+        self.tell(Message::Gap(gap.clone()));
     }
 
     /// How the daemon is now.
     pub fn status(&self, status: &Status) {
-        self.tell(News::Status(Box::new(status.clone())));
+        self.tell(Message::Status(Box::new(status.clone())));
     }
 }
 
 /// Counts until the daemon's side is dropped.
-async fn count(mut theirs: Receiver<News>, counts: &RefCell<Counts>) {
-    while let Some(news) = theirs.recv().await {
+async fn count(mut theirs: Receiver<Message>, counts: &RefCell<Counts>) {
+    while let Some(message) = theirs.recv().await {
         let mut counts = counts.borrow_mut();
-        match news {
-            News::Entry(told) => counts.entry(*told),
-            News::Gap(gap) => counts.gap(&gap),
-            News::Status(status) => counts.status(&status),
+        match message {
+            Message::Entry(told) => counts.entry(*told),
+            Message::Gap(gap) => counts.gap(&gap),
+            Message::Status(status) => counts.status(&status),
         }
     }
 }

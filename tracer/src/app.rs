@@ -336,16 +336,16 @@ impl Run {
                         tick.reset_immediately();
                     }
                 }
-                news = self.guests.next() => self.guests.take(news, &mut self.collector),
-                news = self.newcomer.next() => self.meet(news),
+                event = self.guests.next() => self.guests.take(event, &mut self.collector),
+                event = self.newcomer.next() => self.meet(event),
                 _ = tick.tick() => {
                     self.guests.tick(&mut self.collector);
                     self.meet_sandbox();
                     let is_over = self.is_over(running.as_deref_mut(), pids);
                     if is_over {
-                        self.survey(Keep::NewsAndLooks);
+                        self.survey(Keep::NewAndLooks);
                     } else if self.wants_survey() && !self.newcomer.is_looked_for() && self.pace.allows(Instant::now()) {
-                        self.survey(self.view.as_ref().map_or(Keep::News, |_| Keep::NewsAndLooks));
+                        self.survey(self.view.as_ref().map_or(Keep::New, |_| Keep::NewAndLooks));
                     }
                     self.collect_waiting();
                     self.collector.sweep(&mut self.loader);
@@ -363,7 +363,7 @@ impl Run {
                         tick.reset_after(over_since.elapsed().clamp(SOON, TICK));
                     }
                 }
-                news = signals.next() => match (news, &running) {
+                notice = signals.next() => match (notice, &running) {
                     (Notice::Stop(_), _) => return Ok(true),
                     (Notice::TimeIsUp, _) => return Ok(false),
                     (Notice::WindowChanged, Some(running)) => {

@@ -5,13 +5,13 @@
 //! of this: the ledger stays exact, and missing bytes are a gap of known length.
 
 mod accounts;
+mod budget;
 mod files;
 pub mod folder;
 mod log;
 mod names;
 pub mod process;
 mod queue;
-mod room;
 #[cfg(test)]
 mod sample;
 pub mod stored;

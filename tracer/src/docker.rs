@@ -13,6 +13,6 @@ mod watch;
 pub use self::{
     client::{Asks, Client},
     entering::Entering,
-    watch::{Expected, News, Watched},
+    watch::{ContainerEvent, Expected, Watched},
 };
 pub(crate) use self::{entering::READY, watch::Engine};

@@ -15,5 +15,5 @@ pub use self::{
     config::Config,
     names::{Place, place},
     wanted::{ScopeError, Wanted},
-    watch::{Bound, CgroupWatch, News},
+    watch::{CgroupEvent, CgroupWatch, Limit},
 };

@@ -224,7 +224,7 @@ fn chains_circles_and_repeated_looks_take_little_time() {
 #[test]
 fn what_never_ends_and_is_no_session_is_refused() {
     let said = refused(&mut report(&["/dev/zero"]));
-    assert!(said.contains("/dev/zero: it is no recording"), "{said}");
+    assert!(said.contains("/dev/zero: it is not a tracer recording"), "{said}");
     let said = refused(&mut report(&["/dev/null"]));
     assert!(said.contains("it is empty"), "{said}");
     let folder = tempfile::tempdir().unwrap();

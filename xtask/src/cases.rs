@@ -90,7 +90,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
 /// The program that takes the place of the tool when it is asked afterwards.
 const AFTERWARDS: &str = "afterwards.py";
 
-/// Of so many cases one may fail in the tests: they run real programs of other people, whose timing is their own.
+/// One of this many cases may fail in the tests: they run real programs of other people, whose timing is their own.
 const TOLERANCE: u64 = 50;
 
 /// Runs all cases as a part of the tests, and prints those that are not right. Such a case runs twice more, alone: the

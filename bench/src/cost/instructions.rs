@@ -3,9 +3,9 @@
 //! does, the figures are the same. They are compared with those in `instructions.json`, so that a regression of a single
 //! instruction is visible.
 
+mod condition;
 pub(crate) mod guest;
 mod stored;
-mod way;
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -19,9 +19,9 @@ use xtask::{
 };
 
 use self::{
+    condition::Condition,
     guest::Figures,
     stored::{Changes, Measured, Stored},
-    way::Way,
 };
 use crate::harness::fixture::FLOOR_OBJECT;
 
@@ -102,9 +102,9 @@ pub(crate) fn run(workspace: &Workspace, choice: &Choice<'_>, update: bool) -> R
         let now = measure(&guests, kernel)?;
         let before = stored.kernels.get(kernel.name);
         super::print(&section(kernel.name, &now, before))?;
-        let Changes { regressions, news } = stored.compare(kernel.name, &now);
+        let Changes { regressions, notes } = stored.compare(kernel.name, &now);
         changes.regressions.extend(regressions);
-        changes.news.extend(news);
+        changes.notes.extend(notes);
         if update {
             stored.kernels.insert(kernel.name.to_owned(), now);
         }
@@ -128,37 +128,37 @@ fn measure(guests: &Guests, kernel: &Kernel) -> Result<Measured> {
     };
     let Boot { console, time, is_complete: _ } = guests.boot(kernel, &order)?;
     let log = guests.log(&order.name);
-    let ways = ways(&console, &log)?;
+    let conditions = conditions(&console, &log)?;
     say(&format!("{} took {} s", kernel.release, time.as_secs()));
     let mut measured = Measured { release: kernel.release.clone(), ..Measured::default() };
-    for (way, Figures { instructions, absent }) in ways {
+    for (condition, Figures { instructions, absent }) in conditions {
         if let Some(reason) = absent {
-            say(&format!("{}, {}: not measured: {reason}", kernel.name, way.name()));
+            say(&format!("{}, {}: not measured: {reason}", kernel.name, condition.name()));
         }
         for (call, figure) in instructions {
-            measured.calls.entry(call).or_default().insert(way, figure);
+            measured.calls.entry(call).or_default().insert(condition, figure);
         }
     }
     Ok(measured)
 }
 
 /// The guest's lines on the console. `log` is the path of its copy.
-fn ways(console: &[String], log: &Path) -> Result<BTreeMap<Way, Figures>> {
+fn conditions(console: &[String], log: &Path) -> Result<BTreeMap<Condition, Figures>> {
     let lines = console.iter().filter(|line| line.starts_with("[\""));
-    let mut ways = BTreeMap::new();
+    let mut conditions = BTreeMap::new();
     for line in lines {
-        let (way, figures) = serde_json::from_str(line)
+        let (condition, figures) = serde_json::from_str(line)
             .with_context(|| format!("the machine's line is not understood: {line}"))?;
-        ways.insert(way, figures);
+        conditions.insert(condition, figures);
     }
     ensure!(
-        ways.len() == Way::ALL.len(),
-        "the machine told {} of {} ways; its console is {}",
-        ways.len(),
-        Way::ALL.len(),
+        conditions.len() == Condition::ALL.len(),
+        "the machine reported {} of {} conditions; its console is {}",
+        conditions.len(),
+        Condition::ALL.len(),
         log.display()
     );
-    Ok(ways)
+    Ok(conditions)
 }
 
 /// A kernel's part of the output.
@@ -178,8 +178,8 @@ fn tables(stored: &Stored) -> String {
 /// Says what is new; fails if there is a regression.
 fn conclude(changes: &Changes) -> Result<()> {
     let cure = "`cargo xtask bench --instructions --update`";
-    if !changes.news.is_empty() {
-        say(&format!("{} (store the new figures: {cure})", changes.news.join("; ")));
+    if !changes.notes.is_empty() {
+        say(&format!("{} (store the new figures: {cure})", changes.notes.join("; ")));
     }
     ensure!(
         changes.regressions.is_empty(),
@@ -191,7 +191,7 @@ fn conclude(changes: &Changes) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{way::Call, *};
+    use super::{condition::Call, *};
 
     fn names(all: bool, names: &[&str]) -> Result<Vec<&'static str>> {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -211,31 +211,39 @@ mod tests {
     fn console() -> Vec<String> {
         let figures =
             Figures { instructions: BTreeMap::from([(Call::Write32, 584.4)]), absent: None };
-        let line = |way| serde_json::to_string(&(way, &figures)).unwrap();
+        let line = |condition| serde_json::to_string(&(condition, &figures)).unwrap();
         let before = ["[    0.1] Linux", "@@ kernel 6.12.1", "@@ begin bench"];
         let after = ["", "@@ end bench 0", "@@ done"];
-        let ways = Way::ALL.into_iter().map(line);
-        before.into_iter().map(str::to_owned).chain(ways).chain(after.map(str::to_owned)).collect()
+        let conditions = Condition::ALL.into_iter().map(line);
+        before
+            .into_iter()
+            .map(str::to_owned)
+            .chain(conditions)
+            .chain(after.map(str::to_owned))
+            .collect()
     }
 
     #[test]
     fn the_guests_lines_are_found_among_others() {
         let log = Path::new("/l");
-        let ways = ways(&console(), log).unwrap();
-        assert_eq!(ways[&Way::TracedNonPreemptible].instructions[&Call::Write32], 584.4);
+        let conditions = conditions(&console(), log).unwrap();
+        assert_eq!(
+            conditions[&Condition::TracedNonPreemptible].instructions[&Call::Write32],
+            584.4
+        );
         let mut short = console();
         short.retain(|line| !line.starts_with("[\"captured\""));
-        let error = super::ways(&short, log).unwrap_err().to_string();
-        assert_eq!(error, "the machine told 8 of 9 ways; its console is /l");
+        let error = super::conditions(&short, log).unwrap_err().to_string();
+        assert_eq!(error, "the machine reported 8 of 9 conditions; its console is /l");
         short.push("[\"captured\",".to_owned());
-        assert!(super::ways(&short, log).unwrap_err().to_string().contains("not understood"));
+        assert!(super::conditions(&short, log).unwrap_err().to_string().contains("not understood"));
     }
 
     #[test]
     fn a_regression_fails_with_one_line_and_news_do_not() {
         let words = || vec!["6.12, write32, traced: 1041.4 → 1043.4 (+2.0)".to_owned()];
-        let news = Changes { news: words(), ..Changes::default() };
-        assert!(conclude(&news).is_ok());
+        let notes = Changes { notes: words(), ..Changes::default() };
+        assert!(conclude(&notes).is_ok());
         let worse = Changes { regressions: words(), ..Changes::default() };
         let error = conclude(&worse).unwrap_err().to_string();
         assert_eq!(

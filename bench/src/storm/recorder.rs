@@ -23,7 +23,7 @@ use crate::harness::{
 pub(super) const JOBS: u64 = 2_000_000;
 /// Jobs each second: two million in 48 minutes. A month with ten million has four each second.
 pub(super) const RATE: u64 = 700;
-/// Memory is compared with its size after the first of so many parts.
+/// How many parts the storm has. Memory is compared with its size after the first one.
 const PARTS: u64 = 10;
 
 /// Builds, runs the storm, and prints its table.

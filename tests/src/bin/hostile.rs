@@ -21,7 +21,7 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
 /// Acts of one run, over all images of the process.
 const ACTS: u32 = 40;
-/// The kernel ends the program after so many seconds.
+/// The kernel ends the program after this many seconds.
 const SECONDS: u32 = 8;
 /// Processes of one act.
 const CHILDREN: u32 = 12;

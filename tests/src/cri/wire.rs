@@ -98,7 +98,7 @@ pub struct ContainerConfig {
     /// Its program and arguments.
     #[prost(string, repeated, tag = "3")]
     pub command: Vec<String>,
-    /// What of the machine it sees.
+    /// The files of the machine that it sees.
     #[prost(message, repeated, tag = "7")]
     pub mounts: Vec<Mount>,
     /// Its log, below the pod's directory.

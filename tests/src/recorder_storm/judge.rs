@@ -20,9 +20,9 @@ use crate::{
 
 /// How far the end of a job in the history may be from when the manager saw it, in microseconds.
 const NEAR_US: i64 = 30_000_000;
-/// `tracer why` is asked about so many planted jobs at most.
+/// About how many planted jobs `tracer why` is asked at most.
 const MOST_ASKED: usize = 240;
-/// So many differences are told.
+/// How many differences are printed.
 const MOST_TOLD: usize = 3;
 
 /// An entry of a job that was planted, or that has a loss.

@@ -160,8 +160,8 @@ mod tests {
 
     /// Number of lines of this kind that fit into 1 MiB.
     fn fitting(line: &Line) -> usize {
-        let mut room = Budget::new(1 << 20);
-        (0..).take_while(|_| room.take(line, 60).is_ok()).count()
+        let mut budget = Budget::new(1 << 20);
+        (0..).take_while(|_| budget.take(line, 60).is_ok()).count()
     }
 
     #[test]
@@ -170,8 +170,8 @@ mod tests {
         assert!((200..400).contains(&plain), "{plain}");
         assert!(fitting(&image(100, "")) < plain / 4);
         assert!(fitting(&image(0, &"x".repeat(4000))) < plain / 4);
-        let mut room = Budget::new(0);
-        assert_eq!(room.take(&Line::Survey, 20), Ok(()));
-        assert_eq!(room.take_row(), Err(LeftOut::Memory { limit: 0 }));
+        let mut budget = Budget::new(0);
+        assert_eq!(budget.take(&Line::Survey, 20), Ok(()));
+        assert_eq!(budget.take_row(), Err(LeftOut::Memory { limit: 0 }));
     }
 }

@@ -39,7 +39,7 @@ pub enum ReadError {
     #[error("it was cut inside its first line, so nothing of the session is left")]
     CutHeader,
     /// It is another kind of file.
-    #[error("it is no recording; `tracer --record FILE` makes one")]
+    #[error("it is not a tracer recording; `tracer --record FILE` makes one")]
     NotARecording,
     /// It is a report.
     #[error("it is a report, not a recording; `tracer --record FILE` makes one")]
@@ -136,7 +136,7 @@ pub(super) fn header(line: &[u8], ending: Ending) -> Result<Header, ReadError> {
         let is_ours = line.starts_with(began) || began.starts_with(line);
         return Err(match (is_ours, ending) {
             (true, Ending::EndOfFile) => ReadError::CutHeader,
-            (true, _) => ReadError::DamagedHeader { reason: "it is no JSON".to_owned() },
+            (true, _) => ReadError::DamagedHeader { reason: "it is not JSON".to_owned() },
             (false, _) => ReadError::NotARecording,
         });
     };

@@ -20,7 +20,7 @@ pub struct Command {
     pub images: Vec<CommandImage>,
     /// Number of images before those.
     pub more_images: u64,
-    /// The path of the FIFO that it sleeps in the opening of.
+    /// The path of the FIFO that it is blocked opening.
     pub opening: Option<String>,
     /// stdout and stderr, as far as they are of interest.
     pub streams: Vec<CommandStream>,

@@ -17,10 +17,10 @@ use super::{Fact, FactKind, Kind, Object, Process, Session};
 
 /// Programs that remove or replace the files that their arguments name.
 const REMOVERS: [&str; 8] = ["find", "logrotate", "mv", "perl", "rm", "sed", "shred", "unlink"];
-/// So many processes that may have removed one file stay known. If there is more than one, it is not known which did.
+/// How many of the processes that may have removed one file stay known. Of several, it is not known which one did.
 const MOST_REMOVERS: usize = 2;
 
-/// So many processes that have one file as their output belong to the judgement of a job that writes to it.
+/// How many processes with one file as their output belong to the judgement of a job that writes to the file.
 const MOST_OUTPUTS: usize = 16;
 
 /// Whether a process runs a program that removes or replaces the files that its arguments name.
@@ -134,7 +134,7 @@ pub(crate) fn names(argument: &str, path: &Path) -> bool {
 }
 
 impl Process {
-    /// What of a process that was judged others may need: its name, and what it did to objects.
+    /// The part of a judged process that the judgement of other jobs may need: its name, and what it did to objects.
     pub(super) fn judged(self) -> Self {
         let facts = self.facts.into_iter().filter(is_act).collect();
         Self {

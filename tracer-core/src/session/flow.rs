@@ -95,7 +95,7 @@ impl Flows {
     #[must_use]
     pub fn of(session: &Session) -> Self {
         let mut ends = ends(session);
-        let (asleep, unseen) = (asleep(session), unseen(session));
+        let (blocked, unseen) = (blocked_ends(session), unseen(session));
         let witnesses = Witnesses::of(session);
         let ids: Vec<ObjectId> = session
             .objects
@@ -114,17 +114,17 @@ impl Flows {
                     Some(Kind::Socket | Kind::Pty) if !session.is_joined(&id) => End::default(),
                     _ => ends.remove(&(session.peer(&id), READ)).unwrap_or_default(),
                 };
-                let asleep = Asleep {
-                    writer: asleep.contains(&(id, WRITE)),
-                    reader: asleep.contains(&(session.peer(&id), READ)),
+                let blocked = BlockedEnds {
+                    writer: blocked.contains(&(id, WRITE)),
+                    reader: blocked.contains(&(session.peer(&id), READ)),
                 };
                 let put_in = put_in.doubted(witnesses.doubts.get(&id).copied().unwrap_or(0));
-                let mut flow = Flow::close(session, &id, put_in, taken_out, asleep);
+                let mut flow = Flow::close(session, &id, put_in, taken_out, blocked);
                 if !session.is_joined(&id) {
                     let last_read = ends.get(&(id, READ)).map_or(0, |end| end.last_ns);
                     flow.incoming = session.incoming_seen(&id, last_read);
                 }
-                if flow.balanced == Some(false) && flow.may_be_asleep(&unseen) {
+                if flow.balanced == Some(false) && flow.may_be_blocked(&unseen) {
                     flow.balanced = None;
                 }
                 (id, flow)
@@ -143,7 +143,7 @@ impl Flows {
 /// Whether a thread is blocked in a call on an object. Such a call has moved a part of its bytes, perhaps, and is counted
 /// when it returns.
 #[derive(Clone, Copy)]
-struct Asleep {
+struct BlockedEnds {
     /// In a write: the pipe is full.
     writer: bool,
     /// In a read: with `MSG_WAITALL` it has taken what there was.
@@ -151,7 +151,7 @@ struct Asleep {
 }
 
 /// Objects on which a thread is blocked, and the direction of its call.
-fn asleep(session: &Session) -> BTreeSet<(ObjectId, u32)> {
+fn blocked_ends(session: &Session) -> BTreeSet<(ObjectId, u32)> {
     let direction = |call| match call {
         BlockedCall::Write => Some(WRITE),
         BlockedCall::Read => Some(READ),
@@ -197,7 +197,7 @@ impl Flow {
         id: &ObjectId,
         put_in: End,
         taken_out: End,
-        asleep: Asleep,
+        blocked: BlockedEnds,
     ) -> Self {
         let last_ns = put_in.last_ns.max(taken_out.last_ns);
         let total = |end: &End| end.endpoints.iter().map(|endpoint| endpoint.bytes).sum::<u64>();
@@ -214,7 +214,7 @@ impl Flow {
         };
         flow.inside = flow.look(session, id, last_ns);
         if session.object_kind(id).is_pipe() || session.is_joined_socket(id) {
-            flow.account(session, id, taken_out.at_end, asleep);
+            flow.account(session, id, taken_out.at_end, blocked);
         } else {
             // Readers of an unknown other end are not counted, and a terminal changes the number of bytes.
             flow.unread = flow.inside.or_else(|| flow.left_in_terminal(session, id));
@@ -243,7 +243,7 @@ impl Flow {
     }
 
     /// Computes unread bytes and balance of an object whose writers and readers are all counted.
-    fn account(&mut self, session: &Session, id: &ObjectId, at_end: bool, asleep: Asleep) {
+    fn account(&mut self, session: &Session, id: &ObjectId, at_end: bool, blocked: BlockedEnds) {
         let Some(supply) = self.before.map(|before| before.saturating_add(self.written)) else {
             self.unread = self.inside;
             return;
@@ -258,10 +258,10 @@ impl Flow {
             // A read that is shorter than a packet discards its rest, which is in no queue and was read by no process.
             Some(inside) if !is_stream && supply > self.read + inside => {}
             // The reader that is blocked may have taken the difference.
-            Some(inside) if asleep.reader && supply > self.read + inside => {
+            Some(inside) if blocked.reader && supply > self.read + inside => {
                 self.unread = Some(inside);
             }
-            Some(inside) => self.check((supply, inside), asleep.writer),
+            Some(inside) => self.check((supply, inside), blocked.writer),
             None if unseen > 0 || self.read > supply => {
                 self.balanced = self.verdict(false);
             }
@@ -295,7 +295,7 @@ impl Flow {
 
     /// Whether a process may be blocked in a call on the object without tracer's knowledge. What such a call has moved is
     /// not counted.
-    fn may_be_asleep(&self, unseen: &BTreeSet<ProcessId>) -> bool {
+    fn may_be_blocked(&self, unseen: &BTreeSet<ProcessId>) -> bool {
         let mut users = self.writers.iter().chain(&self.readers);
         unseen.contains(&ProcessId::default())
             || !unseen.is_empty() && users.any(|user| unseen.contains(&user.process))

@@ -43,7 +43,7 @@ impl Session {
                 }
             }
             EventKind::BlockedThread(thread) => self.blocked.push(thread.clone()),
-            EventKind::Claim(handed_out) => self.claims.push(handed_out.clone()),
+            EventKind::Claim(claim) => self.claims.push(claim.clone()),
             EventKind::LogRead(log) => self.logs_read.push(log.clone()),
             EventKind::NotSeen(unseen) => self.not_seen.push(unseen.clone()),
             EventKind::Sandbox(sandbox) => self.sandbox_seen(sandbox),

@@ -23,7 +23,7 @@ const FORGOTTEN_NAME: &str = "earlier commands";
 const MINOR: u32 = 0xf_ffff;
 /// How many relays behind the first reader belong to a part.
 const MOST_HOPS: u32 = 8;
-/// Through so many fds a process that was judged may have used an object, for its rows to stay apart.
+/// Rows of a judged process about an object stay rows of this process if there are at most this many: one for each fd.
 const MOST_FDS: usize = 4;
 /// Rows about objects that have ended and that a running process wrote to: the latest are kept.
 const MOST_OUTPUTS: usize = 64;
@@ -43,8 +43,8 @@ pub struct Parts<'a> {
     ends: EndsByObject,
     /// What processes did to objects, also those of other jobs.
     acts: Acts<'a>,
-    /// Files that sandboxes were given: what they are inside, and outside.
-    outside: BTreeMap<ObjectId, ObjectId>,
+    /// The machine's own files that sandboxes were given, by the objects that they are inside.
+    host_files: BTreeMap<ObjectId, ObjectId>,
 }
 
 impl<'a> Parts<'a> {
@@ -66,8 +66,8 @@ impl<'a> Parts<'a> {
         }
         let ends = session.ends.by_object();
         let acts = Acts::of(session.processes.values());
-        let outside = session.outside(open);
-        Self { session, rows, used, passed_on, ends, acts, outside }
+        let host_files = session.host_files(open);
+        Self { session, rows, used, passed_on, ends, acts, host_files }
     }
 
     /// What is known about a job, as a session of its own: its processes are the targets.
@@ -123,9 +123,9 @@ impl<'a> Parts<'a> {
         let used = job.members.iter().filter_map(|id| self.used.get(id)).flatten().copied();
         let mut objects: BTreeSet<ObjectId> = standard.chain(of_facts).chain(used).collect();
         objects.remove(&ObjectId::NONE);
-        let outside: Vec<ObjectId> =
-            objects.iter().filter_map(|inside| self.outside.get(inside)).copied().collect();
-        objects.extend(outside);
+        let host_files: Vec<ObjectId> =
+            objects.iter().filter_map(|inside| self.host_files.get(inside)).copied().collect();
+        objects.extend(host_files);
         let mut newest: Vec<ObjectId> = objects.iter().copied().collect();
         for _ in 0..=MOST_HOPS {
             let peers: Vec<ObjectId> = newest.iter().map(|id| self.session.peer(id)).collect();
@@ -168,7 +168,7 @@ impl Session {
         written
     }
 
-    /// The sizes of files were asked for when so much had been written to each.
+    /// Notes how much had been written to each file when its size was asked for.
     pub fn files_were_asked_for(&mut self, written: &BTreeMap<ObjectId, u64>) {
         let now = self.written_to_files();
         for (id, object) in &mut self.objects {

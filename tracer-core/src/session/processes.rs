@@ -72,7 +72,7 @@ impl Processes {
         self.0.retain(|id, _| is_kept(id));
     }
 
-    /// Their number.
+    /// The number of processes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()

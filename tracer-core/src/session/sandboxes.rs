@@ -49,8 +49,11 @@ impl Session {
         })
     }
 
-    /// The objects outside of the files that sandboxes were given, by what these are inside. `open` has further rows.
-    pub(super) fn outside(&self, open: &[(LedgerKey, LedgerRow)]) -> BTreeMap<ObjectId, ObjectId> {
+    /// The machine's own files that sandboxes were given, by the objects that they are inside. `open` has further rows.
+    pub(super) fn host_files(
+        &self,
+        open: &[(LedgerKey, LedgerRow)],
+    ) -> BTreeMap<ObjectId, ObjectId> {
         let mut known = Self { sandboxes: self.sandboxes.clone(), ..Self::default() };
         let sentries: BTreeSet<ProcessId> =
             self.sandboxes.values().map(|sandbox| sandbox.sentry).collect();
@@ -71,11 +74,11 @@ impl Session {
         }
         let mut handed_in = known.handed_in();
         handed_in.extend(known.handed_in_later(&handed_in));
-        handed_in.into_iter().map(|(inside, file)| (inside, file.outside)).collect()
+        handed_in.into_iter().map(|(inside, file)| (inside, file.object)).collect()
     }
 
-    /// Makes inside and outside one story: what guests wrote to a file that was handed in, they wrote to the machine's
-    /// own file. gVisor's kernel has made the same calls for them, whose bytes count once.
+    /// Joins what happened inside and outside of sandboxes: what guests wrote to a file that was handed in, they wrote
+    /// to the machine's own file. gVisor's kernel has made the same calls for them, whose bytes count once.
     ///
     /// To be called once, when all events and rows were applied.
     pub fn join_sandboxes(&mut self) {
@@ -87,21 +90,21 @@ impl Session {
         self.move_rows(&handed_in);
         self.leave_out_machinery(&handed_in);
         self.leave_out_other_fds();
-        let outside = |id: &mut ObjectId| {
+        let to_host_file = |id: &mut ObjectId| {
             if let Some(known) = handed_in.get(id) {
-                *id = known.outside;
+                *id = known.object;
             }
         };
         let stdio = |states: &mut Option<[FdState; 3]>| {
-            states.iter_mut().flatten().for_each(|state| outside(&mut state.object));
+            states.iter_mut().flatten().for_each(|state| to_host_file(&mut state.object));
         };
         for process in self.processes.values_mut() {
             stdio(&mut process.stdio);
             stdio(&mut process.stdio_at_end);
             process.past_images.iter_mut().for_each(|image| stdio(&mut image.stdio));
-            process.facts.iter_mut().filter_map(|fact| fact.object.as_mut()).for_each(outside);
+            process.facts.iter_mut().filter_map(|fact| fact.object.as_mut()).for_each(to_host_file);
         }
-        self.blocked.iter_mut().filter_map(|thread| thread.object.as_mut()).for_each(outside);
+        self.blocked.iter_mut().filter_map(|thread| thread.object.as_mut()).for_each(to_host_file);
         for inside in handed_in.keys() {
             if let Some(known) = self.objects.remove(inside)
                 && let Some(count) = self.names.get_mut(&known.name())
@@ -111,9 +114,9 @@ impl Session {
         }
     }
 
-    /// The files that were handed in and whose object outside is known: what gVisor's kernel moved bytes to, or holds
-    /// open, through their fd.
-    fn handed_in(&self) -> BTreeMap<ObjectId, Outside> {
+    /// The files that were handed in and are known as files of this machine: what gVisor's kernel moved bytes to, or
+    /// holds open, through their fd.
+    fn handed_in(&self) -> BTreeMap<ObjectId, HostFile> {
         let all = || {
             let files = |sandbox: &'_ Sandbox| sandbox.handed_in.clone();
             self.sandboxes.values().flat_map(move |sandbox| {
@@ -134,8 +137,8 @@ impl Session {
             held.chain(moved).filter(|(end, _)| wanted.contains(end)).collect();
         all()
             .filter_map(|(file, sentry)| {
-                let outside = *known.get(&(sentry, file.fd))?;
-                Some((file.object, Outside { sentry, fd: file.fd, outside }))
+                let object = *known.get(&(sentry, file.fd))?;
+                Some((file.object, HostFile { sentry, fd: file.fd, object }))
             })
             .collect()
     }
@@ -144,7 +147,7 @@ impl Session {
     /// not say which fds of its kernel they are. A file and an fd belong together if as many bytes were written to both
     /// at the same time, and if that holds for no other, or for no other with as many calls. Those of one process, which
     /// writes to one after the other, are in the same order inside and outside.
-    fn handed_in_later(&self, known: &BTreeMap<ObjectId, Outside>) -> Vec<(ObjectId, Outside)> {
+    fn handed_in_later(&self, known: &BTreeMap<ObjectId, HostFile>) -> Vec<(ObjectId, HostFile)> {
         let mut found = Vec::new();
         for sandbox in self.sandboxes.values() {
             // A sandbox that was restored tells no start of its first container, so no guest has the files of that.
@@ -164,8 +167,9 @@ impl Session {
             for (written, (object, _)) in &inside {
                 let only = written.only(&inside).and_then(|_| written.only(&outside));
                 let end = only.or_else(|| written.in_order(*object, &inside, &outside));
-                if let Some((outside, fd)) = end {
-                    found.push((*object, Outside { sentry: sandbox.sentry, fd, outside }));
+                if let Some((host, fd)) = end {
+                    let file = HostFile { sentry: sandbox.sentry, fd, object: host };
+                    found.push((*object, file));
                 }
             }
         }
@@ -194,8 +198,8 @@ impl Session {
 
     /// Leaves out processes and rows with which gVisor does its own work: its file server (gofer), the processes in which
     /// guests' code runs, and what its kernel moves through fds that were not handed in.
-    fn leave_out_machinery(&mut self, handed_in: &BTreeMap<ObjectId, Outside>) {
-        let outside: BTreeSet<ObjectId> = handed_in.values().map(|file| file.outside).collect();
+    fn leave_out_machinery(&mut self, handed_in: &BTreeMap<ObjectId, HostFile>) {
+        let host_files: BTreeSet<ObjectId> = handed_in.values().map(|file| file.object).collect();
         let mut kernels: BTreeMap<ProcessId, BTreeSet<i32>> =
             self.sandboxes.values().map(|sandbox| (sandbox.sentry, BTreeSet::new())).collect();
         for sandbox in self.sandboxes.values() {
@@ -224,10 +228,10 @@ impl Session {
         internal.retain(|object| {
             let is_own_file = is_file(object) && !used_by_others.contains(object);
             let passes_on = self.object_kind(object).passes_on();
-            !outside.contains(object)
+            !host_files.contains(object)
                 && (passes_on || is_own_file || self.object_name(object).contains("["))
         });
-        // What they wrote to a file of others is a part of that file's books.
+        // What they wrote to a file of others is a part of that file's account.
         let of_others: BTreeSet<ObjectId> =
             used_by_others.into_iter().filter(|object| is_file(object)).collect();
         self.processes.retain(|id| !machinery.contains(id));
@@ -267,8 +271,8 @@ impl Session {
         here.filter(is_machinery).map(|process| process.id).collect()
     }
 
-    /// Gives guests' rows the object outside, and subtracts them from those of gVisor's kernel.
-    fn move_rows(&mut self, handed_in: &BTreeMap<ObjectId, Outside>) {
+    /// Gives guests' rows the machine's own file, and subtracts them from those of gVisor's kernel.
+    fn move_rows(&mut self, handed_in: &BTreeMap<ObjectId, HostFile>) {
         let keys: Vec<LedgerKey> =
             self.ledger.keys().filter(|key| handed_in.contains_key(&key.object)).copied().collect();
         for key in keys {
@@ -276,7 +280,7 @@ impl Session {
             else {
                 continue;
             };
-            let object = file.outside;
+            let object = file.object;
             let of_sentry =
                 LedgerKey { process: file.sentry, object, fd: file.fd, direction: key.direction };
             if let Some(known) = self.ledger.get_mut(&of_sentry) {
@@ -345,12 +349,12 @@ impl Written {
     }
 }
 
-/// Where a file that was handed in is outside.
-struct Outside {
+/// A file of this machine that was handed in.
+struct HostFile {
     sentry: ProcessId,
     /// Its fd in gVisor's kernel.
     fd: i32,
-    outside: ObjectId,
+    object: ObjectId,
 }
 
 #[cfg(test)]

@@ -16,9 +16,9 @@ pub enum Keep {
     #[default]
     All,
     /// Those of holders that the survey before did not see.
-    News,
-    /// The news, and the latest look into each object.
-    NewsAndLooks,
+    New,
+    /// The same, and the latest look into each object.
+    NewAndLooks,
 }
 
 /// Fd of a process, and what it leads to.
@@ -31,7 +31,7 @@ pub struct Sightings {
     /// Number of the current survey.
     survey: u64,
     known: BTreeMap<Place, Known>,
-    /// The latest sighting of each object that is no news.
+    /// The latest sighting of each object that says nothing new.
     looks: BTreeMap<ObjectId, Event>,
 }
 
@@ -71,7 +71,7 @@ impl Sightings {
         let before = self.known.insert((holder.process, holder.fd, object), known);
         let is_same = |before: Known| Known { survey: known.survey, ..before } == known;
         let is_kept = self.keep == Keep::All || !before.is_some_and(is_same);
-        if !is_kept && self.keep == Keep::NewsAndLooks {
+        if !is_kept && self.keep == Keep::NewAndLooks {
             self.looks.insert(object, event.clone());
         }
         is_kept
@@ -109,37 +109,37 @@ mod tests {
     }
 
     #[test]
-    fn a_holder_that_was_seen_before_is_no_news() {
+    fn a_holder_that_was_seen_before_is_not_new() {
         let mut sightings = Sightings::default();
         let workers: Vec<Event> = (1..=300).map(|tgid| event(tgid, 1, 9, Sighting::Open)).collect();
         assert_eq!(survey(&mut sightings, Keep::All, &workers), (300, 0));
-        assert_eq!(survey(&mut sightings, Keep::News, &workers), (0, 0));
-        assert_eq!(survey(&mut sightings, Keep::NewsAndLooks, &workers), (0, 1));
+        assert_eq!(survey(&mut sightings, Keep::New, &workers), (0, 0));
+        assert_eq!(survey(&mut sightings, Keep::NewAndLooks, &workers), (0, 1));
         let more = [workers, vec![event(7, 3, 10, Sighting::Open)]].concat();
-        assert_eq!(survey(&mut sightings, Keep::News, &more), (1, 0));
+        assert_eq!(survey(&mut sightings, Keep::New, &more), (1, 0));
         assert_eq!(survey(&mut sightings, Keep::All, &more), (301, 0));
     }
 
     #[test]
-    fn a_holder_that_closed_and_opened_again_is_news() {
+    fn a_holder_that_closed_and_opened_again_is_new() {
         let mut sightings = Sightings::default();
         let worker = event(1, 0, 9, Sighting::Open);
         survey(&mut sightings, Keep::All, std::slice::from_ref(&worker));
         assert!(sightings.take(&event(1, 0, 9, Sighting::Closed)));
-        assert_eq!(survey(&mut sightings, Keep::News, std::slice::from_ref(&worker)), (1, 0));
+        assert_eq!(survey(&mut sightings, Keep::New, std::slice::from_ref(&worker)), (1, 0));
         // No event reports the close of a write end, but the next survey does not see it.
-        assert_eq!(survey(&mut sightings, Keep::News, &[]), (0, 0));
-        assert_eq!(survey(&mut sightings, Keep::News, &[worker]), (1, 0));
+        assert_eq!(survey(&mut sightings, Keep::New, &[]), (0, 0));
+        assert_eq!(survey(&mut sightings, Keep::New, &[worker]), (1, 0));
     }
 
     #[test]
-    fn a_socket_whose_other_end_was_accepted_is_news() {
+    fn a_socket_whose_other_end_was_accepted_is_new() {
         let mut sightings = Sightings::default();
         let mut socket = event(1, 3, 9, Sighting::Open);
         survey(&mut sightings, Keep::All, std::slice::from_ref(&socket));
         if let EventKind::Holder { holder, .. } = &mut socket.kind {
             holder.peer_ino = 10;
         }
-        assert_eq!(survey(&mut sightings, Keep::News, &[socket]), (1, 0));
+        assert_eq!(survey(&mut sightings, Keep::New, &[socket]), (1, 0));
     }
 }

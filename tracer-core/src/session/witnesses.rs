@@ -138,7 +138,7 @@ mod tests {
     const PROCESS: ProcessId = ProcessId::new(7, 1);
     const FILE: ObjectId = ObjectId { ino: 3, dev: 1, discriminator: 9 };
 
-    /// A process that ended, of which the kernel counted so much, tracer so much on fd 1 and the rest elsewhere.
+    /// A process that ended: what the kernel counted, and what tracer counted on fd 1 and elsewhere.
     fn session(by_kernel: u64, on_stdout: u64, elsewhere: u64) -> Session {
         let mut session = Session::default();
         let process = Process {

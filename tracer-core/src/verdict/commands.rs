@@ -28,7 +28,7 @@ use crate::{
 pub struct Command<'a> {
     /// The process.
     pub process: &'a Process,
-    /// The path of the FIFO that it sleeps in the opening of.
+    /// The path of the FIFO that it is blocked opening.
     pub opening: Option<&'a str>,
     /// The segments of both streams, in the order of their beginning.
     pub parts: Vec<Part>,

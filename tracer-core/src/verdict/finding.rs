@@ -75,7 +75,7 @@ pub enum Rule {
     Elsewhere,
     /// The stream is `/dev/null`.
     Discarded,
-    /// No byte, and no attempt to write one.
+    /// It wrote nothing, and did not try to.
     NeverWrote,
     /// A `connect` failed before the command did.
     DaemonUnreachable,

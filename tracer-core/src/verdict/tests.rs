@@ -2,12 +2,12 @@
 
 mod adopted;
 mod agreement;
-mod bounds;
 mod commands;
 mod engine_log;
 mod fates;
 mod inside;
 mod jobs;
+mod limits;
 mod others;
 mod scene;
 mod sentences;

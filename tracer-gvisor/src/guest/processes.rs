@@ -294,7 +294,7 @@ impl Guest {
         let time_ns = self.time(context);
         self.forget_pending(tgid);
         let Some(process) = self.processes.get_mut(&tgid) else { return };
-        // The other threads end without a word, and the one that called is the first one now.
+        // gVisor does not tell the ends of the other threads. The thread that called is the first one now.
         process.threads = Some(BTreeSet::from([tgid]));
         let closed = process.fds.close_if(|_, fd| fd.closes_on_exec);
         for (number, fd) in closed {
@@ -314,8 +314,8 @@ impl Guest {
     /// A process has the name of the path that it executed: `sentry/execve` tells the file to which that leads.
     pub(super) fn named(&mut self, tgid: i32, path: &str, time_ns: u64) {
         let comm = comm_of(path);
-        let is_news = |process: &&mut Process| !comm.is_empty() && process.comm != comm;
-        let Some(process) = self.processes.get_mut(&tgid).filter(is_news) else { return };
+        let has_new_name = |process: &&mut Process| !comm.is_empty() && process.comm != comm;
+        let Some(process) = self.processes.get_mut(&tgid).filter(has_new_name) else { return };
         process.comm = comm;
         let stdio = self.stdio(tgid, time_ns);
         self.tell_again(tgid, stdio, time_ns);

@@ -152,7 +152,7 @@ fn a_time_without_a_command_says_whether_tracer_was_there() {
     assert!(covered);
     assert_eq!(nearest.unwrap().pid, 1);
     assert_eq!((from_us, until_us), (BEGIN + 900 * SECOND, BEGIN + 1500 * SECOND));
-    // Five minutes before it nobody was attached.
+    // Five minutes before it, no recorder was attached.
     let Answer::NotSeen { covered, .. } = ask(history(&[]).path(), Some(60), 0) else { panic!() };
     assert!(!covered);
 }

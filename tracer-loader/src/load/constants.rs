@@ -74,7 +74,7 @@ impl Constants {
         // It differs each time, and stays that of the first process.
         values.set(settings::TRACE_START, 0);
         let cgroups = settings.cgroup.as_ref();
-        let cgroups = cgroups.map(|scope| (&scope.subsystem, scope.room.max(scope.ids.len())));
+        let cgroups = cgroups.map(|scope| (&scope.subsystem, scope.capacity.max(scope.ids.len())));
         let capture = settings.capture.as_ref().map(|capture| capture.ring_bytes);
         let mut hasher = DefaultHasher::new();
         (object, values, settings.max_processes, settings.max_objects, cgroups, capture)

@@ -20,10 +20,10 @@ use tracer_history::{Entry, Fate, Finding, Gap};
 
 use super::{
     About,
-    jobs::{Bytes, Jobs, Key, News, Way},
+    jobs::{Added, Bytes, Jobs, Key, Route},
     labels::{OfBuild, OfCommand, OfFinding, OfLoss, OfPlace, OfReason, OfStream},
     own::Own,
-    places::{Places, Room},
+    places::{Places, Series},
     table::Table,
     workload::Where,
 };
@@ -35,7 +35,7 @@ pub(super) struct Told {
     key: Key,
     is_interim: bool,
     place: Where,
-    ways: BTreeMap<Way, Bytes>,
+    routes: BTreeMap<Route, Bytes>,
     findings: Vec<Finding>,
     result: &'static str,
     is_complete: bool,
@@ -44,14 +44,14 @@ pub(super) struct Told {
 impl Told {
     /// What counts of an entry.
     pub(super) fn of(entry: &Entry) -> Self {
-        let mut ways: BTreeMap<Way, Bytes> = BTreeMap::new();
+        let mut routes: BTreeMap<Route, Bytes> = BTreeMap::new();
         for stream in &entry.streams {
             let mut hasher = DefaultHasher::new();
             stream.destination.hash(&mut hasher);
-            let way = Way { fd: stream.fd, destination: hasher.finish() };
+            let route = Route { fd: stream.fd, destination: hasher.finish() };
             let unknown = || Fate { unknown: stream.bytes, ..Fate::default() };
             let fate = stream.fate.unwrap_or_else(unknown);
-            let sum = ways.entry(way).or_default();
+            let sum = routes.entry(route).or_default();
             let rule = rule_of(&stream.outcome);
             *sum = sum.plus(&Bytes { written: stream.bytes, fate, rule });
         }
@@ -59,7 +59,7 @@ impl Told {
             key: (entry.pid, entry.started_ns),
             is_interim: entry.is_interim,
             place: Where::of(&entry.place),
-            ways,
+            routes,
             findings: entry.findings.clone(),
             result: match (entry.exit_code, entry.signal) {
                 (Some(0), _) => "succeeded",
@@ -270,9 +270,9 @@ impl Counts {
     /// The place under whose names something is counted.
     fn place(&mut self, place: &Where) -> Where {
         match self.places.meet(place, Instant::now()) {
-            Room::Own => place.clone(),
-            Room::None => Where::other(),
-            Room::InsteadOf(gone) => {
+            Series::Own => place.clone(),
+            Series::Shared => Where::other(),
+            Series::InsteadOf(gone) => {
                 self.forget(&gone);
                 place.clone()
             }
@@ -292,15 +292,15 @@ impl Counts {
 
     /// Counts a command.
     pub(super) fn entry(&mut self, told: Told) {
-        let Told { key, is_interim, place, ways, findings, result, is_complete } = told;
+        let Told { key, is_interim, place, routes, findings, result, is_complete } = told;
         let (own, place) = (&place, self.place(&place));
         self.missing.folded.inc_by(u64::from(*own != place));
-        let News::Counts { bytes, findings } = self.jobs.news(key, is_interim, ways, &findings)
+        let Added::Counts { bytes, findings } = self.jobs.add(key, is_interim, routes, &findings)
         else {
             return;
         };
-        for (way, new) in &bytes {
-            self.streams.add(&place, way, new);
+        for (route, new) in &bytes {
+            self.streams.add(&place, route, new);
         }
         for finding in findings {
             self.findings.add(&OfFinding::of(&place, finding), 1);
@@ -364,12 +364,12 @@ impl Counts {
 impl Streams {
     /// Adds what is new. A loss and a refusal are told from 0 on, because an increase is seen only from one scrape to
     /// the next.
-    fn add(&self, place: &Where, way: &Way, new: &Bytes) {
+    fn add(&self, place: &Where, route: &Route, new: &Bytes) {
         let Fate { delivered, lost, discarded, unknown, refused } = new.fate;
         if *new == (Bytes { rule: new.rule, ..Bytes::default() }) {
             return;
         }
-        let stream = if way.fd == 1 { "stdout" } else { "stderr" };
+        let stream = if route.fd == 1 { "stdout" } else { "stderr" };
         let labels = OfStream::of(place, stream);
         for (table, more) in [
             (&self.written, new.written),

@@ -13,14 +13,14 @@ const MOST_JOBS: usize = 4_096;
 /// What tells a command from all others: its pid, and when it started, nanoseconds since boot.
 pub(super) type Key = (u32, u64);
 
-/// Where bytes went: the fd, and a hash of the destination.
+/// The route of bytes: the fd that they were written to, and a hash of the destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Way {
+pub(super) struct Route {
     pub(super) fd: i32,
     pub(super) destination: u64,
 }
 
-/// Bytes that went one way.
+/// Bytes of one route.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Bytes {
     pub(super) written: u64,
@@ -53,13 +53,13 @@ impl Bytes {
     }
 }
 
-/// Whether an entry counts.
+/// What an entry adds to the counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum News<'a> {
-    /// With what is new in it.
+pub(super) enum Added<'a> {
+    /// The entry counts, with what is new in it.
     Counts {
-        /// Bytes that are new, by way.
-        bytes: BTreeMap<Way, Bytes>,
+        /// Bytes that are new, by route.
+        bytes: BTreeMap<Route, Bytes>,
         /// Findings that are new.
         findings: Vec<&'a tracer_history::Finding>,
     },
@@ -70,7 +70,7 @@ pub(super) enum News<'a> {
 /// What was counted of a command.
 #[derive(Debug, Default)]
 struct Counted {
-    bytes: BTreeMap<Way, Bytes>,
+    bytes: BTreeMap<Route, Bytes>,
     findings: Vec<String>,
 }
 
@@ -81,31 +81,32 @@ pub(super) struct Jobs {
 }
 
 impl Jobs {
-    /// What is new in an entry with these totals and findings. `is_interim`: whether the command still runs.
-    pub(super) fn news<'a>(
+    /// Takes an entry with these totals and findings, and returns what it adds. `is_interim`: whether the command still
+    /// runs.
+    pub(super) fn add<'a>(
         &mut self,
         key: Key,
         is_interim: bool,
-        totals: BTreeMap<Way, Bytes>,
+        totals: BTreeMap<Route, Bytes>,
         findings: &'a [tracer_history::Finding],
-    ) -> News<'a> {
+    ) -> Added<'a> {
         let has_room = self.counted.len() < MOST_JOBS;
         let mut counted = match self.counted.entry(key) {
             Slot::Occupied(known) if !is_interim => known.remove(),
             Slot::Vacant(_) if !is_interim => Counted::default(),
-            Slot::Vacant(_) if !has_room => return News::Later,
+            Slot::Vacant(_) if !has_room => return Added::Later,
             Slot::Vacant(slot) => std::mem::take(slot.insert(Counted::default())),
             Slot::Occupied(mut known) => std::mem::take(known.get_mut()),
         };
-        let bytes = totals.into_iter().map(|(way, mut now)| {
+        let bytes = totals.into_iter().map(|(route, mut now)| {
             if is_interim {
                 // It may still be read.
                 now.fate.unknown = 0;
             }
-            let before = counted.bytes.entry(way).or_default();
+            let before = counted.bytes.entry(route).or_default();
             let new = now.with(before, u64::saturating_sub);
             *before = now.with(before, u64::max);
-            (way, new)
+            (route, new)
         });
         let bytes = bytes.collect();
         // The first of a rule is the worst.
@@ -119,7 +120,7 @@ impl Jobs {
             counted.findings.extend(new.iter().map(|finding| finding.rule.clone()));
             self.counted.insert(key, counted);
         }
-        News::Counts { bytes, findings: new }
+        Added::Counts { bytes, findings: new }
     }
 }
 
@@ -135,21 +136,21 @@ mod tests {
         Bytes { written, fate, rule: "unread" }
     }
 
-    fn way(destination: u64) -> Way {
-        Way { fd: 1, destination }
+    fn route(destination: u64) -> Route {
+        Route { fd: 1, destination }
     }
 
-    /// What entries of one command add: totals by destination, the last one of its end.
+    /// What the entries of one command add. Each entry has totals by destination; the last entry is that of the end.
     fn added(entries: &[&[(u64, Bytes)]]) -> Vec<Bytes> {
         let mut jobs = Jobs::default();
         let one = |(at, totals): (usize, &&[(u64, Bytes)])| {
-            let totals = totals.iter().map(|(to, bytes)| (way(*to), *bytes)).collect();
+            let totals = totals.iter().map(|(to, bytes)| (route(*to), *bytes)).collect();
             let is_interim = at + 1 < entries.len();
-            match jobs.news(KEY, is_interim, totals, &[]) {
-                News::Counts { bytes, .. } => {
+            match jobs.add(KEY, is_interim, totals, &[]) {
+                Added::Counts { bytes, .. } => {
                     bytes.values().fold(Bytes::default(), |sum, new| sum.plus(new))
                 }
-                News::Later => panic!(),
+                Added::Later => panic!(),
             }
         };
         let added = entries.iter().enumerate().map(one).collect();
@@ -191,11 +192,11 @@ mod tests {
         let (stuck, end) = ([finding("stuck")], [finding("stuck"), finding("unread")]);
         let mut jobs = Jobs::default();
         let mut rules =
-            |is_interim, findings| match jobs.news(KEY, is_interim, BTreeMap::new(), findings) {
-                News::Counts { findings, .. } => {
+            |is_interim, findings| match jobs.add(KEY, is_interim, BTreeMap::new(), findings) {
+                Added::Counts { findings, .. } => {
                     findings.iter().map(|finding| finding.rule.clone()).collect::<Vec<_>>()
                 }
-                News::Later => panic!(),
+                Added::Later => panic!(),
             };
         assert_eq!(rules(true, &stuck), ["stuck"]);
         assert_eq!(rules(true, &stuck), Vec::<String>::new());
@@ -206,13 +207,13 @@ mod tests {
     #[test]
     fn without_room_a_command_counts_when_it_ends() {
         let mut jobs = Jobs::default();
-        let totals = || BTreeMap::from([(way(5), bytes(10, 10, 0))]);
+        let totals = || BTreeMap::from([(route(5), bytes(10, 10, 0))]);
         for pid in 0..u32::try_from(MOST_JOBS).unwrap() {
-            jobs.news((pid, 1), true, totals(), &[]);
+            jobs.add((pid, 1), true, totals(), &[]);
         }
-        assert_eq!(jobs.news((0, 2), true, totals(), &[]), News::Later);
+        assert_eq!(jobs.add((0, 2), true, totals(), &[]), Added::Later);
         assert_eq!(jobs.counted.len(), MOST_JOBS);
-        let News::Counts { bytes, .. } = jobs.news((0, 2), false, totals(), &[]) else { panic!() };
-        assert_eq!(bytes[&way(5)].written, 10);
+        let Added::Counts { bytes, .. } = jobs.add((0, 2), false, totals(), &[]) else { panic!() };
+        assert_eq!(bytes[&route(5)].written, 10);
     }
 }

@@ -7,7 +7,7 @@ use super::{
     workload::{OTHER, Where},
 };
 
-/// Of bytes.
+/// Labels of counts of bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 pub(super) struct OfStream {
     pub(super) namespace: String,
@@ -16,7 +16,7 @@ pub(super) struct OfStream {
     pub(super) stream: &'static str,
 }
 
-/// Of bytes that were lost.
+/// Labels of counts of lost bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 pub(super) struct OfLoss {
     pub(super) namespace: String,
@@ -26,7 +26,7 @@ pub(super) struct OfLoss {
     pub(super) rule: &'static str,
 }
 
-/// Of findings.
+/// Labels of counts of findings.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 pub(super) struct OfFinding {
     pub(super) namespace: String,
@@ -36,7 +36,7 @@ pub(super) struct OfFinding {
     pub(super) severity: String,
 }
 
-/// Of commands that have ended.
+/// Labels of counts of ended commands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 pub(super) struct OfCommand {
     pub(super) namespace: String,
@@ -45,7 +45,7 @@ pub(super) struct OfCommand {
     pub(super) result: &'static str,
 }
 
-/// Of a place.
+/// Labels of a place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 pub(super) struct OfPlace {
     pub(super) namespace: String,
@@ -53,7 +53,7 @@ pub(super) struct OfPlace {
     pub(super) container: String,
 }
 
-/// Of what the recorder has missed.
+/// Labels of counts of what the recorder has missed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 pub(super) struct OfReason {
     pub(super) reason: String,

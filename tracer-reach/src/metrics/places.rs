@@ -18,34 +18,34 @@ pub(super) struct Places {
     known: BTreeMap<Where, Instant>,
 }
 
-/// What a place is counted under.
+/// The series in which a place is counted.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Room {
-    /// Its own name.
+pub(super) enum Series {
+    /// Its own.
     Own,
-    /// Its own name, and the series of this one are to be removed.
+    /// Its own, and those of this place are to be removed.
     InsteadOf(Where),
-    /// [`Where::other`].
-    None,
+    /// Those of [`Where::other`].
+    Shared,
 }
 
 impl Places {
     /// Something happens in a place.
-    pub(super) fn meet(&mut self, place: &Where, now: Instant) -> Room {
+    pub(super) fn meet(&mut self, place: &Where, now: Instant) -> Series {
         if let Some(latest) = self.known.get_mut(place) {
             *latest = now;
-            return Room::Own;
+            return Series::Own;
         }
         if self.known.len() < MOST_PLACES {
             self.known.insert(place.clone(), now);
-            return Room::Own;
+            return Series::Own;
         }
         let oldest = self.known.iter().min_by_key(|(_, latest)| **latest);
         let idle = oldest.filter(|(_, latest)| now.saturating_duration_since(**latest) > IDLE);
-        let Some(idle) = idle.map(|(place, _)| place.clone()) else { return Room::None };
+        let Some(idle) = idle.map(|(place, _)| place.clone()) else { return Series::Shared };
         self.known.remove(&idle);
         self.known.insert(place.clone(), now);
-        Room::InsteadOf(idle)
+        Series::InsteadOf(idle)
     }
 
     /// The number of places with series of their own.
@@ -66,15 +66,15 @@ mod tests {
     fn a_place_that_is_idle_for_long_makes_room() {
         let (mut places, begin) = (Places::default(), Instant::now());
         for number in 0..MOST_PLACES {
-            assert_eq!(places.meet(&place(number), begin), Room::Own);
+            assert_eq!(places.meet(&place(number), begin), Series::Own);
         }
         let soon = begin + IDLE;
-        assert_eq!(places.meet(&place(9_000), soon), Room::None);
-        assert_eq!(places.meet(&place(0), soon), Room::Own);
+        assert_eq!(places.meet(&place(9_000), soon), Series::Shared);
+        assert_eq!(places.meet(&place(0), soon), Series::Own);
         let later = soon + Duration::from_secs(1);
-        assert_eq!(places.meet(&place(9_000), later), Room::InsteadOf(place(1)));
-        assert_eq!(places.meet(&place(9_000), later), Room::Own);
-        assert_eq!(places.meet(&place(0), later), Room::Own);
+        assert_eq!(places.meet(&place(9_000), later), Series::InsteadOf(place(1)));
+        assert_eq!(places.meet(&place(9_000), later), Series::Own);
+        assert_eq!(places.meet(&place(0), later), Series::Own);
         assert_eq!(places.len(), MOST_PLACES);
     }
 }

@@ -50,10 +50,10 @@ fn scrape(address: SocketAddr, fields: &str) -> String {
     ask(address, &format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{fields}\r\n"))
 }
 
-/// The metrics, when all news of before have been counted.
+/// The metrics, when all earlier messages have been counted.
 fn counted(metrics: &Metrics, address: SocketAddr) -> String {
     let wait = Instant::now();
-    while metrics.news.capacity() < WAITING {
+    while metrics.messages.capacity() < WAITING {
         assert!(wait.elapsed() < Duration::from_secs(20));
         thread::sleep(Duration::from_millis(5));
     }

@@ -36,7 +36,7 @@ impl Dropped {
         [("queue_full", self.queue_full), ("refused", self.refused), ("gave_up", self.gave_up)]
     }
 
-    /// All together.
+    /// The sum over all reasons.
     #[must_use]
     pub const fn total(&self) -> u64 {
         self.queue_full.saturating_add(self.refused).saturating_add(self.gave_up)

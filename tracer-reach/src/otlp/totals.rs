@@ -85,27 +85,27 @@ impl Totals {
         let missing = told::missing_of(&entry.streams);
         let job = (entry.pid, entry.started_ns);
         let before = self.running.get(&job).copied().unwrap_or_default();
-        let news = Missing {
+        let new = Missing {
             lost: missing.lost.saturating_sub(before.lost),
             refused: missing.refused.saturating_sub(before.refused),
         };
         if !entry.is_interim {
             self.running.remove(&job);
-        } else if news != Missing::default() {
+        } else if new != Missing::default() {
             // If the job cannot be remembered, its last entry counts it all.
             if self.running.len() >= MOST_RUNNING && !self.running.contains_key(&job) {
                 return;
             }
-            self.running.insert(job, plus(before, news));
+            self.running.insert(job, plus(before, new));
         }
-        if news == Missing::default() {
+        if new == Missing::default() {
             return;
         }
         self.changes += 1;
         let labels = Labels::of(entry);
         let has_room = self.sums.len() < MOST_SETS || self.sums.contains_key(&labels);
         let sum = if has_room { self.sums.entry(labels).or_default() } else { &mut self.overflow };
-        *sum = plus(*sum, news);
+        *sum = plus(*sum, new);
     }
 
     /// Grows with each change.

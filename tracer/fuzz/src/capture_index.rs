@@ -35,7 +35,7 @@ pub fn check(input: &[u8]) {
     for stream in &streams {
         let total = stream.total;
         let sum = u128::from(total.kept) + u128::from(total.cut) + u128::from(total.missing);
-        assert_eq!(sum, u128::from(total.written), "the books of a stream: {total:?}");
+        assert_eq!(sum, u128::from(total.written), "the account of a stream: {total:?}");
         search.assume_cut(stream.declared.stream, total.cut);
     }
     let recording =

@@ -9,11 +9,11 @@ mod entry;
 mod hung;
 mod losses;
 mod lost;
-mod outlets;
 mod picture;
 mod pinned;
 mod places;
 mod reach;
+mod receivers;
 mod recorder;
 mod service;
 mod streams;
@@ -35,7 +35,7 @@ use tracer_loader::{CgroupScope, boot_ns};
 use tracer_reach::Reach;
 
 use self::{
-    outlets::Outlets, picture::Sample, pinned::Left, places::Places, recorder::Recorder,
+    picture::Sample, pinned::Left, places::Places, receivers::Receivers, recorder::Recorder,
     service::Service, tails::JobTails, viewers::Viewers,
 };
 use super::{
@@ -56,7 +56,7 @@ use super::{
 };
 use crate::{
     observe::{LogReader, Lookout},
-    scope::{CgroupWatch, News, watch::MOST_MATCHES},
+    scope::{CgroupEvent, CgroupWatch, watch::MOST_MATCHES},
     settings::DaemonSettings,
     sys::{
         cgroup_namespace, limits,
@@ -134,12 +134,12 @@ const ALL_TOLD: Duration = Duration::from_millis(50);
 /// The cgroups that are there already.
 async fn cgroups_there(watch: &mut CgroupWatch) -> Vec<CgroupTarget> {
     let mut there = Vec::new();
-    while let Ok(Some(news)) = tokio::time::timeout(ALL_TOLD, watch.next()).await {
-        match news {
-            News::Appeared(cgroup) => there.push(cgroup),
-            News::Gone { id, .. } => there.retain(|cgroup| cgroup.id != id),
-            News::Limit(bound) => tracing::warn!("{bound}"),
-            News::Lost => {}
+    while let Ok(Some(event)) = tokio::time::timeout(ALL_TOLD, watch.next()).await {
+        match event {
+            CgroupEvent::Appeared(cgroup) => there.push(cgroup),
+            CgroupEvent::Gone { id, .. } => there.retain(|cgroup| cgroup.id != id),
+            CgroupEvent::Limit(limit) => tracing::warn!("{limit}"),
+            CgroupEvent::Lost => {}
         }
     }
     there
@@ -194,8 +194,8 @@ async fn record(
     let mut places = places.map_err(|source| AppError::Runtime { source })?;
     places.restore(&left.items);
     cgroups.iter().for_each(|cgroup| places.appeared(cgroup));
-    let outlets = Outlets::new(history, reach);
-    let mut recorder = Recorder::new(settings, outlets, tails, left.handover, start_ns);
+    let receivers = Receivers::new(history, reach);
+    let mut recorder = Recorder::new(settings, receivers, tails, left.handover, start_ns);
     recorder.restore(&left.items);
     let mut daemon = Daemon {
         run,
@@ -224,7 +224,7 @@ fn scope(watch: &CgroupWatch, cgroups: &[CgroupTarget]) -> CgroupScope {
     CgroupScope {
         ids: cgroups.iter().map(|cgroup| cgroup.id).collect(),
         subsystem: watch.hierarchy().subsystem_id(),
-        room: MOST_MATCHES,
+        capacity: MOST_MATCHES,
     }
 }
 
@@ -263,15 +263,15 @@ impl Daemon<'_> {
                     self.run.collector.take(&batch, &mut self.run.loader);
                     self.meet_processes();
                 }
-                news = self.run.guests.next() => {
-                    self.run.guests.take(news, &mut self.run.collector);
+                event = self.run.guests.next() => {
+                    self.run.guests.take(event, &mut self.run.collector);
                 }
-                news = self.watch.next() => match news {
-                    Some(news) => self.meet_cgroup(news),
+                event = self.watch.next() => match event {
+                    Some(event) => self.meet_cgroup(event),
                     None => return Err(AppError::ScopeLost),
                 },
                 _ = tick.tick() => self.turn(),
-                news = signals.next() => match news {
+                notice = signals.next() => match notice {
                     Notice::Stop(_) | Notice::TimeIsUp => return Ok(()),
                     Notice::WindowChanged => {}
                 },
@@ -286,7 +286,7 @@ impl Daemon<'_> {
         let wants_survey =
             self.run.collector.wants_survey() || is_watched && self.sampler.wants_survey(now);
         if wants_survey && self.run.pace.allows(now) {
-            self.run.survey(Keep::NewsAndLooks);
+            self.run.survey(Keep::NewAndLooks);
         }
         self.run.collect_waiting();
         self.meet_processes();
@@ -324,16 +324,16 @@ impl Daemon<'_> {
     }
 
     /// A cgroup has appeared or is gone.
-    fn meet_cgroup(&mut self, news: News) {
-        match news {
-            News::Appeared(cgroup) => {
+    fn meet_cgroup(&mut self, event: CgroupEvent) {
+        match event {
+            CgroupEvent::Appeared(cgroup) => {
                 self.places.appeared(&cgroup);
                 if let Err(error) = self.run.follow_cgroup(&cgroup) {
                     tracing::warn!("cannot record the cgroup {}: {error}", cgroup.label);
                 }
                 self.known.insert(cgroup.path.clone(), cgroup);
             }
-            News::Gone { path, .. } => {
+            CgroupEvent::Gone { path, .. } => {
                 if let Some(cgroup) = self.known.remove(&path) {
                     self.places.gone(&cgroup);
                     if let Err(error) = self.run.loader.remove_cgroup(cgroup.id) {
@@ -341,17 +341,17 @@ impl Daemon<'_> {
                     }
                 }
             }
-            News::Lost => self.recorder.missed(reason::CGROUPS_MISSED, 1),
-            News::Limit(bound) => {
+            CgroupEvent::Lost => self.recorder.missed(reason::CGROUPS_MISSED, 1),
+            CgroupEvent::Limit(limit) => {
                 self.recorder.missed(reason::CGROUPS_FULL, 1);
-                tracing::warn!("{bound}");
+                tracing::warn!("{limit}");
             }
         }
     }
 
     /// Writes what still runs, and detaches.
     fn finish(mut self) {
-        self.run.survey(Keep::NewsAndLooks);
+        self.run.survey(Keep::NewAndLooks);
         self.run.guests.finish(&mut self.run.collector);
         self.run.collect_waiting();
         self.run.collector.look_at_threads(LOOK_AT_END);

@@ -17,7 +17,7 @@ use tracer_common::{id::ProcessId, loss::LossCell};
 use tracer_core::{session::LossReason, text::escape};
 use tracer_gvisor::{
     Guest,
-    sink::{News, NewsKind, Sink},
+    sink::{Sink, SinkEvent, SinkEventKind},
 };
 use tracer_loader::{KernelSettings, boot_ns};
 
@@ -190,26 +190,26 @@ impl Guests {
         self.looked.retain(|pid, _| exists(*pid));
     }
 
-    /// The next news. Waits for ever if no sandbox is listened to. Can be cancelled without a loss.
-    pub(super) async fn next(&mut self) -> News {
+    /// The next event. Waits for ever if no sandbox is listened to. Can be cancelled without a loss.
+    pub(super) async fn next(&mut self) -> SinkEvent {
         if let Some((_, sink)) = &mut self.place
-            && let Some(news) = sink.next().await
+            && let Some(event) = sink.next().await
         {
-            return news;
+            return event;
         }
         std::future::pending().await
     }
 
-    /// Takes news, and what else is there already.
-    pub(super) fn take(&mut self, news: News, collector: &mut Collector) {
-        let mut next = Some(news);
+    /// Takes an event, and further ones that are there already.
+    pub(super) fn take(&mut self, event: SinkEvent, collector: &mut Collector) {
+        let mut next = Some(event);
         for _ in 0..BATCH {
-            let Some(news) = next else { break };
-            self.news(news, collector);
+            let Some(event) = next else { break };
+            self.handle(event, collector);
             next = self.place.as_mut().and_then(|(_, sink)| sink.try_next());
         }
-        if let Some(news) = next {
-            self.news(news, collector);
+        if let Some(event) = next {
+            self.handle(event, collector);
         }
         self.hand_over(collector);
     }
@@ -277,11 +277,11 @@ impl Guests {
         }
     }
 
-    fn news(&mut self, News { sandbox, kind }: News, collector: &mut Collector) {
+    fn handle(&mut self, SinkEvent { sandbox, kind }: SinkEvent, collector: &mut Collector) {
         match kind {
-            NewsKind::Connected(origin) => self.connections.connected(sandbox, origin),
-            NewsKind::Message(message) => self.connections.message(sandbox, message),
-            NewsKind::Closed => {
+            SinkEventKind::Connected(origin) => self.connections.connected(sandbox, origin),
+            SinkEventKind::Message(message) => self.connections.message(sandbox, message),
+            SinkEventKind::Closed => {
                 let guest = self.connections.closed(sandbox);
                 guest.into_iter().for_each(|guest| has_closed(*guest, collector));
             }
@@ -319,7 +319,7 @@ impl Guests {
         while began.elapsed() < REST && !(self.are_closed() && self.expected.is_empty()) {
             self.tick(collector);
             match self.place.as_mut().and_then(|(_, sink)| sink.try_next()) {
-                Some(news) => self.take(news, collector),
+                Some(event) => self.take(event, collector),
                 None if self.connections.are_none() => break,
                 None => std::thread::sleep(Duration::from_millis(2)),
             }

@@ -37,7 +37,7 @@ const REWRITE_FROM: u64 = 8 << 20;
 /// How many looks at the losses are kept.
 const MOST_LOSSES: usize = 1_024;
 
-/// How a recorder began that others go on with.
+/// How the first recorder of a series began. Later recorders continue its record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Begun {
     /// When every hook was attached.
@@ -49,7 +49,7 @@ pub(super) struct Begun {
 /// One part of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Item {
-    /// How it began: one part near the beginning.
+    /// How the first recorder began: one part near the beginning of the log.
     Begun(Begun),
     /// A record of the kernel.
     #[serde(skip)]
@@ -76,7 +76,7 @@ pub(super) enum Item {
     Entered(ProcessId, String),
 }
 
-/// What an earlier recorder left at a path; nothing if that does not say how it began.
+/// The log that an earlier recorder left at a path; empty if no part of it says how that recorder began.
 pub(super) fn left_at(path: &Path) -> Vec<Item> {
     let items = file::read(path);
     let is_whole = items.iter().any(|item| matches!(item, Item::Begun(_)));
@@ -98,7 +98,7 @@ struct Log {
 }
 
 impl Handover {
-    /// Opens the log at a path, to go on behind these parts of it. Without any, it begins anew.
+    /// Opens the log at a path, to append to these parts of it. Without parts, the log begins anew.
     pub(super) fn open(path: &Path, items: &[Item]) -> std::io::Result<Self> {
         let latest = items.iter().rev().find_map(|item| match item {
             Item::Record(record) => Some(record.clone()),
@@ -203,7 +203,7 @@ fn losses_of(losses: &BTreeMap<LossReason, LossCell>) -> Vec<Loss> {
     losses.iter().map(|(reason, cell)| Loss { reason: reason.clone(), cell: *cell }).collect()
 }
 
-/// Whether a survey found it. What of these was news is kept as an observation.
+/// Whether a survey found it. Those that said something new are kept as observations.
 pub(super) fn is_survey(event: &Event) -> bool {
     matches!(&event.kind, EventKind::Holder { sighting: event::Sighting::Open, .. })
 }

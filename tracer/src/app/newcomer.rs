@@ -14,7 +14,7 @@ use tracer_loader::LoaderError;
 pub(super) use self::expect::{expect, sandbox_of_exec};
 use super::{AppError, Run, Subject, collect::Collector, stderr};
 use crate::{
-    docker::{News, READY, Watched},
+    docker::{ContainerEvent, READY, Watched},
     gvisor::is_sandbox_name,
     launch::Launched,
     sys::processes::{comm, exists},
@@ -69,12 +69,12 @@ impl Newcomer {
         Ok(Self { watched, client, since: now(), is_exec, ..Self::default() })
     }
 
-    /// The next news. Waits for ever if no container is expected. Can be cancelled without a loss.
-    pub(super) async fn next(&mut self) -> News {
+    /// The next event. Waits for ever if no container is expected. Can be cancelled without a loss.
+    pub(super) async fn next(&mut self) -> ContainerEvent {
         if let Some(watched) = &mut self.watched
-            && let Some(news) = watched.next().await
+            && let Some(event) = watched.next().await
         {
-            return news;
+            return event;
         }
         std::future::pending().await
     }
@@ -143,20 +143,20 @@ fn prepares(pid: u32) -> bool {
 
 impl Run {
     /// Makes a target of what the command has docker start.
-    pub(super) fn meet(&mut self, news: News) {
-        match news {
-            News::Enters(pid) => self.enter(pid),
-            News::Ended(pid) => {
+    pub(super) fn meet(&mut self, event: ContainerEvent) {
+        match event {
+            ContainerEvent::Enters(pid) => self.enter(pid),
+            ContainerEvent::Ended(pid) => {
                 self.newcomer.awaited.remove(&pid);
                 if let Err(error) = self.loader.forget_awaited(pid) {
                     tracing::warn!("{error}");
                 }
             }
-            News::Created(id) => {
+            ContainerEvent::Created(id) => {
                 self.guests.seek(&id);
                 self.newcomer.id = Some(id);
             }
-            News::Cgroup(cgroup) => {
+            ContainerEvent::Cgroup(cgroup) => {
                 let followed = self.follow(&cgroup).inspect_err(|error| {
                     tracing::warn!("cannot follow the container {}: {error}", cgroup.label);
                 });

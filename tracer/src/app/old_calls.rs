@@ -270,7 +270,7 @@ fn is_device(is_char_device: bool, target: &Path) -> bool {
 }
 
 /// By `/proc/TID/syscall` (`proc_pid_syscall(5)`): the number of the call, its arguments, stack pointer and program counter;
-/// -1 outside of calls; or `running`. A thread of the kernel has no program counter of a user.
+/// -1 outside of calls; or `running`. A kernel thread has no program counter of a user.
 fn doing_of(text: &str) -> Doing {
     let mut words = text.split_whitespace();
     match words.next().unwrap_or_default().parse::<i64>() {

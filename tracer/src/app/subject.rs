@@ -97,7 +97,7 @@ fn scope(cgroups: &[CgroupTarget], newcomer: Option<&ContainerPlace>) -> Option<
     Some(CgroupScope {
         ids: cgroups.iter().map(|cgroup| cgroup.id).collect(),
         subsystem: hierarchy.subsystem_id(),
-        room: cgroups.len() + usize::from(newcomer.is_some()),
+        capacity: cgroups.len() + usize::from(newcomer.is_some()),
     })
 }
 

@@ -20,11 +20,11 @@ use tracer_core::capture::{
 
 use super::{
     Options,
+    budget::Budget,
     files::Files,
     folder::{Folder, FolderError},
     log::Log,
     names::{Names, Sources},
-    room::Room,
 };
 
 #[cfg(test)]
@@ -42,7 +42,7 @@ pub(super) struct Accounts {
     log: Log,
     /// `None` if nothing is stored.
     files: Option<Files>,
-    room: Room,
+    budget: Budget,
     /// The index cannot be written now. So nothing may be written to a file either, because the index would not list
     /// it.
     is_stuck: bool,
@@ -76,7 +76,7 @@ impl Accounts {
             sources: Sources::default(),
             log,
             files: folder.map(|folder| Files::new(folder, tail)),
-            room: Room::new(max, reserve),
+            budget: Budget::new(max, reserve),
             is_stuck: false,
             is_reported: false,
         };
@@ -171,7 +171,7 @@ impl Accounts {
     fn store(&mut self, number: u32, chunk: &Chunk, bytes: &[u8]) {
         let length = bytes.len() as u64;
         let (allowed, refused) = match &self.files {
-            Some(files) if !self.is_stuck => self.room.allows(length, || files.folder().disk()),
+            Some(files) if !self.is_stuck => self.budget.allows(length, || files.folder().disk()),
             _ => (length, None),
         };
         let (taken, result) = match &mut self.files {
@@ -182,7 +182,7 @@ impl Accounts {
         };
         self.report(result);
         if taken > 0 {
-            self.room.take(taken);
+            self.budget.take(taken);
             // Gaps before these bytes come before them.
             self.put_gaps(number);
             let line = self.stream(number).wrote(chunk, taken);
@@ -205,7 +205,7 @@ impl Accounts {
     /// Writes the gaps that are due, if they can be written. In a full capture they wait for the next bytes that are
     /// stored, or for the end, and are merged until then.
     fn release(&mut self, number: u32) {
-        if !self.is_stuck && !self.room.is_full() {
+        if !self.is_stuck && !self.budget.is_full() {
             self.put_gaps(number);
         }
     }
@@ -224,7 +224,7 @@ impl Accounts {
         {
             let before = files.cut(number);
             let result = files.trim(number);
-            self.room.give_back(files.cut(number) - before);
+            self.budget.give_back(files.cut(number) - before);
             return self.report(result);
         }
         self.report(result);
@@ -246,7 +246,7 @@ impl Accounts {
 
     fn count_lines(&mut self) {
         for (number, bytes) in self.log.written() {
-            self.room.take(bytes);
+            self.budget.take(bytes);
             self.streams[number as usize - 1].1.indexed(bytes);
         }
     }

@@ -16,7 +16,7 @@ use rustix::{
 };
 use tracer_core::capture::INDEX;
 
-use super::room::Disk;
+use super::budget::Disk;
 use crate::sys::private_file::{Place, PlaceError};
 
 mod error;

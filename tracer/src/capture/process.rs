@@ -237,7 +237,7 @@ fn receive(
     }
 }
 
-/// Reads so many bytes. [`ErrorKind::TimedOut`] if `waits` ends the wait.
+/// Fills a buffer. [`ErrorKind::TimedOut`] if `waits` ends the wait.
 fn fill(
     mut socket: &UnixStream,
     bytes: &mut [u8],

@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_is_about_somebody() {
+    fn a_question_names_what_it_is_about() {
         let sentence = why(&["--at", "03:12"]).unwrap_err();
         assert!(sentence.contains("--container") && sentence.lines().count() == 1, "{sentence}");
         let question = why(&["--pod", "a/b", "--name", "^x", "--at", "03:12"]).unwrap().question;

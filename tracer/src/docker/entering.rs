@@ -18,7 +18,7 @@ use procfs::process::{Process, Stat};
 use serde::Deserialize;
 use tokio::sync::mpsc::Sender;
 
-use super::watch::{LOOK_FOR_CGROUP, News, STEPS, open_any};
+use super::watch::{ContainerEvent, LOOK_FOR_CGROUP, STEPS, open_any};
 use crate::{
     sys::{
         bounded,
@@ -77,7 +77,7 @@ struct Described {
 
 impl Entering {
     /// Tells of the process, and of others with the same command that begin soon after it.
-    pub(super) fn look(&self, client: u32, tell: &Sender<News>) {
+    pub(super) fn look(&self, client: u32, tell: &Sender<ContainerEvent>) {
         let Some(since) = stat(client).map(|stat| stat.starttime) else { return };
         let (mut known, mut told) = (BTreeSet::new(), BTreeSet::new());
         let mut first = None;
@@ -91,7 +91,7 @@ impl Entering {
                     Kind::Wanted => {
                         told.insert(pid);
                         first.get_or_insert_with(Instant::now);
-                        if tell.blocking_send(News::Enters(pid)).is_err() {
+                        if tell.blocking_send(ContainerEvent::Enters(pid)).is_err() {
                             return;
                         }
                     }
@@ -133,11 +133,11 @@ impl Entering {
 
 /// Tells of processes that have ended before they executed a program, and forgets those that execute it. Whether the
 /// trace still listens.
-fn settle(told: &mut BTreeSet<u32>, tell: &Sender<News>) -> bool {
+fn settle(told: &mut BTreeSet<u32>, tell: &Sender<ContainerEvent>) -> bool {
     let mut listens = true;
     told.retain(|pid| {
         if !exists(*pid) {
-            listens &= tell.blocking_send(News::Ended(*pid)).is_ok();
+            listens &= tell.blocking_send(ContainerEvent::Ended(*pid)).is_ok();
             return false;
         }
         comm(*pid).is_none_or(|comm| READY.contains(&comm.as_str()))

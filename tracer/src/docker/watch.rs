@@ -36,7 +36,7 @@ const LOOK_FOR_RESTART: Duration = Duration::from_millis(8);
 const LOOK_EVERYWHERE: Duration = Duration::from_millis(10);
 /// Which part of the time since the id came passes between two looks everywhere, once that is longer.
 const SLOWER: u32 = 32;
-/// How many news wait for the trace.
+/// How many events wait for the trace.
 const WAITING: usize = 4;
 /// Number of digits of an id.
 const ID_LENGTH: usize = 64;
@@ -46,7 +46,7 @@ pub(super) const STEPS: [&str; 3] = ["runc", "runc:[0:PARENT]", "runc:[1:CHILD]"
 
 /// What was found.
 #[derive(Debug)]
-pub enum News {
+pub enum ContainerEvent {
     /// The engine has created the container with this id.
     Created(String),
     /// Its cgroup: the first one, or another one after a restart.
@@ -63,7 +63,7 @@ pub struct Expected {
     /// tracer's own folder with the file for the id; `None` if the command can write no file there.
     folder: Option<RunFolder>,
     sought: Sought,
-    /// Whom to ask in the end, if nothing was found.
+    /// The engine that is asked at the end if nothing was found.
     engine: Option<Engine>,
 }
 
@@ -173,28 +173,28 @@ impl Expected {
     /// An error if the system allows no further thread.
     pub fn watch(self, client: u32) -> io::Result<Watched> {
         let Self { folder, sought, engine } = self;
-        let (tell, news) = channel(WAITING);
+        let (tell, events) = channel(WAITING);
         drop(spawn("tracer-docker", Rights::Look, move || match sought {
             Sought::Container(watch) => watch.look(&tell),
             Sought::Process(entering) => entering.look(client, &tell),
         })?);
-        Ok(Watched { news, engine, _folder: folder })
+        Ok(Watched { events, engine, _folder: folder })
     }
 }
 
 /// What is looked for.
 #[derive(Debug)]
 pub struct Watched {
-    news: Receiver<News>,
+    events: Receiver<ContainerEvent>,
     engine: Option<Engine>,
     /// Removed when this is dropped.
     _folder: Option<RunFolder>,
 }
 
 impl Watched {
-    /// The next news; `None` if there will be none. Can be cancelled without a loss.
-    pub async fn next(&mut self) -> Option<News> {
-        self.news.recv().await
+    /// The next event; `None` if there will be none. Can be cancelled without a loss.
+    pub async fn next(&mut self) -> Option<ContainerEvent> {
+        self.events.recv().await
     }
 
     /// The engine that knows in the end whether what was looked for has started.
@@ -204,9 +204,9 @@ impl Watched {
 }
 
 impl Watch {
-    fn look(&self, tell: &Sender<News>) {
+    fn look(&self, tell: &Sender<ContainerEvent>) {
         let Some(id) = self.wait_for_id(tell) else { return };
-        if tell.blocking_send(News::Created(id.clone())).is_err() {
+        if tell.blocking_send(ContainerEvent::Created(id.clone())).is_err() {
             return;
         }
         let Some(cgroup) = self.wait_for_cgroup(&id, tell) else { return };
@@ -217,7 +217,7 @@ impl Watch {
                 && is_prepared(&now)
             {
                 told = Some(now.id);
-                if tell.blocking_send(News::Cgroup(now)).is_err() {
+                if tell.blocking_send(ContainerEvent::Cgroup(now)).is_err() {
                     return;
                 }
             }
@@ -225,7 +225,7 @@ impl Watch {
         }
     }
 
-    fn wait_for_id(&self, tell: &Sender<News>) -> Option<String> {
+    fn wait_for_id(&self, tell: &Sender<ContainerEvent>) -> Option<String> {
         let files = match &self.id {
             Id::In(files) => files,
             Id::Known(id) => return Some(id.clone()),
@@ -240,7 +240,7 @@ impl Watch {
         None
     }
 
-    fn wait_for_cgroup(&self, id: &str, tell: &Sender<News>) -> Option<CgroupTarget> {
+    fn wait_for_cgroup(&self, id: &str, tell: &Sender<ContainerEvent>) -> Option<CgroupTarget> {
         let since = Instant::now();
         let mut everywhere_at = since;
         while !tell.is_closed() {
@@ -294,11 +294,11 @@ mod tests {
 
     const ID: &str = "aaaa456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-    fn next(watched: &mut Watched) -> Option<News> {
+    fn next(watched: &mut Watched) -> Option<ContainerEvent> {
         let until = Instant::now() + Duration::from_secs(5);
         while Instant::now() < until {
-            match watched.news.try_recv() {
-                Ok(news) => return Some(news),
+            match watched.events.try_recv() {
+                Ok(event) => return Some(event),
                 Err(_) => sleep(Duration::from_millis(1)),
             }
         }
@@ -315,23 +315,25 @@ mod tests {
         let place = ContainerPlace::expect(&machine.roots(), None).unwrap();
         let expected = Expected::new(&words, place, false).unwrap();
         assert!(expected.has_file() && expected.option().is_none());
-        let mut news = expected.watch(1).unwrap();
+        let mut watched = expected.watch(1).unwrap();
         fs::write(&file, &ID[..40]).unwrap();
         sleep(Duration::from_millis(20));
-        assert!(news.news.try_recv().is_err(), "half an id");
+        assert!(watched.events.try_recv().is_err(), "half an id");
         fs::write(&file, ID).unwrap();
-        assert!(matches!(next(&mut news), Some(News::Created(id)) if id == ID));
+        assert!(matches!(next(&mut watched), Some(ContainerEvent::Created(id)) if id == ID));
         let cgroup = machine.make_cgroup("", &format!("docker/{ID}"));
         sleep(Duration::from_millis(20));
-        assert!(news.news.try_recv().is_err(), "no process is in it");
+        assert!(watched.events.try_recv().is_err(), "no process is in it");
         let procs = format!("{}\n", std::process::id());
         fs::write(cgroup.join("cgroup.procs"), &procs).unwrap();
-        let Some(News::Cgroup(first)) = next(&mut news) else { panic!("no cgroup") };
+        let Some(ContainerEvent::Cgroup(first)) = next(&mut watched) else { panic!("no cgroup") };
         assert_eq!((&first.path, first.label.as_str()), (&cgroup, "aaaa456789ab"));
         fs::rename(&cgroup, cgroup.with_extension("removed")).unwrap();
         machine.make_cgroup("", &format!("docker/{ID}"));
         fs::write(cgroup.join("cgroup.procs"), &procs).unwrap();
-        let Some(News::Cgroup(second)) = next(&mut news) else { panic!("no other cgroup") };
+        let Some(ContainerEvent::Cgroup(second)) = next(&mut watched) else {
+            panic!("no other cgroup")
+        };
         assert_eq!(second.path, cgroup);
         assert_ne!(second.id, first.id);
     }

@@ -28,7 +28,7 @@ const MARGIN: Duration = Duration::from_millis(200);
 enum Message {
     /// The trace begins; nanoseconds since 1970.
     Begin(i64),
-    /// Read the rest, for at most so many milliseconds, and answer.
+    /// Read the rest, for at most this many milliseconds, and answer.
     Finish(u64),
 }
 

@@ -21,7 +21,7 @@ use crate::sys::{
     privileges::Rights,
 };
 
-/// How many helpers there are. Each is a process; so many causes of blocking are survived.
+/// How many helpers there are. Each is a process. While one of them is not blocked, tracer gets answers.
 const HELPERS: usize = 3;
 /// How many requests are sent ahead. They are asked again if one before them blocks.
 const AHEAD: usize = 32;
@@ -81,7 +81,7 @@ impl Lookout {
         Self::start_of(HELPERS)
     }
 
-    /// The same with so many helpers.
+    /// The same with this many helpers.
     #[must_use]
     pub fn start_of(helpers: usize) -> Self {
         let fork = |_| -> Option<Helper> {

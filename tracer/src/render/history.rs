@@ -41,7 +41,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// The clock of somebody for whom it is now this time.
+    /// The clock of a user whose time and time zone are these.
     #[must_use]
     pub fn at(now: &Zoned) -> Self {
         Self { zone: now.time_zone().clone(), today: now.date() }

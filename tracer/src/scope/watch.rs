@@ -33,7 +33,7 @@ pub const MOST_MATCHES: usize = 4096;
 const MOST_WATCHED: usize = 8192;
 /// Of both, the part for directories of other users than root, who can make any number of them.
 const SHARE_OF_USERS: usize = 4;
-/// How many news wait for the reader. Beyond them, the kernel's queue has 16,384 (`fs.inotify.max_queued_events`).
+/// How many events wait for the receiver. Beyond them, the kernel's queue has 16,384 (`fs.inotify.max_queued_events`).
 const WAITING: usize = 256;
 /// How often to look whether there is room again for what was left out.
 const LOOK_FOR_ROOM: Duration = Duration::from_secs(20);
@@ -42,7 +42,7 @@ const EVENTS: usize = 16 << 10;
 
 /// What has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum CgroupEvent {
     /// A wanted cgroup is there. Its label is its path from the root of the hierarchy. Of nested ones only the topmost is
     /// told, because a target has what is below it.
     Appeared(CgroupTarget),
@@ -58,12 +58,12 @@ pub enum News {
     Lost,
     /// Not all wanted cgroups are told: a limit was reached. Each limit is told once. When there is room again, what was left
     /// out appears.
-    Limit(Bound),
+    Limit(Limit),
 }
 
 /// A limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bound {
+pub enum Limit {
     /// The number of wanted cgroups at a time, [`MOST_MATCHES`].
     Matches,
     /// The number of directories that are watched at a time, 8,192.
@@ -74,7 +74,7 @@ pub enum Bound {
     Kernel,
 }
 
-impl fmt::Display for Bound {
+impl fmt::Display for Limit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Matches => write!(
@@ -100,7 +100,7 @@ impl fmt::Display for Bound {
 /// The thread that watches. It ends when this is dropped.
 #[derive(Debug)]
 pub struct CgroupWatch {
-    news: Receiver<News>,
+    events: Receiver<CgroupEvent>,
     hierarchy: Hierarchy,
     /// Its end wakes the thread.
     _stop: PipeWriter,
@@ -124,11 +124,11 @@ impl CgroupWatch {
         let place = Place::choose(roots, wanted)?;
         let hierarchy = place.hierarchy.clone();
         let failed = |source: io::Error| ScopeError::Watch { source };
-        let (tell, news) = channel(WAITING);
+        let (tell, events) = channel(WAITING);
         let (stopped, stop) = pipe().map_err(failed)?;
         let tree = Tree::new(place, tell).map_err(|error| failed(error.into()))?;
         drop(spawn("tracer-cgroups", Rights::Look, move || watch(tree, &stopped)).map_err(failed)?);
-        Ok(Self { news, hierarchy, _stop: stop })
+        Ok(Self { events, hierarchy, _stop: stop })
     }
 
     /// The hierarchy of all cgroups that are told.
@@ -137,13 +137,13 @@ impl CgroupWatch {
         &self.hierarchy
     }
 
-    /// The next news; `None` if there will be none. Can be cancelled without a loss.
-    pub async fn next(&mut self) -> Option<News> {
-        self.news.recv().await
+    /// The next event; `None` if there will be none. Can be cancelled without a loss.
+    pub async fn next(&mut self) -> Option<CgroupEvent> {
+        self.events.recv().await
     }
 }
 
-/// Looks until nobody reads the news.
+/// Looks until the receiver of the events is gone.
 fn watch(mut tree: Tree, stopped: &PipeReader) {
     match follow(&mut tree, stopped) {
         Ok(()) | Err(Ended::Closed(Closed)) => {}

@@ -108,7 +108,7 @@ fn command_line(pid: u32) -> Option<String> {
 struct Seen {
     parent: i32,
     comm: String,
-    /// Whether it makes system calls: it is no thread of the kernel and no zombie.
+    /// Whether it makes system calls: it is neither a kernel thread nor a zombie.
     is_program: bool,
 }
 

@@ -31,7 +31,7 @@ fn show(tty: &mut Tty, view: &View, inks: Inks) -> io::Result<()> {
     let mut state = State::default();
     let mut is_new = true;
     while !view.is_closed() {
-        is_new |= news(&mut state, view);
+        is_new |= take_messages(&mut state, view);
         if is_new {
             tty.draw(|frame| {
                 let area = frame.area();
@@ -62,7 +62,7 @@ fn show(tty: &mut Tty, view: &View, inks: Inks) -> io::Result<()> {
 }
 
 /// Takes what the source has sent. Returns whether anything is to be drawn.
-fn news(state: &mut State, view: &View) -> bool {
+fn take_messages(state: &mut State, view: &View) -> bool {
     let mut is_new = false;
     if let Some(playback) = view.playback() {
         is_new |= state.playback.replace(playback) != Some(playback);

@@ -58,7 +58,7 @@ pub(super) struct State {
     pub(super) offset: usize,
     /// Number of lines of the page, and how many of them fit; the frame measures them.
     pub(super) length: usize,
-    pub(super) room: usize,
+    pub(super) height: usize,
     pub(super) sort: Sort,
     pub(super) is_flat: bool,
     /// Whether commands are left out that have ended and are not in trouble.
@@ -238,13 +238,13 @@ impl State {
 
     /// Moves through the page.
     fn go(&mut self, key: KeyCode) {
-        let screen = self.room.max(1);
+        let screen = self.height.max(1);
         let is_list = self.page == Page::List;
         let here = if is_list { self.place() } else { self.offset };
         let last = if is_list {
             self.lines.len().saturating_sub(1)
         } else {
-            self.length.saturating_sub(self.room)
+            self.length.saturating_sub(self.height)
         };
         let there = match key {
             KeyCode::Up | KeyCode::Char('k') => here.saturating_sub(1),
@@ -282,9 +282,9 @@ impl State {
         self.follow();
     }
 
-    /// The frame was measured: so many lines of so many fit.
-    pub(super) fn measured(&mut self, length: usize, room: usize) {
-        (self.length, self.room) = (length, room);
+    /// Takes the number of lines of the page, and how many of them fit.
+    pub(super) fn measured(&mut self, length: usize, height: usize) {
+        (self.length, self.height) = (length, height);
         self.follow();
     }
 
@@ -292,12 +292,13 @@ impl State {
     fn follow(&mut self) {
         match self.page {
             Page::List => {
-                let (place, room) = (self.place(), self.room.max(1));
-                let last = self.lines.len().saturating_sub(room);
-                self.offset = self.offset.clamp((place + 1).saturating_sub(room), place).min(last);
+                let (place, height) = (self.place(), self.height.max(1));
+                let last = self.lines.len().saturating_sub(height);
+                self.offset =
+                    self.offset.clamp((place + 1).saturating_sub(height), place).min(last);
             }
             Page::Command | Page::Keys => {
-                self.offset = self.offset.min(self.length.saturating_sub(self.room));
+                self.offset = self.offset.min(self.length.saturating_sub(self.height));
             }
         }
     }

@@ -33,7 +33,7 @@ pub(crate) struct Description {
     needs: Vec<String>,
     /// Debian packages that have those programs.
     #[serde(default)]
-    #[expect(dead_code, reason = "for whoever reads the file")]
+    #[expect(dead_code, reason = "for readers of the file")]
     packages: Vec<String>,
     /// Why tracer does not say the truth yet. Such a case counts in the figure, but the tests pass without it.
     pub(crate) gap: Option<String>,

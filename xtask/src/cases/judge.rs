@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::case::Truth;
 
-/// What of tracer's JSON report matters here.
+/// The part of tracer's JSON report that matters here.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Report {
     /// The first sentence.

@@ -8,7 +8,7 @@ use crate::cases::story;
 
 /// The address of a file of the checkout, for pages outside of it.
 pub(crate) const FILES: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/");
-/// So many cases stand on the page of a rule.
+/// How many cases are on the page of a rule.
 const CASES: usize = 6;
 
 /// The content of a block, unless the block is of another kind.

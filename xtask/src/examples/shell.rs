@@ -46,7 +46,7 @@ pub(super) fn screen(tool: &Path, target: &Path, line: &str) -> Result<String> {
         .stdout(Stdio::piped())
         .spawn()
         .context("cannot start `script`")?;
-    // Open until the end: nobody types, and nobody ends the input.
+    // The keyboard stays open until the end, so the shell gets no input and no end of the input.
     let keyboard = running.stdin.take();
     let output = running.wait_with_output().context("cannot wait for `script`")?;
     drop(keyboard);

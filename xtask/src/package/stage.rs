@@ -20,15 +20,15 @@ const COMPLETIONS: [(&str, &str); 3] = [
     ("zsh", "zsh/_tracer"),
 ];
 
-/// The unit of systemd that starts the recorder, its configuration, and what `journalctl -x` says of its findings, with
-/// their places.
+/// The recorder's files, with their places: the unit of systemd, the configuration, and the texts that `journalctl -x`
+/// shows for findings.
 const RECORDER: [(&str, &str); 3] = [
     ("tracer/systemd/tracer-daemon.service", "usr/lib/systemd/system/tracer-daemon.service"),
     ("tracer/systemd/tracer.toml", "etc/tracer.toml"),
     ("tracer/systemd/tracer.catalog", "usr/lib/systemd/catalog/tracer.catalog"),
 ];
 
-/// What Prometheus and Grafana make of the recorder's metrics, and their places.
+/// The rules for Prometheus and the dashboard for Grafana, with their places.
 const METRICS: [(&str, &str); 2] = [
     ("deploy/prometheus/tracer.rules.yml", "usr/share/doc/tracer/prometheus.rules.yml"),
     ("deploy/grafana/tracer.json", "usr/share/doc/tracer/grafana.json"),

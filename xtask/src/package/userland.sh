@@ -15,7 +15,7 @@ cp "$recording" "$root/tmp/a.session"
 chroot "$root" /bin/sh -euc '
     text=$1
     export PATH=/usr/sbin:/usr/bin:/sbin:/bin
-    # The books and logs of dpkg change with each package.
+    # The status files and logs of dpkg change with each package.
     files() {
         find / -xdev \( -path /var/lib/dpkg -o -path /var/log -o -path /tmp \) -prune -o -print | sort
     }

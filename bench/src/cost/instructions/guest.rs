@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::way::{Call, Way};
+use super::condition::{Call, Condition};
 use crate::{
     cost::{
         comparison::{contender::Contender, count::Difference},
@@ -34,7 +34,7 @@ const CALLS: u64 = 200;
 /// Repetitions of each call. Interrupts and other processes are in some of them.
 const REPETITIONS: u32 = 400;
 
-/// What the guest prints about a way, in one line.
+/// What the guest prints about a condition, in one line.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Figures {
     /// Instructions per call, rounded to a tenth, in the repetition with the fewest.
@@ -43,36 +43,38 @@ pub(crate) struct Figures {
     pub(crate) absent: Option<String>,
 }
 
-/// Measures all ways. Prints a line of JSON for each: `["traced",{"instructions":{…}}]`.
+/// Measures all conditions. Prints a line of JSON for each: `["traced",{"instructions":{…}}]`.
 pub(crate) fn run() -> Result<()> {
     let fixture = Fixture::in_guest(Path::new(PROGRAMS))?;
     let mut out = io::stdout().lock();
     for contender in CONTENDERS {
         let figures = measure(&fixture, contender);
-        for way in ways_of(contender) {
+        for condition in conditions_of(contender) {
             let figures = match &figures {
-                Ok(figures) => figures.get(&way).cloned().unwrap_or_default(),
+                Ok(figures) => figures.get(&condition).cloned().unwrap_or_default(),
                 Err(error) => Figures { absent: Some(format!("{error:#}")), ..Figures::default() },
             };
-            let line = serde_json::to_string(&(way, figures)).context("cannot make JSON")?;
+            let line = serde_json::to_string(&(condition, figures)).context("cannot make JSON")?;
             writeln!(out, "{line}").context("cannot write to standard output")?;
         }
     }
     Ok(())
 }
 
-/// The ways with this contender, in the order in which they are measured.
-fn ways_of(contender: Contender) -> impl Iterator<Item = Way> {
-    Way::ALL.into_iter().filter(move |way| way.contender() == contender)
+/// The conditions with this contender, in the order in which they are measured.
+fn conditions_of(contender: Contender) -> impl Iterator<Item = Condition> {
+    Condition::ALL.into_iter().filter(move |condition| condition.contender() == contender)
 }
 
 /// The calls of the process that a contender is attached to.
 fn calls_of_target(contender: Contender) -> &'static [Call] {
-    ways_of(contender).find(|way| !way.is_of_a_stranger()).map_or(&[], Way::calls)
+    conditions_of(contender)
+        .find(|condition| !condition.is_of_a_stranger())
+        .map_or(&[], Condition::calls)
 }
 
-/// Attaches a contender to a loop and measures all ways with it, because attaching takes longest.
-fn measure(fixture: &Fixture, contender: Contender) -> Result<BTreeMap<Way, Figures>> {
+/// Attaches a contender to a loop and measures all conditions with it, because attaching takes longest.
+fn measure(fixture: &Fixture, contender: Contender) -> Result<BTreeMap<Condition, Figures>> {
     let mut all = BTreeMap::new();
     let mut truth = Truth::default();
     let mut target = start(fixture, calls_of_target(contender))?;
@@ -84,16 +86,16 @@ fn measure(fixture: &Fixture, contender: Contender) -> Result<BTreeMap<Way, Figu
         }
         contender.settle(&mut attached)?;
     }
-    for way in ways_of(contender) {
-        let figures = if way.is_of_a_stranger() {
-            let mut stranger = start(fixture, way.calls())?;
-            let figures = repeat(&mut stranger, way.calls(), &mut Truth::default())?;
+    for condition in conditions_of(contender) {
+        let figures = if condition.is_of_a_stranger() {
+            let mut stranger = start(fixture, condition.calls())?;
+            let figures = repeat(&mut stranger, condition.calls(), &mut Truth::default())?;
             stranger.finish()?;
             figures
         } else {
-            repeat(&mut target, way.calls(), &mut truth)?
+            repeat(&mut target, condition.calls(), &mut truth)?
         };
-        all.insert(way, figures);
+        all.insert(condition, figures);
     }
     let counted = attached.finish(target.pid())?;
     target.finish()?;

@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, fs, io, path::Path};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use super::way::{Call, Way};
+use super::condition::{Call, Condition};
 use crate::harness::table::{Table, tenths};
 
-/// Instructions per call, by call and way.
-pub(crate) type Calls = BTreeMap<Call, BTreeMap<Way, f64>>;
+/// Instructions per call, by call and condition.
+pub(crate) type Calls = BTreeMap<Call, BTreeMap<Condition, f64>>;
 
 /// The content of `instructions.json`: figures by the kernels' names in `cargo xtask vm`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ pub(crate) struct Changes {
     /// More instructions, or a figure that is missing now.
     pub(crate) regressions: Vec<String>,
     /// What makes it useful to store the figures anew.
-    pub(crate) news: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 impl Stored {
@@ -59,21 +59,21 @@ impl Stored {
     pub(crate) fn compare(&self, name: &str, now: &Measured) -> Changes {
         let mut changes = Changes::default();
         let Some(before) = self.kernels.get(name) else {
-            changes.news.push(format!("{name}: nothing is stored to compare with"));
+            changes.notes.push(format!("{name}: nothing is stored to compare with"));
             return changes;
         };
         if before.release != now.release {
-            changes.news.push(format!(
+            changes.notes.push(format!(
                 "{name}: not compared, because the stored figures are of {} and these of {}",
                 before.release, now.release
             ));
             return changes;
         }
         for call in Call::ALL {
-            for way in Way::ALL {
-                let place = format!("{name}, {}, {}", call.name(), way.name());
-                let (old, new) = (before.figure(call, way), now.figure(call, way));
-                changes.add(&place, old, new, way.tolerance());
+            for condition in Condition::ALL {
+                let place = format!("{name}, {}, {}", call.name(), condition.name());
+                let (old, new) = (before.figure(call, condition), now.figure(call, condition));
+                changes.add(&place, old, new, condition.tolerance());
             }
         }
         changes
@@ -81,8 +81,8 @@ impl Stored {
 }
 
 impl Measured {
-    fn figure(&self, call: Call, way: Way) -> Option<f64> {
-        self.calls.get(&call)?.get(&way).copied()
+    fn figure(&self, call: Call, condition: Condition) -> Option<f64> {
+        self.calls.get(&call)?.get(&condition).copied()
     }
 
     /// The figures as a Markdown table, with the change since `before` if it has the same release.
@@ -97,10 +97,10 @@ impl Measured {
                 head.push("change".to_owned());
             }
         }
-        for way in Way::ALL {
-            let mut row = vec![way.name().to_owned()];
+        for condition in Condition::ALL {
+            let mut row = vec![condition.name().to_owned()];
             for call in Call::ALL {
-                row.extend(self.cells(before, call, way));
+                row.extend(self.cells(before, call, condition));
             }
             table.push(row);
         }
@@ -111,14 +111,15 @@ impl Measured {
     }
 
     /// A figure, what is added to the native one, and the change since `before` if there is one.
-    fn cells(&self, before: Option<&Self>, call: Call, way: Way) -> Vec<String> {
+    fn cells(&self, before: Option<&Self>, call: Call, condition: Condition) -> Vec<String> {
         let dash = || "–".to_owned();
-        let figure = self.figure(call, way);
-        let native = self.figure(call, Way::Native).filter(|_| way != Way::Native);
+        let figure = self.figure(call, condition);
+        let native =
+            self.figure(call, Condition::Native).filter(|_| condition != Condition::Native);
         let added = figure.zip(native).map(|(figure, native)| figure - native);
         let mut cells = vec![tenths(figure), tenths(added)];
         if let Some(before) = before {
-            let old = before.figure(call, way);
+            let old = before.figure(call, condition);
             let change = figure.zip(old).map(|(new, old)| new - old);
             cells.push(change.map_or_else(dash, |change| format!("{change:+.1}")));
         }
@@ -135,11 +136,11 @@ impl Changes {
                 if change > tolerance {
                     self.regressions.push(words);
                 } else if change < -tolerance {
-                    self.news.push(words);
+                    self.notes.push(words);
                 }
             }
             (Some(_), None) => self.regressions.push(format!("{place}: no longer measured")),
-            (None, Some(_)) => self.news.push(format!("{place}: new")),
+            (None, Some(_)) => self.notes.push(format!("{place}: new")),
             (None, None) => {}
         }
     }
@@ -150,8 +151,8 @@ mod tests {
     use super::*;
 
     fn measured(native: f64, traced: f64) -> Measured {
-        let ways = BTreeMap::from([(Way::Native, native), (Way::Traced, traced)]);
-        Measured { release: "6.12.1".into(), calls: BTreeMap::from([(Call::Write32, ways)]) }
+        let conditions = BTreeMap::from([(Condition::Native, native), (Condition::Traced, traced)]);
+        Measured { release: "6.12.1".into(), calls: BTreeMap::from([(Call::Write32, conditions)]) }
     }
 
     fn stored(native: f64, traced: f64) -> Stored {
@@ -164,14 +165,14 @@ mod tests {
         assert_eq!(before.compare("6.12", &measured(584.9, 1041.0)), Changes::default());
         let changes = before.compare("6.12", &measured(584.4, 1042.0));
         assert_eq!(changes.regressions, ["6.12, write32, traced: 1041.4 → 1042.0 (+0.6)"]);
-        assert!(changes.news.is_empty());
+        assert!(changes.notes.is_empty());
     }
 
     #[test]
     fn a_captured_write_may_differ_by_two_instructions_more() {
         let captured = |figure| {
-            let ways = BTreeMap::from([(Way::Captured, figure)]);
-            Measured { calls: BTreeMap::from([(Call::Write32, ways)]), ..measured(0.0, 0.0) }
+            let conditions = BTreeMap::from([(Condition::Captured, figure)]);
+            Measured { calls: BTreeMap::from([(Call::Write32, conditions)]), ..measured(0.0, 0.0) }
         };
         let before = Stored { kernels: BTreeMap::from([("6.12".to_owned(), captured(3594.0))]) };
         assert_eq!(before.compare("6.12", &captured(3596.5)), Changes::default());
@@ -182,19 +183,19 @@ mod tests {
     fn fewer_instructions_are_news() {
         let changes = stored(584.4, 1041.4).compare("6.12", &measured(584.4, 1030.4));
         assert!(changes.regressions.is_empty());
-        assert_eq!(changes.news, ["6.12, write32, traced: 1041.4 → 1030.4 (-11.0)"]);
+        assert_eq!(changes.notes, ["6.12, write32, traced: 1041.4 → 1030.4 (-11.0)"]);
     }
 
     #[test]
     fn a_figure_that_is_missing_now_is_a_regression_and_a_new_one_is_none() {
         let with = measured(584.4, 1041.4);
         let mut without = with.clone();
-        without.calls.entry(Call::Write32).or_default().remove(&Way::Traced);
+        without.calls.entry(Call::Write32).or_default().remove(&Condition::Traced);
         let changes = stored(584.4, 1041.4).compare("6.12", &without);
         assert_eq!(changes.regressions, ["6.12, write32, traced: no longer measured"]);
         let before = Stored { kernels: BTreeMap::from([("6.12".to_owned(), without)]) };
         let changes = before.compare("6.12", &with);
-        assert_eq!(changes.news, ["6.12, write32, traced: new"]);
+        assert_eq!(changes.notes, ["6.12, write32, traced: new"]);
         assert!(changes.regressions.is_empty());
     }
 
@@ -203,9 +204,9 @@ mod tests {
         let newer = Measured { release: "6.12.2".into(), ..measured(900.0, 2000.0) };
         let changes = stored(584.4, 1041.4).compare("6.12", &newer);
         assert!(changes.regressions.is_empty());
-        assert!(changes.news[0].contains("6.12.1 and these of 6.12.2"), "{changes:?}");
+        assert!(changes.notes[0].contains("6.12.1 and these of 6.12.2"), "{changes:?}");
         let changes = Stored::default().compare("6.12", &newer);
-        assert_eq!(changes.news, ["6.12: nothing is stored to compare with"]);
+        assert_eq!(changes.notes, ["6.12: nothing is stored to compare with"]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::{
 
 /// Jobs each second.
 const RATE: u64 = 300;
-/// Memory is compared with its size after one of so many jobs.
+/// Memory is compared with its size after the first of this many parts of the jobs.
 const WARM_UP: u64 = 20;
 /// Seconds in which the idle recorder is looked at.
 const IDLE: u64 = 5;

@@ -23,12 +23,12 @@ use crate::{
 
 /// Jobs at a time.
 const BATCH: u64 = 8;
-/// One of so many mixed jobs is a program of its own.
+/// One of this many mixed jobs is a program of its own.
 const PROGRAM_EACH: u64 = 20;
-/// One of so many writes for a while: this many pieces of 4 KiB.
+/// One of this many mixed jobs writes for a while, in pieces of 4 KiB.
 const SLOW_EACH: u64 = 1_000;
 const SLOW_PIECES: u64 = 64;
-/// Services, which write now and then: so many bytes.
+/// Services, which write some bytes now and then.
 const SERVICES: usize = 4;
 const SERVICE_BYTES: u64 = 40;
 

@@ -29,7 +29,7 @@ pub(super) struct Spawner {
 
 /// What a started job does.
 pub(super) enum Work<'a> {
-    /// Writes so many bytes to stdout and stderr, and ends: no program of its own.
+    /// Writes this many bytes to stdout and to stderr, and ends: no program of its own.
     Write(usize, usize),
     /// This program under another name, with these arguments.
     Program(&'a str, &'a [&'a str]),
@@ -136,7 +136,7 @@ fn in_child(work: &Work<'_>, program: Option<&[CString]>) -> ! {
 /// Text for jobs to write.
 static TEXT: [u8; 4096] = [b'j'; 4096];
 
-/// Writes so many bytes; whether that worked.
+/// Writes a number of bytes. Returns whether that worked.
 pub(super) fn write_all(fd: RawFd, bytes: usize) -> bool {
     let mut left = bytes;
     while left > 0 {

@@ -53,7 +53,7 @@ fn transfer(calls: u64, size: usize) -> Result<Measured> {
     Ok(Measured { calls, ns, bytes: calls * size as u64, truth })
 }
 
-/// So many pipes, one after the other: this process writes a message to each and reads it.
+/// Makes one pipe after the other, one for each call: this process writes a message to each and reads it.
 pub(crate) fn successive(request: &Request) -> Result<Measured> {
     const MESSAGE: &[u8; 16] = b"a short message\n";
     let start = Instant::now();

@@ -35,7 +35,7 @@ pub(super) struct Ring {
     /// The most bytes.
     limit: usize,
     bytes: VecDeque<u8>,
-    /// Of which processes they are, and where bytes are missing.
+    /// Which process wrote which of the bytes, and where bytes are missing.
     marks: VecDeque<Mark>,
     /// The largest count of lost bytes of each row so far.
     lost: BTreeMap<(ProcessId, i32), u64>,

@@ -22,8 +22,8 @@ fn read_lines(lines: &[String]) -> Result<Recording, ReadError> {
 fn another_file_gets_an_error_that_names_it() {
     let error = |bytes: &[u8]| replayed(bytes).unwrap_err().to_string();
     assert!(error(b"").starts_with("it is empty"));
-    assert!(error(b"\x7fELF\0\0").starts_with("it is no recording"));
-    assert!(error(b"\n").starts_with("it is no recording"));
+    assert!(error(b"\x7fELF\0\0").starts_with("it is not a tracer recording"));
+    assert!(error(b"\n").starts_with("it is not a tracer recording"));
     assert!(error(b"{\"schema\":\"tracer.report/1\"}").starts_with("it is a report"));
     assert!(error(b"{\"type\":\"session\",\"schema\":\"tracer.session/1\"}").contains("damaged"));
     let other = b"{\"type\":\"session\",\"schema\":\"tracer.session/2\",\"tracer\":\"9.1\"}\n";

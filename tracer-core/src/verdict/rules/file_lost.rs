@@ -19,9 +19,9 @@ use crate::{
 /// What became of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::verdict) enum Loss {
-    /// It has no name any more, and no process can read it: so many bytes that no process had read.
+    /// The file has no name any more, and no process can read it. This many of its bytes had not been read.
     Removed(u64),
-    /// So many bytes that were written to it are not there any more, or at least so many.
+    /// This many of the bytes that were written to the file are not in it any more. `is_least`: it may be more.
     Missing { bytes: u64, is_least: bool },
 }
 
@@ -126,8 +126,9 @@ fn saved(case: &Case<'_>, object: &Object) -> u64 {
     flow.read.saturating_sub(object.size_after.unwrap_or(0))
 }
 
-/// Bytes that were written to the file and for which it is too short at the end, or at least so many: what was written
-/// after its size was asked for may be in it or not. The size of a file that the kernel makes up says nothing.
+/// How many of the bytes that were written to the file cannot be in it at the end, because it is too short, and whether
+/// it may be more: what was written after its size was asked for may be in it or not. The size of a file that the
+/// kernel makes up says nothing.
 fn missing(object: &Object, written: u64) -> Option<(u64, bool)> {
     let is_real = !["/proc/", "/sys/", "/dev/"].iter().any(|made| object.path.starts_with(made));
     let size = object.size_after.filter(|_| object.is_found() && is_real)?;

@@ -28,7 +28,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     finding.advice = Some(match subject.process.exit_code() {
         Some(0) => "It reports its progress on stderr: read that stream as well as stdout.".into(),
         Some(_) => "The error message is on stderr: read that stream as well as stdout.".into(),
-        None => "Read stderr as well as stdout.".into(),
+        None => "All of its output is on stderr: look there.".into(),
     });
     vec![finding]
 }

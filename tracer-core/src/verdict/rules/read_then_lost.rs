@@ -1,4 +1,4 @@
-//! A manager read the bytes, and its log has fewer: the loss is above the kernel, in the manager.
+//! A manager read the bytes, and its log has fewer: the manager lost them after it had read them.
 
 use serde_json::json;
 
@@ -63,7 +63,7 @@ fn of_stream(
     // What could not be read of a log may have the missing bytes.
     let doubt = doubt(case);
     let message = format!(
-        "{reader} read {} of {} from {}, and {statement}{doubt}: {} were lost in the manager, above the kernel.{}",
+        "{reader} read {} of {} from {}, and {statement}{doubt}: {} were lost in the manager, after it had read them.{}",
         units::exact(flow.read),
         stream.name(),
         words::who(subject),

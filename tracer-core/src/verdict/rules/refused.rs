@@ -23,7 +23,7 @@ const CLASSES: [(u32, &str, &str); 8] = [
     (
         error::EBADF,
         "the fd was closed or not open for writing",
-        "Whoever starts it must pass an open stdout and stderr.",
+        "Start it with an open stdout and stderr.",
     ),
     (error::ENOSPC, "the disk is full", "Free space where the output goes."),
     (error::EIO, "the terminal or disk behind it is gone", "Check what the fd points to."),

@@ -1,4 +1,4 @@
-//! The counts of a pipe or pair of sockets do not balance: some of its bytes passed uncounted.
+//! The counts of a pipe or pair of sockets do not balance: tracer did not count some of its bytes.
 
 use serde_json::{Map, Value, json};
 use tracer_common::id::ProcessId;
@@ -24,8 +24,8 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
             let left = flow.unread.unwrap_or(0);
             let supply = before + flow.written + flow.in_flight;
             let message = format!(
-                "The books of {} do not balance: {} inside before + {} written is not {} read + {} \
-                 unread; {} passed uncounted ({}).",
+                "The counts of {} do not balance: {} inside before + {} written is not {} read + {} \
+                 unread; {} were not counted ({}).",
                 words::object(case, &object.id),
                 units::exact(before),
                 units::exact(flow.written),

@@ -84,9 +84,9 @@ fn confidence(scene: &Scene, rule: Rule) -> (Confidence, String) {
 
 #[test]
 fn what_was_looked_at_is_certain_however_late_tracer_attached() {
-    let asleep = late().wrote(SHELL, 1, OUT, write(9)).inside(OUT, 65_536, 10_000);
-    let asleep = asleep.holds(MANAGER, 5, OUT).blocked(SHELL, BlockedCall::Write, 1, OUT);
-    let (how, message) = confidence(&asleep, Rule::Stuck);
+    let blocked = late().wrote(SHELL, 1, OUT, write(9)).inside(OUT, 65_536, 10_000);
+    let blocked = blocked.holds(MANAGER, 5, OUT).blocked(SHELL, BlockedCall::Write, 1, OUT);
+    let (how, message) = confidence(&blocked, Rule::Stuck);
     assert_eq!(how, Confidence::Certain, "{message}");
     assert!(message.contains("has read nothing since tracer attached"), "{message}");
 

@@ -240,13 +240,13 @@ fn refused_bytes_are_counted() {
 #[test]
 fn a_writer_that_sleeps_is_blocked_unless_its_reader_is_at_work() {
     let scene = || managed(&SH).wrote(COMMAND, 1, OUT, write(70)).holds(MANAGER, 5, OUT);
-    let asleep = |scene: Scene| scene.blocked(COMMAND, BlockedCall::Write, 1, OUT);
-    let stuck = asleep(scene()).inside(OUT, 4096, 10_000);
+    let blocked = |scene: Scene| scene.blocked(COMMAND, BlockedCall::Write, 1, OUT);
+    let stuck = blocked(scene()).inside(OUT, 4096, 10_000);
     assert_eq!(
         (stuck.outcomes(COMMAND, 1), stuck.finding(Rule::Stuck).is_some()),
         (vec![Blocked], true)
     );
-    let at_work = asleep(scene().read(MANAGER, OUT, 10, 9_990)).inside(OUT, 60, 10_000);
+    let at_work = blocked(scene().read(MANAGER, OUT, 10, 9_990)).inside(OUT, 60, 10_000);
     assert_eq!((at_work.outcomes(COMMAND, 1), at_work.finding(Rule::Stuck)), (vec![Unread], None));
     // A process that it started, and one that slept already before the trace.
     let child = scene().fork(80, COMMAND).blocked(80, BlockedCall::Write, 1, OUT);

@@ -59,7 +59,7 @@ impl Collector {
     }
 
     /// Has helper processes look at the threads of at most `most` running processes: those behind `last`, then those from
-    /// the first on. Returns whom it asked about.
+    /// the first on. Returns the processes that it asked about.
     pub(in crate::app) fn ask_for_threads(
         &mut self,
         last: Option<ProcessId>,

@@ -28,7 +28,7 @@ const AGAIN_NS: u64 = 30_000_000_000;
 struct Since {
     /// Since when, nanoseconds since boot.
     since_ns: u64,
-    /// The latest look that found it so: a large tree is looked at in turn.
+    /// The latest look that found the thread blocked. Processes of a large tree are looked at in turn.
     seen_ns: u64,
     /// Bytes that had been read from the object.
     read: u64,
@@ -189,7 +189,7 @@ mod tests {
         Job { root: WRITER, members, ended_ns: None, is_inner: false, has_inner: false }
     }
 
-    /// The part of a job from whose pipe so many bytes were read.
+    /// The part of a job from whose pipe this many bytes were read.
     fn part(read: u64) -> Session {
         let mut part = Session::default();
         let process = ProcessId::new(8, 1);

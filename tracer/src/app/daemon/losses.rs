@@ -35,7 +35,7 @@ pub(super) struct Losses {
 
 impl Losses {
     /// The losses since the last look, as gaps of the history.
-    pub(super) fn news(
+    pub(super) fn new_gaps(
         &mut self,
         loader: &mut Loader,
         session: &Session,

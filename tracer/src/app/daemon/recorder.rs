@@ -17,8 +17,8 @@ use super::{
     hung::{self, Hung},
     losses::Losses,
     lost::{LostJob, LostJobs},
-    outlets::Outlets,
     places::Places,
+    receivers::Receivers,
     tails::JobTails,
 };
 use crate::{
@@ -60,26 +60,26 @@ struct Known {
 
 /// What a look at a job leads to.
 enum Look {
-    /// It is looked at again.
+    /// The job is not ready: the recorder looks at it again.
     Waits,
     /// Helper processes are to look at the files of this part first.
     WantsFiles(Box<Session>),
-    /// It is in the history.
+    /// The job is in the history.
     Done,
 }
 
 /// Which entries of a job are wanted now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wanted {
-    /// One that tells a loss: a thread is blocked for long, which may be how it works.
+    /// Only one with a loss: a thread is blocked for long, which may be how the program works.
     Loss,
-    /// Any.
+    /// Every entry.
     Any,
 }
 
 /// Jobs on their way into the history.
 pub(super) struct Recorder<'a> {
-    outlets: Outlets<'a>,
+    receivers: Receivers<'a>,
     entries: EntryMaker,
     losses: Losses,
     tails: JobTails,
@@ -105,14 +105,14 @@ impl<'a> Recorder<'a> {
     /// A recorder that was attached at `attached_ns`, nanoseconds since boot.
     pub(super) fn new(
         settings: &DaemonSettings,
-        outlets: Outlets<'a>,
+        receivers: Receivers<'a>,
         tails: JobTails,
         handover: Handover,
         attached_ns: u64,
     ) -> Self {
         let now = Instant::now();
         Self {
-            outlets,
+            receivers,
             entries: EntryMaker::new(settings, attached_ns),
             losses: Losses::default(),
             tails,
@@ -143,7 +143,7 @@ impl<'a> Recorder<'a> {
         Clock::now().us(self.entries.began_ns(job.root))
     }
 
-    /// So much was not seen, for this reason.
+    /// Counts events that tracer did not see, and tells the receivers the reason.
     pub(super) fn missed(&mut self, reason: &str, events: u64) {
         let now_us = Clock::now().us(boot_ns());
         let gap = Gap {
@@ -153,7 +153,7 @@ impl<'a> Recorder<'a> {
             events,
             ..Gap::default()
         };
-        self.outlets.gap(gap);
+        self.receivers.gap(gap);
     }
 
     /// Judges jobs that have ended, if it is time for that.
@@ -172,12 +172,12 @@ impl<'a> Recorder<'a> {
             }
             let clock = Clock::now();
             let status = || self.status(&collector.session, places, &clock);
-            self.outlets.alive(clock.us(boot_ns()), status);
-            let gaps = self.losses.news(loader, &collector.session, &clock);
+            self.receivers.alive(clock.us(boot_ns()), status);
+            let gaps = self.losses.new_gaps(loader, &collector.session, &clock);
             if !gaps.is_empty() {
                 self.handover.losses(boot_ns(), self.losses.totals());
             }
-            gaps.into_iter().for_each(|gap| self.outlets.gap(gap));
+            gaps.into_iter().for_each(|gap| self.receivers.gap(gap));
             self.handover.turn(&collector.session, || places.items());
         }
         if now >= self.next_check {
@@ -237,8 +237,8 @@ impl<'a> Recorder<'a> {
                     Look::Done => done.push(job),
                 }
             }
-            let has_news = !done.is_empty() || !with_files.is_empty();
-            self.is_behind = number > MOST_AT_ONCE && has_news;
+            let has_progress = !done.is_empty() || !with_files.is_empty();
+            self.is_behind = number > MOST_AT_ONCE && has_progress;
             with_files.iter().for_each(|part| collector.ask_for_files(part));
             done.iter().for_each(|job| places.leaves(job, &collector.session));
             collector.forget(&done);
@@ -361,7 +361,7 @@ impl<'a> Recorder<'a> {
         if entry.has_loss && !entry.is_interim {
             self.lost.add(LostJob::new(part, &entry));
         }
-        self.outlets.entry(entry);
+        self.receivers.entry(entry);
         true
     }
 
@@ -388,8 +388,8 @@ impl<'a> Recorder<'a> {
         self.tails.catch_up();
         let rows = loader.rows().unwrap_or_default();
         let now_ns = boot_ns();
-        for gap in self.losses.news(loader, &collector.session, &Clock::now()) {
-            self.outlets.gap(gap);
+        for gap in self.losses.new_gaps(loader, &collector.session, &Clock::now()) {
+            self.receivers.gap(gap);
         }
         let parts = Parts::of(&collector.session, &rows);
         for job in collector.session.jobs() {

@@ -70,7 +70,7 @@ impl Viewers {
         let theirs = Arc::clone(&slot);
         let painter = Painter::new(settings, lookout);
         privileges::spawn("views", Rights::None, move || {
-            let ended = Room::new(&listener, &theirs, painter).serve();
+            let ended = Views::new(&listener, &theirs, painter).serve();
             tracing::warn!("`tracer top --daemon` shows nothing any more: {ended}");
         })?;
         Ok(Self { slot, _socket: socket })
@@ -146,7 +146,7 @@ impl Viewer {
 }
 
 /// The views that are connected.
-struct Room<'a> {
+struct Views<'a> {
     listener: &'a UnixListener,
     slot: &'a Slot,
     painter: Painter,
@@ -155,7 +155,7 @@ struct Room<'a> {
     next: Instant,
 }
 
-impl<'a> Room<'a> {
+impl<'a> Views<'a> {
     fn new(listener: &'a UnixListener, slot: &'a Slot, painter: Painter) -> Self {
         Self { listener, slot, painter, viewers: Vec::new(), next: Instant::now() }
     }

@@ -46,7 +46,7 @@ impl Unknown {
         first.into_iter().find_map(|message| tracer_gvisor::container_of(message))
     }
 
-    /// Whether it was not known for so long that it is a foreign one, most likely.
+    /// Whether the sandbox has been unknown for too long: most likely it is not one of the trace.
     pub(super) fn is_late(&self) -> bool {
         self.since.elapsed() > UNKNOWN_FOR
     }

@@ -135,7 +135,7 @@ pub(super) fn serve(source: &Source, slot: &Slot, facts: &Facts, helpers: Helper
         if let Some(order) = source.order(TURN) {
             serving.obey(order);
         }
-        serving.show_news();
+        serving.show_latest();
     }
     source.close();
 }
@@ -177,7 +177,7 @@ impl Serving<'_> {
     }
 
     /// Shows the end or the latest sample, if there is one, and asks for a sample if it is time.
-    fn show_news(&mut self) {
+    fn show_latest(&mut self) {
         if let Some(ended) = lock(&self.slot.ended).take() {
             self.source.show(Arc::clone(&ended.snapshot));
             (self.end, self.latest) = (Some(ended), None);

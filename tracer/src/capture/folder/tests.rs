@@ -68,7 +68,7 @@ fn a_link_is_not_followed_even_with_a_slash_behind_it() {
 }
 
 #[test]
-fn somebody_elses_directory_is_refused() {
+fn the_directory_of_another_user_is_refused() {
     // This directory belongs to root on every system.
     let theirs = Path::new("/proc/sys");
     if fs::metadata(theirs).unwrap().uid() != geteuid().as_raw() {

@@ -66,7 +66,7 @@ pub(super) const TEXTS: [Explanation; RULES] = [
         means: "A program is stopped and writes nothing until it is continued.",
         proof: "Its threads are in the stopped state; the finding names the signal.",
         causes: "SIGTTOU: a background job wrote to a terminal with `stty tostop`, or changed its \
-                 settings. SIGTSTP or SIGSTOP: somebody stopped it.",
+                 settings. SIGTSTP or SIGSTOP: a user or another program stopped it.",
         todo: "Bring it to the foreground with `fg`, send SIGCONT, or use `stty -tostop`.",
     },
     Explanation {

@@ -18,7 +18,7 @@ use crate::render::{
 /// The widest name that moves the numbers of other lines.
 const WIDEST_NAME: usize = 40;
 /// How many writers, readers or holders are named.
-const MOST_PARTIES: usize = 4;
+const MOST_ENDPOINTS: usize = 4;
 
 /// Writes the objects that bytes went through, and those that are stdout or stderr of a shown process.
 pub(super) fn write(
@@ -63,7 +63,8 @@ fn account(object: &Object) -> Vec<Text> {
     if let Some(before) = object.unread_before.filter(|&before| before > 0) {
         counts.push(Text::plain(&format!("{} inside before", bytes(before))));
     }
-    let shared = |who: &[Endpoint]| by(who, MOST_PARTIES, if who.len() > 1 { share } else { name });
+    let shared =
+        |who: &[Endpoint]| by(who, MOST_ENDPOINTS, if who.len() > 1 { share } else { name });
     // A single writer is the process above that names this object.
     let writers = if object.writers.len() > 1 { shared(&object.writers) } else { String::new() };
     counts.push(Text::plain(&format!("written {}{writers}", bytes(object.written))));

@@ -20,7 +20,7 @@ use crate::render::{
 };
 
 /// How many readers are named.
-const MOST_PARTIES: usize = 4;
+const MOST_ENDPOINTS: usize = 4;
 
 /// Writes each recovered output: how many bytes, why they may be the wrong ones, and the last lines.
 pub(super) fn write(
@@ -86,7 +86,8 @@ fn stream(recovered: &Recovered, place: &str, object: Option<&Object>) -> String
 }
 
 fn fate(recovered: &Recovered, object: Option<&Object>) -> String {
-    let readers = object.map(|object| by(&object.readers, MOST_PARTIES, name)).unwrap_or_default();
+    let readers =
+        object.map(|object| by(&object.readers, MOST_ENDPOINTS, name)).unwrap_or_default();
     match object.map(|object| object.kind.as_str()) {
         Some("null") => "discarded in /dev/null".to_owned(),
         None if recovered.object == "/dev/null" => "discarded in /dev/null".to_owned(),
@@ -120,7 +121,7 @@ fn place(recovered: &Recovered, processes: &[Process]) -> String {
 fn who(recovered: &Recovered) -> String {
     let writers = recovered.pids.iter().zip(&recovered.comms);
     match list(writers.map(|(pid, comm)| short_name(comm, *pid)), ", ") {
-        none if none.is_empty() => "somebody".to_owned(),
+        none if none.is_empty() => "an unknown process".to_owned(),
         named => named,
     }
 }

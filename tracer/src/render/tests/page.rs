@@ -64,7 +64,7 @@ fn captured_output_that_did_not_arrive_is_quoted() {
     assert!(page.contains("<pre>"));
 }
 
-/// So many commands, each with two pipes of its own and names as long and as bad as they can be.
+/// A report of this many commands, each with two pipes of its own and names as long and as bad as they can be.
 fn crowd(commands: u32) -> Report {
     let mut report = samples::unread();
     let (process, object) = (report.processes[0].clone(), report.objects[0].clone());

@@ -14,7 +14,7 @@ use crate::target::{TargetError, machine::Machine};
 
 const ID: &str = "aaaa456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Long enough for news that must not come.
+/// Long enough for an event that must not come.
 const QUIET: Duration = Duration::from_millis(60);
 
 fn id(number: usize) -> String {
@@ -33,11 +33,11 @@ fn units(names: &[&str]) -> Wanted {
     Wanted::Units(names.iter().map(|name| (*name).to_owned()).collect())
 }
 
-fn within(watch: &mut CgroupWatch, patience: Duration) -> Option<News> {
+fn within(watch: &mut CgroupWatch, patience: Duration) -> Option<CgroupEvent> {
     let until = Instant::now() + patience;
     while Instant::now() < until {
-        match watch.news.try_recv() {
-            Ok(news) => return Some(news),
+        match watch.events.try_recv() {
+            Ok(event) => return Some(event),
             Err(_) => sleep(Duration::from_millis(1)),
         }
     }
@@ -47,7 +47,7 @@ fn within(watch: &mut CgroupWatch, patience: Duration) -> Option<News> {
 #[track_caller]
 fn appeared(watch: &mut CgroupWatch) -> CgroupTarget {
     match within(watch, PATIENCE) {
-        Some(News::Appeared(target)) => target,
+        Some(CgroupEvent::Appeared(target)) => target,
         other => panic!("{other:?}"),
     }
 }
@@ -55,7 +55,7 @@ fn appeared(watch: &mut CgroupWatch) -> CgroupTarget {
 #[track_caller]
 fn gone(watch: &mut CgroupWatch) -> (u64, PathBuf) {
     match within(watch, PATIENCE) {
-        Some(News::Gone { id, path }) => (id, path),
+        Some(CgroupEvent::Gone { id, path }) => (id, path),
         other => panic!("{other:?}"),
     }
 }
@@ -172,20 +172,20 @@ fn after_lost_events_the_tree_is_listed_again() {
     let machine = Machine::unified();
     let stays = machine.make_cgroup("", &format!("docker/{ID}"));
     let goes = machine.make_cgroup("", &format!("docker/a/{}", id(1)));
-    let (tell, news) = channel(WAITING);
+    let (tell, events) = channel(WAITING);
     let place = Place::choose(&machine.roots(), &Wanted::Containers).unwrap();
     let mut tree = Tree::new(place, tell).unwrap();
     tree.list().unwrap();
     let (_, stop) = pipe().unwrap();
-    let mut watch = CgroupWatch { news, hierarchy: Hierarchy::V2, _stop: stop };
+    let mut watch = CgroupWatch { events, hierarchy: Hierarchy::V2, _stop: stop };
     let ids = [ino(&stays), ino(&goes)].into_iter().collect::<BTreeSet<_>>();
     assert_eq!((0..2).map(|_| appeared(&mut watch).id).collect::<BTreeSet<_>>(), ids);
-    // Nobody reads the events.
+    // The receiver takes no event.
     let id_of_goes = ino(&goes);
     fs::remove_dir_all(goes.parent().unwrap()).unwrap();
     let comes = machine.make_cgroup("", &format!("docker/b/c/{}", id(2)));
     tree.list_again().unwrap();
-    assert_eq!(within(&mut watch, PATIENCE), Some(News::Lost));
+    assert_eq!(within(&mut watch, PATIENCE), Some(CgroupEvent::Lost));
     assert_eq!(gone(&mut watch), (id_of_goes, goes));
     assert_eq!(appeared(&mut watch).path, comes);
     nothing(&mut watch);
@@ -198,25 +198,25 @@ fn each_limit_is_told_once_and_what_was_left_out_comes_when_there_is_room() {
         machine.make_cgroup("", &format!("docker/{}", id(number)));
     }
     let place = Place::choose(&machine.roots(), &Wanted::Containers).unwrap();
-    let (tell, mut news) = channel(3 * MOST_MATCHES);
+    let (tell, mut events) = channel(3 * MOST_MATCHES);
     let mut tree = Tree::new(place, tell).unwrap();
     tree.list().unwrap();
     let mut told = Vec::new();
-    while let Ok(news) = news.try_recv() {
-        told.push(news);
+    while let Ok(event) = events.try_recv() {
+        told.push(event);
     }
-    let limits = told.iter().filter(|news| matches!(news, News::Limit(_))).count();
+    let limits = told.iter().filter(|event| matches!(event, CgroupEvent::Limit(_))).count();
     assert_eq!((told.len(), limits), (MOST_MATCHES + 1, 1));
     assert!(tree.is_cut());
-    let path = told.iter().find_map(|news| match news {
-        News::Appeared(target) => Some(target.path.clone()),
+    let path = told.iter().find_map(|event| match event {
+        CgroupEvent::Appeared(target) => Some(target.path.clone()),
         _ => None,
     });
     fs::remove_dir(path.unwrap()).unwrap();
     tree.list().unwrap();
-    assert!(matches!(news.try_recv(), Ok(News::Gone { .. })));
-    assert!(matches!(news.try_recv(), Ok(News::Appeared(_))));
-    assert!(news.try_recv().is_err() && tree.is_cut());
+    assert!(matches!(events.try_recv(), Ok(CgroupEvent::Gone { .. })));
+    assert!(matches!(events.try_recv(), Ok(CgroupEvent::Appeared(_))));
+    assert!(events.try_recv().is_err() && tree.is_cut());
 }
 
 #[test]
@@ -227,21 +227,21 @@ fn other_users_get_a_part_of_the_room() {
     }
     let roots = Roots { root_uid: machine.roots().root_uid + 1, ..machine.roots() };
     let place = Place::choose(&roots, &Wanted::Containers).unwrap();
-    let (tell, mut news) = channel(MOST_MATCHES);
+    let (tell, mut events) = channel(MOST_MATCHES);
     Tree::new(place, tell).unwrap().list().unwrap();
     let mut appeared = 0;
     let mut limits = Vec::new();
-    while let Ok(news) = news.try_recv() {
-        match news {
-            News::Appeared(target) => {
+    while let Ok(event) = events.try_recv() {
+        match event {
+            CgroupEvent::Appeared(target) => {
                 assert!(target.doubt.unwrap().contains("owns"));
                 appeared += 1;
             }
-            News::Limit(bound) => limits.push(bound),
+            CgroupEvent::Limit(limit) => limits.push(limit),
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!((appeared, limits), (MOST_MATCHES / SHARE_OF_USERS, vec![Bound::OfUsers]));
+    assert_eq!((appeared, limits), (MOST_MATCHES / SHARE_OF_USERS, vec![Limit::OfUsers]));
 }
 
 #[test]
@@ -358,16 +358,16 @@ fn what_is_no_pattern_is_a_mistake_on_the_command_line() {
 }
 
 #[test]
-fn the_thread_ends_when_nobody_waits_for_news() {
+fn the_thread_ends_when_the_receiver_is_gone() {
     let machine = Machine::unified();
     machine.make_cgroup("", &format!("docker/{ID}"));
     let place = Place::choose(&machine.roots(), &Wanted::Containers).unwrap();
-    let (tell, news) = channel(1);
+    let (tell, events) = channel(1);
     let (stopped, stop) = pipe().unwrap();
     let tree = Tree::new(place, tell).unwrap();
     let thread = std::thread::spawn(move || super::watch(tree, &stopped));
     sleep(QUIET);
     assert!(!thread.is_finished());
-    drop(CgroupWatch { news, hierarchy: Hierarchy::V2, _stop: stop });
+    drop(CgroupWatch { events, hierarchy: Hierarchy::V2, _stop: stop });
     thread.join().unwrap();
 }

@@ -23,11 +23,11 @@ use tracer_common::limits;
 
 use super::{
     super::wanted::{Place, children, directory},
-    Bound, MOST_MATCHES, MOST_WATCHED, News, SHARE_OF_USERS,
+    CgroupEvent, Limit, MOST_MATCHES, MOST_WATCHED, SHARE_OF_USERS,
 };
 use crate::target::CgroupTarget;
 
-/// Nobody reads the news any more.
+/// The receiver of the events is gone.
 #[derive(Debug)]
 pub(super) struct Closed;
 
@@ -57,7 +57,7 @@ struct Count {
 #[derive(Debug)]
 pub(super) struct Tree {
     place: Place,
-    tell: Sender<News>,
+    tell: Sender<CgroupEvent>,
     inotify: Arc<OwnedFd>,
     /// By path from the root of the hierarchy.
     known: BTreeMap<String, Known>,
@@ -67,11 +67,11 @@ pub(super) struct Tree {
     matches: Count,
     /// Something was left out since the tree was listed.
     is_cut: bool,
-    told: Vec<Bound>,
+    told: Vec<Limit>,
 }
 
 impl Tree {
-    pub(super) fn new(place: Place, tell: Sender<News>) -> Result<Self, Errno> {
+    pub(super) fn new(place: Place, tell: Sender<CgroupEvent>) -> Result<Self, Errno> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         Ok(Self {
             place,
@@ -111,7 +111,7 @@ impl Tree {
 
     /// Events were lost.
     pub(super) fn list_again(&mut self) -> Result<(), Closed> {
-        self.say(News::Lost)?;
+        self.say(CgroupEvent::Lost)?;
         self.list()
     }
 
@@ -167,7 +167,7 @@ impl Tree {
         self.forget(path)?;
         let is_users = found.uid() != self.place.matcher.roots.root_uid;
         if !self.matches.has_room(is_users, MOST_MATCHES) {
-            return self.leave_out(if is_users { Bound::OfUsers } else { Bound::Matches });
+            return self.leave_out(if is_users { Limit::OfUsers } else { Limit::Matches });
         }
         let hierarchy = self.place.hierarchy.clone();
         let label = if path.is_empty() { "/" } else { path }.to_owned();
@@ -178,7 +178,7 @@ impl Tree {
         // The directory may have been replaced just now. Its event is yet to come.
         self.known.insert(path.to_owned(), Known { kind: Kind::Wanted(target.id), is_users });
         let doubt = self.place.matcher.doubt(directory);
-        self.say(News::Appeared(CgroupTarget { doubt, ..target }))
+        self.say(CgroupEvent::Appeared(CgroupTarget { doubt, ..target }))
     }
 
     /// Looks at a cgroup that leads to wanted ones. Returns whether it is watched only now.
@@ -194,7 +194,7 @@ impl Tree {
             Ok(watch) => watch,
             Err(Errno::NOSPC | Errno::NOMEM) => {
                 self.forget(path)?;
-                return self.leave_out(Bound::Kernel).map(|()| false);
+                return self.leave_out(Limit::Kernel).map(|()| false);
             }
             Err(_) => return self.forget(path).map(|()| false),
         };
@@ -212,8 +212,8 @@ impl Tree {
         let is_users = owner.is_ok_and(|uid| uid != self.place.matcher.roots.root_uid);
         if !self.watches.has_room(is_users, MOST_WATCHED) {
             let _ = inotify::remove_watch(&*self.inotify, watch);
-            let bound = if is_users { Bound::OfUsers } else { Bound::Directories };
-            return self.leave_out(bound).map(|()| false);
+            let limit = if is_users { Limit::OfUsers } else { Limit::Directories };
+            return self.leave_out(limit).map(|()| false);
         }
         self.watches.add(is_users);
         self.watched.insert(watch, path.to_owned());
@@ -240,24 +240,24 @@ impl Tree {
                 Kind::Wanted(id) => {
                     self.matches.subtract(is_users);
                     let path = directory(&self.place.mount_point, &path);
-                    self.say(News::Gone { id, path })?;
+                    self.say(CgroupEvent::Gone { id, path })?;
                 }
             }
         }
         Ok(())
     }
 
-    fn leave_out(&mut self, bound: Bound) -> Result<(), Closed> {
+    fn leave_out(&mut self, limit: Limit) -> Result<(), Closed> {
         self.is_cut = true;
-        if self.told.contains(&bound) {
+        if self.told.contains(&limit) {
             return Ok(());
         }
-        self.told.push(bound);
-        self.say(News::Limit(bound))
+        self.told.push(limit);
+        self.say(CgroupEvent::Limit(limit))
     }
 
-    fn say(&self, news: News) -> Result<(), Closed> {
-        self.tell.blocking_send(news).map_err(|_| Closed)
+    fn say(&self, event: CgroupEvent) -> Result<(), Closed> {
+        self.tell.blocking_send(event).map_err(|_| Closed)
     }
 }
 
@@ -295,7 +295,7 @@ mod tests {
     fn what_came_and_went_leaves_nothing_behind() {
         let machine = Machine::unified();
         let place = Place::choose(&machine.roots(), &Wanted::Containers).unwrap();
-        let (tell, mut news) = channel(64);
+        let (tell, mut events) = channel(64);
         let mut tree = Tree::new(place, tell).unwrap();
         machine.make_cgroup("", "docker");
         for round in 0..10 {
@@ -307,8 +307,8 @@ mod tests {
             tree.list().unwrap();
             assert_eq!((tree.known.len(), tree.watched.len()), (2, 2), "the root and docker");
             assert_eq!((tree.watches.all, tree.matches.all), (2, 0));
-            assert!(matches!(news.try_recv(), Ok(News::Appeared(_))));
-            assert!(matches!(news.try_recv(), Ok(News::Gone { .. })));
+            assert!(matches!(events.try_recv(), Ok(CgroupEvent::Appeared(_))));
+            assert!(matches!(events.try_recv(), Ok(CgroupEvent::Gone { .. })));
         }
     }
 }

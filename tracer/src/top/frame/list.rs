@@ -44,10 +44,10 @@ impl Columns {
 pub(super) fn draw(state: &mut State, inks: Inks, area: Rect, buffer: &mut Buffer) {
     let columns = Columns::at(usize::from(area.width));
     set(buffer, area, 0, &title(&columns, inks, usize::from(area.width)));
-    let room = usize::from(area.height.saturating_sub(1));
-    state.measured(state.lines.len(), room);
+    let height = usize::from(area.height.saturating_sub(1));
+    state.measured(state.lines.len(), height);
     let selected = state.place();
-    let shown = state.lines.iter().enumerate().skip(state.offset).take(room);
+    let shown = state.lines.iter().enumerate().skip(state.offset).take(height);
     for ((place, line), row) in shown.zip(1..) {
         let Some(known) = state.snapshot.rows.get(line.row) else { continue };
         let drawn = command(state, *line, known, &columns, (inks, usize::from(area.width)));

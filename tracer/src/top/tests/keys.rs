@@ -30,7 +30,7 @@ fn lines_are_selected_as_in_less_and_htop() {
     assert_eq!(pid(&shown), 1199);
     assert!(shown.selected().contains("1199"), "{}", shown.selected());
     shown.press(KeyCode::PageUp);
-    assert_eq!(pid(&shown), 1199 - shown.state.room as u32);
+    assert_eq!(pid(&shown), 1199 - shown.state.height as u32);
     shown.press(KeyCode::Home);
     assert_eq!(pid(&shown), 100);
     shown.press(KeyCode::PageDown);

@@ -108,7 +108,7 @@ fn id(pid: u32) -> ProcessId {
     ProcessId::new(pid, u64::from(pid))
 }
 
-/// A command that wrote so many bytes to stdout, which arrived.
+/// A command that wrote this many bytes to stdout, all of which arrived.
 pub(super) fn row(pid: u32, above: Option<u32>, command: &str, written: u64) -> Row {
     let segment = |bytes| StreamSegment {
         fd: 1,

@@ -15,7 +15,7 @@ use crate::{
 /// Processes at a time.
 const AT_ONCE: usize = 200;
 
-/// So many processes in all.
+/// Starts one process for each call, and at most [`AT_ONCE`] at a time.
 pub(crate) fn run(request: &Request) -> Result<Measured> {
     let (mut running, mut truth) = (VecDeque::with_capacity(AT_ONCE), Truth::default());
     for number in 0..request.calls {

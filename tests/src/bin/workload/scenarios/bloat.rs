@@ -39,7 +39,7 @@ fn declares(ledger: &mut Ledger) -> Result<()> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     become_user(NOBODY)?;
     declare(&stat)?;
-    // The gate and the books are root's.
+    // The gate and the ledger's files belong to root.
     become_user(0)?;
     gate::wait()?;
     ledger.write(1, 71)

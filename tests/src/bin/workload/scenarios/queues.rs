@@ -108,7 +108,7 @@ pub(crate) fn partly_read_connection(_: &mut Ledger) -> Result<()> {
     Ok(())
 }
 
-/// Reads from seven packets, from each so much.
+/// Reads `size` bytes from each of seven packets.
 fn read_packets(size: usize) -> Result<()> {
     for _ in 0..7 {
         let received = sys::read(READER, &mut vec![0; size]);

@@ -219,7 +219,7 @@ impl World {
         }
         let kind = SocketType::STREAM;
         let (here, there) = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
-        // Any object takes so much.
+        // Any object takes this many bytes.
         let size = self.random.usize(2..300);
         let ends_of_parent = here.as_raw_fd();
         let child = process::fork(ledger, |own| {

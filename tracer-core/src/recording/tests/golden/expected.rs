@@ -122,8 +122,8 @@ pub(super) const EXPECTED: &[(&str, &[Rule], &str)] = &[
         "read_then_lost",
         &[ReadThenLost],
         "goproc (pid 27471) read 5,000 B of stdout from head -c 5000 /dev/zero (pid 27616), and its \
-         log says that it handed out 0 B: 5,000 B were lost in the manager, above the kernel. It \
-         exited with 0.",
+         log says that it handed out 0 B: 5,000 B were lost in the manager, after it had read them. \
+         It exited with 0.",
     ),
     (
         "reader_gone",
@@ -155,8 +155,8 @@ pub(super) const EXPECTED: &[(&str, &[Rule], &str)] = &[
     (
         "unbalanced",
         &[Unbalanced, Accounted],
-        "The books of pipe:[2496955] do not balance: 0 B inside before + 692 B written is not 700 B \
-         read + 0 B unread; 8 B passed uncounted (it was in use when tracer attached).",
+        "The counts of pipe:[2496955] do not balance: 0 B inside before + 692 B written is not 700 B \
+         read + 0 B unread; 8 B were not counted (it was in use when tracer attached).",
     ),
     (
         "unread",

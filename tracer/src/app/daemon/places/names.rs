@@ -17,7 +17,7 @@ use crate::{scope, target::Roots};
 const AGAIN_AFTER: [Duration; 3] =
     [Duration::from_millis(30), Duration::from_millis(200), Duration::from_secs(1)];
 
-/// Reads the names of the paths that are asked for until nobody asks any more.
+/// Reads the names of the paths that the main thread asks for, until the main thread is gone.
 pub(super) fn read(asked: &Receiver<String>, answer: &Sender<(String, Place)>) {
     let roots = Roots::host();
     answer_all(asked, answer, |path| scope::place(&roots, path));

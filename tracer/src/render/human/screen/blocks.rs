@@ -64,7 +64,7 @@ impl Section {
         Self { noun, rank, least, blocks, beyond: 0 }
     }
 
-    /// With so many more that have no block.
+    /// With this many more items that have no block.
     pub(super) fn and(self, beyond: u64) -> Self {
         Self { beyond, ..self }
     }

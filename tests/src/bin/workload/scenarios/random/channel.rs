@@ -40,7 +40,7 @@ impl Kind {
         [Self::Pipe, Self::Stream, Self::Seqpacket, Self::Tcp, Self::Terminal, Self::File];
 
     /// How many bytes it takes in one write, and how many writes before it is read.
-    const fn room(self) -> (usize, usize) {
+    const fn capacity(self) -> (usize, usize) {
         match self {
             Self::Pipe => (20_000, 3),
             Self::Stream | Self::Tcp => (10_000, 5),
@@ -140,7 +140,7 @@ impl Channel {
 
     /// Empties it if it has no room. Returns a size for which it has room.
     pub(super) fn make_room(&mut self, random: &mut Rng) -> Result<usize> {
-        let (size, writes) = self.kind.room();
+        let (size, writes) = self.kind.capacity();
         if self.inside.len() >= writes {
             super::reading::all(self)?;
         }

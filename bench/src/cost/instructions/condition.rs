@@ -1,4 +1,4 @@
-//! The measured calls, and the ways in which each is measured.
+//! The measured calls, and the conditions under which each is measured.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ pub(crate) enum Call {
 /// What is attached while a call is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Way {
+pub(crate) enum Condition {
     /// Nothing.
     Native,
     /// An empty eBPF program on tracer's hook.
@@ -63,8 +63,8 @@ impl Call {
     }
 }
 
-impl Way {
-    /// All ways, in the order of the table.
+impl Condition {
+    /// All conditions, in the order of the table.
     pub(crate) const ALL: [Self; 9] = [
         Self::Native,
         Self::Floor,
@@ -121,7 +121,7 @@ impl Way {
         matches!(self, Self::Stranger | Self::StrangerNonPreemptible | Self::StrangerFexit)
     }
 
-    /// The calls that are measured this way. Only written bytes are captured.
+    /// The calls that are measured under this condition. Only written bytes are captured.
     pub(crate) fn calls(self) -> &'static [Call] {
         match self {
             Self::Captured => &[Call::Write32],

@@ -1,15 +1,15 @@
-//! Where what is recorded goes: into the history, and to the systems that are told of it.
+//! The receivers of entries and gaps: the history, and `tracer-reach` with the systems that it informs.
 
 use tracer_history::{Entry, Gap, Writer};
 use tracer_reach::{Reach, Status};
 
-/// The history, and the systems that are told. No call waits.
-pub(super) struct Outlets<'a> {
+/// The history, and `tracer-reach`. No call waits.
+pub(super) struct Receivers<'a> {
     history: &'a Writer,
     reach: &'a Reach,
 }
 
-impl<'a> Outlets<'a> {
+impl<'a> Receivers<'a> {
     pub(super) fn new(history: &'a Writer, reach: &'a Reach) -> Self {
         Self { history, reach }
     }

@@ -12,7 +12,7 @@ const LARGEST_PART: u64 = 10;
 
 /// Bytes that a capture may still take.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct Budget {
     /// Bytes that all files may have; `None` for any number.
     max: Option<u64>,
     /// Bytes that must stay free; `None` for the default, which depends on the disk.
@@ -37,7 +37,7 @@ impl From<StatVfs> for Disk {
     }
 }
 
-impl Room {
+impl Budget {
     pub(super) const fn new(max: Option<u64>, reserve: Option<u64>) -> Self {
         Self { max, reserve, used: 0, unchecked: 0, is_full: false }
     }
@@ -100,38 +100,38 @@ mod tests {
 
     #[test]
     fn the_limit_of_the_whole_is_kept_to_the_byte() {
-        let mut room = Room::new(Some(100), Some(0));
+        let mut budget = Budget::new(Some(100), Some(0));
         let disk = || Some(Disk { size: 1000, free: 1000 });
-        assert_eq!(room.allows(60, disk), (60, None));
-        room.take(60);
-        assert_eq!(room.allows(60, disk), (40, Some(Reason::Total)));
-        room.take(40);
-        assert_eq!(room.allows(1, disk), (0, Some(Reason::Total)));
-        room.give_back(30);
-        assert_eq!(room.allows(60, disk), (30, Some(Reason::Total)));
+        assert_eq!(budget.allows(60, disk), (60, None));
+        budget.take(60);
+        assert_eq!(budget.allows(60, disk), (40, Some(Reason::Total)));
+        budget.take(40);
+        assert_eq!(budget.allows(1, disk), (0, Some(Reason::Total)));
+        budget.give_back(30);
+        assert_eq!(budget.allows(60, disk), (30, Some(Reason::Total)));
     }
 
     #[test]
     fn the_reserve_is_kept_while_others_fill_the_disk() {
-        let mut room = Room::new(None, Some(300));
-        assert_eq!(room.allows(60, || Some(Disk { size: 1000, free: 400 })), (60, None));
-        room.take(60);
+        let mut budget = Budget::new(None, Some(300));
+        assert_eq!(budget.allows(60, || Some(Disk { size: 1000, free: 400 })), (60, None));
+        budget.take(60);
         // 40 bytes were checked and are left.
-        assert_eq!(room.allows(40, || panic!("the disk was looked at again")), (40, None));
-        room.take(40);
+        assert_eq!(budget.allows(40, || panic!("the disk was looked at again")), (40, None));
+        budget.take(40);
         let full = || Some(Disk { size: 1000, free: 310 });
-        assert_eq!(room.allows(60, full), (10, Some(Reason::Reserve)));
-        assert_eq!(room.allows(60, || Some(Disk { size: 1000, free: 900 })), (60, None));
-        assert_eq!(Room::new(None, None).allows(60, || None), (60, None));
+        assert_eq!(budget.allows(60, full), (10, Some(Reason::Reserve)));
+        assert_eq!(budget.allows(60, || Some(Disk { size: 1000, free: 900 })), (60, None));
+        assert_eq!(Budget::new(None, None).allows(60, || None), (60, None));
         assert_eq!(
-            Room::new(None, None).allows(60, || Some(Disk { size: 0, free: 0 })),
+            Budget::new(None, None).allows(60, || Some(Disk { size: 0, free: 0 })),
             (60, None)
         );
     }
 
     #[test]
     fn the_default_reserve_fits_the_disk() {
-        let reserve = |size| Room::new(None, None).reserve_of(Disk { size, free: 0 });
+        let reserve = |size| Budget::new(None, None).reserve_of(Disk { size, free: 0 });
         assert_eq!(reserve(100 * GIB), 5 * GIB);
         assert_eq!(reserve(15 * GIB), GIB);
         assert_eq!(reserve(1 << 20), (1 << 20) / 10);
