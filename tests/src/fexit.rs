@@ -1,6 +1,16 @@
 //! Tests with `--attach fexit`: they wait until no call that began before the attach keeps `sys_exit` attached.
 
-use std::{env, fs, io::Read, os::fd::AsFd, sync::LazyLock, thread::sleep, time::Duration};
+use std::{
+    env, fs,
+    io::Read,
+    os::fd::AsFd,
+    sync::{
+        LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::sleep,
+    time::Duration,
+};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -9,6 +19,13 @@ pub const ATTACH_ENV: &str = "TRACER_TEST_ATTACH";
 
 static IS_ON: LazyLock<bool> =
     LazyLock::new(|| env::var(ATTACH_ENV).is_ok_and(|place| place == "fexit"));
+
+static POLLS: AtomicBool = AtomicBool::new(false);
+
+/// From now on streams of this process are [`Polled`].
+pub fn poll_in_this_process() {
+    POLLS.store(true, Ordering::Relaxed);
+}
 
 /// Whether the tests run with `--attach fexit`.
 pub fn is_on() -> bool {
@@ -29,9 +46,9 @@ impl<F> Polled<F> {
         Self { stream, polls: true }
     }
 
-    /// Only if the tests run with `--attach fexit`.
+    /// Only if the tests run with `--attach fexit`, or after [`poll_in_this_process`].
     pub fn with_fexit(stream: F) -> Self {
-        Self { stream, polls: is_on() }
+        Self { stream, polls: is_on() || POLLS.load(Ordering::Relaxed) }
     }
 }
 

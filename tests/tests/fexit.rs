@@ -14,7 +14,7 @@ use tracer_tests::{
     cgroup::ScratchCgroup,
     deadline::{OwnedChild, wait_until},
     expect,
-    fexit::has_sys_exit,
+    fexit::{has_sys_exit, poll_in_this_process},
     procfs::object_of,
     reader::{Pace, Reader},
     recorder::{self, Recorder},
@@ -36,6 +36,8 @@ fn doctor() -> Result<(char, String)> {
 
 /// Whether fexit is exact here.
 fn is_exact() -> Result<bool> {
+    // A `read` of this process that sleeps since before the attach would keep `sys_exit` attached.
+    poll_in_this_process();
     Ok(doctor()?.0 == '✓')
 }
 
@@ -66,8 +68,9 @@ fn a_recorder_that_may_choose_attaches_what_is_exact() -> Result<()> {
     let (cgroup, folder) = (ScratchCgroup::create("tracer-fexit")?, tempfile::tempdir()?);
     let path = cgroup.path().to_string_lossy().into_owned();
     let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+    let is_exact = is_exact()?;
     let recorder = Recorder::start(folder.path(), &["--cgroup", &name, "--attach", "auto"])?;
-    if is_exact()? {
+    if is_exact {
         let is_gone = || Ok((!has_sys_exit(recorder.pid())).then_some(()));
         wait_until("sys_exit to be detached", is_gone)?;
     }

@@ -103,7 +103,10 @@ impl<'a> Parts<'a> {
         let blocked = session.blocked.iter().filter(|thread| is_known(&thread.process));
         let blocked = blocked.cloned().collect();
         part.blocked = blocked;
-        let unseen = session.not_seen.iter().filter(|unseen| is_member(&unseen.process));
+        let unseen = session.not_seen.iter().filter(|unseen| {
+            is_member(&unseen.process)
+                || unseen.object.is_some_and(|object| objects.contains(&object))
+        });
         part.not_seen = unseen.cloned().collect();
         let inside: BTreeSet<u32> = job.members.iter().map(|process| process.sandbox).collect();
         let sandboxes = session
@@ -219,7 +222,10 @@ impl Session {
         self.sums.retain(|_, sums| !gone.contains(sums));
         self.forget_holders(gone);
         self.blocked.retain(|thread| !gone.contains(&thread.process));
-        self.not_seen.retain(|unseen| !gone.contains(&unseen.process));
+        self.not_seen.retain(|unseen| match &unseen.object {
+            Some(object) => self.objects.contains_key(object),
+            None => unseen.process != ProcessId::default() && !gone.contains(&unseen.process),
+        });
         self.sandboxes.retain(|_, sandbox| !gone.contains(&sandbox.sentry));
         let open: BTreeSet<u32> = self.sandboxes.keys().copied().collect();
         // No hook and no sweep knows the objects inside a sandbox: they end with it.

@@ -85,7 +85,7 @@ pub fn daemon(settings: &DaemonSettings) -> Result<(), AppError> {
         );
     }
     let logs = LogReader::start(&[]).map_err(failed)?;
-    let lookout = Lookout::start();
+    let lookout = Lookout::start_renewed();
     let of_views = Lookout::start_of(1);
     let mut guests = Guests::start(&settings.kernel, false)?;
     let mut signals = Signals::listen()?;

@@ -3,11 +3,13 @@
 //!
 //! One helper at a time gets the requests, a few ahead, and answers them in order. If no answer comes for a while, the
 //! first open request is the one that blocks: the helper is abandoned, and the next helper gets the others. What shares
-//! the cause of a request that blocked is not asked about again. What was not seen is counted.
+//! the cause of a request that blocked is not asked about again. What was not seen is counted. A recorder gets new helpers
+//! when all are blocked.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     io::{self, Read as _, Write as _},
+    os::unix::net::UnixStream,
     time::{Duration, Instant},
 };
 
@@ -17,7 +19,7 @@ use tracer_core::event::{BlockedThread, EventKind, Look, NotSeen};
 
 use super::look::{Cause, Request, serve};
 use crate::sys::{
-    helper::{Helper, Kept, encode},
+    helper::{Helper, HelperSource, Kept, encode},
     privileges::Rights,
 };
 
@@ -35,6 +37,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PATIENCE_AT_END: Duration = Duration::from_millis(300);
 /// The same for the content of a log, which takes time to read.
 const PATIENCE_FOR_LOG: Duration = Duration::from_millis(800);
+/// How soon after each other a recorder gets new helpers.
+const RENEWAL: Duration = Duration::from_secs(1);
+/// How many causes of blocking are remembered.
+const MOST_CAUSES: usize = 4096;
+/// How many waiting requests are searched for a look.
+const MOST_SEARCHED: usize = 1024;
 /// How often a wait looks at the clock.
 const TURN: Duration = Duration::from_millis(20);
 /// A longer answer is none.
@@ -53,6 +61,9 @@ struct Asked {
 pub struct Lookout {
     /// The first one is asked; the others are in reserve.
     helpers: VecDeque<Helper>,
+    /// Forks further ones.
+    source: Option<HelperSource>,
+    next_renewal: Instant,
     waiting: VecDeque<Request>,
     asked: VecDeque<Asked>,
     /// Parts of requests that the socket has not taken yet, and of an answer that is not complete.
@@ -85,20 +96,24 @@ impl Lookout {
     #[must_use]
     pub fn start_of(helpers: usize) -> Self {
         let fork = |_| -> Option<Helper> {
-            let helper = Helper::fork(Kept::Nothing, |socket| {
-                Rights::Look.take()?;
-                serve(socket)
-            })
-            .ok()?;
+            let helper = Helper::fork(Kept::Nothing, serve_with_rights).ok()?;
             helper.socket.set_nonblocking(true).ok()?;
             Some(helper)
         };
         Self::with((0..helpers).filter_map(fork).collect())
     }
 
+    /// The same for a recorder: there is always a helper, however many are blocked.
+    #[must_use]
+    pub fn start_renewed() -> Self {
+        Self { source: HelperSource::fork(serve_with_rights).ok(), ..Self::start_of(1) }
+    }
+
     fn with(helpers: VecDeque<Helper>) -> Self {
         Self {
             helpers,
+            source: None,
+            next_renewal: Instant::now(),
             waiting: VecDeque::new(),
             asked: VecDeque::new(),
             unsent: Vec::new(),
@@ -157,9 +172,28 @@ impl Lookout {
         seen
     }
 
+    /// Whether a look at one of these processes or objects is open.
+    #[must_use]
+    pub fn looks_at(
+        &self,
+        processes: &BTreeSet<ProcessId>,
+        is_used: impl Fn(&ObjectId) -> bool,
+    ) -> bool {
+        let asked = self.asked.iter().map(|asked| &asked.request);
+        asked.chain(self.waiting.iter().take(MOST_SEARCHED)).any(|request| {
+            let (_, process, object) = request.subject();
+            processes.contains(&process) || object.as_ref().is_some_and(&is_used)
+        })
+    }
+
     /// What was not seen, as events. To be called at the end.
     pub fn finish(&mut self) -> Vec<EventKind> {
         self.give_up_open();
+        self.take_unseen()
+    }
+
+    /// What was not seen since the last call, as events.
+    pub fn take_unseen(&mut self) -> Vec<EventKind> {
         let mut events = Vec::new();
         for (look, unseen) in std::mem::take(&mut self.unseen) {
             let event = |process, object, looks| {
@@ -175,6 +209,9 @@ impl Lookout {
 
     fn turn(&mut self, patience: Duration) -> Vec<EventKind> {
         let mut seen = Vec::new();
+        if self.helpers.is_empty() {
+            self.renew();
+        }
         loop {
             let is_alive = self.receive(&mut seen) && self.send();
             let is_blocked = self.asked.front().is_some_and(|first| {
@@ -261,6 +298,9 @@ impl Lookout {
         if let Some(helper) = self.helpers.pop_front() {
             helper.abandon();
         }
+        if self.helpers.is_empty() {
+            self.renew();
+        }
         self.unsent.clear();
         self.unread.clear();
         self.progress = Instant::now();
@@ -269,6 +309,9 @@ impl Lookout {
             .enumerate()
             .filter_map(|(index, asked)| {
                 if index == 0 {
+                    if self.blocking.len() >= MOST_CAUSES {
+                        self.blocking.clear();
+                    }
                     self.blocking.insert(asked.request.cause());
                 }
                 (!asked.is_late).then_some(asked.request)
@@ -284,6 +327,18 @@ impl Lookout {
             }
         }
         has_helper
+    }
+
+    /// Gets a new helper if it is time for one.
+    fn renew(&mut self) {
+        let now = Instant::now();
+        let Some(source) = self.source.as_ref().filter(|_| now >= self.next_renewal) else {
+            return;
+        };
+        self.next_renewal = now + RENEWAL;
+        let helper = source.helper();
+        let helper = helper.and_then(|it| it.socket.set_nonblocking(true).map(|()| it));
+        self.helpers.extend(helper.ok());
     }
 
     /// What is open is not seen, and its answers come too late.
@@ -319,6 +374,11 @@ impl Lookout {
         // An error only shortens the turn.
         let _ = poll(&mut [PollFd::new(&helper.socket, PollFlags::IN)], Some(&turn));
     }
+}
+
+fn serve_with_rights(socket: UnixStream) -> io::Result<()> {
+    Rights::Look.take()?;
+    serve(socket)
 }
 
 #[cfg(test)]

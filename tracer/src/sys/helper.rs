@@ -7,6 +7,8 @@
 //! A helper is forked before tracer has a second thread or an open file, so it shares no lock. It closes what tracer
 //! inherited, ignores the terminal's signals, and ends when tracer's end of the socket is closed.
 
+mod source;
+
 use std::{
     io,
     net::Shutdown,
@@ -27,12 +29,14 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use self::source::HelperSource;
+
 /// A helper process, seen from tracer. Dropping this ends it as soon as it is not blocked.
 #[derive(Debug)]
 pub struct Helper {
     /// tracer's end of the connection.
     pub socket: UnixStream,
-    /// `None` for a helper that is a thread of a test.
+    /// `None` for a helper of a [`HelperSource`], which reaps it, or one that is a thread of a test.
     pid: Option<Pid>,
 }
 
@@ -68,14 +72,7 @@ impl Helper {
         let (socket, end) = UnixStream::pair()?;
         // SAFETY: this process has one thread, so no lock is held by a thread that the child does not have.
         match unsafe { libc::fork() } {
-            0 => {
-                // An error means that tracer is gone, or that nothing can be opened.
-                let served = || prepare(kept, log, &end).and_then(|()| serve(end));
-                // A panic must not run what tracer does at its end.
-                let _ = catch_unwind(AssertUnwindSafe(served));
-                // SAFETY: `_exit` ends the process without running the parent's exit handlers.
-                unsafe { libc::_exit(0) }
-            }
+            0 => serve_and_end(|| prepare(kept, log, &end).and_then(|()| serve(end))),
             -1 => Err(io::Error::last_os_error()),
             pid => Ok(Self { socket, pid: Pid::from_raw(pid) }),
         }
@@ -108,6 +105,14 @@ impl Drop for Helper {
             thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+/// What a forked process does, and its end.
+fn serve_and_end(serve: impl FnOnce() -> io::Result<()>) -> ! {
+    // An error means that tracer is gone, or that nothing can be opened. A panic must not run what tracer does at its end.
+    let _ = catch_unwind(AssertUnwindSafe(serve));
+    // SAFETY: `_exit` ends the process without running the parent's exit handlers.
+    unsafe { libc::_exit(0) }
 }
 
 /// How long tracer waits for the end of a helper, so that it leaves no zombie behind.

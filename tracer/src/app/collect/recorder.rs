@@ -50,6 +50,17 @@ impl Collector {
         observe::ask_for_engine_logs(part, &mut self.lookout);
     }
 
+    /// Whether helper processes still look at something of a job.
+    pub(in crate::app) fn looks_at(&self, job: &Job, part: &Session) -> bool {
+        self.lookout.looks_at(&job.members, |object| part.objects.contains_key(object))
+    }
+
+    /// Notes what helper processes could not see.
+    pub(in crate::app) fn note_unseen(&mut self) {
+        let unseen = self.lookout.take_unseen();
+        self.observed(unseen);
+    }
+
     /// The processes of this machine's kernel that have not ended, as far as known.
     pub(super) fn running(&self) -> impl Iterator<Item = ProcessId> {
         let runs = self.session.processes.values().filter(|process| {

@@ -40,6 +40,8 @@ const SOON: Duration = Duration::from_millis(20);
 const MOST_AT_ONCE: usize = 256;
 /// How long helper processes may take to look at the files of a job.
 const FILES_TAKE_NS: u64 = 200_000_000;
+/// How long a job waits for them if they still look at something of it.
+const FILES_MAY_TAKE_NS: u64 = 10_000_000_000;
 /// A job that runs for longer than this gets an interim entry each time.
 const INTERIM_NS: u64 = 3_600_000_000_000;
 /// How often the history is told that the recorder is there.
@@ -187,6 +189,7 @@ impl<'a> Recorder<'a> {
         self.hung.look(collector, now, boot_ns());
         // Jobs that wait to be judged take memory, and each look at them takes longer the more there are.
         if now >= self.next_look && (self.is_behind || self.pace.allows(now)) {
+            collector.note_unseen();
             let done = self.judge(loader, collector, places);
             self.next_look = now + if self.is_behind { SOON } else { LOOK };
             done.unwrap_or_else(|error| tracing::warn!("cannot read the counts: {error}"));
@@ -302,6 +305,11 @@ impl<'a> Recorder<'a> {
                 return Look::WantsFiles(part.into());
             }
             Some(asked_ns) if asked_ns + FILES_TAKE_NS > now_ns => return Look::Waits,
+            Some(asked_ns)
+                if asked_ns + FILES_MAY_TAKE_NS > now_ns && collector.looks_at(job, &part) =>
+            {
+                return Look::Waits;
+            }
             _ => {}
         }
         if known.asked_ns.is_some() {
