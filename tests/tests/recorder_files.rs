@@ -4,8 +4,6 @@
 use std::{
     fs::{self, File},
     path::Path,
-    thread::sleep,
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -15,7 +13,6 @@ use tracer_tests::{
     cgroup::ScratchCgroup,
     deadline::wait_until,
     recorder::{Recorder, entries, entry, start_in},
-    still_fs::{Owner, StillFs},
 };
 
 /// A service that writes 10 bytes into a log, waits for the file `stop`, and fails.
@@ -109,37 +106,4 @@ fn jobs_that_append_to_one_log_lose_nothing() -> Result<()> {
     let odd: Vec<&Value> = of_jobs.iter().filter(|entry| entry["rule"] != "delivered").collect();
     ensure!(odd.is_empty(), "{} of 100, as {:#}", odd.len(), odd[0]);
     Ok(())
-}
-
-/// Each of them blocks a helper process that reads its arguments, for as long as it lives.
-#[test]
-#[ignore = "needs root"]
-fn processes_of_a_user_that_hold_their_memory_blind_no_recorder() -> Result<()> {
-    const HELD: usize = 5;
-    let (folder, cgroup) = (TempDir::new()?, ScratchCgroup::create("tracer-held")?);
-    let held: Result<Vec<_>> = (0..HELD).map(|_| StillFs::prepare(Owner::User)).collect();
-    let (held, mut running) = (held?, Vec::new());
-    for still in &held {
-        let words = still.command("locked");
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        running.push(start_in(&cgroup, &words)?);
-        still.wait_ready()?;
-    }
-    // It asks for their arguments when it begins, and its helpers get no answers.
-    let recorder = Recorder::start(folder.path(), &["--cgroup", cgroup.name()?])?;
-    // Each of them costs two seconds.
-    sleep(Duration::from_secs(2 * HELD as u64 + 3));
-    let scratch = TempDir::new()?;
-    let (log, at) = (scratch.path().join("log"), scratch.path().to_str().context("no text")?);
-    let line = "exec \"$1\" -c \"$2\" \"$0\" >\"$0/log\"";
-    let mut service = start_in(&cgroup, &["sh", "-c", line, at, "dash", SERVICE])?;
-    wait_until("the log", || Ok(fs::metadata(&log).is_ok_and(|it| it.len() == 10).then_some(())))?;
-    // No target does it: only a look at the file shows it.
-    fs::remove_file(&log)?;
-    File::create(scratch.path().join("stop"))?;
-    service.wait()?;
-    let found = entry(folder.path(), "dash")?;
-    says(&found, "file_lost", &["10 B are gone"])?;
-    drop(held);
-    recorder.stop()
 }

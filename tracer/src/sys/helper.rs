@@ -10,6 +10,7 @@
 mod source;
 
 use std::{
+    ffi::CStr,
     io,
     net::Shutdown,
     os::{
@@ -115,6 +116,8 @@ fn serve_and_end(serve: impl FnOnce() -> io::Result<()>) -> ! {
     unsafe { libc::_exit(0) }
 }
 
+/// The name of helper processes.
+const NAME: &CStr = c"tracer-helper";
 /// How long tracer waits for the end of a helper, so that it leaves no zombie behind.
 const LAST_MOMENTS: Duration = Duration::from_millis(20);
 
@@ -123,7 +126,7 @@ fn prepare(kept: Kept, log: Option<OwnedFd>, end: &UnixStream) -> io::Result<()>
     block_signals();
     // Not in the terminal's foreground group, whose processes get Ctrl-C and Ctrl-Z.
     setsid()?;
-    set_name(c"tracer-helper")?;
+    set_name(NAME)?;
     if let Some(log) = &log {
         dup2_stderr(log)?;
     }

@@ -18,9 +18,10 @@ use rustix::{
         SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
     },
     process::{WaitOptions, wait},
+    thread::set_name,
 };
 
-use super::{Helper, Kept, serve_and_end};
+use super::{Helper, Kept, NAME, serve_and_end};
 use crate::sys::privileges::Rights;
 
 /// How many of the helpers may be blocked or asked at a time.
@@ -61,6 +62,7 @@ impl HelperSource {
 /// Forks a helper for each connection that comes.
 fn provide(orders: &UnixStream, serve: Serve) -> io::Result<()> {
     Rights::Look.take()?;
+    set_name(c"tracer-source")?;
     let mut living = 0;
     while let Some(end) = next(orders)? {
         while living > 0 && matches!(wait(WaitOptions::NOHANG), Ok(Some(_))) {
@@ -71,7 +73,10 @@ fn provide(orders: &UnixStream, serve: Serve) -> io::Result<()> {
         }
         // SAFETY: this process has one thread, so no lock is held by a thread that the child does not have.
         match unsafe { libc::fork() } {
-            0 => serve_and_end(|| serve(end.into())),
+            0 => serve_and_end(|| {
+                set_name(NAME)?;
+                serve(end.into())
+            }),
             -1 => {}
             _ => living += 1,
         }
@@ -86,11 +91,11 @@ fn next(orders: &UnixStream) -> io::Result<Option<OwnedFd>> {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut order = [0];
         let flags = RecvFlags::CMSG_CLOEXEC;
-        let received = recvmsg(orders, &mut [IoSliceMut::new(&mut order)], &mut control, flags);
-        match received {
+        match recvmsg(orders, &mut [IoSliceMut::new(&mut order)], &mut control, flags) {
             Ok(message) if message.bytes == 0 => return Ok(None),
             Err(Errno::INTR) => continue,
-            received => drop(received?),
+            Err(error) => return Err(error.into()),
+            Ok(_) => {}
         }
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(mut fds) = message {
@@ -107,6 +112,7 @@ mod tests {
     use super::*;
 
     /// Answers each line with the same line, and blocks at "block".
+    #[expect(clippy::needless_pass_by_value, reason = "it is served with its connection")]
     fn echo(socket: UnixStream) -> io::Result<()> {
         let mut line = String::new();
         let mut lines = BufReader::new(socket.try_clone()?);

@@ -1,0 +1,67 @@
+//! The always-on recorder and processes that keep its helper processes from answering.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    thread::sleep,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tracer_tests::{
+    cgroup::ScratchCgroup,
+    deadline::{OwnedChild, wait_until},
+    recorder::{Recorder, entries},
+};
+
+/// A helper process that is stopped answers as little as one that reads the memory of a process which holds it. Only
+/// helpers know the arguments of a process that was moved into the cgroup.
+#[test]
+#[ignore = "needs root"]
+fn helpers_that_do_not_answer_blind_no_recorder() -> Result<()> {
+    const MOVED: usize = 6;
+    let (folder, cgroup) = (TempDir::new()?, ScratchCgroup::create("tracer-held")?);
+    let recorder = Recorder::start(folder.path(), &["--cgroup", cgroup.name()?])?;
+    let mut stopped = 0;
+    for child in children(recorder.pid())? {
+        if comm(child)? == "tracer-helper" {
+            kill_process(child, Signal::STOP)?;
+            stopped += 1;
+        }
+    }
+    ensure!(stopped > 0, "it has no helper process");
+    let mut commands = Vec::new();
+    for number in 0..MOVED {
+        let mut moved = Command::new("dash");
+        moved.args(["-c", "read go; echo out; read go", &format!("number-{number}")]);
+        moved.stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut moved = OwnedChild::spawn(&mut moved, "dash")?;
+        cgroup.admit(moved.pid())?;
+        moved.send(b"go\n")?;
+        // For this long a helper may take for an answer.
+        sleep(Duration::from_millis(2_500));
+        moved.send(b"go\n")?;
+        moved.wait()?;
+        let pid = moved.pid();
+        let found = wait_until("the entry", || {
+            let all = entries(folder.path(), &["--name", "^dash$"])?;
+            Ok(all.into_iter().find(|entry| entry["pid"] == pid))
+        })?;
+        commands.push(found["command"].as_str().unwrap_or_default().to_owned());
+    }
+    // The first ones were asked of helpers that did not answer.
+    ensure!(commands.last().is_some_and(|last| last.ends_with("number-5")), "{commands:?}");
+    recorder.stop()
+}
+
+fn children(pid: u32) -> Result<Vec<Pid>> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    text.split_whitespace().map(|it| Pid::from_raw(it.parse()?).context("no pid")).collect()
+}
+
+fn comm(pid: Pid) -> Result<String> {
+    let text = fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero()))?;
+    Ok(text.trim_end().to_owned())
+}
