@@ -87,18 +87,22 @@ fn place(cgroups: &[CgroupTarget]) -> Option<ContainerPlace> {
 }
 
 /// The sandbox in which a `docker exec` will start a process. All that runs in it is traced: its processes are none of this
-/// machine.
-pub(in crate::app) fn sandbox_of_exec(launch: &Launch, quiet: bool) -> Option<u32> {
+/// machine. With why it may not be the container that is meant.
+pub(in crate::app) fn sandbox_of_exec(
+    launch: &Launch,
+    quiet: bool,
+) -> Option<(u32, Option<String>)> {
     let Client { host, asks: Asks::Exec { container, .. } } = Client::of(&launch.argv)? else {
         return None;
     };
-    let sandbox = sandbox_of(&found(&roots(host), &container).ok()?)?;
+    let named = found(&roots(host), &container).ok()?;
+    let sandbox = sandbox_of(&named)?;
     let name = escape(&container);
     stderr::note(
         quiet,
         &format!("tracer: {name} is a sandbox of gVisor: traces all that runs in it"),
     );
-    Some(sandbox)
+    Some((sandbox, named.doubt))
 }
 
 /// gVisor's kernel, if a container runs in one.
@@ -146,7 +150,7 @@ fn start(
                 .to_owned(),
         );
     };
-    let Named { id, label, engine: api, cgroup } = found(roots, name)?;
+    let Named { id, label, engine: api, cgroup, doubt } = found(roots, name)?;
     match cgroup {
         Ok(_) => {
             let label = escape(&label);
@@ -158,7 +162,7 @@ fn start(
         Err(TargetError::ContainerNotRunning { .. }) => {
             let Some(place) = place(cgroups) else { return Ok(None) };
             let engine = Engine { api, id, action: "start".to_owned() };
-            Ok(Some(Expected::start(engine, place)))
+            Ok(Some(Expected::start(engine, place, doubt)))
         }
         Err(error) => Err(escape(&error.to_string()).into()),
     }
