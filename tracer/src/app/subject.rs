@@ -42,7 +42,8 @@ pub(super) fn resolve(
     let choice = &settings.target;
     let mut existing = choice.existing.clone();
     let sandbox = choice.command.as_ref();
-    let sandbox = sandbox.and_then(|launch| newcomer::sandbox_of_exec(launch, settings.quiet));
+    let sandbox =
+        sandbox.and_then(|launch| newcomer::sandbox_of_exec(launch, &mut lines, settings.quiet));
     let (sandbox, doubt_of_sandbox) = sandbox.unzip();
     existing.extend(sandbox.map(Request::Pid));
     let Targets { processes, cgroups } = target::resolve(&existing, &mut lines)?;
@@ -62,7 +63,8 @@ pub(super) fn resolve(
     };
     kernel.all_fds |= choice.command.as_ref().is_some_and(names_runsc);
     let launch = choice.command.as_ref().map(|launch| with_sight(launch, guests, settings.quiet));
-    let launch = launch.map(|launch| newcomer::expect(launch, &cgroups, settings.quiet));
+    let launch =
+        launch.map(|launch| newcomer::expect(launch, &cgroups, sandbox.is_some(), settings.quiet));
     let (launch, newcomer) = launch.unzip();
     let newcomer = newcomer.flatten();
     doubts.extend(newcomer.as_ref().and_then(Expected::doubt).map(str::to_owned));
