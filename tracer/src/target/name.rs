@@ -302,8 +302,12 @@ mod tests {
         };
         let mut others = [start("other"), start("runsc-sandbox")];
         let pids: Vec<u32> = others.iter().map(Child::id).collect();
-        // `spawn` returns when the program has its name.
-        assert_eq!(sandbox_among(&mut lines, &pids, "web"), Some(pids[1]));
+        // `spawn` returns before the program has its name and its words.
+        let found = (0..2000).find_map(|_| {
+            std::thread::sleep(Duration::from_millis(1));
+            sandbox_among(&mut lines, &pids, "web")
+        });
+        assert_eq!(found, Some(pids[1]));
         assert_eq!(sandbox_among(&mut lines, &pids, "other"), None);
         assert_eq!(sandbox_among(&mut None, &pids, "web"), None);
         // Nobody answers.
