@@ -30,6 +30,13 @@ impl ScratchCgroup {
         Ok(Self { path })
     }
 
+    /// Creates the cgroup of a slice, in which units can be.
+    pub fn of_slice(name: &str) -> Result<Self> {
+        let path = mount_point()?.join(format!("{name}{}.slice", std::process::id()));
+        fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Self { path })
+    }
+
     /// Its name.
     pub fn name(&self) -> Result<&str> {
         self.path.file_name().and_then(|name| name.to_str()).context("a cgroup without a name")

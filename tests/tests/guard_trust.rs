@@ -3,9 +3,9 @@
 
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt as _, chown},
-    path::Path,
-    process::Command,
+    os::unix::fs::{PermissionsExt as _, chown, symlink},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use tracer_tests::{
     deadline::{OwnedChild, describe},
     privilege::require_root,
+    recorder::{self, Recorder, entries},
     refusal::run_command,
     small_disk::SmallDisk,
     tracer::binary,
@@ -89,14 +90,9 @@ fn files_named_like_logs_are_not_read() -> Result<()> {
 #[ignore = "needs root"]
 fn a_cgroup_with_the_name_of_a_container_is_traced_with_a_word() -> Result<()> {
     let work = work()?;
-    let cgroup = Delegated::create()?;
-    let mut sleeper = Command::new("setpriv");
-    let line = "echo $$ > \"$0\"; sleep 60";
-    let procs = cgroup.0.join(format!("docker-{ID}.scope/cgroup.procs"));
-    sleeper.args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", line]);
-    let sleeper = OwnedChild::spawn(sleeper.arg(&procs), "the sleeper")?;
-    // Only root may move a process into a cgroup of another user's from the root cgroup.
-    fs::write(&procs, sleeper.pid().to_string())?;
+    let cgroup = Delegated::create(NOBODY, &format!("docker-{ID}.scope"))?;
+    let mut sleeper = cgroup.start(Path::new("sleep"), "60")?;
+    sleeper.send(b"go\n")?;
     let mut command = Command::new(binary()?);
     command.args(["--format", "json", "--duration", "1s", "--container", ID]);
     let report = report_of(command.current_dir(work.path()))?;
@@ -106,36 +102,107 @@ fn a_cgroup_with_the_name_of_a_container_is_traced_with_a_word() -> Result<()> {
     Ok(())
 }
 
-/// A cgroup of [`NOBODY`]'s, with one named like a container's below.
-struct Delegated(std::path::PathBuf);
+/// The same for the recorder, whatever it records, and for a name like a unit's. With root as the owner, the names count.
+#[test]
+#[ignore = "needs root"]
+fn the_recorder_gives_no_entry_a_name_that_a_user_gave_to_a_cgroup() -> Result<()> {
+    let work = work()?;
+    let program = work.path().join("forger");
+    symlink("/usr/bin/seq", &program)?;
+    let unit = format!("tracer-forged-{}.service", std::process::id());
+    let container = format!("docker-{ID}.scope");
+    for (scope, name, asks, owner) in [
+        (&["--containers"][..], &container, ["--container", ID], NOBODY),
+        (&["--unit", "tracer-forged-*"], &unit, ["--unit", &unit], NOBODY),
+        (&["--cgroup", "tracergiven*.slice/*"], &container, ["--container", ID], NOBODY),
+        (&["--cgroup", "tracergiven*.slice/*"], &unit, ["--unit", &unit], NOBODY),
+        (&["--containers"], &container, ["--container", ID], 0),
+        (&["--unit", "tracer-forged-*"], &unit, ["--unit", &unit], 0),
+    ] {
+        let history = tempfile::tempdir()?;
+        let recorder = Recorder::start(history.path(), scope)?;
+        let cgroup = Delegated::create(owner, name)?;
+        let mut child = cgroup.start(&program, "50")?;
+        child.send(b"go\n")?;
+        child.wait()?;
+        // It is judged when its pipe is gone.
+        drop(child);
+        let entry = recorder::entry(history.path(), "forger")?;
+        let place = entry["place"].as_object().context("no place")?;
+        ensure!(place["cgroup"] == format!("/{}/{name}", cgroup.name()), "{place:?}");
+        let (_, printed) = recorder.end()?;
+        let found = entries(history.path(), &asks)?.len();
+        let is_named = place.iter().any(|(field, value)| field != "cgroup" && !value.is_null());
+        let context = format!("{scope:?}, uid {owner}: {place:?}, {found} found, {printed:?}");
+        ensure!(is_named == (owner == 0) && found == usize::from(owner == 0), "{context}");
+        let is_told = printed.iter().any(|line| line.contains("is recorded by its path"));
+        ensure!(is_told == (owner != 0 && scope[0] != "--cgroup"), "{context}");
+    }
+    Ok(())
+}
+
+/// A slice with one cgroup in it, both of one user's, in each hierarchy that tracer may choose.
+struct Delegated {
+    slices: Vec<PathBuf>,
+    inner: String,
+}
 
 impl Delegated {
-    fn create() -> Result<Self> {
+    fn create(owner: u32, inner: &str) -> Result<Self> {
+        let mut created = Self { slices: Vec::new(), inner: inner.to_owned() };
         let mounts = fs::read_to_string("/proc/self/mounts")?;
-        let mount = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"));
-        let point = mount.and_then(|line| line.split(' ').nth(1)).context("no cgroup2")?;
-        let outer = Path::new(point).join(format!("user-{}", std::process::id()));
-        let inner = outer.join(format!("docker-{ID}.scope"));
-        fs::create_dir_all(&inner)?;
-        for directory in [&outer, &inner] {
-            chown(directory, Some(NOBODY), None)?;
-            chown(directory.join("cgroup.procs"), Some(NOBODY), None)?;
+        for mount in mounts.lines() {
+            let fields: Vec<&str> = mount.split(' ').collect();
+            let [_, point, kind, options, ..] = fields[..] else { continue };
+            let is_memory = kind == "cgroup" && options.split(',').any(|it| it == "memory");
+            if kind != "cgroup2" && !is_memory {
+                continue;
+            }
+            let slice = Path::new(point).join(created.name());
+            let inner = slice.join(inner);
+            fs::create_dir_all(&inner)?;
+            for directory in [&slice, &inner] {
+                chown(directory, Some(owner), None)?;
+                chown(directory.join("cgroup.procs"), Some(owner), None)?;
+            }
+            created.slices.push(slice);
         }
-        Ok(Self(outer))
+        ensure!(!created.slices.is_empty(), "no hierarchy of cgroups");
+        Ok(created)
+    }
+
+    fn name(&self) -> String {
+        format!("tracergiven{}.slice", std::process::id())
+    }
+
+    /// Starts a shell as [`NOBODY`] in the inner cgroup, which waits for a line and executes a program with one argument.
+    /// Nobody reads its output.
+    fn start(&self, program: &Path, argument: &str) -> Result<OwnedChild> {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c"]);
+        command.arg("read go; exec \"$@\"").arg("sh").arg(program).arg(argument);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let child = OwnedChild::spawn(&mut command, "the user's program")?;
+        // Only root may move a process into a cgroup of another user's from the root cgroup.
+        for slice in &self.slices {
+            fs::write(slice.join(&self.inner).join("cgroup.procs"), child.pid().to_string())?;
+        }
+        Ok(child)
     }
 }
 
 impl Drop for Delegated {
     fn drop(&mut self) {
-        let inner = self.0.join(format!("docker-{ID}.scope"));
-        for _ in 0..100 {
-            if fs::remove_dir(&inner).is_ok() {
-                break;
+        for slice in &self.slices {
+            for _ in 0..100 {
+                if fs::remove_dir(slice.join(&self.inner)).is_ok() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(20));
             }
-            std::thread::sleep(Duration::from_millis(20));
+            // Fails while it has members. In that case the test has already failed.
+            let _ = fs::remove_dir(slice);
         }
-        // Fails while it has members. In that case the test has already failed.
-        let _ = fs::remove_dir(&self.0);
     }
 }
 

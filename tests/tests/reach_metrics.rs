@@ -204,7 +204,7 @@ const MANY_TAKE: Duration = Duration::from_secs(300);
 #[test]
 #[ignore = "needs root"]
 fn many_names_and_slow_clients_change_no_sum() -> Result<()> {
-    let cgroup = ScratchCgroup::create("tracer-names")?;
+    let cgroup = ScratchCgroup::of_slice("tracernames")?;
     let scraped = Scraped::start(cgroup.name()?)?;
     let slow: Vec<TcpStream> = (0..30)
         .map(|_| {

@@ -90,7 +90,7 @@ pub struct Place {
     pub namespace: Option<String>,
     /// Name of the pod.
     pub pod: Option<String>,
-    /// Unit of systemd, as it is in the path. Of nested ones the last.
+    /// Unit of the system's manager, as it is in the path; of what a user's manager runs, `user@UID.service`.
     pub unit: Option<String>,
 }
 

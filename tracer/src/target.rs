@@ -22,8 +22,6 @@ pub use hierarchy::Hierarchy;
 pub use name::{CommandLines, NamePattern};
 pub use process::PinnedProcess;
 
-use crate::gvisor::SandboxProcess;
-
 /// A target as the user named it.
 #[derive(Clone, Debug)]
 pub enum Request {
@@ -42,10 +40,10 @@ pub enum Request {
 }
 
 impl Request {
-    /// Whether it needs the command lines of processes.
+    /// Whether it needs the command lines of processes: to match them, or to tell a sandbox.
     #[must_use]
     pub const fn needs_command_lines(&self) -> bool {
-        matches!(self, Self::Name(NamePattern { is_full: true, .. }))
+        matches!(self, Self::Name(NamePattern { is_full: true, .. }) | Self::Container(_))
     }
 
     /// Its kind in reports, which is its option on the command line without the dashes.
@@ -154,7 +152,7 @@ pub fn resolve_in(
             Request::Container(name) => match container::resolve(roots, name) {
                 // gVisor need not make a cgroup. All that runs in the sandbox belongs to the container or to its pod.
                 Err(TargetError::ContainerWithoutCgroup { container, pid })
-                    if SandboxProcess::is_of(pid, &container.id) =>
+                    if name::sandbox_among(lines, &[pid], &container.id).is_some() =>
                 {
                     pids.push(pid);
                 }

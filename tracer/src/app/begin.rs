@@ -5,6 +5,8 @@ use tracer_core::{capture::SESSION, session::Target, text::escape};
 use super::{AppError, Subject, stderr};
 use crate::{
     capture::process::CaptureProcess,
+    docker::{Asks, Client},
+    launch::Launch,
     observe::{LogReader, Lookout},
     settings::{ReportTo, Settings},
     sys::{inherited::Unused, user_file::UserPath},
@@ -16,7 +18,7 @@ pub(super) struct Helpers {
     pub(super) observers: Observers,
     /// The file of `-o`.
     pub(super) report: Option<UserPath>,
-    /// Reads command lines, if a target is named by its own.
+    /// Reads command lines, if a target is named by its own or may be a sandbox.
     pub(super) lines: Option<CommandLines>,
     /// The file of `--record`, or the session in the folder of `--capture`.
     pub(super) session: Option<UserPath>,
@@ -39,7 +41,11 @@ impl Helpers {
         let session = settings.record.clone().or_else(captured);
         let recover = settings.capture.as_ref().and_then(|capture| capture.recover.as_deref());
         let capture = folder.map(|folder| CaptureProcess::fork(folder, recover, stderr::give));
-        let needs_lines = settings.target.existing.iter().any(Request::needs_command_lines);
+        let is_exec = |launch: &Launch| {
+            matches!(Client::of(&launch.argv), Some(Client { asks: Asks::Exec { .. }, .. }))
+        };
+        let needs_lines = settings.target.existing.iter().any(Request::needs_command_lines)
+            || settings.target.command.as_ref().is_some_and(is_exec);
         Ok(Self {
             report: report_file(&settings.output)?,
             lines: needs_lines.then(CommandLines::fork).transpose().map_err(failed)?,

@@ -190,7 +190,8 @@ async fn record(
         view: None,
     };
     let service = Service::new();
-    let places = Places::start(watch.hierarchy().clone(), left.handover.clone());
+    let (hierarchy, mount_point) = (watch.hierarchy().clone(), watch.mount_point());
+    let places = Places::start(hierarchy, mount_point, left.handover.clone());
     let mut places = places.map_err(|source| AppError::Runtime { source })?;
     places.restore(&left.items);
     cgroups.iter().for_each(|cgroup| places.appeared(cgroup));

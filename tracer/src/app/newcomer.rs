@@ -8,7 +8,10 @@ use std::{
 };
 
 use tracer_common::loss::LossCell;
-use tracer_core::session::{LossReason, Process, prepares as prepares_program};
+use tracer_core::{
+    session::{LossReason, Process, prepares as prepares_program},
+    text::escape,
+};
 use tracer_loader::LoaderError;
 
 pub(super) use self::expect::{expect, sandbox_of_exec};
@@ -157,6 +160,10 @@ impl Run {
                 self.newcomer.id = Some(id);
             }
             ContainerEvent::Cgroup(cgroup) => {
+                if let Some(doubt) = &cgroup.doubt {
+                    let (label, doubt) = (escape(&cgroup.label), escape(doubt));
+                    tracing::warn!("the container {label} may be something else: {doubt}");
+                }
                 let followed = self.follow(&cgroup).inspect_err(|error| {
                     tracing::warn!("cannot follow the container {}: {error}", cgroup.label);
                 });

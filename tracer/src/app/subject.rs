@@ -42,7 +42,9 @@ pub(super) fn resolve(
     let choice = &settings.target;
     let mut existing = choice.existing.clone();
     let sandbox = choice.command.as_ref();
-    let sandbox = sandbox.and_then(|launch| newcomer::sandbox_of_exec(launch, settings.quiet));
+    let sandbox =
+        sandbox.and_then(|launch| newcomer::sandbox_of_exec(launch, &mut lines, settings.quiet));
+    let (sandbox, doubt_of_sandbox) = sandbox.unzip();
     existing.extend(sandbox.map(Request::Pid));
     let Targets { processes, cgroups } = target::resolve(&existing, &mut lines)?;
     drop(lines);
@@ -52,7 +54,8 @@ pub(super) fn resolve(
     let is_sandbox = |pid| processes::comm(pid).is_some_and(|comm| is_sandbox_name(&comm));
     // Also if tracer finds no `runsc`: what leaves a sandbox is counted all the same.
     kernel.all_fds |= all.any(is_sandbox);
-    let doubts = doubts(&cgroups);
+    let mut doubts = doubts(&cgroups);
+    doubts.extend(doubt_of_sandbox.flatten());
     // The same for the sandbox that a docker client's `--runtime=runsc` will start.
     let names_runsc = |launch: &Launch| {
         Client::of(&launch.argv).is_some()
@@ -60,9 +63,11 @@ pub(super) fn resolve(
     };
     kernel.all_fds |= choice.command.as_ref().is_some_and(names_runsc);
     let launch = choice.command.as_ref().map(|launch| with_sight(launch, guests, settings.quiet));
-    let launch = launch.map(|launch| newcomer::expect(launch, &cgroups, settings.quiet));
+    let launch =
+        launch.map(|launch| newcomer::expect(launch, &cgroups, sandbox.is_some(), settings.quiet));
     let (launch, newcomer) = launch.unzip();
     let newcomer = newcomer.flatten();
+    doubts.extend(newcomer.as_ref().and_then(Expected::doubt).map(str::to_owned));
     let container = newcomer.as_ref().map(Expected::place);
     // A sandbox of gVisor need not have a cgroup.
     kernel.awaits_processes = container.is_some_and(|place| place.is_none() || guests.can_look());

@@ -154,10 +154,11 @@ fn stat(pid: u32) -> Option<Stat> {
 fn facts(pid: u32, since: u64, inside: &BTreeSet<u32>) -> Option<Facts> {
     let stat = stat(pid)?;
     // Later than the name: while a process executes a program it has the new name already, and no words.
-    let argv = command_line(pid);
     let parent = u32::try_from(stat.ppid).unwrap_or(0);
     let is_older = stat.starttime < since;
     let begins_inside = inside.contains(&parent);
+    // The container's own programs can lock their memory, and reading their words then blocks.
+    let argv = if is_older || begins_inside { Vec::new() } else { command_line(pid) };
     let asks = !is_older && !begins_inside && READY.contains(&stat.comm.as_str());
     let told = asks.then(|| told_to(parent)).flatten();
     Some(Facts { comm: stat.comm, argv, is_older, begins_inside, told })

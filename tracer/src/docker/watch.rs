@@ -65,6 +65,8 @@ pub struct Expected {
     sought: Sought,
     /// The engine that is asked at the end if nothing was found.
     engine: Option<Engine>,
+    /// Why the container may not be the one that is meant.
+    doubt: Option<String>,
 }
 
 /// What the thread looks for.
@@ -127,19 +129,33 @@ impl Expected {
         // The client writes to no file that exists. Another run may have left it behind.
         let named = cid_files(words).into_iter().filter(|file| file.symlink_metadata().is_err());
         let id = Id::In(own.into_iter().chain(named).collect());
-        Ok(Self { folder, sought: Sought::Container(Watch { id, place }), engine: None })
+        Ok(Self {
+            folder,
+            sought: Sought::Container(Watch { id, place }),
+            engine: None,
+            doubt: None,
+        })
     }
 
-    /// A container that exists and will be started.
-    pub(crate) fn start(engine: Engine, place: ContainerPlace) -> Self {
+    /// A container that exists and will be started. Its id is no secret: any user who may make cgroups can have one ready
+    /// with its name. So if there is no `doubt` about its engine, a cgroup counts only where root alone gives names.
+    pub(crate) fn start(engine: Engine, place: ContainerPlace, doubt: Option<String>) -> Self {
         let id = Id::Known(engine.id.clone());
+        let place = if doubt.is_none() { place.of_root() } else { place };
         let sought = Sought::Container(Watch { id, place });
-        Self { folder: None, sought, engine: Some(engine) }
+        Self { folder: None, sought, engine: Some(engine), doubt }
     }
 
     /// A process that will start in a container that runs.
-    pub(crate) const fn exec(engine: Engine, entering: Entering) -> Self {
-        Self { folder: None, sought: Sought::Process(entering), engine: Some(engine) }
+    pub(crate) fn exec(engine: Engine, entering: Entering) -> Self {
+        let doubt = entering.cgroup.doubt.clone();
+        Self { folder: None, sought: Sought::Process(entering), engine: Some(engine), doubt }
+    }
+
+    /// Why the container may not be the one that is meant; `None` if root's engine lists it, and for one that will be
+    /// created.
+    pub(crate) fn doubt(&self) -> Option<&str> {
+        self.doubt.as_deref()
     }
 
     /// The option for the client. If the user's own option follows, the client uses that one, whose file is looked at as
@@ -172,7 +188,7 @@ impl Expected {
     /// # Errors
     /// An error if the system allows no further thread.
     pub fn watch(self, client: u32) -> io::Result<Watched> {
-        let Self { folder, sought, engine } = self;
+        let Self { folder, sought, engine, .. } = self;
         let (tell, events) = channel(WAITING);
         drop(spawn("tracer-docker", Rights::Look, move || match sought {
             Sought::Container(watch) => watch.look(&tell),

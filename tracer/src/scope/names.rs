@@ -16,7 +16,10 @@ use std::{
 use serde::de::DeserializeOwned;
 pub use tracer_history::Place;
 
-use super::container::{self, Named};
+use super::{
+    container::{self, Named},
+    owner::CgroupPath,
+};
 use crate::{
     sys::bounded,
     target::{
@@ -48,25 +51,28 @@ struct Written {
     pod: Option<String>,
 }
 
-/// What a cgroup is. `cgroup` is its path from the root of the hierarchy, such as the label of a
-/// [`crate::target::CgroupTarget`] that [`super::watch`] tells; a process's path below a container's cgroup gives that
-/// container. Of nested containers, the topmost.
+/// What a cgroup is. Its path begins at the root of the hierarchy, as the label of a [`crate::target::CgroupTarget`] that
+/// [`super::watch`] tells; a process's path below a container's cgroup gives that container. Of nested containers, the
+/// topmost.
+///
+/// Only names that root gave count. Any other user can call a cgroup as a container or unit is called: of a cgroup of a
+/// user's manager, the unit is `user@UID.service`, and no container is told.
 ///
 /// Only the state of root's engines is read, and only files that no other user can write to or replace. Containers of
-/// rootless Podman, and of engines with another state directory than the usual ones, have an id and no name. Docker's data
-/// can be elsewhere (`data-root`). What is missing or cannot be read is `None`.
+/// root's engines with another state directory than the usual ones have an id and no name. Docker's data can be elsewhere
+/// (`data-root`). What is missing or cannot be read is `None`.
 ///
 /// `engine` can change from `None` or `containerd`, and `container`, `image`, `namespace` and `pod` from `None`, while the
 /// engine still writes its files. That is at most some milliseconds after the cgroup appeared: ask again until
 /// [`Place::is_named`], or for a second. All other fields are in the path. When the container has ended, its files go.
 #[must_use]
-pub fn place(roots: &Roots, cgroup: &str) -> Place {
+pub fn place(roots: &Roots, cgroup: &CgroupPath) -> Place {
     let mut place = Place {
-        cgroup: cgroup.to_owned(),
-        unit: unit_of(cgroup).and_then(cut),
+        cgroup: cgroup.as_str().to_owned(),
+        unit: unit_of(cgroup.proven()).and_then(cut),
         ..Place::default()
     };
-    match container::containing(roots, cgroup) {
+    match container::containing(roots, cgroup.proven()) {
         Some(Named::Container { engine, id }) => {
             let written = docker::written(roots, id)
                 .or_else(|| containerd::written(roots, None, id))
@@ -121,9 +127,12 @@ impl Written {
     }
 }
 
-/// The last component of a path that is a unit.
+/// The unit of the system's manager, which puts it below slices only. A name further down is of what runs in the unit: a
+/// container, or a user's manager.
 fn unit_of(cgroup: &str) -> Option<&str> {
-    cgroup.rsplit('/').find(|name| UNITS.iter().any(|suffix| name.ends_with(suffix)))
+    let mut names = cgroup.split('/').filter(|name| !name.is_empty());
+    let name = names.find(|name| !name.ends_with(".slice"))?;
+    UNITS.iter().any(|suffix| name.ends_with(suffix)).then_some(name)
 }
 
 /// The first [`LONGEST`] bytes of a name; `None` if it is empty.

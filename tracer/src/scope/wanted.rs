@@ -14,7 +14,7 @@ use crate::{
     sys::limits::in_words,
     target::{
         ContainerPlace, Hierarchy, Roots, TargetError,
-        container::membership::doubt_of_owner,
+        container::proof::doubt_of_path,
         hierarchy::{CgroupMount, CgroupMounts, MountKind},
         unit::full_name,
     },
@@ -126,9 +126,11 @@ impl Matcher {
     }
 
     /// Why a cgroup may not be what its name says.
-    pub(super) fn doubt(&self, directory: &Path) -> Option<String> {
+    pub(super) fn doubt(&self, mount_point: &Path, path: &str) -> Option<String> {
         match &self.rule {
-            Rule::Containers | Rule::Units(_) => doubt_of_owner(&self.roots, directory),
+            Rule::Containers | Rule::Units(_) => {
+                doubt_of_path(self.roots.root_uid, mount_point, path)
+            }
             Rule::Paths { .. } | Rule::All => None,
         }
     }

@@ -9,7 +9,7 @@ use std::{
     fmt,
     io::{self, PipeReader, PipeWriter, pipe},
     mem::MaybeUninit,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -102,6 +102,7 @@ impl fmt::Display for Limit {
 pub struct CgroupWatch {
     events: Receiver<CgroupEvent>,
     hierarchy: Hierarchy,
+    mount_point: PathBuf,
     /// Its end wakes the thread.
     _stop: PipeWriter,
 }
@@ -122,19 +123,25 @@ impl CgroupWatch {
     /// As [`Self::start`].
     pub fn start_in(roots: &Roots, wanted: &Wanted) -> Result<Self, ScopeError> {
         let place = Place::choose(roots, wanted)?;
-        let hierarchy = place.hierarchy.clone();
+        let (hierarchy, mount_point) = (place.hierarchy.clone(), place.mount_point.clone());
         let failed = |source: io::Error| ScopeError::Watch { source };
         let (tell, events) = channel(WAITING);
         let (stopped, stop) = pipe().map_err(failed)?;
         let tree = Tree::new(place, tell).map_err(|error| failed(error.into()))?;
         drop(spawn("tracer-cgroups", Rights::Look, move || watch(tree, &stopped)).map_err(failed)?);
-        Ok(Self { events, hierarchy, _stop: stop })
+        Ok(Self { events, hierarchy, mount_point, _stop: stop })
     }
 
     /// The hierarchy of all cgroups that are told.
     #[must_use]
     pub const fn hierarchy(&self) -> &Hierarchy {
         &self.hierarchy
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn mount_point(&self) -> &Path {
+        &self.mount_point
     }
 
     /// The next event; `None` if there will be none. Can be cancelled without a loss.

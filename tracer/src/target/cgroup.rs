@@ -43,7 +43,8 @@ impl CgroupTarget {
     /// The cgroup that has its path now, which may be another one. `None` if there is none.
     #[must_use]
     pub fn again(&self) -> Option<Self> {
-        Self::at(self.path.clone(), self.hierarchy.clone(), self.label.clone()).ok()
+        let now = Self::at(self.path.clone(), self.hierarchy.clone(), self.label.clone()).ok()?;
+        Some(Self { doubt: self.doubt.clone(), ..now })
     }
 
     /// The cgroup whose directory is `path`.

@@ -215,10 +215,7 @@ pub(super) fn resolve(roots: &Roots, name: &str) -> Result<CgroupTarget, TargetE
         return Err(TargetError::EmptyName { what: "container name" });
     }
     let Listing { asked, believed, doubted } = Listing::of(roots);
-    let mut fitting = best_fitting(typed, believed.into_iter());
-    if fitting.is_empty() {
-        fitting = best_fitting(typed, doubted.into_iter());
-    }
+    let mut fitting = best_of(typed, believed, doubted);
     if fitting.is_empty() {
         fitting = membership::candidates_by_id(roots, typed, &asked)?;
     }
@@ -230,6 +227,12 @@ pub(super) fn resolve(roots: &Roots, name: &str) -> Result<CgroupTarget, TargetE
         Some(candidate) => membership::locate(roots, &candidate),
         None => Err(TargetError::ContainerNotFound { name: typed.to_owned(), asked }),
     }
+}
+
+/// Keeps the containers that fit best, of those that root's engines list if there is one.
+fn best_of(typed: &str, believed: Vec<Candidate>, doubted: Vec<Candidate>) -> Vec<Candidate> {
+    let fitting = best_fitting(typed, believed.into_iter());
+    if fitting.is_empty() { best_fitting(typed, doubted.into_iter()) } else { fitting }
 }
 
 /// Keeps the containers that fit best. An engine that runs its containers through another engine lists the same ids

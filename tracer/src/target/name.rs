@@ -11,17 +11,23 @@ use std::{
 
 use procfs::process::{StatFlags, all_processes_with_root};
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 use tracer_common::limits;
+use tracer_core::text::escape;
 
 use super::{
     PinnedProcess, Roots, TargetError,
     process::{has_room_for, pin},
 };
-use crate::sys::{
-    bounded,
-    helper::{Helper, Kept, encode},
-    privileges::Rights,
-    user_file::answer,
+use crate::{
+    gvisor::{SandboxProcess, is_sandbox_name},
+    sys::{
+        bounded,
+        helper::{Helper, Kept, encode},
+        privileges::Rights,
+        processes::comm,
+        user_file::answer,
+    },
 };
 
 /// How long the helper may take to read the command lines of all processes.
@@ -77,24 +83,68 @@ impl CommandLines {
 
     /// Pids of all processes whose command lines match.
     fn matching(&mut self, pattern: &NamePattern) -> io::Result<BTreeSet<u32>> {
-        self.0.socket.write_all(&encode(&pattern.regex.as_str())?)?;
+        self.ask(&Asked::Matching(pattern.regex.as_str().to_owned()))
+    }
+
+    fn ask(&mut self, asked: &Asked) -> io::Result<BTreeSet<u32>> {
+        self.0.socket.write_all(&encode(asked)?)?;
         answer(&self.0.socket, Instant::now() + PATIENCE)
     }
 }
 
-/// What the helper does: a pattern on each line, and a list of pids for each.
+/// What the helper is asked for: pids.
+#[derive(Debug, Serialize, Deserialize)]
+enum Asked {
+    /// Of all processes whose command lines match this pattern.
+    Matching(String),
+    /// The first of these processes whose command line is that of this container's sandbox.
+    Sandbox(Vec<u32>, String),
+}
+
+/// The process among these that is gVisor's kernel of a container, as far as its command line tells. Only those that have
+/// the name of one are asked for it: other programs of the container can lock their memory. One that has the name can do
+/// so too, and then none is found.
+pub(crate) fn sandbox_among(
+    lines: &mut Option<CommandLines>,
+    pids: &[u32],
+    container: &str,
+) -> Option<u32> {
+    let is_named = |pid: &u32| comm(*pid).is_some_and(|comm| is_sandbox_name(&comm));
+    let named: Vec<u32> = pids.iter().copied().filter(is_named).collect();
+    let lines = lines.as_mut().filter(|_| !named.is_empty())?;
+    let found = lines.ask(&Asked::Sandbox(named, container.to_owned())).inspect_err(|error| {
+        let container = escape(container);
+        tracing::warn!(
+            "cannot tell whether the container {container} is a sandbox of gVisor: {error}"
+        );
+    });
+    found.ok()?.first().copied()
+}
+
+/// What the helper does: a question on each line, and a list of pids for each.
 fn serve(socket: UnixStream) -> io::Result<()> {
-    let patterns = BufReader::new(socket.try_clone()?).lines();
+    let questions = BufReader::new(socket.try_clone()?).lines();
     let mut socket = socket;
-    for pattern in patterns {
-        let pattern: String = serde_json::from_str(&pattern?)?;
-        let regex = Regex::new(&pattern).map_err(io::Error::other)?;
-        let pids = fs::read_dir("/proc")?
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .filter(|pid| command_line(*pid).is_some_and(|line| regex.is_match(&line)));
-        socket.write_all(&encode(&pids.collect::<BTreeSet<u32>>())?)?;
+    for question in questions {
+        let pids = match serde_json::from_str(&question?)? {
+            Asked::Matching(pattern) => matching(&pattern)?,
+            Asked::Sandbox(pids, container) => pids
+                .into_iter()
+                .find(|pid| SandboxProcess::is_of(*pid, &container))
+                .into_iter()
+                .collect(),
+        };
+        socket.write_all(&encode(&pids)?)?;
     }
     Ok(())
+}
+
+fn matching(pattern: &str) -> io::Result<BTreeSet<u32>> {
+    let regex = Regex::new(pattern).map_err(io::Error::other)?;
+    let pids = fs::read_dir("/proc")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid| command_line(*pid).is_some_and(|line| regex.is_match(&line)));
+    Ok(pids.collect())
 }
 
 /// The beginning of a command line, with spaces between the arguments.
@@ -183,7 +233,7 @@ fn running(roots: &Roots) -> Result<BTreeMap<i32, Seen>, TargetError> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Child, Command};
+    use std::process::{Child, Command, Stdio};
 
     use super::*;
     use crate::target::Request;
@@ -236,6 +286,42 @@ mod tests {
             assert!(status.unwrap().success());
         }
         own.wait().unwrap();
+    }
+
+    #[test]
+    fn a_sandbox_is_found_by_its_command_line_and_one_that_does_not_answer_is_none() {
+        let (socket, end) = UnixStream::pair().unwrap();
+        std::thread::spawn(move || serve(end));
+        let mut lines = Some(CommandLines(Helper::of_thread(socket)));
+        let folder = tempfile::tempdir().unwrap();
+        let start = |name: &str| {
+            let program = folder.path().join(name);
+            std::fs::copy("/bin/sh", &program).unwrap();
+            let mut command = Command::new(&program);
+            command.args(["-c", "read x", "boot", "web"]).stdin(Stdio::piped()).spawn().unwrap()
+        };
+        let mut others = [start("other"), start("runsc-sandbox")];
+        let pids: Vec<u32> = others.iter().map(Child::id).collect();
+        // `spawn` returns before the program has its name and its words.
+        let found = (0..2000).find_map(|_| {
+            std::thread::sleep(Duration::from_millis(1));
+            sandbox_among(&mut lines, &pids, "web")
+        });
+        assert_eq!(found, Some(pids[1]));
+        assert_eq!(sandbox_among(&mut lines, &pids, "other"), None);
+        assert_eq!(sandbox_among(&mut None, &pids, "web"), None);
+        // Nobody answers.
+        let (socket, _end) = UnixStream::pair().unwrap();
+        let mut silent = Some(CommandLines(Helper::of_thread(socket)));
+        let begin = Instant::now();
+        assert_eq!(sandbox_among(&mut silent, &pids[..1], "web"), None);
+        assert!(begin.elapsed() < PATIENCE, "no name of a sandbox, no question");
+        assert_eq!(sandbox_among(&mut silent, &pids, "web"), None);
+        assert!(begin.elapsed() >= PATIENCE);
+        for other in &mut others {
+            other.kill().unwrap();
+            other.wait().unwrap();
+        }
     }
 
     #[test]

@@ -5,22 +5,28 @@ mod names;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     io,
+    mem::replace,
+    path::{Path, PathBuf},
     sync::mpsc::{Receiver, Sender, channel},
 };
 
 use tracer_common::id::ProcessId;
-use tracer_core::session::{Job, Process, Session};
+use tracer_core::{
+    session::{Job, Process, Session},
+    text::escape,
+};
 use tracer_history::Place;
 
 use crate::{
     app::handover::{Handover, Item},
     render::place_of,
+    scope::CgroupPath,
     sys::{
         bounded,
         privileges::{self, Rights},
         processes,
     },
-    target::{CgroupTarget, Hierarchy},
+    target::{CgroupTarget, Hierarchy, Roots},
 };
 
 /// How many cgroups that are gone are remembered: their processes may still have to be judged.
@@ -29,6 +35,9 @@ const MOST_GONE: usize = 4_096;
 /// The places of processes that have entered the recorder's cgroups.
 pub(super) struct Places {
     hierarchy: Hierarchy,
+    /// Where it is mounted.
+    mount_point: PathBuf,
+    roots: Roots,
     /// By cgroup path, as procfs has it.
     known: BTreeMap<String, Place>,
     /// The cgroup path of each process that entered one from outside.
@@ -37,8 +46,10 @@ pub(super) struct Places {
     by_id: BTreeMap<u32, String>,
     /// Those that are gone, the oldest first.
     gone: VecDeque<u32>,
+    /// Whether the log says that some cgroups are not named as they call themselves.
+    has_doubted: bool,
     /// Reads the state of runtimes on a thread of its own: a disk may not answer.
-    asks: Sender<String>,
+    asks: Sender<CgroupPath>,
     /// Gets what the next recorder cannot find out any more.
     handover: Handover,
     answers: Receiver<(String, Place)>,
@@ -49,16 +60,23 @@ impl Places {
     ///
     /// # Errors
     /// An error if the system allows no further thread.
-    pub(super) fn start(hierarchy: Hierarchy, handover: Handover) -> io::Result<Self> {
+    pub(super) fn start(
+        hierarchy: Hierarchy,
+        mount_point: &Path,
+        handover: Handover,
+    ) -> io::Result<Self> {
         let (asks, asked) = channel();
         let (answer, answers) = channel();
         privileges::spawn("names", Rights::Look, move || names::read(&asked, &answer))?;
         Ok(Self {
             hierarchy,
+            mount_point: mount_point.to_owned(),
+            roots: Roots::host(),
             known: BTreeMap::new(),
             of: BTreeMap::new(),
             by_id: BTreeMap::new(),
             gone: VecDeque::new(),
+            has_doubted: false,
             asks,
             handover,
             answers,
@@ -99,6 +117,15 @@ impl Places {
 
     /// A cgroup has appeared. Its name is asked for at once: the files of a container that ends soon go with it.
     pub(super) fn appeared(&mut self, cgroup: &CgroupTarget) {
+        if let Some(doubt) = &cgroup.doubt
+            && !replace(&mut self.has_doubted, true)
+        {
+            tracing::warn!(
+                "the cgroup {} is recorded by its path, not as a container or unit: {}; further ones like it are not told",
+                escape(&cgroup.label),
+                escape(doubt)
+            );
+        }
         let path = self.named(&cgroup.label);
         self.handover.keep(|| Item::Cgroup(cgroup.id as u32, path.clone()));
         self.by_id.insert(cgroup.id as u32, path);
@@ -134,13 +161,13 @@ impl Places {
         (path != "/" || processes::runs(pid)).then(|| self.named(path))
     }
 
-    /// A cgroup path whose name is known, or asked for.
+    /// A cgroup path whose name is known, or asked for. Who gave it is looked at now: the cgroup may be gone soon.
     fn named(&mut self, path: &str) -> String {
         if !self.known.contains_key(path) {
             self.known
                 .insert(path.to_owned(), Place { cgroup: path.to_owned(), ..Place::default() });
             // The thread lives as long as this.
-            let _ = self.asks.send(path.to_owned());
+            let _ = self.asks.send(CgroupPath::look(&self.roots, &self.mount_point, path));
         }
         path.to_owned()
     }

@@ -5,19 +5,20 @@ use tracer_core::text::escape;
 use super::stderr;
 use crate::{
     docker::{Asks, Client, Engine, Entering, Expected},
-    gvisor::SandboxProcess,
     launch::Launch,
     target::{
-        CgroupTarget, ContainerPlace, Roots, TargetError,
+        CgroupTarget, CommandLines, ContainerPlace, Roots, TargetError,
         container::docker::{self, Named},
+        name::sandbox_among,
     },
 };
 
 /// The command with which to start, and what it will have docker start. `docker run` gets one more option. `cgroups` are
-/// targets already.
+/// targets already. `is_sandbox` says that [`sandbox_of_exec`] has found one.
 pub(in crate::app) fn expect(
     mut launch: Launch,
     cgroups: &[CgroupTarget],
+    is_sandbox: bool,
     quiet: bool,
 ) -> (Launch, Option<Expected>) {
     let Some(Client { host, asks }) = Client::of(&launch.argv) else { return (launch, None) };
@@ -36,6 +37,7 @@ pub(in crate::app) fn expect(
             }
             expected
         }
+        Asks::Exec { .. } if is_sandbox => Ok(None),
         Asks::Exec { container, words } => exec(&roots, &container, words, cgroups),
         Asks::Start(names) => start(&roots, &names, cgroups),
         Asks::Compose => {
@@ -87,29 +89,34 @@ fn place(cgroups: &[CgroupTarget]) -> Option<ContainerPlace> {
 }
 
 /// The sandbox in which a `docker exec` will start a process. All that runs in it is traced: its processes are none of this
-/// machine.
-pub(in crate::app) fn sandbox_of_exec(launch: &Launch, quiet: bool) -> Option<u32> {
+/// machine. With why it may not be the container that is meant.
+pub(in crate::app) fn sandbox_of_exec(
+    launch: &Launch,
+    lines: &mut Option<CommandLines>,
+    quiet: bool,
+) -> Option<(u32, Option<String>)> {
     let Client { host, asks: Asks::Exec { container, .. } } = Client::of(&launch.argv)? else {
         return None;
     };
-    let sandbox = sandbox_of(&found(&roots(host), &container).ok()?)?;
+    let named = found(&roots(host), &container).ok()?;
+    let sandbox = sandbox_of(&named, lines)?;
     let name = escape(&container);
     stderr::note(
         quiet,
         &format!("tracer: {name} is a sandbox of gVisor: traces all that runs in it"),
     );
-    Some(sandbox)
+    Some((sandbox, named.doubt))
 }
 
 /// gVisor's kernel, if a container runs in one.
-fn sandbox_of(named: &Named) -> Option<u32> {
+fn sandbox_of(named: &Named, lines: &mut Option<CommandLines>) -> Option<u32> {
     let pids = match &named.cgroup {
         Ok(cgroup) => cgroup.pids(),
         Err(TargetError::ContainerWithoutCgroup { pid, .. }) => vec![*pid],
         Err(_) => Vec::new(),
     };
     // By its command line: a busybox that runs itself has the name of a sandbox, too.
-    pids.into_iter().find(|pid| SandboxProcess::is_of(*pid, &named.id))
+    sandbox_among(lines, &pids, &named.id)
 }
 
 /// The process that starts in a container, unless all of the container is traced.
@@ -120,9 +127,6 @@ fn exec(
     cgroups: &[CgroupTarget],
 ) -> Result<Option<Expected>, String> {
     let named = found(roots, container)?;
-    if sandbox_of(&named).is_some() {
-        return Ok(None);
-    }
     let Named { id, engine: api, cgroup, .. } = named;
     let cgroup = cgroup.map_err(|error| String::from(escape(&error.to_string())))?;
     if cgroups.iter().any(|known| cgroup.path.starts_with(&known.path)) {
@@ -146,7 +150,7 @@ fn start(
                 .to_owned(),
         );
     };
-    let Named { id, label, engine: api, cgroup } = found(roots, name)?;
+    let Named { id, label, engine: api, cgroup, doubt } = found(roots, name)?;
     match cgroup {
         Ok(_) => {
             let label = escape(&label);
@@ -158,7 +162,7 @@ fn start(
         Err(TargetError::ContainerNotRunning { .. }) => {
             let Some(place) = place(cgroups) else { return Ok(None) };
             let engine = Engine { api, id, action: "start".to_owned() };
-            Ok(Some(Expected::start(engine, place)))
+            Ok(Some(Expected::start(engine, place, doubt)))
         }
         Err(error) => Err(escape(&error.to_string()).into()),
     }

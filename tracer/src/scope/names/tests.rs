@@ -11,6 +11,11 @@ use crate::target::machine::Machine;
 const ID: &str = "aaaa456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const TASKS: &str = "run/containerd/io.containerd.runtime.v2.task";
 
+/// What a cgroup is that root named.
+fn place(roots: &Roots, cgroup: &str) -> Place {
+    super::place(roots, &CgroupPath::of_root(cgroup))
+}
+
 /// What is known: engine, name, image, namespace, pod.
 fn known(machine: &Machine, cgroup: &str) -> [Option<String>; 5] {
     let Place { engine, container, image, namespace, pod, .. } = place(&machine.roots(), cgroup);
@@ -209,9 +214,14 @@ fn machines_and_units_are_known_by_their_paths() {
     let lxc = "/lxc.payload.web/system.slice";
     assert_eq!(known(&machine, lxc), some(["lxc", "web", "", "", ""]));
     let unit = |cgroup: &str| place(&machine.roots(), cgroup).unit;
-    assert_eq!(unit(nspawn).as_deref(), Some("x.service"));
+    assert_eq!(unit(nspawn).as_deref(), Some("machine-a\\x2db.scope"));
+    assert_eq!(unit(lxc), None);
     assert_eq!(unit("/system.slice/a\\x2db.service/sub").as_deref(), Some("a\\x2db.service"));
-    assert_eq!(unit("/user.slice/user@1.service/a.slice/b.scope").as_deref(), Some("b.scope"));
+    assert_eq!(
+        unit("/user.slice/user@1.service/a.slice/b.scope").as_deref(),
+        Some("user@1.service")
+    );
+    assert_eq!(unit(&format!("/docker/{ID}/system.slice/x.service")), None, "a container's own");
     for cgroup in ["", "/", "/system.slice", "/a.service.d/b"] {
         let place = place(&machine.roots(), cgroup);
         assert_eq!(place, Place { cgroup: cgroup.to_owned(), ..Place::default() });
@@ -226,6 +236,51 @@ fn machines_and_units_are_known_by_their_paths() {
     ] {
         assert_eq!(unescaped(name), plain);
     }
+}
+
+/// A user who may make cgroups gives them the names of containers that exist, and of units.
+#[test]
+fn a_name_that_a_user_gave_is_none() {
+    let machine = Machine::unified();
+    let roots = machine.roots();
+    write_docker(&machine, "var/lib/docker", "web");
+    machine.write(&format!("{TASKS}/build/job-7/config.json"), "{}");
+    let forged = [
+        format!("docker-{ID}.scope"),
+        format!("docker/{ID}"),
+        format!("libpod-{ID}.scope"),
+        format!("x.slice/cri-containerd-{ID}.scope/init"),
+        "machine-web.scope".to_owned(),
+        "systemd-nspawn@web.service".to_owned(),
+        "lxc.payload.web".to_owned(),
+        "nginx.service".to_owned(),
+        "system.slice/nginx.service".to_owned(),
+        "lxc/web".to_owned(),
+        "default/web".to_owned(),
+        "build/job-7".to_owned(),
+    ];
+    let manager = "user.slice/user-7.slice/user@7.service";
+    for (above, unit) in [("given", None), (manager, Some("user@7.service"))] {
+        let given = machine.make_cgroup("", above);
+        fs::set_permissions(&given, Permissions::from_mode(0o777)).unwrap();
+        for name in &forged {
+            let path = format!("/{above}/{name}");
+            machine.make_cgroup("", &path[1..]);
+            let looked_at = CgroupPath::look(&roots, &roots.cgroup, &path);
+            let expected =
+                Place { cgroup: path, unit: unit.map(str::to_owned), ..Place::default() };
+            assert_eq!(super::place(&roots, &looked_at), expected);
+        }
+    }
+    // The same names, where root alone can give them. The cgroup itself may be given away: its name stays.
+    let docker = machine.make_cgroup("", &forged[0]);
+    fs::set_permissions(&docker, Permissions::from_mode(0o777)).unwrap();
+    let path = format!("/{}/init/docker-{}.scope", forged[0], ID.replace('a', "b"));
+    let found = super::place(&roots, &CgroupPath::look(&roots, &roots.cgroup, &path));
+    assert_eq!(
+        (found.container.as_deref(), found.container_id.as_deref(), found.unit.as_ref()),
+        (Some("web"), Some(ID), Some(&forged[0]))
+    );
 }
 
 #[test]

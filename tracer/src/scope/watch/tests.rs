@@ -177,7 +177,12 @@ fn after_lost_events_the_tree_is_listed_again() {
     let mut tree = Tree::new(place, tell).unwrap();
     tree.list().unwrap();
     let (_, stop) = pipe().unwrap();
-    let mut watch = CgroupWatch { events, hierarchy: Hierarchy::V2, _stop: stop };
+    let mut watch = CgroupWatch {
+        events,
+        hierarchy: Hierarchy::V2,
+        mount_point: machine.roots().cgroup,
+        _stop: stop,
+    };
     let ids = [ino(&stays), ino(&goes)].into_iter().collect::<BTreeSet<_>>();
     assert_eq!((0..2).map(|_| appeared(&mut watch).id).collect::<BTreeSet<_>>(), ids);
     // The receiver takes no event.
@@ -368,6 +373,11 @@ fn the_thread_ends_when_the_receiver_is_gone() {
     let thread = std::thread::spawn(move || super::watch(tree, &stopped));
     sleep(QUIET);
     assert!(!thread.is_finished());
-    drop(CgroupWatch { events, hierarchy: Hierarchy::V2, _stop: stop });
+    drop(CgroupWatch {
+        events,
+        hierarchy: Hierarchy::V2,
+        mount_point: machine.roots().cgroup,
+        _stop: stop,
+    });
     thread.join().unwrap();
 }

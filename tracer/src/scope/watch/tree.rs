@@ -177,7 +177,7 @@ impl Tree {
         self.matches.add(is_users);
         // The directory may have been replaced just now. Its event is yet to come.
         self.known.insert(path.to_owned(), Known { kind: Kind::Wanted(target.id), is_users });
-        let doubt = self.place.matcher.doubt(directory);
+        let doubt = self.place.matcher.doubt(&self.place.mount_point, path);
         self.say(CgroupEvent::Appeared(CgroupTarget { doubt, ..target }))
     }
 

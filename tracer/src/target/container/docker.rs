@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Candidate, Engine, Init, Survey, best_fitting,
+    Candidate, Engine, Init, Survey, best_of,
     engine_api::{self, EngineApi},
     membership::locate,
 };
@@ -32,25 +32,35 @@ pub(crate) struct Named {
     pub(crate) engine: EngineApi,
     /// Its cgroup, if it runs.
     pub(crate) cgroup: Result<CgroupTarget, TargetError>,
+    /// Why it may not be the container that is meant: root's engine does not list it.
+    pub(crate) doubt: Option<String>,
 }
 
 /// Finds the container that a client of Docker means by a name.
 pub(crate) fn find(roots: &Roots, name: &str) -> Result<Named, TargetError> {
-    let Survey { answer, candidates } = survey(roots);
-    let mut fitting = best_fitting(name, candidates.into_iter());
+    let candidate = meant(name, survey(roots))?;
+    let Init::Ask(engine) = candidate.init.clone() else {
+        return Err(TargetError::ContainerNotFound { name: name.to_owned(), asked: Vec::new() });
+    };
+    let label = candidate.as_match().label().to_owned();
+    let cgroup = locate(roots, &candidate);
+    Ok(Named { id: candidate.id, label, engine, cgroup, doubt: candidate.doubt })
+}
+
+/// The container that a name means: one of root's engine, else one of another user's. Any user can serve a socket, and list
+/// any name and id there.
+pub(super) fn meant(name: &str, survey: Survey) -> Result<Candidate, TargetError> {
+    let Survey { answer, candidates } = survey;
+    let (believed, doubted): (Vec<_>, Vec<_>) =
+        candidates.into_iter().partition(|candidate| candidate.doubt.is_none());
+    let mut fitting = best_of(name, believed, doubted);
     if fitting.len() > 1 {
         let candidates = fitting.iter().map(Candidate::as_match).collect();
         return Err(TargetError::ContainerAmbiguous { name: name.to_owned(), candidates });
     }
     let not_found =
         || TargetError::ContainerNotFound { name: name.to_owned(), asked: vec![answer] };
-    let candidate = fitting.pop().ok_or_else(not_found)?;
-    let Init::Ask(engine) = candidate.init.clone() else {
-        return Err(TargetError::ContainerNotFound { name: name.to_owned(), asked: Vec::new() });
-    };
-    let label = candidate.as_match().label().to_owned();
-    let cgroup = locate(roots, &candidate);
-    Ok(Named { id: candidate.id, label, engine, cgroup })
+    fitting.pop().ok_or_else(not_found)
 }
 
 /// The log file of a container and the pid of the engine that names it, if that is root's engine. The pid is 1 if

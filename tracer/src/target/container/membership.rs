@@ -182,7 +182,7 @@ fn doubt_of_name(roots: &Roots, place: &Place) -> Option<String> {
 }
 
 /// The same for another user who owns a cgroup or one above it.
-pub(crate) fn doubt_of_owner(roots: &Roots, directory: &Path) -> Option<String> {
+fn doubt_of_owner(roots: &Roots, directory: &Path) -> Option<String> {
     let above = directory.ancestors().take_while(|path| path.starts_with(&roots.cgroup));
     let owner = above
         .filter_map(|path| Some((path, fs::metadata(path).ok()?.uid())))

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::membership::long_id;
+use super::{membership::long_id, proof::doubt_of_path};
 use crate::target::{
     CgroupTarget, Hierarchy, Roots, TargetError,
     hierarchy::{CgroupMount, CgroupMounts},
@@ -22,6 +22,9 @@ const SHORT_ID: usize = 12;
 pub struct ContainerPlace {
     hierarchy: Hierarchy,
     mount: CgroupMount,
+    /// Whether only cgroups count that root named.
+    is_of_root: bool,
+    root_uid: u32,
 }
 
 impl ContainerPlace {
@@ -45,7 +48,18 @@ impl ContainerPlace {
         let found = mounts.usable().min_by_key(|(hierarchy, mount)| rank(hierarchy, mount));
         let (hierarchy, mount) =
             found.ok_or_else(|| TargetError::NoCgroupMount { root: roots.cgroup.clone() })?;
-        Ok(Self { hierarchy: hierarchy.clone(), mount: mount.clone() })
+        Ok(Self {
+            hierarchy: hierarchy.clone(),
+            mount: mount.clone(),
+            is_of_root: false,
+            root_uid: roots.root_uid,
+        })
+    }
+
+    /// The same without cgroups that another user may have named.
+    #[must_use]
+    pub(crate) fn of_root(self) -> Self {
+        Self { is_of_root: true, ..self }
     }
 
     /// The hierarchy.
@@ -60,31 +74,50 @@ impl ContainerPlace {
     }
 
     /// Finds the cgroup of the container with this id where docker makes it by default (drivers `cgroupfs` and
-    /// `systemd`), or `everywhere`: a container and its engine can be told another parent (`--cgroup-parent`).
+    /// `systemd`), or `everywhere`: a container and its engine can be told another parent (`--cgroup-parent`). One that
+    /// another user may have named is the last choice, and has a doubt.
     #[must_use]
     pub fn find(&self, id: &str, everywhere: bool) -> Option<CgroupTarget> {
         let usual = [format!("/docker/{id}"), format!("/system.slice/docker-{id}.scope")];
         let mut usual = usual.iter().filter_map(|path| self.mount.directory_of(path));
-        let path = usual.find(|path| path.is_dir());
+        let path = usual.find(|path| path.is_dir() && self.doubt(path).is_none());
         let path = path.or_else(|| everywhere.then(|| self.search(id)).flatten())?;
+        let doubt = self.doubt(&path);
+        if self.is_of_root && doubt.is_some() {
+            return None;
+        }
         let label = id.get(..SHORT_ID).unwrap_or(id).to_owned();
-        CgroupTarget::at(path, self.hierarchy.clone(), label).ok()
+        let found = CgroupTarget::at(path, self.hierarchy.clone(), label).ok()?;
+        Some(CgroupTarget { doubt, ..found })
     }
 
-    /// Searches from the top down.
+    /// Why a directory may not be the container's although it has the name.
+    fn doubt(&self, directory: &Path) -> Option<String> {
+        let root = &self.mount.mount_point;
+        let below = directory.strip_prefix(root).unwrap_or(directory);
+        doubt_of_path(self.root_uid, root, &format!("/{}", below.display()))
+    }
+
+    /// Searches from the top down, for one that root named before any other.
     fn search(&self, id: &str) -> Option<PathBuf> {
         let mut open = VecDeque::from([self.mount.mount_point.clone()]);
         let is_its = |name: &str| long_id(name).is_some_and(|(_, found)| found == id);
+        let mut doubted = None;
         for _ in 0..MOST_VISITED {
-            let entries = fs::read_dir(open.pop_front()?).into_iter().flatten().flatten();
+            let Some(next) = open.pop_front() else { break };
+            let entries = fs::read_dir(next).into_iter().flatten().flatten();
             for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-                if entry.file_name().to_str().is_some_and(is_its) {
-                    return Some(entry.path());
+                let path = entry.path();
+                if !entry.file_name().to_str().is_some_and(is_its) {
+                    open.push_back(path);
+                } else if self.doubt(&path).is_none() {
+                    return Some(path);
+                } else {
+                    doubted.get_or_insert(path);
                 }
-                open.push_back(entry.path());
             }
         }
-        None
+        doubted
     }
 }
 
@@ -128,5 +161,24 @@ mod tests {
         let directory = machine.make_cgroup("", &format!("a.slice/a-b.slice/docker-{ID}.scope"));
         assert_eq!(on(&machine).find(ID, false), None);
         assert_eq!(on(&machine).find(ID, true).unwrap().path, directory);
+    }
+
+    #[test]
+    fn a_cgroup_that_a_user_named_is_the_last_choice_and_none_of_roots_engine() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let machine = Machine::unified();
+        let forged = machine.make_cgroup("", &format!("given/docker-{ID}.scope"));
+        let given = forged.parent().unwrap();
+        fs::set_permissions(given, fs::Permissions::from_mode(0o777)).unwrap();
+        let found = on(&machine).find(ID, true).unwrap();
+        assert_eq!(found.path, forged);
+        assert!(found.doubt.unwrap().ends_with(&format!("does not control {}", given.display())));
+        assert_eq!(on(&machine).of_root().find(ID, true), None);
+        let own = machine.make_cgroup("", &format!("z.slice/z-a.slice/docker-{ID}.scope"));
+        for place in [on(&machine), on(&machine).of_root()] {
+            let found = place.find(ID, true).unwrap();
+            assert_eq!((found.path, found.doubt), (own.clone(), None));
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::membership::components;
 use crate::{sys::bounded, target::Roots};
 
 /// Inode number of the initial user namespace (`PROC_USER_INIT_INO`, `include/linux/proc_ns.h`).
@@ -111,6 +112,44 @@ pub(crate) fn is_roots_alone_below(root_uid: u32, base: &Path, path: &Path) -> b
                 found.uid() == root_uid && !is_link && found.mode() & BY_OTHERS == 0
             })
         })
+}
+
+/// The length of the part of a cgroup's path in which root gave every name, and the first directory in which others can give
+/// names; `None` if there is none. `path` begins with `/` at the mount point.
+///
+/// Who may write to a cgroup's directory names the cgroups in it. systemd gives each user's manager such a directory
+/// (`user@UID.service`, `Delegate=` of systemd.resource-control(5)), and an administrator can give one to anyone: a cgroup
+/// below it can have the name of any container or unit. The owner of the named cgroup itself does not matter: engines and
+/// systemd give some of them away after they have named them (user namespaces, `Delegate=` with `User=`).
+pub(crate) fn named_by_root(
+    root_uid: u32,
+    mount_point: &Path,
+    path: &str,
+) -> (usize, Option<PathBuf>) {
+    let (mut directory, mut end) = (mount_point.to_owned(), 0);
+    for (name, upto) in components(path).filter(|(name, _)| !name.is_empty()) {
+        let is_name = !matches!(name, "." | "..");
+        if !is_name || !is_roots_alone_below(root_uid, &directory, &directory) {
+            return (end, Some(directory));
+        }
+        end = upto.len();
+        directory.push(name);
+    }
+    (end, None)
+}
+
+/// Why the cgroup with this path may not be what its name says; `None` if root gave the name.
+pub(crate) fn doubt_of_path(root_uid: u32, mount_point: &Path, path: &str) -> Option<String> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let (_, of_others) = named_by_root(root_uid, mount_point, path);
+    let directory = of_others?;
+    let uid = fs::symlink_metadata(&directory).ok().map(|found| found.uid());
+    let who = match uid.filter(|uid| *uid != root_uid) {
+        Some(uid) => format!("uid {uid} owns"),
+        None => "root alone does not control".to_owned(),
+    };
+    Some(format!("only the name of its cgroup says so, and {who} {}", directory.display()))
 }
 
 #[cfg(test)]

@@ -268,6 +268,44 @@ fn what_another_users_engine_lists_is_traced_with_a_doubt_and_never_before_roots
 }
 
 #[test]
+fn a_client_of_docker_means_roots_container_before_one_that_another_user_lists() {
+    let machine = Machine::unified();
+    let find = |name: &str| docker::find(&machine.roots(), name);
+    let forged = machine.make_cgroup("", "prod");
+    machine.make_process(1, 0, &["0::/"]);
+    machine.make_process(51, 1, &["0::/prod"]);
+    // A user's engine has an id that is the name of root's container, and names any process.
+    let lists = [("web", DATABASE), ("x", "web"), ("other", "other-id")];
+    serve_api(&machine, "user/1000/docker.sock", &lists, 51, "running");
+    machine.make_namespaces(std::process::id(), proof::INITIAL_USER, "mnt:[6]");
+    let found = find("other").unwrap();
+    let doubt = found.doubt.unwrap();
+    assert!(doubt.ends_with("of another user or mount namespace"), "{doubt}");
+    let cgroup = found.cgroup.unwrap();
+    assert_eq!((cgroup.path, cgroup.doubt), (forged, Some(doubt)));
+    // The engine of a test is one process, so what root's engine lists is added.
+    let believed = |id: &str, name: &str| Candidate {
+        engine: Engine::Docker,
+        id: id.to_owned(),
+        names: vec![name.to_owned()],
+        init: Init::Search,
+        pod: None,
+        declared_cgroup: None,
+        doubt: None,
+    };
+    for (typed, id) in [("web", WEB), ("aaaa", WEB), ("aaab", DATABASE), ("other", "other-id")] {
+        let mut listed = docker::survey(&machine.roots());
+        listed.candidates.push(believed(WEB, "web"));
+        let found = docker::meant(typed, listed).unwrap();
+        assert_eq!((found.id.as_str(), found.doubt.is_none()), (id, id == WEB), "{typed}");
+    }
+    let mut listed = docker::survey(&machine.roots());
+    listed.candidates.extend([believed(WEB, "one"), believed(DATABASE, "two")]);
+    let error = docker::meant("aaa", listed).unwrap_err();
+    assert!(matches!(error, TargetError::ContainerAmbiguous { .. }), "{error}");
+}
+
+#[test]
 fn a_cgroup_with_the_name_of_a_container_is_not_taken_for_it() {
     let machine = Machine::unified();
     // The engine denies the id: the name of the cgroup is all there is.

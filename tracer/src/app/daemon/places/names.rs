@@ -11,25 +11,28 @@ use std::{
 
 use tracer_history::Place;
 
-use crate::{scope, target::Roots};
+use crate::{
+    scope::{self, CgroupPath},
+    target::Roots,
+};
 
 /// A runtime may write the name of a container this long after its cgroup has appeared: the pauses between the looks.
 const AGAIN_AFTER: [Duration; 3] =
     [Duration::from_millis(30), Duration::from_millis(200), Duration::from_secs(1)];
 
 /// Reads the names of the paths that the main thread asks for, until the main thread is gone.
-pub(super) fn read(asked: &Receiver<String>, answer: &Sender<(String, Place)>) {
+pub(super) fn read(asked: &Receiver<CgroupPath>, answer: &Sender<(String, Place)>) {
     let roots = Roots::host();
     answer_all(asked, answer, |path| scope::place(&roots, path));
 }
 
 /// A path whose name was not there: when to look again, and how often it was looked at.
-type Waiting = (Instant, usize, String);
+type Waiting = (Instant, usize, CgroupPath);
 
 fn answer_all(
-    asked: &Receiver<String>,
+    asked: &Receiver<CgroupPath>,
     answer: &Sender<(String, Place)>,
-    place: impl Fn(&str) -> Place,
+    place: impl Fn(&CgroupPath) -> Place,
 ) {
     let mut waiting = BTreeSet::<Waiting>::new();
     loop {
@@ -45,14 +48,17 @@ fn answer_all(
         if let Some(pause) = AGAIN_AFTER.get(looks).filter(|_| !place.is_named()) {
             waiting.insert((Instant::now() + *pause, looks + 1, path.clone()));
         }
-        if answer.send((path, place)).is_err() {
+        if answer.send((path.as_str().to_owned(), place)).is_err() {
             return;
         }
     }
 }
 
 /// The next path that is asked for, until it is time to look at the first one that waits.
-fn next(asked: &Receiver<String>, first: Option<&Waiting>) -> Result<String, RecvTimeoutError> {
+fn next(
+    asked: &Receiver<CgroupPath>,
+    first: Option<&Waiting>,
+) -> Result<CgroupPath, RecvTimeoutError> {
     match first {
         Some((at, ..)) => asked.recv_timeout(at.saturating_duration_since(Instant::now())),
         None => asked.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -74,11 +80,13 @@ mod tests {
     fn a_name_that_is_not_there_keeps_none_from_its_own() {
         let ((ask, asked), (answer, answers)) = (channel(), channel());
         for number in 0..100 {
-            ask.send(format!("/nameless-{number}")).unwrap();
+            ask.send(CgroupPath::of_root(&format!("/nameless-{number}"))).unwrap();
         }
-        ask.send("/web".to_owned()).unwrap();
+        ask.send(CgroupPath::of_root("/web")).unwrap();
         let reader = thread::spawn(move || {
-            answer_all(&asked, &answer, |path| container((path == "/web").then_some("web")));
+            answer_all(&asked, &answer, |path| {
+                container((path.as_str() == "/web").then_some("web"))
+            });
         });
         let before: Vec<_> = answers.iter().take_while(|(path, _)| path != "/web").collect();
         // Those that were asked for earlier were looked at once.
@@ -91,7 +99,7 @@ mod tests {
     fn a_name_that_comes_later_is_found_and_one_that_never_comes_is_given_up() {
         let ((ask, asked), (answer, answers)) = (channel(), channel());
         let looks = RefCell::new(0);
-        ask.send("/late".to_owned()).unwrap();
+        ask.send(CgroupPath::of_root("/late")).unwrap();
         let (done, seen) = channel();
         let reader = thread::spawn(move || {
             answer_all(&asked, &answer, |_| {
