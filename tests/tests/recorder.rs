@@ -133,6 +133,22 @@ fn a_cgroup_that_appears_later_is_recorded() -> Result<()> {
     Ok(())
 }
 
+/// A process that was met in one cgroup and executes a program in another one, as a container's first process does.
+#[test]
+#[ignore = "needs root"]
+fn a_command_is_in_its_own_cgroup_and_not_in_that_of_what_started_it() -> Result<()> {
+    let (folder, cgroup) = (TempDir::new()?, ScratchCgroup::create("tracer-own")?);
+    let below = cgroup.path().join("below");
+    std::fs::create_dir(&below)?;
+    let recorder = Recorder::start(folder.path(), &["--cgroup", cgroup.name()?])?;
+    let line = "echo $$ >\"$0/cgroup.procs\"; exec seq 3000";
+    run_and_leave(&cgroup, &["sh", "-c", line, below.to_str().context("no text")?], 10)?;
+    let found = entry(folder.path(), "seq")?;
+    ensure!(found["place"]["cgroup"] == format!("/{}/below", cgroup.name()?), "{found:#}");
+    recorder.stop()?;
+    std::fs::remove_dir(below).map_err(Into::into)
+}
+
 /// A manager that lives for long: its commands are judged when they end, and itself in the end.
 #[test]
 #[ignore = "needs root"]

@@ -4,8 +4,9 @@ mod names;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    io,
+    fs, io,
     mem::replace,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, Sender, channel},
 };
@@ -133,7 +134,12 @@ impl Places {
 
     /// A cgroup is gone. Its processes may still have to be judged.
     pub(super) fn gone(&mut self, cgroup: &CgroupTarget) {
-        self.gone.push_back(cgroup.id as u32);
+        self.may_forget(cgroup.id as u32);
+    }
+
+    /// The path of this cgroup is kept for a while.
+    fn may_forget(&mut self, cgroup: u32) {
+        self.gone.push_back(cgroup);
         if self.gone.len() > MOST_GONE
             && let Some(oldest) = self.gone.pop_front()
         {
@@ -143,14 +149,27 @@ impl Places {
 
     /// A target was adopted, has entered a cgroup or executes a program. `cgroup` is the low half of the id of its cgroup.
     pub(super) fn meet(&mut self, process: ProcessId, cgroup: u32, session: &Session) {
-        if self.path_of(process, session).is_some() {
-            return;
-        }
         let path = self.by_id.get(&cgroup).cloned();
-        // A cgroup below the one that is recorded has an id of its own.
-        if let Some(path) = path.or_else(|| self.cgroup_of(process.tgid)) {
+        // A cgroup below the one that is recorded has an id of its own, and with `--all` so has each.
+        let path = path.or_else(|| {
+            let path = self.cgroup_of(process.tgid)?;
+            if self.has_id(&path, cgroup) {
+                self.handover.keep(|| Item::Cgroup(cgroup, path.clone()));
+                self.by_id.insert(cgroup, path.clone());
+                self.may_forget(cgroup);
+            }
+            Some(path)
+        });
+        // What a process starts is where the process is.
+        if let Some(path) = path.filter(|path| self.path_of(process, session) != Some(path)) {
             self.enters(process, path);
         }
+    }
+
+    /// Whether a cgroup has this id: a process may have moved on before procfs was read.
+    fn has_id(&self, path: &str, low_half: u32) -> bool {
+        let directory = self.mount_point.join(path.trim_start_matches('/'));
+        fs::metadata(directory).is_ok_and(|found| found.ino() as u32 == low_half)
     }
 
     /// The cgroup of a process in the recorder's hierarchy, as procfs has it: its path. Its name is asked for.
