@@ -1,6 +1,9 @@
 //! Streams inside a command, files, relays, blocked calls and buffers: what loses bytes, and what only looks like it.
 
-use tracer_common::{ledger::LedgerRow, object::ObjectId};
+use tracer_common::{
+    ledger::LedgerRow,
+    object::{FdState, ObjectId},
+};
 
 use super::{scene::*, silence::check};
 use crate::{
@@ -181,6 +184,43 @@ fn the_advice_belongs_to_the_reason() {
         assert!(finding.message.contains(reason), "{name}: {}", finding.message);
         assert!(finding.advice.as_ref().unwrap().starts_with(advice), "{name}: {finding:?}");
     }
+}
+
+/// `seq | { head; NEXT; }`: a shell starts head, and then becomes what reads next at `became_ms`, or did so before.
+fn in_place(passed_on: u64, stdout: ObjectId, became_ms: u64) -> Scene {
+    let scene = managed(&SH).pipe(INNER).command(80, COMMAND, &["seq"], [NULL, INNER, ERR]);
+    let scene = scene.wrote(80, 1, INNER, write(90)).exited(80, 0, 110).fork(81, COMMAND);
+    let scene =
+        scene.command(90, 81, &["head"], [INNER, OUT, ERR]).read_fd(90, 0, INNER, (90, 120));
+    let row = LedgerRow { bytes: passed_on, ..written_at(0, 130) };
+    let scene = scene.wrote(90, 1, OUT, row).exited(90, 0, 135);
+    let (process, executed, argv) = (id(81), true, vec!["sort".to_owned()]);
+    let stdio = [INNER, stdout, ERR].map(|object| FdState { object, ..FdState::default() });
+    let image = Image { process, executed, comm: "sort".into(), argv, stdio, ..Image::default() };
+    let scene = scene.also(became_ms, EventKind::Image(image));
+    scene.read_fd(81, 0, INNER, (0, 150)).exited(81, 0, 160)
+}
+
+#[test]
+fn a_shell_that_becomes_the_next_reader_got_nothing() {
+    let beside = |stdout| {
+        let scene = tail(0, 40).command(82, COMMAND, &["cat"], [INNER, stdout, ERR]);
+        scene.read_fd(82, 0, INNER, (0, 150)).exited(82, 0, 160)
+    };
+    check(vec![
+        (Rule::KeptBack, "`{ head -1; sort; }` of dash", in_place(9, OUT, 140), Some(Warning)),
+        (Rule::KeptBack, "`{ grep -q x; sort; }` of dash", in_place(0, OUT, 140), Some(Loss)),
+        (Rule::KeptBack, "`{ cat; sort; }`", in_place(90, OUT, 140), None),
+        (Rule::KeptBack, "`{ head -1; cat >/dev/null; }` of dash", in_place(9, NULL, 140), None),
+        (Rule::KeptBack, "the same of bash", beside(NULL), None),
+        (Rule::KeptBack, "`{ head -1; cat; }` of bash", beside(OUT), Some(Warning)),
+        (Rule::KeptBack, "a program that starts head itself", in_place(9, OUT, 85), None),
+    ]);
+    // One that drains is not all: another one after it wanted the bytes.
+    let both = beside(NULL).command(83, COMMAND, &["wc"], [INNER, OUT, ERR]);
+    let both = both.read_fd(83, 0, INNER, (0, 170)).exited(83, 0, 180);
+    let message = both.finding(Rule::KeptBack).unwrap().message;
+    assert!(message.ends_with("wc (pid 83), which reads after it, got nothing."), "{message}");
 }
 
 #[test]
