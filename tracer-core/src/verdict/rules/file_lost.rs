@@ -42,13 +42,22 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let streams = subject.distinct_streams().into_iter();
     let lost = streams.filter_map(|stream| {
         let loss = loss(case, stream)?;
-        // A command that writes to one file again and again, one time after the other, means to.
-        let is_meant = subject.scope == Scope::Redirected
-            && matches!(loss, Loss::Missing(_))
-            && is_rewritten(case, &stream.object);
+        let is_meant = subject.scope == Scope::Redirected && is_meant(case, stream, loss);
         (!is_meant).then(|| describe(case, subject, stream, loss))
     });
     lost.collect()
+}
+
+/// A command that writes to one file again and again, one time after the other, means to.
+fn is_meant(case: &Case<'_>, stream: &Stream, loss: Loss) -> bool {
+    matches!(loss, Loss::Missing(_)) && is_rewritten(case, &stream.object)
+}
+
+/// Whether this rule says that output which was redirected to an object is not there any more, or not all of it.
+pub(super) fn tells(case: &Case<'_>, object: &ObjectId, bytes: u64) -> bool {
+    let row = LedgerRow { bytes, ..LedgerRow::ZERO };
+    let stream = Stream { object: *object, kind: Kind::File, row, ..Stream::default() };
+    loss(case, &stream).is_some_and(|loss| !is_meant(case, &stream, loss))
 }
 
 /// What became of the bytes of a stream, if they are lost.
