@@ -93,7 +93,9 @@ const EXPLAIN_SILENCE: [Rule; 6] = [
 
 /// Puts "Unsure, because …" in front of a strong claim that does not rest on complete counts.
 fn with_doubt(case: &Case<'_>, subject: &Subject<'_>, mut finding: Finding) -> Finding {
-    let says_it = STATE_THEIR_DOUBT.contains(&finding.rule);
+    // A file that may have lost bytes is a warning.
+    let is_perhaps = finding.rule == Rule::FileLost && finding.severity == Severity::Warning;
+    let says_it = is_perhaps || STATE_THEIR_DOUBT.contains(&finding.rule);
     if finding.confidence == Confidence::Certain || finding.severity == Severity::Info || says_it {
         return finding;
     }
