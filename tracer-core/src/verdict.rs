@@ -51,7 +51,7 @@ pub fn judge_each(case: &Case<'_>) -> Vec<Finding> {
         let about: Vec<Finding> =
             rules::PER_SUBJECT.iter().flat_map(|rule| rule(case, subject)).collect();
         let about = without_weaker(about, case.has_guests);
-        if about.is_empty() {
+        if about.is_empty() && !rules::file_lost::tells_all(case, subject) {
             findings.push((false, rules::accounted::find(case, subject)));
         }
         let about = about.into_iter().map(|finding| with_doubt(case, subject, finding));

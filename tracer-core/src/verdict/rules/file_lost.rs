@@ -60,6 +60,14 @@ pub(super) fn tells(case: &Case<'_>, object: &ObjectId, bytes: u64) -> bool {
     loss(case, &stream).is_some_and(|loss| !is_meant(case, &stream, loss))
 }
 
+/// Whether this rule says so of all that a command and its children wrote.
+pub(in crate::verdict) fn tells_all(case: &Case<'_>, subject: &Subject<'_>) -> bool {
+    let mut redirected = subject.redirected.iter();
+    subject.bytes() == 0
+        && !subject.redirected.is_empty()
+        && redirected.all(|(object, bytes)| tells(case, object, *bytes))
+}
+
 /// What became of the bytes of a stream, if they are lost.
 pub(in crate::verdict) fn loss(case: &Case<'_>, stream: &Stream) -> Option<Loss> {
     let object = case.session.objects.get(&stream.object)?;
