@@ -168,6 +168,8 @@ fn blocked(goproc: &Goproc, scenario: &str, fd: i32) -> Result<Managed> {
 fn stuck(managed: &Managed, inside: u64) -> Result<&Finding> {
     tracer_tests::expect::no_losses(&managed.report)?;
     let finding = managed.headline("stuck")?.about(managed.account.pid)?;
+    // The sleeping thread was seen, however late tracer came.
+    ensure!(finding.confidence == "certain", "{finding:?}");
     finding
         .expect("inside", inside)?
         .expect("capacity", PIPE)?

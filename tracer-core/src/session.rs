@@ -40,6 +40,7 @@ use crate::{
 
 pub(crate) use self::{
     acts::{is_remover, names},
+    object::O_APPEND,
     process::SIGPIPE,
 };
 pub use self::{

@@ -51,7 +51,7 @@ pub fn judge_each(case: &Case<'_>) -> Vec<Finding> {
         let about: Vec<Finding> =
             rules::PER_SUBJECT.iter().flat_map(|rule| rule(case, subject)).collect();
         let about = without_weaker(about, case.has_guests);
-        if about.is_empty() {
+        if about.is_empty() && !rules::file_lost::tells_all(case, subject) {
             findings.push((false, rules::accounted::find(case, subject)));
         }
         let about = about.into_iter().map(|finding| with_doubt(case, subject, finding));
@@ -93,7 +93,9 @@ const EXPLAIN_SILENCE: [Rule; 6] = [
 
 /// Puts "Unsure, because …" in front of a strong claim that does not rest on complete counts.
 fn with_doubt(case: &Case<'_>, subject: &Subject<'_>, mut finding: Finding) -> Finding {
-    let says_it = STATE_THEIR_DOUBT.contains(&finding.rule);
+    // A file that may have lost bytes is a warning.
+    let is_perhaps = finding.rule == Rule::FileLost && finding.severity == Severity::Warning;
+    let says_it = is_perhaps || STATE_THEIR_DOUBT.contains(&finding.rule);
     if finding.confidence == Confidence::Certain || finding.severity == Severity::Info || says_it {
         return finding;
     }

@@ -77,8 +77,10 @@ pub struct Flows {
 struct End {
     endpoints: Vec<Endpoint>,
     last_ns: u64,
-    /// Whether a call returned 0: it found the end of the data.
-    at_end: bool,
+    /// The latest call on an fd through which bytes moved.
+    moved_ns: u64,
+    /// The latest call on an fd through which a call returned 0: it found the end of the data, or asked for no byte.
+    empty_ns: Option<u64>,
     /// [`LedgerRow::doubts`](tracer_common::ledger::LedgerRow) of all rows.
     doubts: u32,
 }
@@ -176,7 +178,12 @@ fn ends(session: &Session) -> BTreeMap<(ObjectId, u32), End> {
         *sum = (sum.0 + row.bytes, sum.1.max(row.last_ns));
         let end = ends.entry((key.object, key.direction)).or_default();
         end.doubts |= row.doubts;
-        end.at_end |= row.zero > 0;
+        if row.bytes > 0 {
+            end.moved_ns = end.moved_ns.max(row.last_ns);
+        }
+        if row.zero > 0 {
+            end.empty_ns = end.empty_ns.max(Some(row.last_ns));
+        }
     }
     for ((object, direction, process), (bytes, last_ns)) in sums {
         let comm = session.processes.get(&process).map(|process| process.comm.clone());
@@ -213,8 +220,11 @@ impl Flow {
             ..Self::default()
         };
         flow.inside = flow.look(session, id, last_ns);
+        // The end of the data comes after all bytes. A call before them asked for none, or came before the writer.
+        let moved_ns = put_in.moved_ns.max(taken_out.moved_ns);
+        let at_end = taken_out.empty_ns.is_some_and(|empty_ns| empty_ns >= moved_ns);
         if session.object_kind(id).is_pipe() || session.is_joined_socket(id) {
-            flow.account(session, id, taken_out.at_end, blocked);
+            flow.account(session, id, at_end, blocked);
         } else {
             // Readers of an unknown other end are not counted, and a terminal changes the number of bytes.
             flow.unread = flow.inside.or_else(|| flow.left_in_terminal(session, id));

@@ -220,7 +220,7 @@ fn queue_before(seen: &layout::Object, kind: Kind) -> QueueState {
 const O_DIRECT: u32 = 0o40_000 | 0o200_000;
 
 /// `O_APPEND` (`include/uapi/asm-generic/fcntl.h`).
-const O_APPEND: u32 = 0o2000;
+pub(crate) const O_APPEND: u32 = 0o2000;
 
 /// Size of a file before the write through which it came under watch.
 fn size_before(seen: &layout::Object) -> u64 {

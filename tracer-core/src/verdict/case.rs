@@ -38,6 +38,8 @@ pub struct Case<'a> {
     nonblock: BTreeMap<ObjectId, (u64, &'a Process)>,
     /// The process that cut a file last, and when (nanoseconds since boot).
     pub(super) cuts: BTreeMap<ObjectId, (u64, &'a Process)>,
+    /// When each file was cut, nanoseconds since boot, in this order.
+    pub(super) cut_times: BTreeMap<ObjectId, Vec<u64>>,
     /// The processes that may have removed a file: those that run a program which does.
     pub(super) removers: Vec<&'a Process>,
     /// Whether a target runs a sandbox or virtual machine, whose programs make no system calls on this kernel.
@@ -74,6 +76,7 @@ impl<'a> Case<'a> {
             blocked_readers: BTreeMap::new(),
             nonblock: latest(session, FactKind::Nonblock),
             cuts: latest(session, FactKind::FileCut),
+            cut_times: times(session, FactKind::FileCut),
             removers: rules::file_lost::removers(session),
             has_guests,
         };
@@ -235,4 +238,15 @@ fn latest(session: &Session, kind: FactKind) -> BTreeMap<ObjectId, (u64, &Proces
         }
     }
     latest
+}
+
+/// For each object, when processes did this to it, in this order.
+fn times(session: &Session, kind: FactKind) -> BTreeMap<ObjectId, Vec<u64>> {
+    let mut times: BTreeMap<ObjectId, Vec<u64>> = BTreeMap::new();
+    let facts = session.processes.values().flat_map(|process| &process.facts);
+    for fact in facts.filter(|fact| fact.kind == kind) {
+        times.entry(fact.object.unwrap_or_default()).or_default().push(fact.time_ns);
+    }
+    times.values_mut().for_each(|times| times.sort_unstable());
+    times
 }

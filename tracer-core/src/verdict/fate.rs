@@ -104,14 +104,10 @@ impl<'a> Case<'a> {
     /// Of a file that was removed, cut or overwritten.
     fn in_file(&self, stream: &Stream, whole: Fate) -> Fate {
         let flow = self.flows.get(&stream.object);
-        let (lost, is_least) = match file_lost::loss(self, stream) {
-            Some(Loss::Removed(bytes)) => (bytes, false),
-            Some(Loss::Missing { bytes, is_least }) => (bytes, is_least),
-            None => (0, true),
-        };
-        let lost = Between::of(lost, whole.written, flow.written);
-        let most = if is_least { whole.written } else { lost.most };
-        split(whole, Between { most, ..lost }, Left::Lost)
+        let (least, most) = file_lost::loss(self, stream).map_or((0, flow.written), Loss::bytes);
+        let of = |bytes| Between::of(bytes, whole.written, flow.written);
+        let gone = Between { least: of(least).least, most: of(most).most };
+        split(whole, gone, Left::Lost)
     }
 
     /// Of a pipe, socket or terminal in which bytes wait.

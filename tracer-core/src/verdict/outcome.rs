@@ -155,10 +155,10 @@ pub(super) fn of_bytes(case: &Case<'_>, stream: &Stream) -> Outcome {
     if let Some(loss) = file_lost::loss(case, stream) {
         return match loss {
             Loss::Removed(_) => Outcome::Removed,
-            Loss::Missing { .. } if file_lost::is_overwritten(case, &stream.object) => {
+            Loss::Missing(_) if file_lost::is_overwritten(case, &stream.object) => {
                 Outcome::Overwritten
             }
-            Loss::Missing { .. } => Outcome::Cut,
+            Loss::Missing(_) => Outcome::Cut,
         };
     }
     if flow.unread.is_some_and(|unread| unread > 0) {

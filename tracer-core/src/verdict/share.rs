@@ -60,7 +60,8 @@ impl Case<'_> {
         let kind = self.session.object_kind(&segment.object);
         let (fd, object, row) = (segment.fd, segment.object, segment.row);
         let stream = Stream { fd, object, kind, row };
-        let severity = if has_part(part) { self.severity(process, part) } else { Severity::Info };
+        let severity =
+            if has_part(part) { self.severity(process, part, &stream) } else { Severity::Info };
         let mut bytes = self.bytes(&stream, part, severity);
         let by_design = part.outcome == Outcome::Refused && severity == Severity::Info;
         let refused = refused(&stream, process.end_ns.is_some());
@@ -68,8 +69,9 @@ impl Case<'_> {
         Share { bytes, severity }
     }
 
-    fn severity(&self, process: &Process, part: &Part) -> Severity {
+    fn severity(&self, process: &Process, part: &Part, stream: &Stream) -> Severity {
         match part.outcome {
+            Outcome::Overwritten | Outcome::Cut if self.may_be_whole(stream) => Severity::Warning,
             Outcome::Removed | Outcome::Overwritten | Outcome::Cut => Severity::Loss,
             Outcome::Blocked | Outcome::BlockedOpen | Outcome::PutOff => Severity::Warning,
             Outcome::NotSeen if part.segment.row.bytes > 0 => Severity::Warning,
@@ -86,6 +88,11 @@ impl Case<'_> {
             | Outcome::InFile
             | Outcome::Device => Severity::Info,
         }
+    }
+
+    /// Whether a file was cut, and perhaps nothing of it is gone.
+    fn may_be_whole(&self, stream: &Stream) -> bool {
+        file_lost::loss(self, stream).is_some_and(|loss| loss.bytes().0 == 0)
     }
 
     /// Whether a process is reading the object now.
@@ -124,22 +131,21 @@ impl Case<'_> {
             let full = flow.unread.or(flow.inside).filter(|_| part.segment.is_blocked);
             return Bytes { inside: full.unwrap_or(0), ..whole };
         }
-        let lost = match file_lost::loss(self, stream) {
-            Some(Loss::Removed(bytes) | Loss::Missing { bytes, .. }) => share_of(bytes),
-            None => 0,
-        };
+        let (lost, at_most) = file_lost::loss(self, stream).map_or((0, 0), Loss::bytes);
+        let (lost, at_most) = (share_of(lost), share_of(at_most));
         let left = share_of(flow.unread.unwrap_or(0));
-        let rest = written - lost;
         match part.outcome {
             Outcome::NotSeen => Bytes { unseen: written, ..whole },
             Outcome::Discarded => Bytes { discarded: written, ..whole },
-            _ if lost > 0 => Bytes { lost, arrived: rest, ..whole },
-            _ if left == 0 => Bytes { arrived: written, ..whole },
-            _ if self.has_reader(part) => Bytes { inside: left, arrived: rest - left, ..whole },
-            Outcome::Unread | Outcome::Refused if severity == Severity::Info => {
-                Bytes { discarded: left, arrived: rest - left, ..whole }
+            _ if at_most > 0 => {
+                Bytes { lost, unseen: at_most - lost, arrived: written - at_most, ..whole }
             }
-            _ => Bytes { lost: left, arrived: rest - left, ..whole },
+            _ if left == 0 => Bytes { arrived: written, ..whole },
+            _ if self.has_reader(part) => Bytes { inside: left, arrived: written - left, ..whole },
+            Outcome::Unread | Outcome::Refused if severity == Severity::Info => {
+                Bytes { discarded: left, arrived: written - left, ..whole }
+            }
+            _ => Bytes { lost: left, arrived: written - left, ..whole },
         }
     }
 }

@@ -3,6 +3,7 @@
 mod adopted;
 mod agreement;
 mod commands;
+mod cuts;
 mod engine_log;
 mod fates;
 mod inside;

@@ -182,7 +182,7 @@ pub(super) fn fate(case: &Case<'_>, stream: &Stream) -> String {
         Kind::Pipe | Kind::Fifo => taken(case, stream),
         Kind::Socket if case.session.is_joined(&stream.object) => taken(case, stream),
         Kind::Null => "discarded in /dev/null".to_owned(),
-        Kind::File => file(case, stream),
+        Kind::File => file(case, &stream.object),
         Kind::Pty => match case.flows.get(&stream.object).readers_in_words() {
             Some(reader) => format!("to the terminal {name}, which {reader} shows"),
             None => format!("to the terminal {name}"),
@@ -213,9 +213,9 @@ fn taken(case: &Case<'_>, stream: &Stream) -> String {
 }
 
 /// The file, and whether its path still leads to it.
-fn file(case: &Case<'_>, stream: &Stream) -> String {
-    let name = object(case, &stream.object);
-    let known = case.session.objects.get(&stream.object);
+pub(super) fn file(case: &Case<'_>, id: &ObjectId) -> String {
+    let name = object(case, id);
+    let known = case.session.objects.get(id);
     if let Some(known) = known.filter(|known| !known.renamed.is_empty()) {
         return format!("into the file {name}, which is {} now", text::name(&known.renamed));
     }

@@ -154,3 +154,20 @@ fn the_end_of_the_data_proves_that_nothing_is_left() {
     row.zero = 1;
     assert_eq!(Flows::of(&session).get(&id).balanced, Some(true));
 }
+
+/// Another process asked for no byte (`read(fd, buf, 0)`), or polled a FIFO before its writer came.
+#[test]
+fn a_call_that_returned_nothing_before_the_last_byte_proves_nothing() {
+    let balanced = |empty_ns: u64, (written_ns, read_ns): (u64, u64)| {
+        let (mut session, id) = session(0, 100, 100);
+        for (key, row) in &mut session.ledger {
+            row.last_ns = if key.direction == WRITE { written_ns } else { read_ns };
+        }
+        let key = LedgerKey { process: ProcessId::new(3, 0), object: id, fd: 0, direction: READ };
+        session.add_row(key, &LedgerRow { zero: 1, last_ns: empty_ns, ..LedgerRow::default() });
+        Flows::of(&session).get(&id).balanced
+    };
+    assert_eq!(balanced(30, (10, 20)), Some(true));
+    assert_eq!(balanced(15, (10, 20)), None);
+    assert_eq!(balanced(15, (20, 10)), None);
+}

@@ -1,5 +1,9 @@
 //! The fallback: only the numbers, if no other rule applies.
 
+use std::collections::BTreeMap;
+
+use tracer_common::object::ObjectId;
+
 use super::super::{Case, Subject, evidence, words};
 use crate::{
     text::{list, units},
@@ -19,8 +23,12 @@ pub(in crate::verdict) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Findin
             format!("{} to {}, {fate}", units::exact(stream.row.bytes), stream.name())
         })
         .collect();
-    let elsewhere: Vec<String> = subject
-        .redirected
+    let mut sums: BTreeMap<ObjectId, u64> = BTreeMap::new();
+    for (object, bytes) in &subject.redirected {
+        let sum = sums.entry(*object).or_default();
+        *sum = sum.saturating_add(*bytes);
+    }
+    let elsewhere: Vec<String> = sums
         .iter()
         .map(|(object, bytes)| {
             format!("{} to {}", units::exact(*bytes), words::object(case, object))

@@ -1,13 +1,14 @@
 //! All bytes arrived at the other end of the pipe, file or terminal.
 
 use serde_json::json;
+use tracer_common::{id::ProcessId, object::ObjectId};
 
 use super::{
     super::{Case, Stream, Subject, evidence, words},
     file_lost,
 };
 use crate::{
-    session::Kind,
+    session::{Kind, Process, chains},
     text::units,
     verdict::{Finding, Rule, Severity},
 };
@@ -41,7 +42,8 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     } else {
         ""
     };
-    let passed_on = passed_on(case, subject, &used);
+    let passed_on = passed_on(case, subject, &used).or_else(|| relayed(case, subject, &used));
+    let passed_on = passed_on.unwrap_or_default();
     let message = format!(
         "{} wrote {}{silent}{}{passed_on}.{}",
         words::who(subject),
@@ -63,23 +65,71 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
 }
 
 /// What the only reader wrote anywhere, if that is less than it read: `; python3 (pid 7) wrote 17 B in all, 30 B less`.
-fn passed_on(case: &Case<'_>, subject: &Subject<'_>, used: &[&Stream]) -> String {
+fn passed_on(case: &Case<'_>, subject: &Subject<'_>, used: &[&Stream]) -> Option<String> {
     let mut readers = used.iter().flat_map(|stream| &case.flows.get(&stream.object).readers);
-    let (Some(reader), None) = (readers.next(), readers.next()) else { return String::new() };
-    let known = case.session.processes.get(&reader.process);
-    let Some(known) = known.filter(|known| known.is_target && known.end_ns.is_some()) else {
-        return String::new();
-    };
-    let written = case.session.written_anywhere(known).unwrap_or(0);
-    if written >= subject.bytes() || written == 0 {
-        return String::new();
-    }
-    format!(
+    let (Some(reader), None) = (readers.next(), readers.next()) else { return None };
+    let known = case.session.processes.get(&reader.process)?;
+    let has_ended = known.is_target && known.end_ns.is_some();
+    let written = case.session.written_anywhere(known).filter(|written| *written > 0)?;
+    let less = subject.bytes().checked_sub(written).filter(|less| has_ended && *less > 0)?;
+    Some(format!(
         "; {} wrote {} in all, {} less",
         known.short(),
         units::exact(written),
-        units::exact(subject.bytes() - written)
-    )
+        units::exact(less)
+    ))
+}
+
+/// The files into which a reader wrote what it had read: `; supervisord (pid 7) wrote it into the file app.log, which is
+/// app.log.1 now`.
+fn relayed(case: &Case<'_>, subject: &Subject<'_>, used: &[&Stream]) -> Option<String> {
+    let all = used.iter().map(|stream| case.flows.get(&stream.object).read).sum();
+    let found = used.iter().map(|stream| file_of_relay(case, subject, stream, all));
+    let found: Vec<_> = found.collect();
+    let parts: Vec<String> = match found.as_slice() {
+        [Some(one), Some(other)] if one == other => vec![wrote(case, *one, "both")],
+        [Some(one)] => vec![wrote(case, *one, "it")],
+        found => {
+            let told = used.iter().zip(found).filter_map(|(stream, file)| {
+                Some(wrote(case, (*file)?, words::stream(case, subject, stream)))
+            });
+            told.collect()
+        }
+    };
+    (!parts.is_empty()).then(|| parts.concat())
+}
+
+fn wrote(case: &Case<'_>, (relay, file): (ProcessId, ObjectId), what: &str) -> String {
+    let who = case.session.processes.get(&relay).map_or_else(String::new, Process::short);
+    format!("; {who} wrote {what} {}", words::file(case, &file))
+}
+
+/// The only reader of a stream, and the file into which it wrote exactly as many bytes as it had read from the stream, or
+/// from all of them.
+fn file_of_relay(
+    case: &Case<'_>,
+    subject: &Subject<'_>,
+    stream: &Stream,
+    all: u64,
+) -> Option<(ProcessId, ObjectId)> {
+    let (writer, object) = (subject.process.id, stream.object);
+    if !stream.kind.passes_on() {
+        return None;
+    }
+    let chains = chains(case.session, &case.flows, writer, object, stream.row.bytes);
+    let mut readers = chains.iter().filter_map(|chain| chain.get(1));
+    let relay = readers.next()?.process;
+    let is_only = readers.all(|step| step.process == relay);
+    let mut files = chains.iter().filter_map(|chain| match chain.as_slice() {
+        [_, step] => step.object.filter(|file| {
+            let is_exact = step.read == Some(step.written) || step.written == all;
+            let is_file = case.session.object_kind(file) == Kind::File;
+            is_file && is_exact && !file_lost::is_removed(case, file)
+        }),
+        _ => None,
+    });
+    let file = files.next().filter(|_| is_only && files.next().is_none())?;
+    Some((relay, file))
 }
 
 /// Whether a stream carried bytes; `discarded` reports `/dev/null`.

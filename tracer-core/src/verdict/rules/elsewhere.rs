@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::json;
 use tracer_common::{ledger::LedgerKey, object::ObjectId};
 
-use super::super::{Case, Subject, evidence, words};
+use super::{
+    super::{Case, Subject, evidence, words},
+    file_lost,
+};
 use crate::{
     event::FileNow,
     text::{list, units},
@@ -13,11 +16,14 @@ use crate::{
 };
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
-    let bytes: u64 = subject.redirected.iter().map(|(_, bytes)| bytes).sum();
+    // What is in a file no more is not to be looked for there.
+    let is_there = |(object, bytes): &&(ObjectId, u64)| !file_lost::tells(case, object, *bytes);
+    let redirected: Vec<&(ObjectId, u64)> = subject.redirected.iter().filter(is_there).collect();
+    let bytes: u64 = redirected.iter().map(|(_, bytes)| bytes).sum();
     if bytes == 0 || subject.process.attached_late {
         return Vec::new();
     }
-    let objects: BTreeSet<_> = subject.redirected.iter().map(|(object, _)| *object).collect();
+    let objects: BTreeSet<_> = redirected.iter().map(|(object, _)| *object).collect();
     let places: Vec<String> =
         objects.iter().map(|object| case.session.object_name(object)).collect();
     let readers = readers(case, &objects).map_or(String::new(), |by| format!(", all read by {by}"));

@@ -4,38 +4,68 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde_json::json;
 use tracer_common::{
-    ledger::{LedgerKey, LedgerRow, WINDOW_SHIFT, WRITE},
+    ledger::{LedgerKey, LedgerRow, WRITE},
     object::ObjectId,
 };
 
+use self::gone::{Gone, gone};
 use super::super::{Case, Scope, Stream, Subject, evidence, words};
 use crate::{
     event::FileNow,
     session::{Endpoint, Holding, Kind, Object, Process, Session, is_remover, names},
     text::units,
-    verdict::{Finding, Rule, Severity},
+    verdict::{Confidence, Finding, Rule, Severity},
 };
+
+pub(in crate::verdict) mod gone;
 
 /// What became of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::verdict) enum Loss {
     /// The file has no name any more, and no process can read it. This many of its bytes had not been read.
     Removed(u64),
-    /// This many of the bytes that were written to the file are not in it any more. `is_least`: it may be more.
-    Missing { bytes: u64, is_least: bool },
+    /// Bytes that were written to the file and are not in it any more.
+    Missing(Gone),
+}
+
+impl Loss {
+    /// Bytes that are lost, at least and at most.
+    pub(in crate::verdict) fn bytes(self) -> (u64, u64) {
+        match self {
+            Self::Removed(bytes) => (bytes, bytes),
+            Self::Missing(gone) => (gone.least, gone.most),
+        }
+    }
 }
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let streams = subject.distinct_streams().into_iter();
     let lost = streams.filter_map(|stream| {
         let loss = loss(case, stream)?;
-        // A command that writes to one file again and again, one time after the other, means to.
-        let is_meant = subject.scope == Scope::Redirected
-            && matches!(loss, Loss::Missing { .. })
-            && is_rewritten(case, &stream.object);
+        let is_meant = subject.scope == Scope::Redirected && is_meant(case, stream, loss);
         (!is_meant).then(|| describe(case, subject, stream, loss))
     });
     lost.collect()
+}
+
+/// A command that writes to one file again and again, one time after the other, means to.
+fn is_meant(case: &Case<'_>, stream: &Stream, loss: Loss) -> bool {
+    matches!(loss, Loss::Missing(_)) && is_rewritten(case, &stream.object)
+}
+
+/// Whether this rule says that output which was redirected to an object is not there any more, or not all of it.
+pub(super) fn tells(case: &Case<'_>, object: &ObjectId, bytes: u64) -> bool {
+    let row = LedgerRow { bytes, ..LedgerRow::ZERO };
+    let stream = Stream { object: *object, kind: Kind::File, row, ..Stream::default() };
+    loss(case, &stream).is_some_and(|loss| !is_meant(case, &stream, loss))
+}
+
+/// Whether this rule says so of all that a command and its children wrote.
+pub(in crate::verdict) fn tells_all(case: &Case<'_>, subject: &Subject<'_>) -> bool {
+    let mut redirected = subject.redirected.iter();
+    subject.bytes() == 0
+        && !subject.redirected.is_empty()
+        && redirected.all(|(object, bytes)| tells(case, object, *bytes))
 }
 
 /// What became of the bytes of a stream, if they are lost.
@@ -54,18 +84,9 @@ pub(in crate::verdict) fn loss(case: &Case<'_>, stream: &Stream) -> Option<Loss>
     if was_removed_after_failure(case, object) {
         return Some(Loss::Removed(flow.written - flow.read));
     }
-    let (missing, has_later) = missing(object, flow.written).unwrap_or_default();
-    let (bytes, is_least) = match case.cuts.get(&object.id) {
-        // The size does not show what was cut: a writer that does not append goes on behind a hole.
-        Some((cut_ns, _)) => {
-            let (before, is_split) = written_before(case, &object.id, *cut_ns);
-            (missing.max(before), is_split)
-        }
-        None => (missing, has_later),
-    };
-    let bytes = bytes.saturating_sub(saved(case, object));
-    let is_lost = bytes > 0 && !is_of_another_job(case, &object.id);
-    is_lost.then_some(Loss::Missing { bytes, is_least })
+    let gone = gone(case, object).without(saved(case, object));
+    let is_lost = gone.most > 0 && !is_of_another_job(case, &object.id);
+    is_lost.then_some(Loss::Missing(gone))
 }
 
 /// Whether a file has no name any more.
@@ -90,31 +111,6 @@ fn was_removed_after_failure(case: &Case<'_>, object: &Object) -> bool {
         && remover(case, &object.id).is_some_and(|by| ["rm", "unlink"].contains(&by.comm.as_str()))
 }
 
-/// Bytes that were certainly written to a file before a time, and whether further ones may have been.
-fn written_before(case: &Case<'_>, object: &ObjectId, time_ns: u64) -> (u64, bool) {
-    let began = writes_to(case, object).filter(|(_, row)| row.first_ns <= time_ns);
-    began.fold((0, false), |(bytes, is_split), (_, row)| {
-        let (before, is_least) = row_before(row, time_ns);
-        (bytes + before, is_split | is_least)
-    })
-}
-
-/// The same for a row. Of one that began before the time and ended after it, only windows are known.
-fn row_before(row: &LedgerRow, time_ns: u64) -> (u64, bool) {
-    let window = time_ns >> WINDOW_SHIFT;
-    if row.last_ns <= time_ns {
-        (row.bytes, false)
-    } else if window >= row.window {
-        // A row that began before the time has at least one byte from before it.
-        (row.before_window.max(1), true)
-    } else if window + 1 == row.window {
-        let is_exact = row.previous_window_bytes == 0;
-        (row.before_window.saturating_sub(row.previous_window_bytes).max(1), !is_exact)
-    } else {
-        (1, true)
-    }
-}
-
 /// Bytes that a reader, such as `cp`, had read before the file was cut or overwritten: before the last write, or more
 /// than there are now.
 fn saved(case: &Case<'_>, object: &Object) -> u64 {
@@ -124,17 +120,6 @@ fn saved(case: &Case<'_>, object: &Object) -> u64 {
         return flow.read;
     }
     flow.read.saturating_sub(object.size_after.unwrap_or(0))
-}
-
-/// How many of the bytes that were written to the file cannot be in it at the end, because it is too short, and whether
-/// it may be more: what was written after its size was asked for may be in it or not. The size of a file that the
-/// kernel makes up says nothing.
-fn missing(object: &Object, written: u64) -> Option<(u64, bool)> {
-    let is_real = !["/proc/", "/sys/", "/dev/"].iter().any(|made| object.path.starts_with(made));
-    let size = object.size_after.filter(|_| object.is_found() && is_real)?;
-    let when_asked = object.written_when_asked.unwrap_or(written).min(written);
-    let missing = when_asked.saturating_sub(size);
-    (missing > 0).then_some((missing, when_asked < written))
 }
 
 /// Whether what is missing in a file is what one job wrote, and another job has written the file anew since: the log of the
@@ -291,12 +276,7 @@ fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, loss: Loss)
                 .map_or(String::new(), |by| format!(", probably by {}", words::called(by)));
             format!("the file {name}, which was removed{by}: {} are gone", units::exact(bytes))
         }
-        Loss::Missing { bytes, is_least } => format!(
-            "the file {name}, and {}{} of what was written there are gone: {}",
-            if is_least { "at least " } else { "" },
-            units::exact(bytes),
-            cause(case, &stream.object)
-        ),
+        Loss::Missing(gone) => format!("the file {name}, and {}", missing(case, stream, gone)),
     };
     let message = format!(
         "{} wrote {}{} to {}, into {what}.{}",
@@ -306,22 +286,40 @@ fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, loss: Loss)
         stream.name(),
         words::ending(subject)
     );
-    let finding = evidence::finding(case, subject, Rule::FileLost, Severity::Loss, message);
+    let (least, most) = loss.bytes();
+    let severity = if least > 0 { Severity::Loss } else { Severity::Warning };
+    let finding = evidence::finding(case, subject, Rule::FileLost, severity, message);
     let finding = evidence::with_stream(finding, case, stream);
     let mut finding = evidence::seen(case, stream, finding);
+    if least == 0 {
+        finding.confidence = Confidence::Unsure;
+    }
     finding.advice = Some(match loss {
         Loss::Removed(_) if !is_removed(case, &stream.object) => {
             "Show what a step has said before its file is removed, at least if it failed.".into()
         }
         Loss::Removed(_) => "Find out what removes the file while it is written.".into(),
-        Loss::Missing { .. } => {
+        Loss::Missing(_) => {
             "Open the file for appending (`>>`) in each writer, and cut it only after a copy."
                 .into()
         }
     });
-    let (kind, bytes) = match loss {
-        Loss::Removed(bytes) => ("removed", bytes),
-        Loss::Missing { bytes, .. } => ("missing", bytes),
-    };
-    evidence::with_all(finding, [("loss", json!(kind)), ("lost", json!(bytes))])
+    let kind = if matches!(loss, Loss::Removed(_)) { "removed" } else { "missing" };
+    let numbers = [("loss", json!(kind)), ("lost", json!(least)), ("lost_at_most", json!(most))];
+    evidence::with_all(finding, numbers)
+}
+
+/// How many bytes are missing in a file, and why.
+fn missing(case: &Case<'_>, stream: &Stream, gone: Gone) -> String {
+    let cause = cause(case, &stream.object);
+    let (least, most) = (units::exact(gone.least), units::exact(gone.most));
+    match gone.least {
+        0 => format!(
+            "up to {most} of what was written there may be gone: {cause}, and tracer did not see to which length"
+        ),
+        bytes if bytes < gone.most => {
+            format!("at least {least} of what was written there are gone: {cause}")
+        }
+        _ => format!("{least} of what was written there are gone: {cause}"),
+    }
 }

@@ -9,7 +9,7 @@ use super::{
     daemon_unreachable::is_of_libraries,
 };
 use crate::{
-    session::{FactKind, Process},
+    session::{FactKind, Kind, Process},
     text::{self, errno, signal, units},
     verdict::{Confidence, Finding, Rule, Severity},
 };
@@ -73,11 +73,26 @@ fn starved(case: &Case<'_>, process: &Process) -> Option<Why> {
     let mut inputs = case.session.rows_of(process.id, READ).filter(|(key, _)| key.fd == 0);
     let (input, row) = inputs.find(|(_, row)| row.bytes > 0)?;
     let readers = case.flows.get(&case.session.peer(&input.object)).readers.iter();
-    let mut hungry = readers.filter(|reader| reader.bytes == 0 && reader.last_ns > row.last_ns);
-    let next = case.session.processes.get(&hungry.next()?.process)?;
-    let is_next = next.executed && next.parent == process.parent;
-    let why = || format!("{}, which reads after it, got nothing", next.short());
-    is_next.then(|| (why(), ALL_OR_LESS))
+    let hungry = readers.filter(|reader| reader.bytes == 0 && reader.last_ns > row.last_ns);
+    let mut others = hungry.filter_map(|reader| case.session.processes.get(&reader.process));
+    let next = others.find(|next| is_next(process, next) && !drains(case, next))?;
+    Some((format!("{}, which reads after it, got nothing", next.short()), ALL_OR_LESS))
+}
+
+/// Whether a shell starts a process after another one, or becomes it: some shells execute the last command of
+/// `{ head -1; sort; }` in their own place.
+fn is_next(process: &Process, next: &Process) -> bool {
+    let took_over = || {
+        let latest = next.latest_image();
+        latest.executed && latest.since_ns > process.id.start_ns
+    };
+    next.executed && next.parent == process.parent || next.id == process.parent && took_over()
+}
+
+/// Whether a process reads only so that the writer can end: `{ grep -q x; cat >/dev/null; }`.
+fn drains(case: &Case<'_>, process: &Process) -> bool {
+    let stdout = process.stdio_object(1);
+    stdout.is_some_and(|stdout| case.session.object_kind(&stdout) == Kind::Null)
 }
 
 /// Why it passed on nothing, or only a part. A process that ends by itself, such as `grep`, had nothing to say.

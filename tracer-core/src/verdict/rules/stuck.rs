@@ -106,9 +106,11 @@ fn describe(
     );
     let finding = evidence::finding(case, subject, Rule::Stuck, Severity::Warning, message);
     let mut finding = evidence::with_stream(finding, case, stream);
-    // The bytes inside and the thread that sleeps were seen, not computed.
-    if inside.is_some_and(|inside| inside > 0) {
-        finding.confidence = case.confidence_of_look();
+    // The thread that sleeps was seen, and the bytes inside, if a look was possible: nothing is computed.
+    match inside {
+        Some(0) => {}
+        Some(_) => finding.confidence = case.confidence_of_look(),
+        None => finding = evidence::seen(case, stream, finding),
     }
     finding.pid = blocked_writer.process.tgid;
     finding.advice = Some(advice(case, subject, reader));

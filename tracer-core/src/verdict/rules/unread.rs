@@ -65,7 +65,7 @@ fn describe(
         units::exact(unread),
         if unread == 1 { "is" } else { "are" },
         words::object(case, &stream.object),
-        discarded(case, &stream.object, unread),
+        aside(case, stream, unread),
         fate(case, (subject, stream), reader, closer, at_work),
         words::ending(subject)
     );
@@ -80,16 +80,20 @@ fn describe(
     evidence::with(finding, "reader_alive", json!(reader.is_some()))
 }
 
-/// The bytes that short reads discarded, as an aside: no process read them, but they are not in the queue either.
-fn discarded(case: &Case<'_>, object: &ObjectId, unread: u64) -> String {
-    let is_packets = case.session.objects.get(object).is_some_and(|known| !known.is_byte_stream());
-    let inside = case.flows.get(object).inside.filter(|inside| is_packets && *inside < unread);
-    inside.map_or(String::new(), |inside| {
-        format!(
+/// What has to be said of the number of unread bytes. Short reads discarded some: no process read them, but they are not in
+/// the queue either. Or no look was possible, and the number is what was written and not read; of a terminal it is a lower
+/// bound.
+fn aside(case: &Case<'_>, stream: &Stream, unread: u64) -> String {
+    let known = case.session.objects.get(&stream.object);
+    let is_packets = known.is_some_and(|known| !known.is_byte_stream());
+    match case.flows.get(&stream.object).inside {
+        Some(inside) if is_packets && inside < unread => format!(
             " ({} of them discarded: a read that is shorter than a packet drops its rest)",
             units::exact(unread - inside)
-        )
-    })
+        ),
+        None if stream.kind != Kind::Pty => " (computed: tracer could not look inside)".to_owned(),
+        _ => String::new(),
+    }
 }
 
 /// When a process last read bytes from an object.

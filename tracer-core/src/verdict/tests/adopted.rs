@@ -102,6 +102,32 @@ fn what_was_looked_at_is_certain_however_late_tracer_attached() {
     assert_eq!(how, Confidence::Certain, "{message}");
 }
 
+/// Nothing can be seen inside of a unix socket since Linux 6.6, but the thread that sleeps in its write can.
+#[test]
+fn a_writer_that_was_seen_asleep_is_stuck_whether_or_not_its_object_can_be_looked_into() {
+    let (near, far) = (object(210), object(211));
+    let asleep = |scene: Scene, object| {
+        let scene = scene.adopted(SHELL, "d", [NULL, object, ERR]);
+        scene.wrote(SHELL, 1, object, write(9)).blocked(SHELL, BlockedCall::Write, 1, object)
+    };
+    let how = |scene: &Scene| confidence(scene, Rule::Stuck).0;
+    let socket = || {
+        let scene = managed(&["true"]).socket(near, 1, [0; 4], far).socket(far, 1, [0; 4], near);
+        asleep(scene, near)
+    };
+    let fifo = asleep(managed(&["true"]).fifo(object(212), "/run/f"), object(212));
+    let older = asleep(managed(&["true"]), OUT).blocked(30, BlockedCall::Write, 1, OUT);
+    assert_eq!([&socket(), &fifo, &older].map(how), [Confidence::Certain; 3]);
+    // Something was not recorded, a count of this object is in doubt, or a look found it empty.
+    let doubtful = LedgerRow { doubts: Reason::MaybeAnswered.bit(), ..write(9) };
+    let unsure = [
+        socket().lost(Reason::RingFull, 1),
+        socket().wrote(SHELL, 1, near, doubtful),
+        asleep(managed(&["true"]), OUT).inside(OUT, 0, 10_000),
+    ];
+    assert_eq!(unsure.each_ref().map(how), [Confidence::Unsure; 3]);
+}
+
 #[test]
 fn what_was_not_looked_at_is_unsure_after_a_late_attach() {
     let left = late().wrote(SHELL, 1, OUT, write(9)).closed(MANAGER, OUT, 120);

@@ -1,6 +1,9 @@
 //! Streams inside a command, files, relays, blocked calls and buffers: what loses bytes, and what only looks like it.
 
-use tracer_common::{ledger::LedgerRow, object::ObjectId};
+use tracer_common::{
+    ledger::LedgerRow,
+    object::{FdState, ObjectId},
+};
 
 use super::{scene::*, silence::check};
 use crate::{
@@ -115,6 +118,63 @@ fn a_file_that_was_removed_or_renamed_names_who_and_where() {
     check(vec![(Rule::FileLost, "renamed", renamed, None)]);
 }
 
+/// The manager read 90 bytes of stdout, and perhaps some of stderr, and wrote `logged` bytes into a file of its own.
+fn logged(stderr: u64, logged: u64) -> Scene {
+    let scene = managed(&["service"]).file(FILE, "/var/log/x");
+    let scene = scene.wrote(COMMAND, 1, OUT, write(90)).read(MANAGER, OUT, 90, 110);
+    let scene = match stderr {
+        0 => scene,
+        bytes => scene.wrote(COMMAND, 2, ERR, write(bytes)).read(MANAGER, ERR, bytes, 110),
+    };
+    let scene = scene.wrote(MANAGER, 9, FILE, written_at(logged, 120)).exited(COMMAND, 0, 130);
+    scene.found(FILE, FileNow::Same, logged)
+}
+
+#[test]
+fn the_file_of_a_relay_is_where_the_output_is() {
+    let told = |scene: Scene| scene.finding(Rule::Delivered).unwrap().message;
+    let renamed = || {
+        let (now, renamed) = (FileNow::Replaced, "/var/log/x.1".to_owned());
+        logged(0, 90).also(9_500, EventKind::File { object: FILE, now, size: 90, renamed })
+    };
+    let other = object(161);
+    let apart = || {
+        let scene = logged(30, 90).file(other, "/var/log/err");
+        scene.wrote(MANAGER, 8, other, written_at(30, 120))
+    };
+    let into = "manager (pid 7) wrote";
+    for (scene, expected) in [
+        (logged(0, 90), format!("; {into} it into the file /var/log/x. It exited")),
+        (renamed(), format!("{into} it into the file /var/log/x, which is /var/log/x.1 now.")),
+        (logged(30, 120), format!("{into} both into the file /var/log/x.")),
+        (
+            apart(),
+            format!(
+                "{into} stdout into the file /var/log/x; {into} stderr into the file /var/log/err."
+            ),
+        ),
+    ] {
+        let message = told(scene);
+        assert!(message.contains(&expected), "{message}");
+    }
+    // An assembler and a compressor write other bytes, and a temporary file is gone.
+    let removed = {
+        let mut scene = logged(0, 90);
+        scene.0.objects.get_mut(&FILE).unwrap().removed_ns = Some(at(125));
+        scene
+    };
+    let two = logged(0, 90).file(other, "/tmp/copy").wrote(MANAGER, 8, other, written_at(90, 120));
+    let shared = managed(&["service"]).file(FILE, "/var/log/x").wrote(COMMAND, 1, OUT, write(95));
+    let shared = shared.read(MANAGER, OUT, 90, 110).wrote(MANAGER, 9, FILE, written_at(90, 120));
+    let shared = shared.read(31, OUT, 5, 115).exited(COMMAND, 0, 130);
+    assert!(shared.finding(Rule::Delivered).is_some());
+    for scene in [logged(0, 200), logged(0, 70), removed, two, shared] {
+        for finding in scene.judged() {
+            assert!(!finding.message.contains(into), "{finding:#?}");
+        }
+    }
+}
+
 #[test]
 fn a_file_that_a_command_writes_again_and_again_is_no_loss() {
     let jobs = |end| {
@@ -181,6 +241,43 @@ fn the_advice_belongs_to_the_reason() {
         assert!(finding.message.contains(reason), "{name}: {}", finding.message);
         assert!(finding.advice.as_ref().unwrap().starts_with(advice), "{name}: {finding:?}");
     }
+}
+
+/// `seq | { head; NEXT; }`: a shell starts head, and then becomes what reads next at `became_ms`, or did so before.
+fn in_place(passed_on: u64, stdout: ObjectId, became_ms: u64) -> Scene {
+    let scene = managed(&SH).pipe(INNER).command(80, COMMAND, &["seq"], [NULL, INNER, ERR]);
+    let scene = scene.wrote(80, 1, INNER, write(90)).exited(80, 0, 110).fork(81, COMMAND);
+    let scene =
+        scene.command(90, 81, &["head"], [INNER, OUT, ERR]).read_fd(90, 0, INNER, (90, 120));
+    let row = LedgerRow { bytes: passed_on, ..written_at(0, 130) };
+    let scene = scene.wrote(90, 1, OUT, row).exited(90, 0, 135);
+    let (process, executed, argv) = (id(81), true, vec!["sort".to_owned()]);
+    let stdio = [INNER, stdout, ERR].map(|object| FdState { object, ..FdState::default() });
+    let image = Image { process, executed, comm: "sort".into(), argv, stdio, ..Image::default() };
+    let scene = scene.also(became_ms, EventKind::Image(image));
+    scene.read_fd(81, 0, INNER, (0, 150)).exited(81, 0, 160)
+}
+
+#[test]
+fn a_shell_that_becomes_the_next_reader_got_nothing() {
+    let beside = |stdout| {
+        let scene = tail(0, 40).command(82, COMMAND, &["cat"], [INNER, stdout, ERR]);
+        scene.read_fd(82, 0, INNER, (0, 150)).exited(82, 0, 160)
+    };
+    check(vec![
+        (Rule::KeptBack, "`{ head -1; sort; }` of dash", in_place(9, OUT, 140), Some(Warning)),
+        (Rule::KeptBack, "`{ grep -q x; sort; }` of dash", in_place(0, OUT, 140), Some(Loss)),
+        (Rule::KeptBack, "`{ cat; sort; }`", in_place(90, OUT, 140), None),
+        (Rule::KeptBack, "`{ head -1; cat >/dev/null; }` of dash", in_place(9, NULL, 140), None),
+        (Rule::KeptBack, "the same of bash", beside(NULL), None),
+        (Rule::KeptBack, "`{ head -1; cat; }` of bash", beside(OUT), Some(Warning)),
+        (Rule::KeptBack, "a program that starts head itself", in_place(9, OUT, 85), None),
+    ]);
+    // One that drains is not all: another one after it wanted the bytes.
+    let both = beside(NULL).command(83, COMMAND, &["wc"], [INNER, OUT, ERR]);
+    let both = both.read_fd(83, 0, INNER, (0, 170)).exited(83, 0, 180);
+    let message = both.finding(Rule::KeptBack).unwrap().message;
+    assert!(message.ends_with("wc (pid 83), which reads after it, got nothing."), "{message}");
 }
 
 #[test]

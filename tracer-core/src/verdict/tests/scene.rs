@@ -109,6 +109,13 @@ impl Scene {
         self.object(id, mode::S_IFIFO, path)
     }
 
+    /// A file that had this size when it came under watch.
+    pub(super) fn file_of(self, id: ObjectId, path: &str, size: u64) -> Self {
+        let mut scene = self.file(id, path);
+        scene.0.objects.get_mut(&id).unwrap().size = size;
+        scene
+    }
+
     fn object(self, id: ObjectId, mode: u32, name: &str) -> Self {
         let queue = QueueState { slots: 16, valid: 1, ..QueueState::default() };
         let rdev = if mode == mode::S_IFCHR { NULL_RDEV } else { 0 };
@@ -261,6 +268,14 @@ impl Scene {
         let (process, fact) = (id(tgid), fact::FILE_CUT);
         let fact = layout::Fact { process, fact, fd: -1, state, ..layout::Fact::default() };
         self.event(ms, EventKind::Fact { fact, text: Vec::new() })
+    }
+
+    /// A process put an object on one of its standard fds.
+    pub(super) fn replaced(self, tgid: u32, fd: i32, object: ObjectId) -> Self {
+        let state = FdState { object, ..FdState::default() };
+        let (process, fact) = (id(tgid), fact::FD_REPLACED);
+        let fact = layout::Fact { process, fact, fd, state, ..layout::Fact::default() };
+        self.event(90, EventKind::Fact { fact, text: Vec::new() })
     }
 
     pub(super) fn exec_failed(self, tgid: u32, errno: u32, path: &str) -> Self {

@@ -203,3 +203,27 @@ fn two_fds_of_one_writer_may_have_overwritten_each_other() {
     assert!(lost([1, 2]).contains("through one fd overwrote what another had written"));
     assert!(lost([1, 1]).contains(": the file was cut."));
 }
+
+/// Of a pipe, a look finds the bytes. Where none is possible, the number is computed, and the sentence says so.
+#[test]
+fn a_number_that_was_computed_says_so() {
+    let said = |scene: Scene| scene.finding(Rule::Unread).unwrap().message;
+    let computed = "(computed: tracer could not look inside)";
+    let left = || managed(&["seq"]).wrote(COMMAND, 1, OUT, write(500)).read(MANAGER, OUT, 200, 110);
+    let ended = |scene: Scene| scene.closed(MANAGER, OUT, 120).exited(COMMAND, 0, 130);
+    let message = said(ended(left()));
+    assert!(
+        message.contains(&format!("300 B are lost, unread in pipe:[101] {computed}: ")),
+        "{message}"
+    );
+    let (near, far) = (object(220), object(221));
+    let socket = managed(&["sh"]).socket(near, 1, [0; 4], far).socket(far, 1, [0; 4], near);
+    let mut socket = socket.command(80, MANAGER, &["seq"], [NULL, near, ERR]);
+    socket.0.objects.get_mut(&near).unwrap().queue.valid = 1;
+    let message = said(socket.wrote(80, 1, near, write(9)).exited(80, 0, 130));
+    assert!(message.contains(&format!("unread in socket:[220] {computed}")), "{message}");
+    for scene in [ended(left().inside(OUT, 300, 115)), left().inside(OUT, 300, 115)] {
+        let message = said(scene);
+        assert!(!message.contains("computed"), "{message}");
+    }
+}

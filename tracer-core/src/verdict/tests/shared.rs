@@ -11,7 +11,7 @@ use crate::{
     text::errno,
     verdict::{
         Confidence,
-        Severity::{Loss, Warning},
+        Severity::{Info, Loss, Warning},
     },
 };
 
@@ -95,6 +95,39 @@ fn the_log_of_a_failed_step_that_is_removed_unread_is_lost() {
             None,
         ),
     ]);
+}
+
+#[test]
+fn a_file_that_is_gone_is_not_where_the_output_is() {
+    let removed = || wrapper(1, &["rm", "-rf", "/tmp/w"]);
+    let both = || {
+        let scene =
+            removed().file(LIST, "/tmp/kept").command(95, COMMAND, &["x"], [NULL, LIST, ERR]);
+        scene.wrote(95, 1, LIST, written_at(7, 100)).exited(95, 0, 110)
+    };
+    check(vec![
+        (Rule::Elsewhere, "removed unread", removed(), None),
+        (Rule::Elsewhere, "cut under its writer", cut_by(90), None),
+        (Rule::Elsewhere, "overwritten", twice([NULL, FILE, ERR], 90), None),
+        (Rule::Elsewhere, "renamed", wrapper(1, &["mv", "deploy.log", "/x"]), Some(Info)),
+        (
+            Rule::Elsewhere,
+            "removed after it succeeded",
+            wrapper(0, &["rm", "deploy.log"]),
+            Some(Info),
+        ),
+        (Rule::Elsewhere, "written anew", twice([NULL, FILE, ERR], 20), Some(Info)),
+        (Rule::Elsewhere, "the other file is there", both(), Some(Info)),
+    ]);
+    // The sums of the outer command would say that it is there, too.
+    assert_eq!(removed().finding(Rule::Accounted), None);
+    let late = managed(&["true"]).file(FILE, "/tmp/log").adopted(40, "sh", [NULL, OUT, ERR]);
+    let late = late.wrote(40, 1, FILE, write(30)).wrote(40, 2, FILE, write(10));
+    let message = late.finding(Rule::Accounted).unwrap().message;
+    assert!(message.contains("nothing to stderr, 40 B to /tmp/log."), "{message}");
+    let message = both().finding(Rule::Elsewhere).unwrap().message;
+    let (kept, gone) = (message.contains("wrote 7 B to /tmp/kept"), message.contains("deploy.log"));
+    assert!(kept && !gone, "{message}");
 }
 
 /// Two commands one after the other write 90 and 20 bytes to a file.

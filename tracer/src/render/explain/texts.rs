@@ -118,7 +118,8 @@ pub(super) const TEXTS: [Explanation; RULES] = [
         rule: "file_lost",
         means: "The output was in a file, and is no longer there.",
         proof: "tracer counted the bytes written, and at the end the file was smaller, overwritten, \
-                or had no name.",
+                or had no name. If a process cut it and another one goes on behind a hole, the size does \
+                not tell how much is gone: then the finding is unsure.",
         causes: "A second writer without O_APPEND; copytruncate of logrotate; a program that opens the \
                  file again with O_TRUNC; a log file that was removed while in use.",
         todo: "Open the file with O_APPEND (`>>`), use one writer, and make the program reopen its \

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use tracer_core::{
     report::{Captured, Object, Process, Report},
-    verdict::{Finding, Severity},
+    verdict::Finding,
 };
 
 use crate::render::{View, command::command_line};
@@ -64,13 +64,14 @@ fn only<T: Clone>(items: &[T], is_wanted: impl Fn(&T) -> bool) -> Vec<T> {
     items.iter().filter(|item| is_wanted(item)).cloned().collect()
 }
 
-/// Whether a finding is shown. `named` has the processes whose command line matches.
+/// Whether a finding is shown. With `--only-loss` those for which the exit code is 1: what is stuck, discarded or never
+/// flushed did not arrive either. `named` has the processes whose command line matches.
 fn wants(view: &View, finding: &Finding, named: &HashSet<u32>) -> bool {
     let matches = view.grep.as_ref().is_none_or(|grep| {
         let advice = finding.advice.as_deref().unwrap_or_default();
         grep.matches(&finding.message) || grep.matches(advice) || named.contains(&finding.pid)
     });
-    matches && (!view.only_loss || finding.severity == Severity::Loss)
+    matches && (!view.only_loss || finding.is_loss())
 }
 
 /// The objects that these processes wrote to or had as stdout and stderr.

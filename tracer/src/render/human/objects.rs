@@ -71,7 +71,8 @@ fn account(object: &Object) -> Vec<Text> {
     counts.push(Text::plain(&format!("read {}{}", bytes(object.read), shared(&object.readers))));
     if let Some(unread) = object.unread {
         let ink = if unread > 0 { ODD } else { PLAIN };
-        counts.push(Text::styled(ink, &format!("unread {}", bytes(unread))));
+        let how = if is_computed(object) { " (computed)" } else { "" };
+        counts.push(Text::styled(ink, &format!("unread {}{how}", bytes(unread))));
     }
     if object.balanced == Some(false) {
         counts.push(Text::styled(ODD, "counts incomplete"));
@@ -82,6 +83,12 @@ fn account(object: &Object) -> Vec<Text> {
     }
     counts.extend(waiting(object));
     counts
+}
+
+/// Whether unread bytes are what was written and not read, and no look into the object was possible.
+fn is_computed(object: &Object) -> bool {
+    let is_seen = object.inside.is_some() || object.balanced.is_some();
+    object.unread.is_some_and(|unread| unread > 0) && !is_seen
 }
 
 fn share(endpoint: &Endpoint) -> String {

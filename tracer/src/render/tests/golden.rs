@@ -38,6 +38,21 @@ fn a_process_that_never_wrote_shows_where_it_could_have() {
 }
 
 #[test]
+fn a_number_of_unread_bytes_that_no_look_proves_is_computed() {
+    let mut report = samples::unread();
+    let said = |report: &Report| all(report).contains("unread 65,536 B (64.0 KiB) (computed)");
+    assert!(!said(&report));
+    for object in &mut report.objects {
+        (object.balanced, object.inside) = (None, None);
+    }
+    assert!(said(&report), "{}", all(&report));
+    for object in &mut report.objects {
+        object.inside = object.unread;
+    }
+    assert!(!said(&report));
+}
+
+#[test]
 fn unread_bytes_and_own_losses_are_spelled_out() {
     same("unread", &human(&samples::unread()), include_str!("../golden/unread.txt"));
     same("unread_all", &all(&samples::unread()), include_str!("../golden/unread_all.txt"));

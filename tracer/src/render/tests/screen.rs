@@ -101,6 +101,18 @@ fn filters_leave_what_they_name() {
     let only_loss = View { only_loss: true, ..View::default() };
     let text = screen(&make(), &only_loss);
     same("make_loss", &text, include_str!("../golden/make_loss.txt"));
+    let mut stuck = make();
+    for (rule, pid) in [(Rule::Stuck, 101), (Rule::Discarded, 102), (Rule::Unflushed, 103)] {
+        stuck.findings.push(samples::finding(rule, Severity::Warning, pid));
+    }
+    let put_off = samples::finding(Rule::PutOff, Severity::Warning, 104);
+    stuck.findings.push(put_off);
+    let text = rendered(&stuck, Format::Human, &View { all: true, ..only_loss.clone() }, &PLAIN);
+    for (rule, is_shown) in
+        [("stuck", true), ("discarded", true), ("unflushed", true), ("put_off", false)]
+    {
+        assert_eq!(text.contains(&format!("[{rule}]")), is_shown, "{rule}: {text}");
+    }
     let grep = View { grep: Some(Grep::new("unit12[01]").unwrap()), ..View::default() };
     let text = screen(&make(), &grep);
     same("make_grep", &text, include_str!("../golden/make_grep.txt"));

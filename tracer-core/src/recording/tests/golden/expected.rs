@@ -167,7 +167,8 @@ pub(super) const EXPECTED: &[(&str, &[Rule], &str)] = &[
     (
         "unread_gone",
         &[Unread],
-        "seq 1 200 (pid 28778) wrote 692 B to stdout; 692 B are lost, unread in pipe:[2512907]: \
-         goproc (pid 28664) closed its read end 1 ms after the command had ended. It exited with 0.",
+        "seq 1 200 (pid 28778) wrote 692 B to stdout; 692 B are lost, unread in pipe:[2512907] \
+         (computed: tracer could not look inside): goproc (pid 28664) closed its read end 1 ms after the \
+         command had ended. It exited with 0.",
     ),
 ];

@@ -1,0 +1,164 @@
+//! How many bytes of a file are gone: as far as its size, the writes before and after each cut, and `O_APPEND` tell. The
+//! kernel side tells who cut a file and when, but not to which length.
+
+use tracer_common::{
+    ledger::{LedgerKey, LedgerRow, WINDOW_SHIFT},
+    object::ObjectId,
+};
+
+use super::writes_to;
+use crate::{
+    session::{FactKind, O_APPEND, Object},
+    verdict::Case,
+};
+
+/// Bytes that were written to a file and are gone: at least and at most so many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::verdict) struct Gone {
+    /// So many are certainly gone.
+    pub(in crate::verdict) least: u64,
+    /// Not more than so many can be gone.
+    pub(in crate::verdict) most: u64,
+}
+
+impl Gone {
+    fn at_most(bytes: u64) -> Self {
+        Self { least: 0, most: bytes }
+    }
+
+    /// The same without bytes that a reader has.
+    pub(super) fn without(self, saved: u64) -> Self {
+        Self { least: self.least.saturating_sub(saved), most: self.most.saturating_sub(saved) }
+    }
+}
+
+/// What is gone of what was written to a file that has a name.
+pub(super) fn gone(case: &Case<'_>, object: &Object) -> Gone {
+    let cuts = case.cut_times.get(&object.id).map_or(&[][..], Vec::as_slice);
+    let before = |time_ns: &u64| written_before(case, &object.id, *time_ns);
+    let cut = cuts.last().map_or(0, before);
+    // The size of a file that the kernel makes up says nothing, and to empty it takes nothing away.
+    if is_made_up(object) {
+        return Gone::default();
+    }
+    let Some(size) = object.size_after.filter(|_| object.is_found()) else {
+        return Gone::at_most(cut);
+    };
+    let account = Account::of(case, object, size);
+    match cuts.get(cuts.partition_point(|time_ns| before(time_ns) == 0)) {
+        None => account.too_short(),
+        Some(_) if appends(case, &object.id) => account.appended(cut, cuts.len()),
+        Some(first_ns) => {
+            let goes_on = writes_to(case, &object.id).any(|(_, row)| row.last_ns > *first_ns);
+            // An earlier cut of a file that a recorder knows for long may be forgotten.
+            let is_only = cuts.len() == 1 && !case.session.is_part;
+            account.cut(cut, goes_on && !(is_only && account.is_longer()))
+        }
+    }
+}
+
+/// The sums that tell what is missing in a file.
+struct Account {
+    /// Size when the file came under watch.
+    before: u64,
+    /// Bytes written to it since.
+    written: u64,
+    /// The same when its size was asked for: what was written later may be in it or not.
+    asked: u64,
+    /// The size that was found.
+    size: u64,
+}
+
+impl Account {
+    fn of(case: &Case<'_>, object: &Object, size: u64) -> Self {
+        let written = case.flows.get(&object.id).written;
+        let asked = object.written_when_asked.unwrap_or(written).min(written);
+        Self { before: object.size, written, asked, size }
+    }
+
+    /// Of a file that no process cut after a write: it is too short for what was written.
+    fn too_short(&self) -> Gone {
+        let missing = self.asked.saturating_sub(self.size);
+        let has_later = missing > 0 && self.asked < self.written;
+        Gone { least: missing, most: if has_later { self.written } else { missing } }
+    }
+
+    /// Of a file to which all writers append: nothing is overwritten, and after a cut they go on where it ends. Not more
+    /// than `cut` bytes had been written before the latest cut.
+    fn appended(&self, cut: u64, cuts: usize) -> Gone {
+        let missing = |written: u64| {
+            let all = self.before.saturating_add(written);
+            all.saturating_sub(self.size).min(cut)
+        };
+        // One of several made it longer, so that the others may have taken more.
+        if cuts > 1 && self.is_longer() {
+            return Gone::at_most(cut);
+        }
+        Gone { least: missing(self.asked), most: missing(self.written) }
+    }
+
+    /// Of another file that was cut. `has_hole`: a writer that does not append may have gone on behind a hole, so that the
+    /// size does not show what is gone.
+    fn cut(&self, cut: u64, has_hole: bool) -> Gone {
+        let too_short = self.too_short();
+        let end = self.before.saturating_add(self.written);
+        let most = if has_hole { cut } else { cut.min(end.saturating_sub(self.size)) };
+        Gone { most: too_short.most.max(most), ..too_short }
+    }
+
+    /// Whether it is longer than all that can have been written into it: `truncate -s +1M`.
+    fn is_longer(&self) -> bool {
+        self.size > self.before.saturating_add(self.written)
+    }
+}
+
+fn is_made_up(object: &Object) -> bool {
+    let is_in = |folder| object.path.starts_with(folder);
+    ["/proc/", "/sys/", "/dev/"].into_iter().any(is_in) && !is_in("/dev/shm/")
+}
+
+/// Bytes that were written to a file before a time, at most.
+fn written_before(case: &Case<'_>, object: &ObjectId, time_ns: u64) -> u64 {
+    let began = writes_to(case, object).filter(|(_, row)| row.first_ns <= time_ns);
+    began.fold(0, |sum, (_, row)| sum.saturating_add(row_before(row, time_ns)))
+}
+
+/// The same for a row. Of one that began before the time and ended after it, only windows are known, and that its last
+/// call came later.
+fn row_before(row: &LedgerRow, time_ns: u64) -> u64 {
+    let window = time_ns >> WINDOW_SHIFT;
+    if row.last_ns <= time_ns {
+        row.bytes
+    } else if window >= row.window {
+        row.bytes.saturating_sub(1)
+    } else if window + 1 == row.window {
+        row.before_window
+    } else {
+        row.before_window.saturating_sub(row.previous_window_bytes)
+    }
+}
+
+/// Whether all that was written to a file went through a standard stream that was opened with `O_APPEND`. That a process
+/// takes the flag away later (`F_SETFL`) is not seen.
+fn appends(case: &Case<'_>, object: &ObjectId) -> bool {
+    writes_to(case, object).all(|(key, _)| is_appending(case, key))
+}
+
+fn is_appending(case: &Case<'_>, key: &LedgerKey) -> bool {
+    let Some(process) = case.session.processes.get(&key.process) else { return false };
+    let state = usize::try_from(key.fd).ok().and_then(|fd| process.stdio.as_ref()?.get(fd));
+    let is_replaced = || {
+        let line = case.session.line_of(process).take(GENERATIONS);
+        let mut facts = line.flat_map(|known| &known.facts);
+        facts.any(|fact| {
+            fact.kind == FactKind::FdReplaced
+                && fact.fd == Some(key.fd)
+                && fact.object == Some(key.object)
+        })
+    };
+    state.is_some_and(|state| state.object == key.object && state.flags & O_APPEND != 0)
+        && !is_replaced()
+}
+
+/// Number of ancestors that are looked at.
+const GENERATIONS: usize = 16;
