@@ -251,7 +251,8 @@ pub mod fact {
     /// A call replaced an fd while another thread may have been writing through it. `fd`: -1 if there may be several
     /// such fds from 3 on.
     pub const FD_RACED: u32 = 9;
-    /// A watched file was cut: `ftruncate`, or an `open` after which it is empty. `fd` leads to it.
+    /// A watched file was cut: `ftruncate`, or an `open` after which it is empty. `fd` leads to it;
+    /// `detail` is 1 if it is empty after that.
     pub const FILE_CUT: u32 = 10;
 }
 

@@ -398,6 +398,7 @@ fn cut(call: &Call) {
         && let Some(record) = start(&call, fact::FILE_CUT, fd)
     {
         record.payload.state.object = id;
+        record.payload.detail = u32::from(is_empty);
         record.send(0);
     }
 }

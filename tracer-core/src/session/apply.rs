@@ -46,6 +46,7 @@ impl Session {
                     errno: fact.errno,
                     about,
                     object: (!fact.state.object.is_none()).then_some(fact.state.object),
+                    is_emptied: kind == FactKind::FileCut && fact.detail == 1,
                 });
             }
             EventKind::Holder { holder, comm, sighting } => {

@@ -196,6 +196,7 @@ impl Process {
                 errno: 0,
                 about: String::new(),
                 object: None,
+                is_emptied: false,
                 ..fact
             };
             self.facts.splice(..0, guest.into_iter().chain([cut]));
@@ -256,6 +257,8 @@ pub struct Fact {
     pub about: String,
     /// The object concerned, if there is one.
     pub object: Option<ObjectId>,
+    /// Of [`FactKind::FileCut`]: whether the file was empty after it.
+    pub is_emptied: bool,
 }
 
 /// Kinds of facts.
@@ -307,7 +310,15 @@ mod tests {
     use super::*;
 
     fn fact(time_ns: u64, kind: FactKind) -> Fact {
-        Fact { time_ns, kind, fd: Some(1), errno: 25, about: String::new(), object: None }
+        Fact {
+            time_ns,
+            kind,
+            fd: Some(1),
+            errno: 25,
+            about: String::new(),
+            object: None,
+            is_emptied: false,
+        }
     }
 
     #[test]

@@ -38,8 +38,8 @@ pub struct Case<'a> {
     nonblock: BTreeMap<ObjectId, (u64, &'a Process)>,
     /// The process that cut a file last, and when (nanoseconds since boot).
     pub(super) cuts: BTreeMap<ObjectId, (u64, &'a Process)>,
-    /// When each file was cut, nanoseconds since boot, in this order.
-    pub(super) cut_times: BTreeMap<ObjectId, Vec<u64>>,
+    /// The cuts of each file, in this order.
+    pub(super) cuts_of: BTreeMap<ObjectId, Vec<Cut>>,
     /// The processes that may have removed a file: those that run a program which does.
     pub(super) removers: Vec<&'a Process>,
     /// Whether a target runs a sandbox or virtual machine, whose programs make no system calls on this kernel.
@@ -76,7 +76,7 @@ impl<'a> Case<'a> {
             blocked_readers: BTreeMap::new(),
             nonblock: latest(session, FactKind::Nonblock),
             cuts: latest(session, FactKind::FileCut),
-            cut_times: times(session, FactKind::FileCut),
+            cuts_of: cuts_of(session),
             removers: rules::file_lost::removers(session),
             has_guests,
         };
@@ -240,13 +240,22 @@ fn latest(session: &Session, kind: FactKind) -> BTreeMap<ObjectId, (u64, &Proces
     latest
 }
 
-/// For each object, when processes did this to it, in this order.
-fn times(session: &Session, kind: FactKind) -> BTreeMap<ObjectId, Vec<u64>> {
-    let mut times: BTreeMap<ObjectId, Vec<u64>> = BTreeMap::new();
+/// A file was cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Cut {
+    /// Nanoseconds since boot.
+    pub(super) time_ns: u64,
+    /// Whether the file was empty after it.
+    pub(super) is_emptied: bool,
+}
+
+fn cuts_of(session: &Session) -> BTreeMap<ObjectId, Vec<Cut>> {
+    let mut cuts: BTreeMap<ObjectId, Vec<Cut>> = BTreeMap::new();
     let facts = session.processes.values().flat_map(|process| &process.facts);
-    for fact in facts.filter(|fact| fact.kind == kind) {
-        times.entry(fact.object.unwrap_or_default()).or_default().push(fact.time_ns);
+    for fact in facts.filter(|fact| fact.kind == FactKind::FileCut) {
+        let cut = Cut { time_ns: fact.time_ns, is_emptied: fact.is_emptied };
+        cuts.entry(fact.object.unwrap_or_default()).or_default().push(cut);
     }
-    times.values_mut().for_each(|times| times.sort_unstable());
-    times
+    cuts.values_mut().for_each(|cuts| cuts.sort_unstable());
+    cuts
 }

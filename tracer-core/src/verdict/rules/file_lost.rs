@@ -317,6 +317,8 @@ fn missing(case: &Case<'_>, stream: &Stream, gone: Gone) -> String {
         0 => format!(
             "up to {most} of what was written there may be gone: {cause}, and tracer did not see to which length"
         ),
+        // It is certain that the file was emptied, and not how much was in it.
+        1 if gone.most > 1 => format!("up to {most} of what was written there are gone: {cause}"),
         bytes if bytes < gone.most => {
             format!("at least {least} of what was written there are gone: {cause}")
         }

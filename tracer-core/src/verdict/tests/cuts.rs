@@ -137,6 +137,33 @@ fn where_the_size_does_not_tell_what_was_cut_it_is_unsure() {
     assert_eq!(lost(&found(copied.cut(CUTTER, LOG, 150), 1_500)), None);
 }
 
+/// The kernel saw it empty: what came before is gone, whatever the size is now.
+#[test]
+fn what_was_written_before_a_file_was_emptied_is_lost() {
+    let emptied = |before, after, end| {
+        found(wrote(log(0, 0), WRITER, before, after).emptied(CUTTER, LOG, 150), end)
+    };
+    // Of a writer that goes on for long, the ledger keeps the sum only.
+    for (name, end) in [("a hole", 1_500), ("made longer later", 1 << 20)] {
+        assert_eq!(lost(&emptied(1_000, 500, end)), Some((1, 1_000)), "{name}");
+    }
+    let message = emptied(1_000, 500, 1_500).finding(Rule::FileLost).unwrap().message;
+    let said = "up to 1,000 B of what was written there are gone: truncate (pid 85) cut the file";
+    assert!(message.contains(said), "{message}");
+    assert_eq!(lost(&emptied(1_000, 0, 0)), Some((1_000, 1_000)));
+    assert_eq!(lost(&emptied(0, 500, 500)), None, "before anything was written");
+    // It is not at its path, so that its size is not known.
+    let moved = wrote(log(0, 0), WRITER, 90, 0).emptied(CUTTER, LOG, 150);
+    assert_eq!(lost(&moved.exited(WRITER, 0, 400).found(LOG, FileNow::Gone, 0)), Some((90, 90)));
+    // What came between it and a later cut may be there.
+    let twice = wrote(log(0, 0), WRITER, 1_000, 500).emptied(CUTTER, LOG, 150);
+    let twice = found(twice.cut(CUTTER, LOG, 350), 1_500);
+    assert_eq!(lost(&twice).map(|(least, _)| least), Some(1));
+    // A reader, such as `cp`, had read it before: `copytruncate`.
+    let copied = wrote(log(0, 0), WRITER, 1_000, 500).read(CUTTER, LOG, 1_000, 140);
+    assert_eq!(lost(&found(copied.emptied(CUTTER, LOG, 150), 1_500)), None);
+}
+
 #[test]
 fn a_file_that_the_kernel_makes_up_is_not_emptied() {
     let set = |path| {

@@ -264,9 +264,19 @@ impl Scene {
 
     /// A process cut a file.
     pub(super) fn cut(self, tgid: u32, object: ObjectId, ms: u64) -> Self {
+        self.cut_to(tgid, object, ms, false)
+    }
+
+    /// The same to no byte.
+    pub(super) fn emptied(self, tgid: u32, object: ObjectId, ms: u64) -> Self {
+        self.cut_to(tgid, object, ms, true)
+    }
+
+    fn cut_to(self, tgid: u32, object: ObjectId, ms: u64, is_emptied: bool) -> Self {
         let state = FdState { object, ..FdState::default() };
         let (process, fact) = (id(tgid), fact::FILE_CUT);
-        let fact = layout::Fact { process, fact, fd: -1, state, ..layout::Fact::default() };
+        let detail = u32::from(is_emptied);
+        let fact = layout::Fact { process, fact, fd: -1, detail, state, ..layout::Fact::default() };
         self.event(ms, EventKind::Fact { fact, text: Vec::new() })
     }
 

@@ -1,5 +1,5 @@
 //! How many bytes of a file are gone: as far as its size, the writes before and after each cut, and `O_APPEND` tell. The
-//! kernel side tells who cut a file and when, but not to which length.
+//! kernel side tells who cut a file, when, and whether it was empty then, but not to which length.
 
 use tracer_common::{
     ledger::{LedgerKey, LedgerRow, WINDOW_SHIFT},
@@ -9,21 +9,29 @@ use tracer_common::{
 use super::writes_to;
 use crate::{
     session::{FactKind, O_APPEND, Object},
-    verdict::Case,
+    verdict::{Case, case::Cut},
 };
 
-/// Bytes that were written to a file and are gone: at least and at most so many.
+/// How many bytes that were written to a file are gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::verdict) struct Gone {
-    /// So many are certainly gone.
+    /// This many are certainly gone.
     pub(in crate::verdict) least: u64,
-    /// Not more than so many can be gone.
+    /// Not more than this many can be gone.
     pub(in crate::verdict) most: u64,
 }
 
 impl Gone {
     fn at_most(bytes: u64) -> Self {
         Self { least: 0, most: bytes }
+    }
+
+    /// The same, and what the kernel saw emptied, if that is more.
+    fn or_emptied(self, emptied: Self) -> Self {
+        if self.least >= emptied.least {
+            return self;
+        }
+        Self { least: emptied.least, most: self.most.max(emptied.most) }
     }
 
     /// The same without bytes that a reader has.
@@ -34,22 +42,37 @@ impl Gone {
 
 /// What is gone of what was written to a file that has a name.
 pub(super) fn gone(case: &Case<'_>, object: &Object) -> Gone {
-    let cuts = case.cut_times.get(&object.id).map_or(&[][..], Vec::as_slice);
-    let before = |time_ns: &u64| written_before(case, &object.id, *time_ns);
+    let cuts = case.cuts_of.get(&object.id).map_or(&[][..], Vec::as_slice);
+    let before = |cut: &Cut| sum_before(case, &object.id, cut.time_ns, most_before);
     let cut = cuts.last().map_or(0, before);
     // The size of a file that the kernel makes up says nothing, and to empty it takes nothing away.
     if is_made_up(object) {
         return Gone::default();
     }
+    let emptied = cuts.iter().rfind(|cut| cut.is_emptied);
+    let emptied = emptied.map_or_else(Gone::default, |emptied| Gone {
+        least: sum_before(case, &object.id, emptied.time_ns, least_before),
+        most: before(emptied),
+    });
+    by_size(case, object, cuts, (cut, before)).or_emptied(emptied)
+}
+
+/// What its size tells. `cut`: not more had been written before the latest cut.
+fn by_size(
+    case: &Case<'_>,
+    object: &Object,
+    cuts: &[Cut],
+    (cut, before): (u64, impl Fn(&Cut) -> u64),
+) -> Gone {
     let Some(size) = object.size_after.filter(|_| object.is_found()) else {
         return Gone::at_most(cut);
     };
     let account = Account::of(case, object, size);
-    match cuts.get(cuts.partition_point(|time_ns| before(time_ns) == 0)) {
+    match cuts.get(cuts.partition_point(|cut| before(cut) == 0)) {
         None => account.too_short(),
         Some(_) if appends(case, &object.id) => account.appended(cut, cuts.len()),
-        Some(first_ns) => {
-            let goes_on = writes_to(case, &object.id).any(|(_, row)| row.last_ns > *first_ns);
+        Some(first) => {
+            let goes_on = writes_to(case, &object.id).any(|(_, row)| row.last_ns > first.time_ns);
             // An earlier cut of a file that a recorder knows for long may be forgotten.
             let is_only = cuts.len() == 1 && !case.session.is_part;
             account.cut(cut, goes_on && !(is_only && account.is_longer()))
@@ -117,15 +140,34 @@ fn is_made_up(object: &Object) -> bool {
     ["/proc/", "/sys/", "/dev/"].into_iter().any(is_in) && !is_in("/dev/shm/")
 }
 
-/// Bytes that were written to a file before a time, at most.
-fn written_before(case: &Case<'_>, object: &ObjectId, time_ns: u64) -> u64 {
+/// Bytes that were written to a file before a time, by what is known of each row.
+fn sum_before(
+    case: &Case<'_>,
+    object: &ObjectId,
+    time_ns: u64,
+    of_row: impl Fn(&LedgerRow, u64) -> u64,
+) -> u64 {
     let began = writes_to(case, object).filter(|(_, row)| row.first_ns <= time_ns);
-    began.fold(0, |sum, (_, row)| sum.saturating_add(row_before(row, time_ns)))
+    began.fold(0, |sum, (_, row)| sum.saturating_add(of_row(row, time_ns)))
 }
 
-/// The same for a row. Of one that began before the time and ended after it, only windows are known, and that its last
-/// call came later.
-fn row_before(row: &LedgerRow, time_ns: u64) -> u64 {
+/// At least this many bytes of a row were written before a time. Of a row that goes on after it, only windows are known.
+fn least_before(row: &LedgerRow, time_ns: u64) -> u64 {
+    let window = time_ns >> WINDOW_SHIFT;
+    if row.last_ns <= time_ns {
+        row.bytes
+    } else if window >= row.window {
+        row.before_window
+    } else if window + 1 == row.window {
+        row.before_window.saturating_sub(row.previous_window_bytes)
+    } else {
+        // What its first call wrote.
+        u64::from(row.zero == 0)
+    }
+}
+
+/// The same, at most: of a row that goes on after the time, the last call came later.
+fn most_before(row: &LedgerRow, time_ns: u64) -> u64 {
     let window = time_ns >> WINDOW_SHIFT;
     if row.last_ns <= time_ns {
         row.bytes
