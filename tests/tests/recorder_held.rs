@@ -24,14 +24,14 @@ fn helpers_that_do_not_answer_blind_no_recorder() -> Result<()> {
     const MOVED: usize = 6;
     let (folder, cgroup) = (TempDir::new()?, ScratchCgroup::create("tracer-held")?);
     let recorder = Recorder::start(folder.path(), &["--cgroup", cgroup.name()?])?;
-    let mut stopped = 0;
+    let mut stopped = Stopped(Vec::new());
     for child in children(recorder.pid())? {
         if comm(child)? == "tracer-helper" {
             kill_process(child, Signal::STOP)?;
-            stopped += 1;
+            stopped.0.push(child);
         }
     }
-    ensure!(stopped > 0, "it has no helper process");
+    ensure!(!stopped.0.is_empty(), "it has no helper process");
     let mut commands = Vec::new();
     for number in 0..MOVED {
         let mut moved = Command::new("dash");
@@ -54,6 +54,18 @@ fn helpers_that_do_not_answer_blind_no_recorder() -> Result<()> {
     // The first ones were asked of helpers that did not answer.
     ensure!(commands.last().is_some_and(|last| last.ends_with("number-5")), "{commands:?}");
     recorder.stop()
+}
+
+/// Processes that were stopped; ended when dropped.
+struct Stopped(Vec<Pid>);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        for process in &self.0 {
+            // The recorder has ended those that it gave up.
+            let _ = kill_process(*process, Signal::KILL);
+        }
+    }
 }
 
 fn children(pid: u32) -> Result<Vec<Pid>> {
