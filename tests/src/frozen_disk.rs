@@ -3,10 +3,10 @@
 
 use std::{fs::File, ops::Deref, path::PathBuf, process::Command};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
-use crate::privilege;
+use crate::{privilege, refusal::run_command};
 
 /// Its size: the smallest of a loop device on which ext4 has a journal is a fifth of this.
 const SIZE: u64 = 32 << 20;
@@ -60,7 +60,7 @@ impl Drop for FrozenDisk {
 }
 
 fn run(command: &mut Command) -> Result<()> {
-    let output = command.output().with_context(|| format!("{command:?}"))?;
+    let output = run_command(command)?;
     ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }

@@ -176,7 +176,7 @@ impl Delegated {
     }
 
     /// Starts a shell as [`NOBODY`] in the inner cgroup, which waits for a line and executes a program with one argument.
-    /// Nobody reads its output.
+    /// The test does not read its output.
     fn start(&self, program: &Path, argument: &str) -> Result<OwnedChild> {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c"]);

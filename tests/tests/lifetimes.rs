@@ -16,7 +16,16 @@ use tracer_tests::{
 };
 
 fn each_leaves_nothing(name: &str, workloads: impl IntoIterator<Item = Workload>) -> Result<()> {
-    let mut trace = CgroupTrace::begin(name)?;
+    each_leaves_nothing_with(name, &[], workloads)
+}
+
+/// The same with arguments for tracer.
+fn each_leaves_nothing_with(
+    name: &str,
+    arguments: &[&str],
+    workloads: impl IntoIterator<Item = Workload>,
+) -> Result<()> {
+    let mut trace = CgroupTrace::begin_with(name, arguments)?;
     for workload in workloads {
         trace.leaves_nothing(&workload)?;
     }
@@ -134,11 +143,8 @@ fn answered_calls_leave_nothing_in_the_tables() -> Result<()> {
 fn captured_requests_leave_nothing_in_the_tables() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let folder = directory.path().join("out").to_string_lossy().into_owned();
-    let mut trace = CgroupTrace::begin_with("tracer-test-captured", &["--capture", &folder])?;
-    for workload in with_every_identity(&paths::URING)? {
-        trace.leaves_nothing(&workload)?;
-    }
-    trace.end().map(drop)
+    let workloads = with_every_identity(&paths::URING)?;
+    each_leaves_nothing_with("tracer-test-captured", &["--capture", &folder], workloads)
 }
 
 /// Many entries at a time, and in `churn` one after the other.

@@ -1,7 +1,6 @@
 //! The always-on recorder and processes that keep its helper processes from answering.
 
 use std::{
-    fs,
     process::{Command, Stdio},
     thread::sleep,
     time::Duration,
@@ -13,6 +12,7 @@ use tempfile::TempDir;
 use tracer_tests::{
     cgroup::ScratchCgroup,
     deadline::{OwnedChild, wait_until},
+    procfs::{children_of, named},
     recorder::{Recorder, entries},
 };
 
@@ -25,11 +25,11 @@ fn helpers_that_do_not_answer_blind_no_recorder() -> Result<()> {
     let (folder, cgroup) = (TempDir::new()?, ScratchCgroup::create("tracer-held")?);
     let recorder = Recorder::start(folder.path(), &["--cgroup", cgroup.name()?])?;
     let mut stopped = Stopped(Vec::new());
-    for child in children(recorder.pid())? {
-        if comm(child)? == "tracer-helper" {
-            kill_process(child, Signal::STOP)?;
-            stopped.0.push(child);
-        }
+    let helpers = named("tracer-helper")?;
+    for child in children_of(recorder.pid())?.into_iter().filter(|pid| helpers.contains(pid)) {
+        let child = Pid::from_raw(child.try_into()?).context("no pid")?;
+        kill_process(child, Signal::STOP)?;
+        stopped.0.push(child);
     }
     ensure!(!stopped.0.is_empty(), "it has no helper process");
     let mut commands = Vec::new();
@@ -66,14 +66,4 @@ impl Drop for Stopped {
             let _ = kill_process(*process, Signal::KILL);
         }
     }
-}
-
-fn children(pid: u32) -> Result<Vec<Pid>> {
-    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
-    text.split_whitespace().map(|it| Pid::from_raw(it.parse()?).context("no pid")).collect()
-}
-
-fn comm(pid: Pid) -> Result<String> {
-    let text = fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero()))?;
-    Ok(text.trim_end().to_owned())
 }

@@ -35,6 +35,9 @@ use crate::{
 /// How long the reader leaves an empty ring alone. A live view is at most this late.
 const LAG: Duration = Duration::from_millis(50);
 
+/// Why a capture that was not written in time is incomplete.
+const UNWRITTEN: &str = "not all of it was written";
+
 /// The capture of a run.
 pub(super) struct Capturing {
     settings: CaptureSettings,
@@ -103,9 +106,15 @@ impl Capturing {
     pub(super) fn finish(&mut self, session: &Session, kernel: &KernelSettings, end: &mut End<'_>) {
         let Some(running) = self.running.take() else { return };
         let rows = rows(session, kernel);
-        let shown = running.finish(rows.clone(), |idle| end.waits(idle));
-        let Some(shown) = shown else { return self.cut_short("not all of it was written") };
-        let Some(process) = &mut self.process else { return Self::log(&shown) };
+        let Some(process) = &mut self.process else {
+            return match running.finish(rows, |idle| end.waits(idle)) {
+                Some(summary) => Self::log(&summary),
+                None => self.cut_short(UNWRITTEN),
+            };
+        };
+        if !running.stop(|idle| end.waits(idle)) {
+            return self.cut_short(UNWRITTEN);
+        }
         match process.finish(&rows, |idle| end.waits(idle)) {
             Ok(summary) => {
                 Self::log(&summary);
@@ -160,7 +169,7 @@ impl Drop for Capturing {
             return;
         }
         let running = self.running.take();
-        let has_stopped = running.is_none_or(|running| running.abandon(|idle| idle < STALLED));
+        let has_stopped = running.is_none_or(|running| running.stop(|idle| idle < STALLED));
         match &mut self.process {
             Some(process) if has_stopped => process.take_back(&[INDEX, SESSION]),
             // A record may have been sent in part.

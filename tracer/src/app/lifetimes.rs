@@ -264,7 +264,6 @@ impl Lifetimes {
             |key: &LedgerKey| self.rows.get(&key.process).is_some_and(|own| own.contains(key));
         let untold = rows.iter().map(|(key, _)| *key);
         let untold = untold.filter(|key| !is_told(key) && !exists(key.process.tgid));
-        let untold: Vec<LedgerKey> = untold.collect();
         self.late.extend(untold);
     }
 

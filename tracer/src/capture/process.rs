@@ -207,10 +207,20 @@ fn give(
     waits: &mut dyn FnMut(Duration) -> bool,
 ) -> io::Result<()> {
     socket.set_write_timeout(Some(TURN))?;
-    let (mut rest, mut since) = (bytes, Instant::now());
-    while !rest.is_empty() {
-        match socket.write(rest) {
-            Ok(taken) => (rest, since) = (&rest[taken..], Instant::now()),
+    move_all(bytes.len(), waits, |done| socket.write(&bytes[done..]))
+}
+
+/// Moves this many bytes by calls that return how many they moved, and [`ErrorKind::WouldBlock`] after a [`TURN`].
+fn move_all(
+    length: usize,
+    waits: &mut dyn FnMut(Duration) -> bool,
+    mut call: impl FnMut(usize) -> io::Result<usize>,
+) -> io::Result<()> {
+    let (mut done, mut since) = (0, Instant::now());
+    while done < length {
+        match call(done) {
+            Ok(0) => return Err(io::Error::other("the process that writes it has ended")),
+            Ok(moved) => (done, since) = (done + moved, Instant::now()),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
             Err(_) if waits(since.elapsed()) => {}
@@ -243,18 +253,7 @@ fn fill(
     bytes: &mut [u8],
     waits: &mut dyn FnMut(Duration) -> bool,
 ) -> io::Result<()> {
-    let (mut done, mut since) = (0, Instant::now());
-    while done < bytes.len() {
-        match socket.read(&mut bytes[done..]) {
-            Ok(0) => return Err(io::Error::other("the process that writes it has ended")),
-            Ok(taken) => (done, since) = (done + taken, Instant::now()),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
-            Err(_) if waits(since.elapsed()) => {}
-            Err(_) => return Err(stands_still()),
-        }
-    }
-    Ok(())
+    move_all(bytes.len(), waits, |done| socket.read(&mut bytes[done..]))
 }
 
 impl Log {

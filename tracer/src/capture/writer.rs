@@ -147,8 +147,8 @@ impl Capture {
         rows: Vec<(LedgerKey, LedgerRow)>,
         mut waits: impl FnMut(Duration) -> bool,
     ) -> Option<Summary> {
-        let (dropped, written) = self.stop(&mut waits)?;
-        let Some((accounts, undecodable)) = written else { return Some(Summary::default()) };
+        let (dropped, written) = self.join(&mut waits)?;
+        let (accounts, undecodable) = written?;
         let summary = accounts.finish(rows, || {
             let _ = waits(Duration::ZERO);
         });
@@ -157,8 +157,8 @@ impl Capture {
 
     /// Takes the rest and writes it, and leaves the accounts open as in a run that was killed. Whether `waits` did not end
     /// the wait.
-    pub fn abandon(self, mut waits: impl FnMut(Duration) -> bool) -> bool {
-        let Some((_, written)) = self.stop(&mut waits) else { return false };
+    pub fn stop(self, mut waits: impl FnMut(Duration) -> bool) -> bool {
+        let Some((_, written)) = self.join(&mut waits) else { return false };
         if let Some((mut accounts, _)) = written {
             accounts.flush();
         }
@@ -166,7 +166,7 @@ impl Capture {
     }
 
     /// Ends both threads. Returns how many dropped records could not be decoded, and what the writer returns.
-    fn stop(
+    fn join(
         self,
         waits: &mut dyn FnMut(Duration) -> bool,
     ) -> Option<(u64, Option<(Accounts, u64)>)> {

@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(found, Some(pids[1]));
         assert_eq!(sandbox_among(&mut lines, &pids, "other"), None);
         assert_eq!(sandbox_among(&mut None, &pids, "web"), None);
-        // Nobody answers.
+        // The helper does not answer.
         let (socket, _end) = UnixStream::pair().unwrap();
         let mut silent = Some(CommandLines(Helper::of_thread(socket)));
         let begin = Instant::now();

@@ -117,7 +117,7 @@ fn store(socket: &UnixStream, folder: &Folder, options: Options) -> io::Result<O
     let rows = match last.recv() {
         Ok((Kind::Rows, rows)) => serde_json::from_slice(&rows)?,
         other => {
-            capture.abandon(|_| true);
+            capture.stop(|_| true);
             let (_, order) = other.map_err(io::Error::other)?;
             return Ok(Some(serde_json::from_slice(&order)?));
         }

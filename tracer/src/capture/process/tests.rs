@@ -58,7 +58,7 @@ fn everything_is_stored_and_read_back() {
     let bytes: u64 = (0..3_000u64).map(|number| number % 5_000).sum();
     let capture = Capture::feed(Ring(sent), feed, None).unwrap();
     let rows = vec![(key(1), row(bytes, 0))];
-    capture.finish(rows.clone(), |_| true).unwrap();
+    assert!(capture.stop(|_| true));
     let summary = process.finish(&rows, |_| true).unwrap();
     let [stream] = &summary.streams[..] else { panic!("{summary:?}") };
     assert_eq!((stream.total.written, stream.total.kept, stream.total.missing), (bytes, bytes, 0));

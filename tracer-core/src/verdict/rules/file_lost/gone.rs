@@ -43,32 +43,25 @@ impl Gone {
 /// What is gone of what was written to a file that has a name.
 pub(super) fn gone(case: &Case<'_>, object: &Object) -> Gone {
     let cuts = case.cuts_of.get(&object.id).map_or(&[][..], Vec::as_slice);
-    let before = |cut: &Cut| sum_before(case, &object.id, cut.time_ns, most_before);
-    let cut = cuts.last().map_or(0, before);
+    let before = |cut: &Cut| written_before(case, &object.id, cut.time_ns);
+    let cut = cuts.last().map_or(0, |cut| before(cut).most);
     // The size of a file that the kernel makes up says nothing, and to empty it takes nothing away.
     if is_made_up(object) {
         return Gone::default();
     }
     let emptied = cuts.iter().rfind(|cut| cut.is_emptied);
-    let emptied = emptied.map_or_else(Gone::default, |emptied| Gone {
-        least: sum_before(case, &object.id, emptied.time_ns, least_before),
-        most: before(emptied),
-    });
-    by_size(case, object, cuts, (cut, before)).or_emptied(emptied)
+    let emptied = emptied.map_or_else(Gone::default, before);
+    by_size(case, object, cuts, cut).or_emptied(emptied)
 }
 
 /// What its size tells. `cut`: not more had been written before the latest cut.
-fn by_size(
-    case: &Case<'_>,
-    object: &Object,
-    cuts: &[Cut],
-    (cut, before): (u64, impl Fn(&Cut) -> u64),
-) -> Gone {
+fn by_size(case: &Case<'_>, object: &Object, cuts: &[Cut], cut: u64) -> Gone {
     let Some(size) = object.size_after.filter(|_| object.is_found()) else {
         return Gone::at_most(cut);
     };
     let account = Account::of(case, object, size);
-    match cuts.get(cuts.partition_point(|cut| before(cut) == 0)) {
+    let is_before = |cut: &Cut| written_before(case, &object.id, cut.time_ns).most == 0;
+    match cuts.get(cuts.partition_point(is_before)) {
         None => account.too_short(),
         Some(_) if appends(case, &object.id) => account.appended(cut, cuts.len()),
         Some(first) => {
@@ -140,43 +133,28 @@ fn is_made_up(object: &Object) -> bool {
     ["/proc/", "/sys/", "/dev/"].into_iter().any(is_in) && !is_in("/dev/shm/")
 }
 
-/// Bytes that were written to a file before a time, by what is known of each row.
-fn sum_before(
-    case: &Case<'_>,
-    object: &ObjectId,
-    time_ns: u64,
-    of_row: impl Fn(&LedgerRow, u64) -> u64,
-) -> u64 {
+/// Bytes that were written to a file before a time, at least and at most.
+fn written_before(case: &Case<'_>, object: &ObjectId, time_ns: u64) -> Gone {
     let began = writes_to(case, object).filter(|(_, row)| row.first_ns <= time_ns);
-    began.fold(0, |sum, (_, row)| sum.saturating_add(of_row(row, time_ns)))
+    began.fold(Gone::default(), |sum, (_, row)| {
+        let (least, most) = row_before(row, time_ns);
+        Gone { least: sum.least.saturating_add(least), most: sum.most.saturating_add(most) }
+    })
 }
 
-/// At least this many bytes of a row were written before a time. Of a row that goes on after it, only windows are known.
-fn least_before(row: &LedgerRow, time_ns: u64) -> u64 {
+/// The same for a row, which began before the time. Of one that ended after it, only windows are known, and that its first
+/// call came before and its last call after.
+fn row_before(row: &LedgerRow, time_ns: u64) -> (u64, u64) {
     let window = time_ns >> WINDOW_SHIFT;
+    let before_both = row.before_window.saturating_sub(row.previous_window_bytes);
     if row.last_ns <= time_ns {
-        row.bytes
+        (row.bytes, row.bytes)
     } else if window >= row.window {
-        row.before_window
+        (row.before_window, row.bytes.saturating_sub(1))
     } else if window + 1 == row.window {
-        row.before_window.saturating_sub(row.previous_window_bytes)
+        (before_both, row.before_window)
     } else {
-        // What its first call wrote.
-        u64::from(row.zero == 0)
-    }
-}
-
-/// The same, at most: of a row that goes on after the time, the last call came later.
-fn most_before(row: &LedgerRow, time_ns: u64) -> u64 {
-    let window = time_ns >> WINDOW_SHIFT;
-    if row.last_ns <= time_ns {
-        row.bytes
-    } else if window >= row.window {
-        row.bytes.saturating_sub(1)
-    } else if window + 1 == row.window {
-        row.before_window
-    } else {
-        row.before_window.saturating_sub(row.previous_window_bytes)
+        (u64::from(row.zero == 0), before_both)
     }
 }
 
