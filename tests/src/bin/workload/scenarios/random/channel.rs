@@ -18,7 +18,10 @@ use tracer_tests::{
     truth::{Line, ObjectTruth},
 };
 
-use super::widths::{duplicate, wide};
+use super::{
+    super::answered,
+    widths::{duplicate, wide},
+};
 use crate::{ledger::Ledger, sys};
 
 /// What it is.
@@ -138,13 +141,14 @@ impl Channel {
         }
     }
 
-    /// Empties it if it has no room. Returns a size for which it has room.
+    /// Empties it if it has no room. Returns a size for which it has room, and which seccomp does not trap.
     pub(super) fn make_room(&mut self, random: &mut Rng) -> Result<usize> {
         let (size, writes) = self.kind.capacity();
         if self.inside.len() >= writes {
             super::reading::all(self)?;
         }
-        Ok(random.usize(1..size))
+        let size = random.usize(1..size);
+        Ok(if size == answered::SELECTED { size + 1 } else { size })
     }
 
     pub(super) fn wrote(&mut self, size: usize) {
