@@ -22,12 +22,15 @@ use tracer_common::{
 
 use self::memory::Memory;
 use crate::{
-    atomic::add,
-    constants::{CAPTURE, CAPTURE_LIMIT},
-    emit,
+    events::emit,
+    kernel::{
+        atomic::add,
+        constants::{CAPTURE, CAPTURE_LIMIT},
+        task,
+    },
     ledger::{self, Transfer},
     maps::CAPTURING,
-    membership, task,
+    targets::{membership, watches},
 };
 
 /// The part of a record before the data.
@@ -123,7 +126,7 @@ fn send_write(this: &mut Capturing, slot: u32) {
 /// a terminal or log file that the target shares with other processes, their output is private.
 #[inline(always)]
 fn is_output(key: &LedgerKey) -> bool {
-    let Some(value) = membership::value(&key.object) else { return false };
+    let Some(value) = watches::value(&key.object) else { return false };
     if watch::hop(value) != 0 || value & watch::OUTPUT == 0 {
         return false;
     }

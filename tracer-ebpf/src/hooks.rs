@@ -23,7 +23,7 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, TracePointContext},
 };
 
-use crate::kread::Kptr;
+use crate::kernel::kread::Kptr;
 
 /// Reads a field of a trace event.
 #[inline(always)]

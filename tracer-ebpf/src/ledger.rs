@@ -1,6 +1,9 @@
 //! Books transfers in ledger rows.
 
+pub(crate) mod opening;
+pub(crate) mod races;
 mod rows;
+pub(crate) mod witness;
 
 use tracer_common::{
     event::{self, kind},
@@ -13,14 +16,15 @@ use tracer_common::{
 use self::rows::create;
 pub(crate) use self::rows::{Found, by_inode, find, forget_inodes, is_written};
 use crate::{
-    atomic::{MINUS_ONE, add, add32},
-    emit,
-    kread::Kptr,
-    loss as losses,
+    events::{emit, loss as losses},
+    kernel::{
+        atomic::{MINUS_ONE, add, add32},
+        kread::Kptr,
+        task,
+    },
+    ledger::opening::Opening,
     maps::{INTERRUPTED, slot},
-    membership::{EXISTS, NOEXIST},
-    opening::Opening,
-    task,
+    targets::membership::{EXISTS, NOEXIST},
 };
 
 /// Range of the kernel's internal restart codes (`include/linux/errno.h`), which are not errors of the call.

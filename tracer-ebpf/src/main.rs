@@ -10,7 +10,7 @@
 //!    `regs` read what the kernel gives to a hook (its arguments, the saved registers); and some modules fill a buffer
 //!    by a helper call of their own: `object`, `object::path` and `object::socket` from kernel memory, `hooks::exec`
 //!    and `capture::send` from memory of programs.
-//! 2. What cannot be recorded is counted under a named reason ([`loss`]). No map evicts an entry silently.
+//! 2. What cannot be recorded is counted under a named reason ([`events::loss`]). No map evicts an entry silently.
 //! 3. Each map entry that a program inserts is removed on every path on which its process, object, call or
 //!    request can end ([`maps`]).
 //! 4. A function with a loop is exported, so that the verifier checks it once. A long loop is split into two
@@ -25,33 +25,17 @@
     feature(asm_experimental_arch)
 )]
 
-mod adopt;
-mod atomic;
-mod awaited;
 mod capture;
-mod cgroup;
-mod constants;
-mod emit;
-mod facts;
-mod fdlookup;
+mod events;
 mod hooks;
-mod kread;
+mod kernel;
 mod ledger;
-mod loss;
 mod maps;
-mod membership;
 mod object;
-mod once;
-mod opening;
-mod races;
 mod read_ends;
-mod regs;
-mod runtime;
 mod sweep;
 mod syscalls;
-mod task;
-mod usermem;
-mod witness;
+mod targets;
 
 /// Lets `cargo clippy` and `cargo doc` compile this crate for the host; it never runs there.
 #[cfg(not(target_arch = "bpf"))]

@@ -87,7 +87,7 @@ pub(crate) static LOSSES: PerCpuArray<LossCell> = PerCpuArray::with_max_entries(
 #[map]
 pub(crate) static CGROUPS: HashMap<u64, u32> = HashMap::with_max_entries(64, 0);
 
-/// Processes that become targets when they execute a program ([`crate::awaited`]).
+/// Processes that become targets when they execute a program ([`crate::targets::adopt::is_awaited`]).
 #[map]
 pub(crate) static AWAITED: HashMap<u32, u32> = HashMap::with_max_entries(limits::AWAITED, 0);
 
@@ -109,7 +109,7 @@ pub(crate) static URING_GROUPS: HashMap<UringKey, UringGroup> =
 pub(crate) static INTERRUPTED: HashMap<u32, LedgerKey> =
     HashMap::with_max_entries(limits::PROCESSES, BPF_F_NO_PREALLOC);
 
-/// What the kernel had counted for a supervised or traced thread at its latest call, by tid ([`crate::witness`]). The
+/// What the kernel had counted for a supervised or traced thread at its latest call, by tid ([`crate::ledger::witness`]). The
 /// exit hook removes an entry when the thread ends. If it did not run, the next thread with this tid replaces the entry,
 /// or a full sweep removes it.
 #[map]
@@ -141,11 +141,11 @@ pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(
 pub(crate) static SYSCALL_CONTEXT: PerCpuArray<SyscallContext> =
     PerCpuArray::with_max_entries(1, 0);
 
-/// 1 while both kinds of programs that count calls are attached ([`crate::once`]).
+/// 1 while both kinds of programs that count calls are attached ([`crate::events::once`]).
 #[map]
 pub(crate) static TRANSITION: Array<u32> = Array::with_max_entries(1, 0);
 
-/// Calls that an fexit program has counted, by tid, in a transition ([`crate::once`]). The program on `sys_exit`, which
+/// Calls that an fexit program has counted, by tid, in a transition ([`crate::events::once`]). The program on `sys_exit`, which
 /// the same call reaches next, removes an entry. User space empties the map after the transition.
 #[map]
 pub(crate) static COUNTED_CALLS: HashMap<u32, u32> =
@@ -165,7 +165,7 @@ pub(crate) static FEXIT_SLOW_PATH: ProgramArray = ProgramArray::with_max_entries
 #[map]
 pub(crate) static FEXIT_SLOW_PATH_TOO: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
-/// How many programs are in the slow path on this CPU ([`crate::once`]).
+/// How many programs are in the slow path on this CPU ([`crate::events::once`]).
 #[map]
 pub(crate) static IN_SLOW_PATH: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 
@@ -201,7 +201,7 @@ pub(crate) mod slot {
     pub(crate) const ADOPT: u32 = 6;
     pub(crate) const HOLDERS: u32 = 7;
     pub(crate) const READ_END: u32 = 8;
-    /// A pending row ([`crate::opening`]), of `sys_exit` and of the io_uring hooks.
+    /// A pending row ([`crate::ledger::opening`]), of `sys_exit` and of the io_uring hooks.
     pub(crate) const ROW: u32 = 9;
     pub(crate) const URING_ROW: u32 = 10;
     /// A ledger row before its insertion, for each program that creates rows.

@@ -12,15 +12,17 @@ use tracer_common::{
 
 use self::files::{BTRFS_MAGIC, file_number};
 use crate::{
-    constants::{
-        FILE_COUNT, FILE_DENTRY, FILE_FLAGS, FILE_INODE, FILE_MNT, FILE_PRIVATE, FILE_REF,
-        INODE_GENERATION, INODE_INO, INODE_MODE, INODE_NLINK, INODE_PIPE, INODE_RDEV, INODE_SB,
-        INODE_SIZE, INODE_WINDOW, INODE_WRITERS, SB_DEV, SB_MAGIC, TYPE_FILE,
+    events::emit,
+    kernel::{
+        constants::{
+            FILE_COUNT, FILE_DENTRY, FILE_FLAGS, FILE_INODE, FILE_MNT, FILE_PRIVATE, FILE_REF,
+            INODE_GENERATION, INODE_INO, INODE_MODE, INODE_NLINK, INODE_PIPE, INODE_RDEV, INODE_SB,
+            INODE_SIZE, INODE_WINDOW, INODE_WRITERS, SB_DEV, SB_MAGIC, TYPE_FILE,
+        },
+        fdlookup::file_of,
+        kread::{Kptr, has_cast},
+        task::FilesTable,
     },
-    emit,
-    fdlookup::file_of,
-    kread::{Kptr, has_cast},
-    task::FilesTable,
 };
 
 mod files;

@@ -16,16 +16,17 @@ use tracer_common::{
 };
 
 use crate::{
-    constants::FILE_INODE,
-    emit,
-    fdlookup::file_of,
-    kread::Kptr,
-    loss as losses,
+    events::{emit, loss as losses},
+    kernel::{
+        constants::FILE_INODE,
+        fdlookup::file_of,
+        kread::Kptr,
+        task::{self, FilesTable},
+    },
     maps::{READ_ENDS, slot},
-    membership, object,
+    object,
     syscalls::Call,
-    task,
-    task::FilesTable,
+    targets::membership,
 };
 
 /// Registers a read end.

@@ -9,14 +9,17 @@ use tracer_common::{
 };
 
 use crate::{
-    constants::TASK_FILES,
-    fdlookup,
     hooks::io_uring,
-    kread::Kptr,
+    kernel::{
+        constants::TASK_FILES,
+        fdlookup,
+        kread::Kptr,
+        task::{self, FilesTable},
+    },
     ledger,
     maps::{SWEEP_RUN, URING},
-    membership, object, read_ends,
-    task::{self, FilesTable},
+    object, read_ends,
+    targets::{membership, watches},
 };
 
 /// Entry point, see the module documentation.
@@ -50,7 +53,7 @@ fn answer([question, a, b, c, d]: [u64; ARGUMENTS]) -> u64 {
 extern "C" fn release(ino: u64, dev_and_discriminator: u64, is_held: u64) -> u64 {
     let id = object_of(ino, dev_and_discriminator);
     let has_ended = |inode| object::has_ended(inode, &id, is_held == 1);
-    u64::from(membership::release(&id, has_ended))
+    u64::from(watches::release(&id, has_ended))
 }
 
 #[unsafe(no_mangle)]

@@ -16,10 +16,12 @@ use tracer_common::{id::ProcessId, process::ProcessEntry};
 
 use self::io_side::IoSide;
 use crate::{
-    kread::Kptr,
+    kernel::{
+        kread::Kptr,
+        regs,
+        task::{self, FilesTable},
+    },
     maps::SYSCALL_CONTEXT,
-    regs,
-    task::{self, FilesTable},
 };
 
 /// A returned syscall on the slow path.

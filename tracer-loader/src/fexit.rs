@@ -1,7 +1,7 @@
 //! Programs on the kernel's functions of system calls, so that other calls cost nothing.
 //!
 //! They are attached one after the other while `sys_exit` counts already. From the moment on at which a function has its
-//! program, that program counts the calls that begin. `sys_exit` counts those that began before (`tracer-ebpf/src/once.rs`)
+//! program, that program counts the calls that begin. `sys_exit` counts those that began before (`tracer-ebpf/src/events/once.rs`)
 //! and is detached when they have returned ([`Loader::end_transition`]). Calls that cannot be attached to at all make
 //! fexit impossible: a call is never missed in silence.
 

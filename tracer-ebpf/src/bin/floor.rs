@@ -3,7 +3,7 @@
 #![cfg_attr(target_arch = "bpf", no_std)]
 #![cfg_attr(target_arch = "bpf", no_main)]
 
-#[path = "../runtime.rs"]
+#[path = "../kernel/runtime.rs"]
 mod runtime;
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};

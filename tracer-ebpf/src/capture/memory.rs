@@ -4,10 +4,13 @@ use tracer_common::{capture::gap, object::ObjectId, op};
 
 use super::{Capturing, at, is_pending, send_write, slot};
 use crate::{
-    fdlookup, object,
+    kernel::{
+        fdlookup,
+        task::{self, FilesTable},
+        usermem,
+    },
+    object,
     syscalls::{SyscallContext, table},
-    task::{self, FilesTable},
-    usermem,
 };
 
 /// Where the data of a write is.

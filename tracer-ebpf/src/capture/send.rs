@@ -14,7 +14,9 @@ use tracer_common::{
 
 use super::{Capturing, Head, at, memory::kind};
 use crate::{
-    atomic::add, constants::CAPTURE_WAKE, kread::bounded, ledger, maps::CAPTURE_RING, usermem::word,
+    kernel::{atomic::add, constants::CAPTURE_WAKE, kread::bounded, usermem::word},
+    ledger,
+    maps::CAPTURE_RING,
 };
 
 /// The record of a full chunk in the ring.

@@ -13,11 +13,15 @@ use super::{
     send_write, slot,
 };
 use crate::{
-    constants::{Constant, URING_MSG_ADDRESS, URING_MSG_LENGTH, URING_RW_ADDRESS, URING_RW_LENGTH},
-    kread::Kptr,
+    kernel::{
+        constants::{
+            Constant, URING_MSG_ADDRESS, URING_MSG_LENGTH, URING_RW_ADDRESS, URING_RW_LENGTH,
+        },
+        kread::Kptr,
+        task::{self, CurrentTask},
+        usermem::word,
+    },
     maps::URING_MEMORY,
-    task::{self, CurrentTask},
-    usermem::word,
 };
 
 /// Maximum number of segments stored for one request.

@@ -5,7 +5,11 @@
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use tracer_common::{event::kind, process::ROLE_TARGET};
 
-use crate::{adopt, cgroup, kread::Kptr, maps::slot, membership, task};
+use crate::{
+    kernel::{kread::Kptr, task},
+    maps::slot,
+    targets::{adopt, cgroup, membership},
+};
 
 /// Entry point, see the module documentation.
 #[btf_tracepoint(function = "cgroup_attach_task")]

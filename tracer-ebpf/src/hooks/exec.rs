@@ -14,12 +14,15 @@ use tracer_common::{
 };
 
 use crate::{
-    adopt, awaited, cgroup,
-    constants::{DEBUG_LOG, MM_ARG_END, MM_ARG_START, TASK_FILES, TASK_MM},
-    emit,
-    kread::{Kptr, bounded},
+    events::emit,
+    kernel::{
+        constants::{DEBUG_LOG, MM_ARG_END, MM_ARG_START, TASK_FILES, TASK_MM},
+        kread::{Kptr, bounded},
+        task,
+    },
     maps::slot,
-    membership, read_ends, task,
+    read_ends,
+    targets::{adopt, cgroup, membership, watches},
 };
 
 /// Entry point, see the module documentation.
@@ -69,7 +72,7 @@ fn replaced(task: Kptr) -> Option<()> {
     read_ends::check_ends(&process, role, 0);
     let files = task.follow(&TASK_FILES)?;
     if membership::is_target(role) {
-        membership::watch_stdio(slot::EXEC, &process, files);
+        watches::watch_stdio(slot::EXEC, &process, files);
     }
     let record = emit::start::<event::Image>(slot::EXEC, kind::EXEC)?;
     adopt::describe(&mut record.payload, task, role);
@@ -82,7 +85,7 @@ fn replaced(task: Kptr) -> Option<()> {
 /// Whether a process that is no target becomes one with this image.
 #[inline(always)]
 fn starts_target(tgid: u32, task: Kptr) -> bool {
-    awaited::take(tgid) || cgroup::contains(task)
+    adopt::is_awaited(tgid) || cgroup::contains(task)
 }
 
 /// Copies argv from memory (NUL-terminated strings). Returns the number of bytes copied and the length of argv.

@@ -8,18 +8,21 @@ use aya_ebpf::{
 use tracer_common::event::{self, NO_COUNT, kind};
 
 use crate::{
-    atomic::add,
-    constants::{
-        SIGNAL_EXIT_CODE, SIGNAL_FLAGS, SIGNAL_LIVE, TASK_EXIT_CODE, TASK_FILES, TASK_GROUP_LEADER,
-        TASK_SIGNAL, TASK_TGID,
+    events::emit,
+    kernel::{
+        atomic::add,
+        constants::{
+            SIGNAL_EXIT_CODE, SIGNAL_FLAGS, SIGNAL_LIVE, TASK_EXIT_CODE, TASK_FILES,
+            TASK_GROUP_LEADER, TASK_SIGNAL, TASK_TGID,
+        },
+        fdlookup,
+        kread::Kptr,
+        task::{self, FilesTable},
     },
-    emit, fdlookup,
-    kread::Kptr,
-    ledger,
+    ledger::{self, witness},
     maps::slot,
-    membership, object, read_ends, task,
-    task::FilesTable,
-    witness,
+    object, read_ends,
+    targets::membership,
 };
 
 /// `SIGNAL_GROUP_EXIT` (`include/linux/sched/signal.h`): the status is in `group_exit_code`.

@@ -11,11 +11,9 @@ use aya_ebpf::{macros::fexit, maps::ProgramArray, programs::FExitContext};
 use tracer_common::loss::Reason;
 
 use crate::{
-    facts,
-    kread::Kptr,
-    loss as losses,
+    events::{facts, loss as losses, once},
+    kernel::{kread::Kptr, regs},
     maps::{FEXIT_SLOW_PATH, FEXIT_SLOW_PATH_TOO},
-    once, regs,
     syscalls::{
         SyscallContext, io,
         returned::{self, Hook},

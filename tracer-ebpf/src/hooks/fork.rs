@@ -12,12 +12,14 @@ use tracer_common::{
 };
 
 use crate::{
-    adopt, cgroup,
-    constants::{DEBUG_LOG, FOLLOW_CHILDREN, TASK_MM, TASK_REAL_PARENT, TASK_TGID},
-    emit,
-    kread::Kptr,
+    events::emit,
+    kernel::{
+        constants::{DEBUG_LOG, FOLLOW_CHILDREN, TASK_MM, TASK_REAL_PARENT, TASK_TGID},
+        kread::Kptr,
+        task,
+    },
     maps::{ADOPTING, slot},
-    membership, task,
+    targets::{adopt, cgroup, membership},
 };
 
 /// Number of ancestors checked while existing processes are being adopted.

@@ -20,8 +20,7 @@ use tracer_common::{ledger::WRITE, trace_event};
 
 use crate::{
     capture::{self, stored},
-    constants::URING_CQE_ARG,
-    kread::Kptr,
+    kernel::{constants::URING_CQE_ARG, kread::Kptr},
     maps::{URING, URING_MEMORY},
 };
 

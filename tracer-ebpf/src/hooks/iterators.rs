@@ -7,13 +7,16 @@ use tracer_common::{
 };
 
 use crate::{
-    adopt,
-    constants::{FILE_PRIVATE, TASK_FILES},
-    emit, fdlookup,
-    kread::Kptr,
+    events::emit,
+    kernel::{
+        constants::{FILE_PRIVATE, TASK_FILES},
+        fdlookup,
+        kread::Kptr,
+        task::{self, FilesTable},
+    },
     maps::slot,
-    membership, object, read_ends,
-    task::{self, FilesTable},
+    object, read_ends,
+    targets::{adopt, membership, watches},
 };
 
 /// Access modes of `open(2)`.
@@ -50,7 +53,7 @@ pub(crate) fn list_holders(ctx: *const u64) -> i32 {
 #[inline(always)]
 fn report_holder(task: Kptr, fd: i32, file: Kptr) -> Option<()> {
     let state = object::file_state(file)?;
-    let value = membership::value(&state.object)?;
+    let value = watches::value(&state.object)?;
     if value & watch::ALL_PROCESSES == 0 {
         return None;
     }

@@ -7,11 +7,13 @@
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
 use crate::{
-    constants::{KSIG_FLAGS, KSIG_HANDLER},
-    kread::Kptr,
+    kernel::{
+        constants::{KSIG_FLAGS, KSIG_HANDLER},
+        kread::Kptr,
+        task,
+    },
     ledger,
     maps::INTERRUPTED,
-    task,
 };
 
 /// `SA_RESTART` (`include/uapi/asm-generic/signal-defs.h`).

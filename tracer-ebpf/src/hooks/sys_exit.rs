@@ -11,15 +11,14 @@ use aya_ebpf::{
 use tracer_common::trace_event;
 
 use crate::{
-    facts,
-    kread::Kptr,
-    once, regs,
+    events::{facts, once},
+    kernel::{kread::Kptr, regs},
+    ledger::witness,
     syscalls::{
         io,
         returned::{self, Hook},
         table,
     },
-    witness,
 };
 
 struct SysExit;

@@ -7,11 +7,11 @@ use tracer_common::{
 };
 
 use crate::{
-    emit,
-    kread::Kptr,
+    events::emit,
+    kernel::kread::Kptr,
     maps::{FD_ROWS, LEDGER, ROW_SLOTS, TAKEN_SLOTS},
-    membership::{self, NOEXIST},
     object,
+    targets::{membership::NOEXIST, watches},
 };
 
 /// A new row. It is in `.rodata`, because all stack frames together have 512 bytes.
@@ -184,7 +184,7 @@ fn create_by_fd(scratch: u32, key: &LedgerKey, file: Kptr, now: u64) -> bool {
     if let Some(fingerprint) = object::fingerprint_of(file) {
         fresh.inode = fingerprint;
     }
-    let is_ordered = membership::value(&key.object).is_none_or(|value| value & watch::ORDERED != 0);
+    let is_ordered = watches::value(&key.object).is_none_or(|value| value & watch::ORDERED != 0);
     fresh.tick = if is_ordered { 0 } else { NO_TICK };
     let fresh: &FdRow = fresh;
     take_slot(fresh) || FD_ROWS.insert(FdKey::from(key), fresh, NOEXIST).is_ok()

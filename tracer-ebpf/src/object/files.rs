@@ -21,15 +21,17 @@ use tracer_common::{
 
 use super::{ANONYMOUS, tty};
 use crate::{
-    atomic::add,
-    constants::{
-        FILE_FLAGS, FILE_INODE, FILE_MODE, INODE_COUNT, INODE_GENERATION, INODE_INO, INODE_MODE,
-        INODE_NLINK, INODE_SB, SB_DEV, SB_INFO, SB_MAGIC, SB_ROOT,
+    events::loss as losses,
+    kernel::{
+        atomic::add,
+        constants::{
+            FILE_FLAGS, FILE_INODE, FILE_MODE, INODE_COUNT, INODE_GENERATION, INODE_INO,
+            INODE_MODE, INODE_NLINK, INODE_SB, SB_DEV, SB_INFO, SB_MAGIC, SB_ROOT,
+        },
+        kread::Kptr,
     },
-    kread::Kptr,
-    loss as losses,
     maps::FILES,
-    membership,
+    targets::watches,
 };
 
 /// The discriminator of a file that tracer has not watched yet.
@@ -273,7 +275,7 @@ pub(crate) extern "C" fn forget_file(ino: u64, dev: u64, inode: u64) -> u64 {
     let key = FileKey { ino, dev: dev as u32, zero: 0, inode };
     let Some(known) = get(&key) else { return 1 };
     let id = ObjectId { ino, dev: key.dev, discriminator: known.number };
-    if membership::is_watched(&id) || inode == 0 && !is_removed(&key, &known, Kptr(known.inode)) {
+    if watches::is_watched(&id) || inode == 0 && !is_removed(&key, &known, Kptr(known.inode)) {
         return 0;
     }
     u64::from(FILES.remove(key).is_ok())

@@ -7,9 +7,13 @@ use tracer_common::{
 };
 
 use crate::{
-    constants::{DENTRY_NAME, DENTRY_PARENT, MOUNT_MNT, MOUNT_PARENT, MOUNT_POINT, VFSMOUNT_ROOT},
-    emit::Record,
-    kread::Kptr,
+    events::emit::Record,
+    kernel::{
+        constants::{
+            DENTRY_NAME, DENTRY_PARENT, MOUNT_MNT, MOUNT_PARENT, MOUNT_POINT, VFSMOUNT_ROOT,
+        },
+        kread::Kptr,
+    },
 };
 
 /// Maximum number of steps upwards: components plus mount crossings.

@@ -6,7 +6,7 @@ use tracer_common::{
 };
 
 use super::Inode;
-use crate::{
+use crate::kernel::{
     constants::{
         INODE_INO, INODE_PIPE, PIPE_BUFFER_LEN, PIPE_BUFFER_SIZE, PIPE_BUFS, PIPE_HEAD,
         PIPE_READERS, PIPE_SLOTS, PIPE_TAIL, PIPE_WRITERS,

@@ -8,7 +8,7 @@ use tracer_common::{
 };
 
 use super::{Inode, pipe_state, socket, tty};
-use crate::{
+use crate::kernel::{
     constants::{FILE_PRIVATE, INODE_INO, INODE_MODE, SKB_CB, SKB_LEN, SKB_NEXT, UNIX_CONSUMED},
     kread::Kptr,
 };

@@ -7,7 +7,7 @@ use tracer_common::{
 };
 
 use super::{Inode, UNKNOWN_FILE, queue::UNREADABLE};
-use crate::{
+use crate::kernel::{
     constants::{
         DENTRY_INODE, FILE_PRIVATE, INODE_INO, INODE_RDEV, INODE_SB, LDISC_NUM, LDISC_OPS,
         N_TTY_HEAD, N_TTY_TAIL, PORT_BUFFERS, SB_DEV, TTY_BUFFER_NEXT, TTY_BUFFER_READ,

@@ -1,6 +1,6 @@
 //! The fast path, which nearly every call of the machine takes. It handles calls that need no processing, and
 //! plain transfers that succeeded and whose row exists. All other calls take the slow path in [`super::io`] and
-//! [`crate::facts`].
+//! [`crate::events::facts`].
 
 use tracer_common::{
     ledger::{FdKey, READ, WRITE},
@@ -12,13 +12,12 @@ use super::{
     table::{self, IO_BASE, IO_LAST},
 };
 use crate::{
-    capture, fdlookup,
+    capture,
     hooks::io_uring as uring,
-    kread::Kptr,
-    ledger::{self, Adds, Transfer, UNKNOWN},
-    membership, object, regs,
-    task::CurrentTask,
-    witness,
+    kernel::{fdlookup, kread::Kptr, regs, task::CurrentTask},
+    ledger::{self, Adds, Transfer, UNKNOWN, witness},
+    object,
+    targets::{membership, watches},
 };
 
 const fn class(op: u32) -> u64 {
@@ -58,7 +57,7 @@ pub(crate) fn is_done<H: Hook>(regs: Kptr, task: CurrentTask, class: u32, result
         return !is(FOR_UNFOLLOWED);
     }
     let fd = regs::native::<0>(regs) as u32 as i32;
-    !membership::may_lead_to_watched(task.files(), fd)
+    !watches::may_lead_to_watched(task.files(), fd)
 }
 
 #[inline(always)]

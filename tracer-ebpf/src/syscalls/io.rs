@@ -17,17 +17,22 @@ use super::{
     table,
 };
 use crate::{
-    atomic::{add, add32},
     capture,
-    constants::{ALL_FDS, FD_MASK},
-    fdlookup,
-    kread::Kptr,
-    ledger::{self, Transfer},
-    loss as losses,
+    events::loss as losses,
+    kernel::{
+        atomic::{add, add32},
+        constants::{ALL_FDS, FD_MASK},
+        fdlookup,
+        kread::Kptr,
+        task,
+    },
+    ledger::{
+        self, Transfer,
+        opening::{self, NO_WATCH, Opening},
+    },
     maps::slot,
-    membership, object,
-    opening::{self, NO_WATCH, Opening},
-    read_ends, task,
+    object, read_ends,
+    targets::{membership, watches},
 };
 
 /// Books the current call, which moves bytes.
@@ -126,7 +131,7 @@ extern "C" fn leads_to_watched() -> u64 {
         _ => -1,
     };
     let files = task::current_open_files();
-    let leads = |fd| membership::may_lead_to_watched(files, fd);
+    let leads = |fd| watches::may_lead_to_watched(files, fd);
     u64::from(leads(fd(returned.args[0])) || leads(other))
 }
 
@@ -153,7 +158,7 @@ fn book(call: &Call, side: &IoSide, file: Kptr) -> bool {
         return false;
     };
     if call.role == 0 {
-        return membership::is_shared_watch(&id) && book_new_participant(side, &id, file);
+        return watches::is_shared_watch(&id) && book_new_participant(side, &id, file);
     }
     let mut hop = NO_WATCH;
     if membership::is_target(call.role) && is_of_interest(side.fd) {
@@ -206,11 +211,7 @@ fn output_hop(call: &Call, side: &IoSide) -> u32 {
 /// Whether transfers on this object count independently of the fd number.
 #[inline(always)]
 pub(crate) fn counts_by_object(role: u32, id: &ObjectId) -> bool {
-    if membership::is_target(role) {
-        membership::is_watched(id)
-    } else {
-        membership::is_shared_watch(id)
-    }
+    if membership::is_target(role) { watches::is_watched(id) } else { watches::is_shared_watch(id) }
 }
 
 /// Books a transfer on a watched object by a process that is not followed yet, and makes it a participant.

@@ -10,13 +10,18 @@ use tracer_common::{
 
 use super::{Call, SyscallContext, table};
 use crate::{
-    constants::{
-        FILE_INODE, FILE_MODE, FILE_PRIVATE, INODE_SIZE, SOCK_FAMILY, SOCK_SEND_BUFFER, SOCKET_SK,
+    events::loss as losses,
+    kernel::{
+        constants::{
+            FILE_INODE, FILE_MODE, FILE_PRIVATE, INODE_SIZE, SOCK_FAMILY, SOCK_SEND_BUFFER,
+            SOCKET_SK,
+        },
+        fdlookup,
+        kread::Kptr,
+        task, usermem,
     },
-    fdlookup,
-    kread::Kptr,
     ledger::{Transfer, UNKNOWN},
-    loss as losses, membership, task, usermem,
+    targets::watches,
 };
 
 /// `MSG_PEEK` (`include/linux/socket.h`): reads bytes without removing them.
@@ -101,7 +106,7 @@ pub(crate) extern "C" fn decode_clone() -> u64 {
         return 0;
     }
     let fd = call.args.fd::<0>();
-    if call.role == 0 && !membership::may_lead_to_watched(call.files, fd) {
+    if call.role == 0 && !watches::may_lead_to_watched(call.files, fd) {
         return 0;
     }
     let Some((source, length)) = cloned(&call, command, argument) else {

@@ -4,9 +4,13 @@ use tracer_common::loss::Reason;
 
 use super::{SyscallContext, fast_path, io, table};
 use crate::{
-    kread::Kptr,
-    ledger, loss as losses, membership, once,
-    task::{self, CurrentTask},
+    events::{loss as losses, once},
+    kernel::{
+        kread::Kptr,
+        task::{self, CurrentTask},
+    },
+    ledger,
+    targets::membership,
 };
 
 /// `ENOSYS`: the kernel has no such call.

@@ -37,7 +37,7 @@ pub(crate) const CLOSE_RANGE: u32 = 39;
 pub(crate) const PIPE: u32 = 42;
 /// `socketpair(2)`.
 pub(crate) const SOCKETPAIR: u32 = 43;
-/// A call that the caller's tracer emulated, whatever its number ([`crate::witness`]).
+/// A call that the caller's tracer emulated, whatever its number ([`crate::ledger::witness`]).
 pub(crate) const EMULATED: u32 = 44;
 /// `seccomp(2)`, after which a supervisor may answer calls.
 pub(crate) const SECCOMP: u32 = 45;

@@ -10,19 +10,24 @@ use tracer_common::{
 use super::request;
 use crate::{
     capture::{self, stored},
-    constants::{
-        FD_MASK, URING_CONTEXT, URING_CONTEXT_TASK, URING_CQE_FLAGS, URING_FILE_OFF,
-        URING_NODE_FILE, URING_SPLICE_NODE, URING_TASK,
+    events::loss as losses,
+    kernel::{
+        constants::{
+            FD_MASK, URING_CONTEXT, URING_CONTEXT_TASK, URING_CQE_FLAGS, URING_FILE_OFF,
+            URING_NODE_FILE, URING_SPLICE_NODE, URING_TASK,
+        },
+        fdlookup,
+        kread::Kptr,
+        task,
     },
-    fdlookup,
-    kread::Kptr,
-    ledger::{self, Transfer, UNKNOWN},
-    loss as losses,
+    ledger::{
+        self, Transfer, UNKNOWN,
+        opening::{self, NO_WATCH, Opening},
+    },
     maps::{URING, slot},
-    membership, object,
-    opening::{self, NO_WATCH, Opening},
+    object,
     syscalls::io,
-    task,
+    targets::{membership, watches},
 };
 
 /// `IORING_CQE_F_MORE` (`include/uapi/linux/io_uring.h`): the request completes again later.
@@ -177,7 +182,7 @@ pub(super) fn row_of(side: &Side, file: Kptr) -> Option<Opening> {
 /// object was watched. `None` if it does not count.
 #[inline(always)]
 fn unmatched(request: Kptr, file: Kptr) -> Option<Side> {
-    let is_watched = membership::may_be_watched(file);
+    let is_watched = watches::may_be_watched(file);
     let task = owner(request);
     let tgid: u32 = task::tgid_of(task)?;
     if !is_watched && !membership::may_be_followed(tgid) {
@@ -186,7 +191,7 @@ fn unmatched(request: Kptr, file: Kptr) -> Option<Side> {
     let process = task::process_of(task)?;
     let (_, _, role) = io::caller(tgid);
     if role == 0 {
-        if !membership::is_shared_watch(&object::id_of(file)?) {
+        if !watches::is_shared_watch(&object::id_of(file)?) {
             return None;
         }
         membership::follow_participant(&process, task);

@@ -8,17 +8,19 @@ use tracer_common::{
 
 use super::completion::{self, CQE_F_MORE};
 use crate::{
-    atomic::{MINUS_ONE, add},
     capture::stored,
-    constants::URING_FILE_OFF,
-    fdlookup,
-    kread::Kptr,
-    ledger, loss as losses,
+    events::loss as losses,
+    kernel::{
+        atomic::{MINUS_ONE, add},
+        constants::URING_FILE_OFF,
+        fdlookup,
+        kread::Kptr,
+        task,
+    },
+    ledger::{self, opening},
     maps::{URING, URING_GROUPS, slot},
-    membership::{self, NOEXIST},
-    opening,
     syscalls::io,
-    task,
+    targets::membership::{self, NOEXIST},
 };
 
 /// `IORING_CQE_F_BUFFER` (`include/uapi/linux/io_uring.h`): the kernel selected the buffer.

@@ -8,19 +8,22 @@ use tracer_common::{
 };
 
 use crate::{
-    constants::{
-        Constant, URING_CQE_FD, URING_FLAGS, URING_MSG_ADDRESS, URING_MSG_FLAGS, URING_MSG_LENGTH,
-        URING_OPCODE, URING_RECEIVE_FLAGS, URING_RING, URING_SPLICE_FD, URING_SPLICE_FLAGS,
-        URING_USER_DATA,
+    events::loss as losses,
+    kernel::{
+        constants::{
+            Constant, URING_CQE_FD, URING_FLAGS, URING_MSG_ADDRESS, URING_MSG_FLAGS,
+            URING_MSG_LENGTH, URING_OPCODE, URING_RECEIVE_FLAGS, URING_RING, URING_SPLICE_FD,
+            URING_SPLICE_FLAGS, URING_USER_DATA,
+        },
+        fdlookup,
+        kread::Kptr,
+        task, usermem,
     },
-    fdlookup,
-    kread::Kptr,
     ledger::UNKNOWN,
-    loss as losses,
     maps::URING,
-    membership, object,
+    object,
     syscalls::{io, io_side},
-    task, usermem,
+    targets::{membership, watches},
 };
 
 /// `REQ_F_FIXED_FILE` (`include/linux/io_uring_types.h`): the fd is an index of registered files.
@@ -184,7 +187,7 @@ fn header_length(request: Kptr) -> Option<u32> {
 fn new_participant(fd: i32) -> Option<ProcessId> {
     let files = task::current_open_files();
     let state = object::file_state(fdlookup::file_of(files, fd)?)?;
-    if !membership::is_shared_watch(&state.object) {
+    if !watches::is_shared_watch(&state.object) {
         return None;
     }
     let process = task::process_of(task::current())?;

@@ -13,11 +13,9 @@
 use tracer_common::loss::Reason;
 
 use crate::{
-    atomic::add32,
-    constants::FEXIT,
-    loss as losses,
+    events::loss as losses,
+    kernel::{atomic::add32, constants::FEXIT, task},
     maps::{COUNTED_CALLS, IN_SLOW_PATH, OLD_CALLS, TRANSITION},
-    task,
 };
 
 /// Values of [`TRANSITION`], which user space sets: the fexit programs count all calls, or `sys_exit` some of them, or

@@ -6,7 +6,7 @@ use aya_ebpf::helpers::{
 };
 use tracer_common::limits;
 
-use crate::kread::bounded;
+use crate::kernel::kread::bounded;
 
 /// Reads a `T` from the current process.
 #[inline(always)]

@@ -12,12 +12,15 @@ use tracer_common::{
 };
 
 use crate::{
-    constants::{SIGNAL_THREAD_LIST, TASK_SIGNAL, TASK_STACK, TASK_THREAD_LIST},
-    facts,
-    kread::Kptr,
-    ledger, loss as losses, membership, regs,
+    events::{facts, loss as losses},
+    kernel::{
+        constants::{SIGNAL_THREAD_LIST, TASK_SIGNAL, TASK_STACK, TASK_THREAD_LIST},
+        kread::Kptr,
+        regs, task,
+    },
+    ledger,
     syscalls::{Call, SyscallContext, io, table},
-    task,
+    targets::membership,
 };
 
 /// How many threads one call of [`writer_among`] looks at.

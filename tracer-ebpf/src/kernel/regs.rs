@@ -4,7 +4,7 @@
 
 use tracer_common::offsets::number;
 
-use crate::{constants::Constant, kread::Kptr};
+use crate::kernel::{constants::Constant, kread::Kptr};
 
 /// x86-64 `struct pt_regs` (`arch/x86/include/asm/ptrace.h`): byte offsets. `ax` already holds the
 /// result at `sys_exit`; all argument registers are intact.

@@ -9,7 +9,7 @@ use tracer_common::{
 };
 
 use crate::{
-    loss as losses,
+    events::loss as losses,
     maps::{EVENTS, SCRATCH, SCRATCH_BYTES, Scratch},
 };
 

@@ -12,7 +12,7 @@ use tracer_common::{
     process::{ProcessEntry, mark},
 };
 
-use crate::{
+use crate::kernel::{
     constants::{
         Constant, HAS_TASK_BTF, MM_USERS, PID_LEVEL, PID_NUMBERS, SIGNAL_THREADS, TASK_COMM,
         TASK_FILES, TASK_FLAGS, TASK_GROUP_LEADER, TASK_MM, TASK_PID_STRUCT, TASK_REAL_PARENT,

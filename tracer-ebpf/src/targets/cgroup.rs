@@ -3,11 +3,13 @@
 use tracer_common::{limits, offsets::settings::CGROUP_V2};
 
 use crate::{
-    constants::{
-        BY_CGROUP, CGROUP_KN, CGROUP_SELF, CGROUP_SUBSYS, CSS_CGROUP, CSS_PARENT, CSS_SET_DFL,
-        CSS_SET_SUBSYS, KN_ID, TASK_CGROUPS,
+    kernel::{
+        constants::{
+            BY_CGROUP, CGROUP_KN, CGROUP_SELF, CGROUP_SUBSYS, CSS_CGROUP, CSS_PARENT, CSS_SET_DFL,
+            CSS_SET_SUBSYS, KN_ID, TASK_CGROUPS,
+        },
+        kread::Kptr,
     },
-    kread::Kptr,
     maps::CGROUPS,
 };
 

@@ -14,20 +14,22 @@ use tracer_common::{
 };
 
 use crate::{
-    constants::{
-        HAS_TASK_BTF, SECCOMP_NOTIFY, SECCOMP_PREVIOUS, SIGQUEUE_CODE, TASK_BLOCKED, TASK_FILTER,
-        TASK_PENDING, TASK_PENDING_LIST, TASK_PTRACE, TASK_READ, TASK_START, TASK_WORK,
-        TASK_WRITTEN, TRACE_START, TYPE_TASK,
+    events::loss as losses,
+    kernel::{
+        constants::{
+            HAS_TASK_BTF, SECCOMP_NOTIFY, SECCOMP_PREVIOUS, SIGQUEUE_CODE, TASK_BLOCKED,
+            TASK_FILTER, TASK_PENDING, TASK_PENDING_LIST, TASK_PTRACE, TASK_READ, TASK_START,
+            TASK_WORK, TASK_WRITTEN, TRACE_START, TYPE_TASK,
+        },
+        kread::{Kptr, has_cast},
+        regs,
+        task::{self, CurrentTask},
     },
-    kread::{Kptr, has_cast},
-    loss as losses,
     maps::THREAD_IO,
-    regs,
     syscalls::{
         SyscallContext,
         table::{self, IO_BASE, is_io},
     },
-    task::{self, CurrentTask},
 };
 
 /// `SIGSYS` in a `sigset_t`.

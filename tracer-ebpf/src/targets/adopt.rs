@@ -11,13 +11,19 @@ use tracer_common::{
 };
 
 use crate::{
-    atomic::add,
-    awaited, cgroup,
-    constants::{FOLLOW_CHILDREN, SIGNAL_THREADS, TASK_FILES, TASK_PID, TASK_SIGNAL, TASK_TGID},
-    emit,
-    kread::Kptr,
-    maps::{ADOPTED, PROCESSES, slot},
-    membership, object, task,
+    events::emit,
+    kernel::{
+        atomic::add,
+        constants::{
+            AWAITS_PROCESSES, FOLLOW_CHILDREN, SIGNAL_THREADS, TASK_FILES, TASK_PID, TASK_SIGNAL,
+            TASK_TGID,
+        },
+        kread::Kptr,
+        task,
+    },
+    maps::{ADOPTED, AWAITED, PROCESSES, slot},
+    object,
+    targets::{cgroup, membership, watches},
 };
 
 /// Adopts the process of `task` if it is a target that is not followed yet.
@@ -68,7 +74,7 @@ fn is_target(task: Kptr) -> bool {
     if cgroup::contains(task) && !parent.is_some_and(|parent| membership::is_tracer(parent.tgid)) {
         return true;
     }
-    if task.member::<u32, _>(&TASK_TGID).is_some_and(awaited::take) {
+    if task.member::<u32, _>(&TASK_TGID).is_some_and(is_awaited) {
         return true;
     }
     if FOLLOW_CHILDREN.load() == 0 {
@@ -84,7 +90,7 @@ fn is_target(task: Kptr) -> bool {
 pub(crate) fn announce(slot: u32, kind: u32, task: Kptr, role: u32) {
     let Some(process) = task::process_of(task) else { return };
     let files = task.follow(&TASK_FILES).unwrap_or(Kptr(0));
-    membership::watch_stdio(slot, &process, files);
+    watches::watch_stdio(slot, &process, files);
     if let Some(record) = emit::start::<event::Image>(slot, kind) {
         describe(&mut record.payload, task, role);
         record.send(0);
@@ -112,4 +118,11 @@ pub(crate) fn describe(image: &mut event::Image, task: Kptr, role: u32) {
     object::fd_state(files, 0, &mut image.stdio[0]);
     object::fd_state(files, 1, &mut image.stdio[1]);
     object::fd_state(files, 2, &mut image.stdio[2]);
+}
+
+/// Whether user space has found the process while the trace runs, and awaits it: it becomes a target when it executes a
+/// program, since what it did before is not the program's. It is not awaited any more when this has returned.
+#[inline(always)]
+pub(crate) fn is_awaited(tgid: u32) -> bool {
+    AWAITS_PROCESSES.load() == 1 && AWAITED.remove(tgid).is_ok()
 }

@@ -8,7 +8,7 @@
 
 use aya_ebpf::helpers::bpf_probe_read_kernel;
 
-use crate::constants::{Constant, HAS_CAST, TYPE_TIMESPEC};
+use crate::kernel::constants::{Constant, HAS_CAST, TYPE_TIMESPEC};
 
 /// Whether this kernel has [`Kptr::cast`].
 #[inline(always)]

@@ -11,15 +11,16 @@ use tracer_common::{
 };
 
 use crate::{
-    constants::FOLLOW_READERS,
-    emit,
-    kread::Kptr,
+    events::emit,
+    kernel::{constants::FOLLOW_READERS, kread::Kptr, task},
     ledger::{self, NO_TRANSFER, Transfer, UNKNOWN},
     maps::slot,
-    membership::{self, Sighting},
     read_ends,
     syscalls::io,
-    task,
+    targets::{
+        membership,
+        watches::{self, Sighting},
+    },
 };
 
 /// [`Opening::hop`] of a row that does not watch its object.
@@ -108,8 +109,8 @@ extern "C" fn watch_output(pending: u64, hop: u64) -> u64 {
         // The current process may differ, if it completes an io_uring request of another process.
         if key.process.tgid == task::current_tgid() {
             let files = task::current_files();
-            membership::watch_fd(*slot, &key.process, files, 1, hop as u32);
-            membership::watch_fd(*slot, &key.process, files, 2, hop as u32);
+            watches::watch_fd(*slot, &key.process, files, 1, hop as u32);
+            watches::watch_fd(*slot, &key.process, files, 2, hop as u32);
         }
     }
     0
@@ -141,12 +142,12 @@ fn begin(opening: &Opening, transfer: &Transfer) -> bool {
     let bytes = transfer.result.max(0) as u64;
     let (in_flight, taken) = if direction == WRITE { (bytes, 0) } else { (0, bytes) };
     let mut sighting = Sighting { process, id, fd, slot, hop, in_flight, taken };
-    membership::watch(&mut sighting, opening.file);
+    watches::watch(&mut sighting, opening.file);
     if hop == 0 && direction == WRITE {
-        membership::mark_output(&id);
+        watches::mark_output(&id);
     }
     // Anonymous inodes and /dev/null never extend the relay chain.
-    hop == 0 || membership::is_shared_watch(&id)
+    hop == 0 || watches::is_shared_watch(&id)
 }
 
 /// Registers the reader of an object that passes bytes on: the close of its read end is reported and its output
@@ -154,7 +155,7 @@ fn begin(opening: &Opening, transfer: &Transfer) -> bool {
 #[inline(never)]
 fn register_reader(opening: &Opening) -> u32 {
     let LedgerKey { process, object: id, fd, .. } = &opening.key;
-    let Some(value) = membership::value(id) else { return 0 };
+    let Some(value) = watches::value(id) else { return 0 };
     if value & watch::PASSES_ON == 0 {
         return 0;
     }

@@ -2,7 +2,7 @@
 
 use tracer_common::loss::Reason;
 
-use crate::{atomic::add, maps::LOSSES};
+use crate::{kernel::atomic::add, maps::LOSSES};
 
 /// Counts one lost record that covered `bytes` transferred bytes.
 #[inline(always)]

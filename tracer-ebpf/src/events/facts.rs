@@ -1,6 +1,8 @@
 //! Facts that help to explain a verdict: terminal checks, failed connects and execs, replaced standard fds,
 //! closed read ends, pipes made non-blocking. Their number per process image is limited.
 
+mod fds;
+
 use tracer_common::{
     event::{self, fact, kind},
     ledger::{READ, WRITE},
@@ -10,18 +12,21 @@ use tracer_common::{
     process::{ProcessEntry, mark},
 };
 
+use self::fds::{only_sets_cloexec, read_ends_of_call, returns_new_fd};
 use crate::{
-    atomic::add32,
-    constants::{FILE_MODE, TASK_TRACER, URING_COVERED},
-    emit,
-    fdlookup::file_of,
-    ledger, loss as losses,
+    events::{emit, loss as losses},
+    kernel::{
+        atomic::add32,
+        constants::{FILE_MODE, TASK_TRACER, URING_COVERED},
+        fdlookup::file_of,
+        task::{self, FilesTable},
+        usermem,
+    },
+    ledger::races,
     maps::slot,
-    membership, object, races, read_ends,
+    object,
     syscalls::{Call, SyscallContext, io, io_side, table},
-    task,
-    task::FilesTable,
-    usermem,
+    targets::{membership, watches},
 };
 
 /// `TCGETS` and `TCGETS2` (`include/uapi/asm-generic/ioctls.h`): used by `isatty(3)`.
@@ -59,7 +64,7 @@ pub(crate) fn observe(class: u32) {
                 if replaced != 0 {
                     // Called here and not in `read_ends_of_call`, because it needs a lot of stack.
                     let fd = replaced as i32 - 1;
-                    membership::watch_fd(slot::SYS_EXIT, &process, task::current_files(), fd, 0);
+                    watches::watch_fd(slot::SYS_EXIT, &process, task::current_files(), fd, 0);
                 }
                 facts_of_target();
                 if class == table::OPEN || class == table::FTRUNCATE {
@@ -123,33 +128,6 @@ fn observe_unfollowed(class: u32) {
     }
 }
 
-/// Registers read ends that the current call created, and reports those that it closed. If the call replaced fd
-/// 0, 1 or 2, returns the fd + 1, otherwise 0. Exported, like the two functions
-/// below, so that the verifier checks it once.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn read_ends_of_call() -> u64 {
-    let Some(call) = Call::current() else { return 0 };
-    if call.result < 0 {
-        return 0;
-    }
-    update_read_ends(&call);
-    if object::has_numbers() {
-        update_files(&call);
-    }
-    if returns_new_fd(&call) && is_stdio(call.result) { call.result as u64 + 1 } else { 0 }
-}
-
-/// Whether the result of the call is a new fd.
-#[inline(always)]
-fn returns_new_fd(call: &Call) -> bool {
-    match call.class {
-        table::DUP | table::OPEN => true,
-        table::FCNTL => matches!(call.args.int::<1>(), F_DUPFD | F_DUPFD_CLOEXEC),
-        _ => false,
-    }
-}
-
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn facts_of_target() -> u64 {
@@ -177,62 +155,6 @@ extern "C" fn cut_of_call() -> u64 {
         cut(&call);
     }
     0
-}
-
-/// Registers read ends that this call created, and reports those that it closed.
-#[inline(always)]
-fn update_read_ends(call: &Call) {
-    match call.class {
-        table::CLOSE => read_ends::closed(call, call.args.fd::<0>()),
-        table::CLOSE_RANGE if !only_sets_cloexec(call) => {
-            read_ends::check_ends(&call.process, call.role, call.args.int::<0>());
-        }
-        table::OPEN => read_ends::closed(call, call.result as i32),
-        table::DUP | table::FCNTL if returns_new_fd(call) => {
-            read_ends::copied(call, call.args.fd::<0>(), call.result as i32);
-        }
-        table::PIPE => created(call, call.args.get::<0>(), false),
-        table::SOCKETPAIR => created(call, call.args.get::<3>(), true),
-        _ => {}
-    }
-}
-
-/// An fd leads to no file any more, or to another one, whose inode may have the number and the memory of the one
-/// before.
-#[inline(always)]
-fn update_files(call: &Call) {
-    let fd = match call.class {
-        table::CLOSE => call.args.fd::<0>(),
-        _ if returns_new_fd(call) => call.result as i32,
-        _ => return,
-    };
-    ledger::forget_inodes(u64::from(call.process.tgid), u64::from(fd as u32));
-    if call.class == table::OPEN
-        && let Some(file) = file_of(FilesTable::Probed(task::current_files()), fd)
-    {
-        object::forget_number(file.0);
-    }
-}
-
-/// `CLOSE_RANGE_CLOEXEC` (`include/uapi/linux/close_range.h`): sets the close-on-exec flag only.
-#[inline(always)]
-fn only_sets_cloexec(call: &Call) -> bool {
-    call.args.int::<2>() & 4 != 0
-}
-
-#[inline(always)]
-fn created(call: &Call, list: u64, both: bool) {
-    if !membership::is_target(call.role) {
-        return;
-    }
-    let Some([first, second]) = usermem::read::<[i32; 2]>(list) else {
-        losses::count(Reason::UserMemory, 0);
-        return;
-    };
-    read_ends::created(call, first);
-    if both {
-        read_ends::created(call, second);
-    }
 }
 
 #[inline(always)]
@@ -356,7 +278,7 @@ fn nonblock(call: &Call) {
     let fd = call.args.fd::<0>();
     let mut state = FdState::default();
     object::fd_state(task::current_files(), fd, &mut state);
-    if !membership::is_shared_watch(&state.object) {
+    if !watches::is_shared_watch(&state.object) {
         return;
     }
     let Some(process) = task::process_of(task::current()) else { return };
@@ -388,7 +310,7 @@ fn cut(call: &Call) {
     let Some(inode) = object::inode_noinline(file) else { return };
     let is_empty = object::file_size(&inode) == 0;
     let Some(id) = object::id_of(file) else { return };
-    if !object::is_file(&inode) || is_open && !is_empty || !membership::is_watched(&id) {
+    if !object::is_file(&inode) || is_open && !is_empty || !watches::is_watched(&id) {
         return;
     }
     let Some(process) = task::process_of(task::current()) else { return };

@@ -1,6 +1,6 @@
 //! Looks up the open file of an fd number.
 
-use crate::{
+use crate::kernel::{
     constants::{FDT_FD, FDT_MAX, FILES_FDT},
     kread::Kptr,
     task::FilesTable,
