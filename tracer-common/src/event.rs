@@ -254,6 +254,8 @@ pub mod fact {
     /// A watched file was cut: `ftruncate`, or an `open` after which it is empty. `fd` leads to it;
     /// `detail` is 1 if it is empty after that.
     pub const FILE_CUT: u32 = 10;
+    /// The program asked what kind of file its fd 1 leads to (`fstat`), as a C library does at the first print.
+    pub const STDOUT_STAT: u32 = 11;
 }
 
 /// A process has an object open, has created it, or has closed it.

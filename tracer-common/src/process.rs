@@ -64,6 +64,8 @@ pub mod mark {
     pub const RACED_SHIFT: u32 = 17;
     /// Another process had the same memory when this one was seen, or was created so by this one (`CLONE_VM`).
     pub const SHARES_MEMORY: u32 = 1 << 21;
+    /// It was reported that the program asked for the status of fd 1.
+    pub const STDOUT_STAT: u32 = 1 << 22;
 }
 
 /// The bit of [`ProcessEntry::read_ends`] that all fds from this number on share.

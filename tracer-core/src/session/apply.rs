@@ -267,6 +267,7 @@ fn fact_kind(kind: u32) -> Option<FactKind> {
         fact::EMULATED => Some(FactKind::Emulated),
         fact::FD_RACED => Some(FactKind::FdRaced),
         fact::FILE_CUT => Some(FactKind::FileCut),
+        fact::STDOUT_STAT => Some(FactKind::StdoutStat),
         _ => None,
     }
 }

@@ -96,6 +96,8 @@ const MOST_IMAGES: usize = 8;
 pub(crate) const SIGPIPE: u32 = 13;
 /// Signals with which a user ends a program: `SIGHUP`, `SIGINT`, `SIGTERM`.
 const ENDED_BY_USER: [u32; 3] = [1, 2, 15];
+/// Signals of programs that went wrong: `SIGILL`, `SIGTRAP`, `SIGABRT`, `SIGBUS`, `SIGFPE`, `SIGSEGV`, `SIGXCPU`, `SIGSYS`.
+const OF_CRASHES: [u32; 8] = [4, 5, 6, 7, 8, 11, 24, 31];
 
 /// Facts kept of one process: those of eight images, each of which sends at most 33.
 const MOST_FACTS: usize = 8 * 33;
@@ -123,6 +125,19 @@ impl Process {
     #[must_use]
     pub(crate) fn was_ended_by_user(&self) -> bool {
         self.signal().is_some_and(|signal| ENDED_BY_USER.contains(&signal))
+    }
+
+    /// Whether a signal killed it with which the kernel, or `abort(3)`, ends a program that went wrong.
+    #[must_use]
+    pub(crate) fn crashed(&self) -> bool {
+        self.signal().is_some_and(|signal| OF_CRASHES.contains(&signal))
+    }
+
+    /// Whether its C library has, very likely, made a buffer for its stdout: it asked what kind of file that is, as
+    /// glibc does at the first print.
+    #[must_use]
+    pub(crate) fn prepared_to_print(&self) -> bool {
+        self.facts.iter().any(|fact| fact.kind == FactKind::StdoutStat)
     }
 
     /// Whether it checked for a terminal on this fd and found none.
@@ -284,6 +299,8 @@ pub enum FactKind {
     FdRaced,
     /// It cut a file: `ftruncate(2)`, or `O_TRUNC`.
     FileCut,
+    /// It asked what kind of file its stdout is (`fstat(2)`), as a C library does at the first print.
+    StdoutStat,
 }
 
 impl FactKind {
@@ -301,6 +318,7 @@ impl FactKind {
             Self::Emulated => "emulated",
             Self::FdRaced => "fd_raced",
             Self::FileCut => "file_cut",
+            Self::StdoutStat => "stdout_stat",
         }
     }
 }

@@ -173,6 +173,11 @@ fn report_fact(call: &Call, entry: *mut ProcessEntry) {
         table::CLOSE_RANGE if call.result == 0 && !only_sets_cloexec(call) => {
             closed_range(call, entry);
         }
+        table::STAT if call.result == 0 && call.args.fd::<0>() == 1 => {
+            if membership::mark(entry, mark::STDOUT_STAT) {
+                send(call, fact::STDOUT_STAT, 1);
+            }
+        }
         table::AIO if call.result > 0 => losses::count(Reason::AioNotCovered, 0),
         table::EMULATED => emulated(call, entry),
         table::URING_ENTER if call.result > 0 && URING_COVERED.load() == 0 => {

@@ -47,8 +47,11 @@ pub(crate) fn is_done<H: Hook>(regs: Kptr, task: CurrentTask, class: u32, result
     let tgid = task.tgid();
     let is = |classes: u64| classes >> (class & 63) & 1 == 1;
     if membership::may_be_followed(tgid) {
+        if !is(PLAIN) {
+            // Programs ask often for the status of a file, and only that of stdout matters.
+            return class == table::STAT && regs::native::<0>(regs) as u32 != 1;
+        }
         return !capture::is_on()
-            && is(PLAIN)
             && result >= 0
             && (H::ALL_RAN || !is_suspect(regs, task, result))
             && is_booked(regs, task, tgid, class, result);

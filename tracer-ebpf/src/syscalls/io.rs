@@ -194,15 +194,19 @@ fn book_or_set_pending(row: &Opening, transfer: &Transfer) -> bool {
     true
 }
 
-/// The hop of the output of a relay; [`NO_WATCH`] if this is no output, or the process is no relay.
+/// The hop of the output of a relay, and of what a file system refused a target; [`NO_WATCH`] if this is no output, or
+/// the process is no relay.
 #[inline(always)]
 fn output_hop(call: &Call, side: &IoSide) -> u32 {
-    if side.direction != WRITE || side.transfer.result <= 0 {
+    let result = side.transfer.result;
+    let is_refused = is_refusal(-result);
+    if side.direction != WRITE || result <= 0 && !is_refused {
         return NO_WATCH;
     }
     let Some(entry) = call.entry else { return NO_WATCH };
     // SAFETY: the entry points to a live map value.
     match unsafe { (*entry.as_ptr()).hop } {
+        0 if is_refused && membership::is_target(call.role) => 1,
         0 => NO_WATCH,
         hop => hop,
     }

@@ -43,6 +43,8 @@ pub(crate) const EMULATED: u32 = 44;
 pub(crate) const SECCOMP: u32 = 45;
 /// `ftruncate(2)`.
 pub(crate) const FTRUNCATE: u32 = 46;
+/// `fstat newfstatat statx`, which of a file that is open have its fd as the first argument.
+pub(crate) const STAT: u32 = 48;
 /// `io_submit(2)`.
 pub(crate) const AIO: u32 = 40;
 /// `io_uring_enter(2)`.
@@ -59,14 +61,14 @@ const fn io(op: u32) -> u32 {
 #[cfg(any(bpf_target_arch = "x86_64", not(target_arch = "bpf")))]
 #[rustfmt::skip]
 const NATIVE: &[(usize, u32)] = &[
-    (0, io(op::READ)), (1, io(op::WRITE)), (2, OPEN), (3, CLOSE), (16, IOCTL),
+    (0, io(op::READ)), (1, io(op::WRITE)), (2, OPEN), (3, CLOSE), (5, STAT), (16, IOCTL),
     (17, io(op::PREAD64)), (18, io(op::PWRITE64)), (19, io(op::READV)), (20, io(op::WRITEV)),
     (22, PIPE), (53, SOCKETPAIR), (293, PIPE),
     (32, DUP), (33, DUP), (40, io(op::SENDFILE)), (42, CONNECT), (44, io(op::SENDTO)),
     (45, io(op::RECVFROM)), (46, io(op::SENDMSG)), (47, io(op::RECVMSG)), (59, EXECVE),
-    (72, FCNTL), (77, FTRUNCATE), (85, OPEN), (209, AIO), (257, OPEN), (275, io(op::SPLICE)),
+    (72, FCNTL), (77, FTRUNCATE), (85, OPEN), (209, AIO), (257, OPEN), (262, STAT), (275, io(op::SPLICE)),
     (276, io(op::TEE)), (278, io(op::VMSPLICE)), (292, DUP), (295, io(op::PREADV)),
-    (296, io(op::PWRITEV)), (299, io(op::RECVMMSG)), (307, io(op::SENDMMSG)), (317, SECCOMP), (322, EXECVEAT),
+    (296, io(op::PWRITEV)), (299, io(op::RECVMMSG)), (307, io(op::SENDMMSG)), (317, SECCOMP), (322, EXECVEAT), (332, STAT),
     (326, io(op::COPY_FILE_RANGE)), (327, io(op::PREADV2)), (328, io(op::PWRITEV2)),
     (284, OPEN), (290, OPEN), (242, MQ_SEND), (243, MQ_RECEIVE), (426, URING_ENTER), (436, CLOSE_RANGE), (437, OPEN),
 ];
@@ -75,13 +77,13 @@ const NATIVE: &[(usize, u32)] = &[
 #[cfg(bpf_target_arch = "aarch64")]
 #[rustfmt::skip]
 const NATIVE: &[(usize, u32)] = &[
-    (2, AIO), (19, OPEN), (59, PIPE), (199, SOCKETPAIR), (23, DUP), (24, DUP), (25, FCNTL), (29, IOCTL), (46, FTRUNCATE), (56, OPEN), (57, CLOSE),
+    (2, AIO), (19, OPEN), (59, PIPE), (199, SOCKETPAIR), (23, DUP), (24, DUP), (25, FCNTL), (29, IOCTL), (46, FTRUNCATE), (56, OPEN), (57, CLOSE), (79, STAT), (80, STAT),
     (63, io(op::READ)), (64, io(op::WRITE)), (65, io(op::READV)), (66, io(op::WRITEV)),
     (67, io(op::PREAD64)), (68, io(op::PWRITE64)), (69, io(op::PREADV)), (70, io(op::PWRITEV)),
     (71, io(op::SENDFILE)), (75, io(op::VMSPLICE)), (76, io(op::SPLICE)), (77, io(op::TEE)),
     (203, CONNECT), (206, io(op::SENDTO)), (207, io(op::RECVFROM)), (211, io(op::SENDMSG)),
     (212, io(op::RECVMSG)), (221, EXECVE), (243, io(op::RECVMMSG)), (269, io(op::SENDMMSG)), (277, SECCOMP),
-    (281, EXECVEAT), (285, io(op::COPY_FILE_RANGE)), (286, io(op::PREADV2)),
+    (281, EXECVEAT), (285, io(op::COPY_FILE_RANGE)), (286, io(op::PREADV2)), (291, STAT),
     (182, MQ_SEND), (183, MQ_RECEIVE), (287, io(op::PWRITEV2)), (426, URING_ENTER), (436, CLOSE_RANGE), (437, OPEN),
 ];
 
@@ -90,9 +92,9 @@ const NATIVE: &[(usize, u32)] = &[
 #[rustfmt::skip]
 const COMPAT: &[(usize, u32)] = &[
     (3, io(op::READ)), (4, io(op::WRITE)), (5, OPEN), (6, CLOSE), (8, OPEN), (11, EXECVE),
-    (41, DUP), (42, PIPE), (331, PIPE), (360, SOCKETPAIR), (54, IOCTL), (55, FCNTL), (63, DUP), (93, FTRUNCATE), (102, SOCKETCALL),
+    (41, DUP), (42, PIPE), (331, PIPE), (360, SOCKETPAIR), (54, IOCTL), (55, FCNTL), (63, DUP), (93, FTRUNCATE), (102, SOCKETCALL), (108, STAT),
     (145, io(op::READV)), (146, io(op::WRITEV)), (180, io(op::PREAD64)),
-    (181, io(op::PWRITE64)), (194, FTRUNCATE), (187, io(op::SENDFILE)), (221, FCNTL), (239, io(op::SENDFILE)),
+    (181, io(op::PWRITE64)), (194, FTRUNCATE), (197, STAT), (300, STAT), (383, STAT), (187, io(op::SENDFILE)), (221, FCNTL), (239, io(op::SENDFILE)),
     (248, AIO), (295, OPEN), (323, OPEN), (328, OPEN), (313, io(op::SPLICE)), (315, io(op::TEE)),
     (316, io(op::VMSPLICE)), (330, DUP), (333, io(op::PREADV)), (334, io(op::PWRITEV)),
     (337, io(op::RECVMMSG)), (345, io(op::SENDMMSG)), (354, SECCOMP), (358, EXECVEAT), (362, CONNECT),

@@ -168,7 +168,10 @@ fn refusal(
     let with = if class == error::OTHER { "another error" } else { name };
     let nonblock = (class == error::EAGAIN).then(|| nonblock(case, subject, stream)).flatten();
     let by = nonblock.as_ref().map_or(String::new(), |nonblock| format!(" {}", nonblock.sentence));
-    let (stream_name, who, ending) = (stream.name(), words::who(subject), words::ending(subject));
+    let is_standard = (0..3).contains(&stream.fd);
+    let file = || words::object(case, &stream.object);
+    let stream_name = if is_standard { stream.name().to_owned() } else { file() };
+    let (who, ending) = (words::who(subject), words::ending(subject));
     let message = if class == error::NOT_RUN {
         format!("The kernel never ran {refused} of {who} to {stream_name}: {why}.{ending}")
     } else {

@@ -39,8 +39,11 @@ fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
             .filter(|(key, row)| row.bytes > 0 && !case.session.enters_cgroup(key))
             .any(|(key, _)| Some(key.object) != process.stdio_object(1));
     let was_idle = wrote_elsewhere && process.was_ended_by_user();
-    let is_likely =
-        process.was_refused_a_terminal(1) && (is_blocks || written.bytes == 0 && !was_idle);
+    // C programs do not ask for a terminal before they print into a pipe. `cat` and the like ask for its status although
+    // they have nothing to print, and are ended so every day; but they do not crash.
+    let buffers =
+        process.was_refused_a_terminal(1) || process.crashed() && process.prepared_to_print();
+    let is_likely = buffers && (is_blocks || written.bytes == 0 && !was_idle);
     if !keeps || failed || process.attached_late || !is_likely {
         return None;
     }

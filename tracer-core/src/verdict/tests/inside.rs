@@ -314,7 +314,25 @@ fn a_buffer_dies_with_its_process() {
         let scene = managed(&["report"]).asked_terminal(COMMAND, 1, 25);
         scene.wrote(COMMAND, 1, OUT, row).read(MANAGER, OUT, bytes, 110)
     };
+    let c = |status| managed(&["solver"]).prepared_to_print(COMMAND).ended(COMMAND, status, 500);
+    let printed = |bytes, calls| {
+        let row = LedgerRow { calls, ..write(bytes) };
+        let scene = managed(&["solver"]).prepared_to_print(COMMAND);
+        scene.wrote(COMMAND, 1, OUT, row).read(MANAGER, OUT, bytes, 110).ended(COMMAND, 11, 500)
+    };
     check(vec![
+        (Rule::Unflushed, "a C program aborts", c(6), Some(Warning)),
+        (Rule::Unflushed, "a C program has no CPU time left", c(24), Some(Warning)),
+        (Rule::Unflushed, "a C program crashes after full blocks", printed(8192, 2), Some(Warning)),
+        (Rule::Unflushed, "a C program crashes after a rest", printed(8200, 3), None),
+        (Rule::Unflushed, "a user ends a filter that had no line", c(15), None),
+        (Rule::Unflushed, "a filter has no line", c(0), None),
+        (
+            Rule::Unflushed,
+            "it crashes before it prints",
+            managed(&["solver"]).ended(COMMAND, 11, 500),
+            None,
+        ),
         (Rule::Unflushed, "killed, and stdout is no terminal", python(15), Some(Warning)),
         (Rule::Unflushed, "it ended by itself", python(0), None),
         (Rule::Unflushed, "the reader was gone", python(13), None),

@@ -301,6 +301,11 @@ impl Scene {
         self.fact(tgid, fact::TTY_ASKED, fd, errno, b"")
     }
 
+    /// It asked for the status of its stdout.
+    pub(super) fn prepared_to_print(self, tgid: u32) -> Self {
+        self.fact(tgid, fact::STDOUT_STAT, 1, 0, b"")
+    }
+
     pub(super) fn connect_failed(self, tgid: u32, errno: u32, path: &str) -> Self {
         let raw = [&1u16.to_ne_bytes(), path.as_bytes()].concat();
         self.fact(tgid, fact::CONNECT_FAILED, 3, errno, &raw)
