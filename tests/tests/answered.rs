@@ -69,6 +69,13 @@ fn sends_under_a_supervisor_make_their_socket_doubtful_and_nothing_else() -> Res
     Ok(())
 }
 
+/// As each unit of systemd with a few directives has.
+#[test]
+#[ignore = "needs root"]
+fn sends_of_a_thread_with_many_filters_are_certain() -> Result<()> {
+    exact("many-filters", Kind::Socket)?.report.has_no_loss()
+}
+
 #[test]
 #[ignore = "needs root"]
 fn writes_beside_a_supervisor_of_other_calls_are_certain() -> Result<()> {

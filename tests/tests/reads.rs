@@ -8,7 +8,7 @@ use tracer_tests::{
     deadline::wait_until,
     expect,
     kernel::{URING_IS_COUNTED, is_at_least},
-    report::Object,
+    report::{Finding, Object},
     scenario::{Traced, trace},
     stdio::Kind,
     workload::Workload,
@@ -204,6 +204,18 @@ fn a_bundle_of_a_thousand_buffers_is_counted() -> Result<()> {
 #[ignore = "needs root"]
 fn completions_without_room_are_counted() -> Result<()> {
     exact_on_a_ring("overflow", 4000, 3000)
+}
+
+/// Two of three: the third one reads a file that nothing is known of.
+#[test]
+#[ignore = "needs root"]
+fn reads_without_completions_are_told() -> Result<()> {
+    let Some(traced) = run_on_a_ring(&Workload::new("silent-reads"))? else { return Ok(()) };
+    let losses = traced.report.losses();
+    ensure!(losses == [("uring_silent".to_owned(), 2.into())], "{losses:?}");
+    let is_false = |finding: &Finding| finding.rule == "unread" && finding.confidence == "certain";
+    ensure!(!traced.report.findings.iter().any(is_false), "{:?}", traced.report.findings);
+    Ok(())
 }
 
 #[test]

@@ -36,8 +36,11 @@ use crate::{
 const SIGSYS: u64 = 1 << (31 - 1);
 /// `si_code` of a signal that seccomp has sent (`include/uapi/asm-generic/siginfo.h`).
 const SYS_SECCOMP: i32 = 1;
-/// How many filters of a thread are checked for a supervisor. A thread with more counts as supervised.
+/// How many filters of a thread are checked at once for a supervisor.
 const FILTERS: u32 = 8;
+/// How many times as many are checked if it has more. A thread with still more counts as supervised: systemd installs
+/// one for each directive and architecture, some tens for a hardened unit.
+const BATCHES: u32 = 16;
 
 /// What became of a call.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -141,7 +144,38 @@ fn is_listened_to(task: CurrentTask) -> bool {
         }
         filter = follow(filter);
     }
-    filter.0 != 0
+    filter.0 != 0 && is_any_listened_to()
+}
+
+/// As [`is_listened_to`], for a thread with many filters.
+#[inline(always)]
+fn is_any_listened_to() -> bool {
+    let mut filter = task::current().follow(&TASK_FILTER).map_or(0, |first| first.0);
+    for _ in 0..BATCHES {
+        filter = listener_or_next(filter);
+        if filter <= 1 {
+            return filter == 1;
+        }
+    }
+    true
+}
+
+/// 1 if a supervisor listens to one of the next filters; otherwise the filter after them, 0 at the end. Exported, so that
+/// the verifier checks its loop once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn listener_or_next(first: u64) -> u64 {
+    let mut filter = Kptr(first);
+    for _ in 0..FILTERS {
+        if filter.0 == 0 {
+            return 0;
+        }
+        if filter.member::<u64, _>(&SECCOMP_NOTIFY).unwrap_or(1) != 0 {
+            return 1;
+        }
+        filter = filter.follow(&SECCOMP_PREVIOUS).unwrap_or(Kptr(0));
+    }
+    filter.0
 }
 
 /// Corrects the stored call if its thread is suspect: a call that the kernel did not run failed with [`NOT_RUN`], and a

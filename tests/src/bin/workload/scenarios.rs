@@ -90,6 +90,7 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
         "supervised" => gated(answered::supervised),
         "supervised-child" => gated(answered::supervised_child),
         "supervised-socket" => gated(answered::supervised_socket),
+        "many-filters" => gated(answered::many_filters),
         "supervised-elsewhere" => gated(answered::supervised_elsewhere),
         "emulated" => gated(answered::emulated),
         "stepped" => gated(answered::stepped),

@@ -139,7 +139,7 @@ fn store_request(request: Kptr, opcode: u8, direction: u32) -> Option<()> {
     } else {
         process
     };
-    if flags & CQE_SKIP != 0 && direction == WRITE {
+    if flags & CQE_SKIP != 0 && may_count(fd, role, direction) {
         losses::count(Reason::UringSilent, 0);
     }
     let group = UringKey {
@@ -160,6 +160,14 @@ fn store_request(request: Kptr, opcode: u8, direction: u32) -> Option<()> {
         losses::count(Reason::UringFull, 0);
     }
     Some(())
+}
+
+/// Whether transfers of the current process through this fd may count; always true for a registered file.
+#[inline(always)]
+fn may_count(fd: i32, role: u32, direction: u32) -> bool {
+    fd < 0
+        || direction == WRITE && membership::is_target(role) && io::is_of_interest(fd)
+        || watches::may_lead_to_watched(task::current_open_files(), fd)
 }
 
 /// Length of the buffers of a receive.

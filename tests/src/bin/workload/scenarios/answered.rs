@@ -187,16 +187,38 @@ pub(crate) fn supervised_child(ledger: &mut Ledger) -> Result<()> {
     ledger.write(1, 8)
 }
 
-/// A supervisor may answer calls of which the kernel keeps no count for the thread. It answers none.
+/// Installs filters that select nothing, as many as a hardened unit of systemd has.
+fn install_many() -> Result<()> {
+    const FILTERS: usize = 40;
+    (0..FILTERS)
+        .try_for_each(|_| install((libc::SYS_mknodat, &[]), libc::SECCOMP_RET_ALLOW, 0).map(drop))
+}
+
+/// Sends of a thread with many filters, none of which has a supervisor.
+pub(crate) fn many_filters(ledger: &mut Ledger) -> Result<()> {
+    install_many()?;
+    send(ledger, 300)?;
+    send(ledger, 2 * SELECTED)?;
+    ledger.write(2, 7)
+}
+
+/// A supervisor may answer calls of which the kernel keeps no count for the thread. It answers none. Its filter is below
+/// many others.
 pub(crate) fn supervised_socket(ledger: &mut Ledger) -> Result<()> {
     let _listener = listen((libc::SYS_sendto, &[(0, 1), (2, SELECTED as u32)]))?;
-    for size in [300, 2 * SELECTED] {
-        let bytes = vec![b's'; size];
-        // SAFETY: the buffer is valid for its length; there is no address.
-        let sent = unsafe { libc::syscall(libc::SYS_sendto, 1, bytes.as_ptr(), size, 0, 0, 0) };
-        let _ = ledger.note(1, size, sys::outcome(sent));
-    }
+    install_many()?;
+    send(ledger, 300)?;
+    send(ledger, 2 * SELECTED)?;
     ledger.write(2, 7)
+}
+
+fn send(ledger: &mut Ledger, size: usize) -> Result<()> {
+    let bytes = vec![b's'; size];
+    // SAFETY: the buffer is valid for its length; there is no address.
+    let sent = unsafe { libc::syscall(libc::SYS_sendto, 1, bytes.as_ptr(), size, 0, 0, 0) };
+    let sent = ledger.note(1, size, sys::outcome(sent));
+    ensure!(sent == Ok(size), "sendto of {size} B: {sent:?}");
+    Ok(())
 }
 
 /// A supervisor listens to calls that do not occur. All writes run, by every call that the kernel counts for a thread.

@@ -3,12 +3,17 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     os::fd::{AsRawFd as _, OwnedFd, RawFd},
     ptr,
 };
 
 use anyhow::{Context as _, Result, ensure};
-use io_uring::{IoUring, cqueue, opcode, squeue::Entry, types};
+use io_uring::{
+    IoUring, cqueue, opcode,
+    squeue::{Entry, Flags},
+    types,
+};
 use tracer_tests::gate;
 
 use super::reads::{pair, socket_on_stdout};
@@ -30,6 +35,7 @@ pub(super) fn find(name: &str) -> Option<fn(&mut Ledger) -> Result<()>> {
         "splices" => splices,
         "tees" => tees,
         "one-request" => one_request,
+        "silent-reads" => silent_reads,
         _ => return None,
     })
 }
@@ -290,6 +296,27 @@ pub(crate) fn pending_before(ledger: &mut Ledger) -> Result<()> {
     ledger.write(1, 700)?;
     let (_, taken) = complete(&mut ring, 1)?[0];
     ensure!(taken == Ok(700), "the request that was pending: {taken:?}");
+    Ok(())
+}
+
+/// Reads of which no completion tells (`IOSQE_CQE_SKIP_SUCCESS`), from the other end of fd 1 and from a file of the
+/// program's own. Written: 5,000; taken: 5,000 by two requests.
+pub(crate) fn silent_reads(ledger: &mut Ledger) -> Result<()> {
+    let far = socket_on_stdout(libc::SOCK_STREAM)?;
+    let own = fs::File::open("/proc/self/exe")?;
+    ledger.write(1, 5000)?;
+    let mut ring = ring()?;
+    // A short read would have a completion.
+    let mut room = [0; 2500];
+    for fd in [far.as_raw_fd(), own.as_raw_fd(), far.as_raw_fd()] {
+        let read = opcode::Read::new(types::Fd(fd), room.as_mut_ptr(), room.len() as u32);
+        push(&mut ring, &read.build().flags(Flags::SKIP_SUCCESS))?;
+    }
+    // A request that waits for those before it shows that they are over.
+    push(&mut ring, &opcode::Nop::new().build().flags(Flags::IO_DRAIN))?;
+    complete(&mut ring, 1)?;
+    let left = rustix::io::ioctl_fionread(&far)?;
+    ensure!(left == 0, "{left} B are left");
     Ok(())
 }
 
