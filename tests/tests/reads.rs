@@ -88,6 +88,24 @@ fn a_read_that_returns_after_the_close_of_its_fd_is_counted() -> Result<()> {
     exact("closed-in-a-read", 5000, 5000)
 }
 
+/// Which of the two files was read cannot be told.
+#[test]
+#[ignore = "needs root"]
+fn a_read_whose_fd_is_replaced_is_in_doubt() -> Result<()> {
+    let Some(traced) = run(&Workload::new("replaced-in-a-read"))? else { return Ok(()) };
+    let object = object_of(&traced, 1)?;
+    ensure!(object.doubts == ["fd_raced"], "{object:#?}");
+    traced.report.losses().iter().try_for_each(|(reason, _)| {
+        ensure!(reason == "fd_raced", "{reason}");
+        Ok(())
+    })?;
+    let is_false =
+        |finding: &&Finding| finding.confidence == "certain" && finding.severity == "loss";
+    let certain = traced.report.findings.iter().find(is_false);
+    ensure!(certain.is_none(), "{certain:#?}");
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs root"]
 fn a_receive_that_returns_after_the_close_of_its_fd_is_counted() -> Result<()> {

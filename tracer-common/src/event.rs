@@ -248,7 +248,7 @@ pub mod fact {
     pub const CUT: u32 = 7;
     /// The process's tracer emulates its calls (`PTRACE_SYSEMU`): they are those of a guest; text: name of the tracer.
     pub const EMULATED: u32 = 8;
-    /// A call replaced an fd while another thread may have been writing through it. `fd`: -1 if there may be several
+    /// A call replaced an fd while another thread may have been writing or reading through it. `fd`: -1 if there may be several
     /// such fds from 3 on.
     pub const FD_RACED: u32 = 9;
     /// A watched file was cut: `ftruncate`, or an `open` after which it is empty. `fd` leads to it;

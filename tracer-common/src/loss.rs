@@ -62,7 +62,8 @@ pub enum Reason {
     /// The fd or the number of bytes of a call is in memory that another thread can change after the call (`sendmmsg`,
     /// `recvmmsg`, `socketcall`).
     MemoryChanged,
-    /// A thread replaced an fd while another one may have been writing through it: its bytes went to either object.
+    /// A thread replaced an fd while another one may have been writing or reading through it: its bytes went to either
+    /// object, or came from either.
     FdRaced,
     /// The kernel counted more written bytes for a process than tracer, or a file grew by more than was written to it
     /// (counted in user space).

@@ -59,8 +59,7 @@ pub mod mark {
     pub const TTY_SHIFT: u32 = 8;
     /// It was reported that a tracer emulates the calls.
     pub const EMULATED: u32 = 1 << 16;
-    /// Bit n from here on: it was reported that fd n was replaced while another thread may have been writing through
-    /// it. Bit 3 stands for all fds from 3 on.
+    /// Bit n from here on: it was reported that fd n was replaced while another thread may have been using it. Bit 3 stands for all fds from 3 on.
     pub const RACED_SHIFT: u32 = 17;
     /// Another process had the same memory when this one was seen, or was created so by this one (`CLONE_VM`).
     pub const SHARES_MEMORY: u32 = 1 << 21;

@@ -94,6 +94,12 @@ pub(crate) fn closed_object(process: &ProcessId, fd: i32, object: &mut ObjectId)
     true
 }
 
+/// Whether this fd is a read end, or was one whose file is still in use.
+#[inline(always)]
+pub(crate) fn is_known(tgid: u32, fd: i32) -> bool {
+    READ_ENDS.get_ptr(EndKey { tgid, fd }).is_some()
+}
+
 /// Removes the read end of a closed fd. If another thread may be in a read from it, the entry stays as a closed one.
 /// Exported, so that its stack frame is free again before the close is reported.
 #[unsafe(no_mangle)]

@@ -107,6 +107,12 @@ impl Ends {
         self.closed_at.len()
     }
 
+    /// The read ends that a process has closed: fd and object.
+    pub(super) fn closed_by(&self, process: ProcessId) -> impl Iterator<Item = (i32, ObjectId)> {
+        let of = self.closed_at.keys().filter(move |(_, by, _)| *by == process);
+        of.map(|(object, _, fd)| (*fd, *object))
+    }
+
     /// The objects that have an open read end.
     pub(super) fn open_objects(&self) -> impl Iterator<Item = ObjectId> {
         self.open_of.keys().copied()

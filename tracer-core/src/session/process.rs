@@ -295,7 +295,7 @@ pub enum FactKind {
     Cut,
     /// Its tracer emulates its calls: they are those of a guest.
     Emulated,
-    /// An fd was replaced while another thread may have been writing through it. Without an fd: several from 3 on.
+    /// An fd was replaced while another thread may have been using it. Without an fd: several from 3 on.
     FdRaced,
     /// It cut a file: `ftruncate(2)`, or `O_TRUNC`.
     FileCut,

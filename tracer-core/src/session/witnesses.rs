@@ -3,7 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tracer_common::{id::ProcessId, ledger::WRITE, loss::Reason, object::ObjectId};
+use tracer_common::{
+    id::ProcessId,
+    ledger::{READ, WRITE},
+    loss::Reason,
+    object::ObjectId,
+};
 
 use super::{FactKind, Process, Session};
 
@@ -62,7 +67,7 @@ impl Witnesses {
         this
     }
 
-    /// Doubts the objects of fds that were replaced while another thread may have been writing through them.
+    /// Doubts the objects of fds that were replaced while another thread may have been using them.
     fn note_races(&mut self, session: &Session, process: &Process) {
         let races = process.facts.iter().filter(|fact| fact.kind == FactKind::FdRaced);
         let raced: BTreeSet<Option<i32>> = races.map(|fact| fact.fd).collect();
@@ -70,6 +75,11 @@ impl Witnesses {
             let is_raced =
                 |fd| raced.contains(&Some(fd)) || fd >= FIRST_OTHER_FD && raced.contains(&None);
             self.doubt(session, process, Reason::FdRaced, is_raced);
+            let read = session.rows_of(process.id, READ).map(|(key, _)| (key.fd, key.object));
+            let inputs = read.chain(session.ends.closed_by(process.id));
+            for (_, object) in inputs.filter(|(fd, object)| is_raced(*fd) && !object.is_none()) {
+                *self.doubts.entry(object).or_default() |= Reason::FdRaced.bit();
+            }
         }
     }
 

@@ -139,9 +139,7 @@ pub(super) fn doubt(reason: Reason) -> &'static str {
         }
         Reason::TtyFlushed => "a process discarded what was in the terminal",
         Reason::MemoryChanged => "another thread could change what a call said that it moved",
-        Reason::FdRaced => {
-            "one thread replaced an fd while another may have been writing through it"
-        }
+        Reason::FdRaced => "one thread replaced an fd while another may have been using it",
         Reason::Uncounted => "bytes passed tracer unseen",
         _ => "tracer missed something",
     }

@@ -1,8 +1,9 @@
-//! An fd is replaced while another thread may be writing through it. The kernel has taken the file at the start of the
-//! write, but tracer finds the file of the fd when the write returns: it cannot tell which of the two got the bytes.
+//! An fd is replaced while another thread may be writing or reading through it. The kernel has taken the file at the start
+//! of the call, but tracer finds the file of the fd when the call returns: it cannot tell which of the two the bytes went
+//! to, or came from.
 //!
 //! The registers of a thread that is in a call are at the top of its kernel stack. Those of a thread that is not in a
-//! call are left from its latest one or from an interrupt, so a thread that wrote through the fd last counts as well.
+//! call are left from its latest one or from an interrupt, so a thread that used the fd last counts as well.
 
 use tracer_common::{
     event::fact,
@@ -18,23 +19,25 @@ use crate::{
         kread::Kptr,
         regs, task,
     },
-    ledger,
+    ledger, read_ends,
     syscalls::{Call, SyscallContext, io, table},
     targets::membership,
 };
 
-/// How many threads one call of [`writer_among`] looks at.
+/// How many threads one call of [`user_among`] looks at.
 const BATCH: u32 = 16;
 /// How many times it is called: a process with more threads counts as racing.
 const BATCHES: u32 = 16;
-/// Its result if one of the threads may be writing. No address of a list is that small.
+/// Its result if one of the threads may be using the fd. No address of a list is that small.
 const FOUND: u64 = 1;
 
-/// Reports once that the current call replaced an fd while another thread may have been writing through it.
+/// Reports once that the current call replaced an fd while another thread may have been using it.
 #[inline(always)]
 pub(crate) fn report(call: &Call, entry: *mut ProcessEntry, fd: i32) {
-    let counts = io::is_of_interest(fd) || ledger::is_written(call.process.tgid, fd);
-    if !counts || task::is_single_threaded() || has_other_writer(fd as u64) == 0 {
+    let tgid = call.process.tgid;
+    let counts =
+        io::is_of_interest(fd) || ledger::is_written(tgid, fd) || read_ends::is_known(tgid, fd);
+    if !counts || task::is_single_threaded() || has_other_user(fd as u64) == 0 {
         return;
     }
     let is_standard = facts::is_stdio(i64::from(fd));
@@ -45,11 +48,11 @@ pub(crate) fn report(call: &Call, entry: *mut ProcessEntry, fd: i32) {
     }
 }
 
-/// Whether another thread of the current process may be writing through this fd, which the current call has replaced.
+/// Whether another thread of the current process may be using this fd, which the current call has replaced.
 /// Exported, so that the verifier checks it once.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn has_other_writer(fd: u64) -> u64 {
+extern "C" fn has_other_user(fd: u64) -> u64 {
     let (Some(signal), Some(call)) =
         (task::current().follow(&TASK_SIGNAL), SyscallContext::current())
     else {
@@ -63,7 +66,7 @@ extern "C" fn has_other_writer(fd: u64) -> u64 {
         if node == list.0 {
             return 0;
         }
-        node = writer_among(node, list.0, registers_at, fd);
+        node = user_among(node, list.0, registers_at, fd);
         if node == FOUND {
             return 1;
         }
@@ -74,14 +77,14 @@ extern "C" fn has_other_writer(fd: u64) -> u64 {
 /// Looks at the next threads of a list. Returns the one after them, or [`FOUND`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn writer_among(node: u64, list: u64, registers_at: u64, fd: u64) -> u64 {
+extern "C" fn user_among(node: u64, list: u64, registers_at: u64, fd: u64) -> u64 {
     let mut node = Kptr(node);
     for _ in 0..BATCH {
         if node.0 == list {
             break;
         }
         let thread = Kptr(node.0.wrapping_sub(TASK_THREAD_LIST.load()));
-        if thread.0 != task::current().0 && is_writing(thread, registers_at, fd as i32) {
+        if thread.0 != task::current().0 && is_using(thread, registers_at, fd as i32) {
             return FOUND;
         }
         node = Kptr(node.read().unwrap_or(list));
@@ -89,9 +92,9 @@ extern "C" fn writer_among(node: u64, list: u64, registers_at: u64, fd: u64) -> 
     node.0
 }
 
-/// Whether the latest call of a thread writes through this fd.
+/// Whether the latest call of a thread writes or reads through this fd.
 #[inline(always)]
-fn is_writing(thread: Kptr, registers_at: u64, fd: i32) -> bool {
+fn is_using(thread: Kptr, registers_at: u64, fd: i32) -> bool {
     let Some(stack) = thread.member::<u64, _>(&TASK_STACK) else { return true };
     let compat = regs::is_compat(thread.member(&regs::MODE).unwrap_or(0));
     let Some((number, arguments)) = regs::probed(Kptr(stack.wrapping_add(registers_at)), compat)
@@ -100,16 +103,11 @@ fn is_writing(thread: Kptr, registers_at: u64, fd: i32) -> bool {
     };
     let classes = table::classes(number);
     let class = if compat { classes >> 8 } else { classes & 0xff };
-    let target = match class.wrapping_sub(table::IO_BASE) {
+    let other = match class.wrapping_sub(table::IO_BASE) {
         _ if class == table::SOCKETCALL => return true,
-        op::TEE => arguments[1],
+        op::TEE | op::SENDFILE => arguments[1],
         op::SPLICE | op::COPY_FILE_RANGE => arguments[2],
         _ => arguments[0],
     };
-    is_write(class) && target as i32 == fd
-}
-
-#[inline(always)]
-fn is_write(class: u32) -> bool {
-    class == table::MQ_SEND || (table::IO_BASE..table::IO_BASE + op::READ).contains(&class)
+    table::is_io(class) && (arguments[0] as i32 == fd || other as i32 == fd)
 }

@@ -123,9 +123,7 @@ const fn of_trace(reason: Reason) -> &'static str {
         Reason::MemoryChanged => {
             "the bytes of some calls were read from memory that other threads could change"
         }
-        Reason::FdRaced => {
-            "fds were replaced while other threads may have been writing through them"
-        }
+        Reason::FdRaced => "fds were replaced while other threads may have been using them",
         Reason::Uncounted => "the kernel, or the size of a file, shows bytes that were not counted",
     }
 }

@@ -29,6 +29,7 @@ pub(super) fn find(name: &str) -> Option<fn(&mut Ledger) -> Result<()>> {
         "no-error-queue" => no_error_queue,
         "closed-in-a-read" => closed_in_a_read,
         "closed-in-a-receive" => closed_in_a_receive,
+        "replaced-in-a-read" => replaced_in_a_read,
         "message-queue" => message_queue,
         "clones" => clones,
         "flushes" => flushes,
@@ -171,6 +172,20 @@ pub(crate) fn closed_in_a_read(ledger: &mut Ledger) -> Result<()> {
         libc::SYS_read,
         |fd| sys::read(fd, &mut [0; 5000]),
         sys::close,
+    )
+}
+
+/// A pipe whose read end is replaced during a `read` by a file that can be read as well.
+pub(crate) fn replaced_in_a_read(ledger: &mut Ledger) -> Result<()> {
+    let (read, write) = sys::pipe()?;
+    sys::dup2(write.as_raw_fd(), 1)?;
+    let other = std::fs::File::open("/proc/self/exe")?;
+    closed_in_read(
+        ledger,
+        take_fd(read),
+        libc::SYS_read,
+        |fd| sys::read(fd, &mut [0; 5000]),
+        |fd| sys::dup2(other.as_raw_fd(), fd).map(drop),
     )
 }
 
