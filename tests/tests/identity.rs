@@ -38,9 +38,14 @@ fn written<'a>(report: &'a Report, kind: &str) -> Vec<(u64, &'a Object)> {
 
 /// Checks that files with these sums of bytes were written, each with a name of its own.
 fn files_are(report: &Report, sums: &[u64]) -> Result<()> {
-    let files = written(report, "file");
+    objects_are(report, "file", sums)
+}
+
+/// The same for objects of another kind.
+fn objects_are(report: &Report, kind: &str, sums: &[u64]) -> Result<()> {
+    let files = written(report, kind);
     let found: Vec<u64> = files.iter().map(|(bytes, _)| *bytes).collect();
-    ensure!(found == sums, "files of {found:?} bytes, not {sums:?}: {:#?}", report.objects);
+    ensure!(found == sums, "{kind}s of {found:?} bytes, not {sums:?}: {:#?}", report.objects);
     for (_, file) in &files {
         let namesakes = files.iter().filter(|(_, other)| other.id == file.id);
         ensure!(namesakes.count() == 1, "two files are named {}", file.id);
@@ -65,6 +70,14 @@ fn files_on_a_usual_file_system_are_several_too() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let Some(traced) = traced_in("folder-rotate", directory.path())? else { return Ok(()) };
     files_are(&traced.report, &ROTATED)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn fifos_that_get_the_same_inode_number_are_several() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let traced = traced_in("fifos", directory.path())?.context("it was skipped")?;
+    objects_are(&traced.report, "fifo", &[1000, 2000, 3000, 4000])
 }
 
 #[test]

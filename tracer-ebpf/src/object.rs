@@ -131,6 +131,8 @@ fn identity(file: Kptr, inode: &Inode) -> Option<ObjectId> {
             _ if inode.sb.member::<u64, _>(&SB_MAGIC)? == BTRFS_MAGIC => UNKNOWN_FILE,
             generation => generation,
         },
+        // 0 for a pipe without a name. A FIFO on ext4 may have the number of a removed one.
+        mode::S_IFIFO => inode.address.member(&INODE_GENERATION)?,
         ANONYMOUS => UNKNOWN_FILE,
         mode::S_IFCHR if tty::is_pty_slave(inode.rdev) => UNKNOWN_FILE,
         _ => 0,
@@ -260,6 +262,7 @@ fn typed_id(file: Kptr) -> Option<ObjectId> {
             _ if sb.typed::<u64, _>(&SB_MAGIC) == BTRFS_MAGIC => UNKNOWN_FILE,
             generation => generation,
         },
+        mode::S_IFIFO => inode.typed(&INODE_GENERATION),
         ANONYMOUS => UNKNOWN_FILE,
         mode::S_IFCHR => match inode.typed::<u32, _>(&INODE_RDEV) {
             rdev if is_shared_tty(mode, rdev) => return probed_id(file),

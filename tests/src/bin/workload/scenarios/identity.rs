@@ -29,6 +29,7 @@ pub(crate) fn find(name: &str) -> Option<fn(&mut Ledger) -> Result<()>> {
         "overlay-one" => overlay_one,
         "overlay-lower" => overlay_lower,
         "folder-rotate" => folder_rotate,
+        "fifos" => fifos,
         "terminals" => terminals,
         "terminals-in-turn" => terminals_in_turn,
         "eventfds" => eventfds,
@@ -107,6 +108,23 @@ fn overlay_rotate(ledger: &mut Ledger) -> Result<()> {
 }
 
 /// The same in any folder.
+/// Four FIFOs, one after the other, each with the name of the one before. ext4 gives them the same inode number.
+fn fifos(ledger: &mut Ledger) -> Result<()> {
+    let (path, stdout) = (directory()?.join("fifo"), sys::dup(1)?);
+    for number in 1..=4 {
+        let name = c_string(&path)?;
+        // SAFETY: the path is valid for the call.
+        sys::check("mkfifo", c_long::from(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }))?;
+        let both = File::options().read(true).write(true).open(&path)?;
+        sys::dup2(both.as_raw_fd(), 1)?;
+        ledger.write(1, 1000 * number)?;
+        drop(both);
+        fs::remove_file(&path)?;
+    }
+    sys::dup2(stdout, 1)?;
+    sys::close(stdout)
+}
+
 fn folder_rotate(ledger: &mut Ledger) -> Result<()> {
     rotate(ledger, &directory()?)
 }
