@@ -13,9 +13,6 @@ use crate::{
     targets::membership,
 };
 
-/// `ENOSYS`: the kernel has no such call.
-const ENOSYS: i64 = 38;
-
 /// How a hook learns that a call has returned.
 pub(crate) trait Hook {
     /// Whether the kernel has run every call that this hook sees.
@@ -26,14 +23,14 @@ pub(crate) trait Hook {
 }
 
 /// A call of the x32 ABI (`__X32_SYSCALL_BIT`, bit 30; arch/x86/include/uapi/asm/unistd.h), which has its own numbers
-/// from 512 on and 32-bit structures. A transfer by a target is counted as not covered, unless the kernel has no such
-/// calls.
+/// from 512 on and 32-bit structures. A transfer by a target is counted as not covered; a call that failed moved nothing
+/// (a kernel without such calls answers `ENOSYS`, seccomp `EPERM`).
 #[inline(never)]
 fn x32(number: u64, result: i64) {
     let base = number & !(1 << 30);
     let moves_bytes = base >= table::NUMBERS as u64 || table::is_io(table::classes(base) & 0xff);
     let (_, _, role) = io::caller(task::current_tgid());
-    if moves_bytes && result != -ENOSYS && membership::is_target(role) {
+    if moves_bytes && result >= 0 && membership::is_target(role) {
         losses::count(Reason::X32NotCovered, 0);
     }
 }

@@ -37,7 +37,14 @@ fn wide_registers(ledger: &mut Ledger) -> Result<()> {
         widths::write(ledger, 1, size, &mut random)?;
         widths::write(ledger, 2, size + 1, &mut random)?;
     }
+    write_by_x32();
     Ok(())
+}
+
+/// Tries to write by the number of another ABI (`__X32_SYSCALL_BIT`), which most kernels lack. No memory is at the address.
+fn write_by_x32() {
+    // SAFETY: the kernel reads from no valid address and writes to none.
+    unsafe { libc::syscall(1 << 30 | libc::SYS_write, 1, std::ptr::null::<u8>(), 10) };
 }
 
 /// A thread writes to fd 1 while another one replaces fd 1 again and again: by stdout and by another file.
