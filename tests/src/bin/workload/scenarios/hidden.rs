@@ -60,9 +60,16 @@ fn raced(_: &mut Ledger) -> Result<()> {
             count.fetch_add(1, Ordering::Relaxed);
         }
     });
-    // On a busy machine the writer may begin late.
+    // On a busy machine the writer may begin late, and the two threads may share a processor: then one of the files may be
+    // on fd 1 in all of the writer's turns.
     let mut rounds = 0;
-    while rounds < 2_000 || writes.load(Ordering::Relaxed) < 1_000 {
+    let is_raced = || {
+        let has_some = |fd: RawFd| {
+            std::fs::metadata(format!("/proc/self/fd/{fd}")).is_ok_and(|file| file.len() > 0)
+        };
+        writes.load(Ordering::Relaxed) >= 1_000 && has_some(other.as_raw_fd()) && has_some(stdout)
+    };
+    while rounds < 20_000 || !is_raced() {
         sys::dup2(other.as_raw_fd(), 1)?;
         sys::dup2(stdout, 1)?;
         rounds += 1;
