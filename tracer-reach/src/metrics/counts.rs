@@ -16,7 +16,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
     registry::{Registry, Unit},
 };
-use tracer_history::{Entry, Fate, Finding, Gap};
+use tracer_history::{Entry, Fate, Finding, Gap, confidence, outcome, rule};
 
 use super::{
     About,
@@ -67,7 +67,7 @@ impl Told {
                 (None, Some(_)) => "killed",
                 (None, None) => "unknown",
             },
-            is_complete: entry.confidence == "certain",
+            is_complete: entry.confidence == confidence::CERTAIN,
         }
     }
 }
@@ -75,8 +75,8 @@ impl Told {
 /// The rule under which a loss counts. What was left in a pipe whose writer was refused or blocked was not read.
 fn rule_of(outcome: &str) -> &'static str {
     match outcome {
-        "removed" | "overwritten" | "cut" => "file_lost",
-        _ => "unread",
+        outcome::REMOVED | outcome::OVERWRITTEN | outcome::CUT => rule::FILE_LOST,
+        _ => rule::UNREAD,
     }
 }
 
