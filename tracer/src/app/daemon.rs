@@ -39,7 +39,7 @@ use self::{
     service::Service, tails::JobTails, viewers::Viewers,
 };
 use super::{
-    AppError, LOOK_AT_END, Run, STALLED, TICK,
+    AppError, STALLED,
     attach::attach,
     collect::Collector,
     guests::Guests,
@@ -49,6 +49,7 @@ use super::{
     old_calls::OldCalls,
     pace::Pace,
     record::Recording,
+    run::{LOOK_AT_END, Run, TICK},
     signals::{Notice, Signals},
     stderr,
     subject::Subject,
