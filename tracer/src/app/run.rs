@@ -100,24 +100,38 @@ pub(super) fn attached(
     let start = Timestamp::now();
     logs.trace_begins(i64::try_from(start.as_nanosecond()).unwrap_or(i64::MAX));
     collector.begin(&subject.target, start, boot_ns(), &settings.stdio_of_interest);
-    let run = Run {
-        settle: kernel.follow_readers > 1 || !logs.is_empty(),
-        loader,
-        events,
-        collector,
-        guests,
-        newcomer: Newcomer::watch(subject)?,
-        logs,
-        cgroups: subject.cgroups.clone(),
-        pace: Pace::new(Instant::now()),
-        over_since: None,
-        old_calls: OldCalls::default(),
-        view: None,
-    };
+    let settle = kernel.follow_readers > 1 || !logs.is_empty();
+    let newcomer = Newcomer::watch(subject)?;
+    let run = Run::new(loader, events, collector, guests, logs);
+    let run = Run { settle, newcomer, cgroups: subject.cgroups.clone(), ..run };
     Ok((run, start))
 }
 
 impl Run {
+    /// A trace whose target is all that the kernel side follows.
+    pub(super) fn new(
+        loader: Loader,
+        events: EventRing,
+        collector: Collector,
+        guests: Guests,
+        logs: LogReader,
+    ) -> Self {
+        Self {
+            loader,
+            events,
+            collector,
+            guests,
+            newcomer: Newcomer::default(),
+            cgroups: Vec::new(),
+            logs,
+            pace: Pace::new(Instant::now()),
+            over_since: None,
+            settle: false,
+            old_calls: OldCalls::default(),
+            view: None,
+        }
+    }
+
     /// Applies events until there is a reason to stop. Returns whether that was a signal.
     pub(super) async fn until(
         &mut self,

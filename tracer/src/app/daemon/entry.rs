@@ -10,7 +10,7 @@ use tracer_core::{
     text::{redact::Redact, shorten},
     verdict::{self, Case, Confidence, Finding, Rule, SIMILAR, Severity, judge_each},
 };
-use tracer_history::{Entry, Place, Stream, confidence, severity};
+use tracer_history::{Entry, Place, Stream, Tail, confidence, severity};
 
 use super::{streams::streams, tails::JobTails};
 use crate::{app::guests::real_minus_boot_ns, settings::DaemonSettings};
@@ -86,12 +86,7 @@ impl EntryMaker {
         let start = Timestamp::from_microsecond(began_us).unwrap_or_default();
         let case = Case::new(part);
         let findings = verdict::judge(&case);
-        let is_grouped = findings.iter().any(|it| it.evidence.contains_key(SIMILAR));
-        let each = (is_grouped && tails.are_kept()).then(|| judge_each(&case));
-        let of_tails = |finding: &&Finding| is_lost(finding) && finding.rule != Rule::Discarded;
-        let losing = each.as_deref().unwrap_or(&findings);
-        let lost = lost_streams(&case, losing.iter().filter(of_tails));
-        let (tails, more_tails) = tails.of(part, &lost, self.redact.as_ref());
+        let (tails, more_tails) = self.tails_of(&case, &findings, tails);
         let finding = findings.first()?;
         let is_aside =
             part.processes.get(&job.root).is_some_and(|root| is_aside(finding.rule, job, root));
@@ -127,6 +122,21 @@ impl EntryMaker {
             tails,
             report: report.filter(|_| !is_aside).map(|report| self.stored(&report)),
         })
+    }
+
+    /// The ends of the streams that lost output, and how many more there are.
+    fn tails_of(
+        &self,
+        case: &Case<'_>,
+        findings: &[Finding],
+        tails: &JobTails,
+    ) -> (Vec<Tail>, u64) {
+        let is_grouped = findings.iter().any(|it| it.evidence.contains_key(SIMILAR));
+        let each = (is_grouped && tails.are_kept()).then(|| judge_each(case));
+        let of_tails = |finding: &&Finding| is_lost(finding) && finding.rule != Rule::Discarded;
+        let losing = each.as_deref().unwrap_or(findings);
+        let lost = lost_streams(case, losing.iter().filter(of_tails));
+        tails.of(case.session, &lost, self.redact.as_ref())
     }
 
     /// The report as JSON. Each of its texts is redacted: a sentence names commands too.
