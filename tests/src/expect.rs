@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{
     report::{Exit, Report},
-    scenario::{Together, Traced},
+    scenario::{Together, Traced, identities_of, trace_together},
     tracer::Outcome,
     truth::{FdTruth, ProcessTruth, Truth},
     workload::Finished,
@@ -62,6 +62,15 @@ pub fn exact(traced: &Traced) -> Result<()> {
 pub fn exact_by(traced: &Traced, by: MatchBy) -> Result<()> {
     let workload = (traced.words.as_str(), &traced.workload);
     all_exact(&[workload], &traced.tracer, &traced.report, by)
+}
+
+/// Traces one path with every identity and checks [`exact_together`].
+pub fn every_identity(name: &str, by: MatchBy) -> Result<()> {
+    let workloads = identities_of(name)?;
+    if workloads.is_empty() {
+        return Ok(());
+    }
+    exact_together(&trace_together(&workloads)?, by)
 }
 
 /// [`exact`] for several workloads in one trace.

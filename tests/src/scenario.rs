@@ -3,7 +3,6 @@
 use anyhow::{Context, Result};
 
 use crate::{
-    expect::{self, MatchBy},
     kernel::is_at_least,
     paths::{self, Identity},
     report::Report,
@@ -97,13 +96,4 @@ pub fn identities_of(name: &str) -> Result<Vec<Workload>> {
     }
     let with = |identity: Identity| Workload::new(path.name).arg(identity.word()).on(path.kind);
     Ok(Identity::ALL.map(with).to_vec())
-}
-
-/// Traces one path with every [`Identity`] and checks [`expect::exact_together`].
-pub fn every_identity(name: &str, by: MatchBy) -> Result<()> {
-    let workloads = identities_of(name)?;
-    if workloads.is_empty() {
-        return Ok(());
-    }
-    expect::exact_together(&trace_together(&workloads)?, by)
 }

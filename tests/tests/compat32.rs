@@ -1,7 +1,7 @@
 //! Output by the 32-bit entry point, where system calls have other numbers.
 
 use anyhow::Result;
-use tracer_tests::{expect::MatchBy, scenario::every_identity};
+use tracer_tests::expect::{MatchBy, every_identity};
 
 #[test]
 #[ignore = "needs root"]

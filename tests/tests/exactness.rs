@@ -3,8 +3,8 @@
 
 use anyhow::{Context, Result, ensure};
 use tracer_tests::{
-    expect::{self, MatchBy},
-    scenario::{every_identity, trace},
+    expect::{self, MatchBy, every_identity},
+    scenario::trace,
     stdio::Kind,
     workload::Workload,
 };

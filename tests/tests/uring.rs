@@ -3,10 +3,10 @@
 
 use anyhow::{Context, Result, ensure};
 use tracer_tests::{
-    expect::{self, MatchBy},
+    expect::{self, MatchBy, every_identity},
     kernel::{URING_IS_COUNTED, is_at_least},
     paths,
-    scenario::{every_identity, trace},
+    scenario::trace,
     workload::Workload,
 };
 

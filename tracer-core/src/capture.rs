@@ -83,3 +83,17 @@ pub enum Keep {
     /// The last bytes.
     Last,
 }
+
+#[cfg(test)]
+mod tests {
+    use tracer_common::capture::CALL;
+
+    use super::Reason;
+    use crate::text::units::whole_mib;
+
+    #[test]
+    fn the_words_name_the_limit_of_one_call() {
+        let limit = format!("more than {}", whole_mib(CALL));
+        assert!(Reason::TooLarge.words().ends_with(&limit));
+    }
+}

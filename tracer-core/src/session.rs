@@ -8,6 +8,7 @@ mod apply;
 mod claims;
 mod ends;
 mod flow;
+mod forget;
 mod holders;
 mod hops;
 mod jobs;
@@ -47,12 +48,13 @@ pub use self::{
     claims::ClaimedProcesses,
     ends::{Close, QueueSeen},
     flow::{Endpoint, Flow, Flows},
+    forget::Account,
     holders::{Holders, Holding},
     hops::{Chain, Step, chains},
     jobs::{Job, prepares},
     loss::LossReason,
     object::{Kind, Object},
-    part::{Account, Parts},
+    part::Parts,
     process::{Fact, FactKind, PastImage, Process, inside, named},
     processes::Processes,
     sandboxes::{GUEST_HANDED_IN, GUEST_MAJOR},

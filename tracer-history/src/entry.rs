@@ -27,11 +27,11 @@ pub struct Entry {
     pub place: Place,
     /// Its standard streams.
     pub streams: Vec<Stream>,
-    /// Name of the rule of the verdict, such as `unread`.
+    /// Name of the rule of the verdict, such as [`rule::UNREAD`](crate::rule::UNREAD).
     pub rule: String,
-    /// Severity of the verdict: `loss`, `warning` or `info`.
+    /// Severity of the verdict, one of [`severity`](crate::severity).
     pub severity: String,
-    /// How certain the verdict is.
+    /// How certain the verdict is, one of [`confidence`](crate::confidence).
     pub confidence: String,
     /// The verdict as a sentence.
     pub sentence: String,
@@ -146,7 +146,7 @@ pub struct Fate {
 pub struct Finding {
     /// Name of its rule.
     pub rule: String,
-    /// Its severity.
+    /// Its severity, one of [`severity`](crate::severity).
     pub severity: String,
 }
 

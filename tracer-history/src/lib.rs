@@ -29,6 +29,7 @@ mod reader;
 mod sample;
 mod store;
 mod time;
+mod words;
 mod writer;
 
 pub use self::{
@@ -37,6 +38,7 @@ pub use self::{
     latest::Latest,
     moment::{Moment, moment},
     reader::{Answer, Filter, Question, Reader, Subject},
+    words::{confidence, outcome, rule, severity},
     writer::{Limits, Stand, Writer},
 };
 

@@ -15,7 +15,7 @@ use crate::{
     Coverage, Entry, Fate, Gap, Stream,
     folder::{Folder, Identity, UNFINISHED, identity},
     names::FileName,
-    time,
+    severity, time,
 };
 
 /// Level of the compression of reports: above it, zstd takes several times as long for a few percent.
@@ -246,8 +246,8 @@ fn put_entry(
 fn weight(entry: &Entry) -> i64 {
     match entry.severity.as_str() {
         _ if entry.has_loss => 2,
-        "loss" => 2,
-        "warning" => 1,
+        severity::LOSS => 2,
+        severity::WARNING => 1,
         _ => 0,
     }
 }

@@ -1,7 +1,5 @@
 //! Has the kernel verify the programs, attaches the hooks in order, and names the first one that the kernel refuses.
 
-#[allow(unsafe_code, reason = "a thread of its own gets another view of the file system")]
-pub(crate) mod private_mount;
 mod self_test;
 mod tracefs;
 
@@ -22,7 +20,7 @@ use crate::{
     hooks::{
         self, AttachMode, AttachPoint, Attachment, HOOKS, Hook, ITERATORS, KernelIterator, Need,
     },
-    load::Kernel,
+    kernel::Kernel,
     maps::real_time::RealTime,
     pins::Pins,
 };

@@ -21,19 +21,13 @@ use aya::{
 use tracer_common::{names, process::ProcessEntry};
 
 pub use self::calls::is_looked_at;
-use crate::{Loader, LoaderError, btf::KernelTypes, error::reason, hooks::HOOKS, load::Kernel};
-
-/// The value of `--attach`: what counts bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Attach {
-    /// The program on `sys_exit`, which every system call of the machine pays for.
-    #[default]
-    SysExit,
-    /// Programs on the functions of the calls that matter, where the kernel lets them be exact. Otherwise `sys_exit`.
-    PreferFexit,
-    /// Programs on the functions of the calls that matter. Runs that the kernel skips are counted as lost.
-    Fexit,
-}
+use crate::{
+    Loader, LoaderError,
+    btf::KernelTypes,
+    error::reason,
+    hooks::{Attach, HOOKS},
+    kernel::Kernel,
+};
 
 /// The programs on functions, and how far they replace `sys_exit`.
 #[derive(Debug, Default)]
@@ -62,16 +56,12 @@ mod phase {
     pub(super) const STOPPED: u32 = 2;
 }
 
-impl Attach {
-    /// Whether programs on functions are to be tried on this kernel; the error says why not.
-    pub(crate) fn is_tried(self, types: &KernelTypes) -> Result<(), Option<String>> {
-        match self {
-            Self::SysExit => Err(None),
-            Self::Fexit => Ok(()),
-            Self::PreferFexit => {
-                preemption::reason(types).map_or(Ok(()), |reason| Err(Some(reason)))
-            }
-        }
+/// Whether programs on functions are to be tried on this kernel; the error says why not.
+pub(crate) fn is_tried(attach: Attach, types: &KernelTypes) -> Result<(), Option<String>> {
+    match attach {
+        Attach::SysExit => Err(None),
+        Attach::Fexit => Ok(()),
+        Attach::PreferFexit => preemption::reason(types).map_or(Ok(()), |reason| Err(Some(reason))),
     }
 }
 

@@ -51,6 +51,18 @@ pub(crate) enum Need {
     Uring,
 }
 
+/// The value of `--attach`: what counts bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Attach {
+    /// The program on `sys_exit`, which every system call of the machine pays for.
+    #[default]
+    SysExit,
+    /// Programs on the functions of the calls that matter, where the kernel lets them be exact. Otherwise `sys_exit`.
+    PreferFexit,
+    /// Programs on the functions of the calls that matter. Runs that the kernel skips are counted as lost.
+    Fexit,
+}
+
 /// The kind of hook that most programs are attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttachMode {

@@ -34,9 +34,11 @@ mod clock;
 mod error;
 mod fexit;
 mod hooks;
+mod kernel;
 mod load;
 mod maps;
 mod pins;
+mod thread;
 
 use aya::{
     Ebpf,
@@ -47,8 +49,8 @@ pub use self::{
     attach::{HookCheck, check_hooks},
     clock::boot_ns,
     error::LoaderError,
-    fexit::{Attach, is_looked_at},
-    hooks::{AttachMode, hook_names},
+    fexit::is_looked_at,
+    hooks::{Attach, AttachMode, hook_names},
     load::{CaptureScope, CgroupScope, KernelSettings, object_bytes},
     maps::{
         ring::{Arrived, CaptureRing, EventRing, Keeper, RawRecord},
@@ -61,7 +63,7 @@ pub use self::{
 pub struct Loader {
     bpf: Ebpf,
     /// `None` after [`Loader::attach`].
-    kernel: Option<load::Kernel>,
+    kernel: Option<kernel::Kernel>,
     uring_covered: bool,
     mode: AttachMode,
     /// What counts bytes, as far as this kernel can be exact with it.

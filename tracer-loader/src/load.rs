@@ -5,10 +5,7 @@ mod constants;
 mod hide_vmlinux_btf;
 mod patch;
 
-use std::{
-    path::PathBuf,
-    thread::{self, Builder, Scope, ScopedJoinHandle},
-};
+use std::{path::PathBuf, thread};
 
 use aya::{
     Btf, EbpfLoader, Endianness,
@@ -25,10 +22,12 @@ use crate::{
     btf::KernelTypes,
     clock,
     error::{reason, refusal},
-    fexit::{Attach, Functions},
-    hooks::{self, AttachMode},
+    fexit::{self, Functions},
+    hooks::{self, Attach, AttachMode},
+    kernel::Kernel,
     maps::real_time::RealTime,
     pins::Pins,
+    thread::{joined, spawn},
 };
 
 /// The eBPF programs, compiled from `tracer-ebpf`. Empty in a build without a BPF compiler.
@@ -103,14 +102,6 @@ impl Default for KernelSettings {
             pins: None,
         }
     }
-}
-
-/// The kernel's types, needed until the hooks are attached: some megabytes.
-pub(crate) struct Kernel {
-    /// The types in tracer's own form.
-    pub(crate) types: KernelTypes,
-    /// The types in aya's form. aya looks up in it what programs attach to.
-    pub(crate) targets: Btf,
 }
 
 /// Target cgroups of one hierarchy in the form that the eBPF programs compare.
@@ -306,24 +297,9 @@ fn aya_loader<'a>() -> EbpfLoader<'a> {
     loader
 }
 
-/// Starts a thread that ends within the scope.
-///
-/// # Errors
-/// [`LoaderError::Thread`].
-pub(crate) fn spawn<'scope, T: Send + 'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    work: impl FnOnce() -> T + Send + 'scope,
-) -> Result<ScopedJoinHandle<'scope, T>, LoaderError> {
-    Builder::new().spawn_scoped(scope, work).map_err(|source| LoaderError::Thread { source })
-}
-
-pub(crate) fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
 /// What counts bytes on this kernel.
 fn counting(wanted: Attach, types: &KernelTypes) -> Attach {
-    match wanted.is_tried(types) {
+    match fexit::is_tried(wanted, types) {
         Ok(()) => wanted,
         Err(reason) => {
             if let Some(reason) = reason {

@@ -82,9 +82,9 @@ impl Journal {
         }
     }
 
-    /// Something was not seen.
-    pub fn gap(&self, gap: &Gap) {
-        self.lock().add(fields::of_gap(gap));
+    /// Something was not seen. `sentence` says it to a person.
+    pub fn gap(&self, gap: &Gap, sentence: &str) {
+        self.lock().add(fields::of_gap(gap, sentence));
     }
 
     /// Tries again what journald did not take. To be called now and then.

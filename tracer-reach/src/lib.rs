@@ -78,16 +78,16 @@ impl Reach {
         }
     }
 
-    /// Something was not seen.
-    pub fn gap(&self, gap: &Gap) {
+    /// Something was not seen. `sentence` says it to a person.
+    pub fn gap(&self, gap: &Gap, sentence: &str) {
         if let Some(metrics) = &self.metrics {
             metrics.gap(gap);
         }
         if let Some(otlp) = &self.otlp {
-            otlp.gap(gap);
+            otlp.gap(gap, sentence);
         }
         if let Some(journal) = &self.journal {
-            journal.gap(gap);
+            journal.gap(gap, sentence);
         }
     }
 

@@ -74,9 +74,9 @@ impl Otlp {
         }
     }
 
-    /// Something was not seen.
-    pub fn gap(&self, gap: &Gap) {
-        self.shared.queue.push(record::of_gap(gap));
+    /// Something was not seen. `sentence` says it to a person.
+    pub fn gap(&self, gap: &Gap, sentence: &str) {
+        self.shared.queue.push(record::of_gap(gap, sentence));
     }
 
     /// Log records that the collector did not take, so far.

@@ -1,6 +1,6 @@
 //! Which entries are told to systems outside, and how much of each text.
 
-use tracer_history::{Entry, Gap, Stream};
+use tracer_history::{Entry, Stream, severity};
 
 /// The longest text of one attribute or field, in bytes. What is longer is cut at a character.
 pub(crate) const LONGEST: usize = 1_024;
@@ -9,12 +9,12 @@ pub(crate) const LONGEST_SENTENCE: usize = 4_096;
 
 /// Whether an entry says that something is odd. The others are in the history only.
 pub(crate) fn has_finding(entry: &Entry) -> bool {
-    entry.has_loss || entry.severity != "info"
+    entry.has_loss || entry.severity != severity::INFO
 }
 
 /// Whether the finding is about output that did not arrive, and not a warning only.
 pub(crate) fn is_loss(entry: &Entry) -> bool {
-    entry.has_loss || entry.severity == "loss"
+    entry.has_loss || entry.severity == severity::LOSS
 }
 
 /// Bytes that did not arrive.
@@ -33,19 +33,6 @@ pub(crate) fn missing_of<'a>(streams: impl IntoIterator<Item = &'a Stream>) -> M
         lost: sum.lost.saturating_add(fate.lost),
         refused: sum.refused.saturating_add(fate.refused),
     })
-}
-
-/// A gap as a sentence.
-pub(crate) fn sentence_of(gap: &Gap) -> String {
-    let what = match (gap.events, gap.bytes) {
-        (0, 0) => "everything".to_owned(),
-        (0, bytes) => format!("{bytes} B"),
-        (1, 0) => "1 event".to_owned(),
-        (events, 0) => format!("{events} events"),
-        (events, bytes) => format!("{events} events, {bytes} B"),
-    };
-    let place = gap.container.as_ref().map(|name| format!(" of {}", cut(name, LONGEST)));
-    format!("tracer could not record {what}{}: {}", place.unwrap_or_default(), gap.reason)
 }
 
 /// The beginning of a text, this many bytes at most.
@@ -67,18 +54,6 @@ mod tests {
         assert_eq!(cut("añb", 2), "a");
         assert_eq!(cut("añb", 3), "añ");
         assert_eq!(cut("añb", 9), "añb");
-    }
-
-    #[test]
-    fn a_gap_tells_what_is_known() {
-        let gap =
-            |events, bytes| Gap { events, bytes, reason: "ring_full".into(), ..Gap::default() };
-        let begin = "tracer could not record";
-        assert_eq!(sentence_of(&gap(0, 0)), format!("{begin} everything: ring_full"));
-        assert_eq!(sentence_of(&gap(1, 0)), format!("{begin} 1 event: ring_full"));
-        assert_eq!(sentence_of(&gap(3, 70)), format!("{begin} 3 events, 70 B: ring_full"));
-        let of = Gap { container: Some("web".into()), ..gap(0, 7) };
-        assert_eq!(sentence_of(&of), format!("{begin} 7 B of web: ring_full"));
     }
 
     #[test]

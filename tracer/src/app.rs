@@ -28,6 +28,7 @@ mod progress;
 mod record;
 mod recovery;
 mod replay;
+mod run;
 mod signals;
 mod stderr;
 mod subject;
@@ -35,49 +36,32 @@ mod survey;
 mod text;
 mod top;
 
-use std::{
-    path::PathBuf,
-    process::ExitStatus,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{process::ExitStatus, sync::Arc, time::Duration};
 
-use jiff::Timestamp;
-use tracer_core::{
-    report::{self, Report},
-    session::{Keep, Session},
-};
-use tracer_loader::{EventRing, KernelSettings, Loader, boot_ns};
+use tracer_core::report::{self, Report};
+use tracer_loader::KernelSettings;
 
 use self::{
-    attach::attach,
-    begin::{Helpers, Observers, announce, ensure_alive, unused},
+    begin::{Helpers, announce, ensure_alive, unused},
     capture::Capturing,
-    collect::Collector,
     end::{End, STALLED},
     guests::Guests,
-    live::Sinks,
-    memory::MemoryLimit,
-    newcomer::Newcomer,
-    old_calls::OldCalls,
     output::{Destination, Form},
-    pace::Pace,
     progress::Attaching,
     record::Recording,
-    signals::{Notice, Signals},
+    run::{Run, Started, attached},
+    signals::Signals,
     subject::{Subject, resolve},
     top::KeptOutput,
 };
 use crate::{
-    launch::{Launched, Running},
-    observe::LogReader,
+    launch::Launched,
     settings::Settings,
     sys::{
         inherited::{Descriptors, Spare},
         limits,
         signal::{die_of, ignore_file_size},
     },
-    target::PinnedProcess,
 };
 
 pub use self::{
@@ -147,8 +131,7 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
         settings,
         &kernel,
         subject,
-        Around { inherited, observers, guests, live, view },
-        recording,
+        Around { inherited, view, started: Started { observers, guests, live, recording } },
         capturing,
         &mut signals,
     ));
@@ -170,14 +153,12 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
     Ok(Traced { has_loss, command })
 }
 
-/// What surrounds a trace: what tracer was started with, its helpers, the live lines, and the view.
+/// What surrounds a trace: what tracer was started with, the view, and what was started for the trace.
 struct Around {
     inherited: Descriptors,
-    observers: Observers,
-    guests: Guests,
-    live: Sinks,
     /// What a view needs, if there is one.
     view: Option<top::Before>,
+    started: Started,
 }
 
 /// What a trace leads to.
@@ -191,6 +172,9 @@ struct Outcome {
     kept: Option<KeptOutput>,
 }
 
+/// How long a trace waits at its start for the arguments of processes that ran before: live lines name them.
+const FIRST_LOOK: Duration = Duration::from_millis(250);
+
 /// Leaks a value on purpose: the process exits next, which frees it faster than dropping a hundred thousand strings
 /// one by one.
 fn leak<T>(value: T) {
@@ -202,42 +186,16 @@ async fn record(
     settings: &Settings,
     kernel: &KernelSettings,
     mut subject: Subject,
-    Around { inherited, observers: Observers { lookout, mut logs }, guests, live, view }: Around,
-    recording: Recording,
+    Around { inherited, view, started }: Around,
     mut capturing: Option<Capturing>,
     signals: &mut Signals,
 ) -> Result<Outcome, AppError> {
+    let logs = &started.observers.logs;
     logs.opened().map_err(|(path, source)| AppError::WorkerLog { path, source })?;
     let attaching = Attaching::start(settings.quiet);
-    let mut loader = Loader::load(kernel)?;
-    signals.check()?;
-    if kernel.debug_log {
-        loader.start_debug_log()?;
-    }
-    let mut events = attaching.counts(loader.take_events()?);
-    if let Some(capturing) = &mut capturing {
-        capturing.start(loader.take_capture()?)?;
-    }
-    let memory = MemoryLimit::new(settings.max_memory, subject.target.pids.clone());
-    let mut collector = Collector::new(live, recording, memory, lookout);
-    attach(&mut loader, &mut events, kernel, &subject)?;
-    let start = Timestamp::now();
-    logs.trace_begins(i64::try_from(start.as_nanosecond()).unwrap_or(i64::MAX));
-    collector.begin(&subject.target, start, boot_ns(), &settings.stdio_of_interest);
-    let mut run = Run {
-        settle: kernel.follow_readers > 1 || !logs.is_empty(),
-        loader,
-        events,
-        collector,
-        guests,
-        newcomer: Newcomer::watch(&mut subject)?,
-        logs,
-        cgroups: subject.cgroups.clone(),
-        pace: Pace::new(Instant::now()),
-        over_since: None,
-        old_calls: OldCalls::default(),
-        view: None,
-    };
+    let capture = capturing.as_mut();
+    let (mut run, start) =
+        attached(settings, kernel, &mut subject, started, capture, &attaching, signals)?;
     signals.start_clock(settings.duration);
     run.collect_waiting();
     run.collector.look_for(FIRST_LOOK);
@@ -276,139 +234,4 @@ async fn record(
     leak(case);
     leak(session);
     Ok(Outcome { report, command, was_stopped: end.was_stopped, kept: subject.kept })
-}
-
-/// A trace whose hooks are attached.
-struct Run {
-    loader: Loader,
-    events: EventRing,
-    collector: Collector,
-    /// The gVisor sandboxes of the target.
-    guests: Guests,
-    /// The container that the command has docker start.
-    newcomer: Newcomer,
-    /// Directories of the target cgroups.
-    cgroups: Vec<PathBuf>,
-    /// Managers' logs.
-    logs: LogReader,
-    /// When the next survey may take place.
-    pace: Pace,
-    /// When this first noticed that the target has ended.
-    over_since: Option<Instant>,
-    /// Whether processes behind the first reader are traced. They need time to pass the output on.
-    settle: bool,
-    /// Calls that began before fexit was attached.
-    old_calls: OldCalls,
-    /// Shows the trace.
-    view: Option<top::Live>,
-}
-
-/// How often to check for the target's end if no event reports it.
-const TICK: Duration = Duration::from_millis(100);
-/// How soon after the target's end to check its readers. Each later check comes after twice the time.
-const SOON: Duration = Duration::from_millis(5);
-/// How long a trace waits at its start for the arguments of processes that ran before: live lines name them.
-const FIRST_LOOK: Duration = Duration::from_millis(250);
-/// For how long the report waits for what helper processes look at: blocked threads, then files, then logs. Together
-/// they stay below the two seconds after which a report begins at the latest.
-const LOOK_AT_END: Duration = Duration::from_millis(500);
-/// How long events are applied at a time, before signals and the clock are looked at. A tree can cause events faster than
-/// tracer applies them.
-const TURN: Duration = Duration::from_millis(100);
-
-impl Run {
-    /// Applies events until there is a reason to stop. Returns whether that was a signal.
-    async fn until(
-        &mut self,
-        signals: &mut Signals,
-        mut running: Option<&mut Running>,
-        pids: &[PinnedProcess],
-    ) -> Result<bool, AppError> {
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                batch = self.events.next_batch() => {
-                    let batch = batch.map_err(|source| AppError::Runtime { source })?;
-                    self.collector.take(&batch, &mut self.loader);
-                    self.guests.look_into_new(&mut self.collector);
-                    if self.collector.last_target_ended() {
-                        tick.reset_immediately();
-                    }
-                }
-                event = self.guests.next() => self.guests.take(event, &mut self.collector),
-                event = self.newcomer.next() => self.meet(event),
-                _ = tick.tick() => {
-                    self.guests.tick(&mut self.collector);
-                    self.meet_sandbox();
-                    let is_over = self.is_over(running.as_deref_mut(), pids);
-                    if is_over {
-                        self.survey(Keep::NewAndLooks);
-                    } else if self.wants_survey() && !self.newcomer.is_looked_for() && self.pace.allows(Instant::now()) {
-                        self.survey(self.view.as_ref().map_or(Keep::New, |_| Keep::NewAndLooks));
-                    }
-                    self.collect_waiting();
-                    self.collector.sweep(&mut self.loader);
-                    self.old_calls.turn(&mut self.loader, Instant::now());
-                    self.collector.tell(&self.loader);
-                    self.collector.recording.checkpoint(&mut self.loader, boot_ns);
-                    if self.serves_view_to_end() {
-                        return Ok(true);
-                    }
-                    if is_over && self.is_drained() {
-                        return Ok(false);
-                    }
-                    if let Some(over_since) = self.over_since {
-                        // Most readers read the rest at once. The others get more time.
-                        tick.reset_after(over_since.elapsed().clamp(SOON, TICK));
-                    }
-                }
-                notice = signals.next() => match (notice, &running) {
-                    (Notice::Stop(_), _) => return Ok(true),
-                    (Notice::TimeIsUp, _) => return Ok(false),
-                    (Notice::WindowChanged, Some(running)) => {
-                        // A terminal that refuses its size does not stop the trace.
-                        let _ = running.resize_terminal();
-                    }
-                    (Notice::WindowChanged, None) => {}
-                },
-            }
-        }
-    }
-
-    /// Applies what is in the ring now, for at most one [`TURN`]. Returns whether the ring is empty.
-    fn collect_waiting(&mut self) -> bool {
-        let began = Instant::now();
-        while began.elapsed() < TURN {
-            let batch = self.events.drain();
-            if batch.is_empty() {
-                self.collector.look();
-                return true;
-            }
-            self.collector.take(&batch, &mut self.loader);
-        }
-        false
-    }
-
-    /// Makes a last survey, detaches, applies what is left in the ring, and reads the ledger.
-    ///
-    /// The survey comes before the detach. What is written or read after the survey is then in the ledger, and no one
-    /// takes the survey for the final state of that pipe.
-    fn finish(mut self) -> Result<(Session, Recording), AppError> {
-        self.survey(Keep::All);
-        self.collector.look_at_threads(LOOK_AT_END);
-        // Before the detach, so that what guests write to files of this machine is counted outside as well.
-        self.guests.finish(&mut self.collector);
-        self.newcomer.finish(&mut self.collector);
-        let skipped = self.loader.skipped_runs();
-        self.loader.detach();
-        self.collector.session.end_ns = boot_ns();
-        // No hook adds to the ring any more.
-        while !self.collect_waiting() {}
-        // Files are looked for as their live writers see them.
-        self.collector.read_tables(&mut self.loader, skipped)?;
-        self.collector.look_at_files(LOOK_AT_END);
-        self.collector.look_at_logs(LOOK_AT_END, &mut self.logs);
-        Ok(self.collector.close())
-    }
 }

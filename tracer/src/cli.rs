@@ -21,10 +21,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     render::Format,
-    settings::{ExitCodeOf, ReportTo, Settings},
+    settings::{ExitCodeOf, ReportTo, Settings, size},
 };
 
-pub(crate) use self::{capture::size, values::duration};
 pub use self::{
     choices::{Attach, Color, Hooks, ReportFormat, Shell},
     daemon::DaemonArgs,
@@ -170,7 +169,7 @@ struct OutputArgs {
     #[arg(long, value_name = "FILE", value_parser = values::record)]
     record: Option<PathBuf>,
     /// Largest size of that file, or of the session of --capture. A longer session is cut, and its report says so.
-    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = capture::size)]
+    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = size)]
     record_limit: NonZeroU64,
     /// When to colour.
     #[arg(long, value_enum, default_value_t)]

@@ -66,40 +66,39 @@ fn act(action: Action) -> ExitCode {
             Ok(page) => printed(&page),
             Err(sentence) => fail(&sentence, USAGE),
         },
-        Action::Report(args) => match args.into_settings() {
-            Ok(settings) => report(&settings),
-            Err(sentence) => fail(&format!("{sentence} (see tracer report --help)"), USAGE),
-        },
+        Action::Report(args) => with(args.into_settings(), "report", |it| report(&it)),
         Action::Daemon(args) => {
             let (is_check, detaches) = (args.check, args.detach);
-            match args.into_settings() {
-                Ok(settings) if detaches => detach(&settings),
-                Ok(settings) => record(&settings, is_check),
-                Err(sentence) => fail(&format!("{sentence} (see tracer daemon --help)"), USAGE),
-            }
+            with(args.into_settings(), "daemon", |settings| match detaches {
+                true => detach(&settings),
+                false => record(&settings, is_check),
+            })
         }
-        Action::History(args) => match args.into_settings().map(|it| app::history(&it)) {
-            Ok(Ok(())) => ExitCode::SUCCESS,
-            Ok(Err(error)) => refuse_run(&error),
-            Err(sentence) => fail(&format!("{sentence} (see tracer history --help)"), USAGE),
-        },
-        Action::Export(args) => match args.into_arguments() {
-            Ok(arguments) => refuse_run(&app::export(&arguments)),
-            Err(sentence) => fail(&format!("{sentence} (see tracer export --help)"), USAGE),
-        },
-        Action::Why(args) => match args.into_settings().map(|it| app::why(&it)) {
-            Ok(Ok(true)) => ExitCode::from(FINDING),
-            Ok(Ok(false)) => ExitCode::SUCCESS,
-            Ok(Err(error)) => refuse_run(&error),
-            Err(sentence) => fail(&format!("{sentence} (see tracer why --help)"), USAGE),
-        },
-        Action::Top(args) => match args.into_settings() {
-            Ok(Shown::Trace(settings)) => trace(&settings),
-            Ok(Shown::Recording(settings)) => play(&settings),
-            Ok(Shown::Daemon(settings)) => app::watch(&settings)
+        Action::History(args) => with(args.into_settings(), "history", |settings| {
+            app::history(&settings).map_or_else(|error| refuse_run(&error), |()| ExitCode::SUCCESS)
+        }),
+        Action::Export(args) => {
+            with(args.into_arguments(), "export", |arguments| refuse_run(&app::export(&arguments)))
+        }
+        Action::Why(args) => with(args.into_settings(), "why", |it| match app::why(&it) {
+            Ok(true) => ExitCode::from(FINDING),
+            Ok(false) => ExitCode::SUCCESS,
+            Err(error) => refuse_run(&error),
+        }),
+        Action::Top(args) => with(args.into_settings(), "top", |shown| match shown {
+            Shown::Trace(settings) => trace(&settings),
+            Shown::Recording(settings) => play(&settings),
+            Shown::Daemon(settings) => app::watch(&settings)
                 .map_or_else(|error| refuse_run(&error), |()| ExitCode::SUCCESS),
-            Err(sentence) => fail(&format!("{sentence} (see tracer top --help)"), USAGE),
-        },
+        }),
+    }
+}
+
+/// Does what the settings say. If there are none, the arguments are wrong, and the page of the action helps.
+fn with<S>(settings: Result<S, String>, action: &str, act: impl FnOnce(S) -> ExitCode) -> ExitCode {
+    match settings {
+        Ok(settings) => act(settings),
+        Err(sentence) => fail(&format!("{sentence} (see tracer {action} --help)"), USAGE),
     }
 }
 

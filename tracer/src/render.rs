@@ -35,7 +35,10 @@ pub use self::{
     show::Show,
     view::{Grep, View},
 };
-pub(crate) use self::{history::place_of, live::place};
+pub(crate) use self::{
+    history::{gap::sentence as gap_sentence, place_of},
+    live::place,
+};
 use tracer_core::report::Report;
 
 use self::picture::Picture;

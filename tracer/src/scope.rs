@@ -2,11 +2,9 @@
 //!
 //! A trace of a command knows its targets when it starts. A recorder does not: containers and units come and go, and the
 //! program of a container runs some ten milliseconds after its cgroup was made. [`watch`] tells of each cgroup that
-//! appears or goes, [`owner`] tells how far its name is root's, [`names`] reads what engines have written down about it, and
-//! [`config`] what a user wants recorded.
+//! appears or goes, [`owner`] tells how far its name is root's, and [`names`] reads what engines have written down about it.
 //! Nothing here attaches or prints.
 
-pub mod config;
 mod container;
 pub mod names;
 mod owner;
@@ -14,7 +12,6 @@ mod wanted;
 pub mod watch;
 
 pub use self::{
-    config::Config,
     names::{Place, place},
     owner::CgroupPath,
     wanted::{ScopeError, Wanted},

@@ -1,17 +1,23 @@
-//! The meaning of the command line. Code that uses it does not know clap.
+//! The meaning of the command line and of the configuration file. Code that uses it does not know clap.
+
+mod config;
+mod values;
 
 use std::{path::PathBuf, time::Duration};
 
+use serde::Deserialize;
 use tracer_core::{
     capture::{Keep, tails::TailLimits},
     text::redact::Redact,
 };
-use tracer_history::{Filter, Question};
-use tracer_loader::KernelSettings;
+use tracer_history::{Filter, Limits, Question};
+use tracer_loader::{Attach, KernelSettings};
 use tracer_reach::{Address, Endpoint};
 
-use tracer_history::Limits;
-
+pub use self::{
+    config::{CONFIG, Config, ConfigError},
+    values::{duration, size},
+};
 use crate::{
     launch::Launch,
     render::{Format, View},
@@ -239,6 +245,40 @@ pub struct TargetChoice {
     pub command: Option<Launch>,
     /// What runs already.
     pub existing: Vec<Request>,
+}
+
+/// Where the programs count, as the user said it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttachChoice {
+    /// A trace: `sys_exit`, which is attached sooner. The recorder: fexit where this kernel lets it miss no call.
+    #[default]
+    Auto,
+    /// At the ends of the kernel's functions for writes, reads and their kin.
+    Fexit,
+    /// At the end of every system call of the machine.
+    SysExit,
+}
+
+impl AttachChoice {
+    /// For a trace.
+    #[must_use]
+    pub fn of_trace(self) -> Attach {
+        match self {
+            Self::Auto | Self::SysExit => Attach::SysExit,
+            Self::Fexit => Attach::Fexit,
+        }
+    }
+
+    /// For a recorder, which runs for months.
+    #[must_use]
+    pub fn of_recorder(self) -> Attach {
+        match self {
+            Self::Auto => Attach::PreferFexit,
+            Self::Fexit => Attach::Fexit,
+            Self::SysExit => Attach::SysExit,
+        }
+    }
 }
 
 /// When to colour.

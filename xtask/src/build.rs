@@ -15,30 +15,11 @@ use crate::{
     cargo,
     command::{self, say},
     setup::Ready,
-    workspace::Workspace,
+    workspace::{Profile, Workspace},
 };
 
 /// The variable that names the eBPF object to the tool's build script.
 pub const OBJECT_VARIABLE: &str = "TRACER_EBPF_OBJECT";
-
-/// How the tool is built. The eBPF programs are always optimised, because the verifier has limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Profile {
-    /// Optimised.
-    Release,
-    /// For a debugger.
-    Debug,
-}
-
-impl Profile {
-    /// Its directory below cargo's target directory.
-    pub fn directory(self) -> &'static str {
-        match self {
-            Self::Release => "release",
-            Self::Debug => "debug",
-        }
-    }
-}
 
 /// How much a build prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

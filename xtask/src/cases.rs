@@ -22,10 +22,10 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use xtask::{
-    build::{self, Profile, Verbosity},
+    build::{self, Verbosity},
     command, page,
     setup::{self, Extras, packages},
-    workspace::Workspace,
+    workspace::{Profile, Workspace},
 };
 
 use self::{
@@ -35,7 +35,7 @@ use self::{
     table::{Sum, Table},
 };
 
-use crate::checks::tally::Tally;
+use crate::tally::Tally;
 
 /// The page of the book that has the result, and the block on it.
 const PAGE: &str = "docs/src/accuracy.md";

@@ -7,7 +7,6 @@
 //! * `case:NUMBER`: a case of the corpus, with its program and its screen.
 //! * `part:FILE#TITLE` and `cases-of:RULE`: copies (see [`copies`]).
 
-pub(crate) mod copies;
 mod manager;
 mod recorder;
 mod shell;
@@ -20,16 +19,19 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use xtask::{
-    build::{self, Profile, Verbosity},
+    build::{self, Verbosity},
     cargo,
     command::{self, say},
     docker::Docker,
     page,
     setup::{self, Extras, packages},
-    workspace::Workspace,
+    workspace::{Profile, Workspace},
 };
 
-use crate::{cases::story, docs};
+use crate::{
+    cases::story,
+    pages::{self, copies},
+};
 
 /// Which pages to regenerate, and with what.
 #[derive(Args, Default)]
@@ -56,9 +58,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         let path = page.strip_prefix(workspace.root()).unwrap_or(page).to_string_lossy();
         options.filters.is_empty() || options.filters.iter().any(|f| path.contains(f.as_str()))
     };
-    docs::add_rules(workspace.root(), &tool)?;
+    pages::add_rules(workspace.root(), &tool)?;
     let mut runs = Runs { workspace, tool: &tool, docker: None, recorded: None };
-    for page in docs::pages(workspace.root())?.into_iter().filter(wanted) {
+    for page in pages::all(workspace.root())?.into_iter().filter(wanted) {
         say(&format!("running what {} shows", page.display()));
         shell::empty_folder()?;
         regenerate(&page, |name| runs.block(name))?;
@@ -68,7 +70,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
 
 /// Refreshes the blocks that are copies, for which nothing runs.
 pub(crate) fn copy(workspace: &Workspace) -> Result<()> {
-    for page in docs::pages(workspace.root())? {
+    for page in pages::all(workspace.root())? {
         regenerate(&page, |name| copies::block(workspace.root(), name))?;
     }
     Ok(())

@@ -28,7 +28,7 @@ use self::{
     outcome::Outcome,
     plan::{Plan, Restriction, Scope},
 };
-use crate::checks::tally::Tally;
+use crate::tally::Tally;
 
 /// Machines that run at the same time. Each takes about one processor.
 const AT_ONCE: usize = 2;

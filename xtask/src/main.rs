@@ -10,12 +10,14 @@ mod docs;
 mod examples;
 mod kernels;
 mod package;
+mod pages;
 mod reach;
+mod steps;
+mod tally;
 /// Tests, fuzzers and the other checks of the continuous integration.
 mod checks {
     pub(crate) mod ci;
     pub(crate) mod fuzz;
-    pub(crate) mod tally;
     pub(crate) mod test;
 }
 
@@ -28,10 +30,10 @@ use std::{
 use anyhow::{Error, Result};
 use clap::{Parser, Subcommand};
 use xtask::{
-    build::{self, Ahead, Profile, Verbosity, arm64, dist},
+    build::{self, Ahead, Verbosity, arm64, dist},
     cargo, command,
     setup::{self, Extras},
-    workspace::Workspace,
+    workspace::{Profile, Workspace},
 };
 
 use crate::checks::{ci, fuzz, test};
@@ -232,12 +234,12 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Run { args } => return Err(become_tool(&workspace, &args)?),
         Task::Test { filter } => {
             let tally = test::run(&workspace, filter.as_deref())?;
-            test::print_tally(tally)?;
+            tally.print()?;
             return Ok(tally.exit_code());
         }
         Task::Vm(options) => {
             let tally = kernels::run(&workspace, &options)?;
-            test::print_tally(tally)?;
+            tally.print()?;
             return Ok(tally.exit_code());
         }
         Task::Bench { args } => {

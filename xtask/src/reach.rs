@@ -22,7 +22,7 @@ use xtask::{
 };
 
 use self::tools::Tools;
-use crate::checks::ci::{Checked, Report};
+use crate::steps::{Checked, Report};
 
 /// Options of `cargo xtask reach`.
 #[derive(Args, Clone, Copy, Debug)]

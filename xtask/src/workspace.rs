@@ -11,7 +11,24 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::build::Profile;
+/// How the tool is built. The eBPF programs are always optimised, because the verifier has limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Optimised.
+    Release,
+    /// For a debugger.
+    Debug,
+}
+
+impl Profile {
+    /// Its directory below cargo's target directory.
+    pub fn directory(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Debug => "debug",
+        }
+    }
+}
 
 /// The checkout that this task runs in, and its target directory.
 pub struct Workspace {

@@ -9,11 +9,11 @@ use std::{
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 use xtask::{
-    build::{self, OBJECT_VARIABLE, Profile, Verbosity},
+    build::{self, OBJECT_VARIABLE, Verbosity},
     cargo,
     command::{self, say},
     setup::Ready,
-    workspace::Workspace,
+    workspace::{Profile, Workspace},
 };
 
 const TRACEFS: &str = "/sys/kernel/tracing";

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::parse::Line;
-use crate::event::EventKind;
+use crate::{event::EventKind, text::units::whole_mib};
 
 /// Memory that one line takes in the session and its report, without its text; measured for a process, which takes
 /// most.
@@ -35,8 +35,8 @@ impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory { limit } => {
-                let mib = limit >> 20;
-                write!(f, "more of it would take more than {mib} MiB of memory")
+                let limit = whole_mib(*limit);
+                write!(f, "more of it would take more than {limit} of memory")
             }
             Self::EndlessLine => f.write_str("it holds a line that does not end"),
             Self::Damaged => {

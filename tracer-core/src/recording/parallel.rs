@@ -9,6 +9,7 @@ use std::{
 use super::{
     LINE_LIMIT,
     parse::{self, Parsed},
+    read::too_long,
 };
 use crate::{
     parallel::InOrder,
@@ -102,9 +103,7 @@ impl Block {
             let text = self.text.get(start..*end).unwrap_or_default();
             start = *end;
             let parsed = match ending {
-                Ending::TooLong | Ending::Endless => {
-                    Err(format!("it is longer than {LINE_LIMIT} B"))
-                }
+                Ending::TooLong | Ending::Endless => Err(too_long()),
                 _ => parse::line(text),
             };
             Outcome { parsed, ending: *ending, length: text.len() }

@@ -7,7 +7,7 @@ use super::{
     line::Header,
     parallel::Outcome,
     parse::{self, Line},
-    read::{Replay, header},
+    read::{Replay, header, too_long},
 };
 use crate::{
     session::Session,
@@ -120,7 +120,7 @@ impl<I: BufRead> Player<I> {
         self.next = match ending {
             Ending::Nothing => None,
             Ending::TooLong | Ending::Endless => {
-                let parsed = Err(format!("it is longer than {LINE_LIMIT} B"));
+                let parsed = Err(too_long());
                 Some(Outcome { parsed, ending, length: 0 })
             }
             Ending::Newline | Ending::EndOfFile => {

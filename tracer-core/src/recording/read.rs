@@ -22,12 +22,20 @@ use super::{
 };
 use crate::{
     session::{LossReason, Session},
-    text::bounded_line::{self, Ending},
+    text::{
+        bounded_line::{self, Ending},
+        units::exact,
+    },
 };
 
 /// Maximal length of a line. The longest line that tracer writes holds the arguments of one process, which Linux
 /// limits to 2 MiB by default. A longer line counts as damaged and is skipped.
 pub const LINE_LIMIT: usize = 4 << 20;
+
+/// Why a line was skipped that is longer than [`LINE_LIMIT`].
+pub(super) fn too_long() -> String {
+    format!("it is longer than {}", exact(LINE_LIMIT as u64))
+}
 
 /// Why a file is not a recording.
 #[derive(Debug, thiserror::Error)]

@@ -18,7 +18,37 @@ pub fn bytes(bytes: u64) -> String {
     if bytes < ROUNDED_FROM {
         return exact;
     }
-    format!("{exact} ({})", ByteSize::b(bytes).display().iec())
+    format!("{exact} ({})", rounded(bytes))
+}
+
+/// `999 B`, `64.0 KiB`, `1.2 MiB`.
+#[must_use]
+pub fn rounded(bytes: u64) -> String {
+    ByteSize::b(bytes).display().iec().to_string()
+}
+
+/// In at most six columns: `999 B`, `1.2 K`, `16.0 E`.
+#[must_use]
+pub fn short(bytes: u64) -> String {
+    const UNITS: [char; 7] = ['B', 'K', 'M', 'G', 'T', 'P', 'E'];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let unit_name = UNITS.get(unit).copied().unwrap_or('E');
+    if unit == 0 || value >= 99.95 {
+        format!("{value:.0} {unit_name}")
+    } else {
+        format!("{value:.1} {unit_name}")
+    }
+}
+
+/// A limit in whole MiB, rounded down: `512 MiB`.
+#[must_use]
+pub fn whole_mib(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
 }
 
 /// `1 write`, `3 writes`, `12,000 processes`.
@@ -105,6 +135,21 @@ mod tests {
         assert_eq!(bytes(10_240), "10,240 B (10.0 KiB)");
         assert_eq!(bytes(1_288_895), "1,288,895 B (1.2 MiB)");
         assert_eq!(bytes(u64::MAX), "18,446,744,073,709,551,615 B (16.0 EiB)");
+    }
+
+    #[test]
+    fn rounded_bytes_have_a_unit() {
+        assert_eq!((rounded(999), rounded(64 << 10)), ("999 B".into(), "64.0 KiB".into()));
+        assert_eq!(whole_mib((512 << 20) + 7), "512 MiB");
+        assert_eq!(
+            (short(0), short(999), short(1000)),
+            ("0 B".into(), "999 B".into(), "1.0 K".into())
+        );
+        for exponent in 0..64 {
+            for bytes in [(1u64 << exponent) - 1, 1 << exponent, u64::MAX >> exponent] {
+                assert!(short(bytes).len() <= 6, "{}", short(bytes));
+            }
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{
     spans::Spans,
 };
 use crate::{
-    Entry, Gap, reason,
+    Entry, Gap, reason, rule, severity,
     store::{LONG_US, MEDIUM_US},
     time,
 };
@@ -52,12 +52,8 @@ pub(super) fn answer(reader: &Reader, question: &Question) -> Answer {
     ask.not_seen(from.saturating_sub(NEAR_US), end, nearest)
 }
 
-/// The severity of a loss. Some warnings also tell that output did not arrive, or very likely did not.
-const LOSS: &str = "loss";
-/// How many of such warnings are passed over.
+/// How many warnings that tell of a loss are passed over.
 const MOST_DOUBTFUL: usize = 256;
-/// The rule of a command that was silent.
-const SILENT: &str = "never_wrote";
 /// How many silent commands are passed over.
 const MOST_SILENT: usize = 32;
 
@@ -126,13 +122,13 @@ impl<'a> Ask<'a> {
 
     /// The latest loss. A warning that tells of one counts if there is no other among the latest.
     fn latest_loss(&self) -> Option<Candidate<'a>> {
-        self.latest_that(Kind::Lost, MOST_DOUBTFUL, |entry| entry.severity == LOSS)
+        self.latest_that(Kind::Lost, MOST_DOUBTFUL, |entry| entry.severity == severity::LOSS)
     }
 
     /// The latest command, without those that were silent, if there is another one among the latest: a service itself
     /// often says nothing, and its commands do.
     fn latest_command(&self) -> Option<Candidate<'a>> {
-        self.latest_that(Kind::Any, MOST_SILENT, |entry| entry.rule != SILENT)
+        self.latest_that(Kind::Any, MOST_SILENT, |entry| entry.rule != rule::NEVER_WROTE)
     }
 
     /// The latest of the rows of a kind that `is_meant`, if there is one among the latest `most`; else the latest.

@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use super::private_mount;
-use crate::LoaderError;
+use crate::{LoaderError, thread::private_mount};
 
 /// Its mount point (Documentation/trace/ftrace.rst), and its mount point before Linux 4.1.
 const MOUNT_POINTS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];

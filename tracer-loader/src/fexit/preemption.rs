@@ -13,7 +13,7 @@
 
 use std::{fs, io, path::Path};
 
-use crate::{LoaderError, attach::private_mount, btf::KernelTypes};
+use crate::{LoaderError, btf::KernelTypes, thread::private_mount};
 
 /// Where the kernel tells its model (`kernel/sched/debug.c`, Linux 5.13).
 const DEBUGFS: &str = "/sys/kernel/debug";

@@ -8,7 +8,12 @@ use super::{
     KernelSettings,
     patch::{self, RdonlyCast},
 };
-use crate::{LoaderError, btf::KernelTypes, clock, fexit::Attach, hooks};
+use crate::{
+    LoaderError,
+    btf::KernelTypes,
+    clock,
+    hooks::{self, Attach},
+};
 
 /// The kernel wakes the reader of the capture ring when one part in this many is full. The reader also looks at the
 /// ring without being woken.

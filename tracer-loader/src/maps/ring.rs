@@ -21,6 +21,7 @@ use tracer_common::{
     event::{Header, kind},
     names,
 };
+use zerocopy::FromBytes as _;
 
 use crate::{Loader, LoaderError};
 
@@ -69,10 +70,10 @@ impl Arrived {
     }
 
     fn add(&self, record: &[u8]) {
-        const KIND: usize = std::mem::offset_of!(Header, kind);
-        let counter = match record.get(KIND..KIND + 4).map(<[u8; 4]>::try_from) {
-            Some(Ok(bytes)) if u32::from_ne_bytes(bytes) == kind::ADOPTED => &self.adopted,
-            Some(Ok(bytes)) if u32::from_ne_bytes(bytes) == kind::HOLDER => &self.holders,
+        let Ok((header, _)) = Header::read_from_prefix(record) else { return };
+        let counter = match header.kind {
+            kind::ADOPTED => &self.adopted,
+            kind::HOLDER => &self.holders,
             _ => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);

@@ -49,8 +49,8 @@ pub(super) fn of_entry(entry: &Entry) -> Vec<u8> {
 }
 
 /// What was not recorded.
-pub(super) fn of_gap(gap: &Gap) -> Vec<u8> {
-    let mut fields = Fields::new(&told::sentence_of(gap), GAP, WARN);
+pub(super) fn of_gap(gap: &Gap, sentence: &str) -> Vec<u8> {
+    let mut fields = Fields::new(sentence, GAP, WARN);
     fields.add("TRACER_GAP", &gap.reason);
     fields.add("TRACER_GAP_EVENTS", &gap.events.to_string());
     fields.add("TRACER_GAP_BYTES", &gap.bytes.to_string());

@@ -105,9 +105,10 @@ fn a_finding_has_its_fields_and_a_hostile_name_makes_no_other() {
 #[test]
 fn a_gap_and_a_warning_are_less_urgent() {
     let (_folder, listener, journal) = listener();
-    journal.gap(&Gap { reason: "ring_full".into(), events: 3, ..Gap::default() });
+    journal.gap(&Gap { reason: "ring_full".into(), events: 3, ..Gap::default() }, "3 missed");
     let gap = parsed(&received(&listener).unwrap());
     assert_eq!(one(&gap, "MESSAGE_ID"), [fields::GAP.as_bytes()]);
+    assert_eq!(one(&gap, "MESSAGE"), [b"3 missed"]);
     assert_eq!(one(&gap, "TRACER_GAP"), [b"ring_full"]);
     assert_eq!(one(&gap, "PRIORITY"), [b"4"]);
     journal.entry(&Entry { severity: "warning".into(), has_loss: false, ..finding("silent") });

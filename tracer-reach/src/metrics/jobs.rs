@@ -133,7 +133,7 @@ mod tests {
     fn bytes(written: u64, delivered: u64, lost: u64) -> Bytes {
         let unknown = written - delivered - lost;
         let fate = Fate { delivered, lost, unknown, ..Fate::default() };
-        Bytes { written, fate, rule: "unread" }
+        Bytes { written, fate, rule: tracer_history::rule::UNREAD }
     }
 
     fn route(destination: u64) -> Route {

@@ -29,7 +29,7 @@ pub(super) fn of_entry(entry: &Entry) -> LogRecord {
 }
 
 /// What was not recorded.
-pub(super) fn of_gap(gap: &Gap) -> LogRecord {
+pub(super) fn of_gap(gap: &Gap, sentence: &str) -> LogRecord {
     let mut attributes = vec![
         text("tracer.gap.reason", &gap.reason),
         number("tracer.gap.events", gap.events),
@@ -37,7 +37,7 @@ pub(super) fn of_gap(gap: &Gap) -> LogRecord {
         text("tracer.gap.began", &date(gap.from_us)),
     ];
     attributes.extend(gap.container.as_ref().map(|name| text("container.name", name)));
-    record("tracer.gap", SeverityNumber::Warn, gap.until_us, &told::sentence_of(gap), attributes)
+    record("tracer.gap", SeverityNumber::Warn, gap.until_us, sentence, attributes)
 }
 
 fn record(
@@ -272,8 +272,9 @@ mod tests {
             events: 2,
             ..Gap::default()
         };
-        let record = of_gap(&gap);
+        let record = of_gap(&gap, "missed");
         assert_eq!((record.severity_number, record.event_name.as_str()), (13, "tracer.gap"));
+        assert_eq!(shown(record.body.as_ref()), "missed");
         assert_eq!(one(&all(&record), "tracer.gap.reason"), Some("ring_full"));
         assert_eq!(one(&all(&record), "tracer.gap.events"), Some("2"));
     }

@@ -146,7 +146,7 @@ fn findings_arrive_in_one_batch_and_lost_bytes_as_a_sum() {
     let otlp = start(address, FAST);
     (0..100).for_each(|pid| otlp.entry(&finding(pid, 7)));
     otlp.entry(&Entry { has_loss: false, severity: "info".into(), ..finding(1_000, 0) });
-    otlp.gap(&Gap { reason: "ring_full".into(), ..Gap::default() });
+    otlp.gap(&Gap { reason: "ring_full".into(), ..Gap::default() }, "missed");
     // They come in any order, and the first sums may be older than the entries.
     let (mut records, mut sums) = (Vec::new(), Vec::new());
     while records.is_empty() || sums.len() < 2 {

@@ -31,7 +31,7 @@ use std::{
 use jiff::Timestamp;
 use tracer_core::session::{Keep, Target};
 use tracer_history::{Writer, reason};
-use tracer_loader::{CgroupScope, boot_ns};
+use tracer_loader::{CgroupScope, KernelSettings, boot_ns};
 use tracer_reach::Reach;
 
 use self::{
@@ -39,16 +39,15 @@ use self::{
     service::Service, tails::JobTails, viewers::Viewers,
 };
 use super::{
-    AppError, LOOK_AT_END, Run, STALLED, TICK,
+    AppError, STALLED,
     attach::attach,
     collect::Collector,
     guests::Guests,
+    handover::{Handover, Item},
     live::Sinks,
     memory::MemoryLimit,
-    newcomer::Newcomer,
-    old_calls::OldCalls,
-    pace::Pace,
     record::Recording,
+    run::{LOOK_AT_END, Run, TICK},
     signals::{Notice, Signals},
     stderr,
     subject::Subject,
@@ -155,49 +154,18 @@ async fn record(
     let mut kernel = settings.kernel.clone();
     kernel.cgroup = Some(scope(&watch, &cgroups));
     kernel.capture = JobTails::scope(settings);
-    let mut left = Left::load(settings, &mut kernel)?;
-    signals.check()?;
-    let loader = &mut left.loader;
-    let mut events = loader.take_events()?;
-    let tails = JobTails::start(settings, loader)?;
-    left.keep_records(&mut events);
-    let memory = MemoryLimit::of_jobs(settings.memory_for_session());
-    let mut collector = Collector::new(Sinks::default(), Recording::default(), memory, lookout);
-    // From here on they are kept.
-    collector.new_targets();
-    collector.hand_over_by(left.handover.clone());
-    if left.begun().is_some() {
-        collector.restore(&left.items, &mut left.loader)?;
-    }
-    // No process and no command is the target, only cgroups are.
-    attach(&mut left.loader, &mut events, &kernel, &Subject::default())?;
-    let begun = left.begun().map(|begun| (begun.start, begun.start_ns));
-    let (start, start_ns) = begun.unwrap_or_else(|| (Timestamp::now(), boot_ns()));
-    left.attached(settings, history, start, start_ns);
-    collector.begin(&Target::default(), start, start_ns, &[1, 2]);
-    let run = Run {
-        loader: left.loader,
-        events,
-        collector,
-        guests,
-        newcomer: Newcomer::default(),
-        logs,
-        cgroups: Vec::new(),
-        pace: Pace::new(Instant::now()),
-        over_since: None,
-        settle: false,
-        old_calls: OldCalls::default(),
-        view: None,
-    };
+    let helpers = (logs, lookout, guests);
+    let Attached { run, tails, handover, items, start_ns } =
+        attached(settings, kernel, helpers, history, signals)?;
     let service = Service::new();
     let (hierarchy, mount_point) = (watch.hierarchy().clone(), watch.mount_point());
-    let places = Places::start(hierarchy, mount_point, left.handover.clone());
+    let places = Places::start(hierarchy, mount_point, handover.clone());
     let mut places = places.map_err(|source| AppError::Runtime { source })?;
-    places.restore(&left.items);
+    places.restore(&items);
     cgroups.iter().for_each(|cgroup| places.appeared(cgroup));
     let receivers = Receivers::new(history, reach);
-    let mut recorder = Recorder::new(settings, receivers, tails, left.handover, start_ns);
-    recorder.restore(&left.items);
+    let mut recorder = Recorder::new(settings, receivers, tails, handover, start_ns);
+    recorder.restore(&items);
     let mut daemon = Daemon {
         run,
         recorder,
@@ -218,6 +186,51 @@ async fn record(
     daemon.service.stops();
     daemon.finish();
     Ok(())
+}
+
+/// A trace of all jobs, and what an earlier recorder has left for this one.
+struct Attached {
+    run: Run,
+    tails: JobTails,
+    /// Where this recorder keeps what it knows.
+    handover: Handover,
+    /// What the earlier one kept.
+    items: Vec<Item>,
+    /// When the programs were attached, nanoseconds since boot.
+    start_ns: u64,
+}
+
+/// Loads the programs and attaches them, or adopts those that an earlier recorder left.
+fn attached(
+    settings: &DaemonSettings,
+    mut kernel: KernelSettings,
+    (logs, lookout, guests): (LogReader, Lookout, Guests),
+    history: &Writer,
+    signals: &mut Signals,
+) -> Result<Attached, AppError> {
+    let mut left = Left::load(settings, &mut kernel)?;
+    signals.check()?;
+    let loader = &mut left.loader;
+    let mut events = loader.take_events()?;
+    let tails = JobTails::start(settings, loader)?;
+    left.keep_records(&mut events);
+    let memory = MemoryLimit::of_jobs(settings.memory_for_session());
+    let mut collector = Collector::new(Sinks::default(), Recording::default(), memory, lookout);
+    // From here on they are kept.
+    collector.new_targets();
+    collector.hand_over_by(left.handover.clone());
+    if left.begun().is_some() {
+        collector.restore(&left.items, &mut left.loader)?;
+    }
+    // No process and no command is the target, only cgroups are.
+    attach(&mut left.loader, &mut events, &kernel, &Subject::default())?;
+    let begun = left.begun().map(|begun| (begun.start, begun.start_ns));
+    let (start, start_ns) = begun.unwrap_or_else(|| (Timestamp::now(), boot_ns()));
+    left.attached(settings, history, start, start_ns);
+    collector.begin(&Target::default(), start, start_ns, &[1, 2]);
+    let Left { loader, handover, items, .. } = left;
+    let run = Run::new(loader, events, collector, guests, logs);
+    Ok(Attached { run, tails, handover, items, start_ns })
 }
 
 /// The target cgroups in the form that the kernel side compares.

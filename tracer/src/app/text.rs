@@ -5,7 +5,7 @@ use std::{
     io::{self, Write as _},
 };
 
-use bytesize::ByteSize;
+use tracer_core::text::units::rounded;
 
 use super::AppError;
 
@@ -48,7 +48,7 @@ fn object() -> String {
         0 => "none: this binary cannot trace; build it with `cargo xtask build`".to_owned(),
         bytes => {
             let hooks: Vec<_> = tracer_loader::hook_names().collect();
-            format!("{}, for {}", ByteSize(bytes as u64), hooks.join(", "))
+            format!("{}, for {}", rounded(bytes as u64), hooks.join(", "))
         }
     }
 }

@@ -2,11 +2,10 @@
 
 use std::{num::NonZeroU64, path::PathBuf};
 
-use bytesize::ByteSize;
 use clap::Args;
 use tracer_core::{capture::Keep, text::redact::Redact};
 
-use crate::settings::CaptureSettings;
+use crate::settings::{CaptureSettings, size};
 
 /// The smallest ring, in bytes. It holds more than one full record of each CPU.
 const SMALLEST_RING: u64 = 64 << 10;
@@ -116,12 +115,6 @@ pub(super) fn folder(text: &str) -> Result<PathBuf, String> {
         "" | "-" => Err("name a folder to save the output in".to_owned()),
         path => Ok(path.into()),
     }
-}
-
-/// A size: `500k`, `64MiB`; a bare number is bytes.
-pub(crate) fn size(text: &str) -> Result<NonZeroU64, String> {
-    let size = text.parse::<ByteSize>().ok().and_then(|size| NonZeroU64::new(size.as_u64()));
-    size.ok_or_else(|| "a size is a number of bytes with a unit, such as 500k or 64MiB".to_owned())
 }
 
 /// A size that may be 0.

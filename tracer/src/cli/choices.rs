@@ -5,7 +5,7 @@ use tracer_loader::AttachMode;
 
 use crate::{
     render::Format,
-    settings::{ColorChoice, ExitCodeOf},
+    settings::{AttachChoice, ColorChoice, ExitCodeOf},
 };
 
 /// `--exit-code`.
@@ -61,8 +61,7 @@ pub enum Hooks {
 }
 
 /// `--attach`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub enum Attach {
     /// A trace: sys_exit, which is attached sooner. The recorder: fexit where this kernel lets it miss no call.
     #[default]
@@ -72,25 +71,6 @@ pub enum Attach {
     /// At the end of every system call of the machine.
     #[value(name = "sys_exit")]
     SysExit,
-}
-
-impl Attach {
-    /// For a trace.
-    pub(super) fn of_trace(self) -> tracer_loader::Attach {
-        match self {
-            Self::Auto | Self::SysExit => tracer_loader::Attach::SysExit,
-            Self::Fexit => tracer_loader::Attach::Fexit,
-        }
-    }
-
-    /// For a recorder, which runs for months.
-    pub(super) fn of_recorder(self) -> tracer_loader::Attach {
-        match self {
-            Self::Auto => tracer_loader::Attach::PreferFexit,
-            Self::Fexit => tracer_loader::Attach::Fexit,
-            Self::SysExit => tracer_loader::Attach::SysExit,
-        }
-    }
 }
 
 /// `--color`.
@@ -111,6 +91,16 @@ impl From<Hooks> for Option<AttachMode> {
             Hooks::Auto => None,
             Hooks::TpBtf => Some(AttachMode::TpBtf),
             Hooks::NonPreemptible => Some(AttachMode::NonPreemptible),
+        }
+    }
+}
+
+impl From<Attach> for AttachChoice {
+    fn from(attach: Attach) -> Self {
+        match attach {
+            Attach::Auto => Self::Auto,
+            Attach::Fexit => Self::Fexit,
+            Attach::SysExit => Self::SysExit,
         }
     }
 }

@@ -12,10 +12,10 @@ use tracer_history::Limits;
 use tracer_loader::KernelSettings;
 use tracer_reach::{Address, Endpoint};
 
-use super::{Attach, capture, values};
+use super::{Attach, capture};
 use crate::{
-    scope::{Config, Wanted, config},
-    settings::DaemonSettings,
+    scope::Wanted,
+    settings::{AttachChoice, CONFIG, Config, DaemonSettings, duration, size},
 };
 
 /// Bytes of memory for commands that run.
@@ -40,17 +40,17 @@ pub struct DaemonArgs {
     #[arg(long, value_name = "DIR", help_heading = "History")]
     history: Option<PathBuf>,
     /// Remove entries that are older than this [default: 30d].
-    #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = "History")]
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "History")]
     keep: Option<Duration>,
     /// Remove the oldest entries if the history is larger than this [default: 1GiB].
-    #[arg(long, value_name = "SIZE", value_parser = capture::size, help_heading = "History")]
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "History")]
     max_history: Option<NonZeroU64>,
     /// Of output that is lost, keep this many of the last bytes of each stream (64KiB) for `tracer why`. Off by default.
     ///
     /// The ends of all stdout and stderr stay in memory, which is half of --max-memory for all together, until their command
     /// is judged. Those of lost output are then written into the history, with everything private that is in them; delivered
     /// output is never written. Use --redact to keep secrets out.
-    #[arg(long, value_name = "SIZE", value_parser = capture::size, help_heading = "History")]
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "History")]
     keep_tail: Option<NonZeroU64>,
     /// Write `[redacted]` in place of what matches in command lines, sentences and kept output; repeatable.
     #[arg(long, value_name = "REGEX", help_heading = "History")]
@@ -58,7 +58,7 @@ pub struct DaemonArgs {
     /// Memory for the processes and pipes of commands that run [default: 24MiB].
     ///
     /// Beyond it, processes of these commands that have ended are added up.
-    #[arg(long, value_name = "SIZE", value_parser = capture::size, help_heading = "Limits")]
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Limits")]
     max_memory: Option<NonZeroU64>,
     /// Stay attached when this recorder ends or is killed, so that the next one goes on without a gap.
     ///
@@ -93,7 +93,7 @@ pub struct DaemonArgs {
     #[arg(long, value_enum, value_name = "WHERE", help_heading = "Limits", hide_short_help = true)]
     attach: Option<Attach>,
     /// Read this file for what no option says. Its keys are the names of the options.
-    #[arg(long, value_name = "FILE", default_value = config::CONFIG)]
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
     /// Only check the arguments and whether this machine can record, and end.
     #[arg(long)]
@@ -110,14 +110,14 @@ impl DaemonArgs {
     /// A sentence for the user, for example if two kinds of targets are named.
     pub fn into_settings(self) -> Result<DaemonSettings, String> {
         let config = Config::read(&self.config).map_err(|error| error.to_string())?;
-        if config.is_none() && self.config != Path::new(config::CONFIG) {
+        if config.is_none() && self.config != Path::new(CONFIG) {
             return Err(format!("there is no file {}", self.config.display()));
         }
         let config = config.unwrap_or_default();
         let limits = Limits::default();
-        let size = |given: Option<NonZeroU64>| given.map(NonZeroU64::get);
-        let max_memory = size(self.max_memory.or(config.max_memory)).unwrap_or(MEMORY);
-        let keep_tail = size(self.keep_tail.or(config.keep_tail));
+        let bytes = |given: Option<NonZeroU64>| given.map(NonZeroU64::get);
+        let max_memory = bytes(self.max_memory.or(config.max_memory)).unwrap_or(MEMORY);
+        let keep_tail = bytes(self.keep_tail.or(config.keep_tail));
         let pinned = self.pinned || config.pinned;
         if pinned && keep_tail.is_some() {
             return Err("keep-tail keeps output in the recorder's memory, which no other recorder can go on with: leave out \
@@ -130,7 +130,8 @@ impl DaemonArgs {
                 units::bytes(max_memory)
             ));
         }
-        let attach = self.attach.or(config.attach).map(Attach::of_recorder).unwrap_or_default();
+        let attach = self.attach.map(AttachChoice::from).or(config.attach);
+        let attach = attach.map(AttachChoice::of_recorder).unwrap_or_default();
         if pinned && attach != tracer_loader::Attach::SysExit {
             return Err(
                 "attach can only be sys_exit with pinned: programs at functions do not live on"
@@ -153,7 +154,7 @@ impl DaemonArgs {
                 .unwrap_or_else(|| tracer_history::FOLDER.into()),
             limits: Limits {
                 age: self.keep.or(config.keep).unwrap_or(limits.age),
-                bytes: size(self.max_history.or(config.max_history)).unwrap_or(limits.bytes),
+                bytes: bytes(self.max_history.or(config.max_history)).unwrap_or(limits.bytes),
                 ..limits
             },
             max_memory,

@@ -6,7 +6,8 @@ use clap::Args;
 use tracer_common::limits;
 use tracer_loader::KernelSettings;
 
-use super::{Attach, Hooks, capture, values};
+use super::{Attach, Hooks, values};
+use crate::settings::{AttachChoice, duration, size};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What counts")]
@@ -33,7 +34,7 @@ pub(super) struct ScopeArgs {
     #[arg(long, value_name = "FILE")]
     pub(super) worker_log: Vec<PathBuf>,
     /// End the trace after this time (30s, 5m, 1h30m); what was traced goes on.
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(super) duration: Option<Duration>,
     /// Most processes followed at a time; the report says how many more it missed.
     #[arg(long, value_name = "N", default_value_t = limits::PROCESSES, value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
@@ -45,7 +46,7 @@ pub(super) struct ScopeArgs {
     ///
     /// Beyond it, tracer adds up processes that have ended, by command, first those whose output arrived. All
     /// counts stay complete. A --record file still has every process.
-    #[arg(long, value_name = "SIZE", value_parser = capture::size)]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(super) max_memory: Option<NonZeroU64>,
     /// Where tracer's programs count: at every system call, or at those that matter only.
     #[arg(long, value_enum, value_name = "WHERE", default_value_t, hide_short_help = true)]
@@ -70,7 +71,7 @@ impl ScopeArgs {
             max_processes: self.max_processes,
             max_objects: self.max_objects,
             attach_mode: self.hooks.into(),
-            attach: self.attach.of_trace(),
+            attach: AttachChoice::from(self.attach).of_trace(),
             capture: None,
         }
     }

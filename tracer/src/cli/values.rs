@@ -1,6 +1,6 @@
 //! Parsers of single values. Their messages have a fix.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 /// The largest pid that a kernel can have (`PID_MAX_LIMIT`, include/linux/threads.h).
 const PID_MAX: u32 = 4 * 1024 * 1024;
@@ -35,30 +35,9 @@ pub(super) fn record(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// A duration: `30s`, `5m`, `1h30m`; a bare number is seconds.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = text
-        .parse::<u64>()
-        .map(Duration::from_secs)
-        .ok()
-        .or_else(|| humantime::parse_duration(text).ok());
-    match parsed {
-        Some(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err("a duration is a number with a unit, such as 30s, 5m or 1h30m".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_with_and_without_units() {
-        assert_eq!(duration("30"), Ok(Duration::from_secs(30)));
-        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
-        assert!(duration("0s").is_err());
-        assert!(duration("soon").is_err());
-    }
 
     #[test]
     fn pids_are_bounded() {

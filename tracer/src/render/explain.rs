@@ -4,6 +4,8 @@ mod texts;
 
 use std::io;
 
+use tracer_core::verdict::Rule;
+
 use self::texts::TEXTS;
 use super::{
     Style,
@@ -13,7 +15,7 @@ use super::{
 
 /// What a rule means.
 struct Explanation {
-    rule: &'static str,
+    rule: Rule,
     /// What it means for the output.
     means: &'static str,
     /// What the kernel showed.
@@ -44,14 +46,14 @@ pub fn explain(name: Option<&str>, style: &Style, out: &mut dyn io::Write) -> io
 /// The explanation of a rule. `Unread` and `[unread]` are accepted as well.
 fn find(name: &str) -> Option<&'static Explanation> {
     let name = name.trim_matches(['[', ']']).to_ascii_lowercase().replace('-', "_");
-    TEXTS.iter().find(|text| text.rule == name)
+    TEXTS.iter().find(|text| text.rule.to_string() == name)
 }
 
 fn one(
     page: &mut Page<'_>,
     Explanation { rule, means, proof, causes, todo }: &Explanation,
 ) -> io::Result<()> {
-    page.line(&Text::styled(STRONG, rule))?;
+    page.line(&Text::styled(STRONG, &rule.to_string()))?;
     let parts = [
         ("what it means", means),
         ("what proves it", proof),
@@ -68,9 +70,9 @@ fn one(
 }
 
 fn list(page: &mut Page<'_>) -> io::Result<()> {
-    let widest = TEXTS.iter().map(|text| text.rule.len()).max().unwrap_or(0);
+    let widest = TEXTS.iter().map(|text| text.rule.to_string().len()).max().unwrap_or(0);
     for Explanation { rule, means, .. } in &TEXTS {
-        let lead = Text::styled(STRONG, rule).padded(widest).and(PLAIN, "  ");
+        let lead = Text::styled(STRONG, &rule.to_string()).padded(widest).and(PLAIN, "  ");
         let column = lead.width();
         page.words(lead, column, PLAIN, means)?;
     }
@@ -81,8 +83,6 @@ fn list(page: &mut Page<'_>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::{collections::BTreeSet, fs, path::Path};
-
-    use tracer_core::verdict::Rule;
 
     use super::*;
 
@@ -96,13 +96,10 @@ mod tests {
 
     #[test]
     fn every_rule_of_the_verdict_is_explained_once() {
-        let names: BTreeSet<&str> = TEXTS.iter().map(|text| text.rule).collect();
-        assert_eq!(names.len(), TEXTS.len());
-        let missing: Vec<String> = Rule::ALL
-            .iter()
-            .map(ToString::to_string)
-            .filter(|rule| !names.contains(rule.as_str()))
-            .collect();
+        let explained: BTreeSet<Rule> = TEXTS.iter().map(|text| text.rule).collect();
+        assert_eq!(explained.len(), TEXTS.len());
+        let missing: Vec<Rule> =
+            Rule::ALL.into_iter().filter(|rule| !explained.contains(rule)).collect();
         assert!(missing.is_empty(), "not explained: {missing:?}");
     }
 
@@ -121,7 +118,7 @@ mod tests {
         let screen = |command: &str, text: &str| format!("```console\n$ {command}\n{text}```\n");
         assert!(page("rules.md".into()).contains(&screen("tracer explain", &text(None))));
         for Explanation { rule, .. } in &TEXTS {
-            let screen = screen(&format!("tracer explain {rule}"), &text(Some(rule)));
+            let screen = screen(&format!("tracer explain {rule}"), &text(Some(&rule.to_string())));
             let page = page(format!("rules/{rule}.md"));
             assert!(page.contains(&screen), "run `cargo xtask docs rules`: {rule}");
         }
@@ -131,7 +128,7 @@ mod tests {
     #[test]
     fn every_text_is_short() {
         for explanation in &TEXTS {
-            let text = text(Some(explanation.rule));
+            let text = text(Some(&explanation.rule.to_string()));
             assert!(text.lines().count() <= 16, "{text}");
             assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         }

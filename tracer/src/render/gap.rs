@@ -10,15 +10,7 @@ pub(super) fn missing(length: u64, reason: Reason, source: Option<&str>) -> Stri
 
 #[cfg(test)]
 mod tests {
-    use tracer_common::capture::CALL;
-
     use super::*;
-
-    #[test]
-    fn the_words_name_the_limit_of_one_call() {
-        let limit = format!("more than {} MiB", CALL >> 20);
-        assert!(Reason::TooLarge.words().ends_with(&limit));
-    }
 
     #[test]
     fn a_copy_names_where_it_came_from() {

@@ -1,5 +1,6 @@
 //! `tracer history` and `tracer why`: commands of the past.
 
+pub(in crate::render) mod gap;
 mod past;
 mod tail;
 #[cfg(test)]
@@ -10,12 +11,8 @@ use std::io;
 use anstyle::Style as Ink;
 use jiff::{Timestamp, Zoned, civil::Date, tz::TimeZone};
 use serde::Serialize;
-use tracer_core::text::{
-    json::harmless_line,
-    shorten,
-    units::{count, exact, grouped},
-};
-use tracer_history::{Answer, Entry, Gap, Place, reason};
+use tracer_core::text::{json::harmless_line, shorten, units::exact};
+use tracer_history::{Answer, Entry, Gap, Place, severity};
 
 pub(in crate::render) use self::tail::{head as tail_head, more as more_tails};
 pub use self::{
@@ -101,7 +98,7 @@ pub fn history_line(
                 .and(FAINT, &format!("  ({})", entry.rule))
         }
         HistoryItem::Gap(gap) => Text::styled(FAINT, &clock.time(gap.from_us))
-            .and(ODD, &format!("  …  {}", gap_words(gap, clock))),
+            .and(ODD, &format!("  …  {}", gap::words(gap, clock))),
     };
     Page::new(style, out).line(&line)
 }
@@ -121,7 +118,7 @@ fn lead(entry: &Entry, clock: &Clock) -> Text {
 fn mark_of(entry: &Entry) -> (&'static str, Ink) {
     match entry.severity.as_str() {
         _ if entry.has_loss => ("✗", BAD),
-        "warning" | "loss" => ("!", ODD),
+        severity::WARNING | severity::LOSS => ("!", ODD),
         _ => ("✓", GOOD),
     }
 }
@@ -155,45 +152,6 @@ fn bytes_of(entry: &Entry) -> (String, Ink) {
     }
 }
 
-/// `not seen until 03:20:00, because tracer was not running`
-fn gap_words(gap: &Gap, clock: &Clock) -> String {
-    let until = clock.time(gap.until_us);
-    let what = if is_about_history(&gap.reason) { "not kept" } else { "not seen" };
-    let of = gap.container.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
-    let noun = if is_about_history(&gap.reason) { "command" } else { "event" };
-    let events = match (gap.events, gap.bytes) {
-        (0, _) => String::new(),
-        (events, 0) => format!(" ({})", count(events, noun)),
-        (events, bytes) => format!(" ({}, {} B)", count(events, noun), grouped(bytes)),
-    };
-    format!("{what}{of} until {until}, because {}{events}", because(&gap.reason))
-}
-
-fn is_about_history(why: &str) -> bool {
-    matches!(why, reason::FULL | reason::DISK_FULL | reason::FAILED | reason::DAMAGED)
-}
-
-/// The reason of a gap, in words.
-fn because(why: &str) -> String {
-    let words = match why {
-        reason::NOT_RUNNING => "tracer was not running",
-        reason::STOPPED => "tracer was stopped",
-        reason::VERSION_CHANGED => "this version of tracer could not go on with the one before",
-        reason::CONTAINERS_MISSED => {
-            "one recorder followed another, and a container that began and ended in between is missing"
-        }
-        reason::FULL => "commands ended faster than the history could be written",
-        reason::DISK_FULL => "the disk was full",
-        reason::FAILED => "the history could not be written",
-        reason::DAMAGED => "a file of the history was damaged",
-        reason::JOBS_FULL => "more commands waited to be judged than the memory allows",
-        reason::CGROUPS_MISSED => "cgroups came faster than tracer could look at them",
-        reason::CGROUPS_FULL => "there were more cgroups than tracer follows",
-        other => return format!("of a loss ({other})"),
-    };
-    words.to_owned()
-}
-
 /// Writes an answer that is no command: one sentence.
 ///
 /// # Errors
@@ -210,7 +168,7 @@ pub fn no_answer(
         Answer::TooOld { history_begins_us } => {
             say(PLAIN, &format!("The history begins at {}.", clock.time(*history_begins_us)))
         }
-        Answer::Blind { gaps } => gaps.iter().try_for_each(|gap| say(ODD, &blind(gap, clock))),
+        Answer::Blind { gaps } => gaps.iter().try_for_each(|gap| say(ODD, &gap::blind(gap, clock))),
         Answer::NotSeen { from_us, until_us, covered, nearest } => {
             let (from, until) = (clock.time(*from_us), clock.time(*until_us));
             let attached = match covered {
@@ -227,13 +185,6 @@ pub fn no_answer(
         Answer::Empty => say(PLAIN, "The history is empty."),
         Answer::Found { .. } => Ok(()),
     }
-}
-
-/// `tracer was blind from 03:02:00 to 03:20:00, because it was not running.`
-fn blind(gap: &Gap, clock: &Clock) -> String {
-    let because = because(&gap.reason).replace("tracer was", "it was");
-    let (from, until) = (clock.time(gap.from_us), clock.time(gap.until_us));
-    format!("tracer was blind from {from} to {until}, because {because}.")
 }
 
 /// An answer without a report, for programs.

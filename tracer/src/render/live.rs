@@ -3,14 +3,13 @@
 use std::io;
 
 use anstyle::Style as Ink;
-use bytesize::ByteSize;
 use serde::{Serialize, Serializer};
 use tracer_core::{
     report::{Exit, SCHEMA},
     text::{
         json::harmless_line,
         shorten,
-        units::{bytes, count, grouped},
+        units::{bytes, count, exact, rounded},
     },
     verdict::Rule,
 };
@@ -212,8 +211,7 @@ fn progress(sums: &Progress) -> String {
     let Progress { written, written_per_second, read, read_per_second, unread, processes, .. } =
         *sums;
     let [written, written_per_second, read, read_per_second, unread] =
-        [written, written_per_second, read, read_per_second, unread]
-            .map(|bytes| ByteSize::b(bytes).display().iec());
+        [written, written_per_second, read, read_per_second, unread].map(rounded);
     format!(
         "{written} written ({written_per_second}/s), {read} read ({read_per_second}/s), \
          {unread} unread, {} alive",
@@ -242,7 +240,7 @@ fn ended(exit: Option<Exit>, stdout: u64, stderr: u64) -> (String, Ink) {
         Some(_) => exit::words(exit),
         None => ("ended".to_owned(), PLAIN),
     };
-    let totals = format!("stdout {} B, stderr {} B", grouped(stdout), grouped(stderr));
+    let totals = format!("stdout {}, stderr {}", exact(stdout), exact(stderr));
     (format!("{how} · {totals}"), ink)
 }
 

@@ -18,8 +18,8 @@ use crate::target::{
     Roots,
     container::{
         Engine,
+        cgroup_path::{components, engine_of, long_id},
         containerd::{STATE_DIRECTORIES, TASKS},
-        membership::{components, engine_of, long_id},
     },
 };
 

@@ -3,10 +3,11 @@
 //! Every engine on the machine is asked, because several can know the same name. The result is always the container's
 //! cgroup: a process started by `docker exec` is in it, but is no descendant of the container's first process.
 
+pub(crate) mod cgroup_path;
 pub(crate) mod containerd;
 pub(crate) mod docker;
 pub(crate) mod engine_api;
-pub(crate) mod membership;
+mod membership;
 pub mod place;
 pub mod pod;
 pub(crate) mod podman;
@@ -97,7 +98,7 @@ pub struct Match {
 impl Match {
     /// The id in the form that engines print: its first 12 digits.
     pub fn short_id(&self) -> &str {
-        let is_long = self.id.len() == membership::ID_LENGTH;
+        let is_long = self.id.len() == cgroup_path::ID_LENGTH;
         if is_long { self.id.get(..12).unwrap_or(&self.id) } else { &self.id }
     }
 

@@ -7,8 +7,11 @@ use std::process::{Child, Stdio};
 
 use anyhow::{Context as _, Result};
 
-use super::{OBJECT_VARIABLE, Profile, tool_build};
-use crate::{cargo, workspace::Workspace};
+use super::{OBJECT_VARIABLE, tool_build};
+use crate::{
+    cargo,
+    workspace::{Profile, Workspace},
+};
 
 /// A cargo that compiles the tool's dependencies. The build of the tool waits until it has ended, because cargo locks
 /// the target directory.

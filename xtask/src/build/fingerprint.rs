@@ -12,11 +12,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::Profile;
 use crate::{
     cargo,
     setup::Ready,
-    workspace::{Workspace, file_identity},
+    workspace::{Profile, Workspace, file_identity},
 };
 
 /// The sources of the tool, from the top of the checkout.

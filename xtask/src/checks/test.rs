@@ -1,22 +1,21 @@
 //! Runs all tests: first those without privileges, then those that need root.
 
 use std::{
-    io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _},
+    io::{self, BufRead as _, BufReader, IsTerminal as _},
     process::{Command, Stdio},
 };
 
 use anyhow::{Context as _, Result};
 use xtask::{
-    build::{self, OBJECT_VARIABLE, Profile, Verbosity},
+    build::{self, OBJECT_VARIABLE, Verbosity},
     cargo,
     command::say,
     docker::Docker,
     setup::{self, Extras, packages},
-    workspace::Workspace,
+    workspace::{Profile, Workspace},
 };
 
-use super::tally::Tally;
-use crate::cases;
+use crate::{cases, tally::Tally};
 
 /// The package of the privileged tests, which are marked `#[ignore]`.
 const PRIVILEGED: &str = "tracer-tests";
@@ -40,11 +39,6 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<Tally> 
         skipped_privileged_tests(workspace, filter)?
     };
     Ok(tally)
-}
-
-/// Prints the sum on a line of its own.
-pub(crate) fn print_tally(tally: Tally) -> Result<()> {
-    writeln!(io::stdout(), "{tally}").context("cannot write to standard output")
 }
 
 fn host_tests(workspace: &Workspace, filter: Option<&str>) -> Result<Tally> {

@@ -9,8 +9,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use xtask::page;
 
-use super::{SOURCES, pages};
-use crate::examples::copies::{self, FILES};
+use crate::pages::{
+    self, SOURCES,
+    copies::{self, FILES},
+};
 
 /// Languages of code blocks that are commands.
 const COMMANDS: [&str; 4] = ["sh", "bash", "console", "shell"];
@@ -19,7 +21,7 @@ const COMMANDS: [&str; 4] = ["sh", "bash", "console", "shell"];
 /// one that the build runs.
 pub(crate) fn check(root: &Path) -> Result<()> {
     let mut faults = Vec::new();
-    for path in pages(root)? {
+    for path in pages::all(root)? {
         let text = fs::read_to_string(&path);
         let text = text.with_context(|| format!("cannot read {}", path.display()))?;
         let shown = path.strip_prefix(root).unwrap_or(&path).display();
@@ -149,7 +151,7 @@ fn of_list(root: &Path) -> Result<Vec<String>> {
     let text = fs::read_to_string(&list).context("cannot read the list of the book's pages")?;
     let listed: Vec<PathBuf> = links(&text).into_iter().map(|link| sources.join(link)).collect();
     let mut faults = Vec::new();
-    for page in pages(root)? {
+    for page in pages::all(root)? {
         let times = listed.iter().filter(|listed| **listed == page).count();
         if page.starts_with(&sources) && page != list && times != 1 {
             faults.push(format!("docs/src/SUMMARY.md names {} {times} times", page.display()));

@@ -1,6 +1,6 @@
 //! Parses a machine's console: the results of tests, and faults of the kernel.
 
-use crate::checks::tally::Tally;
+use crate::tally::Tally;
 
 /// The prefix of a message that a test skipped a part; shown because of `--show-output`.
 const SKIPPED: &str = "SKIPPED: ";

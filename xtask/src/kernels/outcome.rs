@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{console::ConsoleLog, plan::Restriction};
-use crate::checks::tally::Tally;
+use crate::tally::Tally;
 
 /// One boot.
 #[derive(Clone, Debug)]

@@ -17,7 +17,7 @@ use xtask::{
 };
 
 use super::{chart, plugin::PLUGIN, tools::Tools};
-use crate::checks::ci::Checked;
+use crate::steps::Checked;
 
 /// Builds the programs.
 const BUILD: &str = include_str!("apiserver.sh");

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use xtask::{command, workspace::Workspace};
 
 use super::tools::Tools;
-use crate::checks::ci::Checked;
+use crate::steps::Checked;
 
 /// The chart.
 pub(super) const CHART: &str = "deploy/helm/tracer";

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use xtask::{command, workspace::Workspace};
 
 use super::tools::Tools;
-use crate::checks::ci::Checked;
+use crate::steps::Checked;
 
 /// The plugin.
 pub(super) const PLUGIN: &str = "deploy/kubectl/kubectl-tracer";

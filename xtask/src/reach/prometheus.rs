@@ -9,7 +9,7 @@ use xtask::{
     workspace::Workspace,
 };
 
-use crate::checks::ci::Checked;
+use crate::steps::Checked;
 
 /// The folder with rules, and tests of rules.
 const FOLDER: &str = "deploy/prometheus";

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use tracer_core::text::units;
 
 use crate::{
     cost::load::Truth,
@@ -160,7 +161,7 @@ fn sign(number: i64) -> &'static str {
 /// Formats a number of bytes in B or MB.
 fn bytes(bytes: u64) -> String {
     if bytes < 1_000_000 {
-        return format!("{} B", whole(bytes));
+        return units::exact(bytes);
     }
     format!("{} MB", number(bytes as f64 / 1e6))
 }

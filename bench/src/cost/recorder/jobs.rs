@@ -45,16 +45,46 @@ pub(super) fn measure(fixture: &Fixture, extent: Extent) -> Result<Vec<Figure>> 
     let stranger_last = stranger(fixture)?;
     manager.end()?;
     let (bytes, missed) = recording.stop()?;
-    let growth = rss as f64 / rss_first as f64;
-    let disk = bytes as f64 / extent.jobs as f64;
-    Ok(vec![
-        Figure::of("processor time for a short job", busy * 1e6 / jobs as f64, " µs")
+    let measured = Measured {
+        us_per_job: busy * 1e6 / jobs as f64,
+        idle,
+        stranger: stranger_last / stranger_first,
+        growth: rss as f64 / rss_first as f64,
+        rss: rss as f64,
+        disk: bytes as f64 / extent.jobs as f64,
+        missed: missed as f64,
+    };
+    Ok(figures(&measured, extent))
+}
+
+/// What a run shows.
+struct Measured {
+    /// Processor time for a job, in µs.
+    us_per_job: f64,
+    /// Processor time without jobs, as a part of a core.
+    idle: f64,
+    /// A stranger's read after all jobs, relative to one before them.
+    stranger: f64,
+    /// Memory after all jobs, relative to that after the first of them.
+    growth: f64,
+    /// Memory after all jobs, in bytes.
+    rss: f64,
+    /// Bytes of the history for a job.
+    disk: f64,
+    /// Events that were not seen.
+    missed: f64,
+}
+
+fn figures(measured: &Measured, extent: Extent) -> Vec<Figure> {
+    let Measured { us_per_job, idle, stranger, growth, rss, disk, missed } = *measured;
+    vec![
+        Figure::of("processor time for a short job", us_per_job, " µs")
             .at_most(150.0)
             .before("660 to 970 µs"),
         Figure::of("processor time with nothing to do", idle * 100.0, " % of a core"),
         Figure::of(
             format!("a stranger's read after {} jobs, relative to after one", extent.jobs),
-            stranger_last / stranger_first,
+            stranger,
             " ×",
         )
         .at_most(1.02)
@@ -70,14 +100,14 @@ pub(super) fn measure(fixture: &Fixture, extent: Extent) -> Result<Vec<Figure>> 
         )
         .at_most(1.01)
         .before("5.5 kB more for each"),
-        Figure::of(format!("memory after {} jobs", extent.jobs), rss as f64 / 1e6, " MB")
+        Figure::of(format!("memory after {} jobs", extent.jobs), rss / 1e6, " MB")
             .at_most(64.0)
             .before("55 GB after 10⁷"),
         Figure::of("disk for 1,000,000 jobs without a finding", disk, " MB")
             .at_most(350.0)
             .before("4,300 to 5,200 MB"),
-        Figure::of("events of these jobs that were not seen", missed as f64, "").at_most(0.0),
-    ])
+        Figure::of("events of these jobs that were not seen", missed, "").at_most(0.0),
+    ]
 }
 
 /// Nanoseconds of a read by a process that is not recorded, the fastest of many.

@@ -7,7 +7,11 @@ use tracer_common::{
 };
 
 use super::*;
-use crate::{report, session::Target, verdict::Confidence};
+use crate::{
+    report,
+    session::{Kind, Object, Target},
+    verdict::Confidence,
+};
 
 const MANAGER: ProcessId = ProcessId::new(60, 1);
 const SECOND: u64 = 1_000_000_000;

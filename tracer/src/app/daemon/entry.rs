@@ -8,9 +8,9 @@ use tracer_core::{
     report::{self, Report, lost_streams},
     session::{Job, Process, Session, Target, prepares},
     text::{redact::Redact, shorten},
-    verdict::{self, Case, Finding, Rule, SIMILAR, Severity, judge_each},
+    verdict::{self, Case, Confidence, Finding, Rule, SIMILAR, Severity, judge_each},
 };
-use tracer_history::{Entry, Place, Stream};
+use tracer_history::{Entry, Place, Stream, Tail, confidence, severity};
 
 use super::{streams::streams, tails::JobTails};
 use crate::{app::guests::real_minus_boot_ns, settings::DaemonSettings};
@@ -86,12 +86,7 @@ impl EntryMaker {
         let start = Timestamp::from_microsecond(began_us).unwrap_or_default();
         let case = Case::new(part);
         let findings = verdict::judge(&case);
-        let is_grouped = findings.iter().any(|it| it.evidence.contains_key(SIMILAR));
-        let each = (is_grouped && tails.are_kept()).then(|| judge_each(&case));
-        let of_tails = |finding: &&Finding| is_lost(finding) && finding.rule != Rule::Discarded;
-        let losing = each.as_deref().unwrap_or(&findings);
-        let lost = lost_streams(&case, losing.iter().filter(of_tails));
-        let (tails, more_tails) = tails.of(part, &lost, self.redact.as_ref());
+        let (tails, more_tails) = self.tails_of(&case, &findings, tails);
         let finding = findings.first()?;
         let is_aside =
             part.processes.get(&job.root).is_some_and(|root| is_aside(finding.rule, job, root));
@@ -118,8 +113,8 @@ impl EntryMaker {
             place,
             streams: streams(&case, job).into_iter().map(|it| self.redacted_stream(it)).collect(),
             rule: word(&finding.rule),
-            severity: word(&severity),
-            confidence: word(&finding.confidence),
+            severity: severity_word(severity).to_owned(),
+            confidence: confidence_word(finding.confidence).to_owned(),
             sentence: shorten(&self.redacted(&sentence), LONGEST_SENTENCE),
             has_loss,
             started_ns: job.root.start_ns,
@@ -127,6 +122,21 @@ impl EntryMaker {
             tails,
             report: report.filter(|_| !is_aside).map(|report| self.stored(&report)),
         })
+    }
+
+    /// The ends of the streams that lost output, and how many more there are.
+    fn tails_of(
+        &self,
+        case: &Case<'_>,
+        findings: &[Finding],
+        tails: &JobTails,
+    ) -> (Vec<Tail>, u64) {
+        let is_grouped = findings.iter().any(|it| it.evidence.contains_key(SIMILAR));
+        let each = (is_grouped && tails.are_kept()).then(|| judge_each(case));
+        let of_tails = |finding: &&Finding| is_lost(finding) && finding.rule != Rule::Discarded;
+        let losing = each.as_deref().unwrap_or(findings);
+        let lost = lost_streams(case, losing.iter().filter(of_tails));
+        tails.of(case.session, &lost, self.redact.as_ref())
     }
 
     /// The report as JSON. Each of its texts is redacted: a sentence names commands too.
@@ -215,7 +225,25 @@ fn is_command(root: &Process, job: &Job, part: &Session) -> bool {
 }
 
 fn in_short(finding: &Finding) -> tracer_history::Finding {
-    tracer_history::Finding { rule: word(&finding.rule), severity: word(&finding.severity) }
+    let severity = severity_word(finding.severity).to_owned();
+    tracer_history::Finding { rule: word(&finding.rule), severity }
+}
+
+/// The word of the history for a severity.
+const fn severity_word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Loss => severity::LOSS,
+        Severity::Warning => severity::WARNING,
+        Severity::Info => severity::INFO,
+    }
+}
+
+/// The word of the history for a confidence.
+const fn confidence_word(confidence: Confidence) -> &'static str {
+    match confidence {
+        Confidence::Certain => confidence::CERTAIN,
+        Confidence::Unsure => confidence::UNSURE,
+    }
 }
 
 /// The name of a variant, as in reports.
@@ -228,6 +256,9 @@ pub(super) fn word(value: &impl Serialize) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
+    use tracer_core::verdict::Outcome;
+    use tracer_history::{outcome, rule};
+
     use super::*;
 
     /// Whether this is an aside about a job that ended with this wait status.
@@ -237,6 +268,23 @@ mod tests {
         let job = Job { root: id, members, ended_ns: Some(9), is_inner, has_inner };
         let root = Process { id, end_ns: Some(9), status: Some(status), ..Process::default() };
         is_aside(rule, &job, &root)
+    }
+
+    /// The history and what reads it compare these words.
+    #[test]
+    fn the_words_of_the_history_are_those_of_reports() {
+        for severity in [Severity::Loss, Severity::Warning, Severity::Info] {
+            assert_eq!(severity_word(severity), word(&severity));
+        }
+        for confidence in [Confidence::Certain, Confidence::Unsure] {
+            assert_eq!(confidence_word(confidence), word(&confidence));
+        }
+        assert_eq!(rule::NEVER_WROTE, word(&Rule::NeverWrote));
+        assert_eq!(rule::UNREAD, word(&Rule::Unread));
+        assert_eq!(rule::FILE_LOST, word(&Rule::FileLost));
+        assert_eq!(outcome::REMOVED, word(&Outcome::Removed));
+        assert_eq!(outcome::OVERWRITTEN, word(&Outcome::Overwritten));
+        assert_eq!(outcome::CUT, word(&Outcome::Cut));
     }
 
     #[test]

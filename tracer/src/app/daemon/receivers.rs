@@ -3,6 +3,8 @@
 use tracer_history::{Entry, Gap, Writer};
 use tracer_reach::{Reach, Status};
 
+use crate::render;
+
 /// The history, and `tracer-reach`. No call waits.
 pub(super) struct Receivers<'a> {
     history: &'a Writer,
@@ -22,7 +24,7 @@ impl<'a> Receivers<'a> {
 
     /// Something was not seen.
     pub(super) fn gap(&self, gap: Gap) {
-        self.reach.gap(&gap);
+        self.reach.gap(&gap, &render::gap_sentence(&gap));
         self.history.gap(gap);
     }
 

@@ -1,11 +1,13 @@
 //! What each rule means, in plain words.
 
+use tracer_core::verdict::Rule;
+
 use super::Explanation;
 
 /// All rules by name: those of the verdict, in its order.
 pub(super) const TEXTS: [Explanation; RULES] = [
     Explanation {
-        rule: "own_losses",
+        rule: Rule::OwnLosses,
         means: "tracer could not record something, so its counts may be too low.",
         proof: "tracer counts each fact that it drops, by reason: a full table, a full buffer, memory \
                 that it could not read. The report lists the reasons.",
@@ -15,7 +17,7 @@ pub(super) const TEXTS: [Explanation; RULES] = [
                one --pid or one --cgroup. Run `tracer doctor`.",
     },
     Explanation {
-        rule: "out_of_sight",
+        rule: Rule::OutOfSight,
         means: "A part of the target runs where this kernel sees no system calls: in a gVisor sandbox \
                 that tracer cannot look into, in a virtual machine, or on another machine.",
         proof: "The program emulates or hosts a guest, or a socket leads to another machine.",
@@ -26,7 +28,7 @@ pub(super) const TEXTS: [Explanation; RULES] = [
                `tracer gvisor config`. What passes through pipes and sockets of this machine is still counted.",
     },
     Explanation {
-        rule: "unbalanced",
+        rule: Rule::Unbalanced,
         means: "The counts of a pipe or socket are incomplete: what was written is not what was read \
                 plus what is left.",
         proof: "tracer counts each byte when it is written and when it is read, and looks at what is \
@@ -36,7 +38,7 @@ pub(super) const TEXTS: [Explanation; RULES] = [
                of this pipe.",
     },
     Explanation {
-        rule: "exec_failed",
+        rule: Rule::ExecFailed,
         means: "The command never started, so it could not write anything.",
         proof: "The kernel refused execve; the finding has the path and the error.",
         causes: "A wrong path or PATH (ENOENT); no execute permission (EACCES); a script whose first \
@@ -44,7 +46,7 @@ pub(super) const TEXTS: [Explanation; RULES] = [
         todo: "Run the command by its full path, as the same user and in the same container.",
     },
     Explanation {
-        rule: "stuck",
+        rule: Rule::Stuck,
         means: "A program is blocked writing: its pipe is full, and the process that should read it \
                 does something else.",
         proof: "A thread sleeps in a write, the pipe is full, and its reader is not reading.",
@@ -54,7 +56,7 @@ pub(super) const TEXTS: [Explanation; RULES] = [
                waits for.",
     },
     Explanation {
-        rule: "blocked_open",
+        rule: Rule::BlockedOpen,
         means: "A program sleeps in open: it opened a FIFO to write, and nobody has opened it to read. \
                 It cannot write before that.",
         proof: "A thread sleeps in open on a FIFO without a reader.",
@@ -62,7 +64,7 @@ pub(super) const TEXTS: [Explanation; RULES] = [
         todo: "Start the reader of the named FIFO first, or open the FIFO with O_RDWR.",
     },
     Explanation {
-        rule: "stopped",
+        rule: Rule::Stopped,
         means: "A program is stopped and writes nothing until it is continued.",
         proof: "Its threads are in the stopped state; the finding names the signal.",
         causes: "SIGTTOU: a background job wrote to a terminal with `stty tostop`, or changed its \
@@ -70,7 +72,7 @@ pub(super) const TEXTS: [Explanation; RULES] = [
         todo: "Bring it to the foreground with `fg`, send SIGCONT, or use `stty -tostop`.",
     },
     Explanation {
-        rule: "read_then_lost",
+        rule: Rule::ReadThenLost,
         means: "A manager read the output and handed out fewer bytes: they were lost in the manager.",
         proof: "The kernel counted the bytes that the manager read. Its log, or the log file of the \
                 container engine, has fewer.",
@@ -79,7 +81,7 @@ pub(super) const TEXTS: [Explanation; RULES] = [
         todo: "Look in the named manager: its buffer, its limits, and what it does with stderr.",
     },
     Explanation {
-        rule: "kept_back",
+        rule: Rule::KeptBack,
         means: "A process read bytes and passed on fewer.",
         proof: "tracer counted what it read and what it wrote.",
         causes: "A filter does this by design. Else: it was killed before it wrote, passes on whole \
@@ -87,7 +89,7 @@ pub(super) const TEXTS: [Explanation; RULES] = [
         todo: "Look in the named process, and at its errors on write and connect.",
     },
     Explanation {
-        rule: "reader_gone",
+        rule: Rule::ReaderGone,
         means: "The program wrote to a pipe or socket whose reader was gone. The kernel refused the \
                 bytes with EPIPE.",
         proof: "The write failed with EPIPE; the finding names the process that closed the read end.",
@@ -95,7 +97,7 @@ pub(super) const TEXTS: [Explanation; RULES] = [
         todo: "Look at why the named reader closed. With `head` or `grep -q` this is by design.",
     },
     Explanation {
-        rule: "unread",
+        rule: Rule::Unread,
         means: "Bytes were written to a pipe or socket, and nobody read them.",
         proof: "The bytes were still inside when the trace ended, or when the last read end was \
                 closed.",
@@ -105,7 +107,7 @@ pub(super) const TEXTS: [Explanation; RULES] = [
                bytes that were not read.",
     },
     Explanation {
-        rule: "refused",
+        rule: Rule::Refused,
         means: "The kernel refused bytes, and the program did not write them again.",
         proof: "A write failed with the named error, and no later write repeats it.",
         causes: "ENOSPC or EDQUOT: disk or quota full. EFBIG: file size limit. EBADF: the stream was \
@@ -115,7 +117,7 @@ pub(super) const TEXTS: [Explanation; RULES] = [
                shared pipe.",
     },
     Explanation {
-        rule: "file_lost",
+        rule: Rule::FileLost,
         means: "The output was in a file, and is no longer there.",
         proof: "tracer counted the bytes written, and at the end the file was smaller, overwritten, \
                 or had no name. If a process cut it and another one goes on behind a hole, the size does \
@@ -126,7 +128,7 @@ pub(super) const TEXTS: [Explanation; RULES] = [
                log after rotation.",
     },
     Explanation {
-        rule: "unflushed",
+        rule: Rule::Unflushed,
         means: "A program was killed, or left without cleaning up, with output still in its own \
                 buffer. The kernel never saw those bytes.",
         proof: "The program buffers because stdout is not a terminal, wrote little or nothing, and \
@@ -136,7 +138,7 @@ pub(super) const TEXTS: [Explanation; RULES] = [
                handler, not by SIGKILL.",
     },
     Explanation {
-        rule: "read_by_other",
+        rule: Rule::ReadByOther,
         means: "Two processes read from one pipe, so each of them got only a part.",
         proof: "tracer counted reads of both processes on the same pipe.",
         causes: "A forgotten second reader; a child that inherited the read end; `cat` on a FIFO that a \
@@ -145,7 +147,7 @@ pub(super) const TEXTS: [Explanation; RULES] = [
                have it.",
     },
     Explanation {
-        rule: "late_writer",
+        rule: Rule::LateWriter,
         means: "A process that the command started still held or wrote its output after the command \
                 had ended.",
         proof: "tracer saw the fd open, or a write to it, after the end of the command.",
@@ -154,21 +156,21 @@ pub(super) const TEXTS: [Explanation; RULES] = [
                redirect the output of the background process.",
     },
     Explanation {
-        rule: "other_stream",
+        rule: Rule::OtherStream,
         means: "The output went to stderr, and nothing went to stdout.",
         proof: "The counts of both streams.",
         causes: "An error message or usage text; a program that logs to stderr.",
         todo: "Check what the reader of stderr does with it. `2>&1` joins both streams.",
     },
     Explanation {
-        rule: "elsewhere",
+        rule: Rule::Elsewhere,
         means: "The command redirected its own stdout or stderr after it started.",
         proof: "tracer saw the fd replaced; the finding names the new target.",
         causes: "`exec >FILE` in a script; a program that opens its own log; a daemon.",
         todo: "Look in the named file or process.",
     },
     Explanation {
-        rule: "discarded",
+        rule: Rule::Discarded,
         means: "The output went to /dev/null, which discards it.",
         proof: "The fd leads to /dev/null, and the kernel counted the bytes written to it.",
         causes: "A redirection (`>/dev/null`), a service without a log, a manager that passes on \
@@ -176,7 +178,7 @@ pub(super) const TEXTS: [Explanation; RULES] = [
         todo: "Remove the redirection where the command is started.",
     },
     Explanation {
-        rule: "never_wrote",
+        rule: Rule::NeverWrote,
         means: "The command never wrote to stdout or stderr.",
         proof: "tracer counted every write since the command started: there was none, not even a \
                 failed one.",
@@ -185,7 +187,7 @@ pub(super) const TEXTS: [Explanation; RULES] = [
         todo: "See the hints of the finding. Try `tracer --pty -- COMMAND` and `--all-fds`.",
     },
     Explanation {
-        rule: "daemon_unreachable",
+        rule: Rule::DaemonUnreachable,
         means: "The command could not connect to a service, and then failed.",
         proof: "connect failed with the named error; the command ended with a failure afterwards.",
         causes: "The service does not run (ECONNREFUSED), its socket does not exist (ENOENT), or its \
@@ -193,7 +195,7 @@ pub(super) const TEXTS: [Explanation; RULES] = [
         todo: "Start the service at the named address, or correct the address.",
     },
     Explanation {
-        rule: "put_off",
+        rule: Rule::PutOff,
         means: "The kernel took fewer bytes than the program asked for (EAGAIN or a short write). \
                 tracer cannot see whether the program wrote the rest again.",
         proof: "The failed and short writes of the stream.",
@@ -201,7 +203,7 @@ pub(super) const TEXTS: [Explanation; RULES] = [
         todo: "Usually nothing. If output is missing, check that the program repeats such writes.",
     },
     Explanation {
-        rule: "delivered",
+        rule: Rule::Delivered,
         means: "The named reader received every byte.",
         proof: "As many bytes were read as were written, or the bytes are in the file.",
         causes: "The program works. If output is missing, the reader has it.",
@@ -209,21 +211,21 @@ pub(super) const TEXTS: [Explanation; RULES] = [
                passes on.",
     },
     Explanation {
-        rule: "accounted",
+        rule: Rule::Accounted,
         means: "Only the numbers: nothing else is known about this output.",
         proof: "The counts of the streams.",
         causes: "For example, the program still runs, or the receiver is not on this machine.",
         todo: "Look at the streams with --all.",
     },
     Explanation {
-        rule: "held_back",
+        rule: Rule::HeldBack,
         means: "The program kept its output in a buffer and wrote nearly all of it late.",
         proof: "Nearly all bytes came in the last moments of a long run, or in full blocks far apart.",
         causes: "Programs buffer in blocks when stdout is not a terminal.",
         todo: "Make it flush: PYTHONUNBUFFERED=1, `stdbuf -oL`, or a terminal (`tracer --pty`).",
     },
     Explanation {
-        rule: "not_seen",
+        rule: Rule::NotSeen,
         means: "tracer wanted to look at something and got no answer in time.",
         proof: "A look at a process, a file or a log did not return within half a second.",
         causes: "A slow or dead network file system; a process in an uninterruptible sleep.",

@@ -8,7 +8,7 @@ use tracer_core::{
 };
 use tracer_history::{Coverage, Entry, Fate, Gap, Stream};
 
-use super::{Clock, command_of, gap_words, lead};
+use super::{Clock, command_of, gap, lead};
 use crate::render::{
     Style, exit,
     live::fd_name,
@@ -58,7 +58,7 @@ impl Past<'_> {
             self.write_times(&mut page, clock)?;
         }
         for gap in self.gaps {
-            let words = format!("{}: {}", clock.time(gap.from_us), gap_words(gap, clock));
+            let words = format!("{}: {}", clock.time(gap.from_us), gap::words(gap, clock));
             page.words(Text::blank(2), 4, ODD, &words)?;
         }
         if self.others > 0 {

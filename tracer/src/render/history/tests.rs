@@ -1,5 +1,5 @@
 use super::*;
-use tracer_history::{Coverage, Fate, Stream};
+use tracer_history::{Coverage, Fate, Stream, reason};
 
 const STYLE: Style = Style { color: false, width: 80 };
 const BEGIN: i64 = 1_795_835_524_000_000;

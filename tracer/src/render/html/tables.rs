@@ -13,7 +13,7 @@ use tracer_core::{
         escape, list, list_of, name, shorten,
         units::{bytes, count, exact, grouped, offset},
     },
-    verdict::Outcome,
+    verdict::{Confidence, Outcome},
 };
 
 use crate::render::{
@@ -138,8 +138,10 @@ fn segment_row(command: &Command, stream: &CommandStream, segment: &StreamSegmen
             | Outcome::Refused
     );
     let outcome = segment.outcome.to_string().replace('_', " ");
-    let sure = segment.confidence.to_string();
-    let outcome = if sure == "certain" { outcome } else { format!("{outcome} ({sure})") };
+    let outcome = match segment.confidence {
+        Confidence::Certain => outcome,
+        unsure => format!("{outcome} ({unsure})"),
+    };
     let readers = segment.read_by.iter().map(u32::to_string);
     vec![
         named(&command.command),

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{membership::long_id, proof::doubt_of_path};
+use super::{cgroup_path::long_id, proof::doubt_of_path};
 use crate::target::{
     CgroupTarget, Hierarchy, Roots, TargetError,
     hierarchy::{CgroupMount, CgroupMounts},

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::membership::components;
+use super::cgroup_path::components;
 use crate::{sys::bounded, target::Roots};
 
 /// Inode number of the initial user namespace (`PROC_USER_INIT_INO`, `include/linux/proc_ns.h`).

@@ -1,7 +1,7 @@
 //! A bar of bytes by what became of them. Each part has a character of its own.
 
 use ratatui::text::Span;
-use tracer_core::verdict::Bytes;
+use tracer_core::{text::units::short, verdict::Bytes};
 
 use super::ink::{Ink, Inks};
 
@@ -50,29 +50,12 @@ fn fit(cells: &mut [usize; 5], width: usize) {
     }
 }
 
-/// A number of bytes in at most six columns: `999 B`, `1.2 K`, `16.0 E`.
-pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [char; 7] = ['B', 'K', 'M', 'G', 'T', 'P', 'E'];
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 999.5 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    let unit_name = UNITS.get(unit).copied().unwrap_or('E');
-    if unit == 0 || value >= 99.95 {
-        format!("{value:.0} {unit_name}")
-    } else {
-        format!("{value:.1} {unit_name}")
-    }
-}
-
 /// A rate in at most eight columns; empty if it is 0.
 pub(super) fn rate(bytes_per_second: f64) -> String {
     if bytes_per_second < 0.5 {
         return String::new();
     }
-    format!("{}/s", size(bytes_per_second as u64))
+    format!("{}/s", short(bytes_per_second as u64))
 }
 
 #[cfg(test)]
@@ -103,15 +86,11 @@ mod tests {
     }
 
     #[test]
-    fn numbers_fit_their_columns() {
-        assert_eq!(
-            (size(0), size(999), size(1000)),
-            ("0 B".into(), "999 B".into(), "1.0 K".into())
-        );
+    fn rates_fit_their_columns() {
+        assert_eq!((rate(0.4), rate(1000.0)), (String::new(), "1.0 K/s".into()));
         for exponent in 0..64 {
             for bytes in [(1u64 << exponent) - 1, 1 << exponent, u64::MAX >> exponent] {
-                assert!(size(bytes).len() <= 6, "{}", size(bytes));
-                assert!(rate(bytes as f64).len() <= 8);
+                assert!(rate(bytes as f64).len() <= 8, "{}", rate(bytes as f64));
             }
         }
     }

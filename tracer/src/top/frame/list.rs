@@ -5,10 +5,14 @@ use ratatui::{
     layout::Rect,
     text::{Line, Span},
 };
-use tracer_core::{snapshot::Row, text::shorten, verdict::Outcome};
+use tracer_core::{
+    snapshot::Row,
+    text::{shorten, units::short},
+    verdict::Outcome,
+};
 
 use super::{
-    bar::{bar, rate, size},
+    bar::{bar, rate},
     ink::{Ink, Inks, mark},
     set,
 };
@@ -98,7 +102,7 @@ fn command(
         spans.extend(bar(bytes, columns.bar, inks));
         let ink = if bytes.lost > 0 { Ink::Bad } else { Ink::Plain };
         let most = bytes.written.max(bytes.lost).max(bytes.inside);
-        let text = if most == 0 { String::new() } else { size(most) };
+        let text = if most == 0 { String::new() } else { short(most) };
         spans.push(Span::styled(format!("{text:>SIZE$} "), inks.style(ink)));
     }
     if columns.has_rate {

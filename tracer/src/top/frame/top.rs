@@ -7,7 +7,7 @@ use tracer_core::{
 };
 
 use super::{
-    bar::{rate, size},
+    bar::rate,
     ink::{Ink, Inks, mark},
 };
 use crate::top::{
@@ -103,7 +103,7 @@ fn totals(state: &State, inks: Inks, width: usize) -> Line<'static> {
         }
         let ink = if value == 0 { Ink::Plain } else { ink };
         spans.push(Span::styled(format!("{name} "), inks.style(Ink::Faint)));
-        spans.push(Span::styled(format!("{}  ", size(value)), inks.style(ink)));
+        spans.push(Span::styled(format!("{}  ", units::short(value)), inks.style(ink)));
     };
     part("written", bytes.written, Ink::Strong, true);
     part("lost", bytes.lost, Ink::Bad, true);

@@ -1,6 +1,13 @@
 //! Numbers of passed, failed and skipped tests, summed over test binaries.
 
-use std::{fmt, ops::AddAssign, process::ExitCode};
+use std::{
+    fmt,
+    io::{self, Write as _},
+    ops::AddAssign,
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result};
 
 /// Numbers of tests by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +37,11 @@ impl Tally {
             }
         }
         Some(tally)
+    }
+
+    /// Prints the sum on a line of its own.
+    pub(crate) fn print(self) -> Result<()> {
+        writeln!(io::stdout(), "{self}").context("cannot write to standard output")
     }
 
     /// Success if no test failed.

@@ -26,9 +26,9 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use tracer_core::text::redact::Redact;
 use tracer_reach::{Address, Endpoint};
 
-use super::Wanted;
+use super::{AttachChoice, duration, size};
 use crate::{
-    cli::{Attach, duration, size},
+    scope::Wanted,
     sys::{bounded, limits::in_words},
 };
 
@@ -71,7 +71,7 @@ pub struct Config {
     /// Whether journald is told.
     pub journald: bool,
     /// Where the programs count.
-    pub attach: Option<Attach>,
+    pub attach: Option<AttachChoice>,
 }
 
 /// Why the file cannot be used.
@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(config.otlp.unwrap().to_string(), "http://[::1]:4318");
         assert!(config.journald);
         assert_eq!(&*config.redact.unwrap().line(b"xa1bx"), b"x[redacted]x");
-        assert_eq!(config.attach, Some(Attach::SysExit));
+        assert_eq!(config.attach, Some(AttachChoice::SysExit));
         let globs = read("cgroup = [\"docker/*\"]").unwrap().unwrap().wanted();
         assert_eq!(globs, Some(Wanted::Globs(vec!["docker/*".to_owned()])));
         let units = read("unit = [\"a.service\"]").unwrap().unwrap().wanted();

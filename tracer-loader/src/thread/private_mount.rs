@@ -8,10 +8,8 @@ use rustix::{
     thread::{UnshareFlags, unshare_unsafe},
 };
 
-use crate::{
-    LoaderError,
-    load::{joined, spawn},
-};
+use super::{joined, spawn};
+use crate::LoaderError;
 
 /// Runs `work` in a thread that has a file system of this kind at `point`.
 ///
