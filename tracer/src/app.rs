@@ -69,7 +69,7 @@ use self::{
     top::KeptOutput,
 };
 use crate::{
-    launch::{Launched, Running},
+    launch::Running,
     observe::LogReader,
     settings::Settings,
     sys::{
@@ -155,11 +155,18 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
     runtime.shutdown_background();
     let Outcome { report, command, was_stopped, kept } = outcome?;
     signals.reports();
-    kept.into_iter().for_each(|kept| destination.print_kept(kept));
+    let mut end = End::new(&mut signals);
+    if was_stopped {
+        end.is_stopped();
+    }
+    // A terminal that takes nothing must not keep a report from its file.
+    let (before, after) = if destination.is_file() { (None, kept) } else { (kept, None) };
+    before.into_iter().for_each(|kept| kept.print(|idle| end.waits(idle)));
     stderr::settle(|idle| idle > STALLED);
-    let mut end = End { signals: &mut signals, was_stopped };
     let written = destination.write(&report);
-    if let Err(error) = written.and_then(|()| destination.close(|idle| end.waits(idle))) {
+    let written = written.and_then(|()| destination.close(|idle| end.waits(idle)));
+    after.into_iter().for_each(|kept| kept.print(|idle| end.waits(idle)));
+    if let Err(error) = written {
         // The report of a file that failed goes to standard error instead.
         destination.write_after_failure(&report)?;
         return Err(error);
@@ -251,7 +258,8 @@ async fn record(
     announce(settings, &subject.target);
     run.view = view.map(|view| view.show(&subject.target, start, settings)).transpose()?;
     let surveyed = run.survey_before_command();
-    let mut running = subject.launched.map(Launched::release).transpose()?;
+    let released = subject.launched.map(|it| it.release(|| signals.stopped().is_none()));
+    let mut running = released.transpose()?;
     // The command has its own copies. tracer's copies would keep pipes open.
     drop(inherited);
     unused(settings).let_go(&spare).map_err(|source| AppError::Runtime { source })?;
@@ -259,10 +267,13 @@ async fn record(
         capturing.begins();
     }
     run.first_survey(surveyed, settings.quiet || settings.is_top || running.is_some());
-    let mut end = End { signals, was_stopped: false };
-    end.was_stopped = run.until(end.signals, running.as_mut(), &subject.pids).await?;
+    let was_stopped = run.until(signals, running.as_mut(), &subject.pids).await?;
+    let mut end = End::new(signals);
+    if was_stopped {
+        end.is_stopped();
+    }
     let view = run.view.take();
-    let (session, recording) = run.finish()?;
+    let (session, recording) = run.finish(&end)?;
     let command = running.and_then(|running| end.finish_command(running));
     let (mut report, case) =
         report::build(&session, subject.target, start, &settings.stdio_of_interest);
@@ -270,12 +281,12 @@ async fn record(
         capturing.finish(&session, kernel, &mut end);
         capturing.report(&case, &mut report, &mut end);
     }
-    recording.close(|idle| end.waits(idle));
+    recording.close(end.waiting());
     let report = Arc::new(report);
     top::stay(view, &session, &report, &mut end);
     leak(case);
     leak(session);
-    Ok(Outcome { report, command, was_stopped: end.was_stopped, kept: subject.kept })
+    Ok(Outcome { report, command, was_stopped: end.was_stopped(), kept: subject.kept })
 }
 
 /// A trace whose hooks are attached.
@@ -309,8 +320,8 @@ const TICK: Duration = Duration::from_millis(100);
 const SOON: Duration = Duration::from_millis(5);
 /// How long a trace waits at its start for the arguments of processes that ran before: live lines name them.
 const FIRST_LOOK: Duration = Duration::from_millis(250);
-/// For how long the report waits for what helper processes look at: blocked threads, then files, then logs. Together
-/// they stay below the two seconds after which a report begins at the latest.
+/// For how long the report waits for each of these: what helper processes look at (blocked threads, then files, then
+/// logs), sandboxes, and the engine that started a container. After a signal there is less time ([`End::look`]).
 const LOOK_AT_END: Duration = Duration::from_millis(500);
 /// How long events are applied at a time, before signals and the clock are looked at. A tree can cause events faster than
 /// tracer applies them.
@@ -394,12 +405,12 @@ impl Run {
     ///
     /// The survey comes before the detach. What is written or read after the survey is then in the ledger, and no one
     /// takes the survey for the final state of that pipe.
-    fn finish(mut self) -> Result<(Session, Recording), AppError> {
+    fn finish(mut self, end: &End<'_>) -> Result<(Session, Recording), AppError> {
         self.survey(Keep::All);
-        self.collector.look_at_threads(LOOK_AT_END);
+        self.collector.look_at_threads(end.look(LOOK_AT_END));
         // Before the detach, so that what guests write to files of this machine is counted outside as well.
-        self.guests.finish(&mut self.collector);
-        self.newcomer.finish(&mut self.collector);
+        self.guests.finish(&mut self.collector, end.look(LOOK_AT_END));
+        self.newcomer.finish(&mut self.collector, end.look(LOOK_AT_END));
         let skipped = self.loader.skipped_runs();
         self.loader.detach();
         self.collector.session.end_ns = boot_ns();
@@ -407,8 +418,8 @@ impl Run {
         while !self.collect_waiting() {}
         // Files are looked for as their live writers see them.
         self.collector.read_tables(&mut self.loader, skipped)?;
-        self.collector.look_at_files(LOOK_AT_END);
-        self.collector.look_at_logs(LOOK_AT_END, &mut self.logs);
+        self.collector.look_at_files(end.look(LOOK_AT_END));
+        self.collector.look_at_logs(end.look(LOOK_AT_END), &mut self.logs);
         Ok(self.collector.close())
     }
 }
