@@ -20,4 +20,5 @@ pub mod report_files;
 pub mod run_folder;
 #[allow(unsafe_code, reason = "the action of a signal is set by C only")]
 pub(crate) mod signal;
+pub(crate) mod unix_socket;
 pub mod user_file;

@@ -238,7 +238,7 @@ mod tests {
             sender.push(vec![Bytes::from(record(&key(2), 0, b"defg"))], false);
         }
         sender.offer();
-        assert_eq!(sender.dropped.len(), 3);
+        assert_eq!(sender.dropped.0.len(), 3);
         assert_eq!(sender.close(), 3, "records that could not be understood");
         let expected = [
             (0, ROOM as u64, None, 0),
@@ -265,7 +265,7 @@ mod tests {
         for fd in 1..=GAPS as i32 {
             sender.push(vec![Bytes::from(record(&key(fd), 0, b"abc"))], false);
         }
-        assert_eq!(sender.dropped.len(), GAPS);
+        assert_eq!(sender.dropped.0.len(), GAPS);
         let waits = thread::spawn(move || {
             sender.push(vec![Bytes::from(record(&key(-1), 0, b"abc"))], false);
             sender.close();

@@ -64,6 +64,9 @@ fn everything_is_stored_and_read_back() {
     let [stream] = &summary.streams[..] else { panic!("{summary:?}") };
     assert_eq!((stream.total.written, stream.total.kept, stream.total.missing), (bytes, bytes, 0));
     assert_eq!(read_again(&Folder::open(&path).unwrap()), summary.streams);
+    let mut waits = |_| false;
+    let late = process.stored(&mut waits).read(INDEX, 0, 1).unwrap_err().to_string();
+    assert!(late.starts_with("cannot read all of "), "each answer is there at once: {late}");
     let mut waits = |_| true;
     let mut stored = process.stored(&mut waits);
     let mut index = Vec::new();
