@@ -1,15 +1,26 @@
 //! A disk that can stand still: an ext4 file system in a file, frozen as `fsfreeze(8)` does. What writes to it then sleeps
 //! and cannot be killed.
 
-use std::{fs::File, ops::Deref, path::PathBuf, process::Command};
+use std::{
+    fs::File,
+    ops::Deref,
+    path::PathBuf,
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use tempfile::TempDir;
 
 use crate::{privilege, refusal::run_command};
 
 /// Its size: the smallest of a loop device on which ext4 has a journal is a fifth of this.
 const SIZE: u64 = 32 << 20;
+
+/// For how long a slow disk takes nothing each time.
+const STILL: Duration = Duration::from_millis(120);
 
 /// The disk, mounted; thawed and unmounted when dropped.
 #[derive(Debug)]
@@ -34,6 +45,25 @@ impl FrozenDisk {
     /// From now on writes, new files and new directories wait.
     pub fn stand_still(&self) -> Result<()> {
         run(Command::new("fsfreeze").arg("--freeze").arg(&self.place))
+    }
+
+    /// Meanwhile the disk takes writes for a few milliseconds only, eight times a second.
+    pub fn slow_during<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let slow = scope.spawn(|| -> Result<()> {
+                while !is_over.load(Ordering::Relaxed) {
+                    self.stand_still()?;
+                    thread::sleep(STILL);
+                    self.go_on()?;
+                }
+                Ok(())
+            });
+            let done = work();
+            is_over.store(true, Ordering::Relaxed);
+            slow.join().map_err(|_| anyhow!("the disk's thread panicked"))??;
+            done
+        })
     }
 
     /// Everything goes on.

@@ -2,28 +2,38 @@
 
 use std::{
     fs,
+    os::unix::process::ExitStatusExt as _,
     path::Path,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
 use tracer_tests::{
-    deadline::{patient, wait_until},
+    deadline::{OwnedChild, patient, wait_until},
     frozen_disk::FrozenDisk,
     report::Report,
     still_fs::{Owner, StillFs},
-    tracer::{Outcome, RunningTracer, Tracer, check_status},
+    tracer::{ATTACHED, Outcome, RunningTracer, Tracer, binary, check_status},
 };
 
 /// The time from a signal to the end of tracer: a report begins after two seconds at most.
 const ANSWER: Duration = Duration::from_secs(4);
 
+/// The same for what is only slow: longer than the two seconds by what a loaded machine needs.
+const SLOW: Duration = Duration::from_secs(3);
+
 /// Interrupts tracer, which must then end in time.
 fn end_in_time(tracer: RunningTracer) -> Result<Outcome> {
+    end_within(tracer, ANSWER)
+}
+
+fn end_within(tracer: RunningTracer, limit: Duration) -> Result<Outcome> {
     tracer.interrupt()?;
     let began = Instant::now();
-    let outcome = tracer.finish()?;
-    ensure!(began.elapsed() < patient(ANSWER), "it ended after {:?}", began.elapsed());
+    let outcome = tracer.finish_within(patient(4 * ANSWER))?;
+    ensure!(began.elapsed() < patient(limit), "it ended after {:?}", began.elapsed());
     Ok(outcome)
 }
 
@@ -100,10 +110,58 @@ fn output_on_a_file_system_of_a_user_that_stands_still_is_reported() -> Result<(
     output_stands_still(Owner::User)
 }
 
+#[test]
+#[ignore = "needs root"]
+fn a_main_thread_that_waits_for_ever_is_told_of_after_a_second() -> Result<()> {
+    let tracer = Tracer::default().args(["--", "sh", "-c", QUIET]).start()?;
+    // Whatever a call waits for: a thread that a debugger has stopped does not come back either.
+    let main = Stopped::stop(tracer.pid())?;
+    let outcome = end_within(tracer, SLOW)?;
+    drop(main);
+    ensure!(outcome.status.signal() == Some(libc::SIGINT), "{outcome:?}");
+    let sentence = "tracer: SIGINT ends tracer without a report: it could not end the trace";
+    ensure!(outcome.stderr.contains(sentence) && outcome.stdout.is_empty(), "{outcome:?}");
+    Ok(())
+}
+
+/// A thread that a debugger has stopped: all others of its process go on.
+struct Stopped(libc::pid_t);
+
+impl Stopped {
+    /// Stops the main thread of a process. The calling thread is the debugger (`ptrace(2)`).
+    fn stop(pid: u32) -> Result<Self> {
+        let thread = libc::pid_t::try_from(pid)?;
+        // SAFETY: neither request uses an address.
+        let stopped = unsafe {
+            libc::ptrace(libc::PTRACE_SEIZE, thread, 0, 0) == 0
+                && libc::ptrace(libc::PTRACE_INTERRUPT, thread, 0, 0) == 0
+        };
+        ensure!(stopped, "{}", std::io::Error::last_os_error());
+        let is_stopped = || {
+            let stat = fs::read_to_string(format!("/proc/{thread}/task/{thread}/stat"))?;
+            Ok(stat.contains(") t ").then_some(()))
+        };
+        wait_until("the debugger", is_stopped)?;
+        Ok(Self(thread))
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // SAFETY: no address is used. It fails if the process has ended.
+        unsafe { libc::ptrace(libc::PTRACE_DETACH, self.0, 0, 0) };
+    }
+}
+
 /// A file system with an empty file, and the path of that file in tracer's view.
 fn empty_file() -> Result<(StillFs, u32, String)> {
+    file_on("empty")
+}
+
+/// The same in a mode of `stillfs`.
+fn file_on(mode: &str) -> Result<(StillFs, u32, String)> {
     let mut still = StillFs::prepare(Owner::Root)?;
-    let pid = still.start("empty")?;
+    let pid = still.start(mode)?;
     let path = format!("/proc/{pid}/root{}/mnt/f", still.path().display());
     Ok((still, pid, path))
 }
@@ -139,18 +197,81 @@ fn a_recording_on_a_file_system_that_stands_still_is_cut_and_the_trace_is_report
 
 #[test]
 #[ignore = "needs root"]
+fn a_recording_on_a_slow_file_system_is_cut_and_the_trace_is_reported() -> Result<()> {
+    let (_slow, _, path) = file_on("slow")?;
+    // Long arguments are long lines of the recording. It waits in tracer until the file system takes it.
+    let many =
+        "a=$(head -c 3000 /dev/zero | tr '\\0' a); for i in $(seq 600); do /bin/true $a; done
+        exec sleep 30";
+    let tracer = Tracer::default().args(["--record", &path, "--", "sh", "-c"]);
+    let tracer = tracer.arg(format!("exec >/dev/null 2>&1; {many}")).start()?;
+    let command = only_child(tracer.pid())?;
+    wait_until("the last command", || {
+        Ok((fs::read_to_string(format!("/proc/{command}/comm"))? == "sleep\n").then_some(()))
+    })?;
+    std::thread::sleep(Duration::from_millis(200));
+    let outcome = end_within(tracer, SLOW)?;
+    check_status(outcome.status)?;
+    ensure!(outcome.report()?.processes.len() > 600, "{}", outcome.stderr);
+    let sentence =
+        format!("the recording {path} is cut: its file system is too slow: it did not take ");
+    ensure!(outcome.stderr.contains(&sentence), "{}", outcome.stderr);
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_program_on_a_file_system_that_stands_still_is_named_after_a_signal() -> Result<()> {
+    let (_mute, _, path) = file_on("mute")?;
+    let directory = tempfile::tempdir()?;
+    let log = directory.path().join("log");
+    let said = || fs::read_to_string(&log).unwrap_or_default();
+    // The command has tracer's streams for as long as its file system does not answer.
+    let mut command = Command::new(binary()?);
+    command.args(["--", &path]).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut tracer = OwnedChild::spawn(command.stderr(fs::File::create(&log)?), "tracer")?;
+    wait_until("the trace", || Ok(said().contains(ATTACHED).then_some(()))).with_context(said)?;
+    std::thread::sleep(Duration::from_millis(300));
+    let began = Instant::now();
+    tracer.signal(Signal::INT)?;
+    let status = tracer.wait_for(patient(4 * ANSWER))?;
+    ensure!(began.elapsed() < patient(SLOW), "it ended after {:?}", began.elapsed());
+    let sentence = format!("`{path}` did not start until tracer was told to stop");
+    ensure!(status.code() == Some(3) && said().contains(&sentence), "{status}: {}", said());
+    Ok(())
+}
+
+/// The child of a process that is no helper of tracer: its command.
+fn only_child(pid: u32) -> Result<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    let is_command = |child: &&str| {
+        let comm = fs::read_to_string(format!("/proc/{child}/comm"));
+        comm.is_ok_and(|comm| !comm.starts_with("tracer"))
+    };
+    let command = children.split_whitespace().find(is_command).context("no command")?;
+    Ok(command.parse()?)
+}
+
+#[test]
+#[ignore = "needs root"]
 fn a_file_system_that_stands_still_is_named_before_the_trace() -> Result<()> {
     let (still, pid, path) = empty_file()?;
     still.stand_still()?;
     let folder = format!("{path}older");
-    for options in [["-o", &path], ["--record", &path], ["--capture", &folder]] {
+    let places =
+        [["-o", &path], ["--record", &path], ["--capture", &folder], ["--worker-log", &path]];
+    for options in places {
         let outcome = Tracer::on_pid(pid).args(options).launch()?.finish()?;
         ensure!(outcome.status.code() == Some(3), "{outcome:?}");
-        let ends = outcome.stderr.ends_with(": its file system does not answer");
-        ensure!(ends && outcome.stderr.lines().count() == 1, "{outcome:?}");
+        let names = outcome.stderr.contains(&path);
+        let says = outcome.stderr.contains(": its file system does not answer");
+        ensure!(names && says && outcome.stderr.lines().count() == 1, "{outcome:?}");
     }
     Ok(())
 }
+
+/// A command that does not hold tracer's streams.
+const QUIET: &str = "exec sleep 30 >/dev/null 2>&1";
 
 /// A command that writes lines which nothing reads. It does not hold tracer's streams.
 const WRITES: [&str; 4] = [
@@ -197,6 +318,30 @@ fn a_capture_on_a_disk_that_stands_still_is_cut_and_the_trace_is_reported() -> R
         format!("the capture was cut short: cannot use {path}: its file system does not answer");
     ensure!(outcome.stderr.contains(&sentence), "{outcome:?}");
     disk.go_on()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_capture_on_a_slow_disk_has_gaps_and_the_trace_is_reported() -> Result<()> {
+    let disk = FrozenDisk::prepare()?;
+    let folder = disk.join("out");
+    let path = folder.to_str().context("no text")?;
+    // Many small records: the disk takes some of them each time.
+    let lines = "while :; do echo line; done | cat >/dev/null";
+    let command = format!("exec sh -c '{lines}' >/dev/null 2>&1");
+    let tracer = Tracer::default().args(["--capture", path, "--", "sh", "-c", &command]).start()?;
+    wait_for_bytes(&folder)?;
+    let outcome = disk.slow_during(|| {
+        std::thread::sleep(Duration::from_secs(4));
+        end_within(tracer, SLOW)
+    })?;
+    check_status(outcome.status)?;
+    let sentence = format!("the capture {path} is incomplete: its disk was too slow");
+    ensure!(outcome.stderr.contains(&sentence), "{}", outcome.stderr);
+    let report = outcome.report()?;
+    let capture = report.capture.context("the report knows no capture")?;
+    ensure!(format!("{capture:?}").contains("slow_output"), "{capture:?}");
+    Ok(())
 }
 
 #[test]

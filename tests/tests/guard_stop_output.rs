@@ -13,12 +13,12 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::{
     io::ioctl_fionread,
     pipe::{PipeFlags, fcntl_setpipe_size, pipe_with},
-    process::Signal,
+    process::{Signal, kill_process},
 };
 use tracer_tests::{
-    deadline::{OwnedChild, patient, wait_until},
+    deadline::{DEADLINE, OwnedChild, patient, raw_pid, wait_until},
     privilege::require_root,
-    tracer::{Tracer, binary, check_status, parse},
+    tracer::{Tracer, binary, check_status, lines, parse},
 };
 
 /// The time from a signal to the end of tracer.
@@ -68,6 +68,18 @@ impl Stalled {
         })
     }
 
+    /// From now on something reads, but slowly.
+    fn is_read_slowly(&self) -> Result<()> {
+        let unread = self.unread.try_clone()?;
+        thread::spawn(move || {
+            let mut some = [0; PIPE];
+            while rustix::io::read(&unread, &mut some).is_ok_and(|length| length > 0) {
+                thread::sleep(Duration::from_millis(200));
+            }
+        });
+        Ok(())
+    }
+
     /// Sends signals, half a second apart. They end tracer.
     fn ends_by(&mut self, signals: &[Signal]) -> Result<std::process::ExitStatus> {
         let began = Instant::now();
@@ -110,6 +122,16 @@ fn a_signal_ends_a_tracer_whose_report_is_not_read() -> Result<()> {
 
 /// The report is in its file although nothing reads the other stream, after one signal.
 fn reports_elsewhere(stream: Stream, options: &[&str], command: &str) -> Result<()> {
+    reports_beside(stream, options, command, |_| Ok(()))
+}
+
+/// The same after something was done with the full pipe.
+fn reports_beside(
+    stream: Stream,
+    options: &[&str],
+    command: &str,
+    then: impl FnOnce(&Stalled) -> Result<()>,
+) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("report");
     let name = path.display().to_string();
@@ -118,6 +140,7 @@ fn reports_elsewhere(stream: Stream, options: &[&str], command: &str) -> Result<
     arguments.extend(["--", "sh", "-c", command]);
     let mut stalled = Stalled::start(stream, &arguments)?;
     stalled.fill()?;
+    then(&stalled)?;
     let status = stalled.ends_by(&[Signal::INT])?;
     check_status(status)?;
     report_in(&path)
@@ -129,17 +152,72 @@ fn live_lines_that_are_not_read_delay_no_report() -> Result<()> {
     reports_elsewhere(Stream::Stderr, &["--live"], &format!("{MANY}; exec sleep 30"))
 }
 
+/// A million lines.
+const FLOOD: &str = "head -c 1000000 /dev/zero | tr '\\0' '\\n' >&1; exec sleep 30";
+
 #[test]
 #[ignore = "needs root"]
 fn shown_output_that_is_not_read_delays_no_report() -> Result<()> {
-    let flood = "head -c 1000000 /dev/zero | tr '\\0' '\\n' >&1; exec sleep 30";
-    reports_elsewhere(Stream::Stderr, &["-q", "--show"], flood)
+    reports_elsewhere(Stream::Stderr, &["-q", "--show"], FLOOD)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn shown_output_that_is_read_slowly_delays_no_report() -> Result<()> {
+    // Each line is a record, and so a step of the view.
+    let lines = "while :; do echo line; done";
+    reports_beside(Stream::Stderr, &["-q", "--show"], lines, Stalled::is_read_slowly)
 }
 
 #[test]
 #[ignore = "needs root"]
 fn a_terminal_whose_output_is_not_read_delays_no_report() -> Result<()> {
     reports_elsewhere(Stream::Stdout, &["-q", "--pty"], "yes")
+}
+
+/// Runs the program of its arguments on a terminal of its own, which is stopped as by Ctrl-S when a view has it. Says the
+/// program's pid, and then how it ended.
+const STOPPED_TERMINAL: &str = "
+import fcntl, os, pty, struct, sys, termios
+TIOCGPTN = 0x80045430  # include/uapi/asm-generic/ioctls.h
+pid, terminal = pty.fork()
+if pid == 0:
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('4H', 24, 80, 0, 0))
+    os.execv(sys.argv[1], sys.argv[1:])
+number, = struct.unpack('I', fcntl.ioctl(terminal, TIOCGPTN, bytes(4)))
+end = os.open(f'/dev/pts/{number}', os.O_RDWR | os.O_NOCTTY)
+seen = b''
+while b'\x1b[?1049h' not in seen or b'line' not in seen: seen += os.read(terminal, 1 << 16)
+termios.tcflow(end, termios.TCOOFF)
+print(pid, flush=True)
+print(os.waitpid(pid, 0)[1], flush=True)
+";
+
+#[test]
+#[ignore = "needs root"]
+fn a_view_on_a_terminal_that_takes_nothing_delays_no_report() -> Result<()> {
+    require_root()?;
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("report");
+    let mut command = Command::new("python3");
+    command.args(["-c", STOPPED_TERMINAL]).arg(binary()?).args(["top", "--format", "json", "-o"]);
+    command.arg(&path).args(["--", "sh", "-c", "while :; do echo line; sleep 0.05; done"]);
+    command.env("TERM", "xterm").stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut python = OwnedChild::spawn(&mut command, "python3")?;
+    let said = lines(python.take_stdout()?);
+    let next = || said.recv_timeout(*DEADLINE).context("python3 says nothing");
+    let pid = raw_pid(next()?.parse()?)?;
+    // The view draws, and is blocked.
+    thread::sleep(Duration::from_secs(1));
+    let began = Instant::now();
+    kill_process(pid, Signal::TERM)?;
+    let ended = said.recv_timeout(patient(ANSWER));
+    if ended.is_err() {
+        kill_process(pid, Signal::KILL)?;
+    }
+    let status = ended.context("it does not end")?;
+    ensure!(began.elapsed() < patient(ANSWER) && (status == "0" || status == "256"), "{status}");
+    report_in(&path)
 }
 
 /// A command that does not hold tracer's streams.

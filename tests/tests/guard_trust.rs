@@ -13,12 +13,12 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 use tracer_tests::{
-    deadline::{OwnedChild, describe},
+    deadline::{DEADLINE, OwnedChild, describe, patient},
     privilege::require_root,
     recorder::{self, Recorder, entries},
     refusal::run_command,
     small_disk::SmallDisk,
-    tracer::binary,
+    tracer::{binary, lines},
 };
 
 /// The user of every target.
@@ -47,6 +47,74 @@ fn report_of(command: &mut Command) -> Result<Value> {
     let stderr = String::from_utf8_lossy(&output.stderr);
     serde_json::from_slice(&output.stdout)
         .with_context(|| format!("no report; {}; stderr: {stderr}", describe(output.status)))
+}
+
+/// What an unprivileged program serves as an engine's socket.
+const ENGINES: &str = "
+import os, socket, sys, time
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+kind, path = sys.argv[1:]
+server = socket.socket(socket.AF_UNIX)
+server.bind(path)
+server.listen(0)
+full = []
+try:
+    while kind == 'full':
+        full.append(socket.socket(socket.AF_UNIX))
+        full[-1].setblocking(False)
+        full[-1].connect(path)
+except BlockingIOError: pass
+print('serves', flush=True)
+time.sleep(60 if kind == 'full' else 0)
+while True:
+    client, _ = server.accept()
+    try:
+        client.recv(4096)
+        client.sendall(b'HTTP/1.0 200 OK\\r\\n\\r\\n[')
+        many = b'{\"Id\":\"a\"},' * 20000
+        for _ in range(1 if kind == 'many' else 1000): client.sendall(many)
+        client.sendall(b'{\"Id\":\"b\"}]')
+    except OSError: pass
+    client.close()
+";
+
+/// Has tracer ask the engine of an unprivileged program for a container. Returns its sentence.
+fn asked(kind: &str) -> Result<String> {
+    let work = work()?;
+    let socket = work.path().join("docker.sock");
+    let mut command = Command::new("python3");
+    command.arg("-c").arg(ENGINES).arg(kind).arg(&socket).stdout(Stdio::piped());
+    let mut engine = OwnedChild::spawn(&mut command, "the engine")?;
+    let said = lines(engine.take_stdout()?).recv_timeout(*DEADLINE).context("no engine")?;
+    ensure!(said == "serves", "{said}");
+    let mut command = Command::new(binary()?);
+    command.args(["--container", "web"]).stderr(Stdio::piped());
+    command.env("DOCKER_HOST", format!("unix://{}", socket.display()));
+    let began = Instant::now();
+    let mut tracer = OwnedChild::spawn(&mut command, "tracer")?;
+    let stderr = lines(tracer.take_stderr()?);
+    let status = tracer.wait()?;
+    // An engine has five seconds.
+    ensure!(began.elapsed() < patient(Duration::from_secs(8)), "after {:?}", began.elapsed());
+    ensure!(status.code() == Some(3), "{}", describe(status));
+    Ok(stderr.iter().collect::<Vec<_>>().join("\n"))
+}
+
+#[test]
+#[ignore = "needs root"]
+fn an_engine_that_takes_no_connection_or_answers_without_end_is_named() -> Result<()> {
+    let words = [
+        ("full", "did not answer within 5 s"),
+        ("many", "is served by uid 65534 and lists 20001 containers, more than are looked at"),
+        ("long", "answered with more than is read"),
+    ];
+    for (kind, expected) in words {
+        let said = asked(kind)?;
+        ensure!(said.contains(expected), "{kind}: {said}");
+    }
+    Ok(())
 }
 
 /// A program called dockerd reads a FIFO and writes a file like a container's log that has less.

@@ -55,7 +55,6 @@ use self::{
     top::KeptOutput,
 };
 use crate::{
-    launch::Launched,
     settings::Settings,
     sys::{
         inherited::{Descriptors, Spare},
@@ -138,11 +137,18 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
     runtime.shutdown_background();
     let Outcome { report, command, was_stopped, kept } = outcome?;
     signals.reports();
-    kept.into_iter().for_each(|kept| destination.print_kept(kept));
+    let mut end = End::new(&mut signals);
+    if was_stopped {
+        end.is_stopped();
+    }
+    // A terminal that takes nothing must not keep a report from its file.
+    let (before, after) = if destination.is_file() { (None, kept) } else { (kept, None) };
+    before.into_iter().for_each(|kept| kept.print(|idle| end.waits(idle)));
     stderr::settle(|idle| idle > STALLED);
-    let mut end = End { signals: &mut signals, was_stopped };
     let written = destination.write(&report);
-    if let Err(error) = written.and_then(|()| destination.close(|idle| end.waits(idle))) {
+    let written = written.and_then(|()| destination.close(|idle| end.waits(idle)));
+    after.into_iter().for_each(|kept| kept.print(|idle| end.waits(idle)));
+    if let Err(error) = written {
         // The report of a file that failed goes to standard error instead.
         destination.write_after_failure(&report)?;
         return Err(error);
@@ -209,7 +215,8 @@ async fn record(
     announce(settings, &subject.target);
     run.view = view.map(|view| view.show(&subject.target, start, settings)).transpose()?;
     let surveyed = run.survey_before_command();
-    let mut running = subject.launched.map(Launched::release).transpose()?;
+    let released = subject.launched.map(|it| it.release(|| signals.stopped().is_none()));
+    let mut running = released.transpose()?;
     // The command has its own copies. tracer's copies would keep pipes open.
     drop(inherited);
     unused(settings).let_go(&spare).map_err(|source| AppError::Runtime { source })?;
@@ -217,10 +224,13 @@ async fn record(
         capturing.begins();
     }
     run.first_survey(surveyed, settings.quiet || settings.is_top || running.is_some());
-    let mut end = End { signals, was_stopped: false };
-    end.was_stopped = run.until(end.signals, running.as_mut(), &subject.pids).await?;
+    let was_stopped = run.until(signals, running.as_mut(), &subject.pids).await?;
+    let mut end = End::new(signals);
+    if was_stopped {
+        end.is_stopped();
+    }
     let view = run.view.take();
-    let (session, recording) = run.finish()?;
+    let (session, recording) = run.finish(&end)?;
     let command = running.and_then(|running| end.finish_command(running));
     let (mut report, case) =
         report::build(&session, subject.target, start, &settings.stdio_of_interest);
@@ -228,10 +238,10 @@ async fn record(
         capturing.finish(&session, kernel, &mut end);
         capturing.report(&case, &mut report, &mut end);
     }
-    recording.close(|idle| end.waits(idle));
+    recording.close(end.waiting());
     let report = Arc::new(report);
     top::stay(view, &session, &report, &mut end);
     leak(case);
     leak(session);
-    Ok(Outcome { report, command, was_stopped: end.was_stopped, kept: subject.kept })
+    Ok(Outcome { report, command, was_stopped: end.was_stopped(), kept: subject.kept })
 }

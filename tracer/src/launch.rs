@@ -122,14 +122,16 @@ impl Launched {
         self.as_another_user
     }
 
-    /// Has the child execute the command. Starts the relay of its terminal, if it has one.
+    /// Has the child execute the command. Starts the relay of its terminal, if it has one. `waits` is asked from time to
+    /// time whether to go on waiting for a program whose file system does not answer.
     ///
     /// # Errors
     ///
-    /// [`LaunchError`] if the kernel refuses to execute the command: no program, no permission, no interpreter.
-    pub fn release(self) -> Result<Running, LaunchError> {
+    /// [`LaunchError`] if the kernel refuses to execute the command: no program, no permission, no interpreter;
+    /// [`LaunchError::StandsStill`] if `waits` ends the wait.
+    pub fn release(self, waits: impl FnMut() -> bool) -> Result<Running, LaunchError> {
         let Self { parked, terminal, .. } = self;
-        let (pid, pidfd) = parked.release()?;
+        let (pid, pidfd) = parked.release(waits)?;
         let mut running = Running { pid, pidfd, relay: None, ended: None };
         if let Some((pty, streams)) = terminal {
             match PtyRelay::start(pty, streams) {

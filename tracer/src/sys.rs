@@ -3,6 +3,8 @@
 
 pub(crate) mod bounded;
 pub(crate) mod cgroup_namespace;
+#[allow(unsafe_code, reason = "the CPU-time clock of another thread is read by C only")]
+pub(crate) mod cpu_clock;
 #[allow(unsafe_code, reason = "fork, and what a child may do with descriptors, have no safe form")]
 pub mod helper;
 #[allow(
@@ -18,4 +20,5 @@ pub mod report_files;
 pub mod run_folder;
 #[allow(unsafe_code, reason = "the action of a signal is set by C only")]
 pub(crate) mod signal;
+pub(crate) mod unix_socket;
 pub mod user_file;

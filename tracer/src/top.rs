@@ -25,5 +25,5 @@ pub use self::{
     keys::help,
     link::{Order, Playback, Source, View, link},
     run::run,
-    screen::{Screen, restore},
+    screen::{Screen, print, restore},
 };

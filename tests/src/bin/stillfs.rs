@@ -5,6 +5,10 @@
 //!
 //! `stillfs empty DIRECTORY` does the same with an empty file, and writes nothing.
 //!
+//! `stillfs slow DIRECTORY` does so too, and takes [`SLOW`] for each [`PAGE`] of a write. It never stands still.
+//!
+//! `stillfs mute DIRECTORY` writes nothing either, and never answers a read.
+//!
 //! `stillfs locked DIRECTORY` holds the lock of its own memory: one thread faults on a page whose write-back the file
 //! system never completes, and another unmaps that page. Each read of its arguments or environment waits for them.
 //!
@@ -15,7 +19,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
     os::fd::AsRawFd as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     thread,
     time::Duration,
 };
@@ -29,6 +33,8 @@ use rustix::{
 
 /// The size of the file, and of everything that is mapped.
 const PAGE: usize = 4096;
+/// How long a slow file system takes for a page.
+const SLOW: Duration = Duration::from_millis(20);
 /// The longest life of both processes, so that neither outlives a broken test.
 const LIFETIME: u32 = 60;
 
@@ -51,17 +57,19 @@ fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [mode, directory] = words.as_slice() else { bail!("usage: stillfs MODE DIRECTORY") };
     let directory = PathBuf::from(directory);
-    let (is_locked, is_empty) = match mode.as_str() {
-        "locked" => (true, false),
-        "silent" => (false, false),
-        "empty" => (false, true),
+    let mode = match mode.as_str() {
+        "locked" => Mode::Locked,
+        "silent" => Mode::Silent,
+        "empty" => Mode::Empty,
+        "slow" => Mode::Slow,
+        "mute" => Mode::Mute,
         other => bail!("unknown mode {other}"),
     };
     arm_watchdog();
-    let file = start(&directory, is_locked, is_empty)?;
-    if is_locked {
+    let file = start(Server { directory: directory.clone(), mode })?;
+    if mode == Mode::Locked {
         hold_own_memory(&file)?;
-    } else if !is_empty {
+    } else if mode == Mode::Silent {
         // SAFETY: takes no pointer; the standard library does not own fd 1.
         unsafe { libc::dup2(file.as_raw_fd(), 1) };
         (&file).write_all(b"before\n")?;
@@ -69,7 +77,7 @@ fn main() -> Result<()> {
     fs::write(directory.join("ready"), "")?;
     while !directory.join("end").exists() {
         thread::sleep(Duration::from_millis(20));
-        if !is_locked && !is_empty && !directory.join("still").exists() {
+        if mode == Mode::Silent && !directory.join("still").exists() {
             (&file).write_all(b"hello\n")?;
         }
     }
@@ -82,7 +90,8 @@ fn arm_watchdog() {
 }
 
 /// Mounts, starts the server and opens the file.
-fn start(directory: &Path, is_locked: bool, is_empty: bool) -> Result<File> {
+fn start(server: Server) -> Result<File> {
+    let (directory, mode) = (server.directory.clone(), server.mode);
     let device = OpenOptions::new().read(true).write(true).open(directory.join("fuse"))?;
     let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let options = format!(
@@ -97,12 +106,13 @@ fn start(directory: &Path, is_locked: bool, is_empty: bool) -> Result<File> {
     // SAFETY: this process has one thread, so the child may run ordinary code.
     if unsafe { libc::fork() } == 0 {
         arm_watchdog();
-        let served = Server { device, directory: directory.to_owned(), is_locked, is_empty };
-        let served = served.serve();
+        let served = server.serve(&device);
         std::process::exit(i32::from(served.is_err()));
     }
     drop(device);
-    OpenOptions::new().read(true).write(true).open(place.join("f")).context("open")
+    // A program that someone has open for writing cannot be executed.
+    let writes = mode != Mode::Mute;
+    OpenOptions::new().read(true).write(writes).open(place.join("f")).context("open")
 }
 
 /// Holds the lock of this process's memory with two threads that wait for ever.
@@ -130,21 +140,27 @@ fn hold_own_memory(file: &File) -> Result<()> {
     Ok(())
 }
 
+/// What the file system does, and the program on it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Locked,
+    Silent,
+    Empty,
+    Slow,
+    Mute,
+}
+
 /// The server.
 struct Server {
-    device: File,
     directory: PathBuf,
-    /// Whether it never answers a write.
-    is_locked: bool,
-    /// Whether the file has no content.
-    is_empty: bool,
+    mode: Mode,
 }
 
 impl Server {
-    fn serve(&self) -> io::Result<()> {
+    fn serve(&self, mut device: &File) -> io::Result<()> {
         let mut request = vec![0; 1 << 20];
         loop {
-            let length = match (&self.device).read(&mut request) {
+            let length = match device.read(&mut request) {
                 // The request was interrupted before it was read.
                 Err(error) if error.raw_os_error() == Some(libc::ENOENT) => continue,
                 other => other?,
@@ -154,11 +170,11 @@ impl Server {
                     thread::park();
                 }
             }
-            self.answer(&request[..length])?;
+            self.answer(device, &request[..length])?;
         }
     }
 
-    fn answer(&self, request: &[u8]) -> io::Result<()> {
+    fn answer(&self, device: &File, request: &[u8]) -> io::Result<()> {
         let number = |at: usize| {
             let bytes = request.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
             bytes.map_or(0, u32::from_ne_bytes)
@@ -167,43 +183,51 @@ impl Server {
         let (opcode, node) = (number(4), number(16));
         let unique: [u8; 8] = request[8..16].try_into().unwrap_or_default();
         let is_file = request.get(40..).is_some_and(|body| body.starts_with(b"f\0"));
+        let is_empty = matches!(self.mode, Mode::Empty | Mode::Slow);
         let mut body = Vec::new();
         match opcode {
-            // `struct fuse_init_out`: version 7.31, read-ahead, no flags, limits, 32 pages at once.
+            // `struct fuse_init_out`: version 7.31, read-ahead, no flags, limits, the longest write, 32 pages at once.
             op::INIT => {
-                words(&mut body, &[7, 31, 0x20000, 0, 12 | 10 << 16, 0x20000, 1, 32]);
+                let most = if self.mode == Mode::Slow { PAGE as u32 } else { 0x20000 };
+                words(&mut body, &[7, 31, 0x20000, 0, 12 | 10 << 16, most, 1, 32]);
                 body.resize(64, 0);
             }
             op::LOOKUP if is_file => {
                 // `struct fuse_entry_out`: node 2, no generation, nothing is cached.
                 words(&mut body, &[2, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-                attributes(&mut body, 2, self.is_empty);
+                attributes(&mut body, 2, is_empty);
             }
-            op::LOOKUP => return self.reply(unique, -libc::ENOENT, &[]),
+            op::LOOKUP => return Self::reply(device, unique, -libc::ENOENT, &[]),
             op::GETATTR | op::SETATTR => {
                 words(&mut body, &[0, 0, 0, 0]);
-                attributes(&mut body, node, self.is_empty);
+                attributes(&mut body, node, is_empty);
             }
             // `struct fuse_open_out`: a handle; FOPEN_KEEP_CACHE for what is mapped, else FOPEN_DIRECT_IO.
-            op::OPEN => words(&mut body, &[1, 0, if self.is_locked { 2 } else { 1 }, 0]),
+            op::OPEN => words(&mut body, &[1, 0, if self.mode == Mode::Locked { 2 } else { 1 }, 0]),
+            op::READ if self.mode == Mode::Mute => return Ok(()),
             op::READ => body = vec![b'a'; PAGE],
-            op::WRITE if self.is_locked => return Ok(()),
+            op::WRITE if self.mode == Mode::Locked => return Ok(()),
             // `struct fuse_write_in` has the size at byte 16.
-            op::WRITE => words(&mut body, &[number(40 + 16), 0]),
+            op::WRITE => {
+                if self.mode == Mode::Slow {
+                    thread::sleep(SLOW);
+                }
+                words(&mut body, &[number(40 + 16), 0]);
+            }
             op::FLUSH | op::RELEASE => {}
             op::FORGET | op::BATCH_FORGET => return Ok(()),
-            _ => return self.reply(unique, -libc::ENOSYS, &[]),
+            _ => return Self::reply(device, unique, -libc::ENOSYS, &[]),
         }
-        self.reply(unique, 0, &body)
+        Self::reply(device, unique, 0, &body)
     }
 
     /// Writes `struct fuse_out_header` and a body.
-    fn reply(&self, unique: [u8; 8], error: i32, body: &[u8]) -> io::Result<()> {
+    fn reply(mut device: &File, unique: [u8; 8], error: i32, body: &[u8]) -> io::Result<()> {
         let mut answer = Vec::new();
         words(&mut answer, &[16 + body.len() as u32, error as u32]);
         answer.extend(unique);
         answer.extend(body);
-        match (&self.device).write(&answer) {
+        match device.write(&answer) {
             // The request was interrupted.
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
             result => result.map(drop),
@@ -218,7 +242,7 @@ fn words(into: &mut Vec<u8>, words: &[u32]) {
 /// `struct fuse_attr` of the directory (node 1) or the file.
 fn attributes(into: &mut Vec<u8>, node: u32, is_empty: bool) {
     let size = if node == 1 || is_empty { 0 } else { PAGE as u32 };
-    let mode = if node == 1 { 0o40777 } else { 0o100_666 };
+    let mode = if node == 1 { 0o40777 } else { 0o100_777 };
     // Inode, size, blocks, three times, three parts of a second; mode, links, owner, device, block size, flags.
     words(into, &[node, 0, size, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0]);
 }

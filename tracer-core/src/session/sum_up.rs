@@ -23,7 +23,7 @@ const EACH_PROCESS: u64 = 3 << 10;
 const EACH_OBJECT: u64 = 1 << 10;
 /// The same of one row.
 const EACH_ROW: u64 = 1 << 9;
-/// The same of one argument, fact, holder or close.
+/// The same of one argument, variable, fact, image, holder or close.
 const EACH_ITEM: u64 = 160;
 /// A process is summed up this long after its end at the earliest: late completions find its rows.
 const SETTLED_NS: u64 = 2_000_000_000;
@@ -311,8 +311,12 @@ pub(super) fn keys_of(process: ProcessId) -> std::ops::RangeInclusive<LedgerKey>
 
 fn memory_of(process: &Process) -> u64 {
     let arguments: usize = process.argv.iter().map(String::len).sum();
-    let items = process.argv.len() + process.facts.len();
-    EACH_PROCESS + arguments as u64 + items as u64 * EACH_ITEM
+    let facts: usize = process.facts.iter().map(|fact| fact.about.len()).sum();
+    let images = process.past_images.iter();
+    let images: usize = images.map(|image| image.comm.len() + image.command.len()).sum();
+    let items = process.argv.len() + process.facts.len() + process.past_images.len();
+    let variables = process.environment.as_ref().map_or(0, |it| it.share_of_memory(EACH_ITEM));
+    EACH_PROCESS + (arguments + facts + images) as u64 + items as u64 * EACH_ITEM + variables
 }
 
 #[cfg(test)]

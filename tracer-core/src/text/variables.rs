@@ -15,6 +15,14 @@ impl Variables {
         self.len() == variables.len()
             && variables.iter().all(|(name, value)| self.get(name) == Some(value))
     }
+
+    /// The part of their memory that falls to one of those who share them, in bytes; `each` is what a variable takes beside
+    /// its texts.
+    #[must_use]
+    pub(crate) fn share_of_memory(&self, each: u64) -> u64 {
+        let texts: usize = self.0.iter().map(|(name, value)| name.len() + value.len()).sum();
+        (texts as u64 + self.0.len() as u64 * each).div_ceil(Arc::strong_count(&self.0) as u64)
+    }
 }
 
 impl FromIterator<(String, String)> for Variables {

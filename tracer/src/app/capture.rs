@@ -107,17 +107,26 @@ impl Capturing {
         let Some(running) = self.running.take() else { return };
         let rows = rows(session, kernel);
         let Some(process) = &mut self.process else {
-            return match running.finish(rows, |idle| end.waits(idle)) {
+            return match running.finish(rows, end.waiting()) {
                 Some(summary) => Self::log(&summary),
-                None => self.cut_short(UNWRITTEN),
+                None => {
+                    tracing::error!("not all output was shown: standard error is read too slowly")
+                }
             };
         };
-        if !running.stop(|idle| end.waits(idle)) {
+        if !running.stop(end.waiting()) {
             return self.cut_short(UNWRITTEN);
         }
-        match process.finish(&rows, |idle| end.waits(idle)) {
-            Ok(summary) => {
+        match process.finish(&rows, end.waiting()) {
+            Ok((summary, is_cut)) => {
                 Self::log(&summary);
+                if is_cut {
+                    tracing::error!(
+                        "the capture {} is incomplete: its disk was too slow after the signal, and what waited for it \
+                         are gaps",
+                        process.path().display()
+                    );
+                }
                 self.summary = Some(summary);
             }
             Err(error) => self.cut_short(&error.to_string()),
@@ -129,7 +138,7 @@ impl Capturing {
         if let Some(process) = &mut self.process {
             process.give_up();
         }
-        tracing::warn!("the capture was cut short: {why}");
+        tracing::error!("the capture was cut short: {why}");
     }
 
     fn log(summary: &Summary) {
@@ -150,7 +159,7 @@ impl Capturing {
         let (Some(process), Some(summary)) = (&mut self.process, self.summary.take()) else {
             return;
         };
-        let mut waits = |idle| end.waits(idle);
+        let mut waits = end.waiting();
         let back = Recovery {
             stored: &mut process.stored(&mut waits),
             redact: self.settings.redact.as_ref(),

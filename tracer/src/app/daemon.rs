@@ -366,7 +366,7 @@ impl Daemon<'_> {
     /// Writes what still runs, and detaches.
     fn finish(mut self) {
         self.run.survey(Keep::NewAndLooks);
-        self.run.guests.finish(&mut self.run.collector);
+        self.run.guests.finish(&mut self.run.collector, LOOK_AT_END);
         self.run.collect_waiting();
         self.run.collector.look_at_threads(LOOK_AT_END);
         self.recorder.finish(&mut self.run.loader, &mut self.run.collector, &self.places);

@@ -34,8 +34,6 @@ use crate::{
     sys::{privileges::Rights, processes::exists},
 };
 
-/// How long sandboxes may take at the end to send the rest.
-const REST: Duration = Duration::from_millis(500);
 /// How often to ask for the names of processes in one sandbox, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How many messages are taken at a time.
@@ -310,13 +308,13 @@ impl Guests {
         self.connections.are_closed()
     }
 
-    /// Has the sessions deleted, takes the rest, and counts what was lost.
-    pub(super) fn finish(&mut self, collector: &mut Collector) {
+    /// Has the sessions deleted, takes the rest, and counts what was lost. The sandboxes may take at most this long.
+    pub(super) fn finish(&mut self, collector: &mut Collector, at_most: Duration) {
         if let Some(keeper) = &self.keeper {
             keeper.close();
         }
         let began = Instant::now();
-        while began.elapsed() < REST && !(self.are_closed() && self.expected.is_empty()) {
+        while began.elapsed() < at_most && !(self.are_closed() && self.expected.is_empty()) {
             self.tick(collector);
             match self.place.as_mut().and_then(|(_, sink)| sink.try_next()) {
                 Some(event) => self.take(event, collector),

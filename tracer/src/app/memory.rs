@@ -7,8 +7,9 @@ use super::replay::memory;
 
 /// The session is measured after this many events at the earliest, because that walks over all of it.
 const AT_LEAST: u64 = 1024;
-/// Memory that one event takes at most, apart from rare ones: a process with 4 KiB of arguments.
-const EACH_EVENT: u64 = 8 << 10;
+/// Memory that one event takes at most, apart from rare ones: a process with 4 KiB of arguments, or with fourteen
+/// variables of 1 KiB.
+const EACH_EVENT: u64 = 16 << 10;
 
 /// Without an option, a trace may take one part in this many of what `tracer report` may take: it must not crowd out what
 /// it watches.

@@ -28,8 +28,6 @@ use crate::{
 const AFTER_CLIENT: Duration = Duration::from_secs(1);
 /// The same for a process of a `docker exec`. The client ends after the process was started, if it was.
 const AFTER_EXEC: Duration = Duration::from_millis(300);
-/// How long the engine may take at the end to say whether it has started something that was not found.
-const PATIENCE: Duration = Duration::from_millis(400);
 /// Name of runc's process that will execute the container's program (libcontainer/nsenter/nsexec.c).
 const RUNC_INIT: &str = "runc:[2:INIT]";
 
@@ -110,24 +108,24 @@ impl Newcomer {
         }
     }
 
-    /// Counts as missed what may have run before tracer found it.
-    pub(super) fn finish(&self, collector: &mut Collector) {
+    /// Counts as missed what may have run before tracer found it. The engine may take at most this long to say so.
+    pub(super) fn finish(&self, collector: &mut Collector, at_most: Duration) {
         let is_it = |process: &Process| process.id.tgid == self.client && process.comm == "docker";
         // Another engine's client with that name starts the container itself: the container is its descendant.
         let is_docker = collector.session.processes.values().any(is_it);
-        if is_docker && (self.is_late || self.is_missed()) {
+        if is_docker && (self.is_late || self.is_missed(at_most)) {
             let cell = LossCell { events: 1, bytes: 0 };
             collector.add_observed_loss(&LossReason::ContainerMissed, cell);
         }
     }
 
     /// Whether something was started that was not found.
-    fn is_missed(&self) -> bool {
+    fn is_missed(&self, at_most: Duration) -> bool {
         if self.is_found || self.cgroup.is_some() || self.sandbox.is_some() {
             return false;
         }
         match self.watched.as_ref().and_then(Watched::engine) {
-            Some(engine) => engine.has_started([self.since, now()], PATIENCE),
+            Some(engine) => engine.has_started([self.since, now()], at_most),
             None => self.id.is_some(),
         }
     }

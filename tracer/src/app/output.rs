@@ -17,7 +17,6 @@ use super::{
     lines::{self, Lines},
     live::{Sinks, Stream},
     stderr,
-    top::KeptOutput,
 };
 use crate::{
     render::{self, Format, Style, View},
@@ -158,15 +157,9 @@ impl Destination {
         }
     }
 
-    /// Prints a command's output on the terminal that the report goes to.
-    pub(super) fn print_kept(&self, kept: KeptOutput) {
-        let printed = match &self.place {
-            Place::Terminal(terminal) => kept.print(terminal),
-            _ => File::options().write(true).open(TERMINAL).and_then(|file| kept.print(&file)),
-        };
-        if let Err(error) = printed {
-            tracing::warn!("cannot print the command's output: {error}");
-        }
+    /// Whether it is a file.
+    pub(super) const fn is_file(&self) -> bool {
+        matches!(self.place, Place::File(..))
     }
 
     /// Waits until a file is written, for as long as `waits` says.

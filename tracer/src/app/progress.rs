@@ -24,6 +24,9 @@ const SOON: Duration = Duration::from_secs(1);
 /// How often the line changes.
 const TURN: Duration = Duration::from_millis(250);
 
+/// How long the terminal may take for the last line.
+const LAST_MOMENTS: Duration = Duration::from_millis(200);
+
 /// A line that is erased when this is dropped.
 struct Line {
     /// When it is next written; `None` for never.
@@ -83,8 +86,11 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         if let Some((end, thread)) = self.0.take() {
             drop(end);
-            // What is written next must come after the line.
-            let _ = thread.join();
+            // What is written next must come after the line, unless the terminal takes nothing now.
+            let began = Instant::now();
+            while !thread.is_finished() && began.elapsed() < LAST_MOMENTS {
+                std::thread::sleep(LAST_MOMENTS / 200);
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ use super::{
     begin::Observers,
     capture::Capturing,
     collect::Collector,
+    end::End,
     guests::Guests,
     live::Sinks,
     memory::MemoryLimit,
@@ -33,8 +34,8 @@ use crate::{launch::Running, observe::LogReader, settings::Settings, target::Pin
 pub(super) const TICK: Duration = Duration::from_millis(100);
 /// How soon after the target's end to check its readers. Each later check comes after twice the time.
 const SOON: Duration = Duration::from_millis(5);
-/// For how long the report waits for what helper processes look at: blocked threads, then files, then logs. Together
-/// they stay below the two seconds after which a report begins at the latest.
+/// For how long the report waits for each of these: what helper processes look at (blocked threads, then files, then
+/// logs), sandboxes, and the engine that started a container. After a signal there is less time ([`End::look`]).
 pub(super) const LOOK_AT_END: Duration = Duration::from_millis(500);
 /// How long events are applied at a time, before signals and the clock are looked at. A tree can cause events faster than
 /// tracer applies them.
@@ -217,12 +218,12 @@ impl Run {
     ///
     /// The survey comes before the detach. What is written or read after the survey is then in the ledger, and no one
     /// takes the survey for the final state of that pipe.
-    pub(super) fn finish(mut self) -> Result<(Session, Recording), AppError> {
+    pub(super) fn finish(mut self, end: &End<'_>) -> Result<(Session, Recording), AppError> {
         self.survey(Keep::All);
-        self.collector.look_at_threads(LOOK_AT_END);
+        self.collector.look_at_threads(end.look(LOOK_AT_END));
         // Before the detach, so that what guests write to files of this machine is counted outside as well.
-        self.guests.finish(&mut self.collector);
-        self.newcomer.finish(&mut self.collector);
+        self.guests.finish(&mut self.collector, end.look(LOOK_AT_END));
+        self.newcomer.finish(&mut self.collector, end.look(LOOK_AT_END));
         let skipped = self.loader.skipped_runs();
         self.loader.detach();
         self.collector.session.end_ns = boot_ns();
@@ -230,8 +231,8 @@ impl Run {
         while !self.collect_waiting() {}
         // Files are looked for as their live writers see them.
         self.collector.read_tables(&mut self.loader, skipped)?;
-        self.collector.look_at_files(LOOK_AT_END);
-        self.collector.look_at_logs(LOOK_AT_END, &mut self.logs);
+        self.collector.look_at_files(end.look(LOOK_AT_END));
+        self.collector.look_at_logs(end.look(LOOK_AT_END), &mut self.logs);
         Ok(self.collector.close())
     }
 }

@@ -114,8 +114,8 @@ impl Before {
 
 /// Shows the end of a trace until the user quits, or until a signal comes. Does nothing if one has ended the trace.
 pub(super) fn stay(view: Option<Live>, session: &Session, report: &Arc<Report>, end: &mut End) {
-    if let Some(view) = view.filter(|_| !end.was_stopped) {
-        view.stay(session, report, || end.signals.stopped().is_some());
+    if let Some(view) = view.filter(|_| !end.was_stopped()) {
+        view.stay(session, report, || end.is_told_to_stop());
     }
 }
 

@@ -41,6 +41,8 @@ use crate::sys::{
 const PATIENCE: Duration = Duration::from_secs(5);
 /// For how long the process may remove what a run that did not begin has left.
 const TAKES_BACK: Duration = Duration::from_millis(500);
+/// How long the process may take to close the accounts without what waits for the disk.
+const AFTER_CUT: Duration = Duration::from_millis(900);
 /// How often a wait for an answer looks whether it goes on.
 const TURN: Duration = Duration::from_millis(10);
 /// How many bytes of records are sent at once.
@@ -77,6 +79,12 @@ impl CaptureProcess {
         Ok(Self { helper: Some(helper), log: Log { pipe, tell }, path: path.to_owned() })
     }
 
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Creates the folders.
     ///
     /// # Errors
@@ -101,19 +109,30 @@ impl CaptureProcess {
     }
 
     /// Closes the accounts with the ledger's rows, after the [`Feed`] is closed. `waits` is asked with the time since the
-    /// disk last took something.
+    /// disk last took something. If it ends the wait, what waits for the disk becomes gaps. Returns the summary, and
+    /// whether that has happened.
     ///
     /// # Errors
-    /// [`FolderError`], also if `waits` ends the wait.
+    /// [`FolderError`], also if the disk does not even take that.
     pub fn finish(
         &mut self,
         rows: &[(LedgerKey, LedgerRow)],
         mut waits: impl FnMut(Duration) -> bool,
-    ) -> Result<Summary, FolderError> {
+    ) -> Result<(Summary, bool), FolderError> {
         let sent = self.send(Kind::Rows, &rows, &mut waits);
+        let again = self.socket().and_then(UnixStream::try_clone);
+        let mut cut: Option<Instant> = None;
+        let mut waits = |idle| match cut {
+            Some(since) => since.elapsed() < AFTER_CUT,
+            None if waits(idle) => true,
+            None => {
+                cut = Some(Instant::now());
+                again.as_ref().is_ok_and(|it| wire::send(it, Kind::Cut, &[]).is_ok())
+            }
+        };
         let summary = sent.and_then(|()| self.answer(&mut waits));
         self.log.relay();
-        summary
+        summary.map(|summary| (summary, cut.is_some()))
     }
 
     /// Gives it up: it does not answer.
@@ -312,6 +331,11 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     fn bytes(&mut self, order: &Order) -> Result<Vec<u8>, FolderError> {
+        // Each answer may come at once: what takes long is their number.
+        if self.process.helper.is_some() && !(self.waits)(Duration::ZERO) {
+            let path = &self.process.path;
+            return Err(FolderError::io("read all of", path, io::Error::from(ErrorKind::TimedOut)));
+        }
         self.process.send(Kind::Json, order, &mut self.waits)?;
         match self.process.frame(&mut self.waits)? {
             (Kind::Bytes, bytes) => Ok(bytes),

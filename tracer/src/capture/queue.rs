@@ -59,7 +59,7 @@ pub(super) struct Sender {
     load: Arc<AtomicUsize>,
     /// A parcel that does not fit into the channel yet.
     waiting: Option<Parcel>,
-    dropped: BTreeMap<(LedgerKey, Reason), Chunk>,
+    dropped: Gaps,
     undecodable: u64,
 }
 
@@ -70,7 +70,7 @@ pub(super) fn queue() -> (Sender, Receiver<Parcel>) {
         queue,
         load: Arc::new(AtomicUsize::new(0)),
         waiting: None,
-        dropped: BTreeMap::new(),
+        dropped: Gaps::default(),
         undecodable: 0,
     };
     (sender, receiver)
@@ -83,7 +83,7 @@ impl Sender {
         while !self.has_room(cost) {
             // More gaps would take memory without limit. While this waits, the ring fills up, and the kernel counts
             // what it drops.
-            if !may_wait && self.dropped.len() < GAPS {
+            if !may_wait && self.dropped.0.len() < GAPS {
                 return batch.iter().for_each(|record| self.drop_record(record));
             }
             self.offer();
@@ -135,33 +135,50 @@ impl Sender {
     }
 
     fn put_gaps(&mut self) {
-        if self.dropped.is_empty() {
+        if self.dropped.0.is_empty() {
             return;
         }
-        let mut gaps: Vec<Chunk> = std::mem::take(&mut self.dropped).into_values().collect();
-        gaps.sort_by_key(|gap| gap.time_ns);
+        let gaps = self.dropped.take();
         let cost = gaps.len() * size_of::<Chunk>();
         self.put(gaps.into_iter().map(|gap| Entry::Gap(Box::new(gap))), cost);
     }
 
     /// Keeps only the length of a record, and the reason why it was dropped.
     fn drop_record(&mut self, record: &Bytes) {
-        let Ok(mut chunk) = chunk::decode(record) else {
+        let Ok(chunk) = chunk::decode(record) else {
             self.undecodable += 1;
             return;
         };
+        self.dropped.add(chunk);
+    }
+}
+
+/// Chunks whose bytes disk or terminal were too slow for: one gap for each row and reason.
+#[derive(Default)]
+pub(super) struct Gaps(BTreeMap<(LedgerKey, Reason), Chunk>);
+
+impl Gaps {
+    /// Adds a chunk, without its bytes.
+    pub(super) fn add(&mut self, mut chunk: Chunk) {
         let length = chunk.length();
         let (reason, source) = match chunk.content {
             Content::Bytes(_) => (Reason::SlowOutput, None),
             Content::Missing { reason, source, .. } => (reason, source),
         };
         chunk.content = Content::Missing { length, reason, source };
-        match self.dropped.get_mut(&(chunk.key, reason)) {
+        match self.0.get_mut(&(chunk.key, reason)) {
             Some(gap) => join(gap, &chunk),
             None => {
-                self.dropped.insert((chunk.key, reason), chunk);
+                self.0.insert((chunk.key, reason), chunk);
             }
         }
+    }
+
+    /// Takes them, in the order of time.
+    pub(super) fn take(&mut self) -> Vec<Chunk> {
+        let mut gaps: Vec<Chunk> = std::mem::take(&mut self.0).into_values().collect();
+        gaps.sort_by_key(|gap| gap.time_ns);
+        gaps
     }
 }
 
@@ -221,7 +238,7 @@ mod tests {
             sender.push(vec![Bytes::from(record(&key(2), 0, b"defg"))], false);
         }
         sender.offer();
-        assert_eq!(sender.dropped.len(), 3);
+        assert_eq!(sender.dropped.0.len(), 3);
         assert_eq!(sender.close(), 3, "records that could not be understood");
         let expected = [
             (0, ROOM as u64, None, 0),
@@ -248,7 +265,7 @@ mod tests {
         for fd in 1..=GAPS as i32 {
             sender.push(vec![Bytes::from(record(&key(fd), 0, b"abc"))], false);
         }
-        assert_eq!(sender.dropped.len(), GAPS);
+        assert_eq!(sender.dropped.0.len(), GAPS);
         let waits = thread::spawn(move || {
             sender.push(vec![Bytes::from(record(&key(-1), 0, b"abc"))], false);
             sender.close();

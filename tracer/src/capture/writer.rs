@@ -30,7 +30,7 @@ use super::{
     accounts::Accounts,
     folder::Folder,
     process::Feed,
-    queue::{self, Entry, Parcel, Sender},
+    queue::{self, Entry, Gaps, Parcel, Sender},
 };
 use crate::sys::privileges::{self, Rights};
 
@@ -77,6 +77,8 @@ pub struct Capture {
     write: Option<JoinHandle<(Accounts, u64)>>,
     /// Records that were written.
     written: Arc<AtomicU64>,
+    /// Whether there is no time left to store bytes.
+    cut: Arc<AtomicBool>,
 }
 
 /// Stops the threads when it is dropped, so that a run that fails elsewhere leaves no thread behind.
@@ -123,19 +125,26 @@ impl Capture {
     ) -> io::Result<Self> {
         let stop = Stop(Arc::new(AtomicBool::new(false)));
         let (stopped, written) = (Arc::clone(&stop.0), Arc::new(AtomicU64::new(0)));
+        let cut = Arc::<AtomicBool>::default();
         let mut sink = Sink { feed, queue: None, sent: Arc::clone(&written) };
         let write = here.map(|(accounts, watcher)| {
             let (sender, receiver) = queue::queue();
             sink.queue = Some(sender);
-            let written = Arc::clone(&written);
-            let writer = Writer { accounts, watcher, undecodable: 0, written };
+            let (written, cut) = (Arc::clone(&written), Arc::clone(&cut));
+            let left = Gaps::default();
+            let writer = Writer { accounts, watcher, undecodable: 0, written, cut, left };
             // The writer names the sources of copies, which can be files of any process.
             privileges::spawn("capture-write", Rights::Look, move || writer.run(&receiver))
         });
         let write = write.transpose()?;
         let work = move || drain(source, sink, &stopped);
         let drain = privileges::spawn("capture-drain", Rights::None, work)?;
-        Ok(Self { stop, drain, write, written })
+        Ok(Self { stop, drain, write, written, cut })
+    }
+
+    /// Set it when there is no time left to store bytes: records that wait then become gaps.
+    pub(super) fn cut(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.cut)
     }
 
     /// Takes the rest, waits until it is written, and closes the accounts. The hooks must be detached. `rows` is
@@ -261,6 +270,9 @@ struct Writer {
     watcher: Option<Box<dyn Watcher>>,
     undecodable: u64,
     written: Arc<AtomicU64>,
+    cut: Arc<AtomicBool>,
+    /// What there was no time left for.
+    left: Gaps,
 }
 
 impl Writer {
@@ -285,6 +297,7 @@ impl Writer {
                     self.watch(|watcher| watcher.idle());
                 }
                 Err(RecvTimeoutError::Disconnected) => {
+                    self.left.take().iter().for_each(|gap| self.account(gap));
                     self.watch(|watcher| watcher.end());
                     return (self.accounts, self.undecodable);
                 }
@@ -296,12 +309,20 @@ impl Writer {
         for entry in parcel.entries.drain(..) {
             self.written.fetch_add(1, Ordering::Relaxed);
             match entry {
-                Entry::Gap(gap) => self.account(&gap),
+                Entry::Gap(gap) => self.account_in_time(*gap),
                 Entry::Record(record) => match chunk::decode(&record) {
-                    Ok(chunk) => self.account(&chunk),
+                    Ok(chunk) => self.account_in_time(chunk),
                     Err(_) => self.undecodable += 1,
                 },
             }
+        }
+    }
+
+    fn account_in_time(&mut self, chunk: Chunk) {
+        if self.cut.load(Ordering::Relaxed) {
+            self.left.add(chunk);
+        } else {
+            self.account(&chunk);
         }
     }
 

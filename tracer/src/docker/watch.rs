@@ -104,8 +104,10 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Whether the engine says that it has done this between two times, in seconds since 1970.
+    /// Whether the engine says that it has done this between two times, in seconds since 1970. All questions together take
+    /// `patience` at most.
     pub(crate) fn has_started(&self, between: [f64; 2], patience: Duration) -> bool {
+        let began = Instant::now();
         let kind = self.action.split(':').next().unwrap_or_default();
         let actions = self.api.actions(&self.id, kind, between, patience);
         let actions = actions.inspect_err(|error| {
@@ -113,7 +115,8 @@ impl Engine {
         });
         // Of a command without arguments, the engine's text ends with a blank.
         actions.unwrap_or_default().iter().any(|happened| {
-            happened.action.trim_end() == self.action && self.api.has_run(happened, patience)
+            happened.action.trim_end() == self.action
+                && self.api.has_run(happened, patience.saturating_sub(began.elapsed()))
         })
     }
 }

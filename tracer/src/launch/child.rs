@@ -15,11 +15,12 @@ use std::{
     process::ExitStatus,
     ptr,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use procfs::process::{Process, StatFlags};
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     pipe::{PipeFlags, pipe_with},
     process::{
@@ -34,6 +35,11 @@ use crate::sys::{
     limits,
     signal::set_action,
 };
+
+/// How often a wait for `execve(2)` looks whether it goes on.
+const TURN: Duration = Duration::from_millis(20);
+/// How long a child that is killed may take to end.
+const AT_DROP: Duration = Duration::from_secs(1);
 
 /// Locked from the creation of a child's pipes until the parent has closed the child's ends.
 static FORKING: Mutex<()> = Mutex::new(());
@@ -162,12 +168,23 @@ impl Parked {
         self.pid
     }
 
-    /// Has the child execute the command. Returns when it has.
-    pub(super) fn release(mut self) -> Result<(Pid, OwnedFd), LaunchError> {
+    /// Has the child execute the command. Returns when it has. The file system of the program may not answer, so
+    /// `waits` is asked from time to time whether to go on.
+    pub(super) fn release(
+        mut self,
+        mut waits: impl FnMut() -> bool,
+    ) -> Result<(Pid, OwnedFd), LaunchError> {
         match rustix::io::retry_on_intr(|| rustix::io::write(&self.ends.release, b"!")) {
             Ok(_) => {}
             Err(Errno::PIPE) => return Err(self.explain_end()),
             Err(errno) => return Err(LaunchError::Fork(errno.into())),
+        }
+        while !is_readable(&self.ends.exec, TURN)
+            .map_err(|errno| LaunchError::Fork(errno.into()))?
+        {
+            if !waits() {
+                return Err(LaunchError::StandsStill { path: self.program.clone() });
+            }
         }
         match receive(&self.ends.exec) {
             // The end was closed by exec, and not by the child's death.
@@ -201,9 +218,12 @@ impl Parked {
 impl Drop for Parked {
     fn drop(&mut self) {
         if let Some((pid, pidfd)) = self.process.take() {
-            // SIGKILL also ends a stopped child. A failure means that it has ended.
+            // SIGKILL also ends a stopped child. A failure means that it has ended. A child whose program is on a file
+            // system that does not answer ends as soon as that answers, and executes nothing.
             let _ = pidfd_send_signal(&pidfd, Signal::KILL);
-            let _ = reap(pid);
+            if is_readable(&pidfd, AT_DROP).unwrap_or(false) {
+                let _ = reap(pid);
+            }
         }
     }
 }
@@ -214,6 +234,13 @@ fn make_pipes() -> rustix::io::Result<(ParentEnds, ChildEnds)> {
     let (exec, exec_writer) = pipe_with(PipeFlags::CLOEXEC)?;
     let child_ends = ChildEnds { wait, setup: setup_writer, exec: exec_writer };
     Ok((ParentEnds { release, setup, exec }, child_ends))
+}
+
+/// Waits until a descriptor is readable or closed at the other end, at most for this long.
+fn is_readable(end: &OwnedFd, at_most: Duration) -> rustix::io::Result<bool> {
+    let at_most = Timespec::try_from(at_most).map_err(|_| Errno::INVAL)?;
+    let mut fds = [PollFd::from_borrowed_fd(end.as_fd(), PollFlags::IN)];
+    Ok(rustix::io::retry_on_intr(|| poll(&mut fds, Some(&at_most)))? > 0)
 }
 
 /// The child's failure; `None` if it closes its end instead.

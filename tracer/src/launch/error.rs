@@ -31,6 +31,16 @@ pub enum LaunchError {
         /// The kernel's error.
         errno: io::Error,
     },
+    /// `execve(2)` does not return.
+    #[error(
+        "`{}` did not start until tracer was told to stop, and is not started now: the file system of it or of its \
+         interpreter does not answer",
+        .path.display()
+    )]
+    StandsStill {
+        /// The file.
+        path: PathBuf,
+    },
     /// The user does not exist.
     #[error("there is no user `{name}` on this machine: `getent passwd` lists the users")]
     UnknownUser {

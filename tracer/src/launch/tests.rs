@@ -20,7 +20,7 @@ fn shell(script: &str) -> Launch {
 }
 
 fn run(launch: &Launch) -> ExitStatus {
-    start(launch).unwrap().release().unwrap().wait().unwrap()
+    start(launch).unwrap().release(|| true).unwrap().wait().unwrap()
 }
 
 /// Runs a script that writes to the file `$out`. Returns what it wrote.
@@ -49,7 +49,7 @@ fn the_command_starts_only_when_released_and_keeps_its_pid() {
     if let Some(number) = syscall.split(' ').next().filter(|number| number.parse::<i64>().is_ok()) {
         assert!(number == "7" || number == "271", "waits in poll or ppoll, not in {number}");
     }
-    let mut running = launched.release().unwrap();
+    let mut running = launched.release(|| true).unwrap();
     assert_eq!(running.pid(), pid);
     assert_eq!(running.wait().unwrap().code(), Some(7));
     assert_eq!(running.wait().unwrap().code(), Some(7), "asked again");
@@ -69,7 +69,7 @@ fn a_child_that_is_never_released_is_gone() {
 fn a_child_killed_before_its_release_is_reported() {
     let launched = start(&shell("exit 0")).unwrap();
     rustix::process::kill_process(launched.parked.pid(), Signal::KILL).unwrap();
-    let error = launched.release().unwrap_err();
+    let error = launched.release(|| true).unwrap_err();
     assert!(matches!(error, LaunchError::EndedEarly { .. }), "{error}");
     assert!(error.to_string().contains("signal: 9"), "{error}");
 }
@@ -87,7 +87,7 @@ fn what_cannot_be_executed_is_reported_on_release() {
         let argv = vec![path.clone().into_os_string()];
         let launched = start(&Launch { argv, user: None, pty: false }).unwrap();
         let process = format!("/proc/{}", launched.pid());
-        let error = launched.release().unwrap_err();
+        let error = launched.release(|| true).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
         assert!(!error.is_usage());
         assert!(!Path::new(&process).exists(), "it is reaped");
@@ -137,7 +137,7 @@ fn signals_and_descriptors_are_as_without_a_tracer() {
 
 #[test]
 fn the_command_can_be_signalled_and_awaited_by_its_pidfd() {
-    let mut running = start(&shell("exec sleep 60")).unwrap().release().unwrap();
+    let mut running = start(&shell("exec sleep 60")).unwrap().release(|| true).unwrap();
     assert_eq!(running.try_wait().unwrap(), None);
     running.signal(Signal::TERM).unwrap();
     let mut fds =
@@ -180,7 +180,7 @@ fn on_terminal(script: &str, input: &[u8], user: Option<&str>) -> (String, ExitS
         File::from(output_reader).read_to_string(&mut text).unwrap();
         text
     });
-    let mut running = launched.release().unwrap();
+    let mut running = launched.release(|| true).unwrap();
     let status = running.wait().unwrap();
     running.finish_relay(|| true).unwrap();
     drop(running);
@@ -244,7 +244,7 @@ fn a_reader_that_is_gone_is_reported_and_does_not_hold_up_the_command() {
     drop(output_reader);
     let launch = Launch { pty: true, ..shell("seq 1 100000") };
     let launched = start_between(&launch, || Ok(Streams { input, output })).unwrap();
-    let mut running = launched.release().unwrap();
+    let mut running = launched.release(|| true).unwrap();
     assert!(running.wait().unwrap().success());
     let error = running.finish_relay(|| true).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
@@ -265,7 +265,7 @@ fn a_real_terminal_is_raw_while_relayed_and_restored_after() {
     let copy = || rustix::io::fcntl_dupfd_cloexec(&side, 3).unwrap();
     let launch = Launch { pty: true, ..shell("stty size") };
     let streams = Streams { input: copy(), output: copy() };
-    let mut running = start_between(&launch, || Ok(streams)).unwrap().release().unwrap();
+    let mut running = start_between(&launch, || Ok(streams)).unwrap().release(|| true).unwrap();
     running.wait().unwrap();
     running.resize_terminal().unwrap();
     running.finish_relay(|| true).unwrap();

@@ -16,10 +16,13 @@ use super::worker_logs::WorkerLogs;
 use crate::sys::{
     helper::{Helper, Kept, Refusal, encode},
     privileges::Rights,
+    user_file::answer,
 };
 
 /// How often the helper looks for new lines, and for how long it reads before it looks for a message.
 const TURN: Duration = Duration::from_millis(100);
+/// How long a file system may take to answer before a trace begins.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How much longer than the helper tracer waits at the end.
 const MARGIN: Duration = Duration::from_millis(200);
 
@@ -36,7 +39,7 @@ enum Message {
 #[derive(Debug)]
 pub struct LogReader {
     helper: Option<Helper>,
-    logs: u64,
+    paths: Vec<PathBuf>,
     /// Until when the helper has to answer.
     deadline: Instant,
 }
@@ -49,7 +52,7 @@ impl LogReader {
     pub fn start(paths: &[PathBuf]) -> io::Result<Self> {
         let fork = || Helper::fork(Kept::StdinAndDirectory, |socket| serve(socket, paths));
         let helper = (!paths.is_empty()).then(fork).transpose()?;
-        Ok(Self { helper, logs: paths.len() as u64, deadline: Instant::now() })
+        Ok(Self { helper, paths: paths.to_vec(), deadline: Instant::now() })
     }
 
     /// Whether there are logs.
@@ -61,15 +64,15 @@ impl LogReader {
     /// Waits until the logs are open.
     ///
     /// # Errors
-    /// The first path that cannot be opened, and the system's error.
+    /// The first path that cannot be opened, and the system's error; all paths if a file system does not answer.
     pub fn opened(&self) -> Result<(), (PathBuf, io::Error)> {
         let Some(helper) = &self.helper else { return Ok(()) };
-        let mut line = String::new();
-        let answer = BufReader::new(&helper.socket).read_line(&mut line);
-        let gone = |error| (PathBuf::from("-"), error);
-        answer.map_err(gone)?;
+        let all = || {
+            let names: Vec<_> = self.paths.iter().map(|it| it.display().to_string()).collect();
+            PathBuf::from(names.join(", "))
+        };
         let refusal: Option<(PathBuf, Refusal)> =
-            serde_json::from_str(&line).map_err(|error| gone(error.into()))?;
+            answer(&helper.socket, Instant::now() + PATIENCE).map_err(|error| (all(), error))?;
         refusal.map_or(Ok(()), |(path, refusal)| Err((path, refusal.into())))
     }
 
@@ -91,7 +94,11 @@ impl LogReader {
             Some(answer) => answer,
             None => {
                 helper.abandon();
-                let unseen = NotSeen { look: Look::Log, looks: self.logs, ..NotSeen::default() };
+                let unseen = NotSeen {
+                    look: Look::Log,
+                    looks: self.paths.len() as u64,
+                    ..NotSeen::default()
+                };
                 vec![EventKind::NotSeen(unseen)]
             }
         }

@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const SENT_AT_ONCE: usize = 64 << 10;
 /// How often [`UserFile::finish`] looks.
 const TURN: Duration = Duration::from_millis(1);
+/// A file system that took bytes within this time does not stand still: it is slow.
+const STILL: Duration = Duration::from_millis(400);
 
 /// Asks the helper to open the file. The bytes of the file follow.
 const OPEN: u8 = b'o';
@@ -99,7 +101,8 @@ impl UserFile {
     /// Waits until everything is written. `waits` is asked with the time since the file system last took bytes.
     ///
     /// # Errors
-    /// Errors of the file; [`ErrorKind::TimedOut`] if `waits` ends the wait.
+    /// Errors of the file; [`ErrorKind::TimedOut`] if `waits` ends the wait. What the helper has by then is still written
+    /// if the file system does not stand still.
     pub fn finish(&mut self, mut waits: impl FnMut(Duration) -> bool) -> io::Result<()> {
         let mut since = Instant::now();
         while !self.waiting.is_empty() {
@@ -107,9 +110,12 @@ impl UserFile {
             self.send()?;
             if self.waiting.len() < before {
                 since = Instant::now();
-            } else if !waits(since.elapsed()) {
-                return self.give_up();
-            } else {
+            }
+            // Also a file system that takes something each time can be too slow.
+            if !waits(since.elapsed()) {
+                return self.leave(since.elapsed());
+            }
+            if self.waiting.len() == before {
                 thread::sleep(TURN);
             }
         }
@@ -125,9 +131,25 @@ impl UserFile {
                 }
             }
             if !waits(since.elapsed()) {
-                return self.give_up();
+                return self.leave(since.elapsed());
             }
         }
+    }
+
+    /// Waits no longer. The helper of a slow file system writes what it has.
+    fn leave(&mut self, idle: Duration) -> io::Result<()> {
+        if idle > STILL {
+            return self.give_up();
+        }
+        self.helper = None;
+        let why = match std::mem::take(&mut self.waiting).len() {
+            0 => "its file system is too slow: its last bytes may be missing".to_owned(),
+            bytes => {
+                let bytes = tracer_core::text::units::bytes(bytes as u64);
+                format!("its file system is too slow: it did not take {bytes} in time")
+            }
+        };
+        Err(io::Error::new(ErrorKind::TimedOut, why))
     }
 
     fn give_up(&mut self) -> io::Result<()> {

@@ -2,12 +2,14 @@
 
 use std::{
     fs::File,
-    io::{self, BufWriter, Write as _},
+    io::{self, BufWriter},
     panic,
     sync::{
         Once,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
+    time::{Duration, Instant},
 };
 
 use ratatui::{
@@ -15,9 +17,13 @@ use ratatui::{
     backend::CrosstermBackend,
     crossterm::{
         cursor::Show,
-        execute,
+        execute, queue,
         terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
     },
+};
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
 };
 
 /// The terminal that the view draws on.
@@ -28,6 +34,11 @@ const FRAME: usize = 64 << 10;
 
 /// The process's terminal (`tty(4)`): standard streams belong to the command, or lead elsewhere.
 const TTY: &str = "/dev/tty";
+
+/// How long the terminal may take for the words that restore it.
+const LAST_MOMENTS: Duration = Duration::from_millis(200);
+/// How often it is tried again.
+const TURN: Duration = Duration::from_millis(2);
 
 /// Whether the view has the terminal.
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
@@ -62,17 +73,42 @@ fn open() -> io::Result<File> {
     File::options().read(true).write(true).open(TTY)
 }
 
-/// Gives the terminal back as it was. Does nothing if the view does not have it. For any thread.
+/// Gives the terminal back as it was. Does nothing if the view does not have it. For any thread: a terminal that takes
+/// nothing now, because nobody reads it or because of Ctrl-S, is not waited for.
 pub fn restore() {
     if !IS_TAKEN.swap(false, Ordering::SeqCst) {
         return;
     }
-    // These fail only if the terminal is gone.
-    if let Ok(mut tty) = open() {
-        let _ = execute!(tty, LeaveAlternateScreen, Show);
-        let _ = tty.flush();
+    // These fail only if the terminal is gone, or takes nothing.
+    let mut words = Vec::new();
+    if queue!(words, LeaveAlternateScreen, Show).is_ok() {
+        let _ = print(&words, |idle| idle < LAST_MOMENTS);
     }
     let _ = disable_raw_mode();
+}
+
+/// Writes to the terminal. `waits` is asked with the time since it last took something, which nobody knows the end of:
+/// whether to go on.
+///
+/// # Errors
+/// Errors of the terminal; [`io::ErrorKind::TimedOut`] if `waits` ends the wait.
+pub fn print(mut text: &[u8], mut waits: impl FnMut(Duration) -> bool) -> io::Result<()> {
+    // This description is tracer's own, so no program gets another mode by it.
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let tty = rustix::fs::open(TTY, flags, Mode::empty())?;
+    let mut since = Instant::now();
+    while !text.is_empty() {
+        match rustix::io::write(&tty, text) {
+            Ok(taken) => (text, since) = (&text[taken..], Instant::now()),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) if waits(since.elapsed()) => thread::sleep(TURN),
+            Err(Errno::AGAIN) => {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "it takes nothing"));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// A panic is told on the restored screen.

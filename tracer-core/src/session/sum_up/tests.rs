@@ -9,7 +9,8 @@ use tracer_common::{
 use super::*;
 use crate::{
     report,
-    session::{Kind, Object, Target},
+    session::{Kind, Object, PastImage, Target},
+    text::Variables,
     verdict::Confidence,
 };
 
@@ -96,6 +97,46 @@ fn sums_stay_exact_and_the_memory_is_free() {
     assert!(left > 0 && left < 30, "{left}");
     assert_eq!(report.summed_up.len(), 2);
     assert_eq!(report.summed_up[0].ppid, 60);
+}
+
+#[test]
+fn texts_of_images_facts_and_variables_count_and_shared_ones_once() {
+    const TEXT: usize = 4096;
+    let text = || "a".repeat(TEXT);
+    let mut session = managed(2);
+    let bare = session.memory();
+    let image = PastImage { command: text(), comm: "sh".into(), ..PastImage::default() };
+    let fact = || Fact {
+        time_ns: 1,
+        kind: FactKind::ConnectFailed,
+        fd: None,
+        errno: 111,
+        about: text(),
+        object: None,
+        is_emptied: false,
+    };
+    let process = |session: &mut Session, number| {
+        let process = session.processes.get_mut(&command(number)).unwrap();
+        process.past_images = vec![image.clone(); 8];
+        process.facts = vec![fact(), fact()];
+    };
+    process(&mut session, 0);
+    let with_texts = session.memory() - bare;
+    assert!((10 * TEXT as u64..20 * TEXT as u64).contains(&with_texts), "{with_texts}");
+    let variables: Variables = (0..14).map(|it| (format!("LC_{it}"), text())).collect();
+    let of_variables = 14 * TEXT as u64;
+    for number in 0..2 {
+        let process = session.processes.get_mut(&command(number)).unwrap();
+        process.environment = Some(variables.clone());
+    }
+    drop(variables);
+    let with_variables = session.memory() - bare - with_texts;
+    assert!((of_variables..of_variables * 3 / 2).contains(&with_variables), "{with_variables}");
+    // What is summed up has none of them.
+    session.sum_up(u64::MAX, &[60], none_watched);
+    add_command(&mut session, 900, 1, 1);
+    session.sum_up(u64::MAX, &[60], none_watched);
+    assert!(session.memory() < bare + with_texts, "{} of {bare}", session.memory());
 }
 
 #[test]

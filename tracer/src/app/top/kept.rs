@@ -3,14 +3,18 @@
 use std::{
     collections::VecDeque,
     fs::File,
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _},
     os::fd::OwnedFd,
     thread::JoinHandle,
+    time::Duration,
 };
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::sys::privileges::{self, Rights};
+use crate::{
+    sys::privileges::{self, Rights},
+    top,
+};
 
 /// The most bytes that are kept.
 const MOST: usize = 1 << 20;
@@ -47,21 +51,24 @@ impl KeptOutput {
     }
 
     /// Prints what was kept on the terminal, once it is closed. Does nothing if that takes too long: a process holds it.
-    pub(in crate::app) fn print(self, mut terminal: &File) -> io::Result<()> {
+    /// `waits` is asked with the time since the terminal last took something.
+    pub(in crate::app) fn print(self, waits: impl FnMut(Duration) -> bool) {
         if !self.thread.is_finished() {
             std::thread::sleep(super::LAST_MOMENTS);
         }
         if !self.thread.is_finished() {
-            return Ok(());
+            return;
         }
-        let Ok(mut tail) = self.thread.join() else { return Ok(()) };
+        let Ok(tail) = self.thread.join() else { return };
+        let mut text = Vec::new();
         if tail.left_out > 0 {
-            let words =
-                format!("tracer: {} bytes of the command's output before this\n", tail.left_out);
-            terminal.write_all(words.as_bytes())?;
+            let left_out = tail.left_out;
+            text = format!("tracer: {left_out} bytes of the command's output before this\n").into();
         }
-        terminal.write_all(tail.bytes.make_contiguous())?;
-        terminal.flush()
+        text.extend(tail.bytes);
+        if let Err(error) = top::print(&text, waits) {
+            tracing::warn!("cannot print the command's output: {error}");
+        }
     }
 }
 

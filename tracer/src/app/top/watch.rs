@@ -19,7 +19,7 @@ use crate::{
         stderr,
     },
     settings::WatchSettings,
-    sys::{run_folder::socket_of, signal::die_of},
+    sys::{run_folder::socket_of, signal::die_of, unix_socket::connect_by},
     top::{self, Order, Source},
 };
 
@@ -78,7 +78,8 @@ struct Link {
 impl Link {
     fn open(settings: &WatchSettings) -> Result<Self, AppError> {
         let path = || settings.history.clone();
-        let opened = socket_of(&settings.history).and_then(UnixStream::connect);
+        let soon = Instant::now() + TURN;
+        let opened = socket_of(&settings.history).and_then(|path| connect_by(&path, soon));
         let opened = opened.and_then(|stream| stream.set_nonblocking(true).map(|()| stream));
         let stream = opened.map_err(|source| match source.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => {

@@ -4,7 +4,10 @@ use std::{
     io,
     os::unix::net::UnixStream,
     path::Path,
-    sync::mpsc::{SyncSender, sync_channel},
+    sync::{
+        atomic::Ordering,
+        mpsc::{SyncSender, sync_channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -122,6 +125,7 @@ fn store(socket: &UnixStream, folder: &Folder, options: Options) -> io::Result<O
             return Ok(Some(serde_json::from_slice(&order)?));
         }
     };
+    let cut = capture.cut();
     let mut told = Instant::now();
     let progress = |idle: Duration| {
         if idle < PROGRESS && told.elapsed() > PROGRESS {
@@ -129,10 +133,20 @@ fn store(socket: &UnixStream, folder: &Folder, options: Options) -> io::Result<O
             // tracer may have given up.
             let _ = wire::send(socket, Kind::Progress, &[]);
         }
+        if is_cut(socket) {
+            cut.store(true, Ordering::Relaxed);
+        }
         true
     };
     let summary = capture.finish(rows, progress).unwrap_or_default();
     answer(socket, Ok::<_, FolderError>(summary)).map(|()| None)
+}
+
+/// Whether tracer has no time left. After the rows it sends nothing else.
+fn is_cut(socket: &UnixStream) -> bool {
+    let mut frame = [0; HEADER];
+    let found = recv(socket, &mut frame[..], RecvFlags::DONTWAIT);
+    matches!(found, Ok((HEADER, _))) && matches!(wire::parse(frame), Ok((Kind::Cut, 0)))
 }
 
 fn answer<T: Serialize>(

@@ -59,10 +59,14 @@ fn everything_is_stored_and_read_back() {
     let capture = Capture::feed(Ring(sent), feed, None).unwrap();
     let rows = vec![(key(1), row(bytes, 0))];
     assert!(capture.stop(|_| true));
-    let summary = process.finish(&rows, |_| true).unwrap();
+    let (summary, is_cut) = process.finish(&rows, |_| true).unwrap();
+    assert!(!is_cut);
     let [stream] = &summary.streams[..] else { panic!("{summary:?}") };
     assert_eq!((stream.total.written, stream.total.kept, stream.total.missing), (bytes, bytes, 0));
     assert_eq!(read_again(&Folder::open(&path).unwrap()), summary.streams);
+    let mut waits = |_| false;
+    let late = process.stored(&mut waits).read(INDEX, 0, 1).unwrap_err().to_string();
+    assert!(late.starts_with("cannot read all of "), "each answer is there at once: {late}");
     let mut waits = |_| true;
     let mut stored = process.stored(&mut waits);
     let mut index = Vec::new();
@@ -130,7 +134,7 @@ fn progress_is_no_answer_and_begins_the_wait_again() {
         wire::send_json(&end, Kind::Json, &Ok::<_, String>(Summary::default())).unwrap();
         let _ = waits.recv();
     });
-    let summary = process.finish(&[], |idle| idle < Duration::from_millis(250)).unwrap();
+    let (summary, _) = process.finish(&[], |idle| idle < Duration::from_millis(250)).unwrap();
     assert_eq!(summary, Summary::default());
     drop(goes_on);
     slow.join().unwrap();

@@ -28,11 +28,13 @@ pub(super) enum Kind {
     Bytes = b'b',
     /// The process has done a part of its work.
     Progress = b'.',
+    /// There is no time left for the disk: what waits for it is to become gaps. Follows the rows.
+    Cut = b'c',
 }
 
 impl Kind {
     fn of(byte: u8) -> io::Result<Self> {
-        let all = [Self::Json, Self::Record, Self::Rows, Self::Bytes, Self::Progress];
+        let all = [Self::Json, Self::Record, Self::Rows, Self::Bytes, Self::Progress, Self::Cut];
         let found = all.into_iter().find(|kind| *kind as u8 == byte);
         found.ok_or_else(|| io::Error::other(format!("no frame begins with {byte}")))
     }
@@ -99,7 +101,8 @@ mod tests {
 
     #[test]
     fn a_frame_keeps_its_kind_and_length() {
-        for kind in [Kind::Json, Kind::Record, Kind::Rows, Kind::Bytes, Kind::Progress] {
+        let all = [Kind::Json, Kind::Record, Kind::Rows, Kind::Bytes, Kind::Progress, Kind::Cut];
+        for kind in all {
             assert_eq!(parse(header(kind, 70_000)).unwrap(), (kind, 70_000));
         }
         assert!(parse(header(Kind::Json, usize::MAX)).is_err());

@@ -4,7 +4,6 @@
 
 use std::{
     io::{self, Read, Write},
-    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -13,13 +12,17 @@ use serde::{Deserialize, de::DeserializeOwned};
 use thiserror::Error;
 
 use super::{Answer, Candidate, Engine, Init, Survey, pod::PodOf, proof::Peer};
-use crate::target::Roots;
+use crate::{sys::unix_socket::connect_by, target::Roots};
 
 /// How long an engine may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The longest answer that is read, in bytes: some ten thousand containers.
+/// The longest answer of root's engine that is read, in bytes: some ten thousand containers.
 const LONGEST_ANSWER: usize = 64 << 20;
+/// The same of what another user serves: anyone can serve a socket and list any number of containers.
+const LONGEST_ANSWER_OF_OTHERS: usize = 4 << 20;
+/// How many containers of another user's engine are looked at.
+const MOST_OF_OTHERS: usize = 10_000;
 
 /// Why an engine gave no answer.
 #[derive(Debug, Error)]
@@ -32,6 +35,10 @@ pub(crate) enum ApiError {
     Silent(PathBuf),
     #[error("{} cannot be talked to ({}): look whether the engine runs", .0.display(), .1)]
     Broken(PathBuf, io::Error),
+    #[error("{} answered with more than is read: look what listens there", .0.display())]
+    TooLong(PathBuf),
+    #[error("{} is served by uid {} and lists {} containers, more than are looked at", .0.display(), .1, .2)]
+    TooMany(PathBuf, u32, usize),
     #[error("{} answered what is no HTTP: look what listens there", .0.display())]
     NotHttp(PathBuf),
     #[error("{} answered with status {}", .0.display(), .1)]
@@ -110,13 +117,19 @@ struct ExecState {
     exit_code: Option<i32>,
 }
 
-/// Asks every socket that exists, and joins the answers.
+/// Asks every socket that exists, and joins the answers. The first one has its time; the others, which any user can
+/// serve, share the same time once more.
 pub(super) fn survey(roots: &Roots, engine: Engine, sockets: &[PathBuf]) -> Survey {
     let mut candidates = Vec::new();
     let mut failure = None;
     let mut was_answered = false;
-    for socket in sockets.iter().filter(|socket| socket.exists()) {
-        match EngineApi::at(socket.clone()).list(roots, engine) {
+    let began = Instant::now();
+    for (index, socket) in sockets.iter().enumerate().filter(|(_, socket)| socket.exists()) {
+        let patience = match index {
+            0 => PATIENCE,
+            _ => (2 * PATIENCE).saturating_sub(began.elapsed()).min(PATIENCE),
+        };
+        match EngineApi::at(socket.clone()).list(roots, engine, patience) {
             Ok(listed) => {
                 was_answered = true;
                 candidates.extend(listed);
@@ -140,8 +153,16 @@ impl EngineApi {
     }
 
     /// All containers, running or not.
-    fn list(&self, roots: &Roots, engine: Engine) -> Result<Vec<Candidate>, ApiError> {
-        let (listed, peer): (Vec<Listed>, _) = self.get("/containers/json?all=1", PATIENCE)?;
+    fn list(
+        &self,
+        roots: &Roots,
+        engine: Engine,
+        patience: Duration,
+    ) -> Result<Vec<Candidate>, ApiError> {
+        let (listed, peer): (Vec<Listed>, _) = self.get("/containers/json?all=1", patience)?;
+        if listed.len() > MOST_OF_OTHERS && !peer.is_as_mighty() {
+            return Err(ApiError::TooMany(self.socket.clone(), peer.uid, listed.len()));
+        }
         let doubt = peer.doubt(roots, &self.socket);
         let candidate = |Listed { id, names }: Listed| {
             let names: Vec<String> =
@@ -235,6 +256,7 @@ impl EngineApi {
             io::ErrorKind::ConnectionRefused => ApiError::Refused(socket),
             io::ErrorKind::PermissionDenied => ApiError::Forbidden(socket),
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ApiError::Silent(socket),
+            io::ErrorKind::FileTooLarge => ApiError::TooLong(socket),
             _ => ApiError::Broken(socket, error),
         }
     }
@@ -250,24 +272,25 @@ fn own_name(listed: &str) -> Option<String> {
 /// followed by another one.
 fn exchange(socket: &Path, path: &str, patience: Duration) -> io::Result<(Vec<u8>, Peer)> {
     let deadline = Instant::now() + patience;
-    let mut stream = UnixStream::connect(socket)?;
+    let mut stream = connect_by(socket, deadline)?;
     let peer = Peer::of(&stream)?;
-    stream.set_write_timeout(Some(patience))?;
+    let is_mighty = peer.is_as_mighty();
+    let most = if is_mighty { LONGEST_ANSWER } else { LONGEST_ANSWER_OF_OTHERS };
     let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let (mut answer, mut part) = (Vec::new(), [0; 64 << 10]);
-    while answer.len() < LONGEST_ANSWER {
+    while answer.len() <= most {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
         }
         stream.set_read_timeout(Some(left))?;
         match stream.read(&mut part)? {
-            0 => break,
+            0 => return Ok((answer, peer)),
             length => answer.extend_from_slice(&part[..length]),
         }
     }
-    Ok((answer, peer))
+    Err(io::ErrorKind::FileTooLarge.into())
 }
 
 /// The status and the body of an answer (RFC 9112, section 4).

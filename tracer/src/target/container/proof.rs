@@ -45,6 +45,11 @@ impl Peer {
         Ok(Self { pid: u32::try_from(found.pid).unwrap_or(0), uid: found.uid })
     }
 
+    /// Whether it is root or tracer's own user: what it says can cost tracer time and memory, as what its files say can.
+    pub(super) fn is_as_mighty(self) -> bool {
+        self.uid == 0 || self.uid == rustix::process::geteuid().as_raw()
+    }
+
     /// Why this peer is not believed; `None` for root's own process. systemd listens for an engine that it starts on
     /// demand, so the peer can be pid 1.
     pub(crate) fn doubt(self, roots: &Roots, socket: &Path) -> Option<String> {
