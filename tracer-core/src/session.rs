@@ -40,6 +40,7 @@ use crate::{
 
 pub(crate) use self::{
     acts::{is_remover, names},
+    hops::is_wake_up,
     object::O_APPEND,
     process::SIGPIPE,
 };

@@ -10,6 +10,7 @@ mod fate;
 mod finding;
 mod inner;
 mod outcome;
+mod relay;
 mod rows;
 mod rules;
 mod segments;

@@ -157,22 +157,54 @@ fn the_file_of_a_relay_is_where_the_output_is() {
         let message = told(scene);
         assert!(message.contains(&expected), "{message}");
     }
-    // An assembler and a compressor write other bytes, and a temporary file is gone.
-    let removed = {
-        let mut scene = logged(0, 90);
-        scene.0.objects.get_mut(&FILE).unwrap().removed_ns = Some(at(125));
-        scene
-    };
+    // An assembler and a compressor write other bytes.
     let two = logged(0, 90).file(other, "/tmp/copy").wrote(MANAGER, 8, other, written_at(90, 120));
     let shared = managed(&["service"]).file(FILE, "/var/log/x").wrote(COMMAND, 1, OUT, write(95));
     let shared = shared.read(MANAGER, OUT, 90, 110).wrote(MANAGER, 9, FILE, written_at(90, 120));
     let shared = shared.read(31, OUT, 5, 115).exited(COMMAND, 0, 130);
     assert!(shared.finding(Rule::Delivered).is_some());
-    for scene in [logged(0, 200), logged(0, 70), removed, two, shared] {
+    for scene in [logged(0, 200), logged(0, 70), two, shared] {
         for finding in scene.judged() {
             assert!(!finding.message.contains(into), "{finding:#?}");
         }
     }
+}
+
+/// The log of a manager that read `read` bytes was removed while it had it open, or has only `left` of the 90 bytes.
+#[test]
+fn a_file_that_a_relay_keeps_has_books() {
+    let removed = |mut scene: Scene| {
+        scene.0.objects.get_mut(&FILE).unwrap().removed_ns = Some(at(125));
+        scene
+    };
+    let cut =
+        |bytes, left| logged(0, bytes).cut(MANAGER, FILE, 115).found(FILE, FileNow::Same, left);
+    let nameless = || {
+        let mut scene = removed(logged(0, 90));
+        scene.0.objects.get_mut(&FILE).unwrap().deleted = true;
+        scene
+    };
+    let by = |comm: &str, ms: u32| {
+        let scene = logged(0, 40).wrote(MANAGER, 9, FILE, written_at(50, 140));
+        let scene = scene.command(ms, MANAGER, &[comm, "x"], [NULL, OUT, ERR]);
+        scene.exited(ms, 0, u64::from(ms) + 1).found(FILE, FileNow::Gone, 0)
+    };
+    check(vec![
+        (Rule::FileLost, "removed while it is open", removed(logged(0, 90)), Some(Loss)),
+        (Rule::FileLost, "of both streams", removed(logged(30, 120)), Some(Loss)),
+        (Rule::FileLost, "the relay cut it itself", cut(90, 40), Some(Loss)),
+        (Rule::FileLost, "all is there", cut(90, 90), None),
+        (Rule::FileLost, "its state, written anew", cut(300, 40), None),
+        (Rule::FileLost, "it never had a name", nameless(), None),
+        (Rule::FileLost, "read before", removed(logged(0, 90)).read(30, FILE, 90, 124), None),
+        (Rule::FileLost, "`rm` while it is written", by("rm", 130), Some(Loss)),
+        (Rule::FileLost, "`rm` when it was written", by("rm", 150), None),
+        (Rule::FileLost, "another program", by("cat", 130), None),
+    ]);
+    let message = removed(logged(30, 120)).finding(Rule::FileLost).unwrap().message;
+    let said = "manager (pid 7) wrote 120 B that it had read from service \
+                (pid 71) into the file /var/log/x, which was removed: 120 B are gone.";
+    assert!(message.starts_with(said), "{message}");
 }
 
 #[test]

@@ -134,7 +134,7 @@ fn is_made_up(object: &Object) -> bool {
 }
 
 /// Bytes that were written to a file before a time, at least and at most.
-fn written_before(case: &Case<'_>, object: &ObjectId, time_ns: u64) -> Gone {
+pub(super) fn written_before(case: &Case<'_>, object: &ObjectId, time_ns: u64) -> Gone {
     let began = writes_to(case, object).filter(|(_, row)| row.first_ns <= time_ns);
     began.fold(Gone::default(), |sum, (_, row)| {
         let (least, most) = row_before(row, time_ns);
@@ -160,7 +160,7 @@ fn row_before(row: &LedgerRow, time_ns: u64) -> (u64, u64) {
 
 /// Whether all that was written to a file went through a standard stream that was opened with `O_APPEND`. That a process
 /// takes the flag away later (`F_SETFL`) is not seen.
-fn appends(case: &Case<'_>, object: &ObjectId) -> bool {
+pub(super) fn appends(case: &Case<'_>, object: &ObjectId) -> bool {
     writes_to(case, object).all(|(key, _)| is_appending(case, key))
 }
 
