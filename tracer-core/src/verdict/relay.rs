@@ -15,6 +15,9 @@ use crate::{
     text::units,
 };
 
+/// Names of the thread of tracer that reads the terminal of `--pty`: today's, and the one in older recordings.
+const OWN_THREADS: [&str; 2] = ["tracer", "pty-relay"];
+
 impl Case<'_> {
     /// When a process first read bytes from one of these objects, nanoseconds since boot; `None` if it read none.
     pub(super) fn began_to_read(&self, reader: ProcessId, objects: &[ObjectId]) -> Option<u64> {
@@ -94,6 +97,22 @@ impl Case<'_> {
         }
         let end = if started.is_empty() { ", so it went no further" } else { "" };
         Some(format!("; {who} wrote nothing anywhere{end}"))
+    }
+
+    /// Whether only tracer itself reads a terminal, the one of `tracer --pty`, and shows what it reads.
+    pub(super) fn is_shown_by_tracer(&self, object: &ObjectId) -> bool {
+        let is_parent_of_command = |reader: ProcessId| {
+            let mut targets = self.session.processes.values().filter(|known| known.is_target);
+            targets.any(|known| known.parent == reader)
+        };
+        let is_tracer = |reader: ProcessId| {
+            let known = self.session.processes.get(&reader).filter(|known| !known.is_target);
+            known.is_some_and(|known| OWN_THREADS.contains(&known.comm.as_str()))
+                && is_parent_of_command(reader)
+        };
+        let readers = self.flows.get(object).readers.iter().filter(|reader| reader.bytes > 0);
+        let mut readers = readers.map(|reader| reader.process).peekable();
+        readers.peek().is_some() && readers.all(is_tracer)
     }
 
     /// The processes that a process started after a time, and that those started.

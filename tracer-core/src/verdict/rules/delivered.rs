@@ -54,7 +54,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let mut finding = evidence::finding(case, subject, Rule::Delivered, Severity::Info, message);
     let readers: Vec<String> = used
         .iter()
-        .filter(|stream| stream.kind.passes_on())
+        .filter(|stream| stream.kind.passes_on() && !case.is_shown_by_tracer(&stream.object))
         .filter_map(|stream| case.flows.get(&stream.object).readers_in_words())
         .collect();
     if let Some(reader) = readers.first() {

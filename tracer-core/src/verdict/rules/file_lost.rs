@@ -322,7 +322,7 @@ fn told(
         Loss::Removed(_) if !is_removed(case, &stream.object) => {
             "Show what a step has said before its file is removed, at least if it failed.".into()
         }
-        Loss::Removed(_) => "Find out what removes the file while it is written.".into(),
+        Loss::Removed(_) => WHILE_WRITTEN.to_owned(),
         Loss::Missing(_) => {
             "Open the file for appending (`>>`) in each writer, and cut it only after a copy."
                 .into()
@@ -339,6 +339,9 @@ fn told(
     let numbers = [("loss", json!(kind)), ("lost", json!(least)), ("lost_at_most", json!(most))];
     evidence::with_all(finding, numbers)
 }
+
+/// What to do about a file that was removed too early.
+const WHILE_WRITTEN: &str = "Find out what removes the file while it is written.";
 
 /// How many bytes are missing in a file, and why.
 fn missing(case: &Case<'_>, stream: &Stream, gone: Gone) -> String {

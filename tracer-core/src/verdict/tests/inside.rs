@@ -8,6 +8,7 @@ use tracer_common::{
 use super::{scene::*, silence::check};
 use crate::{
     event::{BlockedCall, BlockedThread, Event, EventKind, Exit, FileNow, Image},
+    session::{Kind, Object},
     text::errno,
     verdict::Severity::{Info, Loss, Warning},
 };
@@ -189,6 +190,11 @@ fn a_file_that_a_relay_keeps_has_books() {
         let scene = scene.command(ms, MANAGER, &[comm, "x"], [NULL, OUT, ERR]);
         scene.exited(ms, 0, u64::from(ms) + 1).found(FILE, FileNow::Gone, 0)
     };
+    let replaced = |argv: &[&str]| {
+        let scene = logged(0, 40).wrote(MANAGER, 9, FILE, written_at(50, 140));
+        let scene = scene.command(130, MANAGER, argv, [NULL, OUT, ERR]);
+        scene.exited(130, 0, 131).found(FILE, FileNow::Replaced, 0)
+    };
     check(vec![
         (Rule::FileLost, "removed while it is open", removed(logged(0, 90)), Some(Loss)),
         (Rule::FileLost, "of both streams", removed(logged(30, 120)), Some(Loss)),
@@ -200,6 +206,8 @@ fn a_file_that_a_relay_keeps_has_books() {
         (Rule::FileLost, "`rm` while it is written", by("rm", 130), Some(Loss)),
         (Rule::FileLost, "`rm` when it was written", by("rm", 150), None),
         (Rule::FileLost, "another program", by("cat", 130), None),
+        (Rule::FileLost, "`mv` onto it", replaced(&["mv", "new", "/var/log/x"]), Some(Loss)),
+        (Rule::FileLost, "`mv` to another place", replaced(&["mv", "x", "/srv/old"]), None),
     ]);
     let message = removed(logged(30, 120)).finding(Rule::FileLost).unwrap().message;
     let said = "manager (pid 7) wrote 120 B that it had read from service \
@@ -224,6 +232,33 @@ fn a_file_that_a_command_writes_again_and_again_is_no_loss() {
         (Rule::FileLost, "one after the other", jobs(150), None),
         (Rule::FileLost, "the first one still had it open", jobs(300), Some(Loss)),
     ]);
+}
+
+#[test]
+fn tracer_itself_loses_no_output() {
+    const TTY: ObjectId = object(170);
+    const MASTER: ObjectId = object(171);
+    let shown_by = |comm: &str| {
+        let mut scene = managed(&SH);
+        for (id, other) in [(TTY, MASTER), (MASTER, TTY)] {
+            let path = if id == TTY { "/dev/pts/1".to_owned() } else { String::new() };
+            scene.0.add_object(Object { id, kind: Kind::Pty, path, ..Object::default() });
+            scene.0.joined.insert(id, other);
+        }
+        let scene = scene.command(80, 30, &SH, [TTY; 3]).wrote(80, 1, TTY, write(14));
+        let mut scene = scene.read(30, MASTER, 15, 110).exited(80, 0, 120);
+        comm.clone_into(&mut scene.0.processes.get_mut(&id(30)).unwrap().comm);
+        scene.finding(Rule::Delivered).unwrap()
+    };
+    for comm in ["tracer", "pty-relay"] {
+        let finding = shown_by(comm);
+        let said = "to the terminal /dev/pts/1, which tracer passes on to its own stdout.";
+        assert!(finding.message.contains(said), "{finding:?}");
+        assert_eq!(finding.advice, None);
+    }
+    let other = shown_by("script");
+    assert!(other.message.contains("which script (pid 30) shows"), "{other:?}");
+    assert!(other.advice.unwrap().starts_with("script (pid 30) received every byte"));
 }
 
 /// `tail` as the next command of a pipeline: it has read all, and wrote `passed_on`.

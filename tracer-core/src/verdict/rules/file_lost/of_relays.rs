@@ -1,6 +1,9 @@
 //! Files that a relay opened itself: a log that a manager keeps, and that is not there any more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use tracer_common::{
     id::ProcessId,
@@ -8,10 +11,10 @@ use tracer_common::{
     object::ObjectId,
 };
 
-use super::{Loss, loss, remover, told, writes_to};
+use super::{Loss, WHILE_WRITTEN, loss, remover, told, writes_to};
 use crate::{
     event::FileNow,
-    session::{Kind, Object, Process},
+    session::{Kind, Object, Process, names},
     text::units,
     verdict::{Case, Finding, Scope, Stream, Subject, words},
 };
@@ -51,7 +54,11 @@ fn in_file(case: &Case<'_>, file: &Object) -> Option<Finding> {
         words::who(&subject),
         units::exact(writer.bytes)
     );
-    Some(told(case, &subject, (&stream, loss), &lead))
+    let mut finding = told(case, &subject, (&stream, loss), &lead);
+    if matches!(loss, Loss::Removed(_)) {
+        finding.advice = Some(WHILE_WRITTEN.to_owned());
+    }
+    Some(finding)
 }
 
 /// The command of which a process read exactly so many bytes: from one stream, from both, or from all commands together.
@@ -74,16 +81,19 @@ fn source(case: &Case<'_>, relay: &Process, bytes: u64) -> Option<String> {
     (all == bytes).then(|| format!("{} commands", by_writer.len()))
 }
 
-/// A file that is not at its path, and that `rm` removed before its last bytes were written. What is removed when all is
-/// written is removed on purpose.
+/// A file that is not at its path, and that `rm` removed or `mv` replaced before its last bytes were written. What is removed
+/// when all is written is removed on purpose.
 fn removed_while_written(case: &Case<'_>, file: &Object) -> Option<Loss> {
     let by = remover(case, &file.id)?;
     let flow = case.flows.get(&file.id);
     let last_ns = writes_to(case, &file.id).map(|(_, row)| row.last_ns).max()?;
-    let is_removed = file.now == Some(FileNow::Gone)
-        && file.renamed.is_empty()
-        && ["rm", "unlink"].contains(&by.comm.as_str())
-        && by.end_ns.is_some_and(|end_ns| end_ns < last_ns);
+    let is_target = by.argv.iter().last().is_some_and(|last| names(last, Path::new(&file.path)));
+    let did_it = match file.now {
+        Some(FileNow::Gone) => ["rm", "unlink"].contains(&by.comm.as_str()),
+        Some(FileNow::Replaced) => by.comm == "mv" && is_target,
+        _ => false,
+    };
+    let is_before = by.end_ns.is_some_and(|end_ns| end_ns < last_ns);
     let left = flow.written.saturating_sub(flow.read);
-    (is_removed && left > 0).then_some(Loss::Removed(left))
+    (did_it && is_before && file.renamed.is_empty() && left > 0).then_some(Loss::Removed(left))
 }
