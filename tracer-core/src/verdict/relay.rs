@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use tracer_common::{
     id::ProcessId,
-    ledger::{READ, WRITE},
+    ledger::{LedgerKey, READ, WRITE},
     object::ObjectId,
     op,
 };
 
 use super::Case;
 use crate::{
-    session::{Process, Uncounted, Witness, is_wake_up},
+    session::{Kind, Process, Uncounted, Witness, is_wake_up},
     text::units,
 };
 
@@ -30,16 +30,28 @@ impl Case<'_> {
     /// nothing. What it wrote before cannot be of them, and with what it reads itself it only wakes itself up.
     pub(super) fn written_since(&self, process: &Process, objects: &[ObjectId]) -> Option<u64> {
         let began_ns = self.began_to_read(process.id, objects)?;
-        let rows = self.session.rows_of(process.id, WRITE).filter(|(key, row)| {
-            let wakes = is_wake_up(self.session, &self.flows, process.id, &key.object);
-            row.last_ns >= began_ns && !wakes
-        });
+        let rows = self
+            .session
+            .rows_of(process.id, WRITE)
+            .filter(|(key, row)| row.last_ns >= began_ns && !self.is_for_itself(process, key));
         let written: u64 = rows.map(|(_, row)| row.bytes).sum();
         let other = process.other_bytes?.saturating_add(process.written_to_ended);
         let is_seen = self.is_followed(objects) && !self.may_write_unseen(process.id);
         // Of what it wrote to forgotten objects, it is not known when.
         let is_all = is_seen && process.written_to_ended == 0;
         Some(if is_all { written } else { written.saturating_add(other) })
+    }
+
+    /// Whether a process writes only to itself: it alone reads there, or it has not read there yet, and the pipe is nobody's
+    /// input. libuv locks its signals with a pipe that has one byte.
+    fn is_for_itself(&self, process: &Process, key: &LedgerKey) -> bool {
+        let is_input =
+            |other: &Process| other.id != process.id && other.stdio_object(0) == Some(key.object);
+        let is_unread_pipe = key.fd > 2
+            && self.session.object_kind(&key.object) == Kind::Pipe
+            && self.flows.get(&key.object).readers.is_empty();
+        is_wake_up(self.session, &self.flows, process.id, &key.object)
+            || is_unread_pipe && !self.session.processes.values().any(is_input)
     }
 
     /// Whether all that a reader of these objects writes is in the ledger since it began to read: what is not was written

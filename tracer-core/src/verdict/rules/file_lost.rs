@@ -97,8 +97,13 @@ pub(in crate::verdict) fn loss(case: &Case<'_>, stream: &Stream) -> Option<Loss>
         return None;
     }
     let gone = gone(case, object).without(saved(case, object));
+    // Of what one process wrote before and after a cut, only the sum is known. A copy tells what was there.
+    let hole = hole(case, object);
+    if let Some(exact) = hole.filter(|hole| hole.least == hole.most && gone.least == 0) {
+        return Some(Loss::Hole(exact));
+    }
     let lost = (gone.most > 0).then_some(Loss::Missing(gone));
-    lost.or_else(|| hole(case, object).map(Loss::Hole))
+    lost.or_else(|| hole.map(Loss::Hole))
 }
 
 /// Whether a file has no name any more.

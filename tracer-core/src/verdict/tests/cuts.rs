@@ -3,6 +3,7 @@
 use tracer_common::{
     ledger::{LedgerRow, WINDOW_SHIFT},
     object::ObjectId,
+    op,
 };
 
 use super::{scene::*, silence::check};
@@ -168,7 +169,14 @@ fn what_was_written_before_a_file_was_emptied_is_lost() {
 #[test]
 fn a_log_that_goes_on_behind_a_hole_is_told() {
     let log_with = |flags, (before, after), (read, ms)| {
-        let scene = wrote(log(0, flags), WRITER, before, after).read(CUTTER, LOG, read, ms);
+        let mut scene = wrote(log(0, flags), WRITER, before, after).read(CUTTER, LOG, read, ms);
+        // It has read to the end.
+        scene
+            .0
+            .ledger
+            .values_mut()
+            .filter(|row| row.ops == 1 << op::READ)
+            .for_each(|row| row.zero = 1);
         scene.emptied(CUTTER, LOG, 150)
     };
     let rotated = |flags, end| found(log_with(flags, (1_000, 500), (1_000, 140)), end);
@@ -182,6 +190,27 @@ fn a_log_that_goes_on_behind_a_hole_is_told() {
     let said = "into the file /var/log/x, which begins with a hole of 1,000 B now: truncate (pid 85) \
                 cut the file after a copy, and its writer does not append.";
     assert!(message.contains(said), "{message}");
+    // The sum of one process spans the cut.
+    let spans = |read, zero| {
+        let mut scene = log(0, 0);
+        let row = LedgerRow {
+            calls: 2,
+            first_ns: at(100),
+            last_ns: at(155),
+            window: at(155) >> WINDOW_SHIFT,
+            ..write(1_500)
+        };
+        scene = scene.wrote(WRITER, 1, LOG, row).read(CUTTER, LOG, read, 140);
+        scene
+            .0
+            .ledger
+            .values_mut()
+            .filter(|row| row.ops == 1 << op::READ)
+            .for_each(|row| row.zero = zero);
+        found(scene.emptied(CUTTER, LOG, 150), 1_500)
+    };
+    assert!(hole(&spans(1_000, 1)).unwrap().contains("a hole of 1,000 B now"));
+    assert_eq!(lost(&spans(1_000, 0)), Some((0, 499)), "it may not have read to the end");
     // Two readers, of which one reads while it is written: the copy is the latest before the cut.
     let followed = log_with(0, (1_000, 500), (1_000, 140)).read(31, LOG, 400, 120);
     assert!(hole(&found(followed, 1_500)).unwrap().contains("a hole of 1,000 B"));

@@ -16,24 +16,30 @@ use crate::{
 /// it was, and so the file is as long as if nothing had been cut.
 pub(super) fn hole(case: &Case<'_>, object: &Object) -> Option<Gone> {
     let cut = case.cuts_of.get(&object.id)?.last().filter(|cut| cut.is_emptied)?;
-    let before = written_before(case, &object.id, cut.time_ns);
     let goes_on = writes_to(case, &object.id).any(|(_, row)| row.last_ns > cut.time_ns);
     let size = object.size_after.filter(|_| object.is_found())?;
     let all = object.size.saturating_add(case.flows.get(&object.id).written);
-    let has_hole =
-        before.least > 0 && before.most > 0 && goes_on && size == all && !appends(case, &object.id);
-    has_hole.then(|| copied(case, &object.id, cut, before).unwrap_or(before))
+    if !goes_on || size != all || appends(case, &object.id) {
+        return None;
+    }
+    let written = written_before(case, &object.id, cut.time_ns);
+    let with_size = |bytes: u64| bytes.saturating_add(object.size);
+    let before = Gone { least: with_size(written.least), most: with_size(written.most) };
+    let exact = copied(case, &object.id, cut)
+        .filter(|bytes| *bytes > object.size && (before.least..=before.most).contains(bytes));
+    let exact = exact.map(|bytes| Gone { least: bytes, most: bytes });
+    exact.or_else(|| (written.least.min(written.most) > 0).then_some(before))
 }
 
-/// What the latest reader before a cut had read, which is what was in the file if it made a copy: `cp`, `logrotate`.
-fn copied(case: &Case<'_>, object: &ObjectId, cut: &Cut, before: Gone) -> Option<Gone> {
+/// What the latest reader before a cut had read, which is what was in the file if it read to the end, as for a copy: `cp`,
+/// `logrotate`.
+fn copied(case: &Case<'_>, object: &ObjectId, cut: &Cut) -> Option<u64> {
     let readers = case.flows.get(object).readers.iter();
     let rows = readers.flat_map(|reader| case.session.rows_of(reader.process, READ));
     let latest = rows
         .filter(|(key, row)| key.object == *object && row.bytes > 0 && row.last_ns <= cut.time_ns)
         .max_by_key(|(_, row)| row.last_ns);
-    let bytes = latest.map(|(_, row)| row.bytes)?;
-    (before.least..=before.most).contains(&bytes).then_some(Gone { least: bytes, most: bytes })
+    latest.filter(|(_, row)| row.zero > 0).map(|(_, row)| row.bytes)
 }
 
 /// How the file begins now, and who cut it.
