@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tracer_common::{
     id::ProcessId,
-    ledger::{READ, WRITE},
+    ledger::{LedgerRow, READ, WRITE},
     object::ObjectId,
 };
 
@@ -106,7 +106,7 @@ impl Search<'_> {
         for (key, row) in self.session.rows_of(reader, WRITE) {
             let is_new = !passed.contains(&key.object)
                 && !is_wake_up(self.session, self.flows, reader, &key.object);
-            if row.last_ns >= began && row.bytes > 0 && is_new {
+            if may_be_after(row, began) && row.bytes > 0 && is_new {
                 let sum = sums.entry(key.object).or_insert((0, u64::MAX));
                 *sum = (sum.0 + row.bytes, sum.1.min(row.first_ns));
             }
@@ -132,6 +132,17 @@ impl Search<'_> {
         let rows = self.session.rows_of(reader, READ).filter(|(key, _)| key.object == peer);
         rows.map(|(_, row)| row.first_ns).min().unwrap_or(0)
     }
+}
+
+/// The kernel side reads the clock for a row once in a tick of its own clock: 10 ms, or less (`CONFIG_HZ`).
+pub(crate) const TICK_NS: u64 = 10_000_000;
+
+/// Whether the latest call of a row may have come after a time. [`LedgerRow::last_ns`] can be a tick too early, unless it is
+/// that of the first call.
+#[must_use]
+pub(crate) fn may_be_after(row: &LedgerRow, time_ns: u64) -> bool {
+    let is_first = row.calls <= 1;
+    row.last_ns >= time_ns || !is_first && row.last_ns.saturating_add(TICK_NS) >= time_ns
 }
 
 /// Whether only the writer itself reads an object, like the pipe or eventfd with which an event loop wakes itself.
@@ -173,7 +184,7 @@ fn distance(one: u64, other: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use tracer_common::ledger::{LedgerKey, LedgerRow};
+    use tracer_common::ledger::LedgerKey;
 
     use super::*;
     use crate::session::Object;

@@ -11,7 +11,7 @@ use tracer_common::{
 
 use super::Case;
 use crate::{
-    session::{Kind, Process, Uncounted, Witness, is_wake_up},
+    session::{Kind, Process, Uncounted, Witness, is_wake_up, may_be_after},
     text::units,
 };
 
@@ -33,7 +33,7 @@ impl Case<'_> {
         let rows = self
             .session
             .rows_of(process.id, WRITE)
-            .filter(|(key, row)| row.last_ns >= began_ns && !self.is_for_itself(process, key));
+            .filter(|(key, row)| may_be_after(row, began_ns) && !self.is_for_itself(process, key));
         let written: u64 = rows.map(|(_, row)| row.bytes).sum();
         let other = process.other_bytes?.saturating_add(process.written_to_ended);
         let is_seen = self.is_followed(objects) && !self.may_write_unseen(process.id);

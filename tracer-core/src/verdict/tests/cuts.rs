@@ -231,6 +231,18 @@ fn a_log_that_goes_on_behind_a_hole_is_told() {
     assert_eq!((bytes.arrived, bytes.lost, fate.delivered, fate.lost), (1_500, 0, 1_500, 0));
 }
 
+/// The time of a row of a file can be a tick too early: the last write may have come after the cut.
+#[test]
+fn a_write_in_the_tick_of_a_cut_may_have_come_after_it() {
+    let anew = |calls, last_ms| {
+        let row = LedgerRow { calls, first_ns: at(100), last_ns: at(last_ms), ..write(1_250) };
+        found(log(0, 0).wrote(WRITER, 1, LOG, row).emptied(CUTTER, LOG, 150), 250)
+    };
+    assert_eq!(lost(&anew(2, 149)), Some((1_000, 1_000)));
+    assert_eq!(lost(&anew(2, 120)), Some((1_250, 1_250)), "what is there now came in another way");
+    assert_eq!(lost(&anew(1, 100)), Some((1_250, 1_250)), "the time of the only call is exact");
+}
+
 #[test]
 fn a_file_that_the_kernel_makes_up_is_not_emptied() {
     let set = |path| {

@@ -8,7 +8,7 @@ use tracer_common::{
 
 use super::writes_to;
 use crate::{
-    session::{FactKind, O_APPEND, Object},
+    session::{FactKind, O_APPEND, Object, may_be_after},
     verdict::{Case, case::Cut},
 };
 
@@ -147,8 +147,10 @@ pub(super) fn written_before(case: &Case<'_>, object: &ObjectId, time_ns: u64) -
 fn row_before(row: &LedgerRow, time_ns: u64) -> (u64, u64) {
     let window = time_ns >> WINDOW_SHIFT;
     let before_both = row.before_window.saturating_sub(row.previous_window_bytes);
-    if row.last_ns <= time_ns {
+    if !may_be_after(row, time_ns) {
         (row.bytes, row.bytes)
+    } else if row.last_ns <= time_ns {
+        (row.before_window.max(u64::from(row.zero == 0)), row.bytes)
     } else if window >= row.window {
         (row.before_window, row.bytes.saturating_sub(1))
     } else if window + 1 == row.window {

@@ -2,10 +2,7 @@
 
 use tracer_common::{ledger::READ, object::ObjectId};
 
-use super::{
-    gone::{Gone, appends, written_before},
-    writes_to,
-};
+use super::gone::{Gone, appends, written_before};
 use crate::{
     session::Object,
     text::units,
@@ -16,10 +13,9 @@ use crate::{
 /// it was, and so the file is as long as if nothing had been cut.
 pub(super) fn hole(case: &Case<'_>, object: &Object) -> Option<Gone> {
     let cut = case.cuts_of.get(&object.id)?.last().filter(|cut| cut.is_emptied)?;
-    let goes_on = writes_to(case, &object.id).any(|(_, row)| row.last_ns > cut.time_ns);
-    let size = object.size_after.filter(|_| object.is_found())?;
+    let size = object.size_after.filter(|size| *size > 0 && object.is_found())?;
     let all = object.size.saturating_add(case.flows.get(&object.id).written);
-    if !goes_on || size != all || appends(case, &object.id) {
+    if size != all || appends(case, &object.id) {
         return None;
     }
     let written = written_before(case, &object.id, cut.time_ns);
