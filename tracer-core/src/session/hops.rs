@@ -106,7 +106,7 @@ impl Search<'_> {
         for (key, row) in self.session.rows_of(reader, WRITE) {
             let is_new = !passed.contains(&key.object)
                 && !is_wake_up(self.session, self.flows, reader, &key.object);
-            if may_be_after(row, began) && row.bytes > 0 && is_new {
+            if row.last_ns >= began && row.bytes > 0 && is_new {
                 let sum = sums.entry(key.object).or_insert((0, u64::MAX));
                 *sum = (sum.0 + row.bytes, sum.1.min(row.first_ns));
             }
@@ -134,11 +134,11 @@ impl Search<'_> {
     }
 }
 
-/// The kernel side reads the clock for a row once in a tick of its own clock: 10 ms, or less (`CONFIG_HZ`).
-pub(crate) const TICK_NS: u64 = 10_000_000;
+/// The kernel side reads the clock for a row of a file once in a tick of its own clock: 10 ms, or less (`CONFIG_HZ`).
+const TICK_NS: u64 = 10_000_000;
 
-/// Whether the latest call of a row may have come after a time. [`LedgerRow::last_ns`] can be a tick too early, unless it is
-/// that of the first call.
+/// Whether the latest call of a row of a file may have come after a time. [`LedgerRow::last_ns`] can be a tick too early,
+/// unless it is that of the first call.
 #[must_use]
 pub(crate) fn may_be_after(row: &LedgerRow, time_ns: u64) -> bool {
     let is_first = row.calls <= 1;

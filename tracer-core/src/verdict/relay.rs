@@ -30,10 +30,11 @@ impl Case<'_> {
     /// nothing. What it wrote before cannot be of them, and with what it reads itself it only wakes itself up.
     pub(super) fn written_since(&self, process: &Process, objects: &[ObjectId]) -> Option<u64> {
         let began_ns = self.began_to_read(process.id, objects)?;
-        let rows = self
-            .session
-            .rows_of(process.id, WRITE)
-            .filter(|(key, row)| may_be_after(row, began_ns) && !self.is_for_itself(process, key));
+        let rows = self.session.rows_of(process.id, WRITE).filter(|(key, row)| {
+            let is_file = !self.session.object_kind(&key.object).passes_on();
+            let is_after = row.last_ns >= began_ns || is_file && may_be_after(row, began_ns);
+            is_after && !self.is_for_itself(process, key)
+        });
         let written: u64 = rows.map(|(_, row)| row.bytes).sum();
         let other = process.other_bytes?.saturating_add(process.written_to_ended);
         let is_seen = self.is_followed(objects) && !self.may_write_unseen(process.id);
