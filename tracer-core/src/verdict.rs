@@ -10,6 +10,7 @@ mod fate;
 mod finding;
 mod inner;
 mod outcome;
+mod relay;
 mod rows;
 mod rules;
 mod segments;
@@ -108,7 +109,7 @@ fn with_doubt(case: &Case<'_>, subject: &Subject<'_>, mut finding: Finding) -> F
     } else if let Some(doubt) = case.doubts(subject).next() {
         words::doubt(doubt)
     } else {
-        "the counts of its output do not balance"
+        "the counts of its output are incomplete"
     };
     finding.message = format!("Unsure, because {why}: {}", finding.message);
     finding.evidence.insert("unsure".to_owned(), why.into());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tracer_common::{
     id::ProcessId,
-    ledger::{READ, WRITE},
+    ledger::{LedgerRow, READ, WRITE},
     object::ObjectId,
 };
 
@@ -88,18 +88,6 @@ impl Search<'_> {
         }
     }
 
-    /// Whether only the writer itself reads an object, like the pipe or eventfd with which an event loop wakes itself.
-    fn is_wake_up(&self, writer: ProcessId, object: &ObjectId) -> bool {
-        let readers = &self.flows.get(object).readers;
-        let is_eventfd = || {
-            let known = self.session.objects.get(object);
-            known.is_some_and(|known| known.path == "/[eventfd]")
-        };
-        (self.session.object_kind(object).is_pipe() || is_eventfd())
-            && !readers.is_empty()
-            && readers.iter().all(|endpoint| endpoint.process == writer)
-    }
-
     /// Objects that a reader wrote to after it had begun to read, closest byte count first. Excludes objects that are
     /// already on the path.
     fn outputs(
@@ -116,7 +104,8 @@ impl Search<'_> {
             .collect();
         let mut sums: BTreeMap<ObjectId, (u64, u64)> = BTreeMap::new();
         for (key, row) in self.session.rows_of(reader, WRITE) {
-            let is_new = !passed.contains(&key.object) && !self.is_wake_up(reader, &key.object);
+            let is_new = !passed.contains(&key.object)
+                && !is_wake_up(self.session, self.flows, reader, &key.object);
             if row.last_ns >= began && row.bytes > 0 && is_new {
                 let sum = sums.entry(key.object).or_insert((0, u64::MAX));
                 *sum = (sum.0 + row.bytes, sum.1.min(row.first_ns));
@@ -145,6 +134,32 @@ impl Search<'_> {
     }
 }
 
+/// The kernel side reads the clock for a row of a file once in a tick of its own clock: 10 ms, or less (`CONFIG_HZ`).
+const TICK_NS: u64 = 10_000_000;
+
+/// Whether the latest call of a row of a file may have come after a time. [`LedgerRow::last_ns`] can be a tick too early,
+/// unless it is that of the first call.
+#[must_use]
+pub(crate) fn may_be_after(row: &LedgerRow, time_ns: u64) -> bool {
+    let is_first = row.calls <= 1;
+    row.last_ns >= time_ns || !is_first && row.last_ns.saturating_add(TICK_NS) >= time_ns
+}
+
+/// Whether only the writer itself reads an object, like the pipe or eventfd with which an event loop wakes itself.
+#[must_use]
+pub(crate) fn is_wake_up(
+    session: &Session,
+    flows: &Flows,
+    writer: ProcessId,
+    object: &ObjectId,
+) -> bool {
+    let readers = &flows.get(object).readers;
+    let is_eventfd = || session.objects.get(object).is_some_and(|it| it.path == "/[eventfd]");
+    (session.object_kind(object).is_pipe() || is_eventfd())
+        && !readers.is_empty()
+        && readers.iter().all(|endpoint| endpoint.process == writer)
+}
+
 /// The outputs whose byte count is closest to the bytes read, then the ones first written to soonest after the first
 /// read. Sorted by closeness of the byte count.
 fn closest(sums: BTreeMap<ObjectId, (u64, u64)>, began: u64, read: u64) -> Vec<(ObjectId, u64)> {
@@ -169,7 +184,7 @@ fn distance(one: u64, other: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use tracer_common::ledger::{LedgerKey, LedgerRow};
+    use tracer_common::ledger::LedgerKey;
 
     use super::*;
     use crate::session::Object;

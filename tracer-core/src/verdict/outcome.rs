@@ -158,7 +158,7 @@ pub(super) fn of_bytes(case: &Case<'_>, stream: &Stream) -> Outcome {
             Loss::Missing(_) if file_lost::is_overwritten(case, &stream.object) => {
                 Outcome::Overwritten
             }
-            Loss::Missing(_) => Outcome::Cut,
+            Loss::Missing(_) | Loss::Hole(_) => Outcome::Cut,
         };
     }
     if flow.unread.is_some_and(|unread| unread > 0) {

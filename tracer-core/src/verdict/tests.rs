@@ -10,6 +10,7 @@ mod inside;
 mod jobs;
 mod limits;
 mod others;
+mod relays;
 mod scene;
 mod sentences;
 mod shared;

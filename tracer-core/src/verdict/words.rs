@@ -181,6 +181,9 @@ pub(super) fn fate(case: &Case<'_>, stream: &Stream) -> String {
         Kind::Socket if case.session.is_joined(&stream.object) => taken(case, stream),
         Kind::Null => "discarded in /dev/null".to_owned(),
         Kind::File => file(case, &stream.object),
+        Kind::Pty if case.is_shown_by_tracer(&stream.object) => {
+            format!("to the terminal {name}, which tracer passes on to its own stdout")
+        }
         Kind::Pty => match case.flows.get(&stream.object).readers_in_words() {
             Some(reader) => format!("to the terminal {name}, which {reader} shows"),
             None => format!("to the terminal {name}"),

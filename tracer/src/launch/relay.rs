@@ -69,7 +69,7 @@ impl PtyRelay {
             is_at_line_start: true,
             failure: None,
         };
-        let thread = privileges::spawn("pty-relay", Rights::None, || relay.run())?;
+        let thread = privileges::spawn("tracer", Rights::None, || relay.run())?;
         Ok(Self { thread: Some(thread), stop, pty, streams, raw_mode })
     }
 

@@ -56,7 +56,7 @@ pub(crate) struct Truth {
     /// tracer's own exit code.
     #[serde(default)]
     pub(crate) exit: i32,
-    /// Texts that would be false in the first sentence.
+    /// Texts that would be false in the first sentence, and in any other one about a loss.
     #[serde(default)]
     pub(crate) not: Vec<String>,
     /// Whether nothing is wrong, so that no finding may be a loss or a warning. The rest is not used then.

@@ -75,7 +75,7 @@ pub(crate) fn judge(truth: &Truth, report: &Report, exit: i32) -> Judgement {
     if truth.healthy {
         return judge_health(report, exit);
     }
-    if let Some(text) = truth.not.iter().find(|text| report.verdict.contains(*text)) {
+    if let Some(text) = truth.not.iter().find(|text| says(report, text)) {
         return Judgement::wrong(format!("it says `{text}`"));
     }
     let Some(first) = report.findings.first() else {
@@ -88,11 +88,37 @@ pub(crate) fn judge(truth: &Truth, report: &Report, exit: i32) -> Judgement {
     if exit != truth.exit {
         return Judgement::wrong(format!("exit code {exit}"));
     }
+    if let Some(blame) = wrong_blame(truth, &report.verdict) {
+        return Judgement::wrong(format!("another one `{blame}`"));
+    }
     match missing(truth, &report.verdict) {
         _ if !is_first => Judgement::weak(format!("{} comes first", first.rule)),
         Some(text) => Judgement::weak(format!("no `{text}`")),
         None => Judgement::right(),
     }
+}
+
+/// Whether the first sentence has a text, or one about a loss.
+fn says(report: &Report, text: &str) -> bool {
+    let mut losses = report.findings.iter().filter(|finding| finding.severity == "loss");
+    report.verdict.contains(text) || losses.any(|finding| finding.message.contains(text))
+}
+
+/// What tracer says about the process that lost the bytes, behind its pid.
+const BLAMES: [&str; 5] = [
+    "closed its read end",
+    "ended with its read end open",
+    "closed the terminal",
+    "ended with the terminal open",
+    "cut the file",
+];
+
+/// What a sentence says that another process did than the one that lost the bytes.
+fn wrong_blame(truth: &Truth, sentence: &str) -> Option<&'static str> {
+    let culprit = truth.culprit.as_deref()?;
+    let names_it = culprit.split('|').any(|either| sentence.contains(either));
+    let is_said = |blame: &&str| sentence.contains(&format!(") {blame}"));
+    BLAMES.into_iter().find(is_said).filter(|_| !names_it)
 }
 
 /// Nothing is wrong in a healthy case, so no finding may say so.
@@ -194,6 +220,22 @@ mod tests {
     fn a_false_statement_is_wrong_beside_the_truth_too() {
         let sentence = format!("sh never wrote; {SENTENCE}");
         assert_eq!(grade(&truth(), &[("unread", "loss", &sentence)], 1), Grade::Wrong);
+    }
+
+    #[test]
+    fn a_false_statement_about_a_loss_is_wrong_in_any_place() {
+        let first = ("unread", "loss", SENTENCE);
+        let aside = |severity| ("stuck", severity, "sh never wrote");
+        assert_eq!(grade(&truth(), &[first, aside("loss")], 1), Grade::Wrong);
+        assert_eq!(grade(&truth(), &[first, aside("info")], 1), Grade::Right);
+    }
+
+    #[test]
+    fn to_blame_another_process_is_wrong() {
+        let truth = Truth { says: vec!["5,000 B".to_owned()], ..truth() };
+        let by = |name| format!("sh (pid 7) wrote 5,000 B: {name} (pid 9) closed its read end");
+        assert_eq!(grade(&truth, &[("unread", "loss", &by("python3"))], 1), Grade::Right);
+        assert_eq!(grade(&truth, &[("unread", "loss", &by("node"))], 1), Grade::Wrong);
     }
 
     #[test]

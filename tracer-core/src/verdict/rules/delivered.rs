@@ -54,7 +54,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let mut finding = evidence::finding(case, subject, Rule::Delivered, Severity::Info, message);
     let readers: Vec<String> = used
         .iter()
-        .filter(|stream| stream.kind.passes_on())
+        .filter(|stream| stream.kind.passes_on() && !case.is_shown_by_tracer(&stream.object))
         .filter_map(|stream| case.flows.get(&stream.object).readers_in_words())
         .collect();
     if let Some(reader) = readers.first() {
@@ -64,20 +64,17 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     vec![evidence::with(finding, "readers", json!(readers))]
 }
 
-/// What the only reader wrote anywhere, if that is less than it read: `; python3 (pid 7) wrote 17 B in all, 30 B less`.
+/// What the only reader of all streams wrote anywhere, if that is less than it read: `; python3 (pid 7) wrote 17 B in all,
+/// 30 B less`.
 fn passed_on(case: &Case<'_>, subject: &Subject<'_>, used: &[&Stream]) -> Option<String> {
-    let mut readers = used.iter().flat_map(|stream| &case.flows.get(&stream.object).readers);
-    let (Some(reader), None) = (readers.next(), readers.next()) else { return None };
-    let known = case.session.processes.get(&reader.process)?;
-    let has_ended = known.is_target && known.end_ns.is_some();
-    let written = case.session.written_anywhere(known).filter(|written| *written > 0)?;
-    let less = subject.bytes().checked_sub(written).filter(|less| has_ended && *less > 0)?;
-    Some(format!(
-        "; {} wrote {} in all, {} less",
-        known.short(),
-        units::exact(written),
-        units::exact(less)
-    ))
+    let is_passed = used.iter().all(|stream| stream.kind.passes_on());
+    let readers = used.iter().flat_map(|stream| &case.flows.get(&stream.object).readers);
+    let mut readers = readers.filter(|reader| reader.bytes > 0).map(|reader| reader.process);
+    let reader = readers.next().filter(|_| is_passed)?;
+    let objects: Vec<_> = used.iter().map(|stream| case.session.peer(&stream.object)).collect();
+    readers
+        .all(|other| other == reader)
+        .then(|| case.passed_on(reader, &objects, subject.bytes()))?
 }
 
 /// The files into which a reader wrote what it had read: `; supervisord (pid 7) wrote it into the file app.log, which is

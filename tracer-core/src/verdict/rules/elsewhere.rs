@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     event::FileNow,
+    session::Kind,
     text::{list, units},
     verdict::{Finding, Rule, Severity},
 };
@@ -26,7 +27,8 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let objects: BTreeSet<_> = redirected.iter().map(|(object, _)| *object).collect();
     let places: Vec<String> =
         objects.iter().map(|object| case.session.object_name(object)).collect();
-    let readers = readers(case, &objects).map_or(String::new(), |by| format!(", all read by {by}"));
+    let reader = readers(case, &objects);
+    let readers = reader.as_ref().map_or(String::new(), |by| format!(", all read by {by}"));
     let named: Vec<String> = objects.iter().map(|object| place(case, object)).collect();
     let (sum, names) = (units::exact(bytes), format!("{}{readers}", list(&named, ", ")));
     let is_only = subject.bytes() == 0;
@@ -40,9 +42,15 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         ),
         _ => format!("{} redirected its output: {sum} went to {names}{own}", words::who(subject)),
     };
-    let message = format!("{who}.{}", words::ending(subject));
+    let passed_on = passed_on(case, &objects).unwrap_or_default();
+    let message = format!("{who}{passed_on}.{}", words::ending(subject));
     let mut finding = evidence::finding(case, subject, Rule::Elsewhere, Severity::Info, message);
-    finding.advice = Some("Look there for its output.".into());
+    // A file without a name is nowhere to be found.
+    let is_gone = objects.iter().all(|object| file_lost::is_removed(case, object));
+    finding.advice = Some(match reader.filter(|_| is_gone) {
+        Some(by) => format!("{by} received every byte: if output is missing, look in it."),
+        None => "Look there for its output.".to_owned(),
+    });
     let finding = evidence::with(finding, "objects", json!(places));
     vec![evidence::with(finding, "only", json!(is_only))]
 }
@@ -67,4 +75,18 @@ fn readers(case: &Case<'_>, objects: &BTreeSet<ObjectId>) -> Option<String> {
     let flow = case.flows.get(objects.first()?);
     let is_read = objects.len() == 1 && flow.read >= flow.written;
     flow.readers_in_words().filter(|_| is_read)
+}
+
+/// What the only reader of the only object passed on of it, if that is less.
+fn passed_on(case: &Case<'_>, objects: &BTreeSet<ObjectId>) -> Option<String> {
+    let object = objects.first().filter(|_| objects.len() == 1)?;
+    let flow = case.flows.get(object);
+    let mut readers = flow.readers.iter().filter(|reader| reader.bytes > 0);
+    let reader = readers.next().filter(|reader| reader.bytes >= flow.written)?;
+    let is_only = readers.next().is_none();
+    // What is in a file with a name can be had there.
+    let is_gone =
+        case.session.object_kind(object) != Kind::File || file_lost::is_removed(case, object);
+    let peer = case.session.peer(object);
+    (is_only && is_gone).then(|| case.passed_on(reader.process, &[peer], flow.written))?
 }

@@ -8,7 +8,10 @@ use tracer_common::{
     object::ObjectId,
 };
 
-use self::gone::{Gone, gone};
+use self::{
+    gone::{Gone, gone},
+    hole::hole,
+};
 use super::super::{Case, Scope, Stream, Subject, evidence, words};
 use crate::{
     event::FileNow,
@@ -18,6 +21,8 @@ use crate::{
 };
 
 pub(in crate::verdict) mod gone;
+mod hole;
+pub(super) mod of_relays;
 
 /// What became of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +31,9 @@ pub(in crate::verdict) enum Loss {
     Removed(u64),
     /// Bytes that were written to the file and are not in it any more.
     Missing(Gone),
+    /// A reader has what was in the file when it was emptied, and a writer that does not append has gone on where it was:
+    /// the file begins with so many bytes that nobody wrote, at least and at most.
+    Hole(Gone),
 }
 
 impl Loss {
@@ -34,6 +42,7 @@ impl Loss {
         match self {
             Self::Removed(bytes) => (bytes, bytes),
             Self::Missing(gone) => (gone.least, gone.most),
+            Self::Hole(_) => (0, 0),
         }
     }
 }
@@ -84,9 +93,17 @@ pub(in crate::verdict) fn loss(case: &Case<'_>, stream: &Stream) -> Option<Loss>
     if was_removed_after_failure(case, object) {
         return Some(Loss::Removed(flow.written - flow.read));
     }
+    if is_of_another_job(case, &object.id) {
+        return None;
+    }
     let gone = gone(case, object).without(saved(case, object));
-    let is_lost = gone.most > 0 && !is_of_another_job(case, &object.id);
-    is_lost.then_some(Loss::Missing(gone))
+    // Of what one process wrote before and after a cut, only the sum is known. A copy tells what was there.
+    let hole = hole(case, object);
+    if let Some(exact) = hole.filter(|hole| hole.least == hole.most && gone.least == 0) {
+        return Some(Loss::Hole(exact));
+    }
+    let lost = (gone.most > 0).then_some(Loss::Missing(gone));
+    lost.or_else(|| hole.map(Loss::Hole))
 }
 
 /// Whether a file has no name any more.
@@ -269,7 +286,25 @@ pub(in crate::verdict) fn removers(session: &Session) -> Vec<&Process> {
 }
 
 fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, loss: Loss) -> Finding {
-    let name = words::object(case, &stream.object);
+    let lead = format!(
+        "{} wrote {}{} to {},",
+        words::who(subject),
+        units::exact(subject.bytes_to(stream)),
+        words::since_attached(subject),
+        stream.name()
+    );
+    told(case, subject, (stream, loss), &lead)
+}
+
+/// The finding about a loss in a file; `lead` is the beginning of its sentence.
+fn told(
+    case: &Case<'_>,
+    subject: &Subject<'_>,
+    (stream, loss): (&Stream, Loss),
+    lead: &str,
+) -> Finding {
+    let object_id = &stream.object;
+    let name = words::object(case, object_id);
     let what = match loss {
         Loss::Removed(bytes) => {
             let by = remover(case, &stream.object)
@@ -277,37 +312,41 @@ fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, loss: Loss)
             format!("the file {name}, which was removed{by}: {} are gone", units::exact(bytes))
         }
         Loss::Missing(gone) => format!("the file {name}, and {}", missing(case, stream, gone)),
+        Loss::Hole(gone) => format!("the file {name}, {}", hole::describe(case, object_id, gone)),
     };
-    let message = format!(
-        "{} wrote {}{} to {}, into {what}.{}",
-        words::who(subject),
-        units::exact(subject.bytes_to(stream)),
-        words::since_attached(subject),
-        stream.name(),
-        words::ending(subject)
-    );
+    let message = format!("{lead} into {what}.{}", words::ending(subject));
     let (least, most) = loss.bytes();
     let severity = if least > 0 { Severity::Loss } else { Severity::Warning };
     let finding = evidence::finding(case, subject, Rule::FileLost, severity, message);
     let finding = evidence::with_stream(finding, case, stream);
     let mut finding = evidence::seen(case, stream, finding);
-    if least == 0 {
+    if least == 0 && matches!(loss, Loss::Missing(_)) {
         finding.confidence = Confidence::Unsure;
     }
     finding.advice = Some(match loss {
         Loss::Removed(_) if !is_removed(case, &stream.object) => {
             "Show what a step has said before its file is removed, at least if it failed.".into()
         }
-        Loss::Removed(_) => "Find out what removes the file while it is written.".into(),
+        Loss::Removed(_) => WHILE_WRITTEN.to_owned(),
         Loss::Missing(_) => {
             "Open the file for appending (`>>`) in each writer, and cut it only after a copy."
                 .into()
         }
+        Loss::Hole(_) => {
+            "Open the file for appending (`>>`) in each writer: they go on where it ends.".into()
+        }
     });
-    let kind = if matches!(loss, Loss::Removed(_)) { "removed" } else { "missing" };
+    let kind = match loss {
+        Loss::Removed(_) => "removed",
+        Loss::Missing(_) => "missing",
+        Loss::Hole(_) => "hole",
+    };
     let numbers = [("loss", json!(kind)), ("lost", json!(least)), ("lost_at_most", json!(most))];
     evidence::with_all(finding, numbers)
 }
+
+/// What to do about a file that was removed too early.
+const WHILE_WRITTEN: &str = "Find out what removes the file while it is written.";
 
 /// How many bytes are missing in a file, and why.
 fn missing(case: &Case<'_>, stream: &Stream, gone: Gone) -> String {

@@ -2,7 +2,7 @@
 //! passes bytes on to, or it took what the next reader needed.
 
 use serde_json::json;
-use tracer_common::ledger::READ;
+use tracer_common::{ledger::READ, object::ObjectId};
 
 use super::{
     super::{Case, evidence, words},
@@ -21,8 +21,8 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
 }
 
 fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
-    let (read, from) = read_of_targets(case, process)?;
-    let passed_on = case.session.written_anywhere(process)?;
+    let (read, from, inputs) = read_of_targets(case, process)?;
+    let passed_on = case.written_since(process, &inputs)?;
     let kept = read.checked_sub(passed_on).filter(|kept| *kept > 0)?;
     let (why, advice) = why(case, process, passed_on).or_else(|| starved(case, process))?;
     let what = match passed_on {
@@ -49,10 +49,10 @@ fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
     Some(evidence::with_all(finding, [("read", json!(read)), ("passed_on", json!(passed_on))]))
 }
 
-/// The bytes that a process read from other targets, and the name of the writer of most of them.
-fn read_of_targets(case: &Case<'_>, process: &Process) -> Option<(u64, String)> {
+/// The bytes that a process read from other targets, the name of the writer of most of them, and the objects.
+fn read_of_targets(case: &Case<'_>, process: &Process) -> Option<(u64, String, Vec<ObjectId>)> {
     let rows = case.session.rows_of(process.id, READ);
-    let mut inputs: Vec<(u64, String)> = rows
+    let mut inputs: Vec<(u64, String, ObjectId)> = rows
         // What was read from a file is still there.
         .filter(|(key, row)| row.bytes > 0 && case.session.object_kind(&key.object).passes_on())
         .filter_map(|(key, row)| {
@@ -60,12 +60,16 @@ fn read_of_targets(case: &Case<'_>, process: &Process) -> Option<(u64, String)> 
             let mut writers = flow.writers.iter().filter(|writer| writer.process != process.id);
             let writer = writers.find(|writer| writer.bytes > 0)?;
             let known = case.session.processes.get(&writer.process)?;
-            Some((row.bytes, known.short_at(writer.last_ns)))
+            // A terminal adds bytes to those that are written to it (`ONLCR`, termios(3)).
+            let is_terminal = case.session.object_kind(&key.object) == Kind::Pty;
+            let bytes = if is_terminal { row.bytes.min(flow.written) } else { row.bytes };
+            Some((bytes, known.short_at(writer.last_ns), key.object))
         })
         .collect();
     inputs.sort_unstable();
-    let (_, from) = inputs.last()?.clone();
-    Some((inputs.iter().map(|(bytes, _)| bytes).sum(), from))
+    let (_, from, _) = inputs.last()?.clone();
+    let objects = inputs.iter().map(|(_, _, object)| *object).collect();
+    Some((inputs.iter().map(|(bytes, _, _)| bytes).sum(), from, objects))
 }
 
 /// A process that reads the same pipe next, as its input, and finds nothing any more: `{ head -1; sort; }`.

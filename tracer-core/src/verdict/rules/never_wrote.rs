@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
-use super::super::{Case, Subject, evidence, words};
+use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
+    session::Kind,
     text::units,
     verdict::{Confidence, Finding, Rule, Severity},
 };
@@ -66,11 +67,7 @@ fn elsewhere_in_words(other: u64, to_ended: u64) -> String {
 /// The likeliest reason.
 fn advice(case: &Case<'_>, subject: &Subject<'_>) -> String {
     let process = subject.process;
-    let stdout = words::destination(case, &subject.stdout);
-    let where_to = match words::destination(case, &subject.stderr) {
-        stderr if stderr == stdout => format!("Its output would have gone to {stdout}."),
-        stderr => format!("Its output would have gone to {stdout} and {stderr}."),
-    };
+    let where_to = where_to(case, subject);
     let hint = if elsewhere(case, subject) > 0 {
         "Run again with --all-fds to see where the other bytes went.".to_owned()
     } else if process.signal().is_some() {
@@ -89,4 +86,24 @@ fn advice(case: &Case<'_>, subject: &Subject<'_>) -> String {
         "The command produced no output: look at what it is meant to print, and when.".to_owned()
     };
     format!("{hint} {where_to}")
+}
+
+/// Where its output would have gone.
+fn where_to(case: &Case<'_>, subject: &Subject<'_>) -> String {
+    let is_closed = |stream: &Stream| stream.kind == Kind::Closed || stream.object.is_none();
+    let place = |stream: &Stream| words::destination(case, stream);
+    let (stdout, stderr) = (&subject.stdout, &subject.stderr);
+    match (is_closed(stdout), is_closed(stderr)) {
+        (true, true) => "Its stdout and stderr are closed.".to_owned(),
+        (true, false) => {
+            format!("Its stdout is closed; its stderr would have gone to {}.", place(stderr))
+        }
+        (false, true) => {
+            format!("Its output would have gone to {}; its stderr is closed.", place(stdout))
+        }
+        _ if place(stdout) == place(stderr) => {
+            format!("Its output would have gone to {}.", place(stdout))
+        }
+        _ => format!("Its output would have gone to {} and {}.", place(stdout), place(stderr)),
+    }
 }

@@ -24,7 +24,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
             let left = flow.unread.unwrap_or(0);
             let supply = before + flow.written + flow.in_flight;
             let message = format!(
-                "The counts of {} do not balance: {} inside before + {} written is not {} read + {} \
+                "The counts of {} are incomplete: {} inside before + {} written is not {} read + {} \
                  unread; {} were not counted ({}).",
                 words::object(case, &object.id),
                 units::exact(before),

@@ -3,6 +3,7 @@
 use tracer_common::{
     ledger::{LedgerRow, WINDOW_SHIFT},
     object::ObjectId,
+    op,
 };
 
 use super::{scene::*, silence::check};
@@ -160,8 +161,86 @@ fn what_was_written_before_a_file_was_emptied_is_lost() {
     let twice = found(twice.cut(CUTTER, LOG, 350), 1_500);
     assert_eq!(lost(&twice).map(|(least, _)| least), Some(1));
     // A reader, such as `cp`, had read it before: `copytruncate`.
-    let copied = wrote(log(0, 0), WRITER, 1_000, 500).read(CUTTER, LOG, 1_000, 140);
-    assert_eq!(lost(&found(copied.emptied(CUTTER, LOG, 150), 1_500)), None);
+    let copied = wrote(log(0, O_APPEND), WRITER, 1_000, 500).read(CUTTER, LOG, 1_000, 140);
+    assert_eq!(lost(&found(copied.emptied(CUTTER, LOG, 150), 500)), None);
+}
+
+/// `copytruncate` under a writer that does not append: the copy has everything, and the log is a hole with an end.
+#[test]
+fn a_log_that_goes_on_behind_a_hole_is_told() {
+    let log_with = |flags, (before, after), (read, ms)| {
+        let mut scene = wrote(log(0, flags), WRITER, before, after).read(CUTTER, LOG, read, ms);
+        // It has read to the end.
+        scene
+            .0
+            .ledger
+            .values_mut()
+            .filter(|row| row.ops == 1 << op::READ)
+            .for_each(|row| row.zero = 1);
+        scene.emptied(CUTTER, LOG, 150)
+    };
+    let rotated = |flags, end| found(log_with(flags, (1_000, 500), (1_000, 140)), end);
+    let hole = |scene: &Scene| {
+        let finding = scene.finding(Rule::FileLost).filter(|it| it.evidence["loss"] == "hole")?;
+        assert_eq!((finding.severity, finding.confidence), (Warning, Confidence::Certain));
+        assert!(finding.is_loss() && scene.finding(Rule::Delivered).is_none());
+        Some(finding.message)
+    };
+    let message = hole(&rotated(0, 1_500)).unwrap();
+    let said = "into the file /var/log/x, which begins with a hole of 1,000 B now: truncate (pid 85) \
+                cut the file after a copy, and its writer does not append.";
+    assert!(message.contains(said), "{message}");
+    // The sum of one process spans the cut.
+    let spans = |read, zero| {
+        let mut scene = log(0, 0);
+        let row = LedgerRow {
+            calls: 2,
+            first_ns: at(100),
+            last_ns: at(155),
+            window: at(155) >> WINDOW_SHIFT,
+            ..write(1_500)
+        };
+        scene = scene.wrote(WRITER, 1, LOG, row).read(CUTTER, LOG, read, 140);
+        scene
+            .0
+            .ledger
+            .values_mut()
+            .filter(|row| row.ops == 1 << op::READ)
+            .for_each(|row| row.zero = zero);
+        found(scene.emptied(CUTTER, LOG, 150), 1_500)
+    };
+    assert!(hole(&spans(1_000, 1)).unwrap().contains("a hole of 1,000 B now"));
+    assert_eq!(lost(&spans(1_000, 0)), Some((0, 499)), "it may not have read to the end");
+    // Two readers, of which one reads while it is written: the copy is the latest before the cut.
+    let followed = log_with(0, (1_000, 500), (1_000, 140)).read(31, LOG, 400, 120);
+    assert!(hole(&found(followed, 1_500)).unwrap().contains("a hole of 1,000 B"));
+    // Read twice by one process, so that the length of the hole is not known.
+    let twice = log_with(0, (1_000, 500), (2_000, 140)).read(31, LOG, 0, 100);
+    assert!(hole(&found(twice, 1_500)).is_none(), "a reader of more than there is has it all");
+    for (name, scene) in [
+        ("it appends", rotated(O_APPEND, 1_500)),
+        ("it appends, with a flag that is not seen", rotated(0, 500)),
+        ("it wrote nothing since", found(log_with(0, (1_000, 0), (1_000, 140)), 0)),
+        ("cut before the first byte", found(log(0, 0).emptied(CUTTER, LOG, 90), 0)),
+        ("made longer", rotated(0, 4_096)),
+    ] {
+        assert_eq!(hole(&scene), None, "{name}");
+    }
+    let (outcome, bytes, severity, fate) = numbers(&rotated(0, 1_500));
+    assert_eq!((outcome, severity), (Outcome::Cut, Warning));
+    assert_eq!((bytes.arrived, bytes.lost, fate.delivered, fate.lost), (1_500, 0, 1_500, 0));
+}
+
+/// The time of a row of a file can be a tick too early: the last write may have come after the cut.
+#[test]
+fn a_write_in_the_tick_of_a_cut_may_have_come_after_it() {
+    let anew = |calls, last_ms| {
+        let row = LedgerRow { calls, first_ns: at(100), last_ns: at(last_ms), ..write(1_250) };
+        found(log(0, 0).wrote(WRITER, 1, LOG, row).emptied(CUTTER, LOG, 150), 250)
+    };
+    assert_eq!(lost(&anew(2, 149)), Some((1_000, 1_000)));
+    assert_eq!(lost(&anew(2, 120)), Some((1_250, 1_250)), "what is there now came in another way");
+    assert_eq!(lost(&anew(1, 100)), Some((1_250, 1_250)), "the time of the only call is exact");
 }
 
 #[test]

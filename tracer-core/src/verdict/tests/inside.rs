@@ -71,7 +71,7 @@ impl Scene {
         self.also(ms, EventKind::Exit(exit))
     }
 
-    fn also(mut self, ms: u64, kind: EventKind) -> Self {
+    pub(super) fn also(mut self, ms: u64, kind: EventKind) -> Self {
         self.0.apply(&Event { time_ns: at(ms), kind });
         self
     }
@@ -116,63 +116,6 @@ fn a_file_that_was_removed_or_renamed_names_who_and_where() {
     let message = renamed.finding(Rule::Delivered).unwrap().message;
     assert!(message.contains("into the file /var/log/x, which is /var/log/x.1 now"), "{message}");
     check(vec![(Rule::FileLost, "renamed", renamed, None)]);
-}
-
-/// The manager read 90 bytes of stdout, and perhaps some of stderr, and wrote `logged` bytes into a file of its own.
-fn logged(stderr: u64, logged: u64) -> Scene {
-    let scene = managed(&["service"]).file(FILE, "/var/log/x");
-    let scene = scene.wrote(COMMAND, 1, OUT, write(90)).read(MANAGER, OUT, 90, 110);
-    let scene = match stderr {
-        0 => scene,
-        bytes => scene.wrote(COMMAND, 2, ERR, write(bytes)).read(MANAGER, ERR, bytes, 110),
-    };
-    let scene = scene.wrote(MANAGER, 9, FILE, written_at(logged, 120)).exited(COMMAND, 0, 130);
-    scene.found(FILE, FileNow::Same, logged)
-}
-
-#[test]
-fn the_file_of_a_relay_is_where_the_output_is() {
-    let told = |scene: Scene| scene.finding(Rule::Delivered).unwrap().message;
-    let renamed = || {
-        let (now, renamed) = (FileNow::Replaced, "/var/log/x.1".to_owned());
-        logged(0, 90).also(9_500, EventKind::File { object: FILE, now, size: 90, renamed })
-    };
-    let other = object(161);
-    let apart = || {
-        let scene = logged(30, 90).file(other, "/var/log/err");
-        scene.wrote(MANAGER, 8, other, written_at(30, 120))
-    };
-    let into = "manager (pid 7) wrote";
-    for (scene, expected) in [
-        (logged(0, 90), format!("; {into} it into the file /var/log/x. It exited")),
-        (renamed(), format!("{into} it into the file /var/log/x, which is /var/log/x.1 now.")),
-        (logged(30, 120), format!("{into} both into the file /var/log/x.")),
-        (
-            apart(),
-            format!(
-                "{into} stdout into the file /var/log/x; {into} stderr into the file /var/log/err."
-            ),
-        ),
-    ] {
-        let message = told(scene);
-        assert!(message.contains(&expected), "{message}");
-    }
-    // An assembler and a compressor write other bytes, and a temporary file is gone.
-    let removed = {
-        let mut scene = logged(0, 90);
-        scene.0.objects.get_mut(&FILE).unwrap().removed_ns = Some(at(125));
-        scene
-    };
-    let two = logged(0, 90).file(other, "/tmp/copy").wrote(MANAGER, 8, other, written_at(90, 120));
-    let shared = managed(&["service"]).file(FILE, "/var/log/x").wrote(COMMAND, 1, OUT, write(95));
-    let shared = shared.read(MANAGER, OUT, 90, 110).wrote(MANAGER, 9, FILE, written_at(90, 120));
-    let shared = shared.read(31, OUT, 5, 115).exited(COMMAND, 0, 130);
-    assert!(shared.finding(Rule::Delivered).is_some());
-    for scene in [logged(0, 200), logged(0, 70), removed, two, shared] {
-        for finding in scene.judged() {
-            assert!(!finding.message.contains(into), "{finding:#?}");
-        }
-    }
 }
 
 #[test]

@@ -69,6 +69,37 @@ fn one_object_for_both_streams_is_named_once() {
 }
 
 #[test]
+fn a_closed_stream_is_no_place_for_output() {
+    let advice = |stdio| {
+        let scene = managed(&["sh"]).command(80, MANAGER, &SEQ, stdio).exited(80, 0, 200);
+        let found = scene.judged();
+        let silent = found.into_iter().find(|it| it.rule == Rule::NeverWrote && it.pid == 80);
+        silent.unwrap().advice.unwrap()
+    };
+    let closed = ObjectId::NONE;
+    for (stdio, expected) in [
+        ([NULL, OUT, ERR], "Its output would have gone to pipe:[101] and pipe:[102]."),
+        ([NULL, closed, ERR], "Its stdout is closed; its stderr would have gone to pipe:[102]."),
+        ([NULL, OUT, closed], "Its output would have gone to pipe:[101]; its stderr is closed."),
+        ([NULL, closed, closed], "Its stdout and stderr are closed."),
+    ] {
+        assert!(advice(stdio).ends_with(expected), "{}", advice(stdio));
+    }
+}
+
+#[test]
+fn who_reads_stderr_is_named() {
+    let scene = managed(&["ls"]).wrote(COMMAND, 2, ERR, write(90)).exited(COMMAND, 2, 130);
+    let advice = |scene: &Scene| scene.finding(Rule::OtherStream).unwrap().advice.unwrap();
+    let read = scene.clone().read(MANAGER, ERR, 90, 110);
+    assert_eq!(
+        advice(&read),
+        "The error message is on stderr, which manager (pid 7) read: look at what it does with that."
+    );
+    assert!(advice(&scene).ends_with("read that stream as well as stdout."));
+}
+
+#[test]
 fn a_close_at_the_end_of_the_command_is_not_0_ms_before_it() {
     let broken = with_errors(write(500), error::EPIPE, 1);
     let scene = managed(&["yes"]).wrote(COMMAND, 1, OUT, broken).read(MANAGER, OUT, 500, 110);

@@ -83,7 +83,8 @@ pub(super) const TEXTS: [Explanation; RULES] = [
     Explanation {
         rule: Rule::KeptBack,
         means: "A process read bytes and passed on fewer.",
-        proof: "tracer counted what it read and what it wrote.",
+        proof: "tracer counted what it read, and what it wrote since then. What it wrote to itself, to \
+                wake a thread, does not count.",
         causes: "A filter does this by design. Else: it was killed before it wrote, passes on whole \
                  lines only, drops a stream, or could not reach the next receiver.",
         todo: "Look in the named process, and at its errors on write and connect.",
@@ -118,10 +119,12 @@ pub(super) const TEXTS: [Explanation; RULES] = [
     },
     Explanation {
         rule: Rule::FileLost,
-        means: "The output was in a file, and is no longer there.",
+        means: "The output was in a file, its own or that of a relay, and is no longer there. Or it was \
+                copied and the file emptied, and the file begins with a hole.",
         proof: "tracer counted the bytes written, and at the end the file was smaller, overwritten, \
                 or had no name. If a process cut it and another one goes on behind a hole, the size does \
-                not tell how much is gone: then the finding is unsure.",
+                not tell how much is gone: then the finding is unsure, unless a reader had read to the \
+                end before. Of a relay's file: it has exactly as many bytes as the relay had read.",
         causes: "A second writer without O_APPEND; copytruncate of logrotate; a program that opens the \
                  file again with O_TRUNC; a log file that was removed while in use.",
         todo: "Open the file with O_APPEND (`>>`), use one writer, and make the program reopen its \

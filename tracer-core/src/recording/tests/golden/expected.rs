@@ -155,7 +155,7 @@ pub(super) const EXPECTED: &[(&str, &[Rule], &str)] = &[
     (
         "unbalanced",
         &[Unbalanced, Accounted],
-        "The counts of pipe:[2496955] do not balance: 0 B inside before + 692 B written is not 700 B \
+        "The counts of pipe:[2496955] are incomplete: 0 B inside before + 692 B written is not 700 B \
          read + 0 B unread; 8 B were not counted (it was in use when tracer attached).",
     ),
     (

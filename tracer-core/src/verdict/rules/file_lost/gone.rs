@@ -8,7 +8,7 @@ use tracer_common::{
 
 use super::writes_to;
 use crate::{
-    session::{FactKind, O_APPEND, Object},
+    session::{FactKind, O_APPEND, Object, may_be_after},
     verdict::{Case, case::Cut},
 };
 
@@ -134,7 +134,7 @@ fn is_made_up(object: &Object) -> bool {
 }
 
 /// Bytes that were written to a file before a time, at least and at most.
-fn written_before(case: &Case<'_>, object: &ObjectId, time_ns: u64) -> Gone {
+pub(super) fn written_before(case: &Case<'_>, object: &ObjectId, time_ns: u64) -> Gone {
     let began = writes_to(case, object).filter(|(_, row)| row.first_ns <= time_ns);
     began.fold(Gone::default(), |sum, (_, row)| {
         let (least, most) = row_before(row, time_ns);
@@ -147,8 +147,10 @@ fn written_before(case: &Case<'_>, object: &ObjectId, time_ns: u64) -> Gone {
 fn row_before(row: &LedgerRow, time_ns: u64) -> (u64, u64) {
     let window = time_ns >> WINDOW_SHIFT;
     let before_both = row.before_window.saturating_sub(row.previous_window_bytes);
-    if row.last_ns <= time_ns {
+    if !may_be_after(row, time_ns) {
         (row.bytes, row.bytes)
+    } else if row.last_ns <= time_ns {
+        (row.before_window.max(u64::from(row.zero == 0)), row.bytes)
     } else if window >= row.window {
         (row.before_window, row.bytes.saturating_sub(1))
     } else if window + 1 == row.window {
@@ -160,7 +162,7 @@ fn row_before(row: &LedgerRow, time_ns: u64) -> (u64, u64) {
 
 /// Whether all that was written to a file went through a standard stream that was opened with `O_APPEND`. That a process
 /// takes the flag away later (`F_SETFL`) is not seen.
-fn appends(case: &Case<'_>, object: &ObjectId) -> bool {
+pub(super) fn appends(case: &Case<'_>, object: &ObjectId) -> bool {
     writes_to(case, object).all(|(key, _)| is_appending(case, key))
 }
 
