@@ -126,13 +126,15 @@ fn identity(file: Kptr, inode: &Inode) -> Option<ObjectId> {
         return Some(tty::identity(file, inode, dev));
     }
     let discriminator = match inode.mode & mode::S_IFMT {
-        mode::S_IFREG => match inode.address.member::<u32, _>(&INODE_GENERATION)? {
-            0 => UNKNOWN_FILE,
-            _ if inode.sb.member::<u64, _>(&SB_MAGIC)? == BTRFS_MAGIC => UNKNOWN_FILE,
-            generation => generation,
-        },
-        // 0 for a pipe without a name. A FIFO on ext4 may have the number of a removed one.
-        mode::S_IFIFO => inode.address.member(&INODE_GENERATION)?,
+        // Of a FIFO as well: on ext4 it may have the number of a removed one. A pipe without a name has 0.
+        kind @ (mode::S_IFREG | mode::S_IFIFO) => {
+            match inode.address.member::<u32, _>(&INODE_GENERATION)? {
+                0 if kind == mode::S_IFIFO => 0,
+                0 => UNKNOWN_FILE,
+                _ if inode.sb.member::<u64, _>(&SB_MAGIC)? == BTRFS_MAGIC => UNKNOWN_FILE,
+                generation => generation,
+            }
+        }
         ANONYMOUS => UNKNOWN_FILE,
         mode::S_IFCHR if tty::is_pty_slave(inode.rdev) => UNKNOWN_FILE,
         _ => 0,
@@ -257,12 +259,12 @@ fn typed_id(file: Kptr) -> Option<ObjectId> {
     let mode = u32::from(inode.typed::<u16, _>(&INODE_MODE));
     let sb = inode.typed_follow(&INODE_SB).non_null()?;
     let discriminator = match mode & mode::S_IFMT {
-        mode::S_IFREG => match inode.typed::<u32, _>(&INODE_GENERATION) {
+        kind @ (mode::S_IFREG | mode::S_IFIFO) => match inode.typed::<u32, _>(&INODE_GENERATION) {
+            0 if kind == mode::S_IFIFO => 0,
             0 => UNKNOWN_FILE,
             _ if sb.typed::<u64, _>(&SB_MAGIC) == BTRFS_MAGIC => UNKNOWN_FILE,
             generation => generation,
         },
-        mode::S_IFIFO => inode.typed(&INODE_GENERATION),
         ANONYMOUS => UNKNOWN_FILE,
         mode::S_IFCHR => match inode.typed::<u32, _>(&INODE_RDEV) {
             rdev if is_shared_tty(mode, rdev) => return probed_id(file),
