@@ -162,11 +162,8 @@ mod tests {
         // The build ends after the process that has started it.
         let line = "sleep 0.3; echo built > target/late";
         // The command has this process's copy of the writer, and is dropped at once.
-        let mut build = Command::new("sh")
-            .args(["-c", line])
-            .current_dir(root.path())
-            .stdin(writer)
-            .spawn()?;
+        let mut build =
+            Command::new("sh").args(["-c", line]).current_dir(root.path()).stdin(writer).spawn()?;
         workspace.hand_back_after(builds)?;
         assert_eq!(fs::metadata(target.join("late"))?.uid(), NOBODY);
         assert!(build.wait()?.success());
