@@ -20,7 +20,7 @@ use crate::{privilege, refusal::run_command};
 const SIZE: u64 = 32 << 20;
 
 /// For how long a slow disk takes nothing each time.
-const STILL: Duration = Duration::from_millis(120);
+const STILL: Duration = Duration::from_millis(80);
 
 /// The disk, mounted; thawed and unmounted when dropped.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl FrozenDisk {
         run(Command::new("fsfreeze").arg("--freeze").arg(&self.place))
     }
 
-    /// Meanwhile the disk takes writes for a few milliseconds only, eight times a second.
+    /// Meanwhile the disk takes writes for a few milliseconds only, twelve times a second.
     pub fn slow_during<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {

@@ -332,14 +332,19 @@ fn a_capture_on_a_slow_disk_has_gaps_and_the_trace_is_reported() -> Result<()> {
     let tracer = Tracer::default().args(["--capture", path, "--", "sh", "-c", &command]).start()?;
     wait_for_bytes(&folder)?;
     let outcome = disk.slow_during(|| {
-        std::thread::sleep(Duration::from_secs(4));
+        std::thread::sleep(Duration::from_secs(2));
         end_within(tracer, SLOW)
     })?;
     check_status(outcome.status)?;
+    let report = outcome.report()?;
+    let Some(capture) = report.capture else {
+        // This machine is so busy that not even the accounts were closed in time.
+        let sentence = format!("the capture was cut short: cannot use {path}");
+        ensure!(outcome.stderr.contains(&sentence), "{}", outcome.stderr);
+        return Ok(());
+    };
     let sentence = format!("the capture {path} is incomplete: its disk was too slow");
     ensure!(outcome.stderr.contains(&sentence), "{}", outcome.stderr);
-    let report = outcome.report()?;
-    let capture = report.capture.context("the report knows no capture")?;
     ensure!(format!("{capture:?}").contains("slow_output"), "{capture:?}");
     Ok(())
 }

@@ -137,10 +137,7 @@ fn run(settings: &Settings) -> Result<Traced, AppError> {
     runtime.shutdown_background();
     let Outcome { report, command, was_stopped, kept } = outcome?;
     signals.reports();
-    let mut end = End::new(&mut signals);
-    if was_stopped {
-        end.is_stopped();
-    }
+    let mut end = End::of(&mut signals, was_stopped);
     // A terminal that takes nothing must not keep a report from its file.
     let (before, after) = if destination.is_file() { (None, kept) } else { (kept, None) };
     before.into_iter().for_each(|kept| kept.print(|idle| end.waits(idle)));
@@ -225,12 +222,8 @@ async fn record(
     }
     run.first_survey(surveyed, settings.quiet || settings.is_top || running.is_some());
     let was_stopped = run.until(signals, running.as_mut(), &subject.pids).await?;
-    let mut end = End::new(signals);
-    if was_stopped {
-        end.is_stopped();
-    }
-    let view = run.view.take();
-    let (session, recording) = run.finish(&end)?;
+    let mut end = End::of(signals, was_stopped);
+    let (view, (session, recording)) = (run.view.take(), run.finish(&end)?);
     let command = running.and_then(|running| end.finish_command(running));
     let (mut report, case) =
         report::build(&session, subject.target, start, &settings.stdio_of_interest);

@@ -190,14 +190,14 @@ enum Task {
     /// and sources of dependencies, the binary for download, documentation, tests, a few seconds of each
     /// fuzzer, the oldest and the newest kernel in virtual machines. Every step runs even when an earlier one failed.
     Ci,
+    /// Started by the other tasks: gives root's files in the target directory to the owner of the checkout when standard
+    /// input ends.
+    #[command(hide = true)]
+    HandBack,
 }
 
 fn main() -> ExitCode {
-    let outcome = perform(Cli::parse().task).and_then(|code| {
-        Workspace::locate()?.hand_back()?;
-        Ok(code)
-    });
-    match outcome {
+    match perform_and_hand_back(Cli::parse().task) {
         Ok(code) => code,
         Err(error) => {
             command::say(&format!("{error:#}"));
@@ -206,54 +206,69 @@ fn main() -> ExitCode {
     }
 }
 
-fn perform(task: Task) -> Result<ExitCode> {
+/// Performs a task. What root has built in another user's checkout becomes that user's, whether the task succeeds, fails or
+/// is interrupted.
+fn perform_and_hand_back(task: Task) -> Result<ExitCode> {
     let workspace = Workspace::locate()?;
+    if matches!(task, Task::HandBack) {
+        workspace.hand_back_after(std::io::stdin())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    workspace.guard("hand-back")?;
+    let outcome = perform(&workspace, task);
+    let handed_back = workspace.hand_back();
+    let code = outcome?;
+    handed_back.map(|()| code)
+}
+
+fn perform(workspace: &Workspace, task: Task) -> Result<ExitCode> {
     match task {
         Task::Setup { tests, vm, ci } => {
-            let ready = setup::ensure(&workspace, Extras { tests, vm, ci, bench: false })?;
+            let ready = setup::ensure(workspace, Extras { tests, vm, ci, bench: false })?;
             command::say(&ready.to_string());
         }
         Task::Build { debug: _, arm64: true } => {
-            let ready = setup::ensure(&workspace, Extras::default())?;
-            arm64::check(&workspace, &ready)?;
+            let ready = setup::ensure(workspace, Extras::default())?;
+            arm64::check(workspace, &ready)?;
         }
         Task::Build { debug, arm64: false } => {
             let profile = if debug { Profile::Debug } else { Profile::Release };
-            let _ahead = Ahead::start(&workspace, profile)?;
-            let ready = setup::ensure(&workspace, Extras::default())?;
-            build::build(&workspace, &ready, profile, Verbosity::Full)?;
+            let _ahead = Ahead::start(workspace, profile)?;
+            let ready = setup::ensure(workspace, Extras::default())?;
+            build::build(workspace, &ready, profile, Verbosity::Full)?;
         }
         Task::Dist => {
-            let ready = setup::ensure(&workspace, Extras::default())?;
+            let ready = setup::ensure(workspace, Extras::default())?;
             command::say(&format!(
                 "built {}",
-                dist::build(&workspace, &ready, dist::Effort::Full)?.display()
+                dist::build(workspace, &ready, dist::Effort::Full)?.display()
             ));
         }
-        Task::Package(options) => package::run(&workspace, &options)?,
-        Task::Run { args } => return Err(become_tool(&workspace, &args)?),
+        Task::Package(options) => package::run(workspace, &options)?,
+        Task::Run { args } => return Err(become_tool(workspace, &args)?),
         Task::Test { filter } => {
-            let tally = test::run(&workspace, filter.as_deref())?;
+            let tally = test::run(workspace, filter.as_deref())?;
             tally.print()?;
             return Ok(tally.exit_code());
         }
         Task::Vm(options) => {
-            let tally = kernels::run(&workspace, &options)?;
+            let tally = kernels::run(workspace, &options)?;
             tally.print()?;
             return Ok(tally.exit_code());
         }
         Task::Bench { args } => {
-            return Err(replace_by(&mut cargo::bench(&workspace, "bench", args)));
+            return Err(replace_by(&mut cargo::bench(workspace, "bench", args)));
         }
         Task::Storm { args } => {
-            return Err(replace_by(&mut cargo::bench(&workspace, "storm", args)));
+            return Err(replace_by(&mut cargo::bench(workspace, "storm", args)));
         }
-        Task::Fuzz(options) => fuzz::run(&workspace, &options)?,
-        Task::Cases(options) => return cases::run(&workspace, &options),
-        Task::Examples(options) => examples::run(&workspace, &options)?,
-        Task::Docs(options) => docs::run(&workspace, &options)?,
-        Task::Reach(options) => return reach::run(&workspace, options),
-        Task::Ci => return ci::run(&workspace),
+        Task::Fuzz(options) => fuzz::run(workspace, &options)?,
+        Task::Cases(options) => return cases::run(workspace, &options),
+        Task::Examples(options) => examples::run(workspace, &options)?,
+        Task::Docs(options) => docs::run(workspace, &options)?,
+        Task::Reach(options) => return reach::run(workspace, options),
+        Task::Ci => return ci::run(workspace),
+        Task::HandBack => {}
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -266,6 +281,7 @@ fn become_tool(workspace: &Workspace, args: &[OsString]) -> Result<Error> {
     drop(ahead);
     tool.args(args);
     workspace.hand_back()?;
+    Workspace::ends_builds();
     // The tool and the programs that it starts get the user's environment, not cargo's.
     cargo::forget_cargo(&mut tool, workspace.target());
     Ok(replace_by(&mut tool))

@@ -66,7 +66,7 @@ fn main() -> Result<()> {
         other => bail!("unknown mode {other}"),
     };
     arm_watchdog();
-    let file = start(Server { directory: directory.clone(), mode })?;
+    let file = start(&Server { directory: directory.clone(), mode })?;
     if mode == Mode::Locked {
         hold_own_memory(&file)?;
     } else if mode == Mode::Silent {
@@ -90,7 +90,7 @@ fn arm_watchdog() {
 }
 
 /// Mounts, starts the server and opens the file.
-fn start(server: Server) -> Result<File> {
+fn start(server: &Server) -> Result<File> {
     let (directory, mode) = (server.directory.clone(), server.mode);
     let device = OpenOptions::new().read(true).write(true).open(directory.join("fuse"))?;
     let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());

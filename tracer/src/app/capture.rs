@@ -110,7 +110,7 @@ impl Capturing {
             return match running.finish(rows, end.waiting()) {
                 Some(summary) => Self::log(&summary),
                 None => {
-                    tracing::error!("not all output was shown: standard error is read too slowly")
+                    tracing::error!("not all output was shown: standard error is read too slowly");
                 }
             };
         };

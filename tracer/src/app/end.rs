@@ -27,13 +27,16 @@ pub(super) struct End<'a> {
 }
 
 impl<'a> End<'a> {
-    /// The end of a trace that no signal has ended.
-    pub(super) const fn new(signals: &'a mut Signals) -> Self {
-        Self { signals, stopped: None }
+    /// The end of a trace; `was_stopped`: whether a signal, or the user of a view, has ended it.
+    pub(super) fn of(signals: &'a mut Signals, was_stopped: bool) -> Self {
+        let mut end = Self { signals, stopped: None };
+        if was_stopped {
+            end.is_stopped();
+        }
+        end
     }
 
-    /// A signal, or the user of a view, has ended the trace.
-    pub(super) fn is_stopped(&mut self) {
+    fn is_stopped(&mut self) {
         self.stopped = Some(self.signals.came().unwrap_or_else(Instant::now));
     }
 

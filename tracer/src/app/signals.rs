@@ -9,6 +9,7 @@
 
 use std::{
     future::pending,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU8, AtomicU64, Ordering},
@@ -27,6 +28,7 @@ use super::{AppError, stderr};
 use crate::{
     launch,
     sys::{
+        bounded,
         cpu_clock::CpuClock,
         privileges::{self, Rights},
         signal::die_of,
@@ -286,7 +288,8 @@ fn watched(watch: Option<Watch>, shared: &Shared) -> Option<Watch> {
 /// Says what does not come to an end. Standard error may stand still, so another thread writes.
 fn say_unfinished(signal: process::Signal, has_answered: bool) {
     let what = if has_answered { "finish the report" } else { "end the trace" };
-    let place = std::fs::read_to_string(format!("/proc/self/task/{}/wchan", process::getpid()));
+    let place = format!("/proc/self/task/{}/wchan", process::getpid());
+    let place = bounded::text(Path::new(&place));
     // `0` where it is unknown (`proc_pid_wchan(5)`).
     let place = place.ok().filter(|place| place.len() > 1).unwrap_or_else(|| "unknown".to_owned());
     let name = if signal == process::Signal::INT {

@@ -1,17 +1,27 @@
 //! The owner of the checkout. What root builds in another user's clone becomes that user's.
 
-use std::os::fd::OwnedFd;
+use std::{
+    env,
+    io::{self, Read},
+    os::{fd::OwnedFd, unix::process::CommandExt as _},
+    process::{ChildStdin, Command, Stdio},
+    sync::OnceLock,
+};
 
 use anyhow::{Context as _, Result};
 use rustix::{
     fs::{
         AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fstat, openat, statat,
     },
+    io::{FdFlags, fcntl_setfd},
     process::geteuid,
 };
 
 use super::Workspace;
 use crate::command::say;
+
+/// Open in this process and in all that it starts: the guard's standard input ends with the last of them.
+static BUILDS: OnceLock<ChildStdin> = OnceLock::new();
 
 /// A user and a group.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +31,44 @@ struct Owner {
 }
 
 impl Workspace {
+    /// Starts a process that gives everything back when this process and all that it has started have ended: a build fails,
+    /// or is interrupted or killed. Does nothing unless this process is root in another user's checkout. `task` makes this
+    /// program call [`Self::hand_back_after`] with its standard input.
+    ///
+    /// # Errors
+    /// An error if no process can be started.
+    pub fn guard(&self, task: &str) -> Result<()> {
+        if self.other_owner().is_none() {
+            return Ok(());
+        }
+        // Ctrl-C is for the build.
+        let mut guard = Command::new(env::current_exe()?);
+        guard.arg(task).stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
+        let mut guard = guard.spawn().context("cannot start the guard of the target directory")?;
+        if let Some(stdin) = guard.stdin.take() {
+            fcntl_setfd(&stdin, FdFlags::empty())?;
+            let _ = BUILDS.set(stdin);
+        }
+        Ok(())
+    }
+
+    /// Nothing is built after the next `execve(2)` of this process: the guard does not wait for that program.
+    pub fn ends_builds() {
+        if let Some(stdin) = BUILDS.get() {
+            // It is open, so this does not fail.
+            let _ = fcntl_setfd(stdin, FdFlags::CLOEXEC);
+        }
+    }
+
+    /// Waits until `builds` ends, and then does what [`Self::hand_back`] does.
+    ///
+    /// # Errors
+    /// As [`Self::hand_back`].
+    pub fn hand_back_after(&self, mut builds: impl Read) -> Result<()> {
+        io::copy(&mut builds, &mut io::sink())?;
+        self.hand_back()
+    }
+
     /// Gives what root has built in the target directory to the owner of the checkout, if that is another user, and says
     /// so.
     pub fn hand_back(&self) -> Result<()> {
@@ -98,6 +146,29 @@ mod tests {
 
     /// The usual uid of `nobody`.
     const NOBODY: u32 = 65_534;
+
+    #[test]
+    fn what_an_interrupted_build_leaves_behind_becomes_the_owners_too() -> Result<()> {
+        if !geteuid().is_root() {
+            eprintln!("SKIPPED: needs root");
+            return Ok(());
+        }
+        let root = tempfile::tempdir()?;
+        let target = root.path().join("target");
+        fs::create_dir(&target)?;
+        chown(root.path(), Some(NOBODY), Some(NOBODY))?;
+        let workspace = Workspace { root: root.path().into(), target: target.clone() };
+        let (builds, writer) = io::pipe()?;
+        // The build ends after the process that has started it.
+        let line = "sleep 0.3; echo built > target/late";
+        // The command has this process's copy of the writer, and is dropped at once.
+        let mut build =
+            Command::new("sh").args(["-c", line]).current_dir(root.path()).stdin(writer).spawn()?;
+        workspace.hand_back_after(builds)?;
+        assert_eq!(fs::metadata(target.join("late"))?.uid(), NOBODY);
+        assert!(build.wait()?.success());
+        Ok(())
+    }
 
     #[test]
     fn what_root_built_becomes_the_owners_and_nothing_else_does() -> Result<()> {

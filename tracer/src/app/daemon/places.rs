@@ -8,7 +8,7 @@ use std::{
     mem::replace,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel},
 };
 
 use tracer_common::id::ProcessId;
@@ -33,6 +33,9 @@ use crate::{
 /// How many cgroups that are gone are remembered: their processes may still have to be judged.
 const MOST_GONE: usize = 4_096;
 
+/// How many cgroups wait for their names: the disk that has them may stand still for days.
+const MOST_ASKED: usize = 4_096;
+
 /// The places of processes that have entered the recorder's cgroups.
 pub(super) struct Places {
     hierarchy: Hierarchy,
@@ -50,7 +53,9 @@ pub(super) struct Places {
     /// Whether the log says that some cgroups are not named as they call themselves.
     has_doubted: bool,
     /// Reads the state of runtimes on a thread of its own: a disk may not answer.
-    asks: Sender<CgroupPath>,
+    asks: SyncSender<CgroupPath>,
+    /// Whether the log says that names are asked for faster than the disk has them.
+    has_said_full: bool,
     /// Gets what the next recorder cannot find out any more.
     handover: Handover,
     answers: Receiver<(String, Place)>,
@@ -66,7 +71,7 @@ impl Places {
         mount_point: &Path,
         handover: Handover,
     ) -> io::Result<Self> {
-        let (asks, asked) = channel();
+        let (asks, asked) = sync_channel(MOST_ASKED);
         let (answer, answers) = channel();
         privileges::spawn("names", Rights::Look, move || names::read(&asked, &answer))?;
         Ok(Self {
@@ -79,6 +84,7 @@ impl Places {
             gone: VecDeque::new(),
             has_doubted: false,
             asks,
+            has_said_full: false,
             handover,
             answers,
         })
@@ -185,8 +191,16 @@ impl Places {
         if !self.known.contains_key(path) {
             self.known
                 .insert(path.to_owned(), Place { cgroup: path.to_owned(), ..Place::default() });
+            let path = CgroupPath::look(&self.roots, &self.mount_point, path);
             // The thread lives as long as this.
-            let _ = self.asks.send(CgroupPath::look(&self.roots, &self.mount_point, path));
+            if let Err(TrySendError::Full(_)) = self.asks.try_send(path)
+                && !replace(&mut self.has_said_full, true)
+            {
+                tracing::warn!(
+                    "the disk with the names of containers does not answer: {MOST_ASKED} cgroups wait for theirs, and \
+                     those that appear now are recorded by their paths"
+                );
+            }
         }
         path.to_owned()
     }
@@ -261,6 +275,30 @@ fn path_in<'a>(line: &'a str, hierarchy: &Hierarchy) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_that_names_nothing_keeps_a_limited_number_of_questions() {
+        let ((asks, asked), (_, answers)) = (sync_channel(MOST_ASKED), channel());
+        let mut places = Places {
+            hierarchy: Hierarchy::V2,
+            mount_point: "/nonexistent".into(),
+            roots: Roots::host(),
+            known: BTreeMap::new(),
+            of: BTreeMap::new(),
+            by_id: BTreeMap::new(),
+            gone: VecDeque::new(),
+            has_doubted: false,
+            asks,
+            has_said_full: false,
+            handover: Handover::default(),
+            answers,
+        };
+        (0..MOST_ASKED).for_each(|number| drop(places.named(&format!("/{number}"))));
+        assert!(!places.has_said_full);
+        assert_eq!(places.named("/one-more"), "/one-more");
+        assert!(places.has_said_full);
+        assert_eq!(asked.try_iter().count(), MOST_ASKED);
+    }
 
     #[test]
     fn the_path_is_that_of_the_hierarchy() {
