@@ -80,15 +80,22 @@ fn table(path: &Path) -> Result<Vec<u16>> {
     Ok(table.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect())
 }
 
-/// Reads `#define __NR_name number`, and `__NR3264_name`, the generic header's name of a 64-bit call.
+/// Reads `#define __NR_name number`. The generic header has other names for some calls, `__NR3264_fstatat`, and defines the
+/// names that 64-bit programs use by those, before the ones of 32-bit programs.
 fn numbers(header: &str) -> BTreeMap<String, usize> {
-    let number = |line: &str| {
-        let mut words = line.strip_prefix("#define ")?.split_whitespace();
-        let name = words.next()?;
-        let name = name.strip_prefix("__NR_").or_else(|| name.strip_prefix("__NR3264_"))?;
-        Some((name.to_owned(), words.next()?.parse().ok()?))
-    };
-    header.lines().filter_map(number).collect()
+    let (mut numbers, mut generic) = (BTreeMap::new(), BTreeMap::new());
+    for line in header.lines() {
+        let mut words = line.strip_prefix("#define ").unwrap_or_default().split_whitespace();
+        let (Some(name), Some(value)) = (words.next(), words.next()) else { continue };
+        let known = value.parse().ok();
+        if let Some(name) = name.strip_prefix("__NR_") {
+            let number = known.or_else(|| generic.remove(value));
+            numbers.extend(number.map(|number| (name.to_owned(), number)));
+        } else if name.starts_with("__NR3264_") {
+            generic.extend(known.map(|number| (name.to_owned(), number)));
+        }
+    }
+    numbers
 }
 
 /// The classes other than 0 by name. A number without a name stands for itself.
@@ -125,29 +132,31 @@ mod tests {
     use super::*;
 
     const X86: &str = "#define __NR_read 0\n#define __NR_write 1\n#define __NR_open 2\n\
-        #define __NR_sendfile 40\n";
+        #define __NR_sendfile 40\n#define __NR_newfstatat 262\n";
     const GENERIC: &str = "#define __NR_read 63\n__SYSCALL(__NR_read, sys_read)\n\
-        #define __NR_write 64\n#define __NR3264_sendfile 71\n#define __NR_sendfile __NR3264_sendfile\n";
+        #define __NR_write 64\n#define __NR3264_sendfile 71\n#define __NR_sendfile __NR3264_sendfile\n\
+        #define __NR3264_fstatat 79\n#define __NR_newfstatat __NR3264_fstatat\n#define __NR_fstatat64 __NR3264_fstatat\n";
 
     fn tables(arm64: &[(usize, u16)]) -> Vec<String> {
         let table = |entries: &[(usize, u16)]| {
-            let mut table = vec![0; 100];
+            let mut table = vec![0; 300];
             entries.iter().for_each(|(number, class)| table[*number] = *class);
             table
         };
-        let x86 = by_name(&table(&[(0, 13), (1, 0x0301), (2, 36), (40, 9)]), &numbers(X86));
+        let x86 =
+            by_name(&table(&[(0, 13), (1, 0x0301), (2, 36), (40, 9), (262, 48)]), &numbers(X86));
         differences(&x86, &by_name(&table(arm64), &numbers(GENERIC)))
     }
 
     #[test]
     fn tables_that_are_equal_by_name_agree() {
-        assert_eq!(tables(&[(63, 13), (64, 1), (71, 9)]), Vec::<String>::new());
+        assert_eq!(tables(&[(63, 13), (64, 1), (71, 9), (79, 48)]), Vec::<String>::new());
     }
 
     #[test]
     fn a_wrong_a_missing_and_an_invented_number_are_reported() {
         assert_eq!(
-            tables(&[(63, 13), (65, 1), (71, 8)]),
+            tables(&[(63, 13), (65, 1), (71, 8), (79, 48)]),
             [
                 "sendfile is of class 9 on x86-64 and 8 on arm64",
                 "write is of class 1 on x86-64 and 0 on arm64",
