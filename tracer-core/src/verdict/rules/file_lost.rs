@@ -15,7 +15,7 @@ use self::{
 use super::super::{Case, Scope, Stream, Subject, evidence, words};
 use crate::{
     event::FileNow,
-    session::{Endpoint, Holding, Kind, Object, Process, Session, is_remover, names},
+    session::{Endpoint, Holding, Kind, Object, Process, Session, is_remover, may_be_after, names},
     text::units,
     verdict::{Confidence, Finding, Rule, Severity},
 };
@@ -191,12 +191,22 @@ fn is_rewritten(case: &Case<'_>, object: &ObjectId) -> bool {
         && !case.session.processes.values().any(has_it)
 }
 
-/// Whether a process cut the file while another one was writing to it: `tee /dev/stderr`, with stderr in a file.
+/// Whether a process cut the file while another one was writing to it: `tee /dev/stderr`, with stderr in a file. The time
+/// of a file's row can be too early, so a process that has the file as its output may have written after the cut.
 fn is_cut_under_writer(case: &Case<'_>, object: &ObjectId) -> bool {
-    case.cuts.get(object).is_some_and(|(cut_ns, by)| {
-        writes_to(case, object).any(|(key, row)| {
-            key.process != by.id && row.first_ns <= *cut_ns && row.last_ns > *cut_ns
+    let Some((cut_ns, by)) = case.cuts.get(object) else { return false };
+    let has_it = |id| {
+        let process: Option<&Process> = case.session.processes.get(&id);
+        process.is_some_and(|process| {
+            let leads_there = |fd| process.stdio_object(fd) == Some(*object);
+            process.executed
+                && process.end_ns.is_none_or(|end_ns| end_ns > *cut_ns)
+                && (leads_there(1) || leads_there(2))
         })
+    };
+    writes_to(case, object).any(|(key, row)| {
+        let goes_on = row.last_ns > *cut_ns || may_be_after(row, *cut_ns) && has_it(key.process);
+        key.process != by.id && row.first_ns <= *cut_ns && goes_on
     })
 }
 

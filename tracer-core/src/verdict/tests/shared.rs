@@ -150,11 +150,17 @@ fn output_that_overwrites_the_beginning_of_older_output_is_a_loss() {
 
 /// A script writes to a log before and after `cutter` cuts it; 23 of 72 bytes are missing.
 fn cut_by(cutter: u32) -> Scene {
+    cut_at(cutter, 150, [NULL, FILE, FILE])
+}
+
+/// The same at another time; the script's latest write is said to be at 145 ms if the cut is later than that.
+fn cut_at(cutter: u32, ms: u64, stdio: [ObjectId; 3]) -> Scene {
     let scene = managed(&["sh"]).file(FILE, "/tmp/log");
-    let scene = scene.command(80, COMMAND, &["script"], [NULL, FILE, FILE]);
-    let row = LedgerRow { bytes: 72, last_ns: at(200), calls: 2, ..written_at(0, 100) };
+    let scene = scene.command(80, COMMAND, &["script"], stdio);
+    let last_ns = at(if ms > 150 { 145 } else { 200 });
+    let row = LedgerRow { bytes: 72, last_ns, calls: 2, ..written_at(0, 100) };
     let scene = scene.wrote(80, 1, FILE, row).command(90, 80, &["tee"], [NULL, OUT, ERR]);
-    let scene = scene.cut(cutter, FILE, 150).exited(90, 0, 160).exited(80, 0, 210);
+    let scene = scene.cut(cutter, FILE, ms).exited(90, 0, 160).exited(80, 0, 210);
     scene.exited(COMMAND, 0, 220).found(FILE, FileNow::Same, 49)
 }
 
@@ -163,6 +169,20 @@ fn a_file_that_is_cut_under_its_writer_is_a_loss() {
     check(vec![
         (Rule::FileLost, "`tee /dev/stderr`", cut_by(90), Some(Loss)),
         (Rule::FileLost, "the script begins its own file again", cut_by(80), None),
+        // The time of a file's row can be a tick too early.
+        (
+            Rule::FileLost,
+            "the cut comes just after it, and it goes on",
+            cut_at(90, 151, [NULL, FILE, FILE]),
+            Some(Loss),
+        ),
+        (
+            Rule::FileLost,
+            "a script makes its file, and a command makes it anew",
+            cut_at(90, 151, [NULL, OUT, ERR]),
+            None,
+        ),
+        (Rule::FileLost, "the cut comes much later", cut_at(90, 158, [NULL, FILE, FILE]), None),
     ]);
 }
 
