@@ -147,6 +147,18 @@ impl Session {
             .filter(move |(key, _)| key.direction == direction)
     }
 
+    /// Rows of one process about one object, in one direction.
+    pub(crate) fn rows_on(
+        &self,
+        process: ProcessId,
+        object: ObjectId,
+        direction: u32,
+    ) -> impl Iterator<Item = (&LedgerKey, &LedgerRow)> {
+        let key = |fd, direction| LedgerKey { process, object, fd, direction };
+        let rows = self.ledger.range(key(i32::MIN, 0)..=key(i32::MAX, u32::MAX));
+        rows.filter(move |(key, _)| key.direction == direction)
+    }
+
     /// Bytes that a process wrote anywhere; `None` before its end.
     pub(crate) fn written_anywhere(&self, process: &Process) -> Option<u64> {
         let written: u64 = self.rows_of(process.id, WRITE).map(|(_, row)| row.bytes).sum();

@@ -129,7 +129,7 @@ impl Search<'_> {
     /// When a process first read from an object.
     fn began_to_read(&self, reader: ProcessId, object: &ObjectId) -> u64 {
         let peer = self.session.peer(object);
-        let rows = self.session.rows_of(reader, READ).filter(|(key, _)| key.object == peer);
+        let rows = self.session.rows_on(reader, peer, READ);
         rows.map(|(_, row)| row.first_ns).min().unwrap_or(0)
     }
 }

@@ -1,10 +1,13 @@
 //! The input of the rules: a session with indexes that are computed once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::OnceLock,
+};
 
 use tracer_common::{id::ProcessId, ledger::READ, loss::Reason, object::ObjectId};
 
-use super::{Confidence, Subject, inner, rules, subject};
+use super::{Confidence, Subject, inner, relay::Started, rules, subject};
 use crate::{
     event::{BlockedCall, BlockedThread, Claim},
     session::{ClaimedProcesses, Close, FactKind, Flows, Kind, Process, SIGPIPE, Session},
@@ -44,6 +47,14 @@ pub struct Case<'a> {
     pub(super) removers: Vec<&'a Process>,
     /// Whether a target runs a sandbox or virtual machine, whose programs make no system calls on this kernel.
     pub(super) has_guests: bool,
+    /// Whether readers of the target's output are followed.
+    pub(super) follows_readers: bool,
+    /// The latest processes that each process started; computed when it is needed.
+    pub(super) started: OnceLock<BTreeMap<ProcessId, Started>>,
+    /// The processes that moved bytes by `io_uring`; computed when it is needed.
+    pub(super) of_rings: OnceLock<BTreeSet<ProcessId>>,
+    /// The processes that have an object as their stdin; computed when it is needed.
+    pub(super) inputs: OnceLock<BTreeMap<ObjectId, Vec<ProcessId>>>,
 }
 
 impl<'a> Case<'a> {
@@ -79,6 +90,10 @@ impl<'a> Case<'a> {
             cuts_of: cuts_of(session),
             removers: rules::file_lost::removers(session),
             has_guests,
+            follows_readers: session.objects.values().any(|known| known.hop > 0),
+            started: OnceLock::new(),
+            of_rings: OnceLock::new(),
+            inputs: OnceLock::new(),
         };
         case.index_blocked_threads();
         case
@@ -223,7 +238,7 @@ impl<'a> Case<'a> {
 }
 
 /// Number of ancestors that are looked at.
-const GENERATIONS: usize = 32;
+pub(super) const GENERATIONS: usize = 32;
 
 /// For each object, the process that has a fact of this kind about it, the latest one, and when.
 fn latest(session: &Session, kind: FactKind) -> BTreeMap<ObjectId, (u64, &Process)> {

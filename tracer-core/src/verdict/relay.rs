@@ -1,6 +1,6 @@
 //! What a process that reads output passed on of it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use tracer_common::{
     id::ProcessId,
@@ -9,7 +9,7 @@ use tracer_common::{
     op,
 };
 
-use super::Case;
+use super::{Case, case::GENERATIONS};
 use crate::{
     session::{Kind, Process, Uncounted, Witness, is_wake_up, may_be_after},
     text::units,
@@ -21,9 +21,8 @@ const OWN_THREADS: [&str; 2] = ["tracer", "pty-relay"];
 impl Case<'_> {
     /// When a process first read bytes from one of these objects, nanoseconds since boot; `None` if it read none.
     pub(super) fn began_to_read(&self, reader: ProcessId, objects: &[ObjectId]) -> Option<u64> {
-        let rows = self.session.rows_of(reader, READ);
-        let read = rows.filter(|(key, row)| row.bytes > 0 && objects.contains(&key.object));
-        read.map(|(_, row)| row.first_ns).min()
+        let rows = objects.iter().flat_map(|object| self.session.rows_on(reader, *object, READ));
+        rows.filter(|(_, row)| row.bytes > 0).map(|(_, row)| row.first_ns).min()
     }
 
     /// Bytes that a process wrote since it began to read these objects, at most; `None` before its end, and if it read
@@ -46,13 +45,15 @@ impl Case<'_> {
     /// Whether a process writes only to itself: it alone reads there, or it has not read there yet, and the pipe is nobody's
     /// input. libuv locks its signals with a pipe that has one byte.
     fn is_for_itself(&self, process: &Process, key: &LedgerKey) -> bool {
-        let is_input =
-            |other: &Process| other.id != process.id && other.stdio_object(0) == Some(key.object);
+        let is_input = || {
+            let readers = self.inputs().get(&key.object);
+            readers.is_some_and(|readers| readers.iter().any(|other| *other != process.id))
+        };
         let is_unread_pipe = key.fd > 2
             && self.session.object_kind(&key.object) == Kind::Pipe
             && self.flows.get(&key.object).readers.is_empty();
         is_wake_up(self.session, &self.flows, process.id, &key.object)
-            || is_unread_pipe && !self.session.processes.values().any(is_input)
+            || is_unread_pipe && !is_input()
     }
 
     /// Whether all that a reader of these objects writes is in the ledger since it began to read: what is not was written
@@ -64,19 +65,19 @@ impl Case<'_> {
             let kind = self.session.object_kind(object);
             kind.passes_on() && flow.written > 0 && hop(&self.session.peer(object)) == Some(0)
         };
-        !self.has_losses()
-            && objects.iter().any(is_first)
-            && self.session.objects.values().any(|known| known.hop > 0)
+        !self.has_losses() && objects.iter().any(is_first) && self.follows_readers
     }
 
     /// Whether a process may have written bytes that tracer did not count: through `io_uring` to what is not watched.
     fn may_write_unseen(&self, process: ProcessId) -> bool {
-        let is_uring = |direction| {
-            let mut rows = self.session.rows_of(process, direction);
-            rows.any(|(_, row)| row.ops & 1 << op::IO_URING != 0)
+        let of_rings = || {
+            let rows = self.session.ledger.iter();
+            let by_ring = rows.filter(|(_, row)| row.ops & 1 << op::IO_URING != 0);
+            by_ring.map(|(key, _)| key.process).collect()
         };
         let is_missed = |found: &Uncounted| found.by == Witness::Process(process);
-        is_uring(READ) || is_uring(WRITE) || self.flows.uncounted.iter().any(is_missed)
+        self.of_rings.get_or_init(of_rings).contains(&process)
+            || self.flows.uncounted.iter().any(is_missed)
     }
 
     /// What became of bytes that one process read, if it has ended and wrote less than that: the end of a sentence.
@@ -99,16 +100,13 @@ impl Case<'_> {
             return Some(format!("; {who} wrote {written} in all, {less} less"));
         }
         let began_ns = self.began_to_read(reader, objects)?;
-        let started = self.started_since(reader, began_ns);
-        let has_written = |process: &&Process| {
-            let mut rows = self.session.rows_of(process.id, WRITE);
-            process.other_bytes != Some(0) || rows.any(|(_, row)| row.bytes > 0)
-        };
+        let started = self.latest_started().get(&reader).copied().unwrap_or_default();
         // It may have got what was read as an argument.
-        if self.has_losses() || started.iter().any(has_written) {
+        if self.has_losses() || started.writer_ns >= Some(began_ns) {
             return None;
         }
-        let end = if started.is_empty() { ", so it went no further" } else { "" };
+        let has_started = started.any_ns >= Some(began_ns);
+        let end = if has_started { "" } else { ", so it went no further" };
         Some(format!("; {who} wrote nothing anywhere{end}"))
     }
 
@@ -128,10 +126,46 @@ impl Case<'_> {
         readers.peek().is_some() && readers.all(is_tracer)
     }
 
-    /// The processes that a process started after a time, and that those started.
-    fn started_since(&self, process: ProcessId, time_ns: u64) -> Vec<&Process> {
-        let above = BTreeSet::from([process]);
-        let later = self.session.processes.values().filter(|known| known.id.start_ns >= time_ns);
-        later.filter(|known| self.is_started_by_any(known.id, &above)).collect()
+    /// The latest processes that each process started, itself or through those that it started. Computed once.
+    fn latest_started(&self) -> &BTreeMap<ProcessId, Started> {
+        self.started.get_or_init(|| {
+            let mut started: BTreeMap<ProcessId, Started> = BTreeMap::new();
+            for process in self.session.processes.values() {
+                let mut rows = self.session.rows_of(process.id, WRITE);
+                let has_written =
+                    process.other_bytes != Some(0) || rows.any(|(_, row)| row.bytes > 0);
+                let start_ns = Some(process.id.start_ns);
+                for below in self.session.line_of(process).take(GENERATIONS) {
+                    let latest = started.entry(below.parent).or_default();
+                    latest.any_ns = latest.any_ns.max(start_ns);
+                    if has_written {
+                        latest.writer_ns = latest.writer_ns.max(start_ns);
+                    }
+                }
+            }
+            started
+        })
     }
+
+    /// The processes that have an object as their stdin. Computed once.
+    fn inputs(&self) -> &BTreeMap<ObjectId, Vec<ProcessId>> {
+        self.inputs.get_or_init(|| {
+            let mut inputs: BTreeMap<ObjectId, Vec<ProcessId>> = BTreeMap::new();
+            for process in self.session.processes.values() {
+                if let Some(object) = process.stdio_object(0) {
+                    inputs.entry(object).or_default().push(process.id);
+                }
+            }
+            inputs
+        })
+    }
+}
+
+/// When the latest of the processes began that a process has started, nanoseconds since boot.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Started {
+    /// Of all of them.
+    any_ns: Option<u64>,
+    /// Of those that wrote anything anywhere, or may have.
+    writer_ns: Option<u64>,
 }
