@@ -74,7 +74,17 @@ impl Places {
         let (asks, asked) = sync_channel(MOST_ASKED);
         let (answer, answers) = channel();
         privileges::spawn("names", Rights::Look, move || names::read(&asked, &answer))?;
-        Ok(Self {
+        Ok(Self::new(hierarchy, mount_point, handover, (asks, answers)))
+    }
+
+    /// With the two ends to what reads names.
+    fn new(
+        hierarchy: Hierarchy,
+        mount_point: &Path,
+        handover: Handover,
+        (asks, answers): (SyncSender<CgroupPath>, Receiver<(String, Place)>),
+    ) -> Self {
+        Self {
             hierarchy,
             mount_point: mount_point.to_owned(),
             roots: Roots::host(),
@@ -87,7 +97,7 @@ impl Places {
             has_said_full: false,
             handover,
             answers,
-        })
+        }
     }
 
     /// Takes over what an earlier recorder knew.
@@ -279,20 +289,8 @@ mod tests {
     #[test]
     fn a_disk_that_names_nothing_keeps_a_limited_number_of_questions() {
         let ((asks, asked), (_, answers)) = (sync_channel(MOST_ASKED), channel());
-        let mut places = Places {
-            hierarchy: Hierarchy::V2,
-            mount_point: "/nonexistent".into(),
-            roots: Roots::host(),
-            known: BTreeMap::new(),
-            of: BTreeMap::new(),
-            by_id: BTreeMap::new(),
-            gone: VecDeque::new(),
-            has_doubted: false,
-            asks,
-            has_said_full: false,
-            handover: Handover::default(),
-            answers,
-        };
+        let (mount_point, handover) = (Path::new("/nonexistent"), Handover::default());
+        let mut places = Places::new(Hierarchy::V2, mount_point, handover, (asks, answers));
         (0..MOST_ASKED).for_each(|number| drop(places.named(&format!("/{number}"))));
         assert!(!places.has_said_full);
         assert_eq!(places.named("/one-more"), "/one-more");
