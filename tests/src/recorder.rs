@@ -16,7 +16,6 @@ use serde_json::Value;
 use crate::{
     cgroup::ScratchCgroup,
     deadline::{DEADLINE, OwnedChild, describe, wait_until},
-    fexit::Polled,
     privilege, refusal,
     tracer::{binary, lines},
 };
@@ -54,7 +53,7 @@ impl Recorder {
         command.arg("daemon").args(arguments).arg("--history").arg(history);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = OwnedChild::spawn(&mut command, "tracer daemon")?;
-        let stderr = lines(Polled::always(child.take_stderr()?));
+        let stderr = lines(child.take_stderr()?);
         let mut printed = Vec::new();
         loop {
             match stderr.recv_timeout(*DEADLINE) {

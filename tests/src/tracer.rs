@@ -5,6 +5,7 @@ use std::{
     ffi::OsString,
     fs::File,
     io::{BufRead, BufReader, Read},
+    os::fd::AsFd,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
@@ -285,10 +286,10 @@ fn collect(mut from: impl Read + Send + 'static) -> Receiver<std::io::Result<Vec
 }
 
 /// Sends each line of a stream as it arrives.
-pub fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+pub fn lines(from: impl Read + AsFd + Send + 'static) -> Receiver<String> {
     let (report, printed) = channel();
     thread::spawn(move || {
-        for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+        for line in BufReader::new(Polled::always(from)).split(b'\n').map_while(Result::ok) {
             if report.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
                 return;
             }

@@ -55,7 +55,9 @@ fn fexit_counts_or_one_sentence_says_why_not() -> Result<()> {
     if is_possible()? {
         check_status(output.status)?;
         let report = String::from_utf8_lossy(&output.stderr);
-        ensure!(report.contains("wrote 12 B to stdout"), "{report}");
+        // A kernel that can preempt the programs skips some runs now and then, and says so.
+        let is_lost = !is_exact()? && report.contains("skipped_runs");
+        ensure!(is_lost || report.contains("wrote 12 B to stdout"), "{report}");
         return Ok(());
     }
     check(&output, ENVIRONMENT, &["fexit program", "leave out --attach fexit"])
