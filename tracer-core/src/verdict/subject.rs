@@ -31,7 +31,8 @@ pub struct Subject<'a> {
     pub discarded: u64,
     /// Whether it stands by itself, or inside another subject.
     pub scope: Scope,
-    /// When its own process, or what that started, wrote first; 0 if nothing was written. The process had a name then.
+    /// When its own process, or what that started, first wrote to its streams, else elsewhere; 0 if nothing was written.
+    /// The process had a name then.
     pub wrote_ns: u64,
 }
 
@@ -319,15 +320,19 @@ fn fill(session: &Session, subject: &mut Subject<'_>) {
     let members = subject.members.clone();
     // Computed only if output was redirected.
     let read_within = LazyCell::new(|| read_by(session, &members));
+    let (mut to_streams_ns, mut redirected_ns) = (u64::MAX, u64::MAX);
     for member in &members {
         let succeeded = session.processes.get(member).and_then(Process::exit_code) == Some(0);
         for (key, row) in session.rows_of(*member, WRITE) {
             let row = &without_probes(row, succeeded);
             let place = place(session, subject, key);
-            if !matches!(place, Place::Inside) && row.bytes > 0 {
-                let first_ns = row.first_ns;
-                subject.wrote_ns =
-                    if subject.wrote_ns == 0 { first_ns } else { subject.wrote_ns.min(first_ns) };
+            if row.bytes > 0 {
+                let wrote_ns = match place {
+                    Place::Stdout | Place::Stderr => &mut to_streams_ns,
+                    Place::Discarded | Place::Redirected => &mut redirected_ns,
+                    Place::Inside => &mut 0,
+                };
+                *wrote_ns = row.first_ns.min(*wrote_ns);
             }
             match place {
                 Place::Stdout => add(&mut subject.stdout.row, row),
@@ -342,6 +347,8 @@ fn fill(session: &Session, subject: &mut Subject<'_>) {
             }
         }
     }
+    let first = [to_streams_ns, redirected_ns].into_iter().find(|first_ns| *first_ns < u64::MAX);
+    subject.wrote_ns = first.unwrap_or(0);
 }
 
 /// By object, and by fd number if both streams are the same object (`2>&1`), or if the object is a device, which

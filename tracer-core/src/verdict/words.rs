@@ -1,10 +1,6 @@
 //! Phrases that rules share.
 
-use tracer_common::{
-    ledger::{READ, WRITE},
-    loss::Reason,
-    object::ObjectId,
-};
+use tracer_common::{ledger::WRITE, loss::Reason, object::ObjectId};
 
 use super::{Case, Stream, Subject, inner::stream_fd};
 use crate::{
@@ -31,6 +27,14 @@ pub(super) fn who(subject: &Subject<'_>) -> String {
         wrote_ns => process.command_at(wrote_ns),
     };
     named(&shortened(&command), process.id)
+}
+
+/// The same with the command line that the process had when the stream was first used.
+pub(super) fn writer(subject: &Subject<'_>, stream: &Stream) -> String {
+    match stream.row.first_ns {
+        0 => who(subject),
+        first_ns => named(&shortened(&subject.process.command_at(first_ns)), subject.process.id),
+    }
 }
 
 /// A process by its command line.
@@ -100,17 +104,12 @@ pub(super) fn closed_by(
     format!("{who} {how}{since}")
 }
 
-/// The process that closed a read end, with the name that it had when it last read. The last thread of a process may have
-/// another name than the process.
+/// The process that closed a read end, with the name that it had then. The thread that did may have another name than the
+/// process.
 fn closer_name(case: &Case<'_>, closer: &Close) -> String {
-    let Some(known) = case.session.processes.get(&closer.process) else {
-        return named(&closer.comm, closer.process);
-    };
-    let reads = case.session.rows_of(known.id, READ).filter(|(_, row)| row.bytes > 0);
-    match reads.map(|(_, row)| row.last_ns).max() {
-        _ if known.comm.is_empty() => named(&closer.comm, closer.process),
-        Some(read_ns) => known.short_at(read_ns),
-        None => named(&closer.comm, closer.process),
+    match case.session.processes.get(&closer.process) {
+        Some(known) if !known.comm.is_empty() => known.short_at(closer.time_ns),
+        _ => named(&closer.comm, closer.process),
     }
 }
 

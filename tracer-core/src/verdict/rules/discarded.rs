@@ -31,7 +31,7 @@ fn of_stream(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding
     let is_late = subject.process.attached_late;
     let message = format!(
         "{} wrote {}{} to {}, which {}: discarded.{}",
-        words::who(subject),
+        words::writer(subject, stream),
         units::exact(stream.row.bytes),
         words::since_attached(subject),
         stream.name(),
@@ -67,15 +67,18 @@ fn of_redirection(case: &Case<'_>, subject: &Subject<'_>) -> Finding {
     let goes_there = |key: &LedgerKey| {
         matches!(key.fd, 1 | 2) && case.session.object_kind(&key.object) == Kind::Null
     };
-    let what = match subject.only_writer(case.session, goes_there) {
-        Some(writer) if writer.id != subject.process.id => format!(
-            "{} wrote {sum} to /dev/null, redirected inside {who}: discarded",
-            words::called(writer)
+    let writer = subject.only_writer(case.session, goes_there);
+    let message = match writer.filter(|writer| writer.id != subject.process.id) {
+        Some(writer) => format!(
+            "{} wrote {sum} to /dev/null, redirected inside {who}: discarded.{}",
+            words::called(writer),
+            words::end_of(writer)
         ),
-        _ => format!("{who} redirected all its output to /dev/null: {sum} discarded"),
+        None => format!(
+            "{who} redirected all its output to /dev/null: {sum} discarded, nothing to its own stdout and stderr.{}",
+            words::ending(subject)
+        ),
     };
-    let message =
-        format!("{what}, nothing to its own stdout and stderr.{}", words::ending(subject));
     let mut finding = evidence::finding(case, subject, Rule::Discarded, Severity::Warning, message);
     finding.advice = Some("Look for `>/dev/null` in what it runs.".into());
     evidence::with(finding, "discarded", serde_json::json!(subject.discarded))

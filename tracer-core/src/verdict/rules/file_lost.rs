@@ -64,9 +64,22 @@ fn is_meant(case: &Case<'_>, stream: &Stream, loss: Loss) -> bool {
 
 /// Whether this rule says that output which was redirected to an object is not there any more, or not all of it.
 pub(super) fn tells(case: &Case<'_>, object: &ObjectId, bytes: u64) -> bool {
-    let row = LedgerRow { bytes, ..LedgerRow::ZERO };
-    let stream = Stream { object: *object, kind: Kind::File, row, ..Stream::default() };
+    let stream = redirected(object, bytes);
     loss(case, &stream).is_some_and(|loss| !is_meant(case, &stream, loss))
+}
+
+/// The size of a file with output that was redirected to it, if the command has written it anew since, so that the file
+/// has less of it.
+pub(super) fn size_if_rewritten(case: &Case<'_>, object: &ObjectId, bytes: u64) -> Option<u64> {
+    let stream = redirected(object, bytes);
+    loss(case, &stream).filter(|loss| is_meant(case, &stream, *loss))?;
+    case.session.objects.get(object)?.size_after
+}
+
+/// Output that was redirected to an object.
+fn redirected(object: &ObjectId, bytes: u64) -> Stream {
+    let row = LedgerRow { bytes, ..LedgerRow::ZERO };
+    Stream { object: *object, kind: Kind::File, row, ..Stream::default() }
 }
 
 /// Whether this rule says so of all that a command and its children wrote.
@@ -298,7 +311,7 @@ pub(in crate::verdict) fn removers(session: &Session) -> Vec<&Process> {
 fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, loss: Loss) -> Finding {
     let lead = format!(
         "{} wrote {}{} to {},",
-        words::who(subject),
+        words::writer(subject, stream),
         units::exact(subject.bytes_to(stream)),
         words::since_attached(subject),
         stream.name()

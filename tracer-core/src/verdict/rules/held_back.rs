@@ -50,7 +50,7 @@ fn describe_blocks(
     let message = format!(
         "{} wrote to {} in full blocks of {}, one every {} on average: what it printed in between \
          waited in its buffer.",
-        words::who(subject),
+        words::writer(subject, stream),
         stream.name(),
         units::exact(block),
         units::span(gap_ns, 0)
@@ -99,7 +99,7 @@ fn describe(
     let message = format!(
         "{} wrote {} of its {} to {} in the last moments before its end, {} after its start: a \
          buffer that is flushed at exit looks like this.",
-        words::who(subject),
+        words::writer(subject, stream),
         if last >= stream.row.bytes { "all".to_owned() } else { units::exact(last) },
         units::exact(stream.row.bytes),
         stream.name(),

@@ -42,7 +42,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
             };
             let message = format!(
                 "{} wrote {} to {}, into {through}; {}.{}",
-                words::who(subject),
+                words::writer(subject, stream),
                 units::exact(subject.bytes_to(stream)),
                 stream.name(),
                 where_to(case, stream),

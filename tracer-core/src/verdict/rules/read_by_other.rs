@@ -66,7 +66,7 @@ fn describe(
     let message = format!(
         "{} of what {} wrote to {} were taken by {}, and {} by {}: {} has all.",
         units::exact(taken),
-        words::who(subject),
+        words::writer(subject, stream),
         stream.name(),
         names,
         units::exact(main.bytes),

@@ -66,7 +66,7 @@ fn of_stream(
         "{reader} read {} of {} from {}, and {statement}{doubt}: {} were lost in the manager, after it had read them.{}",
         units::exact(flow.read),
         stream.name(),
-        words::who(subject),
+        words::writer(subject, stream),
         units::exact(lost),
         words::ending(subject)
     );

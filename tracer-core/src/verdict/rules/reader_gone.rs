@@ -50,7 +50,7 @@ fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding 
     };
     let message = format!(
         "{} could not write to {}: {why} ({name}, {refused} refused) after {} had been written{}{unread}.{}",
-        words::who(subject),
+        words::writer(subject, stream),
         stream.name(),
         units::exact(subject.bytes_to(stream)),
         words::since_attached(subject),

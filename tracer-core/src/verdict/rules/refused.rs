@@ -109,7 +109,7 @@ fn put_off(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Option<Fi
     } else {
         "it went on writing, but whether it wrote those bytes again cannot be told"
     };
-    let message = format!("{} had {}; {again}.", words::who(subject), obstacles(stream));
+    let message = format!("{} had {}; {again}.", words::writer(subject, stream), obstacles(stream));
     // After a short write, all common libraries write the rest.
     // A program that made its output non-blocking itself is prepared for refusals.
     let is_prepared =

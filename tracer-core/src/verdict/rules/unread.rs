@@ -58,7 +58,7 @@ fn describe(
     let least = if stream.kind == Kind::Pty && flow.inside.is_none() { "at least " } else { "" };
     let message = format!(
         "{} wrote {}{others}{} to {}{held}; {least}{} {} {what} in {}{}: {}.{}",
-        words::who(subject),
+        words::writer(subject, stream),
         units::exact(own),
         words::since_attached(subject),
         words::stream(case, subject, stream),

@@ -300,3 +300,29 @@ fn a_process_has_the_name_that_it_had_when_it_wrote() {
     let message = scene.finding(Rule::Unread).unwrap().message;
     assert!(message.starts_with("sh script (pid 71) wrote 10 B"), "{message}");
 }
+
+/// `sh` discards 99 bytes, and executes another program, which writes to stdout.
+#[test]
+fn a_wrapper_that_executes_a_program_is_not_named_for_what_that_wrote() {
+    let scene = managed(&SH).wrote(COMMAND, 2, NULL, written_at(99, 100));
+    let (process, argv) = (id(COMMAND), vec!["report".to_owned()]);
+    let image = Image { process, executed: true, comm: "report".into(), argv, ..Image::default() };
+    let scene = scene.also(110, EventKind::Image(image));
+    let scene = scene.wrote(COMMAND, 1, OUT, written_at(10, 120)).exited(COMMAND, 0, 130);
+    let message = scene.closed(MANAGER, OUT, 140).finding(Rule::Unread).unwrap().message;
+    assert!(message.starts_with("report (pid 71) wrote 10 B"), "{message}");
+}
+
+/// A manager that reads under another name than that under which it closes.
+#[test]
+fn the_process_that_closes_has_the_name_that_it_had_then() {
+    let scene = managed(&SH).pipe(INNER).command(81, COMMAND, &["work"], [NULL, INNER, ERR]);
+    let scene = scene.command(82, COMMAND, &["sh", "wrapper"], [INNER, OUT, ERR]);
+    let scene = scene.read(82, FILE, 5, 100);
+    let image =
+        Image { process: id(82), executed: true, comm: "consumer".into(), ..Image::default() };
+    let scene = scene.also(110, EventKind::Image(image)).wrote(81, 1, INNER, written_at(10, 120));
+    let scene = scene.exited(81, 0, 130).closed(82, INNER, 140).exited(82, 0, 150);
+    let message = scene.exited(COMMAND, 0, 160).finding(Rule::Unread).unwrap().message;
+    assert!(message.contains("consumer (pid 82) closed its read end"), "{message}");
+}

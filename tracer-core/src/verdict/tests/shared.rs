@@ -65,10 +65,11 @@ fn a_failed_start_whose_message_arrived_is_not_lost() {
 #[test]
 fn the_process_that_writes_to_dev_null_is_named() {
     let scene = managed(&["sh", "all"]).command(80, COMMAND, &["seq", "9"], [NULL, NULL, ERR]);
-    let scene = scene.wrote(80, 1, NULL, write(18)).exited(80, 0, 100).exited(COMMAND, 0, 200);
+    let scene = scene.wrote(80, 1, NULL, write(18)).exited(80, 3, 100).exited(COMMAND, 0, 200);
     let message = scene.finding(Rule::Discarded).unwrap().message;
-    let expected = "seq 9 (pid 80) wrote 18 B to /dev/null, redirected inside sh all (pid 71)";
-    assert!(message.starts_with(expected), "{message}");
+    let expected = "seq 9 (pid 80) wrote 18 B to /dev/null, redirected inside sh all (pid 71): discarded. \
+                    It exited with 3.";
+    assert_eq!(message, expected);
 }
 
 /// A step writes 64 bytes to a file, and `rm -r` names the directory. At the end nothing is at the path.
@@ -103,7 +104,7 @@ fn a_file_that_is_gone_is_not_where_the_output_is() {
     let both = || {
         let scene =
             removed().file(LIST, "/tmp/kept").command(95, COMMAND, &["x"], [NULL, LIST, ERR]);
-        scene.wrote(95, 1, LIST, written_at(7, 100)).exited(95, 0, 110)
+        scene.wrote(95, 1, LIST, written_at(7, 100)).exited(95, 4, 110)
     };
     check(vec![
         (Rule::Elsewhere, "removed unread", removed(), None),
@@ -125,9 +126,13 @@ fn a_file_that_is_gone_is_not_where_the_output_is() {
     let late = late.wrote(40, 1, FILE, write(30)).wrote(40, 2, FILE, write(10));
     let message = late.finding(Rule::Accounted).unwrap().message;
     assert!(message.contains("nothing to stderr, 40 B to /tmp/log."), "{message}");
+    let anew = twice([NULL, FILE, ERR], 20).finding(Rule::Elsewhere).unwrap().message;
+    let expected = "110 B went to /tmp/log, which was written anew and has 20 B now";
+    assert!(anew.contains(expected), "{anew}");
     let message = both().finding(Rule::Elsewhere).unwrap().message;
     let (kept, gone) = (message.contains("wrote 7 B to /tmp/kept"), message.contains("deploy.log"));
-    assert!(kept && !gone, "{message}");
+    // The step exited with 4, the wrapper with 1.
+    assert!(kept && !gone && message.ends_with(" It exited with 4."), "{message}");
 }
 
 /// Two commands one after the other write 90 and 20 bytes to a file.
