@@ -173,13 +173,15 @@ impl<'a> Case<'a> {
         })
     }
 
+    /// Whether an object is a socket whose other end is not known, so that only closes of this end were seen.
+    pub(super) fn is_one_ended(&self, object: &ObjectId) -> bool {
+        self.session.object_kind(object) == Kind::Socket && !self.session.is_joined(object)
+    }
+
     /// The close of the last read end. Of two closes at almost the same time, the one of a process that had read: a
     /// shell holds the pipe of `yes | head` a moment longer than `head` does.
     pub(super) fn closer(&self, object: &ObjectId) -> Option<&'a Close> {
-        // If the other end of a socket is unknown, only the close of this end was seen.
-        let is_one_ended =
-            self.session.object_kind(object) == Kind::Socket && !self.session.is_joined(object);
-        let last = self.session.last_closer(object).filter(|_| !is_one_ended)?;
+        let last = self.session.last_closer(object).filter(|_| !self.is_one_ended(object))?;
         let has_read = |close: &&Close| {
             let mut rows = self.session.rows_of(close.process, READ);
             rows.any(|(key, row)| key.object == *object && row.bytes > 0)

@@ -16,6 +16,7 @@ use super::rows::{add, without_probes};
 use crate::session::{FactKind, Kind, Process, Session};
 
 /// A command that the user asked about, with its descendants.
+#[derive(Clone)]
 pub struct Subject<'a> {
     /// The command's own process.
     pub process: &'a Process,
@@ -97,6 +98,26 @@ impl<'a> Subject<'a> {
         }
     }
 
+    /// The same, named after the process to which writes to a stream were refused: if it is only one of several, it need
+    /// not be the one that wrote most.
+    pub(super) fn of_refused(&self, session: &'a Session, stream: &Stream) -> Self {
+        let refused_ns = |member: &ProcessId| {
+            let mut rows = session.rows_of(*member, WRITE).filter(|(key, row)| {
+                key.object == stream.object && row.errors.iter().any(|errors| *errors > 0)
+            });
+            rows.next().map(|(_, row)| row.first_ns)
+        };
+        let mut refused = self
+            .members
+            .iter()
+            .filter_map(|member| Some((session.processes.get(member)?, refused_ns(member)?)));
+        let only = refused.next().filter(|_| refused.next().is_none());
+        let (process, wrote_ns) = only
+            .filter(|_| self.scope == Scope::Redirected)
+            .unwrap_or((self.process, stream.row.first_ns));
+        Self { process, wrote_ns, ..self.clone() }
+    }
+
     /// Clears the streams that are not its own.
     pub(super) fn forget_streams(&mut self, own: [bool; 2]) {
         for (stream, is_own) in [&mut self.stdout, &mut self.stderr].into_iter().zip(own) {
@@ -146,7 +167,7 @@ impl<'a> Subject<'a> {
             .sum()
     }
 
-    /// The only member that wrote bytes to an object for which `counts` is true, if it is one.
+    /// The only member that wrote to an object for which `counts` is true, or was refused to, if it is one.
     pub(super) fn only_writer(
         &self,
         session: &'a Session,
@@ -154,7 +175,7 @@ impl<'a> Subject<'a> {
     ) -> Option<&'a Process> {
         let wrote = |member: &&ProcessId| {
             let mut rows = session.rows_of(**member, WRITE);
-            rows.any(|(key, row)| row.bytes > 0 && counts(key))
+            rows.any(|(key, row)| (row.bytes > 0 || row.failed > 0) && counts(key))
         };
         let mut writers = self.members.iter().filter(wrote);
         match (writers.next(), writers.next()) {

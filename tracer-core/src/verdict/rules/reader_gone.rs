@@ -15,7 +15,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         .streams()
         .into_iter()
         .filter(|stream| refusals(stream) > 0)
-        .map(|stream| describe(case, subject, stream))
+        .map(|stream| describe(case, &subject.of_refused(case.session, stream), stream))
         .collect()
 }
 
@@ -27,11 +27,17 @@ pub(in crate::verdict) fn refusals(stream: &Stream) -> u32 {
 
 fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding {
     let peer = case.session.peer(&stream.object);
+    let is_one_ended = case.is_one_ended(&stream.object);
     // The refusal proves that no read end is open, whatever was seen of the others.
-    let closer = case.closer(&peer).or_else(|| case.session.closes(&peer).last());
+    let last = || case.session.closes(&peer).last().filter(|_| !is_one_ended);
+    let closer = case.closer(&peer).or_else(last);
     let readers = case.flows.get(&stream.object).readers_in_words();
     let why = match (closer, readers) {
         (Some(closer), _) => words::closed_by(case, closer, subject, stream),
+        (None, None) if is_one_ended => {
+            let name = words::object(case, &stream.object);
+            format!("the other end of {name} was closed, and tracer did not see by whom")
+        }
         (None, Some(reader)) => format!("its reader {reader} had closed it"),
         (None, None) => "its read end was closed, and no process was seen to hold it".to_owned(),
     };
@@ -50,7 +56,7 @@ fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding 
     };
     let message = format!(
         "{} could not write to {}: {why} ({name}, {refused} refused) after {} had been written{}{unread}.{}",
-        words::writer(subject, stream),
+        words::who(subject),
         stream.name(),
         units::exact(subject.bytes_to(stream)),
         words::since_attached(subject),

@@ -171,7 +171,8 @@ fn refusal(
     let is_standard = (0..3).contains(&stream.fd);
     let file = || words::object(case, &stream.object);
     let stream_name = if is_standard { stream.name().to_owned() } else { file() };
-    let (who, ending) = (words::who(subject), words::ending(subject));
+    let refused_one = subject.of_refused(case.session, stream);
+    let (who, ending) = (words::who(&refused_one), words::ending(&refused_one));
     let message = if class == error::NOT_RUN {
         format!("The kernel never ran {refused} of {who} to {stream_name}: {why}.{ending}")
     } else {
@@ -179,7 +180,7 @@ fn refusal(
             "The kernel refused {refused} to {stream_name} of {who} with {with}: {why}.{by}{ending}"
         )
     };
-    let finding = evidence::finding(case, subject, Rule::Refused, Severity::Loss, message);
+    let finding = evidence::finding(case, &refused_one, Rule::Refused, Severity::Loss, message);
     let finding = evidence::with_stream(finding, case, stream);
     let mut finding = evidence::seen(case, stream, finding);
     finding.advice = Some(advice.into());

@@ -1,9 +1,13 @@
 //! Jobs of a recorder, and what other jobs and strangers did to their output: who cut or removed a file, and who wrote what
 //! a reader lost, is known also when that process was judged and forgotten before.
 
-use tracer_common::{id::ProcessId, object::ObjectId};
+use tracer_common::{
+    id::ProcessId,
+    ledger::{LedgerRow, error},
+    object::ObjectId,
+};
 
-use super::scene::*;
+use super::{commands::refused, scene::*};
 use crate::{
     event::FileNow,
     session::{Job, Parts, Session},
@@ -235,4 +239,34 @@ fn the_only_writer_of_a_pipe_keeps_its_name_and_several_do_not() {
     let message = told(&killed(two.clone(), 100), 80, Rule::KeptBack).unwrap();
     assert!(message.contains("read 100 B from earlier commands (several)"), "{message}");
     assert_eq!(two.0.ledger.len(), 1);
+}
+
+/// `(seq 500; sleep 1; echo tail) | reader`, where the reader reads a part and leaves: `seq` wrote, the shell was refused.
+#[test]
+fn of_several_writers_the_one_that_was_refused_is_named() {
+    let shell = |fd_1: ObjectId, scene: Scene| {
+        let scene = scene.command(80, COMMAND, &["sh", "job"], [NULL, fd_1, ERR]);
+        let scene = scene.command(81, 80, &["seq", "500"], [NULL, fd_1, ERR]);
+        let scene = scene.wrote(81, 1, fd_1, written_at(1892, 100)).exited(81, 0, 110);
+        let row = LedgerRow { first_ns: at(300), ..refused(error::EPIPE, 5) };
+        scene.wrote(80, 1, fd_1, row).exited(80, 1, 310)
+    };
+    let scene = managed(&["sh"]).pipe(PIPE).command(82, COMMAND, &["reader"], [PIPE, OUT, ERR]);
+    let scene = scene.read(82, PIPE, 100, 150).closed(82, PIPE, 200).exited(82, 0, 200);
+    let message =
+        shell(PIPE, scene).exited(COMMAND, 0, 400).finding(Rule::ReaderGone).unwrap().message;
+    let expected = "sh job (pid 80) could not write to stdout: ";
+    assert!(message.starts_with(expected) && message.ends_with(" It exited with 1."), "{message}");
+}
+
+/// The other end of a socket may not be known: its server had not accepted yet. The end of the writer's own end says nothing.
+#[test]
+fn no_process_is_blamed_for_the_other_end_of_a_socket_that_is_not_known() {
+    let socket = object(180);
+    let scene = managed(&["work"]).socket(socket, 1, [0; 4], ObjectId::NONE);
+    let scene = scene.command(80, COMMAND, &["seq"], [NULL, socket, ERR]);
+    let row = LedgerRow { bytes: 9, ..refused(error::EPIPE, 5) };
+    let scene = scene.wrote(80, 1, socket, row).closed(80, socket, 200).exited(80, 1, 210);
+    let message = scene.exited(COMMAND, 0, 300).finding(Rule::ReaderGone).unwrap().message;
+    assert!(message.contains("was closed, and tracer did not see by whom"), "{message}");
 }
