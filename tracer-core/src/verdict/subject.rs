@@ -30,6 +30,8 @@ pub struct Subject<'a> {
     pub redirected: Vec<(ObjectId, u64)>,
     /// The same for `/dev/null`.
     pub discarded: u64,
+    /// The part of it that went through fd 2: error messages.
+    pub silenced: u64,
     /// Whether it stands by itself, or inside another subject.
     pub scope: Scope,
     /// When its own process, or what that started, first wrote to its streams, else elsewhere; 0 if nothing was written.
@@ -93,6 +95,7 @@ impl<'a> Subject<'a> {
             stderr,
             redirected: Vec::new(),
             discarded: 0,
+            silenced: 0,
             scope: Scope::Outer,
             wrote_ns: 0,
         }
@@ -182,6 +185,12 @@ impl<'a> Subject<'a> {
             (Some(only), None) => session.processes.get(only),
             _ => None,
         }
+    }
+
+    /// Whether all that it discarded are error messages inside of a command that succeeded: `2>/dev/null` around a step
+    /// that may fail.
+    pub(super) fn only_silences(&self) -> bool {
+        self.discarded == self.silenced && self.process.exit_code() == Some(0)
     }
 
     /// Whether all output went to stderr, which is another object than stdout.
@@ -358,7 +367,10 @@ fn fill(session: &Session, subject: &mut Subject<'_>) {
             match place {
                 Place::Stdout => add(&mut subject.stdout.row, row),
                 Place::Stderr => add(&mut subject.stderr.row, row),
-                Place::Discarded => subject.discarded += row.bytes,
+                Place::Discarded => {
+                    subject.discarded += row.bytes;
+                    subject.silenced += if key.fd == 2 { row.bytes } else { 0 };
+                }
                 Place::Redirected
                     if row.bytes > 0 && leads_out(session, &key.object, &read_within) =>
                 {

@@ -10,15 +10,19 @@ use crate::{
 };
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
-    if subject.attempts() > 0 || !subject.redirected.is_empty() || subject.discarded > 0 {
+    if subject.attempts() > 0
+        || !subject.redirected.is_empty()
+        || !subject.only_silences() && subject.discarded > 0
+    {
         return Vec::new();
     }
     let who = words::who(subject);
     let running = subject.process.end_ns.is_none();
     let message = match (case.confidence(subject), running) {
         (Confidence::Certain, false) => format!(
-            "{who} never wrote to stdout or stderr{}.{}",
+            "{who} never wrote to stdout or stderr{}{}.{}",
             elsewhere_in_words(elsewhere(case, subject), to_ended(case, subject)),
+            silenced_in_words(subject.silenced),
             words::ending(subject)
         ),
         (Confidence::Certain, true) => format!("{who} has written nothing so far. Still running."),
@@ -61,6 +65,13 @@ fn elsewhere_in_words(other: u64, to_ended: u64) -> String {
         (_, to_ended) => {
             format!("; it wrote {} to files or pipes that have ended since", units::exact(to_ended))
         }
+    }
+}
+
+fn silenced_in_words(bytes: u64) -> String {
+    match bytes {
+        0 => String::new(),
+        _ => format!("; {} of error messages inside it went to /dev/null", units::exact(bytes)),
     }
 }
 

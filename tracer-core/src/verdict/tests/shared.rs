@@ -72,6 +72,26 @@ fn the_process_that_writes_to_dev_null_is_named() {
     assert_eq!(message, expected);
 }
 
+#[test]
+fn error_messages_that_a_command_which_succeeded_discards_are_not_its_output() {
+    let scene = |fd: i32, code: u32| {
+        let scene = managed(&["sh", "all"]).command(80, COMMAND, &["probe"], [NULL, OUT, NULL]);
+        let scene = scene.wrote(80, fd, NULL, write(18)).exited(80, 1, 100);
+        scene.exited(COMMAND, code, 200)
+    };
+    check(vec![
+        (Rule::Discarded, "a probe may fail", scene(2, 0), None),
+        (Rule::NeverWrote, "a probe may fail", scene(2, 0), Some(Warning)),
+        (Rule::Discarded, "the reason of the failure", scene(2, 1), Some(Warning)),
+        (Rule::Discarded, "the output", scene(1, 0), Some(Warning)),
+        (Rule::NeverWrote, "the output", scene(1, 0), None),
+    ]);
+    let message = scene(2, 0).finding(Rule::NeverWrote).unwrap().message;
+    let expected = "sh all (pid 71) never wrote to stdout or stderr; 18 B of error messages inside it went to \
+                    /dev/null. It exited with 0.";
+    assert_eq!(message, expected);
+}
+
 /// A step writes 64 bytes to a file, and `rm -r` names the directory. At the end nothing is at the path.
 fn wrapper(code: u32, remover: &[&str]) -> Scene {
     let scene = managed(&["sh"]).file(FILE, "/tmp/w/deploy.log");
