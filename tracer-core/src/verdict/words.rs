@@ -1,6 +1,10 @@
 //! Phrases that rules share.
 
-use tracer_common::{ledger::WRITE, loss::Reason, object::ObjectId};
+use tracer_common::{
+    ledger::{READ, WRITE},
+    loss::Reason,
+    object::ObjectId,
+};
 
 use super::{Case, Stream, Subject, inner::stream_fd};
 use crate::{
@@ -91,7 +95,7 @@ pub(super) fn closed_by(
         (true, true) => "ended with the terminal open",
         (false, true) => "closed the terminal",
     };
-    let who = closer_name(case, closer);
+    let who = closer_name(case, closer, &case.session.peer(&stream.object));
     let since = match subject.process.end_ns {
         // The end of the terminal is why the command ended.
         _ if is_terminal && subject.process.signal() == Some(SIGHUP) => String::new(),
@@ -104,13 +108,19 @@ pub(super) fn closed_by(
     format!("{who} {how}{since}")
 }
 
-/// The process that closed a read end, with the name that it had then. The thread that did may have another name than the
-/// process.
-fn closer_name(case: &Case<'_>, closer: &Close) -> String {
-    match case.session.processes.get(&closer.process) {
-        Some(known) if !known.comm.is_empty() => known.short_at(closer.time_ns),
-        _ => named(&closer.comm, closer.process),
+/// The process that closed a read end, with the name that it had when it last read from there, else when it closed it. The
+/// thread that did may have another name than the process.
+fn closer_name(case: &Case<'_>, closer: &Close, end: &ObjectId) -> String {
+    let Some(known) = case.session.processes.get(&closer.process) else {
+        return named(&closer.comm, closer.process);
+    };
+    let reads = case.session.rows_of(known.id, READ);
+    let reads = reads.filter(|(key, row)| key.object == *end && row.bytes > 0);
+    let time_ns = reads.map(|(_, row)| row.last_ns).max().unwrap_or(closer.time_ns);
+    if known.comm.is_empty() {
+        return named(&closer.comm, closer.process);
     }
+    known.short_at(time_ns)
 }
 
 /// The limitation of a sum: ` since tracer attached`, or that tracer lost something; empty if it is complete.

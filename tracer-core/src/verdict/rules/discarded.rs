@@ -71,8 +71,13 @@ fn of_redirection(case: &Case<'_>, subject: &Subject<'_>) -> Finding {
     let writer = subject.only_writer(case.session, goes_there);
     let message = match writer.filter(|writer| writer.id != subject.process.id) {
         Some(writer) => format!(
-            "{} wrote {sum} to /dev/null, redirected inside {who}: discarded.{}",
+            "{} wrote {sum} to {}, which goes to /dev/null inside {who}: discarded.{}",
             words::called(writer),
+            match subject.silenced {
+                0 => "stdout",
+                silenced if silenced == subject.discarded => "stderr",
+                _ => "stdout and stderr",
+            },
             words::end_of(writer)
         ),
         None => format!(

@@ -1,7 +1,13 @@
 //! Bytes were left unread in the pipe.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
-use tracer_common::{id::ProcessId, ledger::READ, object::ObjectId};
+use tracer_common::{
+    id::ProcessId,
+    ledger::{READ, WRITE},
+    object::ObjectId,
+};
 
 use super::super::{Case, Scope, Stream, Subject, evidence, words};
 use crate::{
@@ -21,9 +27,42 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
             // A process that reads its own FIFO, as a semaphore, leaves in it what it does not need.
             let is_own = subject.scope == Scope::Redirected
                 && flow.readers.iter().any(|reader| subject.members.contains(&reader.process));
-            (own > 0 && !is_own).then(|| describe(case, subject, stream, own, unread))
+            (own > 0 && !is_own).then(|| match of_last_writer(case, subject, stream, unread) {
+                Some(last) => describe(case, &last, &last.stdout, last.stdout.row.bytes, unread),
+                None => describe(case, subject, stream, own, unread),
+            })
         })
         .collect()
+}
+
+/// The writer of all unread bytes, if that is another process than those of the subject: what is read first was written
+/// first, so the bytes of the one that began when all others had written are the last to be read.
+fn of_last_writer<'a>(
+    case: &Case<'a>,
+    subject: &Subject<'a>,
+    stream: &Stream,
+    unread: u64,
+) -> Option<Subject<'a>> {
+    let flow = case.flows.get(&stream.object);
+    let writers = flow.writers.iter().filter(|writer| writer.bytes > 0);
+    let rows = writers.flat_map(|writer| case.session.rows_of(writer.process, WRITE));
+    let rows = rows.filter(|(key, row)| key.object == stream.object && row.bytes > 0);
+    let rows: Vec<_> = rows.collect();
+    let (key, row) = rows.iter().copied().max_by_key(|(_, row)| row.last_ns)?;
+    let mut others = rows.iter().filter(|(other, _)| *other != key);
+    let process = case.session.processes.get(&key.process)?;
+    let is_last = stream.kind != Kind::Pty
+        && flow.in_flight == 0
+        && row.bytes >= unread
+        && others.all(|(_, other)| other.last_ns < row.first_ns);
+    (is_last && !subject.members.contains(&process.id)).then(|| {
+        let used = Stream { fd: key.fd, row: *row, ..stream.clone() };
+        let nothing = Stream { fd: 2, ..Stream::default() };
+        Subject {
+            scope: Scope::Redirected,
+            ..Subject::new(process, BTreeSet::from([process.id]), [used, nothing])
+        }
+    })
 }
 
 fn describe(

@@ -270,3 +270,19 @@ fn no_process_is_blamed_for_the_other_end_of_a_socket_that_is_not_known() {
     let message = scene.exited(COMMAND, 0, 300).finding(Rule::ReaderGone).unwrap().message;
     assert!(message.contains("was closed, and tracer did not see by whom"), "{message}");
 }
+
+/// `coproc C { cat; echo extra; }`, of which the reader takes the first line only.
+#[test]
+fn of_several_writers_the_one_that_wrote_what_is_unread_is_named() {
+    let scene = |read: u64| {
+        let scene = managed(&["sh"]).pipe(PIPE).fork(80, COMMAND);
+        let scene = scene.command(81, 80, &["cat"], [NULL, PIPE, ERR]);
+        let scene = scene.wrote(81, 1, PIPE, written_at(3, 100)).exited(81, 0, 110);
+        let scene = scene.read(COMMAND, PIPE, read, 120).wrote(80, 1, PIPE, written_at(6, 130));
+        scene.exited(80, 0, 140).closed(COMMAND, PIPE, 150).exited(COMMAND, 0, 160)
+    };
+    let message = |read| scene(read).finding(Rule::Unread).unwrap().message;
+    let (last, both) = (message(3), message(2));
+    assert!(last.starts_with("sh (pid 80) wrote 6 B together with others"), "{last}");
+    assert!(both.starts_with("cat (pid 81) wrote 3 B together with others"), "{both}");
+}

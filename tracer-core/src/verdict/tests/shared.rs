@@ -67,8 +67,8 @@ fn the_process_that_writes_to_dev_null_is_named() {
     let scene = managed(&["sh", "all"]).command(80, COMMAND, &["seq", "9"], [NULL, NULL, ERR]);
     let scene = scene.wrote(80, 1, NULL, write(18)).exited(80, 3, 100).exited(COMMAND, 0, 200);
     let message = scene.finding(Rule::Discarded).unwrap().message;
-    let expected = "seq 9 (pid 80) wrote 18 B to /dev/null, redirected inside sh all (pid 71): discarded. \
-                    It exited with 3.";
+    let expected = "seq 9 (pid 80) wrote 18 B to stdout, which goes to /dev/null inside sh all (pid 71): \
+                    discarded. It exited with 3.";
     assert_eq!(message, expected);
 }
 
