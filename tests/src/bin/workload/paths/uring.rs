@@ -208,6 +208,15 @@ pub(crate) fn ring() -> Result<IoUring> {
     supported(IoUring::new(ENTRIES))
 }
 
+/// The same, for requests that tell nothing when they succeed (`IOSQE_CQE_SKIP_SUCCESS`, since Linux 5.17).
+pub(crate) fn silent_ring() -> Result<IoUring> {
+    let ring = ring()?;
+    if !ring.params().is_feature_skip_cqe_on_success() {
+        return Err(Unsupported("no IOSQE_CQE_SKIP_SUCCESS".to_owned()).into());
+    }
+    Ok(ring)
+}
+
 fn supported(ring: std::io::Result<IoUring>) -> Result<IoUring> {
     ring.map_err(|error| match error.raw_os_error() {
         Some(libc::ENOSYS) | Some(libc::EPERM) => {

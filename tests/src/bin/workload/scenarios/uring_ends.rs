@@ -13,7 +13,7 @@ use tracer_tests::truth::path_from_env;
 
 use crate::{
     ledger::Ledger,
-    paths::uring::{CURRENT, complete, push, ring},
+    paths::uring::{CURRENT, complete, push, ring, silent_ring},
     sys::{self, Outcome},
 };
 
@@ -22,7 +22,7 @@ use crate::{
 pub(crate) fn silent_ends(ledger: &mut Ledger) -> Result<()> {
     const ROUNDS: usize = 8;
     const SENDS: usize = 64;
-    let mut ring = ring()?;
+    let mut ring = silent_ring()?;
     for _ in 0..ROUNDS {
         write_silently(ledger, &mut ring)?;
     }
