@@ -9,7 +9,11 @@ mod outcome;
 mod plan;
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    path::PathBuf,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
 };
 
@@ -105,12 +109,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Tally> {
     let how = if options.fexit { Restriction::Fexit } else { Restriction::None };
     let programs = |architecture| guests.programs(architecture);
     let boots = boots(&kernels, options.scope(), how, programs);
-    let outcomes = Runner { guests: &guests }.perform_all(&boots)?;
-    if options.page {
-        let page = workspace.root().join("RELIABILITY.md");
-        let table = outcome::table(&page::read(&page, BLOCK)?, &outcomes);
-        page::regenerate(&page, BLOCK, &table)?;
-    }
+    let page = options.page.then(|| Mutex::new(workspace.root().join("RELIABILITY.md")));
+    let outcomes = Runner { guests: &guests, page }.perform_all(&boots)?;
     let mut tally = Tally::default();
     outcomes.iter().for_each(|outcome| tally += outcome.tally());
     ensure!(tally != Tally::default(), "no test is called {}", options.filters.join(" or "));
@@ -148,6 +148,8 @@ fn restricted_boots(kernel: &Kernel) -> [Task<'_>; 2] {
 /// Performs boots.
 struct Runner<'a> {
     guests: &'a Guests,
+    /// The page that gets the outcome of each boot when it has ended: a run of hours may be interrupted.
+    page: Option<Mutex<PathBuf>>,
 }
 
 impl Runner<'_> {
@@ -190,6 +192,11 @@ impl Runner<'_> {
         let release = kernel.release.clone();
         let outcome = Outcome { release, restriction, console, time, is_complete };
         outcome.print(&self.guests.log(&order.name))?;
+        if let Some(page) = &self.page {
+            let page = page.lock().unwrap_or_else(PoisonError::into_inner);
+            let table = outcome::table(&page::read(&page, BLOCK)?, &outcome);
+            page::regenerate(&page, BLOCK, &table)?;
+        }
         Ok(outcome)
     }
 }

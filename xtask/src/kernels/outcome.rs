@@ -91,13 +91,13 @@ impl Outcome {
     }
 }
 
-/// The table with these outcomes. Rows of `old` for other boots stay.
-pub(crate) fn table(old: &str, outcomes: &[Outcome]) -> String {
-    let new: Vec<_> = outcomes.iter().map(Outcome::row).collect();
-    let is_replaced = |row: &&str| new.iter().any(|new| boot_of(new) == boot_of(row));
+/// The table with this outcome. Rows of `old` for other boots stay.
+pub(crate) fn table(old: &str, outcome: &Outcome) -> String {
+    let new = outcome.row();
+    let is_replaced = |row: &&str| boot_of(&new) == boot_of(row);
     let is_row = |line: &&str| line.starts_with("| ") && !HEADER.starts_with(line);
     let kept = old.lines().filter(is_row).filter(|row| !is_replaced(row)).map(str::to_owned);
-    let mut rows: Vec<_> = kept.chain(new.iter().cloned()).collect();
+    let mut rows: Vec<_> = kept.chain([new.clone()]).collect();
     rows.sort_by(|a, b| release_order(a).cmp(&release_order(b)));
     format!("{HEADER}{}\n", rows.join("\n"))
 }
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn a_good_kernel_is_one_row() {
         assert_eq!(
-            table("", &[outcome(GOOD, true)]),
+            table("", &outcome(GOOD, true)),
             "| kernel | booted | tests | result |\n|---|---|---|---|\n\
              | 6.1.0-50-cloud-amd64 | as it is | trees 2 | all 2 pass |\n"
         );
@@ -151,7 +151,7 @@ mod tests {
             | 6.12.1-a | as it is | x | kept |\n| 6.12.1-b | made | x | kept |\n\
             | 5.10.0-46 | as it is | x | kept |\n";
         assert_eq!(
-            table(old, &[outcome(GOOD, true)]).lines().skip(2).collect::<Vec<_>>(),
+            table(old, &outcome(GOOD, true)).lines().skip(2).collect::<Vec<_>>(),
             [
                 "| 5.10.0-46 | as it is | x | kept |",
                 "| 6.1.0-50-cloud-amd64 | as it is | trees 2 | all 2 pass |",
