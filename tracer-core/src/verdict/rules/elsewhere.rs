@@ -24,8 +24,8 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     if bytes == 0 || subject.process.attached_late {
         return Vec::new();
     }
-    let objects: BTreeMap<_, _> =
-        redirected.iter().map(|(object, bytes)| (*object, *bytes)).collect();
+    let mut objects = BTreeMap::new();
+    redirected.iter().for_each(|(object, bytes)| *objects.entry(*object).or_insert(0) += bytes);
     let places: Vec<String> =
         objects.keys().map(|object| case.session.object_name(object)).collect();
     let reader = readers(case, &objects);
