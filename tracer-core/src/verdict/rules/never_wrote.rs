@@ -1,6 +1,7 @@
 //! The command and its descendants wrote no byte to stdout or stderr, and did not try to.
 
 use serde_json::json;
+use tracer_common::ledger::READ;
 
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
@@ -20,9 +21,10 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let running = subject.process.end_ns.is_none();
     let message = match (case.confidence(subject), running) {
         (Confidence::Certain, false) => format!(
-            "{who} never wrote to stdout or stderr{}{}.{}",
+            "{who} never wrote to stdout or stderr{}{}{}.{}",
             elsewhere_in_words(elsewhere(case, subject), to_ended(case, subject)),
             silenced_in_words(subject.silenced),
+            last_of_pipeline(case, subject).unwrap_or_default(),
             words::ending(subject)
         ),
         (Confidence::Certain, true) => format!("{who} has written nothing so far. Still running."),
@@ -73,6 +75,22 @@ fn silenced_in_words(bytes: u64) -> String {
         0 => String::new(),
         _ => format!("; {} of error messages inside it went to /dev/null", units::exact(bytes)),
     }
+}
+
+/// The only command inside that would have written to stdout and has read something: what came before it in a pipeline
+/// wrote, and it did not.
+fn last_of_pipeline(case: &Case<'_>, subject: &Subject<'_>) -> Option<String> {
+    let others = subject.members.iter().filter(|member| **member != subject.process.id);
+    let members = others.filter_map(|member| case.session.processes.get(member));
+    let mut readers = members.filter_map(|process| {
+        let has_it = process.executed && process.stdio_object(1) == Some(subject.stdout.object);
+        let rows = case.session.rows_of(process.id, READ);
+        let read = rows.filter(|(key, _)| process.has_as_input(key)).map(|(_, row)| row.bytes);
+        Some((process, read.sum::<u64>())).filter(|(_, read)| has_it && *read > 0)
+    });
+    let (process, read) = readers.next().filter(|_| readers.next().is_none())?;
+    let (name, read) = (words::called(process), units::exact(read));
+    Some(format!("; {name} read {read} inside it and wrote nothing"))
 }
 
 /// The likeliest reason.

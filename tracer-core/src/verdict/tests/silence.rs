@@ -195,3 +195,18 @@ fn a_path_search_that_succeeds_is_no_failed_start() {
         (Rule::ExecFailed, "a child of the command", child().exited(80, 127, 200), None),
     ]);
 }
+
+/// `sh -c 'seq 100 | filter'`, where the filter reads everything and prints nothing.
+#[test]
+fn the_last_command_of_a_silent_pipeline_is_named() {
+    let pipe = object(190);
+    let scene =
+        managed(&["sh"]).pipe(pipe).command(80, COMMAND, &["seq", "100"], [NULL, pipe, ERR]);
+    let scene = scene.command(81, COMMAND, &["filter"], [pipe, OUT, ERR]).exited(COMMAND, 0, 300);
+    let scene =
+        scene.wrote(80, 1, pipe, write(292)).read_fd(81, 0, pipe, (292, 150)).exited(81, 0, 200);
+    let message = scene.exited(80, 0, 120).finding(Rule::NeverWrote).unwrap().message;
+    let expected = "sh (pid 71) never wrote to stdout or stderr; filter (pid 81) read 292 B inside it and wrote nothing. \
+                    It exited with 0.";
+    assert_eq!(message, expected);
+}
