@@ -78,6 +78,7 @@ fn place(case: &Case<'_>, object: &ObjectId, bytes: u64) -> String {
         Some(known) if known.now == Some(FileNow::Gone) => {
             format!("{name} (no longer at that path)")
         }
+        _ if case.is_one_ended(object) => format!("{name}, whose other end tracer did not see"),
         _ => name,
     }
 }

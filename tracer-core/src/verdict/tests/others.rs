@@ -267,8 +267,11 @@ fn no_process_is_blamed_for_the_other_end_of_a_socket_that_is_not_known() {
     let scene = scene.command(80, COMMAND, &["seq"], [NULL, socket, ERR]);
     let row = LedgerRow { bytes: 9, ..refused(error::EPIPE, 5) };
     let scene = scene.wrote(80, 1, socket, row).closed(80, socket, 200).exited(80, 1, 210);
-    let message = scene.exited(COMMAND, 0, 300).finding(Rule::ReaderGone).unwrap().message;
-    assert!(message.contains("was closed, and tracer did not see by whom"), "{message}");
+    let scene = scene.exited(COMMAND, 0, 300);
+    let message = |rule| scene.finding(rule).unwrap().message;
+    let (gone, place) = (message(Rule::ReaderGone), message(Rule::Elsewhere));
+    assert!(gone.contains("was closed, and tracer did not see by whom"), "{gone}");
+    assert!(place.contains(", whose other end tracer did not see"), "{place}");
 }
 
 /// `coproc C { cat; echo extra; }`, of which the reader takes the first line only.
