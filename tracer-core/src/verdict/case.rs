@@ -5,7 +5,12 @@ use std::{
     sync::OnceLock,
 };
 
-use tracer_common::{id::ProcessId, ledger::READ, loss::Reason, object::ObjectId};
+use tracer_common::{
+    id::ProcessId,
+    ledger::{LedgerKey, LedgerRow, READ, WRITE},
+    loss::Reason,
+    object::ObjectId,
+};
 
 use super::{Confidence, Subject, inner, relay::Started, rules, subject};
 use crate::{
@@ -173,6 +178,22 @@ impl<'a> Case<'a> {
         })
     }
 
+    /// The rows that wrote to an object.
+    pub(super) fn writes_to(
+        &self,
+        object: &ObjectId,
+    ) -> impl Iterator<Item = (&LedgerKey, &LedgerRow)> {
+        let writers = self.flows.get(object).writers.iter();
+        let rows = writers.flat_map(|writer| self.session.rows_on(writer.process, *object, WRITE));
+        rows.filter(|(_, row)| row.bytes > 0)
+    }
+
+    /// When a process last read bytes from an object, nanoseconds since boot.
+    pub(super) fn last_read(&self, process: ProcessId, object: &ObjectId) -> Option<u64> {
+        let rows = self.session.rows_on(process, *object, READ);
+        rows.filter(|(_, row)| row.bytes > 0).map(|(_, row)| row.last_ns).max()
+    }
+
     /// Whether an object is a socket whose other end is not known, so that only closes of this end were seen.
     pub(super) fn is_one_ended(&self, object: &ObjectId) -> bool {
         self.session.object_kind(object) == Kind::Socket && !self.session.is_joined(object)
@@ -182,10 +203,7 @@ impl<'a> Case<'a> {
     /// shell holds the pipe of `yes | head` a moment longer than `head` does.
     pub(super) fn closer(&self, object: &ObjectId) -> Option<&'a Close> {
         let last = self.session.last_closer(object).filter(|_| !self.is_one_ended(object))?;
-        let has_read = |close: &&Close| {
-            let mut rows = self.session.rows_of(close.process, READ);
-            rows.any(|(key, row)| key.object == *object && row.bytes > 0)
-        };
+        let has_read = |close: &&Close| self.last_read(close.process, object).is_some();
         let mut closes = self.session.closes(object).iter().rev();
         let reader = closes
             .find(has_read)

@@ -105,10 +105,9 @@ impl<'a> Subject<'a> {
     /// not be the one that wrote most.
     pub(super) fn of_refused(&self, session: &'a Session, stream: &Stream) -> Self {
         let refused_ns = |member: &ProcessId| {
-            let mut rows = session.rows_of(*member, WRITE).filter(|(key, row)| {
-                key.object == stream.object && row.errors.iter().any(|errors| *errors > 0)
-            });
-            rows.next().map(|(_, row)| row.first_ns)
+            let mut rows = session.rows_on(*member, stream.object, WRITE);
+            let refused = rows.find(|(_, row)| row.errors.iter().any(|errors| *errors > 0));
+            refused.map(|(_, row)| row.first_ns)
         };
         let mut refused = self
             .members
@@ -187,10 +186,10 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// Whether all that it discarded are error messages inside of a command that succeeded: `2>/dev/null` around a step
-    /// that may fail.
-    pub(super) fn only_silences(&self) -> bool {
-        self.discarded == self.silenced && self.process.exit_code() == Some(0)
+    /// Whether it discarded output: more than error messages inside of a command that succeeded, as `2>/dev/null` around
+    /// a step that may fail does.
+    pub(super) fn discards_output(&self) -> bool {
+        self.discarded > self.silenced || self.discarded > 0 && self.process.exit_code() != Some(0)
     }
 
     /// Whether all output went to stderr, which is another object than stdout.
@@ -356,13 +355,13 @@ fn fill(session: &Session, subject: &mut Subject<'_>) {
         for (key, row) in session.rows_of(*member, WRITE) {
             let row = &without_probes(row, succeeded);
             let place = place(session, subject, key);
-            if row.bytes > 0 {
-                let wrote_ns = match place {
-                    Place::Stdout | Place::Stderr => &mut to_streams_ns,
-                    Place::Discarded | Place::Redirected => &mut redirected_ns,
-                    Place::Inside => &mut 0,
-                };
-                *wrote_ns = row.first_ns.min(*wrote_ns);
+            match place {
+                _ if row.bytes == 0 => {}
+                Place::Stdout | Place::Stderr => to_streams_ns = to_streams_ns.min(row.first_ns),
+                Place::Discarded | Place::Redirected => {
+                    redirected_ns = redirected_ns.min(row.first_ns);
+                }
+                Place::Inside => {}
             }
             match place {
                 Place::Stdout => add(&mut subject.stdout.row, row),

@@ -1,10 +1,6 @@
 //! Phrases that rules share.
 
-use tracer_common::{
-    ledger::{READ, WRITE},
-    loss::Reason,
-    object::ObjectId,
-};
+use tracer_common::{ledger::WRITE, loss::Reason, object::ObjectId};
 
 use super::{Case, Stream, Subject, inner::stream_fd};
 use crate::{
@@ -25,19 +21,22 @@ const COMMAND: usize = 60;
 
 /// The command and its pid: `docker pull x (pid 71)`.
 pub(super) fn who(subject: &Subject<'_>) -> String {
-    let process = subject.process;
-    let command = match subject.wrote_ns {
-        0 => process.command(),
-        wrote_ns => process.command_at(wrote_ns),
-    };
-    named(&shortened(&command), process.id)
+    called_at(subject.process, subject.wrote_ns)
 }
 
 /// The same with the command line that the process had when the stream was first used.
 pub(super) fn writer(subject: &Subject<'_>, stream: &Stream) -> String {
     match stream.row.first_ns {
         0 => who(subject),
-        first_ns => named(&shortened(&subject.process.command_at(first_ns)), subject.process.id),
+        first_ns => called_at(subject.process, first_ns),
+    }
+}
+
+/// A process by the command line that it had at a time, or by its latest one if the time is 0.
+fn called_at(process: &Process, time_ns: u64) -> String {
+    match time_ns {
+        0 => called(process),
+        time_ns => named(&shortened(&process.command_at(time_ns)), process.id),
     }
 }
 
@@ -76,8 +75,9 @@ pub(super) fn stream(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) ->
 
 /// Whether bytes went to an object through fd 1, and whether through fd 2.
 fn used_fds(case: &Case<'_>, subject: &Subject<'_>, object: &ObjectId) -> (bool, bool) {
-    let rows = subject.members.iter().flat_map(|member| case.session.rows_of(*member, WRITE));
-    let used = rows.filter(|(key, row)| key.object == *object && row.bytes > 0);
+    let members = subject.members.iter();
+    let rows = members.flat_map(|member| case.session.rows_on(*member, *object, WRITE));
+    let used = rows.filter(|(_, row)| row.bytes > 0);
     used.fold((false, false), |(out, err), (key, _)| (out || key.fd == 1, err || key.fd == 2))
 }
 
@@ -111,16 +111,11 @@ pub(super) fn closed_by(
 /// The process that closed a read end, with the name that it had when it last read from there, else when it closed it. The
 /// thread that did may have another name than the process.
 fn closer_name(case: &Case<'_>, closer: &Close, end: &ObjectId) -> String {
-    let Some(known) = case.session.processes.get(&closer.process) else {
-        return named(&closer.comm, closer.process);
-    };
-    let reads = case.session.rows_of(known.id, READ);
-    let reads = reads.filter(|(key, row)| key.object == *end && row.bytes > 0);
-    let time_ns = reads.map(|(_, row)| row.last_ns).max().unwrap_or(closer.time_ns);
-    if known.comm.is_empty() {
-        return named(&closer.comm, closer.process);
+    let known = case.session.processes.get(&closer.process);
+    match known.filter(|known| !known.comm.is_empty()) {
+        Some(known) => known.short_at(case.last_read(known.id, end).unwrap_or(closer.time_ns)),
+        None => named(&closer.comm, closer.process),
     }
-    known.short_at(time_ns)
 }
 
 /// The limitation of a sum: ` since tracer attached`, or that tracer lost something; empty if it is complete.

@@ -12,8 +12,7 @@ use crate::{
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let given = subject.streams().into_iter().filter(|stream| is_null(stream));
     let mut findings: Vec<Finding> = given.map(|stream| of_stream(case, subject, stream)).collect();
-    let is_all = subject.attempts() == 0 && subject.redirected.is_empty();
-    if is_all && subject.discarded > 0 && !subject.only_silences() {
+    if subject.attempts() == 0 && subject.redirected.is_empty() && subject.discards_output() {
         findings.push(of_redirection(case, subject));
     }
     findings

@@ -1,6 +1,6 @@
 //! fd 1 or 2 was redirected after the start, so the output did not go to the manager's pipe.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use serde_json::json;
 use tracer_common::{ledger::LedgerKey, object::ObjectId};
@@ -18,25 +18,22 @@ use crate::{
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     // What is in a file no more is not to be looked for there.
-    let is_there = |(object, bytes): &&(ObjectId, u64)| !file_lost::tells(case, object, *bytes);
+    let is_there = |(object, _): &&(ObjectId, u64)| !file_lost::tells(case, object);
     let redirected: Vec<&(ObjectId, u64)> = subject.redirected.iter().filter(is_there).collect();
     let bytes: u64 = redirected.iter().map(|(_, bytes)| bytes).sum();
     if bytes == 0 || subject.process.attached_late {
         return Vec::new();
     }
-    let mut objects = BTreeMap::new();
-    redirected.iter().for_each(|(object, bytes)| *objects.entry(*object).or_insert(0) += bytes);
+    let objects: BTreeSet<_> = redirected.iter().map(|(object, _)| *object).collect();
     let places: Vec<String> =
-        objects.keys().map(|object| case.session.object_name(object)).collect();
+        objects.iter().map(|object| case.session.object_name(object)).collect();
     let reader = readers(case, &objects);
     let readers = reader.as_ref().map_or(String::new(), |by| format!(", all read by {by}"));
-    let named: Vec<String> =
-        objects.iter().map(|(object, bytes)| place(case, object, *bytes)).collect();
+    let named: Vec<String> = objects.iter().map(|object| place(case, object)).collect();
     let (sum, names) = (units::exact(bytes), format!("{}{readers}", list(&named, ", ")));
     let is_only = subject.bytes() == 0;
     let own = if is_only { "; nothing to its own stdout and stderr" } else { "" };
-    let is_redirected =
-        |key: &LedgerKey| objects.contains_key(&key.object) && matches!(key.fd, 1 | 2);
+    let is_redirected = |key: &LedgerKey| objects.contains(&key.object) && matches!(key.fd, 1 | 2);
     let writer = subject.only_writer(case.session, is_redirected);
     let writer = writer.filter(|writer| writer.id != subject.process.id);
     let what = match writer {
@@ -54,7 +51,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let message = format!("{what}{passed_on}.{ending}");
     let mut finding = evidence::finding(case, subject, Rule::Elsewhere, Severity::Info, message);
     // A file without a name is nowhere to be found.
-    let is_gone = objects.keys().all(|object| file_lost::is_removed(case, object));
+    let is_gone = objects.iter().all(|object| file_lost::is_removed(case, object));
     finding.advice = Some(match reader.filter(|_| is_gone) {
         Some(by) => format!("{by} received every byte: if output is missing, look in it."),
         None => "Look there for its output.".to_owned(),
@@ -63,10 +60,10 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     vec![evidence::with(finding, "only", json!(is_only))]
 }
 
-/// An object, whether a file's path still leads to it, and how many of these bytes are in it.
-fn place(case: &Case<'_>, object: &ObjectId, bytes: u64) -> String {
+/// An object, whether a file's path still leads to it, and what a file has that was written anew.
+fn place(case: &Case<'_>, object: &ObjectId) -> String {
     let name = case.session.object_name(object);
-    let now = file_lost::size_if_rewritten(case, object, bytes);
+    let now = file_lost::size_if_rewritten(case, object);
     let name = now.map_or(name.clone(), |now| {
         format!("{name}, which was written anew and has {} now", units::exact(now))
     });
@@ -84,15 +81,15 @@ fn place(case: &Case<'_>, object: &ObjectId, bytes: u64) -> String {
 }
 
 /// The readers of the only object, if they read all of it.
-fn readers(case: &Case<'_>, objects: &BTreeMap<ObjectId, u64>) -> Option<String> {
-    let flow = case.flows.get(objects.first_key_value()?.0);
+fn readers(case: &Case<'_>, objects: &BTreeSet<ObjectId>) -> Option<String> {
+    let flow = case.flows.get(objects.first()?);
     let is_read = objects.len() == 1 && flow.read >= flow.written;
     flow.readers_in_words().filter(|_| is_read)
 }
 
 /// What the only reader of the only object passed on of it, if that is less.
-fn passed_on(case: &Case<'_>, objects: &BTreeMap<ObjectId, u64>) -> Option<String> {
-    let object = objects.first_key_value().filter(|_| objects.len() == 1)?.0;
+fn passed_on(case: &Case<'_>, objects: &BTreeSet<ObjectId>) -> Option<String> {
+    let object = objects.first().filter(|_| objects.len() == 1)?;
     let flow = case.flows.get(object);
     let mut readers = flow.readers.iter().filter(|reader| reader.bytes > 0);
     let reader = readers.next().filter(|reader| reader.bytes >= flow.written)?;

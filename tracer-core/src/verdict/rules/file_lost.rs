@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde_json::json;
 use tracer_common::{
-    ledger::{LedgerKey, LedgerRow, WRITE},
+    ledger::{LedgerKey, LedgerRow},
     object::ObjectId,
 };
 
@@ -51,35 +51,27 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let streams = subject.distinct_streams().into_iter();
     let lost = streams.filter_map(|stream| {
         let loss = loss(case, stream)?;
-        let is_meant = subject.scope == Scope::Redirected && is_meant(case, stream, loss);
+        let is_meant = subject.scope == Scope::Redirected && is_meant(case, &stream.object, loss);
         (!is_meant).then(|| describe(case, subject, stream, loss))
     });
     lost.collect()
 }
 
 /// A command that writes to one file again and again, one time after the other, means to.
-fn is_meant(case: &Case<'_>, stream: &Stream, loss: Loss) -> bool {
-    matches!(loss, Loss::Missing(_)) && is_rewritten(case, &stream.object)
+fn is_meant(case: &Case<'_>, object: &ObjectId, loss: Loss) -> bool {
+    matches!(loss, Loss::Missing(_)) && is_rewritten(case, object)
 }
 
 /// Whether this rule says that output which was redirected to an object is not there any more, or not all of it.
-pub(super) fn tells(case: &Case<'_>, object: &ObjectId, bytes: u64) -> bool {
-    let stream = redirected(object, bytes);
-    loss(case, &stream).is_some_and(|loss| !is_meant(case, &stream, loss))
+pub(super) fn tells(case: &Case<'_>, object: &ObjectId) -> bool {
+    loss_in(case, object).is_some_and(|loss| !is_meant(case, object, loss))
 }
 
 /// The size of a file with output that was redirected to it, if the command has written it anew since, so that the file
 /// has less of it.
-pub(super) fn size_if_rewritten(case: &Case<'_>, object: &ObjectId, bytes: u64) -> Option<u64> {
-    let stream = redirected(object, bytes);
-    loss(case, &stream).filter(|loss| is_meant(case, &stream, *loss))?;
+pub(super) fn size_if_rewritten(case: &Case<'_>, object: &ObjectId) -> Option<u64> {
+    loss_in(case, object).filter(|loss| is_meant(case, object, *loss))?;
     case.session.objects.get(object)?.size_after
-}
-
-/// Output that was redirected to an object.
-fn redirected(object: &ObjectId, bytes: u64) -> Stream {
-    let row = LedgerRow { bytes, ..LedgerRow::ZERO };
-    Stream { object: *object, kind: Kind::File, row, ..Stream::default() }
 }
 
 /// Whether this rule says so of all that a command and its children wrote.
@@ -87,16 +79,20 @@ pub(in crate::verdict) fn tells_all(case: &Case<'_>, subject: &Subject<'_>) -> b
     let mut redirected = subject.redirected.iter();
     subject.bytes() == 0
         && !subject.redirected.is_empty()
-        && redirected.all(|(object, bytes)| tells(case, object, *bytes))
+        && redirected.all(|(object, _)| tells(case, object))
 }
 
 /// What became of the bytes of a stream, if they are lost.
 pub(in crate::verdict) fn loss(case: &Case<'_>, stream: &Stream) -> Option<Loss> {
-    let object = case.session.objects.get(&stream.object)?;
-    let flow = case.flows.get(&stream.object);
-    let is_file = object.kind == Kind::File && stream.row.bytes > 0;
+    if stream.row.bytes > 0 { loss_in(case, &stream.object) } else { None }
+}
+
+/// What became of bytes that were written to an object, if they are lost.
+fn loss_in(case: &Case<'_>, object: &ObjectId) -> Option<Loss> {
+    let object = case.session.objects.get(object)?;
+    let flow = case.flows.get(&object.id);
     // A reader of all of it has it.
-    if !is_file || flow.read >= flow.written {
+    if object.kind != Kind::File || flow.read >= flow.written {
         return None;
     }
     if is_removed(case, &object.id) {
@@ -137,7 +133,7 @@ fn was_removed_after_failure(case: &Case<'_>, object: &Object) -> bool {
     };
     object.now == Some(FileNow::Gone)
         && object.renamed.is_empty()
-        && writes_to(case, &object.id).any(has_failed)
+        && case.writes_to(&object.id).any(has_failed)
         && remover(case, &object.id).is_some_and(|by| ["rm", "unlink"].contains(&by.comm.as_str()))
 }
 
@@ -155,7 +151,7 @@ fn saved(case: &Case<'_>, object: &Object) -> u64 {
 /// Whether what is missing in a file is what one job wrote, and another job has written the file anew since: the log of the
 /// latest run. A recorder judges each job by itself.
 fn is_of_another_job(case: &Case<'_>, object: &ObjectId) -> bool {
-    let Some((latest, row)) = writes_to(case, object).max_by_key(|(_, row)| row.last_ns) else {
+    let Some((latest, row)) = case.writes_to(object).max_by_key(|(_, row)| row.last_ns) else {
         return false;
     };
     // What a job writes through one open file after the other, and cuts itself, is no other job's.
@@ -164,10 +160,10 @@ fn is_of_another_job(case: &Case<'_>, object: &ObjectId) -> bool {
     };
     let is_latest =
         |key: &LedgerKey| key.process == latest.process || is_of_job(latest) && is_of_job(key);
-    let began = writes_to(case, object).filter(|(key, _)| is_latest(key));
+    let began = case.writes_to(object).filter(|(key, _)| is_latest(key));
     let began = began.map(|(key, row)| if is_sum(case, key) { row.last_ns } else { row.first_ns });
     let began_ns = began.min().unwrap_or(row.first_ns);
-    let mut others = writes_to(case, object).filter(|(key, _)| !is_latest(key)).peekable();
+    let mut others = case.writes_to(object).filter(|(key, _)| !is_latest(key)).peekable();
     let cut_ns = case.cuts.get(object).map_or(0, |(cut_ns, _)| *cut_ns);
     case.session.is_part
         && others.peek().is_some()
@@ -184,7 +180,7 @@ fn is_sum(case: &Case<'_>, key: &LedgerKey) -> bool {
 /// Whether a command writes a file anew on purpose: no process that is not a part of the latest writing had it as its
 /// output any more, and it was not opened for stdout and for stderr apart from each other.
 fn is_rewritten(case: &Case<'_>, object: &ObjectId) -> bool {
-    let Some((latest, row)) = writes_to(case, object).max_by_key(|(_, row)| row.last_ns) else {
+    let Some((latest, row)) = case.writes_to(object).max_by_key(|(_, row)| row.last_ns) else {
         return false;
     };
     let Some(writer) = case.session.processes.get(&latest.process) else { return false };
@@ -195,8 +191,8 @@ fn is_rewritten(case: &Case<'_>, object: &ObjectId) -> bool {
         process.executed && !is_related && !ended && (leads_there(1) || leads_there(2))
     };
     let is_split = !case.cuts.contains_key(object)
-        && writes_to(case, object).any(|(key, _)| key.fd == 1)
-        && writes_to(case, object).any(|(key, _)| key.fd == 2);
+        && case.writes_to(object).any(|(key, _)| key.fd == 1)
+        && case.writes_to(object).any(|(key, _)| key.fd == 2);
     !is_split
         && !is_cut_under_writer(case, object)
         && !is_mixed(case, object, writer)
@@ -217,7 +213,7 @@ fn is_cut_under_writer(case: &Case<'_>, object: &ObjectId) -> bool {
                 && (leads_there(1) || leads_there(2))
         })
     };
-    writes_to(case, object).any(|(key, row)| {
+    case.writes_to(object).any(|(key, row)| {
         let goes_on = row.last_ns > *cut_ns || may_be_after(row, *cut_ns) && has_it(key.process);
         key.process != by.id && row.first_ns <= *cut_ns && goes_on
     })
@@ -226,7 +222,8 @@ fn is_cut_under_writer(case: &Case<'_>, object: &ObjectId) -> bool {
 /// Whether the latest output of a file stands in front of older output: the file was not emptied before, and each writer
 /// got it as stdout or stderr. A program that opens a file by itself, such as `dd conv=notrunc`, changes it on purpose.
 fn is_mixed(case: &Case<'_>, object: &ObjectId, latest: &Process) -> bool {
-    let bytes: u64 = writes_to(case, object)
+    let bytes: u64 = case
+        .writes_to(object)
         .filter(|(key, _)| key.process == latest.id)
         .map(|(_, row)| row.bytes)
         .sum();
@@ -237,31 +234,21 @@ fn is_mixed(case: &Case<'_>, object: &ObjectId, latest: &Process) -> bool {
             [1, 2].iter().any(|fd| process.executed && process.stdio_object(*fd) == Some(*object))
         })
     };
-    let began = writes_to(case, object).map(|(_, row)| row.first_ns).min().unwrap_or(0);
+    let began = case.writes_to(object).map(|(_, row)| row.first_ns).min().unwrap_or(0);
     case.cuts.get(object).is_none_or(|(cut_ns, _)| *cut_ns <= began)
         && size.is_some_and(|size| size > bytes)
-        && writes_to(case, object).all(|(key, _)| was_given(key))
+        && case.writes_to(object).all(|(key, _)| was_given(key))
 }
 
 /// Whether a process that is not related to the writer had written to a file, and still ran.
 fn has_other_writer(case: &Case<'_>, object: &ObjectId, writer: &Process, time_ns: u64) -> bool {
-    writes_to(case, object).any(|(key, row)| {
+    case.writes_to(object).any(|(key, row)| {
         let Some(other) = case.session.processes.get(&key.process) else { return false };
         let ended_ns =
             other.end_ns.unwrap_or(if is_sum(case, key) { row.last_ns } else { u64::MAX });
         let ran = row.first_ns < time_ns && ended_ns > time_ns;
         ran && !case.is_above(other.id, writer) && !case.is_above(writer.id, other)
     })
-}
-
-/// The rows that wrote to an object.
-fn writes_to<'a>(
-    case: &'a Case<'_>,
-    object: &'a ObjectId,
-) -> impl Iterator<Item = (&'a LedgerKey, &'a LedgerRow)> {
-    let writers = case.flows.get(object).writers.iter();
-    let rows = writers.flat_map(|writer| case.session.rows_of(writer.process, WRITE));
-    rows.filter(move |(key, row)| key.object == *object && row.bytes > 0)
 }
 
 /// Whether bytes that are missing in a file were overwritten, very likely: it has several writers, and no process was seen
@@ -271,7 +258,7 @@ pub(in crate::verdict) fn is_overwritten(case: &Case<'_>, object: &ObjectId) -> 
 }
 
 fn is_written_through_several_fds(case: &Case<'_>, object: &ObjectId) -> bool {
-    let fds: BTreeSet<i32> = writes_to(case, object).map(|(key, _)| key.fd).collect();
+    let fds: BTreeSet<i32> = case.writes_to(object).map(|(key, _)| key.fd).collect();
     fds.len() > 1
 }
 
@@ -294,7 +281,7 @@ fn cause(case: &Case<'_>, object: &ObjectId) -> String {
 /// when the file was first written. The kernel side does not see which process removes a name.
 fn remover<'a>(case: &'a Case<'_>, object: &ObjectId) -> Option<&'a Process> {
     let path = Path::new(&case.session.objects.get(object)?.path);
-    let began = writes_to(case, object).map(|(_, row)| row.first_ns).min()?;
+    let began = case.writes_to(object).map(|(_, row)| row.first_ns).min()?;
     let mut found = case.removers.iter().filter(|process| {
         process.end_ns.is_none_or(|end_ns| end_ns > began)
             && process.argv.iter().skip(1).any(|argument| names(argument, path))

@@ -120,8 +120,8 @@ fn began_late(case: &Case<'_>, subject: &Subject<'_>, object: ObjectId, waited: 
     subject
         .members
         .iter()
-        .flat_map(|member| case.session.rows_of(*member, WRITE))
-        .filter(|(key, row)| key.object == object && row.bytes > 0)
+        .flat_map(|member| case.session.rows_on(*member, object, WRITE))
+        .filter(|(_, row)| row.bytes > 0)
         .all(|(key, row)| row.first_ns.saturating_sub(key.process.start_ns) * 2 < waited)
 }
 
@@ -129,8 +129,7 @@ fn last_moments(case: &Case<'_>, subject: &Subject<'_>, object: ObjectId) -> u64
     subject
         .members
         .iter()
-        .flat_map(|member| case.session.rows_of(*member, WRITE))
-        .filter(|(key, _)| key.object == object)
+        .flat_map(|member| case.session.rows_on(*member, object, WRITE))
         .map(|(_, row)| row.last_moments_bytes())
         .sum()
 }

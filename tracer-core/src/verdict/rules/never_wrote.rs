@@ -11,10 +11,7 @@ use crate::{
 };
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
-    if subject.attempts() > 0
-        || !subject.redirected.is_empty()
-        || !subject.only_silences() && subject.discarded > 0
-    {
+    if subject.attempts() > 0 || !subject.redirected.is_empty() || subject.discards_output() {
         return Vec::new();
     }
     let who = words::who(subject);

@@ -70,8 +70,8 @@ fn was_stopped(case: &Case<'_>, process: &Process, who: &str) -> Option<Finding>
 /// The terminal that is stdout of a process, if the process has written no byte to it.
 fn silent_on(case: &Case<'_>, process: &Process) -> Option<String> {
     let stdout = process.stdio_object(1)?;
-    let mut rows = case.session.rows_of(process.id, WRITE);
-    let wrote = rows.any(|(key, row)| key.object == stdout && row.bytes > 0);
+    let mut rows = case.session.rows_on(process.id, stdout, WRITE);
+    let wrote = rows.any(|(_, row)| row.bytes > 0);
     let is_terminal = case.session.object_kind(&stdout) == Kind::Pty;
     (is_terminal && !wrote).then(|| words::object(case, &stdout))
 }

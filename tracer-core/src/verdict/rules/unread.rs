@@ -3,11 +3,6 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use tracer_common::{
-    id::ProcessId,
-    ledger::{READ, WRITE},
-    object::ObjectId,
-};
 
 use super::super::{Case, Scope, Stream, Subject, evidence, words};
 use crate::{
@@ -43,16 +38,11 @@ fn of_last_writer<'a>(
     stream: &Stream,
     unread: u64,
 ) -> Option<Subject<'a>> {
-    let flow = case.flows.get(&stream.object);
-    let writers = flow.writers.iter().filter(|writer| writer.bytes > 0);
-    let rows = writers.flat_map(|writer| case.session.rows_of(writer.process, WRITE));
-    let rows = rows.filter(|(key, row)| key.object == stream.object && row.bytes > 0);
-    let rows: Vec<_> = rows.collect();
-    let (key, row) = rows.iter().copied().max_by_key(|(_, row)| row.last_ns)?;
-    let mut others = rows.iter().filter(|(other, _)| *other != key);
+    let (key, row) = case.writes_to(&stream.object).max_by_key(|(_, row)| row.last_ns)?;
+    let mut others = case.writes_to(&stream.object).filter(|(other, _)| *other != key);
     let process = case.session.processes.get(&key.process)?;
     let is_last = stream.kind != Kind::Pty
-        && flow.in_flight == 0
+        && case.flows.get(&stream.object).in_flight == 0
         && row.bytes >= unread
         && others.all(|(_, other)| other.last_ns < row.first_ns);
     (is_last && !subject.members.contains(&process.id)).then(|| {
@@ -74,7 +64,7 @@ fn describe(
 ) -> Finding {
     let flow = case.flows.get(&stream.object);
     let peer = case.session.peer(&stream.object);
-    let last_read = |holding: &&Holding| last_read(case, holding.process, &peer);
+    let last_read = |holding: &&Holding| case.last_read(holding.process, &peer);
     let reader = case
         .session
         .holders(&peer)
@@ -133,12 +123,6 @@ fn aside(case: &Case<'_>, stream: &Stream, unread: u64) -> String {
         None if stream.kind != Kind::Pty => " (computed: tracer could not look inside)".to_owned(),
         _ => String::new(),
     }
-}
-
-/// When a process last read bytes from an object.
-fn last_read(case: &Case<'_>, process: ProcessId, peer: &ObjectId) -> Option<u64> {
-    let rows = case.session.rows_of(process, READ);
-    rows.filter(|(key, row)| key.object == *peer && row.bytes > 0).map(|(_, row)| row.last_ns).max()
 }
 
 fn fate(

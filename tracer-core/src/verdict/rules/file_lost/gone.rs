@@ -6,7 +6,6 @@ use tracer_common::{
     object::ObjectId,
 };
 
-use super::writes_to;
 use crate::{
     session::{FactKind, O_APPEND, Object, may_be_after},
     verdict::{Case, case::Cut},
@@ -65,7 +64,7 @@ fn by_size(case: &Case<'_>, object: &Object, cuts: &[Cut], cut: u64) -> Gone {
         None => account.too_short(),
         Some(_) if appends(case, &object.id) => account.appended(cut, cuts.len()),
         Some(first) => {
-            let goes_on = writes_to(case, &object.id).any(|(_, row)| row.last_ns > first.time_ns);
+            let goes_on = case.writes_to(&object.id).any(|(_, row)| row.last_ns > first.time_ns);
             // An earlier cut of a file that a recorder knows for long may be forgotten.
             let is_only = cuts.len() == 1 && !case.session.is_part;
             account.cut(cut, goes_on && !(is_only && account.is_longer()))
@@ -135,7 +134,7 @@ fn is_made_up(object: &Object) -> bool {
 
 /// Bytes that were written to a file before a time, at least and at most.
 pub(super) fn written_before(case: &Case<'_>, object: &ObjectId, time_ns: u64) -> Gone {
-    let began = writes_to(case, object).filter(|(_, row)| row.first_ns <= time_ns);
+    let began = case.writes_to(object).filter(|(_, row)| row.first_ns <= time_ns);
     began.fold(Gone::default(), |sum, (_, row)| {
         let (least, most) = row_before(row, time_ns);
         Gone { least: sum.least.saturating_add(least), most: sum.most.saturating_add(most) }
@@ -163,7 +162,7 @@ fn row_before(row: &LedgerRow, time_ns: u64) -> (u64, u64) {
 /// Whether all that was written to a file went through a standard stream that was opened with `O_APPEND`. That a process
 /// takes the flag away later (`F_SETFL`) is not seen.
 pub(super) fn appends(case: &Case<'_>, object: &ObjectId) -> bool {
-    writes_to(case, object).all(|(key, _)| is_appending(case, key))
+    case.writes_to(object).all(|(key, _)| is_appending(case, key))
 }
 
 fn is_appending(case: &Case<'_>, key: &LedgerKey) -> bool {

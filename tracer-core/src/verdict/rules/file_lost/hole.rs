@@ -31,9 +31,9 @@ pub(super) fn hole(case: &Case<'_>, object: &Object) -> Option<Gone> {
 /// `logrotate`.
 fn copied(case: &Case<'_>, object: &ObjectId, cut: &Cut) -> Option<u64> {
     let readers = case.flows.get(object).readers.iter();
-    let rows = readers.flat_map(|reader| case.session.rows_of(reader.process, READ));
+    let rows = readers.flat_map(|reader| case.session.rows_on(reader.process, *object, READ));
     let latest = rows
-        .filter(|(key, row)| key.object == *object && row.bytes > 0 && row.last_ns <= cut.time_ns)
+        .filter(|(_, row)| row.bytes > 0 && row.last_ns <= cut.time_ns)
         .max_by_key(|(_, row)| row.last_ns);
     latest.filter(|(_, row)| row.zero > 0).map(|(_, row)| row.bytes)
 }

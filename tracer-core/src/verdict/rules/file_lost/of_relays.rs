@@ -11,7 +11,7 @@ use tracer_common::{
     object::ObjectId,
 };
 
-use super::{Loss, WHILE_WRITTEN, loss, remover, told, writes_to};
+use super::{Loss, WHILE_WRITTEN, loss, remover, told};
 use crate::{
     event::FileNow,
     session::{Kind, Object, Process, names},
@@ -42,7 +42,7 @@ fn in_file(case: &Case<'_>, file: &Object) -> Option<Finding> {
     let [writer] = case.flows.get(&file.id).writers.as_slice() else { return None };
     let relay = case.session.processes.get(&writer.process)?;
     let from = source(case, relay, writer.bytes)?;
-    let (key, row) = writes_to(case, &file.id).next()?;
+    let (key, row) = case.writes_to(&file.id).next()?;
     let row = LedgerRow { bytes: writer.bytes, ..*row };
     let stream = Stream { fd: key.fd, object: file.id, kind: Kind::File, row };
     let loss = loss(case, &stream).or_else(|| removed_while_written(case, file))?;
@@ -86,7 +86,7 @@ fn source(case: &Case<'_>, relay: &Process, bytes: u64) -> Option<String> {
 fn removed_while_written(case: &Case<'_>, file: &Object) -> Option<Loss> {
     let by = remover(case, &file.id)?;
     let flow = case.flows.get(&file.id);
-    let last_ns = writes_to(case, &file.id).map(|(_, row)| row.last_ns).max()?;
+    let last_ns = case.writes_to(&file.id).map(|(_, row)| row.last_ns).max()?;
     let is_target = by.argv.iter().last().is_some_and(|last| names(last, Path::new(&file.path)));
     let did_it = match file.now {
         Some(FileNow::Gone) => ["rm", "unlink"].contains(&by.comm.as_str()),
