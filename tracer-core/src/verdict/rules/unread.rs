@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
+use tracer_common::{id::ProcessId, object::ObjectId};
 
 use super::super::{Case, Scope, Stream, Subject, evidence, words};
 use crate::{
@@ -22,37 +23,43 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
             // A process that reads its own FIFO, as a semaphore, leaves in it what it does not need.
             let is_own = subject.scope == Scope::Redirected
                 && flow.readers.iter().any(|reader| subject.members.contains(&reader.process));
-            (own > 0 && !is_own).then(|| match of_last_writer(case, subject, stream, unread) {
-                Some(last) => describe(case, &last, &last.stdout, last.stdout.row.bytes, unread),
-                None => describe(case, subject, stream, own, unread),
-            })
+            if own == 0 || is_own {
+                return None;
+            }
+            match last_writer(case, stream, unread) {
+                Some(last) if !subject.members.contains(&last.process.id) => {
+                    let stream = &last.stdout;
+                    let is_told = has_subject(case, last.process.id, &stream.object);
+                    (!is_told).then(|| describe(case, &last, stream, stream.row.bytes, unread))
+                }
+                _ => Some(describe(case, subject, stream, own, unread)),
+            }
         })
         .collect()
 }
 
-/// The writer of all unread bytes, if that is another process than those of the subject: what is read first was written
-/// first, so the bytes of the one that began when all others had written are the last to be read.
-fn of_last_writer<'a>(
-    case: &Case<'a>,
-    subject: &Subject<'a>,
-    stream: &Stream,
-    unread: u64,
-) -> Option<Subject<'a>> {
+/// Whether a process belongs to a subject that wrote to an object: its unread bytes are told there.
+fn has_subject(case: &Case<'_>, process: ProcessId, object: &ObjectId) -> bool {
+    case.subjects.iter().chain(&case.inner).any(|subject| {
+        let wrote_there = |stream: &&Stream| stream.object == *object && stream.row.bytes > 0;
+        subject.members.contains(&process) && subject.streams().iter().any(wrote_there)
+    })
+}
+
+/// The writer of all unread bytes, if it is one: what is read first was written first, so the bytes of the process that
+/// began when all others had written are the last to be read.
+fn last_writer<'a>(case: &Case<'a>, stream: &Stream, unread: u64) -> Option<Subject<'a>> {
     let (key, row) = case.writes_to(&stream.object).max_by_key(|(_, row)| row.last_ns)?;
     let mut others = case.writes_to(&stream.object).filter(|(other, _)| *other != key);
-    let process = case.session.processes.get(&key.process)?;
     let is_last = stream.kind != Kind::Pty
         && case.flows.get(&stream.object).in_flight == 0
         && row.bytes >= unread
         && others.all(|(_, other)| other.last_ns < row.first_ns);
-    (is_last && !subject.members.contains(&process.id)).then(|| {
-        let used = Stream { fd: key.fd, row: *row, ..stream.clone() };
-        let nothing = Stream { fd: 2, ..Stream::default() };
-        Subject {
-            scope: Scope::Redirected,
-            ..Subject::new(process, BTreeSet::from([process.id]), [used, nothing])
-        }
-    })
+    let process = case.session.processes.get(&key.process).filter(|_| is_last)?;
+    let used = Stream { fd: key.fd, row: *row, ..stream.clone() };
+    let nothing = Stream { fd: 2, ..Stream::default() };
+    let alone = Subject::new(process, BTreeSet::from([process.id]), [used, nothing]);
+    Some(Subject { scope: Scope::Redirected, ..alone })
 }
 
 fn describe(

@@ -289,3 +289,18 @@ fn of_several_writers_the_one_that_wrote_what_is_unread_is_named() {
     assert!(last.starts_with("sh (pid 80) wrote 6 B together with others"), "{last}");
     assert!(both.starts_with("cat (pid 81) wrote 3 B together with others"), "{both}");
 }
+
+/// `(one; two) | reader`, where the reader has read all of the first and none of the second command.
+#[test]
+fn of_two_commands_in_turn_only_the_one_whose_bytes_are_unread_is_told() {
+    let scene = managed(&["sh"]).pipe(PIPE);
+    let scene = scene.command(81, COMMAND, &["one"], [NULL, PIPE, ERR]);
+    let scene = scene.wrote(81, 1, PIPE, written_at(4, 100)).exited(81, 0, 110);
+    let scene = scene.command(82, COMMAND, &["two"], [NULL, PIPE, ERR]).read(COMMAND, PIPE, 4, 120);
+    let scene = scene.wrote(82, 1, PIPE, written_at(8, 130)).exited(82, 0, 140);
+    let scene = scene.closed(COMMAND, PIPE, 150).exited(COMMAND, 0, 160);
+    let found = scene.judged().into_iter().filter(|finding| finding.rule == Rule::Unread);
+    let messages: Vec<_> = found.map(|finding| finding.message).collect();
+    assert_eq!(messages.len(), 1, "{messages:#?}");
+    assert!(messages[0].starts_with("two (pid 82) wrote 8 B"), "{messages:#?}");
+}
