@@ -326,3 +326,35 @@ fn the_process_that_closes_has_the_name_that_it_had_then() {
     let message = scene.exited(COMMAND, 0, 160).finding(Rule::Unread).unwrap().message;
     assert!(message.contains("consumer (pid 82) closed its read end"), "{message}");
 }
+
+/// `sh` reads a line, and executes `sleep` with the pipe still open.
+#[test]
+fn a_reader_that_executes_another_program_has_the_name_under_which_it_read() {
+    let scene = managed(&SH).pipe(INNER).command(81, COMMAND, &["work"], [NULL, INNER, ERR]);
+    let scene = scene.command(82, COMMAND, &["sh", "log"], [INNER, OUT, ERR]);
+    let scene = scene.wrote(81, 1, INNER, written_at(10, 90)).read(82, INNER, 4, 80);
+    let scene = scene.exec(82, &["sleep", "9"], [INNER, OUT, ERR]).exited(81, 0, 130);
+    let scene = scene.closed(82, INNER, 140).exited(82, 1, 150).exited(COMMAND, 0, 160);
+    let message = scene.finding(Rule::Unread).unwrap().message;
+    assert!(message.contains("sh (pid 82) ended with its read end open"), "{message}");
+}
+
+/// A wrapper warns on stderr and executes the program, whose stdout is left unread.
+#[test]
+fn a_wrapper_that_warns_is_not_named_for_the_stdout_of_its_program() {
+    let scene = managed(&SH).wrote(COMMAND, 2, ERR, written_at(99, 60));
+    let scene = scene.exec(COMMAND, &["report"], [NULL, OUT, ERR]).read(MANAGER, ERR, 99, 115);
+    let scene = scene.wrote(COMMAND, 1, OUT, written_at(10, 120)).exited(COMMAND, 0, 130);
+    let message = scene.closed(MANAGER, OUT, 140).finding(Rule::Unread).unwrap().message;
+    assert!(message.starts_with("report (pid 71) wrote 10 B"), "{message}");
+}
+
+/// `env` probes with its messages in `/dev/null`, and executes the program, whose stdout arrives.
+#[test]
+fn the_program_that_a_wrapper_executes_is_named_for_what_arrived() {
+    let scene = managed(&["env", "report"]).wrote(COMMAND, 1, NULL, written_at(99, 60));
+    let scene = scene.exec(COMMAND, &["report"], [NULL, OUT, ERR]);
+    let scene = scene.wrote(COMMAND, 1, OUT, written_at(10, 120)).read(MANAGER, OUT, 10, 125);
+    let message = scene.exited(COMMAND, 0, 130).finding(Rule::Delivered).unwrap().message;
+    assert!(message.starts_with("report (pid 71) wrote 10 B"), "{message}");
+}

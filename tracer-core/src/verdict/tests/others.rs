@@ -304,3 +304,15 @@ fn of_two_commands_in_turn_only_the_one_whose_bytes_are_unread_is_told() {
     assert_eq!(messages.len(), 1, "{messages:#?}");
     assert!(messages[0].starts_with("two (pid 82) wrote 8 B"), "{messages:#?}");
 }
+
+/// Two forks of a shell have one file: one wrote most of it, the disk was full for the other.
+#[test]
+fn of_two_forks_with_one_file_the_one_that_was_refused_is_named() {
+    let scene = managed(&["sh"]).file(LOG, "/full/log").fork(80, COMMAND).fork(81, COMMAND);
+    let scene = scene.wrote(80, 1, LOG, written_at(900, 100)).exited(80, 0, 110);
+    let row = LedgerRow { first_ns: at(200), ..refused(error::ENOSPC, 7) };
+    let scene = scene.wrote(81, 1, LOG, row).exited(81, 3, 210).exited(COMMAND, 0, 300);
+    let finding = scene.finding(Rule::Refused).unwrap();
+    assert!(finding.message.contains("of sh (pid 81) with ENOSPC"), "{}", finding.message);
+    assert!(finding.message.ends_with(" It exited with 3."), "{}", finding.message);
+}
