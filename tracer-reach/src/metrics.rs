@@ -38,6 +38,7 @@ use tracer_history::{Entry, Gap};
 
 pub use self::address::{Address, Listening};
 use self::{
+    address::Removed,
     counts::{Counts, Told},
     server::serve,
 };
@@ -92,6 +93,8 @@ enum Message {
 pub struct Metrics {
     messages: Sender<Message>,
     dropped: Arc<AtomicU64>,
+    /// The file of a unix socket. It is removed here, because a process that ends does not wait for the thread.
+    _file: Option<Removed>,
 }
 
 impl Metrics {
@@ -104,6 +107,7 @@ impl Metrics {
         about: About,
         spawn: Spawn<'_>,
     ) -> Result<Self, MetricsError> {
+        let Listening { socket, file, .. } = listening;
         let (messages, theirs) = channel(WAITING);
         let dropped = Arc::<AtomicU64>::default();
         let of_thread = Arc::clone(&dropped);
@@ -112,7 +116,7 @@ impl Metrics {
         let work = move || {
             let counts = Rc::new(RefCell::new(Counts::new(&about, of_thread)));
             let local = LocalSet::new();
-            let server = serve(listening.socket, Rc::clone(&counts));
+            let server = serve(socket, Rc::clone(&counts));
             local.spawn_local(async {
                 let Err(error) = server.await;
                 tracing::warn!("the metrics can no longer be asked for: {error}");
@@ -120,7 +124,7 @@ impl Metrics {
             local.block_on(&runtime, count(theirs, &counts));
         };
         spawn("metrics", Box::new(work)).map_err(MetricsError::Thread)?;
-        Ok(Self { messages, dropped })
+        Ok(Self { messages, dropped, _file: file })
     }
 
     fn tell(&self, message: Message) {

@@ -70,13 +70,15 @@ impl Address {
 #[derive(Debug)]
 pub struct Listening {
     pub(super) socket: Socket,
+    /// The file of a unix socket.
+    pub(super) file: Option<Removed>,
     address: Address,
 }
 
 #[derive(Debug)]
 pub(super) enum Socket {
     Tcp(TcpListener),
-    Unix(UnixListener, Removed),
+    Unix(UnixListener),
 }
 
 /// A socket file that is removed when this is dropped.
@@ -106,12 +108,12 @@ impl Listening {
                 listener.set_nonblocking(true).map_err(failed)?;
                 // The port, if the system has chosen it.
                 let address = Address::Tcp(listener.local_addr().map_err(failed)?);
-                Ok(Self { socket: Socket::Tcp(listener), address })
+                Ok(Self { socket: Socket::Tcp(listener), file: None, address })
             }
             Address::Unix(path) => {
                 let listener = unix(path).map_err(failed)?;
-                let socket = Socket::Unix(listener, Removed(path.clone()));
-                Ok(Self { socket, address: address.clone() })
+                let file = Some(Removed(path.clone()));
+                Ok(Self { socket: Socket::Unix(listener), file, address: address.clone() })
             }
         }
     }

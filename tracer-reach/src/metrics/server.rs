@@ -52,7 +52,7 @@ pub(super) async fn serve(socket: Socket, counts: Rc<RefCell<Counts>>) -> io::Re
                 }
             }
         }
-        Socket::Unix(listener, _file) => {
+        Socket::Unix(listener) => {
             let listener = UnixListener::from_std(listener)?;
             loop {
                 match listener.accept().await {

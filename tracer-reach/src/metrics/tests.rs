@@ -225,11 +225,7 @@ fn a_unix_socket_answers_and_is_removed_at_the_end() {
     };
     assert!(ask(&path).contains("\ntracer_build_info{"));
     drop(metrics);
-    let begin = Instant::now();
-    while path.exists() {
-        assert!(begin.elapsed() < Duration::from_secs(10));
-        thread::sleep(Duration::from_millis(5));
-    }
+    assert!(!path.exists(), "a process may end before its thread does");
 }
 
 /// The thread takes nothing at first.
