@@ -115,6 +115,12 @@ impl Process {
         self.status.map(|status| status & 0x7f).filter(|signal| *signal != 0)
     }
 
+    /// Whether it has ended, and not with exit code 0.
+    #[must_use]
+    pub(crate) fn has_failed(&self) -> bool {
+        self.status.is_some_and(|status| status != 0)
+    }
+
     /// The signal that killed it, unless that is `SIGPIPE`: then the process after it had enough.
     #[must_use]
     pub(crate) fn killed_by(&self) -> Option<u32> {

@@ -12,7 +12,7 @@ use tracer_common::{
 use super::{
     Scope, Stream, Subject,
     rows::{add, without_probes},
-    subject::{children, subject},
+    subject::{children, subject, was_closed_within},
 };
 use crate::{
     event::BlockedCall,
@@ -148,7 +148,11 @@ fn written_inside<'a>(
     for member in &subject.members {
         let succeeded = session.processes.get(member).and_then(Process::exit_code) == Some(0);
         for (key, row) in session.rows_of(*member, WRITE) {
-            if !told.contains(&key.object) && is_output(session, key, row) {
+            let is_inside = match key.object.is_none() {
+                true => was_closed_within(subject, *member, key.fd),
+                false => !told.contains(&key.object),
+            };
+            if is_inside && is_output(session, key, row) {
                 let group = groups.entry(key.object).or_default();
                 let own = group.writers.entry(*member).or_insert(LedgerRow::ZERO);
                 add(own, &without_probes(row, succeeded));
@@ -186,12 +190,14 @@ const REFUSALS: [u32; 4] = [error::ENOSPC, error::EFBIG, error::EDQUOT, error::E
 /// Whether a row is about output, and not about the input of a child: through fd 1 or 2, to something that keeps it.
 fn is_output(session: &Session, key: &LedgerKey, row: &LedgerRow) -> bool {
     // A relay's other files count if the file system refused some of it: `tee log` on a full disk.
-    let is_refused = REFUSALS.iter().any(|class| row.errors[*class as usize] > 0);
+    let was_refused = |class: &u32| row.errors[*class as usize] > 0;
+    let is_refused = REFUSALS.iter().any(was_refused);
     let keeps = match session.object_kind(&key.object) {
         Kind::Pipe | Kind::Fifo | Kind::Pty | Kind::File => true,
         Kind::Socket => session.is_joined(&key.object),
         Kind::Device => is_refused,
-        Kind::Null | Kind::HandedIn | Kind::Closed | Kind::Unknown => false,
+        Kind::Closed => was_refused(&error::EBADF),
+        Kind::Null | Kind::HandedIn | Kind::Unknown => false,
     };
     keeps && (key.fd == 1 || key.fd == 2 || is_refused) && !session.enters_cgroup(key)
 }

@@ -11,6 +11,7 @@ use tracer_common::{
 };
 
 use self::streams::fill;
+pub(super) use self::streams::was_closed_within;
 use crate::session::{FactKind, Kind, Process, Session};
 
 /// A command that the user asked about, with its descendants.
@@ -26,6 +27,8 @@ pub struct Subject<'a> {
     pub stderr: Stream,
     /// Bytes that members wrote through fd 1 and 2 to other objects than stdout and stderr, which they redirected.
     pub redirected: Vec<(ObjectId, u64)>,
+    /// The part of these that does not explain why there is no other output: a pid file, a script that it wrote and ran.
+    pub beside: Vec<(ObjectId, u64)>,
     /// The same for `/dev/null`.
     pub discarded: u64,
     /// The part of it that went through fd 2: error messages.
@@ -92,6 +95,7 @@ impl<'a> Subject<'a> {
             stdout,
             stderr,
             redirected: Vec::new(),
+            beside: Vec::new(),
             discarded: 0,
             silenced: 0,
             scope: Scope::Outer,
@@ -112,9 +116,7 @@ impl<'a> Subject<'a> {
             .iter()
             .filter_map(|member| Some((session.processes.get(member)?, refused_ns(member)?)));
         let only = refused.next().filter(|_| refused.next().is_none());
-        let (process, wrote_ns) = only
-            .filter(|_| self.scope == Scope::Redirected)
-            .unwrap_or((self.process, stream.row.first_ns));
+        let (process, wrote_ns) = only.unwrap_or((self.process, stream.row.first_ns));
         Self { process, wrote_ns, ..self.clone() }
     }
 

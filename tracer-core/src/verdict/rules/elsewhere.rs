@@ -46,18 +46,34 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
             format!("{} redirected its output: {sum} went to {names}{own}", words::who(subject))
         }
     };
+    let discarded = match subject.discarded {
+        bytes if is_only && subject.discards_output() => {
+            format!("; {} went to /dev/null", units::exact(bytes))
+        }
+        _ => String::new(),
+    };
     let passed_on = passed_on(case, &objects).unwrap_or_default();
     let ending = words::end_of(writer.unwrap_or(subject.process));
-    let message = format!("{what}{passed_on}.{ending}");
+    let message = format!("{what}{passed_on}{discarded}.{ending}");
     let mut finding = evidence::finding(case, subject, Rule::Elsewhere, Severity::Info, message);
     // A file without a name is nowhere to be found.
-    let is_gone = objects.iter().all(|object| file_lost::is_removed(case, object));
-    finding.advice = Some(match reader.filter(|_| is_gone) {
-        Some(by) => format!("{by} received every byte: if output is missing, look in it."),
-        None => "Look there for its output.".to_owned(),
+    let is_gone = objects.iter().all(|object| is_gone(case, object));
+    finding.advice = Some(match reader {
+        Some(by) if is_gone => {
+            format!("{by} received every byte: if output is missing, look in it.")
+        }
+        None if is_gone => "Show the file before it is removed, or keep it.".to_owned(),
+        _ => "Look there for its output.".to_owned(),
     });
     let finding = evidence::with(finding, "objects", json!(places));
     vec![evidence::with(finding, "only", json!(is_only))]
+}
+
+fn is_gone(case: &Case<'_>, object: &ObjectId) -> bool {
+    let known = case.session.objects.get(object);
+    let has_no_path =
+        known.is_some_and(|known| known.now == Some(FileNow::Gone) && known.renamed.is_empty());
+    has_no_path || file_lost::is_removed(case, object)
 }
 
 /// An object, whether a file's path still leads to it, and what a file has that was written anew.
@@ -72,9 +88,10 @@ fn place(case: &Case<'_>, object: &ObjectId) -> String {
         Some(known) if known.now == Some(FileNow::Replaced) => {
             format!("{name} (another file has that name now)")
         }
-        Some(known) if known.now == Some(FileNow::Gone) => {
-            format!("{name} (no longer at that path)")
-        }
+        Some(_) if is_gone(case, object) => match file_lost::remover(case, object) {
+            Some(by) => format!("{name} (removed, probably by {})", words::called(by)),
+            None => format!("{name} (no longer at that path)"),
+        },
         _ if case.is_one_ended(object) => format!("{name}, whose other end tracer did not see"),
         _ => name,
     }

@@ -123,13 +123,16 @@ pub(in crate::verdict) fn is_removed(case: &Case<'_>, object: &ObjectId) -> bool
 
 /// Whether a file that no process has open any more, and that is not at its path, held the output of a command that failed,
 /// and `rm` named it: a wrapper script has removed the reason unread. The log of a command that succeeded is removed on
-/// purpose.
+/// purpose, and so is a file that a shell only redirected one step to, such as a lock with its pid.
 fn was_removed_after_failure(case: &Case<'_>, object: &Object) -> bool {
+    let is_its_output = |writer: &Process| {
+        let at_start = writer.stdio.filter(|_| writer.executed);
+        let mut states = at_start.into_iter().chain(writer.stdio_at_end);
+        states.any(|stdio| stdio[1..].iter().any(|state| state.object == object.id))
+    };
     let has_failed = |(key, _): (&LedgerKey, &LedgerRow)| {
         let writer = case.session.processes.get(&key.process);
-        writer.is_some_and(|writer| {
-            writer.signal().is_some() || writer.exit_code().is_some_and(|code| code != 0)
-        })
+        writer.is_some_and(|writer| writer.has_failed() && is_its_output(writer))
     };
     object.now == Some(FileNow::Gone)
         && object.renamed.is_empty()
@@ -279,7 +282,7 @@ fn cause(case: &Case<'_>, object: &ObjectId) -> String {
 
 /// The process that probably removed a file: the only remover with its name in an argument that still ran
 /// when the file was first written. The kernel side does not see which process removes a name.
-fn remover<'a>(case: &'a Case<'_>, object: &ObjectId) -> Option<&'a Process> {
+pub(super) fn remover<'a>(case: &'a Case<'_>, object: &ObjectId) -> Option<&'a Process> {
     let path = Path::new(&case.session.objects.get(object)?.path);
     let began = case.writes_to(object).map(|(_, row)| row.first_ns).min()?;
     let mut found = case.removers.iter().filter(|process| {

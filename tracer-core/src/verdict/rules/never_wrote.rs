@@ -1,12 +1,14 @@
 //! The command and its descendants wrote no byte to stdout or stderr, and did not try to.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
-use tracer_common::ledger::READ;
+use tracer_common::{ledger::READ, object::ObjectId};
 
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
     session::Kind,
-    text::units,
+    text::{list, units},
     verdict::{Confidence, Finding, Rule, Severity},
 };
 
@@ -18,7 +20,8 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let running = subject.process.end_ns.is_none();
     let message = match (case.confidence(subject), running) {
         (Confidence::Certain, false) => format!(
-            "{who} never wrote to stdout or stderr{}{}{}.{}",
+            "{who} never wrote to stdout or stderr{}{}{}{}.{}",
+            beside_in_words(case, subject),
             elsewhere_in_words(elsewhere(case, subject), to_ended(case, subject)),
             silenced_in_words(subject.silenced),
             last_of_pipeline(case, subject).unwrap_or_default(),
@@ -55,6 +58,17 @@ fn elsewhere(case: &Case<'_>, subject: &Subject<'_>) -> u64 {
 fn to_ended(case: &Case<'_>, subject: &Subject<'_>) -> u64 {
     let members = subject.members.iter().filter_map(|member| case.session.processes.get(member));
     members.map(|member| member.written_to_ended).sum()
+}
+
+/// Files that it wrote on the way: `; 6 B went to /run/my.pid`.
+fn beside_in_words(case: &Case<'_>, subject: &Subject<'_>) -> String {
+    let bytes = subject.beside.iter().map(|(_, bytes)| bytes).sum();
+    let objects: BTreeSet<ObjectId> = subject.beside.iter().map(|(object, _)| *object).collect();
+    let names = objects.iter().map(|object| words::object(case, object));
+    match bytes {
+        0 => String::new(),
+        _ => format!("; {} went to {}", units::exact(bytes), list(names, ", ")),
+    }
 }
 
 fn elsewhere_in_words(other: u64, to_ended: u64) -> String {

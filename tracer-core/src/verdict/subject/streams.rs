@@ -12,7 +12,10 @@ use super::{
     super::rows::{add, without_probes},
     Stream, Subject,
 };
-use crate::session::{Kind, Process, Session};
+use crate::{
+    event::FileNow,
+    session::{Kind, Process, Session, is_remover},
+};
 
 /// Where a row of a member belongs.
 enum Place {
@@ -36,7 +39,7 @@ pub(super) fn fill(session: &Session, subject: &mut Subject<'_>) {
         let succeeded = session.processes.get(member).and_then(Process::exit_code) == Some(0);
         for (key, row) in session.rows_of(*member, WRITE) {
             let row = &without_probes(row, succeeded);
-            let place = place(session, subject, key);
+            let place = place(session, subject, *member, key);
             match place {
                 _ if row.bytes == 0 => {}
                 Place::Stdout | Place::Stderr => to_streams_ns = to_streams_ns.min(row.first_ns),
@@ -63,14 +66,42 @@ pub(super) fn fill(session: &Session, subject: &mut Subject<'_>) {
     }
     let first = [to_streams_ns, redirected_ns].into_iter().find(|first_ns| *first_ns < u64::MAX);
     subject.wrote_ns = first.unwrap_or(0);
+    if subject.process.has_failed() {
+        let redirected = std::mem::take(&mut subject.redirected).into_iter();
+        (subject.redirected, subject.beside) =
+            redirected.partition(|(object, _)| explains(session, subject, *object));
+    }
+}
+
+/// Whether an object that output was redirected to may have the reason of a failure. It has not if the command went on with
+/// another program after the latest write and no writer failed, or if one of its programs has read or removed it: then it
+/// is a pid file, a configuration, a script.
+fn explains(session: &Session, subject: &Subject<'_>, object: ObjectId) -> bool {
+    let members = || subject.members.iter().filter_map(|member| session.processes.get(member));
+    let own = subject.process.id;
+    let has_failed = members().any(|member| {
+        let mut rows = session.rows_on(member.id, object, WRITE);
+        member.id != own && member.has_failed() && rows.any(|(_, row)| row.bytes > 0)
+    });
+    let rows = members().flat_map(|member| session.rows_on(member.id, object, WRITE));
+    let latest_ns = rows.map(|(_, row)| row.last_ns).max().unwrap_or(0);
+    // `trap 'rm -f …' EXIT` runs after everything.
+    let goes_on = members().any(|member| member.id.start_ns > latest_ns && !is_remover(member));
+    let is_read = members()
+        .any(|member| session.rows_on(member.id, object, READ).any(|(_, row)| row.bytes > 0));
+    let is_gone = session.objects.get(&object).is_some_and(|known| {
+        known.deleted || known.now == Some(FileNow::Gone) && known.renamed.is_empty()
+    });
+    has_failed || !goes_on && !is_read && !is_gone
 }
 
 /// By object, and by fd number if both streams are the same object (`2>&1`), or if the object is a device, which
 /// anything can open: a redirection to `/dev/null` inside the subject is not the `/dev/null` that it was started with.
-fn place(session: &Session, subject: &Subject<'_>, key: &LedgerKey) -> Place {
+fn place(session: &Session, subject: &Subject<'_>, member: ProcessId, key: &LedgerKey) -> Place {
     let is_standard = key.fd == 1 || key.fd == 2;
     if key.object.is_none() {
         return match key.fd {
+            _ if was_closed_within(subject, member, key.fd) => Place::Inside,
             1 => Place::Stdout,
             2 => Place::Stderr,
             _ => Place::Inside,
@@ -92,6 +123,16 @@ fn place(session: &Session, subject: &Subject<'_>, key: &LedgerKey) -> Place {
         _ if kind == Kind::Null => Place::Discarded,
         _ => Place::Redirected,
     }
+}
+
+/// Whether a closed fd 1 or 2 of a member is no stream of the subject: it was closed inside of it (`echo x >&-`).
+pub(in crate::verdict) fn was_closed_within(
+    subject: &Subject<'_>,
+    member: ProcessId,
+    fd: i32,
+) -> bool {
+    let of_subject = subject.streams().into_iter().find(|stream| stream.fd == fd);
+    member != subject.process.id && of_subject.is_some_and(|stream| stream.kind != Kind::Closed)
 }
 
 /// The objects that processes read from.
