@@ -71,7 +71,10 @@ pub fn judge_each(case: &Case<'_>) -> Vec<Finding> {
         let shown = about.into_iter().filter(worth_telling);
         findings.extend(shown.map(|finding| (true, with_doubt(case, inner, finding))));
     }
-    let wrote = case.subjects.iter().chain(&case.inner).any(|subject| subject.bytes() > 0);
+    // What happens inside the only command is no excuse for it, if it failed.
+    let has_failed = matches!(case.subjects.as_slice(), [only] if only.process.has_failed());
+    let inner = case.inner.iter().filter(|_| !has_failed);
+    let wrote = case.subjects.iter().chain(inner).any(|subject| subject.bytes() > 0);
     if wrote || findings.iter().any(|(_, finding)| EXPLAIN_SILENCE.contains(&finding.rule)) {
         downgrade_silent_helpers(&mut findings);
     }

@@ -137,7 +137,23 @@ fn was_removed_after_failure(case: &Case<'_>, object: &Object) -> bool {
     object.now == Some(FileNow::Gone)
         && object.renamed.is_empty()
         && case.writes_to(&object.id).any(has_failed)
+        && !was_given_to_reader(case, object)
         && remover(case, &object.id).is_some_and(|by| ["rm", "unlink"].contains(&by.comm.as_str()))
+}
+
+/// Whether a program that started after the first write has a file in its arguments and does not remove it: `grep x FILE`.
+/// Its reads need not be counted, if it is so quick that tracer does not watch the file yet.
+fn was_given_to_reader(case: &Case<'_>, object: &Object) -> bool {
+    let path = Path::new(&object.path);
+    let began = case.writes_to(&object.id).map(|(_, row)| row.first_ns).min().unwrap_or(0);
+    let writes = |id| case.writes_to(&object.id).any(|(key, _)| key.process == id);
+    case.session.processes.values().any(|process| {
+        process.executed
+            && process.id.start_ns > began
+            && !is_remover(process)
+            && !writes(process.id)
+            && process.argv.iter().skip(1).any(|argument| names(argument, path))
+    })
 }
 
 /// Bytes that a reader, such as `cp`, had read before the file was cut or overwritten: before the last write, or more

@@ -1,7 +1,7 @@
 //! Files and pipes that several processes share: who took, cut or overwrote what, and when that is meant.
 
 use tracer_common::{
-    ledger::{LedgerKey, LedgerRow, READ},
+    ledger::{LedgerKey, LedgerRow, READ, error},
     object::ObjectId,
 };
 
@@ -115,7 +115,53 @@ fn the_log_of_a_failed_step_that_is_removed_unread_is_lost() {
             wrapper(1, &["rm", "-rf", "/tmp/w"]).read(MANAGER, FILE, 64, 150),
             None,
         ),
+        (
+            Rule::FileLost,
+            "a program that has its name reads it before tracer watches it",
+            wrapper(1, &["rm", "/tmp/w/deploy.log"]).command(
+                115,
+                COMMAND,
+                &["grep", "-c", "x", "/tmp/w/deploy.log"],
+                [NULL, OUT, ERR],
+            ),
+            None,
+        ),
     ]);
+}
+
+/// A script writes its pid to a file with a builtin, then starts a program. It ends with this code.
+fn pid_file(code: u32, next: &[&str]) -> Scene {
+    let scene = managed(&["sh", "job"]).file(FILE, "/run/my.pid");
+    let scene = scene.wrote(COMMAND, 1, FILE, written_at(6, 100));
+    let scene = scene.command(115, COMMAND, next, [NULL, OUT, ERR]).exited(115, code, 120);
+    scene.exited(COMMAND, code, 130)
+}
+
+#[test]
+fn a_pid_file_explains_no_failure_and_its_removal_is_no_loss() {
+    let silent = || pid_file(3, &["check"]);
+    let lock = || pid_file(1, &["rm", "-f", "/run/my.pid"]).found(FILE, FileNow::Gone, 0);
+    check(vec![
+        (Rule::NeverWrote, "another program failed", silent(), Some(Warning)),
+        (Rule::Elsewhere, "another program failed", silent(), None),
+        (Rule::Elsewhere, "nothing failed", pid_file(0, &["chmod"]), Some(Info)),
+        (Rule::FileLost, "a lock that a trap removes", lock(), None),
+        (Rule::NeverWrote, "a lock that a trap removes", lock(), Some(Warning)),
+    ]);
+    let message = silent().finding(Rule::NeverWrote).unwrap().message;
+    let expected = "sh job (pid 71) never wrote to stdout or stderr; 6 B went to /run/my.pid. It exited with 3.";
+    assert_eq!(message, expected);
+}
+
+#[test]
+fn a_closed_fd_inside_of_a_command_is_told_of_the_one_that_it_was_closed_for() {
+    let refused = with_errors(LedgerRow::ZERO, error::EBADF, 1);
+    let scene = managed(&["sh", "job"]);
+    let scene = scene.command(80, COMMAND, &["echo", "x"], [NULL, ObjectId::NONE, ERR]);
+    let scene = scene.wrote(80, 1, ObjectId::NONE, refused).exited(80, 1, 110);
+    let message = scene.exited(COMMAND, 0, 120).finding(Rule::Refused).unwrap().message;
+    assert!(message.contains("to stdout of echo x (pid 80) with EBADF"), "{message}");
+    assert!(message.ends_with("It exited with 1."), "{message}");
 }
 
 #[test]
