@@ -161,6 +161,10 @@ impl Outcome {
 /// Collects the names of failed tests from the list before each binary's result.
 #[derive(Default)]
 struct FailedNames {
+    /// Whether a binary has said that it begins, and no result since.
+    is_running: bool,
+    /// Whether a binary died before its result.
+    one_died: bool,
     /// Since the last line `failures:`. There are two such lines: one before the outputs, one before the names.
     latest: Vec<String>,
     all: Vec<String>,
@@ -168,14 +172,29 @@ struct FailedNames {
 
 impl FailedNames {
     fn line(&mut self, line: &str) {
-        if line.trim_end() == "failures:" {
+        if begins(line) {
+            self.one_died |= self.is_running;
+            self.is_running = true;
+        } else if line.trim_end() == "failures:" {
             self.latest.clear();
         } else if let Some(name) = line.strip_prefix("    ") {
             self.latest.push(name.trim_end().to_owned());
         } else if line.starts_with("test result: ") {
             self.all.append(&mut self.latest);
+            self.is_running = false;
         }
     }
+
+    /// The names, or none if a binary died: one of its tests may have failed as well.
+    fn known(self) -> Vec<String> {
+        if self.one_died || self.is_running { Vec::new() } else { self.all }
+    }
+}
+
+/// Whether a line is the first one of a test binary: `running 3 tests`.
+fn begins(line: &str) -> bool {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    matches!(words[..], ["running", count, "test" | "tests"] if count.parse::<u64>().is_ok())
 }
 
 /// Runs tests, copies their output to `out`, and sums up their results.
@@ -202,7 +221,7 @@ fn stream(test: &mut Command, out: &mut dyn io::Write) -> Result<Outcome> {
         say("a test binary was not built or died before it could report: counted as one failure");
         tally.failed = 1;
     }
-    let mut outcome = Outcome { tally, failed: names.all };
+    let mut outcome = Outcome { tally, failed: names.known() };
     if !outcome.names_all() {
         outcome.failed.clear();
     }
@@ -244,6 +263,17 @@ mod tests {
         assert_eq!(of_script(&failing("net::slow")).failed, ["net::slow"]);
         let more = "echo 'test result: FAILED. 0 passed; 1 failed; 0 ignored'";
         assert!(of_script(&format!("{more}; {}", failing("slow"))).failed.is_empty());
+    }
+
+    #[test]
+    fn no_test_is_repeated_beside_a_binary_that_died() {
+        let died = "echo 'running 3 tests'";
+        let fails = format!("echo 'running 5 tests'; {}", failing("slow"));
+        for script in [format!("{died}; {fails}; false"), format!("{fails}; {died}; false")] {
+            let outcome = of_script(&script);
+            assert_eq!((outcome.tally.failed, outcome.failed), (1, Vec::new()));
+        }
+        assert_eq!(of_script(&fails).failed, ["slow"]);
     }
 
     #[test]
