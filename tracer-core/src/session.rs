@@ -40,7 +40,7 @@ use crate::{
 };
 
 pub(crate) use self::{
-    acts::{is_remover, names},
+    acts::{is_given, is_remover, names},
     hops::{is_wake_up, may_be_after},
     object::O_APPEND,
     process::SIGPIPE,

@@ -73,9 +73,9 @@ pub fn judge_each(case: &Case<'_>) -> Vec<Finding> {
     }
     // What happens inside the only command is no excuse for it, if it failed.
     let has_failed = matches!(case.subjects.as_slice(), [only] if only.process.has_failed());
-    let inner = case.inner.iter().filter(|_| !has_failed);
-    let wrote = case.subjects.iter().chain(inner).any(|subject| subject.bytes() > 0);
-    if wrote || findings.iter().any(|(_, finding)| EXPLAIN_SILENCE.contains(&finding.rule)) {
+    let wrote = |subjects: &[Subject<'_>]| subjects.iter().any(|subject| subject.bytes() > 0);
+    let is_helper = wrote(&case.subjects) || !has_failed && wrote(&case.inner);
+    if is_helper || findings.iter().any(|(_, finding)| EXPLAIN_SILENCE.contains(&finding.rule)) {
         downgrade_silent_helpers(&mut findings);
     }
     findings.sort_by_key(rank);

@@ -40,6 +40,11 @@ pub(crate) fn is_remover(process: &Process) -> bool {
     }
 }
 
+/// Whether an argument of a process names a file, or a directory above it.
+pub(crate) fn is_given(process: &Process, path: &Path) -> bool {
+    process.argv.iter().skip(1).any(|argument| names(argument, path))
+}
+
 /// Whether a fact is about an object that others use, and is looked for by the object.
 fn is_act(fact: &Fact) -> bool {
     matches!(fact.kind, FactKind::FileCut | FactKind::Nonblock) && fact.object.is_some()

@@ -27,7 +27,7 @@ impl<'a> ClaimedProcesses<'a> {
             if inside != process.id.tgid {
                 claimed.by_pid.entry(process.id.tgid).or_default().push(process);
             }
-            if process.status.is_some_and(|status| status != 0) {
+            if process.has_failed() {
                 // Processes are in the order of their ids, so the latest one stays.
                 claimed.failed.insert(process.command(), process);
             }

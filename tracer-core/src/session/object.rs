@@ -133,6 +133,18 @@ impl Object {
         self.now = self.now.map(|now| if now == FileNow::Same { FileNow::Replaced } else { now });
     }
 
+    /// Whether it has no name any more: all of them were removed.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        self.removed_ns.is_some() || self.deleted
+    }
+
+    /// Whether nothing is at its path at the end, and it is not known to have another name.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.now == Some(FileNow::Gone) && self.renamed.is_empty()
+    }
+
     /// Whether a process that writes a pid into it moves that process into a cgroup (cgroups(7)).
     #[must_use]
     pub fn lists_cgroup_members(&self) -> bool {

@@ -160,6 +160,11 @@ impl Process {
         key.fd == 0 || self.stdio_object(0) == Some(key.object)
     }
 
+    /// Whether its latest image was started with an object as stdout or stderr.
+    pub(crate) fn has_as_output(&self, object: &ObjectId) -> bool {
+        self.executed && [1, 2].iter().any(|fd| self.stdio_object(*fd) == Some(*object))
+    }
+
     /// The command line, or its name if it has no arguments.
     #[must_use]
     pub fn command(&self) -> String {

@@ -27,7 +27,8 @@ pub struct Subject<'a> {
     pub stderr: Stream,
     /// Bytes that members wrote through fd 1 and 2 to other objects than stdout and stderr, which they redirected.
     pub redirected: Vec<(ObjectId, u64)>,
-    /// The part of these that does not explain why there is no other output: a pid file, a script that it wrote and ran.
+    /// What a failed command redirected that does not have its reason: a pid file, a script that it wrote and ran. It is not
+    /// in `redirected`.
     pub beside: Vec<(ObjectId, u64)>,
     /// The same for `/dev/null`.
     pub discarded: u64,
@@ -118,6 +119,11 @@ impl<'a> Subject<'a> {
         let only = refused.next().filter(|_| refused.next().is_none());
         let (process, wrote_ns) = only.unwrap_or((self.process, stream.row.first_ns));
         Self { process, wrote_ns, ..self.clone() }
+    }
+
+    /// All that its members redirected, whether it explains a silence or not.
+    pub(super) fn all_redirected(&self) -> impl Iterator<Item = &(ObjectId, u64)> {
+        self.redirected.iter().chain(&self.beside)
     }
 
     /// Clears the streams that are not its own.

@@ -24,7 +24,7 @@ pub(in crate::verdict) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Findin
         })
         .collect();
     let mut sums: BTreeMap<ObjectId, u64> = BTreeMap::new();
-    for (object, bytes) in subject.redirected.iter().chain(&subject.beside) {
+    for (object, bytes) in subject.all_redirected() {
         let sum = sums.entry(*object).or_default();
         *sum = sum.saturating_add(*bytes);
     }

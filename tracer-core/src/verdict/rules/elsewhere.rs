@@ -57,7 +57,10 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let message = format!("{what}{passed_on}{discarded}.{ending}");
     let mut finding = evidence::finding(case, subject, Rule::Elsewhere, Severity::Info, message);
     // A file without a name is nowhere to be found.
-    let is_gone = objects.iter().all(|object| is_gone(case, object));
+    let known = |object| case.session.objects.get(object);
+    let is_gone = objects
+        .iter()
+        .all(|object| known(object).is_some_and(|known| known.is_removed() || known.is_missing()));
     finding.advice = Some(match reader {
         Some(by) if is_gone => {
             format!("{by} received every byte: if output is missing, look in it.")
@@ -67,13 +70,6 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     });
     let finding = evidence::with(finding, "objects", json!(places));
     vec![evidence::with(finding, "only", json!(is_only))]
-}
-
-fn is_gone(case: &Case<'_>, object: &ObjectId) -> bool {
-    let known = case.session.objects.get(object);
-    let has_no_path =
-        known.is_some_and(|known| known.now == Some(FileNow::Gone) && known.renamed.is_empty());
-    has_no_path || file_lost::is_removed(case, object)
 }
 
 /// An object, whether a file's path still leads to it, and what a file has that was written anew.
@@ -88,7 +84,7 @@ fn place(case: &Case<'_>, object: &ObjectId) -> String {
         Some(known) if known.now == Some(FileNow::Replaced) => {
             format!("{name} (another file has that name now)")
         }
-        Some(_) if is_gone(case, object) => match file_lost::remover(case, object) {
+        Some(known) if known.is_missing() => match file_lost::remover(case, object) {
             Some(by) => format!("{name} (removed, probably by {})", words::called(by)),
             None => format!("{name} (no longer at that path)"),
         },

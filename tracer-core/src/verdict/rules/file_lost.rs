@@ -14,8 +14,9 @@ use self::{
 };
 use super::super::{Case, Scope, Stream, Subject, evidence, words};
 use crate::{
-    event::FileNow,
-    session::{Endpoint, Holding, Kind, Object, Process, Session, is_remover, may_be_after, names},
+    session::{
+        Endpoint, Holding, Kind, Object, Process, Session, is_given, is_remover, may_be_after,
+    },
     text::units,
     verdict::{Confidence, Finding, Rule, Severity},
 };
@@ -118,7 +119,7 @@ fn loss_in(case: &Case<'_>, object: &ObjectId) -> Option<Loss> {
 /// Whether a file has no name any more.
 pub(in crate::verdict) fn is_removed(case: &Case<'_>, object: &ObjectId) -> bool {
     let known = case.session.objects.get(object);
-    known.is_some_and(|known| known.removed_ns.is_some() || known.deleted)
+    known.is_some_and(Object::is_removed)
 }
 
 /// Whether a file that no process has open any more, and that is not at its path, held the output of a command that failed,
@@ -126,34 +127,37 @@ pub(in crate::verdict) fn is_removed(case: &Case<'_>, object: &ObjectId) -> bool
 /// purpose, and so is a file that a shell only redirected one step to, such as a lock with its pid.
 fn was_removed_after_failure(case: &Case<'_>, object: &Object) -> bool {
     let is_its_output = |writer: &Process| {
-        let at_start = writer.stdio.filter(|_| writer.executed);
-        let mut states = at_start.into_iter().chain(writer.stdio_at_end);
-        states.any(|stdio| stdio[1..].iter().any(|state| state.object == object.id))
+        let at_end = writer.stdio_at_end.iter().flat_map(|stdio| &stdio[1..]);
+        writer.has_as_output(&object.id)
+            || at_end.into_iter().any(|state| state.object == object.id)
     };
     let has_failed = |(key, _): (&LedgerKey, &LedgerRow)| {
         let writer = case.session.processes.get(&key.process);
         writer.is_some_and(|writer| writer.has_failed() && is_its_output(writer))
     };
-    object.now == Some(FileNow::Gone)
-        && object.renamed.is_empty()
+    object.is_missing()
         && case.writes_to(&object.id).any(has_failed)
-        && !was_given_to_reader(case, object)
         && remover(case, &object.id).is_some_and(|by| ["rm", "unlink"].contains(&by.comm.as_str()))
+        && !was_given_to_reader(case, object)
 }
 
 /// Whether a program that started after the first write has a file in its arguments and does not remove it: `grep x FILE`.
 /// Its reads need not be counted, if it is so quick that tracer does not watch the file yet.
 fn was_given_to_reader(case: &Case<'_>, object: &Object) -> bool {
-    let path = Path::new(&object.path);
-    let began = case.writes_to(&object.id).map(|(_, row)| row.first_ns).min().unwrap_or(0);
+    let began = began(case, &object.id).unwrap_or(0);
     let writes = |id| case.writes_to(&object.id).any(|(key, _)| key.process == id);
     case.session.processes.values().any(|process| {
         process.executed
             && process.id.start_ns > began
             && !is_remover(process)
+            && is_given(process, Path::new(&object.path))
             && !writes(process.id)
-            && process.argv.iter().skip(1).any(|argument| names(argument, path))
     })
+}
+
+/// When a file was first written, nanoseconds since boot.
+fn began(case: &Case<'_>, object: &ObjectId) -> Option<u64> {
+    case.writes_to(object).map(|(_, row)| row.first_ns).min()
 }
 
 /// Bytes that a reader, such as `cp`, had read before the file was cut or overwritten: before the last write, or more
@@ -205,9 +209,8 @@ fn is_rewritten(case: &Case<'_>, object: &ObjectId) -> bool {
     let Some(writer) = case.session.processes.get(&latest.process) else { return false };
     let has_it = |process: &Process| {
         let ended = process.end_ns.is_some_and(|end_ns| end_ns < row.first_ns);
-        let leads_there = |fd| process.stdio_object(fd) == Some(*object);
         let is_related = case.is_above(process.id, writer) || case.is_above(writer.id, process);
-        process.executed && !is_related && !ended && (leads_there(1) || leads_there(2))
+        !is_related && !ended && process.has_as_output(object)
     };
     let is_split = !case.cuts.contains_key(object)
         && case.writes_to(object).any(|(key, _)| key.fd == 1)
@@ -226,10 +229,7 @@ fn is_cut_under_writer(case: &Case<'_>, object: &ObjectId) -> bool {
     let has_it = |id| {
         let process: Option<&Process> = case.session.processes.get(&id);
         process.is_some_and(|process| {
-            let leads_there = |fd| process.stdio_object(fd) == Some(*object);
-            process.executed
-                && process.end_ns.is_none_or(|end_ns| end_ns > *cut_ns)
-                && (leads_there(1) || leads_there(2))
+            process.end_ns.is_none_or(|end_ns| end_ns > *cut_ns) && process.has_as_output(object)
         })
     };
     case.writes_to(object).any(|(key, row)| {
@@ -249,11 +249,9 @@ fn is_mixed(case: &Case<'_>, object: &ObjectId, latest: &Process) -> bool {
     let size = case.session.objects.get(object).and_then(|object| object.size_after);
     let was_given = |key: &LedgerKey| {
         let process = case.session.processes.get(&key.process);
-        process.is_some_and(|process| {
-            [1, 2].iter().any(|fd| process.executed && process.stdio_object(*fd) == Some(*object))
-        })
+        process.is_some_and(|process| process.has_as_output(object))
     };
-    let began = case.writes_to(object).map(|(_, row)| row.first_ns).min().unwrap_or(0);
+    let began = began(case, object).unwrap_or(0);
     case.cuts.get(object).is_none_or(|(cut_ns, _)| *cut_ns <= began)
         && size.is_some_and(|size| size > bytes)
         && case.writes_to(object).all(|(key, _)| was_given(key))
@@ -300,10 +298,9 @@ fn cause(case: &Case<'_>, object: &ObjectId) -> String {
 /// when the file was first written. The kernel side does not see which process removes a name.
 pub(super) fn remover<'a>(case: &'a Case<'_>, object: &ObjectId) -> Option<&'a Process> {
     let path = Path::new(&case.session.objects.get(object)?.path);
-    let began = case.writes_to(object).map(|(_, row)| row.first_ns).min()?;
+    let began = began(case, object)?;
     let mut found = case.removers.iter().filter(|process| {
-        process.end_ns.is_none_or(|end_ns| end_ns > began)
-            && process.argv.iter().skip(1).any(|argument| names(argument, path))
+        process.end_ns.is_none_or(|end_ns| end_ns > began) && is_given(process, path)
     });
     found.next().copied().filter(|_| found.next().is_none())
 }

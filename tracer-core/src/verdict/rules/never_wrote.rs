@@ -116,7 +116,7 @@ fn advice(case: &Case<'_>, subject: &Subject<'_>) -> String {
         "It checked for a terminal and found none; it may stay silent or keep its output in a buffer \
          because of that. Try `tracer --pty -- COMMAND`."
             .to_owned()
-    } else if process.exit_code().is_some_and(|code| code != 0) {
+    } else if process.has_failed() {
         "It failed with no output: look at its exit code.".to_owned()
     } else if process.end_ns.is_none() {
         "It may be at work, wait for something, or keep its output in a buffer: trace for longer, and \

@@ -1,6 +1,10 @@
 //! Adds what the members of a subject wrote to the stream that it belongs to.
 
-use std::{cell::LazyCell, collections::BTreeSet, ops::Deref};
+use std::{
+    cell::LazyCell,
+    collections::{BTreeMap, BTreeSet},
+    ops::Deref,
+};
 
 use tracer_common::{
     id::ProcessId,
@@ -12,10 +16,7 @@ use super::{
     super::rows::{add, without_probes},
     Stream, Subject,
 };
-use crate::{
-    event::FileNow,
-    session::{Kind, Process, Session, is_remover},
-};
+use crate::session::{Kind, Process, Session, is_remover};
 
 /// Where a row of a member belongs.
 enum Place {
@@ -33,7 +34,7 @@ enum Place {
 pub(super) fn fill(session: &Session, subject: &mut Subject<'_>) {
     let members = subject.members.clone();
     // Computed only if output was redirected.
-    let read_within = LazyCell::new(|| read_by(session, &members));
+    let read_within = LazyCell::new(|| read_by(session, &members, 0));
     let (mut to_streams_ns, mut redirected_ns) = (u64::MAX, u64::MAX);
     for member in &members {
         let succeeded = session.processes.get(member).and_then(Process::exit_code) == Some(0);
@@ -66,33 +67,38 @@ pub(super) fn fill(session: &Session, subject: &mut Subject<'_>) {
     }
     let first = [to_streams_ns, redirected_ns].into_iter().find(|first_ns| *first_ns < u64::MAX);
     subject.wrote_ns = first.unwrap_or(0);
-    if subject.process.has_failed() {
-        let redirected = std::mem::take(&mut subject.redirected).into_iter();
-        (subject.redirected, subject.beside) =
-            redirected.partition(|(object, _)| explains(session, subject, *object));
+    if subject.process.has_failed() && !subject.redirected.is_empty() {
+        set_apart(session, subject);
     }
 }
 
-/// Whether an object that output was redirected to may have the reason of a failure. It has not if the command went on with
-/// another program after the latest write and no writer failed, or if one of its programs has read or removed it: then it
-/// is a pid file, a configuration, a script.
-fn explains(session: &Session, subject: &Subject<'_>, object: ObjectId) -> bool {
+/// Of a failed command: sets apart the objects that do not have its reason. These are what it wrote before it went on with
+/// another program, if no writer failed, and what one of its programs has read or removed: a pid file, a configuration, a
+/// script.
+fn set_apart(session: &Session, subject: &mut Subject<'_>) {
     let members = || subject.members.iter().filter_map(|member| session.processes.get(member));
-    let own = subject.process.id;
-    let has_failed = members().any(|member| {
-        let mut rows = session.rows_on(member.id, object, WRITE);
-        member.id != own && member.has_failed() && rows.any(|(_, row)| row.bytes > 0)
-    });
-    let rows = members().flat_map(|member| session.rows_on(member.id, object, WRITE));
-    let latest_ns = rows.map(|(_, row)| row.last_ns).max().unwrap_or(0);
+    // When an object was last written, and whether a process failed that wrote to it.
+    let mut written: BTreeMap<ObjectId, (u64, bool)> = BTreeMap::new();
+    for member in members() {
+        let is_failed = member.id != subject.process.id && member.has_failed();
+        for (key, row) in session.rows_of(member.id, WRITE) {
+            let (last_ns, by_failed) = written.entry(key.object).or_default();
+            *last_ns = row.last_ns.max(*last_ns);
+            *by_failed |= is_failed && row.bytes > 0;
+        }
+    }
     // `trap 'rm -f …' EXIT` runs after everything.
-    let goes_on = members().any(|member| member.id.start_ns > latest_ns && !is_remover(member));
-    let is_read = members()
-        .any(|member| session.rows_on(member.id, object, READ).any(|(_, row)| row.bytes > 0));
-    let is_gone = session.objects.get(&object).is_some_and(|known| {
-        known.deleted || known.now == Some(FileNow::Gone) && known.renamed.is_empty()
-    });
-    has_failed || !goes_on && !is_read && !is_gone
+    let others = members().filter(|member| !is_remover(member));
+    let went_on_ns = others.map(|member| member.id.start_ns).max().unwrap_or(0);
+    let read = read_by(session, &subject.members, 1);
+    let explains = |(object, _): &(ObjectId, u64)| {
+        let (last_ns, by_failed) = written.get(object).copied().unwrap_or_default();
+        let known = session.objects.get(object);
+        let is_gone = known.is_some_and(|known| known.is_removed() || known.is_missing());
+        by_failed || went_on_ns <= last_ns && !read.contains(object) && !is_gone
+    };
+    (subject.redirected, subject.beside) =
+        std::mem::take(&mut subject.redirected).into_iter().partition(explains);
 }
 
 /// By object, and by fd number if both streams are the same object (`2>&1`), or if the object is a device, which
@@ -135,10 +141,10 @@ pub(in crate::verdict) fn was_closed_within(
     member != subject.process.id && of_subject.is_some_and(|stream| stream.kind != Kind::Closed)
 }
 
-/// The objects that processes read from.
-fn read_by(session: &Session, members: &BTreeSet<ProcessId>) -> BTreeSet<ObjectId> {
+/// The objects that processes read from, with at least so many bytes through one fd.
+fn read_by(session: &Session, members: &BTreeSet<ProcessId>, least: u64) -> BTreeSet<ObjectId> {
     let rows = members.iter().flat_map(|member| session.rows_of(*member, READ));
-    rows.map(|(key, _)| key.object).collect()
+    rows.filter(|(_, row)| row.bytes >= least).map(|(key, _)| key.object).collect()
 }
 
 /// Whether output to an object leaves the subject: not to a pipe that was created or is read inside of it.

@@ -27,8 +27,7 @@ pub(in crate::verdict::rules) fn find(case: &Case<'_>) -> Vec<Finding> {
         .iter()
         .chain(&case.inner)
         .flat_map(|subject| {
-            let redirected = subject.redirected.iter().chain(&subject.beside);
-            let redirected = redirected.map(|(object, _)| *object);
+            let redirected = subject.all_redirected().map(|(object, _)| *object);
             redirected.chain(subject.streams().map(|stream| stream.object))
         })
         .collect();
