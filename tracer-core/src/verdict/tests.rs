@@ -5,6 +5,7 @@ mod agreement;
 mod commands;
 mod cuts;
 mod engine_log;
+mod failures;
 mod fates;
 mod inside;
 mod jobs;

@@ -1,7 +1,7 @@
 //! Files and pipes that several processes share: who took, cut or overwrote what, and when that is meant.
 
 use tracer_common::{
-    ledger::{LedgerKey, LedgerRow, READ, error},
+    ledger::{LedgerKey, LedgerRow, READ},
     object::ObjectId,
 };
 
@@ -93,7 +93,7 @@ fn error_messages_that_a_command_which_succeeded_discards_are_not_its_output() {
 }
 
 /// A step writes 64 bytes to a file, and `rm -r` names the directory. At the end nothing is at the path.
-fn wrapper(code: u32, remover: &[&str]) -> Scene {
+pub(super) fn wrapper(code: u32, remover: &[&str]) -> Scene {
     let scene = managed(&["sh"]).file(FILE, "/tmp/w/deploy.log");
     let scene = scene.command(80, COMMAND, &["deploy"], [NULL, FILE, FILE]);
     let scene = scene.wrote(80, 1, FILE, written_at(64, 100)).exited(80, code, 110);
@@ -126,42 +126,40 @@ fn the_log_of_a_failed_step_that_is_removed_unread_is_lost() {
             ),
             None,
         ),
+        (
+            Rule::FileLost,
+            "a relative name",
+            wrapper(1, &["rm", "deploy.log"]).command(
+                115,
+                COMMAND,
+                &["tail", "deploy.log"],
+                [NULL, OUT, ERR],
+            ),
+            None,
+        ),
+        (
+            Rule::FileLost,
+            "it ended before the step wrote",
+            wrapper(1, &["rm", "deploy.log"]).command(
+                75,
+                COMMAND,
+                &["stat", "deploy.log"],
+                [NULL, OUT, ERR],
+            ),
+            Some(Loss),
+        ),
+        (
+            Rule::FileLost,
+            "another file's name",
+            wrapper(1, &["rm", "deploy.log"]).command(
+                115,
+                COMMAND,
+                &["tail", "other.log"],
+                [NULL, OUT, ERR],
+            ),
+            Some(Loss),
+        ),
     ]);
-}
-
-/// A script writes its pid to a file with a builtin, then starts a program. It ends with this code.
-fn pid_file(code: u32, next: &[&str]) -> Scene {
-    let scene = managed(&["sh", "job"]).file(FILE, "/run/my.pid");
-    let scene = scene.wrote(COMMAND, 1, FILE, written_at(6, 100));
-    let scene = scene.command(115, COMMAND, next, [NULL, OUT, ERR]).exited(115, code, 120);
-    scene.exited(COMMAND, code, 130)
-}
-
-#[test]
-fn a_pid_file_explains_no_failure_and_its_removal_is_no_loss() {
-    let silent = || pid_file(3, &["check"]);
-    let lock = || pid_file(1, &["rm", "-f", "/run/my.pid"]).found(FILE, FileNow::Gone, 0);
-    check(vec![
-        (Rule::NeverWrote, "another program failed", silent(), Some(Warning)),
-        (Rule::Elsewhere, "another program failed", silent(), None),
-        (Rule::Elsewhere, "nothing failed", pid_file(0, &["chmod"]), Some(Info)),
-        (Rule::FileLost, "a lock that a trap removes", lock(), None),
-        (Rule::NeverWrote, "a lock that a trap removes", lock(), Some(Warning)),
-    ]);
-    let message = silent().finding(Rule::NeverWrote).unwrap().message;
-    let expected = "sh job (pid 71) never wrote to stdout or stderr; 6 B went to /run/my.pid. It exited with 3.";
-    assert_eq!(message, expected);
-}
-
-#[test]
-fn a_closed_fd_inside_of_a_command_is_told_of_the_one_that_it_was_closed_for() {
-    let refused = with_errors(LedgerRow::ZERO, error::EBADF, 1);
-    let scene = managed(&["sh", "job"]);
-    let scene = scene.command(80, COMMAND, &["echo", "x"], [NULL, ObjectId::NONE, ERR]);
-    let scene = scene.wrote(80, 1, ObjectId::NONE, refused).exited(80, 1, 110);
-    let message = scene.exited(COMMAND, 0, 120).finding(Rule::Refused).unwrap().message;
-    assert!(message.contains("to stdout of echo x (pid 80) with EBADF"), "{message}");
-    assert!(message.ends_with("It exited with 1."), "{message}");
 }
 
 #[test]
