@@ -41,7 +41,7 @@ use crate::{
 
 pub(crate) use self::{
     acts::{is_given, is_remover, names},
-    hops::{is_wake_up, may_be_after},
+    hops::{is_wake_up, latest_possible_ns, may_be_after},
     object::O_APPEND,
     process::SIGPIPE,
 };

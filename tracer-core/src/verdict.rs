@@ -19,8 +19,9 @@ mod subject;
 #[cfg(test)]
 mod tests;
 mod words;
+mod writes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) use self::commands::commands_by;
 pub use self::{
@@ -178,23 +179,44 @@ fn without_weaker(mut findings: Vec<Finding>, has_guests: bool) -> Vec<Finding> 
 
 /// What a finding has as evidence that stands for further ones: their number.
 pub const SIMILAR: &str = "similar";
+/// The number of commands that lost output and that only findings which are not shown are about.
+pub(crate) const SIMILAR_COMMANDS: &str = "similar_commands";
+
+/// The findings of one rule about commands of one name.
+#[derive(Default)]
+struct Group {
+    count: usize,
+    /// Index of the latest one that is shown.
+    latest: usize,
+    /// Commands that lost output by those that are not shown.
+    losing: BTreeSet<(u32, u64)>,
+}
 
 /// Shows a thousand similar commands as three and a number.
 fn group_similar(findings: Vec<Finding>) -> Vec<Finding> {
-    // For each rule and name: the number of findings, and the index of the latest shown one.
-    let mut groups: BTreeMap<(Rule, String), (usize, usize)> = BTreeMap::new();
+    let mut groups: BTreeMap<(Rule, String), Group> = BTreeMap::new();
     let mut kept: Vec<Finding> = Vec::new();
     for finding in findings {
         let name = finding.evidence.get("comm").map(ToString::to_string).unwrap_or_default();
         let is_named = !name.is_empty();
-        let (count, latest) = groups.entry((finding.rule, name)).or_default();
-        *count += 1;
-        if *count <= SHOWN_PER_GROUP || !is_named {
-            *latest = kept.len();
+        let group = groups.entry((finding.rule, name)).or_default();
+        group.count += 1;
+        if group.count <= SHOWN_PER_GROUP || !is_named {
+            group.latest = kept.len();
             kept.push(finding);
-        } else if let Some(latest) = kept.get_mut(*latest) {
-            latest.evidence.insert(SIMILAR.into(), (*count - SHOWN_PER_GROUP).into());
+        } else {
+            group.losing.extend(finding.loser());
         }
+    }
+    let mut counted: BTreeSet<_> = kept.iter().filter_map(Finding::loser).collect();
+    for group in groups.values().filter(|group| group.count > SHOWN_PER_GROUP) {
+        let Some(latest) = kept.get_mut(group.latest).filter(|it| it.evidence.contains_key("comm"))
+        else {
+            continue;
+        };
+        let further = group.losing.iter().filter(|command| counted.insert(**command)).count();
+        latest.evidence.insert(SIMILAR.into(), (group.count - SHOWN_PER_GROUP).into());
+        latest.evidence.insert(SIMILAR_COMMANDS.into(), further.into());
     }
     for finding in &mut kept {
         if let Some(similar) = finding.evidence.get(SIMILAR) {

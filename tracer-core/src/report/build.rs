@@ -17,7 +17,6 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde_json::Value;
 use tracer_common::{
     ledger::{READ, WRITE},
     loss::Reason,
@@ -37,7 +36,7 @@ use crate::{
     recording::{self, Recording},
     session::{self, Flows, LossReason, Session, Target},
     text::units,
-    verdict::{self, Case, Finding, Severity},
+    verdict::{self, Case, Finding, SIMILAR_COMMANDS, Severity},
 };
 
 /// Of more processes than this, a second thread describes them.
@@ -203,14 +202,9 @@ fn count_commands(processes: &[Process]) -> u64 {
 
 /// How many commands lost output: those of the findings, and those that are only counted there.
 fn commands_with_loss(findings: &[Finding]) -> u64 {
-    let losses = findings.iter().filter(|finding| finding.severity == Severity::Loss);
-    let mut pids = BTreeSet::new();
-    let mut more = 0;
-    for finding in losses.filter(|finding| finding.pid != 0) {
-        pids.insert(finding.pid);
-        more += finding.evidence.get("similar").and_then(Value::as_u64).unwrap_or(0);
-    }
-    pids.len() as u64 + more
+    let shown: BTreeSet<_> = findings.iter().filter_map(Finding::loser).collect();
+    let further = |finding: &Finding| finding.evidence.get(SIMILAR_COMMANDS)?.as_u64();
+    shown.len() as u64 + findings.iter().filter_map(further).sum::<u64>()
 }
 
 /// All reasons, with 0 for those that did not occur.

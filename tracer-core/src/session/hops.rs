@@ -137,12 +137,17 @@ impl Search<'_> {
 /// The kernel side reads the clock for a row of a file once in a tick of its own clock: 10 ms, or less (`CONFIG_HZ`).
 const TICK_NS: u64 = 10_000_000;
 
-/// Whether the latest call of a row of a file may have come after a time. [`LedgerRow::last_ns`] can be a tick too early,
-/// unless it is that of the first call.
+/// When the latest call of a row of a file may have come, at the latest, nanoseconds since boot.
+/// [`LedgerRow::last_ns`] can be a tick too early, unless it is that of the first call.
+#[must_use]
+pub(crate) fn latest_possible_ns(row: &LedgerRow) -> u64 {
+    if row.calls <= 1 { row.last_ns } else { row.last_ns.saturating_add(TICK_NS) }
+}
+
+/// Whether the latest call of a row of a file may have come after a time.
 #[must_use]
 pub(crate) fn may_be_after(row: &LedgerRow, time_ns: u64) -> bool {
-    let is_first = row.calls <= 1;
-    row.last_ns >= time_ns || !is_first && row.last_ns.saturating_add(TICK_NS) >= time_ns
+    latest_possible_ns(row) >= time_ns
 }
 
 /// Whether only the writer itself reads an object, like the pipe or eventfd with which an event loop wakes itself.

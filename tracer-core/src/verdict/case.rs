@@ -12,7 +12,7 @@ use tracer_common::{
     object::ObjectId,
 };
 
-use super::{Confidence, Subject, inner, relay::Started, rules, subject};
+use super::{Confidence, Subject, inner, relay::Started, rules, subject, writes::Writes};
 use crate::{
     event::{BlockedCall, BlockedThread, Claim},
     session::{ClaimedProcesses, Close, FactKind, Flows, Kind, Process, SIGPIPE, Session},
@@ -60,6 +60,8 @@ pub struct Case<'a> {
     pub(super) of_rings: OnceLock<BTreeSet<ProcessId>>,
     /// The processes that have an object as their stdin; computed when it is needed.
     pub(super) inputs: OnceLock<BTreeMap<ObjectId, Vec<ProcessId>>>,
+    /// What each process wrote, by time; computed when it is needed.
+    pub(super) writes: OnceLock<Writes>,
 }
 
 impl<'a> Case<'a> {
@@ -99,6 +101,7 @@ impl<'a> Case<'a> {
             started: OnceLock::new(),
             of_rings: OnceLock::new(),
             inputs: OnceLock::new(),
+            writes: OnceLock::new(),
         };
         case.index_blocked_threads();
         case
@@ -226,13 +229,10 @@ impl<'a> Case<'a> {
         process: ProcessId,
     ) -> bool {
         let Some(known) = self.session.processes.get(&process) else { return false };
-        let peers: Vec<ObjectId> = objects.iter().map(|object| self.session.peer(object)).collect();
-        let mut reads = self.session.rows_of(process, READ);
-        let Some((key, _)) = reads.find(|(key, row)| {
-            row.bytes > 0 && !key.object.is_none() && peers.contains(&key.object)
-        }) else {
-            return false;
-        };
+        let peers = objects.iter().map(|object| self.session.peer(object));
+        let peers = peers.filter(|peer| !peer.is_none());
+        let mut reads = peers.flat_map(|peer| self.session.rows_on(process, peer, READ));
+        let Some((key, _)) = reads.find(|(_, row)| row.bytes > 0) else { return false };
         let is_input = known.has_as_input(key);
         let had_enough = match known.exit_code() {
             // A file to compare with (`cmp <(a) <(b)`): 1 means that they differ.

@@ -140,6 +140,9 @@ pub struct Finding {
     pub confidence: Confidence,
     /// Pid of the process concerned; 0 if it is about the whole run.
     pub pid: u32,
+    /// When this process began, nanoseconds since boot: the kernel uses a pid again. Not a part of the report.
+    #[serde(skip)]
+    pub start_ns: u64,
     /// The fd concerned, if there is one.
     pub fd: Option<i32>,
     /// One plain sentence.
@@ -159,6 +162,12 @@ impl Finding {
             Severity::Warning => !tells_where_it_is(self),
             Severity::Info => false,
         }
+    }
+
+    /// The command that lost output, by pid and start.
+    pub(crate) fn loser(&self) -> Option<(u32, u64)> {
+        let is_loss = self.severity == Severity::Loss && self.pid != 0;
+        is_loss.then_some((self.pid, self.start_ns))
     }
 }
 

@@ -9,9 +9,9 @@ use tracer_common::{
     op,
 };
 
-use super::{Case, case::GENERATIONS};
+use super::{Case, case::GENERATIONS, writes::Writes};
 use crate::{
-    session::{Kind, Process, Uncounted, Witness, is_wake_up, may_be_after},
+    session::{Kind, Process, Uncounted, Witness, is_wake_up},
     text::units,
 };
 
@@ -29,12 +29,7 @@ impl Case<'_> {
     /// nothing. What it wrote before cannot be of them, and with what it reads itself it only wakes itself up.
     pub(super) fn written_since(&self, process: &Process, objects: &[ObjectId]) -> Option<u64> {
         let began_ns = self.began_to_read(process.id, objects)?;
-        let rows = self.session.rows_of(process.id, WRITE).filter(|(key, row)| {
-            let is_file = !self.session.object_kind(&key.object).passes_on();
-            let is_after = row.last_ns >= began_ns || is_file && may_be_after(row, began_ns);
-            is_after && !self.is_for_itself(process, key)
-        });
-        let written: u64 = rows.map(|(_, row)| row.bytes).sum();
+        let written = self.writes.get_or_init(|| Writes::of(self)).since(process.id, began_ns);
         let other = process.other_bytes?.saturating_add(process.written_to_ended);
         let is_seen = self.is_followed(objects) && !self.may_write_unseen(process.id);
         // Of what it wrote to forgotten objects, it is not known when.
@@ -42,17 +37,17 @@ impl Case<'_> {
         Some(if is_all { written } else { written.saturating_add(other) })
     }
 
-    /// Whether a process writes only to itself: it alone reads there, or it has not read there yet, and the pipe is nobody's
-    /// input. libuv locks its signals with a pipe that has one byte.
-    fn is_for_itself(&self, process: &Process, key: &LedgerKey) -> bool {
+    /// Whether the process of a row writes only to itself: it alone reads there, or it has not read there yet, and no
+    /// other process has the pipe as its input. libuv locks its signals with a pipe that has one byte.
+    pub(super) fn is_for_itself(&self, key: &LedgerKey) -> bool {
         let is_input = || {
             let readers = self.inputs().get(&key.object);
-            readers.is_some_and(|readers| readers.iter().any(|other| *other != process.id))
+            readers.is_some_and(|readers| readers.iter().any(|other| *other != key.process))
         };
         let is_unread_pipe = key.fd > 2
             && self.session.object_kind(&key.object) == Kind::Pipe
             && self.flows.get(&key.object).readers.is_empty();
-        is_wake_up(self.session, &self.flows, process.id, &key.object)
+        is_wake_up(self.session, &self.flows, key.process, &key.object)
             || is_unread_pipe && !is_input()
     }
 

@@ -10,6 +10,7 @@ mod fates;
 mod inside;
 mod jobs;
 mod limits;
+mod many;
 mod others;
 mod relays;
 mod scene;

@@ -52,6 +52,7 @@ fn of_log(case: &Case<'_>, log: &Object, tally: &LogTally) -> Option<Finding> {
         severity: Severity::Loss,
         confidence: if complete { Confidence::Certain } else { Confidence::Unsure },
         pid: logger.tgid,
+        start_ns: logger.start_ns,
         fd: None,
         message: format!(
             "{} read {} of container {}'s output and its log file has {}: {} were lost in {}.",

@@ -65,6 +65,7 @@ fn finding(parts: &[String], evidence: Map<String, serde_json::Value>) -> Findin
         severity: Severity::Info,
         confidence: Confidence::Certain,
         pid: 0,
+        start_ns: 0,
         fd: None,
         message: format!("not seen: {}: no answer in time.", parts.join("; ")),
         advice: Some(

@@ -137,6 +137,7 @@ fn describe(process: &Process, why: &str) -> Finding {
         severity: Severity::Warning,
         confidence: if is_known { Confidence::Certain } else { Confidence::Unsure },
         pid: process.id.tgid,
+        start_ns: process.id.start_ns,
         fd: None,
         message,
         advice: Some(advice(why).into()),

@@ -121,6 +121,7 @@ fn finding(losses: &[(&LossReason, &LossCell)], message: String, advice: &str) -
         severity: Severity::Warning,
         confidence: Confidence::Certain,
         pid: 0,
+        start_ns: 0,
         fd: None,
         message,
         advice: Some(advice.to_owned()),

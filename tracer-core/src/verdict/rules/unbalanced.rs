@@ -40,6 +40,7 @@ pub(super) fn find(case: &Case<'_>) -> Vec<Finding> {
                 severity: Severity::Warning,
                 confidence: Confidence::Certain,
                 pid: 0,
+                start_ns: 0,
                 fd: None,
                 message,
                 advice: Some(

@@ -308,6 +308,7 @@ pub(super) fn finding(rule: Rule, severity: Severity, pid: u32) -> Finding {
         severity,
         confidence: Confidence::Certain,
         pid,
+        start_ns: 0,
         fd: None,
         message: String::new(),
         advice: None,

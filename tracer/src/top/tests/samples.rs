@@ -93,6 +93,7 @@ fn finding(rule: Rule, severity: Severity, pid: u32, message: &str) -> Finding {
         severity,
         confidence: Confidence::Certain,
         pid,
+        start_ns: 0,
         fd: None,
         message: message.to_owned(),
         advice: Some(message.to_owned()),
