@@ -18,6 +18,7 @@ use rustix::{
 use tracer_tests::{
     deadline::{DEADLINE, OwnedChild, patient, raw_pid, wait_until},
     privilege::require_root,
+    terminal::Terminal,
     tracer::{Tracer, binary, check_status, lines, parse},
 };
 
@@ -218,6 +219,33 @@ fn a_view_on_a_terminal_that_takes_nothing_delays_no_report() -> Result<()> {
     let status = ended.context("it does not end")?;
     ensure!(began.elapsed() < patient(ANSWER) && (status == "0" || status == "256"), "{status}");
     report_in(&path)
+}
+
+/// Takes the foreground of its terminal, and has the kernel stop all others that write to it.
+const TAKES_TERMINAL: &str = "
+import os, signal, termios
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+os.setpgid(0, 0)
+os.tcsetpgrp(2, os.getpgrp())
+settings = termios.tcgetattr(2)
+settings[3] |= termios.TOSTOP
+termios.tcsetattr(2, termios.TCSANOW, settings)
+os.write(1, b'took it.')
+";
+
+/// In a shell with job control the kernel would stop tracer; without it, the write would fail.
+#[test]
+#[ignore = "needs root"]
+fn a_command_that_takes_the_terminal_stops_no_report() -> Result<()> {
+    require_root()?;
+    let directory = tempfile::tempdir()?;
+    fs::write(directory.path().join("take.py"), TAKES_TERMINAL)?;
+    let tracer = format!("{} --no-live -- python3 take.py", binary()?.display());
+    for line in [tracer.clone(), format!("bash -m -c '{tracer}; true'")] {
+        let terminal = Terminal::run(&line, (100, 30), directory.path())?;
+        terminal.wait_for("the report", |screen| screen.contains("[delivered]"))?;
+    }
+    Ok(())
 }
 
 /// A command that does not hold tracer's streams.

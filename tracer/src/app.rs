@@ -59,7 +59,7 @@ use crate::{
     sys::{
         inherited::{Descriptors, Spare},
         limits,
-        signal::{die_of, ignore_file_size},
+        signal::{die_of, ignore_file_size, ignore_terminal_stops},
     },
 };
 
@@ -106,6 +106,10 @@ pub fn trace(settings: &Settings) -> Result<Traced, AppError> {
 fn run(settings: &Settings) -> Result<Traced, AppError> {
     let inherited = Descriptors::of_this_process();
     ignore_file_size();
+    // A view in the background must not change the terminal's settings; its command has a terminal of its own.
+    if !settings.is_top {
+        ignore_terminal_stops();
+    }
     limits::raise_files();
     let Helpers { observers, report, lines, session, capture } = Helpers::start(settings)?;
     let mut guests = Guests::start(&settings.kernel, settings.capture.is_some())?;

@@ -9,6 +9,13 @@ pub(crate) fn ignore_file_size() {
     set_action(libc::SIGXFSZ, libc::SIG_IGN);
 }
 
+/// Ignores `SIGTTOU`, which stops a process of the background that writes to its terminal after `stty tostop`. A traced
+/// command can take the terminal's foreground and set that. The kernel then lets the write pass (`__tty_check_change` in
+/// drivers/tty/tty_jobctrl.c).
+pub(crate) fn ignore_terminal_stops() {
+    set_action(libc::SIGTTOU, libc::SIG_IGN);
+}
+
 /// Ends this process as the signal would have ended it without a handler.
 pub(crate) fn die_of(signal: Signal) -> ! {
     set_action(signal.as_raw(), libc::SIG_DFL);
