@@ -18,7 +18,6 @@ use rustix::{
 use tracer_tests::{
     deadline::{DEADLINE, OwnedChild, patient, raw_pid, wait_until},
     privilege::require_root,
-    terminal::Terminal,
     tracer::{Tracer, binary, check_status, lines, parse},
 };
 
@@ -223,7 +222,7 @@ fn a_view_on_a_terminal_that_takes_nothing_delays_no_report() -> Result<()> {
 
 /// Takes the foreground of its terminal, and has the kernel stop all others that write to it.
 const TAKES_TERMINAL: &str = "
-import os, signal, termios
+import os, signal, termios, time
 signal.signal(signal.SIGTTOU, signal.SIG_IGN)
 os.setpgid(0, 0)
 os.tcsetpgrp(2, os.getpgrp())
@@ -231,6 +230,17 @@ settings = termios.tcgetattr(2)
 settings[3] |= termios.TOSTOP
 termios.tcsetattr(2, termios.TCSANOW, settings)
 os.write(1, b'took it.')
+time.sleep(1)
+";
+
+/// Runs the command of its arguments on a terminal of its own until that shows the end of a sentence, and says so.
+const SHOWS: &str = "
+import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0: os.execvp(sys.argv[1], sys.argv[1:])
+seen = b''
+while b'[delivered]' not in seen: seen += os.read(terminal, 1 << 16)
+print('shown', flush=True)
 ";
 
 /// In a shell with job control the kernel would stop tracer; without it, the write would fail.
@@ -238,12 +248,16 @@ os.write(1, b'took it.')
 #[ignore = "needs root"]
 fn a_command_that_takes_the_terminal_stops_no_report() -> Result<()> {
     require_root()?;
-    let directory = tempfile::tempdir()?;
-    fs::write(directory.path().join("take.py"), TAKES_TERMINAL)?;
-    let tracer = format!("{} --no-live -- python3 take.py", binary()?.display());
-    for line in [tracer.clone(), format!("bash -m -c '{tracer}; true'")] {
-        let terminal = Terminal::run(&line, (100, 30), directory.path())?;
-        terminal.wait_for("the report", |screen| screen.contains("[delivered]"))?;
+    let tracer = binary()?;
+    let traced = "exec \"$0\" --no-live -- python3 -c \"$1\"";
+    let waited = "\"$0\" --no-live -- python3 -c \"$1\"; sleep 1000";
+    for shell in [["sh", "-c", traced], ["bash", "-mc", waited]] {
+        let mut command = Command::new("python3");
+        command.args(["-c", SHOWS]).args(shell).arg(&tracer).arg(TAKES_TERMINAL);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut python = OwnedChild::spawn(&mut command, "python3")?;
+        let said = lines(python.take_stdout()?).recv_timeout(*DEADLINE);
+        ensure!(said.as_deref() == Ok("shown"), "{}: no report: {said:?}", shell[0]);
     }
     Ok(())
 }
