@@ -5,6 +5,7 @@
 
 mod case;
 mod commands;
+mod copies;
 mod evidence;
 mod fate;
 mod finding;

@@ -238,7 +238,9 @@ impl<'a> Case<'a> {
             // A file to compare with (`cmp <(a) <(b)`): 1 means that they differ.
             Some(code) if !is_input => code <= 1 && !self.is_above(known.id, writer),
             Some(code) => code == 0 || CHILD_HAD_ENOUGH.contains(&code),
-            None => known.signal() == Some(SIGPIPE) || known.signal().is_none() && is_input,
+            // It had enough only if it has no other copy to write.
+            None if known.signal() == Some(SIGPIPE) => self.cut_copy(known).is_none(),
+            None => known.signal().is_none() && is_input,
         };
         (known.is_target || is_input) && had_enough
     }

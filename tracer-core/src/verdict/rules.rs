@@ -42,6 +42,7 @@ pub(super) const GENERAL: &[fn(&Case<'_>) -> Vec<Finding>] = &[
     stopped::find,
     refused::find_elsewhere,
     kept_back::find,
+    reader_gone::find_cut_copies,
     file_lost::of_relays::find,
     unflushed::find,
 ];

@@ -12,6 +12,7 @@ mod jobs;
 mod limits;
 mod many;
 mod others;
+mod refusals;
 mod relays;
 mod scene;
 mod sentences;

@@ -110,7 +110,7 @@ pub(super) fn closed_by(
 
 /// The process that closed a read end, with the name that it had when it last read from there, else when it closed it. The
 /// thread that did may have another name than the process.
-fn closer_name(case: &Case<'_>, closer: &Close, end: &ObjectId) -> String {
+pub(super) fn closer_name(case: &Case<'_>, closer: &Close, end: &ObjectId) -> String {
     let known = case.session.processes.get(&closer.process);
     match known.filter(|known| !known.comm.is_empty()) {
         Some(known) => known.short_at(case.last_read(known.id, end).unwrap_or(closer.time_ns)),

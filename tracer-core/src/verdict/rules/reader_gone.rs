@@ -5,9 +5,9 @@ use tracer_common::ledger::error;
 
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
-    session::Kind,
+    session::{Kind, Process},
     text::units,
-    verdict::{Finding, Rule, Severity},
+    verdict::{Confidence, Finding, Rule, Severity, copies::CutCopy},
 };
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
@@ -17,6 +17,46 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         .filter(|stream| refusals(stream) > 0)
         .map(|stream| describe(case, &subject.of_refused(case.session, stream), stream))
         .collect()
+}
+
+/// Processes that wrote one copy for each of several readers, and that ended with the first reader.
+pub(super) fn find_cut_copies(case: &Case<'_>) -> Vec<Finding> {
+    let targets = case.session.processes.values().filter(|process| process.is_target);
+    let cut = targets.filter_map(|process| Some((process, case.cut_copy(process)?)));
+    cut.map(|(process, cut)| describe_cut(case, process, &cut)).collect()
+}
+
+fn describe_cut(case: &Case<'_>, process: &Process, cut: &CutCopy) -> Finding {
+    let peer = case.session.peer(&cut.left);
+    let closer = case.closer(&peer);
+    let reader =
+        closer.map_or("a reader".to_owned(), |closer| words::closer_name(case, closer, &peer));
+    let missing = match cut.missing {
+        0 => "what came after them is gone".to_owned(),
+        1 => "at least 1 B more is gone".to_owned(),
+        bytes => format!("at least {} more are gone", units::exact(bytes)),
+    };
+    let message = format!(
+        "{} wrote only {} into {}, and {missing}: SIGPIPE ended it when {reader}, which read another copy, left.",
+        words::called(process),
+        units::exact(cut.bytes),
+        words::object(case, &cut.copy),
+    );
+    let mut finding = evidence::of_process(process, Rule::ReaderGone, Severity::Loss, message);
+    finding.confidence =
+        if process.attached_late { Confidence::Unsure } else { case.confidence_of_look() };
+    finding.advice = Some(
+        "Let it go on without that reader (`tee -p`), or let the reader read to the end \
+         (`head -n1; cat >/dev/null`)."
+            .into(),
+    );
+    let finding = evidence::with_closer(finding, case, closer);
+    let facts = [
+        ("object", json!(case.session.object_name(&cut.copy))),
+        ("written", json!(cut.bytes)),
+        ("missing", json!(cut.missing)),
+    ];
+    evidence::with_all(finding, facts)
 }
 
 /// Failed writes that had no reader: `EPIPE`, and `EIO` of a terminal whose other half was closed.
