@@ -1,6 +1,10 @@
 //! The processes of a session. A copy of a session shares them until one of the two changes.
 
-use std::{collections::BTreeMap, ops::Index, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    ops::{Bound, Index},
+    sync::Arc,
+};
 
 use tracer_common::id::ProcessId;
 
@@ -41,7 +45,12 @@ impl Processes {
         self.0.values().map(Arc::as_ref)
     }
 
-    /// The same, to be changed. None of them is shared any more.
+    /// Those whose identity comes after this one.
+    pub(crate) fn after(&self, id: ProcessId) -> impl Iterator<Item = &Process> {
+        self.0.range((Bound::Excluded(id), Bound::Unbounded)).map(|(_, known)| known.as_ref())
+    }
+
+    /// The same as [`Self::values`], to be changed. None of them is shared any more.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Process> {
         self.0.values_mut().map(Arc::make_mut)
     }

@@ -7,7 +7,7 @@ use std::{
 
 use tracer_common::{
     id::ProcessId,
-    ledger::{LedgerKey, LedgerRow, READ, WRITE},
+    ledger::{LedgerKey, LedgerRow, READ, WRITE, error},
     loss::Reason,
     object::ObjectId,
 };
@@ -15,7 +15,9 @@ use tracer_common::{
 use super::{Confidence, Subject, inner, relay::Started, rules, subject, writes::Writes};
 use crate::{
     event::{BlockedCall, BlockedThread, Claim},
-    session::{ClaimedProcesses, Close, FactKind, Flows, Kind, Process, SIGPIPE, Session},
+    session::{
+        ClaimedProcesses, Close, Endpoint, FactKind, Flows, Kind, Process, SIGPIPE, Session,
+    },
 };
 
 /// Exit codes of a reader whose own child had enough: of a shell (`128 + SIGPIPE`), and of `xargs(1)`.
@@ -202,16 +204,38 @@ impl<'a> Case<'a> {
         self.session.object_kind(object) == Kind::Socket && !self.session.is_joined(object)
     }
 
-    /// The close of the last read end. Of two closes at almost the same time, the one of a process that had read: a
-    /// shell holds the pipe of `yes | head` a moment longer than `head` does.
+    /// The close of the last read end. Of two closes at almost the same time, the one of the reader
+    /// ([`Self::closed_by_reader`]).
     pub(super) fn closer(&self, object: &ObjectId) -> Option<&'a Close> {
         let last = self.session.last_closer(object).filter(|_| !self.is_one_ended(object))?;
-        let has_read = |close: &&Close| self.last_read(close.process, object).is_some();
+        Some(self.closed_by_reader(object, last))
+    }
+
+    /// The close because of which there was no reader any more at a time: the last one before it, whatever was seen of
+    /// others later. A close is recorded a little later than it takes effect.
+    pub(super) fn closer_at(&self, object: &ObjectId, time_ns: u64) -> Option<&'a Close> {
+        if self.is_one_ended(object) {
+            return None;
+        }
+        let until_ns = time_ns.saturating_add(SAME_TIME_NS);
         let mut closes = self.session.closes(object).iter().rev();
-        let reader = closes
-            .find(has_read)
-            .filter(|reader| last.time_ns.saturating_sub(reader.time_ns) < SAME_TIME_NS);
-        Some(reader.unwrap_or(last))
+        let last = closes.find(|close| close.time_ns <= until_ns)?;
+        Some(self.closed_by_reader(object, last))
+    }
+
+    /// Of closes at almost the same time as this one, the one of a process that had read, else of one that the process
+    /// started with it as stdin: a shell holds the pipe of `yes | head` a moment longer than `head` does.
+    fn closed_by_reader(&self, object: &ObjectId, last: &'a Close) -> &'a Close {
+        let near = |close: &&Close| last.time_ns.abs_diff(close.time_ns) < SAME_TIME_NS;
+        let closes = || self.session.closes(object).iter().rev().filter(near);
+        let has_read = |close: &&Close| self.last_read(close.process, object).is_some();
+        let is_started = |close: &&Close| {
+            let known = self.session.processes.get(&close.process);
+            close.fd == 0
+                && close.process != last.process
+                && known.is_some_and(|known| self.is_above(last.process, known))
+        };
+        closes().find(has_read).or_else(|| closes().find(is_started)).unwrap_or(last)
     }
 
     /// Whether a process is the next command of the pipeline and left bytes unread by design: it read some of them as its
@@ -242,7 +266,37 @@ impl<'a> Case<'a> {
             None if known.signal() == Some(SIGPIPE) => self.cut_copy(known).is_none(),
             None => known.signal().is_none() && is_input,
         };
-        (known.is_target || is_input) && had_enough
+        (known.is_target || is_input) && had_enough && !self.was_ignored(&key.object)
+    }
+
+    /// Whether a writer of a FIFO did not care that its reader had left: it went on, and succeeded. A FIFO is opened by name
+    /// and is no pipeline, which ends with its last command.
+    fn was_ignored(&self, fifo: &ObjectId) -> bool {
+        let is_refused = |writer: &Endpoint| {
+            let mut rows = self.session.rows_on(writer.process, *fifo, WRITE);
+            rows.any(|(_, row)| row.errors[error::EPIPE as usize] > 0)
+        };
+        let goes_on = |writer: &Endpoint| {
+            let known = self.session.processes.get(&writer.process);
+            known.is_some_and(|known| !known.has_failed())
+        };
+        let mut writers = self.flows.get(fifo).writers.iter();
+        self.session.object_kind(fifo) == Kind::Fifo
+            && writers.any(|writer| is_refused(writer) && goes_on(writer))
+    }
+
+    /// Whether an object is stdout or stderr of a process that wrote to it: not only an fd of a shell's own, which a builtin
+    /// uses as its stdout for a moment (`echo ready >&3`).
+    pub(super) fn is_stream_of_writer(&self, object: &ObjectId) -> bool {
+        let is_stream = |writer: &Endpoint| {
+            let Some(known) = self.session.processes.get(&writer.process) else { return true };
+            let past = known.past_images.iter().filter_map(|image| image.stdio.as_ref());
+            let mut stdio = known.stdio.iter().chain(&known.stdio_at_end).chain(past);
+            let is_seen = known.stdio_at_end.is_some_and(|stdio| !stdio[1].object.is_none());
+            !is_seen || stdio.any(|stdio| stdio[1..].iter().any(|state| state.object == *object))
+        };
+        let writers = &self.flows.get(object).writers;
+        writers.is_empty() || writers.iter().any(is_stream)
     }
 
     /// Whether one of these processes started another one, or started the one that did, and so on.

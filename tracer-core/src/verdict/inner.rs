@@ -194,7 +194,8 @@ fn is_output(session: &Session, key: &LedgerKey, row: &LedgerRow) -> bool {
     let is_refused = REFUSALS.iter().any(was_refused);
     let keeps = match session.object_kind(&key.object) {
         Kind::Pipe | Kind::Fifo | Kind::Pty | Kind::File => true,
-        Kind::Socket => session.is_joined(&key.object),
+        // That of a server's client is through another fd.
+        Kind::Socket => session.is_joined(&key.object) || was_refused(&error::EPIPE),
         Kind::Device => is_refused,
         Kind::Closed => was_refused(&error::EBADF),
         Kind::Null | Kind::HandedIn | Kind::Unknown => false,

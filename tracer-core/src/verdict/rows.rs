@@ -7,7 +7,7 @@ use tracer_common::{
 
 /// Calls that copy from fd to fd. If the kernel cannot do that for a pair of fds, it returns `EINVAL`, `EXDEV` or
 /// `EBADF` (`copy_file_range(2)`: the target was opened with `O_APPEND`), and the program writes instead.
-const COPIES: u32 = 1 << op::SENDFILE
+pub(super) const COPIES: u32 = 1 << op::SENDFILE
     | 1 << op::SPLICE
     | 1 << op::TEE
     | 1 << op::COPY_FILE_RANGE

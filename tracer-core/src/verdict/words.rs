@@ -2,7 +2,7 @@
 
 use tracer_common::{ledger::WRITE, loss::Reason, object::ObjectId};
 
-use super::{Case, Stream, Subject, inner::stream_fd};
+use super::{Case, Scope, Stream, Subject, inner::stream_fd};
 use crate::{
     event::FileNow,
     session::{Close, Kind, Process, named},
@@ -13,6 +13,10 @@ use crate::{
 /// The advice for a reader that succeeded before it had read everything.
 pub(super) const HAD_ENOUGH: &str =
     "The next command of the pipeline had read what it wanted (as `head` does).";
+
+/// The advice for a reader that could not read at all.
+pub(super) const LOOK_AT_READER: &str =
+    "Look at the command that should read: its name, its redirections, and PATH.";
 
 /// The signal of a terminal that has ended (`signal(7)`).
 const SIGHUP: u32 = 1;
@@ -58,11 +62,11 @@ pub(super) fn object(case: &Case<'_>, object: &ObjectId) -> String {
 
 /// The name of a stream. If stdout and stderr are one object, that of the closest ancestor for which it is one of them:
 /// after `>&2`, fd 1 is stderr.
-pub(super) fn stream(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> &'static str {
+pub(super) fn stream(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> String {
     if subject.stdout.object != subject.stderr.object {
-        return stream.name();
+        return stream_or_object(case, subject, stream);
     }
-    match stream_fd(case.session, subject.process, &stream.object) {
+    let name = match stream_fd(case.session, subject.process, &stream.object) {
         Some(1) => "stdout",
         Some(_) => "stderr",
         None => match used_fds(case, subject, &stream.object) {
@@ -70,7 +74,16 @@ pub(super) fn stream(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) ->
             (false, true) => "stderr",
             _ => "stdout and stderr",
         },
-    }
+    };
+    name.to_owned()
+}
+
+/// `stdout`, `stderr`, or the name of an object that is neither, and that a shell's builtin only used as such.
+pub(super) fn stream_or_object(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> String {
+    let is_other = subject.scope == Scope::Redirected
+        && !stream.object.is_none()
+        && !case.is_stream_of_writer(&stream.object);
+    if is_other { object(case, &stream.object) } else { stream.name().to_owned() }
 }
 
 /// Whether bytes went to an object through fd 1, and whether through fd 2.
@@ -88,6 +101,10 @@ pub(super) fn closed_by(
     subject: &Subject<'_>,
     stream: &Stream,
 ) -> String {
+    if let Some(never_read) = never_read(case, closer, subject, &case.session.peer(&stream.object))
+    {
+        return never_read;
+    }
     let is_terminal = stream.kind == Kind::Pty;
     let how = match (closer.by_exit, is_terminal) {
         (true, false) => "ended with its read end open",
@@ -116,6 +133,42 @@ pub(super) fn closer_name(case: &Case<'_>, closer: &Close, end: &ObjectId) -> St
         Some(known) => known.short_at(case.last_read(known.id, end).unwrap_or(closer.time_ns)),
         None => named(&closer.comm, closer.process),
     }
+}
+
+/// The exit code with which a shell says that it does not find a command.
+const NOT_FOUND: u32 = 127;
+/// Number of processes after a writer that may be the next command of its pipeline.
+const NEXT: usize = 8;
+
+/// The next command of a pipeline, if it could not read at all: it was not found, or was started without a stdin. The shell
+/// only closes its own copy of the read end.
+pub(super) fn never_read(
+    case: &Case<'_>,
+    closer: &Close,
+    subject: &Subject<'_>,
+    end: &ObjectId,
+) -> Option<String> {
+    let why = |known: &Process| {
+        let has_no_stdin = known.stdio_object(0).is_some_and(|stdin| stdin.is_none());
+        match known.executed {
+            true if has_no_stdin => Some("was started with its stdin closed"),
+            false if known.exit_code() == Some(NOT_FOUND) => Some(
+                "should read it and ended with exit code 127: its command was not found, very likely",
+            ),
+            _ => None,
+        }
+    };
+    let processes = &case.session.processes;
+    let closed_by = processes.get(&closer.process);
+    let has_read = case.last_read(closer.process, end).is_some();
+    let told = |known: &Process| Some(format!("{} {}", known.short(), why(known)?));
+    if has_read || closer.by_exit {
+        return closed_by.filter(|known| !has_read && !known.executed).and_then(told);
+    }
+    let is_shell = case.is_above(closer.process, subject.process);
+    let next = processes.after(subject.process.id).take(NEXT);
+    let mut next = next.filter(|known| known.parent == closer.process && is_shell);
+    next.find_map(told)
 }
 
 /// The limitation of a sum: ` since tracer attached`, or that tracer lost something; empty if it is complete.

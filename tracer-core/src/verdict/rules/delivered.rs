@@ -88,7 +88,7 @@ fn relayed(case: &Case<'_>, subject: &Subject<'_>, used: &[&Stream]) -> Option<S
         [Some(one)] => vec![wrote(case, *one, "it")],
         found => {
             let told = used.iter().zip(found).filter_map(|(stream, file)| {
-                Some(wrote(case, (*file)?, words::stream(case, subject, stream)))
+                Some(wrote(case, (*file)?, &words::stream(case, subject, stream)))
             });
             told.collect()
         }

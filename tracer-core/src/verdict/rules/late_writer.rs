@@ -2,7 +2,11 @@
 //! waits for that descendant.
 
 use serde_json::json;
-use tracer_common::{id::ProcessId, ledger::WRITE, object::ObjectId};
+use tracer_common::{
+    id::ProcessId,
+    ledger::{WRITE, error},
+    object::ObjectId,
+};
 
 use super::{
     super::{Case, Scope, Stream, Subject, evidence, words},
@@ -22,6 +26,8 @@ struct Late<'a> {
     process: &'a Process,
     /// Bytes that certainly came after the end of the command.
     bytes: u64,
+    /// The same of writes that were refused because the reader was gone, and that did not end it.
+    refused: u64,
     /// When it last used them.
     until_ns: u64,
     still_open: bool,
@@ -57,12 +63,14 @@ fn late<'a>(
             stream.object == *object && stream.kind.passes_on() && !stream.object.is_none()
         })
     };
-    let (mut bytes, mut wrote_ns) = (0, 0);
+    let (mut bytes, mut refused, mut wrote_ns) = (0, 0, 0);
     for (key, row) in case.session.rows_of(member, WRITE) {
         if is_stream(&key.object) && row.last_ns > end_ns {
             wrote_ns = row.last_ns.max(wrote_ns);
             // A row that began before the end does not show how many of its bytes came after it.
             bytes += if row.first_ns > end_ns { row.bytes } else { 0 };
+            let is_only = row.bytes == 0 && row.errors[error::EPIPE as usize] > 0;
+            refused += if row.first_ns > end_ns && is_only { row.failed } else { 0 };
         }
     }
     let held = |stdio: &Option<[tracer_common::object::FdState; 3]>| {
@@ -78,6 +86,7 @@ fn late<'a>(
     (until_ns > end_ns + AT_ONCE_NS && counts).then_some(Late {
         process,
         bytes,
+        refused: if process.has_failed() { 0 } else { refused },
         until_ns,
         still_open,
     })
@@ -102,6 +111,12 @@ fn what_it_did(late: &Late<'_>, end_ns: u64) -> String {
         (0, false) => "held its output open".to_owned(),
         (bytes, true) => format!("wrote {} later and still holds it open", units::exact(bytes)),
         (bytes, false) => format!("wrote {} later", units::exact(bytes)),
+    };
+    let what = match late.refused {
+        0 => what,
+        refused => {
+            format!("{what}, and {} that it wrote then were refused (EPIPE)", units::exact(refused))
+        }
     };
     let after = units::span(late.until_ns, end_ns);
     if late.still_open {
@@ -154,6 +169,7 @@ fn describe(
         ("late_pid", json!(late.process.id.tgid)),
         ("late_comm", json!(late.process.comm)),
         ("late_bytes", json!(late.bytes)),
+        ("late_refused", json!(late.refused)),
         ("leader_end_ms", json!(case.session.since_start_ms(end_ns))),
         ("late_end_ms", json!(case.session.since_start_ms(late.until_ns))),
         ("still_open", json!(late.still_open)),

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use tracer_common::{ledger::READ, object::ObjectId};
+use tracer_common::{
+    ledger::{READ, WRITE},
+    object::ObjectId,
+};
 
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
@@ -20,7 +23,8 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let running = subject.process.end_ns.is_none();
     let message = match (case.confidence(subject), running) {
         (Confidence::Certain, false) => format!(
-            "{who} never wrote to stdout or stderr{}{}{}{}.{}",
+            "{who} never wrote to {}{}{}{}{}.{}",
+            streams(case, subject),
             beside_in_words(case, subject),
             elsewhere_in_words(elsewhere(case, subject), to_ended(case, subject)),
             silenced_in_words(subject.silenced),
@@ -46,6 +50,19 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         evidence::with(finding, "stderr", json!(case.session.object_name(&subject.stderr.object)));
     let asked = subject.was_refused_a_terminal(1) || subject.was_refused_a_terminal(2);
     vec![evidence::with(finding, "asked_for_terminal", json!(asked))]
+}
+
+/// What it never wrote to. It may have ended with other pipes on fd 1 or 2, of which other findings tell.
+fn streams(case: &Case<'_>, subject: &Subject<'_>) -> &'static str {
+    let at_end = |object: &ObjectId| {
+        let stdio = subject.process.stdio_at_end.as_ref();
+        stdio.is_some_and(|stdio| stdio[1..].iter().any(|state| state.object == *object))
+    };
+    let mut rows = case.session.rows_of(subject.process.id, WRITE);
+    let has_others = rows.any(|(key, row)| {
+        row.bytes > 0 && case.session.object_kind(&key.object).passes_on() && at_end(&key.object)
+    });
+    if has_others { "the stdout and stderr that it was started with" } else { "stdout or stderr" }
 }
 
 /// Bytes that the members wrote through fds that the user did not ask about.

@@ -3,9 +3,9 @@
 use serde_json::json;
 use tracer_common::ledger::error;
 
-use super::super::{Case, Stream, Subject, evidence, words};
+use super::super::{Case, Scope, Stream, Subject, evidence, words};
 use crate::{
-    session::{Kind, Process},
+    session::{Close, Kind, Process},
     text::units,
     verdict::{Confidence, Finding, Rule, Severity, copies::CutCopy},
 };
@@ -65,44 +65,80 @@ pub(in crate::verdict) fn refusals(stream: &Stream) -> u32 {
     stream.errors(error::EPIPE).saturating_add(hung_up)
 }
 
+/// Why writes were refused, if no close was seen before them.
+fn why(case: &Case<'_>, stream: &Stream) -> String {
+    let peer = case.session.peer(&stream.object);
+    let reader = case.flows.get(&stream.object).readers_in_words();
+    let name = || words::object(case, &stream.object);
+    if case.is_one_ended(&stream.object) {
+        return format!("the other end of {} was closed, and tracer did not see by whom", name());
+    }
+    match reader {
+        _ if stream.kind == Kind::Socket && !case.session.closes(&peer).is_empty() => {
+            format!("{} had been shut down before (shutdown(2))", name())
+        }
+        Some(reader) => format!("its reader {reader} had closed it"),
+        None => "its read end was closed, and no process was seen to hold it".to_owned(),
+    }
+}
+
+/// `36 B`, `108 B in 3 writes`: they may be the same bytes, written again.
+fn refused_in_words(stream: &Stream) -> String {
+    let refusals = refusals(stream);
+    let writes = units::count(u64::from(refusals), "write");
+    match stream.row.failed {
+        0 => writes,
+        bytes if refusals == 1 => units::exact(bytes),
+        bytes => format!("{} in {writes}", units::exact(bytes)),
+    }
+}
+
+/// What was written before is lost as well, as far as it was not read.
+fn unread_in_words(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> String {
+    match case.flows.get(&stream.object).unread {
+        None | Some(0) => String::new(),
+        Some(unread) if unread > subject.bytes_to(stream) => {
+            format!("; {} in it were never read", units::exact(unread))
+        }
+        Some(unread) => format!(", of which {} were never read", units::exact(unread)),
+    }
+}
+
+/// Whether the object is neither stdout nor stderr of a writer, and its reader took what it wanted, as one does that waits
+/// for a byte that says that a service is ready.
+fn is_aside(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, closer: &Close) -> bool {
+    let known = case.session.processes.get(&closer.process);
+    let has_failed = closer.by_exit && known.is_none_or(Process::has_failed);
+    let peer = case.session.peer(&stream.object);
+    subject.scope == Scope::Redirected
+        && !has_failed
+        && case.last_read(closer.process, &peer).is_some()
+        && !case.is_stream_of_writer(&stream.object)
+}
+
 fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding {
     let peer = case.session.peer(&stream.object);
-    let is_one_ended = case.is_one_ended(&stream.object);
-    // The refusal proves that no read end is open, whatever was seen of the others.
-    let last = || case.session.closes(&peer).last().filter(|_| !is_one_ended);
-    let closer = case.closer(&peer).or_else(last);
-    let readers = case.flows.get(&stream.object).readers_in_words();
-    let why = match (closer, readers) {
-        (Some(closer), _) => words::closed_by(case, closer, subject, stream),
-        (None, None) if is_one_ended => {
-            let name = words::object(case, &stream.object);
-            format!("the other end of {name} was closed, and tracer did not see by whom")
-        }
-        (None, Some(reader)) => format!("its reader {reader} had closed it"),
-        (None, None) => "its read end was closed, and no process was seen to hold it".to_owned(),
+    // The refusal proves that no read end was open, whatever was seen of the others.
+    let closer = case.closer_at(&peer, stream.row.last_ns);
+    let why = match closer {
+        Some(closer) => words::closed_by(case, closer, subject, stream),
+        None => why(case, stream),
     };
     let refusals = refusals(stream);
-    let refused = match stream.row.failed {
-        0 => units::count(u64::from(refusals), "write"),
-        bytes => units::exact(bytes),
-    };
+    let refused = refused_in_words(stream);
     let name = if stream.kind == Kind::Pty { "EIO" } else { "EPIPE" };
-    // What was written before is lost as well, as far as it was not read.
-    let unread = match case.flows.get(&stream.object).unread {
-        Some(unread) if unread > 0 => {
-            format!(", of which {} were never read", units::exact(unread))
-        }
-        _ => String::new(),
-    };
+    let unread = unread_in_words(case, subject, stream);
     let message = format!(
         "{} could not write to {}: {why} ({name}, {refused} refused) after {} had been written{}{unread}.{}",
         words::who(subject),
-        stream.name(),
+        words::stream_or_object(case, subject, stream),
         units::exact(subject.bytes_to(stream)),
         words::since_attached(subject),
         words::ending(subject)
     );
-    let by_design = closer.is_some_and(|closer| case.is_beside(subject, closer.process));
+    let by_design = closer.is_some_and(|closer| {
+        case.is_beside(subject, closer.process) || is_aside(case, subject, stream, closer)
+    });
     let severity = if by_design { Severity::Info } else { Severity::Loss };
     let finding = evidence::finding(case, subject, Rule::ReaderGone, severity, message);
     let mut finding = evidence::with_stream(finding, case, stream);
@@ -112,6 +148,9 @@ fn describe(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding 
     }
     finding.advice = Some(if by_design {
         words::HAD_ENOUGH.into()
+    } else if closer.is_some_and(|closer| words::never_read(case, closer, subject, &peer).is_some())
+    {
+        words::LOOK_AT_READER.into()
     } else {
         "The reader must read to the end before it closes the pipe.".into()
     });

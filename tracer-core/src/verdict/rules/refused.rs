@@ -156,6 +156,8 @@ fn refusal(
         let last = units::exact(stream.row.last_refused);
         match count {
             1 => format!("the last {last}"),
+            // Each refused message is one by itself.
+            _ if is_of_messages(case, stream) => amount(stream.row.refused, count),
             _ => format!(
                 "{} ({} in all, the last {last} not written again)",
                 units::count(u64::from(count), "write"),
@@ -163,14 +165,17 @@ fn refusal(
             ),
         }
     } else {
-        amount(stream, count)
+        amount(failed(stream, count), count)
     };
+    let why = reason(stream, (class, why));
     let with = if class == error::OTHER { "another error" } else { name };
     let nonblock = (class == error::EAGAIN).then(|| nonblock(case, subject, stream)).flatten();
     let by = nonblock.as_ref().map_or(String::new(), |nonblock| format!(" {}", nonblock.sentence));
     let is_standard = (0..3).contains(&stream.fd);
-    let file = || words::object(case, &stream.object);
-    let stream_name = if is_standard { stream.name().to_owned() } else { file() };
+    let stream_name = match is_standard {
+        true => words::stream_or_object(case, subject, stream),
+        false => words::object(case, &stream.object),
+    };
     let refused_one = subject.of_refused(case.session, stream);
     let (who, ending) = (words::who(&refused_one), words::ending(&refused_one));
     let message = if class == error::NOT_RUN {
@@ -192,15 +197,36 @@ fn refusal(
     evidence::with(finding, "refused_bytes", json!(stream.row.last_refused))
 }
 
-/// `12 writes (480 B)`: the failed writes of one class. The bytes are known only if no other class failed.
-fn amount(stream: &Stream, count: u32) -> String {
+/// What an error means for the kind of object that refused the bytes.
+fn reason<'a>(stream: &Stream, (class, why): (u32, &'a str)) -> &'a str {
+    match (class, stream.kind) {
+        (error::EAGAIN, Kind::Socket) => "the socket was full and non-blocking",
+        (error::EAGAIN, Kind::Pty) => "the terminal took no more, and is non-blocking",
+        (error::OTHER, Kind::Socket) => {
+            "one that tracer counts but does not name; of a socket it usually means that its other end is gone \
+             (ECONNREFUSED, ECONNRESET)"
+        }
+        _ => why,
+    }
+}
+
+/// Whether each write to an object is a message.
+fn is_of_messages(case: &Case<'_>, stream: &Stream) -> bool {
+    let known = case.session.objects.get(&stream.object);
+    known.is_some_and(|known| known.kind == Kind::Socket && !known.is_byte_stream())
+}
+
+/// `12 writes (480 B)`
+fn amount(bytes: u64, count: u32) -> String {
     let writes = units::count(u64::from(count), "write");
+    if bytes > 0 { format!("{writes} ({})", units::exact(bytes)) } else { writes }
+}
+
+/// The bytes of the failed writes of one class. They are known only if no other class failed; else 0.
+fn failed(stream: &Stream, count: u32) -> u64 {
     let counted = |class: &usize| ![error::EAGAIN, error::EINTR].contains(&(*class as u32));
     let all: u32 = (0..error::COUNT).filter(counted).map(|class| stream.row.errors[class]).sum();
-    match stream.row.failed {
-        bytes if bytes > 0 && all == count => format!("{writes} ({})", units::exact(bytes)),
-        _ => writes,
-    }
+    if all == count { stream.row.failed } else { 0 }
 }
 
 /// The process that made the stream's open file non-blocking.

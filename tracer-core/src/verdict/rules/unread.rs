@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use tracer_common::{id::ProcessId, object::ObjectId};
+use tracer_common::{
+    id::ProcessId,
+    ledger::{LedgerRow, WINDOW_SHIFT},
+    object::ObjectId,
+};
 
 use super::super::{Case, Scope, Stream, Subject, evidence, words};
 use crate::{
@@ -26,6 +30,9 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
             if own == 0 || is_own {
                 return None;
             }
+            if is_of_others(case, subject, stream, unread) {
+                return None;
+            }
             match last_writer(case, stream, unread) {
                 Some(last) if !subject.members.contains(&last.process.id) => {
                     let stream = &last.stdout;
@@ -44,6 +51,33 @@ fn has_subject(case: &Case<'_>, process: ProcessId, object: &ObjectId) -> bool {
         let wrote_there = |stream: &&Stream| stream.object == *object && stream.row.bytes > 0;
         subject.members.contains(&process) && subject.streams().iter().any(wrote_there)
     })
+}
+
+/// Whether all unread bytes are of other commands, which tell of them: what is read first was written first, and others
+/// wrote at least as many after this one's last write.
+fn is_of_others(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream, unread: u64) -> bool {
+    let is_own = |process| subject.members.contains(&process);
+    let own = case.writes_to(&stream.object).filter(|(key, _)| is_own(key.process));
+    let Some(last_ns) = own.map(|(_, row)| row.last_ns).max() else { return false };
+    let later = case.writes_to(&stream.object).filter(|(key, _)| !is_own(key.process));
+    let later = later.filter(|(_, row)| row.last_ns > last_ns);
+    let later: Vec<_> =
+        later.map(|(key, row)| (key.process, written_after(row, last_ns))).collect();
+    stream.kind != Kind::Pty
+        && case.flows.get(&stream.object).in_flight == 0
+        && later.iter().map(|(_, bytes)| bytes).sum::<u64>() >= unread
+        && later.iter().any(|(process, _)| has_subject(case, *process, &stream.object))
+}
+
+/// Bytes of a row that were written after a time, at least.
+fn written_after(row: &LedgerRow, time_ns: u64) -> u64 {
+    let begins_after = |window: u64| window << WINDOW_SHIFT > time_ns;
+    match row.window {
+        _ if row.first_ns > time_ns => row.bytes,
+        window if window > 0 && begins_after(window - 1) => row.last_moments_bytes(),
+        window if begins_after(window) => row.window_bytes(),
+        _ => 0,
+    }
 }
 
 /// The writer of all unread bytes, if it is one: what is read first was written first, so the bytes of the process that
@@ -107,7 +141,10 @@ fn describe(
     );
     let finding = evidence::finding(case, subject, Rule::Unread, severity, message);
     let mut finding = evidence::with_stream(finding, case, stream);
-    finding.advice = Some(advice(stream, reader, severity).into());
+    let has_read =
+        closer.is_none_or(|closer| words::never_read(case, closer, subject, &peer).is_none());
+    let advice = if has_read { advice(stream, reader, severity) } else { words::LOOK_AT_READER };
+    finding.advice = Some(advice.into());
     // The bytes were looked at, not computed.
     if flow.inside == Some(unread) && flow.balanced != Some(false) {
         finding = evidence::seen(case, stream, finding);

@@ -22,7 +22,8 @@ fn forked_writer(read: u64) -> Scene {
     let scene = managed(&SH).pipe(INNER).fork(80, COMMAND).wrote(80, 1, INNER, write(8));
     let scene = scene.command(81, COMMAND, &["sleep", "1"], [INNER, OUT, ERR]);
     let scene = if read > 0 { scene.read(81, INNER, read, 105) } else { scene };
-    scene.exited(80, 0, 110).closed(81, INNER, 120).exited(81, 0, 120).exited(COMMAND, 0, 130)
+    let scene = scene.exited_with(80, 110, [NULL, INNER, ERR]).closed(81, INNER, 120);
+    scene.exited(81, 0, 120).exited(COMMAND, 0, 130)
 }
 
 #[test]

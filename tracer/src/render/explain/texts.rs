@@ -95,7 +95,8 @@ pub(super) const TEXTS: [Explanation; RULES] = [
                 bytes with EPIPE.",
         proof: "The write failed with EPIPE; the finding names the process that closed the read end.",
         causes: "The reader ended, crashed, or had enough, like `head`; a manager with a timeout.",
-        todo: "Look at why the named reader closed. With `head` or `grep -q` this is by design.",
+        todo: "Look at why the named reader closed. With `head` or `grep -q` this is by design, unless \
+               the writer also wrote a copy for another reader, as `tee` does: use `tee -p`.",
     },
     Explanation {
         rule: Rule::Unread,
