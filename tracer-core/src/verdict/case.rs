@@ -231,7 +231,9 @@ impl<'a> Case<'a> {
         let has_read = |close: &&Close| self.last_read(close.process, object).is_some();
         let is_started = |close: &&Close| {
             let known = self.session.processes.get(&close.process);
+            // A process that ends with its read end open was to read itself.
             close.fd == 0
+                && !last.by_exit
                 && close.process != last.process
                 && known.is_some_and(|known| self.is_above(last.process, known))
         };

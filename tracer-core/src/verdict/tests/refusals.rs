@@ -184,7 +184,15 @@ fn the_command_that_should_have_read_is_named_and_not_the_shell() {
     let other = |scene: Scene| {
         scene.closed(COMMAND, INPUT, 95).command(81, COMMAND, &["wc", "-l"], [NULL, OUT, ERR])
     };
-    let expected: [(Second, &str); 4] = [
+    let first_another = |scene: Scene| {
+        let scene = scene
+            .fork(81, COMMAND)
+            .command(90, 81, &["sleep"], [INPUT, OUT, ERR])
+            .exited(90, 0, 96);
+        scene.exec(81, &["logger"], [INPUT, OUT, ERR]).exited(81, 1, 97)
+    };
+    let expected: [(Second, &str); 5] = [
+        (first_another, "logger (pid 81) ended with its read end open"),
         (not_found, "sh (pid 81) should read it and ended with exit code 127: "),
         (by_itself, "sh (pid 81) closed its read end"),
         (closed, "wc (pid 81) was started with its stdin closed (EPIPE, 18 B refused)"),
