@@ -25,24 +25,25 @@ impl Case<'_> {
         rows.filter(|(_, row)| row.bytes > 0).map(|(_, row)| row.first_ns).min()
     }
 
-    /// The calls that copy from fd to fd, by which a process read these objects: bits of [`op`] codes.
-    fn copies_from(&self, reader: ProcessId, objects: &[ObjectId]) -> u32 {
-        let rows = objects.iter().flat_map(|object| self.session.rows_on(reader, *object, READ));
-        rows.fold(0, |ops, (_, row)| ops | row.ops) & COPIES
+    /// Whether a process read these objects by calls that copy from fd to fd.
+    fn copies_from(&self, reader: ProcessId, objects: &[ObjectId]) -> bool {
+        let mut rows =
+            objects.iter().flat_map(|object| self.session.rows_on(reader, *object, READ));
+        rows.any(|(_, row)| row.ops & COPIES != 0)
     }
 
     /// Bytes that a process wrote since it began to read these objects, at most; `None` before its end, and if it read
     /// nothing. What it wrote before cannot be of them, and with what it reads itself it only wakes itself up.
     pub(super) fn written_since(&self, process: &Process, objects: &[ObjectId]) -> Option<u64> {
         let began_ns = self.began_to_read(process.id, objects)?;
-        let copies = self.copies_from(process.id, objects);
+        let is_copied = self.copies_from(process.id, objects);
         let writes = self.writes.get_or_init(|| Writes::of(self));
-        let written = writes.since(process.id, began_ns, copies != 0);
+        let written = writes.since(process.id, began_ns, is_copied);
         let other = process.other_bytes?.saturating_add(process.written_to_ended);
         let is_seen = self.is_followed(objects) && !self.may_write_unseen(process.id);
         // Of what it wrote to forgotten objects, it is not known when.
         // A call that copies from fd to fd writes where it began to read: tracer followed it only afterwards.
-        let is_all = is_seen && process.written_to_ended == 0 && copies == 0;
+        let is_all = is_seen && process.written_to_ended == 0 && !is_copied;
         Some(if is_all { written } else { written.saturating_add(other) })
     }
 
