@@ -77,7 +77,10 @@ pub fn judge_each(case: &Case<'_>) -> Vec<Finding> {
     let has_failed = matches!(case.subjects.as_slice(), [only] if only.process.has_failed());
     let wrote = |subjects: &[Subject<'_>]| subjects.iter().any(|subject| subject.bytes() > 0);
     let is_helper = wrote(&case.subjects) || !has_failed && wrote(&case.inner);
-    if is_helper || findings.iter().any(|(_, finding)| EXPLAIN_SILENCE.contains(&finding.rule)) {
+    let explains = |(_, finding): &(bool, Finding)| {
+        EXPLAIN_SILENCE.contains(&finding.rule) && finding.severity != Severity::Info
+    };
+    if is_helper || findings.iter().any(explains) {
         downgrade_silent_helpers(&mut findings);
     }
     findings.sort_by_key(rank);
@@ -142,6 +145,7 @@ fn rank((is_inner, finding): &(bool, Finding)) -> (bool, Severity, bool, Rule) {
             | Rule::NeverWrote
             | Rule::PutOff
             | Rule::ReadByOther
+            | Rule::Unflushed
             | Rule::Discarded => true,
             Rule::Elsewhere => finding.evidence.get("only").is_none_or(|only| only == false),
             _ => false,

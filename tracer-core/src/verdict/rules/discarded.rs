@@ -1,6 +1,9 @@
 //! The output went to `/dev/null`.
 
-use tracer_common::ledger::LedgerKey;
+use tracer_common::{
+    id::ProcessId,
+    ledger::{LedgerKey, READ, WRITE},
+};
 
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
@@ -27,7 +30,8 @@ fn of_stream(case: &Case<'_>, subject: &Subject<'_>, stream: &Stream) -> Finding
     let arrives = |other: &&Stream| other.row.bytes > 0 && !is_null(other);
     let is_all = !subject.streams().iter().any(arrives)
         && subject.redirected.is_empty()
-        && !has_other_output(case, subject);
+        && !has_other_output(case, subject)
+        && !is_copy(case, subject, |key| key.object == stream.object && key.fd == stream.fd);
     let is_late = subject.process.attached_late;
     let message = format!(
         "{} wrote {}{} to {}, which {}: discarded.{}",
@@ -61,14 +65,42 @@ fn has_other_output(case: &Case<'_>, subject: &Subject<'_>) -> bool {
     others.any(|other| other.bytes() > 0 && case.is_above(own, other.process))
 }
 
+/// Whether what went there is a copy: each process that wrote there wrote what it had read, and at least as many bytes to
+/// other places, as `tee FILE >/dev/null` does.
+fn is_copy(
+    case: &Case<'_>,
+    subject: &Subject<'_>,
+    goes_there: impl Fn(&LedgerKey) -> bool,
+) -> bool {
+    subject.members.iter().all(|member| {
+        let (mut there, mut elsewhere) =
+            (0, case.session.processes[member].other_bytes.unwrap_or(0));
+        for (key, row) in case.session.rows_of(*member, WRITE) {
+            *(if goes_there(key) { &mut there } else { &mut elsewhere }) += row.bytes;
+        }
+        there == 0 || there == read_by(case, *member) && elsewhere >= there
+    })
+}
+
+/// Bytes that a process read.
+fn read_by(case: &Case<'_>, process: ProcessId) -> u64 {
+    case.session.rows_of(process, READ).map(|(_, row)| row.bytes).sum()
+}
+
 /// The command itself, or what it started, redirected everything to `/dev/null`.
 fn of_redirection(case: &Case<'_>, subject: &Subject<'_>) -> Finding {
     let (who, sum) = (words::who(subject), units::exact(subject.discarded));
     let goes_there = |key: &LedgerKey| {
         matches!(key.fd, 1 | 2) && case.session.object_kind(&key.object) == Kind::Null
     };
+    let is_copy = is_copy(case, subject, goes_there);
     let writer = subject.only_writer(case.session, goes_there);
     let message = match writer.filter(|writer| writer.id != subject.process.id) {
+        Some(writer) if is_copy => format!(
+            "{} wrote all {sum} that it read to other places than its stdout, which goes to /dev/null inside {who}.{}",
+            words::called(writer),
+            words::end_of(writer)
+        ),
         Some(writer) => format!(
             "{} wrote {sum} to {}, which goes to /dev/null inside {who}: discarded.{}",
             words::called(writer),
@@ -84,7 +116,11 @@ fn of_redirection(case: &Case<'_>, subject: &Subject<'_>) -> Finding {
             words::ending(subject)
         ),
     };
-    let mut finding = evidence::finding(case, subject, Rule::Discarded, Severity::Warning, message);
-    finding.advice = Some("Look for `>/dev/null` in what it runs.".into());
+    let (severity, advice) = match is_copy {
+        true => (Severity::Info, "Look in the files that it writes to: --all-fds shows them."),
+        false => (Severity::Warning, "Look for `>/dev/null` in what it runs."),
+    };
+    let mut finding = evidence::finding(case, subject, Rule::Discarded, severity, message);
+    finding.advice = Some(advice.into());
     evidence::with(finding, "discarded", serde_json::json!(subject.discarded))
 }

@@ -102,7 +102,7 @@ fn drains(case: &Case<'_>, process: &Process) -> bool {
 /// Why it passed on nothing, or only a part. A process that ends by itself, such as `grep`, had nothing to say.
 fn why(case: &Case<'_>, process: &Process, passed_on: u64) -> Option<Why> {
     let killed = process.killed_by().filter(|_| passed_on == 0 || !process.was_ended_by_user());
-    if let Some(number) = killed {
+    if let Some(number) = killed.filter(|_| !reads_by_byte(case, process)) {
         return Some((format!("it was killed by {}", signal::named(number)), WHO_KILLED_IT));
     }
     let mut reads = case.session.rows_of(process.id, READ);
@@ -114,6 +114,15 @@ fn why(case: &Case<'_>, process: &Process, passed_on: u64) -> Option<Why> {
         facts.find(|fact| fact.kind == FactKind::ConnectFailed && !is_of_libraries(&fact.about))?;
     let (error, place) = (errno::name(failed.errno), text::name(&failed.about));
     Some((format!("it could not connect to {place} ({error})"), START_IT))
+}
+
+/// Whether a process reads byte by byte, as a shell's `read` does: it has used each line before it reads the next one,
+/// and keeps nothing in a buffer.
+fn reads_by_byte(case: &Case<'_>, process: &Process) -> bool {
+    let inputs = case.session.rows_of(process.id, READ).filter(|(_, row)| row.bytes > 0);
+    let mut of_targets =
+        inputs.filter(|(key, _)| case.session.object_kind(&key.object).passes_on());
+    of_targets.all(|(_, row)| row.bytes <= row.calls)
 }
 
 /// Why a process kept bytes, and what to do.

@@ -195,17 +195,22 @@ impl Scene {
 
     /// Bytes that a process read from an fd, and when.
     pub(super) fn read_fd(
-        mut self,
+        self,
         tgid: u32,
         fd: i32,
         object: ObjectId,
         (bytes, ms): (u64, u64),
     ) -> Self {
+        let row = LedgerRow { ops: 1 << op::READ, ..written_at(bytes, ms) };
+        self.read_row(tgid, fd, object, row)
+    }
+
+    /// What a process read from an fd.
+    pub(super) fn read_row(mut self, tgid: u32, fd: i32, object: ObjectId, row: LedgerRow) -> Self {
         let key = LedgerKey { process: id(tgid), object, fd, direction: READ };
         let first = layout::FirstIo { key, ..layout::FirstIo::default() };
-        let mut row = written_at(bytes, ms);
-        row.ops = 1 << op::READ;
         self.0.add_row(key, &row);
+        let ms = (row.last_ns - START_NS) / 1_000_000;
         self.event(ms, EventKind::FirstIo { first, comm: format!("reader{tgid}") })
     }
 

@@ -135,8 +135,9 @@ pub(super) const TEXTS: [Explanation; RULES] = [
         rule: Rule::Unflushed,
         means: "A program was killed, or left without cleaning up, with output still in its own \
                 buffer. The kernel never saw those bytes.",
-        proof: "The program buffers because stdout is not a terminal, wrote little or nothing, and \
-                ended by a signal or `_exit`.",
+        proof: "The program buffers because stdout is not a terminal, wrote nothing or full blocks only, \
+                and ended by a signal. A silent helper that its starter ends, before that succeeds, is \
+                only noted.",
         causes: "A timeout or manager that kills it; a crash; SIGPIPE; a fork that calls `_exit`.",
         todo: "Make it flush: PYTHONUNBUFFERED=1, `stdbuf -oL`, fflush. Let it end by SIGTERM with a \
                handler, not by SIGKILL.",
@@ -176,7 +177,8 @@ pub(super) const TEXTS: [Explanation; RULES] = [
     Explanation {
         rule: Rule::Discarded,
         means: "The output went to /dev/null, which discards it.",
-        proof: "The fd leads to /dev/null, and the kernel counted the bytes written to it.",
+        proof: "The fd leads to /dev/null, and the kernel counted the bytes written to it. It is no \
+                warning if the program wrote what it read, and as much to other places (`tee FILE`).",
         causes: "A redirection (`>/dev/null`), a service without a log, a manager that passes on \
                  /dev/null.",
         todo: "Remove the redirection where the command is started.",
