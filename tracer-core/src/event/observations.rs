@@ -16,7 +16,7 @@ pub struct BlockedThread {
     pub fd: i32,
     /// The object that the fd leads to, if it is watched.
     pub object: Option<ObjectId>,
-    /// The path that the call opens; empty if it opens none, or if the path could not be read.
+    /// The path that the call opens, else what the fd leads to; empty if it has neither, or if that could not be read.
     pub path: String,
     /// Whether that path is a FIFO, which the call opens for writing only.
     pub opens_fifo: bool,
@@ -45,6 +45,8 @@ pub enum BlockedCall {
     Read,
     /// A call that opens a file.
     Open,
+    /// A call that waits for a lock on a file.
+    Lock,
     /// No call: a signal has stopped the process.
     Stopped,
     /// Anything else.

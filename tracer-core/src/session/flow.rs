@@ -157,7 +157,7 @@ fn blocked_ends(session: &Session) -> BTreeSet<(ObjectId, u32)> {
     let direction = |call| match call {
         BlockedCall::Write => Some(WRITE),
         BlockedCall::Read => Some(READ),
-        BlockedCall::Open | BlockedCall::Stopped | BlockedCall::Other => None,
+        BlockedCall::Open | BlockedCall::Lock | BlockedCall::Stopped | BlockedCall::Other => None,
     };
     let blocked = session.blocked.iter();
     blocked.filter_map(|thread| thread.object.zip(direction(thread.call))).collect()

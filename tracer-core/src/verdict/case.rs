@@ -42,8 +42,8 @@ pub struct Case<'a> {
     pub(super) claims_about: BTreeMap<ProcessId, Vec<&'a Claim>>,
     /// Threads blocked in a write, by the object that they write to.
     pub(super) blocked_writers: BTreeMap<ObjectId, Vec<&'a BlockedThread>>,
-    /// Threads blocked in a read, by process.
-    pub(super) blocked_readers: BTreeMap<ProcessId, Vec<&'a BlockedThread>>,
+    /// Threads blocked in a read, in a write, or by a lock, by process.
+    pub(super) waiting: BTreeMap<ProcessId, Vec<&'a BlockedThread>>,
     /// The process that set `O_NONBLOCK` on an object last, and when (nanoseconds since boot).
     nonblock: BTreeMap<ObjectId, (u64, &'a Process)>,
     /// The process that cut a file last, and when (nanoseconds since boot).
@@ -93,7 +93,7 @@ impl<'a> Case<'a> {
             claims,
             claims_about,
             blocked_writers: BTreeMap::new(),
-            blocked_readers: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             nonblock: latest(session, FactKind::Nonblock),
             cuts: latest(session, FactKind::FileCut),
             cuts_of: cuts_of(session),
@@ -111,14 +111,11 @@ impl<'a> Case<'a> {
 
     fn index_blocked_threads(&mut self) {
         for thread in &self.session.blocked {
-            match (thread.call, thread.object) {
-                (BlockedCall::Write, Some(object)) => {
-                    self.blocked_writers.entry(object).or_default().push(thread);
-                }
-                (BlockedCall::Read, Some(_)) => {
-                    self.blocked_readers.entry(thread.process).or_default().push(thread);
-                }
-                _ => {}
+            if let (BlockedCall::Write, Some(object)) = (thread.call, thread.object) {
+                self.blocked_writers.entry(object).or_default().push(thread);
+            }
+            if matches!(thread.call, BlockedCall::Read | BlockedCall::Write | BlockedCall::Lock) {
+                self.waiting.entry(thread.process).or_default().push(thread);
             }
         }
     }
@@ -199,9 +196,10 @@ impl<'a> Case<'a> {
         rows.filter(|(_, row)| row.bytes > 0).map(|(_, row)| row.last_ns).max()
     }
 
-    /// Whether an object is a socket whose other end is not known, so that only closes of this end were seen.
+    /// Whether an object is a socket or terminal whose other end is not known, so that only closes of this end were seen.
     pub(super) fn is_one_ended(&self, object: &ObjectId) -> bool {
-        self.session.object_kind(object) == Kind::Socket && !self.session.is_joined(object)
+        let kind = self.session.object_kind(object);
+        matches!(kind, Kind::Socket | Kind::Pty) && !self.session.is_joined(object)
     }
 
     /// The close of the last read end. Of two closes at almost the same time, the one of the reader

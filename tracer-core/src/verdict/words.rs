@@ -4,7 +4,7 @@ use tracer_common::{ledger::WRITE, loss::Reason, object::ObjectId};
 
 use super::{Case, Scope, Stream, Subject, inner::stream_fd};
 use crate::{
-    event::FileNow,
+    event::{BlockedCall, BlockedThread, FileNow},
     session::{Close, Kind, Process, named},
     text::{self, shorten, signal, units},
     verdict::Confidence,
@@ -58,6 +58,23 @@ fn shortened(command: &str) -> String {
 /// An object by its name, on one line and cut if it is long.
 pub(super) fn object(case: &Case<'_>, object: &ObjectId) -> String {
     text::name(&case.session.object_name(object))
+}
+
+/// What a thread that is blocked waits for: `waits to read pipe:[9]`; `None` if it is not known.
+pub(super) fn waits(case: &Case<'_>, thread: &BlockedThread) -> Option<String> {
+    let what = match thread.call {
+        BlockedCall::Read => "waits to read",
+        BlockedCall::Write => "is itself blocked writing to",
+        BlockedCall::Lock => "waits for a lock on",
+        BlockedCall::Open | BlockedCall::Stopped | BlockedCall::Other => return None,
+    };
+    Some(format!("{what} {}", text::name(&waited_for(case, thread)?)))
+}
+
+/// The name of what the fd of a blocked thread leads to.
+pub(super) fn waited_for(case: &Case<'_>, thread: &BlockedThread) -> Option<String> {
+    let watched = thread.object.map(|object| case.session.object_name(&object));
+    watched.or_else(|| Some(thread.path.clone()).filter(|path| !path.is_empty()))
 }
 
 /// The name of a stream. If stdout and stderr are one object, that of the closest ancestor for which it is one of them:
@@ -222,7 +239,8 @@ pub(super) fn destination(case: &Case<'_>, stream: &Stream) -> String {
     let name = object(case, &stream.object);
     let peer = case.session.peer(&stream.object);
     let mut readers = case.session.holders(&peer).filter(|holding| holding.reads());
-    match readers.next().filter(|_| stream.kind.passes_on() && stream.kind != Kind::Pty) {
+    let has_readers = stream.kind.passes_on() && stream.kind != Kind::Pty;
+    match readers.next().filter(|_| has_readers && !case.is_one_ended(&stream.object)) {
         Some(reader) => {
             format!("{name}, whose read end {} holds", named(&reader.comm, reader.process))
         }

@@ -2,6 +2,7 @@
 //! FIFO without a reader, or that a signal has stopped.
 
 use std::{
+    collections::BTreeSet,
     fs::{metadata, read_link},
     os::unix::fs::{FileExt as _, FileTypeExt as _},
     path::{Path, PathBuf},
@@ -19,7 +20,7 @@ use tracer_core::{
 };
 
 use super::{
-    identity::{inode_of_fd, kernel_dev},
+    identity::{MASTER, inode_of_fd, kernel_dev, terminal_of},
     look::Request,
     lookout::Lookout,
 };
@@ -29,7 +30,8 @@ const MOST_PROCESSES: usize = 4096;
 /// How many threads of a process are checked at most.
 const MOST_THREADS: usize = 256;
 
-/// Asks about all threads of the session's live processes that are blocked in a call.
+/// Asks about all threads of the session's live processes that are blocked in a call, and of processes that could read
+/// what those wrote: they need not have read, or be known otherwise.
 pub fn ask_for_blocked_threads(session: &Session, lookout: &mut Lookout) {
     let is_here = |process: &&session::Process| process.end_ns.is_none() && process.id.sandbox == 0;
     let live = || session.processes.values().filter(is_here);
@@ -37,6 +39,21 @@ pub fn ask_for_blocked_threads(session: &Session, lookout: &mut Lookout) {
         lookout.ask(Request::Threads { process: process.id });
     }
     lookout.left_out(Look::Threads, live().skip(MOST_PROCESSES).count());
+    for process in other_readers(session) {
+        lookout.ask(Request::Threads { process });
+    }
+}
+
+/// How many processes are checked at most that are known only because they hold the other end of something.
+const MOST_READERS: usize = 64;
+
+/// Processes that hold a read end of what others write to, and of which nothing else is known.
+fn other_readers(session: &Session) -> BTreeSet<ProcessId> {
+    let passing = session.objects.values().filter(|object| object.kind.passes_on());
+    let held = passing.flat_map(|object| session.holders(&object.id));
+    let readers = held.filter(|held| held.reads()).map(|held| held.process);
+    let unknown = readers.filter(|id| id.sandbox == 0 && !session.processes.contains_key(id));
+    unknown.take(MOST_READERS).collect()
 }
 
 /// The answer about one process. [`with_object`] completes it.
@@ -73,8 +90,20 @@ const STOPPED: char = 'T';
 
 /// A thread in a call on an fd.
 fn waiting(thread: BlockedThread, (call, fd): (BlockedCall, i32)) -> BlockedThread {
-    let object = if fd < 0 { None } else { inode_behind(thread.process.tgid, fd) };
-    BlockedThread { call, fd, object, ..thread }
+    if fd < 0 {
+        return BlockedThread { call, fd, ..thread };
+    }
+    let object = inode_behind(thread.process.tgid, fd);
+    let path = name_behind(thread.process.tgid, fd).unwrap_or_default();
+    BlockedThread { call, fd, object, path, ..thread }
+}
+
+/// What an fd leads to, as `ls -l /proc/PID/fd` shows it; the master of a pty as its terminal.
+fn name_behind(tgid: u32, fd: i32) -> Option<String> {
+    let link = read_link(format!("/proc/{tgid}/fd/{fd}")).ok()?;
+    let name = link.to_string_lossy().into_owned();
+    let terminal = if name.ends_with("/ptmx") { terminal_of(tgid, fd) } else { None };
+    Some(terminal.unwrap_or(name))
 }
 
 /// The address of the path, and the flags, of a call that opens a file (`open(2)`).
@@ -132,6 +161,10 @@ fn call(number: i64, arguments: [u64; 6]) -> (BlockedCall, i32) {
         | libc::SYS_recvfrom
         | libc::SYS_recvmsg
         | libc::SYS_recvmmsg => (BlockedCall::Read, fd(0)),
+        libc::SYS_flock => (BlockedCall::Lock, fd(0)),
+        libc::SYS_fcntl if matches!(fd(1), libc::F_SETLKW | libc::F_OFD_SETLKW) => {
+            (BlockedCall::Lock, fd(0))
+        }
         _ => (BlockedCall::Other, -1),
     }
 }
@@ -154,14 +187,14 @@ fn is_slave(object: &Object) -> bool {
     (PTY_SLAVE_MAJOR..PTY_SLAVE_MAJOR + 8).contains(&object.tty.major)
 }
 
-/// Names the watched object of a blocked thread, which the answer has only by its inode.
+/// Names the watched object of a blocked thread, which the answer has only by its inode, and of a terminal by its number.
 #[must_use]
 pub fn with_object(session: &Session, thread: &BlockedThread) -> BlockedThread {
-    let object = thread.object.and_then(|seen| watched(session, &seen));
+    let object = thread.object.and_then(|seen| watched(session, &seen, &thread.path));
     BlockedThread { object, ..thread.clone() }
 }
 
-fn watched(session: &Session, seen: &ObjectId) -> Option<ObjectId> {
+fn watched(session: &Session, seen: &ObjectId, name: &str) -> Option<ObjectId> {
     let first = ObjectId { ino: seen.ino, dev: 0, discriminator: 0 };
     let mut same = session
         .objects
@@ -171,6 +204,11 @@ fn watched(session: &Session, seen: &ObjectId) -> Option<ObjectId> {
         .filter(|id| seen.dev == 0 || id.dev == seen.dev);
     // Several terminals share the inode of /dev/ptmx, so the object would be ambiguous. Of terminals with one number, one
     // after the other, the latest is alive.
+    if name.ends_with(MASTER) {
+        let known = same.filter_map(|id| session.objects.get(&id));
+        let masters = known.filter(|object| object.name() == name);
+        return masters.map(|object| (object.seen_ns, object.id)).max().map(|(_, id)| id);
+    }
     match (same.next(), same.next()) {
         (Some(only), None) => Some(only),
         (Some(first), Some(second)) => {

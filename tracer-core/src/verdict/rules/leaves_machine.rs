@@ -58,12 +58,15 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
 }
 
 /// Whether the other end is on this machine: a unix socket, or a connection to a loopback address.
-fn is_local(case: &Case<'_>, stream: &Stream) -> bool {
+pub(super) fn is_local(case: &Case<'_>, stream: &Stream) -> bool {
     let Some(object) = case.session.objects.get(&stream.object) else { return false };
     match object.socket.family {
         AF_UNIX => true,
         AF_INET => object.socket.remote[0] == 127,
-        AF_INET6 => Ipv6Addr::from(object.socket.remote).is_loopback(),
+        AF_INET6 => {
+            let remote = Ipv6Addr::from(object.socket.remote);
+            remote.to_canonical().is_loopback()
+        }
         _ => false,
     }
 }

@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 use tracer_common::{
+    id::ProcessId,
     ledger::{READ, WRITE},
     object::ObjectId,
 };
 
 use super::super::{Case, Stream, Subject, evidence, words};
 use crate::{
-    session::Kind,
-    text::{list, units},
+    event::BlockedCall,
+    session::{Holding, Kind, Process},
+    text::{self, list, units},
     verdict::{Confidence, Finding, Rule, Severity},
 };
 
@@ -21,19 +23,25 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     }
     let who = words::who(subject);
     let running = subject.process.end_ns.is_none();
+    let waits = unread_pipe(case, subject).or_else(|| waits(case, subject));
+    let why = waits.as_deref().unwrap_or_default();
+    let closed = closed_in_words(case, subject);
     let message = match (case.confidence(subject), running) {
         (Confidence::Certain, false) => format!(
-            "{who} never wrote to {}{}{}{}{}.{}",
+            "{who} never wrote to {}{}{}{}{}{}.{}",
             streams(case, subject),
+            closed.as_deref().unwrap_or_default(),
             beside_in_words(case, subject),
             elsewhere_in_words(elsewhere(case, subject), to_ended(case, subject)),
             silenced_in_words(subject.silenced),
             last_of_pipeline(case, subject).unwrap_or_default(),
             words::ending(subject)
         ),
-        (Confidence::Certain, true) => format!("{who} has written nothing so far. Still running."),
+        (Confidence::Certain, true) => {
+            format!("{who} has written nothing so far{why}. Still running.")
+        }
         (Confidence::Unsure, _) if subject.process.attached_late => format!(
-            "{who} has written nothing to stdout or stderr since tracer attached; earlier output is not known.{}",
+            "{who} has written nothing to stdout or stderr since tracer attached{why}; earlier output is not known.{}",
             words::ending(subject)
         ),
         (Confidence::Unsure, _) => format!(
@@ -43,7 +51,13 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     };
     let mut finding =
         evidence::finding(case, subject, Rule::NeverWrote, Severity::Warning, message);
-    finding.advice = Some(advice(case, subject));
+    finding.advice = Some(match closed {
+        Some(_) => {
+            let hint = "Start it with an open stdout: look for `>&-` and `close`.";
+            format!("{hint} {}", where_to(case, subject))
+        }
+        None => advice(case, subject, waits.is_some()),
+    });
     finding =
         evidence::with(finding, "stdout", json!(case.session.object_name(&subject.stdout.object)));
     finding =
@@ -63,6 +77,30 @@ fn streams(case: &Case<'_>, subject: &Subject<'_>) -> &'static str {
         row.bytes > 0 && case.session.object_kind(&key.object).passes_on() && at_end(&key.object)
     });
     if has_others { "the stdout and stderr that it was started with" } else { "stdout or stderr" }
+}
+
+/// What it waits for, if it runs: `: it waits to read its stdin, pipe:[9]`. A command that waits for the only one that it
+/// has started waits for the same.
+fn waits(case: &Case<'_>, subject: &Subject<'_>) -> Option<String> {
+    let known = |id: &ProcessId| case.session.processes.get(id);
+    let runs = |process: &&Process| process.end_ns.is_none();
+    let leader = |process: &Process| {
+        let mut threads = case.waiting.get(&process.id)?.iter();
+        threads.find(|thread| thread.tid == process.id.tgid).copied()
+    };
+    let started = subject.members.iter().filter_map(known).filter(runs);
+    let mut started = started.filter(|process| process.id != subject.process.id);
+    let mut only = || started.next().filter(|_| started.next().is_none());
+    let (who, thread) = match leader(subject.process).filter(|_| runs(&subject.process)) {
+        Some(thread) => ("it".to_owned(), thread),
+        None => only().and_then(|process| Some((process.short(), leader(process)?)))?,
+    };
+    let is_stdin = thread.fd == 0 && thread.call == BlockedCall::Read;
+    let what = match words::waited_for(case, thread).filter(|_| is_stdin) {
+        Some(name) => format!("waits to read its stdin, {}", text::name(&name)),
+        None => words::waits(case, thread)?,
+    };
+    Some(format!(": {who} {what}"))
 }
 
 /// Bytes that the members wrote through fds that the user did not ask about.
@@ -86,6 +124,22 @@ fn beside_in_words(case: &Case<'_>, subject: &Subject<'_>) -> String {
         0 => String::new(),
         _ => format!("; {} went to {}", units::exact(bytes), list(names, ", ")),
     }
+}
+
+/// A program inside, or the command itself, that had no stdout from its start on. Some programs do not even try then.
+fn closed_in_words(case: &Case<'_>, subject: &Subject<'_>) -> Option<String> {
+    let mut members =
+        subject.members.iter().filter_map(|member| case.session.processes.get(member));
+    let has_none = |process: &&Process| {
+        let is_closed = process.stdio_object(1).is_some_and(|object| object.is_none());
+        process.executed && !process.attached_late && is_closed
+    };
+    let process = members.find(has_none)?;
+    let who = match process.id == subject.process.id {
+        true => "it".to_owned(),
+        false => words::called(process),
+    };
+    Some(format!("; {who} was started with its stdout closed, so what it prints goes nowhere"))
 }
 
 fn elsewhere_in_words(other: u64, to_ended: u64) -> String {
@@ -121,14 +175,30 @@ fn last_of_pipeline(case: &Case<'_>, subject: &Subject<'_>) -> Option<String> {
     Some(format!("; {name} read {read} inside it and wrote nothing"))
 }
 
+/// That no process holds its stdout or stderr open for reading, if that is a pipe and it runs.
+fn unread_pipe(case: &Case<'_>, subject: &Subject<'_>) -> Option<String> {
+    let has_writers_only = |stream: &&Stream| {
+        let mut holders = case.session.holders(&stream.object).peekable();
+        stream.kind.is_pipe() && holders.peek().is_some() && !holders.any(Holding::reads)
+    };
+    let runs = subject.process.end_ns.is_none();
+    let stream = subject.streams().into_iter().find(|stream| runs && has_writers_only(stream))?;
+    let (name, object) = (stream.name(), words::object(case, &stream.object));
+    Some(format!(
+        ": its {name}, {object}, has no reader any more, so the kernel refuses what is written to it"
+    ))
+}
+
 /// The likeliest reason.
-fn advice(case: &Case<'_>, subject: &Subject<'_>) -> String {
+fn advice(case: &Case<'_>, subject: &Subject<'_>, is_waiting: bool) -> String {
     let process = subject.process;
     let where_to = where_to(case, subject);
     let hint = if elsewhere(case, subject) > 0 {
         "Run again with --all-fds to see where the other bytes went.".to_owned()
     } else if process.signal().is_some() {
         "It was killed: output that it still had in a buffer is gone.".to_owned()
+    } else if is_waiting {
+        "Look at the other side of that: who should write, read or unlock it.".to_owned()
     } else if subject.was_refused_a_terminal(1) || subject.was_refused_a_terminal(2) {
         "It checked for a terminal and found none; it may stay silent or keep its output in a buffer \
          because of that. Try `tracer --pty -- COMMAND`."

@@ -3,10 +3,13 @@
 use serde_json::{Value, json};
 use tracer_common::id::ProcessId;
 
-use super::super::{Case, Stream, Subject, evidence, words};
+use super::{
+    super::{Case, Stream, Subject, evidence, words},
+    leaves_machine::is_local,
+};
 use crate::{
-    event::BlockedThread,
-    session::named,
+    event::{BlockedCall, BlockedThread},
+    session::{Kind, named},
     text::units,
     verdict::{Finding, Rule, Severity},
 };
@@ -30,6 +33,10 @@ pub(in crate::verdict) fn is_stuck(case: &Case<'_>, stream: &Stream) -> bool {
 }
 
 fn is_stuck_with(case: &Case<'_>, stream: &Stream, reader: Option<&Reader<'_>>) -> bool {
+    // Of a socket whose other end was not seen, only the writer shows whether it is read.
+    if stream.kind == Kind::Socket && case.is_one_ended(&stream.object) && is_local(case, stream) {
+        return !case.is_at_work(Some(stream.row.last_ns.max(case.session.start_ns)));
+    }
     // A blocked write to a file waits for a disk, not for a reader.
     (stream.kind.is_pipe() || case.session.is_joined(&stream.object))
         && !case.is_at_work(reader.and_then(|reader| reader.last_ns))
@@ -50,7 +57,9 @@ struct Reader<'a> {
     process: ProcessId,
     comm: String,
     last_ns: Option<u64>,
-    /// A thread of it that is blocked in a read of another watched object.
+    /// Whether a thread of it waits for something to read there.
+    reads: bool,
+    /// A thread of it that is blocked by something else.
     waits_on: Option<&'a BlockedThread>,
 }
 
@@ -62,19 +71,23 @@ fn reader<'a>(case: &'a Case<'_>, stream: &Stream) -> Option<Reader<'a>> {
         .max_by_key(|endpoint| (endpoint.last_ns, endpoint.process))
         .map(|endpoint| (endpoint.process, (endpoint.bytes > 0).then_some(endpoint.last_ns)));
     let holder = || {
-        let mut holders = case.session.holders(&peer).filter(|holding| holding.reads());
+        let is_one_ended = case.is_one_ended(&stream.object);
+        let mut holders = case.session.holders(&peer).filter(|held| held.reads() && !is_one_ended);
         holders.next().map(|holding| (holding.process, None))
     };
     let (process, last_ns) = latest.or_else(holder)?;
-    let blocked = case.blocked_readers.get(&process).into_iter().flatten();
-    let waits_on = blocked.copied().find(|thread| thread.object != Some(peer));
+    let waiting = || case.waiting.get(&process).into_iter().flatten().copied();
+    let reads_it =
+        |thread: &&BlockedThread| thread.object == Some(peer) && thread.call == BlockedCall::Read;
+    let reads = waiting().any(|thread| reads_it(&thread));
+    let waits_on = waiting().find(|thread| !reads && !reads_it(thread));
     let comm = case.session.processes.get(&process).map(|known| known.comm.clone());
     let of_holder = || {
         let mut holders = case.session.holders(&peer);
         holders.find(|held| held.process == process).map(|held| held.comm.clone())
     };
     let comm = comm.filter(|comm| !comm.is_empty()).or_else(of_holder).unwrap_or_default();
-    Some(Reader { process, comm, last_ns, waits_on })
+    Some(Reader { process, comm, last_ns, reads, waits_on })
 }
 
 fn describe(
@@ -97,23 +110,33 @@ fn describe(
         }
         _ => format!("{object} takes no more"),
     };
+    // An empty terminal that takes nothing is no fault of its reader.
+    let is_paused = stream.kind == Kind::Pty && inside == Some(0);
+    let cause = if is_paused {
+        format!("because its output is stopped, as by the stop key (^S){}", innocent(reader))
+    } else {
+        format!("and {}", idle(case, subject, stream, reader))
+    };
     let message = format!(
-        "{} is stuck: {} is blocked writing to {}; {full}, and {}.",
+        "{} is stuck: {} is blocked writing to {}; {full}, {cause}.",
         words::who(subject),
         writer(case, subject, blocked_writer),
         words::stream(case, subject, stream),
-        idle(case, subject, reader)
     );
     let finding = evidence::finding(case, subject, Rule::Stuck, Severity::Warning, message);
     let mut finding = evidence::with_stream(finding, case, stream);
     // The thread that sleeps was seen, and the bytes inside, if a look was possible: nothing is computed.
     match inside {
-        Some(0) => {}
+        Some(0) if !reader.is_some_and(|reader| reader.reads) => {}
         Some(_) => finding.confidence = case.confidence_of_look(),
         None => finding = evidence::seen(case, stream, finding),
     }
     finding.pid = blocked_writer.process.tgid;
-    finding.advice = Some(advice(case, subject, reader));
+    finding.advice = Some(if is_paused {
+        format!("Press ^Q in this terminal, or run `stty -F {object} -ixon`.")
+    } else {
+        advice(case, subject, reader)
+    });
     let facts = [
         ("inside", json!(inside)),
         ("capacity", json!(capacity)),
@@ -135,8 +158,18 @@ fn writer(case: &Case<'_>, subject: &Subject<'_>, blocked_writer: &BlockedThread
 }
 
 /// The state of the reader: `manager (pid 60) has read nothing for 4.2 s`.
-fn idle(case: &Case<'_>, subject: &Subject<'_>, reader: Option<&Reader<'_>>) -> String {
-    let Some(reader) = reader else { return "no process is known to read it".to_owned() };
+fn idle(
+    case: &Case<'_>,
+    subject: &Subject<'_>,
+    stream: &Stream,
+    reader: Option<&Reader<'_>>,
+) -> String {
+    let Some(reader) = reader else {
+        let is_socket = stream.kind == Kind::Socket && is_local(case, stream);
+        let unknown = "no process is known to read it";
+        return if is_socket { "its other end, on this machine, does not read" } else { unknown }
+            .to_owned();
+    };
     let who = named(&reader.comm, reader.process);
     let last = match reader.last_ns {
         Some(last) => {
@@ -147,25 +180,41 @@ fn idle(case: &Case<'_>, subject: &Subject<'_>, reader: Option<&Reader<'_>>) -> 
         }
         None => format!("{who}, which could read it, has read nothing at all"),
     };
-    match reader.waits_on.and_then(|thread| thread.object) {
-        Some(object) => format!("{last}: it waits to read {}", words::object(case, &object)),
+    match reader.waits_on.and_then(|thread| words::waits(case, thread)) {
+        Some(what) => format!("{last}: it {what}"),
         None => last,
     }
 }
 
+/// That the reader is ready: `; manager (pid 60) waits to read it`.
+fn innocent(reader: Option<&Reader<'_>>) -> String {
+    let ready = reader.filter(|reader| reader.reads);
+    ready.map_or_else(String::new, |reader| {
+        format!("; {} waits to read it", named(&reader.comm, reader.process))
+    })
+}
+
 fn advice(case: &Case<'_>, subject: &Subject<'_>, reader: Option<&Reader<'_>>) -> String {
-    let waits_on = reader.and_then(|reader| reader.waits_on).and_then(|thread| thread.object);
-    let peer = |stream: &&Stream| Some(case.session.peer(&stream.object)) == waits_on;
-    match reader {
-        Some(_) if subject.streams().iter().any(peer) => {
+    let waits_on = reader.and_then(|reader| reader.waits_on);
+    let peer = |stream: &&Stream| {
+        waits_on.is_some_and(|thread| thread.object == Some(case.session.peer(&stream.object)))
+    };
+    match (reader, waits_on.map(|thread| thread.call)) {
+        (Some(_), Some(BlockedCall::Read)) if subject.streams().iter().any(peer) => {
             "The reader must read stdout and stderr at the same time, not one after the other."
                 .into()
         }
-        Some(reader) => format!(
+        (Some(reader), Some(BlockedCall::Write)) => format!(
+            "Look at what reads the output of {}: it goes on when that does.",
+            named(&reader.comm, reader.process)
+        ),
+        (Some(reader), _) => format!(
             "Look at what {} does: stopped, blocked, or no longer interested.",
             named(&reader.comm, reader.process)
         ),
-        None => "The process that holds the read end must read.".into(),
+        (None, _) => {
+            "The process that holds the read end must read (`ss -xp` and `ss -tnp` name that of a socket).".into()
+        }
     }
 }
 
@@ -174,6 +223,6 @@ fn last_read(case: &Case<'_>, reader: Option<&Reader<'_>>) -> Value {
 }
 
 fn waits_on(case: &Case<'_>, reader: Option<&Reader<'_>>) -> Value {
-    let object = reader.and_then(|reader| reader.waits_on).and_then(|thread| thread.object);
-    json!(object.map(|object| case.session.object_name(&object)))
+    let thread = reader.and_then(|reader| reader.waits_on);
+    json!(thread.and_then(|thread| words::waited_for(case, thread)))
 }

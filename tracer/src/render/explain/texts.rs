@@ -47,13 +47,14 @@ pub(super) const TEXTS: [Explanation; RULES] = [
     },
     Explanation {
         rule: Rule::Stuck,
-        means: "A program is blocked writing: its pipe is full, and the process that should read it \
-                does something else.",
-        proof: "A thread sleeps in a write, the pipe is full, and its reader is not reading.",
+        means: "A program is blocked writing: its pipe, socket or terminal takes no more, and the process \
+                that should read it does something else.",
+        proof: "A thread sleeps in a write, and the reader is not reading. An empty terminal that takes \
+                nothing is stopped (^S): its reader is not the cause.",
         causes: "The reader reads stdout to the end before stderr, or waits for the program to end \
-                 before it reads; the reader hangs itself.",
+                 before it reads; the reader hangs itself, because what it writes to is full.",
         todo: "Make the reader read both streams at the same time. Look at what the named reader \
-               waits for.",
+               waits for. In a stopped terminal, press ^Q.",
     },
     Explanation {
         rule: Rule::BlockedOpen,
@@ -189,7 +190,8 @@ pub(super) const TEXTS: [Explanation; RULES] = [
         proof: "tracer counted every write since the command started: there was none, not even a \
                 failed one.",
         causes: "It writes to a file, a socket or a log service; it is quiet without a terminal; it \
-                 was killed with its output still in a buffer; it still waits.",
+                 was killed with its output still in a buffer; it has no stdout at all; it still waits: \
+                 for its input or a lock, if that is named.",
         todo: "See the hints of the finding. Try `tracer --pty -- COMMAND` and `--all-fds`.",
     },
     Explanation {
